@@ -1,0 +1,396 @@
+/* base.h: what every room stands on: errors, memory, strings, files, threads, random numbers,
+ * hashing, options, YAML, JSON, units, tables and plots.
+ *
+ * Nothing here knows about text, models or machines. Simple things come first in each section.
+ *
+ * Errors come in three kinds, never mixed (docs/STYLE.md): a programmer's error is a CHECK and
+ * aborts; an operating error returns 0 or a negative `enum error_code` and fills the caller's
+ * `struct error`; a usage error is printed by cmd/ only. */
+#ifndef COLOSSUS_BASE_H
+#define COLOSSUS_BASE_H
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <jansson.h>
+
+#define ARRAY_LEN(a)      (sizeof(a) / sizeof((a)[0]))
+#define MIN(a, b)         ((a) < (b) ? (a) : (b))
+#define MAX(a, b)         ((a) > (b) ? (a) : (b))
+#define PRINTF_LIKE(f, a) __attribute__((format(printf, f, a)))
+
+/* ------------------------------------------------------------------ errors (base_error.c) */
+
+/* The codes an operating error returns; cmd/ turns them into the exit code of the same meaning. */
+enum error_code {
+    ERROR_FAILED = -1,     /* exit 1: it did not work */
+    ERROR_USAGE = -2,      /* exit 2: the command line is wrong */
+    ERROR_CONFIG = -3,     /* exit 3: a configuration file is wrong */
+    ERROR_AGAIN = -75,     /* exit 75: stopped in good order, requeue me */
+    ERROR_NO_REQUEUE = -93 /* exit 93: it will fail again, do not requeue */
+};
+
+/* Owned by the caller, usually on its stack; no heap. `text` is one line in lower case without a
+ * full stop, what failed first; `hint` is what to do about it, or empty. */
+struct error {
+    int code;
+    char text[768];
+    char hint[384];
+};
+
+/* Fills *e (NULL is allowed: nothing is recorded) and returns ERROR_FAILED. */
+int error_set(struct error *e, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* The same with another code; returns it. */
+int error_set_code(struct error *e, enum error_code code, const char *fmt, ...) PRINTF_LIKE(3, 4);
+/* "text" becomes "context: text"; returns e->code (ERROR_FAILED where e is NULL). */
+int error_context(struct error *e, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* Sets the hint; returns e->code, so that `return error_hint(...)` can end a function. */
+int error_hint(struct error *e, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* "cannot <what> 'path': <strerror(errno)>"; returns ERROR_FAILED. */
+int error_errno(struct error *e, const char *what, const char *path);
+
+#define TRY(expr)                        \
+    do {                                 \
+        int try_rc_ = (expr);            \
+        if (try_rc_ < 0) return try_rc_; \
+    } while (0)
+
+/* A programmer's error: prints the condition, place and message, then aborts. Always on. */
+#define CHECK(cond)                                                                      \
+    do {                                                                                 \
+        if (__builtin_expect(!(cond), 0)) check_failed(__FILE__, __LINE__, #cond, NULL); \
+    } while (0)
+#define CHECK_MSG(cond, ...)                                                                    \
+    do {                                                                                        \
+        if (__builtin_expect(!(cond), 0)) check_failed(__FILE__, __LINE__, #cond, __VA_ARGS__); \
+    } while (0)
+void check_failed(const char *file, int line, const char *cond, const char *fmt, ...)
+    __attribute__((noreturn)) PRINTF_LIKE(4, 5);
+/* What a failed CHECK adds to its message ("rank 3, step 120"); copied. */
+void check_set_context(const char *fmt, ...) PRINTF_LIKE(1, 2);
+
+/* ------------------------------------------------------------------ logging (base_log.c) */
+
+enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
+
+/* One line to standard error; thread safe. Default level LOG_INFO, or $COLOSSUS_LOG. */
+void log_line(enum log_level level, const char *fmt, ...) PRINTF_LIKE(2, 3);
+void log_set_level(enum log_level level);
+#define log_debug(...) log_line(LOG_DEBUG, __VA_ARGS__)
+#define log_info(...)  log_line(LOG_INFO, __VA_ARGS__)
+#define log_warn(...)  log_line(LOG_WARN, __VA_ARGS__)
+#define log_error(...) log_line(LOG_ERROR, __VA_ARGS__)
+
+/* Progress of long work: on a terminal one line redrawn in place, in a log a plain line every ten
+ * seconds; "tokenize  43 %  1.2 GB of 2.8 GB  118 MB/s  13 s left". total 0 means unknown. */
+struct progress {
+    const char *what;
+    const char *unit; /* "B" is shown as kB, MB, ...; others as k, M, ... */
+    double total, start_s, last_print_s;
+    bool terminal;
+};
+void progress_init(struct progress *p, const char *what, const char *unit, double total);
+void progress_update(struct progress *p, double done);
+void progress_fini(struct progress *p, double done); /* last line: amount, time, rate */
+
+/* ------------------------------------------------------------------ memory (base_memory.c) */
+
+/* Control-plane memory: aborts with a message when there is none. Counted by mem_alloc_count. */
+void *mem_alloc(size_t size);
+void *mem_calloc(size_t count, size_t size);
+void *mem_realloc(void *p, size_t size);
+char *mem_strdup(const char *s);
+char *mem_strndup(const char *s, size_t n);
+void mem_free(void *p);
+/* The same, aligned to a power of two of at least 8; freed by mem_free. */
+void *mem_alloc_aligned(size_t size, size_t alignment);
+/* Memory whose size comes from input: NULL when there is none. */
+void *mem_try_alloc(size_t size);
+void *mem_try_realloc(void *p, size_t size);
+/* Large planned memory: zeroed, 2 MiB aligned, huge pages advised; NULL when there is none. */
+void *mem_map(size_t size);
+void mem_unmap(void *p, size_t size);
+/* Number of successful allocations of every kind above since the program began (all threads).
+ * A training step after the second must leave it unchanged. */
+uint64_t mem_alloc_count(void);
+
+/* Memory of one unit of work (run, request, ...): freed whole. Not thread safe. */
+struct arena {
+    struct arena_block *head; /* newest block first */
+    size_t used;              /* bytes handed out */
+};
+void arena_init(struct arena *a);
+void arena_fini(struct arena *a);  /* frees every block; the arena may be used again */
+void arena_reset(struct arena *a); /* forgets everything but keeps the largest block */
+void *arena_alloc(struct arena *a, size_t size); /* 16-byte aligned, zeroed, never NULL */
+char *arena_strdup(struct arena *a, const char *s);
+char *arena_strndup(struct arena *a, const char *s, size_t n);
+char *arena_printf(struct arena *a, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+/* A growing byte string, always NUL-terminated once anything was added; {0} is empty. */
+struct str {
+    char *data;
+    size_t len, cap;
+};
+void str_fini(struct str *s);
+void str_clear(struct str *s); /* keeps the memory */
+void str_reserve(struct str *s, size_t cap);
+void str_append(struct str *s, const void *data, size_t n);
+void str_append_char(struct str *s, char c);
+void str_puts(struct str *s, const char *text);
+void str_printf(struct str *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+/* ------------------------------------------------------------------ files (base_file.c) */
+
+bool file_exists(const char *path);
+bool file_is_dir(const char *path);
+int64_t file_size(const char *path, struct error *e); /* bytes, or negative */
+/* Reads at most max_size bytes (an error names path, size and limit when it is larger). *data is
+ * NUL-terminated behind *size bytes; the caller frees it with mem_free. "-" is standard input. */
+int file_read(const char *path, size_t max_size, char **data, size_t *size, struct error *e);
+/* Read-only memory map; an empty file gives data "" and size 0. */
+struct file_map {
+    const uint8_t *data;
+    size_t size;
+};
+int file_map_open(struct file_map *m, const char *path, struct error *e);
+void file_map_close(struct file_map *m);
+/* Whole-file replace that survives power loss: path.tmp, fsync, rename, fsync of the folder. */
+int file_write(const char *path, const void *data, size_t size, struct error *e);
+int file_make_dirs(const char *path, struct error *e);              /* like mkdir -p */
+int file_remove_tree(const char *path, struct error *e);            /* a missing path is no error */
+int file_rename(const char *from, const char *to, struct error *e); /* fsyncs both folders */
+int file_sync_dir(const char *path, struct error *e);
+/* Names in a folder, sorted by strcmp, without "." and ".."; allocated in *a. */
+int file_list_dir(const char *path, struct arena *a, char ***names, size_t *count, struct error *e);
+/* "a/b"; in *a. */
+char *file_join(struct arena *a, const char *dir, const char *name);
+const char *file_base_name(const char *path); /* behind the last '/' */
+/* Writes all of data to fd, through short writes and EINTR. */
+int file_write_fd(int fd, const void *data, size_t size, const char *path, struct error *e);
+
+/* ------------------------------------------------------------------ hashing (base_hash.c) */
+
+uint64_t hash_xxh3(const void *data, size_t size);
+struct hash_stream; /* XXH3-64 over pieces */
+struct hash_stream *hash_stream_new(void);
+void hash_stream_add(struct hash_stream *h, const void *data, size_t size);
+uint64_t hash_stream_value(const struct hash_stream *h);
+void hash_stream_free(struct hash_stream *h);
+void hash_to_hex(uint64_t hash, char hex[17]);
+int hash_from_hex(const char *hex, uint64_t *hash); /* exactly 16 hex digits, else negative */
+int hash_file(const char *path, uint64_t *hash, struct error *e);
+
+/* ------------------------------------------------------------------ random numbers (base_rng.c)
+ * Counter based: Philox4x32-10 (Salmon et al., SC'11), so that any value can be drawn again from
+ * (seed, stream, index) on any thread; there is no state to save but the counters. */
+
+void rng_philox(uint64_t key, uint64_t counter_hi, uint64_t counter_lo, uint32_t out[4]);
+uint64_t rng_u64(uint64_t seed, uint64_t stream, uint64_t index);
+double rng_uniform(uint64_t seed, uint64_t stream, uint64_t index); /* [0, 1), 53 bits */
+double rng_normal(uint64_t seed, uint64_t stream, uint64_t index);  /* mean 0, deviation 1 */
+/* Bijection of [0, n): the place of item i in the order (seed, stream). Constant memory (Feistel
+ * network with cycle walking), so an epoch of any length is shuffled without a table. */
+uint64_t rng_permute(uint64_t seed, uint64_t stream, uint64_t n, uint64_t i);
+
+/* ------------------------------------------------------------------ threads (base_pool.c)
+ * One pool per process. The caller's thread works too. Tasks are claimed in order from a shared
+ * counter; which thread runs a task is not fixed, so a task's result must not depend on it: that
+ * is what makes results equal for any number of threads. Pools do not nest: pool_run from inside
+ * a task runs the tasks there and then, in order. */
+
+struct pool;
+typedef void pool_fn(void *ctx, size_t task, int thread);
+struct pool *pool_new(int n_threads); /* 0: as many as the process may use (affinity) */
+void pool_free(struct pool *p);
+int pool_threads(const struct pool *p); /* p NULL is 1 */
+/* Runs fn for every task in [0, n_tasks); returns when all are done. p NULL: in order, here. */
+void pool_run(struct pool *p, size_t n_tasks, pool_fn *fn, void *ctx);
+int pool_available_cpus(void);
+
+double time_now_s(void);          /* monotonic */
+void time_iso8601(char text[32]); /* UTC wall clock, "2026-11-22T03:04:05.678Z" */
+
+/* ------------------------------------------------------------------ names (base_names.c) */
+
+/* The candidate nearest to word by Damerau-Levenshtein distance, or NULL where none is near
+ * enough to be meant (distance > max(2, length / 3)). */
+const char *name_nearest(const char *word, const char *const *candidates, size_t count);
+/* Number with an optional suffix k, M, G, T, P (1000s) or Ki, Mi, Gi, Ti (1024s), and '_' between
+ * digits: "20M", "1.5G", "100_000". Negative where text is not such a number. */
+int parse_number(const char *text, double *value);
+int parse_int(const char *text, int64_t *value); /* the same; fails where not a whole number */
+
+/* ------------------------------------------------------------------ options (base_options.c)
+ * One typed table per command or file drives the command line, --help, the run file, the
+ * generated reference page and shell completion. A row says where its value lives in the target
+ * struct (offsetof), so there is one copy of every default. */
+
+enum option_type {
+    OPTION_BOOL,   /* bool;        --flag, --no-flag, --flag=true */
+    OPTION_INT,    /* int64_t */
+    OPTION_REAL,   /* double */
+    OPTION_STRING, /* const char * (in the loader's arena, or the argv string) */
+    OPTION_ENUM,   /* int: index into choices */
+    OPTION_LIST    /* struct option_list: strings; YAML sequence, or the flag given again */
+};
+
+struct option_list {
+    const char **items;
+    size_t count;
+};
+
+struct option {
+    const char *name; /* "learning-rate" on the command line; "optimizer.lr" as a file key */
+    char letter;      /* 'o' for -o, or 0 */
+    enum option_type type;
+    size_t offset;              /* of the value in the target struct */
+    const char *unit;           /* "tokens", "s", "" ... shown in help; NULL: none */
+    const char *fallback;       /* the default as text; NULL: must be given (file) or zero (flag) */
+    double min, max;            /* bounds of INT and REAL; both 0: none */
+    const char *const *choices; /* ENUM: NULL-terminated */
+    const char *help;           /* one sentence, lower case */
+};
+
+/* What a command takes. Positional arguments are named in usage and come back in rest. */
+struct option_table {
+    const char *command; /* "train" or "data tokenize" */
+    const char *usage;   /* "RUN.yaml [options]" */
+    const char *summary; /* one line */
+    const char *details; /* more paragraphs and examples for --help, or NULL */
+    const struct option *rows;
+    size_t n_rows;
+};
+
+/* Where a value came from, kept per row for `run.yaml`'s origin comments. */
+enum option_origin { ORIGIN_DEFAULT, ORIGIN_FILE, ORIGIN_FLAG, ORIGIN_DERIVED };
+
+/* Sets every row of target to its fallback. */
+void options_defaults(const struct option *rows, size_t n_rows, void *target);
+/* Parses argv (argv[0] is the command's own name), fills target; *rest gets the positional
+ * arguments (in place, within argv). Long options: --name value, --name=value. Unknown ones:
+ * ERROR_USAGE with the nearest name as hint. "--" ends options; a lone "-" is positional.
+ * *help is set where --help or -h was given. Where origins is not NULL, origins[row] is set.
+ * List items live in *a. */
+int options_parse(const struct option_table *t, int argc, char **argv, void *target,
+                  struct arena *a, uint8_t *origins, int *n_rest, char ***rest, bool *help,
+                  struct error *e);
+/* Sets one row from text with its type, bounds and choices; errors name the row and a valid
+ * example. `where` ("run.yaml:12") goes in front of messages, or NULL. */
+int options_set(const struct option *row, const char *text, void *target, struct arena *a,
+                const char *where, struct error *e);
+const struct option *options_find(const struct option *rows, size_t n_rows, const char *name);
+/* The value of a row as text that options_set reads back. */
+void options_get(const struct option *row, const void *target, struct str *out);
+void options_print_help(const struct option_table *t, FILE *out);
+/* Markdown table of the rows, for docs/reference/. */
+void options_print_markdown(const struct option_table *t, FILE *out);
+
+/* ------------------------------------------------------------------ YAML (base_yaml.c)
+ * libyaml's events composed into a tree that remembers line and column of every node, so that a
+ * wrong key can be named by file and line. Aliases and merge keys are refused; depth is limited
+ * to 64, a file to 16 MiB, a document to 1M nodes. */
+
+enum yaml_kind { YAML_KIND_SCALAR, YAML_KIND_LIST, YAML_KIND_MAP };
+
+struct yaml_node {
+    enum yaml_kind kind;
+    int line, column;         /* from 1 */
+    const char *text;         /* SCALAR */
+    bool quoted;              /* SCALAR: a quoted string is never a number, a bool or null */
+    size_t count;             /* LIST, MAP */
+    struct yaml_node **items; /* LIST: values; MAP: values */
+    struct yaml_node **keys;  /* MAP: scalars, unique (a repeated key is an error) */
+};
+
+/* One document; everything is allocated in *a. Errors: "run.yaml:12:3: ...". An empty document is
+ * an empty MAP. */
+int yaml_load(const char *path, struct arena *a, struct yaml_node **root, struct error *e);
+int yaml_parse(const char *text, size_t size, const char *name, struct arena *a,
+               struct yaml_node **root, struct error *e);
+struct yaml_node *yaml_get(const struct yaml_node *map, const char *key); /* or NULL */
+/* Fills target from a map through option rows: a row "optimizer.lr" is the key lr of the map
+ * optimizer. Unknown keys: ERROR_CONFIG naming file, line and nearest valid key. Rows not in the
+ * file keep their value; rows without a fallback that are missing are an error unless
+ * origins[row] was already set. Sets origins[row] = ORIGIN_FILE. */
+int yaml_bind(const struct yaml_node *root, const char *path, const struct option *rows,
+              size_t n_rows, void *target, struct arena *a, uint8_t *origins, struct error *e);
+/* Writes target as YAML that yaml_bind reads back, sections grouped, each value followed by a
+ * comment with its origin ("# default", "# run.yaml", "# flag", "# derived"). */
+void yaml_print_options(const struct option *rows, size_t n_rows, const void *target,
+                        const uint8_t *origins, const char *file_name, struct str *out);
+
+/* ------------------------------------------------------------------ JSON (base_json.c) */
+
+/* jansson with our errors ("index.json:3:14: ..."), duplicates refused. Caller json_decrefs. */
+int json_load_path(const char *path, size_t max_size, json_t **root, struct error *e);
+int json_parse(const char *text, size_t size, const char *name, json_t **root, struct error *e);
+/* Member of an object with a type; errors name file, key and what was found. */
+int json_get_string(const json_t *o, const char *key, const char **value, const char *name,
+                    struct error *e);
+int json_get_int(const json_t *o, const char *key, int64_t *value, const char *name,
+                 struct error *e);
+int json_get_real(const json_t *o, const char *key, double *value, const char *name,
+                  struct error *e); /* an integer will do */
+/* Sorted keys, two-space indent, newline at the end, by file_write. */
+int json_save_path(const json_t *root, const char *path, struct error *e);
+
+/* A writer for lines on hot paths: no heap beyond `out`, which keeps its memory. Numbers print in
+ * the shortest form that reads back the same; NaN and infinities print as null. */
+struct json_writer {
+    struct str *out;
+    bool comma;
+};
+void jsonw_begin(struct json_writer *w, struct str *out);
+void jsonw_open(struct json_writer *w, const char *key, char bracket); /* '{' or '['; key NULL */
+void jsonw_close(struct json_writer *w, char bracket);                 /* '}' or ']' */
+void jsonw_string(struct json_writer *w, const char *key, const char *value);
+void jsonw_string_n(struct json_writer *w, const char *key, const char *value, size_t n);
+void jsonw_int(struct json_writer *w, const char *key, int64_t value);
+void jsonw_real(struct json_writer *w, const char *key, double value);
+void jsonw_bool(struct json_writer *w, const char *key, bool value);
+
+/* ------------------------------------------------------------------ print (base_print.c) */
+
+/* Into buf, which is returned: "1.23 GiB", "12.3 M", "3 h 25 min", "4.56e-04". */
+char *format_bytes(char buf[32], double bytes);
+char *format_count(char buf[32], double count);
+char *format_duration(char buf[32], double seconds);
+/* A value with a decimal prefix in front of its unit: "118 MB", "2.50 GFLOP/s". */
+char *format_si(char buf[32], double value, const char *unit);
+
+/* A table for the terminal: columns as wide as their widest cell, numbers to the right. */
+struct table;
+struct table *table_new(const char *const *heads, size_t n_columns, const char *align); /* "lrr" */
+void table_row(struct table *t, ...); /* n_columns const char *, copied; NULL shows as N/A */
+void table_rule(struct table *t);
+void table_print(const struct table *t, FILE *out);
+void table_free(struct table *t);
+
+/* ------------------------------------------------------------------ plots (base_plot.c) */
+
+struct plot_series {
+    const char *name;
+    const double *x, *y; /* NaN in y is a gap */
+    size_t count;
+    bool points; /* markers instead of a line */
+};
+struct plot {
+    const char *title, *x_label, *y_label;
+    bool log_x, log_y;
+    const struct plot_series *series;
+    size_t n_series;
+};
+/* Braille-dot line plot with axes and a legend, width x height characters. */
+void plot_print(const struct plot *p, int width, int height, FILE *out);
+/* One self-contained SVG file: axes with round ticks, grid, legend, distinct colours. */
+int plot_write_svg(const struct plot *p, int width_px, int height_px, const char *path,
+                   struct error *e);
+/* Several panels above each other in one SVG. */
+int plot_write_svg_panels(const struct plot *plots, size_t n_plots, int width_px,
+                          int panel_height_px, const char *path, struct error *e);
+
+#endif

@@ -1,0 +1,33 @@
+/* cmd.h: the subcommands. Each lives in src/cmd/cmd_<name>.c: it parses its options, calls one
+ * room and prints; no logic. Only these files print usage and choose an exit code. */
+#ifndef COLOSSUS_CMD_H
+#define COLOSSUS_CMD_H
+
+#include "base/base.h"
+
+/* Called with argv[0] = the subcommand's name; returns the exit code of the process. */
+typedef int cmd_fn(int argc, char **argv);
+
+struct cmd_entry {
+    const char *name;
+    cmd_fn *run;
+    const char *group;   /* heading in `colossus help` */
+    const char *summary; /* one line, lower case, no full stop */
+};
+
+/* Prints "colossus <command>: <text>" and "hint: <hint>" to standard error and returns the exit
+ * code that belongs to e->code (docs/STYLE.md, errors). */
+int cmd_fail(const char *command, const struct error *e);
+/* options_parse with the common ending: prints help or the error. Returns true when the command
+ * should go on; otherwise *exit_code is what to return. */
+bool cmd_parse(const struct option_table *t, int argc, char **argv, void *target, struct arena *a,
+               uint8_t *origins, int *n_rest, char ***rest, int *exit_code);
+/* Runs the entry named argv[1] of a table of sub-subcommands ("data tokenize"). */
+int cmd_dispatch(const char *command, const struct cmd_entry *entries, size_t count, int argc,
+                 char **argv);
+/* Every option table of the program, for the reference page and shell completion. */
+const struct option_table *const *cmd_all_tables(size_t *count);
+
+cmd_fn cmd_data, cmd_train, cmd_generate, cmd_eval, cmd_check_golden, cmd_plot, cmd_help;
+
+#endif

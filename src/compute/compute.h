@@ -1,0 +1,261 @@
+/* compute.h: the arithmetic under a transformer: linear layers, attention, norms, routing, losses
+ * and optimiser updates on plain arrays, on any CPU, over all threads.
+ *
+ * One context fixes the number format of activations (float or bfloat16, "act" below) and the
+ * table of kernels, chosen for this CPU when the program runs. Every operation cuts its work into
+ * tasks by shape alone and never by the number of threads, and sums partial results in a fixed
+ * order: any result is the same, bit for bit, for any number of threads.
+ *
+ * Letters: M rows (tokens of a microbatch, B*T), D model width, F hidden width, E experts, V
+ * vocabulary, H query heads, K key/value heads, h head width. Arrays are dense and row major
+ * unless a leading dimension ("ld", in elements) is given. Accumulation is always fp32.
+ *
+ * No operation allocates after it has run once with the largest shapes it will see. */
+#ifndef COLOSSUS_COMPUTE_H
+#define COLOSSUS_COMPUTE_H
+
+#include "base/base.h"
+
+typedef uint16_t bf16_t; /* upper half of an IEEE float */
+
+enum compute_dtype { COMPUTE_F32, COMPUTE_BF16 };
+static inline size_t compute_dtype_size(enum compute_dtype t)
+{
+    return t == COMPUTE_F32 ? 4 : 2;
+}
+
+/* Backends in the order they are tried by COMPUTE_AUTO (last first). REFERENCE is the readable C
+ * of compute/reference/, kept for ever as the definition the others are tested against. */
+enum compute_backend { COMPUTE_AUTO, COMPUTE_REFERENCE, COMPUTE_AVX2, COMPUTE_AVX512 };
+
+struct compute_options {
+    enum compute_dtype dtype;     /* of activations and of the weights' compute copies */
+    enum compute_backend backend; /* one this CPU lacks is an error */
+    struct pool *pool;            /* NULL: one thread */
+};
+typedef struct compute compute_t;
+
+int compute_new(const struct compute_options *o, compute_t **out, struct error *e);
+void compute_free(compute_t *c);
+enum compute_dtype compute_act_dtype(const compute_t *c);
+const char *compute_backend_name(const compute_t *c); /* "avx512 + oneDNN (amx-bf16)" */
+/* Whether bf16 products run at full speed here (AVX512-BF16 or AMX); `precision: auto` asks. */
+bool compute_has_fast_bf16(void);
+struct pool *compute_pool(const compute_t *c);
+size_t compute_scratch_bytes(const compute_t *c); /* held by the context itself */
+
+/* ------------------------------------------------------------------ conversion */
+
+float compute_bf16_to_f32(bf16_t x);
+bf16_t compute_f32_to_bf16(float x); /* to nearest even; NaN stays NaN */
+void compute_to_act(compute_t *c, const float *x, size_t n, void *y);
+void compute_from_act(compute_t *c, const void *x, size_t n, float *y);
+
+/* ------------------------------------------------------------------ linear layers
+ * Y[r, :] = X[r, :] . W^T with W [out, in], for one weight or for a group of experts each with its
+ * own range of rows. Several weights that read the same X (query, key, value; gate, up) are parts
+ * of one linear: their outputs lie side by side in Y, and one product gives dX.
+ * The compute copy of the weights (bf16 and/or repacked) is made by compute_linear_update and
+ * must be refreshed after the fp32 masters changed. */
+
+#define COMPUTE_MAX_PARTS 3
+#define COMPUTE_ROW_ALIGN 32 /* expert row ranges begin at multiples of this */
+
+struct compute_linear_desc {
+    int groups;                             /* experts; 1: an ordinary layer */
+    int64_t in;                             /* width of X */
+    int parts;                              /* 1..3 */
+    int64_t out[COMPUTE_MAX_PARTS];         /* rows of each part's weight */
+    const float *master[COMPUTE_MAX_PARTS]; /* [groups, out[p], in] */
+    float *grad[COMPUTE_MAX_PARTS];         /* the same shapes; NULL where never trained */
+    int64_t max_rows;                       /* largest number of rows in a call */
+};
+typedef struct compute_linear compute_linear_t;
+
+/* Bytes of the compute copy, for the memory plan. */
+size_t compute_linear_bytes(const compute_t *c, const struct compute_linear_desc *d);
+/* Keeps the pointers; all products it will need are prepared here. */
+compute_linear_t *compute_linear_new(compute_t *c, const struct compute_linear_desc *d);
+void compute_linear_free(compute_linear_t *l);
+void compute_linear_update(compute_linear_t *l);
+
+/* Row ranges: group g has rows [offset[g], offset[g + 1]) of X and Y, of which those behind its
+ * true count hold zeros; offsets are multiples of COMPUTE_ROW_ALIGN. With groups == 1 pass
+ * {0, M} where M may be any number. */
+/* Y [rows, sum out] of y_dtype, leading dimension ldy. X act [rows, in], leading dimension ldx. */
+void compute_linear_forward(compute_linear_t *l, const int32_t *offset, const void *X, int64_t ldx,
+                            void *Y, int64_t ldy, enum compute_dtype y_dtype);
+/* dX [rows, in] = dY . W (NULL: not wanted); dY act. */
+void compute_linear_backward_input(compute_linear_t *l, const int32_t *offset, const void *dY,
+                                   int64_t ldy, void *dX, int64_t ldx,
+                                   enum compute_dtype dx_dtype);
+/* grad[p] (+)= dY_p^T . X; accumulate false overwrites (with zeros for a group without rows). */
+void compute_linear_backward_weight(compute_linear_t *l, const int32_t *offset, const void *dY,
+                                    int64_t ldy, const void *X, int64_t ldx, bool accumulate);
+
+/* General product for optimisers and tests: C[M, N] = alpha * op(A) . op(B) + beta * C, fp32 C;
+ * A and B of dtype in. Leading dimensions are those of the arrays as stored. */
+void compute_matmul(compute_t *c, bool transpose_a, bool transpose_b, int64_t M, int64_t N,
+                    int64_t K, float alpha, enum compute_dtype in, const void *A, int64_t lda,
+                    const void *B, int64_t ldb, float beta, float *C, int64_t ldc);
+
+/* ------------------------------------------------------------------ norms and residual
+ * rms(x; g) = g * x / sqrt(mean(x^2) + eps) per row (Zhang & Sennrich 2019), in fp32. */
+
+/* y act [M, D] = rms(x; g); rstd [M] for the backward pass (NULL: not wanted). */
+void compute_rmsnorm(compute_t *c, int64_t M, int64_t D, float eps, const float *x, const float *g,
+                     void *y, float *rstd);
+/* The seam between two sub-layers, in one pass over memory:
+ *   h_out = h + rms(y; g_post)      h, h_out fp32 [M, D] (may be the same array), y act [M, D]
+ *   a     = rms(h_out; g_next)      act [M, D] */
+struct compute_seam {
+    int64_t M, D;
+    float eps;
+    const float *h;
+    const void *y;
+    const float *g_post, *g_next;
+    float *h_out;
+    void *a;
+    float *rstd_post, *rstd_next; /* [M] each */
+};
+void compute_seam_forward(compute_t *c, const struct compute_seam *s);
+/* Backward of the seam. dh fp32 [M, D] is the gradient of h_out on entry from the layers above and
+ * of h on return; da act is the gradient of a; dy act [M, D] comes out; d g_post and d g_next [D]
+ * are added to (overwritten when accumulate is false). s->h_out is needed, s->h is not. */
+void compute_seam_backward(compute_t *c, const struct compute_seam *s, const void *da, float *dh,
+                           void *dy, float *dg_post, float *dg_next, bool accumulate);
+/* Backward of compute_rmsnorm: dx fp32 += or = (add false). dy act. */
+void compute_rmsnorm_backward(compute_t *c, int64_t M, int64_t D, const float *x, const float *g,
+                              const float *rstd, const void *dy, float *dx, bool add, float *dg,
+                              bool accumulate);
+
+/* ------------------------------------------------------------------ attention
+ * Grouped-query, causal, with Grok's logit cap; scores are never stored for a whole sequence.
+ * For query t and key u <= t of the same document, with x = multiplier * q.k:
+ *   s = cap * tanh(x / cap)  (cap 0: s = x);  s *= log2(t) / log2(L) where L > 0 and t > L
+ *   o = softmax(s) . v       (the temperature is Grok-2's, research: grok.md 1.5) */
+struct compute_attention {
+    int64_t B, T, H, K, h; /* H a multiple of K */
+    int64_t ld;            /* of q, k, v rows, in elements */
+    int64_t ld_kv;         /* of k and v rows where it differs (forward only); 0: ld */
+    const void *q, *k, *v; /* act; row b*T+t; head i at column i*h */
+    int64_t ld_out;
+    void *out;                /* act [B*T, H*h] */
+    float *lse;               /* [B, H, T] log of the softmax sum; NULL: forward only */
+    float multiplier, cap;
+    int64_t temperature_len;  /* L; 0: off */
+    const int32_t *doc_start; /* [B, T] first key position a query may see; NULL: 0 */
+};
+void compute_attention_forward(compute_t *c, const struct compute_attention *a);
+/* dout act [B*T, H*h] (ld_out); dq, dk, dv act with leading dimension ld, overwritten. */
+void compute_attention_backward(compute_t *c, const struct compute_attention *a, const void *dout,
+                                void *dq, void *dk, void *dv);
+/* One sequence with a cache: n new queries at positions pos .. pos + n - 1 against keys and values
+ * [pos + n, K*h] act (leading dimension ld_kv). q act [n, H*h], out act [n, H*h]. */
+void compute_attention_cached(compute_t *c, int64_t n, int64_t pos, int64_t H, int64_t K, int64_t h,
+                              const void *q, int64_t ld_q, const void *k, const void *v,
+                              int64_t ld_kv, float multiplier, float cap, int64_t temperature_len,
+                              void *out);
+
+/* Rotates heads in place, rotate-half form: pairs (i, i + h/2), angle pos * theta^(-2i/h) (Su et
+ * al. 2021). x act, row r is at position (r % T) + pos; n_heads heads of width h from column 0.
+ * table is from compute_rope_table (row p: h/2 cosines, then h/2 sines of position p); backward
+ * rotates by the opposite angle. */
+size_t compute_rope_table_floats(int64_t max_positions, int64_t h);
+void compute_rope_table(int64_t max_positions, int64_t h, double theta, float *table);
+void compute_rope(compute_t *c, int64_t M, int64_t T, int64_t pos, int64_t n_heads, int64_t h,
+                  const float *table, bool backward, void *x, int64_t ld);
+
+/* ------------------------------------------------------------------ gated unit
+ * gu act [M, 2F]: gate, then up. act[r, f] = w[r] * gelu_tanh(gate) * up; w NULL: 1. */
+void compute_glu_forward(compute_t *c, int64_t M, int64_t F, const void *gu, const float *w,
+                         void *act);
+/* d_act act [M, F] -> dgu act [M, 2F] (may be gu itself); also gives act again (for the weight
+ * gradient of the product behind it) and dw [M] (NULL: not wanted). */
+void compute_glu_backward(compute_t *c, int64_t M, int64_t F, const void *gu, const float *w,
+                          const void *d_act, void *act, void *dgu, float *dw);
+
+/* ------------------------------------------------------------------ router and dispatch */
+
+#define COMPUTE_MAX_EXPERTS 4096
+
+struct compute_router {
+    int64_t M, D, E; /* E up to COMPUTE_MAX_EXPERTS */
+    int64_t k;
+    const void *x;     /* act [M, D] */
+    const float *W;    /* [E, D] fp32 */
+    float cap;         /* logits become cap * tanh(x / cap); 0: off */
+    const float *bias; /* [E] added to probs for the selection only (DeepSeek-V3, 2412.19437
+                          2.1.2), or NULL */
+    float *probs;      /* [M, E] softmax over all experts */
+    float *lse;        /* [M] logsumexp of the (capped) logits */
+    int32_t *top;      /* [M, k] experts, best first; ties to the smaller index */
+    float *weight;     /* [M, k] their probabilities, not renormalised */
+};
+void compute_router_forward(compute_t *c, const struct compute_router *r);
+/* Gradients: d_weight [M, k] from the experts; aux_coef * E * sum_e f_e P_e and z_coef *
+ * mean(lse^2), with f [E] the share of routed slots per expert (a constant). dx fp32 [M, D] is
+ * overwritten, dW [E, D] is added to (accumulate) or overwritten. */
+void compute_router_backward(compute_t *c, const struct compute_router *r, const float *d_weight,
+                             const float *f, float aux_coef, float z_coef, float *dx, float *dW,
+                             bool accumulate);
+
+/* Dropless dispatch by counting sort: slot s = token * k + j goes to row slot_row[s] of the
+ * experts' input; rows of expert e are [offset[e], offset[e] + count[e]), padded to
+ * COMPUTE_ROW_ALIGN; row_token is the token of a row, -1 for padding, and row_slot its slot.
+ * offset [E + 1], count [E], slot_row [M * k], row_token and row_slot [compute_dispatch_rows]. */
+int64_t compute_dispatch_rows(int64_t M, int64_t E, int64_t k); /* upper bound of offset[E] */
+void compute_dispatch(int64_t M, int64_t E, int64_t k, const int32_t *top, int32_t *offset,
+                      int32_t *count, int32_t *slot_row, int32_t *row_token, int32_t *row_slot);
+/* y[r, :] = x[row_token[r], :], zeros for padding. act. rows = offset[E]. */
+void compute_gather(compute_t *c, int64_t rows, int64_t D, const int32_t *row_token, const void *x,
+                    void *y);
+/* out[m, :] = scale * (sum_j y[slot_row[m*k + j], :] + a[m, :] + b[m, :]) in this order; a act and b
+ * fp32, either may be NULL; out act. */
+void compute_combine(compute_t *c, int64_t M, int64_t D, int64_t k, const int32_t *slot_row,
+                     const void *y, const void *a, const float *b, float scale, void *out);
+/* y = scale * x, act (for the dense branch's share of a gradient). */
+void compute_scale(compute_t *c, int64_t n, float scale, const void *x, void *y);
+
+/* ------------------------------------------------------------------ embedding and loss */
+
+/* h fp32 [M, D] = scale * table[ids[m]]. */
+void compute_embed(compute_t *c, int64_t M, int64_t D, const uint32_t *ids, const float *table,
+                   float scale, float *h);
+/* d_table[ids[m]] += scale * dh[m]. */
+void compute_embed_backward(compute_t *c, int64_t M, int64_t D, const uint32_t *ids,
+                            const float *dh, float scale, float *d_table);
+/* Softmax cross entropy of rows of raw logits z fp32 [M, V]: x = multiplier * z, and cap * tanh(x /
+ * cap) where cap > 0. nll [M] = -log p(target); where d_logits (act [M, V]) is not NULL it gets
+ * d_scale * d nll / d z. */
+void compute_cross_entropy(compute_t *c, int64_t M, int64_t V, const float *z,
+                           const uint32_t *targets, float multiplier, float cap, float d_scale,
+                           float *nll, void *d_logits);
+/* Final logits in place: multiplier and cap as above. */
+void compute_logits(compute_t *c, int64_t M, int64_t V, float multiplier, float cap, float *z);
+
+/* ------------------------------------------------------------------ reductions and optimisers */
+
+double compute_sum_squares(compute_t *c, const float *x, size_t n); /* fixed tree, in double */
+double compute_sum(compute_t *c, const float *x, size_t n);
+bool compute_all_finite(compute_t *c, const float *x, size_t n);
+
+/* AdamW with decoupled weight decay (Loshchilov & Hutter 2019), bias correction by step (from 1):
+ *   g' = grad_scale * g;  m, v as usual;  p -= lr * (mh / (sqrt(vh) + eps) + decay * p) */
+struct compute_adamw {
+    float lr, beta1, beta2, eps, decay, grad_scale;
+    int64_t step;
+};
+void compute_adamw(compute_t *c, const struct compute_adamw *o, size_t n, float *p, const float *g,
+                   float *m, float *v);
+/* m = beta * m + grad_scale * g; u = nesterov ? grad_scale * g + beta * m : m. */
+void compute_momentum(compute_t *c, size_t n, float beta, bool nesterov, float grad_scale,
+                      const float *g, float *m, float *u);
+/* y = a * x + b * y */
+void compute_axpby(compute_t *c, size_t n, float a, const float *x, float b, float *y);
+
+/* Peak of this machine's matrix products as the context runs them, FLOP/s: best of several short
+ * runs of compute_matmul in the activations' format over all threads. Takes about `seconds`. */
+double compute_measure_peak(compute_t *c, double seconds);
+
+#endif

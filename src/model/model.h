@@ -1,0 +1,205 @@
+/* model.h: the Grok-1 / Grok-2 transformer: configuration, parameter table, forward, hand-written
+ * backward, cached decoding, and safetensors files.
+ *
+ * The definition is the float64 reference that made tests/golden; what it computes and where each
+ * constant comes from is told in docs/model.md. One microbatch is B rows of T tokens. The model is
+ * written for a local shard: struct model_shard says which part of the heads, hidden units and
+ * experts this process holds, and hooks are called where a shard's result must be summed with the
+ * others'. On one process the shard is the whole and the hooks are NULL. */
+#ifndef COLOSSUS_MODEL_H
+#define COLOSSUS_MODEL_H
+
+#include "base/base.h"
+#include "compute/compute.h"
+
+/* ------------------------------------------------------------------ configuration
+ * Fields as in the reference's config.json; 0 (or false) turns an optional thing off. NAN in a
+ * multiplier means "by muP with base width 512" and is filled by model_config_derive. */
+struct model_config {
+    int64_t vocab_size, n_layers, d_model, n_heads, n_kv_heads, head_dim;
+    int64_t ffn_hidden;               /* of each expert, or of the dense layer where n_experts <= 1 */
+    int64_t n_experts, n_experts_used;
+    int64_t dense_ffn_hidden;         /* Grok-2's always-on branch beside the experts */
+    int64_t context_length;
+    double rope_theta, rms_eps;
+    double embedding_multiplier;      /* sqrt(D) */
+    double output_multiplier;         /* 2 sqrt(512 / D) */
+    double attn_multiplier;           /* sqrt(128) / head_dim */
+    double attn_softcap, router_softcap, final_softcap;
+    int64_t attn_temperature_len;
+    bool tied_embeddings;
+    double router_aux_coef, router_z_coef;
+};
+
+void model_config_defaults(struct model_config *c);  /* Grok-1's constants, sizes 0 */
+void model_config_derive(struct model_config *c);    /* replaces NAN multipliers by muP's */
+/* Checks ranges and divisibility; the error names the field and what is allowed. */
+int model_config_check(const struct model_config *c, struct error *e);
+/* The reference's config.json; unknown keys are refused except "optimizer" and "_"-prefixed ones. */
+int model_config_load(const char *path, struct model_config *c, struct error *e);
+int model_config_from_json(const json_t *o, const char *name, struct model_config *c,
+                           struct error *e);
+json_t *model_config_to_json(const struct model_config *c);
+uint64_t model_config_active_params(const struct model_config *c); /* touched by one token */
+uint64_t model_config_total_params(const struct model_config *c);
+/* FLOP of one training token: 6 * active matrix parameters (the head counted, the embedding table not
+ * when untied) + 12 * L * H * h * T / 2 for causal attention; the MFU numerator, no recompute. */
+double model_config_train_flops_per_token(const struct model_config *c, int64_t T);
+
+/* ------------------------------------------------------------------ parameter table */
+
+enum param_kind {
+    PARAM_EMBEDDING, /* token_embd, [V, D] */
+    PARAM_HEAD,      /* output, [V, D], when untied */
+    PARAM_NORM,      /* [D] */
+    PARAM_ROUTER,    /* [E, D] */
+    PARAM_MATRIX,    /* [out, in] */
+    PARAM_EXPERTS    /* [E, out, in] */
+};
+
+struct param {
+    char name[64];       /* GGUF name for architecture grok: "blk.0.attn_q.weight" */
+    enum param_kind kind;
+    int n_dims;
+    int64_t shape[3];
+    size_t offset, count; /* floats, within the flat arrays of weights, gradients, moments */
+    bool decay;           /* weight decay: matrices, experts and router; not norms, embedding, head */
+    double lr_multiplier; /* muP, xrex scaling.py (docs/model.md) */
+    double init_std;      /* of the normal distribution; norms start at 1 */
+    int64_t fan_in;
+};
+struct param_table {
+    struct param *rows;
+    size_t n_rows;
+    size_t total; /* floats, each tensor padded to a multiple of 16 */
+};
+/* In *a. The order is the reference's. */
+void model_params_build(const struct model_config *c, struct arena *a, struct param_table *t);
+const struct param *param_find(const struct param_table *t, const char *name);
+
+/* ------------------------------------------------------------------ the model */
+
+struct model_shard { /* the whole: {0, 1, 0, 1} */
+    int tensor_rank, tensor_size, expert_rank, expert_size;
+};
+struct model_hooks { /* every one may be NULL */
+    void *ctx;
+    /* sum over the tensor-parallel group of act [rows, D] (after attention output and ffn down) */
+    void (*reduce_output)(void *ctx, void *x, size_t n, enum compute_dtype dtype);
+    /* sum over the same group of a gradient at a sub-layer's input */
+    void (*reduce_input_grad)(void *ctx, void *x, size_t n, enum compute_dtype dtype);
+    /* gradients of rows [first, first + count) of the parameter table are final for this
+     * microbatch; called during backward, last layer first */
+    void (*grads_ready)(void *ctx, size_t first, size_t count);
+};
+
+struct model_options {
+    compute_t *compute;  /* outlives the model */
+    int64_t B, T;        /* largest microbatch */
+    bool training;       /* gradients and activations are planned too */
+    struct model_shard shard;
+    struct model_hooks hooks;
+};
+
+typedef struct model model_t;
+
+/* One line of the memory table. */
+struct model_memory {
+    const char *what; /* "weights (fp32)", "gradients (fp32)", "compute weights", "activations" ... */
+    size_t bytes;
+};
+/* The plan without allocating: fills rows (at most cap) and returns their number. */
+size_t model_plan_memory(const struct model_config *c, const struct model_options *o,
+                         struct model_memory *rows, size_t cap);
+
+int model_new(const struct model_config *c, const struct model_options *o, model_t **out,
+              struct error *e);
+void model_free(model_t *m);
+const struct model_config *model_get_config(const model_t *m);
+const struct param_table *model_params(const model_t *m);
+float *model_weights(model_t *m);   /* fp32 masters, [params->total] */
+float *model_gradients(model_t *m); /* the same layout; NULL without training */
+float *model_router_bias(model_t *m); /* [L, E] selection bias, zeros at first; NULL when dense */
+void model_init_weights(model_t *m, uint64_t seed); /* depends on seed and tensor only */
+/* Must be called after masters were changed from outside, before the next forward. */
+void model_weights_changed(model_t *m);
+
+struct model_batch {
+    int64_t B, T;
+    const uint32_t *inputs, *targets; /* [B, T] */
+    const int32_t *doc_start;         /* [B, T] for document masking, or NULL */
+};
+
+/* Sums over microbatches; divide by `tokens` or `microbatches` where a mean is wanted. */
+struct model_stats {
+    double nll;          /* sum over tokens, nats */
+    double tokens;
+    double aux, z;       /* sum over microbatches of the means the reference defines */
+    double microbatches;
+    double *load;        /* [L, E] routed slots, caller's array of n_layers * n_experts or NULL */
+    double *prob;        /* [L, E] sum of router probabilities, or NULL */
+};
+
+/* Adds the batch's losses to *s (not cleared). No gradients. */
+void model_evaluate(model_t *m, const struct model_batch *b, struct model_stats *s);
+/* Forward and backward of  scale * (mean nll + aux_coef * aux + z_coef * z).  Gradients are added
+ * to what is there, or overwrite it where first is set. */
+void model_train_step(model_t *m, const struct model_batch *b, double scale, bool first,
+                      struct model_stats *s);
+/* Logits [B, T, V] fp32 of the inputs, for tests and small models. */
+void model_logits(model_t *m, const struct model_batch *b, float *logits);
+/* Per-token negative log likelihood [B, T] of the targets, for scoring. */
+void model_score(model_t *m, const struct model_batch *b, float *nll);
+
+/* ------------------------------------------------------------------ decoding with a cache */
+
+typedef struct model_cache model_cache_t; /* keys and values of one sequence */
+size_t model_cache_bytes(const model_t *m, int64_t max_tokens);
+model_cache_t *model_cache_new(model_t *m, int64_t max_tokens);
+void model_cache_free(model_cache_t *c);
+int64_t model_cache_length(const model_cache_t *c);
+void model_cache_truncate(model_cache_t *c, int64_t length); /* forget from there on */
+/* Appends n tokens and gives the logits [V] behind the last one. The result does not depend on how
+ * a prompt is cut into calls. n tokens must fit. */
+void model_decode(model_t *m, model_cache_t *c, const uint32_t *tokens, int64_t n, float *logits);
+
+/* ------------------------------------------------------------------ safetensors
+ * Format: huggingface/safetensors: u64 length, JSON header, raw little-endian data. */
+
+enum safetensors_dtype { ST_F64, ST_F32, ST_BF16, ST_F16, ST_I64, ST_I32, ST_U8 };
+struct safetensors_entry {
+    char name[96];
+    enum safetensors_dtype dtype;
+    int n_dims;
+    int64_t shape[8];
+    const void *data; /* reading: inside the map (may be unaligned); writing: the caller's */
+    size_t bytes;
+};
+struct safetensors {
+    struct file_map map;
+    struct safetensors_entry *entries;
+    size_t n_entries;
+    json_t *metadata; /* "__metadata__" object or NULL */
+    struct arena arena;
+};
+/* Every offset, shape and size is checked against the file; errors name file and tensor. */
+int safetensors_open(const char *path, struct safetensors *st, struct error *e);
+int safetensors_parse(const void *data, size_t size, const char *name, struct safetensors *st,
+                      struct error *e);
+void safetensors_close(struct safetensors *st);
+const struct safetensors_entry *safetensors_find(const struct safetensors *st, const char *name);
+/* Copies an entry as floats (F64, BF16, F16 converted); the count must match. */
+int safetensors_read_f32(const struct safetensors_entry *t, float *out, size_t count,
+                         struct error *e);
+/* Streams entries to path (not atomic by itself: callers write into a temporary folder); *hash
+ * gets XXH3 of the whole file and *size its length, computed while writing; either may be NULL.
+ * The file is fsynced. */
+int safetensors_write(const char *path, const struct safetensors_entry *entries, size_t n_entries,
+                      const json_t *metadata, uint64_t *hash, uint64_t *size, struct error *e);
+
+/* A model folder: config.json + model.safetensors (as written by model_save), and the golden
+ * folder's weights.safetensors. Shapes are checked against the configuration. */
+int model_load_weights(model_t *m, const char *path, struct error *e);
+int model_save_weights(const model_t *m, const char *path, struct error *e);
+
+#endif

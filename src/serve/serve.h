@@ -1,0 +1,130 @@
+/* serve.h: a trained model at work: sampling, generation and evaluation.
+ *
+ * Knows nothing of training: whoever calls says which files are the model. Sampling is a pure
+ * function of (logits, history, seed, position), and the model's results do not depend on the
+ * number of threads, so the same seed gives the same text on any number of them. */
+#ifndef COLOSSUS_SERVE_H
+#define COLOSSUS_SERVE_H
+
+#include "base/base.h"
+#include "model/model.h"
+#include "text/text.h"
+
+/* ------------------------------------------------------------------ an opened model */
+
+struct serve_options {
+    const char *config, *weights, *tokenizer; /* paths */
+    int precision;                            /* enum serve_precision */
+    enum compute_backend backend;
+    int64_t threads; /* 0: all */
+    int64_t B, T;    /* largest batch that is scored at once; T 0: the model's context */
+};
+enum serve_precision { SERVE_PRECISION_AUTO, SERVE_PRECISION_FP32, SERVE_PRECISION_BF16 };
+
+struct serve_model {
+    struct pool *pool;
+    compute_t *compute;
+    model_t *model;
+    tokenizer_t *tokenizer;
+    tokenizer_scratch_t *scratch;
+    struct model_config config;
+    int64_t B, T;
+    uint32_t start; /* id that stands before a document: EOS, else BOS, else TOKENIZER_NONE */
+};
+int serve_model_open(const struct serve_options *o, struct serve_model *m, struct error *e);
+void serve_model_close(struct serve_model *m);
+
+/* ------------------------------------------------------------------ sampling */
+
+/* Applied in this order: repetition penalty, temperature, top-k, top-p, min-p. */
+struct serve_sampling {
+    double temperature;        /* 0: the most likely token, ties to the smaller id */
+    int64_t top_k;             /* keep the k most likely; 0: all */
+    double top_p;              /* keep the smallest set with at least this probability; 1: all */
+    double min_p;              /* drop tokens below this share of the most likely; 0: none */
+    double repetition_penalty; /* logits of recent tokens: l > 0 ? l / p : l * p (CTRL,
+                                  1909.05858 4.1); 1: off */
+    int64_t repetition_window; /* how many recent tokens count */
+    int64_t seed;
+};
+struct serve_candidate {
+    float logit;
+    uint32_t id;
+};
+/* One token. `work` is room for vocab candidates. `stream` and `position` number the draw. */
+uint32_t serve_sample(const struct serve_sampling *s, const float *logits, uint32_t vocab,
+                      const uint32_t *history, size_t n_history, uint64_t stream,
+                      uint64_t position, struct serve_candidate *work);
+
+/* ------------------------------------------------------------------ generation */
+
+enum serve_stop { SERVE_STOP_EOS, SERVE_STOP_LENGTH, SERVE_STOP_STRING, SERVE_STOP_CALLER };
+
+struct serve_generation {
+    struct serve_sampling sampling;
+    int64_t max_tokens; /* 0: until EOS, a stop string or the end of the context */
+    const char *const *stop;
+    size_t n_stop;
+    bool parse_special;   /* control tokens written in the prompt become ids */
+    bool no_start_token;  /* do not put EOS (the sign that a document begins) before the prompt */
+    bool ignore_eos;
+    uint64_t stream;      /* numbers samples of one seed */
+    /* Called with whole UTF-8 characters as they become certain; non-zero stops. NULL: none. */
+    int (*on_text)(void *ctx, const char *text, size_t size);
+    void *ctx;
+};
+struct serve_generated {
+    enum serve_stop reason;
+    int64_t prompt_tokens, new_tokens;
+    double prompt_s, decode_s;
+};
+
+/* A session keeps the cache and the ids so far, so that a conversation goes on where it was. */
+typedef struct serve_session serve_session_t;
+int serve_session_new(struct serve_model *m, serve_session_t **out, struct error *e);
+void serve_session_free(serve_session_t *s);
+void serve_session_reset(serve_session_t *s);
+/* Appends the prompt and generates. When the context is full its older half is forgotten and the
+ * newer half read again. The whole new text is appended to *text (NULL: not wanted). */
+int serve_generate(serve_session_t *s, const char *prompt, size_t size,
+                   const struct serve_generation *g, struct str *text,
+                   struct serve_generated *result, struct error *e);
+
+/* ------------------------------------------------------------------ evaluation */
+
+struct serve_eval_result {
+    const char *task; /* "text", "lambada", "blimp", "choice" */
+    uint64_t examples, tokens, bytes;
+    double bits_per_byte;    /* text; NAN where it does not apply, as below */
+    double perplexity;       /* text: per token; lambada: per last word */
+    double accuracy;         /* lambada, blimp, choice (by likelihood) */
+    double accuracy_norm;    /* choice: by likelihood per byte of the answer */
+    double chance;           /* accuracy of guessing */
+    double stderr_accuracy;  /* of accuracy (choice: of accuracy_norm), binomial */
+    double seconds;
+};
+struct serve_eval_options {
+    int64_t stride; /* text: tokens newly scored per window; 0: half the context */
+    int64_t limit;  /* examples; 0: all */
+    bool show_progress;
+};
+/* Each scores one file; errors name file and line. */
+int serve_eval_text(struct serve_model *m, const char *path, const struct serve_eval_options *o,
+                    struct serve_eval_result *r, struct error *e);
+/* JSONL with "text": the last word from the rest (Paperno et al. 2016, OpenAI's form). */
+int serve_eval_lambada(struct serve_model *m, const char *path,
+                       const struct serve_eval_options *o, struct serve_eval_result *r,
+                       struct error *e);
+/* JSONL with "sentence_good" and "sentence_bad" (Warstadt et al. 2020). */
+int serve_eval_blimp(struct serve_model *m, const char *path, const struct serve_eval_options *o,
+                     struct serve_eval_result *r, struct error *e);
+/* JSONL with a context (context, question, query, ctx or prompt), choices (choices, endings or
+ * options: strings, or ARC's {"text": [], "label": []}) and the right one (answer, label, gold,
+ * answerKey or answer_idx: an index from 0, a label, a letter A.. or the choice itself). */
+int serve_eval_choice(struct serve_model *m, const char *path, const struct serve_eval_options *o,
+                      struct serve_eval_result *r, struct error *e);
+/* By the keys of the first line: "text", "lambada", "blimp" or "choice"; NULL and an error where
+ * it is none of them. */
+const char *serve_eval_guess(const char *path, struct error *e);
+
+#endif

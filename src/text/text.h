@@ -1,0 +1,252 @@
+/* text.h: from raw text to token ids and back: tokenizers, corpora, token shards and the loader.
+ *
+ * Knows nothing of models. Text is bytes, UTF-8 where it is valid; invalid bytes survive the way
+ * through a byte-level tokenizer unchanged. */
+#ifndef COLOSSUS_TEXT_H
+#define COLOSSUS_TEXT_H
+
+#include "base/base.h"
+
+/* ------------------------------------------------------------------ tokenizers
+ * One opaque kind over three algorithms: byte-level BPE (tokenizer.json and ours), tiktoken ranks,
+ * SentencePiece BPE with byte fallback (Grok-1). Immutable after loading and shared by threads;
+ * whoever encodes brings its own scratch. */
+
+typedef struct tokenizer tokenizer_t;
+typedef struct tokenizer_scratch tokenizer_scratch_t;
+
+#define TOKENIZER_NONE UINT32_MAX /* "there is no such id" */
+
+/* Loads by content, not by name: tokenizer.json (byte-level BPE), a tiktoken rank file
+ * ("base64 rank" lines, with the pre-tokenizer pattern of Grok-2), a SentencePiece BPE .model, or
+ * llama2.c's tok*.bin where it is one. Errors name the file and the field. */
+int tokenizer_load(const char *path, tokenizer_t **out, struct error *e);
+int tokenizer_parse(const void *data, size_t size, const char *name, tokenizer_t **out,
+                    struct error *e);
+void tokenizer_free(tokenizer_t *t);
+
+uint32_t tokenizer_vocab_size(const tokenizer_t *t); /* largest id + 1 */
+uint32_t tokenizer_eos(const tokenizer_t *t);        /* or TOKENIZER_NONE; so for the next two */
+uint32_t tokenizer_bos(const tokenizer_t *t);
+uint32_t tokenizer_pad(const tokenizer_t *t);
+uint64_t tokenizer_hash(const tokenizer_t *t); /* XXH3 of the file it was loaded from */
+const char *tokenizer_kind(const tokenizer_t *t); /* "byte-level bpe", "tiktoken", "sentencepiece" */
+/* Bytes of one id as decoding emits them (a control token gives size 0); NULL for a bad id. */
+const char *tokenizer_piece(const tokenizer_t *t, uint32_t id, size_t *size);
+uint32_t tokenizer_find_special(const tokenizer_t *t, const char *text); /* or TOKENIZER_NONE */
+
+/* A growing array of ids; {0} is empty. */
+struct token_array {
+    uint32_t *ids;
+    size_t count, cap;
+};
+void token_array_fini(struct token_array *a);
+void token_array_push(struct token_array *a, uint32_t id);
+
+tokenizer_scratch_t *tokenizer_scratch_new(const tokenizer_t *t); /* one per thread */
+void tokenizer_scratch_free(tokenizer_scratch_t *s);
+
+enum tokenizer_flags {
+    /* Control tokens written in the text become their ids. Without it they are ordinary text,
+     * which is what untrusted text needs. (SentencePiece user-defined symbols always match, as in
+     * the original; control pieces such as [PAD] never do.) */
+    TOKENIZER_PARSE_SPECIAL = 1
+};
+/* Appends the ids of text[0..size) to *out. Linear in size, worst case n log n. Cannot fail but
+ * for memory, which aborts. No BOS or EOS is added. */
+void tokenizer_encode(const tokenizer_t *t, tokenizer_scratch_t *s, const char *text, size_t size,
+                      unsigned flags, struct token_array *out);
+/* Appends the bytes of the ids; a SentencePiece dummy prefix is removed from the front.
+ * Control tokens are skipped, or written as their text with TOKENIZER_PARSE_SPECIAL. */
+int tokenizer_decode(const tokenizer_t *t, const uint32_t *ids, size_t count, unsigned flags,
+                     struct str *out, struct error *e);
+
+/* Training. Deterministic: ties between equally frequent pairs go to the smaller pair of ids, and
+ * nothing depends on the number of threads. */
+struct corpus_options;
+struct tokenizer_train_options {
+    uint32_t vocab_size;               /* of the result, bytes and special tokens included */
+    const char *const *special_tokens; /* first is EOS: default "<|eos|>", "<|pad|>", "<|separator|>" */
+    size_t n_special_tokens;
+    const char *pattern;  /* PCRE2 pre-tokenizer; NULL: GPT-4/Grok-2 style, single digits */
+    uint64_t max_bytes;   /* of text that is counted; 0: all */
+    struct pool *pool;
+    bool show_progress;
+};
+/* Writes a Hugging Face tokenizer.json to path. */
+int tokenizer_train(const struct corpus_options *corpus, const struct tokenizer_train_options *o,
+                    const char *path, struct error *e);
+
+/* ------------------------------------------------------------------ corpora
+ * A list of files read as a stream of documents in a fixed order, with bounded memory. */
+
+enum corpus_format {
+    CORPUS_AUTO,    /* by name, under .gz or .zst: .jsonl/.ndjson JSONL; .txt/.md/other TEXT; a
+                       file whose sibling NAME.dat exists, or under a "fortunes" folder: FORTUNE */
+    CORPUS_TEXT,    /* the file is one document */
+    CORPUS_LINES,   /* every line is one document */
+    CORPUS_JSONL,   /* the string at `field` of every line's object */
+    CORPUS_FORTUNE  /* documents between lines that are a lone '%' */
+};
+
+struct corpus_options {
+    const char *const *paths; /* files or folders (their files, recursively, sorted by name; *.dat,
+                                 *.u8 links and hidden files skipped); "-" is standard input */
+    size_t n_paths;
+    enum corpus_format format;
+    const char *field;       /* JSONL; "text", or "user.name" for a nested one; NULL: "text" */
+    uint64_t max_line_bytes; /* a longer JSONL line is an error naming file and line; 0: 64 MiB */
+    bool skip_missing; /* JSONL lines without the field (or with null) are skipped and counted;
+                          false: the first one is an error naming file and line */
+};
+
+struct corpus_document {
+    const char *text; /* valid until the next call */
+    size_t size;
+    bool first, last; /* a document larger than 16 MiB comes in pieces, cut at a line end where
+                         there is one: first on its first piece, last on its last */
+    const char *path; /* where it came from, for messages; lives as long as the corpus */
+    uint64_t line;    /* of its first byte, from 1 */
+};
+
+/* One file of the corpus as corpus_open found it. */
+struct corpus_file {
+    const char *path;
+    enum corpus_format format; /* never CORPUS_AUTO */
+    uint64_t stored_bytes;     /* 0: unknown (standard input, a pipe) */
+};
+
+struct corpus;
+int corpus_open(const struct corpus_options *o, struct corpus **out, struct error *e);
+/* 1: *doc is the next piece; 0: the end; negative: an error that names file and line. */
+int corpus_next(struct corpus *c, struct corpus_document *doc, struct error *e);
+uint64_t corpus_bytes_total(const struct corpus *c); /* of the files as stored; 0: unknown */
+uint64_t corpus_bytes_read(const struct corpus *c);
+uint64_t corpus_lines_skipped(const struct corpus *c); /* JSONL lines without the field */
+size_t corpus_file_count(const struct corpus *c);
+const struct corpus_file *corpus_file_at(const struct corpus *c, size_t i);
+/* "auto", "text", "lines", "jsonl", "fortune", NULL: in the order of enum corpus_format. */
+extern const char *const corpus_format_names[];
+void corpus_close(struct corpus *c);
+
+/* ------------------------------------------------------------------ token shards
+ * A dataset folder: index.json and, for each split ("train", "valid"), shards <split>-00000.bin of
+ * little-endian uint16 (vocabulary <= 65536) or uint32 ids; documents end with EOS. The layout is
+ * specified at the head of text_shard.c. */
+
+struct dataset_options {
+    const char *out_dir;
+    uint64_t shard_tokens;   /* tokens per shard; 0: 100M */
+    double valid_fraction;   /* a document goes to "valid" by its hash, so the split is stable
+                                under reordering and added files; 0: no validation split */
+    bool drop_duplicates;    /* exact duplicates, by 64-bit hash */
+    const char *command;     /* recorded in the index */
+    struct pool *pool;
+    bool show_progress;
+    const char *tokenizer_path; /* the file t was loaded from, copied into the folder; NULL: no
+                                   copy, and dataset_tokenizer_path is NULL */
+    bool force;                 /* replace a dataset that is there already */
+};
+struct dataset_report {
+    uint64_t documents_read, documents_kept, duplicates_dropped, empty_dropped;
+    uint64_t missing_skipped;      /* JSONL lines without the field, not among documents_read */
+    uint64_t train_shards, valid_shards, stored_bytes;
+    uint64_t bytes_read, bytes_kept;
+    uint64_t train_tokens, valid_tokens, train_bytes, valid_bytes, train_documents, valid_documents;
+    double seconds;
+};
+/* Fails, saying what to do, where dataset_build could not write to o->out_dir: it exists and is
+ * not an empty folder (or, with o->force, a dataset), or the options are out of range. */
+int dataset_check_output(const struct dataset_options *o, struct error *e);
+/* Tokenizes a corpus into out_dir (which must not hold a dataset yet). The same input gives the
+ * same files for any number of threads. Nothing appears at out_dir before all of it is there. A
+ * document of nothing but white space counts as empty. */
+int dataset_build(const struct corpus_options *corpus, const tokenizer_t *t,
+                  const struct dataset_options *o, struct dataset_report *report, struct error *e);
+
+typedef struct dataset dataset_t;
+/* Maps one split of a dataset; checks sizes always and every shard's XXH3 when verify is set.
+ * tokenizer_hash 0: any. */
+int dataset_open(const char *dir, const char *split, uint64_t tokenizer_hash, bool verify,
+                 dataset_t **out, struct error *e);
+void dataset_close(dataset_t *d);
+uint64_t dataset_tokens(const dataset_t *d);
+uint64_t dataset_bytes(const dataset_t *d);       /* of text, for bits per byte */
+uint64_t dataset_documents(const dataset_t *d);
+uint32_t dataset_vocab_size(const dataset_t *d);
+uint32_t dataset_eos(const dataset_t *d);
+uint64_t dataset_fingerprint(const dataset_t *d); /* over shards' hashes and the tokenizer's */
+uint64_t dataset_tokenizer_hash(const dataset_t *d);
+const char *dataset_tokenizer_path(const dataset_t *d); /* copy kept inside the dataset folder */
+/* tokens [first, first + count) of the split's one long stream into out. */
+void dataset_read(const dataset_t *d, uint64_t first, uint64_t count, uint32_t *out);
+/* Asks the kernel to bring these tokens into memory; never waits. */
+void dataset_prefetch(const dataset_t *d, uint64_t first, uint64_t count);
+
+/* Whether the folder's index lists a split; fails where there is no readable index. */
+int dataset_has_split(const char *dir, const char *split, bool *has, struct error *e);
+struct dataset_shard_info {
+    const char *file; /* name inside the folder */
+    uint64_t tokens, documents, bytes, xxh3;
+};
+size_t dataset_shard_count(const dataset_t *d);
+struct dataset_shard_info dataset_shard_at(const dataset_t *d, size_t i);
+/* Tokens of the document that begins at token `first` (which must be one's beginning), its EOS
+ * included; 0 at the end of the split. */
+uint64_t dataset_document_size(const dataset_t *d, uint64_t first);
+
+struct dataset_token_count {
+    uint32_t id;
+    uint64_t count;
+};
+struct dataset_stats {
+    uint64_t tokens, documents, bytes, distinct_ids;
+    uint64_t min_document, median_document, p95_document, max_document; /* tokens without EOS */
+    struct dataset_token_count *top; /* most frequent first, ties to the smaller id */
+    size_t n_top;
+};
+/* One pass over the split. s->top has at most n_top entries, allocated in *a. */
+void dataset_count(const dataset_t *d, size_t n_top, struct arena *a, struct dataset_stats *s);
+
+/* ------------------------------------------------------------------ text and ids as streams
+ * What `data encode` and `data decode` do between two descriptors. `name` is the input's, for
+ * messages. Without lines the whole input is one text and must fit in memory (1 GiB at most). */
+
+struct codec_options {
+    bool lines;     /* every input line alone; one output line per input line */
+    unsigned flags; /* enum tokenizer_flags */
+    struct pool *pool;
+};
+/* Ids in decimal, joined by one space, as `spm_encode --output_format=id` prints them. */
+int codec_encode_fd(const tokenizer_t *t, const struct codec_options *o, int in_fd, int out_fd,
+                    const char *name, struct error *e);
+/* Ids separated by white space back to bytes; errors name line and word. */
+int codec_decode_fd(const tokenizer_t *t, const struct codec_options *o, int in_fd, int out_fd,
+                    const char *name, struct error *e);
+
+/* ------------------------------------------------------------------ loader
+ * Cuts the stream into windows of T tokens (input [T], target shifted by one), visits them in an
+ * order shuffled per epoch by rng_permute, and can say and restore exactly where it is. */
+
+struct loader_cursor {   /* saved in checkpoints; a resumed loader gives the same next batch */
+    uint64_t epoch, window; /* the next window of the epoch's order */
+};
+struct loader_options {
+    uint32_t B, T;       /* rows of this rank's batch, tokens in a row */
+    uint64_t seed;
+    bool shuffle;
+    uint32_t rank, n_ranks; /* the global batch of B * n_ranks rows is dealt by rows */
+};
+typedef struct loader loader_t;
+/* The dataset must outlive the loader. Fails where the split has fewer than T + 1 tokens. */
+int loader_open(const dataset_t *d, const struct loader_options *o, loader_t **out,
+                struct error *e);
+void loader_close(loader_t *l);
+uint64_t loader_windows(const loader_t *l); /* per epoch */
+struct loader_cursor loader_get_cursor(const loader_t *l);
+int loader_set_cursor(loader_t *l, struct loader_cursor c, struct error *e);
+/* inputs [B, T], targets [B, T], doc_start [B, T] (NULL: not wanted): for each position the index
+ * in its row of the first token of its document. Never allocates. */
+void loader_next(loader_t *l, uint32_t *inputs, uint32_t *targets, int32_t *doc_start);
+
+#endif

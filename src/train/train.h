@@ -1,0 +1,132 @@
+/* train.h: a training run on one process: run file, loop, optimisers, schedules, checkpoints,
+ * metrics and events.
+ *
+ * A run is a folder (layout: docs/ARCHITECTURE.md, "Files that outlive a process"). Everything that
+ * shows a run reads only events.jsonl and metrics.jsonl. */
+#ifndef COLOSSUS_TRAIN_H
+#define COLOSSUS_TRAIN_H
+
+#include "base/base.h"
+#include "model/model.h"
+#include "text/text.h"
+
+/* ------------------------------------------------------------------ run file (train_config.c) */
+
+enum train_precision { TRAIN_PRECISION_AUTO, TRAIN_PRECISION_FP32, TRAIN_PRECISION_BF16 };
+enum train_optimizer { TRAIN_OPTIMIZER_ADAMW, TRAIN_OPTIMIZER_MUON };
+enum train_schedule { TRAIN_SCHEDULE_COSINE, TRAIN_SCHEDULE_WSD, TRAIN_SCHEDULE_CONSTANT };
+enum train_balance { TRAIN_BALANCE_AUX, TRAIN_BALANCE_BIAS, TRAIN_BALANCE_NONE };
+
+/* Every key of RUN.yaml; the table train_run_rows documents each (key, type, unit, default,
+ * bounds) and is the only place where defaults stand. */
+struct train_config {
+    const char *name; /* of the run folder */
+    const char *dir;  /* where run folders live */
+
+    /* data.* */
+    const char *data_path; /* a dataset folder (colossus data tokenize) */
+    bool document_mask;
+    int64_t valid_tokens;  /* per validation; 0: the whole split */
+
+    /* model.*: sizes; vocab_size 0 is taken from the dataset */
+    struct model_config model;
+
+    /* batch.* */
+    int64_t seq_len, micro_batch, global_batch; /* tokens, rows, rows */
+
+    /* train.* */
+    int64_t tokens; /* the run's length */
+    int64_t max_steps;
+    int64_t seed, threads;
+    int precision, backend;
+    double grad_clip, skip_sigma;
+    int64_t skip_window;
+
+    /* optimizer.* */
+    int optimizer;
+    double lr, beta1, beta2, eps, weight_decay;
+    double muon_lr, muon_momentum;
+    int64_t muon_steps;
+
+    /* schedule.* */
+    int schedule;
+    int64_t warmup_tokens, decay_tokens;
+    double final_lr_fraction;
+
+    /* balance.* */
+    int balance;
+    double bias_rate;
+
+    /* log.* and checkpoint.* */
+    int64_t log_every, valid_every;          /* steps */
+    int64_t checkpoint_every, keep_last, keep_every; /* steps; checkpoints */
+};
+extern const struct option train_run_rows[];
+extern const size_t train_run_n_rows;
+
+#define TRAIN_MAX_KEYS 128
+struct train_run_file {
+    struct train_config config;
+    uint8_t origins[TRAIN_MAX_KEYS]; /* enum option_origin per row */
+    struct arena arena;
+};
+/* Loads and checks path, then applies "key=value" overrides. Errors: ERROR_CONFIG with file, line
+ * and the nearest valid key. */
+int train_config_load(const char *path, const char *const *overrides, size_t n_overrides,
+                      struct train_run_file *out, struct error *e);
+void train_config_free(struct train_run_file *f);
+
+/* ------------------------------------------------------------------ optimiser (train_optim.c) */
+
+typedef struct train_optim train_optim_t;
+/* State is allocated at once: AdamW m and v (Muon matrices: momentum only). */
+size_t train_optim_bytes(const struct param_table *t, const struct train_config *c);
+train_optim_t *train_optim_new(compute_t *c, model_t *m, const struct train_config *cfg);
+void train_optim_free(train_optim_t *o);
+/* One update at learning rate lr (before muP multipliers); gradients are scaled by grad_scale. */
+void train_optim_step(train_optim_t *o, double lr_fraction, int64_t step, double grad_scale);
+/* Flat state for checkpoints, [params->total] each; v is NULL rows for Muon matrices (zeros). */
+float *train_optim_m(train_optim_t *o);
+float *train_optim_v(train_optim_t *o);
+
+/* ------------------------------------------------------------------ the run (train_run.c) */
+
+struct train_options {
+    bool resume;      /* continue the newest valid checkpoint when the run folder exists */
+    bool plan_only;   /* print the memory table and stop */
+    bool json;
+    const char *run_file_path;
+};
+/* Trains to the end (returns 0), or until SIGTERM/SIGINT (ERROR_AGAIN, state saved). */
+int train_run(struct train_run_file *f, const struct train_options *o, struct error *e);
+
+/* ------------------------------------------------------------------ plots (train_plot.c) */
+
+/* Reads metrics.jsonl of a run folder: prints loss curves in the terminal (out NULL: not) and
+ * writes loss.svg and throughput.svg into the folder. */
+int train_plot(const char *run_dir, FILE *out, struct error *e);
+
+/* ------------------------------------------------------------------ golden (train_golden.c) */
+
+struct train_golden_options {
+    enum compute_dtype dtype;
+    enum compute_backend backend;
+    int threads;
+    bool json;
+};
+/* Compares with a golden folder and prints the table; 0 when every bound holds. */
+int train_check_golden(const char *dir, const struct train_golden_options *o, FILE *out,
+                       struct error *e);
+
+/* ------------------------------------------------------------------ finished models
+ * A checkpoint folder is also a model: config.json, tokenizer.json (or .model) and
+ * weights.safetensors lie in it. `path` may be a run folder (its newest valid checkpoint), a
+ * checkpoint folder, or a folder with config.json and weights (golden, exported). */
+struct train_model_paths {
+    char *config, *weights, *tokenizer; /* in the arena; tokenizer NULL where there is none */
+    int64_t step;                       /* -1: unknown */
+};
+int train_find_model(const char *path, struct arena *a, struct train_model_paths *out,
+                     struct error *e);
+
+#endif

@@ -1,0 +1,61 @@
+/* train_checkpoint_internal.h: saving and restoring the whole state of a run.
+ *
+ * A checkpoint is a folder checkpoints/step-00000123/ of safetensors files (one set of tensors
+ * each), config.json, a copy of the tokenizer, and manifest.json with every file's size and XXH3,
+ * the data cursor, counters and configuration. It is written to step-N.tmp/, every file fsynced,
+ * then the folder, the manifest last, then renamed; only a folder whose manifest verifies counts. */
+#ifndef COLOSSUS_TRAIN_CHECKPOINT_INTERNAL_H
+#define COLOSSUS_TRAIN_CHECKPOINT_INTERNAL_H
+
+#include "train/train.h"
+
+/* Tensors that go into one file. The data pointers are the live arrays. */
+struct ckpt_set {
+    const char *file; /* "weights.safetensors", "optim-m.safetensors", ... */
+    struct safetensors_entry *entries;
+    size_t n_entries;
+};
+struct ckpt_file { /* a small file copied in as it is */
+    const char *name;
+    const void *data;
+    size_t size;
+};
+/* What a checkpoint holds; the arrays stay the caller's. */
+struct ckpt_layout {
+    const struct ckpt_set *sets;
+    size_t n_sets;
+    const struct ckpt_file *files;
+    size_t n_files;
+};
+
+typedef struct ckpt_writer ckpt_writer_t;
+struct ckpt_writer_options {
+    const char *run_dir;
+    int64_t keep_last;  /* newest that are kept; 0: all */
+    int64_t keep_every; /* a step that is a multiple is kept for ever; 0: none */
+};
+/* Allocates the staging copy of every set and starts the writing thread. Removes left-over .tmp. */
+int ckpt_writer_open(const struct ckpt_writer_options *o, const struct ckpt_layout *l,
+                     ckpt_writer_t **out, struct error *e);
+size_t ckpt_writer_bytes(const struct ckpt_layout *l); /* staging, for the memory plan */
+/* Waits until the previous checkpoint is on disk, copies the live arrays, and returns; the thread
+ * writes. state is the manifest's "state" object (cursor, counters; a reference is stolen). An
+ * error of the previous write is returned here, and by ckpt_writer_wait. */
+int ckpt_writer_submit(ckpt_writer_t *w, int64_t step, json_t *state, struct error *e);
+int ckpt_writer_wait(ckpt_writer_t *w, struct error *e); /* until the disk has it */
+void ckpt_writer_close(ckpt_writer_t *w);
+
+/* Steps of folders under run_dir/checkpoints that have a manifest, newest first; in *a. */
+int ckpt_list(const char *run_dir, struct arena *a, int64_t **steps, size_t *count,
+              struct error *e);
+/* Verifies one checkpoint folder whole: manifest, sizes, hashes. */
+int ckpt_verify(const char *ckpt_dir, struct error *e);
+/* Loads the newest checkpoint that verifies into the live arrays of the layout; each newer one
+ * that fails is named by log_warn (and by on_skip) and skipped. *step and *state (caller
+ * json_decrefs) come from its manifest. 1: loaded; 0: there is no checkpoint at all; negative:
+ * there are some and none is good. Nothing is changed in the arrays unless the whole verifies. */
+int ckpt_load_newest(const char *run_dir, const struct ckpt_layout *l, int64_t *step,
+                     json_t **state, void (*on_skip)(void *ctx, int64_t step, const char *why),
+                     void *ctx, struct error *e);
+
+#endif
