@@ -1,0 +1,128 @@
+/* base_error.c: the two kinds of error that do not belong to the command line.
+ *
+ * An operating error travels upwards in a `struct error` that the outermost caller owns, so that
+ * reporting one needs no heap and works when there is none. Each level may put its own words in
+ * front ("while resuming run 'x': cannot open 'y': no such file or directory"); what does not fit
+ * is cut at the end, since the front says what the user was doing.
+ *
+ * A programmer's error aborts at once, with the place and whatever the process told us about where
+ * it was (rank, step), because state that breaks an invariant must not reach a checkpoint. */
+#include "base/base.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static char check_context[128];
+
+PRINTF_LIKE(3, 0) static void error_fill(struct error *e, int code, const char *fmt, va_list args)
+{
+    e->code = code;
+    e->hint[0] = '\0';
+    vsnprintf(e->text, sizeof(e->text), fmt, args);
+}
+
+int error_set(struct error *e, const char *fmt, ...)
+{
+    if (!e) return ERROR_FAILED;
+    va_list args;
+    va_start(args, fmt);
+    error_fill(e, ERROR_FAILED, fmt, args);
+    va_end(args);
+    return ERROR_FAILED;
+}
+
+int error_set_code(struct error *e, enum error_code code, const char *fmt, ...)
+{
+    if (!e) return code;
+    va_list args;
+    va_start(args, fmt);
+    error_fill(e, code, fmt, args);
+    va_end(args);
+    return code;
+}
+
+int error_context(struct error *e, const char *fmt, ...)
+{
+    if (!e) return ERROR_FAILED;
+    char text[sizeof(e->text)];
+    va_list args;
+    va_start(args, fmt);
+    int n = vsnprintf(text, sizeof(text), fmt, args);
+    va_end(args);
+    /* "context: " and as much of the old text as there is room for */
+    size_t used = MIN((size_t)MAX(n, 0), sizeof(text) - 3);
+    size_t keep = MIN(strlen(e->text), sizeof(text) - used - 3);
+    memcpy(text + used, ": ", 2);
+    memcpy(text + used + 2, e->text, keep);
+    memcpy(e->text, text, used + 2 + keep);
+    e->text[used + 2 + keep] = '\0';
+    return e->code;
+}
+
+int error_hint(struct error *e, const char *fmt, ...)
+{
+    if (!e) return ERROR_FAILED;
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(e->hint, sizeof(e->hint), fmt, args);
+    va_end(args);
+    return e->code;
+}
+
+/* strerror begins with a capital, our messages do not; "I/O error" and other acronyms stay. */
+static void errno_text(int number, char *text, size_t size)
+{
+    char raw[160];
+    snprintf(text, size, "%s", strerror_r(number, raw, sizeof(raw)));
+    bool word = text[0] >= 'A' && text[0] <= 'Z' && text[1] >= 'a' && text[1] <= 'z';
+    if (word) text[0] = (char)(text[0] - 'A' + 'a');
+}
+
+int error_errno(struct error *e, const char *what, const char *path)
+{
+    int number = errno;
+    char reason[160];
+    errno_text(number, reason, sizeof(reason));
+    error_set(e, "cannot %s '%s': %s", what, path, reason);
+    if (number == ENOSPC || number == EDQUOT)
+        error_hint(e, "free some space on that disk, then run the command again");
+    errno = number;
+    return ERROR_FAILED;
+}
+
+void check_set_context(const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(check_context, sizeof(check_context), fmt, args);
+    va_end(args);
+}
+
+void check_failed(const char *file, int line, const char *cond, const char *fmt, ...)
+{
+    char text[1024];
+    int used = snprintf(text, sizeof(text), "colossus: internal error at %s:%d: '%s' is false",
+                        file, line, cond);
+    size_t n = MIN((size_t)MAX(used, 0), sizeof(text) - 1);
+    if (fmt) {
+        n += (size_t)snprintf(text + n, sizeof(text) - n, ": ");
+        n = MIN(n, sizeof(text) - 1);
+        va_list args;
+        va_start(args, fmt);
+        used = vsnprintf(text + n, sizeof(text) - n, fmt, args);
+        va_end(args);
+        n = MIN(n + (size_t)MAX(used, 0), sizeof(text) - 1);
+    }
+    if (check_context[0]) {
+        used = snprintf(text + n, sizeof(text) - n, " (%s)", check_context);
+        n = MIN(n + (size_t)MAX(used, 0), sizeof(text) - 1);
+    }
+    text[MIN(n, sizeof(text) - 2)] = '\n';
+    n = MIN(n + 1, sizeof(text) - 1);
+    /* One write, past stdio: its lock may be held by the thread that broke the invariant. */
+    ssize_t ignored = write(STDERR_FILENO, text, n);
+    (void)ignored;
+    abort();
+}

@@ -1,0 +1,342 @@
+/* base_file.c: files as the rest of the program needs them.
+ *
+ * Reading has a limit that the caller states, so that a wrong path (a device, a dump) is an error
+ * and not an hour of swapping. Writing a whole file either leaves the old content or the new one,
+ * also when the power goes: the data is written beside it and synced before the rename, and the
+ * folder is synced after it (rename alone orders neither on ext4 or XFS). */
+#include "base/base.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define TREE_MAX_DEPTH 128
+
+bool file_exists(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0;
+}
+
+bool file_is_dir(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+int64_t file_size(const char *path, struct error *e)
+{
+    struct stat st;
+    if (stat(path, &st) < 0) return error_errno(e, "open", path);
+    if (S_ISDIR(st.st_mode)) return error_set(e, "'%s' is a folder, not a file", path);
+    return (int64_t)st.st_size;
+}
+
+/* ------------------------------------------------------------------ reading */
+
+static int file_too_large(const char *path, size_t size, size_t max_size, struct error *e)
+{
+    char has[32], limit[32];
+    return error_set(e, "'%s' is too large: %s%s, the limit is %s", path,
+                     size > max_size + 1 ? "" : "more than ",
+                     format_bytes(has, (double)(size > max_size + 1 ? size : max_size)),
+                     format_bytes(limit, (double)max_size));
+}
+
+/* Reads fd to its end into memory that doubles, starting from `expect` bytes. */
+static int read_to_end(int fd, const char *path, size_t expect, size_t max_size, char **data,
+                       size_t *size, struct error *e)
+{
+    size_t cap = MIN(MAX(expect, 4096), max_size) + 1, used = 0;
+    char *buffer = mem_try_alloc(cap + 1);
+    while (buffer) {
+        ssize_t n = read(fd, buffer + used, cap - used);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) {
+            mem_free(buffer);
+            return error_errno(e, "read", path);
+        }
+        used += (size_t)n;
+        if (n == 0 || used > max_size) break;
+        if (used == cap) {
+            cap = MIN(cap * 2, max_size + 1);
+            char *larger = mem_try_realloc(buffer, cap + 1);
+            if (!larger) mem_free(buffer);
+            buffer = larger;
+        }
+    }
+    if (!buffer)
+        return error_set(e, "not enough memory to read '%s' (%zu bytes so far)", path, used);
+    if (used > max_size) {
+        mem_free(buffer);
+        return file_too_large(path, used, max_size, e);
+    }
+    buffer[used] = '\0';
+    *data = buffer;
+    *size = used;
+    return 0;
+}
+
+int file_read(const char *path, size_t max_size, char **data, size_t *size, struct error *e)
+{
+    max_size = MIN(max_size, (size_t)SSIZE_MAX - 2);
+    if (strcmp(path, "-") == 0)
+        return read_to_end(STDIN_FILENO, "standard input", 0, max_size, data, size, e);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return error_errno(e, "open", path);
+    struct stat st;
+    int rc;
+    if (fstat(fd, &st) < 0)
+        rc = error_errno(e, "read", path);
+    else if (S_ISDIR(st.st_mode))
+        rc = error_set(e, "cannot read '%s': it is a folder", path);
+    else if (S_ISREG(st.st_mode) && (uint64_t)st.st_size > max_size)
+        rc = file_too_large(path, (size_t)st.st_size, max_size, e);
+    else
+        rc = read_to_end(fd, path, (size_t)MAX(st.st_size, 0), max_size, data, size, e);
+    close(fd);
+    return rc;
+}
+
+int file_map_open(struct file_map *m, const char *path, struct error *e)
+{
+    *m = (struct file_map){(const uint8_t *)"", 0};
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return error_errno(e, "open", path);
+    struct stat st;
+    int rc = 0;
+    if (fstat(fd, &st) < 0) {
+        rc = error_errno(e, "read", path);
+    } else if (!S_ISREG(st.st_mode)) {
+        rc = error_set(e, "cannot map '%s': it is not a regular file", path);
+    } else if (st.st_size > 0) {
+        void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
+        if (p == MAP_FAILED)
+            rc = error_errno(e, "map", path);
+        else
+            *m = (struct file_map){p, (size_t)st.st_size};
+    }
+    close(fd);
+    return rc;
+}
+
+void file_map_close(struct file_map *m)
+{
+    if (m->size) munmap((void *)(uintptr_t)m->data, m->size);
+    *m = (struct file_map){(const uint8_t *)"", 0};
+}
+
+/* ------------------------------------------------------------------ writing */
+
+int file_write_fd(int fd, const void *data, size_t size, const char *path, struct error *e)
+{
+    const char *p = data;
+    while (size) {
+        ssize_t n = write(fd, p, MIN(size, (size_t)1 << 30));
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return error_errno(e, "write", path);
+        if (n == 0) {
+            errno = EIO;
+            return error_errno(e, "write", path);
+        }
+        p += n;
+        size -= (size_t)n;
+    }
+    return 0;
+}
+
+/* The folder that holds path, as a string that fits where path did. */
+static void parent_of(const char *path, char dir[PATH_MAX])
+{
+    size_t n = strlen(path);
+    while (n > 1 && path[n - 1] == '/')
+        n--;
+    while (n && path[n - 1] != '/')
+        n--;
+    while (n > 1 && path[n - 1] == '/')
+        n--;
+    if (n == 0)
+        snprintf(dir, PATH_MAX, ".");
+    else
+        snprintf(dir, PATH_MAX, "%.*s", (int)n, path);
+}
+
+int file_sync_dir(const char *path, struct error *e)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return error_errno(e, "open", path);
+    /* Some network file systems have no fsync of folders and say EINVAL: nothing to wait for. */
+    int rc = fsync(fd) < 0 && errno != EINVAL ? error_errno(e, "sync", path) : 0;
+    close(fd);
+    return rc;
+}
+
+static int write_synced(const char *path, mode_t mode, const void *data, size_t size,
+                        struct error *e)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
+    if (fd < 0) return error_errno(e, "create", path);
+    int rc = file_write_fd(fd, data, size, path, e);
+    if (rc == 0 && fsync(fd) < 0) rc = error_errno(e, "sync", path);
+    if (close(fd) < 0 && rc == 0) rc = error_errno(e, "close", path);
+    return rc;
+}
+
+/* A pipe, a terminal or /dev/null is written to, never replaced by a file. */
+static int write_special(const char *path, const void *data, size_t size, struct error *e)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0) return error_errno(e, "open", path);
+    int rc = file_write_fd(fd, data, size, path, e);
+    close(fd);
+    return rc;
+}
+
+int file_write(const char *path, const void *data, size_t size, struct error *e)
+{
+    char real[PATH_MAX], tmp[PATH_MAX + 8], dir[PATH_MAX];
+    struct stat st;
+    mode_t mode = 0666;
+    /* Behind a symbolic link the file it names is replaced, not the link. */
+    if (lstat(path, &st) == 0 && S_ISLNK(st.st_mode) && realpath(path, real)) path = real;
+    if (stat(path, &st) == 0) {
+        if (S_ISDIR(st.st_mode)) return error_set(e, "cannot write '%s': it is a folder", path);
+        if (!S_ISREG(st.st_mode)) return write_special(path, data, size, e);
+        mode = st.st_mode & 07777;
+    }
+    if (strlen(path) >= PATH_MAX) {
+        errno = ENAMETOOLONG;
+        return error_errno(e, "write", path);
+    }
+    snprintf(tmp, sizeof(tmp), "%s.tmp", path);
+    int rc = write_synced(tmp, mode, data, size, e);
+    if (rc == 0 && rename(tmp, path) < 0) rc = error_errno(e, "rename to", path);
+    if (rc < 0) {
+        unlink(tmp);
+        return rc;
+    }
+    parent_of(path, dir);
+    return file_sync_dir(dir, e);
+}
+
+int file_rename(const char *from, const char *to, struct error *e)
+{
+    char from_dir[PATH_MAX], to_dir[PATH_MAX];
+    if (rename(from, to) < 0) {
+        error_errno(e, "rename", from);
+        return error_context(e, "moving it to '%s'", to);
+    }
+    parent_of(from, from_dir);
+    parent_of(to, to_dir);
+    TRY(file_sync_dir(to_dir, e));
+    return strcmp(from_dir, to_dir) == 0 ? 0 : file_sync_dir(from_dir, e);
+}
+
+/* ------------------------------------------------------------------ folders */
+
+int file_make_dirs(const char *path, struct error *e)
+{
+    char part[PATH_MAX];
+    size_t n = strlen(path);
+    if (n == 0 || n >= sizeof(part)) {
+        errno = n ? ENAMETOOLONG : ENOENT;
+        return error_errno(e, "make the folder", path);
+    }
+    memcpy(part, path, n + 1);
+    for (size_t i = 1; i <= n; i++) {
+        if (part[i] != '/' && part[i] != '\0') continue;
+        part[i] = '\0';
+        if (mkdir(part, 0777) < 0 && errno != EEXIST)
+            return error_errno(e, "make the folder", part);
+        part[i] = i < n ? '/' : '\0';
+    }
+    if (!file_is_dir(path)) {
+        errno = ENOTDIR;
+        return error_errno(e, "make the folder", path);
+    }
+    return 0;
+}
+
+static bool is_dot(const char *name)
+{
+    return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
+}
+
+/* Removes name in the folder parent_fd, and what is below it. Symbolic links are removed, never
+ * followed, also when one takes a folder's place meanwhile (O_NOFOLLOW). */
+static int remove_at(int parent_fd, const char *name, const char *root, int depth, struct error *e)
+{
+    if (unlinkat(parent_fd, name, 0) == 0 || errno == ENOENT) return 0;
+    if (errno != EISDIR && errno != EPERM) return error_errno(e, "remove", root);
+    if (depth > TREE_MAX_DEPTH)
+        return error_set(e, "cannot remove '%s': more than %d folders deep", root, TREE_MAX_DEPTH);
+    int fd = openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    if (!dir) {
+        if (fd >= 0) close(fd);
+        return error_errno(e, "remove", root);
+    }
+    int rc = 0;
+    struct dirent *entry;
+    while (rc == 0 && (entry = readdir(dir)))
+        if (!is_dot(entry->d_name)) rc = remove_at(dirfd(dir), entry->d_name, root, depth + 1, e);
+    closedir(dir);
+    if (rc == 0 && unlinkat(parent_fd, name, AT_REMOVEDIR) < 0) rc = error_errno(e, "remove", root);
+    return rc;
+}
+
+int file_remove_tree(const char *path, struct error *e)
+{
+    return remove_at(AT_FDCWD, path, path, 0, e);
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+int file_list_dir(const char *path, struct arena *a, char ***names, size_t *count, struct error *e)
+{
+    DIR *dir = opendir(path);
+    if (!dir) return error_errno(e, "open", path);
+    char **list = NULL;
+    size_t n = 0, cap = 0;
+    struct dirent *entry;
+    for (errno = 0; (entry = readdir(dir)); errno = 0) {
+        if (is_dot(entry->d_name)) continue;
+        if (n == cap) {
+            cap = MAX(cap * 2, 16);
+            list = mem_realloc(list, cap * sizeof(*list));
+        }
+        list[n++] = arena_strdup(a, entry->d_name);
+    }
+    int rc = errno ? error_errno(e, "read", path) : 0;
+    closedir(dir);
+    if (n) qsort(list, n, sizeof(*list), compare_names);
+    *names = arena_alloc(a, (n + 1) * sizeof(**names));
+    if (n) memcpy(*names, list, n * sizeof(**names));
+    mem_free(list);
+    *count = n;
+    return rc;
+}
+
+/* ------------------------------------------------------------------ paths */
+
+char *file_join(struct arena *a, const char *dir, const char *name)
+{
+    size_t n = strlen(dir);
+    if (n == 0) return arena_strdup(a, name);
+    return arena_printf(a, dir[n - 1] == '/' ? "%s%s" : "%s/%s", dir, name);
+}
+
+const char *file_base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
