@@ -1,0 +1,534 @@
+/* base_options.c: one typed table for the command line, --help, run files and reference pages.
+ *
+ * A row knows its name, type, bounds, default and the place of its value in the target struct.
+ * Text becomes a value in options_set only, whether it comes from argv, from a file or from the
+ * table's own default, so that the three agree on what "20M" means and complain in the same words.
+ * The origin of each value is kept beside it for run.yaml. */
+#include "base/base.h"
+
+#include <math.h>
+#include <string.h>
+
+#define HELP_COLUMN 28 /* where the text of --help begins */
+#define HELP_WIDTH  96
+#define MAX_NAMES   512
+
+const struct option *options_find(const struct option *rows, size_t n_rows, const char *name)
+{
+    for (size_t i = 0; i < n_rows; i++)
+        if (strcmp(rows[i].name, name) == 0) return &rows[i];
+    return NULL;
+}
+
+static void *option_place(const struct option *row, void *target)
+{
+    return (char *)target + row->offset;
+}
+
+static const void *option_place_const(const struct option *row, const void *target)
+{
+    return (const char *)target + row->offset;
+}
+
+/* ------------------------------------------------------------------ text to value */
+
+/* "run.yaml:12: 'optimizer.lr' must be ..., not 'x'" */
+PRINTF_LIKE(5, 6)
+static int bad_value(const struct option *row, const char *text, const char *where, struct error *e,
+                     const char *fmt, ...)
+{
+    char wanted[256];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(wanted, sizeof(wanted), fmt, args);
+    va_end(args);
+    return error_set_code(e, where ? ERROR_CONFIG : ERROR_USAGE,
+                          "%s%s'%s%s' must be %s, not '%.80s'", where ? where : "",
+                          where ? ": " : "", where ? "" : "--", row->name, wanted, text);
+}
+
+static const char *row_unit(const struct option *row)
+{
+    return row->unit ? row->unit : "";
+}
+
+/* "a whole number of tokens", with the bounds where there are any */
+static void describe_number(const struct option *row, char *text, size_t size)
+{
+    const char *kind = row->type == OPTION_INT ? "a whole number" : "a number";
+    const char *of = row_unit(row)[0] ? " of " : "";
+    if (row->min == 0.0 && row->max == 0.0)
+        snprintf(text, size, "%s%s%s", kind, of, row_unit(row));
+    else if (isinf(row->max))
+        snprintf(text, size, "%s%s%s, at least %g", kind, of, row_unit(row), row->min);
+    else
+        snprintf(text, size, "%s%s%s from %.10g to %.10g", kind, of, row_unit(row), row->min,
+                 row->max);
+}
+
+static const char *number_example(const struct option *row)
+{
+    static const char *const whole[] = {"20M", "64Ki", "100_000"};
+    if (row->fallback && row->fallback[0]) return row->fallback;
+    return row->type == OPTION_INT ? whole[0] : "1.5e-3";
+}
+
+static int set_number(const struct option *row, const char *text, void *target, const char *where,
+                      struct error *e)
+{
+    char wanted[160];
+    int64_t whole = 0;
+    double real = 0.0;
+    int rc = row->type == OPTION_INT ? parse_int(text, &whole) : parse_number(text, &real);
+    double value = row->type == OPTION_INT ? (double)whole : real;
+    bool bounded = row->min != 0.0 || row->max != 0.0;
+    if (rc < 0 || (bounded && !(value >= row->min && value <= row->max))) {
+        describe_number(row, wanted, sizeof(wanted));
+        bad_value(row, text, where, e, "%s", wanted);
+        if (rc < 0)
+            return error_hint(e, "for example %s; k, M, G are 1000s and Ki, Mi, Gi 1024s",
+                              number_example(row));
+        return e ? e->code : ERROR_FAILED;
+    }
+    if (row->type == OPTION_INT)
+        *(int64_t *)option_place(row, target) = whole;
+    else
+        *(double *)option_place(row, target) = real;
+    return 0;
+}
+
+static int set_bool(const struct option *row, const char *text, void *target, const char *where,
+                    struct error *e)
+{
+    static const char *const words[] = {"false", "true", "no", "yes", "off", "on"};
+    for (size_t i = 0; i < ARRAY_LEN(words); i++) {
+        if (strcmp(text, words[i]) == 0) {
+            *(bool *)option_place(row, target) = i % 2;
+            return 0;
+        }
+    }
+    return bad_value(row, text, where, e, "true or false");
+}
+
+static size_t count_choices(const struct option *row)
+{
+    size_t n = 0;
+    while (row->choices[n])
+        n++;
+    return n;
+}
+
+static int set_enum(const struct option *row, const char *text, void *target, const char *where,
+                    struct error *e)
+{
+    char list[200] = "";
+    size_t used = 0, n = count_choices(row);
+    for (size_t i = 0; i < n; i++) {
+        if (strcmp(text, row->choices[i]) == 0) {
+            *(int *)option_place(row, target) = (int)i;
+            return 0;
+        }
+        const char *join = i == 0 ? "" : i + 1 == n ? " or " : ", ";
+        used += (size_t)snprintf(list + used, sizeof(list) - used, "%s%s", join, row->choices[i]);
+        used = MIN(used, sizeof(list) - 1);
+    }
+    int rc = bad_value(row, text, where, e, "%s", list);
+    const char *near = name_nearest(text, row->choices, n);
+    return near ? error_hint(e, "did you mean '%s'?", near) : rc;
+}
+
+static void list_add(struct option_list *list, const char *item, struct arena *a)
+{
+    const char **items = arena_alloc(a, (list->count + 1) * sizeof(*items));
+    if (list->count) memcpy(items, list->items, list->count * sizeof(*items));
+    items[list->count++] = arena_strdup(a, item);
+    list->items = items;
+}
+
+/* "[a, b]" replaces the list, as a YAML sequence would; anything else is one more item. */
+static int set_list(const struct option *row, const char *text, void *target, struct arena *a,
+                    const char *where, struct error *e)
+{
+    struct option_list *list = option_place(row, target);
+    CHECK_MSG(a, "'%s' is a list and needs an arena", row->name);
+    if (text[0] != '[') {
+        list_add(list, text, a);
+        return 0;
+    }
+    struct yaml_node *root;
+    if (yaml_parse(text, strlen(text), row->name, a, &root, e) < 0 || root->kind != YAML_KIND_LIST)
+        return bad_value(row, text, where, e, "a list such as [a, b]");
+    struct option_list fresh = {0};
+    for (size_t i = 0; i < root->count; i++) {
+        if (root->items[i]->kind != YAML_KIND_SCALAR)
+            return bad_value(row, text, where, e, "a flat list such as [a, b]");
+        list_add(&fresh, root->items[i]->text, a);
+    }
+    *list = fresh;
+    return 0;
+}
+
+int options_set(const struct option *row, const char *text, void *target, struct arena *a,
+                const char *where, struct error *e)
+{
+    switch (row->type) {
+    case OPTION_BOOL: return set_bool(row, text, target, where, e);
+    case OPTION_INT:
+    case OPTION_REAL: return set_number(row, text, target, where, e);
+    case OPTION_STRING:
+        *(const char **)option_place(row, target) = a ? arena_strdup(a, text) : text;
+        return 0;
+    case OPTION_ENUM: return set_enum(row, text, target, where, e);
+    case OPTION_LIST: return set_list(row, text, target, a, where, e);
+    }
+    CHECK_MSG(false, "row '%s' has no type", row->name);
+    return ERROR_FAILED;
+}
+
+static void set_zero(const struct option *row, void *target)
+{
+    void *place = option_place(row, target);
+    switch (row->type) {
+    case OPTION_BOOL: *(bool *)place = false; break;
+    case OPTION_INT: *(int64_t *)place = 0; break;
+    case OPTION_REAL: *(double *)place = 0.0; break;
+    case OPTION_STRING: *(const char **)place = NULL; break;
+    case OPTION_ENUM: *(int *)place = 0; break;
+    case OPTION_LIST: *(struct option_list *)place = (struct option_list){0}; break;
+    }
+}
+
+void options_defaults(const struct option *rows, size_t n_rows, void *target)
+{
+    for (size_t i = 0; i < n_rows; i++) {
+        const struct option *row = &rows[i];
+        struct error e = {0};
+        set_zero(row, target);
+        if (!row->fallback || (row->type == OPTION_LIST && !row->fallback[0])) continue;
+        CHECK_MSG(row->type != OPTION_LIST, "'%s': a list cannot have a default", row->name);
+        int rc = options_set(row, row->fallback, target, NULL, NULL, &e);
+        CHECK_MSG(rc == 0, "default of '%s': %s", row->name, e.text);
+    }
+}
+
+/* ------------------------------------------------------------------ value to text */
+
+/* A YAML double-quoted string, which is also what set_list reads back. */
+static void put_quoted(struct str *out, const char *text)
+{
+    struct json_writer w;
+    struct str line = {0};
+    jsonw_begin(&w, &line);
+    jsonw_string(&w, NULL, text);
+    str_puts(out, line.data);
+    str_fini(&line);
+}
+
+static void put_real(struct str *out, double value)
+{
+    struct json_writer w;
+    struct str line = {0};
+    jsonw_begin(&w, &line);
+    jsonw_real(&w, NULL, value);
+    str_puts(out, line.data);
+    str_fini(&line);
+}
+
+void options_get(const struct option *row, const void *target, struct str *out)
+{
+    const void *place = option_place_const(row, target);
+    const char *text;
+    switch (row->type) {
+    case OPTION_BOOL: str_puts(out, *(const bool *)place ? "true" : "false"); return;
+    case OPTION_INT: str_printf(out, "%lld", (long long)*(const int64_t *)place); return;
+    case OPTION_REAL: put_real(out, *(const double *)place); return;
+    case OPTION_STRING:
+        text = *(const char *const *)place;
+        str_puts(out, text ? text : "");
+        return;
+    case OPTION_ENUM: str_puts(out, row->choices[*(const int *)place]); return;
+    case OPTION_LIST: break;
+    }
+    const struct option_list *list = place;
+    str_append_char(out, '[');
+    for (size_t i = 0; i < list->count; i++) {
+        str_puts(out, i ? ", " : "");
+        put_quoted(out, list->items[i]);
+    }
+    str_append_char(out, ']');
+}
+
+/* ------------------------------------------------------------------ command line */
+
+struct parser {
+    const struct option_table *table;
+    void *target;
+    struct arena *arena;
+    uint8_t *origins;
+    bool *given; /* per row: seen on this command line */
+    struct error *e;
+};
+
+static int unknown_option(const struct parser *p, const char *name)
+{
+    const char *names[MAX_NAMES];
+    size_t n = 0;
+    names[n++] = "help";
+    for (size_t i = 0; i < p->table->n_rows && n < MAX_NAMES; i++)
+        names[n++] = p->table->rows[i].name;
+    error_set_code(p->e, ERROR_USAGE, "unknown option '--%s'", name);
+    const char *near = name_nearest(name, names, n);
+    if (near) return error_hint(p->e, "did you mean '--%s'?", near);
+    return error_hint(p->e, "see 'colossus %s --help'", p->table->command);
+}
+
+static int take_value(struct parser *p, const struct option *row, const char *text)
+{
+    size_t i = (size_t)(row - p->table->rows);
+    if (row->type == OPTION_LIST && !p->given[i]) /* flags replace what a file said */
+        set_zero(row, p->target);
+    TRY(options_set(row, text, p->target, row->type == OPTION_LIST ? p->arena : NULL, NULL, p->e));
+    p->given[i] = true;
+    if (p->origins) p->origins[i] = ORIGIN_FLAG;
+    return 0;
+}
+
+/* --name value, --name=value, --flag, --no-flag. Returns how many arguments it used. */
+static int take_long(struct parser *p, char *arg, char *next)
+{
+    const struct option_table *t = p->table;
+    char name[128];
+    const char *equals = strchr(arg, '=');
+    size_t n = equals ? (size_t)(equals - arg) : strlen(arg);
+    if (n >= sizeof(name))
+        return error_set_code(p->e, ERROR_USAGE, "unknown option '--%.60s...'", arg);
+    memcpy(name, arg, n);
+    name[n] = '\0';
+    const struct option *row = options_find(t->rows, t->n_rows, name);
+    if (!row && strncmp(name, "no-", 3) == 0) {
+        row = options_find(t->rows, t->n_rows, name + 3);
+        if (row && row->type == OPTION_BOOL && !equals) {
+            TRY(take_value(p, row, "false"));
+            return 1;
+        }
+        row = NULL;
+    }
+    if (!row) return unknown_option(p, name);
+    if (!equals && row->type == OPTION_BOOL) {
+        TRY(take_value(p, row, "true"));
+        return 1;
+    }
+    if (!equals && !next)
+        return error_set_code(p->e, ERROR_USAGE, "option '--%s' needs a value", name);
+    TRY(take_value(p, row, equals ? arg + n + 1 : next));
+    return equals ? 1 : 2;
+}
+
+/* -o value, -ovalue, -f. Returns how many arguments it used. */
+static int take_short(struct parser *p, const char *arg, const char *next)
+{
+    const struct option_table *t = p->table;
+    const struct option *row = NULL;
+    for (size_t i = 0; i < t->n_rows && !row; i++)
+        if (t->rows[i].letter && t->rows[i].letter == arg[0]) row = &t->rows[i];
+    if (!row || (row->type == OPTION_BOOL && arg[1])) {
+        error_set_code(p->e, ERROR_USAGE, "unknown option '-%s'", arg);
+        return error_hint(p->e, "see 'colossus %s --help'", t->command);
+    }
+    if (row->type == OPTION_BOOL) {
+        TRY(take_value(p, row, "true"));
+        return 1;
+    }
+    if (!arg[1] && !next)
+        return error_set_code(p->e, ERROR_USAGE, "option '-%c' needs a value", arg[0]);
+    TRY(take_value(p, row, arg[1] ? arg + 1 : next));
+    return arg[1] ? 1 : 2;
+}
+
+int options_parse(const struct option_table *t, int argc, char **argv, void *target,
+                  struct arena *a, uint8_t *origins, int *n_rest, char ***rest, bool *help,
+                  struct error *e)
+{
+    struct error local;
+    struct parser p = {t, target, a, origins, NULL, e ? e : &local};
+    p.given = arena_alloc(a, t->n_rows + 1);
+    bool options_end = false;
+    int n = 0; /* positional arguments move down to argv[1 .. n] */
+    *help = false;
+    for (int i = 1; i < argc;) {
+        char *arg = argv[i], *next = i + 1 < argc ? argv[i + 1] : NULL;
+        int used = 1;
+        if (options_end || arg[0] != '-' || !arg[1])
+            argv[1 + n++] = arg;
+        else if (strcmp(arg, "--") == 0)
+            options_end = true;
+        else if (strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0)
+            *help = true;
+        else
+            used = arg[1] == '-' ? take_long(&p, arg + 2, next) : take_short(&p, arg + 1, next);
+        TRY(used);
+        i += used;
+    }
+    *n_rest = n;
+    *rest = argv + MIN(1, argc);
+    return 0;
+}
+
+/* ------------------------------------------------------------------ help */
+
+static const char *value_word(const struct option *row)
+{
+    switch (row->type) {
+    case OPTION_BOOL: return "";
+    case OPTION_INT: return "N";
+    case OPTION_REAL: return "X";
+    case OPTION_ENUM: return "WORD";
+    case OPTION_STRING:
+    case OPTION_LIST: break;
+    }
+    return row->unit && row->unit[0] ? row->unit : "TEXT";
+}
+
+/* "number of threads [threads; 0 to 1024; default 0]" */
+static void describe_row(const struct option *row, struct str *out)
+{
+    const char *join = " [";
+    bool number = row->type == OPTION_INT || row->type == OPTION_REAL;
+    str_puts(out, row->help ? row->help : "");
+    if (number && row_unit(row)[0]) {
+        str_printf(out, "%s%s", join, row->unit);
+        join = "; ";
+    }
+    if (number && (row->min != 0.0 || row->max != 0.0)) {
+        if (isinf(row->max))
+            str_printf(out, "%sat least %.10g", join, row->min);
+        else
+            str_printf(out, "%s%.10g to %.10g", join, row->min, row->max);
+        join = "; ";
+    }
+    for (size_t i = 0; row->type == OPTION_ENUM && row->choices[i]; i++) {
+        str_printf(out, "%s%s", i ? ", " : join, row->choices[i]);
+        join = "; ";
+    }
+    if (row->type == OPTION_LIST) {
+        str_printf(out, "%smay be given again", join);
+        join = "; ";
+    }
+    if (row->fallback && row->fallback[0] && strcmp(row->fallback, "false") != 0) {
+        str_printf(out, "%sdefault %s", join, row->fallback);
+        join = "; ";
+    }
+    if (join[0] == ';') str_puts(out, "]");
+}
+
+/* Prints text from column `indent`, where the cursor is, broken at spaces before HELP_WIDTH. */
+static void print_wrapped(const char *text, int indent, FILE *out)
+{
+    int column = indent;
+    while (*text) {
+        int word = (int)strcspn(text, " ");
+        if (column > indent && column + 1 + word > HELP_WIDTH) {
+            fprintf(out, "\n%*s", indent, "");
+            column = indent;
+        } else if (column > indent) {
+            fputc(' ', out);
+            column++;
+        }
+        fprintf(out, "%.*s", word, text);
+        column += word;
+        text += word;
+        while (*text == ' ')
+            text++;
+    }
+    fputc('\n', out);
+}
+
+static void print_option(const char *left, const char *text, FILE *out)
+{
+    int n = fprintf(out, "%s", left);
+    if (n > HELP_COLUMN - 2)
+        fprintf(out, "\n%*s", HELP_COLUMN, "");
+    else
+        fprintf(out, "%*s", HELP_COLUMN - n, "");
+    print_wrapped(text, HELP_COLUMN, out);
+}
+
+void options_print_help(const struct option_table *t, FILE *out)
+{
+    fprintf(out, "usage: colossus %s%s%s\n\n%s\n\noptions:\n", t->command,
+            t->usage && t->usage[0] ? " " : "", t->usage ? t->usage : "", t->summary);
+    for (size_t i = 0; i < t->n_rows; i++) {
+        const struct option *row = &t->rows[i];
+        struct str left = {0}, text = {0};
+        const char *word = value_word(row);
+        if (row->letter)
+            str_printf(&left, "  -%c, ", row->letter);
+        else
+            str_puts(&left, "      ");
+        /* a switch that is on by default is only ever given to turn it off */
+        bool on = row->type == OPTION_BOOL && row->fallback && strcmp(row->fallback, "true") == 0;
+        str_printf(&left, "--%s%s%s%s", on ? "[no-]" : "", row->name, word[0] ? " " : "", word);
+        describe_row(row, &text);
+        print_option(left.data, text.len ? text.data : "", out);
+        str_fini(&left);
+        str_fini(&text);
+    }
+    print_option("  -h, --help", "print this and stop", out);
+    if (t->details)
+        fprintf(out, "\n%s%s", t->details, t->details[strlen(t->details) - 1] == '\n' ? "" : "\n");
+}
+
+/* ------------------------------------------------------------------ reference page */
+
+/* '|' ends a cell, '<' would begin HTML. */
+static void print_cell(const char *text, FILE *out)
+{
+    for (; *text; text++) {
+        if (*text == '|')
+            fputs("\\|", out);
+        else if (*text == '<')
+            fputs("&lt;", out);
+        else
+            fputc(*text, out);
+    }
+}
+
+static void print_kind(const struct option *row, FILE *out)
+{
+    static const char *const kinds[] = {"true or false", "whole number", "number", "text", "",
+                                        "list"};
+    fputs(kinds[row->type], out);
+    for (size_t i = 0; row->type == OPTION_ENUM && row->choices[i]; i++)
+        fprintf(out, "%s`%s`", i ? ", " : "", row->choices[i]);
+    if (row_unit(row)[0]) {
+        fputs(", ", out);
+        print_cell(row->unit, out);
+    }
+    if (row->min != 0.0 || row->max != 0.0) {
+        if (isinf(row->max))
+            fprintf(out, ", at least %.10g", row->min);
+        else
+            fprintf(out, ", %.10g to %.10g", row->min, row->max);
+    }
+}
+
+void options_print_markdown(const struct option_table *t, FILE *out)
+{
+    fputs("| name | value | default | meaning |\n|---|---|---|---|\n", out);
+    for (size_t i = 0; i < t->n_rows; i++) {
+        const struct option *row = &t->rows[i];
+        fprintf(out, "| `%s`", row->name);
+        if (row->letter) fprintf(out, ", `-%c`", row->letter);
+        fputs(" | ", out);
+        print_kind(row, out);
+        fputs(" | ", out);
+        if (row->fallback && row->fallback[0]) {
+            fputc('`', out);
+            print_cell(row->fallback, out);
+            fputc('`', out);
+        }
+        fputs(" | ", out);
+        print_cell(row->help ? row->help : "", out);
+        fputs(" |\n", out);
+    }
+}

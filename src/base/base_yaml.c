@@ -1,0 +1,508 @@
+/* base_yaml.c: run files and presets.
+ *
+ * libyaml's events are composed into a tree in an arena, in which every node remembers its line
+ * and column. Binding a tree to an option table then names what is wrong by file, line and nearest
+ * valid key, and records for each row that the file gave it; why not libcyaml is written in
+ * docs/decisions/yaml.md.
+ *
+ * What makes YAML surprising or dangerous is refused: aliases (a few lines can unfold to
+ * gigabytes), merge keys, tags, repeated keys, more than one document. Depth, size and number of
+ * nodes are limited, so the cost of a hostile file is bounded. */
+#include "base/base.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <yaml.h>
+
+#define YAML_MAX_DEPTH 64
+#define YAML_MAX_SIZE  ((size_t)16 << 20)
+#define YAML_MAX_NODES ((size_t)1000000)
+
+struct composer {
+    yaml_parser_t parser;
+    const char *name;
+    struct arena *arena;
+    struct error *e;
+    size_t n_nodes;
+    /* Children collect here until their number is known; nested containers stack up. */
+    struct yaml_node **stack;
+    size_t n_stack, cap;
+};
+
+static int compose(struct composer *c, const yaml_event_t *event, int depth,
+                   struct yaml_node **node);
+
+PRINTF_LIKE(3, 4)
+static int refuse(struct composer *c, yaml_mark_t at, const char *fmt, ...)
+{
+    char text[256];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof(text), fmt, args);
+    va_end(args);
+    return error_set_code(c->e, ERROR_CONFIG, "%s:%zu:%zu: %s", c->name, at.line + 1, at.column + 1,
+                          text);
+}
+
+static int next_event(struct composer *c, yaml_event_t *event)
+{
+    if (yaml_parser_parse(&c->parser, event)) return 0;
+    const yaml_parser_t *p = &c->parser;
+    const char *problem = p->problem ? p->problem : "not YAML";
+    if (p->error == YAML_READER_ERROR) /* bytes that are not UTF-8 have an offset, not a line */
+        return error_set_code(c->e, ERROR_CONFIG, "%s: byte %zu: %s", c->name, p->problem_offset,
+                              problem);
+    if (p->error == YAML_MEMORY_ERROR)
+        return error_set_code(c->e, ERROR_FAILED, "%s: not enough memory to read it", c->name);
+    refuse(c, p->problem_mark, "%s%s%s", problem, p->context ? ", " : "",
+           p->context ? p->context : "");
+    if (strstr(problem, "tab") || strstr(problem, "cannot start any token"))
+        return error_hint(c->e, "YAML is indented with spaces, not tabs");
+    return c->e ? c->e->code : ERROR_CONFIG;
+}
+
+static void push(struct composer *c, struct yaml_node *node)
+{
+    if (c->n_stack == c->cap) {
+        c->cap = MAX(c->cap * 2, 64);
+        c->stack = mem_realloc(c->stack, c->cap * sizeof(*c->stack));
+    }
+    c->stack[c->n_stack++] = node;
+}
+
+static int new_node(struct composer *c, const yaml_event_t *event, enum yaml_kind kind,
+                    const yaml_char_t *tag, struct yaml_node **node)
+{
+    if (++c->n_nodes > YAML_MAX_NODES)
+        return refuse(c, event->start_mark, "more than %zu values in one file", YAML_MAX_NODES);
+    if (tag)
+        return refuse(c, event->start_mark, "tags such as '%.40s' are not supported",
+                      (const char *)tag);
+    *node = arena_alloc(c->arena, sizeof(**node));
+    (*node)->kind = kind;
+    (*node)->line = (int)event->start_mark.line + 1;
+    (*node)->column = (int)event->start_mark.column + 1;
+    return 0;
+}
+
+static int compose_scalar(struct composer *c, const yaml_event_t *event, struct yaml_node **node)
+{
+    const char *text = (const char *)event->data.scalar.value;
+    size_t n = event->data.scalar.length;
+    if (event->data.scalar.anchor)
+        return refuse(c, event->start_mark, "anchors and aliases are not supported");
+    TRY(new_node(c, event, YAML_KIND_SCALAR, event->data.scalar.tag, node));
+    if (strlen(text) != n) return refuse(c, event->start_mark, "a value with a NUL character");
+    (*node)->text = arena_strndup(c->arena, text, n);
+    (*node)->quoted = event->data.scalar.style != YAML_PLAIN_SCALAR_STYLE;
+    return 0;
+}
+
+/* Moves what was pushed since `base` into *items. */
+static void pop_into(struct composer *c, size_t base, struct yaml_node ***items, size_t *count)
+{
+    *count = c->n_stack - base;
+    *items = arena_alloc(c->arena, (*count + 1) * sizeof(**items));
+    if (*count) memcpy(*items, c->stack + base, *count * sizeof(**items));
+    c->n_stack = base;
+}
+
+/* Composes nodes and pushes them until the closing event. */
+static int compose_children(struct composer *c, yaml_event_type_t end, int depth)
+{
+    for (;;) {
+        yaml_event_t event;
+        struct yaml_node *child = NULL;
+        TRY(next_event(c, &event));
+        bool done = event.type == end;
+        int rc = done ? 0 : compose(c, &event, depth + 1, &child);
+        yaml_event_delete(&event);
+        TRY(rc);
+        if (done) return 0;
+        push(c, child);
+    }
+}
+
+static int compose_list(struct composer *c, const yaml_event_t *event, int depth,
+                        struct yaml_node **node)
+{
+    if (event->data.sequence_start.anchor)
+        return refuse(c, event->start_mark, "anchors and aliases are not supported");
+    TRY(new_node(c, event, YAML_KIND_LIST, event->data.sequence_start.tag, node));
+    size_t base = c->n_stack;
+    TRY(compose_children(c, YAML_SEQUENCE_END_EVENT, depth));
+    pop_into(c, base, &(*node)->items, &(*node)->count);
+    return 0;
+}
+
+static int compare_keys(const void *a, const void *b)
+{
+    const struct yaml_node *x = *(const struct yaml_node *const *)a;
+    const struct yaml_node *y = *(const struct yaml_node *const *)b;
+    int order = strcmp(x->text, y->text);
+    return order ? order : x->line != y->line ? x->line - y->line : x->column - y->column;
+}
+
+/* Sorted, so that a map of a million keys is checked in n log n. */
+static int check_keys(struct composer *c, const struct yaml_node *map)
+{
+    for (size_t i = 0; i < map->count; i++) {
+        const struct yaml_node *key = map->keys[i];
+        yaml_mark_t at = {0, (size_t)key->line - 1, (size_t)key->column - 1};
+        if (key->kind != YAML_KIND_SCALAR)
+            return refuse(c, at, "a key must be a word, not a list or a section");
+        if (strcmp(key->text, "<<") == 0 && !key->quoted)
+            return refuse(c, at, "merge keys ('<<') are not supported");
+    }
+    if (map->count < 2) return 0;
+    size_t size = map->count * sizeof(struct yaml_node *);
+    const struct yaml_node **sorted = mem_alloc(size);
+    memcpy(sorted, map->keys, size);
+    qsort(sorted, map->count, sizeof(*sorted), compare_keys);
+    int rc = 0;
+    for (size_t i = 1; i < map->count && rc == 0; i++) {
+        const struct yaml_node *key = sorted[i];
+        yaml_mark_t at = {0, (size_t)key->line - 1, (size_t)key->column - 1};
+        if (strcmp(sorted[i - 1]->text, key->text) == 0)
+            rc = refuse(c, at, "'%.80s' is given twice, first in line %d", key->text,
+                        sorted[i - 1]->line);
+    }
+    mem_free(sorted);
+    return rc;
+}
+
+static int compose_map(struct composer *c, const yaml_event_t *event, int depth,
+                       struct yaml_node **node)
+{
+    if (event->data.mapping_start.anchor)
+        return refuse(c, event->start_mark, "anchors and aliases are not supported");
+    TRY(new_node(c, event, YAML_KIND_MAP, event->data.mapping_start.tag, node));
+    size_t base = c->n_stack;
+    TRY(compose_children(c, YAML_MAPPING_END_EVENT, depth));
+    struct yaml_node **both, *map = *node;
+    size_t n;
+    pop_into(c, base, &both, &n);
+    map->count = n / 2; /* libyaml gives every key a value, an empty one where none is written */
+    map->keys = arena_alloc(c->arena, (map->count + 1) * sizeof(*map->keys));
+    map->items = arena_alloc(c->arena, (map->count + 1) * sizeof(*map->items));
+    for (size_t i = 0; i < map->count; i++) {
+        map->keys[i] = both[2 * i];
+        map->items[i] = both[2 * i + 1];
+    }
+    return check_keys(c, map);
+}
+
+static int compose(struct composer *c, const yaml_event_t *event, int depth,
+                   struct yaml_node **node)
+{
+    if (depth > YAML_MAX_DEPTH)
+        return refuse(c, event->start_mark, "more than %d levels of nesting", YAML_MAX_DEPTH);
+    switch (event->type) {
+    case YAML_SCALAR_EVENT: return compose_scalar(c, event, node);
+    case YAML_SEQUENCE_START_EVENT: return compose_list(c, event, depth, node);
+    case YAML_MAPPING_START_EVENT: return compose_map(c, event, depth, node);
+    case YAML_ALIAS_EVENT:
+        return refuse(c, event->start_mark, "anchors and aliases are not supported");
+    default: return refuse(c, event->start_mark, "a value was expected here");
+    }
+}
+
+/* STREAM-START, then DOCUMENT-START value DOCUMENT-END or nothing, then STREAM-END. */
+static int compose_document(struct composer *c, struct yaml_node **root)
+{
+    bool seen = false;
+    for (;;) {
+        yaml_event_t event;
+        TRY(next_event(c, &event));
+        yaml_event_type_t type = event.type;
+        int rc = 0;
+        bool value = type == YAML_SCALAR_EVENT || type == YAML_SEQUENCE_START_EVENT ||
+                     type == YAML_MAPPING_START_EVENT || type == YAML_ALIAS_EVENT;
+        if (type == YAML_DOCUMENT_START_EVENT && seen)
+            rc = refuse(c, event.start_mark, "a second document ('---'); one file holds one");
+        else if (value)
+            rc = compose(c, &event, 1, root);
+        seen = seen || value;
+        yaml_event_delete(&event);
+        TRY(rc);
+        if (type == YAML_STREAM_END_EVENT) return 0;
+    }
+}
+
+static bool is_null(const struct yaml_node *node)
+{
+    return node->kind == YAML_KIND_SCALAR && !node->quoted &&
+           (!node->text[0] || strcmp(node->text, "~") == 0 || strcmp(node->text, "null") == 0);
+}
+
+int yaml_parse(const char *text, size_t size, const char *name, struct arena *a,
+               struct yaml_node **root, struct error *e)
+{
+    struct composer c = {.name = name, .arena = a, .e = e};
+    if (size > YAML_MAX_SIZE)
+        return error_set_code(e, ERROR_CONFIG, "%s: larger than %zu MiB", name,
+                              YAML_MAX_SIZE >> 20);
+    if (!yaml_parser_initialize(&c.parser))
+        return error_set(e, "%s: not enough memory to read it", name);
+    yaml_parser_set_encoding(&c.parser, YAML_UTF8_ENCODING);
+    yaml_parser_set_input_string(&c.parser, (const unsigned char *)text, size);
+    *root = NULL;
+    int rc = compose_document(&c, root);
+    yaml_parser_delete(&c.parser);
+    mem_free(c.stack);
+    if (rc == 0 && (!*root || is_null(*root))) {
+        *root = arena_alloc(a, sizeof(**root));
+        **root = (struct yaml_node){.kind = YAML_KIND_MAP, .line = 1, .column = 1};
+    }
+    return rc;
+}
+
+int yaml_load(const char *path, struct arena *a, struct yaml_node **root, struct error *e)
+{
+    char *text;
+    size_t size;
+    TRY(file_read(path, YAML_MAX_SIZE, &text, &size, e));
+    int rc = yaml_parse(text, size, path, a, root, e);
+    mem_free(text);
+    return rc;
+}
+
+struct yaml_node *yaml_get(const struct yaml_node *map, const char *key)
+{
+    if (!map || map->kind != YAML_KIND_MAP) return NULL;
+    for (size_t i = 0; i < map->count; i++)
+        if (strcmp(map->keys[i]->text, key) == 0) return map->items[i];
+    return NULL;
+}
+
+/* ------------------------------------------------------------------ binding */
+
+struct binder {
+    const char *path;
+    const struct option *rows;
+    size_t n_rows;
+    void *target;
+    struct arena *arena;
+    uint8_t *origins;
+    bool *given;
+    struct error *e;
+};
+
+PRINTF_LIKE(3, 4)
+static int wrong(const struct binder *b, const struct yaml_node *at, const char *fmt, ...)
+{
+    char text[512];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof(text), fmt, args);
+    va_end(args);
+    return error_set_code(b->e, ERROR_CONFIG, "%s:%d:%d: %s", b->path, at->line, at->column, text);
+}
+
+/* Does a row's name begin with prefix and '.'? An empty prefix is the whole file. */
+static bool is_below(const char *name, const char *prefix)
+{
+    size_t n = strlen(prefix);
+    return n == 0 || (strncmp(name, prefix, n) == 0 && name[n] == '.');
+}
+
+static bool is_section(const struct binder *b, const char *name)
+{
+    for (size_t i = 0; i < b->n_rows; i++)
+        if (is_below(b->rows[i].name, name)) return true;
+    return false;
+}
+
+/* First the keys of the same section, then a key of any section with that last word ("lr" for
+ * "optimizer.lr"), then whatever full name is near. */
+static const char *nearest_key(const struct binder *b, const char *section, const char *key,
+                               const char *full)
+{
+    const char **names = arena_alloc(b->arena, (b->n_rows + 1) * sizeof(*names));
+    size_t n = 0, skip = section[0] ? strlen(section) + 1 : 0;
+    for (size_t i = 0; i < b->n_rows; i++)
+        if (is_below(b->rows[i].name, section))
+            names[n++] = arena_strndup(b->arena, b->rows[i].name + skip,
+                                       strcspn(b->rows[i].name + skip, "."));
+    const char *near = name_nearest(key, names, n);
+    if (near) return section[0] ? arena_printf(b->arena, "%s.%s", section, near) : near;
+    for (size_t i = 0; i < b->n_rows; i++) {
+        const char *dot = strrchr(b->rows[i].name, '.');
+        if (dot && strcmp(dot + 1, key) == 0) return b->rows[i].name;
+    }
+    for (size_t i = 0; i < b->n_rows; i++)
+        names[i] = b->rows[i].name;
+    return name_nearest(full, names, b->n_rows);
+}
+
+static int unknown_key(const struct binder *b, const struct yaml_node *key, const char *section,
+                       const char *full)
+{
+    int rc = wrong(b, key, "unknown key '%.120s'", full);
+    const char *near = nearest_key(b, section, key->text, full);
+    if (near) return error_hint(b->e, "did you mean '%s'?", near);
+    return rc;
+}
+
+static int bind_list(const struct binder *b, const struct option *row, const struct yaml_node *node,
+                     const char *where)
+{
+    struct option_list *list = (struct option_list *)(void *)((char *)b->target + row->offset);
+    *list = (struct option_list){0};
+    if (node->kind == YAML_KIND_SCALAR && is_null(node)) return 0;
+    if (node->kind == YAML_KIND_SCALAR)
+        return options_set(row, node->text, b->target, b->arena, where, b->e);
+    const char **items = arena_alloc(b->arena, (node->count + 1) * sizeof(*items));
+    for (size_t i = 0; i < node->count; i++) {
+        if (node->items[i]->kind != YAML_KIND_SCALAR)
+            return wrong(b, node->items[i], "'%s' is a list of plain values", row->name);
+        items[i] = arena_strdup(b->arena, node->items[i]->text);
+    }
+    *list = (struct option_list){items, node->count};
+    return 0;
+}
+
+static int bind_row(const struct binder *b, const struct option *row, const struct yaml_node *node)
+{
+    char *where = arena_printf(b->arena, "%s:%d:%d", b->path, node->line, node->column);
+    bool number = row->type == OPTION_BOOL || row->type == OPTION_INT || row->type == OPTION_REAL;
+    if (node->kind == YAML_KIND_MAP)
+        return wrong(b, node, "'%s' takes a value, not a section", row->name);
+    if (row->type == OPTION_LIST) {
+        TRY(bind_list(b, row, node, where));
+    } else if (node->kind == YAML_KIND_LIST) {
+        return wrong(b, node, "'%s' takes one value, not a list", row->name);
+    } else if (is_null(node)) {
+        if (row->type != OPTION_STRING || !row->fallback)
+            return wrong(b, node, "'%s' has no value", row->name);
+        TRY(options_set(row, "", b->target, b->arena, where, b->e));
+    } else if (node->quoted && number) {
+        wrong(b, node, "'%s' is quoted text here, but takes a %s", row->name,
+              row->type == OPTION_BOOL ? "true or false" : "number");
+        return error_hint(b->e, "write it without quotes");
+    } else {
+        TRY(options_set(row, node->text, b->target, b->arena, where, b->e));
+    }
+    b->given[row - b->rows] = true;
+    if (b->origins) b->origins[row - b->rows] = ORIGIN_FILE;
+    return 0;
+}
+
+static int bind_map(const struct binder *b, const struct yaml_node *map, const char *section)
+{
+    for (size_t i = 0; i < map->count; i++) {
+        const struct yaml_node *key = map->keys[i], *item = map->items[i];
+        const char *full =
+            section[0] ? arena_printf(b->arena, "%s.%s", section, key->text) : key->text;
+        const struct option *row = options_find(b->rows, b->n_rows, full);
+        if (row) {
+            TRY(bind_row(b, row, item));
+        } else if (!is_section(b, full)) {
+            return unknown_key(b, key, section, full);
+        } else if (item->kind == YAML_KIND_MAP) {
+            TRY(bind_map(b, item, full));
+        } else if (!is_null(item)) { /* "optimizer:" with everything below commented out is fine */
+            return wrong(b, item, "'%.120s' is a section: its keys go below it, indented", full);
+        }
+    }
+    return 0;
+}
+
+int yaml_bind(const struct yaml_node *root, const char *path, const struct option *rows,
+              size_t n_rows, void *target, struct arena *a, uint8_t *origins, struct error *e)
+{
+    struct error local;
+    struct binder b = {path, rows, n_rows, target, a, origins, NULL, e ? e : &local};
+    b.given = arena_alloc(a, n_rows + 1);
+    if (root->kind != YAML_KIND_MAP)
+        return wrong(&b, root, "expected 'key: value' lines at the top");
+    TRY(bind_map(&b, root, ""));
+    for (size_t i = 0; i < n_rows; i++) {
+        bool set = b.given[i] || rows[i].fallback || (origins && origins[i] != ORIGIN_DEFAULT);
+        if (set) continue;
+        error_set_code(b.e, ERROR_CONFIG, "%s: '%s' is missing", path, rows[i].name);
+        return error_hint(b.e, "it has no default: %s", rows[i].help ? rows[i].help : "");
+    }
+    return 0;
+}
+
+/* ------------------------------------------------------------------ printing */
+
+struct printer {
+    const struct option *rows;
+    size_t n_rows;
+    const void *target;
+    const uint8_t *origins;
+    const char *file_name;
+    struct str *out;
+};
+
+/* Would a plain scalar with this text be read back as the same text? */
+static bool is_plain_safe(const char *text)
+{
+    static const char *const words[] = {"null", "~"};
+    for (size_t i = 0; i < ARRAY_LEN(words); i++)
+        if (strcmp(text, words[i]) == 0) return false;
+    size_t n = strlen(text);
+    if (n == 0 || strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                               "_./-+") != n)
+        return false;
+    return text[0] != '-' && strcmp(text, "...") != 0;
+}
+
+static void print_value(const struct printer *p, const struct option *row)
+{
+    struct str text = {0};
+    options_get(row, p->target, &text);
+    const char *value = text.data ? text.data : "";
+    if (row->type == OPTION_STRING && !is_plain_safe(value)) {
+        struct str quoted = {0};
+        struct json_writer w;
+        jsonw_begin(&w, &quoted);
+        jsonw_string(&w, NULL, value); /* JSON's string escapes are YAML's, too */
+        str_puts(p->out, quoted.data);
+        str_fini(&quoted);
+    } else {
+        str_puts(p->out, value);
+    }
+    str_fini(&text);
+}
+
+static void print_origin(const struct printer *p, size_t i)
+{
+    enum option_origin origin = p->origins ? (enum option_origin)p->origins[i] : ORIGIN_DEFAULT;
+    const char *words[] = {"default", p->file_name ? p->file_name : "file", "flag", "derived"};
+    str_printf(p->out, "  # %s\n", words[MIN((size_t)origin, ARRAY_LEN(words) - 1)]);
+}
+
+/* Prints the rows below prefix; a deeper section is printed where its first row stands. */
+static void print_section(const struct printer *p, const char *prefix, int depth)
+{
+    size_t skip = prefix[0] ? strlen(prefix) + 1 : 0;
+    for (size_t i = 0; i < p->n_rows; i++) {
+        const char *name = p->rows[i].name;
+        if (!is_below(name, prefix)) continue;
+        const char *dot = strchr(name + skip, '.');
+        if (!dot) {
+            str_printf(p->out, "%*s%s: ", 2 * depth, "", name + skip);
+            print_value(p, &p->rows[i]);
+            print_origin(p, i);
+            continue;
+        }
+        char section[128];
+        snprintf(section, sizeof(section), "%.*s", (int)(dot - name), name);
+        bool first = true;
+        for (size_t k = 0; k < i && first; k++)
+            first = !is_below(p->rows[k].name, section);
+        if (!first) continue;
+        str_printf(p->out, "%*s%s:\n", 2 * depth, "", section + skip);
+        print_section(p, section, depth + 1);
+    }
+}
+
+void yaml_print_options(const struct option *rows, size_t n_rows, const void *target,
+                        const uint8_t *origins, const char *file_name, struct str *out)
+{
+    struct printer p = {rows, n_rows, target, origins, file_name, out};
+    print_section(&p, "", 0);
+}
