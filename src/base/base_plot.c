@@ -1,0 +1,562 @@
+/* base_plot.c: line plots for the terminal and as SVG.
+ *
+ * Both pictures share the axes: the range of the finite data, ticks at 1, 2 or 5 times a power of
+ * ten (Heckbert, "Nice numbers for graph labels", Graphics Gems, 1990), whole decades where an
+ * axis is logarithmic and spans several. The terminal draws with braille characters, 2 x 4 dots a
+ * cell; a letter stands at the end of each line, because a log has no colours. The SVG is one file
+ * without scripts, fonts or links, so that it opens anywhere and prints. A series of a million
+ * steps is thinned to the lowest and highest value per pixel, which keeps every spike visible. */
+#include "base/base.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define MAX_TICKS  16
+#define LABEL_SIZE 24
+
+/* One axis: the range shown and its ticks. */
+struct axis {
+    double lo, hi;
+    bool log;
+    size_t n_ticks;
+    double tick[MAX_TICKS];
+    char label[MAX_TICKS][LABEL_SIZE];
+};
+
+/* ------------------------------------------------------------------ axes */
+
+static bool is_shown(double v, bool log)
+{
+    return isfinite(v) && (!log || v > 0.0);
+}
+
+static bool point_is_shown(const struct plot *p, const struct plot_series *s, size_t i)
+{
+    return is_shown(s->x[i], p->log_x) && is_shown(s->y[i], p->log_y);
+}
+
+/* The range of the points that can be drawn; false where there is none. */
+static bool plot_range(const struct plot *p, struct axis *x, struct axis *y)
+{
+    bool any = false;
+    for (size_t k = 0; k < p->n_series; k++) {
+        const struct plot_series *s = &p->series[k];
+        for (size_t i = 0; i < s->count; i++) {
+            if (!point_is_shown(p, s, i)) continue;
+            x->lo = any ? MIN(x->lo, s->x[i]) : s->x[i];
+            x->hi = any ? MAX(x->hi, s->x[i]) : s->x[i];
+            y->lo = any ? MIN(y->lo, s->y[i]) : s->y[i];
+            y->hi = any ? MAX(y->hi, s->y[i]) : s->y[i];
+            any = true;
+        }
+    }
+    return any;
+}
+
+/* Widens the range by a share at both ends, and a single value to something that has a width. */
+static void axis_pad(struct axis *a, double share)
+{
+    if (a->log) {
+        double lo = log10(a->lo), hi = log10(a->hi);
+        double pad = hi > lo ? (hi - lo) * share : 0.5;
+        a->lo = pow(10.0, MAX(lo - pad, -300.0));
+        a->hi = pow(10.0, MIN(hi + pad, 300.0));
+        return;
+    }
+    double pad = (a->hi - a->lo) * share;
+    if (!(a->hi - a->lo > 1e-12 * MAX(fabs(a->lo), fabs(a->hi))))
+        pad = a->hi == 0.0 ? 1.0 : 0.1 * fabs(a->hi);
+    a->lo = MAX(a->lo - pad, -1e300);
+    a->hi = MIN(a->hi + pad, 1e300);
+}
+
+/* 0 at the low end, 1 at the high end. */
+static double axis_place(const struct axis *a, double v)
+{
+    if (a->log) return (log10(v) - log10(a->lo)) / (log10(a->hi) - log10(a->lo));
+    return (v / 2 - a->lo / 2) / (a->hi / 2 - a->lo / 2); /* halves: the range may overflow */
+}
+
+/* The smallest of 1, 2, 5 x 10^k that is not below v. */
+static double nice_step(double v)
+{
+    double power = pow(10.0, floor(log10(v)));
+    double m = v / power;
+    return power * (m <= 1.0 + 1e-9 ? 1.0 : m <= 2.0 + 1e-9 ? 2.0 : m <= 5.0 + 1e-9 ? 5.0 : 10.0);
+}
+
+/* "20k", "0.25", "3e-05"; all labels of a linear axis share prefix and decimals. */
+static void tick_label(char *text, double v, double step, double largest)
+{
+    static const struct {
+        double factor;
+        const char *prefix;
+    } scales[] = {{1e12, "T"}, {1e9, "G"}, {1e6, "M"}, {1e3, "k"}};
+    if (v == 0.0) {
+        snprintf(text, LABEL_SIZE, "0");
+        return;
+    }
+    if (largest < 1e-3 || largest >= 1e16) {
+        snprintf(text, LABEL_SIZE, "%.4g", v);
+        return;
+    }
+    double factor = 1.0;
+    const char *prefix = "";
+    for (size_t i = 0; i < ARRAY_LEN(scales) && largest >= 1e4; i++) {
+        if (largest >= scales[i].factor) {
+            factor = scales[i].factor;
+            prefix = scales[i].prefix;
+            break;
+        }
+    }
+    int decimals = (int)MAX(0.0, -floor(log10(step / factor) + 1e-9));
+    snprintf(text, LABEL_SIZE, "%.*f%s", MIN(decimals, 9), v / factor, prefix);
+}
+
+static void axis_add(struct axis *a, double v, double step, double largest)
+{
+    if (a->n_ticks == MAX_TICKS) return;
+    a->tick[a->n_ticks] = v;
+    tick_label(a->label[a->n_ticks], v, step, largest);
+    a->n_ticks++;
+}
+
+static void axis_ticks_linear(struct axis *a, int wanted)
+{
+    double step = nice_step((a->hi / wanted - a->lo / wanted));
+    double largest = MAX(fabs(a->lo), fabs(a->hi));
+    a->n_ticks = 0;
+    for (double k = ceil(a->lo / step - 1e-9); k * step <= a->hi + step * 1e-9; k += 1.0) {
+        if (a->n_ticks == MAX_TICKS) break;
+        axis_add(a, k * step, step, largest);
+    }
+}
+
+static void axis_ticks_log(struct axis *a, int wanted)
+{
+    double lo = log10(a->lo), hi = log10(a->hi);
+    double stride = MAX(1.0, ceil((hi - lo) / wanted));
+    static const double minor[] = {1.0, 2.0, 5.0};
+    size_t n_minor = (hi - lo) * 3.0 <= wanted + 1.0 ? 3 : 1;
+    for (double d = floor(lo / stride) * stride; d <= hi; d += stride) {
+        for (size_t i = 0; i < n_minor; i++) {
+            double v = minor[i] * pow(10.0, d);
+            if (v >= a->lo * (1.0 - 1e-9) && v <= a->hi * (1.0 + 1e-9))
+                axis_add(a, v, pow(10.0, d), v);
+        }
+    }
+    if (a->n_ticks < 2) /* less than a decade: a linear axis' ticks say more */
+        axis_ticks_linear(a, wanted);
+}
+
+static void axis_ticks(struct axis *a, int wanted)
+{
+    a->n_ticks = 0;
+    wanted = MAX(2, MIN(wanted, MAX_TICKS - 4));
+    if (a->log)
+        axis_ticks_log(a, wanted);
+    else
+        axis_ticks_linear(a, wanted);
+}
+
+static size_t axis_label_width(const struct axis *a)
+{
+    size_t width = 1;
+    for (size_t i = 0; i < a->n_ticks; i++)
+        width = MAX(width, strlen(a->label[i]));
+    return width;
+}
+
+/* ------------------------------------------------------------------ terminal */
+
+struct canvas {
+    int columns, rows;    /* cells */
+    unsigned char *dots;  /* [rows][columns], braille bits */
+    unsigned char *owner; /* [rows][columns], series drawn there last, from 1 */
+    char *letters;        /* [rows][columns], or 0 */
+};
+
+static void canvas_dot(struct canvas *c, int x, int y, size_t series)
+{
+    /* Unicode numbers the dots down the left column, down the right one, then the bottom pair. */
+    static const unsigned char bits[4][2] = {{1, 8}, {2, 16}, {4, 32}, {64, 128}};
+    if (x < 0 || y < 0 || x >= c->columns * 2 || y >= c->rows * 4) return;
+    int cell = y / 4 * c->columns + x / 2;
+    c->dots[cell] |= bits[y % 4][x % 2];
+    c->owner[cell] = (unsigned char)MIN(series + 1, 255);
+}
+
+static void canvas_line(struct canvas *c, int x0, int y0, int x1, int y1, size_t series)
+{
+    int steps = MAX(abs(x1 - x0), abs(y1 - y0));
+    for (int i = 0; i <= steps; i++) {
+        double t = steps ? (double)i / steps : 0.0;
+        canvas_dot(c, x0 + (int)lround(t * (x1 - x0)), y0 + (int)lround(t * (y1 - y0)), series);
+    }
+}
+
+/* The letter of a series at the end of its line, moved up or down where another one is. */
+static void canvas_letter(struct canvas *c, int x, int y, size_t series)
+{
+    int column = MIN(x / 2 + 1, c->columns - 1), row = MIN(y / 4, c->rows - 1);
+    for (int away = 0; away < c->rows; away++) {
+        int places[] = {row - away, row + away};
+        for (int i = 0; i < 2; i++) {
+            int cell = places[i] * c->columns + column;
+            if (places[i] < 0 || places[i] >= c->rows || c->letters[cell]) continue;
+            c->letters[cell] = (char)('a' + series % 26);
+            c->owner[cell] = (unsigned char)MIN(series + 1, 255);
+            return;
+        }
+    }
+}
+
+static void canvas_series(struct canvas *c, const struct plot *p, size_t k, const struct axis *x,
+                          const struct axis *y)
+{
+    const struct plot_series *s = &p->series[k];
+    int last_x = 0, last_y = 0;
+    bool joined = false, any = false;
+    for (size_t i = 0; i < s->count; i++) {
+        if (!point_is_shown(p, s, i)) {
+            joined = false;
+            continue;
+        }
+        int px = (int)lround(axis_place(x, s->x[i]) * (c->columns * 2 - 1));
+        int py = (int)lround((1.0 - axis_place(y, s->y[i])) * (c->rows * 4 - 1));
+        if (s->points) {
+            canvas_line(c, px, py, px + 1, py, k);
+            canvas_line(c, px, py + 1, px + 1, py + 1, k);
+        } else {
+            canvas_line(c, joined ? last_x : px, joined ? last_y : py, px, py, k);
+        }
+        last_x = px;
+        last_y = py;
+        joined = any = true;
+    }
+    if (any && p->n_series > 1) canvas_letter(c, last_x, last_y, k);
+}
+
+static const char *series_colour(bool colours, size_t series)
+{
+    static const char *const codes[] = {"\033[36m", "\033[33m", "\033[32m",
+                                        "\033[35m", "\033[34m", "\033[31m"};
+    return colours ? codes[series % ARRAY_LEN(codes)] : "";
+}
+
+static void print_cell(const struct canvas *c, int cell, bool colours, FILE *out)
+{
+    unsigned char dots = c->dots[cell];
+    if (!dots && !c->letters[cell]) {
+        fputc(' ', out);
+        return;
+    }
+    fputs(series_colour(colours, (size_t)c->owner[cell] - 1), out);
+    if (c->letters[cell])
+        fputc(c->letters[cell], out);
+    else
+        fprintf(out, "\xE2%c%c", 0xA0 | dots >> 6, 0x80 | (dots & 0x3F)); /* U+2800 + dots */
+    fputs(colours ? "\033[0m" : "", out);
+}
+
+/* "a train  b validation", and what the axes are. */
+static void print_legend(const struct plot *p, int indent, bool colours, FILE *out)
+{
+    bool several = p->n_series > 1;
+    if (!several && !p->x_label && !p->y_label) return;
+    fprintf(out, "%*s", indent, "");
+    for (size_t k = 0; several && k < p->n_series; k++)
+        fprintf(out, "%s%c%s %s   ", series_colour(colours, k), (char)('a' + k % 26),
+                colours ? "\033[0m" : "", p->series[k].name ? p->series[k].name : "");
+    if (p->y_label) fprintf(out, "%s%s", p->y_label, p->x_label ? " over " : "");
+    fprintf(out, "%s\n", p->x_label ? p->x_label : "");
+}
+
+static void print_x_axis(const struct axis *x, int indent, int columns, FILE *out)
+{
+    char marks[512], labels[512];
+    memset(marks, ' ', sizeof(marks));
+    memset(labels, ' ', sizeof(labels));
+    int end = -2;
+    for (size_t i = 0; i < x->n_ticks; i++) {
+        int column = (int)lround(axis_place(x, x->tick[i]) * (columns - 1));
+        int n = (int)strlen(x->label[i]);
+        int begin = MAX(0, MIN(column - n / 2, columns - n));
+        if (column < 0 || column >= columns || begin < end + 2) continue;
+        marks[column] = '|';
+        memcpy(labels + begin, x->label[i], (size_t)n);
+        end = begin + n;
+    }
+    fprintf(out, "%*s\u2514", indent, "");
+    for (int i = 0; i < columns; i++)
+        fputs(marks[i] == '|' ? "\u252C" : "\u2500", out);
+    fprintf(out, "\n%*s%.*s\n", indent + 1, "", MAX(end, 0), labels);
+}
+
+static void print_canvas(const struct canvas *c, const struct axis *y, int label_width,
+                         bool colours, FILE *out)
+{
+    for (int row = 0; row < c->rows; row++) {
+        const char *label = "";
+        for (size_t i = 0; i < y->n_ticks; i++)
+            if (lround((1.0 - axis_place(y, y->tick[i])) * (c->rows - 1)) == row)
+                label = y->label[i];
+        fprintf(out, "%*s %s", label_width, label, label[0] ? "\u2524" : "\u2502");
+        int last = c->columns - 1; /* no blanks at the end of a line */
+        while (last >= 0 && !c->dots[row * c->columns + last] &&
+               !c->letters[row * c->columns + last])
+            last--;
+        for (int column = 0; column <= last; column++)
+            print_cell(c, row * c->columns + column, colours, out);
+        fputc('\n', out);
+    }
+}
+
+void plot_print(const struct plot *p, int width, int height, FILE *out)
+{
+    width = MAX(24, MIN(width, 400));
+    height = MAX(8, MIN(height, 200));
+    struct axis x = {.log = p->log_x}, y = {.log = p->log_y};
+    if (p->title) fprintf(out, "%s\n", p->title);
+    if (!plot_range(p, &x, &y)) {
+        fprintf(out, "  no data yet\n");
+        return;
+    }
+    int rows = height - 3 - (p->title ? 1 : 0);
+    axis_pad(&x, 0.0);
+    axis_pad(&y, 0.03);
+    axis_ticks(&y, rows / 3);
+    int label_width = (int)axis_label_width(&y);
+    struct canvas c = {.rows = rows, .columns = width - label_width - 2};
+    axis_ticks(&x, c.columns / 10);
+    struct arena a;
+    arena_init(&a);
+    size_t cells = (size_t)c.rows * (size_t)c.columns;
+    c.dots = arena_alloc(&a, cells);
+    c.owner = arena_alloc(&a, cells);
+    c.letters = arena_alloc(&a, cells);
+    for (size_t k = 0; k < p->n_series; k++)
+        canvas_series(&c, p, k, &x, &y);
+    bool colours = isatty(fileno(out)) && !getenv("NO_COLOR");
+    print_canvas(&c, &y, label_width, colours, out);
+    print_x_axis(&x, label_width + 1, c.columns, out);
+    print_legend(p, label_width + 2, colours, out);
+    arena_fini(&a);
+}
+
+/* ------------------------------------------------------------------ SVG */
+
+/* Okabe and Ito's colours (2008), told apart by people with any colour vision; yellow is left
+ * out, since it is lost on white. */
+static const char *const svg_colours[] = {"#0072b2", "#d55e00", "#009e73", "#cc79a7",
+                                          "#56b4e9", "#e69f00", "#000000"};
+
+#define SVG_FONT   12.0
+#define SVG_CHAR   6.8 /* width of a letter at that size, on average */
+#define SVG_TOP    46.0
+#define SVG_BOTTOM 46.0
+#define SVG_RIGHT  22.0
+
+/* The rectangle of one panel's data, in pixels. */
+struct frame {
+    double left, top, width, height;
+};
+
+static void svg_text(struct str *out, const char *text)
+{
+    for (; text && *text; text++) {
+        unsigned char c = (unsigned char)*text;
+        if (c == '&')
+            str_puts(out, "&amp;");
+        else if (c == '<')
+            str_puts(out, "&lt;");
+        else if (c == '>')
+            str_puts(out, "&gt;");
+        else if (c >= 0x20 && c != 0x7F)
+            str_append_char(out, *text);
+    }
+}
+
+static double svg_x(const struct frame *f, const struct axis *x, double v)
+{
+    return f->left + axis_place(x, v) * f->width;
+}
+
+static double svg_y(const struct frame *f, const struct axis *y, double v)
+{
+    return f->top + (1.0 - axis_place(y, v)) * f->height;
+}
+
+static void svg_axes(struct str *out, const struct plot *p, const struct frame *f,
+                     const struct axis *x, const struct axis *y)
+{
+    double bottom = f->top + f->height, right = f->left + f->width;
+    str_puts(out, "<g stroke=\"#e3e3e3\" stroke-width=\"1\">\n");
+    for (size_t i = 0; i < y->n_ticks; i++)
+        str_printf(out, "<path d=\"M%.1f %.1fH%.1f\"/>\n", f->left, svg_y(f, y, y->tick[i]), right);
+    for (size_t i = 0; i < x->n_ticks; i++)
+        str_printf(out, "<path d=\"M%.1f %.1fV%.1f\"/>\n", svg_x(f, x, x->tick[i]), f->top, bottom);
+    str_puts(out, "</g>\n<g fill=\"#444\" text-anchor=\"end\">\n");
+    for (size_t i = 0; i < y->n_ticks; i++)
+        str_printf(out, "<text x=\"%.1f\" y=\"%.1f\">%s</text>\n", f->left - 8.0,
+                   svg_y(f, y, y->tick[i]) + 4.0, y->label[i]);
+    str_puts(out, "</g>\n<g fill=\"#444\" text-anchor=\"middle\">\n");
+    for (size_t i = 0; i < x->n_ticks; i++)
+        str_printf(out, "<text x=\"%.1f\" y=\"%.1f\">%s</text>\n", svg_x(f, x, x->tick[i]),
+                   bottom + 17.0, x->label[i]);
+    str_printf(out, "<text x=\"%.1f\" y=\"%.1f\">", f->left + f->width / 2.0, bottom + 36.0);
+    svg_text(out, p->x_label);
+    str_printf(out, "</text>\n<text transform=\"translate(16 %.1f) rotate(-90)\">",
+               f->top + f->height / 2.0);
+    svg_text(out, p->y_label);
+    str_printf(out,
+               "</text>\n</g>\n<path d=\"M%.1f %.1fV%.1fH%.1f\" fill=\"none\" "
+               "stroke=\"#888\"/>\n",
+               f->left, f->top, bottom, right);
+}
+
+/* Title at the left, one line and name for each series at the right, above the data so that they
+ * never cover it. */
+static void svg_heading(struct str *out, const struct plot *p, const struct frame *f)
+{
+    double y = f->top - 16.0, x = f->left + f->width;
+    str_printf(out, "<text x=\"%.1f\" y=\"%.1f\" font-size=\"15\" font-weight=\"600\">", f->left,
+               y);
+    svg_text(out, p->title);
+    str_puts(out, "</text>\n");
+    for (size_t k = p->n_series; k-- > 0 && p->n_series > 1;) {
+        const char *name = p->series[k].name ? p->series[k].name : "";
+        const char *colour = svg_colours[k % ARRAY_LEN(svg_colours)];
+        x -= SVG_CHAR * (double)strlen(name);
+        str_printf(out, "<text x=\"%.1f\" y=\"%.1f\" fill=\"#222\">", x, y);
+        svg_text(out, name);
+        str_puts(out, "</text>\n");
+        if (p->series[k].points)
+            str_printf(out, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"4\" fill=\"%s\"/>\n", x - 14.0,
+                       y - 4.0, colour);
+        else
+            str_printf(out, "<path d=\"M%.1f %.1fh18\" stroke=\"%s\" stroke-width=\"3\"/>\n",
+                       x - 24.0, y - 4.0, colour);
+        x -= 42.0;
+    }
+}
+
+static void svg_points(struct str *out, const struct plot *p, const struct plot_series *s,
+                       const struct frame *f, const struct axis *x, const struct axis *y,
+                       const char *colour)
+{
+    str_printf(out, "<g fill=\"%s\" stroke=\"#fff\" stroke-width=\"1\">\n", colour);
+    for (size_t i = 0; i < s->count; i++)
+        if (point_is_shown(p, s, i))
+            str_printf(out, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"4\"/>\n", svg_x(f, x, s->x[i]),
+                       svg_y(f, y, s->y[i]));
+    str_puts(out, "</g>\n");
+}
+
+/* The points that fall on one pixel column: the line enters at the first, reaches both extremes
+ * and leaves from the last. */
+struct pixel_column {
+    size_t n;
+    double x, first, last, lowest, highest;
+};
+
+static void svg_flush(struct str *out, struct pixel_column *c, bool *pen_down)
+{
+    if (!c->n) return;
+    str_printf(out, "%c%.1f %.1f", *pen_down ? 'L' : 'M', c->x, c->first);
+    if (c->n > 2 && c->lowest != c->first) str_printf(out, "V%.1f", c->lowest);
+    if (c->n > 2 && c->highest != c->lowest) str_printf(out, "V%.1f", c->highest);
+    if (c->n > 1) str_printf(out, "V%.1f", c->last);
+    *pen_down = true;
+    c->n = 0;
+}
+
+static void svg_line(struct str *out, const struct plot *p, const struct plot_series *s,
+                     const struct frame *f, const struct axis *x, const struct axis *y,
+                     const char *colour)
+{
+    bool pen_down = false, thin = (double)s->count > 2.0 * f->width;
+    struct pixel_column c = {0};
+    str_printf(out,
+               "<path fill=\"none\" stroke=\"%s\" stroke-width=\"%s\" "
+               "stroke-linejoin=\"round\" stroke-linecap=\"round\" d=\"",
+               colour, thin ? "1.2" : "2");
+    for (size_t i = 0; i < s->count; i++) {
+        if (!point_is_shown(p, s, i)) {
+            svg_flush(out, &c, &pen_down);
+            pen_down = false;
+            continue;
+        }
+        double px = svg_x(f, x, s->x[i]), py = svg_y(f, y, s->y[i]);
+        if (thin) px = floor(px) + 0.5;
+        if (c.n && (!thin || px != c.x)) svg_flush(out, &c, &pen_down);
+        if (!c.n) c = (struct pixel_column){.x = px, .first = py, .lowest = py, .highest = py};
+        c.n++;
+        c.last = py;
+        c.lowest = MAX(c.lowest, py);
+        c.highest = MIN(c.highest, py);
+    }
+    svg_flush(out, &c, &pen_down);
+    str_puts(out, "\"/>\n");
+}
+
+static void svg_panel(struct str *out, const struct plot *p, double top, int width_px,
+                      int height_px)
+{
+    struct axis x = {.log = p->log_x}, y = {.log = p->log_y};
+    struct frame f = {.left = 60.0,
+                      .top = top + SVG_TOP,
+                      .width = width_px - 60.0 - SVG_RIGHT,
+                      .height = height_px - SVG_TOP - SVG_BOTTOM};
+    if (!plot_range(p, &x, &y)) {
+        svg_heading(out, p, &f);
+        str_printf(out, "<text x=\"%.1f\" y=\"%.1f\" fill=\"#888\">no data yet</text>\n", f.left,
+                   f.top + f.height / 2.0);
+        return;
+    }
+    axis_pad(&x, 0.0);
+    axis_pad(&y, 0.04);
+    axis_ticks(&y, (int)(f.height / 42.0));
+    double margin = (p->y_label ? 30.0 : 14.0) + SVG_CHAR * (double)axis_label_width(&y) + 8.0;
+    f.left = margin;
+    f.width = width_px - margin - SVG_RIGHT;
+    axis_ticks(&x, (int)(f.width / 85.0));
+    svg_heading(out, p, &f);
+    svg_axes(out, p, &f, &x, &y);
+    for (size_t k = 0; k < p->n_series; k++) {
+        const char *colour = svg_colours[k % ARRAY_LEN(svg_colours)];
+        if (p->series[k].points)
+            svg_points(out, p, &p->series[k], &f, &x, &y, colour);
+        else
+            svg_line(out, p, &p->series[k], &f, &x, &y, colour);
+    }
+}
+
+int plot_write_svg_panels(const struct plot *plots, size_t n_plots, int width_px,
+                          int panel_height_px, const char *path, struct error *e)
+{
+    width_px = MAX(240, MIN(width_px, 10000));
+    panel_height_px = MAX(160, MIN(panel_height_px, 10000));
+    struct str out = {0};
+    int height_px = panel_height_px * (int)n_plots;
+    str_printf(&out,
+               "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" "
+               "viewBox=\"0 0 %d %d\" font-family=\"system-ui, 'DejaVu Sans', Helvetica, Arial, "
+               "sans-serif\" font-size=\"%g\">\n<rect width=\"%d\" height=\"%d\" "
+               "fill=\"#fff\"/>\n",
+               width_px, height_px, width_px, height_px, SVG_FONT, width_px, height_px);
+    for (size_t i = 0; i < n_plots; i++)
+        svg_panel(&out, &plots[i], (double)i * panel_height_px, width_px, panel_height_px);
+    str_puts(&out, "</svg>\n");
+    int rc = file_write(path, out.data, out.len, e);
+    str_fini(&out);
+    return rc;
+}
+
+int plot_write_svg(const struct plot *p, int width_px, int height_px, const char *path,
+                   struct error *e)
+{
+    return plot_write_svg_panels(p, 1, width_px, height_px, path, e);
+}
