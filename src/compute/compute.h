@@ -87,8 +87,7 @@ void compute_linear_forward(compute_linear_t *l, const int32_t *offset, const vo
                             void *Y, int64_t ldy, enum compute_dtype y_dtype);
 /* dX [rows, in] = dY . W (NULL: not wanted); dY act. */
 void compute_linear_backward_input(compute_linear_t *l, const int32_t *offset, const void *dY,
-                                   int64_t ldy, void *dX, int64_t ldx,
-                                   enum compute_dtype dx_dtype);
+                                   int64_t ldy, void *dX, int64_t ldx, enum compute_dtype dx_dtype);
 /* grad[p] (+)= dY_p^T . X; accumulate false overwrites (with zeros for a group without rows). */
 void compute_linear_backward_weight(compute_linear_t *l, const int32_t *offset, const void *dY,
                                     int64_t ldy, const void *X, int64_t ldx, bool accumulate);
@@ -140,8 +139,8 @@ struct compute_attention {
     int64_t ld_kv;         /* of k and v rows where it differs (forward only); 0: ld */
     const void *q, *k, *v; /* act; row b*T+t; head i at column i*h */
     int64_t ld_out;
-    void *out;                /* act [B*T, H*h] */
-    float *lse;               /* [B, H, T] log of the softmax sum; NULL: forward only */
+    void *out;  /* act [B*T, H*h] */
+    float *lse; /* [B, H, T] log of the softmax sum; NULL: forward only */
     float multiplier, cap;
     int64_t temperature_len;  /* L; 0: off */
     const int32_t *doc_start; /* [B, T] first key position a query may see; NULL: 0 */

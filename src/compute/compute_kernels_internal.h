@@ -40,8 +40,8 @@ struct compute_kernels {
                  int64_t h, const float *table, bool backward, void *x, int64_t ld);
 
     void (*glu_forward)(int64_t rows, int64_t F, const void *gu, const float *w, void *act);
-    void (*glu_backward)(int64_t rows, int64_t F, const void *gu, const float *w,
-                         const void *d_act, void *act, void *dgu, float *dw);
+    void (*glu_backward)(int64_t rows, int64_t F, const void *gu, const float *w, const void *d_act,
+                         void *act, void *dgu, float *dw);
 
     /* rows of r from row 0 of its pointers; top is int32, ties to the smaller index. */
     void (*router_forward)(const struct compute_router *r, int64_t rows);

@@ -1,0 +1,254 @@
+/* compute_linear.c: linear layers: arguments, tiles, and the plain implementation.
+ *
+ * A call's rows are cut, group by group, into tiles of at most ops->tile_rows rows. Which thread
+ * does a tile is left to the pool; what a tile computes is not, so results do not depend on the
+ * number of threads.
+ *
+ * The plain implementation keeps one copy of the weights in the activations' format,
+ * [groups, out, in] with the parts of a layer one below the other, and runs the backend's matmul
+ * entry on it. It is the definition that the oneDNN implementation is tested against. */
+#include "compute/compute_linear_internal.h"
+
+enum { PLAIN_ROWS = 32, PLAIN_OUT = 32 };
+
+int64_t compute_linear_out(const struct compute_linear_desc *d)
+{
+    int64_t out = 0;
+    for (int p = 0; p < d->parts; p++)
+        out += d->out[p];
+    return out;
+}
+
+static const struct linear_ops *linear_ops_of(const compute_t *c)
+{
+    (void)c;
+    return &compute_linear_plain;
+}
+
+/* ------------------------------------------------------------------ making one */
+
+size_t compute_linear_bytes(const compute_t *c, const struct compute_linear_desc *d)
+{
+    return linear_ops_of(c)->bytes(c, d);
+}
+
+compute_linear_t *compute_linear_new(compute_t *c, const struct compute_linear_desc *d)
+{
+    CHECK(d->groups >= 1 && d->in >= 1 && d->parts >= 1 && d->parts <= COMPUTE_MAX_PARTS);
+    CHECK(d->max_rows >= 1 && d->max_rows < INT32_MAX);
+    compute_linear_t *l = mem_calloc(1, sizeof *l);
+    l->c = c;
+    l->d = *d;
+    for (int p = 0; p < d->parts; p++) {
+        CHECK(d->out[p] >= 1 && d->master[p]);
+        l->out_start[p + 1] = l->out_start[p] + d->out[p];
+    }
+    l->out = l->out_start[d->parts];
+    l->ops = linear_ops_of(c);
+    l->max_tiles = d->max_rows / l->ops->tile_rows + d->groups;
+    l->tiles = mem_alloc((size_t)l->max_tiles * sizeof *l->tiles);
+    l->state = l->ops->open(l);
+    compute_linear_update(l);
+    return l;
+}
+
+void compute_linear_free(compute_linear_t *l)
+{
+    if (!l) return;
+    l->ops->close(l->state);
+    mem_free(l->tiles);
+    mem_free(l);
+}
+
+void compute_linear_update(compute_linear_t *l)
+{
+    l->ops->update(l);
+}
+
+/* ------------------------------------------------------------------ calls */
+
+static void linear_cut(compute_linear_t *l, struct linear_call *k)
+{
+    const struct compute_linear_desc *d = &l->d;
+    CHECK(k->offset[0] == 0);
+    CHECK_MSG(k->offset[d->groups] <= d->max_rows, "%d rows, made for %lld", k->offset[d->groups],
+              (long long)d->max_rows);
+    int64_t n = 0;
+    for (int g = 0; g < d->groups; g++) {
+        int32_t end = k->offset[g + 1];
+        CHECK(end >= k->offset[g] && (d->groups == 1 || end % COMPUTE_ROW_ALIGN == 0));
+        for (int32_t row = k->offset[g]; row < end; row += (int32_t)l->ops->tile_rows) {
+            CHECK(n < l->max_tiles);
+            l->tiles[n++] = (struct linear_tile){
+                .group = g,
+                .row = row,
+                .rows = (int32_t)MIN(l->ops->tile_rows, end - row),
+            };
+        }
+    }
+    k->tiles = l->tiles;
+    k->n_tiles = n;
+}
+
+void compute_linear_forward(compute_linear_t *l, const int32_t *offset, const void *X, int64_t ldx,
+                            void *Y, int64_t ldy, enum compute_dtype y_dtype)
+{
+    struct linear_call k = {.offset = offset, .x = X, .ldx = ldx, .y = Y, .ldy = ldy};
+    CHECK(ldx >= l->d.in && ldy >= l->out);
+    k.y_dtype = y_dtype;
+    linear_cut(l, &k);
+    l->ops->forward(l, &k);
+}
+
+void compute_linear_backward_input(compute_linear_t *l, const int32_t *offset, const void *dY,
+                                   int64_t ldy, void *dX, int64_t ldx, enum compute_dtype dx_dtype)
+{
+    if (!dX) return;
+    struct linear_call k = {.offset = offset, .x = dY, .ldx = ldy, .y = dX, .ldy = ldx};
+    CHECK(ldx >= l->d.in && ldy >= l->out);
+    k.y_dtype = dx_dtype;
+    linear_cut(l, &k);
+    l->ops->backward_input(l, &k);
+}
+
+void compute_linear_backward_weight(compute_linear_t *l, const int32_t *offset, const void *dY,
+                                    int64_t ldy, const void *X, int64_t ldx, bool accumulate)
+{
+    struct linear_call k = {.offset = offset, .x = X, .ldx = ldx, .dy = dY, .ldy = ldy};
+    CHECK(ldx >= l->d.in && ldy >= l->out);
+    k.accumulate = accumulate;
+    linear_cut(l, &k);
+    l->ops->backward_weight(l, &k);
+}
+
+/* ------------------------------------------------------------------ plain implementation */
+
+struct plain_copy {
+    void *weights; /* act [groups, out, in] */
+    size_t bytes;
+};
+
+struct plain_run {
+    compute_linear_t *l;
+    const struct linear_call *k;
+};
+
+/* W of group g: [out, in]. */
+static const void *plain_weight(const compute_linear_t *l, int64_t g)
+{
+    const struct plain_copy *copy = l->state;
+    return act_row(l->c, copy->weights, g * l->out, l->d.in);
+}
+
+static size_t plain_bytes(const compute_t *c, const struct compute_linear_desc *d)
+{
+    return (size_t)(d->groups * compute_linear_out(d) * d->in) * compute_dtype_size(c->dtype);
+}
+
+static void *plain_open(compute_linear_t *l)
+{
+    struct plain_copy *copy = mem_alloc(sizeof *copy);
+    copy->bytes = plain_bytes(l->c, &l->d);
+    copy->weights = mem_map(copy->bytes);
+    CHECK_MSG(copy->weights, "no memory for %zu bytes of weights", copy->bytes);
+    return copy;
+}
+
+static void plain_close(void *state)
+{
+    struct plain_copy *copy = state;
+    mem_unmap(copy->weights, copy->bytes);
+    mem_free(copy);
+}
+
+static void plain_update(compute_linear_t *l)
+{
+    const struct compute_linear_desc *d = &l->d;
+    struct plain_copy *copy = l->state;
+    for (int64_t g = 0; g < d->groups; g++)
+        for (int p = 0; p < d->parts; p++) {
+            size_t n = (size_t)(d->out[p] * d->in);
+            compute_to_act(l->c, d->master[p] + (size_t)g * n, n,
+                           act_row_out(l->c, copy->weights, g * l->out + l->out_start[p], d->in));
+        }
+}
+
+static void plain_forward_task(void *ctx, size_t task, int thread)
+{
+    (void)thread;
+    const struct plain_run *r = ctx;
+    const struct linear_call *k = r->k;
+    const compute_linear_t *l = r->l;
+    struct linear_tile t = k->tiles[task];
+    l->c->kernels.matmul(false, true, t.rows, l->out, l->d.in, 1,
+                         act_row(l->c, k->x, t.row, k->ldx), k->ldx, plain_weight(l, t.group),
+                         l->d.in, 0,
+                         (char *)k->y + (size_t)(t.row * k->ldy) * compute_dtype_size(k->y_dtype),
+                         k->y_dtype, k->ldy);
+}
+
+static void plain_forward(compute_linear_t *l, const struct linear_call *k)
+{
+    struct plain_run r = {l, k};
+    pool_run(l->c->pool, (size_t)k->n_tiles, plain_forward_task, &r);
+}
+
+static void plain_backward_input_task(void *ctx, size_t task, int thread)
+{
+    (void)thread;
+    const struct plain_run *r = ctx;
+    const struct linear_call *k = r->k;
+    const compute_linear_t *l = r->l;
+    struct linear_tile t = k->tiles[task];
+    l->c->kernels.matmul(false, false, t.rows, l->d.in, l->out, 1,
+                         act_row(l->c, k->x, t.row, k->ldx), k->ldx, plain_weight(l, t.group),
+                         l->d.in, 0,
+                         (char *)k->y + (size_t)(t.row * k->ldy) * compute_dtype_size(k->y_dtype),
+                         k->y_dtype, k->ldy);
+}
+
+static void plain_backward_input(compute_linear_t *l, const struct linear_call *k)
+{
+    struct plain_run r = {l, k};
+    pool_run(l->c->pool, (size_t)k->n_tiles, plain_backward_input_task, &r);
+}
+
+/* Task: PLAIN_OUT rows of one part's gradient of one group. */
+static void plain_backward_weight_task(void *ctx, size_t task, int thread)
+{
+    (void)thread;
+    const struct plain_run *r = ctx;
+    const struct linear_call *k = r->k;
+    const compute_linear_t *l = r->l;
+    int64_t blocks = ceil_div(l->out, PLAIN_OUT), in = l->d.in;
+    int64_t g = (int64_t)task / blocks, o0 = (int64_t)task % blocks * PLAIN_OUT;
+    int64_t o1 = MIN(o0 + PLAIN_OUT, l->out), rows = k->offset[g + 1] - k->offset[g];
+    const void *x = act_row(l->c, k->x, k->offset[g], k->ldx);
+    const char *dy = act_row(l->c, k->dy, k->offset[g], k->ldy);
+    for (int p = 0; p < l->d.parts; p++) {
+        int64_t a = MAX(o0, l->out_start[p]), b = MIN(o1, l->out_start[p + 1]);
+        if (a >= b || !l->d.grad[p]) continue;
+        float *grad = l->d.grad[p] + (g * l->d.out[p] + a - l->out_start[p]) * in;
+        l->c->kernels.matmul(true, false, b - a, in, rows, 1,
+                             dy + (size_t)a * compute_dtype_size(l->c->dtype), k->ldy, x, k->ldx,
+                             k->accumulate ? 1 : 0, grad, COMPUTE_F32, in);
+    }
+}
+
+static void plain_backward_weight(compute_linear_t *l, const struct linear_call *k)
+{
+    struct plain_run r = {l, k};
+    pool_run(l->c->pool, (size_t)(l->d.groups * ceil_div(l->out, PLAIN_OUT)),
+             plain_backward_weight_task, &r);
+}
+
+const struct linear_ops compute_linear_plain = {
+    .tile_rows = PLAIN_ROWS,
+    .bytes = plain_bytes,
+    .open = plain_open,
+    .close = plain_close,
+    .update = plain_update,
+    .forward = plain_forward,
+    .backward_input = plain_backward_input,
+    .backward_weight = plain_backward_weight,
+};

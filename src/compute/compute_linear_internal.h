@@ -1,0 +1,56 @@
+/* compute_linear_internal.h: a linear layer as its two implementations see it.
+ *
+ * compute_linear.c checks arguments and cuts the rows of all groups into tiles; an implementation
+ * (plain: the backend's own matmul; dnnl: oneDNN) keeps its compute copy of the weights and does
+ * the products. The list of tiles depends on the row ranges alone. */
+#ifndef COLOSSUS_COMPUTE_LINEAR_INTERNAL_H
+#define COLOSSUS_COMPUTE_LINEAR_INTERNAL_H
+
+#include "compute/compute_internal.h"
+
+/* Rows [row, row + rows) belong to one group. */
+struct linear_tile {
+    int32_t group, row, rows;
+};
+
+/* One call's arguments. X, dX [rows, in] and Y, dY [rows, out]. */
+struct linear_call {
+    const int32_t *offset;
+    const void *x; /* forward: X; backward_input: dY; backward_weight: X */
+    int64_t ldx;
+    const void *dy; /* backward_weight only */
+    int64_t ldy;
+    void *y; /* forward: Y; backward_input: dX */
+    enum compute_dtype y_dtype;
+    bool accumulate;
+    const struct linear_tile *tiles;
+    int64_t n_tiles;
+};
+
+struct linear_ops {
+    int64_t tile_rows; /* rows cut per tile, at most */
+    size_t (*bytes)(const compute_t *c, const struct compute_linear_desc *d);
+    void *(*open)(compute_linear_t *l); /* makes the implementation's state */
+    void (*close)(void *state);
+    void (*update)(compute_linear_t *l);
+    void (*forward)(compute_linear_t *l, const struct linear_call *k);
+    void (*backward_input)(compute_linear_t *l, const struct linear_call *k);
+    void (*backward_weight)(compute_linear_t *l, const struct linear_call *k);
+};
+
+struct compute_linear {
+    compute_t *c;
+    struct compute_linear_desc d;
+    int64_t out;                              /* all parts together */
+    int64_t out_start[COMPUTE_MAX_PARTS + 1]; /* column of Y where a part begins */
+    const struct linear_ops *ops;
+    void *state;
+    struct linear_tile *tiles; /* room for the most a call can need */
+    int64_t max_tiles;
+};
+
+int64_t compute_linear_out(const struct compute_linear_desc *d);
+
+extern const struct linear_ops compute_linear_plain;
+
+#endif
