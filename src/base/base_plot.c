@@ -79,12 +79,12 @@ static double axis_place(const struct axis *a, double v)
     return (v / 2 - a->lo / 2) / (a->hi / 2 - a->lo / 2); /* halves: the range may overflow */
 }
 
-/* The smallest of 1, 2, 5 x 10^k that is not below v. */
+/* The one of 1, 2, 5 x 10^k that is nearest to v, by ratio. */
 static double nice_step(double v)
 {
     double power = pow(10.0, floor(log10(v)));
     double m = v / power;
-    return power * (m <= 1.0 + 1e-9 ? 1.0 : m <= 2.0 + 1e-9 ? 2.0 : m <= 5.0 + 1e-9 ? 5.0 : 10.0);
+    return power * (m < 1.4142 ? 1.0 : m < 3.1623 ? 2.0 : m < 7.0711 ? 5.0 : 10.0);
 }
 
 /* "20k", "0.25", "3e-05"; all labels of a linear axis share prefix and decimals. */
@@ -327,7 +327,7 @@ void plot_print(const struct plot *p, int width, int height, FILE *out)
     int rows = height - 3 - (p->title ? 1 : 0);
     axis_pad(&x, 0.0);
     axis_pad(&y, 0.03);
-    axis_ticks(&y, rows / 3);
+    axis_ticks(&y, (rows + 1) / 3);
     int label_width = (int)axis_label_width(&y);
     struct canvas c = {.rows = rows, .columns = width - label_width - 2};
     axis_ticks(&x, c.columns / 10);
@@ -358,6 +358,9 @@ static const char *const svg_colours[] = {"#0072b2", "#d55e00", "#009e73", "#cc7
 #define SVG_TOP    46.0
 #define SVG_BOTTOM 46.0
 #define SVG_RIGHT  22.0
+#define SVG_PAD    0.04 /* of the y range, above and below the data */
+#define SVG_TICK_X 85.0 /* pixels from one tick to the next, about */
+#define SVG_TICK_Y 42.0
 
 /* The rectangle of one panel's data, in pixels. */
 struct frame {
@@ -502,35 +505,36 @@ static void svg_line(struct str *out, const struct plot *p, const struct plot_se
     str_puts(out, "\"/>\n");
 }
 
-static void svg_panel(struct str *out, const struct plot *p, double top, int width_px,
-                      int height_px)
+/* Room for the labels of the y axis and its name. */
+static double svg_margin(const struct plot *p, double height)
 {
     struct axis x = {.log = p->log_x}, y = {.log = p->log_y};
-    struct frame f = {.left = 60.0,
-                      .top = top + SVG_TOP,
-                      .width = width_px - 60.0 - SVG_RIGHT,
-                      .height = height_px - SVG_TOP - SVG_BOTTOM};
+    if (!plot_range(p, &x, &y)) return 60.0;
+    axis_pad(&y, SVG_PAD);
+    axis_ticks(&y, (int)(height / SVG_TICK_Y));
+    return (p->y_label ? 30.0 : 14.0) + SVG_CHAR * (double)axis_label_width(&y) + 8.0;
+}
+
+static void svg_panel(struct str *out, const struct plot *p, const struct frame *f)
+{
+    struct axis x = {.log = p->log_x}, y = {.log = p->log_y};
+    svg_heading(out, p, f);
     if (!plot_range(p, &x, &y)) {
-        svg_heading(out, p, &f);
-        str_printf(out, "<text x=\"%.1f\" y=\"%.1f\" fill=\"#888\">no data yet</text>\n", f.left,
-                   f.top + f.height / 2.0);
+        str_printf(out, "<text x=\"%.1f\" y=\"%.1f\" fill=\"#888\">no data yet</text>\n", f->left,
+                   f->top + f->height / 2.0);
         return;
     }
     axis_pad(&x, 0.0);
-    axis_pad(&y, 0.04);
-    axis_ticks(&y, (int)(f.height / 42.0));
-    double margin = (p->y_label ? 30.0 : 14.0) + SVG_CHAR * (double)axis_label_width(&y) + 8.0;
-    f.left = margin;
-    f.width = width_px - margin - SVG_RIGHT;
-    axis_ticks(&x, (int)(f.width / 85.0));
-    svg_heading(out, p, &f);
-    svg_axes(out, p, &f, &x, &y);
+    axis_pad(&y, SVG_PAD);
+    axis_ticks(&y, (int)(f->height / SVG_TICK_Y));
+    axis_ticks(&x, (int)(f->width / SVG_TICK_X));
+    svg_axes(out, p, f, &x, &y);
     for (size_t k = 0; k < p->n_series; k++) {
         const char *colour = svg_colours[k % ARRAY_LEN(svg_colours)];
         if (p->series[k].points)
-            svg_points(out, p, &p->series[k], &f, &x, &y, colour);
+            svg_points(out, p, &p->series[k], f, &x, &y, colour);
         else
-            svg_line(out, p, &p->series[k], &f, &x, &y, colour);
+            svg_line(out, p, &p->series[k], f, &x, &y, colour);
     }
 }
 
@@ -547,8 +551,14 @@ int plot_write_svg_panels(const struct plot *plots, size_t n_plots, int width_px
                "sans-serif\" font-size=\"%g\">\n<rect width=\"%d\" height=\"%d\" "
                "fill=\"#fff\"/>\n",
                width_px, height_px, width_px, height_px, SVG_FONT, width_px, height_px);
-    for (size_t i = 0; i < n_plots; i++)
-        svg_panel(&out, &plots[i], (double)i * panel_height_px, width_px, panel_height_px);
+    double height = panel_height_px - SVG_TOP - SVG_BOTTOM, left = 0.0;
+    for (size_t i = 0; i < n_plots; i++) /* one margin, so that panels over the same x line up */
+        left = MAX(left, svg_margin(&plots[i], height));
+    for (size_t i = 0; i < n_plots; i++) {
+        struct frame f = {left, SVG_TOP + (double)i * panel_height_px, width_px - left - SVG_RIGHT,
+                          height};
+        svg_panel(&out, &plots[i], &f);
+    }
     str_puts(&out, "</svg>\n");
     int rc = file_write(path, out.data, out.len, e);
     str_fini(&out);
