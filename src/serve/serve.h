@@ -53,8 +53,8 @@ struct serve_candidate {
 };
 /* One token. `work` is room for vocab candidates. `stream` and `position` number the draw. */
 uint32_t serve_sample(const struct serve_sampling *s, const float *logits, uint32_t vocab,
-                      const uint32_t *history, size_t n_history, uint64_t stream,
-                      uint64_t position, struct serve_candidate *work);
+                      const uint32_t *history, size_t n_history, uint64_t stream, uint64_t position,
+                      struct serve_candidate *work);
 
 /* ------------------------------------------------------------------ generation */
 
@@ -65,10 +65,10 @@ struct serve_generation {
     int64_t max_tokens; /* 0: until EOS, a stop string or the end of the context */
     const char *const *stop;
     size_t n_stop;
-    bool parse_special;   /* control tokens written in the prompt become ids */
-    bool no_start_token;  /* do not put EOS (the sign that a document begins) before the prompt */
+    bool parse_special;  /* control tokens written in the prompt become ids */
+    bool no_start_token; /* do not put EOS (the sign that a document begins) before the prompt */
     bool ignore_eos;
-    uint64_t stream;      /* numbers samples of one seed */
+    uint64_t stream; /* numbers samples of one seed */
     /* Called with whole UTF-8 characters as they become certain; non-zero stops. NULL: none. */
     int (*on_text)(void *ctx, const char *text, size_t size);
     void *ctx;
@@ -95,12 +95,12 @@ int serve_generate(serve_session_t *s, const char *prompt, size_t size,
 struct serve_eval_result {
     const char *task; /* "text", "lambada", "blimp", "choice" */
     uint64_t examples, tokens, bytes;
-    double bits_per_byte;    /* text; NAN where it does not apply, as below */
-    double perplexity;       /* text: per token; lambada: per last word */
-    double accuracy;         /* lambada, blimp, choice (by likelihood) */
-    double accuracy_norm;    /* choice: by likelihood per byte of the answer */
-    double chance;           /* accuracy of guessing */
-    double stderr_accuracy;  /* of accuracy (choice: of accuracy_norm), binomial */
+    double bits_per_byte;   /* text; NAN where it does not apply, as below */
+    double perplexity;      /* text: per token; lambada: per last word */
+    double accuracy;        /* lambada, blimp, choice (by likelihood) */
+    double accuracy_norm;   /* choice: by likelihood per byte of the answer */
+    double chance;          /* accuracy of guessing */
+    double stderr_accuracy; /* of accuracy (choice: of accuracy_norm), binomial */
     double seconds;
 };
 struct serve_eval_options {
@@ -112,9 +112,8 @@ struct serve_eval_options {
 int serve_eval_text(struct serve_model *m, const char *path, const struct serve_eval_options *o,
                     struct serve_eval_result *r, struct error *e);
 /* JSONL with "text": the last word from the rest (Paperno et al. 2016, OpenAI's form). */
-int serve_eval_lambada(struct serve_model *m, const char *path,
-                       const struct serve_eval_options *o, struct serve_eval_result *r,
-                       struct error *e);
+int serve_eval_lambada(struct serve_model *m, const char *path, const struct serve_eval_options *o,
+                       struct serve_eval_result *r, struct error *e);
 /* JSONL with "sentence_good" and "sentence_bad" (Warstadt et al. 2020). */
 int serve_eval_blimp(struct serve_model *m, const char *path, const struct serve_eval_options *o,
                      struct serve_eval_result *r, struct error *e);

@@ -1,0 +1,181 @@
+/* cmd_eval.c: `colossus eval`: how good is a model, on text and on tasks. */
+#include "cmd/cmd.h"
+#include "serve/serve.h"
+#include "train/train.h"
+
+#include <math.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char *const PRECISIONS[] = {"auto", "fp32", "bf16", NULL};
+static const char *const BACKENDS[] = {"auto", "reference", "avx2", "avx512", NULL};
+static const char *const TASKS[] = {"auto", "text", "lambada", "blimp", "choice", NULL};
+
+struct eval_options {
+    const char *tokenizer;
+    int64_t stride, limit, batch, context, threads;
+    int task, precision, backend;
+    bool json;
+};
+
+#define AT(field) offsetof(struct eval_options, field)
+static const struct option rows[] = {
+    {"task", 't', OPTION_ENUM, AT(task), NULL, "auto", 0, 0, TASKS,
+     "what the files are; auto looks at the name and the first line"},
+    {"limit", 'l', OPTION_INT, AT(limit), "examples", "0", 0, 1e12, NULL,
+     "score only the first ones; 0: all"},
+    {"stride", 0, OPTION_INT, AT(stride), "tokens", "0", 0, 1e9, NULL,
+     "text: newly scored tokens per window; 0: half the context"},
+    {"batch", 'b', OPTION_INT, AT(batch), "rows", "8", 1, 4096, NULL,
+     "sequences that are scored at once"},
+    {"context", 0, OPTION_INT, AT(context), "tokens", "0", 0, 1e9, NULL,
+     "longest window; 0: the model's context"},
+    {"tokenizer", 0, OPTION_STRING, AT(tokenizer), NULL, NULL, 0, 0, NULL,
+     "tokenizer file, where none lies beside the model"},
+    {"precision", 0, OPTION_ENUM, AT(precision), NULL, "auto", 0, 0, PRECISIONS,
+     "number format of weights and activations"},
+    {"backend", 0, OPTION_ENUM, AT(backend), NULL, "auto", 0, 0, BACKENDS, "kernels to use"},
+    {"threads", 0, OPTION_INT, AT(threads), NULL, "0", 0, 1024, NULL, "0: all processors"},
+    {"json", 0, OPTION_BOOL, AT(json), NULL, "false", 0, 0, NULL, "one JSON object per file"},
+};
+#undef AT
+
+const struct option_table cmd_eval_table = {
+    "eval",
+    "MODEL FILE... [options]",
+    "bits per byte of text, LAMBADA, BLiMP and multiple choice",
+    "MODEL is a run folder, a checkpoint or a folder with config.json and weights.\n"
+    "FILE is text (also .gz, .zst, JSONL with \"text\"), or a task in JSONL:\n"
+    "  lambada  {\"text\"}: the last word from the rest\n"
+    "  blimp    {\"sentence_good\", \"sentence_bad\"}\n"
+    "  choice   {\"question\", \"choices\": [...], \"answer\": index, label, letter or text}\n\n"
+    "  colossus eval runs/fortunes held-out.txt\n"
+    "  colossus eval runs/stories lambada_test.jsonl --limit 500 --json",
+    rows,
+    ARRAY_LEN(rows)};
+
+typedef int eval_fn(struct serve_model *m, const char *path, const struct serve_eval_options *o,
+                    struct serve_eval_result *r, struct error *e);
+
+static eval_fn *find_eval(const char *task)
+{
+    static const struct {
+        const char *name;
+        eval_fn *fn;
+    } table[] = {{"text", serve_eval_text},
+                 {"lambada", serve_eval_lambada},
+                 {"blimp", serve_eval_blimp},
+                 {"choice", serve_eval_choice}};
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        if (strcmp(table[i].name, task) == 0) return table[i].fn;
+    }
+    return NULL;
+}
+
+static void print_json(const char *path, const struct serve_eval_result *r)
+{
+    struct str line = {0};
+    struct json_writer w;
+    jsonw_begin(&w, &line);
+    jsonw_open(&w, NULL, '{');
+    jsonw_string(&w, "file", path);
+    jsonw_string(&w, "task", r->task);
+    jsonw_int(&w, "examples", (int64_t)r->examples);
+    jsonw_int(&w, "tokens", (int64_t)r->tokens);
+    jsonw_int(&w, "bytes", (int64_t)r->bytes);
+    jsonw_real(&w, "bits_per_byte", r->bits_per_byte);
+    jsonw_real(&w, "perplexity", r->perplexity);
+    jsonw_real(&w, "accuracy", r->accuracy);
+    jsonw_real(&w, "accuracy_norm", r->accuracy_norm);
+    jsonw_real(&w, "chance", r->chance);
+    jsonw_real(&w, "stderr_accuracy", r->stderr_accuracy);
+    jsonw_real(&w, "seconds", r->seconds);
+    jsonw_close(&w, '}');
+    puts(line.data);
+    fflush(stdout);
+    str_fini(&line);
+}
+
+/* NULL where the number does not apply: the table shows N/A. */
+static const char *number(char buf[32], int decimals, double x)
+{
+    if (isnan(x)) return NULL;
+    snprintf(buf, 32, "%.*f", decimals, x);
+    return buf;
+}
+
+static void add_row(struct table *t, const char *path, const struct serve_eval_result *r)
+{
+    char n[32], bpb[32], ppl[32], acc[32], norm[32], chance[32], seconds[32];
+    snprintf(n, sizeof(n), "%llu", (unsigned long long)r->examples);
+    table_row(t, file_base_name(path), r->task, n, number(bpb, 4, r->bits_per_byte),
+              number(ppl, 2, r->perplexity), number(acc, 4, r->accuracy),
+              number(norm, 4, r->accuracy_norm), number(chance, 3, r->chance),
+              number(seconds, 1, r->seconds));
+}
+
+static int eval_files(struct serve_model *m, const struct eval_options *o, char **paths, int n,
+                      struct error *e)
+{
+    static const char *const heads[] = {"file",          "task",       "examples",
+                                        "bits/byte",     "perplexity", "accuracy",
+                                        "acc (by byte)", "chance",     "seconds"};
+    struct table *t = table_new(heads, ARRAY_LEN(heads), "llrrrrrrr");
+    struct serve_eval_options eo = {
+        .stride = o->stride, .limit = o->limit, .show_progress = isatty(STDERR_FILENO)};
+    int rc = 0;
+    for (int i = 0; i < n && rc == 0; i++) {
+        const char *task = o->task ? TASKS[o->task] : serve_eval_guess(paths[i], e);
+        struct serve_eval_result r;
+        rc = task ? find_eval(task)(m, paths[i], &eo, &r, e) : ERROR_FAILED;
+        if (rc == 0 && o->json)
+            print_json(paths[i], &r);
+        else if (rc == 0)
+            add_row(t, paths[i], &r);
+    }
+    if (!o->json && rc == 0) table_print(t, stdout);
+    table_free(t);
+    return rc;
+}
+
+static int run(char **rest, int n_rest, const struct eval_options *o, struct arena *a,
+               struct error *e)
+{
+    struct train_model_paths paths;
+    TRY(train_find_model(rest[0], a, &paths, e));
+    struct serve_options so = {.config = paths.config,
+                               .weights = paths.weights,
+                               .tokenizer = o->tokenizer ? o->tokenizer : paths.tokenizer,
+                               .precision = o->precision,
+                               .backend = (enum compute_backend)o->backend,
+                               .threads = o->threads,
+                               .B = o->batch,
+                               .T = o->context};
+    struct serve_model m;
+    TRY(serve_model_open(&so, &m, e));
+    int rc = eval_files(&m, o, rest + 1, n_rest - 1, e);
+    serve_model_close(&m);
+    return rc;
+}
+
+int cmd_eval(int argc, char **argv)
+{
+    struct eval_options o = {0};
+    struct arena a;
+    struct error e = {0};
+    int n_rest, exit_code;
+    char **rest;
+    arena_init(&a);
+    if (cmd_parse(&cmd_eval_table, argc, argv, &o, &a, NULL, &n_rest, &rest, &exit_code)) {
+        int rc;
+        if (n_rest < 2) {
+            rc = error_set_code(&e, ERROR_USAGE, "a MODEL and at least one FILE are needed");
+            error_hint(&e, "colossus eval runs/fortunes held-out.txt");
+        } else {
+            rc = run(rest, n_rest, &o, &a, &e);
+        }
+        exit_code = rc < 0 ? cmd_fail("eval", &e) : 0;
+    }
+    arena_fini(&a);
+    return exit_code;
+}

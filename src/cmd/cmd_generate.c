@@ -1,0 +1,266 @@
+/* cmd_generate.c: `colossus generate`: let a trained model continue text. */
+#include "cmd/cmd.h"
+#include "serve/serve.h"
+#include "train/train.h"
+
+#include <math.h>
+#include <string.h>
+#include <unistd.h>
+
+#define MAX_PROMPT (64u << 20)
+
+static const char *const PRECISIONS[] = {"auto", "fp32", "bf16", NULL};
+static const char *const BACKENDS[] = {"auto", "reference", "avx2", "avx512", NULL};
+
+struct generate_options {
+    const char *prompt, *prompt_file, *tokenizer;
+    int64_t max_tokens, count, top_k, repetition_window, seed, threads;
+    double temperature, top_p, min_p, repetition_penalty;
+    struct option_list stop;
+    bool interactive, special, no_start_token, ignore_eos, json, quiet;
+    int precision, backend;
+};
+
+#define AT(field) offsetof(struct generate_options, field)
+static const struct option rows[] = {
+    {"prompt", 'p', OPTION_STRING, AT(prompt), NULL, NULL, 0, 0, NULL,
+     "text to continue; without it standard input, unless that is a terminal"},
+    {"prompt-file", 'f', OPTION_STRING, AT(prompt_file), NULL, NULL, 0, 0, NULL,
+     "file whose text is continued"},
+    {"max-tokens", 'n', OPTION_INT, AT(max_tokens), "tokens", "256", 0, 1e9, NULL,
+     "longest continuation; 0: to the end of the document or of the context"},
+    {"count", 'c', OPTION_INT, AT(count), NULL, "1", 1, 1e6, NULL,
+     "how many continuations of the same prompt"},
+    {"temperature", 't', OPTION_REAL, AT(temperature), NULL, "0.8", 0, 100, NULL,
+     "0 always takes the most likely token"},
+    {"top-k", 0, OPTION_INT, AT(top_k), NULL, "0", 0, 1e9, NULL,
+     "sample among the k most likely tokens; 0: all"},
+    {"top-p", 0, OPTION_REAL, AT(top_p), NULL, "1", 0, 1, NULL,
+     "sample among the smallest set with this probability"},
+    {"min-p", 0, OPTION_REAL, AT(min_p), NULL, "0.05", 0, 1, NULL,
+     "drop tokens below this share of the most likely one's probability"},
+    {"repetition-penalty", 0, OPTION_REAL, AT(repetition_penalty), NULL, "1", 0.01, 100, NULL,
+     "above 1 makes recent tokens less likely"},
+    {"repetition-window", 0, OPTION_INT, AT(repetition_window), "tokens", "64", 0, 1e9, NULL,
+     "how many recent tokens are penalised"},
+    {"stop", 's', OPTION_LIST, AT(stop), NULL, NULL, 0, 0, NULL,
+     "end before this text appears; may be given again"},
+    {"seed", 0, OPTION_INT, AT(seed), NULL, "1", 0, 9e15, NULL,
+     "the same seed gives the same text, on any number of threads"},
+    {"interactive", 'i', OPTION_BOOL, AT(interactive), NULL, "false", 0, 0, NULL,
+     "read prompts line by line; the conversation is remembered, /reset forgets it"},
+    {"tokenizer", 0, OPTION_STRING, AT(tokenizer), NULL, NULL, 0, 0, NULL,
+     "tokenizer file, where none lies beside the model"},
+    {"special", 0, OPTION_BOOL, AT(special), NULL, "false", 0, 0, NULL,
+     "control tokens written in the prompt become their ids"},
+    {"no-start-token", 0, OPTION_BOOL, AT(no_start_token), NULL, "false", 0, 0, NULL,
+     "do not begin the prompt like a document"},
+    {"ignore-eos", 0, OPTION_BOOL, AT(ignore_eos), NULL, "false", 0, 0, NULL,
+     "go on behind the end of the document"},
+    {"precision", 0, OPTION_ENUM, AT(precision), NULL, "auto", 0, 0, PRECISIONS,
+     "number format of weights and activations"},
+    {"backend", 0, OPTION_ENUM, AT(backend), NULL, "auto", 0, 0, BACKENDS, "kernels to use"},
+    {"threads", 0, OPTION_INT, AT(threads), NULL, "0", 0, 1024, NULL, "0: all processors"},
+    {"json", 0, OPTION_BOOL, AT(json), NULL, "false", 0, 0, NULL,
+     "print one JSON object per continuation instead of streaming text"},
+    {"quiet", 'q', OPTION_BOOL, AT(quiet), NULL, "false", 0, 0, NULL,
+     "do not print speeds to standard error"},
+};
+#undef AT
+
+const struct option_table cmd_generate_table = {
+    "generate",
+    "MODEL [options]",
+    "let a trained model continue text",
+    "MODEL is a run folder, a checkpoint or a folder with config.json and weights.\n\n"
+    "  colossus generate runs/fortunes --count 10\n"
+    "  colossus generate runs/fortunes --prompt \"Never trust\" --temperature 0.7 --top-p 0.95\n"
+    "  echo \"Once upon a time\" | colossus generate runs/stories --seed 7",
+    rows,
+    ARRAY_LEN(rows)};
+
+static int print_text(void *ctx, const char *text, size_t size)
+{
+    (void)ctx;
+    fwrite(text, 1, size, stdout);
+    return fflush(stdout) != 0;
+}
+
+static const char *reason_name(enum serve_stop r)
+{
+    static const char *const names[] = {"eos", "length", "stop", "caller"};
+    return names[r];
+}
+
+static void print_json(const struct str *text, const struct serve_generated *g, int64_t index)
+{
+    struct str line = {0};
+    struct json_writer w;
+    jsonw_begin(&w, &line);
+    jsonw_open(&w, NULL, '{');
+    jsonw_int(&w, "index", index);
+    jsonw_string_n(&w, "text", text->data ? text->data : "", text->len);
+    jsonw_string(&w, "finish_reason", reason_name(g->reason));
+    jsonw_int(&w, "prompt_tokens", g->prompt_tokens);
+    jsonw_int(&w, "new_tokens", g->new_tokens);
+    jsonw_real(&w, "prompt_s", g->prompt_s);
+    jsonw_real(&w, "decode_s", g->decode_s);
+    jsonw_close(&w, '}');
+    puts(line.data);
+    str_fini(&line);
+}
+
+static struct serve_generation generation(const struct generate_options *o, int64_t index)
+{
+    return (struct serve_generation){
+        .sampling = {.temperature = o->temperature,
+                     .top_k = o->top_k,
+                     .top_p = o->top_p,
+                     .min_p = o->min_p,
+                     .repetition_penalty = o->repetition_penalty,
+                     .repetition_window = o->repetition_window,
+                     .seed = o->seed},
+        .max_tokens = o->max_tokens,
+        .stop = o->stop.items,
+        .n_stop = o->stop.count,
+        .parse_special = o->special,
+        .no_start_token = o->no_start_token,
+        .ignore_eos = o->ignore_eos,
+        .stream = (uint64_t)index,
+        .on_text = o->json ? NULL : print_text,
+    };
+}
+
+static int continue_prompt(serve_session_t *s, const struct generate_options *o, const char *prompt,
+                           size_t size, struct error *e)
+{
+    double decode_s = 0;
+    int64_t tokens = 0;
+    for (int64_t i = 0; i < o->count; i++) {
+        struct serve_generation g = generation(o, i);
+        struct serve_generated r;
+        struct str text = {0};
+        if (!o->json && size) fwrite(prompt, 1, size, stdout);
+        serve_session_reset(s);
+        int rc = serve_generate(s, prompt, size, &g, &text, &r, e);
+        if (rc == 0 && o->json)
+            print_json(&text, &r, i);
+        else if (rc == 0)
+            printf("%s%s", text.len && text.data[text.len - 1] == '\n' ? "" : "\n",
+                   i + 1 < o->count ? "%\n" : "");
+        str_fini(&text);
+        TRY(rc);
+        decode_s += r.decode_s;
+        tokens += r.new_tokens;
+    }
+    if (!o->quiet && !o->json)
+        fprintf(stderr, "%lld tokens, %.1f tokens/s\n", (long long)tokens,
+                (double)tokens / fmax(decode_s, 1e-9));
+    return 0;
+}
+
+/* One turn a line; an empty line lets the model go on. */
+static int converse(serve_session_t *s, const struct generate_options *o, struct error *e)
+{
+    bool terminal = isatty(STDIN_FILENO);
+    char *line = NULL;
+    size_t cap = 0;
+    int rc = 0;
+    int64_t turn = 0;
+    if (terminal)
+        fprintf(stderr, "write a line and press enter; an empty line goes on, /reset forgets, "
+                        "ctrl-d ends\n");
+    for (;;) {
+        if (terminal) fputs("> ", stderr);
+        ssize_t n = getline(&line, &cap, stdin);
+        if (n < 0) break;
+        if (n && line[n - 1] == '\n') line[--n] = '\0';
+        if (strcmp(line, "/reset") == 0) {
+            serve_session_reset(s);
+            continue;
+        }
+        struct serve_generation g = generation(o, turn++);
+        struct serve_generated r;
+        struct str text = {0};
+        rc = serve_generate(s, line, (size_t)n, &g, &text, &r, e);
+        if (rc == 0 && o->json)
+            print_json(&text, &r, turn - 1);
+        else if (rc == 0)
+            putchar('\n');
+        str_fini(&text);
+        if (rc < 0) break;
+        fflush(stdout);
+    }
+    free(line);
+    return rc;
+}
+
+static int read_prompt(const struct generate_options *o, char **prompt, size_t *size,
+                       struct error *e)
+{
+    *prompt = NULL;
+    *size = 0;
+    if (o->prompt && o->prompt_file)
+        return error_set_code(e, ERROR_USAGE, "--prompt and --prompt-file are both given");
+    if (o->prompt) {
+        *prompt = mem_strdup(o->prompt);
+        *size = strlen(o->prompt);
+        return 0;
+    }
+    if (o->prompt_file) return file_read(o->prompt_file, MAX_PROMPT, prompt, size, e);
+    if (o->interactive || isatty(STDIN_FILENO)) return 0;
+    TRY(file_read("-", MAX_PROMPT, prompt, size, e));
+    if (*size && (*prompt)[*size - 1] == '\n') /* echo's, not the writer's */
+        (*prompt)[--*size] = '\0';
+    return 0;
+}
+
+static int run(const char *path, const struct generate_options *o, struct arena *a, struct error *e)
+{
+    struct train_model_paths paths;
+    TRY(train_find_model(path, a, &paths, e));
+    char *prompt;
+    size_t size;
+    TRY(read_prompt(o, &prompt, &size, e));
+    struct serve_options so = {.config = paths.config,
+                               .weights = paths.weights,
+                               .tokenizer = o->tokenizer ? o->tokenizer : paths.tokenizer,
+                               .precision = o->precision,
+                               .backend = (enum compute_backend)o->backend,
+                               .threads = o->threads,
+                               .B = 1};
+    struct serve_model m;
+    serve_session_t *s = NULL;
+    int rc = serve_model_open(&so, &m, e);
+    if (rc == 0) {
+        rc = serve_session_new(&m, &s, e);
+        if (rc == 0)
+            rc = o->interactive ? converse(s, o, e) : continue_prompt(s, o, prompt, size, e);
+        serve_session_free(s);
+        serve_model_close(&m);
+    }
+    mem_free(prompt);
+    return rc;
+}
+
+int cmd_generate(int argc, char **argv)
+{
+    struct generate_options o = {0};
+    struct arena a;
+    struct error e = {0};
+    int n_rest, exit_code;
+    char **rest;
+    arena_init(&a);
+    if (cmd_parse(&cmd_generate_table, argc, argv, &o, &a, NULL, &n_rest, &rest, &exit_code)) {
+        int rc;
+        if (n_rest != 1) {
+            rc = error_set_code(&e, ERROR_USAGE, "one MODEL is needed, %d given", n_rest);
+            error_hint(&e, "colossus generate runs/fortunes");
+        } else {
+            rc = run(rest[0], &o, &a, &e);
+        }
+        exit_code = rc < 0 ? cmd_fail("generate", &e) : 0;
+    }
+    arena_fini(&a);
+    return exit_code;
+}

@@ -1,0 +1,426 @@
+/* serve_eval_tasks.c: LAMBADA, BLiMP and multiple choice, from JSONL files.
+ *
+ * All three ask which text the model finds likely. The boundary between a context and its
+ * continuation is found as the field's harness does: the whole is tokenized, and the continuation
+ * is what stands behind as many tokens as the context alone has, with the space between them given
+ * to the continuation. */
+#include "serve/serve_score_internal.h"
+
+#include <ctype.h>
+#include <math.h>
+#include <string.h>
+
+#define MAX_LINE    (16u << 20)
+#define MAX_CHOICES 64
+
+/* ------------------------------------------------------------------ lines */
+
+struct jsonl {
+    struct file_map map;
+    const char *path;
+    size_t at;
+    uint64_t line;
+    char where[512]; /* "path:line" of the current object */
+};
+
+/* 1: *o is the next object (caller json_decrefs); 0: the end. Blank lines are passed over. */
+static int jsonl_next(struct jsonl *j, json_t **o, struct error *e)
+{
+    while (j->at < j->map.size) {
+        const char *text = (const char *)j->map.data + j->at;
+        size_t left = j->map.size - j->at;
+        const char *nl = memchr(text, '\n', left);
+        size_t n = nl ? (size_t)(nl - text) : left;
+        j->at += nl ? n + 1 : n;
+        j->line++;
+        snprintf(j->where, sizeof(j->where), "%s:%llu", j->path, (unsigned long long)j->line);
+        if (n > MAX_LINE)
+            return error_set(e, "%s: a line of %zu bytes, at most %u are read", j->where, n,
+                             MAX_LINE);
+        size_t blank = 0;
+        while (blank < n && isspace((unsigned char)text[blank]))
+            blank++;
+        if (blank == n) continue;
+        TRY(json_parse(text, n, j->where, o, e));
+        if (json_is_object(*o)) return 1;
+        json_decref(*o);
+        return error_set(e, "%s: not a JSON object", j->where);
+    }
+    return 0;
+}
+
+static int jsonl_open(struct jsonl *j, const char *path, struct error *e)
+{
+    *j = (struct jsonl){.path = path};
+    return file_map_open(&j->map, path, e);
+}
+
+/* ------------------------------------------------------------------ what a task adds up */
+
+struct task {
+    struct serve_model *m;
+    const struct serve_eval_options *o;
+    struct serve_eval_result *r;
+    struct jsonl lines;
+    struct scorer scorer;
+    struct token_array context, whole;
+    struct str text;
+    void *extra;     /* the task's own */
+    double *nll;     /* per tag */
+    uint64_t *bytes; /* per tag */
+    int32_t *gold;   /* per example, choice only */
+    uint32_t *first; /* first tag of an example */
+    size_t n_tags, cap_tags, cap_examples;
+};
+
+static void tag_sink(void *ctx, uint64_t tag, double nll, int64_t tokens)
+{
+    struct task *t = ctx;
+    t->nll[tag] = nll;
+    t->r->tokens += (uint64_t)tokens;
+}
+
+static void task_grow(struct task *t)
+{
+    if (t->n_tags + MAX_CHOICES > t->cap_tags) {
+        t->cap_tags = t->cap_tags * 2 + 4 * MAX_CHOICES;
+        t->nll = mem_realloc(t->nll, t->cap_tags * sizeof(*t->nll));
+        t->bytes = mem_realloc(t->bytes, t->cap_tags * sizeof(*t->bytes));
+    }
+    if (t->r->examples + 2 > t->cap_examples) {
+        t->cap_examples = t->cap_examples * 2 + 1024;
+        t->gold = mem_realloc(t->gold, t->cap_examples * sizeof(*t->gold));
+        t->first = mem_realloc(t->first, t->cap_examples * sizeof(*t->first));
+    }
+}
+
+/* t->whole = start + context + continuation; returns how many ids are context (at least 1). */
+static int64_t encode_pair(struct task *t, const char *context, size_t n_context,
+                           const char *continuation, size_t n_continuation)
+{
+    struct serve_model *m = t->m;
+    t->context.count = t->whole.count = 0;
+    if (m->start != TOKENIZER_NONE) {
+        token_array_push(&t->context, m->start);
+        token_array_push(&t->whole, m->start);
+    }
+    str_clear(&t->text);
+    str_append(&t->text, context, n_context);
+    str_append(&t->text, continuation, n_continuation);
+    tokenizer_encode(m->tokenizer, m->scratch, context, n_context, 0, &t->context);
+    tokenizer_encode(m->tokenizer, m->scratch, t->text.data, t->text.len, 0, &t->whole);
+    int64_t from = (int64_t)MIN(t->context.count, t->whole.count);
+    return MAX(from, (int64_t)1);
+}
+
+/* Scores one continuation under the next tag. */
+static void add_pair(struct task *t, const char *context, size_t n_context,
+                     const char *continuation, size_t n_continuation)
+{
+    int64_t from = encode_pair(t, context, n_context, continuation, n_continuation);
+    uint64_t tag = t->n_tags++;
+    t->nll[tag] = 0;
+    t->bytes[tag] = MAX(n_continuation, (size_t)1);
+    if ((int64_t)t->whole.count > from)
+        scorer_add(&t->scorer, t->whole.ids, (int64_t)t->whole.count, from, tag);
+}
+
+typedef int task_fn(struct task *t, const json_t *o, struct error *e);
+
+static void task_fini(struct task *t)
+{
+    scorer_fini(&t->scorer);
+    token_array_fini(&t->context);
+    token_array_fini(&t->whole);
+    str_fini(&t->text);
+    mem_free(t->nll);
+    mem_free(t->bytes);
+    mem_free(t->gold);
+    mem_free(t->first);
+    file_map_close(&t->lines.map);
+}
+
+/* Runs each over every line; t is ready for reading results when it returns 0. */
+static int task_run(struct task *t, const char *name, const char *path, task_fn *each,
+                    struct error *e)
+{
+    double t0 = time_now_s();
+    *t->r = (struct serve_eval_result){.task = name,
+                                       .bits_per_byte = NAN,
+                                       .perplexity = NAN,
+                                       .accuracy = NAN,
+                                       .accuracy_norm = NAN,
+                                       .chance = NAN,
+                                       .stderr_accuracy = NAN};
+    TRY(jsonl_open(&t->lines, path, e));
+    TRY(scorer_init(&t->scorer, t->m, tag_sink, t, e));
+    struct progress p;
+    progress_init(&p, name, "B", (double)t->lines.map.size);
+    json_t *o;
+    int rc;
+    while ((rc = jsonl_next(&t->lines, &o, e)) > 0) {
+        task_grow(t);
+        t->first[t->r->examples] = (uint32_t)t->n_tags;
+        rc = each(t, o, e);
+        json_decref(o);
+        if (rc < 0) return rc;
+        t->r->examples++;
+        if (t->o->show_progress) progress_update(&p, (double)t->lines.at);
+        if (t->o->limit && (int64_t)t->r->examples == t->o->limit) break;
+    }
+    TRY(rc);
+    scorer_flush(&t->scorer);
+    if (t->o->show_progress) progress_fini(&p, (double)t->lines.at);
+    if (t->r->examples == 0) return error_set(e, "'%s' has no examples", path);
+    t->first[t->r->examples] = (uint32_t)t->n_tags;
+    t->r->seconds = time_now_s() - t0;
+    return 0;
+}
+
+static double binomial_error(double p, uint64_t n)
+{
+    return n > 1 ? sqrt(p * (1 - p) / (double)(n - 1)) : NAN;
+}
+
+/* ------------------------------------------------------------------ BLiMP */
+
+static int blimp_line(struct task *t, const json_t *o, struct error *e)
+{
+    const char *good, *bad;
+    TRY(json_get_string(o, "sentence_good", &good, t->lines.where, e));
+    TRY(json_get_string(o, "sentence_bad", &bad, t->lines.where, e));
+    add_pair(t, "", 0, good, strlen(good));
+    add_pair(t, "", 0, bad, strlen(bad));
+    return 0;
+}
+
+int serve_eval_blimp(struct serve_model *m, const char *path, const struct serve_eval_options *o,
+                     struct serve_eval_result *r, struct error *e)
+{
+    struct task t = {.m = m, .o = o, .r = r};
+    int rc = task_run(&t, "blimp", path, blimp_line, e);
+    if (rc == 0) {
+        uint64_t right = 0;
+        for (uint64_t i = 0; i < r->examples; i++)
+            right += t.nll[2 * i] < t.nll[2 * i + 1];
+        r->accuracy = (double)right / (double)r->examples;
+        r->chance = 0.5;
+        r->stderr_accuracy = binomial_error(r->accuracy, r->examples);
+    }
+    task_fini(&t);
+    return rc;
+}
+
+/* ------------------------------------------------------------------ multiple choice */
+
+static const char *const CONTEXT_KEYS[] = {"context", "question", "query", "ctx", "prompt"};
+static const char *const CHOICE_KEYS[] = {"choices", "endings", "options"};
+static const char *const ANSWER_KEYS[] = {"answer", "label", "gold", "answerKey", "answer_idx"};
+
+static json_t *find_key(const json_t *o, const char *const *keys, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        json_t *v = json_object_get(o, keys[i]);
+        if (v) return v;
+    }
+    return NULL;
+}
+
+static int is_index(const char *text, size_t n_choices)
+{
+    int64_t i;
+    return parse_int(text, &i) == 0 && i >= 0 && i < (int64_t)n_choices ? (int)i : -1;
+}
+
+/* Index of the right choice, or -1. */
+static int right_choice(const json_t *answer, const json_t *texts, const json_t *labels)
+{
+    size_t n = json_array_size(texts);
+    if (json_is_integer(answer)) {
+        json_int_t i = json_integer_value(answer);
+        return i >= 0 && i < (json_int_t)n ? (int)i : -1;
+    }
+    const char *a = json_string_value(answer);
+    if (!a) return -1;
+    for (size_t i = 0; i < n; i++) {
+        const char *label = json_string_value(json_array_get(labels, i));
+        const char *text = json_string_value(json_array_get(texts, i));
+        if ((label && strcmp(label, a) == 0) || (text && strcmp(text, a) == 0)) return (int)i;
+    }
+    if (!labels && a[0] && !a[1] && isupper((unsigned char)a[0]) && (size_t)(a[0] - 'A') < n)
+        return a[0] - 'A';
+    return labels ? -1 : is_index(a, n);
+}
+
+static int choice_line(struct task *t, const json_t *o, struct error *e)
+{
+    const char *where = t->lines.where;
+    const char *context = json_string_value(find_key(o, CONTEXT_KEYS, ARRAY_LEN(CONTEXT_KEYS)));
+    const json_t *choices = find_key(o, CHOICE_KEYS, ARRAY_LEN(CHOICE_KEYS));
+    const json_t *labels = NULL;
+    if (json_is_object(choices)) {
+        labels = json_object_get(choices, "label");
+        choices = json_object_get(choices, "text");
+    }
+    size_t n = json_array_size(choices);
+    if (!context || n < 2 || n > MAX_CHOICES) {
+        error_set(e, "%s: no context, or not 2 to %d choices", where, MAX_CHOICES);
+        return error_hint(e,
+                          "a line reads {\"question\": \"...\", \"choices\": [\"...\", \"...\"], "
+                          "\"answer\": 0}");
+    }
+    int gold = right_choice(find_key(o, ANSWER_KEYS, ARRAY_LEN(ANSWER_KEYS)), choices, labels);
+    if (gold < 0) {
+        error_set(e, "%s: the answer names none of the %zu choices", where, n);
+        return error_hint(e, "\"answer\" is an index from 0, a label, a letter or a choice's text");
+    }
+    t->gold[t->r->examples] = gold;
+    size_t n_context = strlen(context);
+    while (n_context && isspace((unsigned char)context[n_context - 1]))
+        n_context--;
+    for (size_t i = 0; i < n; i++) {
+        const char *choice = json_string_value(json_array_get(choices, i));
+        if (!choice) return error_set(e, "%s: choice %zu is not a string", where, i);
+        struct str piece = {0};
+        str_printf(&piece, "%s%s", isspace((unsigned char)choice[0]) ? "" : " ", choice);
+        add_pair(t, context, n_context, piece.data, piece.len);
+        str_fini(&piece);
+    }
+    return 0;
+}
+
+int serve_eval_choice(struct serve_model *m, const char *path, const struct serve_eval_options *o,
+                      struct serve_eval_result *r, struct error *e)
+{
+    struct task t = {.m = m, .o = o, .r = r};
+    int rc = task_run(&t, "choice", path, choice_line, e);
+    if (rc == 0) {
+        uint64_t right = 0, right_norm = 0;
+        double chance = 0;
+        for (uint64_t i = 0; i < r->examples; i++) {
+            uint32_t best = t.first[i], best_norm = t.first[i];
+            for (uint32_t k = t.first[i]; k < t.first[i + 1]; k++) {
+                if (t.nll[k] < t.nll[best]) best = k;
+                if (t.nll[k] / (double)t.bytes[k] < t.nll[best_norm] / (double)t.bytes[best_norm])
+                    best_norm = k;
+            }
+            right += best - t.first[i] == (uint32_t)t.gold[i];
+            right_norm += best_norm - t.first[i] == (uint32_t)t.gold[i];
+            chance += 1.0 / (double)(t.first[i + 1] - t.first[i]);
+        }
+        double n = (double)r->examples;
+        r->accuracy = (double)right / n;
+        r->accuracy_norm = (double)right_norm / n;
+        r->chance = chance / n;
+        r->stderr_accuracy = binomial_error(r->accuracy_norm, r->examples);
+    }
+    task_fini(&t);
+    return rc;
+}
+
+/* ------------------------------------------------------------------ LAMBADA */
+
+struct lambada {
+    model_cache_t *cache;
+    float *logits;
+    double nll;
+    uint64_t right;
+};
+
+static double log_probability(const float *logits, int64_t V, uint32_t id, bool *is_best)
+{
+    double max = logits[0], sum = 0;
+    for (int64_t i = 1; i < V; i++)
+        max = MAX(max, (double)logits[i]);
+    for (int64_t i = 0; i < V; i++)
+        sum += exp((double)logits[i] - max);
+    *is_best = true;
+    for (int64_t i = 0; i < V; i++) {
+        if (logits[i] > logits[id] || (logits[i] == logits[id] && i < (int64_t)id))
+            *is_best = false;
+    }
+    return (double)logits[id] - max - log(sum);
+}
+
+/* The last word token by token behind the rest: right when each token is the most likely one. */
+static int lambada_line(struct task *t, const json_t *o, struct error *e)
+{
+    struct lambada *l = t->extra;
+    const char *text;
+    TRY(json_get_string(o, "text", &text, t->lines.where, e));
+    size_t n = strlen(text);
+    while (n && isspace((unsigned char)text[n - 1]))
+        n--;
+    size_t cut = n;
+    while (cut && !isspace((unsigned char)text[cut - 1]))
+        cut--;
+    if (cut == 0) return error_set(e, "%s: a text of one word has no context", t->lines.where);
+    cut--; /* the space belongs to the word */
+    int64_t from = encode_pair(t, text, cut, text + cut, n - cut);
+    int64_t count = (int64_t)t->whole.count, room = t->m->config.context_length;
+    int64_t drop = MAX(count - 1 - room, (int64_t)0);
+    if (from <= drop || from >= count)
+        return error_set(e, "%s: the last word does not fit the context of %lld tokens",
+                         t->lines.where, (long long)room);
+    const uint32_t *ids = t->whole.ids;
+    model_cache_truncate(l->cache, 0);
+    model_decode(t->m->model, l->cache, ids + drop, from - drop, l->logits);
+    bool all = true;
+    for (int64_t i = from; i < count; i++) {
+        bool best;
+        l->nll -= log_probability(l->logits, t->m->config.vocab_size, ids[i], &best);
+        all = all && best;
+        if (i + 1 < count) model_decode(t->m->model, l->cache, ids + i, 1, l->logits);
+    }
+    l->right += all;
+    t->r->tokens += (uint64_t)(count - from);
+    return 0;
+}
+
+int serve_eval_lambada(struct serve_model *m, const char *path, const struct serve_eval_options *o,
+                       struct serve_eval_result *r, struct error *e)
+{
+    struct lambada l = {.cache = model_cache_new(m->model, m->config.context_length),
+                        .logits = mem_try_alloc((size_t)m->config.vocab_size * sizeof(float))};
+    struct task t = {.m = m, .o = o, .r = r, .extra = &l};
+    int rc = l.cache && l.logits ? task_run(&t, "lambada", path, lambada_line, e)
+                                 : error_set(e, "no memory for a cache");
+    if (rc == 0) {
+        r->accuracy = (double)l.right / (double)r->examples;
+        r->perplexity = exp(l.nll / (double)r->examples);
+        r->chance = 0;
+        r->stderr_accuracy = binomial_error(r->accuracy, r->examples);
+    }
+    model_cache_free(l.cache);
+    mem_free(l.logits);
+    task_fini(&t);
+    return rc;
+}
+
+/* ------------------------------------------------------------------ which task a file is */
+
+const char *serve_eval_guess(const char *path, struct error *e)
+{
+    const char *dot = strrchr(file_base_name(path), '.');
+    if (!dot || (strcmp(dot, ".jsonl") != 0 && strcmp(dot, ".ndjson") != 0)) return "text";
+    struct jsonl j;
+    if (jsonl_open(&j, path, e) < 0) return NULL;
+    json_t *o = NULL;
+    const char *task = NULL;
+    int rc = jsonl_next(&j, &o, e);
+    if (rc > 0) {
+        if (json_object_get(o, "sentence_good"))
+            task = "blimp";
+        else if (find_key(o, CHOICE_KEYS, ARRAY_LEN(CHOICE_KEYS)))
+            task = "choice";
+        else if (json_object_get(o, "text"))
+            task = strstr(file_base_name(path), "lambada") ? "lambada" : "text";
+        else
+            rc = error_set(e, "%s: not a task that is known by its keys", j.where);
+        json_decref(o);
+    }
+    if (rc == 0) error_set(e, "'%s' has no examples", path);
+    if (!task) error_hint(e, "say what it is with --task text|lambada|blimp|choice");
+    file_map_close(&j.map);
+    return task;
+}
