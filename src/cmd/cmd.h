@@ -25,9 +25,21 @@ bool cmd_parse(const struct option_table *t, int argc, char **argv, void *target
 /* Runs the entry named argv[1] of a table of sub-subcommands ("data tokenize"). */
 int cmd_dispatch(const char *command, const struct cmd_entry *entries, size_t count, int argc,
                  char **argv);
+/* The whole of main: --version, help, dispatch, and the check that standard output could be
+ * written. `entries` must live as long as the process: `colossus help` lists them. */
+int cmd_main(const struct cmd_entry *entries, size_t count, int argc, char **argv);
+const struct cmd_entry *cmd_all_entries(size_t *count);
 /* Every option table of the program, for the reference page and shell completion. */
 const struct option_table *const *cmd_all_tables(size_t *count);
 
 cmd_fn cmd_data, cmd_train, cmd_generate, cmd_eval, cmd_check_golden, cmd_plot, cmd_help;
+
+#define COLOSSUS_VERSION "0.1.0"
+
+/* The option table of each command, defined in its file. A new one is declared here and listed in
+ * cmd_common.c. */
+extern const struct option_table cmd_data_train_tokenizer_table, cmd_data_tokenize_table,
+    cmd_data_inspect_table, cmd_data_encode_table, cmd_data_decode_table, cmd_train_table,
+    cmd_generate_table, cmd_eval_table, cmd_check_golden_table, cmd_plot_table, cmd_help_table;
 
 #endif

@@ -1,0 +1,162 @@
+/* cmd_common.c: what all subcommands share: finding the one that is meant, the endings of a
+ * command line, and the one place where an error becomes a message and an exit code.
+ *
+ * A message names the command, says what failed first, in lower case without a full stop; the hint
+ * that says what to do stands on a line of its own. Results go to standard output and only there,
+ * so a full disk behind a redirection is noticed: output that was lost is a failure. */
+#include "cmd/cmd.h"
+
+#include <errno.h>
+#include <string.h>
+
+static const struct cmd_entry *all_entries;
+static size_t n_all_entries;
+
+static const struct option_table *const all_tables[] = {
+    &cmd_data_train_tokenizer_table,
+    &cmd_data_tokenize_table,
+    &cmd_data_inspect_table,
+    &cmd_data_encode_table,
+    &cmd_data_decode_table,
+    &cmd_train_table,
+    &cmd_generate_table,
+    &cmd_eval_table,
+    &cmd_plot_table,
+    &cmd_check_golden_table,
+    &cmd_help_table,
+};
+
+const struct option_table *const *cmd_all_tables(size_t *count)
+{
+    *count = ARRAY_LEN(all_tables);
+    return all_tables;
+}
+
+const struct cmd_entry *cmd_all_entries(size_t *count)
+{
+    *count = n_all_entries;
+    return all_entries;
+}
+
+static int exit_code_of(int error_code)
+{
+    switch (error_code) {
+    case ERROR_USAGE:
+    case ERROR_CONFIG:
+    case ERROR_AGAIN:
+    case ERROR_NO_REQUEUE: return -error_code;
+    default: return 1;
+    }
+}
+
+int cmd_fail(const char *command, const struct error *e)
+{
+    fflush(stdout); /* what was printed before it went wrong stands before the message */
+    fprintf(stderr, "colossus%s%s: %s\n", command[0] ? " " : "", command, e->text);
+    if (e->hint[0]) fprintf(stderr, "hint: %s\n", e->hint);
+    return exit_code_of(e->code);
+}
+
+bool cmd_parse(const struct option_table *t, int argc, char **argv, void *target, struct arena *a,
+               uint8_t *origins, int *n_rest, char ***rest, int *exit_code)
+{
+    struct error e = {0};
+    bool help = false;
+    options_defaults(t->rows, t->n_rows, target);
+    int rc = options_parse(t, argc, argv, target, a, origins, n_rest, rest, &help, &e);
+    if (rc < 0) {
+        *exit_code = cmd_fail(t->command, &e);
+        return false;
+    }
+    if (help) {
+        options_print_help(t, stdout);
+        *exit_code = 0;
+        return false;
+    }
+    return true;
+}
+
+/* ------------------------------------------------------------------ dispatch */
+
+#define MAX_ENTRIES 64
+
+static const struct cmd_entry *find_entry(const struct cmd_entry *entries, size_t count,
+                                          const char *name)
+{
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(entries[i].name, name) == 0) return &entries[i];
+    return NULL;
+}
+
+static int unknown_entry(const char *command, const struct cmd_entry *entries, size_t count,
+                         const char *name)
+{
+    struct error e = {0};
+    const char *names[MAX_ENTRIES];
+    size_t n = MIN(count, MAX_ENTRIES);
+    for (size_t i = 0; i < n; i++)
+        names[i] = entries[i].name;
+    error_set_code(&e, ERROR_USAGE, "'%s' is not a command of 'colossus%s%s'", name,
+                   command[0] ? " " : "", command);
+    const char *near = name_nearest(name, names, n);
+    if (near)
+        error_hint(&e, "did you mean '%s'?", near);
+    else
+        error_hint(&e, "see 'colossus %s%s--help'", command, command[0] ? " " : "");
+    return cmd_fail(command, &e);
+}
+
+static void print_entries(const char *command, const struct cmd_entry *entries, size_t count,
+                          FILE *out)
+{
+    fprintf(out, "usage: colossus %s COMMAND [options]\n\n", command);
+    for (size_t i = 0; i < count; i++)
+        fprintf(out, "  %-18s%s\n", entries[i].name, entries[i].summary);
+    fprintf(out, "\n'colossus %s COMMAND --help' says more about one of them\n", command);
+}
+
+int cmd_dispatch(const char *command, const struct cmd_entry *entries, size_t count, int argc,
+                 char **argv)
+{
+    const char *name = argc > 1 ? argv[1] : NULL;
+    if (!name || strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) {
+        print_entries(command, entries, count, name ? stdout : stderr);
+        return name ? 0 : exit_code_of(ERROR_USAGE);
+    }
+    const struct cmd_entry *entry = find_entry(entries, count, name);
+    if (!entry) return unknown_entry(command, entries, count, name);
+    return entry->run(argc - 1, argv + 1);
+}
+
+/* Output that could not be written turns success into failure. */
+static int finish(int exit_code)
+{
+    bool lost = ferror(stdout) != 0;
+    if (fflush(stdout) != 0 || lost) {
+        struct error e = {0};
+        error_errno(&e, "write", "standard output");
+        int failed = cmd_fail("", &e);
+        return exit_code ? exit_code : failed;
+    }
+    return exit_code;
+}
+
+int cmd_main(const struct cmd_entry *entries, size_t count, int argc, char **argv)
+{
+    all_entries = entries;
+    n_all_entries = count;
+    if (argc < 2) {
+        char help[] = "help", *alone[] = {help, NULL};
+        cmd_help(1, alone);
+        return exit_code_of(ERROR_USAGE);
+    }
+    if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0) {
+        printf("colossus %s\n", COLOSSUS_VERSION);
+        return finish(0);
+    }
+    const char *name = argv[1];
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) name = "help";
+    const struct cmd_entry *entry = find_entry(entries, count, name);
+    if (!entry) return unknown_entry("", entries, count, name);
+    return finish(entry->run(argc - 1, argv + 1));
+}

@@ -1,0 +1,202 @@
+/* cmd_help.c: `colossus help`: the list of commands, one command's options, and the two documents
+ * made from the option tables, so that they cannot say anything else than the program does: the
+ * reference page and the shell completion. */
+#include "cmd/cmd.h"
+
+#include <string.h>
+
+enum shell { SHELL_NONE, SHELL_BASH };
+static const char *const SHELLS[] = {"none", "bash", NULL};
+
+struct help_options {
+    bool markdown;
+    int completion;
+};
+
+static const struct option rows[] = {
+    {"markdown", 0, OPTION_BOOL, offsetof(struct help_options, markdown), NULL, "false", 0, 0, NULL,
+     "print the reference page of all commands and options"},
+    {"completion", 0, OPTION_ENUM, offsetof(struct help_options, completion), NULL, "none", 0, 0,
+     SHELLS, "print the completion script of a shell"},
+};
+
+const struct option_table cmd_help_table = {
+    "help",
+    "[COMMAND] [options]",
+    "say what there is, or what a command takes",
+    "  colossus help train\n"
+    "  colossus help --completion bash > ~/.local/share/bash-completion/completions/colossus",
+    rows,
+    ARRAY_LEN(rows)};
+
+static void print_overview(FILE *out)
+{
+    size_t n;
+    const struct cmd_entry *entries = cmd_all_entries(&n);
+    const char *group = "";
+    fputs("colossus trains Grok-style language models and lets them speak\n\n"
+          "usage: colossus COMMAND [options]\n",
+          out);
+    for (size_t i = 0; i < n; i++) {
+        if (strcmp(group, entries[i].group) != 0) fprintf(out, "\n%s\n", entries[i].group);
+        group = entries[i].group;
+        fprintf(out, "  %-14s%s\n", entries[i].name, entries[i].summary);
+    }
+    fputs(
+        "\n'colossus COMMAND --help' says more about one of them; exit codes are 0 done, 1 failed,"
+        "\n2 wrong command line, 3 wrong configuration, 75 stopped in good order: run it again,\n"
+        "93 it would fail again\n",
+        out);
+}
+
+/* Is `command` ("data tokenize") what was asked for, or below it ("data")? */
+static bool is_asked_for(const char *command, const char *asked)
+{
+    size_t n = strlen(asked);
+    return strncmp(command, asked, n) == 0 && (command[n] == '\0' || command[n] == ' ');
+}
+
+static int unknown_command(const char *asked)
+{
+    struct error e = {0};
+    const char *names[128];
+    size_t n_tables, n_entries, n = 0;
+    const struct option_table *const *tables = cmd_all_tables(&n_tables);
+    const struct cmd_entry *entries = cmd_all_entries(&n_entries);
+    for (size_t i = 0; i < n_entries && n < ARRAY_LEN(names); i++)
+        names[n++] = entries[i].name;
+    for (size_t i = 0; i < n_tables && n < ARRAY_LEN(names); i++)
+        names[n++] = tables[i]->command;
+    error_set_code(&e, ERROR_USAGE, "there is no command '%s'", asked);
+    const char *near = name_nearest(asked, names, n);
+    if (near) error_hint(&e, "did you mean '%s'?", near);
+    return cmd_fail("help", &e);
+}
+
+static int print_command(const char *asked)
+{
+    size_t n, printed = 0;
+    const struct option_table *const *tables = cmd_all_tables(&n);
+    for (size_t i = 0; i < n; i++) {
+        if (!is_asked_for(tables[i]->command, asked)) continue;
+        fputs(printed++ ? "\n\n" : "", stdout);
+        options_print_help(tables[i], stdout);
+    }
+    return printed ? 0 : unknown_command(asked);
+}
+
+/* ------------------------------------------------------------------ documents */
+
+static void print_markdown(FILE *out)
+{
+    size_t n;
+    const struct option_table *const *tables = cmd_all_tables(&n);
+    fputs("# Commands and options\n\n"
+          "Made by `colossus help --markdown` from the option tables of the program.\n",
+          out);
+    for (size_t i = 0; i < n; i++) {
+        const struct option_table *t = tables[i];
+        fprintf(out, "\n## colossus %s\n\n%s\n\n```\ncolossus %s%s%s\n```\n", t->command,
+                t->summary, t->command, t->usage && t->usage[0] ? " " : "",
+                t->usage ? t->usage : "");
+        if (t->details) fprintf(out, "\n```text\n%s\n```\n", t->details);
+        if (t->n_rows) {
+            fputc('\n', out);
+            options_print_markdown(t, out);
+        }
+    }
+}
+
+static void print_bash_words(const struct option_table *t, FILE *out)
+{
+    for (size_t i = 0; i < t->n_rows; i++)
+        fprintf(out, "--%s ", t->rows[i].name);
+    fputs("--help", out);
+}
+
+/* Words that may stand behind an option with choices. */
+static void print_bash_choices(const struct option_table *t, FILE *out)
+{
+    for (size_t i = 0; i < t->n_rows; i++) {
+        const struct option *row = &t->rows[i];
+        if (row->type != OPTION_ENUM) continue;
+        fprintf(out, "        '%s --%s') words='", t->command, row->name);
+        for (size_t k = 0; row->choices[k]; k++)
+            fprintf(out, "%s%s", k ? " " : "", row->choices[k]);
+        fputs("' ;;\n", out);
+    }
+}
+
+/* The words that may follow `first` ("" for the program itself), each once. */
+static void print_bash_commands(const char *first, FILE *out)
+{
+    size_t n, skip = strlen(first) + (first[0] ? 1 : 0);
+    const struct option_table *const *tables = cmd_all_tables(&n);
+    const char *last = "";
+    size_t last_length = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (first[0] && !is_asked_for(tables[i]->command, first)) continue;
+        const char *word = tables[i]->command + skip;
+        size_t length = strcspn(word, " ");
+        if (length == last_length && strncmp(word, last, length) == 0) continue;
+        fprintf(out, "%s%.*s", last_length ? " " : "", (int)length, word);
+        last = word;
+        last_length = length;
+    }
+}
+
+static void print_bash(FILE *out)
+{
+    size_t n;
+    const struct option_table *const *tables = cmd_all_tables(&n);
+    fputs("# bash completion of colossus; made by 'colossus help --completion bash'\n"
+          "_colossus()\n{\n"
+          "    local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]}\n"
+          "    local command=${COMP_WORDS[1]} words=''\n"
+          "    [[ $command == data ]] && command=\"data ${COMP_WORDS[2]}\"\n"
+          "    if ((COMP_CWORD == 1)); then\n        words='",
+          out);
+    print_bash_commands("", out);
+    fputs("'\n    elif ((COMP_CWORD == 2)) && [[ $before == data ]]; then\n        words='", out);
+    print_bash_commands("data", out);
+    fputs("'\n    else\n        case \"$command $before\" in\n", out);
+    for (size_t i = 0; i < n; i++)
+        print_bash_choices(tables[i], out);
+    fputs("        esac\n        [[ -z $words && $word == -* ]] && case \"$command\" in\n", out);
+    for (size_t i = 0; i < n; i++) {
+        fprintf(out, "        '%s') words='", tables[i]->command);
+        print_bash_words(tables[i], out);
+        fputs("' ;;\n", out);
+    }
+    fputs("        esac\n    fi\n"
+          "    COMPREPLY=($(compgen -W \"$words\" -- \"$word\"))\n"
+          "}\n"
+          "complete -o default -F _colossus colossus\n",
+          out);
+}
+
+int cmd_help(int argc, char **argv)
+{
+    struct help_options o;
+    struct arena a;
+    int exit_code, n_rest;
+    char **rest;
+    arena_init(&a);
+    if (!cmd_parse(&cmd_help_table, argc, argv, &o, &a, NULL, &n_rest, &rest, &exit_code)) {
+        arena_fini(&a);
+        return exit_code;
+    }
+    exit_code = 0;
+    if (o.markdown) {
+        print_markdown(stdout);
+    } else if (o.completion == SHELL_BASH) {
+        print_bash(stdout);
+    } else if (n_rest == 0) {
+        print_overview(stdout);
+    } else {
+        const char *asked = n_rest > 1 ? arena_printf(&a, "%s %s", rest[0], rest[1]) : rest[0];
+        exit_code = print_command(asked);
+    }
+    arena_fini(&a);
+    return exit_code;
+}

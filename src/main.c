@@ -1,0 +1,17 @@
+/* main.c: the table of commands, and nothing else. */
+#include "cmd/cmd.h"
+
+static const struct cmd_entry commands[] = {
+    {"data", cmd_data, "text", "train a tokenizer; turn corpora into token shards; look at them"},
+    {"train", cmd_train, "model", "train a model from a run file"},
+    {"generate", cmd_generate, "model", "let a trained model continue text"},
+    {"eval", cmd_eval, "model", "score a model on text and evaluation sets"},
+    {"plot", cmd_plot, "runs", "draw a run's loss and speed, here and as SVG"},
+    {"check-golden", cmd_check_golden, "runs", "compare the model with reference numbers"},
+    {"help", cmd_help, "more", "say what there is, or what a command takes"},
+};
+
+int main(int argc, char **argv)
+{
+    return cmd_main(commands, ARRAY_LEN(commands), argc, argv);
+}
