@@ -39,7 +39,7 @@ static const char *const backend_names[] = {"auto", "reference", "avx2", "avx512
 static const struct compute_kernels *backend_table(enum compute_backend b, enum compute_dtype t)
 {
     if (!cpu_runs(b)) return NULL;
-#if defined(COMPUTE_X86_KERNELS)
+#if COMPUTE_X86_KERNELS
     if (b == COMPUTE_AVX512) return compute_kernels_avx512(t);
     if (b == COMPUTE_AVX2) return compute_kernels_avx2(t);
 #endif
