@@ -33,16 +33,21 @@ struct ckpt_writer_options {
     const char *run_dir;
     int64_t keep_last;  /* newest that are kept; 0: all */
     int64_t keep_every; /* a step that is a multiple is kept for ever; 0: none */
+    struct pool *pool;  /* copies the live arrays; NULL: the caller's thread alone */
 };
-/* Allocates the staging copy of every set and starts the writing thread. Removes left-over .tmp. */
+/* Allocates the staging copy of every set and starts the writing thread. Removes left-over .tmp.
+ * Names, entries and files are copied here, so that only the live arrays must outlive the call; a
+ * file's content is what it is now. Fails where another process writes to the same run. */
 int ckpt_writer_open(const struct ckpt_writer_options *o, const struct ckpt_layout *l,
                      ckpt_writer_t **out, struct error *e);
 size_t ckpt_writer_bytes(const struct ckpt_layout *l); /* staging, for the memory plan */
 /* Waits until the previous checkpoint is on disk, copies the live arrays, and returns; the thread
  * writes. state is the manifest's "state" object (cursor, counters; a reference is stolen). An
- * error of the previous write is returned here, and by ckpt_writer_wait. */
+ * error of the previous write is returned here, and by ckpt_writer_wait, once; the new checkpoint
+ * is being written all the same. A checkpoint of the same step is replaced. */
 int ckpt_writer_submit(ckpt_writer_t *w, int64_t step, json_t *state, struct error *e);
 int ckpt_writer_wait(ckpt_writer_t *w, struct error *e); /* until the disk has it */
+/* Waits for the write under way; an error nobody asked for is logged. NULL is allowed. */
 void ckpt_writer_close(ckpt_writer_t *w);
 
 /* Steps of folders under run_dir/checkpoints that have a manifest, newest first; in *a. */
@@ -53,7 +58,9 @@ int ckpt_verify(const char *ckpt_dir, struct error *e);
 /* Loads the newest checkpoint that verifies into the live arrays of the layout; each newer one
  * that fails is named by log_warn (and by on_skip) and skipped. *step and *state (caller
  * json_decrefs) come from its manifest. 1: loaded; 0: there is no checkpoint at all; negative:
- * there are some and none is good. Nothing is changed in the arrays unless the whole verifies. */
+ * there are some and none is good, or the newest good one is of another model than the layout
+ * (an older one is then not tried). Nothing is changed in the arrays unless the whole verifies.
+ * on_skip may be NULL. */
 int ckpt_load_newest(const char *run_dir, const struct ckpt_layout *l, int64_t *step,
                      json_t **state, void (*on_skip)(void *ctx, int64_t step, const char *why),
                      void *ctx, struct error *e);
