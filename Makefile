@@ -1,9 +1,11 @@
 # colossus: one non-recursive makefile.
 #
-#   make            the program, at ./colossus          make demo    the main job on real input
-#   make test       every test                          make bench   speed beside PyTorch
-#   make deps       what is missing, from Debian        make check   format, layers, cppcheck
-#   make SANITIZE=address,undefined ...                 make CC=clang-14 ...
+#   make            the program, at ./colossus          make demo      the main job on real input
+#   make test       every test                          make bench     speed beside PyTorch
+#   make deps       what is missing, from Debian        make check     format, layers, cppcheck, -Werror
+#   make sanitize   tests under the sanitizers          make fuzz      FUZZ_RUNS=5000000
+#   make install    PREFIX=/usr/local DESTDIR=          make format    clang-format on everything
+#   make SANITIZE=address,undefined ...                 make CC=clang-14 ...      make WERROR=1 ...
 #
 # Objects live in build/<variant>/; each room of src/ becomes one archive lib<room>.a, and the test
 # tests/unit/test_<room>_*.c links that room and the rooms above it in src/LAYERS.
@@ -16,9 +18,11 @@ SANITIZE ?=
 WERROR   ?=
 OPT      ?= -O2 -g
 PREFIX   ?= /usr/local
+DESTDIR  ?=
+JOBS     ?= $(shell nproc)
 
 comma    := ,
-variant  := $(notdir $(CC))$(if $(SANITIZE),-$(subst $(comma),-,$(SANITIZE)))
+variant  := $(notdir $(CC))$(if $(SANITIZE),-$(subst $(comma),-,$(SANITIZE)))$(if $(WERROR),-werror)
 B        := build/$(variant)
 
 WARN := -Wall -Wextra -Wshadow -Wvla -Wundef -Wformat=2 -Wstrict-prototypes -Wmissing-prototypes \
@@ -32,19 +36,25 @@ CFLAGS  += -fsanitize=$(SANITIZE) -fno-omit-frame-pointer -fno-sanitize-recover=
 LDFLAGS += -fsanitize=$(SANITIZE)
 endif
 
+# One line a file; `make V=1` shows the commands.
+V ?=
+say = $(if $(V),,@printf '  %-5s %s\n' $(1) $(2);)
+
 ROOMS := $(shell sed '/^\#/d;/^$$/d' src/LAYERS)
 SRCS  := $(sort $(foreach r,$(ROOMS),$(wildcard src/$(r)/*.c src/$(r)/*/*.c)))
 OBJS  := $(SRCS:src/%.c=$(B)/%.o)
 room_objs = $(filter $(B)/$(1)/%,$(OBJS))
 LIBS  := $(foreach r,$(ROOMS),$(if $(call room_objs,$(r)),$(B)/lib$(r).a))
+group = -Wl,--start-group $(1) -Wl,--end-group
 
 all: colossus
 
-colossus: $(B)/colossus
-	@ln -sf $< $@
+# A link to the last variant that was built.
+colossus: $(B)/colossus FORCE
+	@ln -sfn $< $@
 
 $(B)/colossus: $(B)/main.o $(LIBS)
-	$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(LIBS) -Wl,--end-group $(LDLIBS)
+	$(call say,link,$@) $(CC) $(LDFLAGS) -o $@ $< $(call group,$(LIBS)) $(LDLIBS)
 
 define room_rule
 $(B)/lib$(1).a: $(call room_objs,$(1))
@@ -59,27 +69,135 @@ $(B)/%_avx512bf16.o: CFLAGS += -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx5
 
 $(B)/%.o: src/%.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+	$(call say,cc,$<) $(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 # ---------------------------------------------------------------- tests
 UNIT_SRCS := $(sort $(wildcard tests/unit/test_*.c))
 UNIT_BINS := $(UNIT_SRCS:tests/unit/%.c=$(B)/unit/%)
 # test_<room>_x needs the room and those above it in LAYERS
-test_room  = $(word 2,$(subst _, ,$(1)))
-upto       = $(foreach r,$(ROOMS),$(if $(done_$(1)),,$(r) $(if $(filter $(1),$(r)),$(eval done_$(1):=1))))
+test_room = $(word 2,$(subst _, ,$(1)))
+upto      = $(firstword $(2)) $(if $(filter-out $(1),$(firstword $(2))),$(call upto,$(1),$(wordlist 2,99,$(2))))
+upto_libs = $(filter $(foreach r,$(call upto,$(1),$(ROOMS)),$(B)/lib$(r).a),$(LIBS))
 define unit_rule
-$(B)/unit/$(1): $(B)/unit/$(1).o $(filter $(foreach r,$(call upto,$(call test_room,$(1))),$(B)/lib$(r).a),$(LIBS))
-	$(CC) $(LDFLAGS) -o $$@ $$< -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group -lcmocka $(LDLIBS)
+$(B)/unit/$(1): $(B)/unit/$(1).o $(call upto_libs,$(call test_room,$(1)))
+	$$(call say,link,$$@) $(CC) $(LDFLAGS) -o $$@ $$< $$(call group,$$(filter %.a,$$^)) -lcmocka $(LDLIBS)
 endef
-$(foreach t,$(notdir $(UNIT_BINS)),$(eval $(eval done_$(call test_room,$(t)):=)$(call unit_rule,$(t))))
+$(foreach t,$(notdir $(UNIT_BINS)),$(eval $(call unit_rule,$(t))))
 
 $(B)/unit/%.o: tests/unit/%.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) -Itests/unit $(CFLAGS) -MMD -MP -c -o $@ $<
+	$(call say,cc,$<) $(CC) $(CPPFLAGS) -Itests/unit $(CFLAGS) -MMD -MP -c -o $@ $<
 
 unit-bins: $(UNIT_BINS)
 
--include $(OBJS:.o=.d) $(B)/main.d $(UNIT_BINS:=.d)
+# Each tests/fuzz/fuzz_<name>.c is built twice: with libFuzzer by `make fuzz`, and with a small main
+# that replays the corpus tests/fuzz/corpus/<name>/ by `make test`, which needs no clang.
+FUZZ_NAMES  := $(patsubst tests/fuzz/fuzz_%.c,%,$(filter-out %/fuzz_replay.c,$(sort $(wildcard tests/fuzz/fuzz_*.c))))
+REPLAY_BINS := $(FUZZ_NAMES:%=$(B)/fuzz/replay_%)
+FUZZ_BINS   := $(FUZZ_NAMES:%=$(B)/fuzz/fuzz_%)
+FUZZ_RUNS   ?= 200000
 
-.PHONY: all unit-bins
+$(B)/fuzz/%.o: tests/fuzz/%.c
+	@mkdir -p $(@D)
+	$(call say,cc,$<) $(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+$(REPLAY_BINS): $(B)/fuzz/replay_%: $(B)/fuzz/fuzz_%.o $(B)/fuzz/fuzz_replay.o $(LIBS)
+	$(call say,link,$@) $(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(call group,$(LIBS)) $(LDLIBS)
+
+$(B)/fuzz/fuzz_%: $(B)/fuzz/fuzz_%.o $(LIBS)
+	$(call say,link,$@) $(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $< $(call group,$(LIBS)) $(LDLIBS)
+
+fuzz-replay: $(REPLAY_BINS)
+fuzz-bins: $(FUZZ_BINS)
+
+# Programs that measure: bench/bench_*.c, every room at hand.
+BENCH_BINS := $(patsubst bench/%.c,$(B)/bench/%,$(sort $(wildcard bench/bench_*.c)))
+$(B)/bench/%.o: bench/%.c
+	@mkdir -p $(@D)
+	$(call say,cc,$<) $(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+$(BENCH_BINS): $(B)/bench/%: $(B)/bench/%.o $(LIBS)
+	$(call say,link,$@) $(CC) $(LDFLAGS) -o $@ $< $(call group,$(LIBS)) $(LDLIBS)
+bench-bins: $(BENCH_BINS)
+
+# ---------------------------------------------------------------- the commands of the head
+
+# -jN of the command line is handed down; without one, use all processors.
+SUBFLAGS = --no-print-directory $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(JOBS))
+
+deps:
+	@tools/deps build test demo check
+
+test:
+	@tools/deps build test demo
+	@+$(MAKE) $(SUBFLAGS) all unit-bins fuzz-replay
+	@tools/run-tests --build $(B)
+
+demo:
+	@tools/deps build demo
+	@+$(MAKE) $(SUBFLAGS) all
+	@tools/demo.sh
+
+bench:
+	@tools/deps build
+	@+$(MAKE) $(SUBFLAGS) all bench-bins
+	@bench/run.sh
+
+# Every source file that follows .clang-format.
+STYLED = $(sort $(wildcard src/*.c src/*/*.[ch] src/*/*/*.[ch] tests/*/*.[ch] bench/*.[ch]))
+
+format:
+	clang-format-14 -i $(STYLED)
+
+check:
+	@tools/deps build test check
+	@echo "format"; clang-format-14 --dry-run -Werror $(STYLED)
+	@echo "layers"; tools/check-layers
+	@echo "banned"; tools/check-banned
+	@echo "cppcheck"; tools/check-cppcheck $(JOBS)
+	@+$(MAKE) $(SUBFLAGS) WERROR=1 CC=gcc build-all
+	@+$(MAKE) $(SUBFLAGS) WERROR=1 CC=clang-14 build-all
+	@echo "check: all good"
+
+build-all: $(B)/colossus unit-bins fuzz-replay bench-bins
+
+# Address and undefined behaviour for everything; data races where threads meet.
+RACES := $(filter $(B)/unit/test_base_pool% $(B)/unit/test_base_log% $(B)/unit/test_base_memory% \
+           $(B)/unit/test_text_loader% $(B)/unit/test_text_dataset% $(B)/unit/test_train_checkpoint%, \
+           $(UNIT_BINS))
+races: $(RACES)
+
+sanitize:
+	@tools/deps build test
+	@+$(MAKE) $(SUBFLAGS) SANITIZE=address,undefined OPT="-O1 -g" sanitized
+	@+$(MAKE) $(SUBFLAGS) SANITIZE=thread OPT="-O1 -g" raced
+
+sanitized: $(B)/colossus unit-bins fuzz-replay
+	@tools/run-tests --build $(B) --kinds unit,fuzz,golden
+raced: races
+	@tools/run-tests --build $(B) --kinds unit --only "$(notdir $(RACES))"
+
+fuzz:
+	@tools/deps build check
+	@+$(MAKE) $(SUBFLAGS) CC=clang-14 SANITIZE=fuzzer-no-link,address,undefined OPT="-O1 -g" fuzz-bins
+	@tools/run-fuzz --build build/clang-14-fuzzer-no-link-address-undefined --runs $(FUZZ_RUNS) \
+	    --jobs $(JOBS)
+
+install: $(B)/colossus
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/colossus/presets \
+	    $(DESTDIR)$(PREFIX)/share/doc/colossus $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+	install -m 755 $(B)/colossus $(DESTDIR)$(PREFIX)/bin/colossus
+	test ! -d presets || cp -R presets/. $(DESTDIR)$(PREFIX)/share/colossus/presets/
+	cp -R docs/. $(DESTDIR)$(PREFIX)/share/doc/colossus/
+	test ! -f README.md || install -m 644 README.md $(DESTDIR)$(PREFIX)/share/doc/colossus/
+	$(B)/colossus help --completion bash \
+	    > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/colossus
+
+clean:
+	rm -rf build colossus
+
+-include $(OBJS:.o=.d) $(B)/main.d $(UNIT_BINS:=.d) $(FUZZ_NAMES:%=$(B)/fuzz/fuzz_%.d) \
+    $(B)/fuzz/fuzz_replay.d $(BENCH_BINS:=.d)
+
+.PHONY: FORCE all unit-bins fuzz-replay fuzz-bins bench-bins deps test demo bench format check build-all \
+    races sanitize sanitized raced fuzz install clean
 .SECONDARY:

@@ -322,6 +322,8 @@ int yaml_bind(const struct yaml_node *root, const char *path, const struct optio
  * comment with its origin ("# default", "# run.yaml", "# flag", "# derived"). */
 void yaml_print_options(const struct option *rows, size_t n_rows, const void *target,
                         const uint8_t *origins, const char *file_name, struct str *out);
+/* Appends text as a double-quoted YAML string; bytes that are not UTF-8 become U+FFFD. */
+void yaml_quote(struct str *out, const char *text);
 
 /* ------------------------------------------------------------------ JSON (base_json.c) */
 

@@ -213,17 +213,6 @@ void options_defaults(const struct option *rows, size_t n_rows, void *target)
 
 /* ------------------------------------------------------------------ value to text */
 
-/* A YAML double-quoted string, which is also what set_list reads back. */
-static void put_quoted(struct str *out, const char *text)
-{
-    struct json_writer w;
-    struct str line = {0};
-    jsonw_begin(&w, &line);
-    jsonw_string(&w, NULL, text);
-    str_puts(out, line.data);
-    str_fini(&line);
-}
-
 static void put_real(struct str *out, double value)
 {
     struct json_writer w;
@@ -253,7 +242,7 @@ void options_get(const struct option *row, const void *target, struct str *out)
     str_append_char(out, '[');
     for (size_t i = 0; i < list->count; i++) {
         str_puts(out, i ? ", " : "");
-        put_quoted(out, list->items[i]);
+        yaml_quote(out, list->items[i]);
     }
     str_append_char(out, ']');
 }

@@ -450,21 +450,45 @@ static bool is_plain_safe(const char *text)
     return text[0] != '-' && strcmp(text, "...") != 0;
 }
 
+/* Characters that YAML does not allow as they stand, or takes for line breaks. */
+static bool needs_escape(uint32_t c)
+{
+    return (c >= 0x7F && c < 0xA0) || c == 0x2028 || c == 0x2029 || c == 0xFEFF || c == 0xFFFE ||
+           c == 0xFFFF;
+}
+
+/* JSON's strings are YAML's, but for the characters above. */
+void yaml_quote(struct str *out, const char *text)
+{
+    struct str json = {0};
+    struct json_writer w;
+    jsonw_begin(&w, &json);
+    jsonw_string(&w, NULL, text);
+    const unsigned char *s = (const unsigned char *)json.data;
+    while (*s) {
+        /* valid UTF-8 by now: the first byte tells the length */
+        size_t n = s[0] < 0x80 ? 1 : s[0] < 0xE0 ? 2 : s[0] < 0xF0 ? 3 : 4;
+        uint32_t c = s[0] & (0xFFu >> (n == 1 ? 0 : n + 1));
+        for (size_t i = 1; i < n; i++)
+            c = c << 6 | (s[i] & 0x3Fu);
+        if (needs_escape(c))
+            str_printf(out, "\\u%04x", c);
+        else
+            str_append(out, s, n);
+        s += n;
+    }
+    str_fini(&json);
+}
+
 static void print_value(const struct printer *p, const struct option *row)
 {
     struct str text = {0};
     options_get(row, p->target, &text);
     const char *value = text.data ? text.data : "";
-    if (row->type == OPTION_STRING && !is_plain_safe(value)) {
-        struct str quoted = {0};
-        struct json_writer w;
-        jsonw_begin(&w, &quoted);
-        jsonw_string(&w, NULL, value); /* JSON's string escapes are YAML's, too */
-        str_puts(p->out, quoted.data);
-        str_fini(&quoted);
-    } else {
+    if (row->type == OPTION_STRING && !is_plain_safe(value))
+        yaml_quote(p->out, value);
+    else
         str_puts(p->out, value);
-    }
     str_fini(&text);
 }
 
