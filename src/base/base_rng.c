@@ -66,8 +66,11 @@ double rng_normal(uint64_t seed, uint64_t stream, uint64_t index)
 /* A balanced Feistel network on the smallest even number of bits that holds n is a bijection of
  * [0, 2^bits), whatever its round function. Walking its cycle until a value below n comes up
  * restricts it to a bijection of [0, n) (Black and Rogaway, "Ciphers with arbitrary finite
- * domains", 2002); 2^bits < 4n, so a walk takes fewer than four steps on average. */
+ * domains", 2002). 2^bits < 4n unless n is tiny, so a walk takes under four steps on average. */
 #define FEISTEL_ROUNDS 6
+/* Halves of one or two bits have too few round functions: the orders of four items come out uneven
+ * (chi-square 60 and 629 with 23 degrees of freedom over 24,000 seeds; 21 with four bits). */
+#define FEISTEL_MIN_HALF_BITS 4
 
 /* Steele, Lea and Flood's SplitMix64 finaliser: every input bit reaches every output bit. */
 static uint64_t mix64(uint64_t x)
@@ -96,7 +99,7 @@ uint64_t rng_permute(uint64_t seed, uint64_t stream, uint64_t n, uint64_t i)
     CHECK_MSG(i < n, "item %llu of %llu", (unsigned long long)i, (unsigned long long)n);
     if (n == 1) return 0;
     int bits = 64 - __builtin_clzll(n - 1);
-    int half_bits = (bits + 1) / 2;
+    int half_bits = MAX((bits + 1) / 2, FEISTEL_MIN_HALF_BITS);
     uint64_t keys[FEISTEL_ROUNDS];
     for (int pair = 0; pair < FEISTEL_ROUNDS / 2; pair++) {
         uint32_t r[4];
