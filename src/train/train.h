@@ -20,15 +20,18 @@ enum train_balance { TRAIN_BALANCE_AUX, TRAIN_BALANCE_BIAS, TRAIN_BALANCE_NONE }
 /* Every key of RUN.yaml; the table train_run_rows documents each (key, type, unit, default,
  * bounds) and is the only place where defaults stand. */
 struct train_config {
-    const char *name; /* of the run folder */
+    const char *name; /* of the run folder; "": the run file's name without .yaml */
     const char *dir;  /* where run folders live */
 
     /* data.* */
     const char *data_path; /* a dataset folder (colossus data tokenize) */
     bool document_mask;
-    int64_t valid_tokens;  /* per validation; 0: the whole split */
+    bool verify;          /* every shard's hash is checked at the start */
+    int64_t valid_tokens; /* per validation; 0: the whole split */
 
-    /* model.*: sizes; vocab_size 0 is taken from the dataset */
+    /* model.*: sizes; vocab_size 0 is taken from the dataset. A multiplier that is 0 in the file is
+     * NAN here, which model_config_derive replaces by muP's. */
+    const char *preset; /* "" or presets/models/<preset>.yaml */
     struct model_config model;
 
     /* batch.* */
@@ -40,11 +43,12 @@ struct train_config {
     int64_t seed, threads;
     int precision, backend;
     double grad_clip, skip_sigma;
-    int64_t skip_window;
+    int64_t skip_window, max_skips;
 
     /* optimizer.* */
     int optimizer;
     double lr, beta1, beta2, eps, weight_decay;
+    bool mup;
     double muon_lr, muon_momentum;
     int64_t muon_steps;
 
@@ -58,8 +62,9 @@ struct train_config {
     double bias_rate;
 
     /* log.* and checkpoint.* */
-    int64_t log_every, valid_every;          /* steps */
-    int64_t checkpoint_every, keep_last, keep_every; /* steps; checkpoints */
+    int64_t log_every, valid_every;                  /* steps */
+    double peak_seconds;                             /* spent on measuring the machine's peak */
+    int64_t checkpoint_every, keep_last, keep_every; /* steps; checkpoints; steps */
 };
 extern const struct option train_run_rows[];
 extern const size_t train_run_n_rows;
@@ -68,34 +73,51 @@ extern const size_t train_run_n_rows;
 struct train_run_file {
     struct train_config config;
     uint8_t origins[TRAIN_MAX_KEYS]; /* enum option_origin per row */
+    const char *path;                /* of the run file, for messages and origins */
     struct arena arena;
 };
 /* Loads and checks path, then applies "key=value" overrides. Errors: ERROR_CONFIG with file, line
- * and the nearest valid key. */
+ * and the nearest valid key. *out needs train_config_free after success only. */
 int train_config_load(const char *path, const char *const *overrides, size_t n_overrides,
                       struct train_run_file *out, struct error *e);
+/* The same from memory; name stands for the file in messages. */
+int train_config_parse(const char *text, size_t size, const char *name,
+                       const char *const *overrides, size_t n_overrides, struct train_run_file *out,
+                       struct error *e);
 void train_config_free(struct train_run_file *f);
+/* The configuration as YAML that train_config_load reads back, each value with its origin. */
+void train_config_print(const struct train_run_file *f, struct str *out);
 
 /* ------------------------------------------------------------------ optimiser (train_optim.c) */
 
 typedef struct train_optim train_optim_t;
-/* State is allocated at once: AdamW m and v (Muon matrices: momentum only). */
+/* State is allocated at once: AdamW m and v (Muon matrices: momentum only) and Muon's scratch. */
 size_t train_optim_bytes(const struct param_table *t, const struct train_config *c);
+/* NULL where there is no memory. c and m outlive it; cfg is copied. */
 train_optim_t *train_optim_new(compute_t *c, model_t *m, const struct train_config *cfg);
 void train_optim_free(train_optim_t *o);
-/* One update at learning rate lr (before muP multipliers); gradients are scaled by grad_scale. */
-void train_optim_step(train_optim_t *o, double lr_fraction, int64_t step, double grad_scale);
-/* Flat state for checkpoints, [params->total] each; v is NULL rows for Muon matrices (zeros). */
+/* One update of the model's masters: learning rates times lr_fraction (the schedule's value, 0 to
+ * 1) times each tensor's muP multiplier; gradients times grad_scale (clipping). update counts
+ * from 1, for the bias correction. Calls model_weights_changed. */
+void train_optim_step(train_optim_t *o, double lr_fraction, int64_t update, double grad_scale);
+/* Flat state for checkpoints, laid out as the parameter table, [params->total] each. v has zeros
+ * for the matrices that Muon updates (train_optim_uses_v). */
 float *train_optim_m(train_optim_t *o);
 float *train_optim_v(train_optim_t *o);
+bool train_optim_uses_v(const struct train_config *c, const struct param *p);
 
 /* ------------------------------------------------------------------ the run (train_run.c) */
 
+struct train_hooks; /* train_internal.h: faults that tests inject */
 struct train_options {
-    bool resume;      /* continue the newest valid checkpoint when the run folder exists */
-    bool plan_only;   /* print the memory table and stop */
-    bool json;
-    const char *run_file_path;
+    bool no_resume;      /* a run folder that exists is an error, not something to continue */
+    bool allow_changes;  /* continue although keys other than the data's and the model's differ */
+    bool plan_only;      /* print the memory table and stop */
+    bool dry_run;        /* check everything, say what would be done, and write nothing */
+    bool json;           /* plan, dry run and summary as JSON on out; log lines to standard error */
+    const char *run_dir; /* NULL: <dir>/<name> of the run file */
+    FILE *out;           /* NULL: standard output */
+    const struct train_hooks *hooks; /* NULL but in tests */
 };
 /* Trains to the end (returns 0), or until SIGTERM/SIGINT (ERROR_AGAIN, state saved). */
 int train_run(struct train_run_file *f, const struct train_options *o, struct error *e);

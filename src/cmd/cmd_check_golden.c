@@ -1,0 +1,67 @@
+/* cmd_check_golden.c: `colossus check-golden DIR`: model and training against the reference. */
+#include "cmd/cmd.h"
+#include "train/train.h"
+
+static const char *const PRECISIONS[] = {"fp32", "bf16", NULL};
+static const char *const BACKENDS[] = {"auto", "reference", "avx2", "avx512", NULL};
+
+struct check_golden_options {
+    int precision, backend;
+    int64_t threads;
+    bool json;
+};
+
+#define AT(field) offsetof(struct check_golden_options, field)
+static const struct option rows[] = {
+    {"precision", 'p', OPTION_ENUM, AT(precision), NULL, "fp32", 0, 0, PRECISIONS,
+     "number format of activations and weights; bf16 is held to the error that its 8-bit mantissa "
+     "explains"},
+    {"backend", 0, OPTION_ENUM, AT(backend), NULL, "auto", 0, 0, BACKENDS, "kernels to use"},
+    {"threads", 0, OPTION_INT, AT(threads), NULL, "0", 0, 1024, NULL, "0: all processors"},
+    {"json", 0, OPTION_BOOL, AT(json), NULL, "false", 0, 0, NULL, "one JSON object per folder"},
+};
+#undef AT
+
+const struct option_table cmd_check_golden_table = {
+    "check-golden",
+    "DIR... [options]",
+    "compare with numbers of the reference",
+    "DIR holds config.json, weights, batch and expected.safetensors as written by\n"
+    "tests/golden/grok_reference.py. Logits, losses, every gradient, the loss curve, the weights\n"
+    "after the optimiser's steps and a greedy continuation are compared; exit code 1 where an\n"
+    "error exceeds its bound.\n\n"
+    "  colossus check-golden tests/golden/data/*\n"
+    "  colossus check-golden tests/golden/data/grok-2-small --precision bf16",
+    rows,
+    ARRAY_LEN(rows)};
+
+int cmd_check_golden(int argc, char **argv)
+{
+    struct check_golden_options o = {0};
+    struct arena a;
+    struct error e = {0};
+    int n_rest, exit_code;
+    char **rest;
+    arena_init(&a);
+    if (cmd_parse(&cmd_check_golden_table, argc, argv, &o, &a, NULL, &n_rest, &rest, &exit_code)) {
+        struct train_golden_options g = {.dtype = o.precision ? COMPUTE_BF16 : COMPUTE_F32,
+                                         .backend = (enum compute_backend)o.backend,
+                                         .threads = (int)o.threads,
+                                         .json = o.json};
+        exit_code = 0;
+        if (n_rest < 1) {
+            error_set_code(&e, ERROR_USAGE, "the folder of golden numbers is needed");
+            error_hint(&e, "colossus check-golden tests/golden/data/*");
+            exit_code = cmd_fail("check-golden", &e);
+        }
+        /* Every folder is looked at, and the first failure's code is what counts. */
+        for (int i = 0; i < n_rest; i++) {
+            e = (struct error){0};
+            int failed =
+                train_check_golden(rest[i], &g, stdout, &e) < 0 ? cmd_fail("check-golden", &e) : 0;
+            exit_code = exit_code ? exit_code : failed;
+        }
+    }
+    arena_fini(&a);
+    return exit_code;
+}

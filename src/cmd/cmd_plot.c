@@ -1,0 +1,51 @@
+/* cmd_plot.c: `colossus plot RUN`: the curves of a run, in the terminal and as SVG. */
+#include "cmd/cmd.h"
+#include "train/train.h"
+
+struct plot_options {
+    bool quiet;
+};
+
+static const struct option rows[] = {
+    {"quiet", 'q', OPTION_BOOL, offsetof(struct plot_options, quiet), NULL, "false", 0, 0, NULL,
+     "write the SVG files only"},
+};
+
+const struct option_table cmd_plot_table = {
+    "plot",
+    "RUN... [options]",
+    "loss and throughput curves of a run",
+    "RUN is a run folder, also of a run in progress; loss.svg and throughput.svg are written\n"
+    "into it.\n\n"
+    "  colossus plot runs/fortunes",
+    rows,
+    ARRAY_LEN(rows)};
+
+static int plot(const char *run, const struct plot_options *o, struct error *e)
+{
+    TRY(train_plot(run, o->quiet ? NULL : stdout, e));
+    if (!o->quiet) printf("%s/loss.svg\n%s/throughput.svg\n", run, run);
+    return 0;
+}
+
+int cmd_plot(int argc, char **argv)
+{
+    struct plot_options o = {0};
+    struct arena a;
+    struct error e = {0};
+    int n_rest, exit_code;
+    char **rest;
+    arena_init(&a);
+    if (cmd_parse(&cmd_plot_table, argc, argv, &o, &a, NULL, &n_rest, &rest, &exit_code)) {
+        int rc = 0;
+        if (n_rest < 1) {
+            rc = error_set_code(&e, ERROR_USAGE, "the folder of a RUN is needed");
+            error_hint(&e, "colossus plot runs/fortunes");
+        }
+        for (int i = 0; i < n_rest && rc >= 0; i++)
+            rc = plot(rest[i], &o, &e);
+        exit_code = rc < 0 ? cmd_fail("plot", &e) : 0;
+    }
+    arena_fini(&a);
+    return exit_code;
+}

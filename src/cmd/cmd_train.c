@@ -1,0 +1,96 @@
+/* cmd_train.c: `colossus train RUN.yaml`: trains a model, or says what that would take. */
+#include "cmd/cmd.h"
+#include "train/train.h"
+
+#include <string.h>
+
+struct train_cmd_options {
+    struct option_list set;
+    const char *run_dir;
+    bool plan, dry_run, json, resume, allow_changes, keys;
+};
+
+#define AT(field) offsetof(struct train_cmd_options, field)
+static const struct option rows[] = {
+    {"set", 's', OPTION_LIST, AT(set), "KEY=VALUE", NULL, 0, 0, NULL,
+     "override a key of the run file; may be given many times"},
+    {"run-dir", 'd', OPTION_STRING, AT(run_dir), NULL, NULL, 0, 0, NULL,
+     "the run folder, instead of dir/name of the run file"},
+    {"resume", 0, OPTION_BOOL, AT(resume), NULL, "true", 0, 0, NULL,
+     "continue where the run folder exists; --no-resume: refuse such a folder"},
+    {"allow-changes", 0, OPTION_BOOL, AT(allow_changes), NULL, "false", 0, 0, NULL,
+     "continue although the run was begun with other settings (not data, model or optimiser)"},
+    {"plan", 0, OPTION_BOOL, AT(plan), NULL, "false", 0, 0, NULL,
+     "print what the run is and the memory it takes, and stop"},
+    {"dry-run", 'n', OPTION_BOOL, AT(dry_run), NULL, "false", 0, 0, NULL,
+     "check run file, data and run folder, say what would be done, write nothing"},
+    {"json", 0, OPTION_BOOL, AT(json), NULL, "false", 0, 0, NULL,
+     "plan or summary as JSON on standard output, log lines on standard error"},
+    {"keys", 0, OPTION_BOOL, AT(keys), NULL, "false", 0, 0, NULL,
+     "print every key of a run file with type, default and meaning, as Markdown"},
+};
+#undef AT
+
+const struct option_table cmd_train_table = {
+    "train",
+    "RUN.yaml [options]",
+    "train a model as a run file says",
+    "The run folder gets run.yaml (the effective configuration and where each value came from),\n"
+    "metrics.jsonl, events.jsonl, checkpoints/ and, at the end, loss.svg and throughput.svg.\n"
+    "The same command continues a run that was stopped. SIGTERM or ^C: the step in progress is\n"
+    "finished and saved, exit code 75.\n\n"
+    "  colossus train presets/runs/fortunes.yaml\n"
+    "  colossus train run.yaml --set optimizer.lr=0.001 --set name=slower\n"
+    "  colossus train run.yaml --plan",
+    rows,
+    ARRAY_LEN(rows)};
+
+static void print_keys(void)
+{
+    const struct option_table keys = {
+        .command = "run file", .rows = train_run_rows, .n_rows = train_run_n_rows};
+    puts(
+        "# Keys of a run file\n\n"
+        "Made by `colossus train --keys` from the table that reads them. `section.key` stands for\n"
+        "`key:` under `section:`. Numbers take k, M, G (1000s) and Ki, Mi, Gi (1024s).\n");
+    options_print_markdown(&keys, stdout);
+}
+
+static int train(const char *path, const struct train_cmd_options *o, struct error *e)
+{
+    struct train_run_file f;
+    TRY(train_config_load(path, o->set.items, o->set.count, &f, e));
+    struct train_options t = {.no_resume = !o->resume,
+                              .allow_changes = o->allow_changes,
+                              .plan_only = o->plan,
+                              .dry_run = o->dry_run,
+                              .json = o->json,
+                              .run_dir = o->run_dir};
+    int rc = train_run(&f, &t, e);
+    train_config_free(&f);
+    return rc;
+}
+
+int cmd_train(int argc, char **argv)
+{
+    struct train_cmd_options o = {0};
+    struct arena a;
+    struct error e = {0};
+    int n_rest, exit_code;
+    char **rest;
+    arena_init(&a);
+    if (cmd_parse(&cmd_train_table, argc, argv, &o, &a, NULL, &n_rest, &rest, &exit_code)) {
+        int rc = 0;
+        if (o.keys) {
+            print_keys();
+        } else if (n_rest != 1) {
+            rc = error_set_code(&e, ERROR_USAGE, "one RUN.yaml is needed, %d given", n_rest);
+            error_hint(&e, "colossus train presets/runs/fortunes.yaml");
+        } else {
+            rc = train(rest[0], &o, &e);
+        }
+        exit_code = rc < 0 ? cmd_fail("train", &e) : 0;
+    }
+    arena_fini(&a);
+    return exit_code;
+}

@@ -1,0 +1,281 @@
+/* train_config_check.c: values that follow from others, relations between keys, and which keys a
+ * run that is continued may change. */
+#include "train/train_internal.h"
+
+#include <math.h>
+#include <string.h>
+
+int64_t train_config_step_tokens(const struct train_config *c)
+{
+    return c->global_batch * c->seq_len;
+}
+
+int64_t train_config_steps(const struct train_config *c)
+{
+    int64_t per_step = train_config_step_tokens(c);
+    return (c->tokens + per_step - 1) / per_step;
+}
+
+/* ------------------------------------------------------------------ derived values */
+
+static void mark(struct train_run_file *f, const char *key)
+{
+    const struct option *row = options_find(train_run_rows, train_run_n_rows, key);
+    CHECK_MSG(row != NULL, "no key '%s'", key);
+    f->origins[row - train_run_rows] = ORIGIN_DERIVED;
+}
+
+static bool is_default(const struct train_run_file *f, const char *key)
+{
+    const struct option *row = options_find(train_run_rows, train_run_n_rows, key);
+    CHECK_MSG(row != NULL, "no key '%s'", key);
+    return f->origins[row - train_run_rows] == ORIGIN_DEFAULT;
+}
+
+static void derive_int(struct train_run_file *f, const char *key, int64_t *value, int64_t natural)
+{
+    if (*value != 0 || natural == 0) return;
+    *value = natural;
+    mark(f, key);
+}
+
+static void derive_multipliers(struct train_run_file *f)
+{
+    struct model_config *m = &f->config.model;
+    const struct {
+        const char *key;
+        double *value;
+    } rows[] = {
+        {"model.embedding_multiplier", &m->embedding_multiplier},
+        {"model.output_multiplier", &m->output_multiplier},
+        {"model.attn_multiplier", &m->attn_multiplier},
+    };
+    if (m->d_model <= 0 || m->head_dim <= 0) return; /* train_config_check refuses the model */
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        if (*rows[i].value == 0) {
+            *rows[i].value = NAN;
+            mark(f, rows[i].key);
+        }
+    }
+    model_config_derive(m);
+}
+
+static void derive_name(struct train_run_file *f)
+{
+    if (*f->config.name) return;
+    char *name = arena_strdup(&f->arena, file_base_name(f->path));
+    char *dot = strrchr(name, '.');
+    if (dot && dot != name) *dot = 0;
+    f->config.name = name;
+    mark(f, "name");
+}
+
+void train_config_derive(struct train_run_file *f)
+{
+    struct train_config *c = &f->config;
+    struct model_config *m = &c->model;
+    derive_name(f);
+    derive_int(f, "model.head_dim", &m->head_dim, m->n_heads > 0 ? m->d_model / m->n_heads : 0);
+    derive_int(f, "model.n_kv_heads", &m->n_kv_heads, m->n_heads);
+    derive_int(f, "model.context_length", &m->context_length, c->seq_len);
+    derive_int(f, "batch.global_batch", &c->global_batch, c->micro_batch);
+    if (c->schedule == TRAIN_SCHEDULE_WSD)
+        derive_int(f, "schedule.decay_tokens", &c->decay_tokens, c->tokens / 5);
+    if (m->n_experts <= 1 && is_default(f, "model.n_experts_used")) {
+        m->n_experts_used = 1;
+        mark(f, "model.n_experts_used");
+    }
+    bool experts = m->n_experts > 1;
+    if (m->router_aux_coef != 0 && (!experts || c->balance != TRAIN_BALANCE_AUX)) {
+        m->router_aux_coef = 0;
+        mark(f, "model.router_aux_coef");
+    }
+    if (m->router_z_coef != 0 && (!experts || c->balance == TRAIN_BALANCE_NONE)) {
+        m->router_z_coef = 0;
+        mark(f, "model.router_z_coef");
+    }
+    derive_multipliers(f);
+}
+
+/* ------------------------------------------------------------------ checks */
+
+static const struct yaml_node *find_key(const struct yaml_node *root, const char *key)
+{
+    const char *dot = strchr(key, '.');
+    if (!root || root->kind != YAML_KIND_MAP) return NULL;
+    if (!dot) return yaml_get(root, key);
+    char section[32];
+    snprintf(section, sizeof(section), "%.*s", (int)(dot - key), key);
+    const struct yaml_node *map = yaml_get(root, section);
+    return map && map->kind == YAML_KIND_MAP ? yaml_get(map, dot + 1) : NULL;
+}
+
+/* "run.yaml:12: <text>", with the line of the first of the two keys that the file holds. */
+static int refuse(const struct train_config_source *s, const char *key, const char *other,
+                  struct error *e, const char *fmt, ...) PRINTF_LIKE(5, 6);
+static int refuse(const struct train_config_source *s, const char *key, const char *other,
+                  struct error *e, const char *fmt, ...)
+{
+    char text[512];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof(text), fmt, args);
+    va_end(args);
+    const struct yaml_node *node = find_key(s->root, key);
+    if (!node && other) node = find_key(s->root, other);
+    if (!node) return error_set_code(e, ERROR_CONFIG, "%s: %s", s->name, text);
+    return error_set_code(e, ERROR_CONFIG, "%s:%d: %s", s->name, node->line, text);
+}
+
+static int check_batch(const struct train_config *c, const struct train_config_source *s,
+                       struct error *e)
+{
+    if (c->global_batch % c->micro_batch != 0) {
+        refuse(s, "batch.global_batch", "batch.micro_batch", e,
+               "batch.global_batch %lld is not a multiple of batch.micro_batch %lld",
+               (long long)c->global_batch, (long long)c->micro_batch);
+        int64_t up = (c->global_batch / c->micro_batch + 1) * c->micro_batch;
+        return error_hint(e, "for example batch.global_batch: %lld", (long long)up);
+    }
+    if (c->seq_len > c->model.context_length) {
+        refuse(s, "batch.seq_len", "model.context_length", e,
+               "batch.seq_len %lld is longer than model.context_length %lld", (long long)c->seq_len,
+               (long long)c->model.context_length);
+        return error_hint(e, "for example model.context_length: %lld", (long long)c->seq_len);
+    }
+    if (c->micro_batch > INT32_MAX / c->seq_len) {
+        refuse(s, "batch.micro_batch", "batch.seq_len", e,
+               "batch.micro_batch %lld times batch.seq_len %lld is too large",
+               (long long)c->micro_batch, (long long)c->seq_len);
+        return error_hint(e, "use a smaller batch.micro_batch with the same batch.global_batch");
+    }
+    return 0;
+}
+
+static int check_schedule(const struct train_config *c, const struct train_config_source *s,
+                          struct error *e)
+{
+    int64_t decay = c->schedule == TRAIN_SCHEDULE_WSD ? c->decay_tokens : 0;
+    if (c->warmup_tokens <= c->tokens - MIN(decay, c->tokens) && decay <= c->tokens) return 0;
+    refuse(s, "schedule.warmup_tokens", "schedule.decay_tokens", e,
+           "schedule.warmup_tokens %lld and schedule.decay_tokens %lld exceed train.tokens %lld",
+           (long long)c->warmup_tokens, (long long)decay, (long long)c->tokens);
+    return error_hint(e, "for example schedule.warmup_tokens: %lld", (long long)(c->tokens / 50));
+}
+
+static int check_name(const struct train_config *c, const struct train_config_source *s,
+                      struct error *e)
+{
+    if (*c->name && c->name[0] != '.' && !strchr(c->name, '/')) return 0;
+    refuse(s, "name", NULL, e, "name '%s' cannot be the name of a folder in '%s'", c->name, c->dir);
+    return error_hint(e, "for example name: first-run");
+}
+
+static int check_model(const struct train_config *c, const struct train_config_source *s,
+                       struct error *e)
+{
+    struct model_config m = c->model;
+    const struct {
+        const char *key;
+        int64_t value;
+        int64_t example;
+    } needed[] = {{"model.n_layers", m.n_layers, 4},
+                  {"model.d_model", m.d_model, 256},
+                  {"model.n_heads", m.n_heads, 4},
+                  {"model.ffn_hidden", m.ffn_hidden, 512}};
+    for (size_t i = 0; i < ARRAY_LEN(needed); i++) {
+        if (needed[i].value > 0) continue;
+        refuse(s, needed[i].key, NULL, e, "%s is missing", needed[i].key);
+        return error_hint(e, "for example %s: %lld, or name a model.preset", needed[i].key + 6,
+                          (long long)needed[i].example);
+    }
+    if (m.vocab_size == 0)
+        m.vocab_size = 256; /* the dataset's is not known yet; checked again with it */
+    struct error inner = {0};
+    if (model_config_check(&m, &inner) < 0) {
+        refuse(s, "model", NULL, e, "model: %s", inner.text);
+        return error_hint(e, "%s", inner.hint);
+    }
+    if (c->balance == TRAIN_BALANCE_BIAS && m.n_experts <= 1) {
+        refuse(s, "balance.kind", NULL, e, "balance.kind bias needs model.n_experts above 1");
+        return error_hint(e, "for example model.n_experts: 8, or balance.kind: none");
+    }
+    return 0;
+}
+
+int train_config_check(const struct train_run_file *f, const struct train_config_source *s,
+                       struct error *e)
+{
+    const struct train_config *c = &f->config;
+    TRY(check_name(c, s, e));
+    TRY(check_model(c, s, e));
+    TRY(check_batch(c, s, e));
+    TRY(check_schedule(c, s, e));
+    return 0;
+}
+
+/* ------------------------------------------------------------------ continuing a run */
+
+static bool is_in(const char *key, const char *const *list, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (strcmp(key, list[i]) == 0) return true;
+    }
+    return false;
+}
+
+bool train_config_may_change(const char *key)
+{
+    static const char *const list[] = {
+        "name",
+        "dir",
+        "data.path",
+        "data.verify",
+        "model.preset",
+        "data.valid_tokens",
+        "train.tokens",
+        "train.max_steps",
+        "train.threads",
+        "train.backend",
+        "train.max_skips",
+        "log.every",
+        "log.valid_every",
+        "log.peak_seconds",
+        "checkpoint.every",
+        "checkpoint.keep_last",
+        "schedule.decay_tokens",
+        "checkpoint.keep_every",
+    };
+    return is_in(key, list, ARRAY_LEN(list));
+}
+
+bool train_config_is_fixed(const char *key)
+{
+    static const char *const list[] = {"batch.seq_len", "train.seed", "train.skip_window",
+                                       "optimizer.kind"};
+    return strncmp(key, "model.", 6) == 0 || is_in(key, list, ARRAY_LEN(list));
+}
+
+size_t train_config_differences(const struct train_config *was, const struct train_config *now,
+                                struct str *out, size_t *n_fixed)
+{
+    struct str a = {0}, b = {0};
+    size_t n = 0;
+    *n_fixed = 0;
+    for (size_t i = 0; i < train_run_n_rows; i++) {
+        const struct option *row = &train_run_rows[i];
+        str_clear(&a);
+        str_clear(&b);
+        options_get(row, was, &a);
+        options_get(row, now, &b);
+        bool same = a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
+        if (same || train_config_may_change(row->name)) continue;
+        str_printf(out, "%s%s: %s, now %s", n ? "; " : "", row->name, a.len ? a.data : "''",
+                   b.len ? b.data : "''");
+        *n_fixed += train_config_is_fixed(row->name);
+        n++;
+    }
+    str_fini(&a);
+    str_fini(&b);
+    return n;
+}

@@ -1,0 +1,188 @@
+/* train_data.c: the dataset of a run: training batches, and validation in bits per byte.
+ *
+ * Validation scores every token of the split exactly once, in order, in rows of T. The stream's
+ * first token is predicted from EOS, as every later document's first token is, so the sum of all
+ * -log2 p is a complete code for the text, the ends of documents included, and may be compared with
+ * the output of a compressor. Bytes are those of the text, without anything for the ends. */
+#include "train/train_internal.h"
+
+#include <math.h>
+#include <string.h>
+
+/* ------------------------------------------------------------------ opening */
+
+static int open_tokenizer(struct train_data *d, struct error *e)
+{
+    const char *path = dataset_tokenizer_path(d->train);
+    if (!path) return 0;
+    TRY(tokenizer_load(path, &d->tokenizer, e));
+    if (tokenizer_hash(d->tokenizer) == dataset_tokenizer_hash(d->train)) return 0;
+    error_set(e, "'%s' is not the tokenizer that the dataset was made with", path);
+    return error_hint(e, "make the dataset again with colossus data tokenize");
+}
+
+static int settle_vocabulary(struct train_config *c, const struct train_data *d, struct error *e)
+{
+    int64_t vocab = dataset_vocab_size(d->train);
+    if (c->model.vocab_size == 0) c->model.vocab_size = vocab;
+    if (c->model.vocab_size >= vocab) return model_config_check(&c->model, e);
+    error_set_code(e, ERROR_CONFIG, "model.vocab_size %lld is smaller than the %lld ids of '%s'",
+                   (long long)c->model.vocab_size, (long long)vocab, c->data_path);
+    return error_hint(e, "for example model.vocab_size: %lld, or leave the key out",
+                      (long long)vocab);
+}
+
+static int open_splits(const struct train_config *c, struct train_data *d, struct error *e)
+{
+    bool has_valid;
+    if (dataset_open(c->data_path, "train", 0, c->verify, &d->train, e) < 0) {
+        error_context(e, "data.path");
+        return e && e->hint[0] ? e->code : error_hint(e, "make one with colossus data tokenize");
+    }
+    TRY(dataset_has_split(c->data_path, "valid", &has_valid, e));
+    if (!has_valid || c->valid_every == 0) return 0;
+    return dataset_open(c->data_path, "valid", dataset_tokenizer_hash(d->train), c->verify,
+                        &d->valid, e);
+}
+
+/* Bytes of the text of the first n tokens of the validation split. */
+static uint64_t span_bytes(const struct train_data *d, uint64_t n)
+{
+    enum { BLOCK = 4096 };
+    uint32_t ids[BLOCK];
+    uint64_t bytes = 0;
+    for (uint64_t first = 0; first < n; first += BLOCK) {
+        uint64_t count = MIN(n - first, (uint64_t)BLOCK);
+        dataset_read(d->valid, first, count, ids);
+        for (uint64_t i = 0; i < count; i++) {
+            size_t size = 0;
+            tokenizer_piece(d->tokenizer, ids[i], &size);
+            bytes += size;
+        }
+    }
+    return bytes;
+}
+
+static void settle_validation(const struct train_config *c, struct train_data *d)
+{
+    if (!d->valid) return;
+    d->valid_tokens = dataset_tokens(d->valid);
+    d->valid_bytes = dataset_bytes(d->valid);
+    if (c->valid_tokens == 0 || (uint64_t)c->valid_tokens >= d->valid_tokens) return;
+    double share = (double)c->valid_tokens / (double)d->valid_tokens;
+    d->valid_tokens = (uint64_t)c->valid_tokens;
+    if (d->tokenizer)
+        d->valid_bytes = span_bytes(d, d->valid_tokens);
+    else
+        d->valid_bytes = (uint64_t)((double)d->valid_bytes * share);
+}
+
+size_t train_data_bytes(const struct train_config *c)
+{
+    size_t tokens = (size_t)(c->micro_batch * c->seq_len);
+    size_t arrays = c->document_mask ? 3 : 2;
+    return arrays * tokens * sizeof(uint32_t) + (size_t)(c->seq_len + 1) * sizeof(uint32_t);
+}
+
+static int open_loader(const struct train_config *c, struct train_data *d, struct error *e)
+{
+    struct loader_options o = {.B = (uint32_t)c->micro_batch,
+                               .T = (uint32_t)c->seq_len,
+                               .seed = (uint64_t)c->seed,
+                               .shuffle = true,
+                               .n_ranks = 1};
+    if (loader_open(d->train, &o, &d->loader, e) < 0)
+        return error_context(e, "training split of '%s'", c->data_path);
+    size_t tokens = (size_t)(d->B * d->T) * sizeof(uint32_t);
+    d->inputs = mem_try_alloc(tokens);
+    d->targets = mem_try_alloc(tokens);
+    d->span = mem_try_alloc((size_t)(d->T + 1) * sizeof(uint32_t));
+    if (c->document_mask) d->doc_start = mem_try_alloc(tokens);
+    if (d->inputs && d->targets && d->span && (d->doc_start || !c->document_mask)) return 0;
+    return error_set(e, "no memory for a batch of %lld tokens", (long long)(d->B * d->T));
+}
+
+static int open_all(struct train_config *c, struct train_data *d, struct error *e)
+{
+    TRY(open_splits(c, d, e));
+    TRY(open_tokenizer(d, e));
+    TRY(settle_vocabulary(c, d, e));
+    d->B = c->micro_batch;
+    d->T = c->seq_len;
+    uint64_t tokens = dataset_tokens(d->train);
+    d->bytes_per_token = tokens ? (double)dataset_bytes(d->train) / (double)tokens : 0;
+    settle_validation(c, d);
+    return open_loader(c, d, e);
+}
+
+int train_data_open(struct train_config *c, struct train_data *d, struct error *e)
+{
+    memset(d, 0, sizeof(*d));
+    int rc = open_all(c, d, e);
+    if (rc < 0) train_data_close(d);
+    return rc;
+}
+
+void train_data_close(struct train_data *d)
+{
+    if (d->loader) loader_close(d->loader);
+    if (d->valid) dataset_close(d->valid);
+    if (d->train) dataset_close(d->train);
+    if (d->tokenizer) tokenizer_free(d->tokenizer);
+    mem_free(d->inputs);
+    mem_free(d->targets);
+    mem_free(d->doc_start);
+    mem_free(d->span);
+    memset(d, 0, sizeof(*d));
+}
+
+/* ------------------------------------------------------------------ validation */
+
+/* Row b of a batch with rows of T: the targets are tokens [first, first + T) of the split. */
+static void fill_row(struct train_data *d, int64_t b, int64_t T, uint64_t first)
+{
+    uint32_t eos = dataset_eos(d->valid), *input = d->inputs + b * T;
+    if (first == 0) {
+        d->span[0] = eos;
+        dataset_read(d->valid, 0, (uint64_t)T, d->span + 1);
+    } else {
+        dataset_read(d->valid, first - 1, (uint64_t)T + 1, d->span);
+    }
+    memcpy(input, d->span, (size_t)T * sizeof(uint32_t));
+    memcpy(d->targets + b * T, d->span + 1, (size_t)T * sizeof(uint32_t));
+    if (!d->doc_start) return;
+    int32_t start = 0;
+    for (int64_t i = 0; i < T; i++) { /* as the loader does */
+        d->doc_start[b * T + i] = start;
+        if (input[i] == eos) start = (int32_t)i + 1;
+    }
+}
+
+static void evaluate_rows(struct train_data *d, model_t *m, int64_t B, int64_t T, uint64_t first,
+                          struct model_stats *stats)
+{
+    for (int64_t b = 0; b < B; b++)
+        fill_row(d, b, T, first + (uint64_t)(b * T));
+    struct model_batch batch = {
+        .B = B, .T = T, .inputs = d->inputs, .targets = d->targets, .doc_start = d->doc_start};
+    model_evaluate(m, &batch, stats);
+}
+
+bool train_data_validate(struct train_data *d, model_t *m, const volatile sig_atomic_t *stop,
+                         struct model_stats *stats)
+{
+    uint64_t T = (uint64_t)d->T, rows = d->valid_tokens / T;
+    for (uint64_t row = 0; row < rows; row += (uint64_t)d->B) {
+        if (*stop) return false;
+        int64_t B = MIN(d->B, (int64_t)(rows - row));
+        evaluate_rows(d, m, B, d->T, row * T, stats);
+    }
+    uint64_t rest = d->valid_tokens - rows * T;
+    if (rest > 0) evaluate_rows(d, m, 1, (int64_t)rest, rows * T, stats);
+    return true;
+}
+
+double train_data_valid_bpb(const struct train_data *d, const struct model_stats *s)
+{
+    return s->nll / M_LN2 / (double)MAX(d->valid_bytes, (uint64_t)1);
+}

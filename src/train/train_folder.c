@@ -1,0 +1,114 @@
+/* train_folder.c: the run folder's identity: whose configuration it holds, and whether training
+ * may go on in it.
+ *
+ * A folder belongs to the configuration in its run.yaml. A run whose numbers would change (another
+ * learning rate, another batch) must not slip into it unnoticed: the keys that differ are named and
+ * the run is refused. --allow-changes lets them pass, but for those whose saved state would not
+ * fit. How long to train and what to log may always change (train_config_may_change). */
+#include "train/train_internal.h"
+
+#include <string.h>
+
+static int load_folder_config(const char *dir, struct train_run_file *f, struct error *e)
+{
+    struct arena a;
+    arena_init(&a);
+    int rc = train_config_load(file_join(&a, dir, "run.yaml"), NULL, 0, f, e);
+    arena_fini(&a);
+    return rc;
+}
+
+static bool has_run_file(const char *dir)
+{
+    struct arena a;
+    arena_init(&a);
+    bool has = file_exists(file_join(&a, dir, "run.yaml"));
+    arena_fini(&a);
+    return has;
+}
+
+/* A folder without run.yaml is ours only where it is empty, or was left by a run that ended before
+ * it had written anything. */
+static int check_unclaimed(const char *dir, struct error *e)
+{
+    struct arena a;
+    char **names;
+    size_t n;
+    arena_init(&a);
+    int rc = file_list_dir(dir, &a, &names, &n, e);
+    for (size_t i = 0; rc >= 0 && i < n; i++) {
+        if (strcmp(names[i], "checkpoints") == 0 || strcmp(names[i], "run.yaml.tmp") == 0) continue;
+        error_set(e, "'%s' exists and is not the folder of a run", dir);
+        rc = error_hint(e, "choose another name, or --run-dir DIR");
+    }
+    arena_fini(&a);
+    return rc;
+}
+
+static int compare(const char *dir, const struct train_config *now, const struct train_options *o,
+                   struct str *differences, struct error *e)
+{
+    struct train_run_file was;
+    size_t n_fixed;
+    TRY(load_folder_config(dir, &was, e));
+    size_t n = train_config_differences(&was.config, now, differences, &n_fixed);
+    train_config_free(&was);
+    if (n == 0) return TRAIN_FOLDER_SAME;
+    if (o->allow_changes && n_fixed == 0) return TRAIN_FOLDER_CHANGED;
+    error_set_code(e, ERROR_CONFIG, "'%s' holds a run with another configuration: %s", dir,
+                   differences->data);
+    if (n_fixed > 0)
+        return error_hint(e, "put the keys back, or give this run another name or --run-dir");
+    return error_hint(e, "give this run another name or --run-dir, or go on with --allow-changes");
+}
+
+int train_folder_check(const char *dir, const struct train_config *now,
+                       const struct train_options *o, struct str *differences, struct error *e)
+{
+    if (!file_exists(dir)) return TRAIN_FOLDER_NEW;
+    if (!has_run_file(dir)) {
+        TRY(check_unclaimed(dir, e));
+        return TRAIN_FOLDER_NEW;
+    }
+    if (o->no_resume) {
+        error_set(e, "the run folder '%s' exists already", dir);
+        return error_hint(e, "leave out --no-resume to continue it, or choose another name");
+    }
+    return compare(dir, now, o, differences, e);
+}
+
+int train_folder_precision(const char *dir)
+{
+    struct train_run_file was;
+    if (!has_run_file(dir) || load_folder_config(dir, &was, NULL) < 0) return TRAIN_PRECISION_AUTO;
+    int precision = was.config.precision;
+    train_config_free(&was);
+    return precision;
+}
+
+/* What the session settled (vocabulary, precision) counts as derived. */
+int train_folder_write(const char *dir, const struct train_run_file *f,
+                       const struct train_config *settled, struct error *e)
+{
+    struct train_run_file effective = *f;
+    struct str text = {0}, a = {0}, b = {0};
+    struct arena arena;
+    effective.config = *settled;
+    for (size_t i = 0; i < train_run_n_rows; i++) {
+        str_clear(&a);
+        str_clear(&b);
+        options_get(&train_run_rows[i], &f->config, &a);
+        options_get(&train_run_rows[i], settled, &b);
+        if (a.len != b.len || (a.len > 0 && memcmp(a.data, b.data, a.len) != 0))
+            effective.origins[i] = ORIGIN_DERIVED;
+    }
+    train_config_print(&effective, &text);
+    arena_init(&arena);
+    int rc = file_make_dirs(dir, e);
+    if (rc >= 0) rc = file_write(file_join(&arena, dir, "run.yaml"), text.data, text.len, e);
+    arena_fini(&arena);
+    str_fini(&text);
+    str_fini(&a);
+    str_fini(&b);
+    return rc;
+}

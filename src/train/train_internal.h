@@ -1,0 +1,204 @@
+/* train_internal.h: what the files of a run share. */
+#ifndef COLOSSUS_TRAIN_INTERNAL_H
+#define COLOSSUS_TRAIN_INTERNAL_H
+
+#include "train/train.h"
+#include "train/train_checkpoint_internal.h"
+
+#include <signal.h>
+
+/* ------------------------------------------------------------------ train_config_check.c */
+
+struct train_config_source { /* for messages that name a line */
+    const char *name;
+    const struct yaml_node *root;
+};
+/* Fills what the file left to be derived and marks it ORIGIN_DERIVED. */
+void train_config_derive(struct train_run_file *f);
+/* Relations between keys. */
+int train_config_check(const struct train_run_file *f, const struct train_config_source *s,
+                       struct error *e);
+/* Steps of the whole run: tokens / (global_batch * seq_len), rounded up. */
+int64_t train_config_steps(const struct train_config *c);
+int64_t train_config_step_tokens(const struct train_config *c);
+/* Whether a run may be continued with another value of that key: it changes where and how long,
+ * but no number of any step. */
+bool train_config_may_change(const char *key);
+/* Whether a run can never be continued with another value: its saved state would not fit. */
+bool train_config_is_fixed(const char *key);
+/* Keys that differ and may not, as "key: old, now new; ..." in *out; returns their number, and in
+ * *n_fixed how many of them are fixed. */
+size_t train_config_differences(const struct train_config *was, const struct train_config *now,
+                                struct str *out, size_t *n_fixed);
+
+/* ------------------------------------------------------------------ train_schedule.c */
+
+/* Share of the peak learning rate, 0 to 1, for the update that ends at token `tokens`. */
+double train_schedule_fraction(const struct train_config *c, int64_t tokens);
+
+/* ------------------------------------------------------------------ train_muon.c */
+
+typedef struct train_muon train_muon_t;
+size_t train_muon_bytes(const struct param_table *t);
+train_muon_t *train_muon_new(compute_t *c, const struct param_table *t, int64_t iterations);
+void train_muon_free(train_muon_t *m);
+/* u [out, in] becomes the orthogonal factor of itself, about: all its singular values are near 1. */
+void train_muon_orthogonalize(train_muon_t *m, int64_t out, int64_t in, float *u);
+
+/* ------------------------------------------------------------------ train_guard.c
+ * Whether an update is fit to be applied. */
+
+struct train_guard {
+    double sigma;
+    int64_t window;
+    int64_t count;       /* values seen, accepted and skipped */
+    double *loss, *norm; /* [window] rings, part of every checkpoint */
+};
+enum train_verdict {
+    TRAIN_UPDATE_GOOD,
+    TRAIN_UPDATE_NOT_FINITE,
+    TRAIN_UPDATE_LOSS,
+    TRAIN_UPDATE_NORM
+};
+void train_guard_init(struct train_guard *g, double sigma, int64_t window, struct arena *a);
+/* Judges a step by the window before it, then takes it into the window where it is finite. */
+enum train_verdict train_guard_judge(struct train_guard *g, double loss, double norm);
+const char *train_verdict_text(enum train_verdict v);
+
+/* ------------------------------------------------------------------ train_data.c */
+
+struct train_data {
+    dataset_t *train, *valid; /* valid NULL: the dataset has none, or none is wanted */
+    tokenizer_t *tokenizer;   /* NULL where the dataset keeps no copy */
+    loader_t *loader;
+    int64_t B, T;
+    uint32_t *inputs, *targets; /* [B, T] */
+    int32_t *doc_start;         /* [B, T]; NULL: no document masking */
+    uint32_t *span;             /* [T + 1] */
+    double bytes_per_token;     /* of the training split, to give its loss in bits per byte too */
+    uint64_t valid_tokens, valid_bytes; /* of what a validation scores */
+};
+/* Opens the splits and the loader; the model's vocabulary (0: the dataset's) is settled here. On
+ * failure nothing is left open. */
+int train_data_open(struct train_config *c, struct train_data *d, struct error *e);
+void train_data_close(struct train_data *d);
+size_t train_data_bytes(const struct train_config *c); /* of the batch arrays */
+
+/* Every token of the span once, in order; the first is predicted from EOS. Stops early, returning
+ * false, when *stop becomes true. */
+bool train_data_validate(struct train_data *d, model_t *m, const volatile sig_atomic_t *stop,
+                         struct model_stats *stats);
+/* nats over `tokens` tokens, as bits per byte of the validation text. */
+double train_data_valid_bpb(const struct train_data *d, const struct model_stats *s);
+
+/* ------------------------------------------------------------------ train_log.c */
+
+/* One step, as it goes into metrics.jsonl. NAN: unknown, left out. */
+struct train_record {
+    int64_t step, tokens;
+    double loss, ce, aux, z, bits_per_byte;
+    double grad_norm, lr, muon_lr;
+    enum train_verdict verdict;
+    double step_s, data_s, tokens_per_s, flops_per_s, mfu;
+    double load_max_mean, load_entropy; /* of the worst layer */
+    double valid_nll, valid_bits_per_byte, valid_s;
+    uint64_t allocations;
+};
+struct train_log {
+    FILE *out; /* log lines for people */
+    int metrics_fd, events_fd;
+    const char *metrics_path, *events_path;
+    struct str line;
+    struct json_writer json;
+    bool warned; /* a write failed; said once */
+};
+/* Opens both files of a run folder for appending; torn last lines are dropped, and lines of
+ * metrics.jsonl beyond `step` too. */
+int train_log_open(struct train_log *l, const char *run_dir, int64_t step, FILE *out,
+                   struct arena *a, struct error *e);
+void train_log_close(struct train_log *l);
+/* One line of metrics.jsonl; load [n_layers, n_experts] routed slots of each expert, or NULL. */
+void train_log_metrics(struct train_log *l, const struct train_record *r, const double *load,
+                       int64_t n_layers, int64_t n_experts);
+/* To the disk itself, before a checkpoint that the lines belong to. */
+void train_log_sync(struct train_log *l);
+/* One line of events.jsonl: begin, members by jsonw_* on the result, end. */
+struct json_writer *train_log_event_begin(struct train_log *l, const char *event, int64_t step);
+void train_log_event_end(struct train_log *l);
+/* The line for people. */
+void train_log_print(struct train_log *l, const struct train_record *r, int64_t total_steps,
+                     double seconds_left);
+
+/* ------------------------------------------------------------------ train_session.c */
+
+struct train_hooks {
+    void *ctx;
+    void (*after_gradients)(void *ctx, int64_t step, float *gradients, size_t count);
+    void (*after_step)(void *ctx, int64_t step); /* its metrics are written, it is not saved */
+};
+
+/* Everything a run holds in memory. */
+struct train_session {
+    struct train_config c; /* with everything settled */
+    const struct train_hooks *hooks;
+    struct arena arena;
+    struct pool *pool;
+    compute_t *compute;
+    struct train_data data;
+    struct param_table params; /* of c.model, in the arena */
+    model_t *model;            /* NULL before train_session_allocate */
+    train_optim_t *optim;
+    struct train_guard guard;
+    struct model_stats stats; /* of one step; load in the arena */
+    struct ckpt_layout layout;
+    double flops_per_token, peak_flops; /* 0: not measured */
+
+    int64_t total_steps; /* that this call trains up to */
+    int64_t step;        /* done */
+    int64_t updates;     /* applied: step less the skipped */
+    int64_t skips_in_row;
+};
+enum { TRAIN_MEMORY_ROWS = 24 };
+/* Settles precision, threads and vocabulary in *c, opens compute and data. No large memory yet:
+ * enough for the memory table. */
+int train_session_open(struct train_session *s, const struct train_config *c, struct error *e);
+size_t train_session_plan(const struct train_session *s, struct model_memory *rows, size_t cap);
+/* The large memory: model, optimiser, initial weights. */
+int train_session_allocate(struct train_session *s, struct error *e);
+void train_session_close(struct train_session *s);
+/* One step: gradients of the global batch, verdict, update, balancing. */
+void train_session_step(struct train_session *s, struct train_record *r);
+
+/* ------------------------------------------------------------------ train_state.c */
+
+/* The arrays and small files of a checkpoint; data pointers are NULL before allocation (only the
+ * sizes count then, for the memory plan). */
+void train_state_layout(struct train_session *s, struct ckpt_layout *l);
+json_t *train_state_to_json(const struct train_session *s);
+/* Counters, cursor; refuses a state of other data, another tokenizer or another model. */
+int train_state_from_json(struct train_session *s, const json_t *state, struct error *e);
+
+/* ------------------------------------------------------------------ train_plan.c */
+
+/* Prints what the run is (sizes, steps, tokens) in a few lines for people. */
+void train_plan_describe(const struct train_session *s, FILE *out);
+/* Prints the memory table; the last rows compare it with this machine's memory. */
+void train_plan_print(const struct train_session *s, FILE *out);
+/* Both, as an object; caller json_decrefs. */
+json_t *train_plan_to_json(const struct train_session *s);
+
+/* ------------------------------------------------------------------ train_folder.c */
+
+enum train_folder_state { TRAIN_FOLDER_NEW, TRAIN_FOLDER_SAME, TRAIN_FOLDER_CHANGED };
+/* Looks at a run folder and compares its configuration with `now`; nothing is written. Returns an
+ * enum train_folder_state, with the differences as text in *differences where CHANGED (allowed by
+ * o->allow_changes), or an error where training must not go on there. */
+int train_folder_check(const char *dir, const struct train_config *now,
+                       const struct train_options *o, struct str *differences, struct error *e);
+/* The precision that an existing folder was begun with, or TRAIN_PRECISION_AUTO. */
+int train_folder_precision(const char *dir);
+/* Writes the effective run.yaml: f with the values settled by now. */
+int train_folder_write(const char *dir, const struct train_run_file *f,
+                       const struct train_config *settled, struct error *e);
+
+#endif

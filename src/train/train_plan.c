@@ -1,0 +1,100 @@
+/* train_plan.c: what a run is and how much memory it takes, before any of it is allocated. */
+#include "train/train_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Bytes that this process may use: the machine's memory, or its control group's limit. */
+static double memory_limit(void)
+{
+    double bytes = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
+    char *text;
+    size_t size;
+    if (file_read("/sys/fs/cgroup/memory.max", 64, &text, &size, NULL) < 0) return bytes;
+    double limit;
+    text[strcspn(text, "\n")] = 0;
+    if (parse_number(text, &limit) >= 0 && limit > 0) bytes = MIN(bytes, limit);
+    mem_free(text);
+    return bytes;
+}
+
+void train_plan_describe(const struct train_session *s, FILE *out)
+{
+    const struct train_config *c = &s->c;
+    const struct model_config *m = &c->model;
+    char total[32], active[32], tokens[32], data[32], peak[32];
+    format_count(total, (double)model_config_total_params(m));
+    format_count(active, (double)model_config_active_params(m));
+    fprintf(out, "model: %s parameters, %s active per token; %lld layers x %lld", total, active,
+            (long long)m->n_layers, (long long)m->d_model);
+    if (m->n_experts > 1)
+        fprintf(out, ", %lld experts of which %lld", (long long)m->n_experts,
+                (long long)m->n_experts_used);
+    fprintf(out, ", vocabulary %lld\n", (long long)m->vocab_size);
+    format_count(data, (double)dataset_tokens(s->data.train));
+    format_count(tokens, (double)(s->total_steps * train_config_step_tokens(c)));
+    fprintf(out, "data: %s tokens (%.2f bytes each), so %.2f epochs\n", data,
+            s->data.bytes_per_token,
+            (double)(s->total_steps * train_config_step_tokens(c)) /
+                (double)dataset_tokens(s->data.train));
+    fprintf(out, "run: %lld steps of %lld tokens, %s in all; %s; %d threads, %s%s\n",
+            (long long)s->total_steps, (long long)train_config_step_tokens(c), tokens,
+            c->optimizer == TRAIN_OPTIMIZER_MUON ? "Muon" : "AdamW", pool_threads(s->pool),
+            compute_backend_name(s->compute),
+            c->precision == TRAIN_PRECISION_BF16 ? ", bf16" : ", fp32");
+    if (s->peak_flops > 0)
+        fprintf(out, "peak: matrix products reach %s here\n",
+                format_si(peak, s->peak_flops, "FLOP/s"));
+    fflush(out);
+}
+
+void train_plan_print(const struct train_session *s, FILE *out)
+{
+    static const char *const heads[] = {"memory", "size"};
+    struct model_memory rows[TRAIN_MEMORY_ROWS];
+    size_t n = train_session_plan(s, rows, TRAIN_MEMORY_ROWS);
+    struct table *t = table_new(heads, 2, "lr");
+    char text[32];
+    double total = 0, limit = memory_limit();
+    for (size_t i = 0; i < n; i++) {
+        total += (double)rows[i].bytes;
+        table_row(t, rows[i].what, format_bytes(text, (double)rows[i].bytes));
+    }
+    table_rule(t);
+    table_row(t, "total", format_bytes(text, total));
+    table_row(t, "this machine", format_bytes(text, limit));
+    table_print(t, out);
+    table_free(t);
+    if (total > limit)
+        fprintf(out, "this does not fit: use a smaller batch.micro_batch or model\n");
+}
+
+json_t *train_plan_to_json(const struct train_session *s)
+{
+    struct model_memory rows[TRAIN_MEMORY_ROWS];
+    size_t n = train_session_plan(s, rows, TRAIN_MEMORY_ROWS);
+    json_t *o = json_object(), *list = json_array();
+    double total = 0;
+    for (size_t i = 0; i < n; i++) {
+        json_t *row = json_object();
+        json_object_set_new(row, "what", json_string(rows[i].what));
+        json_object_set_new(row, "bytes", json_integer((json_int_t)rows[i].bytes));
+        json_array_append_new(list, row);
+        total += (double)rows[i].bytes;
+    }
+    const struct train_config *c = &s->c;
+    json_object_set_new(o, "memory", list);
+    json_object_set_new(o, "total_bytes", json_integer((json_int_t)total));
+    json_object_set_new(o, "machine_bytes", json_integer((json_int_t)memory_limit()));
+    json_object_set_new(o, "parameters",
+                        json_integer((json_int_t)model_config_total_params(&c->model)));
+    json_object_set_new(o, "active_parameters",
+                        json_integer((json_int_t)model_config_active_params(&c->model)));
+    json_object_set_new(o, "steps", json_integer(s->total_steps));
+    json_object_set_new(o, "step_tokens", json_integer(train_config_step_tokens(c)));
+    json_object_set_new(o, "backend", json_string(compute_backend_name(s->compute)));
+    json_object_set_new(o, "threads", json_integer(pool_threads(s->pool)));
+    json_object_set_new(o, "model", model_config_to_json(&c->model));
+    return o;
+}

@@ -1,0 +1,403 @@
+/* train_run.c: a run from its folder to its last checkpoint.
+ *
+ *   open      compute, data; --plan and --dry-run end here
+ *   folder    whose it is (train_folder.c), the lock, run.yaml
+ *   restore   the newest checkpoint that verifies, or the initial weights
+ *   loop      step, validation, metrics, line, checkpoint
+ *   end       last checkpoint on disk, curves as SVG, summary
+ *
+ * SIGTERM or SIGINT: the step in progress is finished, its checkpoint brought to disk, and the run
+ * ends with ERROR_AGAIN; the same command goes on from there. A second SIGINT kills at once.
+ *
+ * A checkpoint is written by another thread, so that it succeeded is known when the next one is
+ * submitted or at the end; its event is written then. One that fails is an event and a warning,
+ * and the run goes on to the next; only the last one's failure fails the run. */
+#include "train/train_internal.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+struct rejected { /* a checkpoint that was passed over, told once the log is open */
+    int64_t step;
+    const char *why;
+    struct rejected *next;
+};
+
+struct run {
+    struct train_session s;
+    const struct train_options *o;
+    struct train_run_file *file;
+    struct arena arena;
+    const char *dir;
+    FILE *out; /* lines for people */
+    struct train_log log;
+    ckpt_writer_t *writer;
+    struct str differences;
+    struct rejected *rejected;
+    int64_t resumed_step;   /* -1: begun afresh */
+    int64_t pending_step;   /* a checkpoint under way; -1: none */
+    int64_t saved_step;     /* submitted last; -1: none in this process */
+    double began_s, step_s; /* step_s: smoothed, for the time left */
+    double last_loss, last_bpb;
+    uint64_t allocation_mark;
+};
+
+static volatile sig_atomic_t stop_signal;
+
+static void on_signal(int number)
+{
+    stop_signal = number;
+}
+
+struct handlers {
+    struct sigaction term, interrupt;
+};
+
+static void install_handlers(struct handlers *old)
+{
+    struct sigaction a = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+    sigemptyset(&a.sa_mask);
+    stop_signal = 0;
+    sigaction(SIGTERM, &a, &old->term);
+    a.sa_flags |= (int)SA_RESETHAND;
+    sigaction(SIGINT, &a, &old->interrupt);
+}
+
+static void restore_handlers(const struct handlers *old)
+{
+    sigaction(SIGTERM, &old->term, NULL);
+    sigaction(SIGINT, &old->interrupt, NULL);
+}
+
+/* ------------------------------------------------------------------ restore */
+
+static void on_reject(void *ctx, int64_t step, const char *why)
+{
+    struct run *r = ctx;
+    struct rejected *x = arena_alloc(&r->arena, sizeof(*x));
+    *x = (struct rejected){step, arena_strdup(&r->arena, why), r->rejected};
+    r->rejected = x;
+}
+
+static int restore(struct run *r, struct error *e)
+{
+    int64_t step;
+    json_t *state;
+    int rc = ckpt_load_newest(r->dir, &r->s.layout, &step, &state, on_reject, r, e);
+    r->resumed_step = -1;
+    if (rc <= 0) return rc;
+    rc = train_state_from_json(&r->s, state, e);
+    json_decref(state);
+    if (rc < 0) return error_context(e, "while resuming '%s'", r->dir);
+    model_weights_changed(r->s.model);
+    r->resumed_step = step;
+    return 0;
+}
+
+static void say_start(struct run *r)
+{
+    struct train_session *s = &r->s;
+    char hex[17];
+    for (struct rejected *x = r->rejected; x; x = x->next) {
+        struct json_writer *w = train_log_event_begin(&r->log, "checkpoint_rejected", x->step);
+        jsonw_string(w, "why", x->why);
+        train_log_event_end(&r->log);
+    }
+    bool fresh = r->resumed_step < 0;
+    struct json_writer *w =
+        train_log_event_begin(&r->log, fresh ? "run_started" : "resumed", s->step);
+    jsonw_int(w, "total_steps", s->total_steps);
+    jsonw_int(w, "step_tokens", train_config_step_tokens(&s->c));
+    jsonw_int(w, "parameters", (int64_t)model_config_total_params(&s->c.model));
+    jsonw_int(w, "active_parameters", (int64_t)model_config_active_params(&s->c.model));
+    jsonw_int(w, "threads", pool_threads(s->pool));
+    jsonw_string(w, "backend", compute_backend_name(s->compute));
+    jsonw_string(w, "precision", s->c.precision == TRAIN_PRECISION_BF16 ? "bf16" : "fp32");
+    jsonw_real(w, "flops_per_token", s->flops_per_token);
+    if (s->peak_flops > 0) jsonw_real(w, "peak_flops_per_s", s->peak_flops);
+    hash_to_hex(dataset_fingerprint(s->data.train), hex);
+    jsonw_string(w, "data_fingerprint", hex);
+    train_log_event_end(&r->log);
+    if (r->differences.len > 0) {
+        w = train_log_event_begin(&r->log, "config_changed", s->step);
+        jsonw_string(w, "what", r->differences.data);
+        train_log_event_end(&r->log);
+    }
+    if (!fresh) fprintf(r->out, "resumed from the checkpoint of step %" PRId64 "\n", s->step);
+    fflush(r->out);
+}
+
+/* ------------------------------------------------------------------ checkpoints */
+
+/* Tells how the checkpoint under way ended; rc and e are what the writer returned. */
+static void settle_pending(struct run *r, int rc, const struct error *e)
+{
+    if (r->pending_step < 0) return;
+    const char *event = rc < 0 ? "checkpoint_failed" : "checkpoint_saved";
+    struct json_writer *w = train_log_event_begin(&r->log, event, r->pending_step);
+    if (rc < 0) {
+        jsonw_string(w, "why", e->text);
+        log_warn("%s", e->text);
+    }
+    train_log_event_end(&r->log);
+    r->pending_step = -1;
+}
+
+static void save(struct run *r)
+{
+    struct error e = {0};
+    train_log_sync(&r->log); /* the metrics up to this step are on disk before the checkpoint */
+    int rc = ckpt_writer_submit(r->writer, r->s.step, train_state_to_json(&r->s), &e);
+    settle_pending(r, rc, &e);
+    r->pending_step = r->saved_step = r->s.step;
+}
+
+static int finish_saving(struct run *r, struct error *e)
+{
+    int rc = ckpt_writer_wait(r->writer, e);
+    settle_pending(r, rc, e);
+    return rc;
+}
+
+/* ------------------------------------------------------------------ loop */
+
+static void validate(struct run *r, struct train_record *rec)
+{
+    struct train_session *s = &r->s;
+    struct model_stats stats = {0};
+    double start_s = time_now_s();
+    if (!train_data_validate(&s->data, s->model, &stop_signal, &stats)) return;
+    rec->valid_nll = stats.nll / stats.tokens;
+    rec->valid_bits_per_byte = train_data_valid_bpb(&s->data, &stats);
+    rec->valid_s = time_now_s() - start_s;
+    r->last_bpb = rec->valid_bits_per_byte;
+    struct json_writer *w = train_log_event_begin(&r->log, "validation", s->step);
+    jsonw_real(w, "nll", rec->valid_nll);
+    jsonw_real(w, "bits_per_byte", rec->valid_bits_per_byte);
+    jsonw_int(w, "tokens", (int64_t)stats.tokens);
+    train_log_event_end(&r->log);
+}
+
+static int judge(struct run *r, const struct train_record *rec, struct error *e)
+{
+    const struct train_session *s = &r->s;
+    if (rec->verdict == TRAIN_UPDATE_GOOD) return 0;
+    struct json_writer *w = train_log_event_begin(&r->log, "step_skipped", rec->step);
+    jsonw_string(w, "why", train_verdict_text(rec->verdict));
+    jsonw_real(w, "loss", rec->loss);
+    jsonw_real(w, "grad_norm", rec->grad_norm);
+    train_log_event_end(&r->log);
+    log_warn("step %" PRId64 " skipped: %s (loss %g, gradient norm %g)", rec->step,
+             train_verdict_text(rec->verdict), rec->loss, rec->grad_norm);
+    if (s->skips_in_row < s->c.max_skips) return 0;
+    error_set_code(e, ERROR_NO_REQUEUE, "%" PRId64 " updates in a row were skipped, last: %s",
+                   s->skips_in_row, train_verdict_text(rec->verdict));
+    return error_hint(e, "a lower optimizer.lr, more schedule.warmup_tokens, or other data; the "
+                         "checkpoints before it are good");
+}
+
+static bool is_due(int64_t step, int64_t every)
+{
+    return every > 0 && step % every == 0;
+}
+
+/* Validation, metrics, line and checkpoint of the step that was just done. */
+static void record(struct run *r, struct train_record *rec)
+{
+    struct train_session *s = &r->s;
+    const struct train_config *c = &s->c;
+    bool last = s->step == s->total_steps;
+    uint64_t now = mem_alloc_count();
+    rec->allocations = now - r->allocation_mark;
+    r->last_loss = rec->loss;
+    r->step_s = r->step_s > 0 ? 0.9 * r->step_s + 0.1 * rec->step_s : rec->step_s;
+    if (s->data.valid && (last || is_due(s->step, c->valid_every))) validate(r, rec);
+    bool shown = last || s->step == 1 || is_due(s->step, c->log_every) || stop_signal ||
+                 !isnan(rec->valid_bits_per_byte);
+    r->allocation_mark = mem_alloc_count(); /* what validation took is not the step's */
+    train_log_metrics(&r->log, rec, shown ? s->stats.load : NULL, c->model.n_layers,
+                      c->model.n_experts);
+    if (shown)
+        train_log_print(&r->log, rec, s->total_steps,
+                        (double)(s->total_steps - s->step) * r->step_s);
+    if (s->hooks && s->hooks->after_step) s->hooks->after_step(s->hooks->ctx, s->step);
+    if (last || stop_signal || is_due(s->step, c->checkpoint_every)) {
+        uint64_t before = mem_alloc_count();
+        save(r);
+        r->allocation_mark += mem_alloc_count() - before;
+    }
+}
+
+static int loop(struct run *r, struct error *e)
+{
+    struct train_session *s = &r->s;
+    r->allocation_mark = mem_alloc_count();
+    while (s->step < s->total_steps && !stop_signal) {
+        struct train_record rec = {0};
+        check_set_context("step %" PRId64, s->step + 1);
+        train_session_step(s, &rec);
+        int rc = judge(r, &rec, e);
+        record(r, &rec);
+        if (rc < 0) return rc;
+    }
+    return 0;
+}
+
+/* ------------------------------------------------------------------ end */
+
+static void print_summary(struct run *r)
+{
+    const struct train_session *s = &r->s;
+    char took[32], tokens[32];
+    int64_t done = s->step * train_config_step_tokens(&s->c);
+    double seconds = time_now_s() - r->began_s;
+    if (r->o->json) {
+        json_t *o = json_object();
+        json_object_set_new(o, "run", json_string(r->dir));
+        json_object_set_new(o, "steps", json_integer(s->step));
+        json_object_set_new(o, "tokens", json_integer(done));
+        json_object_set_new(o, "seconds", json_real(seconds));
+        json_object_set_new(o, "loss", isnan(r->last_loss) ? json_null() : json_real(r->last_loss));
+        json_object_set_new(o, "valid_bits_per_byte",
+                            isnan(r->last_bpb) ? json_null() : json_real(r->last_bpb));
+        FILE *out = r->o->out ? r->o->out : stdout;
+        json_dumpf(o, out, JSON_INDENT(2));
+        fputc('\n', out);
+        json_decref(o);
+        return;
+    }
+    fprintf(r->out, "done: %" PRId64 " steps, %s tokens, %s in this process", s->step,
+            format_count(tokens, (double)done), format_duration(took, seconds));
+    if (!isnan(r->last_bpb)) fprintf(r->out, "; validation %.4f bits per byte", r->last_bpb);
+    fprintf(r->out, "\nrun folder: %s (curves: loss.svg, throughput.svg)\n", r->dir);
+    fflush(r->out);
+}
+
+static int finish(struct run *r, struct error *e)
+{
+    const struct train_session *s = &r->s;
+    bool stopped = s->step < s->total_steps;
+    if (stopped) {
+        struct json_writer *w = train_log_event_begin(&r->log, "stopping", s->step);
+        jsonw_string(w, "why", stop_signal == SIGINT ? "SIGINT" : "SIGTERM");
+        train_log_event_end(&r->log);
+    }
+    /* A signal can arrive when the last step has been recorded but not saved. */
+    if (s->step > 0 && r->saved_step != s->step && r->resumed_step != s->step) save(r);
+    TRY(finish_saving(r, e));
+    if (stopped) {
+        error_set_code(e, ERROR_AGAIN, "stopped by %s after step %" PRId64 ", state saved in '%s'",
+                       stop_signal == SIGINT ? "SIGINT" : "SIGTERM", s->step, r->dir);
+        return error_hint(e, "the same command continues the run");
+    }
+    struct json_writer *w = train_log_event_begin(&r->log, "run_finished", s->step);
+    jsonw_int(w, "tokens", s->step * train_config_step_tokens(&s->c));
+    jsonw_real(w, "seconds", time_now_s() - r->began_s);
+    jsonw_real(w, "valid_bits_per_byte", r->last_bpb);
+    train_log_event_end(&r->log);
+    struct error plot_error;
+    if (train_plot(r->dir, NULL, &plot_error) < 0) log_warn("no curves: %s", plot_error.text);
+    print_summary(r);
+    return 0;
+}
+
+/* ------------------------------------------------------------------ open */
+
+static int preview(struct run *r, struct error *e)
+{
+    const struct train_options *o = r->o;
+    FILE *out = o->out ? o->out : stdout;
+    if (o->json) {
+        json_t *plan = train_plan_to_json(&r->s);
+        json_object_set_new(plan, "run", json_string(r->dir));
+        json_dumpf(plan, out, JSON_INDENT(2));
+        fputc('\n', out);
+        json_decref(plan);
+    } else {
+        train_plan_describe(&r->s, out);
+        train_plan_print(&r->s, out);
+    }
+    if (!o->dry_run) return 0;
+    int state = train_folder_check(r->dir, &r->s.c, o, &r->differences, e);
+    if (state < 0) return state;
+    int64_t *steps;
+    size_t n = 0;
+    if (state != TRAIN_FOLDER_NEW) TRY(ckpt_list(r->dir, &r->arena, &steps, &n, e));
+    if (o->json) return 0;
+    if (n > 0)
+        fprintf(out, "would continue '%s' from step %" PRId64 "\n", r->dir, steps[0]);
+    else
+        fprintf(out, "would begin in '%s'\n", r->dir);
+    return 0;
+}
+
+static int open_run(struct run *r, struct error *e)
+{
+    struct train_session *s = &r->s;
+    TRY(train_folder_check(r->dir, &s->c, r->o, &r->differences, e));
+    TRY(train_session_allocate(s, e));
+    train_state_layout(s, &s->layout);
+    struct ckpt_writer_options w = {.run_dir = r->dir,
+                                    .keep_last = s->c.keep_last,
+                                    .keep_every = s->c.keep_every,
+                                    .pool = s->pool};
+    TRY(ckpt_writer_open(&w, &s->layout, &r->writer, e)); /* the lock: the folder is ours now */
+    TRY(restore(r, e));
+    TRY(train_folder_write(r->dir, r->file, &s->c, e));
+    TRY(train_log_open(&r->log, r->dir, s->step, r->out, &r->arena, e));
+    size_t experts = s->stats.load ? (size_t)(s->c.model.n_layers * s->c.model.n_experts) : 0;
+    str_reserve(&r->log.line, 8192 + 8 * experts); /* no step's line needs more */
+    if (s->c.peak_seconds > 0 && s->step < s->total_steps)
+        s->peak_flops = compute_measure_peak(s->compute, s->c.peak_seconds);
+    if (!r->o->json) train_plan_describe(s, r->out);
+    say_start(r);
+    return 0;
+}
+
+static void close_run(struct run *r)
+{
+    ckpt_writer_close(r->writer);
+    train_log_close(&r->log);
+    str_fini(&r->differences);
+    arena_fini(&r->arena);
+    train_session_close(&r->s);
+}
+
+static int run_all(struct run *r, struct error *e)
+{
+    struct train_config c = r->file->config;
+    if (c.precision == TRAIN_PRECISION_AUTO) c.precision = train_folder_precision(r->dir);
+    TRY(train_session_open(&r->s, &c, e));
+    r->s.hooks = r->o->hooks;
+    train_state_layout(&r->s, &r->s.layout);
+    if (r->o->plan_only || r->o->dry_run) return preview(r, e);
+    TRY(open_run(r, e));
+    struct handlers old;
+    install_handlers(&old);
+    int rc = loop(r, e);
+    if (rc >= 0) rc = finish(r, e);
+    restore_handlers(&old);
+    return rc;
+}
+
+int train_run(struct train_run_file *f, const struct train_options *o, struct error *e)
+{
+    struct error local = {0};
+    e = e ? e : &local;
+    struct run r = {.o = o,
+                    .file = f,
+                    .resumed_step = -1,
+                    .pending_step = -1,
+                    .saved_step = -1,
+                    .began_s = time_now_s(),
+                    .last_loss = NAN,
+                    .last_bpb = NAN};
+    arena_init(&r.arena);
+    r.dir = o->run_dir ? o->run_dir : file_join(&r.arena, f->config.dir, f->config.name);
+    r.out = o->json ? stderr : o->out ? o->out : stdout;
+    r.log.metrics_fd = r.log.events_fd = -1;
+    int rc = run_all(&r, e);
+    close_run(&r);
+    return rc;
+}

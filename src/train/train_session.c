@@ -1,0 +1,244 @@
+/* train_session.c: everything a run holds in memory, and one step of it.
+ *
+ * A step: global_batch / micro_batch times forward and backward, gradients adding up; their norm;
+ * the verdict (train_guard.c); the update; the experts' balance. A skipped step consumes its data
+ * and counts as a step, but weights, moments and selection biases stay exactly as they were, and
+ * the optimiser's own count (for the bias correction) does not move.
+ *
+ * Opening comes in two halves, so that --plan can tell what the second one will take. */
+#include "train/train_internal.h"
+
+#include <math.h>
+#include <string.h>
+
+/* ------------------------------------------------------------------ opening */
+
+static int open_compute(struct train_session *s, struct error *e)
+{
+    struct train_config *c = &s->c;
+    if (c->precision == TRAIN_PRECISION_AUTO)
+        c->precision = compute_has_fast_bf16() ? TRAIN_PRECISION_BF16 : TRAIN_PRECISION_FP32;
+    s->pool = pool_new((int)c->threads);
+    struct compute_options o = {.dtype = c->precision == TRAIN_PRECISION_BF16 ? COMPUTE_BF16
+                                                                              : COMPUTE_F32,
+                                .backend = (enum compute_backend)c->backend,
+                                .pool = s->pool};
+    if (compute_new(&o, &s->compute, e) < 0) return error_context(e, "train.backend");
+    return 0;
+}
+
+static void prepare(struct train_session *s)
+{
+    const struct train_config *c = &s->c;
+    const struct model_config *m = &c->model;
+    model_params_build(m, &s->arena, &s->params);
+    train_guard_init(&s->guard, c->skip_sigma, c->skip_window, &s->arena);
+    s->flops_per_token = model_config_train_flops_per_token(m, c->seq_len);
+    s->total_steps = train_config_steps(c);
+    if (c->max_steps > 0) s->total_steps = MIN(s->total_steps, c->max_steps);
+    if (m->n_experts > 1)
+        s->stats.load =
+            arena_alloc(&s->arena, (size_t)(m->n_layers * m->n_experts) * sizeof(double));
+}
+
+int train_session_open(struct train_session *s, const struct train_config *c, struct error *e)
+{
+    memset(s, 0, sizeof(*s));
+    arena_init(&s->arena);
+    s->c = *c;
+    int rc = train_data_open(&s->c, &s->data, e);
+    if (rc >= 0) rc = open_compute(s, e);
+    if (rc < 0) {
+        train_session_close(s);
+        return rc;
+    }
+    prepare(s);
+    return 0;
+}
+
+static struct model_options model_options_of(const struct train_session *s)
+{
+    return (struct model_options){.compute = s->compute,
+                                  .B = s->c.micro_batch,
+                                  .T = s->c.seq_len,
+                                  .training = true,
+                                  .shard = {0, 1, 0, 1}};
+}
+
+size_t train_session_plan(const struct train_session *s, struct model_memory *rows, size_t cap)
+{
+    struct model_options o = model_options_of(s);
+    size_t n = model_plan_memory(&s->c.model, &o, rows, cap);
+    CHECK(n + 3 <= cap);
+    rows[n++] = (struct model_memory){"optimiser state", train_optim_bytes(&s->params, &s->c)};
+    rows[n++] = (struct model_memory){"checkpoint staging copy", ckpt_writer_bytes(&s->layout)};
+    rows[n++] = (struct model_memory){"batch and kernel scratch",
+                                      train_data_bytes(&s->c) + compute_scratch_bytes(s->compute)};
+    return n;
+}
+
+int train_session_allocate(struct train_session *s, struct error *e)
+{
+    struct model_options o = model_options_of(s);
+    TRY(model_new(&s->c.model, &o, &s->model, e));
+    s->optim = train_optim_new(s->compute, s->model, &s->c);
+    if (!s->optim) {
+        char text[32];
+        error_set(e, "no memory for the optimiser's state of %s",
+                  format_bytes(text, (double)train_optim_bytes(&s->params, &s->c)));
+        return error_hint(e, "colossus train RUN.yaml --plan shows what a run needs");
+    }
+    model_init_weights(s->model, (uint64_t)s->c.seed);
+    model_weights_changed(s->model);
+    return 0;
+}
+
+void train_session_close(struct train_session *s)
+{
+    train_optim_free(s->optim);
+    if (s->model) model_free(s->model);
+    if (s->compute) compute_free(s->compute);
+    if (s->pool) pool_free(s->pool);
+    train_data_close(&s->data);
+    arena_fini(&s->arena);
+    memset(s, 0, sizeof(*s));
+}
+
+/* ------------------------------------------------------------------ a step */
+
+/* Gradients of the global batch; returns the seconds spent on reading data. */
+static double accumulate_gradients(struct train_session *s)
+{
+    struct train_data *d = &s->data;
+    int64_t n = s->c.global_batch / s->c.micro_batch;
+    double data_s = 0;
+    for (int64_t i = 0; i < n; i++) {
+        double start_s = time_now_s();
+        loader_next(d->loader, d->inputs, d->targets, d->doc_start);
+        data_s += time_now_s() - start_s;
+        struct model_batch b = {.B = d->B,
+                                .T = d->T,
+                                .inputs = d->inputs,
+                                .targets = d->targets,
+                                .doc_start = d->doc_start};
+        model_train_step(s->model, &b, 1.0 / (double)n, i == 0, &s->stats);
+    }
+    return data_s;
+}
+
+static void clear_stats(struct train_session *s)
+{
+    double *load = s->stats.load;
+    const struct model_config *m = &s->c.model;
+    s->stats = (struct model_stats){.load = load};
+    if (load) memset(load, 0, (size_t)(m->n_layers * m->n_experts) * sizeof(double));
+}
+
+/* DeepSeek-V3's balancing without a loss (2412.19437, 2.1.2): the selection bias of an expert with
+ * less than the mean load goes up by a fixed step, of one with more it goes down; the mean of the
+ * steps is taken out, so that biases do not drift together. */
+static void move_router_bias(struct train_session *s)
+{
+    const struct model_config *m = &s->c.model;
+    int64_t E = m->n_experts;
+    float *bias = model_router_bias(s->model);
+    for (int64_t i = 0; i < m->n_layers; i++) {
+        const double *load = s->stats.load + i * E;
+        double sum = 0, drift = 0;
+        for (int64_t j = 0; j < E; j++)
+            sum += load[j];
+        double mean = sum / (double)E;
+        for (int64_t j = 0; j < E; j++)
+            drift += (load[j] < mean) - (load[j] > mean);
+        drift /= (double)E;
+        for (int64_t j = 0; j < E; j++) {
+            double sign = (load[j] < mean) - (load[j] > mean);
+            bias[i * E + j] += (float)(s->c.bias_rate * (sign - drift));
+        }
+    }
+}
+
+static void apply_update(struct train_session *s, double norm, double lr_fraction)
+{
+    double clip = s->c.grad_clip;
+    double scale = clip > 0 ? fmin(1, clip / (norm + 1e-6)) : 1;
+    s->updates++;
+    train_optim_step(s->optim, lr_fraction, s->updates, scale);
+    if (s->c.balance == TRAIN_BALANCE_BIAS && s->stats.load) move_router_bias(s);
+}
+
+/* Of the worst layer: largest load over the mean, and entropy as a share of log E. */
+static void measure_load(const struct train_session *s, struct train_record *r)
+{
+    const struct model_config *m = &s->c.model;
+    int64_t E = m->n_experts;
+    r->load_max_mean = r->load_entropy = NAN;
+    if (!s->stats.load) return;
+    r->load_max_mean = 0;
+    r->load_entropy = 1;
+    for (int64_t i = 0; i < m->n_layers; i++) {
+        const double *load = s->stats.load + i * E;
+        double sum = 0, largest = 0, entropy = 0;
+        for (int64_t j = 0; j < E; j++) {
+            sum += load[j];
+            largest = fmax(largest, load[j]);
+        }
+        for (int64_t j = 0; j < E; j++) {
+            if (load[j] > 0) entropy -= load[j] / sum * log(load[j] / sum);
+        }
+        r->load_max_mean = fmax(r->load_max_mean, largest * (double)E / sum);
+        r->load_entropy = fmin(r->load_entropy, entropy / log((double)E));
+    }
+}
+
+static void measure_losses(const struct train_session *s, struct train_record *r)
+{
+    const struct model_stats *t = &s->stats;
+    const struct model_config *m = &s->c.model;
+    bool experts = m->n_experts > 1;
+    r->ce = t->nll / t->tokens;
+    r->aux = experts ? t->aux / t->microbatches : NAN;
+    r->z = experts ? t->z / t->microbatches : NAN;
+    r->loss = r->ce;
+    if (experts) r->loss += m->router_aux_coef * r->aux + m->router_z_coef * r->z;
+    double bytes = s->data.bytes_per_token;
+    r->bits_per_byte = bytes > 0 ? r->ce / M_LN2 / bytes : NAN;
+    r->valid_nll = r->valid_bits_per_byte = r->valid_s = NAN;
+}
+
+static void measure_speed(const struct train_session *s, double start_s, struct train_record *r)
+{
+    r->step_s = time_now_s() - start_s;
+    r->tokens_per_s = (double)train_config_step_tokens(&s->c) / fmax(r->step_s, 1e-9);
+    r->flops_per_s = r->tokens_per_s * s->flops_per_token;
+    r->mfu = s->peak_flops > 0 ? r->flops_per_s / s->peak_flops : NAN;
+}
+
+void train_session_step(struct train_session *s, struct train_record *r)
+{
+    double start_s = time_now_s();
+    clear_stats(s);
+    r->data_s = accumulate_gradients(s);
+    if (s->hooks && s->hooks->after_gradients)
+        s->hooks->after_gradients(s->hooks->ctx, s->step + 1, model_gradients(s->model),
+                                  s->params.total);
+    r->step = s->step + 1;
+    r->tokens = r->step * train_config_step_tokens(&s->c);
+    measure_losses(s, r);
+    measure_load(s, r);
+    r->grad_norm =
+        sqrt(compute_sum_squares(s->compute, model_gradients(s->model), s->params.total));
+    r->verdict = train_guard_judge(&s->guard, r->loss, r->grad_norm);
+
+    double fraction = train_schedule_fraction(&s->c, r->tokens);
+    r->lr = s->c.lr * fraction;
+    r->muon_lr = s->c.optimizer == TRAIN_OPTIMIZER_MUON ? s->c.muon_lr * fraction : NAN;
+    if (r->verdict == TRAIN_UPDATE_GOOD) {
+        apply_update(s, r->grad_norm, fraction);
+        s->skips_in_row = 0;
+    } else {
+        s->skips_in_row++;
+    }
+    s->step = r->step;
+    measure_speed(s, start_s, r);
+}
