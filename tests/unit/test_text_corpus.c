@@ -569,7 +569,7 @@ static void test_fortunes(void **state)
     struct reading r;
 
     if (!file_exists("/usr/share/games/fortunes/art.dat")) {
-        print_message("SKIPPED: %s is missing (package fortunes)\n", path);
+        print_message("skip: %s (package fortunes)\n", path);
         skip();
     }
     assert_ok(f, corpus_open(&o, &c, &f->e));

@@ -81,6 +81,46 @@ static inline char *fixture_puts(struct fixture *f, const char *name, const char
     return fixture_write(f, name, text, strlen(text));
 }
 
+/* A tokenizer.json with a token for every byte (id = byte + 1), <|eos|> = 0, and, where vocab_size
+ * is above 257, one special token more at its end. Written as <name>; its path is returned. */
+static inline char *fixture_tokenizer(struct fixture *f, const char *name, int vocab_size)
+{
+    json_t *vocab = json_object(), *added = json_array();
+    for (int b = 0, n = 0; b < 256; b++) {
+        /* GPT-2's spelling of bytes: printable ones stand for themselves */
+        bool self = (b >= 33 && b <= 126) || (b >= 161 && b <= 172) || b >= 174;
+        int c = self ? b : 256 + n++;
+        char text[3] = {(char)c, 0, 0};
+        if (c >= 128) {
+            text[0] = (char)(0xc0 | c >> 6);
+            text[1] = (char)(0x80 | (c & 63));
+        }
+        json_object_set_new(vocab, text, json_integer(b + 1));
+    }
+    json_object_set_new(vocab, "<|eos|>", json_integer(0));
+    json_array_append_new(added, json_pack("{s:i, s:s, s:b, s:b, s:b, s:b, s:b}", "id", 0,
+                                           "content", "<|eos|>", "single_word", 0, "lstrip", 0,
+                                           "rstrip", 0, "normalized", 0, "special", 1));
+    if (vocab_size > 257)
+        json_array_append_new(added,
+                              json_pack("{s:i, s:s, s:b, s:b, s:b, s:b, s:b}", "id", vocab_size - 1,
+                                        "content", "<|last|>", "single_word", 0, "lstrip", 0,
+                                        "rstrip", 0, "normalized", 0, "special", 1));
+    json_t *root = json_pack(
+        "{s:s, s:n, s:n, s:o, s:n, s:{s:s, s:b, s:b, s:b}, s:n, s:{s:s, s:b, s:b, s:b},"
+        " s:{s:s, s:n, s:n, s:n, s:n, s:b, s:o, s:[]}}",
+        "version", "1.0", "truncation", "padding", "added_tokens", added, "normalizer",
+        "pre_tokenizer", "type", "ByteLevel", "add_prefix_space", 0, "trim_offsets", 1, "use_regex",
+        1, "post_processor", "decoder", "type", "ByteLevel", "add_prefix_space", 1, "trim_offsets",
+        1, "use_regex", 1, "model", "type", "BPE", "dropout", "unk_token",
+        "continuing_subword_prefix", "end_of_word_suffix", "fuse_unk", 0, "vocab", vocab, "merges");
+    assert_non_null(root);
+    char *path = fixture_path(f, name);
+    assert_ok(f, json_save_path(root, path, &f->e));
+    json_decref(root);
+    return path;
+}
+
 /* One gzip member, appended. */
 static inline void pack_gzip(const void *data, size_t n, struct str *out)
 {
