@@ -17,22 +17,22 @@
  * multiplier means "by muP with base width 512" and is filled by model_config_derive. */
 struct model_config {
     int64_t vocab_size, n_layers, d_model, n_heads, n_kv_heads, head_dim;
-    int64_t ffn_hidden;               /* of each expert, or of the dense layer where n_experts <= 1 */
+    int64_t ffn_hidden; /* of each expert, or of the dense layer where n_experts <= 1 */
     int64_t n_experts, n_experts_used;
-    int64_t dense_ffn_hidden;         /* Grok-2's always-on branch beside the experts */
+    int64_t dense_ffn_hidden; /* Grok-2's always-on branch beside the experts */
     int64_t context_length;
     double rope_theta, rms_eps;
-    double embedding_multiplier;      /* sqrt(D) */
-    double output_multiplier;         /* 2 sqrt(512 / D) */
-    double attn_multiplier;           /* sqrt(128) / head_dim */
+    double embedding_multiplier; /* sqrt(D) */
+    double output_multiplier;    /* 2 sqrt(512 / D) */
+    double attn_multiplier;      /* sqrt(128) / head_dim */
     double attn_softcap, router_softcap, final_softcap;
     int64_t attn_temperature_len;
     bool tied_embeddings;
     double router_aux_coef, router_z_coef;
 };
 
-void model_config_defaults(struct model_config *c);  /* Grok-1's constants, sizes 0 */
-void model_config_derive(struct model_config *c);    /* replaces NAN multipliers by muP's */
+void model_config_defaults(struct model_config *c); /* Grok-1's constants, sizes 0 */
+void model_config_derive(struct model_config *c);   /* replaces NAN multipliers by muP's */
 /* Checks ranges and divisibility; the error names the field and what is allowed. */
 int model_config_check(const struct model_config *c, struct error *e);
 /* The reference's config.json; unknown keys are refused except "optimizer" and "_"-prefixed ones. */
@@ -46,6 +46,10 @@ uint64_t model_config_total_params(const struct model_config *c);
  * when untied) + 12 * L * H * h * T / 2 for causal attention; the MFU numerator, no recompute. */
 double model_config_train_flops_per_token(const struct model_config *c, int64_t T);
 
+struct model_shard { /* the whole: {0, 1, 0, 1}; sizes of 0 count as 1 */
+    int tensor_rank, tensor_size, expert_rank, expert_size;
+};
+
 /* ------------------------------------------------------------------ parameter table */
 
 enum param_kind {
@@ -58,15 +62,17 @@ enum param_kind {
 };
 
 struct param {
-    char name[64];       /* GGUF name for architecture grok: "blk.0.attn_q.weight" */
+    char name[64]; /* GGUF name for architecture grok: "blk.0.attn_q.weight" */
     enum param_kind kind;
     int n_dims;
     int64_t shape[3];
     size_t offset, count; /* floats, within the flat arrays of weights, gradients, moments */
-    bool decay;           /* weight decay: matrices, experts and router; not norms, embedding, head */
+    bool decay; /* weight decay: matrices, experts and router; not norms, embedding, head */
     double lr_multiplier; /* muP, xrex scaling.py (docs/model.md) */
     double init_std;      /* of the normal distribution; norms start at 1 */
-    int64_t fan_in;
+    int64_t fan_in;       /* of the whole tensor */
+    int shard_dim;        /* the dimension of which this process holds a part, or -1 */
+    int64_t whole;        /* size of that dimension in the whole tensor */
 };
 struct param_table {
     struct param *rows;
@@ -75,18 +81,19 @@ struct param_table {
 };
 /* In *a. The order is the reference's. */
 void model_params_build(const struct model_config *c, struct arena *a, struct param_table *t);
+/* The same for the part a shard holds: heads and hidden units divided by tensor_size. */
+void model_params_build_shard(const struct model_config *c, const struct model_shard *shard,
+                              struct arena *a, struct param_table *t);
 const struct param *param_find(const struct param_table *t, const char *name);
 
 /* ------------------------------------------------------------------ the model */
 
-struct model_shard { /* the whole: {0, 1, 0, 1} */
-    int tensor_rank, tensor_size, expert_rank, expert_size;
-};
 struct model_hooks { /* every one may be NULL */
     void *ctx;
     /* sum over the tensor-parallel group of act [rows, D] (after attention output and ffn down) */
     void (*reduce_output)(void *ctx, void *x, size_t n, enum compute_dtype dtype);
-    /* sum over the same group of a gradient at a sub-layer's input */
+    /* sum over the same group of a gradient at a sub-layer's input, or of the gradient of the
+     * routing weights */
     void (*reduce_input_grad)(void *ctx, void *x, size_t n, enum compute_dtype dtype);
     /* gradients of rows [first, first + count) of the parameter table are final for this
      * microbatch; called during backward, last layer first */
@@ -94,9 +101,9 @@ struct model_hooks { /* every one may be NULL */
 };
 
 struct model_options {
-    compute_t *compute;  /* outlives the model */
-    int64_t B, T;        /* largest microbatch */
-    bool training;       /* gradients and activations are planned too */
+    compute_t *compute; /* outlives the model */
+    int64_t B, T;       /* largest microbatch */
+    bool training;      /* gradients and activations are planned too */
     struct model_shard shard;
     struct model_hooks hooks;
 };
@@ -105,7 +112,8 @@ typedef struct model model_t;
 
 /* One line of the memory table. */
 struct model_memory {
-    const char *what; /* "weights (fp32)", "gradients (fp32)", "compute weights", "activations" ... */
+    const char
+        *what; /* "weights (fp32)", "gradients (fp32)", "compute weights", "activations" ... */
     size_t bytes;
 };
 /* The plan without allocating: fills rows (at most cap) and returns their number. */
@@ -117,8 +125,8 @@ int model_new(const struct model_config *c, const struct model_options *o, model
 void model_free(model_t *m);
 const struct model_config *model_get_config(const model_t *m);
 const struct param_table *model_params(const model_t *m);
-float *model_weights(model_t *m);   /* fp32 masters, [params->total] */
-float *model_gradients(model_t *m); /* the same layout; NULL without training */
+float *model_weights(model_t *m);     /* fp32 masters, [params->total] */
+float *model_gradients(model_t *m);   /* the same layout; NULL without training */
 float *model_router_bias(model_t *m); /* [L, E] selection bias, zeros at first; NULL when dense */
 void model_init_weights(model_t *m, uint64_t seed); /* depends on seed and tensor only */
 /* Must be called after masters were changed from outside, before the next forward. */
@@ -132,12 +140,12 @@ struct model_batch {
 
 /* Sums over microbatches; divide by `tokens` or `microbatches` where a mean is wanted. */
 struct model_stats {
-    double nll;          /* sum over tokens, nats */
+    double nll; /* sum over tokens, nats */
     double tokens;
-    double aux, z;       /* sum over microbatches of the means the reference defines */
+    double aux, z; /* sum over microbatches of the means the reference defines */
     double microbatches;
-    double *load;        /* [L, E] routed slots, caller's array of n_layers * n_experts or NULL */
-    double *prob;        /* [L, E] sum of router probabilities, or NULL */
+    double *load; /* [L, E] routed slots, caller's array of n_layers * n_experts or NULL */
+    double *prob; /* [L, E] sum of router probabilities, or NULL */
 };
 
 /* Adds the batch's losses to *s (not cleared). No gradients. */
@@ -197,9 +205,12 @@ int safetensors_read_f32(const struct safetensors_entry *t, float *out, size_t c
 int safetensors_write(const char *path, const struct safetensors_entry *entries, size_t n_entries,
                       const json_t *metadata, uint64_t *hash, uint64_t *size, struct error *e);
 
-/* A model folder: config.json + model.safetensors (as written by model_save), and the golden
- * folder's weights.safetensors. Shapes are checked against the configuration. */
+/* path is a safetensors file, or a folder that holds model.safetensors or (golden folders)
+ * weights.safetensors. Every tensor must be there with the configuration's shape, and nothing
+ * else; F64, BF16 and F16 are converted. A shard takes its part. Calls model_weights_changed. */
 int model_load_weights(model_t *m, const char *path, struct error *e);
+/* path ending in ".safetensors": that file; any other: a folder, made where missing, that gets
+ * config.json and model.safetensors. Written beside and renamed, so a crash leaves the old one. */
 int model_save_weights(const model_t *m, const char *path, struct error *e);
 
 #endif

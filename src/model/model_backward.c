@@ -1,0 +1,189 @@
+/* model_backward.c: the gradients of everything below the head, by hand.
+ *
+ * Runs the sub-layers of model_forward.c in reverse. Two gradients travel: dh fp32 [M, D] of the
+ * residual, and the act gradient of a sub-layer's output (dy) or input (da). A seam turns da of the
+ * sub-layer above and dh into dy of the sub-layer below and the new dh, and gives the gradients of
+ * its two norms. Within a sub-layer each product gives first the gradient of its weight, then of its
+ * input, so that buffers can be reused; what the gated unit gave is not kept but comes out of its
+ * backward pass again, and the experts' input is gathered again.
+ *
+ * Every gradient is added to what the array holds, or overwrites it where `first` is set. The
+ * embedding is the exception: its rows are scattered, so they are always added; what they are added
+ * to is the head's gradient when tied, and zero otherwise.
+ *
+ * Formulas and their derivation: docs/model.md. */
+#include "model/model_internal.h"
+
+#include <math.h>
+#include <string.h>
+
+static void reduce_input_grad(struct model *m, void *x, int64_t n, enum compute_dtype dtype)
+{
+    if (m->hooks.reduce_input_grad) m->hooks.reduce_input_grad(m->hooks.ctx, x, (size_t)n, dtype);
+}
+
+static void grads_ready(struct model *m, size_t first, size_t count)
+{
+    if (m->hooks.grads_ready) m->hooks.grads_ready(m->hooks.ctx, first, count);
+}
+
+/* ------------------------------------------------------------------ attention */
+
+/* dy of y_attn -> da of x_attn */
+static void backward_attention(struct model *m, struct model_layer *l, const struct model_batch *b,
+                               bool first)
+{
+    const struct model_dims *d = &m->dims;
+    const struct model_acts *a = &l->acts;
+    struct model_scratch *s = &m->scratch;
+    int64_t M = b->B * b->T, width = model_qkv_width(m), Hh = d->H * d->h;
+    int32_t rows[2] = {0, (int32_t)M};
+    enum compute_dtype act = compute_act_dtype(m->compute);
+
+    compute_linear_backward_weight(l->linears[LINEAR_OUT], rows, s->dy, d->D, a->o, Hh, !first);
+    compute_linear_backward_input(l->linears[LINEAR_OUT], rows, s->dy, d->D, s->d_o, Hh, act);
+    struct compute_attention attention = model_attention(m, b, a);
+    compute_attention_backward(m->compute, &attention, s->d_o, s->d_qkv,
+                               model_act_at(m, s->d_qkv, Hh),
+                               model_act_at(m, s->d_qkv, Hh + d->K * d->h));
+    compute_rope(m->compute, M, b->T, 0, d->H + d->K, d->h, m->rope, true, s->d_qkv, width);
+    compute_linear_backward_weight(l->linears[LINEAR_QKV], rows, s->d_qkv, width, a->x_attn, d->D,
+                                   !first);
+    compute_linear_backward_input(l->linears[LINEAR_QKV], rows, s->d_qkv, width, s->da, d->D, act);
+    reduce_input_grad(m, s->da, M * d->D, act);
+}
+
+/* ------------------------------------------------------------------ feed-forward */
+
+/* d(dense output) dy -> gradient of x_ffn in dx */
+static void backward_dense(struct model *m, struct model_layer *l, int64_t M, const void *dy,
+                           void *dx, bool first)
+{
+    const struct model_dims *d = &m->dims;
+    const struct model_acts *a = &l->acts;
+    struct model_scratch *s = &m->scratch;
+    int32_t rows[2] = {0, (int32_t)M};
+    enum compute_dtype act = compute_act_dtype(m->compute);
+
+    compute_linear_backward_input(l->linears[LINEAR_DENSE_OUT], rows, dy, d->D, s->d_hidden, d->Fd,
+                                  act);
+    compute_glu_backward(m->compute, M, d->Fd, a->gu_dense, NULL, s->d_hidden, s->hidden,
+                         a->gu_dense, NULL);
+    compute_linear_backward_weight(l->linears[LINEAR_DENSE_OUT], rows, dy, d->D, s->hidden, d->Fd,
+                                   !first);
+    compute_linear_backward_weight(l->linears[LINEAR_DENSE_IN], rows, a->gu_dense, 2 * d->Fd,
+                                   a->x_ffn, d->D, !first);
+    compute_linear_backward_input(l->linears[LINEAR_DENSE_IN], rows, a->gu_dense, 2 * d->Fd, dx,
+                                  d->D, act);
+}
+
+/* dy -> gradients of the experts' input rows in y_rows, and of the row weights in d_row */
+static void backward_experts(struct model *m, struct model_layer *l, const void *dy, bool first)
+{
+    const struct model_dims *d = &m->dims;
+    const struct model_acts *a = &l->acts;
+    struct model_scratch *s = &m->scratch;
+    const struct model_routing *r = &a->routing;
+    int64_t rows = r->offset[d->E];
+    enum compute_dtype act = compute_act_dtype(m->compute);
+
+    compute_gather(m->compute, rows, d->D, r->row_token, dy, s->y_rows);
+    compute_linear_backward_input(l->linears[LINEAR_EXPERTS_OUT], r->offset, s->y_rows, d->D,
+                                  s->d_hidden, d->F, act);
+    compute_glu_backward(m->compute, rows, d->F, a->gu, r->row_weight, s->d_hidden, s->hidden,
+                         a->gu, s->d_row);
+    compute_linear_backward_weight(l->linears[LINEAR_EXPERTS_OUT], r->offset, s->y_rows, d->D,
+                                   s->hidden, d->F, !first);
+    compute_gather(m->compute, rows, d->D, r->row_token, a->x_ffn, s->x_rows);
+    compute_linear_backward_weight(l->linears[LINEAR_EXPERTS_IN], r->offset, a->gu, 2 * d->F,
+                                   s->x_rows, d->D, !first);
+    compute_linear_backward_input(l->linears[LINEAR_EXPERTS_IN], r->offset, a->gu, 2 * d->F,
+                                  s->y_rows, d->D, act);
+}
+
+/* d_row and the two router losses -> gradient of x_ffn in d_router_x, and of the router */
+static void backward_router(struct model *m, int64_t layer, int64_t M, double scale, bool first)
+{
+    const struct model_dims *d = &m->dims;
+    struct model_layer *l = &m->layers[layer];
+    struct model_scratch *s = &m->scratch;
+    const struct model_routing *r = &l->acts.routing;
+
+    for (int64_t i = 0; i < M * d->k; i++)
+        s->d_weight[i] = s->d_row[r->slot_row[i]];
+    reduce_input_grad(m, s->d_weight, M * d->k, COMPUTE_F32);
+    for (int64_t e = 0; e < d->E; e++)
+        s->share[e] = (float)((double)r->count[e] / (double)(M * d->k));
+    double per_layer = scale / (double)d->L;
+    struct compute_router router = model_router(m, layer, M, l->acts.x_ffn, r);
+    compute_router_backward(
+        m->compute, &router, s->d_weight, s->share, (float)(per_layer * m->config.router_aux_coef),
+        (float)(per_layer * m->config.router_z_coef), s->d_router_x, l->router.g, !first);
+}
+
+/* dy of y_ffn -> da of x_ffn. Every process of a tensor-parallel group has the whole gradient of the
+ * routing weights and so of the router's input; only the first adds it to what is summed. */
+static void backward_ffn(struct model *m, int64_t layer, int64_t M, double scale, bool first)
+{
+    const struct model_dims *d = &m->dims;
+    struct model_layer *l = &m->layers[layer];
+    struct model_scratch *s = &m->scratch;
+    void *dense = d->E ? s->y_dense : s->da;
+    if (d->E && d->Fd) compute_scale(m->compute, M * d->D, model_ffn_scale(m), s->dy, s->dy);
+    if (d->Fd) backward_dense(m, l, M, s->dy, dense, first);
+    if (d->E) {
+        backward_experts(m, l, s->dy, first);
+        backward_router(m, layer, M, scale, first);
+        compute_combine(m->compute, M, d->D, d->k, l->acts.routing.slot_row, s->y_rows, dense,
+                        m->shard.tensor_rank == 0 ? s->d_router_x : NULL, 1, s->da);
+    }
+    reduce_input_grad(m, s->da, M * d->D, compute_act_dtype(m->compute));
+}
+
+/* ------------------------------------------------------------------ the whole */
+
+/* Embedding rows behind the head's gradient, or behind zeros. */
+static void backward_embedding(struct model *m, const struct model_batch *b, bool first)
+{
+    const struct model_dims *d = &m->dims;
+    int64_t M = b->B * b->T;
+    if (first && !m->config.tied_embeddings)
+        memset(m->embedding.g, 0, (size_t)(d->V * d->D) * sizeof(float));
+    compute_embed_backward(m->compute, M, d->D, b->inputs, m->scratch.dh,
+                           (float)m->config.embedding_multiplier, m->embedding.g);
+}
+
+void model_backward(struct model *m, const struct model_batch *b, double scale, bool first)
+{
+    const struct model_dims *d = &m->dims;
+    struct model_scratch *s = &m->scratch;
+    int64_t M = b->B * b->T;
+    size_t n_params = m->params.n_rows;
+
+    memset(s->dh, 0, (size_t)(M * d->D) * sizeof(float));
+    for (int64_t i = d->L - 1; i >= 0; i--) {
+        struct model_layer *l = &m->layers[i];
+        bool last = i + 1 == d->L;
+        float *dg_next = last ? m->output_norm.g : m->layers[i + 1].attn_norm.g;
+
+        struct compute_seam seam = model_seam_ffn(m, i, M);
+        compute_seam_backward(m->compute, &seam, s->da, s->dh, s->dy, l->layer_output_norm.g,
+                              dg_next, !first);
+        if (last)
+            grads_ready(m, m->layers[i].first_param + l->n_params,
+                        n_params - l->first_param - l->n_params);
+        else
+            grads_ready(m, m->layers[i + 1].first_param, m->layers[i + 1].n_params);
+        backward_ffn(m, i, M, scale, first);
+        seam = model_seam_attn(m, i, M);
+        compute_seam_backward(m->compute, &seam, s->da, s->dh, s->dy, l->attn_output_norm.g,
+                              l->ffn_norm.g, !first);
+        backward_attention(m, l, b, first);
+    }
+    struct model_tensor *norm = &m->layers[0].attn_norm;
+    compute_rmsnorm_backward(m->compute, M, d->D, m->h0, norm->w, m->rstd0, s->da, s->dh, true,
+                             norm->g, !first);
+    grads_ready(m, m->layers[0].first_param, m->layers[0].n_params);
+    backward_embedding(m, b, first);
+    grads_ready(m, 0, 1);
+}

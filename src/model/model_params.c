@@ -1,0 +1,251 @@
+/* model_params.c: the table of parameters: names, shapes, places in the flat arrays, muP learning-
+ * rate multipliers and initialisation.
+ *
+ * Weights, gradients and optimiser moments are flat arrays with one layout, so that clipping,
+ * AdamW, checkpoints and reductions are loops over one array, and a tensor is a range of it. Every
+ * tensor begins at a multiple of 16 floats (a cache line); the gaps stay zero for ever, so sums
+ * over the whole array need not skip them.
+ *
+ * Learning-rate multipliers (xai-org/x-algorithm, phoenix/xrex/models/scaling.py): norms 1,
+ * embedding 0.5 sqrt(512 / D), matrices 512 / fan_in, the last matrix of a feed-forward
+ * (1024 / fan_in) * 2/3. Not given there, chosen here by the same rules (docs/model.md):
+ * the untied head takes the embedding's (its logits carry the same output multiplier 2 sqrt(512 /
+ * D), so a step moves them by the same amount at any width); the router is a map from D inputs to
+ * a number of outputs that does not grow, 512 / fan_in.
+ *
+ * Initialisation: normal, deviation 1 / sqrt(fan_in) for matrices; 0.5 / sqrt(D) for the embedding
+ * and head, in proportion to their multiplier, so that a step is the same relative change at any
+ * width; 0.1 sqrt(512) / D for the router, muP's 1 / fan_in of an output layer with the tenth that
+ * Switch Transformer (2101.03961, 2.4) found stable: routing starts nearly even. */
+#include "model/model_internal.h"
+
+#include <math.h>
+#include <string.h>
+
+#define BASE_WIDTH      512.0
+#define BASE_FFN_HIDDEN 1024.0 /* xrex ffn_size(512, 3.0, gated) */
+#define PARAM_ALIGN     16
+
+void model_dims_init(const struct model_config *c, const struct model_shard *shard,
+                     struct model_dims *d)
+{
+    int64_t tp = MAX(shard->tensor_size, 1);
+    *d = (struct model_dims){
+        .V = c->vocab_size,
+        .L = c->n_layers,
+        .D = c->d_model,
+        .H = c->n_heads / tp,
+        .K = c->n_kv_heads / tp,
+        .h = c->head_dim,
+    };
+    if (c->n_experts > 1) {
+        d->E = c->n_experts;
+        d->k = c->n_experts_used;
+        d->F = c->ffn_hidden / tp;
+        d->Fd = c->dense_ffn_hidden / tp;
+    } else {
+        d->Fd = c->ffn_hidden / tp;
+    }
+}
+
+/* ------------------------------------------------------------------ the table */
+
+/* Collects rows; counting only where rows is NULL. */
+struct table_builder {
+    struct param *rows;
+    size_t n_rows, total;
+    int64_t tp;    /* tensor-parallel processes */
+    int64_t layer; /* of the names "blk.<layer>.", or -1 */
+};
+
+/* Adds a tensor of 1 to 3 dimensions (a trailing 0 ends the shape) whose dimension shard_dim is
+ * this process's part of tp times as much. */
+static void add_param(struct table_builder *b, const char *name, enum param_kind kind,
+                      const int64_t shape[3], int shard_dim)
+{
+    struct param p = {.kind = kind, .shard_dim = shard_dim, .offset = b->total, .count = 1};
+    if (b->layer >= 0)
+        snprintf(p.name, sizeof(p.name), "blk.%d.%s.weight", (int)b->layer, name);
+    else
+        snprintf(p.name, sizeof(p.name), "%s.weight", name);
+    for (; p.n_dims < 3 && shape[p.n_dims] > 0; p.n_dims++) {
+        p.shape[p.n_dims] = shape[p.n_dims];
+        p.count *= (size_t)shape[p.n_dims];
+    }
+    p.fan_in = p.shape[p.n_dims - 1];
+    if (shard_dim >= 0) p.whole = p.shape[shard_dim] * b->tp;
+    if (shard_dim == p.n_dims - 1) p.fan_in = p.whole;
+    if (b->rows) b->rows[b->n_rows] = p;
+    b->n_rows++;
+    b->total += (p.count + PARAM_ALIGN - 1) / PARAM_ALIGN * PARAM_ALIGN;
+}
+
+static void add_vector(struct table_builder *b, const char *name, int64_t D)
+{
+    add_param(b, name, PARAM_NORM, (int64_t[3]){D, 0, 0}, -1);
+}
+
+static void add_matrix(struct table_builder *b, const char *name, enum param_kind kind, int64_t out,
+                       int64_t in, int shard_dim)
+{
+    add_param(b, name, kind, (int64_t[3]){out, in, 0}, shard_dim);
+}
+
+static void add_experts(struct table_builder *b, const char *name, int64_t E, int64_t out,
+                        int64_t in, int shard_dim)
+{
+    add_param(b, name, PARAM_EXPERTS, (int64_t[3]){E, out, in}, shard_dim);
+}
+
+static void add_layer(struct table_builder *b, const struct model_dims *d)
+{
+    add_vector(b, "attn_norm", d->D);
+    add_matrix(b, "attn_q", PARAM_MATRIX, d->H * d->h, d->D, 0);
+    add_matrix(b, "attn_k", PARAM_MATRIX, d->K * d->h, d->D, 0);
+    add_matrix(b, "attn_v", PARAM_MATRIX, d->K * d->h, d->D, 0);
+    add_matrix(b, "attn_output", PARAM_MATRIX, d->D, d->H * d->h, 1);
+    add_vector(b, "attn_output_norm", d->D);
+    add_vector(b, "ffn_norm", d->D);
+    if (d->E) {
+        add_matrix(b, "ffn_gate_inp", PARAM_ROUTER, d->E, d->D, -1);
+        add_experts(b, "ffn_gate_exps", d->E, d->F, d->D, 1);
+        add_experts(b, "ffn_up_exps", d->E, d->F, d->D, 1);
+        add_experts(b, "ffn_down_exps", d->E, d->D, d->F, 2);
+    }
+    if (d->Fd) {
+        add_matrix(b, "ffn_gate", PARAM_MATRIX, d->Fd, d->D, 0);
+        add_matrix(b, "ffn_up", PARAM_MATRIX, d->Fd, d->D, 0);
+        add_matrix(b, "ffn_down", PARAM_MATRIX, d->D, d->Fd, 1);
+    }
+    add_vector(b, "layer_output_norm", d->D);
+}
+
+static void add_model(struct table_builder *b, const struct model_dims *d, bool tied)
+{
+    b->layer = -1;
+    add_matrix(b, "token_embd", PARAM_EMBEDDING, d->V, d->D, -1);
+    for (b->layer = 0; b->layer < d->L; b->layer++)
+        add_layer(b, d);
+    b->layer = -1;
+    add_vector(b, "output_norm", d->D);
+    if (!tied) add_matrix(b, "output", PARAM_HEAD, d->V, d->D, -1);
+}
+
+/* ------------------------------------------------------------------ rules per tensor */
+
+static bool is_ffn_down(const struct param *p)
+{
+    return strstr(p->name, ".ffn_down") != NULL;
+}
+
+static void set_rules(struct param *p)
+{
+    double fan_in = (double)p->fan_in;
+    p->decay = p->kind == PARAM_MATRIX || p->kind == PARAM_EXPERTS || p->kind == PARAM_ROUTER;
+    switch (p->kind) {
+    case PARAM_NORM:
+        p->lr_multiplier = 1;
+        p->init_std = 0;
+        break;
+    case PARAM_EMBEDDING:
+    case PARAM_HEAD:
+        p->lr_multiplier = 0.5 * sqrt(BASE_WIDTH / fan_in);
+        p->init_std = 0.5 / sqrt(fan_in);
+        break;
+    case PARAM_ROUTER:
+        p->lr_multiplier = BASE_WIDTH / fan_in;
+        p->init_std = 0.1 * sqrt(BASE_WIDTH) / fan_in;
+        break;
+    case PARAM_MATRIX:
+    case PARAM_EXPERTS:
+        p->lr_multiplier = is_ffn_down(p) ? BASE_FFN_HIDDEN / fan_in * 2 / 3 : BASE_WIDTH / fan_in;
+        p->init_std = 1 / sqrt(fan_in);
+        break;
+    }
+}
+
+void model_params_build_shard(const struct model_config *c, const struct model_shard *shard,
+                              struct arena *a, struct param_table *t)
+{
+    struct model_dims d;
+    model_dims_init(c, shard, &d);
+    struct table_builder b = {.tp = MAX(shard->tensor_size, 1)};
+    add_model(&b, &d, c->tied_embeddings);
+
+    *t = (struct param_table){.n_rows = b.n_rows, .total = b.total};
+    t->rows = arena_alloc(a, b.n_rows * sizeof(*t->rows));
+    b = (struct table_builder){.tp = b.tp, .rows = t->rows};
+    add_model(&b, &d, c->tied_embeddings);
+    for (size_t i = 0; i < t->n_rows; i++)
+        set_rules(&t->rows[i]);
+}
+
+void model_params_build(const struct model_config *c, struct arena *a, struct param_table *t)
+{
+    model_params_build_shard(c, &(struct model_shard){0, 1, 0, 1}, a, t);
+}
+
+const struct param *param_find(const struct param_table *t, const char *name)
+{
+    for (size_t i = 0; i < t->n_rows; i++)
+        if (strcmp(t->rows[i].name, name) == 0) return &t->rows[i];
+    return NULL;
+}
+
+/* ------------------------------------------------------------------ initialisation */
+
+/* Values are drawn by their index in the whole tensor, so a shard draws exactly its part and the
+ * weights do not depend on threads, on the order of tensors or on their number. */
+#define INIT_BLOCK 16384
+
+struct init_job {
+    const struct param *p;
+    uint64_t seed, stream;
+    int64_t first; /* of this shard along shard_dim */
+    float *out;
+};
+
+/* The index in the whole tensor of element i of the shard's part. */
+static uint64_t whole_index(const struct init_job *j, size_t i)
+{
+    const struct param *p = j->p;
+    if (p->shard_dim < 0) return i;
+    size_t inner = 1;
+    for (int n = p->shard_dim + 1; n < p->n_dims; n++)
+        inner *= (size_t)p->shape[n];
+    size_t part = (size_t)p->shape[p->shard_dim];
+    size_t at = i / inner % part, outer = i / inner / part;
+    return (outer * (size_t)p->whole + (size_t)j->first + at) * inner + i % inner;
+}
+
+static void init_block(void *ctx, size_t task, int thread)
+{
+    (void)thread;
+    const struct init_job *j = ctx;
+    size_t end = MIN((task + 1) * INIT_BLOCK, j->p->count);
+    for (size_t i = task * INIT_BLOCK; i < end; i++)
+        j->out[i] = (float)(j->p->init_std * rng_normal(j->seed, j->stream, whole_index(j, i)));
+}
+
+static void init_param(const struct param *p, const struct model_shard *shard, uint64_t seed,
+                       struct pool *pool, float *out)
+{
+    if (p->kind == PARAM_NORM) {
+        for (size_t i = 0; i < p->count; i++)
+            out[i] = 1;
+        return;
+    }
+    struct init_job j = {.p = p, .seed = seed, .out = out};
+    j.stream = hash_xxh3(p->name, strlen(p->name));
+    if (p->shard_dim >= 0) j.first = shard->tensor_rank * p->shape[p->shard_dim];
+    pool_run(pool, (p->count + INIT_BLOCK - 1) / INIT_BLOCK, init_block, &j);
+}
+
+void model_init_weights(model_t *m, uint64_t seed)
+{
+    for (size_t i = 0; i < m->params.n_rows; i++) {
+        const struct param *p = &m->params.rows[i];
+        init_param(p, &m->shard, seed, compute_pool(m->compute), m->weights + p->offset);
+    }
+    model_weights_changed(m);
+}

@@ -1,0 +1,456 @@
+/* model_plan.c: the memory of a model, tabled first and mapped once.
+ *
+ * One function, layout(), walks every array a model needs and carves it from one of five regions.
+ * It runs twice: without memory it only adds up, which is the plan; then each region is mapped in
+ * that size and the same walk hands out addresses. So the plan cannot differ from what is
+ * allocated. The products' compute copies of the weights belong to the compute room, which says
+ * their size; they are the sixth line of the table.
+ *
+ * What is kept per layer for the backward pass, per token (a = bytes of act, 2 or 4):
+ *   a (3 D + D + 2 Hh + 2 Kh) attention in, out and post-norm; y of both branches; q, k, v, o
+ *   a 2F R/M or a 2 Fd        gate and up; their product is computed again
+ *   8 D + 4 (H + 4 + E + ...) the residual twice in fp32, and a few numbers per row
+ * The rest is scratch shared by all layers, or belongs to the head, which works in chunks. */
+#include "model/model_internal.h"
+
+#include <math.h>
+#include <string.h>
+
+#define CARVE_ALIGN 64
+
+/* Logits of one chunk: large enough that the pass over the head's fp32 gradient, once per chunk,
+ * is small beside the products; small enough to be no concern. */
+#define HEAD_LOGITS_MAX    ((int64_t)64 << 20)
+#define HEAD_ROWS_MIN      256
+#define HEAD_ROWS_MAX      1024
+#define HEAD_ROWS_MULTIPLE 64
+
+static const char *const REGION_NAMES[REGION_COUNT] = {
+    [REGION_WEIGHTS] = "weights (fp32)",   [REGION_GRADIENTS] = "gradients (fp32)",
+    [REGION_ACTIVATIONS] = "activations",  [REGION_SCRATCH] = "scratch of one layer",
+    [REGION_HEAD] = "logits of one chunk",
+};
+
+/* ------------------------------------------------------------------ carving */
+
+struct carver {
+    struct model *m;
+    size_t used[REGION_COUNT];
+};
+
+/* The next `bytes` of a region, or NULL while measuring. */
+static void *carve(struct carver *c, enum model_region_id id, size_t bytes)
+{
+    struct model_region *r = &c->m->regions[id];
+    size_t at = c->used[id];
+    c->used[id] += (bytes + CARVE_ALIGN - 1) / CARVE_ALIGN * CARVE_ALIGN;
+    if (!r->base) return NULL;
+    CHECK(c->used[id] <= r->size);
+    return r->base + at;
+}
+
+static float *carve_f32(struct carver *c, enum model_region_id id, int64_t n)
+{
+    return carve(c, id, (size_t)n * sizeof(float));
+}
+
+static int32_t *carve_i32(struct carver *c, enum model_region_id id, int64_t n)
+{
+    return carve(c, id, (size_t)n * sizeof(int32_t));
+}
+
+static void *carve_act(struct carver *c, enum model_region_id id, int64_t n)
+{
+    return carve(c, id, (size_t)n * compute_dtype_size(compute_act_dtype(c->m->compute)));
+}
+
+/* ------------------------------------------------------------------ layout */
+
+static int64_t expert_rows(const struct model *m)
+{
+    return m->dims.E ? compute_dispatch_rows(m->B * m->T, m->dims.E, m->dims.k) : 0;
+}
+
+static void layout_routing(struct carver *c, struct model_routing *r)
+{
+    const struct model_dims *d = &c->m->dims;
+    int64_t M = c->m->B * c->m->T, R = expert_rows(c->m);
+    r->probs = carve_f32(c, REGION_ACTIVATIONS, M * d->E);
+    r->lse = carve_f32(c, REGION_ACTIVATIONS, M);
+    r->top = carve_i32(c, REGION_ACTIVATIONS, M * d->k);
+    r->weight = carve_f32(c, REGION_ACTIVATIONS, M * d->k);
+    r->offset = carve_i32(c, REGION_ACTIVATIONS, d->E + 1);
+    r->count = carve_i32(c, REGION_ACTIVATIONS, d->E);
+    r->slot_row = carve_i32(c, REGION_ACTIVATIONS, M * d->k);
+    r->row_token = carve_i32(c, REGION_ACTIVATIONS, R);
+    r->row_slot = carve_i32(c, REGION_ACTIVATIONS, R);
+    r->row_weight = carve_f32(c, REGION_ACTIVATIONS, R);
+}
+
+/* One layer's activations. Without training the residual is one array for all: NULL h here. */
+static void layout_acts(struct carver *c, struct model_acts *a, float *h)
+{
+    const struct model *m = c->m;
+    const struct model_dims *d = &m->dims;
+    int64_t M = m->B * m->T;
+    a->x_attn = carve_act(c, REGION_ACTIVATIONS, M * d->D);
+    a->qkv = carve_act(c, REGION_ACTIVATIONS, M * model_qkv_width(m));
+    a->o = carve_act(c, REGION_ACTIVATIONS, M * d->H * d->h);
+    a->lse = carve_f32(c, REGION_ACTIVATIONS, M * d->H);
+    a->y_attn = carve_act(c, REGION_ACTIVATIONS, M * d->D);
+    a->x_ffn = carve_act(c, REGION_ACTIVATIONS, M * d->D);
+    a->y_ffn = carve_act(c, REGION_ACTIVATIONS, M * d->D);
+    a->rstd_attn_post = carve_f32(c, REGION_ACTIVATIONS, M);
+    a->rstd_attn_next = carve_f32(c, REGION_ACTIVATIONS, M);
+    a->rstd_ffn_post = carve_f32(c, REGION_ACTIVATIONS, M);
+    a->rstd_ffn_next = carve_f32(c, REGION_ACTIVATIONS, M);
+    a->h_mid = m->training ? carve_f32(c, REGION_ACTIVATIONS, M * d->D) : h;
+    a->h_out = m->training ? carve_f32(c, REGION_ACTIVATIONS, M * d->D) : h;
+    if (d->E) {
+        layout_routing(c, &a->routing);
+        a->gu = carve_act(c, REGION_ACTIVATIONS, expert_rows(m) * 2 * d->F);
+    }
+    if (d->Fd) a->gu_dense = carve_act(c, REGION_ACTIVATIONS, M * 2 * d->Fd);
+}
+
+static void layout_activations(struct carver *c)
+{
+    struct model *m = c->m;
+    int64_t M = m->B * m->T, D = m->dims.D;
+    m->h0 = carve_f32(c, REGION_ACTIVATIONS, M * D);
+    m->rstd0 = carve_f32(c, REGION_ACTIVATIONS, M);
+    m->x_final = carve_act(c, REGION_ACTIVATIONS, M * D);
+    for (int64_t i = 0; i < m->dims.L; i++) {
+        if (m->training || i == 0)
+            layout_acts(c, &m->layers[i].acts, m->h0);
+        else
+            m->layers[i].acts = m->layers[0].acts;
+    }
+}
+
+static void layout_scratch(struct carver *c)
+{
+    struct model *m = c->m;
+    const struct model_dims *d = &m->dims;
+    struct model_scratch *s = &m->scratch;
+    int64_t M = m->B * m->T, R = expert_rows(m), hidden = MAX(R * d->F, M * d->Fd);
+    m->rope = carve_f32(c, REGION_SCRATCH, (int64_t)compute_rope_table_floats(m->T, d->h));
+    s->hidden = carve_act(c, REGION_SCRATCH, hidden);
+    if (d->E) {
+        m->router_bias = carve_f32(c, REGION_SCRATCH, d->L * d->E);
+        s->x_rows = carve_act(c, REGION_SCRATCH, R * d->D);
+        s->y_rows = carve_act(c, REGION_SCRATCH, R * d->D);
+    }
+    if (d->E && d->Fd) s->y_dense = carve_act(c, REGION_SCRATCH, M * d->D);
+    if (!m->training) return;
+    s->d_hidden = carve_act(c, REGION_SCRATCH, hidden);
+    s->dh = carve_f32(c, REGION_SCRATCH, M * d->D);
+    s->da = carve_act(c, REGION_SCRATCH, M * d->D);
+    s->dy = carve_act(c, REGION_SCRATCH, M * d->D);
+    s->d_o = carve_act(c, REGION_SCRATCH, M * d->H * d->h);
+    s->d_qkv = carve_act(c, REGION_SCRATCH, M * model_qkv_width(m));
+    if (d->E) {
+        s->d_row = carve_f32(c, REGION_SCRATCH, R);
+        s->d_weight = carve_f32(c, REGION_SCRATCH, M * d->k);
+        s->share = carve_f32(c, REGION_SCRATCH, d->E);
+        s->d_router_x = carve_f32(c, REGION_SCRATCH, M * d->D);
+    }
+}
+
+static void layout_head(struct carver *c)
+{
+    struct model *m = c->m;
+    int64_t M = m->B * m->T;
+    int64_t rows = HEAD_LOGITS_MAX / m->dims.V / HEAD_ROWS_MULTIPLE * HEAD_ROWS_MULTIPLE;
+    m->head.rows = MIN(M, MIN(MAX(rows, HEAD_ROWS_MIN), HEAD_ROWS_MAX));
+    m->head.logits = carve_f32(c, REGION_HEAD, m->head.rows * m->dims.V);
+    m->head.nll = carve_f32(c, REGION_HEAD, M);
+    if (m->training) m->head.d_logits = carve_act(c, REGION_HEAD, m->head.rows * m->dims.V);
+}
+
+/* Walks everything; leaves the sizes in the regions while these have no memory yet. */
+static void layout(struct model *m)
+{
+    struct carver c = {.m = m};
+    m->weights = carve_f32(&c, REGION_WEIGHTS, (int64_t)m->params.total);
+    if (m->training) m->gradients = carve_f32(&c, REGION_GRADIENTS, (int64_t)m->params.total);
+    layout_activations(&c);
+    layout_scratch(&c);
+    layout_head(&c);
+    for (int i = 0; i < REGION_COUNT; i++)
+        if (!m->regions[i].base) m->regions[i].size = c.used[i];
+}
+
+/* ------------------------------------------------------------------ products */
+
+/* Stands for a pointer that is not NULL while only measuring. */
+static float placeholder;
+
+static float *weights_of(const struct model *m, const struct param *p)
+{
+    return m->weights ? m->weights + p->offset : &placeholder;
+}
+
+static float *gradient_of(const struct model *m, const struct param *p)
+{
+    if (!m->training) return NULL;
+    return m->gradients ? m->gradients + p->offset : &placeholder;
+}
+
+/* Which tensors are the parts of a product. */
+static const char *const LINEAR_PARTS[LINEAR_COUNT][COMPUTE_MAX_PARTS] = {
+    [LINEAR_QKV] = {"attn_q", "attn_k", "attn_v"},
+    [LINEAR_OUT] = {"attn_output"},
+    [LINEAR_EXPERTS_IN] = {"ffn_gate_exps", "ffn_up_exps"},
+    [LINEAR_EXPERTS_OUT] = {"ffn_down_exps"},
+    [LINEAR_DENSE_IN] = {"ffn_gate", "ffn_up"},
+    [LINEAR_DENSE_OUT] = {"ffn_down"},
+};
+
+static const struct param *layer_param(const struct model *m, int64_t layer, const char *name)
+{
+    const struct model_layer *l = &m->layers[layer];
+    char full[sizeof(((struct param *)0)->name)];
+    snprintf(full, sizeof(full), "blk.%d.%s.weight", (int)layer, name);
+    for (size_t i = 0; i < l->n_params; i++) {
+        const struct param *p = &m->params.rows[l->first_param + i];
+        if (strcmp(p->name, full) == 0) return p;
+    }
+    return NULL;
+}
+
+/* False where the layer has no such product. */
+static bool linear_desc(const struct model *m, int64_t layer, enum model_linear_id id,
+                        struct compute_linear_desc *d)
+{
+    bool experts = id == LINEAR_EXPERTS_IN || id == LINEAR_EXPERTS_OUT;
+    int64_t rows = experts ? MAX(expert_rows(m), m->dims.E * COMPUTE_ROW_ALIGN) : m->B * m->T;
+    *d = (struct compute_linear_desc){.groups = 1, .max_rows = MAX(rows, COMPUTE_ROW_ALIGN)};
+    for (int i = 0; i < COMPUTE_MAX_PARTS && LINEAR_PARTS[id][i]; i++) {
+        const struct param *p = layer_param(m, layer, LINEAR_PARTS[id][i]);
+        if (!p) return false;
+        if (p->kind == PARAM_EXPERTS) d->groups = (int)p->shape[0];
+        d->in = p->shape[p->n_dims - 1];
+        d->out[i] = p->shape[p->n_dims - 2];
+        d->master[i] = weights_of(m, p);
+        d->grad[i] = gradient_of(m, p);
+        d->parts++;
+    }
+    return true;
+}
+
+static struct compute_linear_desc head_desc(const struct model *m)
+{
+    const struct param *p = &m->params.rows[m->config.tied_embeddings ? 0 : m->params.n_rows - 1];
+    return (struct compute_linear_desc){
+        .groups = 1,
+        .parts = 1,
+        .in = m->dims.D,
+        .out = {m->dims.V},
+        .master = {weights_of(m, p)},
+        .grad = {gradient_of(m, p)},
+        .max_rows = MAX(m->head.rows, COMPUTE_ROW_ALIGN),
+    };
+}
+
+static size_t linears_bytes(const struct model *m)
+{
+    struct compute_linear_desc d = head_desc(m);
+    size_t bytes = compute_linear_bytes(m->compute, &d);
+    for (int64_t i = 0; i < m->dims.L; i++)
+        for (int id = 0; id < LINEAR_COUNT; id++)
+            if (linear_desc(m, i, (enum model_linear_id)id, &d))
+                bytes += compute_linear_bytes(m->compute, &d);
+    return bytes;
+}
+
+static void make_linears(struct model *m)
+{
+    struct compute_linear_desc d = head_desc(m);
+    m->head.linear = compute_linear_new(m->compute, &d);
+    for (int64_t i = 0; i < m->dims.L; i++)
+        for (int id = 0; id < LINEAR_COUNT; id++)
+            if (linear_desc(m, i, (enum model_linear_id)id, &d))
+                m->layers[i].linears[id] = compute_linear_new(m->compute, &d);
+}
+
+static struct model_tensor tensor_of(const struct model *m, const struct param *p)
+{
+    return (struct model_tensor){weights_of(m, p), gradient_of(m, p)};
+}
+
+static void bind_tensors(struct model *m)
+{
+    m->embedding = tensor_of(m, &m->params.rows[0]);
+    m->output_norm = tensor_of(m, param_find(&m->params, "output_norm.weight"));
+    for (int64_t i = 0; i < m->dims.L; i++) {
+        struct model_layer *l = &m->layers[i];
+        l->attn_norm = tensor_of(m, layer_param(m, i, "attn_norm"));
+        l->attn_output_norm = tensor_of(m, layer_param(m, i, "attn_output_norm"));
+        l->ffn_norm = tensor_of(m, layer_param(m, i, "ffn_norm"));
+        l->layer_output_norm = tensor_of(m, layer_param(m, i, "layer_output_norm"));
+        if (m->dims.E) l->router = tensor_of(m, layer_param(m, i, "ffn_gate_inp"));
+    }
+}
+
+/* ------------------------------------------------------------------ a model */
+
+/* Sizes, tables and the measured regions: everything but memory. */
+static void sketch(struct model *m, const struct model_config *c, const struct model_options *o)
+{
+    *m = (struct model){.config = *c,
+                        .shard = o->shard,
+                        .hooks = o->hooks,
+                        .compute = o->compute,
+                        .B = o->B,
+                        .T = o->T,
+                        .training = o->training};
+    model_config_derive(&m->config);
+    model_dims_init(&m->config, &m->shard, &m->dims);
+    arena_init(&m->arena);
+    model_params_build_shard(&m->config, &m->shard, &m->arena, &m->params);
+    m->layers = arena_alloc(&m->arena, (size_t)m->dims.L * sizeof(*m->layers));
+    size_t outside = m->config.tied_embeddings ? 2 : 3; /* embedding, last norm, head */
+    size_t per_layer = (m->params.n_rows - outside) / (size_t)m->dims.L;
+    for (int64_t i = 0; i < m->dims.L; i++) {
+        m->layers[i].first_param = 1 + (size_t)i * per_layer;
+        m->layers[i].n_params = per_layer;
+    }
+    layout(m);
+}
+
+static int check_shard(const struct model_config *c, const struct model_shard *s, struct error *e)
+{
+    int64_t tp = MAX(s->tensor_size, 1);
+    if (s->expert_size > 1)
+        return error_set_code(e, ERROR_CONFIG,
+                              "experts divided over %d processes: this model holds all experts "
+                              "in every process",
+                              s->expert_size);
+    if (s->tensor_rank < 0 || s->tensor_rank >= tp)
+        return error_set_code(e, ERROR_CONFIG, "tensor rank %d of %lld", s->tensor_rank,
+                              (long long)tp);
+    const struct {
+        const char *name;
+        int64_t size;
+    } divided[] = {{"n_heads", c->n_heads},
+                   {"n_kv_heads", c->n_kv_heads},
+                   {"ffn_hidden", c->ffn_hidden},
+                   {"dense_ffn_hidden", c->dense_ffn_hidden}};
+    for (size_t i = 0; i < ARRAY_LEN(divided); i++)
+        if (divided[i].size % tp != 0)
+            return error_set_code(e, ERROR_CONFIG,
+                                  "model field '%s' (%lld) cannot be divided over %lld processes",
+                                  divided[i].name, (long long)divided[i].size, (long long)tp);
+    return 0;
+}
+
+static int check_options(const struct model_config *c, const struct model_options *o,
+                         struct error *e)
+{
+    struct model_config derived = *c;
+    model_config_derive(&derived);
+    TRY(model_config_check(&derived, e));
+    int64_t slots = INT32_MAX / MAX(c->n_experts > 1 ? c->n_experts_used : 1, 1);
+    slots -= COMPUTE_ROW_ALIGN * MAX(c->n_experts, 1);
+    if (o->B < 1 || o->T < 1 || o->T > slots || o->B > slots / o->T)
+        return error_set_code(e, ERROR_CONFIG,
+                              "a microbatch of %lld rows of %lld tokens: both must be at least 1, "
+                              "their product at most %lld",
+                              (long long)o->B, (long long)o->T, (long long)slots);
+    return check_shard(c, &o->shard, e);
+}
+
+size_t model_plan_memory(const struct model_config *c, const struct model_options *o,
+                         struct model_memory *rows, size_t cap)
+{
+    struct model m;
+    size_t n = 0;
+    sketch(&m, c, o);
+    for (int i = 0; i < REGION_COUNT; i++)
+        if (m.regions[i].size && n < cap)
+            rows[n++] = (struct model_memory){REGION_NAMES[i], m.regions[i].size};
+    size_t copies = linears_bytes(&m);
+    if (copies && n < cap) rows[n++] = (struct model_memory){"compute copy of the weights", copies};
+    arena_fini(&m.arena);
+    return n;
+}
+
+static int map_regions(struct model *m, struct error *e)
+{
+    for (int i = 0; i < REGION_COUNT; i++) {
+        struct model_region *r = &m->regions[i];
+        r->base = r->size ? mem_map(r->size) : NULL;
+        if (r->base || !r->size) continue;
+        char text[32];
+        error_set(e, "no memory for %s: %s", REGION_NAMES[i], format_bytes(text, (double)r->size));
+        return error_hint(e, "a smaller microbatch needs less for activations");
+    }
+    return 0;
+}
+
+int model_new(const struct model_config *c, const struct model_options *o, model_t **out,
+              struct error *e)
+{
+    *out = NULL;
+    TRY(check_options(c, o, e));
+    struct model *m = mem_alloc(sizeof(*m));
+    sketch(m, c, o);
+    int rc = map_regions(m, e);
+    if (rc < 0) {
+        model_free(m);
+        return rc;
+    }
+    layout(m);
+    bind_tensors(m);
+    make_linears(m);
+    compute_rope_table(m->T, m->dims.h, m->config.rope_theta, m->rope);
+    *out = m;
+    return 0;
+}
+
+void model_free(model_t *m)
+{
+    if (!m) return;
+    for (int64_t i = 0; i < m->dims.L; i++)
+        for (int id = 0; id < LINEAR_COUNT; id++)
+            if (m->layers[i].linears[id]) compute_linear_free(m->layers[i].linears[id]);
+    if (m->head.linear) compute_linear_free(m->head.linear);
+    for (int i = 0; i < REGION_COUNT; i++)
+        mem_unmap(m->regions[i].base, m->regions[i].size);
+    arena_fini(&m->arena);
+    mem_free(m);
+}
+
+const struct model_config *model_get_config(const model_t *m)
+{
+    return &m->config;
+}
+
+const struct param_table *model_params(const model_t *m)
+{
+    return &m->params;
+}
+
+float *model_weights(model_t *m)
+{
+    return m->weights;
+}
+
+float *model_gradients(model_t *m)
+{
+    return m->gradients;
+}
+
+float *model_router_bias(model_t *m)
+{
+    return m->router_bias;
+}
+
+void model_weights_changed(model_t *m)
+{
+    compute_linear_update(m->head.linear);
+    for (int64_t i = 0; i < m->dims.L; i++)
+        for (int id = 0; id < LINEAR_COUNT; id++)
+            if (m->layers[i].linears[id]) compute_linear_update(m->layers[i].linears[id]);
+}

@@ -1,0 +1,90 @@
+/* model_step.c: the head, in chunks of rows, and the calls that the other rooms make.
+ *
+ * With a vocabulary of 50,000 the logits of a microbatch would be the largest array by far. So the
+ * head takes some hundred rows at a time: logits, cross entropy and the gradient of the logits, then
+ * at once the gradients of the head's weight (summed over chunks) and of its input. The forward pass
+ * of the head is therefore part of the backward pass, and nothing of size [M, V] exists. */
+#include "model/model_internal.h"
+
+static void head_logits(struct model *m, int64_t first, int64_t n, float *logits)
+{
+    int32_t rows[2] = {0, (int32_t)n};
+    compute_linear_forward(m->head.linear, rows, model_act_at(m, m->x_final, first * m->dims.D),
+                           m->dims.D, logits, m->dims.V, COMPUTE_F32);
+}
+
+/* nll of rows [first, first + n); with gradients, d_logits is d_scale * d nll / d logits. */
+static void head_nll(struct model *m, const struct model_batch *b, int64_t first, int64_t n,
+                     float d_scale, float *nll, void *d_logits)
+{
+    head_logits(m, first, n, m->head.logits);
+    compute_cross_entropy(m->compute, n, m->dims.V, m->head.logits, b->targets + first,
+                          (float)m->config.output_multiplier, (float)m->config.final_softcap,
+                          d_scale, nll + first, d_logits);
+}
+
+/* Losses of all rows and the gradient of x_final in scratch.da; the head's weight gradient. */
+static void head_train(struct model *m, const struct model_batch *b, double scale, bool first)
+{
+    const struct model_dims *d = &m->dims;
+    int64_t M = b->B * b->T;
+    float d_scale = (float)(scale / (double)M);
+    for (int64_t at = 0; at < M; at += m->head.rows) {
+        int64_t n = MIN(m->head.rows, M - at);
+        int32_t rows[2] = {0, (int32_t)n};
+        head_nll(m, b, at, n, d_scale, m->head.nll, m->head.d_logits);
+        compute_linear_backward_weight(m->head.linear, rows, m->head.d_logits, d->V,
+                                       model_act_at(m, m->x_final, at * d->D), d->D,
+                                       !first || at > 0);
+        compute_linear_backward_input(m->head.linear, rows, m->head.d_logits, d->V,
+                                      model_act_at(m, m->scratch.da, at * d->D), d->D,
+                                      compute_act_dtype(m->compute));
+    }
+}
+
+static void add_nll(const float *nll, int64_t M, struct model_stats *s)
+{
+    for (int64_t i = 0; i < M; i++)
+        s->nll += (double)nll[i];
+    s->tokens += (double)M;
+    s->microbatches += 1;
+}
+
+void model_train_step(model_t *m, const struct model_batch *b, double scale, bool first,
+                      struct model_stats *s)
+{
+    CHECK(m->training);
+    model_forward(m, b, s);
+    head_train(m, b, scale, first);
+    add_nll(m->head.nll, b->B * b->T, s);
+    model_backward(m, b, scale, first);
+}
+
+void model_score(model_t *m, const struct model_batch *b, float *nll)
+{
+    int64_t M = b->B * b->T;
+    model_forward(m, b, NULL);
+    for (int64_t at = 0; at < M; at += m->head.rows)
+        head_nll(m, b, at, MIN(m->head.rows, M - at), 0, nll, NULL);
+}
+
+void model_evaluate(model_t *m, const struct model_batch *b, struct model_stats *s)
+{
+    int64_t M = b->B * b->T;
+    model_forward(m, b, s);
+    for (int64_t at = 0; at < M; at += m->head.rows)
+        head_nll(m, b, at, MIN(m->head.rows, M - at), 0, m->head.nll, NULL);
+    add_nll(m->head.nll, M, s);
+}
+
+void model_logits(model_t *m, const struct model_batch *b, float *logits)
+{
+    int64_t M = b->B * b->T, V = m->dims.V;
+    model_forward(m, b, NULL);
+    for (int64_t at = 0; at < M; at += m->head.rows) {
+        int64_t n = MIN(m->head.rows, M - at);
+        head_logits(m, at, n, logits + at * V);
+        compute_logits(m->compute, n, V, (float)m->config.output_multiplier,
+                       (float)m->config.final_softcap, logits + at * V);
+    }
+}
