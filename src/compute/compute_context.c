@@ -6,7 +6,7 @@
 #include <stdio.h>
 
 #include "compute/compute_internal.h"
-#include "compute/compute_linear_internal.h"
+#include "compute/compute_dnnl_internal.h"
 
 /* ------------------------------------------------------------------ what the CPU has */
 
@@ -77,7 +77,6 @@ static void fill_table(struct compute_kernels *k, const struct compute_kernels *
     FILL(adamw);
     FILL(momentum);
     FILL(axpby);
-    FILL(matmul);
 #undef FILL
     /* The two passes of attention share their scratch: both or neither. */
     if (!k->attention_scratch || !k->attention_forward || !k->attention_backward) {
@@ -108,7 +107,15 @@ int compute_new(const struct compute_options *o, compute_t **out, struct error *
     c->threads = pool_threads(o->pool);
     c->kernels = *table;
     fill_table(&c->kernels, compute_kernels_reference(o->dtype));
-    snprintf(c->name, sizeof c->name, "%s", backend_names[b]);
+    if (b != COMPUTE_REFERENCE) {
+        int rc = compute_dnnl_new(c, &c->dnnl, e);
+        if (rc < 0) {
+            compute_free(c);
+            return rc;
+        }
+    }
+    snprintf(c->name, sizeof c->name, "%s%s", backend_names[b],
+             c->dnnl ? compute_dnnl_label(c->dnnl) : "");
     *out = c;
     return 0;
 }
@@ -116,6 +123,7 @@ int compute_new(const struct compute_options *o, compute_t **out, struct error *
 void compute_free(compute_t *c)
 {
     if (!c) return;
+    compute_dnnl_free(c->dnnl);
     if (c->shared.data) mem_unmap(c->shared.data, c->shared.size);
     if (c->private.data) mem_unmap(c->private.data, c->private.size);
     mem_free(c);

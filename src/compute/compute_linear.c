@@ -21,8 +21,7 @@ int64_t compute_linear_out(const struct compute_linear_desc *d)
 
 static const struct linear_ops *linear_ops_of(const compute_t *c)
 {
-    (void)c;
-    return &compute_linear_plain;
+    return c->dnnl ? &compute_linear_dnnl : &compute_linear_plain;
 }
 
 /* ------------------------------------------------------------------ making one */

@@ -51,6 +51,6 @@ struct compute_linear {
 
 int64_t compute_linear_out(const struct compute_linear_desc *d);
 
-extern const struct linear_ops compute_linear_plain;
+extern const struct linear_ops compute_linear_plain, compute_linear_dnnl;
 
 #endif

@@ -1,48 +1,81 @@
-/* compute_matmul.c: the general matrix product for optimisers and tests, cut into square tiles of
- * C; and the measurement of the machine's peak. */
-#include "compute/compute_internal.h"
-
-enum { MATMUL_TILE = 64 };
+/* compute_matmul.c: the general matrix product for optimisers and tests, cut into tiles of C; and
+ * the measurement of the machine's peak. */
+#include "compute/compute_dnnl_internal.h"
 
 struct matmul {
+    compute_t *c;
     bool ta, tb;
-    int64_t M, N, K, lda, ldb, ldc, columns; /* columns: tiles along N */
+    int64_t M, N, K, lda, ldb, ldc, tile, columns; /* columns: tiles along N */
     float alpha, beta;
     enum compute_dtype in;
     const char *A, *B;
     float *C;
+    struct dnnl_product *products[4]; /* full, lower edge, right edge, corner */
+    char *scratch;
+    size_t stride;
 };
+
+/* Tiles of C: the reference keeps its operands in L1; oneDNN wants a few hundred per side. */
+enum { PLAIN_TILE = 64, DNNL_TILE = 256 };
 
 static void matmul_task(void *ctx, size_t task, int thread)
 {
-    (void)thread;
     const struct matmul *m = ctx;
-    int64_t i = (int64_t)task / m->columns * MATMUL_TILE;
-    int64_t j = (int64_t)task % m->columns * MATMUL_TILE;
+    int64_t i = (int64_t)task / m->columns * m->tile, j = (int64_t)task % m->columns * m->tile;
     size_t size = compute_dtype_size(m->in);
     const char *A = m->A + (size_t)(m->ta ? i : i * m->lda) * size;
     const char *B = m->B + (size_t)(m->tb ? j * m->ldb : j) * size;
-    compute_kernels_reference(m->in)->matmul(
-        m->ta, m->tb, MIN(MATMUL_TILE, m->M - i), MIN(MATMUL_TILE, m->N - j), m->K, m->alpha, A,
-        m->lda, B, m->ldb, m->beta, m->C + i * m->ldc + j, COMPUTE_F32, m->ldc);
+    float *C = m->C + i * m->ldc + j;
+    int64_t rows = MIN(m->tile, m->M - i), columns = MIN(m->tile, m->N - j);
+    if (m->c->dnnl)
+        compute_dnnl_run(m->products[(rows < m->tile) + 2 * (columns < m->tile)], thread, A, B, C,
+                         m->scratch + (size_t)thread * m->stride);
+    else
+        compute_kernels_reference(m->in)->matmul(m->ta, m->tb, rows, columns, m->K, m->alpha, A,
+                                                 m->lda, B, m->ldb, m->beta, C, COMPUTE_F32,
+                                                 m->ldc);
+}
+
+/* Makes the product of each of the four shapes of tile that M and N give. */
+static void matmul_prepare(struct matmul *m)
+{
+    size_t scratch = 0;
+    for (int edge = 0; edge < 4; edge++) {
+        struct product_key k = {.K = m->K, .ldc = m->ldc, .in = m->in, .out = COMPUTE_F32};
+        k.M = edge & 1 ? m->M % m->tile : m->tile;
+        k.N = edge & 2 ? m->N % m->tile : m->tile;
+        if (k.M == 0 || k.N == 0 || k.M > m->M || k.N > m->N) continue;
+        k.a_row = m->ta ? 1 : m->lda;
+        k.a_col = m->ta ? m->lda : 1;
+        k.b_row = m->tb ? 1 : m->ldb;
+        k.b_col = m->tb ? m->ldb : 1;
+        k.alpha = m->alpha;
+        k.beta = m->beta;
+        m->products[edge] = compute_dnnl_product(m->c, &k);
+        scratch = MAX(scratch, compute_dnnl_scratch(m->products[edge]));
+    }
+    m->scratch = compute_private_scratch(m->c, scratch, &m->stride);
 }
 
 void compute_matmul(compute_t *c, bool transpose_a, bool transpose_b, int64_t M, int64_t N,
                     int64_t K, float alpha, enum compute_dtype in, const void *A, int64_t lda,
                     const void *B, int64_t ldb, float beta, float *C, int64_t ldc)
 {
-    struct matmul m = {.ta = transpose_a, .tb = transpose_b, .M = M, .N = N, .K = K};
+    CHECK(M >= 1 && N >= 1 && K >= 1);
+    struct matmul m = {.c = c, .ta = transpose_a, .tb = transpose_b, .M = M, .N = N, .K = K};
     m.lda = lda;
     m.ldb = ldb;
     m.ldc = ldc;
-    m.columns = ceil_div(N, MATMUL_TILE);
+    m.tile = c->dnnl ? DNNL_TILE : PLAIN_TILE;
+    m.columns = ceil_div(N, m.tile);
     m.alpha = alpha;
     m.beta = beta;
     m.in = in;
     m.A = A;
     m.B = B;
     m.C = C;
-    pool_run(c->pool, (size_t)(ceil_div(M, MATMUL_TILE) * m.columns), matmul_task, &m);
+    if (c->dnnl) matmul_prepare(&m);
+    pool_run(c->pool, (size_t)(ceil_div(M, m.tile) * m.columns), matmul_task, &m);
 }
 
 /* ------------------------------------------------------------------ peak */

@@ -1,0 +1,300 @@
+/* compute_linear_dnnl.c: linear layers by oneDNN.
+ *
+ * Forward and backward_input run one product per row tile: ROWS rows of X (or dY) times the whole
+ * packed weight. Weights are kept twice, packed for either direction, since the packed form of W
+ * is not that of its transpose. The last tile of a group is shorter; expert groups are multiples
+ * of COMPUTE_ROW_ALIGN, so ROWS / COMPUTE_ROW_ALIGN shapes cover all of theirs, made on the first
+ * call; with one group any number of rows is allowed and its remainder is made when first met.
+ *
+ * The weight's gradient: a task owns OUT rows of one part's gradient and adds TOKENS tokens at a
+ * time, in order, so the fp32 sums stay in the cache between the pieces. */
+#include "compute/compute_dnnl_internal.h"
+#include "compute/compute_linear_internal.h"
+
+enum { ROWS = 256, OUT = 128, TOKENS = 256 };
+
+/* One direction's packed weights: [groups] blocks of `bytes`, `stride` apart. */
+struct packed {
+    struct dnnl_product *maker;
+    char *data;
+    size_t stride;
+};
+
+struct dnnl_linear {
+    struct packed forward, backward;
+    int64_t groups;
+};
+
+static void describe_forward(const compute_t *c, const struct compute_linear_desc *d, int64_t rows,
+                             int64_t ldx, int64_t ldy, enum compute_dtype y, struct product_key *k)
+{
+    *k = (struct product_key){.M = rows, .N = compute_linear_out(d), .K = d->in};
+    k->a_row = ldx;
+    k->a_col = 1;
+    k->b_row = 1; /* W^T, of W [out, in] */
+    k->b_col = d->in;
+    k->ldc = ldy;
+    k->in = c->dtype;
+    k->out = y;
+    k->alpha = 1;
+    k->b_packed = true;
+}
+
+static void describe_backward(const compute_t *c, const struct compute_linear_desc *d, int64_t rows,
+                              int64_t ldx, int64_t ldy, enum compute_dtype dx,
+                              struct product_key *k)
+{
+    *k = (struct product_key){.M = rows, .N = d->in, .K = compute_linear_out(d)};
+    k->a_row = ldy;
+    k->a_col = 1;
+    k->b_row = d->in;
+    k->b_col = 1;
+    k->ldc = ldx;
+    k->in = c->dtype;
+    k->out = dx;
+    k->alpha = 1;
+    k->b_packed = true;
+}
+
+/* ------------------------------------------------------------------ the compute copies */
+
+static void find_makers(compute_t *c, const struct compute_linear_desc *d, struct dnnl_linear *s)
+{
+    struct product_key k;
+    int64_t rows = MIN(ROWS, d->max_rows), out = compute_linear_out(d);
+    describe_forward(c, d, rows, d->in, out, c->dtype, &k);
+    s->forward.maker = compute_dnnl_product(c, &k);
+    describe_backward(c, d, rows, d->in, out, c->dtype, &k);
+    s->backward.maker = compute_dnnl_product(c, &k);
+    s->forward.stride = (size_t)round_up((int64_t)compute_dnnl_packed_bytes(s->forward.maker), 64);
+    s->backward.stride =
+        (size_t)round_up((int64_t)compute_dnnl_packed_bytes(s->backward.maker), 64);
+    s->groups = d->groups;
+}
+
+static size_t dnnl_bytes(const compute_t *c, const struct compute_linear_desc *d)
+{
+    /* A packed copy pads widths to whole blocks of at most 64. */
+    int64_t out = round_up(compute_linear_out(d), 64), in = round_up(d->in, 64);
+    return (size_t)(2 * d->groups * out * in) * compute_dtype_size(c->dtype);
+}
+
+static void packed_open(struct packed *p, int64_t groups)
+{
+    size_t bytes = p->stride * (size_t)groups;
+    p->data = mem_map(bytes);
+    CHECK_MSG(p->data, "no memory for %zu bytes of weights", bytes);
+}
+
+static void *dnnl_open(compute_linear_t *l)
+{
+    struct dnnl_linear *s = mem_calloc(1, sizeof *s);
+    find_makers(l->c, &l->d, s);
+    packed_open(&s->forward, l->d.groups);
+    packed_open(&s->backward, l->d.groups);
+    return s;
+}
+
+static void dnnl_close(void *state)
+{
+    struct dnnl_linear *s = state;
+    mem_unmap(s->forward.data, s->forward.stride * (size_t)s->groups);
+    mem_unmap(s->backward.data, s->backward.stride * (size_t)s->groups);
+    mem_free(s);
+}
+
+struct repack {
+    compute_linear_t *l;
+    char *scratch;
+    size_t stride, plain_bytes;
+};
+
+/* One group: its parts one below the other in the activations' format, then both packed forms. */
+static void repack_task(void *ctx, size_t g, int thread)
+{
+    const struct repack *r = ctx;
+    compute_linear_t *l = r->l;
+    struct dnnl_linear *s = l->state;
+    char *plain = r->scratch + (size_t)thread * r->stride;
+    for (int p = 0; p < l->d.parts; p++) {
+        size_t n = (size_t)(l->d.out[p] * l->d.in);
+        l->c->kernels.to_act(n, l->d.master[p] + g * n,
+                             act_row_out(l->c, plain, l->out_start[p], l->d.in));
+    }
+    char *work = plain + r->plain_bytes;
+    compute_dnnl_pack(s->forward.maker, thread, plain, s->forward.data + g * s->forward.stride,
+                      work);
+    compute_dnnl_pack(s->backward.maker, thread, plain, s->backward.data + g * s->backward.stride,
+                      work);
+}
+
+static void dnnl_update(compute_linear_t *l)
+{
+    struct dnnl_linear *s = l->state;
+    struct repack r = {.l = l};
+    r.plain_bytes =
+        (size_t)round_up(l->out * l->d.in * (int64_t)compute_dtype_size(l->c->dtype), 64);
+    size_t work =
+        MAX(compute_dnnl_scratch(s->forward.maker), compute_dnnl_scratch(s->backward.maker));
+    r.scratch = compute_private_scratch(l->c, r.plain_bytes + work, &r.stride);
+    pool_run(l->c->pool, (size_t)l->d.groups, repack_task, &r);
+}
+
+/* ------------------------------------------------------------------ row tiles */
+
+typedef void describe_fn(const compute_t *c, const struct compute_linear_desc *d, int64_t rows,
+                         int64_t ldx, int64_t ldy, enum compute_dtype out, struct product_key *k);
+
+struct row_run {
+    compute_linear_t *l;
+    const struct linear_call *k;
+    const struct packed *weights;
+    struct dnnl_product *products[ROWS + 1]; /* by rows; NULL: no such tile */
+    char *scratch;
+    size_t stride;
+};
+
+static void row_task(void *ctx, size_t task, int thread)
+{
+    const struct row_run *r = ctx;
+    const struct linear_call *k = r->k;
+    struct linear_tile t = k->tiles[task];
+    compute_dnnl_run(r->products[t.rows], thread, act_row(r->l->c, k->x, t.row, k->ldx),
+                     r->weights->data + (size_t)t.group * r->weights->stride,
+                     (char *)k->y + (size_t)(t.row * k->ldy) * compute_dtype_size(k->y_dtype),
+                     r->scratch + (size_t)thread * r->stride);
+}
+
+static void run_rows(compute_linear_t *l, const struct linear_call *k, const struct packed *weights,
+                     int64_t ldx, int64_t ldy, describe_fn *describe)
+{
+    struct row_run r = {.l = l, .k = k, .weights = weights};
+    size_t scratch = 0;
+    /* Every remainder an expert may have, so that a later step does not meet a new one. */
+    for (int64_t rows = COMPUTE_ROW_ALIGN; l->d.groups > 1 && rows <= ROWS;
+         rows += COMPUTE_ROW_ALIGN) {
+        struct product_key key;
+        describe(l->c, &l->d, rows, ldx, ldy, k->y_dtype, &key);
+        r.products[rows] = compute_dnnl_product(l->c, &key);
+        scratch = MAX(scratch, compute_dnnl_scratch(r.products[rows]));
+    }
+    for (int64_t i = 0; i < k->n_tiles; i++) {
+        int64_t rows = k->tiles[i].rows;
+        if (r.products[rows]) continue;
+        struct product_key key;
+        describe(l->c, &l->d, rows, ldx, ldy, k->y_dtype, &key);
+        r.products[rows] = compute_dnnl_product(l->c, &key);
+        scratch = MAX(scratch, compute_dnnl_scratch(r.products[rows]));
+    }
+    r.scratch = compute_private_scratch(l->c, scratch, &r.stride);
+    pool_run(l->c->pool, (size_t)k->n_tiles, row_task, &r);
+}
+
+static void dnnl_forward(compute_linear_t *l, const struct linear_call *k)
+{
+    const struct dnnl_linear *s = l->state;
+    run_rows(l, k, &s->forward, k->ldx, k->ldy, describe_forward);
+}
+
+static void dnnl_backward_input(compute_linear_t *l, const struct linear_call *k)
+{
+    const struct dnnl_linear *s = l->state;
+    run_rows(l, k, &s->backward, k->ldy, k->ldx, describe_backward);
+}
+
+/* ------------------------------------------------------------------ the weight's gradient */
+
+struct weight_run {
+    compute_linear_t *l;
+    const struct linear_call *k;
+    int64_t blocks[COMPUTE_MAX_PARTS + 1]; /* tasks of a group before each part */
+    char *scratch;
+    size_t stride;
+};
+
+static void describe_weight(const compute_linear_t *l, const struct linear_call *k, int64_t out,
+                            int64_t tokens, bool add, struct product_key *key)
+{
+    *key = (struct product_key){.M = out, .N = l->d.in, .K = tokens};
+    key->a_row = 1; /* dY^T */
+    key->a_col = k->ldy;
+    key->b_row = k->ldx;
+    key->b_col = 1;
+    key->ldc = l->d.in;
+    key->in = l->c->dtype;
+    key->out = COMPUTE_F32;
+    key->alpha = 1;
+    key->beta = add ? 1 : 0;
+}
+
+/* Task: OUT rows of one part of one group. Products were all made before: here they are found. */
+static void weight_task(void *ctx, size_t task, int thread)
+{
+    const struct weight_run *r = ctx;
+    compute_linear_t *l = r->l;
+    const struct linear_call *k = r->k;
+    int64_t per_group = r->blocks[l->d.parts], g = (int64_t)task / per_group;
+    int64_t block = (int64_t)task % per_group;
+    int p = 0;
+    while (block >= r->blocks[p + 1])
+        p++;
+    if (!l->d.grad[p]) return;
+    int64_t o = (block - r->blocks[p]) * OUT, rows = MIN(OUT, l->d.out[p] - o);
+    float *grad = l->d.grad[p] + (g * l->d.out[p] + o) * l->d.in;
+    int64_t begin = k->offset[g], end = k->offset[g + 1];
+    if (begin == end && !k->accumulate) memset(grad, 0, (size_t)(rows * l->d.in) * sizeof *grad);
+    for (int64_t t = begin; t < end; t += TOKENS) {
+        struct product_key key;
+        describe_weight(l, k, rows, MIN(TOKENS, end - t), k->accumulate || t > begin, &key);
+        compute_dnnl_run(compute_dnnl_product(l->c, &key), thread,
+                         (const char *)act_row(l->c, k->dy, t, k->ldy) +
+                             (size_t)(l->out_start[p] + o) * compute_dtype_size(l->c->dtype),
+                         act_row(l->c, k->x, t, k->ldx), grad,
+                         r->scratch + (size_t)thread * r->stride);
+    }
+}
+
+/* Makes what a token count needs, for every height of a block; returns the scratch they take. */
+static size_t prepare_weight(compute_linear_t *l, const struct linear_call *k, int64_t tokens)
+{
+    size_t scratch = 0;
+    for (int p = 0; p < l->d.parts; p++) {
+        int64_t heights[] = {MIN(OUT, l->d.out[p]), l->d.out[p] % OUT};
+        for (int h = 0; h < 2 && l->d.grad[p]; h++)
+            for (int add = 0; add < 2 && heights[h] > 0; add++) {
+                struct product_key key;
+                describe_weight(l, k, heights[h], tokens, add, &key);
+                scratch = MAX(scratch, compute_dnnl_scratch(compute_dnnl_product(l->c, &key)));
+            }
+    }
+    return scratch;
+}
+
+static void dnnl_backward_weight(compute_linear_t *l, const struct linear_call *k)
+{
+    struct weight_run r = {.l = l, .k = k};
+    size_t scratch = 0;
+    for (int p = 0; p < l->d.parts; p++)
+        r.blocks[p + 1] = r.blocks[p] + ceil_div(l->d.out[p], OUT);
+    if (l->d.groups > 1)
+        for (int64_t tokens = COMPUTE_ROW_ALIGN; tokens <= TOKENS; tokens += COMPUTE_ROW_ALIGN)
+            scratch = MAX(scratch, prepare_weight(l, k, tokens));
+    else {
+        int64_t rows = k->offset[1];
+        if (rows >= TOKENS) scratch = prepare_weight(l, k, TOKENS);
+        if (rows % TOKENS) scratch = MAX(scratch, prepare_weight(l, k, rows % TOKENS));
+    }
+    r.scratch = compute_private_scratch(l->c, scratch, &r.stride);
+    pool_run(l->c->pool, (size_t)(l->d.groups * r.blocks[l->d.parts]), weight_task, &r);
+}
+
+const struct linear_ops compute_linear_dnnl = {
+    .tile_rows = ROWS,
+    .bytes = dnnl_bytes,
+    .open = dnnl_open,
+    .close = dnnl_close,
+    .update = dnnl_update,
+    .forward = dnnl_forward,
+    .backward_input = dnnl_backward_input,
+    .backward_weight = dnnl_backward_weight,
+};
