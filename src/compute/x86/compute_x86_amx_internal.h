@@ -1,0 +1,177 @@
+/* compute_x86_amx_internal.h: matrix products by AMX tiles (Intel SDM vol. 1, chapter 18) and the
+ * packing they need. Included by files named *_amx.c only.
+ *
+ * A tile is 16 rows of 64 bytes. tdpbf16ps adds to C [16, 16] fp32 the product of A [16, 32] bf16
+ * and B, which holds a [32, 16] matrix as 16 rows of pairs: row i, column n is (b[2i, n],
+ * b[2i + 1, n]). All operands here are packed as whole tiles of 1 KiB, so a load touches 16
+ * adjacent cache lines whatever the shape, and edges are zeros put there by the packing:
+ *
+ *   tiles_pack_rows      A of X:     tile (r, s) = X[16 r .., 32 s ..]
+ *   tiles_pack_columns   B of X^T:   tile (r, s) = the same, transposed by pairs
+ *   tiles_pack_pairs     B of X:     tile (s, c) = X[32 s .., 16 c ..] by pairs of rows
+ *   tiles_pack_turned    A of X^T:   tile (s, c) = X[32 s .., 16 c ..] transposed
+ *
+ * The register plan is fixed: tiles 0-3 are a 2 x 2 block of C, 4 and 5 are A, 6 and 7 are B. */
+#ifndef COLOSSUS_COMPUTE_X86_AMX_INTERNAL_H
+#define COLOSSUS_COMPUTE_X86_AMX_INTERNAL_H
+
+#include "compute/x86/compute_x86_math_internal.h"
+
+enum { TILE = 512 }; /* bf16 elements of a tile */
+
+/* gcc 12 does not tell the optimiser that a tile load reads memory. */
+#define TILES_FENCE() __asm__ volatile("" ::: "memory")
+
+struct tile_config {
+    uint8_t palette, start_row, reserved[14];
+    uint16_t row_bytes[16];
+    uint8_t rows[16];
+};
+
+/* All eight tiles 16 x 64 bytes. tiles_end gives the state back, so that no context switch has to
+ * save it. */
+static void tiles_begin(void)
+{
+    struct tile_config config = {.palette = 1};
+    for (int i = 0; i < 8; i++) {
+        config.row_bytes[i] = 64;
+        config.rows[i] = 16;
+    }
+    TILES_FENCE();
+    _tile_loadconfig(&config);
+}
+
+static void tiles_end(void)
+{
+    _tile_release();
+}
+
+INLINE void tiles_zero(void)
+{
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+}
+
+/* The 32 x 32 block of C at c, leading dimension ld. */
+INLINE void tiles_load(const float *c, int64_t ld)
+{
+    TILES_FENCE();
+    _tile_loadd(0, c, ld * 4);
+    _tile_loadd(1, c + 16, ld * 4);
+    _tile_loadd(2, c + 16 * ld, ld * 4);
+    _tile_loadd(3, c + 16 * ld + 16, ld * 4);
+}
+
+INLINE void tiles_store(float *c, int64_t ld)
+{
+    _tile_stored(0, c, ld * 4);
+    _tile_stored(1, c + 16, ld * 4);
+    _tile_stored(2, c + 16 * ld, ld * 4);
+    _tile_stored(3, c + 16 * ld + 16, ld * 4);
+    TILES_FENCE();
+}
+
+/* C += A . B over `steps` steps of 32: a0, a1 are the first tiles of A's two rows of tiles, each
+ * a_step elements from the next; b0, b1 of B's two columns. */
+INLINE void tiles_multiply(int64_t steps, const bf16_t *a0, const bf16_t *a1, int64_t a_step,
+                           const bf16_t *b0, const bf16_t *b1, int64_t b_step)
+{
+    TILES_FENCE();
+    for (int64_t k = 0; k < steps; k++) {
+        _tile_loadd(4, a0 + k * a_step, 64);
+        _tile_loadd(6, b0 + k * b_step, 64);
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_loadd(7, b1 + k * b_step, 64);
+        _tile_dpbf16ps(1, 4, 7);
+        _tile_loadd(5, a1 + k * a_step, 64);
+        _tile_dpbf16ps(2, 5, 6);
+        _tile_dpbf16ps(3, 5, 7);
+    }
+}
+
+/* ------------------------------------------------------------------ packing */
+
+INLINE __m512i tiles_row(const bf16_t *x, int64_t n)
+{
+    return _mm512_maskz_loadu_epi16(n >= 32 ? 0xffffffffu : (1u << n) - 1, x);
+}
+
+/* 16 rows of up to 32 elements, zeros behind `rows` and `columns`. */
+INLINE void tiles_take_rows(const bf16_t *x, int64_t ld, int64_t rows, int64_t columns, vf r[16])
+{
+    for (int i = 0; i < 16; i++)
+        r[i] = i < rows ? _mm512_castsi512_ps(tiles_row(x + i * ld, columns)) : v_zero();
+}
+
+/* 16 pairs of rows, up to 16 columns: dword (i, c) = (x[2i, c], x[2i + 1, c]). */
+INLINE void tiles_take_pairs(const bf16_t *x, int64_t ld, int64_t rows, int64_t columns, vf r[16])
+{
+    __mmask16 keep = v_mask_first(columns);
+    for (int i = 0; i < 16; i++) {
+        __m512i low = _mm512_setzero_si512(), high = low;
+        if (2 * i < rows)
+            low = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(keep, x + 2 * i * ld));
+        if (2 * i + 1 < rows)
+            high = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(keep, x + (2 * i + 1) * ld));
+        r[i] = _mm512_castsi512_ps(_mm512_or_si512(low, _mm512_slli_epi32(high, 16)));
+    }
+}
+
+INLINE void tiles_put(vf r[16], bf16_t *to)
+{
+    for (int i = 0; i < 16; i++)
+        _mm512_storeu_si512(to + i * 32, _mm512_castps_si512(r[i]));
+}
+
+/* Rows [0, rows) of X [.., width], padded to whole tiles; `padded` rows are written. */
+INLINE void tiles_pack_by_rows(const bf16_t *x, int64_t ld, int64_t rows, int64_t padded,
+                               int64_t width, bool turn, bf16_t *to)
+{
+    for (int64_t r = 0; r < padded; r += 16)
+        for (int64_t c = 0; c < width; c += 32, to += TILE) {
+            vf tile[16];
+            tiles_take_rows(x + r * ld + c, ld, rows - r, width - c, tile);
+            if (turn) v_transpose(tile);
+            tiles_put(tile, to);
+        }
+}
+
+INLINE void tiles_pack_by_pairs(const bf16_t *x, int64_t ld, int64_t rows, int64_t padded,
+                                int64_t width, bool turn, bf16_t *to)
+{
+    for (int64_t r = 0; r < padded; r += 32)
+        for (int64_t c = 0; c < (width + 31) / 32 * 32; c += 16, to += TILE) {
+            vf tile[16];
+            tiles_take_pairs(x + r * ld + c, ld, rows - r, MAX(width - c, 0), tile);
+            if (turn) v_transpose(tile);
+            tiles_put(tile, to);
+        }
+}
+
+static void tiles_pack_rows(const bf16_t *x, int64_t ld, int64_t rows, int64_t padded,
+                            int64_t width, bf16_t *to)
+{
+    tiles_pack_by_rows(x, ld, rows, padded, width, false, to);
+}
+
+static void tiles_pack_columns(const bf16_t *x, int64_t ld, int64_t rows, int64_t padded,
+                               int64_t width, bf16_t *to)
+{
+    tiles_pack_by_rows(x, ld, rows, padded, width, true, to);
+}
+
+static void tiles_pack_pairs(const bf16_t *x, int64_t ld, int64_t rows, int64_t padded,
+                             int64_t width, bf16_t *to)
+{
+    tiles_pack_by_pairs(x, ld, rows, padded, width, false, to);
+}
+
+static void tiles_pack_turned(const bf16_t *x, int64_t ld, int64_t rows, int64_t padded,
+                              int64_t width, bf16_t *to)
+{
+    tiles_pack_by_pairs(x, ld, rows, padded, width, true, to);
+}
+
+#endif

@@ -1,0 +1,36 @@
+/* compute_x86_internal.h: what the files of compute/x86 share: their tables and the temperature of
+ * attention scores. Plain C: it may be included by files without any -m flag. */
+#ifndef COLOSSUS_COMPUTE_X86_INTERNAL_H
+#define COLOSSUS_COMPUTE_X86_INTERNAL_H
+
+#include "compute/compute_kernels_internal.h"
+
+extern const struct compute_kernels compute_x86_f32_avx2, compute_x86_bf16_avx2;
+extern const struct compute_kernels compute_x86_f32_avx512, compute_x86_bf16_avx512;
+
+/* Attention by AMX tiles (compute_x86_attention_amx.c); the other entries of its table are those
+ * of compute_x86_bf16_avx512. */
+size_t compute_x86_amx_attention_scratch(int64_t T, int64_t h);
+void compute_x86_amx_attention_forward(const struct compute_attention *a, int64_t b, int64_t head,
+                                       int64_t t0, int64_t t1, void *scratch);
+void compute_x86_amx_attention_backward(const struct compute_attention *a, int64_t b, int64_t kv,
+                                        const void *dout, void *dq, void *dk, void *dv,
+                                        void *scratch);
+
+/* Factors on the scores of queries t .. t + n - 1 (1 where there is no temperature), times
+ * `scale`. */
+void compute_x86_temperatures(int64_t t, int64_t n, int64_t temperature_len, float scale,
+                              float *out);
+
+/* The vector functions applied to arrays, so that a test can measure their error on any CPU. */
+struct compute_x86_math {
+    void (*exp2)(size_t n, const float *x, float *y);
+    void (*tanh)(size_t n, const float *x, float *y);
+    void (*log)(size_t n, const float *x, float *y);
+};
+extern const struct compute_x86_math compute_x86_math_avx2, compute_x86_math_avx512;
+bool compute_x86_has_avx2(void);
+bool compute_x86_has_avx512(void);
+bool compute_x86_has_amx(void); /* also asks the kernel for the tile state, once */
+
+#endif

@@ -1,0 +1,214 @@
+/* compute_x86_loss_internal.h: kernels of the two ends of the model, embedding and loss, and of the
+ * update: reductions and optimisers.
+ *
+ * Included by compute_x86_{f32,bf16}_{avx2,avx512}.c only (see compute_x86_act_internal.h); only
+ * cross entropy depends on the format of activations. */
+#ifndef COLOSSUS_COMPUTE_X86_LOSS_INTERNAL_H
+#define COLOSSUS_COMPUTE_X86_LOSS_INTERNAL_H
+
+#include <math.h>
+
+#include "compute/x86/compute_x86_act_internal.h"
+
+/* ------------------------------------------------------------------ embedding */
+
+static void x86_embed(int64_t rows, int64_t D, const uint32_t *ids, const float *table, float scale,
+                      float *h)
+{
+    for (int64_t r = 0; r < rows; r++, h += D) {
+        const float *from = table + (int64_t)ids[r] * D;
+        VECTOR_LOOP(d, n, D, { v_store_n(h + d, v_set1(scale) * v_load_n(from + d, n), n); });
+    }
+}
+
+static void x86_embed_backward(int64_t M, int64_t D, int64_t d0, int64_t d1, const uint32_t *ids,
+                               const float *dh, float scale, float *d_table)
+{
+    for (int64_t m = 0; m < M; m++) {
+        const float *from = dh + m * D + d0;
+        float *to = d_table + (int64_t)ids[m] * D + d0;
+        VECTOR_LOOP(d, n, d1 - d0, {
+            v_store_n(to + d, v_fma(v_set1(scale), v_load_n(from + d, n), v_load_n(to + d, n)), n);
+        });
+    }
+}
+
+/* ------------------------------------------------------------------ loss */
+
+/* The final logit of a raw product; CAP is a constant, so only one side is compiled in. */
+INLINE vf loss_logit(vf z, float multiplier, float cap, bool capped)
+{
+    return capped ? v_set1(cap) * v_tanh(z * v_set1(multiplier / cap)) : z * v_set1(multiplier);
+}
+
+static void x86_logits(int64_t rows, int64_t V, float multiplier, float cap, float *z)
+{
+    int64_t count = rows * V;
+    if (cap > 0)
+        VECTOR_LOOP(i, n, count, {
+            v_store_n(z + i, loss_logit(v_load_n(z + i, n), multiplier, cap, true), n);
+        });
+    else
+        VECTOR_LOOP(i, n, count, {
+            v_store_n(z + i, loss_logit(v_load_n(z + i, n), multiplier, cap, false), n);
+        });
+}
+
+enum { LOSS_BLOCK = 4096 }; /* logits whose maximum is known before their exponentials: 16 KiB */
+
+/* The sum of exp(y - largest) over a row of final logits y, and that largest. */
+struct loss_sum {
+    float largest, total;
+};
+
+/* Reads the row from memory once: block by block, first the maximum, then the exponentials; the
+ * sum so far is rescaled where the maximum grew (online softmax, Milakov & Gimelshein 2018). The
+ * maximum is taken before the cap, which is monotonic. */
+INLINE struct loss_sum loss_sum_row(int64_t V, const float *z, float multiplier, float cap,
+                                    bool capped)
+{
+    struct loss_sum s = {-INFINITY, 0};
+    for (int64_t v0 = 0; v0 < V; v0 += LOSS_BLOCK) {
+        int64_t count = MIN(V - v0, (int64_t)LOSS_BLOCK);
+        const float *block = z + v0;
+        vf lanes = v_set1(-INFINITY), sum = v_zero();
+        VECTOR_LOOP(i, n, count, {
+            vf x = v_load_n(block + i, n) * v_set1(multiplier);
+            lanes = v_max(lanes, n < VL ? v_select(v_mask_first(n), x, lanes) : x);
+        });
+        float top = v_largest(lanes);
+        if (capped) top = v_largest(loss_logit(v_set1(top), 1.0f, cap, true));
+        if (top > s.largest) {
+            s.total *= expf(s.largest - top);
+            s.largest = top;
+        }
+        VECTOR_LOOP(i, n, count, {
+            vf x = loss_logit(v_load_n(block + i, n), multiplier, cap, capped);
+            vf e = v_exp2((x - v_set1(s.largest)) * v_set1(LOG2_E));
+            sum += n < VL ? v_keep(v_mask_first(n), e) : e;
+        });
+        s.total += v_sum(sum);
+    }
+    return s;
+}
+
+/* (p - hit) * d_scale * dy/dz for n logits; log2_total is log2 of the row's sum. */
+INLINE vf loss_gradient(vf z, struct loss_sum s, float log2_total, float hit, float multiplier,
+                        float cap, float d_scale, bool capped)
+{
+    vf y = loss_logit(z, multiplier, cap, capped);
+    vf p = v_exp2(v_fms(y - v_set1(s.largest), v_set1(LOG2_E), v_set1(log2_total)));
+    vf d = (p - v_set1(hit)) * v_set1(d_scale * multiplier);
+    if (!capped) return d;
+    vf t = y * v_set1(1.0f / cap);
+    return d * v_fnma(t, t, v_set1(1.0f));
+}
+
+INLINE void loss_row(int64_t V, const float *z, int64_t target, float multiplier, float cap,
+                     float d_scale, bool capped, float *nll, act_t *dz)
+{
+    struct loss_sum s = loss_sum_row(V, z, multiplier, cap, capped);
+    float y[VL];
+    v_store(y, loss_logit(v_set1(z[target]), multiplier, cap, capped));
+    *nll = (float)((double)s.largest - (double)y[0] + log((double)s.total));
+    if (!dz) return;
+    float log2_total = log2f(s.total);
+    VECTOR_LOOP(i, n, V, {
+        vf d = loss_gradient(v_load_n(z + i, n), s, log2_total, 0.0f, multiplier, cap, d_scale,
+                             capped);
+        act_store_n(dz + i, d, n);
+    });
+    act_store_n(
+        dz + target,
+        loss_gradient(v_set1(z[target]), s, log2_total, 1.0f, multiplier, cap, d_scale, capped), 1);
+}
+
+static void x86_cross_entropy(int64_t rows, int64_t V, const float *z, const uint32_t *targets,
+                              float multiplier, float cap, float d_scale, float *nll,
+                              void *d_logits)
+{
+    for (int64_t r = 0; r < rows; r++, z += V) {
+        act_t *dz = d_logits ? (act_t *)d_logits + r * V : NULL;
+        if (cap > 0)
+            loss_row(V, z, targets[r], multiplier, cap, d_scale, true, nll + r, dz);
+        else
+            loss_row(V, z, targets[r], multiplier, cap, d_scale, false, nll + r, dz);
+    }
+}
+
+/* ------------------------------------------------------------------ reductions */
+
+static double x86_sum_squares(size_t count, const float *x)
+{
+    vd low = vd_zero(), high = vd_zero();
+    VECTOR_LOOP(i, n, count, {
+        vf v = v_load_n(x + i, n);
+        low = vd_fma(vd_low(v), vd_low(v), low);
+        high = vd_fma(vd_high(v), vd_high(v), high);
+    });
+    return vd_sum(low + high);
+}
+
+static double x86_sum(size_t count, const float *x)
+{
+    vd low = vd_zero(), high = vd_zero();
+    VECTOR_LOOP(i, n, count, {
+        vf v = v_load_n(x + i, n);
+        low += vd_low(v);
+        high += vd_high(v);
+    });
+    return vd_sum(low + high);
+}
+
+/* 0 times an infinity or a NaN is a NaN, and stays one in the sum. */
+static bool x86_all_finite(size_t count, const float *x)
+{
+    vf sum = v_zero();
+    VECTOR_LOOP(i, n, count, { sum = v_fma(v_load_n(x + i, n), v_zero(), sum); });
+    return isfinite(v_sum(sum));
+}
+
+/* ------------------------------------------------------------------ optimisers */
+
+static void x86_adamw(const struct compute_adamw *o, float bias1, float bias2, size_t count,
+                      float *p, const float *g, float *m, float *v)
+{
+    vf scale1 = v_set1((1.0f - o->beta1) * o->grad_scale), beta1 = v_set1(o->beta1);
+    vf scale2 = v_set1(1.0f - o->beta2), beta2 = v_set1(o->beta2);
+    vf unbias1 = v_set1(1.0f / bias1), unbias2 = v_set1(1.0f / bias2);
+    VECTOR_LOOP(i, n, count, {
+        vf grad = v_load_n(g + i, n);
+        vf scaled = v_set1(o->grad_scale) * grad;
+        vf mi = v_fma(beta1, v_load_n(m + i, n), scale1 * grad);
+        vf vi_ = v_fma(beta2, v_load_n(v + i, n), scale2 * (scaled * scaled));
+        vf pi = v_load_n(p + i, n);
+        vf step = mi * unbias1 / (v_sqrt(vi_ * unbias2) + v_set1(o->eps));
+        v_store_n(m + i, mi, n);
+        v_store_n(v + i, vi_, n);
+        v_store_n(p + i, v_fnma(v_set1(o->lr), v_fma(v_set1(o->decay), pi, step), pi), n);
+    });
+}
+
+static void x86_momentum(size_t count, float beta, bool nesterov, float grad_scale, const float *g,
+                         float *m, float *u)
+{
+    VECTOR_LOOP(i, n, count, {
+        vf grad = v_set1(grad_scale) * v_load_n(g + i, n);
+        vf mi = v_fma(v_set1(beta), v_load_n(m + i, n), grad);
+        v_store_n(m + i, mi, n);
+        v_store_n(u + i, nesterov ? v_fma(v_set1(beta), mi, grad) : mi, n);
+    });
+}
+
+static void x86_axpby(size_t count, float a, const float *x, float b, float *y)
+{
+    if (b == 0)
+        VECTOR_LOOP(i, n, count, { v_store_n(y + i, v_set1(a) * v_load_n(x + i, n), n); });
+    else
+        VECTOR_LOOP(i, n, count, {
+            vf scaled = v_set1(b) * v_load_n(y + i, n);
+            v_store_n(y + i, v_fma(v_set1(a), v_load_n(x + i, n), scaled), n);
+        });
+}
+
+#endif
