@@ -258,15 +258,24 @@ struct parser {
     struct error *e;
 };
 
-static int unknown_option(const struct parser *p, const char *name)
+/* The row whose name is near; with `switches` only those that can be turned off. */
+static const char *near_option(const struct option_table *t, const char *name, bool switches)
 {
     const char *names[MAX_NAMES];
     size_t n = 0;
-    names[n++] = "help";
-    for (size_t i = 0; i < p->table->n_rows && n < MAX_NAMES; i++)
-        names[n++] = p->table->rows[i].name;
+    if (!switches) names[n++] = "help";
+    for (size_t i = 0; i < t->n_rows && n < MAX_NAMES; i++)
+        if (!switches || t->rows[i].type == OPTION_BOOL) names[n++] = t->rows[i].name;
+    return name_nearest(name, names, n);
+}
+
+static int unknown_option(const struct parser *p, const char *name)
+{
     error_set_code(p->e, ERROR_USAGE, "unknown option '--%s'", name);
-    const char *near = name_nearest(name, names, n);
+    bool off = strncmp(name, "no-", 3) == 0;
+    const char *near = off ? near_option(p->table, name + 3, true) : NULL;
+    if (near) return error_hint(p->e, "did you mean '--no-%s'?", near);
+    near = near_option(p->table, name, false);
     if (near) return error_hint(p->e, "did you mean '--%s'?", near);
     return error_hint(p->e, "see 'colossus %s --help'", p->table->command);
 }
