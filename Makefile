@@ -119,6 +119,7 @@ $(B)/bench/%.o: bench/%.c
 $(BENCH_BINS): $(B)/bench/%: $(B)/bench/%.o $(LIBS)
 	$(call say,link,$@) $(CC) $(LDFLAGS) -o $@ $< $(call group,$(LIBS)) $(LDLIBS)
 bench-bins: $(BENCH_BINS)
+-include bench/bench.mk
 
 # ---------------------------------------------------------------- the commands of the head
 
@@ -162,7 +163,7 @@ check:
 build-all: $(B)/colossus unit-bins fuzz-replay bench-bins
 
 # Address and undefined behaviour for everything; data races where threads meet.
-RACES := $(filter $(B)/unit/test_base_pool% $(B)/unit/test_base_log% $(B)/unit/test_base_memory% \
+RACES := $(filter $(B)/unit/test_base_pool% $(B)/unit/test_base_log% \
            $(B)/unit/test_text_loader% $(B)/unit/test_text_dataset% $(B)/unit/test_train_checkpoint%, \
            $(UNIT_BINS))
 races: $(RACES)

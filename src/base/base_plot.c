@@ -8,6 +8,7 @@
  * steps is thinned to the lowest and highest value per pixel, which keeps every spike visible. */
 #include "base/base.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,22 +62,25 @@ static void axis_pad(struct axis *a, double share)
     if (a->log) {
         double lo = log10(a->lo), hi = log10(a->hi);
         double pad = hi > lo ? (hi - lo) * share : 0.5;
-        a->lo = pow(10.0, MAX(lo - pad, -300.0));
-        a->hi = pow(10.0, MIN(hi + pad, 300.0));
+        a->lo = pow(10.0, MAX(lo - pad, -307.0));
+        a->hi = pow(10.0, MIN(hi + pad, 308.0));
         return;
     }
-    double pad = (a->hi - a->lo) * share;
-    if (!(a->hi - a->lo > 1e-12 * MAX(fabs(a->lo), fabs(a->hi))))
+    double half = a->hi / 2 - a->lo / 2; /* the whole may be more than a double holds */
+    double pad = 2 * (half * share);
+    if (!(half > 1e-12 * MAX(fabs(a->lo), fabs(a->hi))))
         pad = a->hi == 0.0 ? 1.0 : 0.1 * fabs(a->hi);
-    a->lo = MAX(a->lo - pad, -1e300);
-    a->hi = MIN(a->hi + pad, 1e300);
+    a->lo = MAX(a->lo - pad, -DBL_MAX);
+    a->hi = MIN(a->hi + pad, DBL_MAX);
 }
 
-/* 0 at the low end, 1 at the high end. */
+/* 0 at the low end, 1 at the high end. Kept between them: a value that rounding or the widest range
+ * of a double puts outside is drawn at the edge. */
 static double axis_place(const struct axis *a, double v)
 {
-    if (a->log) return (log10(v) - log10(a->lo)) / (log10(a->hi) - log10(a->lo));
-    return (v / 2 - a->lo / 2) / (a->hi / 2 - a->lo / 2); /* halves: the range may overflow */
+    double t = a->log ? (log10(v) - log10(a->lo)) / (log10(a->hi) - log10(a->lo))
+                      : (v / 2 - a->lo / 2) / (a->hi / 2 - a->lo / 2);
+    return MAX(0.0, MIN(t, 1.0));
 }
 
 /* The one of 1, 2, 5 x 10^k that is nearest to v, by ratio. */
