@@ -120,6 +120,7 @@ $(BENCH_BINS): $(B)/bench/%: $(B)/bench/%.o $(LIBS)
 	$(call say,link,$@) $(CC) $(LDFLAGS) -o $@ $< $(call group,$(LIBS)) $(LDLIBS)
 bench-bins: $(BENCH_BINS)
 -include bench/bench.mk
+-include bench/bench.mk
 
 # ---------------------------------------------------------------- the commands of the head
 
@@ -142,10 +143,10 @@ demo:
 bench:
 	@tools/deps build
 	@+$(MAKE) $(SUBFLAGS) all bench-bins
-	@bench/run.sh
+	@COLOSSUS_BENCH_TRAIN=$(CURDIR)/$(B)/bench/bench_train bench/run.sh $(BENCH_ARGS)
 
 # Every source file that follows .clang-format.
-STYLED = $(sort $(wildcard src/*.c src/*/*.[ch] src/*/*/*.[ch] tests/*/*.[ch] bench/*.[ch]))
+STYLED = $(sort $(wildcard src/*.c src/*/*.[ch] src/*/*/*.[ch] tests/*/*.[ch] bench/*.[ch] bench/*/*.[ch]))
 
 format:
 	clang-format-14 -i $(STYLED)
