@@ -11,6 +11,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -112,6 +113,14 @@ static int progress_text(const struct progress *p, double done, double now, char
     return n;
 }
 
+/* A bar that is wider than the terminal would wrap and not be drawn over. */
+static int terminal_columns(void)
+{
+    struct winsize size;
+    bool known = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1;
+    return known ? size.ws_col : 80;
+}
+
 void progress_update(struct progress *p, double done)
 {
     double now = time_now_s();
@@ -124,7 +133,7 @@ void progress_update(struct progress *p, double done)
         return;
     }
     char bar[600];
-    int n = snprintf(bar, sizeof(bar), "\r%s\033[K", text);
+    int n = snprintf(bar, sizeof(bar), "\r%.*s\033[K", terminal_columns() - 1, text);
     pthread_mutex_lock(&log_lock);
     bar_on_screen = false; /* drawn over, not wiped: wiping flickers */
     emit(bar, (size_t)n);
