@@ -242,6 +242,11 @@ void model_forward(struct model *m, const struct model_batch *b, struct model_st
               "batch of %lld x %lld in a model planned for %lld x %lld", (long long)b->B,
               (long long)b->T, (long long)m->B, (long long)m->T);
     model_check_tokens(m, b->inputs, M);
+    struct model_stats own = {0}; /* this batch's: what a sum holds must not change its rounding */
+    if (s) {
+        own.load = s->load;
+        own.prob = s->prob;
+    }
 
     compute_embed(m->compute, M, d->D, b->inputs, m->embedding.w,
                   (float)m->config.embedding_multiplier, m->h0);
@@ -252,8 +257,12 @@ void model_forward(struct model *m, const struct model_batch *b, struct model_st
         struct compute_seam seam = model_seam_attn(m, i, M);
         compute_seam_forward(m->compute, &seam);
         forward_ffn(m, i, M);
-        if (s && d->E) add_router_stats(m, i, M, s);
+        if (s && d->E) add_router_stats(m, i, M, &own);
         seam = model_seam_ffn(m, i, M);
         compute_seam_forward(m->compute, &seam);
+    }
+    if (s) {
+        s->aux += own.aux;
+        s->z += own.z;
     }
 }

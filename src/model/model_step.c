@@ -44,8 +44,10 @@ static void head_train(struct model *m, const struct model_batch *b, double scal
 
 static void add_nll(const float *nll, int64_t M, struct model_stats *s)
 {
+    double sum = 0;
     for (int64_t i = 0; i < M; i++)
-        s->nll += (double)nll[i];
+        sum += (double)nll[i];
+    s->nll += sum;
     s->tokens += (double)M;
     s->microbatches += 1;
 }
