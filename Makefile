@@ -120,7 +120,6 @@ $(BENCH_BINS): $(B)/bench/%: $(B)/bench/%.o $(LIBS)
 	$(call say,link,$@) $(CC) $(LDFLAGS) -o $@ $< $(call group,$(LIBS)) $(LDLIBS)
 bench-bins: $(BENCH_BINS)
 -include bench/bench.mk
--include bench/bench.mk
 
 # ---------------------------------------------------------------- the commands of the head
 
