@@ -6,9 +6,13 @@
  * library's own belongs to the thread that created a primitive. The memory objects a primitive
  * needs are made once per thread and re-pointed on every run, so a run allocates nothing.
  *
- * A processor without bfloat16 instructions gets bfloat16 products through float: the operands are
- * widened into scratch, multiplied in fp32 and rounded at the end. Correct everywhere, fast where
- * the processor helps. */
+ * The library's fast kernels (brgemm) take dense arrays only; with a leading dimension larger than
+ * the row it falls back to one that is 2 to 5 times slower, or, where the weights are packed, to
+ * plain loops. So a strided operand is staged: copied to a dense array in scratch, which for the
+ * tiles used here stays in the L2 cache.
+ *
+ * A processor without bfloat16 instructions gets bfloat16 products through float: staging also
+ * widens. Correct everywhere, fast where the processor helps. */
 #include <dnnl.h>
 
 #include <stdio.h>
@@ -23,14 +27,23 @@ struct binding {
     dnnl_memory_t a, b, c, scratch;
 };
 
+/* An operand as the caller has it: `lines` runs of `width` elements, `ld` apart. */
+struct operand {
+    int64_t lines, width, ld;
+    enum compute_dtype dtype;
+    bool staged;   /* copied to a dense array in scratch first */
+    size_t offset; /* of that array in scratch */
+};
+
 struct dnnl_product {
     struct product_key key;
     struct compute_dnnl *owner;
-    bool widen; /* key.in is bfloat16 but the primitive is fp32 on dense copies */
-    dnnl_primitive_t primitive;
-    dnnl_memory_desc_t a, b, c, scratch, b_plain;
-    dnnl_primitive_t pack;
-    struct binding *bindings; /* [threads] */
+    bool widen; /* key.in is bfloat16 but the primitive is fp32 */
+    struct operand a, b, c;
+    size_t scratch_bytes; /* the library's and the staged operands */
+    dnnl_primitive_t primitive, pack;
+    dnnl_memory_desc_t md_a, md_b, md_c, md_scratch, md_plain; /* plain: B before packing */
+    struct binding *bindings;                                  /* [threads] */
 };
 
 struct compute_dnnl {
@@ -40,6 +53,8 @@ struct compute_dnnl {
     struct dnnl_product **products;
     size_t n_products, cap_products;
     bool widen_bf16;
+    void (*widen_line)(size_t n, const void *x, float *y); /* bfloat16 to float and back */
+    void (*round_line)(size_t n, const float *x, void *y);
     char label[48];
 };
 
@@ -72,6 +87,9 @@ int compute_dnnl_new(compute_t *c, struct compute_dnnl **out, struct error *e)
     d->c = c;
     /* The AVX2 kernels stand for processors without bfloat16 instructions, here too. */
     d->widen_bf16 = c->backend == COMPUTE_AVX2 || !compute_has_fast_bf16();
+    const struct compute_kernels *bf16 = compute_kernels_reference(COMPUTE_BF16);
+    d->widen_line = c->dtype == COMPUTE_BF16 ? c->kernels.from_act : bf16->from_act;
+    d->round_line = c->dtype == COMPUTE_BF16 ? c->kernels.to_act : bf16->to_act;
     d->streams = mem_calloc((size_t)c->threads, sizeof(dnnl_stream_t));
     dnnl_status_t status = dnnl_engine_create(&d->engine, dnnl_cpu, 0);
     for (int t = 0; t < c->threads && status == dnnl_success; t++)
@@ -126,11 +144,27 @@ static dnnl_data_type_t data_type(enum compute_dtype t)
     return t == COMPUTE_F32 ? dnnl_f32 : dnnl_bf16;
 }
 
-static dnnl_memory_desc_t strided(int64_t rows, int64_t columns, int64_t row_stride,
-                                  int64_t column_stride, enum compute_dtype t)
+/* A matrix [rows, columns] with one stride of 1, as runs of contiguous elements. */
+static struct operand operand_of(int64_t rows, int64_t columns, int64_t row_stride,
+                                 int64_t column_stride, enum compute_dtype t)
+{
+    CHECK(row_stride == 1 || column_stride == 1);
+    if (column_stride == 1) return (struct operand){rows, columns, row_stride, t, false, 0};
+    return (struct operand){columns, rows, column_stride, t, false, 0};
+}
+
+static bool is_dense(const struct operand *o)
+{
+    return o->lines == 1 || o->ld == o->width;
+}
+
+/* The descriptor of the dense matrix [rows, columns] in the same orientation as the operand. */
+static dnnl_memory_desc_t dense_desc(int64_t rows, int64_t columns, bool transposed,
+                                     enum compute_dtype t)
 {
     dnnl_memory_desc_t md;
-    const dnnl_dims_t dims = {rows, columns}, strides = {row_stride, column_stride};
+    const dnnl_dims_t dims = {rows, columns};
+    const dnnl_dims_t strides = {transposed ? 1 : columns, transposed ? rows : 1};
     DNNL(dnnl_memory_desc_init_by_strides(&md, 2, dims, data_type(t), strides));
     return md;
 }
@@ -159,7 +193,7 @@ static const dnnl_memory_desc_t *known_packing(const struct compute_dnnl *d,
         const struct product_key *o = &d->products[i]->key;
         if (o->b_packed && o->N == k->N && o->K == k->K && o->in == k->in && o->b_row == k->b_row &&
             o->b_col == k->b_col)
-            return &d->products[i]->b;
+            return &d->products[i]->md_b;
     }
     return NULL;
 }
@@ -169,33 +203,50 @@ static void product_describe(struct dnnl_product *p)
     const struct product_key *k = &p->key;
     enum compute_dtype in = p->widen ? COMPUTE_F32 : k->in;
     enum compute_dtype out = p->widen ? COMPUTE_F32 : k->out;
-    bool dense_c = p->widen && k->out == COMPUTE_BF16;
-    p->a =
-        p->widen ? strided(k->M, k->K, k->K, 1, in) : strided(k->M, k->K, k->a_row, k->a_col, in);
-    p->c = strided(k->M, k->N, dense_c ? k->N : k->ldc, 1, out);
-    p->b_plain =
-        p->widen ? strided(k->K, k->N, k->N, 1, in) : strided(k->K, k->N, k->b_row, k->b_col, in);
-    p->b = p->b_plain;
+    p->a = operand_of(k->M, k->K, k->a_row, k->a_col, k->in);
+    p->b = operand_of(k->K, k->N, k->b_row, k->b_col, k->in);
+    p->c = operand_of(k->M, k->N, k->ldc, 1, k->out);
+    p->a.staged = p->widen || !is_dense(&p->a);
+    p->b.staged = p->widen || !is_dense(&p->b);
+    p->c.staged = out != k->out || !is_dense(&p->c);
+    p->md_a = dense_desc(k->M, k->K, k->a_col != 1, in);
+    p->md_c = dense_desc(k->M, k->N, false, out);
+    p->md_plain = dense_desc(k->K, k->N, k->b_col != 1, in);
+    p->md_b = p->md_plain;
     if (!k->b_packed) return;
     const dnnl_memory_desc_t *known = known_packing(p->owner, k);
     if (known) {
-        p->b = *known;
+        p->md_b = *known;
         return;
     }
     const dnnl_dims_t dims = {k->K, k->N};
-    DNNL(dnnl_memory_desc_init_by_tag(&p->b, 2, dims, data_type(in), dnnl_format_tag_any));
+    DNNL(dnnl_memory_desc_init_by_tag(&p->md_b, 2, dims, data_type(in), dnnl_format_tag_any));
+}
+
+/* Places the staged operands behind the library's scratch, each 64-byte aligned. */
+static void product_lay_out(struct dnnl_product *p)
+{
+    size_t at = (size_t)round_up((int64_t)dnnl_memory_desc_get_size(&p->md_scratch), 64);
+    struct operand *all[] = {&p->a, &p->b, &p->c};
+    for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+        struct operand *o = all[i];
+        o->offset = at;
+        size_t size = p->widen ? sizeof(float) : compute_dtype_size(o->dtype);
+        if (o->staged) at += (size_t)round_up(o->lines * o->width * (int64_t)size, 64);
+    }
+    p->scratch_bytes = at;
 }
 
 static void product_create(struct dnnl_product *p)
 {
     dnnl_engine_t engine = p->owner->engine;
     dnnl_matmul_desc_t desc;
-    DNNL(dnnl_matmul_desc_init(&desc, &p->a, &p->b, NULL, &p->c));
+    DNNL(dnnl_matmul_desc_init(&desc, &p->md_a, &p->md_b, NULL, &p->md_c));
     dnnl_primitive_attr_t attr = product_attributes(&p->key);
     dnnl_primitive_desc_t pd;
     DNNL(dnnl_primitive_desc_create(&pd, &desc, attr, engine, NULL));
-    p->b = *dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0);
-    p->scratch = *dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
+    p->md_b = *dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0);
+    p->md_scratch = *dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
     const char *name = "";
     dnnl_primitive_desc_query(pd, dnnl_query_impl_info_str, 0, &name);
     log_debug("product %lld x %lld x %lld: %s", (long long)p->key.M, (long long)p->key.N,
@@ -204,7 +255,7 @@ static void product_create(struct dnnl_product *p)
     DNNL(dnnl_primitive_desc_destroy(pd));
     DNNL(dnnl_primitive_attr_destroy(attr));
     if (!p->key.b_packed) return;
-    DNNL(dnnl_reorder_primitive_desc_create(&pd, &p->b_plain, engine, &p->b, engine, NULL));
+    DNNL(dnnl_reorder_primitive_desc_create(&pd, &p->md_plain, engine, &p->md_b, engine, NULL));
     DNNL(dnnl_primitive_create(&p->pack, pd));
     DNNL(dnnl_primitive_desc_destroy(pd));
 }
@@ -215,11 +266,11 @@ static void product_bind(struct dnnl_product *p)
     p->bindings = mem_calloc((size_t)d->c->threads, sizeof *p->bindings);
     for (int t = 0; t < d->c->threads; t++) {
         struct binding *b = &p->bindings[t];
-        DNNL(dnnl_memory_create(&b->a, &p->a, d->engine, DNNL_MEMORY_NONE));
-        DNNL(dnnl_memory_create(&b->b, &p->b, d->engine, DNNL_MEMORY_NONE));
-        DNNL(dnnl_memory_create(&b->c, &p->c, d->engine, DNNL_MEMORY_NONE));
-        if (dnnl_memory_desc_get_size(&p->scratch) > 0)
-            DNNL(dnnl_memory_create(&b->scratch, &p->scratch, d->engine, DNNL_MEMORY_NONE));
+        DNNL(dnnl_memory_create(&b->a, &p->md_a, d->engine, DNNL_MEMORY_NONE));
+        DNNL(dnnl_memory_create(&b->b, &p->md_b, d->engine, DNNL_MEMORY_NONE));
+        DNNL(dnnl_memory_create(&b->c, &p->md_c, d->engine, DNNL_MEMORY_NONE));
+        if (dnnl_memory_desc_get_size(&p->md_scratch) > 0)
+            DNNL(dnnl_memory_create(&b->scratch, &p->md_scratch, d->engine, DNNL_MEMORY_NONE));
     }
 }
 
@@ -248,54 +299,57 @@ struct dnnl_product *compute_dnnl_product(compute_t *c, const struct product_key
     CHECK(!p->widen || key->out == COMPUTE_F32 || key->beta == 0.0f);
     product_describe(p);
     product_create(p);
+    product_lay_out(p);
     product_bind(p);
     d->products[d->n_products++] = p;
     return p;
 }
 
-/* ------------------------------------------------------------------ working memory */
-
-/* The parts of a product's scratch, one behind the other, each 64-byte aligned. */
-struct layout {
-    size_t pad, a, b, c, end;
-};
-
-static size_t aligned(size_t bytes)
-{
-    return (bytes + 63) & ~(size_t)63;
-}
-
-static struct layout scratch_layout(const struct dnnl_product *p)
-{
-    const struct product_key *k = &p->key;
-    struct layout s = {.a = aligned(dnnl_memory_desc_get_size(&p->scratch))};
-    s.b = s.c = s.end = s.a;
-    if (!p->widen) return s;
-    s.b = s.a + aligned((size_t)(k->M * k->K) * sizeof(float));
-    s.c = s.b + aligned((size_t)(k->K * k->N) * sizeof(float));
-    s.end = s.c + (k->out == COMPUTE_BF16 ? aligned((size_t)(k->M * k->N) * sizeof(float)) : 0);
-    return s;
-}
+/* ------------------------------------------------------------------ staging */
 
 size_t compute_dnnl_scratch(const struct dnnl_product *p)
 {
-    return scratch_layout(p).end;
+    return p->scratch_bytes;
 }
 
-/* The plain array as dense floats [rows, columns]. */
-static void widen(const bf16_t *x, int64_t rows, int64_t columns, int64_t row_stride,
-                  int64_t column_stride, float *y)
+/* Copies the operand's lines to the dense array, widening where the primitive is fp32. */
+static const void *stage_in(const struct dnnl_product *p, const struct operand *o, const void *from,
+                            char *scratch)
 {
-    for (int64_t r = 0; r < rows; r++)
-        for (int64_t i = 0; i < columns; i++)
-            y[r * columns + i] = bf16_load(x[r * row_stride + i * column_stride]);
+    if (!o->staged) return from;
+    char *to = scratch + o->offset;
+    size_t size = compute_dtype_size(o->dtype);
+    bool convert = p->widen && o->dtype == COMPUTE_BF16;
+    for (int64_t i = 0; i < o->lines; i++) {
+        const char *line = (const char *)from + (size_t)(i * o->ld) * size;
+        if (convert)
+            p->owner->widen_line((size_t)o->width, line, (float *)to + i * o->width);
+        else
+            memcpy(to + (size_t)(i * o->width) * size, line, (size_t)o->width * size);
+    }
+    return to;
+}
+
+static void stage_out(const struct dnnl_product *p, void *to, const char *scratch)
+{
+    const struct operand *o = &p->c;
+    size_t size = compute_dtype_size(o->dtype);
+    bool convert = p->widen && o->dtype == COMPUTE_BF16;
+    const char *from = scratch + o->offset;
+    for (int64_t i = 0; i < o->lines; i++) {
+        char *line = (char *)to + (size_t)(i * o->ld) * size;
+        if (convert)
+            p->owner->round_line((size_t)o->width, (const float *)from + i * o->width, line);
+        else
+            memcpy(line, from + (size_t)(i * o->width) * size, (size_t)o->width * size);
+    }
 }
 
 /* ------------------------------------------------------------------ packing and running */
 
 size_t compute_dnnl_packed_bytes(const struct dnnl_product *p)
 {
-    return dnnl_memory_desc_get_size(&p->b);
+    return dnnl_memory_desc_get_size(&p->md_b);
 }
 
 /* oneDNN's interface takes void * for what it only reads. */
@@ -307,16 +361,11 @@ static void *unconst(const void *p)
 void compute_dnnl_pack(struct dnnl_product *p, int thread, const void *plain, void *packed,
                        void *scratch)
 {
-    const struct product_key *k = &p->key;
-    if (p->widen) {
-        float *b = (float *)((char *)scratch + scratch_layout(p).b);
-        widen(plain, k->K, k->N, k->b_row, k->b_col, b);
-        plain = b;
-    }
+    plain = stage_in(p, &p->b, plain, scratch);
     dnnl_engine_t engine = p->owner->engine;
     dnnl_memory_t from, to;
-    DNNL(dnnl_memory_create(&from, &p->b_plain, engine, unconst(plain)));
-    DNNL(dnnl_memory_create(&to, &p->b, engine, packed));
+    DNNL(dnnl_memory_create(&from, &p->md_plain, engine, unconst(plain)));
+    DNNL(dnnl_memory_create(&to, &p->md_b, engine, packed));
     dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}};
     DNNL(dnnl_primitive_execute(p->pack, p->owner->streams[thread], 2, args));
     DNNL(dnnl_memory_destroy(from));
@@ -326,23 +375,17 @@ void compute_dnnl_pack(struct dnnl_product *p, int thread, const void *plain, vo
 void compute_dnnl_run(struct dnnl_product *p, int thread, const void *A, const void *B, void *C,
                       void *scratch)
 {
-    const struct product_key *k = &p->key;
     struct binding *b = &p->bindings[thread];
-    struct layout s = scratch_layout(p);
-    float *wide_c = NULL;
-    if (p->widen) {
-        float *a = (float *)((char *)scratch + s.a), *bw = (float *)((char *)scratch + s.b);
-        widen(A, k->M, k->K, k->a_row, k->a_col, a);
-        A = a;
-        if (!k->b_packed) {
-            widen(B, k->K, k->N, k->b_row, k->b_col, bw);
-            B = bw;
-        }
-        if (k->out == COMPUTE_BF16) wide_c = (float *)((char *)scratch + s.c);
+    A = stage_in(p, &p->a, A, scratch);
+    if (!p->key.b_packed) B = stage_in(p, &p->b, B, scratch);
+    char *c = C;
+    if (p->c.staged) {
+        c = (char *)scratch + p->c.offset;
+        if (p->key.beta != 0.0f) stage_in(p, &p->c, C, scratch);
     }
     DNNL(dnnl_memory_set_data_handle(b->a, unconst(A)));
     DNNL(dnnl_memory_set_data_handle(b->b, unconst(B)));
-    DNNL(dnnl_memory_set_data_handle(b->c, wide_c ? wide_c : C));
+    DNNL(dnnl_memory_set_data_handle(b->c, c));
     dnnl_exec_arg_t args[MAX_ARGS] = {
         {DNNL_ARG_SRC, b->a}, {DNNL_ARG_WEIGHTS, b->b}, {DNNL_ARG_DST, b->c}};
     int n = 3;
@@ -351,8 +394,5 @@ void compute_dnnl_run(struct dnnl_product *p, int thread, const void *A, const v
         args[n++] = (dnnl_exec_arg_t){DNNL_ARG_SCRATCHPAD, b->scratch};
     }
     DNNL(dnnl_primitive_execute(p->primitive, p->owner->streams[thread], n, args));
-    if (wide_c)
-        for (int64_t r = 0; r < k->M; r++)
-            for (int64_t i = 0; i < k->N; i++)
-                ((bf16_t *)C)[r * k->ldc + i] = bf16_store(wide_c[r * k->N + i]);
+    if (p->c.staged) stage_out(p, C, scratch);
 }

@@ -11,7 +11,7 @@
 
 /* C[M, N] = alpha * A[M, K] . B[K, N] + beta * C. Strides are in elements; one stride of A and one
  * of B is 1. b_packed: B is in the layout that this product's pack makes, strides are those of
- * the plain array that is packed. C rows are ldc apart. */
+ * the plain array that is packed. C rows are ldc apart. Fastest where no operand has gaps. */
 struct product_key {
     int64_t M, N, K, a_row, a_col, b_row, b_col, ldc;
     enum compute_dtype in, out;
