@@ -30,7 +30,9 @@ struct corpus_source {
     int fd;                /* -1: over memory */
     const uint8_t *memory; /* what is left of it */
     size_t memory_left;
-    uint8_t *in; /* SOURCE_BUFFER bytes of stored input; [in_start, in_end) is not consumed yet */
+    /* SOURCE_BUFFER bytes of stored input, of which [in_start, in_end) are not consumed yet; NULL
+     * until something goes through it. */
+    uint8_t *in;
     size_t in_start, in_end;
     bool in_eof;
     uint64_t stored; /* bytes taken from the file into `in` */
@@ -79,7 +81,6 @@ static struct corpus_source *source_new(const char *name)
     struct corpus_source *s = mem_calloc(1, sizeof(*s));
     s->name = name;
     s->fd = -1;
-    s->in = mem_alloc(SOURCE_BUFFER);
     return s;
 }
 
@@ -100,6 +101,7 @@ static void source_start(struct corpus_source *s, enum source_packing packing)
 /* Takes more stored bytes into the empty buffer. */
 static int source_fill(struct corpus_source *s, struct error *e)
 {
+    if (!s->in) s->in = mem_alloc(SOURCE_BUFFER);
     s->in_start = s->in_end = 0;
     if (s->fd < 0) {
         size_t n = MIN(s->memory_left, (size_t)SOURCE_BUFFER);
@@ -127,6 +129,7 @@ static int source_sniff(struct corpus_source *s, enum source_packing *packing, s
     static const uint8_t gzip_magic[2] = {0x1f, 0x8b};
 
     *packing = SOURCE_PLAIN;
+    s->in = mem_alloc(SOURCE_BUFFER);
     while (s->in_end < sizeof(zstd_magic)) {
         ssize_t n = read(s->fd, s->in + s->in_end, SOURCE_BUFFER - s->in_end);
         if (n < 0 && errno == EINTR) continue;
@@ -295,6 +298,14 @@ static int64_t plain_read(struct corpus_source *s, void *buf, size_t cap, struct
         if (n < 0) return error_errno(e, "read", s->name);
         s->stored += (uint64_t)n;
         return n;
+    }
+    if (s->fd < 0) { /* memory needs no buffer of ours */
+        size_t n = MIN(cap, s->memory_left);
+        memcpy(buf, s->memory, n);
+        s->memory += n;
+        s->memory_left -= n;
+        s->stored += n;
+        return (int64_t)n;
     }
     if (s->in_start == s->in_end) TRY(source_fill(s, e));
     size_t n = MIN(cap, s->in_end - s->in_start);

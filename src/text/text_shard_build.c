@@ -379,8 +379,8 @@ static int check_splits(const struct build *b, struct error *e)
         return error_hint(e, "whole documents are split; --format lines makes every line one");
     }
     if (b->o->valid_fraction > 0 && b->writers[FATE_VALID].n_done == 0)
-        log_warn("no document fell into the validation split: %llu document(s) with a share of %g; "
-                 "--format lines makes every line one",
+        log_warn("no document fell into the validation split: %llu document(s), a share of %g; "
+                 "take a larger share, or more and smaller documents (--format lines)",
                  (unsigned long long)r->documents_kept, b->o->valid_fraction);
     return 0;
 }

@@ -1,0 +1,369 @@
+/* cmd_data_inspect.c: `colossus data inspect`: what a dataset holds: numbers, frequent tokens,
+ * documents as text. */
+#include "cmd/cmd_data_internal.h"
+
+#include <string.h>
+
+enum { SPLIT_BOTH, SPLIT_TRAIN, SPLIT_VALID };
+static const char *const splits[] = {"both", "train", "valid", NULL};
+
+struct inspect_args {
+    int64_t documents, top, chars;
+    int split;
+    bool shards, text, verify, json;
+};
+
+#define AT(field) offsetof(struct inspect_args, field)
+static const struct option rows[] = {
+    {"split", 's', OPTION_ENUM, AT(split), NULL, "both", 0, 0, splits, "which part to look at"},
+    {"documents", 'd', OPTION_INT, AT(documents), NULL, "3", 0, 1e9, NULL,
+     "show so many documents as text, from the first on"},
+    {"chars", 'c', OPTION_INT, AT(chars), "bytes", "400", 0, 1e12, NULL,
+     "show so much of each document; 0: all"},
+    {"top", 0, OPTION_INT, AT(top), NULL, "20", 0, 1 << 24, NULL,
+     "show so many of the most frequent tokens"},
+    {"shards", 0, OPTION_BOOL, AT(shards), NULL, "false", 0, 0, NULL, "list the shard files"},
+    {"text", 0, OPTION_BOOL, AT(text), NULL, "false", 0, 0, NULL,
+     "print nothing but the documents, all of them, each followed by a line %: fortune format"},
+    {"verify", 0, OPTION_BOOL, AT(verify), NULL, "false", 0, 0, NULL,
+     "check the hash of every file"},
+    {"json", 0, OPTION_BOOL, AT(json), NULL, "false", 0, 0, NULL, "one JSON object"},
+};
+#undef AT
+
+const struct option_table cmd_data_inspect_table = {
+    "data inspect",
+    "DIR [options]",
+    "show what is in a dataset; verify it",
+    "  colossus data inspect data/fortunes --verify\n"
+    "  colossus data inspect data/fortunes --split valid --text >held-out.txt",
+    rows,
+    ARRAY_LEN(rows)};
+
+/* What the printing functions share. */
+struct inspection {
+    const struct inspect_args *o;
+    const char *dir;
+    tokenizer_t *tokenizer; /* NULL: the folder has no copy */
+    struct arena *arena;
+    struct json_writer *json; /* NULL: tables */
+};
+
+static const char *number(struct arena *a, uint64_t value)
+{
+    return arena_printf(a, "%llu", (unsigned long long)value);
+}
+
+/* A document's text; *out is empty at the end of the split. Returns tokens taken, EOS included. */
+static int64_t read_document(const struct inspection *x, const dataset_t *d, uint64_t first,
+                             uint64_t most_tokens, struct str *out, struct error *e)
+{
+    uint64_t n = dataset_document_size(d, first), taken = MIN(n, most_tokens);
+    uint32_t *ids = mem_try_alloc((taken + 1) * sizeof(*ids));
+
+    str_clear(out);
+    if (!ids)
+        return error_set(e, "no memory for a document of %llu ids", (unsigned long long)taken);
+    dataset_read(d, first, taken, ids);
+    if (taken == n && n > 0) taken--; /* EOS */
+    int rc = tokenizer_decode(x->tokenizer, ids, taken, 0, out, e);
+    mem_free(ids);
+    return rc < 0 ? rc : (int64_t)n;
+}
+
+/* Ends text[0..size) before a character rather than inside one. */
+static size_t shown_size(const char *text, size_t size, size_t most)
+{
+    if (most == 0 || size <= most) return size;
+    while (most > 1 && ((unsigned char)text[most] & 0xc0) == 0x80)
+        most--;
+    return most;
+}
+
+/* A dataset may hold anything, escape sequences for terminals included: control characters are
+ * shown as '?'. */
+static void show_text(const char *text, size_t size)
+{
+    for (size_t i = 0; i < size; i++) {
+        unsigned char c = (unsigned char)text[i];
+        putchar((c < 0x20 && c != '\n' && c != '\t') || c == 0x7f ? '?' : c);
+    }
+}
+
+static int print_documents(const struct inspection *x, const dataset_t *d, const char *split,
+                           struct error *e)
+{
+    uint64_t at = 0, most = x->o->chars ? (uint64_t)x->o->chars : UINT64_MAX;
+    struct str text = {0};
+    int64_t i, n = 0;
+
+    if (x->json) jsonw_open(x->json, "first_documents", '[');
+    for (i = 0; i < x->o->documents && at < dataset_tokens(d); i++, at += (uint64_t)n) {
+        /* Every id but a control token has a byte or more, so this many tokens are enough. */
+        n = read_document(x, d, at, most, &text, e);
+        if (n < 0) break;
+        size_t size = shown_size(text.data, text.len, (size_t)x->o->chars);
+        bool cut = size < text.len || (uint64_t)n - 1 > most;
+        if (x->json) {
+            jsonw_open(x->json, NULL, '{');
+            jsonw_int(x->json, "tokens", n - 1);
+            jsonw_bool(x->json, "cut", cut);
+            jsonw_string_n(x->json, "text", text.data ? text.data : "", size);
+            jsonw_close(x->json, '}');
+        } else {
+            printf("\n--- %s, document %lld, %lld tokens\n", split, (long long)(i + 1),
+                   (long long)(n - 1));
+            show_text(text.data, size);
+            printf("%s\n", cut ? " ..." : "");
+        }
+    }
+    if (x->json) jsonw_close(x->json, ']');
+    str_fini(&text);
+    return n < 0 ? (int)n : 0;
+}
+
+/* --text: the whole split. */
+static int print_text(const struct inspection *x, const dataset_t *d, struct error *e)
+{
+    struct str text = {0};
+    int64_t n = 0;
+
+    for (uint64_t at = 0; at < dataset_tokens(d); at += (uint64_t)n) {
+        n = read_document(x, d, at, UINT64_MAX, &text, e);
+        if (n < 0) break;
+        str_puts(&text, "\n%\n");
+        if (fwrite(text.data, 1, text.len, stdout) != text.len) {
+            n = error_errno(e, "write", "standard output");
+            break;
+        }
+    }
+    str_fini(&text);
+    return n < 0 ? (int)n : 0;
+}
+
+static void print_top(const struct inspection *x, const struct dataset_stats *s)
+{
+    static const char *const heads[] = {"token", "id", "times", "share"};
+    struct table *t = table_new(heads, ARRAY_LEN(heads), "lrrr");
+
+    if (x->json) jsonw_open(x->json, "top_tokens", '[');
+    for (size_t i = 0; i < s->n_top; i++) {
+        size_t size = 0;
+        const char *bytes =
+            x->tokenizer ? tokenizer_piece(x->tokenizer, s->top[i].id, &size) : NULL;
+        const char *piece = bytes && size > 0 ? data_printable(x->arena, bytes, size)
+                            : bytes           ? "(control)"
+                                              : NULL;
+        table_row(
+            t, piece, number(x->arena, s->top[i].id), number(x->arena, s->top[i].count),
+            arena_printf(x->arena, "%.2f %%", 100.0 * (double)s->top[i].count / (double)s->tokens));
+        if (!x->json) continue;
+        jsonw_open(x->json, NULL, '{');
+        jsonw_int(x->json, "id", s->top[i].id);
+        jsonw_string(x->json, "token", piece);
+        jsonw_int(x->json, "times", (int64_t)s->top[i].count);
+        jsonw_close(x->json, '}');
+    }
+    if (x->json) {
+        jsonw_close(x->json, ']');
+    } else if (s->n_top > 0) {
+        putchar('\n');
+        table_print(t, stdout);
+    }
+    table_free(t);
+}
+
+static void print_shards(const struct inspection *x, const dataset_t *d)
+{
+    static const char *const heads[] = {"file", "tokens", "documents", "bytes of text", "XXH3"};
+    struct table *t = table_new(heads, ARRAY_LEN(heads), "lrrrl");
+
+    if (x->json) jsonw_open(x->json, "shards", '[');
+    for (size_t i = 0; i < dataset_shard_count(d); i++) {
+        struct dataset_shard_info info = dataset_shard_at(d, i);
+        char hex[17];
+        hash_to_hex(info.xxh3, hex);
+        table_row(t, info.file, number(x->arena, info.tokens), number(x->arena, info.documents),
+                  number(x->arena, info.bytes), hex);
+        if (!x->json) continue;
+        jsonw_open(x->json, NULL, '{');
+        jsonw_string(x->json, "file", info.file);
+        jsonw_int(x->json, "tokens", (int64_t)info.tokens);
+        jsonw_int(x->json, "documents", (int64_t)info.documents);
+        jsonw_int(x->json, "bytes", (int64_t)info.bytes);
+        jsonw_string(x->json, "xxh3", hex);
+        jsonw_close(x->json, '}');
+    }
+    if (x->json) {
+        jsonw_close(x->json, ']');
+    } else {
+        putchar('\n');
+        table_print(t, stdout);
+    }
+    table_free(t);
+}
+
+static void print_stats(const struct inspection *x, const dataset_t *d, const char *split,
+                        const struct dataset_stats *s)
+{
+    static const char *const heads[] = {"split", "tokens",  "documents", "bytes/token", "median",
+                                        "95 %",  "longest", "ids used",  "shards"};
+    double per_token = (double)s->bytes / (double)s->tokens;
+
+    if (x->json) {
+        jsonw_int(x->json, "tokens", (int64_t)s->tokens);
+        jsonw_int(x->json, "documents", (int64_t)s->documents);
+        jsonw_int(x->json, "bytes", (int64_t)s->bytes);
+        jsonw_real(x->json, "bytes_per_token", per_token);
+        jsonw_real(x->json, "tokens_per_document",
+                   (double)(s->tokens - s->documents) / (double)MAX(s->documents, 1u));
+        jsonw_int(x->json, "shortest_document", (int64_t)s->min_document);
+        jsonw_int(x->json, "median_document", (int64_t)s->median_document);
+        jsonw_int(x->json, "p95_document", (int64_t)s->p95_document);
+        jsonw_int(x->json, "longest_document", (int64_t)s->max_document);
+        jsonw_int(x->json, "ids_used", (int64_t)s->distinct_ids);
+        return;
+    }
+    struct table *t = table_new(heads, ARRAY_LEN(heads), "lrrrrrrrr");
+    table_row(t, split, number(x->arena, s->tokens), number(x->arena, s->documents),
+              arena_printf(x->arena, "%.3f", per_token), number(x->arena, s->median_document),
+              number(x->arena, s->p95_document), number(x->arena, s->max_document),
+              number(x->arena, s->distinct_ids), number(x->arena, dataset_shard_count(d)));
+    putchar('\n');
+    table_print(t, stdout);
+    table_free(t);
+}
+
+static int inspect_split(const struct inspection *x, const char *split, struct error *e)
+{
+    struct dataset_stats stats;
+    dataset_t *d;
+    int rc = 0;
+
+    TRY(dataset_open(x->dir, split, 0, x->o->verify, &d, e));
+    if (x->o->text) {
+        rc = print_text(x, d, e);
+    } else {
+        dataset_count(d, (size_t)x->o->top, x->arena, &stats);
+        if (x->json) jsonw_open(x->json, split, '{');
+        print_stats(x, d, split, &stats);
+        if (x->o->shards) print_shards(x, d);
+        print_top(x, &stats);
+        if (x->tokenizer) rc = print_documents(x, d, split, e);
+        if (x->json) jsonw_close(x->json, '}');
+    }
+    dataset_close(d);
+    return rc;
+}
+
+/* What is true of the whole dataset; `d` is any split of it. */
+static void print_head(const struct inspection *x, const dataset_t *d)
+{
+    char fingerprint[17], hash[17];
+    const char *kind = x->tokenizer ? tokenizer_kind(x->tokenizer) : NULL;
+
+    hash_to_hex(dataset_fingerprint(d), fingerprint);
+    hash_to_hex(dataset_tokenizer_hash(d), hash);
+    if (x->json) {
+        jsonw_string(x->json, "dataset", x->dir);
+        jsonw_string(x->json, "fingerprint", fingerprint);
+        jsonw_string(x->json, "tokenizer", kind);
+        jsonw_string(x->json, "tokenizer_xxh3", hash);
+        jsonw_int(x->json, "vocab_size", dataset_vocab_size(d));
+        jsonw_int(x->json, "eos", dataset_eos(d));
+        jsonw_bool(x->json, "verified", x->o->verify);
+        return;
+    }
+    printf("%s: fingerprint %s, vocabulary %u, end of document %u\n", x->dir, fingerprint,
+           dataset_vocab_size(d), dataset_eos(d));
+    printf("tokenizer: %s, XXH3 %s\n", kind ? kind : "no copy in the folder", hash);
+}
+
+static int inspect_all(struct inspection *x, struct error *e)
+{
+    bool any = false;
+
+    for (int s = SPLIT_TRAIN; s <= SPLIT_VALID; s++) {
+        bool has;
+        if (x->o->split != SPLIT_BOTH && x->o->split != s) continue;
+        TRY(dataset_has_split(x->dir, splits[s], &has, e));
+        if (!has && x->o->split == SPLIT_BOTH) continue;
+        if (!any && !x->o->text) {
+            dataset_t *d;
+            TRY(dataset_open(x->dir, splits[s], 0, false, &d, e));
+            print_head(x, d);
+            dataset_close(d);
+        }
+        any = true;
+        TRY(inspect_split(x, splits[s], e));
+    }
+    if (!any) return error_set(e, "dataset '%s' is empty", x->dir);
+    if (x->o->verify && !x->json && !x->o->text) printf("\nverified: every file is intact\n");
+    return 0;
+}
+
+/* The dataset's own tokenizer, where there is a copy. */
+static int load_tokenizer(struct inspection *x, struct error *e)
+{
+    bool has_train;
+    dataset_t *d;
+
+    TRY(dataset_has_split(x->dir, "train", &has_train, e));
+    TRY(dataset_open(x->dir, has_train ? "train" : "valid", 0, false, &d, e));
+    const char *path = dataset_tokenizer_path(d);
+    int rc = path ? tokenizer_load(path, &x->tokenizer, e) : 0;
+    if (rc >= 0 && path && tokenizer_hash(x->tokenizer) != dataset_tokenizer_hash(d)) {
+        rc = error_set(e, "'%s' is not the tokenizer the dataset was made with", path);
+        error_hint(e, "copy the right one there again");
+    }
+    if (rc >= 0 && !path && x->o->text) {
+        rc = error_set(e, "dataset '%s' holds no tokenizer to read it with", x->dir);
+        error_hint(e, "tokenize the text again; a copy is then kept");
+    }
+    dataset_close(d);
+    return rc;
+}
+
+static int run(const struct inspect_args *o, int n_rest, char **rest, struct arena *a,
+               struct error *e)
+{
+    struct str line = {0};
+    struct json_writer w;
+    struct inspection x = {.o = o, .arena = a, .json = o->json ? &w : NULL};
+
+    if (n_rest != 1) {
+        error_set_code(e, ERROR_USAGE, "one dataset folder is needed, not %d", n_rest);
+        return error_hint(e, "colossus data inspect data/fortunes");
+    }
+    if (o->json && o->text) {
+        error_set_code(e, ERROR_USAGE, "--json and --text exclude each other");
+        return error_hint(e, "--json --documents 1000 --chars 0 gives documents as JSON");
+    }
+    x.dir = rest[0];
+    jsonw_begin(&w, &line);
+    jsonw_open(&w, NULL, '{');
+    int rc = load_tokenizer(&x, e);
+    if (rc >= 0) rc = inspect_all(&x, e);
+    jsonw_close(&w, '}');
+    if (rc >= 0 && o->json) printf("%s\n", line.data);
+    tokenizer_free(x.tokenizer);
+    str_fini(&line);
+    return rc;
+}
+
+int cmd_data_inspect(int argc, char **argv)
+{
+    struct inspect_args o = {0};
+    struct error e = {0};
+    struct arena a;
+    int n_rest, exit_code;
+    char **rest;
+
+    arena_init(&a);
+    if (cmd_parse(&cmd_data_inspect_table, argc, argv, &o, &a, NULL, &n_rest, &rest, &exit_code)) {
+        int rc = run(&o, n_rest, rest, &a, &e);
+        exit_code = rc < 0 ? cmd_fail("data inspect", &e) : 0;
+    }
+    arena_fini(&a);
+    return exit_code;
+}

@@ -1,0 +1,383 @@
+/* cmd_data_tokenize.c: `colossus data tokenize` and `colossus data train-tokenizer`: the two
+ * commands that read corpora. */
+#include "cmd/cmd_data_internal.h"
+
+#include <string.h>
+#include <unistd.h>
+
+/* ------------------------------------------------------------------ tokenize */
+
+struct tokenize_args {
+    struct data_corpus_args corpus;
+    const char *tokenizer, *out;
+    int64_t shard_tokens, threads;
+    double valid_fraction;
+    bool dedup, force, dry_run, json;
+};
+
+#define AT(field) offsetof(struct tokenize_args, field)
+static const struct option tokenize_rows[] = {
+    {"tokenizer", 't', OPTION_STRING, AT(tokenizer), NULL, NULL, 0, 0, NULL,
+     "tokenizer.json, tiktoken ranks or SentencePiece .model; a copy is kept in the dataset"},
+    {"out", 'o', OPTION_STRING, AT(out), NULL, NULL, 0, 0, NULL, "the dataset folder to make"},
+    DATA_CORPUS_ROWS(AT(corpus)),
+    {"valid-fraction", 'v', OPTION_REAL, AT(valid_fraction), NULL, "0.01", 0, 0.99, NULL,
+     "share of the documents that goes to the validation split, by the hash of their text"},
+    {"dedup", 0, OPTION_BOOL, AT(dedup), NULL, "true", 0, 0, NULL,
+     "drop documents that are equal byte for byte to an earlier one"},
+    {"shard-tokens", 0, OPTION_INT, AT(shard_tokens), "tokens", "100M", 1, 0x1p47, NULL,
+     "tokens in a shard file"},
+    {"threads", 0, OPTION_INT, AT(threads), NULL, "0", 0, 1024, NULL,
+     "0: all processors; the files are the same for any number"},
+    {"force", 0, OPTION_BOOL, AT(force), NULL, "false", 0, 0, NULL,
+     "replace the dataset that is already there"},
+    {"dry-run", 'n', OPTION_BOOL, AT(dry_run), NULL, "false", 0, 0, NULL,
+     "check everything and list the files that would be read; write nothing"},
+    {"json", 0, OPTION_BOOL, AT(json), NULL, "false", 0, 0, NULL, "the report as a JSON object"},
+};
+#undef AT
+
+const struct option_table cmd_data_tokenize_table = {
+    "data tokenize",
+    "INPUT... --tokenizer FILE --out DIR [options]",
+    "turn corpora into token shards for training",
+    DATA_INPUT_HELP
+    "\nThe dataset appears at DIR only when it is complete.\n\n"
+    "  colossus data tokenize /usr/share/games/fortunes --tokenizer tok.json --out data/fortunes\n"
+    "  colossus data tokenize posts.jsonl.zst --field text --tokenizer grok-1.model --out "
+    "data/posts",
+    tokenize_rows,
+    ARRAY_LEN(tokenize_rows)};
+
+/* The command as it is recorded in the index: what decides the tokens, so not the number of threads
+ * or the place of the output. */
+static char *recorded_command(const struct tokenize_args *o, const uint8_t *origins, char **inputs,
+                              int n_inputs, struct arena *a)
+{
+    static const char *const left_out[] = {"out", "threads", "force", "json"};
+    struct str s = {0};
+
+    str_puts(&s, "colossus data tokenize");
+    for (int i = 0; i < n_inputs; i++)
+        str_printf(&s, " %s", inputs[i]);
+    for (size_t i = 0; i < ARRAY_LEN(tokenize_rows); i++) {
+        bool take = origins[i] == ORIGIN_FLAG;
+        for (size_t k = 0; k < ARRAY_LEN(left_out); k++)
+            take &= strcmp(tokenize_rows[i].name, left_out[k]) != 0;
+        if (!take) continue;
+        str_printf(&s, " --%s=", tokenize_rows[i].name);
+        options_get(&tokenize_rows[i], o, &s);
+    }
+    char *command = arena_strndup(a, s.data, s.len);
+    str_fini(&s);
+    return command;
+}
+
+static void report_row(struct table *t, const char *what, uint64_t documents, uint64_t bytes,
+                       bool bytes_known)
+{
+    char count[32], size[32];
+    snprintf(count, sizeof(count), "%llu", (unsigned long long)documents);
+    format_bytes(size, (double)bytes);
+    table_row(t, what, count, bytes_known ? size : "");
+}
+
+static void split_row(struct table *t, const char *split, uint64_t shards, uint64_t documents,
+                      uint64_t tokens, uint64_t bytes)
+{
+    char cells[4][32];
+    snprintf(cells[0], sizeof(cells[0]), "%llu", (unsigned long long)documents);
+    snprintf(cells[1], sizeof(cells[1]), "%llu", (unsigned long long)tokens);
+    snprintf(cells[2], sizeof(cells[2]), "%.3f", (double)bytes / (double)tokens);
+    snprintf(cells[3], sizeof(cells[3]), "%llu", (unsigned long long)shards);
+    table_row(t, split, cells[0], cells[1], tokens ? cells[2] : NULL, cells[3]);
+}
+
+static void print_report(const struct dataset_report *r, const struct tokenize_args *o)
+{
+    static const char *const kept_heads[] = {"documents", "number", "text"};
+    static const char *const split_heads[] = {"split", "documents", "tokens", "bytes/token",
+                                              "shards"};
+    char time[32], rate[32], stored[32];
+    struct table *t = table_new(kept_heads, ARRAY_LEN(kept_heads), "lrr");
+
+    report_row(t, "read", r->documents_read, r->bytes_read, true);
+    report_row(t, "dropped: empty", r->empty_dropped, 0, false);
+    report_row(t, "dropped: exact duplicate", r->duplicates_dropped, 0, false);
+    report_row(t, "kept", r->documents_kept, r->bytes_kept, true);
+    if (o->corpus.skip_missing)
+        report_row(t, "lines without the field", r->missing_skipped, 0, false);
+    table_print(t, stdout);
+    table_free(t);
+    putchar('\n');
+    t = table_new(split_heads, ARRAY_LEN(split_heads), "lrrrr");
+    split_row(t, "train", r->train_shards, r->train_documents, r->train_tokens, r->train_bytes);
+    if (r->valid_shards > 0)
+        split_row(t, "valid", r->valid_shards, r->valid_documents, r->valid_tokens, r->valid_bytes);
+    table_print(t, stdout);
+    table_free(t);
+    printf("\n%s: %s in %s, %s of text a second\n", o->out,
+           format_bytes(stored, (double)r->stored_bytes), format_duration(time, r->seconds),
+           format_bytes(rate, (double)r->bytes_read / MAX(r->seconds, 1e-9)));
+}
+
+static void split_json(struct json_writer *w, const char *split, uint64_t shards,
+                       uint64_t documents, uint64_t tokens, uint64_t bytes)
+{
+    jsonw_open(w, split, '{');
+    jsonw_int(w, "shards", (int64_t)shards);
+    jsonw_int(w, "documents", (int64_t)documents);
+    jsonw_int(w, "tokens", (int64_t)tokens);
+    jsonw_int(w, "bytes", (int64_t)bytes);
+    jsonw_close(w, '}');
+}
+
+static void report_json(struct json_writer *w, const struct dataset_report *r)
+{
+    jsonw_int(w, "documents_read", (int64_t)r->documents_read);
+    jsonw_int(w, "documents_kept", (int64_t)r->documents_kept);
+    jsonw_int(w, "duplicates_dropped", (int64_t)r->duplicates_dropped);
+    jsonw_int(w, "empty_dropped", (int64_t)r->empty_dropped);
+    jsonw_int(w, "missing_skipped", (int64_t)r->missing_skipped);
+    jsonw_int(w, "bytes_read", (int64_t)r->bytes_read);
+    jsonw_int(w, "bytes_kept", (int64_t)r->bytes_kept);
+    jsonw_int(w, "stored_bytes", (int64_t)r->stored_bytes);
+    split_json(w, "train", r->train_shards, r->train_documents, r->train_tokens, r->train_bytes);
+    split_json(w, "valid", r->valid_shards, r->valid_documents, r->valid_tokens, r->valid_bytes);
+    jsonw_real(w, "seconds", r->seconds);
+}
+
+static int tokenize_dry_run(const struct tokenize_args *o, const struct corpus_options *corpus,
+                            const struct dataset_options *d, const tokenizer_t *tokenizer,
+                            struct error *e)
+{
+    struct str line = {0};
+    struct json_writer w;
+
+    TRY(dataset_check_output(d, e));
+    jsonw_begin(&w, &line);
+    jsonw_open(&w, NULL, '{');
+    jsonw_bool(&w, "dry_run", true);
+    jsonw_string(&w, "out", o->out);
+    jsonw_int(&w, "vocab_size", tokenizer_vocab_size(tokenizer));
+    int rc = data_corpus_print(corpus, o->json ? &w : NULL, e);
+    jsonw_close(&w, '}');
+    if (rc >= 0 && o->json) printf("%s\n", line.data);
+    if (rc >= 0 && !o->json)
+        printf("\nwould write '%s' with %s, vocabulary %u; nothing was written\n", o->out,
+               tokenizer_kind(tokenizer), tokenizer_vocab_size(tokenizer));
+    str_fini(&line);
+    return rc;
+}
+
+static int tokenize_with(const struct tokenize_args *o, const struct corpus_options *corpus,
+                         const tokenizer_t *tokenizer, const char *command, struct error *e)
+{
+    struct dataset_options d = {.out_dir = o->out,
+                                .shard_tokens = (uint64_t)o->shard_tokens,
+                                .valid_fraction = o->valid_fraction,
+                                .drop_duplicates = o->dedup,
+                                .command = command,
+                                .show_progress = true,
+                                .tokenizer_path = o->tokenizer,
+                                .force = o->force};
+    struct dataset_report report;
+
+    if (o->dry_run) return tokenize_dry_run(o, corpus, &d, tokenizer, e);
+    d.pool = pool_new((int)o->threads);
+    int rc = dataset_build(corpus, tokenizer, &d, &report, e);
+    pool_free(d.pool);
+    if (rc < 0) return rc;
+    if (!o->json) {
+        print_report(&report, o);
+        return 0;
+    }
+    struct str line = {0};
+    struct json_writer w;
+    jsonw_begin(&w, &line);
+    jsonw_open(&w, NULL, '{');
+    jsonw_string(&w, "out", o->out);
+    report_json(&w, &report);
+    jsonw_close(&w, '}');
+    printf("%s\n", line.data);
+    str_fini(&line);
+    return 0;
+}
+
+static int need(const char *value, const char *name, const char *example, struct error *e)
+{
+    if (value && *value) return 0;
+    error_set_code(e, ERROR_USAGE, "--%s is missing", name);
+    return error_hint(e, "for example --%s %s", name, example);
+}
+
+int cmd_data_tokenize(int argc, char **argv)
+{
+    struct tokenize_args o = {0};
+    uint8_t origins[ARRAY_LEN(tokenize_rows)] = {0};
+    struct error e = {0};
+    struct arena a;
+    int n_rest, exit_code;
+    char **rest;
+
+    arena_init(&a);
+    if (cmd_parse(&cmd_data_tokenize_table, argc, argv, &o, &a, origins, &n_rest, &rest,
+                  &exit_code)) {
+        struct corpus_options corpus = data_corpus_options(&o.corpus, rest, n_rest);
+        tokenizer_t *tokenizer = NULL;
+        int rc = need(o.tokenizer, "tokenizer", "tokenizer.json", &e);
+        if (rc >= 0) rc = need(o.out, "out", "data/fortunes", &e);
+        if (rc >= 0) rc = tokenizer_load(o.tokenizer, &tokenizer, &e);
+        if (rc >= 0)
+            rc = tokenize_with(&o, &corpus, tokenizer,
+                               recorded_command(&o, origins, rest, n_rest, &a), &e);
+        tokenizer_free(tokenizer);
+        exit_code = rc < 0 ? cmd_fail("data tokenize", &e) : 0;
+    }
+    arena_fini(&a);
+    return exit_code;
+}
+
+/* ------------------------------------------------------------------ train-tokenizer */
+
+struct train_args {
+    struct data_corpus_args corpus;
+    const char *out, *pattern;
+    struct option_list special;
+    int64_t vocab_size, max_bytes, threads;
+    bool force, dry_run, json;
+};
+
+#define AT(field) offsetof(struct train_args, field)
+static const struct option train_rows[] = {
+    {"vocab-size", 's', OPTION_INT, AT(vocab_size), "tokens", "8192", 257, 1 << 24, NULL,
+     "ids of the tokenizer, the 256 bytes and the special tokens included"},
+    {"out", 'o', OPTION_STRING, AT(out), NULL, NULL, 0, 0, NULL, "the tokenizer.json to write"},
+    DATA_CORPUS_ROWS(AT(corpus)),
+    {"special", 0, OPTION_LIST, AT(special), NULL, NULL, 0, 0, NULL,
+     "a special token; may be given again; the first ends documents; default <|eos|>, <|pad|>, "
+     "<|separator|>"},
+    {"pattern", 0, OPTION_STRING, AT(pattern), NULL, NULL, 0, 0, NULL,
+     "regular expression (PCRE2) that cuts text into words; default: GPT-4's with single digits"},
+    {"max-bytes", 0, OPTION_INT, AT(max_bytes), "bytes", "0", 0, 0x1p60, NULL,
+     "learn from so much text at most; 0: all"},
+    {"threads", 0, OPTION_INT, AT(threads), NULL, "0", 0, 1024, NULL,
+     "0: all processors; the tokenizer is the same for any number"},
+    {"force", 0, OPTION_BOOL, AT(force), NULL, "false", 0, 0, NULL,
+     "replace the file that is already there"},
+    {"dry-run", 'n', OPTION_BOOL, AT(dry_run), NULL, "false", 0, 0, NULL,
+     "list the files that would be read; write nothing"},
+    {"json", 0, OPTION_BOOL, AT(json), NULL, "false", 0, 0, NULL, "the report as a JSON object"},
+};
+#undef AT
+
+const struct option_table cmd_data_train_tokenizer_table = {
+    "data train-tokenizer",
+    "INPUT... --out FILE [options]",
+    "learn a byte-level BPE tokenizer from text",
+    DATA_INPUT_HELP
+    "\nThe result is a tokenizer.json that Hugging Face's tokenizers library loads.\n\n"
+    "  colossus data train-tokenizer /usr/share/games/fortunes --vocab-size 4096 --out tok.json",
+    train_rows,
+    ARRAY_LEN(train_rows)};
+
+static int check_train(const struct train_args *o, struct error *e)
+{
+    TRY(need(o->out, "out", "tokenizer.json", e));
+    if (!file_exists(o->out)) return 0;
+    if (o->force && !file_is_dir(o->out)) return 0;
+    error_set(e, "'%s' exists", o->out);
+    return error_hint(e,
+                      file_is_dir(o->out) ? "it is a folder; name a file" : "--force replaces it");
+}
+
+static int print_trained(const struct train_args *o, double seconds, struct error *e)
+{
+    tokenizer_t *t;
+    char time[32], hex[17];
+
+    TRY(tokenizer_load(o->out, &t, e)); /* what was written can be read */
+    if (o->json) {
+        struct str line = {0};
+        struct json_writer w;
+        jsonw_begin(&w, &line);
+        jsonw_open(&w, NULL, '{');
+        jsonw_string(&w, "file", o->out);
+        jsonw_string(&w, "kind", tokenizer_kind(t));
+        jsonw_int(&w, "vocab_size", tokenizer_vocab_size(t));
+        jsonw_int(&w, "eos", tokenizer_eos(t));
+        data_json_hash(&w, "xxh3", tokenizer_hash(t));
+        jsonw_real(&w, "seconds", seconds);
+        jsonw_close(&w, '}');
+        printf("%s\n", line.data);
+        str_fini(&line);
+    } else {
+        hash_to_hex(tokenizer_hash(t), hex);
+        printf("%s: %s, %u ids, end of document %u, XXH3 %s, %s\n", o->out, tokenizer_kind(t),
+               tokenizer_vocab_size(t), tokenizer_eos(t), hex, format_duration(time, seconds));
+        if (tokenizer_vocab_size(t) < (uint32_t)o->vocab_size)
+            log_warn("the text has no more pairs to merge: %u ids instead of %lld",
+                     tokenizer_vocab_size(t), (long long)o->vocab_size);
+    }
+    tokenizer_free(t);
+    return 0;
+}
+
+static int train_dry_run(const struct train_args *o, const struct corpus_options *corpus,
+                         struct error *e)
+{
+    struct str line = {0};
+    struct json_writer w;
+
+    jsonw_begin(&w, &line);
+    jsonw_open(&w, NULL, '{');
+    jsonw_bool(&w, "dry_run", true);
+    jsonw_string(&w, "out", o->out);
+    int rc = data_corpus_print(corpus, o->json ? &w : NULL, e);
+    jsonw_close(&w, '}');
+    if (rc >= 0 && o->json)
+        printf("%s\n", line.data);
+    else if (rc >= 0)
+        printf("\nwould write '%s'; nothing was written\n", o->out);
+    str_fini(&line);
+    return rc;
+}
+
+static int run_train(const struct train_args *o, char **inputs, int n_inputs, struct error *e)
+{
+    struct corpus_options corpus = data_corpus_options(&o->corpus, inputs, n_inputs);
+    struct tokenizer_train_options t = {
+        .vocab_size = (uint32_t)o->vocab_size,
+        .special_tokens = o->special.count ? o->special.items : NULL,
+        .n_special_tokens = o->special.count,
+        .pattern = o->pattern,
+        .max_bytes = (uint64_t)o->max_bytes,
+        .show_progress = true,
+    };
+    double start_s = time_now_s();
+
+    TRY(check_train(o, e));
+    if (o->dry_run) return train_dry_run(o, &corpus, e);
+    t.pool = pool_new((int)o->threads);
+    int rc = tokenizer_train(&corpus, &t, o->out, e);
+    pool_free(t.pool);
+    return rc < 0 ? rc : print_trained(o, time_now_s() - start_s, e);
+}
+
+int cmd_data_train_tokenizer(int argc, char **argv)
+{
+    struct train_args o = {0};
+    struct error e = {0};
+    struct arena a;
+    int n_rest, exit_code;
+    char **rest;
+
+    arena_init(&a);
+    if (cmd_parse(&cmd_data_train_tokenizer_table, argc, argv, &o, &a, NULL, &n_rest, &rest,
+                  &exit_code)) {
+        int rc = run_train(&o, rest, n_rest, &e);
+        exit_code = rc < 0 ? cmd_fail("data train-tokenizer", &e) : 0;
+    }
+    arena_fini(&a);
+    return exit_code;
+}
