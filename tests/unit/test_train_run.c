@@ -1,0 +1,501 @@
+/* test_train_run.c: whole runs of a tiny model: the same weights whatever happens on the way, bad
+ * updates, what the files say, and who may go on in a folder. */
+#include "test_train_util.h"
+
+#include <signal.h>
+#include <sys/wait.h>
+
+static const char *run_dir(struct fixture *f, const char *name)
+{
+    return arena_printf(&f->arena, "%s/runs/%s", f->dir, name);
+}
+
+static const char *new_yaml(struct fixture *f)
+{
+    return train_util_yaml(f, train_util_dataset(f, "data", 1));
+}
+
+/* A run of that name with up to three more settings. */
+static struct train_util_run run_of(const char *yaml, const char *name, const char *a,
+                                    const char *b, const char *c)
+{
+    return (struct train_util_run){.yaml = yaml, .set = {name, a, b ? b : NULL, b ? c : NULL}};
+}
+
+/* Metrics hold every step from 1 to n once and in order. */
+static void assert_steps(struct fixture *f, const char *run, int n)
+{
+    json_t *lines = train_util_lines(f, run, "metrics.jsonl");
+    size_t i;
+    const json_t *o;
+    assert_int_equal(json_array_size(lines), n);
+    json_array_foreach(lines, i, o)
+    {
+        assert_int_equal(json_integer_value(json_object_get(o, "step")), i + 1);
+    }
+    json_decref(lines);
+}
+
+static void assert_event(struct fixture *f, const char *run, const char *name, size_t times)
+{
+    json_t *events = train_util_lines(f, run, "events.jsonl");
+    size_t n = train_util_count_events(events, name);
+    if (n != times)
+        fail_msg("event '%s' stands %zu times in '%s', wanted %zu", name, n, run, times);
+    json_decref(events);
+}
+
+/* ------------------------------------------------------------------ the same weights */
+
+static void check_resume(struct fixture *f, const char *yaml, const char *a, const char *b)
+{
+    struct train_util_run whole = run_of(yaml, "name=whole", a, b, NULL);
+    struct train_util_run part = run_of(yaml, "name=part", "train.max_steps=5", a, b);
+    struct train_util_run rest = run_of(yaml, "name=part", a, b, NULL);
+    assert_ok(f, train_util_try(f, &whole));
+    assert_ok(f, train_util_try(f, &part));
+    assert_ok(f, train_util_try(f, &rest));
+    train_util_assert_same(f, run_dir(f, "whole"), run_dir(f, "part"));
+    assert_steps(f, run_dir(f, "part"), 12);
+    assert_event(f, run_dir(f, "part"), "resumed", 1);
+    assert_ok(f, file_remove_tree(run_dir(f, "whole"), &f->e));
+    assert_ok(f, file_remove_tree(run_dir(f, "part"), &f->e));
+}
+
+static void test_resume_gives_the_same_weights(void **state)
+{
+    struct fixture *f = *state;
+    const char *yaml = new_yaml(f);
+    check_resume(f, yaml, "optimizer.kind=adamw", NULL);
+    check_resume(f, yaml, "optimizer.kind=muon", "train.precision=bf16");
+    check_resume(f, yaml, "balance.kind=bias", "balance.bias_rate=0.05");
+    check_resume(f, yaml, "schedule.kind=wsd", "data.document_mask=true");
+}
+
+static void test_threads_give_the_same_weights(void **state)
+{
+    struct fixture *f = *state;
+    const char *yaml = new_yaml(f);
+    static const char *const settings[][2] = {{"optimizer.kind=adamw", "train.precision=fp32"},
+                                              {"optimizer.kind=muon", "train.precision=bf16"}};
+    for (size_t i = 0; i < ARRAY_LEN(settings); i++) {
+        const char *a = settings[i][0], *b = settings[i][1];
+        struct train_util_run one = run_of(yaml, "name=one", "train.threads=1", a, b);
+        struct train_util_run two = run_of(yaml, "name=two", "train.threads=2", a, b);
+        struct train_util_run three = run_of(yaml, "name=three", "train.threads=3", a, b);
+        assert_ok(f, train_util_try(f, &one));
+        assert_ok(f, train_util_try(f, &two));
+        assert_ok(f, train_util_try(f, &three));
+        train_util_assert_same(f, run_dir(f, "one"), run_dir(f, "two"));
+        train_util_assert_same(f, run_dir(f, "one"), run_dir(f, "three"));
+        assert_ok(f, file_remove_tree(fixture_path(f, "runs"), &f->e));
+    }
+}
+
+/* Raises a signal, or ends the process without a word, when a step is done. */
+struct at_step {
+    int64_t step;
+    int signal; /* 0: _exit */
+};
+
+static void act_at_step(void *ctx, int64_t step)
+{
+    const struct at_step *a = ctx;
+    if (step != a->step) return;
+    if (a->signal == 0) _exit(0);
+    raise(a->signal);
+}
+
+static void test_sigterm_saves_and_resumes(void **state)
+{
+    struct fixture *f = *state;
+    const char *yaml = new_yaml(f);
+    static const int signals[] = {SIGTERM, SIGINT};
+    struct train_util_run whole = run_of(yaml, "name=whole", NULL, NULL, NULL);
+    assert_ok(f, train_util_try(f, &whole));
+    for (size_t i = 0; i < ARRAY_LEN(signals); i++) {
+        struct at_step at = {7, signals[i]};
+        struct train_hooks hooks = {.ctx = &at, .after_step = act_at_step};
+        struct train_util_run part = run_of(yaml, "name=part", NULL, NULL, NULL);
+        part.options.hooks = &hooks;
+        assert_int_equal(train_util_try(f, &part), ERROR_AGAIN);
+        assert_non_null(strstr(f->e.text, i == 0 ? "SIGTERM after step 7" : "SIGINT after step 7"));
+        assert_event(f, run_dir(f, "part"), "stopping", 1);
+        part.options.hooks = NULL;
+        assert_ok(f, train_util_try(f, &part));
+        train_util_assert_same(f, run_dir(f, "whole"), run_dir(f, "part"));
+        assert_steps(f, run_dir(f, "part"), 12);
+        assert_ok(f, file_remove_tree(run_dir(f, "part"), &f->e));
+    }
+}
+
+/* Runs in a child that ends at a step as if it had been killed. */
+static void run_and_die(struct fixture *f, const struct train_util_run *r, int64_t step)
+{
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        struct at_step at = {step, 0};
+        struct train_hooks hooks = {.ctx = &at, .after_step = act_at_step};
+        struct train_util_run dying = *r;
+        dying.options.hooks = &hooks;
+        train_util_try(f, &dying);
+        _exit(1); /* it did not get as far as that step */
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+static void test_sudden_death_loses_nothing(void **state)
+{
+    struct fixture *f = *state;
+    const char *yaml = new_yaml(f);
+    struct train_util_run whole = run_of(yaml, "name=whole", NULL, NULL, NULL);
+    struct train_util_run part = run_of(yaml, "name=part", NULL, NULL, NULL);
+    assert_ok(f, train_util_try(f, &whole));
+    run_and_die(f, &part, 3); /* before there is a checkpoint */
+    run_and_die(f, &part, 7); /* behind that of step 4 */
+    assert_ok(f, train_util_try(f, &part));
+    train_util_assert_same(f, run_dir(f, "whole"), run_dir(f, "part"));
+    assert_steps(f, run_dir(f, "part"), 12);
+    assert_event(f, run_dir(f, "part"), "run_started", 2);
+    assert_event(f, run_dir(f, "part"), "resumed", 1);
+    assert_event(f, run_dir(f, "part"), "run_finished", 1);
+}
+
+static void test_damaged_checkpoint_is_passed_over(void **state)
+{
+    struct fixture *f = *state;
+    const char *yaml = new_yaml(f);
+    struct train_util_run whole = run_of(yaml, "name=whole", NULL, NULL, NULL);
+    struct train_util_run part = run_of(yaml, "name=part", "train.max_steps=9", NULL, NULL);
+    assert_ok(f, train_util_try(f, &whole));
+    assert_ok(f, train_util_try(f, &part));
+    char *path = arena_printf(&f->arena, "%s/checkpoints/step-00000009/weights.safetensors",
+                              run_dir(f, "part"));
+    char *data;
+    size_t size;
+    assert_ok(f, file_read(path, (size_t)1 << 30, &data, &size, &f->e));
+    data[size / 2] ^= 4;
+    assert_ok(f, file_write(path, data, size, &f->e));
+    mem_free(data);
+    part = run_of(yaml, "name=part", NULL, NULL, NULL);
+    log_set_level(LOG_ERROR); /* the warning is expected */
+    assert_ok(f, train_util_try(f, &part));
+    log_set_level(LOG_INFO);
+    train_util_assert_same(f, run_dir(f, "whole"), run_dir(f, "part"));
+    assert_steps(f, run_dir(f, "part"), 12);
+    assert_event(f, run_dir(f, "part"), "checkpoint_rejected", 1);
+}
+
+/* ------------------------------------------------------------------ bad updates */
+
+struct spoil {
+    int64_t first, last; /* steps */
+};
+
+static void spoil_gradients(void *ctx, int64_t step, float *gradients, size_t count)
+{
+    const struct spoil *s = ctx;
+    if (step >= s->first && step <= s->last) gradients[count / 2] = NAN;
+}
+
+static void test_bad_update_changes_nothing(void **state)
+{
+    struct fixture *f = *state;
+    const char *yaml = new_yaml(f);
+    struct spoil spoil = {6, 6};
+    struct train_hooks hooks = {.ctx = &spoil, .after_gradients = spoil_gradients};
+    struct train_util_run before = run_of(yaml, "name=before", "train.max_steps=5", NULL, NULL);
+    struct train_util_run after = run_of(yaml, "name=after", "train.max_steps=6", NULL, NULL);
+    after.options.hooks = &hooks;
+    log_set_level(LOG_ERROR);
+    assert_ok(f, train_util_try(f, &before));
+    assert_ok(f, train_util_try(f, &after));
+    log_set_level(LOG_INFO);
+    train_util_assert_same(f, run_dir(f, "before"), run_dir(f, "after"));
+    assert_event(f, run_dir(f, "after"), "step_skipped", 1);
+    json_t *lines = train_util_lines(f, run_dir(f, "after"), "metrics.jsonl");
+    const json_t *bad = json_array_get(lines, 5);
+    assert_non_null(json_object_get(bad, "skipped"));
+    assert_true(json_is_null(json_object_get(bad, "grad_norm")));
+    assert_null(json_object_get(json_array_get(lines, 4), "skipped"));
+    json_decref(lines);
+}
+
+static void test_too_many_bad_updates_end_the_run(void **state)
+{
+    struct fixture *f = *state;
+    const char *yaml = new_yaml(f);
+    struct spoil spoil = {3, 100};
+    struct train_hooks hooks = {.ctx = &spoil, .after_gradients = spoil_gradients};
+    struct train_util_run r = run_of(yaml, "name=bad", "train.max_skips=4", NULL, NULL);
+    r.options.hooks = &hooks;
+    log_set_level(LOG_ERROR);
+    assert_int_equal(train_util_try(f, &r), ERROR_NO_REQUEUE);
+    log_set_level(LOG_INFO);
+    assert_non_null(strstr(f->e.text, "4 updates in a row"));
+    assert_event(f, run_dir(f, "bad"), "step_skipped", 4);
+}
+
+/* ------------------------------------------------------------------ what is written */
+
+static void test_no_allocation_after_the_second_step(void **state)
+{
+    struct fixture *f = *state;
+    const char *yaml = new_yaml(f);
+    static const char *const kinds[] = {"optimizer.kind=adamw", "optimizer.kind=muon"};
+    for (size_t k = 0; k < ARRAY_LEN(kinds); k++) {
+        struct train_util_run r =
+            run_of(yaml, "name=counted", kinds[k], "checkpoint.every=0", "log.every=3");
+        assert_ok(f, train_util_try(f, &r));
+        json_t *lines = train_util_lines(f, run_dir(f, "counted"), "metrics.jsonl");
+        size_t i;
+        const json_t *o;
+        json_array_foreach(lines, i, o)
+        {
+            int64_t n = json_integer_value(json_object_get(o, "allocations"));
+            if (i >= 2 && n != 0) fail_msg("%lld allocations in step %zu", (long long)n, i + 1);
+        }
+        json_decref(lines);
+        assert_ok(f, file_remove_tree(run_dir(f, "counted"), &f->e));
+    }
+}
+
+static double real_of(const json_t *o, const char *key)
+{
+    const json_t *v = json_object_get(o, key);
+    assert_true(json_is_number(v));
+    return json_number_value(v);
+}
+
+/* Validation counts every token once and divides by the bytes of the text. */
+static void test_validation(void **state)
+{
+    struct fixture *f = *state;
+    const char *yaml = new_yaml(f);
+    struct train_util_run r = run_of(yaml, "name=valid", NULL, NULL, NULL);
+    assert_ok(f, train_util_try(f, &r));
+    dataset_t *d;
+    assert_ok(f, dataset_open(fixture_path(f, "data"), "valid", 0, true, &d, &f->e));
+    json_t *lines = train_util_lines(f, run_dir(f, "valid"), "metrics.jsonl");
+    for (size_t i = 0; i < 12; i++) {
+        const json_t *o = json_array_get(lines, i);
+        bool due = i + 1 == 5 || i + 1 == 10 || i + 1 == 12;
+        assert_int_equal(json_object_get(o, "valid_nll") != NULL, due);
+        if (!due) continue;
+        double want =
+            real_of(o, "valid_nll") * (double)dataset_tokens(d) / M_LN2 / (double)dataset_bytes(d);
+        assert_true(fabs(real_of(o, "valid_bits_per_byte") - want) < 1e-9 * want);
+    }
+    /* it learns: bytes of eight words cost less than at first */
+    assert_true(real_of(json_array_get(lines, 11), "valid_bits_per_byte") <
+                real_of(json_array_get(lines, 4), "valid_bits_per_byte"));
+    json_decref(lines);
+    dataset_close(d);
+}
+
+static void test_part_of_the_validation_split(void **state)
+{
+    struct fixture *f = *state;
+    const char *yaml = new_yaml(f);
+    struct train_util_run r = run_of(yaml, "name=valid", "data.valid_tokens=100", NULL, NULL);
+    assert_ok(f, train_util_try(f, &r));
+    dataset_t *d;
+    uint32_t ids[100];
+    int bytes = 0;
+    assert_ok(f, dataset_open(fixture_path(f, "data"), "valid", 0, true, &d, &f->e));
+    dataset_read(d, 0, 100, ids);
+    for (int i = 0; i < 100; i++)
+        bytes += ids[i] != dataset_eos(d); /* the tokenizer has a token for every byte */
+    json_t *lines = train_util_lines(f, run_dir(f, "valid"), "metrics.jsonl");
+    const json_t *o = json_array_get(lines, 11);
+    double want = real_of(o, "valid_nll") * 100 / M_LN2 / bytes;
+    assert_true(fabs(real_of(o, "valid_bits_per_byte") - want) < 1e-9 * want);
+    json_decref(lines);
+    dataset_close(d);
+}
+
+static void test_metrics_tell_speed_and_load(void **state)
+{
+    struct fixture *f = *state;
+    const char *yaml = new_yaml(f);
+    struct train_util_run r = run_of(yaml, "name=told", "log.peak_seconds=0.05", NULL, NULL);
+    assert_ok(f, train_util_try(f, &r));
+    json_t *lines = train_util_lines(f, run_dir(f, "told"), "metrics.jsonl");
+    const json_t *o = json_array_get(lines, 11), *load = json_object_get(o, "load");
+    assert_true(fabs(real_of(o, "tokens_per_s") * real_of(o, "step_s") - 96) < 1e-3);
+    assert_true(real_of(o, "mfu") > 0 && real_of(o, "mfu") < 1.5);
+    assert_int_equal(real_of(o, "tokens"), 12 * 96);
+    assert_in_range((int)(1000 * real_of(o, "load_entropy")), 1, 1000);
+    assert_true(real_of(o, "load_max_mean") >= 1 && real_of(o, "load_max_mean") <= 4);
+    assert_int_equal(json_array_size(load), 2);
+    double sum = 0;
+    for (size_t i = 0; i < 4; i++)
+        sum += json_number_value(json_array_get(json_array_get(load, 1), i));
+    assert_true(fabs(sum - 1) < 1e-3);
+    json_decref(lines);
+    assert_true(file_exists(file_join(&f->arena, run_dir(f, "told"), "loss.svg")));
+    assert_true(file_exists(file_join(&f->arena, run_dir(f, "told"), "throughput.svg")));
+}
+
+static void test_document_mask_matters(void **state)
+{
+    struct fixture *f = *state;
+    const char *yaml = new_yaml(f);
+    struct train_util_run off = run_of(yaml, "name=off", "train.max_steps=1", NULL, NULL);
+    struct train_util_run on =
+        run_of(yaml, "name=on", "train.max_steps=1", "data.document_mask=true", NULL);
+    assert_ok(f, train_util_try(f, &off));
+    assert_ok(f, train_util_try(f, &on));
+    json_t *a = train_util_lines(f, run_dir(f, "off"), "metrics.jsonl");
+    json_t *b = train_util_lines(f, run_dir(f, "on"), "metrics.jsonl");
+    assert_true(real_of(json_array_get(a, 0), "loss") != real_of(json_array_get(b, 0), "loss"));
+    json_decref(a);
+    json_decref(b);
+}
+
+/* ------------------------------------------------------------------ whose folder */
+
+static void test_other_settings_are_refused(void **state)
+{
+    struct fixture *f = *state;
+    const char *yaml = new_yaml(f);
+    struct train_util_run r = run_of(yaml, "name=mine", "train.max_steps=4", NULL, NULL);
+    assert_ok(f, train_util_try(f, &r));
+    r = run_of(yaml, "name=mine", "optimizer.lr=0.5", NULL, NULL);
+    assert_error(f, train_util_try(f, &r), "another configuration", "optimizer.lr: 0.002, now 0.5");
+    assert_int_equal(f->e.code, ERROR_CONFIG);
+    r.options.allow_changes = true;
+    assert_ok(f, train_util_try(f, &r));
+    assert_event(f, run_dir(f, "mine"), "config_changed", 1);
+    r = run_of(yaml, "name=mine", "model.n_layers=3", "optimizer.lr=0.5", NULL);
+    r.options.allow_changes = true;
+    assert_error(f, train_util_try(f, &r), "model.n_layers: 2, now 3");
+    r = run_of(yaml, "name=mine", "optimizer.lr=0.5", NULL, NULL);
+    r.options.no_resume = true;
+    assert_error(f, train_util_try(f, &r), "exists already");
+}
+
+static void test_other_data_are_refused(void **state)
+{
+    struct fixture *f = *state;
+    const char *yaml = new_yaml(f);
+    struct train_util_run r = run_of(yaml, "name=mine", "train.max_steps=4", NULL, NULL);
+    assert_ok(f, train_util_try(f, &r));
+    const char *other = train_util_dataset(f, "other", 2);
+    r = run_of(yaml, "name=mine", arena_printf(&f->arena, "data.path=%s", other), NULL, NULL);
+    assert_error(f, train_util_try(f, &r), "mine", "another dataset");
+    assert_int_equal(f->e.code, ERROR_CONFIG);
+}
+
+static void test_foreign_folder_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    const char *yaml = new_yaml(f);
+    fixture_puts(f, "runs/photos/cat.jpg", "meow");
+    struct train_util_run r = run_of(yaml, "name=photos", NULL, NULL, NULL);
+    assert_error(f, train_util_try(f, &r), "not the folder of a run");
+    assert_true(file_exists(fixture_path(f, "runs/photos/cat.jpg")));
+}
+
+static void test_run_folder_alone_continues(void **state)
+{
+    struct fixture *f = *state;
+    const char *yaml = new_yaml(f);
+    struct train_util_run whole = run_of(yaml, "name=whole", NULL, NULL, NULL);
+    struct train_util_run part = run_of(yaml, "name=part", "train.max_steps=5", NULL, NULL);
+    assert_ok(f, train_util_try(f, &whole));
+    assert_ok(f, train_util_try(f, &part));
+    char *data;
+    size_t size;
+    char *path = file_join(&f->arena, run_dir(f, "part"), "run.yaml");
+    assert_ok(f, file_read(path, (size_t)1 << 20, &data, &size, &f->e));
+    struct train_util_run rest = {.yaml = data, .set = {"train.max_steps=0"}};
+    assert_ok(f, train_util_try(f, &rest));
+    train_util_assert_same(f, run_dir(f, "whole"), run_dir(f, "part"));
+    mem_free(data);
+}
+
+static void test_previews_write_nothing(void **state)
+{
+    struct fixture *f = *state;
+    const char *yaml = new_yaml(f);
+    for (int i = 0; i < 4; i++) {
+        struct train_util_run r = run_of(yaml, "name=never", NULL, NULL, NULL);
+        r.options.plan_only = i < 2;
+        r.options.dry_run = i >= 2;
+        r.options.json = i % 2;
+        r.options.out = tmpfile();
+        assert_ok(f, train_util_try(f, &r));
+        assert_true(ftell(r.options.out) > 100);
+        fclose(r.options.out);
+    }
+    assert_false(file_exists(fixture_path(f, "runs")));
+}
+
+static void test_vocabulary_must_fit(void **state)
+{
+    struct fixture *f = *state;
+    const char *yaml = new_yaml(f);
+    struct train_util_run r = run_of(yaml, "name=v", "model.vocab_size=100", NULL, NULL);
+    assert_error(f, train_util_try(f, &r), "model.vocab_size 100", "257");
+    r = run_of(yaml, "name=v", "model.vocab_size=320", "train.max_steps=2", NULL);
+    assert_ok(f, train_util_try(f, &r));
+    r = run_of(yaml, "name=w", "data.path=nowhere", NULL, NULL);
+    assert_error(f, train_util_try(f, &r), "data.path", "nowhere");
+}
+
+/* ------------------------------------------------------------------ finding the model again */
+
+static void test_find_model(void **state)
+{
+    struct fixture *f = *state;
+    const char *yaml = new_yaml(f);
+    struct train_model_paths p;
+    struct train_util_run r = run_of(yaml, "name=found", "train.max_steps=5", NULL, NULL);
+    assert_ok(f, train_util_try(f, &r));
+    assert_ok(f, train_find_model(run_dir(f, "found"), &f->arena, &p, &f->e));
+    assert_int_equal(p.step, 5);
+    assert_non_null(strstr(p.tokenizer, "step-00000005/tokenizer.json"));
+    char *step_4 = arena_printf(&f->arena, "%s/checkpoints/step-00000004", run_dir(f, "found"));
+    assert_ok(f, train_find_model(step_4, &f->arena, &p, &f->e));
+    assert_int_equal(p.step, 4);
+
+    /* the newest is damaged: the one before it */
+    fixture_puts(f, "runs/found/checkpoints/step-00000005/config.json", "{}");
+    log_set_level(LOG_ERROR);
+    assert_ok(f, train_find_model(run_dir(f, "found"), &f->arena, &p, &f->e));
+    log_set_level(LOG_INFO);
+    assert_int_equal(p.step, 4);
+    assert_error(f, train_find_model(fixture_path(f, "data"), &f->arena, &p, &f->e), "not a model");
+    assert_error(f, train_find_model("/nowhere", &f->arena, &p, &f->e), "there is no '/nowhere'");
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(test_resume_gives_the_same_weights),
+        TEST(test_threads_give_the_same_weights),
+        TEST(test_sigterm_saves_and_resumes),
+        TEST(test_sudden_death_loses_nothing),
+        TEST(test_damaged_checkpoint_is_passed_over),
+        TEST(test_bad_update_changes_nothing),
+        TEST(test_too_many_bad_updates_end_the_run),
+        TEST(test_no_allocation_after_the_second_step),
+        TEST(test_validation),
+        TEST(test_part_of_the_validation_split),
+        TEST(test_metrics_tell_speed_and_load),
+        TEST(test_document_mask_matters),
+        TEST(test_other_settings_are_refused),
+        TEST(test_other_data_are_refused),
+        TEST(test_foreign_folder_is_refused),
+        TEST(test_run_folder_alone_continues),
+        TEST(test_previews_write_nothing),
+        TEST(test_vocabulary_must_fit),
+        TEST(test_find_model),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
