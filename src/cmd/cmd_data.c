@@ -57,6 +57,8 @@ char *data_printable(struct arena *a, const char *text, size_t size)
         unsigned char c = (unsigned char)text[i];
         if (c == '\n')
             str_puts(&s, "\\n");
+        else if (c == '\t')
+            str_puts(&s, "\\t");
         else if (c == '\\' || c == '\'')
             str_printf(&s, "\\%c", c);
         else if (isprint(c))
