@@ -2,11 +2,19 @@
  * way of cutting the tokens into calls, after truncation, and for any number of threads. */
 #include "test_model_support.h"
 
-enum { TOKENS = 75, V = 61 };
+enum { TOKENS = 110, V = 61, WIDE = 3, KINDS = 4 };
 
 static struct model_config kinds(int i)
 {
-    return i == 0 ? small_config() : i == 1 ? small_grok2() : small_dense();
+    struct model_config c = i == 0 || i == WIDE ? small_config()
+                            : i == 1            ? small_grok2()
+                                                : small_dense();
+    if (i == WIDE) { /* wide enough for the fast kernels' blocks */
+        c.d_model = 160;
+        c.head_dim = 64;
+        c.ffn_hidden = 200;
+    }
+    return c;
 }
 
 static void open_random(struct rig *r, int kind, struct rig_options o)
@@ -19,9 +27,10 @@ static void open_random(struct rig *r, int kind, struct rig_options o)
 
 static void for_all(void (*check)(int kind, struct rig_options o))
 {
-    for (int kind = 0; kind < 3; kind++)
+    for (int kind = 0; kind < KINDS; kind++)
         for (size_t k = 0; k < ARRAY_LEN(BACKENDS); k++) {
             if (!backend_present(BACKENDS[k])) continue;
+            if (kind == WIDE && BACKENDS[k] == COMPUTE_REFERENCE) continue; /* has no blocks */
             check(kind, (struct rig_options){COMPUTE_F32, BACKENDS[k], 1, true});
             check(kind, (struct rig_options){COMPUTE_BF16, BACKENDS[k], 1, true});
         }
@@ -68,8 +77,9 @@ static void test_agrees_with_the_forward_pass(void **state)
 
 static void check_cuts(int kind, struct rig_options o)
 {
-    static const int cuts[][4] = {{75, 75, 75, 75}, {7, 1, 30, 5}, {32, 32, 32, 32},
-                                  {31, 2, 33, 9},   {3, 3, 3, 3},  {40, 1, 1, 64}};
+    static const int cuts[][4] = {{110, 1, 1, 1}, {75, 75, 75, 75}, {90, 1, 17, 32},
+                                  {7, 1, 30, 5},  {32, 32, 32, 32}, {31, 2, 33, 9},
+                                  {3, 3, 3, 3},   {40, 1, 1, 64}};
     struct rig r;
     uint32_t tokens[TOKENS];
     static float one[TOKENS * V], cut[TOKENS * V];
