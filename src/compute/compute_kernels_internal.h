@@ -10,9 +10,10 @@
 
 #include "compute/compute.h"
 
-/* Whether this build has the tables of compute/x86/ (until those files are in the tree: build with
- * CPPFLAGS='-Isrc -D_GNU_SOURCE -DCOMPUTE_X86_KERNELS=1' to try them). */
-#ifndef COMPUTE_X86_KERNELS
+/* Whether this build has the tables of compute/x86/. */
+#if defined(__x86_64__)
+#    define COMPUTE_X86_KERNELS 1
+#else
 #    define COMPUTE_X86_KERNELS 0
 #endif
 
