@@ -170,8 +170,8 @@ races: $(RACES)
 
 sanitize:
 	@tools/deps build test
-	@+$(MAKE) $(SUBFLAGS) SANITIZE=address,undefined OPT="-O1 -g" sanitized
-	@+$(MAKE) $(SUBFLAGS) SANITIZE=thread OPT="-O1 -g" raced
+	@+rc=0; $(MAKE) $(SUBFLAGS) SANITIZE=address,undefined OPT="-O1 -g" sanitized || rc=1; \
+	$(MAKE) $(SUBFLAGS) SANITIZE=thread OPT="-O1 -g" raced || rc=1; exit $$rc
 
 sanitized: $(B)/colossus unit-bins fuzz-replay
 	@tools/run-tests --build $(B) --kinds unit,fuzz,golden
