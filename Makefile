@@ -150,15 +150,23 @@ STYLED = $(sort $(wildcard src/*.c src/*/*.[ch] src/*/*/*.[ch] tests/*/*.[ch] be
 format:
 	clang-format-14 -i $(STYLED)
 
+# Goes on after a finding, so that one run shows them all.
+CHECKS := check-format check-layers check-banned check-cppcheck check-gcc check-clang
 check:
 	@tools/deps build test check
-	@echo "format"; clang-format-14 --dry-run -Werror $(STYLED)
-	@echo "layers"; tools/check-layers
-	@echo "banned"; tools/check-banned
-	@echo "cppcheck"; tools/check-cppcheck $(JOBS)
+	@+rc=0; for c in $(CHECKS); do echo "== $$c"; $(MAKE) $(SUBFLAGS) $$c || rc=1; done; \
+	[ $$rc -eq 0 ] && echo "check: all good"; exit $$rc
+
+check-format:
+	@clang-format-14 --dry-run -Werror $(STYLED)
+check-layers check-banned:
+	@tools/$@
+check-cppcheck:
+	@tools/check-cppcheck $(JOBS)
+check-gcc:
 	@+$(MAKE) $(SUBFLAGS) WERROR=1 CC=gcc build-all
+check-clang:
 	@+$(MAKE) $(SUBFLAGS) WERROR=1 CC=clang-14 build-all
-	@echo "check: all good"
 
 build-all: $(B)/colossus unit-bins fuzz-replay bench-bins
 
@@ -200,6 +208,6 @@ clean:
 -include $(OBJS:.o=.d) $(B)/main.d $(UNIT_BINS:=.d) $(FUZZ_NAMES:%=$(B)/fuzz/fuzz_%.d) \
     $(B)/fuzz/fuzz_replay.d $(BENCH_BINS:=.d)
 
-.PHONY: FORCE all unit-bins fuzz-replay fuzz-bins bench-bins deps test demo bench format check build-all \
+.PHONY: FORCE $(CHECKS) all unit-bins fuzz-replay fuzz-bins bench-bins deps test demo bench format check build-all \
     races sanitize sanitized raced fuzz install clean
 .SECONDARY:
