@@ -1,6 +1,6 @@
 /* compute_linear.c: linear layers: arguments, tiles, and the plain implementation.
  *
- * A call's rows are cut, group by group, into tiles of at most ops->tile_rows rows. Which thread
+ * A call's rows are cut, group by group, into tiles of at most ops->tile_rows() rows. Which thread
  * does a tile is left to the pool; what a tile computes is not, so results do not depend on the
  * number of threads.
  *
@@ -8,6 +8,8 @@
  * [groups, out, in] with the parts of a layer one below the other, and runs the backend's matmul
  * entry on it. It is the definition that the oneDNN implementation is tested against. */
 #include "compute/compute_linear_internal.h"
+#include "compute/x86/compute_x86_internal.h"
+#include "compute/x86/compute_x86_linear_internal.h"
 
 enum { PLAIN_ROWS = 32, PLAIN_OUT = 32 };
 
@@ -21,6 +23,10 @@ int64_t compute_linear_out(const struct compute_linear_desc *d)
 
 static const struct linear_ops *linear_ops_of(const compute_t *c)
 {
+#if COMPUTE_X86_KERNELS
+    if (c->backend == COMPUTE_AVX512 && c->dtype == COMPUTE_BF16 && compute_x86_has_amx())
+        return &compute_x86_linear_amx;
+#endif
     return c->dnnl ? &compute_linear_dnnl : &compute_linear_plain;
 }
 
@@ -44,7 +50,8 @@ compute_linear_t *compute_linear_new(compute_t *c, const struct compute_linear_d
     }
     l->out = l->out_start[d->parts];
     l->ops = linear_ops_of(c);
-    l->max_tiles = d->max_rows / l->ops->tile_rows + d->groups;
+    int64_t tile_rows = MIN(l->ops->tile_rows(d->in), l->ops->tile_rows(l->out));
+    l->max_tiles = d->max_rows / tile_rows + d->groups;
     l->tiles = mem_alloc((size_t)l->max_tiles * sizeof *l->tiles);
     l->state = l->ops->open(l);
     compute_linear_update(l);
@@ -66,22 +73,23 @@ void compute_linear_update(compute_linear_t *l)
 
 /* ------------------------------------------------------------------ calls */
 
-static void linear_cut(compute_linear_t *l, struct linear_call *k)
+/* Checks the row ranges and cuts them for a product that sums over K. */
+static void linear_cut(compute_linear_t *l, struct linear_call *k, int64_t K)
 {
     const struct compute_linear_desc *d = &l->d;
     CHECK(k->offset[0] == 0);
     CHECK_MSG(k->offset[d->groups] <= d->max_rows, "%d rows, made for %lld", k->offset[d->groups],
               (long long)d->max_rows);
-    int64_t n = 0;
+    int64_t n = 0, tile_rows = l->ops->tile_rows(K);
     for (int g = 0; g < d->groups; g++) {
         int32_t end = k->offset[g + 1];
         CHECK(end >= k->offset[g] && (d->groups == 1 || end % COMPUTE_ROW_ALIGN == 0));
-        for (int32_t row = k->offset[g]; row < end; row += (int32_t)l->ops->tile_rows) {
+        for (int32_t row = k->offset[g]; row < end; row += (int32_t)tile_rows) {
             CHECK(n < l->max_tiles);
             l->tiles[n++] = (struct linear_tile){
                 .group = g,
                 .row = row,
-                .rows = (int32_t)MIN(l->ops->tile_rows, end - row),
+                .rows = (int32_t)MIN(tile_rows, end - row),
             };
         }
     }
@@ -95,7 +103,7 @@ void compute_linear_forward(compute_linear_t *l, const int32_t *offset, const vo
     struct linear_call k = {.offset = offset, .x = X, .ldx = ldx, .y = Y, .ldy = ldy};
     CHECK(ldx >= l->d.in && ldy >= l->out);
     k.y_dtype = y_dtype;
-    linear_cut(l, &k);
+    linear_cut(l, &k, l->d.in);
     l->ops->forward(l, &k);
 }
 
@@ -106,7 +114,7 @@ void compute_linear_backward_input(compute_linear_t *l, const int32_t *offset, c
     struct linear_call k = {.offset = offset, .x = dY, .ldx = ldy, .y = dX, .ldy = ldx};
     CHECK(ldx >= l->d.in && ldy >= l->out);
     k.y_dtype = dx_dtype;
-    linear_cut(l, &k);
+    linear_cut(l, &k, l->out);
     l->ops->backward_input(l, &k);
 }
 
@@ -116,7 +124,7 @@ void compute_linear_backward_weight(compute_linear_t *l, const int32_t *offset, 
     struct linear_call k = {.offset = offset, .x = X, .ldx = ldx, .dy = dY, .ldy = ldy};
     CHECK(ldx >= l->d.in && ldy >= l->out);
     k.accumulate = accumulate;
-    linear_cut(l, &k);
+    linear_cut(l, &k, l->d.in);
     l->ops->backward_weight(l, &k);
 }
 
@@ -137,6 +145,12 @@ static const void *plain_weight(const compute_linear_t *l, int64_t g)
 {
     const struct plain_copy *copy = l->state;
     return act_row(l->c, copy->weights, g * l->out, l->d.in);
+}
+
+static int64_t plain_tile_rows(int64_t K)
+{
+    (void)K;
+    return PLAIN_ROWS;
 }
 
 static size_t plain_bytes(const compute_t *c, const struct compute_linear_desc *d)
@@ -242,7 +256,7 @@ static void plain_backward_weight(compute_linear_t *l, const struct linear_call 
 }
 
 const struct linear_ops compute_linear_plain = {
-    .tile_rows = PLAIN_ROWS,
+    .tile_rows = plain_tile_rows,
     .bytes = plain_bytes,
     .open = plain_open,
     .close = plain_close,

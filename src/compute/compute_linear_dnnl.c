@@ -72,6 +72,12 @@ static void find_makers(compute_t *c, const struct compute_linear_desc *d, struc
     s->groups = d->groups;
 }
 
+static int64_t dnnl_tile_rows(int64_t K)
+{
+    (void)K;
+    return ROWS;
+}
+
 static size_t dnnl_bytes(const compute_t *c, const struct compute_linear_desc *d)
 {
     /* A packed copy pads widths to whole blocks of at most 64. */
@@ -289,7 +295,7 @@ static void dnnl_backward_weight(compute_linear_t *l, const struct linear_call *
 }
 
 const struct linear_ops compute_linear_dnnl = {
-    .tile_rows = ROWS,
+    .tile_rows = dnnl_tile_rows,
     .bytes = dnnl_bytes,
     .open = dnnl_open,
     .close = dnnl_close,

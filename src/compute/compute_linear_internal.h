@@ -28,7 +28,7 @@ struct linear_call {
 };
 
 struct linear_ops {
-    int64_t tile_rows; /* rows cut per tile, at most */
+    int64_t (*tile_rows)(int64_t K); /* rows per tile, at most, of a product that sums over K */
     size_t (*bytes)(const compute_t *c, const struct compute_linear_desc *d);
     void *(*open)(compute_linear_t *l); /* makes the implementation's state */
     void (*close)(void *state);

@@ -28,9 +28,12 @@ struct tile_config {
     uint8_t rows[16];
 };
 
+/* Not every file that includes this needs all of it. */
+#define SOMETIMES static __attribute__((unused))
+
 /* All eight tiles 16 x 64 bytes. tiles_end gives the state back, so that no context switch has to
  * save it. */
-static void tiles_begin(void)
+SOMETIMES void tiles_begin(void)
 {
     struct tile_config config = {.palette = 1};
     for (int i = 0; i < 8; i++) {
@@ -41,7 +44,7 @@ static void tiles_begin(void)
     _tile_loadconfig(&config);
 }
 
-static void tiles_end(void)
+SOMETIMES void tiles_end(void)
 {
     _tile_release();
 }
@@ -150,26 +153,26 @@ INLINE void tiles_pack_by_pairs(const bf16_t *x, int64_t ld, int64_t rows, int64
         }
 }
 
-static void tiles_pack_rows(const bf16_t *x, int64_t ld, int64_t rows, int64_t padded,
-                            int64_t width, bf16_t *to)
+SOMETIMES void tiles_pack_rows(const bf16_t *x, int64_t ld, int64_t rows, int64_t padded,
+                               int64_t width, bf16_t *to)
 {
     tiles_pack_by_rows(x, ld, rows, padded, width, false, to);
 }
 
-static void tiles_pack_columns(const bf16_t *x, int64_t ld, int64_t rows, int64_t padded,
-                               int64_t width, bf16_t *to)
+SOMETIMES void tiles_pack_columns(const bf16_t *x, int64_t ld, int64_t rows, int64_t padded,
+                                  int64_t width, bf16_t *to)
 {
     tiles_pack_by_rows(x, ld, rows, padded, width, true, to);
 }
 
-static void tiles_pack_pairs(const bf16_t *x, int64_t ld, int64_t rows, int64_t padded,
-                             int64_t width, bf16_t *to)
+SOMETIMES void tiles_pack_pairs(const bf16_t *x, int64_t ld, int64_t rows, int64_t padded,
+                                int64_t width, bf16_t *to)
 {
     tiles_pack_by_pairs(x, ld, rows, padded, width, false, to);
 }
 
-static void tiles_pack_turned(const bf16_t *x, int64_t ld, int64_t rows, int64_t padded,
-                              int64_t width, bf16_t *to)
+SOMETIMES void tiles_pack_turned(const bf16_t *x, int64_t ld, int64_t rows, int64_t padded,
+                                 int64_t width, bf16_t *to)
 {
     tiles_pack_by_pairs(x, ld, rows, padded, width, true, to);
 }

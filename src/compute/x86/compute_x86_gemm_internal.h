@@ -24,57 +24,55 @@ struct gemm_operands {
 
 typedef void gemm_tile_fn(const struct gemm_operands *o, const float *a, const float *b, float *c);
 
-/* mr rows and nv vectors are constants where this is inlined: everything unrolls into registers. */
-INLINE void gemm_tile(const int mr, const int nv, const struct gemm_operands *o, const float *a,
-                      const float *b, float *c)
-{
-    vf acc[6][4];
-    const int64_t am = o->am, ak = o->ak, ldb = o->ldb, ldc = o->ldc;
-    UNROLL
-    for (int i = 0; i < mr; i++) {
-        UNROLL
-        for (int j = 0; j < nv; j++)
-            acc[i][j] = o->add ? v_load(c + i * ldc + j * VL) : v_zero();
-    }
-    for (int64_t k = o->K; k > 0; k--, a += ak, b += ldb) {
-        vf row[4];
-        UNROLL
-        for (int j = 0; j < nv; j++)
-            row[j] = v_load(b + j * VL);
-        UNROLL
-        for (int i = 0; i < mr; i++) {
-            vf factor = v_set1(a[i * am]);
-            UNROLL
-            for (int j = 0; j < nv; j++)
-                acc[i][j] = v_fma(factor, row[j], acc[i][j]);
-        }
-    }
-    UNROLL
-    for (int i = 0; i < mr; i++) {
-        UNROLL
-        for (int j = 0; j < nv; j++)
-            v_store(c + i * ldc + j * VL, acc[i][j]);
-    }
-}
-
-#define GEMM_TILE(MR, NV)                                                            \
-    static void gemm_tile_##MR##x##NV(const struct gemm_operands *o, const float *a, \
-                                      const float *b, float *c)                      \
-    {                                                                                \
-        gemm_tile(MR, NV, o, a, b, c);                                               \
-    }
-
 /* clang-format off */
-GEMM_TILE(6, 1) GEMM_TILE(4, 1) GEMM_TILE(2, 1) GEMM_TILE(1, 1)
-GEMM_TILE(6, 2) GEMM_TILE(4, 2) GEMM_TILE(2, 2) GEMM_TILE(1, 2)
-#if VL == 16
-GEMM_TILE(6, 4) GEMM_TILE(4, 4) GEMM_TILE(2, 4) GEMM_TILE(1, 4)
-#endif
-    /* clang-format on */
+/* MR and NV are literal constants, not parameters: clang 14 unrolls the loops, and so keeps acc in
+ * registers, only where it sees their bounds before inlining. */
+#define GEMM_TILE(MR, NV)                                                                          \
+    static void gemm_tile_##MR##x##NV(const struct gemm_operands *o, const float *a,               \
+                                      const float *b, float *c)                                    \
+    {                                                                                              \
+        vf acc[MR][NV];                                                                            \
+        const int64_t am = o->am, ak = o->ak, ldb = o->ldb, ldc = o->ldc;                          \
+        UNROLL for (int i = 0; i < MR; i++) {                                                      \
+            UNROLL for (int j = 0; j < NV; j++)                                                    \
+                acc[i][j] = o->add ? v_load(c + i * ldc + j * VL) : v_zero();                      \
+        }                                                                                          \
+        for (int64_t k = o->K; k > 0; k--, a += ak, b += ldb) {                                    \
+            vf row[NV];                                                                            \
+            UNROLL for (int j = 0; j < NV; j++)                                                    \
+                row[j] = v_load(b + j * VL);                                                       \
+            UNROLL for (int i = 0; i < MR; i++) {                                                  \
+                vf factor = v_set1(a[i * am]);                                                     \
+                UNROLL for (int j = 0; j < NV; j++)                                                \
+                    acc[i][j] = v_fma(factor, row[j], acc[i][j]);                                  \
+            }                                                                                      \
+        }                                                                                          \
+        UNROLL for (int i = 0; i < MR; i++) {                                                      \
+            UNROLL for (int j = 0; j < NV; j++)                                                    \
+                v_store(c + i * ldc + j * VL, acc[i][j]);                                          \
+        }                                                                                          \
+    }                                                                                              \
+    struct gemm_operands
+/* clang-format on */
 
-    /* One panel of NV vectors of columns, all rows of C. */
-    static void gemm_panel(const struct gemm_operands *o, int64_t M, gemm_tile_fn *const tile[4],
-                           const float *b, float *c)
+GEMM_TILE(6, 1);
+GEMM_TILE(4, 1);
+GEMM_TILE(2, 1);
+GEMM_TILE(1, 1);
+GEMM_TILE(6, 2);
+GEMM_TILE(4, 2);
+GEMM_TILE(2, 2);
+GEMM_TILE(1, 2);
+#if VL == 16
+GEMM_TILE(6, 4);
+GEMM_TILE(4, 4);
+GEMM_TILE(2, 4);
+GEMM_TILE(1, 4);
+#endif
+
+/* One panel of NV vectors of columns, all rows of C. */
+static void gemm_panel(const struct gemm_operands *o, int64_t M, gemm_tile_fn *const tile[4],
+                       const float *b, float *c)
 {
     static const int rows[4] = {6, 4, 2, 1};
     int64_t m = 0;

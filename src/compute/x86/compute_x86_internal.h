@@ -22,13 +22,19 @@ void compute_x86_amx_attention_backward(const struct compute_attention *a, int64
 void compute_x86_temperatures(int64_t t, int64_t n, int64_t temperature_len, float scale,
                               float *out);
 
-/* The vector functions applied to arrays, so that a test can measure their error on any CPU. */
-struct compute_x86_math {
+/* For tests and benchmarks: the vector functions on arrays, and the speed of this CPU's arithmetic
+ * (runs `steps` rounds and returns the floating-point operations they were). */
+struct compute_x86_probe {
     void (*exp2)(size_t n, const float *x, float *y);
     void (*tanh)(size_t n, const float *x, float *y);
     void (*log)(size_t n, const float *x, float *y);
+    void (*exp2_low)(size_t n, const float *x, float *y); /* these two with AVX-512 only */
+    void (*tanh_low)(size_t n, const float *x, float *y);
+    double (*multiply_add)(int64_t steps);
 };
-extern const struct compute_x86_math compute_x86_math_avx2, compute_x86_math_avx512;
+extern const struct compute_x86_probe compute_x86_probe_avx2, compute_x86_probe_avx512;
+double compute_x86_probe_amx(int64_t steps);
+
 bool compute_x86_has_avx2(void);
 bool compute_x86_has_avx512(void);
 bool compute_x86_has_amx(void); /* also asks the kernel for the tile state, once */

@@ -3,10 +3,10 @@
  * Coefficients are minimax fits (Remez exchange for the polynomials, Lawson's iteration for the
  * rational function) made for this file; the largest relative error of each, measured over its
  * whole range, is stated and held by tests/unit/test_compute_x86_math.c:
- *   v_exp2  2e-7    for results from 2^-100 up; smaller ones become 0, so that no denormal (slow on
+ *   v_exp2  3e-7    for results from 2^-100 up; smaller ones become 0, so that no denormal (slow on
  *                   x86, and the products that follow would make more of them) ever appears
  *   v_tanh  4e-7
- *   v_log   3e-7    relative to max(|log x|, 1); x positive and normal
+ *   v_log   2e-7    relative to max(|log x|, 1); x positive and normal
  *   v_exp2_low, v_tanh_low (AVX-512)  8e-5, enough where bfloat16 follows
  * A NaN in gives a NaN out: a bad update must be seen, not clamped away. */
 #ifndef COLOSSUS_COMPUTE_X86_MATH_INTERNAL_H
