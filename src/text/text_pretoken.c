@@ -32,6 +32,9 @@ static const struct {
                       " ?[^\\s\\p{L}\\p{N}]++[\\r\\n]*|\\s*[\\r\\n]|\\s+(?!\\S)|\\s+"},
     {PRETOKEN_GPT4_3, "'(?i:[sdmt]|ll|ve|re)|[^\\r\\n\\p{L}\\p{N}]?+\\p{L}+|\\p{N}{1,3}|"
                       " ?[^\\s\\p{L}\\p{N}]++[\\r\\n]*|\\s*[\\r\\n]|\\s+(?!\\S)|\\s+"},
+    {PRETOKEN_DIGITS_1, "\\p{N}"},
+    {PRETOKEN_DIGITS_3, "\\p{N}{1,3}"},
+    {PRETOKEN_DIGITS_ALL, "\\p{N}+"},
 };
 
 static enum pretoken_scanner usual_scanner(const char *pattern, size_t size)
@@ -43,9 +46,10 @@ static enum pretoken_scanner usual_scanner(const char *pattern, size_t size)
     return PRETOKEN_PCRE;
 }
 
-bool pretoken_is_usual(const char *pattern, size_t size)
+bool pretoken_covers(const char *pattern, size_t size)
 {
-    return usual_scanner(pattern, size) != PRETOKEN_PCRE;
+    enum pretoken_scanner scanner = usual_scanner(pattern, size);
+    return scanner == PRETOKEN_GPT2 || scanner == PRETOKEN_GPT4_1 || scanner == PRETOKEN_GPT4_3;
 }
 
 /* ------------------------------------------------------------------ dialect */

@@ -123,10 +123,34 @@ static size_t scan_gpt4(const struct scan *s, size_t at, int digits)
     return scan_spaces(s, at, true);
 }
 
+/* Up to `digits` numbers, or what stands between numbers. */
+static size_t scan_digits(const struct scan *s, size_t at, size_t digits)
+{
+    size_t n;
+    enum pretoken_class class = scan_class(s, at, &n);
+    if (class == PRETOKEN_INVALID) return scan_run(s, at, class);
+    if (class == PRETOKEN_NUMBER) {
+        for (size_t i = 0; i < digits && scan_class(s, at, &n) == PRETOKEN_NUMBER; i++)
+            at += n;
+        return at;
+    }
+    while (class < PRETOKEN_INVALID && class != PRETOKEN_NUMBER)
+        class = scan_class(s, at += n, &n);
+    return at;
+}
+
 size_t pretoken_scan(enum pretoken_scanner scanner, const uint8_t *classes, const char *text,
                      size_t size, size_t at)
 {
     struct scan s = {classes, text, size};
-    if (scanner == PRETOKEN_GPT2) return scan_gpt2(&s, at);
-    return scan_gpt4(&s, at, scanner == PRETOKEN_GPT4_1 ? 1 : 3);
+    switch (scanner) {
+    case PRETOKEN_GPT2: return scan_gpt2(&s, at);
+    case PRETOKEN_GPT4_1: return scan_gpt4(&s, at, 1);
+    case PRETOKEN_GPT4_3: return scan_gpt4(&s, at, 3);
+    case PRETOKEN_DIGITS_1: return scan_digits(&s, at, 1);
+    case PRETOKEN_DIGITS_3: return scan_digits(&s, at, 3);
+    case PRETOKEN_DIGITS_ALL: return scan_digits(&s, at, SIZE_MAX);
+    case PRETOKEN_PCRE: break;
+    }
+    CHECK_MSG(false, "no scanner");
 }

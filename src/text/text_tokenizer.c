@@ -227,7 +227,7 @@ tokenizer_scratch_t *tokenizer_scratch_new(const tokenizer_t *t)
 {
     struct tokenizer_scratch *s = mem_calloc(1, sizeof(*s));
     s->tokenizer = t;
-    bpe_cache_init(&s->cache);
+    bpe_cache_init(&s->cache, &t->bpe);
     pretoken_scratch_init(&s->pretoken, &t->pretoken);
     return s;
 }

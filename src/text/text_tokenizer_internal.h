@@ -270,10 +270,11 @@ struct bpe_cache_entry {
 };
 
 struct bpe_cache {
-    struct bpe_cache_entry *entries; /* [BPE_CACHE_SETS, 2] */
+    struct bpe_cache_entry *entries; /* [set_mask + 1, 2] */
+    uint64_t set_mask;
     struct bpe_work work;
 };
-void bpe_cache_init(struct bpe_cache *c);
+void bpe_cache_init(struct bpe_cache *c, const struct bpe_model *m);
 void bpe_cache_fini(struct bpe_cache *c);
 /* bpe_merge_word, remembered for short words. */
 void bpe_cache_encode(const struct bpe_model *m, struct bpe_cache *c, const char *word, size_t size,
@@ -319,10 +320,13 @@ enum pretoken_class {
 };
 
 enum pretoken_scanner {
-    PRETOKEN_PCRE,   /* any pattern */
-    PRETOKEN_GPT2,   /* byte-level's own */
-    PRETOKEN_GPT4_1, /* GPT-4's family with single digits: Grok-2, Qwen2 */
-    PRETOKEN_GPT4_3  /* up to three digits: GPT-4, Llama 3 */
+    PRETOKEN_PCRE,     /* any pattern */
+    PRETOKEN_GPT2,     /* byte-level's own */
+    PRETOKEN_GPT4_1,   /* GPT-4's family with single digits: Grok-2, Qwen2 */
+    PRETOKEN_GPT4_3,   /* up to three digits: GPT-4, Llama 3 */
+    PRETOKEN_DIGITS_1, /* a number is a word, and what lies between: \p{N}, \p{N}{1,3}, \p{N}+ */
+    PRETOKEN_DIGITS_3,
+    PRETOKEN_DIGITS_ALL
 };
 
 struct pretoken_stage {
@@ -351,8 +355,8 @@ struct pretoken_scratch {
 int pretoken_add(struct pretoken *p, const char *pattern, size_t size, bool only_pcre,
                  struct error *e);
 void pretoken_fini(struct pretoken *p);
-/* Does the scanner know that pattern? Then its words cover the text: nothing is left between. */
-bool pretoken_is_usual(const char *pattern, size_t size);
+/* Is it known that the pattern's matches cover any text, nothing being left between them? */
+bool pretoken_covers(const char *pattern, size_t size);
 void pretoken_scratch_init(struct pretoken_scratch *s, const struct pretoken *p);
 void pretoken_scratch_fini(struct pretoken_scratch *s);
 /* Calls fn for every word of the text, in order, without gaps: what no pattern matches is a word
@@ -453,10 +457,10 @@ void bpe_words_fini(struct bpe_words *w);
 void bpe_words_clear(struct bpe_words *w); /* keeps the memory */
 void bpe_words_add(struct bpe_words *w, const char *bytes, size_t size, uint64_t n);
 /* (text_bpe_count.c) Counts the words of a corpus. At most max_words distinct ones (0: 16 million)
- * are kept: beyond, the rarest go. *text_bytes: the text that was counted. */
+ * are kept: beyond, the rarest go. */
 int bpe_count_words(const struct corpus_options *corpus, const struct pretoken *pretoken,
                     const struct tokenizer_train_options *o, size_t max_words,
-                    struct bpe_words *words, uint64_t *text_bytes, struct error *e);
+                    struct bpe_words *words, struct error *e);
 
 /* A vocabulary being learned. Ids: special tokens, the 256 bytes in the order of their characters,
  * then what merges gave, each as its bytes. */

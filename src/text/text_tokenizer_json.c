@@ -137,7 +137,7 @@ static int add_vocab_entry(struct tokenizer *t, const char *key, const json_t *v
     TRY(id_of(value, &id, e));
     if (!size) return error_set(e, "an empty piece");
     bool plain = tokenizer_chars_to_bytes(key, size, bytes);
-    if (id < v->count && v->pieces[id].type != BPE_PIECE_NONE) {
+    if (id < v->count && v->pieces[id].type >= BPE_PIECE_USER) {
         /* An added token that the model knows under the same name. */
         struct bpe_piece *piece = &v->pieces[id];
         if (piece->size != size || memcmp(bpe_vocab_bytes(v, id), key, size) != 0)
@@ -268,10 +268,9 @@ static int add_split(struct tokenizer *t, const json_t *split, struct error *e)
         return error_set(e, "pre_tokenizer Split by anything but a Regex is not supported");
     const char *text = json_string_value(pattern);
     size_t size = json_string_length(pattern);
-    /* Inverted and removed: words are kept, what lies between them goes. The usual patterns leave
-     * nothing between. */
-    bool keeps_words = strcmp(behavior, "Removed") == 0 && is_true(split, "invert") &&
-                       pretoken_is_usual(text, size);
+    /* Inverted and removed: words are kept, what lies between them goes; fine where nothing does. */
+    bool keeps_words =
+        strcmp(behavior, "Removed") == 0 && is_true(split, "invert") && pretoken_covers(text, size);
     if (strcmp(behavior, "Isolated") != 0 && !keeps_words)
         return refused("pre_tokenizer Split with behavior", behavior, e);
     if (pretoken_add(&t->pretoken, text, size, false, e) < 0)

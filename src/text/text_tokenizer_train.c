@@ -203,16 +203,12 @@ static int save(const struct bpe_learned *l, const char *pattern, const char *pa
 }
 
 static int learn_and_save(const struct tokenizer_train_options *o, const struct bpe_words *words,
-                          uint64_t text_bytes, const char *path, struct error *e)
+                          const char *path, struct error *e)
 {
     struct bpe_learned learned = {0};
-    char size[32];
     if (!words->count) return error_set(e, "the corpus holds no text to learn from");
     add_first_tokens(&learned, o);
     bpe_learn(&learned, words, o->vocab_size, o->show_progress);
-    if (learned.n_tokens < o->vocab_size)
-        log_warn("the vocabulary has %zu tokens, not %u: no other pair occurs twice in %s of text",
-                 learned.n_tokens, o->vocab_size, format_bytes(size, (double)text_bytes));
     int rc = save(&learned, o->pattern, path, e);
     bpe_learned_fini(&learned);
     return rc;
@@ -224,11 +220,10 @@ int tokenizer_train(const struct corpus_options *corpus, const struct tokenizer_
     struct tokenizer_train_options full = with_defaults(o);
     struct pretoken pretoken = {0};
     struct bpe_words words = {0};
-    uint64_t text_bytes = 0;
     TRY(check_options(&full, e));
     int rc = pretoken_add(&pretoken, full.pattern, strlen(full.pattern), false, e);
-    if (rc == 0) rc = bpe_count_words(corpus, &pretoken, &full, 0, &words, &text_bytes, e);
-    if (rc == 0) rc = learn_and_save(&full, &words, text_bytes, path, e);
+    if (rc == 0) rc = bpe_count_words(corpus, &pretoken, &full, 0, &words, e);
+    if (rc == 0) rc = learn_and_save(&full, &words, path, e);
     bpe_words_fini(&words);
     pretoken_fini(&pretoken);
     return rc;
