@@ -5,13 +5,14 @@
  *   build/gcc/bench/bench_kernels [PART-OF-A-NAME ...]
  *
  * Shapes are those of a training step on 4,096 tokens (width 768, hidden 2,048, 8 experts,
- * vocabulary 50,304; attention of one head of 64 over 1,024 tokens). Tables take turns within a
- * round and the median of the rounds counts, so that a noisy neighbour hits all alike. The
- * reference runs on fewer rows. Bytes are what must move at least: inputs once, outputs once
+ * vocabulary 50,304; attention of one head of 64 over 1,024 tokens). Tables take turns in short
+ * rounds and the best round of each counts, as for the roofs: what else runs on the machine only
+ * ever slows a round down. The reference runs on fewer rows. Bytes are what must move at least: inputs once, outputs once
  * (twice where they are added to). */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "compute/compute_kernels_internal.h"
 #include "compute/x86/compute_x86_internal.h"
@@ -27,11 +28,11 @@ enum {
     TIME = 1024,
     HEAD = 64,
     SLOTS = 8, /* arrays */
-    ROUNDS = 7,
+    ROUNDS = 15,
     REFERENCE_SHARE = 16 /* the reference runs on this part of the rows */
 };
 #define ARRAY_FLOATS ((size_t)ROWS * HIDDEN * 2)
-#define ROUND_S      0.03 /* at least this long per measurement */
+#define ROUND_S      0.02 /* of all tables together, at least */
 
 /* Random arrays: f[i] floats of deviation 1; act[dtype][i] the same numbers as activations. */
 static float *f[SLOTS];
@@ -286,22 +287,18 @@ static const struct kernel_case cases[] = {
 
 /* ------------------------------------------------------------------ measuring */
 
-static int by_value(const void *a, const void *b)
+/* Processor time of this thread: what other programs take of the core is not counted. */
+static double thread_s(void)
 {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *x, size_t n)
-{
-    qsort(x, n, sizeof *x, by_value);
-    return x[n / 2];
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
 struct column {
     const struct compute_kernels *k;
     enum compute_dtype dtype;
-    double seconds[ROUNDS]; /* per row */
+    double seconds; /* per row, best of the rounds */
 };
 
 static int64_t rows_for(const struct kernel_case *c, const struct column *col)
@@ -317,22 +314,22 @@ static void measure(const struct kernel_case *c, struct column *columns, size_t 
     for (int round = -1; round < ROUNDS; round++) /* round -1 warms up */
         for (size_t i = 0; i < n; i++) {
             struct run r = {columns[i].k, columns[i].dtype, rows_for(c, &columns[i])};
-            double start = time_now_s(), spent = 0;
+            double start = thread_s(), spent = 0;
             int64_t done = 0;
             do {
                 c->run(&r);
                 done += r.rows;
-                spent = time_now_s() - start;
+                spent = thread_s() - start;
             } while (spent < ROUND_S / (double)n);
-            if (round >= 0) columns[i].seconds[round] = spent / (double)done;
+            double per_row = spent / (double)done;
+            if (round < 0 || per_row < columns[i].seconds) columns[i].seconds = per_row;
         }
 }
 
 static char *speed_text(char *text, size_t size, const struct kernel_case *c, struct column *col)
 {
-    double per_row = median(col->seconds, ROUNDS);
     double bytes = c->bytes_f32 + c->bytes_act * (double)compute_dtype_size(col->dtype);
-    double speed = (c->flops > 0 ? c->flops : bytes) / per_row;
+    double speed = (c->flops > 0 ? c->flops : bytes) / col->seconds;
     snprintf(text, size, "%.4g", speed / 1e9);
     return text;
 }
@@ -359,8 +356,8 @@ static double best_of(double (*work)(void))
 {
     double best = 0;
     for (int i = 0; i < ROUNDS; i++) {
-        double start = time_now_s(), amount = work();
-        best = MAX(best, amount / (time_now_s() - start));
+        double start = thread_s(), amount = work();
+        best = MAX(best, amount / (thread_s() - start));
     }
     return best;
 }
@@ -441,9 +438,11 @@ int main(int argc, char **argv)
     const char *heads[10] = {"kernel", ""};
     for (size_t i = 0; i < n; i++)
         heads[i + 2] = columns[i].k->name;
+    char align[] = "llrrrrrrrr";
+    align[n + 2] = 0;
     prepare();
     print_roofs();
-    struct table *t = table_new(heads, n + 2, "llrrrrrrrr");
+    struct table *t = table_new(heads, n + 2, align);
     for (size_t c = 0; c < ARRAY_LEN(cases); c++) {
         char text[8][32];
         const char *cells[8] = {0};
