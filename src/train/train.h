@@ -92,7 +92,7 @@ void train_config_print(const struct train_run_file *f, struct str *out);
 
 typedef struct train_optim train_optim_t;
 /* State is allocated at once: AdamW m and v (Muon matrices: momentum only) and Muon's scratch. */
-size_t train_optim_bytes(const struct param_table *t, const struct train_config *c);
+size_t train_optim_bytes(const struct param_table *t, const struct train_config *c, int threads);
 /* NULL where there is no memory. c and m outlive it; cfg is copied. */
 train_optim_t *train_optim_new(compute_t *c, model_t *m, const struct train_config *cfg);
 void train_optim_free(train_optim_t *o);

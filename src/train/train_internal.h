@@ -38,11 +38,18 @@ double train_schedule_fraction(const struct train_config *c, int64_t tokens);
 
 /* ------------------------------------------------------------------ train_muon.c */
 
+/* Muon for every matrix and expert of a parameter table. */
 typedef struct train_muon train_muon_t;
-size_t train_muon_bytes(const struct param_table *t);
-train_muon_t *train_muon_new(compute_t *c, const struct param_table *t, int64_t iterations);
+size_t train_muon_bytes(const struct param_table *t, int threads);
+/* NULL where there is no memory. c outlives it. */
+train_muon_t *train_muon_new(compute_t *c, const struct param_table *t,
+                             const struct train_config *cfg);
 void train_muon_free(train_muon_t *m);
-/* u [out, in] becomes the orthogonal factor of itself, about: all its singular values are near 1. */
+/* Flat arrays as in the table; rows of other kinds are not touched. */
+void train_muon_step(train_muon_t *m, double lr, double grad_scale, const float *gradients,
+                     float *momenta, float *weights);
+/* u [out, in], not larger than the table's matrices, becomes the orthogonal factor of itself: all
+ * its singular values are near 1. For tests. */
 void train_muon_orthogonalize(train_muon_t *m, int64_t out, int64_t in, float *u);
 
 /* ------------------------------------------------------------------ train_guard.c

@@ -1,143 +1,323 @@
-/* train_muon.c: the orthogonal factor of a matrix by Newton-Schulz iteration (Jordan et al. 2024).
+/* train_muon.c: Muon (Jordan et al. 2024): momentum, made orthogonal, for every matrix.
  *
- * With X = U / |U|_F (and the shorter side as rows), five times
+ * With g the gradient of one matrix [out, in], m its momentum, u = g + beta m (Nesterov's form):
  *
- *   A = X X^T,   X <- a X + (b A + c A A) X,   (a, b, c) = (3.4445, -4.7750, 2.0315)
+ *   p -= lr (sqrt(max(1, out / in)) orthogonal(u) + decay p)
  *
- * which maps every singular value in (0, 1] to about 0.7 to 1.2: near enough to 1, and fast. The
- * products run in the context's number format: with bfloat16 the small errors are of the size the
- * iteration leaves anyway, and the polynomial takes them in.
+ * orthogonal(u) replaces all singular values by about 1. With X = u / |u|_F and r the shorter side,
+ * five Newton-Schulz iterations do it (X X^T taken from the side that makes it [r, r]):
  *
- * Memory for the largest matrix of the table is taken once. */
+ *   A = X X^T,   X <- (a I + b A + c A A) X,   (a, b, c) = (3.4445, -4.7750, 2.0315)
+ *
+ * which map every singular value in (0, 1] to about 0.7 to 1.2. The products run in the context's
+ * number format: in bfloat16 the errors are of the size the iteration leaves anyway.
+ *
+ * A step has many small matrices (every expert has three) and a few large ones. A small one is done
+ * whole by one thread, with a compute context and scratch of its own, so threads never wait for each
+ * other inside; a large one (LARGE) is done by all threads together. Which, is decided by size
+ * alone, and a matrix never sees another, so results are the same for any number of threads.
+ * Every worker does every shape once at the start: after that nothing is allocated. */
 #include "train/train_internal.h"
 
 #include <math.h>
 #include <string.h>
 
-struct train_muon {
-    compute_t *compute;
-    int64_t iterations;
-    size_t matrix, square; /* floats: largest matrix, largest square of a shorter side */
-    float *x, *y;          /* [rows, cols], rows <= cols */
-    float *a, *b;          /* [rows, rows] */
-    void *act;             /* bf16 copies of x, a, b; NULL in fp32 */
+#define LARGE ((int64_t)1 << 20) /* numbers in a matrix that is worth all threads */
+
+struct muon_matrix {
+    size_t offset; /* in the flat arrays */
+    int64_t out, in;
+    double decay;
 };
 
-static bool is_matrix(const struct param *p)
+/* One context and the scratch for a matrix of up to `matrix` numbers, squares of up to `square`. */
+struct muon_worker {
+    compute_t *compute;
+    bool owns_compute;
+    size_t matrix, square;
+    float *u, *y;      /* [matrix] */
+    float *a, *a2, *b; /* [square] */
+    /* In bf16: copies of what a product reads. NULL in fp32. */
+    bf16_t *act_x;                  /* [matrix] */
+    bf16_t *act_a, *act_a2, *act_b; /* [square] */
+};
+
+struct train_muon {
+    double momentum;
+    int64_t iterations;
+    struct pool *pool;
+    struct muon_matrix *small, *large;
+    size_t n_small, n_large;
+    struct muon_worker *workers; /* one a thread, for small matrices */
+    int n_workers;
+    struct muon_worker together; /* on the caller's context, for large ones */
+
+    /* The step in progress. */
+    double lr, grad_scale;
+    float *weights, *momenta;
+    const float *gradients;
+};
+
+/* ------------------------------------------------------------------ Newton-Schulz */
+
+/* An operand in the context's format: the array itself, or its copy. */
+static const void *operand(const struct muon_worker *w, const float *x, size_t n, bf16_t *copy)
+{
+    if (!copy) return x;
+    compute_to_act(w->compute, x, n, copy);
+    return copy;
+}
+
+static void add_to_diagonal(float *x, int64_t n, float value)
+{
+    for (int64_t i = 0; i < n; i++)
+        x[i * n + i] += value;
+}
+
+/* y = (a I + b A + c A A) x, for x [out, in]; in bf16, where x is read from its copy, y may be x.
+ * The sum is factored so that it takes no pass over x: B = c A (A + b/c I), then y = (B + a I) x. */
+static void iterate(const struct muon_worker *w, int64_t out, int64_t in, const float *x, float *y)
+{
+    const float ca = 3.4445f, cb = -4.7750f, cc = 2.0315f;
+    bool tall = out > in;
+    int64_t r = MIN(out, in), k = MAX(out, in);
+    size_t square = (size_t)(r * r);
+    compute_t *c = w->compute;
+    enum compute_dtype format = w->act_x ? COMPUTE_BF16 : COMPUTE_F32;
+    const void *ax = operand(w, x, (size_t)(out * in), w->act_x);
+    compute_matmul(c, tall, !tall, r, r, k, 1, format, ax, in, ax, in, 0, w->a, r);
+
+    const void *left = operand(w, w->a, square, w->act_a);
+    compute_axpby(c, square, 1, w->a, 0, w->a2);
+    add_to_diagonal(w->a2, r, cb / cc);
+    const void *right = operand(w, w->a2, square, w->act_a2);
+    compute_matmul(c, false, false, r, r, r, cc, format, left, r, right, r, 0, w->b, r);
+
+    add_to_diagonal(w->b, r, ca);
+    const void *b = operand(w, w->b, square, w->act_b);
+    if (tall)
+        compute_matmul(c, false, false, out, in, in, 1, format, ax, in, b, in, 0, y, in);
+    else
+        compute_matmul(c, false, false, out, in, out, 1, format, b, out, ax, in, 0, y, in);
+}
+
+/* w->u becomes orthogonal; returns where the result is: w->u or w->y. NULL: u is all zeros, as for
+ * an expert that saw no token yet. */
+static float *orthogonalize(const struct muon_worker *w, int64_t out, int64_t in,
+                            int64_t iterations)
+{
+    size_t n = (size_t)(out * in);
+    float *x = w->u, *y = w->act_x ? w->u : w->y;
+    double norm = sqrt(compute_sum_squares(w->compute, x, n));
+    if (!(norm > 0)) return NULL;
+    compute_axpby(w->compute, n, 0, x, (float)(1 / norm), x);
+    for (int64_t i = 0; i < iterations; i++) {
+        iterate(w, out, in, x, y);
+        float *swap = x;
+        x = y;
+        y = swap;
+    }
+    return x;
+}
+
+void train_muon_orthogonalize(train_muon_t *m, int64_t out, int64_t in, float *u)
+{
+    const struct muon_worker *w = out * in >= LARGE ? &m->together : &m->workers[0];
+    size_t n = (size_t)(out * in);
+    CHECK(n <= w->matrix);
+    memcpy(w->u, u, n * sizeof(float));
+    float *result = orthogonalize(w, out, in, m->iterations);
+    if (result) memcpy(u, result, n * sizeof(float));
+}
+
+/* ------------------------------------------------------------------ a step */
+
+static void step_matrix(const train_muon_t *m, const struct muon_worker *w,
+                        const struct muon_matrix *x)
+{
+    size_t n = (size_t)(x->out * x->in);
+    compute_momentum(w->compute, n, (float)m->momentum, true, (float)m->grad_scale,
+                     m->gradients + x->offset, m->momenta + x->offset, w->u);
+    const float *update = orthogonalize(w, x->out, x->in, m->iterations);
+    double shape = sqrt(fmax(1, (double)x->out / (double)x->in));
+    float keep = (float)(1 - m->lr * x->decay);
+    /* without an update the weights only decay: w->u holds zeros then */
+    compute_axpby(w->compute, n, (float)(-m->lr * shape), update ? update : w->u, keep,
+                  m->weights + x->offset);
+}
+
+static void step_task(void *ctx, size_t task, int thread)
+{
+    const train_muon_t *m = ctx;
+    step_matrix(m, &m->workers[thread], &m->small[task]);
+}
+
+void train_muon_step(train_muon_t *m, double lr, double grad_scale, const float *gradients,
+                     float *momenta, float *weights)
+{
+    m->lr = lr;
+    m->grad_scale = grad_scale;
+    m->gradients = gradients;
+    m->momenta = momenta;
+    m->weights = weights;
+    for (size_t i = 0; i < m->n_large; i++)
+        step_matrix(m, &m->together, &m->large[i]);
+    pool_run(m->pool, m->n_small, step_task, m);
+}
+
+/* ------------------------------------------------------------------ memory */
+
+static size_t worker_bytes(const struct muon_worker *w)
+{
+    return (2 * w->matrix + 3 * w->square) * sizeof(float) +
+           (w->matrix + 3 * w->square) * sizeof(bf16_t);
+}
+
+/* Makes room for another matrix. */
+static void measure_worker(struct muon_worker *w, int64_t out, int64_t in)
+{
+    size_t side = (size_t)MIN(out, in), line = 16; /* keeps every array on a cache line */
+    w->matrix = MAX(w->matrix, ((size_t)(out * in) + 2 * line - 1) / (2 * line) * 2 * line);
+    w->square = MAX(w->square, (side * side + 2 * line - 1) / (2 * line) * 2 * line);
+}
+
+static bool is_muon(const struct param *p)
 {
     return p->kind == PARAM_MATRIX || p->kind == PARAM_EXPERTS;
 }
 
-static void largest(const struct param_table *t, size_t *matrix, size_t *square)
+/* Sizes of both kinds of worker; the numbers of matrices. */
+static void measure(const struct param_table *t, struct muon_worker *small,
+                    struct muon_worker *large, size_t *n_small, size_t *n_large)
 {
-    *matrix = *square = 16;
+    *n_small = *n_large = 0;
     for (size_t i = 0; i < t->n_rows; i++) {
         const struct param *p = &t->rows[i];
-        if (!is_matrix(p)) continue;
-        size_t in = (size_t)p->shape[p->n_dims - 1], out = (size_t)p->shape[p->n_dims - 2];
-        size_t side = MIN(in, out);
-        *matrix = MAX(*matrix, in * out);
-        *square = MAX(*square, side * side);
+        if (!is_muon(p)) continue;
+        int64_t in = p->shape[p->n_dims - 1], out = p->shape[p->n_dims - 2];
+        bool is_large = out * in >= LARGE;
+        *(is_large ? n_large : n_small) += p->n_dims == 3 ? (size_t)p->shape[0] : 1;
+        measure_worker(is_large ? large : small, out, in);
     }
 }
 
-/* All arrays in one region: x, y, a, b in fp32 and, in half as many bytes, copies of x, a, b. */
-static size_t region_bytes(size_t matrix, size_t square)
+size_t train_muon_bytes(const struct param_table *t, int threads)
 {
-    return (2 * matrix + 2 * square) * sizeof(float) + (matrix + 2 * square) * sizeof(bf16_t);
+    struct muon_worker small = {0}, large = {0};
+    size_t n_small, n_large;
+    measure(t, &small, &large, &n_small, &n_large);
+    return worker_bytes(&small) * (size_t)threads + worker_bytes(&large);
 }
 
-size_t train_muon_bytes(const struct param_table *t)
+static bool map_worker(struct muon_worker *w, enum compute_dtype format)
 {
-    size_t matrix, square;
-    largest(t, &matrix, &square);
-    return region_bytes(matrix, square);
+    if (w->matrix == 0) return true;
+    w->u = mem_map(worker_bytes(w));
+    if (!w->u) return false;
+    w->y = w->u + w->matrix;
+    w->a = w->y + w->matrix;
+    w->a2 = w->a + w->square;
+    w->b = w->a2 + w->square;
+    if (format == COMPUTE_F32) return true;
+    w->act_x = (bf16_t *)(void *)(w->b + w->square);
+    w->act_a = w->act_x + w->matrix;
+    w->act_a2 = w->act_a + w->square;
+    w->act_b = w->act_a2 + w->square;
+    return true;
 }
 
-train_muon_t *train_muon_new(compute_t *c, const struct param_table *t, int64_t iterations)
+static void free_worker(struct muon_worker *w)
+{
+    if (w->u) mem_unmap(w->u, worker_bytes(w));
+    if (w->owns_compute && w->compute) compute_free(w->compute);
+}
+
+static bool open_workers(train_muon_t *m, compute_t *c, const struct muon_worker *size,
+                         enum compute_backend backend)
+{
+    enum compute_dtype format = compute_act_dtype(c);
+    m->n_workers = pool_threads(m->pool);
+    m->workers = mem_calloc((size_t)m->n_workers, sizeof(*m->workers));
+    m->together.compute = c;
+    bool good = map_worker(&m->together, format);
+    for (int i = 0; i < m->n_workers && good; i++) {
+        struct muon_worker *w = &m->workers[i];
+        struct compute_options o = {.dtype = format, .backend = backend};
+        *w = *size;
+        w->owns_compute = true;
+        good = compute_new(&o, &w->compute, NULL) >= 0 && map_worker(w, format);
+    }
+    return good;
+}
+
+static void list_matrices(train_muon_t *m, const struct param_table *t, double decay)
+{
+    size_t n_small = 0, n_large = 0;
+    m->small = mem_calloc(m->n_small + 1, sizeof(*m->small));
+    m->large = mem_calloc(m->n_large + 1, sizeof(*m->large));
+    for (size_t i = 0; i < t->n_rows; i++) {
+        const struct param *p = &t->rows[i];
+        if (!is_muon(p)) continue;
+        int64_t in = p->shape[p->n_dims - 1], out = p->shape[p->n_dims - 2];
+        int64_t count = p->n_dims == 3 ? p->shape[0] : 1;
+        for (int64_t j = 0; j < count; j++) {
+            struct muon_matrix x = {.offset = p->offset + (size_t)(j * out * in),
+                                    .out = out,
+                                    .in = in,
+                                    .decay = p->decay ? decay : 0};
+            if (out * in >= LARGE)
+                m->large[n_large++] = x;
+            else
+                m->small[n_small++] = x;
+        }
+    }
+}
+
+/* Every worker does every shape once on numbers of no meaning, so that each context has made its
+ * products before the first step; which worker gets which matrix then does not matter. */
+static void warm_up(const struct muon_worker *w, const struct muon_matrix *list, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        bool seen = false;
+        for (size_t j = 0; j < i && !seen; j++)
+            seen = list[j].out == list[i].out && list[j].in == list[i].in;
+        if (seen) continue;
+        size_t count = (size_t)(list[i].out * list[i].in);
+        for (size_t j = 0; j < count; j++)
+            w->u[j] = (float)(1 + j % 7);
+        orthogonalize(w, list[i].out, list[i].in, 1);
+        compute_momentum(w->compute, count, 0, true, 0, w->y, w->y, w->u);
+    }
+}
+
+train_muon_t *train_muon_new(compute_t *c, const struct param_table *t,
+                             const struct train_config *cfg)
 {
     train_muon_t *m = mem_calloc(1, sizeof(*m));
-    m->compute = c;
-    m->iterations = iterations;
-    largest(t, &m->matrix, &m->square);
-    m->x = mem_map(region_bytes(m->matrix, m->square));
-    if (!m->x) {
-        mem_free(m);
+    struct muon_worker small = {0};
+    m->momentum = cfg->muon_momentum;
+    m->iterations = cfg->muon_steps;
+    m->pool = compute_pool(c);
+    measure(t, &small, &m->together, &m->n_small, &m->n_large);
+    if (!open_workers(m, c, &small, (enum compute_backend)cfg->backend)) {
+        train_muon_free(m);
         return NULL;
     }
-    m->y = m->x + m->matrix;
-    m->a = m->y + m->matrix;
-    m->b = m->a + m->square;
-    if (compute_act_dtype(c) == COMPUTE_BF16) m->act = m->b + m->square;
+    list_matrices(m, t, cfg->weight_decay);
+    warm_up(&m->together, m->large, m->n_large);
+    for (int i = 0; i < m->n_workers; i++)
+        warm_up(&m->workers[i], m->small, m->n_small);
     return m;
 }
 
 void train_muon_free(train_muon_t *m)
 {
     if (!m) return;
-    mem_unmap(m->x, region_bytes(m->matrix, m->square));
+    for (int i = 0; i < m->n_workers; i++)
+        free_worker(&m->workers[i]);
+    free_worker(&m->together);
+    mem_free(m->workers);
+    mem_free(m->small);
+    mem_free(m->large);
     mem_free(m);
-}
-
-/* An operand of a product in the context's format: the array itself, or its copy at `place`. */
-static const void *operand(train_muon_t *m, const float *x, size_t n, size_t place)
-{
-    if (!m->act) return x;
-    bf16_t *copy = (bf16_t *)m->act + place;
-    compute_to_act(m->compute, x, n, copy);
-    return copy;
-}
-
-/* y = a x + (b A + c A A) x with A = x x^T; x [r, n]. */
-static void iterate(train_muon_t *m, int64_t r, int64_t n, const float *x, float *y)
-{
-    const float ca = 3.4445f, cb = -4.7750f, cc = 2.0315f;
-    enum compute_dtype in = m->act ? COMPUTE_BF16 : COMPUTE_F32;
-    size_t square = (size_t)(r * r), matrix = (size_t)(r * n);
-    const void *xa = operand(m, x, matrix, 0);
-    compute_matmul(m->compute, false, true, r, r, n, 1, in, xa, n, xa, n, 0, m->a, r);
-    const void *aa = operand(m, m->a, square, m->matrix);
-    memcpy(m->b, m->a, square * sizeof(float));
-    compute_matmul(m->compute, false, false, r, r, r, cc, in, aa, r, aa, r, cb, m->b, r);
-    const void *ba = operand(m, m->b, square, m->matrix + m->square);
-    memcpy(y, x, matrix * sizeof(float));
-    compute_matmul(m->compute, false, false, r, n, r, 1, in, ba, r, xa, n, ca, y, n);
-}
-
-static void transpose(int64_t rows, int64_t cols, const float *x, float *y)
-{
-    enum { BLOCK = 32 };
-    for (int64_t i = 0; i < rows; i += BLOCK) {
-        for (int64_t j = 0; j < cols; j += BLOCK) {
-            for (int64_t k = i; k < MIN(i + BLOCK, rows); k++) {
-                for (int64_t l = j; l < MIN(j + BLOCK, cols); l++)
-                    y[l * rows + k] = x[k * cols + l];
-            }
-        }
-    }
-}
-
-void train_muon_orthogonalize(train_muon_t *m, int64_t out, int64_t in, float *u)
-{
-    size_t n = (size_t)(out * in);
-    double norm = sqrt(compute_sum_squares(m->compute, u, n));
-    if (!(norm > 0)) return; /* an expert that saw no token yet: nothing to do */
-    bool tall = out > in;
-    int64_t r = MIN(out, in), c = MAX(out, in);
-    float *x = m->x, *y = m->y;
-    compute_axpby(m->compute, n, 0, u, (float)(1 / norm), u);
-    if (tall)
-        transpose(out, in, u, x);
-    else
-        memcpy(x, u, n * sizeof(float));
-    for (int64_t i = 0; i < m->iterations; i++) {
-        iterate(m, r, c, x, y);
-        float *swap = x;
-        x = y;
-        y = swap;
-    }
-    if (tall)
-        transpose(in, out, x, u);
-    else
-        memcpy(u, x, n * sizeof(float));
 }

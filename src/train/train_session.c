@@ -70,7 +70,8 @@ size_t train_session_plan(const struct train_session *s, struct model_memory *ro
     struct model_options o = model_options_of(s);
     size_t n = model_plan_memory(&s->c.model, &o, rows, cap);
     CHECK(n + 3 <= cap);
-    rows[n++] = (struct model_memory){"optimiser state", train_optim_bytes(&s->params, &s->c)};
+    rows[n++] = (struct model_memory){"optimiser state",
+                                      train_optim_bytes(&s->params, &s->c, pool_threads(s->pool))};
     rows[n++] = (struct model_memory){"checkpoint staging copy", ckpt_writer_bytes(&s->layout)};
     rows[n++] = (struct model_memory){"batch and kernel scratch",
                                       train_data_bytes(&s->c) + compute_scratch_bytes(s->compute)};
@@ -85,7 +86,8 @@ int train_session_allocate(struct train_session *s, struct error *e)
     if (!s->optim) {
         char text[32];
         error_set(e, "no memory for the optimiser's state of %s",
-                  format_bytes(text, (double)train_optim_bytes(&s->params, &s->c)));
+                  format_bytes(
+                      text, (double)train_optim_bytes(&s->params, &s->c, pool_threads(s->pool))));
         return error_hint(e, "colossus train RUN.yaml --plan shows what a run needs");
     }
     model_init_weights(s->model, (uint64_t)s->c.seed);

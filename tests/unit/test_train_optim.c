@@ -169,7 +169,7 @@ static void check_orthogonal(enum compute_dtype dtype, int64_t out, int64_t in)
 {
     struct bench b;
     open_bench(&b, dtype, TRAIN_OPTIMIZER_MUON, 2);
-    train_muon_t *m = train_muon_new(b.compute, model_params(b.model), 5);
+    train_muon_t *m = train_muon_new(b.compute, model_params(b.model), &b.config);
     size_t n = (size_t)(out * in);
     float *u = mem_calloc(n, sizeof(float));
     double *g = mem_calloc(n, sizeof(double)), smallest, largest, agree = 0, before = 0;
@@ -210,7 +210,8 @@ static void test_muon_polynomial(void **state)
     (void)state;
     struct bench b;
     open_bench(&b, COMPUTE_F32, TRAIN_OPTIMIZER_MUON, 1);
-    train_muon_t *m = train_muon_new(b.compute, model_params(b.model), 1);
+    b.config.muon_steps = 1;
+    train_muon_t *m = train_muon_new(b.compute, model_params(b.model), &b.config);
     float u[4 * 6] = {0};
     const double s[4] = {4, 2, 1, 0.5}; /* a diagonal matrix: its singular values */
     double norm = sqrt(16 + 4 + 1 + 0.25);
