@@ -30,7 +30,8 @@ uint32_t tokenizer_eos(const tokenizer_t *t);        /* or TOKENIZER_NONE; so fo
 uint32_t tokenizer_bos(const tokenizer_t *t);
 uint32_t tokenizer_pad(const tokenizer_t *t);
 uint64_t tokenizer_hash(const tokenizer_t *t); /* XXH3 of the file it was loaded from */
-const char *tokenizer_kind(const tokenizer_t *t); /* "byte-level bpe", "tiktoken", "sentencepiece" */
+const char *tokenizer_kind(
+    const tokenizer_t *t); /* "byte-level bpe", "tiktoken", "sentencepiece" */
 /* Bytes of one id as decoding emits them (a control token gives size 0); NULL for a bad id. */
 const char *tokenizer_piece(const tokenizer_t *t, uint32_t id, size_t *size);
 uint32_t tokenizer_find_special(const tokenizer_t *t, const char *text); /* or TOKENIZER_NONE */
@@ -65,11 +66,12 @@ int tokenizer_decode(const tokenizer_t *t, const uint32_t *ids, size_t count, un
  * nothing depends on the number of threads. */
 struct corpus_options;
 struct tokenizer_train_options {
-    uint32_t vocab_size;               /* of the result, bytes and special tokens included */
-    const char *const *special_tokens; /* first is EOS: default "<|eos|>", "<|pad|>", "<|separator|>" */
+    uint32_t vocab_size; /* of the result, bytes and special tokens included */
+    const char *const
+        *special_tokens; /* first is EOS: default "<|eos|>", "<|pad|>", "<|separator|>" */
     size_t n_special_tokens;
-    const char *pattern;  /* PCRE2 pre-tokenizer; NULL: GPT-4/Grok-2 style, single digits */
-    uint64_t max_bytes;   /* of text that is counted; 0: all */
+    const char *pattern; /* PCRE2 pre-tokenizer; NULL: GPT-4/Grok-2 style, single digits */
+    uint64_t max_bytes;  /* of text that is counted; 0: all */
     struct pool *pool;
     bool show_progress;
 };
@@ -81,12 +83,12 @@ int tokenizer_train(const struct corpus_options *corpus, const struct tokenizer_
  * A list of files read as a stream of documents in a fixed order, with bounded memory. */
 
 enum corpus_format {
-    CORPUS_AUTO,    /* by name, under .gz or .zst: .jsonl/.ndjson JSONL; .txt/.md/other TEXT; a
+    CORPUS_AUTO,   /* by name, under .gz or .zst: .jsonl/.ndjson JSONL; .txt/.md/other TEXT; a
                        file whose sibling NAME.dat exists, or under a "fortunes" folder: FORTUNE */
-    CORPUS_TEXT,    /* the file is one document */
-    CORPUS_LINES,   /* every line is one document */
-    CORPUS_JSONL,   /* the string at `field` of every line's object */
-    CORPUS_FORTUNE  /* documents between lines that are a lone '%' */
+    CORPUS_TEXT,   /* the file is one document */
+    CORPUS_LINES,  /* every line is one document */
+    CORPUS_JSONL,  /* the string at `field` of every line's object */
+    CORPUS_FORTUNE /* documents between lines that are a lone '%' */
 };
 
 struct corpus_options {
@@ -136,11 +138,11 @@ void corpus_close(struct corpus *c);
 
 struct dataset_options {
     const char *out_dir;
-    uint64_t shard_tokens;   /* tokens per shard; 0: 100M */
-    double valid_fraction;   /* a document goes to "valid" by its hash, so the split is stable
+    uint64_t shard_tokens; /* tokens per shard; 0: 100M */
+    double valid_fraction; /* a document goes to "valid" by its hash, so the split is stable
                                 under reordering and added files; 0: no validation split */
-    bool drop_duplicates;    /* exact duplicates, by 64-bit hash */
-    const char *command;     /* recorded in the index */
+    bool drop_duplicates;  /* exact duplicates, by 64-bit hash */
+    const char *command;   /* recorded in the index */
     struct pool *pool;
     bool show_progress;
     const char *tokenizer_path; /* the file t was loaded from, copied into the folder; NULL: no
@@ -149,7 +151,7 @@ struct dataset_options {
 };
 struct dataset_report {
     uint64_t documents_read, documents_kept, duplicates_dropped, empty_dropped;
-    uint64_t missing_skipped;      /* JSONL lines without the field, not among documents_read */
+    uint64_t missing_skipped; /* JSONL lines without the field, not among documents_read */
     uint64_t train_shards, valid_shards, stored_bytes;
     uint64_t bytes_read, bytes_kept;
     uint64_t train_tokens, valid_tokens, train_bytes, valid_bytes, train_documents, valid_documents;
@@ -171,7 +173,7 @@ int dataset_open(const char *dir, const char *split, uint64_t tokenizer_hash, bo
                  dataset_t **out, struct error *e);
 void dataset_close(dataset_t *d);
 uint64_t dataset_tokens(const dataset_t *d);
-uint64_t dataset_bytes(const dataset_t *d);       /* of text, for bits per byte */
+uint64_t dataset_bytes(const dataset_t *d); /* of text, for bits per byte */
 uint64_t dataset_documents(const dataset_t *d);
 uint32_t dataset_vocab_size(const dataset_t *d);
 uint32_t dataset_eos(const dataset_t *d);
@@ -228,11 +230,11 @@ int codec_decode_fd(const tokenizer_t *t, const struct codec_options *o, int in_
  * Cuts the stream into windows of T tokens (input [T], target shifted by one), visits them in an
  * order shuffled per epoch by rng_permute, and can say and restore exactly where it is. */
 
-struct loader_cursor {   /* saved in checkpoints; a resumed loader gives the same next batch */
+struct loader_cursor {      /* saved in checkpoints; a resumed loader gives the same next batch */
     uint64_t epoch, window; /* the next window of the epoch's order */
 };
 struct loader_options {
-    uint32_t B, T;       /* rows of this rank's batch, tokens in a row */
+    uint32_t B, T; /* rows of this rank's batch, tokens in a row */
     uint64_t seed;
     bool shuffle;
     uint32_t rank, n_ranks; /* the global batch of B * n_ranks rows is dealt by rows */

@@ -30,7 +30,8 @@
  *
  *   {"format": "colossus token dataset", "version": 1,
  *    "dtype": "uint16" or "uint32", "vocab_size": .., "eos": ..,
- *    "tokenizer": {"kind": "..", "file": "tokenizer.json" (absent: no copy), "xxh3": 16 hex digits},
+ *    "tokenizer": {"kind": "..", "xxh3": 16 hex digits, "file": "tokenizer.json"},  file absent: no
+ *                                                                                 copy was kept
  *    "fingerprint": 16 hex digits,
  *    "splits": {"train": [{"file": "train-00000.bin", "tokens": .., "documents": .., "bytes": ..,
  *                          "xxh3": 16 hex digits}, ..], "valid": [..]},

@@ -53,7 +53,7 @@ static void test_codec(void **state)
     assert_ok(f, tokenizer_load(fixture_tokenizer(f, "tok.json", 257), &t, &f->e));
     for (uint64_t i = 0; i < 24; i++) {
         struct codec_options o = {.lines = i % 2};
-        size_t n = i < 4 ? i / 2 : rng_u64(1, 1, i) % (i < 20 ? 3000 : 6000000);
+        size_t n = i < 4 ? i / 2 : rng_u64(1, 1, i) % (i < 22 ? 3000 : 6000000);
         o.pool = i % 3 == 0 ? pool_new(3) : NULL;
         str_clear(&text);
         str_clear(&want);

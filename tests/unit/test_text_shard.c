@@ -630,7 +630,7 @@ static void test_killed(void **state)
     struct str text = {0};
     int whole = 0, none = 0;
 
-    make_corpus(&text, 20000, 4);
+    make_corpus(&text, 8000, 4);
     b.corpus = fixture_write(f, "corpus.txt", text.data, text.len);
     str_fini(&text);
     double start_s = time_now_s();
