@@ -51,7 +51,8 @@ const struct option train_run_rows[] = {
     STRING_ROW("name", name, "", "name of the run folder; empty: the run file's, without .yaml"),
     STRING_ROW("dir", dir, "runs", "folder that holds run folders"),
 
-    STRING_ROW("data.path", data_path, NULL, "dataset folder, as made by colossus data tokenize"),
+    STRING_ROW("data.path", data_path, NULL,
+               "required: dataset folder, as made by colossus data tokenize"),
     BOOL_ROW("data.document_mask", document_mask, "false",
              "attention stays within a document, in training and in validation"),
     BOOL_ROW("data.verify", verify, "true", "check the hash of every shard at the start"),
@@ -63,7 +64,8 @@ const struct option train_run_rows[] = {
                "is given; keys of the run file come on top"),
     INT_ROW("model.vocab_size", model.vocab_size, "ids", "0", 0, 1 << 24,
             "0: the dataset's; larger than the dataset's pads the table"),
-    INT_ROW("model.n_layers", model.n_layers, NULL, "0", 0, 4096, "transformer layers"),
+    INT_ROW("model.n_layers", model.n_layers, NULL, "0", 0, 4096,
+            "transformer layers; required, like the other sizes, where no preset gives it"),
     INT_ROW("model.d_model", model.d_model, NULL, "0", 0, 1 << 20, "width of the residual stream"),
     INT_ROW("model.n_heads", model.n_heads, NULL, "0", 0, 65536, "query heads"),
     INT_ROW("model.n_kv_heads", model.n_kv_heads, NULL, "0", 0, 65536,
@@ -110,7 +112,7 @@ const struct option train_run_rows[] = {
             "rows of one update, a multiple of micro_batch; 0: micro_batch"),
 
     INT_ROW("train.tokens", tokens, "tokens", NULL, 1, MANY,
-            "length of the run, rounded up to whole steps"),
+            "required: length of the run, rounded up to whole steps"),
     INT_ROW("train.max_steps", max_steps, "steps", "0", 0, MANY,
             "stop there although the schedule goes on; 0: no"),
     INT_ROW("train.seed", seed, NULL, "1", 0, MANY, "of the initial weights and the data order"),
