@@ -34,7 +34,8 @@ enum golden_quantity {
 struct golden_errors {
     double of[GOLDEN_QUANTITIES]; /* NAN fails every bound */
     double *gradient;             /* [params.n_rows] relative L2 of each tensor */
-    double *load; /* [L, E] slots routed to each expert in the first batch; zeros when dense */
+    bool *vanishes; /* [params.n_rows] the expected gradient is nothing beside the others */
+    double *load;   /* [L, E] slots routed to each expert in the first batch; zeros when dense */
     const char *worst_trained;
     int greedy_same, greedy_total;
 };

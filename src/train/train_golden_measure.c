@@ -11,6 +11,10 @@
 #include <string.h>
 
 #define GREEDY_STEPS 16 /* that the reference appends to its prompt */
+/* A gradient tensor below this share of all is rounding noise in fp32: queries and keys of rows of
+ * one token, whose true gradient is 0. AdamW makes full steps of noise, so the trained weights of
+ * such a tensor say nothing and are not compared; its gradient is. */
+#define VANISHING 1e-6
 
 /* What is computed with: one number format, one set of weights. */
 struct machine {
@@ -222,8 +226,11 @@ static int compare_gradients(struct machine *m, struct golden_errors *out, struc
     const float *have = model_gradients(m->model);
     float *want = arena_alloc(&g->arena, g->params.total * sizeof(float));
     struct l2 all = {0};
-    out->gradient = arena_alloc(&g->arena, g->params.n_rows * sizeof(double));
-    for (size_t i = 0; i < g->params.n_rows; i++) {
+    size_t n = g->params.n_rows;
+    out->gradient = arena_alloc(&g->arena, n * sizeof(double));
+    out->vanishes = arena_alloc(&g->arena, n * sizeof(bool));
+    double *size = arena_alloc(&g->arena, n * sizeof(double));
+    for (size_t i = 0; i < n; i++) {
         const struct param *p = &g->params.rows[i];
         struct l2 one = {0};
         TRY(expect_floats(g, arena_printf(&g->arena, "grad.%s", p->name), p->count, want, e));
@@ -232,7 +239,10 @@ static int compare_gradients(struct machine *m, struct golden_errors *out, struc
         out->of[GOLDEN_WORST_GRADIENT] = worse(out->gradient[i], out->of[GOLDEN_WORST_GRADIENT]);
         all.difference += one.difference;
         all.size += one.size;
+        size[i] = one.size;
     }
+    for (size_t i = 0; i < n; i++)
+        out->vanishes[i] = size[i] < VANISHING * VANISHING * all.size;
     out->of[GOLDEN_GRADIENTS] = l2_error(&all);
     return 0;
 }
@@ -300,6 +310,7 @@ static int compare_trained(struct machine *m, struct golden_errors *out, struct 
     for (size_t i = 0; i < g->params.n_rows; i++) {
         const struct param *p = &g->params.rows[i];
         struct l2 l = {0};
+        if (out->vanishes[i]) continue;
         TRY(expect_floats(g, arena_printf(&g->arena, "trained.%s", p->name), p->count, want, e));
         l2_add(&l, have + p->offset, want, p->count);
         double worst = worse(l2_error(&l), out->of[GOLDEN_TRAINED]);
