@@ -17,6 +17,7 @@ that makes it fastest. $COLOSSUS_TORCH_PYTHON names another interpreter that has
 import argparse
 import json
 import os
+import shlex
 import statistics
 import subprocess
 import sys
@@ -37,7 +38,6 @@ PEERS = {  # program, arguments, needs torch 2, needs torch.compile
         ("peer_grok.py", ["--shape", "experts", "--compile"], True),
     ],
 }
-STEP_LIMIT_S = 600  # of one process; a rival that needs longer is out
 
 
 def cpu_flags():
@@ -72,12 +72,13 @@ def rival_environment(threads):
     return env
 
 
-def run_json(command, env=None):
+def run_json(command, a, env=None):
     """The JSON line a program prints, or (None, why)."""
     try:
-        p = subprocess.run(command, env=env, capture_output=True, text=True, timeout=STEP_LIMIT_S)
+        p = subprocess.run(shlex.split(a.prefix) + command, env=env, capture_output=True,
+                           text=True, timeout=a.limit)
     except subprocess.TimeoutExpired:
-        return None, f"longer than {STEP_LIMIT_S} s"
+        return None, f"longer than {a.limit} s"
     except OSError as e:
         return None, str(e)
     lines = [x for x in p.stdout.splitlines() if x.startswith("{")]
@@ -87,14 +88,14 @@ def run_json(command, env=None):
     return json.loads(lines[-1]), None
 
 
-def find_torches(env):
+def find_torches(env, a):
     """[(interpreter, version)] of those that can import torch."""
     found = []
     for python in ("/usr/bin/python3", os.environ.get("COLOSSUS_TORCH_PYTHON")):
         if not python:
             continue
         code = "import torch, json; print(json.dumps({'v': torch.__version__}))"
-        result, why = run_json([python, "-c", code], env)
+        result, why = run_json([python, "-c", code], a, env)
         if result:
             found.append((python, result["v"]))
         else:
@@ -119,7 +120,7 @@ def survey(shape, torches, env, a):
             for dtype in ("bf16", "fp32"):
                 command = [python, os.path.join(HERE, "peers", program), "--dtype", dtype,
                            "--threads", str(a.threads)] + extra
-                result, why = run_json(command + ["--steps", "1", "--warmup", "1"], env)
+                result, why = run_json(command + ["--steps", "1", "--warmup", "1"], a, env)
                 label = f"torch {version} {program} {' '.join(extra)} {dtype}"
                 if not result:
                     print(f"  survey  {label}: {why}", flush=True)
@@ -138,12 +139,12 @@ def run_rounds(shape, rivals, env, a):
     rounds = []
     for i in range(a.rounds):
         r = {"load": os.getloadavg()[0], "began": time.strftime("%H:%M:%S")}
-        r["ours"], why = run_json(ours_command)
+        r["ours"], why = run_json(ours_command, a)
         if not r["ours"]:
             sys.exit(f"bench_compare: {a.program}: {why}")
         for dtype, command in rivals.items():
             extra = ["--steps", str(a.rival_steps), "--warmup", "1"]
-            r[dtype], why = run_json(command + extra, env)
+            r[dtype], why = run_json(command + extra, a, env)
             if not r[dtype]:
                 print(f"  round {i + 1}: rival {dtype}: {why}")
         known = [r[k] for k in ("ours", "bf16", "fp32") if r.get(k)]
@@ -236,6 +237,10 @@ def options():
     ap.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     ap.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
     ap.add_argument("--no-rivals", action="store_true", help="ours alone")
+    ap.add_argument("--prefix", default="", help="put before every measured command, for example "
+                    "'numactl --cpunodebind=0'")
+    ap.add_argument("--limit", type=float, default=900, help="seconds for one process; a rival "
+                    "that needs longer is out")
     ap.add_argument("--out", default="build/bench.json", help="all figures, default: %(default)s")
     return ap.parse_args()
 
@@ -243,7 +248,7 @@ def options():
 def main():
     a = options()
     env = rival_environment(a.threads)
-    torches = [] if a.no_rivals else find_torches(env)
+    torches = [] if a.no_rivals else find_torches(env, a)
     everything = {}
     for shape in a.shapes.split(","):
         if shape not in SHAPES:

@@ -10,6 +10,8 @@ window, configuration, and the manifest with the data cursor) being those of a r
     kills              kill -9 at 30 random moments, half of them while a checkpoint is written
     flipped bits       one bit in 30 random places of the newest checkpoint: refused by name, the
                        older one is used
+    full disk          checkpoints that cannot be written are reported, the one before stays, the
+                       run goes on and fails only at its end; with room again it ends the same
     nothing left       with every checkpoint damaged the run refuses to go on, and says so
 
 Moments and places come from a fixed seed; moments still fall differently every time, because
@@ -19,6 +21,7 @@ import glob
 import json
 import os
 import random
+import resource
 import shutil
 import signal
 import subprocess
@@ -327,6 +330,26 @@ def test_flipped_bits(reference, state):
     return f"{FLIPS} of {FLIPS} found, in " + ", ".join(sorted(hit))
 
 
+def test_full_disk(reference, state):
+    stopped = STEPS // 2
+    train("full", f"train.max_steps={stopped}")
+    before = contents(step_dir("full", stopped))
+    limit = len(before["weights.safetensors"]) - 1  # more than any other file of the run needs
+    p = subprocess.run(command("full"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                       text=True, timeout=LIMIT_S,
+                       preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
+    check(p.returncode == 1, f"exit {p.returncode}: {p.stdout[-600:]}")
+    check("weights.safetensors" in p.stdout and "file too large" in p.stdout,
+          f"said only: {p.stdout[-600:]}")
+    failed = [x["step"] for x in events("full", "checkpoint_failed")]
+    check(failed == list(range(stopped + EVERY, STEPS + 1, EVERY)), f"failed at {failed}")
+    check(saved_steps("full")[-1] == stopped, f"saved {saved_steps('full')}")
+    check(contents(step_dir("full", stopped)) == before, "the checkpoint before was changed")
+    check(not glob.glob("full/checkpoints/*.tmp"), "a .tmp was left")
+    train("full")
+    check_final("full", reference)
+
+
 def test_nothing_left(reference, state):
     shutil.copytree("flip", "damaged")
     for step in saved_steps("damaged"):
@@ -342,6 +365,7 @@ def test_nothing_left(reference, state):
 def main():
     tests = [("threads", test_threads), ("stop", test_stop), ("finished", test_finished),
              ("kills", test_kills), ("flipped bits", test_flipped_bits),
+             ("full disk", test_full_disk),
              ("nothing left", test_nothing_left)]
     if len(sys.argv) > 1:
         tests = [t for t in tests if t[0] in sys.argv[1:]]
