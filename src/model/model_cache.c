@@ -7,7 +7,8 @@
  * rows, and the token at position p is always in row p % TILE; rows that are not in use hold
  * whatever was there (finite numbers; no row can see another). Experts get TILE rows each, a token
  * in the same row as everywhere else, instead of being packed; experts that no live token chose get
- * none. So for each token the same instructions run on the same numbers in the same places.
+ * none; queries meet their keys one by one. So for each token the same instructions run on the same
+ * numbers in the same places.
  *
  * One token then costs the arithmetic of TILE, which hides behind the reading of the weights where
  * matrix units are fast, and costs up to as much again where they are not.
@@ -177,6 +178,20 @@ static void reduce_output(model_cache_t *c, const struct live *v)
                                (size_t)(v->n * m->dims.D), compute_act_dtype(m->compute));
 }
 
+/* One query per call: a kernel that takes several at once may sum them in another order. */
+static void attend(model_cache_t *c, int64_t layer, const struct live *v)
+{
+    struct model *m = c->m;
+    const struct model_dims *d = &m->dims;
+    int64_t width = model_qkv_width(m);
+    for (int64_t i = 0; i < v->n; i++)
+        compute_attention_cached(m->compute, 1, v->pos + i, d->H, d->K, d->h,
+                                 act_rows(c, c->qkv, v->row + i, width), width, c->keys[layer],
+                                 c->values[layer], d->K * d->h, (float)m->config.attn_multiplier,
+                                 (float)m->config.attn_softcap, m->config.attn_temperature_len,
+                                 act_rows(c, c->o, v->row + i, d->H * d->h));
+}
+
 /* x -> y */
 static void decode_attention(model_cache_t *c, int64_t layer, const struct live *v)
 {
@@ -191,10 +206,7 @@ static void decode_attention(model_cache_t *c, int64_t layer, const struct live 
     void *qkv = act_rows(c, c->qkv, v->row, width);
     compute_rope(m->compute, v->n, v->n, v->pos, d->H + d->K, d->h, c->rope, false, qkv, width);
     store_keys_values(c, layer, v);
-    compute_attention_cached(m->compute, v->n, v->pos, d->H, d->K, d->h, qkv, width, c->keys[layer],
-                             c->values[layer], d->K * d->h, (float)m->config.attn_multiplier,
-                             (float)m->config.attn_softcap, m->config.attn_temperature_len,
-                             act_rows(c, c->o, v->row, Hh));
+    attend(c, layer, v);
     compute_linear_forward(l->linears[LINEAR_OUT], rows, c->o, Hh, c->y, d->D, act);
     reduce_output(c, v);
 }

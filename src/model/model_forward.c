@@ -15,6 +15,7 @@
 #include "model/model_internal.h"
 
 #include <math.h>
+#include <string.h>
 
 /* ------------------------------------------------------------------ descriptions shared with
  * the backward pass, so that both speak of the same operation */
@@ -205,19 +206,31 @@ static void forward_ffn(struct model *m, int64_t layer, int64_t M)
 /* ------------------------------------------------------------------ router losses
  *   aux = E * sum_e f_e P_e, f_e the share of the M k slots, P_e the mean probability
  *   z   = mean of logsumexp(router logits)^2            (both: means over layers) */
+
+/* Experts summed side by side: rows of probabilities are read whole. */
+#define STATS_BLOCK 16
+
+static void sum_probs(const struct model_routing *r, int64_t M, int64_t E, int64_t first,
+                      double sum[STATS_BLOCK])
+{
+    int64_t n = MIN(STATS_BLOCK, E - first);
+    memset(sum, 0, STATS_BLOCK * sizeof(*sum));
+    for (int64_t i = 0; i < M; i++)
+        for (int64_t e = 0; e < n; e++)
+            sum[e] += (double)r->probs[i * E + first + e];
+}
+
 static void add_router_stats(const struct model *m, int64_t layer, int64_t M, struct model_stats *s)
 {
     const struct model_dims *d = &m->dims;
     const struct model_routing *r = &m->layers[layer].acts.routing;
-    double aux = 0, z = 0;
+    double aux = 0, z = 0, sum[STATS_BLOCK] = {0};
     for (int64_t e = 0; e < d->E; e++) {
-        double sum = 0;
-        for (int64_t i = 0; i < M; i++)
-            sum += (double)r->probs[i * d->E + e];
-        double slots = r->count[e];
-        aux += slots / (double)(M * d->k) * sum / (double)M;
+        if (e % STATS_BLOCK == 0) sum_probs(r, M, d->E, e, sum);
+        double slots = r->count[e], probs = sum[e % STATS_BLOCK];
+        aux += slots / (double)(M * d->k) * probs / (double)M;
         if (s->load) s->load[layer * d->E + e] += slots;
-        if (s->prob) s->prob[layer * d->E + e] += sum;
+        if (s->prob) s->prob[layer * d->E + e] += probs;
     }
     for (int64_t i = 0; i < M; i++)
         z += (double)r->lse[i] * (double)r->lse[i];

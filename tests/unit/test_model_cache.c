@@ -63,7 +63,7 @@ static void check_agreement(int kind, struct rig_options o)
     struct model_batch b = {.B = 1, .T = TOKENS, .inputs = tokens};
     model_logits(r.model, &b, whole);
     if (o.dtype == COMPUTE_F32)
-        assert_true(relative_max(stepped, whole, TOKENS * V) < 1e-5);
+        assert_true(relative_max(stepped, whole, TOKENS * V) < 5e-5);
     else if (kind == 2) /* with experts a choice may flip where sums are in another order */
         assert_true(relative_l2(stepped, whole, TOKENS * V) < 0.02);
     rig_close(&r);

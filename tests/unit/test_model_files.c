@@ -152,10 +152,11 @@ static double total_bytes(const struct model_memory *rows, size_t n)
 
 /* The plan is what model_new takes from the system, up to the rounding of each mapping to huge
  * pages (2 MiB), and a small model is as exactly planned as its tables say. */
-static void check_plan(const struct model_config *c, enum compute_dtype dtype, bool training)
+static void check_plan(const struct model_config *c, enum compute_backend backend,
+                       enum compute_dtype dtype, bool training)
 {
     struct error e = {0};
-    struct compute_options co = {.dtype = dtype, .backend = COMPUTE_REFERENCE};
+    struct compute_options co = {.dtype = dtype, .backend = backend};
     compute_t *compute = NULL;
     model_t *m = NULL;
     struct model_memory rows[16];
@@ -166,13 +167,14 @@ static void check_plan(const struct model_config *c, enum compute_dtype dtype, b
     double planned = total_bytes(rows, n), before = mapped_bytes();
     if (model_new(c, &o, &m, &e) < 0) fail_with(&e);
     double taken = mapped_bytes() - before;
-    size_t mappings = 5 + 1 + 6 * (size_t)c->n_layers;
-    if (taken < planned || taken > planned + (double)(mappings + 2) * (2 << 20))
-        fail_msg("planned %.0f bytes, taken %.0f", planned, taken);
+    /* five regions; up to two mappings for each product; scratch of the context, which is its own */
+    double most = planned + (double)compute_scratch_bytes(compute) +
+                  (double)(5 + 2 * (1 + 6 * c->n_layers)) * (2 << 20);
+    if (taken < planned || taken > most) fail_msg("planned %.0f bytes, taken %.0f", planned, taken);
     model_free(m);
-    /* freed whole, but for what malloc keeps */
-    assert_true(mapped_bytes() - before < 2 << 20);
+    /* freed whole, but for what malloc and a library's cache of kernels keep */
     compute_free(compute);
+    assert_true(mapped_bytes() - before < 0.1 * planned);
 }
 
 static void test_plan_is_what_is_taken(void **state)
@@ -183,9 +185,12 @@ static void test_plan_is_what_is_taken(void **state)
         c[i].d_model = 256; /* so that the arrays are large beside the rounding */
         c[i].ffn_hidden = 512;
         c[i].vocab_size = 20000;
-        check_plan(&c[i], COMPUTE_F32, true);
-        check_plan(&c[i], COMPUTE_BF16, true);
-        check_plan(&c[i], COMPUTE_F32, false);
+        for (size_t k = 0; k < ARRAY_LEN(BACKENDS); k++) {
+            if (!backend_present(BACKENDS[k])) continue;
+            check_plan(&c[i], BACKENDS[k], COMPUTE_F32, true);
+            check_plan(&c[i], BACKENDS[k], COMPUTE_BF16, true);
+            check_plan(&c[i], BACKENDS[k], COMPUTE_F32, false);
+        }
     }
 }
 
