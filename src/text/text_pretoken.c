@@ -26,8 +26,7 @@ static const struct {
     {PRETOKEN_GPT2, "'(?:[sdmt]|ll|ve|re)| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|"
                     "\\s+"},
     {PRETOKEN_GPT4_1, PRETOKEN_PATTERN_GROK2},
-    {PRETOKEN_GPT4_3, "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}|"
-                      " ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"},
+    {PRETOKEN_GPT4_3, PRETOKEN_PATTERN_LLAMA3},
     {PRETOKEN_GPT4_3, "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?+\\p{L}+|\\p{N}{1,3}|"
                       " ?[^\\s\\p{L}\\p{N}]++[\\r\\n]*|\\s*[\\r\\n]|\\s+(?!\\S)|\\s+"},
     {PRETOKEN_GPT4_3, "'(?i:[sdmt]|ll|ve|re)|[^\\r\\n\\p{L}\\p{N}]?+\\p{L}+|\\p{N}{1,3}|"
@@ -212,8 +211,6 @@ int pretoken_add(struct pretoken *p, const char *pattern, size_t size, bool only
                                  &stage->code, e);
         str_fini(&translated);
         if (rc < 0) return rc;
-    } else if (!p->classes) {
-        p->classes = pretoken_classes_new();
     }
     p->n_stages++;
     return 0;
@@ -223,7 +220,6 @@ void pretoken_fini(struct pretoken *p)
 {
     for (int i = 0; i < p->n_stages; i++)
         pcre2_code_free(p->stages[i].code);
-    mem_free(p->classes);
     *p = (struct pretoken){0};
 }
 
@@ -303,8 +299,9 @@ static void split_pcre(const struct split *s, int stage, const char *text, size_
 static void split_scan(const struct split *s, int stage, const char *text, size_t size)
 {
     enum pretoken_scanner scanner = s->p->stages[stage].scanner;
+    const uint8_t *classes = pretoken_classes();
     for (size_t at = 0; at < size;) {
-        size_t end = pretoken_scan(scanner, s->p->classes, text, size, at);
+        size_t end = pretoken_scan(scanner, classes, text, size, at);
         split_stage(s, stage + 1, text + at, end - at);
         at = end;
     }

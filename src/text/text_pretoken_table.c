@@ -7,6 +7,8 @@
  * every code point that the installed PCRE2 knows. */
 #include "text/text_tokenizer_internal.h"
 
+#include <pthread.h>
+
 struct class_range {
     uint32_t first, last;
 };
@@ -199,7 +201,9 @@ static const struct class_range spaces[] = {
 };
 /* clang-format on */
 
-static void fill(uint8_t *classes, const struct class_range *ranges, size_t n, uint8_t value)
+static uint8_t classes[PRETOKEN_CLASS_POINTS];
+
+static void fill(const struct class_range *ranges, size_t n, uint8_t value)
 {
     for (size_t i = 0; i < n; i++) {
         CHECK(ranges[i].last < PRETOKEN_CLASS_POINTS);
@@ -207,11 +211,16 @@ static void fill(uint8_t *classes, const struct class_range *ranges, size_t n, u
     }
 }
 
-uint8_t *pretoken_classes_new(void)
+static void fill_all(void)
 {
-    uint8_t *classes = mem_calloc(PRETOKEN_CLASS_POINTS, 1);
-    fill(classes, letters, ARRAY_LEN(letters), PRETOKEN_LETTER);
-    fill(classes, numbers, ARRAY_LEN(numbers), PRETOKEN_NUMBER);
-    fill(classes, spaces, ARRAY_LEN(spaces), PRETOKEN_SPACE);
+    fill(letters, ARRAY_LEN(letters), PRETOKEN_LETTER);
+    fill(numbers, ARRAY_LEN(numbers), PRETOKEN_NUMBER);
+    fill(spaces, ARRAY_LEN(spaces), PRETOKEN_SPACE);
+}
+
+const uint8_t *pretoken_classes(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, fill_all);
     return classes;
 }

@@ -336,7 +336,6 @@ struct pretoken_stage {
 struct pretoken {
     struct pretoken_stage stages[PRETOKEN_MAX_STAGES]; /* each cuts what the one before left */
     int n_stages;
-    uint8_t *classes; /* of code points below PRETOKEN_CLASS_POINTS; for scanners */
 };
 /* Working memory of one thread. */
 struct pretoken_scratch {
@@ -348,6 +347,10 @@ struct pretoken_scratch {
     "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
 #define PRETOKEN_PATTERN_GROK2                                                                \
     "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+" \
+    "[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+
+#define PRETOKEN_PATTERN_LLAMA3                                                                    \
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+" \
     "[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
 
 /* Adds a stage. A pattern that is one of the usual ones gets a scanner unless only_pcre is set.
@@ -370,9 +373,9 @@ bool pretoken_can_cut(const struct pretoken *p, const char *text, size_t at);
 /* (text_pretoken_scan.c) End of the word that begins at text + at, at < size. */
 size_t pretoken_scan(enum pretoken_scanner scanner, const uint8_t *classes, const char *text,
                      size_t size, size_t at);
-/* (text_pretoken_table.c) A fresh table of classes, for mem_free. */
+/* (text_pretoken_table.c) Classes of code points, built at the first call; any thread may call. */
 #define PRETOKEN_CLASS_POINTS 0x32400u /* no letter, number or space lies above */
-uint8_t *pretoken_classes_new(void);
+const uint8_t *pretoken_classes(void);
 
 /* ------------------------------------------------------------------ tokenizers */
 

@@ -1,0 +1,60 @@
+/* fuzz_tokenizer_json.c: any bytes as a tokenizer.json, a tokenizer.tok.json or a tiktoken rank
+ * file, up to a NUL; what stands behind the NUL, or all of it, is text.
+ *
+ * What loads must encode any text and give back its bytes, with the same ids a second time (out of
+ * the cache) and on another scratch; NFC and added prefixes change text, so there only the ids of
+ * two runs are compared. */
+#include "text/text_tokenizer_internal.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void check_same(const struct token_array *a, const struct token_array *b)
+{
+    CHECK(a->count == b->count);
+    CHECK(!a->count || memcmp(a->ids, b->ids, a->count * sizeof(*a->ids)) == 0);
+}
+
+static void check_text(const tokenizer_t *t, const char *text, size_t size, unsigned flags)
+{
+    struct error e = {0};
+    struct token_array ids = {0}, again = {0};
+    struct str back = {0};
+    tokenizer_scratch_t *s = tokenizer_scratch_new(t), *other = tokenizer_scratch_new(t);
+    tokenizer_encode(t, s, text, size, flags, &ids);
+    tokenizer_encode(t, s, text, size, flags, &again);
+    check_same(&ids, &again);
+    again.count = 0;
+    tokenizer_encode(t, other, text, size, flags, &again);
+    check_same(&ids, &again);
+    CHECK(tokenizer_decode(t, ids.ids, ids.count, flags, &back, &e) == 0);
+    if (!t->nfc && !t->prefix_space)
+        CHECK(back.len == size && (!size || memcmp(back.data, text, size) == 0));
+    for (size_t i = 0; i < ids.count; i++) {
+        size_t n;
+        CHECK(tokenizer_piece(t, ids.ids[i], &n));
+        CHECK(flags || t->bpe.vocab.pieces[ids.ids[i]].type != BPE_PIECE_CONTROL);
+    }
+    tokenizer_scratch_free(s);
+    tokenizer_scratch_free(other);
+    token_array_fini(&ids);
+    token_array_fini(&again);
+    str_fini(&back);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct error e = {0};
+    tokenizer_t *t;
+    const uint8_t *end = size ? memchr(data, '\0', size) : NULL;
+    size_t file_size = end ? (size_t)(end - data) : size;
+    if (tokenizer_parse(data, file_size, "fuzz", &t, &e) < 0) {
+        CHECK(!t && e.text[0]);
+        return 0;
+    }
+    const char *text = (const char *)data + (end ? file_size + 1 : 0);
+    size_t text_size = size - (end ? file_size + 1 : 0);
+    check_text(t, text, text_size, 0);
+    check_text(t, text, text_size, TOKENIZER_PARSE_SPECIAL);
+    tokenizer_free(t);
+    return 0;
+}
