@@ -1,35 +1,35 @@
 /* compute_matmul.c: the general matrix product for optimisers and tests, cut into tiles of C; and
  * the measurement of the machine's peak. */
 #include "compute/compute_dnnl_internal.h"
+#include "compute/compute_matmul_internal.h"
+#include "compute/x86/compute_x86_internal.h"
+#include "compute/x86/compute_x86_linear_internal.h"
 
-struct matmul {
+/* Tiles of C: the reference keeps its operands in L1; oneDNN wants a few hundred per side. */
+enum { PLAIN_TILE = 64, DNNL_TILE = 256 };
+
+struct matmul_run {
     compute_t *c;
-    bool ta, tb;
-    int64_t M, N, K, lda, ldb, ldc, tile, columns; /* columns: tiles along N */
-    float alpha, beta;
-    enum compute_dtype in;
-    const char *A, *B;
-    float *C;
+    const struct matmul_call *m;
+    int64_t tile, columns;            /* columns: tiles along N */
     struct dnnl_product *products[4]; /* full, lower edge, right edge, corner */
     char *scratch;
     size_t stride;
 };
 
-/* Tiles of C: the reference keeps its operands in L1; oneDNN wants a few hundred per side. */
-enum { PLAIN_TILE = 64, DNNL_TILE = 256 };
-
 static void matmul_task(void *ctx, size_t task, int thread)
 {
-    const struct matmul *m = ctx;
-    int64_t i = (int64_t)task / m->columns * m->tile, j = (int64_t)task % m->columns * m->tile;
+    const struct matmul_run *r = ctx;
+    const struct matmul_call *m = r->m;
+    int64_t i = (int64_t)task / r->columns * r->tile, j = (int64_t)task % r->columns * r->tile;
     size_t size = compute_dtype_size(m->in);
     const char *A = m->A + (size_t)(m->ta ? i : i * m->lda) * size;
     const char *B = m->B + (size_t)(m->tb ? j * m->ldb : j) * size;
     float *C = m->C + i * m->ldc + j;
-    int64_t rows = MIN(m->tile, m->M - i), columns = MIN(m->tile, m->N - j);
-    if (m->c->dnnl)
-        compute_dnnl_run(m->products[(rows < m->tile) + 2 * (columns < m->tile)], thread, A, B, C,
-                         m->scratch + (size_t)thread * m->stride);
+    int64_t rows = MIN(r->tile, m->M - i), columns = MIN(r->tile, m->N - j);
+    if (r->c->dnnl)
+        compute_dnnl_run(r->products[(rows < r->tile) + 2 * (columns < r->tile)], thread, A, B, C,
+                         r->scratch + (size_t)thread * r->stride);
     else
         compute_kernels_reference(m->in)->matmul(m->ta, m->tb, rows, columns, m->K, m->alpha, A,
                                                  m->lda, B, m->ldb, m->beta, C, COMPUTE_F32,
@@ -37,13 +37,14 @@ static void matmul_task(void *ctx, size_t task, int thread)
 }
 
 /* Makes the product of each of the four shapes of tile that M and N give. */
-static void matmul_prepare(struct matmul *m)
+static void matmul_prepare(struct matmul_run *r)
 {
+    const struct matmul_call *m = r->m;
     size_t scratch = 0;
     for (int edge = 0; edge < 4; edge++) {
         struct product_key k = {.K = m->K, .ldc = m->ldc, .in = m->in, .out = COMPUTE_F32};
-        k.M = edge & 1 ? m->M % m->tile : m->tile;
-        k.N = edge & 2 ? m->N % m->tile : m->tile;
+        k.M = edge & 1 ? m->M % r->tile : r->tile;
+        k.N = edge & 2 ? m->N % r->tile : r->tile;
         if (k.M == 0 || k.N == 0 || k.M > m->M || k.N > m->N) continue;
         k.a_row = m->ta ? 1 : m->lda;
         k.a_col = m->ta ? m->lda : 1;
@@ -51,10 +52,10 @@ static void matmul_prepare(struct matmul *m)
         k.b_col = m->tb ? m->ldb : 1;
         k.alpha = m->alpha;
         k.beta = m->beta;
-        m->products[edge] = compute_dnnl_product(m->c, &k);
-        scratch = MAX(scratch, compute_dnnl_scratch(m->products[edge]));
+        r->products[edge] = compute_dnnl_product(r->c, &k);
+        scratch = MAX(scratch, compute_dnnl_scratch(r->products[edge]));
     }
-    m->scratch = compute_private_scratch(m->c, scratch, &m->stride);
+    r->scratch = compute_private_scratch(r->c, scratch, &r->stride);
 }
 
 void compute_matmul(compute_t *c, bool transpose_a, bool transpose_b, int64_t M, int64_t N,
@@ -62,27 +63,33 @@ void compute_matmul(compute_t *c, bool transpose_a, bool transpose_b, int64_t M,
                     const void *B, int64_t ldb, float beta, float *C, int64_t ldc)
 {
     CHECK(M >= 1 && N >= 1 && K >= 1);
-    struct matmul m = {.c = c, .ta = transpose_a, .tb = transpose_b, .M = M, .N = N, .K = K};
+    struct matmul_call m = {.ta = transpose_a, .tb = transpose_b, .M = M, .N = N, .K = K};
     m.lda = lda;
     m.ldb = ldb;
     m.ldc = ldc;
-    m.tile = c->dnnl ? DNNL_TILE : PLAIN_TILE;
-    m.columns = ceil_div(N, m.tile);
     m.alpha = alpha;
     m.beta = beta;
     m.in = in;
     m.A = A;
     m.B = B;
     m.C = C;
-    if (c->dnnl) matmul_prepare(&m);
-    pool_run(c->pool, (size_t)(ceil_div(M, m.tile) * m.columns), matmul_task, &m);
+#if COMPUTE_X86_KERNELS
+    if (in == COMPUTE_BF16 && c->backend == COMPUTE_AVX512 && compute_x86_has_amx()) {
+        compute_x86_matmul_amx(c, &m);
+        return;
+    }
+#endif
+    struct matmul_run r = {.c = c, .m = &m, .tile = c->dnnl ? DNNL_TILE : PLAIN_TILE};
+    r.columns = ceil_div(N, r.tile);
+    if (c->dnnl) matmul_prepare(&r);
+    pool_run(c->pool, (size_t)(ceil_div(M, r.tile) * r.columns), matmul_task, &r);
 }
 
 /* ------------------------------------------------------------------ peak */
 
 double compute_measure_peak(compute_t *c, double seconds)
 {
-    enum { SIDE = 1024 };
+    enum { SIDE = 2048 };
     size_t size = compute_dtype_size(c->dtype), n = (size_t)SIDE * SIDE;
     char *operands = mem_map(2 * n * size);
     float *C = mem_map(n * sizeof(float));

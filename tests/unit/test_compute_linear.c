@@ -222,6 +222,86 @@ static void check_linear(compute_t *c, const struct linear_case *k)
     problem_free(&p);
 }
 
+/* ------------------------------------------------------------------ large shapes
+ * Sizes at which an implementation changes its way (sums cut into chunks, results written past the
+ * cache, tasks of several sizes), checked at random places of each result. */
+
+static const struct linear_case large_cases[] = {
+    {1, 5003, 1, {96}, {301}, false},             /* a long sum forward */
+    {1, 96, 2, {3001, 1700}, {287}, false},       /* a long sum backward */
+    {1, 3000, 1, {200}, {300}, false},            /* a longish one */
+    {1, 600, 3, {1024, 256, 256}, {1511}, false}, /* a large result, many tokens, odd */
+    {1, 64, 1, {20000}, {1}, false},              /* one row: decoding */
+    {2, 512, 2, {512, 512}, {1600, 2048}, false}, /* experts with many tokens */
+};
+
+enum { SAMPLES = 300 };
+
+static int64_t sample(uint64_t stream, uint64_t i, int64_t n)
+{
+    return (int64_t)(rng_u64(3, stream, i) % (uint64_t)n);
+}
+
+static void sample_rows(compute_linear_t *l, const struct problem *p, bool forward, bool narrow)
+{
+    enum compute_dtype t = narrow ? COMPUTE_BF16 : COMPUTE_F32;
+    int64_t in = p->k->in, width = forward ? p->out : in, K = forward ? in : p->out;
+    int64_t ld = forward ? p->ldy : p->ldx;
+    struct array y = array_new(t, (size_t)(p->rows * ld));
+    if (forward)
+        compute_linear_forward(l, p->offset, p->x.data, p->ldx, y.data, p->ldy, t);
+    else
+        compute_linear_backward_input(l, p->offset, p->dy.data, p->ldy, y.data, p->ldx, t);
+    for (uint64_t i = 0; i < SAMPLES; i++) {
+        int64_t r = sample(1, i, p->rows), n = sample(2, i, width);
+        const double *w = p->exact_w + group_of(p, r) * p->out * in;
+        double want = 0;
+        for (int64_t k = 0; k < K; k++)
+            want += forward ? p->exact_x[r * p->ldx + k] * w[n * in + k]
+                            : p->exact_dy[r * p->ldy + k] * w[k * in + n];
+        expect_sum(forward ? "large forward" : "large dX", array_get(&y, (size_t)(r * ld + n)),
+                   want, K, t);
+    }
+    array_free(&y);
+}
+
+static void sample_weight(compute_linear_t *l, struct problem *p, bool accumulate)
+{
+    const struct linear_case *k = p->k;
+    struct array old = array_copy(&p->grad[0]);
+    compute_linear_backward_weight(l, p->offset, p->dy.data, p->ldy, p->x.data, p->ldx, accumulate);
+    for (uint64_t i = 0; i < SAMPLES; i++) {
+        int64_t g = sample(3, i, k->groups), o = sample(4, i, k->out[0]), n = sample(5, i, k->in);
+        size_t at = (size_t)((g * k->out[0] + o) * k->in + n);
+        double want = accumulate ? array_get(&old, at) : 0;
+        for (int64_t r = p->offset[g]; r < p->offset[g + 1]; r++)
+            want += p->exact_dy[r * p->ldy + o] * p->exact_x[r * p->ldx + n];
+        expect_sum("large dW", array_get(&p->grad[0], at), want, k->rows[g], COMPUTE_F32);
+    }
+    array_free(&old);
+}
+
+static void check_large(compute_t *c, const struct linear_case *k)
+{
+    struct problem p = problem_new(k, compute_act_dtype(c));
+    struct compute_linear_desc d = {.groups = k->groups, .in = k->in, .parts = k->parts};
+    for (int i = 0; i < k->parts; i++) {
+        d.out[i] = k->out[i];
+        d.master[i] = p.master[i].data;
+        d.grad[i] = p.grad[i].data;
+    }
+    d.max_rows = p.rows;
+    compute_linear_t *l = compute_linear_new(c, &d);
+    for (int narrow = 0; narrow < (compute_act_dtype(c) == COMPUTE_BF16 ? 2 : 1); narrow++) {
+        sample_rows(l, &p, true, narrow);
+        sample_rows(l, &p, false, narrow);
+    }
+    sample_weight(l, &p, false);
+    sample_weight(l, &p, true);
+    compute_linear_free(l);
+    problem_free(&p);
+}
+
 /* ------------------------------------------------------------------ the general product */
 
 static void check_matmul(compute_t *c, enum compute_dtype in, int64_t M, int64_t N, int64_t K,
@@ -274,9 +354,17 @@ static void all_linears(compute_t *c)
         check_linear(c, &cases[i]);
 }
 
+static void large_linears(compute_t *c)
+{
+    /* the reference computes plain sums itself, slowly */
+    for (size_t i = 0; i < ARRAY_LEN(large_cases); i++)
+        if (strcmp(compute_backend_name(c), "reference") != 0) check_large(c, &large_cases[i]);
+}
+
 static void all_matmuls(compute_t *c)
 {
-    static const int64_t shapes[][3] = {{1, 1, 1}, {7, 5, 3}, {65, 130, 40}, {128, 64, 300}};
+    static const int64_t shapes[][3] = {
+        {1, 1, 1}, {7, 5, 3}, {65, 130, 40}, {128, 64, 300}, {300, 270, 70}};
     for (size_t i = 0; i < ARRAY_LEN(shapes); i++)
         for (int flags = 0; flags < 8; flags++)
             check_matmul(c, flags & 4 ? COMPUTE_BF16 : COMPUTE_F32, shapes[i][0], shapes[i][1],
@@ -290,6 +378,12 @@ static void test_linear(void **state)
     for_backends(all_linears);
 }
 
+static void test_large(void **state)
+{
+    (void)state;
+    for_backends(large_linears);
+}
+
 static void test_matmul(void **state)
 {
     (void)state;
@@ -298,7 +392,7 @@ static void test_matmul(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_linear),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_linear), cmocka_unit_test(test_large),
                                        cmocka_unit_test(test_matmul)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

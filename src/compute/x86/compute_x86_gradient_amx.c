@@ -86,13 +86,13 @@ static void job_pack(struct gradient_job *j)
     dy += j->run->l->out_start[j->part] + j->o;
     for (int64_t s = 0; s < j->steps; s++, dy += 32 * k->ldy) {
         int64_t rows = j->end - (j->t + 32 * s);
-        for (int64_t o = 0; o < j->rows; o += BAND) {
-            /* the same columns of the next step, 32 rows far apart, while this one is turned */
-            for (int64_t i = 32; i < MIN(64, rows); i++)
+        /* the next step's lines, row after row, while this one is turned */
+        for (int64_t i = 32; i < MIN(64, rows); i++)
+            for (int64_t o = 0; o < j->rows; o += 32)
                 _mm_prefetch((const char *)(dy + i * k->ldy + o), _MM_HINT_T0);
+        for (int64_t o = 0; o < j->rows; o += BAND)
             pack_turned(dy + o, k->ldy, rows, j->rows - o,
                         j->dy + (o / BAND * j->steps + s) * STEP);
-        }
     }
 }
 

@@ -27,7 +27,8 @@ enum drain_kind {
     DRAIN_BF16,        /* up to 64 columns */
     DRAIN_F32_STREAM,  /* a multiple of 16 columns, whole lines, past the cache */
     DRAIN_F32,         /* up to 64 columns */
-    DRAIN_F32_ADD      /* up to 64 columns, added to what is there */
+    DRAIN_F32_ADD,     /* up to 64 columns, added to what is there */
+    DRAIN_F32_SCALED   /* up to 64 columns: alpha * the block + beta * what is there */
 };
 
 /* Rows of a finished block that still have to be written to the result. */
@@ -38,6 +39,7 @@ struct drain {
     char *to;
     int64_t to_ld; /* in bytes */
     int rows, columns;
+    float alpha, beta; /* of DRAIN_F32_SCALED; where beta is 0 the result is not read */
 };
 
 INLINE __m512i drain_round(const float *c)
@@ -65,6 +67,17 @@ INLINE void drain_f32(const struct drain *d, bool add)
     }
 }
 
+INLINE void drain_f32_scaled(const struct drain *d)
+{
+    float *to = (float *)(void *)d->to;
+    for (int i = 0; i < d->columns; i += VL) {
+        vf x = v_load(d->from + i) * v_set1(d->alpha);
+        int64_t n = d->columns - i;
+        if (d->beta != 0) x = v_fma(v_load_n(to + i, n), v_set1(d->beta), x);
+        v_store_n(to + i, x, n);
+    }
+}
+
 INLINE void drain_row(struct drain *d)
 {
     switch (d->kind) {
@@ -79,6 +92,7 @@ INLINE void drain_row(struct drain *d)
     case DRAIN_BF16: drain_bf16(d); break;
     case DRAIN_F32: drain_f32(d, false); break;
     case DRAIN_F32_ADD: drain_f32(d, true); break;
+    case DRAIN_F32_SCALED: drain_f32_scaled(d); break;
     }
     d->from += d->from_ld;
     d->to += d->to_ld;
