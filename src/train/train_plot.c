@@ -137,7 +137,8 @@ static struct plot_series joined(const struct curves *c, enum column col, const 
         x[n] = c->column[COLUMN_TOKENS][i];
         y[n++] = c->column[col][i];
     }
-    return (struct plot_series){.name = name, .x = x, .y = y, .count = n};
+    /* a line of one point would be invisible */
+    return (struct plot_series){.name = name, .x = x, .y = y, .count = n, .points = n == 1};
 }
 
 static struct plot_series dense(const struct curves *c, const double *y, const char *name)
@@ -179,7 +180,7 @@ static int write_svgs(const struct curves *c, const char *run_dir, struct arena 
     struct plot loss[3], speed[4];
     size_t n = 0;
     loss[0] = loss_plot(c, a);
-    loss[1] = one_plot(c, c->column[COLUMN_NORM], "gradient norm", "", true, a);
+    loss[1] = one_plot(c, c->column[COLUMN_NORM], "gradient norm", "before clipping", false, a);
     loss[2] = one_plot(c, c->column[lr], lr == COLUMN_LR ? "learning rate" : "learning rate (Muon)",
                        "", false, a);
     TRY(plot_write_svg_panels(loss, 3, WIDTH_PX, PANEL_HEIGHT_PX, file_join(a, run_dir, "loss.svg"),
