@@ -3,12 +3,13 @@
  *
  * A tile is 16 rows of 64 bytes. tdpbf16ps adds to C [16, 16] fp32 the product of A [16, 32] bf16
  * and B, which holds a [32, 16] matrix as 16 rows of pairs: row i, column n is (b[2i, n],
- * b[2i + 1, n]). All operands here are packed as whole tiles of 1 KiB, so a load touches 16
+ * b[2i + 1, n]). (The order of the 32 along the sum is free as long as A and B agree: rows may pair otherwise.)
+ * All operands here are packed as whole tiles of 1 KiB, so a load touches 16
  * adjacent cache lines whatever the shape, and edges are zeros put there by the packing:
  *
  *   tiles_pack_rows      A of X:     tile (r, s) = X[16 r .., 32 s ..]
  *   tiles_pack_columns   B of X^T:   tile (r, s) = the same, transposed by pairs
- *   tiles_pack_pairs     B of X:     tile (s, c) = X[32 s .., 16 c ..] by pairs of rows
+ *   tiles_pack_halves    B of X:     tile (s, c) = X[32 s .., 16 c ..] by pairs of rows i, i + 16
  *   tiles_pack_turned    A of X^T:   tile (s, c) = X[32 s .., 16 c ..] transposed
  *
  * The register plan is fixed: tiles 0-3 are a 2 x 2 block of C, 4 and 5 are A, 6 and 7 are B. */
@@ -108,16 +109,18 @@ INLINE void tiles_take_rows(const bf16_t *x, int64_t ld, int64_t rows, int64_t c
         r[i] = i < rows ? _mm512_castsi512_ps(tiles_row(x + i * ld, columns)) : v_zero();
 }
 
-/* 16 pairs of rows, up to 16 columns: dword (i, c) = (x[2i, c], x[2i + 1, c]). */
-INLINE void tiles_take_pairs(const bf16_t *x, int64_t ld, int64_t rows, int64_t columns, vf r[16])
+/* 16 pairs of rows (i * stride, i * stride + apart), up to 16 columns, as dwords. */
+INLINE void tiles_take_pairs(const bf16_t *x, int64_t ld, int64_t rows, int64_t columns, int stride,
+                             int apart, vf r[16])
 {
     __mmask16 keep = v_mask_first(columns);
     for (int i = 0; i < 16; i++) {
+        int64_t first = i * stride, second = first + apart;
         __m512i low = _mm512_setzero_si512(), high = low;
-        if (2 * i < rows)
-            low = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(keep, x + 2 * i * ld));
-        if (2 * i + 1 < rows)
-            high = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(keep, x + (2 * i + 1) * ld));
+        if (first < rows)
+            low = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(keep, x + first * ld));
+        if (second < rows)
+            high = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(keep, x + second * ld));
         r[i] = _mm512_castsi512_ps(_mm512_or_si512(low, _mm512_slli_epi32(high, 16)));
     }
 }
@@ -142,12 +145,13 @@ INLINE void tiles_pack_by_rows(const bf16_t *x, int64_t ld, int64_t rows, int64_
 }
 
 INLINE void tiles_pack_by_pairs(const bf16_t *x, int64_t ld, int64_t rows, int64_t padded,
-                                int64_t width, bool turn, bf16_t *to)
+                                int64_t width, bool turn, bool halves, bf16_t *to)
 {
     for (int64_t r = 0; r < padded; r += 32)
         for (int64_t c = 0; c < (width + 31) / 32 * 32; c += 16, to += TILE) {
             vf tile[16];
-            tiles_take_pairs(x + r * ld + c, ld, rows - r, MAX(width - c, 0), tile);
+            tiles_take_pairs(x + r * ld + c, ld, rows - r, MAX(width - c, 0), halves ? 1 : 2,
+                             halves ? 16 : 1, tile);
             if (turn) v_transpose(tile);
             tiles_put(tile, to);
         }
@@ -165,16 +169,16 @@ SOMETIMES void tiles_pack_columns(const bf16_t *x, int64_t ld, int64_t rows, int
     tiles_pack_by_rows(x, ld, rows, padded, width, true, to);
 }
 
-SOMETIMES void tiles_pack_pairs(const bf16_t *x, int64_t ld, int64_t rows, int64_t padded,
-                                int64_t width, bf16_t *to)
+SOMETIMES void tiles_pack_halves(const bf16_t *x, int64_t ld, int64_t rows, int64_t padded,
+                                 int64_t width, bf16_t *to)
 {
-    tiles_pack_by_pairs(x, ld, rows, padded, width, false, to);
+    tiles_pack_by_pairs(x, ld, rows, padded, width, false, true, to);
 }
 
 SOMETIMES void tiles_pack_turned(const bf16_t *x, int64_t ld, int64_t rows, int64_t padded,
                                  int64_t width, bf16_t *to)
 {
-    tiles_pack_by_pairs(x, ld, rows, padded, width, true, to);
+    tiles_pack_by_pairs(x, ld, rows, padded, width, true, false, to);
 }
 
 #endif

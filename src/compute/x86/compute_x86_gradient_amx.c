@@ -123,6 +123,7 @@ static void job_drain(struct gradient_job *j, int64_t o, int64_t i, const float 
         .to_ld = in * (int64_t)sizeof(float),
         .rows = rows,
         .columns = (int)columns,
+        .alpha = 1,
     };
 }
 

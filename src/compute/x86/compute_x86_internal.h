@@ -11,6 +11,7 @@ extern const struct compute_kernels compute_x86_f32_avx512, compute_x86_bf16_avx
 /* Attention by AMX tiles (compute_x86_attention_amx.c); the other entries of its table are those
  * of compute_x86_bf16_avx512. */
 size_t compute_x86_amx_attention_scratch(int64_t T, int64_t h);
+size_t compute_x86_amx_forward_scratch(int64_t T, int64_t h); /* its part for forward */
 void compute_x86_amx_attention_forward(const struct compute_attention *a, int64_t b, int64_t head,
                                        int64_t t0, int64_t t1, void *scratch);
 void compute_x86_amx_attention_backward(const struct compute_attention *a, int64_t b, int64_t kv,

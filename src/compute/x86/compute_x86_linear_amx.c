@@ -194,6 +194,7 @@ static void job_drain(struct row_job *j, int64_t m, int64_t n, const float *bloc
         .to_ld = k->ldy * size,
         .rows = (int)MIN(BAND, j->tile.rows - m * BAND),
         .columns = (int)columns,
+        .alpha = 1,
     };
 }
 

@@ -13,14 +13,14 @@ struct matmul_run {
     const struct matmul_call *m;
     int64_t steps, a_bands, b_bands, a_tasks; /* of 32; tasks that pack A */
     bf16_t *a, *b;
-    char *scratch; /* two blocks a thread */
+    char *scratch; /* of a thread: what it packs; two blocks of C */
     size_t stride;
 };
 
 /* 32 rows of an operand that is stored with K along its rows: a band. */
 static void pack_band(const bf16_t *x, int64_t ld, int64_t rows, int64_t K, bool turn, bf16_t *to)
 {
-    pack_rows(x, ld, rows, K, to);
+    pack_rows(x, ld, MIN(rows, BAND), K, to);
     for (int64_t t = 0; turn && t < 2 * ceil_div(K, 32); t++) {
         vf tile[16];
         UNROLL
@@ -32,29 +32,32 @@ static void pack_band(const bf16_t *x, int64_t ld, int64_t rows, int64_t K, bool
 }
 
 /* Task: a band of an operand whose rows run along K, or a step of all bands of one whose rows run
- * across it. */
+ * across it. Packed in the thread's own scratch and copied past the cache: the packed operands
+ * together are larger than a cache. */
 static void pack_task(void *ctx, size_t task, int thread)
 {
-    (void)thread;
     const struct matmul_run *r = ctx;
     const struct matmul_call *m = r->m;
-    int64_t i = (int64_t)task, band_stride = r->steps * STEP;
-    if (i < r->a_tasks) {
-        const bf16_t *a = (const bf16_t *)m->A + i * 32 * m->lda;
-        if (!m->ta)
-            pack_band(a, m->lda, m->M - i * 32, m->K, false, r->a + i * band_stride);
+    bool is_a = (int64_t)task < r->a_tasks, along = is_a ? !m->ta : m->tb;
+    int64_t i = (int64_t)task - (is_a ? 0 : r->a_tasks), size = is_a ? m->M : m->N;
+    int64_t ld = is_a ? m->lda : m->ldb;
+    const bf16_t *x = (const bf16_t *)(const void *)(is_a ? m->A : m->B) + i * 32 * ld;
+    bf16_t *packed = is_a ? r->a : r->b;
+    bf16_t *own = (bf16_t *)(void *)(r->scratch + (size_t)thread * r->stride);
+    if (along) {
+        pack_band(x, ld, size - i * 32, m->K, !is_a, own);
+        stream_copy(own, packed + i * r->steps * STEP, (size_t)r->steps * STEP * sizeof *own);
+    } else {
+        if (is_a)
+            for (int64_t c = 0; c < size; c += BAND)
+                pack_turned(x + c, ld, m->K - i * 32, size - c, own + c / BAND * STEP);
         else
-            for (int64_t c = 0; c < m->M; c += BAND)
-                pack_turned(a + c, m->lda, m->K - i * 32, m->M - c,
-                            r->a + c / BAND * band_stride + i * STEP);
-        return;
+            pack_pairs(x, ld, m->K - i * 32, size, STEP, own);
+        for (int64_t band = 0; band < ceil_div(size, BAND); band++)
+            stream_copy(own + band * STEP, packed + (band * r->steps + i) * STEP,
+                        STEP * sizeof *own);
     }
-    i -= r->a_tasks;
-    const bf16_t *b = (const bf16_t *)m->B + i * 32 * m->ldb;
-    if (m->tb)
-        pack_band(b, m->ldb, m->N - i * 32, m->K, true, r->b + i * band_stride);
-    else
-        pack_pairs(b, m->ldb, m->K - i * 32, m->N, band_stride, r->b + i * STEP);
+    _mm_sfence();
 }
 
 static void drain_block(const struct matmul_run *r, int64_t i, int64_t j, const float *block,
@@ -63,8 +66,9 @@ static void drain_block(const struct matmul_run *r, int64_t i, int64_t j, const 
     const struct matmul_call *m = r->m;
     float *to = m->C + i * m->ldc + j;
     drain_all(d);
+    bool whole = m->beta == 0 && m->N - j >= BAND && (uintptr_t)to % LINE == 0 && m->ldc % VL == 0;
     *d = (struct drain){
-        .kind = DRAIN_F32_SCALED,
+        .kind = whole ? DRAIN_F32_STREAM : DRAIN_F32_SCALED,
         .alpha = m->alpha,
         .beta = m->beta,
         .from = block,
@@ -101,6 +105,7 @@ static void tile_task(void *ctx, size_t task, int thread)
     }
     drain_all(&beside.drain);
     tiles_end();
+    _mm_sfence();
 }
 
 void compute_x86_matmul_amx(compute_t *c, const struct matmul_call *m)
@@ -111,7 +116,8 @@ void compute_x86_matmul_amx(compute_t *c, const struct matmul_call *m)
     r.a =
         compute_shared_scratch(c, (size_t)((r.a_bands + r.b_bands) * r.steps * STEP) * sizeof *r.a);
     r.b = r.a + r.a_bands * r.steps * STEP;
-    r.scratch = compute_private_scratch(c, 2 * BAND * BAND * sizeof(float), &r.stride);
+    size_t own = (size_t)(MAX(r.steps, MAX(r.a_bands, r.b_bands)) * STEP) * sizeof(bf16_t);
+    r.scratch = compute_private_scratch(c, MAX(own, 2 * BAND * BAND * sizeof(float)), &r.stride);
     r.a_tasks = m->ta ? r.steps : r.a_bands;
     pool_run(c->pool, (size_t)(r.a_tasks + (m->tb ? r.b_bands : r.steps)), pack_task, &r);
     pool_run(c->pool, (size_t)(ceil_div(m->M, TILE_ROWS) * ceil_div(m->N, TILE_COLUMNS)), tile_task,

@@ -25,7 +25,7 @@ enum { BAND = 32, STEP = 2 * TILE, LINE = 64 };
 enum drain_kind {
     DRAIN_BF16_STREAM, /* 64 columns, whole lines, past the cache */
     DRAIN_BF16,        /* up to 64 columns */
-    DRAIN_F32_STREAM,  /* a multiple of 16 columns, whole lines, past the cache */
+    DRAIN_F32_STREAM,  /* alpha * the block; 16, 32 .. columns, whole lines, past the cache */
     DRAIN_F32,         /* up to 64 columns */
     DRAIN_F32_ADD,     /* up to 64 columns, added to what is there */
     DRAIN_F32_SCALED   /* up to 64 columns: alpha * the block + beta * what is there */
@@ -39,7 +39,8 @@ struct drain {
     char *to;
     int64_t to_ld; /* in bytes */
     int rows, columns;
-    float alpha, beta; /* of DRAIN_F32_SCALED; where beta is 0 the result is not read */
+    float alpha; /* of DRAIN_F32_STREAM and DRAIN_F32_SCALED */
+    float beta;  /* of DRAIN_F32_SCALED; where it is 0 the result is not read */
 };
 
 INLINE __m512i drain_round(const float *c)
@@ -87,7 +88,7 @@ INLINE void drain_row(struct drain *d)
         break;
     case DRAIN_F32_STREAM:
         for (int i = 0; i < d->columns; i += VL)
-            _mm512_stream_ps((float *)(void *)d->to + i, v_load(d->from + i));
+            _mm512_stream_ps((float *)(void *)d->to + i, v_load(d->from + i) * v_set1(d->alpha));
         break;
     case DRAIN_BF16: drain_bf16(d); break;
     case DRAIN_F32: drain_f32(d, false); break;
