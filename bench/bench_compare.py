@@ -183,13 +183,13 @@ def print_summary(shape, rounds):
     first = ours[0]
     print(f"\n{shape}: {first['params'] / 1e6:.1f} M parameters, B={first['B']} T={first['T']}, "
           f"{first['threads']} threads, medians of {len(rounds)} rounds")
-    print(f"  {'':34}{'tokens/s':>10}{'ms/step':>10}{'forward':>10}{'backward':>10}{'clip':>8}"
+    print(f"  {'':42}{'tokens/s':>10}{'ms/step':>10}{'forward':>10}{'backward':>10}{'clip':>8}"
           f"{'AdamW':>8}{'GiB':>6}{'% peak':>8}")
 
     def line(name, runs, share):
         def mid(key):
             return median([x.get(key) for x in runs])
-        print(f"  {name:34}{mid('tokens_per_s'):10.1f}{mid('median_ms'):10.0f}"
+        print(f"  {name:42}{mid('tokens_per_s'):10.1f}{mid('median_ms'):10.0f}"
               f"{mid('forward_ms'):10.0f}{mid('backward_ms'):10.0f}{mid('clip_ms'):8.0f}"
               f"{mid('optimizer_ms'):8.0f}{mid('rss_gib'):6.1f}{cell(share, '{:8.1f}')}")
 

@@ -20,6 +20,7 @@ static double backward_began_s;
 struct layer {
     const compute_linear_t *linear;
     double flops_per_row; /* 2 * in * sum of out */
+    int groups;
     char name[40];
 };
 static struct layer layers[MAX_LAYERS];
@@ -210,7 +211,8 @@ compute_linear_t *__wrap_compute_linear_new(compute_t *c, const struct compute_l
         out += d->out[p];
     CHECK_MSG(n_layers < MAX_LAYERS, "more than %d linear layers", MAX_LAYERS);
     struct layer *x = &layers[n_layers++];
-    *x = (struct layer){.linear = l, .flops_per_row = 2.0 * (double)d->in * (double)out};
+    *x = (struct layer){
+        .linear = l, .flops_per_row = 2.0 * (double)d->in * (double)out, .groups = d->groups};
     int n =
         snprintf(x->name, sizeof(x->name), "linear %lld>%lld", (long long)d->in, (long long)out);
     if (d->groups > 1) snprintf(x->name + n, sizeof(x->name) - (size_t)n, " x%d", d->groups);
@@ -225,7 +227,6 @@ static const struct layer *layer_of(const compute_linear_t *l)
     return NULL;
 }
 
-/* Rows come as ranges; groups are contiguous, so the last end minus the first begin is all. */
 static struct scope enter_linear(const struct layer *x, const char *what, bool backward)
 {
     char name[64];
@@ -233,15 +234,10 @@ static struct scope enter_linear(const struct layer *x, const char *what, bool b
     return enter(name, "products", backward);
 }
 
-static int groups_of(const struct layer *x)
-{
-    const char *mark = strstr(x->name, " x");
-    return mark ? atoi(mark + 2) : 1;
-}
-
+/* Rows come as ranges; groups are contiguous, so the last end minus the first begin is all. */
 static double flops_of(const struct layer *x, const int32_t *offset)
 {
-    return x->flops_per_row * (double)(offset[groups_of(x)] - offset[0]);
+    return x->flops_per_row * (double)(offset[x->groups] - offset[0]);
 }
 
 void __real_compute_linear_update(compute_linear_t *l);
