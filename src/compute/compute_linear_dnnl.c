@@ -115,23 +115,22 @@ struct repack {
     size_t stride, plain_bytes;
 };
 
-/* One group: its parts one below the other in the activations' format, then both packed forms. */
-static void repack_task(void *ctx, size_t g, int thread)
+/* Task: one direction's packed form of one group, from its parts one below the other in the
+ * activations' format. */
+static void repack_task(void *ctx, size_t task, int thread)
 {
     const struct repack *r = ctx;
     compute_linear_t *l = r->l;
     struct dnnl_linear *s = l->state;
+    size_t g = task / 2;
+    const struct packed *to = task % 2 == 0 ? &s->forward : &s->backward;
     char *plain = r->scratch + (size_t)thread * r->stride;
     for (int p = 0; p < l->d.parts; p++) {
         size_t n = (size_t)(l->d.out[p] * l->d.in);
         l->c->kernels.to_act(n, l->d.master[p] + g * n,
                              act_row_out(l->c, plain, l->out_start[p], l->d.in));
     }
-    char *work = plain + r->plain_bytes;
-    compute_dnnl_pack(s->forward.maker, thread, plain, s->forward.data + g * s->forward.stride,
-                      work);
-    compute_dnnl_pack(s->backward.maker, thread, plain, s->backward.data + g * s->backward.stride,
-                      work);
+    compute_dnnl_pack(to->maker, thread, plain, to->data + g * to->stride, plain + r->plain_bytes);
 }
 
 static void dnnl_update(compute_linear_t *l)
@@ -143,7 +142,7 @@ static void dnnl_update(compute_linear_t *l)
     size_t work =
         MAX(compute_dnnl_scratch(s->forward.maker), compute_dnnl_scratch(s->backward.maker));
     r.scratch = compute_private_scratch(l->c, r.plain_bytes + work, &r.stride);
-    pool_run(l->c->pool, (size_t)l->d.groups, repack_task, &r);
+    pool_run(l->c->pool, 2 * (size_t)l->d.groups, repack_task, &r);
 }
 
 /* ------------------------------------------------------------------ row tiles */

@@ -3,8 +3,8 @@
  *
  * A tile is 16 rows of 64 bytes. tdpbf16ps adds to C [16, 16] fp32 the product of A [16, 32] bf16
  * and B, which holds a [32, 16] matrix as 16 rows of pairs: row i, column n is (b[2i, n],
- * b[2i + 1, n]). (The order of the 32 along the sum is free as long as A and B agree: rows may pair otherwise.)
- * All operands here are packed as whole tiles of 1 KiB, so a load touches 16
+ * b[2i + 1, n]). The order along the sum is free as long as A and B agree, so rows may pair
+ * otherwise too. All operands here are packed as whole tiles of 1 KiB, so a load touches 16
  * adjacent cache lines whatever the shape, and edges are zeros put there by the packing:
  *
  *   tiles_pack_rows      A of X:     tile (r, s) = X[16 r .., 32 s ..]

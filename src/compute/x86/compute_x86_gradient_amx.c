@@ -96,6 +96,21 @@ static void job_pack(struct gradient_job *j)
     }
 }
 
+/* Asks for the next chunk's part of dY while this one is multiplied. */
+static void job_ask(struct gradient_job *j)
+{
+    const struct linear_call *k = j->run->k;
+    int64_t t = j->t + 32 * j->steps, rows = MIN(TOKENS, j->end - t);
+    int64_t blocks = ceil_div(j->columns, BAND) * ceil_div(j->rows, BAND);
+    const bf16_t *dy = (const bf16_t *)k->dy + t * k->ldy;
+    j->beside.rows.row = (const char *)(dy + j->run->l->out_start[j->part] + j->o);
+    j->beside.rows.ld = k->ldy * (int64_t)sizeof *dy;
+    j->beside.rows.lines = ceil_div(j->rows, 32);
+    j->beside.rows.line = 0;
+    j->beside.rows.left = rows * j->beside.rows.lines;
+    j->beside.rows.step = ceil_div(j->beside.rows.left, blocks * j->steps);
+}
+
 static float *job_gradient(const struct gradient_job *j, int64_t o, int64_t i)
 {
     const struct compute_linear_desc *d = &j->run->l->d;
@@ -167,6 +182,7 @@ static void gradient_task(void *ctx, size_t task, int thread)
     for (j.t = j.begin; j.t < j.end; j.t += TOKENS) {
         j.steps = ceil_div(MIN(TOKENS, j.end - j.t), 32);
         job_pack(&j);
+        job_ask(&j);
         job_multiply(&j);
     }
     drain_all(&j.beside.drain);

@@ -17,7 +17,8 @@ enum {
     CHUNKED_RANGE = 768,   /* and a task's columns are so few that their sums fit in L2 */
     RANGE = 2048,          /* columns of a task otherwise */
     SMALLEST_RANGE = 256,  /* but fewer, down to this, where there would be */
-    ENOUGH_TASKS = 16,     /* less than so many tasks */
+    ENOUGH_TASKS = 16,     /* less than so many tasks; */
+    CHUNKED_TASKS = 8,     /* long sums read all of their rows again for every range */
     PAIR = 64,             /* columns done together: two bands */
     STREAM_BYTES = 1 << 20 /* a result this large will not be in the cache when it is read */
 };
@@ -278,7 +279,8 @@ static void run_rows(compute_linear_t *l, const struct linear_call *k, const str
     bool chunked = K > LONGEST_SUM;
     r.chunk = chunked ? CHUNK : K;
     int64_t ranges = ceil_div(N, chunked ? CHUNKED_RANGE : RANGE);
-    while (k->n_tiles * ranges < ENOUGH_TASKS && ceil_div(N, ranges + 1) >= SMALLEST_RANGE)
+    int64_t enough = chunked ? CHUNKED_TASKS : ENOUGH_TASKS;
+    while (k->n_tiles * ranges < enough && ceil_div(N, ranges + 1) >= SMALLEST_RANGE)
         ranges++;
     r.range = round_up(ceil_div(N, ranges), PAIR);
     ranges = ceil_div(N, r.range);

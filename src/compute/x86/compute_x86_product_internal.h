@@ -113,7 +113,27 @@ struct beside {
     struct drain drain;
     const char *ahead;  /* next bytes wanted in L2 */
     int64_t ahead_step; /* lines of them per step */
+    /* And next rows wanted there: `lines` lines each, `ld` bytes apart. */
+    struct {
+        const char *row;
+        int64_t ld, lines, line, left, step; /* left: lines of all rows; step: of them per step */
+    } rows;
 };
+
+INLINE void prefetch_ahead(struct beside *s)
+{
+    for (int64_t i = 0; i < s->ahead_step; i++, s->ahead += LINE)
+        _mm_prefetch(s->ahead, _MM_HINT_T1);
+    if (s->rows.left <= 0) return;
+    for (int64_t i = 0; i < s->rows.step; i++) {
+        _mm_prefetch(s->rows.row + s->rows.line * LINE, _MM_HINT_T1);
+        if (++s->rows.line == s->rows.lines) {
+            s->rows.line = 0;
+            s->rows.row += s->rows.ld;
+        }
+    }
+    s->rows.left -= s->rows.step;
+}
 
 INLINE void prefetch_tile(const bf16_t *tile)
 {
@@ -127,8 +147,7 @@ INLINE void block_multiply(int64_t steps, const bf16_t *a, const bf16_t *b, stru
 {
     TILES_FENCE();
     for (int64_t k = 0; k < steps; k++, a += STEP, b += STEP) {
-        for (int64_t i = 0; i < s->ahead_step; i++, s->ahead += LINE)
-            _mm_prefetch(s->ahead, _MM_HINT_T1);
+        prefetch_ahead(s);
         _tile_loadd(4, a, LINE);
         _tile_loadd(6, b, LINE);
         prefetch_tile(a + STEP);
