@@ -158,10 +158,10 @@ static void test_progress_in_a_log(void **state)
     (void)state;
     char *text = stderr_of(make_progress, NULL);
     assert_int_equal(count_lines(text), 3);
-    /* half of it in 11 s, give or take what a slow machine adds */
-    assert_contains(text, " tokenize  50 %  1.40 GB of 2.80 GB  12");
+    assert_contains(text, " tokenize  50 %  1.40 GB of 2.80 GB  ");
+    assert_contains(text, "B/s  ");
     assert_contains(text, " s left\n");
-    assert_contains(text, " tokenize  2.80 GB in 11.");
+    assert_contains(text, " tokenize  2.80 GB in ");
     assert_contains(text, " read  22.0 klines  ");
     assert_null(strchr(text, '\r'));
     mem_free(text);
