@@ -6,12 +6,11 @@
  *   S^T = K Q^T      K as rows, Q packed by columns
  *   O^T += V^T P^T   V turned, P^T by pairs of keys
  *
- * Patches are taken query by query block, keys inside, as one sequence, so that the weaving of tile
- * and vector work (compute_x86_attention_amx_internal.h) runs on from one to the next. Where the
- * scores are bounded (Grok's cap of 30) there is no running maximum. Where they are not, all
- * scores are first computed once more for the exact maximum, which needs no rescaling of O
- * anywhere. Probabilities are rounded to bf16 for the second product, as the published model does;
- * sums stay fp32.
+ * in blocks of FWD_QUERIES queries and FWD_KEYS keys: first all scores of the block by tiles, then
+ * all probabilities by vectors, then the sums by tiles. Where the scores are bounded (Grok's cap of
+ * 30) there is no running maximum. Where they are not, all scores are first computed once more for
+ * the exact maximum, which needs no rescaling of O anywhere. Probabilities are rounded to bf16 for
+ * the second product, as the published model does; sums stay fp32.
  *
  * The head's width is padded to a multiple of 32 with zeros. docs/decisions/attention.md has the
  * counts and the measurements. */
@@ -20,18 +19,20 @@
 #include "compute/x86/compute_x86_attention_amx_internal.h"
 
 enum {
-    FWD_QUERIES = 256, /* packed and worked on at a time */
-    FEW = 8            /* queries that are not worth packing keys for */
+    FWD_QUERIES = 64,
+    FWD_KEYS = 256,
+    SUBS = FWD_QUERIES / PATCH,
+    PATCHES = FWD_KEYS / PATCH,
+    FEW = 8 /* queries that are not worth packing keys for */
 };
 
 struct amx_forward {
     bf16_t *k, *v;           /* rows [T/16, steps] and turned [T/32, wide] tiles */
     bf16_t *q;               /* columns [FWD_QUERIES/16, steps] */
-    bf16_t *p[2];            /* pairs, two tiles each, of this patch and of the last */
-    float *s[2];             /* scores of this patch and of the next */
-    float *ot;               /* O^T [FWD_QUERIES/32, steps] blocks */
-    struct amx_lanes *lanes; /* [FWD_QUERIES/32] */
-    struct amx_jobs *jobs;
+    bf16_t *p;               /* pairs [SUBS, PATCHES, 2] */
+    float *s;                /* blocks [SUBS, PATCHES] */
+    float *ot;               /* O^T, blocks [SUBS, steps] */
+    struct amx_lanes *lanes; /* [SUBS] */
     char *end;
 };
 
@@ -42,14 +43,11 @@ static struct amx_forward amx_forward_of(int64_t T, int64_t hp, char *scratch)
     f.k = (bf16_t *)(void *)scratch;
     f.v = f.k + keys * hp;
     f.q = f.v + keys * hp;
-    f.p[0] = f.q + FWD_QUERIES * hp;
-    f.p[1] = f.p[0] + 2 * TILE;
-    f.s[0] = (float *)(void *)(f.p[1] + 2 * TILE);
-    f.s[1] = f.s[0] + BLOCK;
-    f.ot = f.s[1] + BLOCK;
+    f.p = f.q + FWD_QUERIES * hp;
+    f.s = (float *)(void *)(f.p + FWD_KEYS * FWD_QUERIES);
+    f.ot = f.s + FWD_KEYS * FWD_QUERIES;
     f.lanes = (struct amx_lanes *)(void *)(f.ot + FWD_QUERIES * hp);
-    f.jobs = (struct amx_jobs *)(void *)(f.lanes + FWD_QUERIES / PATCH);
-    f.end = (char *)(f.jobs + 1);
+    f.end = (char *)(f.lanes + SUBS);
     return f;
 }
 
@@ -63,146 +61,105 @@ size_t compute_x86_amx_forward_scratch(int64_t T, int64_t h)
 
 /* One patch of scores to two tiles of probabilities; adds to the lanes' sums. */
 INLINE void amx_softmax(const struct amx_head *w, struct amx_lanes *l, const float *s, int64_t u,
-                        bool masked, bool capped, bool bounded, bf16_t *p, struct amx_jobs *jobs)
+                        bool masked, bool capped, bool bounded, bf16_t *p)
 {
-    const struct amx_tanh tanh_ = amx_tanh_of(w);
-    amx_jobs_begin(jobs, PATCH);
+    const struct amx_tanh cap = amx_tanh_of(w);
     for (int half = 0; half < 2; half++) {
         int lane = half * VL;
-        vf c2 = v_load(l->c2 + lane), shift = v_load(l->shift + lane),
-           total = v_load(l->sum + lane);
+        vf c2 = v_load(l->c2 + lane), shift = v_load(l->shift + lane);
+        vf total = v_load(l->sum + lane);
         for (int i = 0; i < 16; i++) {
             vf z[2];
             UNROLL
             for (int odd = 0; odd < 2; odd++) {
                 int key = 2 * i + odd;
-                vf x = v_load(s + key / 16 * 512 + half * 256 + key % 16 * 16);
-                vf t = x * v_set1(w->to_tanh);
-                if (capped) t = amx_tanh(&tanh_, x);
+                vf x = v_load(s + amx_patch_at(key, half));
+                vf t = capped ? amx_tanh(&cap, x) : amx_linear(w, x);
                 z[odd] = amx_exp2(v_fms(t, c2, shift), bounded);
                 if (masked) z[odd] = v_keep(amx_visible(l, lane, u + key), z[odd]);
             }
             total += z[0] + z[1];
             _mm512_storeu_si512(p + half * TILE + i * 32, amx_pair(z[0], z[1]));
-            amx_jobs_row(jobs, PATCH);
         }
         v_store(l->sum + lane, total);
     }
 }
 
 static void amx_softmax_patch(const struct amx_head *w, struct amx_lanes *l, const float *s,
-                              int64_t u, bf16_t *p, struct amx_jobs *jobs)
+                              int64_t u, bf16_t *p)
 {
     bool masked = amx_needs_mask(l, u);
     if (w->bounded && !masked)
-        amx_softmax(w, l, s, u, false, true, true, p, jobs);
+        amx_softmax(w, l, s, u, false, true, true, p);
     else if (w->bounded)
-        amx_softmax(w, l, s, u, true, true, true, p, jobs);
+        amx_softmax(w, l, s, u, true, true, true, p);
     else if (w->capped)
-        amx_softmax(w, l, s, u, true, true, false, p, jobs);
+        amx_softmax(w, l, s, u, true, true, false, p);
     else
-        amx_softmax(w, l, s, u, true, false, false, p, jobs);
+        amx_softmax(w, l, s, u, true, false, false, p);
 }
 
 /* shift = the largest z of each query over the keys [u0, u1): all scores once more. */
 static void amx_find_shift(const struct amx_head *w, struct amx_lanes *l, int64_t u0, int64_t u1,
                            const bf16_t *q, const struct amx_forward *f)
 {
-    const struct amx_tanh tanh_ = amx_tanh_of(w);
+    const struct amx_tanh cap = amx_tanh_of(w);
     vf top[2] = {v_set1(AMX_NOTHING), v_set1(AMX_NOTHING)};
     for (int64_t u = u0; u < u1; u += PATCH) {
-        amx_jobs_clear(f->jobs);
-        amx_jobs_add_scores(f->jobs, w->steps, f->k + u * w->hp, q, f->s[0]);
-        amx_jobs_finish(f->jobs);
+        amx_scores(w->steps, f->k + u * w->hp, q, f->s);
         for (int half = 0; half < 2; half++)
             for (int key = 0; key < PATCH; key++) {
-                vf x = v_load(f->s[0] + key / 16 * 512 + half * 256 + key % 16 * 16);
-                vf t = x * v_set1(w->to_tanh);
-                if (w->capped) t = amx_tanh(&tanh_, x);
+                vf x = v_load(f->s + amx_patch_at(key, half));
+                vf t = w->capped ? amx_tanh(&cap, x) : amx_linear(w, x);
                 vf z = t * v_load(l->c2 + half * VL);
-                top[half] =
-                    v_max(top[half], v_select(amx_visible(l, half * VL, u + key), z, top[half]));
+                vm seen = amx_visible(l, half * VL, u + key);
+                top[half] = v_max(top[half], v_select(seen, z, top[half]));
             }
     }
     v_store(l->shift, top[0]);
     v_store(l->shift + VL, top[1]);
 }
 
-/* ------------------------------------------------------------------ the sequence of patches */
+/* ------------------------------------------------------------------ blocks */
 
-/* Patch (q, u): query block q of the chunk, keys from u; buffers alternate. */
-struct amx_place {
-    int64_t q, u;
-    int flip;
-    bool first; /* of its query block */
-};
-
-struct amx_chunk {
-    int64_t t0, t1, parts; /* queries, in blocks of PATCH */
-};
-
-static int64_t amx_key_end(const struct amx_chunk *c, int64_t q)
+/* The patches of keys [u0, u1) that the queries of l see some of: [*from, *to). */
+static void amx_patches_seen(const struct amx_lanes *l, int64_t u0, int64_t u1, int64_t *from,
+                             int64_t *to)
 {
-    int64_t last = MIN(c->t0 + (q + 1) * PATCH, c->t1);
-    return (last + PATCH - 1) / PATCH * PATCH;
+    *from = MAX(l->key0 - u0, 0) / PATCH;
+    *to = (MIN(l->t0 + l->count, u1) - u0 + PATCH - 1) / PATCH;
 }
 
-static struct amx_place amx_place_next(const struct amx_chunk *c, const struct amx_forward *f,
-                                       struct amx_place at)
+/* Keys [u0, u1), at most FWD_KEYS, for `subs` times 32 queries; `first` block of keys for them. */
+static void amx_forward_block(const struct amx_head *w, int64_t subs, int64_t u0, int64_t u1,
+                              bool first, const struct amx_forward *f)
 {
-    at.u += PATCH;
-    at.flip ^= 1;
-    at.first = false;
-    if (at.u >= amx_key_end(c, at.q)) {
-        at.q++;
-        at.first = true;
-        if (at.q < c->parts) at.u = f->lanes[at.q].key0 / PATCH * PATCH;
-    }
-    return at;
-}
-
-static void amx_add_scores(const struct amx_head *w, const struct amx_forward *f,
-                           struct amx_place at)
-{
-    amx_jobs_add_scores(f->jobs, w->steps, f->k + at.u * w->hp, f->q + at.q * PATCH * w->hp,
-                        f->s[at.flip]);
-}
-
-static void amx_add_values(const struct amx_head *w, const struct amx_forward *f,
-                           struct amx_place at)
-{
-    for (int64_t g = 0; g < w->steps; g++) {
-        const bf16_t *v = f->v + at.u * w->hp + 2 * g * TILE, *p = f->p[at.flip];
-        amx_jobs_add(f->jobs, (struct amx_job){v, v + TILE, p, p + TILE, 0, 0, 1,
-                                               f->ot + (at.q * w->steps + g) * BLOCK, !at.first});
-    }
-}
-
-/* All patches of a chunk of queries. */
-static void amx_forward_patches(const struct amx_head *w, const struct amx_chunk *c,
-                                const struct amx_forward *f)
-{
-    struct amx_place at = {.q = 0, .u = f->lanes[0].key0 / PATCH * PATCH, .first = true};
-    struct amx_place next, last = at;
-    amx_jobs_clear(f->jobs);
-    amx_add_scores(w, f, at);
-    amx_jobs_finish(f->jobs);
-    for (bool begun = false; at.q < c->parts; last = at, at = next, begun = true) {
-        next = amx_place_next(c, f, at);
-        amx_jobs_clear(f->jobs);
-        if (next.q < c->parts) amx_add_scores(w, f, next);
-        if (begun) amx_add_values(w, f, last);
-        amx_softmax_patch(w, f->lanes + at.q, f->s[at.flip], at.u, f->p[at.flip], f->jobs);
-        amx_jobs_finish(f->jobs);
-    }
-    amx_jobs_clear(f->jobs);
-    amx_add_values(w, f, last);
-    amx_jobs_finish(f->jobs);
+    int64_t from[SUBS], to[SUBS];
+    for (int64_t i = 0; i < subs; i++)
+        amx_patches_seen(f->lanes + i, u0, u1, from + i, to + i);
+    for (int64_t p = 0; p < PATCHES; p++)
+        for (int64_t i = 0; i < subs; i++)
+            if (p >= from[i] && p < to[i])
+                amx_scores(w->steps, f->k + (u0 + p * PATCH) * w->hp, f->q + i * PATCH * w->hp,
+                           f->s + (i * PATCHES + p) * BLOCK);
+    for (int64_t i = 0; i < subs; i++)
+        for (int64_t p = from[i]; p < to[i]; p++)
+            amx_softmax_patch(w, f->lanes + i, f->s + (i * PATCHES + p) * BLOCK, u0 + p * PATCH,
+                              f->p + (i * PATCHES + p) * 2 * TILE);
+    for (int64_t i = 0; i < subs; i++)
+        for (int64_t g = 0; g < w->steps; g++) {
+            const bf16_t *v = f->v + (u0 + from[i] * PATCH) * w->hp + 2 * g * TILE;
+            const bf16_t *p = f->p + (i * PATCHES + from[i]) * 2 * TILE;
+            amx_product(MAX(to[i] - from[i], 0), (struct amx_operand){v, v + TILE, w->wide * TILE},
+                        (struct amx_operand){p, p + TILE, 2 * TILE},
+                        f->ot + (i * w->steps + g) * BLOCK, !first);
+        }
 }
 
 static void amx_forward_out(const struct amx_head *w, const struct amx_lanes *l, const float *ot,
-                            int64_t count, bf16_t *out, float *lse)
+                            bf16_t *out, float *lse)
 {
+    int64_t count = l->count;
     for (int half = 0; half < 2; half++) {
         int query[16];
         vf total = v_load(l->sum + half * VL);
@@ -218,32 +175,36 @@ static void amx_forward_out(const struct amx_head *w, const struct amx_lanes *l,
     }
 }
 
-static void amx_forward_chunk(const struct amx_head *w, int64_t t0, int64_t t1, bf16_t *out,
-                              float *lse, const struct amx_forward *f)
+/* Queries [t0, t1), at most FWD_QUERIES. */
+static void amx_forward_queries(const struct amx_head *w, int64_t t0, int64_t t1, bf16_t *out,
+                                float *lse, const struct amx_forward *f)
 {
     const struct compute_attention *a = w->a;
-    struct amx_chunk c = {t0, t1, (t1 - t0 + PATCH - 1) / PATCH};
-    tiles_pack_columns(w->q + t0 * a->ld, a->ld, t1 - t0, c.parts * PATCH, a->h, f->q);
-    for (int64_t q = 0; q < c.parts; q++) {
-        int64_t t = t0 + q * PATCH;
-        struct amx_lanes *l = f->lanes + q;
+    int64_t subs = (t1 - t0 + PATCH - 1) / PATCH, key0 = t0;
+    tiles_pack_columns(w->q + t0 * a->ld, a->ld, t1 - t0, subs * PATCH, a->h, f->q);
+    for (int64_t i = 0; i < subs; i++) {
+        int64_t t = t0 + i * PATCH;
+        struct amx_lanes *l = f->lanes + i;
         amx_lanes_init(w, t, MIN(t1 - t, (int64_t)PATCH), l);
+        key0 = MIN(key0, l->key0);
         if (!w->bounded)
-            amx_find_shift(w, l, l->key0 / PATCH * PATCH, amx_key_end(&c, q),
-                           f->q + q * PATCH * w->hp, f);
+            amx_find_shift(w, l, l->key0 / PATCH * PATCH, t + l->count, f->q + i * PATCH * w->hp,
+                           f);
     }
-    amx_forward_patches(w, &c, f);
-    for (int64_t q = 0; q < c.parts; q++) {
-        int64_t t = t0 + q * PATCH;
-        amx_forward_out(w, f->lanes + q, f->ot + q * w->steps * BLOCK, MIN(t1 - t, (int64_t)PATCH),
-                        out + t * a->ld_out, lse ? lse + t : NULL);
+    key0 = key0 / PATCH * PATCH;
+    for (int64_t u = key0; u < t1; u += FWD_KEYS)
+        amx_forward_block(w, subs, u, MIN(u + FWD_KEYS, t1), u == key0, f);
+    for (int64_t i = 0; i < subs; i++) {
+        int64_t t = t0 + i * PATCH;
+        amx_forward_out(w, f->lanes + i, f->ot + i * w->steps * BLOCK, out + t * a->ld_out,
+                        lse ? lse + t : NULL);
     }
 }
 
 void compute_x86_amx_attention_forward(const struct compute_attention *a, int64_t b, int64_t head,
                                        int64_t t0, int64_t t1, void *scratch)
 {
-    if (t1 - t0 <= FEW || a->h > AMX_MAX_WIDTH) {
+    if (t1 - t0 <= FEW) {
         compute_x86_bf16_avx512.attention_forward(a, b, head, t0, t1, scratch);
         return;
     }
@@ -261,6 +222,6 @@ void compute_x86_amx_attention_forward(const struct compute_attention *a, int64_
     float *lse = a->lse ? a->lse + (b * a->H + head) * a->T : NULL;
     tiles_begin();
     for (int64_t t = t0; t < t1; t += FWD_QUERIES)
-        amx_forward_chunk(&w, t, MIN(t1, t + FWD_QUERIES), out, lse, &f);
+        amx_forward_queries(&w, t, MIN(t1, t + FWD_QUERIES), out, lse, &f);
     tiles_end();
 }

@@ -12,10 +12,11 @@
 #include "compute/x86/compute_x86_product_internal.h"
 
 enum {
-    OUT = 256,         /* rows of G in a task; its dY for TOKENS tokens takes 512 KiB */
+    OUT = 256,         /* rows of G in a task, at most; their dY for TOKENS tokens takes 512 KiB */
     IN = 512,          /* columns, at most; the sums take 512 KiB */
-    SMALLEST_IN = 128, /* fewer columns, down to this, where there would be */
-    ENOUGH_TASKS = 16, /* less than so many tasks */
+    FEW_OUT = 128,     /* fewer rows, ... */
+    SMALLEST_IN = 128, /* ... then fewer columns (dY is packed for each), where there would be */
+    ENOUGH_TASKS = 12, /* less than so many tasks */
     TOKENS = 1024
 };
 
@@ -23,6 +24,7 @@ struct gradient_run {
     compute_linear_t *l;
     const struct linear_call *k;
     int64_t steps;                             /* of 32 tokens, of all groups */
+    int64_t out_rows;                          /* rows of a task */
     int64_t in_width, in_blocks;               /* columns of a task, tasks along them */
     int64_t out_blocks[COMPUTE_MAX_PARTS + 1]; /* blocks of rows of a group before each part */
     bf16_t *x;                                 /* packed X: bands of `steps` steps */
@@ -69,8 +71,8 @@ static void job_open(struct gradient_job *j, size_t task, int thread)
     block %= out_blocks;
     while (block >= r->out_blocks[j->part + 1])
         j->part++;
-    j->o = (block - r->out_blocks[j->part]) * OUT;
-    j->rows = MIN(OUT, d->out[j->part] - j->o);
+    j->o = (block - r->out_blocks[j->part]) * r->out_rows;
+    j->rows = MIN(r->out_rows, d->out[j->part] - j->o);
     j->begin = r->k->offset[j->group];
     j->end = r->k->offset[j->group + 1];
     j->dy = (bf16_t *)(void *)(r->scratch + (size_t)thread * r->stride);
@@ -192,18 +194,25 @@ static void gradient_task(void *ctx, size_t task, int thread)
 
 /* ------------------------------------------------------------------ the operation */
 
+static int64_t count_out_blocks(struct gradient_run *r, int64_t out_rows)
+{
+    const struct compute_linear_desc *d = &r->l->d;
+    r->out_rows = out_rows;
+    for (int p = 0; p < d->parts; p++)
+        r->out_blocks[p + 1] = r->out_blocks[p] + ceil_div(d->out[p], out_rows);
+    return d->groups * r->out_blocks[d->parts];
+}
+
 /* Blocks are as large as the caches allow, but so many that threads finish together. */
 static void cut_gradient(struct gradient_run *r)
 {
-    const struct compute_linear_desc *d = &r->l->d;
-    for (int p = 0; p < d->parts; p++)
-        r->out_blocks[p + 1] = r->out_blocks[p] + ceil_div(d->out[p], OUT);
-    int64_t tasks = d->groups * r->out_blocks[d->parts];
-    r->in_blocks = ceil_div(d->in, IN);
-    while (tasks * r->in_blocks < ENOUGH_TASKS && ceil_div(d->in, r->in_blocks + 1) >= SMALLEST_IN)
+    int64_t in = r->l->d.in, tasks = count_out_blocks(r, OUT);
+    r->in_blocks = ceil_div(in, IN);
+    if (tasks * r->in_blocks < ENOUGH_TASKS) tasks = count_out_blocks(r, FEW_OUT);
+    while (tasks * r->in_blocks < ENOUGH_TASKS && ceil_div(in, r->in_blocks + 1) >= SMALLEST_IN)
         r->in_blocks++;
-    r->in_width = round_up(ceil_div(d->in, r->in_blocks), BAND);
-    r->in_blocks = ceil_div(d->in, r->in_width);
+    r->in_width = round_up(ceil_div(in, r->in_blocks), BAND);
+    r->in_blocks = ceil_div(in, r->in_width);
 }
 
 void compute_x86_linear_gradient_amx(compute_linear_t *l, const struct linear_call *k)
