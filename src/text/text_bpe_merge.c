@@ -13,6 +13,8 @@
  * was entered exactly if its left symbol lives and its right symbol ends where it did. */
 #include "text/text_tokenizer_internal.h"
 
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+
 /* ------------------------------------------------------------------ the model */
 
 void bpe_model_fini(struct bpe_model *m)
@@ -55,31 +57,31 @@ bool bpe_pairs_add(struct bpe_model *m, uint32_t left, uint32_t right, uint32_t 
 {
     struct bpe_pair *p = pair_slot(m, left, right);
     uint32_t home = pair_hash(left, right) & m->pair_mask;
-    *p = (struct bpe_pair){left, right, rank, id};
+    *p = (struct bpe_pair){left, right, id, rank};
     /* At half load the longest run of a good hash is some tens of slots. */
     return (((uint32_t)(p - m->pairs) - home) & m->pair_mask) < 2048;
 }
 
-struct bpe_join {
-    uint32_t priority; /* BPE_NO_PRIORITY: the two do not join */
-    uint32_t id;
-};
+/* What two neighbours would give: the id in the low half, the priority in the high one. Slots of
+ * either table end in exactly that, and empty ones in all ones. */
+#define JOIN_NONE UINT64_MAX
 
-/* What the neighbours word[start..) of left_id and ..end) of right_id give. padded: 8 bytes may be
- * read from any place in the word. */
-static inline struct bpe_join join(const struct bpe_model *m, const char *word, bool padded,
-                                   uint32_t start, uint32_t end, uint32_t left_id,
-                                   uint32_t right_id)
+static inline uint32_t join_priority(uint64_t join)
 {
-    if (m->rule == BPE_JOIN_PAIRS) {
-        const struct bpe_pair *p = pair_slot(m, left_id, right_id);
-        return p->left == TOKENIZER_NONE ? (struct bpe_join){BPE_NO_PRIORITY, TOKENIZER_NONE}
-                                         : (struct bpe_join){p->rank, p->id};
-    }
-    size_t n = end - start;
-    uint64_t key = padded ? bpe_key_padded(word + start, n) : bpe_key(word + start, n);
-    const struct bpe_slot *slot = bpe_vocab_slot(&m->vocab, key, word + start, n);
-    return (struct bpe_join){slot->priority, slot->id}; /* an empty slot is all ones */
+    return (uint32_t)(join >> 32);
+}
+
+static inline uint64_t join_pair(const struct bpe_model *m, uint32_t left, uint32_t right)
+{
+    return bytes_load64(&pair_slot(m, left, right)->id);
+}
+
+/* padded: 8 bytes may be read at text whatever n is. */
+static inline uint64_t join_string(const struct bpe_model *m, const char *text, size_t n,
+                                   bool padded)
+{
+    uint64_t key = padded ? bpe_key_padded(text, n) : bpe_key(text, n);
+    return bytes_load64(&bpe_vocab_slot(&m->vocab, key, text, n)->id);
 }
 
 /* Bytes of the first symbol of word, which is not empty. */
@@ -115,48 +117,55 @@ static inline uint32_t first_id(const struct bpe_model *m, char c)
 #define SHORT_BYTES (4 * BPE_SHORT_SYMBOLS)
 
 /* Symbols keep their place; one that was joined to its left neighbour is skipped by next and prev,
- * and its priority is BPE_NO_PRIORITY. Place n stands for the end. */
+ * and its join is JOIN_NONE. Place n stands for the end. */
 struct short_word {
-    char bytes[SHORT_BYTES + 8];          /* a copy with room to read behind it */
-    uint32_t priority[BPE_SHORT_SYMBOLS]; /* of the symbol here with the next one */
-    uint32_t joined[BPE_SHORT_SYMBOLS];   /* the id the two would give */
+    char bytes[SHORT_BYTES + 8];      /* a copy with room to read behind it */
+    uint64_t join[BPE_SHORT_SYMBOLS]; /* of the symbol here with the next one */
     uint32_t id[BPE_SHORT_SYMBOLS];
     uint16_t start[BPE_SHORT_SYMBOLS + 1];
     uint8_t next[BPE_SHORT_SYMBOLS + 1], prev[BPE_SHORT_SYMBOLS + 1];
     uint32_t n;
 };
 
-static inline void short_join(const struct bpe_model *m, struct short_word *s, uint32_t i)
+static ALWAYS_INLINE void short_join(const struct bpe_model *m, enum bpe_rule rule,
+                                     struct short_word *s, uint32_t i)
 {
-    struct bpe_join j = {BPE_NO_PRIORITY, TOKENIZER_NONE};
     uint32_t right = s->next[i];
-    if (right < s->n)
-        j = join(m, s->bytes, true, s->start[i], s->start[s->next[right]], s->id[i], s->id[right]);
-    s->priority[i] = j.priority;
-    s->joined[i] = j.id;
+    if (right >= s->n)
+        s->join[i] = JOIN_NONE;
+    else if (rule == BPE_JOIN_PAIRS)
+        s->join[i] = join_pair(m, s->id[i], s->id[right]);
+    else
+        s->join[i] = join_string(m, s->bytes + s->start[i],
+                                 (size_t)s->start[s->next[right]] - s->start[i], true);
 }
 
-static void merge_short(const struct bpe_model *m, struct short_word *s, struct token_array *out)
+/* Compiled once for each rule. */
+static ALWAYS_INLINE void merge_short(const struct bpe_model *m, enum bpe_rule rule,
+                                      struct short_word *s, struct token_array *out)
 {
+    s->next[s->n] = (uint8_t)s->n;
     for (uint32_t i = 0; i < s->n; i++) {
         s->next[i] = (uint8_t)(i + 1);
         s->prev[i] = (uint8_t)(i - 1);
     }
-    s->next[s->n] = (uint8_t)s->n;
     for (uint32_t i = 0; i < s->n; i++)
-        short_join(m, s, i);
+        short_join(m, rule, s, i);
     for (;;) {
-        uint32_t best = 0;
-        for (uint32_t i = 1; i < s->n; i++)
-            best = s->priority[i] < s->priority[best] ? i : best;
-        if (s->priority[best] == BPE_NO_PRIORITY) break;
+        uint32_t best = 0, least = join_priority(s->join[0]);
+        for (uint32_t i = 1; i < s->n; i++) {
+            uint32_t priority = join_priority(s->join[i]);
+            best = priority < least ? i : best;
+            least = MIN(priority, least);
+        }
+        if (least == BPE_NO_PRIORITY) break;
         uint32_t right = s->next[best];
-        s->id[best] = s->joined[best];
+        s->id[best] = (uint32_t)s->join[best];
         s->next[best] = s->next[right];
         s->prev[s->next[right]] = (uint8_t)best;
-        s->priority[right] = BPE_NO_PRIORITY;
-        short_join(m, s, best);
-        if (best > 0) short_join(m, s, s->prev[best]);
+        s->join[right] = JOIN_NONE;
+        short_join(m, rule, s, best);
+        if (best > 0) short_join(m, rule, s, s->prev[best]);
     }
     for (uint32_t i = 0; i < s->n; i = s->next[i])
         emit(m, s->bytes + s->start[i], (size_t)s->start[s->next[i]] - s->start[i], s->id[i], out);
@@ -215,13 +224,16 @@ static bool heap_enter(const struct bpe_model *m, struct bpe_work *w, const char
     const struct bpe_node *left = &w->nodes[i];
     if (left->next == NODE_NONE) return false;
     uint32_t end = node_end(w, left->next, size);
-    struct bpe_join j = join(m, word, false, left->start, end, left->id, w->nodes[left->next].id);
-    if (j.priority == BPE_NO_PRIORITY) return false;
+    uint64_t join = m->rule == BPE_JOIN_PAIRS
+                        ? join_pair(m, left->id, w->nodes[left->next].id)
+                        : join_string(m, word + left->start, end - left->start, false);
+    if (join_priority(join) == BPE_NO_PRIORITY) return false;
     if (w->heap_size == w->heap_cap) {
         w->heap_cap = w->heap_cap + w->heap_cap / 2 + 256;
         w->heap = mem_realloc(w->heap, w->heap_cap * sizeof(*w->heap));
     }
-    w->heap[w->heap_size++] = (struct bpe_candidate){(uint64_t)j.priority << 32 | i, end, j.id};
+    w->heap[w->heap_size++] =
+        (struct bpe_candidate){(uint64_t)join_priority(join) << 32 | i, end, (uint32_t)join};
     return true;
 }
 
@@ -292,7 +304,10 @@ static void merge_part(const struct bpe_model *m, struct bpe_work *w, const char
         return;
     }
     memcpy(s.bytes, word, size);
-    merge_short(m, &s, out);
+    if (m->rule == BPE_JOIN_PAIRS)
+        merge_short(m, BPE_JOIN_PAIRS, &s, out);
+    else
+        merge_short(m, BPE_JOIN_STRINGS, &s, out);
 }
 
 void bpe_merge_word(const struct bpe_model *m, struct bpe_work *w, const char *word, size_t size,

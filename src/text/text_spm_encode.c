@@ -115,16 +115,17 @@ static void encode_normal(const struct tokenizer *t, struct bpe_cache *cache, co
         size_t n = match_set_longest(&t->user, text + at, size - at, &id);
         bool cut = n || (text[at] == ' ' && at > start && text[at - 1] != ' ');
         if (cut && at > start) {
-            bpe_cache_encode(&t->bpe, cache, text + start, at - start, out);
+            bpe_cache_word(&t->bpe, cache, text + start, at - start, out);
             start = at;
         }
         if (n) {
-            token_array_push(out, id);
+            bpe_cache_id(&t->bpe, cache, id, out);
             start = at + n;
         }
         at += MAX(n, 1);
     }
-    if (at > start) bpe_cache_encode(&t->bpe, cache, text + start, at - start, out);
+    if (at > start) bpe_cache_word(&t->bpe, cache, text + start, at - start, out);
+    bpe_cache_flush(&t->bpe, cache, out);
 }
 
 void spm_encode(const struct tokenizer *t, struct tokenizer_scratch *s, const char *text,

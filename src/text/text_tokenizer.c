@@ -252,7 +252,7 @@ struct encoding {
 static void encode_word(void *ctx, const char *word, size_t size)
 {
     struct encoding *c = ctx;
-    bpe_cache_encode(&c->t->bpe, &c->s->cache, word, size, c->out);
+    bpe_cache_word(&c->t->bpe, &c->s->cache, word, size, c->out);
 }
 
 /* Text without special tokens, normalised. */
@@ -266,6 +266,7 @@ static void encode_words(struct encoding *c, const char *text, size_t size)
         size = c->s->prefixed.len;
     }
     pretoken_split(&c->t->pretoken, &c->s->pretoken, text, size, encode_word, c);
+    bpe_cache_flush(&c->t->bpe, &c->s->cache, c->out);
 }
 
 /* Calls `between` for what lies between the strings of the set, and pushes their ids. */

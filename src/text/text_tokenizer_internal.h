@@ -3,7 +3,7 @@
  * The parts, from the ground up:
  *   text_bpe_vocab.c       pieces, and the hash from a piece's bytes to its id
  *   text_bpe_merge.c       one word to ids by merging (byte pairs with ranks, or joined strings)
- *   text_bpe_cache.c       the same with a cache of short words: the hot path
+ *   text_bpe_cache.c       the same through a cache of short words: the hot path
  *   text_tokenizer_match.c longest match of special tokens
  *   text_pretoken*.c       cutting text into words (PCRE2, and scanners for the usual patterns)
  *   text_spm_*.c           SentencePiece .model files: reading, encoding, decoding
@@ -210,7 +210,7 @@ enum bpe_rule {
 
 struct bpe_pair {
     uint32_t left, right; /* ids; left TOKENIZER_NONE: empty slot */
-    uint32_t rank, id;
+    uint32_t id, rank;
 };
 
 struct bpe_model {
@@ -269,16 +269,34 @@ struct bpe_cache_entry {
     uint8_t n_ids;
 };
 
+#define BPE_PENDING 16
+
+/* A word, or an id alone (size 0), that waits for its turn. */
+struct bpe_pending {
+    const char *word;
+    size_t size;
+    uint32_t id;
+    uint64_t key[2];
+    struct bpe_cache_entry *set; /* NULL: not cached */
+};
+
 struct bpe_cache {
     struct bpe_cache_entry *entries; /* [set_mask + 1, 2] */
     uint64_t set_mask;
+    struct bpe_pending pending[BPE_PENDING];
+    int n_pending;
     struct bpe_work work;
 };
 void bpe_cache_init(struct bpe_cache *c, const struct bpe_model *m);
 void bpe_cache_fini(struct bpe_cache *c);
-/* bpe_merge_word, remembered for short words. */
-void bpe_cache_encode(const struct bpe_model *m, struct bpe_cache *c, const char *word, size_t size,
-                      struct token_array *out);
+/* bpe_merge_word, remembered for short words. The ids appear in *out with bpe_cache_flush at the
+ * latest; until then the word must stay where it is. */
+void bpe_cache_word(const struct bpe_model *m, struct bpe_cache *c, const char *word, size_t size,
+                    struct token_array *out);
+/* An id between words. */
+void bpe_cache_id(const struct bpe_model *m, struct bpe_cache *c, uint32_t id,
+                  struct token_array *out);
+void bpe_cache_flush(const struct bpe_model *m, struct bpe_cache *c, struct token_array *out);
 
 /* ------------------------------------------------------------------ special tokens
  * (text_tokenizer_match.c): the longest of a set of strings that begins at a place. */

@@ -1,0 +1,125 @@
+#!/bin/bash
+# demo.sh: the main job on real text, in about three minutes on two cores.
+#
+#   tools/demo.sh [--fresh]      (make demo builds the program and installs what is missing first)
+#
+# Debian's fortunes are split into training and held-out text; a tokenizer and a small Grok, a
+# mixture of eight experts, are trained on the training text; then the held-out text is scored beside
+# zstd and xz, and the model writes ten fortunes. Everything is made under demo/. What is there
+# already is kept: a run that was interrupted goes on, and a second call shows the results again.
+# --fresh, or another preset, begins anew.
+#
+# The comparison is one of code lengths for the same held-out text, in bits per byte of it:
+#   colossus   -log2 of the probability of every token, ends of documents included; the tokenizer,
+#              too, was learned from the training text alone
+#   zstd -19   --patch-from the training text: the whole of it is the compressor's window
+#   xz -9e     size of training and held-out text together, less that of the training text alone
+# The compressors get the held-out documents with one byte between them, which is not counted.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+colossus=${COLOSSUS:-./colossus}
+fortunes=${FORTUNES:-/usr/share/games/fortunes}
+preset=presets/runs/fortunes.yaml
+out=demo
+vocabulary=2048
+
+[[ -x $colossus ]] || { echo "demo: no program '$colossus': run make first" >&2; exit 1; }
+[[ -d $fortunes ]] || { echo "demo: no fortunes in '$fortunes': run make deps" >&2; exit 1; }
+for tool in zstd xz; do
+    command -v $tool >/dev/null || { echo "demo: '$tool' is missing: run make deps" >&2; exit 1; }
+done
+
+say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
+
+# One stamp for what the results depend on.
+stamp=$(cat "$preset" "$0" | cksum)
+if [[ ${1:-} == --fresh || $(cat $out/stamp 2>/dev/null) != "$stamp" ]]; then
+    rm -rf $out
+fi
+mkdir -p $out
+echo "$stamp" >$out/stamp
+
+# ---------------------------------------------------------------- text
+# A document goes to the held-out split by the hash of its text, whatever the tokenizer, so a
+# tokenizer of plain bytes serves to take the splits apart before the real one is learned.
+say "1. text: Debian's fortunes, one document in twenty held out"
+split=(--valid-fraction 0.05)
+if [[ ! -f $out/valid.txt ]]; then
+    $colossus data train-tokenizer "$fortunes" --vocab-size 260 --out $out/bytes.json --force \
+        >/dev/null 2>&1
+    $colossus data tokenize "$fortunes" --tokenizer $out/bytes.json "${split[@]}" \
+        --out $out/bytes --force >/dev/null 2>&1
+    $colossus data inspect $out/bytes --split train --text >$out/train.txt
+    $colossus data inspect $out/bytes --split valid --text >$out/valid.tmp
+    mv $out/valid.tmp $out/valid.txt
+fi
+ls -l $out/train.txt $out/valid.txt | awk '{ printf "%-18s %9d bytes\n", $NF, $5 }'
+
+say "2. tokenizer: $vocabulary ids, learned from the training text"
+if [[ ! -f $out/data/index.json ]]; then
+    $colossus data train-tokenizer $out/train.txt --format fortune --vocab-size $vocabulary \
+        --out $out/tokenizer.json --force
+    $colossus data tokenize "$fortunes" --tokenizer $out/tokenizer.json "${split[@]}" \
+        --out $out/data --force
+    $colossus data inspect $out/data --split valid --text | cmp - $out/valid.txt
+else
+    echo "$out/data is there already"
+fi
+
+# ---------------------------------------------------------------- training
+say "3. training: $preset"
+began=$(date +%s)
+$colossus train $preset
+took=$(($(date +%s) - began))
+
+say "4. curves"
+$colossus plot $out/runs/fortunes
+
+# ---------------------------------------------------------------- comparison
+say "5. the held-out text, in bits per byte"
+# The fortune format ends each document with a line end and a line "%"; one byte instead is all that
+# a compressor needs.
+for split in train valid; do
+    awk 'BEGIN { ORS = "" } /^%$/ { print "\001"; join = ""; next } { print join $0; join = "\n" }' \
+        $out/$split.txt >$out/$split.packed
+done
+cat $out/train.packed $out/valid.packed >$out/both.packed
+field() { sed -n "s/.*\"$1\":\([0-9.e+-]*\).*/\1/p"; }
+bytes=$($colossus data inspect $out/data --split valid --documents 0 --top 0 --json |
+    sed 's/.*"valid"//' | field bytes)
+model=$(grep valid_bits_per_byte $out/runs/fortunes/metrics.jsonl | tail -n1 |
+    field valid_bits_per_byte)
+size() { wc -c | tr -d ' '; }
+zstd_alone=$(zstd -19 --stdout -q $out/valid.packed | size)
+zstd_with=$(zstd -19 --stdout -q --patch-from=$out/train.packed $out/valid.packed | size)
+xz_alone=$(xz -9e --stdout $out/valid.packed | size)
+xz_with=$(($(xz -9e --stdout $out/both.packed | size) - $(xz -9e --stdout $out/train.packed | size)))
+best=$(awk -v b="$bytes" -v z="$zstd_with" -v x="$xz_with" \
+    'BEGIN { printf "%.4f", 8 * (z < x ? z : x) / b }')
+row() { awk -v n="$1" -v s="$2" -v b="$bytes" 'BEGIN { printf "  %-44s %7.4f\n", n, 8 * s / b }'; }
+awk -v m="$model" 'BEGIN { printf "  %-44s %7.4f\n", "colossus", m }'
+row "xz -9e, given the training text" "$xz_with"
+row "zstd -19, given the training text" "$zstd_with"
+row "xz -9e alone" "$xz_alone"
+row "zstd -19 alone" "$zstd_alone"
+
+# ---------------------------------------------------------------- text again
+say "6. ten new fortunes"
+for seed in 1 2 3 4 5 6 7 8 9 10; do
+    $colossus generate $out/runs/fortunes --prompt "" --seed $seed --temperature 0.7 --min-p 0.05 \
+        --max-tokens 120 --quiet
+    echo "%"
+done
+
+say "summary"
+awk -v m="$model" -v b="$best" -v t="$took" -v n="$bytes" 'BEGIN {
+    printf "After %d s of training the model needs %.4f bits per byte of %d bytes it never saw,\n", \
+        t, m, n
+    printf "%.0f %% less than the better compressor (%.4f), which had the same training text.\n", \
+        100 * (1 - m / b), b
+}'
+echo "run folder: $out/runs/fortunes   curves: $out/runs/fortunes/loss.svg"
+if awk -v m="$model" -v b="$best" 'BEGIN { exit !(m >= b) }'; then
+    echo "demo: the model should have beaten the compressors" >&2
+    exit 1
+fi
