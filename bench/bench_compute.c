@@ -435,7 +435,7 @@ int main(int argc, char **argv)
     struct compute_options o = {.dtype = COMPUTE_BF16};
     while ((option = getopt(argc, argv, "t:p:b:r:m:")) != -1)
         switch (option) {
-        case 't': threads = atoi(optarg); break;
+        case 't': threads = (int)strtol(optarg, NULL, 10); break;
         case 'p': o.dtype = strcmp(optarg, "f32") == 0 ? COMPUTE_F32 : COMPUTE_BF16; break;
         case 'b':
             o.backend = strcmp(optarg, "reference") == 0 ? COMPUTE_REFERENCE
@@ -443,7 +443,7 @@ int main(int argc, char **argv)
                         : strcmp(optarg, "avx512") == 0  ? COMPUTE_AVX512
                                                          : COMPUTE_AUTO;
             break;
-        case 'r': rounds = MAX(1, MIN(atoi(optarg), MAX_ROUNDS)); break;
+        case 'r': rounds = MAX(1, MIN((int)strtol(optarg, NULL, 10), MAX_ROUNDS)); break;
         case 'm': model = optarg; break;
         default: fprintf(stderr, "see the head of bench/bench_compute.c\n"); return 2;
         }

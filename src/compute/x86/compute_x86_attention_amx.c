@@ -59,29 +59,40 @@ size_t compute_x86_amx_forward_scratch(int64_t T, int64_t h)
 
 /* ------------------------------------------------------------------ softmax */
 
+/* Four keys of a patch from `key`, 16 queries at `half`: the vectors of probabilities. */
+INLINE struct amx_four amx_probabilities(const struct amx_head *w, const struct amx_lanes *l,
+                                         const struct amx_tanh *cap, const float *s, int64_t u,
+                                         int half, bool masked, bool capped, bool bounded)
+{
+    vf c2 = v_load(l->c2 + half * VL), shift = v_load(l->shift + half * VL);
+    struct amx_four x;
+    EACH(k) x.v[k] = v_load(s + k * VL);
+    x = amx_cap(w, cap, x, capped);
+    EACH(k) x.v[k] = v_fms(x.v[k], c2, shift);
+    x = amx_exp2(x, bounded);
+    if (masked) EACH(k) x.v[k] = v_keep(amx_visible(l, half * VL, u + k), x.v[k]);
+    return x;
+}
+
 /* One patch of scores to two tiles of probabilities; adds to the lanes' sums. */
 INLINE void amx_softmax(const struct amx_head *w, struct amx_lanes *l, const float *s, int64_t u,
                         bool masked, bool capped, bool bounded, bf16_t *p)
 {
     const struct amx_tanh cap = amx_tanh_of(w);
-    for (int half = 0; half < 2; half++) {
-        int lane = half * VL;
-        vf c2 = v_load(l->c2 + lane), shift = v_load(l->shift + lane);
-        vf total = v_load(l->sum + lane);
-        for (int i = 0; i < 16; i++) {
-            vf z[2];
-            UNROLL
-            for (int odd = 0; odd < 2; odd++) {
-                int key = 2 * i + odd;
-                vf x = v_load(s + amx_patch_at(key, half));
-                vf t = capped ? amx_tanh(&cap, x) : amx_linear(w, x);
-                z[odd] = amx_exp2(v_fms(t, c2, shift), bounded);
-                if (masked) z[odd] = v_keep(amx_visible(l, lane, u + key), z[odd]);
+    for (int half = 0; half < 2; half++, p += TILE) {
+        vf total = v_load(l->sum + half * VL);
+        for (int tile = 0; tile < 2; tile++) {
+            const float *from = s + tile * 512 + half * 256;
+            bf16_t *to = p + tile * 256;
+            for (int r = 0; r < 16; r += 4) {
+                struct amx_four x = amx_probabilities(w, l, &cap, from + r * VL, u + tile * 16 + r,
+                                                      half, masked, capped, bounded);
+                total += (x.v[0] + x.v[1]) + (x.v[2] + x.v[3]);
+                _mm512_storeu_si512(to + r * 16, amx_pair(x.v[0], x.v[1]));
+                _mm512_storeu_si512(to + r * 16 + 32, amx_pair(x.v[2], x.v[3]));
             }
-            total += z[0] + z[1];
-            _mm512_storeu_si512(p + half * TILE + i * 32, amx_pair(z[0], z[1]));
         }
-        v_store(l->sum + lane, total);
+        v_store(l->sum + half * VL, total);
     }
 }
 
@@ -108,12 +119,16 @@ static void amx_find_shift(const struct amx_head *w, struct amx_lanes *l, int64_
     for (int64_t u = u0; u < u1; u += PATCH) {
         amx_scores(w->steps, f->k + u * w->hp, q, f->s);
         for (int half = 0; half < 2; half++)
-            for (int key = 0; key < PATCH; key++) {
-                vf x = v_load(f->s + amx_patch_at(key, half));
-                vf t = w->capped ? amx_tanh(&cap, x) : amx_linear(w, x);
-                vf z = t * v_load(l->c2 + half * VL);
-                vm seen = amx_visible(l, half * VL, u + key);
-                top[half] = v_max(top[half], v_select(seen, z, top[half]));
+            for (int key = 0; key < PATCH; key += 4) {
+                struct amx_four x;
+                EACH(k) x.v[k] = v_load(f->s + amx_patch_at(key + k, half));
+                x = amx_cap(w, &cap, x, w->capped);
+                EACH(k)
+                {
+                    vf z = x.v[k] * v_load(l->c2 + half * VL);
+                    vm seen = amx_visible(l, half * VL, u + key + k);
+                    top[half] = v_max(top[half], v_select(seen, z, top[half]));
+                }
             }
     }
     v_store(l->shift, top[0]);

@@ -104,33 +104,49 @@ INLINE struct amx_tanh amx_tanh_of(const struct amx_head *w)
     return t;
 }
 
-/* tanh(to_tanh * x). Adding 1.5 * 2^23 rounds the place to a whole number in the low bits, which
- * are the index; a NaN stays one. */
-INLINE vf amx_tanh(const struct amx_tanh *t, vf x)
+/* What follows works on four vectors in lockstep, operation by operation: one chain from score to
+ * probability is 75 cycles long, and the scheduler of the processor is too small to look from one
+ * such chain far enough into the next. */
+struct amx_four {
+    vf v[4];
+};
+#define EACH(k) \
+    UNROLL      \
+    for (int k = 0; k < 4; k++)
+
+/* t = tanh(to_tanh * x), or to_tanh * x where there is no cap. Adding 1.5 * 2^23 rounds the place
+ * to a whole number in the low bits, which are the index; a NaN stays one. */
+INLINE struct amx_four amx_cap(const struct amx_head *w, const struct amx_tanh *cap,
+                               struct amx_four x, bool capped)
 {
-    x = v_min(t->high, v_max(t->low, x));
-    __m512i part = _mm512_castps_si512(v_fma(x, t->scale, t->magic));
-    vf y = _mm512_permutex2var_ps(t->part[3][0], part, t->part[3][1]);
-    y = v_fma(y, x, _mm512_permutex2var_ps(t->part[2][0], part, t->part[2][1]));
-    y = v_fma(y, x, _mm512_permutex2var_ps(t->part[1][0], part, t->part[1][1]));
-    return v_fma(y, x, _mm512_permutex2var_ps(t->part[0][0], part, t->part[0][1]));
+    struct amx_four y;
+    __m512i part[4];
+    if (!capped) {
+        EACH(k) x.v[k] *= v_set1(w->to_tanh);
+        return x;
+    }
+    EACH(k) x.v[k] = v_max(cap->low, x.v[k]);
+    EACH(k) x.v[k] = v_min(cap->high, x.v[k]);
+    EACH(k) part[k] = _mm512_castps_si512(v_fma(x.v[k], cap->scale, cap->magic));
+    EACH(k) y.v[k] = _mm512_permutex2var_ps(cap->part[3][0], part[k], cap->part[3][1]);
+    for (int power = 2; power >= 0; power--) {
+        const vf low = cap->part[power][0], high = cap->part[power][1];
+        EACH(k) y.v[k] = v_fma(y.v[k], x.v[k], _mm512_permutex2var_ps(low, part[k], high));
+    }
+    return y;
 }
 
-/* The same without a cap. */
-INLINE vf amx_linear(const struct amx_head *w, vf x)
+/* 2^z; with `bounded` for z in (-126, 128) only, otherwise from 2^-100 up. */
+INLINE struct amx_four amx_exp2(struct amx_four z, bool bounded)
 {
-    return x * v_set1(w->to_tanh);
-}
-
-/* 2^z for z in (-126, 128): the low-accuracy exponential where no cut is needed. */
-INLINE vf amx_exp2(vf z, bool bounded)
-{
-    if (!bounded) return v_exp2_low(z);
-    vf r = _mm512_reduce_ps(z, 0x09);
-    vf p = v_fma(r, v_set1(0.0780245289f), v_set1(0.226067156f));
-    p = v_fma(r, p, v_set1(0.695833564f));
-    p = v_fma(r, p, v_set1(0.999925196f));
-    return _mm512_scalef_ps(p, z);
+    struct amx_four p, r;
+    if (!bounded) EACH(k) z.v[k] = v_max(v_set1(EXP2_SMALLEST), z.v[k]);
+    EACH(k) r.v[k] = _mm512_reduce_ps(z.v[k], 0x09);
+    EACH(k) p.v[k] = v_fma(r.v[k], v_set1(EXP2_LOW_3), v_set1(EXP2_LOW_2));
+    EACH(k) p.v[k] = v_fma(p.v[k], r.v[k], v_set1(EXP2_LOW_1));
+    EACH(k) p.v[k] = v_fma(p.v[k], r.v[k], v_set1(EXP2_LOW_0));
+    EACH(k) p.v[k] = _mm512_scalef_ps(p.v[k], z.v[k]);
+    return p;
 }
 
 /* ------------------------------------------------------------------ heads and lanes */

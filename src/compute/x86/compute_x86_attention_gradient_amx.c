@@ -72,24 +72,32 @@ INLINE int amx_dq_query(int n, int i)
     return i / 4 * 4 + 2 * n + i % 4 / 2 + i % 2 * 16;
 }
 
-/* P^T and dS^T of one key and 32 queries, before rounding; dS is the whole gradient of q.k:
- * dx = p (dp - delta) (1 - t^2) multiplier temperature. */
-INLINE void amx_gradient_row(const struct amx_head *w, const struct amx_lanes *l,
-                             const struct amx_tanh *cap, const float *s, const float *dp, int64_t u,
-                             int key, bool masked, bool capped, bool bounded, vf p[2], vf ds[2])
+/* P^T and dS^T of keys `key` and key + 1 (vectors 2 key + half) and 32 queries, before rounding;
+ * dS is the whole gradient of q.k: dx = p (dp - delta) (1 - t^2) multiplier temperature. */
+INLINE void amx_gradient_keys(const struct amx_head *w, const struct amx_lanes *l,
+                              const struct amx_tanh *cap, const float *s, const float *dp,
+                              int64_t u, bool masked, bool capped, bool bounded,
+                              struct amx_four *p_, struct amx_four *ds_)
 {
-    UNROLL
-    for (int half = 0; half < 2; half++) {
-        int lane = half * VL, at = amx_patch_at(key, half);
-        vf x = v_load(s + at);
-        vf t = capped ? amx_tanh(cap, x) : amx_linear(w, x);
-        p[half] = amx_exp2(v_fms(t, v_load(l->c2 + lane), v_load(l->shift + lane)), bounded);
-        if (masked) p[half] = v_keep(amx_visible(l, lane, u + key), p[half]);
-        vf d = v_fms(v_load(dp + at), v_load(l->slope + lane), v_load(l->offset + lane));
-        d *= p[half];
-        if (capped) d = v_fnma(t * t, d, d);
-        ds[half] = d;
+    struct amx_four x, p, d;
+    EACH(k) x.v[k] = v_load(s + k % 2 * 256 + k / 2 * 16);
+    x = amx_cap(w, cap, x, capped);
+    EACH(k) p.v[k] = v_fms(x.v[k], v_load(l->c2 + k % 2 * VL), v_load(l->shift + k % 2 * VL));
+    p = amx_exp2(p, bounded);
+    if (masked) EACH(k) p.v[k] = v_keep(amx_visible(l, k % 2 * VL, u + k / 2), p.v[k]);
+    EACH(k) d.v[k] = v_load(dp + k % 2 * 256 + k / 2 * 16);
+    EACH(k)
+    {
+        vf slope = v_load(l->slope + k % 2 * VL), offset = v_load(l->offset + k % 2 * VL);
+        d.v[k] = v_fms(d.v[k], slope, offset);
     }
+    EACH(k) d.v[k] *= p.v[k];
+    if (capped) {
+        EACH(k) x.v[k] *= x.v[k];
+        EACH(k) d.v[k] = v_fnma(x.v[k], d.v[k], d.v[k]);
+    }
+    *p_ = p;
+    *ds_ = d;
 }
 
 /* Scores and their gradients of one patch to tiles: P^T and dS^T as rows, two tiles SUBS tiles
@@ -99,19 +107,19 @@ INLINE void amx_gradient(const struct amx_head *w, const struct amx_lanes *l, co
                          bf16_t *p, bf16_t *ds, bf16_t *dsp)
 {
     const struct amx_tanh cap = amx_tanh_of(w);
-    for (int i = 0; i < 16; i++) {
-        __m512i row[2];
-        UNROLL
-        for (int odd = 0; odd < 2; odd++) {
-            int key = 2 * i + odd, at = key / 16 * SUBS * TILE + key % 16 * 32;
-            vf pr[2], dr[2];
-            amx_gradient_row(w, l, &cap, s, dp, u, key, masked, capped, bounded, pr, dr);
-            row[odd] = amx_pair(dr[0], dr[1]);
-            _mm512_storeu_si512(p + at, amx_pair(pr[0], pr[1]));
-            _mm512_storeu_si512(ds + at, row[odd]);
+    for (int tile = 0; tile < 2; tile++) {
+        for (int r = 0; r < 16; r += 2, u += 2, dsp += 32) {
+            struct amx_four x, d;
+            int from = tile * 512 + r * 16, to = tile * SUBS * TILE + r * 32;
+            amx_gradient_keys(w, l, &cap, s + from, dp + from, u, masked, capped, bounded, &x, &d);
+            __m512i even = amx_pair(d.v[0], d.v[1]), odd = amx_pair(d.v[2], d.v[3]);
+            _mm512_storeu_si512(p + to, amx_pair(x.v[0], x.v[1]));
+            _mm512_storeu_si512(p + to + 32, amx_pair(x.v[2], x.v[3]));
+            _mm512_storeu_si512(ds + to, even);
+            _mm512_storeu_si512(ds + to + 32, odd);
+            _mm512_storeu_si512(dsp, _mm512_unpacklo_epi16(even, odd));
+            _mm512_storeu_si512(dsp + TILE, _mm512_unpackhi_epi16(even, odd));
         }
-        _mm512_storeu_si512(dsp + i * 32, _mm512_unpacklo_epi16(row[0], row[1]));
-        _mm512_storeu_si512(dsp + TILE + i * 32, _mm512_unpackhi_epi16(row[0], row[1]));
     }
 }
 

@@ -73,13 +73,18 @@ INLINE vf v_tanh(vf y)
 
 /* The two for scores whose exponential is rounded to bfloat16 (relative 2^-9 = 2e-3) behind them:
  * half the work. v_exp2_low gives 2^-100 below -100; v_tanh_low is cut at 5.5. */
+#define EXP2_LOW_3 0.0780245289f
+#define EXP2_LOW_2 0.226067156f
+#define EXP2_LOW_1 0.695833564f
+#define EXP2_LOW_0 0.999925196f
+
 INLINE vf v_exp2_low(vf x)
 {
     x = v_max(v_set1(EXP2_SMALLEST), x);
     vf r = _mm512_reduce_ps(x, 0x09);
-    vf p = v_fma(r, v_set1(0.0780245289f), v_set1(0.226067156f));
-    p = v_fma(r, p, v_set1(0.695833564f));
-    p = v_fma(r, p, v_set1(0.999925196f));
+    vf p = v_fma(r, v_set1(EXP2_LOW_3), v_set1(EXP2_LOW_2));
+    p = v_fma(r, p, v_set1(EXP2_LOW_1));
+    p = v_fma(r, p, v_set1(EXP2_LOW_0));
     return _mm512_scalef_ps(p, x);
 }
 
