@@ -4,9 +4,11 @@
  * has. A fast table may leave entries NULL, which are filled from the reference here, so that an
  * operation never has to ask. */
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "compute/compute_internal.h"
 #include "compute/compute_dnnl_internal.h"
+#include "compute/x86/compute_x86_internal.h"
 
 /* ------------------------------------------------------------------ what the CPU has */
 
@@ -47,6 +49,20 @@ static const struct compute_kernels *backend_table(enum compute_backend b, enum 
 }
 
 /* ------------------------------------------------------------------ the context */
+
+/* COLOSSUS_AMX=0 leaves the products to oneDNN: for tests, for comparing the two, and for a machine
+ * where tiles do not work. */
+static bool choose_amx(const compute_t *c)
+{
+#if COMPUTE_X86_KERNELS
+    const char *wish = getenv("COLOSSUS_AMX");
+    if (wish && strcmp(wish, "0") == 0) return false;
+    return c->backend == COMPUTE_AVX512 && compute_x86_has_amx();
+#else
+    (void)c;
+    return false;
+#endif
+}
 
 /* Entries the backend lacks come from the reference. matmul does not: NULL means oneDNN. */
 static void fill_table(struct compute_kernels *k, const struct compute_kernels *fallback)
@@ -106,6 +122,7 @@ int compute_new(const struct compute_options *o, compute_t **out, struct error *
     c->pool = o->pool;
     c->threads = pool_threads(o->pool);
     c->kernels = *table;
+    c->amx = choose_amx(c);
     fill_table(&c->kernels, compute_kernels_reference(o->dtype));
     if (b != COMPUTE_REFERENCE) {
         int rc = compute_dnnl_new(c, &c->dnnl, e);
@@ -115,7 +132,9 @@ int compute_new(const struct compute_options *o, compute_t **out, struct error *
         }
     }
     snprintf(c->name, sizeof c->name, "%s%s", backend_names[b],
-             c->dnnl ? compute_dnnl_label(c->dnnl) : "");
+             c->amx && c->dtype == COMPUTE_BF16 ? " + amx-bf16"
+             : c->dnnl                          ? compute_dnnl_label(c->dnnl)
+                                                : "");
     *out = c;
     return 0;
 }

@@ -68,11 +68,13 @@ struct compute_dnnl {
 
 /* ------------------------------------------------------------------ engine */
 
-static const char *instruction_set(void)
+/* What the library will use for products of this format. */
+static const char *instruction_set(enum compute_dtype dtype)
 {
+    bool bf16 = dtype == COMPUTE_BF16;
     switch (dnnl_get_effective_cpu_isa()) {
-    case dnnl_cpu_isa_avx512_core_amx: return "amx-bf16";
-    case dnnl_cpu_isa_avx512_core_bf16: return "avx512-bf16";
+    case dnnl_cpu_isa_avx512_core_amx: return bf16 ? "amx-bf16" : "avx512";
+    case dnnl_cpu_isa_avx512_core_bf16: return bf16 ? "avx512-bf16" : "avx512";
     case dnnl_cpu_isa_avx512_core_vnni:
     case dnnl_cpu_isa_avx512_core: return "avx512";
     case dnnl_cpu_isa_avx2_vnni:
@@ -99,7 +101,8 @@ int compute_dnnl_new(compute_t *c, struct compute_dnnl **out, struct error *e)
         return error_set(e, "cannot start oneDNN (status %d)", (int)status);
     }
     snprintf(d->label, sizeof d->label, " + oneDNN (%s)",
-             c->dtype == COMPUTE_BF16 && d->widen_bf16 ? "bf16 through f32" : instruction_set());
+             c->dtype == COMPUTE_BF16 && d->widen_bf16 ? "bf16 through f32"
+                                                       : instruction_set(c->dtype));
     *out = d;
     return 0;
 }

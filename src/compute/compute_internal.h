@@ -27,6 +27,7 @@ struct compute {
     struct pool *pool;
     int threads;
     struct compute_kernels kernels; /* no entry is NULL but matmul on fast backends */
+    bool amx; /* bfloat16 products run on AMX tiles (compute/x86/) and not by oneDNN */
     struct compute_scratch shared, private;
     struct compute_dnnl *dnnl; /* NULL on COMPUTE_REFERENCE */
     char name[64];

@@ -8,7 +8,6 @@
  * [groups, out, in] with the parts of a layer one below the other, and runs the backend's matmul
  * entry on it. It is the definition that the oneDNN implementation is tested against. */
 #include "compute/compute_linear_internal.h"
-#include "compute/x86/compute_x86_internal.h"
 #include "compute/x86/compute_x86_linear_internal.h"
 
 enum { PLAIN_ROWS = 32, PLAIN_OUT = 32 };
@@ -24,8 +23,7 @@ int64_t compute_linear_out(const struct compute_linear_desc *d)
 static const struct linear_ops *linear_ops_of(const compute_t *c)
 {
 #if COMPUTE_X86_KERNELS
-    if (c->backend == COMPUTE_AVX512 && c->dtype == COMPUTE_BF16 && compute_x86_has_amx())
-        return &compute_x86_linear_amx;
+    if (c->amx && c->dtype == COMPUTE_BF16) return &compute_x86_linear_amx;
 #endif
     return c->dnnl ? &compute_linear_dnnl : &compute_linear_plain;
 }

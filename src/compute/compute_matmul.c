@@ -2,7 +2,6 @@
  * the measurement of the machine's peak. */
 #include "compute/compute_dnnl_internal.h"
 #include "compute/compute_matmul_internal.h"
-#include "compute/x86/compute_x86_internal.h"
 #include "compute/x86/compute_x86_linear_internal.h"
 
 /* Tiles of C: the reference keeps its operands in L1; oneDNN wants a few hundred per side. */
@@ -74,7 +73,7 @@ void compute_matmul(compute_t *c, bool transpose_a, bool transpose_b, int64_t M,
     m.B = B;
     m.C = C;
 #if COMPUTE_X86_KERNELS
-    if (in == COMPUTE_BF16 && c->backend == COMPUTE_AVX512 && compute_x86_has_amx()) {
+    if (in == COMPUTE_BF16 && c->amx) {
         compute_x86_matmul_amx(c, &m);
         return;
     }

@@ -12,7 +12,7 @@
 
 enum {
     LONG_SUM = 2048,       /* beyond it a row tile is halved, to stay within half of L2 */
-    LONGEST_SUM = 4096,    /* beyond it the sum is cut into chunks ... */
+    LONGEST_SUM = 3072,    /* beyond it the sum is cut into chunks ... */
     CHUNK = 1024,          /* ... of this length, ... */
     CHUNKED_RANGE = 768,   /* and a task's columns are so few that their sums fit in L2 */
     RANGE = 2048,          /* columns of a task otherwise */
