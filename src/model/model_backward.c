@@ -5,7 +5,7 @@
  * sub-layer above and dh into dy of the sub-layer below and the new dh, and gives the gradients of
  * its two norms. Within a sub-layer each product gives first the gradient of its weight, then of its
  * input, so that buffers can be reused; what the gated unit gave is not kept but comes out of its
- * backward pass again, and the experts' input is gathered again.
+ * backward pass again.
  *
  * Every gradient is added to what the array holds, or overwrites it where `first` is set. The
  * embedding is the exception: its rows are scattered, so they are always added; what they are added
@@ -94,9 +94,8 @@ static void backward_experts(struct model *m, struct model_layer *l, const void 
                          a->gu, s->d_row);
     compute_linear_backward_weight(l->linears[LINEAR_EXPERTS_OUT], r->offset, s->y_rows, d->D,
                                    s->hidden, d->F, !first);
-    compute_gather(m->compute, rows, d->D, r->row_token, a->x_ffn, s->x_rows);
     compute_linear_backward_weight(l->linears[LINEAR_EXPERTS_IN], r->offset, a->gu, 2 * d->F,
-                                   s->x_rows, d->D, !first);
+                                   a->x_rows, d->D, !first);
     compute_linear_backward_input(l->linears[LINEAR_EXPERTS_IN], r->offset, a->gu, 2 * d->F,
                                   s->y_rows, d->D, act);
 }

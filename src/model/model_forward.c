@@ -165,8 +165,8 @@ static void forward_experts(struct model *m, int64_t layer, int64_t M)
 
     route(m, layer, M);
     int64_t rows = r->offset[d->E];
-    compute_gather(m->compute, rows, d->D, r->row_token, a->x_ffn, s->x_rows);
-    compute_linear_forward(l->linears[LINEAR_EXPERTS_IN], r->offset, s->x_rows, d->D, a->gu,
+    compute_gather(m->compute, rows, d->D, r->row_token, a->x_ffn, a->x_rows);
+    compute_linear_forward(l->linears[LINEAR_EXPERTS_IN], r->offset, a->x_rows, d->D, a->gu,
                            2 * d->F, act);
     compute_glu_forward(m->compute, rows, d->F, a->gu, r->row_weight, s->hidden);
     compute_linear_forward(l->linears[LINEAR_EXPERTS_OUT], r->offset, s->hidden, d->F, s->y_rows,

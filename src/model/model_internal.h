@@ -56,6 +56,7 @@ struct model_acts {
     float *rstd_attn_post, *rstd_attn_next; /* [M] */
     void *x_ffn;                            /* act [M, D] */
     struct model_routing routing;
+    void *x_rows;   /* act [R, D] the experts' input: x_ffn by row */
     void *gu;       /* act [R, 2F] */
     void *gu_dense; /* act [M, 2Fd] */
     void *y_ffn;    /* act [M, D] */
@@ -72,7 +73,6 @@ struct model_layer {
 
 /* Used by one sub-layer at a time, forward and backward. */
 struct model_scratch {
-    void *x_rows;      /* act [R, D] the experts' input */
     void *y_rows;      /* act [R, D] their output, or its gradient, or that of their input */
     void *y_dense;     /* act [M, D] output of the dense branch, or gradient of its input */
     void *hidden;      /* act [max(R F, M Fd)] what the gated unit gives */

@@ -8,7 +8,8 @@
  *
  * What is kept per layer for the backward pass, per token (a = bytes of act, 2 or 4):
  *   a (3 D + D + 2 Hh + 2 Kh) attention in, out and post-norm; y of both branches; q, k, v, o
- *   a 2F R/M or a 2 Fd        gate and up; their product is computed again
+ *   a (2F + D) R/M or a 2 Fd  gate and up; the experts' gathered input. The product of gate and up
+ *                             is computed again
  *   8 D + 4 (H + 4 + E + ...) the residual twice in fp32, and a few numbers per row
  * The rest is scratch shared by all layers, or belongs to the head, which works in chunks. */
 #include "model/model_internal.h"
@@ -108,6 +109,7 @@ static void layout_acts(struct carver *c, struct model_acts *a, float *h)
     a->h_out = m->training ? carve_f32(c, REGION_ACTIVATIONS, M * d->D) : h;
     if (d->E) {
         layout_routing(c, &a->routing);
+        a->x_rows = carve_act(c, REGION_ACTIVATIONS, expert_rows(m) * d->D);
         a->gu = carve_act(c, REGION_ACTIVATIONS, expert_rows(m) * 2 * d->F);
     }
     if (d->Fd) a->gu_dense = carve_act(c, REGION_ACTIVATIONS, M * 2 * d->Fd);
@@ -138,7 +140,6 @@ static void layout_scratch(struct carver *c)
     s->hidden = carve_act(c, REGION_SCRATCH, hidden);
     if (d->E) {
         m->router_bias = carve_f32(c, REGION_SCRATCH, d->L * d->E);
-        s->x_rows = carve_act(c, REGION_SCRATCH, R * d->D);
         s->y_rows = carve_act(c, REGION_SCRATCH, R * d->D);
     }
     if (d->E && d->Fd) s->y_dense = carve_act(c, REGION_SCRATCH, M * d->D);
