@@ -57,9 +57,10 @@ INLINE void v_store(float *p, vf x)
 {
     _mm512_storeu_ps(p, x);
 }
+/* The first n lanes; none where n is negative, as it is behind the end of a narrow row. */
 INLINE vm v_mask_first(int64_t n)
 {
-    return n >= VL ? (vm)0xffff : (vm)((1u << n) - 1);
+    return n >= VL ? (vm)0xffff : (vm)((1u << MAX(n, (int64_t)0)) - 1);
 }
 INLINE vf v_load_n(const float *p, int64_t n)
 {
