@@ -17,9 +17,10 @@ typedef struct tokenizer_scratch tokenizer_scratch_t;
 
 #define TOKENIZER_NONE UINT32_MAX /* "there is no such id" */
 
-/* Loads by content, not by name: tokenizer.json (byte-level BPE), a tiktoken rank file
- * ("base64 rank" lines, with the pre-tokenizer pattern of Grok-2), a SentencePiece BPE .model, or
- * llama2.c's tok*.bin where it is one. Errors name the file and the field. */
+/* Loads by content, not by name: tokenizer.json (byte-level BPE), Grok-2's tokenizer.tok.json, a
+ * tiktoken rank file ("base64 rank" lines, with the pre-tokenizer pattern of Grok-2), a
+ * SentencePiece BPE .model, or llama2.c's tok*.bin. What decides about ids and is not supported is
+ * refused, never passed over. Errors name the file and the field. */
 int tokenizer_load(const char *path, tokenizer_t **out, struct error *e);
 int tokenizer_parse(const void *data, size_t size, const char *name, tokenizer_t **out,
                     struct error *e);

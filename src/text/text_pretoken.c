@@ -51,6 +51,37 @@ bool pretoken_covers(const char *pattern, size_t size)
     return scanner == PRETOKEN_GPT2 || scanner == PRETOKEN_GPT4_1 || scanner == PRETOKEN_GPT4_3;
 }
 
+/* ------------------------------------------------------------------ PCRE2 */
+
+/* PCRE2 allocates as everything else does, so that the counter is true. */
+static void *pcre_alloc(size_t size, void *unused)
+{
+    (void)unused;
+    return mem_try_alloc(size);
+}
+
+static void pcre_free(void *p, void *unused)
+{
+    (void)unused;
+    mem_free(p);
+}
+
+/* NULL: *number and *at say what is wrong. */
+static pcre2_code *compile(const char *pattern, size_t size, int *number, PCRE2_SIZE *at)
+{
+    pcre2_general_context *general = pcre2_general_context_create(pcre_alloc, pcre_free, NULL);
+    CHECK_MSG(general, "out of memory");
+    pcre2_compile_context *context = pcre2_compile_context_create(general);
+    CHECK_MSG(context, "out of memory");
+    pcre2_set_parens_nest_limit(context, 32);
+    pcre2_code *code = pcre2_compile(
+        (PCRE2_SPTR)pattern, size,
+        PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, number, at, context);
+    pcre2_compile_context_free(context);
+    pcre2_general_context_free(general);
+    return code;
+}
+
 /* ------------------------------------------------------------------ dialect */
 
 static int pattern_refused(const char *what, size_t at, struct error *e)
@@ -66,7 +97,7 @@ static bool group_is_plain(const char *p, const char *end)
         p++;
     if (p == end) return false;
     if (*p == '<') return p + 1 < end && (p[1] == '=' || p[1] == '!');
-    return strchr(":=!>)", *p) && *p;
+    return strchr(":=!>", *p) && *p;
 }
 
 /* "\p{Name}" at p[0]: its length, or 0. *name is what stands in the braces. */
@@ -89,10 +120,10 @@ static bool property_is_script(const char *name, int size)
     snprintf(pattern, sizeof(pattern), "\\p{sc:%.*s}", size, name);
     int number;
     PCRE2_SIZE at;
-    pcre2_code *code =
-        pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED, PCRE2_UTF, &number, &at, NULL);
+    pcre2_code *code = compile(pattern, strlen(pattern), &number, &at);
+    bool known = code != NULL;
     pcre2_code_free(code);
-    return code != NULL;
+    return known;
 }
 
 /* An escape at p[0]; returns its length in the pattern, or a negative error. */
@@ -154,35 +185,13 @@ static int pattern_translate(const char *pattern, size_t size, struct str *out, 
     return 0;
 }
 
-/* ------------------------------------------------------------------ PCRE2 */
-
-/* PCRE2 allocates as everything else does, so that the counter is true. */
-static void *pcre_alloc(size_t size, void *unused)
-{
-    (void)unused;
-    return mem_try_alloc(size);
-}
-
-static void pcre_free(void *p, void *unused)
-{
-    (void)unused;
-    mem_free(p);
-}
+/* ------------------------------------------------------------------ stages */
 
 static int pattern_compile(const char *pattern, size_t size, void **code, struct error *e)
 {
-    pcre2_general_context *general = pcre2_general_context_create(pcre_alloc, pcre_free, NULL);
-    CHECK_MSG(general, "out of memory");
-    pcre2_compile_context *context = pcre2_compile_context_create(general);
-    CHECK_MSG(context, "out of memory");
-    pcre2_set_parens_nest_limit(context, 32);
     int number;
     PCRE2_SIZE at;
-    pcre2_code *compiled = pcre2_compile(
-        (PCRE2_SPTR)pattern, size,
-        PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, &number, &at, context);
-    pcre2_compile_context_free(context);
-    pcre2_general_context_free(general);
+    pcre2_code *compiled = compile(pattern, size, &number, &at);
     if (!compiled) {
         char text[160];
         pcre2_get_error_message(number, (PCRE2_UCHAR *)text, sizeof(text));

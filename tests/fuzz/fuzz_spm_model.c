@@ -1,5 +1,5 @@
-/* fuzz_spm_model.c: any bytes as a SentencePiece .model or llama2.c's tok.bin. The last byte says
- * how many bytes in front of it are also encoded as text; the whole input always is.
+/* fuzz_spm_model.c: any bytes as a SentencePiece .model or llama2.c's tok.bin, whose beginning and
+ * end, 512 bytes at most, are also text; the last byte says how long the end is.
  *
  * What loads must encode any text and decode any ids; a line merged without being cut at spaces and
  * without the cache gives the same ids. */
@@ -20,8 +20,6 @@ static void check_text(tokenizer_t *t, tokenizer_scratch_t *s, const char *text,
     CHECK(ids.count == whole.count);
     CHECK(!ids.count || memcmp(ids.ids, whole.ids, ids.count * sizeof(*ids.ids)) == 0);
     CHECK(tokenizer_decode(t, ids.ids, ids.count, 0, &back, &e) == 0);
-    CHECK(utf8_valid_size(back.data ? back.data : "", back.len) == back.len ||
-          t->bpe.unknown_id != TOKENIZER_NONE);
     token_array_fini(&ids);
     token_array_fini(&whole);
     str_fini(&back);
@@ -33,7 +31,7 @@ static void check_ids(const tokenizer_t *t)
     struct error e = {0};
     struct token_array ids = {0};
     struct str out = {0};
-    uint32_t n = MIN(tokenizer_vocab_size(t), 2000);
+    uint32_t n = MIN(tokenizer_vocab_size(t), 500);
     for (uint32_t i = 0; i < 2 * n; i++) {
         size_t size;
         uint32_t id = i < n ? i : 2 * n - 1 - i;
@@ -57,7 +55,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (t->algorithm == TOKENIZER_SENTENCEPIECE) {
         tokenizer_scratch_t *s = tokenizer_scratch_new(t);
         size_t tail = MIN(data[size - 1], size - 1);
-        check_text(t, s, (const char *)data, size);
+        check_text(t, s, (const char *)data, MIN(size, 512));
         check_text(t, s, (const char *)data + size - 1 - tail, tail);
         check_ids(t);
         tokenizer_scratch_free(s);

@@ -255,6 +255,7 @@ static void test_refused_patterns(void **state)
         {"[]a]", "empty"},
         {"(?R)", "group"},
         {"(?m:a)", "group"},
+        {"(?i)a", "group"},
         {"(?<n>a)", "group"},
         {"(*UCP)a", "group"},
         {"(a", "missing closing"},
