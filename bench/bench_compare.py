@@ -17,6 +17,7 @@ that makes it fastest. $COLOSSUS_TORCH_PYTHON names another interpreter that has
 import argparse
 import json
 import os
+import re
 import shlex
 import statistics
 import subprocess
@@ -123,8 +124,10 @@ def survey(shape, torches, env, a):
             for dtype in ("bf16", "fp32"):
                 command = [python, os.path.join(HERE, "peers", program), "--dtype", dtype,
                            "--threads", str(a.threads)] + extra
-                result, why = run_json(command + ["--steps", "1", "--warmup", "1"], a, env)
                 label = f"torch {version} {program} {' '.join(extra)} {dtype}"
+                if not re.search(a.rivals, label):
+                    continue
+                result, why = run_json(command + ["--steps", "1", "--warmup", "1"], a, env)
                 if not result:
                     print(f"  survey  {label}: {why}", flush=True)
                     continue
@@ -238,6 +241,8 @@ def options():
     ap.add_argument("--steps", type=int, default=4, help="of ours in a round")
     ap.add_argument("--rival-steps", type=int, default=2)
     ap.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    ap.add_argument("--rivals", default="", help="only those whose survey line matches this "
+                    "regular expression")
     ap.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
     ap.add_argument("--no-rivals", action="store_true", help="ours alone")
     ap.add_argument("--prefix", default="", help="put before every measured command, for example "
