@@ -340,7 +340,8 @@ static void for_backends(void (*body)(compute_t *c))
     struct pool *pool = pool_new(2);
     for (int b = COMPUTE_REFERENCE; b <= COMPUTE_AVX512; b++)
         for (int t = COMPUTE_F32; t <= COMPUTE_BF16; t++)
-            for (int tiles = 0; tiles <= (b == COMPUTE_AVX512 && t == COMPUTE_BF16); tiles++) {
+            for (int tiles = 0; tiles < (b == COMPUTE_AVX512 && t == COMPUTE_BF16 ? 2 : 1);
+                 tiles++) {
                 struct compute_options o = {(enum compute_dtype)t, (enum compute_backend)b, pool};
                 compute_t *c;
                 /* oneDNN does what AMX tiles do where there are tiles, and must be right too */
