@@ -389,8 +389,9 @@ static void test_death_at_each_operation(void **unused)
     state_fini(&s);
 }
 
-/* Saves as fast as it can, from one step above the newest, until it is killed. */
-static int child_save_for_ever(const char *dir)
+/* Saves as fast as it can, from one step above the newest, until it is killed; a byte into the
+ * pipe for each one that was handed over. */
+static int child_save_for_ever(const char *dir, int pipe_fd)
 {
     struct error e = {0};
     struct run_state s;
@@ -401,8 +402,21 @@ static int child_save_for_ever(const char *dir)
     for (step++; step < 100000; step++) {
         state_fill(&s, step);
         if (ckpt_writer_submit(w, step, state_json(step), &e) < 0) return CHILD_WRONG;
+        if (write(pipe_fd, "", 1) != 1) return CHILD_WRONG;
     }
     return CHILD_WRONG;
+}
+
+/* The moment is counted from the child's own progress, not from its birth: on a busy machine a
+ * child may get its first turn only after any fixed time. */
+static void wait_for_moment(int pipe_fd, uint64_t i)
+{
+    char byte;
+    uint64_t saves = 1 + (uint64_t)(3 * rng_uniform(SEED, 1, i));
+    for (uint64_t k = 0; k < saves; k++)
+        assert_int_equal(read(pipe_fd, &byte, 1), 1);
+    double wait_s = 0.008 * rng_uniform(SEED, 0, i);
+    nanosleep(&(struct timespec){0, (long)(wait_s * 1e9)}, NULL);
 }
 
 static void test_kill_at_random_moments(void **unused)
@@ -415,15 +429,18 @@ static void test_kill_at_random_moments(void **unused)
     int interrupted = 0;
     state_init(&s);
     for (uint64_t i = 0; i < 100; i++) {
+        int fds[2];
+        assert_int_equal(pipe(fds), 0);
         fflush(NULL);
         pid_t pid = fork();
         assert_true(pid >= 0);
-        if (pid == 0) _exit(child_save_for_ever(dir));
-        double wait_s = 0.002 + 0.03 * rng_uniform(SEED, 0, i);
-        nanosleep(&(struct timespec){0, (long)(wait_s * 1e9)}, NULL);
+        if (pid == 0) _exit(child_save_for_ever(dir, fds[1]));
+        close(fds[1]);
+        wait_for_moment(fds[0], i);
         assert_int_equal(kill(pid, SIGKILL), 0);
         int status;
         assert_int_equal(waitpid(pid, &status, 0), pid);
+        close(fds[0]); /* not before: writing to a closed pipe is another death */
         assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 
         struct skips skips;

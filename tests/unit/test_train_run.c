@@ -155,7 +155,7 @@ static void test_sudden_death_loses_nothing(void **state)
     struct train_util_run part = run_of(yaml, "name=part", NULL, NULL, NULL);
     assert_ok(f, train_util_try(f, &whole));
     run_and_die(f, &part, 3); /* before there is a checkpoint */
-    run_and_die(f, &part, 7); /* behind that of step 4 */
+    run_and_die(f, &part, 9); /* saving step 8 has waited until step 4 was on disk */
     assert_ok(f, train_util_try(f, &part));
     train_util_assert_same(f, run_dir(f, "whole"), run_dir(f, "part"));
     assert_steps(f, run_dir(f, "part"), 12);
