@@ -172,8 +172,8 @@ static void test_choice_forms_and_normalisation(void **state)
     static const char *const forms[] = {
         "{\"question\": \"what\", \"choices\": [\"a longer one\", \"b\"], \"answer\": @}\n",
         "{\"ctx\": \"what \", \"endings\": [\"a longer one\", \" b\"], \"label\": \"@\"}\n",
-        "{\"question\": \"what\", \"choices\": {\"text\": [\"a longer one\", \"b\"],"
-        " \"label\": [\"0\", \"1\"]}, \"answerKey\": \"@\"}\n"};
+        ("{\"question\": \"what\", \"choices\": {\"text\": [\"a longer one\", \"b\"],"
+         " \"label\": [\"0\", \"1\"]}, \"answerKey\": \"@\"}\n")};
     fixture_open(&fix, 1, 3, 64, &m);
     double a = plain_nll(&m, "what a longer one", 4, &greedy);
     double b = plain_nll(&m, "what b", 4, &greedy);
