@@ -70,7 +70,9 @@ INLINE struct amx_four amx_probabilities(const struct amx_head *w, const struct 
     x = amx_cap(w, cap, x, capped);
     EACH(k) x.v[k] = v_fms(x.v[k], c2, shift);
     x = amx_exp2(x, bounded);
-    if (masked) EACH(k) x.v[k] = v_keep(amx_visible(l, half * VL, u + k), x.v[k]);
+    if (masked) {
+        EACH(k) x.v[k] = v_keep(amx_visible(l, half * VL, u + k), x.v[k]);
+    }
     return x;
 }
 

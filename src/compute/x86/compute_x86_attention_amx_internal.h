@@ -37,12 +37,12 @@ struct amx_head {
 
 /* 32 queries from t0 on, of which `count` exist, along lanes: z = t c2 - shift. */
 struct amx_lanes {
-    int64_t t0, count;
-    int64_t key0, first_max; /* first key any of them sees; none is hidden from here on */
-    float c2[PATCH], shift[PATCH];
-    float sum[PATCH];                  /* forward */
+    float c2[PATCH] __attribute__((aligned(64)));
+    float shift[PATCH], sum[PATCH];    /* sum: forward */
     float slope[PATCH], offset[PATCH]; /* backward */
     int32_t first[PATCH];
+    int64_t t0, count;
+    int64_t key0, first_max; /* first key any of them sees; none is hidden from here on */
 };
 
 /* ------------------------------------------------------------------ the cap
@@ -129,6 +129,7 @@ INLINE struct amx_four amx_cap(const struct amx_head *w, const struct amx_tanh *
     EACH(k) x.v[k] = v_min(cap->high, x.v[k]);
     EACH(k) part[k] = _mm512_castps_si512(v_fma(x.v[k], cap->scale, cap->magic));
     EACH(k) y.v[k] = _mm512_permutex2var_ps(cap->part[3][0], part[k], cap->part[3][1]);
+    UNROLL
     for (int power = 2; power >= 0; power--) {
         const vf low = cap->part[power][0], high = cap->part[power][1];
         EACH(k) y.v[k] = v_fma(y.v[k], x.v[k], _mm512_permutex2var_ps(low, part[k], high));
@@ -140,7 +141,9 @@ INLINE struct amx_four amx_cap(const struct amx_head *w, const struct amx_tanh *
 INLINE struct amx_four amx_exp2(struct amx_four z, bool bounded)
 {
     struct amx_four p, r;
-    if (!bounded) EACH(k) z.v[k] = v_max(v_set1(EXP2_SMALLEST), z.v[k]);
+    if (!bounded) {
+        EACH(k) z.v[k] = v_max(v_set1(EXP2_SMALLEST), z.v[k]);
+    }
     EACH(k) r.v[k] = _mm512_reduce_ps(z.v[k], 0x09);
     EACH(k) p.v[k] = v_fma(r.v[k], v_set1(EXP2_LOW_3), v_set1(EXP2_LOW_2));
     EACH(k) p.v[k] = v_fma(p.v[k], r.v[k], v_set1(EXP2_LOW_1));

@@ -84,7 +84,9 @@ INLINE void amx_gradient_keys(const struct amx_head *w, const struct amx_lanes *
     x = amx_cap(w, cap, x, capped);
     EACH(k) p.v[k] = v_fms(x.v[k], v_load(l->c2 + k % 2 * VL), v_load(l->shift + k % 2 * VL));
     p = amx_exp2(p, bounded);
-    if (masked) EACH(k) p.v[k] = v_keep(amx_visible(l, k % 2 * VL, u + k / 2), p.v[k]);
+    if (masked) {
+        EACH(k) p.v[k] = v_keep(amx_visible(l, k % 2 * VL, u + k / 2), p.v[k]);
+    }
     EACH(k) d.v[k] = v_load(dp + k % 2 * 256 + k / 2 * 16);
     EACH(k)
     {

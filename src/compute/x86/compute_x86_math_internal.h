@@ -73,10 +73,10 @@ INLINE vf v_tanh(vf y)
 
 /* The two for scores whose exponential is rounded to bfloat16 (relative 2^-9 = 2e-3) behind them:
  * half the work. v_exp2_low gives 2^-100 below -100; v_tanh_low is cut at 5.5. */
-#define EXP2_LOW_3 0.0780245289f
-#define EXP2_LOW_2 0.226067156f
-#define EXP2_LOW_1 0.695833564f
-#define EXP2_LOW_0 0.999925196f
+#    define EXP2_LOW_3 0.0780245289f
+#    define EXP2_LOW_2 0.226067156f
+#    define EXP2_LOW_1 0.695833564f
+#    define EXP2_LOW_0 0.999925196f
 
 INLINE vf v_exp2_low(vf x)
 {
