@@ -90,8 +90,8 @@ bytes=$($colossus data inspect $out/data --split valid --documents 0 --top 0 --j
 model=$(grep valid_bits_per_byte $out/runs/fortunes/metrics.jsonl | tail -n1 |
     field valid_bits_per_byte)
 size() { wc -c | tr -d ' '; }
-zstd_alone=$(zstd -19 --stdout -q $out/valid.packed | size)
-zstd_with=$(zstd -19 --stdout -q --patch-from=$out/train.packed $out/valid.packed | size)
+zstd_alone=$(zstd -19 --single-thread --stdout -q $out/valid.packed | size)
+zstd_with=$(zstd -19 --single-thread --stdout -q --patch-from=$out/train.packed $out/valid.packed | size)
 xz_alone=$(xz -9e --stdout $out/valid.packed | size)
 xz_with=$(($(xz -9e --stdout $out/both.packed | size) - $(xz -9e --stdout $out/train.packed | size)))
 best=$(awk -v b="$bytes" -v z="$zstd_with" -v x="$xz_with" \
