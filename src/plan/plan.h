@@ -1,0 +1,355 @@
+/* plan.h: what a training run needs, before it is started: step time, memory, days, failures,
+ * megawatts, dollars, water, CO2; which parallel layout; and how far the answer can be trusted.
+ *
+ * The way through: descriptions (accelerators, clusters, sites, models, software) are YAML presets
+ * in which every figure keeps its source and grade (plan_catalogue.c) -> one layout costs about a
+ * microsecond (plan_step.c) -> every layout is tried (plan_search.c) -> the run around the step:
+ * failures, power, cooling, money (plan_run.c) -> a page, JSON or HTML (plan_page.c). The model of
+ * a step is checked against published runs (plan_validate.c).
+ *
+ * Seconds, bytes, FLOP, watts, dollars. Every result carries low / mid / high. Knows nothing of how
+ * training is done here; a run file of `colossus train` is read for its model and batch only. */
+#ifndef COLOSSUS_PLAN_H
+#define COLOSSUS_PLAN_H
+
+#include "base/base.h"
+#include "model/model.h"
+
+/* ------------------------------------------------------------------ figures with a grade
+ * P primary text read, S secondary text, R compilation that cites a primary, D derived, M from
+ * memory, A assumption: the grades of the facts they were copied from. */
+struct plan_figure {
+    double mid, low, high; /* low = high = mid where no range is known */
+    char grade;            /* 0: not given */
+    const char *source;    /* short citation; "" where none */
+};
+
+/* ------------------------------------------------------------------ models (plan_model.c) */
+
+enum plan_attention { PLAN_ATTENTION_MHA, PLAN_ATTENTION_MLA }; /* MHA with kv_heads: MQA, GQA */
+
+struct plan_model {
+    const char *name, *source;
+    int64_t layers, hidden, heads, kv_heads, head_dim, vocab;
+    int64_t ffn_hidden; /* of a dense layer; 0 where every layer has experts */
+    bool glu;           /* three FFN matrices instead of two */
+    bool tied_embeddings;
+    int attention; /* enum plan_attention */
+    int64_t mla_q_rank, mla_kv_rank, mla_nope_dim, mla_rope_dim, mla_v_dim;
+    int64_t window, window_layers; /* sliding-window layers and what they see; 0: none */
+    int64_t experts, top_k, moe_ffn_hidden, shared_ffn_hidden;
+    int64_t dense_layers; /* layers without experts (leading ones) */
+    bool dense_branch;    /* Grok-2: the dense FFN beside the experts in every layer */
+    int64_t mtp_layers;   /* extra layers of multi-token prediction (DeepSeek-V3) */
+};
+int plan_model_check(const struct plan_model *m, struct error *e);
+void plan_model_from_config(const struct model_config *c, struct plan_model *m);
+double plan_model_params(const struct plan_model *m);
+double plan_model_active_params(const struct plan_model *m);
+/* Forward + backward model FLOPs of one token, no recomputation; causal: core attention halved. */
+double plan_model_flops_per_token(const struct plan_model *m, int64_t seq_len, bool causal);
+
+/* ------------------------------------------------------------------ hardware */
+
+enum plan_precision { PLAN_FP32, PLAN_BF16, PLAN_FP8, PLAN_MXFP8, PLAN_FP4, PLAN_N_PRECISIONS };
+extern const char *const plan_precision_names[]; /* NULL-terminated; fp16 reads as bf16 */
+
+struct plan_accelerator {
+    const char *name, *title;                         /* "h100", "NVIDIA H100 SXM5 80 GB" */
+    struct plan_figure peak_flops[PLAN_N_PRECISIONS]; /* dense; mid 0: not offered */
+    struct plan_figure
+        ceiling_flops[PLAN_N_PRECISIONS]; /* measured matrix products; mid 0: unknown */
+    struct plan_figure hbm_bytes, hbm_bytes_per_s;
+    struct plan_figure scaleup_bytes_per_s; /* per accelerator, one direction */
+    int64_t scaleup_domain;                 /* accelerators that share it */
+    int64_t node_size;                  /* accelerators per server or tray: the failure unit is 8 */
+    struct plan_figure nic_bytes_per_s; /* per accelerator, one direction */
+    struct plan_figure power_cap_w, power_compute_w, power_comm_w, power_idle_w;
+    struct plan_figure node_other_w; /* CPUs, NICs, fans, per accelerator */
+    struct plan_figure price_usd;
+    struct plan_figure failures;        /* per 1,000 days of 8 accelerators, mature fleet */
+    struct plan_figure smoothing_floor; /* share of the cap the power can be held at; 0: none */
+};
+
+struct plan_pool { /* accelerators of one kind within a cluster */
+    const struct plan_accelerator *accelerator;
+    int64_t count;
+};
+#define PLAN_MAX_POOLS 8
+struct plan_cluster {
+    const char *name, *title, *source;
+    struct plan_pool pools[PLAN_MAX_POOLS]; /* a synchronous job runs at the slowest pool's speed or
+                                             * in shares of the batch; see plan_step */
+    int64_t n_pools;
+    int64_t fabric_tiers;
+    struct plan_figure oversubscription;   /* at the top tier; 1: none */
+    struct plan_figure routing_efficiency; /* 0.60 static ECMP, 0.80 tuned RoCE, 0.95 adaptive */
+    struct plan_figure storage_write_bytes_per_s, storage_read_bytes_per_s;
+    struct plan_figure spare_fraction;
+    struct plan_figure fleet_age_days;          /* young fleets fail more often */
+    struct plan_figure lemon_fraction;          /* nodes that fail several times as often */
+    struct plan_figure network_usd, server_usd; /* per accelerator, beside its own price */
+    struct plan_figure network_w;               /* switches and optics, per accelerator */
+};
+int64_t plan_cluster_accelerators(const struct plan_cluster *c);
+
+struct plan_power_source {
+    const char *name; /* "grid", "turbines", ... */
+    struct plan_figure capacity_w, usd_per_kwh, co2_g_per_kwh, nox_g_per_kwh, water_l_per_kwh;
+    struct plan_figure ramp_w_per_s; /* 0: not limited */
+};
+#define PLAN_MAX_SOURCES 8
+struct plan_climate_month {
+    double dry_bulb_c, wet_bulb_c; /* mean of the month */
+};
+struct plan_site {
+    const char *name, *title, *source;
+    struct plan_power_source sources[PLAN_MAX_SOURCES]; /* used in this order */
+    int64_t n_sources;
+    struct plan_figure battery_w, battery_wh, battery_efficiency;
+    int cooling;                                              /* enum plan_cooling */
+    struct plan_figure liquid_fraction, supply_c, design_pue; /* design_pue 0: from the climate */
+    struct plan_climate_month months[12];
+    bool has_climate;
+    struct plan_figure permit_nox_t_per_year, permit_water_l_per_day;
+    struct plan_figure swing_limit_w, swing_band_low_hz, swing_band_high_hz; /* of the utility */
+    struct plan_figure capex_usd_per_w; /* of the building and its plant, per IT watt */
+    struct plan_figure depreciation_years, opex_fraction; /* of accelerators; of capex a year */
+    struct plan_figure build_days_per_1000;               /* accelerators installed: the schedule */
+};
+enum plan_cooling {
+    PLAN_COOLING_AIR_CHILLER,
+    PLAN_COOLING_LIQUID_CHILLER,
+    PLAN_COOLING_DRY,
+    PLAN_COOLING_TOWER
+};
+extern const char *const plan_cooling_names[];
+
+/* The same hardware gained 1.5 to 3 times between releases: what runs on it, and of when. */
+enum plan_stack { PLAN_STACK_MEGATRON, PLAN_STACK_FSDP, PLAN_STACK_OTHER, PLAN_N_STACKS };
+extern const char *const plan_stack_names[];
+struct plan_software {
+    int stack;         /* enum plan_stack */
+    double generation; /* decimal year of the release, 2021.0 ...; 0: today's (the default) */
+};
+
+/* ------------------------------------------------------------------ a step (plan_step.c) */
+
+enum plan_recompute { PLAN_RECOMPUTE_NONE, PLAN_RECOMPUTE_SELECTIVE, PLAN_RECOMPUTE_FULL };
+extern const char *const plan_recompute_names[];
+
+struct plan_layout {
+    int32_t tp, pp, cp, ep, etp, dp; /* tp·pp·cp·dp = accelerators; ep·etp divides tp·cp·dp */
+    int32_t vp;                      /* virtual stages per device (interleaved 1F1B); 1: plain */
+    int32_t micro_batch;             /* sequences */
+    int32_t zero;                    /* 0 .. 3 over dp (and cp) */
+    int32_t recompute, precision;    /* enums above */
+};
+struct plan_batch {
+    int64_t global_batch; /* sequences */
+    int64_t seq_len;
+};
+/* Divisibility and range; the error says which number does not divide which. */
+int plan_layout_check(const struct plan_layout *l, const struct plan_model *m,
+                      const struct plan_batch *b, int64_t accelerators, struct error *e);
+/* "tp 8 pp 16 vp 4 dp 128, microbatch 1, full recompute"; returns buf. */
+char *plan_layout_text(const struct plan_layout *l, char *buf, size_t size);
+
+enum plan_part { /* exposed time of a step, summing to it */
+                 PLAN_PART_MATMUL,
+                 PLAN_PART_ATTENTION,
+                 PLAN_PART_VECTOR,
+                 PLAN_PART_RECOMPUTE,
+                 PLAN_PART_TP,
+                 PLAN_PART_EP,
+                 PLAN_PART_CP,
+                 PLAN_PART_PP,
+                 PLAN_PART_BUBBLE,
+                 PLAN_PART_DP,
+                 PLAN_PART_OPTIMIZER,
+                 PLAN_PART_OTHER,
+                 PLAN_N_PARTS
+};
+extern const char *const plan_part_names[];
+struct plan_memory { /* bytes per accelerator of the fullest stage */
+    double weights, gradients, optimizer, activations, buffers, total;
+};
+struct plan_step {
+    double step_s, low_s, high_s; /* 80 % band from the residuals of the source class */
+    double part_s[PLAN_N_PARTS];
+    double hidden_comm_s;         /* communication under compute */
+    double forward_s, backward_s; /* one microbatch through one (virtual) stage's whole device */
+    int64_t microbatches;         /* per pipeline and step */
+    double compute_share;         /* of the step an accelerator spends computing */
+    double model_flops;           /* of the step, whole machine, causal attention halved */
+    double mfu, hfu, tokens_per_s;
+    struct plan_memory memory;
+    double memory_limit_bytes; /* of the smallest accelerator, less what the runtime keeps */
+    bool fits;
+};
+/* The model of a step; allocates nothing. A cluster of several pools: the batch is shared by speed
+ * among replicas, each within one pool. */
+void plan_step(const struct plan_model *m, const struct plan_cluster *c,
+               const struct plan_layout *l, const struct plan_batch *b,
+               const struct plan_software *s, struct plan_step *out);
+/* One step over time on every pipeline stage of one replica, for drawing. */
+struct plan_span {
+    double start_s, end_s;
+    int32_t stage, microbatch;
+    uint8_t kind; /* 0 forward, 1 backward, 2 communication, 3 optimizer */
+};
+size_t plan_timeline(const struct plan_step *step, const struct plan_layout *l, struct arena *a,
+                     struct plan_span **spans);
+
+/* ------------------------------------------------------------------ search (plan_search.c) */
+
+enum plan_objective { PLAN_BY_TIME, PLAN_BY_COST, PLAN_BY_ENERGY, PLAN_BY_TOKENS_PER_MWH };
+extern const char *const plan_objective_names[];
+struct plan_candidate {
+    struct plan_layout layout;
+    struct plan_step step;
+    double step_usd, step_j; /* accelerators' price and power over one step */
+};
+struct plan_search {
+    struct plan_candidate *best; /* best first, n_best of them */
+    size_t n_best;
+    struct plan_candidate *front; /* Pareto front of step time, memory and energy */
+    size_t n_front;
+    uint64_t tried, valid, fitting; /* layouts enumerated, divisible, within memory */
+    char runner_up[256];            /* why the second lost: the part that costs it most */
+};
+/* A field of fixed that is not 0 (precision, recompute: not negative) is kept. Exact over the space
+ * (docs say which). ERROR_FAILED where nothing fits: says what the smallest one needs. */
+int plan_search(const struct plan_model *m, const struct plan_cluster *c,
+                const struct plan_batch *b, const struct plan_software *s,
+                const struct plan_layout *fixed, enum plan_objective objective, size_t n_best,
+                struct arena *a, struct plan_search *out, struct error *e);
+
+/* ------------------------------------------------------------------ a run (plan_run.c) */
+
+struct plan_range {
+    double low, mid, high;
+};
+struct plan_reliability {
+    struct plan_range failures_per_1000_node_days; /* of 8 accelerators, at the fleet's age */
+    struct plan_range mtbf_s;                      /* of the whole job */
+    struct plan_range restart_s;
+    double checkpoint_bytes, checkpoint_write_s, checkpoint_stall_s;
+    double interval_young_s, interval_daly_s, interval_exact_s;
+    struct plan_range goodput; /* productive share of wall time, one synchronous job */
+    bool elastic;              /* one synchronous job cannot live: replicas come and go */
+    struct plan_range goodput_elastic;
+    int64_t spare_nodes;
+};
+/* Power of synchronous steps as a square-like wave with edges; what limits it. */
+struct plan_swing {
+    double peak_w, trough_w, mean_w, amplitude_w; /* site, one step */
+    double period_s;
+    double spectrum_hz[64], spectrum_w[64]; /* amplitude of each line */
+    int n_lines;
+    double in_band_w; /* largest line within the utility's critical band */
+    double limit_w;   /* the utility's; 0: none stated */
+    bool within_limit;
+    double smoothing_left_w, smoothing_energy_fraction; /* with the accelerators' own smoothing */
+    double cap_left_w;                                  /* with a power cap at the mean */
+    double battery_needed_w, battery_needed_wh, battery_left_w;
+    double period_detuned_s; /* step time that leaves the band; 0: none does */
+};
+struct plan_power {
+    double accelerators_w, servers_w, network_w, it_w, facility_w; /* mean while training */
+    double node_w;                           /* 8 accelerators and their share of a server, mean */
+    double facility_max_w;                   /* nameplate, worst month */
+    double pue_month[12], water_l_month[12]; /* of a whole month at this load */
+    double pue, wue_l_per_kwh;
+    struct plan_swing swing;
+    double source_w[PLAN_MAX_SOURCES]; /* mean share of each */
+    double unserved_w;                 /* beyond all sources */
+    /* fewer watts, more accelerators in the same megawatts */
+    double cap_w[8], cap_speed[8], cap_tokens_per_mwh[8], cap_cluster_gain[8];
+    int n_caps;
+};
+struct plan_money {
+    struct plan_range capex_usd, accelerators_usd, servers_usd, network_usd, site_usd;
+    struct plan_range energy_usd, run_usd, usd_per_million_tokens, usd_per_accelerator_hour;
+};
+struct plan_emissions {
+    struct plan_range co2_t, nox_t, water_l;
+    double nox_t_per_year, permit_nox_t_per_year;
+    bool within_permit;
+};
+struct plan_sensitivity {
+    const char *input; /* "matrix product efficiency", "failures" ... */
+    double low_days, high_days;
+};
+#define PLAN_MAX_SENSITIVITIES 12
+
+struct plan_request {
+    const char *name, *title, *path;
+    struct plan_model model;
+    struct plan_cluster cluster;
+    struct plan_site site;
+    struct plan_software software;
+    struct plan_batch batch;
+    struct plan_layout layout; /* 0 fields are searched; see plan_search */
+    bool search;
+    int objective;
+    struct plan_figure tokens; /* mid 0: a compute-optimal budget */
+    const char *tokens_from;   /* "given" or the scaling law */
+};
+struct plan_answer {
+    const struct plan_request *request;
+    struct plan_search search;
+    struct plan_layout layout;
+    struct plan_step step;
+    struct plan_range tokens, days, gpu_hours, mwh, step_s;
+    struct plan_reliability reliability;
+    struct plan_power power;
+    struct plan_money money;
+    struct plan_emissions emissions;
+    struct plan_sensitivity sensitivities[PLAN_MAX_SENSITIVITIES]; /* widest first */
+    int n_sensitivities;
+    char limit[256]; /* what limits this plan, in one sentence */
+};
+/* Compute-optimal tokens of a model with this many active parameters: published scaling laws. */
+struct plan_range plan_optimal_tokens(const struct plan_model *m);
+int plan_solve(const struct plan_request *r, struct arena *a, struct plan_answer *out,
+               struct error *e);
+/* The parts of plan_solve, each from the step. */
+void plan_reliability(const struct plan_request *r, const struct plan_step *step,
+                      struct plan_reliability *out);
+void plan_power(const struct plan_request *r, const struct plan_step *step, struct plan_power *out);
+void plan_money_and_emissions(struct plan_answer *answer);
+
+/* ------------------------------------------------------------------ descriptions
+ * (plan_catalogue.c). A name is looked for as a file, beside the file that names it, in the presets
+ * beside the plan, in $COLOSSUS_PRESETS, beside the program and where `make install` put them. */
+
+int plan_load(const char *path, struct arena *a, struct plan_request *out, struct error *e);
+int plan_load_model(const char *name, const char *from, struct arena *a, struct plan_model *out,
+                    struct error *e);
+int plan_load_accelerator(const char *name, const char *from, struct arena *a,
+                          struct plan_accelerator *out, struct error *e);
+int plan_load_cluster(const char *name, const char *from, struct arena *a, struct plan_cluster *out,
+                      struct error *e);
+int plan_load_site(const char *name, const char *from, struct arena *a, struct plan_site *out,
+                   struct error *e);
+
+/* ------------------------------------------------------------------ pages */
+
+void plan_print(const struct plan_answer *answer, FILE *out); /* plan_page.c */
+json_t *plan_to_json(const struct plan_answer *answer);       /* plan_json.c */
+int plan_write_html(const struct plan_answer *answer, const char *path, struct error *e);
+void plan_print_compare(const struct plan_answer *const *answers, size_t count, FILE *out);
+
+/* ------------------------------------------------------------------ validation
+ * (plan_validate.c): columns of a CSV as in docs/reference/validation-rows.md. */
+
+struct plan_validate_options {
+    bool rows, json;
+    const char *plot;  /* SVG scatter, or NULL */
+    const char *tiers; /* "A" by default; "AB", "ABC" */
+};
+int plan_validate(const char *csv_path, const struct plan_validate_options *o, FILE *out,
+                  struct error *e);
+
+#endif
