@@ -1,0 +1,75 @@
+/* plan_internal.h: what the files of src/plan/ share and nobody else sees. Small; append, do not
+ * reshape.
+ *
+ * The model of a step is built from four pieces that can be tested alone: the sizes of a model's
+ * layers (plan_model.c), the time of a collective (plan_collective.c), memory (plan_memory.c), and
+ * the step that joins them (plan_step.c). All numbers that were fitted or chosen stand in one table
+ * (plan_constants.c) with their origin, so that tools/fit-plan can move them and
+ * `plan validate` can print them. */
+#ifndef COLOSSUS_PLAN_INTERNAL_H
+#define COLOSSUS_PLAN_INTERNAL_H
+
+#include "plan/plan.h"
+
+/* ------------------------------------------------------------------ constants (plan_constants.c) */
+
+struct plan_constant {
+    const char *name;
+    double value;
+    double low, high;   /* range the fit may use; low == high: not fitted */
+    const char *source; /* paper, measurement, or which rows it was fitted on */
+};
+/* Written by nobody but the fit tool, in its own process. */
+extern struct plan_constant plan_constants[];
+size_t plan_constants_count(void);
+
+/* ------------------------------------------------------------------ models (plan_model.c) */
+
+/* Weights of one layer, by the group of accelerators that shards them. Matrices only; norms and
+ * biases are in other. Parameters, not bytes. */
+struct plan_layer_params {
+    double attention; /* sharded by tp (MLA: the down projections are replicated: in other) */
+    double ffn;       /* dense FFN, shared expert, dense branch: sharded by tp */
+    double experts;   /* all experts of the layer: sharded by ep and etp */
+    double other;     /* norms, router, MLA down projections: replicated */
+};
+/* A layer with experts (moe) or without. */
+void plan_model_layer_params(const struct plan_model *m, bool moe, struct plan_layer_params *out);
+int64_t plan_model_moe_layers(const struct plan_model *m);
+double plan_model_embedding_params(const struct plan_model *m); /* one table, vocab x hidden */
+
+/* ------------------------------------------------------------------ memory (plan_memory.c) */
+
+/* Bytes per accelerator of the fullest pipeline stage; layout and batch already checked. `s` says
+ * what the stack keeps (buffers, main gradients). Allocates nothing; must cost well under 1 us. */
+void plan_memory(const struct plan_model *m, const struct plan_layout *l,
+                 const struct plan_batch *b, const struct plan_software *s,
+                 struct plan_memory *out);
+/* What of hbm_bytes a job may use, less the runtime's own (CUDA context, NCCL, fragmentation). */
+double plan_memory_limit(const struct plan_accelerator *a);
+
+/* ------------------------------------------------------------------ collectives (plan_collective.c)
+ * Seconds; bytes is the size of the whole vector per rank (all-reduce: what each rank holds;
+ * all-gather: what each rank has at the end; reduce-scatter: at the start; all-to-all: what each
+ * rank sends in all). `group` ranks, of which `per_domain` share a scale-up domain. */
+enum plan_collective { PLAN_ALL_REDUCE, PLAN_ALL_GATHER, PLAN_REDUCE_SCATTER, PLAN_ALL_TO_ALL };
+double plan_collective_s(const struct plan_accelerator *a, const struct plan_cluster *c, int kind,
+                         int64_t group, int64_t per_domain, double bytes);
+/* One message between two neighbours, inside a domain or across the fabric. */
+double plan_p2p_s(const struct plan_accelerator *a, const struct plan_cluster *c, bool inside,
+                  double bytes);
+/* How many of a group's ranks lie in one scale-up domain when each rank of it is `stride`
+ * accelerators from the next (tensor-parallel ranks first, then cp, then dp, then pp: Megatron's
+ * order). */
+int64_t plan_group_per_domain(const struct plan_accelerator *a, int64_t group, int64_t stride);
+
+/* ------------------------------------------------------------------ software (plan_step.c) */
+
+/* Stack and generation of a published row: `source` as in the validation CSV ("NVIDIA
+ * Megatron-Bridge perf 26.04.01", "Megatron-LM SC21 arXiv:2104.04473", "MLPerf Training v5.0"),
+ * `dist_opt` as there ("FSDP ..." means the PyTorch stack). The year is read from a release
+ * number YY.MM, an arXiv number YYMM, or a small table; an unknown source gets today's. */
+void plan_software_of_source(const char *source, const char *dist_opt, struct plan_software *out);
+double plan_software_today(void); /* the newest generation that was fitted */
+
+#endif
