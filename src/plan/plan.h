@@ -41,6 +41,10 @@ struct plan_model {
     int64_t dense_layers; /* layers without experts (leading ones) */
     bool dense_branch;    /* Grok-2: the dense FFN beside the experts in every layer */
     int64_t mtp_layers;   /* extra layers of multi-token prediction (DeepSeek-V3) */
+    /* Hybrids (Nemotron-H): Mamba-2, attention and FFN blocks are layers of their own, in all
+     * `layers`; the rest of the layers are FFN or experts. mamba_layers 0: a plain transformer. */
+    int64_t mamba_layers, attention_layers, mamba_inner, mamba_state;
+    int64_t moe_latent; /* experts work in this width instead of hidden; 0: hidden */
 };
 int plan_model_check(const struct plan_model *m, struct error *e);
 void plan_model_from_config(const struct model_config *c, struct plan_model *m);

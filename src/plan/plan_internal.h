@@ -36,6 +36,13 @@ struct plan_layer_params {
 /* A layer with experts (moe) or without. */
 void plan_model_layer_params(const struct plan_model *m, bool moe, struct plan_layer_params *out);
 int64_t plan_model_moe_layers(const struct plan_model *m);
+int64_t plan_model_attention_layers(const struct plan_model *m);
+int64_t plan_model_ffn_layers(const struct plan_model *m);  /* dense and with experts */
+double plan_model_mamba_params(const struct plan_model *m); /* of one Mamba-2 layer */
+double plan_model_context(const struct plan_model *m, int64_t seq_len, bool windowed, bool causal);
+double plan_model_core_flops(const struct plan_model *m, double context); /* forward, one token */
+/* Dimensions of published hybrids that run tables name without them; false: not known. */
+bool plan_model_hybrid(const char *name, struct plan_model *out);
 double plan_model_embedding_params(const struct plan_model *m); /* one table, vocab x hidden */
 
 /* ------------------------------------------------------------------ memory (plan_memory.c) */
