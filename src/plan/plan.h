@@ -69,7 +69,8 @@ struct plan_accelerator {
     int64_t node_size;                  /* accelerators per server or tray: the failure unit is 8 */
     struct plan_figure nic_bytes_per_s; /* per accelerator, one direction */
     struct plan_figure power_cap_w, power_compute_w, power_comm_w, power_idle_w;
-    struct plan_figure node_other_w; /* CPUs, NICs, fans, per accelerator */
+    /* CPUs, NICs, fans, per accelerator, behind the power supplies: their loss is added */
+    struct plan_figure node_other_w;
     struct plan_figure price_usd;
     struct plan_figure failures;        /* per 1,000 days of 8 accelerators, mature fleet */
     struct plan_figure smoothing_floor; /* share of the cap the power can be held at; 0: none */
@@ -243,7 +244,8 @@ struct plan_reliability {
     struct plan_range goodput; /* productive share of wall time, one synchronous job */
     bool elastic;              /* one synchronous job cannot live: replicas come and go */
     struct plan_range goodput_elastic;
-    int64_t spare_nodes;
+    int64_t elastic_group; /* accelerators lost and restarted together where elastic */
+    int64_t spare_nodes;   /* of 8, so that repairs leave the job whole 99 % of the time */
 };
 /* Power of synchronous steps as a square-like wave with edges; what limits it. */
 struct plan_swing {
@@ -257,23 +259,28 @@ struct plan_swing {
     double smoothing_left_w, smoothing_energy_fraction; /* with the accelerators' own smoothing */
     double cap_left_w;                                  /* with a power cap at the mean */
     double battery_needed_w, battery_needed_wh, battery_left_w;
-    double period_detuned_s; /* step time that leaves the band; 0: none does */
+    double period_detuned_s;      /* step time that leaves the band; 0: none does */
+    double stop_w, stops_per_day; /* what falls away when a failure stops every accelerator */
 };
 struct plan_power {
     double accelerators_w, servers_w, network_w, it_w, facility_w; /* mean while training */
     double node_w;                           /* 8 accelerators and their share of a server, mean */
     double facility_max_w;                   /* nameplate, worst month */
+    double facility_idle_w;                  /* while the job restarts */
     double pue_month[12], water_l_month[12]; /* of a whole month at this load */
     double pue, wue_l_per_kwh;
     struct plan_swing swing;
     double source_w[PLAN_MAX_SOURCES]; /* mean share of each */
     double unserved_w;                 /* beyond all sources */
-    /* fewer watts, more accelerators in the same megawatts */
+    /* Fewer watts, more accelerators in the same megawatts: cap per accelerator, speed of the step
+     * beside the uncapped one, and how much faster a cluster of the same megawatts is (0.09: 9 %).
+     */
     double cap_w[8], cap_speed[8], cap_tokens_per_mwh[8], cap_cluster_gain[8];
     int n_caps;
 };
 struct plan_money {
     struct plan_range capex_usd, accelerators_usd, servers_usd, network_usd, site_usd;
+    struct plan_range capital_usd, upkeep_usd; /* the run's share of capex; opex beside energy */
     struct plan_range energy_usd, run_usd, usd_per_million_tokens, usd_per_accelerator_hour;
 };
 struct plan_emissions {
@@ -282,8 +289,9 @@ struct plan_emissions {
     bool within_permit;
 };
 struct plan_sensitivity {
-    const char *input; /* "matrix product efficiency", "failures" ... */
-    double low_days, high_days;
+    const char *input;          /* "matrix product efficiency", "failures" ... */
+    double low_days, high_days; /* with the input at its low and its high */
+    double low_usd, high_usd;   /* of the run */
 };
 #define PLAN_MAX_SENSITIVITIES 12
 
@@ -299,6 +307,7 @@ struct plan_request {
     int objective;
     struct plan_figure tokens; /* mid 0: a compute-optimal budget */
     const char *tokens_from;   /* "given" or the scaling law */
+    double power_cap;          /* share of the accelerators' own cap, 0.4 .. 1; 0: not lowered */
 };
 struct plan_answer {
     const struct plan_request *request;

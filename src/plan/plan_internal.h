@@ -79,4 +79,56 @@ int64_t plan_group_per_domain(const struct plan_accelerator *a, int64_t group, i
 void plan_software_of_source(const char *source, const char *dist_opt, struct plan_software *out);
 double plan_software_today(void); /* the newest generation that was fitted */
 
+/* ------------------------------------------------------------------ the run (plan_run.c)
+ * Ranges are bands of about 80 %; factors are taken as independent, so that a product's band is the
+ * root of the sum of squares of logarithms. A figure that is not given (grade 0 and mid 0) takes
+ * the fallback. */
+struct plan_range plan_figure_range(const struct plan_figure *f, double mid, double low,
+                                    double high);
+double plan_figure_mid(const struct plan_figure *f, double fallback);
+struct plan_range plan_range_exact(double x);
+struct plan_range plan_range_mul(struct plan_range a, struct plan_range b);
+struct plan_range plan_range_div(struct plan_range a, struct plan_range b);
+struct plan_range plan_range_add(struct plan_range a, struct plan_range b);
+/* From step, goodput and power to days, energy, money and emissions, with a given layout:
+ * everything of plan_solve but search, sensitivities and the verdict. */
+void plan_run_evaluate(const struct plan_request *r, struct plan_answer *out);
+void plan_sensitivities(const struct plan_request *r, struct plan_answer *out);
+
+/* Watts of one accelerator by phase, at `cap` (share of its own cap; 0: uncapped), and the clock
+ * that leaves, beside the uncapped one (plan_power.c). */
+struct plan_phase_power {
+    double compute_w, comm_w, idle_w, other_w, cap_w, clock;
+};
+void plan_phase_power(const struct plan_accelerator *a, double cap, struct plan_phase_power *out);
+/* The slow-down of a step under a power cap. */
+void plan_power_slow_step(const struct plan_request *r, struct plan_step *step);
+
+/* What the swing is made of: whole machine, IT watts including the supplies' loss (plan_swing.c). */
+struct plan_swing_load {
+    double high_w, low_w, idle_w; /* all computing; all in exposed communication; all stopped */
+    double beside_w;              /* what does not swing: fans, network, cooling */
+    double floor_w;               /* high accelerators' smoothing can hold low at; 0: none */
+    double period_s, low_s;       /* a step, and how long all are low in it */
+    double edge_s;                /* rise and fall: the pipeline fills and drains */
+};
+void plan_swing_load(const struct plan_request *r, const struct plan_step *step,
+                     const struct plan_power *power, struct plan_swing_load *out);
+void plan_swing(const struct plan_site *site, const struct plan_swing_load *load,
+                struct plan_swing *out);
+
+/* Cooling, water and supply of a load, by month (plan_site.c): fills the facility's fields. */
+void plan_site_months(const struct plan_site *site, double it_w, double it_max_w, double it_idle_w,
+                      struct plan_power *out);
+/* Watts of cooling and loss, and litres, per IT watt(-hour) at one temperature. */
+void plan_site_overhead(const struct plan_site *site, double dry_c, double wet_c, double *overhead,
+                        double *l_per_kwh);
+
+/* Cold restart of a job of this many accelerators, without loading (plan_reliability.c). */
+struct plan_range plan_restart_s(int64_t accelerators);
+/* tau that minimises Daly's exact expected time for stall delta and MTBF m, all in seconds. */
+double plan_checkpoint_interval(double delta_s, double mtbf_s);
+/* Expected wall time over useful time: checkpoints every tau, restart R, exponential failures. */
+double plan_checkpoint_stretch(double tau_s, double delta_s, double restart_s, double mtbf_s);
+
 #endif
