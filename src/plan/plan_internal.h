@@ -131,4 +131,49 @@ double plan_checkpoint_interval(double delta_s, double mtbf_s);
 /* Expected wall time over useful time: checkpoints every tau, restart R, exponential failures. */
 double plan_checkpoint_stretch(double tau_s, double delta_s, double restart_s, double mtbf_s);
 
+/* ------------------------------------------------------------------ validation (plan_csv.c,
+ * plan_validate_rows.c): shared by `colossus plan validate` and tools/fit-plan. */
+
+/* RFC 4180: CRLF or LF, quoted fields with "" and line breaks, a UTF-8 byte-order mark is skipped.
+ * Errors name file:line:column. Every row has as many fields as the head. In *a. */
+struct plan_csv {
+    const char *path;
+    size_t n_columns, n_rows;
+    const char **heads;  /* [n_columns] */
+    const char **fields; /* [n_rows][n_columns] */
+    int *lines;          /* [n_rows] first line of each row, from 1 */
+};
+int plan_csv_parse(const char *text, size_t size, const char *path, struct arena *a,
+                   struct plan_csv *out, struct error *e);
+int plan_csv_load(const char *path, struct arena *a, struct plan_csv *out, struct error *e);
+int plan_csv_column(const struct plan_csv *t, const char *name); /* or -1 */
+/* Text of a field, "" where the column is missing (-1). */
+const char *plan_csv_field(const struct plan_csv *t, size_t row, int column);
+
+/* One published measurement, ready to predict. skip says why it cannot be, or is NULL: then model,
+ * layout (checked), batch, cluster and software are complete. */
+struct plan_row {
+    int line; /* of the CSV */
+    int64_t id;
+    char tier;                   /* 'A' .. 'C' */
+    bool mismatch;               /* the source contradicts itself */
+    const char *source, *family; /* family: releases of one source together ("Megatron-Bridge") */
+    const char *model_name, *gpu, *precision, *notes;
+    const char *skip;
+    const char *assumed; /* what the row leaves out and which rule filled it, or "" */
+    int64_t n_gpus;
+    struct plan_model model;
+    struct plan_layout layout;
+    struct plan_batch batch;
+    struct plan_software software;
+    struct plan_accelerator accelerator;
+    struct plan_cluster cluster; /* one pool: n_gpus of accelerator (points into this row) */
+    double step_s;               /* measured; 0: not stated */
+    double memory_bytes;         /* measured peak; 0: not stated */
+};
+/* All rows of a table in the columns of docs/reference/validation-rows.md. path NULL: the table that
+ * travels with the program. Rows stay where they are (cluster points into its row). */
+int plan_rows_load(const char *path, struct arena *a, struct plan_row **rows, size_t *count,
+                   struct error *e);
+
 #endif
