@@ -70,13 +70,14 @@ double plan_p2p_s(const struct plan_accelerator *a, const struct plan_cluster *c
  * order). */
 int64_t plan_group_per_domain(const struct plan_accelerator *a, int64_t group, int64_t stride);
 
-/* ------------------------------------------------------------------ software (plan_step.c) */
+/* ------------------------------------------------------------------ software (plan_software.c) */
 
-/* Stack and generation of a published row: `source` as in the validation CSV ("NVIDIA
- * Megatron-Bridge perf 26.04.01", "Megatron-LM SC21 arXiv:2104.04473", "MLPerf Training v5.0"),
- * `dist_opt` as there ("FSDP ..." means the PyTorch stack). The year is read from a release
- * number YY.MM, an arXiv number YYMM, or a small table; an unknown source gets today's. */
-void plan_software_of_source(const char *source, const char *dist_opt, struct plan_software *out);
+/* Stack and generation of a published row from the columns `source` ("NVIDIA Megatron-Bridge perf
+ * 26.04.01", "MLPerf Training v5.0"), `table` and `dist_opt` of the validation CSV ("" where
+ * absent). The year is read from a table of exceptions, a release YY.MM or a preprint YYMM; an
+ * unknown source gets today's. */
+void plan_software_of_source(const char *source, const char *table, const char *dist_opt,
+                             struct plan_software *out);
 double plan_software_today(void); /* the newest generation that was fitted */
 
 /* ------------------------------------------------------------------ the run (plan_run.c)

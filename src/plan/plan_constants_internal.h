@@ -1,0 +1,91 @@
+/* plan_constants_internal.h: every number of the model of a step that is neither arithmetic nor a
+ * figure of a description. Few, each with a physical meaning, a range the fit may use, and a
+ * source; low == high means that it was taken as it stands. K(NAME) is the value of one.
+ *
+ * "fit" names the rows a value was fitted on: all is the rows of tier A of the validation table
+ * that are consistent in themselves. tools/fit-plan rewrites the values in place. */
+#ifndef COLOSSUS_PLAN_CONSTANTS_INTERNAL_H
+#define COLOSSUS_PLAN_CONSTANTS_INTERNAL_H
+
+#include "plan/plan_internal.h"
+
+/* clang-format off */
+#define PLAN_CONSTANTS(X) \
+    /* matrix products: share of the measured ceiling that training sustains, by family */ \
+    X(GEMM_BF16_AMPERE, 0.85, 0.6, 1.1, "fit: all A100") \
+    X(GEMM_BF16_HOPPER, 0.85, 0.6, 1.1, "fit: all Hopper bf16; power-limited clocks") \
+    X(GEMM_FP8_HOPPER, 0.85, 0.6, 1.1, "fit: all Hopper fp8") \
+    X(GEMM_BF16_BLACKWELL, 0.9, 0.6, 1.1, "fit: all Blackwell bf16") \
+    X(GEMM_FP8_BLACKWELL, 0.85, 0.6, 1.1, "fit: all Blackwell fp8") \
+    X(GEMM_FP4_BLACKWELL, 0.8, 0.5, 1.1, "fit: all NVFP4") \
+    X(CEILING_SHARE, 0.80, 0.80, 0.80, "measured over peak where no ceiling is known: 0.73 to 0.87 (stas00 MAMF)") \
+    X(GEMM_K_HALF, 128, 16, 512, "fit: all; depth of a product at half speed") \
+    X(GEMM_N_HALF, 128, 16, 1024, "fit: all; width at half speed") \
+    X(GEMM_M_HALF, 64, 8, 512, "fit: all; rows at half speed (experts with few tokens)") \
+    X(GEMM_FIXED_S, 4e-6, 1e-6, 12e-6, "fit: all; start and tail of one product") \
+    X(GROUPED_SHARE, 0.85, 0.5, 1.0, "fit: all MoE; grouped products against dense ones") \
+    /* attention core: share of the bf16 ceiling */ \
+    X(FLASH_AMPERE, 0.60, 0.3, 0.9, "fit: all A100; FlashAttention-2 reports 0.5 to 0.73 of peak") \
+    X(FLASH_HOPPER, 0.65, 0.3, 0.95, "fit: all Hopper; FlashAttention-3 reports 0.55 to 0.75 of peak") \
+    X(FLASH_BLACKWELL, 0.55, 0.25, 0.9, "fit: all Blackwell; cuDNN") \
+    X(FLASH_BACKWARD, 2.9, 2.9, 2.9, "2.5 times the FLOPs at 0.86 of the speed (FlashAttention-2, -3)") \
+    X(FLASH_YEAR, 2022.9, 2022.9, 2022.9, "release of Megatron and PyTorch with FlashAttention") \
+    X(SOFTMAX_BYTES, 13, 6, 24, "fit: SC21, vTrain; bytes a score unfused: mask, softmax, dropout") \
+    /* vector operations: bytes over HBM bandwidth */ \
+    X(HBM_SHARE, 0.75, 0.75, 0.75, "vector kernels reach 0.7 to 0.8 of peak (GB200 0.92 at best, Azure)") \
+    X(VECTOR_PASSES, 10, 4, 24, "fit: all; reads and writes of the hidden state a layer, forward") \
+    X(VECTOR_FSDP, 1.2, 0.6, 2.5, "fit: FSDP; the same against Megatron's fused kernels") \
+    X(MOE_PASSES, 8, 2, 40, "fit: MoE; reads and writes of every routed token: permute, combine, quantise") \
+    X(CAST_FP8, 4, 0, 16, "fit: fp8; bytes a product's input element: read, write, transpose, amax") \
+    X(CAST_MXFP8, 5, 0, 16, "fit: MXFP8; both directions quantised in blocks") \
+    X(CAST_FP4, 6, 0, 24, "fit: NVFP4; Hadamard transform and two-level scales") \
+    X(MAMBA_PASSES, 12, 3, 60, "fit: hybrids; reads and writes of the inner state of a Mamba-2 layer") \
+    /* host */ \
+    X(HOST_LAUNCH_S, 6e-6, 2e-6, 15e-6, "fit: all; processor time to start one kernel") \
+    X(HOST_KERNELS_DENSE, 45, 45, 45, "kernels of a dense layer forward, counted in Megatron traces") \
+    X(HOST_KERNELS_MOE, 110, 110, 110, "the same with experts: router, permutation, grouped products") \
+    /* links: shares of the wire */ \
+    X(NIC_SHARE, 0.91, 0.91, 0.91, "fit: 364 of 400 GB/s a node, 82 all-reduce points, arXiv:2411.13055") \
+    X(SCALEUP_SHARE, 0.80, 0.80, 0.80, "361 of 450 GB/s ring on H200; 860 of 900 NVLS on NVL72, stas00") \
+    X(A2A_SHARE, 0.75, 0.4, 1.1, "fit: MoE; DeepEP and HybridEP reach 0.7 to 1.0 of the link") \
+    X(A2A_LATENCY_S, 40e-6, 40e-6, 40e-6, "DeepEP normal kernels, small batches") \
+    X(COLL_LATENCY_S, 20e-6, 20e-6, 20e-6, "half of the all-reduce intercept 39 us, collectives.csv") \
+    X(COLL_LEVEL_S, 31e-6, 31e-6, 31e-6, "half of 62 us a doubling, the same") \
+    X(COLL_ROOT_S, 2.0e-6, 2.0e-6, 2.0e-6, "half of 4.0 us a root MB and doubling, the same") \
+    X(P2P_LATENCY_S, 15e-6, 15e-6, 15e-6, "send and receive across a switch") \
+    /* overlap */ \
+    X(TP_OVERLAP, 0.6, 0.0, 0.95, "fit: all since 2023; share of TP traffic under products (user buffers)") \
+    X(TP_OVERLAP_YEAR, 2023.2, 2023.2, 2023.2, "Megatron tp-comm-overlap") \
+    X(EP_OVERLAP, 0.3, 0.0, 0.95, "fit: MoE; share of the all-to-all under other work") \
+    X(EP_DEDUP_YEAR, 2025.2, 2025.2, 2025.2, "DeepEP published; HybridEP after it") \
+    X(CP_OVERLAP, 0.8, 0.8, 0.8, "ring attention under the attention core, TransformerEngine") \
+    X(DP_OVERLAP, 0.8, 0.3, 1.0, "fit: all; share of the window under which DP traffic hides") \
+    X(DP_OVERLAP_YEAR, 2023.2, 2023.2, 2023.2, "Megatron overlap-grad-reduce and overlap-param-gather") \
+    X(SM_TAX, 0.15, 0.05, 0.3, "fit: all; compute lost while a collective runs beside it, 10 to 20 % of the cores") \
+    X(GRAD_BF16_YEAR, 2023.5, 2023.5, 2023.5, "gradients reduced in bf16 since, in fp32 before") \
+    X(HEAD_EXPOSED, 0.7, 0.0, 1.0, "fit: all; share of the output head that unbalances the last stage") \
+    X(SELECTIVE_SHARE, 0.4, 0.4, 0.4, "norms and activations among the vector operations") \
+    X(PP_EXPOSED, 0.5, 0.0, 1.0, "fit: all; share of pipeline messages not hidden") \
+    /* software */ \
+    X(YOUNG_DENSE, 0.25, 0.0, 1.0, "fit: all; extra compute time at an accelerator's launch") \
+    X(YOUNG_MOE, 0.8, 0.0, 4.0, "fit: MoE; the same of layers with experts") \
+    X(YOUNG_YEARS, 1.0, 0.4, 3.0, "fit: all; time constant of the improvement") \
+    X(FSDP_COMPUTE, 1.05, 0.8, 1.4, "fit: FSDP; compute time of the PyTorch stack against Megatron's") \
+    X(OTHER_COMPUTE, 1.05, 0.8, 1.4, "fit: JAX rows; the same of other stacks") \
+    /* the rest */ \
+    X(OPTIMIZER_BYTES, 34, 34, 34, "Adam in fp32: read and write 12 B of state, gradient, weights, norm") \
+    X(JITTER, 0.004, 0.0, 0.03, "fit: all; slowest of many ranks, a doubling beyond 64 accelerators") \
+    X(STEP_FIXED_S, 0.01, 0.0, 0.1, "fit: all; loss, logging, data and the optimiser's host work") \
+    X(BAND_LOW, 0.90, 0.90, 0.90, "10th percentile of measured over predicted") \
+    X(BAND_HIGH, 1.12, 1.12, 1.12, "90th percentile of measured over predicted")
+/* clang-format on */
+
+enum plan_constant_name {
+#define PLAN_CONSTANT_NAME(name, value, low, high, source) PLAN_K_##name,
+    PLAN_CONSTANTS(PLAN_CONSTANT_NAME)
+#undef PLAN_CONSTANT_NAME
+        PLAN_N_CONSTANTS
+};
+#define K(name) (plan_constants[PLAN_K_##name].value)
+
+#endif
