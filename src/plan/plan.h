@@ -314,7 +314,8 @@ struct plan_answer {
     struct plan_search search;
     struct plan_layout layout;
     struct plan_step step;
-    struct plan_range tokens, days, gpu_hours, mwh, step_s;
+    struct plan_range tokens, days, gpu_hours, mwh, step_s; /* days: of the middle of tokens */
+    const char *tokens_from;                                /* "given", or the law that said so */
     struct plan_reliability reliability;
     struct plan_power power;
     struct plan_money money;

@@ -91,9 +91,16 @@ struct plan_range plan_range_exact(double x);
 struct plan_range plan_range_mul(struct plan_range a, struct plan_range b);
 struct plan_range plan_range_div(struct plan_range a, struct plan_range b);
 struct plan_range plan_range_add(struct plan_range a, struct plan_range b);
+/* Factors on what is computed and not given, for sensitivities; all 1 for the plan itself. */
+struct plan_what_if {
+    double step, failures, restart, power;
+};
 /* From step, goodput and power to days, energy, money and emissions, with a given layout:
- * everything of plan_solve but search, sensitivities and the verdict. */
-void plan_run_evaluate(const struct plan_request *r, struct plan_answer *out);
+ * everything of plan_solve but search, sensitivities and the verdict. `w` NULL: all 1. */
+void plan_run_evaluate(const struct plan_request *r, const struct plan_what_if *w,
+                       struct plan_answer *out);
+void plan_reliability_what_if(const struct plan_request *r, const struct plan_step *step,
+                              const struct plan_what_if *w, struct plan_reliability *out);
 void plan_sensitivities(const struct plan_request *r, struct plan_answer *out);
 
 /* Watts of one accelerator by phase, at `cap` (share of its own cap; 0: uncapped), and the clock

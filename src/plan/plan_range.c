@@ -1,0 +1,62 @@
+/* plan_range.c: low / mid / high, and how they combine.
+ *
+ * A range is a band of about 80 % around a middle value. Inputs come from different sources and
+ * are taken as independent, so the band of a product is the root of the sum of squares of the
+ * factors' logarithms, side by side: adding worst cases up would give a band that no run is ever
+ * outside of, and that says nothing. */
+#include "plan/plan_internal.h"
+
+#include <math.h>
+
+double plan_figure_mid(const struct plan_figure *f, double fallback)
+{
+    return f->grade || f->mid != 0.0 ? f->mid : fallback;
+}
+
+/* A figure may come with a middle only, or with bounds that a careless file put the wrong way
+ * round; the result is always ordered. */
+struct plan_range plan_figure_range(const struct plan_figure *f, double mid, double low,
+                                    double high)
+{
+    if (!f->grade && f->mid == 0.0) return (struct plan_range){low, mid, high};
+    bool ranged = f->low != 0.0 || f->high != 0.0;
+    double lo = ranged ? MIN(f->low, f->high) : f->mid, hi = ranged ? MAX(f->low, f->high) : f->mid;
+    return (struct plan_range){MIN(lo, f->mid), f->mid, MAX(hi, f->mid)};
+}
+
+struct plan_range plan_range_exact(double x)
+{
+    return (struct plan_range){x, x, x};
+}
+
+/* Logarithm of the distance from middle to bound; a bound of nought is taken as a thousandth. */
+static double spread(double from, double to)
+{
+    if (from <= 0.0) return 0.0;
+    return log(fmax(to, from * 1e-3) / from);
+}
+
+static struct plan_range around(double mid, double down, double up)
+{
+    return (struct plan_range){mid * exp(-down), mid, mid * exp(up)};
+}
+
+struct plan_range plan_range_mul(struct plan_range a, struct plan_range b)
+{
+    return around(a.mid * b.mid, hypot(spread(a.mid, a.low), spread(b.mid, b.low)),
+                  hypot(spread(a.mid, a.high), spread(b.mid, b.high)));
+}
+
+struct plan_range plan_range_div(struct plan_range a, struct plan_range b)
+{
+    if (b.mid == 0.0) return plan_range_exact(0.0);
+    return around(a.mid / b.mid, hypot(spread(a.mid, a.low), spread(b.mid, b.high)),
+                  hypot(spread(a.mid, a.high), spread(b.mid, b.low)));
+}
+
+struct plan_range plan_range_add(struct plan_range a, struct plan_range b)
+{
+    double mid = a.mid + b.mid;
+    return (struct plan_range){mid - hypot(a.mid - a.low, b.mid - b.low), mid,
+                               mid + hypot(a.high - a.mid, b.high - b.mid)};
+}

@@ -1,0 +1,248 @@
+/* plan_reliability.c: how often a job is interrupted, what each interruption costs, and how much
+ * of the wall time is left.
+ *
+ * Failures. The unit is failures per 1,000 days of a node of 8 accelerators (r_f of Kokolis et
+ * al., "Revisiting Reliability in Large-Scale Machine Learning Research Clusters",
+ * arXiv:2410.21680). The published rates differ by three between fleets and not by a power of the
+ * number of accelerators, so the law is linear in nodes and the rate is the fleet's:
+ *
+ *     r_f = mature x (1 + (YOUNG - 1) exp(-age / SETTLE)) x (1 + (LEMON - 1) lemons)
+ *
+ * Its constants come from that one paper and are not fitted to the runs it is checked on (Llama
+ * 3's 16,384 H100; 32K and 98K of arXiv:2602.00277): docs/decisions/plan-run.md.
+ *
+ * Restart. Meta's cold recovery at 16K to 98K accelerators (arXiv:2602.00277) is a straight line
+ * through 65 s + 8.5 s per thousand, plus reading the checkpoint.
+ *
+ * Checkpoints. Young (1974), Daly (2006, eq. 37) and the exact optimum of Daly's expected time
+ * for exponential failures, by Newton's method on its derivative.
+ *
+ * Where failures come faster than restarts, a synchronous job makes no progress; replicas that
+ * leave and return singly do (HSDP with fault tolerance, arXiv:2602.00277). */
+#include "plan/plan_internal.h"
+
+#include <math.h>
+#include <string.h>
+
+/* RSC-2's rate (2.34; SemiAnalysis gives 1.6 to 4.0 for H100, 2.7 to 8.0 for GB200 NVL72, with
+ * the rack as its blast radius; the middle there is geometric, pulled to the long-run end). */
+static const struct plan_range MATURE = {1.6, 2.34, 4.0};
+static const struct plan_range MATURE_RACK = {2.7, 3.9, 8.0};
+/* Taking lemon nodes out cut RSC's failures of large jobs from 14 to 4 % = 3.5 times. A tenth of
+ * the nodes failing 5 times as often (AIReSim, arXiv:2603.07041: 15 % x 5; 3 to 10 % of new nodes
+ * fail burn-in) accounts for 1.4 of it, youth for the other 2.5. */
+#define YOUNG       2.5
+#define LEMON       5.0
+#define SETTLE_DAYS 180.0 /* assumption: burn-in and early repairs last half a year */
+static const struct plan_range AGE_DAYS = {60.0, 180.0, 720.0}; /* where a cluster states none */
+static const struct plan_range LEMONS = {0.0, 0.05, 0.15};
+/* Power, cooling and fabric outages of the whole site, whatever its size: once a month, as an
+ * assumption; without weight beside the nodes of a large job. */
+#define SITE_OUTAGES_PER_DAY (1.0 / 30.0)
+/* Llama 3: 47 planned interruptions beside 419 unexpected ones; they lose no work. */
+#define PLANNED_PER_FAILURE (47.0 / 419.0)
+
+#define RESTART_BASE_S     65.0 /* least squares on 200, 300, 600, 900 s at 16, 22, 64, 98K */
+#define RESTART_S_PER_1000 8.5
+#define RESTART_COLD_S     480.0 /* median of MLPerf's audited init times, 512 to 11,616 */
+
+/* bf16 weight, fp32 master and two fp32 moments: 13.8 TB measured for 1 T (SC21). */
+#define CHECKPOINT_BYTES_PER_PARAM 14.0
+/* Where a cluster states no storage: between 50 GB/s (VAST) and 2 TB/s (Tectonic), 16K each. */
+#define STORAGE_BYTES_PER_S 27e6
+/* The step waits for the copy to host memory only (asynchronous saves: under 1 s blocking in
+ * PyTorch DCP, ByteCheckpoint, Nemotron 3): planning, and the state over PCIe. */
+#define STALL_PLANNING_S       0.5
+#define STALL_COPY_BYTES_PER_S 10e9
+
+#define ELASTIC_STALL_OF_RESTART 0.2   /* 3 of 15 min at 98K */
+#define ELASTIC_KNOWN            98e3  /* accelerators at which the stall was measured */
+#define ELASTIC_GROUPS           64    /* replica groups that a job is split into */
+#define REPAIR_HOURS             40.4  /* AIReSim: 2 h, and 2 days for the 80 % that escalate */
+#define REPAIR_SHARE             0.78  /* hardware, of Llama 3's interruptions */
+#define SPARE_QUANTILE           2.326 /* 99 % */
+
+struct plan_range plan_restart_s(int64_t accelerators)
+{
+    double s = RESTART_BASE_S + RESTART_S_PER_1000 * (double)accelerators / 1e3;
+    return (struct plan_range){0.7 * s, s, fmax(s, RESTART_COLD_S) * 1.2};
+}
+
+double plan_checkpoint_stretch(double tau_s, double delta_s, double restart_s, double mtbf_s)
+{
+    /* Daly 2006, eq. 20 over the useful time. An exponent of 700 is a job that never ends. */
+    double a = restart_s / mtbf_s, b = (tau_s + delta_s) / mtbf_s;
+    if (a + b > 700.0) return INFINITY;
+    return mtbf_s / tau_s * exp(a) * expm1(b);
+}
+
+/* d/dtau of the stretch is zero where (1 - x) exp(x + d) = 1, x = tau/M, d = delta/M; the left
+ * side falls in x, from exp(d) at 0 to 0 at 1. */
+double plan_checkpoint_interval(double delta_s, double mtbf_s)
+{
+    double d = delta_s / mtbf_s;
+    if (d <= 0.0) return 0.0;
+    double low = 0.0, high = 1.0, x = fmin(sqrt(2.0 * d), 0.999);
+    for (int i = 0; i < 60; i++) {
+        double g = log1p(-x) + x + d; /* logarithm of the left side */
+        if (g > 0.0)
+            low = x;
+        else
+            high = x;
+        double newton = x + g * (1.0 - x) / x; /* g' = 1 - 1/(1 - x) = -x/(1 - x) */
+        double next = newton > low && newton < high ? newton : 0.5 * (low + high);
+        if (fabs(next - x) <= 1e-14 * x) break;
+        x = next;
+    }
+    return x * mtbf_s;
+}
+
+static double daly(double delta_s, double mtbf_s)
+{
+    if (delta_s >= 2.0 * mtbf_s) return mtbf_s;
+    double q = delta_s / (2.0 * mtbf_s);
+    return sqrt(2.0 * delta_s * mtbf_s) * (1.0 + sqrt(q) / 3.0 + q / 9.0) - delta_s;
+}
+
+/* ------------------------------------------------------------------ failures */
+
+static double youth(double age_days)
+{
+    return 1.0 + (YOUNG - 1.0) * exp(-fmax(age_days, 0.0) / SETTLE_DAYS);
+}
+
+static double with_lemons(double fraction)
+{
+    return 1.0 + (LEMON - 1.0) * fraction;
+}
+
+static void failure_rate(const struct plan_cluster *c, double what_if, struct plan_reliability *out)
+{
+    struct plan_range rate = {0}, age, lemons;
+    double all = (double)plan_cluster_accelerators(c);
+    for (int64_t i = 0; i < c->n_pools; i++) {
+        const struct plan_accelerator *a = c->pools[i].accelerator;
+        const struct plan_range *m = a->scaleup_domain > 8 ? &MATURE_RACK : &MATURE;
+        struct plan_range r = plan_figure_range(&a->failures, m->mid, m->low, m->high);
+        double share = (double)c->pools[i].count / all;
+        rate.low += share * r.low; /* pools share their kind of error */
+        rate.mid += share * r.mid;
+        rate.high += share * r.high;
+    }
+    age = plan_figure_range(&c->fleet_age_days, AGE_DAYS.mid, AGE_DAYS.low, AGE_DAYS.high);
+    lemons = plan_figure_range(&c->lemon_fraction, LEMONS.mid, LEMONS.low, LEMONS.high);
+    struct plan_range y = {youth(age.high), youth(age.mid), youth(age.low)};
+    struct plan_range l = {with_lemons(lemons.low), with_lemons(lemons.mid),
+                           with_lemons(lemons.high)};
+    rate = plan_range_mul(plan_range_mul(rate, y), plan_range_mul(l, plan_range_exact(what_if)));
+    out->failures_per_1000_node_days = rate;
+
+    double nodes = all / 8.0;
+    out->mtbf_s.low = 86400.0 / (nodes * rate.high / 1e3 + SITE_OUTAGES_PER_DAY);
+    out->mtbf_s.mid = 86400.0 / (nodes * rate.mid / 1e3 + SITE_OUTAGES_PER_DAY);
+    out->mtbf_s.high = 86400.0 / (nodes * rate.low / 1e3 + SITE_OUTAGES_PER_DAY);
+
+    /* Nodes in repair are Poisson: mean rate x time. */
+    double mean = nodes * rate.mid / 1e3 * REPAIR_SHARE * REPAIR_HOURS / 24.0;
+    out->spare_nodes = (int64_t)ceil(mean + SPARE_QUANTILE * sqrt(mean));
+}
+
+/* ------------------------------------------------------------------ goodput */
+
+static double goodput(double tau_s, double delta_s, double restart_s, double mtbf_s)
+{
+    double stretch = plan_checkpoint_stretch(tau_s, delta_s, restart_s, mtbf_s);
+    return 1.0 / (stretch * (1.0 + PLANNED_PER_FAILURE * restart_s / mtbf_s));
+}
+
+static void checkpoints(const struct plan_request *r, double step_s, double what_if,
+                        struct plan_reliability *out)
+{
+    double n = (double)plan_cluster_accelerators(&r->cluster);
+    double write = plan_figure_mid(&r->cluster.storage_write_bytes_per_s, STORAGE_BYTES_PER_S * n);
+    double read = plan_figure_mid(&r->cluster.storage_read_bytes_per_s, write);
+    out->checkpoint_bytes = CHECKPOINT_BYTES_PER_PARAM * plan_model_params(&r->model);
+    out->checkpoint_write_s = write > 0.0 ? out->checkpoint_bytes / write : 0.0;
+    out->checkpoint_stall_s = STALL_PLANNING_S + out->checkpoint_bytes / n / STALL_COPY_BYTES_PER_S;
+
+    double load_s = read > 0.0 ? out->checkpoint_bytes / read : 0.0;
+    out->restart_s = plan_range_add(plan_restart_s((int64_t)n), plan_range_exact(load_s));
+    out->restart_s = plan_range_mul(out->restart_s, plan_range_exact(what_if));
+
+    double delta = out->checkpoint_stall_s, m = out->mtbf_s.mid;
+    out->interval_young_s = sqrt(2.0 * delta * m);
+    out->interval_daly_s = daly(delta, m);
+    /* A save must have been written, and ends with a step. */
+    out->interval_exact_s =
+        fmax(fmax(plan_checkpoint_interval(delta, m), out->checkpoint_write_s), step_s);
+
+    double tau = out->interval_exact_s;
+    out->goodput.low = goodput(tau, delta, out->restart_s.high, out->mtbf_s.low);
+    out->goodput.mid = goodput(tau, delta, out->restart_s.mid, m);
+    out->goodput.high = goodput(tau, delta, out->restart_s.low, out->mtbf_s.high);
+}
+
+/* The smallest part of the machine that holds the whole state and can leave alone: a whole number
+ * of data-parallel replicas, and of expert-parallel groups. */
+static int64_t elastic_group(const struct plan_layout *l, int64_t n)
+{
+    int64_t replica = (int64_t)MAX(l->tp, 1) * MAX(l->pp, 1) * MAX(l->cp, 1);
+    int64_t experts = (int64_t)MAX(l->ep, 1) * MAX(l->etp, 1) * MAX(l->pp, 1);
+    int64_t unit = experts > replica ? (experts + replica - 1) / replica * replica : replica;
+    int64_t want = (n + ELASTIC_GROUPS - 1) / ELASTIC_GROUPS;
+    return MIN(n, (want + unit - 1) / unit * unit);
+}
+
+/* exp(-S/M): all wait S after a failure, and again where another falls into it; and the share of
+ * groups that are away. */
+static double elastic_goodput(double stall_s, double group_share, double group_s, double mtbf_s)
+{
+    return exp(-stall_s / mtbf_s) * fmax(0.0, 1.0 - group_share * group_s / mtbf_s);
+}
+
+static void elasticity(const struct plan_request *r, double step_s, double what_if,
+                       struct plan_reliability *out)
+{
+    int64_t n = plan_cluster_accelerators(&r->cluster);
+    out->elastic_group = elastic_group(&r->layout, n);
+    out->goodput_elastic = out->goodput;
+    if (out->elastic_group * 2 > n) return;
+
+    /* Beyond the size where it was measured the stall is taken to grow with the depth of the tree
+     * that agrees on who is left; in proportion to the machine as its high. */
+    double at = fmin((double)n, ELASTIC_KNOWN);
+    double stall = what_if * ELASTIC_STALL_OF_RESTART * plan_restart_s((int64_t)at).mid,
+           high = stall;
+    if ((double)n > ELASTIC_KNOWN) {
+        stall *= log2((double)n) / log2(ELASTIC_KNOWN);
+        high *= (double)n / ELASTIC_KNOWN;
+    }
+    struct plan_range s = {stall / 3.0, stall, fmax(high, 1.5 * stall)};
+    struct plan_range g =
+        plan_range_mul(plan_restart_s(out->elastic_group), plan_range_exact(what_if));
+    double share = (double)out->elastic_group / (double)n, lost = 0.5 * step_s;
+    double delta = 1.0 + out->checkpoint_stall_s / fmax(out->interval_exact_s, step_s);
+    out->goodput_elastic.low =
+        elastic_goodput(s.high + lost, share, g.high, out->mtbf_s.low) / delta;
+    out->goodput_elastic.mid = elastic_goodput(s.mid + lost, share, g.mid, out->mtbf_s.mid) / delta;
+    out->goodput_elastic.high =
+        elastic_goodput(s.low + lost, share, g.low, out->mtbf_s.high) / delta;
+    out->elastic = out->goodput.mid < 0.85 && out->goodput_elastic.mid > out->goodput.mid + 0.02;
+}
+
+void plan_reliability_what_if(const struct plan_request *r, const struct plan_step *step,
+                              const struct plan_what_if *w, struct plan_reliability *out)
+{
+    memset(out, 0, sizeof(*out));
+    if (plan_cluster_accelerators(&r->cluster) <= 0) return;
+    failure_rate(&r->cluster, w->failures, out);
+    checkpoints(r, step->step_s, w->restart, out);
+    elasticity(r, step->step_s, w->restart, out);
+}
+
+void plan_reliability(const struct plan_request *r, const struct plan_step *step,
+                      struct plan_reliability *out)
+{
+    static const struct plan_what_if AS_IT_IS = {1.0, 1.0, 1.0, 1.0};
+    plan_reliability_what_if(r, step, &AS_IT_IS, out);
+}

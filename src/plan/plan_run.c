@@ -1,0 +1,186 @@
+/* plan_run.c: from a request to an answer: layout, step, and the run around it.
+ *
+ * plan_solve finds or checks the layout, and plan_run_evaluate does the rest in a straight line:
+ * step -> failures and goodput -> watts -> tokens, days, megawatt-hours -> dollars and tonnes.
+ * Nothing loops over accelerators, so a million of them cost what eight cost, and the sensitivities
+ * evaluate the whole line again for each input. Days, energy and money belong to the middle of the
+ * token budget: how many tokens is a choice, and its range would drown all others. */
+#include "plan/plan_internal.h"
+
+#include <math.h>
+#include <string.h>
+
+/* The model's error against the measured node power of MLPerf runs: docs/decisions/plan-run.md. */
+static const struct plan_range POWER_BAND = {0.92, 1.0, 1.08};
+
+static const struct plan_what_if AS_IT_IS = {1.0, 1.0, 1.0, 1.0};
+
+static struct plan_range times(struct plan_range a, double x)
+{
+    return (struct plan_range){a.low * x, a.mid * x, a.high * x};
+}
+
+static void scale_step(struct plan_step *s, double x)
+{
+    s->step_s *= x;
+    s->low_s *= x;
+    s->high_s *= x;
+    s->tokens_per_s /= x;
+    s->mfu /= x;
+    s->hfu /= x;
+}
+
+static void run_tokens(const struct plan_request *r, struct plan_answer *out)
+{
+    if (r->tokens.mid > 0.0) {
+        out->tokens = plan_figure_range(&r->tokens, 0.0, 0.0, 0.0);
+        out->tokens_from = "given";
+        return;
+    }
+    out->tokens = plan_optimal_tokens(&r->model);
+    out->tokens_from = "scaling laws (Chinchilla, Llama 3, DeepSeek)";
+}
+
+static void run_length(const struct plan_request *r, const struct plan_what_if *w,
+                       struct plan_answer *out)
+{
+    const struct plan_reliability *rel = &out->reliability;
+    struct plan_range goodput = rel->elastic ? rel->goodput_elastic : rel->goodput;
+    double per_step = (double)r->batch.global_batch * (double)r->batch.seq_len;
+    double n = (double)plan_cluster_accelerators(&r->cluster);
+    out->step_s = (struct plan_range){out->step.low_s, out->step.step_s, out->step.high_s};
+    double steps = ceil(out->tokens.mid / per_step);
+    out->days = times(plan_range_div(out->step_s, goodput), steps / 86400.0);
+    out->gpu_hours = times(out->days, 24.0 * n);
+    double share = fmin(goodput.mid, 1.0);
+    double mean_w = share * out->power.facility_w + (1.0 - share) * out->power.facility_idle_w;
+    out->mwh = plan_range_mul(times(out->days, 24.0 * mean_w * w->power / 1e6), POWER_BAND);
+    if (rel->mtbf_s.mid > 0.0) out->power.swing.stops_per_day = 86400.0 / rel->mtbf_s.mid;
+}
+
+void plan_run_evaluate(const struct plan_request *r, const struct plan_what_if *w,
+                       struct plan_answer *out)
+{
+    if (!w) w = &AS_IT_IS;
+    out->request = r;
+    out->layout = r->layout;
+    plan_step(&r->model, &r->cluster, &r->layout, &r->batch, &r->software, &out->step);
+    plan_power_slow_step(r, &out->step);
+    if (w->step != 1.0) scale_step(&out->step, w->step);
+    plan_reliability_what_if(r, &out->step, w, &out->reliability);
+    plan_power(r, &out->step, &out->power);
+    run_tokens(r, out);
+    run_length(r, w, out);
+    plan_money_and_emissions(out);
+}
+
+/* ------------------------------------------------------------------ the verdict */
+
+static void limit_of_step(const struct plan_step *s, char *text, size_t size)
+{
+    static const char *const ADVICE[PLAN_N_PARTS] = {
+        [PLAN_PART_MATMUL] = "matrix products: more or faster accelerators help",
+        [PLAN_PART_ATTENTION] = "attention: shorter sequences or context parallelism help",
+        [PLAN_PART_VECTOR] = "memory bandwidth: fusion or faster memory helps",
+        [PLAN_PART_RECOMPUTE] = "recomputation: more memory, or a layout that needs less, helps",
+        [PLAN_PART_TP] = "tensor parallelism: a smaller group or faster scale-up links help",
+        [PLAN_PART_EP] = "expert exchange: a larger scale-up domain helps",
+        [PLAN_PART_CP] = "context parallelism: shorter sequences or faster links help",
+        [PLAN_PART_PP] = "messages between pipeline stages: faster network cards help",
+        [PLAN_PART_BUBBLE] = "pipeline bubbles: a larger batch or more virtual stages help",
+        [PLAN_PART_DP] = "gradient exchange: a larger batch or faster network cards help",
+        [PLAN_PART_OPTIMIZER] = "the optimiser: sharding it further helps",
+        [PLAN_PART_OTHER] = "stragglers and launches: they grow with the number of ranks",
+    };
+    int first = 0, second = PLAN_PART_TP;
+    for (int i = 1; i < PLAN_N_PARTS; i++) {
+        if (s->part_s[i] > s->part_s[first]) first = i;
+        if (i > PLAN_PART_TP && s->part_s[i] > s->part_s[second]) second = i;
+    }
+    double all = s->step_s > 0.0 ? s->step_s : 1.0;
+    int n = snprintf(text, size, "%.0f %% of a step is %s", 100.0 * s->part_s[first] / all,
+                     ADVICE[first]);
+    if (first == second || n < 0 || (size_t)n >= size || s->part_s[second] < 0.05 * all) return;
+    snprintf(text + n, size - (size_t)n, "; then %.0f %% %s", 100.0 * s->part_s[second] / all,
+             plan_part_names[second]);
+}
+
+/* What limits the plan, hardest first: what cannot run, what may not run, what is wasted. */
+static void run_verdict(struct plan_answer *a)
+{
+    const struct plan_step *s = &a->step;
+    const struct plan_reliability *rel = &a->reliability;
+    const struct plan_power *p = &a->power;
+    char one[32], two[32];
+    size_t size = sizeof(a->limit);
+    if (!s->fits)
+        snprintf(a->limit, size, "memory: %s per accelerator where %s are free",
+                 format_bytes(one, s->memory.total), format_bytes(two, s->memory_limit_bytes));
+    else if (p->unserved_w > 0.0)
+        snprintf(a->limit, size, "power: the site's sources fall short by %s of %s",
+                 format_si(one, p->unserved_w, "W"), format_si(two, p->facility_w, "W"));
+    else if (!a->emissions.within_permit)
+        snprintf(a->limit, size,
+                 "the permit: %.0f t of NOx a year (%.0f permitted), or its water, at this load",
+                 a->emissions.nox_t_per_year, a->emissions.permit_nox_t_per_year);
+    else if ((rel->elastic ? rel->goodput_elastic.mid : rel->goodput.mid) < 0.8)
+        snprintf(a->limit, size, "failures: one every %s, and %.0f %% of the time is lost%s",
+                 format_duration(one, rel->mtbf_s.mid),
+                 100.0 * (1.0 - (rel->elastic ? rel->goodput_elastic.mid : rel->goodput.mid)),
+                 rel->elastic ? " even with replicas that leave and return singly" : "");
+    else if (!p->swing.within_limit)
+        snprintf(a->limit, size, "the grid: steps swing %s where %s are allowed",
+                 format_si(one, p->swing.amplitude_w, "W"), format_si(two, p->swing.limit_w, "W"));
+    else
+        limit_of_step(s, a->limit, size);
+}
+
+/* ------------------------------------------------------------------ solve */
+
+static int run_check(const struct plan_request *r, struct error *e)
+{
+    TRY(plan_model_check(&r->model, e));
+    if (plan_cluster_accelerators(&r->cluster) <= 0)
+        return error_set_code(e, ERROR_CONFIG, "the cluster '%s' has no accelerators",
+                              r->cluster.name ? r->cluster.name : "");
+    for (int64_t i = 0; i < r->cluster.n_pools; i++)
+        if (!r->cluster.pools[i].accelerator || r->cluster.pools[i].count <= 0)
+            return error_set_code(e, ERROR_CONFIG,
+                                  "pool %lld of the cluster names no accelerator, or none of it",
+                                  (long long)i + 1);
+    if (r->batch.global_batch <= 0 || r->batch.seq_len <= 0) {
+        error_set_code(e, ERROR_CONFIG, "the batch is %lld sequences of %lld tokens",
+                       (long long)r->batch.global_batch, (long long)r->batch.seq_len);
+        return error_hint(e, "both must be at least 1, for example 2048 sequences of 8192");
+    }
+    if (r->power_cap != 0.0 && !(r->power_cap >= 0.4 && r->power_cap <= 1.0)) {
+        error_set_code(e, ERROR_CONFIG, "a power cap of %g is no share of the accelerators' own",
+                       r->power_cap);
+        return error_hint(e, "0.4 to 1, for example 0.8; 0 leaves it as it is");
+    }
+    if (!(r->tokens.mid >= 0.0) || r->tokens.mid > 1e18)
+        return error_set_code(e, ERROR_CONFIG, "a budget of %g tokens", r->tokens.mid);
+    return 0;
+}
+
+int plan_solve(const struct plan_request *r, struct arena *a, struct plan_answer *out,
+               struct error *e)
+{
+    struct plan_request chosen = *r;
+    memset(out, 0, sizeof(*out));
+    TRY(run_check(r, e));
+    if (r->search) {
+        TRY(plan_search(&r->model, &r->cluster, &r->batch, &r->software, &r->layout, r->objective,
+                        8, a, &out->search, e));
+        CHECK(out->search.n_best > 0);
+        chosen.layout = out->search.best[0].layout;
+    } else {
+        TRY(plan_layout_check(&r->layout, &r->model, &r->batch,
+                              plan_cluster_accelerators(&r->cluster), e));
+    }
+    plan_run_evaluate(&chosen, NULL, out);
+    plan_sensitivities(&chosen, out);
+    out->request = r;
+    run_verdict(out);
+    return 0;
+}
