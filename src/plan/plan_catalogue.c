@@ -1,0 +1,282 @@
+/* plan_catalogue.c: accelerators and clusters from their description files.
+ *
+ * Every figure keeps its range, grade and source, because the answer's uncertainty is theirs. What
+ * a file leaves out is derived from what it says (power in a phase from the cap, storage from the
+ * size) and graded D or A, never left at an invisible 0. After reading, figures are held against
+ * each other: a slip of a prefix nearly always breaks one of these relations. */
+#include "plan/plan_catalogue_internal.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct plan_figure derived(double mid, double low, double high, char grade,
+                                  const char *source)
+{
+    return (struct plan_figure){mid, low, high, grade, source};
+}
+
+/* Share of a figure, with its range. */
+static struct plan_figure share_of(const struct plan_figure *f, double mid, double low, double high,
+                                   char grade, const char *source)
+{
+    return derived(f->mid * mid, f->mid * low, f->mid * high, grade, source);
+}
+
+int plan_open_node(const struct plan_reader *r, const struct plan_section *s,
+                   const struct yaml_node *node, struct plan_reader *child, struct yaml_node **root)
+{
+    return plan_open_named(r, s->what, s->folder, node->text, node, child, root);
+}
+
+int plan_find_like(const struct plan_reader *r, const struct plan_section *s,
+                   const struct yaml_node *map, const struct yaml_node **like)
+{
+    *like = yaml_get(map, "like");
+    if (!*like || (*like)->kind == YAML_KIND_SCALAR) return 0;
+    return plan_wrong_field(r, *like, plan_field_find(s, "like"), "'like' is a name");
+}
+
+/* ------------------------------------------------------------------ accelerators */
+
+static int check_order(const struct plan_reader *r, const struct yaml_node *map,
+                       const char *small_key, const struct plan_figure *small,
+                       const char *large_key, const struct plan_figure *large)
+{
+    if (small->mid <= large->mid) return 0;
+    const struct plan_field *f = plan_field_find(&plan_accelerator_section, small_key);
+    return plan_wrong_field(r, plan_field_node(map, small_key), f,
+                            "'%s' %.6g is more than '%s' %.6g", small_key, small->mid, large_key,
+                            large->mid);
+}
+
+static int check_accelerator(const struct plan_reader *r, const struct yaml_node *map,
+                             const struct plan_accelerator *x)
+{
+    bool any = false;
+    for (int i = 0; i < PLAN_N_PRECISIONS; i++) {
+        char ceiling[32], peak[32];
+        snprintf(ceiling, sizeof(ceiling), "ceiling_flops.%s", plan_precision_names[i]);
+        snprintf(peak, sizeof(peak), "peak_flops.%s", plan_precision_names[i]);
+        any = any || x->peak_flops[i].mid > 0;
+        TRY(check_order(r, map, ceiling, &x->ceiling_flops[i], peak, &x->peak_flops[i]));
+    }
+    if (!any) {
+        const struct plan_field *f = plan_field_find(&plan_accelerator_section, "peak_flops.bf16");
+        return plan_wrong_field(r, map, f, "'peak_flops' has no precision");
+    }
+    TRY(check_order(r, map, "power_compute_w", &x->power_compute_w, "power_cap_w",
+                    &x->power_cap_w));
+    TRY(check_order(r, map, "power_comm_w", &x->power_comm_w, "power_compute_w",
+                    &x->power_compute_w));
+    TRY(check_order(r, map, "power_idle_w", &x->power_idle_w, "power_comm_w", &x->power_comm_w));
+    if (x->scaleup_domain > 1 && x->scaleup_bytes_per_s.mid == 0) {
+        const struct plan_field *f =
+            plan_field_find(&plan_accelerator_section, "scaleup_bytes_per_s");
+        return plan_wrong_field(r, plan_field_node(map, "scaleup_domain"), f,
+                                "'scaleup_domain' is %lld, but 'scaleup_bytes_per_s' is not given",
+                                (long long)x->scaleup_domain);
+    }
+    return 0;
+}
+
+static void finish_accelerator(struct plan_accelerator *x)
+{
+    const struct plan_figure *cap = &x->power_cap_w;
+    if (x->power_compute_w.mid == 0)
+        x->power_compute_w =
+            share_of(cap, 0.95, 0.85, 1.0, 'S', "close to the cap, arXiv:2508.14318 II-C");
+    if (x->power_comm_w.mid == 0)
+        x->power_comm_w = share_of(cap, 0.35, 0.20, 0.50, 'A', "arXiv:2508.14318: a dramatic drop");
+    if (x->power_idle_w.mid == 0)
+        x->power_idle_w =
+            share_of(cap, 0.10, 0.08, 0.15, 'S', "nvidia-smi listings, H100 and B200");
+    if (x->node_other_w.mid == 0)
+        x->node_other_w = share_of(cap, 0.25, 0.15, 0.50, 'A', "as in HGX H100 nodes");
+    if (!*x->title) x->title = x->name;
+}
+
+static int read_accelerator_map(const struct plan_reader *r, const struct yaml_node *map,
+                                struct plan_accelerator *out)
+{
+    const struct plan_section *s = &plan_accelerator_section;
+    const struct yaml_node *like;
+    TRY(plan_find_like(r, s, map, &like));
+    memset(out, 0, sizeof(*out));
+    plan_section_defaults(s, out, r->arena);
+    if (like) TRY(plan_read_accelerator(r, like, out));
+    TRY(plan_section_bind(r, s, map, like != NULL, out));
+    if (!*out->name) out->name = plan_name_of_path(r->arena, r->path);
+    finish_accelerator(out);
+    return check_accelerator(r, map, out);
+}
+
+int plan_read_accelerator(const struct plan_reader *r, const struct yaml_node *node,
+                          struct plan_accelerator *out)
+{
+    struct plan_reader child;
+    struct yaml_node *root;
+    if (node->kind != YAML_KIND_SCALAR) return read_accelerator_map(r, node, out);
+    TRY(plan_open_node(r, &plan_accelerator_section, node, &child, &root));
+    return read_accelerator_map(&child, root, out);
+}
+
+/* ------------------------------------------------------------------ clusters */
+
+static int read_pool(const struct plan_reader *r, const struct yaml_node *map,
+                     struct plan_pool *pool)
+{
+    TRY(plan_section_bind(r, &plan_pool_section, map, false, pool));
+    struct plan_accelerator *x = arena_alloc(r->arena, sizeof(*x));
+    TRY(plan_read_accelerator(r, yaml_get(map, "accelerator"), x));
+    pool->accelerator = x;
+    return 0;
+}
+
+int plan_read_pools(const struct plan_reader *r, const struct plan_field *f,
+                    const struct yaml_node *node, void *target)
+{
+    struct plan_cluster *c = target;
+    if (node->kind != YAML_KIND_LIST || node->count < 1 || node->count > PLAN_MAX_POOLS)
+        return plan_wrong_field(r, node, f, "'pools' is a list of 1 to %d pools", PLAN_MAX_POOLS);
+    c->n_pools = 0;
+    for (size_t i = 0; i < node->count; i++) {
+        memset(&c->pools[i], 0, sizeof(c->pools[i]));
+        TRY(read_pool(r, node->items[i], &c->pools[i]));
+        c->n_pools++;
+    }
+    return 0;
+}
+
+static void finish_cluster(struct plan_cluster *c)
+{
+    double n = (double)plan_cluster_accelerators(c);
+    /* radix-128 switches: k^2/2 hosts in two layers, k^3/4 in three */
+    if (c->fabric_tiers == 0) c->fabric_tiers = n <= 8192 ? 2 : 3;
+    if (c->storage_write_bytes_per_s.mid == 0)
+        c->storage_write_bytes_per_s =
+            derived(n * 122e6, n * 30e6, n * 427e6, 'D',
+                    "Llama 3, arXiv:2407.21783: 2 TB/s, 7 at peak, for 16,384");
+    if (c->storage_read_bytes_per_s.mid == 0)
+        c->storage_read_bytes_per_s = c->storage_write_bytes_per_s;
+    if (!*c->title) c->title = c->name;
+}
+
+static int read_cluster_map(const struct plan_reader *r, const struct yaml_node *map,
+                            struct plan_cluster *out)
+{
+    const struct plan_section *s = &plan_cluster_section;
+    const struct yaml_node *like;
+    TRY(plan_find_like(r, s, map, &like));
+    memset(out, 0, sizeof(*out));
+    plan_section_defaults(s, out, r->arena);
+    if (like) TRY(plan_read_cluster(r, like, out));
+    if (like && yaml_get(map, "pools")) { /* another size: what followed from it follows anew */
+        out->storage_write_bytes_per_s.mid = out->storage_read_bytes_per_s.mid = 0;
+        out->fabric_tiers = 0;
+    }
+    TRY(plan_section_bind(r, s, map, like != NULL, out));
+    if (!*out->name) out->name = plan_name_of_path(r->arena, r->path);
+    finish_cluster(out);
+    return 0;
+}
+
+/* "1024 x h100": a cluster of one kind, everything else at its default. */
+static bool split_shorthand(const char *text, int64_t *count, const char **name)
+{
+    char *end;
+    if (!isdigit((unsigned char)text[0])) return false;
+    struct str digits = {0};
+    const char *s = text;
+    for (; isdigit((unsigned char)*s) || *s == ',' || *s == '_'; s++)
+        if (isdigit((unsigned char)*s)) str_append_char(&digits, *s);
+    double value = strtod(digits.data, &end);
+    str_fini(&digits);
+    while (*s == ' ')
+        s++;
+    if (*s != 'x') return false;
+    s++;
+    while (*s == ' ')
+        s++;
+    *count = value >= 1 && value <= 1e8 ? (int64_t)value : 0;
+    *name = s;
+    return *s != 0;
+}
+
+static int read_shorthand(const struct plan_reader *r, const struct yaml_node *node, int64_t count,
+                          const char *name, struct plan_cluster *out)
+{
+    if (count == 0) {
+        plan_wrong(r, node, "cluster '%.80s': the count must be 1 to 1e8", node->text);
+        return error_hint(r->e, "for example cluster: 1024 x h100");
+    }
+    struct yaml_node named = *node;
+    named.text = arena_strdup(r->arena, name);
+    struct plan_accelerator *x = arena_alloc(r->arena, sizeof(*x));
+    TRY(plan_read_accelerator(r, &named, x));
+    memset(out, 0, sizeof(*out));
+    plan_section_defaults(&plan_cluster_section, out, r->arena);
+    out->pools[0] = (struct plan_pool){x, count};
+    out->n_pools = 1;
+    out->name = arena_strdup(r->arena, node->text);
+    out->title = arena_printf(r->arena, "%lld %s", (long long)count, x->title);
+    finish_cluster(out);
+    return 0;
+}
+
+int plan_read_cluster(const struct plan_reader *r, const struct yaml_node *node,
+                      struct plan_cluster *out)
+{
+    struct plan_reader child;
+    struct yaml_node *root;
+    int64_t count;
+    const char *name;
+    if (node->kind != YAML_KIND_SCALAR) return read_cluster_map(r, node, out);
+    if (split_shorthand(node->text, &count, &name))
+        return read_shorthand(r, node, count, name, out);
+    TRY(plan_open_node(r, &plan_cluster_section, node, &child, &root));
+    return read_cluster_map(&child, root, out);
+}
+
+int64_t plan_cluster_accelerators(const struct plan_cluster *c)
+{
+    int64_t n = 0;
+    for (int64_t i = 0; i < c->n_pools; i++)
+        n += c->pools[i].count;
+    return n;
+}
+
+/* ------------------------------------------------------------------ by name */
+
+struct plan_reader plan_reader_from(const char *from, struct arena *a, struct error *e,
+                                    struct error *local)
+{
+    struct error *used = e ? e : local;
+    *used = (struct error){0};
+    return (struct plan_reader){from ? from : "", a, used, 0};
+}
+
+int plan_load_accelerator(const char *name, const char *from, struct arena *a,
+                          struct plan_accelerator *out, struct error *e)
+{
+    struct error local;
+    struct plan_reader r = plan_reader_from(from, a, e, &local), child;
+    struct yaml_node *root;
+    const struct plan_section *s = &plan_accelerator_section;
+    TRY(plan_open_named(&r, s->what, s->folder, name, NULL, &child, &root));
+    return read_accelerator_map(&child, root, out);
+}
+
+int plan_load_cluster(const char *name, const char *from, struct arena *a, struct plan_cluster *out,
+                      struct error *e)
+{
+    struct error local;
+    struct plan_reader r = plan_reader_from(from, a, e, &local), child;
+    struct yaml_node *root, node = {.kind = YAML_KIND_SCALAR, .line = 1, .column = 1, .text = name};
+    const struct plan_section *s = &plan_cluster_section;
+    int64_t count;
+    const char *kind;
+    if (split_shorthand(name, &count, &kind)) return read_shorthand(&r, &node, count, kind, out);
+    TRY(plan_open_named(&r, s->what, s->folder, name, NULL, &child, &root));
+    return read_cluster_map(&child, root, out);
+}
