@@ -79,6 +79,10 @@ int64_t plan_group_per_domain(const struct plan_accelerator *a, int64_t group, i
 void plan_software_of_source(const char *source, const char *table, const char *dist_opt,
                              struct plan_software *out);
 double plan_software_today(void); /* the newest generation that was fitted */
+/* Fills what a published row leaves out, by the rules at the head of plan_assume.c: micro_batch,
+ * global_batch, etp and vp of 0, recompute of -1. */
+void plan_layout_assume(const struct plan_model *m, const struct plan_accelerator *a,
+                        const struct plan_software *s, struct plan_batch *b, struct plan_layout *l);
 
 /* ------------------------------------------------------------------ the run (plan_run.c)
  * Ranges are bands of about 80 %; factors are taken as independent, so that a product's band is the
