@@ -295,6 +295,7 @@ struct plan_sensitivity {
 };
 #define PLAN_MAX_SENSITIVITIES 12
 
+#define PLAN_MAX_NOTES 8
 struct plan_request {
     const char *name, *title, *path;
     struct plan_model model;
@@ -308,6 +309,8 @@ struct plan_request {
     struct plan_figure tokens; /* mid 0: a compute-optimal budget */
     const char *tokens_from;   /* "given" or the scaling law */
     double power_cap;          /* share of the accelerators' own cap, 0.4 .. 1; 0: not lowered */
+    const char *notes[PLAN_MAX_NOTES]; /* what the reader had to assume, to be shown */
+    int n_notes;
 };
 struct plan_answer {
     const struct plan_request *request;

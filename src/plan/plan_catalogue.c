@@ -153,10 +153,6 @@ static void finish_cluster(struct plan_cluster *c)
     double n = (double)plan_cluster_accelerators(c);
     /* radix-128 switches: k^2/2 hosts in two layers, k^3/4 in three */
     if (c->fabric_tiers == 0) c->fabric_tiers = n <= 8192 ? 2 : 3;
-    if (c->storage_write_bytes_per_s.mid == 0)
-        c->storage_write_bytes_per_s =
-            derived(n * 122e6, n * 30e6, n * 427e6, 'D',
-                    "Llama 3, arXiv:2407.21783: 2 TB/s, 7 at peak, for 16,384");
     if (c->storage_read_bytes_per_s.mid == 0)
         c->storage_read_bytes_per_s = c->storage_write_bytes_per_s;
     if (!*c->title) c->title = c->name;

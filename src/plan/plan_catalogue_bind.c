@@ -243,12 +243,12 @@ static int bind_figure_map(const struct plan_reader *r, const struct plan_field 
 int plan_figure_bind(const struct plan_reader *r, const struct plan_field *f,
                      const struct yaml_node *node, struct plan_figure *out)
 {
-    struct plan_figure figure = {.source = ""};
+    struct plan_figure figure = {.grade = 'A', .source = "given"};
     if (node->kind == YAML_KIND_MAP) {
         TRY(bind_figure_map(r, f, node, &figure));
     } else {
         TRY(bind_number(r, f, "", node, &figure.mid));
-        figure.low = figure.high = figure.mid;
+        figure = (struct plan_figure){figure.mid, figure.mid, figure.mid, 'A', "given"};
     }
     *out = figure;
     return 0;

@@ -100,7 +100,8 @@ const struct plan_field *plan_field_find(const struct plan_section *s, const cha
 const struct yaml_node *plan_field_node(const struct yaml_node *map, const char *key);
 bool plan_is_null(const struct yaml_node *node);
 
-/* Gives every field of target its default, graded A with the source "default". */
+/* Gives every field of target its default: a figure without one stays "not given" (grade 0), so
+ * that what computes with it takes its own; one with a default is graded A, source "default". */
 void plan_section_defaults(const struct plan_section *s, void *target, struct arena *a);
 /* Fills target from a map. Unknown keys, wrong types and units are errors; a field that is neither
  * given nor has a default is one unless `based` says that target was filled before. */
@@ -163,8 +164,9 @@ int plan_read_sources(const struct plan_reader *r, const struct plan_field *f,
 int plan_read_climate(const struct plan_reader *r, const struct plan_field *f,
                       const struct yaml_node *node, void *target);
 
-/* plan_load from memory; name is what errors call it and where names are looked from. */
-int plan_parse(const char *text, size_t size, const char *name, struct arena *a,
+/* plan_load from memory; name is what errors call it and where names are looked from. A depth of
+ * PLAN_MAX_DEPTH opens no further file. */
+int plan_parse(const char *text, size_t size, const char *name, int depth, struct arena *a,
                struct plan_request *out, struct error *e);
 
 #endif

@@ -64,9 +64,9 @@ static const struct plan_field accelerator_rows[] = {
            "% of "
            "the cap"),
     FIGURE(plan_accelerator, "price_usd", price_usd, PLAN_UNIT_USD, "", "30_000 USD", "to buy"),
-    FIGURE_IN(plan_accelerator, "failures", failures, PLAN_UNIT_FAILURES, "2.3", 0, 1e4, "2.3",
+    FIGURE_IN(plan_accelerator, "failures", failures, PLAN_UNIT_FAILURES, "", 0, 1e4, "2.3",
               "per 1,000 days of eight accelerators, in a mature fleet "
-              "(default: 32,000 H100, arXiv:2602.00277)"),
+              "(default: 2.34, RSC-2 of arXiv:2410.21680; 3.9 in racks of more than 8)"),
     FIGURE_IN(plan_accelerator, "smoothing_floor", smoothing_floor, PLAN_UNIT_SHARE, "", 0, 1,
               "90 %", "share of the cap at which it can hold its own power; 0: it cannot"),
 };
@@ -84,30 +84,32 @@ static const struct plan_field cluster_rows[] = {
            "required: 1 to 8 kinds of accelerators and how many of each", plan_read_pools),
     INT(plan_cluster, "fabric_tiers", fabric_tiers, "0", 0, 8, "3",
         "switch layers; 0: by the number of accelerators, 2 up to 8,192 and 3 beyond (radix 128)"),
-    FIGURE_IN(plan_cluster, "oversubscription", oversubscription, PLAN_UNIT_NONE, "1", 1, 1000, "1",
-              "of the top layer; 1: none"),
-    FIGURE_IN(plan_cluster, "routing_efficiency", routing_efficiency, PLAN_UNIT_SHARE, "0.80", 0.01,
-              1, "0.95",
+    FIGURE_IN(plan_cluster, "oversubscription", oversubscription, PLAN_UNIT_NONE, "", 1, 1000, "1",
+              "of the top layer; 1: none (the default)"),
+    FIGURE_IN(plan_cluster, "routing_efficiency", routing_efficiency, PLAN_UNIT_SHARE, "", 0.01, 1,
+              "0.95",
               "share of the line rate left by collisions: 0.60 static ECMP, 0.80 "
-              "tuned RoCE, 0.95 adaptive routing (a vendor's figure)"),
+              "tuned RoCE, 0.95 adaptive routing (a vendor's figure); default: 0.80"),
     FIGURE(plan_cluster, "storage_write_bytes_per_s", storage_write_bytes_per_s,
            PLAN_UNIT_BYTES_PER_S, "", "2 TB/s",
-           "of checkpoints, the whole cluster; default: 122 "
-           "MB/s per accelerator (Llama 3: 2 TB/s for 16,384)"),
+           "of checkpoints, the whole cluster; default: 27 "
+           "MB/s per accelerator (50 GB/s to 2 TB/s are stated for 16,384)"),
     FIGURE(plan_cluster, "storage_read_bytes_per_s", storage_read_bytes_per_s,
            PLAN_UNIT_BYTES_PER_S, "", "2 TB/s", "default: as for writing"),
-    FIGURE_IN(plan_cluster, "spare_fraction", spare_fraction, PLAN_UNIT_SHARE, "0.02", 0, 0.9,
-              "2 %", "of the accelerators that stand by for broken ones, of the count"),
-    FIGURE(plan_cluster, "fleet_age_days", fleet_age_days, PLAN_UNIT_DAYS, "365", "90 days",
-           "since it was switched on; young fleets fail more often"),
-    FIGURE_IN(plan_cluster, "lemon_fraction", lemon_fraction, PLAN_UNIT_SHARE, "0.05", 0, 1, "5 %",
-              "nodes that fail several times as often as the rest"),
-    FIGURE(plan_cluster, "network_usd", network_usd, PLAN_UNIT_USD, "6_500", "6_500 USD",
-           "switches, optics and NICs, per accelerator"),
-    FIGURE(plan_cluster, "server_usd", server_usd, PLAN_UNIT_USD, "8_000", "8_000 USD",
-           "the rest of the server and rack, per accelerator"),
-    FIGURE(plan_cluster, "network_w", network_w, PLAN_UNIT_W, "70", "70 W",
-           "switches and optics, per accelerator"),
+    FIGURE_IN(
+        plan_cluster, "spare_fraction", spare_fraction, PLAN_UNIT_SHARE, "", 0, 0.9, "2 %",
+        "of the count: accelerators that stand by for broken ones; default: what 99 % availability "
+        "needs"),
+    FIGURE(plan_cluster, "fleet_age_days", fleet_age_days, PLAN_UNIT_DAYS, "", "90 days",
+           "since it was switched on; young fleets fail more often; default: 180, from 60 to 720"),
+    FIGURE_IN(plan_cluster, "lemon_fraction", lemon_fraction, PLAN_UNIT_SHARE, "", 0, 1, "5 %",
+              "nodes that fail several times as often as the rest; default: 5 %"),
+    FIGURE(plan_cluster, "network_usd", network_usd, PLAN_UNIT_USD, "", "6_500 USD",
+           "switches, optics and NICs, per accelerator; default: a third of its price"),
+    FIGURE(plan_cluster, "server_usd", server_usd, PLAN_UNIT_USD, "", "8_000 USD",
+           "the rest of the server and rack, per accelerator; default: 38 % of its price"),
+    FIGURE(plan_cluster, "network_w", network_w, PLAN_UNIT_W, "", "70 W",
+           "switches and optics, per accelerator; default: 90 W"),
 };
 const struct plan_section plan_cluster_section =
     SECTION("cluster", "clusters", "a cluster", cluster_rows);

@@ -78,10 +78,7 @@ static int check_site(const struct plan_reader *r, const struct yaml_node *map,
         return plan_wrong_field(
             r, plan_field_node(map, "design_pue"), plan_field_find(rows, "design_pue"),
             "'design_pue' is below 1: the facility draws at least what IT does");
-    if (!s->has_climate && s->design_pue.mid == 0)
-        return plan_wrong_field(r, map, plan_field_find(rows, "design_pue"),
-                                "neither 'climate' nor 'design_pue' is given");
-    if (s->swing_band_low_hz.mid > s->swing_band_high_hz.mid)
+    if (s->swing_band_high_hz.mid > 0 && s->swing_band_low_hz.mid > s->swing_band_high_hz.mid)
         return plan_wrong_field(r, plan_field_node(map, "swing_band_low_hz"),
                                 plan_field_find(rows, "swing_band_low_hz"),
                                 "'swing_band_low_hz' is above 'swing_band_high_hz'");
