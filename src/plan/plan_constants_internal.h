@@ -22,7 +22,7 @@
     X(GEMM_K_HALF, 128, 16, 512, "fit: all; depth of a product at half speed") \
     X(GEMM_N_HALF, 128, 16, 1024, "fit: all; width at half speed") \
     X(GEMM_M_HALF, 64, 8, 512, "fit: all; rows at half speed (experts with few tokens)") \
-    X(GEMM_FIXED_S, 4e-6, 1e-6, 12e-6, "fit: all; start and tail of one product") \
+    X(GEMM_FIXED_S, 4e-6, 1e-6, 8e-6, "fit: all; start and tail of one product") \
     X(GROUPED_SHARE, 0.85, 0.5, 1.0, "fit: all MoE; grouped products against dense ones") \
     /* attention core: share of the bf16 ceiling */ \
     X(FLASH_AMPERE, 0.60, 0.3, 0.9, "fit: all A100; FlashAttention-2 reports 0.5 to 0.73 of peak") \
@@ -39,11 +39,12 @@
     X(CAST_FP8, 4, 0, 16, "fit: fp8; bytes a product's input element: read, write, transpose, amax") \
     X(CAST_MXFP8, 5, 0, 16, "fit: MXFP8; both directions quantised in blocks") \
     X(CAST_FP4, 6, 0, 24, "fit: NVFP4; Hadamard transform and two-level scales") \
-    X(MAMBA_PASSES, 12, 3, 60, "fit: hybrids; reads and writes of the inner state of a Mamba-2 layer") \
+    X(GRAD_ACCUM_BYTES, 8, 8, 8, "fp32 gradients are read and written once a microbatch (gradient accumulation fusion)") \
+    X(MAMBA_PASSES, 30, 3, 80, "fit: hybrids; reads and writes of the inner state of a Mamba-2 layer") \
     /* host */ \
-    X(HOST_LAUNCH_S, 6e-6, 2e-6, 15e-6, "fit: all; processor time to start one kernel") \
+    X(HOST_LAUNCH_S, 6e-6, 2e-6, 10e-6, "fit: all; processor time to start one kernel") \
     X(HOST_KERNELS_DENSE, 45, 45, 45, "kernels of a dense layer forward, counted in Megatron traces") \
-    X(HOST_KERNELS_MOE, 110, 110, 110, "the same with experts: router, permutation, grouped products") \
+    X(HOST_KERNELS_MOE, 150, 60, 500, "fit: MoE; the same with experts: router, permutation, grouped products") \
     /* links: shares of the wire */ \
     X(NIC_SHARE, 0.91, 0.91, 0.91, "fit: 364 of 400 GB/s a node, 82 all-reduce points, arXiv:2411.13055") \
     X(SCALEUP_SHARE, 0.80, 0.80, 0.80, "361 of 450 GB/s ring on H200; 860 of 900 NVLS on NVL72, stas00") \
@@ -56,12 +57,14 @@
     /* overlap */ \
     X(TP_OVERLAP, 0.6, 0.0, 0.95, "fit: all since 2023; share of TP traffic under products (user buffers)") \
     X(TP_OVERLAP_YEAR, 2023.2, 2023.2, 2023.2, "Megatron tp-comm-overlap") \
-    X(EP_OVERLAP, 0.3, 0.0, 0.95, "fit: MoE; share of the all-to-all under other work") \
+    X(EP_OVERLAP, 0.1, 0.0, 0.95, "fit: MoE; share of the all-to-all under other work") \
+    X(EP_OVERLAP_FAR, 0.6, 0.0, 1.0, "fit: MoE; the same across domains where two microbatches interleave (DualPipe, 1F1B overlap)") \
+    X(EP_OVERLAP_YEAR, 2025.6, 2025.6, 2025.6, "Megatron-Core 0.14: all-to-all under the other microbatch's compute") \
     X(EP_DEDUP_YEAR, 2025.2, 2025.2, 2025.2, "DeepEP published; HybridEP after it") \
     X(CP_OVERLAP, 0.8, 0.8, 0.8, "ring attention under the attention core, TransformerEngine") \
     X(DP_OVERLAP, 0.8, 0.3, 1.0, "fit: all; share of the window under which DP traffic hides") \
     X(DP_OVERLAP_YEAR, 2023.2, 2023.2, 2023.2, "Megatron overlap-grad-reduce and overlap-param-gather") \
-    X(SM_TAX, 0.15, 0.05, 0.3, "fit: all; compute lost while a collective runs beside it, 10 to 20 % of the cores") \
+    X(SM_TAX, 0.15, 0.08, 0.25, "fit: all; compute lost while a collective runs beside it, 10 to 20 % of the cores") \
     X(GRAD_BF16_YEAR, 2023.5, 2023.5, 2023.5, "gradients reduced in bf16 since, in fp32 before") \
     X(HEAD_EXPOSED, 0.7, 0.0, 1.0, "fit: all; share of the output head that unbalances the last stage") \
     X(SELECTIVE_SHARE, 0.4, 0.4, 0.4, "norms and activations among the vector operations") \
@@ -72,10 +75,12 @@
     X(YOUNG_YEARS, 1.0, 0.4, 3.0, "fit: all; time constant of the improvement") \
     X(FSDP_COMPUTE, 1.05, 0.8, 1.4, "fit: FSDP; compute time of the PyTorch stack against Megatron's") \
     X(OTHER_COMPUTE, 1.05, 0.8, 1.4, "fit: JAX rows; the same of other stacks") \
+    X(MOE_FUSED, 0.6, 0.1, 1.0, "fit: Blackwell MoE since MOE_FUSED_YEAR; vector work and launches left by fused kernels and graphs") \
+    X(MOE_FUSED_YEAR, 2026.4, 2026.4, 2026.4, "Megatron-Bridge 26.06: graphs of whole MoE layers, fused grouped products") \
     /* the rest */ \
     X(OPTIMIZER_BYTES, 34, 34, 34, "Adam in fp32: read and write 12 B of state, gradient, weights, norm") \
     X(JITTER, 0.004, 0.0, 0.03, "fit: all; slowest of many ranks, a doubling beyond 64 accelerators") \
-    X(STEP_FIXED_S, 0.01, 0.0, 0.1, "fit: all; loss, logging, data and the optimiser's host work") \
+    X(STEP_FIXED_S, 0.01, 0.0, 0.05, "fit: all; loss, logging, data and the optimiser's host work") \
     X(BAND_LOW, 0.90, 0.90, 0.90, "10th percentile of measured over predicted") \
     X(BAND_HIGH, 1.12, 1.12, 1.12, "90th percentile of measured over predicted")
 /* clang-format on */

@@ -155,7 +155,10 @@ static struct dp_traffic traffic(const struct plan_work *w, double params, int64
     struct dp_traffic t = {0, 0};
     if (n <= 1 || params <= 0) return t;
     int64_t near = plan_group_per_domain(w->a, n, stride);
-    double grad_bytes = params * (w->year < K(GRAD_BF16_YEAR) ? 4 : 2);
+    /* the first ZeRO 3 gathered tensor by tensor, each rank through its own link */
+    if (w->l->zero >= 3 && w->year < K(DP_OVERLAP_YEAR)) near = 1;
+    bool wide = w->year < K(GRAD_BF16_YEAR) && w->l->zero < 3 && w->stack == PLAN_STACK_MEGATRON;
+    double grad_bytes = params * (wide ? 4 : 2);
     if (w->l->zero == 0) {
         t.reduce_s = plan_collective_s(w->a, w->c, PLAN_ALL_REDUCE, n, near, grad_bytes);
         return t;
@@ -182,9 +185,10 @@ static double data_parallel(const struct plan_work *w, const struct stage *st, d
     struct dp_traffic d = traffic(w, st->dense_params, dp * cp, tp);
     struct dp_traffic e = traffic(w, st->expert_params, MAX(tp * cp * dp / groups, 1), groups);
     double reduce = d.reduce_s + e.reduce_s, gather = d.gather_s + e.gather_s;
+    double window = w->year < K(DP_OVERLAP_YEAR) ? 0 : 1;
     if (l->zero >= 3) /* every layer of every microbatch, twice before and once after */
-        return microbatches * (exposed_part(gather, st->f_s, hidden) +
-                               exposed_part(gather + reduce, st->b_s, hidden));
+        return microbatches * (exposed_part(gather, window * st->f_s, hidden) +
+                               exposed_part(gather + reduce, window * st->b_s, hidden));
     if (l->zero == 2 && w->stack != PLAN_STACK_MEGATRON)
         return exposed_part(gather, st->f_s, hidden) +
                microbatches * exposed_part(reduce, st->b_s, hidden);

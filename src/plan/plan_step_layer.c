@@ -116,6 +116,7 @@ static void add_product(const struct plan_work *w, struct plan_layer_time *t, do
     double forward = fmax(flops_s, bytes_s) + K(GEMM_FIXED_S);
     t->matmul_f += forward;
     t->matmul_b += 2 * forward;
+    t->vector_b += K(GRAD_ACCUM_BYTES) * groups * k * n / w->vector_rate;
     if (rate != w->bf16_rate) {
         t->vector_f += groups * w->cast_bytes * m * k / w->vector_rate;
         t->vector_b += groups * w->cast_bytes * m * n / w->vector_rate;
@@ -138,7 +139,7 @@ static void expose(struct plan_layer_time *t, double s, double share, double *pa
 
 static double tp_share(const struct plan_work *w)
 {
-    bool modern = w->year >= K(TP_OVERLAP_YEAR) && w->family != PLAN_AMPERE;
+    bool modern = w->year >= K(TP_OVERLAP_YEAR) && w->family != PLAN_AMPERE && w->m->experts == 0;
     return modern ? K(TP_OVERLAP) : 0;
 }
 
@@ -273,8 +274,10 @@ static void add_expert_parallel(const struct plan_work *w, struct plan_layer_tim
         double distinct = domains * (1 - pow(1 - 1 / domains, k));
         s *= fmin(distinct / k, 1);
     }
-    expose(t, 2 * s, K(EP_OVERLAP), &t->ep_f);
-    expose(t, 2 * s, K(EP_OVERLAP), &t->ep_b);
+    bool interleaved = domains > 1 && w->year >= K(EP_OVERLAP_YEAR);
+    double share = interleaved ? K(EP_OVERLAP_FAR) : K(EP_OVERLAP);
+    expose(t, 2 * s, share, &t->ep_f);
+    expose(t, 2 * s, share, &t->ep_b);
 }
 
 static void experts_block(const struct plan_work *w, struct plan_layer_time *t)
@@ -300,8 +303,13 @@ static void experts_block(const struct plan_work *w, struct plan_layer_time *t)
     add_vector(w, t, K(VECTOR_PASSES) / 2 * w->own_tokens * h * BF16_BYTES);
     if (w->l->tp > 1 && (etp > 1 || m->shared_ffn_hidden > 0 || m->dense_branch))
         add_tensor_parallel(w, t);
-    add_expert_parallel(w, t, wide);
     t->kernels = K(HOST_KERNELS_MOE) - K(HOST_KERNELS_DENSE) / 2;
+    if (w->year >= K(MOE_FUSED_YEAR) && w->family == PLAN_BLACKWELL) {
+        t->vector_f *= K(MOE_FUSED);
+        t->vector_b *= K(MOE_FUSED);
+        t->kernels *= K(MOE_FUSED);
+    }
+    add_expert_parallel(w, t, wide);
 }
 
 /* Mamba-2: two projections, a short convolution and a chunked scan that moves its inner state. */
