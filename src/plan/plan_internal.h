@@ -52,6 +52,12 @@ double plan_model_embedding_params(const struct plan_model *m); /* one table, vo
 void plan_memory(const struct plan_model *m, const struct plan_layout *l,
                  const struct plan_batch *b, const struct plan_software *s,
                  struct plan_memory *out);
+/* The same on a given accelerator (NULL: any): FP8 weights need both orders before Blackwell. */
+void plan_memory_of(const struct plan_accelerator *a, const struct plan_model *m,
+                    const struct plan_layout *l, const struct plan_batch *b,
+                    const struct plan_software *s, struct plan_memory *out);
+extern const struct plan_constant plan_memory_constants[]; /* fitted; printed by validate */
+extern const size_t plan_memory_constants_count;
 /* What of hbm_bytes a job may use, less the runtime's own (CUDA context, NCCL, fragmentation). */
 double plan_memory_limit(const struct plan_accelerator *a);
 

@@ -1,0 +1,313 @@
+/* plan_memory.c: what one accelerator must hold, by class.
+ *
+ * Counted is what the framework's allocator reports at its peak, which is what published runs
+ * state; what lies outside it (driver context, NCCL's channels, fragmentation) is taken off the
+ * memory by plan_memory_limit. The fullest pipeline stage decides: the first one, which holds the
+ * most microbatches; the second, where leading dense layers make the first one light; or the last,
+ * which holds the logits.
+ *
+ * Weights, gradients and optimizer: ZeRO (Rajbhandari et al., arXiv:1910.02054, table 1); experts
+ * are sharded by their own group. Activations: Korthikanti et al., arXiv:2205.05198, equations 1 to
+ * 6, taken apart by tensor, so that grouped queries, gated and expert FFNs, latent attention and
+ * FP8 follow from the same list. Microbatches in flight of interleaved 1F1B: Narayanan et al.,
+ * arXiv:2104.04473, section 2.2. Four constants were fitted on published allocator peaks; they stand
+ * in one table and `plan validate` prints them. */
+#include "plan/plan_internal.h"
+
+#include <math.h>
+
+#define GIB 1073741824.0
+
+enum { NORM_BYTES, LOGIT_BYTES, MATRIX_BYTES, WORKSPACE_BYTES };
+
+const struct plan_constant plan_memory_constants[] = {
+    [NORM_BYTES] =
+        {"activation bytes per hidden unit of norms and residuals", 6.0, 4, 8,
+         "SimuMax b200_release_v1.2, Llama 70B and 405B by tokens (rows 798, 822, 833 to 839)"},
+    [LOGIT_BYTES] = {"bytes per logit of the loss", 6.0, 2, 10,
+                     "bf16 logits and an fp32 copy; same rows as above"},
+    [MATRIX_BYTES] = {"bytes per parameter of the largest matrix, held while its gradient is added",
+                      5.6, 0, 8, "SimuMax b200_release_v1.2, rows 797 to 800 and 821 to 824"},
+    [WORKSPACE_BYTES] = {"bytes of matrix-product and communication workspaces", 0.3 * GIB, 0, GIB,
+                         "same rows as above"},
+};
+const size_t plan_memory_constants_count = ARRAY_LEN(plan_memory_constants);
+
+/* Megatron has sequence parallelism since arXiv:2205.05198 (May 2022), flash attention since
+ * autumn 2022; FP8 weights without a bf16 copy came to Megatron-Core in 2024. */
+#define SEQUENCE_PARALLEL_SINCE 2022.35
+#define FLASH_SINCE             2022.8
+#define FP8_WEIGHTS_SINCE       2024.3
+
+struct memory_bytes { /* per parameter, before any sharding */
+    double weights, gradients, optimizer;
+};
+struct memory_stage {
+    double layers, moe_layers; /* transformer layers; those with experts */
+    double in_flight;          /* microbatches whose activations it keeps */
+    bool first, last;
+};
+struct memory_context {
+    const struct plan_model *m;
+    const struct plan_layout *l;
+    double tokens; /* of one microbatch on one context-parallel rank */
+    double tp, norm_tp, seq_len;
+    bool fp8, flash, modern;
+    struct memory_bytes bytes;
+    struct plan_layer_params dense, moe;
+    double attention_share, ffn_share, mamba_share; /* of a layer: 1, 1, 0 but for hybrids */
+    double dense_shard, expert_shard;
+};
+
+static bool is_fp8(int precision)
+{
+    return precision == PLAN_FP8 || precision == PLAN_MXFP8 || precision == PLAN_FP4;
+}
+
+/* Mixed precision keeps a 16-bit weight, an fp32 gradient and, in the optimizer, an fp32 master and
+ * two moments (arXiv:1910.02054). FSDP keeps the fp32 master as the weight. With FP8 weights the
+ * gradient buffer is bf16, and Hopper's FP8 products need every weight in both orders, Blackwell's
+ * only with block scales (Transformer Engine, non-TN products). */
+static void bytes_per_parameter(const struct plan_layout *l, const struct plan_software *s,
+                                double generation, bool both_orders, struct memory_bytes *b)
+{
+    *b = (struct memory_bytes){2, 4, 12};
+    if (l->precision == PLAN_FP32 || (s->stack == PLAN_STACK_FSDP && l->zero == 3))
+        *b = (struct memory_bytes){4, 4, 8};
+    if (!is_fp8(l->precision)) return;
+    if (l->precision == PLAN_FP4) {
+        b->weights += 2 * (0.5 + 1.0 / 16); /* 4 bits and a scale for 16, in both orders */
+    } else if (generation < FP8_WEIGHTS_SINCE || b->weights > 2) {
+        b->weights += both_orders ? 2 : 1;
+    } else {
+        b->weights = both_orders ? 2 : 1;
+        if (l->precision == PLAN_MXFP8) b->weights += 2.0 / 32; /* a scale for 32 */
+        b->gradients = 2;
+    }
+}
+
+/* Activation bytes of one token that a layer's attention keeps for the backward pass. */
+static double attention_bytes(const struct memory_context *c)
+{
+    const struct plan_model *m = c->m;
+    double a = (double)m->heads, d = (double)m->head_dim;
+    bool selective = c->l->recompute == PLAN_RECOMPUTE_SELECTIVE;
+    double core;
+    if (m->attention == PLAN_ATTENTION_MLA) {
+        double qk = (double)(m->mla_nope_dim + m->mla_rope_dim), v = (double)m->mla_v_dim;
+        double low = 2 * (double)(m->mla_q_rank + m->mla_kv_rank) + (double)m->mla_rope_dim;
+        core = 2 * a * v;                                           /* output of the core */
+        if (!selective || !c->modern) core += 2 * a * (2 * qk + v); /* Q, K, V */
+        core = core / c->tp + 2 * low; /* before and behind the norms */
+    } else {
+        core = 2 * d * (2 * a + 2 * (double)m->kv_heads) / c->tp; /* Q, K, V, output */
+    }
+    core += 4 * a / c->tp; /* log-sum-exp of a row */
+    /* softmax's input, output and dropout: 5as, without flash attention or recomputation */
+    if (!c->flash && c->l->recompute == PLAN_RECOMPUTE_NONE) core += 5 * a * c->seq_len / c->tp;
+    return core;
+}
+
+static double ffn_bytes(const struct memory_context *c, double width)
+{
+    double up = c->m->glu ? 2 : 1;
+    return (2 * up + (c->fp8 ? 1 : 2)) * width; /* input and output of the activation function */
+}
+
+static double moe_bytes(const struct memory_context *c)
+{
+    const struct plan_model *m = c->m;
+    double k = (double)m->top_k, wide = (double)(m->moe_latent > 0 ? m->moe_latent : m->hidden);
+    bool selective = c->l->recompute == PLAN_RECOMPUTE_SELECTIVE;
+    double expert = 2 * (m->glu ? 2 : 1) * (double)m->moe_ffn_hidden;
+    if (!selective || !c->modern) expert += (c->fp8 ? 1 : 2) * (double)m->moe_ffn_hidden;
+    /* each expert rank of a tensor group sees the tokens of all of it */
+    double sum = k * ((c->fp8 ? 1 : 2) * wide * c->l->etp + expert) / c->tp;
+    sum += ffn_bytes(c, (double)m->shared_ffn_hidden) / c->tp;
+    if (m->dense_branch) sum += ffn_bytes(c, (double)m->ffn_hidden) / c->tp;
+    return sum + 12 * (double)m->experts / c->norm_tp; /* fp32 logits, probabilities, mask */
+}
+
+/* One token through one layer; hybrids take the mean of their kinds. */
+static double layer_bytes(const struct memory_context *c, bool moe)
+{
+    double h = (double)c->m->hidden;
+    double norms = plan_memory_constants[NORM_BYTES].value * h - (c->fp8 ? h : 0);
+    if (c->l->recompute == PLAN_RECOMPUTE_SELECTIVE && c->modern && c->m->experts > 0)
+        norms -= c->fp8 ? 1 * h : 2 * h; /* Megatron-Core's "layernorm" module is recomputed */
+    double sum = norms / c->norm_tp;
+    sum += c->attention_share * attention_bytes(c);
+    double ffn = moe ? moe_bytes(c) : ffn_bytes(c, (double)c->m->ffn_hidden) / c->tp;
+    sum += c->ffn_share * ffn;
+    /* in_proj's output, the convolution's and the scan's (Mamba-2, arXiv:2405.21060) */
+    return sum + c->mamba_share * 2 * 4 * (double)c->m->mamba_inner / c->tp;
+}
+
+static double layer_activations(const struct memory_context *c, const struct memory_stage *s)
+{
+    double dense = layer_bytes(c, false), moe = s->moe_layers > 0 ? layer_bytes(c, true) : 0;
+    double kept = (s->layers - s->moe_layers) * dense + s->moe_layers * moe;
+    if (c->l->recompute != PLAN_RECOMPUTE_FULL) return c->tokens * kept * s->in_flight;
+    /* the input of each layer, and one layer whole while it runs backward */
+    double input = 2 * (double)c->m->hidden / c->norm_tp;
+    return c->tokens * (input * s->layers * s->in_flight + MAX(dense, moe));
+}
+
+/* Tensor-sharded, replicated and expert parameters of a stage. */
+static void stage_params(const struct memory_context *c, const struct memory_stage *s,
+                         double *dense, double *experts)
+{
+    const struct plan_model *m = c->m;
+    double plain = s->layers - s->moe_layers, table = plan_model_embedding_params(m);
+    double mtp = s->last ? (double)m->mtp_layers : 0, h = (double)m->hidden;
+    double with = s->moe_layers, without = plain;
+    if (m->experts > 0)
+        with += mtp;
+    else
+        without += mtp;
+    double sharded = (with + without) * c->attention_share * c->dense.attention;
+    sharded += c->ffn_share * (with * c->moe.ffn + without * c->dense.ffn);
+    if (c->mamba_share > 0) sharded += s->layers * c->mamba_share * plan_model_mamba_params(m);
+    double tables = (s->first ? 1 : 0) + (s->last ? 1 : 0);
+    if (s->first && s->last && m->tied_embeddings) tables = 1;
+    sharded += tables * table + mtp * 2 * h * h;
+    *dense = sharded / c->tp + with * c->moe.other + without * c->dense.other;
+    *experts = with * c->ffn_share * c->moe.experts / ((double)c->l->ep * c->l->etp);
+}
+
+/* Gathered weights and their gradients beside the shards: ZeRO-3 holds the block at work and the
+ * one fetched ahead (Zhao et al., arXiv:2304.11277, section 3.3), ZeRO-2 one bucket. */
+static double sharding_buffers(const struct memory_context *c, double dense, double experts,
+                               double layers)
+{
+    double block = (dense + experts) / MAX(layers, 1);
+    if (c->l->zero == 3) return block * (2 * 2 + 2);
+    return c->l->zero == 2 ? block * 4 : 0;
+}
+
+static void stage_memory(const struct memory_context *c, const struct memory_stage *s,
+                         struct plan_memory *out)
+{
+    const struct plan_model *m = c->m;
+    const struct plan_layout *l = c->l;
+    double dense, experts;
+    stage_params(c, s, &dense, &experts);
+    double by_dense = dense / c->dense_shard, by_expert = experts / c->expert_shard;
+    double whole = dense + experts, shard = by_dense + by_expert;
+    *out = (struct plan_memory){0};
+    out->weights = c->bytes.weights * (l->zero >= 3 ? shard : whole);
+    out->gradients = c->bytes.gradients * (l->zero >= 2 ? shard : whole);
+    out->optimizer = c->bytes.optimizer * (l->zero >= 1 ? shard : whole);
+
+    out->activations = layer_activations(c, s);
+    if (s->last) {
+        double logits = (double)m->vocab / c->tp * (1 + (double)m->mtp_layers);
+        out->activations += c->tokens * plan_memory_constants[LOGIT_BYTES].value * logits;
+        if (m->mtp_layers > 0)
+            out->activations += c->tokens * (double)m->mtp_layers * layer_bytes(c, m->experts > 0);
+    }
+    double h = (double)m->hidden, up = m->glu ? 2 : 1;
+    double widest = MAX(up * (double)(m->ffn_hidden > 0 ? m->ffn_hidden : m->shared_ffn_hidden),
+                        (double)(m->heads + 2 * m->kv_heads) * (double)m->head_dim);
+    if (m->experts > 0 && s->moe_layers >= s->layers && !m->dense_branch)
+        widest = MAX(up * (double)m->shared_ffn_hidden, (double)m->heads * (double)m->head_dim);
+    out->buffers = plan_memory_constants[WORKSPACE_BYTES].value;
+    out->buffers += plan_memory_constants[MATRIX_BYTES].value * h * widest / c->tp;
+    if (l->pp > 1) out->buffers += 4 * c->tokens * h / c->norm_tp; /* receive and send */
+    if (l->ep > 1 && s->moe_layers > 0)
+        out->buffers += 2 * c->tokens * (double)m->top_k * h / c->tp; /* all-to-all */
+    out->buffers += sharding_buffers(c, dense, experts, s->layers);
+    out->total = out->weights + out->gradients + out->optimizer + out->activations + out->buffers;
+}
+
+/* Microbatches in flight on a stage, in whole-stage units: 1F1B keeps pp - stage; with vp chunks a
+ * device, 2(pp - stage - 1) + (vp - 1)pp + 1 chunks of 1/vp (Megatron-LM's warm-up). */
+static double in_flight(const struct plan_layout *l, double microbatches, int stage)
+{
+    if (l->vp <= 1) return MIN((double)(l->pp - stage), microbatches);
+    double chunks = 2.0 * (l->pp - stage - 1) + (l->vp - 1.0) * l->pp + 1;
+    return MIN(chunks / l->vp, microbatches);
+}
+
+/* Layers of a stage: where they do not divide, the first stage and then the last have one less
+ * (arXiv:2407.21783, section 3.3.2), the rest the most. */
+static void stage_fill(const struct memory_context *c, double microbatches, int stage,
+                       struct memory_stage *s)
+{
+    const struct plan_layout *l = c->l;
+    double L = (double)c->m->layers, chunks = (double)l->pp * l->vp;
+    double full = ceil(L / chunks) * l->vp, missing = full * l->pp - L;
+    s->first = stage == 0;
+    s->last = stage == l->pp - 1;
+    s->layers = l->pp == 1 ? L : full;
+    if (l->pp > 1 && s->first && missing >= 1) s->layers -= 1;
+    if (l->pp > 1 && s->last && missing >= 2) s->layers -= 1;
+    s->moe_layers = 0;
+    if (c->m->experts > 0) {
+        double dense = s->first ? (double)c->m->dense_layers : 0;
+        if (stage > 0 && (double)c->m->dense_layers > full)
+            dense = (double)c->m->dense_layers - full * stage;
+        s->moe_layers = s->layers - MIN(MAX(dense, 0), s->layers);
+    }
+    s->in_flight = in_flight(l, microbatches, stage);
+}
+
+static void context_fill(struct memory_context *c, const struct plan_accelerator *a,
+                         const struct plan_model *m, const struct plan_layout *l,
+                         const struct plan_batch *b, const struct plan_software *s)
+{
+    double generation = s->generation > 0 ? s->generation : 2026;
+    bool megatron_sp = s->stack != PLAN_STACK_FSDP && generation >= SEQUENCE_PARALLEL_SINCE;
+    bool blackwell = a && a->peak_flops[PLAN_FP4].mid > 0;
+    c->m = m;
+    c->l = l;
+    c->seq_len = (double)b->seq_len / l->cp;
+    c->tokens = (double)l->micro_batch * c->seq_len;
+    c->tp = l->tp;
+    c->norm_tp = megatron_sp ? l->tp : 1;
+    c->fp8 = is_fp8(l->precision);
+    c->flash = generation >= FLASH_SINCE;
+    c->modern = generation >= FP8_WEIGHTS_SINCE;
+    bytes_per_parameter(l, s, generation, l->precision != PLAN_FP8 || !blackwell, &c->bytes);
+    plan_model_layer_params(m, false, &c->dense);
+    plan_model_layer_params(m, true, &c->moe);
+    double L = (double)m->layers;
+    c->attention_share = (double)plan_model_attention_layers(m) / L;
+    c->ffn_share = (double)plan_model_ffn_layers(m) / L;
+    c->mamba_share = (double)m->mamba_layers / L;
+    c->dense_shard = (double)l->dp * l->cp;
+    double ranks = (double)l->tp * l->cp * l->dp;
+    c->expert_shard = MAX(ranks / ((double)l->ep * l->etp), 1);
+}
+
+void plan_memory_of(const struct plan_accelerator *a, const struct plan_model *m,
+                    const struct plan_layout *l, const struct plan_batch *b,
+                    const struct plan_software *s, struct plan_memory *out)
+{
+    struct memory_context c;
+    context_fill(&c, a, m, l, b, s);
+    double microbatches = (double)b->global_batch / ((double)l->dp * l->micro_batch);
+    const int stages[] = {0, 1, l->pp - 1};
+    for (int i = 0; i < 3; i++) {
+        struct memory_stage stage;
+        struct plan_memory one;
+        if (i > 0 && (stages[i] >= l->pp || stages[i] <= stages[i - 1])) continue;
+        stage_fill(&c, microbatches, stages[i], &stage);
+        stage_memory(&c, &stage, &one);
+        if (i == 0 || one.total > out->total) *out = one;
+    }
+}
+
+void plan_memory(const struct plan_model *m, const struct plan_layout *l,
+                 const struct plan_batch *b, const struct plan_software *s, struct plan_memory *out)
+{
+    plan_memory_of(NULL, m, l, b, s, out);
+}
+
+/* Outside the allocator: 0.5 to 0.7 GB of driver context, 1 to 3 GB of NCCL channels at many peers;
+ * inside, 2 to 4 % is lost to fragments with expandable segments. Published runs report peaks of
+ * 76 of 79.6 GiB (H100) and 147.99 of 178 GiB (B200). */
+double plan_memory_limit(const struct plan_accelerator *a)
+{
+    return MAX(0.97 * a->hbm_bytes.mid - 1.5e9, 0);
+}
