@@ -15,9 +15,7 @@ size_t plan_constants_count(void)
     return PLAN_N_CONSTANTS;
 }
 
-const char *const plan_precision_names[] = {"fp32", "bf16", "fp8", "mxfp8", "fp4", NULL};
 const char *const plan_stack_names[] = {"megatron", "fsdp", "other", NULL};
-const char *const plan_recompute_names[] = {"none", "selective", "full", NULL};
 const char *const plan_part_names[] = {"matrix products",
                                        "attention",
                                        "vector operations",
