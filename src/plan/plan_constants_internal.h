@@ -19,6 +19,7 @@
     X(GEMM_FP8_BLACKWELL, 0.85, 0.6, 1.1, "fit: all Blackwell fp8") \
     X(GEMM_FP4_BLACKWELL, 0.8, 0.5, 1.1, "fit: all NVFP4") \
     X(CEILING_SHARE, 0.80, 0.80, 0.80, "measured over peak where no ceiling is known: 0.73 to 0.87 (stas00 MAMF)") \
+    X(POWER_EXPONENT, 0.5, 0.0, 1.0, "fit: all Blackwell; sustained rate by power cap against 1,200 W, where products are power-limited") \
     X(GEMM_K_HALF, 128, 16, 512, "fit: all; depth of a product at half speed") \
     X(GEMM_N_HALF, 128, 16, 1024, "fit: all; width at half speed") \
     X(GEMM_M_HALF, 64, 8, 512, "fit: all; rows at half speed (experts with few tokens)") \
