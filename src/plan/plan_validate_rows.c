@@ -1,0 +1,517 @@
+/* plan_validate_rows.c: a table of published runs becomes predictions to make.
+ *
+ * A published row is written for people: "H100-80GB", "MLA(q1536,kv512,...)", "FP8-CS", an empty
+ * field where the author thought it obvious. Each reading has one rule here, the same for every
+ * source and none of them looking at the measured time; what was filled in is kept in `assumed`, and
+ * a row that cannot be predicted keeps the reason in `skip`. Rows are skipped, never guessed, when
+ * tensor or pipeline sizes are missing, when nothing but a FLOP rate is published (sources count
+ * FLOPs in a dozen ways), or when the accelerator has no description. The columns are those of
+ * docs/reference/validation-rows.md. */
+#include "plan/plan_internal.h"
+
+#include <ctype.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char *const columns[] = {"id",
+                                      "tier",
+                                      "source",
+                                      "table",
+                                      "model",
+                                      "params_b",
+                                      "active_b",
+                                      "layers",
+                                      "hidden",
+                                      "heads",
+                                      "kv_heads",
+                                      "head_dim",
+                                      "attn",
+                                      "ffn_hidden",
+                                      "glu",
+                                      "vocab",
+                                      "seq_len",
+                                      "experts",
+                                      "top_k",
+                                      "moe_ffn_hidden",
+                                      "dense_layers",
+                                      "gpu",
+                                      "n_gpus",
+                                      "tp",
+                                      "pp",
+                                      "ep",
+                                      "etp",
+                                      "cp",
+                                      "dp",
+                                      "vp",
+                                      "mbs",
+                                      "gbs",
+                                      "precision",
+                                      "recompute",
+                                      "dist_opt",
+                                      "convention",
+                                      "tflops_gpu",
+                                      "mfu_pct",
+                                      "hfu_pct",
+                                      "step_time_s",
+                                      "step_kind",
+                                      "tok_s_gpu",
+                                      "mem_gib",
+                                      "step_p10",
+                                      "step_p90",
+                                      "check",
+                                      "calc_tf_full",
+                                      "calc_tf_causal",
+                                      "provenance",
+                                      "notes",
+                                      "shared_ffn_hidden"};
+static const char *const required[] = {"source", "model", "gpu",     "n_gpus", "layers", "hidden",
+                                       "heads",  "vocab", "seq_len", "tp",     "pp"};
+
+struct rows_reader {
+    const struct plan_csv *t;
+    struct arena *a;
+    struct error *e;
+    size_t row;                            /* being read */
+    struct plan_accelerator *accelerators; /* by name, each read once */
+    size_t n_accelerators;
+};
+#define MAX_ACCELERATORS 64
+
+static const char *text_of(const struct rows_reader *r, const char *column)
+{
+    return plan_csv_field(r->t, r->row, plan_csv_column(r->t, column));
+}
+
+static int wrong_number(const struct rows_reader *r, const char *column, const char *text)
+{
+    error_set_code(r->e, ERROR_CONFIG, "%s:%d: column '%s' must be a number, not '%.60s'",
+                   r->t->path, r->t->lines[r->row], column, text);
+    return error_hint(r->e, "for example 8; leave the field empty where it is not known");
+}
+
+/* Whole numbers of 0 to 2^31 - 1; "none" where the field is empty. */
+static int int_of(const struct rows_reader *r, const char *column, int64_t none, int64_t *value)
+{
+    const char *text = text_of(r, column);
+    *value = none;
+    if (!*text) return 0;
+    if (parse_int(text, value) < 0 || *value < 0 || *value > INT32_MAX)
+        return wrong_number(r, column, text);
+    return 0;
+}
+
+static int int32_of(const struct rows_reader *r, const char *column, int32_t none, int32_t *value)
+{
+    int64_t wide;
+    TRY(int_of(r, column, none, &wide));
+    *value = (int32_t)wide;
+    return 0;
+}
+
+static int real_of(const struct rows_reader *r, const char *column, double *value)
+{
+    const char *text = text_of(r, column);
+    *value = 0;
+    if (!*text) return 0;
+    if (parse_number(text, value) < 0 || !(*value > 0) || *value > 1e15)
+        return wrong_number(r, column, text);
+    return 0;
+}
+
+static bool contains(const char *text, const char *part)
+{
+    return strcasestr(text, part) != NULL;
+}
+
+static void assume(struct rows_reader *r, struct plan_row *row, const char *what)
+{
+    row->assumed = *row->assumed ? arena_printf(r->a, "%s; %s", row->assumed, what) : what;
+}
+
+/* ------------------------------------------------------------------ the model */
+
+/* "MLA(q1536,kv512,nope128,rope64,v128)": the parts in any order. */
+static bool read_mla(const char *attn, struct plan_model *m)
+{
+    const struct {
+        const char *name;
+        int64_t *value;
+    } parts[] = {{"q", &m->mla_q_rank},
+                 {"kv", &m->mla_kv_rank},
+                 {"nope", &m->mla_nope_dim},
+                 {"rope", &m->mla_rope_dim},
+                 {"v", &m->mla_v_dim}};
+    const char *at = strchr(attn, '(');
+    int found = 0;
+    while (at && (*at == '(' || *at == ',')) {
+        at++;
+        size_t letters = strspn(at, "abcdefghijklmnopqrstuvwxyz");
+        for (size_t i = 0; i < ARRAY_LEN(parts); i++)
+            if (letters == strlen(parts[i].name) && strncmp(at, parts[i].name, letters) == 0) {
+                *parts[i].value = strtol(at + letters, NULL, 10) & 0xFFFFFF;
+                found++;
+            }
+        at += letters;
+        at += strspn(at, "0123456789");
+    }
+    return found == (int)ARRAY_LEN(parts);
+}
+
+/* The GPT-2 family shares the table of embedding and output; later models have two. */
+static bool ties_embeddings(const char *name)
+{
+    static const char *const tied[] = {"GPT-", "GPT3-", "MPT-", "OPT-", "BLOOM", "PaLM"};
+    if (strncmp(name, "GPT-OSS", 7) == 0) return false;
+    for (size_t i = 0; i < ARRAY_LEN(tied); i++)
+        if (strncmp(name, tied[i], strlen(tied[i])) == 0) return true;
+    return false;
+}
+
+static int read_attention(struct rows_reader *r, struct plan_row *row)
+{
+    struct plan_model *m = &row->model;
+    const char *attn = text_of(r, "attn");
+    if (strncmp(attn, "MLA", 3) == 0) {
+        m->attention = PLAN_ATTENTION_MLA;
+        if (read_mla(attn, m)) return 0;
+        error_set_code(r->e, ERROR_CONFIG, "%s:%d: column 'attn': cannot read '%.80s'", r->t->path,
+                       r->t->lines[r->row], attn);
+        return error_hint(r->e, "for example MLA(q1536,kv512,nope128,rope64,v128)");
+    }
+    const char *window = strstr(attn, "window");
+    if (window) {
+        m->window =
+            strtol(window + strlen("window") + strspn(window + strlen("window"), " "), NULL, 10) &
+            0xFFFFFF;
+        m->window_layers = contains(attn, "alt") ? m->layers / 2 : m->layers;
+    }
+    return 0;
+}
+
+static int read_model(struct rows_reader *r, struct plan_row *row)
+{
+    struct plan_model *m = &row->model;
+    int64_t glu;
+    m->name = row->model_name;
+    m->source = row->source;
+    TRY(int_of(r, "layers", 0, &m->layers));
+    TRY(int_of(r, "hidden", 0, &m->hidden));
+    TRY(int_of(r, "heads", 0, &m->heads));
+    TRY(int_of(r, "kv_heads", m->heads, &m->kv_heads));
+    TRY(int_of(r, "head_dim", m->heads ? m->hidden / m->heads : 0, &m->head_dim));
+    TRY(int_of(r, "vocab", 0, &m->vocab));
+    TRY(int_of(r, "ffn_hidden", 4 * m->hidden, &m->ffn_hidden));
+    TRY(int_of(r, "glu", 0, &glu));
+    TRY(int_of(r, "experts", 0, &m->experts));
+    TRY(int_of(r, "top_k", 0, &m->top_k));
+    TRY(int_of(r, "moe_ffn_hidden", 0, &m->moe_ffn_hidden));
+    TRY(int_of(r, "shared_ffn_hidden", 0, &m->shared_ffn_hidden));
+    TRY(int_of(r, "dense_layers", 0, &m->dense_layers));
+    m->glu = glu != 0;
+    TRY(read_attention(r, row));
+    m->tied_embeddings = ties_embeddings(row->model_name);
+    /* trained and counted with its extra layer of multi-token prediction; truncated ones without */
+    if (strcmp(row->model_name, "DeepSeek-V3") == 0 && m->layers == 61) m->mtp_layers = 1;
+
+    struct error e = {0};
+    if (m->layers == 0 || m->hidden == 0) {
+        if (plan_model_hybrid(row->model_name, m))
+            assume(r, row, arena_printf(r->a, "dimensions of %s", m->source));
+        else
+            row->skip = "the dimensions of the model are not known";
+    } else if (plan_model_check(m, &e) < 0) {
+        row->skip = arena_strdup(r->a, e.text);
+    }
+    return 0;
+}
+
+/* ------------------------------------------------------------------ the layout */
+
+static bool read_precision(const char *text, int32_t *precision)
+{
+    static const struct {
+        const char *part;
+        int precision;
+    } known[] = {{"fp4", PLAN_FP4},   {"mxfp8", PLAN_MXFP8}, {"fp8-mx", PLAN_MXFP8},
+                 {"fp8", PLAN_FP8},   {"bf16", PLAN_BF16},   {"fp16", PLAN_BF16},
+                 {"fp32", PLAN_FP32}, {"tf32", PLAN_FP32}};
+    for (size_t i = 0; i < ARRAY_LEN(known); i++)
+        if (contains(text, known[i].part)) {
+            *precision = known[i].precision;
+            return true;
+        }
+    return false;
+}
+
+/* What is sharded over the data-parallel ranks. */
+static int zero_of(const char *dist_opt)
+{
+    if (!*dist_opt) return 1;
+    if (contains(dist_opt, "none")) return 0;
+    if (contains(dist_opt, "ZeRO-2") || contains(dist_opt, "GRAD_OP") ||
+        contains(dist_opt, "not resharded"))
+        return 2;
+    return contains(dist_opt, "ZeRO-3") || contains(dist_opt, "FSDP") ? 3 : 1;
+}
+
+static int recompute_of(const char *text)
+{
+    if (!*text) return -1; /* plan_layout_assume: the least that fits */
+    if (contains(text, "none")) return PLAN_RECOMPUTE_NONE;
+    if (contains(text, "full")) return PLAN_RECOMPUTE_FULL;
+    return PLAN_RECOMPUTE_SELECTIVE; /* a list of modules counts as selective */
+}
+
+static int read_layout(struct rows_reader *r, struct plan_row *row)
+{
+    struct plan_layout *l = &row->layout;
+    TRY(int32_of(r, "tp", 0, &l->tp));
+    TRY(int32_of(r, "pp", 0, &l->pp));
+    TRY(int32_of(r, "cp", 1, &l->cp));
+    TRY(int32_of(r, "ep", 1, &l->ep));
+    TRY(int32_of(r, "etp", 0, &l->etp));
+    TRY(int32_of(r, "dp", 0, &l->dp));
+    TRY(int32_of(r, "vp", 0, &l->vp));
+    TRY(int32_of(r, "mbs", 0, &l->micro_batch));
+    TRY(int_of(r, "gbs", 0, &row->batch.global_batch));
+    TRY(int_of(r, "seq_len", 0, &row->batch.seq_len));
+    l->zero = zero_of(text_of(r, "dist_opt"));
+    l->recompute = recompute_of(text_of(r, "recompute"));
+    if (row->skip) return 0;
+    if (!read_precision(row->precision, &l->precision))
+        row->skip = arena_printf(r->a, "precision '%s' is not known", row->precision);
+    else if (row->batch.seq_len < 1)
+        row->skip = "the sequence length is not stated";
+    else if (l->tp < 1 || l->pp < 1)
+        row->skip = "tensor and pipeline parallel sizes are not stated";
+    else if (l->cp < 1 || l->ep < 1)
+        row->skip = "cp and ep must be at least 1";
+    return 0;
+}
+
+/* dp from the rest, then the rules of plan_assume.c, then what must hold among expert sizes. */
+static void complete_layout(struct rows_reader *r, struct plan_row *row)
+{
+    struct plan_layout *l = &row->layout;
+    const int64_t inner = (int64_t)l->tp * l->pp * l->cp;
+    if (l->dp == 0 && inner <= row->n_gpus) l->dp = (int32_t)(row->n_gpus / inner);
+    if (l->dp < 1) {
+        row->skip = "tp x pp x cp is more than the number of accelerators";
+        return;
+    }
+    if (!row->batch.global_batch) assume(r, row, "global batch by rule");
+    if (l->micro_batch == 0) assume(r, row, "microbatch by rule");
+    if (l->vp == 0 && l->pp > 1) assume(r, row, "virtual stages by rule");
+    if (l->recompute < 0) assume(r, row, "recomputation by rule");
+    if (l->pp == 1) l->vp = 1;
+    if (row->model.experts == 0) l->ep = l->etp = 1;
+    plan_layout_assume(&row->model, &row->accelerator, &row->software, &row->batch, l);
+
+    const int64_t ranks = (int64_t)l->tp * l->cp * l->dp;
+    if (ranks % ((int64_t)l->ep * l->etp)) l->etp = 1;
+    if (l->ep > ranks && row->model.experts % ranks == 0) {
+        /* a misprint: more expert ranks than a stage has */
+        assume(r, row, arena_printf(r->a, "ep %d read as %lld", l->ep, (long long)ranks));
+        l->ep = (int32_t)ranks;
+    }
+    struct error e = {0};
+    if (plan_layout_check(l, &row->model, &row->batch, row->n_gpus, &e) < 0)
+        row->skip = arena_strdup(r->a, e.text);
+}
+
+/* ------------------------------------------------------------------ accelerator and cluster */
+
+/* "H100-80GB" is h100-80gb, else h100; "TPU v6e" is tpu-v6e; "GB200 or GB300" is gb200. */
+static const struct plan_accelerator *find_accelerator(struct rows_reader *r, const char *gpu)
+{
+    char name[64];
+    size_t n = 0;
+    for (; gpu[n] && n + 1 < sizeof(name); n++) {
+        name[n] = (char)tolower((unsigned char)gpu[n]);
+        if (!isalnum((unsigned char)name[n])) name[n] = '-'; /* never a path */
+    }
+    name[n] = 0;
+    if (!n) return NULL;
+    for (;;) {
+        for (size_t i = 0; i < r->n_accelerators; i++)
+            if (strcmp(r->accelerators[i].name, name) == 0) return &r->accelerators[i];
+        struct plan_accelerator *a = &r->accelerators[r->n_accelerators];
+        struct error e = {0};
+        if (r->n_accelerators < MAX_ACCELERATORS &&
+            plan_load_accelerator(name, r->t->path, r->a, a, &e) >= 0) {
+            a->name = arena_strdup(r->a, name);
+            r->n_accelerators++;
+            return a;
+        }
+        char *dash = strrchr(name, '-');
+        if (!dash) return NULL;
+        *dash = 0;
+    }
+}
+
+/* Published runs are timed on a quiet, healthy machine without oversubscription: one pool, and a
+ * third switch tier beyond 2,048 accelerators (two tiers of 64 ports). */
+static void build_cluster(struct plan_row *row)
+{
+    struct plan_cluster *c = &row->cluster;
+    c->name = row->gpu;
+    c->title = row->gpu;
+    c->source = row->source;
+    c->pools[0] = (struct plan_pool){&row->accelerator, row->n_gpus};
+    c->n_pools = 1;
+    c->fabric_tiers = row->n_gpus > 2048 ? 3 : 2;
+    c->oversubscription = (struct plan_figure){1, 1, 1, 'A', "assumed"};
+    c->routing_efficiency = (struct plan_figure){0.95, 0.95, 0.95, 'A', "assumed"};
+}
+
+static void read_accelerator(struct rows_reader *r, struct plan_row *row)
+{
+    const struct plan_accelerator *a = find_accelerator(r, row->gpu);
+    if (!a) {
+        row->skip = arena_printf(r->a, "there is no description of accelerator '%s'", row->gpu);
+        return;
+    }
+    row->accelerator = *a;
+    if (row->layout.precision == PLAN_MXFP8 && !(a->peak_flops[PLAN_MXFP8].mid > 0)) {
+        /* "FP8-MX/blockwise": block scales by hardware where there is one, else by software */
+        row->layout.precision = PLAN_FP8;
+        assume(r, row, "block scales in software");
+    }
+    if (!(a->peak_flops[row->layout.precision].mid > 0))
+        row->skip = arena_printf(r->a, "%s does not compute in %s", a->name,
+                                 plan_precision_names[row->layout.precision]);
+    build_cluster(row);
+}
+
+/* ------------------------------------------------------------------ the rows */
+
+/* Releases of one page or paper share their defects: "NVIDIA Megatron-Bridge perf 26.04.01" is
+ * NVIDIA Megatron-Bridge, "NVIDIA dgxc-benchmarking v25.01" NVIDIA dgxc-benchmarking. */
+static const char *family_of(struct arena *a, const char *source)
+{
+    const char *end = strstr(source, " perf ");
+    for (const char *p = source; !end && *p; p++)
+        if (p[0] == ' ' && p[1] == 'v' && isdigit((unsigned char)p[2])) end = p;
+    return end ? arena_strndup(a, source, (size_t)(end - source)) : source;
+}
+
+static int read_measured(struct rows_reader *r, struct plan_row *row)
+{
+    double step_s, tokens_per_s, gib;
+    TRY(real_of(r, "step_time_s", &step_s));
+    TRY(real_of(r, "tok_s_gpu", &tokens_per_s));
+    TRY(real_of(r, "mem_gib", &gib));
+    row->memory_bytes = gib * 1073741824.0;
+    row->step_s = step_s;
+    if (row->skip) return 0;
+    if (step_s == 0 && tokens_per_s > 0)
+        row->step_s = (double)row->batch.global_batch * (double)row->batch.seq_len /
+                      (tokens_per_s * (double)row->n_gpus);
+    if (row->step_s == 0 && gib == 0)
+        row->skip = "neither step time, tokens per second nor memory is stated";
+    return 0;
+}
+
+static int read_row(struct rows_reader *r, struct plan_row *row)
+{
+    const char *tier = text_of(r, "tier");
+    *row = (struct plan_row){.line = r->t->lines[r->row], .assumed = ""};
+    TRY(int_of(r, "id", (int64_t)r->row + 1, &row->id));
+    row->tier = *tier ? *tier : 'A';
+    if (row->tier < 'A' || row->tier > 'C' || (tier[0] && tier[1])) {
+        error_set_code(r->e, ERROR_CONFIG, "%s:%d: column 'tier' must be A, B or C, not '%.20s'",
+                       r->t->path, row->line, tier);
+        return error_hint(r->e, "A: the whole layout is known; B: in part; C: an aggregate");
+    }
+    row->mismatch = contains(text_of(r, "check"), "MISMATCH");
+    row->source = text_of(r, "source");
+    row->family = family_of(r->a, row->source);
+    row->model_name = text_of(r, "model");
+    row->gpu = text_of(r, "gpu");
+    row->precision = *text_of(r, "precision") ? text_of(r, "precision") : "bf16";
+    row->notes = text_of(r, "notes");
+    TRY(int_of(r, "n_gpus", 0, &row->n_gpus));
+    plan_software_of_source(row->source, text_of(r, "table"), text_of(r, "dist_opt"),
+                            &row->software);
+    TRY(read_model(r, row));
+    TRY(read_layout(r, row));
+    if (!row->skip && row->n_gpus < 1) row->skip = "the number of accelerators is not stated";
+    if (!row->skip) read_accelerator(r, row);
+    if (!row->skip) complete_layout(r, row);
+    return read_measured(r, row);
+}
+
+/* A column nobody knows is left alone, unless it looks like a known one misspelt. */
+static int check_columns(const struct plan_csv *t, struct error *e)
+{
+    for (size_t i = 0; i < ARRAY_LEN(required); i++)
+        if (plan_csv_column(t, required[i]) < 0) {
+            error_set_code(e, ERROR_CONFIG, "%s:1: column '%s' is missing", t->path, required[i]);
+            return error_hint(e, "the first line names the columns, as in "
+                                 "docs/reference/validation-rows.md");
+        }
+    for (size_t i = 0; i < t->n_columns; i++) {
+        bool known = false;
+        for (size_t k = 0; k < ARRAY_LEN(columns) && !known; k++)
+            known = strcmp(t->heads[i], columns[k]) == 0;
+        if (known) continue;
+        const char *near = name_nearest(t->heads[i], columns, ARRAY_LEN(columns));
+        if (near && plan_csv_column(t, near) < 0) {
+            error_set_code(e, ERROR_CONFIG, "%s:1: column '%.60s' is not known", t->path,
+                           t->heads[i]);
+            return error_hint(e, "did you mean '%s'?", near);
+        }
+        log_info("%s: column '%.60s' is not used", t->path, t->heads[i]);
+    }
+    if (plan_csv_column(t, "step_time_s") >= 0 || plan_csv_column(t, "tok_s_gpu") >= 0 ||
+        plan_csv_column(t, "mem_gib") >= 0)
+        return 0;
+    error_set_code(e, ERROR_CONFIG, "%s:1: nothing measured in the table", t->path);
+    return error_hint(e, "one of the columns step_time_s, tok_s_gpu, mem_gib is needed");
+}
+
+#define TABLE "validation/published_runs.csv"
+
+/* In $COLOSSUS_PRESETS, here, beside the program and where `make install` puts presets. */
+static const char *find_table(struct arena *a, struct error *e)
+{
+    static const char *const beside[] = {"presets", "../../presets", "../../../presets",
+                                         "../share/colossus/presets"};
+    char exe[PATH_MAX];
+    const char *home = getenv("COLOSSUS_PRESETS"), *path;
+    if (home && *home && file_exists(path = file_join(a, home, TABLE))) return path;
+    if (file_exists("presets/" TABLE)) return "presets/" TABLE;
+    ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
+    if (n > 0) {
+        exe[n] = 0;
+        char *slash = strrchr(exe, '/');
+        if (slash) *slash = 0;
+        for (size_t i = 0; i < ARRAY_LEN(beside); i++) {
+            path = arena_printf(a, "%s/%s/" TABLE, exe, beside[i]);
+            if (file_exists(path)) return path;
+        }
+    }
+    error_set_code(e, ERROR_CONFIG, "the table " TABLE " was not found among the presets");
+    error_hint(e, "set COLOSSUS_PRESETS to the folder presets, or name a table");
+    return NULL;
+}
+
+int plan_rows_load(const char *path, struct arena *a, struct plan_row **rows, size_t *count,
+                   struct error *e)
+{
+    struct plan_csv *t = arena_alloc(a, sizeof(*t));
+    struct rows_reader r = {.t = t, .a = a, .e = e};
+    *rows = NULL;
+    *count = 0;
+    if (!path && !(path = find_table(a, e))) return ERROR_CONFIG;
+    TRY(plan_csv_load(path, a, t, e));
+    TRY(check_columns(t, e));
+    r.accelerators = arena_alloc(a, (MAX_ACCELERATORS + 1) * sizeof(*r.accelerators));
+    *rows = arena_alloc(a, MAX(t->n_rows, 1) * sizeof(**rows));
+    for (r.row = 0; r.row < t->n_rows; r.row++)
+        TRY(read_row(&r, &(*rows)[r.row]));
+    *count = t->n_rows;
+    return 0;
+}
