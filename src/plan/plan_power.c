@@ -9,7 +9,9 @@
  *
  * A cap below the compute power lowers the clock: dynamic power goes with f V^2 and V with f, so
  * with the cube of the clock. At 1,000 of 1,200 W and three quarters of the step in compute this
- * costs 5.6 % of the speed; measured on 83,000 GB200: 5 % (arXiv:2605.24461). */
+ * costs 5.6 % of the speed; measured on 83,000 GB200: 5 % (arXiv:2605.24461).
+ * The cube holds down to the lowest voltage, at about 0.6 of the clock; caps below 0.6 of an
+ * accelerator's own are not offered. */
 #include "plan/plan_internal.h"
 
 #include <math.h>
@@ -29,7 +31,7 @@
  * 100,000 ports (SN5600 and transceiver data sheets). */
 #define NETWORK_W   90.0
 #define SUPPORT     0.04 /* storage, management, CPU nodes; of the rest (assumption) */
-#define CLOCK_MIN   0.3
+#define CLOCK_MIN   0.5
 #define CLOCK_POWER 3.0
 
 void plan_phase_power(const struct plan_accelerator *a, double cap, struct plan_phase_power *out)
@@ -133,7 +135,7 @@ static double share_of(const struct plan_step *s)
 static void cap_table(const struct plan_request *r, const struct plan_step *step,
                       struct plan_power *out)
 {
-    static const double CAPS[] = {1.0, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5};
+    static const double CAPS[] = {1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.6};
     double own_cap = 0.0, all = 0.0;
     for (int64_t i = 0; i < r->cluster.n_pools; i++) {
         struct plan_phase_power p;

@@ -1,0 +1,161 @@
+/* test_plan_reliability.c: failures, restarts, checkpoints and goodput, against published fleets
+ * and against brute force. */
+#include "test_plan_run_util.h"
+
+/* The fleets of the published interruptions. Rates are never given: only size, age and lemons,
+ * which the papers describe in words (a new cluster; a fleet in its second year; a cluster being
+ * brought up) and which are assumptions in numbers. The law's constants come from another paper. */
+static const struct fleet {
+    const char *what;
+    int64_t accelerators;
+    double age_days, lemons, published_h;
+} FLEETS[] = {
+    {"Llama 3, 54 days, 419 interruptions (arXiv:2407.21783)", 16384, 180, 0.02, 54.0 * 24 / 419},
+    {"32K H100, mature (arXiv:2602.00277)", 32000, 720, 0.0, 2.6},
+    {"98K, young (arXiv:2602.00277)", 98000, 60, 0.10, 0.3},
+};
+
+static struct plan_reliability reliability_of(const struct fleet *f)
+{
+    struct plan_accelerator h100 = test_h100();
+    struct plan_request r = test_llama3_request(&h100);
+    struct plan_step step = {.step_s = 5.0};
+    struct plan_reliability out;
+    r.cluster.pools[0].count = f->accelerators;
+    r.cluster.fleet_age_days = FIGURE(f->age_days);
+    r.cluster.lemon_fraction = (struct plan_figure){.mid = f->lemons, .grade = 'A'};
+    r.layout.dp = (int32_t)(f->accelerators / 128);
+    plan_reliability(&r, &step, &out);
+    return out;
+}
+
+static void published_interruptions(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(FLEETS); i++) {
+        struct plan_reliability out = reliability_of(&FLEETS[i]);
+        print_message("%s: %.3g h (%.3g .. %.3g), published %.3g h\n", FLEETS[i].what,
+                      out.mtbf_s.mid / 3600, out.mtbf_s.low / 3600, out.mtbf_s.high / 3600,
+                      FLEETS[i].published_h);
+        assert_within(out.mtbf_s.mid / 3600, FLEETS[i].published_h, 0.10);
+        assert_ordered(out.mtbf_s);
+        assert_between(FLEETS[i].published_h * 3600, out.mtbf_s.low, out.mtbf_s.high);
+    }
+}
+
+static void published_goodput(void **state)
+{
+    (void)state;
+    struct plan_reliability llama3 = reliability_of(&FLEETS[0]), young = reliability_of(&FLEETS[2]);
+    print_message("Llama 3: %.3f (published: above 0.90); 98K: %.2f synchronous (0.44), "
+                  "%.2f elastic (0.80)\n",
+                  llama3.goodput.mid, young.goodput.mid, young.goodput_elastic.mid);
+    assert_between(llama3.goodput.mid, 0.90, 0.99);
+    assert_false(llama3.elastic);
+    assert_within(young.goodput.mid, 0.44, 0.12);
+    assert_within(young.goodput_elastic.mid, 0.80, 0.08);
+    assert_true(young.elastic);
+    assert_ordered(llama3.goodput);
+    assert_ordered(young.goodput);
+    assert_ordered(young.goodput_elastic);
+}
+
+static void restarts_follow_meta(void **state)
+{
+    (void)state;
+    static const double KNOWN[][2] = {{16e3, 200}, {22e3, 300}, {64e3, 600}, {98e3, 900}};
+    for (size_t i = 0; i < ARRAY_LEN(KNOWN); i++)
+        assert_within(plan_restart_s((int64_t)KNOWN[i][0]).mid, KNOWN[i][1], 0.20);
+    assert_true(plan_restart_s(512).high > 400); /* MLPerf's audited starts */
+}
+
+static void interval_is_the_optimum(void **state)
+{
+    (void)state;
+    static const double DELTA[] = {0.01, 0.5, 10, 300}, MTBF[] = {200, 1080, 11000, 1e6};
+    for (size_t i = 0; i < ARRAY_LEN(DELTA); i++)
+        for (size_t j = 0; j < ARRAY_LEN(MTBF); j++) {
+            double delta = DELTA[i], m = MTBF[j], best = INFINITY, at = 0;
+            double tau = plan_checkpoint_interval(delta, m);
+            for (double t = 1e-3; t < 20 * m; t *= 1.001) {
+                double s = plan_checkpoint_stretch(t, delta, 60, m);
+                if (s < best) best = s, at = t;
+            }
+            assert_within(tau, at, 0.02);
+            assert_true(plan_checkpoint_stretch(tau, delta, 60, m) <= best * (1 + 1e-9));
+        }
+    /* Young is its limit for a short stall. */
+    assert_within(plan_checkpoint_interval(0.01, 1e6), sqrt(2 * 0.01 * 1e6), 0.01);
+    assert_true(isinf(plan_checkpoint_stretch(100, 1, 1e6, 100)));
+}
+
+/* Simulated: exponential failures, restarts that may fail themselves. */
+static void stretch_is_what_happens(void **state)
+{
+    (void)state;
+    const double tau = 300, delta = 20, restart = 200, m = 1500;
+    double wall = 0, useful = 0;
+    for (uint64_t i = 0; useful < 3e7; i++) {
+        double up = -m * log1p(-rng_uniform(7, 1, i)), run = up - restart;
+        wall += up;
+        if (run > 0) useful += tau * floor(run / (tau + delta));
+    }
+    assert_within(plan_checkpoint_stretch(tau, delta, restart, m), wall / useful, 0.02);
+}
+
+static void fleets_differ(void **state)
+{
+    (void)state;
+    struct fleet f = FLEETS[0];
+    struct plan_reliability base = reliability_of(&f), out;
+    f.age_days = 10;
+    out = reliability_of(&f);
+    assert_true(out.failures_per_1000_node_days.mid > 1.4 * base.failures_per_1000_node_days.mid);
+    f = FLEETS[0];
+    f.lemons = 0.15;
+    out = reliability_of(&f);
+    assert_within(out.failures_per_1000_node_days.mid / base.failures_per_1000_node_days.mid,
+                  1.6 / 1.08, 0.01);
+    /* Linear in nodes: no law of the size beside the fleet's rate. */
+    f = FLEETS[0];
+    f.accelerators *= 4;
+    out = reliability_of(&f);
+    assert_within(base.mtbf_s.mid / out.mtbf_s.mid, 4.0, 0.02);
+    assert_true(out.spare_nodes > base.spare_nodes && out.spare_nodes < 4 * base.spare_nodes);
+    assert_between((double)base.spare_nodes / 2048, 0.005, 0.05); /* fleets keep 2 to 5 % */
+}
+
+static void checkpoint_sizes(void **state)
+{
+    (void)state;
+    struct plan_reliability out = reliability_of(&FLEETS[0]);
+    assert_within(out.checkpoint_bytes, 5.7e12, 0.02); /* 405B: 14 B a parameter */
+    assert_within(out.checkpoint_write_s, 5.7e12 / 2e12, 0.02);
+    assert_between(out.checkpoint_stall_s, 0.3, 1.0); /* "under a second" */
+    assert_true(out.interval_exact_s >= out.checkpoint_write_s);
+    assert_within(out.interval_daly_s, out.interval_young_s, 0.05);
+}
+
+/* A million accelerators: nothing overflows, and the answer is elastic. */
+static void a_million(void **state)
+{
+    (void)state;
+    struct fleet f = {"", 1000000, 180, 0.05, 0};
+    struct plan_reliability out = reliability_of(&f);
+    assert_between(out.mtbf_s.mid, 60, 400);
+    assert_true(out.goodput.mid < 1e-3);
+    assert_true(out.elastic);
+    assert_between(out.goodput_elastic.mid, 0.1, 0.9);
+    assert_true(out.elastic_group >= 1000000 / 64);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(published_interruptions), cmocka_unit_test(published_goodput),
+        cmocka_unit_test(restarts_follow_meta),    cmocka_unit_test(interval_is_the_optimum),
+        cmocka_unit_test(stretch_is_what_happens), cmocka_unit_test(fleets_differ),
+        cmocka_unit_test(checkpoint_sizes),        cmocka_unit_test(a_million),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,205 @@
+/* test_plan_run.c: the whole answer: days, hours and dollars of published runs, budgets by scaling
+ * laws, sensitivities, and what a request must not be. */
+#include "test_plan_run_util.h"
+
+struct fixture {
+    struct arena a;
+    struct error e;
+    struct plan_accelerator h100;
+    struct plan_request r;
+    struct plan_answer out;
+};
+
+static int setup(void **state)
+{
+    struct fixture *f = mem_calloc(1, sizeof(*f));
+    arena_init(&f->a);
+    f->h100 = test_h100();
+    f->r = test_llama3_request(&f->h100);
+    f->r.cluster.fleet_age_days = FIGURE(180);
+    f->r.cluster.lemon_fraction = RANGE(0.01, 0.02, 0.05);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    arena_fini(&f->a);
+    mem_free(f);
+    return 0;
+}
+
+/* 400 TFLOP/s an H100 at 16,384 (arXiv:2407.21783, table 4), 15.6 T tokens: about 69 days. */
+static void llama3_days(void **state)
+{
+    struct fixture *f = *state;
+    assert_ok(plan_solve(&f->r, &f->a, &f->out, &f->e), f->e);
+    double flops = f->out.step.model_flops / f->out.step.step_s / 16384;
+    print_message("Llama 3: %.0f TFLOP/s, %.1f days (%.1f .. %.1f), %s\n", flops / 1e12,
+                  f->out.days.mid, f->out.days.low, f->out.days.high, f->out.limit);
+    assert_within(flops, 400e12, 0.12);
+    assert_within(f->out.days.mid, 69, 0.15);
+    assert_ordered(f->out.days);
+    assert_within(f->out.gpu_hours.mid, f->out.days.mid * 24 * 16384, 1e-9);
+    assert_true(f->out.limit[0] != 0);
+    /* Energy lies between all computing and all idle. */
+    double mw = f->out.mwh.mid / (f->out.days.mid * 24);
+    assert_between(mw * 1e6, f->out.power.facility_idle_w, f->out.power.facility_w);
+    assert_ordered(f->out.mwh);
+    assert_ordered(f->out.money.run_usd);
+    assert_ordered(f->out.money.usd_per_million_tokens);
+    assert_ordered(f->out.emissions.co2_t);
+    assert_string_equal(f->out.tokens_from, "given");
+}
+
+/* 180 K H800 hours a trillion tokens (arXiv:2412.19437, table 1): the step, without failures. */
+static void deepseek_v3_hours(void **state)
+{
+    struct fixture *f = *state;
+    struct plan_accelerator h800 = f->h100;
+    h800.scaleup_bytes_per_s = FIGURE(200e9);
+    struct plan_request r = {.name = "deepseek-v3", .model = test_deepseek_v3()};
+    r.cluster = test_cluster(&h800, 2048);
+    r.batch = (struct plan_batch){.global_batch = 15360, .seq_len = 4096};
+    r.layout = (struct plan_layout){.tp = 1,
+                                    .pp = 16,
+                                    .cp = 1,
+                                    .ep = 64,
+                                    .etp = 1,
+                                    .dp = 128,
+                                    .vp = 1,
+                                    .micro_batch = 1,
+                                    .zero = 1,
+                                    .recompute = PLAN_RECOMPUTE_SELECTIVE,
+                                    .precision = PLAN_FP8};
+    r.software = (struct plan_software){PLAN_STACK_MEGATRON, 2024.9};
+    r.tokens = FIGURE(1e12);
+    assert_ok(plan_solve(&r, &f->a, &f->out, &f->e), f->e);
+    print_message("DeepSeek-V3: %.0f K hours a trillion tokens, of which the step %.0f K\n",
+                  f->out.gpu_hours.mid / 1e3, 1e12 / f->out.step.tokens_per_s * 2048 / 3600 / 1e3);
+    assert_within(f->out.gpu_hours.mid, 180e3, 0.15);
+}
+
+static void budgets(void **state)
+{
+    struct fixture *f = *state;
+    struct plan_range t = plan_optimal_tokens(&f->r.model);
+    assert_ordered(t);
+    assert_between(t.low, 4e12, 20 * 406e9); /* DeepSeek's law asks for less than Chinchilla's */
+    assert_within(t.high, 16.7e12, 0.02); /* 402B and 16.55 T at 3.8e25 FLOPs */
+    struct plan_model moe = test_deepseek_v3();
+    struct plan_range m = plan_optimal_tokens(&moe);
+    assert_ordered(m);
+    assert_true(m.low < 20 * plan_model_active_params(&moe) * 1.01);
+    assert_true(m.high > 20 * plan_model_params(&moe) * 0.99);
+    f->r.tokens = (struct plan_figure){0};
+    assert_ok(plan_solve(&f->r, &f->a, &f->out, &f->e), f->e);
+    assert_within(f->out.tokens.mid, t.mid, 1e-12);
+    assert_contains(f->out.tokens_from, "scaling law");
+}
+
+static const struct plan_sensitivity *find(const struct plan_answer *a, const char *name)
+{
+    for (int i = 0; i < a->n_sensitivities; i++)
+        if (strcmp(a->sensitivities[i].input, name) == 0) return &a->sensitivities[i];
+    return NULL;
+}
+
+static void inputs_matter(void **state)
+{
+    struct fixture *f = *state;
+    f->r.tokens = RANGE(10e12, 15.6e12, 20e12);
+    assert_ok(plan_solve(&f->r, &f->a, &f->out, &f->e), f->e);
+    assert_true(f->out.n_sensitivities >= 5);
+    const struct plan_sensitivity *s = find(&f->out, "tokens");
+    assert_non_null(s);
+    assert_within(s->low_days, f->out.days.mid * 10 / 15.6, 0.001);
+    assert_within(s->high_usd, f->out.money.run_usd.mid * 20 / 15.6, 0.001);
+    s = find(&f->out, "price of an accelerator");
+    assert_non_null(s);
+    assert_true(s->low_usd < f->out.money.run_usd.mid && s->high_usd > f->out.money.run_usd.mid);
+    assert_within(s->low_days, f->out.days.mid, 1e-9);
+    /* Widest first, and the request is as it was. */
+    double width = INFINITY;
+    for (int i = 0; i < f->out.n_sensitivities; i++) {
+        s = &f->out.sensitivities[i];
+        double d = fabs(s->high_days - s->low_days) / (s->high_days + s->low_days);
+        double u = fabs(s->high_usd - s->low_usd) / (s->high_usd + s->low_usd);
+        assert_true(fmax(d, u) <= width * (1 + 1e-9));
+        width = fmax(d, u);
+    }
+    assert_true(f->h100.price_usd.mid == 30e3);
+}
+
+static void a_cap_costs_time_and_saves_energy(void **state)
+{
+    struct fixture *f = *state;
+    struct plan_answer full;
+    assert_ok(plan_solve(&f->r, &f->a, &full, &f->e), f->e);
+    f->r.power_cap = 0.7;
+    assert_ok(plan_solve(&f->r, &f->a, &f->out, &f->e), f->e);
+    assert_true(f->out.days.mid > full.days.mid * 1.02);
+    assert_true(f->out.mwh.mid < full.mwh.mid);
+    double sum = 0;
+    for (int i = 0; i < PLAN_N_PARTS; i++)
+        sum += f->out.step.part_s[i];
+    assert_within(sum, f->out.step.step_s, 1e-6);
+    /* Its table of caps is still beside the uncapped machine. */
+    assert_within(f->out.power.cap_tokens_per_mwh[0], full.power.cap_tokens_per_mwh[0], 1e-6);
+    assert_within(1 / f->out.power.cap_speed[5], f->out.days.mid / full.days.mid, 0.01);
+}
+
+static void bad_requests(void **state)
+{
+    struct fixture *f = *state;
+    struct plan_request r = f->r;
+    r.batch.global_batch = 0;
+    assert_int_equal(plan_solve(&r, &f->a, &f->out, &f->e), ERROR_CONFIG);
+    assert_contains(f->e.text, "0 sequences of 8192 tokens");
+    assert_contains(f->e.hint, "2048 sequences");
+    r = f->r;
+    r.power_cap = 1.2;
+    assert_true(plan_solve(&r, &f->a, &f->out, &f->e) < 0);
+    assert_contains(f->e.text, "1.2");
+    r = f->r;
+    r.cluster.pools[0].count = 0;
+    assert_true(plan_solve(&r, &f->a, &f->out, &f->e) < 0);
+    r = f->r;
+    r.tokens.mid = NAN;
+    assert_true(plan_solve(&r, &f->a, &f->out, &f->e) < 0);
+    r = f->r;
+    r.layout.dp = 100;
+    assert_true(plan_solve(&r, &f->a, &f->out, &f->e) < 0);
+}
+
+/* What cannot run comes before what is slow. */
+static void verdicts(void **state)
+{
+    struct fixture *f = *state;
+    struct plan_request r = f->r;
+    r.site.n_sources = 1;
+    r.site.sources[0] = (struct plan_power_source){.name = "grid", .capacity_w = FIGURE(5e6)};
+    assert_ok(plan_solve(&r, &f->a, &f->out, &f->e), f->e);
+    if (f->out.step.fits) assert_contains(f->out.limit, "power: ");
+    assert_true(f->out.power.unserved_w > 5e6);
+    r.site.sources[0].capacity_w = FIGURE(100e6);
+    r.site.swing_limit_w = FIGURE(1e5);
+    assert_ok(plan_solve(&r, &f->a, &f->out, &f->e), f->e);
+    assert_false(f->out.power.swing.within_limit);
+    if (f->out.step.fits) assert_contains(f->out.limit, "the grid: ");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(llama3_days, setup, teardown),
+        cmocka_unit_test_setup_teardown(deepseek_v3_hours, setup, teardown),
+        cmocka_unit_test_setup_teardown(budgets, setup, teardown),
+        cmocka_unit_test_setup_teardown(inputs_matter, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_cap_costs_time_and_saves_energy, setup, teardown),
+        cmocka_unit_test_setup_teardown(bad_requests, setup, teardown),
+        cmocka_unit_test_setup_teardown(verdicts, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
