@@ -1,0 +1,182 @@
+/* plan_format.c: how the answers' quantities are written, and the one list of what is told.
+ *
+ * A page, a comparison, a sweep and JSON name the same figures in the same order, so that list is
+ * made once (plan_tell). Three significant digits: the model is not better than that. */
+#include "plan/plan_pages_internal.h"
+
+#include <math.h>
+#include <string.h>
+
+char *plan_format_whole(char buf[32], double x)
+{
+    char digits[32];
+    if (!isfinite(x) || fabs(x) >= 1e15) return format_si(buf, x, "");
+    int n = snprintf(digits, sizeof digits, "%.0f", fabs(x));
+    size_t out = 0;
+    if (x < 0) buf[out++] = '-';
+    for (int i = 0; i < n; i++) {
+        if (i > 0 && (n - i) % 3 == 0) buf[out++] = ',';
+        buf[out++] = digits[i];
+    }
+    buf[out] = 0;
+    return buf;
+}
+
+/* Three digits in front of a word. */
+static char *in_words(char buf[32], double x, const char *before)
+{
+    static const char *const words[] = {"", " thousand", " million", " billion", " trillion"};
+    size_t i = 0;
+    double a = fabs(x);
+    for (; i + 1 < ARRAY_LEN(words) && a >= 999.5; i++)
+        a /= 1000;
+    int decimals = a < 9.995 ? 2 : a < 99.95 ? 1 : 0;
+    snprintf(buf, 32, "%s%s%.*f%s", x < 0 ? "-" : "", before, decimals, a, words[i]);
+    return buf;
+}
+
+char *plan_format_usd(char buf[32], double usd)
+{
+    return isfinite(usd) ? in_words(buf, usd, "$") : format_count(buf, usd);
+}
+
+char *plan_format_days(char buf[32], double days)
+{
+    if (days < 1) return format_duration(buf, days * 86400);
+    if (days >= 999.5)
+        plan_format_whole(buf, days);
+    else
+        snprintf(buf, 32, "%.*f", days < 9.995 ? 2 : days < 99.95 ? 1 : 0, days);
+    strncat(buf, " days", 31 - strlen(buf));
+    return buf;
+}
+
+char *plan_format_percent(char buf[32], double share)
+{
+    snprintf(buf, 32, "%.1f %%", 100 * share);
+    return buf;
+}
+
+static char *format_hours(char buf[32], double hours)
+{
+    return in_words(buf, hours, "");
+}
+
+static char *format_mwh(char buf[32], double mwh)
+{
+    return format_si(buf, mwh * 1e6, "Wh");
+}
+
+static char *format_watts(char buf[32], double w)
+{
+    return format_si(buf, w, "W");
+}
+
+static char *format_tonnes(char buf[32], double t)
+{
+    if (fabs(t) < 99.95) return format_si(buf, t * 1e6, "g");
+    plan_format_whole(buf, t);
+    strncat(buf, " t", 31 - strlen(buf));
+    return buf;
+}
+
+static char *format_litres(char buf[32], double l)
+{
+    in_words(buf, l, "");
+    strncat(buf, " L", 31 - strlen(buf));
+    return buf;
+}
+
+static char *format_rate(char buf[32], double x)
+{
+    return format_si(buf, x, "");
+}
+
+static struct plan_range exactly(double x)
+{
+    return (struct plan_range){x, x, x};
+}
+
+/* What falls where the step takes longer. */
+static struct plan_range per_step(double x, struct plan_range step_s)
+{
+    return (struct plan_range){x / step_s.high, x / step_s.mid, x / step_s.low};
+}
+
+size_t plan_tell(const struct plan_answer *a, struct plan_told told[PLAN_MAX_TOLD])
+{
+    const struct plan_step *s = &a->step;
+    const struct plan_reliability *rel = &a->reliability;
+    struct plan_range goodput = rel->elastic ? rel->goodput_elastic : rel->goodput;
+    double work = a->step_s.mid;
+    const struct plan_told all[] = {
+        {"step", "step_s", a->step_s, format_duration, true, false},
+        {"tokens a second", "tokens_per_s", per_step(s->tokens_per_s * work, a->step_s),
+         format_rate, false, true},
+        {"MFU", "mfu", per_step(s->mfu * work, a->step_s), plan_format_percent, false, true},
+        {"between failures", "mtbf_s", rel->mtbf_s, format_duration, false, true},
+        {"goodput", "goodput", goodput, plan_format_percent, false, true},
+        {"days", "days", a->days, plan_format_days, true, false},
+        {"accelerator-hours", "gpu_hours", a->gpu_hours, format_hours, true, false},
+        {"site power", "facility_w", exactly(a->power.facility_w), format_watts, true, false},
+        {"energy", "mwh", a->mwh, format_mwh, true, false},
+        {"cost of the run", "run_usd", a->money.run_usd, plan_format_usd, true, false},
+        {"  a million tokens", "usd_per_million_tokens", a->money.usd_per_million_tokens,
+         plan_format_usd, true, false},
+        {"  an accelerator-hour", "usd_per_accelerator_hour", a->money.usd_per_accelerator_hour,
+         plan_format_usd, true, false},
+        {"cost of the machine", "capex_usd", a->money.capex_usd, plan_format_usd, true, false},
+        {"CO2", "co2_t", a->emissions.co2_t, format_tonnes, true, false},
+        {"NOx", "nox_t", a->emissions.nox_t, format_tonnes, true, false},
+        {"water", "water_l", a->emissions.water_l, format_litres, true, false},
+    };
+    _Static_assert(ARRAY_LEN(all) <= PLAN_MAX_TOLD, "room for all that is told");
+    memcpy(told, all, sizeof all);
+    return ARRAY_LEN(all);
+}
+
+/* ------------------------------------------------------------------ descriptions */
+
+static void add(char *buf, size_t size, const char *fmt, ...) PRINTF_LIKE(3, 4);
+static void add(char *buf, size_t size, const char *fmt, ...)
+{
+    size_t used = strlen(buf);
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(buf + used, size - used, fmt, ap);
+    va_end(ap);
+}
+
+void plan_describe_model(const struct plan_model *m, char *buf, size_t size)
+{
+    char all[32], active[32];
+    double params = plan_model_params(m), used = plan_model_active_params(m);
+    in_words(all, params, "");
+    in_words(active, used, "");
+    buf[0] = 0;
+    add(buf, size, "%s, %s parameters", m->name ? m->name : "a model", all);
+    if (used < 0.999 * params) add(buf, size, " (%s active)", active);
+    add(buf, size, ", %lld layers of %lld", (long long)m->layers, (long long)m->hidden);
+    if (m->experts > 1)
+        add(buf, size, ", %lld of %lld experts", (long long)m->top_k, (long long)m->experts);
+}
+
+void plan_describe_cluster(const struct plan_cluster *c, char *buf, size_t size)
+{
+    buf[0] = 0;
+    for (int64_t i = 0; i < c->n_pools; i++) {
+        char n[32];
+        const struct plan_accelerator *a = c->pools[i].accelerator;
+        add(buf, size, "%s%s %s", i ? " + " : "", plan_format_whole(n, (double)c->pools[i].count),
+            a->title && a->title[0] ? a->title : a->name);
+    }
+}
+
+void plan_describe_title(const struct plan_request *r, char *buf, size_t size)
+{
+    if (r->title && r->title[0])
+        snprintf(buf, size, "%s", r->title);
+    else
+        snprintf(buf, size, "%s on %s", r->model.name ? r->model.name : "a model",
+                 r->cluster.name && r->cluster.name[0] ? r->cluster.name : "a cluster");
+}

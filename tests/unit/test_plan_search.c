@@ -1,0 +1,381 @@
+/* test_plan_search.c: the search finds what trying everything finds, for any number of threads'
+ * worth of luck: the same list, front and counts. The brute force here knows only plan_layout_check
+ * and plan_step, and shares no line with the search. */
+#include "test_cmocka.h"
+
+#include "plan/plan_search_internal.h"
+
+#include <math.h>
+#include <string.h>
+
+static struct plan_accelerator h100 = {
+    .name = "h100",
+    .title = "H100",
+    .peak_flops = {[PLAN_BF16] = {.mid = 989e12}, [PLAN_FP8] = {.mid = 1979e12}},
+    .ceiling_flops = {[PLAN_BF16] = {.mid = 794e12}, [PLAN_FP8] = {.mid = 1403e12}},
+    .hbm_bytes = {.mid = 80e9},
+    .hbm_bytes_per_s = {.mid = 3.35e12},
+    .scaleup_bytes_per_s = {.mid = 450e9},
+    .scaleup_domain = 8,
+    .node_size = 8,
+    .nic_bytes_per_s = {.mid = 50e9},
+    .power_cap_w = {.mid = 700},
+    .price_usd = {.mid = 30e3},
+};
+static struct plan_accelerator a100 = {
+    .name = "a100",
+    .title = "A100",
+    .peak_flops = {[PLAN_BF16] = {.mid = 312e12}},
+    .ceiling_flops = {[PLAN_BF16] = {.mid = 271e12}},
+    .hbm_bytes = {.mid = 80e9},
+    .hbm_bytes_per_s = {.mid = 2e12},
+    .scaleup_bytes_per_s = {.mid = 300e9},
+    .scaleup_domain = 8,
+    .node_size = 8,
+    .nic_bytes_per_s = {.mid = 25e9},
+    .power_cap_w = {.mid = 400},
+};
+
+static const struct plan_model llama_8b = {.name = "Llama 3 8B",
+                                           .layers = 32,
+                                           .hidden = 4096,
+                                           .heads = 32,
+                                           .kv_heads = 8,
+                                           .head_dim = 128,
+                                           .vocab = 128256,
+                                           .ffn_hidden = 14336,
+                                           .glu = true};
+static const struct plan_model small_moe = {.name = "small MoE",
+                                            .layers = 10, /* divides no pipeline of 4 */
+                                            .hidden = 4096,
+                                            .heads = 32,
+                                            .kv_heads = 4,
+                                            .head_dim = 128,
+                                            .vocab = 131072,
+                                            .glu = true,
+                                            .experts = 8,
+                                            .top_k = 2,
+                                            .moe_ffn_hidden = 14336};
+static const struct plan_model llama_405b = {.name = "Llama 3.1 405B",
+                                             .layers = 126,
+                                             .hidden = 16384,
+                                             .heads = 128,
+                                             .kv_heads = 8,
+                                             .head_dim = 128,
+                                             .vocab = 128256,
+                                             .ffn_hidden = 53248,
+                                             .glu = true};
+
+static struct plan_cluster cluster_of(const struct plan_accelerator *a, int64_t count)
+{
+    return (struct plan_cluster){.pools = {{a, count}}, .n_pools = 1, .fabric_tiers = 2};
+}
+
+/* ------------------------------------------------------------------ brute force */
+
+struct brute {
+    struct plan_candidate *all; /* that fit */
+    size_t count, cap, valid;
+};
+
+static void brute_add(struct brute *b, const struct plan_candidate *c)
+{
+    if (b->count == b->cap) {
+        b->cap = b->cap ? 2 * b->cap : 256;
+        b->all = mem_realloc(b->all, b->cap * sizeof *b->all);
+    }
+    b->all[b->count++] = *c;
+}
+
+/* The documented space, value by value, most of it refused. */
+static bool in_space(const struct plan_layout *l, const struct plan_model *m,
+                     const struct plan_cluster *c, const struct plan_batch *b, int64_t n)
+{
+    int64_t smallest = n;
+    for (int64_t i = 0; i < c->n_pools; i++)
+        smallest = MIN(smallest, c->pools[i].count);
+    if (l->tp > 8 || (l->cp > 1 && b->seq_len / l->cp < 512)) return false;
+    if (l->etp > 1 && (m->experts <= 1 || l->tp % l->etp)) return false;
+    if (c->n_pools > 1 && (int64_t)l->tp * l->cp * l->pp > smallest) return false;
+    if (plan_layout_check(l, m, b, n, NULL) < 0) return false;
+    return l->vp == 1 || b->global_batch / l->dp / l->micro_batch >= l->pp;
+}
+
+static void brute_leaf(const struct plan_model *m, const struct plan_cluster *c,
+                       const struct plan_batch *b, const struct plan_software *s,
+                       struct plan_layout l, struct brute *out)
+{
+    for (l.zero = 0; l.zero < 4; l.zero++)
+        for (l.recompute = 0; l.recompute < 3; l.recompute++) {
+            struct plan_candidate x = {.layout = l};
+            struct plan_search_rates rates;
+            out->valid++;
+            plan_step(m, c, &l, b, s, &x.step);
+            plan_search_rates(c, &rates);
+            plan_search_price(&rates, &x);
+            if (x.step.fits) brute_add(out, &x);
+        }
+}
+
+static void brute_force(const struct plan_model *m, const struct plan_cluster *c,
+                        const struct plan_batch *b, const struct plan_software *s, int precision,
+                        struct brute *out)
+{
+    int32_t n = (int32_t)plan_cluster_accelerators(c), L = (int32_t)m->layers + 2;
+    int32_t E = (int32_t)MAX(m->experts, 1), B = (int32_t)b->global_batch;
+    struct plan_layout l = {.precision = precision};
+    memset(out, 0, sizeof *out);
+    for (l.tp = 1; l.tp <= n; l.tp++)
+        for (l.cp = 1; l.tp * l.cp <= n; l.cp++)
+            for (l.pp = 1; l.tp * l.cp * l.pp <= n; l.pp++) {
+                l.dp = n / (l.tp * l.cp * l.pp);
+                if (l.dp * l.tp * l.cp * l.pp != n) continue;
+                for (l.ep = 1; l.ep <= E; l.ep++)
+                    for (l.etp = 1; l.etp <= l.tp; l.etp++)
+                        for (l.vp = 1; l.vp <= L; l.vp++)
+                            for (l.micro_batch = 1; l.micro_batch <= B; l.micro_batch++)
+                                if (in_space(&l, m, c, b, n)) brute_leaf(m, c, b, s, l, out);
+            }
+}
+
+static double cost_of(int objective, const struct plan_candidate *c)
+{
+    return objective == PLAN_BY_TIME   ? c->step.step_s
+           : objective == PLAN_BY_COST ? c->step_usd
+                                       : c->step_j;
+}
+
+static bool covered(const struct brute *b, const struct plan_candidate *x)
+{
+    for (size_t i = 0; i < b->count; i++) {
+        const struct plan_candidate *y = &b->all[i];
+        bool no_worse = y->step.step_s <= x->step.step_s &&
+                        y->step.memory.total <= x->step.memory.total && y->step_j <= x->step_j;
+        bool better = y->step.step_s < x->step.step_s ||
+                      y->step.memory.total < x->step.memory.total || y->step_j < x->step_j;
+        if (no_worse && better) return true;
+    }
+    return false;
+}
+
+static bool in_front(const struct plan_search *s, const struct plan_candidate *x)
+{
+    for (size_t i = 0; i < s->n_front; i++)
+        if (s->front[i].step.step_s == x->step.step_s &&
+            s->front[i].step.memory.total == x->step.memory.total &&
+            s->front[i].step_j == x->step_j)
+            return true;
+    return false;
+}
+
+static void same_as_brute(const struct plan_model *m, const struct plan_cluster *c,
+                          const struct plan_batch *b, int precision)
+{
+    enum { N = 12 };
+    struct plan_software s = {.stack = PLAN_STACK_MEGATRON, .generation = 2024.5};
+    struct plan_layout fixed = {.recompute = -1, .precision = precision};
+    struct brute brute;
+    brute_force(m, c, b, &s, precision, &brute);
+    assert_true(brute.count > 100);
+    for (int objective = 0; objective <= PLAN_BY_TOKENS_PER_MWH; objective++) {
+        struct arena a;
+        struct plan_search found;
+        struct error e = {0};
+        arena_init(&a);
+        int rc = plan_search(m, c, b, &s, &fixed, objective, N, &a, &found, &e);
+        assert_ok(rc, e);
+        assert_int_equal(found.valid, brute.valid);
+        assert_int_equal(found.fitting, brute.count);
+        assert_int_equal(found.n_best, N);
+        for (size_t k = 0; k < N; k++) { /* as many are better as stand before it */
+            size_t better = 0, same = 0;
+            for (size_t i = 0; i < brute.count; i++) {
+                double x = cost_of(objective, &brute.all[i]);
+                better += x < cost_of(objective, &found.best[k]);
+                same += x == cost_of(objective, &found.best[k]);
+            }
+            assert_true(same > 0 && better <= k && k < better + same);
+        }
+        for (size_t i = 0; i < found.n_front; i++)
+            assert_false(covered(&brute, &found.front[i]));
+        for (size_t i = 0; i < brute.count; i++)
+            if (!covered(&brute, &brute.all[i])) assert_true(in_front(&found, &brute.all[i]));
+        arena_fini(&a);
+    }
+    mem_free(brute.all);
+}
+
+static void test_dense(void **state)
+{
+    (void)state;
+    struct plan_cluster c = cluster_of(&h100, 64);
+    same_as_brute(&llama_8b, &c, &(struct plan_batch){64, 4096}, PLAN_BF16);
+    same_as_brute(&llama_8b, &c, &(struct plan_batch){96, 4096}, PLAN_FP8);
+}
+
+static void test_experts(void **state)
+{
+    (void)state;
+    struct plan_cluster c = cluster_of(&h100, 32);
+    same_as_brute(&small_moe, &c, &(struct plan_batch){32, 2048}, PLAN_BF16);
+}
+
+static void test_two_kinds(void **state)
+{
+    (void)state;
+    struct plan_cluster c = cluster_of(&h100, 24);
+    c.pools[1] = (struct plan_pool){&a100, 8};
+    c.n_pools = 2;
+    same_as_brute(&llama_8b, &c, &(struct plan_batch){64, 2048}, PLAN_BF16);
+}
+
+/* ------------------------------------------------------------------ the bound */
+
+static void bound_holds(const struct plan_model *m, const struct plan_cluster *c, int64_t batch,
+                        int64_t seq, double generation, int stack, size_t *checked)
+{
+    struct plan_batch b = {batch, seq};
+    struct plan_software s = {.stack = stack, .generation = generation};
+    for (uint64_t i = 0; i < 20000; i++) {
+        static const int cps[] = {1, 2, 4};
+        struct plan_layout l = {
+            .tp = 1 << rng_u64(1, 0, i) % 4,
+            .cp = cps[rng_u64(1, 1, i) % 3],
+            .pp = 1 + (int)(rng_u64(1, 2, i) % 16),
+            .ep = 1 << rng_u64(1, 3, i) % 4,
+            .etp = 1 << rng_u64(1, 4, i) % 2,
+            .vp = 1 + (int)(rng_u64(1, 5, i) % 4),
+            .micro_batch = 1 << rng_u64(1, 6, i) % 3,
+            .zero = (int)(rng_u64(1, 7, i) % 4),
+            .recompute = (int)(rng_u64(1, 8, i) % 3),
+            .precision = rng_u64(1, 9, i) % 2 ? PLAN_FP8 : PLAN_BF16,
+        };
+        l.dp = (int)(plan_cluster_accelerators(c) / ((int64_t)l.tp * l.cp * l.pp));
+        if (l.dp < 1 || plan_layout_check(&l, m, &b, plan_cluster_accelerators(c), NULL) < 0)
+            continue;
+        if (c->n_pools > 1 && l.tp * l.cp * l.pp > 32) continue; /* a replica in each pool */
+        struct plan_search_bound bound;
+        struct plan_step step;
+        double busy;
+        plan_search_bound_init(m, c, &l, &b, &s, &bound);
+        plan_step(m, c, &l, &b, &s, &step);
+        double least = plan_search_bound_step(&bound, &l, &b, &busy);
+        if (least > step.step_s || busy > step.compute_share * step.step_s)
+            fail_msg("layout %llu: bound %.9g above step %.9g, or %.9g above %.9g",
+                     (unsigned long long)i, least, step.step_s, busy,
+                     step.compute_share * step.step_s);
+        assert_true(least > 0);
+        ++*checked;
+    }
+}
+
+static void test_bound(void **state)
+{
+    (void)state;
+    size_t checked = 0;
+    struct plan_cluster one = cluster_of(&h100, 128), two = cluster_of(&h100, 96);
+    two.pools[1] = (struct plan_pool){&a100, 32};
+    two.n_pools = 2;
+    for (int stack = 0; stack < PLAN_N_STACKS; stack++)
+        for (double year = 2021; year < 2027; year += 2.5) {
+            bound_holds(&llama_8b, &one, 256, 4096, year, stack, &checked);
+            bound_holds(&small_moe, &one, 256, 4096, year, stack, &checked);
+            bound_holds(&small_moe, &two, 512, 4096, year, stack, &checked);
+            bound_holds(&llama_405b, &one, 128, 8192, year, stack, &checked);
+        }
+    assert_true(checked > 5000);
+}
+
+/* ------------------------------------------------------------------ what it says */
+
+static void test_fixed_fields_stay(void **state)
+{
+    (void)state;
+    struct plan_cluster c = cluster_of(&h100, 64);
+    struct plan_batch b = {64, 4096};
+    struct plan_software s = {0};
+    struct plan_layout fixed = {
+        .tp = 2, .pp = 4, .vp = 2, .zero = 1, .recompute = PLAN_RECOMPUTE_FULL, .precision = 1};
+    struct plan_search found;
+    struct arena a;
+    struct error e = {0};
+    arena_init(&a);
+    int rc = plan_search(&llama_8b, &c, &b, &s, &fixed, PLAN_BY_TIME, 100, &a, &found, &e);
+    assert_ok(rc, e);
+    assert_true(found.n_best > 3);
+    for (size_t i = 0; i < found.n_best; i++) {
+        const struct plan_layout *l = &found.best[i].layout;
+        assert_int_equal(l->tp, 2);
+        assert_int_equal(l->pp, 4);
+        assert_int_equal(l->vp, 2);
+        assert_int_equal(l->zero, 1);
+        assert_int_equal(l->recompute, PLAN_RECOMPUTE_FULL);
+        assert_int_equal(l->precision, PLAN_BF16);
+    }
+    assert_contains(found.runner_up, "tp 2");
+    assert_contains(found.runner_up, "%");
+    arena_fini(&a);
+}
+
+static void test_nothing_fits(void **state)
+{
+    (void)state;
+    struct plan_cluster c = cluster_of(&h100, 8);
+    struct plan_batch b = {64, 8192};
+    struct plan_software s = {0};
+    struct plan_search found;
+    struct arena a;
+    struct error e = {0};
+    arena_init(&a);
+    int rc = plan_search(&llama_405b, &c, &b, &s, NULL, PLAN_BY_TIME, 1, &a, &found, &e);
+    assert_int_equal(rc, ERROR_FAILED);
+    assert_contains(e.text, "no layout fits in memory: the smallest needs");
+    assert_contains(e.text, "tp 8");
+    c.pools[0].count = 7; /* a prime, and a batch that it does not divide */
+    rc = plan_search(&llama_8b, &c, &b, &s, &(struct plan_layout){.tp = 2, .recompute = -1},
+                     PLAN_BY_TIME, 1, &a, &found, &e);
+    assert_int_equal(rc, ERROR_FAILED);
+    assert_contains(e.text, "no layout divides 7 accelerators");
+    arena_fini(&a);
+}
+
+/* Twice the same, bit for bit: threads race only for what need not be priced. */
+static void test_repeats(void **state)
+{
+    (void)state;
+    struct plan_cluster c = cluster_of(&h100, 512);
+    struct plan_batch b = {512, 8192};
+    struct plan_software s = {0};
+    struct plan_search first = {0}, again;
+    struct arena a;
+    struct error e = {0};
+    arena_init(&a);
+    for (int i = 0; i < 5; i++) {
+        int rc = plan_search(&small_moe, &c, &b, &s, NULL, PLAN_BY_TIME, 50, &a, &again, &e);
+        assert_ok(rc, e);
+        if (i == 0) first = again;
+        assert_int_equal(again.n_best, first.n_best);
+        assert_int_equal(again.n_front, first.n_front);
+        assert_int_equal(again.tried, first.tried);
+        for (size_t k = 0; k < first.n_best; k++)
+            assert_memory_equal(&again.best[k], &first.best[k], sizeof first.best[k].layout);
+        for (size_t k = 0; k < first.n_front; k++)
+            assert_memory_equal(&again.front[k], &first.front[k], sizeof first.front[k].layout);
+        assert_string_equal(again.runner_up, first.runner_up);
+    }
+    arena_fini(&a);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_dense),
+        cmocka_unit_test(test_experts),
+        cmocka_unit_test(test_two_kinds),
+        cmocka_unit_test(test_bound),
+        cmocka_unit_test(test_fixed_fields_stay),
+        cmocka_unit_test(test_nothing_fits),
+        cmocka_unit_test(test_repeats),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
