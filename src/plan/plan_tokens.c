@@ -2,9 +2,9 @@
  *
  * Three laws for dense models, as functions of parameters N:
  *   Chinchilla  D = 20 N (Hoffmann et al., arXiv:2203.15556, table 3: 20.5 to 22.4 per parameter)
- *   Llama 3     N*(C) = A C^0.53, anchored at the 16.55 T tokens the paper reads off for 3.8e25
- *               FLOPs (arXiv:2407.21783, 3.2.1; the rounded A and exponent alone miss that by a
- *               third), with C = 6 N D
+ *   Llama 3     D ~ C^0.53 through the point the paper reads off, 402 B parameters and 16.55 T
+ *               tokens at 3.8e25 FLOPs (arXiv:2407.21783, 3.2.1; the printed factor 0.29 misses
+ *               that point by a third, so the point is taken)
  *   DeepSeek    M = 0.1715 C^0.5243, D = 5.8316 C^0.4757, with M the FLOPs of a token and C = M D
  *               (arXiv:2401.02954, 3.2)
  * The middle is the geometric mean of the first two. A mixture of experts lies between its active
@@ -17,8 +17,8 @@
 #include <math.h>
 
 #define CHINCHILLA_PER_PARAM 20.0
+#define LLAMA3_PARAMS        402e9
 #define LLAMA3_TOKENS        16.55e12
-#define LLAMA3_FLOPS         3.8e25
 #define LLAMA3_EXPONENT      0.53
 #define DEEPSEEK_M           0.1715
 #define DEEPSEEK_M_EXPONENT  0.5243
@@ -28,11 +28,10 @@ static double chinchilla(double n)
     return CHINCHILLA_PER_PARAM * n;
 }
 
-/* D = T (6 N D / F)^e, solved for D. */
+/* D ~ C^e and C ~ N D, so D ~ N^(e / (1 - e)). */
 static double llama3(double n)
 {
-    double e = LLAMA3_EXPONENT;
-    return pow(LLAMA3_TOKENS * pow(6.0 * n / LLAMA3_FLOPS, e), 1.0 / (1.0 - e));
+    return LLAMA3_TOKENS * pow(n / LLAMA3_PARAMS, LLAMA3_EXPONENT / (1.0 - LLAMA3_EXPONENT));
 }
 
 static double deepseek(double n)
