@@ -10,10 +10,16 @@
  *   when Megatron could not fold;
  * - virtual stages: the fewest that divide the layers of a stage and keep the bubble under 10 %;
  *   the most there are where none does;
- * - recomputation: the least that fits memory. */
+ * - recomputation: none where activations fit memory (on NVL72 also that of the host, which Grace
+ *   shares: recipes offload there before they recompute); selective where they exceed it by less
+ *   than half, which recomputing some layers mends; else full; and none where even that would not
+ *   fit, since the row ran and so left out something else. */
 #include "plan/plan_internal.h"
 
 static const double FOLDING_YEAR = 2025.4; /* Megatron-Core 0.12 */
+static const double PARTIAL_RECOMPUTE = 1.5;
+static const double HOST_OFFLOAD_BYTES = 240e9; /* 480 GB of LPDDR5X for two accelerators */
+enum { COHERENT_DOMAIN = 32 };
 
 /* Layers of a stage; where they do not divide, embedding and loss count as one each. */
 static int64_t layers_of_stage(const struct plan_model *m, int64_t pp)
@@ -38,6 +44,28 @@ static int32_t assumed_virtual_stages(const struct plan_model *m, const struct p
     return (int32_t)most;
 }
 
+static double memory_with(const struct plan_model *m, const struct plan_batch *b,
+                          const struct plan_software *s, struct plan_layout l, int recompute)
+{
+    struct plan_memory memory;
+    l.recompute = recompute;
+    plan_memory(m, &l, b, s, &memory);
+    return memory.total;
+}
+
+static int32_t assumed_recompute(const struct plan_model *m, const struct plan_accelerator *a,
+                                 const struct plan_software *s, const struct plan_batch *b,
+                                 const struct plan_layout *l)
+{
+    double limit = plan_memory_limit(a);
+    double none = memory_with(m, b, s, *l, PLAN_RECOMPUTE_NONE);
+    double host = a->scaleup_domain >= COHERENT_DOMAIN ? HOST_OFFLOAD_BYTES : 0;
+    if (none <= limit + host) return PLAN_RECOMPUTE_NONE;
+    if (none <= PARTIAL_RECOMPUTE * limit) return PLAN_RECOMPUTE_SELECTIVE;
+    bool runs = memory_with(m, b, s, *l, PLAN_RECOMPUTE_FULL) <= limit;
+    return runs ? PLAN_RECOMPUTE_FULL : PLAN_RECOMPUTE_NONE;
+}
+
 void plan_layout_assume(const struct plan_model *m, const struct plan_accelerator *a,
                         const struct plan_software *s, struct plan_batch *b, struct plan_layout *l)
 {
@@ -49,10 +77,5 @@ void plan_layout_assume(const struct plan_model *m, const struct plan_accelerato
         l->etp = m->experts == 0 || folded ? 1 : MAX(l->tp, 1);
     }
     if (l->vp <= 0) l->vp = assumed_virtual_stages(m, l, b);
-    if (l->recompute >= 0) return;
-    for (l->recompute = PLAN_RECOMPUTE_NONE; l->recompute < PLAN_RECOMPUTE_FULL; l->recompute++) {
-        struct plan_memory memory;
-        plan_memory(m, l, b, s, &memory);
-        if (memory.total <= plan_memory_limit(a)) return;
-    }
+    if (l->recompute < 0) l->recompute = assumed_recompute(m, a, s, b, l);
 }

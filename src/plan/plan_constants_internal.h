@@ -37,6 +37,7 @@
     X(VECTOR_PASSES, 10, 4, 24, "fit: all; reads and writes of the hidden state a layer, forward") \
     X(VECTOR_FSDP, 1.2, 0.6, 2.5, "fit: FSDP; the same against Megatron's fused kernels") \
     X(MOE_PASSES, 8, 2, 40, "fit: MoE; reads and writes of every routed token: permute, combine, quantise") \
+    X(MOE_PASSES_HOPPER, 12, 2, 60, "fit: Hopper MoE; the same there, with quantisation and permutation by expert") \
     X(CAST_FP8, 4, 0, 16, "fit: fp8; bytes a product's input element: read, write, transpose, amax") \
     X(CAST_MXFP8, 5, 0, 16, "fit: MXFP8; both directions quantised in blocks") \
     X(CAST_FP4, 6, 0, 24, "fit: NVFP4; Hadamard transform and two-level scales") \
@@ -59,7 +60,7 @@
     X(TP_OVERLAP, 0.6, 0.0, 0.95, "fit: all since 2023; share of TP traffic under products (user buffers)") \
     X(TP_OVERLAP_YEAR, 2023.2, 2023.2, 2023.2, "Megatron tp-comm-overlap") \
     X(EP_OVERLAP, 0.1, 0.0, 0.95, "fit: MoE; share of the all-to-all under other work") \
-    X(EP_OVERLAP_FAR, 0.6, 0.0, 1.0, "fit: MoE; the same across domains where two microbatches interleave (DualPipe, 1F1B overlap)") \
+    X(EP_OVERLAP_FAR, 0.9, 0.5, 1.0, "fit: MoE; the same across domains where two microbatches interleave (DualPipe, 1F1B overlap)") \
     X(EP_OVERLAP_YEAR, 2025.6, 2025.6, 2025.6, "Megatron-Core 0.14: all-to-all under the other microbatch's compute") \
     X(EP_DEDUP_YEAR, 2025.2, 2025.2, 2025.2, "DeepEP published; HybridEP after it") \
     X(CP_OVERLAP, 0.8, 0.8, 0.8, "ring attention under the attention core, TransformerEngine") \
@@ -68,6 +69,7 @@
     X(SM_TAX, 0.15, 0.08, 0.25, "fit: all; compute lost while a collective runs beside it, 10 to 20 % of the cores") \
     X(GRAD_BF16_YEAR, 2023.5, 2023.5, 2023.5, "gradients reduced in bf16 since, in fp32 before") \
     X(HEAD_EXPOSED, 0.7, 0.0, 1.0, "fit: all; share of the output head that unbalances the last stage") \
+    X(XLA_RECOMPUTE, 0.7, 0.2, 1.0, "fit: JAX rows; share of the forward pass XLA runs again where full recomputation would fit") \
     X(SELECTIVE_SHARE, 0.4, 0.4, 0.4, "norms and activations among the vector operations") \
     X(PP_EXPOSED, 0.5, 0.0, 1.0, "fit: all; share of pipeline messages not hidden") \
     /* software */ \

@@ -34,7 +34,7 @@ static const struct known_source known[] = {
     {"AutoModel", NULL, 2025.8, PLAN_STACK_FSDP},
     {"MaxText", NULL, 2024.5, PLAN_STACK_OTHER},
     {"PaLM", NULL, 2022.0, PLAN_STACK_OTHER},
-    {"Llama 3 arXiv", NULL, 2024.3, PLAN_STACK_MEGATRON}, /* an own stack with the same layout */
+    {"Llama 3 arXiv", NULL, 2024.3, PLAN_STACK_FSDP}, /* an own stack on PyTorch */
     /* its overlap of all-to-all with compute (DualPipe) reached the public stacks a year later */
     {"DeepSeek-V3 arXiv", NULL, 2025.7, PLAN_STACK_MEGATRON},
     {"MLPerf", "v3.0", 2023.4, PLAN_STACK_MEGATRON},

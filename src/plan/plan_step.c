@@ -102,8 +102,9 @@ static void add_recompute(const struct plan_work *w, const struct plan_layer_tim
                           struct stage *st)
 {
     if (w->l->recompute == PLAN_RECOMPUTE_FULL) {
-        st->recompute_s = forward_compute(layers);
-        st->recompute_comm_s = forward_comm(layers);
+        double share = w->stack == PLAN_STACK_OTHER ? K(XLA_RECOMPUTE) : 1;
+        st->recompute_s = share * forward_compute(layers);
+        st->recompute_comm_s = share * forward_comm(layers);
     } else if (w->l->recompute == PLAN_RECOMPUTE_SELECTIVE) {
         /* the scores before fused attention (arXiv:2205.05198), norms and activations since */
         st->recompute_s =

@@ -283,10 +283,13 @@ static void add_expert_parallel(const struct plan_work *w, struct plan_layer_tim
         double distinct = domains * (1 - pow(1 - 1 / domains, k));
         s *= fmin(distinct / k, 1);
     }
-    bool interleaved = domains > 1 && w->year >= K(EP_OVERLAP_YEAR);
-    double share = interleaved ? K(EP_OVERLAP_FAR) : K(EP_OVERLAP);
-    expose(t, 2 * s, share, &t->ep_f);
-    expose(t, 2 * s, share, &t->ep_b);
+    double share_f = K(EP_OVERLAP), share_b = share_f;
+    if (domains > 1 && w->year >= K(EP_OVERLAP_YEAR)) { /* under the other microbatch's products */
+        share_f = fmin(K(EP_OVERLAP_FAR), t->matmul_f / (2 * s));
+        share_b = fmin(K(EP_OVERLAP_FAR), t->matmul_b / (2 * s));
+    }
+    expose(t, 2 * s, share_f, &t->ep_f);
+    expose(t, 2 * s, share_b, &t->ep_b);
 }
 
 static void experts_block(const struct plan_work *w, struct plan_layer_time *t)
@@ -297,11 +300,13 @@ static void experts_block(const struct plan_work *w, struct plan_layer_time *t)
     double groups = fmax((double)m->experts / ep, 1);
     double routed = w->own_tokens * (double)m->top_k * etp; /* rows of this rank's experts */
     double f = (double)m->moe_ffn_hidden / etp, rows = routed / groups;
-    double rate = w->matrix_rate * K(GROUPED_SHARE);
+    bool fused = w->year >= K(MOE_FUSED_YEAR) && w->family == PLAN_BLACKWELL;
+    double rate = w->matrix_rate * (fused ? 1 : K(GROUPED_SHARE));
+    double passes = w->family == PLAN_BLACKWELL ? K(MOE_PASSES) : K(MOE_PASSES_HOPPER);
     add_product(w, t, rate, groups, rows, gates * f, wide);
     add_product(w, t, rate, groups, rows, wide, f);
     add_vector(w, t, (gates + 1) * routed * f * BF16_BYTES);
-    add_vector(w, t, K(MOE_PASSES) * routed * wide * BF16_BYTES);
+    add_vector(w, t, passes * routed * wide * BF16_BYTES);
     add_product(w, t, w->bf16_rate, 1, w->own_tokens, (double)m->experts, h);
     if (m->moe_latent > 0) {
         add_product(w, t, w->matrix_rate, 1, w->own_tokens, wide, h);
@@ -313,7 +318,7 @@ static void experts_block(const struct plan_work *w, struct plan_layer_time *t)
     if (w->l->tp > 1 && (etp > 1 || m->shared_ffn_hidden > 0 || m->dense_branch))
         add_tensor_parallel(w, t);
     t->kernels = K(HOST_KERNELS_MOE) - K(HOST_KERNELS_DENSE) / 2;
-    if (w->year >= K(MOE_FUSED_YEAR) && w->family == PLAN_BLACKWELL) {
+    if (fused) {
         t->vector_f *= K(MOE_FUSED);
         t->vector_b *= K(MOE_FUSED);
         t->kernels *= K(MOE_FUSED);
