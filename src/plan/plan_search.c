@@ -10,7 +10,8 @@
  *     ep, etp     divisors of the experts, and of tp
  *     microbatch  divisors of a replica's share of the batch
  *     vp          1 .. chunks of one layer; above 1 only with a microbatch for every stage
- *     zero        0 .. 3;  recompute  none, selective, full
+ *     zero        0 .. 3; of Megatron 0, 1 and, without a pipeline, 3: what it can do
+ *     recompute   none, selective, full
  *
  * and of it what plan_layout_check accepts. Memory comes first, because it is cheap and most of the
  * space fails it; then a bound that the step's time cannot beat (plan_search_bound.c); only what
@@ -222,6 +223,14 @@ static void price(struct search *s, struct group *g, const struct plan_layout *l
     front_add(&g->front, &c);
 }
 
+/* Megatron's distributed optimizer is ZeRO 1; its FSDP is ZeRO 3 and takes no pipeline. What was
+ * asked for is tried all the same. */
+static bool zero_offered(const struct search *s, const struct plan_layout *l)
+{
+    if (s->fixed.zero || s->s->stack != PLAN_STACK_MEGATRON) return true;
+    return l->zero < 2 || (l->zero == 3 && l->pp == 1);
+}
+
 /* ZeRO and recomputation of a layout whose other fields are set and checked. */
 static void try_memory_choices(struct search *s, struct group *g,
                                const struct plan_search_bound *bound,
@@ -235,6 +244,7 @@ static void try_memory_choices(struct search *s, struct group *g,
         for (l->recompute = again_from; l->recompute <= again_to; l->recompute++) {
             struct plan_memory memory;
             g->tried++;
+            if (!zero_offered(s, l)) continue;
             g->valid++;
             plan_memory(s->m, l, s->b, s->s, &memory);
             if (memory.total > s->memory_limit) {

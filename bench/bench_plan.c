@@ -1,0 +1,121 @@
+/* bench_plan.c: how fast layouts are searched: the bars are 100,000 layouts a second on one core,
+ * and a second for Llama 3 405B on 16,384 H100 and for a Grok-1-like model on a million GB200.
+ *
+ *     build/gcc/bench/bench_plan [ROUNDS]
+ *
+ * One core is measured by a process that may use only one (sched_setaffinity before the pool). */
+#include "plan/plan_search_internal.h"
+
+#include <sched.h>
+#include <stdlib.h>
+
+static struct plan_accelerator h100 = {
+    .name = "h100",
+    .peak_flops = {[PLAN_BF16] = {.mid = 989e12}, [PLAN_FP8] = {.mid = 1979e12}},
+    .ceiling_flops = {[PLAN_BF16] = {.mid = 794e12}, [PLAN_FP8] = {.mid = 1403e12}},
+    .hbm_bytes = {.mid = 80e9},
+    .hbm_bytes_per_s = {.mid = 3.35e12},
+    .scaleup_bytes_per_s = {.mid = 450e9},
+    .scaleup_domain = 8,
+    .node_size = 8,
+    .nic_bytes_per_s = {.mid = 50e9},
+    .power_cap_w = {.mid = 700},
+};
+static struct plan_accelerator gb200 = {
+    .name = "gb200",
+    .peak_flops = {[PLAN_BF16] = {.mid = 2500e12},
+                   [PLAN_FP8] = {.mid = 5000e12},
+                   [PLAN_FP4] = {.mid = 10000e12}},
+    .ceiling_flops = {[PLAN_BF16] = {.mid = 1822e12}, [PLAN_FP8] = {.mid = 3616e12}},
+    .hbm_bytes = {.mid = 189e9},
+    .hbm_bytes_per_s = {.mid = 8e12},
+    .scaleup_bytes_per_s = {.mid = 900e9},
+    .scaleup_domain = 72,
+    .node_size = 4,
+    .nic_bytes_per_s = {.mid = 50e9},
+    .power_cap_w = {.mid = 1200},
+};
+static const struct plan_model llama_405b = {.name = "Llama 3.1 405B",
+                                             .layers = 126,
+                                             .hidden = 16384,
+                                             .heads = 128,
+                                             .kv_heads = 8,
+                                             .head_dim = 128,
+                                             .vocab = 128256,
+                                             .ffn_hidden = 53248,
+                                             .glu = true};
+static const struct plan_model grok_1 = {.name = "Grok-1",
+                                         .layers = 64,
+                                         .hidden = 6144,
+                                         .heads = 48,
+                                         .kv_heads = 8,
+                                         .head_dim = 128,
+                                         .vocab = 131072,
+                                         .glu = true,
+                                         .experts = 8,
+                                         .top_k = 2,
+                                         .moe_ffn_hidden = 32768};
+
+static void use_cpus(int n)
+{
+    cpu_set_t set, now;
+    sched_getaffinity(0, sizeof now, &now);
+    CPU_ZERO(&set);
+    for (int i = 0, used = 0; i < CPU_SETSIZE && used < n; i++)
+        if (CPU_ISSET(i, &now)) {
+            CPU_SET(i, &set);
+            used++;
+        }
+    sched_setaffinity(0, sizeof set, &set);
+}
+
+static void measure(const char *what, const struct plan_model *m, const struct plan_accelerator *a,
+                    int64_t count, struct plan_batch b, int precision, int rounds)
+{
+    struct plan_cluster c = {.pools = {{a, count}}, .n_pools = 1, .fabric_tiers = 3};
+    struct plan_software s = {0};
+    struct plan_layout fixed = {.recompute = -1, .precision = precision};
+    double best = 1e9;
+    struct plan_search found = {0};
+    char text[160] = "";
+    for (int i = 0; i < rounds; i++) {
+        struct arena arena;
+        struct error e = {0};
+        arena_init(&arena);
+        double start = time_now_s();
+        int rc = plan_search(m, &c, &b, &s, &fixed, PLAN_BY_TIME, 8, &arena, &found, &e);
+        best = MIN(best, time_now_s() - start);
+        CHECK_MSG(rc == 0, "%s", e.text);
+        plan_layout_text(&found.best[0].layout, text, sizeof text);
+        if (i + 1 == rounds)
+            printf("%-34s %2d cpu  %8.3f s  %9llu layouts  %9.0f layouts/s  front %zu\n  %.3f s: "
+                   "%s\n  %s\n",
+                   what, pool_available_cpus(), best, (unsigned long long)found.valid,
+                   (double)found.valid / best, found.n_front, found.best[0].step.step_s, text,
+                   found.runner_up);
+        arena_fini(&arena);
+    }
+}
+
+static void all(int rounds)
+{
+    measure("Llama 3 405B, 16,384 H100", &llama_405b, &h100, 16384, (struct plan_batch){2048, 8192},
+            PLAN_BF16, rounds);
+    measure("the same, bf16 and fp8", &llama_405b, &h100, 16384, (struct plan_batch){2048, 8192},
+            -1, rounds);
+    measure("Grok-1, 1,000,000 GB200", &grok_1, &gb200, 1000000, (struct plan_batch){1000000, 8192},
+            PLAN_FP8, rounds);
+    measure("the same, all precisions", &grok_1, &gb200, 1000000,
+            (struct plan_batch){1000000, 8192}, -1, rounds);
+}
+
+int main(int argc, char **argv)
+{
+    int rounds = argc > 1 ? atoi(argv[1]) : 3, cpus = pool_available_cpus();
+    all(rounds);
+    if (cpus > 1) {
+        use_cpus(1);
+        all(rounds);
+    }
+    return 0;
+}
