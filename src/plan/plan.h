@@ -363,9 +363,11 @@ void plan_print_compare(const struct plan_answer *const *answers, size_t count, 
 
 struct plan_validate_options {
     bool rows, json;
+    bool mismatch;     /* count rows whose source contradicts itself, too */
     const char *plot;  /* SVG scatter, or NULL */
     const char *tiers; /* "A" by default; "AB", "ABC" */
 };
+/* csv_path NULL: the table that travels with the program. */
 int plan_validate(const char *csv_path, const struct plan_validate_options *o, FILE *out,
                   struct error *e);
 

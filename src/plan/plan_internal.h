@@ -194,4 +194,8 @@ struct plan_row {
 int plan_rows_load(const char *path, struct arena *a, struct plan_row **rows, size_t *count,
                    struct error *e);
 
+/* plan_constants_count() values fitted without the rows of this source (column or family), stored by
+ * tools/fit-plan in plan_left_out.c; NULL where none are. */
+const double *plan_left_out_values(const char *source);
+
 #endif

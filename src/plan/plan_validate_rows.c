@@ -216,14 +216,13 @@ static int read_model(struct rows_reader *r, struct plan_row *row)
     if (strcmp(row->model_name, "DeepSeek-V3") == 0 && m->layers == 61) m->mtp_layers = 1;
 
     struct error e = {0};
-    if (m->layers == 0 || m->hidden == 0) {
-        if (plan_model_hybrid(row->model_name, m))
-            assume(r, row, arena_printf(r->a, "dimensions of %s", m->source));
-        else
-            row->skip = "the dimensions of the model are not known";
-    } else if (plan_model_check(m, &e) < 0) {
+    const bool hybrid = contains(text_of(r, "attn"), "hybrid"); /* its columns cannot say how */
+    if ((hybrid || m->layers == 0 || m->hidden == 0) && plan_model_hybrid(row->model_name, m))
+        assume(r, row, arena_printf(r->a, "dimensions of %s", m->source));
+    else if (hybrid || m->layers == 0 || m->hidden == 0)
+        row->skip = "the dimensions of the model are not known";
+    else if (plan_model_check(m, &e) < 0)
         row->skip = arena_strdup(r->a, e.text);
-    }
     return 0;
 }
 

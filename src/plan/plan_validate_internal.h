@@ -1,0 +1,88 @@
+/* plan_validate_internal.h: what the files of `plan validate` share: predictions beside what was
+ * measured (plan_validate.c), the arithmetic of errors and of the two baselines
+ * (plan_validate_stats.c), and how they are shown (plan_validate_print.c). */
+#ifndef COLOSSUS_PLAN_VALIDATE_INTERNAL_H
+#define COLOSSUS_PLAN_VALIDATE_INTERNAL_H
+
+#include "plan/plan_internal.h"
+
+/* One row of the table with everything that was predicted for it. Seconds; 0: none. */
+struct validate_row {
+    const struct plan_row *row;
+    bool timed; /* counted among the step times: tier, no mismatch, not skipped, time stated */
+    struct plan_step step;
+    double predicted_s;
+    double left_out_s;     /* with constants fitted without the row's source; 0: none stored */
+    double constant_s;     /* baseline: one rate per class */
+    double constant_out_s; /* the same, rates from the other sources */
+};
+
+/* Errors are predicted / measured - 1, in per cent. */
+struct validate_stats {
+    size_t rows;
+    double mape_pct, median_pct, bias_pct, p90_pct, worst_pct; /* worst with its sign */
+    const struct plan_row *worst;
+};
+struct validate_pair {
+    double predicted, measured;
+    const struct plan_row *row;
+};
+/* Sorts pairs. */
+struct validate_stats validate_stats_of(struct validate_pair *pairs, size_t count);
+
+/* Which number of a row is judged. */
+enum validate_quantity {
+    VALIDATE_STEP,
+    VALIDATE_LEFT_OUT,
+    VALIDATE_CONSTANT,
+    VALIDATE_CONSTANT_OUT,
+    VALIDATE_MEMORY
+};
+enum validate_key {
+    VALIDATE_ALL,
+    VALIDATE_BY_SOURCE,
+    VALIDATE_BY_FAMILY,
+    VALIDATE_BY_ACCELERATOR,
+    VALIDATE_BY_CLASS,
+    VALIDATE_BY_PRECISION,
+    VALIDATE_BY_SCALE
+};
+struct validate_group {
+    const char *name;
+    struct validate_stats stats;
+};
+/* Groups by name, largest first; VALIDATE_ALL gives one. In *a. */
+size_t validate_groups(const struct validate_row *rows, size_t count, enum validate_quantity q,
+                       enum validate_key key, struct arena *a, struct validate_group **groups);
+
+const char *validate_class(const struct plan_model *m); /* "dense", "moe", "hybrid" */
+
+/* The two baselines: the rate that minimises the error of its class, over all rows or over the rows
+ * of other sources. */
+void validate_baselines(struct validate_row *rows, size_t count);
+
+/* Kendall's tau-b between predicted and measured time per token within groups of the same source,
+ * model, machine, number of accelerators and sequence length, pooled over pairs. */
+struct validate_ranking {
+    size_t groups, rows, pairs;
+    double tau;
+};
+/* source NULL: every source; else those whose name contains it. */
+struct validate_ranking validate_ranking(const struct validate_row *rows, size_t count,
+                                         const char *source);
+
+struct validate_result {
+    const char *path, *tiers;
+    struct validate_row *rows;
+    size_t n_rows;
+    size_t n_tier, n_mismatch; /* left out by tier and by contradiction */
+    size_t n_skipped;          /* of the tiers asked for, not predictable */
+    size_t n_left_out;         /* rows with constants fitted without their source */
+    size_t n_in_band;          /* measured within low .. high */
+};
+void validate_print(const struct validate_result *v, bool rows, struct arena *a, FILE *out);
+json_t *validate_to_json(const struct validate_result *v, bool rows, struct arena *a);
+int validate_plot(const struct validate_result *v, const char *path, struct arena *a,
+                  struct error *e);
+
+#endif
