@@ -245,6 +245,7 @@ struct plan_reliability {
     bool elastic;              /* one synchronous job cannot live: replicas come and go */
     struct plan_range goodput_elastic;
     int64_t elastic_group; /* accelerators lost and restarted together where elastic */
+    int64_t elastic_most;  /* accelerators beyond which more make one job no faster */
     int64_t spare_nodes;   /* of 8, so that repairs leave the job whole 99 % of the time */
 };
 /* Power of synchronous steps as a square-like wave with edges; what limits it. */

@@ -126,9 +126,9 @@ void plan_power_slow_step(const struct plan_request *r, struct plan_step *step);
 struct plan_swing_load {
     double high_w, low_w, idle_w; /* all computing; all in exposed communication; all stopped */
     double beside_w;              /* what does not swing: fans, network, cooling */
-    double floor_w;               /* high accelerators' smoothing can hold low at; 0: none */
-    double period_s, low_s;       /* a step, and how long all are low in it */
-    double edge_s;                /* rise and fall: the pipeline fills and drains */
+    double smooth_high_w, smooth_low_w; /* with the accelerators' own smoothing; as above: none */
+    double period_s, low_s;             /* a step, and how long all are low in it */
+    double edge_s;                      /* rise and fall: the pipeline fills and drains */
 };
 void plan_swing_load(const struct plan_request *r, const struct plan_step *step,
                      const struct plan_power *power, struct plan_swing_load *out);

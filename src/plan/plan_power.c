@@ -167,7 +167,7 @@ void plan_swing_load(const struct plan_request *r, const struct plan_step *step,
                      const struct plan_power *power, struct plan_swing_load *out)
 {
     memset(out, 0, sizeof(*out));
-    double T = step->step_s, compute = 0.0, comm = 0.0;
+    double T = step->step_s, compute = 0.0, comm = 0.0, smooth_compute = 0.0, smooth_comm = 0.0;
     for (int64_t i = 0; i < r->cluster.n_pools; i++) {
         const struct plan_accelerator *a = r->cluster.pools[i].accelerator;
         double n = (double)r->cluster.pools[i].count / SUPPLY_EFFICIENCY;
@@ -176,7 +176,9 @@ void plan_swing_load(const struct plan_request *r, const struct plan_step *step,
         compute += n * p.compute_w;
         comm += n * p.comm_w;
         out->idle_w += n * p.idle_w;
-        out->floor_w += n * plan_figure_mid(&a->smoothing_floor, 0.0) * p.cap_w;
+        double floor_w = plan_figure_mid(&a->smoothing_floor, 0.0) * p.cap_w;
+        smooth_compute += n * fmax(p.compute_w, floor_w);
+        smooth_comm += n * fmax(p.comm_w, floor_w);
     }
     /* All wait together while gradients are reduced, weights gathered and updated and the last
      * rank is awaited. Communication within the layers is too short and too scattered over the
@@ -189,6 +191,8 @@ void plan_swing_load(const struct plan_request *r, const struct plan_step *step,
     out->period_s = T;
     out->high_w = share * compute + (1.0 - share) * comm;
     out->low_w = fmin(comm, out->high_w);
+    out->smooth_high_w = share * smooth_compute + (1.0 - share) * smooth_comm;
+    out->smooth_low_w = smooth_comm;
     out->beside_w = power->facility_w - power->accelerators_w / SUPPLY_EFFICIENCY;
 }
 

@@ -193,11 +193,14 @@ static int64_t elastic_group(const struct plan_layout *l, int64_t n)
     return MIN(n, (want + unit - 1) / unit * unit);
 }
 
-/* exp(-S/M): all wait S after a failure, and again where another falls into it; and the share of
- * groups that are away. */
+/* All wait S after a failure, and again where another falls into it: exp(-S/M) is left, less the
+ * share of groups that are away. A job of n of the machine's N accelerators moves at n exp(-S n/MN),
+ * which has its top at n = N M/S: where M < S, more accelerators make it slower, and whoever runs
+ * it stops there. */
 static double elastic_goodput(double stall_s, double group_share, double group_s, double mtbf_s)
 {
-    return exp(-stall_s / mtbf_s) * fmax(0.0, 1.0 - group_share * group_s / mtbf_s);
+    double used = fmin(1.0, mtbf_s / stall_s);
+    return used * exp(-used * stall_s / mtbf_s) * fmax(0.0, 1.0 - group_share * group_s / mtbf_s);
 }
 
 static void elasticity(const struct plan_request *r, double step_s, double what_if,
@@ -205,6 +208,7 @@ static void elasticity(const struct plan_request *r, double step_s, double what_
 {
     int64_t n = plan_cluster_accelerators(&r->cluster);
     out->elastic_group = elastic_group(&r->layout, n);
+    out->elastic_most = n;
     out->goodput_elastic = out->goodput;
     if (out->elastic_group * 2 > n) return;
 
@@ -227,6 +231,7 @@ static void elasticity(const struct plan_request *r, double step_s, double what_
     out->goodput_elastic.mid = elastic_goodput(s.mid + lost, share, g.mid, out->mtbf_s.mid) / delta;
     out->goodput_elastic.high =
         elastic_goodput(s.low + lost, share, g.low, out->mtbf_s.high) / delta;
+    out->elastic_most = (int64_t)((double)n * fmin(1.0, out->mtbf_s.mid / (s.mid + lost)));
     out->elastic = out->goodput.mid < 0.85 && out->goodput_elastic.mid > out->goodput.mid + 0.02;
 }
 

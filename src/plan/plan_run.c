@@ -105,6 +105,29 @@ static void limit_of_step(const struct plan_step *s, char *text, size_t size)
              plan_part_names[second]);
 }
 
+static void verdict_of_failures(const struct plan_reliability *rel, int64_t n, char *text,
+                                size_t size)
+{
+    char every[32], most[32];
+    double lost = 1.0 - (rel->elastic ? rel->goodput_elastic.mid : rel->goodput.mid);
+    format_duration(every, rel->mtbf_s.mid);
+    if (rel->elastic && rel->elastic_most < n)
+        snprintf(text, size,
+                 "failures: one every %s; more than %s accelerators make one job no faster, and "
+                 "%.0f %% of this machine is lost to it",
+                 every, format_count(most, (double)rel->elastic_most), 100.0 * lost);
+    else
+        snprintf(text, size, "failures: one every %s, and %.0f %% of the time is lost%s", every,
+                 100.0 * lost,
+                 rel->elastic ? " even with replicas that leave and return singly" : "");
+}
+
+/* Beyond the utility's limit, and neither the site's batteries nor the accelerators take it away. */
+static bool swing_is_left(const struct plan_swing *s)
+{
+    return !s->within_limit && s->battery_left_w > s->limit_w && s->smoothing_left_w > s->limit_w;
+}
+
 /* What limits the plan, hardest first: what cannot run, what may not run, what is wasted. */
 static void run_verdict(struct plan_answer *a)
 {
@@ -124,11 +147,8 @@ static void run_verdict(struct plan_answer *a)
                  "the permit: %.0f t of NOx a year (%.0f permitted), or its water, at this load",
                  a->emissions.nox_t_per_year, a->emissions.permit_nox_t_per_year);
     else if ((rel->elastic ? rel->goodput_elastic.mid : rel->goodput.mid) < 0.8)
-        snprintf(a->limit, size, "failures: one every %s, and %.0f %% of the time is lost%s",
-                 format_duration(one, rel->mtbf_s.mid),
-                 100.0 * (1.0 - (rel->elastic ? rel->goodput_elastic.mid : rel->goodput.mid)),
-                 rel->elastic ? " even with replicas that leave and return singly" : "");
-    else if (!p->swing.within_limit)
+        verdict_of_failures(rel, plan_cluster_accelerators(&a->request->cluster), a->limit, size);
+    else if (swing_is_left(&p->swing))
         snprintf(a->limit, size, "the grid: steps swing %s where %s are allowed",
                  format_si(one, p->swing.amplitude_w, "W"), format_si(two, p->swing.limit_w, "W"));
     else

@@ -146,7 +146,15 @@ static void a_million(void **state)
     assert_true(out.goodput.mid < 1e-3);
     assert_true(out.elastic);
     assert_between(out.goodput_elastic.mid, 0.1, 0.9);
+    assert_true(out.goodput_elastic.low > 1e-3);
     assert_true(out.elastic_group >= 1000000 / 64);
+    /* Its best size, used alone, is no slower, and every accelerator of it helps. */
+    assert_true(out.elastic_most < 1000000);
+    struct fleet part = f;
+    part.accelerators = out.elastic_most;
+    struct plan_reliability alone = reliability_of(&part);
+    assert_true((double)part.accelerators * alone.goodput_elastic.mid >
+                0.9e6 * out.goodput_elastic.mid);
 }
 
 int main(void)

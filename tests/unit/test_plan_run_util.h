@@ -145,7 +145,7 @@ static inline struct plan_request test_llama3_request(const struct plan_accelera
                                     .dp = 128,
                                     .vp = 8,
                                     .micro_batch = 1,
-                                    .zero = 1,
+                                    .zero = 2,
                                     .precision = PLAN_BF16};
     r.software = (struct plan_software){PLAN_STACK_MEGATRON, 2024.3};
     r.tokens = FIGURE(15.6e12);
