@@ -193,6 +193,9 @@ struct plan_row {
  * travels with the program. Rows stay where they are (cluster points into its row). */
 int plan_rows_load(const char *path, struct arena *a, struct plan_row **rows, size_t *count,
                    struct error *e);
+/* The same from memory; path is for messages and for finding descriptions. */
+int plan_rows_parse(const char *text, size_t size, const char *path, struct arena *a,
+                    struct plan_row **rows, size_t *count, struct error *e);
 
 /* plan_constants_count() values fitted without the rows of this source (column or family), stored by
  * tools/fit-plan in plan_left_out.c; NULL where none are. */

@@ -497,15 +497,10 @@ static const char *find_table(struct arena *a, struct error *e)
     return NULL;
 }
 
-int plan_rows_load(const char *path, struct arena *a, struct plan_row **rows, size_t *count,
-                   struct error *e)
+static int read_table(struct plan_csv *t, struct arena *a, struct plan_row **rows, size_t *count,
+                      struct error *e)
 {
-    struct plan_csv *t = arena_alloc(a, sizeof(*t));
     struct rows_reader r = {.t = t, .a = a, .e = e};
-    *rows = NULL;
-    *count = 0;
-    if (!path && !(path = find_table(a, e))) return ERROR_CONFIG;
-    TRY(plan_csv_load(path, a, t, e));
     TRY(check_columns(t, e));
     r.accelerators = arena_alloc(a, (MAX_ACCELERATORS + 1) * sizeof(*r.accelerators));
     *rows = arena_alloc(a, MAX(t->n_rows, 1) * sizeof(**rows));
@@ -513,4 +508,25 @@ int plan_rows_load(const char *path, struct arena *a, struct plan_row **rows, si
         TRY(read_row(&r, &(*rows)[r.row]));
     *count = t->n_rows;
     return 0;
+}
+
+int plan_rows_load(const char *path, struct arena *a, struct plan_row **rows, size_t *count,
+                   struct error *e)
+{
+    struct plan_csv *t = arena_alloc(a, sizeof(*t));
+    *rows = NULL;
+    *count = 0;
+    if (!path && !(path = find_table(a, e))) return ERROR_CONFIG;
+    TRY(plan_csv_load(path, a, t, e));
+    return read_table(t, a, rows, count, e);
+}
+
+int plan_rows_parse(const char *text, size_t size, const char *path, struct arena *a,
+                    struct plan_row **rows, size_t *count, struct error *e)
+{
+    struct plan_csv *t = arena_alloc(a, sizeof(*t));
+    *rows = NULL;
+    *count = 0;
+    TRY(plan_csv_parse(text, size, path, a, t, e));
+    return read_table(t, a, rows, count, e);
 }

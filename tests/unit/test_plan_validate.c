@@ -1,0 +1,351 @@
+/* test_plan_validate.c: published rows are read by the documented rules, and the figures that
+ * `plan validate` prints are those a hand calculation gives. */
+#include "test_cmocka.h"
+
+#include <math.h>
+
+#include "plan/plan_validate_internal.h"
+
+#define HEAD                                                                                \
+    "id,tier,source,model,layers,hidden,heads,kv_heads,head_dim,attn,ffn_hidden,glu,vocab," \
+    "seq_len,experts,top_k,moe_ffn_hidden,gpu,n_gpus,tp,pp,ep,dp,vp,mbs,gbs,precision,"     \
+    "recompute,dist_opt,step_time_s,tok_s_gpu,mem_gib,check\n"
+
+struct fixture {
+    struct arena a;
+    struct error e;
+    struct plan_row *rows;
+    size_t n;
+};
+
+static int setup(void **state)
+{
+    struct fixture *f = mem_calloc(1, sizeof(*f));
+    arena_init(&f->a);
+    log_set_level(LOG_ERROR);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    arena_fini(&f->a);
+    mem_free(f);
+    return 0;
+}
+
+static int parse(struct fixture *f, const char *text)
+{
+    memset(&f->e, 0, sizeof(f->e));
+    return plan_rows_parse(text, strlen(text), "runs.csv", &f->a, &f->rows, &f->n, &f->e);
+}
+
+static void refused(struct fixture *f, const char *text, const char *error, const char *hint)
+{
+    assert_int_equal(parse(f, text), ERROR_CONFIG);
+    assert_contains(f->e.text, error);
+    assert_contains(f->e.hint, hint);
+}
+
+/* ------------------------------------------------------------------ reading rows */
+
+static void test_row(void **state)
+{
+    struct fixture *f = *state;
+    assert_ok(parse(f, HEAD "7,A,NVIDIA Megatron-Bridge perf 26.04.01,Llama3-70B,80,8192,64,8,128,"
+                            "GQA,28672,1,128256,8192,,,,H100-80GB,64,4,4,,4,5,1,128,FP8-CS,none,"
+                            "distributed optimizer,,1500,,causal +0.1%\n"),
+              f->e);
+    const struct plan_row *r = &f->rows[0];
+    assert_null(r->skip);
+    assert_int_equal(r->id, 7);
+    assert_int_equal(r->line, 2);
+    assert_string_equal(r->family, "NVIDIA Megatron-Bridge");
+    assert_string_equal(r->accelerator.name, "h100");
+    assert_int_equal(r->cluster.pools[0].count, 64);
+    assert_ptr_equal(r->cluster.pools[0].accelerator, &r->accelerator);
+    assert_int_equal(r->layout.tp * 100 + r->layout.pp * 10 + r->layout.dp, 444);
+    assert_int_equal(r->layout.precision, PLAN_FP8);
+    assert_int_equal(r->layout.recompute, PLAN_RECOMPUTE_NONE);
+    assert_int_equal(r->layout.zero, 1);
+    assert_false(r->mismatch);
+    assert_true(r->model.glu && !r->model.tied_embeddings);
+    /* seconds from tokens per second: 128 x 8192 / (1500 x 64) */
+    assert_float_equal(r->step_s, 128.0 * 8192 / (1500.0 * 64), 1e-9);
+    assert_float_equal(r->software.generation, 2026.3, 0.1);
+}
+
+static void test_gaps_and_aliases(void **state)
+{
+    struct fixture *f = *state;
+    assert_ok(parse(f, HEAD
+                    "1,B,x,DeepSeek-V3,61,7168,128,128,192,\"MLA(q1536,kv512,nope128,rope64,v128)"
+                    "\",18432,1,129280,4096,256,8,2048,GB200,256,1,8,64,,4,1,2048,NVFP4,,,9.5,,,\n"
+                    "2,A,x,GPT-3.6B,30,3072,32,,,MHA,,0,51200,2048,,,,A100-80GB,64,2,1,,32,,16,"
+                    "512,fp16,full,none (DDP),3.7,,,MISMATCH causal +20%\n"
+                    "3,A,x,GPT-OSS-120B,36,2880,64,8,64,GQA alt. sliding-window 128,2880,1,201088,"
+                    "4096,128,4,2880,GB300,64,1,1,64,64,,2,1280,MXFP8,,FSDP FULL_SHARD,5,,,\n"),
+              f->e);
+    const struct plan_row *v3 = &f->rows[0], *gpt = &f->rows[1], *oss = &f->rows[2];
+    assert_null(v3->skip);
+    assert_int_equal(v3->layout.dp, 32);
+    assert_int_equal(v3->layout.ep, 32); /* 64 expert ranks do not fit the 32 of a stage */
+    assert_contains(v3->assumed, "ep 64 read as 32");
+    assert_contains(v3->assumed, "recomputation by rule");
+    assert_int_equal(v3->model.attention, PLAN_ATTENTION_MLA);
+    assert_int_equal(v3->model.mla_rope_dim, 64);
+    assert_int_equal(v3->model.mtp_layers, 1);
+    assert_int_equal(v3->layout.precision, PLAN_FP4);
+
+    assert_true(gpt->mismatch && gpt->model.tied_embeddings);
+    assert_int_equal(gpt->model.kv_heads, 32);
+    assert_int_equal(gpt->model.ffn_hidden, 4 * 3072);
+    assert_int_equal(gpt->model.head_dim, 96);
+    assert_int_equal(gpt->layout.zero, 0);
+    assert_int_equal(gpt->layout.precision, PLAN_BF16);
+    assert_string_equal(gpt->accelerator.name, "a100-80gb");
+
+    assert_int_equal(oss->model.window, 128);
+    assert_int_equal(oss->model.window_layers, 18);
+    assert_int_equal(oss->layout.zero, 3);
+    assert_int_equal(oss->software.stack, PLAN_STACK_FSDP);
+    assert_false(oss->model.tied_embeddings);
+}
+
+static void test_skips(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const reasons[] = {
+        "dimensions of the model", "pipeline parallel sizes", "accelerator 'Abacus 9000'",
+        "neither step time",       "not a multiple",          "precision 'int3'"};
+    assert_ok(parse(f, HEAD
+                    "1,A,x,Mystery-1B,,,,,,,,,,4096,,,,H100,8,1,1,,8,,1,8,bf16,,,1,,,\n"
+                    "2,A,x,m,4,512,8,,,MHA,,0,32000,2048,,,,H100,8,,,,,,1,8,bf16,,,1,,,\n"
+                    "3,A,x,m,4,512,8,,,MHA,,0,32000,2048,,,,Abacus 9000,8,1,1,,,,1,8,bf16,,,1,,,\n"
+                    "4,A,x,m,4,512,8,,,MHA,,0,32000,2048,,,,H100,8,1,1,,,,1,8,bf16,,,,,,\n"
+                    "5,A,x,m,4,512,8,,,MHA,,0,32000,2048,,,,H100,8,1,1,,,,1,9,bf16,,,1,,,\n"
+                    "6,A,x,m,4,512,8,,,MHA,,0,32000,2048,,,,H100,8,1,1,,,,1,8,int3,,,1,,,\n"),
+              f->e);
+    assert_int_equal(f->n, ARRAY_LEN(reasons));
+    for (size_t i = 0; i < f->n; i++) {
+        assert_non_null(f->rows[i].skip);
+        assert_contains(f->rows[i].skip, reasons[i]);
+    }
+}
+
+static void test_errors(void **state)
+{
+    struct fixture *f = *state;
+    const char *row = "1,A,x,m,4,512,8,,,MHA,,0,32000,2048,,,,H100,8,%s,1,,,,1,8,bf16,,,1,,,\n";
+    char text[1024];
+    snprintf(text, sizeof(text), "%s%s", HEAD, row);
+    char *at = strstr(text, "%s");
+    memcpy(at, "8x", 2);
+    refused(f, text, "runs.csv:2: column 'tp' must be a number, not '8x'", "for example 8");
+    memcpy(at, "-1", 2);
+    refused(f, text, "runs.csv:2: column 'tp'", "for example 8");
+    refused(f, "source,model,gpu,n_gpus,layers,hidden,heads,vocab,seq_len,tp,step_time_s\n",
+            "runs.csv:1: column 'pp' is missing", "validation-rows.md");
+    refused(f, "source,model,gpu,n_gpus,layers,hidden,heads,vocab,seq_len,tp,pp,step_times\n",
+            "column 'step_times' is not known", "'step_time_s'");
+    refused(f, "source,model,gpu,n_gpus,layers,hidden,heads,vocab,seq_len,tp,pp\n",
+            "nothing measured", "step_time_s, tok_s_gpu, mem_gib");
+    refused(f, HEAD "1,D,x,m,4,512,8,,,MHA,,0,32000,2048,,,,H100,8,1,1,,,,1,8,bf16,,,1,,,\n",
+            "runs.csv:2: column 'tier' must be A, B or C, not 'D'", "aggregate");
+    refused(f, HEAD "1,A,x,m,4,512,8,,,MLA(q1),,0,32000,2048,,,,H100,8,1,1,,,,1,8,bf16,,,1,,,\n",
+            "column 'attn': cannot read 'MLA(q1)'", "MLA(q1536");
+}
+
+/* ------------------------------------------------------------------ arithmetic */
+
+static void test_stats(void **state)
+{
+    (void)state;
+    struct validate_pair pairs[] = {{11, 10, NULL}, {8, 10, NULL}, {10, 10, NULL}, {15, 10, NULL}};
+    struct validate_stats s = validate_stats_of(pairs, 4);
+    assert_float_equal(s.mape_pct, (10 + 20 + 0 + 50) / 4.0, 1e-9);
+    assert_float_equal(s.bias_pct, (10 - 20 + 0 + 50) / 4.0, 1e-9);
+    assert_float_equal(s.median_pct, 15, 1e-9);         /* of 0 10 20 50 */
+    assert_float_equal(s.p90_pct, 20 + 0.7 * 30, 1e-9); /* rank 2.7 */
+    assert_float_equal(s.worst_pct, 50, 1e-9);
+    assert_int_equal(validate_stats_of(pairs, 0).rows, 0);
+}
+
+/* n rows of one accelerator with the given seconds; model FLOPs 1 each, one accelerator. */
+static void fill(struct validate_row *v, struct plan_row *r, size_t n, const double *measured,
+                 const double *predicted, const char *const *sources)
+{
+    for (size_t i = 0; i < n; i++) {
+        r[i] = (struct plan_row){.source = sources[i],
+                                 .family = sources[i],
+                                 .model_name = "m",
+                                 .gpu = "g",
+                                 .n_gpus = 1,
+                                 .step_s = measured[i],
+                                 .batch = {1, 1}};
+        r[i].accelerator.name = "g";
+        r[i].accelerator.peak_flops[PLAN_BF16].mid = 2;
+        r[i].layout.precision = PLAN_BF16;
+        v[i] = (struct validate_row){.row = &r[i], .timed = true, .predicted_s = predicted[i]};
+        v[i].step.model_flops = 1;
+    }
+}
+
+static void test_baselines(void **state)
+{
+    (void)state;
+    struct plan_row r[4];
+    struct validate_row v[4];
+    static const char *const sources[] = {"a", "a", "b", "b"};
+    const double measured[] = {1, 2, 4, 5}, predicted[] = {1, 2, 4, 5};
+    fill(v, r, 4, measured, predicted, sources);
+    validate_baselines(v, 4);
+    /* no other rate has a smaller sum of |measured rate / rate - 1| */
+    double best = 0;
+    for (int i = 0; i < 4; i++)
+        best += fabs(v[i].constant_s / measured[i] - 1);
+    for (double rate = 0.15; rate < 1.1; rate += 0.001) {
+        double sum = 0;
+        for (int i = 0; i < 4; i++)
+            sum += fabs(1 / rate / measured[i] - 1);
+        assert_true(best <= sum + 1e-9);
+    }
+    /* source a from b's rates, and the other way round */
+    assert_true(v[0].constant_out_s >= 4 && v[0].constant_out_s <= 5);
+    assert_true(v[2].constant_out_s >= 1 && v[2].constant_out_s <= 2);
+    /* a class that no other source has: by share of the peak of what there is */
+    r[0].model.experts = r[1].model.experts = 8;
+    r[0].layout.precision = r[1].layout.precision = PLAN_FP8;
+    r[0].accelerator.peak_flops[PLAN_FP8].mid = r[1].accelerator.peak_flops[PLAN_FP8].mid = 4;
+    validate_baselines(v, 4);
+    assert_true(v[0].constant_out_s >= 2 && v[0].constant_out_s <= 2.5);
+}
+
+static void test_ranking(void **state)
+{
+    (void)state;
+    struct plan_row r[5];
+    struct validate_row v[5];
+    static const char *const sources[] = {"vTrain", "vTrain", "vTrain", "vTrain", "other"};
+    const double measured[] = {1, 2, 3, 4, 9}, predicted[] = {1, 3, 2, 4, 1};
+    fill(v, r, 5, measured, predicted, sources);
+    struct validate_ranking k = validate_ranking(v, 5, "vTrain");
+    assert_int_equal(k.pairs, 6);
+    assert_int_equal(k.rows, 4);
+    assert_int_equal(k.groups, 1);
+    assert_float_equal(k.tau, 4.0 / 6, 1e-9); /* five agree, one does not */
+    assert_int_equal(validate_ranking(v, 5, NULL).pairs,
+                     6); /* the other source competes with none */
+    v[1].predicted_s = 2, v[2].predicted_s = 3;
+    assert_float_equal(validate_ranking(v, 5, "vTrain").tau, 1, 1e-9);
+    r[3].n_gpus = 2; /* another machine */
+    assert_int_equal(validate_ranking(v, 5, "vTrain").pairs, 3);
+    assert_true(isnan(validate_ranking(v, 5, "nobody").tau));
+}
+
+static void test_groups(void **state)
+{
+    struct fixture *f = *state;
+    struct plan_row r[4];
+    struct validate_row v[4];
+    struct validate_group *g;
+    static const char *const sources[] = {"a", "b", "b", "b"};
+    const double measured[] = {1, 1, 1, 1}, predicted[] = {2, 1, 1.5, 1};
+    fill(v, r, 4, measured, predicted, sources);
+    v[3].timed = false;
+    size_t n = validate_groups(v, 4, VALIDATE_STEP, VALIDATE_BY_SOURCE, &f->a, &g);
+    assert_int_equal(n, 2);
+    assert_string_equal(g[0].name, "b");
+    assert_int_equal(g[0].stats.rows, 2);
+    assert_float_equal(g[0].stats.mape_pct, 25, 1e-9);
+    assert_float_equal(g[1].stats.bias_pct, 100, 1e-9);
+    r[0].n_gpus = 8192, r[1].n_gpus = 8191;
+    n = validate_groups(v, 4, VALIDATE_STEP, VALIDATE_BY_SCALE, &f->a, &g);
+    assert_int_equal(n, 3);
+}
+
+/* ------------------------------------------------------------------ the whole command */
+
+static void test_published_table(void **state)
+{
+    (void)state;
+    char *text;
+    size_t size;
+    struct error e = {0};
+    struct plan_validate_options o = {.json = true, .rows = true};
+    int rc;
+    CAPTURE(text, size, out, rc = plan_validate(NULL, &o, out, &e));
+    assert_ok(rc, e);
+    json_t *root;
+    assert_ok(json_parse(text, size, "validate", &root, &e), e);
+    json_t *step = json_object_get(root, "step_time"), *memory = json_object_get(root, "memory");
+    assert_true(json_integer_value(json_object_get(step, "rows")) > 450);
+    assert_true(json_object_size(json_object_get(step, "by_source")) > 15);
+    assert_int_equal(json_integer_value(json_object_get(memory, "rows")), 43);
+    double model = json_real_value(json_object_get(step, "mape_pct"));
+    double constant = json_real_value(
+        json_object_get(json_object_get(root, "constant_rate_left_out"), "mape_pct"));
+    assert_true(model > 0 && model < constant);
+    assert_true(json_real_value(json_object_get(memory, "mape_pct")) < 6);
+    json_t *ranking = json_object_get(root, "ranking");
+    assert_true(json_real_value(json_object_get(ranking, "kendall_tau")) > 0.5);
+    assert_int_equal(json_array_size(json_object_get(root, "rows")), 852);
+    /* the mean of the rows' errors is the MAPE that is printed */
+    double sum = 0;
+    size_t i, n = 0;
+    json_t *row;
+    json_array_foreach(json_object_get(root, "rows"), i, row)
+    {
+        if (!json_is_true(json_object_get(row, "counted"))) continue;
+        sum += fabs(json_real_value(json_object_get(row, "predicted_s")) /
+                        json_real_value(json_object_get(row, "measured_s")) -
+                    1);
+        n++;
+    }
+    assert_float_equal(100 * sum / (double)n, model, 0.01);
+    json_decref(root);
+    free(text);
+}
+
+static void test_text_plot_and_tiers(void **state)
+{
+    struct fixture *f = *state;
+    char *text, *svg, *dir = test_folder(&f->a);
+    size_t size, svg_size;
+    const char *path = file_join(&f->a, dir, "scatter.svg");
+    struct plan_validate_options o = {.tiers = "AB", .rows = true, .plot = path};
+    int rc;
+    CAPTURE(text, size, out, rc = plan_validate(NULL, &o, out, &f->e));
+    assert_ok(rc, f->e);
+    assert_contains(text, "by accelerator");
+    assert_contains(text, "one rate per accelerator");
+    assert_contains(text, "that cannot be predicted");
+    assert_contains(text, "SimuMax");
+    free(text);
+    assert_ok(file_read(path, 1 << 24, &svg, &svg_size, &f->e), f->e);
+    assert_contains(svg, "</svg>");
+    mem_free(svg);
+    file_remove_tree(dir, NULL);
+    o.tiers = "X";
+    CAPTURE(text, size, out, rc = plan_validate(NULL, &o, out, &f->e));
+    free(text);
+    assert_int_equal(rc, ERROR_USAGE);
+    assert_contains(f->e.hint, "--tiers AB");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_row, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_gaps_and_aliases, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_skips, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_errors, setup, teardown),
+        cmocka_unit_test(test_stats),
+        cmocka_unit_test(test_baselines),
+        cmocka_unit_test(test_ranking),
+        cmocka_unit_test_setup_teardown(test_groups, setup, teardown),
+        cmocka_unit_test(test_published_table),
+        cmocka_unit_test_setup_teardown(test_text_plot_and_tiers, setup, teardown)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
