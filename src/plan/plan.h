@@ -343,6 +343,8 @@ void plan_money_and_emissions(struct plan_answer *answer);
  * beside the plan, in $COLOSSUS_PRESETS, beside the program and where `make install` put them. */
 
 int plan_load(const char *path, struct arena *a, struct plan_request *out, struct error *e);
+/* Markdown tables of every key of every description file: docs/reference/plan-files.md. */
+void plan_print_keys(FILE *out);
 int plan_load_model(const char *name, const char *from, struct arena *a, struct plan_model *out,
                     struct error *e);
 int plan_load_accelerator(const char *name, const char *from, struct arena *a,
