@@ -3,6 +3,7 @@
 #include "test_cmocka.h"
 
 #include "plan/plan_catalogue_internal.h"
+#include "train/train.h"
 
 #include <math.h>
 
@@ -137,6 +138,323 @@ static void test_figures_of_h100(void **state)
     assert_true(x.power_cap_w.mid == 700 && x.power_comm_w.low == 140);
 }
 
+/* ------------------------------------------------------------------ every preset */
+
+static void test_every_model_loads(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        const char *name;
+        double params, active; /* as published, in billions */
+    } known[] = {{"gpt3-175b", 175, 175},
+                 {"llama-2-70b", 69, 69},
+                 {"llama-3-8b", 8.03, 8.03},
+                 {"llama-3-405b", 405.9, 405.9},
+                 {"mixtral-8x7b", 46.7, 12.9},
+                 {"mixtral-8x22b", 141, 39},
+                 {"deepseek-v2", 236, 21},
+                 {"kimi-k2", 1040, 32.6},
+                 {"qwen3-0.6b", 0.6, 0.6},
+                 {"qwen3-32b", 32.8, 32.8},
+                 {"qwen3-30b-a3b", 30.5, 3.3},
+                 {"qwen3-235b-a22b", 235, 22},
+                 {"nemotron-4-15b", 15.6, 15.6},
+                 {"nemotron-4-340b", 341, 341},
+                 {"gpt-oss-20b", 20.9, 4.2} /* 3.6 without the head */,
+                 {"gpt-oss-120b", 117, 5.1},
+                 {"palm-540b", 540, 540},
+                 {"bloom-176b", 176, 176},
+                 {"mt-nlg-530b", 530, 530},
+                 {"grok-1", 315.7, 83.8},
+                 {"grok-2", 269.5, 114.9}};
+    size_t n;
+    char **names = list_presets(f, "models", &n);
+    for (size_t i = 0; i < n; i++) {
+        struct plan_model m;
+        const char *name = plan_name_of_path(&f->arena, names[i]);
+        assert_ok(plan_load_model(name, NULL, &f->arena, &m, &f->e), f->e);
+        assert_string_equal(m.name, name);
+        assert_true(plan_model_params(&m) > 0);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(known); i++) {
+        struct plan_model m;
+        assert_ok(plan_load_model(known[i].name, NULL, &f->arena, &m, &f->e), f->e);
+        double params = plan_model_params(&m) / 1e9, active = plan_model_active_params(&m) / 1e9;
+        if (fabs(params / known[i].params - 1) > 0.02 || fabs(active / known[i].active - 1) > 0.12)
+            fail_msg("%s: %.4g, %.4g billion, published %g, %g", known[i].name, params, active,
+                     known[i].params, known[i].active);
+    }
+}
+
+static void test_every_cluster_loads(void **state)
+{
+    struct fixture *f = *state;
+    size_t n;
+    char **names = list_presets(f, "clusters", &n);
+    for (size_t i = 0; i < n; i++) {
+        struct plan_cluster c;
+        const char *name = plan_name_of_path(&f->arena, names[i]);
+        assert_ok(plan_load_cluster(name, NULL, &f->arena, &c, &f->e), f->e);
+        assert_string_equal(c.name, name);
+        assert_true(c.source[0] && c.title[0] && plan_cluster_accelerators(&c) >= 1);
+        assert_true(c.fabric_tiers >= 1);
+        check_figure(name, "oversubscription", &c.oversubscription);
+        check_figure(name, "routing_efficiency", &c.routing_efficiency);
+        check_figure(name, "spare_fraction", &c.spare_fraction);
+        check_figure(name, "fleet_age_days", &c.fleet_age_days);
+    }
+}
+
+static void test_every_site_loads(void **state)
+{
+    struct fixture *f = *state;
+    size_t n;
+    char **names = list_presets(f, "sites", &n);
+    for (size_t i = 0; i < n; i++) {
+        struct plan_site s;
+        const char *name = plan_name_of_path(&f->arena, names[i]);
+        assert_ok(plan_load_site(name, NULL, &f->arena, &s, &f->e), f->e);
+        assert_string_equal(s.name, name);
+        assert_true(s.n_sources >= 1 && (s.has_climate || s.design_pue.mid >= 1));
+        for (int64_t k = 0; k < s.n_sources; k++) {
+            check_figure(name, "usd_per_kwh", &s.sources[k].usd_per_kwh);
+            check_figure(name, "co2_g_per_kwh", &s.sources[k].co2_g_per_kwh);
+        }
+        check_figure(name, "battery_w", &s.battery_w);
+        check_figure(name, "permit_nox", &s.permit_nox_t_per_year);
+    }
+}
+
+static void test_every_plan_loads(void **state)
+{
+    static const char *const mission[] = {
+        "gigafactory-20k", "colossus-1-100k", "colossus-1-200k", "colossus-1-230k",
+        "colossus-2-110k", "colossus-2-550k", "colossus-2-1m",   "stargate-abilene",
+        "deepseek-v3",     "llama-3-405b",    "laptop"};
+    struct fixture *f = *state;
+    struct plan_request p;
+    size_t n;
+    char **names = list_presets(f, "plans", &n);
+    for (size_t i = 0; i < n; i++) {
+        char *path = arena_printf(&f->arena, "presets/plans/%s", names[i]);
+        assert_ok(plan_load(path, &f->arena, &p, &f->e), f->e);
+        assert_string_equal(p.name, plan_name_of_path(&f->arena, names[i]));
+        assert_true(p.title[0] && p.batch.global_batch > 0 && p.batch.seq_len > 0);
+        if (!p.search)
+            assert_ok(plan_layout_check(&p.layout, &p.model, &p.batch,
+                                        plan_cluster_accelerators(&p.cluster), &f->e),
+                      f->e);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(mission); i++)
+        assert_ok(plan_load(mission[i], &f->arena, &p, &f->e), f->e);
+}
+
+/* ------------------------------------------------------------------ plans */
+
+static int parse(struct fixture *f, const char *text, struct plan_request *out)
+{
+    memset(&f->e, 0, sizeof(f->e));
+    return plan_parse(text, strlen(text), "my.yaml", 0, &f->arena, out, &f->e);
+}
+
+#define MODEL   "model: llama-3-8b\n"
+#define CLUSTER "cluster: 64 x h100\n"
+#define BATCH   "batch: {global_batch: 128, seq_len: 8192}\n"
+
+static void test_short_plan(void **state)
+{
+    struct fixture *f = *state;
+    struct plan_request p;
+    assert_ok(parse(f, MODEL CLUSTER BATCH, &p), f->e);
+    assert_string_equal(p.name, "my");
+    assert_string_equal(p.cluster.pools[0].accelerator->name, "h100");
+    assert_int_equal(plan_cluster_accelerators(&p.cluster), 64);
+    assert_string_equal(p.site.name, "us-average");
+    assert_int_equal(p.n_notes, 1);
+    assert_true(p.search && p.layout.tp == 0 && p.layout.precision == -1);
+    assert_true(p.tokens.mid == 0 && p.software.generation == 0);
+    assert_int_equal(p.software.stack, PLAN_STACK_MEGATRON);
+}
+
+static void test_plan_in_one_file(void **state)
+{
+    struct fixture *f = *state;
+    struct plan_request p;
+    static const char text[] =
+        "name: whole\n"
+        "title: All of it\n"
+        "model:\n  layers: 24\n  hidden: 2048\n  heads: 16\n  kv_heads: 4\n  vocab: 32000\n"
+        "  ffn_hidden: 5632\n"
+        "cluster:\n  pools:\n"
+        "    - accelerator: {like: h100, power_cap_w: 500 W, power_compute_w: 480 W}\n"
+        "      count: 16\n"
+        "    - {accelerator: a100-80gb, count: 8}\n"
+        "  lemon_fraction: 0\n"
+        "site:\n  like: colossus-1\n  design_pue: 1.3\n  supply_c: 30 C\n"
+        "software: {stack: fsdp, generation: 2024.5}\n"
+        "batch: {global_batch: 48, seq_len: 4096}\n"
+        "tokens: {mid: 2T, low: 1T, high: 3T, grade: A, source: \"a wish\"}\n"
+        "layout: {tp: 1, pp: 1, cp: 1, ep: 1, etp: 1, dp: 24, vp: 1, micro_batch: 2, zero: 3,\n"
+        "  recompute: none, precision: bf16}\n"
+        "objective: cost\n"
+        "power_cap: 80 %\n";
+    assert_ok(parse(f, text, &p), f->e);
+    assert_string_equal(p.name, "whole");
+    assert_int_equal(p.model.head_dim, 128);
+    assert_true(p.model.glu && !p.model.tied_embeddings);
+    assert_int_equal(p.cluster.n_pools, 2);
+    assert_true(p.cluster.pools[0].accelerator->power_cap_w.mid == 500);
+    assert_true(p.cluster.pools[0].accelerator->hbm_bytes.mid == 80e9);
+    assert_true(p.cluster.lemon_fraction.grade == 'A' && p.cluster.lemon_fraction.mid == 0);
+    assert_true(p.cluster.fleet_age_days.grade == 0);
+    assert_true(p.site.design_pue.mid == 1.3 && p.site.n_sources == 2 && p.site.has_climate);
+    assert_int_equal(p.software.stack, PLAN_STACK_FSDP);
+    assert_true(p.tokens.low == 1e12 && p.tokens.high == 3e12);
+    assert_string_equal(p.tokens_from, "given");
+    assert_true(!p.search && p.layout.dp == 24 && p.layout.zero == 3);
+    assert_int_equal(p.objective, PLAN_BY_COST);
+    assert_true(p.power_cap == 0.8);
+}
+
+static void test_layout_in_part(void **state)
+{
+    struct fixture *f = *state;
+    struct plan_request p;
+    assert_ok(parse(f, MODEL CLUSTER BATCH "layout: {tp: 2, precision: fp8}\n", &p), f->e);
+    assert_true(p.search && p.layout.tp == 2 && p.layout.pp == 0);
+    assert_int_equal(p.layout.precision, PLAN_FP8);
+    assert_int_equal(p.layout.recompute, -1);
+    assert_ok(parse(f, MODEL CLUSTER BATCH "layout: auto\ntokens: compute-optimal\n", &p), f->e);
+    assert_true(p.search && p.tokens.mid == 0);
+}
+
+/* ------------------------------------------------------------------ run files */
+
+static const char run_text[] =
+    "name: tiny\n"
+    "data: {path: nowhere/data}\n"
+    "model: {n_layers: 2, d_model: 64, n_heads: 4, n_kv_heads: 2, ffn_hidden: 96, n_experts: 4}\n"
+    "batch: {seq_len: 256, micro_batch: 4, global_batch: 32}\n"
+    "train: {tokens: 20M}\n"
+    "optimizer: {kind: muon}\n";
+
+static void test_run_file_is_a_plan(void **state)
+{
+    struct fixture *f = *state;
+    struct plan_request p;
+    assert_ok(parse(f, run_text, &p), f->e);
+    assert_int_equal(p.model.layers, 2);
+    assert_int_equal(p.model.kv_heads, 2);
+    assert_int_equal(p.model.experts, 4);
+    assert_int_equal(p.model.top_k, 2);
+    assert_int_equal(p.batch.seq_len, 256);
+    assert_int_equal(p.batch.global_batch, 32);
+    assert_true(p.tokens.mid == 20e6);
+    assert_string_equal(p.cluster.name, "laptop");
+    assert_int_equal(p.n_notes, 2); /* the laptop, and a vocabulary that had to be assumed */
+    assert_contains(p.notes[1], "32768");
+}
+
+static void test_run_file_is_a_model(void **state)
+{
+    struct fixture *f = *state;
+    struct plan_request p;
+    char *run = file_join(&f->arena, f->dir, "run.yaml");
+    char *plan = file_join(&f->arena, f->dir, "plan.yaml");
+    static const char text[] = "model: run.yaml\n" CLUSTER "batch: {global_batch: 64}\n";
+    assert_ok(file_write(run, run_text, strlen(run_text), &f->e), f->e);
+    assert_ok(file_write(plan, text, strlen(text), &f->e), f->e);
+    assert_ok(plan_load(plan, &f->arena, &p, &f->e), f->e);
+    assert_string_equal(p.model.name, "tiny");
+    assert_int_equal(p.batch.global_batch, 64);
+    assert_int_equal(p.batch.seq_len, 256);
+    assert_true(p.tokens.mid == 20e6);
+}
+
+static void test_run_words_within_a_plan(void **state)
+{
+    struct fixture *f = *state;
+    struct plan_request p;
+    assert_ok(parse(f, "model: {preset: grok-1, n_layers: 32}\n" CLUSTER BATCH, &p), f->e);
+    assert_int_equal(p.model.layers, 32);
+    assert_int_equal(p.model.hidden, 6144);
+    assert_int_equal(p.model.experts, 8);
+}
+
+/* Every key and default of the `model` and `batch` sections is known here as there. */
+static void test_run_keys_are_those_of_train(void **state)
+{
+    (void)state;
+    size_t n = 0;
+    for (size_t i = 0; i < train_run_n_rows; i++) {
+        const struct option *row = &train_run_rows[i];
+        if (strncmp(row->name, "model.", 6) != 0 && strncmp(row->name, "batch.", 6) != 0) continue;
+        const struct plan_field *f = plan_field_find(&plan_run_section, row->name);
+        if (!f) fail_msg("'%s' of a run file is not known to plan", row->name);
+        if (row->type == OPTION_INT) assert_string_equal(f->fallback, row->fallback);
+        n++;
+    }
+    assert_int_equal(n, plan_run_section.n_fields);
+}
+
+/* ------------------------------------------------------------------ names */
+
+static void test_names_lead_to_files(void **state)
+{
+    struct fixture *f = *state;
+    struct plan_accelerator x;
+    static const char mine[] = "like: h100\nname: mine\npower_cap_w: 800 W\n";
+    char *path = file_join(&f->arena, f->dir, "mine.yaml");
+    char *from = file_join(&f->arena, f->dir, "plan.yaml");
+    assert_ok(file_write(path, mine, strlen(mine), &f->e), f->e);
+    assert_ok(plan_load_accelerator(path, NULL, &f->arena, &x, &f->e), f->e);
+    assert_true(x.power_cap_w.mid == 800);
+    assert_ok(plan_load_accelerator("mine", from, &f->arena, &x, &f->e), f->e);
+    assert_ok(plan_load_accelerator("mine.yaml", from, &f->arena, &x, &f->e), f->e);
+    assert_string_equal(x.name, "mine");
+    assert_true(plan_load_accelerator("mine", NULL, &f->arena, &x, &f->e) < 0);
+}
+
+static void test_presets_of_the_environment(void **state)
+{
+    struct fixture *f = *state;
+    struct plan_accelerator x;
+    static const char mine[] = "like: h100\nhbm_bytes: 96 GB\n";
+    char *dir = file_join(&f->arena, f->dir, "accelerators");
+    assert_ok(file_make_dirs(dir, &f->e), f->e);
+    assert_ok(file_write(file_join(&f->arena, dir, "h96.yaml"), mine, strlen(mine), &f->e), f->e);
+    setenv("COLOSSUS_PRESETS", f->dir, 1);
+    assert_ok(plan_load_accelerator("h96", NULL, &f->arena, &x, &f->e), f->e);
+    unsetenv("COLOSSUS_PRESETS");
+    assert_true(x.hbm_bytes.mid == 96e9);
+    assert_true(plan_load_accelerator("h96", NULL, &f->arena, &x, &f->e) < 0);
+}
+
+static void test_circles_end(void **state)
+{
+    struct fixture *f = *state;
+    struct plan_accelerator x;
+    char *a = file_join(&f->arena, f->dir, "a.yaml"), *b = file_join(&f->arena, f->dir, "b.yaml");
+    assert_ok(file_write(a, "like: b\n", 8, &f->e), f->e);
+    assert_ok(file_write(b, "like: a\n", 8, &f->e), f->e);
+    assert_true(plan_load_accelerator(a, NULL, &f->arena, &x, &f->e) < 0);
+    assert_contains(f->e.text, "circle");
+}
+
+static void test_reference_page_is_the_tables(void **state)
+{
+    (void)state;
+    char *text = NULL, *page;
+    size_t size = 0, page_size;
+    struct error e;
+    CAPTURE(text, size, out, plan_print_keys(out));
+    assert_ok(file_read("docs/reference/plan-files.md", 1 << 20, &page, &page_size, &e), e);
+    if (strcmp(text, page) != 0)
+        fail_msg("docs/reference/plan-files.md is not what `colossus plan --keys` prints");
+    mem_free(page);
+    free(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -144,6 +462,21 @@ int main(void)
         cmocka_unit_test(test_numbers_that_are_none),
         cmocka_unit_test_setup_teardown(test_every_accelerator_loads, setup, teardown),
         cmocka_unit_test_setup_teardown(test_figures_of_h100, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_every_model_loads, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_every_cluster_loads, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_every_site_loads, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_every_plan_loads, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_short_plan, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_plan_in_one_file, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_layout_in_part, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_run_file_is_a_plan, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_run_file_is_a_model, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_run_words_within_a_plan, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_names_lead_to_files, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_presets_of_the_environment, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_circles_end, setup, teardown),
+        cmocka_unit_test(test_run_keys_are_those_of_train),
+        cmocka_unit_test(test_reference_page_is_the_tables),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
