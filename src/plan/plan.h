@@ -262,6 +262,7 @@ struct plan_swing {
     double battery_needed_w, battery_needed_wh, battery_left_w;
     double period_detuned_s;      /* step time that leaves the band; 0: none does */
     double stop_w, stops_per_day; /* what falls away when a failure stops every accelerator */
+    double stop_battery_wh;       /* to take what sources of limited ramp still give after a stop */
 };
 struct plan_power {
     double accelerators_w, servers_w, network_w, it_w, facility_w; /* mean while training */
@@ -320,6 +321,7 @@ struct plan_answer {
     struct plan_step step;
     struct plan_range tokens, days, gpu_hours, mwh, step_s; /* days: of the middle of tokens */
     const char *tokens_from;                                /* "given", or the law that said so */
+    struct plan_range build_days; /* to install the accelerators, at the site's rate; 0: unknown */
     struct plan_reliability reliability;
     struct plan_power power;
     struct plan_money money;

@@ -196,6 +196,21 @@ void plan_swing_load(const struct plan_request *r, const struct plan_step *step,
     out->beside_w = power->facility_w - power->accelerators_w / SUPPLY_EFFICIENCY;
 }
 
+/* A stop takes each source's share away at once; what a source of limited ramp still gives on its
+ * way down, a triangle of power and time, has to go somewhere. */
+static double stop_battery_wh(const struct plan_site *s, const struct plan_power *p)
+{
+    double all = 0.0, wh = 0.0;
+    for (int64_t i = 0; i < s->n_sources; i++)
+        all += p->source_w[i];
+    for (int64_t i = 0; i < s->n_sources && all > 0.0; i++) {
+        double ramp = plan_figure_mid(&s->sources[i].ramp_w_per_s, 0.0);
+        double drop = p->swing.stop_w * p->source_w[i] / all;
+        if (ramp > 0.0) wh += 0.5 * drop * drop / ramp / 3600.0;
+    }
+    return wh;
+}
+
 void plan_power(const struct plan_request *r, const struct plan_step *step, struct plan_power *out)
 {
     struct draw d;
@@ -214,4 +229,5 @@ void plan_power(const struct plan_request *r, const struct plan_step *step, stru
     cap_table(r, step, out);
     plan_swing_load(r, step, out, &load);
     plan_swing(&r->site, &load, &out->swing);
+    out->swing.stop_battery_wh = stop_battery_wh(&r->site, out);
 }

@@ -55,6 +55,8 @@ static void run_length(const struct plan_request *r, const struct plan_what_if *
     double share = fmin(goodput.mid, 1.0);
     double mean_w = share * out->power.facility_w + (1.0 - share) * out->power.facility_idle_w;
     out->mwh = plan_range_mul(times(out->days, 24.0 * mean_w * w->power / 1e6), POWER_BAND);
+    out->build_days =
+        times(plan_figure_range(&r->site.build_days_per_1000, 0.0, 0.0, 0.0), n / 1e3);
     if (rel->mtbf_s.mid > 0.0) out->power.swing.stops_per_day = 86400.0 / rel->mtbf_s.mid;
 }
 

@@ -51,6 +51,10 @@ static void llama3_days(void **state)
     assert_ordered(f->out.money.usd_per_million_tokens);
     assert_ordered(f->out.emissions.co2_t);
     assert_string_equal(f->out.tokens_from, "given");
+    assert_true(f->out.build_days.mid == 0);
+    f->r.site.build_days_per_1000 = RANGE(0.19, 1.22, 1.5); /* Colossus 1: 100,000 in 122 days */
+    assert_ok(plan_solve(&f->r, &f->a, &f->out, &f->e), f->e);
+    assert_within(f->out.build_days.mid, 1.22 * 16.384, 1e-9);
 }
 
 /* 180 K H800 hours a trillion tokens (arXiv:2412.19437, table 1): the step, without failures. */

@@ -156,6 +156,14 @@ static void a_real_cluster(void **state)
     assert_true(p.swing.smoothing_left_w == p.swing.amplitude_w); /* Hopper cannot */
     assert_within(p.swing.mean_w, p.facility_w, 0.02);
     assert_between(p.swing.stop_w, p.swing.amplitude_w, 70e6);
+    /* Turbines at 0.5 MW/s under half of the load: half of the drop, as a triangle. */
+    r.site.n_sources = 2;
+    r.site.sources[0] =
+        (struct plan_power_source){.name = "grid", .capacity_w = FIGURE(p.facility_w / 2)};
+    r.site.sources[1] = (struct plan_power_source){
+        .name = "turbines", .capacity_w = FIGURE(200e6), .ramp_w_per_s = FIGURE(0.5e6)};
+    plan_power(&r, &step, &p);
+    assert_within(p.swing.stop_battery_wh, pow(p.swing.stop_w / 2, 2) / 1e6 / 3600, 1e-6);
     struct plan_accelerator b = test_gb200();
     r.cluster.pools[0].accelerator = &b;
     plan_power(&r, &step, &p);
