@@ -131,6 +131,11 @@ static int read_plan(const struct plan_reader *r, const struct yaml_node *root,
     TRY(read_batch(r, root, &extra, &out->batch));
     TRY(read_tokens(r, root, &extra, out));
     TRY(read_layout(r, root, out));
+    if (out->power_cap > 0 && out->power_cap < 0.4) /* below it the model of the clock is a guess */
+        return plan_wrong_field(r, plan_field_node(root, "power_cap"),
+                                plan_field_find(&plan_request_section, "power_cap"),
+                                "'power_cap' is %.3g, but must be 0 or from 0.4 to 1",
+                                out->power_cap);
     add_note(r, out, extra.note);
     return read_part_names(r, root, out);
 }

@@ -5,7 +5,7 @@
 /* ------------------------------------------------------------------ sites */
 
 static const struct plan_field site_rows[] = {
-    LIKE("memphis"),
+    LIKE("colossus-1"),
     TEXT(plan_site, "name", name, "my-site", "short name; default: the file's"),
     TEXT(plan_site, "title", title, "A hall in Memphis", "as printed"),
     TEXT(plan_site, "source", source, "permit of July 2025", "where the description is from"),
@@ -25,7 +25,9 @@ static const struct plan_field site_rows[] = {
         "temperature of the coolant that is supplied; default: 22 to 40 C by the kind of cooling"),
     FIGURE_IN(plan_site, "design_pue", design_pue, PLAN_UNIT_NONE, "", 0, 5, "1.2",
               "facility power over IT power; default: from the climate and the cooling"),
-    CUSTOM("climate", "", "{dry_bulb_c: [12 numbers], wet_bulb_c: [12 numbers]}",
+    CUSTOM("climate", "",
+           "{dry_bulb_c: [5, 7, 12, 17, 22, 26, 28, 28, 24, 18, 12, 6], "
+           "wet_bulb_c: [2, 4, 8, 13, 18, 22, 24, 23, 20, 14, 8, 4]}",
            "mean temperatures of the months; default: a mild climate, 15 C dry and 11 C wet",
            plan_read_climate),
     FIGURE(plan_site, "permit_nox_t_per_year", permit_nox_t_per_year, PLAN_UNIT_T_PER_YEAR, "",
@@ -81,7 +83,7 @@ static const struct plan_field request_rows[] = {
            "a name, a file (also a run file of `colossus train`), or keys of a model", NULL),
     CUSTOM("cluster", NULL, "1024 x h100",
            "a name, a file, keys of a cluster, or COUNT x ACCELERATOR", NULL),
-    CUSTOM("site", "us-average", "memphis", "a name, a file, or keys of a site", NULL),
+    CUSTOM("site", "us-average", "colossus-1", "a name, a file, or keys of a site", NULL),
     CUSTOM("software", "", "{stack: megatron, generation: 2024.5}",
            "what the job is written with, and of when", NULL),
     CUSTOM("batch", "", "{global_batch: 2048, seq_len: 8192}",

@@ -441,6 +441,233 @@ static void test_circles_end(void **state)
     assert_contains(f->e.text, "circle");
 }
 
+/* ------------------------------------------------------------------ errors */
+
+#define CAP "power_cap_w: 700 W\n"
+#define X   "peak_flops: {bf16: 989 TFLOP/s}\nhbm_bytes: 80 GB\nhbm_bytes_per_s: 3 TB/s\n"
+
+/* Every error names file, line, column and key, and ends in a valid example. */
+static const struct {
+    const char *text, *where, *says, *hint;
+} malformed_plans[] = {
+    {CLUSTER BATCH, "my.yaml:1:1", "'model'", "model: grok-2"},
+    {MODEL BATCH, "my.yaml:1:1", "'cluster'", "cluster: 1024 x h100"},
+    {MODEL CLUSTER, "my.yaml:1:1", "'batch'", "batch: {global_batch"},
+    {"modle: a\n" CLUSTER BATCH, "my.yaml:1:1", "unknown key 'modle'", "did you mean 'model'?"},
+    {MODEL CLUSTER BATCH "sites: x\n", "my.yaml:4:1", "unknown key 'sites'", "'site'"},
+    {"- a\n- b\n", "my.yaml:1:1", "a plan", "for example"},
+    {"just words\n", "my.yaml:1:1", "a plan", "for example"},
+    {"model: llama-3-9b\n" CLUSTER BATCH, "my.yaml:1:8", "no model 'llama-3-9b'",
+     "did you mean 'llama-3-8b'?"},
+    {"model: ./none.yaml\n" CLUSTER BATCH, "my.yaml:1:8", "'./none.yaml'", "for example model"},
+    {MODEL "cluster: colossus-1-100\n" BATCH, "my.yaml:2:10", "no cluster", "colossus-1-100k"},
+    {MODEL "cluster: 64 x h10\n" BATCH, "my.yaml:2:10", "no accelerator 'h10'", "h100"},
+    {MODEL "cluster: 0 x h100\n" BATCH, "my.yaml:2:10", "count", "1024 x h100"},
+    {MODEL "cluster: {pools: []}\n" BATCH, "my.yaml:2:18", "'pools'", "accelerator: h100"},
+    {MODEL "cluster: {}\n" BATCH, "my.yaml:2:10", "'pools'", "accelerator: h100"},
+    {MODEL "cluster:\n  pools: [{accelerator: h100}]\n" BATCH, "my.yaml:3:11", "'count'",
+     "count: 1024"},
+    {MODEL "cluster:\n  pools: [{accelerator: h100, count: 1.5}]\n" BATCH, "my.yaml:3:38",
+     "whole number", "count: 1024"},
+    {MODEL "cluster:\n  pools: [{count: 8, accelerator: {like: h100, hbm_byte: 1 GB}}]\n" BATCH,
+     "my.yaml:3:48", "unknown key 'hbm_byte'", "did you mean 'hbm_bytes'?"},
+    {MODEL "cluster:\n  pools: [{count: 8, accelerator: {like: [h100]}}]\n" BATCH, "my.yaml:3:42",
+     "'like'", "like: h100"},
+    {MODEL "cluster: {like: colossus-1-100k, oversubscription: 0.5}\n" BATCH, "my.yaml:2:52",
+     "'oversubscription' is 0.5", "oversubscription: 1"},
+    {MODEL "cluster: {like: colossus-1-100k, routing_efficiency: 95}\n" BATCH, "my.yaml:2:54",
+     "'routing_efficiency' is 95", "0.95"},
+    {MODEL "cluster: {like: colossus-1-100k, fleet_age_days: 90 W}\n" BATCH, "my.yaml:2:50",
+     "'fleet_age_days' is in days or years, not in 'W'", "90 days"},
+    {MODEL CLUSTER "site: {like: nowhere}\n" BATCH, "my.yaml:3:14", "no site 'nowhere'",
+     "for example site"},
+    {MODEL CLUSTER "site: {sources: [{capacity_w: 1 MW}]}\n" BATCH, "my.yaml:3:18", "'name'",
+     "name: grid"},
+    {MODEL CLUSTER "site: {sources: {name: grid}}\n" BATCH, "my.yaml:3:17", "'sources'",
+     "for example sources"},
+    {MODEL CLUSTER "site: {like: us-average, cooling: liquid}\n" BATCH, "my.yaml:3:35", "'cooling'",
+     "for example cooling"},
+    {MODEL CLUSTER "site: {like: us-average, design_pue: 0.9}\n" BATCH, "my.yaml:3:38",
+     "'design_pue'", "design_pue: 1.2"},
+    {MODEL CLUSTER "site: {like: us-average, battery_w: 5 MW}\n" BATCH, "my.yaml:3:37",
+     "'battery_wh'", "battery_wh: 655 MWh"},
+    {MODEL CLUSTER "site: {like: us-average, climate: {dry_bulb_c: [1, 2]}}\n" BATCH,
+     "my.yaml:3:48", "'climate.dry_bulb_c'", "wet_bulb_c"},
+    {MODEL CLUSTER "site: {like: us-average, swing_band_low_hz: 30 Hz}\n" BATCH, "my.yaml:3:45",
+     "'swing_band_low_hz'", "0.1 Hz"},
+    {MODEL CLUSTER "batch: {global_batch: 8, seq_length: 9}\n", "my.yaml:3:26",
+     "unknown key 'seq_length'", "did you mean 'seq_len'?"},
+    {MODEL CLUSTER "batch: {global_batch: 8}\n", "my.yaml:3:8", "'seq_len'", "seq_len: 8192"},
+    {MODEL CLUSTER "batch: {global_batch: many, seq_len: 8}\n", "my.yaml:3:23", "'many'",
+     "global_batch: 2048"},
+    {MODEL CLUSTER "batch: {global_batch: 0, seq_len: 8}\n", "my.yaml:3:23", "'global_batch' is 0",
+     "global_batch: 2048"},
+    {MODEL CLUSTER "batch: 8\n", "my.yaml:3:8", "batch", "global_batch: 2048"},
+    {MODEL CLUSTER BATCH "tokens: 15 GB\n", "my.yaml:4:9", "'tokens' is in tokens, not in 'GB'",
+     "tokens: 15T"},
+    {MODEL CLUSTER BATCH "tokens: {low: 1T, high: 2T}\n", "my.yaml:4:9", "'tokens' has no mid",
+     "tokens: {mid: 15T"},
+    {MODEL CLUSTER BATCH "tokens: {mid: 1T, hihg: 2T}\n", "my.yaml:4:19",
+     "unknown key 'tokens.hihg'", "did you mean 'high'?"},
+    {MODEL CLUSTER BATCH "tokens: {mid: 1T, low: 2T}\n", "my.yaml:4:24", "low <= mid",
+     "tokens: 15T"},
+    {MODEL CLUSTER BATCH "tokens: {mid: 1T, grade: Z}\n", "my.yaml:4:26", "'tokens.grade'",
+     "grade: S"},
+    {MODEL CLUSTER BATCH "tokens: 0\n", "my.yaml:4:9", "'tokens'", "tokens: 15T"},
+    {MODEL CLUSTER BATCH "layout: fast\n", "my.yaml:4:9", "'layout'", "layout: {tp: 8"},
+    {MODEL CLUSTER BATCH "layout: {tp: 0}\n", "my.yaml:4:14", "'tp' is 0", "tp: 8"},
+    {MODEL CLUSTER BATCH "layout: {precision: bf17}\n", "my.yaml:4:21", "'precision'",
+     "did you mean 'bf16'?"},
+    {MODEL CLUSTER BATCH "layout: {ppp: 2}\n", "my.yaml:4:10", "unknown key 'ppp'", "'pp'"},
+    {MODEL CLUSTER BATCH "layout: {tp: 8, pp: 1, cp: 1, ep: 1, etp: 1, dp: 9, vp: 1,\n"
+                         "  micro_batch: 1, zero: 1, recompute: none, precision: bf16}\n",
+     "my.yaml:4:9", "dp 9", "dp must be 8"},
+    {MODEL CLUSTER BATCH "objective: money\n", "my.yaml:4:12", "'objective'", "for example"},
+    {MODEL CLUSTER BATCH "software: {stack: megatrom}\n", "my.yaml:4:19", "'stack'", "'megatron'"},
+    {MODEL CLUSTER BATCH "software: {generation: 2024.5 s}\n", "my.yaml:4:24", "'generation'",
+     "generation: 2024.5"},
+    {MODEL CLUSTER BATCH "power_cap: 20 %\n", "my.yaml:4:12", "'power_cap'", "power_cap: 80 %"},
+    {"model: {layers: 2}\n" CLUSTER BATCH, "my.yaml:1:8", "'hidden'", "hidden: 8192"},
+    {"model: {like: llama-3-8b, kv_heads: 5}\n" CLUSTER BATCH, "my.yaml:1:8", "kv_heads 5",
+     "heads"},
+    {"model: {like: llama-3-8b, glu: maybe}\n" CLUSTER BATCH, "my.yaml:1:32", "'glu'", "glu: true"},
+    {"model: {like: llama-3-8b, experts: 8, top_k: 9, moe_ffn_hidden: 8}\n" CLUSTER BATCH,
+     "my.yaml:1:8", "top_k 9", "for example"},
+    {"model: {n_layers: 2, d_model: 64, n_heads: 4}\n" CLUSTER BATCH, "my.yaml:1:8",
+     "'model.ffn_hidden'", "model.ffn_hidden: 32768"},
+    {"model: {n_layers: 2, d_modle: 64}\n" CLUSTER BATCH, "my.yaml:1:22", "'model.d_modle'",
+     "did you mean 'model.d_model'?"},
+    {"model: {preset: grok-3}\n" CLUSTER BATCH, "my.yaml:1:17", "no preset 'grok-3'", "grok-"},
+    {"model: 5\n" MODEL, "my.yaml:2:1", "'model' is given twice", ""},
+    {"model: [\n", "my.yaml:2:1", "", ""},
+    {"model: &a x\n", "my.yaml:1:8", "aliases", ""},
+};
+
+/* Number of things wrong with an error: they are all shown before the test fails. */
+static int check_error(struct fixture *f, int rc, const char *text, const char *where,
+                       const char *says, const char *hint)
+{
+    bool example = f->e.hint[0] || !hint[0];
+    if (rc < 0 && f->e.code == ERROR_CONFIG && example && strstr(f->e.text, where) &&
+        strstr(f->e.text, says) && strstr(f->e.hint, hint))
+        return 0;
+    print_error("%s\n%s\n  hint: %s\nwanted %s, %s, %s\n\n", text, rc < 0 ? f->e.text : "accepted",
+                rc < 0 ? f->e.hint : "", where, says, hint);
+    return 1;
+}
+
+static void test_malformed_plans(void **state)
+{
+    struct fixture *f = *state;
+    struct plan_request p;
+    int wrong = 0;
+    for (size_t i = 0; i < ARRAY_LEN(malformed_plans); i++)
+        wrong +=
+            check_error(f, parse(f, malformed_plans[i].text, &p), malformed_plans[i].text,
+                        malformed_plans[i].where, malformed_plans[i].says, malformed_plans[i].hint);
+    assert_int_equal(wrong, 0);
+}
+
+static const struct {
+    const char *text, *where, *says, *hint;
+} malformed_accelerators[] = {
+    {X, "x.yaml:1:1", "'power_cap_w' of an accelerator is missing", "power_cap_w: 700 W"},
+    {X "power_cap_w: 700 GB\n", "x.yaml:4:14", "'power_cap_w' is in W, kW, MW or GW, not in 'GB'",
+     "power_cap_w: 700 W"},
+    {X "power_cap_w: seven\n", "x.yaml:4:14", "not 'seven'", "power_cap_w: 700 W"},
+    {X "power_cap_w: -7 W\n", "x.yaml:4:14", "'power_cap_w' is -7 W", "power_cap_w: 700 W"},
+    {X "power_cap_w:\n", "x.yaml:4:13", "'power_cap_w' has no value", "power_cap_w: 700 W"},
+    {X "power_cap_w: [1, 2]\n", "x.yaml:4:14", "not a list", "power_cap_w: 700 W"},
+    {X "power_cap_w: 0x2bc\n", "x.yaml:4:14", "x2bc", "power_cap_w: 700 W"},
+    {X "power_cap_w: .inf\n", "x.yaml:4:14", ".inf", "power_cap_w: 700 W"},
+    {X CAP "power_compute_w: 900 W\n", "x.yaml:5:18", "'power_compute_w' 900 is more than",
+     "power_compute_w: 665 W"},
+    {X CAP "power_idle_w: 400 W\n", "x.yaml:5:15", "'power_idle_w' 400", "power_idle_w: 70 W"},
+    {X CAP "ceiling_flops: {bf16: 990 TFLOP/s}\n", "x.yaml:5:23", "'ceiling_flops.bf16'",
+     "ceiling_flops.bf16: 794 TFLOP/s"},
+    {X CAP "ceiling_flops: {fp8: 1 TFLOP/s}\n", "x.yaml:5:22", "'ceiling_flops.fp8'",
+     "ceiling_flops.fp8"},
+    {X CAP "ceiling_flops: 5 TFLOP/s\n", "x.yaml:5:16", "'ceiling_flops' is a section",
+     "ceiling_flops: {fp32: 380 TFLOP/s}"},
+    {X CAP "ceiling_flops: {fp16: 5 TFLOP/s}\n", "x.yaml:5:17", "'ceiling_flops.fp16'",
+     "did you mean 'ceiling_flops."},
+    {X CAP "scaleup_domain: 8\n", "x.yaml:5:17", "'scaleup_bytes_per_s'",
+     "scaleup_bytes_per_s: 450 GB/s"},
+    {X CAP "scaleup_domain: 0\n", "x.yaml:5:17", "'scaleup_domain' is 0", "scaleup_domain: 8"},
+    {X CAP "smoothing_floor: 90\n", "x.yaml:5:18", "'smoothing_floor' is 90", "90 %"},
+    {X CAP "price: 5\n", "x.yaml:5:1", "unknown key 'price'", "price_usd"},
+    {X CAP "nic_bytes_per_s: 400 Gb\n", "x.yaml:5:18", "not in 'Gb'", "400 Gb/s"},
+    {CAP "hbm_bytes: 1 GB\nhbm_bytes_per_s: 1 GB/s\n", "x.yaml:1:1", "'peak_flops'",
+     "peak_flops.bf16: 989 TFLOP/s"},
+};
+
+static void test_malformed_accelerators(void **state)
+{
+    struct fixture *f = *state;
+    struct plan_accelerator x;
+    char *path = file_join(&f->arena, f->dir, "x.yaml");
+    int wrong = 0;
+    for (size_t i = 0; i < ARRAY_LEN(malformed_accelerators); i++) {
+        const char *text = malformed_accelerators[i].text;
+        assert_ok(file_write(path, text, strlen(text), &f->e), f->e);
+        wrong += check_error(f, plan_load_accelerator(path, NULL, &f->arena, &x, &f->e), text,
+                             malformed_accelerators[i].where, malformed_accelerators[i].says,
+                             malformed_accelerators[i].hint);
+    }
+    assert_int_equal(wrong, 0);
+    static const char good[] = X CAP;
+    assert_ok(file_write(path, good, strlen(good), &f->e), f->e);
+    assert_ok(plan_load_accelerator(path, NULL, &f->arena, &x, &f->e), f->e);
+    assert_true(x.power_compute_w.mid == 665 && x.power_compute_w.grade == 'S');
+}
+
+/* What an error offers as an example must be accepted in its place. */
+static void check_examples(struct fixture *f, const struct plan_section *s, void *target)
+{
+    struct plan_reader r = {"example.yaml", &f->arena, &f->e, 0};
+    for (size_t i = 0; i < s->n_fields; i++) {
+        const char *dot = strchr(s->fields[i].key, '.');
+        char *text =
+            dot ? arena_printf(&f->arena, "%.*s: {%s: %s}\n", (int)(dot - s->fields[i].key),
+                               s->fields[i].key, dot + 1, s->fields[i].example)
+                : arena_printf(&f->arena, "%s: %s\n", s->fields[i].key, s->fields[i].example);
+        struct yaml_node *root;
+        assert_ok(yaml_parse(text, strlen(text), "example.yaml", &f->arena, &root, &f->e), f->e);
+        plan_section_defaults(s, target, &f->arena);
+        assert_ok(plan_section_bind(&r, s, root, true, target), f->e);
+    }
+}
+
+static void test_examples_are_valid(void **state)
+{
+    struct fixture *f = *state;
+    union {
+        struct plan_request request;
+        struct plan_cluster cluster;
+        struct plan_accelerator accelerator;
+        struct plan_site site;
+        char run_file[1024];
+    } any;
+    static const struct plan_section *const sections[] = {
+        &plan_accelerator_section, &plan_cluster_section, &plan_pool_section,
+        &plan_site_section,        &plan_source_section,  &plan_model_section,
+        &plan_run_section,         &plan_request_section, &plan_batch_section,
+        &plan_layout_section,      &plan_software_section};
+    struct str whole = {0};
+    struct plan_request p;
+    for (size_t i = 0; i < ARRAY_LEN(sections); i++) {
+        memset(&any, 0, sizeof(any));
+        check_examples(f, sections[i], &any);
+    }
+    for (size_t i = 0; i < plan_request_section.n_fields; i++)
+        str_printf(&whole, "%s: %s\n", plan_request_section.fields[i].key,
+                   plan_request_section.fields[i].example);
+    assert_ok(parse(f, whole.data, &p), f->e);
+    str_fini(&whole);
+    for (size_t i = 0; i < plan_accelerator_section.n_fields; i++)
+        assert_non_null(plan_accelerator_section.fields[i].help);
+}
+
 static void test_reference_page_is_the_tables(void **state)
 {
     (void)state;
@@ -475,6 +702,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_names_lead_to_files, setup, teardown),
         cmocka_unit_test_setup_teardown(test_presets_of_the_environment, setup, teardown),
         cmocka_unit_test_setup_teardown(test_circles_end, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_malformed_plans, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_malformed_accelerators, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_examples_are_valid, setup, teardown),
         cmocka_unit_test(test_run_keys_are_those_of_train),
         cmocka_unit_test(test_reference_page_is_the_tables),
     };
