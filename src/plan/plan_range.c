@@ -38,7 +38,8 @@ static double spread(double from, double to)
 
 static struct plan_range around(double mid, double down, double up)
 {
-    return (struct plan_range){mid * exp(-down), mid, mid * exp(up)};
+    double low = mid * exp(-down), high = mid * exp(up);
+    return (struct plan_range){low, mid, high};
 }
 
 struct plan_range plan_range_mul(struct plan_range a, struct plan_range b)

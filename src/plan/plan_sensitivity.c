@@ -107,6 +107,7 @@ static bool variant_move(struct variant *v, const struct input *in, const struct
                          bool high)
 {
     bool moved = false;
+    double x;
     switch (in->where) {
     case OF_ACCELERATOR:
         for (int64_t i = 0; i < v->r.cluster.n_pools; i++)
@@ -125,8 +126,8 @@ static bool variant_move(struct variant *v, const struct input *in, const struct
         moved = a->tokens.high > a->tokens.low;
         break;
     case OF_WHAT_IF:
-        memcpy((char *)&v->what_if + in->offset, &(double){factor(a, in->offset, high)},
-               sizeof(double));
+        x = factor(a, in->offset, high);
+        memcpy((char *)&v->what_if + in->offset, &x, sizeof(x));
         moved = true;
         break;
     }
