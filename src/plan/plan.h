@@ -44,6 +44,8 @@ struct plan_model {
     /* Hybrids (Nemotron-H): Mamba-2, attention and FFN blocks are layers of their own, in all
      * `layers`; the rest of the layers are FFN or experts. mamba_layers 0: a plain transformer. */
     int64_t mamba_layers, attention_layers, mamba_inner, mamba_state;
+    int64_t
+        route_domains; /* a token's experts lie on at most so many nodes (DeepSeek-V3: 4); 0: any */
     int64_t moe_latent; /* experts work in this width instead of hidden; 0: hidden */
 };
 int plan_model_check(const struct plan_model *m, struct error *e);

@@ -31,6 +31,7 @@
     X(FLASH_BLACKWELL, 0.55, 0.25, 0.9, "fit: all Blackwell; cuDNN") \
     X(FLASH_BACKWARD, 2.9, 2.9, 2.9, "2.5 times the FLOPs at 0.86 of the speed (FlashAttention-2, -3)") \
     X(FLASH_YEAR, 2022.9, 2022.9, 2022.9, "release of Megatron and PyTorch with FlashAttention") \
+    X(SEQUENCE_YEAR, 2022.35, 2022.35, 2022.35, "sequence parallelism in Megatron (arXiv:2205.05198); before it norms ran on every tp rank") \
     X(SOFTMAX_BYTES, 13, 6, 24, "fit: SC21, vTrain; bytes a score unfused: mask, softmax, dropout") \
     /* vector operations: bytes over HBM bandwidth */ \
     X(HBM_SHARE, 0.75, 0.75, 0.75, "vector kernels reach 0.7 to 0.8 of peak (GB200 0.92 at best, Azure)") \
@@ -38,6 +39,7 @@
     X(VECTOR_FSDP, 1.2, 0.6, 2.5, "fit: FSDP; the same against Megatron's fused kernels") \
     X(MOE_PASSES, 8, 2, 40, "fit: MoE; reads and writes of every routed token: permute, combine, quantise") \
     X(MOE_PASSES_HOPPER, 12, 2, 60, "fit: Hopper MoE; the same there, with quantisation and permutation by expert") \
+    X(MOE_ROW, 1000, 0, 10000, "fit: MoE; what moving one routed token costs beside its width, in elements: indices, sorting, short rows") \
     X(CAST_FP8, 4, 0, 16, "fit: fp8; bytes a product's input element: read, write, transpose, amax") \
     X(CAST_MXFP8, 5, 0, 16, "fit: MXFP8; both directions quantised in blocks") \
     X(CAST_FP4, 6, 0, 24, "fit: NVFP4; Hadamard transform and two-level scales") \
@@ -49,25 +51,26 @@
     X(HOST_KERNELS_MOE, 150, 60, 500, "fit: MoE; the same with experts: router, permutation, grouped products") \
     /* links: shares of the wire */ \
     X(NIC_SHARE, 0.91, 0.91, 0.91, "fit: 364 of 400 GB/s a node, 82 all-reduce points, arXiv:2411.13055") \
-    X(SCALEUP_SHARE, 0.80, 0.80, 0.80, "361 of 450 GB/s ring on H200; 860 of 900 NVLS on NVL72, stas00") \
+    X(SCALEUP_SHARE, 0.78, 0.78, 0.78, "229 of 300 GB/s on A100 (vTrain), 361 of 450 on H200, 682 of 900 on B200 (stas00)") \
     X(A2A_SHARE, 0.75, 0.4, 1.1, "fit: MoE; DeepEP and HybridEP reach 0.7 to 1.0 of the link") \
     X(A2A_LATENCY_S, 40e-6, 40e-6, 40e-6, "DeepEP normal kernels, small batches") \
-    X(COLL_LATENCY_S, 20e-6, 20e-6, 20e-6, "half of the all-reduce intercept 39 us, collectives.csv") \
+    X(COLL_LATENCY_S, 30e-6, 30e-6, 30e-6, "half of what an all-reduce of 8 to 130 MB costs beyond its bytes: 60 us on A100, 65 us on H200, collectives.csv") \
     X(COLL_LEVEL_S, 31e-6, 31e-6, 31e-6, "half of 62 us a doubling, the same") \
     X(COLL_ROOT_S, 2.0e-6, 2.0e-6, 2.0e-6, "half of 4.0 us a root MB and doubling, the same") \
+    X(OLD_GRAD_BYTES, 3, 2.0, 4.0, "fit: vTrain, SC21; bytes of a gradient on the wire before overlap: fp16 to fp32") \
+    X(OLD_RAILS, 0.5, 0.0, 1.0, "fit: vTrain, SC21; 0: a group with several ranks a node used all their links, 1: one of them") \
     X(P2P_LATENCY_S, 15e-6, 15e-6, 15e-6, "send and receive across a switch") \
     /* overlap */ \
     X(TP_OVERLAP, 0.6, 0.0, 0.95, "fit: all since 2023; share of TP traffic under products (user buffers)") \
     X(TP_OVERLAP_YEAR, 2023.2, 2023.2, 2023.2, "Megatron tp-comm-overlap") \
     X(EP_OVERLAP, 0.1, 0.0, 0.95, "fit: MoE; share of the all-to-all under other work") \
-    X(EP_OVERLAP_FAR, 0.9, 0.5, 1.0, "fit: MoE; the same across domains where two microbatches interleave (DualPipe, 1F1B overlap)") \
+    X(EP_OVERLAP_FAR, 0.9, 0.7, 1.0, "fit: MoE; the same across domains where two microbatches interleave (DualPipe, 1F1B overlap)") \
     X(EP_OVERLAP_YEAR, 2025.6, 2025.6, 2025.6, "Megatron-Core 0.14: all-to-all under the other microbatch's compute") \
     X(EP_DEDUP_YEAR, 2025.2, 2025.2, 2025.2, "DeepEP published; HybridEP after it") \
     X(CP_OVERLAP, 0.8, 0.8, 0.8, "ring attention under the attention core, TransformerEngine") \
     X(DP_OVERLAP, 0.8, 0.3, 1.0, "fit: all; share of the window under which DP traffic hides") \
     X(DP_OVERLAP_YEAR, 2023.2, 2023.2, 2023.2, "Megatron overlap-grad-reduce and overlap-param-gather") \
     X(SM_TAX, 0.15, 0.08, 0.25, "fit: all; compute lost while a collective runs beside it, 10 to 20 % of the cores") \
-    X(GRAD_BF16_YEAR, 2023.5, 2023.5, 2023.5, "gradients reduced in bf16 since, in fp32 before") \
     X(HEAD_EXPOSED, 0.7, 0.0, 1.0, "fit: all; share of the output head that unbalances the last stage") \
     X(XLA_RECOMPUTE, 0.7, 0.2, 1.0, "fit: JAX rows; share of the forward pass XLA runs again where full recomputation would fit") \
     X(SELECTIVE_SHARE, 0.4, 0.4, 0.4, "norms and activations among the vector operations") \

@@ -157,11 +157,14 @@ static struct dp_traffic traffic(const struct plan_work *w, double params, int64
     if (n <= 1 || params <= 0) return t;
     int64_t near = plan_group_per_domain(w->a, n, stride);
     /* the first ZeRO 3 gathered tensor by tensor, each rank through its own link */
-    if (w->l->zero >= 3 && w->year < K(DP_OVERLAP_YEAR)) near = 1;
-    bool wide = w->year < K(GRAD_BF16_YEAR) && w->l->zero < 3 && w->stack == PLAN_STACK_MEGATRON;
-    double grad_bytes = params * (wide ? 4 : 2);
+    bool old = w->year < K(DP_OVERLAP_YEAR);
+    if (w->l->zero >= 3 && old) near = 1;
+    double grad_bytes = params * (old && w->l->zero < 3 ? K(OLD_GRAD_BYTES) : 2);
     if (w->l->zero == 0) {
         t.reduce_s = plan_collective_s(w->a, w->c, PLAN_ALL_REDUCE, n, near, grad_bytes);
+        /* rings of groups that shared a node used few of its links */
+        if (old && near > 1 && near < n && near < w->a->scaleup_domain)
+            t.reduce_s *= pow((double)near, K(OLD_RAILS));
         return t;
     }
     t.reduce_s = plan_collective_s(w->a, w->c, PLAN_REDUCE_SCATTER, n, near, grad_bytes);

@@ -107,6 +107,7 @@ void plan_work_init(struct plan_work *w, const struct plan_model *m,
                                                   : PLAN_AMPERE;
     w->tokens = (double)l->micro_batch * (double)b->seq_len / MAX(l->cp, 1);
     w->own_tokens = w->tokens / MAX(l->tp, 1);
+    w->norm_tokens = w->year < K(SEQUENCE_YEAR) ? w->tokens : w->own_tokens;
     w->matrix_rate = matrix_rate(w, l->precision);
     w->bf16_rate = matrix_rate(w, PLAN_BF16);
     w->vector_rate = (a->hbm_bytes_per_s.mid > 0 ? a->hbm_bytes_per_s.mid : 2e12) * K(HBM_SHARE);
@@ -244,7 +245,7 @@ static void attention_block(const struct plan_work *w, struct plan_layer_time *t
     else
         unfused_core(w, t);
     add_context_parallel(w, t);
-    add_vector(w, t, K(VECTOR_PASSES) / 2 * w->own_tokens * (double)w->m->hidden * BF16_BYTES);
+    add_vector(w, t, K(VECTOR_PASSES) / 2 * w->norm_tokens * (double)w->m->hidden * BF16_BYTES);
     add_tensor_parallel(w, t);
     t->kernels = K(HOST_KERNELS_DENSE) / 2;
 }
@@ -263,7 +264,7 @@ static void add_ffn(const struct plan_work *w, struct plan_layer_time *t, double
 static void ffn_block(const struct plan_work *w, struct plan_layer_time *t)
 {
     add_ffn(w, t, (double)w->m->ffn_hidden);
-    add_vector(w, t, K(VECTOR_PASSES) / 2 * w->own_tokens * (double)w->m->hidden * BF16_BYTES);
+    add_vector(w, t, K(VECTOR_PASSES) / 2 * w->norm_tokens * (double)w->m->hidden * BF16_BYTES);
     add_tensor_parallel(w, t);
     t->kernels = K(HOST_KERNELS_DENSE) / 2;
 }
@@ -281,6 +282,7 @@ static void add_expert_parallel(const struct plan_work *w, struct plan_layer_tim
     if (domains > 1 && w->year >= K(EP_DEDUP_YEAR)) {
         double k = (double)w->m->top_k;
         double distinct = domains * (1 - pow(1 - 1 / domains, k));
+        if (w->m->route_domains > 0) distinct = fmin(distinct, (double)w->m->route_domains);
         s *= fmin(distinct / k, 1);
     }
     double share_f = K(EP_OVERLAP), share_b = share_f;
@@ -306,7 +308,7 @@ static void experts_block(const struct plan_work *w, struct plan_layer_time *t)
     add_product(w, t, rate, groups, rows, gates * f, wide);
     add_product(w, t, rate, groups, rows, wide, f);
     add_vector(w, t, (gates + 1) * routed * f * BF16_BYTES);
-    add_vector(w, t, passes * routed * wide * BF16_BYTES);
+    add_vector(w, t, passes * routed * (wide + K(MOE_ROW)) * BF16_BYTES);
     add_product(w, t, w->bf16_rate, 1, w->own_tokens, (double)m->experts, h);
     if (m->moe_latent > 0) {
         add_product(w, t, w->matrix_rate, 1, w->own_tokens, wide, h);
@@ -314,7 +316,7 @@ static void experts_block(const struct plan_work *w, struct plan_layer_time *t)
     }
     add_ffn(w, t, (double)m->shared_ffn_hidden);
     if (m->dense_branch) add_ffn(w, t, (double)m->ffn_hidden);
-    add_vector(w, t, K(VECTOR_PASSES) / 2 * w->own_tokens * h * BF16_BYTES);
+    add_vector(w, t, K(VECTOR_PASSES) / 2 * w->norm_tokens * h * BF16_BYTES);
     if (w->l->tp > 1 && (etp > 1 || m->shared_ffn_hidden > 0 || m->dense_branch))
         add_tensor_parallel(w, t);
     t->kernels = K(HOST_KERNELS_MOE) - K(HOST_KERNELS_DENSE) / 2;
@@ -335,7 +337,7 @@ static void mamba_block(const struct plan_work *w, struct plan_layer_time *t)
     add_product(w, t, w->matrix_rate, 1, w->tokens, in, h);
     add_product(w, t, w->matrix_rate, 1, w->tokens, h, inner);
     add_vector(w, t, K(MAMBA_PASSES) * w->tokens * inner * BF16_BYTES);
-    add_vector(w, t, K(VECTOR_PASSES) / 2 * w->own_tokens * h * BF16_BYTES);
+    add_vector(w, t, K(VECTOR_PASSES) / 2 * w->norm_tokens * h * BF16_BYTES);
     add_tensor_parallel(w, t);
     t->kernels = K(HOST_KERNELS_DENSE) / 2;
 }
