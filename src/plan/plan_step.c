@@ -158,13 +158,13 @@ static struct dp_traffic traffic(const struct plan_work *w, double params, int64
     int64_t near = plan_group_per_domain(w->a, n, stride);
     /* the first ZeRO 3 gathered tensor by tensor, each rank through its own link */
     bool old = w->year < K(DP_OVERLAP_YEAR);
-    if (w->l->zero >= 3 && old) near = 1;
+    if (old && w->l->zero >= 3) near = 1;
+    /* a ring enters a node by one link and leaves by another; groups that share it get no more */
+    else if (old && near < n && near < w->a->scaleup_domain)
+        near = MAX(near / 2, 1);
     double grad_bytes = params * (old && w->l->zero < 3 ? K(OLD_GRAD_BYTES) : 2);
     if (w->l->zero == 0) {
         t.reduce_s = plan_collective_s(w->a, w->c, PLAN_ALL_REDUCE, n, near, grad_bytes);
-        /* rings of groups that shared a node used few of its links */
-        if (old && near > 1 && near < n && near < w->a->scaleup_domain)
-            t.reduce_s *= pow((double)near, K(OLD_RAILS));
         return t;
     }
     t.reduce_s = plan_collective_s(w->a, w->c, PLAN_REDUCE_SCATTER, n, near, grad_bytes);

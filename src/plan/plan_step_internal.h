@@ -17,7 +17,7 @@ struct plan_work { /* everything a layer's time depends on */
     double year;
     double tokens;                 /* of a microbatch in one cp shard; the tp ranks share them */
     double own_tokens;             /* tokens / tp: what sequence parallelism leaves to one rank */
-    double norm_tokens; /* own_tokens, or tokens before sequence parallelism */
+    double norm_tokens;            /* own_tokens, or tokens before sequence parallelism */
     double matrix_rate;            /* FLOP/s of weight products */
     double bf16_rate;              /* of attention, head and router */
     double vector_rate;            /* bytes/s */

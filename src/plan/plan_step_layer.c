@@ -121,6 +121,7 @@ static void add_product(const struct plan_work *w, struct plan_layer_time *t, do
 {
     if (m <= 0 || n <= 0 || k <= 0) return;
     double share = m / (m + K(GEMM_M_HALF)) * n / (n + K(GEMM_N_HALF)) * k / (k + K(GEMM_K_HALF));
+    share *= groups * m * n / (groups * m * n + K(GEMM_TILES_HALF));
     double flops_s = 2 * groups * m * n * k / (rate * share);
     double bytes_s = groups * BF16_BYTES * (m * k + k * n + m * n) / w->vector_rate;
     double forward = fmax(flops_s, bytes_s) + K(GEMM_FIXED_S);
