@@ -22,6 +22,10 @@ static const struct option_table *const all_tables[] = {
     &cmd_generate_table,
     &cmd_eval_table,
     &cmd_plot_table,
+    &cmd_plan_table,
+    &cmd_plan_compare_table,
+    &cmd_plan_sweep_table,
+    &cmd_plan_validate_table,
     &cmd_check_golden_table,
     &cmd_help_table,
 };

@@ -363,7 +363,35 @@ int plan_load_site(const char *name, const char *from, struct arena *a, struct p
 void plan_print(const struct plan_answer *answer, FILE *out); /* plan_page.c */
 json_t *plan_to_json(const struct plan_answer *answer);       /* plan_json.c */
 int plan_write_html(const struct plan_answer *answer, const char *path, struct error *e);
+/* Side by side, the best of each line marked (plan_compare.c). */
 void plan_print_compare(const struct plan_answer *const *answers, size_t count, FILE *out);
+int plan_write_timeline(const struct plan_answer *answer, const char *path, struct error *e);
+
+/* One input changed by name: "gpus" "16Ki", "seq_len" "32Ki", "cap" "0.8", "precision" "fp8" ...
+ * What the change makes impossible of the plan's layout is searched again (plan_override.c). */
+int plan_override(struct plan_request *r, const char *name, const char *text, struct arena *a,
+                  struct error *e);
+
+/* The same plan at each value of one input (plan_sweep.c). */
+#define PLAN_MAX_SWEEP 64
+struct plan_sweep_point {
+    const char *text;           /* the value as given */
+    double value;               /* as a number; NaN where it is a name */
+    struct plan_answer *answer; /* NULL: there is none */
+    const char *why;            /* then the reason */
+};
+struct plan_sweep {
+    const char *input;
+    struct plan_sweep_point points[PLAN_MAX_SWEEP];
+    size_t n_points;
+};
+/* `over` is "gpus=1Ki,2Ki,4Ki". A value without an answer is a point that says why; ERROR_FAILED
+ * where no value has one. */
+int plan_sweep(const struct plan_request *r, const char *over, struct arena *a,
+               struct plan_sweep *out, struct error *e);
+void plan_print_sweep(const struct plan_sweep *s, FILE *out);
+json_t *plan_sweep_to_json(const struct plan_sweep *s);
+int plan_write_sweep(const struct plan_sweep *s, const char *path, struct error *e); /* SVG */
 
 /* ------------------------------------------------------------------ validation
  * (plan_validate.c): columns of a CSV as in docs/reference/validation-rows.md. */

@@ -67,7 +67,7 @@ static char *format_mwh(char buf[32], double mwh)
     return format_si(buf, mwh * 1e6, "Wh");
 }
 
-static char *format_watts(char buf[32], double w)
+char *plan_format_watts(char buf[32], double w)
 {
     return format_si(buf, w, "W");
 }
@@ -118,7 +118,7 @@ size_t plan_tell(const struct plan_answer *a, struct plan_told told[PLAN_MAX_TOL
         {"goodput", "goodput", goodput, plan_format_percent, false, true},
         {"days", "days", a->days, plan_format_days, true, false},
         {"accelerator-hours", "gpu_hours", a->gpu_hours, format_hours, true, false},
-        {"site power", "facility_w", exactly(a->power.facility_w), format_watts, true, false},
+        {"site power", "facility_w", exactly(a->power.facility_w), plan_format_watts, true, false},
         {"energy", "mwh", a->mwh, format_mwh, true, false},
         {"cost of the run", "run_usd", a->money.run_usd, plan_format_usd, true, false},
         {"  a million tokens", "usd_per_million_tokens", a->money.usd_per_million_tokens,

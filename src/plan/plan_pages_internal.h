@@ -11,6 +11,7 @@ char *plan_format_usd(char buf[32], double usd);
 char *plan_format_whole(char buf[32], double x); /* thousands set apart by commas */
 char *plan_format_days(char buf[32], double days);
 char *plan_format_percent(char buf[32], double share);
+char *plan_format_watts(char buf[32], double w);
 
 /* What is told of an answer with low, mid and high, in the order of the page. The terminal, the
  * comparison, the HTML page and the sweeps all read this one list. */
@@ -29,10 +30,6 @@ void plan_describe_model(const struct plan_model *m, char *buf, size_t size);
 void plan_describe_cluster(const struct plan_cluster *c, char *buf, size_t size);
 /* What is written above a page: the title, or what the plan is made of. */
 void plan_describe_title(const struct plan_request *r, char *buf, size_t size);
-
-/* ------------------------------------------------------------------ the power of a minute
- * Site watts as steps make them: a square-like wave between trough and peak (plan_swing). */
-void plan_wave(const struct plan_power *p, double seconds, size_t count, double *t, double *w);
 
 /* ------------------------------------------------------------------ pictures (plan_svg*.c)
  * Each appends one <svg> element that stands alone in a page, coloured by its classes (plan_html.c)

@@ -1,0 +1,343 @@
+/* cmd_plan.c: `colossus plan`: what a training run needs before it is started, and its relatives:
+ * `plan compare`, `plan sweep` and `plan validate`.
+ *
+ * A plan is a file; inputs that are often varied are options too. They are read as text and handed
+ * to plan_override, which knows what each means, so that options and sweeps accept the same. */
+#include "cmd/cmd.h"
+#include "plan/plan.h"
+
+#include <string.h>
+
+/* ------------------------------------------------------------------ inputs on the command line */
+
+struct override_options {
+    const char *model, *cluster, *site, *accelerator, *gpus, *tokens, *batch, *seq_len, *precision,
+        *recompute, *generation, *stack, *cap, *by, *tp, *pp, *cp, *ep, *etp, *dp, *vp,
+        *micro_batch, *zero;
+};
+
+struct plan_options {
+    struct override_options set; /* first: rows of all commands share the offsets */
+    bool json;
+    const char *html, *timeline, *svg, *over;
+    int64_t top;
+};
+
+#define AT(field) offsetof(struct plan_options, field)
+#define INPUT(name, field, unit, help)                                      \
+    {                                                                       \
+        name, 0, OPTION_STRING, AT(set.field), unit, NULL, 0, 0, NULL, help \
+    }
+#define INPUT_ROWS                                                                           \
+    INPUT("model", model, "NAME", "another model: a preset or a file"),                      \
+        INPUT("cluster", cluster, "NAME", "another cluster"),                                \
+        INPUT("site", site, "NAME", "another site"),                                         \
+        INPUT("accelerator", accelerator, "NAME", "all accelerators are of this kind"),      \
+        INPUT("gpus", gpus, NULL, "number of accelerators"),                                 \
+        INPUT("tokens", tokens, NULL, "length of the run; optimal: by scaling laws"),        \
+        INPUT("batch", batch, "sequences", "global batch"),                                  \
+        INPUT("seq-len", seq_len, "tokens", "length of a sequence"),                         \
+        INPUT("precision", precision, NULL, "of matrix products: bf16, fp8, mxfp8, fp4"),    \
+        INPUT("recompute", recompute, NULL, "none, selective or full"),                      \
+        INPUT("generation", generation, "year", "release of the software, 2024.5"),          \
+        INPUT("stack", stack, NULL, "megatron, fsdp or other"),                              \
+        INPUT("cap", cap, NULL, "power cap, as a share of the accelerators' own: 0.4 to 1"), \
+        INPUT("by", by, NULL,                                                                \
+              "what the search minimises: time, cost, energy, "                              \
+              "tokens-per-mwh"),                                                             \
+        INPUT("tp", tp, NULL, "tensor parallel"), INPUT("pp", pp, NULL, "pipeline stages"),  \
+        INPUT("cp", cp, NULL, "context parallel"), INPUT("ep", ep, NULL, "expert parallel"), \
+        INPUT("etp", etp, NULL, "tensor parallel within experts"),                           \
+        INPUT("dp", dp, NULL, "data parallel"),                                              \
+        INPUT("vp", vp, NULL, "virtual stages of a device"),                                 \
+        INPUT("micro-batch", micro_batch, "sequences", "sequences that go through at once"), \
+        INPUT("zero", zero, NULL, "ZeRO stage, 1 to 3")
+
+/* The order matters: what forgets the layout comes before what sets a part of it. */
+static int apply_overrides(const struct override_options *o, struct plan_request *r,
+                           struct arena *a, struct error *e)
+{
+    const struct {
+        const char *name, *text;
+    } all[] = {{"model", o->model},
+               {"cluster", o->cluster},
+               {"site", o->site},
+               {"accelerator", o->accelerator},
+               {"gpus", o->gpus},
+               {"tokens", o->tokens},
+               {"batch", o->batch},
+               {"seq-len", o->seq_len},
+               {"precision", o->precision},
+               {"generation", o->generation},
+               {"stack", o->stack},
+               {"cap", o->cap},
+               {"by", o->by},
+               {"recompute", o->recompute},
+               {"tp", o->tp},
+               {"pp", o->pp},
+               {"cp", o->cp},
+               {"ep", o->ep},
+               {"etp", o->etp},
+               {"dp", o->dp},
+               {"vp", o->vp},
+               {"micro-batch", o->micro_batch},
+               {"zero", o->zero}};
+    for (size_t i = 0; i < ARRAY_LEN(all); i++)
+        if (all[i].text) TRY(plan_override(r, all[i].name, all[i].text, a, e));
+    return 0;
+}
+
+static int load(const char *path, const struct override_options *o, struct plan_request *r,
+                struct arena *a, struct error *e)
+{
+    TRY(plan_load(path, a, r, e));
+    return apply_overrides(o, r, a, e);
+}
+
+static void print_json(json_t *j)
+{
+    json_dumpf(j, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
+    putchar('\n');
+    json_decref(j);
+}
+
+/* ------------------------------------------------------------------ plan */
+
+static const struct option plan_rows[] = {
+    {"json", 0, OPTION_BOOL, AT(json), NULL, "false", 0, 0, NULL, "the answer as JSON"},
+    {"html", 0, OPTION_STRING, AT(html), "FILE", NULL, 0, 0, NULL,
+     "write one self-contained page with plots"},
+    {"timeline", 0, OPTION_STRING, AT(timeline), "FILE", NULL, 0, 0, NULL,
+     "draw one step over the pipeline's stages, as SVG"},
+    {"top", 0, OPTION_INT, AT(top), "layouts", "0", 0, 8, NULL,
+     "print the best layouts of the search, too"},
+    INPUT_ROWS,
+};
+
+const struct option_table cmd_plan_table = {
+    "plan",
+    "FILE.yaml [options]",
+    "layout, days, failures, megawatts, dollars of a training run",
+    "FILE is a plan: a model, a cluster, a site, a batch, a number of tokens.\n\n"
+    "  colossus plan presets/plans/llama-3-405b.yaml\n"
+    "  colossus plan presets/plans/llama-3-405b.yaml --gpus 32Ki --by cost --html plan.html\n"
+    "  colossus plan compare A.yaml B.yaml     several plans side by side\n"
+    "  colossus plan sweep A.yaml --over gpus=8Ki,16Ki,32Ki\n"
+    "  colossus plan validate                  predictions against published runs",
+    plan_rows,
+    ARRAY_LEN(plan_rows)};
+
+static void print_top(const struct plan_answer *a, int64_t top)
+{
+    static const char *const heads[] = {"", "step", "MFU", "memory", "energy", "layout"};
+    if (a->search.n_best == 0) {
+        puts("\nthe plan gives its layout: nothing was searched");
+        return;
+    }
+    struct table *t = table_new(heads, ARRAY_LEN(heads), "rrrrrl");
+    for (size_t i = 0; i < a->search.n_best && (int64_t)i < top; i++) {
+        const struct plan_candidate *c = &a->search.best[i];
+        char number[32], step[32], mfu[32], memory[32], joules[32], layout[160];
+        snprintf(number, sizeof number, "%zu", i + 1);
+        snprintf(mfu, sizeof mfu, "%.1f %%", 100 * c->step.mfu);
+        table_row(t, number, format_duration(step, c->step.step_s), mfu,
+                  format_bytes(memory, c->step.memory.total), format_si(joules, c->step_j, "J"),
+                  plan_layout_text(&c->layout, layout, sizeof layout));
+    }
+    putchar('\n');
+    table_print(t, stdout);
+    table_free(t);
+}
+
+static int plan_one(const char *path, const struct plan_options *o, struct arena *a,
+                    struct error *e)
+{
+    struct plan_request r;
+    struct plan_answer *answer = arena_alloc(a, sizeof *answer);
+    TRY(load(path, &o->set, &r, a, e));
+    TRY(plan_solve(&r, a, answer, e));
+    if (o->html) TRY(plan_write_html(answer, o->html, e));
+    if (o->timeline) TRY(plan_write_timeline(answer, o->timeline, e));
+    if (o->json) {
+        print_json(plan_to_json(answer));
+        return 0;
+    }
+    plan_print(answer, stdout);
+    if (o->top > 0) print_top(answer, o->top);
+    return 0;
+}
+
+/* ------------------------------------------------------------------ plan compare */
+
+static const struct option compare_rows[] = {
+    {"json", 0, OPTION_BOOL, AT(json), NULL, "false", 0, 0, NULL, "the answers as a JSON array"},
+    INPUT_ROWS,
+};
+
+const struct option_table cmd_plan_compare_table = {
+    "plan compare",
+    "FILE.yaml FILE.yaml... [options]",
+    "several plans side by side",
+    "Options change the same input of all of them.\n\n"
+    "  colossus plan compare presets/plans/deepseek-v3.yaml presets/plans/llama-3-405b.yaml",
+    compare_rows,
+    ARRAY_LEN(compare_rows)};
+
+enum { MAX_COMPARED = 12 };
+
+static int compare(char **paths, int n, const struct plan_options *o, struct arena *a,
+                   struct error *e)
+{
+    const struct plan_answer *answers[MAX_COMPARED];
+    if (n < 2 || n > MAX_COMPARED) {
+        error_set_code(e, ERROR_USAGE, "2 to %d plans can be compared, %d given", MAX_COMPARED, n);
+        return error_hint(e, "colossus plan compare A.yaml B.yaml");
+    }
+    for (int i = 0; i < n; i++) {
+        struct plan_request *r = arena_alloc(a, sizeof *r);
+        struct plan_answer *answer = arena_alloc(a, sizeof *answer);
+        TRY(load(paths[i], &o->set, r, a, e));
+        if (plan_solve(r, a, answer, e) < 0) return error_context(e, "%s", paths[i]);
+        answers[i] = answer;
+    }
+    if (!o->json) {
+        plan_print_compare(answers, (size_t)n, stdout);
+        return 0;
+    }
+    json_t *list = json_array();
+    for (int i = 0; i < n; i++)
+        json_array_append_new(list, plan_to_json(answers[i]));
+    print_json(list);
+    return 0;
+}
+
+/* ------------------------------------------------------------------ plan sweep */
+
+static const struct option sweep_rows[] = {
+    {"over", 'o', OPTION_STRING, AT(over), "INPUT=A,B,...", NULL, 0, 0, NULL,
+     "the input that is varied, and its values"},
+    {"json", 0, OPTION_BOOL, AT(json), NULL, "false", 0, 0, NULL, "all answers as JSON"},
+    {"svg", 0, OPTION_STRING, AT(svg), "FILE", NULL, 0, 0, NULL,
+     "draw days, cost, MFU and power over it"},
+    INPUT_ROWS,
+};
+
+const struct option_table cmd_plan_sweep_table = {
+    "plan sweep",
+    "FILE.yaml --over INPUT=A,B,... [options]",
+    "one plan at several values of one input",
+    "INPUT is gpus, seq_len, batch, cap, tokens, generation, precision, accelerator, site, model,\n"
+    "a factor of the layout, or what else the options below name.\n\n"
+    "  colossus plan sweep presets/plans/llama-3-405b.yaml --over gpus=4Ki,8Ki,16Ki,32Ki\n"
+    "  colossus plan sweep presets/plans/llama-3-405b.yaml --over cap=0.6,0.8,1 --svg cap.svg",
+    sweep_rows,
+    ARRAY_LEN(sweep_rows)};
+
+static int sweep(const char *path, const struct plan_options *o, struct arena *a, struct error *e)
+{
+    struct plan_request r;
+    struct plan_sweep *s = arena_alloc(a, sizeof *s);
+    if (!o->over) {
+        error_set_code(e, ERROR_USAGE, "--over is needed: the input that is varied");
+        return error_hint(e, "colossus plan sweep %s --over gpus=8Ki,16Ki,32Ki", path);
+    }
+    TRY(load(path, &o->set, &r, a, e));
+    TRY(plan_sweep(&r, o->over, a, s, e));
+    if (o->svg) TRY(plan_write_sweep(s, o->svg, e));
+    if (o->json)
+        print_json(plan_sweep_to_json(s));
+    else
+        plan_print_sweep(s, stdout);
+    return 0;
+}
+
+/* ------------------------------------------------------------------ plan validate */
+
+struct validate_options {
+    bool rows, json, mismatch;
+    const char *plot, *tiers;
+};
+#undef AT
+#define AT(field) offsetof(struct validate_options, field)
+static const struct option validate_rows[] = {
+    {"rows", 0, OPTION_BOOL, AT(rows), NULL, "false", 0, 0, NULL,
+     "each row: predicted and measured"},
+    {"json", 0, OPTION_BOOL, AT(json), NULL, "false", 0, 0, NULL, "errors by group as JSON"},
+    {"mismatch", 0, OPTION_BOOL, AT(mismatch), NULL, "false", 0, 0, NULL,
+     "count rows whose source contradicts itself, too"},
+    {"plot", 0, OPTION_STRING, AT(plot), "FILE", NULL, 0, 0, NULL,
+     "draw predicted over measured, as SVG"},
+    {"tiers", 0, OPTION_STRING, AT(tiers), NULL, "A", 0, 0, NULL,
+     "rows of these tiers: A whole layouts, B single nodes and proxies, C aggregates"},
+};
+#undef AT
+
+const struct option_table cmd_plan_validate_table = {
+    "plan validate",
+    "[FILE.csv] [options]",
+    "predictions against published training runs",
+    "Without FILE: the published runs that travel with the program. The columns of FILE are those\n"
+    "of docs/reference/validation-rows.md.\n\n"
+    "  colossus plan validate\n"
+    "  colossus plan validate my-runs.csv --rows",
+    validate_rows,
+    ARRAY_LEN(validate_rows)};
+
+static int run_validate(int argc, char **argv)
+{
+    struct validate_options o = {0};
+    struct arena a;
+    struct error e = {0};
+    int n_rest, exit_code;
+    char **rest;
+    arena_init(&a);
+    if (cmd_parse(&cmd_plan_validate_table, argc, argv, &o, &a, NULL, &n_rest, &rest, &exit_code)) {
+        struct plan_validate_options v = {o.rows, o.json, o.mismatch, o.plot, o.tiers};
+        int rc = n_rest > 1
+                     ? error_set_code(&e, ERROR_USAGE, "one FILE.csv at most, %d given", n_rest)
+                     : plan_validate(n_rest ? rest[0] : NULL, &v, stdout, &e);
+        exit_code = rc < 0 ? cmd_fail("plan validate", &e) : 0;
+    }
+    arena_fini(&a);
+    return exit_code;
+}
+
+/* ------------------------------------------------------------------ the command */
+
+static int one_file(const struct option_table *t, int n, struct error *e)
+{
+    if (n == 1) return 0;
+    error_set_code(e, ERROR_USAGE, "one plan is needed, %d given", n);
+    return error_hint(e, "colossus %s presets/plans/llama-3-405b.yaml%s", t->command,
+                      t == &cmd_plan_sweep_table ? " --over gpus=8Ki,16Ki" : "");
+}
+
+static int run_plan(const struct option_table *t, int argc, char **argv)
+{
+    struct plan_options o = {0};
+    struct arena a;
+    struct error e = {0};
+    int n_rest, exit_code;
+    char **rest;
+    arena_init(&a);
+    if (cmd_parse(t, argc, argv, &o, &a, NULL, &n_rest, &rest, &exit_code)) {
+        int rc;
+        if (t == &cmd_plan_compare_table)
+            rc = compare(rest, n_rest, &o, &a, &e);
+        else if ((rc = one_file(t, n_rest, &e)) == 0)
+            rc = t == &cmd_plan_sweep_table ? sweep(rest[0], &o, &a, &e)
+                                            : plan_one(rest[0], &o, &a, &e);
+        exit_code = rc < 0 ? cmd_fail(t->command, &e) : 0;
+    }
+    arena_fini(&a);
+    return exit_code;
+}
+
+int cmd_plan(int argc, char **argv)
+{
+    const char *word = argc > 1 ? argv[1] : "";
+    if (strcmp(word, "compare") == 0) return run_plan(&cmd_plan_compare_table, argc - 1, argv + 1);
+    if (strcmp(word, "sweep") == 0) return run_plan(&cmd_plan_sweep_table, argc - 1, argv + 1);
+    if (strcmp(word, "validate") == 0) return run_validate(argc - 1, argv + 1);
+    return run_plan(&cmd_plan_table, argc, argv);
+}

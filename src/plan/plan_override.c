@@ -1,0 +1,255 @@
+/* plan_override.c: one input of a plan changed by name, as `--gpus 4096` and sweeps do.
+ *
+ * A change may make the plan's own layout impossible, so what divides by the old number is searched
+ * again: another number of accelerators, another model or another batch forget the layout but for
+ * its precision; one factor that is given keeps the others that the plan gives and frees dp. */
+#include "plan/plan_pages_internal.h"
+
+#include <math.h>
+#include <string.h>
+
+struct override_context {
+    struct plan_request *r;
+    struct arena *a;
+    struct error *e;
+};
+
+struct override_key {
+    const char *name, *example;
+    int (*set)(const struct override_context *c, const struct override_key *key, const char *text);
+    size_t offset; /* within struct plan_layout, of its factors */
+    double min, max;
+};
+
+static int bad_value(const struct override_context *c, const struct override_key *key,
+                     const char *text)
+{
+    error_set_code(c->e, ERROR_USAGE, "'%s' is no value for %s", text, key->name);
+    return error_hint(c->e, "for example %s=%s", key->name, key->example);
+}
+
+static int read_number(const struct override_context *c, const struct override_key *key,
+                       const char *text, double *x)
+{
+    bool ok = parse_number(text, x) == 0 && isfinite(*x) && *x >= key->min && *x <= key->max;
+    return ok ? 0 : bad_value(c, key, text);
+}
+
+static int read_name(const struct override_context *c, const struct override_key *key,
+                     const char *const *names, const char *text)
+{
+    size_t n = 0;
+    for (; names[n]; n++)
+        if (strcmp(names[n], text) == 0) return (int)n;
+    const char *near = name_nearest(text, names, n);
+    error_set_code(c->e, ERROR_USAGE, "'%s' is no value for %s", text, key->name);
+    return near ? error_hint(c->e, "did you mean '%s'?", near)
+                : error_hint(c->e, "for example %s=%s", key->name, key->example);
+}
+
+static void forget_layout(struct plan_request *r)
+{
+    struct plan_layout kept = {.recompute = -1, .precision = r->layout.precision};
+    r->layout = kept;
+    r->search = true;
+}
+
+/* ------------------------------------------------------------------ the keys */
+
+static int set_gpus(const struct override_context *c, const struct override_key *key,
+                    const char *text)
+{
+    struct plan_cluster *cluster = &c->r->cluster;
+    double n, all = (double)plan_cluster_accelerators(cluster);
+    TRY(read_number(c, key, text, &n));
+    if (n != floor(n)) return bad_value(c, key, text);
+    int64_t left = (int64_t)n;
+    for (int64_t i = cluster->n_pools - 1; i > 0; i--) { /* in the same shares */
+        cluster->pools[i].count = llround(n * (double)cluster->pools[i].count / all);
+        left -= cluster->pools[i].count;
+    }
+    cluster->pools[0].count = left;
+    forget_layout(c->r);
+    return left > 0 ? 0 : bad_value(c, key, text);
+}
+
+static int set_accelerator(const struct override_context *c, const struct override_key *key,
+                           const char *text)
+{
+    struct plan_cluster *cluster = &c->r->cluster;
+    struct plan_accelerator *x = arena_alloc(c->a, sizeof *x);
+    (void)key;
+    TRY(plan_load_accelerator(text, c->r->path, c->a, x, c->e));
+    cluster->pools[0] = (struct plan_pool){x, plan_cluster_accelerators(cluster)};
+    cluster->n_pools = 1;
+    forget_layout(c->r);
+    return 0;
+}
+
+static int set_model(const struct override_context *c, const struct override_key *key,
+                     const char *text)
+{
+    (void)key;
+    TRY(plan_load_model(text, c->r->path, c->a, &c->r->model, c->e));
+    forget_layout(c->r);
+    c->r->title = NULL;
+    return 0;
+}
+
+static int set_cluster(const struct override_context *c, const struct override_key *key,
+                       const char *text)
+{
+    (void)key;
+    TRY(plan_load_cluster(text, c->r->path, c->a, &c->r->cluster, c->e));
+    forget_layout(c->r);
+    c->r->title = NULL;
+    return 0;
+}
+
+static int set_site(const struct override_context *c, const struct override_key *key,
+                    const char *text)
+{
+    (void)key;
+    return plan_load_site(text, c->r->path, c->a, &c->r->site, c->e);
+}
+
+static int set_tokens(const struct override_context *c, const struct override_key *key,
+                      const char *text)
+{
+    double n = 0;
+    if (strcmp(text, "optimal") != 0) TRY(read_number(c, key, text, &n));
+    c->r->tokens = (struct plan_figure){.mid = n, .low = n, .high = n, .grade = 'A', .source = ""};
+    return 0;
+}
+
+static int set_batch(const struct override_context *c, const struct override_key *key,
+                     const char *text)
+{
+    double n;
+    TRY(read_number(c, key, text, &n));
+    if (n != floor(n)) return bad_value(c, key, text);
+    c->r->batch.global_batch = (int64_t)n;
+    forget_layout(c->r);
+    return 0;
+}
+
+static int set_seq_len(const struct override_context *c, const struct override_key *key,
+                       const char *text)
+{
+    double n;
+    TRY(read_number(c, key, text, &n));
+    if (n != floor(n)) return bad_value(c, key, text);
+    c->r->batch.seq_len = (int64_t)n;
+    forget_layout(c->r);
+    return 0;
+}
+
+static int set_cap(const struct override_context *c, const struct override_key *key,
+                   const char *text)
+{
+    return read_number(c, key, text, &c->r->power_cap);
+}
+
+static int set_generation(const struct override_context *c, const struct override_key *key,
+                          const char *text)
+{
+    return read_number(c, key, text, &c->r->software.generation);
+}
+
+static int set_stack(const struct override_context *c, const struct override_key *key,
+                     const char *text)
+{
+    int i = read_name(c, key, plan_stack_names, text);
+    if (i < 0) return i;
+    c->r->software.stack = i;
+    return 0;
+}
+
+static int set_objective(const struct override_context *c, const struct override_key *key,
+                         const char *text)
+{
+    int i = read_name(c, key, plan_objective_names, text);
+    if (i < 0) return i;
+    c->r->objective = i;
+    return 0;
+}
+
+static int set_precision(const struct override_context *c, const struct override_key *key,
+                         const char *text)
+{
+    int i = read_name(c, key, plan_precision_names, strcmp(text, "fp16") ? text : "bf16");
+    if (i < 0) return i;
+    forget_layout(c->r);
+    c->r->layout.precision = i;
+    return 0;
+}
+
+static int set_recompute(const struct override_context *c, const struct override_key *key,
+                         const char *text)
+{
+    int i = read_name(c, key, plan_recompute_names, text);
+    if (i < 0) return i;
+    c->r->layout.recompute = i;
+    return 0;
+}
+
+static int set_factor(const struct override_context *c, const struct override_key *key,
+                      const char *text)
+{
+    double n;
+    struct plan_layout *l = &c->r->layout;
+    TRY(read_number(c, key, text, &n));
+    if (n != floor(n)) return bad_value(c, key, text);
+    if (key->offset != offsetof(struct plan_layout, dp)) l->dp = 0;
+    memcpy((char *)l + key->offset, &(int32_t){(int32_t)n}, sizeof(int32_t));
+    c->r->search = true;
+    return 0;
+}
+
+#define FACTOR(name, field)                                                    \
+    {                                                                          \
+        name, "8", set_factor, offsetof(struct plan_layout, field), 1, 1 << 30 \
+    }
+static const struct override_key keys[] = {
+    {"gpus", "16Ki", set_gpus, 0, 1, 1e9},
+    {"accelerator", "h200", set_accelerator, 0, 0, 0},
+    {"model", "grok-1", set_model, 0, 0, 0},
+    {"cluster", "colossus-1", set_cluster, 0, 0, 0},
+    {"site", "memphis", set_site, 0, 0, 0},
+    {"tokens", "15T", set_tokens, 0, 1, 1e18},
+    {"batch", "2048", set_batch, 0, 1, 1e9},
+    {"seq_len", "8192", set_seq_len, 0, 1, 1e8},
+    {"cap", "0.8", set_cap, 0, 0.4, 1},
+    {"generation", "2025.5", set_generation, 0, 2018, 2100},
+    {"stack", "megatron", set_stack, 0, 0, 0},
+    {"by", "time", set_objective, 0, 0, 0},
+    {"precision", "bf16", set_precision, 0, 0, 0},
+    {"recompute", "selective", set_recompute, 0, 0, 0},
+    FACTOR("tp", tp),
+    FACTOR("pp", pp),
+    FACTOR("cp", cp),
+    FACTOR("ep", ep),
+    FACTOR("etp", etp),
+    FACTOR("dp", dp),
+    FACTOR("vp", vp),
+    FACTOR("micro_batch", micro_batch),
+    {"zero", "1", set_factor, offsetof(struct plan_layout, zero), 1, 3},
+};
+
+int plan_override(struct plan_request *r, const char *name, const char *text, struct arena *a,
+                  struct error *e)
+{
+    const struct override_context c = {r, a, e};
+    const char *names[ARRAY_LEN(keys)];
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+        const char *known = names[i] = keys[i].name;
+        size_t k = 0;
+        while (name[k] && (name[k] == known[k] || (name[k] == '-' && known[k] == '_')))
+            k++;
+        if (name[k] == known[k]) return keys[i].set(&c, &keys[i], text);
+    }
+    const char *near = name_nearest(name, names, ARRAY_LEN(names));
+    error_set_code(e, ERROR_USAGE, "'%s' is not an input that can be changed", name);
+    if (near) return error_hint(e, "did you mean '%s'?", near);
+    return error_hint(e, "for example gpus=16Ki, seq_len=32Ki, batch=2048, cap=0.8");
+}
