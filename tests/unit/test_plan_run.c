@@ -88,6 +88,32 @@ static void deepseek_v3_hours(void **state)
     assert_within(f->out.gpu_hours.mid, 180e3, 0.15);
 }
 
+/* The descriptions that ship, from file to answer: published megawatts and interruptions. */
+static void shipped_plans(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        const char *path;
+        double max_w_low, max_w_high;
+    } SITES[] = {
+        {"presets/plans/colossus-1-100k.yaml", 120e6, 150e6}, /* 150 MW of grid */
+        {"presets/plans/colossus-1-200k.yaml", 240e6, 300e6}, /* 300 MW with the second */
+    };
+    for (size_t i = 0; i < ARRAY_LEN(SITES); i++) {
+        assert_ok(plan_load(SITES[i].path, &f->a, &f->r, &f->e), f->e);
+        assert_ok(plan_solve(&f->r, &f->a, &f->out, &f->e), f->e);
+        print_message("%s: %.0f MW mean, %.0f MW nameplate; %s\n", SITES[i].path,
+                      f->out.power.facility_w / 1e6, f->out.power.facility_max_w / 1e6,
+                      f->out.limit);
+        assert_between(f->out.power.facility_max_w, SITES[i].max_w_low, SITES[i].max_w_high);
+        assert_true(f->out.power.facility_w < f->out.power.facility_max_w);
+    }
+    assert_ok(plan_load("presets/plans/llama-3-405b.yaml", &f->a, &f->r, &f->e), f->e);
+    assert_ok(plan_solve(&f->r, &f->a, &f->out, &f->e), f->e);
+    assert_within(f->out.reliability.mtbf_s.mid / 3600, 54.0 * 24 / 419, 0.10);
+    assert_true(f->out.reliability.goodput.mid > 0.90);
+}
+
 static void budgets(void **state)
 {
     struct fixture *f = *state;
@@ -202,6 +228,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(llama3_days, setup, teardown),
         cmocka_unit_test_setup_teardown(deepseek_v3_hours, setup, teardown),
+        cmocka_unit_test_setup_teardown(shipped_plans, setup, teardown),
         cmocka_unit_test_setup_teardown(budgets, setup, teardown),
         cmocka_unit_test_setup_teardown(inputs_matter, setup, teardown),
         cmocka_unit_test_setup_teardown(a_cap_costs_time_and_saves_energy, setup, teardown),

@@ -127,7 +127,8 @@ static inline struct plan_model test_deepseek_v3(void)
                                .moe_ffn_hidden = 2048,
                                .shared_ffn_hidden = 2048,
                                .dense_layers = 3,
-                               .mtp_layers = 1};
+                               .mtp_layers = 1,
+                               .route_domains = 4};
 }
 
 /* Llama 3 405B on 16,384 H100: table 4 and section 3.3; Tectonic takes 2 TB/s. */
