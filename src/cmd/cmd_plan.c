@@ -18,7 +18,7 @@ struct override_options {
 
 struct plan_options {
     struct override_options set; /* first: rows of all commands share the offsets */
-    bool json;
+    bool json, keys;
     const char *html, *timeline, *svg, *over;
     int64_t top;
 };
@@ -111,6 +111,8 @@ static const struct option plan_rows[] = {
      "draw one step over the pipeline's stages, as SVG"},
     {"top", 0, OPTION_INT, AT(top), "layouts", "0", 0, 8, NULL,
      "print the best layouts of the search, too"},
+    {"keys", 0, OPTION_BOOL, AT(keys), NULL, "false", 0, 0, NULL,
+     "print every key of plan files, as in docs/reference/plan-files.md"},
     INPUT_ROWS,
 };
 
@@ -321,8 +323,10 @@ static int run_plan(const struct option_table *t, int argc, char **argv)
     char **rest;
     arena_init(&a);
     if (cmd_parse(t, argc, argv, &o, &a, NULL, &n_rest, &rest, &exit_code)) {
-        int rc;
-        if (t == &cmd_plan_compare_table)
+        int rc = 0;
+        if (o.keys)
+            plan_print_keys(stdout);
+        else if (t == &cmd_plan_compare_table)
             rc = compare(rest, n_rest, &o, &a, &e);
         else if ((rc = one_file(t, n_rest, &e)) == 0)
             rc = t == &cmd_plan_sweep_table ? sweep(rest[0], &o, &a, &e)
