@@ -15,6 +15,7 @@ static const char grades[] = "PSRDMA";
 
 /* ------------------------------------------------------------------ errors */
 
+PRINTF_LIKE(3, 0)
 static void put_error(const struct plan_reader *r, const struct yaml_node *at, const char *fmt,
                       va_list args)
 {
