@@ -124,10 +124,10 @@ static void verdict_of_failures(const struct plan_reliability *rel, int64_t n, c
                  rel->elastic ? " even with replicas that leave and return singly" : "");
 }
 
-/* Beyond the utility's limit, and neither the site's batteries nor the accelerators take it away. */
+/* Beyond the utility's limit, and the accelerators cannot take it away either. */
 static bool swing_is_left(const struct plan_swing *s)
 {
-    return !s->within_limit && s->battery_left_w > s->limit_w && s->smoothing_left_w > s->limit_w;
+    return !s->within_limit && s->smoothing_left_w > s->limit_w;
 }
 
 /* What limits the plan, hardest first: what cannot run, what may not run, what is wasted. */

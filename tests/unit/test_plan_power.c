@@ -204,9 +204,9 @@ static void caps(void **state)
     }
     assert_within(p.cap_speed[0], 1.0, 1e-12);
     assert_within(1.0 + p.cap_cluster_gain[0], 1.0, 1e-12);
-    print_message("best cap %.0f W: %+.1f %%; at 1,020 W %+.1f %%\n", p.cap_w[best],
-                  100 * p.cap_cluster_gain[best], 100 * p.cap_cluster_gain[3]);
-    assert_between(p.cap_cluster_gain[3], 0.03, 0.12);
+    print_message("best cap %.0f W: %+.1f %%; at 1,020 W %+.1f %%, measured +12 %% at 960 W\n",
+                  p.cap_w[best], 100 * p.cap_cluster_gain[best], 100 * p.cap_cluster_gain[5]);
+    assert_between(p.cap_cluster_gain[7], 0.05, 0.15); /* 1.9 over 1.7 at 960 W */
     /* Waiting needs no clock. */
     step.part_s[PLAN_PART_DP] = 4.0, step.part_s[PLAN_PART_MATMUL] = 0;
     r.power_cap = 0.5;

@@ -96,9 +96,11 @@ static void remedies(void **state)
     assert_within(s.battery_left_w, 30e6, 1e-9);
     assert_within(s.battery_needed_w, 18e6, 1e-9); /* 12 and 18 off leave 10 */
     assert_within(s.battery_needed_wh, 12e6 * 2.8 / 3600 / 0.91, 1e-9);
+    assert_false(s.within_limit);
     site.battery_w = FIGURE(18e6);
     plan_swing(&site, &l, &s);
     assert_within(s.battery_left_w, 10e6, 1e-9);
+    assert_true(s.within_limit);
     /* Power, not energy: a gigawatt swinging by a quarter each 5 s wants well under 1 MWh. */
     assert_true(s.battery_needed_wh < 0.1e6);
 }
