@@ -187,6 +187,7 @@ static const struct plan_field model_rows[] = {
     DIM("dense_layers", dense_layers, "0", "3", "leading layers without experts"),
     BOOL(plan_model, "dense_branch", dense_branch, "false",
          "Grok-2: a dense FFN of ffn_hidden beside the experts of every layer"),
+    DIM("route_domains", route_domains, "0", "4", "a token's experts lie on at most so many nodes"),
     DIM("mtp_layers", mtp_layers, "0", "1", "extra layers of multi-token prediction"),
     DIM("mamba_layers", mamba_layers, "0", "24", "hybrids: of the layers, those of Mamba-2"),
     DIM("attention_layers", attention_layers, "0", "4", "hybrids: those of attention"),

@@ -84,6 +84,8 @@ int64_t plan_group_per_domain(const struct plan_accelerator *a, int64_t group, i
  * unknown source gets today's. */
 void plan_software_of_source(const char *source, const char *table, const char *dist_opt,
                              struct plan_software *out);
+/* The links of the few machines that differ from their accelerator's usual server. */
+void plan_links_of_source(const char *source, struct plan_accelerator *a);
 double plan_software_today(void); /* the newest generation that was fitted */
 /* Fills what a published row leaves out, by the rules at the head of plan_assume.c: micro_batch,
  * global_batch, etp and vp of 0, recompute of -1. */

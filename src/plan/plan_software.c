@@ -110,3 +110,11 @@ void plan_software_of_source(const char *source, const char *table, const char *
              strncmp(dist_opt, "FSDP2", 5) == 0)
         out->stack = PLAN_STACK_FSDP;
 }
+
+void plan_links_of_source(const char *source, struct plan_accelerator *a)
+{
+    /* vTrain's cluster: four 200 Gb/s adapters for eight A100 (arXiv:2312.12391, section 4) */
+    if (strstr(source, "vTrain") == NULL) return;
+    a->nic_bytes_per_s.low = a->nic_bytes_per_s.mid = a->nic_bytes_per_s.high = 12.5e9;
+    a->nic_bytes_per_s.source = "arXiv:2312.12391, section 4";
+}

@@ -214,6 +214,8 @@ static int read_model(struct rows_reader *r, struct plan_row *row)
     m->tied_embeddings = ties_embeddings(row->model_name);
     /* trained and counted with its extra layer of multi-token prediction; truncated ones without */
     if (strcmp(row->model_name, "DeepSeek-V3") == 0 && m->layers == 61) m->mtp_layers = 1;
+    if (strncmp(row->model_name, "DeepSeek-V3", 11) == 0)
+        m->route_domains = 4; /* its report, 2.1.2 */
 
     struct error e = {0};
     const bool hybrid = contains(text_of(r, "attn"), "hybrid"); /* its columns cannot say how */
@@ -373,6 +375,7 @@ static void read_accelerator(struct rows_reader *r, struct plan_row *row)
         return;
     }
     row->accelerator = *a;
+    plan_links_of_source(row->source, &row->accelerator);
     if (row->layout.precision == PLAN_MXFP8 && !(a->peak_flops[PLAN_MXFP8].mid > 0)) {
         /* "FP8-MX/blockwise": block scales by hardware where there is one, else by software */
         row->layout.precision = PLAN_FP8;

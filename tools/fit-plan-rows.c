@@ -1,0 +1,91 @@
+/* fit-plan-rows.c: the model of a step as a library for tools/fit-plan: reads the table of
+ * published runs with the program's own reader and predicts all rows for any set of constants. */
+#include "plan/plan_constants_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static struct arena memory;
+static struct plan_row *all, **judged;
+static size_t n_judged;
+
+/* Rows that are judged: tier A, consistent in themselves, complete and timed. -1: error on stderr. */
+int fit_open(const char *path);
+int fit_open(const char *path)
+{
+    struct error e = {0};
+    size_t count;
+    arena_init(&memory);
+    if (plan_rows_load(*path ? path : NULL, &memory, &all, &count, &e) < 0) {
+        fprintf(stderr, "fit-plan: %s\n", e.text);
+        return -1;
+    }
+    judged = arena_alloc(&memory, (count + 1) * sizeof(*judged));
+    for (size_t i = 0; i < count; i++)
+        if (all[i].tier == 'A' && !all[i].mismatch && !all[i].skip && all[i].step_s > 0)
+            judged[n_judged++] = &all[i];
+    return (int)n_judged;
+}
+
+int fit_constants(void);
+int fit_constants(void)
+{
+    return PLAN_N_CONSTANTS;
+}
+
+const struct plan_constant *fit_constant(int i);
+const struct plan_constant *fit_constant(int i)
+{
+    return &plan_constants[i];
+}
+
+const char *fit_text(int i, int what);
+const char *fit_text(int i, int what)
+{
+    const struct plan_row *r = judged[i];
+    return what == 0 ? r->source : what == 1 ? r->model_name : what == 2 ? r->gpu : r->precision;
+}
+
+double fit_measured(int i);
+double fit_measured(int i)
+{
+    return judged[i]->step_s;
+}
+
+/* id, accelerators, tp, pp, cp, ep, etp, dp, vp, microbatch, zero, recompute, batch, sequence */
+void fit_layout(int i, double out[14]);
+void fit_layout(int i, double out[14])
+{
+    const struct plan_row *r = judged[i];
+    const struct plan_layout *l = &r->layout;
+    const double x[14] = {(double)r->id,
+                          (double)r->n_gpus,
+                          l->tp,
+                          l->pp,
+                          l->cp,
+                          l->ep,
+                          l->etp,
+                          l->dp,
+                          l->vp,
+                          l->micro_batch,
+                          l->zero,
+                          l->recompute,
+                          (double)r->batch.global_batch,
+                          (double)r->batch.seq_len};
+    memcpy(out, x, sizeof(x));
+}
+
+/* Seconds of every row, and their parts [rows][PLAN_N_PARTS] where parts is not NULL. */
+void fit_predict(const double *values, double *seconds, double *parts);
+void fit_predict(const double *values, double *seconds, double *parts)
+{
+    for (size_t k = 0; k < PLAN_N_CONSTANTS; k++)
+        plan_constants[k].value = values[k];
+    for (size_t i = 0; i < n_judged; i++) {
+        const struct plan_row *r = judged[i];
+        struct plan_step step;
+        plan_step(&r->model, &r->cluster, &r->layout, &r->batch, &r->software, &step);
+        seconds[i] = step.step_s;
+        if (parts) memcpy(parts + i * PLAN_N_PARTS, step.part_s, sizeof(step.part_s));
+    }
+}
