@@ -14,18 +14,20 @@
  *     recompute   none, selective, full
  *
  * and of it what plan_layout_check accepts. Memory comes first, because it is cheap and most of the
- * space fails it; then a bound that the step's time cannot beat (plan_search_bound.c); only what
+ * space fails it, and what is full with a small microbatch is not asked again with a larger one,
+ * which keeps more tokens and no fewer microbatches' worth; then a bound that the step's time cannot beat (plan_search_bound.c); only what
  * could still enter the list or the Pareto front is priced by plan_step. Both are safe, so the
  * result is that of trying everything (test_plan_search does).
  *
- * Groups of layouts that share tp, cp, ep, etp and precision are the tasks of a thread pool. Each
- * keeps its own list and front; they are merged in the order of the tasks, and equal layouts are
- * told apart by their fields, so the answer does not depend on the number of threads. What threads
- * share is one number, the cost that the n-th best already has: it only decides what need not be
- * priced. Front and list are of layouts that fit. */
+ * Groups of layouts that share tp, cp, ep, etp and precision are the tasks of a thread pool. Threads
+ * share the cost that the n-th best already has and the front so far; both only decide what need
+ * not be priced. What is dropped is beaten strictly, and equal layouts are told apart by their
+ * fields, so the answer does not depend on the number of threads. List and front are of layouts
+ * that fit. */
 #include "plan/plan_search_internal.h"
 
 #include <math.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -57,6 +59,7 @@ struct group {                 /* one task */
     struct front front;
     struct plan_candidate smallest; /* by memory; of what does not fit */
     uint64_t tried, valid, fitting;
+    uint16_t *full; /* [vp] a bit for each (zero, recompute) that a smaller microbatch filled */
 };
 
 struct search {
@@ -72,6 +75,8 @@ struct search {
     struct plan_search_rates rates;
     struct group *groups;
     size_t n_groups, cap_groups;
+    pthread_mutex_t lock; /* of front */
+    struct front front;
     _Atomic uint64_t bound; /* bits of the cost (a double >= 0) that the n-th best has */
 };
 
@@ -171,6 +176,12 @@ static void front_add(struct front *f, const struct plan_candidate *c)
     f->items[f->count++] = *c;
 }
 
+static void front_merge(struct front *to, const struct front *from)
+{
+    for (size_t i = 0; i < from->count; i++)
+        front_add(to, &from->items[i]);
+}
+
 static int compare_front(const void *a, const void *b)
 {
     const struct plan_candidate *x = a, *y = b;
@@ -243,11 +254,14 @@ static void try_memory_choices(struct search *s, struct group *g,
     for (l->zero = zero_from; l->zero <= zero_to; l->zero++)
         for (l->recompute = again_from; l->recompute <= again_to; l->recompute++) {
             struct plan_memory memory;
+            unsigned bit = 1u << (3 * l->zero + l->recompute);
             g->tried++;
             if (!zero_offered(s, l)) continue;
             g->valid++;
+            if (g->full[l->vp] & bit) continue;
             plan_memory(s->m, l, s->b, s->s, &memory);
             if (memory.total > s->memory_limit) {
+                g->full[l->vp] |= (uint16_t)bit;
                 if (g->smallest.layout.tp == 0 || memory.total < g->smallest.step.memory.total) {
                     g->smallest.layout = *l;
                     g->smallest.step.memory = memory;
@@ -270,12 +284,13 @@ static void try_interleavings(struct search *s, struct group *g,
     int64_t microbatches = s->b->global_batch / l->dp / l->micro_batch;
     int64_t most = l->pp > 1 && microbatches >= l->pp ? MAX((s->m->layers + 2) / l->pp, 1) : 1;
     int64_t from = s->fixed.vp ? s->fixed.vp : 1, to = s->fixed.vp ? s->fixed.vp : most;
+    if (to > most) { /* asked for, and not possible here */
+        g->tried += memory_choices(s);
+        return;
+    }
     for (int64_t vp = from; vp <= to; vp++) {
         l->vp = (int32_t)vp;
-        if (vp > most || plan_layout_check(l, s->m, s->b, s->accelerators, NULL) < 0)
-            g->tried += memory_choices(s);
-        else
-            try_memory_choices(s, g, bound, l);
+        try_memory_choices(s, g, bound, l);
     }
 }
 
@@ -309,6 +324,12 @@ static bool allowed(int32_t fixed, int64_t value)
 static void try_microbatches(struct search *s, struct group *g, struct plan_layout *l)
 {
     struct divisors mbs;
+    l->vp = l->micro_batch = 1; /* what is tried of the two is valid where 1 is */
+    if (plan_layout_check(l, s->m, s->b, s->accelerators, NULL) < 0) {
+        g->tried += memory_choices(s);
+        return;
+    }
+    memset(g->full, 0, (size_t)(s->m->layers + 3) * sizeof *g->full);
     divisors_find(s->b->global_batch / l->dp, INT32_MAX, &mbs);
     for (size_t i = 0; i < mbs.count; i++) {
         struct plan_search_bound bound;
@@ -328,7 +349,11 @@ static void try_group(void *ctx, size_t task, int thread)
     (void)thread;
     int64_t rest = s->accelerators / g->layout.tp / g->layout.cp;
     g->best = mem_alloc(MAX(s->n_best, 1) * sizeof *g->best);
+    g->full = mem_calloc((size_t)s->m->layers + 3, sizeof *g->full);
     divisors_find(rest, s->m->layers + 2, &pps);
+    pthread_mutex_lock(&s->lock);
+    front_merge(&g->front, &s->front);
+    pthread_mutex_unlock(&s->lock);
     for (size_t i = 0; i < pps.count; i++) {
         struct plan_layout l = g->layout;
         int64_t pp = pps.values[i], dp = rest / pp;
@@ -342,7 +367,12 @@ static void try_group(void *ctx, size_t task, int thread)
         l.dp = (int32_t)dp;
         try_microbatches(s, g, &l);
     }
+    pthread_mutex_lock(&s->lock);
+    front_merge(&s->front, &g->front);
+    pthread_mutex_unlock(&s->lock);
     divisors_fini(&pps);
+    mem_free(g->full);
+    mem_free(g->front.items);
 }
 
 static void add_group(struct search *s, const struct plan_layout *l)
@@ -458,7 +488,7 @@ static void say_runner_up(int objective, struct plan_search *out)
 
 static void merge_groups(struct search *s, struct arena *a, struct plan_search *out)
 {
-    struct front all = {0};
+    const struct front *all = &s->front;
     out->best = arena_alloc(a, MAX(s->n_best, 1) * sizeof *out->best);
     for (size_t i = 0; i < s->n_groups; i++) {
         const struct group *g = &s->groups[i];
@@ -467,14 +497,11 @@ static void merge_groups(struct search *s, struct arena *a, struct plan_search *
         out->fitting += g->fitting;
         for (size_t k = 0; k < g->n_best; k++)
             out->n_best = insert_best(s->objective, out->best, out->n_best, s->n_best, &g->best[k]);
-        for (size_t k = 0; k < g->front.count; k++)
-            front_add(&all, &g->front.items[k]);
     }
-    if (all.count > 1) qsort(all.items, all.count, sizeof *all.items, compare_front);
-    out->n_front = all.count;
-    out->front = arena_alloc(a, MAX(all.count, 1) * sizeof *out->front);
-    if (all.count) memcpy(out->front, all.items, all.count * sizeof *all.items);
-    mem_free(all.items);
+    if (all->count > 1) qsort(all->items, all->count, sizeof *all->items, compare_front);
+    out->n_front = all->count;
+    out->front = arena_alloc(a, MAX(all->count, 1) * sizeof *out->front);
+    if (all->count) memcpy(out->front, all->items, all->count * sizeof *all->items);
 }
 
 static int nothing_fits(const struct search *s, struct error *e)
@@ -515,6 +542,7 @@ static void search_init(struct search *s)
     uint64_t bits;
     memcpy(&bits, &infinity, sizeof bits);
     atomic_init(&s->bound, bits);
+    pthread_mutex_init(&s->lock, NULL);
     plan_search_rates(s->c, &s->rates);
 }
 
@@ -535,10 +563,10 @@ int plan_search(const struct plan_model *m, const struct plan_cluster *c,
     merge_groups(&x, a, out);
     int rc = out->n_best > 0 ? 0 : nothing_fits(&x, e);
     if (rc == 0) say_runner_up(objective, out);
-    for (size_t i = 0; i < x.n_groups; i++) {
+    for (size_t i = 0; i < x.n_groups; i++)
         mem_free(x.groups[i].best);
-        mem_free(x.groups[i].front.items);
-    }
+    mem_free(x.front.items);
+    pthread_mutex_destroy(&x.lock);
     mem_free(x.groups);
     return rc;
 }

@@ -62,6 +62,7 @@ static void bound_of_pool(const struct plan_work *w, int64_t pool, struct plan_s
         double backward = t.matmul_b + t.attention_b + t.vector_b;
         double comm = t.tp_f + t.ep_f + t.cp_f + t.tp_b + t.ep_b + t.cp_b;
         out->forward_compute_s[pool] += count[block] * forward;
+        out->forward_comm_s[pool] += count[block] * (t.tp_f + t.ep_f + t.cp_f);
         out->compute_s[pool] += count[block] * (forward + backward);
         out->work_s[pool] += count[block] * (forward + backward + comm);
     }
@@ -73,6 +74,7 @@ void plan_search_bound_init(const struct plan_model *m, const struct plan_cluste
 {
     memset(out, 0, sizeof *out);
     out->n_pools = c->n_pools;
+    out->again = s->stack == PLAN_STACK_OTHER ? K(XLA_RECOMPUTE) : 1;
     for (int64_t i = 0; i < c->n_pools; i++) {
         struct plan_work w;
         plan_work_init(&w, m, c->pools[i].accelerator, c, l, b, s);
@@ -81,25 +83,35 @@ void plan_search_bound_init(const struct plan_model *m, const struct plan_cluste
     }
 }
 
+/* Several kinds: whatever pool is last, it took its share of the microbatches for as long as all
+ * would by their speeds, and of that it computes at least the smallest share of any. */
+static double bound_mixed(const struct plan_search_bound *bound, const struct plan_layout *l,
+                          double microbatches, double bubble, double again, double *busy_s)
+{
+    double stages = l->pp, replica = (double)l->tp * l->pp * l->cp;
+    double rate = 0, fastest = INFINITY, computing = 1;
+    for (int64_t i = 0; i < bound->n_pools; i++) {
+        double compute = bound->compute_s[i] + again * bound->forward_compute_s[i];
+        double comm = bound->work_s[i] - bound->compute_s[i] + again * bound->forward_comm_s[i];
+        double t = (bound->work_s[i] + again * bound->forward_compute_s[i]) / stages;
+        rate += floor(bound->counts[i] / replica) / t;
+        fastest = fmin(fastest, t);
+        computing = fmin(computing, compute / (compute + comm));
+    }
+    *busy_s = ROUNDING * microbatches / rate * computing;
+    return ROUNDING * (microbatches / rate + bubble * fastest);
+}
+
 double plan_search_bound_step(const struct plan_search_bound *bound, const struct plan_layout *l,
                               const struct plan_batch *b, double *busy_s)
 {
     double stages = l->pp, bubble = (stages - 1) / l->vp;
-    double again = l->recompute == PLAN_RECOMPUTE_FULL ? 1 : 0;
+    double again = l->recompute == PLAN_RECOMPUTE_FULL ? bound->again : 0;
     double microbatches = (double)(b->global_batch / l->micro_batch);
-    if (bound->n_pools == 1) {
-        double each = ceil(microbatches / l->dp);
-        double t = bound->work_s[0] + again * bound->forward_compute_s[0];
-        *busy_s =
-            ROUNDING * each * (bound->compute_s[0] + again * bound->forward_compute_s[0]) / stages;
-        return ROUNDING * (each + bubble) * t / stages;
-    }
-    double replica = (double)l->tp * l->pp * l->cp, rate = 0, fastest = INFINITY;
-    for (int64_t i = 0; i < bound->n_pools; i++) {
-        double t = (bound->work_s[i] + again * bound->forward_compute_s[i]) / stages;
-        rate += floor(bound->counts[i] / replica) / t;
-        fastest = fmin(fastest, t);
-    }
-    *busy_s = 0; /* of whichever pool turns out to be last */
-    return ROUNDING * (microbatches / rate + bubble * fastest);
+    if (bound->n_pools > 1) return bound_mixed(bound, l, microbatches, bubble, again, busy_s);
+    double each = ceil(microbatches / l->dp);
+    double t = bound->work_s[0] + again * bound->forward_compute_s[0];
+    *busy_s =
+        ROUNDING * each * (bound->compute_s[0] + again * bound->forward_compute_s[0]) / stages;
+    return ROUNDING * (each + bubble) * t / stages;
 }

@@ -18,10 +18,11 @@ void plan_search_price(const struct plan_search_rates *r, struct plan_candidate 
  * recomputation, messages and data parallelism. */
 struct plan_search_bound {
     double work_s[PLAN_MAX_POOLS]; /* forward and backward, exposed communication with it */
-    double forward_compute_s[PLAN_MAX_POOLS];
+    double forward_compute_s[PLAN_MAX_POOLS], forward_comm_s[PLAN_MAX_POOLS];
     double compute_s[PLAN_MAX_POOLS]; /* of work_s, computing */
     double counts[PLAN_MAX_POOLS];    /* accelerators of the pool */
     int64_t n_pools;
+    double again; /* share of the forward pass that full recomputation repeats */
 };
 void plan_search_bound_init(const struct plan_model *m, const struct plan_cluster *c,
                             const struct plan_layout *l, const struct plan_batch *b,
