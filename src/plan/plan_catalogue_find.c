@@ -156,6 +156,12 @@ static int not_found(const struct plan_reader *r, const char *what, const char *
                       folder);
 }
 
+bool plan_has_named(const struct plan_reader *r, const char *folder, const char *name)
+{
+    const char *dirs[MAX_DIRS];
+    return find_name(r, name, dirs, list_dirs(r, folder, dirs)) != NULL;
+}
+
 int plan_open_named(const struct plan_reader *r, const char *what, const char *folder,
                     const char *name, const struct yaml_node *at, struct plan_reader *child,
                     struct yaml_node **root)

@@ -119,7 +119,9 @@ int plan_figure_bind(const struct plan_reader *r, const struct plan_field *f,
 int plan_open_named(const struct plan_reader *r, const char *what, const char *folder,
                     const char *name, const struct yaml_node *at, struct plan_reader *child,
                     struct yaml_node **root);
-/* The same for a scalar of a file. */
+/* Would a name that is no path be found? */
+bool plan_has_named(const struct plan_reader *r, const char *folder, const char *name);
+/* plan_open_named for a scalar of a file. */
 int plan_open_node(const struct plan_reader *r, const struct plan_section *s,
                    const struct yaml_node *node, struct plan_reader *child,
                    struct yaml_node **root);

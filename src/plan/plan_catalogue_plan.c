@@ -1,7 +1,8 @@
 /* plan_catalogue_plan.c: a plan: which model, cluster, site, software, batch, tokens and layout.
  *
  * Each part is a name, a file, or written out in place, so that one file can say everything. A run
- * file of `colossus train` is a plan too: its model, batch and tokens, on the laptop of the presets.
+ * file of `colossus train` is a plan too: its model, batch and tokens, on this machine where it was
+ * measured, else on the laptop of the presets.
  * The batch and tokens of a run file also serve a plan that names it as its model. */
 #include "plan/plan_catalogue_internal.h"
 
@@ -140,16 +141,20 @@ static int read_plan(const struct plan_reader *r, const struct yaml_node *root,
     return read_part_names(r, root, out);
 }
 
-/* `colossus train` runs on the machine at hand; the laptop stands for it. */
+/* `colossus train` runs on the machine at hand: an accelerator `local` where `colossus bench-machine`
+ * has described it, else the laptop. */
 static int read_run_as_plan(const struct plan_reader *r, const struct yaml_node *root,
                             struct plan_request *out)
 {
     struct plan_model_extra extra;
     struct yaml_node laptop = {.kind = YAML_KIND_SCALAR, .line = 1, .column = 1, .text = "laptop"};
+    struct yaml_node local = {
+        .kind = YAML_KIND_SCALAR, .line = 1, .column = 1, .text = "1 x local"};
     memset(out, 0, sizeof(*out));
     plan_section_defaults(&plan_request_section, out, r->arena);
     TRY(plan_read_run_file(r, root, &out->model, &extra));
-    TRY(plan_read_cluster(r, &laptop, &out->cluster));
+    bool measured = plan_has_named(r, "accelerators", "local");
+    TRY(plan_read_cluster(r, measured ? &local : &laptop, &out->cluster));
     TRY(plan_read_site(r, &laptop, &out->site));
     out->software = (struct plan_software){.stack = PLAN_STACK_OTHER};
     out->batch = extra.batch;
@@ -160,7 +165,9 @@ static int read_run_as_plan(const struct plan_reader *r, const struct yaml_node 
     struct yaml_node empty = {.kind = YAML_KIND_MAP, .line = 1, .column = 1};
     TRY(read_tokens(r, &empty, &extra, out));
     TRY(read_layout(r, &empty, out));
-    add_note(r, out, "a run file of `colossus train`: planned on the laptop of the presets");
+    add_note(r, out,
+             measured ? "a run file of `colossus train`: planned on this machine, as measured"
+                      : "a run file of `colossus train`: planned on the laptop of the presets");
     add_note(r, out, extra.note);
     return read_part_names(r, root, out);
 }

@@ -20,6 +20,9 @@ if [[ -d $COLOSSUS_ROOT/presets ]]; then
     diff -r "$COLOSSUS_ROOT/presets" "$at/share/colossus/presets"
     report "install: presets" $?
 fi
+# from a folder without presets, a name is found where they were installed
+mkdir -p empty && (cd empty && "../$at/bin/colossus" plan laptop) | grep -q 'days'
+report "install: the program finds its presets" $?
 [[ $(find stage -type f -not -path "$at/*" | wc -l) -eq 0 ]]
 report "install: nothing outside PREFIX" $?
 exit $bad

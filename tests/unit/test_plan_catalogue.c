@@ -350,9 +350,27 @@ static void test_run_file_is_a_plan(void **state)
     assert_int_equal(p.batch.seq_len, 256);
     assert_int_equal(p.batch.global_batch, 32);
     assert_true(p.tokens.mid == 20e6);
-    assert_string_equal(p.cluster.name, "laptop");
+    if (!file_exists("presets/accelerators/local.yaml")) /* bench-machine was not run here */
+        assert_string_equal(p.cluster.name, "laptop");
     assert_int_equal(p.n_notes, 2); /* the laptop, and a vocabulary that had to be assumed */
     assert_contains(p.notes[1], "32768");
+}
+
+static void test_run_file_on_a_measured_machine(void **state)
+{
+    struct fixture *f = *state;
+    struct plan_request p;
+    static const char local[] = "like: laptop-cpu\nname: local\nhbm_bytes: 4 GB\n";
+    char *dir = file_join(&f->arena, f->dir, "presets/accelerators");
+    char *run = file_join(&f->arena, f->dir, "run.yaml");
+    assert_ok(file_make_dirs(dir, &f->e), f->e);
+    assert_ok(file_write(file_join(&f->arena, dir, "local.yaml"), local, strlen(local), &f->e),
+              f->e);
+    assert_ok(file_write(run, run_text, strlen(run_text), &f->e), f->e);
+    assert_ok(plan_load(run, &f->arena, &p, &f->e), f->e);
+    assert_string_equal(p.cluster.pools[0].accelerator->name, "local");
+    assert_true(p.cluster.pools[0].accelerator->hbm_bytes.mid == 4e9);
+    assert_contains(p.notes[0], "as measured");
 }
 
 static void test_run_file_is_a_model(void **state)
@@ -698,6 +716,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_layout_in_part, setup, teardown),
         cmocka_unit_test_setup_teardown(test_run_file_is_a_plan, setup, teardown),
         cmocka_unit_test_setup_teardown(test_run_file_is_a_model, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_run_file_on_a_measured_machine, setup, teardown),
         cmocka_unit_test_setup_teardown(test_run_words_within_a_plan, setup, teardown),
         cmocka_unit_test_setup_teardown(test_names_lead_to_files, setup, teardown),
         cmocka_unit_test_setup_teardown(test_presets_of_the_environment, setup, teardown),
