@@ -54,14 +54,16 @@ static struct band band_of(const struct plan_site *s)
     return b;
 }
 
-/* The largest line of the wave within the band. Lines above the 64th are below a thousandth of
- * the height: the jitter ends them. */
+/* The largest line of the wave within the band. No line exceeds that of a square wave, 2 A / (pi n),
+ * so the search ends where that is less than what was found. Lines above the 64th are below a
+ * thousandth of the height: the jitter ends them. */
 static double largest_in_band(const struct plan_swing_load *l, double period_s, struct band b)
 {
-    double most = 0.0;
-    for (int n = 1; n <= 64; n++) {
-        double hz = n / period_s;
-        if (hz >= b.low_hz && hz <= b.high_hz) most = fmax(most, line_w(l, period_s, n));
+    double most = 0.0, height = l->high_w - l->low_w;
+    int first = (int)fmin(fmax(ceil(b.low_hz * period_s), 1.0), 65.0);
+    for (int n = first; n <= 64 && n <= b.high_hz * period_s; n++) {
+        if (2.0 * height < M_PI * n * most) break;
+        most = fmax(most, line_w(l, period_s, n));
     }
     return most;
 }
