@@ -9,7 +9,9 @@
  *     dp          what is left; a replica lies within one kind of accelerator
  *     ep, etp     divisors of the experts, and of tp
  *     microbatch  divisors of a replica's share of the batch
- *     vp          1 .. chunks of one layer; above 1 only with a microbatch for every stage
+ *     vp          1, and where every stage has a microbatch what cuts the layers (embedding, output
+ *                 head and MTP layers counted where that helps) into chunks of one size: the rule
+ *                 of Megatron-LM
  *     zero        0 .. 3; of Megatron 0, 1 and, without a pipeline, 3: what it can do
  *     recompute   none, selective, full
  *
@@ -278,6 +280,13 @@ static uint64_t memory_choices(const struct search *s)
     return (s->fixed.zero ? 1 : 4) * (s->fixed.recompute >= 0 ? 1 : 3);
 }
 
+static bool even_chunks(const struct plan_model *m, int64_t chunks)
+{
+    for (int64_t beside = 0; beside <= 2 + m->mtp_layers; beside++)
+        if ((m->layers + beside) % chunks == 0) return true;
+    return false;
+}
+
 static void try_interleavings(struct search *s, struct group *g,
                               const struct plan_search_bound *bound, struct plan_layout *l)
 {
@@ -290,6 +299,7 @@ static void try_interleavings(struct search *s, struct group *g,
     }
     for (int64_t vp = from; vp <= to; vp++) {
         l->vp = (int32_t)vp;
+        if (vp > 1 && !s->fixed.vp && !even_chunks(s->m, vp * l->pp)) continue;
         try_memory_choices(s, g, bound, l);
     }
 }

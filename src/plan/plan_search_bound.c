@@ -6,7 +6,8 @@
  *
  *     (m + (p-1)/v) · t / p          (the schedule's own formula, arXiv:2104.04473, section 2.2)
  *
- * because the fullest stage holds at least 1/p of the blocks. Several kinds of accelerators share M
+ * because the fullest stage holds at least 1/p of the blocks, and longer by the jitter of so many
+ * ranks. Several kinds of accelerators share M
  * microbatches: however they are shared, the last one finishes no earlier than M / sum(n_i / t_i).
  * The search drops a layout only where this bound already loses, so it stays exact;
  * test_plan_search holds the bound against the model of a step itself. */
@@ -74,6 +75,8 @@ void plan_search_bound_init(const struct plan_model *m, const struct plan_cluste
 {
     memset(out, 0, sizeof *out);
     out->n_pools = c->n_pools;
+    double ranks = (double)plan_cluster_accelerators(c);
+    out->jitter = 1 + K(JITTER) * fmax(log2(ranks / 64), 0);
     out->again = s->stack == PLAN_STACK_OTHER ? K(XLA_RECOMPUTE) : 1;
     for (int64_t i = 0; i < c->n_pools; i++) {
         struct plan_work w;
@@ -99,7 +102,7 @@ static double bound_mixed(const struct plan_search_bound *bound, const struct pl
         computing = fmin(computing, compute / (compute + comm));
     }
     *busy_s = ROUNDING * microbatches / rate * computing;
-    return ROUNDING * (microbatches / rate + bubble * fastest);
+    return ROUNDING * bound->jitter * (microbatches / rate + bubble * fastest);
 }
 
 double plan_search_bound_step(const struct plan_search_bound *bound, const struct plan_layout *l,
@@ -113,5 +116,5 @@ double plan_search_bound_step(const struct plan_search_bound *bound, const struc
     double t = bound->work_s[0] + again * bound->forward_compute_s[0];
     *busy_s =
         ROUNDING * each * (bound->compute_s[0] + again * bound->forward_compute_s[0]) / stages;
-    return ROUNDING * (each + bubble) * t / stages;
+    return ROUNDING * bound->jitter * (each + bubble) * t / stages;
 }

@@ -22,7 +22,8 @@ struct plan_search_bound {
     double compute_s[PLAN_MAX_POOLS]; /* of work_s, computing */
     double counts[PLAN_MAX_POOLS];    /* accelerators of the pool */
     int64_t n_pools;
-    double again; /* share of the forward pass that full recomputation repeats */
+    double again;  /* share of the forward pass that full recomputation repeats */
+    double jitter; /* a step over what it would take if all ranks were alike */
 };
 void plan_search_bound_init(const struct plan_model *m, const struct plan_cluster *c,
                             const struct plan_layout *l, const struct plan_batch *b,
