@@ -119,8 +119,11 @@ static double moe_bytes(const struct memory_context *c)
     const struct plan_model *m = c->m;
     double k = (double)m->top_k, wide = (double)(m->moe_latent > 0 ? m->moe_latent : m->hidden);
     bool selective = c->l->recompute == PLAN_RECOMPUTE_SELECTIVE;
-    double expert = 2 * (m->glu ? 2 : 1) * (double)m->moe_ffn_hidden;
-    if (!selective || !c->modern) expert += (c->fp8 ? 1 : 2) * (double)m->moe_ffn_hidden;
+    /* selective: the activation's output is computed again, and in FP8 its input is kept in 8 bits
+     * (DeepSeek-V3, arXiv:2412.19437, section 3.3.3) */
+    bool again = selective && c->modern;
+    double expert = (again && c->fp8 ? 1 : 2) * (m->glu ? 2 : 1) * (double)m->moe_ffn_hidden;
+    if (!again) expert += (c->fp8 ? 1 : 2) * (double)m->moe_ffn_hidden;
     /* each expert rank of a tensor group sees the tokens of all of it */
     double sum = k * ((c->fp8 ? 1 : 2) * wide * c->l->etp + expert) / c->tp;
     sum += ffn_bytes(c, (double)m->shared_ffn_hidden) / c->tp;
@@ -176,11 +179,13 @@ static void stage_params(const struct memory_context *c, const struct memory_sta
 }
 
 /* Gathered weights and their gradients beside the shards: ZeRO-3 holds the block at work and the
- * one fetched ahead (Zhao et al., arXiv:2304.11277, section 3.3), ZeRO-2 one bucket. */
+ * one fetched ahead (Zhao et al., arXiv:2304.11277, section 3.3), DeepSpeed's of before at most 1e9
+ * live parameters (its stage3_max_live_parameters); ZeRO-2 one bucket. */
 static double sharding_buffers(const struct memory_context *c, double dense, double experts,
                                double layers)
 {
     double block = (dense + experts) / MAX(layers, 1);
+    if (!c->flash) block = MIN(block, 1e9);
     if (c->l->zero == 3) return block * (2 * 2 + 2);
     return c->l->zero == 2 ? block * 4 : 0;
 }
@@ -305,8 +310,7 @@ void plan_memory(const struct plan_model *m, const struct plan_layout *l,
 }
 
 /* Outside the allocator: 0.5 to 0.7 GB of driver context, 1 to 3 GB of NCCL channels at many peers;
- * inside, 2 to 4 % is lost to fragments with expandable segments. Published runs report peaks of
- * 76 of 79.6 GiB (H100) and 147.99 of 178 GiB (B200). */
+ * inside, 2 to 4 % is lost to fragments with expandable segments. */
 double plan_memory_limit(const struct plan_accelerator *a)
 {
     return MAX(0.97 * a->hbm_bytes.mid - 1.5e9, 0);

@@ -262,7 +262,10 @@ static int recompute_of(const char *text)
     if (!*text) return -1; /* plan_layout_assume: the least that fits */
     if (contains(text, "none")) return PLAN_RECOMPUTE_NONE;
     if (contains(text, "full")) return PLAN_RECOMPUTE_FULL;
-    return PLAN_RECOMPUTE_SELECTIVE; /* a list of modules counts as selective */
+    /* a list of modules counts as selective, unless it holds the whole FFN ("mla_up_proj,mlp,moe") */
+    size_t n = strlen(text);
+    bool whole_ffn = contains(text, "mlp") && n > 4 && strcmp(text + n - 4, ",moe") == 0;
+    return whole_ffn ? PLAN_RECOMPUTE_FULL : PLAN_RECOMPUTE_SELECTIVE;
 }
 
 static int read_layout(struct rows_reader *r, struct plan_row *row)
@@ -292,6 +295,23 @@ static int read_layout(struct rows_reader *r, struct plan_row *row)
     return 0;
 }
 
+/* Weights that no rank could hold whole must have been sharded, whatever the row says. */
+static void shard_weights(struct rows_reader *r, struct plan_row *row)
+{
+    struct plan_layout l = row->layout;
+    struct plan_memory memory;
+    l.recompute = PLAN_RECOMPUTE_FULL;
+    l.vp = 1;
+    l.micro_batch = MAX(l.micro_batch, 1);
+    l.etp = MAX(l.etp, 1);
+    if (l.zero == 3 || l.tp * l.pp > 1 || l.ep > 1) return;
+    struct plan_batch b = {MAX(row->batch.global_batch, l.dp), row->batch.seq_len};
+    plan_memory_of(&row->accelerator, &row->model, &l, &b, &row->software, &memory);
+    if (memory.weights + memory.gradients < plan_memory_limit(&row->accelerator)) return;
+    row->layout.zero = 3;
+    assume(r, row, "weights sharded by rule");
+}
+
 /* dp from the rest, then the rules of plan_assume.c, then what must hold among expert sizes. */
 static void complete_layout(struct rows_reader *r, struct plan_row *row)
 {
@@ -308,6 +328,7 @@ static void complete_layout(struct rows_reader *r, struct plan_row *row)
     if (l->recompute < 0) assume(r, row, "recomputation by rule");
     if (l->pp == 1) l->vp = 1;
     if (row->model.experts == 0) l->ep = l->etp = 1;
+    shard_weights(r, row);
     plan_layout_assume(&row->model, &row->accelerator, &row->software, &row->batch, l);
 
     const int64_t ranks = (int64_t)l->tp * l->cp * l->dp;
@@ -439,6 +460,8 @@ static int read_row(struct rows_reader *r, struct plan_row *row)
                             &row->software);
     TRY(read_model(r, row));
     TRY(read_layout(r, row));
+    if (!row->skip && contains(text_of(r, "table"), "LoRA"))
+        row->skip = "LoRA trains a small part of the weights";
     if (!row->skip && row->n_gpus < 1) row->skip = "the number of accelerators is not stated";
     if (!row->skip) read_accelerator(r, row);
     if (!row->skip) complete_layout(r, row);

@@ -132,7 +132,7 @@ static void test_figures_of_h100(void **state)
     assert_true(x.ceiling_flops[PLAN_FP8].mid == 1403e12);
     assert_int_equal(x.ceiling_flops[PLAN_FP8].grade, 'S');
     assert_non_null(strstr(x.ceiling_flops[PLAN_FP8].source, "MAMF"));
-    assert_true(x.hbm_bytes.mid == 80e9 && x.nic_bytes_per_s.mid == 50e9);
+    assert_true(x.hbm_bytes.mid == 81559 * 0x1p20 && x.nic_bytes_per_s.mid == 50e9);
     assert_true(x.scaleup_bytes_per_s.mid == 450e9);
     assert_int_equal(x.scaleup_domain, 8);
     assert_true(x.power_cap_w.mid == 700 && x.power_comm_w.low == 140);
@@ -304,7 +304,7 @@ static void test_plan_in_one_file(void **state)
     assert_true(p.model.glu && !p.model.tied_embeddings);
     assert_int_equal(p.cluster.n_pools, 2);
     assert_true(p.cluster.pools[0].accelerator->power_cap_w.mid == 500);
-    assert_true(p.cluster.pools[0].accelerator->hbm_bytes.mid == 80e9);
+    assert_true(p.cluster.pools[0].accelerator->hbm_bytes.mid == 81559 * 0x1p20);
     assert_true(p.cluster.lemon_fraction.grade == 'A' && p.cluster.lemon_fraction.mid == 0);
     assert_true(p.cluster.fleet_age_days.grade == 0);
     assert_true(p.site.design_pue.mid == 1.3 && p.site.n_sources == 2 && p.site.has_climate);
