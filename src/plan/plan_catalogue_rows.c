@@ -129,7 +129,8 @@ const struct plan_section plan_pool_section = SECTION("pool", NULL, "a pool", po
 
 /* ------------------------------------------------------------------ models */
 
-#define DIM(k, m, def, ex, h) INT(plan_model, k, m, def, 0, 1e9, ex, h)
+/* The bound is far beyond any model. */
+#define DIM(k, m, def, ex, h) INT(plan_model, k, m, def, 0, 1 << 22, ex, h)
 
 static const struct plan_field model_rows[] = {
     LIKE("llama-3-70b"),
@@ -139,21 +140,21 @@ static const struct plan_field model_rows[] = {
      .type = PLAN_FIELD_INT,
      .offset = offsetof(struct plan_model, layers),
      .min = 1,
-     .max = 1e5,
+     .max = 1 << 14,
      .example = "80",
      .help = "transformer layers"},
     {.key = "hidden",
      .type = PLAN_FIELD_INT,
      .offset = offsetof(struct plan_model, hidden),
      .min = 1,
-     .max = 1e7,
+     .max = 1 << 22,
      .example = "8192",
      .help = "width of the residual stream"},
     {.key = "heads",
      .type = PLAN_FIELD_INT,
      .offset = offsetof(struct plan_model, heads),
      .min = 1,
-     .max = 1e6,
+     .max = 1 << 20,
      .example = "64",
      .help = "query heads"},
     DIM("kv_heads", kv_heads, "0", "8", "key and value heads; 0: heads"),
@@ -162,7 +163,7 @@ static const struct plan_field model_rows[] = {
      .type = PLAN_FIELD_INT,
      .offset = offsetof(struct plan_model, vocab),
      .min = 1,
-     .max = 1e9,
+     .max = 1 << 28,
      .example = "128256",
      .help = "entries of the vocabulary"},
     DIM("ffn_hidden", ffn_hidden, "0", "28672",
