@@ -202,5 +202,6 @@ int plan_rows_parse(const char *text, size_t size, const char *path, struct aren
 /* plan_constants_count() values fitted without the rows of this source (column or family), stored by
  * tools/fit-plan in plan_left_out.c; NULL where none are. */
 const double *plan_left_out_values(const char *source);
+size_t plan_left_out_count(void); /* every source that was fitted on has one */
 
 #endif

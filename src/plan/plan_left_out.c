@@ -258,6 +258,14 @@ static const struct plan_left_out {
     /* fit-plan: end */
 };
 
+size_t plan_left_out_count(void)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < ARRAY_LEN(table); i++)
+        n += table[i].source != NULL;
+    return n;
+}
+
 const double *plan_left_out_values(const char *source)
 {
     for (size_t i = 0; i < ARRAY_LEN(table); i++)

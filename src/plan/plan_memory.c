@@ -10,8 +10,8 @@
  * are sharded by their own group. Activations: Korthikanti et al., arXiv:2205.05198, equations 1 to
  * 6, taken apart by tensor, so that grouped queries, gated and expert FFNs, latent attention and
  * FP8 follow from the same list. Microbatches in flight of interleaved 1F1B: Narayanan et al.,
- * arXiv:2104.04473, section 2.2. Four constants were fitted on published allocator peaks; they stand
- * in one table and `plan validate` prints them. */
+ * arXiv:2104.04473, section 2.2. Four constants were fitted on published allocator peaks; they
+ * stand in one table and `plan validate` prints them. */
 #include "plan/plan_internal.h"
 
 #include <math.h>

@@ -16,13 +16,14 @@ static void predict(const struct plan_row *r, struct plan_step *out)
     plan_step(&r->model, &r->cluster, &r->layout, &r->batch, &r->software, out);
 }
 
-/* The row with the constants that were fitted without its source; 0 where none are stored. The
- * constants are this process's own: they are put back at once. */
-static double predict_left_out(const struct plan_row *r)
+/* The row with the constants that were fitted without its source: those of the program where its
+ * source was never fitted on; 0 where no fit is stored. The constants are this process's own: they
+ * are put back at once. */
+static double predict_left_out(const struct plan_row *r, double predicted_s)
 {
     const double *values = plan_left_out_values(r->source);
     if (!values) values = plan_left_out_values(r->family);
-    if (!values) return 0;
+    if (!values) return plan_left_out_count() ? predicted_s : 0;
     const size_t n = plan_constants_count();
     double *kept = mem_calloc(n, sizeof(*kept));
     struct plan_step step;
@@ -50,8 +51,8 @@ static void judge_row(struct validate_result *v, struct validate_row *out, bool 
     } else {
         out->timed = true;
         out->predicted_s = out->step.step_s;
-        out->left_out_s = predict_left_out(r);
-        v->n_left_out += out->left_out_s > 0;
+        out->left_out_s = predict_left_out(r, out->predicted_s);
+        v->n_left_out += plan_left_out_values(r->source) || plan_left_out_values(r->family);
         v->n_in_band += r->step_s >= out->step.low_s && r->step_s <= out->step.high_s;
     }
 }

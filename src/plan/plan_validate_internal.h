@@ -77,7 +77,7 @@ struct validate_result {
     size_t n_rows;
     size_t n_tier, n_mismatch; /* left out by tier and by contradiction */
     size_t n_skipped;          /* of the tiers asked for, not predictable */
-    size_t n_left_out;         /* rows with constants fitted without their source */
+    size_t n_left_out;         /* rows of sources that the constants were fitted on */
     size_t n_in_band;          /* measured within low .. high */
 };
 void validate_print(const struct validate_result *v, bool rows, struct arena *a, FILE *out);

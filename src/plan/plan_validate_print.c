@@ -76,8 +76,8 @@ static void print_section(const struct validate_result *v, enum validate_quantit
 
 static void print_left_out(const struct validate_result *v, struct arena *a, FILE *out)
 {
-    const char *reasons[16];
-    size_t counts[16] = {0}, n = 0;
+    const char *reasons[16] = {NULL};
+    size_t counts[16] = {0}, n = 0, others = 0;
     size_t judged = whole(v, VALIDATE_STEP, a).stats.rows;
     fprintf(out, "%zu rows: %zu judged", v->n_rows, judged);
     if (v->n_tier) fprintf(out, ", %zu of tiers other than %s", v->n_tier, v->tiers);
@@ -92,10 +92,14 @@ static void print_left_out(const struct validate_result *v, struct arena *a, FIL
         while (k < n && strcmp(reasons[k], why) != 0)
             k++;
         if (k == n && n < ARRAY_LEN(reasons)) reasons[n++] = why;
-        if (k < n) counts[k]++;
+        if (k < n)
+            counts[k]++;
+        else
+            others++;
     }
     for (size_t k = 0; k < n; k++)
         fprintf(out, "  %4zu  %s\n", counts[k], reasons[k]);
+    if (others) fprintf(out, "  %4zu  for other reasons: see --rows\n", others);
 }
 
 static void print_rows(const struct validate_result *v, struct arena *a, FILE *out)
@@ -178,9 +182,9 @@ void validate_print(const struct validate_result *v, bool rows, struct arena *a,
                 "Measured within low .. high of the prediction: %.0f %% of the rows (the band "
                 "is meant to hold 80 %%)\n",
                 100.0 * (double)v->n_in_band / (double)judged);
-    if (v->n_left_out < judged)
-        fprintf(out, "Constants fitted without their source are stored for %zu of %zu rows\n",
-                v->n_left_out, judged);
+    if (v->n_left_out < judged && plan_left_out_count())
+        fprintf(out, "%zu rows are of sources that no constant was fitted on\n",
+                judged - v->n_left_out);
     for (size_t i = 0; i < ARRAY_LEN(sections); i++)
         print_section(v, VALIDATE_STEP, &sections[i], a, out);
     const struct section by_model = {VALIDATE_BY_SOURCE, "memory by source", NULL};
@@ -309,7 +313,7 @@ json_t *validate_to_json(const struct validate_result *v, bool rows, struct aren
     for (size_t i = 0; i < ARRAY_LEN(predictors); i++)
         json_object_set_new(o, predictors[i].json, quantity_json(v, predictors[i].quantity, a));
     json_object_set_new(o, "memory", quantity_json(v, VALIDATE_MEMORY, a));
-    /* the figure of the ranking is vTrain's, which tried many layouts; a table without it has its own */
+    /* the ranking is told of vTrain, which tried many layouts; a table without it has its own */
     json_t *ranking = ranking_json(v, "vTrain");
     if (!json_integer_value(json_object_get(ranking, "pairs"))) {
         json_decref(ranking);

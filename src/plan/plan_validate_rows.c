@@ -2,11 +2,11 @@
  *
  * A published row is written for people: "H100-80GB", "MLA(q1536,kv512,...)", "FP8-CS", an empty
  * field where the author thought it obvious. Each reading has one rule here, the same for every
- * source and none of them looking at the measured time; what was filled in is kept in `assumed`, and
- * a row that cannot be predicted keeps the reason in `skip`. Rows are skipped, never guessed, when
- * tensor or pipeline sizes are missing, when nothing but a FLOP rate is published (sources count
- * FLOPs in a dozen ways), or when the accelerator has no description. The columns are those of
- * docs/reference/validation-rows.md. */
+ * source and none of them looking at the measured time; what was filled in is kept in `assumed`,
+ * and a row that cannot be predicted keeps the reason in `skip`. Rows are skipped, never guessed,
+ * when tensor or pipeline sizes are missing, when nothing but a FLOP rate is published (sources
+ * count FLOPs in a dozen ways), or when the accelerator has no description. The columns are those
+ * of docs/reference/validation-rows.md. */
 #include "plan/plan_internal.h"
 
 #include <ctype.h>
@@ -65,9 +65,10 @@ static const char *const columns[] = {"id",
                                       "calc_tf_causal",
                                       "provenance",
                                       "notes",
-                                      "shared_ffn_hidden"};
-static const char *const required[] = {"source", "model", "gpu",     "n_gpus", "layers", "hidden",
-                                       "heads",  "vocab", "seq_len", "tp",     "pp"};
+                                      "shared_ffn_hidden",
+                                      "vocab_assumed"};
+static const char *const required[] = {"source", "gpu",     "n_gpus", "layers", "hidden",
+                                       "heads",  "seq_len", "tp",     "pp"};
 
 struct rows_reader {
     const struct plan_csv *t;
@@ -201,7 +202,7 @@ static int read_model(struct rows_reader *r, struct plan_row *row)
     TRY(int_of(r, "heads", 0, &m->heads));
     TRY(int_of(r, "kv_heads", m->heads, &m->kv_heads));
     TRY(int_of(r, "head_dim", m->heads ? m->hidden / m->heads : 0, &m->head_dim));
-    TRY(int_of(r, "vocab", 0, &m->vocab));
+    TRY(int_of(r, plan_csv_column(r->t, "vocab") < 0 ? "vocab_assumed" : "vocab", 0, &m->vocab));
     TRY(int_of(r, "ffn_hidden", 4 * m->hidden, &m->ffn_hidden));
     TRY(int_of(r, "glu", 0, &glu));
     TRY(int_of(r, "experts", 0, &m->experts));
@@ -262,7 +263,7 @@ static int recompute_of(const char *text)
     if (!*text) return -1; /* plan_layout_assume: the least that fits */
     if (contains(text, "none")) return PLAN_RECOMPUTE_NONE;
     if (contains(text, "full")) return PLAN_RECOMPUTE_FULL;
-    /* a list of modules counts as selective, unless it holds the whole FFN ("mla_up_proj,mlp,moe") */
+    /* a list of modules counts as selective, unless it holds the FFN: "mla_up_proj,mlp,moe" */
     size_t n = strlen(text);
     bool whole_ffn = contains(text, "mlp") && n > 4 && strcmp(text + n - 4, ",moe") == 0;
     return whole_ffn ? PLAN_RECOMPUTE_FULL : PLAN_RECOMPUTE_SELECTIVE;
@@ -452,6 +453,9 @@ static int read_row(struct rows_reader *r, struct plan_row *row)
     row->source = text_of(r, "source");
     row->family = family_of(r->a, row->source);
     row->model_name = text_of(r, "model");
+    if (!*row->model_name) /* sweeps over sizes name none; what is left blank there is GPT-2's */
+        row->model_name =
+            arena_printf(r->a, "GPT-%sx%s", text_of(r, "layers"), text_of(r, "hidden"));
     row->gpu = text_of(r, "gpu");
     row->precision = *text_of(r, "precision") ? text_of(r, "precision") : "bf16";
     row->notes = text_of(r, "notes");

@@ -3,10 +3,10 @@
  *
  * An error is predicted / measured - 1. The mean of its absolute value (MAPE), its mean (bias) and
  * its 90th percentile are reported together, because each hides what the others show. The first
- * baseline is the best that one constant rate per accelerator, precision and model class can do: the
- * rate that minimises the MAPE of its class, a weighted median. The second takes the rate from other
- * sources only, as one has to for a run that nobody has made yet. A model that is not clearly better
- * than both is not worth its constants. */
+ * baseline is the best that one constant rate per accelerator, precision and model class can do:
+ * the rate that minimises the MAPE of its class, a weighted median. The second takes the rate from
+ * other sources only, as one has to for a run that nobody has made yet. A model that is not clearly
+ * better than both is not worth its constants. */
 #include "plan/plan_validate_internal.h"
 
 #include <math.h>
