@@ -57,6 +57,17 @@ char *plan_format_percent(char buf[32], double share)
     return buf;
 }
 
+/* ", 6.84 to 10.0 days", or nothing where an input does not move them. */
+char *plan_format_sensitivity(char *buf, size_t size, const struct plan_sensitivity *s)
+{
+    char low[32], high[32];
+    buf[0] = 0;
+    if (fabs(s->high_days - s->low_days) > 0.005 * fmax(s->low_days, s->high_days))
+        snprintf(buf, size, ", %s to %s", plan_format_days(low, s->low_days),
+                 plan_format_days(high, s->high_days));
+    return buf;
+}
+
 static char *format_hours(char buf[32], double hours)
 {
     return in_words(buf, hours, "");
@@ -74,9 +85,12 @@ char *plan_format_watts(char buf[32], double w)
 
 static char *format_tonnes(char buf[32], double t)
 {
-    if (fabs(t) < 99.95) return format_si(buf, t * 1e6, "g");
-    plan_format_whole(buf, t);
-    strncat(buf, " t", 31 - strlen(buf));
+    if (fabs(t) < 0.9995)
+        snprintf(buf, 32, fabs(t) < 0.00995 ? "%.2f kg" : "%.0f kg", 1e3 * t);
+    else if (fabs(t) < 99.95)
+        snprintf(buf, 32, fabs(t) < 9.995 ? "%.2f t" : "%.1f t", t);
+    else
+        strncat(plan_format_whole(buf, t), " t", 31 - strlen(buf));
     return buf;
 }
 

@@ -15,14 +15,15 @@ static const char page_style[] =
     "h1{font-size:26px;margin:.2em 0}h2{font-size:18px;margin:2em 0 .4em}"
     "p{margin:.4em 0}.dim{color:var(--dim)}"
     ".say{background:var(--panel);border-radius:8px;padding:12px 16px;margin:16px 0}"
-    ".cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(170px,1fr));gap:10px;"
+    ".cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(200px,1fr));gap:10px;"
     "margin:16px 0}.card{background:var(--panel);border-radius:8px;padding:10px 14px}"
-    ".card b{display:block;font-size:22px;font-weight:600}.card span{color:var(--dim);"
+    ".card b{display:block;font-size:21px;font-weight:600;white-space:nowrap}.card "
+    "span{color:var(--dim);"
     "font-size:13px}"
     "table{border-collapse:collapse;font-size:14px;width:100%}"
     "td,th{padding:4px 10px;border-bottom:1px solid var(--line);text-align:right;"
-    "font-variant-numeric:tabular-nums}"
-    "td:first-child,th:first-child,td.t,th.t{text-align:left}th{color:var(--dim);"
+    "font-variant-numeric:tabular-nums;white-space:nowrap}"
+    "td:first-child,th:first-child{text-align:left;white-space:normal}th{color:var(--dim);"
     "font-weight:500}.scroll{overflow-x:auto}.bad{color:var(--bad);font-weight:600}";
 
 /* ------------------------------------------------------------------ pieces of a page */
@@ -71,11 +72,12 @@ static void add_verdict(const struct plan_answer *a, struct str *out)
     str_puts(out, "</p>");
     if (a->n_sensitivities > 0) {
         const struct plan_sensitivity *s = &a->sensitivities[0];
-        char low[32], high[32];
+        char low[32], high[32], days[96];
         str_puts(out, "<p><b>What matters most:</b> ");
         plan_svg_escape(out, s->input);
-        str_printf(out, ", from %s to %s</p>", plan_format_days(low, s->low_days),
-                   plan_format_days(high, s->high_days));
+        plan_format_sensitivity(days, sizeof days, s);
+        str_printf(out, ": %s to %s%s</p>", plan_format_usd(low, s->low_usd),
+                   plan_format_usd(high, s->high_usd), days);
     }
     if (a->search.runner_up[0]) {
         str_puts(out, "<p><b>Runner-up:</b> ");
@@ -187,7 +189,7 @@ static void add_layouts(const struct plan_answer *a, struct str *out)
                plan_format_whole(valid, (double)s->valid),
                plan_format_whole(fitting, (double)s->fitting));
     if (s->n_front > 1) add_front(s, out);
-    str_puts(out, "<div class=\"scroll\"><table><tr><th class=\"t\">layout</th><th>step</th>"
+    str_puts(out, "<div class=\"scroll\"><table><tr><th>layout</th><th>step</th>"
                   "<th>MFU</th><th>memory</th><th>energy of a step</th></tr>\n");
     for (size_t i = 0; i < s->n_best; i++) {
         const struct plan_candidate *c = &s->best[i];
@@ -283,7 +285,7 @@ static void add_swing_table(const struct plan_swing *s, struct str *out)
                 {"with the accelerators' smoothing", s->smoothing_left_w},
                 {"with a power cap at the mean", s->cap_left_w},
                 {"with the site's batteries", s->battery_left_w}};
-    str_puts(out, "<table><tr><th class=\"t\">swing</th><th>MW</th></tr>");
+    str_puts(out, "<table><tr><th>swing</th><th>MW</th></tr>");
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         str_puts(out, "<tr>");
         add_cell(out, "td", rows[i].name);
@@ -321,7 +323,7 @@ static void add_power(const struct plan_answer *a, struct str *out)
 static void add_caps(const struct plan_power *p, struct str *out)
 {
     if (p->n_caps == 0) return;
-    str_puts(out, "<h2>Fewer watts</h2><table><tr><th class=\"t\">cap per accelerator</th>"
+    str_puts(out, "<h2>Fewer watts</h2><table><tr><th>cap per accelerator</th>"
                   "<th>speed of a step</th><th>tokens a MWh</th><th>a cluster of the same "
                   "megawatts</th></tr>");
     for (int i = 0; i < p->n_caps; i++) {
@@ -375,7 +377,7 @@ static void add_year(const struct plan_power *p, struct str *out)
 static void add_money(const struct plan_answer *a, struct str *out)
 {
     const struct plan_money *m = &a->money;
-    const struct plan_svg_piece run[] = {{"write-off of the machine", m->capital_usd.mid},
+    const struct plan_svg_piece run[] = {{"write-off", m->capital_usd.mid},
                                          {"upkeep", m->upkeep_usd.mid},
                                          {"energy", m->energy_usd.mid}};
     const struct plan_svg_piece machine[] = {{"accelerators", m->accelerators_usd.mid},
@@ -389,40 +391,41 @@ static void add_money(const struct plan_answer *a, struct str *out)
     plan_svg_bar(machine, ARRAY_LEN(machine), 0, "", plan_format_usd, out);
 }
 
+/* Bars of money, because every input moves it; days beside it where they move. */
 static void add_sensitivities(const struct plan_answer *a, struct str *out)
 {
-    enum { ROW = 26, NAME = 330 };
+    enum { ROW = 26, NAME = 230, LABEL = 330 };
     double lo = INFINITY, hi = 0;
     for (int i = 0; i < a->n_sensitivities; i++) {
-        lo = fmin(lo, fmin(a->sensitivities[i].low_days, a->sensitivities[i].high_days));
-        hi = fmax(hi, fmax(a->sensitivities[i].low_days, a->sensitivities[i].high_days));
+        lo = fmin(lo, fmin(a->sensitivities[i].low_usd, a->sensitivities[i].high_usd));
+        hi = fmax(hi, fmax(a->sensitivities[i].low_usd, a->sensitivities[i].high_usd));
     }
     if (a->n_sensitivities < 1 || !(hi > lo)) return;
-    double scale = (PLAN_SVG_WIDTH - NAME - 180) / (hi - lo), mid = a->days.mid;
+    double scale = (PLAN_SVG_WIDTH - NAME - LABEL) / (hi - lo);
+    double mid = NAME + (a->money.run_usd.mid - lo) * scale;
     str_printf(out,
-               "<h2>Which input matters most</h2><p class=\"dim\">Days of the run with each input "
-               "at its low and its high.</p><svg viewBox=\"0 0 %d %d\">",
+               "<h2>Which input matters most</h2><p class=\"dim\">Cost of the run with each input "
+               "at its low and its high, and its days where they change.</p>"
+               "<svg viewBox=\"0 0 %d %d\">",
                PLAN_SVG_WIDTH, ROW * a->n_sensitivities + 8);
     for (int i = 0; i < a->n_sensitivities; i++) {
         const struct plan_sensitivity *s = &a->sensitivities[i];
-        double from = fmin(s->low_days, s->high_days), to = fmax(s->low_days, s->high_days);
+        double from = fmin(s->low_usd, s->high_usd), to = fmax(s->low_usd, s->high_usd);
         double y = ROW * i + 18, x = NAME + (from - lo) * scale;
-        char low[32], high[32];
+        char low[32], high[32], days[96];
+        plan_format_sensitivity(days, sizeof days, s);
         str_printf(out, "<text x=\"0\" y=\"%.0f\">", y);
         plan_svg_escape(out, s->input);
         str_printf(out,
                    "</text><rect x=\"%.1f\" y=\"%.0f\" width=\"%.1f\" height=\"14\" "
-                   "class=\"c0\"/><text x=\"%.1f\" y=\"%.0f\" class=\"dim\">%s – %s</text>",
-                   x, y - 12, fmax((to - from) * scale, 1.5), NAME + (to - lo) * scale + 8, y,
-                   plan_format_days(low, from), plan_format_days(high, to));
+                   "class=\"c0\"/><text x=\"%d\" y=\"%.0f\" class=\"dim\">%s – %s%s</text>",
+                   x, y - 12, fmax((to - from) * scale, 1.5), PLAN_SVG_WIDTH - LABEL + 14, y,
+                   plan_format_usd(low, from), plan_format_usd(high, to), days);
     }
-    if (mid > lo && mid < hi)
-        str_printf(out,
-                   "<line x1=\"%.1f\" y1=\"0\" x2=\"%.1f\" y2=\"%d\" class=\"axis\" "
-                   "stroke-dasharray=\"3 3\"/>",
-                   NAME + (mid - lo) * scale, NAME + (mid - lo) * scale,
-                   ROW * a->n_sensitivities + 4);
-    str_puts(out, "</svg>\n");
+    str_printf(out,
+               "<line x1=\"%.1f\" y1=\"0\" x2=\"%.1f\" y2=\"%d\" class=\"axis\" "
+               "stroke-dasharray=\"3 3\"/></svg>\n",
+               mid, mid, ROW * a->n_sensitivities + 4);
 }
 
 static void add_notes(const struct plan_request *r, struct str *out)

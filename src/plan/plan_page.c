@@ -9,7 +9,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { BAR_WIDTH = 60, LABEL_WIDTH = 12, TEXT_WIDTH = 100 - LABEL_WIDTH - 2 };
+enum { BAR_WIDTH = 60, LABEL_WIDTH = 14, TEXT_WIDTH = 100 - LABEL_WIDTH - 2 };
 
 /* ------------------------------------------------------------------ lines and bars */
 
@@ -187,18 +187,17 @@ static void print_swing(const struct plan_swing *s, FILE *out)
     char amplitude[32], period[32], band[32], limit[32], left[32], cap[32], w[32], wh[32];
     if (!(s->amplitude_w > 0)) return;
     format_si(limit, s->limit_w, "W");
-    print_line(out, "swing", "%s every %s; largest line in the grid's band %s%s%s%s",
+    print_line(out, "swing", "%s every %s, largest line in the grid's band %s%s%s%s",
                format_si(amplitude, s->amplitude_w, "W"), format_duration(period, s->period_s),
-               format_si(band, s->in_band_w, "W"), s->limit_w > 0 ? ", limit " : "",
+               format_si(band, s->in_band_w, "W"), s->limit_w > 0 ? "; limit " : "",
                s->limit_w > 0 ? limit : "",
                s->limit_w > 0 ? (s->within_limit ? ": within" : ": TOO MUCH") : "");
-    print_line(
-        out, "",
-        "left with GPU smoothing %s (for %.1f %% more energy), with a power cap %s; batteries "
-        "of %s and %s would take it up",
-        format_si(left, s->smoothing_left_w, "W"), 100 * s->smoothing_energy_fraction,
-        format_si(cap, s->cap_left_w, "W"), format_si(w, s->battery_needed_w, "W"),
-        format_si(wh, s->battery_needed_wh, "Wh"));
+    if (s->smoothing_energy_fraction > 0)
+        print_line(out, "", "left with the accelerators' smoothing %s, for %.1f %% more energy",
+                   format_si(left, s->smoothing_left_w, "W"), 100 * s->smoothing_energy_fraction);
+    print_line(out, "", "left with a power cap %s; batteries of %s and %s would take it up",
+               format_si(cap, s->cap_left_w, "W"), format_si(w, s->battery_needed_w, "W"),
+               format_si(wh, s->battery_needed_wh, "Wh"));
 }
 
 static void print_sources(const struct plan_answer *a, FILE *out)
@@ -279,9 +278,10 @@ static void print_verdict(const struct plan_answer *a, FILE *out)
     if (a->limit[0]) print_line(out, "limit", "%s", a->limit);
     for (int i = 0; i < MIN(a->n_sensitivities, 4); i++) {
         const struct plan_sensitivity *s = &a->sensitivities[i];
-        char low[32], high[32];
-        print_line(out, i ? "" : "matters most", "%s: %s to %s", s->input,
-                   plan_format_days(low, s->low_days), plan_format_days(high, s->high_days));
+        char low[32], high[32], days[96];
+        print_line(out, i ? "" : "matters most", "%s: %s to %s%s", s->input,
+                   plan_format_usd(low, s->low_usd), plan_format_usd(high, s->high_usd),
+                   plan_format_sensitivity(days, sizeof days, s));
     }
 }
 

@@ -12,6 +12,7 @@ char *plan_format_whole(char buf[32], double x); /* thousands set apart by comma
 char *plan_format_days(char buf[32], double days);
 char *plan_format_percent(char buf[32], double share);
 char *plan_format_watts(char buf[32], double w);
+char *plan_format_sensitivity(char *buf, size_t size, const struct plan_sensitivity *s);
 
 /* What is told of an answer with low, mid and high, in the order of the page. The terminal, the
  * comparison, the HTML page and the sweeps all read this one list. */

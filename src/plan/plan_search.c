@@ -9,9 +9,9 @@
  *     dp          what is left; a replica lies within one kind of accelerator
  *     ep, etp     divisors of the experts, and of tp
  *     microbatch  divisors of a replica's share of the batch
- *     vp          1, and where every stage has a microbatch what cuts the layers (embedding, output
- *                 head and MTP layers counted where that helps) into chunks of one size: the rule
- *                 of Megatron-LM
+ *     vp          1; and where the stages divide the microbatches, what cuts the layers (embedding,
+ *                 output head and MTP layers counted where that helps) into chunks of one size: the
+ *                 rules of Megatron-LM
  *     zero        0 .. 3; of Megatron 0, 1 and, without a pipeline, 3: what it can do
  *     recompute   none, selective, full
  *
@@ -291,7 +291,7 @@ static void try_interleavings(struct search *s, struct group *g,
                               const struct plan_search_bound *bound, struct plan_layout *l)
 {
     int64_t microbatches = s->b->global_batch / l->dp / l->micro_batch;
-    int64_t most = l->pp > 1 && microbatches >= l->pp ? MAX((s->m->layers + 2) / l->pp, 1) : 1;
+    int64_t most = l->pp > 1 && microbatches % l->pp == 0 ? MAX((s->m->layers + 2) / l->pp, 1) : 1;
     int64_t from = s->fixed.vp ? s->fixed.vp : 1, to = s->fixed.vp ? s->fixed.vp : most;
     if (to > most) { /* asked for, and not possible here */
         g->tried += memory_choices(s);

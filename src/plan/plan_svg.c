@@ -87,11 +87,27 @@ static void tick_label(char buf[32], double v, double step)
     snprintf(buf, 32, "%.*f", MIN(decimals, 6), v);
 }
 
+/* The next round value of a logarithmic axis: 1, 2, 5, 10 where it spans little, else decades. */
+static double log_tick_after(const struct scale *s, double v)
+{
+    double base = pow(10, floor(log10(v) + 1e-9)), x = v / base;
+    if (s->hi / s->lo > 100) return base * 10;
+    return base * (x < 1.5 ? 2 : x < 3.5 ? 5 : 10);
+}
+
+static double log_tick_first(const struct scale *s)
+{
+    double v = pow(10, floor(log10(s->lo) + 1e-9));
+    while (v < s->lo * 0.999)
+        v = log_tick_after(s, v);
+    return v;
+}
+
 static void y_axis(const struct scale *y, double right, struct str *out)
 {
     char label[32];
     if (y->log) {
-        for (double v = pow(10, ceil(log10(y->lo) - 1e-9)); v <= y->hi * 1.0001; v *= 10) {
+        for (double v = log_tick_first(y); v <= y->hi * 1.001; v = log_tick_after(y, v)) {
             add_line(out, LEFT, place(y, v), right, place(y, v), "grid");
             format_si(label, v, "");
             add_text(out, LEFT - 8, place(y, v) + 4, "end", "dim", label);
@@ -116,7 +132,7 @@ static void x_axis(const struct plan_svg_plot *p, const struct scale *x, double 
         return;
     }
     if (x->log) {
-        for (double v = pow(10, ceil(log10(x->lo) - 1e-9)); v <= x->hi * 1.0001; v *= 10) {
+        for (double v = log_tick_first(x); v <= x->hi * 1.001; v = log_tick_after(x, v)) {
             add_line(out, place(x, v), TOP, place(x, v), bottom, "grid");
             format_si(label, v, "");
             add_text(out, place(x, v), bottom + 18, "middle", "dim", label);
@@ -214,10 +230,10 @@ static void draw_legend(const struct plan_svg_plot *p, struct str *out)
     if (p->n_series < 2) return;
     for (size_t i = p->n_series; i-- > 0;) {
         add_text(out, x, 18, "end", "", p->series[i].name);
-        x -= 7.2 * (double)strlen(p->series[i].name) + 8;
-        str_printf(out, "<rect x=\"%.1f\" y=\"9\" width=\"10\" height=\"10\" class=\"c%zu\"/>",
-                   x - 6, i);
-        x -= 22;
+        x -= 7.0 * (double)strlen(p->series[i].name) + 18;
+        str_printf(out, "<rect x=\"%.1f\" y=\"9\" width=\"10\" height=\"10\" class=\"c%zu\"/>", x,
+                   i);
+        x -= 18;
     }
 }
 
@@ -255,7 +271,7 @@ void plan_svg_plot(const struct plan_svg_plot *p, struct str *out)
 
 enum { BAR_TOP = 8, BAR_HEIGHT = 34, LEGEND_COLUMNS = 3, LEGEND_LINE = 22 };
 
-static void bar_legend(const struct plan_svg_piece *pieces, size_t count, double sum,
+static void bar_legend(const struct plan_svg_piece *pieces, size_t count, double sum, double top,
                        char *(*format)(char buf[32], double x), struct str *out)
 {
     double column = (double)PLAN_SVG_WIDTH / LEGEND_COLUMNS;
@@ -263,7 +279,7 @@ static void bar_legend(const struct plan_svg_piece *pieces, size_t count, double
         char value[32], text[160];
         if (!(pieces[i].value > 0)) continue;
         double x = column * (double)(n % LEGEND_COLUMNS);
-        double y = BAR_TOP + BAR_HEIGHT + 30 + LEGEND_LINE * (double)(n / LEGEND_COLUMNS);
+        double y = top + LEGEND_LINE * (double)(n / LEGEND_COLUMNS);
         snprintf(text, sizeof text, "%s: %s (%.0f %%)", pieces[i].name,
                  format(value, pieces[i].value), 100 * pieces[i].value / sum);
         str_printf(out, "<rect x=\"%.1f\" y=\"%.1f\" width=\"11\" height=\"11\" class=\"c%zu\"%s/>",
@@ -285,8 +301,9 @@ void plan_svg_bar(const struct plan_svg_piece *pieces, size_t count, double limi
     if (!(sum > 0)) return;
     double whole = fmax(sum, limit), scale = (PLAN_SVG_WIDTH - 2) / (1.02 * whole);
     size_t lines = (shown + LEGEND_COLUMNS - 1) / LEGEND_COLUMNS;
-    str_printf(out, "<svg viewBox=\"0 0 %d %zu\" role=\"img\">", PLAN_SVG_WIDTH,
-               BAR_TOP + BAR_HEIGHT + 20 + LEGEND_LINE * lines);
+    double top = BAR_TOP + BAR_HEIGHT + (limit > 0 ? 48 : 28);
+    str_printf(out, "<svg viewBox=\"0 0 %d %.0f\" role=\"img\">", PLAN_SVG_WIDTH,
+               top + LEGEND_LINE * (double)lines - 8);
     for (size_t i = 0; i < count; i++) {
         double width = fmax(pieces[i].value, 0) * scale;
         if (!(width > 0)) continue;
@@ -299,11 +316,8 @@ void plan_svg_bar(const struct plan_svg_piece *pieces, size_t count, double limi
         char value[32], text[96];
         add_line(out, x, BAR_TOP - 6, x, BAR_TOP + BAR_HEIGHT + 6, "limit");
         snprintf(text, sizeof text, "%s %s", limit_name, format(value, limit));
-        if (x - at > 150)
-            add_text(out, x - 6, BAR_TOP + BAR_HEIGHT / 2.0 + 5, "end", "dim", text);
-        else
-            add_text(out, x - 6, BAR_TOP + BAR_HEIGHT / 2.0 + 5, "end", "", text);
+        add_text(out, x, BAR_TOP + BAR_HEIGHT + 20, x > 120 ? "end" : "start", "dim", text);
     }
-    bar_legend(pieces, count, sum, format, out);
+    bar_legend(pieces, count, sum, top, format, out);
     str_puts(out, "</svg>\n");
 }

@@ -3,7 +3,8 @@
  * The order of passes on a stage is Megatron-LM's: 1F1B, and its interleaved form where a device
  * holds several chunks of layers (Narayanan et al., arXiv:2104.04473, sections 2.2.1 and 2.2.2):
  * a number of forward passes to warm up, then one forward and one backward in turn. Microbatches go
- * through the chunks in groups of as many as there are stages. A pass starts when its device is
+ * through the chunks in groups of as many as there are stages, or of more, so that no group is
+ * smaller (Megatron-Core, microbatch_group_size_per_vp_stage). A pass starts when its device is
  * free and what it needs has come. Behind the last backward pass come the exposed data-parallel
  * traffic and the optimiser; what is left of the step (data, launches, stragglers) is not drawn. */
 #include "plan/plan_internal.h"
@@ -22,6 +23,7 @@ struct pass {
 
 struct pipeline {
     int64_t p, v, m; /* stages, chunks a device, microbatches */
+    int64_t group;   /* microbatches that go through a chunk before the next */
     double forward_s, backward_s;
     struct pass *order; /* [p][2 m v] */
     double *end;        /* [p][v][m][forward, backward]; negative: not yet */
@@ -33,11 +35,11 @@ static double *end_of(const struct pipeline *x, int64_t stage, int64_t chunk, in
     return &x->end[(((stage * x->v) + chunk) * x->m + microbatch) * 2 + kind];
 }
 
-/* The k-th forward (or backward) pass of a device: groups of p microbatches, chunk by chunk. */
+/* The k-th forward (or backward) pass of a device: groups of microbatches, chunk by chunk. */
 static struct pass nth_pass(const struct pipeline *x, int64_t k, int kind)
 {
-    int64_t group = k / (x->p * x->v), first = group * x->p;
-    int64_t size = MIN(x->p, x->m - first), in = k - group * x->p * x->v;
+    int64_t group = k / (x->group * x->v), first = group * x->group;
+    int64_t size = MIN(x->group, x->m - first), in = k - group * x->group * x->v;
     int64_t chunk = in / size;
     return (struct pass){.microbatch = (int32_t)(first + in % size),
                          .chunk = (int16_t)(kind == FORWARD ? chunk : x->v - 1 - chunk),
@@ -48,7 +50,7 @@ static void order_stage(const struct pipeline *x, int64_t stage)
 {
     int64_t all = x->m * x->v, forward = 0, backward = 0, n = 0;
     struct pass *order = x->order + stage * 2 * all;
-    int64_t warm = x->v > 1 ? 2 * (x->p - stage - 1) + (x->v - 1) * x->p : x->p - stage - 1;
+    int64_t warm = x->v > 1 ? 2 * (x->p - stage - 1) + (x->v - 1) * x->group : x->p - stage - 1;
     while (forward < MIN(warm, all))
         order[n++] = nth_pass(x, forward++, FORWARD);
     while (backward < all) {
@@ -144,12 +146,21 @@ static size_t add_tail(const struct pipeline *x, const struct plan_step *step,
     return n;
 }
 
+static int64_t group_size(int64_t stages, int64_t microbatches)
+{
+    int64_t n = stages;
+    while (n < microbatches && microbatches % n && microbatches % n < stages)
+        n++;
+    return MIN(n, microbatches);
+}
+
 size_t plan_timeline(const struct plan_step *step, const struct plan_layout *l, struct arena *a,
                      struct plan_span **spans)
 {
     struct pipeline x = {.p = MAX(l->pp, 1), .v = MAX(l->vp, 1), .m = MAX(step->microbatches, 1)};
     /* A step of more passes than can be seen is drawn with fewer microbatches. */
     x.m = MAX(MIN(x.m, MAX_SPANS / (2 * x.p * x.v)), 1);
+    x.group = group_size(x.p, x.m);
     /* Messages are on the way of every microbatch; the rest of a pass is compute and what it
      * waits for. */
     double work = step->forward_s + step->backward_s;

@@ -100,7 +100,7 @@ static bool in_space(const struct plan_layout *l, const struct plan_model *m,
     if (plan_layout_check(l, m, b, n, NULL) < 0) return false;
     int64_t chunks = (int64_t)l->pp * l->vp, L = m->layers;
     if (l->vp > 1 && L % chunks && (L + 1) % chunks && (L + 2) % chunks) return false;
-    return l->vp == 1 || b->global_batch / l->dp / l->micro_batch >= l->pp;
+    return l->vp == 1 || b->global_batch / l->dp / l->micro_batch % l->pp == 0;
 }
 
 static void brute_leaf(const struct plan_model *m, const struct plan_cluster *c,
