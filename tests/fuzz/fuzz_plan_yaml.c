@@ -1,5 +1,6 @@
 /* fuzz_plan_yaml.c: any bytes as a plan or a run file. No other file is opened: names in it lead
- * nowhere. What is accepted must be consistent, and what is refused must say where and why. */
+ * nowhere. What is accepted must be consistent and, where that is quick, be answered or say why it
+ * cannot be; what is refused must say where and why. */
 #include "plan/plan_catalogue_internal.h"
 
 #include <math.h>
@@ -51,6 +52,19 @@ static void check_plan(const struct plan_request *p)
                                          plan_cluster_accelerators(&p->cluster), &e) >= 0);
 }
 
+/* However odd the numbers of an accepted plan are, there is an answer or an error. */
+static void check_answer(const struct plan_request *p, struct arena *a)
+{
+    struct plan_answer *x = arena_alloc(a, sizeof(*x));
+    struct error e = {0};
+    bool small = plan_cluster_accelerators(&p->cluster) <= 64 && p->batch.global_batch <= 4096;
+    if (p->search && !small) return;
+    if (plan_solve(p, a, x, &e) < 0)
+        CHECK(e.text[0]);
+    else
+        CHECK(x->step.step_s > 0 && x->limit[0]);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct plan_request p;
@@ -59,6 +73,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     arena_init(&arena);
     if (plan_parse((const char *)data, size, "fuzz.yaml", PLAN_MAX_DEPTH, &arena, &p, &e) >= 0) {
         check_plan(&p);
+        check_answer(&p, &arena);
     } else {
         CHECK(e.code == ERROR_CONFIG && strlen(e.text) < sizeof(e.text));
         CHECK_MSG(strstr(e.text, "fuzz.yaml:") || strstr(e.text, ".yaml: files name"), "%s",
