@@ -134,26 +134,27 @@ static bool variant_move(struct variant *v, const struct input *in, const struct
     return moved;
 }
 
-static double relative(double low, double high)
-{
-    double mean = 0.5 * (low + high);
-    return mean > 0.0 ? fabs(high - low) / mean : 0.0;
-}
+struct ranked {
+    struct plan_sensitivity s;
+    double width; /* of days or of dollars, beside the answer's own; the larger */
+};
 
-static double width(const struct plan_sensitivity *s)
+static double width(const struct plan_sensitivity *s, const struct plan_answer *a)
 {
-    return fmax(relative(s->low_days, s->high_days), relative(s->low_usd, s->high_usd));
+    double days = a->days.mid > 0.0 ? fabs(s->high_days - s->low_days) / a->days.mid : 0.0;
+    double usd = a->money.run_usd.mid;
+    return fmax(days, usd > 0.0 ? fabs(s->high_usd - s->low_usd) / usd : 0.0);
 }
 
 static int widest_first(const void *x, const void *y)
 {
-    double a = width(x), b = width(y);
-    return (a < b) - (a > b);
+    const struct ranked *a = x, *b = y;
+    return (a->width < b->width) - (a->width > b->width);
 }
 
 void plan_sensitivities(const struct plan_request *r, struct plan_answer *out)
 {
-    struct plan_sensitivity all[ARRAY_LEN(INPUTS)];
+    struct ranked all[ARRAY_LEN(INPUTS)];
     struct variant v;
     struct plan_answer answer;
     int n = 0;
@@ -169,10 +170,11 @@ void plan_sensitivities(const struct plan_request *r, struct plan_answer *out)
             *(high ? &s.high_days : &s.low_days) = answer.days.mid;
             *(high ? &s.high_usd : &s.low_usd) = answer.money.run_usd.mid;
         }
-        if (ranged && width(&s) > 1e-4) all[n++] = s;
+        double w = width(&s, out);
+        if (ranged && w > 1e-4) all[n++] = (struct ranked){s, w};
     }
     qsort(all, (size_t)n, sizeof(all[0]), widest_first);
     out->n_sensitivities = MIN(n, PLAN_MAX_SENSITIVITIES);
     for (int i = 0; i < out->n_sensitivities; i++)
-        out->sensitivities[i] = all[i];
+        out->sensitivities[i] = all[i].s;
 }

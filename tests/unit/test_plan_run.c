@@ -38,7 +38,7 @@ static void llama3_days(void **state)
     double flops = f->out.step.model_flops / f->out.step.step_s / 16384;
     print_message("Llama 3: %.0f TFLOP/s, %.1f days (%.1f .. %.1f), %s\n", flops / 1e12,
                   f->out.days.mid, f->out.days.low, f->out.days.high, f->out.limit);
-    assert_within(flops, 400e12, 0.25); /* the step is judged by `plan validate`, not here */
+    assert_within(flops, 400e12, 0.30); /* its rivals of that size ran faster: `plan validate` */
     double goodput = f->out.reliability.goodput.mid;
     assert_within(f->out.days.mid, 15.6e12 / f->out.step.tokens_per_s / goodput / 86400, 1e-3);
     assert_within(f->out.days.mid, 69, 0.25);
@@ -159,8 +159,8 @@ static void inputs_matter(void **state)
     double width = INFINITY;
     for (int i = 0; i < f->out.n_sensitivities; i++) {
         s = &f->out.sensitivities[i];
-        double d = fabs(s->high_days - s->low_days) / (s->high_days + s->low_days);
-        double u = fabs(s->high_usd - s->low_usd) / (s->high_usd + s->low_usd);
+        double d = fabs(s->high_days - s->low_days) / f->out.days.mid;
+        double u = fabs(s->high_usd - s->low_usd) / f->out.money.run_usd.mid;
         assert_true(fmax(d, u) <= width * (1 + 1e-9));
         width = fmax(d, u);
     }
