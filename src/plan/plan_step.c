@@ -29,6 +29,7 @@ struct stage {
     double recompute_s, recompute_comm_s;
     double f_s, b_s; /* everything exposed, forward and backward with recomputation */
     double host_s;   /* of starting kernels, f and b together */
+    double head_s;   /* what the output head adds to the last stage */
     double dense_params, expert_params; /* per accelerator */
     double blocks;                      /* layers of the stage */
 };
@@ -126,6 +127,7 @@ static void stage_time(const struct plan_work *w, struct stage *st)
         [PLAN_BLOCK_EXPERTS] = n_moe,
         [PLAN_BLOCK_MAMBA] = (double)m->mamba_layers};
     struct plan_layer_time t, head;
+    double head_share = 0;
     for (int block = 0; block < PLAN_N_BLOCKS; block++) {
         if (count[block] <= 0) continue;
         plan_block_time(w, block, &t);
@@ -135,9 +137,11 @@ static void stage_time(const struct plan_work *w, struct stage *st)
     plan_head_time(w, &head);
     double layer_s = forward_compute(&st->sum) / fmax(st->blocks, 1);
     if (with_head)
-        add_scaled(&st->sum, &head, w->l->pp > 1 ? K(HEAD_EXPOSED) : 1);
+        head_share = w->l->pp > 1 ? K(HEAD_EXPOSED) : 1;
     else if (forward_compute(&head) > layer_s) /* the loss stage has one layer less */
-        add_scaled(&st->sum, &head, 1 - layer_s / forward_compute(&head));
+        head_share = 1 - layer_s / forward_compute(&head);
+    add_scaled(&st->sum, &head, head_share);
+    st->head_s = head_share * (forward_compute(&head) + backward_time(&head));
     stage_params(w, share, with_head, st);
     st->f_s = forward_compute(&st->sum) + forward_comm(&st->sum);
     st->b_s = backward_time(&st->sum) + st->recompute_s + st->recompute_comm_s;
@@ -220,7 +224,9 @@ static double message_time(const struct plan_work *w)
     int64_t stride = (int64_t)MAX(l->tp, 1) * MAX(l->cp, 1) * MAX(l->dp, 1);
     bool inside = stride * 2 <= MAX(w->a->scaleup_domain, 1);
     double bytes = w->own_tokens * (double)w->m->hidden * 2;
-    return 2 * K(PP_EXPOSED) * MAX(l->vp, 1) * plan_p2p_s(w->a, w->c, inside, bytes);
+    double exposed = K(PP_EXPOSED) * plan_p2p_s(w->a, w->c, inside, bytes);
+    if (w->year < K(DP_OVERLAP_YEAR)) exposed += K(PIPE_HOST_S);
+    return 2 * MAX(l->vp, 1) * exposed;
 }
 
 static void fill_parts(const struct stage *st, double m, struct plan_step *out)
@@ -255,7 +261,8 @@ static void pool_step(const struct plan_work *w, int64_t m, double accelerators,
     double t = work_s + wait_s + messages;
     fill_parts(&st, (double)m, out);
     out->part_s[PLAN_PART_PP] = (double)m * messages;
-    if (w->l->pp > 1) out->part_s[PLAN_PART_BUBBLE] = (double)(w->l->pp - 1) / MAX(w->l->vp, 1) * t;
+    if (w->l->pp > 1) /* the head is in the last stage only */
+        out->part_s[PLAN_PART_BUBBLE] = (double)(w->l->pp - 1) / MAX(w->l->vp, 1) * (t - st.head_s);
     out->part_s[PLAN_PART_DP] = data_parallel(w, &st, (double)m, &out->hidden_comm_s);
     out->part_s[PLAN_PART_OPTIMIZER] = optimizer_time(w, &st);
     out->part_s[PLAN_PART_OTHER] = (double)m * wait_s + K(STEP_FIXED_S);
