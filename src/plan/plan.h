@@ -323,6 +323,7 @@ struct plan_answer {
     struct plan_step step;
     struct plan_range tokens, days, gpu_hours, mwh, step_s; /* days: of the middle of tokens */
     const char *tokens_from;                                /* "given", or the law that said so */
+    struct plan_range site_w;     /* power.facility_w with the band of the check on MLPerf nodes */
     struct plan_range build_days; /* to install the accelerators, at the site's rate; 0: unknown */
     struct plan_reliability reliability;
     struct plan_power power;

@@ -54,6 +54,7 @@ static void run_length(const struct plan_request *r, const struct plan_what_if *
     out->gpu_hours = times(out->days, 24.0 * n);
     double share = fmin(goodput.mid, 1.0);
     double mean_w = share * out->power.facility_w + (1.0 - share) * out->power.facility_idle_w;
+    out->site_w = times(POWER_BAND, out->power.facility_w * w->power);
     out->mwh = plan_range_mul(times(out->days, 24.0 * mean_w * w->power / 1e6), POWER_BAND);
     out->build_days =
         times(plan_figure_range(&r->site.build_days_per_1000, 0.0, 0.0, 0.0), n / 1e3);

@@ -49,6 +49,8 @@ static void llama3_days(void **state)
     double mw = f->out.mwh.mid / (f->out.days.mid * 24);
     assert_between(mw * 1e6, f->out.power.facility_idle_w, f->out.power.facility_w);
     assert_ordered(f->out.mwh);
+    assert_ordered(f->out.site_w);
+    assert_within(f->out.site_w.mid, f->out.power.facility_w, 1e-12);
     assert_ordered(f->out.money.run_usd);
     assert_ordered(f->out.money.usd_per_million_tokens);
     assert_ordered(f->out.emissions.co2_t);
