@@ -154,6 +154,8 @@ static void print_bash(FILE *out)
           "    local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]}\n"
           "    local command=${COMP_WORDS[1]} words=''\n"
           "    [[ $command == data ]] && command=\"data ${COMP_WORDS[2]}\"\n"
+          "    [[ $command == plan && ${COMP_WORDS[2]} =~ ^(compare|sweep|validate)$ ]] &&\n"
+          "        command=\"plan ${COMP_WORDS[2]}\"\n"
           "    if ((COMP_CWORD == 1)); then\n        words='",
           out);
     print_bash_commands("", out);
