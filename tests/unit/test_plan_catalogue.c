@@ -249,6 +249,19 @@ static void test_every_plan_loads(void **state)
         assert_ok(plan_load(mission[i], &f->arena, &p, &f->e), f->e);
 }
 
+static void test_every_run_file_loads(void **state)
+{
+    struct fixture *f = *state;
+    struct plan_request p;
+    size_t n;
+    char **names = list_presets(f, "runs", &n);
+    for (size_t i = 0; i < n; i++) {
+        char *path = arena_printf(&f->arena, "presets/runs/%s", names[i]);
+        assert_ok(plan_load(path, &f->arena, &p, &f->e), f->e);
+        assert_true(p.search && p.tokens.mid > 0 && p.model.vocab > 0);
+    }
+}
+
 /* ------------------------------------------------------------------ plans */
 
 static int parse(struct fixture *f, const char *text, struct plan_request *out)
@@ -711,6 +724,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_every_cluster_loads, setup, teardown),
         cmocka_unit_test_setup_teardown(test_every_site_loads, setup, teardown),
         cmocka_unit_test_setup_teardown(test_every_plan_loads, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_every_run_file_loads, setup, teardown),
         cmocka_unit_test_setup_teardown(test_short_plan, setup, teardown),
         cmocka_unit_test_setup_teardown(test_plan_in_one_file, setup, teardown),
         cmocka_unit_test_setup_teardown(test_layout_in_part, setup, teardown),
