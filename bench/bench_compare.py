@@ -4,7 +4,7 @@
 For each of the two shapes of docs/benchmarks.md:
   survey   every rival there is (each torch that is installed, each way to write the model, with
            and without torch.compile where it works), in bf16 autocast and in fp32, briefly;
-           the two fastest in bf16 and the fastest in fp32 go on
+           by its fastest step, so that a busy moment puts none out; the three fastest go on
   rounds   ours, then those rivals, one process each with warm-up, one after another, so that
            whatever else the machine does hits all of them; every round gives a ratio
 The rival's figure of a round is its fastest. Reported: medians, the ratio of each round, and the
@@ -26,6 +26,7 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SHAPES = ("dense", "experts")
+PLACES = ("first", "second", "third")
 PEERS = {  # program, arguments, needs torch 2, needs torch.compile
     "dense": [
         ("peer_grok.py", ["--shape", "dense"], False),
@@ -113,8 +114,8 @@ def rival_name(r):
 
 
 def survey(shape, torches, env, a):
-    """The rivals that go on: {"bf16": command, "bf16, second": command, "fp32": command}."""
-    found = {"bf16": [], "fp32": []}
+    """The rivals that go on, fastest first: {"first": command, ...}."""
+    found = []
     for python, version in torches:
         for program, extra, needs_2 in PEERS[shape]:
             if needs_2 and int(version.split(".")[0]) < 2:
@@ -127,18 +128,16 @@ def survey(shape, torches, env, a):
                 label = f"torch {version} {program} {' '.join(extra)} {dtype}"
                 if not re.search(a.rivals, label):
                     continue
-                result, why = run_json(command + ["--steps", "1", "--warmup", "1"], a, env)
+                result, why = run_json(command + ["--steps", "3", "--warmup", "1"], a, env)
                 if not result:
                     print(f"  survey  {label}: {why}", flush=True)
                     continue
-                speed = result["tokens_per_s"]
+                speed = 1e3 * result["B"] * result["T"] / min(result["step_ms"])
                 print(f"  survey  {label}: {speed:.1f} tokens/s, {result['rss_gib']} GiB",
                       flush=True)
-                found[dtype].append((speed, command))
-    for rivals in found.values():
-        rivals.sort(key=lambda x: -x[0])
-    chosen = list(zip(("bf16", "bf16, second"), found["bf16"])) + list(zip(["fp32"], found["fp32"]))
-    return {name: command for name, (speed, command) in chosen}
+                found.append((speed, command))
+    found.sort(key=lambda x: -x[0])
+    return {place: command for place, (speed, command) in zip(PLACES, found)}
 
 
 def run_rounds(shape, rivals, env, a):
@@ -201,7 +200,7 @@ def print_summary(shape, rounds):
               f"{mid('optimizer_ms'):8.0f}{mid('rss_gib'):6.1f}{cell(share, '{:.1f}'):>8}")
 
     line(f"colossus {first['dtype']}", ours, 100 * median([r["share"] for r in rounds]))
-    for name in ("bf16", "bf16, second", "fp32"):
+    for name in PLACES:
         pairs = [(r["rivals"][name], r["peak"]) for r in rounds if name in r["rivals"]]
         if not pairs:
             continue

@@ -92,8 +92,8 @@ model=$(grep valid_bits_per_byte $out/runs/fortunes/metrics.jsonl | tail -n1 |
 size() { wc -c | tr -d ' '; }
 zstd_alone=$(zstd -19 --single-thread --stdout -q $out/valid.packed | size)
 zstd_with=$(zstd -19 --single-thread --stdout -q --patch-from=$out/train.packed $out/valid.packed | size)
-xz_alone=$(xz -9e --stdout $out/valid.packed | size)
-xz_with=$(($(xz -9e --stdout $out/both.packed | size) - $(xz -9e --stdout $out/train.packed | size)))
+xz_alone=$(xz -9e --quiet --stdout $out/valid.packed | size)
+xz_with=$(($(xz -9e --quiet --stdout $out/both.packed | size) - $(xz -9e --stdout $out/train.packed | size)))
 best=$(awk -v b="$bytes" -v z="$zstd_with" -v x="$xz_with" \
     'BEGIN { printf "%.4f", 8 * (z < x ? z : x) / b }')
 row() { awk -v n="$1" -v s="$2" -v b="$bytes" 'BEGIN { printf "  %-44s %7.4f\n", n, 8 * s / b }'; }

@@ -32,6 +32,10 @@ const struct cmd_entry *cmd_all_entries(size_t *count);
 /* Every option table of the program, for the reference page and shell completion. */
 const struct option_table *const *cmd_all_tables(size_t *count);
 
+/* Words of options that several commands share, in the order of enum compute_backend, and of
+ * numbers to compute with: auto, fp32, bf16. */
+extern const char *const cmd_backends[], *const cmd_precisions[];
+
 cmd_fn cmd_data, cmd_train, cmd_generate, cmd_eval, cmd_check_golden, cmd_plot, cmd_plan, cmd_help;
 
 #define COLOSSUS_VERSION "0.1.0"

@@ -3,7 +3,6 @@
 #include "train/train.h"
 
 static const char *const PRECISIONS[] = {"fp32", "bf16", NULL};
-static const char *const BACKENDS[] = {"auto", "reference", "avx2", "avx512", NULL};
 
 struct check_golden_options {
     int precision, backend;
@@ -16,7 +15,7 @@ static const struct option rows[] = {
     {"precision", 'p', OPTION_ENUM, AT(precision), NULL, "fp32", 0, 0, PRECISIONS,
      "number format of activations and weights; bf16 is held to the error that its 8-bit mantissa "
      "explains"},
-    {"backend", 0, OPTION_ENUM, AT(backend), NULL, "auto", 0, 0, BACKENDS, "kernels to use"},
+    {"backend", 0, OPTION_ENUM, AT(backend), NULL, "auto", 0, 0, cmd_backends, "kernels to use"},
     {"threads", 0, OPTION_INT, AT(threads), NULL, "0", 0, 1024, NULL, "0: all processors"},
     {"json", 0, OPTION_BOOL, AT(json), NULL, "false", 0, 0, NULL, "one JSON object per folder"},
 };

@@ -9,6 +9,9 @@
 #include <errno.h>
 #include <string.h>
 
+const char *const cmd_backends[] = {"auto", "reference", "avx2", "avx512", NULL};
+const char *const cmd_precisions[] = {"auto", "fp32", "bf16", NULL};
+
 static const struct cmd_entry *all_entries;
 static size_t n_all_entries;
 

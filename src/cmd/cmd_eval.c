@@ -7,8 +7,6 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char *const PRECISIONS[] = {"auto", "fp32", "bf16", NULL};
-static const char *const BACKENDS[] = {"auto", "reference", "avx2", "avx512", NULL};
 static const char *const TASKS[] = {"auto", "text", "lambada", "blimp", "choice", NULL};
 
 struct eval_options {
@@ -32,9 +30,9 @@ static const struct option rows[] = {
      "longest window; 0: the model's context"},
     {"tokenizer", 0, OPTION_STRING, AT(tokenizer), NULL, NULL, 0, 0, NULL,
      "tokenizer file, where none lies beside the model"},
-    {"precision", 0, OPTION_ENUM, AT(precision), NULL, "auto", 0, 0, PRECISIONS,
+    {"precision", 0, OPTION_ENUM, AT(precision), NULL, "auto", 0, 0, cmd_precisions,
      "number format of weights and activations"},
-    {"backend", 0, OPTION_ENUM, AT(backend), NULL, "auto", 0, 0, BACKENDS, "kernels to use"},
+    {"backend", 0, OPTION_ENUM, AT(backend), NULL, "auto", 0, 0, cmd_backends, "kernels to use"},
     {"threads", 0, OPTION_INT, AT(threads), NULL, "0", 0, 1024, NULL, "0: all processors"},
     {"json", 0, OPTION_BOOL, AT(json), NULL, "false", 0, 0, NULL, "one JSON object per file"},
 };

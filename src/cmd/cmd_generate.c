@@ -9,9 +9,6 @@
 
 #define MAX_PROMPT (64u << 20)
 
-static const char *const PRECISIONS[] = {"auto", "fp32", "bf16", NULL};
-static const char *const BACKENDS[] = {"auto", "reference", "avx2", "avx512", NULL};
-
 struct generate_options {
     const char *prompt, *prompt_file, *tokenizer;
     int64_t max_tokens, count, top_k, repetition_window, seed, threads;
@@ -57,9 +54,9 @@ static const struct option rows[] = {
      "do not begin the prompt like a document"},
     {"ignore-eos", 0, OPTION_BOOL, AT(ignore_eos), NULL, "false", 0, 0, NULL,
      "go on behind the end of the document"},
-    {"precision", 0, OPTION_ENUM, AT(precision), NULL, "auto", 0, 0, PRECISIONS,
+    {"precision", 0, OPTION_ENUM, AT(precision), NULL, "auto", 0, 0, cmd_precisions,
      "number format of weights and activations"},
-    {"backend", 0, OPTION_ENUM, AT(backend), NULL, "auto", 0, 0, BACKENDS, "kernels to use"},
+    {"backend", 0, OPTION_ENUM, AT(backend), NULL, "auto", 0, 0, cmd_backends, "kernels to use"},
     {"threads", 0, OPTION_INT, AT(threads), NULL, "0", 0, 1024, NULL, "0: all processors"},
     {"json", 0, OPTION_BOOL, AT(json), NULL, "false", 0, 0, NULL,
      "print one JSON object per continuation instead of streaming text"},
