@@ -78,6 +78,7 @@ static int validate(const char *csv_path, const struct plan_validate_options *o,
         judge_row(&v, &v.rows[i], o->mismatch);
     }
     validate_baselines(v.rows, v.n_rows);
+    if (o->recipes) validate_recipes(v.rows, v.n_rows, o->recipes, &v.recipes);
     if (o->plot) TRY(validate_plot(&v, o->plot, a, e));
     if (o->json) {
         json_t *json = validate_to_json(&v, o->rows, a);

@@ -71,14 +71,27 @@ struct validate_ranking {
 struct validate_ranking validate_ranking(const struct validate_row *rows, size_t count,
                                          const char *source);
 
+/* What the search makes of layouts that somebody ran: each must be possible (valid, and within
+ * memory with some recomputation where the row does not say which), and the best that is found must
+ * be rated within 2 % of it or better. */
+struct validate_recipes {
+    size_t rows, possible, matched; /* matched: search found one as good, within 2 % */
+    double worst_ratio;             /* largest found / published step time */
+    const struct plan_row *worst;   /* its row; else the first that is not possible */
+    double search_s;
+};
+void validate_recipes(const struct validate_row *rows, size_t count, int most,
+                      struct validate_recipes *out);
+
 struct validate_result {
     const char *path, *tiers;
     struct validate_row *rows;
     size_t n_rows;
-    size_t n_tier, n_mismatch; /* left out by tier and by contradiction */
-    size_t n_skipped;          /* of the tiers asked for, not predictable */
-    size_t n_left_out;         /* rows of sources that the constants were fitted on */
-    size_t n_in_band;          /* measured within low .. high */
+    size_t n_tier, n_mismatch;       /* left out by tier and by contradiction */
+    size_t n_skipped;                /* of the tiers asked for, not predictable */
+    size_t n_left_out;               /* rows of sources that the constants were fitted on */
+    size_t n_in_band;                /* measured within low .. high */
+    struct validate_recipes recipes; /* rows 0: not asked for */
 };
 void validate_print(const struct validate_result *v, bool rows, struct arena *a, FILE *out);
 json_t *validate_to_json(const struct validate_result *v, bool rows, struct arena *a);

@@ -185,6 +185,11 @@ void validate_print(const struct validate_result *v, bool rows, struct arena *a,
     if (v->n_left_out < judged && plan_left_out_count())
         fprintf(out, "%zu rows are of sources that no constant was fitted on\n",
                 judged - v->n_left_out);
+    if (v->recipes.rows)
+        fprintf(out,
+                "Published recipes: %zu, of which %zu are possible and %zu are found by the search "
+                "or within 2 %% of what it finds (%.1f s)\n",
+                v->recipes.rows, v->recipes.possible, v->recipes.matched, v->recipes.search_s);
     for (size_t i = 0; i < ARRAY_LEN(sections); i++)
         print_section(v, VALIDATE_STEP, &sections[i], a, out);
     const struct section by_model = {VALIDATE_BY_SOURCE, "memory by source", NULL};
@@ -306,6 +311,18 @@ static json_t *counts_json(const struct validate_result *v)
     return o;
 }
 
+static json_t *recipes_json(const struct validate_recipes *r)
+{
+    json_t *o = json_object();
+    json_object_set_new(o, "rows", json_integer((json_int_t)r->rows));
+    json_object_set_new(o, "possible", json_integer((json_int_t)r->possible));
+    json_object_set_new(o, "matched", json_integer((json_int_t)r->matched));
+    json_object_set_new(o, "worst_ratio", real_or_null(r->worst_ratio));
+    json_object_set_new(o, "worst_id", r->worst ? json_integer(r->worst->id) : json_null());
+    json_object_set_new(o, "search_s", json_real(r->search_s));
+    return o;
+}
+
 json_t *validate_to_json(const struct validate_result *v, bool rows, struct arena *a)
 {
     json_t *o = json_object(), *constants = json_array();
@@ -325,6 +342,7 @@ json_t *validate_to_json(const struct validate_result *v, bool rows, struct aren
     json_object_set_new(o, "within_band_pct",
                         judged ? json_real(100.0 * (double)v->n_in_band / (double)judged)
                                : json_null());
+    if (v->recipes.rows) json_object_set_new(o, "recipes", recipes_json(&v->recipes));
     constants_json(plan_constants, plan_constants_count(), constants);
     constants_json(plan_memory_constants, plan_memory_constants_count, constants);
     json_object_set_new(o, "constants", constants);

@@ -334,6 +334,27 @@ static void test_text_plot_and_tiers(void **state)
     assert_contains(f->e.hint, "--tiers AB");
 }
 
+/* Layouts that were published as good are possible, and the search finds one as good. */
+static void test_recipes(void **state)
+{
+    (void)state;
+    char *text;
+    size_t size;
+    struct error e = {0};
+    struct plan_validate_options o = {.json = true, .recipes = 45};
+    int rc;
+    CAPTURE(text, size, out, rc = plan_validate(NULL, &o, out, &e));
+    assert_ok(rc, e);
+    json_t *root;
+    assert_ok(json_parse(text, size, "validate", &root, &e), e);
+    json_t *recipes = json_object_get(root, "recipes");
+    assert_int_equal(json_integer_value(json_object_get(recipes, "rows")), 45);
+    assert_int_equal(json_integer_value(json_object_get(recipes, "possible")), 45);
+    assert_int_equal(json_integer_value(json_object_get(recipes, "matched")), 45);
+    json_decref(root);
+    free(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -346,6 +367,7 @@ int main(void)
         cmocka_unit_test(test_ranking),
         cmocka_unit_test_setup_teardown(test_groups, setup, teardown),
         cmocka_unit_test(test_published_table),
+        cmocka_unit_test(test_recipes),
         cmocka_unit_test_setup_teardown(test_text_plot_and_tiers, setup, teardown)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
