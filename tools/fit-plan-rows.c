@@ -9,18 +9,20 @@ static struct arena memory;
 static struct plan_row *all, **judged;
 static size_t n_judged;
 
-/* Rows that are judged: tier A, consistent in themselves, complete and timed. -1: error on stderr. */
+/* Adds a table. Rows that are judged: tier A, consistent in themselves, complete and timed. -1: error on stderr. */
 int fit_open(const char *path);
 int fit_open(const char *path)
 {
     struct error e = {0};
     size_t count;
-    arena_init(&memory);
+    if (judged == NULL) arena_init(&memory);
     if (plan_rows_load(*path ? path : NULL, &memory, &all, &count, &e) < 0) {
         fprintf(stderr, "fit-plan: %s\n", e.text);
         return -1;
     }
-    judged = arena_alloc(&memory, (count + 1) * sizeof(*judged));
+    struct plan_row **grown = arena_alloc(&memory, (n_judged + count + 1) * sizeof(*judged));
+    if (n_judged > 0) memcpy(grown, judged, n_judged * sizeof(*judged));
+    judged = grown;
     for (size_t i = 0; i < count; i++)
         if (all[i].tier == 'A' && !all[i].mismatch && !all[i].skip && all[i].step_s > 0)
             judged[n_judged++] = &all[i];

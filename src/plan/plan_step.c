@@ -265,7 +265,9 @@ static void pool_step(const struct plan_work *w, int64_t m, double accelerators,
         out->part_s[PLAN_PART_BUBBLE] = (double)(w->l->pp - 1) / MAX(w->l->vp, 1) * (t - st.head_s);
     out->part_s[PLAN_PART_DP] = data_parallel(w, &st, (double)m, &out->hidden_comm_s);
     out->part_s[PLAN_PART_OPTIMIZER] = optimizer_time(w, &st);
-    out->part_s[PLAN_PART_OTHER] = (double)m * wait_s + K(STEP_FIXED_S);
+    out->part_s[PLAN_PART_OTHER] =
+        (double)m * wait_s +
+        (w->stack == PLAN_STACK_MEGATRON ? K(STEP_FIXED_S) : K(STEP_FIXED_OTHER_S));
     double step = 0;
     for (int i = 0; i < PLAN_N_PARTS; i++)
         step += out->part_s[i];

@@ -166,6 +166,7 @@ static void add_tensor_parallel(const struct plan_work *w, struct plan_layer_tim
                plan_collective_s(w->a, w->c, PLAN_REDUCE_SCATTER, tp, near, bytes);
     expose(t, s, tp_share(w), &t->tp_f);
     expose(t, s, tp_share(w), &t->tp_b);
+    t->kernels += 2 * K(HOST_COLLECTIVE);
 }
 
 /* Scores written out: products at the full square, and softmax through memory. */
@@ -248,7 +249,7 @@ static void attention_block(const struct plan_work *w, struct plan_layer_time *t
     add_context_parallel(w, t);
     add_vector(w, t, K(VECTOR_PASSES) / 2 * w->norm_tokens * (double)w->m->hidden * BF16_BYTES);
     add_tensor_parallel(w, t);
-    t->kernels = K(HOST_KERNELS_DENSE) / 2;
+    t->kernels += K(HOST_KERNELS_DENSE) / 2;
 }
 
 /* The two or three products of a feed-forward part, `width` wide in all. */
@@ -267,7 +268,7 @@ static void ffn_block(const struct plan_work *w, struct plan_layer_time *t)
     add_ffn(w, t, (double)w->m->ffn_hidden);
     add_vector(w, t, K(VECTOR_PASSES) / 2 * w->norm_tokens * (double)w->m->hidden * BF16_BYTES);
     add_tensor_parallel(w, t);
-    t->kernels = K(HOST_KERNELS_DENSE) / 2;
+    t->kernels += K(HOST_KERNELS_DENSE) / 2;
 }
 
 /* Dispatch and combine: every token goes to top_k experts spread evenly over ep ranks. Kernels
@@ -320,7 +321,7 @@ static void experts_block(const struct plan_work *w, struct plan_layer_time *t)
     add_vector(w, t, K(VECTOR_PASSES) / 2 * w->norm_tokens * h * BF16_BYTES);
     if (w->l->tp > 1 && (etp > 1 || m->shared_ffn_hidden > 0 || m->dense_branch))
         add_tensor_parallel(w, t);
-    t->kernels = K(HOST_KERNELS_MOE) - K(HOST_KERNELS_DENSE) / 2;
+    t->kernels += K(HOST_KERNELS_MOE) - K(HOST_KERNELS_DENSE) / 2;
     if (fused) {
         t->vector_f *= K(MOE_FUSED);
         t->vector_b *= K(MOE_FUSED);
@@ -340,7 +341,7 @@ static void mamba_block(const struct plan_work *w, struct plan_layer_time *t)
     add_vector(w, t, K(MAMBA_PASSES) * w->tokens * inner * BF16_BYTES);
     add_vector(w, t, K(VECTOR_PASSES) / 2 * w->norm_tokens * h * BF16_BYTES);
     add_tensor_parallel(w, t);
-    t->kernels = K(HOST_KERNELS_DENSE) / 2;
+    t->kernels += K(HOST_KERNELS_DENSE) / 2;
 }
 
 static void grow(struct plan_layer_time *t, double factor)
