@@ -258,6 +258,7 @@ static int sweep(const char *path, const struct plan_options *o, struct arena *a
 struct validate_options {
     bool rows, json, mismatch;
     const char *plot, *tiers;
+    int64_t recipes;
 };
 #undef AT
 #define AT(field) offsetof(struct validate_options, field)
@@ -271,6 +272,8 @@ static const struct option validate_rows[] = {
      "draw predicted over measured, as SVG"},
     {"tiers", 0, OPTION_STRING, AT(tiers), NULL, "A", 0, 0, NULL,
      "rows of these tiers: A whole layouts, B single nodes and proxies, C aggregates"},
+    {"recipes", 0, OPTION_INT, AT(recipes), "rows", "0", 0, 1000000, NULL,
+     "search beside so many published layouts: is each possible, is a better one found"},
 };
 #undef AT
 
@@ -294,7 +297,7 @@ static int run_validate(int argc, char **argv)
     char **rest;
     arena_init(&a);
     if (cmd_parse(&cmd_plan_validate_table, argc, argv, &o, &a, NULL, &n_rest, &rest, &exit_code)) {
-        struct plan_validate_options v = {o.rows, o.json, o.mismatch, o.plot, o.tiers};
+        struct plan_validate_options v = {o.rows, o.json, o.mismatch, o.plot, o.tiers, o.recipes};
         int rc = n_rest > 1
                      ? error_set_code(&e, ERROR_USAGE, "one FILE.csv at most, %d given", n_rest)
                      : plan_validate(n_rest ? rest[0] : NULL, &v, stdout, &e);

@@ -402,7 +402,7 @@ struct plan_validate_options {
     bool mismatch;     /* count rows whose source contradicts itself, too */
     const char *plot;  /* SVG scatter, or NULL */
     const char *tiers; /* "A" by default; "AB", "ABC" */
-    int recipes;       /* search beside so many published recipes, -1: all; 0: none (slow) */
+    int64_t recipes;   /* search beside so many published recipes; 0: none (slow) */
 };
 /* csv_path NULL: the table that travels with the program. */
 int plan_validate(const char *csv_path, const struct plan_validate_options *o, FILE *out,

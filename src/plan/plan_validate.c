@@ -27,9 +27,9 @@ static double predict_left_out(const struct plan_row *r, double predicted_s)
     const size_t n = plan_constants_count();
     double *kept = mem_calloc(n, sizeof(*kept));
     struct plan_step step;
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n; i++) { /* what is not fitted is not rounded either */
         kept[i] = plan_constants[i].value;
-        plan_constants[i].value = values[i];
+        if (plan_constants[i].high > plan_constants[i].low) plan_constants[i].value = values[i];
     }
     predict(r, &step);
     for (size_t i = 0; i < n; i++)
@@ -78,7 +78,7 @@ static int validate(const char *csv_path, const struct plan_validate_options *o,
         judge_row(&v, &v.rows[i], o->mismatch);
     }
     validate_baselines(v.rows, v.n_rows);
-    if (o->recipes) validate_recipes(v.rows, v.n_rows, o->recipes, &v.recipes);
+    if (o->recipes > 0) validate_recipes(v.rows, v.n_rows, (size_t)o->recipes, &v.recipes);
     if (o->plot) TRY(validate_plot(&v, o->plot, a, e));
     if (o->json) {
         json_t *json = validate_to_json(&v, o->rows, a);

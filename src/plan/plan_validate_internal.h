@@ -80,7 +80,7 @@ struct validate_recipes {
     const struct plan_row *worst;   /* its row; else the first that is not possible */
     double search_s;
 };
-void validate_recipes(const struct validate_row *rows, size_t count, int most,
+void validate_recipes(const struct validate_row *rows, size_t count, size_t most,
                       struct validate_recipes *out);
 
 struct validate_result {

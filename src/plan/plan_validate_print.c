@@ -182,7 +182,10 @@ void validate_print(const struct validate_result *v, bool rows, struct arena *a,
                 "Measured within low .. high of the prediction: %.0f %% of the rows (the band "
                 "is meant to hold 80 %%)\n",
                 100.0 * (double)v->n_in_band / (double)judged);
-    if (v->n_left_out < judged && plan_left_out_count())
+    if (judged && !plan_left_out_count())
+        fprintf(out, "The fits without each source are of other constants: tools/fit-plan "
+                     "--left-out --write makes them anew\n");
+    else if (v->n_left_out < judged)
         fprintf(out, "%zu rows are of sources that no constant was fitted on\n",
                 judged - v->n_left_out);
     if (v->recipes.rows)

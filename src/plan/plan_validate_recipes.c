@@ -56,14 +56,14 @@ static double found_s(const struct plan_row *r, struct arena *a)
     return rc < 0 || !found.n_best ? 0 : found.best[0].step.step_s;
 }
 
-void validate_recipes(const struct validate_row *rows, size_t count, int most,
+void validate_recipes(const struct validate_row *rows, size_t count, size_t most,
                       struct validate_recipes *out)
 {
     struct arena a;
     const double begin = time_now_s();
     arena_init(&a);
     *out = (struct validate_recipes){0};
-    for (size_t i = 0; i < count && (most < 0 || out->rows < (size_t)most); i++) {
+    for (size_t i = 0; i < count && out->rows < most; i++) {
         bool seen = false;
         if (!is_recipe(&rows[i])) continue;
         for (size_t k = 0; k < i && !seen; k++)
