@@ -296,6 +296,15 @@ static void add_expert_parallel(const struct plan_work *w, struct plan_layer_tim
     expose(t, 2 * s, share_b, &t->ep_b);
 }
 
+/* Grouped products that quantise, gate and permute within one kernel, under graphs of whole layers:
+ * Blackwell, gated experts, widths in whole tiles of 128. */
+static bool fused_experts(const struct plan_work *w)
+{
+    int64_t wide = w->m->moe_latent > 0 ? w->m->moe_latent : w->m->hidden;
+    return w->year >= K(MOE_FUSED_YEAR) && w->family == PLAN_BLACKWELL && w->m->glu &&
+           wide % 128 == 0 && w->m->moe_ffn_hidden % 128 == 0;
+}
+
 static void experts_block(const struct plan_work *w, struct plan_layer_time *t)
 {
     const struct plan_model *m = w->m;
@@ -304,7 +313,7 @@ static void experts_block(const struct plan_work *w, struct plan_layer_time *t)
     double groups = fmax((double)m->experts / ep, 1);
     double routed = w->own_tokens * (double)m->top_k * etp; /* rows of this rank's experts */
     double f = (double)m->moe_ffn_hidden / etp, rows = routed / groups;
-    bool fused = w->year >= K(MOE_FUSED_YEAR) && w->family == PLAN_BLACKWELL;
+    bool fused = fused_experts(w);
     double rate = w->matrix_rate * (fused ? 1 : K(GROUPED_SHARE));
     double passes = w->family == PLAN_BLACKWELL ? K(MOE_PASSES) : K(MOE_PASSES_HOPPER);
     add_product(w, t, rate, groups, rows, gates * f, wide);
