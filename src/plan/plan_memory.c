@@ -297,6 +297,9 @@ void plan_memory_of(const struct plan_accelerator *a, const struct plan_model *m
         struct memory_stage stage;
         struct plan_memory one;
         if (i > 0 && (stages[i] >= l->pp || stages[i] <= stages[i - 1])) continue;
+        /* the second only where the first is lighter than it: leading dense layers, a layer less */
+        const bool even = m->layers % ((int64_t)l->pp * l->vp) == 0;
+        if (i == 1 && l->pp > 2 && m->dense_layers == 0 && even) continue;
         stage_fill(&c, microbatches, stages[i], &stage);
         stage_memory(&c, &stage, &one);
         if (i == 0 || one.total > out->total) *out = one;
