@@ -257,8 +257,9 @@ static int sweep(const char *path, const struct plan_options *o, struct arena *a
 
 struct validate_options {
     bool rows, json, mismatch;
-    const char *plot, *tiers;
+    const char *plot, *tiers, *measured;
     int64_t recipes;
+    struct option_list local;
 };
 #undef AT
 #define AT(field) offsetof(struct validate_options, field)
@@ -274,6 +275,10 @@ static const struct option validate_rows[] = {
      "rows of these tiers: A whole layouts, B single nodes and proxies, C aggregates"},
     {"recipes", 0, OPTION_INT, AT(recipes), "rows", "0", 0, 1000000, NULL,
      "search beside so many published layouts: is each possible, is a better one found"},
+    {"local", 0, OPTION_LIST, AT(local), "RUN", NULL, 0, 0, NULL,
+     "this machine instead: steps of runs of 'colossus train', predicted and measured"},
+    {"measured", 0, OPTION_STRING, AT(measured), "FILE.yaml", NULL, 0, 0, NULL,
+     "what bench-machine wrote; default: ~/.config/colossus/local.yaml"},
 };
 #undef AT
 
@@ -284,7 +289,8 @@ const struct option_table cmd_plan_validate_table = {
     "Without FILE: the published runs that travel with the program. The columns of FILE are those\n"
     "of docs/reference/validation-rows.md.\n\n"
     "  colossus plan validate\n"
-    "  colossus plan validate my-runs.csv --rows",
+    "  colossus plan validate my-runs.csv --rows\n"
+    "  colossus bench-machine && colossus plan validate --local runs/fortunes",
     validate_rows,
     ARRAY_LEN(validate_rows)};
 
@@ -298,9 +304,13 @@ static int run_validate(int argc, char **argv)
     arena_init(&a);
     if (cmd_parse(&cmd_plan_validate_table, argc, argv, &o, &a, NULL, &n_rest, &rest, &exit_code)) {
         struct plan_validate_options v = {o.rows, o.json, o.mismatch, o.plot, o.tiers, o.recipes};
-        int rc = n_rest > 1
-                     ? error_set_code(&e, ERROR_USAGE, "one FILE.csv at most, %d given", n_rest)
-                     : plan_validate(n_rest ? rest[0] : NULL, &v, stdout, &e);
+        int rc;
+        if (n_rest > 1)
+            rc = error_set_code(&e, ERROR_USAGE, "one FILE.csv at most, %d given", n_rest);
+        else if (o.local.count > 0)
+            rc = plan_validate_local(o.local.items, o.local.count, o.measured, o.json, stdout, &e);
+        else
+            rc = plan_validate(n_rest ? rest[0] : NULL, &v, stdout, &e);
         exit_code = rc < 0 ? cmd_fail("plan validate", &e) : 0;
     }
     arena_fini(&a);

@@ -257,4 +257,45 @@ void compute_axpby(compute_t *c, size_t n, float a, const float *x, float b, flo
  * runs of compute_matmul in the activations' format over all threads. Takes about `seconds`. */
 double compute_measure_peak(compute_t *c, double seconds);
 
+/* ------------------------------------------------------------------ the machine
+ * What the operations of a step cost here, for `colossus bench-machine` (compute_machine.c). */
+
+enum compute_machine_op {
+    COMPUTE_OP_SEAM_F, /* seconds per element of [M, D] */
+    COMPUTE_OP_SEAM_B,
+    COMPUTE_OP_GLU_F, /* per element of [M, F] */
+    COMPUTE_OP_GLU_B,
+    COMPUTE_OP_ROPE,
+    COMPUTE_OP_ROUTER,  /* per M D E, forward and backward together */
+    COMPUTE_OP_GATHER,  /* per element of [rows, D] */
+    COMPUTE_OP_COMBINE, /* per M D k */
+    COMPUTE_OP_LOSS,    /* per M V */
+    COMPUTE_OP_ADAMW,   /* per parameter, as are the next two */
+    COMPUTE_OP_REFRESH,
+    COMPUTE_OP_SQUARES,
+    COMPUTE_OP_NEWTON,          /* per FLOP, a matrix on each thread */
+    COMPUTE_OP_ATTENTION_F_256, /* per M T H h at that T */
+    COMPUTE_OP_ATTENTION_B_256,
+    COMPUTE_OP_ATTENTION_F_1024,
+    COMPUTE_OP_ATTENTION_B_1024,
+    COMPUTE_N_OPS
+};
+extern const char *const compute_machine_op_names[];
+#define COMPUTE_MACHINE_PRODUCTS 32
+struct compute_machine_product {
+    int64_t rows, in, out;
+    int groups;
+    double s[3]; /* forward, for the input, for the weight */
+};
+struct compute_machine {
+    enum compute_dtype dtype;
+    int threads;
+    double peak_flops, copy_bytes_per_s;
+    struct compute_machine_product products[COMPUTE_MACHINE_PRODUCTS];
+    size_t n_products;
+    double op_s[COMPUTE_N_OPS];
+};
+/* Takes about a second a round; the medians over the rounds (1 to 15). */
+int compute_machine_measure(compute_t *c, int rounds, struct compute_machine *out, struct error *e);
+
 #endif

@@ -408,4 +408,16 @@ struct plan_validate_options {
 int plan_validate(const char *csv_path, const struct plan_validate_options *o, FILE *out,
                   struct error *e);
 
+/* ------------------------------------------------------------------ this machine (plan_local.c) */
+
+struct compute_machine; /* compute/compute.h */
+/* Where the accelerator `local` is kept: ~/.config/colossus/local.yaml. In *a. */
+const char *plan_local_path(struct arena *a);
+/* The accelerator, and the times of operations beside it as .json. n: number formats measured. */
+int plan_local_write(const struct compute_machine *machines, size_t n, const char *path,
+                     struct error *e);
+/* Predicted and measured steps of runs of `colossus train` on this machine. local NULL: as above. */
+int plan_validate_local(const char *const *runs, size_t n, const char *local, bool json, FILE *out,
+                        struct error *e);
+
 #endif

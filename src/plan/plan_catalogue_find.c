@@ -71,6 +71,8 @@ static size_t list_dirs(const struct plan_reader *r, const char *folder, const c
         dirs[n++] = arena_printf(a, "%s/../../../presets/%s", program, folder); /* build/x/unit/ */
         dirs[n++] = arena_printf(a, "%s/../share/colossus/presets/%s", program, folder);
     }
+    /* the accelerator `local`, which bench-machine wrote */
+    if (strcmp(folder, "accelerators") == 0) dirs[n++] = dir_of(a, plan_local_path(a));
     return n;
 }
 

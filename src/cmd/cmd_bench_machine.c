@@ -1,0 +1,123 @@
+/* cmd_bench_machine.c: `colossus bench-machine`: what this machine does, as the accelerator `local`
+ * that plans can name. */
+#include "cmd/cmd.h"
+#include "compute/compute.h"
+#include "plan/plan.h"
+
+#include <string.h>
+
+static const char *const PRECISIONS[] = {"auto", "fp32", "bf16", "both", NULL};
+enum { PRECISION_AUTO, PRECISION_FP32, PRECISION_BF16, PRECISION_BOTH };
+
+struct bench_options {
+    const char *out;
+    int64_t threads, rounds;
+    int precision;
+    bool json, dry_run;
+};
+
+#define AT(field) offsetof(struct bench_options, field)
+static const struct option rows[] = {
+    {"out", 'o', OPTION_STRING, AT(out), "FILE.yaml", NULL, 0, 0, NULL,
+     "where the accelerator is written; default: ~/.config/colossus/local.yaml"},
+    {"threads", 0, OPTION_INT, AT(threads), NULL, "0", 0, 1024, NULL, "0: all processors"},
+    {"rounds", 0, OPTION_INT, AT(rounds), NULL, "7", 1, 15, NULL,
+     "how often everything is measured; medians count"},
+    {"precision", 0, OPTION_ENUM, AT(precision), NULL, "auto", 0, 0, PRECISIONS,
+     "number formats to measure; auto: fp32, and bf16 where it is fast here"},
+    {"json", 0, OPTION_BOOL, AT(json), NULL, "false", 0, 0, NULL, "print the rates as JSON"},
+    {"dry-run", 'n', OPTION_BOOL, AT(dry_run), NULL, "false", 0, 0, NULL,
+     "measure and print, write nothing"},
+};
+#undef AT
+
+const struct option_table cmd_bench_machine_table = {
+    "bench-machine",
+    "[options]",
+    "measure this machine, for plans",
+    "Matrix products at several shapes, attention, the other operations of a training step and "
+    "the\n"
+    "bandwidth of memory; about half a minute on two cores. Keep the machine quiet. Written are "
+    "an\n"
+    "accelerator called local, and the times of the operations beside it (.json).\n\n"
+    "  colossus bench-machine\n"
+    "  colossus plan presets/plans/laptop.yaml --accelerator local\n"
+    "  colossus plan validate --local runs/fortunes",
+    rows,
+    ARRAY_LEN(rows)};
+
+static int measure(const struct bench_options *o, enum compute_dtype dtype, struct pool *pool,
+                   struct compute_machine *out, struct error *e)
+{
+    struct compute_options options = {.dtype = dtype, .pool = pool};
+    compute_t *c;
+    TRY(compute_new(&options, &c, e));
+    int rc = compute_machine_measure(c, (int)o->rounds, out, e);
+    compute_free(c);
+    return rc;
+}
+
+static double best_product(const struct compute_machine *m)
+{
+    double best = 0;
+    for (size_t i = 0; i < m->n_products; i++) {
+        const struct compute_machine_product *p = &m->products[i];
+        best = MAX(best, 2.0 * (double)p->rows * (double)p->in * (double)p->out / p->s[0]);
+    }
+    return best;
+}
+
+static void print_machine(const struct compute_machine *m, bool json)
+{
+    static const char *const names[] = {"fp32", "bf16"};
+    char peak[32], layer[32], copy[32];
+    if (json) {
+        printf("{\"dtype\": \"%s\", \"threads\": %d, \"peak_flops\": %.6g, "
+               "\"linear_flops\": %.6g, \"copy_bytes_per_s\": %.6g}\n",
+               names[m->dtype], m->threads, m->peak_flops, best_product(m), m->copy_bytes_per_s);
+        return;
+    }
+    printf("%s  %d threads  products %s, best linear layer %s, copy %s\n", names[m->dtype],
+           m->threads, format_si(peak, m->peak_flops, "FLOP/s"),
+           format_si(layer, best_product(m), "FLOP/s"),
+           format_si(copy, m->copy_bytes_per_s, "B/s"));
+}
+
+static int bench(const struct bench_options *o, struct arena *a, struct error *e)
+{
+    struct compute_machine machines[2];
+    size_t n = 0;
+    int rc = 0;
+    bool fp32 = o->precision != PRECISION_BF16;
+    bool bf16 = o->precision >= PRECISION_BF16 ||
+                (o->precision == PRECISION_AUTO && compute_has_fast_bf16());
+    const char *path = o->out ? o->out : plan_local_path(a);
+    struct pool *pool = pool_new((int)o->threads);
+    if (fp32) rc = measure(o, COMPUTE_F32, pool, &machines[n++], e);
+    if (rc == 0 && bf16) rc = measure(o, COMPUTE_BF16, pool, &machines[n++], e);
+    pool_free(pool);
+    if (rc < 0) return rc;
+    for (size_t i = 0; i < n; i++)
+        print_machine(&machines[i], o->json);
+    if (o->dry_run) return 0;
+    TRY(plan_local_write(machines, n, path, e));
+    if (!o->json) printf("%s\n", path);
+    return 0;
+}
+
+int cmd_bench_machine(int argc, char **argv)
+{
+    struct bench_options o = {0};
+    struct arena a;
+    struct error e = {0};
+    int n_rest, exit_code;
+    char **rest;
+    arena_init(&a);
+    if (cmd_parse(&cmd_bench_machine_table, argc, argv, &o, &a, NULL, &n_rest, &rest, &exit_code)) {
+        int rc = n_rest > 0 ? error_set_code(&e, ERROR_USAGE, "'%s' is not expected here", rest[0])
+                            : bench(&o, &a, &e);
+        exit_code = rc < 0 ? cmd_fail("bench-machine", &e) : 0;
+    }
+    arena_fini(&a);
+    return exit_code;
+}

@@ -1,0 +1,393 @@
+/* compute_machine.c: how fast this machine is at each operation a training step is made of.
+ *
+ * A step's time is predicted by adding up its operations (plan_local.c), so they are measured as a
+ * step runs them: linear layers forward, for the input and for the weight, at widths and numbers of
+ * rows around those of small models, with and without groups of experts; attention at two lengths;
+ * the rest per element. Everything runs once a round and the median over the rounds counts, so
+ * that a busy moment of the machine hits all alike. Operands are taken in turn from several
+ * arrays: what a layer leaves in the cache is gone when it comes round again in a step. */
+#include "compute/compute.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { ROTATE = 3, MAX_ROUNDS = 15, D = 512, T = 256, HEADS = 8, EXPERTS = 8, TOP = 2, V = 8192 };
+enum { ROWS = 4096, HEAD_ROWS = 1024, PARAMS = 1 << 22, NEWTON_R = 256, NEWTON_K = 512 };
+
+const char *const compute_machine_op_names[] = {"seam_forward",
+                                                "seam_backward",
+                                                "glu_forward",
+                                                "glu_backward",
+                                                "rope",
+                                                "router",
+                                                "gather",
+                                                "combine",
+                                                "loss",
+                                                "adamw",
+                                                "refresh",
+                                                "squares",
+                                                "newton_schulz",
+                                                "attention_forward_256",
+                                                "attention_backward_256",
+                                                "attention_forward_1024",
+                                                "attention_backward_1024",
+                                                NULL};
+
+struct bench {
+    compute_t *c;
+    enum compute_dtype dtype;
+    char *act[ROTATE][2];
+    float *f[4];
+    int32_t *index;
+    uint32_t *ids;
+    int turn;
+    compute_t **one; /* a context of one thread for each, as Muon's small matrices have */
+    int threads;
+};
+
+static const struct {
+    int64_t rows, in, out;
+    int groups;
+} shapes[] = {{ROWS, 128, 256, 1},      {ROWS, 256, 256, 1},      {ROWS, 256, 1024, 1},
+              {ROWS, 512, 512, 1},      {ROWS, 512, 2048, 1},     {ROWS, 2048, 512, 1},
+              {ROWS, 768, 1536, 1},     {ROWS, 1024, 256, 1},     {HEAD_ROWS, 256, 8192, 1},
+              {HEAD_ROWS, 512, 512, 1}, {2 * ROWS, 128, 512, 8},  {2 * ROWS, 256, 1024, 8},
+              {2 * ROWS, 512, 256, 8},  {ROWS, 512, 2048, 8}, {2 * ROWS, 1024, 512, 8},
+              {2048, 256, 1024, 8}};
+
+enum { MAX_ACT = ROWS * 2048, MAX_F32 = HEAD_ROWS * 8192 };
+
+/* ------------------------------------------------------------------ linear layers */
+
+struct layer {
+    compute_linear_t *linear;
+    float *master, *grad;
+    int32_t offset[EXPERTS + 1];
+    double times[3][MAX_ROUNDS];
+};
+
+static void layer_open(struct bench *b, size_t i, struct layer *l)
+{
+    size_t n = (size_t)(shapes[i].groups * shapes[i].out * shapes[i].in);
+    l->master = mem_map(n * sizeof(float));
+    l->grad = mem_map(n * sizeof(float));
+    CHECK(l->master && l->grad);
+    for (size_t k = 0; k < n; k++)
+        l->master[k] = (float)((double)(k * 2654435761u % 2001) - 1000) * 1e-4f;
+    for (int g = 0; g < shapes[i].groups; g++)
+        l->offset[g + 1] = (int32_t)((g + 1) * shapes[i].rows / shapes[i].groups);
+    struct compute_linear_desc d = {.groups = shapes[i].groups,
+                                    .in = shapes[i].in,
+                                    .parts = 1,
+                                    .out = {shapes[i].out},
+                                    .master = {l->master},
+                                    .grad = {l->grad},
+                                    .max_rows = shapes[i].rows};
+    l->linear = compute_linear_new(b->c, &d);
+    compute_linear_update(l->linear);
+}
+
+static void layer_close(size_t i, struct layer *l)
+{
+    size_t n = (size_t)(shapes[i].groups * shapes[i].out * shapes[i].in) * sizeof(float);
+    compute_linear_free(l->linear);
+    mem_unmap(l->master, n);
+    mem_unmap(l->grad, n);
+}
+
+static void layer_run(struct bench *b, size_t i, struct layer *l, int round)
+{
+    void *x = b->act[b->turn][0], *y = b->act[b->turn][1];
+    int64_t in = shapes[i].in, out = shapes[i].out;
+    double t0 = time_now_s();
+    compute_linear_forward(l->linear, l->offset, x, in, y, out, b->dtype);
+    double t1 = time_now_s();
+    compute_linear_backward_input(l->linear, l->offset, y, out, x, in, b->dtype);
+    double t2 = time_now_s();
+    compute_linear_backward_weight(l->linear, l->offset, y, out, x, in, false);
+    double t3 = time_now_s();
+    b->turn = (b->turn + 1) % ROTATE;
+    if (round < 0) return;
+    l->times[0][round] = t1 - t0;
+    l->times[1][round] = t2 - t1;
+    l->times[2][round] = t3 - t2;
+}
+
+/* ------------------------------------------------------------------ the other operations */
+
+static void run_attention(struct bench *b, int64_t len, bool backward)
+{
+    struct compute_attention a = {.B = ROWS / len, .T = len, .H = HEADS, .K = 2, .h = 64};
+    size_t size = compute_dtype_size(b->dtype);
+    size_t q = (size_t)(a.H * a.h), kv = (size_t)(a.K * a.h);
+    a.ld = (int64_t)(q + 2 * kv);
+    a.ld_out = (int64_t)q;
+    a.q = b->act[b->turn][0];
+    a.k = b->act[b->turn][0] + q * size;
+    a.v = b->act[b->turn][0] + (q + kv) * size;
+    a.out = b->act[b->turn][1];
+    a.lse = b->f[0];
+    a.multiplier = 0.125f;
+    a.cap = 30;
+    if (!backward) {
+        compute_attention_forward(b->c, &a);
+        return;
+    }
+    char *dq = b->act[(b->turn + 1) % ROTATE][0];
+    compute_attention_backward(b->c, &a, b->act[(b->turn + 1) % ROTATE][1], dq, dq + q * size,
+                               dq + (q + kv) * size);
+}
+
+static void run_seam(struct bench *b, bool backward)
+{
+    struct compute_seam s = {.M = ROWS, .D = D, .eps = 1e-5f};
+    s.h = s.h_out = b->f[0];
+    s.y = b->act[b->turn][0];
+    s.g_post = b->f[2];
+    s.g_next = b->f[2] + D;
+    s.a = b->act[b->turn][1];
+    s.rstd_post = b->f[3];
+    s.rstd_next = b->f[3] + ROWS;
+    if (!backward) {
+        compute_seam_forward(b->c, &s);
+        return;
+    }
+    float *dg = b->f[3] + 2 * ROWS;
+    compute_seam_backward(b->c, &s, b->act[b->turn][1], b->f[1], b->act[(b->turn + 1) % ROTATE][0],
+                          dg, dg + D, false);
+}
+
+static void run_router(struct bench *b)
+{
+    int32_t *top = b->index + 4 * ROWS;
+    struct compute_router r = {.M = ROWS, .D = D, .E = EXPERTS, .k = TOP};
+    r.x = b->act[b->turn][0];
+    r.W = b->f[2];
+    r.probs = b->f[3];
+    r.lse = b->f[3] + ROWS * EXPERTS;
+    r.top = top;
+    r.weight = r.lse + ROWS;
+    compute_router_forward(b->c, &r);
+    compute_router_backward(b->c, &r, r.weight, b->f[2] + EXPERTS * D, 0.01f, 0.001f, b->f[1],
+                            b->f[0], false);
+}
+
+struct newton {
+    struct bench *b;
+};
+
+/* One of Muon's iterations on one matrix, by one thread. */
+static void newton_task(void *ctx, size_t task, int thread)
+{
+    struct bench *b = ((struct newton *)ctx)->b;
+    compute_t *c = b->one[task];
+    size_t square = NEWTON_R * NEWTON_R, n = NEWTON_R * NEWTON_K;
+    char *x = b->act[0][0] + task * 2 * n * sizeof(float);
+    float *a = b->f[0] + task * (3 * square + n), *y = a + 3 * square;
+    (void)thread;
+    bool low = b->dtype == COMPUTE_BF16;
+    if (low) compute_to_act(c, y, n, x);
+    compute_matmul(c, false, true, NEWTON_R, NEWTON_R, NEWTON_K, 1, b->dtype, x, NEWTON_K, x,
+                   NEWTON_K, 0, a, NEWTON_R);
+    void *s = low ? (void *)(x + n * sizeof(float)) : (void *)a;
+    if (low) compute_to_act(c, a, square, s);
+    compute_axpby(c, square, 1, a, 0, a + square);
+    if (low) compute_to_act(c, a + square, square, s);
+    compute_matmul(c, false, false, NEWTON_R, NEWTON_R, NEWTON_R, 1e-3f, b->dtype, s, NEWTON_R, s,
+                   NEWTON_R, 0, a + 2 * square, NEWTON_R);
+    if (low) compute_to_act(c, a + 2 * square, square, s);
+    compute_matmul(c, false, false, NEWTON_R, NEWTON_K, NEWTON_R, 1, b->dtype, s, NEWTON_R, x,
+                   NEWTON_K, 0, y, NEWTON_K);
+}
+
+static void run_op(struct bench *b, int op, struct layer *layers)
+{
+    static const struct compute_adamw adamw = {1e-4f, 0.9f, 0.95f, 1e-8f, 0.1f, 1, 10};
+    void *x = b->act[b->turn][0], *y = b->act[b->turn][1];
+    switch (op) {
+    case COMPUTE_OP_SEAM_F: run_seam(b, false); break;
+    case COMPUTE_OP_SEAM_B: run_seam(b, true); break;
+    case COMPUTE_OP_GLU_F: compute_glu_forward(b->c, ROWS, D, x, b->f[2], y); break;
+    case COMPUTE_OP_GLU_B:
+        compute_glu_backward(b->c, ROWS, D, x, b->f[2], y, b->act[(b->turn + 1) % ROTATE][1], x,
+                             b->f[3]);
+        break;
+    case COMPUTE_OP_ROPE:
+        compute_rope(b->c, ROWS, T, 0, HEADS, 64, b->f[2], false, x, HEADS * 64);
+        break;
+    case COMPUTE_OP_ROUTER: run_router(b); break;
+    case COMPUTE_OP_GATHER: compute_gather(b->c, ROWS, D, b->index, x, y); break;
+    case COMPUTE_OP_COMBINE:
+        compute_combine(b->c, ROWS, D, TOP, b->index, x, NULL, NULL, 1, y);
+        break;
+    case COMPUTE_OP_LOSS:
+        compute_cross_entropy(b->c, HEAD_ROWS, V, b->f[0], b->ids, 0.5f, 0, 1e-3f, b->f[3], x);
+        break;
+    case COMPUTE_OP_ADAMW:
+        compute_adamw(b->c, &adamw, PARAMS, b->f[0], b->f[1], b->f[0] + PARAMS, b->f[1] + PARAMS);
+        break;
+    case COMPUTE_OP_REFRESH: compute_linear_update(layers[13].linear); break;
+    case COMPUTE_OP_SQUARES: compute_sum_squares(b->c, b->f[1], PARAMS); break;
+    case COMPUTE_OP_NEWTON:
+        pool_run(compute_pool(b->c), (size_t)b->threads, newton_task, &(struct newton){b});
+        break;
+    case COMPUTE_OP_ATTENTION_F_256: run_attention(b, 256, false); break;
+    case COMPUTE_OP_ATTENTION_B_256: run_attention(b, 256, true); break;
+    case COMPUTE_OP_ATTENTION_F_1024: run_attention(b, 1024, false); break;
+    default: run_attention(b, 1024, true); break;
+    }
+    b->turn = (b->turn + 1) % ROTATE;
+}
+
+/* How many units one run of an operation is: see compute.h. */
+static double op_units(const struct bench *b, int op)
+{
+    double elements = (double)ROWS * D, r = NEWTON_R, k = NEWTON_K;
+    switch (op) {
+    case COMPUTE_OP_ROUTER: return elements * EXPERTS;
+    case COMPUTE_OP_COMBINE: return elements * TOP;
+    case COMPUTE_OP_LOSS: return (double)HEAD_ROWS * V;
+    case COMPUTE_OP_ADAMW:
+    case COMPUTE_OP_SQUARES: return PARAMS;
+    case COMPUTE_OP_REFRESH: return 8.0 * 512 * 2048;
+    case COMPUTE_OP_NEWTON: return b->threads * (4 * r * r * k + 2 * r * r * r);
+    case COMPUTE_OP_ATTENTION_F_256:
+    case COMPUTE_OP_ATTENTION_B_256: return elements * 256;
+    case COMPUTE_OP_ATTENTION_F_1024:
+    case COMPUTE_OP_ATTENTION_B_1024: return elements * 1024;
+    default: return elements;
+    }
+}
+
+/* ------------------------------------------------------------------ memory bandwidth */
+
+static void copy_task(void *ctx, size_t task, int thread)
+{
+    struct bench *b = ctx;
+    (void)thread;
+    memcpy(b->act[1][0] + (task << 20), b->act[0][0] + (task << 20), 1 << 20);
+}
+
+static double run_copy(struct bench *b)
+{
+    size_t tasks = (size_t)MAX_ACT * sizeof(float) >> 20;
+    double start = time_now_s();
+    pool_run(compute_pool(b->c), tasks, copy_task, b);
+    return 2.0 * (double)(tasks << 20) / (time_now_s() - start); /* read and written */
+}
+
+/* ------------------------------------------------------------------ the whole */
+
+static int compare_doubles(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double median(double *x, int n)
+{
+    qsort(x, (size_t)n, sizeof *x, compare_doubles);
+    return x[n / 2];
+}
+
+static int bench_open(compute_t *c, struct bench *b, struct error *e)
+{
+    *b = (struct bench){.c = c, .dtype = compute_act_dtype(c)};
+    b->threads = MIN(pool_threads(compute_pool(c)), 64);
+    for (int i = 0; i < ROTATE; i++)
+        for (int k = 0; k < 2; k++) {
+            b->act[i][k] = mem_map((size_t)MAX_ACT * sizeof(float));
+            if (!b->act[i][k])
+                return error_set(e, "not enough memory for the arrays to measure on");
+        }
+    size_t f32 = MAX((size_t)MAX_F32, (size_t)b->threads * (4 * NEWTON_R * NEWTON_K));
+    for (int i = 0; i < 4; i++) {
+        b->f[i] = mem_map(f32 * sizeof(float));
+        if (!b->f[i]) return error_set(e, "not enough memory for the arrays to measure on");
+        for (size_t k = 0; k < f32; k++)
+            b->f[i][k] = 0.01f * (float)(k % 17) + 0.01f;
+    }
+    for (int i = 0; i < ROTATE; i++)
+        for (int k = 0; k < 2; k++)
+            for (size_t at = 0; at < MAX_ACT; at += 1 << 20)
+                compute_to_act(c, b->f[0], 1 << 20,
+                               b->act[i][k] + at * compute_dtype_size(b->dtype));
+    b->index = mem_calloc(8 * ROWS, sizeof *b->index);
+    b->ids = mem_calloc(HEAD_ROWS, sizeof *b->ids);
+    for (int i = 0; i < 4 * ROWS; i++)
+        b->index[i] = (int32_t)((int64_t)i * 2654435761 % ROWS);
+    b->one = mem_calloc((size_t)b->threads, sizeof(compute_t *));
+    for (int i = 0; i < b->threads; i++) {
+        struct compute_options o = {.dtype = b->dtype};
+        TRY(compute_new(&o, &b->one[i], e));
+    }
+    return 0;
+}
+
+static void bench_close(struct bench *b)
+{
+    size_t f32 = MAX((size_t)MAX_F32, (size_t)b->threads * (4 * NEWTON_R * NEWTON_K));
+    for (int i = 0; i < ROTATE; i++)
+        for (int k = 0; k < 2; k++)
+            if (b->act[i][k]) mem_unmap(b->act[i][k], (size_t)MAX_ACT * sizeof(float));
+    for (int i = 0; i < 4; i++)
+        if (b->f[i]) mem_unmap(b->f[i], f32 * sizeof(float));
+    for (int i = 0; b->one && i < b->threads; i++)
+        compute_free(b->one[i]);
+    mem_free(b->one);
+    mem_free(b->index);
+    mem_free(b->ids);
+}
+
+static void measure_rounds(struct bench *b, int rounds, struct compute_machine *out)
+{
+    struct layer *layers = mem_calloc(ARRAY_LEN(shapes), sizeof *layers);
+    double(*ops)[MAX_ROUNDS] = mem_calloc(COMPUTE_N_OPS, sizeof *ops), copy[MAX_ROUNDS];
+    for (size_t i = 0; i < ARRAY_LEN(shapes); i++)
+        layer_open(b, i, &layers[i]);
+    for (int round = -1; round < rounds; round++) { /* the first one warms up */
+        for (size_t i = 0; i < ARRAY_LEN(shapes); i++)
+            layer_run(b, i, &layers[i], round);
+        for (int op = 0; op < COMPUTE_N_OPS; op++) {
+            double start = time_now_s();
+            run_op(b, op, layers);
+            if (round >= 0) ops[op][round] = time_now_s() - start;
+        }
+        double rate = run_copy(b);
+        if (round >= 0) copy[round] = rate;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(shapes); i++) {
+        struct compute_machine_product *p = &out->products[i];
+        *p = (struct compute_machine_product){shapes[i].rows,
+                                              shapes[i].in,
+                                              shapes[i].out,
+                                              shapes[i].groups,
+                                              {median(layers[i].times[0], rounds),
+                                               median(layers[i].times[1], rounds),
+                                               median(layers[i].times[2], rounds)}};
+        layer_close(i, &layers[i]);
+    }
+    for (int op = 0; op < COMPUTE_N_OPS; op++)
+        out->op_s[op] = median(ops[op], rounds) / op_units(b, op);
+    out->copy_bytes_per_s = median(copy, rounds);
+    mem_free(ops);
+    mem_free(layers);
+}
+
+int compute_machine_measure(compute_t *c, int rounds, struct compute_machine *out, struct error *e)
+{
+    struct bench b;
+    _Static_assert(ARRAY_LEN(shapes) <= COMPUTE_MACHINE_PRODUCTS, "room for all shapes");
+    memset(out, 0, sizeof *out);
+    out->dtype = compute_act_dtype(c);
+    out->threads = pool_threads(compute_pool(c));
+    out->n_products = ARRAY_LEN(shapes);
+    int rc = bench_open(c, &b, e);
+    if (rc == 0) {
+        measure_rounds(&b, MIN(MAX(rounds, 1), MAX_ROUNDS), out);
+        out->peak_flops = compute_measure_peak(c, 1);
+    }
+    bench_close(&b);
+    return rc;
+}
