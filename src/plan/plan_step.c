@@ -223,9 +223,13 @@ static double message_time(const struct plan_work *w)
     if (l->pp <= 1) return 0;
     int64_t stride = (int64_t)MAX(l->tp, 1) * MAX(l->cp, 1) * MAX(l->dp, 1);
     bool inside = stride * 2 <= MAX(w->a->scaleup_domain, 1);
-    double bytes = w->own_tokens * (double)w->m->hidden * 2;
-    double exposed = K(PP_EXPOSED) * plan_p2p_s(w->a, w->c, inside, bytes);
-    if (w->year < K(DP_OVERLAP_YEAR)) exposed += K(PIPE_HOST_S);
+    /* ranks of a tensor-parallel group send the same state; each a part of it since the interleaved
+     * schedule (arXiv:2104.04473, section 4.1) and with sequence parallelism */
+    bool whole = w->year < K(SEQUENCE_YEAR) && l->vp <= 1;
+    bool old = w->year < K(DP_OVERLAP_YEAR);
+    double bytes = (whole ? w->tokens : w->own_tokens) * (double)w->m->hidden * 2;
+    double share = old ? K(PP_EXPOSED_OLD) : K(PP_EXPOSED);
+    double exposed = share * plan_p2p_s(w->a, w->c, inside, bytes) + (old ? K(PIPE_HOST_S) : 0);
     return 2 * MAX(l->vp, 1) * exposed;
 }
 
