@@ -1,0 +1,146 @@
+/* Sizes of published models against what their authors state, and what is refused. */
+#include "plan/plan_internal.h"
+
+#include <math.h>
+
+#include "test_cmocka.h"
+
+static const struct plan_model llama_70b = {.layers = 80,
+                                            .hidden = 8192,
+                                            .heads = 64,
+                                            .kv_heads = 8,
+                                            .head_dim = 128,
+                                            .vocab = 128256,
+                                            .ffn_hidden = 28672,
+                                            .glu = true};
+static const struct plan_model deepseek_v3 = {.layers = 61,
+                                              .hidden = 7168,
+                                              .heads = 128,
+                                              .kv_heads = 128,
+                                              .head_dim = 192,
+                                              .vocab = 129280,
+                                              .ffn_hidden = 18432,
+                                              .glu = true,
+                                              .attention = PLAN_ATTENTION_MLA,
+                                              .mla_q_rank = 1536,
+                                              .mla_kv_rank = 512,
+                                              .mla_nope_dim = 128,
+                                              .mla_rope_dim = 64,
+                                              .mla_v_dim = 128,
+                                              .experts = 256,
+                                              .top_k = 8,
+                                              .moe_ffn_hidden = 2048,
+                                              .shared_ffn_hidden = 2048,
+                                              .dense_layers = 3};
+static const struct plan_model gpt_175b = {.layers = 96,
+                                           .hidden = 12288,
+                                           .heads = 96,
+                                           .kv_heads = 96,
+                                           .head_dim = 128,
+                                           .vocab = 51200,
+                                           .ffn_hidden = 49152,
+                                           .tied_embeddings = true};
+
+static void assert_near(double value, double expected, double share)
+{
+    if (fabs(value / expected - 1) > share)
+        fail_msg("%g is not within %g %% of %g", value, share * 100, expected);
+}
+
+static void parameters_are_those_published(void **state)
+{
+    (void)state;
+    assert_near(plan_model_params(&llama_70b), 70.6e9, 0.005);
+    assert_near(plan_model_active_params(&llama_70b), 70.6e9, 0.005);
+    assert_near(plan_model_params(&gpt_175b), 174.6e9, 0.005);
+    assert_near(plan_model_params(&deepseek_v3), 671e9, 0.005); /* arXiv:2412.19437 */
+    assert_near(plan_model_active_params(&deepseek_v3), 37.6e9, 0.01);
+}
+
+/* arXiv:2104.04473, equation 3 less the recomputed quarter: 72 B s l h^2 (1 + s/6h + V/12lh). */
+static void flops_are_the_papers_formula(void **state)
+{
+    (void)state;
+    double l = 96, h = 12288, s = 2048, V = 51200;
+    double paper = 72 * l * h * h * (1 + s / (6 * h) + V / (12 * l * h));
+    assert_near(plan_model_flops_per_token(&gpt_175b, 2048, false), paper, 0.001);
+    double causal = paper - 6 * l * s * h;
+    assert_near(plan_model_flops_per_token(&gpt_175b, 2048, true), causal, 0.001);
+}
+
+/* TFLOP/s over tokens/s of published rows: 1,587.4 causal TFLOP/s at 6,338 tokens/s would count no
+ * multi-token prediction; with it NVIDIA counts 260.7 GFLOP a token. */
+static void latent_attention_and_prediction_layers_count(void **state)
+{
+    (void)state;
+    struct plan_model with = deepseek_v3;
+    with.mtp_layers = 1;
+    assert_near(plan_model_flops_per_token(&deepseek_v3, 4096, true), 1587.4e12 / 6338, 0.01);
+    assert_near(plan_model_flops_per_token(&with, 4096, true), 260.7e9, 0.005);
+}
+
+static void hybrids_are_near_what_their_rows_imply(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        double params, gflops;
+    } known[] = {{"Nemotron-3-Nano", 31.6e9, 22.1},
+                 {"Nemotron-3-Super", 121e9, 84.3},
+                 {"Nemotron-3-Ultra", 550e9, 360.6}};
+    struct plan_model m;
+    for (size_t i = 0; i < ARRAY_LEN(known); i++) {
+        assert_true(plan_model_hybrid(known[i].name, &m));
+        assert_int_equal(plan_model_check(&m, NULL), 0);
+        assert_near(plan_model_params(&m), known[i].params, 0.05);
+        assert_near(plan_model_flops_per_token(&m, 8192, true), known[i].gflops * 1e9, 0.08);
+        assert_int_equal(m.layers, m.mamba_layers + plan_model_attention_layers(&m) +
+                                       plan_model_ffn_layers(&m));
+    }
+    assert_false(plan_model_hybrid("Llama3-8B", &m));
+}
+
+static void a_window_cuts_what_a_query_sees(void **state)
+{
+    (void)state;
+    struct plan_model m = llama_70b;
+    m.window = 128;
+    assert_near(plan_model_context(&m, 4096, false, true), 2048, 1e-9);
+    assert_near(plan_model_context(&m, 4096, true, true), 128 - 128.0 * 128 / 8192, 1e-9);
+    assert_near(plan_model_context(&m, 64, true, true), 32, 1e-9); /* wider than the text */
+}
+
+static void nonsense_is_refused_by_name(void **state)
+{
+    (void)state;
+    struct error e = {0};
+    struct plan_model m = llama_70b;
+    m.kv_heads = 7;
+    assert_true(plan_model_check(&m, &e) < 0);
+    assert_non_null(strstr(e.text, "kv_heads"));
+    m = llama_70b;
+    m.top_k = 2;
+    assert_true(plan_model_check(&m, &e) < 0);
+    assert_non_null(strstr(e.text, "top_k"));
+    m = deepseek_v3;
+    m.top_k = 300;
+    assert_true(plan_model_check(&m, &e) < 0);
+    m = deepseek_v3;
+    m.mla_kv_rank = 0;
+    assert_true(plan_model_check(&m, &e) < 0);
+    assert_non_null(strstr(e.text, "mla_kv_rank"));
+    assert_int_equal(plan_model_check(&deepseek_v3, &e), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(parameters_are_those_published),
+        cmocka_unit_test(flops_are_the_papers_formula),
+        cmocka_unit_test(latent_attention_and_prediction_layers_count),
+        cmocka_unit_test(hybrids_are_near_what_their_rows_imply),
+        cmocka_unit_test(a_window_cuts_what_a_query_sees),
+        cmocka_unit_test(nonsense_is_refused_by_name),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
