@@ -1,0 +1,163 @@
+/* test_plan_local.c: the accelerator `local` is one that plans can name, what was measured reads
+ * back, and a step is the sum of its operations. */
+#include "test_cmocka.h"
+
+#include "plan/plan_local_internal.h"
+
+#include <math.h>
+#include <string.h>
+#include <unistd.h>
+
+#define FOLDER "test_plan_local.tmp"
+
+/* A machine of 1 GFLOP/s whatever the shape, where everything else is free or costs 1 ns. */
+static struct compute_machine machine(void)
+{
+    struct compute_machine m = {.dtype = COMPUTE_F32, .threads = 2, .peak_flops = 2e9};
+    m.copy_bytes_per_s = 1e10;
+    m.n_products = 4;
+    for (int64_t i = 0; i < 4; i++) {
+        struct compute_machine_product *p = &m.products[i];
+        *p = (struct compute_machine_product){1024, 128 << i, 512, i % 2 ? 8 : 1, {0}};
+        for (int k = 0; k < 3; k++)
+            p->s[k] = 2e-9 * (double)(p->rows * p->in * p->out);
+    }
+    for (int i = 0; i < COMPUTE_N_OPS; i++)
+        m.op_s[i] = 1e-30;
+    return m;
+}
+
+static struct plan_local_run run_of(void)
+{
+    struct plan_local_run r = {.seq_len = 64, .micro_batch = 4, .global_batch = 8};
+    r.model = (struct model_config){.vocab_size = 1000,
+                                    .n_layers = 3,
+                                    .d_model = 128,
+                                    .n_heads = 4,
+                                    .n_kv_heads = 2,
+                                    .head_dim = 32,
+                                    .ffn_hidden = 256,
+                                    .n_experts = 4,
+                                    .n_experts_used = 2,
+                                    .tied_embeddings = true};
+    return r;
+}
+
+/* Six FLOPs for each weight a token meets, as anywhere. */
+static void test_products(void **state)
+{
+    (void)state;
+    struct compute_machine m = machine();
+    struct plan_local_run r = run_of();
+    struct plan_local_step s;
+    plan_local_step(&m, &r, &s);
+    double weights = 3 * (128.0 * (4 + 2 * 2 + 4) * 32 + 2 * 3 * 128.0 * 256) + 128 * 1000.0;
+    double flops = 6 * weights * 8 * 64;
+    assert_float_equal(s.products_s, flops / 1e9, 1e-6 * flops / 1e9);
+    assert_float_equal(s.step_s, s.products_s, 1e-6 * s.step_s);
+
+    r.model.n_experts = r.model.n_experts_used = 1; /* dense: one FFN, no router */
+    m.op_s[COMPUTE_OP_ROUTER] = 1;
+    plan_local_step(&m, &r, &s);
+    weights = 3 * (128.0 * (4 + 2 * 2 + 4) * 32 + 3 * 128.0 * 256) + 128 * 1000.0;
+    assert_float_equal(s.products_s, 6 * weights * 8 * 64 / 1e9, 1e-6 * s.products_s);
+    assert_true(s.vector_s < 1e-9);
+}
+
+static void test_other_operations(void **state)
+{
+    (void)state;
+    struct plan_local_run r = run_of();
+    struct plan_local_step s;
+    struct compute_machine m = machine();
+    m.op_s[COMPUTE_OP_ADAMW] = 1e-9;
+    plan_local_step(&m, &r, &s);
+    double params = 3 * (128.0 * 12 * 32 + 4 * 3 * 128.0 * 256) + 128 * 1000.0;
+    assert_float_equal(s.optimizer_s, params * 1e-9, 1e-6 * params * 1e-9);
+    m = machine();
+    m.op_s[COMPUTE_OP_LOSS] = 1e-9;
+    plan_local_step(&m, &r, &s);
+    assert_float_equal(s.loss_s, 8 * 64 * 1000e-9, 1e-12);
+    m = machine();
+    m.op_s[COMPUTE_OP_NEWTON] = 1e-9;
+    plan_local_step(&m, &r, &s);
+    assert_true(s.optimizer_s < 1e-9);
+    r.muon = true;
+    r.muon_steps = 5;
+    plan_local_step(&m, &r, &s);
+    double square = 6 * 128.0 * 128 * 128;                    /* query and output */
+    double narrow = 4 * 64.0 * 64 * 128 + 2 * 64.0 * 64 * 64; /* key and value */
+    double expert = 4 * 128.0 * 128 * 256 + 2 * 128.0 * 128 * 128;
+    double flops = 5 * 3 * (2 * square + 2 * narrow + 12 * expert);
+    assert_float_equal(s.optimizer_s, flops * 1e-9, 1e-6 * flops * 1e-9);
+}
+
+static void test_files(void **state)
+{
+    (void)state;
+    struct compute_machine m = machine(), back;
+    struct plan_accelerator accelerator;
+    struct arena a;
+    struct error e = {0};
+    arena_init(&a);
+    assert_ok(plan_local_write(&m, 1, FOLDER "/deep/local.yaml", &e), e);
+    assert_ok(plan_local_read(FOLDER "/deep/local.yaml", false, &back, &e), e);
+    assert_int_equal(back.n_products, m.n_products);
+    for (size_t i = 0; i < m.n_products; i++)
+        assert_float_equal(back.products[i].s[2], m.products[i].s[2], 1e-12);
+    assert_ok(plan_load_accelerator(FOLDER "/deep/local.yaml", "", &a, &accelerator, &e), e);
+    assert_string_equal(accelerator.name, "local");
+    assert_float_equal(accelerator.peak_flops[PLAN_FP32].mid, 2e9, 1);
+    assert_true(accelerator.hbm_bytes.mid > 1e8);
+    assert_true(plan_local_read(FOLDER "/deep/local.yaml", true, &back, &e) < 0);
+    assert_contains(e.text, "has no measurement in bf16");
+    assert_true(plan_local_read(FOLDER "/nowhere.yaml", true, &back, &e) < 0);
+    assert_contains(e.hint, "bench-machine");
+    static const char broken[] = "{\"machine\": [{\"dtype\": \"fp32\", \"threads\": 1}]}";
+    assert_ok(file_write(FOLDER "/broken.json", broken, strlen(broken), &e), e);
+    assert_int_equal(plan_local_read(FOLDER "/broken.yaml", false, &back, &e), ERROR_CONFIG);
+    assert_ok(file_remove_tree(FOLDER, &e), e);
+    arena_fini(&a);
+}
+
+static void test_run_folder(void **state)
+{
+    (void)state;
+    static const char yaml[] =
+        "model: {vocab_size: 1000, n_layers: 3, d_model: 128, n_heads: 4, n_kv_heads: 2,\n"
+        "  head_dim: 32, ffn_hidden: 256, n_experts: 4, n_experts_used: 2, dense_ffn_hidden: 0,\n"
+        "  tied_embeddings: true}\n"
+        "batch: {seq_len: 64, micro_batch: 4, global_batch: 0}\n"
+        "train: {threads: 2, precision: bf16}\noptimizer: {kind: muon, muon_steps: 6}\n";
+    static const char steps[] = "{\"step\":1,\"step_s\":9}\n{\"step\":2,\"step_s\":9}\n"
+                                "{\"step\":3,\"step_s\":9}\n{\"step\":4,\"step_s\":2}\n"
+                                "{\"step\":5,\"step_s\":1}\n{\"step\":6,\"step_s\":3}\n{\"ste";
+    struct plan_local_run r;
+    struct error e = {0};
+    assert_ok(file_make_dirs(FOLDER, &e), e);
+    assert_ok(file_write(FOLDER "/run.yaml", yaml, strlen(yaml), &e), e);
+    assert_ok(file_write(FOLDER "/metrics.jsonl", steps, strlen(steps), &e), e);
+    assert_ok(plan_local_load(FOLDER, &r, &e), e);
+    assert_int_equal(r.n_steps, 3);
+    assert_float_equal(r.measured_s, 2, 0);
+    assert_true(r.bf16 && r.muon && r.muon_steps == 6 && r.model.tied_embeddings);
+    assert_int_equal(r.global_batch, 4);
+    assert_ok(file_write(FOLDER "/metrics.jsonl", "{}\n", 3, &e), e);
+    assert_true(plan_local_load(FOLDER, &r, &e) < 0);
+    assert_contains(e.text, "no steps");
+    assert_ok(file_write(FOLDER "/run.yaml", "model: {}\n", 10, &e), e);
+    assert_int_equal(plan_local_load(FOLDER, &r, &e), ERROR_CONFIG);
+    assert_contains(e.text, "model.vocab_size");
+    assert_ok(file_remove_tree(FOLDER, &e), e);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_products),
+        cmocka_unit_test(test_other_operations),
+        cmocka_unit_test(test_files),
+        cmocka_unit_test(test_run_folder),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
