@@ -7,7 +7,6 @@
 #include "plan/plan_search_internal.h"
 
 #include <sched.h>
-#include <stdlib.h>
 
 static struct plan_accelerator h100 = {
     .name = "h100",
@@ -111,11 +110,13 @@ static void all(int rounds)
 
 int main(int argc, char **argv)
 {
-    int rounds = argc > 1 ? atoi(argv[1]) : 3, cpus = pool_available_cpus();
-    all(rounds);
+    int64_t rounds = 3;
+    int cpus = pool_available_cpus();
+    if (argc > 1) CHECK_MSG(parse_int(argv[1], &rounds) == 0 && rounds > 0, "'%s'", argv[1]);
+    all((int)rounds);
     if (cpus > 1) {
         use_cpus(1);
-        all(rounds);
+        all((int)rounds);
     }
     return 0;
 }
