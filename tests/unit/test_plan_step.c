@@ -1,0 +1,223 @@
+/* The model of a step: it adds up, moves the right way, and is as near to published runs as the
+ * project says. */
+#include "plan/plan_internal.h"
+
+#include <math.h>
+
+#include "test_cmocka.h"
+
+static struct arena memory;
+static struct plan_accelerator h100, gb200;
+static struct plan_model llama;
+static struct plan_cluster cluster;
+static const struct plan_software today = {PLAN_STACK_MEGATRON, 0};
+static const struct plan_layout usual = {.tp = 4,
+                                         .pp = 4,
+                                         .cp = 2,
+                                         .ep = 1,
+                                         .etp = 1,
+                                         .dp = 8,
+                                         .vp = 5,
+                                         .micro_batch = 1,
+                                         .zero = 1,
+                                         .precision = PLAN_BF16};
+static const struct plan_batch batch = {512, 8192};
+
+static int load(void **state)
+{
+    (void)state;
+    struct error e = {0};
+    arena_init(&memory);
+    if (plan_load_accelerator("h100", NULL, &memory, &h100, &e) < 0 ||
+        plan_load_accelerator("gb200", NULL, &memory, &gb200, &e) < 0 ||
+        plan_load_model("llama-3-70b", NULL, &memory, &llama, &e) < 0) {
+        print_error("%s\n", e.text);
+        return -1;
+    }
+    cluster.n_pools = 1;
+    cluster.pools[0] = (struct plan_pool){&h100, 256};
+    return 0;
+}
+
+static int unload(void **state)
+{
+    (void)state;
+    arena_fini(&memory);
+    return 0;
+}
+
+static double seconds(struct plan_layout l)
+{
+    struct plan_step step;
+    plan_step(&llama, &cluster, &l, &batch, &today, &step);
+    return step.step_s;
+}
+
+static void parts_sum_to_the_step(void **state)
+{
+    (void)state;
+    struct plan_layout l = usual;
+    for (l.zero = 0; l.zero <= 3; l.zero++)
+        for (l.recompute = 0; l.recompute <= PLAN_RECOMPUTE_FULL; l.recompute++)
+            for (l.precision = PLAN_BF16; l.precision <= PLAN_FP8; l.precision++) {
+                struct plan_step s;
+                double sum = 0;
+                plan_step(&llama, &cluster, &l, &batch, &today, &s);
+                for (int i = 0; i < PLAN_N_PARTS; i++) {
+                    assert_true(s.part_s[i] >= 0);
+                    sum += s.part_s[i];
+                }
+                assert_true(fabs(sum / s.step_s - 1) < 1e-9);
+                assert_true(s.low_s < s.step_s && s.step_s < s.high_s);
+                assert_true(s.mfu > 0.05 && s.mfu < 0.9 && s.hfu >= s.mfu);
+                assert_true(s.compute_share > 0 && s.compute_share <= 1);
+                assert_int_equal(s.microbatches, 64);
+                assert_true(fabs(s.tokens_per_s * s.step_s / (512.0 * 8192) - 1) < 1e-9);
+            }
+}
+
+static void it_moves_the_right_way(void **state)
+{
+    (void)state;
+    struct plan_layout l = usual;
+    l.recompute = PLAN_RECOMPUTE_FULL;
+    assert_true(seconds(l) > 1.15 * seconds(usual)); /* a third more products, less their overlap */
+    l = usual;
+    l.precision = PLAN_FP8;
+    assert_true(seconds(l) < 0.85 * seconds(usual));
+    l = usual;
+    l.vp = 1;
+    assert_true(seconds(l) > seconds(usual)); /* interleaving shrinks the bubble */
+    l = usual;
+    l.tp = 16, l.pp = 1, l.vp = 1;
+    assert_true(seconds(l) > 1.2 * seconds(usual)); /* tensor parallel across servers */
+    l = usual;
+    l.precision = PLAN_FP4; /* not offered by H100: runs in the next precision it has */
+    assert_true(isfinite(seconds(l)) && seconds(l) < seconds(usual));
+}
+
+static void young_software_is_slower(void **state)
+{
+    (void)state;
+    struct plan_cluster c = cluster;
+    struct plan_step young, grown;
+    c.pools[0].accelerator = &gb200;
+    const struct plan_software early = {PLAN_STACK_MEGATRON, 2025.0};
+    plan_step(&llama, &c, &usual, &batch, &early, &young);
+    plan_step(&llama, &c, &usual, &batch, &today, &grown);
+    assert_true(young.step_s > 1.05 * grown.step_s);
+    /* no generation is today's */
+    const struct plan_software newest = {PLAN_STACK_MEGATRON, plan_software_today()};
+    plan_step(&llama, &c, &usual, &batch, &newest, &young);
+    assert_true(young.step_s == grown.step_s);
+}
+
+/* Two kinds: faster than the slow one alone, slower than the fast one, no faster than both. */
+static void pools_share_the_batch_by_speed(void **state)
+{
+    (void)state;
+    struct plan_cluster mixed = {.n_pools = 2}, fast = cluster;
+    mixed.pools[0] = (struct plan_pool){&h100, 128};
+    mixed.pools[1] = (struct plan_pool){&gb200, 128};
+    fast.pools[0].accelerator = &gb200;
+    struct plan_step s, f;
+    plan_step(&llama, &mixed, &usual, &batch, &today, &s);
+    plan_step(&llama, &fast, &usual, &batch, &today, &f);
+    double slow_s = seconds(usual);
+    assert_true(s.step_s < 0.95 * slow_s);
+    assert_true(s.step_s > f.step_s);
+    assert_true(1 / s.step_s < 1.05 * (0.5 / slow_s + 0.5 / f.step_s));
+}
+
+static void years_are_read_from_sources(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *source, *table, *dist_opt;
+        double year;
+        int stack;
+    } known[] = {
+        {"NVIDIA Megatron-Bridge perf 26.04.01", "", "", 2026.29, PLAN_STACK_MEGATRON},
+        {"NVIDIA dgxc-benchmarking v25.08.02", "", "", 2025.63, PLAN_STACK_MEGATRON},
+        {"NVIDIA dgxc-benchmarking v25.04.02", "maxtext/README_70b.md", "FSDP + DP", 2025.29,
+         PLAN_STACK_OTHER},
+        {"Somebody arXiv:2506.01234", "", "", 2025.46, PLAN_STACK_MEGATRON},
+        {"MLPerf Training v5.0", "", "", 2025.4, PLAN_STACK_MEGATRON},
+        {"MosaicML llm-foundry", "", "FSDP FULL_SHARD", 2023.8, PLAN_STACK_FSDP},
+        {"never heard of", "", "", 0, PLAN_STACK_MEGATRON},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(known); i++) {
+        struct plan_software s;
+        plan_software_of_source(known[i].source, known[i].table, known[i].dist_opt, &s);
+        double year = known[i].year > 0 ? known[i].year : plan_software_today();
+        assert_true(fabs(s.generation - year) < 0.02);
+        assert_int_equal(s.stack, known[i].stack);
+    }
+}
+
+static void gaps_are_filled_by_rule(void **state)
+{
+    (void)state;
+    struct plan_layout l = usual;
+    struct plan_batch b = {0, 8192};
+    l.vp = 0, l.etp = 0, l.micro_batch = 0, l.recompute = -1;
+    plan_layout_assume(&llama, &h100, &today, &b, &l);
+    assert_int_equal(l.micro_batch, 1);
+    assert_int_equal(b.global_batch, 8 * 4 * 8);
+    assert_int_equal(l.etp, 1);
+    assert_true(l.vp >= 1 && 20 % l.vp == 0);
+    assert_int_equal(l.recompute, PLAN_RECOMPUTE_NONE);
+    l = usual, b = batch;
+    l.tp = 1, l.cp = 1, l.pp = 1, l.dp = 256, l.vp = 1, l.zero = 3, l.micro_batch = 2;
+    l.recompute = -1; /* 16,384 tokens of 80 layers of 8,192 hidden units do not fit 80 GB */
+    plan_layout_assume(&llama, &h100, &today, &b, &l);
+    assert_int_equal(l.recompute, PLAN_RECOMPUTE_FULL);
+}
+
+/* The bars of the project, on the table that travels with it. */
+static void published_runs_are_predicted(void **state)
+{
+    (void)state;
+    struct error e = {0};
+    struct plan_row *rows;
+    size_t count, n = 0;
+    double error = 0, bias = 0;
+    assert_true(plan_rows_load(NULL, &memory, &rows, &count, &e) >= 0);
+    for (size_t i = 0; i < count; i++) {
+        const struct plan_row *r = &rows[i];
+        struct plan_step s;
+        if (r->tier != 'A' || r->mismatch || r->skip || !(r->step_s > 0)) continue;
+        plan_step(&r->model, &r->cluster, &r->layout, &r->batch, &r->software, &s);
+        error += fabs(s.step_s / r->step_s - 1);
+        bias += s.step_s / r->step_s - 1;
+        n++;
+    }
+    assert_true(n > 450);
+    if (error / (double)n > 0.09) fail_msg("mean error %.1f %%", 100 * error / (double)n);
+    if (fabs(bias / (double)n) > 0.03) fail_msg("bias %.1f %%", 100 * bias / (double)n);
+}
+
+static void constants_stay_in_their_ranges(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < plan_constants_count(); i++) {
+        const struct plan_constant *c = &plan_constants[i];
+        assert_true(c->low <= c->high && strlen(c->source) > 10);
+        assert_true(c->value >= c->low && c->value <= c->high);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(parts_sum_to_the_step),
+        cmocka_unit_test(it_moves_the_right_way),
+        cmocka_unit_test(young_software_is_slower),
+        cmocka_unit_test(pools_share_the_batch_by_speed),
+        cmocka_unit_test(years_are_read_from_sources),
+        cmocka_unit_test(gaps_are_filled_by_rule),
+        cmocka_unit_test(published_runs_are_predicted),
+        cmocka_unit_test(constants_stay_in_their_ranges),
+    };
+    return cmocka_run_group_tests(tests, load, unload);
+}
