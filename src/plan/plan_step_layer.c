@@ -23,7 +23,7 @@
 
 #include <math.h>
 
-enum { BF16_BYTES = 2, BLACKWELL_CAP_W = 1200, TILE_ROWS = 256, TILE_COLUMNS = 128 };
+enum { BF16_BYTES = 2, BLACKWELL_CAP_W = 1200 };
 
 static double family_ceiling_share(const struct plan_work *w, int precision)
 {
@@ -40,6 +40,7 @@ static double family_ceiling_share(const struct plan_work *w, int precision)
 /* A precision that an accelerator does not offer runs in the next one it does. */
 static int offered_precision(const struct plan_accelerator *a, int precision)
 {
+    precision = MIN(MAX(precision, 0), PLAN_N_PRECISIONS - 1);
     while (precision > PLAN_BF16 && a->peak_flops[precision].mid <= 0) {
         if (precision == PLAN_MXFP8 && a->peak_flops[PLAN_FP8].mid > 0) return PLAN_FP8;
         precision--;
@@ -115,32 +116,18 @@ void plan_work_init(struct plan_work *w, const struct plan_model *m,
     software_age(w);
 }
 
-/* Share of its cores that a product keeps busy: results are computed in tiles of 256 x 128, one a
- * core at a time, and the last wave of tiles is partly idle. */
-static double wave_share(const struct plan_work *w, double groups, double m, double n)
-{
-    static const double cores[] = {108, 132, 148}; /* of A100, H100, B200 */
-    double waves = groups * ceil(m / TILE_ROWS) * ceil(n / TILE_COLUMNS) / cores[w->family];
-    return waves / (waves + K(WAVE_LOSS) * (ceil(waves) - waves));
-}
-
-/* Seconds of `groups` products of m x n x k each in one launch. */
-static double product_s(const struct plan_work *w, double rate, double groups, double m, double n,
-                        double k)
-{
-    double share = m / (m + K(GEMM_M_HALF)) * n / (n + K(GEMM_N_HALF)) * k / (k + K(GEMM_K_HALF));
-    double flops_s = 2 * groups * m * n * k / (rate * share * wave_share(w, groups, m, n));
-    double bytes_s = groups * BF16_BYTES * (m * k + k * n + m * n) / w->vector_rate;
-    return fmax(flops_s, bytes_s) + K(GEMM_FIXED_S);
-}
-
-/* Adds products, those of their two gradients, and the casts of their inputs. */
+/* Adds `groups` products of m x n x k each (one launch) and the casts of their inputs. */
 static void add_product(const struct plan_work *w, struct plan_layer_time *t, double rate,
                         double groups, double m, double n, double k)
 {
     if (m <= 0 || n <= 0 || k <= 0) return;
-    t->matmul_f += product_s(w, rate, groups, m, n, k);
-    t->matmul_b += product_s(w, rate, groups, m, k, n) + product_s(w, rate, groups, k, n, m);
+    double share = m / (m + K(GEMM_M_HALF)) * n / (n + K(GEMM_N_HALF)) * k / (k + K(GEMM_K_HALF));
+    share *= groups * m * n / (groups * m * n + K(GEMM_TILES_HALF));
+    double flops_s = 2 * groups * m * n * k / (rate * share);
+    double bytes_s = groups * BF16_BYTES * (m * k + k * n + m * n) / w->vector_rate;
+    double forward = fmax(flops_s, bytes_s) + K(GEMM_FIXED_S);
+    t->matmul_f += forward;
+    t->matmul_b += 2 * forward;
     t->vector_b += K(GRAD_ACCUM_BYTES) * groups * k * n / w->vector_rate;
     if (rate != w->bf16_rate) {
         t->vector_f += groups * w->cast_bytes * m * k / w->vector_rate;
