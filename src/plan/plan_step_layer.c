@@ -40,7 +40,7 @@ static double family_ceiling_share(const struct plan_work *w, int precision)
 /* A precision that an accelerator does not offer runs in the next one it does. */
 static int offered_precision(const struct plan_accelerator *a, int precision)
 {
-    static const int next[PLAN_N_PRECISIONS] = {PLAN_FP32, PLAN_BF16, PLAN_BF16, PLAN_FP8,
+    static const int next[PLAN_N_PRECISIONS] = {PLAN_FP32, PLAN_FP32, PLAN_BF16, PLAN_FP8,
                                                 PLAN_MXFP8};
     CHECK(precision >= 0 && precision < PLAN_N_PRECISIONS);
     while (next[precision] != precision && a->peak_flops[precision].mid <= 0)
