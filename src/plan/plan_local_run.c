@@ -173,7 +173,7 @@ int plan_validate_local(const char *const *runs, size_t n, const char *local, bo
     for (size_t i = 0; i < n && rc == 0; i++) {
         struct plan_local_run run;
         struct compute_machine m;
-        struct plan_local_step step;
+        struct plan_local_step step = {0};
         rc = plan_local_load(runs[i], &run, e);
         if (rc == 0) rc = plan_local_read(local ? local : plan_local_path(&a), run.bf16, &m, e);
         if (rc < 0) break;
