@@ -9,11 +9,13 @@ for page in tutorial how-to; do
     n=0
     while IFS= read -r -d '' block; do
         n=$((n + 1))
-        if output=$(bash -euo pipefail -c "$block" 2>&1); then
+        output=$(bash -euo pipefail -c "$block" 2>&1)
+        rc=$?
+        if [[ $rc -eq 0 ]]; then
             echo "ok docs: $page, block $n"
         else
             printf '%s\n' "$block" "$output"
-            echo "not ok docs: $page, block $n: exit code $?"
+            echo "not ok docs: $page, block $n: exit code $rc"
             bad=1
         fi
     done < <(awk '/^```sh$/ { on = 1; next } /^```$/ { if (on) printf "%c", 0; on = 0 } on' \
