@@ -1,5 +1,5 @@
 #!/bin/bash
-# demo.sh: the main job on real text, in about three minutes on two cores.
+# demo.sh: the main job on real text, in two to three minutes on two cores.
 #
 #   tools/demo.sh [--fresh]      (make demo builds the program and installs what is missing first)
 #
@@ -7,7 +7,7 @@
 # mixture of eight experts, are trained on the training text; then the held-out text is scored beside
 # zstd and xz, and the model writes ten fortunes. Everything is made under demo/. What is there
 # already is kept: a run that was interrupted goes on, and a second call shows the results again.
-# --fresh, or another preset, begins anew.
+# --fresh, another preset or another program begins anew.
 #
 # The comparison is one of code lengths for the same held-out text, in bits per byte of it:
 #   colossus   -log2 of the probability of every token, ends of documents included; the tokenizer,
@@ -32,7 +32,7 @@ done
 say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 
 # One stamp for what the results depend on.
-stamp=$(cat "$preset" "$0" | cksum)
+stamp=$(cat "$preset" "$0" "$colossus" | cksum)
 if [[ ${1:-} == --fresh || $(cat $out/stamp 2>/dev/null) != "$stamp" ]]; then
     rm -rf $out
 fi
@@ -68,9 +68,7 @@ fi
 
 # ---------------------------------------------------------------- training
 say "3. training: $preset"
-began=$(date +%s)
 $colossus train $preset
-took=$(($(date +%s) - began))
 
 say "4. curves"
 $colossus plot $out/runs/fortunes
@@ -90,10 +88,12 @@ bytes=$($colossus data inspect $out/data --split valid --documents 0 --top 0 --j
 model=$(grep valid_bits_per_byte $out/runs/fortunes/metrics.jsonl | tail -n1 |
     field valid_bits_per_byte)
 size() { wc -c | tr -d ' '; }
-zstd_alone=$(zstd -19 --single-thread --stdout -q $out/valid.packed | size)
-zstd_with=$(zstd -19 --single-thread --stdout -q --patch-from=$out/train.packed $out/valid.packed | size)
+zstd_alone=$(zstd -19 --single-thread --stdout -qq $out/valid.packed | size)
+zstd_with=$(zstd -19 --single-thread --stdout -qq --patch-from=$out/train.packed $out/valid.packed | size)
 xz_alone=$(xz -9e --quiet --stdout $out/valid.packed | size)
 xz_with=$(($(xz -9e --quiet --stdout $out/both.packed | size) - $(xz -9e --stdout $out/train.packed | size)))
+# Of the steps themselves, whether in one go or continued.
+took=$(field step_s <$out/runs/fortunes/metrics.jsonl | awk '{ t += $1 } END { printf "%.0f", t }')
 best=$(awk -v b="$bytes" -v z="$zstd_with" -v x="$xz_with" \
     'BEGIN { printf "%.4f", 8 * (z < x ? z : x) / b }')
 row() { awk -v n="$1" -v s="$2" -v b="$bytes" 'BEGIN { printf "  %-44s %7.4f\n", n, 8 * s / b }'; }

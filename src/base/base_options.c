@@ -271,6 +271,11 @@ static const char *near_option(const struct option_table *t, const char *name, b
 
 static int unknown_option(const struct parser *p, const char *name)
 {
+    const struct option *negated = strncmp(name, "no-", 3) == 0
+                                       ? options_find(p->table->rows, p->table->n_rows, name + 3)
+                                       : NULL;
+    if (negated && negated->type == OPTION_BOOL)
+        return error_set_code(p->e, ERROR_USAGE, "option '--%s' takes no value", name);
     error_set_code(p->e, ERROR_USAGE, "unknown option '--%s'", name);
     bool off = strncmp(name, "no-", 3) == 0;
     const char *near = off ? near_option(p->table, name + 3, true) : NULL;
@@ -283,9 +288,14 @@ static int unknown_option(const struct parser *p, const char *name)
 static int take_value(struct parser *p, const struct option *row, const char *text)
 {
     size_t i = (size_t)(row - p->table->rows);
-    if (row->type == OPTION_LIST && !p->given[i]) /* flags replace what a file said */
-        set_zero(row, p->target);
-    TRY(options_set(row, text, p->target, row->type == OPTION_LIST ? p->arena : NULL, NULL, p->e));
+    if (row->type == OPTION_LIST) {
+        CHECK_MSG(p->arena, "'%s' is a list and needs an arena", row->name);
+        if (!p->given[i]) set_zero(row, p->target); /* flags replace what a file said */
+        /* as it stands: "[EOS]" is one item here, not a list */
+        list_add(option_place(row, p->target), text, p->arena);
+    } else {
+        TRY(options_set(row, text, p->target, NULL, NULL, p->e));
+    }
     p->given[i] = true;
     if (p->origins) p->origins[i] = ORIGIN_FLAG;
     return 0;

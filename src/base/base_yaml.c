@@ -344,14 +344,17 @@ static int unknown_key(const struct binder *b, const struct yaml_node *key, cons
     return rc;
 }
 
-static int bind_list(const struct binder *b, const struct option *row, const struct yaml_node *node,
-                     const char *where)
+static int bind_list(const struct binder *b, const struct option *row, const struct yaml_node *node)
 {
     struct option_list *list = (struct option_list *)(void *)((char *)b->target + row->offset);
     *list = (struct option_list){0};
     if (node->kind == YAML_KIND_SCALAR && is_null(node)) return 0;
-    if (node->kind == YAML_KIND_SCALAR)
-        return options_set(row, node->text, b->target, b->arena, where, b->e);
+    if (node->kind == YAML_KIND_SCALAR) { /* one item, also where it is a quoted "[x]" */
+        const char **one = arena_alloc(b->arena, sizeof(*one));
+        one[0] = arena_strdup(b->arena, node->text);
+        *list = (struct option_list){one, 1};
+        return 0;
+    }
     const char **items = arena_alloc(b->arena, (node->count + 1) * sizeof(*items));
     for (size_t i = 0; i < node->count; i++) {
         if (node->items[i]->kind != YAML_KIND_SCALAR)
@@ -369,7 +372,7 @@ static int bind_row(const struct binder *b, const struct option *row, const stru
     if (node->kind == YAML_KIND_MAP)
         return wrong(b, node, "'%s' takes a value, not a section", row->name);
     if (row->type == OPTION_LIST) {
-        TRY(bind_list(b, row, node, where));
+        TRY(bind_list(b, row, node));
     } else if (node->kind == YAML_KIND_LIST) {
         return wrong(b, node, "'%s' takes one value, not a list", row->name);
     } else if (is_null(node)) {

@@ -141,6 +141,20 @@ static void test_help_flag(void **state)
 }
 
 /* Flags replace a list that a file gave, and add to each other. */
+/* On the command line brackets are letters: [EOS] is a name like any other. */
+static void test_brackets_of_a_flag(void **state)
+{
+    (void)state;
+    struct parse p;
+    parse_words(&p, "--file [EOS] -f [ --file=[a,b]");
+    assert_int_equal(p.rc, 0);
+    assert_int_equal(p.t.files.count, 3);
+    assert_string_equal(p.t.files.items[0], "[EOS]");
+    assert_string_equal(p.t.files.items[1], "[");
+    assert_string_equal(p.t.files.items[2], "[a,b]");
+    arena_fini(&p.a);
+}
+
 static void test_lists(void **state)
 {
     (void)state;
@@ -176,7 +190,7 @@ static void test_errors(void **state)
         {"--stpes 3", "unknown option '--stpes'", "did you mean '--steps'?"},
         {"--no-cahce", "unknown option '--no-cahce'", "did you mean '--no-cache'?"},
         {"--no-steps", "unknown option '--no-steps'", "see 'colossus"},
-        {"--no-cache=1", "unknown option '--no-cache'", ""},
+        {"--no-cache=1", "option '--no-cache' takes no value", ""},
         {"--zzzzzzzz", "unknown option '--zzzzzzzz'", "see 'colossus demo run --help'"},
         {"-q", "unknown option '-q'", "--help"},
         {"-vv", "unknown option '-vv'", "--help"},
@@ -318,12 +332,19 @@ static void test_markdown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),    cmocka_unit_test(test_forms_of_options),
-        cmocka_unit_test(test_positional),  cmocka_unit_test(test_help_flag),
-        cmocka_unit_test(test_lists),       cmocka_unit_test(test_errors),
-        cmocka_unit_test(test_long_words),  cmocka_unit_test(test_where_goes_in_front),
-        cmocka_unit_test(test_get_and_set), cmocka_unit_test(test_find),
-        cmocka_unit_test(test_help_text),   cmocka_unit_test(test_markdown),
+        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_forms_of_options),
+        cmocka_unit_test(test_positional),
+        cmocka_unit_test(test_help_flag),
+        cmocka_unit_test(test_lists),
+        cmocka_unit_test(test_brackets_of_a_flag),
+        cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_long_words),
+        cmocka_unit_test(test_where_goes_in_front),
+        cmocka_unit_test(test_get_and_set),
+        cmocka_unit_test(test_find),
+        cmocka_unit_test(test_help_text),
+        cmocka_unit_test(test_markdown),
     };
     return cmocka_run_group_tests_name("base_options", tests, NULL, NULL);
 }
