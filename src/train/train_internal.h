@@ -12,6 +12,7 @@
 struct train_config_source { /* for messages that name a line */
     const char *name;
     const struct yaml_node *root;
+    const uint8_t *origins; /* per row of train_run_rows */
 };
 /* Fills what the file left to be derived and marks it ORIGIN_DERIVED. */
 void train_config_derive(struct train_run_file *f);
