@@ -116,6 +116,8 @@ void mem_unmap(void *p, size_t size);
 /* Number of successful allocations of every kind above since the program began (all threads).
  * A training step after the second must leave it unchanged. */
 uint64_t mem_alloc_count(void);
+/* From here on this thread's allocations stay out of the count: it works beside the steps. */
+void mem_alloc_count_skip_thread(void);
 
 /* Memory of one unit of work (run, request, ...): freed whole. Not thread safe. */
 struct arena {
@@ -266,7 +268,7 @@ struct option_table {
 };
 
 /* Where a value came from, kept per row for `run.yaml`'s origin comments. */
-enum option_origin { ORIGIN_DEFAULT, ORIGIN_FILE, ORIGIN_FLAG, ORIGIN_DERIVED };
+enum option_origin { ORIGIN_DEFAULT, ORIGIN_FILE, ORIGIN_FLAG, ORIGIN_DERIVED, ORIGIN_PRESET };
 
 /* Sets every row of target to its fallback. */
 void options_defaults(const struct option *rows, size_t n_rows, void *target);
@@ -319,7 +321,7 @@ struct yaml_node *yaml_get(const struct yaml_node *map, const char *key); /* or 
 int yaml_bind(const struct yaml_node *root, const char *path, const struct option *rows,
               size_t n_rows, void *target, struct arena *a, uint8_t *origins, struct error *e);
 /* Writes target as YAML that yaml_bind reads back, sections grouped, each value followed by a
- * comment with its origin ("# default", "# run.yaml", "# flag", "# derived"). */
+ * comment with its origin ("# default", "# run.yaml", "# flag", "# derived", "# preset"). */
 void yaml_print_options(const struct option *rows, size_t n_rows, const void *target,
                         const uint8_t *origins, const char *file_name, struct str *out);
 /* Appends text as a double-quoted YAML string; bytes that are not UTF-8 become U+FFFD. */

@@ -14,15 +14,21 @@
 #include <sys/mman.h>
 
 static atomic_uint_fast64_t alloc_count;
+static __thread bool thread_is_skipped;
 
 static void count_one(void)
 {
-    atomic_fetch_add_explicit(&alloc_count, 1, memory_order_relaxed);
+    if (!thread_is_skipped) atomic_fetch_add_explicit(&alloc_count, 1, memory_order_relaxed);
 }
 
 uint64_t mem_alloc_count(void)
 {
     return atomic_load_explicit(&alloc_count, memory_order_relaxed);
+}
+
+void mem_alloc_count_skip_thread(void)
+{
+    thread_is_skipped = true;
 }
 
 void *mem_try_alloc(size_t size)

@@ -498,7 +498,8 @@ static void print_value(const struct printer *p, const struct option *row)
 static void print_origin(const struct printer *p, size_t i)
 {
     enum option_origin origin = p->origins ? (enum option_origin)p->origins[i] : ORIGIN_DEFAULT;
-    const char *words[] = {"default", p->file_name ? p->file_name : "file", "flag", "derived"};
+    const char *words[] = {"default", p->file_name ? p->file_name : "file", "flag", "derived",
+                           "preset"};
     str_printf(p->out, "  # %s\n", words[MIN((size_t)origin, ARRAY_LEN(words) - 1)]);
 }
 

@@ -7,7 +7,10 @@
 #include "cmd/cmd.h"
 
 #include <errno.h>
+#include <poll.h>
+#include <signal.h>
 #include <string.h>
+#include <unistd.h>
 
 const char *const cmd_backends[] = {"auto", "reference", "avx2", "avx512", NULL};
 const char *const cmd_precisions[] = {"auto", "fp32", "bf16", NULL};
@@ -136,11 +139,20 @@ int cmd_dispatch(const char *command, const struct cmd_entry *entries, size_t co
     return entry->run(argc - 1, argv + 1);
 }
 
+/* Nobody reads standard output any more. Most commands have died of SIGPIPE by then, which is as
+ * quiet; one that had more to do than to print (train) ignores that signal. */
+static bool reader_is_gone(void)
+{
+    struct pollfd p = {.fd = STDOUT_FILENO, .events = POLLOUT};
+    return poll(&p, 1, 0) == 1 && (p.revents & (POLLERR | POLLHUP)) != 0;
+}
+
 /* Output that could not be written turns success into failure. */
 static int finish(int exit_code)
 {
     bool lost = ferror(stdout) != 0;
     if (fflush(stdout) != 0 || lost) {
+        if (reader_is_gone()) return exit_code;
         struct error e = {0};
         error_errno(&e, "write", "standard output");
         int failed = cmd_fail("", &e);
@@ -153,6 +165,7 @@ int cmd_main(const struct cmd_entry *entries, size_t count, int argc, char **arg
 {
     all_entries = entries;
     n_all_entries = count;
+    signal(SIGXFSZ, SIG_IGN); /* a file size limit is an error of write, EFBIG, that is reported */
     if (argc < 2) {
         char help[] = "help", *alone[] = {help, NULL};
         cmd_help(1, alone);

@@ -40,7 +40,7 @@ int cmd_plot(int argc, char **argv)
         int rc = 0;
         if (n_rest < 1) {
             rc = error_set_code(&e, ERROR_USAGE, "the folder of a RUN is needed");
-            error_hint(&e, "colossus plot runs/fortunes");
+            error_hint(&e, "see 'colossus plot --help'");
         }
         for (int i = 0; i < n_rest && rc >= 0; i++)
             rc = plot(rest[i], &o, &e);

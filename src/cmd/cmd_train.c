@@ -2,6 +2,7 @@
 #include "cmd/cmd.h"
 #include "train/train.h"
 
+#include <signal.h>
 #include <string.h>
 
 struct train_cmd_options {
@@ -37,9 +38,9 @@ const struct option_table cmd_train_table = {
     "train a model as a run file says",
     "The run folder gets run.yaml (the effective configuration and where each value came from),\n"
     "metrics.jsonl, events.jsonl, checkpoints/ and, at the end, loss.svg and throughput.svg.\n"
-    "The same command continues a run that was stopped. SIGTERM or ^C: the step in progress is\n"
-    "finished and saved, exit code 75.\n\n"
-    "  colossus train presets/runs/fortunes.yaml\n"
+    "The same command continues a run that was stopped. SIGTERM, SIGHUP or ^C: the step in\n"
+    "progress is finished and saved, exit code 75.\n\n"
+    "  colossus train run.yaml\n"
     "  colossus train run.yaml --set optimizer.lr=0.001 --set name=slower\n"
     "  colossus train run.yaml --plan",
     rows,
@@ -59,6 +60,13 @@ static void print_keys(void)
 static int train(const char *path, const struct train_cmd_options *o, struct error *e)
 {
     struct train_run_file f;
+    if (o->run_dir && !*o->run_dir) {
+        error_set_code(e, ERROR_USAGE, "'--run-dir' is empty");
+        return error_hint(e, "name a folder, or leave it out for dir/name of the run file");
+    }
+    /* Who reads the lines may go; the run stays. Not put back, as the last lines are still to be
+     * flushed when the run has ended. */
+    if (!o->plan && !o->dry_run) signal(SIGPIPE, SIG_IGN);
     TRY(train_config_load(path, o->set.items, o->set.count, &f, e));
     struct train_options t = {.no_resume = !o->resume,
                               .allow_changes = o->allow_changes,
@@ -85,7 +93,7 @@ int cmd_train(int argc, char **argv)
             print_keys();
         } else if (n_rest != 1) {
             rc = error_set_code(&e, ERROR_USAGE, "one RUN.yaml is needed, %d given", n_rest);
-            error_hint(&e, "colossus train presets/runs/fortunes.yaml");
+            error_hint(&e, "see 'colossus train --help'");
         } else {
             rc = train(rest[0], &o, &e);
         }

@@ -119,7 +119,7 @@ struct train_options {
     FILE *out;           /* NULL: standard output */
     const struct train_hooks *hooks; /* NULL but in tests */
 };
-/* Trains to the end (returns 0), or until SIGTERM/SIGINT (ERROR_AGAIN, state saved). */
+/* Trains to the end (returns 0), or until SIGTERM, SIGHUP or SIGINT (ERROR_AGAIN, state saved). */
 int train_run(struct train_run_file *f, const struct train_options *o, struct error *e);
 
 /* ------------------------------------------------------------------ plots (train_plot.c) */

@@ -18,8 +18,8 @@
  * checkpoint never goes; (3) a failure (disk full, no permission, a device that lies) removes the
  * .tmp folder, changes nothing else and is reported with the file and the reason.
  *
- * The writing thread blocks all signals: SIGTERM belongs to the training thread, and a file size
- * limit becomes an EFBIG that write returns, instead of a SIGXFSZ that kills the run. */
+ * The writing thread blocks all signals: SIGTERM belongs to the training thread. A file size limit
+ * is an EFBIG that write returns, as SIGXFSZ is ignored by the whole program (cmd_main). */
 #include "train/train_checkpoint_internal.h"
 #include "train/train_checkpoint_manifest_internal.h"
 
@@ -182,6 +182,7 @@ static int write_checkpoint(ckpt_writer_t *w, struct error *e)
 static void *writer_main(void *argument)
 {
     ckpt_writer_t *w = argument;
+    mem_alloc_count_skip_thread(); /* the count is of the steps */
     pthread_mutex_lock(&w->lock);
     for (;;) {
         while (!w->busy && !w->quit)

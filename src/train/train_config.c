@@ -116,7 +116,7 @@ static int bind_preset(struct train_run_file *f, const char *name, struct error 
     TRY(yaml_bind(root, path, train_run_rows + first, n, &f->config, &f->arena, origins, e));
     for (size_t i = 0; i < n; i++) {
         if (origins[i] == ORIGIN_FILE)
-            origins[i] = ORIGIN_DERIVED; /* the preset's; ORIGIN_FILE means the run file */
+            origins[i] = ORIGIN_PRESET; /* ORIGIN_FILE means the run file */
     }
     return 0;
 }
@@ -145,7 +145,7 @@ static int load_tree(struct train_run_file *f, const struct yaml_node *root,
                   f->origins, e));
     TRY(apply_overrides(f, overrides, n_overrides, e));
     train_config_derive(f);
-    struct train_config_source source = {f->path, root};
+    struct train_config_source source = {f->path, root, f->origins};
     return train_config_check(f, &source, e);
 }
 
@@ -191,8 +191,7 @@ void train_config_print(const struct train_run_file *f, struct str *out)
 {
     struct train_config c = f->config;
     str_puts(out, "# the effective configuration of this run, and where each value came from\n");
-    if (*c.preset)
-        str_printf(out, "# derived: from other keys, or model.* from the preset '%s'\n", c.preset);
+    if (*c.preset) str_printf(out, "# preset: '%s'; derived: follows from other keys\n", c.preset);
     c.preset = "";
     yaml_print_options(train_run_rows, train_run_n_rows, &c, f->origins, file_base_name(f->path),
                        out);

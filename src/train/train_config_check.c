@@ -110,21 +110,45 @@ static const struct yaml_node *find_key(const struct yaml_node *root, const char
     return map && map->kind == YAML_KIND_MAP ? yaml_get(map, dot + 1) : NULL;
 }
 
-/* "run.yaml:12: <text>", with the line of the first of the two keys that the file holds. */
+static enum option_origin origin_of(const struct train_config_source *s, const char *key)
+{
+    const struct option *row = options_find(train_run_rows, train_run_n_rows, key);
+    return row ? (enum option_origin)s->origins[row - train_run_rows] : ORIGIN_DEFAULT;
+}
+
+/* Where one of two keys was given, as the beginning of a message: "--set key" before "run.yaml:12",
+ * because a flag is what was changed last, and the first key before the other. */
+static void say_where(const struct train_config_source *s, const char *key, const char *other,
+                      char *where, size_t size)
+{
+    const char *const keys[] = {key, other};
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+        if (!keys[i] || origin_of(s, keys[i]) != ORIGIN_FLAG) continue;
+        snprintf(where, size, "--set %s", keys[i]);
+        return;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+        const struct yaml_node *node = keys[i] ? find_key(s->root, keys[i]) : NULL;
+        if (!node) continue;
+        snprintf(where, size, "%s:%d", s->name, node->line);
+        return;
+    }
+    snprintf(where, size, "%s", s->name);
+}
+
+/* "run.yaml:12: <text>" or "--set batch.seq_len: <text>". */
 static int refuse(const struct train_config_source *s, const char *key, const char *other,
                   struct error *e, const char *fmt, ...) PRINTF_LIKE(5, 6);
 static int refuse(const struct train_config_source *s, const char *key, const char *other,
                   struct error *e, const char *fmt, ...)
 {
-    char text[512];
+    char text[512], where[512];
     va_list args;
     va_start(args, fmt);
     vsnprintf(text, sizeof(text), fmt, args);
     va_end(args);
-    const struct yaml_node *node = find_key(s->root, key);
-    if (!node && other) node = find_key(s->root, other);
-    if (!node) return error_set_code(e, ERROR_CONFIG, "%s: %s", s->name, text);
-    return error_set_code(e, ERROR_CONFIG, "%s:%d: %s", s->name, node->line, text);
+    say_where(s, key, other, where, sizeof(where));
+    return error_set_code(e, ERROR_CONFIG, "%s: %s", where, text);
 }
 
 static int check_batch(const struct train_config *c, const struct train_config_source *s,
@@ -171,6 +195,19 @@ static int check_name(const struct train_config *c, const struct train_config_so
     return error_hint(e, "for example name: first-run");
 }
 
+/* What model_config_check found, at the key that its message names in quotes first. A head's width
+ * that was derived is the number of heads' fault. */
+static int refuse_model(const struct train_config_source *s, const struct error *inner,
+                        struct error *e)
+{
+    char key[64] = "model";
+    const char *quote = strchr(inner->text, '\'');
+    if (quote) snprintf(key, sizeof(key), "model.%.*s", (int)strcspn(quote + 1, "'"), quote + 1);
+    bool derived = strcmp(key, "model.head_dim") == 0;
+    refuse(s, key, derived ? "model.n_heads" : NULL, e, "model: %s", inner->text);
+    return error_hint(e, "%s", inner->hint);
+}
+
 static int check_model(const struct train_config *c, const struct train_config_source *s,
                        struct error *e)
 {
@@ -192,10 +229,7 @@ static int check_model(const struct train_config *c, const struct train_config_s
     if (m.vocab_size == 0)
         m.vocab_size = 256; /* the dataset's is not known yet; checked again with it */
     struct error inner = {0};
-    if (model_config_check(&m, &inner) < 0) {
-        refuse(s, "model", NULL, e, "model: %s", inner.text);
-        return error_hint(e, "%s", inner.hint);
-    }
+    if (model_config_check(&m, &inner) < 0) return refuse_model(s, &inner, e);
     if (c->balance == TRAIN_BALANCE_BIAS && m.n_experts <= 1) {
         refuse(s, "balance.kind", NULL, e, "balance.kind bias needs model.n_experts above 1");
         return error_hint(e, "for example model.n_experts: 8, or balance.kind: none");

@@ -7,7 +7,7 @@
  *
  * 0 means "derived" for the sizes and multipliers that have a natural value; train_config_check.c
  * fills them, and the effective run.yaml shows the result. The model's constants are Grok-1's, as in
- * model_config_defaults (a unit test compares). */
+ * model_config_defaults, and its bounds those of model_config_check (unit tests compare). */
 #include "train/train.h"
 
 #include <stddef.h>
@@ -51,8 +51,7 @@ const struct option train_run_rows[] = {
     STRING_ROW("name", name, "", "name of the run folder; empty: the run file's, without .yaml"),
     STRING_ROW("dir", dir, "runs", "folder that holds run folders"),
 
-    STRING_ROW("data.path", data_path, NULL,
-               "required: dataset folder, as made by colossus data tokenize"),
+    STRING_ROW("data.path", data_path, NULL, "dataset folder, as made by colossus data tokenize"),
     BOOL_ROW("data.document_mask", document_mask, "false",
              "attention stays within a document, in training and in validation"),
     BOOL_ROW("data.verify", verify, "true", "check the hash of every shard at the start"),
@@ -64,24 +63,25 @@ const struct option train_run_rows[] = {
                "is given; keys of the run file come on top"),
     INT_ROW("model.vocab_size", model.vocab_size, "ids", "0", 0, 1 << 24,
             "0: the dataset's; larger than the dataset's pads the table"),
-    INT_ROW("model.n_layers", model.n_layers, NULL, "0", 0, 4096,
+    INT_ROW("model.n_layers", model.n_layers, NULL, "0", 0, 1024,
             "transformer layers; required, like the other sizes, where no preset gives it"),
-    INT_ROW("model.d_model", model.d_model, NULL, "0", 0, 1 << 20, "width of the residual stream"),
-    INT_ROW("model.n_heads", model.n_heads, NULL, "0", 0, 65536, "query heads"),
-    INT_ROW("model.n_kv_heads", model.n_kv_heads, NULL, "0", 0, 65536,
+    INT_ROW("model.d_model", model.d_model, NULL, "0", 0, 1 << 18, "width of the residual stream"),
+    INT_ROW("model.n_heads", model.n_heads, NULL, "0", 0, 4096, "query heads"),
+    INT_ROW("model.n_kv_heads", model.n_kv_heads, NULL, "0", 0, 4096,
             "key and value heads, a divisor of n_heads; 0: n_heads"),
-    INT_ROW("model.head_dim", model.head_dim, NULL, "0", 0, 65536,
+    INT_ROW("model.head_dim", model.head_dim, NULL, "0", 0, 1024,
             "width of a head, even; 0: d_model / n_heads"),
     INT_ROW("model.ffn_hidden", model.ffn_hidden, NULL, "0", 0, 1 << 22,
             "hidden width of each expert, or of the dense layer where n_experts is 1"),
-    INT_ROW("model.n_experts", model.n_experts, NULL, "8", 1, 65536, "1: a dense model"),
-    INT_ROW("model.n_experts_used", model.n_experts_used, NULL, "2", 1, 1024,
+    INT_ROW("model.n_experts", model.n_experts, NULL, "8", 1, COMPUTE_MAX_EXPERTS,
+            "1: a dense model"),
+    INT_ROW("model.n_experts_used", model.n_experts_used, NULL, "2", 1, COMPUTE_MAX_EXPERTS,
             "experts that each token visits"),
     INT_ROW("model.dense_ffn_hidden", model.dense_ffn_hidden, NULL, "0", 0, 1 << 22,
             "hidden width of Grok-2's always-on branch beside the experts; 0: none"),
     INT_ROW("model.context_length", model.context_length, "tokens", "0", 0, 1 << 24,
             "longest sequence; 0: batch.seq_len"),
-    REAL_ROW("model.rope_theta", model.rope_theta, NULL, "10000", 1, 1e15,
+    REAL_ROW("model.rope_theta", model.rope_theta, NULL, "10000", 1e-3, 1e15,
              "base of the rotary position angles"),
     REAL_ROW("model.rms_eps", model.rms_eps, NULL, "1e-5", 1e-12, 1, "epsilon of every norm"),
     REAL_ROW("model.embedding_multiplier", model.embedding_multiplier, NULL, "0", 0, 1e6,
@@ -100,9 +100,9 @@ const struct option train_run_rows[] = {
             "L: scores at positions t > L are multiplied by log t / log L (Grok-2: 1024); 0: off"),
     BOOL_ROW("model.tied_embeddings", model.tied_embeddings, "true",
              "the output head is the embedding table"),
-    REAL_ROW("model.router_aux_coef", model.router_aux_coef, NULL, "0.01", 0, 100,
+    REAL_ROW("model.router_aux_coef", model.router_aux_coef, NULL, "0.01", 0, 1e3,
              "weight of the auxiliary balancing loss; used where balance.kind is aux"),
-    REAL_ROW("model.router_z_coef", model.router_z_coef, NULL, "0.001", 0, 100,
+    REAL_ROW("model.router_z_coef", model.router_z_coef, NULL, "0.001", 0, 1e3,
              "weight of the router's z-loss; used where balance.kind is not none"),
 
     INT_ROW("batch.seq_len", seq_len, "tokens", "512", 1, 1 << 24, "tokens in a row"),
@@ -112,7 +112,7 @@ const struct option train_run_rows[] = {
             "rows of one update, a multiple of micro_batch; 0: micro_batch"),
 
     INT_ROW("train.tokens", tokens, "tokens", NULL, 1, MANY,
-            "required: length of the run, rounded up to whole steps"),
+            "length of the run, rounded up to whole steps"),
     INT_ROW("train.max_steps", max_steps, "steps", "0", 0, MANY,
             "stop there although the schedule goes on; 0: no"),
     INT_ROW("train.seed", seed, NULL, "1", 0, MANY, "of the initial weights and the data order"),

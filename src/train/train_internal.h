@@ -12,6 +12,7 @@
 struct train_config_source { /* for messages that name a line */
     const char *name;
     const struct yaml_node *root;
+    const uint8_t *origins; /* per row of train_run_rows */
 };
 /* Fills what the file left to be derived and marks it ORIGIN_DERIVED. */
 void train_config_derive(struct train_run_file *f);
@@ -111,22 +112,40 @@ struct train_record {
     double valid_nll, valid_bits_per_byte, valid_s;
     uint64_t allocations;
 };
+struct train_lines { /* one of the two files */
+    int fd;
+    const char *path;
+    int64_t end;   /* bytes of whole lines */
+    int64_t start; /* of the last whole line */
+    int64_t step;  /* of that line; -1: none */
+    bool torn;     /* a part of a line is behind them, and could not be cut off */
+    int64_t lost;  /* lines that could not be written since the last that was */
+};
 struct train_log {
     FILE *out; /* log lines for people */
-    int metrics_fd, events_fd;
-    const char *metrics_path, *events_path;
+    struct train_lines metrics, events;
     struct str line;
     struct json_writer json;
-    bool warned; /* a write failed; said once */
+    bool out_warned; /* a line for people was lost; said once */
 };
-/* Opens both files of a run folder for appending; torn last lines are dropped, and lines of
- * metrics.jsonl beyond `step` too. */
+/* Not open yet; train_log_close is allowed. */
+void train_log_init(struct train_log *l);
+/* Opens both files of a run folder for appending; lines that are not whole are dropped, and lines
+ * of metrics.jsonl beyond `step` too. */
 int train_log_open(struct train_log *l, const char *run_dir, int64_t step, FILE *out,
                    struct arena *a, struct error *e);
 void train_log_close(struct train_log *l);
 /* One line of metrics.jsonl; load [n_layers, n_experts] routed slots of each expert, or NULL. */
 void train_log_metrics(struct train_log *l, const struct train_record *r, const double *load,
                        int64_t n_layers, int64_t n_experts);
+/* Adds the validation of *r to the last line of metrics.jsonl, where that is of step r->step. */
+void train_log_amend(struct train_log *l, const struct train_record *r);
+/* What a run folder's files say about the step that its newest checkpoint is of. */
+struct train_history {
+    bool finished;                    /* the last event is that the run finished with that step */
+    double loss, valid_bits_per_byte; /* NAN: not known */
+};
+void train_log_history(const char *run_dir, int64_t step, struct train_history *h);
 /* To the disk itself, before a checkpoint that the lines belong to. */
 void train_log_sync(struct train_log *l);
 /* One line of events.jsonl: begin, members by jsonw_* on the result, end. */
@@ -162,6 +181,7 @@ struct train_session {
 
     int64_t total_steps; /* that this call trains up to */
     int64_t step;        /* done */
+    int64_t tokens;      /* done; not step times the batch where the batch was changed */
     int64_t updates;     /* applied: step less the skipped */
     int64_t skips_in_row;
 };
@@ -170,8 +190,13 @@ enum { TRAIN_MEMORY_ROWS = 24 };
  * enough for the memory table. */
 int train_session_open(struct train_session *s, const struct train_config *c, struct error *e);
 size_t train_session_plan(const struct train_session *s, struct model_memory *rows, size_t cap);
-/* The large memory: model, optimiser, initial weights. */
+/* The large memory: model, optimiser, initial weights. Refuses what train_plan_check does: mapped
+ * memory is promised freely, and taken back by the kernel's kill. */
 int train_session_allocate(struct train_session *s, struct error *e);
+/* total_steps from what is done and what is asked for; again after the state was restored. */
+void train_session_settle_steps(struct train_session *s);
+/* Tokens of the whole run, done and to come. */
+int64_t train_session_total_tokens(const struct train_session *s);
 void train_session_close(struct train_session *s);
 /* One step: gradients of the global batch, verdict, update, balancing. */
 void train_session_step(struct train_session *s, struct train_record *r);
@@ -193,6 +218,8 @@ void train_plan_describe(const struct train_session *s, FILE *out);
 void train_plan_print(const struct train_session *s, FILE *out);
 /* Both, as an object; caller json_decrefs. */
 json_t *train_plan_to_json(const struct train_session *s);
+/* An error where the run takes more memory than this process may use. */
+int train_plan_check(const struct train_session *s, struct error *e);
 
 /* ------------------------------------------------------------------ train_folder.c */
 

@@ -6,11 +6,12 @@
  *
  *   run_started  resumed  config_changed  step_skipped  validation  checkpoint_saved
  *   checkpoint_failed  checkpoint_rejected  stopping  run_finished
+ *   run_failed
  *
- * A line is one write(2), so a killed process leaves whole lines; a torn one at the end (power
- * loss) is dropped when the file is opened again. A write that fails (disk full) is reported once
- * and does not end the run: the weights are worth more than the curve. The line's memory is taken
- * at the start, so writing one allocates nothing. */
+ * A line is one write(2), so a killed process leaves whole lines; a torn one (power loss) is
+ * dropped when the file is opened again. A write that fails (disk full) is reported once, takes
+ * back its part of a line, and does not end the run: the weights are worth more than the curve.
+ * The line's memory is taken at the start, so writing one allocates nothing. */
 #include "train/train_internal.h"
 
 #include <errno.h>
@@ -24,51 +25,88 @@
 
 /* ------------------------------------------------------------------ opening */
 
-/* Whether a line of metrics.jsonl, without its end, is of a step up to `step`. */
-static bool is_line_up_to(const char *line, size_t n, int64_t step)
+/* Parses the line [at, at + n), without its end; its "step" or, where it has none or is not whole
+ * JSON, -1. */
+static int64_t step_of_line(const char *at, size_t n)
 {
-    static const char head[] = "{\"step\":";
-    size_t skip = sizeof(head) - 1;
-    if (n <= skip || memcmp(line, head, skip) != 0 || line[n - 1] != '}') return false;
-    return strtoll(line + skip, NULL, 10) <= step;
+    json_t *o;
+    int64_t step = -1;
+    if (json_parse(at, n, "line", &o, NULL) < 0) return -1;
+    if (json_get_int(o, "step", &step, "line", NULL) < 0) step = -1;
+    json_decref(o);
+    return step;
 }
 
-/* Bytes of the longest good beginning: whole lines, and none beyond `step` (-1: any line). */
-static size_t good_bytes(const char *data, size_t size, int64_t step)
+struct scan {
+    size_t good;     /* bytes of the good lines that the file begins with */
+    struct str rest; /* good lines behind the first bad one */
+};
+
+/* Good: whole, and not beyond `step` (-1: any). Fills l's end, start and step too. */
+static void scan_lines(const struct file_map *map, int64_t step, struct train_lines *l,
+                       struct scan *s)
 {
-    size_t good = 0;
-    while (good < size) {
-        const char *end = memchr(data + good, '\n', size - good);
+    const char *data = (const char *)map->data;
+    for (size_t at = 0, next; at < map->size; at = next) {
+        const char *end = memchr(data + at, '\n', map->size - at);
         if (!end) break;
-        if (step >= 0 && !is_line_up_to(data + good, (size_t)(end - data) - good, step)) break;
-        good = (size_t)(end - data) + 1;
+        next = (size_t)(end - data) + 1;
+        int64_t line_step = step_of_line(data + at, next - at - 1);
+        if (line_step < 0 || (step >= 0 && line_step > step)) continue;
+        l->step = line_step;
+        l->start = l->end;
+        l->end += (int64_t)(next - at);
+        if (at == s->good)
+            s->good = next;
+        else
+            str_append(&s->rest, data + at, next - at);
     }
-    return good;
 }
 
-static int open_lines(const char *path, int64_t step, int *fd, struct error *e)
+/* Cuts off what does not belong to the run; where bad lines stand between good ones (a disk was
+ * full for a while), the file is written again without them. */
+static int clean_lines(struct train_lines *l, int64_t step, struct error *e)
 {
     struct file_map map;
-    *fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-    if (*fd < 0) return error_errno(e, "open", path);
-    TRY(file_map_open(&map, path, e));
-    size_t good = good_bytes((const char *)map.data, map.size, step);
-    bool cut = good < map.size;
+    struct scan s = {0};
+    TRY(file_map_open(&map, l->path, e));
+    scan_lines(&map, step, l, &s);
+    int rc = 0;
+    if (s.rest.len > 0) {
+        struct str whole = {0};
+        str_append(&whole, map.data, s.good);
+        str_append(&whole, s.rest.data, s.rest.len);
+        log_warn("'%s' has broken lines, which are left out", l->path);
+        rc = file_write(l->path, whole.data, whole.len, e);
+        str_fini(&whole);
+    } else if (s.good < map.size && truncate(l->path, (off_t)s.good) != 0) {
+        rc = error_errno(e, "cut off the end of", l->path);
+    }
     file_map_close(&map);
-    if (cut && ftruncate(*fd, (off_t)good) != 0) return error_errno(e, "cut off the end of", path);
-    return 0;
+    str_fini(&s.rest);
+    return rc;
+}
+
+static int open_lines(struct train_lines *l, const char *path, int64_t step, struct error *e)
+{
+    *l = (struct train_lines){.fd = -1, .path = path, .step = -1};
+    if (file_exists(path)) TRY(clean_lines(l, step, e));
+    l->fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    return l->fd < 0 ? error_errno(e, "open", path) : 0;
+}
+
+void train_log_init(struct train_log *l)
+{
+    *l = (struct train_log){.metrics.fd = -1, .events.fd = -1};
 }
 
 int train_log_open(struct train_log *l, const char *run_dir, int64_t step, FILE *out,
                    struct arena *a, struct error *e)
 {
-    memset(l, 0, sizeof(*l));
-    l->metrics_fd = l->events_fd = -1;
+    train_log_init(l);
     l->out = out;
-    l->metrics_path = file_join(a, run_dir, "metrics.jsonl");
-    l->events_path = file_join(a, run_dir, "events.jsonl");
-    int rc = open_lines(l->metrics_path, step, &l->metrics_fd, e);
-    if (rc >= 0) rc = open_lines(l->events_path, -1, &l->events_fd, e);
+    int rc = open_lines(&l->metrics, file_join(a, run_dir, "metrics.jsonl"), step, e);
+    if (rc >= 0) rc = open_lines(&l->events, file_join(a, run_dir, "events.jsonl"), -1, e);
     if (rc < 0) {
         train_log_close(l);
         return rc;
@@ -79,10 +117,61 @@ int train_log_open(struct train_log *l, const char *run_dir, int64_t step, FILE 
 
 void train_log_close(struct train_log *l)
 {
-    if (l->metrics_fd >= 0) close(l->metrics_fd);
-    if (l->events_fd >= 0) close(l->events_fd);
-    l->metrics_fd = l->events_fd = -1;
+    if (l->metrics.fd >= 0) close(l->metrics.fd);
+    if (l->events.fd >= 0) close(l->events.fd);
+    l->metrics.fd = l->events.fd = -1;
     str_fini(&l->line);
+}
+
+/* ------------------------------------------------------------------ what is known already */
+
+/* The last whole line of a file as an object that the caller json_decrefs; NULL: none. */
+static json_t *last_line(const char *path)
+{
+    struct file_map map;
+    json_t *o = NULL;
+    if (file_map_open(&map, path, NULL) < 0) return NULL;
+    const char *data = (const char *)map.data;
+    const char *end = map.size ? memrchr(data, '\n', map.size) : NULL;
+    if (end) {
+        const char *before = memrchr(data, '\n', (size_t)(end - data));
+        const char *start = before ? before + 1 : data;
+        if (json_parse(start, (size_t)(end - start), path, &o, NULL) < 0) o = NULL;
+    }
+    file_map_close(&map);
+    return o;
+}
+
+static bool is_of_step(const json_t *o, int64_t step)
+{
+    const json_t *v = json_object_get(o, "step");
+    return json_is_integer(v) && json_integer_value(v) == step;
+}
+
+static double number_of(const json_t *o, const char *key)
+{
+    const json_t *v = json_object_get(o, key);
+    return json_is_number(v) ? json_number_value(v) : NAN;
+}
+
+void train_log_history(const char *run_dir, int64_t step, struct train_history *h)
+{
+    struct arena a;
+    arena_init(&a);
+    *h = (struct train_history){.loss = NAN, .valid_bits_per_byte = NAN};
+    json_t *metrics = last_line(file_join(&a, run_dir, "metrics.jsonl"));
+    json_t *event = last_line(file_join(&a, run_dir, "events.jsonl"));
+    if (is_of_step(metrics, step)) {
+        h->loss = number_of(metrics, "loss");
+        h->valid_bits_per_byte = number_of(metrics, "valid_bits_per_byte");
+    }
+    const char *name = json_string_value(json_object_get(event, "event"));
+    h->finished = name && strcmp(name, "run_finished") == 0 && is_of_step(event, step);
+    if (h->finished && isnan(h->valid_bits_per_byte))
+        h->valid_bits_per_byte = number_of(event, "valid_bits_per_byte");
+    json_decref(metrics);
+    json_decref(event);
+    arena_fini(&a);
 }
 
 /* ------------------------------------------------------------------ lines */
@@ -95,14 +184,33 @@ static struct json_writer *begin_line(struct train_log *l)
     return &l->json;
 }
 
-static void end_line(struct train_log *l, int fd, const char *path)
+/* Appends the line, or nothing: what a failed write left behind is cut off again, so that the next
+ * line begins where a line begins. Said when it begins and when it is over. */
+static void write_line(struct train_log *l, struct train_lines *f, int64_t step)
 {
-    struct error e;
+    struct error e = {0};
+    int rc = 0;
+    if (f->torn && ftruncate(f->fd, (off_t)f->end) != 0) rc = error_errno(&e, "write", f->path);
+    if (rc >= 0) rc = file_write_fd(f->fd, l->line.data, l->line.len, f->path, &e);
+    if (rc < 0) {
+        f->torn = ftruncate(f->fd, (off_t)f->end) != 0;
+        if (f->lost++ == 0) log_warn("%s; the run goes on without its lines there", e.text);
+        return;
+    }
+    if (f->lost > 0)
+        log_warn("'%s' can be written again; %lld lines are missing", f->path, (long long)f->lost);
+    f->torn = false;
+    f->lost = 0;
+    f->start = f->end;
+    f->end += (int64_t)l->line.len;
+    f->step = step;
+}
+
+static void end_line(struct train_log *l, struct train_lines *f, int64_t step)
+{
     jsonw_close(&l->json, '}');
     str_append_char(&l->line, '\n');
-    if (file_write_fd(fd, l->line.data, l->line.len, path, &e) >= 0 || l->warned) return;
-    log_warn("%s; the run goes on without its lines there", e.text);
-    l->warned = true;
+    write_line(l, f, step);
 }
 
 static void put_time(struct json_writer *w)
@@ -115,6 +223,13 @@ static void put_time(struct json_writer *w)
 static void put_real(struct json_writer *w, const char *key, double value)
 {
     if (!isnan(value)) jsonw_real(w, key, value);
+}
+
+static void put_validation(struct json_writer *w, const struct train_record *r)
+{
+    put_real(w, "valid_nll", r->valid_nll);
+    put_real(w, "valid_bits_per_byte", r->valid_bits_per_byte);
+    put_real(w, "valid_s", r->valid_s);
 }
 
 /* Shares of the routed slots, per layer and expert. */
@@ -137,7 +252,7 @@ void train_log_metrics(struct train_log *l, const struct train_record *r, const 
                        int64_t n_layers, int64_t n_experts)
 {
     struct json_writer *w = begin_line(l);
-    jsonw_int(w, "step", r->step); /* first: train_log_open looks for it */
+    jsonw_int(w, "step", r->step);
     jsonw_int(w, "tokens", r->tokens);
     put_time(w);
     jsonw_real(w, "loss", r->loss);
@@ -157,18 +272,33 @@ void train_log_metrics(struct train_log *l, const struct train_record *r, const 
     put_real(w, "load_max_mean", r->load_max_mean);
     put_real(w, "load_entropy", r->load_entropy);
     if (load) put_load(w, load, n_layers, n_experts);
-    put_real(w, "valid_nll", r->valid_nll);
-    put_real(w, "valid_bits_per_byte", r->valid_bits_per_byte);
-    put_real(w, "valid_s", r->valid_s);
+    put_validation(w, r);
     jsonw_int(w, "allocations", (int64_t)r->allocations);
-    end_line(l, l->metrics_fd, l->metrics_path);
+    end_line(l, &l->metrics, r->step);
+}
+
+/* The line's end is taken off and written again with the members before it. */
+void train_log_amend(struct train_log *l, const struct train_record *r)
+{
+    struct train_lines *f = &l->metrics;
+    if (f->step != r->step || f->torn || f->end - f->start < 3) return;
+    if (ftruncate(f->fd, (off_t)f->end - 2) != 0) return;
+    int64_t end = f->end - 2, start = f->start;
+    begin_line(l);
+    put_validation(&l->json, r);
+    l->line.data[0] = ','; /* the bracket that begin_line has opened */
+    f->end = start;        /* what stays where this fails */
+    end_line(l, f, r->step);
+    if (f->lost > 0) return;
+    f->start = start;
+    f->end = end + (int64_t)l->line.len;
 }
 
 void train_log_sync(struct train_log *l)
 {
-    /* An error here is a file system without sync, or one that end_line has complained about. */
-    (void)fdatasync(l->metrics_fd);
-    (void)fdatasync(l->events_fd);
+    /* An error here is a file system without sync, or one that write_line has complained about. */
+    (void)fdatasync(l->metrics.fd);
+    (void)fdatasync(l->events.fd);
 }
 
 struct json_writer *train_log_event_begin(struct train_log *l, const char *event, int64_t step)
@@ -182,7 +312,7 @@ struct json_writer *train_log_event_begin(struct train_log *l, const char *event
 
 void train_log_event_end(struct train_log *l)
 {
-    end_line(l, l->events_fd, l->events_path);
+    end_line(l, &l->events, 0);
 }
 
 /* ------------------------------------------------------------------ the line for people */
@@ -216,6 +346,10 @@ void train_log_print(struct train_log *l, const struct train_record *r, int64_t 
     if (r->verdict != TRAIN_UPDATE_GOOD)
         str_printf(line, "  SKIPPED: %s", train_verdict_text(r->verdict));
     if (seconds_left > 0) str_printf(line, "  %s left", format_duration(left, seconds_left));
-    fprintf(l->out, "%s\n", line->data);
-    fflush(l->out);
+    if (fprintf(l->out, "%s\n", line->data) >= 0 && fflush(l->out) == 0) return;
+    struct error e;
+    error_errno(&e, "write", "the log lines");
+    if (!l->out_warned) log_warn("%s; the run goes on without them", e.text);
+    l->out_warned = true;
+    clearerr(l->out); /* a lost line is no reason for the run to have failed */
 }

@@ -19,6 +19,28 @@ static double memory_limit(void)
     return bytes;
 }
 
+static const char remedy[] = "use a smaller batch.micro_batch or model";
+
+static double total_bytes(const struct train_session *s)
+{
+    struct model_memory rows[TRAIN_MEMORY_ROWS];
+    size_t n = train_session_plan(s, rows, TRAIN_MEMORY_ROWS);
+    double total = 0;
+    for (size_t i = 0; i < n; i++)
+        total += (double)rows[i].bytes;
+    return total;
+}
+
+int train_plan_check(const struct train_session *s, struct error *e)
+{
+    char needs[32], has[32];
+    double total = total_bytes(s), limit = memory_limit();
+    if (total <= limit) return 0;
+    error_set(e, "this does not fit: the run takes %s, this machine has %s",
+              format_bytes(needs, total), format_bytes(has, limit));
+    return error_hint(e, "%s; --plan shows what takes how much", remedy);
+}
+
 void train_plan_describe(const struct train_session *s, FILE *out)
 {
     const struct train_config *c = &s->c;
@@ -33,11 +55,10 @@ void train_plan_describe(const struct train_session *s, FILE *out)
                 (long long)m->n_experts_used);
     fprintf(out, ", vocabulary %lld\n", (long long)m->vocab_size);
     format_count(data, (double)dataset_tokens(s->data.train));
-    format_count(tokens, (double)(s->total_steps * train_config_step_tokens(c)));
+    format_count(tokens, (double)train_session_total_tokens(s));
     fprintf(out, "data: %s tokens (%.2f bytes each), so %.2f epochs\n", data,
             s->data.bytes_per_token,
-            (double)(s->total_steps * train_config_step_tokens(c)) /
-                (double)dataset_tokens(s->data.train));
+            (double)train_session_total_tokens(s) / (double)dataset_tokens(s->data.train));
     fprintf(out, "run: %lld steps of %lld tokens, %s in all; %s; %d threads, %s%s\n",
             (long long)s->total_steps, (long long)train_config_step_tokens(c), tokens,
             c->optimizer == TRAIN_OPTIMIZER_MUON ? "Muon" : "AdamW", pool_threads(s->pool),
@@ -56,18 +77,15 @@ void train_plan_print(const struct train_session *s, FILE *out)
     size_t n = train_session_plan(s, rows, TRAIN_MEMORY_ROWS);
     struct table *t = table_new(heads, 2, "lr");
     char text[32];
-    double total = 0, limit = memory_limit();
-    for (size_t i = 0; i < n; i++) {
-        total += (double)rows[i].bytes;
+    double total = total_bytes(s), limit = memory_limit();
+    for (size_t i = 0; i < n; i++)
         table_row(t, rows[i].what, format_bytes(text, (double)rows[i].bytes));
-    }
     table_rule(t);
     table_row(t, "total", format_bytes(text, total));
     table_row(t, "this machine", format_bytes(text, limit));
     table_print(t, out);
     table_free(t);
-    if (total > limit)
-        fprintf(out, "this does not fit: use a smaller batch.micro_batch or model\n");
+    if (total > limit) fprintf(out, "this does not fit: %s\n", remedy);
 }
 
 json_t *train_plan_to_json(const struct train_session *s)
@@ -75,17 +93,15 @@ json_t *train_plan_to_json(const struct train_session *s)
     struct model_memory rows[TRAIN_MEMORY_ROWS];
     size_t n = train_session_plan(s, rows, TRAIN_MEMORY_ROWS);
     json_t *o = json_object(), *list = json_array();
-    double total = 0;
     for (size_t i = 0; i < n; i++) {
         json_t *row = json_object();
         json_object_set_new(row, "what", json_string(rows[i].what));
         json_object_set_new(row, "bytes", json_integer((json_int_t)rows[i].bytes));
         json_array_append_new(list, row);
-        total += (double)rows[i].bytes;
     }
     const struct train_config *c = &s->c;
     json_object_set_new(o, "memory", list);
-    json_object_set_new(o, "total_bytes", json_integer((json_int_t)total));
+    json_object_set_new(o, "total_bytes", json_integer((json_int_t)total_bytes(s)));
     json_object_set_new(o, "machine_bytes", json_integer((json_int_t)memory_limit()));
     json_object_set_new(o, "parameters",
                         json_integer((json_int_t)model_config_total_params(&c->model)));

@@ -12,6 +12,7 @@
 #define WIDTH_PX        900
 #define PANEL_HEIGHT_PX 300
 #define MAX_LINE        ((size_t)4 << 20)
+#define MAX_NAMED       5 /* of the broken lines */
 
 /* One number of every line; NaN where a line has none. */
 enum column {
@@ -75,27 +76,30 @@ static int read_line(struct curves *c, const char *line, size_t n, const char *w
     return 0;
 }
 
-/* A last line without an end is being written by a run in progress: left out. */
+/* A last line without an end is being written by a run in progress: left out. A line that is not
+ * whole (a disk was full, a machine died) is one step's loss, not the curve's: named and left out. */
 static int read_curves(const char *path, struct curves *c, struct error *e)
 {
     struct file_map map;
     char where[512];
-    int rc = 0;
+    size_t n_bad = 0;
     TRY(file_map_open(&map, path, e));
     const char *data = (const char *)map.data;
     size_t at = 0;
-    for (int line = 1; rc >= 0 && at < map.size; line++) {
+    for (int line = 1; at < map.size; line++) {
         const char *end = memchr(data + at, '\n', map.size - at);
         if (!end) break;
         size_t n = (size_t)(end - data) - at;
         snprintf(where, sizeof(where), "%s:%d", path, line);
-        rc = n > MAX_LINE ? error_set(e, "%s: a line of %zu bytes", where, n)
-                          : read_line(c, data + at, n, where, e);
+        struct error bad = {0};
+        int rc = n > MAX_LINE ? error_set(&bad, "%s: a line of %zu bytes", where, n)
+                              : read_line(c, data + at, n, where, &bad);
+        if (rc < 0 && n_bad++ < MAX_NAMED) log_warn("%s; this line is left out", bad.text);
         at += n + 1;
     }
     file_map_close(&map);
-    if (rc >= 0 && c->count == 0) rc = error_set(e, "'%s' has no step yet", path);
-    return rc;
+    if (n_bad > MAX_NAMED) log_warn("%zu more lines are left out", n_bad - MAX_NAMED);
+    return c->count > 0 ? 0 : error_set(e, "'%s' has no step yet", path);
 }
 
 static bool has_any(const struct curves *c, enum column col)

@@ -6,8 +6,11 @@
  *   loop      step, validation, metrics, line, checkpoint
  *   end       last checkpoint on disk, curves as SVG, summary
  *
- * SIGTERM or SIGINT: the step in progress is finished, its checkpoint brought to disk, and the run
- * ends with ERROR_AGAIN; the same command goes on from there. A second SIGINT kills at once.
+ * SIGTERM, SIGHUP or SIGINT: the step in progress is finished, its checkpoint brought to disk, and
+ * the run ends with ERROR_AGAIN; the same command goes on from there. A second SIGINT kills at
+ * once. A signal during the last validation counts too: the run is not over without its figure, and
+ * a run that is continued behind its last step makes up for it. Where nothing at all is left to do,
+ * the known figures are printed and nothing is written.
  *
  * A checkpoint is written by another thread, so that it succeeded is known when the next one is
  * submitted or at the end; its event is written then. One that fails is an event and a warning,
@@ -40,6 +43,8 @@ struct run {
     int64_t saved_step;     /* submitted last; -1: none in this process */
     double began_s, step_s; /* step_s: smoothed, for the time left */
     double last_loss, last_bpb;
+    int64_t valid_step; /* that last_bpb is of; -1: unknown */
+    bool complete;      /* an earlier call did all of it */
     uint64_t allocation_mark;
 };
 
@@ -50,8 +55,13 @@ static void on_signal(int number)
     stop_signal = number;
 }
 
+static const char *stop_name(void)
+{
+    return stop_signal == SIGINT ? "SIGINT" : stop_signal == SIGHUP ? "SIGHUP" : "SIGTERM";
+}
+
 struct handlers {
-    struct sigaction term, interrupt;
+    struct sigaction term, hangup, interrupt;
 };
 
 static void install_handlers(struct handlers *old)
@@ -60,6 +70,8 @@ static void install_handlers(struct handlers *old)
     sigemptyset(&a.sa_mask);
     stop_signal = 0;
     sigaction(SIGTERM, &a, &old->term);
+    sigaction(SIGHUP, NULL, &old->hangup);
+    if (old->hangup.sa_handler != SIG_IGN) sigaction(SIGHUP, &a, NULL); /* nohup's wish stands */
     a.sa_flags |= (int)SA_RESETHAND;
     sigaction(SIGINT, &a, &old->interrupt);
 }
@@ -67,7 +79,16 @@ static void install_handlers(struct handlers *old)
 static void restore_handlers(const struct handlers *old)
 {
     sigaction(SIGTERM, &old->term, NULL);
+    sigaction(SIGHUP, &old->hangup, NULL);
     sigaction(SIGINT, &old->interrupt, NULL);
+}
+
+/* Before the first step there is nothing to save. */
+static int heed_signal(struct error *e)
+{
+    if (!stop_signal) return 0;
+    error_set_code(e, ERROR_AGAIN, "stopped by %s before the first step", stop_name());
+    return error_hint(e, "the same command begins, or goes on, where the run was");
 }
 
 /* ------------------------------------------------------------------ restore */
@@ -92,6 +113,7 @@ static int restore(struct run *r, struct error *e)
     if (rc < 0) return error_context(e, "while resuming '%s'", r->dir);
     model_weights_changed(r->s.model);
     r->resumed_step = step;
+    train_session_settle_steps(&r->s);
     return 0;
 }
 
@@ -108,6 +130,7 @@ static void say_start(struct run *r)
     struct json_writer *w =
         train_log_event_begin(&r->log, fresh ? "run_started" : "resumed", s->step);
     jsonw_int(w, "total_steps", s->total_steps);
+    jsonw_int(w, "tokens", s->tokens);
     jsonw_int(w, "step_tokens", train_config_step_tokens(&s->c));
     jsonw_int(w, "parameters", (int64_t)model_config_total_params(&s->c.model));
     jsonw_int(w, "active_parameters", (int64_t)model_config_active_params(&s->c.model));
@@ -172,6 +195,7 @@ static void validate(struct run *r, struct train_record *rec)
     rec->valid_bits_per_byte = train_data_valid_bpb(&s->data, &stats);
     rec->valid_s = time_now_s() - start_s;
     r->last_bpb = rec->valid_bits_per_byte;
+    r->valid_step = s->step;
     struct json_writer *w = train_log_event_begin(&r->log, "validation", s->step);
     jsonw_real(w, "nll", rec->valid_nll);
     jsonw_real(w, "bits_per_byte", rec->valid_bits_per_byte);
@@ -191,10 +215,9 @@ static int judge(struct run *r, const struct train_record *rec, struct error *e)
     log_warn("step %" PRId64 " skipped: %s (loss %g, gradient norm %g)", rec->step,
              train_verdict_text(rec->verdict), rec->loss, rec->grad_norm);
     if (s->skips_in_row < s->c.max_skips) return 0;
-    error_set_code(e, ERROR_NO_REQUEUE, "%" PRId64 " updates in a row were skipped, last: %s",
-                   s->skips_in_row, train_verdict_text(rec->verdict));
-    return error_hint(e, "a lower optimizer.lr, more schedule.warmup_tokens, or other data; the "
-                         "checkpoints before it are good");
+    return error_set_code(e, ERROR_NO_REQUEUE,
+                          "%" PRId64 " updates in a row were skipped, last: %s", s->skips_in_row,
+                          train_verdict_text(rec->verdict));
 }
 
 static bool is_due(int64_t step, int64_t every)
@@ -250,13 +273,12 @@ static void print_summary(struct run *r)
 {
     const struct train_session *s = &r->s;
     char took[32], tokens[32];
-    int64_t done = s->step * train_config_step_tokens(&s->c);
     double seconds = time_now_s() - r->began_s;
     if (r->o->json) {
         json_t *o = json_object();
         json_object_set_new(o, "run", json_string(r->dir));
         json_object_set_new(o, "steps", json_integer(s->step));
-        json_object_set_new(o, "tokens", json_integer(done));
+        json_object_set_new(o, "tokens", json_integer(s->tokens));
         json_object_set_new(o, "seconds", json_real(seconds));
         json_object_set_new(o, "loss", isnan(r->last_loss) ? json_null() : json_real(r->last_loss));
         json_object_set_new(o, "valid_bits_per_byte",
@@ -267,32 +289,51 @@ static void print_summary(struct run *r)
         json_decref(o);
         return;
     }
-    fprintf(r->out, "done: %" PRId64 " steps, %s tokens, %s in this process", s->step,
-            format_count(tokens, (double)done), format_duration(took, seconds));
+    fprintf(r->out, "done: %" PRId64 " steps, %s tokens, ", s->step,
+            format_count(tokens, (double)s->tokens));
+    if (r->complete)
+        fprintf(r->out, "nothing left to do");
+    else
+        fprintf(r->out, "%s in this process", format_duration(took, seconds));
     if (!isnan(r->last_bpb)) fprintf(r->out, "; validation %.4f bits per byte", r->last_bpb);
     fprintf(r->out, "\nrun folder: %s (curves: loss.svg, throughput.svg)\n", r->dir);
     fflush(r->out);
 }
 
+static bool lacks_validation(const struct run *r)
+{
+    return r->s.data.valid && r->valid_step != r->s.step;
+}
+
+/* The validation that the last step of an earlier process did not get to. */
+static void make_up_validation(struct run *r)
+{
+    struct train_record rec = {.step = r->s.step, .valid_bits_per_byte = NAN};
+    validate(r, &rec);
+    if (!isnan(rec.valid_bits_per_byte)) train_log_amend(&r->log, &rec);
+}
+
 static int finish(struct run *r, struct error *e)
 {
     const struct train_session *s = &r->s;
-    bool stopped = s->step < s->total_steps;
+    if (s->step >= s->total_steps && !stop_signal && lacks_validation(r)) make_up_validation(r);
+    bool stopped = s->step < s->total_steps || lacks_validation(r);
     if (stopped) {
         struct json_writer *w = train_log_event_begin(&r->log, "stopping", s->step);
-        jsonw_string(w, "why", stop_signal == SIGINT ? "SIGINT" : "SIGTERM");
+        jsonw_string(w, "why", stop_name());
         train_log_event_end(&r->log);
     }
     /* A signal can arrive when the last step has been recorded but not saved. */
     if (s->step > 0 && r->saved_step != s->step && r->resumed_step != s->step) save(r);
     TRY(finish_saving(r, e));
+    if (stopped && s->step == 0) return heed_signal(e);
     if (stopped) {
         error_set_code(e, ERROR_AGAIN, "stopped by %s after step %" PRId64 ", state saved in '%s'",
-                       stop_signal == SIGINT ? "SIGINT" : "SIGTERM", s->step, r->dir);
+                       stop_name(), s->step, r->dir);
         return error_hint(e, "the same command continues the run");
     }
     struct json_writer *w = train_log_event_begin(&r->log, "run_finished", s->step);
-    jsonw_int(w, "tokens", s->step * train_config_step_tokens(&s->c));
+    jsonw_int(w, "tokens", s->tokens);
     jsonw_real(w, "seconds", time_now_s() - r->began_s);
     jsonw_real(w, "valid_bits_per_byte", r->last_bpb);
     train_log_event_end(&r->log);
@@ -302,7 +343,39 @@ static int finish(struct run *r, struct error *e)
     return 0;
 }
 
+/* The run ends without having done what it was for: says so in its folder, and in the hint from
+ * where it could go on. */
+static int give_up(struct run *r, struct error *e)
+{
+    struct error saving = {0};
+    int64_t *steps;
+    size_t n = 0;
+    finish_saving(r, &saving);
+    struct json_writer *w = train_log_event_begin(&r->log, "run_failed", r->s.step);
+    jsonw_string(w, "why", e->text);
+    train_log_event_end(&r->log);
+    if (e->code != ERROR_NO_REQUEUE) return e->code;
+    if (ckpt_list(r->dir, &r->arena, &steps, &n, NULL) < 0) n = 0;
+    static const char *const advice =
+        "a lower optimizer.lr, more schedule.warmup_tokens, or other data";
+    if (n == 0) return error_hint(e, "%s", advice);
+    return error_hint(e, "%s; the newest checkpoint is of step %" PRId64, advice, steps[0]);
+}
+
 /* ------------------------------------------------------------------ open */
+
+/* Whether an earlier call did everything; what it found out is known again. */
+static bool recall(struct run *r)
+{
+    struct train_session *s = &r->s;
+    struct train_history h;
+    if (r->resumed_step < 0 || s->step < s->total_steps) return false;
+    train_log_history(r->dir, s->step, &h);
+    r->last_loss = h.loss;
+    r->last_bpb = h.valid_bits_per_byte;
+    if (!isnan(h.valid_bits_per_byte)) r->valid_step = s->step;
+    return h.finished && !lacks_validation(r);
+}
 
 static int preview(struct run *r, struct error *e)
 {
@@ -337,6 +410,7 @@ static int open_run(struct run *r, struct error *e)
     struct train_session *s = &r->s;
     TRY(train_folder_check(r->dir, &s->c, r->o, &r->differences, e));
     TRY(train_session_allocate(s, e));
+    TRY(heed_signal(e));
     train_state_layout(s, &s->layout);
     struct ckpt_writer_options w = {.run_dir = r->dir,
                                     .keep_last = s->c.keep_last,
@@ -344,6 +418,9 @@ static int open_run(struct run *r, struct error *e)
                                     .pool = s->pool};
     TRY(ckpt_writer_open(&w, &s->layout, &r->writer, e)); /* the lock: the folder is ours now */
     TRY(restore(r, e));
+    r->complete = recall(r);
+    if (r->complete) return 0;
+    TRY(heed_signal(e));
     TRY(train_folder_write(r->dir, r->file, &s->c, e));
     TRY(train_log_open(&r->log, r->dir, s->step, r->out, &r->arena, e));
     size_t experts = s->stats.load ? (size_t)(s->c.model.n_layers * s->c.model.n_experts) : 0;
@@ -372,13 +449,15 @@ static int run_all(struct run *r, struct error *e)
     r->s.hooks = r->o->hooks;
     train_state_layout(&r->s, &r->s.layout);
     if (r->o->plan_only || r->o->dry_run) return preview(r, e);
+    TRY(heed_signal(e));
     TRY(open_run(r, e));
-    struct handlers old;
-    install_handlers(&old);
+    if (r->complete) {
+        print_summary(r);
+        return 0;
+    }
     int rc = loop(r, e);
     if (rc >= 0) rc = finish(r, e);
-    restore_handlers(&old);
-    return rc;
+    return rc < 0 && rc != ERROR_AGAIN ? give_up(r, e) : rc;
 }
 
 int train_run(struct train_run_file *f, const struct train_options *o, struct error *e)
@@ -392,12 +471,17 @@ int train_run(struct train_run_file *f, const struct train_options *o, struct er
                     .saved_step = -1,
                     .began_s = time_now_s(),
                     .last_loss = NAN,
-                    .last_bpb = NAN};
+                    .last_bpb = NAN,
+                    .valid_step = -1};
     arena_init(&r.arena);
     r.dir = o->run_dir ? o->run_dir : file_join(&r.arena, f->config.dir, f->config.name);
     r.out = o->json ? stderr : o->out ? o->out : stdout;
-    r.log.metrics_fd = r.log.events_fd = -1;
+    train_log_init(&r.log);
+    struct handlers old;
+    bool preview_only = o->plan_only || o->dry_run;
+    if (!preview_only) install_handlers(&old); /* from here on a signal ends a run in good order */
     int rc = run_all(&r, e);
     close_run(&r);
+    if (!preview_only) restore_handlers(&old);
     return rc;
 }

@@ -27,6 +27,20 @@ static int open_compute(struct train_session *s, struct error *e)
     return 0;
 }
 
+void train_session_settle_steps(struct train_session *s)
+{
+    int64_t per_step = train_config_step_tokens(&s->c);
+    int64_t left = MAX(s->c.tokens - s->tokens, 0);
+    s->total_steps = s->step + (left + per_step - 1) / per_step;
+    if (s->c.max_steps > 0) s->total_steps = MIN(s->total_steps, s->c.max_steps);
+}
+
+int64_t train_session_total_tokens(const struct train_session *s)
+{
+    int64_t left = MAX(s->total_steps - s->step, 0);
+    return s->tokens + left * train_config_step_tokens(&s->c);
+}
+
 static void prepare(struct train_session *s)
 {
     const struct train_config *c = &s->c;
@@ -34,8 +48,7 @@ static void prepare(struct train_session *s)
     model_params_build(m, &s->arena, &s->params);
     train_guard_init(&s->guard, c->skip_sigma, c->skip_window, &s->arena);
     s->flops_per_token = model_config_train_flops_per_token(m, c->seq_len);
-    s->total_steps = train_config_steps(c);
-    if (c->max_steps > 0) s->total_steps = MIN(s->total_steps, c->max_steps);
+    train_session_settle_steps(s);
     if (m->n_experts > 1)
         s->stats.load =
             arena_alloc(&s->arena, (size_t)(m->n_layers * m->n_experts) * sizeof(double));
@@ -81,6 +94,7 @@ size_t train_session_plan(const struct train_session *s, struct model_memory *ro
 int train_session_allocate(struct train_session *s, struct error *e)
 {
     struct model_options o = model_options_of(s);
+    TRY(train_plan_check(s, e));
     TRY(model_new(&s->c.model, &o, &s->model, e));
     s->optim = train_optim_new(s->compute, s->model, &s->c);
     if (!s->optim) {
@@ -225,7 +239,7 @@ void train_session_step(struct train_session *s, struct train_record *r)
         s->hooks->after_gradients(s->hooks->ctx, s->step + 1, model_gradients(s->model),
                                   s->params.total);
     r->step = s->step + 1;
-    r->tokens = r->step * train_config_step_tokens(&s->c);
+    r->tokens = s->tokens + train_config_step_tokens(&s->c);
     measure_losses(s, r);
     measure_load(s, r);
     r->grad_norm =
@@ -242,5 +256,6 @@ void train_session_step(struct train_session *s, struct train_record *r)
         s->skips_in_row++;
     }
     s->step = r->step;
+    s->tokens = r->tokens;
     measure_speed(s, start_s, r);
 }

@@ -136,7 +136,7 @@ json_t *train_state_to_json(const struct train_session *s)
     struct loader_cursor cursor = loader_get_cursor(s->data.loader);
     json_t *o = json_object();
     json_object_set_new(o, "step", json_integer(s->step));
-    json_object_set_new(o, "tokens", json_integer(s->step * train_config_step_tokens(&s->c)));
+    json_object_set_new(o, "tokens", json_integer(s->tokens));
     json_object_set_new(o, "updates", json_integer(s->updates));
     json_object_set_new(o, "skips_in_row", json_integer(s->skips_in_row));
     json_object_set_new(o, "guard_count", json_integer(s->guard.count));
@@ -185,6 +185,7 @@ static int read_counters(struct train_session *s, const json_t *state, struct er
     static const char *const name = "manifest.json";
     int64_t epoch, window;
     TRY(json_get_int(state, "step", &s->step, name, e));
+    TRY(json_get_int(state, "tokens", &s->tokens, name, e));
     TRY(json_get_int(state, "updates", &s->updates, name, e));
     TRY(json_get_int(state, "skips_in_row", &s->skips_in_row, name, e));
     TRY(json_get_int(state, "guard_count", &s->guard.count, name, e));

@@ -5,7 +5,7 @@ must hold, each time judged by the last checkpoint's bytes (weights, both moment
 window, configuration, and the manifest with the data cursor) being those of a run left alone:
 
     threads            1, 2 and 3 threads; a wider model too, in fp32 and in bf16
-    stop               SIGTERM and SIGINT save the step in progress and exit 75; the run goes on
+    stop               SIGTERM, SIGHUP and SIGINT save the step in progress and exit 75; the run goes on
     finished           the command of a finished run does nothing
     kills              kill -9 at 30 random moments, half of them while a checkpoint is written
     flipped bits       one bit in 30 random places of the newest checkpoint: refused by name, the
@@ -197,7 +197,7 @@ def wait_for_step(process, run_dir, step):
 
 
 def test_stop(reference, state):
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         run_dir = "stop-" + number.name
         for target in (1, 20):  # 1 is far from the next regular checkpoint
             p = start(run_dir)
@@ -226,10 +226,11 @@ def state_of(run_dir):
 
 
 def test_finished(reference, state):
-    before = state_of("alone")
+    before, said = state_of("alone"), lines("alone/events.jsonl")
     stamps = {p: os.stat(p).st_mtime_ns for p in before if "/checkpoints/" in p}
     train("alone")
     check(state_of("alone") == before, "a finished run was changed by its command")
+    check(lines("alone/events.jsonl") == said, "a finished run's command wrote events")
     for path, stamp in stamps.items():
         check(os.stat(path).st_mtime_ns == stamp, f"{path} was written again")
 

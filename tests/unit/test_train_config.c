@@ -128,6 +128,53 @@ static void test_errors_of_relations(void **state)
                  "n_experts");
 }
 
+/* An error of the model stands at its key: in the file or on the command line. */
+static void test_model_errors_name_their_key(void **state)
+{
+    struct fixture *f = *state;
+    struct train_run_file r;
+    assert_error(f, parse(f, minimal, "model.head_dim=3", &r), "--set model.head_dim: model");
+    assert_error(f, parse(f, minimal, "model.n_heads=60", &r), "--set model.n_heads", "head_dim");
+    const char *text = "data:\n  path: d\nmodel:\n  n_layers: 2\n  d_model: 64\n  n_heads: 4\n"
+                       "  ffn_hidden: 96\n  head_dim: 15\ntrain:\n  tokens: 1M\n";
+    assert_error(f, parse(f, text, NULL, &r), "my.yaml:8: model", "head_dim");
+}
+
+/* What a key's row allows is what the model allows: no value passes one and not the other. 0 may
+ * stand for "derived" in the row alone. */
+static void test_bounds_are_the_models(void **state)
+{
+    struct fixture *f = *state;
+    struct train_run_file r;
+    int n = 0;
+    for (size_t i = 0; i < train_run_n_rows; i++) {
+        const struct option *row = &train_run_rows[i];
+        bool number = row->type == OPTION_INT || row->type == OPTION_REAL;
+        if (strncmp(row->name, "model.", 6) != 0 || !number) continue;
+        assert_ok(f, parse(f, minimal, NULL, &r));
+        struct model_config m = r.config.model;
+        train_config_free(&r);
+        m.vocab_size = 300;
+        char *at = (char *)&m + (row->offset - offsetof(struct train_config, model));
+        char *refused = arena_printf(&f->arena, "model field '%s' is", row->name + 6);
+        for (int beyond = 0; beyond < 2; beyond++) {
+            double value = row->max + beyond * fmax(1, 1e-3 * row->max);
+            if (row->type == OPTION_INT)
+                *(int64_t *)(void *)at = (int64_t)value;
+            else
+                *(double *)(void *)at = value;
+            struct error e = {0};
+            model_config_check(&m, &e);
+            bool range = strstr(e.text, refused) && strstr(e.text, "allowed is") &&
+                         !strstr(e.text, "n_experts (");
+            if (range != (beyond == 1))
+                fail_msg("%s = %g: %s", row->name, value, e.text[0] ? e.text : "accepted");
+        }
+        n++;
+    }
+    assert_true(n >= 20);
+}
+
 static void test_overrides(void **state)
 {
     struct fixture *f = *state;
@@ -163,6 +210,11 @@ static void test_preset(void **state)
     assert_int_equal(r.config.model.n_layers, 5);
     assert_int_equal(r.config.model.d_model, 48);
     assert_true(r.config.model.final_softcap == 50);
+    struct str printed = {0};
+    train_config_print(&r, &printed);
+    assert_non_null(strstr(printed.data, "d_model: 48  # preset\n"));
+    assert_non_null(strstr(printed.data, "n_layers: 5  # my.yaml\n"));
+    str_fini(&printed);
     train_config_free(&r);
     assert_ok(f, parse(f, text, "model.d_model=96", &r));
     assert_int_equal(r.config.model.d_model, 96);
@@ -239,6 +291,8 @@ int main(void)
         TEST(test_dense_model),
         TEST(test_errors_name_line_and_nearest_key),
         TEST(test_errors_of_relations),
+        TEST(test_model_errors_name_their_key),
+        TEST(test_bounds_are_the_models),
         TEST(test_overrides),
         TEST(test_preset),
         TEST(test_effective_file_reads_back),

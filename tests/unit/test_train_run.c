@@ -3,6 +3,7 @@
 #include "test_train_util.h"
 
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 static const char *run_dir(struct fixture *f, const char *name)
@@ -110,7 +111,9 @@ static void test_sigterm_saves_and_resumes(void **state)
 {
     struct fixture *f = *state;
     const char *yaml = new_yaml(f);
-    static const int signals[] = {SIGTERM, SIGINT};
+    static const int signals[] = {SIGTERM, SIGINT, SIGHUP};
+    static const char *const said[] = {"SIGTERM after step 7", "SIGINT after step 7",
+                                       "SIGHUP after step 7"};
     struct train_util_run whole = run_of(yaml, "name=whole", NULL, NULL, NULL);
     assert_ok(f, train_util_try(f, &whole));
     for (size_t i = 0; i < ARRAY_LEN(signals); i++) {
@@ -119,7 +122,7 @@ static void test_sigterm_saves_and_resumes(void **state)
         struct train_util_run part = run_of(yaml, "name=part", NULL, NULL, NULL);
         part.options.hooks = &hooks;
         assert_int_equal(train_util_try(f, &part), ERROR_AGAIN);
-        assert_non_null(strstr(f->e.text, i == 0 ? "SIGTERM after step 7" : "SIGINT after step 7"));
+        assert_non_null(strstr(f->e.text, said[i]));
         assert_event(f, run_dir(f, "part"), "stopping", 1);
         part.options.hooks = NULL;
         assert_ok(f, train_util_try(f, &part));
@@ -127,6 +130,76 @@ static void test_sigterm_saves_and_resumes(void **state)
         assert_steps(f, run_dir(f, "part"), 12);
         assert_ok(f, file_remove_tree(run_dir(f, "part"), &f->e));
     }
+}
+
+static void raise_in_step(void *ctx, int64_t step, float *gradients, size_t count)
+{
+    (void)gradients;
+    (void)count;
+    if (step == *(const int64_t *)ctx) raise(SIGTERM);
+}
+
+/* Everything that a run's files say, but for the checkpoints. */
+static char *said_by(struct fixture *f, const char *run)
+{
+    static const char *const names[] = {"run.yaml", "metrics.jsonl", "events.jsonl"};
+    char *all = arena_strdup(&f->arena, ""), *data;
+    size_t size;
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        assert_ok(f, file_read(file_join(&f->arena, run, names[i]), (size_t)1 << 24, &data, &size,
+                               &f->e));
+        all = arena_printf(&f->arena, "%s%s", all, data);
+        mem_free(data);
+    }
+    return all;
+}
+
+static double real_of(const json_t *o, const char *key)
+{
+    const json_t *v = json_object_get(o, key);
+    assert_true(json_is_number(v));
+    return json_number_value(v);
+}
+
+/* A signal in the last step leaves no time for the last validation: the run is not over, the next
+ * call makes up for it, and the one after that has nothing to do but to say the figures. */
+static void test_last_validation_is_made_up(void **state)
+{
+    struct fixture *f = *state;
+    const char *yaml = new_yaml(f);
+    int64_t last = 12;
+    struct train_hooks hooks = {.ctx = &last, .after_gradients = raise_in_step};
+    struct train_util_run whole = run_of(yaml, "name=whole", NULL, NULL, NULL);
+    struct train_util_run part = run_of(yaml, "name=part", NULL, NULL, NULL);
+    assert_ok(f, train_util_try(f, &whole));
+    part.options.hooks = &hooks;
+    assert_int_equal(train_util_try(f, &part), ERROR_AGAIN);
+    assert_event(f, run_dir(f, "part"), "run_finished", 0);
+    assert_steps(f, run_dir(f, "part"), 12);
+    part.options.hooks = NULL;
+    assert_ok(f, train_util_try(f, &part));
+    assert_steps(f, run_dir(f, "part"), 12);
+    assert_event(f, run_dir(f, "part"), "run_finished", 1);
+    json_t *a = train_util_lines(f, run_dir(f, "whole"), "metrics.jsonl");
+    json_t *b = train_util_lines(f, run_dir(f, "part"), "metrics.jsonl");
+    double want = real_of(json_array_get(a, 11), "valid_bits_per_byte");
+    assert_true(real_of(json_array_get(b, 11), "valid_bits_per_byte") == want);
+    json_decref(a);
+    json_decref(b);
+
+    char *before = said_by(f, run_dir(f, "part")), text[1024] = "";
+    part.options.json = true;
+    part.options.out = tmpfile();
+    assert_ok(f, train_util_try(f, &part));
+    assert_string_equal(said_by(f, run_dir(f, "part")), before);
+    rewind(part.options.out);
+    assert_true(fread(text, 1, sizeof(text) - 1, part.options.out) > 0);
+    fclose(part.options.out);
+    json_t *summary;
+    assert_ok(f, json_parse(text, strlen(text), "summary", &summary, &f->e));
+    assert_true(real_of(summary, "valid_bits_per_byte") == want);
+    assert_true(real_of(summary, "loss") > 0);
+    json_decref(summary);
 }
 
 /* Runs in a child that ends at a step as if it had been killed. */
@@ -237,6 +310,14 @@ static void test_too_many_bad_updates_end_the_run(void **state)
     log_set_level(LOG_INFO);
     assert_non_null(strstr(f->e.text, "4 updates in a row"));
     assert_event(f, run_dir(f, "bad"), "step_skipped", 4);
+    assert_event(f, run_dir(f, "bad"), "run_failed", 1);
+    assert_non_null(strstr(f->e.hint, "checkpoint is of step 4"));
+    r.set[0] = "name=worse";
+    r.set[2] = "checkpoint.every=0";
+    log_set_level(LOG_ERROR);
+    assert_int_equal(train_util_try(f, &r), ERROR_NO_REQUEUE);
+    log_set_level(LOG_INFO);
+    assert_null(strstr(f->e.hint, "checkpoint"));
 }
 
 /* ------------------------------------------------------------------ what is written */
@@ -248,7 +329,7 @@ static void test_no_allocation_after_the_second_step(void **state)
     static const char *const kinds[] = {"optimizer.kind=adamw", "optimizer.kind=muon"};
     for (size_t k = 0; k < ARRAY_LEN(kinds); k++) {
         struct train_util_run r =
-            run_of(yaml, "name=counted", kinds[k], "checkpoint.every=0", "log.every=3");
+            run_of(yaml, "name=counted", kinds[k], "checkpoint.every=5", "log.every=3");
         assert_ok(f, train_util_try(f, &r));
         json_t *lines = train_util_lines(f, run_dir(f, "counted"), "metrics.jsonl");
         size_t i;
@@ -261,13 +342,6 @@ static void test_no_allocation_after_the_second_step(void **state)
         json_decref(lines);
         assert_ok(f, file_remove_tree(run_dir(f, "counted"), &f->e));
     }
-}
-
-static double real_of(const json_t *o, const char *key)
-{
-    const json_t *v = json_object_get(o, key);
-    assert_true(json_is_number(v));
-    return json_number_value(v);
 }
 
 /* Validation counts every token once and divides by the bytes of the text. */
@@ -356,7 +430,100 @@ static void test_document_mask_matters(void **state)
     json_decref(b);
 }
 
+/* ------------------------------------------------------------------ broken lines */
+
+static void put_step(struct train_log *l, int64_t step)
+{
+    struct train_record r = {.step = step, .tokens = 10 * step, .loss = 1, .ce = 1};
+    train_log_metrics(l, &r, NULL, 0, 0);
+}
+
+static void limit_files_to(rlim_t bytes)
+{
+    struct rlimit limit;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit.rlim_cur = bytes == RLIM_INFINITY ? limit.rlim_max : bytes;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+/* What fits of a line before the disk is full is taken back: no later line is joined to it. */
+static void test_full_disk_costs_whole_lines(void **state)
+{
+    struct fixture *f = *state;
+    struct train_log l;
+    signal(SIGXFSZ, SIG_IGN);
+    assert_ok(f, train_log_open(&l, f->dir, 0, stdout, &f->arena, &f->e));
+    put_step(&l, 1);
+    log_set_level(LOG_ERROR);
+    limit_files_to((rlim_t)l.metrics.end + 40);
+    put_step(&l, 2);
+    put_step(&l, 3);
+    assert_int_equal(l.metrics.lost, 2);
+    limit_files_to(RLIM_INFINITY);
+    put_step(&l, 4);
+    log_set_level(LOG_INFO);
+    assert_int_equal(l.metrics.lost, 0);
+    train_log_close(&l);
+    json_t *lines = train_util_lines(f, f->dir, "metrics.jsonl");
+    assert_int_equal(json_array_size(lines), 2);
+    assert_int_equal(json_integer_value(json_object_get(json_array_get(lines, 1), "step")), 4);
+    json_decref(lines);
+}
+
+static void test_broken_lines_are_left_out(void **state)
+{
+    struct fixture *f = *state;
+    struct train_log l;
+    fixture_puts(f, "metrics.jsonl",
+                 "{\"step\":1,\"tokens\":10,\"ce\":2}\n"
+                 "{\"step\":2,\"tok{\"step\":3,\"tokens\":30,\"ce\":2}\n"
+                 "{\"step\":4,\"tokens\":40,\"ce\":2}\n"
+                 "{\"step\":5,\"tokens\":50,\"ce\":2}\n{\"step\":6");
+    log_set_level(LOG_ERROR);
+    assert_ok(f, train_plot(f->dir, NULL, &f->e));
+    assert_ok(f, train_log_open(&l, f->dir, 4, stdout, &f->arena, &f->e));
+    log_set_level(LOG_INFO);
+    put_step(&l, 5);
+    train_log_close(&l);
+    json_t *lines = train_util_lines(f, f->dir, "metrics.jsonl");
+    assert_int_equal(json_array_size(lines), 3);
+    assert_int_equal(json_integer_value(json_object_get(json_array_get(lines, 1), "step")), 4);
+    assert_null(json_object_get(json_array_get(lines, 1), "loss"));
+    assert_int_equal(json_integer_value(json_object_get(json_array_get(lines, 2), "step")), 5);
+    json_decref(lines);
+}
+
 /* ------------------------------------------------------------------ whose folder */
+
+/* Another batch: tokens go on from where they were, and the run is as long as it was to be. */
+static void test_other_batch_keeps_the_tokens(void **state)
+{
+    struct fixture *f = *state;
+    const char *yaml = new_yaml(f);
+    struct train_util_run r = run_of(yaml, "name=batch", "train.max_steps=4", NULL, NULL);
+    assert_ok(f, train_util_try(f, &r));
+    r = run_of(yaml, "name=batch", "batch.global_batch=8", NULL, NULL);
+    r.options.allow_changes = true;
+    assert_ok(f, train_util_try(f, &r));
+    json_t *lines = train_util_lines(f, run_dir(f, "batch"), "metrics.jsonl");
+    assert_int_equal(json_array_size(lines), 8);
+    for (int i = 0; i < 8; i++)
+        assert_int_equal(real_of(json_array_get(lines, (size_t)i), "tokens"),
+                         i < 4 ? 96 * (i + 1) : 384 + 192 * (i - 3));
+    json_decref(lines);
+}
+
+static void test_what_does_not_fit_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    const char *yaml = new_yaml(f);
+    struct train_util_run r =
+        run_of(yaml, "model.n_layers=256", "model.d_model=65536", "model.n_heads=64", NULL);
+    r.set[3] = "model.ffn_hidden=65536";
+    r.set[4] = "model.n_kv_heads=64";
+    assert_error(f, train_util_try(f, &r), "this does not fit");
+    assert_false(file_exists(fixture_path(f, "runs")));
+}
 
 static void test_other_settings_are_refused(void **state)
 {
@@ -445,6 +612,7 @@ static void test_vocabulary_must_fit(void **state)
     assert_ok(f, train_util_try(f, &r));
     r = run_of(yaml, "name=w", "data.path=nowhere", NULL, NULL);
     assert_error(f, train_util_try(f, &r), "data.path", "nowhere");
+    assert_int_equal(f->e.code, ERROR_CONFIG);
 }
 
 /* ------------------------------------------------------------------ finding the model again */
@@ -480,6 +648,7 @@ int main(void)
         TEST(test_resume_gives_the_same_weights),
         TEST(test_threads_give_the_same_weights),
         TEST(test_sigterm_saves_and_resumes),
+        TEST(test_last_validation_is_made_up),
         TEST(test_sudden_death_loses_nothing),
         TEST(test_damaged_checkpoint_is_passed_over),
         TEST(test_bad_update_changes_nothing),
@@ -489,6 +658,10 @@ int main(void)
         TEST(test_part_of_the_validation_split),
         TEST(test_metrics_tell_speed_and_load),
         TEST(test_document_mask_matters),
+        TEST(test_full_disk_costs_whole_lines),
+        TEST(test_broken_lines_are_left_out),
+        TEST(test_other_batch_keeps_the_tokens),
+        TEST(test_what_does_not_fit_is_refused),
         TEST(test_other_settings_are_refused),
         TEST(test_other_data_are_refused),
         TEST(test_foreign_folder_is_refused),
