@@ -113,6 +113,8 @@ void *mem_try_realloc(void *p, size_t size);
 /* Large planned memory: zeroed, 2 MiB aligned, huge pages advised; NULL when there is none. */
 void *mem_map(size_t size);
 void mem_unmap(void *p, size_t size);
+/* Bytes this process may use: the machine's memory, or its control group's limit if that is less. */
+double mem_limit_bytes(void);
 /* Number of successful allocations of every kind above since the program began (all threads).
  * A training step after the second must leave it unchanged. */
 uint64_t mem_alloc_count(void);

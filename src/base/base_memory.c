@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 static atomic_uint_fast64_t alloc_count;
 static __thread bool thread_is_skipped;
@@ -93,6 +94,18 @@ char *mem_strdup(const char *s)
 void mem_free(void *p)
 {
     free(p);
+}
+
+double mem_limit_bytes(void)
+{
+    double bytes = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE), limit;
+    char *text;
+    size_t size;
+    if (file_read("/sys/fs/cgroup/memory.max", 64, &text, &size, NULL) < 0) return bytes;
+    text[strcspn(text, "\n")] = '\0';
+    if (parse_number(text, &limit) >= 0 && limit > 0) bytes = MIN(bytes, limit); /* or "max" */
+    mem_free(text);
+    return bytes;
 }
 
 /* jansson's objects are ours to count; this runs before main, ahead of any use of it. */

@@ -1,5 +1,5 @@
 /* cmd_eval.c: `colossus eval`: how good is a model, on text and on tasks. */
-#include "cmd/cmd.h"
+#include "cmd/cmd_data_internal.h"
 #include "serve/serve.h"
 #include "train/train.h"
 
@@ -11,6 +11,7 @@ static const char *const TASKS[] = {"auto", "text", "lambada", "blimp", "choice"
 
 struct eval_options {
     const char *tokenizer;
+    struct data_corpus_args corpus;
     int64_t stride, limit, batch, context, threads;
     int task, precision, backend;
     bool json;
@@ -19,7 +20,9 @@ struct eval_options {
 #define AT(field) offsetof(struct eval_options, field)
 static const struct option rows[] = {
     {"task", 't', OPTION_ENUM, AT(task), NULL, "auto", 0, 0, TASKS,
-     "what the files are; auto looks at the name and the first line"},
+     "what the files are; auto looks at the name and the first line, or is text where --format, "
+     "--field or --skip-missing is given"},
+    DATA_CORPUS_ROWS(AT(corpus)),
     {"limit", 'l', OPTION_INT, AT(limit), "examples", "0", 0, 1e12, NULL,
      "score only the first ones; 0: all"},
     {"stride", 0, OPTION_INT, AT(stride), "tokens", "0", 0, 1e9, NULL,
@@ -43,11 +46,13 @@ const struct option_table cmd_eval_table = {
     "MODEL FILE... [options]",
     "bits per byte of text, LAMBADA, BLiMP and multiple choice",
     "MODEL is a run folder, a checkpoint or a folder with config.json and weights.\n"
-    "FILE is text (also .gz, .zst, JSONL with \"text\"), or a task in JSONL:\n"
+    "FILE is text, read as `data tokenize` reads it, or a task in JSONL; both may be packed with\n"
+    "gzip or zstd. Of a text every token is scored and every document's end, each document alone:\n"
+    "what a run's validation counts, so give a fortune file --format fortune. The tasks:\n"
     "  lambada  {\"text\"}: the last word from the rest\n"
     "  blimp    {\"sentence_good\", \"sentence_bad\"}\n"
     "  choice   {\"question\", \"choices\": [...], \"answer\": index, label, letter or text}\n\n"
-    "  colossus eval runs/fortunes held-out.txt\n"
+    "  colossus eval runs/fortunes held-out.txt --format fortune\n"
     "  colossus eval runs/stories lambada_test.jsonl --limit 500 --json",
     rows,
     ARRAY_LEN(rows)};
@@ -80,7 +85,7 @@ static void print_json(const char *path, const struct serve_eval_result *r)
     jsonw_string(&w, "task", r->task);
     jsonw_int(&w, "examples", (int64_t)r->examples);
     jsonw_int(&w, "tokens", (int64_t)r->tokens);
-    jsonw_int(&w, "bytes", (int64_t)r->bytes);
+    if (r->bytes) jsonw_int(&w, "bytes", (int64_t)r->bytes); /* tasks do not count them */
     jsonw_real(&w, "bits_per_byte", r->bits_per_byte);
     jsonw_real(&w, "perplexity", r->perplexity);
     jsonw_real(&w, "accuracy", r->accuracy);
@@ -119,19 +124,22 @@ static int eval_files(struct serve_model *m, const struct eval_options *o, char 
                                         "bits/byte",     "perplexity", "accuracy",
                                         "acc (by byte)", "chance",     "seconds"};
     struct table *t = table_new(heads, ARRAY_LEN(heads), "llrrrrrrr");
-    struct serve_eval_options eo = {
-        .stride = o->stride, .limit = o->limit, .show_progress = isatty(STDERR_FILENO)};
-    int rc = 0;
+    struct serve_eval_options eo = {.stride = o->stride,
+                                    .limit = o->limit,
+                                    .show_progress = isatty(STDERR_FILENO),
+                                    .corpus = data_corpus_options(&o->corpus, NULL, 0)};
+    int rc = 0, done = 0;
     for (int i = 0; i < n && rc == 0; i++) {
-        const char *task = o->task ? TASKS[o->task] : serve_eval_guess(paths[i], e);
+        const char *task = o->task ? TASKS[o->task] : serve_eval_guess(paths[i], &eo.corpus, e);
         struct serve_eval_result r;
         rc = task ? find_eval(task)(m, paths[i], &eo, &r, e) : ERROR_FAILED;
         if (rc == 0 && o->json)
             print_json(paths[i], &r);
         else if (rc == 0)
             add_row(t, paths[i], &r);
+        done += rc == 0;
     }
-    if (!o->json && rc == 0) table_print(t, stdout);
+    if (!o->json && done > 0) table_print(t, stdout); /* also where a later file failed */
     table_free(t);
     return rc;
 }
@@ -168,7 +176,7 @@ int cmd_eval(int argc, char **argv)
         int rc;
         if (n_rest < 2) {
             rc = error_set_code(&e, ERROR_USAGE, "a MODEL and at least one FILE are needed");
-            error_hint(&e, "colossus eval runs/fortunes held-out.txt");
+            error_hint(&e, "colossus eval runs/fortunes held-out.txt --format fortune");
         } else {
             rc = run(rest, n_rest, &o, &a, &e);
         }

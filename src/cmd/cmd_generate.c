@@ -45,7 +45,8 @@ static const struct option rows[] = {
     {"seed", 0, OPTION_INT, AT(seed), NULL, "1", 0, 9e15, NULL,
      "the same seed gives the same text, on any number of threads"},
     {"interactive", 'i', OPTION_BOOL, AT(interactive), NULL, "false", 0, 0, NULL,
-     "read prompts line by line; the conversation is remembered, /reset forgets it"},
+     "read prompts line by line, behind that of --prompt; the conversation is remembered, /reset "
+     "forgets it"},
     {"tokenizer", 0, OPTION_STRING, AT(tokenizer), NULL, NULL, 0, 0, NULL,
      "tokenizer file, where none lies beside the model"},
     {"special", 0, OPTION_BOOL, AT(special), NULL, "false", 0, 0, NULL,
@@ -75,6 +76,19 @@ const struct option_table cmd_generate_table = {
     "  echo \"Once upon a time\" | colossus generate runs/stories --seed 7",
     rows,
     ARRAY_LEN(rows)};
+
+/* The text that is continued; the context of both callbacks. */
+struct prompt {
+    const char *text;
+    size_t size;
+};
+
+static void print_prompt(void *ctx)
+{
+    const struct prompt *p = ctx;
+    fwrite(p->text, 1, p->size, stdout);
+    fflush(stdout);
+}
 
 static int print_text(void *ctx, const char *text, size_t size)
 {
@@ -128,8 +142,8 @@ static struct serve_generation generation(const struct generate_options *o, int6
     };
 }
 
-static int continue_prompt(serve_session_t *s, const struct generate_options *o, const char *prompt,
-                           size_t size, struct error *e)
+static int continue_prompt(serve_session_t *s, const struct generate_options *o, struct prompt *p,
+                           struct error *e)
 {
     double decode_s = 0;
     int64_t tokens = 0;
@@ -137,9 +151,10 @@ static int continue_prompt(serve_session_t *s, const struct generate_options *o,
         struct serve_generation g = generation(o, i);
         struct serve_generated r;
         struct str text = {0};
-        if (!o->json && size) fwrite(prompt, 1, size, stdout);
+        g.ctx = p;
+        if (!o->json && p->size) g.on_start = print_prompt;
         serve_session_reset(s);
-        int rc = serve_generate(s, prompt, size, &g, &text, &r, e);
+        int rc = serve_generate(s, p->text, p->size, &g, &text, &r, e);
         if (rc == 0 && o->json)
             print_json(&text, &r, i);
         else if (rc == 0)
@@ -156,18 +171,41 @@ static int continue_prompt(serve_session_t *s, const struct generate_options *o,
     return 0;
 }
 
-/* One turn a line; an empty line lets the model go on. */
-static int converse(serve_session_t *s, const struct generate_options *o, struct error *e)
+/* One turn of a conversation; p is shown where it was not typed. */
+static int take_turn(serve_session_t *s, const struct generate_options *o, struct prompt *p,
+                     bool shown, int64_t turn, struct error *e)
+{
+    struct serve_generation g = generation(o, turn);
+    struct serve_generated r;
+    struct str text = {0};
+    g.ctx = p;
+    if (shown && !o->json) g.on_start = print_prompt;
+    int rc = serve_generate(s, p->text, p->size, &g, &text, &r, e);
+    if (rc == 0 && o->json)
+        print_json(&text, &r, turn);
+    else if (rc == 0)
+        putchar('\n');
+    fflush(stdout);
+    if (rc == 0 && r.forgotten)
+        log_warn("the context is full: the oldest %lld tokens of the conversation are forgotten",
+                 (long long)r.forgotten);
+    str_fini(&text);
+    return rc;
+}
+
+/* One turn a line, behind the prompt where one was given; an empty line lets the model go on. */
+static int converse(serve_session_t *s, const struct generate_options *o, struct prompt *p,
+                    struct error *e)
 {
     bool terminal = isatty(STDIN_FILENO);
     char *line = NULL;
     size_t cap = 0;
-    int rc = 0;
     int64_t turn = 0;
     if (terminal)
         fprintf(stderr, "write a line and press enter; an empty line goes on, /reset forgets, "
                         "ctrl-d ends\n");
-    for (;;) {
+    int rc = p->size ? take_turn(s, o, p, true, turn++, e) : 0;
+    while (rc == 0) {
         if (terminal) fputs("> ", stderr);
         ssize_t n = getline(&line, &cap, stdin);
         if (n < 0) break;
@@ -176,17 +214,7 @@ static int converse(serve_session_t *s, const struct generate_options *o, struct
             serve_session_reset(s);
             continue;
         }
-        struct serve_generation g = generation(o, turn++);
-        struct serve_generated r;
-        struct str text = {0};
-        rc = serve_generate(s, line, (size_t)n, &g, &text, &r, e);
-        if (rc == 0 && o->json)
-            print_json(&text, &r, turn - 1);
-        else if (rc == 0)
-            putchar('\n');
-        str_fini(&text);
-        if (rc < 0) break;
-        fflush(stdout);
+        rc = take_turn(s, o, &(struct prompt){line, (size_t)n}, false, turn++, e);
     }
     free(line);
     return rc;
@@ -225,14 +253,15 @@ static int run(const char *path, const struct generate_options *o, struct arena 
                                .precision = o->precision,
                                .backend = (enum compute_backend)o->backend,
                                .threads = o->threads,
-                               .B = 1};
+                               .B = 1,
+                               .T = 1};
     struct serve_model m;
     serve_session_t *s = NULL;
     int rc = serve_model_open(&so, &m, e);
     if (rc == 0) {
         rc = serve_session_new(&m, &s, e);
-        if (rc == 0)
-            rc = o->interactive ? converse(s, o, e) : continue_prompt(s, o, prompt, size, e);
+        struct prompt p = {prompt, size};
+        if (rc == 0) rc = o->interactive ? converse(s, o, &p, e) : continue_prompt(s, o, &p, e);
         serve_session_free(s);
         serve_model_close(&m);
     }

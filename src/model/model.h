@@ -123,11 +123,12 @@ size_t model_plan_memory(const struct model_config *c, const struct model_option
 int model_new(const struct model_config *c, const struct model_options *o, model_t **out,
               struct error *e);
 void model_free(model_t *m);
-const struct model_config *model_get_config(const model_t *m);
 const struct param_table *model_params(const model_t *m);
-float *model_weights(model_t *m);     /* fp32 masters, [params->total] */
-float *model_gradients(model_t *m);   /* the same layout; NULL without training */
-float *model_router_bias(model_t *m); /* [L, E] selection bias, zeros at first; NULL when dense */
+float *model_weights(model_t *m);   /* fp32 masters, [params->total] */
+float *model_gradients(model_t *m); /* the same layout; NULL without training */
+/* [L, E] selection bias: added to the router's probabilities where experts are chosen, not where
+ * they are weighed. Zeros at first; NULL when dense. */
+float *model_router_bias(model_t *m);
 void model_init_weights(model_t *m, uint64_t seed); /* depends on seed and tensor only */
 /* Must be called after masters were changed from outside, before the next forward. */
 void model_weights_changed(model_t *m);
@@ -163,9 +164,11 @@ void model_score(model_t *m, const struct model_batch *b, float *nll);
 
 typedef struct model_cache model_cache_t; /* keys and values of one sequence */
 size_t model_cache_bytes(const model_t *m, int64_t max_tokens);
-model_cache_t *model_cache_new(model_t *m, int64_t max_tokens);
+model_cache_t *model_cache_new(model_t *m, int64_t max_tokens); /* NULL: no memory */
 void model_cache_free(model_cache_t *c);
-int64_t model_cache_length(const model_cache_t *c);
+/* Makes room for at least max_tokens in all; what is in the cache stays. False where there is no
+ * memory: the cache is as it was. */
+bool model_cache_grow(model_cache_t *c, int64_t max_tokens);
 void model_cache_truncate(model_cache_t *c, int64_t length); /* forget from there on */
 /* Appends n tokens and gives the logits [V] behind the last one. The result does not depend on how
  * a prompt is cut into calls. n tokens must fit. */
@@ -206,11 +209,10 @@ int safetensors_write(const char *path, const struct safetensors_entry *entries,
                       const json_t *metadata, uint64_t *hash, uint64_t *size, struct error *e);
 
 /* path is a safetensors file, or a folder that holds model.safetensors or (golden folders)
- * weights.safetensors. Every tensor must be there with the configuration's shape, and nothing
- * else; F64, BF16 and F16 are converted. A shard takes its part. Calls model_weights_changed. */
+ * weights.safetensors. Every tensor must be there with the configuration's shape and finite values,
+ * and nothing else but the routers' selection biases "blk.<layer>.exp_probs_b.bias" (all layers or
+ * none: zeros); F64, BF16 and F16 are converted. A shard takes its part. Calls
+ * model_weights_changed. */
 int model_load_weights(model_t *m, const char *path, struct error *e);
-/* path ending in ".safetensors": that file; any other: a folder, made where missing, that gets
- * config.json and model.safetensors. Written beside and renamed, so a crash leaves the old one. */
-int model_save_weights(const model_t *m, const char *path, struct error *e);
 
 #endif

@@ -114,10 +114,11 @@ model_cache_t *model_cache_new(model_t *m, int64_t max_tokens)
     c->max_tokens = max_tokens;
     c->keys = mem_calloc((size_t)m->dims.L, sizeof(*c->keys));
     c->values = mem_calloc((size_t)m->dims.L, sizeof(*c->values));
-    size_t size = model_cache_bytes(m, max_tokens);
-    c->base = mem_map(size);
-    CHECK_MSG(c->base, "no memory for a cache of %lld tokens (%zu bytes)", (long long)max_tokens,
-              size);
+    c->base = mem_map(model_cache_bytes(m, max_tokens));
+    if (!c->base) {
+        model_cache_free(c);
+        return NULL;
+    }
     layout(c);
     int64_t positions = (max_tokens + TILE - 1) / TILE * TILE;
     compute_rope_table(positions, m->dims.h, m->config.rope_theta, c->rope);
@@ -127,15 +128,29 @@ model_cache_t *model_cache_new(model_t *m, int64_t max_tokens)
 void model_cache_free(model_cache_t *c)
 {
     if (!c) return;
-    mem_unmap(c->base, c->size);
+    if (c->base) mem_unmap(c->base, c->size);
     mem_free(c->keys);
     mem_free(c->values);
     mem_free(c);
 }
 
-int64_t model_cache_length(const model_cache_t *c)
+bool model_cache_grow(model_cache_t *c, int64_t max_tokens)
 {
-    return c->length;
+    if (max_tokens <= c->max_tokens) return true;
+    const struct model_dims *d = &c->m->dims;
+    model_cache_t *larger = model_cache_new(c->m, max_tokens), smaller = *c;
+    if (!larger) return false;
+    size_t bytes =
+        (size_t)(c->length * d->K * d->h) * compute_dtype_size(compute_act_dtype(c->m->compute));
+    for (int64_t i = 0; i < d->L; i++) {
+        memcpy(larger->keys[i], c->keys[i], bytes);
+        memcpy(larger->values[i], c->values[i], bytes);
+    }
+    larger->length = c->length;
+    *c = *larger; /* the caller's handle stays */
+    *larger = smaller;
+    model_cache_free(larger);
+    return true;
 }
 
 void model_cache_truncate(model_cache_t *c, int64_t length)

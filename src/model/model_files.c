@@ -1,14 +1,15 @@
-/* model_files.c: a model's weights from and to safetensors files.
+/* model_files.c: a model's weights from safetensors files.
  *
- * Loading is strict: a tensor that is missing, has another shape or is not the model's is an error
- * that names it, because a model with one wrong tensor still talks, only worse. The shape in the
- * file is always the whole tensor's; a shard copies its part of it.
+ * Loading is strict: a tensor that is missing, has another shape, is not the model's or holds a
+ * number that is not finite is an error that names it, because a model with one wrong tensor still
+ * talks, only worse. The shape in the file is always the whole tensor's; a shard copies its part.
  *
- * Saving writes beside the target and renames, so that a crash leaves the old file or the new one. */
+ * The selection biases of the routers, "blk.<layer>.exp_probs_b.bias" [E], are not parameters (no
+ * gradient moves them), so they are not in the table. A file has them for every layer, or for none:
+ * they are zero then. */
 #include "model/model_internal.h"
 
 #include <string.h>
-#include <unistd.h>
 
 static const char *const WEIGHT_FILES[] = {"model.safetensors", "weights.safetensors"};
 
@@ -59,29 +60,78 @@ static void copy_part(const struct param *p, int tensor_rank, const float *whole
         memcpy(out + i * run, whole + i * stride + (size_t)tensor_rank * run, run * sizeof(float));
 }
 
+/* Copies an entry and sees that its numbers are numbers: one NaN would reach every logit. */
+static int read_finite(model_t *m, const struct safetensors_entry *t, float *out, size_t count,
+                       struct error *e)
+{
+    TRY(safetensors_read_f32(t, out, count, e));
+    if (compute_all_finite(m->compute, out, count)) return 0;
+    error_set(e, "tensor '%s' holds NaN or infinite values", t->name);
+    return error_hint(e, "the training that wrote it went wrong, or the file is damaged: use an "
+                         "earlier checkpoint");
+}
+
 static int load_tensor(model_t *m, const struct param *p, const struct safetensors_entry *t,
                        struct error *e)
 {
     float *out = m->weights + p->offset;
     if (p->shard_dim < 0 || p->whole == p->shape[p->shard_dim])
-        return safetensors_read_f32(t, out, p->count, e);
+        return read_finite(m, t, out, p->count, e);
     size_t count = p->count / (size_t)p->shape[p->shard_dim] * (size_t)p->whole;
     float *whole = mem_try_alloc(count * sizeof(float));
     if (!whole) return error_set(e, "no memory to load tensor '%s'", p->name);
-    int rc = safetensors_read_f32(t, whole, count, e);
+    int rc = read_finite(m, t, whole, count, e);
     if (rc == 0) copy_part(p, m->shard.tensor_rank, whole, out);
     mem_free(whole);
     return rc;
 }
 
+/* "blk.<layer>.exp_probs_b.bias", as GGUF names it. */
+static void bias_name(int64_t layer, char name[64])
+{
+    snprintf(name, 64, "blk.%lld.exp_probs_b.bias", (long long)layer);
+}
+
+static int load_biases(model_t *m, const struct safetensors *st, const char *path, struct error *e)
+{
+    size_t E = (size_t)m->dims.E;
+    int64_t found = 0;
+    char name[64];
+    if (!E) return 0;
+    for (int64_t i = 0; i < m->dims.L; i++) {
+        float *out = m->router_bias + (size_t)i * E;
+        bias_name(i, name);
+        const struct safetensors_entry *t = safetensors_find(st, name);
+        memset(out, 0, E * sizeof(*out));
+        if (!t) continue;
+        int rc = read_finite(m, t, out, E, e);
+        if (rc < 0) return error_context(e, "%s", path);
+        found++;
+    }
+    if (found == 0 || found == m->dims.L) return 0;
+    return error_set(e, "%s: selection biases ('%s') of only %lld of %lld layers", path, name,
+                     (long long)found, (long long)m->dims.L);
+}
+
+static bool is_bias(const model_t *m, const char *tensor)
+{
+    char name[64];
+    for (int64_t i = 0; m->dims.E && i < m->dims.L; i++) {
+        bias_name(i, name);
+        if (strcmp(tensor, name) == 0) return true;
+    }
+    return false;
+}
+
 static int refuse_extra(const model_t *m, const struct safetensors *st, const char *path,
                         struct error *e)
 {
-    for (size_t i = 0; i < st->n_entries; i++)
-        if (!param_find(&m->params, st->entries[i].name)) {
-            error_set(e, "%s: tensor '%s' is not part of this model", path, st->entries[i].name);
-            return error_hint(e, "the file belongs to another configuration");
-        }
+    for (size_t i = 0; i < st->n_entries; i++) {
+        const char *name = st->entries[i].name;
+        if (param_find(&m->params, name) || is_bias(m, name)) continue;
+        error_set(e, "%s: tensor '%s' is not part of this model", path, name);
+        return error_hint(e, "the file belongs to another configuration");
+    }
     return 0;
 }
 
@@ -95,6 +145,7 @@ static int load_tensors(model_t *m, const struct safetensors *st, const char *pa
         int rc = load_tensor(m, p, t, e);
         if (rc < 0) return error_context(e, "%s", path);
     }
+    TRY(load_biases(m, st, path, e));
     return refuse_extra(m, st, path, e);
 }
 
@@ -120,58 +171,6 @@ int model_load_weights(model_t *m, const char *path, struct error *e)
     }
     int rc =
         file ? load_file(m, file, e) : error_set(e, "no %s in folder '%s'", WEIGHT_FILES[0], path);
-    arena_fini(&a);
-    return rc;
-}
-
-/* ------------------------------------------------------------------ saving */
-
-static void describe_tensor(const model_t *m, const struct param *p, struct safetensors_entry *t)
-{
-    *t = (struct safetensors_entry){
-        .dtype = ST_F32,
-        .n_dims = p->n_dims,
-        .data = m->weights + p->offset,
-        .bytes = p->count * sizeof(float),
-    };
-    memcpy(t->name, p->name, sizeof(p->name));
-    memcpy(t->shape, p->shape, sizeof(p->shape));
-}
-
-static int save_file(const model_t *m, const char *path, struct arena *a, struct error *e)
-{
-    size_t n = m->params.n_rows;
-    struct safetensors_entry *entries = arena_alloc(a, n * sizeof(*entries));
-    for (size_t i = 0; i < n; i++)
-        describe_tensor(m, &m->params.rows[i], &entries[i]);
-    const char *temporary = arena_printf(a, "%s.tmp", path);
-    int rc = safetensors_write(temporary, entries, n, NULL, NULL, NULL, e);
-    if (rc == 0) rc = file_rename(temporary, path, e);
-    if (rc < 0) unlink(temporary); /* of no use to anyone; a failure to remove it changes nothing */
-    return rc;
-}
-
-static int save_folder(const model_t *m, const char *path, struct arena *a, struct error *e)
-{
-    TRY(file_make_dirs(path, e));
-    json_t *config = model_config_to_json(&m->config);
-    int rc = json_save_path(config, file_join(a, path, "config.json"), e);
-    json_decref(config);
-    return rc < 0 ? rc : save_file(m, file_join(a, path, WEIGHT_FILES[0]), a, e);
-}
-
-static bool ends_in(const char *text, const char *end)
-{
-    size_t n = strlen(text), k = strlen(end);
-    return n >= k && strcmp(text + n - k, end) == 0;
-}
-
-int model_save_weights(const model_t *m, const char *path, struct error *e)
-{
-    struct arena a;
-    arena_init(&a);
-    int rc =
-        ends_in(path, ".safetensors") ? save_file(m, path, &a, e) : save_folder(m, path, &a, e);
     arena_fini(&a);
     return rc;
 }

@@ -423,11 +423,6 @@ void model_free(model_t *m)
     mem_free(m);
 }
 
-const struct model_config *model_get_config(const model_t *m)
-{
-    return &m->config;
-}
-
 const struct param_table *model_params(const model_t *m)
 {
     return &m->params;

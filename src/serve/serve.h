@@ -17,7 +17,8 @@ struct serve_options {
     int precision;                            /* enum serve_precision */
     enum compute_backend backend;
     int64_t threads; /* 0: all */
-    int64_t B, T;    /* largest batch that is scored at once; T 0: the model's context */
+    int64_t B, T;    /* largest batch that is scored at once; T 0: the model's context. Generation
+                        does not score: 1 and 1 */
 };
 enum serve_precision { SERVE_PRECISION_AUTO, SERVE_PRECISION_FP32, SERVE_PRECISION_BF16 };
 
@@ -30,7 +31,10 @@ struct serve_model {
     struct model_config config;
     int64_t B, T;
     uint32_t start; /* id that stands before a document: EOS, else BOS, else TOKENIZER_NONE */
+    double bytes;   /* planned for the model, without caches */
 };
+/* Refuses what this machine's memory cannot hold before it takes any, and a tokenizer that is not
+ * the one named by the manifest.json beside the configuration, where there is one. */
 int serve_model_open(const struct serve_options *o, struct serve_model *m, struct error *e);
 void serve_model_close(struct serve_model *m);
 
@@ -69,6 +73,8 @@ struct serve_generation {
     bool no_start_token; /* do not put EOS (the sign that a document begins) before the prompt */
     bool ignore_eos;
     uint64_t stream; /* numbers samples of one seed */
+    /* Called once the prompt is known to fit, before it is read. NULL: not. */
+    void (*on_start)(void *ctx);
     /* Called with whole UTF-8 characters as they become certain; non-zero stops. NULL: none. */
     int (*on_text)(void *ctx, const char *text, size_t size);
     void *ctx;
@@ -76,6 +82,7 @@ struct serve_generation {
 struct serve_generated {
     enum serve_stop reason;
     int64_t prompt_tokens, new_tokens;
+    int64_t forgotten; /* oldest tokens of the session that the full context had to give up */
     double prompt_s, decode_s;
 };
 
@@ -84,8 +91,9 @@ typedef struct serve_session serve_session_t;
 int serve_session_new(struct serve_model *m, serve_session_t **out, struct error *e);
 void serve_session_free(serve_session_t *s);
 void serve_session_reset(serve_session_t *s);
-/* Appends the prompt and generates. When the context is full its older half is forgotten and the
- * newer half read again. The whole new text is appended to *text (NULL: not wanted). */
+/* Appends the prompt and generates. When the context is full the older half of it is forgotten, or
+ * what a prompt needs if that is more, and the rest read again. A prompt beyond the context is an
+ * error, and so is a cache for which there is no memory: it grows with the session. The whole new text is appended to *text (NULL: not wanted). */
 int serve_generate(serve_session_t *s, const char *prompt, size_t size,
                    const struct serve_generation *g, struct str *text,
                    struct serve_generated *result, struct error *e);
@@ -107,8 +115,11 @@ struct serve_eval_options {
     int64_t stride; /* text: tokens newly scored per window; 0: half the context */
     int64_t limit;  /* examples; 0: all */
     bool show_progress;
+    struct corpus_options corpus; /* text: how files are read; paths are not looked at */
 };
-/* Each scores one file; errors name file and line. */
+/* Each scores one file, which may be packed (.gz, .zst); errors name file and line.
+ *
+ * text: every document of the file, its end included where the tokenizer has an EOS. */
 int serve_eval_text(struct serve_model *m, const char *path, const struct serve_eval_options *o,
                     struct serve_eval_result *r, struct error *e);
 /* JSONL with "text": the last word from the rest (Paperno et al. 2016, OpenAI's form). */
@@ -123,7 +134,7 @@ int serve_eval_blimp(struct serve_model *m, const char *path, const struct serve
 int serve_eval_choice(struct serve_model *m, const char *path, const struct serve_eval_options *o,
                       struct serve_eval_result *r, struct error *e);
 /* By the keys of the first line: "text", "lambada", "blimp" or "choice"; NULL and an error where
- * it is none of them. */
-const char *serve_eval_guess(const char *path, struct error *e);
+ * it is none of them. "text" where the corpus options differ from the defaults. */
+const char *serve_eval_guess(const char *path, const struct corpus_options *c, struct error *e);
 
 #endif

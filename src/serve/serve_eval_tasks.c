@@ -1,4 +1,4 @@
-/* serve_eval_tasks.c: LAMBADA, BLiMP and multiple choice, from JSONL files.
+/* serve_eval_tasks.c: LAMBADA, BLiMP and multiple choice, from JSONL files, packed or not.
  *
  * All three ask which text the model finds likely. The boundary between a context and its
  * continuation is found as the field's harness does: the whole is tokenized, and the continuation
@@ -10,49 +10,59 @@
 #include <math.h>
 #include <string.h>
 
-#define MAX_LINE    (16u << 20)
 #define MAX_CHOICES 64
 
 /* ------------------------------------------------------------------ lines */
 
 struct jsonl {
-    struct file_map map;
+    struct corpus *corpus;
     const char *path;
-    size_t at;
-    uint64_t line;
     char where[512]; /* "path:line" of the current object */
 };
+
+static int bad_line(const struct jsonl *j, const char *what, struct error *e)
+{
+    error_set(e, "%s: %s", j->where, what);
+    return error_hint(e, "every line must be one JSON object");
+}
 
 /* 1: *o is the next object (caller json_decrefs); 0: the end. Blank lines are passed over. */
 static int jsonl_next(struct jsonl *j, json_t **o, struct error *e)
 {
-    while (j->at < j->map.size) {
-        const char *text = (const char *)j->map.data + j->at;
-        size_t left = j->map.size - j->at;
-        const char *nl = memchr(text, '\n', left);
-        size_t n = nl ? (size_t)(nl - text) : left;
-        j->at += nl ? n + 1 : n;
-        j->line++;
-        snprintf(j->where, sizeof(j->where), "%s:%llu", j->path, (unsigned long long)j->line);
-        if (n > MAX_LINE)
-            return error_set(e, "%s: a line of %zu bytes, at most %u are read", j->where, n,
-                             MAX_LINE);
+    struct corpus_document d;
+    json_error_t problem;
+    int rc;
+    while ((rc = corpus_next(j->corpus, &d, e)) > 0) {
+        snprintf(j->where, sizeof(j->where), "%s:%llu", j->path, (unsigned long long)d.line);
+        if (!d.last) return bad_line(j, "a line of more than 16 MiB", e);
         size_t blank = 0;
-        while (blank < n && isspace((unsigned char)text[blank]))
+        while (blank < d.size && isspace((unsigned char)d.text[blank]))
             blank++;
-        if (blank == n) continue;
-        TRY(json_parse(text, n, j->where, o, e));
+        if (blank == d.size) continue;
+        *o = json_loadb(d.text, d.size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &problem);
         if (json_is_object(*o)) return 1;
-        json_decref(*o);
-        return error_set(e, "%s: not a JSON object", j->where);
+        if (*o) {
+            json_decref(*o);
+            return bad_line(j, "not a JSON object", e);
+        }
+        snprintf(j->where, sizeof(j->where), "%s:%llu:%d", j->path, (unsigned long long)d.line,
+                 MAX(problem.column, 1));
+        return bad_line(j, problem.text, e);
     }
-    return 0;
+    return rc;
 }
 
 static int jsonl_open(struct jsonl *j, const char *path, struct error *e)
 {
     *j = (struct jsonl){.path = path};
-    return file_map_open(&j->map, path, e);
+    struct corpus_options o = {.paths = &j->path, .n_paths = 1, .format = CORPUS_LINES};
+    return corpus_open(&o, &j->corpus, e);
+}
+
+static int no_examples(const char *path, struct error *e)
+{
+    error_set(e, "'%s' has no examples", path);
+    return error_hint(e, "a task's file has one JSON object a line");
 }
 
 /* ------------------------------------------------------------------ what a task adds up */
@@ -137,7 +147,7 @@ static void task_fini(struct task *t)
     mem_free(t->bytes);
     mem_free(t->gold);
     mem_free(t->first);
-    file_map_close(&t->lines.map);
+    corpus_close(t->lines.corpus);
 }
 
 /* Runs each over every line; t is ready for reading results when it returns 0. */
@@ -155,7 +165,7 @@ static int task_run(struct task *t, const char *name, const char *path, task_fn 
     TRY(jsonl_open(&t->lines, path, e));
     TRY(scorer_init(&t->scorer, t->m, tag_sink, t, e));
     struct progress p;
-    progress_init(&p, name, "B", (double)t->lines.map.size);
+    progress_init(&p, name, "B", (double)corpus_bytes_total(t->lines.corpus));
     json_t *o;
     int rc;
     while ((rc = jsonl_next(&t->lines, &o, e)) > 0) {
@@ -165,13 +175,13 @@ static int task_run(struct task *t, const char *name, const char *path, task_fn 
         json_decref(o);
         if (rc < 0) return rc;
         t->r->examples++;
-        if (t->o->show_progress) progress_update(&p, (double)t->lines.at);
+        if (t->o->show_progress) progress_update(&p, (double)corpus_bytes_read(t->lines.corpus));
         if (t->o->limit && (int64_t)t->r->examples == t->o->limit) break;
     }
     TRY(rc);
     scorer_flush(&t->scorer);
-    if (t->o->show_progress) progress_fini(&p, (double)t->lines.at);
-    if (t->r->examples == 0) return error_set(e, "'%s' has no examples", path);
+    if (t->o->show_progress) progress_fini(&p, (double)corpus_bytes_read(t->lines.corpus));
+    if (t->r->examples == 0) return no_examples(path, e);
     t->first[t->r->examples] = (uint32_t)t->n_tags;
     t->r->seconds = time_now_s() - t0;
     return 0;
@@ -320,8 +330,10 @@ int serve_eval_choice(struct serve_model *m, const char *path, const struct serv
 
 /* ------------------------------------------------------------------ LAMBADA */
 
+#define LAMBADA_CACHE ((int64_t)512) /* tokens, at first */
+
 struct lambada {
-    model_cache_t *cache;
+    model_cache_t *cache; /* grows with the longest line */
     float *logits;
     double nll;
     uint64_t right;
@@ -364,6 +376,9 @@ static int lambada_line(struct task *t, const json_t *o, struct error *e)
                          t->lines.where, (long long)room);
     const uint32_t *ids = t->whole.ids;
     model_cache_truncate(l->cache, 0);
+    if (!model_cache_grow(l->cache, count - drop))
+        return error_set(e, "%s: no memory for a cache of %lld tokens", t->lines.where,
+                         (long long)(count - drop));
     model_decode(t->m->model, l->cache, ids + drop, from - drop, l->logits);
     bool all = true;
     for (int64_t i = from; i < count; i++) {
@@ -380,7 +395,8 @@ static int lambada_line(struct task *t, const json_t *o, struct error *e)
 int serve_eval_lambada(struct serve_model *m, const char *path, const struct serve_eval_options *o,
                        struct serve_eval_result *r, struct error *e)
 {
-    struct lambada l = {.cache = model_cache_new(m->model, m->config.context_length),
+    struct lambada l = {.cache =
+                            model_cache_new(m->model, MIN(m->config.context_length, LAMBADA_CACHE)),
                         .logits = mem_try_alloc((size_t)m->config.vocab_size * sizeof(float))};
     struct task t = {.m = m, .o = o, .r = r, .extra = &l};
     int rc = l.cache && l.logits ? task_run(&t, "lambada", path, lambada_line, e)
@@ -399,28 +415,52 @@ int serve_eval_lambada(struct serve_model *m, const char *path, const struct ser
 
 /* ------------------------------------------------------------------ which task a file is */
 
-const char *serve_eval_guess(const char *path, struct error *e)
+static bool ends_in(const char *text, size_t n, const char *end)
 {
-    const char *dot = strrchr(file_base_name(path), '.');
-    if (!dot || (strcmp(dot, ".jsonl") != 0 && strcmp(dot, ".ndjson") != 0)) return "text";
+    size_t k = strlen(end);
+    return n > k && memcmp(text + n - k, end, k) == 0;
+}
+
+/* JSON lines by name, under .gz or .zst. */
+static bool is_jsonl(const char *path)
+{
+    const char *name = file_base_name(path);
+    size_t n = strlen(name);
+    if (ends_in(name, n, ".gz"))
+        n -= 3;
+    else if (ends_in(name, n, ".zst"))
+        n -= 4;
+    return !file_is_dir(path) && (ends_in(name, n, ".jsonl") || ends_in(name, n, ".ndjson"));
+}
+
+static const char *task_by_keys(const json_t *o, const char *path)
+{
+    if (json_object_get(o, "sentence_good")) return "blimp";
+    if (find_key(o, CHOICE_KEYS, ARRAY_LEN(CHOICE_KEYS))) return "choice";
+    if (!json_object_get(o, "text")) return NULL;
+    return strstr(file_base_name(path), "lambada") ? "lambada" : "text";
+}
+
+const char *serve_eval_guess(const char *path, const struct corpus_options *c, struct error *e)
+{
+    bool plain = c->format == CORPUS_AUTO && !c->skip_missing &&
+                 (!c->field || strcmp(c->field, "text") == 0);
+    if (!plain || !is_jsonl(path)) return "text";
     struct jsonl j;
-    if (jsonl_open(&j, path, e) < 0) return NULL;
     json_t *o = NULL;
     const char *task = NULL;
+    if (jsonl_open(&j, path, e) < 0) return NULL;
     int rc = jsonl_next(&j, &o, e);
+    if (rc == 0) no_examples(path, e);
     if (rc > 0) {
-        if (json_object_get(o, "sentence_good"))
-            task = "blimp";
-        else if (find_key(o, CHOICE_KEYS, ARRAY_LEN(CHOICE_KEYS)))
-            task = "choice";
-        else if (json_object_get(o, "text"))
-            task = strstr(file_base_name(path), "lambada") ? "lambada" : "text";
-        else
-            rc = error_set(e, "%s: not a task that is known by its keys", j.where);
+        task = task_by_keys(o, path);
         json_decref(o);
+        if (!task) {
+            error_set(e, "%s: not a task that is known by its keys", j.where);
+            error_hint(e, "say what it is with --task text|lambada|blimp|choice, or where its text "
+                          "is with --field");
+        }
     }
-    if (rc == 0) error_set(e, "'%s' has no examples", path);
-    if (!task) error_hint(e, "say what it is with --task text|lambada|blimp|choice");
-    file_map_close(&j.map);
+    corpus_close(j.corpus);
     return task;
 }

@@ -1,12 +1,19 @@
 /* serve_eval_text.c: bits per byte and perplexity of any text.
  *
- * Every document begins behind the model's start token, as in training. A document longer than the
- * context is read in windows that overlap: each window after the first scores only its last
- * `stride` tokens, so that every scored token sees at least context - stride tokens of history
- * (Press et al. 2022, 2.3, "sliding window evaluation"). Bits per byte divides by the bytes of the
- * text, so models with different tokenizers compare. The end-of-document token is not scored. */
+ * What is counted is what a run's validation counts (train_data.c): -log2 p of every token and of
+ * every document's end, over the bytes of the text without its ends; a document of white space only
+ * does not count, as it is no document of a dataset. So the sum is a complete code for the text.
+ * The two differ in what a token sees before it. Here every document stands alone behind the start
+ * token, and one longer than the context is read in windows that overlap: each window after the
+ * first scores only its last `stride` tokens, so that every scored token sees at least context -
+ * stride tokens of its document (Press et al. 2022, 2.3, "sliding window evaluation"). Validation
+ * cuts the stream of all documents into rows without overlap, and without data.document_mask a
+ * token sees the documents before its own.
+ *
+ * Bits per byte divides by the bytes of the text, so models with different tokenizers compare. */
 #include "serve/serve_score_internal.h"
 
+#include <ctype.h>
 #include <math.h>
 #include <string.h>
 
@@ -24,7 +31,7 @@ static void text_sink(void *ctx, uint64_t tag, double nll, int64_t tokens)
 }
 
 /* Scores ids[1..n) in windows of T inputs, each position once. */
-static void add_document(struct scorer *s, const struct token_array *ids, int64_t stride)
+static void add_ids(struct scorer *s, const struct token_array *ids, int64_t stride)
 {
     int64_t T = s->m->T, n = (int64_t)ids->count, scored = 1;
     if (n < 2) return;
@@ -36,7 +43,29 @@ static void add_document(struct scorer *s, const struct token_array *ids, int64_
     }
 }
 
-static int score_corpus(struct serve_model *m, struct corpus *c, struct scorer *s, int64_t stride,
+static bool is_blank(const struct corpus_document *d)
+{
+    for (size_t i = 0; i < d->size; i++)
+        if (!isspace((unsigned char)d->text[i])) return false;
+    return true;
+}
+
+/* Scores the next piece of a document. A later piece of a very long one begins behind the last
+ * token of the piece before. */
+static void add_piece(struct scorer *s, const struct corpus_document *d, int64_t stride,
+                      struct token_array *ids)
+{
+    struct serve_model *m = s->m;
+    uint32_t eos = tokenizer_eos(m->tokenizer);
+    uint32_t before = d->first || ids->count == 0 ? m->start : ids->ids[ids->count - 1];
+    ids->count = 0;
+    if (before != TOKENIZER_NONE) token_array_push(ids, before);
+    tokenizer_encode(m->tokenizer, m->scratch, d->text, d->size, 0, ids);
+    if (d->last && eos != TOKENIZER_NONE) token_array_push(ids, eos);
+    add_ids(s, ids, stride);
+}
+
+static int score_corpus(struct corpus *c, struct scorer *s, int64_t stride,
                         const struct serve_eval_options *o, struct serve_eval_result *r,
                         struct error *e)
 {
@@ -46,6 +75,7 @@ static int score_corpus(struct serve_model *m, struct corpus *c, struct scorer *
     progress_init(&p, "eval text", "B", (double)corpus_bytes_total(c));
     int rc;
     while ((rc = corpus_next(c, &d, e)) > 0) {
+        if (d.first && d.last && is_blank(&d)) continue;
         if (d.first) {
             if (o->limit && (int64_t)r->examples == o->limit) {
                 rc = 0;
@@ -53,10 +83,7 @@ static int score_corpus(struct serve_model *m, struct corpus *c, struct scorer *
             }
             r->examples++;
         }
-        ids.count = 0;
-        if (m->start != TOKENIZER_NONE) token_array_push(&ids, m->start);
-        tokenizer_encode(m->tokenizer, m->scratch, d.text, d.size, 0, &ids);
-        add_document(s, &ids, stride);
+        add_piece(s, &d, stride, &ids);
         r->bytes += d.size;
         if (o->show_progress) progress_update(&p, (double)corpus_bytes_read(c));
     }
@@ -79,18 +106,20 @@ int serve_eval_text(struct serve_model *m, const char *path, const struct serve_
     struct text_sum sum = {0};
     struct scorer s;
     struct corpus *c = NULL;
-    struct corpus_options co = {.paths = &path, .n_paths = 1};
+    struct corpus_options co = o->corpus;
+    co.paths = &path;
+    co.n_paths = 1;
     TRY(corpus_open(&co, &c, e));
     int rc = scorer_init(&s, m, text_sink, &sum, e);
     if (rc == 0) {
-        rc = score_corpus(m, c, &s, stride, o, r, e);
+        rc = score_corpus(c, &s, stride, o, r, e);
         scorer_fini(&s);
     }
     corpus_close(c);
     if (rc < 0) return rc;
     if (sum.tokens == 0) {
         error_set(e, "'%s' has no text to score", path);
-        return error_hint(e, "a document needs at least one token behind its start");
+        return error_hint(e, "white space alone is no document");
     }
     r->tokens = sum.tokens;
     r->bits_per_byte = sum.nll / M_LN2 / (double)r->bytes;

@@ -1,7 +1,12 @@
 /* serve_model.c: opens configuration, weights and tokenizer as one thing that can be asked.
  *
- * The model is planned for inference only (no gradients). The tokenizer must fit the vocabulary:
- * a model may have more rows than the tokenizer has ids (padded vocabularies), never fewer. */
+ * The model is planned for inference only (no gradients), and the plan is held against the machine's
+ * memory before any of it is taken: memory is handed out page by page as it is touched, so a model
+ * that does not fit would fill the machine first and fail afterwards.
+ *
+ * The tokenizer must be the one the model was trained with. A checkpoint's manifest.json has its
+ * hash (state.tokenizer_hash); a model without one can only be held against its vocabulary: it may
+ * have more rows than the tokenizer has ids (padded vocabularies), never fewer. */
 #include "serve/serve.h"
 
 #include <string.h>
@@ -13,6 +18,46 @@ static enum compute_dtype choose_dtype(int precision)
     return precision == SERVE_PRECISION_BF16 ? COMPUTE_BF16 : COMPUTE_F32;
 }
 
+#define MANIFEST     "manifest.json" /* beside a checkpoint's config.json */
+#define MAX_MANIFEST ((size_t)64 << 20)
+
+static int check_hash(const char *manifest, const struct serve_options *o,
+                      const struct serve_model *m, struct error *e)
+{
+    json_t *root;
+    char hex[17];
+    int rc = 0;
+    TRY(json_load_path(manifest, MAX_MANIFEST, &root, e));
+    const char *trained =
+        json_string_value(json_object_get(json_object_get(root, "state"), "tokenizer_hash"));
+    hash_to_hex(tokenizer_hash(m->tokenizer), hex);
+    if (trained && strcmp(trained, hex) != 0) {
+        error_set(e, "tokenizer '%s' (XXH3 %s) is not the one that '%s' was trained with (XXH3 %s)",
+                  o->tokenizer, hex, o->config, trained);
+        rc = error_hint(e, "leave out --tokenizer where the checkpoint has its own, or name the "
+                           "dataset's");
+    }
+    json_decref(root);
+    return rc;
+}
+
+static int check_tokenizer(const struct serve_options *o, const struct serve_model *m,
+                           struct error *e)
+{
+    struct arena a;
+    int rc = 0;
+    arena_init(&a);
+    const char *name = file_base_name(o->config);
+    char *dir = arena_strndup(&a, o->config, (size_t)(name - o->config));
+    const char *manifest = arena_printf(&a, "%s%s", dir, MANIFEST);
+    if (file_exists(manifest)) rc = check_hash(manifest, o, m, e);
+    arena_fini(&a);
+    if (rc < 0 || tokenizer_vocab_size(m->tokenizer) <= (uint64_t)m->config.vocab_size) return rc;
+    error_set(e, "tokenizer '%s' has %u ids, the model of '%s' only %lld", o->tokenizer,
+              tokenizer_vocab_size(m->tokenizer), o->config, (long long)m->config.vocab_size);
+    return error_hint(e, "use the tokenizer the model was trained with");
+}
+
 static int open_tokenizer(const struct serve_options *o, struct serve_model *m, struct error *e)
 {
     if (!o->tokenizer) {
@@ -20,15 +65,45 @@ static int open_tokenizer(const struct serve_options *o, struct serve_model *m, 
         return error_hint(e, "name one with --tokenizer FILE");
     }
     TRY(tokenizer_load(o->tokenizer, &m->tokenizer, e));
-    if (tokenizer_vocab_size(m->tokenizer) > (uint64_t)m->config.vocab_size) {
-        error_set(e, "tokenizer '%s' has %u ids, the model of '%s' only %lld", o->tokenizer,
-                  tokenizer_vocab_size(m->tokenizer), o->config, (long long)m->config.vocab_size);
-        return error_hint(e, "use the tokenizer the model was trained with");
-    }
+    TRY(check_tokenizer(o, m, e));
     m->scratch = tokenizer_scratch_new(m->tokenizer);
     m->start = tokenizer_eos(m->tokenizer);
     if (m->start == TOKENIZER_NONE) m->start = tokenizer_bos(m->tokenizer);
     return 0;
+}
+
+static double planned_bytes(const struct model_config *c, const struct model_options *o)
+{
+    enum { ROWS = 16 };
+    struct model_memory rows[ROWS];
+    double bytes = 0;
+    size_t n = model_plan_memory(c, o, rows, ROWS);
+    for (size_t i = 0; i < n; i++)
+        bytes += (double)rows[i].bytes;
+    return bytes;
+}
+
+static int check_memory(const struct serve_options *o, const struct model_options *mo,
+                        struct serve_model *m, struct error *e)
+{
+    char need[32], have[32];
+    double limit = mem_limit_bytes();
+    struct model_options least = *mo;
+    least.B = least.T = 1;
+    if (mo->B > INT32_MAX / mo->T) return 0; /* refused by the model itself */
+    double bytes = planned_bytes(&m->config, &least);
+    format_bytes(have, limit);
+    if (bytes > limit) {
+        error_set(e, "the model of '%s' needs %s, this machine has %s", o->config,
+                  format_bytes(need, bytes), have);
+        return error_hint(e, "it needs a machine with more memory");
+    }
+    m->bytes = planned_bytes(&m->config, mo);
+    if (m->bytes <= limit) return 0;
+    error_set(e,
+              "the model of '%s' needs %s for batches of %lld x %lld tokens, this machine has %s",
+              o->config, format_bytes(need, m->bytes), (long long)mo->B, (long long)mo->T, have);
+    return error_hint(e, "smaller windows need less, for example --context 1024 --batch 1");
 }
 
 static int open_parts(const struct serve_options *o, struct serve_model *m, struct error *e)
@@ -42,6 +117,7 @@ static int open_parts(const struct serve_options *o, struct serve_model *m, stru
     m->B = MAX(o->B, (int64_t)1);
     m->T = o->T > 0 ? MIN(o->T, m->config.context_length) : m->config.context_length;
     struct model_options mo = {.compute = m->compute, .B = m->B, .T = m->T, .shard = {0, 1, 0, 1}};
+    TRY(check_memory(o, &mo, m, e));
     TRY(model_new(&m->config, &mo, &m->model, e));
     TRY(model_load_weights(m->model, o->weights, e));
     model_weights_changed(m->model);

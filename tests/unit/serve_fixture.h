@@ -4,6 +4,7 @@
 #define COLOSSUS_TESTS_SERVE_FIXTURE_H
 
 #include "serve/serve.h"
+#include "weights_file.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -96,7 +97,7 @@ static inline void fixture_make(struct fixture *f)
     model_t *m;
     CHECK_MSG(model_new(&c, &mo, &m, &e) == 0, "%s", e.text);
     model_init_weights(m, 5);
-    CHECK_MSG(model_save_weights(m, f->weights, &e) == 0, "%s", e.text);
+    CHECK_MSG(weights_file_write(m, &c, false, f->weights, &e) == 0, "%s", e.text);
     model_free(m);
     compute_free(compute);
 }

@@ -1,6 +1,7 @@
-/* test_model_files.c: weights to a folder and back, what loading refuses, the memory plan, and
+/* test_model_files.c: weights to a file and back, what loading refuses, the memory plan, and
  * what model_new refuses. */
 #include "test_model_support.h"
+#include "weights_file.h"
 
 #include <unistd.h>
 
@@ -15,38 +16,81 @@ static const char *temporary_dir(struct arena *a)
 
 /* ------------------------------------------------------------------ weights */
 
-static void test_save_then_load(void **state)
+static void test_write_then_load(void **state)
 {
     (void)state;
     struct arena a;
     struct error e = {0};
     struct rig r, s;
-    struct model_config c = small_grok2(), d;
+    struct model_config c = small_grok2();
     arena_init(&a);
-    const char *dir = temporary_dir(&a), *folder = file_join(&a, dir, "deep/model");
+    const char *dir = temporary_dir(&a), *file = file_join(&a, dir, "model.safetensors");
     rig_open(&r, &c, 1, 4, PLAIN);
     random_weights(r.model, 3);
-    if (model_save_weights(r.model, folder, &e) < 0) fail_with(&e);
-    if (model_save_weights(r.model, folder, &e) < 0) fail_with(&e); /* replaces */
-    assert_false(file_exists(file_join(&a, folder, "model.safetensors.tmp")));
-    if (model_config_load(file_join(&a, folder, "config.json"), &d, &e) < 0) fail_with(&e);
-    rig_open(&s, &d, 1, 4, PLAIN);
-    if (model_load_weights(s.model, folder, &e) < 0) fail_with(&e);
+    if (weights_file_write(r.model, &c, false, file, &e) < 0) fail_with(&e);
     size_t bytes = model_params(r.model)->total * sizeof(float);
-    assert_memory_equal(model_weights(r.model), model_weights(s.model), bytes);
-    /* the products use what was loaded */
-    uint32_t tokens[4] = {1, 2, 3, 4};
-    float x[4], y[4];
-    struct model_batch b = {.B = 1, .T = 4, .inputs = tokens, .targets = tokens};
-    model_score(r.model, &b, x);
-    model_score(s.model, &b, y);
-    assert_memory_equal(x, y, sizeof(x));
+    const char *const paths[] = {dir, file}; /* the folder, and the file itself */
+    for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
+        rig_open(&s, &c, 1, 4, PLAIN);
+        if (model_load_weights(s.model, paths[i], &e) < 0) fail_with(&e);
+        assert_memory_equal(model_weights(r.model), model_weights(s.model), bytes);
+        /* the products use what was loaded */
+        uint32_t tokens[4] = {1, 2, 3, 4};
+        float x[4], y[4];
+        struct model_batch b = {.B = 1, .T = 4, .inputs = tokens, .targets = tokens};
+        model_score(r.model, &b, x);
+        model_score(s.model, &b, y);
+        assert_memory_equal(x, y, sizeof(x));
+        rig_close(&s);
+    }
+    rig_close(&r);
+    assert_int_equal(file_remove_tree(dir, &e), 0);
+    arena_fini(&a);
+}
 
-    const char *file = file_join(&a, dir, "only.safetensors");
-    if (model_save_weights(r.model, file, &e) < 0) fail_with(&e);
-    random_weights(s.model, 4);
-    if (model_load_weights(s.model, file, &e) < 0) fail_with(&e);
-    assert_memory_equal(model_weights(r.model), model_weights(s.model), bytes);
+/* The routers' biases come back and choose the experts; a file without them clears them. */
+static void test_selection_biases(void **state)
+{
+    (void)state;
+    struct arena a;
+    struct error e = {0};
+    struct rig r, s;
+    struct model_config c = small_config();
+    uint32_t tokens[4] = {1, 2, 3, 4};
+    float biased[4], loaded[4], plain[4];
+    struct model_batch b = {.B = 1, .T = 4, .inputs = tokens, .targets = tokens};
+    arena_init(&a);
+    const char *dir = temporary_dir(&a), *with = file_join(&a, dir, "with.safetensors"),
+               *without = file_join(&a, dir, "without.safetensors");
+    rig_open(&r, &c, 1, 4, PLAIN);
+    rig_open(&s, &c, 1, 4, PLAIN);
+    random_weights(r.model, 3);
+    model_score(r.model, &b, plain);
+    float *bias = model_router_bias(r.model);
+    for (int i = 0; i < 8; i++)
+        bias[i] = i % 4 == 2 || i % 4 == 3 ? 10 : -0.25f * (float)i;
+    model_score(r.model, &b, biased);
+    assert_true(memcmp(plain, biased, sizeof(plain)) != 0);
+    if (weights_file_write(r.model, &c, true, with, &e) < 0) fail_with(&e);
+    if (weights_file_write(r.model, &c, false, without, &e) < 0) fail_with(&e);
+    if (model_load_weights(s.model, with, &e) < 0) fail_with(&e);
+    assert_memory_equal(model_router_bias(s.model), bias, 8 * sizeof(float));
+    model_score(s.model, &b, loaded);
+    assert_memory_equal(loaded, biased, sizeof(biased));
+    if (model_load_weights(s.model, without, &e) < 0) fail_with(&e);
+    model_score(s.model, &b, loaded);
+    assert_memory_equal(loaded, plain, sizeof(plain));
+
+    struct model_config fewer = c;
+    bias[5] = NAN;
+    if (weights_file_write(r.model, &c, true, with, &e) < 0) fail_with(&e);
+    assert_true(model_load_weights(s.model, with, &e) < 0);
+    assert_non_null(strstr(e.text, "'blk.1.exp_probs_b.bias' holds NaN"));
+    fewer.n_layers = 1;
+    rig_close(&s);
+    rig_open(&s, &fewer, 1, 4, PLAIN);
+    assert_true(model_load_weights(s.model, with, &e) < 0);
+    assert_non_null(strstr(e.text, "is not part of this model"));
     rig_close(&r);
     rig_close(&s);
     assert_int_equal(file_remove_tree(dir, &e), 0);
@@ -71,15 +115,25 @@ static void test_loading_is_strict(void **state)
     const char *dir = temporary_dir(&a), *file = file_join(&a, dir, "w.safetensors");
     rig_open(&r, &c, 1, 4, PLAIN);
     random_weights(r.model, 3);
-    if (model_save_weights(r.model, file, &e) < 0) fail_with(&e);
+    if (weights_file_write(r.model, &c, false, file, &e) < 0) fail_with(&e);
 
     c.tied_embeddings = false;
     rig_open(&s, &c, 1, 4, PLAIN);
     expect_load_error(s.model, file, "'output.weight' is missing");
-    if (model_save_weights(s.model, file, &e) < 0) fail_with(&e);
+    if (weights_file_write(s.model, &c, false, file, &e) < 0) fail_with(&e);
     expect_load_error(r.model, file, "'output.weight' is not part of this model");
     rig_close(&s);
     c = small_config();
+    size_t last = model_params(r.model)->n_rows - 1;
+    float *weight = model_weights(r.model) + model_params(r.model)->rows[last].offset;
+    const float bad[] = {NAN, INFINITY, -INFINITY};
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        *weight = bad[i];
+        if (weights_file_write(r.model, &c, false, file, &e) < 0) fail_with(&e);
+        expect_load_error(r.model, file, "'output_norm.weight' holds NaN or infinite");
+    }
+    *weight = 1;
+    if (weights_file_write(r.model, &c, false, file, &e) < 0) fail_with(&e);
     c.ffn_hidden++;
     rig_open(&s, &c, 1, 4, PLAIN);
     expect_load_error(s.model, file,
@@ -87,7 +141,6 @@ static void test_loading_is_strict(void **state)
                       "21 x 24");
     expect_load_error(s.model, dir, "no model.safetensors");
     expect_load_error(s.model, "/nonexistent/file", "/nonexistent/file");
-    assert_true(model_save_weights(s.model, "/proc/nothing/here", &e) < 0);
     rig_close(&r);
     rig_close(&s);
     assert_int_equal(file_remove_tree(dir, &e), 0);
@@ -248,9 +301,10 @@ static void test_new_refuses(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_save_then_load),   cmocka_unit_test(test_loading_is_strict),
-        cmocka_unit_test(test_loading_converts), cmocka_unit_test(test_plan_is_what_is_taken),
-        cmocka_unit_test(test_plan_lines),       cmocka_unit_test(test_new_refuses),
+        cmocka_unit_test(test_write_then_load),       cmocka_unit_test(test_selection_biases),
+        cmocka_unit_test(test_loading_is_strict),     cmocka_unit_test(test_loading_converts),
+        cmocka_unit_test(test_plan_is_what_is_taken), cmocka_unit_test(test_plan_lines),
+        cmocka_unit_test(test_new_refuses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,6 +2,7 @@
  * threads, whose hooks sum, are the whole model: losses, scores, decoding, and every gradient's
  * part. And gradients are announced once, in order, when they are final. */
 #include "test_model_support.h"
+#include "weights_file.h"
 
 #include <pthread.h>
 
@@ -126,7 +127,7 @@ static void check_halves(const struct model_config *c)
     rig_open(&whole, c, B, T, (struct rig_options){COMPUTE_F32, COMPUTE_REFERENCE, 1, false});
     random_weights(whole.model, 3);
     const char *file = file_join(&a, dir, "w.safetensors");
-    if (model_save_weights(whole.model, file, &e) < 0) fail_with(&e);
+    if (weights_file_write(whole.model, c, false, file, &e) < 0) fail_with(&e);
 
     pthread_barrier_init(&group.barrier, NULL, 2);
     for (int i = 0; i < 2; i++) {

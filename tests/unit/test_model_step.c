@@ -148,10 +148,10 @@ static void test_gradients_add_up(void **state)
 
 /* Along the gradient the loss must fall as fast as the gradient says: a check of the whole against
  * finite differences that does not lean on the reference. */
-static double total_loss(struct rig *r, const struct model_batch *b, double load[8])
+static double total_loss(struct rig *r, const struct model_config *c, const struct model_batch *b,
+                         double load[8])
 {
     struct model_stats s = {.load = load};
-    const struct model_config *c = model_get_config(r->model);
     memset(load, 0, 8 * sizeof(*load));
     model_evaluate(r->model, b, &s);
     return s.nll / s.tokens + c->router_aux_coef * s.aux + c->router_z_coef * s.z;
@@ -176,7 +176,7 @@ static bool check_slope(const struct model_config *c, const struct model_batch *
         for (size_t i = 0; i < n; i++)
             w[i] = saved[i] + (float)((k ? step : -step) * (double)g[i]);
         model_weights_changed(r.model);
-        value[k] = total_loss(&r, b, load[k]);
+        value[k] = total_loss(&r, c, b, load[k]);
     }
     bool smooth = memcmp(load[0], load[1], sizeof(load[0])) == 0;
     double slope = (value[1] - value[0]) / (2 * step);

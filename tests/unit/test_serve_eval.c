@@ -35,16 +35,18 @@ static const char *write_file(const char *name, const char *text)
     return path;
 }
 
-/* -log p of text[from..] given the start token and text[..from), all within one context. */
-static double plain_nll(struct serve_model *m, const char *text, size_t from, bool *greedy)
+/* -log p of text[from..) given the start token and text[..from), all within one context; with end,
+ * that of the document's end too. */
+static double plain_nll_end(struct serve_model *m, const char *text, size_t from, bool end,
+                            bool *greedy)
 {
-    size_t n = strlen(text);
+    size_t n = strlen(text) + end;
     uint32_t ids[64] = {0}, targets[64] = {0};
     float *logits = mem_alloc(64 * V * sizeof(float));
     double nll = 0;
     *greedy = true;
-    for (size_t i = 0; i < n; i++)
-        ids[i + 1] = (unsigned char)text[i] + 1u;
+    for (size_t i = 0; text[i]; i++)
+        ids[i + 1] = (unsigned char)text[i] + 1u; /* the end is id 0 */
     struct model_batch b = {.B = 1, .T = (int64_t)n, .inputs = ids, .targets = targets};
     model_logits(m->model, &b, logits);
     for (size_t i = from; i < n; i++) {
@@ -58,6 +60,11 @@ static double plain_nll(struct serve_model *m, const char *text, size_t from, bo
     }
     mem_free(logits);
     return nll;
+}
+
+static double plain_nll(struct serve_model *m, const char *text, size_t from, bool *greedy)
+{
+    return plain_nll_end(m, text, from, false, greedy);
 }
 
 static void test_text_scores_every_token_once(void **state)
@@ -76,13 +83,13 @@ static void test_text_scores_every_token_once(void **state)
     fixture_open(&fix, 2, 5, 64, &many);
     assert_int_equal(serve_eval_text(&one, file, &o, &a, &e), 0);
     assert_int_equal(serve_eval_text(&many, file, &o, &b, &e), 0);
-    assert_int_equal(a.tokens, 399);
+    assert_int_equal(a.tokens, 400); /* and the end */
     assert_int_equal(a.bytes, 399);
     assert_float_equal(a.bits_per_byte, b.bits_per_byte, 1e-5);
-    assert_float_equal(a.bits_per_byte, log2(a.perplexity), 1e-9);
+    assert_float_equal(a.bits_per_byte * 399, log2(a.perplexity) * 400, 1e-6);
     o.stride = 64;
     assert_int_equal(serve_eval_text(&many, file, &o, &c, &e), 0);
-    assert_int_equal(c.tokens, 399);
+    assert_int_equal(c.tokens, 400);
     assert_true(fabs(c.bits_per_byte - a.bits_per_byte) > 1e-9); /* less history */
     serve_model_close(&one);
     serve_model_close(&many);
@@ -98,11 +105,57 @@ static void test_text_of_one_window_is_the_plain_likelihood(void **state)
     struct serve_eval_options o = {0};
     fixture_open(&fix, 1, 4, 64, &m);
     assert_int_equal(serve_eval_text(&m, write_file("s.txt", "what is said"), &o, &r, &e), 0);
-    double nll = plain_nll(&m, "what is said", 0, &greedy);
+    double nll = plain_nll_end(&m, "what is said", 0, true, &greedy);
     assert_float_equal(r.bits_per_byte, nll / M_LN2 / 12, 1e-4);
     assert_true(serve_eval_text(&m, write_file("empty.txt", ""), &o, &r, &e) < 0);
     assert_non_null(strstr(e.text, "no text to score"));
     serve_model_close(&m);
+}
+
+/* Documents of a fortune file: each alone, its end counted, separators and blank ones not. */
+static void test_text_of_documents(void **state)
+{
+    (void)state;
+    struct serve_model m;
+    struct serve_eval_result r;
+    struct error e = {0};
+    bool greedy;
+    fixture_open(&fix, 1, 4, 64, &m);
+    struct serve_eval_options o = {.corpus = {.format = CORPUS_FORTUNE}};
+    const char *file = write_file("f.txt", "one\n%\n \n%\ntwo of\nthem\n%\n");
+    double nll = plain_nll_end(&m, "one", 0, true, &greedy) +
+                 plain_nll_end(&m, "two of\nthem", 0, true, &greedy);
+    assert_int_equal(serve_eval_text(&m, file, &o, &r, &e), 0);
+    assert_int_equal(r.examples, 2);
+    assert_int_equal(r.bytes, 14);
+    assert_int_equal(r.tokens, 16);
+    assert_float_equal(r.bits_per_byte, nll / M_LN2 / 14, 1e-4);
+
+    file = write_file("t.jsonl", "{\"body\": \"one\"}\n{}\n{\"body\": \"two of\\nthem\"}\n");
+    o.corpus = (struct corpus_options){.field = "body", .skip_missing = true};
+    assert_string_equal(serve_eval_guess(file, &o.corpus, &e), "text");
+    assert_int_equal(serve_eval_text(&m, file, &o, &r, &e), 0);
+    assert_float_equal(r.bits_per_byte, nll / M_LN2 / 14, 1e-4);
+    serve_model_close(&m);
+}
+
+static void expect_no_task(const char *file, const char *text, const char *hint)
+{
+    static const struct corpus_options c;
+    struct error e = {0};
+    assert_null(serve_eval_guess(file, &c, &e));
+    if (!strstr(e.text, text)) fail_msg("'%s' lacks '%s'", e.text, text);
+    if (!strstr(e.hint, hint)) fail_msg("'%s' lacks '%s'", e.hint, hint);
+}
+
+static void test_files_that_are_no_task(void **state)
+{
+    (void)state;
+    expect_no_task(write_file("a.jsonl", ""), "has no examples", "one JSON object a line");
+    expect_no_task(write_file("b.jsonl", "\n{\"text\": \"x\n"), "b.jsonl:2:", "one JSON object");
+    expect_no_task(write_file("c.jsonl", "[1]\n"), "c.jsonl:1: not a JSON object",
+                   "one JSON object");
+    expect_no_task(write_file("d.jsonl", "{\"x\": 1}\n"), "d.jsonl:1: not a task", "--task");
 }
 
 static void test_blimp(void **state)
@@ -126,7 +179,7 @@ static void test_blimp(void **state)
     }
     struct serve_eval_options o = {0};
     const char *file = write_file("blimp.jsonl", text);
-    assert_string_equal(serve_eval_guess(file, &e), "blimp");
+    assert_string_equal(serve_eval_guess(file, &(struct corpus_options){0}, &e), "blimp");
     assert_int_equal(serve_eval_blimp(&m, file, &o, &r, &e), 0);
     assert_int_equal(r.examples, 3);
     assert_float_equal(r.accuracy, right / 3.0, 1e-12);
@@ -151,7 +204,7 @@ static void test_lambada(void **state)
     fixture_open(&fix, 1, 2, 64, &m);
     const char *file = write_file("lambada_x.jsonl",
                                   "{\"text\": \"the dog ran\"}\n{\"text\": \"so it was he\\n\"}\n");
-    assert_string_equal(serve_eval_guess(file, &e), "lambada");
+    assert_string_equal(serve_eval_guess(file, &(struct corpus_options){0}, &e), "lambada");
     assert_int_equal(serve_eval_lambada(&m, file, &o, &r, &e), 0);
     double nll =
         plain_nll(&m, "the dog ran", 7, &first) + plain_nll(&m, "so it was he", 9, &second);
@@ -183,7 +236,7 @@ static void test_choice_forms_and_normalisation(void **state)
         snprintf(line, sizeof(line), "%s", forms[i]);
         *strchr(line, '@') = (char)('0' + best);
         const char *file = write_file("choice.jsonl", line);
-        assert_string_equal(serve_eval_guess(file, &e), "choice");
+        assert_string_equal(serve_eval_guess(file, &(struct corpus_options){0}, &e), "choice");
         if (serve_eval_choice(&m, file, &o, &r, &e) < 0) fail_msg("form %zu: %s", i, e.text);
         assert_float_equal(r.accuracy, 1, 0);
         assert_float_equal(r.accuracy_norm, best == best_norm, 0);
@@ -201,6 +254,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_text_scores_every_token_once),
         cmocka_unit_test(test_text_of_one_window_is_the_plain_likelihood),
+        cmocka_unit_test(test_text_of_documents),
+        cmocka_unit_test(test_files_that_are_no_task),
         cmocka_unit_test(test_blimp),
         cmocka_unit_test(test_lambada),
         cmocka_unit_test(test_choice_forms_and_normalisation),

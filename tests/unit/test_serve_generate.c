@@ -183,6 +183,100 @@ static void test_generation_goes_on_behind_the_context(void **state)
     str_fini(&text);
 }
 
+static void start_called(void *ctx)
+{
+    *(int *)ctx += 1;
+}
+
+/* Another configuration beside the same weights. */
+static const char *write_config(const struct model_config *c)
+{
+    static char path[128];
+    struct error e = {0};
+    snprintf(path, sizeof(path), "%s/other.json", fix.dir);
+    json_t *o = model_config_to_json(c);
+    assert_int_equal(json_save_path(o, path, &e), 0);
+    json_decref(o);
+    return path;
+}
+
+/* Behind a full context a session is one that was given only what it kept: a turn is kept whole,
+ * and what was forgotten is counted. Also where attention depends on the position itself. */
+static void test_forgetting_is_starting_anew(void **state)
+{
+    (void)state;
+    struct serve_model m;
+    serve_session_t *s, *fresh;
+    struct error e = {0};
+    struct serve_generated r;
+    struct str a = {0}, b = {0};
+    char turn[64];
+    struct serve_generation g = plain(10);
+    g.sampling.temperature = 0;
+    for (size_t i = 0; i < sizeof(turn); i++)
+        turn[i] = (char)('a' + i * 7 % 26);
+    struct model_config c = fixture_config();
+    c.attn_temperature_len = 8;
+    struct serve_options so = {
+        .config = write_config(&c), .weights = fix.weights, .tokenizer = fix.tokenizer, .T = 1};
+    if (serve_model_open(&so, &m, &e) < 0) fail_msg("%s", e.text);
+    assert_int_equal(serve_session_new(&m, &s, &e), 0);
+    assert_int_equal(serve_session_new(&m, &fresh, &e), 0);
+    assert_int_equal(serve_generate(s, "earlier words", 13, &g, NULL, &r, &e), 0);
+    assert_int_equal(r.forgotten, 0);
+    /* start, 13 and 10 tokens are there; 50 more do not fit, so only the 50 are kept */
+    assert_int_equal(serve_generate(s, turn, 50, &g, &a, &r, &e), 0);
+    assert_int_equal(r.forgotten, 24);
+    g.no_start_token = true;
+    assert_int_equal(serve_generate(fresh, turn, 50, &g, &b, &r, &e), 0);
+    assert_int_equal(r.forgotten, 0);
+    assert_int_equal(a.len, b.len);
+    assert_memory_equal(a.data, b.data, a.len);
+    str_fini(&a);
+    str_fini(&b);
+    serve_session_free(s);
+    serve_session_free(fresh);
+    serve_model_close(&m);
+}
+
+/* A context of millions costs nothing until it is used; scoring in windows of it is refused. */
+static void test_memory_is_bounded(void **state)
+{
+    (void)state;
+    struct serve_model m;
+    serve_session_t *s;
+    struct error e = {0};
+    struct serve_generated r;
+    struct serve_generation g = plain(20);
+    struct model_config c = fixture_config();
+    c.context_length = 1 << 24;
+    struct serve_options so = {.config = write_config(&c),
+                               .weights = fix.weights,
+                               .tokenizer = fix.tokenizer,
+                               .B = 1,
+                               .T = 1};
+    if (serve_model_open(&so, &m, &e) < 0) fail_msg("%s", e.text);
+    assert_true(m.bytes < 64 << 20);
+    assert_int_equal(serve_session_new(&m, &s, &e), 0);
+    assert_int_equal(serve_generate(s, "a", 1, &g, NULL, &r, &e), 0);
+    serve_session_free(s);
+    serve_model_close(&m);
+
+    so.B = 64;
+    so.T = 0;
+    assert_true(serve_model_open(&so, &m, &e) < 0);
+    assert_non_null(strstr(e.text, "64 x 16777216 tokens, this machine has"));
+    assert_non_null(strstr(e.hint, "--context"));
+
+    c.context_length = 64;
+    c.d_model = 1 << 18;
+    c.ffn_hidden = 1 << 20;
+    so.config = write_config(&c);
+    assert_true(serve_model_open(&so, &m, &e) < 0);
+    assert_non_null(strstr(e.text, "needs"));
+    assert_non_null(strstr(e.hint, "more memory"));
+}
+
 static void test_prompt_errors(void **state)
 {
     (void)state;
@@ -191,16 +285,21 @@ static void test_prompt_errors(void **state)
     struct error e = {0};
     struct serve_generated r;
     struct serve_generation g = plain(4);
+    int started = 0;
+    g.on_start = start_called;
+    g.ctx = &started;
     char longer[100];
     memset(longer, 'a', sizeof(longer));
     fixture_open(&fix, 1, 1, 64, &m);
     assert_int_equal(serve_session_new(&m, &s, &e), 0);
     assert_true(serve_generate(s, longer, sizeof(longer), &g, NULL, &r, &e) < 0);
     assert_non_null(strstr(e.text, "context 64"));
+    assert_int_equal(started, 0); /* nothing is shown of a prompt that does not fit */
     g.no_start_token = true;
     assert_true(serve_generate(s, "", 0, &g, NULL, &r, &e) < 0);
     assert_int_equal(serve_generate(s, "a", 1, &g, NULL, &r, &e), 0);
     assert_int_equal(r.prompt_tokens, 1);
+    assert_int_equal(started, 1);
     serve_session_free(s);
     serve_model_close(&m);
 }
@@ -219,6 +318,33 @@ static void test_opening_reports_what_is_wrong(void **state)
     assert_non_null(strstr(e.text, "/nowhere/weights.safetensors"));
 }
 
+/* A checkpoint's manifest names the tokenizer; another that merely fits is refused. */
+static void test_another_tokenizer_is_refused(void **state)
+{
+    (void)state;
+    struct serve_model m;
+    struct error e = {0};
+    char manifest[128], text[128], hex[17];
+    uint64_t hash;
+    assert_int_equal(hash_file(fix.tokenizer, &hash, &e), 0);
+    snprintf(manifest, sizeof(manifest), "%s/manifest.json", fix.dir);
+    for (int right = 0; right < 2; right++) {
+        hash_to_hex(right ? hash : hash + 1, hex);
+        int n = snprintf(text, sizeof(text), "{\"state\": {\"tokenizer_hash\": \"%s\"}}", hex);
+        assert_int_equal(file_write(manifest, text, (size_t)n, &e), 0);
+        struct serve_options o = {
+            .config = fix.config, .weights = fix.weights, .tokenizer = fix.tokenizer, .T = 8};
+        int rc = serve_model_open(&o, &m, &e);
+        if (right && rc < 0) fail_msg("%s", e.text);
+        if (right) serve_model_close(&m);
+        if (right) break;
+        assert_true(rc < 0);
+        assert_non_null(strstr(e.text, hex));
+        assert_non_null(strstr(e.text, fix.tokenizer));
+    }
+    assert_int_equal(unlink(manifest), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -227,8 +353,11 @@ int main(void)
         cmocka_unit_test(test_stop_string_is_held_back),
         cmocka_unit_test(test_streaming_gives_the_same_text_in_whole_characters),
         cmocka_unit_test(test_generation_goes_on_behind_the_context),
+        cmocka_unit_test(test_forgetting_is_starting_anew),
+        cmocka_unit_test(test_memory_is_bounded),
         cmocka_unit_test(test_prompt_errors),
         cmocka_unit_test(test_opening_reports_what_is_wrong),
+        cmocka_unit_test(test_another_tokenizer_is_refused),
     };
     return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }
