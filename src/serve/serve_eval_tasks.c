@@ -180,6 +180,7 @@ static int task_run(struct task *t, const char *name, const char *path, task_fn 
     }
     TRY(rc);
     scorer_flush(&t->scorer);
+    TRY(scorer_check(&t->scorer, e));
     if (t->o->show_progress) progress_fini(&p, (double)corpus_bytes_read(t->lines.corpus));
     if (t->r->examples == 0) return no_examples(path, e);
     t->first[t->r->examples] = (uint32_t)t->n_tags;

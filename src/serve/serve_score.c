@@ -1,6 +1,7 @@
 /* serve_score.c: see serve_score_internal.h. */
 #include "serve/serve_score_internal.h"
 
+#include <math.h>
 #include <string.h>
 
 int scorer_init(struct scorer *s, struct serve_model *m, score_sink_fn *sink, void *ctx,
@@ -74,7 +75,17 @@ void scorer_flush(struct scorer *s)
         double sum = 0;
         for (int64_t t = row->from; t < row->to; t++)
             sum += (double)s->nll[r * T + t];
+        s->not_finite |= !isfinite(sum);
         s->sink(s->ctx, row->tag, sum, row->to - row->from);
     }
     s->n_rows = 0;
+}
+
+int scorer_check(const struct scorer *s, struct error *e)
+{
+    if (!s->not_finite) return 0;
+    error_set(e, "the model gives a likelihood that is not a finite number");
+    return error_hint(e,
+                      "its weights are finite but beyond use: try --precision fp32 or an earlier "
+                      "checkpoint");
 }

@@ -23,6 +23,7 @@ struct scorer {
     float *nll;
     struct score_row *rows;
     int64_t n_rows;
+    bool not_finite; /* of any likelihood so far */
 };
 int scorer_init(struct scorer *s, struct serve_model *m, score_sink_fn *sink, void *ctx,
                 struct error *e);
@@ -32,5 +33,8 @@ void scorer_fini(struct scorer *s);
  * (callers cut long text themselves). Runs the model when the batch is full. */
 void scorer_add(struct scorer *s, const uint32_t *ids, int64_t n, int64_t from, uint64_t tag);
 void scorer_flush(struct scorer *s);
+/* Fails where a likelihood was not a number: the model is broken, and a comparison with NaN would
+ * pass for an answer. */
+int scorer_check(const struct scorer *s, struct error *e);
 
 #endif
