@@ -249,7 +249,7 @@ uint64_t loader_windows(const loader_t *l); /* per epoch */
 struct loader_cursor loader_get_cursor(const loader_t *l);
 int loader_set_cursor(loader_t *l, struct loader_cursor c, struct error *e);
 /* inputs [B, T], targets [B, T], doc_start [B, T] (NULL: not wanted): for each position the index
- * in its row of the first token of its document. Never allocates. */
+ * in its row of the EOS before its document, or 0. Never allocates. */
 void loader_next(loader_t *l, uint32_t *inputs, uint32_t *targets, int32_t *doc_start);
 
 #endif

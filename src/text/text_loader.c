@@ -83,12 +83,14 @@ static uint64_t window_start(const struct loader *l, struct loader_cursor c)
     return w * l->o.T;
 }
 
+/* A document begins with the EOS of the one before it, which is what its first token is predicted
+ * from, here as when text is generated or scored. */
 static void find_documents(const struct loader *l, const uint32_t *row, int32_t *doc_start)
 {
     int32_t start = 0;
     for (uint32_t i = 0; i < l->o.T; i++) {
+        if (row[i] == l->eos) start = (int32_t)i;
         doc_start[i] = start;
-        if (row[i] == l->eos) start = (int32_t)i + 1;
     }
 }
 

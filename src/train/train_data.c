@@ -164,8 +164,8 @@ static void fill_row(struct train_data *d, int64_t b, int64_t T, uint64_t first)
     if (!d->doc_start) return;
     int32_t start = 0;
     for (int64_t i = 0; i < T; i++) { /* as the loader does */
+        if (input[i] == eos) start = (int32_t)i;
         d->doc_start[b * T + i] = start;
-        if (input[i] == eos) start = (int32_t)i + 1;
     }
 }
 

@@ -5,20 +5,6 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Bytes that this process may use: the machine's memory, or its control group's limit. */
-static double memory_limit(void)
-{
-    double bytes = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
-    char *text;
-    size_t size;
-    if (file_read("/sys/fs/cgroup/memory.max", 64, &text, &size, NULL) < 0) return bytes;
-    double limit;
-    text[strcspn(text, "\n")] = 0;
-    if (parse_number(text, &limit) >= 0 && limit > 0) bytes = MIN(bytes, limit);
-    mem_free(text);
-    return bytes;
-}
-
 static const char remedy[] = "use a smaller batch.micro_batch or model";
 
 static double total_bytes(const struct train_session *s)
@@ -34,7 +20,7 @@ static double total_bytes(const struct train_session *s)
 int train_plan_check(const struct train_session *s, struct error *e)
 {
     char needs[32], has[32];
-    double total = total_bytes(s), limit = memory_limit();
+    double total = total_bytes(s), limit = mem_limit_bytes();
     if (total <= limit) return 0;
     error_set(e, "this does not fit: the run takes %s, this machine has %s",
               format_bytes(needs, total), format_bytes(has, limit));
@@ -77,7 +63,7 @@ void train_plan_print(const struct train_session *s, FILE *out)
     size_t n = train_session_plan(s, rows, TRAIN_MEMORY_ROWS);
     struct table *t = table_new(heads, 2, "lr");
     char text[32];
-    double total = total_bytes(s), limit = memory_limit();
+    double total = total_bytes(s), limit = mem_limit_bytes();
     for (size_t i = 0; i < n; i++)
         table_row(t, rows[i].what, format_bytes(text, (double)rows[i].bytes));
     table_rule(t);
@@ -102,7 +88,7 @@ json_t *train_plan_to_json(const struct train_session *s)
     const struct train_config *c = &s->c;
     json_object_set_new(o, "memory", list);
     json_object_set_new(o, "total_bytes", json_integer((json_int_t)total_bytes(s)));
-    json_object_set_new(o, "machine_bytes", json_integer((json_int_t)memory_limit()));
+    json_object_set_new(o, "machine_bytes", json_integer((json_int_t)mem_limit_bytes()));
     json_object_set_new(o, "parameters",
                         json_integer((json_int_t)model_config_total_params(&c->model)));
     json_object_set_new(o, "active_parameters",
