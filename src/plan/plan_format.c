@@ -106,11 +106,6 @@ static char *format_rate(char buf[32], double x)
     return format_si(buf, x, "");
 }
 
-static struct plan_range exactly(double x)
-{
-    return (struct plan_range){x, x, x};
-}
-
 /* What falls where the step takes longer. */
 static struct plan_range per_step(double x, struct plan_range step_s)
 {
@@ -132,7 +127,7 @@ size_t plan_tell(const struct plan_answer *a, struct plan_told told[PLAN_MAX_TOL
         {"goodput", "goodput", goodput, plan_format_percent, false, true},
         {"days", "days", a->days, plan_format_days, true, false},
         {"accelerator-hours", "gpu_hours", a->gpu_hours, format_hours, true, false},
-        {"site power", "facility_w", exactly(a->power.facility_w), plan_format_watts, true, false},
+        {"site power", "site_w", a->site_w, plan_format_watts, true, false},
         {"energy", "mwh", a->mwh, format_mwh, true, false},
         {"cost of the run", "run_usd", a->money.run_usd, plan_format_usd, true, false},
         {"  a million tokens", "usd_per_million_tokens", a->money.usd_per_million_tokens,

@@ -160,6 +160,29 @@ static void run_verdict(struct plan_answer *a)
 
 /* ------------------------------------------------------------------ solve */
 
+/* A precision that is asked for must be one that every accelerator computes in: the nearest one
+ * would be priced in silence. */
+static int check_precision(const struct plan_request *r, struct error *e)
+{
+    int precision = r->layout.precision;
+    if (precision < 0) return 0; /* searched */
+    for (int64_t i = 0; i < r->cluster.n_pools; i++) {
+        const struct plan_accelerator *x = r->cluster.pools[i].accelerator;
+        if (x->peak_flops[precision].mid > 0) continue;
+        char offered[64] = "";
+        for (int p = 0; p < PLAN_N_PRECISIONS; p++) {
+            size_t n = strlen(offered);
+            if (x->peak_flops[p].mid > 0)
+                snprintf(offered + n, sizeof(offered) - n, "%s%s", n ? ", " : "",
+                         plan_precision_names[p]);
+        }
+        error_set_code(e, ERROR_CONFIG, "layout.precision: %s does not compute in %s", x->name,
+                       plan_precision_names[precision]);
+        return error_hint(e, "it offers %s; without the key the search chooses", offered);
+    }
+    return 0;
+}
+
 static int run_check(const struct plan_request *r, struct error *e)
 {
     TRY(plan_model_check(&r->model, e));
@@ -171,6 +194,7 @@ static int run_check(const struct plan_request *r, struct error *e)
             return error_set_code(e, ERROR_CONFIG,
                                   "pool %lld of the cluster names no accelerator, or none of it",
                                   (long long)i + 1);
+    TRY(check_precision(r, e));
     if (r->batch.global_batch <= 0 || r->batch.seq_len <= 0) {
         error_set_code(e, ERROR_CONFIG, "the batch is %lld sequences of %lld tokens",
                        (long long)r->batch.global_batch, (long long)r->batch.seq_len);

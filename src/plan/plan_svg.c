@@ -2,7 +2,8 @@
  *
  * base_plot draws lines into a file of its own; a page needs pictures that take the page's colours,
  * light or dark, that have bars and labelled points, and that stand in the text. Colours are
- * classes (plan_svg_style); nothing is loaded from anywhere. */
+ * classes (plan_svg_style), each with a plain colour in front for viewers without variables;
+ * nothing is loaded from anywhere. */
 #include "plan/plan_pages_internal.h"
 
 #include <float.h>
@@ -13,13 +14,24 @@
  * on light ground and lightened on dark. */
 const char plan_svg_style[] =
     "svg{font:13px system-ui,sans-serif;max-width:100%;height:auto}"
-    "svg text{fill:var(--ink)}svg .dim{fill:var(--dim)}"
-    "svg .grid{stroke:var(--line);stroke-width:1}svg .axis{stroke:var(--dim);stroke-width:1}"
-    "svg .c0{fill:var(--c0)}svg .c1{fill:var(--c1)}svg .c2{fill:var(--c2)}svg .c3{fill:var(--c3)}"
-    "svg .c4{fill:var(--c4)}svg .c5{fill:var(--c5)}svg .c6{fill:var(--c6)}svg .c7{fill:var(--c7)}"
-    "svg .l0{stroke:var(--c0)}svg .l1{stroke:var(--c1)}svg .l2{stroke:var(--c2)}"
-    "svg .l3{stroke:var(--c3)}svg .line{fill:none;stroke-width:1.8}"
-    "svg .limit{stroke:var(--bad);stroke-width:2;stroke-dasharray:5 3}"
+    "svg text{fill:#1c1e21;fill:var(--ink)}"
+    "svg .dim{fill:#626a73;fill:var(--dim)}"
+    "svg .grid{stroke:#e3e6ea;stroke:var(--line);stroke-width:1}"
+    "svg .axis{stroke:#626a73;stroke:var(--dim);stroke-width:1}"
+    "svg .c0{fill:#0072b2;fill:var(--c0)}"
+    "svg .c1{fill:#d55e00;fill:var(--c1)}"
+    "svg .c2{fill:#009e73;fill:var(--c2)}"
+    "svg .c3{fill:#cc79a7;fill:var(--c3)}"
+    "svg .c4{fill:#e0a000;fill:var(--c4)}"
+    "svg .c5{fill:#56b4e9;fill:var(--c5)}"
+    "svg .c6{fill:#8c6bb1;fill:var(--c6)}"
+    "svg .c7{fill:#9aa3ad;fill:var(--c7)}"
+    "svg .l0{stroke:#0072b2;stroke:var(--c0)}"
+    "svg .l1{stroke:#d55e00;stroke:var(--c1)}"
+    "svg .l2{stroke:#009e73;stroke:var(--c2)}"
+    "svg .l3{stroke:#cc79a7;stroke:var(--c3)}"
+    "svg .line{fill:none;stroke-width:1.8}"
+    "svg .limit{stroke:#c0392b;stroke:var(--bad);stroke-width:2;stroke-dasharray:5 3}"
     ":root{--ink:#1c1e21;--dim:#626a73;--line:#e3e6ea;--paper:#fff;--panel:#f6f7f9;--bad:#c0392b;"
     "--c0:#0072b2;--c1:#d55e00;--c2:#009e73;--c3:#cc79a7;--c4:#e0a000;--c5:#56b4e9;--c6:#8c6bb1;"
     "--c7:#9aa3ad}"

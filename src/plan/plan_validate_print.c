@@ -186,7 +186,8 @@ void validate_print(const struct validate_result *v, bool rows, struct arena *a,
         fprintf(out, "The fits without each source are of other constants: tools/fit-plan "
                      "--left-out --write makes them anew\n");
     else if (v->n_left_out < judged)
-        fprintf(out, "%zu rows are of sources that no constant was fitted on\n",
+        fprintf(out,
+                "%zu rows are of sources without a fit of their own: the constants as they are\n",
                 judged - v->n_left_out);
     if (v->recipes.rows)
         fprintf(out,
