@@ -44,12 +44,13 @@ static int32_t assumed_virtual_stages(const struct plan_model *m, const struct p
     return (int32_t)most;
 }
 
-static double memory_with(const struct plan_model *m, const struct plan_batch *b,
-                          const struct plan_software *s, struct plan_layout l, int recompute)
+static double memory_with(const struct plan_model *m, const struct plan_accelerator *a,
+                          const struct plan_batch *b, const struct plan_software *s,
+                          struct plan_layout l, int recompute)
 {
     struct plan_memory memory;
     l.recompute = recompute;
-    plan_memory(m, &l, b, s, &memory);
+    plan_memory_of(a, m, &l, b, s, &memory);
     return memory.total;
 }
 
@@ -58,11 +59,11 @@ static int32_t assumed_recompute(const struct plan_model *m, const struct plan_a
                                  const struct plan_layout *l)
 {
     double limit = plan_memory_limit(a);
-    double none = memory_with(m, b, s, *l, PLAN_RECOMPUTE_NONE);
+    double none = memory_with(m, a, b, s, *l, PLAN_RECOMPUTE_NONE);
     double host = a->scaleup_domain >= COHERENT_DOMAIN ? HOST_OFFLOAD_BYTES : 0;
     if (none <= limit + host) return PLAN_RECOMPUTE_NONE;
     if (none <= PARTIAL_RECOMPUTE * limit) return PLAN_RECOMPUTE_SELECTIVE;
-    bool runs = memory_with(m, b, s, *l, PLAN_RECOMPUTE_FULL) <= limit;
+    bool runs = memory_with(m, a, b, s, *l, PLAN_RECOMPUTE_FULL) <= limit;
     return runs ? PLAN_RECOMPUTE_FULL : PLAN_RECOMPUTE_NONE;
 }
 

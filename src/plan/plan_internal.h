@@ -56,6 +56,10 @@ void plan_memory(const struct plan_model *m, const struct plan_layout *l,
 void plan_memory_of(const struct plan_accelerator *a, const struct plan_model *m,
                     const struct plan_layout *l, const struct plan_batch *b,
                     const struct plan_software *s, struct plan_memory *out);
+/* The most that an accelerator of any of the cluster's kinds must hold. */
+void plan_memory_most(const struct plan_cluster *c, const struct plan_model *m,
+                      const struct plan_layout *l, const struct plan_batch *b,
+                      const struct plan_software *s, struct plan_memory *out);
 extern const struct plan_constant plan_memory_constants[]; /* fitted; printed by validate */
 extern const size_t plan_memory_constants_count;
 /* What of hbm_bytes a job may use, less the runtime's own (CUDA context, NCCL, fragmentation). */

@@ -306,6 +306,17 @@ void plan_memory_of(const struct plan_accelerator *a, const struct plan_model *m
     }
 }
 
+void plan_memory_most(const struct plan_cluster *c, const struct plan_model *m,
+                      const struct plan_layout *l, const struct plan_batch *b,
+                      const struct plan_software *s, struct plan_memory *out)
+{
+    for (int64_t i = 0; i < c->n_pools; i++) {
+        struct plan_memory one;
+        plan_memory_of(c->pools[i].accelerator, m, l, b, s, &one);
+        if (i == 0 || one.total > out->total) *out = one;
+    }
+}
+
 void plan_memory(const struct plan_model *m, const struct plan_layout *l,
                  const struct plan_batch *b, const struct plan_software *s, struct plan_memory *out)
 {

@@ -261,7 +261,7 @@ static void try_memory_choices(struct search *s, struct group *g,
             if (!zero_offered(s, l)) continue;
             g->valid++;
             if (g->full[l->vp] & bit) continue;
-            plan_memory(s->m, l, s->b, s->s, &memory);
+            plan_memory_most(s->c, s->m, l, s->b, s->s, &memory);
             if (memory.total > s->memory_limit) {
                 g->full[l->vp] |= (uint16_t)bit;
                 if (g->smallest.layout.tp == 0 || memory.total < g->smallest.step.memory.total) {

@@ -55,6 +55,7 @@ static void bound_of_pool(const struct plan_work *w, int64_t pool, struct plan_s
         [PLAN_BLOCK_FFN] = (double)(plan_model_ffn_layers(m) + m->mtp_layers) - experts,
         [PLAN_BLOCK_EXPERTS] = experts,
         [PLAN_BLOCK_MAMBA] = (double)m->mamba_layers};
+    struct plan_layer_time woven = {0};
     for (int block = 0; block < PLAN_N_BLOCKS; block++) {
         struct plan_layer_time t;
         if (count[block] <= 0) continue;
@@ -66,7 +67,13 @@ static void bound_of_pool(const struct plan_work *w, int64_t pool, struct plan_s
         out->forward_comm_s[pool] += count[block] * (t.tp_f + t.ep_f + t.cp_f);
         out->compute_s[pool] += count[block] * (forward + backward);
         out->work_s[pool] += count[block] * (forward + backward + comm);
+        woven.matmul_f += count[block] * forward;
+        woven.matmul_b += count[block] * backward;
+        woven.ep_woven += count[block] * t.ep_woven;
     }
+    plan_weave_experts(&woven);
+    out->forward_comm_s[pool] += woven.ep_f;
+    out->work_s[pool] += woven.ep_f + woven.ep_b;
 }
 
 void plan_search_bound_init(const struct plan_model *m, const struct plan_cluster *c,

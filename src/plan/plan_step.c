@@ -49,6 +49,7 @@ static void add_scaled(struct plan_layer_time *to, const struct plan_layer_time 
     to->cp_f += n * t->cp_f;
     to->cp_b += n * t->cp_b;
     to->hidden += n * t->hidden;
+    to->ep_woven += n * t->ep_woven;
     to->kernels += n * t->kernels;
 }
 
@@ -133,6 +134,7 @@ static void stage_time(const struct plan_work *w, struct stage *st)
         plan_block_time(w, block, &t);
         add_scaled(&st->sum, &t, share * count[block]);
     }
+    plan_weave_experts(&st->sum);
     add_recompute(w, &st->sum, st);
     plan_head_time(w, &head);
     double layer_s = forward_compute(&st->sum) / fmax(st->blocks, 1);
@@ -349,7 +351,7 @@ void plan_step(const struct plan_model *m, const struct plan_cluster *c,
         mixed_step(m, c, l, b, s, total, out);
     }
     fill_rates(m, c, l, b, out);
-    plan_memory(m, l, b, s, &out->memory);
+    plan_memory_most(c, m, l, b, s, &out->memory);
     out->memory_limit_bytes = plan_memory_limit(c->pools[0].accelerator);
     for (int64_t i = 1; i < c->n_pools; i++)
         out->memory_limit_bytes =

@@ -30,7 +30,8 @@ struct plan_work { /* everything a layer's time depends on */
 struct plan_layer_time {
     double matmul_f, matmul_b, attention_f, attention_b, vector_f, vector_b;
     double tp_f, tp_b, ep_f, ep_b, cp_f, cp_b, hidden;
-    double kernels; /* started forward */
+    double ep_woven; /* of experts, one pass, still to be laid under another microbatch */
+    double kernels;  /* started forward */
 };
 /* A transformer layer is attention and then FFN or experts; a hybrid's blocks are one each. */
 enum plan_block {
@@ -46,6 +47,8 @@ void plan_work_init(struct plan_work *w, const struct plan_model *m,
                     const struct plan_layout *l, const struct plan_batch *b,
                     const struct plan_software *s);
 void plan_block_time(const struct plan_work *w, int block, struct plan_layer_time *t);
+/* Lays ep_woven of a sum of blocks under their compute and counts what shows. */
+void plan_weave_experts(struct plan_layer_time *t);
 /* Output projection and loss, and the embedding. */
 void plan_head_time(const struct plan_work *w, struct plan_layer_time *t);
 double plan_work_peak(const struct plan_accelerator *a, int precision); /* never 0 */

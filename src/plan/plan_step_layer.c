@@ -273,7 +273,8 @@ static void ffn_block(const struct plan_work *w, struct plan_layer_time *t)
 }
 
 /* Dispatch and combine: every token goes to top_k experts spread evenly over ep ranks. Kernels
- * that know the topology (DeepEP, HybridEP) send a token once to each domain that wants it. */
+ * that know the topology (DeepEP, HybridEP) send a token once to each domain that wants it. What
+ * another microbatch hides is left to the stage, whose whole compute hides it. */
 static void add_expert_parallel(const struct plan_work *w, struct plan_layer_time *t, double width)
 {
     int64_t ep = w->l->ep, etp = MAX(w->l->etp, 1);
@@ -288,13 +289,27 @@ static void add_expert_parallel(const struct plan_work *w, struct plan_layer_tim
         if (w->m->route_domains > 0) distinct = fmin(distinct, (double)w->m->route_domains);
         s *= fmin(distinct / k, 1);
     }
-    double share_f = K(EP_OVERLAP), share_b = share_f;
-    if (domains > 1 && w->year >= K(EP_OVERLAP_YEAR)) { /* under the other microbatch's products */
-        share_f = fmin(K(EP_OVERLAP_FAR), t->matmul_f / (2 * s));
-        share_b = fmin(K(EP_OVERLAP_FAR), t->matmul_b / (2 * s));
+    if (domains > 1 && w->year >= K(EP_OVERLAP_YEAR)) {
+        t->ep_woven += 2 * s;
+        return;
     }
-    expose(t, 2 * s, share_f, &t->ep_f);
-    expose(t, 2 * s, share_b, &t->ep_b);
+    expose(t, 2 * s, K(EP_OVERLAP), &t->ep_f);
+    expose(t, 2 * s, K(EP_OVERLAP), &t->ep_b);
+}
+
+/* Two microbatches interleave, one forward and one backward (DualPipe, arXiv:2412.19437, section
+ * 3.2.1; 1F1B overlap in Megatron-Core): the dispatch and combine of each run under attention,
+ * experts and vector work of the other, so that one window holds the traffic of both passes. */
+void plan_weave_experts(struct plan_layer_time *t)
+{
+    double s = t->ep_woven;
+    if (s <= 0) return;
+    double forward = t->matmul_f + t->attention_f + t->vector_f;
+    double backward = t->matmul_b + t->attention_b + t->vector_b;
+    double share = fmin(K(EP_OVERLAP_FAR), (forward + backward) / (2 * s));
+    expose(t, s, share, &t->ep_f);
+    expose(t, s, share, &t->ep_b);
+    t->ep_woven = 0;
 }
 
 /* Grouped products that quantise, gate and permute within one kernel, under graphs of whole layers:

@@ -89,9 +89,7 @@ static void deepseek_v3_hours(void **state)
     assert_ok(plan_solve(&r, &f->a, &f->out, &f->e), f->e);
     print_message("DeepSeek-V3: %.0f K hours a trillion tokens, of which the step %.0f K\n",
                   f->out.gpu_hours.mid / 1e3, 1e12 / f->out.step.tokens_per_s * 2048 / 3600 / 1e3);
-    /* The goal is 15 %, which the model of a step misses: docs/decisions/plan-run.md. This bound
-     * keeps it from getting worse. */
-    assert_within(f->out.gpu_hours.mid, 180e3, 0.30);
+    assert_within(f->out.gpu_hours.mid, 180e3, 0.15);
 }
 
 /* The descriptions that ship, from file to answer: published megawatts and interruptions. */
