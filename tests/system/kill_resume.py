@@ -197,6 +197,7 @@ def wait_for_step(process, run_dir, step):
 
 
 def test_stop(reference, state):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup a run does not heed it
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         run_dir = "stop-" + number.name
         for target in (1, 20):  # 1 is far from the next regular checkpoint
