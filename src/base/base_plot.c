@@ -354,8 +354,8 @@ void plot_print(const struct plot *p, int width, int height, FILE *out)
 
 /* Okabe and Ito's colours (2008), told apart by people with any colour vision; yellow is left
  * out, since it is lost on white. */
-static const char *const svg_colours[] = {"#0072b2", "#d55e00", "#009e73", "#cc79a7",
-                                          "#56b4e9", "#e69f00", "#000000"};
+static const char *const svg_colours[] = {"#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9",
+                                          "#e69f00", "#000000", "#882255", "#888888"};
 
 #define SVG_FONT   12.0
 #define SVG_CHAR   6.8 /* width of a letter at that size, on average */
@@ -424,13 +424,28 @@ static void svg_axes(struct str *out, const struct plot *p, const struct frame *
                f->left, f->top, bottom, right);
 }
 
+/* Pixels of the legend, and of a line for it below the title where it does not fit beside it. */
+static double svg_legend_width(const struct plot *p)
+{
+    double width = 0.0;
+    for (size_t k = 0; k < p->n_series && p->n_series > 1; k++)
+        width += SVG_CHAR * (double)strlen(p->series[k].name ? p->series[k].name : "") + 42.0;
+    return width;
+}
+
+static double svg_legend_height(const struct plot *p, double width)
+{
+    double title = 1.4 * SVG_CHAR * (double)strlen(p->title ? p->title : "");
+    return title + svg_legend_width(p) > width ? 20.0 : 0.0;
+}
+
 /* Title at the left, one line and name for each series at the right, above the data so that they
- * never cover it. */
+ * never cover it, nor each other. */
 static void svg_heading(struct str *out, const struct plot *p, const struct frame *f)
 {
     double y = f->top - 16.0, x = f->left + f->width;
     str_printf(out, "<text x=\"%.1f\" y=\"%.1f\" font-size=\"15\" font-weight=\"600\">", f->left,
-               y);
+               y - svg_legend_height(p, f->width));
     svg_text(out, p->title);
     str_puts(out, "</text>\n");
     for (size_t k = p->n_series; k-- > 0 && p->n_series > 1;) {
@@ -559,8 +574,8 @@ int plot_write_svg_panels(const struct plot *plots, size_t n_plots, int width_px
     for (size_t i = 0; i < n_plots; i++) /* one margin, so that panels over the same x line up */
         left = MAX(left, svg_margin(&plots[i], height));
     for (size_t i = 0; i < n_plots; i++) {
-        struct frame f = {left, SVG_TOP + (double)i * panel_height_px, width_px - left - SVG_RIGHT,
-                          height};
+        double width = width_px - left - SVG_RIGHT, more = svg_legend_height(&plots[i], width);
+        struct frame f = {left, SVG_TOP + more + (double)i * panel_height_px, width, height - more};
         svg_panel(&out, &plots[i], &f);
     }
     str_puts(&out, "</svg>\n");

@@ -256,9 +256,11 @@ struct plan_swing {
     double period_s;
     double spectrum_hz[64], spectrum_w[64]; /* amplitude of each line */
     int n_lines;
-    double in_band_w;  /* largest line within the utility's critical band */
-    double limit_w;    /* the utility's; 0: none stated */
-    bool within_limit; /* with the site's own batteries */
+    double in_band_w;       /* largest line within the utility's critical band */
+    double limit_w;         /* the utility's; 0: none stated */
+    bool within_limit;      /* with the site's own batteries */
+    double range_in_band_w; /* peak to peak within the band: what the limit is held against */
+    bool by_batteries;      /* only the site's batteries bring it within the limit */
     double smoothing_left_w, smoothing_energy_fraction; /* with the accelerators' own smoothing */
     double cap_left_w;                                  /* with a power cap at the mean */
     double battery_needed_w, battery_needed_wh, battery_left_w;

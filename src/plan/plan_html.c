@@ -89,8 +89,8 @@ static void add_verdict(const struct plan_answer *a, struct str *out)
 
 static void add_cards(const struct plan_told *told, size_t n, struct str *out)
 {
-    static const char *const keys[] = {"step_s",     "mfu",     "days",  "goodput",
-                                       "facility_w", "run_usd", "co2_t", "water_l"};
+    static const char *const keys[] = {"step_s", "mfu",     "days",  "goodput",
+                                       "site_w", "run_usd", "co2_t", "water_l"};
     str_puts(out, "<div class=\"cards\">");
     for (size_t k = 0; k < ARRAY_LEN(keys); k++)
         for (size_t i = 0; i < n; i++) {
@@ -294,9 +294,10 @@ static void add_swing_table(const struct plan_swing *s, struct str *out)
     }
     str_puts(out, "</table>");
     if (s->battery_needed_w > 0)
-        str_printf(out, "<p>Batteries of %s and %s would take up the whole of it.</p>\n",
+        str_printf(out, "<p>Batteries of %s and %s would %s.</p>\n",
                    format_si(cell, s->battery_needed_w, "W"),
-                   format_si(more, s->battery_needed_wh, "Wh"));
+                   format_si(more, s->battery_needed_wh, "Wh"),
+                   s->limit_w > 0 ? "keep the whole of it within the limit" : "take it up");
 }
 
 static void add_power(const struct plan_answer *a, struct str *out)

@@ -120,6 +120,8 @@ static json_t *swing(const struct plan_swing *s)
     json_object_set_new(j, "smoothing_left_w", real(s->smoothing_left_w));
     json_object_set_new(j, "smoothing_energy_fraction", real(s->smoothing_energy_fraction));
     json_object_set_new(j, "cap_left_w", real(s->cap_left_w));
+    json_object_set_new(j, "range_in_band_w", real(s->range_in_band_w));
+    json_object_set_new(j, "by_batteries", json_boolean(s->by_batteries));
     json_object_set_new(j, "battery_needed_w", real(s->battery_needed_w));
     json_object_set_new(j, "battery_needed_wh", real(s->battery_needed_wh));
     json_object_set_new(j, "battery_left_w", real(s->battery_left_w));

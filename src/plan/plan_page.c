@@ -184,20 +184,28 @@ static void print_failures(const struct plan_answer *a, FILE *out)
 
 static void print_swing(const struct plan_swing *s, FILE *out)
 {
-    char amplitude[32], period[32], band[32], limit[32], left[32], cap[32], w[32], wh[32];
+    char amplitude[32], period[32], band[32], line[32], limit[32], left[32], cap[32], w[32], wh[32];
     if (!(s->amplitude_w > 0)) return;
     format_si(limit, s->limit_w, "W");
-    print_line(out, "swing", "%s every %s, largest line in the grid's band %s%s%s%s",
+    const char *verdict = !s->within_limit  ? ": TOO MUCH"
+                          : s->by_batteries ? ": within by the site's batteries"
+                                            : ": within";
+    print_line(out, "swing", "%s every %s, %s of it in the grid's band, largest line %s%s%s%s",
                format_si(amplitude, s->amplitude_w, "W"), format_duration(period, s->period_s),
-               format_si(band, s->in_band_w, "W"), s->limit_w > 0 ? "; limit " : "",
-               s->limit_w > 0 ? limit : "",
-               s->limit_w > 0 ? (s->within_limit ? ": within" : ": TOO MUCH") : "");
+               format_si(band, s->range_in_band_w, "W"), format_si(line, s->in_band_w, "W"),
+               s->limit_w > 0 ? "; limit " : "", s->limit_w > 0 ? limit : "",
+               s->limit_w > 0 ? verdict : "");
     if (s->smoothing_energy_fraction > 0)
         print_line(out, "", "left with the accelerators' smoothing %s, for %.1f %% more energy",
                    format_si(left, s->smoothing_left_w, "W"), 100 * s->smoothing_energy_fraction);
-    print_line(out, "", "left with a power cap %s; batteries of %s and %s would take it up",
-               format_si(cap, s->cap_left_w, "W"), format_si(w, s->battery_needed_w, "W"),
-               format_si(wh, s->battery_needed_wh, "Wh"));
+    format_si(cap, s->cap_left_w, "W");
+    if (s->battery_needed_w > 0)
+        print_line(out, "", "left with a power cap %s; batteries of %s and %s would %s", cap,
+                   format_si(w, s->battery_needed_w, "W"),
+                   format_si(wh, s->battery_needed_wh, "Wh"),
+                   s->limit_w > 0 ? "keep the whole of it within the limit" : "take it up");
+    else
+        print_line(out, "", "left with a power cap %s", cap);
 }
 
 static void print_sources(const struct plan_answer *a, FILE *out)

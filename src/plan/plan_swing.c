@@ -148,13 +148,15 @@ void plan_swing(const struct plan_site *site, const struct plan_swing_load *l,
     }
     out->in_band_w = largest_in_band(l, l->period_s, b);
     out->limit_w = plan_figure_mid(&site->swing_limit_w, 0.0);
-    double seen = range_in_band(l, l->period_s, out->amplitude_w, b);
+    out->range_in_band_w = range_in_band(l, l->period_s, out->amplitude_w, b);
     smoothing(l, out);
     /* A cap at the mean of the accelerators: the peak comes down to it, and the step grows. */
     out->cap_left_w = fmax(0.0, out->mean_w - l->beside_w - l->low_w);
     battery(site, l, out);
-    if (plan_figure_mid(&site->battery_w, 0.0) > 0.0) seen = fmin(seen, out->battery_left_w);
-    out->within_limit = out->limit_w <= 0.0 || seen <= out->limit_w;
+    out->within_limit = out->limit_w <= 0.0 || out->range_in_band_w <= out->limit_w;
+    out->by_batteries = !out->within_limit && plan_figure_mid(&site->battery_w, 0.0) > 0.0 &&
+                        out->battery_left_w <= out->limit_w;
+    out->within_limit |= out->by_batteries;
     out->period_detuned_s = detuned(site, l, out);
     out->stop_w = out->mean_w - l->beside_w - l->idle_w;
 }

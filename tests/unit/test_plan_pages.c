@@ -128,6 +128,8 @@ static void test_html(void **state)
     solve(&r, &a, &answer);
     assert_ok(plan_write_html(&answer, "test_plan_pages.html", &e), e);
     char *text = read_text("test_plan_pages.html");
+    assert_non_null(strstr(text, "class=\"card\">site power<b>"));
+    assert_non_null(strstr(text, "class=\"card\">cost of the run<b>"));
     well_formed(text);
     no_resource(text);
     assert_contains(text, "A &lt;plan&gt; &amp; its page");

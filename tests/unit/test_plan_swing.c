@@ -62,7 +62,12 @@ static void limits(void **state)
     assert_true(s.within_limit && s.limit_w == 0);
     site.swing_limit_w = FIGURE(10e6); /* the example of arXiv:2508.14318 */
     plan_swing(&site, &l, &s);
-    assert_false(s.within_limit);
+    assert_false(s.within_limit || s.by_batteries);
+    assert_true(s.range_in_band_w > 10e6);
+    site.battery_w = FIGURE(40e6);
+    plan_swing(&site, &l, &s);
+    assert_true(s.within_limit && s.by_batteries);
+    site.battery_w = (struct plan_figure){0};
     site.swing_limit_w = FIGURE(40e6);
     plan_swing(&site, &l, &s);
     assert_true(s.within_limit);
