@@ -3,9 +3,11 @@
  * A step's time is predicted by adding up its operations (plan_local.c), so they are measured as a
  * step runs them: linear layers forward, for the input and for the weight, at widths and numbers of
  * rows around those of small models, with and without groups of experts; attention at two lengths;
- * the rest per element. Everything runs once a round and the median over the rounds counts, so
- * that a busy moment of the machine hits all alike. Operands are taken in turn from several
- * arrays: what a layer leaves in the cache is gone when it comes round again in a step. */
+ * the rest per element. Everything runs for a spell of some milliseconds a round; the mean over the
+ * spell counts, because a step, too, is made of the moments that a neighbour takes away, and the
+ * median over the rounds, because a long disturbance is not this machine. Operands are taken in
+ * turn from several arrays: what a layer leaves in the cache is gone when it comes round again in
+ * a step. */
 #include "compute/compute.h"
 
 #include <math.h>
@@ -13,7 +15,10 @@
 #include <string.h>
 
 enum { ROTATE = 3, MAX_ROUNDS = 15, D = 512, T = 256, HEADS = 8, EXPERTS = 8, TOP = 2, V = 8192 };
+enum { SPELL_MS = 20, MAX_REPEATS = 32 }; /* of one operation in one round */
 enum { ROWS = 4096, HEAD_ROWS = 1024, PARAMS = 1 << 22, NEWTON_R = 256, NEWTON_K = 512 };
+enum { NEWTON_TASKS = 8 /* matrices a thread */ };
+enum { NEWTON_FLOATS = 3 * NEWTON_R * NEWTON_R + 3 * NEWTON_R * NEWTON_K };
 
 const char *const compute_machine_op_names[] = {"seam_forward",
                                                 "seam_backward",
@@ -43,6 +48,7 @@ struct bench {
     uint32_t *ids;
     int turn;
     compute_t **one; /* a context of one thread for each, as Muon's small matrices have */
+    float *newton;   /* [threads, NEWTON_FLOATS] what they work on */
     int threads;
 };
 
@@ -96,7 +102,7 @@ static void layer_close(size_t i, struct layer *l)
     mem_unmap(l->grad, n);
 }
 
-static void layer_run(struct bench *b, size_t i, struct layer *l, int round)
+static void layer_once(struct bench *b, size_t i, struct layer *l, double t[3])
 {
     void *x = b->act[b->turn][0], *y = b->act[b->turn][1];
     int64_t in = shapes[i].in, out = shapes[i].out;
@@ -108,10 +114,21 @@ static void layer_run(struct bench *b, size_t i, struct layer *l, int round)
     compute_linear_backward_weight(l->linear, l->offset, y, out, x, in, false);
     double t3 = time_now_s();
     b->turn = (b->turn + 1) % ROTATE;
-    if (round < 0) return;
-    l->times[0][round] = t1 - t0;
-    l->times[1][round] = t2 - t1;
-    l->times[2][round] = t3 - t2;
+    t[0] += t1 - t0;
+    t[1] += t2 - t1;
+    t[2] += t3 - t2;
+}
+
+static void layer_run(struct bench *b, size_t i, struct layer *l, int round)
+{
+    double t[3] = {0};
+    int n = 0;
+    while (n < MAX_REPEATS && t[0] + t[1] + t[2] < 3e-3 * SPELL_MS) {
+        layer_once(b, i, l, t);
+        n++;
+    }
+    for (int kind = 0; kind < 3 && round >= 0; kind++)
+        l->times[kind][round] = t[kind] / n;
 }
 
 /* ------------------------------------------------------------------ the other operations */
@@ -181,11 +198,11 @@ struct newton {
 static void newton_task(void *ctx, size_t task, int thread)
 {
     struct bench *b = ((struct newton *)ctx)->b;
-    compute_t *c = b->one[task];
+    compute_t *c = b->one[thread];
     size_t square = NEWTON_R * NEWTON_R, n = NEWTON_R * NEWTON_K;
-    char *x = b->act[0][0] + task * 2 * n * sizeof(float);
-    float *a = b->f[0] + task * (3 * square + n), *y = a + 3 * square;
-    (void)thread;
+    float *a = b->newton + (size_t)thread * NEWTON_FLOATS, *y = a + 3 * square;
+    char *x = (char *)(y + n);
+    (void)task;
     bool low = b->dtype == COMPUTE_BF16;
     if (low) compute_to_act(c, y, n, x);
     compute_matmul(c, false, true, NEWTON_R, NEWTON_R, NEWTON_K, 1, b->dtype, x, NEWTON_K, x,
@@ -230,7 +247,8 @@ static void run_op(struct bench *b, int op, struct layer *layers)
     case COMPUTE_OP_REFRESH: compute_linear_update(layers[13].linear); break;
     case COMPUTE_OP_SQUARES: compute_sum_squares(b->c, b->f[1], PARAMS); break;
     case COMPUTE_OP_NEWTON:
-        pool_run(compute_pool(b->c), (size_t)b->threads, newton_task, &(struct newton){b});
+        pool_run(compute_pool(b->c), (size_t)b->threads * NEWTON_TASKS, newton_task,
+                 &(struct newton){b});
         break;
     case COMPUTE_OP_ATTENTION_F_256: run_attention(b, 256, false); break;
     case COMPUTE_OP_ATTENTION_B_256: run_attention(b, 256, true); break;
@@ -251,7 +269,8 @@ static double op_units(const struct bench *b, int op)
     case COMPUTE_OP_ADAMW:
     case COMPUTE_OP_SQUARES: return PARAMS;
     case COMPUTE_OP_REFRESH: return 8.0 * 512 * 2048;
-    case COMPUTE_OP_NEWTON: return b->threads * (4 * r * r * k + 2 * r * r * r);
+    case COMPUTE_OP_NEWTON:
+        return (double)NEWTON_TASKS * b->threads * (4 * r * r * k + 2 * r * r * r);
     case COMPUTE_OP_ATTENTION_F_256:
     case COMPUTE_OP_ATTENTION_B_256: return elements * 256;
     case COMPUTE_OP_ATTENTION_F_1024:
@@ -288,26 +307,45 @@ static int compare_doubles(const void *a, const void *b)
 static double median(double *x, int n)
 {
     qsort(x, (size_t)n, sizeof *x, compare_doubles);
-    return x[n / 2];
+    return n % 2 ? x[n / 2] : (x[n / 2 - 1] + x[n / 2]) / 2;
+}
+
+/* Seconds of one run of an operation, from a spell of them. */
+static double op_run(struct bench *b, int op, struct layer *layers)
+{
+    double start = time_now_s(), s = 0;
+    int n = 0;
+    while (n < MAX_REPEATS && s < 1e-3 * SPELL_MS) {
+        run_op(b, op, layers);
+        s = time_now_s() - start;
+        n++;
+    }
+    return s / n;
+}
+
+static void fill(float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] = 0.01f * (float)(i % 17) + 0.01f;
 }
 
 static int bench_open(compute_t *c, struct bench *b, struct error *e)
 {
     *b = (struct bench){.c = c, .dtype = compute_act_dtype(c)};
-    b->threads = MIN(pool_threads(compute_pool(c)), 64);
+    b->threads = pool_threads(compute_pool(c));
     for (int i = 0; i < ROTATE; i++)
         for (int k = 0; k < 2; k++) {
             b->act[i][k] = mem_map((size_t)MAX_ACT * sizeof(float));
             if (!b->act[i][k])
                 return error_set(e, "not enough memory for the arrays to measure on");
         }
-    size_t f32 = MAX((size_t)MAX_F32, (size_t)b->threads * (4 * NEWTON_R * NEWTON_K));
     for (int i = 0; i < 4; i++) {
-        b->f[i] = mem_map(f32 * sizeof(float));
+        b->f[i] = mem_map((size_t)MAX_F32 * sizeof(float));
         if (!b->f[i]) return error_set(e, "not enough memory for the arrays to measure on");
-        for (size_t k = 0; k < f32; k++)
-            b->f[i][k] = 0.01f * (float)(k % 17) + 0.01f;
+        fill(b->f[i], MAX_F32);
     }
+    b->newton = mem_alloc((size_t)b->threads * NEWTON_FLOATS * sizeof(float));
+    fill(b->newton, (size_t)b->threads * NEWTON_FLOATS);
     for (int i = 0; i < ROTATE; i++)
         for (int k = 0; k < 2; k++)
             for (size_t at = 0; at < MAX_ACT; at += 1 << 20)
@@ -327,15 +365,15 @@ static int bench_open(compute_t *c, struct bench *b, struct error *e)
 
 static void bench_close(struct bench *b)
 {
-    size_t f32 = MAX((size_t)MAX_F32, (size_t)b->threads * (4 * NEWTON_R * NEWTON_K));
     for (int i = 0; i < ROTATE; i++)
         for (int k = 0; k < 2; k++)
             if (b->act[i][k]) mem_unmap(b->act[i][k], (size_t)MAX_ACT * sizeof(float));
     for (int i = 0; i < 4; i++)
-        if (b->f[i]) mem_unmap(b->f[i], f32 * sizeof(float));
+        if (b->f[i]) mem_unmap(b->f[i], (size_t)MAX_F32 * sizeof(float));
     for (int i = 0; b->one && i < b->threads; i++)
         compute_free(b->one[i]);
     mem_free(b->one);
+    mem_free(b->newton);
     mem_free(b->index);
     mem_free(b->ids);
 }
@@ -350,9 +388,8 @@ static void measure_rounds(struct bench *b, int rounds, struct compute_machine *
         for (size_t i = 0; i < ARRAY_LEN(shapes); i++)
             layer_run(b, i, &layers[i], round);
         for (int op = 0; op < COMPUTE_N_OPS; op++) {
-            double start = time_now_s();
-            run_op(b, op, layers);
-            if (round >= 0) ops[op][round] = time_now_s() - start;
+            double s = op_run(b, op, layers);
+            if (round >= 0) ops[op][round] = s;
         }
         double rate = run_copy(b);
         if (round >= 0) copy[round] = rate;

@@ -1,0 +1,121 @@
+#!/usr/bin/env python3
+"""bench_local.py: steps of `colossus train` as `plan` predicts them for this machine, and as they are.
+
+    bench/bench_local.py [--rounds 8] [--colossus ./colossus] [--keep FOLDER]
+
+Nothing is fitted: bench-machine measures operations, `plan validate --local` adds them up. A shared
+machine changes within seconds, so the two take turns: in each round every run is trained for a few
+steps with a measurement before and after it; a ratio is that of the two measurements' mean
+prediction and the median step between them, and the median over the rounds is the result.
+"""
+import argparse
+import glob
+import json
+import math
+import os
+import shutil
+import statistics
+import subprocess
+import tempfile
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+# Three shapes, optimisers and ways to cut a batch. The text is the project's own source.
+RUNS = {
+    "dense": """model: {n_layers: 6, d_model: 384, n_heads: 6, n_kv_heads: 6, head_dim: 64,
+        ffn_hidden: 1024, n_experts: 1, n_experts_used: 1}
+batch: {seq_len: 512, micro_batch: 8}
+optimizer: {kind: adamw, lr: 0.001}""",
+    "experts-muon": """model: {n_layers: 4, d_model: 256, n_heads: 4, n_kv_heads: 2, head_dim: 64,
+        ffn_hidden: 512, n_experts: 8, n_experts_used: 2, router_aux_coef: 0.1}
+batch: {seq_len: 256, micro_batch: 16}
+optimizer: {kind: muon, lr: 0.003, muon_lr: 0.02}""",
+    "experts-accumulate": """model: {n_layers: 4, d_model: 512, n_heads: 8, n_kv_heads: 8,
+        head_dim: 64, ffn_hidden: 1024, n_experts: 8, n_experts_used: 2}
+batch: {seq_len: 512, micro_batch: 4, global_batch: 8}
+optimizer: {kind: adamw, lr: 0.001}""",
+}
+COMMON = """dir: .
+data: {path: data}
+train: {tokens: 1M, max_steps: %d, threads: %d, precision: %s}
+log: {every: 1000, valid_every: 1000000, peak_seconds: 0}
+"""
+
+
+def call(program, *arguments):
+    done = subprocess.run([program, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    if done.returncode != 0:
+        raise SystemExit("%s\n%s" % (" ".join([program, *arguments]), done.stderr))
+    return done.stdout
+
+
+def make_data(program):
+    sources = sorted(glob.glob(os.path.join(ROOT, "src", "*", "*.c")))
+    with open("text.txt", "wb") as out:
+        for path in sources:
+            with open(path, "rb") as f:
+                out.write(f.read())
+    call(program, "data", "train-tokenizer", "text.txt", "--vocab-size", "2048", "--out", "tokenizer.json")
+    call(program, "data", "tokenize", "text.txt", "--tokenizer", "tokenizer.json", "--out", "data", "--format", "lines",
+         "--valid-fraction", "0.01")
+
+
+def measure(program, name, o):
+    call(program, "bench-machine", "--rounds", "5", "--precision", o.precision, "--threads", str(o.threads),
+         "--out", name)
+    return name
+
+
+def train(program, name, o):
+    with open(name + ".yaml", "w") as f:
+        f.write("name: %s\n%s\n%s" % (name, RUNS[name], COMMON % (o.steps, o.threads, o.precision)))
+    shutil.rmtree(name, ignore_errors=True)
+    call(program, "train", name + ".yaml")
+
+
+def predict(program, measured, name):
+    row = json.loads(call(program, "plan", "validate", "--json", "--measured", measured, "--local", name))[0]
+    return row["predicted_step_s"], row["measured_step_s"]
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    p.add_argument("--rounds", type=int, default=8)
+    p.add_argument("--steps", type=int, default=10, help="of each run in a round; the first 3 do not count")
+    p.add_argument("--threads", type=int, default=0)
+    p.add_argument("--precision", choices=["bf16", "fp32"], default="bf16")
+    p.add_argument("--colossus", default=os.path.join(ROOT, "colossus"))
+    p.add_argument("--keep", metavar="FOLDER", help="work there and leave everything")
+    o = p.parse_args()
+    program = os.path.realpath(o.colossus)
+    if o.keep:
+        os.makedirs(o.keep, exist_ok=True)
+    scratch = o.keep or tempfile.mkdtemp(prefix="bench_local.")
+    os.chdir(scratch)
+    try:
+        make_data(program)
+        rows = {name: [] for name in RUNS}
+        before = measure(program, "machine-0.yaml", o)
+        turn = 0
+        for i in range(o.rounds):
+            for name in RUNS:
+                train(program, name, o)
+                turn += 1
+                after = measure(program, "machine-%d.yaml" % (turn % 2), o)
+                (a, steps), (b, _) = predict(program, before, name), predict(program, after, name)
+                rows[name].append((math.sqrt(a * b), steps))
+                before = after
+                print("round %d  %-20s predicted %7.1f ms  measured %7.1f ms  %+6.1f %%" %
+                      (i + 1, name, 1e3 * rows[name][-1][0], 1e3 * steps, 100 * (rows[name][-1][0] / steps - 1)),
+                      flush=True)
+        print()
+        for name, pairs in rows.items():
+            ratios = sorted(a / b for a, b in pairs)
+            print("%-20s predicted / measured, median of %d rounds: %.3f (%.2f to %.2f)" %
+                  (name, len(ratios), statistics.median(ratios), ratios[0], ratios[-1]))
+    finally:
+        if not o.keep:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+main()
