@@ -37,7 +37,7 @@ const struct option_table cmd_bench_machine_table = {
     "measure this machine, for plans",
     "Matrix products at several shapes, attention, the other operations of a training step and "
     "the\n"
-    "bandwidth of memory; about 40 seconds on two cores. Keep the machine quiet. Written are "
+    "bandwidth of memory; about a minute on two cores. Keep the machine quiet. Written are "
     "an\n"
     "accelerator called local, and the times of the operations beside it (.json).\n\n"
     "  colossus bench-machine\n"
