@@ -88,6 +88,8 @@ struct plan_cluster {
     struct plan_pool pools[PLAN_MAX_POOLS]; /* a synchronous job runs at the slowest pool's speed or
                                              * in shares of the batch; see plan_step */
     int64_t n_pools;
+    bool domains_as_needed; /* counted are those that a job uses, on as many domains as its groups
+                             * ask for: published runs. Else the domains are full */
     int64_t fabric_tiers;
     struct plan_figure oversubscription;   /* at the top tier; 1: none */
     struct plan_figure routing_efficiency; /* 0.60 static ECMP, 0.80 tuned RoCE, 0.95 adaptive */
@@ -146,7 +148,7 @@ enum plan_recompute { PLAN_RECOMPUTE_NONE, PLAN_RECOMPUTE_SELECTIVE, PLAN_RECOMP
 extern const char *const plan_recompute_names[];
 
 struct plan_layout {
-    int32_t tp, pp, cp, ep, etp, dp; /* tp·pp·cp·dp = accelerators; ep·etp divides tp·cp·dp */
+    int32_t tp, pp, cp, ep, etp, dp; /* tp·pp·cp·dp <= accelerators; ep·etp divides tp·cp·dp */
     int32_t vp;                      /* virtual stages per device (interleaved 1F1B); 1: plain */
     int32_t micro_batch;             /* sequences */
     int32_t zero;                    /* 0 .. 3 over dp (and cp) */
@@ -184,12 +186,13 @@ struct plan_memory { /* bytes per accelerator of the fullest stage */
 struct plan_step {
     double step_s, low_s, high_s; /* 80 % band from the residuals of the source class */
     double part_s[PLAN_N_PARTS];
-    double hidden_comm_s;         /* communication under compute */
-    double forward_s, backward_s; /* one microbatch through one (virtual) stage's whole device */
-    int64_t microbatches;         /* per pipeline and step */
-    double compute_share;         /* of the step an accelerator spends computing */
-    double model_flops;           /* of the step, whole machine, causal attention halved */
-    double mfu, hfu, tokens_per_s;
+    double hidden_comm_s;          /* communication under compute */
+    double forward_s, backward_s;  /* one microbatch through one (virtual) stage's whole device */
+    int64_t microbatches;          /* per pipeline and step */
+    double compute_share;          /* of the step an accelerator spends computing */
+    double model_flops;            /* of the step, whole machine, causal attention halved */
+    double mfu, hfu, tokens_per_s; /* mfu, hfu: of the accelerators that train */
+    int64_t used;                  /* accelerators that train; the rest of the cluster is idle */
     struct plan_memory memory;
     double memory_limit_bytes; /* of the smallest accelerator, less what the runtime keeps */
     bool fits;

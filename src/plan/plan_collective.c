@@ -29,14 +29,18 @@ static double figure_or(const struct plan_figure *f, double fallback)
     return f->mid > 0 ? f->mid : fallback;
 }
 
-int64_t plan_group_per_domain(const struct plan_accelerator *a, int64_t group, int64_t stride)
+int64_t plan_group_in_domain(int64_t domain, int64_t group, int64_t stride)
 {
-    int64_t domain = MAX(a->scaleup_domain, 1);
     int64_t fit = MAX(domain / MAX(stride, 1), 1);
     if (group <= fit) return group;
     while (group % fit != 0)
-        fit--; /* whole domains: 72 serve groups of 64, 32, ... */
+        fit--; /* whole shares: of 72, 64 serve groups of 64, 32, ... (plan_place.c: the other 8) */
     return fit;
+}
+
+int64_t plan_group_per_domain(const struct plan_accelerator *a, int64_t group, int64_t stride)
+{
+    return plan_group_in_domain(MAX(a->scaleup_domain, 1), group, stride);
 }
 
 /* Bytes a second one accelerator sends into the fabric when all do. */

@@ -181,6 +181,27 @@ void plan_describe_cluster(const struct plan_cluster *c, char *buf, size_t size)
     }
 }
 
+void plan_describe_use(const struct plan_cluster *c, const struct plan_layout *l, char *buf,
+                       size_t size)
+{
+    int64_t used[PLAN_MAX_POOLS], n = plan_cluster_accelerators(c);
+    int64_t sum = plan_place_used(c, l, used);
+    char one[32], two[32];
+    struct plan_place p = {0};
+    CHECK(size > 0);
+    buf[0] = 0;
+    for (int64_t i = 0; i < c->n_pools && !p.straddles && p.used == p.domain; i++)
+        plan_place(c->pools[i].accelerator, c, l, &p);
+    if (sum >= n && !p.straddles) return;
+    add(buf, size, "uses %s of %s accelerators", plan_format_whole(one, (double)sum),
+        plan_format_whole(two, (double)n));
+    if (p.straddles)
+        add(buf, size, "; groups lie across domains of %lld and pay for it", (long long)p.domain);
+    else if (p.used < p.domain)
+        add(buf, size, ", %lld of each domain of %lld", (long long)p.used, (long long)p.domain);
+    if (sum < n) add(buf, size, "; MFU is of those");
+}
+
 void plan_describe_title(const struct plan_request *r, char *buf, size_t size)
 {
     if (r->title && r->title[0])

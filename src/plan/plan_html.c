@@ -58,6 +58,9 @@ static void add_head(const struct plan_answer *a, struct str *out)
     add_element(out, "p class=\"dim\"", cluster);
     str_puts(out, "<p class=\"dim\">");
     plan_svg_escape(out, plan_layout_text(&a->layout, layout, sizeof layout));
+    plan_describe_use(&r->cluster, &a->layout, title, sizeof title);
+    if (title[0]) str_puts(out, "; ");
+    plan_svg_escape(out, title);
     str_printf(out, " · %lld sequences of %lld tokens a step · %s tokens",
                (long long)r->batch.global_batch, (long long)r->batch.seq_len,
                format_si(tokens, a->tokens.mid, ""));

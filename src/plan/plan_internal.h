@@ -79,6 +79,30 @@ double plan_p2p_s(const struct plan_accelerator *a, const struct plan_cluster *c
  * accelerators from the next (tensor-parallel ranks first, then cp, then dp, then pp: Megatron's
  * order). */
 int64_t plan_group_per_domain(const struct plan_accelerator *a, int64_t group, int64_t stride);
+int64_t plan_group_in_domain(int64_t domain, int64_t group, int64_t stride);
+
+/* ------------------------------------------------------------------ placement (plan_place.c) */
+
+struct plan_place { /* of a layout on one kind of accelerator of a cluster */
+    const struct plan_accelerator *a;
+    int64_t domain, used; /* accelerators of a scale-up domain, and how many of them are used */
+    bool straddles;       /* groups begin where they fall, across domains */
+};
+void plan_place(const struct plan_accelerator *a, const struct plan_cluster *c,
+                const struct plan_layout *l, struct plan_place *out);
+/* Ranks of a group that share a domain, of the group that has it worst. `stride` as above. */
+int64_t plan_place_near(const struct plan_place *p, int64_t group, int64_t stride);
+/* The same of a group that need not lie in one: gradients go round all domains. */
+int64_t plan_place_ring(const struct plan_place *p, int64_t group, int64_t stride);
+/* The most replicas of a layout (its dp is not read) that a cluster holds, with every group within
+ * a domain, or with groups across domains. */
+int64_t plan_place_room(const struct plan_cluster *c, const struct plan_layout *l, bool straddle);
+/* Replicas in each pool. */
+void plan_place_replicas(const struct plan_cluster *c, const struct plan_layout *l,
+                         int64_t out[PLAN_MAX_POOLS]);
+/* Accelerators that train, of each pool and in all; the rest is idle. Without a layout: all. */
+int64_t plan_place_used(const struct plan_cluster *c, const struct plan_layout *l,
+                        int64_t used[PLAN_MAX_POOLS]);
 
 /* ------------------------------------------------------------------ software (plan_software.c) */
 

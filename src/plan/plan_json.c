@@ -45,14 +45,15 @@ static json_t *step(const struct plan_step *s)
     json_t *parts = json_object();
     for (int i = 0; i < PLAN_N_PARTS; i++)
         json_object_set_new(parts, plan_part_names[i], real(s->part_s[i]));
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:b}",
-                     "step_s", real(s->step_s), "low_s", real(s->low_s), "high_s", real(s->high_s),
-                     "parts_s", parts, "hidden_comm_s", real(s->hidden_comm_s), "forward_s",
-                     real(s->forward_s), "backward_s", real(s->backward_s), "microbatches",
-                     (json_int_t)s->microbatches, "model_flops", real(s->model_flops), "mfu",
-                     real(s->mfu), "hfu", real(s->hfu), "tokens_per_s", real(s->tokens_per_s),
-                     "memory", memory(&s->memory), "memory_limit_bytes",
-                     real(s->memory_limit_bytes), "fits", s->fits);
+    return json_pack("{s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:o, s:o, s:o, s:o, s:o, s:o, "
+                     "s:b}",
+                     "accelerators_used", (json_int_t)s->used, "step_s", real(s->step_s), "low_s",
+                     real(s->low_s), "high_s", real(s->high_s), "parts_s", parts, "hidden_comm_s",
+                     real(s->hidden_comm_s), "forward_s", real(s->forward_s), "backward_s",
+                     real(s->backward_s), "microbatches", (json_int_t)s->microbatches,
+                     "model_flops", real(s->model_flops), "mfu", real(s->mfu), "hfu", real(s->hfu),
+                     "tokens_per_s", real(s->tokens_per_s), "memory", memory(&s->memory),
+                     "memory_limit_bytes", real(s->memory_limit_bytes), "fits", s->fits);
 }
 
 static json_t *candidates(const struct plan_candidate *c, size_t n)
@@ -60,10 +61,11 @@ static json_t *candidates(const struct plan_candidate *c, size_t n)
     json_t *list = json_array();
     for (size_t i = 0; i < n; i++)
         json_array_append_new(
-            list, json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "layout", layout(&c[i].layout),
-                            "step_s", real(c[i].step.step_s), "mfu", real(c[i].step.mfu),
-                            "memory_bytes", real(c[i].step.memory.total), "step_j",
-                            real(c[i].step_j), "step_usd", real(c[i].step_usd)));
+            list, json_pack("{s:o, s:I, s:o, s:o, s:o, s:o, s:o}", "layout", layout(&c[i].layout),
+                            "accelerators_used", (json_int_t)c[i].step.used, "step_s",
+                            real(c[i].step.step_s), "mfu", real(c[i].step.mfu), "memory_bytes",
+                            real(c[i].step.memory.total), "step_j", real(c[i].step_j), "step_usd",
+                            real(c[i].step_usd)));
     return list;
 }
 
@@ -200,6 +202,7 @@ static json_t *inputs(const struct plan_answer *a)
     json_object_set_new(j, "active_params", real(plan_model_active_params(&r->model)));
     json_object_set_new(j, "cluster", text(r->cluster.name));
     json_object_set_new(j, "pools", pools);
+    json_object_set_new(j, "accelerators", json_integer(plan_cluster_accelerators(&r->cluster)));
     json_object_set_new(j, "site", text(r->site.name));
     json_object_set_new(j, "stack", text(plan_stack_names[r->software.stack]));
     json_object_set_new(

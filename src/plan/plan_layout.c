@@ -3,8 +3,9 @@
  * A layout is accepted when a published stack can run it, not only when it divides nicely: layers
  * may be spread unevenly over stages (Llama 3 405B runs 126 layers on 16 stages), vocabularies are
  * padded, and keys and values are copied where there are more tensor-parallel ranks than key/value
- * heads. What is refused cannot run anywhere: heads cut in two, an accelerator left over, a stage
- * without a layer, a batch that is not a whole number of microbatches. The error names both numbers
+ * heads. What is refused cannot run anywhere: heads cut in two, more ranks than accelerators, a
+ * stage without a layer, a batch that is not a whole number of microbatches. Accelerators may be
+ * left over: they are idle, and the answer says how many. The error names both numbers
  * and a value that works. Ranks are numbered tp fastest, then cp, dp, pp, as in Megatron-LM. */
 #include "plan/plan_internal.h"
 
@@ -61,15 +62,15 @@ static int check_ranges(const struct plan_layout *l, int64_t accelerators, struc
         product *= fields[i].value;
         if (product > accelerators) break;
     }
-    if (product != accelerators) {
+    if (product > accelerators) {
         error_set_code(e, ERROR_CONFIG,
-                       "tp %d x pp %d x cp %d x dp %d is not the number of accelerators, %lld",
-                       l->tp, l->pp, l->cp, l->dp, (long long)accelerators);
+                       "tp %d x pp %d x cp %d x dp %d is more than %lld accelerators", l->tp, l->pp,
+                       l->cp, l->dp, (long long)accelerators);
         int64_t rest = (int64_t)l->tp * l->pp;
         if (rest <= accelerators) rest *= l->cp;
-        if (rest <= accelerators && accelerators % rest == 0)
-            return error_hint(e, "dp must be %lld", (long long)(accelerators / rest));
-        return error_hint(e, "tp x pp x cp must divide %lld", (long long)accelerators);
+        if (rest <= accelerators)
+            return error_hint(e, "dp may be %lld at most", (long long)(accelerators / rest));
+        return error_hint(e, "tp x pp x cp may be %lld at most", (long long)accelerators);
     }
     return 0;
 }

@@ -81,6 +81,8 @@ static void print_head(const struct plan_answer *a, FILE *out)
                plan_format_whole(two, (double)r->batch.global_batch),
                plan_format_whole(text, (double)r->batch.seq_len));
     print_line(out, "layout", "%s", plan_layout_text(&a->layout, layout, sizeof layout));
+    plan_describe_use(&r->cluster, &a->layout, text, sizeof text);
+    if (text[0]) print_line(out, "", "%s", text);
     double year = r->software.generation > 0 ? r->software.generation : plan_software_today();
     print_line(out, "software", "%s of %.1f%s", plan_stack_names[r->software.stack], year,
                r->software.generation > 0 ? "" : " (today's)");

@@ -29,6 +29,9 @@ size_t plan_tell(const struct plan_answer *a, struct plan_told told[PLAN_MAX_TOL
 /* "405 B parameters, 126 layers of 16384, ..." */
 void plan_describe_model(const struct plan_model *m, char *buf, size_t size);
 void plan_describe_cluster(const struct plan_cluster *c, char *buf, size_t size);
+/* "uses 98,304 of 110,592 accelerators, 64 of each domain of 72"; "" where all are used as they lie. */
+void plan_describe_use(const struct plan_cluster *c, const struct plan_layout *l, char *buf,
+                       size_t size);
 /* What is written above a page: the title, or what the plan is made of. */
 void plan_describe_title(const struct plan_request *r, char *buf, size_t size);
 

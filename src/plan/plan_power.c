@@ -106,15 +106,22 @@ struct draw { /* of the whole cluster, in watts of direct current */
     double accelerators, other, idle, max, network;
 };
 
-static void cluster_draw(const struct plan_cluster *c, double cap, double compute_share,
+/* Accelerators that the layout leaves idle draw their idle power. */
+static void cluster_draw(const struct plan_request *r, double cap, double compute_share,
                          struct draw *out)
 {
+    const struct plan_cluster *c = &r->cluster;
+    int64_t used[PLAN_MAX_POOLS];
+    plan_place_used(c, &r->layout, used);
     memset(out, 0, sizeof(*out));
     for (int64_t i = 0; i < c->n_pools; i++) {
         struct plan_phase_power p;
         double n = (double)c->pools[i].count;
         plan_phase_power(c->pools[i].accelerator, cap, &p);
-        out->accelerators += n * (compute_share * p.compute_w + (1.0 - compute_share) * p.comm_w);
+        double train = (double)used[i];
+        out->accelerators +=
+            train * (compute_share * p.compute_w + (1.0 - compute_share) * p.comm_w) +
+            (n - train) * p.idle_w;
         out->other += n * p.other_w;
         out->idle += n * (p.idle_w + p.other_w);
         out->max += n * (p.cap_w + OTHER_PEAK * p.other_w);
@@ -151,7 +158,7 @@ static void cap_table(const struct plan_request *r, const struct plan_step *step
         struct plan_step s = full;
         struct draw d;
         slow_step(mean_clock(&r->cluster, CAPS[i]), &s);
-        cluster_draw(&r->cluster, CAPS[i], share_of(&s), &d);
+        cluster_draw(r, CAPS[i], share_of(&s), &d);
         double mean = it_of(d.accelerators + d.other, d.network) * out->pue;
         double max = it_of(d.max, d.network);
         if (i == 0) base_max = max;
@@ -168,17 +175,22 @@ void plan_swing_load(const struct plan_request *r, const struct plan_step *step,
 {
     memset(out, 0, sizeof(*out));
     double T = step->step_s, compute = 0.0, comm = 0.0, smooth_compute = 0.0, smooth_comm = 0.0;
+    int64_t used[PLAN_MAX_POOLS];
+    plan_place_used(&r->cluster, &r->layout, used);
     for (int64_t i = 0; i < r->cluster.n_pools; i++) {
         const struct plan_accelerator *a = r->cluster.pools[i].accelerator;
         double n = (double)r->cluster.pools[i].count / SUPPLY_EFFICIENCY;
         struct plan_phase_power p;
         plan_phase_power(a, r->power_cap, &p);
-        compute += n * p.compute_w;
-        comm += n * p.comm_w;
-        out->idle_w += n * p.idle_w;
+        double rest = n;
+        n = (double)used[i] / SUPPLY_EFFICIENCY;
+        rest -= n;
+        compute += n * p.compute_w + rest * p.idle_w;
+        comm += n * p.comm_w + rest * p.idle_w;
+        out->idle_w += (n + rest) * p.idle_w;
         double floor_w = plan_figure_mid(&a->smoothing_floor, 0.0) * p.cap_w;
-        smooth_compute += n * fmax(p.compute_w, floor_w);
-        smooth_comm += n * fmax(p.comm_w, floor_w);
+        smooth_compute += n * fmax(p.compute_w, floor_w) + rest * p.idle_w;
+        smooth_comm += n * fmax(p.comm_w, floor_w) + rest * p.idle_w;
     }
     /* All wait together while gradients are reduced, weights gathered and updated and the last
      * rank is awaited. Communication within the layers is too short and too scattered over the
@@ -218,7 +230,7 @@ void plan_power(const struct plan_request *r, const struct plan_step *step, stru
     memset(out, 0, sizeof(*out));
     double n = (double)plan_cluster_accelerators(&r->cluster);
     if (n <= 0.0) return;
-    cluster_draw(&r->cluster, r->power_cap, share_of(step), &d);
+    cluster_draw(r, r->power_cap, share_of(step), &d);
     double direct = d.accelerators + d.other;
     out->accelerators_w = d.accelerators;
     out->network_w = d.network;

@@ -3,10 +3,13 @@
  * The space, all of which is searched (a field that is given is kept as it is):
  *
  *     precision   those the accelerators have units for, bf16 and narrower (fp32 where it is all)
- *     tp          divisors of the accelerators, within one scale-up domain
- *     cp          divisors of the rest that leave at least 512 tokens of a sequence to a rank
- *     pp          divisors of the rest, up to a stage per layer, embedding and head
- *     dp          what is left; a replica lies within one kind of accelerator
+ *     tp          divisors of the heads, within one scale-up domain
+ *     cp          divisors of a sequence that leave at least 512 tokens of it to a rank
+ *     pp          up to a stage per layer, embedding and head: of the numbers of stages that leave
+ *                 as many layers to the fullest one, the smallest
+ *     dp          divisors of the batch: the largest for which the cluster has room, the largest
+ *                 with every group within its domain (plan_place.c), and all that leave at most a
+ *                 quarter of the accelerators idle; a replica lies within one kind of accelerator
  *     ep, etp     divisors of the experts, and of tp
  *     microbatch  divisors of a replica's share of the batch
  *     vp          1; and where the stages divide the microbatches, what cuts the layers (embedding,
@@ -17,7 +20,8 @@
  *
  * and of it what plan_layout_check accepts. Memory comes first, because it is cheap and most of the
  * space fails it, and what is full with a small microbatch is not asked again with a larger one,
- * which keeps more tokens and no fewer microbatches' worth; then a bound that the step's time cannot beat (plan_search_bound.c); only what
+ * which keeps more tokens and no fewer microbatches' worth, nor with fewer replicas, which shard
+ * less; then a bound that the step's time cannot beat (plan_search_bound.c); only what
  * could still enter the list or the Pareto front is priced by plan_step. Both are safe, so the
  * result is that of trying everything (test_plan_search does).
  *
@@ -62,6 +66,9 @@ struct group {                 /* one task */
     struct plan_candidate smallest; /* by memory; of what does not fit */
     uint64_t tried, valid, fitting;
     uint16_t *full; /* [vp] a bit for each (zero, recompute) that a smaller microbatch filled */
+    uint16_t *full_before;            /* the same, of the smallest microbatch of more replicas */
+    struct plan_search_bound *bounds; /* [size of a microbatch][straddling or not] */
+    struct plan_search_rates rates;   /* of the replicas being tried */
 };
 
 struct search {
@@ -72,9 +79,9 @@ struct search {
     struct plan_layout fixed;
     int objective;
     size_t n_best;
-    int64_t accelerators, smallest_pool, domain;
+    int64_t accelerators, domain;
     double memory_limit;
-    struct plan_search_rates rates;
+    struct divisors sizes; /* that divide the batch */
     struct group *groups;
     size_t n_groups, cap_groups;
     pthread_mutex_t lock; /* of front */
@@ -220,7 +227,7 @@ static bool worth_pricing(struct search *s, struct group *g, const struct plan_s
     double busy, step = plan_search_bound_step(bound, l, s->b, &busy);
     ideal.step.step_s = step;
     ideal.step.compute_share = busy / step;
-    plan_search_price(&s->rates, &ideal);
+    plan_search_price(&g->rates, &ideal);
     if (objective_cost(s->objective, &ideal) <= shared_bound(s)) return true;
     return !front_covers(&g->front, step, memory, ideal.step_j);
 }
@@ -229,7 +236,7 @@ static void price(struct search *s, struct group *g, const struct plan_layout *l
 {
     struct plan_candidate c = {.layout = *l};
     plan_step(s->m, s->c, l, s->b, s->s, &c.step);
-    plan_search_price(&s->rates, &c);
+    plan_search_price(&g->rates, &c);
     g->n_best = insert_best(s->objective, g->best, g->n_best, s->n_best, &c);
     if (g->n_best == s->n_best)
         lower_bound_to(s, objective_cost(s->objective, &g->best[g->n_best - 1]));
@@ -331,57 +338,101 @@ static bool allowed(int32_t fixed, int64_t value)
     return fixed == 0 || fixed == value;
 }
 
-static void try_microbatches(struct search *s, struct group *g, struct plan_layout *l)
+/* Blocks of a microbatch cost the same in all layouts of a group, but for where the ranks lie. */
+static const struct plan_search_bound *bound_of(struct search *s, struct group *g, size_t size,
+                                                const struct plan_layout *l, bool straddle)
 {
-    struct divisors mbs;
+    struct plan_search_bound *bound = &g->bounds[2 * size + straddle];
+    if (bound->n_pools == 0) plan_search_bound_init(s->m, s->c, l, s->b, s->s, bound);
+    plan_search_bound_ranks(bound, l);
+    return bound;
+}
+
+static void try_microbatches(struct search *s, struct group *g, struct plan_layout *l,
+                             bool straddle)
+{
+    int64_t share = s->b->global_batch / l->dp;
+    const size_t chunks = (size_t)s->m->layers + 3;
+    bool first = true;
     l->vp = l->micro_batch = 1; /* what is tried of the two is valid where 1 is */
     if (plan_layout_check(l, s->m, s->b, s->accelerators, NULL) < 0) {
         g->tried += memory_choices(s);
         return;
     }
-    memset(g->full, 0, (size_t)(s->m->layers + 3) * sizeof *g->full);
-    divisors_find(s->b->global_batch / l->dp, INT32_MAX, &mbs);
-    for (size_t i = 0; i < mbs.count; i++) {
-        struct plan_search_bound bound;
-        if (!allowed(s->fixed.micro_batch, mbs.values[i])) continue;
-        l->micro_batch = (int32_t)mbs.values[i];
-        plan_search_bound_init(s->m, s->c, l, s->b, s->s, &bound);
-        try_interleavings(s, g, &bound, l);
+    plan_search_rates(s->c, l, &g->rates);
+    memcpy(g->full, g->full_before, chunks * sizeof *g->full);
+    for (size_t i = 0; i < s->sizes.count && s->sizes.values[i] <= share; i++) {
+        int64_t size = s->sizes.values[i];
+        if (share % size || !allowed(s->fixed.micro_batch, size)) continue;
+        l->micro_batch = (int32_t)size;
+        try_interleavings(s, g, bound_of(s, g, i, l, straddle), l);
+        if (first) memcpy(g->full_before, g->full, chunks * sizeof *g->full);
+        first = false;
     }
-    divisors_fini(&mbs);
+}
+
+/* A number of stages that leaves as many layers to the fullest one as a smaller number does is
+ * slower and fuller than that one. The embedding, the output head and MTP layers may count as a
+ * layer each. */
+static bool stages_matter(const struct plan_model *m, int64_t pp)
+{
+    if (pp == 1) return true;
+    for (int64_t beside = 0; beside <= 2 + m->mtp_layers; beside++) {
+        int64_t layers = m->layers + beside;
+        if ((layers + pp - 1) / pp < (layers + pp - 2) / (pp - 1)) return true;
+    }
+    return false;
+}
+
+/* The numbers of replicas of l (tp, cp, pp, ep, etp), most first. */
+static void try_replicas(struct search *s, struct group *g, struct plan_layout *l)
+{
+    int64_t replica = (int64_t)l->tp * l->cp * l->pp, ranks = (int64_t)l->ep * l->etp;
+    int64_t most = plan_place_room(s->c, l, true), whole = plan_place_room(s->c, l, false);
+    bool any = false, any_whole = false;
+    memset(g->full_before, 0, ((size_t)s->m->layers + 3) * sizeof *g->full_before);
+    for (size_t i = s->sizes.count; i-- > 0;) {
+        int64_t dp = s->sizes.values[i];
+        if (dp > most || (int64_t)l->tp * l->cp * dp % ranks || !allowed(s->fixed.dp, dp)) continue;
+        bool few = 4 * dp * replica < 3 * s->accelerators;
+        if (few && any && (any_whole || dp > whole)) {
+            if (any_whole) break;
+            continue;
+        }
+        any = true;
+        any_whole |= dp <= whole;
+        l->dp = (int32_t)dp;
+        try_microbatches(s, g, l, dp > whole);
+    }
+    if (!any) g->tried += memory_choices(s);
 }
 
 static void try_group(void *ctx, size_t task, int thread)
 {
     struct search *s = ctx;
     struct group *g = &s->groups[task];
-    struct divisors pps;
     (void)thread;
-    int64_t rest = s->accelerators / g->layout.tp / g->layout.cp;
+    int64_t most = s->accelerators / g->layout.tp / g->layout.cp;
+    most = MIN(most, s->m->layers + 2);
     g->best = mem_alloc(MAX(s->n_best, 1) * sizeof *g->best);
     g->full = mem_calloc((size_t)s->m->layers + 3, sizeof *g->full);
-    divisors_find(rest, s->m->layers + 2, &pps);
+    g->full_before = mem_calloc((size_t)s->m->layers + 3, sizeof *g->full_before);
+    g->bounds = mem_calloc(2 * s->sizes.count, sizeof *g->bounds);
     pthread_mutex_lock(&s->lock);
     front_merge(&g->front, &s->front);
     pthread_mutex_unlock(&s->lock);
-    for (size_t i = 0; i < pps.count; i++) {
+    for (int64_t pp = s->fixed.pp ? s->fixed.pp : 1; pp <= most; pp++) {
         struct plan_layout l = g->layout;
-        int64_t pp = pps.values[i], dp = rest / pp;
-        if (!allowed(s->fixed.pp, pp) || !allowed(s->fixed.dp, dp)) continue;
-        bool whole = s->c->n_pools == 1 || (int64_t)l.tp * l.cp * pp <= s->smallest_pool;
-        if (s->b->global_batch % dp || !whole) {
-            g->tried += memory_choices(s);
-            continue;
-        }
         l.pp = (int32_t)pp;
-        l.dp = (int32_t)dp;
-        try_microbatches(s, g, &l);
+        if (s->fixed.pp ? pp == s->fixed.pp : stages_matter(s->m, pp)) try_replicas(s, g, &l);
+        if (s->fixed.pp) break;
     }
     pthread_mutex_lock(&s->lock);
     front_merge(&s->front, &g->front);
     pthread_mutex_unlock(&s->lock);
-    divisors_fini(&pps);
     mem_free(g->full);
+    mem_free(g->full_before);
+    mem_free(g->bounds);
     mem_free(g->front.items);
 }
 
@@ -415,20 +466,18 @@ static void add_expert_groups(struct search *s, struct plan_layout *l)
 static void add_groups(struct search *s, int precision)
 {
     struct divisors tps, cps;
+    int64_t longest = s->fixed.cp ? s->fixed.cp : MAX(s->b->seq_len / MIN_TOKENS_PER_CP_RANK, 1);
     /* a tp that was asked for may leave the domain */
-    divisors_find(s->accelerators, s->fixed.tp ? s->fixed.tp : s->domain, &tps);
-    for (size_t i = 0; i < tps.count; i++) {
-        int64_t tp = tps.values[i];
-        if (!allowed(s->fixed.tp, tp)) continue;
-        int64_t most = s->fixed.cp ? s->fixed.cp : MAX(s->b->seq_len / MIN_TOKENS_PER_CP_RANK, 1);
-        divisors_find(s->accelerators / tp, most, &cps);
+    divisors_find(s->m->heads, s->fixed.tp ? s->fixed.tp : s->domain, &tps);
+    divisors_find(s->b->seq_len, longest, &cps);
+    for (size_t i = 0; i < tps.count; i++)
         for (size_t k = 0; k < cps.count; k++) {
-            struct plan_layout l = {.tp = (int32_t)tp, .precision = precision};
-            l.cp = (int32_t)cps.values[k];
-            if (allowed(s->fixed.cp, l.cp) && s->b->seq_len % l.cp == 0) add_expert_groups(s, &l);
+            int64_t tp = tps.values[i], cp = cps.values[k];
+            struct plan_layout l = {.tp = (int32_t)tp, .cp = (int32_t)cp, .precision = precision};
+            if (!allowed(s->fixed.tp, tp) || !allowed(s->fixed.cp, cp)) continue;
+            if (tp * cp <= s->accelerators) add_expert_groups(s, &l);
         }
-        divisors_fini(&cps);
-    }
+    divisors_fini(&cps);
     divisors_fini(&tps);
 }
 
@@ -539,12 +588,10 @@ static int nothing_fits(const struct search *s, struct error *e)
 static void search_init(struct search *s)
 {
     s->accelerators = plan_cluster_accelerators(s->c);
-    s->smallest_pool = INT64_MAX;
     s->domain = INT64_MAX;
     s->memory_limit = INFINITY;
     for (int64_t i = 0; i < s->c->n_pools; i++) {
         const struct plan_accelerator *a = s->c->pools[i].accelerator;
-        s->smallest_pool = MIN(s->smallest_pool, s->c->pools[i].count);
         s->domain = MIN(s->domain, MAX(a->scaleup_domain, 1));
         s->memory_limit = fmin(s->memory_limit, plan_memory_limit(a));
     }
@@ -553,7 +600,7 @@ static void search_init(struct search *s)
     memcpy(&bits, &infinity, sizeof bits);
     atomic_init(&s->bound, bits);
     pthread_mutex_init(&s->lock, NULL);
-    plan_search_rates(s->c, &s->rates);
+    divisors_find(s->b->global_batch, INT32_MAX, &s->sizes);
 }
 
 int plan_search(const struct plan_model *m, const struct plan_cluster *c,
@@ -575,6 +622,7 @@ int plan_search(const struct plan_model *m, const struct plan_cluster *c,
     if (rc == 0) say_runner_up(objective, out);
     for (size_t i = 0; i < x.n_groups; i++)
         mem_free(x.groups[i].best);
+    divisors_fini(&x.sizes);
     mem_free(x.front.items);
     pthread_mutex_destroy(&x.lock);
     mem_free(x.groups);

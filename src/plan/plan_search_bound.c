@@ -24,15 +24,18 @@ static const double ROUNDING = 1.0 - 1e-9;
  * layouts hangs on them, and on one machine they move it little. */
 static const double PRICE_USD = 30e3, WRITE_OFF_YEARS = 4, USD_PER_KWH = 0.065;
 
-void plan_search_rates(const struct plan_cluster *c, struct plan_search_rates *out)
+void plan_search_rates(const struct plan_cluster *c, const struct plan_layout *l,
+                       struct plan_search_rates *out)
 {
+    int64_t used[PLAN_MAX_POOLS];
     memset(out, 0, sizeof *out);
+    plan_place_used(c, l, used);
     for (int64_t i = 0; i < c->n_pools; i++) {
         struct plan_phase_power p;
-        double n = (double)c->pools[i].count;
+        double n = (double)c->pools[i].count, train = (double)used[i];
         plan_phase_power(c->pools[i].accelerator, 0, &p);
-        out->low_w += n * (p.comm_w + p.other_w);
-        out->more_w += n * fmax(p.compute_w - p.comm_w, 0);
+        out->low_w += train * p.comm_w + (n - train) * p.idle_w + n * p.other_w;
+        out->more_w += train * fmax(p.compute_w - p.comm_w, 0);
         out->usd_per_s += n * plan_figure_mid(&c->pools[i].accelerator->price_usd, PRICE_USD);
     }
     out->usd_per_s /= WRITE_OFF_YEARS * 365.25 * 86400;
@@ -76,14 +79,19 @@ static void bound_of_pool(const struct plan_work *w, int64_t pool, struct plan_s
     out->work_s[pool] += woven.ep_f + woven.ep_b;
 }
 
+void plan_search_bound_ranks(struct plan_search_bound *bound, const struct plan_layout *l)
+{
+    double ranks = (double)l->tp * l->pp * l->cp * l->dp;
+    bound->jitter = 1 + K(JITTER) * fmax(log2(ranks / 64), 0);
+}
+
 void plan_search_bound_init(const struct plan_model *m, const struct plan_cluster *c,
                             const struct plan_layout *l, const struct plan_batch *b,
                             const struct plan_software *s, struct plan_search_bound *out)
 {
     memset(out, 0, sizeof *out);
     out->n_pools = c->n_pools;
-    double ranks = (double)plan_cluster_accelerators(c);
-    out->jitter = 1 + K(JITTER) * fmax(log2(ranks / 64), 0);
+    plan_search_bound_ranks(out, l);
     out->again = s->stack == PLAN_STACK_OTHER ? K(XLA_RECOMPUTE) : 1;
     for (int64_t i = 0; i < c->n_pools; i++) {
         struct plan_work w;

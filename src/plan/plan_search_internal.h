@@ -5,12 +5,14 @@
 #include "plan/plan_internal.h"
 
 /* What a step draws and costs, so that energy and money of a layout are two products each:
- * joules = low_w · step_s + more_w · seconds that compute. Whole cluster. */
+ * joules = low_w · step_s + more_w · seconds that compute. Whole cluster: accelerators that a layout
+ * leaves idle are paid for and draw their idle watts. */
 struct plan_search_rates {
     double low_w, more_w;
     double usd_per_s, usd_per_j;
 };
-void plan_search_rates(const struct plan_cluster *c, struct plan_search_rates *out);
+void plan_search_rates(const struct plan_cluster *c, const struct plan_layout *l,
+                       struct plan_search_rates *out);
 void plan_search_price(const struct plan_search_rates *r, struct plan_candidate *out);
 
 /* Seconds no layout with these tp, cp, ep, etp, microbatch and precision can go below, per pool:
@@ -28,6 +30,8 @@ struct plan_search_bound {
 void plan_search_bound_init(const struct plan_model *m, const struct plan_cluster *c,
                             const struct plan_layout *l, const struct plan_batch *b,
                             const struct plan_software *s, struct plan_search_bound *out);
+/* The same bound for another number of stages and replicas. */
+void plan_search_bound_ranks(struct plan_search_bound *bound, const struct plan_layout *l);
 /* Never above plan_step's step_s (and, in busy_s, the seconds of it that compute). */
 double plan_search_bound_step(const struct plan_search_bound *bound, const struct plan_layout *l,
                               const struct plan_batch *b, double *busy_s);

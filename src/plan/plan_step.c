@@ -161,7 +161,7 @@ static struct dp_traffic traffic(const struct plan_work *w, double params, int64
 {
     struct dp_traffic t = {0, 0};
     if (n <= 1 || params <= 0) return t;
-    int64_t near = plan_group_per_domain(w->a, n, stride);
+    int64_t near = plan_place_ring(&w->place, n, stride);
     /* the first ZeRO 3 gathered tensor by tensor, each rank through its own link */
     bool old = w->year < K(DP_OVERLAP_YEAR);
     if (old && w->l->zero >= 3) near = 1;
@@ -297,17 +297,18 @@ static void mixed_step(const struct plan_model *m, const struct plan_cluster *c,
 {
     struct plan_work w;
     struct plan_step trial;
-    int64_t replica = (int64_t)MAX(l->tp, 1) * MAX(l->pp, 1) * MAX(l->cp, 1);
     int64_t microbatches = divide_up(b->global_batch, MAX(l->micro_batch, 1));
     double speed[PLAN_MAX_POOLS], sum = 0;
+    int64_t replicas[PLAN_MAX_POOLS];
+    plan_place_replicas(c, l, replicas);
     for (int64_t i = 0; i < c->n_pools; i++) {
         plan_work_init(&w, m, c->pools[i].accelerator, c, l, b, s);
         pool_step(&w, 1, total, &trial);
         speed[i] = 1 / fmax(trial.forward_s + trial.backward_s, 1e-12);
-        sum += speed[i] * (double)(c->pools[i].count / replica);
+        sum += speed[i] * (double)replicas[i];
     }
     for (int64_t i = 0; i < c->n_pools; i++) {
-        if (c->pools[i].count < replica) continue;
+        if (replicas[i] == 0) continue;
         plan_work_init(&w, m, c->pools[i].accelerator, c, l, b, s);
         int64_t mine = (int64_t)ceil((double)microbatches * speed[i] / fmax(sum, 1e-12) - 1e-9);
         pool_step(&w, MAX(mine, 1), total, &trial);
@@ -320,8 +321,10 @@ static void fill_rates(const struct plan_model *m, const struct plan_cluster *c,
                        struct plan_step *out)
 {
     double tokens = (double)b->global_batch * (double)b->seq_len, peak = 0;
+    int64_t used[PLAN_MAX_POOLS];
+    out->used = plan_place_used(c, l, used);
     for (int64_t i = 0; i < c->n_pools; i++)
-        peak += (double)c->pools[i].count * plan_work_peak(c->pools[i].accelerator, l->precision);
+        peak += (double)used[i] * plan_work_peak(c->pools[i].accelerator, l->precision);
     out->tokens_per_s = tokens / out->step_s;
     out->model_flops = tokens * plan_model_flops_per_token(m, b->seq_len, true);
     out->mfu = out->model_flops / (out->step_s * fmax(peak, 1));

@@ -12,6 +12,7 @@ struct plan_work { /* everything a layer's time depends on */
     const struct plan_accelerator *a;
     const struct plan_cluster *c;
     const struct plan_layout *l;
+    struct plan_place place;
     int64_t seq_len;
     int stack, family;
     double year;

@@ -101,6 +101,7 @@ void plan_work_init(struct plan_work *w, const struct plan_model *m,
                     const struct plan_software *s)
 {
     *w = (struct plan_work){.m = m, .a = a, .c = c, .l = l, .seq_len = b->seq_len};
+    plan_place(a, c, l, &w->place);
     w->stack = s->stack;
     w->year = s->generation > 0 ? s->generation : plan_software_today();
     w->family = a->peak_flops[PLAN_FP4].mid > 0   ? PLAN_BLACKWELL
@@ -161,7 +162,7 @@ static void add_tensor_parallel(const struct plan_work *w, struct plan_layer_tim
 {
     int64_t tp = w->l->tp;
     if (tp <= 1) return;
-    int64_t near = plan_group_per_domain(w->a, tp, 1);
+    int64_t near = plan_place_near(&w->place, tp, 1);
     double bytes = w->tokens * (double)w->m->hidden * BF16_BYTES;
     double s = plan_collective_s(w->a, w->c, PLAN_ALL_GATHER, tp, near, bytes) +
                plan_collective_s(w->a, w->c, PLAN_REDUCE_SCATTER, tp, near, bytes);
@@ -207,7 +208,7 @@ static void add_context_parallel(const struct plan_work *w, struct plan_layer_ti
             ? (double)(w->m->heads * (w->m->mla_nope_dim + w->m->mla_rope_dim + w->m->mla_v_dim))
             : (double)(2 * w->m->kv_heads * w->m->head_dim);
     double bytes = w->own_tokens * (double)cp * width * BF16_BYTES;
-    int64_t near = plan_group_per_domain(w->a, cp, tp);
+    int64_t near = plan_place_near(&w->place, cp, tp);
     double s = plan_collective_s(w->a, w->c, PLAN_ALL_GATHER, cp, near, bytes);
     double f = fmin(s * K(CP_OVERLAP), t->attention_f) / fmax(s, 1e-12);
     double b = fmin(2 * s * K(CP_OVERLAP), t->attention_b) / fmax(2 * s, 1e-12);
@@ -279,11 +280,12 @@ static void add_expert_parallel(const struct plan_work *w, struct plan_layer_tim
 {
     int64_t ep = w->l->ep, etp = MAX(w->l->etp, 1);
     if (ep <= 1) return;
-    int64_t near = plan_group_per_domain(w->a, ep, etp);
+    int64_t near = plan_place_near(&w->place, ep, etp);
     double bytes = w->own_tokens * (double)w->m->top_k * width * BF16_BYTES;
     double s = plan_collective_s(w->a, w->c, PLAN_ALL_TO_ALL, ep, near, bytes);
     double domains = (double)ep / (double)near;
-    if (domains > 1 && w->year >= K(EP_DEDUP_YEAR)) {
+    /* those kernels want as many ranks of a group in each domain: not where groups straddle */
+    if (domains > 1 && !w->place.straddles && w->year >= K(EP_DEDUP_YEAR)) {
         double k = (double)w->m->top_k;
         double distinct = domains * (1 - pow(1 - 1 / domains, k));
         if (w->m->route_domains > 0) distinct = fmin(distinct, (double)w->m->route_domains);

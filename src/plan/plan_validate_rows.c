@@ -384,6 +384,7 @@ static void build_cluster(struct plan_row *row)
     c->source = row->source;
     c->pools[0] = (struct plan_pool){&row->accelerator, row->n_gpus};
     c->n_pools = 1;
+    c->domains_as_needed = true;
     c->fabric_tiers = row->n_gpus > 2048 ? 3 : 2;
     c->oversubscription = (struct plan_figure){1, 1, 1, 'A', "assumed"};
     c->routing_efficiency = (struct plan_figure){0.95, 0.95, 0.95, 'A', "assumed"};

@@ -80,9 +80,11 @@ static void test_published(void **state)
 static void test_refused(void **state)
 {
     (void)state;
-    struct plan_layout l = layout(8, 16, 1, 127);
-    refused(&l, &llama_405b, 2032, 8192, 16384, "not the number of accelerators, 16384",
-            "dp must be 128");
+    struct plan_layout l = layout(8, 16, 1, 129);
+    refused(&l, &llama_405b, 2064, 8192, 16384, "is more than 16384 accelerators",
+            "dp may be 128 at most");
+    l.dp = 127; /* 128 of them stay idle */
+    accepted(&l, &llama_405b, 2032, 8192, 16384);
     l = layout(48, 1, 1, 1);
     refused(&l, &llama_405b, 48, 8192, 48, "tp 48 does not divide heads 128", "tp 32");
     l = layout(1, 129, 1, 1);
@@ -113,7 +115,7 @@ static void test_huge(void **state)
 {
     (void)state;
     struct plan_layout l = layout(1 << 30, 1 << 30, 1 << 30, 1 << 30);
-    refused(&l, &llama_405b, 8, 8192, 1 << 20, "not the number of accelerators", "must divide");
+    refused(&l, &llama_405b, 8, 8192, 1 << 20, "is more than 1048576 accelerators", "1048576 at most");
     l = layout(1, 1, 1, 2);
     l.ep = INT32_MAX, l.etp = INT32_MAX;
     refused(&l, &grok_1, 8, 8192, 2, "ep 2147483647 does not divide experts", "ep 8");

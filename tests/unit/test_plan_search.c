@@ -87,17 +87,73 @@ static void brute_add(struct brute *b, const struct plan_candidate *c)
     b->all[b->count++] = *c;
 }
 
+/* The most of `share` accelerators that hold whole groups only. */
+static int64_t whole_groups(const struct plan_layout *l, int64_t domain, int64_t share)
+{
+    const int64_t groups[3][2] = {{l->tp, 1}, {l->cp, l->tp}, {l->ep, l->etp}};
+    for (int64_t n = share; n > 0; n--) {
+        bool whole = true;
+        for (int i = 0; i < 3; i++) {
+            int64_t together = groups[i][0];
+            while (groups[i][0] % together || together * groups[i][1] > MAX(domain, groups[i][1]))
+                together--;
+            whole &= together == 1 || n % (together * groups[i][1]) == 0;
+        }
+        if (whole) return n;
+    }
+    return 0;
+}
+
+/* Replicas that there is room for, in whole domains or across them. */
+static int64_t room(const struct plan_layout *l, const struct plan_cluster *c, bool across)
+{
+    int64_t sum = 0;
+    for (int64_t i = 0; i < c->n_pools; i++) {
+        int64_t domain = c->pools[i].accelerator->scaleup_domain, n = 0;
+        for (int64_t left = c->pools[i].count; left > 0; left -= domain)
+            n += whole_groups(l, domain, MIN(left, domain));
+        sum += (across ? c->pools[i].count : n) / (l->tp * l->cp * l->pp);
+    }
+    return sum;
+}
+
+/* Nothing more of the batch's divisors has room, or at most a quarter is idle. */
+static bool enough_replicas(const struct plan_layout *l, const struct plan_batch *b,
+                            const struct plan_cluster *c, int64_t n)
+{
+    int64_t across = room(l, c, true), whole = room(l, c, false);
+    bool most = true, most_whole = l->dp <= whole;
+    if (l->dp > across) return false;
+    for (int64_t dp = l->dp + 1; dp <= across; dp++) {
+        if (b->global_batch % dp || l->tp * l->cp * dp % (l->ep * l->etp)) continue;
+        most = false;
+        if (dp <= whole) most_whole = false;
+    }
+    return most || most_whole || 4 * l->tp * l->cp * l->pp * l->dp >= 3 * n;
+}
+
+/* No fewer stages leave as many layers to the fullest. */
+static bool fewest_stages(int64_t layers, int64_t pp)
+{
+    for (int64_t beside = 0; beside <= 2; beside++) {
+        bool fewest = true;
+        for (int64_t fewer = 1; fewer < pp; fewer++)
+            fewest &= (layers + beside - 1) / fewer > (layers + beside - 1) / pp;
+        if (fewest) return true;
+    }
+    return false;
+}
+
 /* The documented space, value by value, most of it refused. */
 static bool in_space(const struct plan_layout *l, const struct plan_model *m,
                      const struct plan_cluster *c, const struct plan_batch *b, int64_t n)
 {
-    int64_t smallest = n;
-    for (int64_t i = 0; i < c->n_pools; i++)
-        smallest = MIN(smallest, c->pools[i].count);
-    if (l->tp > 8 || (l->cp > 1 && b->seq_len / l->cp < 512)) return false;
+    if (b->global_batch % l->dp || b->global_batch / l->dp % l->micro_batch) return false;
+    if (l->tp > c->pools[0].accelerator->scaleup_domain) return false;
+    if (l->cp > 1 && b->seq_len / l->cp < 512) return false;
     if (l->etp > 1 && (m->experts <= 1 || l->tp % l->etp)) return false;
-    if (c->n_pools > 1 && (int64_t)l->tp * l->cp * l->pp > smallest) return false;
     if (plan_layout_check(l, m, b, n, NULL) < 0) return false;
+    if (!enough_replicas(l, b, c, n) || !fewest_stages(m->layers, l->pp)) return false;
     int64_t chunks = (int64_t)l->pp * l->vp, L = m->layers;
     if (l->vp > 1 && L % chunks && (L + 1) % chunks && (L + 2) % chunks) return false;
     return l->vp == 1 || b->global_batch / l->dp / l->micro_batch % l->pp == 0;
@@ -115,7 +171,7 @@ static void brute_leaf(const struct plan_model *m, const struct plan_cluster *c,
             struct plan_search_rates rates;
             out->valid++;
             plan_step(m, c, &l, b, s, &x.step);
-            plan_search_rates(c, &rates);
+            plan_search_rates(c, &l, &rates);
             plan_search_price(&rates, &x);
             if (x.step.fits) brute_add(out, &x);
         }
@@ -131,15 +187,15 @@ static void brute_force(const struct plan_model *m, const struct plan_cluster *c
     memset(out, 0, sizeof *out);
     for (l.tp = 1; l.tp <= n; l.tp++)
         for (l.cp = 1; l.tp * l.cp <= n; l.cp++)
-            for (l.pp = 1; l.tp * l.cp * l.pp <= n; l.pp++) {
-                l.dp = n / (l.tp * l.cp * l.pp);
-                if (l.dp * l.tp * l.cp * l.pp != n) continue;
-                for (l.ep = 1; l.ep <= E; l.ep++)
-                    for (l.etp = 1; l.etp <= l.tp; l.etp++)
-                        for (l.vp = 1; l.vp <= L; l.vp++)
-                            for (l.micro_batch = 1; l.micro_batch <= B; l.micro_batch++)
-                                if (in_space(&l, m, c, b, n)) brute_leaf(m, c, b, s, l, out);
-            }
+            for (l.pp = 1; l.tp * l.cp * l.pp <= n; l.pp++)
+                for (l.dp = 1; l.tp * l.cp * l.pp * l.dp <= n; l.dp++) {
+                    if (B % l.dp || m->heads % l.tp || b->seq_len % l.cp) continue;
+                    for (l.ep = 1; l.ep <= E; l.ep++)
+                        for (l.etp = 1; l.etp <= l.tp; l.etp++)
+                            for (l.vp = 1; l.vp <= L; l.vp++)
+                                for (l.micro_batch = 1; l.micro_batch <= B; l.micro_batch++)
+                                    if (in_space(&l, m, c, b, n)) brute_leaf(m, c, b, s, l, out);
+                }
 }
 
 static double cost_of(int objective, const struct plan_candidate *c)
@@ -233,6 +289,71 @@ static void test_two_kinds(void **state)
     same_as_brute(&llama_8b, &c, &(struct plan_batch){64, 2048}, PLAN_BF16, PLAN_STACK_OTHER);
 }
 
+/* Counts that nothing divides, and domains of 12 that hold groups of 8. */
+static void test_idle_accelerators(void **state)
+{
+    (void)state;
+    struct plan_accelerator rack = h100;
+    struct plan_cluster c = cluster_of(&h100, 37);
+    same_as_brute(&llama_8b, &c, &(struct plan_batch){48, 2048}, PLAN_BF16, PLAN_STACK_OTHER);
+    rack.scaleup_domain = 12;
+    c = cluster_of(&rack, 40);
+    same_as_brute(&small_moe, &c, &(struct plan_batch){32, 2048}, PLAN_BF16, PLAN_STACK_MEGATRON);
+    c.pools[1] = (struct plan_pool){&a100, 13};
+    c.n_pools = 2;
+    same_as_brute(&small_moe, &c, &(struct plan_batch){24, 1024}, PLAN_BF16, PLAN_STACK_OTHER);
+}
+
+static double best_s(const struct plan_model *m, const struct plan_cluster *c, int64_t batch,
+                     const struct plan_layout *fixed, struct plan_layout *layout)
+{
+    struct plan_batch b = {batch, 8192};
+    struct plan_software s = {0};
+    struct plan_search found;
+    struct arena a;
+    struct error e = {0};
+    arena_init(&a);
+    assert_ok(plan_search(m, c, &b, &s, fixed, PLAN_BY_TIME, 1, &a, &found, &e), e);
+    double step_s = found.best[0].step.step_s;
+    assert_true(found.best[0].step.used <= plan_cluster_accelerators(c));
+    if (layout) *layout = found.best[0].layout;
+    arena_fini(&a);
+    return step_s;
+}
+
+/* A few accelerators more are never a slower plan, whatever divides them. */
+static void test_more_is_no_slower(void **state)
+{
+    (void)state;
+    const struct plan_layout fixed = {.recompute = -1, .precision = PLAN_BF16};
+    static const int64_t counts[] = {16384, 16385, 16400, 16411, 17000, 18432};
+    double before = INFINITY;
+    for (size_t i = 0; i < ARRAY_LEN(counts); i++) {
+        struct plan_cluster c = cluster_of(&h100, counts[i]);
+        double step_s = best_s(&llama_405b, &c, 2048, &fixed, NULL);
+        assert_true(step_s <= before);
+        before = step_s;
+    }
+}
+
+/* Racks of 72 and groups of 64: slower than if all 72 served them, no slower than 64 of each. */
+static void test_racks_of_72(void **state)
+{
+    (void)state;
+    struct plan_accelerator rack = h100;
+    struct plan_model m = small_moe;
+    struct plan_layout fixed = {
+        .tp = 1, .ep = 64, .micro_batch = 1, .recompute = -1, .precision = PLAN_BF16};
+    m.experts = 64;
+    rack.scaleup_domain = 72;
+    rack.hbm_bytes.mid = 189e9;
+    struct plan_cluster c = cluster_of(&rack, 72 * 64), packed = cluster_of(&rack, 64 * 64);
+    double real = best_s(&m, &c, 72 * 64, &fixed, NULL);
+    c.domains_as_needed = packed.domains_as_needed = true;
+    assert_true(real > 1.02 * best_s(&m, &c, 72 * 64, &fixed, NULL));
+    assert_true(real <= best_s(&m, &packed, 72 * 64, &fixed, NULL));
+}
+
 /* ------------------------------------------------------------------ the bound */
 
 static void bound_holds(const struct plan_model *m, const struct plan_cluster *c, int64_t batch,
@@ -255,6 +376,7 @@ static void bound_holds(const struct plan_model *m, const struct plan_cluster *c
             .precision = rng_u64(1, 9, i) % 2 ? PLAN_FP8 : PLAN_BF16,
         };
         l.dp = (int)(plan_cluster_accelerators(c) / ((int64_t)l.tp * l.cp * l.pp));
+        l.dp -= (int)(rng_u64(1, 10, i) % 3);
         if (l.dp < 1 || plan_layout_check(&l, m, &b, plan_cluster_accelerators(c), NULL) < 0)
             continue;
         if (c->n_pools > 1 && l.tp * l.cp * l.pp > 32) continue; /* a replica in each pool */
@@ -335,11 +457,15 @@ static void test_nothing_fits(void **state)
     assert_int_equal(rc, ERROR_FAILED);
     assert_contains(e.text, "no layout fits in memory: the smallest needs");
     assert_contains(e.text, "tp 8");
-    c.pools[0].count = 7; /* a prime, and a batch that it does not divide */
-    rc = plan_search(&llama_8b, &c, &b, &s, &(struct plan_layout){.tp = 2, .recompute = -1},
+    rc = plan_search(&llama_8b, &c, &b, &s, &(struct plan_layout){.tp = 3, .recompute = -1},
                      PLAN_BY_TIME, 1, &a, &found, &e);
     assert_int_equal(rc, ERROR_FAILED);
-    assert_contains(e.text, "no layout divides 7 accelerators");
+    assert_contains(e.text, "no layout divides 8 accelerators");
+    c.pools[0].count = 7; /* a prime: one stays idle */
+    rc = plan_search(&llama_8b, &c, &b, &s, &(struct plan_layout){.tp = 2, .recompute = -1},
+                     PLAN_BY_TIME, 1, &a, &found, &e);
+    assert_ok(rc, e);
+    assert_int_equal(found.best[0].step.used, 6);
     arena_fini(&a);
 }
 
@@ -376,6 +502,9 @@ int main(void)
         cmocka_unit_test(test_dense),
         cmocka_unit_test(test_experts),
         cmocka_unit_test(test_two_kinds),
+        cmocka_unit_test(test_idle_accelerators),
+        cmocka_unit_test(test_more_is_no_slower),
+        cmocka_unit_test(test_racks_of_72),
         cmocka_unit_test(test_bound),
         cmocka_unit_test(test_fixed_fields_stay),
         cmocka_unit_test(test_nothing_fits),

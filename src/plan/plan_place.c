@@ -1,0 +1,141 @@
+/* plan_place.c: where the ranks of a layout lie: how many accelerators of a cluster it can use, how
+ * many of each scale-up domain, and which groups lie across domains.
+ *
+ * Ranks are numbered tp fastest, then cp, dp, pp, and fill domains in that order. A group of 64
+ * neighbours (64 experts, or tp x cp) in racks of 72 leaves two ways to place it:
+ *
+ *     packed      64 of each 72 are used: every group lies in one rack, and 8 of 72 stay idle
+ *     straddling  all 72 are used: groups begin where they fall, and the slowest of them, on whose
+ *                 ranks all others wait, has as few of its ranks in a rack as the greatest common
+ *                 divisor of 64 and 72: 8 cards that carry the traffic of 64 ranks
+ *
+ * A layout is packed where the cluster has room for that, and straddles where only all accelerators
+ * together hold it; the search tries both numbers of replicas and so chooses. Groups that divide
+ * their domain are the same either way. Published runs count the accelerators that they use, on as
+ * many racks as it takes: `domains_as_needed` of their cluster.
+ *
+ * Several kinds: a replica lies within one kind; replicas that are not needed are left out of the
+ * slowest kind. */
+#include "plan/plan_step_internal.h"
+
+#include <string.h>
+
+static int64_t gcd(int64_t a, int64_t b)
+{
+    while (b) {
+        int64_t t = a % b;
+        a = b;
+        b = t;
+    }
+    return a;
+}
+
+/* Neighbouring ranks of a group that are meant to share a domain. */
+static int64_t block_of(const struct plan_accelerator *a, int64_t group, int64_t stride)
+{
+    int64_t near = group > 1 ? plan_group_per_domain(a, group, stride) : 1;
+    return near > 1 ? near * stride : 1;
+}
+
+/* What each domain's share must be a multiple of for all groups to lie as they are meant to. */
+static int64_t alignment(const struct plan_accelerator *a, const struct plan_layout *l)
+{
+    int64_t tp = MAX(l->tp, 1), etp = MAX(l->etp, 1);
+    const int64_t blocks[] = {block_of(a, tp, 1), block_of(a, MAX(l->cp, 1), tp),
+                              block_of(a, MAX(l->ep, 1), etp)};
+    int64_t all = 1;
+    for (size_t i = 0; i < ARRAY_LEN(blocks); i++)
+        all *= blocks[i] / gcd(all, blocks[i]);
+    return all;
+}
+
+/* Accelerators of a pool that are used where domains hold whole blocks; 0: no domain does. */
+static int64_t packed(const struct plan_pool *pool, const struct plan_layout *l)
+{
+    int64_t domain = MAX(pool->accelerator->scaleup_domain, 1);
+    int64_t block = alignment(pool->accelerator, l), rest = pool->count % domain;
+    if (block > domain) return 0;
+    return pool->count / domain * (domain - domain % block) + rest - rest % block;
+}
+
+static int64_t replica_of(const struct plan_layout *l)
+{
+    return (int64_t)MAX(l->tp, 1) * MAX(l->pp, 1) * MAX(l->cp, 1);
+}
+
+int64_t plan_place_room(const struct plan_cluster *c, const struct plan_layout *l, bool straddle)
+{
+    int64_t replica = replica_of(l), sum = 0;
+    for (int64_t i = 0; i < c->n_pools; i++) {
+        bool all = straddle || c->domains_as_needed;
+        sum += (all ? c->pools[i].count : packed(&c->pools[i], l)) / replica;
+    }
+    return sum;
+}
+
+static bool straddles(const struct plan_cluster *c, const struct plan_layout *l)
+{
+    return !c->domains_as_needed && l->dp > plan_place_room(c, l, false);
+}
+
+void plan_place_replicas(const struct plan_cluster *c, const struct plan_layout *l,
+                         int64_t out[PLAN_MAX_POOLS])
+{
+    int64_t replica = replica_of(l), spare = -(int64_t)MAX(l->dp, 1);
+    bool all = c->domains_as_needed || straddles(c, l);
+    bool emptied[PLAN_MAX_POOLS] = {false};
+    for (int64_t i = 0; i < c->n_pools; i++) {
+        out[i] = (all ? c->pools[i].count : packed(&c->pools[i], l)) / replica;
+        spare += out[i];
+    }
+    while (spare > 0) {
+        int64_t slowest = -1;
+        double least = 0;
+        for (int64_t i = 0; i < c->n_pools; i++) {
+            double peak = plan_work_peak(c->pools[i].accelerator, l->precision);
+            if (emptied[i] || (slowest >= 0 && peak >= least)) continue;
+            slowest = i;
+            least = peak;
+        }
+        int64_t taken = MIN(spare, out[slowest]);
+        emptied[slowest] = true;
+        out[slowest] -= taken;
+        spare -= taken;
+    }
+}
+
+int64_t plan_place_used(const struct plan_cluster *c, const struct plan_layout *l,
+                        int64_t used[PLAN_MAX_POOLS])
+{
+    int64_t sum = 0;
+    if (l->tp < 1 || l->pp < 1 || l->cp < 1 || l->dp < 1) { /* not chosen yet: all are */
+        for (int64_t i = 0; i < c->n_pools; i++)
+            sum += used[i] = c->pools[i].count;
+        return sum;
+    }
+    plan_place_replicas(c, l, used);
+    for (int64_t i = 0; i < c->n_pools; i++)
+        sum += used[i] *= replica_of(l);
+    return sum;
+}
+
+void plan_place(const struct plan_accelerator *a, const struct plan_cluster *c,
+                const struct plan_layout *l, struct plan_place *out)
+{
+    int64_t domain = MAX(a->scaleup_domain, 1), block = alignment(a, l);
+    *out = (struct plan_place){.a = a, .domain = domain, .used = domain};
+    if (c->domains_as_needed || domain % block == 0) return;
+    out->straddles = straddles(c, l);
+    if (!out->straddles && block <= domain) out->used = domain - domain % block;
+}
+
+int64_t plan_place_near(const struct plan_place *p, int64_t group, int64_t stride)
+{
+    if (!p->straddles) return plan_group_per_domain(p->a, group, stride);
+    return MAX(gcd(group * stride, p->domain) / stride, 1);
+}
+
+int64_t plan_place_ring(const struct plan_place *p, int64_t group, int64_t stride)
+{
+    return plan_group_in_domain(p->used, group, stride);
+}

@@ -1,0 +1,170 @@
+/* test_plan_place.c: how many accelerators a layout can use, and what groups across domains cost. */
+#include "test_cmocka.h"
+
+#include "plan/plan_pages_internal.h"
+#include "plan/plan_step_internal.h"
+
+static const struct plan_accelerator rack = {
+    .name = "rack",
+    .peak_flops = {[PLAN_BF16] = {.mid = 2500e12}, [PLAN_FP4] = {.mid = 1e16}},
+    .hbm_bytes = {.mid = 189e9},
+    .hbm_bytes_per_s = {.mid = 8e12},
+    .scaleup_bytes_per_s = {.mid = 900e9},
+    .scaleup_domain = 72,
+    .nic_bytes_per_s = {.mid = 50e9},
+    .power_cap_w = {.mid = 1200},
+};
+static const struct plan_accelerator hgx = {
+    .name = "hgx", .peak_flops = {[PLAN_BF16] = {.mid = 989e12}}, .scaleup_domain = 8};
+static const struct plan_model moe = {.name = "moe",
+                                      .layers = 16,
+                                      .hidden = 4096,
+                                      .heads = 32,
+                                      .kv_heads = 8,
+                                      .head_dim = 128,
+                                      .vocab = 128256,
+                                      .glu = true,
+                                      .experts = 64,
+                                      .top_k = 4,
+                                      .moe_ffn_hidden = 4096};
+
+static struct plan_cluster racks(int64_t count)
+{
+    return (struct plan_cluster){.pools = {{&rack, count}}, .n_pools = 1, .fabric_tiers = 3};
+}
+
+static struct plan_layout layout(int tp, int cp, int ep, int etp, int dp)
+{
+    return (struct plan_layout){.tp = tp,
+                                .cp = cp,
+                                .pp = 1,
+                                .ep = ep,
+                                .etp = etp,
+                                .dp = dp,
+                                .vp = 1,
+                                .micro_batch = 1,
+                                .zero = 1,
+                                .precision = PLAN_BF16};
+}
+
+static void groups_of_64_leave_8_of_72(void **state)
+{
+    (void)state;
+    struct plan_cluster c = racks(72 * 10);
+    struct plan_layout l = layout(1, 1, 64, 1, 640);
+    assert_int_equal(plan_place_room(&c, &l, false), 640);
+    assert_int_equal(plan_place_room(&c, &l, true), 720);
+    l = layout(2, 4, 64, 2, 80); /* 64 experts over 128 ranks: 32 of them in a rack */
+    assert_int_equal(plan_place_room(&c, &l, false), 80);
+    l = layout(8, 1, 1, 1, 90); /* 8 divides 72 */
+    assert_int_equal(plan_place_room(&c, &l, false), 90);
+    l = layout(8, 6, 1, 1, 10); /* 48 of 72 */
+    assert_int_equal(plan_place_room(&c, &l, false), 10);
+    c.pools[0].count = 72 * 2 + 65; /* the last rack is not full */
+    l = layout(1, 1, 64, 1, 192);
+    assert_int_equal(plan_place_room(&c, &l, false), 192);
+    c.pools[0].count = 64;
+    assert_int_equal(plan_place_room(&c, &l, false), 64);
+    c.domains_as_needed = true; /* published: 256 accelerators on four racks */
+    c.pools[0].count = 256;
+    assert_int_equal(plan_place_room(&c, &l, false), 256);
+}
+
+static void what_does_not_fit_whole_straddles(void **state)
+{
+    (void)state;
+    struct plan_cluster c = racks(72 * 8);
+    struct plan_layout l = layout(1, 1, 64, 1, 512);
+    struct plan_place p;
+    plan_place(&rack, &c, &l, &p);
+    assert_false(p.straddles);
+    assert_int_equal(p.used, 64);
+    assert_int_equal(plan_place_near(&p, 64, 1), 64);
+    assert_int_equal(plan_place_ring(&p, 512, 1), 64);
+    l.dp = 576; /* all: the worst group has 8 of its ranks in one rack and 56 in the other */
+    plan_place(&rack, &c, &l, &p);
+    assert_true(p.straddles);
+    assert_int_equal(plan_place_near(&p, 64, 1), 8);
+    assert_int_equal(plan_place_near(&p, 8, 1), 8); /* what divides 72 is whole all the same */
+    c.domains_as_needed = true;
+    plan_place(&rack, &c, &l, &p);
+    assert_false(p.straddles);
+    assert_int_equal(plan_place_near(&p, 64, 1), 64);
+}
+
+/* Seconds of a sequence: packed and straddling are both dearer than racks of 64 that do not exist. */
+static void straddling_is_paid_for(void **state)
+{
+    (void)state;
+    const struct plan_software s = {PLAN_STACK_MEGATRON, 2025.4}; /* nothing hides the exchange */
+    struct plan_cluster c = racks(72 * 64), as_needed = c;
+    struct plan_step packed, across, free;
+    as_needed.domains_as_needed = true;
+    for (int tp = 1; tp <= 16; tp *= 16) {
+        struct plan_layout l = layout(tp, 1, tp == 1 ? 64 : 4, 1, 4096 / tp);
+        struct plan_batch b = {4096 / tp, 8192};
+        plan_step(&moe, &c, &l, &b, &s, &packed);
+        plan_step(&moe, &as_needed, &l, &b, &s, &free);
+        assert_true(packed.step_s >= free.step_s && packed.step_s < 1.01 * free.step_s);
+        assert_int_equal(packed.used, 4096);
+        b.global_batch = l.dp = 4608 / tp;
+        plan_step(&moe, &c, &l, &b, &s, &across);
+        plan_step(&moe, &as_needed, &l, &b, &s, &free);
+        assert_int_equal(across.used, 4608);
+        if (across.step_s < 1.02 * free.step_s) fail_msg("%g of %g s", across.step_s, free.step_s);
+    }
+}
+
+/* Replicas that are not needed are left out of the slowest kind. */
+static void the_slowest_kind_idles(void **state)
+{
+    (void)state;
+    struct plan_cluster c = racks(144);
+    struct plan_layout l = layout(8, 1, 1, 1, 25);
+    int64_t n[PLAN_MAX_POOLS];
+    c.pools[1] = (struct plan_pool){&hgx, 100};
+    c.n_pools = 2;
+    assert_int_equal(plan_place_room(&c, &l, true), 18 + 12);
+    plan_place_replicas(&c, &l, n);
+    assert_int_equal(n[0], 18);
+    assert_int_equal(n[1], 7);
+    assert_int_equal(plan_place_used(&c, &l, n), 144 + 56);
+    l.dp = 4;
+    assert_int_equal(plan_place_used(&c, &l, n), 32);
+    assert_int_equal(n[1], 0);
+    l.dp = 0; /* nothing chosen: all */
+    assert_int_equal(plan_place_used(&c, &l, n), 244);
+}
+
+static void idle_accelerators_are_told(void **state)
+{
+    (void)state;
+    char text[160];
+    struct plan_cluster c = racks(72 * 8);
+    struct plan_layout l = layout(1, 1, 64, 1, 512);
+    plan_describe_use(&c, &l, text, sizeof text);
+    assert_string_equal(text,
+                        "uses 512 of 576 accelerators, 64 of each domain of 72; MFU is of those");
+    l.dp = 576;
+    plan_describe_use(&c, &l, text, sizeof text);
+    assert_string_equal(
+        text, "uses 576 of 576 accelerators; groups lie across domains of 72 and pay for it");
+    l = layout(8, 1, 8, 1, 72);
+    plan_describe_use(&c, &l, text, sizeof text);
+    assert_string_equal(text, "");
+    l.dp = 71;
+    plan_describe_use(&c, &l, text, sizeof text);
+    assert_string_equal(text, "uses 568 of 576 accelerators; MFU is of those");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(groups_of_64_leave_8_of_72),
+        cmocka_unit_test(what_does_not_fit_whole_straddles),
+        cmocka_unit_test(straddling_is_paid_for),
+        cmocka_unit_test(the_slowest_kind_idles),
+        cmocka_unit_test(idle_accelerators_are_told),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
