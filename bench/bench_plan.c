@@ -73,7 +73,7 @@ static void measure(const char *what, const struct plan_model *m, const struct p
 {
     struct plan_cluster c = {.pools = {{a, count}}, .n_pools = 1, .fabric_tiers = 3};
     struct plan_software s = {0};
-    struct plan_layout fixed = {.recompute = -1, .precision = precision};
+    struct plan_layout fixed = {.zero = -1, .recompute = -1, .precision = precision};
     double best = 1e9;
     struct plan_search found = {0};
     char text[160] = "";

@@ -51,7 +51,7 @@ struct plan_options {
         INPUT("dp", dp, NULL, "data parallel"),                                              \
         INPUT("vp", vp, NULL, "virtual stages of a device"),                                 \
         INPUT("micro-batch", micro_batch, "sequences", "sequences that go through at once"), \
-        INPUT("zero", zero, NULL, "ZeRO stage, 1 to 3")
+        INPUT("zero", zero, NULL, "ZeRO stage, 0 to 3")
 
 /* The order matters: what forgets the layout comes before what sets a part of it. */
 static int apply_overrides(const struct override_options *o, struct plan_request *r,

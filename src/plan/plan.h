@@ -161,6 +161,9 @@ struct plan_batch {
 /* Divisibility and range; the error says which number does not divide which. */
 int plan_layout_check(const struct plan_layout *l, const struct plan_model *m,
                       const struct plan_batch *b, int64_t accelerators, struct error *e);
+/* What the software can run of it: the one rule for layouts that are given and searched. */
+int plan_layout_check_stack(const struct plan_layout *l, const struct plan_software *s,
+                            struct error *e);
 /* "tp 8 pp 16 vp 4 dp 128, microbatch 1, full recompute"; returns buf. */
 char *plan_layout_text(const struct plan_layout *l, char *buf, size_t size);
 
@@ -228,7 +231,7 @@ struct plan_search {
     uint64_t tried, valid, fitting; /* layouts enumerated, divisible, within memory */
     char runner_up[256];            /* why the second lost: the part that costs it most */
 };
-/* A field of fixed that is not 0 (precision, recompute: not negative) is kept. Exact over the space
+/* A field of fixed that is not 0 (zero, recompute, precision: not negative) is kept. Exact over the space
  * (docs say which). ERROR_FAILED where nothing fits: says what the smallest one needs. */
 int plan_search(const struct plan_model *m, const struct plan_cluster *c,
                 const struct plan_batch *b, const struct plan_software *s,
@@ -312,7 +315,7 @@ struct plan_request {
     struct plan_site site;
     struct plan_software software;
     struct plan_batch batch;
-    struct plan_layout layout; /* 0 fields are searched; see plan_search */
+    struct plan_layout layout; /* what is not given is searched; see plan_search */
     bool search;
     int objective;
     struct plan_figure tokens; /* mid 0: a compute-optimal budget */

@@ -54,7 +54,7 @@ static int read_layout(const struct plan_reader *r, const struct yaml_node *root
 {
     const struct plan_field *f = plan_field_find(&plan_request_section, "layout");
     const struct yaml_node *node = yaml_get(root, "layout");
-    out->layout = (struct plan_layout){.recompute = -1, .precision = -1};
+    out->layout = (struct plan_layout){.zero = -1, .recompute = -1, .precision = -1};
     out->search = true;
     if (!node || plan_is_null(node)) return 0;
     if (node->kind == YAML_KIND_SCALAR) {
@@ -76,7 +76,9 @@ static int check_layout(const struct plan_reader *r, const struct yaml_node *roo
     struct error local = {0};
     if (p->search) return 0;
     int64_t n = plan_cluster_accelerators(&p->cluster);
-    if (plan_layout_check(&p->layout, &p->model, &p->batch, n, &local) >= 0) return 0;
+    if (plan_layout_check(&p->layout, &p->model, &p->batch, n, &local) >= 0 &&
+        plan_layout_check_stack(&p->layout, &p->software, &local) >= 0)
+        return 0;
     plan_wrong(r, plan_field_node(root, "layout"), "layout: %s", local.text);
     return error_hint(r->e, "%s", local.hint[0] ? local.hint : "for example layout: auto");
 }

@@ -60,6 +60,12 @@ void plan_memory_of(const struct plan_accelerator *a, const struct plan_model *m
 void plan_memory_most(const struct plan_cluster *c, const struct plan_model *m,
                       const struct plan_layout *l, const struct plan_batch *b,
                       const struct plan_software *s, struct plan_memory *out);
+/* The same for every choice of ZeRO and recomputation whose bit 3 zero + recompute is set: they share
+ * most of the work. The others are zero. */
+void plan_memory_choices(const struct plan_cluster *c, const struct plan_model *m,
+                         const struct plan_layout *l, const struct plan_batch *b,
+                         const struct plan_software *s, unsigned choices,
+                         struct plan_memory out[12]);
 extern const struct plan_constant plan_memory_constants[]; /* fitted; printed by validate */
 extern const size_t plan_memory_constants_count;
 /* What of hbm_bytes a job may use, less the runtime's own (CUDA context, NCCL, fragmentation). */

@@ -128,6 +128,17 @@ static int check_batch(const struct plan_layout *l, const struct plan_batch *b, 
         int64_t near = b->global_batch / slots * slots;
         return error_hint(e, "for example global batch %lld", (long long)(near ? near : slots));
     }
+    /* Megatron-Core takes groups of microbatches per virtual stage (microbatch_group_size_per_vp_stage)
+     * from as many as there are stages to all of them, and a last group of none or no fewer than
+     * stages: some group does wherever there are as many microbatches as stages. Before it had them
+     * (autumn 2024) the stages had to divide the microbatches. */
+    int64_t microbatches = b->global_batch / slots;
+    if (l->vp > 1 && microbatches < l->pp) {
+        error_set_code(e, ERROR_CONFIG,
+                       "vp %d interleaves pp %d stages, which needs as many microbatches, not %lld",
+                       l->vp, l->pp, (long long)microbatches);
+        return error_hint(e, "vp 1, or fewer replicas or stages");
+    }
     return 0;
 }
 
@@ -137,6 +148,17 @@ int plan_layout_check(const struct plan_layout *l, const struct plan_model *m,
     TRY(check_ranges(l, accelerators, e));
     TRY(check_model(l, m, e));
     return check_batch(l, b, e);
+}
+
+int plan_layout_check_stack(const struct plan_layout *l, const struct plan_software *s,
+                            struct error *e)
+{
+    /* ZeRO 2 under a pipeline is not in Megatron-LM, but in what Meta and ByteDance made of it
+     * (arXiv:2407.21783, section 3.3.2; arXiv:2402.15627): published runs have it */
+    if (s->stack != PLAN_STACK_MEGATRON || l->zero < 3 || l->pp == 1) return 0;
+    error_set_code(e, ERROR_CONFIG,
+                   "zero 3 with pp %d: megatron shards weights without a pipeline only", l->pp);
+    return error_hint(e, "pp 1, zero 2, or stack fsdp");
 }
 
 static void add(char *buf, size_t size, const char *name, int64_t value)

@@ -52,7 +52,8 @@ struct memory_context {
     const struct plan_layout *l;
     double tokens; /* of one microbatch on one context-parallel rank */
     double tp, norm_tp, seq_len;
-    bool fp8, flash, modern;
+    bool fp8, flash, modern, both_orders;
+    double generation;
     struct memory_bytes bytes;
     struct plan_layer_params dense, moe;
     double attention_share, ffn_share, mamba_share; /* of a layer: 1, 1, 0 but for hybrids */
@@ -190,47 +191,70 @@ static double sharding_buffers(const struct memory_context *c, double dense, dou
     return c->l->zero == 2 ? block * 4 : 0;
 }
 
-static void stage_memory(const struct memory_context *c, const struct memory_stage *s,
-                         struct plan_memory *out)
+static double stage_activations(const struct memory_context *c, const struct memory_stage *s)
 {
     const struct plan_model *m = c->m;
-    const struct plan_layout *l = c->l;
-    double dense, experts;
-    stage_params(c, s, &dense, &experts);
-    double by_dense = dense / c->dense_shard, by_expert = experts / c->expert_shard;
-    double whole = dense + experts, shard = by_dense + by_expert;
-    *out = (struct plan_memory){0};
-    out->weights = c->bytes.weights * (l->zero >= 3 ? shard : whole);
-    out->gradients = c->bytes.gradients * (l->zero >= 2 ? shard : whole);
-    out->optimizer = c->bytes.optimizer * (l->zero >= 1 ? shard : whole);
+    double sum = layer_activations(c, s);
+    if (!s->last) return sum;
+    double logits = (double)m->vocab / c->tp * (1 + (double)m->mtp_layers);
+    sum += c->tokens * plan_memory_constants[LOGIT_BYTES].value * logits;
+    if (m->mtp_layers > 0)
+        sum += c->tokens * (double)m->mtp_layers * layer_bytes(c, m->experts > 0);
+    return sum;
+}
 
-    out->activations = layer_activations(c, s);
-    if (s->last) {
-        double logits = (double)m->vocab / c->tp * (1 + (double)m->mtp_layers);
-        out->activations += c->tokens * plan_memory_constants[LOGIT_BYTES].value * logits;
-        if (m->mtp_layers > 0)
-            out->activations += c->tokens * (double)m->mtp_layers * layer_bytes(c, m->experts > 0);
-    }
+static double stage_buffers(const struct memory_context *c, const struct memory_stage *s)
+{
+    const struct plan_model *m = c->m;
     double h = (double)m->hidden, up = m->glu ? 2 : 1;
     double widest = MAX(up * (double)(m->ffn_hidden > 0 ? m->ffn_hidden : m->shared_ffn_hidden),
                         (double)(m->heads + 2 * m->kv_heads) * (double)m->head_dim);
     if (m->experts > 0 && s->moe_layers >= s->layers && !m->dense_branch)
         widest = MAX(up * (double)m->shared_ffn_hidden, (double)m->heads * (double)m->head_dim);
-    out->buffers = plan_memory_constants[WORKSPACE_BYTES].value;
-    out->buffers += plan_memory_constants[MATRIX_BYTES].value * h * widest / c->tp;
-    if (l->pp > 1) out->buffers += 4 * c->tokens * h / c->norm_tp; /* receive and send */
-    if (l->ep > 1 && s->moe_layers > 0)
-        out->buffers += 2 * c->tokens * (double)m->top_k * h / c->tp; /* all-to-all */
-    out->buffers += sharding_buffers(c, dense, experts, s->layers);
+    double sum = plan_memory_constants[WORKSPACE_BYTES].value;
+    sum += plan_memory_constants[MATRIX_BYTES].value * h * widest / c->tp;
+    if (c->l->pp > 1) sum += 4 * c->tokens * h / c->norm_tp; /* receive and send */
+    if (c->l->ep > 1 && s->moe_layers > 0)
+        sum += 2 * c->tokens * (double)m->top_k * h / c->tp; /* all-to-all */
+    return sum;
+}
+
+/* What of a stage neither ZeRO nor recomputation changes. */
+struct memory_fixed {
+    double dense, experts, buffers;
+};
+
+static void stage_memory(const struct memory_context *c, const struct memory_stage *s,
+                         const struct memory_fixed *fixed, double activations,
+                         struct plan_memory *out)
+{
+    const struct plan_layout *l = c->l;
+    double by_dense = fixed->dense / c->dense_shard, by_expert = fixed->experts / c->expert_shard;
+    double whole = fixed->dense + fixed->experts, shard = by_dense + by_expert;
+    out->weights = c->bytes.weights * (l->zero >= 3 ? shard : whole);
+    out->gradients = c->bytes.gradients * (l->zero >= 2 ? shard : whole);
+    out->optimizer = c->bytes.optimizer * (l->zero >= 1 ? shard : whole);
+    out->activations = activations;
+    out->buffers = fixed->buffers + sharding_buffers(c, fixed->dense, fixed->experts, s->layers);
     out->total = out->weights + out->gradients + out->optimizer + out->activations + out->buffers;
 }
 
+/* Microbatches that a virtual stage takes in a row: as many as stages; all, where they are fewer
+ * than twice that and no last group may be shorter than the stages (Megatron-Core's
+ * microbatch_group_size_per_vp_stage). With more, 18 on 8 stages, MLPerf's logged maxima are those
+ * of groups as large as the pipeline. */
+static int64_t group_size(int64_t pp, int64_t microbatches)
+{
+    return microbatches < 2 * pp ? MAX(microbatches, pp) : pp;
+}
+
 /* Microbatches in flight on a stage, in whole-stage units: 1F1B keeps pp - stage; with vp chunks a
- * device, 2(pp - stage - 1) + (vp - 1)pp + 1 chunks of 1/vp (Megatron-LM's warm-up). */
+ * device, 2(pp - stage - 1) + (vp - 1) group + 1 chunks of 1/vp (Megatron-Core's warm-up). */
 static double in_flight(const struct plan_layout *l, double microbatches, int stage)
 {
     if (l->vp <= 1) return MIN((double)(l->pp - stage), microbatches);
-    double chunks = 2.0 * (l->pp - stage - 1) + (l->vp - 1.0) * l->pp + 1;
+    double group = (double)group_size(l->pp, (int64_t)microbatches);
+    double chunks = 2.0 * (l->pp - stage - 1) + (l->vp - 1.0) * group + 1;
     return MIN(chunks / l->vp, microbatches);
 }
 
@@ -273,7 +297,8 @@ static void context_fill(struct memory_context *c, const struct plan_accelerator
     c->fp8 = is_fp8(l->precision);
     c->flash = generation >= FLASH_SINCE;
     c->modern = generation >= FP8_WEIGHTS_SINCE;
-    bytes_per_parameter(l, s, generation, l->precision != PLAN_FP8 || !blackwell, &c->bytes);
+    c->generation = generation;
+    c->both_orders = l->precision != PLAN_FP8 || !blackwell;
     plan_model_layer_params(m, false, &c->dense);
     plan_model_layer_params(m, true, &c->moe);
     double L = (double)m->layers;
@@ -285,24 +310,94 @@ static void context_fill(struct memory_context *c, const struct plan_accelerator
     c->expert_shard = MAX(ranks / ((double)l->ep * l->etp), 1);
 }
 
+/* The stages that may be the fullest; returns how many. */
+static int stages_of(const struct memory_context *c, double microbatches,
+                     struct memory_stage stages[3])
+{
+    const struct plan_layout *l = c->l;
+    const int at[] = {0, 1, l->pp - 1};
+    int n = 0;
+    for (int i = 0; i < 3; i++) {
+        if (i > 0 && (at[i] >= l->pp || at[i] <= at[i - 1])) continue;
+        /* the second only where the first is lighter than it: leading dense layers, a layer less */
+        const bool even = c->m->layers % ((int64_t)l->pp * l->vp) == 0;
+        if (i == 1 && l->pp > 2 && c->m->dense_layers == 0 && even) continue;
+        stage_fill(c, microbatches, at[i], &stages[n++]);
+    }
+    return n;
+}
+
+static bool wanted(unsigned choices, int zero, int recompute)
+{
+    return choices >> (3 * zero + recompute) & 1;
+}
+
+static void add_choices(struct memory_context *c, struct plan_layout *l,
+                        const struct plan_software *s, const struct memory_stage *stage,
+                        unsigned choices, struct plan_memory out[12])
+{
+    struct memory_fixed fixed;
+    double activations[3];
+    stage_params(c, stage, &fixed.dense, &fixed.experts);
+    fixed.buffers = stage_buffers(c, stage);
+    for (l->recompute = 0; l->recompute <= PLAN_RECOMPUTE_FULL; l->recompute++) {
+        bool any = false;
+        for (int zero = 0; zero <= 3; zero++)
+            any |= wanted(choices, zero, l->recompute);
+        if (any) activations[l->recompute] = stage_activations(c, stage);
+    }
+    for (l->zero = 0; l->zero <= 3; l->zero++) {
+        bytes_per_parameter(l, s, c->generation, c->both_orders, &c->bytes);
+        for (int again = 0; again <= PLAN_RECOMPUTE_FULL; again++) {
+            struct plan_memory one, *most = &out[3 * l->zero + again];
+            if (!wanted(choices, l->zero, again)) continue;
+            stage_memory(c, stage, &fixed, activations[again], &one);
+            if (one.total > most->total) *most = one;
+        }
+    }
+}
+
+static void memory_choices(const struct plan_accelerator *a, const struct plan_model *m,
+                           const struct plan_layout *l, const struct plan_batch *b,
+                           const struct plan_software *s, unsigned choices,
+                           struct plan_memory out[12])
+{
+    struct plan_layout with = *l;
+    struct memory_context c;
+    struct memory_stage stages[3];
+    context_fill(&c, a, m, &with, b, s);
+    double microbatches = (double)b->global_batch / ((double)l->dp * l->micro_batch);
+    int n = stages_of(&c, microbatches, stages);
+    for (int i = 0; i < n; i++)
+        add_choices(&c, &with, s, &stages[i], choices, out);
+}
+
 void plan_memory_of(const struct plan_accelerator *a, const struct plan_model *m,
                     const struct plan_layout *l, const struct plan_batch *b,
                     const struct plan_software *s, struct plan_memory *out)
 {
-    struct memory_context c;
-    context_fill(&c, a, m, l, b, s);
-    double microbatches = (double)b->global_batch / ((double)l->dp * l->micro_batch);
-    const int stages[] = {0, 1, l->pp - 1};
-    for (int i = 0; i < 3; i++) {
-        struct memory_stage stage;
-        struct plan_memory one;
-        if (i > 0 && (stages[i] >= l->pp || stages[i] <= stages[i - 1])) continue;
-        /* the second only where the first is lighter than it: leading dense layers, a layer less */
-        const bool even = m->layers % ((int64_t)l->pp * l->vp) == 0;
-        if (i == 1 && l->pp > 2 && m->dense_layers == 0 && even) continue;
-        stage_fill(&c, microbatches, stages[i], &stage);
-        stage_memory(&c, &stage, &one);
-        if (i == 0 || one.total > out->total) *out = one;
+    struct plan_memory all[12];
+    int choice = 3 * l->zero + l->recompute;
+    CHECK(choice >= 0 && choice < 12);
+    all[choice] = (struct plan_memory){0};
+    memory_choices(a, m, l, b, s, 1u << choice, all);
+    *out = all[choice];
+}
+
+void plan_memory_choices(const struct plan_cluster *c, const struct plan_model *m,
+                         const struct plan_layout *l, const struct plan_batch *b,
+                         const struct plan_software *s, unsigned choices,
+                         struct plan_memory out[12])
+{
+    bool done[2] = {false}; /* kinds that keep FP8 weights alike hold the same */
+    for (int i = 0; i < 12; i++)
+        out[i] = (struct plan_memory){0};
+    for (int64_t i = 0; i < c->n_pools; i++) {
+        const struct plan_accelerator *a = c->pools[i].accelerator;
+        const int kind = is_fp8(l->precision) && a->peak_flops[PLAN_FP4].mid > 0;
+        if (done[kind]) continue;
+        done[kind] = true;
+        memory_choices(a, m, l, b, s, choices, out);
     }
 }
 
@@ -310,11 +405,11 @@ void plan_memory_most(const struct plan_cluster *c, const struct plan_model *m,
                       const struct plan_layout *l, const struct plan_batch *b,
                       const struct plan_software *s, struct plan_memory *out)
 {
-    for (int64_t i = 0; i < c->n_pools; i++) {
-        struct plan_memory one;
-        plan_memory_of(c->pools[i].accelerator, m, l, b, s, &one);
-        if (i == 0 || one.total > out->total) *out = one;
-    }
+    struct plan_memory all[12];
+    int choice = 3 * l->zero + l->recompute;
+    CHECK(choice >= 0 && choice < 12);
+    plan_memory_choices(c, m, l, b, s, 1u << choice, all);
+    *out = all[choice];
 }
 
 void plan_memory(const struct plan_model *m, const struct plan_layout *l,

@@ -49,7 +49,7 @@ static int read_name(const struct override_context *c, const struct override_key
 
 static void forget_layout(struct plan_request *r)
 {
-    struct plan_layout kept = {.recompute = -1, .precision = r->layout.precision};
+    struct plan_layout kept = {.zero = -1, .recompute = -1, .precision = r->layout.precision};
     r->layout = kept;
     r->search = true;
 }
@@ -233,7 +233,7 @@ static const struct override_key keys[] = {
     FACTOR("dp", dp),
     FACTOR("vp", vp),
     FACTOR("micro_batch", micro_batch),
-    {"zero", "1", set_factor, offsetof(struct plan_layout, zero), 1, 3},
+    {"zero", "1", set_factor, offsetof(struct plan_layout, zero), 0, 3},
 };
 
 int plan_override(struct plan_request *r, const char *name, const char *text, struct arena *a,

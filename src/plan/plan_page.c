@@ -83,6 +83,9 @@ static void print_head(const struct plan_answer *a, FILE *out)
     print_line(out, "layout", "%s", plan_layout_text(&a->layout, layout, sizeof layout));
     plan_describe_use(&r->cluster, &a->layout, text, sizeof text);
     if (text[0]) print_line(out, "", "%s", text);
+    if (r->layout.precision < 0)
+        print_line(out, "", "%s is the search's choice; fp4 only where it is asked for",
+                   plan_precision_names[a->layout.precision]);
     double year = r->software.generation > 0 ? r->software.generation : plan_software_today();
     print_line(out, "software", "%s of %.1f%s", plan_stack_names[r->software.stack], year,
                r->software.generation > 0 ? "" : " (today's)");

@@ -30,6 +30,13 @@ static int64_t gcd(int64_t a, int64_t b)
     return a;
 }
 
+/* Quick where both are powers of two, as nearly always. */
+static int64_t lcm(int64_t a, int64_t b)
+{
+    if ((a & (a - 1)) == 0 && (b & (b - 1)) == 0) return MAX(a, b);
+    return a / gcd(a, b) * b;
+}
+
 /* Neighbouring ranks of a group that are meant to share a domain. */
 static int64_t block_of(const struct plan_accelerator *a, int64_t group, int64_t stride)
 {
@@ -45,7 +52,7 @@ static int64_t alignment(const struct plan_accelerator *a, const struct plan_lay
                               block_of(a, MAX(l->ep, 1), etp)};
     int64_t all = 1;
     for (size_t i = 0; i < ARRAY_LEN(blocks); i++)
-        all *= blocks[i] / gcd(all, blocks[i]);
+        all = lcm(all, blocks[i]);
     return all;
 }
 

@@ -2,7 +2,8 @@
  *
  * The space, all of which is searched (a field that is given is kept as it is):
  *
- *     precision   those the accelerators have units for, bf16 and narrower (fp32 where it is all)
+ *     precision   bf16, fp8 and mxfp8, where all accelerators have units for it (fp32 where none
+ *                 is); fp4 where it is asked for, because few have trained in it
  *     tp          divisors of the heads, within one scale-up domain
  *     cp          divisors of a sequence that leave at least 512 tokens of it to a rank
  *     pp          up to a stage per layer, embedding and head: of the numbers of stages that leave
@@ -12,13 +13,13 @@
  *                 quarter of the accelerators idle; a replica lies within one kind of accelerator
  *     ep, etp     divisors of the experts, and of tp
  *     microbatch  divisors of a replica's share of the batch
- *     vp          1; and where the stages divide the microbatches, what cuts the layers (embedding,
- *                 output head and MTP layers counted where that helps) into chunks of one size: the
- *                 rules of Megatron-LM
- *     zero        0 .. 3; of Megatron 0, 1 and, without a pipeline, 3: what it can do
+ *     vp          1; and where there are as many microbatches as stages, what cuts the layers
+ *                 (embedding, output head and MTP layers counted where that helps) into chunks of
+ *                 one size
+ *     zero        0 .. 3; of Megatron 3 without a pipeline only
  *     recompute   none, selective, full
  *
- * and of it what plan_layout_check accepts. Memory comes first, because it is cheap and most of the
+ * and of it what plan_layout_check and plan_layout_check_stack accept, as of a layout that is given. Memory comes first, because it is cheap and most of the
  * space fails it, and what is full with a small microbatch is not asked again with a larger one,
  * which keeps more tokens and no fewer microbatches' worth, nor with fewer replicas, which shard
  * less; then a bound that the step's time cannot beat (plan_search_bound.c); only what
@@ -243,12 +244,12 @@ static void price(struct search *s, struct group *g, const struct plan_layout *l
     front_add(&g->front, &c);
 }
 
-/* Megatron's distributed optimizer is ZeRO 1; its FSDP is ZeRO 3 and takes no pipeline. What was
- * asked for is tried all the same. */
-static bool zero_offered(const struct search *s, const struct plan_layout *l)
+static void keep_smallest(struct group *g, const struct plan_layout *l,
+                          const struct plan_memory *memory)
 {
-    if (s->fixed.zero || s->s->stack != PLAN_STACK_MEGATRON) return true;
-    return l->zero < 2 || (l->zero == 3 && l->pp == 1);
+    if (g->smallest.layout.tp > 0 && memory->total >= g->smallest.step.memory.total) return;
+    g->smallest.layout = *l;
+    g->smallest.step.memory = *memory;
 }
 
 /* ZeRO and recomputation of a layout whose other fields are set and checked. */
@@ -257,34 +258,38 @@ static void try_memory_choices(struct search *s, struct group *g,
                                const struct plan_layout *checked)
 {
     struct plan_layout with = *checked, *l = &with;
-    int zero_from = s->fixed.zero, zero_to = s->fixed.zero ? s->fixed.zero : 3;
+    struct plan_memory memory[12];
+    int zero_from = MAX(s->fixed.zero, 0), zero_to = s->fixed.zero >= 0 ? s->fixed.zero : 3;
     int again_from = MAX(s->fixed.recompute, 0);
     int again_to = s->fixed.recompute >= 0 ? s->fixed.recompute : PLAN_RECOMPUTE_FULL;
+    unsigned choices = 0;
     for (l->zero = zero_from; l->zero <= zero_to; l->zero++)
-        for (l->recompute = again_from; l->recompute <= again_to; l->recompute++) {
-            struct plan_memory memory;
-            unsigned bit = 1u << (3 * l->zero + l->recompute);
+        for (int again = again_from; again <= again_to; again++) {
             g->tried++;
-            if (!zero_offered(s, l)) continue;
+            if (plan_layout_check_stack(l, s->s, NULL) < 0) continue;
             g->valid++;
-            if (g->full[l->vp] & bit) continue;
-            plan_memory_most(s->c, s->m, l, s->b, s->s, &memory);
-            if (memory.total > s->memory_limit) {
-                g->full[l->vp] |= (uint16_t)bit;
-                if (g->smallest.layout.tp == 0 || memory.total < g->smallest.step.memory.total) {
-                    g->smallest.layout = *l;
-                    g->smallest.step.memory = memory;
-                }
-                continue;
-            }
-            g->fitting++;
-            if (worth_pricing(s, g, bound, l, memory.total)) price(s, g, l);
+            choices |= 1u << (3 * l->zero + again);
         }
+    choices &= ~(unsigned)g->full[l->vp];
+    if (choices == 0) return;
+    plan_memory_choices(s->c, s->m, l, s->b, s->s, choices, memory);
+    for (int i = 0; i < 12; i++) {
+        if (!(choices >> i & 1)) continue;
+        l->zero = i / 3;
+        l->recompute = i % 3;
+        if (memory[i].total > s->memory_limit) {
+            g->full[l->vp] |= (uint16_t)(1u << i);
+            keep_smallest(g, l, &memory[i]);
+            continue;
+        }
+        g->fitting++;
+        if (worth_pricing(s, g, bound, l, memory[i].total)) price(s, g, l);
+    }
 }
 
 static uint64_t memory_choices(const struct search *s)
 {
-    return (s->fixed.zero ? 1 : 4) * (s->fixed.recompute >= 0 ? 1 : 3);
+    return (s->fixed.zero >= 0 ? 1 : 4) * (s->fixed.recompute >= 0 ? 1 : 3);
 }
 
 static bool even_chunks(const struct plan_model *m, int64_t chunks)
@@ -298,7 +303,7 @@ static void try_interleavings(struct search *s, struct group *g,
                               const struct plan_search_bound *bound, struct plan_layout *l)
 {
     int64_t microbatches = s->b->global_batch / l->dp / l->micro_batch;
-    int64_t most = l->pp > 1 && microbatches % l->pp == 0 ? MAX((s->m->layers + 2) / l->pp, 1) : 1;
+    int64_t most = l->pp > 1 && microbatches >= l->pp ? MAX((s->m->layers + 2) / l->pp, 1) : 1;
     int64_t from = s->fixed.vp ? s->fixed.vp : 1, to = s->fixed.vp ? s->fixed.vp : most;
     if (to > most) { /* asked for, and not possible here */
         g->tried += memory_choices(s);
@@ -495,7 +500,7 @@ static void add_all_groups(struct search *s)
         return;
     }
     bool any = false;
-    for (int p = PLAN_BF16; p < PLAN_N_PRECISIONS; p++) {
+    for (int p = PLAN_BF16; p < PLAN_FP4; p++) {
         if (!offered(s->c, p)) continue;
         add_groups(s, p);
         any = true;
@@ -611,7 +616,7 @@ int plan_search(const struct plan_model *m, const struct plan_cluster *c,
     struct search x = {.m = m, .c = c, .b = b, .s = s, .objective = objective, .n_best = n_best};
     memset(out, 0, sizeof *out);
     CHECK(c->n_pools > 0 && n_best > 0);
-    x.fixed = fixed ? *fixed : (struct plan_layout){.recompute = -1, .precision = -1};
+    x.fixed = fixed ? *fixed : (struct plan_layout){.zero = -1, .recompute = -1, .precision = -1};
     search_init(&x);
     add_all_groups(&x);
     struct pool *pool = x.n_groups >= SMALL_SPACE ? pool_new(0) : NULL;

@@ -256,21 +256,20 @@ static double slower(double a, double b)
 }
 
 /* The step of one kind of accelerator with m microbatches per replica. */
-static void pool_step(const struct plan_work *w, int64_t m, double accelerators,
-                      struct plan_step *out)
+static void pool_step(const struct plan_work *w, const struct stage *st, int64_t m,
+                      double accelerators, struct plan_step *out)
 {
-    struct stage st;
-    stage_time(w, &st);
     memset(out, 0, sizeof *out);
-    double work_s = st.f_s + st.b_s, messages = message_time(w);
-    double wait_s = slower(work_s, st.host_s) - work_s;
+    double work_s = st->f_s + st->b_s, messages = message_time(w);
+    double wait_s = slower(work_s, st->host_s) - work_s;
     double t = work_s + wait_s + messages;
-    fill_parts(&st, (double)m, out);
+    fill_parts(st, (double)m, out);
     out->part_s[PLAN_PART_PP] = (double)m * messages;
     if (w->l->pp > 1) /* the head is in the last stage only */
-        out->part_s[PLAN_PART_BUBBLE] = (double)(w->l->pp - 1) / MAX(w->l->vp, 1) * (t - st.head_s);
-    out->part_s[PLAN_PART_DP] = data_parallel(w, &st, (double)m, &out->hidden_comm_s);
-    out->part_s[PLAN_PART_OPTIMIZER] = optimizer_time(w, &st);
+        out->part_s[PLAN_PART_BUBBLE] =
+            (double)(w->l->pp - 1) / MAX(w->l->vp, 1) * (t - st->head_s);
+    out->part_s[PLAN_PART_DP] = data_parallel(w, st, (double)m, &out->hidden_comm_s);
+    out->part_s[PLAN_PART_OPTIMIZER] = optimizer_time(w, st);
     out->part_s[PLAN_PART_OTHER] =
         (double)m * wait_s +
         (w->stack == PLAN_STACK_MEGATRON ? K(STEP_FIXED_S) : K(STEP_FIXED_OTHER_S));
@@ -280,8 +279,8 @@ static void pool_step(const struct plan_work *w, int64_t m, double accelerators,
     double jitter = K(JITTER) * fmax(log2(accelerators / 64), 0) * step;
     out->part_s[PLAN_PART_OTHER] += jitter;
     out->step_s = step + jitter;
-    out->forward_s = st.f_s;
-    out->backward_s = st.b_s;
+    out->forward_s = st->f_s;
+    out->backward_s = st->b_s;
     out->microbatches = m;
 }
 
@@ -295,23 +294,23 @@ static void mixed_step(const struct plan_model *m, const struct plan_cluster *c,
                        const struct plan_layout *l, const struct plan_batch *b,
                        const struct plan_software *s, double total, struct plan_step *out)
 {
-    struct plan_work w;
+    struct plan_work work[PLAN_MAX_POOLS];
+    struct stage stages[PLAN_MAX_POOLS];
     struct plan_step trial;
     int64_t microbatches = divide_up(b->global_batch, MAX(l->micro_batch, 1));
     double speed[PLAN_MAX_POOLS], sum = 0;
     int64_t replicas[PLAN_MAX_POOLS];
     plan_place_replicas(c, l, replicas);
     for (int64_t i = 0; i < c->n_pools; i++) {
-        plan_work_init(&w, m, c->pools[i].accelerator, c, l, b, s);
-        pool_step(&w, 1, total, &trial);
-        speed[i] = 1 / fmax(trial.forward_s + trial.backward_s, 1e-12);
+        plan_work_init(&work[i], m, c->pools[i].accelerator, c, l, b, s);
+        stage_time(&work[i], &stages[i]);
+        speed[i] = 1 / fmax(stages[i].f_s + stages[i].b_s, 1e-12);
         sum += speed[i] * (double)replicas[i];
     }
     for (int64_t i = 0; i < c->n_pools; i++) {
         if (replicas[i] == 0) continue;
-        plan_work_init(&w, m, c->pools[i].accelerator, c, l, b, s);
         int64_t mine = (int64_t)ceil((double)microbatches * speed[i] / fmax(sum, 1e-12) - 1e-9);
-        pool_step(&w, MAX(mine, 1), total, &trial);
+        pool_step(&work[i], &stages[i], MAX(mine, 1), total, &trial);
         if (trial.step_s > out->step_s) *out = trial;
     }
 }
@@ -346,10 +345,12 @@ void plan_step(const struct plan_model *m, const struct plan_cluster *c,
     memset(out, 0, sizeof *out);
     if (c->n_pools == 1) {
         struct plan_work w;
+        struct stage st;
         plan_work_init(&w, m, c->pools[0].accelerator, c, l, b, s);
+        stage_time(&w, &st);
         int64_t per_replica =
             divide_up(b->global_batch, (int64_t)MAX(l->dp, 1) * MAX(l->micro_batch, 1));
-        pool_step(&w, MAX(per_replica, 1), total, out);
+        pool_step(&w, &st, MAX(per_replica, 1), total, out);
     } else {
         mixed_step(m, c, l, b, s, total, out);
     }

@@ -47,7 +47,7 @@ static double published_s(const struct plan_row *r)
 
 static double found_s(const struct plan_row *r, struct arena *a)
 {
-    struct plan_layout fixed = {.precision = r->layout.precision, .recompute = -1};
+    struct plan_layout fixed = {.precision = r->layout.precision, .zero = -1, .recompute = -1};
     struct plan_search found;
     struct error e;
     arena_reset(a);

@@ -333,6 +333,10 @@ static void test_layout_in_part(void **state)
 {
     struct fixture *f = *state;
     struct plan_request p;
+    assert_ok(parse(f, MODEL CLUSTER BATCH "layout: {zero: 0}\n", &p), f->e);
+    assert_true(p.search && p.layout.zero == 0);
+    assert_ok(parse(f, MODEL CLUSTER BATCH "layout: {recompute: none}\n", &p), f->e);
+    assert_true(p.layout.zero < 0 && p.layout.precision < 0 && p.layout.recompute == 0);
     assert_ok(parse(f, MODEL CLUSTER BATCH "layout: {tp: 2, precision: fp8}\n", &p), f->e);
     assert_true(p.search && p.layout.tp == 2 && p.layout.pp == 0);
     assert_int_equal(p.layout.precision, PLAN_FP8);
@@ -553,6 +557,9 @@ static const struct {
     {MODEL CLUSTER BATCH "layout: {tp: 8, pp: 1, cp: 1, ep: 1, etp: 1, dp: 9, vp: 1,\n"
                          "  micro_batch: 1, zero: 1, recompute: none, precision: bf16}\n",
      "my.yaml:4:9", "dp 9", "dp may be 8 at most"},
+    {MODEL CLUSTER BATCH "layout: {tp: 8, pp: 2, cp: 1, ep: 1, etp: 1, dp: 4, vp: 1,\n"
+                         "  micro_batch: 1, zero: 3, recompute: none, precision: bf16}\n",
+     "my.yaml:4:9", "zero 3 with pp 2", "stack fsdp"},
     {MODEL CLUSTER BATCH "objective: money\n", "my.yaml:4:12", "'objective'", "for example"},
     {MODEL CLUSTER BATCH "software: {stack: megatrom}\n", "my.yaml:4:19", "'stack'", "'megatron'"},
     {MODEL CLUSTER BATCH "software: {generation: 2024.5 s}\n", "my.yaml:4:24", "'generation'",

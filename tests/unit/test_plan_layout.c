@@ -110,12 +110,40 @@ static void test_refused(void **state)
     refused(&l, &llama_405b, 8, 8192, 8, "tp must be at least 1, not 0", "tp 1");
 }
 
+/* One rule for layouts that are given and searched. */
+static void test_schedules(void **state)
+{
+    (void)state;
+    struct plan_layout l = layout(8, 16, 1, 128);
+    l.vp = 8;
+    accepted(&l, &llama_405b, 2048, 8192, 16384);
+    l.micro_batch = 2; /* 8 microbatches of 16 stages: nothing to interleave */
+    refused(&l, &llama_405b, 2048, 8192, 16384, "vp 8 interleaves pp 16 stages", "vp 1");
+    l.vp = 1;
+    accepted(&l, &llama_405b, 2048, 8192, 16384);
+    l = layout(1, 16, 1, 128); /* DeepSeek-V3: 120 microbatches, 16 stages */
+    l.vp = 2;
+    accepted(&l, &llama_405b, 15360, 4096, 2048);
+
+    struct plan_software s = {.stack = PLAN_STACK_MEGATRON};
+    struct error e = {0};
+    for (l.zero = 0; l.zero <= 2; l.zero++)
+        assert_int_equal(plan_layout_check_stack(&l, &s, &e), 0);
+    l.zero = 3;
+    assert_int_equal(plan_layout_check_stack(&l, &s, &e), ERROR_CONFIG);
+    assert_contains(e.text, "zero 3 with pp 16");
+    assert_contains(e.hint, "stack fsdp");
+    s.stack = PLAN_STACK_FSDP;
+    assert_int_equal(plan_layout_check_stack(&l, &s, &e), 0);
+}
+
 /* Products of the largest numbers must not wrap round into a layout that fits. */
 static void test_huge(void **state)
 {
     (void)state;
     struct plan_layout l = layout(1 << 30, 1 << 30, 1 << 30, 1 << 30);
-    refused(&l, &llama_405b, 8, 8192, 1 << 20, "is more than 1048576 accelerators", "1048576 at most");
+    refused(&l, &llama_405b, 8, 8192, 1 << 20, "is more than 1048576 accelerators",
+            "1048576 at most");
     l = layout(1, 1, 1, 2);
     l.ep = INT32_MAX, l.etp = INT32_MAX;
     refused(&l, &grok_1, 8, 8192, 2, "ep 2147483647 does not divide experts", "ep 8");
@@ -142,8 +170,8 @@ static void test_text(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_published),
-                                       cmocka_unit_test(test_refused), cmocka_unit_test(test_huge),
-                                       cmocka_unit_test(test_text)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_published), cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_schedules), cmocka_unit_test(test_huge), cmocka_unit_test(test_text)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -45,7 +45,7 @@ static struct plan_request request(void)
                              {.name = "turbines"}},
                  .n_sources = 2},
         .batch = {128, 8192},
-        .layout = {.recompute = -1, .precision = PLAN_BF16},
+        .layout = {.zero = -1, .recompute = -1, .precision = PLAN_BF16},
         .search = true,
         .tokens = {.mid = 1e12, .low = 1e12, .high = 1e12, .grade = 'A'},
         .notes = {"assumed <this>"},

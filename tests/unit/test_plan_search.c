@@ -155,8 +155,7 @@ static bool in_space(const struct plan_layout *l, const struct plan_model *m,
     if (plan_layout_check(l, m, b, n, NULL) < 0) return false;
     if (!enough_replicas(l, b, c, n) || !fewest_stages(m->layers, l->pp)) return false;
     int64_t chunks = (int64_t)l->pp * l->vp, L = m->layers;
-    if (l->vp > 1 && L % chunks && (L + 1) % chunks && (L + 2) % chunks) return false;
-    return l->vp == 1 || b->global_batch / l->dp / l->micro_batch % l->pp == 0;
+    return l->vp == 1 || L % chunks == 0 || (L + 1) % chunks == 0 || (L + 2) % chunks == 0;
 }
 
 static void brute_leaf(const struct plan_model *m, const struct plan_cluster *c,
@@ -166,7 +165,7 @@ static void brute_leaf(const struct plan_model *m, const struct plan_cluster *c,
     for (l.zero = 0; l.zero < 4; l.zero++)
         for (l.recompute = 0; l.recompute < 3; l.recompute++) {
             bool megatron = s->stack == PLAN_STACK_MEGATRON;
-            if (megatron && (l.zero == 2 || (l.zero == 3 && l.pp > 1))) continue;
+            if (megatron && l.zero == 3 && l.pp > 1) continue;
             struct plan_candidate x = {.layout = l};
             struct plan_search_rates rates;
             out->valid++;
@@ -233,7 +232,7 @@ static void same_as_brute(const struct plan_model *m, const struct plan_cluster 
 {
     enum { N = 12 };
     struct plan_software s = {.stack = stack, .generation = 2024.5};
-    struct plan_layout fixed = {.recompute = -1, .precision = precision};
+    struct plan_layout fixed = {.zero = -1, .recompute = -1, .precision = precision};
     struct brute brute;
     brute_force(m, c, b, &s, precision, &brute);
     assert_true(brute.count > 100);
@@ -325,7 +324,7 @@ static double best_s(const struct plan_model *m, const struct plan_cluster *c, i
 static void test_more_is_no_slower(void **state)
 {
     (void)state;
-    const struct plan_layout fixed = {.recompute = -1, .precision = PLAN_BF16};
+    const struct plan_layout fixed = {.zero = -1, .recompute = -1, .precision = PLAN_BF16};
     static const int64_t counts[] = {16384, 16385, 16400, 16411, 17000, 18432};
     double before = INFINITY;
     for (size_t i = 0; i < ARRAY_LEN(counts); i++) {
@@ -343,7 +342,7 @@ static void test_racks_of_72(void **state)
     struct plan_accelerator rack = h100;
     struct plan_model m = small_moe;
     struct plan_layout fixed = {
-        .tp = 1, .ep = 64, .micro_batch = 1, .recompute = -1, .precision = PLAN_BF16};
+        .tp = 1, .ep = 64, .micro_batch = 1, .zero = -1, .recompute = -1, .precision = PLAN_BF16};
     m.experts = 64;
     rack.scaleup_domain = 72;
     rack.hbm_bytes.mid = 189e9;
@@ -352,6 +351,43 @@ static void test_racks_of_72(void **state)
     c.domains_as_needed = packed.domains_as_needed = true;
     assert_true(real > 1.02 * best_s(&m, &c, 72 * 64, &fixed, NULL));
     assert_true(real <= best_s(&m, &packed, 72 * 64, &fixed, NULL));
+}
+
+/* What is given is searched by the rule by which it is checked: it never beats the search. */
+static void test_given_is_searched(void **state)
+{
+    (void)state;
+    struct plan_cluster c = cluster_of(&h100, 64);
+    const struct plan_layout free = {.zero = -1, .recompute = -1, .precision = PLAN_BF16};
+    struct plan_layout given = {
+        .tp = 4, .pp = 2, .cp = 1, .ep = 1, .etp = 1, .dp = 8, .vp = 4, .micro_batch = 1};
+    struct plan_layout found;
+    given.precision = PLAN_BF16;
+    struct plan_batch b = {24, 8192}; /* 3 microbatches, which 2 stages do not divide */
+    assert_int_equal(plan_layout_check(&given, &llama_8b, &b, 64, NULL), 0);
+    for (given.zero = 0; given.zero <= 2; given.zero++) { /* 0 is a choice, too */
+        struct plan_layout fixed = given;
+        fixed.recompute = -1;
+        double step_s = best_s(&llama_8b, &c, 24, &fixed, &found);
+        assert_int_equal(found.vp, 4);
+        assert_int_equal(found.zero, given.zero);
+        assert_true(best_s(&llama_8b, &c, 24, &free, NULL) <= step_s);
+    }
+}
+
+/* FP4 where it is asked for. */
+static void test_fp4_is_asked_for(void **state)
+{
+    (void)state;
+    struct plan_accelerator b200 = h100;
+    struct plan_cluster c = cluster_of(&b200, 64);
+    struct plan_layout free = {.zero = -1, .recompute = -1, .precision = -1}, found;
+    b200.peak_flops[PLAN_FP4].mid = 9e15;
+    double fp8_s = best_s(&llama_8b, &c, 64, &free, &found);
+    assert_int_equal(found.precision, PLAN_FP8);
+    free.precision = PLAN_FP4;
+    assert_true(best_s(&llama_8b, &c, 64, &free, &found) < fp8_s);
+    assert_int_equal(found.precision, PLAN_FP4);
 }
 
 /* ------------------------------------------------------------------ the bound */
@@ -457,13 +493,15 @@ static void test_nothing_fits(void **state)
     assert_int_equal(rc, ERROR_FAILED);
     assert_contains(e.text, "no layout fits in memory: the smallest needs");
     assert_contains(e.text, "tp 8");
-    rc = plan_search(&llama_8b, &c, &b, &s, &(struct plan_layout){.tp = 3, .recompute = -1},
-                     PLAN_BY_TIME, 1, &a, &found, &e);
+    rc = plan_search(&llama_8b, &c, &b, &s,
+                     &(struct plan_layout){.tp = 3, .zero = -1, .recompute = -1}, PLAN_BY_TIME, 1,
+                     &a, &found, &e);
     assert_int_equal(rc, ERROR_FAILED);
     assert_contains(e.text, "no layout divides 8 accelerators");
     c.pools[0].count = 7; /* a prime: one stays idle */
-    rc = plan_search(&llama_8b, &c, &b, &s, &(struct plan_layout){.tp = 2, .recompute = -1},
-                     PLAN_BY_TIME, 1, &a, &found, &e);
+    rc = plan_search(&llama_8b, &c, &b, &s,
+                     &(struct plan_layout){.tp = 2, .zero = -1, .recompute = -1}, PLAN_BY_TIME, 1,
+                     &a, &found, &e);
     assert_ok(rc, e);
     assert_int_equal(found.best[0].step.used, 6);
     arena_fini(&a);
@@ -505,6 +543,8 @@ int main(void)
         cmocka_unit_test(test_idle_accelerators),
         cmocka_unit_test(test_more_is_no_slower),
         cmocka_unit_test(test_racks_of_72),
+        cmocka_unit_test(test_given_is_searched),
+        cmocka_unit_test(test_fp4_is_asked_for),
         cmocka_unit_test(test_bound),
         cmocka_unit_test(test_fixed_fields_stay),
         cmocka_unit_test(test_nothing_fits),
