@@ -11,8 +11,8 @@
 /* ------------------------------------------------------------------ inputs on the command line */
 
 struct override_options {
-    const char *model, *cluster, *site, *accelerator, *gpus, *tokens, *batch, *seq_len, *precision,
-        *recompute, *generation, *stack, *cap, *by, *tp, *pp, *cp, *ep, *etp, *dp, *vp,
+    const char *model, *cluster, *site, *accelerator, *gpus, *tokens, *batch, *seq_len, *layout,
+        *precision, *recompute, *generation, *stack, *cap, *by, *tp, *pp, *cp, *ep, *etp, *dp, *vp,
         *micro_batch, *zero;
 };
 
@@ -37,6 +37,7 @@ struct plan_options {
         INPUT("tokens", tokens, NULL, "length of the run; optimal: by scaling laws"),        \
         INPUT("batch", batch, "sequences", "global batch"),                                  \
         INPUT("seq-len", seq_len, "tokens", "length of a sequence"),                         \
+        INPUT("layout", layout, NULL, "auto: search all of it, whatever the file gives"),    \
         INPUT("precision", precision, NULL, "of matrix products: bf16, fp8, mxfp8, fp4"),    \
         INPUT("recompute", recompute, NULL, "none, selective or full"),                      \
         INPUT("generation", generation, "year", "release of the software, 2024.5"),          \
@@ -67,6 +68,7 @@ static int apply_overrides(const struct override_options *o, struct plan_request
                {"tokens", o->tokens},
                {"batch", o->batch},
                {"seq-len", o->seq_len},
+               {"layout", o->layout},
                {"precision", o->precision},
                {"generation", o->generation},
                {"stack", o->stack},

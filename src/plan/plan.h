@@ -310,6 +310,7 @@ struct plan_sensitivity {
 #define PLAN_MAX_NOTES 8
 struct plan_request {
     const char *name, *title, *path;
+    const char *changed; /* inputs that differ from the file's: "gpus 8Ki, cap 0.8"; NULL: none */
     struct plan_model model;
     struct plan_cluster cluster;
     struct plan_site site;

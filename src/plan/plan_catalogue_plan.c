@@ -5,6 +5,7 @@
  * measured, else on the laptop of the presets.
  * The batch and tokens of a run file also serve a plan that names it as its model. */
 #include "plan/plan_catalogue_internal.h"
+#include "plan/plan_internal.h"
 
 #include <string.h>
 
@@ -106,6 +107,17 @@ static int read_site_of(const struct plan_reader *r, const struct yaml_node *roo
     return plan_read_site(r, site ? site : &fallback, &out->site);
 }
 
+static int read_software(const struct plan_reader *r, const struct yaml_node *node,
+                         struct plan_software *out)
+{
+    struct error local = {0};
+    TRY(plan_section_bind(r, &plan_software_section, node, false, out));
+    if (plan_generation_check(out->generation, &local) >= 0) return 0;
+    return plan_wrong_field(r, plan_field_node(node, "generation"),
+                            plan_field_find(&plan_software_section, "generation"), "%s",
+                            local.text);
+}
+
 static int read_plan(const struct plan_reader *r, const struct yaml_node *root,
                      struct plan_request *out)
 {
@@ -129,8 +141,7 @@ static int read_plan(const struct plan_reader *r, const struct yaml_node *root,
     TRY(plan_read_cluster(r, yaml_get(root, "cluster"), &out->cluster));
     TRY(read_site_of(r, root, out));
     const struct yaml_node *software = yaml_get(root, "software");
-    if (software)
-        TRY(plan_section_bind(r, &plan_software_section, software, false, &out->software));
+    if (software) TRY(read_software(r, software, &out->software));
     TRY(read_batch(r, root, &extra, &out->batch));
     TRY(read_tokens(r, root, &extra, out));
     TRY(read_layout(r, root, out));

@@ -204,9 +204,11 @@ void plan_describe_use(const struct plan_cluster *c, const struct plan_layout *l
 
 void plan_describe_title(const struct plan_request *r, char *buf, size_t size)
 {
+    buf[0] = 0;
     if (r->title && r->title[0])
-        snprintf(buf, size, "%s", r->title);
+        add(buf, size, "%s", r->title);
     else
-        snprintf(buf, size, "%s on %s", r->model.name ? r->model.name : "a model",
-                 r->cluster.name && r->cluster.name[0] ? r->cluster.name : "a cluster");
+        add(buf, size, "%s on %s", r->model.name ? r->model.name : "a model",
+            r->cluster.name && r->cluster.name[0] ? r->cluster.name : "a cluster");
+    if (r->changed) add(buf, size, ", but %s", r->changed);
 }

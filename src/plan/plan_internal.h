@@ -121,6 +121,8 @@ void plan_software_of_source(const char *source, const char *table, const char *
 /* The links of the few machines that differ from their accelerator's usual server. */
 void plan_links_of_source(const char *source, struct plan_accelerator *a);
 double plan_software_today(void); /* the newest generation that was fitted */
+/* 0 (today's), or 2018 to two years from the newest that was fitted. */
+int plan_generation_check(double year, struct error *e);
 /* Fills what a published row leaves out, by the rules at the head of plan_assume.c: micro_batch,
  * global_batch, etp and vp of 0, recompute of -1. */
 void plan_layout_assume(const struct plan_model *m, const struct plan_accelerator *a,

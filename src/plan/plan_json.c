@@ -197,6 +197,7 @@ static json_t *inputs(const struct plan_answer *a)
     json_t *j = json_object();
     json_object_set_new(j, "name", text(r->name));
     json_object_set_new(j, "title", text(r->title));
+    json_object_set_new(j, "changed", r->changed ? text(r->changed) : json_null());
     json_object_set_new(j, "model", text(r->model.name));
     json_object_set_new(j, "params", real(plan_model_params(&r->model)));
     json_object_set_new(j, "active_params", real(plan_model_active_params(&r->model)));

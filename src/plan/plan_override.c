@@ -1,8 +1,10 @@
 /* plan_override.c: one input of a plan changed by name, as `--gpus 4096` and sweeps do.
  *
  * A change may make the plan's own layout impossible, so what divides by the old number is searched
- * again: another number of accelerators, another model or another batch forget the layout but for
- * its precision; one factor that is given keeps the others that the plan gives and frees dp. */
+ * again: another number of accelerators, another kind, model or batch forget the layout but for its
+ * precision (and that, too, where the accelerators do not compute in it); one factor that is given
+ * keeps the others that the plan gives and frees dp; stack and generation keep the layout. The value
+ * that a plan has already changes nothing. What was changed is told with the title. */
 #include "plan/plan_pages_internal.h"
 
 #include <math.h>
@@ -50,6 +52,9 @@ static int read_name(const struct override_context *c, const struct override_key
 static void forget_layout(struct plan_request *r)
 {
     struct plan_layout kept = {.zero = -1, .recompute = -1, .precision = r->layout.precision};
+    for (int64_t i = 0; i < r->cluster.n_pools && kept.precision >= 0; i++)
+        if (!(r->cluster.pools[i].accelerator->peak_flops[kept.precision].mid > 0))
+            kept.precision = -1;
     r->layout = kept;
     r->search = true;
 }
@@ -63,14 +68,18 @@ static int set_gpus(const struct override_context *c, const struct override_key 
     double n, all = (double)plan_cluster_accelerators(cluster);
     TRY(read_number(c, key, text, &n));
     if (n != floor(n)) return bad_value(c, key, text);
-    int64_t left = (int64_t)n;
+    if (n == all) return 0;
+    int64_t left = (int64_t)n, kept = 0;
     for (int64_t i = cluster->n_pools - 1; i > 0; i--) { /* in the same shares */
         cluster->pools[i].count = llround(n * (double)cluster->pools[i].count / all);
         left -= cluster->pools[i].count;
     }
     cluster->pools[0].count = left;
+    for (int64_t i = 0; i < cluster->n_pools; i++) /* few accelerators may leave none of a kind */
+        if (cluster->pools[i].count > 0) cluster->pools[kept++] = cluster->pools[i];
+    cluster->n_pools = kept;
     forget_layout(c->r);
-    return left > 0 ? 0 : bad_value(c, key, text);
+    return 0;
 }
 
 static int set_accelerator(const struct override_context *c, const struct override_key *key,
@@ -80,6 +89,8 @@ static int set_accelerator(const struct override_context *c, const struct overri
     struct plan_accelerator *x = arena_alloc(c->a, sizeof *x);
     (void)key;
     TRY(plan_load_accelerator(text, c->r->path, c->a, x, c->e));
+    if (cluster->n_pools == 1 && strcmp(x->name, cluster->pools[0].accelerator->name) == 0)
+        return 0;
     cluster->pools[0] = (struct plan_pool){x, plan_cluster_accelerators(cluster)};
     cluster->n_pools = 1;
     forget_layout(c->r);
@@ -89,8 +100,10 @@ static int set_accelerator(const struct override_context *c, const struct overri
 static int set_model(const struct override_context *c, const struct override_key *key,
                      const char *text)
 {
+    const char *before = c->r->model.name;
     (void)key;
     TRY(plan_load_model(text, c->r->path, c->a, &c->r->model, c->e));
+    if (before && strcmp(before, c->r->model.name) == 0) return 0;
     forget_layout(c->r);
     c->r->title = NULL;
     return 0;
@@ -99,8 +112,13 @@ static int set_model(const struct override_context *c, const struct override_key
 static int set_cluster(const struct override_context *c, const struct override_key *key,
                        const char *text)
 {
+    const char *before = c->r->cluster.name;
+    int64_t n = plan_cluster_accelerators(&c->r->cluster);
     (void)key;
     TRY(plan_load_cluster(text, c->r->path, c->a, &c->r->cluster, c->e));
+    if (before && strcmp(before, c->r->cluster.name) == 0 &&
+        plan_cluster_accelerators(&c->r->cluster) == n)
+        return 0;
     forget_layout(c->r);
     c->r->title = NULL;
     return 0;
@@ -128,6 +146,7 @@ static int set_batch(const struct override_context *c, const struct override_key
     double n;
     TRY(read_number(c, key, text, &n));
     if (n != floor(n)) return bad_value(c, key, text);
+    if (c->r->batch.global_batch == (int64_t)n) return 0;
     c->r->batch.global_batch = (int64_t)n;
     forget_layout(c->r);
     return 0;
@@ -139,6 +158,7 @@ static int set_seq_len(const struct override_context *c, const struct override_k
     double n;
     TRY(read_number(c, key, text, &n));
     if (n != floor(n)) return bad_value(c, key, text);
+    if (c->r->batch.seq_len == (int64_t)n) return 0;
     c->r->batch.seq_len = (int64_t)n;
     forget_layout(c->r);
     return 0;
@@ -153,7 +173,24 @@ static int set_cap(const struct override_context *c, const struct override_key *
 static int set_generation(const struct override_context *c, const struct override_key *key,
                           const char *text)
 {
-    return read_number(c, key, text, &c->r->software.generation);
+    double year;
+    TRY(read_number(c, key, text, &year));
+    if (plan_generation_check(year, c->e) < 0) {
+        if (c->e) c->e->code = ERROR_USAGE;
+        return ERROR_USAGE;
+    }
+    c->r->software.generation = year;
+    return 0;
+}
+
+/* All of it: what the plan gives and what options gave before. */
+static int set_layout(const struct override_context *c, const struct override_key *key,
+                      const char *text)
+{
+    if (strcmp(text, "auto") != 0) return bad_value(c, key, text);
+    forget_layout(c->r);
+    c->r->layout.precision = -1;
+    return 0;
 }
 
 static int set_stack(const struct override_context *c, const struct override_key *key,
@@ -179,6 +216,7 @@ static int set_precision(const struct override_context *c, const struct override
 {
     int i = read_name(c, key, plan_precision_names, strcmp(text, "fp16") ? text : "bf16");
     if (i < 0) return i;
+    if (c->r->layout.precision == i) return 0;
     forget_layout(c->r);
     c->r->layout.precision = i;
     return 0;
@@ -200,6 +238,9 @@ static int set_factor(const struct override_context *c, const struct override_ke
     struct plan_layout *l = &c->r->layout;
     TRY(read_number(c, key, text, &n));
     if (n != floor(n)) return bad_value(c, key, text);
+    int32_t before;
+    memcpy(&before, (const char *)l + key->offset, sizeof before);
+    if (before == (int32_t)n) return 0;
     if (key->offset != offsetof(struct plan_layout, dp)) l->dp = 0;
     memcpy((char *)l + key->offset, &(int32_t){(int32_t)n}, sizeof(int32_t));
     c->r->search = true;
@@ -214,15 +255,16 @@ static const struct override_key keys[] = {
     {"gpus", "16Ki", set_gpus, 0, 1, 1e9},
     {"accelerator", "h200", set_accelerator, 0, 0, 0},
     {"model", "grok-1", set_model, 0, 0, 0},
-    {"cluster", "colossus-1", set_cluster, 0, 0, 0},
-    {"site", "memphis", set_site, 0, 0, 0},
+    {"cluster", "colossus-1-100k", set_cluster, 0, 0, 0},
+    {"site", "colossus-1", set_site, 0, 0, 0},
     {"tokens", "15T", set_tokens, 0, 1, 1e18},
     {"batch", "2048", set_batch, 0, 1, 1e9},
     {"seq_len", "8192", set_seq_len, 0, 1, 1e8},
     {"cap", "0.8", set_cap, 0, 0.4, 1},
-    {"generation", "2025.5", set_generation, 0, 2018, 2100},
+    {"generation", "2025.5", set_generation, 0, 0, 1e4},
     {"stack", "megatron", set_stack, 0, 0, 0},
     {"by", "time", set_objective, 0, 0, 0},
+    {"layout", "auto", set_layout, 0, 0, 0},
     {"precision", "bf16", set_precision, 0, 0, 0},
     {"recompute", "selective", set_recompute, 0, 0, 0},
     FACTOR("tp", tp),
@@ -236,6 +278,20 @@ static const struct override_key keys[] = {
     {"zero", "1", set_factor, offsetof(struct plan_layout, zero), 0, 3},
 };
 
+/* A description that is loaded again by its own name is no change. */
+static bool differ(const struct plan_request *before, const struct plan_request *now)
+{
+    struct plan_request x = *before;
+    bool same_size =
+        plan_cluster_accelerators(&x.cluster) == plan_cluster_accelerators(&now->cluster);
+    if (x.model.name && strcmp(x.model.name, now->model.name) == 0) x.model = now->model;
+    if (x.site.name && strcmp(x.site.name, now->site.name) == 0) x.site = now->site;
+    if (x.cluster.name && strcmp(x.cluster.name, now->cluster.name) == 0 && same_size &&
+        strcmp(x.cluster.pools[0].accelerator->name, now->cluster.pools[0].accelerator->name) == 0)
+        x.cluster = now->cluster;
+    return memcmp(&x, now, sizeof x) != 0;
+}
+
 int plan_override(struct plan_request *r, const char *name, const char *text, struct arena *a,
                   struct error *e)
 {
@@ -246,7 +302,13 @@ int plan_override(struct plan_request *r, const char *name, const char *text, st
         size_t k = 0;
         while (name[k] && (name[k] == known[k] || (name[k] == '-' && known[k] == '_')))
             k++;
-        if (name[k] == known[k]) return keys[i].set(&c, &keys[i], text);
+        if (name[k] != known[k]) continue;
+        const struct plan_request before = *r;
+        TRY(keys[i].set(&c, &keys[i], text));
+        if (differ(&before, r))
+            r->changed = r->changed ? arena_printf(a, "%s, %s %s", r->changed, known, text)
+                                    : arena_printf(a, "%s %s", known, text);
+        return 0;
     }
     const char *near = name_nearest(name, names, ARRAY_LEN(names));
     error_set_code(e, ERROR_USAGE, "'%s' is not an input that can be changed", name);

@@ -83,6 +83,12 @@ static void print_head(const struct plan_answer *a, FILE *out)
     print_line(out, "layout", "%s", plan_layout_text(&a->layout, layout, sizeof layout));
     plan_describe_use(&r->cluster, &a->layout, text, sizeof text);
     if (text[0]) print_line(out, "", "%s", text);
+    if (!a->step.fits)
+        print_line(out, "",
+                   "DOES NOT FIT in memory: %s of %s per accelerator; --layout auto searches "
+                   "a layout that does",
+                   format_bytes(one, a->step.memory.total),
+                   format_bytes(two, a->step.memory_limit_bytes));
     if (r->layout.precision < 0)
         print_line(out, "", "%s is the search's choice; fp4 only where it is asked for",
                    plan_precision_names[a->layout.precision]);

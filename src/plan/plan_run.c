@@ -190,10 +190,12 @@ static int run_check(const struct plan_request *r, struct error *e)
         return error_set_code(e, ERROR_CONFIG, "the cluster '%s' has no accelerators",
                               r->cluster.name ? r->cluster.name : "");
     for (int64_t i = 0; i < r->cluster.n_pools; i++)
-        if (!r->cluster.pools[i].accelerator || r->cluster.pools[i].count <= 0)
-            return error_set_code(e, ERROR_CONFIG,
-                                  "pool %lld of the cluster names no accelerator, or none of it",
-                                  (long long)i + 1);
+        if (!r->cluster.pools[i].accelerator || r->cluster.pools[i].count <= 0) {
+            error_set_code(e, ERROR_CONFIG, "%s: pool %lld of the cluster '%s' has no accelerators",
+                           r->path ? r->path : "", (long long)i + 1,
+                           r->cluster.name ? r->cluster.name : "");
+            return error_hint(e, "for example pools: [{accelerator: h100, count: 1024}]");
+        }
     TRY(check_precision(r, e));
     if (r->batch.global_batch <= 0 || r->batch.seq_len <= 0) {
         error_set_code(e, ERROR_CONFIG, "the batch is %lld sequences of %lld tokens",

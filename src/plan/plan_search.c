@@ -19,12 +19,13 @@
  *     zero        0 .. 3; of Megatron 3 without a pipeline only
  *     recompute   none, selective, full
  *
- * and of it what plan_layout_check and plan_layout_check_stack accept, as of a layout that is given. Memory comes first, because it is cheap and most of the
- * space fails it, and what is full with a small microbatch is not asked again with a larger one,
- * which keeps more tokens and no fewer microbatches' worth, nor with fewer replicas, which shard
- * less; then a bound that the step's time cannot beat (plan_search_bound.c); only what
- * could still enter the list or the Pareto front is priced by plan_step. Both are safe, so the
- * result is that of trying everything (test_plan_search does).
+ * and of it what plan_layout_check and plan_layout_check_stack accept, as of a layout that is
+ * given. Memory comes first, because it is cheap and most of the space fails it, and what is full
+ * with a small microbatch is not asked again with a larger one, which keeps more tokens and no fewer
+ * microbatches' worth, nor with fewer replicas, which shard less; then a bound that the step's time
+ * cannot beat (plan_search_bound.c); only what could still enter the list or the Pareto front is
+ * priced by plan_step. All of it is safe, so the result is that of trying everything
+ * (test_plan_search does).
  *
  * Groups of layouts that share tp, cp, ep, etp and precision are the tasks of a thread pool. Threads
  * share the cost that the n-th best already has and the front so far; both only decide what need
@@ -568,25 +569,85 @@ static void merge_groups(struct search *s, struct arena *a, struct plan_search *
     if (all->count) memcpy(out->front, all->items, all->count * sizeof *all->items);
 }
 
+/* "tp 8, pp 5, zero 2": what was asked for. */
+static void given_text(const struct plan_layout *f, char *buf, size_t size)
+{
+    const struct {
+        const char *name;
+        int32_t value, none;
+    } all[] = {{"tp", f->tp, 0},     {"pp", f->pp, 0},
+               {"cp", f->cp, 0},     {"ep", f->ep, 0},
+               {"etp", f->etp, 0},   {"dp", f->dp, 0},
+               {"vp", f->vp, 0},     {"micro_batch", f->micro_batch, 0},
+               {"zero", f->zero, -1}};
+    size_t used = 0;
+    buf[0] = 0;
+    for (size_t i = 0; i < ARRAY_LEN(all) && used < size; i++)
+        if (all[i].value != all[i].none)
+            used += (size_t)snprintf(buf + used, size - used, "%s%s %d", used ? ", " : "",
+                                     all[i].name, all[i].value);
+    if (f->recompute >= 0 && used < size)
+        snprintf(buf + used, size - used, "%srecompute %s", used ? ", " : "",
+                 plan_recompute_names[f->recompute]);
+}
+
+/* What is wrong with the numbers that were asked for, whatever the others are; 0: nothing. */
+static int given_is_wrong(const struct search *s, struct error *why)
+{
+    struct plan_layout l = s->fixed;
+    struct plan_batch b = *s->b;
+    int32_t *const free[] = {&l.tp, &l.pp, &l.cp, &l.ep, &l.etp, &l.vp, &l.micro_batch};
+    for (size_t i = 0; i < ARRAY_LEN(free); i++)
+        *free[i] = MAX(*free[i], 1);
+    l.zero = MAX(l.zero, 0);
+    l.recompute = MAX(l.recompute, 0);
+    l.precision = MAX(l.precision, PLAN_FP32);
+    if (b.global_batch % l.micro_batch == 0 && s->fixed.dp == 0) { /* others may yet divide it */
+        l.dp = l.ep * l.etp;
+        b.global_batch = (int64_t)l.dp * l.micro_batch * l.pp;
+    }
+    l.dp = MAX(l.dp, 1);
+    TRY(plan_layout_check(&l, s->m, &b, s->accelerators, why));
+    return plan_layout_check_stack(&l, s->s, why);
+}
+
+#define FREE_ALL "--layout auto frees what the file gives"
+
+static int nothing_divides(const struct search *s, const char *given, struct error *e)
+{
+    struct error why = {0};
+    if (given_is_wrong(s, &why) < 0) {
+        error_set(e, "no layout of %lld accelerators has %s: %s", (long long)s->accelerators, given,
+                  why.text);
+        return error_hint(e, "%s; " FREE_ALL, why.hint);
+    }
+    error_set(e, "no layout of %lld accelerators and %lld sequences has %s",
+              (long long)s->accelerators, (long long)s->b->global_batch, given);
+    return error_hint(e, "give fewer of them, or a batch with more divisors; --layout auto frees "
+                         "what the file gives");
+}
+
 static int nothing_fits(const struct search *s, struct error *e)
 {
     const struct plan_candidate *smallest = NULL;
-    char layout[160], need[32], limit[32];
+    char layout[160], need[32], limit[32], given[160];
     for (size_t i = 0; i < s->n_groups; i++) {
         const struct plan_candidate *c = &s->groups[i].smallest;
         if (c->layout.tp == 0) continue;
         if (!smallest || c->step.memory.total < smallest->step.memory.total) smallest = c;
     }
-    if (!smallest) {
-        error_set(e, "no layout divides %lld accelerators, a batch of %lld sequences and the model",
-                  (long long)s->accelerators, (long long)s->b->global_batch);
-        return error_hint(e, "a batch with many divisors helps, for example %lld sequences",
-                          (long long)MAX(s->accelerators / 8, 8));
-    }
+    given_text(&s->fixed, given, sizeof given);
+    if (!smallest) return nothing_divides(s, given, e);
     plan_layout_text(&smallest->layout, layout, sizeof layout);
     error_set(e, "no layout fits in memory: the smallest needs %s of %s per accelerator (%s)",
               format_bytes(need, smallest->step.memory.total), format_bytes(limit, s->memory_limit),
               layout);
+    if (given[0])
+        return error_hint(e,
+                          "%s %s given: " FREE_ALL
+                          "; else more accelerators, more memory, or shorter "
+                          "sequences",
+                          given, strchr(given, ',') ? "are" : "is");
     return error_hint(e, "more accelerators, accelerators with more memory, or shorter sequences");
 }
 

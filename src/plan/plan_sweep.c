@@ -1,6 +1,6 @@
 /* plan_sweep.c: the same plan at several values of one input, as a table and as a picture.
  *
- * A value that has no answer (no layout divides 10,007 accelerators) is a line that says why, so
+ * A value that has no answer (nothing fits 16 accelerators) is a line that says why, so
  * that one bad value does not hide the others. Each point is searched anew. */
 #include "plan/plan_pages_internal.h"
 
@@ -58,7 +58,7 @@ int plan_sweep(const struct plan_request *r, const char *over, struct arena *a,
 static void add_row(struct table *t, const struct plan_sweep_point *p)
 {
     const struct plan_answer *a = p->answer;
-    char step[32], mfu[32], good[32], days[32], mw[32], usd[32], per[32], layout[160];
+    char step[32], mfu[32], good[32], days[32], mw[32], usd[32], per[32], layout[200];
     if (!a) {
         table_row(t, p->text, "-", "-", "-", "-", "-", "-", "-", "");
         return;
@@ -66,6 +66,8 @@ static void add_row(struct table *t, const struct plan_sweep_point *p)
     const struct plan_reliability *rel = &a->reliability;
     plan_format_percent(good, rel->elastic ? rel->goodput_elastic.mid : rel->goodput.mid);
     plan_layout_text(&a->layout, layout, sizeof layout);
+    size_t used = strlen(layout);
+    if (!a->step.fits) snprintf(layout + used, sizeof layout - used, ": DOES NOT FIT");
     table_row(t, p->text, format_duration(step, a->step.step_s),
               plan_format_percent(mfu, a->step.mfu), good, plan_format_days(days, a->days.mid),
               format_si(mw, a->power.facility_w, "W"), plan_format_usd(usd, a->money.run_usd.mid),

@@ -564,6 +564,8 @@ static const struct {
     {MODEL CLUSTER BATCH "software: {stack: megatrom}\n", "my.yaml:4:19", "'stack'", "'megatron'"},
     {MODEL CLUSTER BATCH "software: {generation: 2024.5 s}\n", "my.yaml:4:24", "'generation'",
      "generation: 2024.5"},
+    {MODEL CLUSTER BATCH "software: {generation: 2100}\n", "my.yaml:4:24", "from 2018 to 2028",
+     "generation: 2024.5"},
     {MODEL CLUSTER BATCH "power_cap: 20 %\n", "my.yaml:4:12", "'power_cap'", "power_cap: 80 %"},
     {"model: {layers: 2}\n" CLUSTER BATCH, "my.yaml:1:8", "'hidden'", "hidden: 8192"},
     {"model: {like: llama-3-8b, kv_heads: 5}\n" CLUSTER BATCH, "my.yaml:1:8", "kv_heads 5",

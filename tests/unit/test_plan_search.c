@@ -497,7 +497,7 @@ static void test_nothing_fits(void **state)
                      &(struct plan_layout){.tp = 3, .zero = -1, .recompute = -1}, PLAN_BY_TIME, 1,
                      &a, &found, &e);
     assert_int_equal(rc, ERROR_FAILED);
-    assert_contains(e.text, "no layout divides 8 accelerators");
+    assert_contains(e.text, "no layout of 8 accelerators has tp 3: tp 3 does not divide heads 32");
     c.pools[0].count = 7; /* a prime: one stays idle */
     rc = plan_search(&llama_8b, &c, &b, &s,
                      &(struct plan_layout){.tp = 2, .zero = -1, .recompute = -1}, PLAN_BY_TIME, 1,

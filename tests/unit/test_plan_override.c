@@ -1,0 +1,174 @@
+/* test_plan_override.c: one input changed: what stays of the layout, what is told, what is refused. */
+#include "test_cmocka.h"
+
+#include "plan/plan_pages_internal.h"
+
+struct fixture {
+    struct arena arena;
+    struct plan_request request;
+    struct error e;
+};
+
+static int setup(void **state)
+{
+    struct fixture *f = mem_calloc(1, sizeof(*f));
+    arena_init(&f->arena);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    arena_fini(&f->arena);
+    mem_free(f);
+    return 0;
+}
+
+static struct plan_request *load(struct fixture *f, const char *name)
+{
+    assert_ok(plan_load(name, &f->arena, &f->request, &f->e), f->e);
+    return &f->request;
+}
+
+static void change(struct fixture *f, const char *name, const char *text)
+{
+    assert_ok(plan_override(&f->request, name, text, &f->arena, &f->e), f->e);
+}
+
+static const struct plan_answer *solve(struct fixture *f)
+{
+    struct plan_answer *x = arena_alloc(&f->arena, sizeof(*x));
+    assert_ok(plan_solve(&f->request, &f->arena, x, &f->e), f->e);
+    return x;
+}
+
+static void test_the_same_changes_nothing(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const same[][2] = {{"gpus", "16Ki"},
+                                          {"batch", "2048"},
+                                          {"seq-len", "8192"},
+                                          {"model", "llama-3-405b"},
+                                          {"precision", "bf16"},
+                                          {"cluster", "llama-3-16k"},
+                                          {"accelerator", "h100"},
+                                          {"stack", "megatron"},
+                                          {"tp", "8"},
+                                          {"zero", "2"},
+                                          {"generation", "2024.3"},
+                                          {"recompute", "none"}};
+    double before = (load(f, "llama-3-405b"), solve(f)->step.step_s);
+    for (size_t i = 0; i < ARRAY_LEN(same); i++) {
+        struct plan_request *r = load(f, "llama-3-405b");
+        change(f, same[i][0], same[i][1]);
+        if (r->search || r->changed) fail_msg("%s %s: %s", same[i][0], same[i][1], r->changed);
+        assert_true(solve(f)->step.step_s == before);
+    }
+}
+
+static void test_changes_are_told(void **state)
+{
+    struct fixture *f = *state;
+    char title[256];
+    struct plan_request *r = load(f, "llama-3-405b");
+    plan_describe_title(r, title, sizeof title);
+    assert_string_equal(title, "Llama 3 405B on 16,384 H100");
+    change(f, "gpus", "8Ki");
+    change(f, "cap", "0.8");
+    plan_describe_title(r, title, sizeof title);
+    assert_string_equal(title, "Llama 3 405B on 16,384 H100, but gpus 8Ki, cap 0.8");
+}
+
+static void test_zero_can_be_given(void **state)
+{
+    struct fixture *f = *state;
+    struct plan_request *r = load(f, "gigafactory-20k");
+    assert_int_equal(r->layout.zero, -1);
+    change(f, "model", "llama-3-8b");
+    change(f, "zero", "0");
+    assert_int_equal(solve(f)->layout.zero, 0);
+    change(f, "layout", "auto");
+    assert_true(r->search && r->layout.zero == -1 && r->layout.precision == -1);
+}
+
+/* Accelerators that do not compute in the precision of the file: the search chooses another. */
+static void test_precision_is_released(void **state)
+{
+    struct fixture *f = *state;
+    struct plan_request *r = load(f, "colossus-2-110k");
+    assert_int_equal(r->layout.precision, PLAN_MXFP8);
+    change(f, "gpus", "99991");
+    assert_int_equal(r->layout.precision, PLAN_MXFP8);
+    change(f, "accelerator", "h100");
+    assert_int_equal(r->layout.precision, -1);
+    assert_true(solve(f)->step.used <= 99991);
+}
+
+static void test_kinds_may_vanish(void **state)
+{
+    struct fixture *f = *state;
+    struct plan_request *r = load(f, "colossus-1-200k");
+    assert_int_equal(r->cluster.n_pools, 2);
+    change(f, "gpus", "1");
+    assert_int_equal(r->cluster.n_pools, 1);
+    assert_int_equal(plan_cluster_accelerators(&r->cluster), 1);
+}
+
+static void refused(struct fixture *f, const char *text, const char *hint)
+{
+    struct plan_answer x;
+    assert_true(plan_solve(&f->request, &f->arena, &x, &f->e) < 0);
+    assert_contains(f->e.text, text);
+    assert_contains(f->e.hint, hint);
+}
+
+static void test_pins_are_named(void **state)
+{
+    struct fixture *f = *state;
+    load(f, "colossus-2-110k");
+    change(f, "tp", "3");
+    refused(f, "has tp 3, ep 64, micro_batch 1: tp 3 does not divide heads 128", "--layout auto");
+    load(f, "llama-3-405b");
+    change(f, "pp", "5");
+    refused(f, "no layout fits in memory", "recompute none are given: --layout auto");
+    load(f, "llama-3-405b");
+    change(f, "dp", "37"); /* the hint is no batch that was given */
+    refused(f, "global batch 2048 is not a multiple of dp 37", "global batch 2035");
+    load(f, "gigafactory-20k");
+    change(f, "vp", "3");
+    change(f, "pp", "64");
+    change(f, "dp", "5000");
+    refused(f, "has pp 64, dp 5000, vp 3", "--layout auto");
+}
+
+static void test_generations(void **state)
+{
+    struct fixture *f = *state;
+    struct plan_request *r = load(f, "llama-3-405b");
+    static const char *const wrong[] = {"2100", "2017", "1", "2029"};
+    for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+        assert_int_equal(plan_override(r, "generation", wrong[i], &f->arena, &f->e), ERROR_USAGE);
+        assert_contains(f->e.text, "from 2018 to 2028");
+    }
+    change(f, "generation",
+           "2021"); /* keeps the layout, which does not fit then: the page says so */
+    assert_false(r->search);
+    assert_false(solve(f)->step.fits);
+    change(f, "generation", "0");
+    assert_true(solve(f)->step.fits);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_the_same_changes_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_changes_are_told, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_zero_can_be_given, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_precision_is_released, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_kinds_may_vanish, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_pins_are_named, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_generations, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
