@@ -44,6 +44,19 @@ static int refuse(struct composer *c, yaml_mark_t at, const char *fmt, ...)
                           text);
 }
 
+static void hint_anchor(struct composer *c)
+{
+    error_hint(c->e, "write the value out again: 'a: 1' and 'b: 1', not 'a: &x 1' and 'b: *x'; a "
+                     "text that begins with & or * goes in quotes: \"*.txt\"");
+}
+
+static int refuse_anchor(struct composer *c, yaml_mark_t at)
+{
+    int rc = refuse(c, at, "anchors and aliases are not supported");
+    hint_anchor(c);
+    return rc;
+}
+
 static int next_event(struct composer *c, yaml_event_t *event)
 {
     if (yaml_parser_parse(&c->parser, event)) return 0;
@@ -56,8 +69,10 @@ static int next_event(struct composer *c, yaml_event_t *event)
         return error_set_code(c->e, ERROR_FAILED, "%s: not enough memory to read it", c->name);
     refuse(c, p->problem_mark, "%s%s%s", problem, p->context ? ", " : "",
            p->context ? p->context : "");
-    if (strstr(problem, "tab") || strstr(problem, "cannot start any token"))
-        return error_hint(c->e, "YAML is indented with spaces, not tabs");
+    if (p->context && (strstr(p->context, "alias") || strstr(p->context, "anchor")))
+        hint_anchor(c);
+    else if (strstr(problem, "tab") || strstr(problem, "cannot start any token"))
+        error_hint(c->e, "YAML is indented with spaces, not tabs");
     return c->e ? c->e->code : ERROR_CONFIG;
 }
 
@@ -75,9 +90,12 @@ static int new_node(struct composer *c, const yaml_event_t *event, enum yaml_kin
 {
     if (++c->n_nodes > YAML_MAX_NODES)
         return refuse(c, event->start_mark, "more than %zu values in one file", YAML_MAX_NODES);
-    if (tag)
-        return refuse(c, event->start_mark, "tags such as '%.40s' are not supported",
-                      (const char *)tag);
+    if (tag) {
+        int rc = refuse(c, event->start_mark, "tags such as '%.40s' are not supported",
+                        (const char *)tag);
+        error_hint(c->e, "write the value alone: 'a: 1', or 'a: \"1\"' for a text");
+        return rc;
+    }
     *node = arena_alloc(c->arena, sizeof(**node));
     (*node)->kind = kind;
     (*node)->line = (int)event->start_mark.line + 1;
@@ -90,7 +108,7 @@ static int compose_scalar(struct composer *c, const yaml_event_t *event, struct 
     const char *text = (const char *)event->data.scalar.value;
     size_t n = event->data.scalar.length;
     if (event->data.scalar.anchor)
-        return refuse(c, event->start_mark, "anchors and aliases are not supported");
+        return refuse_anchor(c, event->start_mark);
     TRY(new_node(c, event, YAML_KIND_SCALAR, event->data.scalar.tag, node));
     if (strlen(text) != n) return refuse(c, event->start_mark, "a value with a NUL character");
     (*node)->text = arena_strndup(c->arena, text, n);
@@ -127,7 +145,7 @@ static int compose_list(struct composer *c, const yaml_event_t *event, int depth
                         struct yaml_node **node)
 {
     if (event->data.sequence_start.anchor)
-        return refuse(c, event->start_mark, "anchors and aliases are not supported");
+        return refuse_anchor(c, event->start_mark);
     TRY(new_node(c, event, YAML_KIND_LIST, event->data.sequence_start.tag, node));
     size_t base = c->n_stack;
     TRY(compose_children(c, YAML_SEQUENCE_END_EVENT, depth));
@@ -151,8 +169,11 @@ static int check_keys(struct composer *c, const struct yaml_node *map)
         yaml_mark_t at = {0, (size_t)key->line - 1, (size_t)key->column - 1};
         if (key->kind != YAML_KIND_SCALAR)
             return refuse(c, at, "a key must be a word, not a list or a section");
-        if (strcmp(key->text, "<<") == 0 && !key->quoted)
-            return refuse(c, at, "merge keys ('<<') are not supported");
+        if (strcmp(key->text, "<<") == 0 && !key->quoted) {
+            int refused = refuse(c, at, "merge keys ('<<') are not supported");
+            error_hint(c->e, "write the keys out, one a line: 'a: 1'");
+            return refused;
+        }
     }
     if (map->count < 2) return 0;
     size_t size = map->count * sizeof(struct yaml_node *);
@@ -163,9 +184,11 @@ static int check_keys(struct composer *c, const struct yaml_node *map)
     for (size_t i = 1; i < map->count && rc == 0; i++) {
         const struct yaml_node *key = sorted[i];
         yaml_mark_t at = {0, (size_t)key->line - 1, (size_t)key->column - 1};
-        if (strcmp(sorted[i - 1]->text, key->text) == 0)
+        if (strcmp(sorted[i - 1]->text, key->text) == 0) {
             rc = refuse(c, at, "'%.80s' is given twice, first in line %d", key->text,
                         sorted[i - 1]->line);
+            error_hint(c->e, "keep one of the two lines; a list is '%.40s: [1, 2]'", key->text);
+        }
     }
     mem_free(sorted);
     return rc;
@@ -175,7 +198,7 @@ static int compose_map(struct composer *c, const yaml_event_t *event, int depth,
                        struct yaml_node **node)
 {
     if (event->data.mapping_start.anchor)
-        return refuse(c, event->start_mark, "anchors and aliases are not supported");
+        return refuse_anchor(c, event->start_mark);
     TRY(new_node(c, event, YAML_KIND_MAP, event->data.mapping_start.tag, node));
     size_t base = c->n_stack;
     TRY(compose_children(c, YAML_MAPPING_END_EVENT, depth));
@@ -201,8 +224,7 @@ static int compose(struct composer *c, const yaml_event_t *event, int depth,
     case YAML_SCALAR_EVENT: return compose_scalar(c, event, node);
     case YAML_SEQUENCE_START_EVENT: return compose_list(c, event, depth, node);
     case YAML_MAPPING_START_EVENT: return compose_map(c, event, depth, node);
-    case YAML_ALIAS_EVENT:
-        return refuse(c, event->start_mark, "anchors and aliases are not supported");
+    case YAML_ALIAS_EVENT: return refuse_anchor(c, event->start_mark);
     default: return refuse(c, event->start_mark, "a value was expected here");
     }
 }
@@ -245,6 +267,10 @@ int yaml_parse(const char *text, size_t size, const char *name, struct arena *a,
     if (!yaml_parser_initialize(&c.parser))
         return error_set(e, "%s: not enough memory to read it", name);
     yaml_parser_set_encoding(&c.parser, YAML_UTF8_ENCODING);
+    if (size >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) { /* byte-order mark, as some editors write */
+        text += 3;
+        size -= 3;
+    }
     yaml_parser_set_input_string(&c.parser, (const unsigned char *)text, size);
     *root = NULL;
     int rc = compose_document(&c, root);

@@ -172,6 +172,11 @@ int plan_open_named(const struct plan_reader *r, const char *what, const char *f
     size_t n = list_dirs(r, folder, dirs);
     const char *path = is_path(name) ? find_path(r, name) : find_name(r, name, dirs, n);
     if (!path) return not_found(r, what, folder, name, at, dirs, n);
+    if (at && file_is_dir(path)) {
+        plan_wrong(r, at, "'%.200s' is a folder, not a file", name);
+        return error_hint(r->e, "for example %s.yaml, or the name of a preset in presets/%s/", what,
+                          folder);
+    }
     if (r->depth >= PLAN_MAX_DEPTH) {
         error_set_code(r->e, ERROR_CONFIG,
                        "%s: files name each other in a circle, or more than %d deep", path,

@@ -7,6 +7,7 @@
  * when tensor or pipeline sizes are missing, when nothing but a FLOP rate is published (sources
  * count FLOPs in a dozen ways), or when the accelerator has no description. The columns are those
  * of docs/reference/validation-rows.md. */
+#include "plan/plan_catalogue_internal.h"
 #include "plan/plan_internal.h"
 
 #include <ctype.h>
@@ -85,12 +86,15 @@ static const char *text_of(const struct rows_reader *r, const char *column)
     return plan_csv_field(r->t, r->row, plan_csv_column(r->t, column));
 }
 
-static int wrong_number(const struct rows_reader *r, const char *column, const char *text)
+static int wrong_value(const struct rows_reader *r, const char *column, const char *what,
+                       const char *text, const char *hint)
 {
-    error_set_code(r->e, ERROR_CONFIG, "%s:%d: column '%s' must be a number, not '%.60s'",
-                   r->t->path, r->t->lines[r->row], column, text);
-    return error_hint(r->e, "for example 8; leave the field empty where it is not known");
+    error_set_code(r->e, ERROR_CONFIG, "%s:%d: column '%s' must be %s, not '%.60s'", r->t->path,
+                   r->t->lines[r->row], column, what, text);
+    return error_hint(r->e, "%s", hint);
 }
+
+#define EMPTY_HINT "for example 8; leave the field empty where it is not known"
 
 /* Whole numbers of 0 to 2^31 - 1; "none" where the field is empty. */
 static int int_of(const struct rows_reader *r, const char *column, int64_t none, int64_t *value)
@@ -99,7 +103,7 @@ static int int_of(const struct rows_reader *r, const char *column, int64_t none,
     *value = none;
     if (!*text) return 0;
     if (parse_int(text, value) < 0 || *value < 0 || *value > INT32_MAX)
-        return wrong_number(r, column, text);
+        return wrong_value(r, column, "a whole number of 0 to 2147483647", text, EMPTY_HINT);
     return 0;
 }
 
@@ -117,13 +121,26 @@ static int real_of(const struct rows_reader *r, const char *column, double *valu
     *value = 0;
     if (!*text) return 0;
     if (parse_number(text, value) < 0 || !(*value > 0) || *value > 1e15)
-        return wrong_number(r, column, text);
+        return wrong_value(r, column, "a number above 0", text, EMPTY_HINT);
     return 0;
 }
 
 static bool contains(const char *text, const char *part)
 {
     return strcasestr(text, part) != NULL;
+}
+
+static bool begins(const char *text, const char *word)
+{
+    size_t n = strlen(word);
+    return strncasecmp(text, word, n) == 0 && !isalnum((unsigned char)text[n]) && text[n] != '_';
+}
+
+static bool begins_any(const char *text, const char *const *words, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (begins(text, words[i])) return true;
+    return false;
 }
 
 static void assume(struct rows_reader *r, struct plan_row *row, const char *what)
@@ -133,7 +150,17 @@ static void assume(struct rows_reader *r, struct plan_row *row, const char *what
 
 /* ------------------------------------------------------------------ the model */
 
-/* "MLA(q1536,kv512,nope128,rope64,v128)": the parts in any order. */
+/* A width or a window: 1 to 2^24. */
+static bool read_size(const char **at, int64_t *value)
+{
+    size_t digits = strspn(*at, "0123456789");
+    if (digits < 1 || digits > 8) return false;
+    *value = strtol(*at, NULL, 10);
+    *at += digits;
+    return *value >= 1 && *value <= 1 << 24;
+}
+
+/* "MLA(q1536,kv512,nope128,rope64,v128)": the parts in any order, each once. */
 static bool read_mla(const char *attn, struct plan_model *m)
 {
     const struct {
@@ -144,20 +171,20 @@ static bool read_mla(const char *attn, struct plan_model *m)
                  {"nope", &m->mla_nope_dim},
                  {"rope", &m->mla_rope_dim},
                  {"v", &m->mla_v_dim}};
-    const char *at = strchr(attn, '(');
-    int found = 0;
-    while (at && (*at == '(' || *at == ',')) {
+    const char *at = attn + strlen("MLA");
+    unsigned found = 0;
+    for (char before = '('; *at == before; before = ',') {
         at++;
-        size_t letters = strspn(at, "abcdefghijklmnopqrstuvwxyz");
-        for (size_t i = 0; i < ARRAY_LEN(parts); i++)
-            if (letters == strlen(parts[i].name) && strncmp(at, parts[i].name, letters) == 0) {
-                *parts[i].value = strtol(at + letters, NULL, 10) & 0xFFFFFF;
-                found++;
-            }
+        size_t letters = strspn(at, "abcdefghijklmnopqrstuvwxyz"), i = 0;
+        while (i < ARRAY_LEN(parts) &&
+               (letters != strlen(parts[i].name) || strncmp(at, parts[i].name, letters) != 0))
+            i++;
         at += letters;
-        at += strspn(at, "0123456789");
+        if (i == ARRAY_LEN(parts) || found & 1u << i || !read_size(&at, parts[i].value))
+            return false;
+        found |= 1u << i;
     }
-    return found == (int)ARRAY_LEN(parts);
+    return found == (1u << ARRAY_LEN(parts)) - 1 && strcmp(at, ")") == 0;
 }
 
 /* The GPT-2 family shares the table of embedding and output; later models have two. */
@@ -170,25 +197,32 @@ static bool ties_embeddings(const char *name)
     return false;
 }
 
+/* "GQA", "GQA alt. sliding-window 128" (every other layer), "MLA(...)", "hybrid ..." */
 static int read_attention(struct rows_reader *r, struct plan_row *row)
 {
+    static const char *const plain[] = {"MHA", "GQA", "MQA"};
     struct plan_model *m = &row->model;
-    const char *attn = text_of(r, "attn");
+    const char *attn = text_of(r, "attn"), *window = strstr(attn, "sliding-window");
     if (strncmp(attn, "MLA", 3) == 0) {
         m->attention = PLAN_ATTENTION_MLA;
         if (read_mla(attn, m)) return 0;
-        error_set_code(r->e, ERROR_CONFIG, "%s:%d: column 'attn': cannot read '%.80s'", r->t->path,
-                       r->t->lines[r->row], attn);
-        return error_hint(r->e, "for example MLA(q1536,kv512,nope128,rope64,v128)");
+        return wrong_value(r, "attn", "MLA with five widths of 1 to 16777216", attn,
+                           "for example MLA(q1536,kv512,nope128,rope64,v128)");
     }
-    const char *window = strstr(attn, "window");
-    if (window) {
-        m->window =
-            strtol(window + strlen("window") + strspn(window + strlen("window"), " "), NULL, 10) &
-            0xFFFFFF;
+    if (!*attn || begins(attn, "hybrid")) return 0; /* plan_model_hybrid knows its layers */
+    bool known = begins_any(attn, plain, ARRAY_LEN(plain));
+    if (known && window) {
+        const char *at = window + strlen("sliding-window");
+        at += strspn(at, " ");
         m->window_layers = contains(attn, "alt") ? m->layers / 2 : m->layers;
+        known = read_size(&at, &m->window) && !*at;
+    } else {
+        known = known && strlen(attn) == strlen("GQA");
     }
-    return 0;
+    if (known) return 0;
+    return wrong_value(r, "attn", "a kind of attention", attn,
+                       "MHA, GQA, MQA, GQA sliding-window 128, GQA alt. sliding-window 128, "
+                       "MLA(q1536,kv512,nope128,rope64,v128) or hybrid; empty: by the heads");
 }
 
 static int read_model(struct rows_reader *r, struct plan_row *row)
@@ -210,6 +244,9 @@ static int read_model(struct rows_reader *r, struct plan_row *row)
     TRY(int_of(r, "moe_ffn_hidden", 0, &m->moe_ffn_hidden));
     TRY(int_of(r, "shared_ffn_hidden", 0, &m->shared_ffn_hidden));
     TRY(int_of(r, "dense_layers", 0, &m->dense_layers));
+    if (glu > 1)
+        return wrong_value(r, "glu", "0 or 1", text_of(r, "glu"),
+                           "1: three FFN matrices (SwiGLU, GeGLU); 0 or empty: two");
     m->glu = glu != 0;
     TRY(read_attention(r, row));
     m->tied_embeddings = ties_embeddings(row->model_name);
@@ -248,25 +285,58 @@ static bool read_precision(const char *text, int32_t *precision)
 }
 
 /* What is sharded over the data-parallel ranks. */
-static int zero_of(const char *dist_opt)
+static int read_zero(struct rows_reader *r, int32_t *zero)
 {
-    if (!*dist_opt) return 1;
-    if (contains(dist_opt, "none")) return 0;
-    if (contains(dist_opt, "ZeRO-2") || contains(dist_opt, "GRAD_OP") ||
-        contains(dist_opt, "not resharded"))
-        return 2;
-    return contains(dist_opt, "ZeRO-3") || contains(dist_opt, "FSDP") ? 3 : 1;
+    const char *text = text_of(r, "dist_opt");
+    *zero = 1;
+    if (!*text || contains(text, "ZeRO-1") || contains(text, "distributed optimizer")) return 0;
+    if (begins(text, "none"))
+        *zero = 0;
+    else if (contains(text, "ZeRO-2") || contains(text, "GRAD_OP") ||
+             contains(text, "not resharded"))
+        *zero = 2;
+    else if (contains(text, "ZeRO-3") || contains(text, "FSDP"))
+        *zero = 3;
+    else
+        return wrong_value(r, "dist_opt", "a way to shard", text,
+                           "none (DDP), distributed optimizer, ZeRO-1, ZeRO-2, ZeRO-3, FSDP "
+                           "FULL_SHARD, FSDP SHARD_GRAD_OP or Megatron-FSDP; empty: ZeRO-1");
+    return 0;
 }
 
-static int recompute_of(const char *text)
+/* Megatron's recompute_modules and the two names of papers; the names are parted by , or +. */
+static bool are_modules(const char *text)
 {
-    if (!*text) return -1; /* plan_layout_assume: the least that fits */
-    if (contains(text, "none")) return PLAN_RECOMPUTE_NONE;
-    if (contains(text, "full")) return PLAN_RECOMPUTE_FULL;
-    /* a list of modules counts as selective, unless it holds the FFN: "mla_up_proj,mlp,moe" */
+    static const char *const modules[] = {
+        "core_attn", "moe_act", "layernorm", "mla_up_proj", "mlp", "moe", "shared_experts",
+        "norm",      "RMSNorm", "MLA up-proj"};
+    for (;;) {
+        text += strspn(text, " ");
+        if (!begins_any(text, modules, ARRAY_LEN(modules))) return false;
+        text += strcspn(text, ",+");
+        if (!*text) return true;
+        text++;
+    }
+}
+
+static int read_recompute(struct rows_reader *r, int32_t *recompute)
+{
+    const char *text = text_of(r, "recompute");
     size_t n = strlen(text);
-    bool whole_ffn = contains(text, "mlp") && n > 4 && strcmp(text + n - 4, ",moe") == 0;
-    return whole_ffn ? PLAN_RECOMPUTE_FULL : PLAN_RECOMPUTE_SELECTIVE;
+    *recompute = -1; /* plan_layout_assume: the least that fits */
+    if (!n) return 0;
+    *recompute = PLAN_RECOMPUTE_SELECTIVE;
+    if (begins(text, "none"))
+        *recompute = PLAN_RECOMPUTE_NONE;
+    else if (begins(text, "full"))
+        *recompute = PLAN_RECOMPUTE_FULL;
+    else if (are_modules(text) && contains(text, "mlp") && n > 4 && !strcmp(text + n - 4, ",moe"))
+        *recompute = PLAN_RECOMPUTE_FULL; /* a list that holds the whole FFN */
+    else if (!begins(text, "selective") && !are_modules(text))
+        return wrong_value(r, "recompute", "what is computed again", text,
+                           "none, selective, full, or Megatron's modules: mla_up_proj,mlp,moe; "
+                           "empty: the least that fits memory");
+    return 0;
 }
 
 static int read_layout(struct rows_reader *r, struct plan_row *row)
@@ -282,8 +352,8 @@ static int read_layout(struct rows_reader *r, struct plan_row *row)
     TRY(int32_of(r, "mbs", 0, &l->micro_batch));
     TRY(int_of(r, "gbs", 0, &row->batch.global_batch));
     TRY(int_of(r, "seq_len", 0, &row->batch.seq_len));
-    l->zero = zero_of(text_of(r, "dist_opt"));
-    l->recompute = recompute_of(text_of(r, "recompute"));
+    TRY(read_zero(r, &l->zero));
+    TRY(read_recompute(r, &l->recompute));
     if (row->skip) return 0;
     if (!read_precision(row->precision, &l->precision))
         row->skip = arena_printf(r->a, "precision '%s' is not known", row->precision);
@@ -362,7 +432,8 @@ static const struct plan_accelerator *find_accelerator(struct rows_reader *r, co
             if (strcmp(r->accelerators[i].name, name) == 0) return &r->accelerators[i];
         struct plan_accelerator *a = &r->accelerators[r->n_accelerators];
         struct error e = {0};
-        if (r->n_accelerators < MAX_ACCELERATORS &&
+        struct plan_reader here = {r->t->path, r->a, &e, 0};
+        if (r->n_accelerators < MAX_ACCELERATORS && plan_has_named(&here, "accelerators", name) &&
             plan_load_accelerator(name, r->t->path, r->a, a, &e) >= 0) {
             a->name = arena_strdup(r->a, name);
             r->n_accelerators++;
@@ -533,6 +604,10 @@ static int read_table(struct plan_csv *t, struct arena *a, struct plan_row **row
 {
     struct rows_reader r = {.t = t, .a = a, .e = e};
     TRY(check_columns(t, e));
+    if (t->n_rows == 0) {
+        error_set_code(e, ERROR_CONFIG, "%s: no rows below the head", t->path);
+        return error_hint(e, "one measured run a line, as in docs/reference/validation-rows.md");
+    }
     r.accelerators = arena_alloc(a, (MAX_ACCELERATORS + 1) * sizeof(*r.accelerators));
     *rows = arena_alloc(a, MAX(t->n_rows, 1) * sizeof(**rows));
     for (r.row = 0; r.row < t->n_rows; r.row++)

@@ -139,6 +139,33 @@ static void test_refused(void **state)
     assert_int_equal(yaml_parse("a: [", 4, "x", &f->a, &f->root, NULL), ERROR_CONFIG);
 }
 
+/* What is refused on purpose says what to write instead. */
+static void test_hints(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        const char *text, *hint;
+    } cases[] = {
+        {"a: &x 1\nb: *x\n", "'a: 1' and 'b: 1'"}, {"a: *.txt\n", "in quotes: \"*.txt\""},
+        {"<<: {a: 1}\n", "'a: 1'"},                  {"a: !!int 3\n", "'a: 1'"},
+        {"a: 1\na: 3\n", "keep one of the two"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        assert_int_equal(parse(f, cases[i].text), ERROR_CONFIG);
+        assert_contains(f->e.hint, cases[i].hint);
+    }
+    assert_int_equal(yaml_parse("a: *x", 5, "x", &f->a, &f->root, NULL), ERROR_CONFIG);
+}
+
+static void test_byte_order_mark(void **state)
+{
+    struct fixture *f = *state;
+    assert_ok(parse(f, "\xef\xbb\xbf" "a: 1\nb: 2\n"), f->e);
+    assert_int_equal(f->root->count, 2);
+    assert_string_equal(f->root->keys[0]->text, "a");
+    assert_int_equal(f->root->items[1]->line, 2);
+}
+
 static void test_limits(void **state)
 {
     struct fixture *f = *state;
@@ -377,7 +404,7 @@ int main(void)
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
     const struct CMUnitTest tests[] = {
         T(test_tree),        T(test_empty),
-        T(test_refused),     T(test_limits),
+        T(test_refused),     T(test_hints),  T(test_byte_order_mark), T(test_limits),
         T(test_many_keys),   T(test_bind),
         T(test_bind_errors), T(test_flag_stands_for_a_missing_row),
         T(test_print),       T(test_print_reads_back),

@@ -578,9 +578,10 @@ static const struct {
     {"model: {n_layers: 2, d_modle: 64}\n" CLUSTER BATCH, "my.yaml:1:22", "'model.d_modle'",
      "did you mean 'model.d_model'?"},
     {"model: {preset: grok-3}\n" CLUSTER BATCH, "my.yaml:1:17", "no preset 'grok-3'", "grok-"},
-    {"model: 5\n" MODEL, "my.yaml:2:1", "'model' is given twice", ""},
+    {"model: 5\n" MODEL, "my.yaml:2:1", "'model' is given twice", "keep one of the two"},
     {"model: [\n", "my.yaml:2:1", "", ""},
-    {"model: &a x\n", "my.yaml:1:8", "aliases", ""},
+    {"model: &a x\n", "my.yaml:1:8", "aliases", "write the value out again"},
+    {MODEL "cluster: /\n" BATCH, "my.yaml:2:10", "'/' is a folder", "cluster.yaml"},
 };
 
 /* Number of things wrong with an error: they are all shown before the test fails. */
@@ -658,7 +659,7 @@ static void test_malformed_accelerators(void **state)
     static const char good[] = X CAP;
     assert_ok(file_write(path, good, strlen(good), &f->e), f->e);
     assert_ok(plan_load_accelerator(path, NULL, &f->arena, &x, &f->e), f->e);
-    assert_true(x.power_compute_w.mid == 665 && x.power_compute_w.grade == 'S');
+    assert_true(x.power_compute_w.mid == 0.995 * 700 && x.power_compute_w.grade == 'D');
 }
 
 /* What an error offers as an example must be accepted in its place. */

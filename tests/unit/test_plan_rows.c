@@ -1,0 +1,125 @@
+/* test_plan_rows.c: words in a table of published runs mean what docs/reference/validation-rows.md
+ * says, and a word that means nothing is an error with the line, the column and what is allowed. */
+#include "test_cmocka.h"
+
+#include "plan/plan_internal.h"
+
+#define HEAD                                                                            \
+    "source,model,gpu,n_gpus,layers,hidden,heads,kv_heads,vocab,glu,attn,seq_len,tp,pp" \
+    ",recompute,dist_opt,step_time_s\n"
+
+struct fixture {
+    struct arena a;
+    struct error e;
+    struct plan_row *rows;
+    size_t n;
+};
+
+static int setup(void **state)
+{
+    struct fixture *f = mem_calloc(1, sizeof(*f));
+    arena_init(&f->a);
+    log_set_level(LOG_ERROR);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    arena_fini(&f->a);
+    mem_free(f);
+    return 0;
+}
+
+struct words {
+    const char *n_gpus, *glu, *attn, *recompute, *dist_opt, *step_s;
+};
+#define GOOD .n_gpus = "8", .glu = "1", .attn = "GQA", .step_s = "1.5"
+
+static int parse(struct fixture *f, const struct words *w)
+{
+    const char *text = arena_printf(
+        &f->a, HEAD "x,m,h100,8,4,512,8,8,32000,1,MHA,2048,1,1,none,ZeRO-1,1\n"
+                    "x,m,h100,%s,4,512,8,8,32000,%s,\"%s\",2048,1,1,\"%s\",%s,%s\n",
+        w->n_gpus, w->glu, w->attn, w->recompute ? w->recompute : "",
+        w->dist_opt ? w->dist_opt : "", w->step_s);
+    f->e = (struct error){0};
+    return plan_rows_parse(text, strlen(text), "runs.csv", &f->a, &f->rows, &f->n, &f->e);
+}
+
+static void known_words(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        struct words w;
+        int recompute, zero, window;
+    } cases[] = {
+        {{GOOD, .recompute = "none"}, PLAN_RECOMPUTE_NONE, 1, 0},
+        {{GOOD, .recompute = "none at 8K seq"}, PLAN_RECOMPUTE_NONE, 1, 0},
+        {{GOOD, .recompute = "Full"}, PLAN_RECOMPUTE_FULL, 1, 0},
+        {{GOOD, .recompute = "selective + sequence parallel"}, PLAN_RECOMPUTE_SELECTIVE, 1, 0},
+        {{GOOD, .recompute = "RMSNorm + MLA up-proj"}, PLAN_RECOMPUTE_SELECTIVE, 1, 0},
+        {{GOOD, .recompute = "moe_act,layernorm"}, PLAN_RECOMPUTE_SELECTIVE, 1, 0},
+        {{GOOD, .recompute = "mla_up_proj,mlp,moe"}, PLAN_RECOMPUTE_FULL, 1, 0},
+        {{GOOD, .recompute = "full", .dist_opt = "none (DDP)"}, PLAN_RECOMPUTE_FULL, 0, 0},
+        {{GOOD, .recompute = "full", .dist_opt = "FSDP SHARD_GRAD_OP"}, PLAN_RECOMPUTE_FULL, 2, 0},
+        {{GOOD, .recompute = "full", .dist_opt = "Megatron-FSDP 8"}, PLAN_RECOMPUTE_FULL, 3, 0},
+        {{"8", "", "GQA alt. sliding-window 128", "full", "", "1"}, PLAN_RECOMPUTE_FULL, 1, 128},
+        {{"8", "0", "MQA", "full", "ZeRO-2", "1"}, PLAN_RECOMPUTE_FULL, 2, 0},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        assert_ok(parse(f, &cases[i].w), f->e);
+        assert_int_equal(f->n, 2);
+        const struct plan_row *r = &f->rows[1];
+        assert_int_equal(r->layout.recompute, cases[i].recompute);
+        assert_int_equal(r->layout.zero, cases[i].zero);
+        assert_int_equal(r->model.window, cases[i].window);
+    }
+}
+
+static void words_without_meaning(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        struct words w;
+        const char *error, *hint;
+    } cases[] = {
+        {{GOOD, .recompute = "banana"}, "column 'recompute'", "none, selective, full"},
+        {{GOOD, .recompute = "nonesuch"}, "column 'recompute'", "none, selective, full"},
+        {{GOOD, .recompute = "mlp,banana"}, "not 'mlp,banana'", "mla_up_proj"},
+        {{GOOD, .dist_opt = "ZeRO-9"}, "column 'dist_opt'", "ZeRO-1, ZeRO-2, ZeRO-3"},
+        {{"8", "1", "XYZ", .step_s = "1"}, "column 'attn' must be a kind of attention", "MHA, GQA"},
+        {{"8", "1", "GQA?", .step_s = "1"}, "not 'GQA?'", "MHA, GQA"},
+        {{"8", "1", "GQA sliding-window", .step_s = "1"}, "column 'attn'", "sliding-window 128"},
+        {{"8", "1", "MLA(q1,kv1,nope1,rope1,v1", .step_s = "1"}, "five widths", "MLA(q1536"},
+        {{"8", "1", "MLA(q1,q1,nope1,rope1,v1)", .step_s = "1"}, "five widths", "MLA(q1536"},
+        {{"8", "1", "MLA(q99999999,kv1,nope1,rope1,v1)", .step_s = "1"}, "five", "MLA(q1536"},
+        {{"8", "7", "MHA", .step_s = "1"}, "column 'glu' must be 0 or 1, not '7'", "SwiGLU"},
+        {{"-24", "1", "MHA", .step_s = "1"}, "a whole number of 0 to 2147483647, not '-24'", "8"},
+        {{"8", "1", "MHA", .step_s = "-24"}, "'step_time_s' must be a number above 0", "8"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        if (parse(f, &cases[i].w) != ERROR_CONFIG) fail_msg("case %zu was accepted", i);
+        assert_contains(f->e.text, "runs.csv:3: ");
+        assert_contains(f->e.text, cases[i].error);
+        assert_contains(f->e.hint, cases[i].hint);
+    }
+}
+
+static void no_rows(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(
+        plan_rows_parse(HEAD, strlen(HEAD), "runs.csv", &f->a, &f->rows, &f->n, &f->e),
+        ERROR_CONFIG);
+    assert_contains(f->e.text, "runs.csv: no rows below the head");
+}
+
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {T(known_words), T(words_without_meaning), T(no_rows)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
