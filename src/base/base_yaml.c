@@ -107,8 +107,7 @@ static int compose_scalar(struct composer *c, const yaml_event_t *event, struct 
 {
     const char *text = (const char *)event->data.scalar.value;
     size_t n = event->data.scalar.length;
-    if (event->data.scalar.anchor)
-        return refuse_anchor(c, event->start_mark);
+    if (event->data.scalar.anchor) return refuse_anchor(c, event->start_mark);
     TRY(new_node(c, event, YAML_KIND_SCALAR, event->data.scalar.tag, node));
     if (strlen(text) != n) return refuse(c, event->start_mark, "a value with a NUL character");
     (*node)->text = arena_strndup(c->arena, text, n);
@@ -144,8 +143,7 @@ static int compose_children(struct composer *c, yaml_event_type_t end, int depth
 static int compose_list(struct composer *c, const yaml_event_t *event, int depth,
                         struct yaml_node **node)
 {
-    if (event->data.sequence_start.anchor)
-        return refuse_anchor(c, event->start_mark);
+    if (event->data.sequence_start.anchor) return refuse_anchor(c, event->start_mark);
     TRY(new_node(c, event, YAML_KIND_LIST, event->data.sequence_start.tag, node));
     size_t base = c->n_stack;
     TRY(compose_children(c, YAML_SEQUENCE_END_EVENT, depth));
@@ -197,8 +195,7 @@ static int check_keys(struct composer *c, const struct yaml_node *map)
 static int compose_map(struct composer *c, const yaml_event_t *event, int depth,
                        struct yaml_node **node)
 {
-    if (event->data.mapping_start.anchor)
-        return refuse_anchor(c, event->start_mark);
+    if (event->data.mapping_start.anchor) return refuse_anchor(c, event->start_mark);
     TRY(new_node(c, event, YAML_KIND_MAP, event->data.mapping_start.tag, node));
     size_t base = c->n_stack;
     TRY(compose_children(c, YAML_MAPPING_END_EVENT, depth));
@@ -267,7 +264,8 @@ int yaml_parse(const char *text, size_t size, const char *name, struct arena *a,
     if (!yaml_parser_initialize(&c.parser))
         return error_set(e, "%s: not enough memory to read it", name);
     yaml_parser_set_encoding(&c.parser, YAML_UTF8_ENCODING);
-    if (size >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) { /* byte-order mark, as some editors write */
+    if (size >= 3 &&
+        memcmp(text, "\xef\xbb\xbf", 3) == 0) { /* byte-order mark, as some editors write */
         text += 3;
         size -= 3;
     }

@@ -252,9 +252,12 @@ struct plan_reliability {
     struct plan_range goodput; /* productive share of wall time, one synchronous job */
     bool elastic;              /* one synchronous job cannot live: replicas come and go */
     struct plan_range goodput_elastic;
-    int64_t elastic_group; /* accelerators lost and restarted together where elastic */
-    int64_t elastic_most;  /* accelerators beyond which more make one job no faster */
-    int64_t spare_nodes;   /* of 8, so that repairs leave the job whole 99 % of the time */
+    int64_t elastic_group;    /* accelerators lost and restarted together where elastic */
+    int64_t elastic_most;     /* accelerators beyond which more make one job no faster */
+    int64_t job_accelerators; /* of this one job: elastic_most where it is elastic, else all that
+                               * the layout uses */
+    double job_share;         /* of those; of the machine the same share is the run's to pay */
+    int64_t spare_nodes;      /* of 8, so that repairs leave the job whole 99 % of the time */
 };
 /* Power of synchronous steps as a square-like wave with edges; what limits it. */
 struct plan_swing {

@@ -87,7 +87,8 @@ static void finish_accelerator(struct plan_accelerator *x)
         x->power_compute_w =
             share_of(cap, 0.995, 0.90, 1.0, 'D', "as measured on an H100 (bench/bench_power.py)");
     if (x->power_comm_w.mid == 0)
-        x->power_comm_w = share_of(cap, 0.35, 0.20, 0.50, 'D', "as measured on an H100 (bench/bench_power.py)");
+        x->power_comm_w =
+            share_of(cap, 0.35, 0.20, 0.50, 'D', "as measured on an H100 (bench/bench_power.py)");
     if (x->power_idle_w.mid == 0)
         x->power_idle_w =
             share_of(cap, 0.10, 0.08, 0.15, 'S', "nvidia-smi listings, H100 and B200");

@@ -37,7 +37,13 @@ static char *in_words(char buf[32], double x, const char *before)
 
 char *plan_format_usd(char buf[32], double usd)
 {
-    return isfinite(usd) ? in_words(buf, usd, "$") : format_count(buf, usd);
+    char digits[32];
+    if (!isfinite(usd)) return format_count(buf, usd);
+    if (fabs(usd) < 999.5 || fabs(usd) >= 999.5e3) return in_words(buf, usd, "$");
+    double unit = pow(10.0, floor(log10(fabs(usd))) - 2.0); /* three digits: $1,200, $12,300 */
+    plan_format_whole(digits, fabs(round(usd / unit) * unit));
+    snprintf(buf, 32, "%s$%.28s", usd < 0 ? "-" : "", digits);
+    return buf;
 }
 
 char *plan_format_days(char buf[32], double days)
@@ -117,13 +123,16 @@ size_t plan_tell(const struct plan_answer *a, struct plan_told told[PLAN_MAX_TOL
     const struct plan_step *s = &a->step;
     const struct plan_reliability *rel = &a->reliability;
     struct plan_range goodput = rel->elastic ? rel->goodput_elastic : rel->goodput;
-    double work = a->step_s.mid;
+    double work = a->step_s.mid, used = (double)rel->job_accelerators;
+    struct plan_range job = {0}; /* told where the job is not the whole machine */
+    if (rel->job_share > 0 && rel->job_share < 1) job = (struct plan_range){used, used, used};
     const struct plan_told all[] = {
         {"step", "step_s", a->step_s, format_duration, true, false},
         {"tokens a second", "tokens_per_s", per_step(s->tokens_per_s * work, a->step_s),
          format_rate, false, true},
         {"MFU", "mfu", per_step(s->mfu * work, a->step_s), plan_format_percent, false, true},
         {"between failures", "mtbf_s", rel->mtbf_s, format_duration, false, true},
+        {"accelerators of the job", "job_accelerators", job, plan_format_whole, false, false},
         {"goodput", "goodput", goodput, plan_format_percent, false, true},
         {"days", "days", a->days, plan_format_days, true, false},
         {"accelerator-hours", "gpu_hours", a->gpu_hours, format_hours, true, false},
@@ -211,4 +220,69 @@ void plan_describe_title(const struct plan_request *r, char *buf, size_t size)
         add(buf, size, "%s on %s", r->model.name ? r->model.name : "a model",
             r->cluster.name && r->cluster.name[0] ? r->cluster.name : "a cluster");
     if (r->changed) add(buf, size, ", but %s", r->changed);
+}
+
+/* ------------------------------------------------------------------ failures */
+
+/* What is kept beside the job is moved as it is built in: servers, or trays of a rack. */
+static void describe_spares(const struct plan_answer *a, char *buf, size_t size)
+{
+    const struct plan_accelerator *x = a->request->cluster.pools[0].accelerator;
+    int64_t unit = MAX(x->node_size, 1), n = plan_cluster_accelerators(&a->request->cluster);
+    int64_t spare = (8 * a->reliability.spare_nodes + unit - 1) / unit; /* nodes of 8 */
+    char count[32], racks[32];
+    buf[0] = 0;
+    if (spare < 1 || n <= unit) return; /* one machine has nothing to take its place */
+    bool in_racks = x->scaleup_domain > MAX(unit, 8);
+    add(buf, size, "spares: %s %s%s of %lld", plan_format_whole(count, (double)spare),
+        in_racks ? "tray" : "server", spare == 1 ? "" : "s", (long long)unit);
+    if (in_racks)
+        add(buf, size, " (in racks of %lld: %s)", (long long)x->scaleup_domain,
+            plan_format_whole(racks, ceil((double)(spare * unit) / (double)x->scaleup_domain)));
+    add(buf, size, " %s the job whole 99 %% of the time", spare == 1 ? "keeps" : "keep");
+}
+
+/* A job that stops at the size beyond which it would be slower, and what the rest is good for. */
+static void describe_rest(const struct plan_answer *a, char *buf, size_t size)
+{
+    buf[0] = 0;
+    const struct plan_reliability *r = &a->reliability;
+    if (!(r->job_share > 0) || r->job_share >= 1) return;
+    double job = (double)r->job_accelerators, n = round(job / r->job_share), rest = n - job;
+    char used[32], all[32], left[32];
+    add(buf, size,
+        "more than %s of the %s accelerators make one job slower, so days, energy and cost are "
+        "those of a job of that size; the other %s are room for ",
+        plan_format_whole(used, job), plan_format_whole(all, n), plan_format_whole(left, rest));
+    if (rest >= job)
+        add(buf, size, "%.0f more of that size", floor(rest / job));
+    else
+        add(buf, size, "a smaller job, or spares");
+}
+
+size_t plan_describe_failures(const struct plan_answer *a, char lines[PLAN_FAILURE_LINES][512])
+{
+    const struct plan_reliability *r = &a->reliability;
+    char mtbf[32], restart[32], bytes[32], write[32], stall[32], every[32], good[32], elastic[32];
+    size_t n = 0, size = sizeof lines[0];
+    if (!(r->mtbf_s.mid > 0)) return 0;
+    snprintf(
+        lines[n++], size,
+        "one every %s, cold restart %s; checkpoints of %s, each stalls the step for %s and is "
+        "written in %s, best every %s",
+        format_duration(mtbf, r->mtbf_s.mid), format_duration(restart, r->restart_s.mid),
+        format_bytes(bytes, r->checkpoint_bytes), format_duration(stall, r->checkpoint_stall_s),
+        format_duration(write, r->checkpoint_write_s), format_duration(every, r->interval_exact_s));
+    if (r->elastic)
+        snprintf(lines[n++], size,
+                 "one synchronous job would keep %s of its time; with groups of %s that leave and "
+                 "return singly, %s",
+                 plan_format_percent(good, r->goodput.mid),
+                 plan_format_whole(mtbf, (double)r->elastic_group),
+                 plan_format_percent(elastic, r->goodput_elastic.mid));
+    describe_rest(a, lines[n], size);
+    if (lines[n][0]) n++;
+    describe_spares(a, lines[n], size);
+    if (lines[n][0]) n++;
+    return n;
 }

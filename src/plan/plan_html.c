@@ -6,6 +6,7 @@
  * escaped. */
 #include "plan/plan_pages_internal.h"
 
+#include <ctype.h>
 #include <math.h>
 #include <string.h>
 
@@ -208,6 +209,22 @@ static void add_layouts(const struct plan_answer *a, struct str *out)
     str_puts(out, "</table></div>\n");
 }
 
+/* ------------------------------------------------------------------ failures */
+
+static void add_failures(const struct plan_answer *a, struct str *out)
+{
+    char lines[PLAN_FAILURE_LINES][512];
+    size_t n = plan_describe_failures(a, lines);
+    if (n == 0) return;
+    str_puts(out, "<h2>Failures and checkpoints</h2>\n");
+    for (size_t i = 0; i < n; i++) {
+        lines[i][0] = (char)toupper((unsigned char)lines[i][0]);
+        str_puts(out, i ? "<p>" : "<p>A failure");
+        plan_svg_escape(out, i ? lines[i] : lines[i] + strlen("one"));
+        str_puts(out, ".</p>\n");
+    }
+}
+
 /* ------------------------------------------------------------------ power */
 
 /* Site megawatts as steps make them: high while all compute, low while all wait for gradients,
@@ -288,7 +305,7 @@ static void add_swing_table(const struct plan_swing *s, struct str *out)
                 {"with the accelerators' smoothing", s->smoothing_left_w},
                 {"with a power cap at the mean", s->cap_left_w},
                 {"with the site's batteries", s->battery_left_w}};
-    str_puts(out, "<table><tr><th>swing</th><th>MW</th></tr>");
+    str_puts(out, "<table><tr><th>swing, peak to peak</th><th></th></tr>");
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         str_puts(out, "<tr>");
         add_cell(out, "td", rows[i].name);
@@ -306,11 +323,12 @@ static void add_swing_table(const struct plan_swing *s, struct str *out)
 static void add_power(const struct plan_answer *a, struct str *out)
 {
     const struct plan_power *p = &a->power;
-    struct plan_svg_piece source[PLAN_MAX_SOURCES];
+    struct plan_svg_piece source[PLAN_MAX_SOURCES + 1];
     int64_t n = a->request->site.n_sources;
     for (int64_t i = 0; i < n; i++)
         source[i] = (struct plan_svg_piece){a->request->site.sources[i].name, p->source_w[i]};
-    str_puts(out, "<h2>Power</h2>\n");
+    if (p->unserved_w > 0) source[n++] = (struct plan_svg_piece){"NOT SERVED", p->unserved_w};
+    str_puts(out, "<h2>Power</h2>\n<p class=\"dim\">What draws it</p>\n");
     const struct plan_svg_piece use[] = {
         {"accelerators", p->accelerators_w},
         {"servers", p->servers_w},
@@ -318,7 +336,9 @@ static void add_power(const struct plan_answer *a, struct str *out)
         {"supplies and storage", p->it_w - p->accelerators_w - p->servers_w - p->network_w},
         {"cooling and loss", p->facility_w - p->it_w}};
     plan_svg_bar(use, ARRAY_LEN(use), p->facility_max_w, "nameplate", plan_format_watts, out);
+    if (n > 1) str_puts(out, "<p class=\"dim\">What feeds it</p>\n");
     if (n > 1) plan_svg_bar(source, (size_t)n, 0, "", plan_format_watts, out);
+    if (p->swing.peak_w < PLAN_SWING_SHOWN_W) return;
     add_wave(a, out);
     add_spectrum(&p->swing, out);
     add_swing_table(&p->swing, out);
@@ -326,7 +346,7 @@ static void add_power(const struct plan_answer *a, struct str *out)
 
 static void add_caps(const struct plan_power *p, struct str *out)
 {
-    if (p->n_caps == 0) return;
+    if (p->n_caps == 0 || p->swing.peak_w < PLAN_SWING_SHOWN_W) return;
     str_puts(out, "<h2>Fewer watts</h2><table><tr><th>cap per accelerator</th>"
                   "<th>speed of a step</th><th>tokens a MWh</th><th>a cluster of the same "
                   "megawatts</th></tr>");
@@ -398,7 +418,7 @@ static void add_money(const struct plan_answer *a, struct str *out)
 /* Bars of money, because every input moves it; days beside it where they move. */
 static void add_sensitivities(const struct plan_answer *a, struct str *out)
 {
-    enum { ROW = 26, NAME = 230, LABEL = 330 };
+    enum { ROW = 26, NAME = 210, LABEL = 400 };
     double lo = INFINITY, hi = 0;
     for (int i = 0; i < a->n_sensitivities; i++) {
         lo = fmin(lo, fmin(a->sensitivities[i].low_usd, a->sensitivities[i].high_usd));
@@ -451,6 +471,7 @@ int plan_write_html(const struct plan_answer *answer, const char *path, struct e
     add_verdict(answer, &out);
     add_step(answer, &out);
     add_layouts(answer, &out);
+    add_failures(answer, &out);
     add_power(answer, &out);
     add_caps(&answer->power, &out);
     add_year(&answer->power, &out);

@@ -98,6 +98,8 @@ static json_t *reliability(const struct plan_reliability *r)
         json_object_set_new(j, "goodput_elastic", range(r->goodput_elastic));
         json_object_set_new(j, "elastic_group", json_integer(r->elastic_group));
     }
+    json_object_set_new(j, "elastic_most", json_integer(r->elastic_most));
+    json_object_set_new(j, "job_accelerators", json_integer(r->job_accelerators));
     json_object_set_new(j, "spare_nodes", json_integer(r->spare_nodes));
     return j;
 }

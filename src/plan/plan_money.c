@@ -84,7 +84,10 @@ static void money(struct plan_answer *a)
     const struct plan_site *s = &a->request->site;
     memset(m, 0, sizeof(*m));
     capex(a, m);
-    struct plan_range years = times(a->days, 1.0 / DAYS_PER_YEAR);
+    /* Of the machine a run pays for what its job uses. */
+    double n = (double)plan_cluster_accelerators(&a->request->cluster);
+    double job = a->reliability.job_share > 0.0 ? a->reliability.job_share : 1.0;
+    struct plan_range years = times(a->days, job / DAYS_PER_YEAR);
     struct plan_range life = figure(&s->depreciation_years, YEARS);
     struct plan_range it =
         plan_range_add(plan_range_add(m->accelerators_usd, m->servers_usd), m->network_usd);
@@ -98,7 +101,6 @@ static void money(struct plan_answer *a)
     if (a->tokens.mid > 0.0) m->usd_per_million_tokens = times(m->run_usd, 1e6 / a->tokens.mid);
     /* Days cancel: they are in both. */
     struct plan_range hourly = plan_range_add(rent, upkeep);
-    double n = (double)plan_cluster_accelerators(&a->request->cluster);
     struct plan_range energy_hour = times(energy_price(a), a->power.facility_w / 1e3 / n);
     m->usd_per_accelerator_hour =
         plan_range_add(times(hourly, 1.0 / HOURS_PER_YEAR / n), energy_hour);

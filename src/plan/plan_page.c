@@ -6,6 +6,7 @@
  * figure is left out and never shown as 0. */
 #include "plan/plan_pages_internal.h"
 
+#include <ctype.h>
 #include <math.h>
 #include <string.h>
 
@@ -13,12 +14,24 @@ enum { BAR_WIDTH = 60, LABEL_WIDTH = 14, TEXT_WIDTH = 100 - LABEL_WIDTH - 2 };
 
 /* ------------------------------------------------------------------ lines and bars */
 
+/* A number stays with its unit: "4 %", "3.26 s", "494 MW". */
+static bool breaks_at(const char *text, const char *space)
+{
+    static const char *const units[] = {"%", "s", "ms", "W", "L", "t", "h", "d", "min"};
+    size_t n = strcspn(space + 1, " ,;:.)");
+    if (space == text || !isdigit((unsigned char)space[-1])) return true;
+    if (n >= 2 && n <= 3 && strchr("WhBs", space[n])) return false; /* MW, GWh, TiB, ms */
+    for (size_t i = 0; i < ARRAY_LEN(units); i++)
+        if (strlen(units[i]) == n && strncmp(space + 1, units[i], n) == 0) return false;
+    return true;
+}
+
 static const char *line_end(const char *text, size_t width)
 {
     size_t cells = 0;
     const char *space = NULL, *p = text;
     for (; *p && cells < width; p++) {
-        if (*p == ' ') space = p;
+        if (*p == ' ' && breaks_at(text, p)) space = p;
         if (((unsigned char)*p & 0xC0) != 0x80) cells++; /* UTF-8: count what begins a character */
     }
     return !*p || !space ? p + (*p ? strcspn(p, " ") : 0) : space;
@@ -171,32 +184,16 @@ static void print_memory(const struct plan_answer *a, FILE *out)
 
 static void print_failures(const struct plan_answer *a, FILE *out)
 {
-    const struct plan_reliability *r = &a->reliability;
-    char mtbf[32], restart[32], size[32], write[32], every[32], good[32], elastic[32], n[32];
-    if (!(r->mtbf_s.mid > 0)) return;
-    print_line(out, "failures",
-               "one every %s, cold restart %s; checkpoints of %s, written in %s, best every %s",
-               format_duration(mtbf, r->mtbf_s.mid), format_duration(restart, r->restart_s.mid),
-               format_bytes(size, r->checkpoint_bytes),
-               format_duration(write, r->checkpoint_write_s),
-               format_duration(every, r->interval_exact_s));
-    if (r->elastic)
-        print_line(
-            out, "",
-            "one synchronous job would keep %s of its time; with groups of %s that leave and "
-            "return singly, %s",
-            plan_format_percent(good, r->goodput.mid),
-            plan_format_whole(n, (double)r->elastic_group),
-            plan_format_percent(elastic, r->goodput_elastic.mid));
-    if (r->spare_nodes > 0)
-        print_line(out, "", "spares: %s servers of 8 keep the job whole 99 %% of the time",
-                   plan_format_whole(n, (double)r->spare_nodes));
+    char lines[PLAN_FAILURE_LINES][512];
+    size_t n = plan_describe_failures(a, lines);
+    for (size_t i = 0; i < n; i++)
+        print_line(out, i ? "" : "failures", "%s", lines[i]);
 }
 
 static void print_swing(const struct plan_swing *s, FILE *out)
 {
     char amplitude[32], period[32], band[32], line[32], limit[32], left[32], cap[32], w[32], wh[32];
-    if (!(s->amplitude_w > 0)) return;
+    if (!(s->amplitude_w > 0) || s->peak_w < PLAN_SWING_SHOWN_W) return;
     format_si(limit, s->limit_w, "W");
     const char *verdict = !s->within_limit  ? ": TOO MUCH"
                           : s->by_batteries ? ": within by the site's batteries"
@@ -239,37 +236,52 @@ static void print_sources(const struct plan_answer *a, FILE *out)
 static void print_power(const struct plan_answer *a, FILE *out)
 {
     const struct plan_power *p = &a->power;
-    char mean[32], max[32], idle[32], it[32];
+    char mean[32], max[32], idle[32], it[32], water[64] = "no water to cool";
+    if (p->wue_l_per_kwh > 0)
+        snprintf(water, sizeof water, "cooling water %.2f L per kWh of IT", p->wue_l_per_kwh);
     print_line(out, "power",
-               "%s mean while training, %s at most, %s while restarting; IT %s, PUE %.3f, water "
-               "%.2f L/kWh",
+               "%s mean while training, %s at most, %s while restarting; IT %s, PUE %.3f, %s",
                format_si(mean, p->facility_w, "W"), format_si(max, p->facility_max_w, "W"),
                format_si(idle, p->facility_idle_w, "W"), format_si(it, p->it_w, "W"), p->pue,
-               p->wue_l_per_kwh);
+               water);
     print_sources(a, out);
     print_swing(&p->swing, out);
     int best = -1;
     for (int i = 0; i < p->n_caps; i++)
         if (best < 0 || p->cap_cluster_gain[i] > p->cap_cluster_gain[best]) best = i;
-    if (best >= 0 && p->cap_cluster_gain[best] > 0.005)
+    bool grows = plan_cluster_accelerators(&a->request->cluster) > 1; /* a laptop does not */
+    if (grows && best >= 0 && p->cap_cluster_gain[best] > 0.005)
         print_line(out, "power cap",
                    "at %.0f W per accelerator a step runs at %.1f %% of its speed; the same "
-                   "megawatts then hold more accelerators and train %.0f %% faster",
+                   "power then holds more accelerators, which train %.0f %% faster",
                    p->cap_w[best], 100 * p->cap_speed[best], 100 * p->cap_cluster_gain[best]);
+}
+
+/* "accelerators $39.0 billion, servers ...": what costs nothing is left out. */
+static void print_costs(FILE *out, const char *label, const struct plan_svg_piece *pieces, size_t n)
+{
+    char text[256] = "", usd[32];
+    for (size_t i = 0; i < n; i++) {
+        size_t used = strlen(text);
+        if (pieces[i].value > 0)
+            snprintf(text + used, sizeof text - used, "%s%s %s", used ? ", " : "", pieces[i].name,
+                     plan_format_usd(usd, pieces[i].value));
+    }
+    if (text[0]) print_line(out, label, "%s", text);
 }
 
 static void print_money(const struct plan_answer *a, FILE *out)
 {
     const struct plan_money *m = &a->money;
-    char acc[32], srv[32], net[32], site[32], capital[32], upkeep[32], energy[32];
-    print_line(out, "machine", "accelerators %s, servers %s, network %s, building %s",
-               plan_format_usd(acc, m->accelerators_usd.mid),
-               plan_format_usd(srv, m->servers_usd.mid), plan_format_usd(net, m->network_usd.mid),
-               plan_format_usd(site, m->site_usd.mid));
-    print_line(out, "run", "write-off %s, upkeep %s, energy %s",
-               plan_format_usd(capital, m->capital_usd.mid),
-               plan_format_usd(upkeep, m->upkeep_usd.mid),
-               plan_format_usd(energy, m->energy_usd.mid));
+    const struct plan_svg_piece machine[] = {{"accelerators", m->accelerators_usd.mid},
+                                             {"servers", m->servers_usd.mid},
+                                             {"network", m->network_usd.mid},
+                                             {"building", m->site_usd.mid}};
+    const struct plan_svg_piece run[] = {{"write-off", m->capital_usd.mid},
+                                         {"upkeep", m->upkeep_usd.mid},
+                                         {"energy", m->energy_usd.mid}};
+    print_costs(out, "machine costs", machine, ARRAY_LEN(machine));
+    print_costs(out, "run costs", run, ARRAY_LEN(run));
     const struct plan_emissions *e = &a->emissions;
     if (e->permit_nox_t_per_year > 0)
         print_line(out, "permit", "%.1f t of NOx a year of %.1f permitted%s", e->nox_t_per_year,

@@ -32,6 +32,11 @@ void plan_describe_cluster(const struct plan_cluster *c, char *buf, size_t size)
 /* "uses 98,304 of 110,592 accelerators, 64 of each domain of 72"; "" where all are used as they lie. */
 void plan_describe_use(const struct plan_cluster *c, const struct plan_layout *l, char *buf,
                        size_t size);
+/* Failures, checkpoints, the size of the job and its spares, a sentence a line. */
+#define PLAN_FAILURE_LINES 4
+size_t plan_describe_failures(const struct plan_answer *a, char lines[PLAN_FAILURE_LINES][512]);
+/* Watts that no utility notices: a desk's. */
+#define PLAN_SWING_SHOWN_W 1e4
 /* What is written above a page: the title, or what the plan is made of. */
 void plan_describe_title(const struct plan_request *r, char *buf, size_t size);
 

@@ -193,46 +193,85 @@ static int64_t elastic_group(const struct plan_layout *l, int64_t n)
     return MIN(n, (want + unit - 1) / unit * unit);
 }
 
-/* All wait S after a failure, and again where another falls into it: exp(-S/M) is left, less the
- * share of groups that are away. A job of n of the machine's N accelerators moves at n exp(-S n/MN),
- * which has its top at n = N M/S: where M < S, more accelerators make it slower, and whoever runs
- * it stops there. */
-static double elastic_goodput(double stall_s, double group_share, double group_s, double mtbf_s)
+/* A job of n of the machine's accelerators: all wait S(n) after each failure among them, and again
+ * where another falls into it; exp(-S n / (M N)) is left of the time. Its speed, n times that, has
+ * a top: where failures come faster than the stall, more accelerators make a job slower. */
+struct elastic {
+    double machine, mtbf_s;         /* N, M: of the whole machine */
+    double known_s, beyond, lost_s; /* S up to ELASTIC_KNOWN; how it grows; half a step again */
+};
+
+/* Beyond the size where it was measured the stall is taken to grow with the depth of the tree that
+ * agrees on who is left; as its high, in proportion to the job. */
+static double elastic_stall(const struct elastic *x, double n)
 {
-    double used = fmin(1.0, mtbf_s / stall_s);
-    return used * exp(-used * stall_s / mtbf_s) * fmax(0.0, 1.0 - group_share * group_s / mtbf_s);
+    double grown = n / ELASTIC_KNOWN;
+    if (grown > 1.0 && x->beyond < 1.0) grown = log2(n) / log2(ELASTIC_KNOWN);
+    return x->known_s * fmax(grown, 1.0) + x->lost_s;
+}
+
+static double elastic_speed(const struct elastic *x, double n)
+{
+    return n * exp(-elastic_stall(x, n) * n / (x->mtbf_s * x->machine));
+}
+
+/* The fastest job of at most so many: one top, by ternary search. */
+static double elastic_best(const struct elastic *x, double most)
+{
+    double low = 1.0, high = most;
+    for (int i = 0; i < 64 && high - low > 0.5; i++) {
+        double a = low + (high - low) / 3.0, b = high - (high - low) / 3.0;
+        if (elastic_speed(x, a) < elastic_speed(x, b))
+            low = a;
+        else
+            high = b;
+    }
+    return elastic_speed(x, most) >= elastic_speed(x, low) ? most : low;
+}
+
+/* What a job of `job` keeps of its time, smaller where that is faster (an owner can shrink a job
+ * that fails more than was thought), less the groups that are away. */
+static double elastic_goodput(const struct elastic *x, double job, double group, double group_s)
+{
+    double speed = elastic_speed(x, elastic_best(x, job));
+    return speed / job * fmax(0.0, 1.0 - group * group_s / (x->machine * x->mtbf_s));
 }
 
 static void elasticity(const struct plan_request *r, double step_s, double what_if,
                        struct plan_reliability *out)
 {
-    int64_t n = plan_cluster_accelerators(&r->cluster);
+    int64_t n = out->job_accelerators;
     out->elastic_group = elastic_group(&r->layout, n);
     out->elastic_most = n;
     out->goodput_elastic = out->goodput;
     if (out->elastic_group * 2 > n) return;
 
-    /* Beyond the size where it was measured the stall is taken to grow with the depth of the tree
-     * that agrees on who is left; in proportion to the machine as its high. */
-    double at = fmin((double)n, ELASTIC_KNOWN);
-    double stall = what_if * ELASTIC_STALL_OF_RESTART * plan_restart_s((int64_t)at).mid,
-           high = stall;
-    if ((double)n > ELASTIC_KNOWN) {
-        stall *= log2((double)n) / log2(ELASTIC_KNOWN);
-        high *= (double)n / ELASTIC_KNOWN;
-    }
-    struct plan_range s = {stall / 3.0, stall, fmax(high, 1.5 * stall)};
-    struct plan_range g =
-        plan_range_mul(plan_restart_s(out->elastic_group), plan_range_exact(what_if));
-    double share = (double)out->elastic_group / (double)n, lost = 0.5 * step_s;
-    double delta = 1.0 + out->checkpoint_stall_s / fmax(out->interval_exact_s, step_s);
-    out->goodput_elastic.low =
-        elastic_goodput(s.high + lost, share, g.high, out->mtbf_s.low) / delta;
-    out->goodput_elastic.mid = elastic_goodput(s.mid + lost, share, g.mid, out->mtbf_s.mid) / delta;
-    out->goodput_elastic.high =
-        elastic_goodput(s.low + lost, share, g.low, out->mtbf_s.high) / delta;
-    out->elastic_most = (int64_t)((double)n * fmin(1.0, out->mtbf_s.mid / (s.mid + lost)));
-    out->elastic = out->goodput.mid < 0.85 && out->goodput_elastic.mid > out->goodput.mid + 0.02;
+    int64_t known = (int64_t)fmin((double)n, ELASTIC_KNOWN);
+    double stall = what_if * ELASTIC_STALL_OF_RESTART * plan_restart_s(known).mid;
+    double lost = 0.5 * step_s, N = (double)n;
+    double mtbf = (double)plan_cluster_accelerators(&r->cluster) / N; /* of those that train */
+    const struct elastic good = {N, mtbf * out->mtbf_s.high, stall / 3.0, 0.0, lost};
+    const struct elastic mid = {N, mtbf * out->mtbf_s.mid, stall, 0.0, lost};
+    const struct elastic bad = {N, mtbf * out->mtbf_s.low, N > ELASTIC_KNOWN ? stall : 1.5 * stall,
+                                1.0, lost};
+    /* Whole groups; one that is smaller for a smaller job. */
+    int64_t most = (int64_t)elastic_best(&mid, N);
+    int64_t group = elastic_group(&r->layout, most);
+    if (most < n) most = MAX(most / group, 1) * group;
+    out->elastic_group = group;
+    out->elastic_most = most;
+    double job = (double)most,
+           delta = 1.0 + out->checkpoint_stall_s / fmax(out->interval_exact_s, step_s);
+    struct plan_range g = plan_range_mul(plan_restart_s(group), plan_range_exact(what_if));
+    out->goodput_elastic.low = elastic_goodput(&bad, job, (double)group, g.high) / delta;
+    out->goodput_elastic.mid = elastic_goodput(&mid, job, (double)group, g.mid) / delta;
+    out->goodput_elastic.high = elastic_goodput(&good, job, (double)group, g.low) / delta;
+    double share = job / N; /* of the machine's speed, to be held against the synchronous job */
+    out->elastic =
+        out->goodput.mid < 0.85 && share * out->goodput_elastic.mid > out->goodput.mid + 0.02;
+    if (!out->elastic) return;
+    out->job_accelerators = most;
+    out->job_share = share;
 }
 
 void plan_reliability_what_if(const struct plan_request *r, const struct plan_step *step,
@@ -242,6 +281,8 @@ void plan_reliability_what_if(const struct plan_request *r, const struct plan_st
     if (plan_cluster_accelerators(&r->cluster) <= 0) return;
     failure_rate(&r->cluster, w->failures, out);
     checkpoints(r, step->step_s, w->restart, out);
+    out->job_accelerators = step->used > 0 ? step->used : plan_cluster_accelerators(&r->cluster);
+    out->job_share = 1.0;
     elasticity(r, step->step_s, w->restart, out);
 }
 

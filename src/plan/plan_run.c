@@ -50,10 +50,13 @@ static void run_length(const struct plan_request *r, const struct plan_what_if *
     double n = (double)plan_cluster_accelerators(&r->cluster);
     out->step_s = (struct plan_range){out->step.low_s, out->step.step_s, out->step.high_s};
     double steps = ceil(out->tokens.mid / per_step);
-    out->days = times(plan_range_div(out->step_s, goodput), steps / 86400.0);
-    out->gpu_hours = times(out->days, 24.0 * n);
+    /* A job that stops at elastic_most does a step's work with fewer, and pays for no more. */
+    double job = rel->job_share;
+    out->days = times(plan_range_div(out->step_s, goodput), steps / 86400.0 / job);
+    out->gpu_hours = times(out->days, 24.0 * n * job);
     double share = fmin(goodput.mid, 1.0);
-    double mean_w = share * out->power.facility_w + (1.0 - share) * out->power.facility_idle_w;
+    double mean_w =
+        job * (share * out->power.facility_w + (1.0 - share) * out->power.facility_idle_w);
     out->site_w = times(POWER_BAND, out->power.facility_w * w->power);
     out->mwh = plan_range_mul(times(out->days, 24.0 * mean_w * w->power / 1e6), POWER_BAND);
     out->build_days =
@@ -79,7 +82,7 @@ void plan_run_evaluate(const struct plan_request *r, const struct plan_what_if *
 
 /* ------------------------------------------------------------------ the verdict */
 
-static void limit_of_step(const struct plan_step *s, char *text, size_t size)
+static void limit_of_step(const struct plan_step *s, bool alone, char *text, size_t size)
 {
     static const char *const ADVICE[PLAN_N_PARTS] = {
         [PLAN_PART_MATMUL] = "matrix products: more or faster accelerators help",
@@ -101,28 +104,38 @@ static void limit_of_step(const struct plan_step *s, char *text, size_t size)
         if (i > PLAN_PART_TP && s->part_s[i] > s->part_s[second]) second = i;
     }
     double all = s->step_s > 0.0 ? s->step_s : 1.0;
-    int n = snprintf(text, size, "%.0f %% of a step is %s", 100.0 * s->part_s[first] / all,
-                     ADVICE[first]);
+    const char *advice = alone && first == PLAN_PART_MATMUL
+                             ? "matrix products: a faster machine or a smaller model helps"
+                             : ADVICE[first];
+    int n = snprintf(text, size, "%.0f %% of a step is %s", 100.0 * s->part_s[first] / all, advice);
     if (first == second || n < 0 || (size_t)n >= size || s->part_s[second] < 0.05 * all) return;
     snprintf(text + n, size - (size_t)n, "; then %.0f %% %s", 100.0 * s->part_s[second] / all,
              plan_part_names[second]);
 }
 
-static void verdict_of_failures(const struct plan_reliability *rel, int64_t n, char *text,
-                                size_t size)
+static void verdict_of_failures(const struct plan_reliability *rel, char *text, size_t size)
 {
-    char every[32], most[32];
+    char every[32];
     double lost = 1.0 - (rel->elastic ? rel->goodput_elastic.mid : rel->goodput.mid);
     format_duration(every, rel->mtbf_s.mid);
-    if (rel->elastic && rel->elastic_most < n)
-        snprintf(text, size,
-                 "failures: one every %s; more than %s accelerators make one job no faster, and "
-                 "%.0f %% of this machine is lost to it",
-                 every, format_count(most, (double)rel->elastic_most), 100.0 * lost);
-    else
-        snprintf(text, size, "failures: one every %s, and %.0f %% of the time is lost%s", every,
-                 100.0 * lost,
-                 rel->elastic ? " even with replicas that leave and return singly" : "");
+    snprintf(text, size, "failures: one every %s, and %.0f %% of the time is lost%s", every,
+             100.0 * lost, rel->elastic ? " even with replicas that leave and return singly" : "");
+}
+
+/* Whatever else limits it: one job cannot use this machine. */
+static void verdict_of_one_job(const struct plan_answer *a, char *text, size_t size)
+{
+    const struct plan_reliability *rel = &a->reliability;
+    char most[32], all[32];
+    double n = (double)rel->job_accelerators / rel->job_share;
+    size_t used = strlen(text);
+    if (rel->job_share >= 1.0) return;
+    bool said = strncmp(text, "failures", strlen("failures")) == 0;
+    snprintf(text + used, size - used,
+             "; %sone job can use %s of %s accelerators, and keeps %.0f %% "
+             "of its time",
+             said ? "" : "and failures: ", format_count(most, (double)rel->job_accelerators),
+             format_count(all, n), 100.0 * rel->goodput_elastic.mid);
 }
 
 /* Beyond the utility's limit, and the accelerators cannot take it away either. */
@@ -150,12 +163,13 @@ static void run_verdict(struct plan_answer *a)
                  "the permit: %.0f t of NOx a year (%.0f permitted), or its water, at this load",
                  a->emissions.nox_t_per_year, a->emissions.permit_nox_t_per_year);
     else if ((rel->elastic ? rel->goodput_elastic.mid : rel->goodput.mid) < 0.8)
-        verdict_of_failures(rel, plan_cluster_accelerators(&a->request->cluster), a->limit, size);
+        verdict_of_failures(rel, a->limit, size);
     else if (swing_is_left(&p->swing))
         snprintf(a->limit, size, "the grid: steps swing %s where %s are allowed",
                  format_si(one, p->swing.amplitude_w, "W"), format_si(two, p->swing.limit_w, "W"));
     else
-        limit_of_step(s, a->limit, size);
+        limit_of_step(s, plan_cluster_accelerators(&a->request->cluster) == 1, a->limit, size);
+    verdict_of_one_job(a, a->limit, size);
 }
 
 /* ------------------------------------------------------------------ solve */

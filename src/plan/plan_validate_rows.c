@@ -308,8 +308,8 @@ static int read_zero(struct rows_reader *r, int32_t *zero)
 static bool are_modules(const char *text)
 {
     static const char *const modules[] = {
-        "core_attn", "moe_act", "layernorm", "mla_up_proj", "mlp", "moe", "shared_experts",
-        "norm",      "RMSNorm", "MLA up-proj"};
+        "core_attn", "moe_act",        "layernorm", "mla_up_proj", "mlp",
+        "moe",       "shared_experts", "norm",      "RMSNorm",     "MLA up-proj"};
     for (;;) {
         text += strspn(text, " ");
         if (!begins_any(text, modules, ARRAY_LEN(modules))) return false;

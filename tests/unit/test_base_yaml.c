@@ -146,8 +146,10 @@ static void test_hints(void **state)
     static const struct {
         const char *text, *hint;
     } cases[] = {
-        {"a: &x 1\nb: *x\n", "'a: 1' and 'b: 1'"}, {"a: *.txt\n", "in quotes: \"*.txt\""},
-        {"<<: {a: 1}\n", "'a: 1'"},                  {"a: !!int 3\n", "'a: 1'"},
+        {"a: &x 1\nb: *x\n", "'a: 1' and 'b: 1'"},
+        {"a: *.txt\n", "in quotes: \"*.txt\""},
+        {"<<: {a: 1}\n", "'a: 1'"},
+        {"a: !!int 3\n", "'a: 1'"},
         {"a: 1\na: 3\n", "keep one of the two"},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -160,7 +162,9 @@ static void test_hints(void **state)
 static void test_byte_order_mark(void **state)
 {
     struct fixture *f = *state;
-    assert_ok(parse(f, "\xef\xbb\xbf" "a: 1\nb: 2\n"), f->e);
+    assert_ok(parse(f, "\xef\xbb\xbf"
+                       "a: 1\nb: 2\n"),
+              f->e);
     assert_int_equal(f->root->count, 2);
     assert_string_equal(f->root->keys[0]->text, "a");
     assert_int_equal(f->root->items[1]->line, 2);
@@ -403,11 +407,18 @@ int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(test_tree),        T(test_empty),
-        T(test_refused),     T(test_hints),  T(test_byte_order_mark), T(test_limits),
-        T(test_many_keys),   T(test_bind),
-        T(test_bind_errors), T(test_flag_stands_for_a_missing_row),
-        T(test_print),       T(test_print_reads_back),
+        T(test_tree),
+        T(test_empty),
+        T(test_refused),
+        T(test_hints),
+        T(test_byte_order_mark),
+        T(test_limits),
+        T(test_many_keys),
+        T(test_bind),
+        T(test_bind_errors),
+        T(test_flag_stands_for_a_missing_row),
+        T(test_print),
+        T(test_print_reads_back),
         T(test_load),
     };
     return cmocka_run_group_tests_name("base_yaml", tests, NULL, NULL);

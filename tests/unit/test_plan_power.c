@@ -274,10 +274,8 @@ static void caps(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(mlperf_nodes),
-        cmocka_unit_test(constants_are_the_presets),
-        cmocka_unit_test(colossus_1),
-        cmocka_unit_test(sums_add_up),
+        cmocka_unit_test(mlperf_nodes), cmocka_unit_test(constants_are_the_presets),
+        cmocka_unit_test(colossus_1),   cmocka_unit_test(sums_add_up),
         cmocka_unit_test(caps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,9 +3,11 @@
  * takes is measured in bench/, not here. */
 #include "test_cmocka.h"
 
-#include "plan/plan.h"
+#include "plan/plan_pages_internal.h"
 
 #include <math.h>
+#include <stdlib.h>
+#include <string.h>
 
 struct fixture {
     struct arena arena;
@@ -142,6 +144,58 @@ static void test_a_million_needs_elasticity(void **state)
     assert_true(x->reliability.elastic && x->reliability.goodput.mid < 0.05);
     assert_true(x->reliability.goodput_elastic.mid > x->reliability.goodput.mid);
     assert_true(x->power.unserved_w > 0); /* 1.4 GW of permits do not feed it */
+    /* Days, hours, energy and dollars are of the job, which is smaller than the machine. */
+    double n = (double)plan_cluster_accelerators(&x->request->cluster);
+    double job = (double)x->reliability.job_accelerators;
+    double used = (double)x->step.used;
+    assert_true(job < 0.6 * used);
+    check_near("colossus-2-1m", "hours of the job", x->gpu_hours.mid,
+               x->days.mid * 24 * job * n / used, 1e-9);
+    double steps =
+        x->tokens.mid / (double)(x->request->batch.global_batch * x->request->batch.seq_len);
+    check_near("colossus-2-1m", "days", x->days.mid,
+               steps * x->step.step_s / x->reliability.goodput_elastic.mid * used / job / 86400,
+               1e-3);
+    check_near("colossus-2-1m", "an hour's price", x->money.run_usd.mid / x->gpu_hours.mid,
+               x->money.usd_per_accelerator_hour.mid, 0.05);
+    assert_non_null(strstr(x->limit, "power: "));
+    assert_non_null(strstr(x->limit, "one job can use"));
+    char lines[PLAN_FAILURE_LINES][512];
+    size_t told = plan_describe_failures(x, lines);
+    assert_int_equal(told, 4);
+    assert_non_null(strstr(lines[2], "are room for 1 more of that size"));
+    assert_non_null(strstr(lines[3], "trays of 4 (in racks of 72: "));
+    json_t *j = plan_to_json(x), *rel = json_object_get(j, "reliability");
+    assert_int_equal(json_integer_value(json_object_get(rel, "elastic_most")),
+                     x->reliability.elastic_most);
+    assert_int_equal(json_integer_value(json_object_get(rel, "job_accelerators")),
+                     x->reliability.job_accelerators);
+    json_decref(j);
+}
+
+/* One laptop: no spares, no batteries, no watts to fill with more of it; and a weekend is two days. */
+static void test_a_laptop(void **state)
+{
+    struct fixture *f = *state;
+    const struct plan_answer *x = answer(f, "laptop");
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+    plan_print(x, out);
+    fclose(out);
+    static const char *const silly[] = {"spares",
+                                        "servers",
+                                        "batteries",
+                                        "power cap",
+                                        "$0.00",
+                                        "megawatts",
+                                        "more or faster accelerators",
+                                        "0.00 L"};
+    for (size_t i = 0; i < ARRAY_LEN(silly); i++)
+        if (strstr(text, silly[i])) fail_msg("a laptop and '%s':\n%s", silly[i], text);
+    assert_non_null(strstr(text, "each stalls"));
+    assert_true(x->days.mid > 1.5 && x->days.mid < 2.5);
+    free(text);
 }
 
 int main(void)
@@ -151,6 +205,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_llama_3, setup, teardown),
         cmocka_unit_test_setup_teardown(test_megawatts_of_colossus_1, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_million_needs_elasticity, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_laptop, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -166,14 +166,29 @@ static void a_million(void **state)
     assert_true(out.elastic);
     assert_between(out.goodput_elastic.mid, 0.1, 0.9);
     assert_true(out.goodput_elastic.low > 1e-3);
-    assert_true(out.elastic_group >= 1000000 / 64);
-    /* Its best size, used alone, is no slower, and every accelerator of it helps. */
+    assert_true(out.goodput_elastic.low < out.goodput_elastic.mid);
+    assert_true(out.goodput_elastic.mid < out.goodput_elastic.high);
+    /* The job stops at the size that moves fastest, in whole groups, a 64th of the job or more. */
+    print_message("a million: one every %.0f s, a job of %lld keeps %.2f (%.2f to %.2f)\n",
+                  out.mtbf_s.mid, (long long)out.job_accelerators, out.goodput_elastic.mid,
+                  out.goodput_elastic.low, out.goodput_elastic.high);
     assert_true(out.elastic_most < 1000000);
-    struct fleet part = f;
-    part.accelerators = out.elastic_most;
-    struct plan_reliability alone = reliability_of(&part);
-    assert_true((double)part.accelerators * alone.goodput_elastic.mid >
-                0.9e6 * out.goodput_elastic.mid);
+    assert_int_equal(out.job_accelerators, out.elastic_most);
+    assert_int_equal(out.job_accelerators % out.elastic_group, 0);
+    assert_true(out.elastic_group >= out.job_accelerators / 64);
+    double speed = (double)out.job_accelerators * out.goodput_elastic.mid;
+    static const double OTHER[] = {0.25, 0.5, 0.8, 1.0};
+    for (size_t i = 0; i < ARRAY_LEN(OTHER); i++) {
+        struct fleet part = f;
+        part.accelerators = (int64_t)(OTHER[i] * (double)out.job_accelerators);
+        struct plan_reliability alone = reliability_of(&part);
+        double slower = (double)alone.job_accelerators * alone.goodput_elastic.mid;
+        assert_true(alone.elastic && alone.job_accelerators <= part.accelerators);
+        assert_true(slower < 1.02 * speed);
+    }
+    f.accelerators = 16384; /* not beyond any size: all are used */
+    out = reliability_of(&f);
+    assert_int_equal(out.job_accelerators, 16384);
 }
 
 int main(void)

@@ -39,11 +39,12 @@ struct words {
 
 static int parse(struct fixture *f, const struct words *w)
 {
-    const char *text = arena_printf(
-        &f->a, HEAD "x,m,h100,8,4,512,8,8,32000,1,MHA,2048,1,1,none,ZeRO-1,1\n"
-                    "x,m,h100,%s,4,512,8,8,32000,%s,\"%s\",2048,1,1,\"%s\",%s,%s\n",
-        w->n_gpus, w->glu, w->attn, w->recompute ? w->recompute : "",
-        w->dist_opt ? w->dist_opt : "", w->step_s);
+    const char *text =
+        arena_printf(&f->a,
+                     HEAD "x,m,h100,8,4,512,8,8,32000,1,MHA,2048,1,1,none,ZeRO-1,1\n"
+                          "x,m,h100,%s,4,512,8,8,32000,%s,\"%s\",2048,1,1,\"%s\",%s,%s\n",
+                     w->n_gpus, w->glu, w->attn, w->recompute ? w->recompute : "",
+                     w->dist_opt ? w->dist_opt : "", w->step_s);
     f->e = (struct error){0};
     return plan_rows_parse(text, strlen(text), "runs.csv", &f->a, &f->rows, &f->n, &f->e);
 }
@@ -110,9 +111,8 @@ static void words_without_meaning(void **state)
 static void no_rows(void **state)
 {
     struct fixture *f = *state;
-    assert_int_equal(
-        plan_rows_parse(HEAD, strlen(HEAD), "runs.csv", &f->a, &f->rows, &f->n, &f->e),
-        ERROR_CONFIG);
+    assert_int_equal(plan_rows_parse(HEAD, strlen(HEAD), "runs.csv", &f->a, &f->rows, &f->n, &f->e),
+                     ERROR_CONFIG);
     assert_contains(f->e.text, "runs.csv: no rows below the head");
 }
 

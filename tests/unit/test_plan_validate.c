@@ -142,7 +142,8 @@ static void test_errors(void **state)
     snprintf(text, sizeof(text), "%s%s", HEAD, row);
     char *at = strstr(text, "%s");
     memcpy(at, "8x", 2);
-    refused(f, text, "runs.csv:2: column 'tp' must be a whole number of 0 to 2147483647, not '8x'", "for example 8");
+    refused(f, text, "runs.csv:2: column 'tp' must be a whole number of 0 to 2147483647, not '8x'",
+            "for example 8");
     memcpy(at, "-1", 2);
     refused(f, text, "runs.csv:2: column 'tp'", "for example 8");
     refused(f, "source,model,gpu,n_gpus,layers,hidden,heads,vocab,seq_len,tp,step_time_s\n",
@@ -154,7 +155,8 @@ static void test_errors(void **state)
     refused(f, HEAD "1,D,x,m,4,512,8,,,MHA,,0,32000,2048,,,,H100,8,1,1,,,,1,8,bf16,,,1,,,\n",
             "runs.csv:2: column 'tier' must be A, B or C, not 'D'", "aggregate");
     refused(f, HEAD "1,A,x,m,4,512,8,,,MLA(q1),,0,32000,2048,,,,H100,8,1,1,,,,1,8,bf16,,,1,,,\n",
-            "column 'attn' must be MLA with five widths of 1 to 16777216, not 'MLA(q1)'", "MLA(q1536");
+            "column 'attn' must be MLA with five widths of 1 to 16777216, not 'MLA(q1)'",
+            "MLA(q1536");
 }
 
 /* ------------------------------------------------------------------ arithmetic */
