@@ -41,7 +41,8 @@ const char *name_nearest(const char *word, const char *const *candidates, size_t
     const char *best = NULL;
     for (size_t i = 0; i < count; i++) {
         size_t m = strlen(candidates[i]);
-        if (m > NAME_MAX_LENGTH) continue;
+        /* Each letter that one has more is an edit. */
+        if (m > NAME_MAX_LENGTH || (int)(n > m ? n - m : m - n) > best_distance) continue;
         int distance = name_distance(word, n, candidates[i], m);
         /* Two edits turn "x" into "up": with nothing in common it is not what was meant. */
         if (distance >= (int)MAX(n, m)) continue;
