@@ -226,6 +226,20 @@ static int run_check(const struct plan_request *r, struct error *e)
     return 0;
 }
 
+/* A replica of a layout that is given lies within one kind of accelerator, as in the search. */
+static int check_kinds(const struct plan_request *r, struct error *e)
+{
+    const struct plan_layout *l = &r->layout;
+    int64_t room = plan_place_room(&r->cluster, l, true);
+    if (l->dp <= room) return 0;
+    error_set_code(
+        e, ERROR_CONFIG,
+        "layout: dp %d replicas of %lld accelerators each: the kinds of the cluster hold "
+        "%lld",
+        l->dp, (long long)l->tp * l->pp * l->cp, (long long)room);
+    return error_hint(e, "for example dp %lld, or a smaller tp x pp x cp", (long long)MAX(room, 1));
+}
+
 int plan_solve(const struct plan_request *r, struct arena *a, struct plan_answer *out,
                struct error *e)
 {
@@ -241,6 +255,7 @@ int plan_solve(const struct plan_request *r, struct arena *a, struct plan_answer
         TRY(plan_layout_check(&r->layout, &r->model, &r->batch,
                               plan_cluster_accelerators(&r->cluster), e));
         TRY(plan_layout_check_stack(&r->layout, &r->software, e));
+        TRY(check_kinds(r, e));
     }
     plan_run_evaluate(&chosen, NULL, out);
     plan_sensitivities(&chosen, out);

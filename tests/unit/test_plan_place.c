@@ -4,6 +4,8 @@
 #include "plan/plan_pages_internal.h"
 #include "plan/plan_step_internal.h"
 
+#include <math.h>
+
 static const struct plan_accelerator rack = {
     .name = "rack",
     .peak_flops = {[PLAN_BF16] = {.mid = 2500e12}, [PLAN_FP4] = {.mid = 1e16}},
@@ -136,6 +138,49 @@ static void the_slowest_kind_idles(void **state)
     assert_int_equal(plan_place_used(&c, &l, n), 244);
 }
 
+/* What is idle draws its idle power, and nothing swings there. */
+static void idle_accelerators_draw_idle_power(void **state)
+{
+    (void)state;
+    struct plan_request r = {.model = moe, .cluster = racks(720), .batch = {640, 8192}};
+    struct plan_step step;
+    struct plan_power half, all;
+    struct plan_phase_power p;
+    r.layout = layout(1, 1, 64, 1, 320);
+    plan_step(&moe, &r.cluster, &r.layout, &r.batch, &r.software, &step);
+    plan_power(&r, &step, &half);
+    plan_phase_power(&rack, 0, &p);
+    double busy_w = step.compute_share * p.compute_w + (1 - step.compute_share) * p.comm_w;
+    assert_true(fabs(half.accelerators_w / (320 * busy_w + 400 * p.idle_w) - 1) < 1e-9);
+    r.cluster.pools[0].count = 320;
+    plan_power(&r, &step, &all);
+    assert_true(fabs(half.swing.amplitude_w / all.swing.amplitude_w - 1) < 0.05);
+    assert_true(half.facility_max_w > 2 * all.facility_max_w);
+}
+
+/* A replica that no kind holds is not a layout, given or searched. */
+static void replicas_lie_within_a_kind(void **state)
+{
+    (void)state;
+    struct plan_request r = {.name = "two", .model = moe, .cluster = racks(72), .batch = {9, 8192}};
+    struct plan_answer answer;
+    struct arena a;
+    struct error e = {0};
+    r.cluster.pools[1] = (struct plan_pool){&hgx, 12};
+    r.cluster.n_pools = 2;
+    r.layout = layout(8, 1, 1, 1, 9);
+    r.layout.pp = 1;
+    arena_init(&a);
+    r.batch.global_batch = r.layout.dp = 10; /* 9 and 1 replicas of 8 */
+    assert_ok(plan_solve(&r, &a, &answer, &e), e);
+    r.layout.cp = 2; /* 4 and none of 16 */
+    r.batch.global_batch = r.layout.dp = 5;
+    assert_int_equal(plan_solve(&r, &a, &answer, &e), ERROR_CONFIG);
+    assert_contains(e.text,
+                    "dp 5 replicas of 16 accelerators each: the kinds of the cluster hold 4");
+    arena_fini(&a);
+}
+
 static void idle_accelerators_are_told(void **state)
 {
     (void)state;
@@ -164,6 +209,8 @@ int main(void)
         cmocka_unit_test(what_does_not_fit_whole_straddles),
         cmocka_unit_test(straddling_is_paid_for),
         cmocka_unit_test(the_slowest_kind_idles),
+        cmocka_unit_test(idle_accelerators_draw_idle_power),
+        cmocka_unit_test(replicas_lie_within_a_kind),
         cmocka_unit_test(idle_accelerators_are_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
