@@ -18,7 +18,7 @@
  * slowest kind. */
 #include "plan/plan_step_internal.h"
 
-#include <string.h>
+#include <math.h>
 
 static int64_t gcd(int64_t a, int64_t b)
 {
@@ -85,28 +85,32 @@ static bool straddles(const struct plan_cluster *c, const struct plan_layout *l)
     return !c->domains_as_needed && l->dp > plan_place_room(c, l, false);
 }
 
+/* Of the kinds that have replicas. */
+static int64_t slowest_kind(const struct plan_cluster *c, int precision, const int64_t *replicas)
+{
+    int64_t slowest = 0;
+    double least = INFINITY;
+    for (int64_t i = 0; i < c->n_pools; i++) {
+        double peak = plan_work_peak(c->pools[i].accelerator, precision);
+        if (replicas[i] == 0 || peak >= least) continue;
+        slowest = i;
+        least = peak;
+    }
+    return slowest;
+}
+
 void plan_place_replicas(const struct plan_cluster *c, const struct plan_layout *l,
                          int64_t out[PLAN_MAX_POOLS])
 {
     int64_t replica = replica_of(l), spare = -(int64_t)MAX(l->dp, 1);
     bool all = c->domains_as_needed || straddles(c, l);
-    bool emptied[PLAN_MAX_POOLS] = {false};
     for (int64_t i = 0; i < c->n_pools; i++) {
         out[i] = (all ? c->pools[i].count : packed(&c->pools[i], l)) / replica;
         spare += out[i];
     }
     while (spare > 0) {
-        int64_t slowest = -1;
-        double least = 0;
-        for (int64_t i = 0; i < c->n_pools; i++) {
-            double peak = plan_work_peak(c->pools[i].accelerator, l->precision);
-            if (emptied[i] || (slowest >= 0 && peak >= least)) continue;
-            slowest = i;
-            least = peak;
-        }
-        int64_t taken = MIN(spare, out[slowest]);
-        emptied[slowest] = true;
-        out[slowest] -= taken;
+        int64_t kind = slowest_kind(c, l->precision, out), taken = MIN(spare, out[kind]);
+        out[kind] -= taken;
         spare -= taken;
     }
 }
