@@ -202,10 +202,12 @@ void plan_describe_use(const struct plan_cluster *c, const struct plan_layout *l
     for (int64_t i = 0; i < c->n_pools && !p.straddles && p.used == p.domain; i++)
         plan_place(c->pools[i].accelerator, c, l, &p);
     if (sum >= n && !p.straddles) return;
-    add(buf, size, "uses %s of %s accelerators", plan_format_whole(one, (double)sum),
-        plan_format_whole(two, (double)n));
+    if (sum < n)
+        add(buf, size, "uses %s of %s accelerators", plan_format_whole(one, (double)sum),
+            plan_format_whole(two, (double)n));
     if (p.straddles)
-        add(buf, size, "; groups lie across domains of %lld and pay for it", (long long)p.domain);
+        add(buf, size, "%sgroups lie across domains of %lld and pay for it", sum < n ? "; " : "",
+            (long long)p.domain);
     else if (p.used < p.domain)
         add(buf, size, ", %lld of each domain of %lld", (long long)p.used, (long long)p.domain);
     if (sum < n) add(buf, size, "; MFU is of those");
@@ -224,22 +226,43 @@ void plan_describe_title(const struct plan_request *r, char *buf, size_t size)
 
 /* ------------------------------------------------------------------ failures */
 
-/* What is kept beside the job is moved as it is built in: servers, or trays of a rack. */
+/* Pools of one kind of server, or of one kind of rack, share their spares. */
+static bool same_servers(const struct plan_accelerator *a, const struct plan_accelerator *b)
+{
+    return a->node_size == b->node_size && a->scaleup_domain == b->scaleup_domain;
+}
+
+/* What is kept beside the job is what it was built of: servers, or trays of a rack. By the number
+ * of accelerators of each kind. */
 static void describe_spares(const struct plan_answer *a, char *buf, size_t size)
 {
-    const struct plan_accelerator *x = a->request->cluster.pools[0].accelerator;
-    int64_t unit = MAX(x->node_size, 1), n = plan_cluster_accelerators(&a->request->cluster);
-    int64_t spare = (8 * a->reliability.spare_nodes + unit - 1) / unit; /* nodes of 8 */
-    char count[32], racks[32];
+    const struct plan_cluster *c = &a->request->cluster;
+    double all = (double)plan_cluster_accelerators(c),
+           spare = 8.0 * (double)a->reliability.spare_nodes;
+    int64_t total = 0;
     buf[0] = 0;
-    if (spare < 1 || n <= unit) return; /* one machine has nothing to take its place */
-    bool in_racks = x->scaleup_domain > MAX(unit, 8);
-    add(buf, size, "spares: %s %s%s of %lld", plan_format_whole(count, (double)spare),
-        in_racks ? "tray" : "server", spare == 1 ? "" : "s", (long long)unit);
-    if (in_racks)
-        add(buf, size, " (in racks of %lld: %s)", (long long)x->scaleup_domain,
-            plan_format_whole(racks, ceil((double)(spare * unit) / (double)x->scaleup_domain)));
-    add(buf, size, " %s the job whole 99 %% of the time", spare == 1 ? "keeps" : "keep");
+    for (int64_t i = 0; i < c->n_pools; i++) {
+        const struct plan_accelerator *x = c->pools[i].accelerator;
+        int64_t unit = MAX(x->node_size, 1), n = 0;
+        bool told = false;
+        for (int64_t k = 0; k < c->n_pools; k++) {
+            if (!same_servers(x, c->pools[k].accelerator)) continue;
+            n += c->pools[k].count;
+            told = told || k < i;
+        }
+        double part = ceil(spare * (double)n / all / (double)unit);
+        if (told || n <= unit || part < 1) continue; /* one machine: nothing takes its place */
+        char count[32];
+        bool in_racks = x->scaleup_domain > MAX(unit, 8);
+        add(buf, size, "%s%s %s%s of %lld",
+            total ? " and " : "spares: ", plan_format_whole(count, part),
+            in_racks ? "tray" : "server", part > 1 ? "s" : "", (long long)unit);
+        if (in_racks)
+            add(buf, size, " (in racks of %lld: %s)", (long long)x->scaleup_domain,
+                plan_format_whole(count, ceil(part * (double)unit / (double)x->scaleup_domain)));
+        total += (int64_t)part;
+    }
+    if (total) add(buf, size, " %s the job whole 99 %% of the time", total == 1 ? "keeps" : "keep");
 }
 
 /* A job that stops at the size beyond which it would be slower, and what the rest is good for. */

@@ -236,7 +236,7 @@ static void print_sources(const struct plan_answer *a, FILE *out)
 static void print_power(const struct plan_answer *a, FILE *out)
 {
     const struct plan_power *p = &a->power;
-    char mean[32], max[32], idle[32], it[32], water[64] = "no water to cool";
+    char mean[32], max[32], idle[32], it[32], water[64] = "no cooling water";
     if (p->wue_l_per_kwh > 0)
         snprintf(water, sizeof water, "cooling water %.2f L per kWh of IT", p->wue_l_per_kwh);
     print_line(out, "power",

@@ -173,6 +173,17 @@ static void test_a_million_needs_elasticity(void **state)
     json_decref(j);
 }
 
+/* Spares are of what the pools are built of. */
+static void test_spares_of_a_mixture(void **state)
+{
+    struct fixture *f = *state;
+    char lines[PLAN_FAILURE_LINES][512];
+    size_t n = plan_describe_failures(answer(f, "colossus-1-230k"), lines);
+    assert_true(n > 0);
+    assert_non_null(strstr(lines[n - 1], " servers of 8 and "));
+    assert_non_null(strstr(lines[n - 1], " trays of 4 (in racks of 72: "));
+}
+
 /* One laptop: no spares, no batteries, no watts to fill with more of it; and a weekend is two days. */
 static void test_a_laptop(void **state)
 {
@@ -205,6 +216,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_llama_3, setup, teardown),
         cmocka_unit_test_setup_teardown(test_megawatts_of_colossus_1, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_million_needs_elasticity, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_spares_of_a_mixture, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_laptop, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
