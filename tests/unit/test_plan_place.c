@@ -192,8 +192,7 @@ static void idle_accelerators_are_told(void **state)
                         "uses 512 of 576 accelerators, 64 of each domain of 72; MFU is of those");
     l.dp = 576;
     plan_describe_use(&c, &l, text, sizeof text);
-    assert_string_equal(
-        text, "groups lie across domains of 72 and pay for it");
+    assert_string_equal(text, "groups lie across domains of 72 and pay for it");
     l = layout(8, 1, 8, 1, 72);
     plan_describe_use(&c, &l, text, sizeof text);
     assert_string_equal(text, "");
