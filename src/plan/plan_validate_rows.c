@@ -80,6 +80,7 @@ struct rows_reader {
     size_t n_accelerators;
 };
 #define MAX_ACCELERATORS 64
+#define MAX_LAYERS       16384
 
 static const char *text_of(const struct rows_reader *r, const char *column)
 {
@@ -232,6 +233,9 @@ static int read_model(struct rows_reader *r, struct plan_row *row)
     m->name = row->model_name;
     m->source = row->source;
     TRY(int_of(r, "layers", 0, &m->layers));
+    if (m->layers > MAX_LAYERS) /* as in descriptions; some rules count through them */
+        return wrong_value(r, "layers", "a whole number of 0 to 16384", text_of(r, "layers"),
+                           "for example 80");
     TRY(int_of(r, "hidden", 0, &m->hidden));
     TRY(int_of(r, "heads", 0, &m->heads));
     TRY(int_of(r, "kv_heads", m->heads, &m->kv_heads));

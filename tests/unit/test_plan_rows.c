@@ -108,6 +108,16 @@ static void words_without_meaning(void **state)
     }
 }
 
+/* Rules that count through the layers would take minutes for two thousand million of them. */
+static void too_many_layers(void **state)
+{
+    struct fixture *f = *state;
+    const char *text = HEAD "x,m,h100,8,2147483647,512,8,8,32000,1,MHA,2048,1,3,none,ZeRO-1,1\n";
+    assert_int_equal(plan_rows_parse(text, strlen(text), "runs.csv", &f->a, &f->rows, &f->n, &f->e),
+                     ERROR_CONFIG);
+    assert_contains(f->e.text, "runs.csv:2: column 'layers' must be a whole number of 0 to 16384");
+}
+
 static void no_rows(void **state)
 {
     struct fixture *f = *state;
@@ -120,6 +130,7 @@ static void no_rows(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {T(known_words), T(words_without_meaning), T(no_rows)};
+    const struct CMUnitTest tests[] = {T(known_words), T(words_without_meaning), T(too_many_layers),
+                                       T(no_rows)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
