@@ -124,8 +124,7 @@ size_t plan_tell(const struct plan_answer *a, struct plan_told told[PLAN_MAX_TOL
     const struct plan_reliability *rel = &a->reliability;
     struct plan_range goodput = rel->elastic ? rel->goodput_elastic : rel->goodput;
     double work = a->step_s.mid, used = (double)rel->job_accelerators;
-    struct plan_range job = {0}; /* told where the job is not the whole machine */
-    if (rel->job_share > 0 && rel->job_share < 1) job = (struct plan_range){used, used, used};
+    struct plan_range job = {used, used, used};
     const struct plan_told all[] = {
         {"step", "step_s", a->step_s, format_duration, true, false},
         {"tokens a second", "tokens_per_s", per_step(s->tokens_per_s * work, a->step_s),

@@ -18,8 +18,8 @@
 #include <string.h>
 
 /* Shares of the cap where an accelerator states no watts. Measured on one H100 (bench/bench_power.py):
- * products, attention, vector work and a whole layer draw 0.994 to 0.999 of the cap; kernels of
- * NCCL's size 0.18 to 0.20 while they spin, 0.31 to 0.39 while they copy. Idle: nvidia-smi. */
+ * products, attention, vector work and a whole layer draw 0.99 to 1.00 of the cap; kernels of
+ * NCCL's size 0.18 to 0.21 while they spin, 0.26 to 0.40 while they copy. Idle: nvidia-smi. */
 #define COMPUTE_OF_CAP 0.995
 #define COMM_OF_CAP    0.35
 #define IDLE_OF_CAP    0.10

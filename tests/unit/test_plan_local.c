@@ -49,7 +49,7 @@ static void test_products(void **state)
     (void)state;
     struct compute_machine m = machine();
     struct plan_local_run r = run_of();
-    struct plan_local_step s;
+    struct plan_local_step s = {0};
     plan_local_step(&m, &r, &s);
     double weights = 3 * (128.0 * (4 + 2 * 2 + 4) * 32 + 2 * 3 * 128.0 * 256) + 128 * 1000.0;
     double flops = 6 * weights * 8 * 64;
