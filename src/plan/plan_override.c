@@ -167,6 +167,10 @@ static int set_seq_len(const struct override_context *c, const struct override_k
 static int set_cap(const struct override_context *c, const struct override_key *key,
                    const char *text)
 {
+    if (strcmp(text, "0") == 0) { /* not lowered */
+        c->r->power_cap = 0;
+        return 0;
+    }
     return read_number(c, key, text, &c->r->power_cap);
 }
 

@@ -30,11 +30,23 @@ static int64_t gcd(int64_t a, int64_t b)
     return a;
 }
 
-/* Quick where both are powers of two, as nearly always. */
+static bool power_of_two(int64_t x)
+{
+    return (x & (x - 1)) == 0;
+}
+
 static int64_t lcm(int64_t a, int64_t b)
 {
-    if ((a & (a - 1)) == 0 && (b & (b - 1)) == 0) return MAX(a, b);
+    if (power_of_two(a) && power_of_two(b)) return MAX(a, b);
     return a / gcd(a, b) * b;
+}
+
+/* Without a division, since it is asked for every layout: groups of powers of two always fill
+ * domains of such. False says nothing. */
+static bool fills(const struct plan_accelerator *a, const struct plan_layout *l)
+{
+    return power_of_two(a->scaleup_domain) && power_of_two(l->tp) && power_of_two(l->cp) &&
+           power_of_two(l->ep) && power_of_two(l->etp);
 }
 
 /* Neighbouring ranks of a group that are meant to share a domain. */
@@ -59,8 +71,9 @@ static int64_t alignment(const struct plan_accelerator *a, const struct plan_lay
 /* Accelerators of a pool that are used where domains hold whole blocks; 0: no domain does. */
 static int64_t packed(const struct plan_pool *pool, const struct plan_layout *l)
 {
-    int64_t domain = MAX(pool->accelerator->scaleup_domain, 1);
-    int64_t block = alignment(pool->accelerator, l), rest = pool->count % domain;
+    int64_t domain = MAX(pool->accelerator->scaleup_domain, 1), rest = pool->count % domain;
+    if (rest == 0 && fills(pool->accelerator, l)) return pool->count;
+    int64_t block = alignment(pool->accelerator, l);
     if (block > domain) return 0;
     return pool->count / domain * (domain - domain % block) + rest - rest % block;
 }
@@ -133,9 +146,11 @@ int64_t plan_place_used(const struct plan_cluster *c, const struct plan_layout *
 void plan_place(const struct plan_accelerator *a, const struct plan_cluster *c,
                 const struct plan_layout *l, struct plan_place *out)
 {
-    int64_t domain = MAX(a->scaleup_domain, 1), block = alignment(a, l);
+    int64_t domain = MAX(a->scaleup_domain, 1);
     *out = (struct plan_place){.a = a, .domain = domain, .used = domain};
-    if (c->domains_as_needed || domain % block == 0) return;
+    if (c->domains_as_needed || fills(a, l)) return;
+    int64_t block = alignment(a, l);
+    if (domain % block == 0) return;
     out->straddles = straddles(c, l);
     if (!out->straddles && block <= domain) out->used = domain - domain % block;
 }

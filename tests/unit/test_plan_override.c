@@ -90,6 +90,9 @@ static void test_zero_can_be_given(void **state)
     assert_int_equal(solve(f)->layout.zero, 0);
     change(f, "layout", "auto");
     assert_true(r->search && r->layout.zero == -1 && r->layout.precision == -1);
+    change(f, "cap", "0.8");
+    change(f, "cap", "0"); /* as in a file: not lowered */
+    assert_true(r->power_cap == 0);
 }
 
 /* Accelerators that do not compute in the precision of the file: the search chooses another. */
