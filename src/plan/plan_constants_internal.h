@@ -73,6 +73,7 @@
     X(DP_OVERLAP, 0.9215, 0.3, 1.0, "fit: all; share of the window under which DP traffic hides") \
     X(DP_OVERLAP_YEAR, 2023.2, 2023.2, 2023.2, "Megatron overlap-grad-reduce and overlap-param-gather") \
     X(SM_TAX, 0.2374, 0.08, 0.25, "fit: all; compute lost while a collective runs beside it, 10 to 20 % of the cores") \
+    X(DUALPIPE_TAX, 0.1515, 0.1515, 0.1515, "the same under DualPipe: 20 of 132 cores move the experts' traffic (arXiv:2412.19437, 3.2.2)") \
     X(HEAD_EXPOSED, 0.9537, 0.0, 1.0, "fit: all; share of the output head that unbalances the last stage") \
     X(XLA_RECOMPUTE, 0.2534, 0.2, 1.0, "fit: JAX rows; share of the forward pass XLA runs again where full recomputation would fit") \
     X(SELECTIVE_SHARE, 0.4, 0.4, 0.4, "norms and activations among the vector operations") \

@@ -285,6 +285,26 @@ static void context_fill(struct memory_context *c, const struct plan_accelerator
     c->expert_shard = MAX(ranks / ((double)l->ep * l->etp), 1);
 }
 
+/* A rank of DualPipe holds a stage of each direction, so weights and gradients twice, and p + 1 microbatches
+ * between them (arXiv:2412.19437, Table 2); the optimizer's state of both is sharded over the ranks of both. */
+static void dualpipe_memory(const struct memory_context *c, double microbatches, int stage,
+                            struct plan_memory *out)
+{
+    struct memory_stage here, there;
+    struct plan_memory back;
+    stage_fill(c, microbatches, stage, &here);
+    stage_fill(c, microbatches, c->l->pp - 1 - stage, &there);
+    here.in_flight = there.in_flight = MIN((c->l->pp + 1) / 2.0, microbatches);
+    stage_memory(c, &here, out);
+    stage_memory(c, &there, &back);
+    out->weights += back.weights;
+    out->gradients += back.gradients;
+    out->activations += back.activations;
+    out->optimizer = (out->optimizer + back.optimizer) / 2;
+    out->buffers = MAX(out->buffers, back.buffers);
+    out->total = out->weights + out->gradients + out->optimizer + out->activations + out->buffers;
+}
+
 void plan_memory_of(const struct plan_accelerator *a, const struct plan_model *m,
                     const struct plan_layout *l, const struct plan_batch *b,
                     const struct plan_software *s, struct plan_memory *out)
@@ -300,8 +320,12 @@ void plan_memory_of(const struct plan_accelerator *a, const struct plan_model *m
         /* the second only where the first is lighter than it: leading dense layers, a layer less */
         const bool even = m->layers % ((int64_t)l->pp * l->vp) == 0;
         if (i == 1 && l->pp > 2 && m->dense_layers == 0 && even) continue;
-        stage_fill(&c, microbatches, stages[i], &stage);
-        stage_memory(&c, &stage, &one);
+        if (s->stack == PLAN_STACK_DUALPIPE && l->pp > 1) {
+            dualpipe_memory(&c, microbatches, stages[i], &one);
+        } else {
+            stage_fill(&c, microbatches, stages[i], &stage);
+            stage_memory(&c, &stage, &one);
+        }
         if (i == 0 || one.total > out->total) *out = one;
     }
 }

@@ -240,7 +240,7 @@ static void price(struct search *s, struct group *g, const struct plan_layout *l
  * asked for is tried all the same. */
 static bool zero_offered(const struct search *s, const struct plan_layout *l)
 {
-    if (s->fixed.zero || s->s->stack != PLAN_STACK_MEGATRON) return true;
+    if (s->fixed.zero || !plan_stack_is_megatron(s->s->stack)) return true;
     return l->zero < 2 || (l->zero == 3 && l->pp == 1);
 }
 
