@@ -61,6 +61,8 @@
     X(COLL_ROOT_S, 2.0e-6, 2.0e-6, 2.0e-6, "half of 4.0 us a root MB and doubling, the same") \
     X(OLD_GRAD_BYTES, 3.96, 2.0, 4.0, "fit: vTrain, SC21; bytes of a gradient on the wire before overlap: fp16 to fp32") \
     X(P2P_LATENCY_S, 15e-6, 15e-6, 15e-6, "send and receive across a switch") \
+    X(TP_SKEW_S, 5e-5, 0, 4e-4, "fit: vTrain; how much later the last rank of a tensor-parallel group on both sockets of a node arrives, before 2023") \
+    X(TP_SKEW_HOST, 10, 0, 40, "fit: vTrain; the same where the host is behind, in kernels") \
     X(PIPE_HOST_S, 0.002024, 0, 10e-3, "fit: all with a pipeline; schedule, handshake and allocation of one microbatch on one chunk, before 2023") \
     /* overlap */ \
     X(TP_OVERLAP, 0.9296, 0.0, 0.95, "fit: all since 2023; share of TP traffic under products (user buffers)") \

@@ -23,7 +23,7 @@
 
 #include <math.h>
 
-enum { BF16_BYTES = 2, BLACKWELL_CAP_W = 1200 };
+enum { BF16_BYTES = 2, BLACKWELL_CAP_W = 1200, SOCKET_ACCELERATORS = 4 };
 
 static double family_ceiling_share(const struct plan_work *w, int precision)
 {
@@ -165,9 +165,13 @@ static void add_tensor_parallel(const struct plan_work *w, struct plan_layer_tim
     double bytes = w->tokens * (double)w->m->hidden * BF16_BYTES;
     double s = plan_collective_s(w->a, w->c, PLAN_ALL_GATHER, tp, near, bytes) +
                plan_collective_s(w->a, w->c, PLAN_REDUCE_SCATTER, tp, near, bytes);
+    t->kernels += 2 * K(HOST_COLLECTIVE);
+    if (w->year < K(DP_OVERLAP_YEAR) && tp > SOCKET_ACCELERATORS) {
+        s += 2 * K(TP_SKEW_S);
+        t->kernels += 2 * K(TP_SKEW_HOST);
+    }
     expose(t, s, tp_share(w), &t->tp_f);
     expose(t, s, tp_share(w), &t->tp_b);
-    t->kernels += 2 * K(HOST_COLLECTIVE);
 }
 
 /* Scores written out: products at the full square, and softmax through memory. */
