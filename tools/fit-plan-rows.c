@@ -48,7 +48,8 @@ const char *fit_text(int i, int what);
 const char *fit_text(int i, int what)
 {
     const struct plan_row *r = judged[i];
-    return what == 0 ? r->source : what == 1 ? r->model_name : what == 2 ? r->gpu : r->precision;
+    const char *const texts[] = {r->source, r->model_name, r->gpu, r->precision, r->family};
+    return texts[what];
 }
 
 double fit_measured(int i);

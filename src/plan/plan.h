@@ -135,7 +135,15 @@ enum plan_cooling {
 extern const char *const plan_cooling_names[];
 
 /* The same hardware gained 1.5 to 3 times between releases: what runs on it, and of when. */
-enum plan_stack { PLAN_STACK_MEGATRON, PLAN_STACK_FSDP, PLAN_STACK_OTHER, PLAN_N_STACKS };
+/* dualpipe: Megatron's way of working with the schedule of DeepSeek-V3 (arXiv:2412.19437, 3.2.1): both
+ * ends of the pipeline fed at once, the experts' traffic under the other direction's compute. */
+enum plan_stack {
+    PLAN_STACK_MEGATRON,
+    PLAN_STACK_FSDP,
+    PLAN_STACK_OTHER,
+    PLAN_STACK_DUALPIPE,
+    PLAN_N_STACKS
+};
 extern const char *const plan_stack_names[];
 struct plan_software {
     int stack;         /* enum plan_stack */

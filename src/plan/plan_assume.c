@@ -77,6 +77,7 @@ void plan_layout_assume(const struct plan_model *m, const struct plan_accelerato
         bool folded = s->generation <= 0 || s->generation >= FOLDING_YEAR;
         l->etp = m->experts == 0 || folded ? 1 : MAX(l->tp, 1);
     }
-    if (l->vp <= 0) l->vp = assumed_virtual_stages(m, l, b);
+    if (l->vp <= 0)
+        l->vp = s->stack == PLAN_STACK_DUALPIPE ? 1 : (int32_t)assumed_virtual_stages(m, l, b);
     if (l->recompute < 0) l->recompute = assumed_recompute(m, a, s, b, l);
 }

@@ -15,7 +15,7 @@ size_t plan_constants_count(void)
     return PLAN_N_CONSTANTS;
 }
 
-const char *const plan_stack_names[] = {"megatron", "fsdp", "other", NULL};
+const char *const plan_stack_names[] = {"megatron", "fsdp", "other", "dualpipe", NULL};
 const char *const plan_part_names[] = {"matrix products",
                                        "attention",
                                        "vector operations",

@@ -155,7 +155,7 @@ int plan_layout_check_stack(const struct plan_layout *l, const struct plan_softw
 {
     /* ZeRO 2 under a pipeline is not in Megatron-LM, but in what Meta and ByteDance made of it
      * (arXiv:2407.21783, section 3.3.2; arXiv:2402.15627): published runs have it */
-    if (s->stack != PLAN_STACK_MEGATRON || l->zero < 3 || l->pp == 1) return 0;
+    if (!plan_stack_is_megatron(s->stack) || l->zero < 3 || l->pp == 1) return 0;
     error_set_code(e, ERROR_CONFIG,
                    "zero 3 with pp %d: megatron shards weights without a pipeline only", l->pp);
     return error_hint(e, "pp 1, zero 2, or stack fsdp");

@@ -2,8 +2,8 @@
  *
  * Written by tools/fit-plan: `plan validate` predicts the rows of that source with them, which is
  * what the model is worth for a run that it was not fitted on. Each row holds the values in the
- * order of plan_constants; source is as in the validation table, whole or its family (releases of
- * one page together). A source without a row was not refitted, and validate says so. */
+ * order of plan_constants; source is as in the validation table, or a family: without any release of
+ * that page. A source without a row was not refitted, and validate says so. */
 #include "plan/plan_constants_internal.h"
 
 #include <math.h>

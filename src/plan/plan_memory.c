@@ -52,7 +52,7 @@ struct memory_context {
     const struct plan_layout *l;
     double tokens; /* of one microbatch on one context-parallel rank */
     double tp, norm_tp, seq_len;
-    bool fp8, flash, modern, both_orders;
+    bool fp8, flash, modern, both_orders, one_reduction;
     double generation;
     struct memory_bytes bytes;
     struct plan_layer_params dense, moe;
@@ -232,7 +232,8 @@ static void stage_memory(const struct memory_context *c, const struct memory_sta
     double by_dense = fixed->dense / c->dense_shard, by_expert = fixed->experts / c->expert_shard;
     double whole = fixed->dense + fixed->experts, shard = by_dense + by_expert;
     out->weights = c->bytes.weights * (l->zero >= 3 ? shard : whole);
-    out->gradients = c->bytes.gradients * (l->zero >= 2 ? shard : whole);
+    /* one reduction a step needs the whole sum on every rank: Megatron's ZeRO 2 saves no memory */
+    out->gradients = c->bytes.gradients * (l->zero >= (c->one_reduction ? 3 : 2) ? shard : whole);
     out->optimizer = c->bytes.optimizer * (l->zero >= 1 ? shard : whole);
     out->activations = activations;
     out->buffers = fixed->buffers + sharding_buffers(c, fixed->dense, fixed->experts, s->layers);
@@ -298,6 +299,7 @@ static void context_fill(struct memory_context *c, const struct plan_accelerator
     c->flash = generation >= FLASH_SINCE;
     c->modern = generation >= FP8_WEIGHTS_SINCE;
     c->generation = generation;
+    c->one_reduction = plan_stack_is_megatron(s->stack);
     c->both_orders = l->precision != PLAN_FP8 || !blackwell;
     plan_model_layer_params(m, false, &c->dense);
     plan_model_layer_params(m, true, &c->moe);
@@ -357,6 +359,33 @@ static void add_choices(struct memory_context *c, struct plan_layout *l,
     }
 }
 
+/* A rank of DualPipe holds a stage of each direction, so weights and gradients twice, and p + 1
+ * microbatches between them (arXiv:2412.19437, Table 2); the optimizer's state of both is sharded
+ * over the ranks of both. */
+static void dualpipe_choices(struct memory_context *c, struct plan_layout *l,
+                             const struct plan_software *s, double microbatches, int stage,
+                             unsigned choices, struct plan_memory out[12])
+{
+    struct memory_stage here, there;
+    struct plan_memory ours[12] = {{0}}, theirs[12] = {{0}};
+    stage_fill(c, microbatches, stage, &here);
+    stage_fill(c, microbatches, l->pp - 1 - stage, &there);
+    here.in_flight = there.in_flight = MIN((l->pp + 1) / 2.0, microbatches);
+    add_choices(c, l, s, &here, choices, ours);
+    add_choices(c, l, s, &there, choices, theirs);
+    for (int i = 0; i < 12; i++) {
+        struct plan_memory *a = &ours[i];
+        const struct plan_memory *b = &theirs[i];
+        a->weights += b->weights;
+        a->gradients += b->gradients;
+        a->activations += b->activations;
+        a->optimizer = (a->optimizer + b->optimizer) / 2;
+        a->buffers = MAX(a->buffers, b->buffers);
+        a->total = a->weights + a->gradients + a->optimizer + a->activations + a->buffers;
+        if (a->total > out[i].total) out[i] = *a;
+    }
+}
+
 static void memory_choices(const struct plan_accelerator *a, const struct plan_model *m,
                            const struct plan_layout *l, const struct plan_batch *b,
                            const struct plan_software *s, unsigned choices,
@@ -367,6 +396,11 @@ static void memory_choices(const struct plan_accelerator *a, const struct plan_m
     struct memory_stage stages[3];
     context_fill(&c, a, m, &with, b, s);
     double microbatches = (double)b->global_batch / ((double)l->dp * l->micro_batch);
+    if (s->stack == PLAN_STACK_DUALPIPE && l->pp > 1) {
+        for (int stage = 0; stage < MIN(2, l->pp / 2); stage++)
+            dualpipe_choices(&c, &with, s, microbatches, stage, choices, out);
+        return;
+    }
     int n = stages_of(&c, microbatches, stages);
     for (int i = 0; i < n; i++)
         add_choices(&c, &with, s, &stages[i], choices, out);

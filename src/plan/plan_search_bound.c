@@ -74,7 +74,7 @@ static void bound_of_pool(const struct plan_work *w, int64_t pool, struct plan_s
         woven.matmul_b += count[block] * backward;
         woven.ep_woven += count[block] * t.ep_woven;
     }
-    plan_weave_experts(&woven);
+    plan_weave_experts(w, &woven);
     out->forward_comm_s[pool] += woven.ep_f;
     out->work_s[pool] += woven.ep_f + woven.ep_b;
 }
@@ -92,6 +92,7 @@ void plan_search_bound_init(const struct plan_model *m, const struct plan_cluste
     memset(out, 0, sizeof *out);
     out->n_pools = c->n_pools;
     plan_search_bound_ranks(out, l);
+    out->dualpipe = s->stack == PLAN_STACK_DUALPIPE;
     out->again = s->stack == PLAN_STACK_OTHER ? K(XLA_RECOMPUTE) : 1;
     for (int64_t i = 0; i < c->n_pools; i++) {
         struct plan_work w;
@@ -123,7 +124,9 @@ static double bound_mixed(const struct plan_search_bound *bound, const struct pl
 double plan_search_bound_step(const struct plan_search_bound *bound, const struct plan_layout *l,
                               const struct plan_batch *b, double *busy_s)
 {
-    double stages = l->pp, bubble = (stages - 1) / l->vp;
+    double stages = l->pp;
+    /* F&B + B - 3W of DualPipe is at least half of a microbatch, its W at most half of B */
+    double bubble = bound->dualpipe ? fmax(stages / 2 - 1, 0) / 2 : (stages - 1) / l->vp;
     double again = l->recompute == PLAN_RECOMPUTE_FULL ? bound->again : 0;
     double microbatches = (double)(b->global_batch / l->micro_batch);
     if (bound->n_pools > 1) return bound_mixed(bound, l, microbatches, bubble, again, busy_s);

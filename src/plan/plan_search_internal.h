@@ -24,6 +24,7 @@ struct plan_search_bound {
     double compute_s[PLAN_MAX_POOLS]; /* of work_s, computing */
     double counts[PLAN_MAX_POOLS];    /* accelerators of the pool */
     int64_t n_pools;
+    bool dualpipe;
     double again;  /* share of the forward pass that full recomputation repeats */
     double jitter; /* a step over what it would take if all ranks were alike */
 };

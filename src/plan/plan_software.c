@@ -36,8 +36,9 @@ static const struct known_source known[] = {
     {"MaxText", NULL, 2024.5, PLAN_STACK_OTHER},
     {"PaLM", NULL, 2022.0, PLAN_STACK_OTHER},
     {"Llama 3 arXiv", NULL, 2024.3, PLAN_STACK_FSDP}, /* an own stack on PyTorch */
-    /* its overlap of all-to-all with compute (DualPipe) reached the public stacks a year later */
-    {"DeepSeek-V3 arXiv", NULL, 2025.7, PLAN_STACK_MEGATRON},
+    /* its kernels for experts, fp8 and all-to-all (DeepGEMM, DeepEP) reached the public stacks half a
+     * year later; DualPipe is of its own */
+    {"DeepSeek-V3 arXiv", NULL, 2025.7, PLAN_STACK_DUALPIPE},
     {"MLPerf", "v3.0", 2023.4, PLAN_STACK_MEGATRON},
     {"MLPerf", "v3.1", 2023.8, PLAN_STACK_MEGATRON},
     {"MLPerf", "v4.0", 2024.4, PLAN_STACK_MEGATRON},
@@ -47,6 +48,11 @@ static const struct known_source known[] = {
     {"SimuMax", NULL, 2025.7, PLAN_STACK_MEGATRON},
     {"ModelZoo", NULL, 2025.5, PLAN_STACK_MEGATRON},
 };
+
+bool plan_stack_is_megatron(int stack)
+{
+    return stack == PLAN_STACK_MEGATRON || stack == PLAN_STACK_DUALPIPE;
+}
 
 double plan_software_today(void)
 {

@@ -10,6 +10,9 @@
  * processor that starts kernels may be slower than the accelerator that runs them: the two run side
  * by side and the slower one counts, joined smoothly.
  *
+ * DualPipe feeds the pipeline from both ends: its bubble is (p/2 - 1)(F&B + B - 3W), F&B a forward and a
+ * backward laid over each other, B a backward, W its part for the weights (arXiv:2412.19437, Table 2).
+ *
  * Data parallelism: gradients are reduced under the last microbatch's backward pass and weights
  * gathered under the first one's forward pass (ZeRO 1 and 2, Rajbhandari et al.,
  * arXiv:1910.02054; Megatron's distributed optimiser), or gathered twice and reduced once a layer
@@ -134,7 +137,7 @@ static void stage_time(const struct plan_work *w, struct stage *st)
         plan_block_time(w, block, &t);
         add_scaled(&st->sum, &t, share * count[block]);
     }
-    plan_weave_experts(&st->sum);
+    plan_weave_experts(w, &st->sum);
     add_recompute(w, &st->sum, st);
     plan_head_time(w, &head);
     double layer_s = forward_compute(&st->sum) / fmax(st->blocks, 1);
@@ -149,6 +152,22 @@ static void stage_time(const struct plan_work *w, struct stage *st)
     st->b_s = backward_time(&st->sum) + st->recompute_s + st->recompute_comm_s;
     double passes = 3 + (w->l->recompute == PLAN_RECOMPUTE_FULL);
     st->host_s = st->sum.kernels * passes * K(HOST_LAUNCH_S);
+}
+
+static bool dualpipe(const struct plan_work *w)
+{
+    return w->stack == PLAN_STACK_DUALPIPE && w->l->pp > 1;
+}
+
+/* Seconds a stage waits while the pipeline fills and drains; t is what a microbatch takes. The head is in
+ * the last stage only. */
+static double bubble_time(const struct plan_work *w, const struct stage *st, double t)
+{
+    double p = w->l->pp;
+    if (p <= 1) return 0;
+    if (!dualpipe(w)) return (p - 1) / MAX(w->l->vp, 1) * (t - st->head_s);
+    double chunk = t - st->head_s + st->b_s - 1.5 * st->sum.matmul_b; /* W: half of the products back */
+    return fmax(p / 2 - 1, 0) * fmax(chunk, 0);
 }
 
 struct dp_traffic {
@@ -199,7 +218,7 @@ static double data_parallel(const struct plan_work *w, const struct stage *st, d
     if (l->zero >= 3) /* every layer of every microbatch, twice before and once after */
         return microbatches * (exposed_part(gather, window * st->f_s, hidden) +
                                exposed_part(gather + reduce, window * st->b_s, hidden));
-    if (l->zero == 2 && w->stack != PLAN_STACK_MEGATRON)
+    if (l->zero == 2 && !plan_stack_is_megatron(w->stack))
         return exposed_part(gather, st->f_s, hidden) +
                microbatches * exposed_part(reduce, st->b_s, hidden);
     if (w->year < K(DP_OVERLAP_YEAR)) return reduce + gather;
@@ -265,14 +284,12 @@ static void pool_step(const struct plan_work *w, const struct stage *st, int64_t
     double t = work_s + wait_s + messages;
     fill_parts(st, (double)m, out);
     out->part_s[PLAN_PART_PP] = (double)m * messages;
-    if (w->l->pp > 1) /* the head is in the last stage only */
-        out->part_s[PLAN_PART_BUBBLE] =
-            (double)(w->l->pp - 1) / MAX(w->l->vp, 1) * (t - st->head_s);
+    out->part_s[PLAN_PART_BUBBLE] = bubble_time(w, st, t);
     out->part_s[PLAN_PART_DP] = data_parallel(w, st, (double)m, &out->hidden_comm_s);
     out->part_s[PLAN_PART_OPTIMIZER] = optimizer_time(w, st);
     out->part_s[PLAN_PART_OTHER] =
         (double)m * wait_s +
-        (w->stack == PLAN_STACK_MEGATRON ? K(STEP_FIXED_S) : K(STEP_FIXED_OTHER_S));
+        (plan_stack_is_megatron(w->stack) ? K(STEP_FIXED_S) : K(STEP_FIXED_OTHER_S));
     double step = 0;
     for (int i = 0; i < PLAN_N_PARTS; i++)
         step += out->part_s[i];

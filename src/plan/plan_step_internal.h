@@ -49,7 +49,7 @@ void plan_work_init(struct plan_work *w, const struct plan_model *m,
                     const struct plan_software *s);
 void plan_block_time(const struct plan_work *w, int block, struct plan_layer_time *t);
 /* Lays ep_woven of a sum of blocks under their compute and counts what shows. */
-void plan_weave_experts(struct plan_layer_time *t);
+void plan_weave_experts(const struct plan_work *w, struct plan_layer_time *t);
 /* Output projection and loss, and the embedding. */
 void plan_head_time(const struct plan_work *w, struct plan_layer_time *t);
 double plan_work_peak(const struct plan_accelerator *a, int precision); /* never 0 */

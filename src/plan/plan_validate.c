@@ -16,13 +16,11 @@ static void predict(const struct plan_row *r, struct plan_step *out)
     plan_step(&r->model, &r->cluster, &r->layout, &r->batch, &r->software, out);
 }
 
-/* The row with the constants that were fitted without its source: those of the program where its
- * source was never fitted on; 0 where no fit is stored. The constants are this process's own: they
- * are put back at once. */
-static double predict_left_out(const struct plan_row *r, double predicted_s)
+/* The row with the constants that were fitted without its source, or without every release of it:
+ * those of the program where it was never fitted on; 0 where no fit is stored. The constants are this
+ * process's own: they are put back at once. */
+static double predict_left_out(const struct plan_row *r, const double *values, double predicted_s)
 {
-    const double *values = plan_left_out_values(r->source);
-    if (!values) values = plan_left_out_values(r->family);
     if (!values) return plan_left_out_count() ? predicted_s : 0;
     const size_t n = plan_constants_count();
     double *kept = mem_calloc(n, sizeof(*kept));
@@ -51,8 +49,11 @@ static void judge_row(struct validate_result *v, struct validate_row *out, bool 
     } else {
         out->timed = true;
         out->predicted_s = out->step.step_s;
-        out->left_out_s = predict_left_out(r, out->predicted_s);
-        v->n_left_out += plan_left_out_values(r->source) || plan_left_out_values(r->family);
+        const double *source = plan_left_out_values(r->source);
+        const double *family = plan_left_out_values(r->family);
+        out->left_out_s = predict_left_out(r, source ? source : family, out->predicted_s);
+        out->family_out_s = predict_left_out(r, family ? family : source, out->predicted_s);
+        v->n_left_out += source || family;
         v->n_in_band += r->step_s >= out->step.low_s && r->step_s <= out->step.high_s;
     }
 }

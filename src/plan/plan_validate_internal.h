@@ -13,6 +13,7 @@ struct validate_row {
     struct plan_step step;
     double predicted_s;
     double left_out_s;     /* with constants fitted without the row's source; 0: none stored */
+    double family_out_s;   /* the same without any release of its source */
     double constant_s;     /* baseline: one rate per class */
     double constant_out_s; /* the same, rates from the other sources */
 };
@@ -34,6 +35,7 @@ struct validate_stats validate_stats_of(struct validate_pair *pairs, size_t coun
 enum validate_quantity {
     VALIDATE_STEP,
     VALIDATE_LEFT_OUT,
+    VALIDATE_FAMILY_OUT,
     VALIDATE_CONSTANT,
     VALIDATE_CONSTANT_OUT,
     VALIDATE_MEMORY

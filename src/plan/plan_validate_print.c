@@ -26,6 +26,7 @@ static const struct {
 } predictors[] = {
     {VALIDATE_STEP, "this model, one set of constants", "step_time"},
     {VALIDATE_LEFT_OUT, "this model, fitted without the row's source", "leave_one_source_out"},
+    {VALIDATE_FAMILY_OUT, "this model, fitted without any release of it", "leave_one_family_out"},
     {VALIDATE_CONSTANT, "one rate per accelerator, precision, class", "constant_rate"},
     {VALIDATE_CONSTANT_OUT, "the same, rates from other sources", "constant_rate_left_out"},
 };
@@ -200,6 +201,8 @@ void validate_print(const struct validate_result *v, bool rows, struct arena *a,
     print_section(v, VALIDATE_MEMORY, &by_model, a, out);
     const struct section left_out = {VALIDATE_BY_SOURCE, "fitted without the source", NULL};
     print_section(v, VALIDATE_LEFT_OUT, &left_out, a, out);
+    const struct section family_out = {VALIDATE_BY_FAMILY, "fitted without all releases", NULL};
+    print_section(v, VALIDATE_FAMILY_OUT, &family_out, a, out);
     if (rows) print_rows(v, a, out);
     print_constants(plan_constants, plan_constants_count(), a, out);
     print_constants(plan_memory_constants, plan_memory_constants_count, a, out);

@@ -24,7 +24,7 @@ static bool same_recipe(const struct plan_row *a, const struct plan_row *b)
 /* Somebody's own layout: whole, and not one of a sweep that shows bad ones, too. */
 static bool is_recipe(const struct validate_row *v)
 {
-    return v->timed && v->row->software.stack == PLAN_STACK_MEGATRON &&
+    return v->timed && plan_stack_is_megatron(v->row->software.stack) &&
            v->row->software.generation >= 2023;
 }
 

@@ -488,10 +488,11 @@ static void read_accelerator(struct rows_reader *r, struct plan_row *row)
 /* ------------------------------------------------------------------ the rows */
 
 /* Releases of one page or paper share their defects: "NVIDIA Megatron-Bridge perf 26.04.01" is
- * NVIDIA Megatron-Bridge, "NVIDIA dgxc-benchmarking v25.01" NVIDIA dgxc-benchmarking. */
+ * NVIDIA Megatron-Bridge, "NVIDIA dgxc-benchmarking v25.01" NVIDIA dgxc-benchmarking, vTrain's two tables one. */
 static const char *family_of(struct arena *a, const char *source)
 {
     const char *end = strstr(source, " perf ");
+    if (!end) end = strstr(source, " ground_truth_");
     for (const char *p = source; !end && *p; p++)
         if (p[0] == ' ' && p[1] == 'v' && isdigit((unsigned char)p[2])) end = p;
     return end ? arena_strndup(a, source, (size_t)(end - source)) : source;

@@ -58,6 +58,7 @@ static bool pair_of(const struct validate_row *v, enum validate_quantity q, stru
     switch (q) {
     case VALIDATE_STEP: p->predicted = v->predicted_s; break;
     case VALIDATE_LEFT_OUT: p->predicted = v->left_out_s; break;
+    case VALIDATE_FAMILY_OUT: p->predicted = v->family_out_s; break;
     case VALIDATE_CONSTANT: p->predicted = v->constant_s; break;
     case VALIDATE_CONSTANT_OUT: p->predicted = v->constant_out_s; break;
     case VALIDATE_MEMORY:
