@@ -62,8 +62,10 @@ static void add_head(const struct plan_answer *a, struct str *out)
     plan_describe_use(&r->cluster, &a->layout, title, sizeof title);
     if (title[0]) str_puts(out, "; ");
     plan_svg_escape(out, title);
-    str_printf(out, " · %lld sequences of %lld tokens a step · %s tokens",
-               (long long)r->batch.global_batch, (long long)r->batch.seq_len,
+    char batch[32], seq_len[32];
+    str_printf(out, " · %s sequences of %s tokens a step · %s tokens",
+               plan_format_whole(batch, (double)r->batch.global_batch),
+               plan_format_whole(seq_len, (double)r->batch.seq_len),
                format_si(tokens, a->tokens.mid, ""));
     str_puts(out, "</p>\n");
 }

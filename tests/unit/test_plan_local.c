@@ -68,7 +68,7 @@ static void test_other_operations(void **state)
 {
     (void)state;
     struct plan_local_run r = run_of();
-    struct plan_local_step s;
+    struct plan_local_step s = {0};
     struct compute_machine m = machine();
     m.op_s[COMPUTE_OP_ADAMW] = 1e-9;
     plan_local_step(&m, &r, &s);
