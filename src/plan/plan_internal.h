@@ -120,7 +120,8 @@ void plan_software_of_source(const char *source, const char *table, const char *
                              struct plan_software *out);
 /* The links of the few machines that differ from their accelerator's usual server. */
 void plan_links_of_source(const char *source, struct plan_accelerator *a);
-bool plan_stack_is_megatron(int stack); /* ZeRO 1 with pipelines, Megatron's kernels: dualpipe, too */
+bool plan_stack_is_megatron(
+    int stack);                   /* ZeRO 1 with pipelines, Megatron's kernels: dualpipe, too */
 double plan_software_today(void); /* the newest generation that was fitted */
 /* 0 (today's), or 2018 to two years from the newest that was fitted. */
 int plan_generation_check(double year, struct error *e);

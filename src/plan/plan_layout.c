@@ -153,6 +153,13 @@ int plan_layout_check(const struct plan_layout *l, const struct plan_model *m,
 int plan_layout_check_stack(const struct plan_layout *l, const struct plan_software *s,
                             struct error *e)
 {
+    if (s->stack == PLAN_STACK_DUALPIPE && (l->vp > 1 || (l->pp > 1 && l->pp % 2 == 1))) {
+        error_set_code(e, ERROR_CONFIG,
+                       "dualpipe pairs stages from both ends of the pipeline: vp %d with pp %d is "
+                       "not possible",
+                       l->vp, l->pp);
+        return error_hint(e, "vp 1 and an even pp, for example {pp: 16, vp: 1}");
+    }
     /* ZeRO 2 under a pipeline is not in Megatron-LM, but in what Meta and ByteDance made of it
      * (arXiv:2407.21783, section 3.3.2; arXiv:2402.15627): published runs have it */
     if (!plan_stack_is_megatron(s->stack) || l->zero < 3 || l->pp == 1) return 0;

@@ -287,14 +287,14 @@ static void context_fill(struct memory_context *c, const struct plan_accelerator
                          const struct plan_batch *b, const struct plan_software *s)
 {
     double generation = s->generation > 0 ? s->generation : 2026;
-    bool megatron_sp = s->stack != PLAN_STACK_FSDP && generation >= SEQUENCE_PARALLEL_SINCE;
+    bool sequence_parallel = generation >= SEQUENCE_PARALLEL_SINCE; /* PyTorch's, too */
     bool blackwell = a && a->peak_flops[PLAN_FP4].mid > 0;
     c->m = m;
     c->l = l;
     c->seq_len = (double)b->seq_len / l->cp;
     c->tokens = (double)l->micro_batch * c->seq_len;
     c->tp = l->tp;
-    c->norm_tp = megatron_sp ? l->tp : 1;
+    c->norm_tp = sequence_parallel ? l->tp : 1;
     c->fp8 = is_fp8(l->precision);
     c->flash = generation >= FLASH_SINCE;
     c->modern = generation >= FP8_WEIGHTS_SINCE;

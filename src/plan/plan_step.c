@@ -166,7 +166,8 @@ static double bubble_time(const struct plan_work *w, const struct stage *st, dou
     double p = w->l->pp;
     if (p <= 1) return 0;
     if (!dualpipe(w)) return (p - 1) / MAX(w->l->vp, 1) * (t - st->head_s);
-    double chunk = t - st->head_s + st->b_s - 1.5 * st->sum.matmul_b; /* W: half of the products back */
+    double chunk =
+        t - st->head_s + st->b_s - 1.5 * st->sum.matmul_b; /* W: half of the products back */
     return fmax(p / 2 - 1, 0) * fmax(chunk, 0);
 }
 

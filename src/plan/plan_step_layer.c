@@ -310,7 +310,8 @@ void plan_weave_experts(const struct plan_work *w, struct plan_layer_time *t)
 {
     double s = t->ep_woven;
     if (s <= 0) return;
-    bool dualpipe = w->stack == PLAN_STACK_DUALPIPE; /* "fully hidden", by kernels on 20 of 132 cores */
+    bool dualpipe =
+        w->stack == PLAN_STACK_DUALPIPE; /* "fully hidden", by kernels on 20 of 132 cores */
     double most = dualpipe ? 1 : K(EP_OVERLAP_FAR), tax = dualpipe ? K(DUALPIPE_TAX) : K(SM_TAX);
     double forward = t->matmul_f + t->attention_f + t->vector_f;
     double backward = t->matmul_b + t->attention_b + t->vector_b;

@@ -134,13 +134,21 @@ static void test_zero(void **state)
 {
     (void)state;
     struct plan_layout l = layout(8, 16, 1, 64, 1);
+    struct plan_software fsdp = {PLAN_STACK_FSDP, 2025.5};
+    struct plan_batch b = {1024, 8192};
     double last = INFINITY;
     for (l.zero = 0; l.zero <= 3; l.zero++) {
-        struct plan_memory x = memory(&llama_405b, &l, 1024, 8192);
+        struct plan_memory x;
+        plan_memory(&llama_405b, &l, &b, &fsdp, &x);
         double state_bytes = x.weights + x.gradients + x.optimizer;
         assert_true(state_bytes < last);
         last = state_bytes;
     }
+    /* Megatron reduces once a step and so keeps the whole sum: its ZeRO 2 saves nothing */
+    l.zero = 1;
+    double one = memory(&llama_405b, &l, 1024, 8192).gradients;
+    l.zero = 2;
+    assert_float_equal(memory(&llama_405b, &l, 1024, 8192).gradients, one, 1);
     l.zero = 0;
     struct plan_memory x = memory(&llama_405b, &l, 1024, 8192);
     assert_float_equal(x.optimizer / x.weights, 6, 1e-9);
@@ -148,6 +156,25 @@ static void test_zero(void **state)
     struct plan_memory y = memory(&llama_405b, &l, 1024, 8192);
     assert_float_equal(x.optimizer / y.optimizer, 64, 1e-9);
     assert_float_equal(x.weights, y.weights, 1);
+}
+
+static void test_dualpipe(void **state)
+{
+    (void)state;
+    struct plan_layout l = layout(8, 16, 1, 64, 1);
+    struct plan_model even = llama_405b;
+    even.layers = 128;
+    struct plan_batch b = {4096, 8192};
+    struct plan_software both_ends = {PLAN_STACK_DUALPIPE, 2025.5};
+    struct plan_memory one, two;
+    plan_memory(&even, &l, &b, &today, &one);
+    plan_memory(&even, &l, &b, &both_ends, &two);
+    /* arXiv:2412.19437, Table 2: twice the weights, p + 1 microbatches instead of p. The first rank has
+     * the embedding and the head, which the same rank of 1F1B has half of. */
+    assert_true(two.weights / one.weights > 1.85 && two.weights / one.weights < 2.15);
+    assert_float_equal(two.gradients / two.weights, one.gradients / one.weights, 0.01);
+    assert_float_equal(two.activations / one.activations, 17.0 / 16, 0.02);
+    assert_true(two.optimizer < 1.1 * one.optimizer);
 }
 
 /* arXiv:2205.05198, equation 6 and section 4.2.3: interleaving keeps 1 + (p - 1)/(pv) as much. */
@@ -209,7 +236,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_measured_dense), cmocka_unit_test(test_measured_experts),
         cmocka_unit_test(test_measured_405b),  cmocka_unit_test(test_zero),
-        cmocka_unit_test(test_pipeline),       cmocka_unit_test(test_recompute),
-        cmocka_unit_test(test_limit)};
+        cmocka_unit_test(test_dualpipe),       cmocka_unit_test(test_pipeline),
+        cmocka_unit_test(test_recompute),      cmocka_unit_test(test_limit)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

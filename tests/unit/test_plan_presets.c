@@ -118,11 +118,12 @@ static void test_llama_3(void **state)
     check_near("llama-3-405b", "hours between failures", x->reliability.mtbf_s.mid / 3600, 3.09,
                0.15);
     assert_true(x->reliability.goodput.mid > 0.9);
-    /* Table 4: 400 TFLOP/s for each, core attention counted whole; none of it was fitted. */
+    /* Table 4: 400 TFLOP/s for each, core attention counted whole; none of it was fitted. Theirs
+     * is a stack of its own on PyTorch that shards gradients (section 3.3.2). */
     const struct plan_request *r = x->request;
     double tokens = (double)(r->batch.global_batch * r->batch.seq_len);
     double flops = tokens * plan_model_flops_per_token(&r->model, r->batch.seq_len, false);
-    check_near("llama-3-405b", "a step", x->step.step_s, flops / 16384 / 400e12, 0.25);
+    check_near("llama-3-405b", "a step", x->step.step_s, flops / 16384 / 400e12, 0.08);
 }
 
 /* 150 MW were provisioned for 100,000 and 300 MW for 200,000 to 230,000; Meta's 24,000 in 30 MW

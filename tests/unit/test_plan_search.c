@@ -164,8 +164,10 @@ static void brute_leaf(const struct plan_model *m, const struct plan_cluster *c,
 {
     for (l.zero = 0; l.zero < 4; l.zero++)
         for (l.recompute = 0; l.recompute < 3; l.recompute++) {
-            bool megatron = s->stack == PLAN_STACK_MEGATRON;
+            bool dualpipe = s->stack == PLAN_STACK_DUALPIPE;
+            bool megatron = s->stack == PLAN_STACK_MEGATRON || dualpipe;
             if (megatron && l.zero == 3 && l.pp > 1) continue;
+            if (dualpipe && (l.vp > 1 || (l.pp > 1 && l.pp % 2))) continue;
             struct plan_candidate x = {.layout = l};
             struct plan_search_rates rates;
             out->valid++;
@@ -277,6 +279,7 @@ static void test_experts(void **state)
     (void)state;
     struct plan_cluster c = cluster_of(&h100, 32);
     same_as_brute(&small_moe, &c, &(struct plan_batch){32, 2048}, PLAN_BF16, PLAN_STACK_MEGATRON);
+    same_as_brute(&small_moe, &c, &(struct plan_batch){64, 2048}, PLAN_BF16, PLAN_STACK_DUALPIPE);
 }
 
 static void test_two_kinds(void **state)

@@ -1,6 +1,6 @@
 /* The model of a step: it adds up, moves the right way, and is as near to published runs as the
  * project says. */
-#include "plan/plan_internal.h"
+#include "plan/plan_constants_internal.h"
 
 #include <math.h>
 
@@ -112,6 +112,46 @@ static void young_software_is_slower(void **state)
     assert_true(young.step_s == grown.step_s);
 }
 
+/* arXiv:2412.19437, Table 2: (p/2 - 1)(F&B + B - 3W) beside (p - 1)(F + B) of 1F1B; where B = 2F and W = F
+ * that is (p - 2)/(3(p - 1)): 0.29 of it for 8 stages, more where a pass is more than products. */
+static void dualpipe_fills_from_both_ends(void **state)
+{
+    (void)state;
+    const struct plan_software dual = {PLAN_STACK_DUALPIPE, 0};
+    struct plan_layout l = usual;
+    struct plan_step one, two;
+    l.pp = 8, l.dp = 4, l.vp = 1;
+    plan_step(&llama, &cluster, &l, &batch, &today, &one);
+    plan_step(&llama, &cluster, &l, &batch, &dual, &two);
+    double share = two.part_s[PLAN_PART_BUBBLE] / one.part_s[PLAN_PART_BUBBLE];
+    double weight_s = two.part_s[PLAN_PART_MATMUL] / (double)two.microbatches / 3;
+    double chunk_s = two.forward_s + 2 * two.backward_s - 3 * weight_s;
+    assert_true(fabs(two.part_s[PLAN_PART_BUBBLE] / (3 * chunk_s) - 1) < 0.1); /* without the head */
+    if (share < 6.0 / 21 || share > 0.45) fail_msg("%.3f of the bubble of 1F1B", share);
+    assert_true(two.step_s < one.step_s);
+    assert_true(plan_layout_check_stack(&l, &dual, NULL) == 0);
+    l.vp = 2;
+    assert_true(plan_layout_check_stack(&l, &dual, NULL) < 0);
+    l.pp = 5, l.vp = 1;
+    assert_true(plan_layout_check_stack(&l, &dual, NULL) < 0);
+}
+
+/* Before 2023 the ranks of both sockets' accelerators waited for each other (vTrain's single nodes). */
+static void ranks_of_two_sockets_arrive_apart(void **state)
+{
+    (void)state;
+    const struct plan_software old = {PLAN_STACK_MEGATRON, 2022.0};
+    struct plan_layout l = usual;
+    struct plan_step four, eight;
+    l.dp = 4, l.tp = 4;
+    plan_step(&llama, &cluster, &l, &batch, &old, &four);
+    l.tp = 8;
+    plan_step(&llama, &cluster, &l, &batch, &old, &eight);
+    /* 80 layers, 4 stages, 128 microbatches; twice two collectives in a layer and pass */
+    double more = eight.part_s[PLAN_PART_TP] - four.part_s[PLAN_PART_TP];
+    assert_true(more > 0.9 * 128 * 20 * 8 * plan_constants[PLAN_K_TP_SKEW_S].value);
+}
+
 /* Two kinds: faster than the slow one alone, slower than the fast one, no faster than both. */
 static void pools_share_the_batch_by_speed(void **state)
 {
@@ -213,6 +253,8 @@ int main(void)
         cmocka_unit_test(parts_sum_to_the_step),
         cmocka_unit_test(it_moves_the_right_way),
         cmocka_unit_test(young_software_is_slower),
+        cmocka_unit_test(dualpipe_fills_from_both_ends),
+        cmocka_unit_test(ranks_of_two_sockets_arrive_apart),
         cmocka_unit_test(pools_share_the_batch_by_speed),
         cmocka_unit_test(years_are_read_from_sources),
         cmocka_unit_test(gaps_are_filled_by_rule),

@@ -288,10 +288,27 @@ static void test_published_table(void **state)
     double model = json_real_value(json_object_get(step, "mape_pct"));
     double constant = json_real_value(
         json_object_get(json_object_get(root, "constant_rate_left_out"), "mape_pct"));
-    assert_true(model > 0 && model < constant);
+    /* what README and docs/validation.md promise, and what was aimed at */
+    assert_true(model > 0 && model < 9 && model < constant / 2);
+    assert_true(fabs(json_real_value(json_object_get(step, "bias_pct"))) < 3);
+    const char *name;
+    json_t *of;
+    json_object_foreach(json_object_get(step, "by_source"), name, of)
+    {
+        if (json_integer_value(json_object_get(of, "rows")) < 5) continue;
+        if (json_real_value(json_object_get(of, "mape_pct")) > 15) fail_msg("%s", name);
+    }
+    static const char *const unseen[] = {"leave_one_source_out", "leave_one_family_out"};
+    for (size_t k = 0; k < ARRAY_LEN(unseen); k++) {
+        json_t *out_of = json_object_get(root, unseen[k]);
+        assert_int_equal(json_integer_value(json_object_get(out_of, "rows")),
+                         json_integer_value(json_object_get(step, "rows")));
+        double mape = json_real_value(json_object_get(out_of, "mape_pct"));
+        assert_true(mape > model && mape < 12);
+    }
     assert_true(json_real_value(json_object_get(memory, "mape_pct")) < 6);
     json_t *ranking = json_object_get(root, "ranking");
-    assert_true(json_real_value(json_object_get(ranking, "kendall_tau")) > 0.5);
+    assert_true(json_real_value(json_object_get(ranking, "kendall_tau")) > 0.65);
     assert_int_equal(json_array_size(json_object_get(root, "rows")), 852);
     /* the mean of the rows' errors is the MAPE that is printed */
     double sum = 0;
@@ -308,6 +325,26 @@ static void test_published_table(void **state)
     assert_float_equal(100 * sum / (double)n, model, 0.01);
     json_decref(root);
     free(text);
+}
+
+/* Measured on one H100 by bench/bench_accelerator.py; no constant was fitted on them. */
+static void test_measured_h100(void **state)
+{
+    struct fixture *f = *state;
+    assert_ok(plan_rows_load("presets/validation/measured_h100.csv", &f->a, &f->rows, &f->n, &f->e),
+              f->e);
+    assert_int_equal(f->n, 3);
+    for (size_t i = 0; i < f->n; i++) {
+        const struct plan_row *r = &f->rows[i];
+        struct plan_step step;
+        assert_null(r->skip);
+        plan_step(&r->model, &r->cluster, &r->layout, &r->batch, &r->software, &step);
+        print_message("%-24s step %+.1f %%, memory %+.1f %%\n", r->model_name,
+                      100 * (step.step_s / r->step_s - 1),
+                      100 * (step.memory.total / r->memory_bytes - 1));
+        assert_true(fabs(step.step_s / r->step_s - 1) < 0.08);
+        assert_true(fabs(step.memory.total / r->memory_bytes - 1) < 0.06);
+    }
 }
 
 static void test_text_plot_and_tiers(void **state)
@@ -370,6 +407,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_groups, setup, teardown),
         cmocka_unit_test(test_published_table),
         cmocka_unit_test(test_recipes),
+        cmocka_unit_test_setup_teardown(test_measured_h100, setup, teardown),
         cmocka_unit_test_setup_teardown(test_text_plot_and_tiers, setup, teardown)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
