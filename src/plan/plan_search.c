@@ -16,7 +16,7 @@
  *     vp          1; and where there are as many microbatches as stages, what cuts the layers
  *                 (embedding, output head and MTP layers counted where that helps) into chunks of
  *                 one size
- *     zero        0 .. 3; of Megatron 3 without a pipeline only
+ *     zero        0 .. 3; of Megatron 3 without a pipeline only, and not 2, which is its 1 again
  *     recompute   none, selective, full
  *
  * and of it what plan_layout_check and plan_layout_check_stack accept, as of a layout that is
@@ -264,13 +264,15 @@ static void try_memory_choices(struct search *s, struct group *g,
     int again_from = MAX(s->fixed.recompute, 0);
     int again_to = s->fixed.recompute >= 0 ? s->fixed.recompute : PLAN_RECOMPUTE_FULL;
     unsigned choices = 0;
-    for (l->zero = zero_from; l->zero <= zero_to; l->zero++)
+    for (l->zero = zero_from; l->zero <= zero_to; l->zero++) {
+        if (l->zero == 2 && s->fixed.zero < 0 && plan_stack_is_megatron(s->s->stack)) continue;
         for (int again = again_from; again <= again_to; again++) {
             g->tried++;
             if (plan_layout_check_stack(l, s->s, NULL) < 0) continue;
             g->valid++;
             choices |= 1u << (3 * l->zero + again);
         }
+    }
     choices &= ~(unsigned)g->full[l->vp];
     if (choices == 0) return;
     plan_memory_choices(s->c, s->m, l, s->b, s->s, choices, memory);
@@ -290,7 +292,8 @@ static void try_memory_choices(struct search *s, struct group *g,
 
 static uint64_t memory_choices(const struct search *s)
 {
-    return (s->fixed.zero >= 0 ? 1 : 4) * (s->fixed.recompute >= 0 ? 1 : 3);
+    int zeros = s->fixed.zero >= 0 ? 1 : plan_stack_is_megatron(s->s->stack) ? 3 : 4;
+    return (uint64_t)zeros * (s->fixed.recompute >= 0 ? 1 : 3);
 }
 
 static bool even_chunks(const struct plan_model *m, int64_t chunks)

@@ -166,7 +166,7 @@ static void brute_leaf(const struct plan_model *m, const struct plan_cluster *c,
         for (l.recompute = 0; l.recompute < 3; l.recompute++) {
             bool dualpipe = s->stack == PLAN_STACK_DUALPIPE;
             bool megatron = s->stack == PLAN_STACK_MEGATRON || dualpipe;
-            if (megatron && l.zero == 3 && l.pp > 1) continue;
+            if (megatron && (l.zero == 2 || (l.zero == 3 && l.pp > 1))) continue;
             if (dualpipe && (l.vp > 1 || (l.pp > 1 && l.pp % 2))) continue;
             struct plan_candidate x = {.layout = l};
             struct plan_search_rates rates;
