@@ -41,7 +41,7 @@ struct plan_options {
         INPUT("precision", precision, NULL, "of matrix products: bf16, fp8, mxfp8, fp4"),    \
         INPUT("recompute", recompute, NULL, "none, selective or full"),                      \
         INPUT("generation", generation, "year", "release of the software, 2024.5"),          \
-        INPUT("stack", stack, NULL, "megatron, fsdp, dualpipe or other"),                              \
+        INPUT("stack", stack, NULL, "megatron, fsdp, dualpipe or other"),                    \
         INPUT("cap", cap, NULL, "power cap, as a share of the accelerators' own: 0.4 to 1"), \
         INPUT("by", by, NULL,                                                                \
               "what the search minimises: time, cost, energy, "                              \

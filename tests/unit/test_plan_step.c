@@ -126,7 +126,8 @@ static void dualpipe_fills_from_both_ends(void **state)
     double share = two.part_s[PLAN_PART_BUBBLE] / one.part_s[PLAN_PART_BUBBLE];
     double weight_s = two.part_s[PLAN_PART_MATMUL] / (double)two.microbatches / 3;
     double chunk_s = two.forward_s + 2 * two.backward_s - 3 * weight_s;
-    assert_true(fabs(two.part_s[PLAN_PART_BUBBLE] / (3 * chunk_s) - 1) < 0.1); /* without the head */
+    assert_true(fabs(two.part_s[PLAN_PART_BUBBLE] / (3 * chunk_s) - 1) <
+                0.1); /* without the head */
     if (share < 6.0 / 21 || share > 0.45) fail_msg("%.3f of the bubble of 1F1B", share);
     assert_true(two.step_s < one.step_s);
     assert_true(plan_layout_check_stack(&l, &dual, NULL) == 0);
