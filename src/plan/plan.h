@@ -170,8 +170,8 @@ struct plan_batch {
 int plan_layout_check(const struct plan_layout *l, const struct plan_model *m,
                       const struct plan_batch *b, int64_t accelerators, struct error *e);
 /* What the software can run of it: the one rule for layouts that are given and searched. */
-int plan_layout_check_stack(const struct plan_layout *l, const struct plan_software *s,
-                            struct error *e);
+int plan_layout_check_stack(const struct plan_layout *l, const struct plan_batch *b,
+                            const struct plan_software *s, struct error *e);
 /* "tp 8 pp 16 vp 4 dp 128, microbatch 1, full recompute"; returns buf. */
 char *plan_layout_text(const struct plan_layout *l, char *buf, size_t size);
 
@@ -197,11 +197,12 @@ struct plan_memory { /* bytes per accelerator of the fullest stage */
 struct plan_step {
     double step_s, low_s, high_s; /* 80 % band from the residuals of the source class */
     double part_s[PLAN_N_PARTS];
-    double hidden_comm_s;          /* communication under compute */
-    double forward_s, backward_s;  /* one microbatch through one (virtual) stage's whole device */
-    int64_t microbatches;          /* per pipeline and step */
-    double compute_share;          /* of the step an accelerator spends computing */
-    double model_flops;            /* of the step, whole machine, causal attention halved */
+    double hidden_comm_s;         /* communication under compute */
+    double forward_s, backward_s; /* one microbatch through one (virtual) stage's whole device */
+    int64_t microbatches;         /* per pipeline and step */
+    bool both_ends;               /* half of them enter the pipeline at its last stage (DualPipe) */
+    double compute_share;         /* of the step an accelerator spends computing */
+    double model_flops;           /* of the step, whole machine, causal attention halved */
     double mfu, hfu, tokens_per_s; /* mfu, hfu: of the accelerators that train */
     int64_t used;                  /* accelerators that train; the rest of the cluster is idle */
     struct plan_memory memory;

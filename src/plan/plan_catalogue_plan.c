@@ -78,7 +78,7 @@ static int check_layout(const struct plan_reader *r, const struct yaml_node *roo
     if (p->search) return 0;
     int64_t n = plan_cluster_accelerators(&p->cluster);
     if (plan_layout_check(&p->layout, &p->model, &p->batch, n, &local) >= 0 &&
-        plan_layout_check_stack(&p->layout, &p->software, &local) >= 0)
+        plan_layout_check_stack(&p->layout, &p->batch, &p->software, &local) >= 0)
         return 0;
     plan_wrong(r, plan_field_node(root, "layout"), "layout: %s", local.text);
     return error_hint(r->e, "%s", local.hint[0] ? local.hint : "for example layout: auto");

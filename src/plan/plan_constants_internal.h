@@ -68,8 +68,7 @@
     X(TP_OVERLAP, 0.9174, 0.0, 0.95, "fit: all since 2023; share of TP traffic under products (user buffers)") \
     X(TP_OVERLAP_YEAR, 2023.2, 2023.2, 2023.2, "Megatron tp-comm-overlap") \
     X(EP_OVERLAP, 0.9052, 0.0, 0.95, "fit: MoE; share of the all-to-all under other work") \
-    X(EP_OVERLAP_FAR, 0.7315, 0.7, 1.0, "fit: MoE; the same across domains where two microbatches interleave (DualPipe, 1F1B overlap)") \
-    X(EP_OVERLAP_YEAR, 2025.6, 2025.6, 2025.6, "Megatron-Core 0.14: all-to-all under the other microbatch's compute") \
+    X(EP_OVERLAP_FAR, 0.7315, 0.7, 1.0, "fit: MoE; the same across domains, under another microbatch (1F1B overlap)") \
     X(EP_DEDUP_YEAR, 2025.2, 2025.2, 2025.2, "DeepEP published; HybridEP after it") \
     X(CP_OVERLAP, 0.8, 0.8, 0.8, "ring attention under the attention core, TransformerEngine") \
     X(DP_OVERLAP, 0.9447, 0.3, 1.0, "fit: all; share of the window under which DP traffic hides") \

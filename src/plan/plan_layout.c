@@ -150,16 +150,31 @@ int plan_layout_check(const struct plan_layout *l, const struct plan_model *m,
     return check_batch(l, b, e);
 }
 
-int plan_layout_check_stack(const struct plan_layout *l, const struct plan_software *s,
-                            struct error *e)
+/* Both ends feed half of the microbatches each, and have as many on the way as there are stages
+ * (DeepSeek's published schedule refuses less, too). */
+static int check_dualpipe(const struct plan_layout *l, const struct plan_batch *b, struct error *e)
 {
-    if (s->stack == PLAN_STACK_DUALPIPE && (l->vp > 1 || (l->pp > 1 && l->pp % 2 == 1))) {
+    int64_t microbatches = b->global_batch / MAX((int64_t)l->dp * l->micro_batch, 1);
+    if (l->pp == 1 && l->vp == 1) return 0;
+    if (l->vp > 1 || l->pp % 2 == 1) {
         error_set_code(e, ERROR_CONFIG,
                        "dualpipe pairs stages from both ends of the pipeline: vp %d with pp %d is "
                        "not possible",
                        l->vp, l->pp);
         return error_hint(e, "vp 1 and an even pp, for example {pp: 16, vp: 1}");
     }
+    if (microbatches % 2 == 0 && microbatches >= 2 * (int64_t)l->pp) return 0;
+    error_set_code(e, ERROR_CONFIG,
+                   "dualpipe of %d stages needs an even number of microbatches a replica, %d or "
+                   "more, not %lld",
+                   l->pp, 2 * l->pp, (long long)microbatches);
+    return error_hint(e, "fewer replicas or stages, a larger batch, or stack megatron");
+}
+
+int plan_layout_check_stack(const struct plan_layout *l, const struct plan_batch *b,
+                            const struct plan_software *s, struct error *e)
+{
+    if (s->stack == PLAN_STACK_DUALPIPE) TRY(check_dualpipe(l, b, e));
     /* ZeRO 2 under a pipeline is not in Megatron-LM, but in what Meta and ByteDance made of it
      * (arXiv:2407.21783, section 3.3.2; arXiv:2402.15627): published runs have it */
     if (!plan_stack_is_megatron(s->stack) || l->zero < 3 || l->pp == 1) return 0;

@@ -379,7 +379,7 @@ static void dualpipe_choices(struct memory_context *c, struct plan_layout *l,
         a->weights += b->weights;
         a->gradients += b->gradients;
         a->activations += b->activations;
-        a->optimizer = (a->optimizer + b->optimizer) / 2;
+        a->optimizer = (a->optimizer + b->optimizer) / (i >= 3 ? 2 : 1); /* i / 3: ZeRO */
         a->buffers = MAX(a->buffers, b->buffers);
         a->total = a->weights + a->gradients + a->optimizer + a->activations + a->buffers;
         if (a->total > out[i].total) out[i] = *a;

@@ -254,7 +254,7 @@ int plan_solve(const struct plan_request *r, struct arena *a, struct plan_answer
     } else {
         TRY(plan_layout_check(&r->layout, &r->model, &r->batch,
                               plan_cluster_accelerators(&r->cluster), e));
-        TRY(plan_layout_check_stack(&r->layout, &r->software, e));
+        TRY(plan_layout_check_stack(&r->layout, &r->batch, &r->software, e));
         TRY(check_kinds(r, e));
     }
     plan_run_evaluate(&chosen, NULL, out);

@@ -268,7 +268,7 @@ static void try_memory_choices(struct search *s, struct group *g,
         if (l->zero == 2 && s->fixed.zero < 0 && plan_stack_is_megatron(s->s->stack)) continue;
         for (int again = again_from; again <= again_to; again++) {
             g->tried++;
-            if (plan_layout_check_stack(l, s->s, NULL) < 0) continue;
+            if (plan_layout_check_stack(l, s->b, s->s, NULL) < 0) continue;
             g->valid++;
             choices |= 1u << (3 * l->zero + again);
         }
@@ -611,7 +611,7 @@ static int given_is_wrong(const struct search *s, struct error *why)
     }
     l.dp = MAX(l.dp, 1);
     TRY(plan_layout_check(&l, s->m, &b, s->accelerators, why));
-    return plan_layout_check_stack(&l, s->s, why);
+    return plan_layout_check_stack(&l, &b, s->s, why);
 }
 
 #define FREE_ALL "--layout auto frees what the file gives"

@@ -33,6 +33,7 @@ struct stage {
     double f_s, b_s; /* everything exposed, forward and backward with recomputation */
     double host_s;   /* of starting kernels, f and b together */
     double head_s;   /* what the output head adds to the last stage */
+    double head_b_s, head_matmul_b;     /* of it, backward */
     double dense_params, expert_params; /* per accelerator */
     double blocks;                      /* layers of the stage */
 };
@@ -117,6 +118,11 @@ static void add_recompute(const struct plan_work *w, const struct plan_layer_tim
     }
 }
 
+static bool dualpipe(const struct plan_work *w)
+{
+    return w->stack == PLAN_STACK_DUALPIPE && w->l->pp > 1;
+}
+
 static void stage_time(const struct plan_work *w, struct stage *st)
 {
     const struct plan_model *m = w->m;
@@ -145,18 +151,17 @@ static void stage_time(const struct plan_work *w, struct stage *st)
         head_share = w->l->pp > 1 ? K(HEAD_EXPOSED) : 1;
     else if (forward_compute(&head) > layer_s) /* the loss stage has one layer less */
         head_share = 1 - layer_s / forward_compute(&head);
+    if (dualpipe(w))
+        head_share /= 2; /* the ranks at both ends have it for half of the microbatches */
     add_scaled(&st->sum, &head, head_share);
+    st->head_b_s = head_share * backward_time(&head);
+    st->head_matmul_b = head_share * head.matmul_b;
     st->head_s = head_share * (forward_compute(&head) + backward_time(&head));
     stage_params(w, share, with_head, st);
     st->f_s = forward_compute(&st->sum) + forward_comm(&st->sum);
     st->b_s = backward_time(&st->sum) + st->recompute_s + st->recompute_comm_s;
     double passes = 3 + (w->l->recompute == PLAN_RECOMPUTE_FULL);
     st->host_s = st->sum.kernels * passes * K(HOST_LAUNCH_S);
-}
-
-static bool dualpipe(const struct plan_work *w)
-{
-    return w->stack == PLAN_STACK_DUALPIPE && w->l->pp > 1;
 }
 
 /* Seconds a stage waits while the pipeline fills and drains; t is what a microbatch takes. The head is in
@@ -166,8 +171,8 @@ static double bubble_time(const struct plan_work *w, const struct stage *st, dou
     double p = w->l->pp;
     if (p <= 1) return 0;
     if (!dualpipe(w)) return (p - 1) / MAX(w->l->vp, 1) * (t - st->head_s);
-    double chunk =
-        t - st->head_s + st->b_s - 1.5 * st->sum.matmul_b; /* W: half of the products back */
+    double weight_s = (st->sum.matmul_b - st->head_matmul_b) / 2; /* W: half of the products back */
+    double chunk = t - st->head_s + st->b_s - st->head_b_s - 3 * weight_s;
     return fmax(p / 2 - 1, 0) * fmax(chunk, 0);
 }
 
@@ -214,7 +219,8 @@ static double data_parallel(const struct plan_work *w, const struct stage *st, d
     int64_t groups = MAX(l->ep, 1) * (int64_t)MAX(l->etp, 1);
     struct dp_traffic d = traffic(w, st->dense_params, dp * cp, tp);
     struct dp_traffic e = traffic(w, st->expert_params, MAX(tp * cp * dp / groups, 1), groups);
-    double reduce = d.reduce_s + e.reduce_s, gather = d.gather_s + e.gather_s;
+    double stages = dualpipe(w) ? 2 : 1; /* that a rank holds weights of */
+    double reduce = stages * (d.reduce_s + e.reduce_s), gather = stages * (d.gather_s + e.gather_s);
     double window = w->year < K(DP_OVERLAP_YEAR) ? 0 : 1;
     if (l->zero >= 3) /* every layer of every microbatch, twice before and once after */
         return microbatches * (exposed_part(gather, window * st->f_s, hidden) +
@@ -234,7 +240,8 @@ static double optimizer_time(const struct plan_work *w, const struct stage *st)
         double ranks = (double)MAX(l->tp, 1) * MAX(l->cp, 1) * MAX(l->dp, 1);
         dense /= (double)MAX(l->cp, 1) * MAX(l->dp, 1);
         experts /= fmax(ranks / ((double)MAX(l->ep, 1) * MAX(l->etp, 1)), 1);
-    }
+    } else if (dualpipe(w)) /* the weights of two stages, of each the whole */
+        dense *= 2, experts *= 2;
     return (dense + experts) * K(OPTIMIZER_BYTES) / w->vector_rate;
 }
 
@@ -300,6 +307,7 @@ static void pool_step(const struct plan_work *w, const struct stage *st, int64_t
     out->forward_s = st->f_s;
     out->backward_s = st->b_s;
     out->microbatches = m;
+    out->both_ends = dualpipe(w);
 }
 
 static int64_t divide_up(int64_t a, int64_t b)

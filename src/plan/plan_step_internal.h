@@ -16,6 +16,7 @@ struct plan_work { /* everything a layer's time depends on */
     int64_t seq_len;
     int stack, family;
     double year;
+    double microbatches;           /* of a replica, of several kinds their mean */
     double tokens;                 /* of a microbatch in one cp shard; the tp ranks share them */
     double own_tokens;             /* tokens / tp: what sequence parallelism leaves to one rank */
     double norm_tokens;            /* own_tokens, or tokens before sequence parallelism */

@@ -101,6 +101,7 @@ void plan_work_init(struct plan_work *w, const struct plan_model *m,
                     const struct plan_software *s)
 {
     *w = (struct plan_work){.m = m, .a = a, .c = c, .l = l, .seq_len = b->seq_len};
+    w->microbatches = (double)b->global_batch / ((double)MAX(l->dp, 1) * MAX(l->micro_batch, 1));
     plan_place(a, c, l, &w->place);
     w->stack = s->stack;
     w->year = s->generation > 0 ? s->generation : plan_software_today();
@@ -295,7 +296,7 @@ static void add_expert_parallel(const struct plan_work *w, struct plan_layer_tim
         if (w->m->route_domains > 0) distinct = fmin(distinct, (double)w->m->route_domains);
         s *= fmin(distinct / k, 1);
     }
-    if (domains > 1 && w->year >= K(EP_OVERLAP_YEAR)) {
+    if (domains > 1) {
         t->ep_woven += 2 * s;
         return;
     }
@@ -310,9 +311,10 @@ void plan_weave_experts(const struct plan_work *w, struct plan_layer_time *t)
 {
     double s = t->ep_woven;
     if (s <= 0) return;
-    bool dualpipe =
-        w->stack == PLAN_STACK_DUALPIPE; /* "fully hidden", by kernels on 20 of 132 cores */
+    /* "fully hidden", by kernels on 20 of 132 cores */
+    bool dualpipe = w->stack == PLAN_STACK_DUALPIPE && w->l->pp > 1;
     double most = dualpipe ? 1 : K(EP_OVERLAP_FAR), tax = dualpipe ? K(DUALPIPE_TAX) : K(SM_TAX);
+    if (w->microbatches < 2) most = 0; /* no other to lie under */
     double forward = t->matmul_f + t->attention_f + t->vector_f;
     double backward = t->matmul_b + t->attention_b + t->vector_b;
     double share = fmin(most, (forward + backward) / (2 * s));

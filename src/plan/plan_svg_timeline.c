@@ -131,6 +131,10 @@ void plan_svg_timeline(const struct plan_step *step, const struct plan_layout *l
 int plan_write_timeline(const struct plan_answer *answer, const char *path, struct error *e)
 {
     struct str body = {0}, file = {0};
+    if (answer->step.both_ends) {
+        error_set(e, "the schedule of dualpipe is not drawn");
+        return error_hint(e, "leave --timeline out, or see the same layout with --stack megatron");
+    }
     plan_svg_timeline(&answer->step, &answer->layout, &body);
     /* the first tag becomes that of a file, with the colours inside */
     size_t tag = strcspn(body.data, ">");

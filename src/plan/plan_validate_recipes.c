@@ -34,7 +34,8 @@ static double published_s(const struct plan_row *r)
 {
     const bool free = strstr(r->assumed, "recomputation") != NULL;
     double best = 0;
-    if (plan_layout_check_stack(&r->layout, &r->software, NULL) < 0) return 0; /* as the search */
+    if (plan_layout_check_stack(&r->layout, &r->batch, &r->software, NULL) < 0)
+        return 0; /* as the search */
     for (int k = PLAN_RECOMPUTE_NONE; k <= PLAN_RECOMPUTE_FULL; k++) {
         struct plan_layout l = r->layout;
         struct plan_step step;

@@ -128,13 +128,14 @@ static void test_schedules(void **state)
     struct plan_software s = {.stack = PLAN_STACK_MEGATRON};
     struct error e = {0};
     for (l.zero = 0; l.zero <= 2; l.zero++)
-        assert_int_equal(plan_layout_check_stack(&l, &s, &e), 0);
+        assert_int_equal(plan_layout_check_stack(&l, &(struct plan_batch){1024, 4096}, &s, &e), 0);
     l.zero = 3;
-    assert_int_equal(plan_layout_check_stack(&l, &s, &e), ERROR_CONFIG);
+    assert_int_equal(plan_layout_check_stack(&l, &(struct plan_batch){1024, 4096}, &s, &e),
+                     ERROR_CONFIG);
     assert_contains(e.text, "zero 3 with pp 16");
     assert_contains(e.hint, "stack fsdp");
     s.stack = PLAN_STACK_FSDP;
-    assert_int_equal(plan_layout_check_stack(&l, &s, &e), 0);
+    assert_int_equal(plan_layout_check_stack(&l, &(struct plan_batch){1024, 4096}, &s, &e), 0);
 }
 
 /* Products of the largest numbers must not wrap round into a layout that fits. */

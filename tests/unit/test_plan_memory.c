@@ -175,6 +175,9 @@ static void test_dualpipe(void **state)
     assert_float_equal(two.gradients / two.weights, one.gradients / one.weights, 0.01);
     assert_float_equal(two.activations / one.activations, 17.0 / 16, 0.02);
     assert_true(two.optimizer < 1.1 * one.optimizer);
+    l.zero = 0; /* each of the two stages whole */
+    plan_memory(&even, &l, &b, &both_ends, &two);
+    assert_float_equal(two.optimizer / two.weights, 6, 1e-9);
 }
 
 /* arXiv:2205.05198, equation 6 and section 4.2.3: interleaving keeps 1 + (p - 1)/(pv) as much. */

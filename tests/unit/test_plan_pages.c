@@ -165,6 +165,9 @@ static void test_timeline_file(void **state)
     assert_contains(text, "stage 1");
     mem_free(text);
     unlink("test_plan_pages.svg");
+    answer.step.both_ends = true; /* not the order of passes that is known */
+    assert_true(plan_write_timeline(&answer, "test_plan_pages.svg", &e) < 0);
+    assert_contains(e.text, "dualpipe");
     arena_fini(&a);
 }
 

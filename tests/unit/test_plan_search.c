@@ -167,7 +167,9 @@ static void brute_leaf(const struct plan_model *m, const struct plan_cluster *c,
             bool dualpipe = s->stack == PLAN_STACK_DUALPIPE;
             bool megatron = s->stack == PLAN_STACK_MEGATRON || dualpipe;
             if (megatron && (l.zero == 2 || (l.zero == 3 && l.pp > 1))) continue;
-            if (dualpipe && (l.vp > 1 || (l.pp > 1 && l.pp % 2))) continue;
+            int64_t m2 = b->global_batch / l.dp / l.micro_batch;
+            if (dualpipe && (l.vp > 1 || (l.pp > 1 && (l.pp % 2 || m2 % 2 || m2 < 2 * l.pp))))
+                continue;
             struct plan_candidate x = {.layout = l};
             struct plan_search_rates rates;
             out->valid++;

@@ -130,11 +130,17 @@ static void dualpipe_fills_from_both_ends(void **state)
                 0.1); /* without the head */
     if (share < 6.0 / 21 || share > 0.45) fail_msg("%.3f of the bubble of 1F1B", share);
     assert_true(two.step_s < one.step_s);
-    assert_true(plan_layout_check_stack(&l, &dual, NULL) == 0);
+    assert_true(plan_layout_check_stack(&l, &batch, &dual, NULL) == 0);
     l.vp = 2;
-    assert_true(plan_layout_check_stack(&l, &dual, NULL) < 0);
-    l.pp = 5, l.vp = 1;
-    assert_true(plan_layout_check_stack(&l, &dual, NULL) < 0);
+    assert_true(plan_layout_check_stack(&l, &batch, &dual, NULL) < 0);
+    /* a rank reduces the gradients of two stages */
+    assert_true(two.part_s[PLAN_PART_DP] >= one.part_s[PLAN_PART_DP]);
+    l.vp = 1, l.micro_batch = 8; /* 16 microbatches, then 8: no pipe of 8 stages can be full */
+    assert_true(plan_layout_check_stack(&l, &batch, &dual, NULL) == 0);
+    l.micro_batch = 16;
+    assert_true(plan_layout_check_stack(&l, &batch, &dual, NULL) < 0);
+    l.pp = 5, l.micro_batch = 1;
+    assert_true(plan_layout_check_stack(&l, &batch, &dual, NULL) < 0);
 }
 
 /* Before 2023 the ranks of both sockets' accelerators waited for each other (vTrain's single nodes). */
