@@ -36,9 +36,7 @@ static const struct known_source known[] = {
     {"MaxText", NULL, 2024.5, PLAN_STACK_OTHER},
     {"PaLM", NULL, 2022.0, PLAN_STACK_OTHER},
     {"Llama 3 arXiv", NULL, 2024.3, PLAN_STACK_FSDP}, /* an own stack on PyTorch */
-    /* its kernels for experts, fp8 and all-to-all (DeepGEMM, DeepEP) reached the public stacks half a
-     * year later; DualPipe is of its own */
-    {"DeepSeek-V3 arXiv", NULL, 2025.7, PLAN_STACK_DUALPIPE},
+    {"DeepSeek-V3 arXiv", NULL, 2024.9, PLAN_STACK_DUALPIPE},
     {"MLPerf", "v3.0", 2023.4, PLAN_STACK_MEGATRON},
     {"MLPerf", "v3.1", 2023.8, PLAN_STACK_MEGATRON},
     {"MLPerf", "v4.0", 2024.4, PLAN_STACK_MEGATRON},

@@ -289,8 +289,10 @@ static void add_expert_parallel(const struct plan_work *w, struct plan_layer_tim
     double bytes = w->own_tokens * (double)w->m->top_k * width * BF16_BYTES;
     double s = plan_collective_s(w->a, w->c, PLAN_ALL_TO_ALL, ep, near, bytes);
     double domains = (double)ep / (double)near;
-    /* those kernels want as many ranks of a group in each domain: not where groups straddle */
-    if (domains > 1 && !w->place.straddles && w->year >= K(EP_DEDUP_YEAR)) {
+    /* those kernels want as many ranks of a group in each domain: not where groups straddle; DualPipe
+     * came with them (arXiv:2412.19437, section 3.2.2) */
+    bool knows = w->year >= K(EP_DEDUP_YEAR) || w->stack == PLAN_STACK_DUALPIPE;
+    if (domains > 1 && !w->place.straddles && knows) {
         double k = (double)w->m->top_k;
         double distinct = domains * (1 - pow(1 - 1 / domains, k));
         if (w->m->route_domains > 0) distinct = fmin(distinct, (double)w->m->route_domains);
