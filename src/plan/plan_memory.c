@@ -51,6 +51,7 @@ struct memory_context {
     const struct plan_model *m;
     const struct plan_layout *l;
     double tokens; /* of one microbatch on one context-parallel rank */
+    double width;  /* bytes of an activation: 2, in fp32 4 */
     double tp, norm_tp, seq_len;
     bool fp8, flash, modern, both_orders, one_reduction;
     double generation;
@@ -97,22 +98,24 @@ static double attention_bytes(const struct memory_context *c)
     if (m->attention == PLAN_ATTENTION_MLA) {
         double qk = (double)(m->mla_nope_dim + m->mla_rope_dim), v = (double)m->mla_v_dim;
         double low = 2 * (double)(m->mla_q_rank + m->mla_kv_rank) + (double)m->mla_rope_dim;
-        core = 2 * a * v;                                           /* output of the core */
-        if (!selective || !c->modern) core += 2 * a * (2 * qk + v); /* Q, K, V */
-        core = core / c->tp + 2 * low; /* before and behind the norms */
+        core = c->width * a * v;                                           /* output of the core */
+        if (!selective || !c->modern) core += c->width * a * (2 * qk + v); /* Q, K, V */
+        core = core / c->tp + c->width * low; /* before and behind the norms */
     } else {
-        core = 2 * d * (2 * a + 2 * (double)m->kv_heads) / c->tp; /* Q, K, V, output */
+        core = c->width * d * (2 * a + 2 * (double)m->kv_heads) / c->tp; /* Q, K, V, output */
     }
     core += 4 * a / c->tp; /* log-sum-exp of a row */
     /* softmax's input, output and dropout: 5as, without flash attention or recomputation */
-    if (!c->flash && c->l->recompute == PLAN_RECOMPUTE_NONE) core += 5 * a * c->seq_len / c->tp;
+    if (!c->flash && c->l->recompute == PLAN_RECOMPUTE_NONE)
+        core += (2 * c->width + 1) * a * c->seq_len / c->tp;
     return core;
 }
 
 static double ffn_bytes(const struct memory_context *c, double width)
 {
     double up = c->m->glu ? 2 : 1;
-    return (2 * up + (c->fp8 ? 1 : 2)) * width; /* input and output of the activation function */
+    return (c->width * up + (c->fp8 ? 1 : c->width)) *
+           width; /* input and output of the activation function */
 }
 
 static double moe_bytes(const struct memory_context *c)
@@ -123,10 +126,10 @@ static double moe_bytes(const struct memory_context *c)
     /* selective: the activation's output is computed again, and in FP8 its input is kept in 8 bits
      * (DeepSeek-V3, arXiv:2412.19437, section 3.3.3) */
     bool again = selective && c->modern;
-    double expert = (again && c->fp8 ? 1 : 2) * (m->glu ? 2 : 1) * (double)m->moe_ffn_hidden;
-    if (!again) expert += (c->fp8 ? 1 : 2) * (double)m->moe_ffn_hidden;
+    double expert = (again && c->fp8 ? 1 : c->width) * (m->glu ? 2 : 1) * (double)m->moe_ffn_hidden;
+    if (!again) expert += (c->fp8 ? 1 : c->width) * (double)m->moe_ffn_hidden;
     /* each expert rank of a tensor group sees the tokens of all of it */
-    double sum = k * ((c->fp8 ? 1 : 2) * wide * c->l->etp + expert) / c->tp;
+    double sum = k * ((c->fp8 ? 1 : c->width) * wide * c->l->etp + expert) / c->tp;
     sum += ffn_bytes(c, (double)m->shared_ffn_hidden) / c->tp;
     if (m->dense_branch) sum += ffn_bytes(c, (double)m->ffn_hidden) / c->tp;
     return sum + 12 * (double)m->experts / c->norm_tp; /* fp32 logits, probabilities, mask */
@@ -136,15 +139,16 @@ static double moe_bytes(const struct memory_context *c)
 static double layer_bytes(const struct memory_context *c, bool moe)
 {
     double h = (double)c->m->hidden;
-    double norms = plan_memory_constants[NORM_BYTES].value * h - (c->fp8 ? h : 0);
+    double norms = plan_memory_constants[NORM_BYTES].value / 2 * c->width * h - (c->fp8 ? h : 0);
     if (c->l->recompute == PLAN_RECOMPUTE_SELECTIVE && c->modern && c->m->experts > 0)
-        norms -= c->fp8 ? 1 * h : 2 * h; /* Megatron-Core's "layernorm" module is recomputed */
+        norms -=
+            c->fp8 ? 1 * h : c->width * h; /* Megatron-Core's "layernorm" module is recomputed */
     double sum = norms / c->norm_tp;
     sum += c->attention_share * attention_bytes(c);
     double ffn = moe ? moe_bytes(c) : ffn_bytes(c, (double)c->m->ffn_hidden) / c->tp;
     sum += c->ffn_share * ffn;
     /* in_proj's output, the convolution's and the scan's (Mamba-2, arXiv:2405.21060) */
-    return sum + c->mamba_share * 2 * 4 * (double)c->m->mamba_inner / c->tp;
+    return sum + c->mamba_share * c->width * 4 * (double)c->m->mamba_inner / c->tp;
 }
 
 static double layer_activations(const struct memory_context *c, const struct memory_stage *s)
@@ -153,7 +157,7 @@ static double layer_activations(const struct memory_context *c, const struct mem
     double kept = (s->layers - s->moe_layers) * dense + s->moe_layers * moe;
     if (c->l->recompute != PLAN_RECOMPUTE_FULL) return c->tokens * kept * s->in_flight;
     /* the input of each layer, and one layer whole while it runs backward */
-    double input = 2 * (double)c->m->hidden / c->norm_tp;
+    double input = c->width * (double)c->m->hidden / c->norm_tp;
     return c->tokens * (input * s->layers * s->in_flight + MAX(dense, moe));
 }
 
@@ -187,7 +191,7 @@ static double sharding_buffers(const struct memory_context *c, double dense, dou
 {
     double block = (dense + experts) / MAX(layers, 1);
     if (!c->flash) block = MIN(block, 1e9);
-    if (c->l->zero == 3) return block * (2 * 2 + 2);
+    if (c->l->zero == 3) return block * (2 * c->width + c->width);
     return c->l->zero == 2 ? block * 4 : 0;
 }
 
@@ -197,7 +201,8 @@ static double stage_activations(const struct memory_context *c, const struct mem
     double sum = layer_activations(c, s);
     if (!s->last) return sum;
     double logits = (double)m->vocab / c->tp * (1 + (double)m->mtp_layers);
-    sum += c->tokens * plan_memory_constants[LOGIT_BYTES].value * logits;
+    /* in fp32 the logits and the loss's copy are as wide */
+    sum += c->tokens * (plan_memory_constants[LOGIT_BYTES].value + c->width - 2) * logits;
     if (m->mtp_layers > 0)
         sum += c->tokens * (double)m->mtp_layers * layer_bytes(c, m->experts > 0);
     return sum;
@@ -213,9 +218,9 @@ static double stage_buffers(const struct memory_context *c, const struct memory_
         widest = MAX(up * (double)m->shared_ffn_hidden, (double)m->heads * (double)m->head_dim);
     double sum = plan_memory_constants[WORKSPACE_BYTES].value;
     sum += plan_memory_constants[MATRIX_BYTES].value * h * widest / c->tp;
-    if (c->l->pp > 1) sum += 4 * c->tokens * h / c->norm_tp; /* receive and send */
+    if (c->l->pp > 1) sum += 2 * c->width * c->tokens * h / c->norm_tp; /* receive and send */
     if (c->l->ep > 1 && s->moe_layers > 0)
-        sum += 2 * c->tokens * (double)m->top_k * h / c->tp; /* all-to-all */
+        sum += c->width * c->tokens * (double)m->top_k * h / c->tp; /* all-to-all */
     return sum;
 }
 
@@ -293,6 +298,7 @@ static void context_fill(struct memory_context *c, const struct plan_accelerator
     c->l = l;
     c->seq_len = (double)b->seq_len / l->cp;
     c->tokens = (double)l->micro_batch * c->seq_len;
+    c->width = l->precision == PLAN_FP32 ? 4 : 2;
     c->tp = l->tp;
     c->norm_tp = sequence_parallel ? l->tp : 1;
     c->fp8 = is_fp8(l->precision);

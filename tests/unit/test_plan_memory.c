@@ -225,6 +225,29 @@ static void test_recompute(void **state)
     assert_true(without.activations > 0.20 * with.activations);
 }
 
+/* An activation of fp32 takes 4 bytes where one of bf16 takes 2; the log-sum-exp of the attention has
+ * 4 in both, logits of the loss 6 and 8. */
+static void test_fp32(void **state)
+{
+    (void)state;
+    struct plan_layout l = layout(8, 8, 1, 8, 1);
+    for (l.recompute = 0; l.recompute <= PLAN_RECOMPUTE_FULL; l.recompute++) {
+        l.precision = PLAN_BF16;
+        struct plan_memory half = memory(&llama_405b, &l, 512, 8192);
+        l.precision = PLAN_FP32;
+        struct plan_memory whole = memory(&llama_405b, &l, 512, 8192);
+        assert_true(whole.activations > 1.95 * half.activations);
+        assert_true(whole.activations <= 2 * half.activations);
+        assert_true(whole.buffers > half.buffers);
+    }
+    l = layout(1, 1, 1, 8, 8);
+    struct plan_memory half = memory(&deepseek_v3_4l, &l, 512, 4096);
+    l.precision = PLAN_FP32;
+    struct plan_memory whole = memory(&deepseek_v3_4l, &l, 512, 4096);
+    assert_true(whole.activations > 1.7 * half.activations);
+    assert_true(whole.activations < 2 * half.activations);
+}
+
 static void test_limit(void **state)
 {
     (void)state;
@@ -240,6 +263,7 @@ int main(void)
         cmocka_unit_test(test_measured_dense), cmocka_unit_test(test_measured_experts),
         cmocka_unit_test(test_measured_405b),  cmocka_unit_test(test_zero),
         cmocka_unit_test(test_dualpipe),       cmocka_unit_test(test_pipeline),
-        cmocka_unit_test(test_recompute),      cmocka_unit_test(test_limit)};
+        cmocka_unit_test(test_recompute),      cmocka_unit_test(test_fp32),
+        cmocka_unit_test(test_limit)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -53,6 +53,11 @@ static double seconds(struct plan_layout l)
     return step.step_s;
 }
 
+static void assert_in_ratio(double a, double b, double low, double high)
+{
+    if (!(a >= low * b && a <= high * b)) fail_msg("%g / %g is not %g to %g", a, b, low, high);
+}
+
 static void parts_sum_to_the_step(void **state)
 {
     (void)state;
@@ -94,6 +99,22 @@ static void it_moves_the_right_way(void **state)
     l = usual;
     l.precision = PLAN_FP4; /* not offered by H100: runs in the next precision it has */
     assert_true(isfinite(seconds(l)) && seconds(l) < seconds(usual));
+}
+
+/* What moves an activation moves twice the bytes of bf16, and attention runs at the rate of fp32. */
+static void fp32_is_twice_as_wide(void **state)
+{
+    (void)state;
+    struct plan_layout l = usual;
+    struct plan_step half, whole;
+    plan_step(&llama, &cluster, &l, &batch, &today, &half);
+    l.precision = PLAN_FP32;
+    plan_step(&llama, &cluster, &l, &batch, &today, &whole);
+    assert_in_ratio(whole.part_s[PLAN_PART_TP], half.part_s[PLAN_PART_TP], 1.5, 2.05);
+    /* the ceiling of bf16 is measured, that of fp32 a share of its peak */
+    assert_in_ratio(whole.part_s[PLAN_PART_ATTENTION], half.part_s[PLAN_PART_ATTENTION], 1.5, 2.05);
+    /* beside them gradients are added, in fp32 in both */
+    assert_in_ratio(whole.part_s[PLAN_PART_VECTOR], half.part_s[PLAN_PART_VECTOR], 1.25, 2);
 }
 
 static void young_software_is_slower(void **state)
@@ -259,6 +280,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parts_sum_to_the_step),
         cmocka_unit_test(it_moves_the_right_way),
+        cmocka_unit_test(fp32_is_twice_as_wide),
         cmocka_unit_test(young_software_is_slower),
         cmocka_unit_test(dualpipe_fills_from_both_ends),
         cmocka_unit_test(ranks_of_two_sockets_arrive_apart),
