@@ -92,12 +92,12 @@ static json_t *reliability(const struct plan_reliability *r)
     json_object_set_new(j, "interval_young_s", real(r->interval_young_s));
     json_object_set_new(j, "interval_daly_s", real(r->interval_daly_s));
     json_object_set_new(j, "interval_exact_s", real(r->interval_exact_s));
-    json_object_set_new(j, "goodput", range(r->goodput));
+    /* of the job that days, hours and dollars are of, as the pages show it */
+    json_object_set_new(j, "goodput", range(r->elastic ? r->goodput_elastic : r->goodput));
+    json_object_set_new(j, "goodput_synchronous", range(r->goodput));
+    json_object_set_new(j, "goodput_elastic", r->elastic ? range(r->goodput_elastic) : json_null());
     json_object_set_new(j, "elastic", json_boolean(r->elastic));
-    if (r->elastic) {
-        json_object_set_new(j, "goodput_elastic", range(r->goodput_elastic));
-        json_object_set_new(j, "elastic_group", json_integer(r->elastic_group));
-    }
+    if (r->elastic) json_object_set_new(j, "elastic_group", json_integer(r->elastic_group));
     json_object_set_new(j, "elastic_most", json_integer(r->elastic_most));
     json_object_set_new(j, "job_accelerators", json_integer(r->job_accelerators));
     json_object_set_new(j, "spare_nodes", json_integer(r->spare_nodes));

@@ -229,6 +229,18 @@ static void test_json(void **state)
         json_number_value(value);
     assert_float_equal(sum, answer.step.step_s, 1e-9 * sum);
     assert_true(json_array_size(json_object_get(json_object_get(j, "search"), "best")) > 1);
+    json_t *rel = json_object_get(j, "reliability");
+    assert_float_equal(at(rel, "goodput", "mid"), answer.reliability.goodput.mid, 1e-12);
+    assert_true(json_is_null(json_object_get(rel, "goodput_elastic")));
+    json_decref(j);
+    answer.reliability.elastic = true; /* the page then shows the other one, and so does this */
+    answer.reliability.goodput_elastic = (struct plan_range){0.5, 0.625, 0.75};
+    j = plan_to_json(&answer);
+    rel = json_object_get(j, "reliability");
+    assert_float_equal(at(rel, "goodput", "mid"), 0.625, 1e-12);
+    assert_float_equal(at(rel, "goodput_elastic", "low"), 0.5, 1e-12);
+    assert_float_equal(at(rel, "goodput_synchronous", "mid"), answer.reliability.goodput.mid,
+                       1e-12);
     json_decref(j);
     answer.reliability.mtbf_s.mid = INFINITY; /* what is not finite is null, not a lost object */
     j = plan_to_json(&answer);
