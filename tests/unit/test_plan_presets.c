@@ -137,6 +137,26 @@ static void test_megawatts_of_colossus_1(void **state)
     if (mw_200k < 250 || mw_200k > 300) fail_msg("200,000: %.1f MW", mw_200k);
 }
 
+/* Links are stated for both directions and kept for one: 900 GB/s of an H100 are 450. A price lies
+ * in the range of its own accelerator, not in that of a fleet that holds another kind, too. */
+static void test_figures_of_the_data_sheets(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        const char *name;
+        double both_ways;
+    } links[] = {{"h100", 900e9},   {"a100-80gb", 600e9}, {"gb200", 1800e9},  {"gb300", 1800e9},
+                 {"tpu-v4", 300e9}, {"tpu-v5p", 600e9},   {"tpu-v6e", 800e9}, {"tpu-v5e", 400e9}};
+    struct plan_accelerator x;
+    for (size_t i = 0; i < ARRAY_LEN(links); i++) {
+        assert_ok(plan_load_accelerator(links[i].name, NULL, &f->arena, &x, &f->e), f->e);
+        check_near(links[i].name, "a link, one way", x.scaleup_bytes_per_s.mid,
+                   links[i].both_ways / 2, 1e-9);
+    }
+    assert_ok(plan_load_accelerator("gb300", NULL, &f->arena, &x, &f->e), f->e);
+    assert_true(x.price_usd.low >= 45000 && x.price_usd.high <= 60000);
+}
+
 /* Elasticity is what a million needs: one synchronous job there does nothing but restart. */
 static void test_a_million_needs_elasticity(void **state)
 {
@@ -216,6 +236,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_every_plan_is_answered, setup, teardown),
         cmocka_unit_test_setup_teardown(test_llama_3, setup, teardown),
         cmocka_unit_test_setup_teardown(test_megawatts_of_colossus_1, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_figures_of_the_data_sheets, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_million_needs_elasticity, setup, teardown),
         cmocka_unit_test_setup_teardown(test_spares_of_a_mixture, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_laptop, setup, teardown),
