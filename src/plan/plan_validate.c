@@ -65,6 +65,19 @@ static int check_tiers(const char *tiers, struct error *e)
     return error_hint(e, "for example --tiers AB");
 }
 
+/* A table that judges nothing has not confirmed anything, whatever was printed. */
+static int check_judged(const struct validate_result *v, struct error *e)
+{
+    for (size_t i = 0; i < v->n_rows; i++) {
+        const struct plan_row *r = v->rows[i].row;
+        if (v->rows[i].timed || (!r->skip && r->memory_bytes > 0)) return 0;
+    }
+    error_set_code(e, ERROR_CONFIG, "%s: none of its %zu rows could be judged", v->path, v->n_rows);
+    if (v->n_tier)
+        return error_hint(e, "%zu are of tiers other than %s: --tiers ABC", v->n_tier, v->tiers);
+    return error_hint(e, "the reasons are above; --rows shows each row's");
+}
+
 static int validate(const char *csv_path, const struct plan_validate_options *o, struct arena *a,
                     FILE *out, struct error *e)
 {
@@ -89,7 +102,7 @@ static int validate(const char *csv_path, const struct plan_validate_options *o,
     } else {
         validate_print(&v, o->rows, a, out);
     }
-    return 0;
+    return check_judged(&v, e);
 }
 
 int plan_validate(const char *csv_path, const struct plan_validate_options *o, FILE *out,

@@ -75,9 +75,12 @@ static void print_section(const struct validate_result *v, enum validate_quantit
     table_free(t);
 }
 
+#define LINES_TOLD 4
+
 static void print_left_out(const struct validate_result *v, struct arena *a, FILE *out)
 {
     const char *reasons[16] = {NULL};
+    int lines[16][LINES_TOLD];
     size_t counts[16] = {0}, n = 0, others = 0;
     size_t judged = whole(v, VALIDATE_STEP, a).stats.rows;
     fprintf(out, "%zu rows: %zu judged", v->n_rows, judged);
@@ -93,13 +96,19 @@ static void print_left_out(const struct validate_result *v, struct arena *a, FIL
         while (k < n && strcmp(reasons[k], why) != 0)
             k++;
         if (k == n && n < ARRAY_LEN(reasons)) reasons[n++] = why;
-        if (k < n)
-            counts[k]++;
-        else
+        if (k == n) {
             others++;
+            continue;
+        }
+        if (counts[k] < LINES_TOLD) lines[k][counts[k]] = r->line;
+        counts[k]++;
     }
-    for (size_t k = 0; k < n; k++)
-        fprintf(out, "  %4zu  %s\n", counts[k], reasons[k]);
+    for (size_t k = 0; k < n; k++) {
+        fprintf(out, "  %4zu  %s (line%s", counts[k], reasons[k], counts[k] > 1 ? "s" : "");
+        for (size_t i = 0; i < MIN(counts[k], LINES_TOLD); i++)
+            fprintf(out, "%s %d", i ? "," : "", lines[k][i]);
+        fprintf(out, "%s)\n", counts[k] > LINES_TOLD ? ", ..." : "");
+    }
     if (others) fprintf(out, "  %4zu  for other reasons: see --rows\n", others);
 }
 

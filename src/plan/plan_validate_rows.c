@@ -116,13 +116,16 @@ static int int32_of(const struct rows_reader *r, const char *column, int32_t non
     return 0;
 }
 
-static int real_of(const struct rows_reader *r, const char *column, double *value)
+/* A measurement; 0 where the field is empty. */
+static int real_of(const struct rows_reader *r, const char *column, double low, double high,
+                   double *value)
 {
     const char *text = text_of(r, column);
     *value = 0;
     if (!*text) return 0;
-    if (parse_number(text, value) < 0 || !(*value > 0) || *value > 1e15)
-        return wrong_value(r, column, "a number above 0", text, EMPTY_HINT);
+    if (parse_number(text, value) < 0 || !(*value >= low && *value <= high))
+        return wrong_value(r, column, arena_printf(r->a, "a number of %g to %g", low, high), text,
+                           EMPTY_HINT);
     return 0;
 }
 
@@ -277,11 +280,12 @@ static bool read_precision(const char *text, int32_t *precision)
     static const struct {
         const char *part;
         int precision;
-    } known[] = {{"fp4", PLAN_FP4},   {"mxfp8", PLAN_MXFP8}, {"fp8-mx", PLAN_MXFP8},
-                 {"fp8", PLAN_FP8},   {"bf16", PLAN_BF16},   {"fp16", PLAN_BF16},
-                 {"fp32", PLAN_FP32}, {"tf32", PLAN_FP32}};
+    } known[] = {{"nvfp4", PLAN_FP4},   {"mxfp4", PLAN_FP4},    {"fp4", PLAN_FP4},
+                 {"mxfp8", PLAN_MXFP8}, {"fp8-mx", PLAN_MXFP8}, {"fp8", PLAN_FP8},
+                 {"bf16", PLAN_BF16},   {"fp16", PLAN_BF16},    {"fp32", PLAN_FP32},
+                 {"tf32", PLAN_FP32}};
     for (size_t i = 0; i < ARRAY_LEN(known); i++)
-        if (contains(text, known[i].part)) {
+        if (begins(text, known[i].part)) {
             *precision = known[i].precision;
             return true;
         }
@@ -358,10 +362,11 @@ static int read_layout(struct rows_reader *r, struct plan_row *row)
     TRY(int_of(r, "seq_len", 0, &row->batch.seq_len));
     TRY(read_zero(r, &l->zero));
     TRY(read_recompute(r, &l->recompute));
-    if (row->skip) return 0;
     if (!read_precision(row->precision, &l->precision))
-        row->skip = arena_printf(r->a, "precision '%s' is not known", row->precision);
-    else if (row->batch.seq_len < 1)
+        return wrong_value(r, "precision", "a number format", row->precision,
+                           "bf16, fp16, fp32, fp8, FP8-CS, MXFP8 or NVFP4; empty: bf16");
+    if (row->skip) return 0;
+    if (row->batch.seq_len < 1)
         row->skip = "the sequence length is not stated";
     else if (l->tp < 1 || l->pp < 1)
         row->skip = "tensor and pipeline parallel sizes are not stated";
@@ -449,6 +454,25 @@ static const struct plan_accelerator *find_accelerator(struct rows_reader *r, co
     }
 }
 
+/* Kinds that are published about and that nobody has described here: such a row is left out. Any other
+ * word that names no accelerator is a slip. */
+static int check_accelerator(struct rows_reader *r, const struct plan_row *row)
+{
+    static const char *const others[] = {"A800", "Ascend", "Gaudi",  "Trainium", "MTIA",
+                                         "V100", "H20",    "MI250X", "MI325X",   "MI355X"};
+    static const char *const described[] = {"H100",   "H200",   "H800",    "A100-80GB", "A100-40GB",
+                                            "B100",   "B200",   "B300",    "GB200",     "GB300",
+                                            "MI300X", "TPU v4", "TPU v5e", "TPU v5p",   "TPU v6e"};
+    if (find_accelerator(r, row->gpu) || begins_any(row->gpu, others, ARRAY_LEN(others))) return 0;
+    const char *near = name_nearest(row->gpu, described, ARRAY_LEN(described));
+    return wrong_value(
+        r, "gpu", "an accelerator", row->gpu,
+        arena_printf(r->a,
+                     "%s%s%sfor example H100-80GB, GB200 or TPU v6e; another one is described in "
+                     "accelerators/NAME.yaml beside the table",
+                     near ? "did you mean '" : "", near ? near : "", near ? "'? " : ""));
+}
+
 /* Published runs are timed on a quiet, healthy machine without oversubscription: one pool, and a
  * third switch tier beyond 2,048 accelerators (two tiers of 64 ports). */
 static void build_cluster(struct plan_row *row)
@@ -501,9 +525,9 @@ static const char *family_of(struct arena *a, const char *source)
 static int read_measured(struct rows_reader *r, struct plan_row *row)
 {
     double step_s, tokens_per_s, gib;
-    TRY(real_of(r, "step_time_s", &step_s));
-    TRY(real_of(r, "tok_s_gpu", &tokens_per_s));
-    TRY(real_of(r, "mem_gib", &gib));
+    TRY(real_of(r, "step_time_s", 1e-6, 1e7, &step_s));
+    TRY(real_of(r, "tok_s_gpu", 1e-6, 1e12, &tokens_per_s));
+    TRY(real_of(r, "mem_gib", 1e-6, 1e6, &gib));
     row->memory_bytes = gib * 1073741824.0;
     row->step_s = step_s;
     if (row->skip) return 0;
@@ -534,6 +558,7 @@ static int read_row(struct rows_reader *r, struct plan_row *row)
         row->model_name =
             arena_printf(r->a, "GPT-%sx%s", text_of(r, "layers"), text_of(r, "hidden"));
     row->gpu = text_of(r, "gpu");
+    TRY(check_accelerator(r, row));
     row->precision = *text_of(r, "precision") ? text_of(r, "precision") : "bf16";
     row->notes = text_of(r, "notes");
     TRY(int_of(r, "n_gpus", 0, &row->n_gpus));

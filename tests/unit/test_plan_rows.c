@@ -6,7 +6,7 @@
 
 #define HEAD                                                                            \
     "source,model,gpu,n_gpus,layers,hidden,heads,kv_heads,vocab,glu,attn,seq_len,tp,pp" \
-    ",recompute,dist_opt,step_time_s\n"
+    ",recompute,dist_opt,step_time_s,precision,mem_gib,tok_s_gpu\n"
 
 struct fixture {
     struct arena a;
@@ -33,18 +33,20 @@ static int teardown(void **state)
 }
 
 struct words {
-    const char *n_gpus, *glu, *attn, *recompute, *dist_opt, *step_s;
+    const char *n_gpus, *glu, *attn, *recompute, *dist_opt, *step_s, *precision, *gpu, *mem_gib,
+        *tok_s_gpu;
 };
 #define GOOD .n_gpus = "8", .glu = "1", .attn = "GQA", .step_s = "1.5"
 
 static int parse(struct fixture *f, const struct words *w)
 {
-    const char *text =
-        arena_printf(&f->a,
-                     HEAD "x,m,h100,8,4,512,8,8,32000,1,MHA,2048,1,1,none,ZeRO-1,1\n"
-                          "x,m,h100,%s,4,512,8,8,32000,%s,\"%s\",2048,1,1,\"%s\",%s,%s\n",
-                     w->n_gpus, w->glu, w->attn, w->recompute ? w->recompute : "",
-                     w->dist_opt ? w->dist_opt : "", w->step_s);
+    const char *text = arena_printf(
+        &f->a,
+        HEAD "x,m,h100,8,4,512,8,8,32000,1,MHA,2048,1,1,none,ZeRO-1,1,,,\n"
+             "x,m,%s,%s,4,512,8,8,32000,%s,\"%s\",2048,1,1,\"%s\",%s,%s,%s,%s,%s\n",
+        w->gpu ? w->gpu : "h100", w->n_gpus, w->glu, w->attn, w->recompute ? w->recompute : "",
+        w->dist_opt ? w->dist_opt : "", w->step_s, w->precision ? w->precision : "",
+        w->mem_gib ? w->mem_gib : "", w->tok_s_gpu ? w->tok_s_gpu : "");
     f->e = (struct error){0};
     return plan_rows_parse(text, strlen(text), "runs.csv", &f->a, &f->rows, &f->n, &f->e);
 }
@@ -66,8 +68,15 @@ static void known_words(void **state)
         {{GOOD, .recompute = "full", .dist_opt = "none (DDP)"}, PLAN_RECOMPUTE_FULL, 0, 0},
         {{GOOD, .recompute = "full", .dist_opt = "FSDP SHARD_GRAD_OP"}, PLAN_RECOMPUTE_FULL, 2, 0},
         {{GOOD, .recompute = "full", .dist_opt = "Megatron-FSDP 8"}, PLAN_RECOMPUTE_FULL, 3, 0},
-        {{"8", "", "GQA alt. sliding-window 128", "full", "", "1"}, PLAN_RECOMPUTE_FULL, 1, 128},
-        {{"8", "0", "MQA", "full", "ZeRO-2", "1"}, PLAN_RECOMPUTE_FULL, 2, 0},
+        {{"8", .glu = "", .step_s = "1", .attn = "GQA alt. sliding-window 128",
+          .recompute = "full"},
+         PLAN_RECOMPUTE_FULL,
+         1,
+         128},
+        {{"8", .glu = "0", .attn = "MQA", .recompute = "full", .dist_opt = "ZeRO-2", .step_s = "1"},
+         PLAN_RECOMPUTE_FULL,
+         2,
+         0},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         assert_ok(parse(f, &cases[i].w), f->e);
@@ -98,7 +107,20 @@ static void words_without_meaning(void **state)
         {{"8", "1", "MLA(q99999999,kv1,nope1,rope1,v1)", .step_s = "1"}, "five", "MLA(q1536"},
         {{"8", "7", "MHA", .step_s = "1"}, "column 'glu' must be 0 or 1, not '7'", "SwiGLU"},
         {{"-24", "1", "MHA", .step_s = "1"}, "a whole number of 0 to 2147483647, not '-24'", "8"},
-        {{"8", "1", "MHA", .step_s = "-24"}, "'step_time_s' must be a number above 0", "8"},
+        {{"8", "1", "MHA", .step_s = "-24"},
+         "'step_time_s' must be a number of 1e-06 to 1e+07",
+         "8"},
+        {{"8", "1", "MHA", .step_s = "1e-300"}, "not '1e-300'", "8"},
+        {{"8", "1", "MHA", .step_s = "1e300"}, "not '1e300'", "8"},
+        {{GOOD, .precision = "bf17"},
+         "column 'precision' must be a number format, not 'bf17'",
+         "bf16"},
+        {{GOOD, .precision = "xbf16"}, "not 'xbf16'", "bf16, fp16, fp32"},
+        {{GOOD, .gpu = "H1000"}, "column 'gpu' must be an accelerator, not 'H1000'", "'H100'"},
+        {{GOOD, .gpu = "  "}, "column 'gpu' must be an accelerator", "accelerators/NAME.yaml"},
+        {{GOOD, .gpu = "-"}, "column 'gpu' must be an accelerator", "H100-80GB"},
+        {{GOOD, .mem_gib = "1e7"}, "column 'mem_gib' must be a number of 1e-06 to 1e+06", "8"},
+        {{GOOD, .tok_s_gpu = "1e13"}, "column 'tok_s_gpu' must be a number of 1e-06 to 1e+12", "8"},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         if (parse(f, &cases[i].w) != ERROR_CONFIG) fail_msg("case %zu was accepted", i);
@@ -112,7 +134,7 @@ static void words_without_meaning(void **state)
 static void too_many_layers(void **state)
 {
     struct fixture *f = *state;
-    const char *text = HEAD "x,m,h100,8,2147483647,512,8,8,32000,1,MHA,2048,1,3,none,ZeRO-1,1\n";
+    const char *text = HEAD "x,m,h100,8,2147483647,512,8,8,32000,1,MHA,2048,1,3,none,ZeRO-1,1,,,\n";
     assert_int_equal(plan_rows_parse(text, strlen(text), "runs.csv", &f->a, &f->rows, &f->n, &f->e),
                      ERROR_CONFIG);
     assert_contains(f->e.text, "runs.csv:2: column 'layers' must be a whole number of 0 to 16384");
