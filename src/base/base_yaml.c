@@ -20,7 +20,8 @@
 
 struct composer {
     yaml_parser_t parser;
-    const char *name;
+    const char *name, *input; /* of libyaml's offsets */
+    size_t size;
     struct arena *arena;
     struct error *e;
     size_t n_nodes;
@@ -40,8 +41,9 @@ static int refuse(struct composer *c, yaml_mark_t at, const char *fmt, ...)
     va_start(args, fmt);
     vsnprintf(text, sizeof(text), fmt, args);
     va_end(args);
-    return error_set_code(c->e, ERROR_CONFIG, "%s:%zu:%zu: %s", c->name, at.line + 1, at.column + 1,
-                          text);
+    error_set_code(c->e, ERROR_CONFIG, "%s:%zu:%zu: %s", c->name, at.line + 1, at.column + 1, text);
+    error_hint(c->e, "one 'key: value' a line; for example 'a: 1'"); /* callers that know more do */
+    return ERROR_CONFIG;
 }
 
 static void hint_anchor(struct composer *c)
@@ -57,23 +59,73 @@ static int refuse_anchor(struct composer *c, yaml_mark_t at)
     return rc;
 }
 
+/* What stood there is not UTF-8, or a character that no text has: libyaml gives its offset alone. */
+static int refuse_bytes(struct composer *c)
+{
+    size_t offset = MIN(c->parser.problem_offset, c->size);
+    yaml_mark_t at = {offset, 0, 0};
+    for (size_t i = 0; i < offset; i++) {
+        at.column = c->input[i] == '\n' ? 0 : at.column + 1;
+        at.line += c->input[i] == '\n';
+    }
+    refuse(c, at, "byte %zu: %s", offset, c->parser.problem);
+    error_hint(c->e, "the file must be text in UTF-8, one 'key: value' a line; for example 'a: 1'");
+    return ERROR_CONFIG;
+}
+
+/* How a line should have looked that libyaml's parser gave up on. */
+static void hint_syntax(struct composer *c)
+{
+    static const struct {
+        const char *part, *hint; /* of the problem or its context */
+    } hints[] = {
+        {"tab", "YAML is indented with spaces, not tabs: '  key: value'"},
+        {"cannot start any token",
+         "YAML is indented with spaces, not tabs; a text that begins with @, ` or "
+         "% goes in quotes: 'a: \"@x\"'"},
+        {"',' or '}'",
+         "a section in braces is closed, with commas between its keys: 'a: {b: 1, c: 2}'"},
+        {"',' or ']'", "a list in brackets is closed, with commas between its items: 'a: [1, 2]'"},
+        {"mapping values",
+         "keys of one section stand in lines of their own, indented alike, or in "
+         "braces: 'a: {b: 1, c: 2}'; a text that holds ': ' goes in quotes: 'a: \"b: c\"'"},
+        {"quoted scalar", "a quoted text is closed, and has a backslash twice: 'a: \"b\"'"},
+        {"expected key", "keys of one section are indented alike: 'a: 1' below 'b: 2'"},
+        {"block mapping", "keys of one section are indented alike: 'a: 1' below 'b: 2'"},
+        {"'-' indicator", "items of a list are indented alike, or stand in brackets: 'a: [1, 2]'"},
+        {"block sequence", "a list is indented below its key, or stands in brackets: 'a: [1, 2]'"},
+        {"simple key", "a line is a key and its value: 'a: 1'"},
+        {"directive", "a line that begins with % goes in quotes: 'a: \"%x\"'"},
+    };
+    const yaml_parser_t *p = &c->parser;
+    for (size_t i = 0; i < ARRAY_LEN(hints); i++) {
+        if (!strstr(p->problem ? p->problem : "", hints[i].part) &&
+            !strstr(p->context ? p->context : "", hints[i].part))
+            continue;
+        if (!p->context || p->context_mark.line >= p->problem_mark.line) {
+            error_hint(c->e, "%s", hints[i].hint);
+            return;
+        }
+        error_hint(c->e, "%s (it begins in line %zu)", hints[i].hint, p->context_mark.line + 1);
+        return;
+    }
+}
+
 static int next_event(struct composer *c, yaml_event_t *event)
 {
     if (yaml_parser_parse(&c->parser, event)) return 0;
     const yaml_parser_t *p = &c->parser;
     const char *problem = p->problem ? p->problem : "not YAML";
-    if (p->error == YAML_READER_ERROR) /* bytes that are not UTF-8 have an offset, not a line */
-        return error_set_code(c->e, ERROR_CONFIG, "%s: byte %zu: %s", c->name, p->problem_offset,
-                              problem);
+    if (p->error == YAML_READER_ERROR) return refuse_bytes(c);
     if (p->error == YAML_MEMORY_ERROR)
         return error_set_code(c->e, ERROR_FAILED, "%s: not enough memory to read it", c->name);
     refuse(c, p->problem_mark, "%s%s%s", problem, p->context ? ", " : "",
            p->context ? p->context : "");
     if (p->context && (strstr(p->context, "alias") || strstr(p->context, "anchor")))
         hint_anchor(c);
-    else if (strstr(problem, "tab") || strstr(problem, "cannot start any token"))
-        error_hint(c->e, "YAML is indented with spaces, not tabs");
-    return c->e ? c->e->code : ERROR_CONFIG;
+    else
+        hint_syntax(c);
+    return ERROR_CONFIG;
 }
 
 static void push(struct composer *c, struct yaml_node *node)
@@ -269,6 +321,8 @@ int yaml_parse(const char *text, size_t size, const char *name, struct arena *a,
         text += 3;
         size -= 3;
     }
+    c.input = text;
+    c.size = size;
     yaml_parser_set_input_string(&c.parser, (const unsigned char *)text, size);
     *root = NULL;
     int rc = compose_document(&c, root);

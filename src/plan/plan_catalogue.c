@@ -221,6 +221,35 @@ static int read_shorthand(const struct plan_reader *r, const struct yaml_node *n
     return 0;
 }
 
+/* "1024 h200", "1024*h200", "h200 x 1024", "1024": nearly the shorthand. NULL: nothing like it. */
+static const char *near_shorthand(struct arena *a, const char *text)
+{
+    size_t digits = strspn(text, "0123456789,_"), n = strlen(text), tail = n;
+    if (digits > 0) {
+        const char *name = text + digits;
+        name += strspn(name, " \t");
+        if ((name[0] == 'x' || name[0] == 'X') && (name[1] == ' ' || !name[1])) name++;
+        name += strspn(name, " *");
+        if (!isalpha((unsigned char)*name))
+            return arena_printf(a, "%.*s x h100", (int)digits, text);
+        return arena_printf(a, "%.*s x %s", (int)digits, text, name);
+    }
+    while (tail > 0 && isdigit((unsigned char)text[tail - 1]))
+        tail--;
+    for (digits = tail; tail > 0 && text[tail - 1] == ' ';)
+        tail--;
+    if (digits == n || tail < 3 || strncmp(text + tail - 2, " x", 2) != 0) return NULL;
+    return arena_printf(a, "%s x %.*s", text + digits, (int)tail - 2, text);
+}
+
+static int not_shorthand(const struct plan_reader *r, const struct yaml_node *node,
+                         const char *near)
+{
+    plan_wrong(r, node, "there is no cluster '%.80s', and COUNT x ACCELERATOR is written otherwise",
+               node->text);
+    return error_hint(r->e, "did you mean '%.80s'? for example cluster: %.80s", near, near);
+}
+
 int plan_read_cluster(const struct plan_reader *r, const struct yaml_node *node,
                       struct plan_cluster *out)
 {
@@ -231,6 +260,10 @@ int plan_read_cluster(const struct plan_reader *r, const struct yaml_node *node,
     if (node->kind != YAML_KIND_SCALAR) return read_cluster_map(r, node, out);
     if (split_shorthand(node->text, &count, &name))
         return read_shorthand(r, node, count, name, out);
+    const char *near = near_shorthand(r->arena, node->text);
+    if (near && !strchr(node->text, '/') && !strstr(node->text, ".y") &&
+        !plan_has_named(r, "clusters", node->text))
+        return not_shorthand(r, node, near);
     TRY(plan_open_node(r, &plan_cluster_section, node, &child, &root));
     return read_cluster_map(&child, root, out);
 }

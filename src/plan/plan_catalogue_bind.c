@@ -191,6 +191,7 @@ static int bind_enum(const struct plan_reader *r, const struct plan_field *f,
     }
     const char *text = node->kind == YAML_KIND_SCALAR ? node->text : "a list or section";
     const char *near = name_nearest(text, f->choices, n);
+    if (near && near[0] != text[0]) near = NULL; /* "fast" is two letters from "cost" */
     plan_wrong_field(r, node, f, "'%s' is one of %s, not '%.40s'", f->key, list, text);
     if (near) return error_hint(r->e, "did you mean '%s'? for example %s: %s", near, f->key, near);
     return ERROR_CONFIG;

@@ -158,6 +158,24 @@ static int not_found(const struct plan_reader *r, const char *what, const char *
                       folder);
 }
 
+/* A cluster of a changed accelerator does not fit into one line of text: says how it is written. */
+int plan_read_yaml(const char *path, struct arena *a, struct yaml_node **root, struct error *e)
+{
+    int rc = yaml_load(path, a, root, e);
+    char *text;
+    size_t size;
+    struct error local;
+    if (rc >= 0 || !strstr(e->text, "mapping values") ||
+        file_read(path, 1 << 20, &text, &size, &local) < 0)
+        return rc;
+    if (strstr(text, " x {"))
+        error_hint(e,
+                   "for example cluster: {pools: [{accelerator: {like: gb200, scaleup_domain: 64}, "
+                   "count: 1024}]}");
+    mem_free(text);
+    return rc;
+}
+
 bool plan_has_named(const struct plan_reader *r, const char *folder, const char *name)
 {
     const char *dirs[MAX_DIRS];
@@ -184,5 +202,5 @@ int plan_open_named(const struct plan_reader *r, const char *what, const char *f
         return error_hint(r->e, "for example `like: h100` in a file that h100.yaml does not name");
     }
     *child = (struct plan_reader){path, r->arena, r->e, r->depth + 1};
-    return yaml_load(path, r->arena, root, r->e);
+    return plan_read_yaml(path, r->arena, root, r->e);
 }

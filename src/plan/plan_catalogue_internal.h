@@ -119,6 +119,8 @@ int plan_figure_bind(const struct plan_reader *r, const struct plan_field *f,
 int plan_open_named(const struct plan_reader *r, const char *what, const char *folder,
                     const char *name, const struct yaml_node *at, struct plan_reader *child,
                     struct yaml_node **root);
+/* yaml_load, with hints of what plans are made of. */
+int plan_read_yaml(const char *path, struct arena *a, struct yaml_node **root, struct error *e);
 /* Would a name that is no path be found? */
 bool plan_has_named(const struct plan_reader *r, const char *folder, const char *name);
 /* plan_open_named for a scalar of a file. */

@@ -70,12 +70,61 @@ static int read_layout(const struct plan_reader *r, const struct yaml_node *root
     return 0;
 }
 
-/* A layout that is wholly given must be one; what is searched is always valid. */
+/* A layout of one number, everything else as it suits that number best. */
+static void alone(const char *key, int32_t value, struct plan_layout *l, struct plan_batch *b)
+{
+    *l = (struct plan_layout){1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0};
+    const struct plan_field *f = plan_field_find(&plan_layout_section, key);
+    *(int32_t *)(void *)((char *)l + f->offset) = value;
+    if (strcmp(key, "vp") == 0 && value > 1) l->pp = 2;
+    if (strcmp(key, "ep") == 0 || strcmp(key, "etp") == 0)
+        l->dp = value; /* ranks for the experts */
+    if (strcmp(key, "dp") != 0 && strcmp(key, "micro_batch") != 0)
+        b->global_batch = (int64_t)l->dp * l->pp;
+}
+
+/* Numbers that are given must leave the search a layout: each by itself, and what multiplies. */
+static int check_given(const struct plan_reader *r, const struct yaml_node *root,
+                       const struct plan_request *p)
+{
+    static const char *const keys[] = {"tp", "pp", "cp", "ep", "etp", "dp", "micro_batch", "vp"};
+    const struct yaml_node *layout = plan_field_node(root, "layout");
+    const struct plan_layout *given = &p->layout;
+    const int64_t n = plan_cluster_accelerators(&p->cluster);
+    struct error local = {0};
+    struct plan_layout l;
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+        const struct plan_field *f = plan_field_find(&plan_layout_section, keys[i]);
+        int32_t value = *(const int32_t *)(const void *)((const char *)given + f->offset);
+        struct plan_batch b = p->batch;
+        if (value < 1 || (strcmp(keys[i], "etp") == 0 && p->model.experts <= 1)) continue;
+        alone(keys[i], value, &l, &b);
+        if (plan_layout_check(&l, &p->model, &b, n, &local) >= 0) continue;
+        plan_wrong(r, plan_field_node(layout, keys[i]), "'%s' of layout: %s", keys[i], local.text);
+        return error_hint(r->e, "%s; left out, it is searched", local.hint);
+    }
+    l = (struct plan_layout){MAX(given->tp, 1),
+                             MAX(given->pp, 1),
+                             MAX(given->cp, 1),
+                             1,
+                             1,
+                             MAX(given->dp, 1),
+                             1,
+                             MAX(given->micro_batch, 1),
+                             0,
+                             0,
+                             0};
+    if (plan_layout_check(&l, &p->model, &p->batch, n, &local) >= 0) return 0;
+    plan_wrong(r, layout, "layout: %s", local.text);
+    return error_hint(r->e, "%s; what is left out is searched", local.hint);
+}
+
+/* A layout that is wholly given must be one; of what is given in part, the search finds the rest. */
 static int check_layout(const struct plan_reader *r, const struct yaml_node *root,
                         const struct plan_request *p)
 {
     struct error local = {0};
-    if (p->search) return 0;
+    if (p->search) return check_given(r, root, p);
     int64_t n = plan_cluster_accelerators(&p->cluster);
     if (plan_layout_check(&p->layout, &p->model, &p->batch, n, &local) >= 0 &&
         plan_layout_check_stack(&p->layout, &p->batch, &p->software, &local) >= 0)
@@ -199,7 +248,7 @@ int plan_load(const char *path, struct arena *a, struct plan_request *out, struc
     struct yaml_node *root;
     if (file_exists(path) && !file_is_dir(path)) {
         child = (struct plan_reader){arena_strdup(a, path), a, r.e, 1};
-        TRY(yaml_load(path, a, &root, r.e));
+        TRY(plan_read_yaml(path, a, &root, r.e));
     } else {
         TRY(plan_open_named(&r, "plan", "plans", path, NULL, &child, &root));
     }

@@ -90,7 +90,7 @@ static const struct plan_field request_rows[] = {
            "of one step; required unless the model is a run file, which has its own", NULL),
     FIGURE_IN(plan_request, "tokens", tokens, PLAN_UNIT_TOKENS, "", 0, 1e18, "15T",
               "length of the run, or compute-optimal (the default) by published scaling laws"),
-    CUSTOM("layout", "auto", "{tp: 8, pp: 16, dp: 128, micro_batch: 1}",
+    CUSTOM("layout", "auto", "{tp: 8, pp: 4, dp: 32, micro_batch: 1}",
            "auto, or the numbers that are given; the rest is searched", NULL),
     ENUM(plan_request, "objective", objective, "", plan_objective_names, "time",
          "what the search minimises; default: the first"),
