@@ -225,6 +225,14 @@ static int read_shorthand(const struct plan_reader *r, const struct yaml_node *n
 static const char *near_shorthand(struct arena *a, const char *text)
 {
     size_t digits = strspn(text, "0123456789,_"), n = strlen(text), tail = n;
+    const char *times = strstr(text, " x ");
+    char prefix[32];
+    double count;
+    if (times && digits > 0 && times - text < (ptrdiff_t)sizeof(prefix)) { /* "16k x h100" */
+        snprintf(prefix, sizeof(prefix), "%.*s", (int)(times - text), text);
+        if (parse_number(prefix, &count) >= 0 && count >= 1 && count <= 1e8)
+            return arena_printf(a, "%.0f x %s", count, times + 3);
+    }
     if (digits > 0) {
         const char *name = text + digits;
         name += strspn(name, " \t");
