@@ -228,7 +228,8 @@ static const char *near_shorthand(struct arena *a, const char *text)
     const char *times = strstr(text, " x ");
     char prefix[32];
     double count;
-    if (times && digits > 0 && times - text < (ptrdiff_t)sizeof(prefix)) { /* "16k x h100" */
+    if (times && digits > 0 && isalpha((unsigned char)times[3]) &&
+        times - text < (ptrdiff_t)sizeof(prefix)) { /* "16k x h100" */
         snprintf(prefix, sizeof(prefix), "%.*s", (int)(times - text), text);
         if (parse_number(prefix, &count) >= 0 && count >= 1 && count <= 1e8)
             return arena_printf(a, "%.0f x %s", count, times + 3);

@@ -101,7 +101,8 @@ static int check_given(const struct plan_reader *r, const struct yaml_node *root
         alone(keys[i], value, &l, &b);
         if (plan_layout_check(&l, &p->model, &b, n, &local) >= 0) continue;
         plan_wrong(r, plan_field_node(layout, keys[i]), "'%s' of layout: %s", keys[i], local.text);
-        return error_hint(r->e, "%s; left out, it is searched", local.hint);
+        return error_hint(r->e, "for example %s; left out, it is searched",
+                          local.hint + (strncmp(local.hint, "for example ", 12) ? 0 : 12));
     }
     l = (struct plan_layout){MAX(given->tp, 1),
                              MAX(given->pp, 1),
@@ -114,9 +115,14 @@ static int check_given(const struct plan_reader *r, const struct yaml_node *root
                              0,
                              0,
                              0};
-    if (plan_layout_check(&l, &p->model, &p->batch, n, &local) >= 0) return 0;
+    int rc = plan_layout_check(&l, &p->model, &p->batch, n, &local);
+    l.zero = MAX(given->zero, 0);
+    l.vp = MAX(given->vp, 1);
+    if (rc >= 0) rc = plan_layout_check_stack(&l, &p->batch, &p->software, &local);
+    if (rc >= 0) return 0;
     plan_wrong(r, layout, "layout: %s", local.text);
-    return error_hint(r->e, "%s; what is left out is searched", local.hint);
+    return error_hint(r->e, "for example %s; what is left out is searched",
+                      local.hint + (strncmp(local.hint, "for example ", 12) ? 0 : 12));
 }
 
 /* A layout that is wholly given must be one; of what is given in part, the search finds the rest. */
