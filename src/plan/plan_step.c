@@ -193,13 +193,14 @@ static struct dp_traffic traffic(const struct plan_work *w, double params, int64
     /* a ring enters a node by one link and leaves by another; groups that share it get no more */
     else if (old && near < n && near < w->a->scaleup_domain)
         near = MAX(near / 2, 1);
-    double grad_bytes = params * (old && w->l->zero < 3 ? K(OLD_GRAD_BYTES) : 2);
+    double grad_bytes = params * (old && w->l->zero < 3 ? K(OLD_GRAD_BYTES) : plan_work_width(w));
     if (w->l->zero == 0) {
         t.reduce_s = plan_collective_s(w->a, w->c, PLAN_ALL_REDUCE, n, near, grad_bytes);
         return t;
     }
     t.reduce_s = plan_collective_s(w->a, w->c, PLAN_REDUCE_SCATTER, n, near, grad_bytes);
-    t.gather_s = plan_collective_s(w->a, w->c, PLAN_ALL_GATHER, n, near, params * 2);
+    t.gather_s =
+        plan_collective_s(w->a, w->c, PLAN_ALL_GATHER, n, near, params * plan_work_width(w));
     return t;
 }
 
@@ -256,7 +257,7 @@ static double message_time(const struct plan_work *w)
      * schedule (arXiv:2104.04473, section 4.1) and with sequence parallelism */
     bool whole = w->year < K(SEQUENCE_YEAR) && l->vp <= 1;
     bool old = w->year < K(DP_OVERLAP_YEAR);
-    double bytes = (whole ? w->tokens : w->own_tokens) * (double)w->m->hidden * 2;
+    double bytes = (whole ? w->tokens : w->own_tokens) * (double)w->m->hidden * plan_work_width(w);
     double share = old ? K(PP_EXPOSED_OLD) : K(PP_EXPOSED);
     double exposed = share * plan_p2p_s(w->a, w->c, inside, bytes) + (old ? K(PIPE_HOST_S) : 0);
     return 2 * MAX(l->vp, 1) * exposed;

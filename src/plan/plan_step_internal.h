@@ -53,6 +53,8 @@ void plan_block_time(const struct plan_work *w, int block, struct plan_layer_tim
 void plan_weave_experts(const struct plan_work *w, struct plan_layer_time *t);
 /* Output projection and loss, and the embedding. */
 void plan_head_time(const struct plan_work *w, struct plan_layer_time *t);
+double plan_work_width(
+    const struct plan_work *w); /* bytes of an activation, weight or gradient sent */
 double plan_work_peak(const struct plan_accelerator *a, int precision); /* never 0 */
 
 #endif

@@ -26,7 +26,7 @@
 enum { BLACKWELL_CAP_W = 1200, SOCKET_ACCELERATORS = 4 };
 
 /* Bytes of an activation, on the move and as an operand. */
-static double width_of(const struct plan_work *w)
+double plan_work_width(const struct plan_work *w)
 {
     return w->l->precision == PLAN_FP32 ? 4 : 2;
 }
@@ -133,7 +133,7 @@ static void add_product(const struct plan_work *w, struct plan_layer_time *t, do
     double share = m / (m + K(GEMM_M_HALF)) * n / (n + K(GEMM_N_HALF)) * k / (k + K(GEMM_K_HALF));
     share *= groups * m * n / (groups * m * n + K(GEMM_TILES_HALF));
     double flops_s = 2 * groups * m * n * k / (rate * share);
-    double bytes_s = groups * width_of(w) * (m * k + k * n + m * n) / w->vector_rate;
+    double bytes_s = groups * plan_work_width(w) * (m * k + k * n + m * n) / w->vector_rate;
     double forward = fmax(flops_s, bytes_s) + K(GEMM_FIXED_S);
     t->matmul_f += forward;
     t->matmul_b += 2 * forward;
@@ -171,7 +171,7 @@ static void add_tensor_parallel(const struct plan_work *w, struct plan_layer_tim
     int64_t tp = w->l->tp;
     if (tp <= 1) return;
     int64_t near = plan_place_near(&w->place, tp, 1);
-    double bytes = w->tokens * (double)w->m->hidden * width_of(w);
+    double bytes = w->tokens * (double)w->m->hidden * plan_work_width(w);
     double s = plan_collective_s(w->a, w->c, PLAN_ALL_GATHER, tp, near, bytes) +
                plan_collective_s(w->a, w->c, PLAN_REDUCE_SCATTER, tp, near, bytes);
     t->kernels += 2 * K(HOST_COLLECTIVE);
@@ -192,7 +192,7 @@ static void unfused_core(const struct plan_work *w, struct plan_layer_time *t)
     struct plan_layer_time x = {0};
     add_product(w, &x, w->bf16_rate, groups, s, s, d);
     add_product(w, &x, w->bf16_rate, groups, s, d, s);
-    double scores_s = groups * s * s * K(SOFTMAX_BYTES) / 2 * width_of(w) / w->vector_rate;
+    double scores_s = groups * s * s * K(SOFTMAX_BYTES) / 2 * plan_work_width(w) / w->vector_rate;
     t->attention_f += x.matmul_f + scores_s;
     t->attention_b += x.matmul_b + 2 * scores_s;
 }
@@ -219,7 +219,7 @@ static void add_context_parallel(const struct plan_work *w, struct plan_layer_ti
         w->m->attention == PLAN_ATTENTION_MLA
             ? (double)(w->m->heads * (w->m->mla_nope_dim + w->m->mla_rope_dim + w->m->mla_v_dim))
             : (double)(2 * w->m->kv_heads * w->m->head_dim);
-    double bytes = w->own_tokens * (double)cp * width * width_of(w);
+    double bytes = w->own_tokens * (double)cp * width * plan_work_width(w);
     int64_t near = plan_place_near(&w->place, cp, tp);
     double s = plan_collective_s(w->a, w->c, PLAN_ALL_GATHER, cp, near, bytes);
     double f = fmin(s * K(CP_OVERLAP), t->attention_f) / fmax(s, 1e-12);
@@ -237,7 +237,7 @@ static void add_attention_projections(const struct plan_work *w, struct plan_lay
         double kv = (double)m->kv_heads / tp;
         add_product(w, t, r, 1, T, a * d + 2 * kv * d, h);
         add_product(w, t, r, 1, T, h, a * d);
-        add_vector(w, t, 2 * width_of(w) * T * (a + kv) * d); /* rotary embedding */
+        add_vector(w, t, 2 * plan_work_width(w) * T * (a + kv) * d); /* rotary embedding */
         return;
     }
     double q = (double)m->mla_q_rank, kv = (double)m->mla_kv_rank, rope = (double)m->mla_rope_dim;
@@ -249,7 +249,7 @@ static void add_attention_projections(const struct plan_work *w, struct plan_lay
     add_product(w, t, r, 1, T, a * (nope + v), kv);
     add_product(w, t, r, 1, T, h, a * v);
     /* keys and values are put together with the shared rotary part: read and written twice */
-    add_vector(w, t, 4 * width_of(w) * T * a * (nope + rope + v));
+    add_vector(w, t, 4 * plan_work_width(w) * T * a * (nope + rope + v));
 }
 
 static void attention_block(const struct plan_work *w, struct plan_layer_time *t)
@@ -261,7 +261,8 @@ static void attention_block(const struct plan_work *w, struct plan_layer_time *t
     else
         unfused_core(w, t);
     add_context_parallel(w, t);
-    add_vector(w, t, K(VECTOR_PASSES) / 2 * w->norm_tokens * (double)w->m->hidden * width_of(w));
+    add_vector(w, t,
+               K(VECTOR_PASSES) / 2 * w->norm_tokens * (double)w->m->hidden * plan_work_width(w));
     add_tensor_parallel(w, t);
     t->kernels += K(HOST_KERNELS_DENSE) / 2;
 }
@@ -274,13 +275,15 @@ static void add_ffn(const struct plan_work *w, struct plan_layer_time *t, double
     if (width <= 0) return;
     add_product(w, t, w->matrix_rate, 1, T, gates * f, h);
     add_product(w, t, w->matrix_rate, 1, T, h, f);
-    add_vector(w, t, (gates + 1) * T * f * width_of(w)); /* activation: read the gates, write */
+    add_vector(w, t,
+               (gates + 1) * T * f * plan_work_width(w)); /* activation: read the gates, write */
 }
 
 static void ffn_block(const struct plan_work *w, struct plan_layer_time *t)
 {
     add_ffn(w, t, (double)w->m->ffn_hidden);
-    add_vector(w, t, K(VECTOR_PASSES) / 2 * w->norm_tokens * (double)w->m->hidden * width_of(w));
+    add_vector(w, t,
+               K(VECTOR_PASSES) / 2 * w->norm_tokens * (double)w->m->hidden * plan_work_width(w));
     add_tensor_parallel(w, t);
     t->kernels += K(HOST_KERNELS_DENSE) / 2;
 }
@@ -293,7 +296,7 @@ static void add_expert_parallel(const struct plan_work *w, struct plan_layer_tim
     int64_t ep = w->l->ep, etp = MAX(w->l->etp, 1);
     if (ep <= 1) return;
     int64_t near = plan_place_near(&w->place, ep, etp);
-    double bytes = w->own_tokens * (double)w->m->top_k * width * width_of(w);
+    double bytes = w->own_tokens * (double)w->m->top_k * width * plan_work_width(w);
     double s = plan_collective_s(w->a, w->c, PLAN_ALL_TO_ALL, ep, near, bytes);
     double domains = (double)ep / (double)near;
     /* those kernels want as many ranks of a group in each domain: not where groups straddle; DualPipe
@@ -355,8 +358,8 @@ static void experts_block(const struct plan_work *w, struct plan_layer_time *t)
     double passes = w->family == PLAN_BLACKWELL ? K(MOE_PASSES) : K(MOE_PASSES_HOPPER);
     add_product(w, t, rate, groups, rows, gates * f, wide);
     add_product(w, t, rate, groups, rows, wide, f);
-    add_vector(w, t, (gates + 1) * routed * f * width_of(w));
-    add_vector(w, t, passes * routed * (wide + K(MOE_ROW)) * width_of(w));
+    add_vector(w, t, (gates + 1) * routed * f * plan_work_width(w));
+    add_vector(w, t, passes * routed * (wide + K(MOE_ROW)) * plan_work_width(w));
     add_product(w, t, w->bf16_rate, 1, w->own_tokens, (double)m->experts, h);
     if (m->moe_latent > 0) {
         add_product(w, t, w->matrix_rate, 1, w->own_tokens, wide, h);
@@ -364,7 +367,7 @@ static void experts_block(const struct plan_work *w, struct plan_layer_time *t)
     }
     add_ffn(w, t, (double)m->shared_ffn_hidden);
     if (m->dense_branch) add_ffn(w, t, (double)m->ffn_hidden);
-    add_vector(w, t, K(VECTOR_PASSES) / 2 * w->norm_tokens * h * width_of(w));
+    add_vector(w, t, K(VECTOR_PASSES) / 2 * w->norm_tokens * h * plan_work_width(w));
     if (w->l->tp > 1 && (etp > 1 || m->shared_ffn_hidden > 0 || m->dense_branch))
         add_tensor_parallel(w, t);
     t->kernels += K(HOST_KERNELS_MOE) - K(HOST_KERNELS_DENSE) / 2;
@@ -384,8 +387,8 @@ static void mamba_block(const struct plan_work *w, struct plan_layer_time *t)
     double in = plan_model_mamba_params(m) / h / tp - inner;
     add_product(w, t, w->matrix_rate, 1, w->tokens, in, h);
     add_product(w, t, w->matrix_rate, 1, w->tokens, h, inner);
-    add_vector(w, t, K(MAMBA_PASSES) * w->tokens * inner * width_of(w));
-    add_vector(w, t, K(VECTOR_PASSES) / 2 * w->norm_tokens * h * width_of(w));
+    add_vector(w, t, K(MAMBA_PASSES) * w->tokens * inner * plan_work_width(w));
+    add_vector(w, t, K(VECTOR_PASSES) / 2 * w->norm_tokens * h * plan_work_width(w));
     add_tensor_parallel(w, t);
     t->kernels += K(HOST_KERNELS_DENSE) / 2;
 }
