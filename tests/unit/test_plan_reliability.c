@@ -191,18 +191,43 @@ static void a_million(void **state)
     assert_int_equal(out.job_accelerators, 16384);
 }
 
+/* No cliff where elastic recovery takes the synchronous one's place, and no failures of idle ones. */
+static void no_cliff(void **state)
+{
+    (void)state;
+    double before = 0.97, most = 0;
+    bool any = false;
+    for (int64_t n = 16384; n <= 131072; n += 1024) {
+        struct fleet f = {"", n, 180, 0.05, 0};
+        struct plan_reliability x = reliability_of(&f);
+        double kept = x.elastic ? x.goodput_elastic.mid : x.goodput.mid;
+        assert_between(kept, before - 0.02, before + 1e-9);
+        assert_true(kept * (double)n > most);
+        assert_ordered(x.goodput_elastic);
+        before = kept;
+        most = kept * (double)n;
+        any |= x.elastic;
+    }
+    assert_true(any);
+    struct plan_accelerator h100 = test_h100();
+    struct plan_request r = test_llama3_request(&h100);
+    struct plan_step step = {.step_s = 5.0, .used = 16384};
+    struct plan_reliability tight, roomy;
+    plan_reliability(&r, &step, &tight);
+    r.cluster.pools[0].count = 20480;
+    plan_reliability(&r, &step, &roomy);
+    assert_true(roomy.mtbf_s.mid == tight.mtbf_s.mid && roomy.goodput.mid == tight.goodput.mid);
+    assert_int_equal(roomy.spare_nodes, tight.spare_nodes);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(published_interruptions),
-        cmocka_unit_test(published_goodput),
-        cmocka_unit_test(other_goodputs),
-        cmocka_unit_test(restarts_follow_meta),
-        cmocka_unit_test(interval_is_the_optimum),
-        cmocka_unit_test(stretch_is_what_happens),
-        cmocka_unit_test(fleets_differ),
-        cmocka_unit_test(checkpoint_sizes),
-        cmocka_unit_test(a_million),
+        cmocka_unit_test(published_interruptions), cmocka_unit_test(no_cliff),
+        cmocka_unit_test(published_goodput),       cmocka_unit_test(other_goodputs),
+        cmocka_unit_test(restarts_follow_meta),    cmocka_unit_test(interval_is_the_optimum),
+        cmocka_unit_test(stretch_is_what_happens), cmocka_unit_test(fleets_differ),
+        cmocka_unit_test(checkpoint_sizes),        cmocka_unit_test(a_million),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
