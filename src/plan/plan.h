@@ -265,7 +265,7 @@ struct plan_reliability {
     int64_t elastic_most;     /* accelerators beyond which more make one job no faster */
     int64_t job_accelerators; /* of this one job: elastic_most where it is elastic, else all that
                                * the layout uses */
-    double job_share;         /* of those; of the machine the same share is the run's to pay */
+    double job_share;         /* of the machine: what is the run's to pay; 1: all of it */
     int64_t spare_nodes;      /* of 8, so that repairs leave the job whole 99 % of the time */
 };
 /* Power of synchronous steps as a square-like wave with edges; what limits it. */
@@ -329,7 +329,9 @@ struct plan_request {
     struct plan_software software;
     struct plan_batch batch;
     struct plan_layout layout; /* what is not given is searched; see plan_search */
+    bool dp_given;             /* on the command line: another tp, pp or cp keeps it */
     bool search;
+    int64_t part; /* accelerators of the cluster that the job is given; 0: all. By plan_solve */
     int objective;
     struct plan_figure tokens; /* mid 0: a compute-optimal budget */
     const char *tokens_from;   /* "given" or the scaling law */
@@ -339,6 +341,10 @@ struct plan_request {
 };
 struct plan_answer {
     const struct plan_request *request;
+    int64_t
+        part; /* accelerators of the cluster that the job is given: layout, step and days are of a
+                   * job on those, and the rest is another's; 0: all. Power, permits and the cost of
+                   * the machine are of all of it, the rest at the same work */
     struct plan_search search;
     struct plan_layout layout;
     struct plan_step step;
@@ -397,8 +403,9 @@ int plan_override(struct plan_request *r, const char *name, const char *text, st
 /* The same plan at each value of one input (plan_sweep.c). */
 #define PLAN_MAX_SWEEP 64
 struct plan_sweep_point {
-    const char *text;           /* the value as given */
-    double value;               /* as a number; NaN where it is a name */
+    const char *text; /* the value as given */
+    double value;     /* as a number; NaN where it is a name */
+    struct plan_request *request;
     struct plan_answer *answer; /* NULL: there is none */
     const char *why;            /* then the reason */
 };
@@ -406,6 +413,7 @@ struct plan_sweep {
     const char *input;
     struct plan_sweep_point points[PLAN_MAX_SWEEP];
     size_t n_points;
+    bool searched; /* every layout is, that of the file's own value, too */
 };
 /* `over` is "gpus=1Ki,2Ki,4Ki". A value without an answer is a point that says why; ERROR_FAILED
  * where no value has one. */

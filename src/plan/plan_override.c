@@ -3,7 +3,7 @@
  * A change may make the plan's own layout impossible, so what divides by the old number is searched
  * again: another number of accelerators, another kind, model or batch forget the layout but for its
  * precision (and that, too, where the accelerators do not compute in it); one factor that is given
- * keeps the others that the plan gives and frees dp; stack and generation keep the layout. The value
+ * keeps the others that the plan gives, and tp, pp and cp free the dp of the file; stack and generation keep the layout. The value
  * that a plan has already changes nothing. What was changed is told with the title. */
 #include "plan/plan_pages_internal.h"
 
@@ -30,11 +30,23 @@ static int bad_value(const struct override_context *c, const struct override_key
     return error_hint(c->e, "for example %s=%s", key->name, key->example);
 }
 
+static int beyond(const struct override_context *c, const struct override_key *key,
+                  const char *text)
+{
+    char low[32], high[32];
+    error_set_code(c->e, ERROR_USAGE, "'%s' is no value for %s: it is from %s to %s", text,
+                   key->name, format_count(low, key->min), format_count(high, key->max));
+    return error_hint(c->e, "for example %s=%s", key->name, key->example);
+}
+
 static int read_number(const struct override_context *c, const struct override_key *key,
                        const char *text, double *x)
 {
-    bool ok = parse_number(text, x) == 0 && isfinite(*x) && *x >= key->min && *x <= key->max;
-    return ok ? 0 : bad_value(c, key, text);
+    double value;
+    if (parse_number(text, &value) < 0 || !isfinite(value)) return bad_value(c, key, text);
+    if (value < key->min || value > key->max) return beyond(c, key, text);
+    *x = value;
+    return 0;
 }
 
 static int read_name(const struct override_context *c, const struct override_key *key,
@@ -45,8 +57,11 @@ static int read_name(const struct override_context *c, const struct override_key
         if (strcmp(names[n], text) == 0) return (int)n;
     const char *near = name_nearest(text, names, n);
     error_set_code(c->e, ERROR_USAGE, "'%s' is no value for %s", text, key->name);
-    return near ? error_hint(c->e, "did you mean '%s'?", near)
-                : error_hint(c->e, "for example %s=%s", key->name, key->example);
+    if (near) return error_hint(c->e, "did you mean '%s'?", near);
+    char all[160] = "";
+    for (size_t i = 0, used = 0; i < n && used < sizeof all; i++)
+        used += (size_t)snprintf(all + used, sizeof all - used, "%s%s", i ? ", " : "", names[i]);
+    return error_hint(c->e, "one of %s", all);
 }
 
 static void forget_layout(struct plan_request *r)
@@ -56,6 +71,7 @@ static void forget_layout(struct plan_request *r)
         if (!(r->cluster.pools[i].accelerator->peak_flops[kept.precision].mid > 0))
             kept.precision = -1;
     r->layout = kept;
+    r->dp_given = false;
     r->search = true;
 }
 
@@ -171,7 +187,12 @@ static int set_cap(const struct override_context *c, const struct override_key *
         c->r->power_cap = 0;
         return 0;
     }
-    return read_number(c, key, text, &c->r->power_cap);
+    if (strchr(text, '%') || read_number(c, key, text, &c->r->power_cap) < 0) {
+        error_set_code(c->e, ERROR_USAGE, "'%s' is no value for cap: a share from 0.4 to 1", text);
+        return error_hint(c->e,
+                          "for example cap=0.8: 80 %% of the accelerators' own; 0 lowers nothing");
+    }
+    return 0;
 }
 
 static int set_generation(const struct override_context *c, const struct override_key *key,
@@ -235,6 +256,14 @@ static int set_recompute(const struct override_context *c, const struct override
     return 0;
 }
 
+/* What dp was chosen beside: another product of these leaves room for another number of replicas. */
+static bool releases_dp(const struct override_key *key)
+{
+    return key->offset == offsetof(struct plan_layout, tp) ||
+           key->offset == offsetof(struct plan_layout, pp) ||
+           key->offset == offsetof(struct plan_layout, cp);
+}
+
 static int set_factor(const struct override_context *c, const struct override_key *key,
                       const char *text)
 {
@@ -244,8 +273,9 @@ static int set_factor(const struct override_context *c, const struct override_ke
     if (n != floor(n)) return bad_value(c, key, text);
     int32_t before;
     memcpy(&before, (const char *)l + key->offset, sizeof before);
+    if (key->offset == offsetof(struct plan_layout, dp)) c->r->dp_given = true;
     if (before == (int32_t)n) return 0;
-    if (key->offset != offsetof(struct plan_layout, dp)) l->dp = 0;
+    if (releases_dp(key) && !c->r->dp_given) l->dp = 0;
     memcpy((char *)l + key->offset, &(int32_t){(int32_t)n}, sizeof(int32_t));
     c->r->search = true;
     return 0;
@@ -286,6 +316,7 @@ static const struct override_key keys[] = {
 static bool differ(const struct plan_request *before, const struct plan_request *now)
 {
     struct plan_request x = *before;
+    x.dp_given = now->dp_given;
     bool same_size =
         plan_cluster_accelerators(&x.cluster) == plan_cluster_accelerators(&now->cluster);
     if (x.model.name && strcmp(x.model.name, now->model.name) == 0) x.model = now->model;

@@ -163,6 +163,53 @@ static void test_generations(void **state)
     assert_true(solve(f)->step.fits);
 }
 
+/* A dp that was asked for stays, whatever is asked for beside it; the file's goes with tp, pp, cp. */
+static void test_dp_that_is_given_stays(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const beside[][2] = {
+        {"micro-batch", "1"}, {"zero", "1"}, {"vp", "1"}, {"pp", "16"}};
+    for (size_t i = 0; i < ARRAY_LEN(beside); i++) {
+        load(f, "llama-3-405b");
+        change(f, "layout", "auto");
+        change(f, "dp", "64");
+        change(f, beside[i][0], beside[i][1]);
+        assert_int_equal(solve(f)->layout.dp, 64);
+    }
+    struct plan_request *r = load(f, "llama-3-405b");
+    change(f, "micro-batch", "2");
+    assert_int_equal(r->layout.dp, 128);
+    change(f, "tp", "4");
+    assert_int_equal(r->layout.dp, 0);
+}
+
+/* The file's own value among others is searched as they are. */
+static void test_a_sweep_is_of_one_kind(void **state)
+{
+    struct fixture *f = *state;
+    struct plan_sweep *s = arena_alloc(&f->arena, sizeof *s);
+    load(f, "llama-3-405b");
+    assert_ok(plan_sweep(&f->request, "gpus=8Ki,16Ki", &f->arena, s, &f->e), f->e);
+    assert_true(s->searched && s->points[1].answer->search.n_best > 0);
+    assert_int_equal(s->points[1].answer->layout.precision, PLAN_BF16);
+    assert_ok(plan_sweep(&f->request, "cap=0.8,1", &f->arena, s, &f->e), f->e);
+    assert_true(!s->searched && s->points[1].answer->search.n_best == 0);
+}
+
+static void test_ranges_are_told(void **state)
+{
+    struct fixture *f = *state;
+    struct plan_request *r = load(f, "llama-3-405b");
+    static const char *const wrong[] = {"0.39", "80%", "1.2", "-1"};
+    for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+        assert_int_equal(plan_override(r, "cap", wrong[i], &f->arena, &f->e), ERROR_USAGE);
+        assert_contains(f->e.text, "a share from 0.4 to 1");
+        assert_contains(f->e.hint, "cap=0.8");
+    }
+    assert_int_equal(plan_override(r, "by", "joules", &f->arena, &f->e), ERROR_USAGE);
+    assert_contains(f->e.hint, "time, cost, energy, tokens-per-mwh");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -172,6 +219,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_precision_is_released, setup, teardown),
         cmocka_unit_test_setup_teardown(test_kinds_may_vanish, setup, teardown),
         cmocka_unit_test_setup_teardown(test_pins_are_named, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_dp_that_is_given_stays, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_sweep_is_of_one_kind, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_ranges_are_told, setup, teardown),
         cmocka_unit_test_setup_teardown(test_generations, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
