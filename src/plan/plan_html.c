@@ -59,7 +59,8 @@ static void add_head(const struct plan_answer *a, struct str *out)
     add_element(out, "p class=\"dim\"", cluster);
     str_puts(out, "<p class=\"dim\">");
     plan_svg_escape(out, plan_layout_text(&a->layout, layout, sizeof layout));
-    plan_describe_use(&r->cluster, &a->layout, title, sizeof title);
+    struct plan_cluster job = plan_cluster_part(&r->cluster, a->part);
+    plan_describe_use(&job, &a->layout, title, sizeof title);
     if (title[0]) str_puts(out, "; ");
     plan_svg_escape(out, title);
     char batch[32], seq_len[32];

@@ -94,6 +94,8 @@ struct plan_place { /* of a layout on one kind of accelerator of a cluster */
     int64_t domain, used; /* accelerators of a scale-up domain, and how many of them are used */
     bool straddles;       /* groups begin where they fall, across domains */
 };
+/* So many accelerators of a cluster, of each kind its share. 0: all. */
+struct plan_cluster plan_cluster_part(const struct plan_cluster *c, int64_t accelerators);
 void plan_place(const struct plan_accelerator *a, const struct plan_cluster *c,
                 const struct plan_layout *l, struct plan_place *out);
 /* Ranks of a group that share a domain, of the group that has it worst. `stride` as above. */
@@ -109,6 +111,8 @@ void plan_place_replicas(const struct plan_cluster *c, const struct plan_layout 
 /* Accelerators that train, of each pool and in all; the rest is idle. Without a layout: all. */
 int64_t plan_place_used(const struct plan_cluster *c, const struct plan_layout *l,
                         int64_t used[PLAN_MAX_POOLS]);
+/* The same of a request's whole cluster, of which the job may have a part: the rest works as it does. */
+void plan_place_at_work(const struct plan_request *r, int64_t used[PLAN_MAX_POOLS]);
 
 /* ------------------------------------------------------------------ software (plan_software.c) */
 
@@ -149,6 +153,13 @@ struct plan_what_if {
  * everything of plan_solve but search, sensitivities and the verdict. `w` NULL: all 1. */
 void plan_run_evaluate(const struct plan_request *r, const struct plan_what_if *w,
                        struct plan_answer *out);
+/* plan_search on a cluster of one's own without the front, which takes a fraction of the time. */
+int plan_search_list(const struct plan_request *r, const struct plan_cluster *c, size_t n_best,
+                     struct arena *a, struct plan_search *out, struct error *e);
+/* The search, where failures limit what more accelerators are good for: again on fewer of them, and
+ * what makes the best run is kept (plan_search_run.c). Layout and part of *chosen are set. */
+int plan_search_run(struct plan_request *chosen, struct arena *a, struct plan_search *out,
+                    struct error *e);
 void plan_reliability_what_if(const struct plan_request *r, const struct plan_step *step,
                               const struct plan_what_if *w, struct plan_reliability *out);
 void plan_sensitivities(const struct plan_request *r, struct plan_answer *out);

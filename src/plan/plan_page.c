@@ -94,7 +94,8 @@ static void print_head(const struct plan_answer *a, FILE *out)
                plan_format_whole(two, (double)r->batch.global_batch),
                plan_format_whole(text, (double)r->batch.seq_len));
     print_line(out, "layout", "%s", plan_layout_text(&a->layout, layout, sizeof layout));
-    plan_describe_use(&r->cluster, &a->layout, text, sizeof text);
+    struct plan_cluster job = plan_cluster_part(&r->cluster, a->part);
+    plan_describe_use(&job, &a->layout, text, sizeof text);
     if (text[0]) print_line(out, "", "%s", text);
     if (!a->step.fits)
         print_line(out, "",
@@ -230,7 +231,9 @@ static void print_sources(const struct plan_answer *a, FILE *out)
     if (a->power.unserved_w > 0)
         snprintf(text + used, sizeof text - used, "%sNOT SERVED %s", used ? ", " : "",
                  format_si(w, a->power.unserved_w, "W"));
-    if (text[0]) print_line(out, "supply", "%s", text);
+    if (text[0])
+        print_line(out, "supply", "%s%s", text,
+                   a->reliability.job_share < 1 ? "; the whole machine at work" : "");
 }
 
 static void print_power(const struct plan_answer *a, FILE *out)
@@ -284,8 +287,9 @@ static void print_money(const struct plan_answer *a, FILE *out)
     print_costs(out, "run costs", run, ARRAY_LEN(run));
     const struct plan_emissions *e = &a->emissions;
     if (e->permit_nox_t_per_year > 0)
-        print_line(out, "permit", "%.1f t of NOx a year of %.1f permitted%s", e->nox_t_per_year,
-                   e->permit_nox_t_per_year, e->within_permit ? "" : ": NOT WITHIN");
+        print_line(out, "permit", "%.1f t of NOx a year of %.1f permitted%s%s", e->nox_t_per_year,
+                   e->permit_nox_t_per_year, e->within_permit ? "" : ": NOT WITHIN",
+                   a->reliability.job_share < 1 ? "; the whole machine at work" : "");
 }
 
 static void print_search(const struct plan_answer *a, FILE *out)

@@ -143,6 +143,32 @@ int64_t plan_place_used(const struct plan_cluster *c, const struct plan_layout *
     return sum;
 }
 
+struct plan_cluster plan_cluster_part(const struct plan_cluster *c, int64_t accelerators)
+{
+    struct plan_cluster part = *c;
+    double all = (double)plan_cluster_accelerators(c);
+    int64_t left = accelerators;
+    if (accelerators <= 0 || all <= 0) return part;
+    part.n_pools = 0;
+    for (int64_t i = c->n_pools - 1; i > 0; i--)
+        left -= part.pools[i].count =
+            llround((double)accelerators * (double)c->pools[i].count / all);
+    part.pools[0].count = left;
+    for (int64_t i = 0; i < c->n_pools; i++)
+        if (part.pools[i].count > 0) part.pools[part.n_pools++] = part.pools[i];
+    return part;
+}
+
+void plan_place_at_work(const struct plan_request *r, int64_t used[PLAN_MAX_POOLS])
+{
+    struct plan_cluster part = plan_cluster_part(&r->cluster, r->part);
+    plan_place_used(&part, &r->layout, used);
+    if (r->part <= 0 || part.n_pools != r->cluster.n_pools) return;
+    for (int64_t i = 0; i < part.n_pools; i++)
+        used[i] = llround((double)used[i] / (double)part.pools[i].count *
+                          (double)r->cluster.pools[i].count);
+}
+
 void plan_place(const struct plan_accelerator *a, const struct plan_cluster *c,
                 const struct plan_layout *l, struct plan_place *out)
 {

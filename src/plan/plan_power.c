@@ -113,7 +113,7 @@ static void cluster_draw(const struct plan_request *r, double cap, double comput
 {
     const struct plan_cluster *c = &r->cluster;
     int64_t used[PLAN_MAX_POOLS];
-    plan_place_used(c, &r->layout, used);
+    plan_place_at_work(r, used);
     memset(out, 0, sizeof(*out));
     for (int64_t i = 0; i < c->n_pools; i++) {
         struct plan_phase_power p;
@@ -177,7 +177,7 @@ void plan_swing_load(const struct plan_request *r, const struct plan_step *step,
     memset(out, 0, sizeof(*out));
     double T = step->step_s, compute = 0.0, comm = 0.0, smooth_compute = 0.0, smooth_comm = 0.0;
     int64_t used[PLAN_MAX_POOLS];
-    plan_place_used(&r->cluster, &r->layout, used);
+    plan_place_at_work(r, used);
     for (int64_t i = 0; i < r->cluster.n_pools; i++) {
         const struct plan_accelerator *a = r->cluster.pools[i].accelerator;
         double n = (double)r->cluster.pools[i].count / SUPPLY_EFFICIENCY;

@@ -51,8 +51,9 @@ static void run_length(const struct plan_request *r, const struct plan_what_if *
     out->step_s = (struct plan_range){out->step.low_s, out->step.step_s, out->step.high_s};
     double steps = ceil(out->tokens.mid / per_step);
     /* A job that stops at elastic_most does a step's work with fewer, and pays for no more. */
-    double job = rel->job_share;
-    out->days = times(plan_range_div(out->step_s, goodput), steps / 86400.0 / job);
+    double job = rel->job_share, busy = (double)out->step.used;
+    double fewer = busy > 0.0 ? (double)rel->job_accelerators / busy : 1.0;
+    out->days = times(plan_range_div(out->step_s, goodput), steps / 86400.0 / fewer);
     out->gpu_hours = times(out->days, 24.0 * n * job);
     double share = fmin(goodput.mid, 1.0);
     double mean_w =
@@ -68,13 +69,22 @@ void plan_run_evaluate(const struct plan_request *r, const struct plan_what_if *
                        struct plan_answer *out)
 {
     if (!w) w = &AS_IT_IS;
+    struct plan_request job = *r; /* the part of the machine that the job is given */
+    double n = (double)plan_cluster_accelerators(&r->cluster);
+    job.cluster = plan_cluster_part(&r->cluster, r->part);
     out->request = r;
     out->layout = r->layout;
-    plan_step(&r->model, &r->cluster, &r->layout, &r->batch, &r->software, &out->step);
+    out->part = r->part;
+    plan_step(&r->model, &job.cluster, &r->layout, &r->batch, &r->software, &out->step);
     plan_power_slow_step(r, &out->step);
     if (w->step != 1.0) scale_step(&out->step, w->step);
-    plan_reliability_what_if(r, &out->step, w, &out->reliability);
-    plan_power(r, &out->step, &out->power);
+    plan_reliability_what_if(&job, &out->step, w, &out->reliability);
+    struct plan_step all = out->step; /* the rest works, too */
+    if (r->part > 0) {
+        out->reliability.job_share *= (double)r->part / n;
+        all.tokens_per_s *= n / (double)r->part;
+    }
+    plan_power(r, &all, &out->power);
     run_tokens(r, out);
     run_length(r, w, out);
     plan_money_and_emissions(out);
@@ -127,7 +137,7 @@ static void verdict_of_one_job(const struct plan_answer *a, char *text, size_t s
 {
     const struct plan_reliability *rel = &a->reliability;
     char most[32], all[32];
-    double n = (double)rel->job_accelerators / rel->job_share;
+    double n = (double)plan_cluster_accelerators(&a->request->cluster);
     size_t used = strlen(text);
     if (rel->job_share >= 1.0) return;
     bool said = strncmp(text, "failures", strlen("failures")) == 0;
@@ -151,17 +161,18 @@ static void run_verdict(struct plan_answer *a)
     const struct plan_reliability *rel = &a->reliability;
     const struct plan_power *p = &a->power;
     char one[32], two[32];
+    const char *whole = rel->job_share < 1.0 ? " (the whole machine at work)" : "";
     size_t size = sizeof(a->limit);
     if (!s->fits)
         snprintf(a->limit, size, "memory: %s per accelerator where %s are free",
                  format_bytes(one, s->memory.total), format_bytes(two, s->memory_limit_bytes));
     else if (p->unserved_w > 0.0)
-        snprintf(a->limit, size, "power: the site's sources fall short by %s of %s",
-                 format_si(one, p->unserved_w, "W"), format_si(two, p->facility_w, "W"));
+        snprintf(a->limit, size, "power: the site's sources fall short by %s of %s%s",
+                 format_si(one, p->unserved_w, "W"), format_si(two, p->facility_w, "W"), whole);
     else if (!a->emissions.within_permit)
         snprintf(a->limit, size,
-                 "the permit: %.0f t of NOx a year (%.0f permitted), or its water, at this load",
-                 a->emissions.nox_t_per_year, a->emissions.permit_nox_t_per_year);
+                 "the permit: %.0f t of NOx a year (%.0f permitted), or its water, at this load%s",
+                 a->emissions.nox_t_per_year, a->emissions.permit_nox_t_per_year, whole);
     else if ((rel->elastic ? rel->goodput_elastic.mid : rel->goodput.mid) < 0.8)
         verdict_of_failures(rel, a->limit, size);
     else if (swing_is_left(&p->swing))
@@ -247,10 +258,7 @@ int plan_solve(const struct plan_request *r, struct arena *a, struct plan_answer
     memset(out, 0, sizeof(*out));
     TRY(run_check(r, e));
     if (r->search) {
-        TRY(plan_search(&r->model, &r->cluster, &r->batch, &r->software, &r->layout, r->objective,
-                        8, a, &out->search, e));
-        CHECK(out->search.n_best > 0);
-        chosen.layout = out->search.best[0].layout;
+        TRY(plan_search_run(&chosen, a, &out->search, e));
     } else {
         TRY(plan_layout_check(&r->layout, &r->model, &r->batch,
                               plan_cluster_accelerators(&r->cluster), e));

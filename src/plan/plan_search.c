@@ -81,6 +81,7 @@ struct search {
     struct plan_layout fixed;
     int objective;
     size_t n_best;
+    bool listed_only; /* no front: what cannot enter the list is not priced */
     int64_t accelerators, domain;
     double memory_limit;
     struct divisors sizes; /* that divide the batch */
@@ -231,7 +232,7 @@ static bool worth_pricing(struct search *s, struct group *g, const struct plan_s
     ideal.step.compute_share = busy / step;
     plan_search_price(&g->rates, &ideal);
     if (objective_cost(s->objective, &ideal) <= shared_bound(s)) return true;
-    return !front_covers(&g->front, step, memory, ideal.step_j);
+    return !s->listed_only && !front_covers(&g->front, step, memory, ideal.step_j);
 }
 
 static void price(struct search *s, struct group *g, const struct plan_layout *l)
@@ -242,7 +243,7 @@ static void price(struct search *s, struct group *g, const struct plan_layout *l
     g->n_best = insert_best(s->objective, g->best, g->n_best, s->n_best, &c);
     if (g->n_best == s->n_best)
         lower_bound_to(s, objective_cost(s->objective, &g->best[g->n_best - 1]));
-    front_add(&g->front, &c);
+    if (!s->listed_only) front_add(&g->front, &c);
 }
 
 static void keep_smallest(struct group *g, const struct plan_layout *l,
@@ -672,12 +673,18 @@ static void search_init(struct search *s)
     divisors_find(s->b->global_batch, INT32_MAX, &s->sizes);
 }
 
-int plan_search(const struct plan_model *m, const struct plan_cluster *c,
-                const struct plan_batch *b, const struct plan_software *s,
-                const struct plan_layout *fixed, enum plan_objective objective, size_t n_best,
-                struct arena *a, struct plan_search *out, struct error *e)
+static int search(const struct plan_model *m, const struct plan_cluster *c,
+                  const struct plan_batch *b, const struct plan_software *s,
+                  const struct plan_layout *fixed, enum plan_objective objective, size_t n_best,
+                  bool listed_only, struct arena *a, struct plan_search *out, struct error *e)
 {
-    struct search x = {.m = m, .c = c, .b = b, .s = s, .objective = objective, .n_best = n_best};
+    struct search x = {.m = m,
+                       .c = c,
+                       .b = b,
+                       .s = s,
+                       .objective = objective,
+                       .n_best = n_best,
+                       .listed_only = listed_only};
     memset(out, 0, sizeof *out);
     CHECK(c->n_pools > 0 && n_best > 0);
     x.fixed = fixed ? *fixed : (struct plan_layout){.zero = -1, .recompute = -1, .precision = -1};
@@ -696,4 +703,19 @@ int plan_search(const struct plan_model *m, const struct plan_cluster *c,
     pthread_mutex_destroy(&x.lock);
     mem_free(x.groups);
     return rc;
+}
+
+int plan_search(const struct plan_model *m, const struct plan_cluster *c,
+                const struct plan_batch *b, const struct plan_software *s,
+                const struct plan_layout *fixed, enum plan_objective objective, size_t n_best,
+                struct arena *a, struct plan_search *out, struct error *e)
+{
+    return search(m, c, b, s, fixed, objective, n_best, false, a, out, e);
+}
+
+int plan_search_list(const struct plan_request *r, const struct plan_cluster *c, size_t n_best,
+                     struct arena *a, struct plan_search *out, struct error *e)
+{
+    return search(&r->model, c, &r->batch, &r->software, &r->layout, r->objective, n_best, true, a,
+                  out, e);
 }

@@ -1,0 +1,167 @@
+/* plan_search_run.c: the layout whose run is best, where failures decide how many accelerators a job
+ * is worth.
+ *
+ * plan_search minimises a step. Where failures take little, its best step is the best run. Beyond
+ * that, more accelerators make each step shorter and fewer of the hours count, and a layout for the
+ * whole machine is the wrong one for the job that is left of it. So the search is made again for jobs
+ * of fewer accelerators: of all sizes of one ladder from the size at which one elastic job is
+ * fastest to two fifths of it (a quarter slower, so that cost and energy stop there), and of
+ * what these find, list and front, the run that is best by the objective is kept. The ladder's sizes
+ * do not depend on the machine's, so a larger machine has the choices of a smaller one. */
+#include "plan/plan_internal.h"
+
+#include <math.h>
+#include <string.h>
+
+#define LISTED      8   /* layouts */
+#define LITTLE_LOST 0.7 /* goodput above which the whole machine is worth its failures */
+#define BELOW       0.4 /* of the size at which one elastic job is fastest: the ladder's end */
+
+/* Powers of two and three halves of them, and those nine eighths above: racks of 72 of which 64 are used. */
+static const double RUNGS[] = {1.0, 1.125, 1.265625, 1.5, 1.6875};
+
+struct run_search {
+    const struct plan_request *r;
+    struct plan_request job; /* the best so far */
+    double cost;             /* of its run */
+    struct plan_search found;
+    size_t at; /* of its layout: in the list, or beyond it in the front */
+};
+
+static double run_cost(const struct plan_answer *a, int objective)
+{
+    switch (objective) {
+    case PLAN_BY_COST: return a->money.run_usd.mid;
+    case PLAN_BY_ENERGY:
+    case PLAN_BY_TOKENS_PER_MWH: return a->mwh.mid; /* of the same tokens */
+    default: return a->days.mid;
+    }
+}
+
+static const struct plan_candidate *candidate(const struct plan_search *s, size_t i)
+{
+    return i < s->n_best ? &s->best[i] : &s->front[i - s->n_best];
+}
+
+static void keep_best_run(struct run_search *x, int64_t part, const struct plan_search *found)
+{
+    struct plan_answer a;
+    struct plan_request job = *x->r;
+    job.part = part;
+    for (size_t i = 0; i < found->n_best + found->n_front; i++) {
+        job.layout = candidate(found, i)->layout;
+        memset(&a, 0, sizeof a);
+        plan_run_evaluate(&job, NULL, &a);
+        double cost = run_cost(&a, x->r->objective);
+        if (!(cost < x->cost)) continue;
+        x->cost = cost;
+        x->job = job;
+        x->found = *found;
+        x->at = i;
+    }
+}
+
+static int search_part(const struct plan_request *r, int64_t part, const struct plan_layout *fixed,
+                       struct arena *a, struct plan_search *out, struct error *e)
+{
+    struct plan_cluster c = plan_cluster_part(&r->cluster, part);
+    return plan_search(&r->model, &c, &r->batch, &r->software, fixed, r->objective, LISTED, a, out,
+                       e);
+}
+
+/* List and front of the size that was chosen, its layout first. */
+static int search_chosen(struct run_search *x, struct arena *a, struct error *e)
+{
+    struct plan_candidate chosen = *candidate(&x->found, x->at);
+    struct plan_search *s = &x->found;
+    size_t at = 0;
+    if (x->job.part > 0) TRY(search_part(x->r, x->job.part, &x->r->layout, a, s, e));
+    while (at + 1 < s->n_best && memcmp(&s->best[at].layout, &chosen.layout, sizeof chosen.layout))
+        at++;
+    memmove(s->best + 1, s->best, at * sizeof *s->best);
+    s->best[0] = chosen;
+    return 0;
+}
+
+static void say_whole(struct run_search *x, const struct plan_candidate *whole, double cost)
+{
+    static const char *const WHAT[] = {"days", "dollars", "energy", "energy"};
+    char layout[160];
+    plan_layout_text(&whole->layout, layout, sizeof layout);
+    snprintf(x->found.runner_up, sizeof x->found.runner_up,
+             "%s on all that the machine has: %.2g %% more %s of the run", layout,
+             100 * (cost / x->cost - 1), WHAT[x->r->objective]);
+}
+
+static void try_smaller(struct run_search *x, double most, struct arena *a)
+{
+    int64_t all = plan_cluster_accelerators(&x->r->cluster);
+    for (double octave = exp2(floor(log2(BELOW * most))); octave <= most; octave *= 2)
+        for (size_t i = 0; i < ARRAY_LEN(RUNGS); i++) {
+            struct plan_search found;
+            struct error unused = {0};
+            int64_t part = llround(octave * RUNGS[i]);
+            if ((double)part < BELOW * most || (double)part > most || part >= all) continue;
+            struct plan_cluster c = plan_cluster_part(&x->r->cluster, part);
+            if (plan_search_list(x->r, &c, LISTED, a, &found, &unused) == 0)
+                keep_best_run(x, part, &found);
+        }
+}
+
+/* The fewest accelerators that hold the job as it lies: what is idle beside it is not its own. */
+static void fit_part(struct run_search *x)
+{
+    const struct plan_layout *l = &x->job.layout;
+    int64_t high = x->job.part, low = candidate(&x->found, x->at)->step.used;
+    bool across;
+    if (high <= 0) high = plan_cluster_accelerators(&x->r->cluster);
+    struct plan_cluster c = plan_cluster_part(&x->r->cluster, high);
+    across = plan_place_room(&c, l, false) < l->dp;
+    while (low < high) {
+        int64_t middle = low + (high - low) / 2;
+        c = plan_cluster_part(&x->r->cluster, middle);
+        if (plan_place_room(&c, l, across) >= l->dp)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    struct plan_request job = x->job;
+    struct plan_answer a = {0};
+    job.part = high;
+    plan_run_evaluate(&job, NULL, &a);
+    if (!(run_cost(&a, x->r->objective) <= x->cost * (1 + 1e-3))) return;
+    x->cost = run_cost(&a, x->r->objective);
+    x->job = job;
+}
+
+int plan_search_run(struct plan_request *chosen, struct arena *a, struct plan_search *out,
+                    struct error *e)
+{
+    struct run_search x = {.r = chosen, .cost = INFINITY};
+    struct plan_request first = *chosen;
+    struct plan_answer whole = {0};
+    TRY(search_part(chosen, 0, &chosen->layout, a, out, e));
+    CHECK(out->n_best > 0);
+    first.layout = out->best[0].layout;
+    plan_run_evaluate(&first, NULL, &whole);
+    const struct plan_reliability *rel = &whole.reliability;
+    double kept = rel->elastic ? rel->goodput_elastic.mid : rel->goodput.mid;
+    if (kept >= LITTLE_LOST) {
+        chosen->layout = first.layout;
+        return 0;
+    }
+    keep_best_run(&x, 0, out);
+    try_smaller(&x, (double)rel->job_accelerators, a);
+    if (!(x.cost < INFINITY))
+        x.job = first;
+    else {
+        struct plan_candidate best = out->best[0];
+        TRY(search_chosen(&x, a, e));
+        x.at = 0;
+        fit_part(&x);
+        if (x.job.part > 0) say_whole(&x, &best, run_cost(&whole, chosen->objective));
+        *out = x.found;
+    }
+    *chosen = x.job;
+    return 0;
+}
