@@ -6,8 +6,10 @@
  * whole machine is the wrong one for the job that is left of it. So the search is made again for jobs
  * of fewer accelerators: of all sizes of one ladder from the size at which one elastic job is
  * fastest to two fifths of it (a quarter slower, so that cost and energy stop there), and of
- * what these find, list and front, the run that is best by the objective is kept. The ladder's sizes
- * do not depend on the machine's, so a larger machine has the choices of a smaller one. */
+ * what these find, list and front, the run that is best by the objective is kept. On the ladder the
+ * precision and experts' ranks of the whole machine's best layout stand, which makes a rung
+ * several times cheaper; at the size that is chosen everything is free again. The ladder's sizes do
+ * not depend on the machine's, so a larger machine has the choices of a smaller one. */
 #include "plan/plan_internal.h"
 
 #include <math.h>
@@ -69,13 +71,24 @@ static int search_part(const struct plan_request *r, int64_t part, const struct 
                        e);
 }
 
-/* List and front of the size that was chosen, its layout first. */
+/* List and front of the size that was chosen, the layout of the best run first. */
 static int search_chosen(struct run_search *x, struct arena *a, struct error *e)
 {
+    struct plan_search all;
+    if (x->job.part > 0) {
+        struct plan_candidate before = *candidate(&x->found, x->at);
+        TRY(search_part(x->r, x->job.part, &x->r->layout, a, &all, e));
+        double cost = x->cost;
+        keep_best_run(x, x->job.part, &all);
+        if (x->cost == cost) { /* nothing is better: its place in the new list */
+            x->found = all;
+            x->found.best[all.n_best - 1] = before;
+            x->at = all.n_best - 1;
+        }
+    }
     struct plan_candidate chosen = *candidate(&x->found, x->at);
     struct plan_search *s = &x->found;
     size_t at = 0;
-    if (x->job.part > 0) TRY(search_part(x->r, x->job.part, &x->r->layout, a, s, e));
     while (at + 1 < s->n_best && memcmp(&s->best[at].layout, &chosen.layout, sizeof chosen.layout))
         at++;
     memmove(s->best + 1, s->best, at * sizeof *s->best);
@@ -93,9 +106,20 @@ static void say_whole(struct run_search *x, const struct plan_candidate *whole, 
              100 * (cost / x->cost - 1), WHAT[x->r->objective]);
 }
 
-static void try_smaller(struct run_search *x, double most, struct arena *a)
+/* What is free of the request's layout, as in the best of the whole machine. */
+static struct plan_layout narrowed(struct plan_layout l, const struct plan_layout *seed)
+{
+    if (l.precision < 0) l.precision = seed->precision;
+    if (l.ep == 0) l.ep = seed->ep;
+    return l;
+}
+
+static void try_smaller(struct run_search *x, double most, const struct plan_layout *seed,
+                        struct arena *a)
 {
     int64_t all = plan_cluster_accelerators(&x->r->cluster);
+    struct plan_request narrow = *x->r;
+    narrow.layout = narrowed(narrow.layout, seed);
     for (double octave = exp2(floor(log2(BELOW * most))); octave <= most; octave *= 2)
         for (size_t i = 0; i < ARRAY_LEN(RUNGS); i++) {
             struct plan_search found;
@@ -103,7 +127,7 @@ static void try_smaller(struct run_search *x, double most, struct arena *a)
             int64_t part = llround(octave * RUNGS[i]);
             if ((double)part < BELOW * most || (double)part > most || part >= all) continue;
             struct plan_cluster c = plan_cluster_part(&x->r->cluster, part);
-            if (plan_search_list(x->r, &c, LISTED, a, &found, &unused) == 0)
+            if (plan_search_list(&narrow, &c, LISTED, a, &found, &unused) == 0)
                 keep_best_run(x, part, &found);
         }
 }
@@ -151,7 +175,7 @@ int plan_search_run(struct plan_request *chosen, struct arena *a, struct plan_se
         return 0;
     }
     keep_best_run(&x, 0, out);
-    try_smaller(&x, (double)rel->job_accelerators, a);
+    try_smaller(&x, (double)rel->job_accelerators, &first.layout, a);
     if (!(x.cost < INFINITY))
         x.job = first;
     else {
