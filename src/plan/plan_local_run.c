@@ -120,6 +120,8 @@ int plan_local_load(const char *folder, struct plan_local_run *out, struct error
     arena_init(&a);
     struct run_reader r = {file_join(&a, folder, "run.yaml"), NULL, e};
     int rc = yaml_load(r.path, &a, &root, e);
+    if (rc < 0 && !file_exists(r.path))
+        error_hint(e, "name the folder of a run of 'colossus train', for example runs/fortunes");
     r.root = root;
     if (rc == 0) rc = read_config(&r, out);
     if (rc == 0) rc = read_metrics(file_join(&a, folder, "metrics.jsonl"), out, e);

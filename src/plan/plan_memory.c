@@ -192,7 +192,7 @@ static double sharding_buffers(const struct memory_context *c, double dense, dou
     double block = (dense + experts) / MAX(layers, 1);
     if (!c->flash) block = MIN(block, 1e9);
     if (c->l->zero == 3) return block * (2 * c->width + c->width);
-    return c->l->zero == 2 ? block * 4 : 0;
+    return c->l->zero == 2 && !c->one_reduction ? block * 4 : 0;
 }
 
 static double stage_activations(const struct memory_context *c, const struct memory_stage *s)

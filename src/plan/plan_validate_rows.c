@@ -653,7 +653,10 @@ int plan_rows_load(const char *path, struct arena *a, struct plan_row **rows, si
     *rows = NULL;
     *count = 0;
     if (!path && !(path = find_table(a, e))) return ERROR_CONFIG;
-    TRY(plan_csv_load(path, a, t, e));
+    int rc = plan_csv_load(path, a, t, e);
+    if (rc < 0 && !file_exists(path))
+        error_hint(e, "without a file: the published runs that come with colossus");
+    TRY(rc);
     return read_table(t, a, rows, count, e);
 }
 

@@ -3,34 +3,11 @@
 #include "test_cmocka.h"
 
 #include "plan/plan_internal.h"
+#include "test_plan_rows_util.h"
 
 #define HEAD                                                                            \
     "source,model,gpu,n_gpus,layers,hidden,heads,kv_heads,vocab,glu,attn,seq_len,tp,pp" \
     ",recompute,dist_opt,step_time_s,precision,mem_gib,tok_s_gpu\n"
-
-struct fixture {
-    struct arena a;
-    struct error e;
-    struct plan_row *rows;
-    size_t n;
-};
-
-static int setup(void **state)
-{
-    struct fixture *f = mem_calloc(1, sizeof(*f));
-    arena_init(&f->a);
-    log_set_level(LOG_ERROR);
-    *state = f;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct fixture *f = *state;
-    arena_fini(&f->a);
-    mem_free(f);
-    return 0;
-}
 
 struct words {
     const char *n_gpus, *glu, *attn, *recompute, *dist_opt, *step_s, *precision, *gpu, *mem_gib,

@@ -5,35 +5,12 @@
 #include <math.h>
 
 #include "plan/plan_validate_internal.h"
+#include "test_plan_rows_util.h"
 
 #define HEAD                                                                                \
     "id,tier,source,model,layers,hidden,heads,kv_heads,head_dim,attn,ffn_hidden,glu,vocab," \
     "seq_len,experts,top_k,moe_ffn_hidden,gpu,n_gpus,tp,pp,ep,dp,vp,mbs,gbs,precision,"     \
     "recompute,dist_opt,step_time_s,tok_s_gpu,mem_gib,check\n"
-
-struct fixture {
-    struct arena a;
-    struct error e;
-    struct plan_row *rows;
-    size_t n;
-};
-
-static int setup(void **state)
-{
-    struct fixture *f = mem_calloc(1, sizeof(*f));
-    arena_init(&f->a);
-    log_set_level(LOG_ERROR);
-    *state = f;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct fixture *f = *state;
-    arena_fini(&f->a);
-    mem_free(f);
-    return 0;
-}
 
 static int parse(struct fixture *f, const char *text)
 {
