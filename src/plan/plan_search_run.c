@@ -82,8 +82,9 @@ static int search_chosen(struct run_search *x, struct arena *a, struct error *e)
         keep_best_run(x, x->job.part, &all);
         if (x->cost == cost) { /* nothing is better: its place in the new list */
             x->found = all;
-            x->found.best[all.n_best - 1] = before;
-            x->at = all.n_best - 1;
+            for (x->at = 0; x->at + 1 < all.n_best; x->at++)
+                if (!memcmp(&all.best[x->at].layout, &before.layout, sizeof before.layout)) break;
+            x->found.best[x->at] = before;
         }
     }
     struct plan_candidate chosen = *candidate(&x->found, x->at);
