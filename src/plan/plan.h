@@ -329,7 +329,9 @@ struct plan_request {
     struct plan_software software;
     struct plan_batch batch;
     struct plan_layout layout; /* what is not given is searched; see plan_search */
-    bool dp_given;             /* on the command line: another tp, pp or cp keeps it */
+    /* What options pin of it, for which no other input may forget it: the rest 0, or -1 where 0 has a
+     * meaning. NULL: nothing. */
+    const struct plan_layout *asked;
     bool search;
     int64_t part; /* accelerators of the cluster that the job is given; 0: all. By plan_solve */
     int objective;

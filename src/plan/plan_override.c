@@ -2,9 +2,10 @@
  *
  * A change may make the plan's own layout impossible, so what divides by the old number is searched
  * again: another number of accelerators, another kind, model or batch forget the layout but for its
- * precision (and that, too, where the accelerators do not compute in it); one factor that is given
- * keeps the others that the plan gives, and tp, pp and cp free the dp of the file; stack and generation keep the layout. The value
- * that a plan has already changes nothing. What was changed is told with the title. */
+ * precision (and that, too, where the accelerators do not compute in it) and for what options ask
+ * for; one factor that is asked for keeps the others that the plan gives, and tp, pp and cp free the
+ * dp of the file; stack and generation keep the layout. The value that a plan has already changes
+ * nothing. What was changed is told with the title. */
 #include "plan/plan_pages_internal.h"
 
 #include <math.h>
@@ -64,15 +65,32 @@ static int read_name(const struct override_context *c, const struct override_key
     return error_hint(c->e, "one of %s", all);
 }
 
-static void forget_layout(struct plan_request *r)
+static const struct plan_layout nothing = {.zero = -1, .recompute = -1, .precision = -1};
+
+struct plan_layout plan_layout_asked(const struct plan_request *r)
 {
-    struct plan_layout kept = {.zero = -1, .recompute = -1, .precision = r->layout.precision};
+    struct plan_layout kept = r->asked ? *r->asked : nothing;
+    if (kept.precision >= 0) return kept;
+    kept.precision = r->layout.precision;
     for (int64_t i = 0; i < r->cluster.n_pools && kept.precision >= 0; i++)
         if (!(r->cluster.pools[i].accelerator->peak_flops[kept.precision].mid > 0))
             kept.precision = -1;
-    r->layout = kept;
-    r->dp_given = false;
+    return kept;
+}
+
+static void forget_layout(struct plan_request *r)
+{
+    r->layout = plan_layout_asked(r);
     r->search = true;
+}
+
+/* The record of what is asked for, to be written to. */
+static struct plan_layout *ask(const struct override_context *c)
+{
+    struct plan_layout *l = arena_alloc(c->a, sizeof *l);
+    *l = c->r->asked ? *c->r->asked : nothing;
+    c->r->asked = l;
+    return l;
 }
 
 /* ------------------------------------------------------------------ the keys */
@@ -213,6 +231,7 @@ static int set_layout(const struct override_context *c, const struct override_ke
                       const char *text)
 {
     if (strcmp(text, "auto") != 0) return bad_value(c, key, text);
+    c->r->asked = NULL;
     forget_layout(c->r);
     c->r->layout.precision = -1;
     return 0;
@@ -241,9 +260,8 @@ static int set_precision(const struct override_context *c, const struct override
 {
     int i = read_name(c, key, plan_precision_names, strcmp(text, "fp16") ? text : "bf16");
     if (i < 0) return i;
-    if (c->r->layout.precision == i) return 0;
-    forget_layout(c->r);
-    c->r->layout.precision = i;
+    ask(c)->precision = i;
+    if (c->r->layout.precision != i) forget_layout(c->r);
     return 0;
 }
 
@@ -252,7 +270,7 @@ static int set_recompute(const struct override_context *c, const struct override
 {
     int i = read_name(c, key, plan_recompute_names, text);
     if (i < 0) return i;
-    c->r->layout.recompute = i;
+    c->r->layout.recompute = ask(c)->recompute = i;
     return 0;
 }
 
@@ -271,12 +289,12 @@ static int set_factor(const struct override_context *c, const struct override_ke
     struct plan_layout *l = &c->r->layout;
     TRY(read_number(c, key, text, &n));
     if (n != floor(n)) return bad_value(c, key, text);
-    int32_t before;
+    int32_t before, now = (int32_t)n;
     memcpy(&before, (const char *)l + key->offset, sizeof before);
-    if (key->offset == offsetof(struct plan_layout, dp)) c->r->dp_given = true;
-    if (before == (int32_t)n) return 0;
-    if (releases_dp(key) && !c->r->dp_given) l->dp = 0;
-    memcpy((char *)l + key->offset, &(int32_t){(int32_t)n}, sizeof(int32_t));
+    memcpy((char *)ask(c) + key->offset, &now, sizeof now);
+    if (before == now) return 0;
+    if (releases_dp(key)) l->dp = c->r->asked->dp;
+    memcpy((char *)l + key->offset, &now, sizeof now);
     c->r->search = true;
     return 0;
 }
@@ -316,7 +334,7 @@ static const struct override_key keys[] = {
 static bool differ(const struct plan_request *before, const struct plan_request *now)
 {
     struct plan_request x = *before;
-    x.dp_given = now->dp_given;
+    x.asked = now->asked;
     bool same_size =
         plan_cluster_accelerators(&x.cluster) == plan_cluster_accelerators(&now->cluster);
     if (x.model.name && strcmp(x.model.name, now->model.name) == 0) x.model = now->model;

@@ -41,10 +41,19 @@ static void run_tokens(const struct plan_request *r, struct plan_answer *out)
     out->tokens_from = "scaling laws (Chinchilla, Llama 3, DeepSeek)";
 }
 
+/* Watts of an hour of work and of the 1 / goodput - 1 hours that are lost beside it. Lost time counts
+ * as idle, though a part of it is work done twice. */
+static double with_lost_time(const struct plan_power *p, double goodput)
+{
+    double lost = goodput > 0.0 && goodput < 1.0 ? 1.0 / goodput - 1.0 : 0.0;
+    return p->facility_w + lost * p->facility_idle_w;
+}
+
 static void run_length(const struct plan_request *r, const struct plan_what_if *w,
                        struct plan_answer *out)
 {
     const struct plan_reliability *rel = &out->reliability;
+    const struct plan_power *p = &out->power;
     struct plan_range goodput = rel->elastic ? rel->goodput_elastic : rel->goodput;
     double per_step = (double)r->batch.global_batch * (double)r->batch.seq_len;
     double n = (double)plan_cluster_accelerators(&r->cluster);
@@ -55,11 +64,12 @@ static void run_length(const struct plan_request *r, const struct plan_what_if *
     double fewer = busy > 0.0 ? (double)rel->job_accelerators / busy : 1.0;
     out->days = times(plan_range_div(out->step_s, goodput), steps / 86400.0 / fewer);
     out->gpu_hours = times(out->days, 24.0 * n * job);
-    double share = fmin(goodput.mid, 1.0);
-    double mean_w =
-        job * (share * out->power.facility_w + (1.0 - share) * out->power.facility_idle_w);
-    out->site_w = times(POWER_BAND, out->power.facility_w * w->power);
-    out->mwh = plan_range_mul(times(out->days, 24.0 * mean_w * w->power / 1e6), POWER_BAND);
+    out->site_w = times(POWER_BAND, p->facility_w * w->power);
+    struct plan_range busy_h = times(out->step_s, steps / 3600.0 / fewer);
+    struct plan_range busy_w = {with_lost_time(p, goodput.high), with_lost_time(p, goodput.mid),
+                                with_lost_time(p, goodput.low)};
+    out->mwh =
+        plan_range_mul(plan_range_mul(busy_h, times(busy_w, job * w->power / 1e6)), POWER_BAND);
     out->build_days =
         times(plan_figure_range(&r->site.build_days_per_1000, 0.0, 0.0, 0.0), n / 1e3);
     if (rel->mtbf_s.mid > 0.0) out->power.swing.stops_per_day = 86400.0 / rel->mtbf_s.mid;

@@ -1,8 +1,8 @@
 /* plan_sweep.c: the same plan at several values of one input, as a table and as a picture.
  *
  * A value that has no answer (nothing fits 16 accelerators) is a line that says why, so
- * that one bad value does not hide the others. Where some points are searched, because the input is not what the
- * file's layout was made for, all are: the file's own value, too. */
+ * that one bad value does not hide the others. Where some points are searched, because the input is
+ * not what the file's layout was made for, all are: the file's own value, too. */
 #include "plan/plan_pages_internal.h"
 
 #include <math.h>
@@ -35,7 +35,7 @@ int plan_sweep(const struct plan_request *r, const char *over, struct arena *a,
 {
     struct error last = {0};
     size_t answered = 0;
-    bool forgotten = false; /* of the file's layout all but the precision is */
+    bool forgotten = false; /* of the file's layout all but the precision and what is asked for */
     TRY(read_over(over, a, out, e));
     for (size_t i = 0; i < out->n_points; i++) {
         struct plan_sweep_point *p = &out->points[i];
@@ -43,18 +43,19 @@ int plan_sweep(const struct plan_request *r, const char *over, struct arena *a,
         *changed = *r;
         TRY(plan_override(changed, out->input, p->text, a, e));
         out->searched |= changed->search;
-        forgotten |= changed->search && changed->layout.tp == 0;
+        const struct plan_layout asked = plan_layout_asked(changed);
+        forgotten |= changed->search && memcmp(&changed->layout, &asked, sizeof asked) == 0;
         p->request = changed;
     }
     for (size_t i = 0; i < out->n_points; i++) {
         struct plan_sweep_point *p = &out->points[i];
         struct plan_request *changed = p->request;
-        if (out->searched && !changed->search) { /* the file's own value: as its neighbours */
+        if (forgotten) { /* the file's own value, too: as its neighbours */
             changed->search = true;
-            changed->layout =
-                forgotten ? (struct plan_layout){.zero = -1, .recompute = -1} : r->layout;
-            changed->layout.precision = r->layout.precision;
-            if (!r->dp_given) changed->layout.dp = 0;
+            changed->layout = plan_layout_asked(changed);
+        } else if (out->searched && !changed->search) {
+            changed->search = true;
+            changed->layout.dp = changed->asked ? changed->asked->dp : 0;
         }
         p->answer = arena_alloc(a, sizeof *p->answer);
         if (plan_solve(changed, a, p->answer, &last) < 0) {

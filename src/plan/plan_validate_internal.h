@@ -64,14 +64,19 @@ const char *validate_class(const struct plan_model *m); /* "dense", "moe", "hybr
 void validate_baselines(struct validate_row *rows, size_t count);
 
 /* Kendall's tau-b between predicted and measured time per token within groups of the same source,
- * model, machine, number of accelerators and sequence length, pooled over pairs. */
+ * model, machine, number of accelerators and sequence length. Two sums of it differ: pooled over
+ * pairs, where a model of many layouts counts most, and the mean over groups, each the same. */
 struct validate_ranking {
     size_t groups, rows, pairs;
-    double tau;
+    double tau;                     /* of all pairs; NAN: none */
+    double mean_tau;                /* of groups of VALIDATE_RANKED_ROWS and more; NAN: none */
+    const struct plan_row *of;      /* of a group: its first row */
+    struct validate_ranking *group; /* [groups], in the order of the table; NULL in a group */
 };
-/* source NULL: every source; else those whose name contains it. */
+#define VALIDATE_RANKED_ROWS 5 /* fewer order themselves by chance */
+/* source NULL: every source; else those whose name contains it. Groups in *a. */
 struct validate_ranking validate_ranking(const struct validate_row *rows, size_t count,
-                                         const char *source);
+                                         const char *source, struct arena *a);
 
 /* What the search makes of layouts that somebody ran: each must be possible (valid, and within
  * memory with some recomputation where the row does not say which), and the best that is found must

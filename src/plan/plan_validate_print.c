@@ -157,14 +157,37 @@ static void print_constants(const struct plan_constant *c, size_t n, struct aren
 }
 
 static void print_ranking(const struct validate_result *v, const char *source, const char *what,
-                          FILE *out)
+                          struct arena *a, FILE *out)
 {
-    struct validate_ranking r = validate_ranking(v->rows, v->n_rows, source);
+    struct validate_ranking r = validate_ranking(v->rows, v->n_rows, source, a);
     if (!r.pairs) return;
-    fprintf(out,
-            "Layouts of one model on one machine, %s: Kendall tau %.2f (%zu rows, %zu groups, "
-            "%zu pairs)\n",
-            what, r.tau, r.rows, r.groups, r.pairs);
+    fprintf(out, "Layouts of one model on one machine, %s: Kendall tau %.2f over %zu pairs", what,
+            r.tau, r.pairs);
+    if (isfinite(r.mean_tau) && r.groups > 1)
+        fprintf(out, ", %.2f mean of models with %d rows and more", r.mean_tau,
+                VALIDATE_RANKED_ROWS);
+    fprintf(out, " (%zu rows, %zu groups)\n", r.rows, r.groups);
+}
+
+/* The order of the layouts of each model with many. */
+static void print_rankings(const struct validate_result *v, struct arena *a, FILE *out)
+{
+    static const char *const heads[] = {"order of layouts", "accelerators", "rows", "pairs", "tau"};
+    struct validate_ranking r = validate_ranking(v->rows, v->n_rows, NULL, a);
+    struct table *t = NULL;
+    for (size_t i = 0; i < r.groups; i++) {
+        const struct validate_ranking *g = &r.group[i];
+        if (g->rows < VALIDATE_RANKED_ROWS) continue;
+        if (!t) t = table_new(heads, ARRAY_LEN(heads), "llrrr");
+        table_row(t, g->of->model_name,
+                  arena_printf(a, "%lld %s", (long long)g->of->n_gpus, g->of->gpu),
+                  arena_printf(a, "%zu", g->rows), arena_printf(a, "%zu", g->pairs),
+                  isfinite(g->tau) ? arena_printf(a, "%.2f", g->tau) : "N/A");
+    }
+    if (!t) return;
+    fputc('\n', out);
+    table_print(t, out);
+    table_free(t);
 }
 
 void validate_print(const struct validate_result *v, bool rows, struct arena *a, FILE *out)
@@ -185,8 +208,8 @@ void validate_print(const struct validate_result *v, bool rows, struct arena *a,
 
     size_t judged = whole(v, VALIDATE_STEP, a).stats.rows;
     fputc('\n', out);
-    print_ranking(v, "vTrain", "vTrain", out);
-    print_ranking(v, NULL, "all sources", out);
+    print_ranking(v, "vTrain", "vTrain", a, out);
+    print_ranking(v, NULL, "all sources", a, out);
     if (judged)
         fprintf(out,
                 "Measured within low .. high of the prediction: %.0f %% of the rows (the band "
@@ -206,6 +229,7 @@ void validate_print(const struct validate_result *v, bool rows, struct arena *a,
                 v->recipes.rows, v->recipes.possible, v->recipes.matched, v->recipes.search_s);
     for (size_t i = 0; i < ARRAY_LEN(sections); i++)
         print_section(v, VALIDATE_STEP, &sections[i], a, out);
+    print_rankings(v, a, out);
     const struct section by_model = {VALIDATE_BY_SOURCE, "memory by source", NULL};
     print_section(v, VALIDATE_MEMORY, &by_model, a, out);
     const struct section left_out = {VALIDATE_BY_SOURCE, "fitted without the source", NULL};
@@ -253,14 +277,38 @@ static json_t *quantity_json(const struct validate_result *v, enum validate_quan
     return o;
 }
 
-static json_t *ranking_json(const struct validate_result *v, const char *source)
+/* Text of a table somebody wrote: bytes that are not UTF-8 become an empty string. */
+static json_t *text_json(const char *text)
 {
-    struct validate_ranking r = validate_ranking(v->rows, v->n_rows, source);
+    json_t *s = json_string(text);
+    return s ? s : json_string("");
+}
+
+static json_t *rank_json(const struct validate_ranking *r)
+{
     json_t *o = json_object();
-    json_object_set_new(o, "kendall_tau", real_or_null(r.tau));
+    json_object_set_new(o, "kendall_tau", real_or_null(r->tau));
+    json_object_set_new(o, "rows", json_integer((json_int_t)r->rows));
+    json_object_set_new(o, "pairs", json_integer((json_int_t)r->pairs));
+    return o;
+}
+
+static json_t *ranking_json(const struct validate_result *v, const char *source, struct arena *a)
+{
+    struct validate_ranking r = validate_ranking(v->rows, v->n_rows, source, a);
+    json_t *o = rank_json(&r), *groups = json_array();
+    json_object_set_new(o, "kendall_tau_mean", real_or_null(r.mean_tau));
     json_object_set_new(o, "groups", json_integer((json_int_t)r.groups));
-    json_object_set_new(o, "rows", json_integer((json_int_t)r.rows));
-    json_object_set_new(o, "pairs", json_integer((json_int_t)r.pairs));
+    for (size_t i = 0; i < r.groups; i++) {
+        const struct plan_row *of = r.group[i].of;
+        json_t *g = rank_json(&r.group[i]);
+        json_object_set_new(g, "source", text_json(of->source));
+        json_object_set_new(g, "model", text_json(of->model_name));
+        json_object_set_new(g, "accelerator", text_json(of->gpu));
+        json_object_set_new(g, "accelerators", json_integer(of->n_gpus));
+        json_array_append_new(groups, g);
+    }
+    json_object_set_new(o, "by_group", groups);
     return o;
 }
 
@@ -275,13 +323,6 @@ static json_t *constants_json(const struct plan_constant *c, size_t n, json_t *l
         json_array_append_new(list, o);
     }
     return list;
-}
-
-/* Text of a table somebody wrote: bytes that are not UTF-8 become an empty string. */
-static json_t *text_json(const char *text)
-{
-    json_t *s = json_string(text);
-    return s ? s : json_string("");
 }
 
 static json_t *row_json(const struct validate_row *x)
@@ -347,12 +388,12 @@ json_t *validate_to_json(const struct validate_result *v, bool rows, struct aren
         json_object_set_new(o, predictors[i].json, quantity_json(v, predictors[i].quantity, a));
     json_object_set_new(o, "memory", quantity_json(v, VALIDATE_MEMORY, a));
     /* the ranking is told of vTrain, which tried many layouts; a table without it has its own */
-    json_t *ranking = ranking_json(v, "vTrain");
+    json_t *ranking = ranking_json(v, "vTrain", a);
     if (!json_integer_value(json_object_get(ranking, "pairs"))) {
         json_decref(ranking);
-        ranking = ranking_json(v, NULL);
+        ranking = ranking_json(v, NULL, a);
     }
-    json_object_set_new(ranking, "all_sources", ranking_json(v, NULL));
+    json_object_set_new(ranking, "all_sources", ranking_json(v, NULL, a));
     json_object_set_new(o, "ranking", ranking);
     size_t judged = whole(v, VALIDATE_STEP, a).stats.rows;
     json_object_set_new(o, "within_band_pct",

@@ -240,30 +240,77 @@ static int sign(double x)
     return (x > 0) - (x < 0);
 }
 
-struct validate_ranking validate_ranking(const struct validate_row *rows, size_t count,
-                                         const char *source)
+/* What pairs of layouts say: +1 for each that is predicted in the measured order, -1 against. */
+struct tally {
+    double agree, untied_predicted, untied_measured;
+};
+
+static bool ranked(const struct validate_row *v, const char *source)
 {
-    struct validate_ranking r = {0};
-    double agree = 0, untied_predicted = 0, untied_measured = 0;
-    for (size_t i = 0; i < count; i++) {
-        size_t before = 0, after = 0;
-        if (!rows[i].timed || (source && !strstr(rows[i].row->source, source))) continue;
-        for (size_t k = 0; k < i; k++)
-            before += rows[k].timed && competes(&rows[i], &rows[k]);
+    return v->timed && (!source || strstr(v->row->source, source));
+}
+
+static void tally_pair(const struct validate_row *x, const struct validate_row *y, struct tally *t)
+{
+    int p = sign(seconds_per_token(x, false) - seconds_per_token(y, false));
+    int m = sign(seconds_per_token(x, true) - seconds_per_token(y, true));
+    t->agree += p * m;
+    t->untied_predicted += p != 0;
+    t->untied_measured += m != 0;
+}
+
+static double tau_b(const struct tally *t) /* ties count in neither */
+{
+    double scale = sqrt(t->untied_predicted * t->untied_measured);
+    return scale > 0 ? t->agree / scale : NAN;
+}
+
+/* The group of rows[first], of which no row stands before it. */
+static void rank_group(const struct validate_row *rows, size_t count, size_t first,
+                       struct validate_ranking *g, struct tally *t)
+{
+    for (size_t i = first; i < count; i++) {
+        if (!rows[i].timed || !(i == first || competes(&rows[first], &rows[i]))) continue;
+        g->rows++;
         for (size_t k = i + 1; k < count; k++) {
             if (!rows[k].timed || !competes(&rows[i], &rows[k])) continue;
-            after++;
-            int p = sign(seconds_per_token(&rows[i], false) - seconds_per_token(&rows[k], false));
-            int m = sign(seconds_per_token(&rows[i], true) - seconds_per_token(&rows[k], true));
-            agree += p * m;
-            untied_predicted += p != 0;
-            untied_measured += m != 0;
+            g->pairs++;
+            tally_pair(&rows[i], &rows[k], t);
         }
-        r.pairs += after;
-        r.rows += before + after > 0;
-        r.groups += before == 0 && after > 0;
     }
-    double scale = sqrt(untied_predicted * untied_measured); /* tau-b: ties count in neither */
-    r.tau = scale > 0 ? agree / scale : NAN;
+}
+
+struct validate_ranking validate_ranking(const struct validate_row *rows, size_t count,
+                                         const char *source, struct arena *a)
+{
+    struct validate_ranking r = {.tau = NAN, .mean_tau = NAN};
+    struct tally all = {0};
+    double sum = 0;
+    size_t n = 0;
+    r.group = arena_alloc(a, MAX(count, 1) * sizeof(*r.group));
+    for (size_t i = 0; i < count; i++) {
+        struct validate_ranking g = {.of = rows[i].row};
+        struct tally t = {0};
+        bool first = ranked(&rows[i], source);
+        for (size_t k = 0; first && k < i; k++)
+            first = !(rows[k].timed && competes(&rows[i], &rows[k]));
+        if (!first) continue;
+        rank_group(rows, count, i, &g, &t);
+        if (!g.pairs) continue;
+        g.tau = g.mean_tau = tau_b(&t);
+        g.groups = 1;
+        r.rows += g.rows;
+        r.pairs += g.pairs;
+        all.agree += t.agree;
+        all.untied_predicted += t.untied_predicted;
+        all.untied_measured += t.untied_measured;
+        if (g.rows >= VALIDATE_RANKED_ROWS && isfinite(g.tau)) {
+            sum += g.tau;
+            n++;
+        }
+        r.group[r.groups++] = g;
+    }
+    r.tau = tau_b(&all);
+    if (n) r.mean_tau = sum / (double)n;
     return r;
 }

@@ -203,24 +203,53 @@ static void test_baselines(void **state)
 
 static void test_ranking(void **state)
 {
-    (void)state;
+    struct fixture *f = *state;
     struct plan_row r[5];
     struct validate_row v[5];
     static const char *const sources[] = {"vTrain", "vTrain", "vTrain", "vTrain", "other"};
     const double measured[] = {1, 2, 3, 4, 9}, predicted[] = {1, 3, 2, 4, 1};
     fill(v, r, 5, measured, predicted, sources);
-    struct validate_ranking k = validate_ranking(v, 5, "vTrain");
+    struct validate_ranking k = validate_ranking(v, 5, "vTrain", &f->a);
     assert_int_equal(k.pairs, 6);
     assert_int_equal(k.rows, 4);
     assert_int_equal(k.groups, 1);
     assert_float_equal(k.tau, 4.0 / 6, 1e-9); /* five agree, one does not */
-    assert_int_equal(validate_ranking(v, 5, NULL).pairs,
-                     6); /* the other source competes with none */
+    assert_true(isnan(k.mean_tau)); /* four rows are too few */
+    /* the other source competes with none */
+    assert_int_equal(validate_ranking(v, 5, NULL, &f->a).pairs, 6);
     v[1].predicted_s = 2, v[2].predicted_s = 3;
-    assert_float_equal(validate_ranking(v, 5, "vTrain").tau, 1, 1e-9);
+    assert_float_equal(validate_ranking(v, 5, "vTrain", &f->a).tau, 1, 1e-9);
     r[3].n_gpus = 2; /* another machine */
-    assert_int_equal(validate_ranking(v, 5, "vTrain").pairs, 3);
-    assert_true(isnan(validate_ranking(v, 5, "nobody").tau));
+    assert_int_equal(validate_ranking(v, 5, "vTrain", &f->a).pairs, 3);
+    assert_true(isnan(validate_ranking(v, 5, "nobody", &f->a).tau));
+}
+
+/* Two models: six layouts in perfect order, five in reverse. */
+static void test_ranking_by_model(void **state)
+{
+    struct fixture *f = *state;
+    struct plan_row r[11];
+    struct validate_row v[11];
+    const char *sources[11];
+    double measured[11], predicted[11];
+    for (int i = 0; i < 11; i++) {
+        sources[i] = "s";
+        measured[i] = i + 1;
+        predicted[i] = i % 2 ? 20 - i : i + 1;
+    }
+    fill(v, r, 11, measured, predicted, sources);
+    for (int i = 1; i < 11; i += 2) /* one of the models, between rows of the other */
+        r[i].n_gpus = 64;
+    struct validate_ranking k = validate_ranking(v, 11, NULL, &f->a);
+    assert_int_equal(k.groups, 2);
+    assert_int_equal(k.rows, 11);
+    assert_int_equal(k.pairs, 15 + 10);
+    assert_float_equal(k.group[0].tau, 1, 1e-9);
+    assert_int_equal(k.group[0].rows, 6);
+    assert_float_equal(k.group[1].tau, -1, 1e-9);
+    assert_int_equal(k.group[1].of->n_gpus, 64);
+    assert_float_equal(k.tau, (15.0 - 10.0) / 25.0, 1e-9);
+    assert_float_equal(k.mean_tau, 0, 1e-9);
 }
 
 static void test_groups(void **state)
@@ -380,7 +409,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_errors, setup, teardown),
         cmocka_unit_test(test_stats),
         cmocka_unit_test(test_baselines),
-        cmocka_unit_test(test_ranking),
+        cmocka_unit_test_setup_teardown(test_ranking, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_ranking_by_model, setup, teardown),
         cmocka_unit_test_setup_teardown(test_groups, setup, teardown),
         cmocka_unit_test(test_published_table),
         cmocka_unit_test(test_recipes),
