@@ -12,9 +12,10 @@ static struct arena memory;
 static struct plan_row *all, **judged;
 static size_t n_judged;
 
-/* Adds a table. Rows that are judged: tier A, consistent in themselves, complete and timed. -1: error on stderr. */
-int fit_open(const char *path);
-int fit_open(const char *path)
+/* Adds the rows of a table that are of a tier and of a source (a part of its name), consistent in themselves,
+ * complete and timed. -1: error on stderr. */
+int fit_open(const char *path, char tier, const char *source);
+int fit_open(const char *path, char tier, const char *source)
 {
     struct error e = {0};
     size_t count;
@@ -27,7 +28,7 @@ int fit_open(const char *path)
     if (n_judged > 0) memcpy(grown, judged, n_judged * sizeof(*judged));
     judged = grown;
     for (size_t i = 0; i < count; i++)
-        if (all[i].tier == 'A' && !all[i].mismatch && !all[i].skip && all[i].step_s > 0)
+        if (all[i].tier == tier && strstr(all[i].source, source) && !all[i].mismatch && !all[i].skip && all[i].step_s > 0)
             judged[n_judged++] = &all[i];
     return (int)n_judged;
 }

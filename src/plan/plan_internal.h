@@ -123,7 +123,7 @@ void plan_place_at_work(const struct plan_request *r, int64_t used[PLAN_MAX_POOL
 void plan_software_of_source(const char *source, const char *table, const char *dist_opt,
                              struct plan_software *out);
 /* The links of the few machines that differ from their accelerator's usual server. */
-void plan_links_of_source(const char *source, struct plan_accelerator *a);
+void plan_machine_of_source(const char *source, struct plan_accelerator *a);
 bool plan_stack_is_megatron(
     int stack);                   /* ZeRO 1 with pipelines, Megatron's kernels: dualpipe, too */
 double plan_software_today(void); /* the newest generation that was fitted */

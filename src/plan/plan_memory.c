@@ -12,7 +12,7 @@
  * FP8 follow from the same list. Microbatches in flight of interleaved 1F1B: Narayanan et al.,
  * arXiv:2104.04473, section 2.2. Four constants were fitted on published allocator peaks; they
  * stand in one table and `plan validate` prints them. */
-#include "plan/plan_internal.h"
+#include "plan/plan_constants_internal.h"
 
 #include <math.h>
 
@@ -53,7 +53,7 @@ struct memory_context {
     double tokens; /* of one microbatch on one context-parallel rank */
     double width;  /* bytes of an activation: 2, in fp32 4 */
     double tp, norm_tp, seq_len;
-    bool fp8, flash, modern, both_orders, one_reduction;
+    bool fp8, flash, modern, both_orders, one_reduction, torch;
     double generation;
     struct memory_bytes bytes;
     struct plan_layer_params dense, moe;
@@ -88,12 +88,18 @@ static void bytes_per_parameter(const struct plan_layout *l, const struct plan_s
     }
 }
 
+/* Megatron's: parts of every layer are computed again. PyTorch's takes every other layer whole. */
+static bool parts_again(const struct memory_context *c)
+{
+    return c->l->recompute == PLAN_RECOMPUTE_SELECTIVE && !c->torch;
+}
+
 /* Activation bytes of one token that a layer's attention keeps for the backward pass. */
 static double attention_bytes(const struct memory_context *c)
 {
     const struct plan_model *m = c->m;
     double a = (double)m->heads, d = (double)m->head_dim;
-    bool selective = c->l->recompute == PLAN_RECOMPUTE_SELECTIVE;
+    bool selective = parts_again(c);
     double core;
     if (m->attention == PLAN_ATTENTION_MLA) {
         double qk = (double)(m->mla_nope_dim + m->mla_rope_dim), v = (double)m->mla_v_dim;
@@ -106,7 +112,7 @@ static double attention_bytes(const struct memory_context *c)
     }
     core += 4 * a / c->tp; /* log-sum-exp of a row */
     /* softmax's input, output and dropout: 5as, without flash attention or recomputation */
-    if (!c->flash && c->l->recompute == PLAN_RECOMPUTE_NONE)
+    if (!c->flash && !selective && c->l->recompute != PLAN_RECOMPUTE_FULL)
         core += (2 * c->width + 1) * a * c->seq_len / c->tp;
     return core;
 }
@@ -122,10 +128,9 @@ static double moe_bytes(const struct memory_context *c)
 {
     const struct plan_model *m = c->m;
     double k = (double)m->top_k, wide = (double)(m->moe_latent > 0 ? m->moe_latent : m->hidden);
-    bool selective = c->l->recompute == PLAN_RECOMPUTE_SELECTIVE;
     /* selective: the activation's output is computed again, and in FP8 its input is kept in 8 bits
      * (DeepSeek-V3, arXiv:2412.19437, section 3.3.3) */
-    bool again = selective && c->modern;
+    bool again = parts_again(c) && c->modern;
     double expert = (again && c->fp8 ? 1 : c->width) * (m->glu ? 2 : 1) * (double)m->moe_ffn_hidden;
     if (!again) expert += (c->fp8 ? 1 : c->width) * (double)m->moe_ffn_hidden;
     /* each expert rank of a tensor group sees the tokens of all of it */
@@ -140,7 +145,7 @@ static double layer_bytes(const struct memory_context *c, bool moe)
 {
     double h = (double)c->m->hidden;
     double norms = plan_memory_constants[NORM_BYTES].value / 2 * c->width * h - (c->fp8 ? h : 0);
-    if (c->l->recompute == PLAN_RECOMPUTE_SELECTIVE && c->modern && c->m->experts > 0)
+    if (parts_again(c) && c->modern && c->m->experts > 0)
         norms -=
             c->fp8 ? 1 * h : c->width * h; /* Megatron-Core's "layernorm" module is recomputed */
     double sum = norms / c->norm_tp;
@@ -155,10 +160,16 @@ static double layer_activations(const struct memory_context *c, const struct mem
 {
     double dense = layer_bytes(c, false), moe = s->moe_layers > 0 ? layer_bytes(c, true) : 0;
     double kept = (s->layers - s->moe_layers) * dense + s->moe_layers * moe;
-    if (c->l->recompute != PLAN_RECOMPUTE_FULL) return c->tokens * kept * s->in_flight;
-    /* the input of each layer, and one layer whole while it runs backward */
+    double again = 0;
+    if (c->l->recompute == PLAN_RECOMPUTE_FULL)
+        again = 1;
+    else if (c->torch && c->l->recompute == PLAN_RECOMPUTE_SELECTIVE)
+        again = K(SELECTIVE_TORCH);
+    if (again == 0) return c->tokens * kept * s->in_flight;
+    /* the input of each layer that is computed again, and one whole while it runs backward */
     double input = c->width * (double)c->m->hidden / c->norm_tp;
-    return c->tokens * (input * s->layers * s->in_flight + MAX(dense, moe));
+    double held = again * input * s->layers + (1 - again) * kept;
+    return c->tokens * (held * s->in_flight + MAX(dense, moe));
 }
 
 /* Tensor-sharded, replicated and expert parameters of a stage. */
@@ -185,12 +196,15 @@ static void stage_params(const struct memory_context *c, const struct memory_sta
 
 /* Gathered weights and their gradients beside the shards: ZeRO-3 holds the block at work and the
  * one fetched ahead (Zhao et al., arXiv:2304.11277, section 3.3), DeepSpeed's of before at most 1e9
- * live parameters (its stage3_max_live_parameters); ZeRO-2 one bucket. */
+ * live parameters (its stage3_max_live_parameters); PyTorch's in a pipeline the whole stage, with
+ * its gradients in fp32, until the last microbatch (torchtitan's reshard_after_forward, "default");
+ * ZeRO-2 one bucket. */
 static double sharding_buffers(const struct memory_context *c, double dense, double experts,
                                double layers)
 {
     double block = (dense + experts) / MAX(layers, 1);
     if (!c->flash) block = MIN(block, 1e9);
+    if (c->l->zero == 3 && c->torch && c->l->pp > 1) return (dense + experts) * (c->width + 4);
     if (c->l->zero == 3) return block * (2 * c->width + c->width);
     return c->l->zero == 2 && !c->one_reduction ? block * 4 : 0;
 }
@@ -306,6 +320,7 @@ static void context_fill(struct memory_context *c, const struct plan_accelerator
     c->modern = generation >= FP8_WEIGHTS_SINCE;
     c->generation = generation;
     c->one_reduction = plan_stack_is_megatron(s->stack);
+    c->torch = s->stack == PLAN_STACK_FSDP;
     c->both_orders = l->precision != PLAN_FP8 || !blackwell;
     plan_model_layer_params(m, false, &c->dense);
     plan_model_layer_params(m, true, &c->moe);

@@ -3,7 +3,7 @@
  * The same hardware gained 1.5 to 3 times between releases, so the date of the software is an input
  * of the model. It is the date of the stack that ran, not of the page that reports it: NVIDIA's
  * pages carry a release YY.MM, MLPerf rounds have a date, papers the number of their preprint; the
- * table below names the exceptions and says why. */
+ * table below names the exceptions and says why. A date YYYY-MM in a source goes before all. */
 #include "plan/plan_constants_internal.h"
 
 #include <ctype.h>
@@ -83,6 +83,19 @@ static bool digits_at(const char *s, size_t n)
     return true;
 }
 
+/* A date YYYY-MM, or 0. */
+static double year_dated(const char *text)
+{
+    for (const char *p = text; strlen(p) >= 7; p++) {
+        if (p > text && (isdigit((unsigned char)p[-1]) || p[-1] == '-')) continue;
+        if (strncmp(p, "20", 2) != 0 || !digits_at(p, 4) || p[4] != '-' || !digits_at(p + 5, 2))
+            continue;
+        double year = isdigit((unsigned char)p[7]) ? 0 : year_of(p + 2, true);
+        if (year > 0) return year;
+    }
+    return 0;
+}
+
 /* A release YY.MM ("perf 26.04.01", "v25.08") or a preprint YYMM.NNNNN within the text, or 0. */
 static double year_in(const char *text)
 {
@@ -109,6 +122,7 @@ void plan_software_of_source(const char *source, const char *table, const char *
 {
     out->stack = PLAN_STACK_MEGATRON;
     out->generation = 0;
+    double dated = year_dated(source);
     for (size_t i = 0; i < ARRAY_LEN(known) && out->generation == 0; i++) {
         const struct known_source *k = &known[i];
         bool round = strcmp(k->name, "MLPerf") == 0;
@@ -117,6 +131,7 @@ void plan_software_of_source(const char *source, const char *table, const char *
         out->stack = k->stack;
         out->generation = k->year;
     }
+    if (dated > 0) out->generation = dated;
     if (out->generation == 0) out->generation = year_in(source);
     if (out->generation == 0) out->generation = plan_software_today();
     if (is_jax(table, dist_opt))
@@ -126,10 +141,25 @@ void plan_software_of_source(const char *source, const char *table, const char *
         out->stack = PLAN_STACK_FSDP;
 }
 
-void plan_links_of_source(const char *source, struct plan_accelerator *a)
+static void figure_is(struct plan_figure *f, double x, const char *source)
 {
-    /* vTrain's cluster: four 200 Gb/s adapters for eight A100 (arXiv:2312.12391, section 4) */
-    if (strstr(source, "vTrain") == NULL) return;
-    a->nic_bytes_per_s.low = a->nic_bytes_per_s.mid = a->nic_bytes_per_s.high = 12.5e9;
-    a->nic_bytes_per_s.source = "arXiv:2312.12391, section 4";
+    f->low = f->mid = f->high = x;
+    f->source = source;
+}
+
+void plan_machine_of_source(const char *source, struct plan_accelerator *a)
+{
+    /* vTrain's cluster: four 200 Gb/s adapters for eight A100 */
+    if (strstr(source, "vTrain") != NULL)
+        figure_is(&a->nic_bytes_per_s, 12.5e9, "arXiv:2312.12391, section 4");
+    /* torchtitan's H100 are Meta's own: 96 GB of HBM2e, and 500 W, for which the clock is lowered */
+    if (strstr(source, "torchtitan") == NULL || strcmp(a->name, "h100") != 0) return;
+    static const char *const from = "torchtitan benchmarks/llama3_h100_202412_torchtitan.md";
+    struct plan_phase_power p;
+    plan_phase_power(a, 500.0 / plan_figure_mid(&a->power_cap_w, 700.0), &p);
+    for (int i = 0; i < PLAN_N_PRECISIONS; i++)
+        figure_is(&a->ceiling_flops[i], a->ceiling_flops[i].mid * p.clock, from);
+    figure_is(&a->hbm_bytes, 96e9, from);
+    figure_is(&a->hbm_bytes_per_s, 2.4e12, from);
+    figure_is(&a->power_cap_w, 500.0, from);
 }

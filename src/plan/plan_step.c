@@ -107,8 +107,12 @@ static void stage_params(const struct plan_work *w, double share, bool head, str
 static void add_recompute(const struct plan_work *w, const struct plan_layer_time *layers,
                           struct stage *st)
 {
-    if (w->l->recompute == PLAN_RECOMPUTE_FULL) {
-        double share = w->stack == PLAN_STACK_OTHER ? K(XLA_RECOMPUTE) : 1;
+    bool torch = w->stack == PLAN_STACK_FSDP;
+    if (w->l->recompute == PLAN_RECOMPUTE_FULL ||
+        (torch && w->l->recompute == PLAN_RECOMPUTE_SELECTIVE)) {
+        double share = w->l->recompute != PLAN_RECOMPUTE_FULL ? K(SELECTIVE_TORCH)
+                       : w->stack == PLAN_STACK_OTHER         ? K(XLA_RECOMPUTE)
+                                                              : 1;
         st->recompute_s = share * forward_compute(layers);
         st->recompute_comm_s = share * forward_comm(layers);
     } else if (w->l->recompute == PLAN_RECOMPUTE_SELECTIVE) {
@@ -223,7 +227,8 @@ static double data_parallel(const struct plan_work *w, const struct stage *st, d
     double stages = dualpipe(w) ? 2 : 1; /* that a rank holds weights of */
     double reduce = stages * (d.reduce_s + e.reduce_s), gather = stages * (d.gather_s + e.gather_s);
     double window = w->year < K(DP_OVERLAP_YEAR) ? 0 : 1;
-    if (l->zero >= 3) /* every layer of every microbatch, twice before and once after */
+    bool kept = w->stack == PLAN_STACK_FSDP && l->pp > 1; /* PyTorch's, all through a step */
+    if (l->zero >= 3 && !kept) /* every layer of every microbatch, twice before and once after */
         return microbatches * (exposed_part(gather, window * st->f_s, hidden) +
                                exposed_part(gather + reduce, window * st->b_s, hidden));
     if (l->zero == 2 && !plan_stack_is_megatron(w->stack))

@@ -146,7 +146,6 @@ static void add_product(const struct plan_work *w, struct plan_layer_time *t, do
 
 static void add_vector(const struct plan_work *w, struct plan_layer_time *t, double bytes)
 {
-    if (w->stack == PLAN_STACK_FSDP) bytes *= K(VECTOR_FSDP);
     t->vector_f += bytes / w->vector_rate;
     t->vector_b += 2 * bytes / w->vector_rate;
 }
@@ -197,15 +196,27 @@ static void unfused_core(const struct plan_work *w, struct plan_layer_time *t)
     t->attention_b += x.matmul_b + 2 * scores_s;
 }
 
+/* Of the ceiling. Megatron calls cuDNN's or the newest FlashAttention; PyTorch's own attention follows
+ * years behind on Hopper. */
+static double core_share(const struct plan_work *w)
+{
+    static const int share[] = {PLAN_K_FLASH_AMPERE, PLAN_K_FLASH_HOPPER, PLAN_K_FLASH_BLACKWELL};
+    bool hopper = w->family == PLAN_HOPPER;
+    if (w->stack == PLAN_STACK_FSDP && w->family != PLAN_BLACKWELL) {
+        if (w->year < K(TORCH_FLASH2_YEAR)) return hopper ? K(TRITON_HOPPER) : K(TRITON_AMPERE);
+        if (hopper && w->year < K(TORCH_CUDNN_YEAR)) return K(FLASH2_HOPPER);
+    }
+    return plan_constants[share[w->family]].value;
+}
+
 static void fused_core(const struct plan_work *w, struct plan_layer_time *t)
 {
     const struct plan_model *m = w->m;
-    static const int share[] = {PLAN_K_FLASH_AMPERE, PLAN_K_FLASH_HOPPER, PLAN_K_FLASH_BLACKWELL};
     double windowed = (double)m->window_layers / (double)MAX(m->layers, 1);
     double context = (1 - windowed) * plan_model_context(m, w->seq_len, false, true) +
                      windowed * plan_model_context(m, w->seq_len, true, true);
     double flops = w->own_tokens * plan_model_core_flops(m, context);
-    double forward = flops / (w->bf16_rate * plan_constants[share[w->family]].value);
+    double forward = flops / (w->bf16_rate * core_share(w));
     t->attention_f += forward + K(GEMM_FIXED_S);
     t->attention_b += forward * K(FLASH_BACKWARD) + K(GEMM_FIXED_S);
 }

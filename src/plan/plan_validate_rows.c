@@ -397,9 +397,14 @@ static void complete_layout(struct rows_reader *r, struct plan_row *row)
 {
     struct plan_layout *l = &row->layout;
     const int64_t inner = (int64_t)l->tp * l->pp * l->cp;
-    if (l->dp == 0 && inner <= row->n_gpus) l->dp = (int32_t)(row->n_gpus / inner);
+    const bool stated = l->dp > 0;
+    if (!stated && inner <= row->n_gpus) l->dp = (int32_t)(row->n_gpus / inner);
     if (l->dp < 1) {
         row->skip = "tp x pp x cp is more than the number of accelerators";
+        return;
+    }
+    if (stated && inner * l->dp < row->n_gpus) { /* a kind of parallelism that no column names */
+        row->skip = "tp x pp x cp x dp is less than the number of accelerators";
         return;
     }
     if (!row->batch.global_batch) assume(r, row, "global batch by rule");
@@ -497,7 +502,7 @@ static void read_accelerator(struct rows_reader *r, struct plan_row *row)
         return;
     }
     row->accelerator = *a;
-    plan_links_of_source(row->source, &row->accelerator);
+    plan_machine_of_source(row->source, &row->accelerator);
     if (row->layout.precision == PLAN_MXFP8 && !(a->peak_flops[PLAN_MXFP8].mid > 0)) {
         /* "FP8-MX/blockwise": block scales by hardware where there is one, else by software */
         row->layout.precision = PLAN_FP8;

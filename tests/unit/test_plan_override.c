@@ -196,6 +196,40 @@ static void test_a_sweep_is_of_one_kind(void **state)
     assert_true(!s->searched && s->points[1].answer->search.n_best == 0);
 }
 
+/* What an option asks for holds at each point, though the file's layout is forgotten there. */
+static void test_a_sweep_keeps_what_is_asked_for(void **state)
+{
+    struct fixture *f = *state;
+    struct plan_sweep *s = arena_alloc(&f->arena, sizeof *s);
+    static const char *const over[] = {"gpus=8Ki,16Ki", "batch=1024,2048", "accelerator=h100,h200"};
+    for (size_t k = 0; k < ARRAY_LEN(over); k++) {
+        load(f, "llama-3-405b");
+        change(f, "tp", "16");
+        change(f, "zero", "0");
+        change(f, "recompute", "full");
+        assert_ok(plan_sweep(&f->request, over[k], &f->arena, s, &f->e), f->e);
+        assert_true(s->searched);
+        for (size_t i = 0; i < s->n_points; i++) {
+            const struct plan_layout *l = &s->points[i].answer->layout;
+            assert_int_equal(l->tp, 16);
+            assert_int_equal(l->zero, 0);
+            assert_int_equal(l->recompute, PLAN_RECOMPUTE_FULL);
+        }
+    }
+    /* the swept factor itself, and a pin given before another input forgets the file's layout */
+    load(f, "llama-3-405b");
+    change(f, "pp", "8");
+    change(f, "gpus", "8Ki");
+    assert_int_equal(f->request.layout.pp, 8);
+    assert_int_equal(f->request.layout.tp, 0);
+    assert_ok(plan_sweep(&f->request, "tp=4,8", &f->arena, s, &f->e), f->e);
+    assert_int_equal(s->points[0].answer->layout.tp, 4);
+    assert_int_equal(s->points[1].answer->layout.tp, 8);
+    assert_int_equal(s->points[0].answer->layout.pp, 8);
+    change(f, "layout", "auto");
+    assert_int_equal(f->request.layout.pp, 0);
+}
+
 static void test_ranges_are_told(void **state)
 {
     struct fixture *f = *state;
@@ -221,6 +255,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_pins_are_named, setup, teardown),
         cmocka_unit_test_setup_teardown(test_dp_that_is_given_stays, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_sweep_is_of_one_kind, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_sweep_keeps_what_is_asked_for, setup, teardown),
         cmocka_unit_test_setup_teardown(test_ranges_are_told, setup, teardown),
         cmocka_unit_test_setup_teardown(test_generations, setup, teardown),
     };

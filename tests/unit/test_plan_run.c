@@ -61,6 +61,26 @@ static void llama3_days(void **state)
     assert_within(f->out.build_days.mid, 1.22 * 16.384, 1e-9);
 }
 
+/* At each end energy is the work's and the idle power of the time that is lost beside it: more goodput takes
+ * less, and never less than the work alone. */
+static void energy_spreads_with_goodput(void **state)
+{
+    struct fixture *f = *state;
+    assert_ok(plan_solve(&f->r, &f->a, &f->out, &f->e), f->e);
+    const struct plan_answer sure = f->out;
+    double hours = sure.days.mid * 24 * sure.reliability.goodput.mid;
+    double lost = sure.days.mid * 24 - hours;
+    assert_within(sure.mwh.mid * 1e6,
+                  hours * sure.power.facility_w + lost * sure.power.facility_idle_w, 1e-3);
+    assert_true(sure.mwh.low * 1e6 > 0.8 * hours * sure.power.facility_w);
+    f->r.cluster.lemon_fraction = RANGE(0.0, 0.02, 0.6); /* failures that nobody can tell */
+    assert_ok(plan_solve(&f->r, &f->a, &f->out, &f->e), f->e);
+    assert_true(f->out.reliability.goodput.low < 0.97 * sure.reliability.goodput.low);
+    assert_true(f->out.mwh.high > sure.mwh.high);
+    /* but idle machines draw less than working ones, so it spreads less than the days do */
+    assert_true(f->out.mwh.high / sure.mwh.high < f->out.days.high / sure.days.high);
+}
+
 /* 180 K H800 hours a trillion tokens (arXiv:2412.19437, table 1). Its layout; DualPipe counts as two
  * virtual stages, and its overlap of the experts' traffic as that of the public software which took
  * it over in 2025. NVLink moves 160 of 200 GB/s there, DeepEP 43 to 47 of the port's 50. */
@@ -231,6 +251,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(llama3_days, setup, teardown),
+        cmocka_unit_test_setup_teardown(energy_spreads_with_goodput, setup, teardown),
         cmocka_unit_test_setup_teardown(deepseek_v3_hours, setup, teardown),
         cmocka_unit_test_setup_teardown(shipped_plans, setup, teardown),
         cmocka_unit_test_setup_teardown(budgets, setup, teardown),

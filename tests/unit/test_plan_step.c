@@ -197,6 +197,76 @@ static void pools_share_the_batch_by_speed(void **state)
     assert_true(1 / s.step_s < 1.05 * (0.5 / slow_s + 0.5 / f.step_s));
 }
 
+/* PyTorch's own attention on an H100: Triton's, then FlashAttention-2 at 35 % of the peak, then
+ * cuDNN's, which Megatron has all along; on Blackwell they are the same. */
+static void torch_follows_in_attention(void **state)
+{
+    (void)state;
+    struct plan_layout l = {.tp = 8,
+                            .pp = 1,
+                            .cp = 1,
+                            .ep = 1,
+                            .etp = 1,
+                            .dp = 32,
+                            .vp = 1,
+                            .micro_batch = 1,
+                            .zero = 1,
+                            .precision = PLAN_BF16};
+    const struct plan_batch long_batch = {32, 65536};
+    static const double years[] = {2023.5, 2024.9, 2025.9};
+    double last = 0;
+    for (size_t i = 0; i < ARRAY_LEN(years); i++) {
+        struct plan_step megatron, torch;
+        struct plan_software s = {PLAN_STACK_MEGATRON, years[i]};
+        plan_step(&llama, &cluster, &l, &long_batch, &s, &megatron);
+        s.stack = PLAN_STACK_FSDP;
+        plan_step(&llama, &cluster, &l, &long_batch, &s, &torch);
+        double ratio = torch.part_s[PLAN_PART_ATTENTION] / megatron.part_s[PLAN_PART_ATTENTION];
+        if (i > 0) assert_true(ratio < 0.95 * last);
+        last = ratio;
+        if (i == 1)
+            assert_in_ratio(ratio, K(FSDP_COMPUTE) * K(FLASH_HOPPER) / K(FLASH2_HOPPER), 0.95,
+                            1.05);
+    }
+    assert_in_ratio(last, K(FSDP_COMPUTE), 0.99, 1.01);
+}
+
+/* PyTorch's selective checkpointing runs every other layer again: half of what all of them cost, which is about
+ * a third of the products' forward and backward time. Megatron's costs next to nothing. */
+static void torch_recomputes_every_other_layer(void **state)
+{
+    (void)state;
+    struct plan_layout l = usual;
+    double again[2][3];
+    for (int stack = PLAN_STACK_MEGATRON; stack <= PLAN_STACK_FSDP; stack++)
+        for (l.recompute = 0; l.recompute <= PLAN_RECOMPUTE_FULL; l.recompute++) {
+            struct plan_step s;
+            struct plan_software with = {stack, 2024.9};
+            plan_step(&llama, &cluster, &l, &batch, &with, &s);
+            again[stack][l.recompute] = s.part_s[PLAN_PART_RECOMPUTE];
+        }
+    assert_true(again[PLAN_STACK_FSDP][PLAN_RECOMPUTE_NONE] == 0);
+    assert_in_ratio(again[PLAN_STACK_FSDP][PLAN_RECOMPUTE_SELECTIVE],
+                    again[PLAN_STACK_FSDP][PLAN_RECOMPUTE_FULL], 0.499, 0.501);
+    assert_true(again[PLAN_STACK_MEGATRON][PLAN_RECOMPUTE_SELECTIVE] <
+                0.15 * again[PLAN_STACK_MEGATRON][PLAN_RECOMPUTE_FULL]);
+}
+
+/* In a pipeline PyTorch keeps the weights of a stage gathered: exchanged once a step, not once a microbatch. */
+static void torch_gathers_a_stage_once(void **state)
+{
+    (void)state;
+    struct plan_layout l = usual;
+    struct plan_step few, many;
+    const struct plan_software s = {PLAN_STACK_FSDP, 2025.5};
+    struct plan_batch b = {8 * 16, 8192};
+    l.zero = 3;
+    plan_step(&llama, &cluster, &l, &b, &s, &few);
+    b.global_batch *= 4;
+    plan_step(&llama, &cluster, &l, &b, &s, &many);
+    assert_in_ratio(many.part_s[PLAN_PART_DP] + 1e-6, few.part_s[PLAN_PART_DP] + 1e-6, 0, 1.01);
+}
+
 static void years_are_read_from_sources(void **state)
 {
     (void)state;
@@ -212,6 +282,10 @@ static void years_are_read_from_sources(void **state)
         {"Somebody arXiv:2506.01234", "", "", 2025.46, PLAN_STACK_MEGATRON},
         {"MLPerf Training v5.0", "", "", 2025.4, PLAN_STACK_MEGATRON},
         {"MosaicML llm-foundry", "", "FSDP FULL_SHARD", 2023.8, PLAN_STACK_FSDP},
+        {"torchtitan docs/performance.md", "", "FSDP FULL_SHARD", 2024.8, PLAN_STACK_FSDP},
+        {"torchtitan benchmarks 2025-06, H200", "", "FSDP FULL_SHARD", 2025.46, PLAN_STACK_FSDP},
+        {"MegaScale arXiv:2402.15627, run of 2023-11", "", "", 2023.88, PLAN_STACK_MEGATRON},
+        {"no date: 12024-06, 2024-061, 2024-13, 1-2024-06", "", "", 0, PLAN_STACK_MEGATRON},
         {"never heard of", "", "", 0, PLAN_STACK_MEGATRON},
     };
     for (size_t i = 0; i < ARRAY_LEN(known); i++) {
@@ -285,6 +359,9 @@ int main(void)
         cmocka_unit_test(dualpipe_fills_from_both_ends),
         cmocka_unit_test(ranks_of_two_sockets_arrive_apart),
         cmocka_unit_test(pools_share_the_batch_by_speed),
+        cmocka_unit_test(torch_follows_in_attention),
+        cmocka_unit_test(torch_recomputes_every_other_layer),
+        cmocka_unit_test(torch_gathers_a_stage_once),
         cmocka_unit_test(years_are_read_from_sources),
         cmocka_unit_test(gaps_are_filled_by_rule),
         cmocka_unit_test(published_runs_are_predicted),

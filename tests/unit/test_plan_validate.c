@@ -214,7 +214,7 @@ static void test_ranking(void **state)
     assert_int_equal(k.rows, 4);
     assert_int_equal(k.groups, 1);
     assert_float_equal(k.tau, 4.0 / 6, 1e-9); /* five agree, one does not */
-    assert_true(isnan(k.mean_tau)); /* four rows are too few */
+    assert_true(isnan(k.mean_tau));           /* four rows are too few */
     /* the other source competes with none */
     assert_int_equal(validate_ranking(v, 5, NULL, &f->a).pairs, 6);
     v[1].predicted_s = 2, v[2].predicted_s = 3;
@@ -353,6 +353,53 @@ static void test_measured_h100(void **state)
     }
 }
 
+/* vTrain's other rows and torchtitan's: no constant was fitted on them (docs/decisions/plan-step.md). */
+static void test_held_out_runs(void **state)
+{
+    struct fixture *f = *state;
+    char *text;
+    size_t size;
+    struct plan_validate_options o = {.json = true};
+    int rc;
+    CAPTURE(text, size, out,
+            rc = plan_validate("presets/validation/held_out_runs.csv", &o, out, &f->e));
+    assert_ok(rc, f->e);
+    json_t *root, *of;
+    const char *name;
+    assert_ok(json_parse(text, size, "validate", &root, &f->e), f->e);
+    json_t *step = json_object_get(root, "step_time"), *ranking = json_object_get(root, "ranking");
+    assert_int_equal(json_integer_value(json_object_get(step, "rows")), 88);
+    assert_true(json_real_value(json_object_get(step, "mape_pct")) < 9);
+    assert_true(fabs(json_real_value(json_object_get(step, "bias_pct"))) < 6);
+    json_object_foreach(json_object_get(step, "by_source"), name, of)
+    {
+        if (json_real_value(json_object_get(of, "mape_pct")) > 15) fail_msg("%s", name);
+    }
+    assert_int_equal(json_integer_value(json_object_get(ranking, "rows")), 62);
+    assert_int_equal(json_array_size(json_object_get(ranking, "by_group")), 4);
+    assert_true(json_real_value(json_object_get(ranking, "kendall_tau_mean")) > 0.7);
+    json_decref(root);
+    free(text);
+}
+
+/* torchtitan's H100 are of 500 W: what the clock sets takes longer there. */
+static void test_machine_of_source(void **state)
+{
+    struct fixture *f = *state;
+    static const char text[] =
+        "source,model,gpu,n_gpus,layers,hidden,heads,vocab,seq_len,tp,pp,gbs,dp,step_time_s\n"
+        "torchtitan,m,H100,8,8,4096,32,32000,4096,1,1,8,8,1\n"
+        "a twin of it,m,H100,8,8,4096,32,32000,4096,1,1,8,8,1\n"
+        "with a parallelism that no column names,m,H100,16,8,4096,32,32000,4096,1,1,8,8,1\n";
+    assert_ok(parse(f, text), f->e);
+    const struct plan_accelerator *a = &f->rows[0].accelerator, *b = &f->rows[1].accelerator;
+    assert_float_equal(a->hbm_bytes.mid, 96e9, 1);
+    double slower = a->ceiling_flops[PLAN_BF16].mid / b->ceiling_flops[PLAN_BF16].mid;
+    assert_true(slower > 0.86 && slower < 0.90); /* (430 W / 627 W) ^ (1 / 3) above idle */
+    assert_null(f->rows[1].skip);
+    assert_contains(f->rows[2].skip, "less than the number of accelerators");
+}
+
 static void test_text_plot_and_tiers(void **state)
 {
     struct fixture *f = *state;
@@ -415,6 +462,8 @@ int main(void)
         cmocka_unit_test(test_published_table),
         cmocka_unit_test(test_recipes),
         cmocka_unit_test_setup_teardown(test_measured_h100, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_held_out_runs, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_machine_of_source, setup, teardown),
         cmocka_unit_test_setup_teardown(test_text_plot_and_tiers, setup, teardown)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
