@@ -38,6 +38,8 @@ const size_t plan_memory_constants_count = ARRAY_LEN(plan_memory_constants);
 #define SEQUENCE_PARALLEL_SINCE 2022.35
 #define FLASH_SINCE             2022.8
 #define FP8_WEIGHTS_SINCE       2024.3
+/* torchtitan's peaks of 2024-12 and 2025-06 are 6 bytes a logit apart: the loss is compiled since. */
+#define TORCH_LOSS_SINCE 2025.1
 
 struct memory_bytes { /* per parameter, before any sharding */
     double weights, gradients, optimizer;
@@ -168,8 +170,10 @@ static double layer_activations(const struct memory_context *c, const struct mem
     if (again == 0) return c->tokens * kept * s->in_flight;
     /* the input of each layer that is computed again, and one whole while it runs backward */
     double input = c->width * (double)c->m->hidden / c->norm_tp;
-    double held = again * input * s->layers + (1 - again) * kept;
-    return c->tokens * (held * s->in_flight + MAX(dense, moe));
+    double held = again * input * s->layers + (1 - again) * kept, work = MAX(dense, moe);
+    /* with what PyTorch's sequence parallelism gathers for the two column-parallel products */
+    if (c->torch) work += 2 * c->width * (double)c->m->hidden * (1 - 1 / c->tp);
+    return c->tokens * (held * s->in_flight + work);
 }
 
 /* Tensor-sharded, replicated and expert parameters of a stage. */
@@ -216,7 +220,10 @@ static double stage_activations(const struct memory_context *c, const struct mem
     if (!s->last) return sum;
     double logits = (double)m->vocab / c->tp * (1 + (double)m->mtp_layers);
     /* in fp32 the logits and the loss's copy are as wide */
-    sum += c->tokens * (plan_memory_constants[LOGIT_BYTES].value + c->width - 2) * logits;
+    double wide = plan_memory_constants[LOGIT_BYTES].value + c->width - 2;
+    /* PyTorch's loss that is not compiled holds the gradients of both beside them */
+    if (c->torch && c->generation < TORCH_LOSS_SINCE) wide += 4 + c->width;
+    sum += c->tokens * wide * logits;
     if (m->mtp_layers > 0)
         sum += c->tokens * (double)m->mtp_layers * layer_bytes(c, m->experts > 0);
     return sum;

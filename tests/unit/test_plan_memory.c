@@ -230,7 +230,7 @@ static void test_recompute(void **state)
 static void test_torch_selective(void **state)
 {
     (void)state;
-    struct plan_layout l = layout(8, 1, 1, 8, 1);
+    struct plan_layout l = layout(1, 1, 1, 8, 1);
     struct plan_model m = llama_405b;
     m.vocab = 8; /* no logits to speak of */
     struct plan_batch b = {8, 8192};
@@ -242,6 +242,31 @@ static void test_torch_selective(void **state)
     double one = none / 126; /* layers */
     assert_float_equal(
         x[PLAN_RECOMPUTE_SELECTIVE].activations / (none / 2 + (full - one) / 2 + one), 1, 1e-4);
+}
+
+/* Logits of PyTorch's loss: in bf16 and fp32 with the gradients of both, until the loss is compiled; and the layer
+ * at work under full recomputation holds what sequence parallelism gathers. */
+static void test_torch_loss(void **state)
+{
+    (void)state;
+    struct plan_layout l = layout(1, 1, 1, 8, 1);
+    struct plan_software s = {PLAN_STACK_FSDP, 2024.9};
+    struct plan_batch b = {8, 8192};
+    struct plan_memory before, since, megatron;
+    plan_memory(&llama_405b, &l, &b, &s, &before);
+    s.generation = 2025.5;
+    plan_memory(&llama_405b, &l, &b, &s, &since);
+    assert_float_equal(before.activations - since.activations, 6.0 * 8192 * 128256, 1e3);
+    s.stack = PLAN_STACK_MEGATRON;
+    plan_memory(&llama_405b, &l, &b, &s, &megatron);
+    assert_float_equal(since.activations, megatron.activations, 1e3);
+    l = layout(8, 1, 1, 8, 1);
+    l.recompute = PLAN_RECOMPUTE_FULL;
+    plan_memory(&llama_405b, &l, &b, &s, &megatron);
+    s.stack = PLAN_STACK_FSDP;
+    plan_memory(&llama_405b, &l, &b, &s, &since);
+    assert_float_equal(since.activations - megatron.activations, 2.0 * 2 * 8192 * 16384 * 7 / 8,
+                       1e3);
 }
 
 /* ZeRO 3 in PyTorch's pipeline: the weights of a stage in bf16 and its gradients in fp32, whole. The peaks that
@@ -302,7 +327,7 @@ int main(void)
         cmocka_unit_test(test_measured_405b),  cmocka_unit_test(test_zero),
         cmocka_unit_test(test_dualpipe),       cmocka_unit_test(test_pipeline),
         cmocka_unit_test(test_recompute),      cmocka_unit_test(test_torch_selective),
-        cmocka_unit_test(test_torch_pipeline), cmocka_unit_test(test_fp32),
-        cmocka_unit_test(test_limit)};
+        cmocka_unit_test(test_torch_pipeline), cmocka_unit_test(test_torch_loss),
+        cmocka_unit_test(test_fp32),           cmocka_unit_test(test_limit)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

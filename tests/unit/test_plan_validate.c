@@ -375,6 +375,9 @@ static void test_held_out_runs(void **state)
     {
         if (json_real_value(json_object_get(of, "mape_pct")) > 15) fail_msg("%s", name);
     }
+    json_t *memory = json_object_get(root, "memory");
+    assert_int_equal(json_integer_value(json_object_get(memory, "rows")), 20);
+    assert_true(json_real_value(json_object_get(memory, "mape_pct")) < 10);
     assert_int_equal(json_integer_value(json_object_get(ranking, "rows")), 62);
     assert_int_equal(json_array_size(json_object_get(ranking, "by_group")), 4);
     assert_true(json_real_value(json_object_get(ranking, "kendall_tau_mean")) > 0.7);
