@@ -199,6 +199,7 @@ struct plan_step {
     double part_s[PLAN_N_PARTS];
     double hidden_comm_s;         /* communication under compute */
     double forward_s, backward_s; /* one microbatch through one (virtual) stage's whole device */
+    double weight_s;              /* of backward_s: the gradients of the weights */
     int64_t microbatches;         /* per pipeline and step */
     bool both_ends;               /* half of them enter the pipeline at its last stage (DualPipe) */
     double compute_share;         /* of the step an accelerator spends computing */
@@ -215,10 +216,18 @@ void plan_step(const struct plan_model *m, const struct plan_cluster *c,
                const struct plan_layout *l, const struct plan_batch *b,
                const struct plan_software *s, struct plan_step *out);
 /* One step over time on every pipeline stage of one replica, for drawing. */
+enum plan_span_kind {
+    PLAN_SPAN_FORWARD,
+    PLAN_SPAN_BACKWARD,
+    PLAN_SPAN_COMMUNICATION,
+    PLAN_SPAN_OPTIMIZER,
+    PLAN_SPAN_BOTH,   /* a forward and a backward of two microbatches at once; named by the first */
+    PLAN_SPAN_WEIGHTS /* gradients of weights that a backward pass put off */
+};
 struct plan_span {
     double start_s, end_s;
-    int32_t stage, microbatch;
-    uint8_t kind; /* 0 forward, 1 backward, 2 communication, 3 optimizer */
+    int32_t stage, microbatch; /* microbatch -1: of all */
+    uint8_t kind;
 };
 size_t plan_timeline(const struct plan_step *step, const struct plan_layout *l, struct arena *a,
                      struct plan_span **spans);

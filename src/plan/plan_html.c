@@ -142,10 +142,8 @@ static void add_step(const struct plan_answer *a, struct str *out)
         parts[i] = (struct plan_svg_piece){plan_part_names[i], s->part_s[i]};
     str_puts(out, "<h2>Where a step's time goes</h2>\n");
     plan_svg_bar(parts, PLAN_N_PARTS, 0, "", format_duration, out);
-    if (!s->both_ends) { /* the order of DualPipe's passes is not modelled, only its length */
-        str_puts(out, "<h2>One step over the stages of a pipeline</h2>\n");
-        plan_svg_timeline(s, &a->layout, out);
-    }
+    str_puts(out, "<h2>One step over the stages of a pipeline</h2>\n");
+    plan_svg_timeline(s, &a->layout, out);
     const struct plan_memory *m = &s->memory;
     const struct plan_svg_piece memory[] = {{"weights", m->weights},
                                             {"gradients", m->gradients},

@@ -253,4 +253,10 @@ int plan_rows_parse(const char *text, size_t size, const char *path, struct aren
 const double *plan_left_out_values(const char *source);
 size_t plan_left_out_count(void); /* every source that was fitted on has one */
 
+/* ------------------------------------------------------------------ timeline
+ * The passes of DualPipe (plan_timeline_dualpipe.c), each `stretch` times as long as in the step; an even number of
+ * stages, an even number of microbatches that is at least twice that. Room for two more spans a stage. */
+size_t plan_timeline_dualpipe(const struct plan_step *step, int64_t stages, int64_t microbatches,
+                              double stretch, struct arena *a, struct plan_span **spans);
+
 #endif

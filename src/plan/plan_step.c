@@ -168,6 +168,12 @@ static void stage_time(const struct plan_work *w, struct stage *st)
     st->host_s = st->sum.kernels * passes * K(HOST_LAUNCH_S);
 }
 
+/* The gradients of the weights: half of the products back, without the head's. */
+static double weight_time(const struct stage *st)
+{
+    return (st->sum.matmul_b - st->head_matmul_b) / 2;
+}
+
 /* Seconds a stage waits while the pipeline fills and drains; t is what a microbatch takes. The head is in
  * the last stage only. */
 static double bubble_time(const struct plan_work *w, const struct stage *st, double t)
@@ -175,8 +181,7 @@ static double bubble_time(const struct plan_work *w, const struct stage *st, dou
     double p = w->l->pp;
     if (p <= 1) return 0;
     if (!dualpipe(w)) return (p - 1) / MAX(w->l->vp, 1) * (t - st->head_s);
-    double weight_s = (st->sum.matmul_b - st->head_matmul_b) / 2; /* W: half of the products back */
-    double chunk = t - st->head_s + st->b_s - st->head_b_s - 3 * weight_s;
+    double chunk = t - st->head_s + st->b_s - st->head_b_s - 3 * weight_time(st);
     return fmax(p / 2 - 1, 0) * fmax(chunk, 0);
 }
 
@@ -313,6 +318,7 @@ static void pool_step(const struct plan_work *w, const struct stage *st, int64_t
     out->forward_s = st->f_s;
     out->backward_s = st->b_s;
     out->microbatches = m;
+    out->weight_s = weight_time(st);
     out->both_ends = dualpipe(w);
 }
 

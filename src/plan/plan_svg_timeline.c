@@ -17,7 +17,14 @@ struct drawing {
     struct str *out;
 };
 
-static const char *const kind_names[] = {"forward", "backward", "data parallel", "optimizer"};
+static const char *const kind_names[] = {"forward",   "backward",     "data parallel",
+                                         "optimizer", "both at once", "put-off weights"};
+static const char *const classes[] = {"c0", "c2", "c1", "c6", "c4", "c5"};
+
+static bool is_pass(const struct plan_span *s)
+{
+    return s->kind != PLAN_SPAN_COMMUNICATION && s->kind != PLAN_SPAN_OPTIMIZER;
+}
 
 static void draw_rect(const struct drawing *d, const struct plan_span *s, const char *class)
 {
@@ -46,13 +53,12 @@ static void draw_spans(const struct drawing *d, const struct plan_span *spans, s
         size_t end = i + 1;
         bool same = true;
         bool narrow = (block.end_s - block.start_s) * d->scale < SMALLEST_PX;
-        while (narrow && end < n && spans[end].stage == block.stage && spans[end].kind <= 1 &&
+        while (narrow && end < n && spans[end].stage == block.stage && is_pass(&spans[end]) &&
                (spans[end].end_s - spans[end].start_s) * d->scale < 2 * SMALLEST_PX &&
                (spans[end].start_s - block.end_s) * d->scale < 0.5) {
             same &= spans[end].kind == block.kind;
             block.end_s = spans[end++].end_s;
         }
-        static const char *const classes[] = {"c0", "c2", "c1", "c6"};
         if (end > i + 1) block.microbatch = -1;
         draw_rect(d, &block, same ? classes[block.kind] : "mix");
         i = end;
@@ -83,18 +89,21 @@ static void draw_time(const struct drawing *d, double end_s, double bottom)
     }
 }
 
-static void draw_legend(const struct drawing *d, bool mixed)
+static double draw_key(const struct drawing *d, double x, const char *class, const char *name)
 {
-    static const char *const classes[] = {"c0", "c2", "c1", "c6", "mix"};
+    str_printf(d->out,
+               "<rect x=\"%.0f\" y=\"8\" width=\"12\" height=\"12\" class=\"%s\"/>"
+               "<text x=\"%.0f\" y=\"18\">%s</text>",
+               x, class, x + 17, name);
+    return x + 40 + 7 * (double)strlen(name);
+}
+
+static void draw_legend(const struct drawing *d, bool mixed, bool both_ends)
+{
     double x = LEFT;
-    for (int i = 0; i < 4 + mixed; i++) {
-        const char *name = i < 4 ? kind_names[i] : "forward and backward in turn";
-        str_printf(d->out,
-                   "<rect x=\"%.0f\" y=\"8\" width=\"12\" height=\"12\" class=\"%s\"/>"
-                   "<text x=\"%.0f\" y=\"18\">%s</text>",
-                   x, classes[i], x + 17, name);
-        x += 40 + 7 * (double)strlen(name);
-    }
+    for (size_t i = 0; i < (both_ends ? ARRAY_LEN(kind_names) : 4); i++)
+        x = draw_key(d, x, classes[i], kind_names[i]);
+    if (mixed) draw_key(d, x, "mix", both_ends ? "passes in turn" : "forward and backward in turn");
 }
 
 void plan_svg_timeline(const struct plan_step *step, const struct plan_layout *l, struct str *out)
@@ -123,7 +132,7 @@ void plan_svg_timeline(const struct plan_step *step, const struct plan_layout *l
     draw_stages(&d, stages);
     draw_spans(&d, spans, n);
     draw_time(&d, end_s, bottom);
-    draw_legend(&d, step->microbatches * l->vp * 2 > 300);
+    draw_legend(&d, step->microbatches * l->vp * 2 > 300, step->both_ends);
     str_puts(out, "</svg>\n");
     arena_fini(&a);
 }
@@ -131,10 +140,6 @@ void plan_svg_timeline(const struct plan_step *step, const struct plan_layout *l
 int plan_write_timeline(const struct plan_answer *answer, const char *path, struct error *e)
 {
     struct str body = {0}, file = {0};
-    if (answer->step.both_ends) {
-        error_set(e, "the schedule of dualpipe is not drawn");
-        return error_hint(e, "leave --timeline out, or see the same layout with --stack megatron");
-    }
     plan_svg_timeline(&answer->step, &answer->layout, &body);
     /* the first tag becomes that of a file, with the colours inside */
     size_t tag = strcspn(body.data, ">");

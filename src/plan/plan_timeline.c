@@ -5,7 +5,7 @@
  * a number of forward passes to warm up, then one forward and one backward in turn. Microbatches go
  * through the chunks in groups of as many as there are stages, or of more, so that no group is
  * smaller (Megatron-Core, microbatch_group_size_per_vp_stage). A pass starts when its device is
- * free and what it needs has come. Behind the last backward pass come the exposed data-parallel
+ * free and what it needs has come. DualPipe has another order (plan_timeline_dualpipe.c). Behind the last backward pass come the exposed data-parallel
  * traffic and the optimiser; what is left of the step (data, launches, stragglers) is not drawn. */
 #include "plan/plan_internal.h"
 
@@ -13,7 +13,7 @@
 #include <string.h>
 
 enum { MAX_SPANS = 1 << 18 };
-enum { FORWARD, BACKWARD, COMMUNICATION, OPTIMIZER };
+enum { FORWARD = PLAN_SPAN_FORWARD, BACKWARD = PLAN_SPAN_BACKWARD };
 
 struct pass {
     int32_t microbatch;
@@ -129,19 +129,18 @@ static size_t run_pipeline(const struct pipeline *x, struct clock *clocks, struc
 }
 
 /* What follows on every stage once all are through. */
-static size_t add_tail(const struct pipeline *x, const struct plan_step *step,
-                       const struct clock *clocks, struct plan_span *spans)
+static size_t add_tail(int64_t stages, const struct plan_step *step, struct plan_span *spans,
+                       size_t n)
 {
-    double at = 0;
-    size_t n = 0;
-    for (int64_t stage = 0; stage < x->p; stage++)
-        at = fmax(at, clocks[stage].free_s);
-    for (int64_t stage = 0; stage < x->p; stage++) {
-        double dp = step->part_s[PLAN_PART_DP], optimizer = step->part_s[PLAN_PART_OPTIMIZER];
-        if (dp > 0) spans[n++] = (struct plan_span){at, at + dp, (int32_t)stage, -1, COMMUNICATION};
+    double dp = step->part_s[PLAN_PART_DP], optimizer = step->part_s[PLAN_PART_OPTIMIZER], at = 0;
+    for (size_t i = 0; i < n; i++)
+        at = fmax(at, spans[i].end_s);
+    for (int32_t stage = 0; stage < stages; stage++) {
+        if (dp > 0)
+            spans[n++] = (struct plan_span){at, at + dp, stage, -1, PLAN_SPAN_COMMUNICATION};
         if (optimizer > 0)
             spans[n++] =
-                (struct plan_span){at + dp, at + dp + optimizer, (int32_t)stage, -1, OPTIMIZER};
+                (struct plan_span){at + dp, at + dp + optimizer, stage, -1, PLAN_SPAN_OPTIMIZER};
     }
     return n;
 }
@@ -166,6 +165,11 @@ size_t plan_timeline(const struct plan_step *step, const struct plan_layout *l, 
     double work = step->forward_s + step->backward_s;
     double message = step->part_s[PLAN_PART_PP] / (double)MAX(step->microbatches, 1);
     double more = work > 0 ? (work + message) / work : 1;
+    if (step->both_ends) {
+        int64_t most = MAX(MAX_SPANS / (3 * x.p) / 2 * 2, 2 * x.p);
+        size_t n = plan_timeline_dualpipe(step, x.p, MIN(step->microbatches, most), more, a, spans);
+        return add_tail(x.p, step, *spans, n);
+    }
     x.forward_s = step->forward_s * more;
     x.backward_s = step->backward_s * more;
     size_t passes = (size_t)(2 * x.p * x.v * x.m);
@@ -181,7 +185,6 @@ size_t plan_timeline(const struct plan_step *step, const struct plan_layout *l, 
     *spans = arena_alloc(a, (passes + 2 * (size_t)x.p) * sizeof **spans);
     size_t n = run_pipeline(&x, clocks, *spans);
     CHECK(n == passes);
-    n += add_tail(&x, step, clocks, *spans + n);
     arena_fini(&work_memory);
-    return n;
+    return add_tail(x.p, step, *spans, n);
 }

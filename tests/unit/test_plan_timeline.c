@@ -88,6 +88,42 @@ static void test_uneven(void **state)
             }
 }
 
+/* m (F + B) + (p/2 - 1) (F + 2B - 3W): arXiv:2412.19437, table 2, with F & B as long as both. Exact where F, W and
+ * B - W are the same, as in its figure; elsewhere the schedule is shorter by less than one B. */
+static void test_dualpipe(void **state)
+{
+    (void)state;
+    static const int cases[][2] = {{2, 4},  {2, 14},  {4, 8},   {4, 10},   {6, 12},  {8, 16},
+                                   {8, 26}, {16, 32}, {16, 34}, {16, 120}, {32, 64}, {64, 640}};
+    static const double back[][2] = {{2, 1}, {3, 1}, {2.2, 0.8}}; /* B, and of it W */
+    for (size_t i = 0; i < ARRAY_LEN(cases) * ARRAY_LEN(back); i++) {
+        int32_t p = cases[i / ARRAY_LEN(back)][0], m = cases[i / ARRAY_LEN(back)][1];
+        double b = back[i % ARRAY_LEN(back)][0], w = back[i % ARRAY_LEN(back)][1];
+        struct plan_layout l = {.pp = p, .vp = 1};
+        struct plan_step s = {
+            .forward_s = 1, .backward_s = b, .weight_s = w, .microbatches = m, .both_ends = true};
+        struct plan_span *spans;
+        struct arena a;
+        arena_init(&a);
+        size_t n = plan_timeline(&s, &l, &a, &spans);
+        double end = 0, worked = 0;
+        qsort(spans, n, sizeof *spans, by_start);
+        for (size_t k = 0; k < n; k++) {
+            assert_true(spans[k].end_s > spans[k].start_s && spans[k].stage < p);
+            assert_true(spans[k].microbatch >= 0 && spans[k].microbatch < m);
+            if (k > 0 && spans[k - 1].stage == spans[k].stage)
+                assert_true(spans[k].start_s >= spans[k - 1].end_s - 1e-9);
+            worked += spans[k].end_s - spans[k].start_s;
+            end = fmax(end, spans[k].end_s);
+        }
+        assert_float_equal(worked, p * m * (1 + b),
+                           1e-6 * worked); /* nothing is lost or done twice */
+        double table = m * (1 + b) + (p / 2 - 1) * (1 + 2 * b - 3 * w);
+        assert_true(end <= table + 1e-9 && end >= table - (b == 2 ? 1e-9 : b));
+        arena_fini(&a);
+    }
+}
+
 static void test_many(void **state)
 {
     (void)state;
@@ -106,6 +142,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_length),
         cmocka_unit_test(test_uneven),
+        cmocka_unit_test(test_dualpipe),
         cmocka_unit_test(test_many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
