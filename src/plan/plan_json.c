@@ -231,6 +231,9 @@ json_t *plan_to_json(const struct plan_answer *a)
     }
     json_object_set_new(j, "plan", inputs(a));
     json_object_set_new(j, "layout", layout(&a->layout));
+    /* layout, step, days and gpu_hours are of a job on these; power and permits of all that stands */
+    int64_t all = plan_cluster_accelerators(&a->request->cluster);
+    json_object_set_new(j, "given_accelerators", json_integer(a->part > 0 ? a->part : all));
     json_object_set_new(j, "tokens", range(a->tokens));
     json_object_set_new(j, "tokens_from", text(a->tokens_from));
     json_object_set_new(j, "step", step(&a->step));

@@ -191,6 +191,8 @@ static void test_a_million_needs_elasticity(void **state)
                      x->reliability.elastic_most);
     assert_int_equal(json_integer_value(json_object_get(rel, "job_accelerators")),
                      x->reliability.job_accelerators);
+    assert_true(x->part > 0);
+    assert_int_equal(json_integer_value(json_object_get(j, "given_accelerators")), x->part);
     json_decref(j);
 }
 
