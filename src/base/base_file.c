@@ -177,10 +177,11 @@ int file_sync_dir(const char *path, struct error *e)
     return rc;
 }
 
-static int write_synced(const char *path, mode_t mode, const void *data, size_t size,
-                        struct error *e)
+/* Writes tmp, which is to become path: the file that an error names. */
+static int write_synced(const char *tmp, const char *path, mode_t mode, const void *data,
+                        size_t size, struct error *e)
 {
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
+    int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
     if (fd < 0) return error_errno(e, "create", path);
     int rc = file_write_fd(fd, data, size, path, e);
     if (rc == 0 && fsync(fd) < 0) rc = error_errno(e, "sync", path);
@@ -203,6 +204,7 @@ int file_write(const char *path, const void *data, size_t size, struct error *e)
     char real[PATH_MAX], tmp[PATH_MAX + 8], dir[PATH_MAX];
     struct stat st;
     mode_t mode = 0666;
+    if (!*path) return error_set(e, "cannot write a file whose name is empty");
     /* Behind a symbolic link the file it names is replaced, not the link. */
     if (lstat(path, &st) == 0 && S_ISLNK(st.st_mode) && realpath(path, real)) path = real;
     if (stat(path, &st) == 0) {
@@ -215,7 +217,7 @@ int file_write(const char *path, const void *data, size_t size, struct error *e)
         return error_errno(e, "write", path);
     }
     snprintf(tmp, sizeof(tmp), "%s.tmp", path);
-    int rc = write_synced(tmp, mode, data, size, e);
+    int rc = write_synced(tmp, path, mode, data, size, e);
     if (rc == 0 && rename(tmp, path) < 0) rc = error_errno(e, "rename to", path);
     if (rc < 0) {
         unlink(tmp);

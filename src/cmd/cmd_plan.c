@@ -158,6 +158,10 @@ static int plan_one(const char *path, const struct plan_options *o, struct arena
 {
     struct plan_request r;
     struct plan_answer *answer = arena_alloc(a, sizeof *answer);
+    if (o->html && o->timeline && strcmp(o->html, o->timeline) == 0) {
+        error_set_code(e, ERROR_USAGE, "--html and --timeline are one file, '%s'", o->html);
+        return error_hint(e, "for example --html page.html --timeline step.svg");
+    }
     TRY(load(path, &o->set, &r, a, e));
     TRY(plan_solve(&r, a, answer, e));
     if (o->html) TRY(plan_write_html(answer, o->html, e));

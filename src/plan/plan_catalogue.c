@@ -29,6 +29,14 @@ int plan_open_node(const struct plan_reader *r, const struct plan_section *s,
     return plan_open_named(r, s->what, s->folder, node->text, node, child, root);
 }
 
+/* A description that another one begins, with keys of its own: not that other one any more. */
+const char *plan_name_changed(const struct plan_reader *r, const struct yaml_node *map,
+                              const char *name)
+{
+    if (!yaml_get(map, "like") || map->count < 2 || yaml_get(map, "name")) return name;
+    return arena_printf(r->arena, "%s, changed", name);
+}
+
 int plan_find_like(const struct plan_reader *r, const struct plan_section *s,
                    const struct yaml_node *map, const struct yaml_node **like)
 {
@@ -108,6 +116,7 @@ static int read_accelerator_map(const struct plan_reader *r, const struct yaml_n
     if (like) TRY(plan_read_accelerator(r, like, out));
     TRY(plan_section_bind(r, s, map, like != NULL, out));
     if (!*out->name) out->name = plan_name_of_path(r->arena, r->path);
+    out->name = plan_name_changed(r, map, out->name);
     finish_accelerator(out);
     return check_accelerator(r, map, out);
 }
@@ -174,6 +183,7 @@ static int read_cluster_map(const struct plan_reader *r, const struct yaml_node 
     }
     TRY(plan_section_bind(r, s, map, like != NULL, out));
     if (!*out->name) out->name = plan_name_of_path(r->arena, r->path);
+    out->name = plan_name_changed(r, map, out->name);
     finish_cluster(out);
     return 0;
 }

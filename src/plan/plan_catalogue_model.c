@@ -237,6 +237,7 @@ static int read_model_map(const struct plan_reader *r, const struct yaml_node *m
     if (out->kv_heads == 0) out->kv_heads = out->heads;
     if (out->head_dim == 0) out->head_dim = MAX(out->hidden / MAX(out->heads, 1), 1);
     if (!*out->name) out->name = plan_name_of_path(r->arena, r->path);
+    out->name = plan_name_changed(r, map, out->name);
     return check_model(r, map, out);
 }
 

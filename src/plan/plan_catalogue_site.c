@@ -100,6 +100,7 @@ static int read_site_map(const struct plan_reader *r, const struct yaml_node *ma
     if (like) TRY(plan_read_site(r, like, out));
     TRY(plan_section_bind(r, s, map, like != NULL, out));
     if (!*out->name) out->name = plan_name_of_path(r->arena, r->path);
+    out->name = plan_name_changed(r, map, out->name);
     if (!*out->title) out->title = out->name;
     return check_site(r, map, out);
 }

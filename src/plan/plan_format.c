@@ -270,18 +270,20 @@ static void describe_rest(const struct plan_answer *a, char *buf, size_t size)
     buf[0] = 0;
     const struct plan_reliability *r = &a->reliability;
     if (!(r->job_share > 0) || r->job_share >= 1) return;
-    double job = (double)r->job_accelerators, rest;
+    double job = (double)r->job_accelerators;
     double n = (double)plan_cluster_accelerators(&a->request->cluster);
-    rest = n - (a->part > 0 ? fmax((double)a->part, job) : job);
-    char used[32], all[32], left[32];
+    double given = a->part > 0 ? fmax((double)a->part, job) : job, rest = n - given;
+    char used[32], all[32], left[32], of[32], with[64] = "";
+    if (given > job)
+        snprintf(with, sizeof with, " on %s of them", plan_format_whole(of, given));
     static const char *const WORSE[] = {"slower", "dearer", "take more energy", "take more energy"};
     add(buf, size,
         "more than %s of the %s accelerators make one job %s, so days, energy and cost are "
-        "those of a job of that size; the other %s are room for ",
-        plan_format_whole(used, job), plan_format_whole(all, n), WORSE[a->request->objective],
+        "those of a job of that size%s; the other %s are room for ",
+        plan_format_whole(used, job), plan_format_whole(all, n), WORSE[a->request->objective], with,
         plan_format_whole(left, rest));
-    if (rest >= job)
-        add(buf, size, "%.0f more of that size", floor(rest / job));
+    if (rest >= given)
+        add(buf, size, "%.0f more of that size", floor(rest / given));
     else
         add(buf, size, "a smaller job, or spares");
 }

@@ -317,8 +317,8 @@ static void context_fill(struct memory_context *c, const struct plan_accelerator
     bool blackwell = a && a->peak_flops[PLAN_FP4].mid > 0;
     c->m = m;
     c->l = l;
-    c->seq_len = (double)b->seq_len / l->cp;
-    c->tokens = (double)l->micro_batch * c->seq_len;
+    c->seq_len = (double)b->seq_len; /* of the keys: all, wherever they lie */
+    c->tokens = (double)l->micro_batch * c->seq_len / l->cp;
     c->width = l->precision == PLAN_FP32 ? 4 : 2;
     c->tp = l->tp;
     c->norm_tp = sequence_parallel ? l->tp : 1;

@@ -103,15 +103,7 @@ static int set_gpus(const struct override_context *c, const struct override_key 
     TRY(read_number(c, key, text, &n));
     if (n != floor(n)) return bad_value(c, key, text);
     if (n == all) return 0;
-    int64_t left = (int64_t)n, kept = 0;
-    for (int64_t i = cluster->n_pools - 1; i > 0; i--) { /* in the same shares */
-        cluster->pools[i].count = llround(n * (double)cluster->pools[i].count / all);
-        left -= cluster->pools[i].count;
-    }
-    cluster->pools[0].count = left;
-    for (int64_t i = 0; i < cluster->n_pools; i++) /* few accelerators may leave none of a kind */
-        if (cluster->pools[i].count > 0) cluster->pools[kept++] = cluster->pools[i];
-    cluster->n_pools = kept;
+    *cluster = plan_cluster_part(cluster, (int64_t)n); /* in the same shares */
     forget_layout(c->r);
     return 0;
 }
@@ -170,6 +162,7 @@ static int set_tokens(const struct override_context *c, const struct override_ke
 {
     double n = 0;
     if (strcmp(text, "optimal") != 0) TRY(read_number(c, key, text, &n));
+    if (c->r->tokens.mid == n) return 0;
     c->r->tokens = (struct plan_figure){.mid = n, .low = n, .high = n, .grade = 'A', .source = ""};
     return 0;
 }
@@ -201,15 +194,13 @@ static int set_seq_len(const struct override_context *c, const struct override_k
 static int set_cap(const struct override_context *c, const struct override_key *key,
                    const char *text)
 {
-    if (strcmp(text, "0") == 0) { /* not lowered */
-        c->r->power_cap = 0;
-        return 0;
-    }
-    if (strchr(text, '%') || read_number(c, key, text, &c->r->power_cap) < 0) {
+    double x = 0; /* not lowered */
+    if (strcmp(text, "0") != 0 && (strchr(text, '%') || read_number(c, key, text, &x) < 0)) {
         error_set_code(c->e, ERROR_USAGE, "'%s' is no value for cap: a share from 0.4 to 1", text);
         return error_hint(c->e,
                           "for example cap=0.8: 80 %% of the accelerators' own; 0 lowers nothing");
     }
+    c->r->power_cap = x == 1 ? 0 : x;
     return 0;
 }
 
@@ -226,14 +217,13 @@ static int set_generation(const struct override_context *c, const struct overrid
     return 0;
 }
 
-/* All of it: what the plan gives and what options gave before. */
+/* All that the plan gives; what options ask for holds. */
 static int set_layout(const struct override_context *c, const struct override_key *key,
                       const char *text)
 {
     if (strcmp(text, "auto") != 0) return bad_value(c, key, text);
-    c->r->asked = NULL;
-    forget_layout(c->r);
     c->r->layout.precision = -1;
+    forget_layout(c->r);
     return 0;
 }
 

@@ -143,19 +143,37 @@ int64_t plan_place_used(const struct plan_cluster *c, const struct plan_layout *
     return sum;
 }
 
+/* Largest remainders: shares of `all` that sum to `accelerators`, whatever rounding does. */
+static void shares(const struct plan_cluster *c, int64_t accelerators, int64_t out[PLAN_MAX_POOLS])
+{
+    const double all = (double)plan_cluster_accelerators(c);
+    double rest[PLAN_MAX_POOLS];
+    int64_t left = accelerators;
+    for (int64_t i = 0; i < c->n_pools; i++) {
+        double share = (double)accelerators * (double)c->pools[i].count / all;
+        left -= out[i] = (int64_t)floor(share);
+        rest[i] = share - floor(share);
+    }
+    for (; left > 0; left--) {
+        int64_t most = 0;
+        for (int64_t i = 1; i < c->n_pools; i++)
+            if (rest[i] > rest[most]) most = i;
+        out[most]++;
+        rest[most] = -1;
+    }
+}
+
 struct plan_cluster plan_cluster_part(const struct plan_cluster *c, int64_t accelerators)
 {
     struct plan_cluster part = *c;
-    double all = (double)plan_cluster_accelerators(c);
-    int64_t left = accelerators;
-    if (accelerators <= 0 || all <= 0) return part;
+    int64_t share[PLAN_MAX_POOLS];
+    if (accelerators <= 0 || plan_cluster_accelerators(c) <= 0) return part;
+    shares(c, accelerators, share);
     part.n_pools = 0;
-    for (int64_t i = c->n_pools - 1; i > 0; i--)
-        left -= part.pools[i].count =
-            llround((double)accelerators * (double)c->pools[i].count / all);
-    part.pools[0].count = left;
-    for (int64_t i = 0; i < c->n_pools; i++)
-        if (part.pools[i].count > 0) part.pools[part.n_pools++] = part.pools[i];
+    for (int64_t i = 0; i < c->n_pools; i++) {
+        part.pools[i].count = share[i]; /* few accelerators may leave none of a kind */
+        if (share[i] > 0) part.pools[part.n_pools++] = part.pools[i];
+    }
     return part;
 }
 

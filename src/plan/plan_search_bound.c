@@ -67,7 +67,6 @@ static void bound_of_pool(const struct plan_work *w, int64_t pool, struct plan_s
         double backward = t.matmul_b + t.attention_b + t.vector_b;
         double comm = t.tp_f + t.ep_f + t.cp_f + t.tp_b + t.ep_b + t.cp_b;
         out->forward_compute_s[pool] += count[block] * forward;
-        out->forward_comm_s[pool] += count[block] * (t.tp_f + t.ep_f + t.cp_f);
         out->compute_s[pool] += count[block] * (forward + backward);
         out->work_s[pool] += count[block] * (forward + backward + comm);
         woven.matmul_f += count[block] * forward;
@@ -75,7 +74,6 @@ static void bound_of_pool(const struct plan_work *w, int64_t pool, struct plan_s
         woven.ep_woven += count[block] * t.ep_woven;
     }
     plan_weave_experts(w, &woven);
-    out->forward_comm_s[pool] += woven.ep_f;
     out->work_s[pool] += woven.ep_f + woven.ep_b;
 }
 
@@ -102,22 +100,21 @@ void plan_search_bound_init(const struct plan_model *m, const struct plan_cluste
     }
 }
 
-/* Several kinds: whatever pool is last, it took its share of the microbatches for as long as all
- * would by their speeds, and of that it computes at least the smallest share of any. */
+/* Several kinds: the last pool is not done before all would be by their speeds. What it computes is at least one
+ * microbatch: a pool that is last for its bubble may have few. */
 static double bound_mixed(const struct plan_search_bound *bound, const struct plan_layout *l,
                           double microbatches, double bubble, double again, double *busy_s)
 {
     double stages = l->pp, replica = (double)l->tp * l->pp * l->cp;
-    double rate = 0, fastest = INFINITY, computing = 1;
+    double rate = 0, fastest = INFINITY, least = INFINITY;
     for (int64_t i = 0; i < bound->n_pools; i++) {
         double compute = bound->compute_s[i] + again * bound->forward_compute_s[i];
-        double comm = bound->work_s[i] - bound->compute_s[i] + again * bound->forward_comm_s[i];
         double t = (bound->work_s[i] + again * bound->forward_compute_s[i]) / stages;
         rate += floor(bound->counts[i] / replica) / t;
         fastest = fmin(fastest, t);
-        computing = fmin(computing, compute / (compute + comm));
+        least = fmin(least, compute / stages);
     }
-    *busy_s = ROUNDING * microbatches / rate * computing;
+    *busy_s = ROUNDING * least;
     return ROUNDING * bound->jitter * (microbatches / rate + bubble * fastest);
 }
 

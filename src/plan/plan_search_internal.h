@@ -20,7 +20,7 @@ void plan_search_price(const struct plan_search_rates *r, struct plan_candidate 
  * recomputation, messages and data parallelism. */
 struct plan_search_bound {
     double work_s[PLAN_MAX_POOLS]; /* forward and backward, exposed communication with it */
-    double forward_compute_s[PLAN_MAX_POOLS], forward_comm_s[PLAN_MAX_POOLS];
+    double forward_compute_s[PLAN_MAX_POOLS];
     double compute_s[PLAN_MAX_POOLS]; /* of work_s, computing */
     double counts[PLAN_MAX_POOLS];    /* accelerators of the pool */
     int64_t n_pools;

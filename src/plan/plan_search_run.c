@@ -133,30 +133,29 @@ static void try_smaller(struct run_search *x, double most, const struct plan_lay
         }
 }
 
-/* The fewest accelerators that hold the job as it lies: what is idle beside it is not its own. */
+/* The fewest accelerators on which the run is as good: what is idle beside the job is not its own. Fewer
+ * hold it worse, across racks or on a slower kind. */
 static void fit_part(struct run_search *x)
 {
-    const struct plan_layout *l = &x->job.layout;
     int64_t high = x->job.part, low = candidate(&x->found, x->at)->step.used;
-    bool across;
     if (high <= 0) high = plan_cluster_accelerators(&x->r->cluster);
-    struct plan_cluster c = plan_cluster_part(&x->r->cluster, high);
-    across = plan_place_room(&c, l, false) < l->dp;
     while (low < high) {
-        int64_t middle = low + (high - low) / 2;
-        c = plan_cluster_part(&x->r->cluster, middle);
-        if (plan_place_room(&c, l, across) >= l->dp)
-            high = middle;
-        else
-            low = middle + 1;
+        struct plan_request job = x->job;
+        struct plan_answer a = {0};
+        job.part = low + (high - low) / 2;
+        struct plan_cluster c = plan_cluster_part(&x->r->cluster, job.part);
+        bool holds = plan_place_room(&c, &job.layout, true) >= job.layout.dp;
+        if (holds) plan_run_evaluate(&job, NULL, &a);
+        if (holds && run_cost(&a, x->r->objective) <= x->cost * (1 + 1e-3)) {
+            high = job.part;
+            x->job.part = high;
+        } else {
+            low = job.part + 1;
+        }
     }
-    struct plan_request job = x->job;
     struct plan_answer a = {0};
-    job.part = high;
-    plan_run_evaluate(&job, NULL, &a);
-    if (!(run_cost(&a, x->r->objective) <= x->cost * (1 + 1e-3))) return;
+    plan_run_evaluate(&x->job, NULL, &a);
     x->cost = run_cost(&a, x->r->objective);
-    x->job = job;
 }
 
 int plan_search_run(struct plan_request *chosen, struct arena *a, struct plan_search *out,

@@ -9,6 +9,7 @@
 #include <ctype.h>
 #include <math.h>
 #include <string.h>
+#include <strings.h>
 
 struct known_source {
     const char *name, *table; /* substrings */
@@ -117,12 +118,12 @@ static bool is_jax(const char *table, const char *dist_opt)
            strstr(dist_opt, "FSDP + DP") != NULL || strstr(dist_opt, "ici") != NULL;
 }
 
-void plan_software_of_source(const char *source, const char *table, const char *dist_opt,
+bool plan_software_of_source(const char *source, const char *table, const char *dist_opt,
                              struct plan_software *out)
 {
     out->stack = PLAN_STACK_MEGATRON;
     out->generation = 0;
-    double dated = year_dated(source);
+    const double dated = year_dated(source);
     for (size_t i = 0; i < ARRAY_LEN(known) && out->generation == 0; i++) {
         const struct known_source *k = &known[i];
         bool round = strcmp(k->name, "MLPerf") == 0;
@@ -133,12 +134,15 @@ void plan_software_of_source(const char *source, const char *table, const char *
     }
     if (dated > 0) out->generation = dated;
     if (out->generation == 0) out->generation = year_in(source);
-    if (out->generation == 0) out->generation = plan_software_today();
+    if (out->generation > plan_software_today() + 2) out->generation = 0; /* no date, then */
+    bool known_date = out->generation > 0;
+    if (!known_date) out->generation = plan_software_today();
     if (is_jax(table, dist_opt))
         out->stack = PLAN_STACK_OTHER;
     else if (strncmp(dist_opt, "FSDP FULL", 9) == 0 || strncmp(dist_opt, "FSDP SHARD", 10) == 0 ||
              strncmp(dist_opt, "FSDP2", 5) == 0)
         out->stack = PLAN_STACK_FSDP;
+    return known_date;
 }
 
 static void figure_is(struct plan_figure *f, double x, const char *source)
@@ -147,13 +151,14 @@ static void figure_is(struct plan_figure *f, double x, const char *source)
     f->source = source;
 }
 
-void plan_machine_of_source(const char *source, struct plan_accelerator *a)
+const char *plan_machine_of_source(const char *source, struct plan_accelerator *a)
 {
-    /* vTrain's cluster: four 200 Gb/s adapters for eight A100 */
-    if (strstr(source, "vTrain") != NULL)
+    if (strncasecmp(source, "vTrain", 6) == 0) {
         figure_is(&a->nic_bytes_per_s, 12.5e9, "arXiv:2312.12391, section 4");
-    /* torchtitan's H100 are Meta's own: 96 GB of HBM2e, and 500 W, for which the clock is lowered */
-    if (strstr(source, "torchtitan") == NULL || strcmp(a->name, "h100") != 0) return;
+        return "vTrain's cluster: four adapters of 200 Gb/s a node";
+    }
+    /* Meta's own: 96 GB of HBM2e, and 500 W, for which the clock is lowered */
+    if (strncasecmp(source, "torchtitan", 10) != 0 || strcmp(a->name, "h100") != 0) return NULL;
     static const char *const from = "torchtitan benchmarks/llama3_h100_202412_torchtitan.md";
     struct plan_phase_power p;
     plan_phase_power(a, 500.0 / plan_figure_mid(&a->power_cap_w, 700.0), &p);
@@ -162,4 +167,5 @@ void plan_machine_of_source(const char *source, struct plan_accelerator *a)
     figure_is(&a->hbm_bytes, 96e9, from);
     figure_is(&a->hbm_bytes_per_s, 2.4e12, from);
     figure_is(&a->power_cap_w, 500.0, from);
+    return "torchtitan's H100: 500 W, 96 GB at 2.4 TB/s";
 }

@@ -104,15 +104,20 @@ static void stage_params(const struct plan_work *w, double share, bool head, str
     if (head) st->dense_params += tables * plan_model_embedding_params(m) / tp;
 }
 
+/* Share of the forward pass that runs again. */
+static double forward_again(const struct plan_work *w)
+{
+    if (w->l->recompute == PLAN_RECOMPUTE_FULL)
+        return w->stack == PLAN_STACK_OTHER ? K(XLA_RECOMPUTE) : 1;
+    bool layers = w->stack == PLAN_STACK_FSDP && w->l->recompute == PLAN_RECOMPUTE_SELECTIVE;
+    return layers ? K(SELECTIVE_TORCH) : 0;
+}
+
 static void add_recompute(const struct plan_work *w, const struct plan_layer_time *layers,
                           struct stage *st)
 {
-    bool torch = w->stack == PLAN_STACK_FSDP;
-    if (w->l->recompute == PLAN_RECOMPUTE_FULL ||
-        (torch && w->l->recompute == PLAN_RECOMPUTE_SELECTIVE)) {
-        double share = w->l->recompute != PLAN_RECOMPUTE_FULL ? K(SELECTIVE_TORCH)
-                       : w->stack == PLAN_STACK_OTHER         ? K(XLA_RECOMPUTE)
-                                                              : 1;
+    double share = forward_again(w);
+    if (share > 0) {
         st->recompute_s = share * forward_compute(layers);
         st->recompute_comm_s = share * forward_comm(layers);
     } else if (w->l->recompute == PLAN_RECOMPUTE_SELECTIVE) {
@@ -164,7 +169,7 @@ static void stage_time(const struct plan_work *w, struct stage *st)
     stage_params(w, share, with_head, st);
     st->f_s = forward_compute(&st->sum) + forward_comm(&st->sum);
     st->b_s = backward_time(&st->sum) + st->recompute_s + st->recompute_comm_s;
-    double passes = 3 + (w->l->recompute == PLAN_RECOMPUTE_FULL);
+    double passes = 3 + forward_again(w);
     st->host_s = st->sum.kernels * passes * K(HOST_LAUNCH_S);
 }
 
@@ -327,7 +332,31 @@ static int64_t divide_up(int64_t a, int64_t b)
     return (a + b - 1) / MAX(b, 1);
 }
 
-/* Several kinds: the microbatches are shared so that all finish together; the slowest counts. */
+/* Whole microbatches for each replica of each kind, so that the last one is done as early as can be: the share by speed,
+ * rounded down, and the rest one by one to the kind that has it done first. */
+static void share_microbatches(const double *each_s, const int64_t *replicas, int64_t kinds,
+                               int64_t microbatches, int64_t *mine)
+{
+    double speed = 0;
+    int64_t left = microbatches;
+    for (int64_t i = 0; i < kinds; i++)
+        if (replicas[i] > 0) speed += (double)replicas[i] / each_s[i];
+    for (int64_t i = 0; i < kinds; i++) {
+        mine[i] = replicas[i] > 0 ? (int64_t)((double)microbatches / speed / each_s[i] + 1e-9) : 0;
+        left -= mine[i] * replicas[i];
+    }
+    while (left > 0) {
+        int64_t first = -1;
+        for (int64_t i = 0; i < kinds; i++)
+            if (replicas[i] > 0 && (first < 0 || (double)(mine[i] + 1) * each_s[i] <
+                                                     (double)(mine[first] + 1) * each_s[first]))
+                first = i;
+        mine[first]++;
+        left -= replicas[first];
+    }
+}
+
+/* Several kinds share the microbatches; the last to finish counts. */
 static void mixed_step(const struct plan_model *m, const struct plan_cluster *c,
                        const struct plan_layout *l, const struct plan_batch *b,
                        const struct plan_software *s, double total, struct plan_step *out)
@@ -336,25 +365,24 @@ static void mixed_step(const struct plan_model *m, const struct plan_cluster *c,
     struct stage stages[PLAN_MAX_POOLS];
     struct plan_step trial;
     int64_t microbatches = divide_up(b->global_batch, MAX(l->micro_batch, 1));
-    double speed[PLAN_MAX_POOLS], sum = 0;
-    int64_t replicas[PLAN_MAX_POOLS];
+    double each_s[PLAN_MAX_POOLS];
+    int64_t replicas[PLAN_MAX_POOLS], mine[PLAN_MAX_POOLS];
     plan_place_replicas(c, l, replicas);
     for (int64_t i = 0; i < c->n_pools; i++) {
         plan_work_init(&work[i], m, c->pools[i].accelerator, c, l, b, s);
         stage_time(&work[i], &stages[i]);
-        speed[i] = 1 / fmax(stages[i].f_s + stages[i].b_s, 1e-12);
-        sum += speed[i] * (double)replicas[i];
+        each_s[i] = fmax(stages[i].f_s + stages[i].b_s, 1e-12);
     }
+    share_microbatches(each_s, replicas, c->n_pools, microbatches, mine);
     for (int64_t i = 0; i < c->n_pools; i++) {
-        if (replicas[i] == 0) continue;
-        int64_t mine = (int64_t)ceil((double)microbatches * speed[i] / fmax(sum, 1e-12) - 1e-9);
-        pool_step(&work[i], &stages[i], MAX(mine, 1), total, &trial);
+        if (mine[i] == 0) continue;
+        pool_step(&work[i], &stages[i], mine[i], total, &trial);
         if (trial.step_s > out->step_s) *out = trial;
     }
 }
 
 static void fill_rates(const struct plan_model *m, const struct plan_cluster *c,
-                       const struct plan_layout *l, const struct plan_batch *b,
+                       const struct plan_layout *l, const struct plan_batch *b, double again,
                        struct plan_step *out)
 {
     double tokens = (double)b->global_batch * (double)b->seq_len, peak = 0;
@@ -365,7 +393,7 @@ static void fill_rates(const struct plan_model *m, const struct plan_cluster *c,
     out->tokens_per_s = tokens / out->step_s;
     out->model_flops = tokens * plan_model_flops_per_token(m, b->seq_len, true);
     out->mfu = out->model_flops / (out->step_s * fmax(peak, 1));
-    out->hfu = out->mfu * (l->recompute == PLAN_RECOMPUTE_FULL ? 4.0 / 3 : 1);
+    out->hfu = out->mfu * (1 + again / 3);
     double busy = 0;
     for (int i = PLAN_PART_MATMUL; i <= PLAN_PART_RECOMPUTE; i++)
         busy += out->part_s[i];
@@ -392,7 +420,8 @@ void plan_step(const struct plan_model *m, const struct plan_cluster *c,
     } else {
         mixed_step(m, c, l, b, s, total, out);
     }
-    fill_rates(m, c, l, b, out);
+    const struct plan_work what = {.l = l, .stack = s->stack};
+    fill_rates(m, c, l, b, forward_again(&what), out);
     plan_memory_most(c, m, l, b, s, &out->memory);
     out->memory_limit_bytes = plan_memory_limit(c->pools[0].accelerator);
     for (int64_t i = 1; i < c->n_pools; i++)

@@ -185,13 +185,13 @@ static void add_tensor_parallel(const struct plan_work *w, struct plan_layer_tim
 /* Scores written out: products at the full square, and softmax through memory. */
 static void unfused_core(const struct plan_work *w, struct plan_layer_time *t)
 {
-    double s = (double)w->seq_len / MAX(w->l->cp, 1);
+    double keys = (double)w->seq_len, queries = keys / MAX(w->l->cp, 1);
     double heads = (double)w->m->heads / MAX(w->l->tp, 1), d = (double)w->m->head_dim;
-    double groups = heads * w->tokens / s;
+    double groups = heads * w->tokens / queries;
     struct plan_layer_time x = {0};
-    add_product(w, &x, w->bf16_rate, groups, s, s, d);
-    add_product(w, &x, w->bf16_rate, groups, s, d, s);
-    double scores_s = groups * s * s * K(SOFTMAX_BYTES) / 2 * plan_work_width(w) / w->vector_rate;
+    add_product(w, &x, w->bf16_rate, groups, queries, keys, d);
+    add_product(w, &x, w->bf16_rate, groups, queries, d, keys);
+    double scores_s = groups * queries * keys * K(SOFTMAX_BYTES) / 2 * plan_work_width(w) / w->vector_rate;
     t->attention_f += x.matmul_f + scores_s;
     t->attention_b += x.matmul_b + 2 * scores_s;
 }

@@ -27,7 +27,9 @@ static int read_over(const char *over, struct arena *a, struct plan_sweep *out, 
         if (parse_number(point->text, &point->value) < 0) point->value = NAN;
         p += n + (p[n] == ',');
     }
-    return 0;
+    if (out->n_points > 0) return 0;
+    error_set_code(e, ERROR_USAGE, "'%s' has no values", over);
+    return error_hint(e, "for example --over gpus=1Ki,2Ki,4Ki");
 }
 
 int plan_sweep(const struct plan_request *r, const char *over, struct arena *a,
@@ -127,31 +129,39 @@ struct sweep_curve { /* one panel */
     double y[PLAN_MAX_SWEEP], low[PLAN_MAX_SWEEP], high[PLAN_MAX_SWEEP];
 };
 
-static void fill_curves(const struct plan_sweep *s, double *x, struct sweep_curve curves[4],
-                        size_t *count, bool *numbers)
+/* The points that have an answer: numbers from left to right, names in the order given. */
+static size_t in_order(const struct plan_sweep *s, bool numbers,
+                       const struct plan_sweep_point *order[PLAN_MAX_SWEEP])
 {
     size_t n = 0;
-    *numbers = true;
-    for (size_t i = 0; i < s->n_points; i++)
-        *numbers &= isfinite(s->points[i].value);
     for (size_t i = 0; i < s->n_points; i++) {
-        const struct plan_answer *a = s->points[i].answer;
-        if (!a) continue;
+        if (!s->points[i].answer) continue;
+        size_t at = n++;
+        for (; numbers && at > 0 && order[at - 1]->value > s->points[i].value; at--)
+            order[at] = order[at - 1];
+        order[at] = &s->points[i];
+    }
+    return n;
+}
+
+static void fill_curves(const struct plan_sweep_point *const *order, size_t count, bool numbers,
+                        double *x, struct sweep_curve curves[4])
+{
+    for (size_t n = 0; n < count; n++) {
+        const struct plan_answer *a = order[n]->answer;
         const struct plan_range y[] = {
             a->days,
             {a->money.run_usd.low / 1e6, a->money.run_usd.mid / 1e6, a->money.run_usd.high / 1e6},
             {100 * a->step.mfu * a->step_s.mid / a->step_s.high, 100 * a->step.mfu,
              100 * a->step.mfu * a->step_s.mid / a->step_s.low},
             {a->power.facility_w / 1e6, a->power.facility_w / 1e6, a->power.facility_w / 1e6}};
-        x[n] = *numbers ? s->points[i].value : (double)i + 1;
+        x[n] = numbers ? order[n]->value : (double)n + 1;
         for (int k = 0; k < 4; k++) {
             curves[k].y[n] = y[k].mid;
             curves[k].low[n] = y[k].low;
             curves[k].high[n] = y[k].high;
         }
-        n++;
     }
-    *count = n;
 }
 
 int plan_write_sweep(const struct plan_sweep *s, const char *path, struct error *e)
@@ -163,18 +173,25 @@ int plan_write_sweep(const struct plan_sweep *s, const char *path, struct error 
     struct sweep_curve curves[4];
     struct plot plots[4];
     struct plot_series series[4][3];
-    size_t n;
-    bool numbers;
-    fill_curves(s, x, curves, &n, &numbers);
+    const struct plan_sweep_point *order[PLAN_MAX_SWEEP];
+    char names_of_x[256] = "";
+    bool numbers = true;
+    for (size_t i = 0; i < s->n_points; i++)
+        numbers &= isfinite(s->points[i].value);
+    size_t n = in_order(s, numbers, order);
+    fill_curves(order, n, numbers, x, curves);
+    for (size_t i = 0, used = 0; !numbers && i < n && used < sizeof names_of_x; i++)
+        used += (size_t)snprintf(names_of_x + used, sizeof names_of_x - used, "%s%zu %s",
+                                 i ? ", " : "", i + 1, order[i]->text);
     bool wide = n > 1 && numbers && x[0] > 0 && x[n - 1] / x[0] >= 8;
     for (int k = 0; k < 4; k++) {
         const double *y[] = {curves[k].y, curves[k].low, curves[k].high};
         static const char *const names[] = {"mid", "low", "high"};
         size_t lines = k == 3 ? 1 : 3;
         for (size_t i = 0; i < lines; i++)
-            series[k][i] = (struct plot_series){names[i], x, y[i], n, false};
+            series[k][i] = (struct plot_series){names[i], x, y[i], n, !numbers};
         plots[k] = (struct plot){.title = titles[k],
-                                 .x_label = numbers ? s->input : "value, in the order given",
+                                 .x_label = numbers ? s->input : names_of_x,
                                  .y_label = units[k],
                                  .log_x = wide,
                                  .series = series[k],

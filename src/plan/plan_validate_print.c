@@ -342,6 +342,8 @@ static json_t *row_json(const struct validate_row *x)
     json_object_set_new(o, "measured_s", r->step_s > 0 ? json_real(r->step_s) : json_null());
     json_object_set_new(o, "measured_memory_bytes",
                         r->memory_bytes > 0 ? json_real(r->memory_bytes) : json_null());
+    json_object_set_new(o, "stack", json_string(plan_stack_names[r->software.stack]));
+    json_object_set_new(o, "generation", json_real(r->software.generation));
     json_object_set_new(o, "skipped", r->skip ? text_json(r->skip) : json_null());
     if (r->skip) return o;
     json_object_set_new(o, "assumed", text_json(r->assumed));

@@ -502,7 +502,8 @@ static void read_accelerator(struct rows_reader *r, struct plan_row *row)
         return;
     }
     row->accelerator = *a;
-    plan_machine_of_source(row->source, &row->accelerator);
+    const char *own = plan_machine_of_source(row->source, &row->accelerator);
+    if (own) assume(r, row, own);
     if (row->layout.precision == PLAN_MXFP8 && !(a->peak_flops[PLAN_MXFP8].mid > 0)) {
         /* "FP8-MX/blockwise": block scales by hardware where there is one, else by software */
         row->layout.precision = PLAN_FP8;
@@ -567,8 +568,9 @@ static int read_row(struct rows_reader *r, struct plan_row *row)
     row->precision = *text_of(r, "precision") ? text_of(r, "precision") : "bf16";
     row->notes = text_of(r, "notes");
     TRY(int_of(r, "n_gpus", 0, &row->n_gpus));
-    plan_software_of_source(row->source, text_of(r, "table"), text_of(r, "dist_opt"),
-                            &row->software);
+    if (!plan_software_of_source(row->source, text_of(r, "table"), text_of(r, "dist_opt"),
+                                 &row->software))
+        assume(r, row, "newest software by rule");
     TRY(read_model(r, row));
     TRY(read_layout(r, row));
     if (!row->skip && contains(text_of(r, "table"), "LoRA"))

@@ -57,6 +57,8 @@ static void test_the_same_changes_nothing(void **state)
                                           {"tp", "8"},
                                           {"zero", "2"},
                                           {"generation", "2024.3"},
+                                          {"tokens", "15.6T"},
+                                          {"cap", "1"},
                                           {"recompute", "none"}};
     double before = (load(f, "llama-3-405b"), solve(f)->step.step_s);
     for (size_t i = 0; i < ARRAY_LEN(same); i++) {
@@ -89,7 +91,7 @@ static void test_zero_can_be_given(void **state)
     change(f, "zero", "0");
     assert_int_equal(solve(f)->layout.zero, 0);
     change(f, "layout", "auto");
-    assert_true(r->search && r->layout.zero == -1 && r->layout.precision == -1);
+    assert_true(r->search && r->layout.zero == 0 && r->layout.precision == -1);
     change(f, "cap", "0.8");
     change(f, "cap", "0"); /* as in a file: not lowered */
     assert_true(r->power_cap == 0);
@@ -226,8 +228,42 @@ static void test_a_sweep_keeps_what_is_asked_for(void **state)
     assert_int_equal(s->points[0].answer->layout.tp, 4);
     assert_int_equal(s->points[1].answer->layout.tp, 8);
     assert_int_equal(s->points[0].answer->layout.pp, 8);
-    change(f, "layout", "auto");
-    assert_int_equal(f->request.layout.pp, 0);
+    change(f, "layout", "auto"); /* frees what the file gives */
+    assert_int_equal(f->request.layout.pp, 8);
+    load(f, "llama-3-405b");
+    change(f, "tp", "4");
+    change(f, "precision", "bf16");
+    assert_ok(plan_sweep(&f->request, "layout=auto", &f->arena, s, &f->e), f->e);
+    assert_int_equal(s->points[0].answer->layout.tp, 4);
+    assert_int_equal(s->points[0].answer->layout.precision, PLAN_BF16);
+}
+
+/* What a file makes of another description is not that one: its own name again changes it, and is told. */
+static void test_a_changed_description_is_another(void **state)
+{
+    struct fixture *f = *state;
+    char *dir = test_folder(&f->arena);
+    const char *path = file_join(&f->arena, dir, "mine.yaml");
+    static const char text[] = "model: {like: llama-3-8b, layers: 16}\n"
+                               "cluster: {pools: [{accelerator: {like: h100, nic_bytes_per_s: 5e9}, count: 64}]}\n"
+                               "site: {like: us-average, design_pue: 1.5}\n"
+                               "batch: {global_batch: 64, seq_len: 4096}\ntokens: 1e12\n"
+                               "layout: {tp: 1, pp: 1, dp: 64}\n";
+    assert_ok(file_write(path, text, strlen(text), &f->e), f->e);
+    static const char *const own[][2] = {
+        {"model", "llama-3-8b"}, {"accelerator", "h100"}, {"site", "us-average"}};
+    for (size_t i = 0; i < ARRAY_LEN(own); i++) {
+        load(f, path);
+        change(f, own[i][0], own[i][1]);
+        assert_non_null(f->request.changed);
+        assert_contains(f->request.changed, own[i][1]);
+    }
+    assert_int_equal(f->request.model.layers, 16);
+    load(f, path);
+    change(f, "model", "llama-3-8b");
+    assert_int_equal(f->request.model.layers, 32);
+    assert_true(f->request.search);
+    file_remove_tree(dir, NULL);
 }
 
 static void test_ranges_are_told(void **state)
@@ -256,6 +292,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_dp_that_is_given_stays, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_sweep_is_of_one_kind, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_sweep_keeps_what_is_asked_for, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_changed_description_is_another, setup, teardown),
         cmocka_unit_test_setup_teardown(test_ranges_are_told, setup, teardown),
         cmocka_unit_test_setup_teardown(test_generations, setup, teardown),
     };
