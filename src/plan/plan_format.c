@@ -274,8 +274,7 @@ static void describe_rest(const struct plan_answer *a, char *buf, size_t size)
     double n = (double)plan_cluster_accelerators(&a->request->cluster);
     double given = a->part > 0 ? fmax((double)a->part, job) : job, rest = n - given;
     char used[32], all[32], left[32], of[32], with[64] = "";
-    if (given > job)
-        snprintf(with, sizeof with, " on %s of them", plan_format_whole(of, given));
+    if (given > job) snprintf(with, sizeof with, " on %s of them", plan_format_whole(of, given));
     static const char *const WORSE[] = {"slower", "dearer", "take more energy", "take more energy"};
     add(buf, size,
         "more than %s of the %s accelerators make one job %s, so days, energy and cost are "

@@ -191,7 +191,8 @@ static void unfused_core(const struct plan_work *w, struct plan_layer_time *t)
     struct plan_layer_time x = {0};
     add_product(w, &x, w->bf16_rate, groups, queries, keys, d);
     add_product(w, &x, w->bf16_rate, groups, queries, d, keys);
-    double scores_s = groups * queries * keys * K(SOFTMAX_BYTES) / 2 * plan_work_width(w) / w->vector_rate;
+    double scores_s =
+        groups * queries * keys * K(SOFTMAX_BYTES) / 2 * plan_work_width(w) / w->vector_rate;
     t->attention_f += x.matmul_f + scores_s;
     t->attention_b += x.matmul_b + 2 * scores_s;
 }

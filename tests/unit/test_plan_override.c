@@ -118,6 +118,19 @@ static void test_kinds_may_vanish(void **state)
     change(f, "gpus", "1");
     assert_int_equal(r->cluster.n_pools, 1);
     assert_int_equal(plan_cluster_accelerators(&r->cluster), 1);
+    for (int n = 2; n <= 9; n++) { /* shares that rounding cannot sum */
+        char text[8];
+        r = load(f, "colossus-1-200k");
+        r->cluster.n_pools = 4;
+        for (int i = 0; i < 4; i++)
+            r->cluster.pools[i] = (struct plan_pool){r->cluster.pools[0].accelerator, 100};
+        snprintf(text, sizeof text, "%d", n);
+        change(f, "gpus", text);
+        assert_int_equal(plan_cluster_accelerators(&r->cluster), n);
+        for (int64_t i = 0; i < r->cluster.n_pools; i++)
+            assert_true(r->cluster.pools[i].count >= n / 4 &&
+                        r->cluster.pools[i].count <= n / 4 + 1);
+    }
 }
 
 static void refused(struct fixture *f, const char *text, const char *hint)
@@ -244,11 +257,12 @@ static void test_a_changed_description_is_another(void **state)
     struct fixture *f = *state;
     char *dir = test_folder(&f->arena);
     const char *path = file_join(&f->arena, dir, "mine.yaml");
-    static const char text[] = "model: {like: llama-3-8b, layers: 16}\n"
-                               "cluster: {pools: [{accelerator: {like: h100, nic_bytes_per_s: 5e9}, count: 64}]}\n"
-                               "site: {like: us-average, design_pue: 1.5}\n"
-                               "batch: {global_batch: 64, seq_len: 4096}\ntokens: 1e12\n"
-                               "layout: {tp: 1, pp: 1, dp: 64}\n";
+    static const char text[] =
+        "model: {like: llama-3-8b, layers: 16}\n"
+        "cluster: {pools: [{accelerator: {like: h100, nic_bytes_per_s: 5e9}, count: 64}]}\n"
+        "site: {like: us-average, design_pue: 1.5}\n"
+        "batch: {global_batch: 64, seq_len: 4096}\ntokens: 1e12\n"
+        "layout: {tp: 1, pp: 1, dp: 64}\n";
     assert_ok(file_write(path, text, strlen(text), &f->e), f->e);
     static const char *const own[][2] = {
         {"model", "llama-3-8b"}, {"accelerator", "h100"}, {"site", "us-average"}};

@@ -307,6 +307,7 @@ static void test_sweep(void **state)
     assert_int_equal(json_array_size(json_object_get(j, "points")), 3);
     json_decref(j);
     assert_true(plan_sweep(&r, "gpus", &a, s, &e) < 0);
+    assert_int_equal(plan_sweep(&r, "gpus=,", &a, s, &e), ERROR_USAGE);
     assert_true(plan_sweep(&r, "gpus=1", &a, s, &e) < 0);
     assert_contains(e.text, "no value of gpus has an answer");
     arena_fini(&a);

@@ -250,6 +250,61 @@ static void torch_recomputes_every_other_layer(void **state)
                     again[PLAN_STACK_FSDP][PLAN_RECOMPUTE_FULL], 0.499, 0.501);
     assert_true(again[PLAN_STACK_MEGATRON][PLAN_RECOMPUTE_SELECTIVE] <
                 0.15 * again[PLAN_STACK_MEGATRON][PLAN_RECOMPUTE_FULL]);
+    /* where the host is behind, half of the kernels again; FLOPs of the hardware likewise */
+    const struct plan_software torch = {PLAN_STACK_FSDP, 2025.0};
+    const struct plan_batch tiny = {512, 128};
+    double took[3], hfu[3];
+    for (l.recompute = 0; l.recompute <= PLAN_RECOMPUTE_FULL; l.recompute++) {
+        struct plan_step s;
+        plan_step(&llama, &cluster, &l, &tiny, &torch, &s);
+        took[l.recompute] = s.step_s;
+        hfu[l.recompute] = s.hfu / s.mfu;
+    }
+    assert_true(took[0] < took[1] && took[1] < took[2]);
+    assert_float_equal(hfu[0], 1, 1e-9);
+    assert_float_equal(hfu[1], 7.0 / 6, 1e-9);
+    assert_float_equal(hfu[2], 4.0 / 3, 1e-9);
+}
+
+/* Microbatches are whole: with one for each replica a quarter of faster accelerators helps nothing, and hurts nothing. */
+static void kinds_share_whole_microbatches(void **state)
+{
+    (void)state;
+    struct error e = {0};
+    struct plan_accelerator h200;
+    assert_true(plan_load_accelerator("h200", NULL, &memory, &h200, &e) >= 0);
+    struct plan_cluster mixed = cluster;
+    mixed.n_pools = 2;
+    mixed.pools[0] = (struct plan_pool){&h100, 192};
+    mixed.pools[1] = (struct plan_pool){&h200, 64};
+    struct plan_layout l = usual;
+    l.dp = 8, l.cp = 2; /* 8 replicas of 32: 6 on H100, 2 on H200 */
+    for (int64_t each = 1; each <= 40; each++) {
+        struct plan_batch b = {8 * each, 8192};
+        struct plan_step slow, both;
+        plan_step(&llama, &cluster, &l, &b, &today, &slow);
+        plan_step(&llama, &mixed, &l, &b, &today, &both);
+        assert_true(both.step_s <= slow.step_s * (1 + 1e-9));
+        if (each == 1) assert_in_ratio(both.step_s, slow.step_s, 0.999, 1.001);
+    }
+}
+
+/* Before fused attention a rank of a context-parallel group scores its queries against all keys: the same work
+ * however the sequence is cut. */
+static void unfused_attention_sees_all_keys(void **state)
+{
+    (void)state;
+    const struct plan_software old = {PLAN_STACK_MEGATRON, 2022.0};
+    struct plan_layout l = usual;
+    struct plan_batch b = {64, 16384};
+    double first = 0;
+    for (l.cp = 1; l.cp <= 8; l.cp *= 2) {
+        struct plan_step s;
+        l.dp = 16 / l.cp;
+        plan_step(&llama, &cluster, &l, &b, &old, &s);
+        if (l.cp == 1) first = s.part_s[PLAN_PART_ATTENTION];
+        assert_in_ratio(s.part_s[PLAN_PART_ATTENTION], first, 0.9, 1.2);
+    }
 }
 
 /* In a pipeline PyTorch keeps the weights of a stage gathered: exchanged once a step, not once a microbatch. */
@@ -286,6 +341,7 @@ static void years_are_read_from_sources(void **state)
         {"torchtitan benchmarks 2025-06, H200", "", "FSDP FULL_SHARD", 2025.46, PLAN_STACK_FSDP},
         {"MegaScale arXiv:2402.15627, run of 2023-11", "", "", 2023.88, PLAN_STACK_MEGATRON},
         {"no date: 12024-06, 2024-061, 2024-13, 1-2024-06", "", "", 0, PLAN_STACK_MEGATRON},
+        {"not yet: 2031-03", "", "", 0, PLAN_STACK_MEGATRON},
         {"never heard of", "", "", 0, PLAN_STACK_MEGATRON},
     };
     for (size_t i = 0; i < ARRAY_LEN(known); i++) {
@@ -362,6 +418,8 @@ int main(void)
         cmocka_unit_test(torch_follows_in_attention),
         cmocka_unit_test(torch_recomputes_every_other_layer),
         cmocka_unit_test(torch_gathers_a_stage_once),
+        cmocka_unit_test(kinds_share_whole_microbatches),
+        cmocka_unit_test(unfused_attention_sees_all_keys),
         cmocka_unit_test(years_are_read_from_sources),
         cmocka_unit_test(gaps_are_filled_by_rule),
         cmocka_unit_test(published_runs_are_predicted),

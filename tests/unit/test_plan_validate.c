@@ -391,14 +391,16 @@ static void test_machine_of_source(void **state)
     struct fixture *f = *state;
     static const char text[] =
         "source,model,gpu,n_gpus,layers,hidden,heads,vocab,seq_len,tp,pp,gbs,dp,step_time_s\n"
-        "torchtitan,m,H100,8,8,4096,32,32000,4096,1,1,8,8,1\n"
-        "a twin of it,m,H100,8,8,4096,32,32000,4096,1,1,8,8,1\n"
+        "torchtitan 2024-12,m,H100,8,8,4096,32,32000,4096,1,1,8,8,1\n"
+        "a twin of torchtitan's,m,H100,8,8,4096,32,32000,4096,1,1,8,8,1\n"
         "with a parallelism that no column names,m,H100,16,8,4096,32,32000,4096,1,1,8,8,1\n";
     assert_ok(parse(f, text), f->e);
     const struct plan_accelerator *a = &f->rows[0].accelerator, *b = &f->rows[1].accelerator;
     assert_float_equal(a->hbm_bytes.mid, 96e9, 1);
     double slower = a->ceiling_flops[PLAN_BF16].mid / b->ceiling_flops[PLAN_BF16].mid;
     assert_true(slower > 0.86 && slower < 0.90); /* (430 W / 627 W) ^ (1 / 3) above idle */
+    assert_contains(f->rows[0].assumed, "500 W");
+    assert_contains(f->rows[2].assumed, "newest software by rule");
     assert_null(f->rows[1].skip);
     assert_contains(f->rows[2].skip, "less than the number of accelerators");
 }
