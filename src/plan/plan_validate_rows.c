@@ -280,10 +280,11 @@ static bool read_precision(const char *text, int32_t *precision)
     static const struct {
         const char *part;
         int precision;
-    } known[] = {{"nvfp4", PLAN_FP4},   {"mxfp4", PLAN_FP4},    {"fp4", PLAN_FP4},
-                 {"mxfp8", PLAN_MXFP8}, {"fp8-mx", PLAN_MXFP8}, {"fp8", PLAN_FP8},
-                 {"bf16", PLAN_BF16},   {"fp16", PLAN_BF16},    {"fp32", PLAN_FP32},
-                 {"tf32", PLAN_FP32}};
+    } known[] = {{"nvfp4", PLAN_FP4},     {"mxfp4", PLAN_FP4},    {"fp4", PLAN_FP4},
+                 {"mxfp8", PLAN_MXFP8},   {"fp8-mx", PLAN_MXFP8}, {"fp8", PLAN_FP8},
+                 {"float8", PLAN_FP8},    {"bf16", PLAN_BF16},    {"fp16", PLAN_BF16},
+                 {"bfloat16", PLAN_BF16}, {"float16", PLAN_BF16}, {"fp32", PLAN_FP32},
+                 {"tf32", PLAN_FP32},     {"float32", PLAN_FP32}};
     for (size_t i = 0; i < ARRAY_LEN(known); i++)
         if (begins(text, known[i].part)) {
             *precision = known[i].precision;

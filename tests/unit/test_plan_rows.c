@@ -28,6 +28,22 @@ static int parse(struct fixture *f, const struct words *w)
     return plan_rows_parse(text, strlen(text), "runs.csv", &f->a, &f->rows, &f->n, &f->e);
 }
 
+static void known_precisions(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        const char *text;
+        int precision;
+    } known[] = {{"BF16", PLAN_BF16},  {"bfloat16", PLAN_BF16},      {"fp16", PLAN_BF16},
+                 {"FP8-CS", PLAN_FP8}, {"float8 rowwise", PLAN_FP8}, {"float32", PLAN_FP32},
+                 {"", PLAN_BF16}};
+    for (size_t i = 0; i < ARRAY_LEN(known); i++) {
+        const struct words w = {GOOD, .precision = known[i].text};
+        assert_ok(parse(f, &w), f->e);
+        assert_int_equal(f->rows[1].layout.precision, known[i].precision);
+    }
+}
+
 static void known_words(void **state)
 {
     struct fixture *f = *state;
@@ -129,7 +145,7 @@ static void no_rows(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {T(known_words), T(words_without_meaning), T(too_many_layers),
-                                       T(no_rows)};
+    const struct CMUnitTest tests[] = {T(known_words), T(known_precisions),
+                                       T(words_without_meaning), T(too_many_layers), T(no_rows)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
