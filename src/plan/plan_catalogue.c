@@ -34,6 +34,9 @@ const char *plan_name_changed(const struct plan_reader *r, const struct yaml_nod
                               const char *name)
 {
     if (!yaml_get(map, "like") || map->count < 2 || yaml_get(map, "name")) return name;
+    if (map->column == 1) return plan_name_of_path(r->arena, r->path); /* a whole file */
+    size_t n = strlen(name), tail = strlen(", changed");
+    if (n > tail && strcmp(name + n - tail, ", changed") == 0) return name;
     return arena_printf(r->arena, "%s, changed", name);
 }
 

@@ -94,7 +94,9 @@ struct plan_place { /* of a layout on one kind of accelerator of a cluster */
     int64_t domain, used; /* accelerators of a scale-up domain, and how many of them are used */
     bool straddles;       /* groups begin where they fall, across domains */
 };
-/* So many accelerators of a cluster, of each kind its share. 0: all. */
+/* A cluster of another size, of each kind its share. 0: as it is. */
+struct plan_cluster plan_cluster_scaled(const struct plan_cluster *c, int64_t accelerators);
+/* So many accelerators of a cluster for one job: the fastest kinds first. 0: all. */
 struct plan_cluster plan_cluster_part(const struct plan_cluster *c, int64_t accelerators);
 void plan_place(const struct plan_accelerator *a, const struct plan_cluster *c,
                 const struct plan_layout *l, struct plan_place *out);

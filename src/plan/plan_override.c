@@ -103,7 +103,7 @@ static int set_gpus(const struct override_context *c, const struct override_key 
     TRY(read_number(c, key, text, &n));
     if (n != floor(n)) return bad_value(c, key, text);
     if (n == all) return 0;
-    *cluster = plan_cluster_part(cluster, (int64_t)n); /* in the same shares */
+    *cluster = plan_cluster_scaled(cluster, (int64_t)n);
     forget_layout(c->r);
     return 0;
 }

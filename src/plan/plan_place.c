@@ -163,28 +163,55 @@ static void shares(const struct plan_cluster *c, int64_t accelerators, int64_t o
     }
 }
 
-struct plan_cluster plan_cluster_part(const struct plan_cluster *c, int64_t accelerators)
+static struct plan_cluster with_counts(const struct plan_cluster *c, const int64_t *counts)
 {
     struct plan_cluster part = *c;
-    int64_t share[PLAN_MAX_POOLS];
-    if (accelerators <= 0 || plan_cluster_accelerators(c) <= 0) return part;
-    shares(c, accelerators, share);
     part.n_pools = 0;
-    for (int64_t i = 0; i < c->n_pools; i++) {
-        part.pools[i].count = share[i]; /* few accelerators may leave none of a kind */
-        if (share[i] > 0) part.pools[part.n_pools++] = part.pools[i];
-    }
+    for (int64_t i = 0; i < c->n_pools; i++)
+        if (counts[i] > 0)
+            part.pools[part.n_pools++] = (struct plan_pool){c->pools[i].accelerator, counts[i]};
     return part;
+}
+
+struct plan_cluster plan_cluster_scaled(const struct plan_cluster *c, int64_t accelerators)
+{
+    int64_t counts[PLAN_MAX_POOLS];
+    if (accelerators <= 0 || plan_cluster_accelerators(c) <= 0) return *c;
+    shares(c, accelerators, counts);
+    return with_counts(c, counts);
+}
+
+/* Of kinds with the same peak, the one that may draw more is faster under load. */
+static bool is_faster(const struct plan_accelerator *a, const struct plan_accelerator *b)
+{
+    double x = plan_work_peak(a, PLAN_FP8), y = plan_work_peak(b, PLAN_FP8);
+    return x > y || (x == y && a->power_cap_w.mid > b->power_cap_w.mid);
+}
+
+struct plan_cluster plan_cluster_part(const struct plan_cluster *c, int64_t accelerators)
+{
+    int64_t counts[PLAN_MAX_POOLS] = {0}, left = accelerators;
+    if (accelerators <= 0 || accelerators >= plan_cluster_accelerators(c)) return *c;
+    while (left > 0) {
+        int64_t fastest = -1;
+        for (int64_t i = 0; i < c->n_pools; i++)
+            if (counts[i] == 0 && c->pools[i].count > 0 &&
+                (fastest < 0 || is_faster(c->pools[i].accelerator, c->pools[fastest].accelerator)))
+                fastest = i;
+        counts[fastest] = MIN(left, c->pools[fastest].count);
+        left -= counts[fastest];
+    }
+    return with_counts(c, counts);
 }
 
 void plan_place_at_work(const struct plan_request *r, int64_t used[PLAN_MAX_POOLS])
 {
     struct plan_cluster part = plan_cluster_part(&r->cluster, r->part);
-    plan_place_used(&part, &r->layout, used);
-    if (r->part <= 0 || part.n_pools != r->cluster.n_pools) return;
-    for (int64_t i = 0; i < part.n_pools; i++)
-        used[i] = llround((double)used[i] / (double)part.pools[i].count *
-                          (double)r->cluster.pools[i].count);
+    double at_work = (double)plan_place_used(&part, &r->layout, used);
+    if (r->part <= 0) return;
+    at_work /= (double)plan_cluster_accelerators(&part);
+    for (int64_t i = 0; i < r->cluster.n_pools; i++)
+        used[i] = llround(at_work * (double)r->cluster.pools[i].count);
 }
 
 void plan_place(const struct plan_accelerator *a, const struct plan_cluster *c,

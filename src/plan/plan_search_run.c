@@ -6,18 +6,21 @@
  * whole machine is the wrong one for the job that is left of it. So the search is made again for jobs
  * of fewer accelerators: of all sizes of one ladder from the size at which one elastic job is
  * fastest to two fifths of it (a quarter slower, so that cost and energy stop there), and of
- * what these find, list and front, the run that is best by the objective is kept. On the ladder the
- * precision and experts' ranks of the whole machine's best layout stand, which makes a rung
- * several times cheaper; at the size that is chosen everything is free again. The ladder's sizes do
- * not depend on the machine's, so a larger machine has the choices of a smaller one. */
+ * what these find, list and front, the run that is best by the objective is kept, and of those
+ * within one per cent of it the cheapest (by time) or the shortest (by cost and energy). A job is
+ * given the fastest kinds first, and as few as its run is as good on. On the ladder the precision
+ * and experts' ranks of the whole machine's best layout stand, which makes a rung several times
+ * cheaper; at the size that is chosen everything is free again. The ladder's sizes do not depend on
+ * the machine's, so a larger machine has the choices of a smaller one. */
 #include "plan/plan_internal.h"
 
 #include <math.h>
 #include <string.h>
 
-#define LISTED      8   /* layouts */
-#define LITTLE_LOST 0.7 /* goodput above which the whole machine is worth its failures */
-#define BELOW       0.4 /* of the size at which one elastic job is fastest: the ladder's end */
+#define LISTED      8    /* layouts */
+#define LITTLE_LOST 0.7  /* goodput above which the whole machine is worth its failures */
+#define NEAR        1.01 /* of the best run: among these the cheapest is taken, or the shortest */
+#define BELOW       0.4  /* of the size at which one elastic job is fastest: the ladder's end */
 
 /* Powers of two and three halves of them, and those nine eighths above: racks of 72 of which 64 are used. */
 static const double RUNGS[] = {1.0, 1.125, 1.265625, 1.5, 1.6875};
@@ -25,7 +28,8 @@ static const double RUNGS[] = {1.0, 1.125, 1.265625, 1.5, 1.6875};
 struct run_search {
     const struct plan_request *r;
     struct plan_request job; /* the best so far */
-    double cost;             /* of its run */
+    double cost, second;     /* of its run: by the objective, and what decides among near equals */
+    double least;            /* cost of any run so far */
     struct plan_search found;
     size_t at; /* of its layout: in the list, or beyond it in the front */
 };
@@ -45,8 +49,16 @@ static const struct plan_candidate *candidate(const struct plan_search *s, size_
     return i < s->n_best ? &s->best[i] : &s->front[i - s->n_best];
 }
 
-static void keep_best_run(struct run_search *x, int64_t part, const struct plan_search *found)
+/* Dollars where time is the objective, else days. */
+static double second_cost(const struct plan_answer *a, int objective)
 {
+    return objective == PLAN_BY_TIME ? a->money.run_usd.mid : a->days.mid;
+}
+
+/* Whether a run is better than the best before: by NEAR or more, or nearly as good and better in the second place. */
+static bool keep_best_run(struct run_search *x, int64_t part, const struct plan_search *found)
+{
+    bool better = false;
     struct plan_answer a;
     struct plan_request job = *x->r;
     job.part = part;
@@ -54,13 +66,18 @@ static void keep_best_run(struct run_search *x, int64_t part, const struct plan_
         job.layout = candidate(found, i)->layout;
         memset(&a, 0, sizeof a);
         plan_run_evaluate(&job, NULL, &a);
-        double cost = run_cost(&a, x->r->objective);
-        if (!(cost < x->cost)) continue;
+        double cost = run_cost(&a, x->r->objective), second = second_cost(&a, x->r->objective);
+        x->least = fmin(x->least, cost);
+        bool best_is_near = x->cost <= x->least * NEAR;
+        if (!(cost <= x->least * NEAR && (!best_is_near || second < x->second))) continue;
+        better = true;
         x->cost = cost;
+        x->second = second;
         x->job = job;
         x->found = *found;
         x->at = i;
     }
+    return better;
 }
 
 static int search_part(const struct plan_request *r, int64_t part, const struct plan_layout *fixed,
@@ -78,9 +95,7 @@ static int search_chosen(struct run_search *x, struct arena *a, struct error *e)
     if (x->job.part > 0) {
         struct plan_candidate before = *candidate(&x->found, x->at);
         TRY(search_part(x->r, x->job.part, &x->r->layout, a, &all, e));
-        double cost = x->cost;
-        keep_best_run(x, x->job.part, &all);
-        if (x->cost == cost) { /* nothing is better: its place in the new list */
+        if (!keep_best_run(x, x->job.part, &all)) { /* its place in the new list */
             x->found = all;
             for (x->at = 0; x->at + 1 < all.n_best; x->at++)
                 if (!memcmp(&all.best[x->at].layout, &before.layout, sizeof before.layout)) break;
@@ -161,7 +176,7 @@ static void fit_part(struct run_search *x)
 int plan_search_run(struct plan_request *chosen, struct arena *a, struct plan_search *out,
                     struct error *e)
 {
-    struct run_search x = {.r = chosen, .cost = INFINITY};
+    struct run_search x = {.r = chosen, .cost = INFINITY, .least = INFINITY};
     struct plan_request first = *chosen;
     struct plan_answer whole = {0};
     TRY(search_part(chosen, 0, &chosen->layout, a, out, e));

@@ -332,53 +332,84 @@ static int64_t divide_up(int64_t a, int64_t b)
     return (a + b - 1) / MAX(b, 1);
 }
 
-/* Whole microbatches for each replica of each kind, so that the last one is done as early as can be: the share by speed,
+/* What m microbatches take on one kind: fixed_s + m each_s. */
+struct kind_price {
+    double fixed_s, each_s;
+    int64_t replicas;
+};
+
+/* Whole microbatches for each replica of each kind, so that the last one is done as early as can be: the share by price,
  * rounded down, and the rest one by one to the kind that has it done first. */
-static void share_microbatches(const double *each_s, const int64_t *replicas, int64_t kinds,
-                               int64_t microbatches, int64_t *mine)
+static void share_by_speed(const struct kind_price *kind, int64_t kinds, int64_t microbatches,
+                           int64_t *mine)
 {
-    double speed = 0;
+    double speed = 0, ahead = 0;
     int64_t left = microbatches;
-    for (int64_t i = 0; i < kinds; i++)
-        if (replicas[i] > 0) speed += (double)replicas[i] / each_s[i];
     for (int64_t i = 0; i < kinds; i++) {
-        mine[i] = replicas[i] > 0 ? (int64_t)((double)microbatches / speed / each_s[i] + 1e-9) : 0;
-        left -= mine[i] * replicas[i];
+        speed += (double)kind[i].replicas / kind[i].each_s;
+        ahead += (double)kind[i].replicas / kind[i].each_s * kind[i].fixed_s;
+    }
+    double all_s = ((double)microbatches + ahead) / speed;
+    for (int64_t i = 0; i < kinds; i++) {
+        double share = (all_s - kind[i].fixed_s) / kind[i].each_s;
+        mine[i] = kind[i].replicas > 0 ? MAX((int64_t)(share + 1e-9), 0) : 0;
+        left -= mine[i] * kind[i].replicas;
     }
     while (left > 0) {
         int64_t first = -1;
-        for (int64_t i = 0; i < kinds; i++)
-            if (replicas[i] > 0 && (first < 0 || (double)(mine[i] + 1) * each_s[i] <
-                                                     (double)(mine[first] + 1) * each_s[first]))
-                first = i;
+        double soonest = INFINITY;
+        for (int64_t i = 0; i < kinds; i++) {
+            double done_s = kind[i].fixed_s + (double)(mine[i] + 1) * kind[i].each_s;
+            if (kind[i].replicas == 0 || done_s >= soonest) continue;
+            first = i;
+            soonest = done_s;
+        }
         mine[first]++;
-        left -= replicas[first];
+        left -= kind[first].replicas;
     }
 }
 
-/* Several kinds share the microbatches; the last to finish counts. */
+/* What holds for the microbatches of a replica must hold for each kind's (plan_layout_check). */
+static bool share_is_allowed(const struct plan_work *w, int64_t mine)
+{
+    if (mine < 1) return false;
+    if (dualpipe(w)) return mine % 2 == 0 && mine >= 2 * (int64_t)w->l->pp;
+    return w->l->vp <= 1 || mine >= w->l->pp;
+}
+
+/* Several kinds share the microbatches; the last to finish counts. Equal shares are always open. */
 static void mixed_step(const struct plan_model *m, const struct plan_cluster *c,
                        const struct plan_layout *l, const struct plan_batch *b,
                        const struct plan_software *s, double total, struct plan_step *out)
 {
     struct plan_work work[PLAN_MAX_POOLS];
     struct stage stages[PLAN_MAX_POOLS];
-    struct plan_step trial;
+    struct plan_step trial, shared = {0};
     int64_t microbatches = divide_up(b->global_batch, MAX(l->micro_batch, 1));
-    double each_s[PLAN_MAX_POOLS];
+    const int64_t equal = MAX(divide_up(microbatches, MAX(l->dp, 1)), 1);
+    struct kind_price price[PLAN_MAX_POOLS];
     int64_t replicas[PLAN_MAX_POOLS], mine[PLAN_MAX_POOLS];
     plan_place_replicas(c, l, replicas);
     for (int64_t i = 0; i < c->n_pools; i++) {
+        price[i] = (struct kind_price){0, 1, replicas[i]};
+        if (replicas[i] == 0) continue;
         plan_work_init(&work[i], m, c->pools[i].accelerator, c, l, b, s);
         stage_time(&work[i], &stages[i]);
-        each_s[i] = fmax(stages[i].f_s + stages[i].b_s, 1e-12);
-    }
-    share_microbatches(each_s, replicas, c->n_pools, microbatches, mine);
-    for (int64_t i = 0; i < c->n_pools; i++) {
-        if (mine[i] == 0) continue;
-        pool_step(&work[i], &stages[i], mine[i], total, &trial);
+        pool_step(&work[i], &stages[i], equal + 1, total, &trial);
+        price[i].each_s = trial.step_s;
+        pool_step(&work[i], &stages[i], equal, total, &trial);
+        price[i].each_s = fmax(price[i].each_s - trial.step_s, 1e-12);
+        price[i].fixed_s = trial.step_s - (double)equal * price[i].each_s;
         if (trial.step_s > out->step_s) *out = trial;
     }
+    share_by_speed(price, c->n_pools, microbatches, mine);
+    for (int64_t i = 0; i < c->n_pools; i++) {
+        if (replicas[i] == 0) continue;
+        if (!share_is_allowed(&work[i], mine[i])) return;
+        pool_step(&work[i], &stages[i], mine[i], total, &trial);
+        if (trial.step_s > shared.step_s) shared = trial;
+    }
+    if (shared.step_s < out->step_s) *out = shared;
 }
 
 static void fill_rates(const struct plan_model *m, const struct plan_cluster *c,

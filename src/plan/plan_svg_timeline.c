@@ -46,8 +46,10 @@ static int by_stage_and_start(const void *a, const void *b)
     return (x->start_s > y->start_s) - (x->start_s < y->start_s);
 }
 
-static void draw_spans(const struct drawing *d, const struct plan_span *spans, size_t n)
+/* Whether some were drawn as one striped block. */
+static bool draw_spans(const struct drawing *d, const struct plan_span *spans, size_t n)
 {
+    bool mixed = false;
     for (size_t i = 0; i < n;) {
         struct plan_span block = spans[i];
         size_t end = i + 1;
@@ -61,8 +63,10 @@ static void draw_spans(const struct drawing *d, const struct plan_span *spans, s
         }
         if (end > i + 1) block.microbatch = -1;
         draw_rect(d, &block, same ? classes[block.kind] : "mix");
+        mixed |= !same;
         i = end;
     }
+    return mixed;
 }
 
 static void draw_stages(const struct drawing *d, int64_t stages)
@@ -130,9 +134,9 @@ void plan_svg_timeline(const struct plan_step *step, const struct plan_layout *l
                "<style>svg .mix{fill:url(#mix)}</style>",
                PLAN_SVG_WIDTH, bottom + BOTTOM - 16);
     draw_stages(&d, stages);
-    draw_spans(&d, spans, n);
+    bool mixed = draw_spans(&d, spans, n);
     draw_time(&d, end_s, bottom);
-    draw_legend(&d, step->microbatches * l->vp * 2 > 300, step->both_ends);
+    draw_legend(&d, mixed, step->both_ends);
     str_puts(out, "</svg>\n");
     arena_fini(&a);
 }

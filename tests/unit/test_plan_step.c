@@ -287,6 +287,34 @@ static void kinds_share_whole_microbatches(void **state)
         assert_true(both.step_s <= slow.step_s * (1 + 1e-9));
         if (each == 1) assert_in_ratio(both.step_s, slow.step_s, 0.999, 1.001);
     }
+    /* what each microbatch sends counts, too; an equal share is always open */
+    const struct plan_software torch = {PLAN_STACK_FSDP, 2025.5},
+                               dual = {PLAN_STACK_DUALPIPE, 2025.5};
+    mixed.pools[1].accelerator = &gb200;
+    struct plan_layout flat = {.tp = 4,
+                               .pp = 1,
+                               .cp = 1,
+                               .ep = 1,
+                               .etp = 1,
+                               .dp = 64,
+                               .vp = 1,
+                               .micro_batch = 1,
+                               .zero = 3,
+                               .precision = PLAN_BF16};
+    for (int64_t each = 1; each <= 20; each++) {
+        struct plan_batch b = {64 * each, 2048};
+        struct plan_step slow, both;
+        plan_step(&llama, &cluster, &flat, &b, &torch, &slow);
+        plan_step(&llama, &mixed, &flat, &b, &torch, &both);
+        assert_true(both.step_s <= slow.step_s * (1 + 1e-9));
+    }
+    l.vp = 1; /* of 4 stages DualPipe takes an even number of 8 or more, of each kind */
+    for (int64_t each = 8; each <= 60; each += 2) {
+        struct plan_batch b = {8 * each, 8192};
+        struct plan_step both;
+        plan_step(&llama, &mixed, &l, &b, &dual, &both);
+        assert_true(both.microbatches % 2 == 0 && both.microbatches >= 8);
+    }
 }
 
 /* Before fused attention a rank of a context-parallel group scores its queries against all keys: the same work
