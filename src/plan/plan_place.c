@@ -198,6 +198,7 @@ struct plan_cluster plan_cluster_part(const struct plan_cluster *c, int64_t acce
             if (counts[i] == 0 && c->pools[i].count > 0 &&
                 (fastest < 0 || is_faster(c->pools[i].accelerator, c->pools[fastest].accelerator)))
                 fastest = i;
+        if (fastest < 0) break;
         counts[fastest] = MIN(left, c->pools[fastest].count);
         left -= counts[fastest];
     }

@@ -364,6 +364,7 @@ static void share_by_speed(const struct kind_price *kind, int64_t kinds, int64_t
             first = i;
             soonest = done_s;
         }
+        if (first < 0) break; /* no kind has a replica */
         mine[first]++;
         left -= kind[first].replicas;
     }

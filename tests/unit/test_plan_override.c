@@ -119,7 +119,7 @@ static void test_kinds_may_vanish(void **state)
     assert_int_equal(r->cluster.n_pools, 1);
     assert_int_equal(plan_cluster_accelerators(&r->cluster), 1);
     for (int n = 2; n <= 9; n++) { /* shares that rounding cannot sum */
-        char text[8];
+        char text[16];
         r = load(f, "colossus-1-200k");
         r->cluster.n_pools = 4;
         for (int i = 0; i < 4; i++)
