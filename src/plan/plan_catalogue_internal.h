@@ -130,7 +130,8 @@ int plan_open_node(const struct plan_reader *r, const struct plan_section *s,
 /* `like: NAME` of a map, or NULL. */
 int plan_find_like(const struct plan_reader *r, const struct plan_section *s,
                    const struct yaml_node *map, const struct yaml_node **like);
-/* The name of what `map` makes of another description: its file's, or within a file the other's and ", changed". */
+/* The name of what `map` makes of another description: its file's, or within a file the other's
+ * and ", changed". */
 const char *plan_name_changed(const struct plan_reader *r, const struct yaml_node *map,
                               const char *name);
 /* A reader for a name that no file mentions (from may be NULL); *local is used where e is NULL. */

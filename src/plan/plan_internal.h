@@ -124,7 +124,8 @@ void plan_place_at_work(const struct plan_request *r, int64_t used[PLAN_MAX_POOL
  * false: nothing dates the source, which gets today's. */
 bool plan_software_of_source(const char *source, const char *table, const char *dist_opt,
                              struct plan_software *out);
-/* What the few machines that differ from their accelerator's usual server have instead, and in words, or NULL. */
+/* What the few machines that differ from their accelerator's usual server have instead, told in
+ * words, or NULL. */
 const char *plan_machine_of_source(const char *source, struct plan_accelerator *a);
 bool plan_stack_is_megatron(
     int stack);                   /* ZeRO 1 with pipelines, Megatron's kernels: dualpipe, too */
@@ -256,8 +257,9 @@ const double *plan_left_out_values(const char *source);
 size_t plan_left_out_count(void); /* every source that was fitted on has one */
 
 /* ------------------------------------------------------------------ timeline
- * The passes of DualPipe (plan_timeline_dualpipe.c), each `stretch` times as long as in the step; an even number of
- * stages, an even number of microbatches that is at least twice that. Room for two more spans a stage. */
+ * The passes of DualPipe (plan_timeline_dualpipe.c), each `stretch` times as long as in the step; an
+ * even number of stages, an even number of microbatches that is at least twice that. Room for two
+ * more spans a stage. */
 size_t plan_timeline_dualpipe(const struct plan_step *step, int64_t stages, int64_t microbatches,
                               double stretch, struct arena *a, struct plan_span **spans);
 

@@ -100,8 +100,8 @@ void plan_search_bound_init(const struct plan_model *m, const struct plan_cluste
     }
 }
 
-/* Several kinds: the last pool is not done before all would be by their speeds. What it computes is at least one
- * microbatch: a pool that is last for its bubble may have few. */
+/* Several kinds: the last pool is not done before all would be by their speeds. What it computes is
+ * at least one microbatch: a pool that is last for its bubble may have few. */
 static double bound_mixed(const struct plan_search_bound *bound, const struct plan_layout *l,
                           double microbatches, double bubble, double again, double *busy_s)
 {

@@ -55,7 +55,8 @@ static double second_cost(const struct plan_answer *a, int objective)
     return objective == PLAN_BY_TIME ? a->money.run_usd.mid : a->days.mid;
 }
 
-/* Whether a run is better than the best before: by NEAR or more, or nearly as good and better in the second place. */
+/* Whether a run is better than the best before: by NEAR or more, or nearly as good and better in
+ * the second place. */
 static bool keep_best_run(struct run_search *x, int64_t part, const struct plan_search *found)
 {
     bool better = false;

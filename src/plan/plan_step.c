@@ -338,8 +338,8 @@ struct kind_price {
     int64_t replicas;
 };
 
-/* Whole microbatches for each replica of each kind, so that the last one is done as early as can be: the share by price,
- * rounded down, and the rest one by one to the kind that has it done first. */
+/* Whole microbatches for each replica of each kind, so that the last one is done as early as can be:
+ * the share by price, rounded down, and the rest one by one to the kind that has it done first. */
 static void share_by_speed(const struct kind_price *kind, int64_t kinds, int64_t microbatches,
                            int64_t *mine)
 {

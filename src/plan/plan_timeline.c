@@ -5,8 +5,9 @@
  * a number of forward passes to warm up, then one forward and one backward in turn. Microbatches go
  * through the chunks in groups of as many as there are stages, or of more, so that no group is
  * smaller (Megatron-Core, microbatch_group_size_per_vp_stage). A pass starts when its device is
- * free and what it needs has come. DualPipe has another order (plan_timeline_dualpipe.c). Behind the last backward pass come the exposed data-parallel
- * traffic and the optimiser; what is left of the step (data, launches, stragglers) is not drawn. */
+ * free and what it needs has come. DualPipe has another order (plan_timeline_dualpipe.c). Behind the
+ * last backward pass come the exposed data-parallel traffic and the optimiser; what is left of the
+ * step (data, launches, stragglers) is not drawn. */
 #include "plan/plan_internal.h"
 
 #include <math.h>
