@@ -40,7 +40,7 @@ endif
 V ?=
 say = $(if $(V),,@printf '  %-5s %s\n' $(1) $(2);)
 
-ROOMS := $(shell sed '/^\#/d;/^$$/d' src/LAYERS)
+ROOMS := $(shell sed '/^\#/d; /^$$/d; s|[ /].*||' src/LAYERS | uniq)
 SRCS  := $(sort $(foreach r,$(ROOMS),$(wildcard src/$(r)/*.c src/$(r)/*/*.c)))
 OBJS  := $(SRCS:src/%.c=$(B)/%.o)
 room_objs = $(filter $(B)/$(1)/%,$(OBJS))

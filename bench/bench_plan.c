@@ -4,14 +4,14 @@
  *     build/gcc/bench/bench_plan [ROUNDS]
  *
  * One core is measured by a process that may use only one (sched_setaffinity before the pool). */
-#include "plan/plan_search_internal.h"
+#include "plan/search/plan_search_internal.h"
 
 #include <sched.h>
 
-static struct plan_accelerator h100 = {
+static struct machine_accelerator h100 = {
     .name = "h100",
-    .peak_flops = {[PLAN_BF16] = {.mid = 989e12}, [PLAN_FP8] = {.mid = 1979e12}},
-    .ceiling_flops = {[PLAN_BF16] = {.mid = 794e12}, [PLAN_FP8] = {.mid = 1403e12}},
+    .peak_flops = {[MACHINE_BF16] = {.mid = 989e12}, [MACHINE_FP8] = {.mid = 1979e12}},
+    .ceiling_flops = {[MACHINE_BF16] = {.mid = 794e12}, [MACHINE_FP8] = {.mid = 1403e12}},
     .hbm_bytes = {.mid = 80e9},
     .hbm_bytes_per_s = {.mid = 3.35e12},
     .scaleup_bytes_per_s = {.mid = 450e9},
@@ -20,12 +20,12 @@ static struct plan_accelerator h100 = {
     .nic_bytes_per_s = {.mid = 50e9},
     .power_cap_w = {.mid = 700},
 };
-static struct plan_accelerator gb200 = {
+static struct machine_accelerator gb200 = {
     .name = "gb200",
-    .peak_flops = {[PLAN_BF16] = {.mid = 2500e12},
-                   [PLAN_FP8] = {.mid = 5000e12},
-                   [PLAN_FP4] = {.mid = 10000e12}},
-    .ceiling_flops = {[PLAN_BF16] = {.mid = 1822e12}, [PLAN_FP8] = {.mid = 3616e12}},
+    .peak_flops = {[MACHINE_BF16] = {.mid = 2500e12},
+                   [MACHINE_FP8] = {.mid = 5000e12},
+                   [MACHINE_FP4] = {.mid = 10000e12}},
+    .ceiling_flops = {[MACHINE_BF16] = {.mid = 1822e12}, [MACHINE_FP8] = {.mid = 3616e12}},
     .hbm_bytes = {.mid = 189e9},
     .hbm_bytes_per_s = {.mid = 8e12},
     .scaleup_bytes_per_s = {.mid = 900e9},
@@ -68,10 +68,11 @@ static void use_cpus(int n)
     sched_setaffinity(0, sizeof set, &set);
 }
 
-static void measure(const char *what, const struct plan_model *m, const struct plan_accelerator *a,
-                    int64_t count, struct plan_batch b, int precision, int rounds)
+static void measure(const char *what, const struct plan_model *m,
+                    const struct machine_accelerator *a, int64_t count, struct plan_batch b,
+                    int precision, int rounds)
 {
-    struct plan_cluster c = {.pools = {{a, count}}, .n_pools = 1, .fabric_tiers = 3};
+    struct machine_cluster c = {.pools = {{a, count}}, .n_pools = 1, .fabric_tiers = 3};
     struct plan_software s = {0};
     struct plan_layout fixed = {.zero = -1, .recompute = -1, .precision = precision};
     double best = 1e9;
@@ -99,11 +100,11 @@ static void measure(const char *what, const struct plan_model *m, const struct p
 static void all(int rounds)
 {
     measure("Llama 3 405B, 16,384 H100", &llama_405b, &h100, 16384, (struct plan_batch){2048, 8192},
-            PLAN_BF16, rounds);
+            MACHINE_BF16, rounds);
     measure("the same, bf16 and fp8", &llama_405b, &h100, 16384, (struct plan_batch){2048, 8192},
             -1, rounds);
     measure("Grok-1, 1,000,000 GB200", &grok_1, &gb200, 1000000, (struct plan_batch){1000000, 8192},
-            PLAN_FP8, rounds);
+            MACHINE_FP8, rounds);
     measure("the same, all precisions", &grok_1, &gb200, 1000000,
             (struct plan_batch){1000000, 8192}, -1, rounds);
 }

@@ -173,6 +173,8 @@ int file_list_dir(const char *path, struct arena *a, char ***names, size_t *coun
 /* "a/b"; in *a. */
 char *file_join(struct arena *a, const char *dir, const char *name);
 const char *file_base_name(const char *path); /* behind the last '/' */
+/* Where this user's own descriptions lie: $XDG_CONFIG_HOME/colossus or ~/.config/colossus. In *a. */
+char *file_config_dir(struct arena *a);
 /* Writes all of data to fd, through short writes and EINTR. */
 int file_write_fd(int fd, const void *data, size_t size, const char *path, struct error *e);
 
@@ -398,5 +400,220 @@ int plot_write_svg(const struct plot *p, int width_px, int height_px, const char
 /* Several panels above each other in one SVG. */
 int plot_write_svg_panels(const struct plot *plots, size_t n_plots, int width_px,
                           int panel_height_px, const char *path, struct error *e);
+
+/* ------------------------------------------------------------------ figures and ranges (base_figure.c)
+ * P primary text read, S secondary text, R compilation that cites a primary, D derived, M from
+ * memory, A assumption: the grades of the facts they were copied from. */
+struct figure {
+    double mid, low, high; /* low = high = mid where no range is known */
+    char grade;            /* 0: not given */
+    const char *source;    /* short citation; "" where none */
+};
+
+struct range {
+    double low, mid, high;
+};
+/* Ranges are bands of about 80 %; factors are taken as independent, so that a product's band is the
+ * root of the sum of squares of logarithms. A figure that is not given (grade 0 and mid 0) takes
+ * the fallback. */
+struct range figure_range(const struct figure *f, double mid, double low, double high);
+double figure_mid(const struct figure *f, double fallback);
+struct range range_exact(double x);
+struct range range_mul(struct range a, struct range b);
+struct range range_div(struct range a, struct range b);
+struct range range_add(struct range a, struct range b);
+/* ------------------------------------------------------------------ units (base_unit.c) */
+
+enum unit_kind {
+    UNIT_NONE,
+    UNIT_SHARE, /* 0.05 or 5 % */
+    UNIT_BYTES,
+    UNIT_BYTES_PER_S, /* also bits: Gb/s */
+    UNIT_FLOPS,
+    UNIT_W,
+    UNIT_WH,
+    UNIT_W_PER_S,
+    UNIT_USD,
+    UNIT_USD_PER_KWH,
+    UNIT_USD_PER_W,
+    UNIT_G_PER_KWH,
+    UNIT_L_PER_KWH,
+    UNIT_T_PER_YEAR,
+    UNIT_L_PER_DAY,
+    UNIT_HZ,
+    UNIT_DAYS,
+    UNIT_YEARS,
+    UNIT_CELSIUS,
+    UNIT_TOKENS,
+    UNIT_FAILURES, /* per 1,000 days of eight accelerators */
+    UNIT_N_KINDS
+};
+enum unit_result { UNIT_OK, UNIT_BAD_NUMBER, UNIT_BAD_NAME };
+/* "3.35 TB/s", "80e9", "15T", "5 %": the value in the dimension's first unit. *unit is what stands
+ * behind the digits, for the error. */
+enum unit_result unit_parse(const char *text, enum unit_kind d, double *value, const char **unit);
+/* "B, kB, MB ..." into buf, which is returned; the first alone is what a bare number means. */
+char *unit_list(enum unit_kind d, char *buf, size_t size);
+const char *unit_name(enum unit_kind d); /* "" where a number has none */
+
+/* ------------------------------------------------------------------ fields (base_field.c) */
+
+/* A file (or a part of one) being read: where errors point, where strings live. */
+struct yaml_reader {
+    const char *path; /* as errors name it, and where names in it are looked for; "" for none */
+    struct arena *arena;
+    struct error *e; /* never NULL */
+    int depth;       /* of files that name files */
+};
+
+enum field_type {
+    FIELD_TEXT,   /* const char * */
+    FIELD_INT,    /* int64_t */
+    FIELD_INT32,  /* int32_t */
+    FIELD_REAL,   /* double */
+    FIELD_BOOL,   /* bool */
+    FIELD_ENUM,   /* int or int32_t: index into choices */
+    FIELD_FIGURE, /* struct figure */
+    FIELD_CUSTOM  /* read(), or looked at before the rest where that is NULL */
+};
+
+struct field {
+    const char *key; /* "peak_flops.bf16": the key bf16 below peak_flops */
+    enum field_type type;
+    size_t offset;
+    enum unit_kind unit;
+    const char *fallback; /* as a file would say it; NULL: must be given; "": nothing, 0 */
+    double min, max;      /* of a number; both 0: not negative */
+    const char *const *choices;
+    const char *example; /* a valid value */
+    const char *help;
+    int (*read)(const struct yaml_reader *r, const struct field *f, const struct yaml_node *node,
+                void *target);
+};
+struct section {
+    const char *what;   /* "accelerator" */
+    const char *folder; /* below presets/; NULL: only ever part of another file */
+    const char *help;
+    const struct field *fields;
+    size_t n_fields;
+};
+/* How a row of such a table is written. */
+/* clang-format off: a table is read by its columns */
+#define ROW_FIGURE(T, k, m, u, def, ex, h)                                          \
+    {                                                                               \
+        .key = k, .type = FIELD_FIGURE, .offset = offsetof(struct T, m), .unit = u, \
+        .fallback = def, .example = ex, .help = h                                   \
+    }
+#define ROW_FIGURE_IN(T, k, m, u, def, lo, hi, ex, h)                               \
+    {                                                                               \
+        .key = k, .type = FIELD_FIGURE, .offset = offsetof(struct T, m), .unit = u, \
+        .fallback = def, .min = lo, .max = hi, .example = ex, .help = h             \
+    }
+#define ROW_TEXT(T, k, m, ex, h)                                                       \
+    {                                                                                  \
+        .key = k, .type = FIELD_TEXT, .offset = offsetof(struct T, m), .fallback = "", \
+        .example = ex, .help = h                                                       \
+    }
+#define ROW_INT(T, k, m, def, lo, hi, ex, h)                                                      \
+    {                                                                                             \
+        .key = k, .type = FIELD_INT, .offset = offsetof(struct T, m), .fallback = def, .min = lo, \
+        .max = hi, .example = ex, .help = h                                                       \
+    }
+#define ROW_INT32(T, k, m, lo, hi, ex, h)                                                          \
+    {                                                                                              \
+        .key = k, .type = FIELD_INT32, .offset = offsetof(struct T, m), .fallback = "", .min = lo, \
+        .max = hi, .example = ex, .help = h                                                        \
+    }
+#define ROW_BOOL(T, k, m, def, h)                                                       \
+    {                                                                                   \
+        .key = k, .type = FIELD_BOOL, .offset = offsetof(struct T, m), .fallback = def, \
+        .example = "true", .help = h                                                    \
+    }
+#define ROW_ENUM(T, k, m, def, list, ex, h)                                             \
+    {                                                                                   \
+        .key = k, .type = FIELD_ENUM, .offset = offsetof(struct T, m), .fallback = def, \
+        .choices = list, .example = ex, .help = h                                       \
+    }
+#define ROW_CUSTOM(k, def, ex, h, fn)                                                         \
+    {                                                                                         \
+        .key = k, .type = FIELD_CUSTOM, .fallback = def, .example = ex, .help = h, .read = fn \
+    }
+#define ROW_SECTION(what_, folder_, help_, rows)                         \
+    {                                                                    \
+        .what = what_, .folder = folder_, .help = help_, .fields = rows, \
+        .n_fields = ARRAY_LEN(rows)                                      \
+    }
+
+#define ROW_LIKE(ex) \
+    ROW_CUSTOM("like", "", ex, "begin with this one; the other keys change it", NULL)
+/* clang-format on */
+
+/* ERROR_CONFIG "path:line:column: ...". */
+int yaml_wrong(const struct yaml_reader *r, const struct yaml_node *at, const char *fmt, ...)
+    PRINTF_LIKE(3, 4);
+/* The same, with "for example key: example" as the hint. */
+int yaml_wrong_field(const struct yaml_reader *r, const struct yaml_node *at, const struct field *f,
+                     const char *fmt, ...) PRINTF_LIKE(4, 5);
+const struct field *field_find(const struct section *s, const char *key);
+/* The value of a dotted key, or the map where it is not given: where an error about it points. */
+const struct yaml_node *yaml_field_node(const struct yaml_node *map, const char *key);
+bool yaml_is_null(const struct yaml_node *node);
+
+/* Gives every field of target its default: a figure without one stays "not given" (grade 0), so
+ * that what computes with it takes its own; one with a default is graded A, source "default". */
+void section_defaults(const struct section *s, void *target, struct arena *a);
+/* Fills target from a map. Unknown keys, wrong types and units are errors; a field that is neither
+ * given nor has a default is one unless `based` says that target was filled before. */
+int section_bind(const struct yaml_reader *r, const struct section *s, const struct yaml_node *map,
+                 bool based, void *target);
+int field_bind_figure(const struct yaml_reader *r, const struct field *f,
+                      const struct yaml_node *node, struct figure *out);
+
+/* ------------------------------------------------------------------ presets (base_preset.c) */
+
+#define PRESET_MAX_DEPTH 8 /* of files that name files */
+
+/* Reads presets/<folder>/<name>.yaml or the file that name is the path of. *child names the file and
+ * lives in the arena's memory; at (may be NULL) is where the name stands. */
+int preset_open(const struct yaml_reader *r, const char *what, const char *folder, const char *name,
+                const struct yaml_node *at, struct yaml_reader *child, struct yaml_node **root);
+/* yaml_load, with hints of what plans are made of. */
+int preset_read_yaml(const char *path, struct arena *a, struct yaml_node **root, struct error *e);
+/* Would a name that is no path be found? */
+bool preset_exists(const struct yaml_reader *r, const char *folder, const char *name);
+/* preset_open for a scalar of a file. */
+int preset_open_node(const struct yaml_reader *r, const struct section *s,
+                     const struct yaml_node *node, struct yaml_reader *child,
+                     struct yaml_node **root);
+/* `like: NAME` of a map, or NULL. */
+int preset_find_like(const struct yaml_reader *r, const struct section *s,
+                     const struct yaml_node *map, const struct yaml_node **like);
+/* The name of what `map` makes of another description: its file's, or within a file the other's
+ * and ", changed". */
+const char *preset_name_changed(const struct yaml_reader *r, const struct yaml_node *map,
+                                const char *name);
+/* A reader for a name that no file mentions (from may be NULL); *local is used where e is NULL. */
+struct yaml_reader yaml_reader_from(const char *from, struct arena *a, struct error *e,
+                                    struct error *local);
+/* "h100" of "presets/accelerators/h100.yaml". */
+const char *preset_name_of_path(struct arena *a, const char *path);
+
+/* ------------------------------------------------------------------ CSV (base_csv.c) */
+
+/* RFC 4180: CRLF or LF, quoted fields with "" and line breaks, a UTF-8 byte-order mark is skipped.
+ * Errors name file:line:column. Every row has as many fields as the head. In *a. */
+struct csv {
+    const char *path;
+    size_t n_columns, n_rows;
+    const char **heads;  /* [n_columns] */
+    const char **fields; /* [n_rows][n_columns] */
+    int *lines;          /* [n_rows] first line of each row, from 1 */
+};
+int csv_parse(const char *text, size_t size, const char *path, struct arena *a, struct csv *out,
+              struct error *e);
+int csv_load(const char *path, struct arena *a, struct csv *out, struct error *e);
+int csv_column(const struct csv *t, const char *name); /* or -1 */
+/* Text of a field, "" where the column is missing (-1). */
+const char *csv_field(const struct csv *t, size_t row, int column);
 
 #endif

@@ -342,3 +342,10 @@ const char *file_base_name(const char *path)
     const char *slash = strrchr(path, '/');
     return slash ? slash + 1 : path;
 }
+
+char *file_config_dir(struct arena *a)
+{
+    const char *config = getenv("XDG_CONFIG_HOME"), *home = getenv("HOME");
+    if (config && *config) return file_join(a, config, "colossus");
+    return file_join(a, home && *home ? home : ".", ".config/colossus");
+}

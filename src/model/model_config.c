@@ -14,26 +14,26 @@
 
 #define MUP_BASE_WIDTH 512.0
 
-enum field_type { FIELD_INT, FIELD_REAL, FIELD_BOOL };
+enum config_type { CONFIG_INT, CONFIG_REAL, CONFIG_BOOL };
 
-struct field {
+struct config_field {
     const char *key;
-    enum field_type type;
+    enum config_type type;
     size_t offset;
     bool required; /* must be in the file; others keep their default */
     double min, max;
 };
 
-#define INT_FIELD(name, needed, lo, hi)                                       \
-    {                                                                         \
-#        name, FIELD_INT, offsetof(struct model_config, name), needed, lo, hi \
+#define INT_FIELD(name, needed, lo, hi)                                        \
+    {                                                                          \
+#        name, CONFIG_INT, offsetof(struct model_config, name), needed, lo, hi \
     }
-#define REAL_FIELD(name, lo, hi)                                              \
-    {                                                                         \
-#        name, FIELD_REAL, offsetof(struct model_config, name), false, lo, hi \
+#define REAL_FIELD(name, lo, hi)                                               \
+    {                                                                          \
+#        name, CONFIG_REAL, offsetof(struct model_config, name), false, lo, hi \
     }
 
-static const struct field FIELDS[] = {
+static const struct config_field FIELDS[] = {
     INT_FIELD(vocab_size, true, 2, 1 << 24),
     INT_FIELD(n_layers, true, 1, 1024),
     INT_FIELD(d_model, true, 1, 1 << 18),
@@ -54,18 +54,18 @@ static const struct field FIELDS[] = {
     REAL_FIELD(router_softcap, 0, 1e6),
     REAL_FIELD(final_softcap, 0, 1e6),
     INT_FIELD(attn_temperature_len, false, 0, 1 << 24),
-    {"tied_embeddings", FIELD_BOOL, offsetof(struct model_config, tied_embeddings), false, 0, 1},
+    {"tied_embeddings", CONFIG_BOOL, offsetof(struct model_config, tied_embeddings), false, 0, 1},
     REAL_FIELD(router_aux_coef, 0, 1e3),
     REAL_FIELD(router_z_coef, 0, 1e3),
 };
 
 /* The value of a field inside c; the caller knows its type from the table. */
-static const void *field_value(const struct model_config *c, const struct field *f)
+static const void *field_value(const struct model_config *c, const struct config_field *f)
 {
     return (const char *)c + f->offset;
 }
 
-static void *field_target(struct model_config *c, const struct field *f)
+static void *field_target(struct model_config *c, const struct config_field *f)
 {
     return (char *)c + f->offset;
 }
@@ -96,13 +96,13 @@ void model_config_derive(struct model_config *c)
 
 /* ------------------------------------------------------------------ checks */
 
-static int check_field(const struct model_config *c, const struct field *f, struct error *e)
+static int check_field(const struct model_config *c, const struct config_field *f, struct error *e)
 {
     double value = 0;
     switch (f->type) {
-    case FIELD_INT: value = (double)*(const int64_t *)field_value(c, f); break;
-    case FIELD_REAL: value = *(const double *)field_value(c, f); break;
-    case FIELD_BOOL: return 0;
+    case CONFIG_INT: value = (double)*(const int64_t *)field_value(c, f); break;
+    case CONFIG_REAL: value = *(const double *)field_value(c, f); break;
+    case CONFIG_BOOL: return 0;
     }
     if (value >= f->min && value <= f->max) /* false for NaN */
         return 0;
@@ -153,7 +153,7 @@ int model_config_check(const struct model_config *c, struct error *e)
 
 /* ------------------------------------------------------------------ JSON */
 
-static const struct field *find_field(const char *key)
+static const struct config_field *find_field(const char *key)
 {
     for (size_t i = 0; i < ARRAY_LEN(FIELDS); i++)
         if (strcmp(FIELDS[i].key, key) == 0) return &FIELDS[i];
@@ -171,24 +171,24 @@ static int refuse_unknown_key(const char *key, const char *name, struct error *e
     return error_hint(e, "keys that begin with '_' are ignored, as is 'optimizer'");
 }
 
-static int read_field(const json_t *value, const struct field *f, const char *name,
+static int read_field(const json_t *value, const struct config_field *f, const char *name,
                       struct model_config *c, struct error *e)
 {
     const char *wanted = NULL;
     switch (f->type) {
-    case FIELD_INT:
+    case CONFIG_INT:
         if (json_is_integer(value))
             *(int64_t *)field_target(c, f) = (int64_t)json_integer_value(value);
         else
             wanted = "a whole number";
         break;
-    case FIELD_REAL:
+    case CONFIG_REAL:
         if (json_is_number(value))
             *(double *)field_target(c, f) = json_number_value(value);
         else
             wanted = "a number";
         break;
-    case FIELD_BOOL:
+    case CONFIG_BOOL:
         if (json_is_boolean(value))
             *(bool *)field_target(c, f) = json_is_true(value);
         else
@@ -212,7 +212,7 @@ int model_config_from_json(const json_t *o, const char *name, struct model_confi
     for (void *it = json_object_iter(object); it; it = json_object_iter_next(object, it)) {
         const char *key = json_object_iter_key(it);
         if (key[0] == '_' || strcmp(key, "optimizer") == 0) continue;
-        const struct field *f = find_field(key);
+        const struct config_field *f = find_field(key);
         if (!f) return refuse_unknown_key(key, name, e);
         TRY(read_field(json_object_iter_value(it), f, name, c, e));
         seen[f - FIELDS] = true;
@@ -239,12 +239,12 @@ json_t *model_config_to_json(const struct model_config *c)
 {
     json_t *o = json_object();
     for (size_t i = 0; i < ARRAY_LEN(FIELDS); i++) {
-        const struct field *f = &FIELDS[i];
+        const struct config_field *f = &FIELDS[i];
         json_t *value = NULL;
         switch (f->type) {
-        case FIELD_INT: value = json_integer(*(const int64_t *)field_value(c, f)); break;
-        case FIELD_REAL: value = json_real(*(const double *)field_value(c, f)); break;
-        case FIELD_BOOL: value = json_boolean(*(const bool *)field_value(c, f)); break;
+        case CONFIG_INT: value = json_integer(*(const int64_t *)field_value(c, f)); break;
+        case CONFIG_REAL: value = json_real(*(const double *)field_value(c, f)); break;
+        case CONFIG_BOOL: value = json_boolean(*(const bool *)field_value(c, f)); break;
         }
         if (value) /* json_real refuses NaN: an underived multiplier is left out */
             json_object_set_new(o, f->key, value);

@@ -13,16 +13,8 @@
 #define COLOSSUS_PLAN_H
 
 #include "base/base.h"
+#include "machine/machine.h"
 #include "model/model.h"
-
-/* ------------------------------------------------------------------ figures with a grade
- * P primary text read, S secondary text, R compilation that cites a primary, D derived, M from
- * memory, A assumption: the grades of the facts they were copied from. */
-struct plan_figure {
-    double mid, low, high; /* low = high = mid where no range is known */
-    char grade;            /* 0: not given */
-    const char *source;    /* short citation; "" where none */
-};
 
 /* ------------------------------------------------------------------ models (plan_model.c) */
 
@@ -54,85 +46,6 @@ double plan_model_params(const struct plan_model *m);
 double plan_model_active_params(const struct plan_model *m);
 /* Forward + backward model FLOPs of one token, no recomputation; causal: core attention halved. */
 double plan_model_flops_per_token(const struct plan_model *m, int64_t seq_len, bool causal);
-
-/* ------------------------------------------------------------------ hardware */
-
-enum plan_precision { PLAN_FP32, PLAN_BF16, PLAN_FP8, PLAN_MXFP8, PLAN_FP4, PLAN_N_PRECISIONS };
-extern const char *const plan_precision_names[]; /* NULL-terminated; fp16 reads as bf16 */
-
-struct plan_accelerator {
-    const char *name, *title;                         /* "h100", "NVIDIA H100 SXM5 80 GB" */
-    struct plan_figure peak_flops[PLAN_N_PRECISIONS]; /* dense; mid 0: not offered */
-    struct plan_figure
-        ceiling_flops[PLAN_N_PRECISIONS]; /* measured matrix products; mid 0: unknown */
-    struct plan_figure hbm_bytes, hbm_bytes_per_s;
-    struct plan_figure scaleup_bytes_per_s; /* per accelerator, one direction */
-    int64_t scaleup_domain;                 /* accelerators that share it */
-    int64_t node_size;                  /* accelerators per server or tray: the failure unit is 8 */
-    struct plan_figure nic_bytes_per_s; /* per accelerator, one direction */
-    struct plan_figure power_cap_w, power_compute_w, power_comm_w, power_idle_w;
-    /* CPUs, NICs, fans, per accelerator, behind the power supplies: their loss is added */
-    struct plan_figure node_other_w;
-    struct plan_figure price_usd;
-    struct plan_figure failures;        /* per 1,000 days of 8 accelerators, mature fleet */
-    struct plan_figure smoothing_floor; /* share of the cap the power can be held at; 0: none */
-};
-
-struct plan_pool { /* accelerators of one kind within a cluster */
-    const struct plan_accelerator *accelerator;
-    int64_t count;
-};
-#define PLAN_MAX_POOLS 8
-struct plan_cluster {
-    const char *name, *title, *source;
-    struct plan_pool pools[PLAN_MAX_POOLS]; /* a synchronous job runs at the slowest pool's speed or
-                                             * in shares of the batch; see plan_step */
-    int64_t n_pools;
-    bool domains_as_needed; /* counted are those that a job uses, on as many domains as its groups
-                             * ask for: published runs. Else the domains are full */
-    int64_t fabric_tiers;
-    struct plan_figure oversubscription;   /* at the top tier; 1: none */
-    struct plan_figure routing_efficiency; /* 0.60 static ECMP, 0.80 tuned RoCE, 0.95 adaptive */
-    struct plan_figure storage_write_bytes_per_s, storage_read_bytes_per_s;
-    struct plan_figure spare_fraction;
-    struct plan_figure fleet_age_days;          /* young fleets fail more often */
-    struct plan_figure lemon_fraction;          /* nodes that fail several times as often */
-    struct plan_figure network_usd, server_usd; /* per accelerator, beside its own price */
-    struct plan_figure network_w;               /* switches and optics, per accelerator */
-};
-int64_t plan_cluster_accelerators(const struct plan_cluster *c);
-
-struct plan_power_source {
-    const char *name; /* "grid", "turbines", ... */
-    struct plan_figure capacity_w, usd_per_kwh, co2_g_per_kwh, nox_g_per_kwh, water_l_per_kwh;
-    struct plan_figure ramp_w_per_s; /* 0: not limited */
-};
-#define PLAN_MAX_SOURCES 8
-struct plan_climate_month {
-    double dry_bulb_c, wet_bulb_c; /* mean of the month */
-};
-struct plan_site {
-    const char *name, *title, *source;
-    struct plan_power_source sources[PLAN_MAX_SOURCES]; /* used in this order */
-    int64_t n_sources;
-    struct plan_figure battery_w, battery_wh, battery_efficiency;
-    int cooling;                                              /* enum plan_cooling */
-    struct plan_figure liquid_fraction, supply_c, design_pue; /* design_pue 0: from the climate */
-    struct plan_climate_month months[12];
-    bool has_climate;
-    struct plan_figure permit_nox_t_per_year, permit_water_l_per_day;
-    struct plan_figure swing_limit_w, swing_band_low_hz, swing_band_high_hz; /* of the utility */
-    struct plan_figure capex_usd_per_w; /* of the building and its plant, per IT watt */
-    struct plan_figure depreciation_years, opex_fraction; /* of accelerators; of capex a year */
-    struct plan_figure build_days_per_1000;               /* accelerators installed: the schedule */
-};
-enum plan_cooling {
-    PLAN_COOLING_AIR_CHILLER,
-    PLAN_COOLING_LIQUID_CHILLER,
-    PLAN_COOLING_DRY,
-    PLAN_COOLING_TOWER
-};
-extern const char *const plan_cooling_names[];
 
 /* The same hardware gained 1.5 to 3 times between releases: what runs on it, and of when. */
 /* dualpipe: Megatron's way of working with the schedule of DeepSeek-V3 (arXiv:2412.19437, 3.2.1): both
@@ -212,7 +125,7 @@ struct plan_step {
 };
 /* The model of a step; allocates nothing. A cluster of several pools: the batch is shared by speed
  * among replicas, each within one pool. */
-void plan_step(const struct plan_model *m, const struct plan_cluster *c,
+void plan_step(const struct plan_model *m, const struct machine_cluster *c,
                const struct plan_layout *l, const struct plan_batch *b,
                const struct plan_software *s, struct plan_step *out);
 /* One step over time on every pipeline stage of one replica, for drawing. */
@@ -251,49 +164,28 @@ struct plan_search {
 };
 /* A field of fixed that is not 0 (zero, recompute, precision: not negative) is kept. Exact over the space
  * (docs say which). ERROR_FAILED where nothing fits: says what the smallest one needs. */
-int plan_search(const struct plan_model *m, const struct plan_cluster *c,
+int plan_search(const struct plan_model *m, const struct machine_cluster *c,
                 const struct plan_batch *b, const struct plan_software *s,
                 const struct plan_layout *fixed, enum plan_objective objective, size_t n_best,
                 struct arena *a, struct plan_search *out, struct error *e);
 
 /* ------------------------------------------------------------------ a run (plan_run.c) */
 
-struct plan_range {
-    double low, mid, high;
-};
 struct plan_reliability {
-    struct plan_range failures_per_1000_node_days; /* of 8 accelerators, at the fleet's age */
-    struct plan_range mtbf_s;                      /* of the whole job */
-    struct plan_range restart_s;
+    struct range failures_per_1000_node_days; /* of 8 accelerators, at the fleet's age */
+    struct range mtbf_s;                      /* of the whole job */
+    struct range restart_s;
     double checkpoint_bytes, checkpoint_write_s, checkpoint_stall_s;
     double interval_young_s, interval_daly_s, interval_exact_s;
-    struct plan_range goodput; /* productive share of wall time, one synchronous job */
-    bool elastic;              /* one synchronous job cannot live: replicas come and go */
-    struct plan_range goodput_elastic;
+    struct range goodput; /* productive share of wall time, one synchronous job */
+    bool elastic;         /* one synchronous job cannot live: replicas come and go */
+    struct range goodput_elastic;
     int64_t elastic_group;    /* accelerators lost and restarted together where elastic */
     int64_t elastic_most;     /* accelerators beyond which more make one job no faster */
     int64_t job_accelerators; /* of this one job: elastic_most where it is elastic, else all that
                                * the layout uses */
     double job_share;         /* of the machine: what is the run's to pay; 1: all of it */
     int64_t spare_nodes;      /* of 8, so that repairs leave the job whole 99 % of the time */
-};
-/* Power of synchronous steps as a square-like wave with edges; what limits it. */
-struct plan_swing {
-    double peak_w, trough_w, mean_w, amplitude_w; /* site, one step */
-    double period_s;
-    double spectrum_hz[64], spectrum_w[64]; /* amplitude of each line */
-    int n_lines;
-    double in_band_w;       /* largest line within the utility's critical band */
-    double limit_w;         /* the utility's; 0: none stated */
-    bool within_limit;      /* with the site's own batteries */
-    double range_in_band_w; /* peak to peak within the band: what the limit is held against */
-    bool by_batteries;      /* only the site's batteries bring it within the limit */
-    double smoothing_left_w, smoothing_energy_fraction; /* with the accelerators' own smoothing */
-    double cap_left_w;                                  /* with a power cap at the mean */
-    double battery_needed_w, battery_needed_wh, battery_left_w;
-    double period_detuned_s;      /* step time that leaves the band; 0: none does */
-    double stop_w, stops_per_day; /* what falls away when a failure stops every accelerator */
-    double stop_battery_wh;       /* to take what sources of limited ramp still give after a stop */
 };
 struct plan_power {
     double accelerators_w, servers_w, network_w, it_w, facility_w; /* mean while training */
@@ -302,9 +194,9 @@ struct plan_power {
     double facility_idle_w;                  /* while the job restarts */
     double pue_month[12], water_l_month[12]; /* of a whole month at this load */
     double pue, wue_l_per_kwh;
-    struct plan_swing swing;
-    double source_w[PLAN_MAX_SOURCES]; /* mean share of each */
-    double unserved_w;                 /* beyond all sources */
+    struct machine_swing swing;
+    double source_w[MACHINE_MAX_SOURCES]; /* mean share of each */
+    double unserved_w;                    /* beyond all sources */
     /* Fewer watts, more accelerators in the same megawatts: cap per accelerator, speed of the step
      * beside the uncapped one, and how much faster a cluster of the same megawatts is (0.09: 9 %).
      */
@@ -312,12 +204,12 @@ struct plan_power {
     int n_caps;
 };
 struct plan_money {
-    struct plan_range capex_usd, accelerators_usd, servers_usd, network_usd, site_usd;
-    struct plan_range capital_usd, upkeep_usd; /* the run's share of capex; opex beside energy */
-    struct plan_range energy_usd, run_usd, usd_per_million_tokens, usd_per_accelerator_hour;
+    struct range capex_usd, accelerators_usd, servers_usd, network_usd, site_usd;
+    struct range capital_usd, upkeep_usd; /* the run's share of capex; opex beside energy */
+    struct range energy_usd, run_usd, usd_per_million_tokens, usd_per_accelerator_hour;
 };
 struct plan_emissions {
-    struct plan_range co2_t, nox_t, water_l;
+    struct range co2_t, nox_t, water_l;
     double nox_t_per_year, permit_nox_t_per_year;
     bool within_permit;
 };
@@ -333,8 +225,8 @@ struct plan_request {
     const char *name, *title, *path;
     const char *changed; /* inputs that differ from the file's: "gpus 8Ki, cap 0.8"; NULL: none */
     struct plan_model model;
-    struct plan_cluster cluster;
-    struct plan_site site;
+    struct machine_cluster cluster;
+    struct machine_site site;
     struct plan_software software;
     struct plan_batch batch;
     struct plan_layout layout; /* what is not given is searched; see plan_search */
@@ -344,9 +236,9 @@ struct plan_request {
     bool search;
     int64_t part; /* accelerators of the cluster that the job is given; 0: all. By plan_solve */
     int objective;
-    struct plan_figure tokens; /* mid 0: a compute-optimal budget */
-    const char *tokens_from;   /* "given" or the scaling law */
-    double power_cap;          /* share of the accelerators' own cap, 0.4 .. 1; 0: not lowered */
+    struct figure tokens;    /* mid 0: a compute-optimal budget */
+    const char *tokens_from; /* "given" or the scaling law */
+    double power_cap;        /* share of the accelerators' own cap, 0.4 .. 1; 0: not lowered */
     const char *notes[PLAN_MAX_NOTES]; /* what the reader had to assume, to be shown */
     int n_notes;
 };
@@ -359,10 +251,10 @@ struct plan_answer {
     struct plan_search search;
     struct plan_layout layout;
     struct plan_step step;
-    struct plan_range tokens, days, gpu_hours, mwh, step_s; /* days: of the middle of tokens */
-    const char *tokens_from;                                /* "given", or the law that said so */
-    struct plan_range site_w;     /* power.facility_w with the band of the check on MLPerf nodes */
-    struct plan_range build_days; /* to install the accelerators, at the site's rate; 0: unknown */
+    struct range tokens, days, gpu_hours, mwh, step_s; /* days: of the middle of tokens */
+    const char *tokens_from;                           /* "given", or the law that said so */
+    struct range site_w;     /* power.facility_w with the band of the check on MLPerf nodes */
+    struct range build_days; /* to install the accelerators, at the site's rate; 0: unknown */
     struct plan_reliability reliability;
     struct plan_power power;
     struct plan_money money;
@@ -372,7 +264,7 @@ struct plan_answer {
     char limit[256]; /* what limits this plan, in one sentence */
 };
 /* Compute-optimal tokens of a model with this many active parameters: published scaling laws. */
-struct plan_range plan_optimal_tokens(const struct plan_model *m);
+struct range plan_optimal_tokens(const struct plan_model *m);
 int plan_solve(const struct plan_request *r, struct arena *a, struct plan_answer *out,
                struct error *e);
 /* The parts of plan_solve, each from the step. */
@@ -390,13 +282,6 @@ int plan_load(const char *path, struct arena *a, struct plan_request *out, struc
 void plan_print_keys(FILE *out);
 int plan_load_model(const char *name, const char *from, struct arena *a, struct plan_model *out,
                     struct error *e);
-int plan_load_accelerator(const char *name, const char *from, struct arena *a,
-                          struct plan_accelerator *out, struct error *e);
-int plan_load_cluster(const char *name, const char *from, struct arena *a, struct plan_cluster *out,
-                      struct error *e);
-int plan_load_site(const char *name, const char *from, struct arena *a, struct plan_site *out,
-                   struct error *e);
-
 /* ------------------------------------------------------------------ pages */
 
 void plan_print(const struct plan_answer *answer, FILE *out); /* plan_page.c */

@@ -53,52 +53,52 @@ void plan_memory(const struct plan_model *m, const struct plan_layout *l,
                  const struct plan_batch *b, const struct plan_software *s,
                  struct plan_memory *out);
 /* The same on a given accelerator (NULL: any): FP8 weights need both orders before Blackwell. */
-void plan_memory_of(const struct plan_accelerator *a, const struct plan_model *m,
+void plan_memory_of(const struct machine_accelerator *a, const struct plan_model *m,
                     const struct plan_layout *l, const struct plan_batch *b,
                     const struct plan_software *s, struct plan_memory *out);
 /* The most that an accelerator of any of the cluster's kinds must hold. */
-void plan_memory_most(const struct plan_cluster *c, const struct plan_model *m,
+void plan_memory_most(const struct machine_cluster *c, const struct plan_model *m,
                       const struct plan_layout *l, const struct plan_batch *b,
                       const struct plan_software *s, struct plan_memory *out);
 /* The same for every choice of ZeRO and recomputation whose bit 3 zero + recompute is set: they share
  * most of the work. The others are zero. */
-void plan_memory_choices(const struct plan_cluster *c, const struct plan_model *m,
+void plan_memory_choices(const struct machine_cluster *c, const struct plan_model *m,
                          const struct plan_layout *l, const struct plan_batch *b,
                          const struct plan_software *s, unsigned choices,
                          struct plan_memory out[12]);
 extern const struct plan_constant plan_memory_constants[]; /* fitted; printed by validate */
 extern const size_t plan_memory_constants_count;
 /* What of hbm_bytes a job may use, less the runtime's own (CUDA context, NCCL, fragmentation). */
-double plan_memory_limit(const struct plan_accelerator *a);
+double plan_memory_limit(const struct machine_accelerator *a);
 
 /* ------------------------------------------------------------------ collectives (plan_collective.c)
  * Seconds; bytes is the size of the whole vector per rank (all-reduce: what each rank holds;
  * all-gather: what each rank has at the end; reduce-scatter: at the start; all-to-all: what each
  * rank sends in all). `group` ranks, of which `per_domain` share a scale-up domain. */
 enum plan_collective { PLAN_ALL_REDUCE, PLAN_ALL_GATHER, PLAN_REDUCE_SCATTER, PLAN_ALL_TO_ALL };
-double plan_collective_s(const struct plan_accelerator *a, const struct plan_cluster *c, int kind,
-                         int64_t group, int64_t per_domain, double bytes);
+double plan_collective_s(const struct machine_accelerator *a, const struct machine_cluster *c,
+                         int kind, int64_t group, int64_t per_domain, double bytes);
 /* One message between two neighbours, inside a domain or across the fabric. */
-double plan_p2p_s(const struct plan_accelerator *a, const struct plan_cluster *c, bool inside,
+double plan_p2p_s(const struct machine_accelerator *a, const struct machine_cluster *c, bool inside,
                   double bytes);
 /* How many of a group's ranks lie in one scale-up domain when each rank of it is `stride`
  * accelerators from the next (tensor-parallel ranks first, then cp, then dp, then pp: Megatron's
  * order). */
-int64_t plan_group_per_domain(const struct plan_accelerator *a, int64_t group, int64_t stride);
+int64_t plan_group_per_domain(const struct machine_accelerator *a, int64_t group, int64_t stride);
 int64_t plan_group_in_domain(int64_t domain, int64_t group, int64_t stride);
 
 /* ------------------------------------------------------------------ placement (plan_place.c) */
 
 struct plan_place { /* of a layout on one kind of accelerator of a cluster */
-    const struct plan_accelerator *a;
+    const struct machine_accelerator *a;
     int64_t domain, used; /* accelerators of a scale-up domain, and how many of them are used */
     bool straddles;       /* groups begin where they fall, across domains */
 };
 /* A cluster of another size, of each kind its share. 0: as it is. */
-struct plan_cluster plan_cluster_scaled(const struct plan_cluster *c, int64_t accelerators);
+struct machine_cluster plan_cluster_scaled(const struct machine_cluster *c, int64_t accelerators);
 /* So many accelerators of a cluster for one job: the fastest kinds first. 0: all. */
-struct plan_cluster plan_cluster_part(const struct plan_cluster *c, int64_t accelerators);
-void plan_place(const struct plan_accelerator *a, const struct plan_cluster *c,
+struct machine_cluster plan_cluster_part(const struct machine_cluster *c, int64_t accelerators);
+void plan_place(const struct machine_accelerator *a, const struct machine_cluster *c,
                 const struct plan_layout *l, struct plan_place *out);
 /* Ranks of a group that share a domain, of the group that has it worst. `stride` as above. */
 int64_t plan_place_near(const struct plan_place *p, int64_t group, int64_t stride);
@@ -106,15 +106,16 @@ int64_t plan_place_near(const struct plan_place *p, int64_t group, int64_t strid
 int64_t plan_place_ring(const struct plan_place *p, int64_t group, int64_t stride);
 /* The most replicas of a layout (its dp is not read) that a cluster holds, with every group within
  * a domain, or with groups across domains. */
-int64_t plan_place_room(const struct plan_cluster *c, const struct plan_layout *l, bool straddle);
+int64_t plan_place_room(const struct machine_cluster *c, const struct plan_layout *l,
+                        bool straddle);
 /* Replicas in each pool. */
-void plan_place_replicas(const struct plan_cluster *c, const struct plan_layout *l,
-                         int64_t out[PLAN_MAX_POOLS]);
+void plan_place_replicas(const struct machine_cluster *c, const struct plan_layout *l,
+                         int64_t out[MACHINE_MAX_POOLS]);
 /* Accelerators that train, of each pool and in all; the rest is idle. Without a layout: all. */
-int64_t plan_place_used(const struct plan_cluster *c, const struct plan_layout *l,
-                        int64_t used[PLAN_MAX_POOLS]);
+int64_t plan_place_used(const struct machine_cluster *c, const struct plan_layout *l,
+                        int64_t used[MACHINE_MAX_POOLS]);
 /* The same of a request's whole cluster, of which the job may have a part: the rest works as it does. */
-void plan_place_at_work(const struct plan_request *r, int64_t used[PLAN_MAX_POOLS]);
+void plan_place_at_work(const struct plan_request *r, int64_t used[MACHINE_MAX_POOLS]);
 
 /* ------------------------------------------------------------------ software (plan_software.c) */
 
@@ -126,7 +127,7 @@ bool plan_software_of_source(const char *source, const char *table, const char *
                              struct plan_software *out);
 /* What the few machines that differ from their accelerator's usual server have instead, told in
  * words, or NULL. */
-const char *plan_machine_of_source(const char *source, struct plan_accelerator *a);
+const char *plan_machine_of_source(const char *source, struct machine_accelerator *a);
 bool plan_stack_is_megatron(
     int stack);                   /* ZeRO 1 with pipelines, Megatron's kernels: dualpipe, too */
 double plan_software_today(void); /* the newest generation that was fitted */
@@ -134,20 +135,11 @@ double plan_software_today(void); /* the newest generation that was fitted */
 int plan_generation_check(double year, struct error *e);
 /* Fills what a published row leaves out, by the rules at the head of plan_assume.c: micro_batch,
  * global_batch, etp and vp of 0, recompute of -1. */
-void plan_layout_assume(const struct plan_model *m, const struct plan_accelerator *a,
+void plan_layout_assume(const struct plan_model *m, const struct machine_accelerator *a,
                         const struct plan_software *s, struct plan_batch *b, struct plan_layout *l);
 
-/* ------------------------------------------------------------------ the run (plan_run.c)
- * Ranges are bands of about 80 %; factors are taken as independent, so that a product's band is the
- * root of the sum of squares of logarithms. A figure that is not given (grade 0 and mid 0) takes
- * the fallback. */
-struct plan_range plan_figure_range(const struct plan_figure *f, double mid, double low,
-                                    double high);
-double plan_figure_mid(const struct plan_figure *f, double fallback);
-struct plan_range plan_range_exact(double x);
-struct plan_range plan_range_mul(struct plan_range a, struct plan_range b);
-struct plan_range plan_range_div(struct plan_range a, struct plan_range b);
-struct plan_range plan_range_add(struct plan_range a, struct plan_range b);
+/* ------------------------------------------------------------------ the run (plan_run.c) */
+
 /* Factors on what is computed and not given, for sensitivities; all 1 for the plan itself. */
 struct plan_what_if {
     double step, failures, restart, power;
@@ -157,7 +149,7 @@ struct plan_what_if {
 void plan_run_evaluate(const struct plan_request *r, const struct plan_what_if *w,
                        struct plan_answer *out);
 /* plan_search on a cluster of one's own without the front, which takes a fraction of the time. */
-int plan_search_list(const struct plan_request *r, const struct plan_cluster *c, size_t n_best,
+int plan_search_list(const struct plan_request *r, const struct machine_cluster *c, size_t n_best,
                      struct arena *a, struct plan_search *out, struct error *e);
 /* The search, where failures limit what more accelerators are good for: again on fewer of them, and
  * what makes the best run is kept (plan_search_run.c). Layout and part of *chosen are set. */
@@ -167,60 +159,14 @@ void plan_reliability_what_if(const struct plan_request *r, const struct plan_st
                               const struct plan_what_if *w, struct plan_reliability *out);
 void plan_sensitivities(const struct plan_request *r, struct plan_answer *out);
 
-/* Watts of one accelerator by phase, at `cap` (share of its own cap; 0: uncapped), and the clock
- * that leaves, beside the uncapped one (plan_power.c). */
-struct plan_phase_power {
-    double compute_w, comm_w, idle_w, other_w, cap_w, clock;
-};
-void plan_phase_power(const struct plan_accelerator *a, double cap, struct plan_phase_power *out);
 /* The slow-down of a step under a power cap. */
 void plan_power_slow_step(const struct plan_request *r, struct plan_step *step);
 
-/* What the swing is made of: whole machine, IT watts including the supplies' loss (plan_swing.c). */
-struct plan_swing_load {
-    double high_w, low_w, idle_w; /* all computing; all in exposed communication; all stopped */
-    double beside_w;              /* what does not swing: fans, network, cooling */
-    double smooth_high_w, smooth_low_w; /* with the accelerators' own smoothing; as above: none */
-    double period_s, low_s;             /* a step, and how long all are low in it */
-    double edge_s;                      /* rise and fall: the pipeline fills and drains */
-};
 void plan_swing_load(const struct plan_request *r, const struct plan_step *step,
-                     const struct plan_power *power, struct plan_swing_load *out);
-void plan_swing(const struct plan_site *site, const struct plan_swing_load *load,
-                struct plan_swing *out);
+                     const struct plan_power *power, struct machine_swing_load *out);
 
-/* Cooling, water and supply of a load, by month (plan_site.c): fills the facility's fields. */
-void plan_site_months(const struct plan_site *site, double it_w, double it_max_w, double it_idle_w,
-                      struct plan_power *out);
-/* Watts of cooling and loss, and litres, per IT watt(-hour) at one temperature. */
-void plan_site_overhead(const struct plan_site *site, double dry_c, double wet_c, double *overhead,
-                        double *l_per_kwh);
-
-/* Cold restart of a job of this many accelerators, without loading (plan_reliability.c). */
-struct plan_range plan_restart_s(int64_t accelerators);
-/* tau that minimises Daly's exact expected time for stall delta and MTBF m, all in seconds. */
-double plan_checkpoint_interval(double delta_s, double mtbf_s);
-/* Expected wall time over useful time: checkpoints every tau, restart R, exponential failures. */
-double plan_checkpoint_stretch(double tau_s, double delta_s, double restart_s, double mtbf_s);
-
-/* ------------------------------------------------------------------ validation (plan_csv.c,
+/* ------------------------------------------------------------------ validation
  * plan_validate_rows.c): shared by `colossus plan validate` and tools/fit-plan. */
-
-/* RFC 4180: CRLF or LF, quoted fields with "" and line breaks, a UTF-8 byte-order mark is skipped.
- * Errors name file:line:column. Every row has as many fields as the head. In *a. */
-struct plan_csv {
-    const char *path;
-    size_t n_columns, n_rows;
-    const char **heads;  /* [n_columns] */
-    const char **fields; /* [n_rows][n_columns] */
-    int *lines;          /* [n_rows] first line of each row, from 1 */
-};
-int plan_csv_parse(const char *text, size_t size, const char *path, struct arena *a,
-                   struct plan_csv *out, struct error *e);
-int plan_csv_load(const char *path, struct arena *a, struct plan_csv *out, struct error *e);
-int plan_csv_column(const struct plan_csv *t, const char *name); /* or -1 */
-/* Text of a field, "" where the column is missing (-1). */
-const char *plan_csv_field(const struct plan_csv *t, size_t row, int column);
 
 /* One published measurement, ready to predict. skip says why it cannot be, or is NULL: then model,
  * layout (checked), batch, cluster and software are complete. */
@@ -238,10 +184,10 @@ struct plan_row {
     struct plan_layout layout;
     struct plan_batch batch;
     struct plan_software software;
-    struct plan_accelerator accelerator;
-    struct plan_cluster cluster; /* one pool: n_gpus of accelerator (points into this row) */
-    double step_s;               /* measured; 0: not stated */
-    double memory_bytes;         /* measured peak; 0: not stated */
+    struct machine_accelerator accelerator;
+    struct machine_cluster cluster; /* one pool: n_gpus of accelerator (points into this row) */
+    double step_s;                  /* measured; 0: not stated */
+    double memory_bytes;            /* measured peak; 0: not stated */
 };
 /* All rows of a table in the columns of docs/reference/validation-rows.md. path NULL: the table that
  * travels with the program. Rows stay where they are (cluster points into its row). */

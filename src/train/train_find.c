@@ -2,7 +2,7 @@
  *
  * A run's newest checkpoint that verifies is taken, and those passed over are named: a model must
  * not be loaded from half of a file. */
-#include "train/train_checkpoint_manifest_internal.h"
+#include "train/checkpoint/train_checkpoint_manifest_internal.h"
 #include "train/train_internal.h"
 
 #include <inttypes.h>

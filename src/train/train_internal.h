@@ -3,7 +3,7 @@
 #define COLOSSUS_TRAIN_INTERNAL_H
 
 #include "train/train.h"
-#include "train/train_checkpoint_internal.h"
+#include "train/checkpoint/train_checkpoint_internal.h"
 
 #include <signal.h>
 

@@ -2,7 +2,7 @@
  *
  * The scanner of JSON lines is compared with jansson: the same lines are valid, the same string is
  * found. For every format the pieces, put together, are the same documents for any piece size. */
-#include "text/text_corpus_internal.h"
+#include "text/corpus/text_corpus_internal.h"
 
 #include <string.h>
 

@@ -1,24 +1,24 @@
 /* fuzz_plan_yaml.c: any bytes as a plan or a run file. No other file is opened: names in it lead
  * nowhere. What is accepted must be consistent and, where that is quick, be answered or say why it
  * cannot be; what is refused must say where and why. */
-#include "plan/plan_catalogue_internal.h"
+#include "plan/read/plan_read_internal.h"
 
 #include <math.h>
 #include <string.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static void check_figure(const struct plan_figure *f)
+static void check_figure(const struct figure *f)
 {
     CHECK(isfinite(f->mid) && isfinite(f->low) && isfinite(f->high));
     CHECK(f->low <= f->mid && f->mid <= f->high && f->source);
     CHECK(f->grade == 0 || strchr("PSRDMA", f->grade));
 }
 
-static void check_accelerator(const struct plan_accelerator *x)
+static void check_accelerator(const struct machine_accelerator *x)
 {
     double best = 0;
-    for (int i = 0; i < PLAN_N_PRECISIONS; i++) {
+    for (int i = 0; i < MACHINE_N_PRECISIONS; i++) {
         check_figure(&x->peak_flops[i]);
         check_figure(&x->ceiling_flops[i]);
         CHECK(x->ceiling_flops[i].mid <= x->peak_flops[i].mid);
@@ -36,12 +36,12 @@ static void check_plan(const struct plan_request *p)
     struct error e;
     CHECK(p->name && p->title && p->path && p->model.name && p->site.name && p->cluster.name);
     CHECK(plan_model_check(&p->model, &e) >= 0);
-    CHECK(p->cluster.n_pools >= 1 && p->cluster.n_pools <= PLAN_MAX_POOLS);
+    CHECK(p->cluster.n_pools >= 1 && p->cluster.n_pools <= MACHINE_MAX_POOLS);
     for (int64_t i = 0; i < p->cluster.n_pools; i++) {
         CHECK(p->cluster.pools[i].count >= 1);
         check_accelerator(p->cluster.pools[i].accelerator);
     }
-    CHECK(p->site.n_sources >= 1 && p->site.n_sources <= PLAN_MAX_SOURCES);
+    CHECK(p->site.n_sources >= 1 && p->site.n_sources <= MACHINE_MAX_SOURCES);
     for (int64_t i = 0; i < p->site.n_sources; i++)
         check_figure(&p->site.sources[i].capacity_w);
     check_figure(&p->site.design_pue);
@@ -49,7 +49,7 @@ static void check_plan(const struct plan_request *p)
     CHECK(p->batch.global_batch >= 1 && p->batch.seq_len >= 1);
     CHECK(p->n_notes >= 0 && p->n_notes <= PLAN_MAX_NOTES);
     CHECK(p->search || plan_layout_check(&p->layout, &p->model, &p->batch,
-                                         plan_cluster_accelerators(&p->cluster), &e) >= 0);
+                                         machine_cluster_accelerators(&p->cluster), &e) >= 0);
 }
 
 /* However odd the numbers of an accepted plan are, there is an answer or an error. */
@@ -57,7 +57,7 @@ static void check_answer(const struct plan_request *p, struct arena *a)
 {
     struct plan_answer *x = arena_alloc(a, sizeof(*x));
     struct error e = {0};
-    bool small = plan_cluster_accelerators(&p->cluster) <= 64 && p->batch.global_batch <= 4096;
+    bool small = machine_cluster_accelerators(&p->cluster) <= 64 && p->batch.global_batch <= 4096;
     if (p->search && !small) return;
     if (plan_solve(p, a, x, &e) < 0)
         CHECK(e.text[0]);
@@ -71,7 +71,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct error e = {0};
     struct arena arena;
     arena_init(&arena);
-    if (plan_parse((const char *)data, size, "fuzz.yaml", PLAN_MAX_DEPTH, &arena, &p, &e) >= 0) {
+    if (plan_parse((const char *)data, size, "fuzz.yaml", PRESET_MAX_DEPTH, &arena, &p, &e) >= 0) {
         check_plan(&p);
         check_answer(&p, &arena);
     } else {

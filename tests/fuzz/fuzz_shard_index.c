@@ -1,6 +1,6 @@
 /* fuzz_shard_index.c: any bytes as a dataset's index.json and as the header of a shard. What is
  * accepted keeps the promises that reading a shard relies on. */
-#include "text/text_dataset_internal.h"
+#include "text/dataset/text_dataset_internal.h"
 
 #include <string.h>
 

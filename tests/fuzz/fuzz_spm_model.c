@@ -3,7 +3,7 @@
  *
  * What loads must encode any text and decode any ids; a line merged without being cut at spaces and
  * without the cache gives the same ids. */
-#include "text/text_tokenizer_internal.h"
+#include "text/tokenizer/text_tokenizer_internal.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

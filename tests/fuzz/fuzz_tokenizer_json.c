@@ -5,7 +5,7 @@
  * What loads must encode any text and give back its bytes, with the same ids a second time (out of
  * the cache) and on another scratch; NFC and added prefixes change text, so there only the ids of
  * two runs are compared. */
-#include "text/text_tokenizer_internal.h"
+#include "text/tokenizer/text_tokenizer_internal.h"
 
 #define TEXT_MAX ((size_t)512)
 

@@ -43,4 +43,25 @@ static inline char *test_folder(struct arena *a)
         fclose(out);                                  \
     } while (0)
 
+/* Within a share of what is expected; between bounds; a range whose parts are in order. */
+#define assert_within(value, expected, share)                                  \
+    do {                                                                       \
+        double v_ = (value), x_ = (expected);                                  \
+        if (!(fabs(v_ - x_) <= (share)*fabs(x_)))                              \
+            fail_msg("%s = %g is %+.1f %% off %g (%g %% allowed)", #value, v_, \
+                     100.0 * (v_ / x_ - 1.0), x_, 100.0 * (share));            \
+    } while (0)
+#define assert_between(value, low, high)                                                        \
+    do {                                                                                        \
+        double v_ = (value);                                                                    \
+        if (!(v_ >= (low) && v_ <= (high)))                                                     \
+            fail_msg("%s = %g is outside %g .. %g", #value, v_, (double)(low), (double)(high)); \
+    } while (0)
+#define assert_ordered(r)                                                \
+    do {                                                                 \
+        struct range r_ = (r);                                           \
+        if (!(r_.low <= r_.mid && r_.mid <= r_.high))                    \
+            fail_msg("%s is %g / %g / %g", #r, r_.low, r_.mid, r_.high); \
+    } while (0)
+
 #endif

@@ -2,7 +2,7 @@
  * to files, every preset, and what errors say. */
 #include "test_cmocka.h"
 
-#include "plan/plan_catalogue_internal.h"
+#include "plan/read/plan_read_internal.h"
 #include "train/train.h"
 
 #include <math.h>
@@ -34,29 +34,29 @@ static int teardown(void **state)
 
 /* ------------------------------------------------------------------ numbers */
 
-static double number(const char *text, enum plan_dimension d)
+static double number(const char *text, enum unit_kind d)
 {
     double value;
     const char *unit;
-    return plan_number_parse(text, d, &value, &unit) == PLAN_NUMBER_OK ? value : NAN;
+    return unit_parse(text, d, &value, &unit) == UNIT_OK ? value : NAN;
 }
 
 static void test_numbers_and_units(void **state)
 {
     (void)state;
-    assert_true(number("80 GB", PLAN_UNIT_BYTES) == 80e9);
-    assert_true(number("80e9", PLAN_UNIT_BYTES) == 80e9);
-    assert_true(number("80E+9 B", PLAN_UNIT_BYTES) == 80e9);
-    assert_true(number("1 GiB", PLAN_UNIT_BYTES) == 1073741824.0);
-    assert_true(number("80G", PLAN_UNIT_BYTES) == 80e9);
-    assert_true(number("400 Gb/s", PLAN_UNIT_BYTES_PER_S) == 50e9);
-    assert_true(number("50GB/s", PLAN_UNIT_BYTES_PER_S) == 50e9);
-    assert_true(number("15T", PLAN_UNIT_TOKENS) == 15e12);
-    assert_true(number("1_000_000", PLAN_UNIT_NONE) == 1e6);
-    assert_true(fabs(number("5 %", PLAN_UNIT_SHARE) - 0.05) < 1e-15);
-    assert_true(fabs(number("0.08 lb/MWh", PLAN_UNIT_G_PER_KWH) - 0.0362874) < 1e-6);
-    assert_true(fabs(number("30 MW/min", PLAN_UNIT_W_PER_S) - 5e5) < 1e-6);
-    assert_true(number("-5", PLAN_UNIT_CELSIUS) == -5);
+    assert_true(number("80 GB", UNIT_BYTES) == 80e9);
+    assert_true(number("80e9", UNIT_BYTES) == 80e9);
+    assert_true(number("80E+9 B", UNIT_BYTES) == 80e9);
+    assert_true(number("1 GiB", UNIT_BYTES) == 1073741824.0);
+    assert_true(number("80G", UNIT_BYTES) == 80e9);
+    assert_true(number("400 Gb/s", UNIT_BYTES_PER_S) == 50e9);
+    assert_true(number("50GB/s", UNIT_BYTES_PER_S) == 50e9);
+    assert_true(number("15T", UNIT_TOKENS) == 15e12);
+    assert_true(number("1_000_000", UNIT_NONE) == 1e6);
+    assert_true(fabs(number("5 %", UNIT_SHARE) - 0.05) < 1e-15);
+    assert_true(fabs(number("0.08 lb/MWh", UNIT_G_PER_KWH) - 0.0362874) < 1e-6);
+    assert_true(fabs(number("30 MW/min", UNIT_W_PER_S) - 5e5) < 1e-6);
+    assert_true(number("-5", UNIT_CELSIUS) == -5);
 }
 
 static void test_numbers_that_are_none(void **state)
@@ -65,10 +65,10 @@ static void test_numbers_that_are_none(void **state)
     static const char *const bad[] = {"",    "GB",   "many", "0x10", "inf", "nan", "1e999", "--1",
                                       "1 2", "1..2", "e5",   ".",    "+",   "1 _", "1,000"};
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
-        assert_true(isnan(number(bad[i], PLAN_UNIT_BYTES)));
-    assert_true(isnan(number("80 GW", PLAN_UNIT_BYTES)));
-    assert_true(isnan(number("400 Gb/s", PLAN_UNIT_BYTES)));
-    assert_true(isnan(number("80 gb", PLAN_UNIT_BYTES)));
+        assert_true(isnan(number(bad[i], UNIT_BYTES)));
+    assert_true(isnan(number("80 GW", UNIT_BYTES)));
+    assert_true(isnan(number("400 Gb/s", UNIT_BYTES)));
+    assert_true(isnan(number("80 gb", UNIT_BYTES)));
 }
 
 /* ------------------------------------------------------------------ presets */
@@ -82,7 +82,7 @@ static char **list_presets(struct fixture *f, const char *folder, size_t *n)
     return names;
 }
 
-static void check_figure(const char *file, const char *what, const struct plan_figure *x)
+static void check_figure(const char *file, const char *what, const struct figure *x)
 {
     if (!(isfinite(x->mid) && x->low <= x->mid && x->mid <= x->high && x->mid >= 0))
         fail_msg("%s: %s is %g, %g, %g", file, what, x->low, x->mid, x->high);
@@ -97,11 +97,11 @@ static void test_every_accelerator_loads(void **state)
     char **names = list_presets(f, "accelerators", &n);
     assert_true(n >= 15);
     for (size_t i = 0; i < n; i++) {
-        struct plan_accelerator x;
-        const char *name = plan_name_of_path(&f->arena, names[i]);
-        assert_ok(plan_load_accelerator(name, NULL, &f->arena, &x, &f->e), f->e);
+        struct machine_accelerator x;
+        const char *name = preset_name_of_path(&f->arena, names[i]);
+        assert_ok(machine_load_accelerator(name, NULL, &f->arena, &x, &f->e), f->e);
         assert_string_equal(x.name, name);
-        for (int p = 0; p < PLAN_N_PRECISIONS; p++) {
+        for (int p = 0; p < MACHINE_N_PRECISIONS; p++) {
             check_figure(name, "peak", &x.peak_flops[p]);
             check_figure(name, "ceiling", &x.ceiling_flops[p]);
         }
@@ -124,14 +124,14 @@ static void test_every_accelerator_loads(void **state)
 static void test_figures_of_h100(void **state)
 {
     struct fixture *f = *state;
-    struct plan_accelerator x;
-    assert_ok(plan_load_accelerator("h100", NULL, &f->arena, &x, &f->e), f->e);
+    struct machine_accelerator x;
+    assert_ok(machine_load_accelerator("h100", NULL, &f->arena, &x, &f->e), f->e);
     assert_string_equal(x.title, "NVIDIA H100 SXM5 80 GB");
-    assert_true(x.peak_flops[PLAN_BF16].mid == 989e12);
-    assert_true(x.peak_flops[PLAN_MXFP8].mid == 0);
-    assert_true(x.ceiling_flops[PLAN_FP8].mid == 1403e12);
-    assert_int_equal(x.ceiling_flops[PLAN_FP8].grade, 'S');
-    assert_non_null(strstr(x.ceiling_flops[PLAN_FP8].source, "MAMF"));
+    assert_true(x.peak_flops[MACHINE_BF16].mid == 989e12);
+    assert_true(x.peak_flops[MACHINE_MXFP8].mid == 0);
+    assert_true(x.ceiling_flops[MACHINE_FP8].mid == 1403e12);
+    assert_int_equal(x.ceiling_flops[MACHINE_FP8].grade, 'S');
+    assert_non_null(strstr(x.ceiling_flops[MACHINE_FP8].source, "MAMF"));
     assert_true(x.hbm_bytes.mid == 81559 * 0x1p20 && x.nic_bytes_per_s.mid == 50e9);
     assert_true(x.scaleup_bytes_per_s.mid == 450e9);
     assert_int_equal(x.scaleup_domain, 8);
@@ -171,7 +171,7 @@ static void test_every_model_loads(void **state)
     char **names = list_presets(f, "models", &n);
     for (size_t i = 0; i < n; i++) {
         struct plan_model m;
-        const char *name = plan_name_of_path(&f->arena, names[i]);
+        const char *name = preset_name_of_path(&f->arena, names[i]);
         assert_ok(plan_load_model(name, NULL, &f->arena, &m, &f->e), f->e);
         assert_string_equal(m.name, name);
         assert_true(plan_model_params(&m) > 0);
@@ -192,11 +192,11 @@ static void test_every_cluster_loads(void **state)
     size_t n;
     char **names = list_presets(f, "clusters", &n);
     for (size_t i = 0; i < n; i++) {
-        struct plan_cluster c;
-        const char *name = plan_name_of_path(&f->arena, names[i]);
-        assert_ok(plan_load_cluster(name, NULL, &f->arena, &c, &f->e), f->e);
+        struct machine_cluster c;
+        const char *name = preset_name_of_path(&f->arena, names[i]);
+        assert_ok(machine_load_cluster(name, NULL, &f->arena, &c, &f->e), f->e);
         assert_string_equal(c.name, name);
-        assert_true(c.source[0] && c.title[0] && plan_cluster_accelerators(&c) >= 1);
+        assert_true(c.source[0] && c.title[0] && machine_cluster_accelerators(&c) >= 1);
         assert_true(c.fabric_tiers >= 1);
         check_figure(name, "oversubscription", &c.oversubscription);
         check_figure(name, "routing_efficiency", &c.routing_efficiency);
@@ -211,9 +211,9 @@ static void test_every_site_loads(void **state)
     size_t n;
     char **names = list_presets(f, "sites", &n);
     for (size_t i = 0; i < n; i++) {
-        struct plan_site s;
-        const char *name = plan_name_of_path(&f->arena, names[i]);
-        assert_ok(plan_load_site(name, NULL, &f->arena, &s, &f->e), f->e);
+        struct machine_site s;
+        const char *name = preset_name_of_path(&f->arena, names[i]);
+        assert_ok(machine_load_site(name, NULL, &f->arena, &s, &f->e), f->e);
         assert_string_equal(s.name, name);
         assert_true(s.n_sources >= 1 && (s.has_climate || s.design_pue.mid >= 1));
         for (int64_t k = 0; k < s.n_sources; k++) {
@@ -238,11 +238,11 @@ static void test_every_plan_loads(void **state)
     for (size_t i = 0; i < n; i++) {
         char *path = arena_printf(&f->arena, "presets/plans/%s", names[i]);
         assert_ok(plan_load(path, &f->arena, &p, &f->e), f->e);
-        assert_string_equal(p.name, plan_name_of_path(&f->arena, names[i]));
+        assert_string_equal(p.name, preset_name_of_path(&f->arena, names[i]));
         assert_true(p.title[0] && p.batch.global_batch > 0 && p.batch.seq_len > 0);
         if (!p.search)
             assert_ok(plan_layout_check(&p.layout, &p.model, &p.batch,
-                                        plan_cluster_accelerators(&p.cluster), &f->e),
+                                        machine_cluster_accelerators(&p.cluster), &f->e),
                       f->e);
     }
     for (size_t i = 0; i < ARRAY_LEN(mission); i++)
@@ -281,7 +281,7 @@ static void test_short_plan(void **state)
     assert_ok(parse(f, MODEL CLUSTER BATCH, &p), f->e);
     assert_string_equal(p.name, "my");
     assert_string_equal(p.cluster.pools[0].accelerator->name, "h100");
-    assert_int_equal(plan_cluster_accelerators(&p.cluster), 64);
+    assert_int_equal(machine_cluster_accelerators(&p.cluster), 64);
     assert_string_equal(p.site.name, "us-average");
     assert_int_equal(p.n_notes, 1);
     assert_true(p.search && p.layout.tp == 0 && p.layout.precision == -1);
@@ -339,7 +339,7 @@ static void test_layout_in_part(void **state)
     assert_true(p.layout.zero < 0 && p.layout.precision < 0 && p.layout.recompute == 0);
     assert_ok(parse(f, MODEL CLUSTER BATCH "layout: {tp: 2, precision: fp8}\n", &p), f->e);
     assert_true(p.search && p.layout.tp == 2 && p.layout.pp == 0);
-    assert_int_equal(p.layout.precision, PLAN_FP8);
+    assert_int_equal(p.layout.precision, MACHINE_FP8);
     assert_int_equal(p.layout.recompute, -1);
     assert_ok(parse(f, MODEL CLUSTER BATCH "layout: auto\ntokens: compute-optimal\n", &p), f->e);
     assert_true(p.search && p.tokens.mid == 0);
@@ -424,7 +424,7 @@ static void test_run_keys_are_those_of_train(void **state)
     for (size_t i = 0; i < train_run_n_rows; i++) {
         const struct option *row = &train_run_rows[i];
         if (strncmp(row->name, "model.", 6) != 0 && strncmp(row->name, "batch.", 6) != 0) continue;
-        const struct plan_field *f = plan_field_find(&plan_run_section, row->name);
+        const struct field *f = field_find(&plan_run_section, row->name);
         if (!f) fail_msg("'%s' of a run file is not known to plan", row->name);
         if (row->type == OPTION_INT) assert_string_equal(f->fallback, row->fallback);
         n++;
@@ -437,42 +437,42 @@ static void test_run_keys_are_those_of_train(void **state)
 static void test_names_lead_to_files(void **state)
 {
     struct fixture *f = *state;
-    struct plan_accelerator x;
+    struct machine_accelerator x;
     static const char mine[] = "like: h100\nname: mine\npower_cap_w: 800 W\n";
     char *path = file_join(&f->arena, f->dir, "mine.yaml");
     char *from = file_join(&f->arena, f->dir, "plan.yaml");
     assert_ok(file_write(path, mine, strlen(mine), &f->e), f->e);
-    assert_ok(plan_load_accelerator(path, NULL, &f->arena, &x, &f->e), f->e);
+    assert_ok(machine_load_accelerator(path, NULL, &f->arena, &x, &f->e), f->e);
     assert_true(x.power_cap_w.mid == 800);
-    assert_ok(plan_load_accelerator("mine", from, &f->arena, &x, &f->e), f->e);
-    assert_ok(plan_load_accelerator("mine.yaml", from, &f->arena, &x, &f->e), f->e);
+    assert_ok(machine_load_accelerator("mine", from, &f->arena, &x, &f->e), f->e);
+    assert_ok(machine_load_accelerator("mine.yaml", from, &f->arena, &x, &f->e), f->e);
     assert_string_equal(x.name, "mine");
-    assert_true(plan_load_accelerator("mine", NULL, &f->arena, &x, &f->e) < 0);
+    assert_true(machine_load_accelerator("mine", NULL, &f->arena, &x, &f->e) < 0);
 }
 
 static void test_presets_of_the_environment(void **state)
 {
     struct fixture *f = *state;
-    struct plan_accelerator x;
+    struct machine_accelerator x;
     static const char mine[] = "like: h100\nhbm_bytes: 96 GB\n";
     char *dir = file_join(&f->arena, f->dir, "accelerators");
     assert_ok(file_make_dirs(dir, &f->e), f->e);
     assert_ok(file_write(file_join(&f->arena, dir, "h96.yaml"), mine, strlen(mine), &f->e), f->e);
     setenv("COLOSSUS_PRESETS", f->dir, 1);
-    assert_ok(plan_load_accelerator("h96", NULL, &f->arena, &x, &f->e), f->e);
+    assert_ok(machine_load_accelerator("h96", NULL, &f->arena, &x, &f->e), f->e);
     unsetenv("COLOSSUS_PRESETS");
     assert_true(x.hbm_bytes.mid == 96e9);
-    assert_true(plan_load_accelerator("h96", NULL, &f->arena, &x, &f->e) < 0);
+    assert_true(machine_load_accelerator("h96", NULL, &f->arena, &x, &f->e) < 0);
 }
 
 static void test_circles_end(void **state)
 {
     struct fixture *f = *state;
-    struct plan_accelerator x;
+    struct machine_accelerator x;
     char *a = file_join(&f->arena, f->dir, "a.yaml"), *b = file_join(&f->arena, f->dir, "b.yaml");
     assert_ok(file_write(a, "like: b\n", 8, &f->e), f->e);
     assert_ok(file_write(b, "like: a\n", 8, &f->e), f->e);
-    assert_true(plan_load_accelerator(a, NULL, &f->arena, &x, &f->e) < 0);
+    assert_true(machine_load_accelerator(a, NULL, &f->arena, &x, &f->e) < 0);
     assert_contains(f->e.text, "circle");
 }
 
@@ -645,27 +645,27 @@ static const struct {
 static void test_malformed_accelerators(void **state)
 {
     struct fixture *f = *state;
-    struct plan_accelerator x;
+    struct machine_accelerator x;
     char *path = file_join(&f->arena, f->dir, "x.yaml");
     int wrong = 0;
     for (size_t i = 0; i < ARRAY_LEN(malformed_accelerators); i++) {
         const char *text = malformed_accelerators[i].text;
         assert_ok(file_write(path, text, strlen(text), &f->e), f->e);
-        wrong += check_error(f, plan_load_accelerator(path, NULL, &f->arena, &x, &f->e), text,
+        wrong += check_error(f, machine_load_accelerator(path, NULL, &f->arena, &x, &f->e), text,
                              malformed_accelerators[i].where, malformed_accelerators[i].says,
                              malformed_accelerators[i].hint);
     }
     assert_int_equal(wrong, 0);
     static const char good[] = X CAP;
     assert_ok(file_write(path, good, strlen(good), &f->e), f->e);
-    assert_ok(plan_load_accelerator(path, NULL, &f->arena, &x, &f->e), f->e);
+    assert_ok(machine_load_accelerator(path, NULL, &f->arena, &x, &f->e), f->e);
     assert_true(x.power_compute_w.mid == 0.995 * 700 && x.power_compute_w.grade == 'D');
 }
 
 /* What an error offers as an example must be accepted in its place. */
-static void check_examples(struct fixture *f, const struct plan_section *s, void *target)
+static void check_examples(struct fixture *f, const struct section *s, void *target)
 {
-    struct plan_reader r = {"example.yaml", &f->arena, &f->e, 0};
+    struct yaml_reader r = {"example.yaml", &f->arena, &f->e, 0};
     for (size_t i = 0; i < s->n_fields; i++) {
         const char *dot = strchr(s->fields[i].key, '.');
         char *text =
@@ -674,8 +674,8 @@ static void check_examples(struct fixture *f, const struct plan_section *s, void
                 : arena_printf(&f->arena, "%s: %s\n", s->fields[i].key, s->fields[i].example);
         struct yaml_node *root;
         assert_ok(yaml_parse(text, strlen(text), "example.yaml", &f->arena, &root, &f->e), f->e);
-        plan_section_defaults(s, target, &f->arena);
-        assert_ok(plan_section_bind(&r, s, root, true, target), f->e);
+        section_defaults(s, target, &f->arena);
+        assert_ok(section_bind(&r, s, root, true, target), f->e);
     }
 }
 
@@ -684,16 +684,22 @@ static void test_examples_are_valid(void **state)
     struct fixture *f = *state;
     union {
         struct plan_request request;
-        struct plan_cluster cluster;
-        struct plan_accelerator accelerator;
-        struct plan_site site;
+        struct machine_cluster cluster;
+        struct machine_accelerator accelerator;
+        struct machine_site site;
         char run_file[1024];
     } any;
-    static const struct plan_section *const sections[] = {
-        &plan_accelerator_section, &plan_cluster_section, &plan_pool_section,
-        &plan_site_section,        &plan_source_section,  &plan_model_section,
-        &plan_run_section,         &plan_request_section, &plan_batch_section,
-        &plan_layout_section,      &plan_software_section};
+    static const struct section *const sections[] = {&machine_accelerator_section,
+                                                     &machine_cluster_section,
+                                                     &machine_pool_section,
+                                                     &machine_site_section,
+                                                     &machine_source_section,
+                                                     &plan_model_section,
+                                                     &plan_run_section,
+                                                     &plan_request_section,
+                                                     &plan_batch_section,
+                                                     &plan_layout_section,
+                                                     &plan_software_section};
     struct str whole = {0};
     struct plan_request p;
     for (size_t i = 0; i < ARRAY_LEN(sections); i++) {
@@ -705,8 +711,8 @@ static void test_examples_are_valid(void **state)
                    plan_request_section.fields[i].example);
     assert_ok(parse(f, whole.data, &p), f->e);
     str_fini(&whole);
-    for (size_t i = 0; i < plan_accelerator_section.n_fields; i++)
-        assert_non_null(plan_accelerator_section.fields[i].help);
+    for (size_t i = 0; i < machine_accelerator_section.n_fields; i++)
+        assert_non_null(machine_accelerator_section.fields[i].help);
 }
 
 static void test_reference_page_is_the_tables(void **state)

@@ -36,7 +36,7 @@ static struct plan_layout layout(int tp, int pp, int cp, int dp)
                                 .vp = 1,
                                 .micro_batch = 1,
                                 .zero = 1,
-                                .precision = PLAN_BF16};
+                                .precision = MACHINE_BF16};
 }
 
 static void accepted(const struct plan_layout *l, const struct plan_model *m, int64_t gbs,
@@ -158,7 +158,7 @@ static void test_text(void **state)
     (void)state;
     char buf[128];
     struct plan_layout l = layout(8, 16, 1, 128);
-    l.vp = 4, l.recompute = PLAN_RECOMPUTE_FULL, l.precision = PLAN_FP8;
+    l.vp = 4, l.recompute = PLAN_RECOMPUTE_FULL, l.precision = MACHINE_FP8;
     assert_string_equal(plan_layout_text(&l, buf, sizeof(buf)),
                         "tp 8 pp 16 vp 4 dp 128, microbatch 1, zero 1, full recompute, fp8");
     l = layout(1, 1, 1, 1);

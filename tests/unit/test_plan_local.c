@@ -2,7 +2,7 @@
  * back, and a step is the sum of its operations. */
 #include "test_cmocka.h"
 
-#include "plan/plan_local_internal.h"
+#include "plan/step/plan_local_internal.h"
 
 #include <math.h>
 #include <string.h>
@@ -96,7 +96,7 @@ static void test_files(void **state)
 {
     (void)state;
     struct compute_machine m = machine(), back;
-    struct plan_accelerator accelerator;
+    struct machine_accelerator accelerator;
     struct arena a;
     struct error e = {0};
     arena_init(&a);
@@ -105,9 +105,9 @@ static void test_files(void **state)
     assert_int_equal(back.n_products, m.n_products);
     for (size_t i = 0; i < m.n_products; i++)
         assert_float_equal(back.products[i].s[2], m.products[i].s[2], 1e-12);
-    assert_ok(plan_load_accelerator(FOLDER "/deep/local.yaml", "", &a, &accelerator, &e), e);
+    assert_ok(machine_load_accelerator(FOLDER "/deep/local.yaml", "", &a, &accelerator, &e), e);
     assert_string_equal(accelerator.name, "local");
-    assert_float_equal(accelerator.peak_flops[PLAN_FP32].mid, 2e9, 1);
+    assert_float_equal(accelerator.peak_flops[MACHINE_FP32].mid, 2e9, 1);
     assert_true(accelerator.hbm_bytes.mid > 1e8);
     assert_true(plan_local_read(FOLDER "/deep/local.yaml", true, &back, &e) < 0);
     assert_contains(e.text, "has no measurement in bf16");

@@ -48,7 +48,7 @@ static struct plan_layout layout(int tp, int pp, int cp, int dp, int ep)
                                 .vp = 1,
                                 .micro_batch = 1,
                                 .zero = 1,
-                                .precision = PLAN_BF16};
+                                .precision = MACHINE_BF16};
 }
 
 static struct plan_memory memory(const struct plan_model *m, const struct plan_layout *l,
@@ -118,12 +118,12 @@ static void test_measured_405b(void **state)
     } rows[] = {{false, 8, 4, 58.8},   {false, 8, 16, 52.5}, {false, 8, 64, 50.9},
                 {false, 4, 16, 104.8}, {false, 4, 8, 109.1}, {true, 4, 39, 92.5}};
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        struct plan_accelerator a = {.name = "test"};
+        struct machine_accelerator a = {.name = "test"};
         struct plan_layout l = layout(rows[i].tp, 8, 2, rows[i].dp, 1);
         struct plan_batch b = {18L * rows[i].dp, 8192};
         struct plan_memory out;
-        if (rows[i].blackwell) a.peak_flops[PLAN_FP4].mid = 1e16;
-        l.vp = 8, l.precision = PLAN_FP8;
+        if (rows[i].blackwell) a.peak_flops[MACHINE_FP4].mid = 1e16;
+        l.vp = 8, l.precision = MACHINE_FP8;
         plan_memory_of(&a, &llama_405b, &l, &b, &today, &out);
         near(out.total / GIB, rows[i].gib, 6);
     }
@@ -295,9 +295,9 @@ static void test_fp32(void **state)
     (void)state;
     struct plan_layout l = layout(8, 8, 1, 8, 1);
     for (l.recompute = 0; l.recompute <= PLAN_RECOMPUTE_FULL; l.recompute++) {
-        l.precision = PLAN_BF16;
+        l.precision = MACHINE_BF16;
         struct plan_memory half = memory(&llama_405b, &l, 512, 8192);
-        l.precision = PLAN_FP32;
+        l.precision = MACHINE_FP32;
         struct plan_memory whole = memory(&llama_405b, &l, 512, 8192);
         assert_true(whole.activations > 1.95 * half.activations);
         assert_true(whole.activations <= 2 * half.activations);
@@ -305,7 +305,7 @@ static void test_fp32(void **state)
     }
     l = layout(1, 1, 1, 8, 8);
     struct plan_memory half = memory(&deepseek_v3_4l, &l, 512, 4096);
-    l.precision = PLAN_FP32;
+    l.precision = MACHINE_FP32;
     struct plan_memory whole = memory(&deepseek_v3_4l, &l, 512, 4096);
     assert_true(whole.activations > 1.7 * half.activations);
     assert_true(whole.activations < 2 * half.activations);
@@ -314,7 +314,7 @@ static void test_fp32(void **state)
 static void test_limit(void **state)
 {
     (void)state;
-    struct plan_accelerator a = {.hbm_bytes = {.mid = 80e9}};
+    struct machine_accelerator a = {.hbm_bytes = {.mid = 80e9}};
     assert_true(plan_memory_limit(&a) > 72e9 && plan_memory_limit(&a) < 80e9);
     a.hbm_bytes.mid = 1e9;
     assert_true(plan_memory_limit(&a) == 0);

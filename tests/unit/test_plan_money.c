@@ -3,7 +3,7 @@
 #include "test_plan_run_util.h"
 
 struct world {
-    struct plan_accelerator h100;
+    struct machine_accelerator h100;
     struct plan_request r;
     struct plan_answer a;
 };
@@ -15,23 +15,24 @@ static struct world *world_new(void)
     w->h100 = test_h100();
     w->r.cluster = test_cluster(&w->h100, 100000);
     w->r.site.n_sources = 2;
-    w->r.site.sources[0] = (struct plan_power_source){.name = "grid",
-                                                      .capacity_w = FIGURE(60e6),
-                                                      .usd_per_kwh = RANGE(0.061, 0.065, 0.067),
-                                                      .co2_g_per_kwh = FIGURE(283),
-                                                      .nox_g_per_kwh = FIGURE(0.3)};
-    w->r.site.sources[1] = (struct plan_power_source){.name = "turbines",
-                                                      .capacity_w = FIGURE(100e6),
-                                                      .usd_per_kwh = RANGE(0.10, 0.12, 0.165),
-                                                      .co2_g_per_kwh = FIGURE(566),
-                                                      .nox_g_per_kwh = FIGURE(0.080 * 453.6 / 1e3)};
+    w->r.site.sources[0] = (struct machine_power_source){.name = "grid",
+                                                         .capacity_w = FIGURE(60e6),
+                                                         .usd_per_kwh = RANGE(0.061, 0.065, 0.067),
+                                                         .co2_g_per_kwh = FIGURE(283),
+                                                         .nox_g_per_kwh = FIGURE(0.3)};
+    w->r.site.sources[1] =
+        (struct machine_power_source){.name = "turbines",
+                                      .capacity_w = FIGURE(100e6),
+                                      .usd_per_kwh = RANGE(0.10, 0.12, 0.165),
+                                      .co2_g_per_kwh = FIGURE(566),
+                                      .nox_g_per_kwh = FIGURE(0.080 * 453.6 / 1e3)};
     struct plan_step step = {.step_s = 5, .compute_share = 0.8, .tokens_per_s = 1e7};
     w->a.request = &w->r;
     plan_power(&w->r, &step, &w->a.power);
-    w->a.tokens = plan_range_exact(40e12);
-    w->a.days = (struct plan_range){45, 50, 60};
-    w->a.gpu_hours = plan_range_exact(50 * 24 * 1e5);
-    w->a.mwh = plan_range_exact(w->a.power.facility_w / 1e6 * 24 * 50);
+    w->a.tokens = range_exact(40e12);
+    w->a.days = (struct range){45, 50, 60};
+    w->a.gpu_hours = range_exact(50 * 24 * 1e5);
+    w->a.mwh = range_exact(w->a.power.facility_w / 1e6 * 24 * 50);
     plan_money_and_emissions(&w->a);
     return w;
 }
@@ -102,29 +103,29 @@ static void permits(void **state)
 static void ranges(void **state)
 {
     (void)state;
-    struct plan_range a = {50, 100, 200}, b = {5, 10, 20}, c = plan_range_mul(a, b);
+    struct range a = {50, 100, 200}, b = {5, 10, 20}, c = range_mul(a, b);
     assert_within(c.mid, 1000, 1e-12);
     assert_within(c.high, 1000 * exp(hypot(log(2), log(2))), 1e-9);
     assert_within(c.low, 1000 / exp(hypot(log(2), log(2))), 1e-9);
-    c = plan_range_div(a, plan_range_exact(10));
+    c = range_div(a, range_exact(10));
     assert_within(c.low, 5, 1e-9);
     assert_within(c.high, 20, 1e-9);
-    c = plan_range_div(plan_range_exact(10), b);
+    c = range_div(range_exact(10), b);
     assert_within(c.low, 0.5, 1e-9);
-    c = plan_range_add(a, b);
+    c = range_add(a, b);
     assert_within(c.low, 110 - hypot(50, 5), 1e-9);
-    assert_true(plan_range_mul(a, plan_range_exact(0)).high == 0);
-    assert_true(plan_range_div(a, plan_range_exact(0)).mid == 0);
+    assert_true(range_mul(a, range_exact(0)).high == 0);
+    assert_true(range_div(a, range_exact(0)).mid == 0);
     /* Not given; given alone; bounds the wrong way round. */
-    struct plan_figure f = {0};
-    assert_true(plan_figure_range(&f, 2, 1, 3).high == 3);
-    f = (struct plan_figure){.mid = 7, .grade = 'A'};
-    assert_true(plan_figure_range(&f, 2, 1, 3).low == 7);
-    f = (struct plan_figure){.mid = 7, .low = 9, .high = 4};
-    assert_ordered(plan_figure_range(&f, 2, 1, 3));
-    assert_true(plan_figure_mid(&f, 2) == 7);
-    f = (struct plan_figure){.mid = 0, .grade = 'P'}; /* a stated nought is not "not given" */
-    assert_true(plan_figure_mid(&f, 2) == 0);
+    struct figure f = {0};
+    assert_true(figure_range(&f, 2, 1, 3).high == 3);
+    f = (struct figure){.mid = 7, .grade = 'A'};
+    assert_true(figure_range(&f, 2, 1, 3).low == 7);
+    f = (struct figure){.mid = 7, .low = 9, .high = 4};
+    assert_ordered(figure_range(&f, 2, 1, 3));
+    assert_true(figure_mid(&f, 2) == 7);
+    f = (struct figure){.mid = 0, .grade = 'P'}; /* a stated nought is not "not given" */
+    assert_true(figure_mid(&f, 2) == 0);
 }
 
 int main(void)

@@ -1,7 +1,7 @@
 /* test_plan_override.c: one input changed: what stays of the layout, what is told, what is refused. */
 #include "test_cmocka.h"
 
-#include "plan/plan_pages_internal.h"
+#include "plan/show/plan_pages_internal.h"
 
 struct fixture {
     struct arena arena;
@@ -102,9 +102,9 @@ static void test_precision_is_released(void **state)
 {
     struct fixture *f = *state;
     struct plan_request *r = load(f, "colossus-2-110k");
-    assert_int_equal(r->layout.precision, PLAN_MXFP8);
+    assert_int_equal(r->layout.precision, MACHINE_MXFP8);
     change(f, "gpus", "99991");
-    assert_int_equal(r->layout.precision, PLAN_MXFP8);
+    assert_int_equal(r->layout.precision, MACHINE_MXFP8);
     change(f, "accelerator", "h100");
     assert_int_equal(r->layout.precision, -1);
     assert_true(solve(f)->step.used <= 99991);
@@ -117,16 +117,16 @@ static void test_kinds_may_vanish(void **state)
     assert_int_equal(r->cluster.n_pools, 2);
     change(f, "gpus", "1");
     assert_int_equal(r->cluster.n_pools, 1);
-    assert_int_equal(plan_cluster_accelerators(&r->cluster), 1);
+    assert_int_equal(machine_cluster_accelerators(&r->cluster), 1);
     for (int n = 2; n <= 9; n++) { /* shares that rounding cannot sum */
         char text[16];
         r = load(f, "colossus-1-200k");
         r->cluster.n_pools = 4;
         for (int i = 0; i < 4; i++)
-            r->cluster.pools[i] = (struct plan_pool){r->cluster.pools[0].accelerator, 100};
+            r->cluster.pools[i] = (struct machine_pool){r->cluster.pools[0].accelerator, 100};
         snprintf(text, sizeof text, "%d", n);
         change(f, "gpus", text);
-        assert_int_equal(plan_cluster_accelerators(&r->cluster), n);
+        assert_int_equal(machine_cluster_accelerators(&r->cluster), n);
         for (int64_t i = 0; i < r->cluster.n_pools; i++)
             assert_true(r->cluster.pools[i].count >= n / 4 &&
                         r->cluster.pools[i].count <= n / 4 + 1);
@@ -206,7 +206,7 @@ static void test_a_sweep_is_of_one_kind(void **state)
     load(f, "llama-3-405b");
     assert_ok(plan_sweep(&f->request, "gpus=8Ki,16Ki", &f->arena, s, &f->e), f->e);
     assert_true(s->searched && s->points[1].answer->search.n_best > 0);
-    assert_int_equal(s->points[1].answer->layout.precision, PLAN_BF16);
+    assert_int_equal(s->points[1].answer->layout.precision, MACHINE_BF16);
     assert_ok(plan_sweep(&f->request, "cap=0.8,1", &f->arena, s, &f->e), f->e);
     assert_true(!s->searched && s->points[1].answer->search.n_best == 0);
 }
@@ -248,7 +248,7 @@ static void test_a_sweep_keeps_what_is_asked_for(void **state)
     change(f, "precision", "bf16");
     assert_ok(plan_sweep(&f->request, "layout=auto", &f->arena, s, &f->e), f->e);
     assert_int_equal(s->points[0].answer->layout.tp, 4);
-    assert_int_equal(s->points[0].answer->layout.precision, PLAN_BF16);
+    assert_int_equal(s->points[0].answer->layout.precision, MACHINE_BF16);
 }
 
 /* What a file makes of another description is not that one: its own name again changes it, and is told. */

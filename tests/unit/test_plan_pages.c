@@ -2,18 +2,18 @@
  * descriptions is escaped, JSON has every figure, and inputs are changed by name. */
 #include "test_cmocka.h"
 
-#include "plan/plan_pages_internal.h"
+#include "plan/show/plan_pages_internal.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-static struct plan_accelerator h100 = {
+static struct machine_accelerator h100 = {
     .name = "h100",
     .title = "H100 <80 GB> & \"more\"",
-    .peak_flops = {[PLAN_BF16] = {.mid = 989e12}, [PLAN_FP8] = {.mid = 1979e12}},
-    .ceiling_flops = {[PLAN_BF16] = {.mid = 794e12}, [PLAN_FP8] = {.mid = 1403e12}},
+    .peak_flops = {[MACHINE_BF16] = {.mid = 989e12}, [MACHINE_FP8] = {.mid = 1979e12}},
+    .ceiling_flops = {[MACHINE_BF16] = {.mid = 794e12}, [MACHINE_FP8] = {.mid = 1403e12}},
     .hbm_bytes = {.mid = 80e9},
     .hbm_bytes_per_s = {.mid = 3.35e12},
     .scaleup_bytes_per_s = {.mid = 450e9},
@@ -45,7 +45,7 @@ static struct plan_request request(void)
                              {.name = "turbines"}},
                  .n_sources = 2},
         .batch = {128, 8192},
-        .layout = {.zero = -1, .recompute = -1, .precision = PLAN_BF16},
+        .layout = {.zero = -1, .recompute = -1, .precision = MACHINE_BF16},
         .search = true,
         .tokens = {.mid = 1e12, .low = 1e12, .high = 1e12, .grade = 'A'},
         .notes = {"assumed <this>"},
@@ -239,7 +239,7 @@ static void test_json(void **state)
     assert_true(json_is_null(json_object_get(rel, "goodput_elastic")));
     json_decref(j);
     answer.reliability.elastic = true; /* the page then shows the other one, and so does this */
-    answer.reliability.goodput_elastic = (struct plan_range){0.5, 0.625, 0.75};
+    answer.reliability.goodput_elastic = (struct range){0.5, 0.625, 0.75};
     j = plan_to_json(&answer);
     rel = json_object_get(j, "reliability");
     assert_float_equal(at(rel, "goodput", "mid"), 0.625, 1e-12);
@@ -262,15 +262,15 @@ static void test_override(void **state)
     struct error e = {0};
     struct plan_request r = request();
     arena_init(&a);
-    r.layout = (struct plan_layout){.tp = 2, .pp = 2, .dp = 16, .precision = PLAN_BF16};
+    r.layout = (struct plan_layout){.tp = 2, .pp = 2, .dp = 16, .precision = MACHINE_BF16};
     r.search = false;
     assert_ok(plan_override(&r, "gpus", "128", &a, &e), e);
-    assert_int_equal(plan_cluster_accelerators(&r.cluster), 128);
-    assert_true(r.search && r.layout.tp == 0 && r.layout.precision == PLAN_BF16);
+    assert_int_equal(machine_cluster_accelerators(&r.cluster), 128);
+    assert_true(r.search && r.layout.tp == 0 && r.layout.precision == MACHINE_BF16);
     assert_ok(plan_override(&r, "seq-len", "16Ki", &a, &e), e);
     assert_int_equal(r.batch.seq_len, 16384);
     assert_ok(plan_override(&r, "precision", "fp8", &a, &e), e);
-    assert_int_equal(r.layout.precision, PLAN_FP8);
+    assert_int_equal(r.layout.precision, MACHINE_FP8);
     assert_ok(plan_override(&r, "tp", "4", &a, &e), e);
     assert_int_equal(r.layout.tp, 4);
     assert_ok(plan_override(&r, "tokens", "optimal", &a, &e), e);

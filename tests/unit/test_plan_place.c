@@ -1,14 +1,14 @@
 /* test_plan_place.c: how many accelerators a layout can use, and what groups across domains cost. */
 #include "test_cmocka.h"
 
-#include "plan/plan_pages_internal.h"
-#include "plan/plan_step_internal.h"
+#include "plan/show/plan_pages_internal.h"
+#include "plan/step/plan_step_internal.h"
 
 #include <math.h>
 
-static const struct plan_accelerator rack = {
+static const struct machine_accelerator rack = {
     .name = "rack",
-    .peak_flops = {[PLAN_BF16] = {.mid = 2500e12}, [PLAN_FP4] = {.mid = 1e16}},
+    .peak_flops = {[MACHINE_BF16] = {.mid = 2500e12}, [MACHINE_FP4] = {.mid = 1e16}},
     .hbm_bytes = {.mid = 189e9},
     .hbm_bytes_per_s = {.mid = 8e12},
     .scaleup_bytes_per_s = {.mid = 900e9},
@@ -16,8 +16,8 @@ static const struct plan_accelerator rack = {
     .nic_bytes_per_s = {.mid = 50e9},
     .power_cap_w = {.mid = 1200},
 };
-static const struct plan_accelerator hgx = {
-    .name = "hgx", .peak_flops = {[PLAN_BF16] = {.mid = 989e12}}, .scaleup_domain = 8};
+static const struct machine_accelerator hgx = {
+    .name = "hgx", .peak_flops = {[MACHINE_BF16] = {.mid = 989e12}}, .scaleup_domain = 8};
 static const struct plan_model moe = {.name = "moe",
                                       .layers = 16,
                                       .hidden = 4096,
@@ -30,9 +30,9 @@ static const struct plan_model moe = {.name = "moe",
                                       .top_k = 4,
                                       .moe_ffn_hidden = 4096};
 
-static struct plan_cluster racks(int64_t count)
+static struct machine_cluster racks(int64_t count)
 {
-    return (struct plan_cluster){.pools = {{&rack, count}}, .n_pools = 1, .fabric_tiers = 3};
+    return (struct machine_cluster){.pools = {{&rack, count}}, .n_pools = 1, .fabric_tiers = 3};
 }
 
 static struct plan_layout layout(int tp, int cp, int ep, int etp, int dp)
@@ -46,13 +46,13 @@ static struct plan_layout layout(int tp, int cp, int ep, int etp, int dp)
                                 .vp = 1,
                                 .micro_batch = 1,
                                 .zero = 1,
-                                .precision = PLAN_BF16};
+                                .precision = MACHINE_BF16};
 }
 
 static void groups_of_64_leave_8_of_72(void **state)
 {
     (void)state;
-    struct plan_cluster c = racks(72 * 10);
+    struct machine_cluster c = racks(72 * 10);
     struct plan_layout l = layout(1, 1, 64, 1, 640);
     assert_int_equal(plan_place_room(&c, &l, false), 640);
     assert_int_equal(plan_place_room(&c, &l, true), 720);
@@ -75,7 +75,7 @@ static void groups_of_64_leave_8_of_72(void **state)
 static void what_does_not_fit_whole_straddles(void **state)
 {
     (void)state;
-    struct plan_cluster c = racks(72 * 8);
+    struct machine_cluster c = racks(72 * 8);
     struct plan_layout l = layout(1, 1, 64, 1, 512);
     struct plan_place p;
     plan_place(&rack, &c, &l, &p);
@@ -99,7 +99,7 @@ static void straddling_is_paid_for(void **state)
 {
     (void)state;
     const struct plan_software s = {PLAN_STACK_MEGATRON, 2025.4}; /* nothing hides the exchange */
-    struct plan_cluster c = racks(72 * 64), as_needed = c;
+    struct machine_cluster c = racks(72 * 64), as_needed = c;
     struct plan_step packed, across, free;
     as_needed.domains_as_needed = true;
     for (int tp = 1; tp <= 16; tp *= 16) {
@@ -121,10 +121,10 @@ static void straddling_is_paid_for(void **state)
 static void the_slowest_kind_idles(void **state)
 {
     (void)state;
-    struct plan_cluster c = racks(144);
+    struct machine_cluster c = racks(144);
     struct plan_layout l = layout(8, 1, 1, 1, 25);
-    int64_t n[PLAN_MAX_POOLS];
-    c.pools[1] = (struct plan_pool){&hgx, 100};
+    int64_t n[MACHINE_MAX_POOLS];
+    c.pools[1] = (struct machine_pool){&hgx, 100};
     c.n_pools = 2;
     assert_int_equal(plan_place_room(&c, &l, true), 18 + 12);
     plan_place_replicas(&c, &l, n);
@@ -145,11 +145,11 @@ static void idle_accelerators_draw_idle_power(void **state)
     struct plan_request r = {.model = moe, .cluster = racks(720), .batch = {640, 8192}};
     struct plan_step step;
     struct plan_power half, all;
-    struct plan_phase_power p;
+    struct machine_phase_power p;
     r.layout = layout(1, 1, 64, 1, 320);
     plan_step(&moe, &r.cluster, &r.layout, &r.batch, &r.software, &step);
     plan_power(&r, &step, &half);
-    plan_phase_power(&rack, 0, &p);
+    machine_phase_power(&rack, 0, &p);
     double busy_w = step.compute_share * p.compute_w + (1 - step.compute_share) * p.comm_w;
     assert_true(fabs(half.accelerators_w / (320 * busy_w + 400 * p.idle_w) - 1) < 1e-9);
     r.cluster.pools[0].count = 320;
@@ -166,7 +166,7 @@ static void replicas_lie_within_a_kind(void **state)
     struct plan_answer answer;
     struct arena a;
     struct error e = {0};
-    r.cluster.pools[1] = (struct plan_pool){&hgx, 12};
+    r.cluster.pools[1] = (struct machine_pool){&hgx, 12};
     r.cluster.n_pools = 2;
     r.layout = layout(8, 1, 1, 1, 9);
     r.layout.pp = 1;
@@ -185,7 +185,7 @@ static void idle_accelerators_are_told(void **state)
 {
     (void)state;
     char text[160];
-    struct plan_cluster c = racks(72 * 8);
+    struct machine_cluster c = racks(72 * 8);
     struct plan_layout l = layout(1, 1, 64, 1, 512);
     plan_describe_use(&c, &l, text, sizeof text);
     assert_string_equal(text,

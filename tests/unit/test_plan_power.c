@@ -47,8 +47,8 @@ static const struct plan_software OF_2024 = {PLAN_STACK_MEGATRON, 2024.4};
 static double gpt3_share(void)
 {
     struct plan_model m = test_gpt3_175b();
-    struct plan_accelerator h100 = test_h100();
-    struct plan_cluster c = test_cluster(&h100, 512);
+    struct machine_accelerator h100 = test_h100();
+    struct machine_cluster c = test_cluster(&h100, 512);
     struct plan_layout l = {.tp = 4,
                             .pp = 8,
                             .cp = 1,
@@ -58,7 +58,7 @@ static double gpt3_share(void)
                             .vp = 6,
                             .micro_batch = 2,
                             .zero = 1,
-                            .precision = PLAN_FP8};
+                            .precision = MACHINE_FP8};
     struct plan_batch b = {.global_batch = 2048, .seq_len = 2048};
     struct plan_step step;
     plan_step(&m, &c, &l, &b, &OF_2024, &step);
@@ -79,8 +79,8 @@ static double lora_share(void)
                            .vocab = 32000,
                            .ffn_hidden = 28672,
                            .glu = true};
-    struct plan_accelerator h100 = test_h100();
-    struct plan_cluster c = test_cluster(&h100, 8);
+    struct machine_accelerator h100 = test_h100();
+    struct machine_cluster c = test_cluster(&h100, 8);
     struct plan_layout l = {.tp = 4,
                             .pp = 1,
                             .cp = 1,
@@ -90,7 +90,7 @@ static double lora_share(void)
                             .vp = 1,
                             .micro_batch = 1,
                             .zero = 1,
-                            .precision = PLAN_FP8};
+                            .precision = MACHINE_FP8};
     struct plan_batch b = {.global_batch = 8, .seq_len = 8192};
     struct plan_step s;
     plan_step(&m, &c, &l, &b, &OF_2024, &s);
@@ -121,7 +121,7 @@ static double share_of(enum share kind)
 
 static double predicted_w(const struct mlperf_row *row)
 {
-    struct plan_accelerator a = test_h100();
+    struct machine_accelerator a = test_h100();
     a.power_cap_w = FIGURE(row->cap_w);
     a.power_compute_w = FIGURE(COMPUTE_OF_CAP * row->cap_w);
     a.power_comm_w = FIGURE(COMM_OF_CAP * row->cap_w);
@@ -164,9 +164,9 @@ static void constants_are_the_presets(void **state)
     struct arena arena;
     arena_init(&arena);
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-        struct plan_accelerator a;
+        struct machine_accelerator a;
         struct error e = {0};
-        assert_ok(plan_load_accelerator(names[i], "", &arena, &a, &e), e);
+        assert_ok(machine_load_accelerator(names[i], "", &arena, &a, &e), e);
         assert_within(a.power_compute_w.mid, COMPUTE_OF_CAP * a.power_cap_w.mid, 0.002);
         assert_within(a.power_comm_w.mid, COMM_OF_CAP * a.power_cap_w.mid, 0.002);
     }
@@ -175,17 +175,17 @@ static void constants_are_the_presets(void **state)
 
 /* ------------------------------------------------------------------ Colossus 1 */
 
-static struct plan_site memphis(void)
+static struct machine_site memphis(void)
 {
     /* NOAA normals 1981-2010: mean, and wet bulb at the mean. */
     static const double DRY[12] = {5.1,  7.5,  12.2, 17.2, 22.1, 26.5,
                                    28.1, 27.8, 23.9, 17.9, 11.8, 6.4};
     static const double WET[12] = {2.3,  4.3,  8.3,  12.8, 17.7, 21.8,
                                    23.7, 23.4, 20.1, 13.8, 8.4,  3.6};
-    struct plan_site s = {.cooling = PLAN_COOLING_LIQUID_CHILLER, .has_climate = true};
+    struct machine_site s = {.cooling = MACHINE_COOLING_LIQUID_CHILLER, .has_climate = true};
     s.liquid_fraction = FIGURE(0.75);
     for (int i = 0; i < 12; i++)
-        s.months[i] = (struct plan_climate_month){DRY[i], WET[i]};
+        s.months[i] = (struct machine_climate_month){DRY[i], WET[i]};
     return s;
 }
 
@@ -194,7 +194,7 @@ static struct plan_site memphis(void)
 static void colossus_1(void **state)
 {
     (void)state;
-    struct plan_accelerator h100 = test_h100(), h200 = test_h100();
+    struct machine_accelerator h100 = test_h100(), h200 = test_h100();
     struct plan_step step = {.step_s = 5.0, .compute_share = 0.8};
     struct plan_request r = {.site = memphis(), .cluster = test_cluster(&h100, 100000)};
     struct plan_power p;
@@ -206,7 +206,7 @@ static void colossus_1(void **state)
     assert_within(p.wue_l_per_kwh * p.it_w / p.facility_w, 0.43, 0.25); /* 820,000 gallons a day */
     h200.power_idle_w = FIGURE(75);
     r.cluster.pools[0].count = 150000;
-    r.cluster.pools[1] = (struct plan_pool){&h200, 50000};
+    r.cluster.pools[1] = (struct machine_pool){&h200, 50000};
     r.cluster.n_pools = 2;
     plan_power(&r, &step, &p);
     print_message("200k: %.0f MW mean, %.0f MW nameplate\n", p.facility_w / 1e6,
@@ -219,7 +219,7 @@ static void colossus_1(void **state)
 static void sums_add_up(void **state)
 {
     (void)state;
-    struct plan_accelerator a = test_h100();
+    struct machine_accelerator a = test_h100();
     struct plan_request r = {.site = memphis(), .cluster = test_cluster(&a, 4096)};
     struct plan_step step = {.step_s = 5.0, .compute_share = 0.75};
     struct plan_power p, idle;
@@ -239,7 +239,7 @@ static void sums_add_up(void **state)
 static void caps(void **state)
 {
     (void)state;
-    struct plan_accelerator a = test_gb200();
+    struct machine_accelerator a = test_gb200();
     a.power_compute_w = FIGURE(1200);
     struct plan_request r = {.cluster = test_cluster(&a, 82944), .power_cap = 1000.0 / 1200};
     struct plan_step step = {.step_s = 4.0, .compute_share = 0.75, .tokens_per_s = 1e6}, s = step;
@@ -271,12 +271,46 @@ static void caps(void **state)
     assert_within(s.step_s, step.step_s, 1e-12);
 }
 
+/* 100,000 H100: the published orders are tens of megawatts (Llama 3's 16,384), 66.7 MW as a full
+ * square wave of 100,000 (arXiv:2606.22096). */
+static void swing_of_a_real_cluster(void **state)
+{
+    (void)state;
+    struct machine_accelerator a = test_h100();
+    struct plan_request r = {.cluster = test_cluster(&a, 100000)};
+    struct plan_step step = {.step_s = 5, .compute_share = 0.8};
+    struct plan_power p;
+    step.part_s[PLAN_PART_MATMUL] = 4.0;
+    step.part_s[PLAN_PART_BUBBLE] = 0.3;
+    step.part_s[PLAN_PART_TP] = 0.3;
+    step.part_s[PLAN_PART_DP] = 0.4;
+    plan_power(&r, &step, &p);
+    assert_between(p.swing.amplitude_w, 30e6, 66.7e6);
+    assert_true(p.swing.smoothing_left_w == p.swing.amplitude_w); /* Hopper cannot */
+    assert_within(p.swing.mean_w, p.facility_w, 0.02);
+    assert_between(p.swing.stop_w, p.swing.amplitude_w, 70e6);
+    /* Turbines at 0.5 MW/s under half of the load: half of the drop, as a triangle. */
+    r.site.n_sources = 2;
+    r.site.sources[0] =
+        (struct machine_power_source){.name = "grid", .capacity_w = FIGURE(p.facility_w / 2)};
+    r.site.sources[1] = (struct machine_power_source){
+        .name = "turbines", .capacity_w = FIGURE(200e6), .ramp_w_per_s = FIGURE(0.5e6)};
+    plan_power(&r, &step, &p);
+    assert_within(p.swing.stop_battery_wh, pow(p.swing.stop_w / 2, 2) / 1e6 / 3600, 1e-6);
+    struct machine_accelerator b = test_gb200();
+    r.cluster.pools[0].accelerator = &b;
+    plan_power(&r, &step, &p);
+    assert_true(p.swing.smoothing_left_w < 0.3 * p.swing.amplitude_w);
+    assert_between(p.swing.smoothing_energy_fraction, 0.05, 0.15); /* 10.5 % measured at 0.9 */
+    assert_true(p.swing.smoothing_left_w > 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(mlperf_nodes), cmocka_unit_test(constants_are_the_presets),
         cmocka_unit_test(colossus_1),   cmocka_unit_test(sums_add_up),
-        cmocka_unit_test(caps),
+        cmocka_unit_test(caps),         cmocka_unit_test(swing_of_a_real_cluster),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

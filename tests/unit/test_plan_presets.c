@@ -3,7 +3,7 @@
  * takes is measured in bench/, not here. */
 #include "test_cmocka.h"
 
-#include "plan/plan_pages_internal.h"
+#include "plan/show/plan_pages_internal.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -41,7 +41,7 @@ static const struct plan_answer *answer(struct fixture *f, const char *name)
 
 /* ------------------------------------------------------------------ every plan */
 
-static void check_range(const char *name, const char *what, const struct plan_range *r)
+static void check_range(const char *name, const char *what, const struct range *r)
 {
     if (!(isfinite(r->low) && isfinite(r->high) && r->low <= r->mid && r->mid <= r->high))
         fail_msg("%s: %s is %g, %g, %g", name, what, r->low, r->mid, r->high);
@@ -59,7 +59,7 @@ static void check_step(const char *name, const struct plan_answer *x)
     const struct plan_step *s = &x->step;
     struct error e;
     double parts = 0, tokens = (double)r->batch.global_batch * (double)r->batch.seq_len;
-    int64_t n = plan_cluster_accelerators(&r->cluster);
+    int64_t n = machine_cluster_accelerators(&r->cluster);
     for (int i = 0; i < PLAN_N_PARTS; i++) {
         if (!(s->part_s[i] >= 0)) fail_msg("%s: %s is %g", name, plan_part_names[i], s->part_s[i]);
         parts += s->part_s[i];
@@ -147,13 +147,13 @@ static void test_figures_of_the_data_sheets(void **state)
         double both_ways;
     } links[] = {{"h100", 900e9},   {"a100-80gb", 600e9}, {"gb200", 1800e9},  {"gb300", 1800e9},
                  {"tpu-v4", 300e9}, {"tpu-v5p", 600e9},   {"tpu-v6e", 800e9}, {"tpu-v5e", 400e9}};
-    struct plan_accelerator x;
+    struct machine_accelerator x;
     for (size_t i = 0; i < ARRAY_LEN(links); i++) {
-        assert_ok(plan_load_accelerator(links[i].name, NULL, &f->arena, &x, &f->e), f->e);
+        assert_ok(machine_load_accelerator(links[i].name, NULL, &f->arena, &x, &f->e), f->e);
         check_near(links[i].name, "a link, one way", x.scaleup_bytes_per_s.mid,
                    links[i].both_ways / 2, 1e-9);
     }
-    assert_ok(plan_load_accelerator("gb300", NULL, &f->arena, &x, &f->e), f->e);
+    assert_ok(machine_load_accelerator("gb300", NULL, &f->arena, &x, &f->e), f->e);
     assert_true(x.price_usd.low >= 45000 && x.price_usd.high <= 60000);
 }
 
@@ -166,7 +166,7 @@ static void test_a_million_needs_elasticity(void **state)
     assert_true(x->reliability.goodput_elastic.mid > x->reliability.goodput.mid);
     assert_true(x->power.unserved_w > 0); /* 1.4 GW of permits do not feed it */
     /* Layout, step, days, hours, energy and dollars are of the job. */
-    double n = (double)plan_cluster_accelerators(&x->request->cluster);
+    double n = (double)machine_cluster_accelerators(&x->request->cluster);
     double job = (double)x->reliability.job_accelerators;
     assert_true(x->part > 0 && (double)x->part < 0.6 * n);
     assert_true(x->step.used <= x->part && job == (double)x->step.used);

@@ -17,13 +17,13 @@ static const struct fleet {
 
 static struct plan_reliability reliability_of(const struct fleet *f)
 {
-    struct plan_accelerator h100 = test_h100();
+    struct machine_accelerator h100 = test_h100();
     struct plan_request r = test_llama3_request(&h100);
     struct plan_step step = {.step_s = 5.0};
     struct plan_reliability out;
     r.cluster.pools[0].count = f->accelerators;
     r.cluster.fleet_age_days = FIGURE(f->age_days);
-    r.cluster.lemon_fraction = (struct plan_figure){.mid = f->lemons, .grade = 'A'};
+    r.cluster.lemon_fraction = (struct figure){.mid = f->lemons, .grade = 'A'};
     r.layout.dp = (int32_t)(f->accelerators / 128);
     plan_reliability(&r, &step, &out);
     return out;
@@ -84,8 +84,8 @@ static void restarts_follow_meta(void **state)
     (void)state;
     static const double KNOWN[][2] = {{16e3, 200}, {22e3, 300}, {64e3, 600}, {98e3, 900}};
     for (size_t i = 0; i < ARRAY_LEN(KNOWN); i++)
-        assert_within(plan_restart_s((int64_t)KNOWN[i][0]).mid, KNOWN[i][1], 0.20);
-    assert_true(plan_restart_s(512).high > 400); /* MLPerf's audited starts */
+        assert_within(machine_restart_s((int64_t)KNOWN[i][0]).mid, KNOWN[i][1], 0.20);
+    assert_true(machine_restart_s(512).high > 400); /* MLPerf's audited starts */
 }
 
 static void interval_is_the_optimum(void **state)
@@ -95,17 +95,17 @@ static void interval_is_the_optimum(void **state)
     for (size_t i = 0; i < ARRAY_LEN(DELTA); i++)
         for (size_t j = 0; j < ARRAY_LEN(MTBF); j++) {
             double delta = DELTA[i], m = MTBF[j], best = INFINITY, at = 0;
-            double tau = plan_checkpoint_interval(delta, m);
+            double tau = machine_checkpoint_interval(delta, m);
             for (double t = 1e-3; t < 20 * m; t *= 1.001) {
-                double s = plan_checkpoint_stretch(t, delta, 60, m);
+                double s = machine_checkpoint_stretch(t, delta, 60, m);
                 if (s < best) best = s, at = t;
             }
             assert_within(tau, at, 0.02);
-            assert_true(plan_checkpoint_stretch(tau, delta, 60, m) <= best * (1 + 1e-9));
+            assert_true(machine_checkpoint_stretch(tau, delta, 60, m) <= best * (1 + 1e-9));
         }
     /* Young is its limit for a short stall. */
-    assert_within(plan_checkpoint_interval(0.01, 1e6), sqrt(2 * 0.01 * 1e6), 0.01);
-    assert_true(isinf(plan_checkpoint_stretch(100, 1, 1e6, 100)));
+    assert_within(machine_checkpoint_interval(0.01, 1e6), sqrt(2 * 0.01 * 1e6), 0.01);
+    assert_true(isinf(machine_checkpoint_stretch(100, 1, 1e6, 100)));
 }
 
 /* Simulated: exponential failures, restarts that may fail themselves. */
@@ -119,7 +119,7 @@ static void stretch_is_what_happens(void **state)
         wall += up;
         if (run > 0) useful += tau * floor(run / (tau + delta));
     }
-    assert_within(plan_checkpoint_stretch(tau, delta, restart, m), wall / useful, 0.02);
+    assert_within(machine_checkpoint_stretch(tau, delta, restart, m), wall / useful, 0.02);
 }
 
 static void fleets_differ(void **state)
@@ -209,7 +209,7 @@ static void no_cliff(void **state)
         any |= x.elastic;
     }
     assert_true(any);
-    struct plan_accelerator h100 = test_h100();
+    struct machine_accelerator h100 = test_h100();
     struct plan_request r = test_llama3_request(&h100);
     struct plan_step step = {.step_s = 5.0, .used = 16384};
     struct plan_reliability tight, roomy;

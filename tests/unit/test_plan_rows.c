@@ -34,9 +34,10 @@ static void known_precisions(void **state)
     static const struct {
         const char *text;
         int precision;
-    } known[] = {{"BF16", PLAN_BF16},  {"bfloat16", PLAN_BF16},      {"fp16", PLAN_BF16},
-                 {"FP8-CS", PLAN_FP8}, {"float8 rowwise", PLAN_FP8}, {"float32", PLAN_FP32},
-                 {"", PLAN_BF16}};
+    } known[] = {
+        {"BF16", MACHINE_BF16},  {"bfloat16", MACHINE_BF16},      {"fp16", MACHINE_BF16},
+        {"FP8-CS", MACHINE_FP8}, {"float8 rowwise", MACHINE_FP8}, {"float32", MACHINE_FP32},
+        {"", MACHINE_BF16}};
     for (size_t i = 0; i < ARRAY_LEN(known); i++) {
         const struct words w = {GOOD, .precision = known[i].text};
         assert_ok(parse(f, &w), f->e);

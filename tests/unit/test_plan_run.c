@@ -5,7 +5,7 @@
 struct fixture {
     struct arena a;
     struct error e;
-    struct plan_accelerator h100;
+    struct machine_accelerator h100;
     struct plan_request r;
     struct plan_answer out;
 };
@@ -87,7 +87,7 @@ static void energy_spreads_with_goodput(void **state)
 static void deepseek_v3_hours(void **state)
 {
     struct fixture *f = *state;
-    struct plan_accelerator h800 = f->h100;
+    struct machine_accelerator h800 = f->h100;
     h800.scaleup_bytes_per_s = FIGURE(200e9);
     struct plan_request r = {.name = "deepseek-v3", .model = test_deepseek_v3()};
     r.cluster = test_cluster(&h800, 2048);
@@ -103,7 +103,7 @@ static void deepseek_v3_hours(void **state)
                                     .micro_batch = 1,
                                     .zero = 1,
                                     .recompute = PLAN_RECOMPUTE_SELECTIVE,
-                                    .precision = PLAN_FP8};
+                                    .precision = MACHINE_FP8};
     r.software = (struct plan_software){PLAN_STACK_DUALPIPE, 2024.9};
     r.tokens = FIGURE(1e12);
     assert_ok(plan_solve(&r, &f->a, &f->out, &f->e), f->e);
@@ -141,16 +141,16 @@ static void shipped_plans(void **state)
 static void budgets(void **state)
 {
     struct fixture *f = *state;
-    struct plan_range t = plan_optimal_tokens(&f->r.model);
+    struct range t = plan_optimal_tokens(&f->r.model);
     assert_ordered(t);
     assert_between(t.low, 4e12, 20 * 406e9); /* DeepSeek's law asks for less than Chinchilla's */
     assert_within(t.high, 16.7e12, 0.01);    /* 402B and 16.55 T at 3.8e25 FLOPs */
     struct plan_model moe = test_deepseek_v3();
-    struct plan_range m = plan_optimal_tokens(&moe);
+    struct range m = plan_optimal_tokens(&moe);
     assert_ordered(m);
     assert_true(m.low < 20 * plan_model_active_params(&moe) * 1.01);
     assert_true(m.high > 20 * plan_model_params(&moe) * 0.99);
-    f->r.tokens = (struct plan_figure){0};
+    f->r.tokens = (struct figure){0};
     assert_ok(plan_solve(&f->r, &f->a, &f->out, &f->e), f->e);
     assert_within(f->out.tokens.mid, t.mid, 1e-12);
     assert_contains(f->out.tokens_from, "scaling law");
@@ -236,7 +236,7 @@ static void verdicts(void **state)
     struct fixture *f = *state;
     struct plan_request r = f->r;
     r.site.n_sources = 1;
-    r.site.sources[0] = (struct plan_power_source){.name = "grid", .capacity_w = FIGURE(5e6)};
+    r.site.sources[0] = (struct machine_power_source){.name = "grid", .capacity_w = FIGURE(5e6)};
     assert_ok(plan_solve(&r, &f->a, &f->out, &f->e), f->e);
     if (f->out.step.fits) assert_contains(f->out.limit, "power: ");
     assert_true(f->out.power.unserved_w > 5e6);

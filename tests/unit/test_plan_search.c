@@ -3,16 +3,16 @@
  * and plan_step, and shares no line with the search. */
 #include "test_cmocka.h"
 
-#include "plan/plan_search_internal.h"
+#include "plan/search/plan_search_internal.h"
 
 #include <math.h>
 #include <string.h>
 
-static struct plan_accelerator h100 = {
+static struct machine_accelerator h100 = {
     .name = "h100",
     .title = "H100",
-    .peak_flops = {[PLAN_BF16] = {.mid = 989e12}, [PLAN_FP8] = {.mid = 1979e12}},
-    .ceiling_flops = {[PLAN_BF16] = {.mid = 794e12}, [PLAN_FP8] = {.mid = 1403e12}},
+    .peak_flops = {[MACHINE_BF16] = {.mid = 989e12}, [MACHINE_FP8] = {.mid = 1979e12}},
+    .ceiling_flops = {[MACHINE_BF16] = {.mid = 794e12}, [MACHINE_FP8] = {.mid = 1403e12}},
     .hbm_bytes = {.mid = 80e9},
     .hbm_bytes_per_s = {.mid = 3.35e12},
     .scaleup_bytes_per_s = {.mid = 450e9},
@@ -22,11 +22,11 @@ static struct plan_accelerator h100 = {
     .power_cap_w = {.mid = 700},
     .price_usd = {.mid = 30e3},
 };
-static struct plan_accelerator a100 = {
+static struct machine_accelerator a100 = {
     .name = "a100",
     .title = "A100",
-    .peak_flops = {[PLAN_BF16] = {.mid = 312e12}},
-    .ceiling_flops = {[PLAN_BF16] = {.mid = 271e12}},
+    .peak_flops = {[MACHINE_BF16] = {.mid = 312e12}},
+    .ceiling_flops = {[MACHINE_BF16] = {.mid = 271e12}},
     .hbm_bytes = {.mid = 80e9},
     .hbm_bytes_per_s = {.mid = 2e12},
     .scaleup_bytes_per_s = {.mid = 300e9},
@@ -66,9 +66,9 @@ static const struct plan_model llama_405b = {.name = "Llama 3.1 405B",
                                              .ffn_hidden = 53248,
                                              .glu = true};
 
-static struct plan_cluster cluster_of(const struct plan_accelerator *a, int64_t count)
+static struct machine_cluster cluster_of(const struct machine_accelerator *a, int64_t count)
 {
-    return (struct plan_cluster){.pools = {{a, count}}, .n_pools = 1, .fabric_tiers = 2};
+    return (struct machine_cluster){.pools = {{a, count}}, .n_pools = 1, .fabric_tiers = 2};
 }
 
 /* ------------------------------------------------------------------ brute force */
@@ -105,7 +105,7 @@ static int64_t whole_groups(const struct plan_layout *l, int64_t domain, int64_t
 }
 
 /* Replicas that there is room for, in whole domains or across them. */
-static int64_t room(const struct plan_layout *l, const struct plan_cluster *c, bool across)
+static int64_t room(const struct plan_layout *l, const struct machine_cluster *c, bool across)
 {
     int64_t sum = 0;
     for (int64_t i = 0; i < c->n_pools; i++) {
@@ -119,7 +119,7 @@ static int64_t room(const struct plan_layout *l, const struct plan_cluster *c, b
 
 /* Nothing more of the batch's divisors has room, or at most a quarter is idle. */
 static bool enough_replicas(const struct plan_layout *l, const struct plan_batch *b,
-                            const struct plan_cluster *c, int64_t n)
+                            const struct machine_cluster *c, int64_t n)
 {
     int64_t across = room(l, c, true), whole = room(l, c, false);
     bool most = true, most_whole = l->dp <= whole;
@@ -146,7 +146,7 @@ static bool fewest_stages(int64_t layers, int64_t pp)
 
 /* The documented space, value by value, most of it refused. */
 static bool in_space(const struct plan_layout *l, const struct plan_model *m,
-                     const struct plan_cluster *c, const struct plan_batch *b, int64_t n)
+                     const struct machine_cluster *c, const struct plan_batch *b, int64_t n)
 {
     if (b->global_batch % l->dp || b->global_batch / l->dp % l->micro_batch) return false;
     if (l->tp > c->pools[0].accelerator->scaleup_domain) return false;
@@ -158,7 +158,7 @@ static bool in_space(const struct plan_layout *l, const struct plan_model *m,
     return l->vp == 1 || L % chunks == 0 || (L + 1) % chunks == 0 || (L + 2) % chunks == 0;
 }
 
-static void brute_leaf(const struct plan_model *m, const struct plan_cluster *c,
+static void brute_leaf(const struct plan_model *m, const struct machine_cluster *c,
                        const struct plan_batch *b, const struct plan_software *s,
                        struct plan_layout l, struct brute *out)
 {
@@ -180,11 +180,11 @@ static void brute_leaf(const struct plan_model *m, const struct plan_cluster *c,
         }
 }
 
-static void brute_force(const struct plan_model *m, const struct plan_cluster *c,
+static void brute_force(const struct plan_model *m, const struct machine_cluster *c,
                         const struct plan_batch *b, const struct plan_software *s, int precision,
                         struct brute *out)
 {
-    int32_t n = (int32_t)plan_cluster_accelerators(c), L = (int32_t)m->layers + 2;
+    int32_t n = (int32_t)machine_cluster_accelerators(c), L = (int32_t)m->layers + 2;
     int32_t E = (int32_t)MAX(m->experts, 1), B = (int32_t)b->global_batch;
     struct plan_layout l = {.precision = precision};
     memset(out, 0, sizeof *out);
@@ -231,7 +231,7 @@ static bool in_front(const struct plan_search *s, const struct plan_candidate *x
     return false;
 }
 
-static void same_as_brute(const struct plan_model *m, const struct plan_cluster *c,
+static void same_as_brute(const struct plan_model *m, const struct machine_cluster *c,
                           const struct plan_batch *b, int precision, int stack)
 {
     enum { N = 12 };
@@ -271,44 +271,47 @@ static void same_as_brute(const struct plan_model *m, const struct plan_cluster 
 static void test_dense(void **state)
 {
     (void)state;
-    struct plan_cluster c = cluster_of(&h100, 64);
-    same_as_brute(&llama_8b, &c, &(struct plan_batch){64, 4096}, PLAN_BF16, PLAN_STACK_FSDP);
-    same_as_brute(&llama_8b, &c, &(struct plan_batch){96, 4096}, PLAN_FP8, PLAN_STACK_MEGATRON);
+    struct machine_cluster c = cluster_of(&h100, 64);
+    same_as_brute(&llama_8b, &c, &(struct plan_batch){64, 4096}, MACHINE_BF16, PLAN_STACK_FSDP);
+    same_as_brute(&llama_8b, &c, &(struct plan_batch){96, 4096}, MACHINE_FP8, PLAN_STACK_MEGATRON);
 }
 
 static void test_experts(void **state)
 {
     (void)state;
-    struct plan_cluster c = cluster_of(&h100, 32);
-    same_as_brute(&small_moe, &c, &(struct plan_batch){32, 2048}, PLAN_BF16, PLAN_STACK_MEGATRON);
-    same_as_brute(&small_moe, &c, &(struct plan_batch){64, 2048}, PLAN_BF16, PLAN_STACK_DUALPIPE);
+    struct machine_cluster c = cluster_of(&h100, 32);
+    same_as_brute(&small_moe, &c, &(struct plan_batch){32, 2048}, MACHINE_BF16,
+                  PLAN_STACK_MEGATRON);
+    same_as_brute(&small_moe, &c, &(struct plan_batch){64, 2048}, MACHINE_BF16,
+                  PLAN_STACK_DUALPIPE);
 }
 
 static void test_two_kinds(void **state)
 {
     (void)state;
-    struct plan_cluster c = cluster_of(&h100, 24);
-    c.pools[1] = (struct plan_pool){&a100, 8};
+    struct machine_cluster c = cluster_of(&h100, 24);
+    c.pools[1] = (struct machine_pool){&a100, 8};
     c.n_pools = 2;
-    same_as_brute(&llama_8b, &c, &(struct plan_batch){64, 2048}, PLAN_BF16, PLAN_STACK_OTHER);
+    same_as_brute(&llama_8b, &c, &(struct plan_batch){64, 2048}, MACHINE_BF16, PLAN_STACK_OTHER);
 }
 
 /* Counts that nothing divides, and domains of 12 that hold groups of 8. */
 static void test_idle_accelerators(void **state)
 {
     (void)state;
-    struct plan_accelerator rack = h100;
-    struct plan_cluster c = cluster_of(&h100, 37);
-    same_as_brute(&llama_8b, &c, &(struct plan_batch){48, 2048}, PLAN_BF16, PLAN_STACK_OTHER);
+    struct machine_accelerator rack = h100;
+    struct machine_cluster c = cluster_of(&h100, 37);
+    same_as_brute(&llama_8b, &c, &(struct plan_batch){48, 2048}, MACHINE_BF16, PLAN_STACK_OTHER);
     rack.scaleup_domain = 12;
     c = cluster_of(&rack, 40);
-    same_as_brute(&small_moe, &c, &(struct plan_batch){32, 2048}, PLAN_BF16, PLAN_STACK_MEGATRON);
-    c.pools[1] = (struct plan_pool){&a100, 13};
+    same_as_brute(&small_moe, &c, &(struct plan_batch){32, 2048}, MACHINE_BF16,
+                  PLAN_STACK_MEGATRON);
+    c.pools[1] = (struct machine_pool){&a100, 13};
     c.n_pools = 2;
-    same_as_brute(&small_moe, &c, &(struct plan_batch){24, 1024}, PLAN_BF16, PLAN_STACK_OTHER);
+    same_as_brute(&small_moe, &c, &(struct plan_batch){24, 1024}, MACHINE_BF16, PLAN_STACK_OTHER);
 }
 
-static double best_s(const struct plan_model *m, const struct plan_cluster *c, int64_t batch,
+static double best_s(const struct plan_model *m, const struct machine_cluster *c, int64_t batch,
                      const struct plan_layout *fixed, struct plan_layout *layout)
 {
     struct plan_batch b = {batch, 8192};
@@ -319,7 +322,7 @@ static double best_s(const struct plan_model *m, const struct plan_cluster *c, i
     arena_init(&a);
     assert_ok(plan_search(m, c, &b, &s, fixed, PLAN_BY_TIME, 1, &a, &found, &e), e);
     double step_s = found.best[0].step.step_s;
-    assert_true(found.best[0].step.used <= plan_cluster_accelerators(c));
+    assert_true(found.best[0].step.used <= machine_cluster_accelerators(c));
     if (layout) *layout = found.best[0].layout;
     arena_fini(&a);
     return step_s;
@@ -329,11 +332,11 @@ static double best_s(const struct plan_model *m, const struct plan_cluster *c, i
 static void test_more_is_no_slower(void **state)
 {
     (void)state;
-    const struct plan_layout fixed = {.zero = -1, .recompute = -1, .precision = PLAN_BF16};
+    const struct plan_layout fixed = {.zero = -1, .recompute = -1, .precision = MACHINE_BF16};
     static const int64_t counts[] = {16384, 16385, 16400, 16411, 17000, 18432};
     double before = INFINITY;
     for (size_t i = 0; i < ARRAY_LEN(counts); i++) {
-        struct plan_cluster c = cluster_of(&h100, counts[i]);
+        struct machine_cluster c = cluster_of(&h100, counts[i]);
         double step_s = best_s(&llama_405b, &c, 2048, &fixed, NULL);
         assert_true(step_s <= before);
         before = step_s;
@@ -344,14 +347,18 @@ static void test_more_is_no_slower(void **state)
 static void test_racks_of_72(void **state)
 {
     (void)state;
-    struct plan_accelerator rack = h100;
+    struct machine_accelerator rack = h100;
     struct plan_model m = small_moe;
-    struct plan_layout fixed = {
-        .tp = 1, .ep = 64, .micro_batch = 1, .zero = -1, .recompute = -1, .precision = PLAN_BF16};
+    struct plan_layout fixed = {.tp = 1,
+                                .ep = 64,
+                                .micro_batch = 1,
+                                .zero = -1,
+                                .recompute = -1,
+                                .precision = MACHINE_BF16};
     m.experts = 64;
     rack.scaleup_domain = 72;
     rack.hbm_bytes.mid = 189e9;
-    struct plan_cluster c = cluster_of(&rack, 72 * 64), packed = cluster_of(&rack, 64 * 64);
+    struct machine_cluster c = cluster_of(&rack, 72 * 64), packed = cluster_of(&rack, 64 * 64);
     double real = best_s(&m, &c, 72 * 64, &fixed, NULL);
     c.domains_as_needed = packed.domains_as_needed = true;
     assert_true(real > 1.02 * best_s(&m, &c, 72 * 64, &fixed, NULL));
@@ -362,12 +369,12 @@ static void test_racks_of_72(void **state)
 static void test_given_is_searched(void **state)
 {
     (void)state;
-    struct plan_cluster c = cluster_of(&h100, 64);
-    const struct plan_layout free = {.zero = -1, .recompute = -1, .precision = PLAN_BF16};
+    struct machine_cluster c = cluster_of(&h100, 64);
+    const struct plan_layout free = {.zero = -1, .recompute = -1, .precision = MACHINE_BF16};
     struct plan_layout given = {
         .tp = 4, .pp = 2, .cp = 1, .ep = 1, .etp = 1, .dp = 8, .vp = 4, .micro_batch = 1};
     struct plan_layout found;
-    given.precision = PLAN_BF16;
+    given.precision = MACHINE_BF16;
     struct plan_batch b = {24, 8192}; /* 3 microbatches, which 2 stages do not divide */
     assert_int_equal(plan_layout_check(&given, &llama_8b, &b, 64, NULL), 0);
     for (given.zero = 0; given.zero <= 2; given.zero++) { /* 0 is a choice, too */
@@ -384,20 +391,20 @@ static void test_given_is_searched(void **state)
 static void test_fp4_is_asked_for(void **state)
 {
     (void)state;
-    struct plan_accelerator b200 = h100;
-    struct plan_cluster c = cluster_of(&b200, 64);
+    struct machine_accelerator b200 = h100;
+    struct machine_cluster c = cluster_of(&b200, 64);
     struct plan_layout free = {.zero = -1, .recompute = -1, .precision = -1}, found;
-    b200.peak_flops[PLAN_FP4].mid = 9e15;
+    b200.peak_flops[MACHINE_FP4].mid = 9e15;
     double fp8_s = best_s(&llama_8b, &c, 64, &free, &found);
-    assert_int_equal(found.precision, PLAN_FP8);
-    free.precision = PLAN_FP4;
+    assert_int_equal(found.precision, MACHINE_FP8);
+    free.precision = MACHINE_FP4;
     assert_true(best_s(&llama_8b, &c, 64, &free, &found) < fp8_s);
-    assert_int_equal(found.precision, PLAN_FP4);
+    assert_int_equal(found.precision, MACHINE_FP4);
 }
 
 /* ------------------------------------------------------------------ the bound */
 
-static void bound_holds(const struct plan_model *m, const struct plan_cluster *c, int64_t batch,
+static void bound_holds(const struct plan_model *m, const struct machine_cluster *c, int64_t batch,
                         int64_t seq, double generation, int stack, size_t *checked)
 {
     struct plan_batch b = {batch, seq};
@@ -414,11 +421,11 @@ static void bound_holds(const struct plan_model *m, const struct plan_cluster *c
             .micro_batch = 1 << rng_u64(1, 6, i) % 3,
             .zero = (int)(rng_u64(1, 7, i) % 4),
             .recompute = (int)(rng_u64(1, 8, i) % 3),
-            .precision = rng_u64(1, 9, i) % 2 ? PLAN_FP8 : PLAN_BF16,
+            .precision = rng_u64(1, 9, i) % 2 ? MACHINE_FP8 : MACHINE_BF16,
         };
-        l.dp = (int)(plan_cluster_accelerators(c) / ((int64_t)l.tp * l.cp * l.pp));
+        l.dp = (int)(machine_cluster_accelerators(c) / ((int64_t)l.tp * l.cp * l.pp));
         l.dp -= (int)(rng_u64(1, 10, i) % 3);
-        if (l.dp < 1 || plan_layout_check(&l, m, &b, plan_cluster_accelerators(c), NULL) < 0)
+        if (l.dp < 1 || plan_layout_check(&l, m, &b, machine_cluster_accelerators(c), NULL) < 0)
             continue;
         if (c->n_pools > 1 && l.tp * l.cp * l.pp > 32) continue; /* a replica in each pool */
         struct plan_search_bound bound;
@@ -440,8 +447,8 @@ static void test_bound(void **state)
 {
     (void)state;
     size_t checked = 0;
-    struct plan_cluster one = cluster_of(&h100, 128), two = cluster_of(&h100, 96);
-    two.pools[1] = (struct plan_pool){&a100, 32};
+    struct machine_cluster one = cluster_of(&h100, 128), two = cluster_of(&h100, 96);
+    two.pools[1] = (struct machine_pool){&a100, 32};
     two.n_pools = 2;
     for (int stack = 0; stack < PLAN_N_STACKS; stack++)
         for (double year = 2021; year < 2027; year += 2.5) {
@@ -458,7 +465,7 @@ static void test_bound(void **state)
 static void test_fixed_fields_stay(void **state)
 {
     (void)state;
-    struct plan_cluster c = cluster_of(&h100, 64);
+    struct machine_cluster c = cluster_of(&h100, 64);
     struct plan_batch b = {64, 4096};
     struct plan_software s = {0};
     struct plan_layout fixed = {
@@ -477,7 +484,7 @@ static void test_fixed_fields_stay(void **state)
         assert_int_equal(l->vp, 2);
         assert_int_equal(l->zero, 1);
         assert_int_equal(l->recompute, PLAN_RECOMPUTE_FULL);
-        assert_int_equal(l->precision, PLAN_BF16);
+        assert_int_equal(l->precision, MACHINE_BF16);
     }
     assert_contains(found.runner_up, "tp 2");
     assert_contains(found.runner_up, "%");
@@ -487,7 +494,7 @@ static void test_fixed_fields_stay(void **state)
 static void test_nothing_fits(void **state)
 {
     (void)state;
-    struct plan_cluster c = cluster_of(&h100, 8);
+    struct machine_cluster c = cluster_of(&h100, 8);
     struct plan_batch b = {64, 8192};
     struct plan_software s = {0};
     struct plan_search found;
@@ -516,7 +523,7 @@ static void test_nothing_fits(void **state)
 static void test_repeats(void **state)
 {
     (void)state;
-    struct plan_cluster c = cluster_of(&h100, 512);
+    struct machine_cluster c = cluster_of(&h100, 512);
     struct plan_batch b = {512, 8192};
     struct plan_software s = {0};
     struct plan_search first = {0}, again;

@@ -1,15 +1,15 @@
 /* The model of a step: it adds up, moves the right way, and is as near to published runs as the
  * project says. */
-#include "plan/plan_constants_internal.h"
+#include "plan/step/plan_constants_internal.h"
 
 #include <math.h>
 
 #include "test_cmocka.h"
 
 static struct arena memory;
-static struct plan_accelerator h100, gb200;
+static struct machine_accelerator h100, gb200;
 static struct plan_model llama;
-static struct plan_cluster cluster;
+static struct machine_cluster cluster;
 static const struct plan_software today = {PLAN_STACK_MEGATRON, 0};
 static const struct plan_layout usual = {.tp = 4,
                                          .pp = 4,
@@ -20,7 +20,7 @@ static const struct plan_layout usual = {.tp = 4,
                                          .vp = 5,
                                          .micro_batch = 1,
                                          .zero = 1,
-                                         .precision = PLAN_BF16};
+                                         .precision = MACHINE_BF16};
 static const struct plan_batch batch = {512, 8192};
 
 static int load(void **state)
@@ -28,14 +28,14 @@ static int load(void **state)
     (void)state;
     struct error e = {0};
     arena_init(&memory);
-    if (plan_load_accelerator("h100", NULL, &memory, &h100, &e) < 0 ||
-        plan_load_accelerator("gb200", NULL, &memory, &gb200, &e) < 0 ||
+    if (machine_load_accelerator("h100", NULL, &memory, &h100, &e) < 0 ||
+        machine_load_accelerator("gb200", NULL, &memory, &gb200, &e) < 0 ||
         plan_load_model("llama-3-70b", NULL, &memory, &llama, &e) < 0) {
         print_error("%s\n", e.text);
         return -1;
     }
     cluster.n_pools = 1;
-    cluster.pools[0] = (struct plan_pool){&h100, 256};
+    cluster.pools[0] = (struct machine_pool){&h100, 256};
     return 0;
 }
 
@@ -64,7 +64,7 @@ static void parts_sum_to_the_step(void **state)
     struct plan_layout l = usual;
     for (l.zero = 0; l.zero <= 3; l.zero++)
         for (l.recompute = 0; l.recompute <= PLAN_RECOMPUTE_FULL; l.recompute++)
-            for (l.precision = PLAN_BF16; l.precision <= PLAN_FP8; l.precision++) {
+            for (l.precision = MACHINE_BF16; l.precision <= MACHINE_FP8; l.precision++) {
                 struct plan_step s;
                 double sum = 0;
                 plan_step(&llama, &cluster, &l, &batch, &today, &s);
@@ -88,7 +88,7 @@ static void it_moves_the_right_way(void **state)
     l.recompute = PLAN_RECOMPUTE_FULL;
     assert_true(seconds(l) > 1.15 * seconds(usual)); /* a third more products, less their overlap */
     l = usual;
-    l.precision = PLAN_FP8;
+    l.precision = MACHINE_FP8;
     assert_true(seconds(l) < 0.85 * seconds(usual));
     l = usual;
     l.vp = 1;
@@ -97,7 +97,7 @@ static void it_moves_the_right_way(void **state)
     l.tp = 16, l.pp = 1, l.vp = 1;
     assert_true(seconds(l) > 1.2 * seconds(usual)); /* tensor parallel across servers */
     l = usual;
-    l.precision = PLAN_FP4; /* not offered by H100: runs in the next precision it has */
+    l.precision = MACHINE_FP4; /* not offered by H100: runs in the next precision it has */
     assert_true(isfinite(seconds(l)) && seconds(l) < seconds(usual));
 }
 
@@ -108,7 +108,7 @@ static void fp32_is_twice_as_wide(void **state)
     struct plan_layout l = usual;
     struct plan_step half, whole;
     plan_step(&llama, &cluster, &l, &batch, &today, &half);
-    l.precision = PLAN_FP32;
+    l.precision = MACHINE_FP32;
     plan_step(&llama, &cluster, &l, &batch, &today, &whole);
     assert_in_ratio(whole.part_s[PLAN_PART_TP], half.part_s[PLAN_PART_TP], 1.5, 2.05);
     /* the ceiling of bf16 is measured, that of fp32 a share of its peak */
@@ -120,7 +120,7 @@ static void fp32_is_twice_as_wide(void **state)
 static void young_software_is_slower(void **state)
 {
     (void)state;
-    struct plan_cluster c = cluster;
+    struct machine_cluster c = cluster;
     struct plan_step young, grown;
     c.pools[0].accelerator = &gb200;
     const struct plan_software early = {PLAN_STACK_MEGATRON, 2025.0};
@@ -184,9 +184,9 @@ static void ranks_of_two_sockets_arrive_apart(void **state)
 static void pools_share_the_batch_by_speed(void **state)
 {
     (void)state;
-    struct plan_cluster mixed = {.n_pools = 2}, fast = cluster;
-    mixed.pools[0] = (struct plan_pool){&h100, 128};
-    mixed.pools[1] = (struct plan_pool){&gb200, 128};
+    struct machine_cluster mixed = {.n_pools = 2}, fast = cluster;
+    mixed.pools[0] = (struct machine_pool){&h100, 128};
+    mixed.pools[1] = (struct machine_pool){&gb200, 128};
     fast.pools[0].accelerator = &gb200;
     struct plan_step s, f;
     plan_step(&llama, &mixed, &usual, &batch, &today, &s);
@@ -211,7 +211,7 @@ static void torch_follows_in_attention(void **state)
                             .vp = 1,
                             .micro_batch = 1,
                             .zero = 1,
-                            .precision = PLAN_BF16};
+                            .precision = MACHINE_BF16};
     const struct plan_batch long_batch = {32, 65536};
     static const double years[] = {2023.5, 2024.9, 2025.9};
     double last = 0;
@@ -271,12 +271,12 @@ static void kinds_share_whole_microbatches(void **state)
 {
     (void)state;
     struct error e = {0};
-    struct plan_accelerator h200;
-    assert_true(plan_load_accelerator("h200", NULL, &memory, &h200, &e) >= 0);
-    struct plan_cluster mixed = cluster;
+    struct machine_accelerator h200;
+    assert_true(machine_load_accelerator("h200", NULL, &memory, &h200, &e) >= 0);
+    struct machine_cluster mixed = cluster;
     mixed.n_pools = 2;
-    mixed.pools[0] = (struct plan_pool){&h100, 192};
-    mixed.pools[1] = (struct plan_pool){&h200, 64};
+    mixed.pools[0] = (struct machine_pool){&h100, 192};
+    mixed.pools[1] = (struct machine_pool){&h200, 64};
     struct plan_layout l = usual;
     l.dp = 8, l.cp = 2; /* 8 replicas of 32: 6 on H100, 2 on H200 */
     for (int64_t each = 1; each <= 40; each++) {
@@ -300,7 +300,7 @@ static void kinds_share_whole_microbatches(void **state)
                                .vp = 1,
                                .micro_batch = 1,
                                .zero = 3,
-                               .precision = PLAN_BF16};
+                               .precision = MACHINE_BF16};
     for (int64_t each = 1; each <= 20; each++) {
         struct plan_batch b = {64 * each, 2048};
         struct plan_step slow, both;

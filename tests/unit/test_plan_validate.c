@@ -4,7 +4,7 @@
 
 #include <math.h>
 
-#include "plan/plan_validate_internal.h"
+#include "plan/validate/plan_validate_internal.h"
 #include "test_plan_rows_util.h"
 
 #define HEAD                                                                                \
@@ -43,7 +43,7 @@ static void test_row(void **state)
     assert_int_equal(r->cluster.pools[0].count, 64);
     assert_ptr_equal(r->cluster.pools[0].accelerator, &r->accelerator);
     assert_int_equal(r->layout.tp * 100 + r->layout.pp * 10 + r->layout.dp, 444);
-    assert_int_equal(r->layout.precision, PLAN_FP8);
+    assert_int_equal(r->layout.precision, MACHINE_FP8);
     assert_int_equal(r->layout.recompute, PLAN_RECOMPUTE_NONE);
     assert_int_equal(r->layout.zero, 1);
     assert_false(r->mismatch);
@@ -73,14 +73,14 @@ static void test_gaps_and_aliases(void **state)
     assert_int_equal(v3->model.attention, PLAN_ATTENTION_MLA);
     assert_int_equal(v3->model.mla_rope_dim, 64);
     assert_int_equal(v3->model.mtp_layers, 1);
-    assert_int_equal(v3->layout.precision, PLAN_FP4);
+    assert_int_equal(v3->layout.precision, MACHINE_FP4);
 
     assert_true(gpt->mismatch && gpt->model.tied_embeddings);
     assert_int_equal(gpt->model.kv_heads, 32);
     assert_int_equal(gpt->model.ffn_hidden, 4 * 3072);
     assert_int_equal(gpt->model.head_dim, 96);
     assert_int_equal(gpt->layout.zero, 0);
-    assert_int_equal(gpt->layout.precision, PLAN_BF16);
+    assert_int_equal(gpt->layout.precision, MACHINE_BF16);
     assert_string_equal(gpt->accelerator.name, "a100-80gb");
 
     assert_int_equal(oss->model.window, 128);
@@ -164,8 +164,8 @@ static void fill(struct validate_row *v, struct plan_row *r, size_t n, const dou
                                  .step_s = measured[i],
                                  .batch = {1, 1}};
         r[i].accelerator.name = "g";
-        r[i].accelerator.peak_flops[PLAN_BF16].mid = 2;
-        r[i].layout.precision = PLAN_BF16;
+        r[i].accelerator.peak_flops[MACHINE_BF16].mid = 2;
+        r[i].layout.precision = MACHINE_BF16;
         v[i] = (struct validate_row){.row = &r[i], .timed = true, .predicted_s = predicted[i]};
         v[i].step.model_flops = 1;
     }
@@ -195,8 +195,8 @@ static void test_baselines(void **state)
     assert_true(v[2].constant_out_s >= 1 && v[2].constant_out_s <= 2);
     /* a class that no other source has: by share of the peak of what there is */
     r[0].model.experts = r[1].model.experts = 8;
-    r[0].layout.precision = r[1].layout.precision = PLAN_FP8;
-    r[0].accelerator.peak_flops[PLAN_FP8].mid = r[1].accelerator.peak_flops[PLAN_FP8].mid = 4;
+    r[0].layout.precision = r[1].layout.precision = MACHINE_FP8;
+    r[0].accelerator.peak_flops[MACHINE_FP8].mid = r[1].accelerator.peak_flops[MACHINE_FP8].mid = 4;
     validate_baselines(v, 4);
     assert_true(v[0].constant_out_s >= 2 && v[0].constant_out_s <= 2.5);
 }
@@ -395,9 +395,9 @@ static void test_machine_of_source(void **state)
         "a twin of torchtitan's,m,H100,8,8,4096,32,32000,4096,1,1,8,8,1\n"
         "with a parallelism that no column names,m,H100,16,8,4096,32,32000,4096,1,1,8,8,1\n";
     assert_ok(parse(f, text), f->e);
-    const struct plan_accelerator *a = &f->rows[0].accelerator, *b = &f->rows[1].accelerator;
+    const struct machine_accelerator *a = &f->rows[0].accelerator, *b = &f->rows[1].accelerator;
     assert_float_equal(a->hbm_bytes.mid, 96e9, 1);
-    double slower = a->ceiling_flops[PLAN_BF16].mid / b->ceiling_flops[PLAN_BF16].mid;
+    double slower = a->ceiling_flops[MACHINE_BF16].mid / b->ceiling_flops[MACHINE_BF16].mid;
     assert_true(slower > 0.86 && slower < 0.90); /* (430 W / 627 W) ^ (1 / 3) above idle */
     assert_contains(f->rows[0].assumed, "500 W");
     assert_contains(f->rows[2].assumed, "newest software by rule");

@@ -3,7 +3,7 @@
  * Pieces are tested with small piece sizes against a splitter that holds everything in memory:
  * pieces put together are the documents, whatever the piece size. */
 #include "text_data_fixture.h"
-#include "text/text_corpus_internal.h"
+#include "text/corpus/text_corpus_internal.h"
 
 #include <sys/stat.h>
 

@@ -1,7 +1,7 @@
 /* test_text_loader.c: the loader: every window of an epoch once, dealt the
  * same for any batch size and number of ranks, and resumed exactly. */
 #include "text_data_fixture.h"
-#include "text/text_dataset_internal.h"
+#include "text/dataset/text_dataset_internal.h"
 
 enum { EOS = 0 };
 

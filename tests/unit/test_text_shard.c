@@ -3,7 +3,7 @@
  *
  * The tokenizer gives one id per byte, so every expected file can be worked out by hand. */
 #include "text_data_fixture.h"
-#include "text/text_dataset_internal.h"
+#include "text/dataset/text_dataset_internal.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -17,8 +17,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "train/train_checkpoint_internal.h"
-#include "train/train_checkpoint_manifest_internal.h"
+#include "train/checkpoint/train_checkpoint_internal.h"
+#include "train/checkpoint/train_checkpoint_manifest_internal.h"
 
 /* Assertion with the text of an error where it fails. */
 #define assert_ok(rc, e)                                               \

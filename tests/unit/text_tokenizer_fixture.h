@@ -5,7 +5,7 @@
 
 #include "test_cmocka.h"
 
-#include "text/text_tokenizer_internal.h"
+#include "text/tokenizer/text_tokenizer_internal.h"
 
 #define TOKENIZER_DATA "tests/data/tokenizer"
 

@@ -1,0 +1,183 @@
+/* machine.h: the machine that a job runs on and the site it stands on: accelerators, clusters and
+ * sites as their description files say them, and the laws that hold for any of them: watts by phase
+ * and power cap, failures, restarts and checkpoints, cooling and water, supply, swing, prices.
+ *
+ * A law is a function of (kind of accelerator, site, temperature, age, count); no law knows which
+ * job runs, or whether it is planned, simulated or real. Seconds, bytes, FLOP, watts, dollars. */
+#ifndef COLOSSUS_MACHINE_H
+#define COLOSSUS_MACHINE_H
+
+#include "base/base.h"
+
+/* ------------------------------------------------------------------ hardware */
+
+enum machine_precision {
+    MACHINE_FP32,
+    MACHINE_BF16,
+    MACHINE_FP8,
+    MACHINE_MXFP8,
+    MACHINE_FP4,
+    MACHINE_N_PRECISIONS
+};
+extern const char *const machine_precision_names[]; /* NULL-terminated; fp16 reads as bf16 */
+
+struct machine_accelerator {
+    const char *name, *title;                       /* "h100", "NVIDIA H100 SXM5 80 GB" */
+    struct figure peak_flops[MACHINE_N_PRECISIONS]; /* dense; mid 0: not offered */
+    struct figure
+        ceiling_flops[MACHINE_N_PRECISIONS]; /* measured matrix products; mid 0: unknown */
+    struct figure hbm_bytes, hbm_bytes_per_s;
+    struct figure scaleup_bytes_per_s; /* per accelerator, one direction */
+    int64_t scaleup_domain;            /* accelerators that share it */
+    int64_t node_size;                 /* accelerators per server or tray: the failure unit is 8 */
+    struct figure nic_bytes_per_s;     /* per accelerator, one direction */
+    struct figure power_cap_w, power_compute_w, power_comm_w, power_idle_w;
+    /* CPUs, NICs, fans, per accelerator, behind the power supplies: their loss is added */
+    struct figure node_other_w;
+    struct figure price_usd;
+    struct figure failures;        /* per 1,000 days of 8 accelerators, mature fleet */
+    struct figure smoothing_floor; /* share of the cap the power can be held at; 0: none */
+};
+
+struct machine_pool { /* accelerators of one kind within a cluster */
+    const struct machine_accelerator *accelerator;
+    int64_t count;
+};
+#define MACHINE_MAX_POOLS 8
+struct machine_cluster {
+    const char *name, *title, *source;
+    struct machine_pool
+        pools[MACHINE_MAX_POOLS]; /* a synchronous job runs at the slowest pool's speed or
+                                             * in shares of the batch; see plan_step */
+    int64_t n_pools;
+    bool domains_as_needed; /* counted are those that a job uses, on as many domains as its groups
+                             * ask for: published runs. Else the domains are full */
+    int64_t fabric_tiers;
+    struct figure oversubscription;   /* at the top tier; 1: none */
+    struct figure routing_efficiency; /* 0.60 static ECMP, 0.80 tuned RoCE, 0.95 adaptive */
+    struct figure storage_write_bytes_per_s, storage_read_bytes_per_s;
+    struct figure spare_fraction;
+    struct figure fleet_age_days;          /* young fleets fail more often */
+    struct figure lemon_fraction;          /* nodes that fail several times as often */
+    struct figure network_usd, server_usd; /* per accelerator, beside its own price */
+    struct figure network_w;               /* switches and optics, per accelerator */
+};
+int64_t machine_cluster_accelerators(const struct machine_cluster *c);
+
+struct machine_power_source {
+    const char *name; /* "grid", "turbines", ... */
+    struct figure capacity_w, usd_per_kwh, co2_g_per_kwh, nox_g_per_kwh, water_l_per_kwh;
+    struct figure ramp_w_per_s; /* 0: not limited */
+};
+#define MACHINE_MAX_SOURCES 8
+struct machine_climate_month {
+    double dry_bulb_c, wet_bulb_c; /* mean of the month */
+};
+struct machine_site {
+    const char *name, *title, *source;
+    struct machine_power_source sources[MACHINE_MAX_SOURCES]; /* used in this order */
+    int64_t n_sources;
+    struct figure battery_w, battery_wh, battery_efficiency;
+    int cooling;                                         /* enum machine_cooling */
+    struct figure liquid_fraction, supply_c, design_pue; /* design_pue 0: from the climate */
+    struct machine_climate_month months[12];
+    bool has_climate;
+    struct figure permit_nox_t_per_year, permit_water_l_per_day;
+    struct figure swing_limit_w, swing_band_low_hz, swing_band_high_hz; /* of the utility */
+    struct figure capex_usd_per_w; /* of the building and its plant, per IT watt */
+    struct figure depreciation_years, opex_fraction; /* of accelerators; of capex a year */
+    struct figure build_days_per_1000;               /* accelerators installed: the schedule */
+};
+enum machine_cooling {
+    MACHINE_COOLING_AIR_CHILLER,
+    MACHINE_COOLING_LIQUID_CHILLER,
+    MACHINE_COOLING_DRY,
+    MACHINE_COOLING_TOWER
+};
+extern const char *const machine_cooling_names[];
+
+/* ------------------------------------------------------------------ descriptions
+ * (machine_cluster.c, machine_site.c) YAML presets in which every figure keeps its source and grade. A
+ * name is looked for as a file, beside the file that names it, in the presets beside that file, in
+ * $COLOSSUS_PRESETS, beside the program and where `make install` put them. */
+
+extern const struct section machine_accelerator_section, machine_cluster_section,
+    machine_pool_section, machine_site_section, machine_source_section;
+
+/* Each takes a name, a path, or a map that may begin with `like: NAME`. */
+int machine_read_accelerator(const struct yaml_reader *r, const struct yaml_node *node,
+                             struct machine_accelerator *out);
+int machine_read_cluster(const struct yaml_reader *r, const struct yaml_node *node,
+                         struct machine_cluster *out);
+int machine_read_site(const struct yaml_reader *r, const struct yaml_node *node,
+                      struct machine_site *out);
+
+/* The same for a name that no file mentions; `from` (may be NULL) is where the name is looked from. */
+int machine_load_accelerator(const char *name, const char *from, struct arena *a,
+                             struct machine_accelerator *out, struct error *e);
+int machine_load_cluster(const char *name, const char *from, struct arena *a,
+                         struct machine_cluster *out, struct error *e);
+int machine_load_site(const char *name, const char *from, struct arena *a, struct machine_site *out,
+                      struct error *e);
+
+/* ------------------------------------------------------------------ laws */
+
+/* Watts of one accelerator by phase, at `cap` (share of its own cap; 0: uncapped), and the clock
+ * that leaves, beside the uncapped one (machine_power.c). */
+struct machine_phase_power {
+    double compute_w, comm_w, idle_w, other_w, cap_w, clock;
+};
+void machine_phase_power(const struct machine_accelerator *a, double cap,
+                         struct machine_phase_power *out);
+/* Power of synchronous steps as a square-like wave with edges; what limits it. */
+struct machine_swing {
+    double peak_w, trough_w, mean_w, amplitude_w; /* site, one step */
+    double period_s;
+    double spectrum_hz[64], spectrum_w[64]; /* amplitude of each line */
+    int n_lines;
+    double in_band_w;       /* largest line within the utility's critical band */
+    double limit_w;         /* the utility's; 0: none stated */
+    bool within_limit;      /* with the site's own batteries */
+    double range_in_band_w; /* peak to peak within the band: what the limit is held against */
+    bool by_batteries;      /* only the site's batteries bring it within the limit */
+    double smoothing_left_w, smoothing_energy_fraction; /* with the accelerators' own smoothing */
+    double cap_left_w;                                  /* with a power cap at the mean */
+    double battery_needed_w, battery_needed_wh, battery_left_w;
+    double period_detuned_s;      /* step time that leaves the band; 0: none does */
+    double stop_w, stops_per_day; /* what falls away when a failure stops every accelerator */
+    double stop_battery_wh;       /* to take what sources of limited ramp still give after a stop */
+};
+/* What the swing is made of: whole machine, IT watts including the supplies' loss (machine_swing.c). */
+struct machine_swing_load {
+    double high_w, low_w, idle_w; /* all computing; all in exposed communication; all stopped */
+    double beside_w;              /* what does not swing: fans, network, cooling */
+    double smooth_high_w, smooth_low_w; /* with the accelerators' own smoothing; as above: none */
+    double period_s, low_s;             /* a step, and how long all are low in it */
+    double edge_s;                      /* rise and fall: the pipeline fills and drains */
+};
+void machine_swing(const struct machine_site *site, const struct machine_swing_load *load,
+                   struct machine_swing *out);
+
+/* Watts of cooling and loss, and litres, per IT watt(-hour) at one temperature. */
+void machine_cooling_overhead(const struct machine_site *site, double dry_c, double wet_c,
+                              double *overhead, double *l_per_kwh);
+/* The same over a year of months, around the site's own mean PUE where it states one. */
+extern const int machine_month_days[12];
+struct machine_cooling_year {
+    double pue[12], l_per_kwh[12];              /* water: per kWh of IT */
+    double mean_pue, worst_pue, mean_l_per_kwh; /* worst: of the hottest month */
+};
+void machine_cooling_year(const struct machine_site *site, struct machine_cooling_year *out);
+
+/* Which sources feed a load: each in its order, up to its capacity. Watts that none can give. */
+double machine_supply(const struct machine_site *site, double load_w,
+                      double source_w[MACHINE_MAX_SOURCES]);
+
+/* Cold restart of a job of this many accelerators, without loading (machine_failures.c). */
+struct range machine_restart_s(int64_t accelerators);
+/* tau that minimises Daly's exact expected time for stall delta and MTBF m, all in seconds. */
+double machine_checkpoint_interval(double delta_s, double mtbf_s);
+/* Expected wall time over useful time: checkpoints every tau, restart R, exponential failures. */
+double machine_checkpoint_stretch(double tau_s, double delta_s, double restart_s, double mtbf_s);
+
+#endif

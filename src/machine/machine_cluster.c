@@ -1,0 +1,334 @@
+/* machine_cluster.c: accelerators and clusters from their description files.
+ *
+ * Every figure keeps its range, grade and source, because the answer's uncertainty is theirs. What
+ * a file leaves out is derived from what it says (power in a phase from the cap, storage from the
+ * size) and graded D or A, never left at an invisible 0. After reading, figures are held against
+ * each other: a slip of a prefix nearly always breaks one of these relations. */
+#include "machine/machine_internal.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct figure derived(double mid, double low, double high, char grade, const char *source)
+{
+    return (struct figure){mid, low, high, grade, source};
+}
+
+/* Share of a figure, with its range. */
+static struct figure share_of(const struct figure *f, double mid, double low, double high,
+                              char grade, const char *source)
+{
+    return derived(f->mid * mid, f->mid * low, f->mid * high, grade, source);
+}
+
+int preset_open_node(const struct yaml_reader *r, const struct section *s,
+                     const struct yaml_node *node, struct yaml_reader *child,
+                     struct yaml_node **root)
+{
+    return preset_open(r, s->what, s->folder, node->text, node, child, root);
+}
+
+/* A description that another one begins, with keys of its own: not that other one any more. */
+const char *preset_name_changed(const struct yaml_reader *r, const struct yaml_node *map,
+                                const char *name)
+{
+    if (!yaml_get(map, "like") || map->count < 2 || yaml_get(map, "name")) return name;
+    if (map->column == 1) return preset_name_of_path(r->arena, r->path); /* a whole file */
+    size_t n = strlen(name), tail = strlen(", changed");
+    if (n > tail && strcmp(name + n - tail, ", changed") == 0) return name;
+    return arena_printf(r->arena, "%s, changed", name);
+}
+
+int preset_find_like(const struct yaml_reader *r, const struct section *s,
+                     const struct yaml_node *map, const struct yaml_node **like)
+{
+    *like = yaml_get(map, "like");
+    if (!*like || (*like)->kind == YAML_KIND_SCALAR) return 0;
+    return yaml_wrong_field(r, *like, field_find(s, "like"), "'like' is a name");
+}
+
+/* ------------------------------------------------------------------ accelerators */
+
+static int check_order(const struct yaml_reader *r, const struct yaml_node *map,
+                       const char *small_key, const struct figure *small, const char *large_key,
+                       const struct figure *large)
+{
+    if (small->mid <= large->mid) return 0;
+    const struct field *f = field_find(&machine_accelerator_section, small_key);
+    return yaml_wrong_field(r, yaml_field_node(map, small_key), f,
+                            "'%s' %.6g is more than '%s' %.6g", small_key, small->mid, large_key,
+                            large->mid);
+}
+
+static int check_accelerator(const struct yaml_reader *r, const struct yaml_node *map,
+                             const struct machine_accelerator *x)
+{
+    bool any = false;
+    for (int i = 0; i < MACHINE_N_PRECISIONS; i++) {
+        char ceiling[32], peak[32];
+        snprintf(ceiling, sizeof(ceiling), "ceiling_flops.%s", machine_precision_names[i]);
+        snprintf(peak, sizeof(peak), "peak_flops.%s", machine_precision_names[i]);
+        any = any || x->peak_flops[i].mid > 0;
+        TRY(check_order(r, map, ceiling, &x->ceiling_flops[i], peak, &x->peak_flops[i]));
+    }
+    if (!any) {
+        const struct field *f = field_find(&machine_accelerator_section, "peak_flops.bf16");
+        return yaml_wrong_field(r, map, f, "'peak_flops' has no precision");
+    }
+    TRY(check_order(r, map, "power_compute_w", &x->power_compute_w, "power_cap_w",
+                    &x->power_cap_w));
+    TRY(check_order(r, map, "power_comm_w", &x->power_comm_w, "power_compute_w",
+                    &x->power_compute_w));
+    TRY(check_order(r, map, "power_idle_w", &x->power_idle_w, "power_comm_w", &x->power_comm_w));
+    if (x->scaleup_domain > 1 && x->scaleup_bytes_per_s.mid == 0) {
+        const struct field *f = field_find(&machine_accelerator_section, "scaleup_bytes_per_s");
+        return yaml_wrong_field(r, yaml_field_node(map, "scaleup_domain"), f,
+                                "'scaleup_domain' is %lld, but 'scaleup_bytes_per_s' is not given",
+                                (long long)x->scaleup_domain);
+    }
+    return 0;
+}
+
+static void finish_accelerator(struct machine_accelerator *x)
+{
+    const struct figure *cap = &x->power_cap_w;
+    if (x->power_compute_w.mid == 0)
+        x->power_compute_w =
+            share_of(cap, 0.995, 0.90, 1.0, 'D', "as measured on an H100 (bench/bench_power.py)");
+    if (x->power_comm_w.mid == 0)
+        x->power_comm_w =
+            share_of(cap, 0.35, 0.20, 0.50, 'D', "as measured on an H100 (bench/bench_power.py)");
+    if (x->power_idle_w.mid == 0)
+        x->power_idle_w =
+            share_of(cap, 0.10, 0.08, 0.15, 'S', "nvidia-smi listings, H100 and B200");
+    if (x->node_other_w.mid == 0)
+        x->node_other_w = share_of(cap, 0.25, 0.15, 0.50, 'A', "as in HGX H100 nodes");
+    if (!*x->title) x->title = x->name;
+}
+
+static int read_accelerator_map(const struct yaml_reader *r, const struct yaml_node *map,
+                                struct machine_accelerator *out)
+{
+    const struct section *s = &machine_accelerator_section;
+    const struct yaml_node *like;
+    TRY(preset_find_like(r, s, map, &like));
+    memset(out, 0, sizeof(*out));
+    section_defaults(s, out, r->arena);
+    if (like) TRY(machine_read_accelerator(r, like, out));
+    TRY(section_bind(r, s, map, like != NULL, out));
+    if (!*out->name) out->name = preset_name_of_path(r->arena, r->path);
+    out->name = preset_name_changed(r, map, out->name);
+    finish_accelerator(out);
+    return check_accelerator(r, map, out);
+}
+
+int machine_read_accelerator(const struct yaml_reader *r, const struct yaml_node *node,
+                             struct machine_accelerator *out)
+{
+    struct yaml_reader child;
+    struct yaml_node *root;
+    if (node->kind != YAML_KIND_SCALAR) return read_accelerator_map(r, node, out);
+    TRY(preset_open_node(r, &machine_accelerator_section, node, &child, &root));
+    return read_accelerator_map(&child, root, out);
+}
+
+/* ------------------------------------------------------------------ clusters */
+
+static int read_pool(const struct yaml_reader *r, const struct yaml_node *map,
+                     struct machine_pool *pool)
+{
+    TRY(section_bind(r, &machine_pool_section, map, false, pool));
+    struct machine_accelerator *x = arena_alloc(r->arena, sizeof(*x));
+    TRY(machine_read_accelerator(r, yaml_get(map, "accelerator"), x));
+    pool->accelerator = x;
+    return 0;
+}
+
+int machine_read_pools(const struct yaml_reader *r, const struct field *f,
+                       const struct yaml_node *node, void *target)
+{
+    struct machine_cluster *c = target;
+    if (node->kind != YAML_KIND_LIST || node->count < 1 || node->count > MACHINE_MAX_POOLS)
+        return yaml_wrong_field(r, node, f, "'pools' is a list of 1 to %d pools",
+                                MACHINE_MAX_POOLS);
+    c->n_pools = 0;
+    for (size_t i = 0; i < node->count; i++) {
+        memset(&c->pools[i], 0, sizeof(c->pools[i]));
+        TRY(read_pool(r, node->items[i], &c->pools[i]));
+        c->n_pools++;
+    }
+    return 0;
+}
+
+static void finish_cluster(struct machine_cluster *c)
+{
+    double n = (double)machine_cluster_accelerators(c);
+    /* radix-128 switches: k^2/2 hosts in two layers, k^3/4 in three */
+    if (c->fabric_tiers == 0) c->fabric_tiers = n <= 8192 ? 2 : 3;
+    if (c->storage_read_bytes_per_s.mid == 0)
+        c->storage_read_bytes_per_s = c->storage_write_bytes_per_s;
+    if (!*c->title) c->title = c->name;
+}
+
+static int read_cluster_map(const struct yaml_reader *r, const struct yaml_node *map,
+                            struct machine_cluster *out)
+{
+    const struct section *s = &machine_cluster_section;
+    const struct yaml_node *like;
+    TRY(preset_find_like(r, s, map, &like));
+    memset(out, 0, sizeof(*out));
+    section_defaults(s, out, r->arena);
+    if (like) TRY(machine_read_cluster(r, like, out));
+    if (like && yaml_get(map, "pools")) { /* another size: what followed from it follows anew */
+        out->storage_write_bytes_per_s.mid = out->storage_read_bytes_per_s.mid = 0;
+        out->fabric_tiers = 0;
+    }
+    TRY(section_bind(r, s, map, like != NULL, out));
+    if (!*out->name) out->name = preset_name_of_path(r->arena, r->path);
+    out->name = preset_name_changed(r, map, out->name);
+    finish_cluster(out);
+    return 0;
+}
+
+/* "1024 x h100": a cluster of one kind, everything else at its default. */
+static bool split_shorthand(const char *text, int64_t *count, const char **name)
+{
+    char *end;
+    if (!isdigit((unsigned char)text[0])) return false;
+    struct str digits = {0};
+    const char *s = text;
+    for (; isdigit((unsigned char)*s) || *s == ',' || *s == '_'; s++)
+        if (isdigit((unsigned char)*s)) str_append_char(&digits, *s);
+    double value = strtod(digits.data, &end);
+    str_fini(&digits);
+    while (*s == ' ')
+        s++;
+    if (*s != 'x') return false;
+    s++;
+    while (*s == ' ')
+        s++;
+    *count = value >= 1 && value <= 1e8 ? (int64_t)value : 0;
+    *name = s;
+    return *s != 0;
+}
+
+static int read_shorthand(const struct yaml_reader *r, const struct yaml_node *node, int64_t count,
+                          const char *name, struct machine_cluster *out)
+{
+    if (count == 0) {
+        yaml_wrong(r, node, "cluster '%.80s': the count must be 1 to 1e8", node->text);
+        return error_hint(r->e, "for example cluster: 1024 x h100");
+    }
+    struct yaml_node named = *node;
+    named.text = arena_strdup(r->arena, name);
+    struct machine_accelerator *x = arena_alloc(r->arena, sizeof(*x));
+    TRY(machine_read_accelerator(r, &named, x));
+    memset(out, 0, sizeof(*out));
+    section_defaults(&machine_cluster_section, out, r->arena);
+    out->pools[0] = (struct machine_pool){x, count};
+    out->n_pools = 1;
+    out->name = arena_strdup(r->arena, node->text);
+    out->title = arena_printf(r->arena, "%lld %s", (long long)count, x->title);
+    finish_cluster(out);
+    return 0;
+}
+
+/* "1024 h200", "1024*h200", "h200 x 1024", "1024": nearly the shorthand. NULL: nothing like it. */
+static const char *near_shorthand(struct arena *a, const char *text)
+{
+    size_t digits = strspn(text, "0123456789,_"), n = strlen(text), tail = n;
+    const char *times = strstr(text, " x ");
+    char prefix[32];
+    double count;
+    if (times && digits > 0 && isalpha((unsigned char)times[3]) &&
+        times - text < (ptrdiff_t)sizeof(prefix)) { /* "16k x h100" */
+        snprintf(prefix, sizeof(prefix), "%.*s", (int)(times - text), text);
+        if (parse_number(prefix, &count) >= 0 && count >= 1 && count <= 1e8)
+            return arena_printf(a, "%.0f x %s", count, times + 3);
+    }
+    if (digits > 0) {
+        const char *name = text + digits;
+        name += strspn(name, " \t");
+        if ((name[0] == 'x' || name[0] == 'X') && (name[1] == ' ' || !name[1])) name++;
+        name += strspn(name, " *");
+        if (!isalpha((unsigned char)*name))
+            return arena_printf(a, "%.*s x h100", (int)digits, text);
+        return arena_printf(a, "%.*s x %s", (int)digits, text, name);
+    }
+    while (tail > 0 && isdigit((unsigned char)text[tail - 1]))
+        tail--;
+    for (digits = tail; tail > 0 && text[tail - 1] == ' ';)
+        tail--;
+    if (digits == n || tail < 3 || strncmp(text + tail - 2, " x", 2) != 0) return NULL;
+    return arena_printf(a, "%s x %.*s", text + digits, (int)tail - 2, text);
+}
+
+static int not_shorthand(const struct yaml_reader *r, const struct yaml_node *node,
+                         const char *near)
+{
+    yaml_wrong(r, node, "there is no cluster '%.80s', and COUNT x ACCELERATOR is written otherwise",
+               node->text);
+    return error_hint(r->e, "did you mean '%.80s'? for example cluster: %.80s", near, near);
+}
+
+int machine_read_cluster(const struct yaml_reader *r, const struct yaml_node *node,
+                         struct machine_cluster *out)
+{
+    struct yaml_reader child;
+    struct yaml_node *root;
+    int64_t count;
+    const char *name;
+    if (node->kind != YAML_KIND_SCALAR) return read_cluster_map(r, node, out);
+    if (split_shorthand(node->text, &count, &name))
+        return read_shorthand(r, node, count, name, out);
+    const char *near = near_shorthand(r->arena, node->text);
+    if (near && !strchr(node->text, '/') && !strstr(node->text, ".y") &&
+        !preset_exists(r, "clusters", node->text))
+        return not_shorthand(r, node, near);
+    TRY(preset_open_node(r, &machine_cluster_section, node, &child, &root));
+    return read_cluster_map(&child, root, out);
+}
+
+int64_t machine_cluster_accelerators(const struct machine_cluster *c)
+{
+    int64_t n = 0;
+    for (int64_t i = 0; i < c->n_pools; i++)
+        n += c->pools[i].count;
+    return n;
+}
+
+/* ------------------------------------------------------------------ by name */
+
+struct yaml_reader yaml_reader_from(const char *from, struct arena *a, struct error *e,
+                                    struct error *local)
+{
+    struct error *used = e ? e : local;
+    *used = (struct error){0};
+    return (struct yaml_reader){from ? from : "", a, used, 0};
+}
+
+int machine_load_accelerator(const char *name, const char *from, struct arena *a,
+                             struct machine_accelerator *out, struct error *e)
+{
+    struct error local;
+    struct yaml_reader r = yaml_reader_from(from, a, e, &local), child;
+    struct yaml_node *root;
+    const struct section *s = &machine_accelerator_section;
+    TRY(preset_open(&r, s->what, s->folder, name, NULL, &child, &root));
+    return read_accelerator_map(&child, root, out);
+}
+
+int machine_load_cluster(const char *name, const char *from, struct arena *a,
+                         struct machine_cluster *out, struct error *e)
+{
+    struct error local;
+    struct yaml_reader r = yaml_reader_from(from, a, e, &local), child;
+    struct yaml_node *root, node = {.kind = YAML_KIND_SCALAR, .line = 1, .column = 1, .text = name};
+    const struct section *s = &machine_cluster_section;
+    int64_t count;
+    const char *kind;
+    if (split_shorthand(name, &count, &kind)) return read_shorthand(&r, &node, count, kind, out);
+    TRY(preset_open(&r, s->what, s->folder, name, NULL, &child, &root));
+    return read_cluster_map(&child, root, out);
+}

@@ -1,0 +1,270 @@
+/* plan_read.c: a plan: which model, cluster, site, software, batch, tokens and layout.
+ *
+ * Each part is a name, a file, or written out in place, so that one file can say everything. A run
+ * file of `colossus train` is a plan too: its model, batch and tokens, on this machine where it was
+ * measured, else on the laptop of the presets.
+ * The batch and tokens of a run file also serve a plan that names it as its model. */
+#include "plan/read/plan_read_internal.h"
+#include "plan/plan_internal.h"
+
+#include <string.h>
+
+static int add_note(const struct yaml_reader *r, struct plan_request *out, const char *note)
+{
+    if (note && out->n_notes < PLAN_MAX_NOTES)
+        out->notes[out->n_notes++] = arena_strdup(r->arena, note);
+    return 0;
+}
+
+static int read_batch(const struct yaml_reader *r, const struct yaml_node *root,
+                      const struct plan_model_extra *extra, struct plan_batch *out)
+{
+    const struct yaml_node *node = yaml_get(root, "batch");
+    bool based = extra->batch.global_batch > 0;
+    *out = extra->batch;
+    if (node) return section_bind(r, &plan_batch_section, node, based, out);
+    if (based) return 0;
+    return yaml_wrong_field(r, root, field_find(&plan_request_section, "batch"),
+                            "'batch' is missing");
+}
+
+static int read_tokens(const struct yaml_reader *r, const struct yaml_node *root,
+                       const struct plan_model_extra *extra, struct plan_request *out)
+{
+    const struct field *f = field_find(&plan_request_section, "tokens");
+    const struct yaml_node *node = yaml_get(root, "tokens");
+    out->tokens = (struct figure){.source = ""};
+    out->tokens_from = "";
+    if (!node && extra->tokens > 0) {
+        out->tokens = (struct figure){extra->tokens, extra->tokens, extra->tokens, 'A', "run file"};
+        out->tokens_from = "given";
+    }
+    if (!node || (node->kind == YAML_KIND_SCALAR && strcmp(node->text, "compute-optimal") == 0))
+        return 0;
+    TRY(field_bind_figure(r, f, node, &out->tokens));
+    if (out->tokens.mid < 1 || out->tokens.low < 1)
+        return yaml_wrong_field(r, node, f, "'tokens' must be at least 1");
+    out->tokens_from = "given";
+    return 0;
+}
+
+/* Numbers that are not given stay free for the search: 0, and -1 where 0 is a choice. */
+static int read_layout(const struct yaml_reader *r, const struct yaml_node *root,
+                       struct plan_request *out)
+{
+    const struct field *f = field_find(&plan_request_section, "layout");
+    const struct yaml_node *node = yaml_get(root, "layout");
+    out->layout = (struct plan_layout){.zero = -1, .recompute = -1, .precision = -1};
+    out->search = true;
+    if (!node || yaml_is_null(node)) return 0;
+    if (node->kind == YAML_KIND_SCALAR) {
+        if (strcmp(node->text, "auto") == 0) return 0;
+        return yaml_wrong_field(r, node, f, "'layout' is auto or a section, not '%.40s'",
+                                node->text);
+    }
+    TRY(section_bind(r, &plan_layout_section, node, true, &out->layout));
+    out->search = false;
+    for (size_t i = 0; i < plan_layout_section.n_fields; i++)
+        if (!yaml_get(node, plan_layout_section.fields[i].key)) out->search = true;
+    return 0;
+}
+
+/* A layout of one number, everything else as it suits that number best. */
+static void alone(const char *key, int32_t value, struct plan_layout *l, struct plan_batch *b)
+{
+    *l = (struct plan_layout){1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0};
+    const struct field *f = field_find(&plan_layout_section, key);
+    *(int32_t *)(void *)((char *)l + f->offset) = value;
+    if (strcmp(key, "vp") == 0 && value > 1) l->pp = 2;
+    if (strcmp(key, "ep") == 0 || strcmp(key, "etp") == 0)
+        l->dp = value; /* ranks for the experts */
+    if (strcmp(key, "dp") != 0 && strcmp(key, "micro_batch") != 0)
+        b->global_batch = (int64_t)l->dp * l->pp;
+}
+
+/* Numbers that are given must leave the search a layout: each by itself, and what multiplies. */
+static int check_given(const struct yaml_reader *r, const struct yaml_node *root,
+                       const struct plan_request *p)
+{
+    static const char *const keys[] = {"tp", "pp", "cp", "ep", "etp", "dp", "micro_batch", "vp"};
+    const struct yaml_node *layout = yaml_field_node(root, "layout");
+    const struct plan_layout *given = &p->layout;
+    const int64_t n = machine_cluster_accelerators(&p->cluster);
+    struct error local = {0};
+    struct plan_layout l;
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+        const struct field *f = field_find(&plan_layout_section, keys[i]);
+        int32_t value = *(const int32_t *)(const void *)((const char *)given + f->offset);
+        struct plan_batch b = p->batch;
+        if (value < 1 || (strcmp(keys[i], "etp") == 0 && p->model.experts <= 1)) continue;
+        alone(keys[i], value, &l, &b);
+        if (plan_layout_check(&l, &p->model, &b, n, &local) >= 0) continue;
+        yaml_wrong(r, yaml_field_node(layout, keys[i]), "'%s' of layout: %s", keys[i], local.text);
+        return error_hint(r->e, "for example %s; left out, it is searched",
+                          local.hint + (strncmp(local.hint, "for example ", 12) ? 0 : 12));
+    }
+    l = (struct plan_layout){MAX(given->tp, 1),
+                             MAX(given->pp, 1),
+                             MAX(given->cp, 1),
+                             1,
+                             1,
+                             MAX(given->dp, 1),
+                             1,
+                             MAX(given->micro_batch, 1),
+                             0,
+                             0,
+                             0};
+    int rc = plan_layout_check(&l, &p->model, &p->batch, n, &local);
+    l.zero = MAX(given->zero, 0);
+    l.vp = MAX(given->vp, 1);
+    if (rc >= 0) rc = plan_layout_check_stack(&l, &p->batch, &p->software, &local);
+    if (rc >= 0) return 0;
+    yaml_wrong(r, layout, "layout: %s", local.text);
+    return error_hint(r->e, "for example %s; what is left out is searched",
+                      local.hint + (strncmp(local.hint, "for example ", 12) ? 0 : 12));
+}
+
+/* A layout that is wholly given must be one; of what is given in part, the search finds the rest. */
+static int check_layout(const struct yaml_reader *r, const struct yaml_node *root,
+                        const struct plan_request *p)
+{
+    struct error local = {0};
+    if (p->search) return check_given(r, root, p);
+    int64_t n = machine_cluster_accelerators(&p->cluster);
+    if (plan_layout_check(&p->layout, &p->model, &p->batch, n, &local) >= 0 &&
+        plan_layout_check_stack(&p->layout, &p->batch, &p->software, &local) >= 0)
+        return 0;
+    yaml_wrong(r, yaml_field_node(root, "layout"), "layout: %s", local.text);
+    return error_hint(r->e, "%s", local.hint[0] ? local.hint : "for example layout: auto");
+}
+
+static int read_part_names(const struct yaml_reader *r, const struct yaml_node *root,
+                           struct plan_request *out)
+{
+    const char *name = preset_name_of_path(r->arena, r->path);
+    if (!*out->name) out->name = name;
+    if (!*out->title)
+        out->title = arena_printf(r->arena, "%s on %s", out->model.name, out->cluster.title);
+    out->path = arena_strdup(r->arena, r->path);
+    return check_layout(r, root, out);
+}
+
+static int read_site_of(const struct yaml_reader *r, const struct yaml_node *root,
+                        struct plan_request *out)
+{
+    struct yaml_node fallback = {.kind = YAML_KIND_SCALAR,
+                                 .line = 1,
+                                 .column = 1,
+                                 .text = field_find(&plan_request_section, "site")->fallback};
+    const struct yaml_node *site = yaml_get(root, "site");
+    if (!site) add_note(r, out, "no site is given: the mean of the United States, us-average");
+    return machine_read_site(r, site ? site : &fallback, &out->site);
+}
+
+static int read_software(const struct yaml_reader *r, const struct yaml_node *node,
+                         struct plan_software *out)
+{
+    struct error local = {0};
+    TRY(section_bind(r, &plan_software_section, node, false, out));
+    if (plan_generation_check(out->generation, &local) >= 0) return 0;
+    return yaml_wrong_field(r, yaml_field_node(node, "generation"),
+                            field_find(&plan_software_section, "generation"), "%s", local.text);
+}
+
+static int read_plan(const struct yaml_reader *r, const struct yaml_node *root,
+                     struct plan_request *out)
+{
+    struct plan_model_extra extra = {0};
+    memset(out, 0, sizeof(*out));
+    section_defaults(&plan_request_section, out, r->arena);
+    section_defaults(&plan_software_section, &out->software, r->arena);
+    struct yaml_node top = *root; /* tokens may be a word: read apart */
+    if (root->kind == YAML_KIND_MAP) {
+        top.count = 0;
+        top.keys = arena_alloc(r->arena, (root->count + 1) * sizeof(*top.keys));
+        top.items = arena_alloc(r->arena, (root->count + 1) * sizeof(*top.items));
+        for (size_t i = 0; i < root->count; i++) {
+            if (strcmp(root->keys[i]->text, "tokens") == 0) continue;
+            top.keys[top.count] = root->keys[i];
+            top.items[top.count++] = root->items[i];
+        }
+    }
+    TRY(section_bind(r, &plan_request_section, &top, false, out));
+    TRY(plan_read_model(r, yaml_get(root, "model"), &out->model, &extra));
+    TRY(machine_read_cluster(r, yaml_get(root, "cluster"), &out->cluster));
+    TRY(read_site_of(r, root, out));
+    const struct yaml_node *software = yaml_get(root, "software");
+    if (software) TRY(read_software(r, software, &out->software));
+    TRY(read_batch(r, root, &extra, &out->batch));
+    TRY(read_tokens(r, root, &extra, out));
+    TRY(read_layout(r, root, out));
+    if (out->power_cap > 0 && out->power_cap < 0.4) /* below it the model of the clock is a guess */
+        return yaml_wrong_field(
+            r, yaml_field_node(root, "power_cap"), field_find(&plan_request_section, "power_cap"),
+            "'power_cap' is %.3g, but must be 0 or from 0.4 to 1", out->power_cap);
+    add_note(r, out, extra.note);
+    return read_part_names(r, root, out);
+}
+
+/* `colossus train` runs on the machine at hand: an accelerator `local` where `colossus bench-machine`
+ * has described it, else the laptop. */
+static int read_run_as_plan(const struct yaml_reader *r, const struct yaml_node *root,
+                            struct plan_request *out)
+{
+    struct plan_model_extra extra;
+    struct yaml_node laptop = {.kind = YAML_KIND_SCALAR, .line = 1, .column = 1, .text = "laptop"};
+    struct yaml_node local = {
+        .kind = YAML_KIND_SCALAR, .line = 1, .column = 1, .text = "1 x local"};
+    memset(out, 0, sizeof(*out));
+    section_defaults(&plan_request_section, out, r->arena);
+    TRY(plan_read_run_file(r, root, &out->model, &extra));
+    bool measured = preset_exists(r, "accelerators", "local");
+    TRY(machine_read_cluster(r, measured ? &local : &laptop, &out->cluster));
+    TRY(machine_read_site(r, &laptop, &out->site));
+    out->software = (struct plan_software){.stack = PLAN_STACK_OTHER};
+    out->batch = extra.batch;
+    if (out->batch.global_batch == 0) {
+        return yaml_wrong_field(r, root, field_find(&plan_request_section, "batch"),
+                                "'batch' is missing: this is a model, not a plan");
+    }
+    struct yaml_node empty = {.kind = YAML_KIND_MAP, .line = 1, .column = 1};
+    TRY(read_tokens(r, &empty, &extra, out));
+    TRY(read_layout(r, &empty, out));
+    add_note(r, out,
+             measured ? "a run file of `colossus train`: planned on this machine, as measured"
+                      : "a run file of `colossus train`: planned on the laptop of the presets");
+    add_note(r, out, extra.note);
+    return read_part_names(r, root, out);
+}
+
+static int read_root(const struct yaml_reader *r, const struct yaml_node *root,
+                     struct plan_request *out)
+{
+    if (plan_is_run_file(root)) return read_run_as_plan(r, root, out);
+    return read_plan(r, root, out);
+}
+
+int plan_load(const char *path, struct arena *a, struct plan_request *out, struct error *e)
+{
+    struct error local;
+    struct yaml_reader r = yaml_reader_from(NULL, a, e, &local), child;
+    struct yaml_node *root;
+    if (file_exists(path) && !file_is_dir(path)) {
+        child = (struct yaml_reader){arena_strdup(a, path), a, r.e, 1};
+        TRY(preset_read_yaml(path, a, &root, r.e));
+    } else {
+        TRY(preset_open(&r, "plan", "plans", path, NULL, &child, &root));
+    }
+    return read_root(&child, root, out);
+}
+
+int plan_parse(const char *text, size_t size, const char *name, int depth, struct arena *a,
+               struct plan_request *out, struct error *e)
+{
+    struct error local;
+    struct yaml_reader r = yaml_reader_from(name, a, e, &local);
+    struct yaml_node *root;
+    r.depth = depth;
+    TRY(yaml_parse(text, size, name, a, &root, r.e));
+    return read_root(&r, root, out);
+}

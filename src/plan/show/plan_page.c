@@ -1,0 +1,335 @@
+/* plan_page.c: the answer as a page for the terminal that a person reads in a minute.
+ *
+ * From the top: what it is, the figures with low, mid and high, where the step's time goes, what
+ * fills the memory, failures, power, money, and then the two sentences the page is for: what limits
+ * this plan, and which input matters most. 100 columns; a bar is as long as its share. An unknown
+ * figure is left out and never shown as 0. */
+#include "plan/show/plan_pages_internal.h"
+
+#include <ctype.h>
+#include <math.h>
+#include <string.h>
+
+enum { BAR_WIDTH = 60, LABEL_WIDTH = 14, TEXT_WIDTH = 100 - LABEL_WIDTH - 2 };
+
+/* ------------------------------------------------------------------ lines and bars */
+
+/* A number stays with its unit: "4 %", "3.26 s", "494 MW". */
+static bool breaks_at(const char *text, const char *space)
+{
+    static const char *const units[] = {"%", "s", "ms", "W", "L", "t", "h", "d", "min"};
+    size_t n = strcspn(space + 1, " ,;:.)");
+    if (space == text || !isdigit((unsigned char)space[-1])) return true;
+    if (n >= 2 && n <= 3 && strchr("WhBs", space[n])) return false; /* MW, GWh, TiB, ms */
+    for (size_t i = 0; i < ARRAY_LEN(units); i++)
+        if (strlen(units[i]) == n && strncmp(space + 1, units[i], n) == 0) return false;
+    return true;
+}
+
+static const char *line_end(const char *text, size_t width)
+{
+    size_t cells = 0;
+    const char *space = NULL, *p = text;
+    for (; *p && cells < width; p++) {
+        if (*p == ' ' && breaks_at(text, p)) space = p;
+        if (((unsigned char)*p & 0xC0) != 0x80) cells++; /* UTF-8: count what begins a character */
+    }
+    return !*p || !space ? p + (*p ? strcspn(p, " ") : 0) : space;
+}
+
+/* "  label       text", folded at spaces. */
+static void print_line(FILE *out, const char *label, const char *fmt, ...) PRINTF_LIKE(3, 4);
+static void print_line(FILE *out, const char *label, const char *fmt, ...)
+{
+    char text[1024];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    const char *p = text;
+    do {
+        const char *end = line_end(p, TEXT_WIDTH);
+        fprintf(out, "  %-*s%.*s\n", LABEL_WIDTH, p == text ? label : "", (int)(end - p), p);
+        p = *end == ' ' ? end + 1 : end;
+    } while (*p);
+}
+
+/* Shares of a whole, the widest pieces in different shades. */
+static void print_bar(FILE *out, const char *label, const double *share, size_t count)
+{
+    static const char *const shades[] = {"█", "▓", "▒", "░"};
+    double sum = 0;
+    int drawn = 0;
+    fprintf(out, "  %-*s", LABEL_WIDTH, label);
+    for (size_t i = 0; i < count; i++) {
+        sum += share[i];
+        int until = (int)lround(fmin(sum, 1) * BAR_WIDTH);
+        for (; drawn < until; drawn++)
+            fputs(shades[i % ARRAY_LEN(shades)], out);
+    }
+    for (; drawn < BAR_WIDTH; drawn++)
+        fputs("·", out);
+    fputc('\n', out);
+}
+
+/* ------------------------------------------------------------------ sections */
+
+static void print_head(const struct plan_answer *a, FILE *out)
+{
+    const struct plan_request *r = a->request;
+    char text[512], one[32], two[32], layout[160];
+    plan_describe_title(r, text, sizeof text);
+    fprintf(out, "%s\n", text);
+    if (r->path && r->path[0]) fprintf(out, "%s\n", r->path);
+    fputc('\n', out);
+    plan_describe_model(&r->model, text, sizeof text);
+    print_line(out, "model", "%s", text);
+    plan_describe_cluster(&r->cluster, text, sizeof text);
+    print_line(out, "machine", "%s", text);
+    if (r->site.name || r->site.title)
+        print_line(out, "site", "%s",
+                   r->site.title && r->site.title[0] ? r->site.title : r->site.name);
+    print_line(out, "tokens", "%s (%s), %s sequences of %s a step",
+               format_si(one, a->tokens.mid, ""), a->tokens_from ? a->tokens_from : "given",
+               plan_format_whole(two, (double)r->batch.global_batch),
+               plan_format_whole(text, (double)r->batch.seq_len));
+    print_line(out, "layout", "%s", plan_layout_text(&a->layout, layout, sizeof layout));
+    struct machine_cluster job = plan_cluster_part(&r->cluster, a->part);
+    plan_describe_use(&job, &a->layout, text, sizeof text);
+    if (text[0]) print_line(out, "", "%s", text);
+    if (!a->step.fits)
+        print_line(out, "",
+                   "DOES NOT FIT in memory: %s of %s per accelerator; --layout auto searches "
+                   "a layout that does",
+                   format_bytes(one, a->step.memory.total),
+                   format_bytes(two, a->step.memory_limit_bytes));
+    if (r->layout.precision < 0)
+        print_line(out, "", "%s is the search's choice; fp4 only where it is asked for",
+                   machine_precision_names[a->layout.precision]);
+    double year = r->software.generation > 0 ? r->software.generation : plan_software_today();
+    print_line(out, "software", "%s of %.1f%s", plan_stack_names[r->software.stack], year,
+               r->software.generation > 0 ? "" : " (today's)");
+    for (int i = 0; i < r->n_notes; i++)
+        print_line(out, i ? "" : "assumed", "%s", r->notes[i]);
+    fputc('\n', out);
+}
+
+static void print_told(const struct plan_answer *a, FILE *out)
+{
+    static const char *const heads[] = {"", "low", "mid", "high"};
+    struct plan_told told[PLAN_MAX_TOLD];
+    size_t n = plan_tell(a, told);
+    struct table *t = table_new(heads, ARRAY_LEN(heads), "lrrr");
+    for (size_t i = 0; i < n; i++) {
+        char name[48], low[32], mid[32], high[32];
+        struct range v = told[i].value;
+        if (!(v.mid > 0)) continue; /* not known, or there is none */
+        snprintf(name, sizeof name, "  %s", told[i].name);
+        told[i].format(mid, v.mid);
+        bool exact = v.low == v.mid && v.high == v.mid;
+        table_row(t, name, exact ? "" : told[i].format(low, v.low), mid,
+                  exact ? "" : told[i].format(high, v.high));
+    }
+    table_print(t, out);
+    table_free(t);
+    fputc('\n', out);
+}
+
+/* The parts in the order of their size; returns how many there are. */
+static size_t sort_parts(const struct plan_step *s, int order[PLAN_N_PARTS])
+{
+    size_t n = 0;
+    for (int i = 0; i < PLAN_N_PARTS; i++) {
+        if (s->part_s[i] <= 0) continue;
+        size_t at = n++;
+        for (; at > 0 && s->part_s[i] > s->part_s[order[at - 1]]; at--)
+            order[at] = order[at - 1];
+        order[at] = i;
+    }
+    return n;
+}
+
+static void print_step(const struct plan_answer *a, FILE *out)
+{
+    const struct plan_step *s = &a->step;
+    int order[PLAN_N_PARTS];
+    double share[PLAN_N_PARTS], all = fmax(s->step_s, 1e-12);
+    size_t n = sort_parts(s, order);
+    char text[512] = "";
+    for (size_t i = 0; i < n; i++) {
+        share[i] = s->part_s[order[i]] / all;
+        size_t used = strlen(text);
+        if (share[i] >= 0.005)
+            snprintf(text + used, sizeof text - used, "%s%s %.0f %%", used ? ", " : "",
+                     plan_part_names[order[i]], 100 * share[i]);
+    }
+    print_bar(out, "step", share, n);
+    print_line(out, "", "%s", text);
+}
+
+static void print_memory(const struct plan_answer *a, FILE *out)
+{
+    const struct plan_memory *m = &a->step.memory;
+    double limit = fmax(a->step.memory_limit_bytes, 1), whole = fmax(limit, m->total);
+    const double share[] = {m->weights / whole, m->gradients / whole, m->optimizer / whole,
+                            m->activations / whole, m->buffers / whole};
+    char w[32], g[32], o[32], x[32], b[32], total[32], free_[32];
+    print_bar(out, "memory", share, ARRAY_LEN(share));
+    print_line(out, "",
+               "%s of %s: weights %s, gradients %s, optimizer %s, activations %s, buffers %s%s",
+               format_bytes(total, m->total), format_bytes(free_, limit),
+               format_bytes(w, m->weights), format_bytes(g, m->gradients),
+               format_bytes(o, m->optimizer), format_bytes(x, m->activations),
+               format_bytes(b, m->buffers), a->step.fits ? "" : "  DOES NOT FIT");
+}
+
+static void print_failures(const struct plan_answer *a, FILE *out)
+{
+    char lines[PLAN_FAILURE_LINES][512];
+    size_t n = plan_describe_failures(a, lines);
+    for (size_t i = 0; i < n; i++)
+        print_line(out, i ? "" : "failures", "%s", lines[i]);
+}
+
+static void print_swing(const struct machine_swing *s, FILE *out)
+{
+    char amplitude[32], period[32], band[32], line[32], limit[32], left[32], cap[32], w[32], wh[32];
+    if (!(s->amplitude_w > 0) || s->peak_w < PLAN_SWING_SHOWN_W) return;
+    format_si(limit, s->limit_w, "W");
+    const char *verdict = !s->within_limit  ? ": TOO MUCH"
+                          : s->by_batteries ? ": within by the site's batteries"
+                                            : ": within";
+    print_line(out, "swing", "%s every %s, %s of it in the grid's band, largest line %s%s%s%s",
+               format_si(amplitude, s->amplitude_w, "W"), format_duration(period, s->period_s),
+               format_si(band, s->range_in_band_w, "W"), format_si(line, s->in_band_w, "W"),
+               s->limit_w > 0 ? "; limit " : "", s->limit_w > 0 ? limit : "",
+               s->limit_w > 0 ? verdict : "");
+    if (s->smoothing_energy_fraction > 0)
+        print_line(out, "", "left with the accelerators' smoothing %s, for %.1f %% more energy",
+                   format_si(left, s->smoothing_left_w, "W"), 100 * s->smoothing_energy_fraction);
+    format_si(cap, s->cap_left_w, "W");
+    if (s->battery_needed_w > 0)
+        print_line(out, "", "left with a power cap %s; batteries of %s and %s would %s", cap,
+                   format_si(w, s->battery_needed_w, "W"),
+                   format_si(wh, s->battery_needed_wh, "Wh"),
+                   s->limit_w > 0 ? "keep the whole of it within the limit" : "take it up");
+    else
+        print_line(out, "", "left with a power cap %s", cap);
+}
+
+static void print_sources(const struct plan_answer *a, FILE *out)
+{
+    const struct machine_site *site = &a->request->site;
+    char text[400] = "", w[32];
+    for (int64_t i = 0; i < site->n_sources; i++) {
+        size_t used = strlen(text);
+        if (a->power.source_w[i] > 0)
+            snprintf(text + used, sizeof text - used, "%s%s %s", used ? ", " : "",
+                     site->sources[i].name, format_si(w, a->power.source_w[i], "W"));
+    }
+    size_t used = strlen(text);
+    if (a->power.unserved_w > 0)
+        snprintf(text + used, sizeof text - used, "%sNOT SERVED %s", used ? ", " : "",
+                 format_si(w, a->power.unserved_w, "W"));
+    if (text[0])
+        print_line(out, "supply", "%s%s", text,
+                   a->reliability.job_share < 1 ? "; the whole machine at work" : "");
+}
+
+static void print_power(const struct plan_answer *a, FILE *out)
+{
+    const struct plan_power *p = &a->power;
+    char mean[32], max[32], idle[32], it[32], water[64] = "no cooling water";
+    if (p->wue_l_per_kwh > 0)
+        snprintf(water, sizeof water, "cooling water %.2f L per kWh of IT", p->wue_l_per_kwh);
+    print_line(out, "power",
+               "%s mean while training, %s at most, %s while restarting; IT %s, PUE %.3f, %s",
+               format_si(mean, p->facility_w, "W"), format_si(max, p->facility_max_w, "W"),
+               format_si(idle, p->facility_idle_w, "W"), format_si(it, p->it_w, "W"), p->pue,
+               water);
+    print_sources(a, out);
+    print_swing(&p->swing, out);
+    int best = -1;
+    for (int i = 0; i < p->n_caps; i++)
+        if (best < 0 || p->cap_cluster_gain[i] > p->cap_cluster_gain[best]) best = i;
+    bool grows = machine_cluster_accelerators(&a->request->cluster) > 1; /* a laptop does not */
+    if (grows && best >= 0 && p->cap_cluster_gain[best] > 0.005)
+        print_line(out, "power cap",
+                   "at %.0f W per accelerator a step runs at %.1f %% of its speed; the same "
+                   "power then holds more accelerators, which train %.0f %% faster",
+                   p->cap_w[best], 100 * p->cap_speed[best], 100 * p->cap_cluster_gain[best]);
+}
+
+/* "accelerators $39.0 billion, servers ...": what costs nothing is left out. */
+static void print_costs(FILE *out, const char *label, const struct plan_svg_piece *pieces, size_t n)
+{
+    char text[256] = "", usd[32];
+    for (size_t i = 0; i < n; i++) {
+        size_t used = strlen(text);
+        if (pieces[i].value > 0)
+            snprintf(text + used, sizeof text - used, "%s%s %s", used ? ", " : "", pieces[i].name,
+                     plan_format_usd(usd, pieces[i].value));
+    }
+    if (text[0]) print_line(out, label, "%s", text);
+}
+
+static void print_money(const struct plan_answer *a, FILE *out)
+{
+    const struct plan_money *m = &a->money;
+    const struct plan_svg_piece machine[] = {{"accelerators", m->accelerators_usd.mid},
+                                             {"servers", m->servers_usd.mid},
+                                             {"network", m->network_usd.mid},
+                                             {"building", m->site_usd.mid}};
+    const struct plan_svg_piece run[] = {{"write-off", m->capital_usd.mid},
+                                         {"upkeep", m->upkeep_usd.mid},
+                                         {"energy", m->energy_usd.mid}};
+    print_costs(out, "machine costs", machine, ARRAY_LEN(machine));
+    print_costs(out, "run costs", run, ARRAY_LEN(run));
+    const struct plan_emissions *e = &a->emissions;
+    if (e->permit_nox_t_per_year > 0)
+        print_line(out, "permit", "%.1f t of NOx a year of %.1f permitted%s%s", e->nox_t_per_year,
+                   e->permit_nox_t_per_year, e->within_permit ? "" : ": NOT WITHIN",
+                   a->reliability.job_share < 1 ? "; the whole machine at work" : "");
+}
+
+static void print_search(const struct plan_answer *a, FILE *out)
+{
+    const struct plan_search *s = &a->search;
+    char tried[32], valid[32], fitting[32];
+    if (s->n_best == 0) return;
+    print_line(out, "search",
+               "best by %s of %s layouts (%s valid, %s fit in memory), %zu on the "
+               "front of time, memory and energy",
+               plan_objective_names[a->request->objective],
+               plan_format_whole(tried, (double)s->tried),
+               plan_format_whole(valid, (double)s->valid),
+               plan_format_whole(fitting, (double)s->fitting), s->n_front);
+    if (s->runner_up[0]) print_line(out, "runner-up", "%s", s->runner_up);
+}
+
+static void print_verdict(const struct plan_answer *a, FILE *out)
+{
+    fputc('\n', out);
+    if (a->limit[0]) print_line(out, "limit", "%s", a->limit);
+    for (int i = 0; i < MIN(a->n_sensitivities, 4); i++) {
+        const struct plan_sensitivity *s = &a->sensitivities[i];
+        char low[32], high[32], days[96];
+        print_line(out, i ? "" : "matters most", "%s: %s to %s%s", s->input,
+                   plan_format_usd(low, s->low_usd), plan_format_usd(high, s->high_usd),
+                   plan_format_sensitivity(days, sizeof days, s));
+    }
+}
+
+void plan_print(const struct plan_answer *answer, FILE *out)
+{
+    print_head(answer, out);
+    print_told(answer, out);
+    print_step(answer, out);
+    print_memory(answer, out);
+    fputc('\n', out);
+    print_failures(answer, out);
+    print_power(answer, out);
+    print_money(answer, out);
+    print_search(answer, out);
+    print_verdict(answer, out);
+}

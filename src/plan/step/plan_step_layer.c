@@ -1,0 +1,440 @@
+/* plan_step_layer.c: how long one block of a model takes on one accelerator, forward and backward.
+ *
+ * A matrix product of m rows, n columns and depth k takes
+ *
+ *     2mnk / (rate · m/(m+m½) · n/(n+n½) · k/(k+k½)) + start
+ *
+ * or the time of its bytes, whichever is longer (roofline, Williams et al. 2009): rate is the
+ * measured ceiling of large products (stas00/ml-engineering, maximum achievable matmul FLOPS)
+ * times the share that training sustains. The halves are the tiles' quantisation. Its backward
+ * pass is two products of the same size.
+ *
+ * Attention's core runs in bf16 in one fused kernel (FlashAttention, Dao et al., arXiv:2205.14135;
+ * 2: arXiv:2307.08691), whose backward is 2.5 times the FLOPs at a lower rate; before its year the
+ * scores went through memory and no half was saved for the causal mask (Korthikanti et al.,
+ * arXiv:2205.05198). Vector operations cost their bytes (calculon counts the same way, Isaev et
+ * al., SC'23). Low precisions add the bytes of casting each product's input.
+ *
+ * Communication of a block is tensor parallel (with sequence parallelism: all-gather before and
+ * reduce-scatter after each half, arXiv:2205.05198 section 4.2), expert all-to-all (Lepikhin et
+ * al., arXiv:2006.16668), and the keys and values of a context-parallel ring (Liu et al.,
+ * arXiv:2310.01889). Each part that an overlap hides is charged for the cores it steals. */
+#include "plan/step/plan_step_internal.h"
+
+#include <math.h>
+
+enum { BLACKWELL_CAP_W = 1200, SOCKET_ACCELERATORS = 4 };
+
+/* Bytes of an activation, on the move and as an operand. */
+double plan_work_width(const struct plan_work *w)
+{
+    return w->l->precision == MACHINE_FP32 ? 4 : 2;
+}
+
+static double family_ceiling_share(const struct plan_work *w, int precision)
+{
+    if (w->family == PLAN_AMPERE) return K(GEMM_BF16_AMPERE);
+    bool hopper = w->family == PLAN_HOPPER;
+    switch (precision) {
+    case MACHINE_FP8:
+    case MACHINE_MXFP8: return hopper ? K(GEMM_FP8_HOPPER) : K(GEMM_FP8_BLACKWELL);
+    case MACHINE_FP4: return K(GEMM_FP4_BLACKWELL);
+    default: return hopper ? K(GEMM_BF16_HOPPER) : K(GEMM_BF16_BLACKWELL);
+    }
+}
+
+/* A precision that an accelerator does not offer runs in the next one it does. */
+static int offered_precision(const struct machine_accelerator *a, int precision)
+{
+    static const int next[MACHINE_N_PRECISIONS] = {MACHINE_FP32, MACHINE_FP32, MACHINE_BF16,
+                                                   MACHINE_FP8, MACHINE_MXFP8};
+    CHECK(precision >= 0 && precision < MACHINE_N_PRECISIONS);
+    while (next[precision] != precision && a->peak_flops[precision].mid <= 0)
+        precision = next[precision];
+    return precision;
+}
+
+double plan_work_peak(const struct machine_accelerator *a, int precision)
+{
+    double peak = a->peak_flops[offered_precision(a, precision)].mid;
+    return peak > 0 ? peak : 1e12;
+}
+
+/* Blackwell's dense products run into the power cap (measured: 2.7 of 4.9 PFLOP/s fp8 after warming
+ * up with random data on GB200, Azure 2025), so that the same die is faster under a higher one. */
+static double power_share(const struct plan_work *w)
+{
+    double cap_w = w->a->power_cap_w.mid;
+    if (w->family != PLAN_BLACKWELL || cap_w <= 0) return 1;
+    return pow(cap_w / BLACKWELL_CAP_W, K(POWER_EXPONENT));
+}
+
+static double matrix_rate(const struct plan_work *w, int precision)
+{
+    int offered = offered_precision(w->a, precision);
+    double ceiling = w->a->ceiling_flops[offered].mid;
+    if (ceiling <= 0 && offered == MACHINE_MXFP8) ceiling = w->a->ceiling_flops[MACHINE_FP8].mid;
+    if (ceiling <= 0) ceiling = plan_work_peak(w->a, precision) * K(CEILING_SHARE);
+    return ceiling * family_ceiling_share(w, offered) * power_share(w);
+}
+
+static double cast_bytes(const struct plan_work *w)
+{
+    switch (offered_precision(w->a, w->l->precision)) {
+    case MACHINE_FP8: return K(CAST_FP8);
+    case MACHINE_MXFP8: return K(CAST_MXFP8);
+    case MACHINE_FP4: return K(CAST_FP4);
+    default: return 0;
+    }
+}
+
+/* Software grows with its hardware: fastest in the first year after an accelerator's launch. */
+static void software_age(struct plan_work *w)
+{
+    static const double launch[] = {2020.4, 2022.8, 2024.9};
+    double age = fmax(w->year - launch[w->family], 0);
+    double young = exp(-age / K(YOUNG_YEARS));
+    double stack = w->stack == PLAN_STACK_FSDP    ? K(FSDP_COMPUTE)
+                   : w->stack == PLAN_STACK_OTHER ? K(OTHER_COMPUTE)
+                                                  : 1;
+    w->young_dense = stack * (1 + K(YOUNG_DENSE) * young);
+    w->young_moe = stack * (1 + K(YOUNG_MOE) * young);
+}
+
+void plan_work_init(struct plan_work *w, const struct plan_model *m,
+                    const struct machine_accelerator *a, const struct machine_cluster *c,
+                    const struct plan_layout *l, const struct plan_batch *b,
+                    const struct plan_software *s)
+{
+    *w = (struct plan_work){.m = m, .a = a, .c = c, .l = l, .seq_len = b->seq_len};
+    w->microbatches = (double)b->global_batch / ((double)MAX(l->dp, 1) * MAX(l->micro_batch, 1));
+    plan_place(a, c, l, &w->place);
+    w->stack = s->stack;
+    w->year = s->generation > 0 ? s->generation : plan_software_today();
+    w->family = a->peak_flops[MACHINE_FP4].mid > 0   ? PLAN_BLACKWELL
+                : a->peak_flops[MACHINE_FP8].mid > 0 ? PLAN_HOPPER
+                                                     : PLAN_AMPERE;
+    w->tokens = (double)l->micro_batch * (double)b->seq_len / MAX(l->cp, 1);
+    w->own_tokens = w->tokens / MAX(l->tp, 1);
+    w->norm_tokens = w->year < K(SEQUENCE_YEAR) ? w->tokens : w->own_tokens;
+    w->matrix_rate = matrix_rate(w, l->precision);
+    /* what low precisions leave in bf16: attention's core and the head; in fp32 they are fp32 */
+    w->bf16_rate = matrix_rate(w, l->precision == MACHINE_FP32 ? MACHINE_FP32 : MACHINE_BF16);
+    w->vector_rate = (a->hbm_bytes_per_s.mid > 0 ? a->hbm_bytes_per_s.mid : 2e12) * K(HBM_SHARE);
+    w->cast_bytes = cast_bytes(w);
+    software_age(w);
+}
+
+/* Adds `groups` products of m x n x k each (one launch) and the casts of their inputs. */
+static void add_product(const struct plan_work *w, struct plan_layer_time *t, double rate,
+                        double groups, double m, double n, double k)
+{
+    if (m <= 0 || n <= 0 || k <= 0) return;
+    double share = m / (m + K(GEMM_M_HALF)) * n / (n + K(GEMM_N_HALF)) * k / (k + K(GEMM_K_HALF));
+    share *= groups * m * n / (groups * m * n + K(GEMM_TILES_HALF));
+    double flops_s = 2 * groups * m * n * k / (rate * share);
+    double bytes_s = groups * plan_work_width(w) * (m * k + k * n + m * n) / w->vector_rate;
+    double forward = fmax(flops_s, bytes_s) + K(GEMM_FIXED_S);
+    t->matmul_f += forward;
+    t->matmul_b += 2 * forward;
+    t->vector_b += K(GRAD_ACCUM_BYTES) * groups * k * n / w->vector_rate;
+    if (rate != w->bf16_rate) {
+        t->vector_f += groups * w->cast_bytes * m * k / w->vector_rate;
+        t->vector_b += groups * w->cast_bytes * m * n / w->vector_rate;
+    }
+}
+
+static void add_vector(const struct plan_work *w, struct plan_layer_time *t, double bytes)
+{
+    t->vector_f += bytes / w->vector_rate;
+    t->vector_b += 2 * bytes / w->vector_rate;
+}
+
+/* Forward time `f` and backward `b` of a collective of which `share` hides under compute. */
+static void expose(struct plan_layer_time *t, double s, double share, double *part)
+{
+    *part += s * (1 - share) + s * share * K(SM_TAX);
+    t->hidden += s * share;
+}
+
+static double tp_share(const struct plan_work *w)
+{
+    bool modern = w->year >= K(TP_OVERLAP_YEAR) && w->family != PLAN_AMPERE && w->m->experts == 0;
+    return modern ? K(TP_OVERLAP) : 0;
+}
+
+/* One all-gather and one reduce-scatter of the hidden state, forward and backward; backward gathers
+ * the input once more under the weight gradient (arXiv:2205.05198, section 4.2.2). */
+static void add_tensor_parallel(const struct plan_work *w, struct plan_layer_time *t)
+{
+    int64_t tp = w->l->tp;
+    if (tp <= 1) return;
+    int64_t near = plan_place_near(&w->place, tp, 1);
+    double bytes = w->tokens * (double)w->m->hidden * plan_work_width(w);
+    double s = plan_collective_s(w->a, w->c, PLAN_ALL_GATHER, tp, near, bytes) +
+               plan_collective_s(w->a, w->c, PLAN_REDUCE_SCATTER, tp, near, bytes);
+    t->kernels += 2 * K(HOST_COLLECTIVE);
+    if (w->year < K(DP_OVERLAP_YEAR) && tp > SOCKET_ACCELERATORS) {
+        s += 2 * K(TP_SKEW_S);
+        t->kernels += 2 * K(TP_SKEW_HOST);
+    }
+    expose(t, s, tp_share(w), &t->tp_f);
+    expose(t, s, tp_share(w), &t->tp_b);
+}
+
+/* Scores written out: products at the full square, and softmax through memory. */
+static void unfused_core(const struct plan_work *w, struct plan_layer_time *t)
+{
+    double keys = (double)w->seq_len, queries = keys / MAX(w->l->cp, 1);
+    double heads = (double)w->m->heads / MAX(w->l->tp, 1), d = (double)w->m->head_dim;
+    double groups = heads * w->tokens / queries;
+    struct plan_layer_time x = {0};
+    add_product(w, &x, w->bf16_rate, groups, queries, keys, d);
+    add_product(w, &x, w->bf16_rate, groups, queries, d, keys);
+    double scores_s =
+        groups * queries * keys * K(SOFTMAX_BYTES) / 2 * plan_work_width(w) / w->vector_rate;
+    t->attention_f += x.matmul_f + scores_s;
+    t->attention_b += x.matmul_b + 2 * scores_s;
+}
+
+/* Of the ceiling. Megatron calls cuDNN's or the newest FlashAttention; PyTorch's own attention follows
+ * years behind on Hopper. */
+static double core_share(const struct plan_work *w)
+{
+    static const int share[] = {PLAN_K_FLASH_AMPERE, PLAN_K_FLASH_HOPPER, PLAN_K_FLASH_BLACKWELL};
+    bool hopper = w->family == PLAN_HOPPER;
+    if (w->stack == PLAN_STACK_FSDP && w->family != PLAN_BLACKWELL) {
+        if (w->year < K(TORCH_FLASH2_YEAR)) return hopper ? K(TRITON_HOPPER) : K(TRITON_AMPERE);
+        if (hopper && w->year < K(TORCH_CUDNN_YEAR)) return K(FLASH2_HOPPER);
+    }
+    return plan_constants[share[w->family]].value;
+}
+
+static void fused_core(const struct plan_work *w, struct plan_layer_time *t)
+{
+    const struct plan_model *m = w->m;
+    double windowed = (double)m->window_layers / (double)MAX(m->layers, 1);
+    double context = (1 - windowed) * plan_model_context(m, w->seq_len, false, true) +
+                     windowed * plan_model_context(m, w->seq_len, true, true);
+    double flops = w->own_tokens * plan_model_core_flops(m, context);
+    double forward = flops / (w->bf16_rate * core_share(w));
+    t->attention_f += forward + K(GEMM_FIXED_S);
+    t->attention_b += forward * K(FLASH_BACKWARD) + K(GEMM_FIXED_S);
+}
+
+/* Keys and values travel round the cp ranks under the core's compute. */
+static void add_context_parallel(const struct plan_work *w, struct plan_layer_time *t)
+{
+    int64_t cp = w->l->cp, tp = MAX(w->l->tp, 1);
+    if (cp <= 1) return;
+    double width =
+        w->m->attention == PLAN_ATTENTION_MLA
+            ? (double)(w->m->heads * (w->m->mla_nope_dim + w->m->mla_rope_dim + w->m->mla_v_dim))
+            : (double)(2 * w->m->kv_heads * w->m->head_dim);
+    double bytes = w->own_tokens * (double)cp * width * plan_work_width(w);
+    int64_t near = plan_place_near(&w->place, cp, tp);
+    double s = plan_collective_s(w->a, w->c, PLAN_ALL_GATHER, cp, near, bytes);
+    double f = fmin(s * K(CP_OVERLAP), t->attention_f) / fmax(s, 1e-12);
+    double b = fmin(2 * s * K(CP_OVERLAP), t->attention_b) / fmax(2 * s, 1e-12);
+    expose(t, s, f, &t->cp_f);
+    expose(t, 2 * s, b, &t->cp_b);
+}
+
+static void add_attention_projections(const struct plan_work *w, struct plan_layer_time *t)
+{
+    const struct plan_model *m = w->m;
+    double T = w->tokens, h = (double)m->hidden, tp = MAX(w->l->tp, 1);
+    double a = (double)m->heads / tp, d = (double)m->head_dim, r = w->matrix_rate;
+    if (m->attention != PLAN_ATTENTION_MLA) {
+        double kv = (double)m->kv_heads / tp;
+        add_product(w, t, r, 1, T, a * d + 2 * kv * d, h);
+        add_product(w, t, r, 1, T, h, a * d);
+        add_vector(w, t, 2 * plan_work_width(w) * T * (a + kv) * d); /* rotary embedding */
+        return;
+    }
+    double q = (double)m->mla_q_rank, kv = (double)m->mla_kv_rank, rope = (double)m->mla_rope_dim;
+    double nope = (double)m->mla_nope_dim, v = (double)m->mla_v_dim;
+    double own = w->own_tokens; /* the narrow projections run on sequence shards */
+    if (q > 0) add_product(w, t, r, 1, own, q, h);
+    add_product(w, t, r, 1, own, kv + rope, h);
+    add_product(w, t, r, 1, T, a * (nope + rope), q > 0 ? q : h);
+    add_product(w, t, r, 1, T, a * (nope + v), kv);
+    add_product(w, t, r, 1, T, h, a * v);
+    /* keys and values are put together with the shared rotary part: read and written twice */
+    add_vector(w, t, 4 * plan_work_width(w) * T * a * (nope + rope + v));
+}
+
+static void attention_block(const struct plan_work *w, struct plan_layer_time *t)
+{
+    add_attention_projections(w, t);
+    bool fused = w->year >= K(FLASH_YEAR);
+    if (fused)
+        fused_core(w, t);
+    else
+        unfused_core(w, t);
+    add_context_parallel(w, t);
+    add_vector(w, t,
+               K(VECTOR_PASSES) / 2 * w->norm_tokens * (double)w->m->hidden * plan_work_width(w));
+    add_tensor_parallel(w, t);
+    t->kernels += K(HOST_KERNELS_DENSE) / 2;
+}
+
+/* The two or three products of a feed-forward part, `width` wide in all. */
+static void add_ffn(const struct plan_work *w, struct plan_layer_time *t, double width)
+{
+    double T = w->tokens, h = (double)w->m->hidden, f = width / MAX(w->l->tp, 1);
+    double gates = w->m->glu ? 2 : 1;
+    if (width <= 0) return;
+    add_product(w, t, w->matrix_rate, 1, T, gates * f, h);
+    add_product(w, t, w->matrix_rate, 1, T, h, f);
+    add_vector(w, t,
+               (gates + 1) * T * f * plan_work_width(w)); /* activation: read the gates, write */
+}
+
+static void ffn_block(const struct plan_work *w, struct plan_layer_time *t)
+{
+    add_ffn(w, t, (double)w->m->ffn_hidden);
+    add_vector(w, t,
+               K(VECTOR_PASSES) / 2 * w->norm_tokens * (double)w->m->hidden * plan_work_width(w));
+    add_tensor_parallel(w, t);
+    t->kernels += K(HOST_KERNELS_DENSE) / 2;
+}
+
+/* Dispatch and combine: every token goes to top_k experts spread evenly over ep ranks. Kernels
+ * that know the topology (DeepEP, HybridEP) send a token once to each domain that wants it. What
+ * another microbatch hides is left to the stage, whose whole compute hides it. */
+static void add_expert_parallel(const struct plan_work *w, struct plan_layer_time *t, double width)
+{
+    int64_t ep = w->l->ep, etp = MAX(w->l->etp, 1);
+    if (ep <= 1) return;
+    int64_t near = plan_place_near(&w->place, ep, etp);
+    double bytes = w->own_tokens * (double)w->m->top_k * width * plan_work_width(w);
+    double s = plan_collective_s(w->a, w->c, PLAN_ALL_TO_ALL, ep, near, bytes);
+    double domains = (double)ep / (double)near;
+    /* those kernels want as many ranks of a group in each domain: not where groups straddle; DualPipe
+     * came with them (arXiv:2412.19437, section 3.2.2) */
+    bool knows = w->year >= K(EP_DEDUP_YEAR) || w->stack == PLAN_STACK_DUALPIPE;
+    if (domains > 1 && !w->place.straddles && knows) {
+        double k = (double)w->m->top_k;
+        double distinct = domains * (1 - pow(1 - 1 / domains, k));
+        if (w->m->route_domains > 0) distinct = fmin(distinct, (double)w->m->route_domains);
+        s *= fmin(distinct / k, 1);
+    }
+    if (domains > 1) {
+        t->ep_woven += 2 * s;
+        return;
+    }
+    expose(t, 2 * s, K(EP_OVERLAP), &t->ep_f);
+    expose(t, 2 * s, K(EP_OVERLAP), &t->ep_b);
+}
+
+/* Two microbatches interleave, one forward and one backward (DualPipe, arXiv:2412.19437, section
+ * 3.2.1; 1F1B overlap in Megatron-Core): the dispatch and combine of each run under attention,
+ * experts and vector work of the other, so that one window holds the traffic of both passes. */
+void plan_weave_experts(const struct plan_work *w, struct plan_layer_time *t)
+{
+    double s = t->ep_woven;
+    if (s <= 0) return;
+    /* "fully hidden", by kernels on 20 of 132 cores */
+    bool dualpipe = w->stack == PLAN_STACK_DUALPIPE && w->l->pp > 1;
+    double most = dualpipe ? 1 : K(EP_OVERLAP_FAR), tax = dualpipe ? K(DUALPIPE_TAX) : K(SM_TAX);
+    if (w->microbatches < 2) most = 0; /* no other to lie under */
+    double forward = t->matmul_f + t->attention_f + t->vector_f;
+    double backward = t->matmul_b + t->attention_b + t->vector_b;
+    double share = fmin(most, (forward + backward) / (2 * s));
+    t->ep_f += s * (1 - share) + s * share * tax;
+    t->ep_b += s * (1 - share) + s * share * tax;
+    t->hidden += 2 * s * share;
+    t->ep_woven = 0;
+}
+
+/* Grouped products that quantise, gate and permute within one kernel, under graphs of whole layers:
+ * Blackwell, gated experts, widths in whole tiles of 128. */
+static bool fused_experts(const struct plan_work *w)
+{
+    int64_t wide = w->m->moe_latent > 0 ? w->m->moe_latent : w->m->hidden;
+    return w->year >= K(MOE_FUSED_YEAR) && w->family == PLAN_BLACKWELL && w->m->glu &&
+           wide % 128 == 0 && w->m->moe_ffn_hidden % 128 == 0;
+}
+
+static void experts_block(const struct plan_work *w, struct plan_layer_time *t)
+{
+    const struct plan_model *m = w->m;
+    double h = (double)m->hidden, wide = m->moe_latent > 0 ? (double)m->moe_latent : h;
+    double etp = MAX(w->l->etp, 1), ep = MAX(w->l->ep, 1), gates = m->glu ? 2 : 1;
+    double groups = fmax((double)m->experts / ep, 1);
+    double routed = w->own_tokens * (double)m->top_k * etp; /* rows of this rank's experts */
+    double f = (double)m->moe_ffn_hidden / etp, rows = routed / groups;
+    bool fused = fused_experts(w);
+    double rate = w->matrix_rate * (fused ? 1 : K(GROUPED_SHARE));
+    double passes = w->family == PLAN_BLACKWELL ? K(MOE_PASSES) : K(MOE_PASSES_HOPPER);
+    add_product(w, t, rate, groups, rows, gates * f, wide);
+    add_product(w, t, rate, groups, rows, wide, f);
+    add_vector(w, t, (gates + 1) * routed * f * plan_work_width(w));
+    add_vector(w, t, passes * routed * (wide + K(MOE_ROW)) * plan_work_width(w));
+    add_product(w, t, w->bf16_rate, 1, w->own_tokens, (double)m->experts, h);
+    if (m->moe_latent > 0) {
+        add_product(w, t, w->matrix_rate, 1, w->own_tokens, wide, h);
+        add_product(w, t, w->matrix_rate, 1, w->own_tokens, h, wide);
+    }
+    add_ffn(w, t, (double)m->shared_ffn_hidden);
+    if (m->dense_branch) add_ffn(w, t, (double)m->ffn_hidden);
+    add_vector(w, t, K(VECTOR_PASSES) / 2 * w->norm_tokens * h * plan_work_width(w));
+    if (w->l->tp > 1 && (etp > 1 || m->shared_ffn_hidden > 0 || m->dense_branch))
+        add_tensor_parallel(w, t);
+    t->kernels += K(HOST_KERNELS_MOE) - K(HOST_KERNELS_DENSE) / 2;
+    if (fused) {
+        t->vector_f *= K(MOE_FUSED);
+        t->vector_b *= K(MOE_FUSED);
+        t->kernels *= K(MOE_FUSED);
+    }
+    add_expert_parallel(w, t, wide);
+}
+
+/* Mamba-2: two projections, a short convolution and a chunked scan that moves its inner state. */
+static void mamba_block(const struct plan_work *w, struct plan_layer_time *t)
+{
+    const struct plan_model *m = w->m;
+    double h = (double)m->hidden, tp = MAX(w->l->tp, 1), inner = (double)m->mamba_inner / tp;
+    double in = plan_model_mamba_params(m) / h / tp - inner;
+    add_product(w, t, w->matrix_rate, 1, w->tokens, in, h);
+    add_product(w, t, w->matrix_rate, 1, w->tokens, h, inner);
+    add_vector(w, t, K(MAMBA_PASSES) * w->tokens * inner * plan_work_width(w));
+    add_vector(w, t, K(VECTOR_PASSES) / 2 * w->norm_tokens * h * plan_work_width(w));
+    add_tensor_parallel(w, t);
+    t->kernels += K(HOST_KERNELS_DENSE) / 2;
+}
+
+static void grow(struct plan_layer_time *t, double factor)
+{
+    t->matmul_f *= factor;
+    t->matmul_b *= factor;
+    t->attention_f *= factor;
+    t->attention_b *= factor;
+    t->vector_f *= factor;
+    t->vector_b *= factor;
+}
+
+void plan_block_time(const struct plan_work *w, int block, struct plan_layer_time *t)
+{
+    *t = (struct plan_layer_time){0};
+    switch (block) {
+    case PLAN_BLOCK_ATTENTION: attention_block(w, t); break;
+    case PLAN_BLOCK_FFN: ffn_block(w, t); break;
+    case PLAN_BLOCK_EXPERTS: experts_block(w, t); break;
+    default: mamba_block(w, t); break;
+    }
+    grow(t, w->m->experts > 0 ? w->young_moe : w->young_dense);
+}
+
+void plan_head_time(const struct plan_work *w, struct plan_layer_time *t)
+{
+    *t = (struct plan_layer_time){0};
+    double V = (double)w->m->vocab / MAX(w->l->tp, 1), h = (double)w->m->hidden;
+    add_product(w, t, w->bf16_rate, 1, w->tokens, V, h);
+    /* logits in fp32 are read and written by the loss about three times */
+    t->vector_f += w->tokens * V * 12 / w->vector_rate;
+    t->vector_b += w->tokens * V * 8 / w->vector_rate;
+    t->kernels = 20;
+    grow(t, w->young_dense);
+}

@@ -1,0 +1,164 @@
+/* plan_validate.c: `colossus plan validate`: the model of a step against published runs.
+ *
+ * Step times are judged on the rows of the tiers asked for (A by default: the full model and the
+ * whole layout are known) whose source does not contradict itself; what is left out is counted and
+ * told. Memory is judged on every row that states it, whatever its tier: it needs the layout only.
+ * Beside the errors stand those of two predictors that know nothing but a constant rate, and our
+ * own with constants fitted without the row's source. Measured and predicted are compared in
+ * seconds: sources count FLOPs in a dozen ways. */
+#include "plan/validate/plan_validate_internal.h"
+
+#include <math.h>
+#include <string.h>
+
+static void predict(const struct plan_row *r, struct plan_step *out)
+{
+    plan_step(&r->model, &r->cluster, &r->layout, &r->batch, &r->software, out);
+}
+
+/* The row with the constants that were fitted without its source, or without every release of it:
+ * those of the program where it was never fitted on; 0 where no fit is stored. The constants are this
+ * process's own: they are put back at once. */
+static double predict_left_out(const struct plan_row *r, const double *values, double predicted_s)
+{
+    if (!values) return plan_left_out_count() ? predicted_s : 0;
+    const size_t n = plan_constants_count();
+    double *kept = mem_calloc(n, sizeof(*kept));
+    struct plan_step step;
+    for (size_t i = 0; i < n; i++) { /* what is not fitted is not rounded either */
+        kept[i] = plan_constants[i].value;
+        if (plan_constants[i].high > plan_constants[i].low) plan_constants[i].value = values[i];
+    }
+    predict(r, &step);
+    for (size_t i = 0; i < n; i++)
+        plan_constants[i].value = kept[i];
+    mem_free(kept);
+    return step.step_s;
+}
+
+static void judge_row(struct validate_result *v, struct validate_row *out, bool with_mismatch)
+{
+    const struct plan_row *r = out->row;
+    if (!r->skip) predict(r, &out->step);
+    if (!strchr(v->tiers, r->tier)) {
+        v->n_tier++;
+    } else if (r->mismatch && !with_mismatch) {
+        v->n_mismatch++;
+    } else if (r->skip || !(r->step_s > 0)) {
+        v->n_skipped++;
+    } else {
+        out->timed = true;
+        out->predicted_s = out->step.step_s;
+        const double *source = plan_left_out_values(r->source);
+        const double *family = plan_left_out_values(r->family);
+        out->left_out_s = predict_left_out(r, source ? source : family, out->predicted_s);
+        out->family_out_s = predict_left_out(r, family ? family : source, out->predicted_s);
+        v->n_left_out += source || family;
+        v->n_in_band += r->step_s >= out->step.low_s && r->step_s <= out->step.high_s;
+    }
+}
+
+static int check_tiers(const char *tiers, struct error *e)
+{
+    if (*tiers && strspn(tiers, "ABC") == strlen(tiers)) return 0;
+    error_set_code(e, ERROR_USAGE, "tiers are letters of A, B and C, not '%.20s'", tiers);
+    return error_hint(e, "for example --tiers AB");
+}
+
+/* A table that judges nothing has not confirmed anything, whatever was printed. */
+static int check_judged(const struct validate_result *v, struct error *e)
+{
+    for (size_t i = 0; i < v->n_rows; i++) {
+        const struct plan_row *r = v->rows[i].row;
+        if (v->rows[i].timed || (!r->skip && r->memory_bytes > 0)) return 0;
+    }
+    error_set_code(e, ERROR_CONFIG, "%s: none of its %zu rows could be judged", v->path, v->n_rows);
+    if (v->n_tier)
+        return error_hint(e, "%zu are of tiers other than %s: --tiers ABC", v->n_tier, v->tiers);
+    return error_hint(e, "the reasons are above; --rows shows each row's");
+}
+
+static int validate(const char *csv_path, const struct plan_validate_options *o, struct arena *a,
+                    FILE *out, struct error *e)
+{
+    struct plan_row *rows;
+    struct validate_result v = {.tiers = o->tiers && *o->tiers ? o->tiers : "A"};
+    TRY(check_tiers(v.tiers, e));
+    TRY(plan_rows_load(csv_path, a, &rows, &v.n_rows, e));
+    v.path = csv_path ? csv_path : "the table of published runs that comes with colossus";
+    v.rows = arena_alloc(a, MAX(v.n_rows, 1) * sizeof(*v.rows));
+    for (size_t i = 0; i < v.n_rows; i++) {
+        v.rows[i].row = &rows[i];
+        judge_row(&v, &v.rows[i], o->mismatch);
+    }
+    validate_baselines(v.rows, v.n_rows);
+    if (o->recipes > 0) validate_recipes(v.rows, v.n_rows, (size_t)o->recipes, &v.recipes);
+    if (o->plot) TRY(validate_plot(&v, o->plot, a, e));
+    if (o->json) {
+        json_t *json = validate_to_json(&v, o->rows, a);
+        json_dumpf(json, out, JSON_INDENT(2) | JSON_SORT_KEYS | JSON_REAL_PRECISION(6));
+        fputc('\n', out);
+        json_decref(json);
+    } else {
+        validate_print(&v, o->rows, a, out);
+    }
+    return check_judged(&v, e);
+}
+
+int plan_validate(const char *csv_path, const struct plan_validate_options *o, FILE *out,
+                  struct error *e)
+{
+    struct arena a;
+    arena_init(&a);
+    int rc = validate(csv_path, o, &a, out, e);
+    arena_fini(&a);
+    return rc;
+}
+
+/* ------------------------------------------------------------------ picture */
+
+struct scatter {
+    const char *name;
+    double *x, *y;
+    size_t count;
+};
+#define MAX_SCATTERS 32
+
+/* Measured against predicted seconds, one colour an accelerator, and the line of equality. */
+int validate_plot(const struct validate_result *v, const char *path, struct arena *a,
+                  struct error *e)
+{
+    struct scatter s[MAX_SCATTERS];
+    struct plot_series series[MAX_SCATTERS + 1];
+    double line[2] = {INFINITY, 0};
+    size_t n = 0;
+    for (size_t i = 0; i < v->n_rows; i++) {
+        const struct plan_row *r = v->rows[i].row;
+        size_t k = 0;
+        if (!v->rows[i].timed) continue;
+        while (k < n && strcmp(s[k].name, r->accelerator.name) != 0)
+            k++;
+        if (k == MAX_SCATTERS) continue;
+        if (k == n) {
+            s[n++] =
+                (struct scatter){r->accelerator.name, arena_alloc(a, v->n_rows * sizeof(double)),
+                                 arena_alloc(a, v->n_rows * sizeof(double)), 0};
+        }
+        s[k].x[s[k].count] = r->step_s;
+        s[k].y[s[k].count++] = v->rows[i].predicted_s;
+        line[0] = fmin(line[0], fmin(r->step_s, v->rows[i].predicted_s));
+        line[1] = fmax(line[1], fmax(r->step_s, v->rows[i].predicted_s));
+    }
+    if (!n) return error_set(e, "no row can be drawn: none of tiers %s has a step time", v->tiers);
+    for (size_t k = 0; k < n; k++)
+        series[k] = (struct plot_series){s[k].name, s[k].x, s[k].y, s[k].count, true};
+    series[n] = (struct plot_series){"equal", line, line, 2, false};
+    struct plot p = {.title = "Step time of published runs: predicted against measured",
+                     .x_label = "measured, s",
+                     .y_label = "predicted, s",
+                     .log_x = true,
+                     .log_y = true,
+                     .series = series,
+                     .n_series = n + 1};
+    return plot_write_svg(&p, 900, 640, path, e);
+}

@@ -1,0 +1,415 @@
+/* plan_validate_print.c: what `plan validate` says, on a terminal and as JSON.
+ *
+ * First the figures a reader came for, then by what kind of run they hold and where they do not,
+ * then what the model was fitted on. Nothing is left out quietly: rows that were not judged are
+ * counted with their reason. */
+#include "plan/validate/plan_validate_internal.h"
+
+#include <math.h>
+#include <string.h>
+
+struct breakdown {
+    enum validate_key key;
+    const char *title, *json;
+};
+static const struct breakdown sections[] = {
+    {VALIDATE_BY_SOURCE, "by source", "by_source"},
+    {VALIDATE_BY_FAMILY, "by family of sources", "by_family"},
+    {VALIDATE_BY_ACCELERATOR, "by accelerator", "by_accelerator"},
+    {VALIDATE_BY_CLASS, "by model class", "by_class"},
+    {VALIDATE_BY_PRECISION, "by precision", "by_precision"},
+    {VALIDATE_BY_SCALE, "by accelerators", "by_scale"},
+};
+static const struct {
+    enum validate_quantity quantity;
+    const char *title, *json;
+} predictors[] = {
+    {VALIDATE_STEP, "this model, one set of constants", "step_time"},
+    {VALIDATE_LEFT_OUT, "this model, fitted without the row's source", "leave_one_source_out"},
+    {VALIDATE_FAMILY_OUT, "this model, fitted without any release of it", "leave_one_family_out"},
+    {VALIDATE_CONSTANT, "one rate per accelerator, precision, class", "constant_rate"},
+    {VALIDATE_CONSTANT_OUT, "the same, rates from other sources", "constant_rate_left_out"},
+};
+
+static struct validate_group whole(const struct validate_result *v, enum validate_quantity q,
+                                   struct arena *a)
+{
+    struct validate_group *g;
+    size_t n = validate_groups(v->rows, v->n_rows, q, VALIDATE_ALL, a, &g);
+    return n ? g[0] : (struct validate_group){.name = "all"};
+}
+
+/* ------------------------------------------------------------------ terminal */
+
+static void stats_row(struct table *t, const char *name, const struct validate_stats *s,
+                      struct arena *a)
+{
+    if (!s->rows) {
+        table_row(t, name, "0", NULL, NULL, NULL, NULL, NULL, "");
+        return;
+    }
+    table_row(t, name, arena_printf(a, "%zu", s->rows), arena_printf(a, "%.1f", s->mape_pct),
+              arena_printf(a, "%.1f", s->median_pct), arena_printf(a, "%+.1f", s->bias_pct),
+              arena_printf(a, "%.1f", s->p90_pct), arena_printf(a, "%+.1f", s->worst_pct),
+              arena_printf(a, "#%lld %s", (long long)s->worst->id, s->worst->model_name));
+}
+
+static struct table *stats_table(const char *what)
+{
+    const char *heads[] = {what,     "rows",  "MAPE %",  "median %",
+                           "bias %", "p90 %", "worst %", "where"};
+    return table_new(heads, ARRAY_LEN(heads), "lrrrrrrl");
+}
+
+static void print_section(const struct validate_result *v, enum validate_quantity q,
+                          const struct breakdown *s, struct arena *a, FILE *out)
+{
+    struct validate_group *g;
+    size_t n = validate_groups(v->rows, v->n_rows, q, s->key, a, &g);
+    if (!n) return;
+    struct table *t = stats_table(s->title);
+    for (size_t i = 0; i < n; i++)
+        stats_row(t, g[i].name, &g[i].stats, a);
+    fputc('\n', out);
+    table_print(t, out);
+    table_free(t);
+}
+
+#define LINES_TOLD 4
+
+static void print_left_out(const struct validate_result *v, struct arena *a, FILE *out)
+{
+    const char *reasons[16] = {NULL};
+    int lines[16][LINES_TOLD];
+    size_t counts[16] = {0}, n = 0, others = 0;
+    size_t judged = whole(v, VALIDATE_STEP, a).stats.rows;
+    fprintf(out, "%zu rows: %zu judged", v->n_rows, judged);
+    if (v->n_tier) fprintf(out, ", %zu of tiers other than %s", v->n_tier, v->tiers);
+    if (v->n_mismatch) fprintf(out, ", %zu whose source contradicts itself", v->n_mismatch);
+    if (v->n_skipped) fprintf(out, ", %zu that cannot be predicted:", v->n_skipped);
+    fputc('\n', out);
+    for (size_t i = 0; i < v->n_rows; i++) {
+        const struct plan_row *r = v->rows[i].row;
+        size_t k = 0;
+        if (v->rows[i].timed || !strchr(v->tiers, r->tier) || r->mismatch) continue;
+        const char *why = r->skip ? r->skip : "memory only: no step time is stated";
+        while (k < n && strcmp(reasons[k], why) != 0)
+            k++;
+        if (k == n && n < ARRAY_LEN(reasons)) reasons[n++] = why;
+        if (k == n) {
+            others++;
+            continue;
+        }
+        if (counts[k] < LINES_TOLD) lines[k][counts[k]] = r->line;
+        counts[k]++;
+    }
+    for (size_t k = 0; k < n; k++) {
+        fprintf(out, "  %4zu  %s (line%s", counts[k], reasons[k], counts[k] > 1 ? "s" : "");
+        for (size_t i = 0; i < MIN(counts[k], LINES_TOLD); i++)
+            fprintf(out, "%s %d", i ? "," : "", lines[k][i]);
+        fprintf(out, "%s)\n", counts[k] > LINES_TOLD ? ", ..." : "");
+    }
+    if (others) fprintf(out, "  %4zu  for other reasons: see --rows\n", others);
+}
+
+static void print_rows(const struct validate_result *v, struct arena *a, FILE *out)
+{
+    static const char *const heads[] = {"id",      "tier",       "source",     "model",
+                                        "machine", "layout",     "measured s", "predicted s",
+                                        "error %", "memory GiB", "note"};
+    struct table *t = table_new(heads, ARRAY_LEN(heads), "llllllrrrrl");
+    char layout[160];
+    for (size_t i = 0; i < v->n_rows; i++) {
+        const struct validate_row *x = &v->rows[i];
+        const struct plan_row *r = x->row;
+        if (!strchr(v->tiers, r->tier) && !(r->memory_bytes > 0)) continue;
+        bool both = !r->skip && r->step_s > 0;
+        const char *memory =
+            r->skip ? NULL : arena_printf(a, "%.1f", x->step.memory.total / 0x1p30);
+        if (memory && r->memory_bytes > 0)
+            memory = arena_printf(a, "%s (%.1f)", memory, r->memory_bytes / 0x1p30);
+        table_row(
+            t, arena_printf(a, "%lld", (long long)r->id), arena_printf(a, "%c", r->tier), r->source,
+            r->model_name, arena_printf(a, "%lld %s", (long long)r->n_gpus, r->gpu),
+            r->skip ? "" : plan_layout_text(&r->layout, layout, sizeof(layout)),
+            r->step_s > 0 ? arena_printf(a, "%.4g", r->step_s) : NULL,
+            r->skip ? NULL : arena_printf(a, "%.4g", x->step.step_s),
+            both ? arena_printf(a, "%+.1f", 100 * (x->step.step_s / r->step_s - 1)) : NULL, memory,
+            r->skip       ? r->skip
+            : r->mismatch ? "contradicts itself"
+                          : r->assumed);
+    }
+    fputc('\n', out);
+    table_print(t, out);
+    table_free(t);
+}
+
+static void print_constants(const struct plan_constant *c, size_t n, struct arena *a, FILE *out)
+{
+    static const char *const heads[] = {"constant", "value", "fitted", "on what, or from where"};
+    struct table *t = table_new(heads, ARRAY_LEN(heads), "lrll");
+    for (size_t i = 0; i < n; i++)
+        table_row(t, c[i].name, arena_printf(a, "%.6g", c[i].value),
+                  c[i].high > c[i].low ? "yes" : "no", c[i].source);
+    fputc('\n', out);
+    table_print(t, out);
+    table_free(t);
+}
+
+static void print_ranking(const struct validate_result *v, const char *source, const char *what,
+                          struct arena *a, FILE *out)
+{
+    struct validate_ranking r = validate_ranking(v->rows, v->n_rows, source, a);
+    if (!r.pairs) return;
+    fprintf(out, "Layouts of one model on one machine, %s: Kendall tau %.2f over %zu pairs", what,
+            r.tau, r.pairs);
+    if (isfinite(r.mean_tau) && r.groups > 1)
+        fprintf(out, ", %.2f mean of models with %d rows and more", r.mean_tau,
+                VALIDATE_RANKED_ROWS);
+    fprintf(out, " (%zu rows, %zu groups)\n", r.rows, r.groups);
+}
+
+/* The order of the layouts of each model with many. */
+static void print_rankings(const struct validate_result *v, struct arena *a, FILE *out)
+{
+    static const char *const heads[] = {"order of layouts", "accelerators", "rows", "pairs", "tau"};
+    struct validate_ranking r = validate_ranking(v->rows, v->n_rows, NULL, a);
+    struct table *t = NULL;
+    for (size_t i = 0; i < r.groups; i++) {
+        const struct validate_ranking *g = &r.group[i];
+        if (g->rows < VALIDATE_RANKED_ROWS) continue;
+        if (!t) t = table_new(heads, ARRAY_LEN(heads), "llrrr");
+        table_row(t, g->of->model_name,
+                  arena_printf(a, "%lld %s", (long long)g->of->n_gpus, g->of->gpu),
+                  arena_printf(a, "%zu", g->rows), arena_printf(a, "%zu", g->pairs),
+                  isfinite(g->tau) ? arena_printf(a, "%.2f", g->tau) : "N/A");
+    }
+    if (!t) return;
+    fputc('\n', out);
+    table_print(t, out);
+    table_free(t);
+}
+
+void validate_print(const struct validate_result *v, bool rows, struct arena *a, FILE *out)
+{
+    fprintf(out, "Predicted against measured: %s\n", v->path);
+    print_left_out(v, a, out);
+    struct table *t = stats_table("step time");
+    for (size_t i = 0; i < ARRAY_LEN(predictors); i++) {
+        struct validate_group g = whole(v, predictors[i].quantity, a);
+        stats_row(t, predictors[i].title, &g.stats, a);
+    }
+    struct validate_group memory = whole(v, VALIDATE_MEMORY, a);
+    table_rule(t);
+    stats_row(t, "memory, rows that state it, any tier", &memory.stats, a);
+    fputc('\n', out);
+    table_print(t, out);
+    table_free(t);
+
+    size_t judged = whole(v, VALIDATE_STEP, a).stats.rows;
+    fputc('\n', out);
+    print_ranking(v, "vTrain", "vTrain", a, out);
+    print_ranking(v, NULL, "all sources", a, out);
+    if (judged)
+        fprintf(out,
+                "Measured within low .. high of the prediction: %.0f %% of the rows (the band "
+                "is meant to hold 80 %%)\n",
+                100.0 * (double)v->n_in_band / (double)judged);
+    if (judged && !plan_left_out_count())
+        fprintf(out, "The fits without each source are of other constants: tools/fit-plan "
+                     "--left-out --write makes them anew\n");
+    else if (v->n_left_out < judged)
+        fprintf(out,
+                "%zu rows are of sources without a fit of their own: the constants as they are\n",
+                judged - v->n_left_out);
+    if (v->recipes.rows)
+        fprintf(out,
+                "Published recipes: %zu, of which %zu are possible and %zu are found by the search "
+                "or within 2 %% of what it finds (%.1f s)\n",
+                v->recipes.rows, v->recipes.possible, v->recipes.matched, v->recipes.search_s);
+    for (size_t i = 0; i < ARRAY_LEN(sections); i++)
+        print_section(v, VALIDATE_STEP, &sections[i], a, out);
+    print_rankings(v, a, out);
+    const struct breakdown by_model = {VALIDATE_BY_SOURCE, "memory by source", NULL};
+    print_section(v, VALIDATE_MEMORY, &by_model, a, out);
+    const struct breakdown left_out = {VALIDATE_BY_SOURCE, "fitted without the source", NULL};
+    print_section(v, VALIDATE_LEFT_OUT, &left_out, a, out);
+    const struct breakdown family_out = {VALIDATE_BY_FAMILY, "fitted without all releases", NULL};
+    print_section(v, VALIDATE_FAMILY_OUT, &family_out, a, out);
+    if (rows) print_rows(v, a, out);
+    print_constants(plan_constants, plan_constants_count(), a, out);
+    print_constants(plan_memory_constants, plan_memory_constants_count, a, out);
+}
+
+/* ------------------------------------------------------------------ JSON */
+
+static json_t *real_or_null(double x)
+{
+    return isfinite(x) ? json_real(x) : json_null();
+}
+
+static json_t *stats_json(const struct validate_stats *s)
+{
+    json_t *o = json_object();
+    json_object_set_new(o, "rows", json_integer((json_int_t)s->rows));
+    json_object_set_new(o, "mape_pct", s->rows ? json_real(s->mape_pct) : json_null());
+    json_object_set_new(o, "median_pct", s->rows ? json_real(s->median_pct) : json_null());
+    json_object_set_new(o, "bias_pct", s->rows ? json_real(s->bias_pct) : json_null());
+    json_object_set_new(o, "p90_pct", s->rows ? json_real(s->p90_pct) : json_null());
+    json_object_set_new(o, "worst_pct", s->rows ? json_real(s->worst_pct) : json_null());
+    json_object_set_new(o, "worst_id", s->worst ? json_integer(s->worst->id) : json_null());
+    return o;
+}
+
+static json_t *quantity_json(const struct validate_result *v, enum validate_quantity q,
+                             struct arena *a)
+{
+    struct validate_group all = whole(v, q, a);
+    json_t *o = stats_json(&all.stats);
+    for (size_t i = 0; i < ARRAY_LEN(sections); i++) {
+        struct validate_group *g;
+        size_t n = validate_groups(v->rows, v->n_rows, q, sections[i].key, a, &g);
+        json_t *by = json_object();
+        for (size_t k = 0; k < n; k++)
+            json_object_set_new(by, g[k].name, stats_json(&g[k].stats));
+        json_object_set_new(o, sections[i].json, by);
+    }
+    return o;
+}
+
+/* Text of a table somebody wrote: bytes that are not UTF-8 become an empty string. */
+static json_t *text_json(const char *text)
+{
+    json_t *s = json_string(text);
+    return s ? s : json_string("");
+}
+
+static json_t *rank_json(const struct validate_ranking *r)
+{
+    json_t *o = json_object();
+    json_object_set_new(o, "kendall_tau", real_or_null(r->tau));
+    json_object_set_new(o, "rows", json_integer((json_int_t)r->rows));
+    json_object_set_new(o, "pairs", json_integer((json_int_t)r->pairs));
+    return o;
+}
+
+static json_t *ranking_json(const struct validate_result *v, const char *source, struct arena *a)
+{
+    struct validate_ranking r = validate_ranking(v->rows, v->n_rows, source, a);
+    json_t *o = rank_json(&r), *groups = json_array();
+    json_object_set_new(o, "kendall_tau_mean", real_or_null(r.mean_tau));
+    json_object_set_new(o, "groups", json_integer((json_int_t)r.groups));
+    for (size_t i = 0; i < r.groups; i++) {
+        const struct plan_row *of = r.group[i].of;
+        json_t *g = rank_json(&r.group[i]);
+        json_object_set_new(g, "source", text_json(of->source));
+        json_object_set_new(g, "model", text_json(of->model_name));
+        json_object_set_new(g, "accelerator", text_json(of->gpu));
+        json_object_set_new(g, "accelerators", json_integer(of->n_gpus));
+        json_array_append_new(groups, g);
+    }
+    json_object_set_new(o, "by_group", groups);
+    return o;
+}
+
+static json_t *constants_json(const struct plan_constant *c, size_t n, json_t *list)
+{
+    for (size_t i = 0; i < n; i++) {
+        json_t *o = json_object();
+        json_object_set_new(o, "name", json_string(c[i].name));
+        json_object_set_new(o, "value", json_real(c[i].value));
+        json_object_set_new(o, "fitted", json_boolean(c[i].high > c[i].low));
+        json_object_set_new(o, "source", json_string(c[i].source));
+        json_array_append_new(list, o);
+    }
+    return list;
+}
+
+static json_t *row_json(const struct validate_row *x)
+{
+    const struct plan_row *r = x->row;
+    char layout[160];
+    json_t *o = json_object();
+    json_object_set_new(o, "id", json_integer(r->id));
+    json_object_set_new(o, "line", json_integer(r->line));
+    json_object_set_new(o, "tier", json_stringn(&r->tier, 1));
+    json_object_set_new(o, "mismatch", json_boolean(r->mismatch));
+    json_object_set_new(o, "source", text_json(r->source));
+    json_object_set_new(o, "model", text_json(r->model_name));
+    json_object_set_new(o, "accelerator", text_json(r->gpu));
+    json_object_set_new(o, "accelerators", json_integer(r->n_gpus));
+    json_object_set_new(o, "counted", json_boolean(x->timed));
+    json_object_set_new(o, "measured_s", r->step_s > 0 ? json_real(r->step_s) : json_null());
+    json_object_set_new(o, "measured_memory_bytes",
+                        r->memory_bytes > 0 ? json_real(r->memory_bytes) : json_null());
+    json_object_set_new(o, "stack", json_string(plan_stack_names[r->software.stack]));
+    json_object_set_new(o, "generation", json_real(r->software.generation));
+    json_object_set_new(o, "skipped", r->skip ? text_json(r->skip) : json_null());
+    if (r->skip) return o;
+    json_object_set_new(o, "assumed", text_json(r->assumed));
+    json_object_set_new(o, "layout",
+                        text_json(plan_layout_text(&r->layout, layout, sizeof(layout))));
+    json_object_set_new(o, "predicted_s", real_or_null(x->step.step_s));
+    json_object_set_new(o, "low_s", real_or_null(x->step.low_s));
+    json_object_set_new(o, "high_s", real_or_null(x->step.high_s));
+    json_object_set_new(o, "predicted_memory_bytes", real_or_null(x->step.memory.total));
+    json_object_set_new(o, "left_out_s",
+                        x->left_out_s > 0 ? json_real(x->left_out_s) : json_null());
+    return o;
+}
+
+static json_t *counts_json(const struct validate_result *v)
+{
+    json_t *o = json_object();
+    json_object_set_new(o, "path", text_json(v->path));
+    json_object_set_new(o, "rows", json_integer((json_int_t)v->n_rows));
+    json_object_set_new(o, "tiers", json_string(v->tiers));
+    json_object_set_new(o, "other_tiers", json_integer((json_int_t)v->n_tier));
+    json_object_set_new(o, "mismatch", json_integer((json_int_t)v->n_mismatch));
+    json_object_set_new(o, "not_predictable", json_integer((json_int_t)v->n_skipped));
+    return o;
+}
+
+static json_t *recipes_json(const struct validate_recipes *r)
+{
+    json_t *o = json_object();
+    json_object_set_new(o, "rows", json_integer((json_int_t)r->rows));
+    json_object_set_new(o, "possible", json_integer((json_int_t)r->possible));
+    json_object_set_new(o, "matched", json_integer((json_int_t)r->matched));
+    json_object_set_new(o, "worst_ratio", real_or_null(r->worst_ratio));
+    json_object_set_new(o, "worst_id", r->worst ? json_integer(r->worst->id) : json_null());
+    json_object_set_new(o, "search_s", json_real(r->search_s));
+    return o;
+}
+
+json_t *validate_to_json(const struct validate_result *v, bool rows, struct arena *a)
+{
+    json_t *o = json_object(), *constants = json_array();
+    json_object_set_new(o, "table", counts_json(v));
+    for (size_t i = 0; i < ARRAY_LEN(predictors); i++)
+        json_object_set_new(o, predictors[i].json, quantity_json(v, predictors[i].quantity, a));
+    json_object_set_new(o, "memory", quantity_json(v, VALIDATE_MEMORY, a));
+    /* the ranking is told of vTrain, which tried many layouts; a table without it has its own */
+    json_t *ranking = ranking_json(v, "vTrain", a);
+    if (!json_integer_value(json_object_get(ranking, "pairs"))) {
+        json_decref(ranking);
+        ranking = ranking_json(v, NULL, a);
+    }
+    json_object_set_new(ranking, "all_sources", ranking_json(v, NULL, a));
+    json_object_set_new(o, "ranking", ranking);
+    size_t judged = whole(v, VALIDATE_STEP, a).stats.rows;
+    json_object_set_new(o, "within_band_pct",
+                        judged ? json_real(100.0 * (double)v->n_in_band / (double)judged)
+                               : json_null());
+    if (v->recipes.rows) json_object_set_new(o, "recipes", recipes_json(&v->recipes));
+    constants_json(plan_constants, plan_constants_count(), constants);
+    constants_json(plan_memory_constants, plan_memory_constants_count, constants);
+    json_object_set_new(o, "constants", constants);
+    if (rows) {
+        json_t *list = json_array();
+        for (size_t i = 0; i < v->n_rows; i++)
+            json_array_append_new(list, row_json(&v->rows[i]));
+        json_object_set_new(o, "rows", list);
+    }
+    return o;
+}

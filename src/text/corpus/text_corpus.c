@@ -1,0 +1,489 @@
+/* text_corpus.c: cuts files into documents.
+ *
+ * One buffer holds the part of the file that is being looked at; a document is handed out as a
+ * pointer into it, so a byte is copied once (from the file or the decompressor into the buffer).
+ * The buffer grows with what a document needs and never beyond one piece, or one JSONL line:
+ * that is the bound on memory, whatever the size of the input.
+ *
+ * Pieces. A document larger than 16 MiB is handed out in pieces, so that a 100 GB file of plain
+ * text needs no 100 GB of memory. A piece ends behind the last line end that lets it keep within
+ * 16 MiB, else before a character of UTF-8. Where the cuts fall depends on the bytes alone, never
+ * on how much a read returned, because tokens depend on the cuts.
+ *
+ * Line ends. LINES and FORTUNE take line ends as separators: the '\n' (or "\r\n") that ends a line
+ * document, or the last line of a fortune, is not part of the document. TEXT keeps every byte. */
+#include "text/corpus/text_corpus_internal.h"
+
+#include <string.h>
+#include <sys/stat.h>
+
+enum {
+    CORPUS_PIECE = 16 << 20,
+    CORPUS_FIRST_BUFFER = 256 << 10,
+    CORPUS_MAX_LINE = 64 << 20,
+    CORPUS_SLACK = 64 /* bytes read beyond a piece, to see what follows */
+};
+
+struct corpus {
+    struct arena arena;
+    struct corpus_file_list files;
+    size_t next_file;
+    uint64_t stored_before; /* bytes of the files that are done */
+    uint64_t stored_total;  /* 0: unknown */
+    uint64_t lines_skipped;
+    uint64_t max_line;
+    size_t piece_bytes;
+    bool skip_missing;
+    struct corpus_json_path field;
+    const char *field_name;
+    const void *memory; /* corpus_open_memory */
+    size_t memory_size;
+
+    struct corpus_source *source; /* NULL: between two files */
+    const struct corpus_file *file;
+    uint64_t line; /* of buf[start] */
+    bool in_document;
+    bool any_document; /* of this file, TEXT */
+    bool mid_line;     /* FORTUNE: the last cut was not at a line end, so no line begins here */
+
+    char *buf;
+    size_t start, end, cap;
+    bool eof;
+
+    struct str scratch;    /* of the JSONL scanner */
+    const char *json_text; /* what is left of a string larger than a piece */
+    size_t json_size;
+};
+
+/* ------------------------------------------------------------------ opening */
+
+static struct corpus *corpus_new(const struct corpus_options *o, size_t piece_bytes)
+{
+    struct corpus *c = mem_calloc(1, sizeof(*c));
+    arena_init(&c->arena);
+    c->piece_bytes = piece_bytes ? piece_bytes : CORPUS_PIECE;
+    CHECK(c->piece_bytes >= 16);
+    c->cap = MIN((size_t)CORPUS_FIRST_BUFFER, c->piece_bytes + CORPUS_SLACK);
+    c->buf = mem_alloc(c->cap);
+    c->max_line = o->max_line_bytes ? o->max_line_bytes : CORPUS_MAX_LINE;
+    c->skip_missing = o->skip_missing;
+    c->field_name = arena_strdup(&c->arena, o->field ? o->field : "text");
+    return c;
+}
+
+int corpus_open_pieces(const struct corpus_options *o, size_t piece_bytes, struct corpus **out,
+                       struct error *e)
+{
+    struct corpus *c = corpus_new(o, piece_bytes);
+    int rc = corpus_json_path_parse(c->field_name, &c->field, e);
+
+    *out = NULL;
+    if (rc >= 0) rc = corpus_files_find(o, &c->arena, &c->files, e);
+    if (rc < 0) {
+        corpus_close(c);
+        return rc;
+    }
+    bool known = true;
+    for (size_t i = 0; i < c->files.count; i++) {
+        struct stat st;
+        c->stored_total += c->files.items[i].stored_bytes;
+        known &= stat(c->files.items[i].path, &st) == 0 && S_ISREG(st.st_mode);
+    }
+    if (!known) c->stored_total = 0; /* a pipe among them */
+    *out = c;
+    return 0;
+}
+
+int corpus_open(const struct corpus_options *o, struct corpus **out, struct error *e)
+{
+    return corpus_open_pieces(o, 0, out, e);
+}
+
+int corpus_open_memory(const struct corpus_options *o, const char *name, const void *data,
+                       size_t size, size_t piece_bytes, struct corpus **out, struct error *e)
+{
+    struct corpus *c = corpus_new(o, piece_bytes);
+    int rc = corpus_json_path_parse(c->field_name, &c->field, e);
+
+    *out = NULL;
+    if (rc < 0) {
+        corpus_close(c);
+        return rc;
+    }
+    c->files.items = mem_calloc(1, sizeof(*c->files.items));
+    c->files.count = c->files.cap = 1;
+    c->files.items[0].path = arena_strdup(&c->arena, name);
+    c->files.items[0].format = o->format == CORPUS_AUTO ? corpus_files_format(name) : o->format;
+    c->files.items[0].stored_bytes = c->stored_total = size;
+    c->memory = data ? data : "";
+    c->memory_size = size;
+    *out = c;
+    return 0;
+}
+
+void corpus_close(struct corpus *c)
+{
+    if (!c) return;
+    corpus_source_close(c->source);
+    mem_free(c->files.items);
+    mem_free(c->buf);
+    str_fini(&c->scratch);
+    arena_fini(&c->arena);
+    mem_free(c);
+}
+
+uint64_t corpus_bytes_total(const struct corpus *c)
+{
+    return c->stored_total;
+}
+
+uint64_t corpus_bytes_read(const struct corpus *c)
+{
+    return c->stored_before + (c->source ? corpus_source_stored(c->source) : 0);
+}
+
+uint64_t corpus_lines_skipped(const struct corpus *c)
+{
+    return c->lines_skipped;
+}
+
+size_t corpus_file_count(const struct corpus *c)
+{
+    return c->files.count;
+}
+
+const struct corpus_file *corpus_file_at(const struct corpus *c, size_t i)
+{
+    CHECK(i < c->files.count);
+    return &c->files.items[i];
+}
+
+static int file_start(struct corpus *c, struct error *e)
+{
+    c->file = &c->files.items[c->next_file++];
+    if (c->memory)
+        c->source = corpus_source_memory(c->file->path, c->memory, c->memory_size);
+    else
+        TRY(corpus_source_open(c->file->path, &c->source, e));
+    c->start = c->end = 0;
+    c->eof = c->in_document = c->any_document = c->mid_line = false;
+    c->line = 1;
+    c->json_text = NULL;
+    return 0;
+}
+
+static void file_end(struct corpus *c)
+{
+    c->stored_before += corpus_source_stored(c->source);
+    corpus_source_close(c->source);
+    c->source = NULL;
+}
+
+/* ------------------------------------------------------------------ the buffer */
+
+/* Reads at least one byte more unless the file is at its end. `most` is how many bytes from
+ * `start` on the caller can ever want: the buffer does not grow beyond that. */
+static int buffer_more(struct corpus *c, size_t most, struct error *e)
+{
+    size_t have = c->end - c->start, want = MIN(MAX(2 * have, (size_t)CORPUS_FIRST_BUFFER), most);
+
+    CHECK(have < most);
+    if (c->cap - c->start < want) {
+        if (c->start > 0) memmove(c->buf, c->buf + c->start, have);
+        c->start = 0;
+        c->end = have;
+        if (c->cap < want) {
+            char *grown = mem_try_realloc(c->buf, want);
+            if (!grown) return error_set(e, "no memory for %zu bytes of text", want);
+            c->buf = grown;
+            c->cap = want;
+        }
+    }
+    int64_t n = corpus_source_read(c->source, c->buf + c->end, c->cap - c->end, e);
+    if (n < 0) return (int)n;
+    c->eof = n == 0;
+    c->end += (size_t)n;
+    return 0;
+}
+
+/* Reads until `want` bytes are there or the file ends. */
+static int buffer_want(struct corpus *c, size_t want, struct error *e)
+{
+    while (!c->eof && c->end - c->start < want)
+        TRY(buffer_more(c, want, e));
+    return 0;
+}
+
+/* Where a text of which more than `size` bytes are there is cut, if not at a line end: at most
+ * `size`, before a character of UTF-8. */
+static size_t cut_at_character(const char *text, size_t size)
+{
+    for (size_t cut = size; cut > size - 4; cut--) {
+        if (((uint8_t)text[cut] & 0xc0) != 0x80) return cut;
+    }
+    return size; /* not UTF-8: any place is as good */
+}
+
+static size_t cut_at_line(const char *text, size_t size)
+{
+    const char *nl = memrchr(text, '\n', size);
+    return nl ? (size_t)(nl - text) + 1 : cut_at_character(text, size);
+}
+
+static uint64_t count_lines(const char *text, size_t size)
+{
+    uint64_t n = 0;
+    for (const char *p = text; (p = memchr(p, '\n', size - (size_t)(p - text))) != NULL; p++)
+        n++;
+    return n;
+}
+
+/* Hands out `size` bytes at the buffer's start and drops `taken`, which hold `lines` line ends. */
+static int emit(struct corpus *c, struct corpus_document *doc, size_t size, size_t taken,
+                uint64_t lines, bool last)
+{
+    doc->text = c->buf + c->start;
+    doc->size = size;
+    doc->first = !c->in_document;
+    doc->last = last;
+    doc->path = c->file->path;
+    doc->line = c->line;
+    c->in_document = !last;
+    c->any_document = true;
+    c->start += taken;
+    c->line += lines;
+    return 1;
+}
+
+/* ------------------------------------------------------------------ the formats
+ * Each returns 1 with *doc filled, 0 at the end of the file, negative on an error. */
+
+static int next_text(struct corpus *c, struct corpus_document *doc, struct error *e)
+{
+    TRY(buffer_want(c, c->piece_bytes + CORPUS_SLACK, e));
+    size_t have = c->end - c->start;
+    if (have == 0 && c->any_document) return 0;
+    if (have <= c->piece_bytes) return emit(c, doc, have, have, 0, true);
+    size_t cut = cut_at_line(c->buf + c->start, c->piece_bytes);
+    return emit(c, doc, cut, cut, count_lines(c->buf + c->start, cut), false);
+}
+
+/* Finds the line that begins at the buffer's start. Returns 1 with its bytes and those of its end,
+ * 0 at the end of the file, 2 where it is longer than `most`. */
+static int find_line(struct corpus *c, size_t most, size_t *size, size_t *taken, struct error *e)
+{
+    size_t scanned = 0;
+    for (;;) {
+        size_t have = c->end - c->start;
+        const char *line = c->buf + c->start;
+        const char *nl = have > scanned ? memchr(line + scanned, '\n', have - scanned) : NULL;
+        if (nl || (c->eof && have > 0)) {
+            *size = nl ? (size_t)(nl - line) : have;
+            *taken = *size + (nl != NULL);
+            if (nl && *size > 0 && line[*size - 1] == '\r') --*size;
+            return *size > most ? 2 : 1;
+        }
+        if (c->eof) return 0;
+        if (have >= most + CORPUS_SLACK) return 2;
+        scanned = have;
+        TRY(buffer_more(c, most + CORPUS_SLACK, e));
+    }
+}
+
+static int next_line(struct corpus *c, struct corpus_document *doc, struct error *e)
+{
+    size_t size = 0, taken = 0;
+    int rc = find_line(c, c->piece_bytes, &size, &taken, e);
+
+    if (rc == 2) {
+        size_t cut = cut_at_character(c->buf + c->start, c->piece_bytes);
+        return emit(c, doc, cut, cut, 0, false);
+    }
+    if (rc <= 0) return rc;
+    return emit(c, doc, size, taken, 1, true);
+}
+
+/* Whether the bytes at `at` are a separator line; *taken is its length with its end. *unknown is
+ * set where more bytes must be read to tell. */
+static bool separator_at(const struct corpus *c, size_t at, size_t *taken, bool *unknown)
+{
+    const char *p = c->buf + c->start + at;
+    size_t left = c->end - c->start - at;
+
+    *unknown = left < 3 && !c->eof;
+    if (*unknown || left == 0 || p[0] != '%') return false;
+    *taken = left == 1 || p[1] == '\n' ? MIN(left, (size_t)2) : 3;
+    return *taken < 3 || (p[1] == '\r' && (left == 2 || p[2] == '\n'));
+}
+
+/* `size` bytes are a whole document or the last piece of one: its line end goes. */
+static int emit_fortune(struct corpus *c, struct corpus_document *doc, size_t size, size_t taken,
+                        uint64_t lines)
+{
+    const char *text = c->buf + c->start;
+    c->mid_line = false;
+    if (size > 0 && text[size - 1] == '\n') {
+        size--;
+        if (size > 0 && text[size - 1] == '\r') size--;
+    }
+    return emit(c, doc, size, taken, lines, true);
+}
+
+static int next_fortune(struct corpus *c, struct corpus_document *doc, struct error *e)
+{
+    size_t at = 0; /* beginning of a line */
+    uint64_t lines = 0;
+
+    for (;;) {
+        size_t have = c->end - c->start, taken = 0;
+        bool unknown = false;
+        if (at == have && c->eof) { /* the file does not end with a separator */
+            if (have == 0 && !c->in_document) return 0;
+            return emit_fortune(c, doc, have, have, lines);
+        }
+        if ((at > 0 || !c->mid_line) && separator_at(c, at, &taken, &unknown))
+            return emit_fortune(c, doc, at, MIN(at + taken, have), lines + 1);
+        const char *text = c->buf + c->start;
+        const char *nl = unknown ? NULL : memchr(text + at, '\n', have - at);
+        if (nl)
+            at = (size_t)(nl - text) + 1, lines++;
+        else if (c->eof)
+            at = have;
+        /* Two more than a piece, because a line end there would not count. */
+        if (nl && at <= c->piece_bytes + 2) continue;
+        if (at > c->piece_bytes + 2 || have >= c->piece_bytes + CORPUS_SLACK) {
+            size_t cut = cut_at_line(text, c->piece_bytes);
+            c->mid_line = text[cut - 1] != '\n';
+            return emit(c, doc, cut, cut, count_lines(text, cut), false);
+        }
+        if (!c->eof) TRY(buffer_more(c, c->piece_bytes + CORPUS_SLACK, e));
+    }
+}
+
+/* The fields that the line does have, for the message. */
+static void describe_fields(const char *line, size_t size, const char *field, struct error *e)
+{
+    json_t *root = json_loadb(line, size, JSON_ALLOW_NUL, NULL);
+    const char *names[32], *key, *near;
+    struct str list = {0};
+    json_t *value;
+    size_t n = 0;
+
+    json_object_foreach(root, key, value)
+    {
+        if (n == ARRAY_LEN(names)) break;
+        names[n++] = key;
+        str_printf(&list, "%s%s", n > 1 ? ", " : "", key);
+    }
+    near = name_nearest(field, names, n);
+    if (near && strcmp(near, field) == 0)
+        error_hint(e, "it is null there; --skip-missing skips such lines");
+    else if (near)
+        error_hint(e, "did you mean --field %s? (--skip-missing skips such lines)", near);
+    else if (n > 0)
+        error_hint(e,
+                   "it has: %.200s; --field names another one, a.b a nested one, "
+                   "--skip-missing skips such lines",
+                   list.data);
+    str_fini(&list);
+    json_decref(root);
+}
+
+static int json_problem(struct corpus *c, const char *line, size_t size,
+                        enum corpus_json_verdict verdict, const struct corpus_json_result *r,
+                        struct error *e)
+{
+    const char *path = c->file->path;
+    unsigned long long number = c->line;
+
+    if (verdict == CORPUS_JSON_INVALID) {
+        error_set(e, "%s:%llu: invalid JSON at column %zu: %s", path, number, r->column,
+                  r->problem);
+        return error_hint(e, "every line must be one JSON object; --format text or lines reads the "
+                             "file as plain text");
+    }
+    if (verdict == CORPUS_JSON_OTHER) {
+        error_set(e, "%s:%llu: field '%s' is %s, not a string", path, number, c->field_name,
+                  r->problem);
+        return error_hint(e, "--field names another one");
+    }
+    error_set(e, "%s:%llu: no string at field '%s'", path, number, c->field_name);
+    describe_fields(line, size, c->field_name, e);
+    return ERROR_FAILED;
+}
+
+/* Hands out the next piece of the string found last. */
+static int emit_json(struct corpus *c, struct corpus_document *doc)
+{
+    size_t size = c->json_size;
+    bool last = size <= c->piece_bytes;
+
+    if (!last) size = cut_at_line(c->json_text, c->piece_bytes);
+    emit(c, doc, size, 0, 0, last);
+    doc->text = c->json_text;
+    c->json_text = last ? NULL : c->json_text + size;
+    c->json_size -= size;
+    if (last) c->line++;
+    return 1;
+}
+
+static bool is_blank(const char *text, size_t size)
+{
+    for (size_t i = 0; i < size; i++) {
+        if (text[i] != ' ' && text[i] != '\t' && text[i] != '\r') return false;
+    }
+    return true;
+}
+
+static int next_jsonl(struct corpus *c, struct corpus_document *doc, struct error *e)
+{
+    if (c->json_text) return emit_json(c, doc);
+    for (;;) {
+        size_t size = 0, taken = 0;
+        int rc = find_line(c, c->max_line, &size, &taken, e);
+        if (rc == 2) {
+            error_set(e, "%s:%llu: the line is longer than %llu bytes", c->file->path,
+                      (unsigned long long)c->line, (unsigned long long)c->max_line);
+            return error_hint(e, "raise --max-line-bytes if that is right");
+        }
+        if (rc <= 0) return rc;
+        const char *line = c->buf + c->start;
+        c->start += taken;
+        if (c->line == 1 && size >= 3 && memcmp(line, "\xef\xbb\xbf", 3) == 0) {
+            line += 3; /* byte-order mark */
+            size -= 3;
+        }
+        if (!is_blank(line, size)) {
+            struct corpus_json_result r;
+            enum corpus_json_verdict v = corpus_json_find(line, size, &c->field, &c->scratch, &r);
+            if (v == CORPUS_JSON_FOUND) {
+                c->json_text = r.text;
+                c->json_size = r.size;
+                return emit_json(c, doc);
+            }
+            if (v != CORPUS_JSON_MISSING || !c->skip_missing)
+                return json_problem(c, line, size, v, &r, e);
+            c->lines_skipped++;
+        }
+        c->line++;
+    }
+}
+
+int corpus_next(struct corpus *c, struct corpus_document *doc, struct error *e)
+{
+    for (;;) {
+        int rc;
+        if (!c->source) {
+            if (c->next_file == c->files.count) return 0;
+            TRY(file_start(c, e));
+        }
+        switch (c->file->format) {
+        case CORPUS_LINES: rc = next_line(c, doc, e); break;
+        case CORPUS_JSONL: rc = next_jsonl(c, doc, e); break;
+        case CORPUS_FORTUNE: rc = next_fortune(c, doc, e); break;
+        default: rc = next_text(c, doc, e); break;
+        }
+        if (rc != 0) return rc;
+        file_end(c);
+    }
+}

@@ -1,0 +1,324 @@
+/* text_corpus_source.c: a stored file as a stream of plain bytes.
+ *
+ * Three kinds of storage (plain, gzip, zstd) behind one read call, so that the splitter above
+ * never knows which it has. Memory is a fixed input buffer plus the decompressor's window: zstd's
+ * default limit of 128 MiB stays in force, because a frame that asks for 2 GiB ("--long=31") would
+ * break the promise of bounded memory; the error says how to repack.
+ *
+ * A packed file that ends inside a frame is an error that names the stored offset, never a silent
+ * short read: a truncated download must not become a slightly smaller training set. Several gzip
+ * members or zstd frames in a row are one stream, as gzip and zstd themselves have it; zero bytes
+ * behind the last gzip member (tape padding) are ignored, anything else there is an error. */
+#include "text/corpus/text_corpus_internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <zlib.h>
+#include <zstd.h>
+#include <zstd_errors.h>
+
+enum { SOURCE_BUFFER = 256 * 1024 };
+
+enum source_packing { SOURCE_PLAIN, SOURCE_GZIP, SOURCE_ZSTD };
+
+struct corpus_source {
+    const char *name; /* for messages; the caller's */
+    enum source_packing packing;
+    int fd;                /* -1: over memory */
+    const uint8_t *memory; /* what is left of it */
+    size_t memory_left;
+    /* SOURCE_BUFFER bytes of stored input, of which [in_start, in_end) are not consumed yet; NULL
+     * until something goes through it. */
+    uint8_t *in;
+    size_t in_start, in_end;
+    bool in_eof;
+    uint64_t stored; /* bytes taken from the file into `in` */
+    z_stream gzip;
+    ZSTD_DStream *zstd;
+    bool unpacking;  /* inside a member or frame */
+    bool any_member; /* at least one member or frame was seen whole */
+};
+
+static bool ends_with(const char *text, size_t n, const char *end)
+{
+    size_t m = strlen(end);
+    return n > m && memcmp(text + n - m, end, m) == 0;
+}
+
+size_t corpus_source_plain_name(const char *name)
+{
+    size_t n = strlen(name);
+    if (ends_with(name, n, ".gz")) return n - 3;
+    if (ends_with(name, n, ".zst")) return n - 4;
+    return n;
+}
+
+static enum source_packing packing_by_name(const char *name)
+{
+    size_t n = strlen(name);
+    return ends_with(name, n, ".gz")    ? SOURCE_GZIP
+           : ends_with(name, n, ".zst") ? SOURCE_ZSTD
+                                        : SOURCE_PLAIN;
+}
+
+static void *gzip_alloc(void *opaque, unsigned count, unsigned size)
+{
+    (void)opaque;
+    return mem_calloc(count, size);
+}
+
+static void gzip_free(void *opaque, void *p)
+{
+    (void)opaque;
+    mem_free(p);
+}
+
+static struct corpus_source *source_new(const char *name)
+{
+    struct corpus_source *s = mem_calloc(1, sizeof(*s));
+    s->name = name;
+    s->fd = -1;
+    return s;
+}
+
+static void source_start(struct corpus_source *s, enum source_packing packing)
+{
+    s->packing = packing;
+    if (packing == SOURCE_GZIP) {
+        s->gzip.zalloc = gzip_alloc;
+        s->gzip.zfree = gzip_free;
+        int rc = inflateInit2(&s->gzip, 15 + 16); /* largest window, gzip header required */
+        CHECK(rc == Z_OK);
+    } else if (packing == SOURCE_ZSTD) {
+        s->zstd = ZSTD_createDStream();
+        CHECK(s->zstd != NULL);
+    }
+}
+
+/* Takes more stored bytes into the empty buffer. */
+static int source_fill(struct corpus_source *s, struct error *e)
+{
+    if (!s->in) s->in = mem_alloc(SOURCE_BUFFER);
+    s->in_start = s->in_end = 0;
+    if (s->fd < 0) {
+        size_t n = MIN(s->memory_left, (size_t)SOURCE_BUFFER);
+        memcpy(s->in, s->memory, n);
+        s->memory += n;
+        s->memory_left -= n;
+        s->in_end = n;
+    } else {
+        ssize_t n;
+        do
+            n = read(s->fd, s->in, SOURCE_BUFFER);
+        while (n < 0 && errno == EINTR);
+        if (n < 0) return error_errno(e, "read", s->name);
+        s->in_end = (size_t)n;
+    }
+    s->in_eof = s->in_end == 0;
+    s->stored += s->in_end;
+    return 0;
+}
+
+/* Standard input has no name to go by: its first bytes decide. They may trickle in. */
+static int source_sniff(struct corpus_source *s, enum source_packing *packing, struct error *e)
+{
+    static const uint8_t zstd_magic[4] = {0x28, 0xb5, 0x2f, 0xfd};
+    static const uint8_t gzip_magic[2] = {0x1f, 0x8b};
+
+    *packing = SOURCE_PLAIN;
+    s->in = mem_alloc(SOURCE_BUFFER);
+    while (s->in_end < sizeof(zstd_magic)) {
+        ssize_t n = read(s->fd, s->in + s->in_end, SOURCE_BUFFER - s->in_end);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return error_errno(e, "read", s->name);
+        if (n == 0) break; /* in_eof is set by the next fill, which reads the end again */
+        s->in_end += (size_t)n;
+        s->stored += (uint64_t)n;
+    }
+    if (s->in_end >= 4 && memcmp(s->in, zstd_magic, 4) == 0)
+        *packing = SOURCE_ZSTD;
+    else if (s->in_end >= 2 && memcmp(s->in, gzip_magic, 2) == 0)
+        *packing = SOURCE_GZIP;
+    return 0;
+}
+
+int corpus_source_open(const char *path, struct corpus_source **out, struct error *e)
+{
+    struct corpus_source *s = source_new(path);
+    enum source_packing packing = packing_by_name(path);
+    int rc = 0;
+
+    *out = NULL;
+    if (strcmp(path, "-") == 0) {
+        s->name = "standard input";
+        s->fd = STDIN_FILENO;
+        rc = source_sniff(s, &packing, e);
+    } else {
+        s->fd = open(path, O_RDONLY | O_CLOEXEC);
+        if (s->fd < 0)
+            rc = error_errno(e, "open", path);
+        else
+            (void)posix_fadvise(s->fd, 0, 0, POSIX_FADV_SEQUENTIAL);
+    }
+    if (rc < 0) {
+        corpus_source_close(s);
+        return rc;
+    }
+    source_start(s, packing);
+    *out = s;
+    return 0;
+}
+
+struct corpus_source *corpus_source_memory(const char *name, const void *data, size_t size)
+{
+    struct corpus_source *s = source_new(name);
+    s->memory = data;
+    s->memory_left = size;
+    source_start(s, packing_by_name(name));
+    return s;
+}
+
+void corpus_source_close(struct corpus_source *s)
+{
+    if (!s) return;
+    if (s->packing == SOURCE_GZIP) inflateEnd(&s->gzip);
+    ZSTD_freeDStream(s->zstd);
+    if (s->fd >= 0 && s->fd != STDIN_FILENO) close(s->fd);
+    mem_free(s->in);
+    mem_free(s);
+}
+
+uint64_t corpus_source_stored(const struct corpus_source *s)
+{
+    return s->stored - (s->in_end - s->in_start);
+}
+
+static int source_bad(struct corpus_source *s, const char *kind, const char *what, struct error *e)
+{
+    error_set(e, "bad %s data in '%s' at byte %llu: %s", kind, s->name,
+              (unsigned long long)corpus_source_stored(s), what);
+    return error_hint(e, "the file is damaged or not %s; fetch or pack it again", kind);
+}
+
+static int source_truncated(struct corpus_source *s, const char *kind, struct error *e)
+{
+    error_set(e, "truncated %s data in '%s': it ends at byte %llu, inside a %s", kind, s->name,
+              (unsigned long long)corpus_source_stored(s),
+              s->packing == SOURCE_GZIP ? "member" : "frame");
+    return error_hint(e, "the file was cut off; fetch or pack it again");
+}
+
+/* Between two gzip members: starts the next one, or says at the end that there is none.
+ * Returns 1 to go on, 0 at the end. */
+static int gzip_next_member(struct corpus_source *s, struct error *e)
+{
+    if (s->any_member && s->in[s->in_start] == 0) {
+        while (!s->in_eof) {
+            for (; s->in_start < s->in_end; s->in_start++) {
+                if (s->in[s->in_start] != 0)
+                    return source_bad(s, "gzip", "something else follows the packed text", e);
+            }
+            TRY(source_fill(s, e));
+        }
+        return 0;
+    }
+    if (s->any_member) inflateReset(&s->gzip);
+    s->unpacking = true;
+    return 1;
+}
+
+static int64_t gzip_read(struct corpus_source *s, void *buf, size_t cap, struct error *e)
+{
+    s->gzip.next_out = buf;
+    s->gzip.avail_out = (unsigned)MIN(cap, (size_t)1 << 30);
+    unsigned room = s->gzip.avail_out;
+
+    while (s->gzip.avail_out == room) {
+        if (s->in_start == s->in_end) TRY(source_fill(s, e));
+        if (s->in_eof) {
+            if (s->unpacking || !s->any_member) return source_truncated(s, "gzip", e);
+            return 0;
+        }
+        if (!s->unpacking) {
+            int more = gzip_next_member(s, e);
+            if (more <= 0) return more;
+        }
+        s->gzip.next_in = s->in + s->in_start;
+        s->gzip.avail_in = (unsigned)(s->in_end - s->in_start);
+        int rc = inflate(&s->gzip, Z_NO_FLUSH);
+        s->in_start = s->in_end - s->gzip.avail_in;
+        if (rc == Z_STREAM_END) {
+            s->unpacking = false;
+            s->any_member = true;
+        } else if (rc != Z_OK && rc != Z_BUF_ERROR) {
+            return source_bad(s, "gzip", s->gzip.msg ? s->gzip.msg : zError(rc), e);
+        }
+    }
+    return room - s->gzip.avail_out;
+}
+
+static int64_t zstd_read(struct corpus_source *s, void *buf, size_t cap, struct error *e)
+{
+    ZSTD_outBuffer out = {buf, cap, 0};
+
+    while (out.pos == 0) {
+        if (s->in_start == s->in_end && !s->in_eof) TRY(source_fill(s, e));
+        if (s->in_eof && !s->unpacking) {
+            if (!s->any_member) return source_truncated(s, "zstd", e);
+            return 0;
+        }
+        ZSTD_inBuffer in = {s->in, s->in_end, s->in_start};
+        size_t rc = ZSTD_decompressStream(s->zstd, &out, &in);
+        if (ZSTD_isError(rc)) {
+            source_bad(s, "zstd", ZSTD_getErrorName(rc), e);
+            if (ZSTD_getErrorCode(rc) == ZSTD_error_frameParameter_windowTooLarge)
+                error_hint(e, "it needs a window above 128 MiB; pack it again with zstd --long=27");
+            return ERROR_FAILED;
+        }
+        /* At the end of the file the decoder may still hold output; only when it can give no more
+         * is the frame cut off. */
+        if (s->in_eof && out.pos == 0 && rc != 0) return source_truncated(s, "zstd", e);
+        s->in_start = in.pos;
+        s->unpacking = rc != 0;
+        if (rc == 0) s->any_member = true;
+    }
+    return (int64_t)out.pos;
+}
+
+static int64_t plain_read(struct corpus_source *s, void *buf, size_t cap, struct error *e)
+{
+    if (s->in_start == s->in_end && s->fd >= 0 && cap >= SOURCE_BUFFER) {
+        ssize_t n; /* straight into the caller's memory */
+        do
+            n = read(s->fd, buf, cap);
+        while (n < 0 && errno == EINTR);
+        if (n < 0) return error_errno(e, "read", s->name);
+        s->stored += (uint64_t)n;
+        return n;
+    }
+    if (s->fd < 0) { /* memory needs no buffer of ours */
+        size_t n = MIN(cap, s->memory_left);
+        memcpy(buf, s->memory, n);
+        s->memory += n;
+        s->memory_left -= n;
+        s->stored += n;
+        return (int64_t)n;
+    }
+    if (s->in_start == s->in_end) TRY(source_fill(s, e));
+    size_t n = MIN(cap, s->in_end - s->in_start);
+    memcpy(buf, s->in + s->in_start, n);
+    s->in_start += n;
+    return (int64_t)n;
+}
+
+int64_t corpus_source_read(struct corpus_source *s, void *buf, size_t cap, struct error *e)
+{
+    switch (s->packing) {
+    case SOURCE_GZIP: return gzip_read(s, buf, cap, e);
+    case SOURCE_ZSTD: return zstd_read(s, buf, cap, e);
+    default: return plain_read(s, buf, cap, e);
+    }
+}

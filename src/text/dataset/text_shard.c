@@ -1,0 +1,354 @@
+/* text_shard.c: the dataset folder: format of shards and index.
+ *
+ * A dataset is a folder:
+ *
+ *   index.json        what there is, written last
+ *   tokenizer.*       a copy of the tokenizer's file, so that the ids can always be read back
+ *   train-00000.bin   shards of the split "train", each full but the last
+ *   valid-00000.bin   shards of the split "valid", where there is one
+ *
+ * Shard, all numbers little endian:
+ *
+ *   offset  size  what
+ *        0     8  magic "CLSSHARD"
+ *        8     4  version, 1
+ *       12     4  bytes of an id: 2 where the vocabulary has at most 65,536 ids, else 4
+ *       16     8  N, number of ids
+ *       24     8  documents that end in this shard (ids equal to EOS)
+ *       32     8  bytes of text of those documents
+ *       40     4  vocabulary size; every id is below it
+ *       44     4  id of EOS
+ *       48     8  XXH3-64 of the tokenizer's file
+ *       56     4  number of the shard in its split, from 0
+ *       60     4  zero
+ *       64   2N or 4N  the ids; the file ends here
+ *
+ * The shards of a split, in order, are one stream of ids. Every document ends with EOS and no other
+ * EOS occurs; documents may cross from one shard to the next; the stream ends with EOS.
+ *
+ * index.json:
+ *
+ *   {"format": "colossus token dataset", "version": 1,
+ *    "dtype": "uint16" or "uint32", "vocab_size": .., "eos": ..,
+ *    "tokenizer": {"kind": "..", "xxh3": 16 hex digits, "file": "tokenizer.json"},  file absent: no
+ *                                                                                 copy was kept
+ *    "fingerprint": 16 hex digits,
+ *    "splits": {"train": [{"file": "train-00000.bin", "tokens": .., "documents": .., "bytes": ..,
+ *                          "xxh3": 16 hex digits}, ..], "valid": [..]},
+ *    "command": "..", "options": {..}, "report": {..}}       for people; not read back
+ *
+ * A shard's xxh3 is XXH3-64 of the whole file (`xxhsum -H3` prints it). The fingerprint is XXH3-64
+ * of these numbers as little-endian uint64: tokenizer hash, bytes of an id, vocabulary size, EOS,
+ * then for train and valid: number of shards and for each shard its tokens and xxh3. Equal
+ * fingerprints mean equal training data.
+ *
+ * Validity: the index parses, its fingerprint is right, and each file it lists has exactly the size
+ * and the header that the index says. The contents are proved by the hashes, on request, because
+ * reading a large dataset takes hours. */
+#include "text/dataset/text_dataset_internal.h"
+
+#include <ctype.h>
+#include <string.h>
+
+static const char shard_magic[8] = {'C', 'L', 'S', 'S', 'H', 'A', 'R', 'D'};
+const char *const shard_split_names[SHARD_N_SPLITS] = {"train", "valid"};
+
+/* ------------------------------------------------------------------ header */
+
+void shard_header_encode(const struct shard_header *h, uint8_t out[SHARD_HEADER_BYTES])
+{
+    const uint32_t version = SHARD_VERSION;
+    memset(out, 0, SHARD_HEADER_BYTES);
+    memcpy(out, shard_magic, 8);
+    memcpy(out + 8, &version, 4);
+    memcpy(out + 12, &h->token_bytes, 4);
+    memcpy(out + 16, &h->tokens, 8);
+    memcpy(out + 24, &h->documents, 8);
+    memcpy(out + 32, &h->text_bytes, 8);
+    memcpy(out + 40, &h->vocab_size, 4);
+    memcpy(out + 44, &h->eos, 4);
+    memcpy(out + 48, &h->tokenizer_hash, 8);
+    memcpy(out + 56, &h->number, 4);
+}
+
+int shard_header_decode(const uint8_t *data, size_t size, const char *path, struct shard_header *h,
+                        struct error *e)
+{
+    uint32_t version, zero;
+
+    if (size < SHARD_HEADER_BYTES)
+        return error_set(e, "'%s' has %zu bytes, less than a shard's header of %d", path, size,
+                         SHARD_HEADER_BYTES);
+    if (memcmp(data, shard_magic, 8) != 0)
+        return error_set(e, "'%s' is not a token shard (no CLSSHARD at its start)", path);
+    memcpy(&version, data + 8, 4);
+    memcpy(&h->token_bytes, data + 12, 4);
+    memcpy(&h->tokens, data + 16, 8);
+    memcpy(&h->documents, data + 24, 8);
+    memcpy(&h->text_bytes, data + 32, 8);
+    memcpy(&h->vocab_size, data + 40, 4);
+    memcpy(&h->eos, data + 44, 4);
+    memcpy(&h->tokenizer_hash, data + 48, 8);
+    memcpy(&h->number, data + 56, 4);
+    memcpy(&zero, data + 60, 4);
+    if (version != SHARD_VERSION) {
+        error_set(e, "'%s' has format version %u, this program reads %d", path, version,
+                  SHARD_VERSION);
+        return error_hint(e, "tokenize the text again with this program");
+    }
+    if ((h->token_bytes != 2 && h->token_bytes != 4) || zero != 0 || h->tokens > SHARD_MAX_TOKENS ||
+        h->documents > h->tokens || h->vocab_size == 0 || h->eos >= h->vocab_size)
+        return error_set(e, "the header of shard '%s' is damaged", path);
+    return 0;
+}
+
+char *shard_file_name(struct arena *a, const char *split, uint32_t number)
+{
+    return arena_printf(a, "%s-%05u.bin", split, number);
+}
+
+/* ------------------------------------------------------------------ index */
+
+uint64_t shard_index_fingerprint(const struct shard_index *x)
+{
+    struct hash_stream *h = hash_stream_new();
+    const uint64_t head[4] = {x->tokenizer_hash, x->token_bytes, x->vocab_size, x->eos};
+
+    hash_stream_add(h, head, sizeof(head));
+    for (int s = 0; s < SHARD_N_SPLITS; s++) {
+        const uint64_t n = x->n_shards[s];
+        hash_stream_add(h, &n, sizeof(n));
+        for (size_t i = 0; i < n; i++) {
+            const uint64_t row[2] = {x->shards[s][i].tokens, x->shards[s][i].xxh3};
+            hash_stream_add(h, row, sizeof(row));
+        }
+    }
+    uint64_t value = hash_stream_value(h);
+    hash_stream_free(h);
+    return value;
+}
+
+static int get_bounded(const json_t *o, const char *key, uint64_t max, const char *name,
+                       uint64_t *value, struct error *e)
+{
+    int64_t v;
+    TRY(json_get_int(o, key, &v, name, e));
+    if (v < 0 || (uint64_t)v > max)
+        return error_set(e, "%s: '%s' is %lld, not between 0 and %llu", name, key, (long long)v,
+                         (unsigned long long)max);
+    *value = (uint64_t)v;
+    return 0;
+}
+
+static int get_hash(const json_t *o, const char *key, const char *name, uint64_t *hash,
+                    struct error *e)
+{
+    const char *hex;
+    TRY(json_get_string(o, key, &hex, name, e));
+    if (hash_from_hex(hex, hash) < 0)
+        return error_set(e, "%s: '%s' is not 16 hexadecimal digits", name, key);
+    return 0;
+}
+
+/* A file name inside the folder: letters, digits, '.', '-' and '_', not hidden. The index may come
+ * from elsewhere and must not lead out of its folder. */
+static int get_file_name(const json_t *o, const char *key, const char *name, struct arena *a,
+                         const char **file, struct error *e)
+{
+    const char *text;
+    TRY(json_get_string(o, key, &text, name, e));
+    size_t n = strlen(text), good = 0;
+    while (good < n && (isalnum((unsigned char)text[good]) || strchr(".-_", text[good])))
+        good++;
+    if (n == 0 || n > 64 || good < n || text[0] == '.')
+        return error_set(e, "%s: '%s' is not a plain file name", name, key);
+    *file = arena_strdup(a, text);
+    return 0;
+}
+
+static int parse_shard(const json_t *row, const char *name, struct arena *a,
+                       struct dataset_shard_info *info, struct error *e)
+{
+    TRY(get_file_name(row, "file", name, a, &info->file, e));
+    TRY(get_bounded(row, "tokens", SHARD_MAX_TOKENS, name, &info->tokens, e));
+    TRY(get_bounded(row, "documents", info->tokens, name, &info->documents, e));
+    TRY(get_bounded(row, "bytes", INT64_MAX / SHARD_MAX_COUNT, name, &info->bytes, e));
+    TRY(get_hash(row, "xxh3", name, &info->xxh3, e));
+    if (info->tokens == 0) return error_set(e, "%s: shard '%s' has no tokens", name, info->file);
+    return 0;
+}
+
+static int parse_split(const json_t *splits, int s, const char *name, struct arena *a,
+                       struct shard_index *x, struct error *e)
+{
+    const char *split = shard_split_names[s];
+    const json_t *list = json_object_get(splits, split);
+    uint64_t tokens = 0;
+
+    if (!list) return 0;
+    if (!json_is_array(list)) return error_set(e, "%s: split '%s' is not a list", name, split);
+    size_t n = json_array_size(list);
+    if (n > SHARD_MAX_COUNT)
+        return error_set(e, "%s: split '%s' has %zu shards, more than %d", name, split, n,
+                         SHARD_MAX_COUNT);
+    x->shards[s] = arena_alloc(a, n * sizeof(*x->shards[s]) + 1);
+    x->n_shards[s] = n;
+    for (size_t i = 0; i < n; i++) {
+        int rc = parse_shard(json_array_get(list, i), name, a, &x->shards[s][i], e);
+        if (rc < 0) {
+            error_context(e, "split '%s', shard %zu", split, i);
+            return rc;
+        }
+        tokens += x->shards[s][i].tokens;
+        if (tokens > SHARD_MAX_TOKENS)
+            return error_set(e, "%s: split '%s' has more than 2^48 tokens", name, split);
+    }
+    return 0;
+}
+
+static int parse_head(const json_t *root, const char *name, struct shard_index *x, struct error *e)
+{
+    const char *format, *dtype;
+    uint64_t v;
+
+    TRY(json_get_string(root, "format", &format, name, e));
+    if (strcmp(format, SHARD_INDEX_FORMAT) != 0)
+        return error_set(e, "%s: 'format' is not \"%s\"", name, SHARD_INDEX_FORMAT);
+    TRY(get_bounded(root, "version", UINT32_MAX, name, &v, e));
+    if (v != SHARD_VERSION) {
+        error_set(e, "%s: format version %llu, this program reads %d", name, (unsigned long long)v,
+                  SHARD_VERSION);
+        return error_hint(e, "tokenize the text again with this program");
+    }
+    TRY(get_bounded(root, "vocab_size", UINT32_MAX, name, &v, e));
+    x->vocab_size = (uint32_t)v;
+    TRY(get_bounded(root, "eos", UINT32_MAX, name, &v, e));
+    x->eos = (uint32_t)v;
+    if (x->eos >= x->vocab_size) return error_set(e, "%s: 'eos' is not below 'vocab_size'", name);
+    TRY(json_get_string(root, "dtype", &dtype, name, e));
+    x->token_bytes = strcmp(dtype, "uint16") == 0 ? 2 : strcmp(dtype, "uint32") == 0 ? 4 : 0;
+    if (x->token_bytes == 0)
+        return error_set(e, "%s: 'dtype' is neither \"uint16\" nor \"uint32\"", name);
+    if (x->token_bytes == 2 && x->vocab_size > 65536)
+        return error_set(e, "%s: %u ids do not fit in uint16", name, x->vocab_size);
+    return get_hash(root, "fingerprint", name, &x->fingerprint, e);
+}
+
+static int parse_root(const json_t *root, const char *name, struct arena *a, struct shard_index *x,
+                      struct error *e)
+{
+    const json_t *tokenizer, *splits, *command;
+    const char *kind;
+
+    if (!json_is_object(root)) return error_set(e, "%s: not a JSON object", name);
+    TRY(parse_head(root, name, x, e));
+    tokenizer = json_object_get(root, "tokenizer");
+    if (!json_is_object(tokenizer)) return error_set(e, "%s: 'tokenizer' is not an object", name);
+    TRY(json_get_string(tokenizer, "kind", &kind, name, e));
+    x->tokenizer_kind = arena_strdup(a, kind);
+    TRY(get_hash(tokenizer, "xxh3", name, &x->tokenizer_hash, e));
+    if (json_object_get(tokenizer, "file"))
+        TRY(get_file_name(tokenizer, "file", name, a, &x->tokenizer_file, e));
+    command = json_object_get(root, "command");
+    if (json_is_string(command)) x->command = arena_strdup(a, json_string_value(command));
+    splits = json_object_get(root, "splits");
+    if (!json_is_object(splits)) return error_set(e, "%s: 'splits' is not an object", name);
+    for (int s = 0; s < SHARD_N_SPLITS; s++)
+        TRY(parse_split(splits, s, name, a, x, e));
+    if (shard_index_fingerprint(x) != x->fingerprint) {
+        error_set(e, "%s: the fingerprint is not that of the shards listed", name);
+        return error_hint(e, "the index was edited or damaged; tokenize the text again");
+    }
+    return 0;
+}
+
+int shard_index_parse(const char *text, size_t size, const char *name, struct arena *a,
+                      struct shard_index *index, struct error *e)
+{
+    json_t *root;
+
+    memset(index, 0, sizeof(*index));
+    TRY(json_parse(text, size, name, &root, e));
+    int rc = parse_root(root, name, a, index, e);
+    json_decref(root);
+    return rc;
+}
+
+int shard_index_load(const char *dir, struct arena *a, struct shard_index *index, struct error *e)
+{
+    char *path = file_join(a, dir, SHARD_INDEX_NAME), *text;
+    size_t size;
+
+    if (!file_is_dir(dir)) {
+        error_set(e, "there is no dataset folder '%s'", dir);
+        return error_hint(e, "colossus data tokenize makes one");
+    }
+    if (!file_exists(path)) {
+        error_set(e, "folder '%s' holds no dataset: it has no " SHARD_INDEX_NAME, dir);
+        return error_hint(e, "colossus data tokenize makes one");
+    }
+    TRY(file_read(path, SHARD_INDEX_MAX, &text, &size, e));
+    int rc = shard_index_parse(text, size, path, a, index, e);
+    mem_free(text);
+    return rc;
+}
+
+static json_t *hex_value(uint64_t hash)
+{
+    char hex[17];
+    hash_to_hex(hash, hex);
+    return json_string(hex);
+}
+
+static json_t *split_json(const struct shard_index *x, int s)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < x->n_shards[s]; i++) {
+        const struct dataset_shard_info *info = &x->shards[s][i];
+        json_array_append_new(
+            list, json_pack("{s:s, s:I, s:I, s:I, s:o}", "file", info->file, "tokens",
+                            (json_int_t)info->tokens, "documents", (json_int_t)info->documents,
+                            "bytes", (json_int_t)info->bytes, "xxh3", hex_value(info->xxh3)));
+    }
+    return list;
+}
+
+static json_t *report_json(const struct dataset_report *r)
+{
+    /* Not the time it took: the same input gives the same index. */
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "documents_read",
+                     (json_int_t)r->documents_read, "documents_kept", (json_int_t)r->documents_kept,
+                     "duplicates_dropped", (json_int_t)r->duplicates_dropped, "empty_dropped",
+                     (json_int_t)r->empty_dropped, "missing_skipped",
+                     (json_int_t)r->missing_skipped, "bytes_read", (json_int_t)r->bytes_read,
+                     "bytes_kept", (json_int_t)r->bytes_kept);
+}
+
+int shard_index_save(const struct shard_index *x, const char *dir, struct error *e)
+{
+    json_t *splits = json_object();
+    for (int s = 0; s < SHARD_N_SPLITS; s++) {
+        if (x->n_shards[s] > 0) json_object_set_new(splits, shard_split_names[s], split_json(x, s));
+    }
+    json_t *root = json_pack(
+        "{s:s, s:i, s:s, s:I, s:I, s:o, s:o, s:{s:s, s:o}, s:{s:f, s:b}}", "format",
+        SHARD_INDEX_FORMAT, "version", (int)SHARD_VERSION, "dtype",
+        x->token_bytes == 2 ? "uint16" : "uint32", "vocab_size", (json_int_t)x->vocab_size, "eos",
+        (json_int_t)x->eos, "fingerprint", hex_value(x->fingerprint), "splits", splits, "tokenizer",
+        "kind", x->tokenizer_kind, "xxh3", hex_value(x->tokenizer_hash), "options",
+        "valid_fraction", x->valid_fraction, "drop_duplicates", (int)x->drop_duplicates);
+    CHECK(root != NULL);
+    if (x->tokenizer_file)
+        json_object_set_new(json_object_get(root, "tokenizer"), "file",
+                            json_string(x->tokenizer_file));
+    /* A command line is bytes; what is not UTF-8 cannot be recorded in JSON. */
+    if (x->command) json_object_set_new(root, "command", json_string(x->command));
+    if (x->report) json_object_set_new(root, "report", report_json(x->report));
+
+    struct arena a;
+    arena_init(&a);
+    int rc = json_save_path(root, file_join(&a, dir, SHARD_INDEX_NAME), e);
+    arena_fini(&a);
+    json_decref(root);
+    return rc;
+}

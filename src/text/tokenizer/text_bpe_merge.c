@@ -1,0 +1,332 @@
+/* text_bpe_merge.c: one word to ids by byte-pair merging.
+ *
+ * A word begins as symbols (bytes, or UTF-8 characters for SentencePiece). As long as some pair of
+ * neighbours may join, the pair with the smallest priority joins, the leftmost of equals. Which
+ * pairs may join is the only thing in which the formats differ: Hugging Face names pairs of ids
+ * and ranks them, SentencePiece and tiktoken join whatever gives a piece and go by the piece's
+ * priority.
+ *
+ * Short words, nearly all there are, keep their symbols in arrays and look for the smallest
+ * priority by scanning. Long ones (a line of Chinese, a megabyte of 'a') use a linked list and a
+ * heap, n log n. An entry of the heap is never removed when its pair is gone: it is recognised when
+ * it comes up. A symbol's start never moves and its end only grows, so a pair is still the one that
+ * was entered exactly if its left symbol lives and its right symbol ends where it did. */
+#include "text/tokenizer/text_tokenizer_internal.h"
+
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+
+/* ------------------------------------------------------------------ the model */
+
+void bpe_model_fini(struct bpe_model *m)
+{
+    bpe_vocab_fini(&m->vocab);
+    mem_free(m->pairs);
+    m->pairs = NULL;
+}
+
+static inline uint32_t pair_hash(uint32_t left, uint32_t right)
+{
+    return (uint32_t)bytes_fold(((uint64_t)left << 32 | right) ^ 0xa0761d6478bd642fu,
+                                0xe7037ed1a0b428dbu);
+}
+
+int bpe_pairs_init(struct bpe_model *m, size_t n_merges, struct error *e)
+{
+    if (n_merges > TOKENIZER_MAX_IDS)
+        return error_set(e, "%zu merges, the limit is %u", n_merges, TOKENIZER_MAX_IDS);
+    uint32_t n_slots = 16;
+    while (n_slots < 2 * n_merges)
+        n_slots *= 2;
+    m->pairs = mem_try_alloc(n_slots * sizeof(*m->pairs));
+    if (!m->pairs) return error_set(e, "no memory for %zu merges", n_merges);
+    memset(m->pairs, 0xff, n_slots * sizeof(*m->pairs));
+    m->pair_mask = n_slots - 1;
+    return 0;
+}
+
+/* The slot of the pair, or the empty one where it belongs. */
+static inline struct bpe_pair *pair_slot(const struct bpe_model *m, uint32_t left, uint32_t right)
+{
+    for (uint32_t i = pair_hash(left, right) & m->pair_mask;; i = (i + 1) & m->pair_mask) {
+        struct bpe_pair *p = &m->pairs[i];
+        if ((p->left == left && p->right == right) || p->left == TOKENIZER_NONE) return p;
+    }
+}
+
+bool bpe_pairs_add(struct bpe_model *m, uint32_t left, uint32_t right, uint32_t rank, uint32_t id)
+{
+    struct bpe_pair *p = pair_slot(m, left, right);
+    uint32_t home = pair_hash(left, right) & m->pair_mask;
+    *p = (struct bpe_pair){left, right, id, rank};
+    /* At half load the longest run of a good hash is some tens of slots. */
+    return (((uint32_t)(p - m->pairs) - home) & m->pair_mask) < 2048;
+}
+
+/* What two neighbours would give: the id in the low half, the priority in the high one. Slots of
+ * either table end in exactly that, and empty ones in all ones. */
+#define JOIN_NONE UINT64_MAX
+
+static inline uint32_t join_priority(uint64_t join)
+{
+    return (uint32_t)(join >> 32);
+}
+
+static inline uint64_t join_pair(const struct bpe_model *m, uint32_t left, uint32_t right)
+{
+    return bytes_load64(&pair_slot(m, left, right)->id);
+}
+
+/* padded: 8 bytes may be read at text whatever n is. */
+static inline uint64_t join_string(const struct bpe_model *m, const char *text, size_t n,
+                                   bool padded)
+{
+    uint64_t key = padded ? bpe_key_padded(text, n) : bpe_key(text, n);
+    return bytes_load64(&bpe_vocab_slot(&m->vocab, key, text, n)->id);
+}
+
+/* Bytes of the first symbol of word, which is not empty. */
+static inline uint32_t symbol_size(const struct bpe_model *m, const char *word, size_t size)
+{
+    static const uint8_t character_size[16] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 3, 4};
+    if (!m->characters) return 1;
+    return (uint32_t)MIN(character_size[(uint8_t)word[0] >> 4], size);
+}
+
+/* id is TOKENIZER_NONE for a character that never joined. */
+static void emit(const struct bpe_model *m, const char *symbol, size_t size, uint32_t id,
+                 struct token_array *out)
+{
+    if (id == TOKENIZER_NONE) id = bpe_vocab_find(&m->vocab, symbol, size);
+    if (id != TOKENIZER_NONE) {
+        token_array_push(out, id);
+    } else if (m->byte_fallback) {
+        for (size_t i = 0; i < size; i++)
+            token_array_push(out, m->byte_ids[(uint8_t)symbol[i]]);
+    } else {
+        token_array_push(out, m->unknown_id);
+    }
+}
+
+static inline uint32_t first_id(const struct bpe_model *m, char c)
+{
+    return m->characters ? TOKENIZER_NONE : m->byte_ids[(uint8_t)c];
+}
+
+/* ------------------------------------------------------------------ short words */
+
+#define SHORT_BYTES (4 * BPE_SHORT_SYMBOLS)
+
+/* Symbols keep their place; one that was joined to its left neighbour is skipped by next and prev,
+ * and its join is JOIN_NONE. Place n stands for the end. */
+struct short_word {
+    char bytes[SHORT_BYTES + 8];      /* a copy with room to read behind it */
+    uint64_t join[BPE_SHORT_SYMBOLS]; /* of the symbol here with the next one */
+    uint32_t id[BPE_SHORT_SYMBOLS];
+    uint16_t start[BPE_SHORT_SYMBOLS + 1];
+    uint8_t next[BPE_SHORT_SYMBOLS + 1], prev[BPE_SHORT_SYMBOLS + 1];
+    uint32_t n;
+};
+
+static ALWAYS_INLINE void short_join(const struct bpe_model *m, enum bpe_rule rule,
+                                     struct short_word *s, uint32_t i)
+{
+    uint32_t right = s->next[i];
+    if (right >= s->n)
+        s->join[i] = JOIN_NONE;
+    else if (rule == BPE_JOIN_PAIRS)
+        s->join[i] = join_pair(m, s->id[i], s->id[right]);
+    else
+        s->join[i] = join_string(m, s->bytes + s->start[i],
+                                 (size_t)s->start[s->next[right]] - s->start[i], true);
+}
+
+/* Compiled once for each rule. */
+static ALWAYS_INLINE void merge_short(const struct bpe_model *m, enum bpe_rule rule,
+                                      struct short_word *s, struct token_array *out)
+{
+    s->next[s->n] = (uint8_t)s->n;
+    for (uint32_t i = 0; i < s->n; i++) {
+        s->next[i] = (uint8_t)(i + 1);
+        s->prev[i] = (uint8_t)(i - 1);
+    }
+    for (uint32_t i = 0; i < s->n; i++)
+        short_join(m, rule, s, i);
+    for (;;) {
+        uint32_t best = 0, least = join_priority(s->join[0]);
+        for (uint32_t i = 1; i < s->n; i++) {
+            uint32_t priority = join_priority(s->join[i]);
+            best = priority < least ? i : best;
+            least = MIN(priority, least);
+        }
+        if (least == BPE_NO_PRIORITY) break;
+        uint32_t right = s->next[best];
+        s->id[best] = (uint32_t)s->join[best];
+        s->next[best] = s->next[right];
+        s->prev[s->next[right]] = (uint8_t)best;
+        s->join[right] = JOIN_NONE;
+        short_join(m, rule, s, best);
+        if (best > 0) short_join(m, rule, s, s->prev[best]);
+    }
+    for (uint32_t i = 0; i < s->n; i = s->next[i])
+        emit(m, s->bytes + s->start[i], (size_t)s->start[s->next[i]] - s->start[i], s->id[i], out);
+}
+
+/* ------------------------------------------------------------------ long words */
+
+#define NODE_NONE UINT32_MAX
+#define NODE_DEAD (UINT32_MAX - 1) /* in `next`: joined to the symbol before it */
+
+struct bpe_node {
+    uint32_t start, prev, next, id;
+};
+
+struct bpe_candidate {
+    uint64_t order; /* priority << 32 | left node: nodes are numbered from the left */
+    uint32_t end;   /* where the right symbol ended when this was entered */
+    uint32_t id;
+};
+
+void bpe_work_fini(struct bpe_work *w)
+{
+    mem_free(w->nodes);
+    mem_free(w->heap);
+    *w = (struct bpe_work){0};
+}
+
+static void heap_sift_up(struct bpe_candidate *heap, size_t i)
+{
+    struct bpe_candidate c = heap[i];
+    for (; i > 0 && c.order < heap[(i - 1) / 2].order; i = (i - 1) / 2)
+        heap[i] = heap[(i - 1) / 2];
+    heap[i] = c;
+}
+
+static void heap_sift_down(struct bpe_candidate *heap, size_t n, size_t i)
+{
+    struct bpe_candidate c = heap[i];
+    for (size_t child; (child = 2 * i + 1) < n; i = child) {
+        if (child + 1 < n && heap[child + 1].order < heap[child].order) child++;
+        if (c.order <= heap[child].order) break;
+        heap[i] = heap[child];
+    }
+    heap[i] = c;
+}
+
+static uint32_t node_end(const struct bpe_work *w, uint32_t i, uint32_t size)
+{
+    return w->nodes[i].next == NODE_NONE ? size : w->nodes[w->nodes[i].next].start;
+}
+
+/* Enters the pair that begins with node i, at the heap's end, where its two may join. */
+static bool heap_enter(const struct bpe_model *m, struct bpe_work *w, const char *word,
+                       uint32_t size, uint32_t i)
+{
+    const struct bpe_node *left = &w->nodes[i];
+    if (left->next == NODE_NONE) return false;
+    uint32_t end = node_end(w, left->next, size);
+    uint64_t join = m->rule == BPE_JOIN_PAIRS
+                        ? join_pair(m, left->id, w->nodes[left->next].id)
+                        : join_string(m, word + left->start, end - left->start, false);
+    if (join_priority(join) == BPE_NO_PRIORITY) return false;
+    if (w->heap_size == w->heap_cap) {
+        w->heap_cap = w->heap_cap + w->heap_cap / 2 + 256;
+        w->heap = mem_realloc(w->heap, w->heap_cap * sizeof(*w->heap));
+    }
+    w->heap[w->heap_size++] =
+        (struct bpe_candidate){(uint64_t)join_priority(join) << 32 | i, end, (uint32_t)join};
+    return true;
+}
+
+static uint32_t nodes_fill(const struct bpe_model *m, struct bpe_work *w, const char *word,
+                           uint32_t size)
+{
+    if (w->node_cap < size) {
+        w->node_cap = size;
+        mem_free(w->nodes);
+        w->nodes = mem_alloc(w->node_cap * sizeof(*w->nodes));
+    }
+    uint32_t n = 0;
+    for (uint32_t at = 0; at < size; n++) {
+        w->nodes[n] = (struct bpe_node){at, n - 1, n + 1, first_id(m, word[at])};
+        at += symbol_size(m, word + at, size - at);
+    }
+    w->nodes[0].prev = w->nodes[n - 1].next = NODE_NONE;
+    return n;
+}
+
+static void merge_long(const struct bpe_model *m, struct bpe_work *w, const char *word,
+                       uint32_t size, struct token_array *out)
+{
+    uint32_t n = nodes_fill(m, w, word, size);
+    w->heap_size = 0;
+    for (uint32_t i = 0; i < n; i++)
+        heap_enter(m, w, word, size, i);
+    for (size_t i = w->heap_size / 2; i-- > 0;)
+        heap_sift_down(w->heap, w->heap_size, i);
+    while (w->heap_size) {
+        struct bpe_candidate top = w->heap[0];
+        w->heap[0] = w->heap[--w->heap_size];
+        if (w->heap_size) heap_sift_down(w->heap, w->heap_size, 0);
+        uint32_t i = (uint32_t)top.order;
+        struct bpe_node *left = &w->nodes[i];
+        if (left->next >= NODE_DEAD || node_end(w, left->next, size) != top.end) continue;
+        struct bpe_node *right = &w->nodes[left->next];
+        left->id = top.id;
+        left->next = right->next;
+        if (right->next != NODE_NONE) w->nodes[right->next].prev = i;
+        right->next = NODE_DEAD;
+        if (heap_enter(m, w, word, size, i)) heap_sift_up(w->heap, w->heap_size - 1);
+        if (left->prev != NODE_NONE && heap_enter(m, w, word, size, left->prev))
+            heap_sift_up(w->heap, w->heap_size - 1);
+    }
+    for (uint32_t i = 0; i != NODE_NONE; i = w->nodes[i].next)
+        emit(m, word + w->nodes[i].start, node_end(w, i, size) - w->nodes[i].start, w->nodes[i].id,
+             out);
+    /* A giant word is rare; its working memory, up to 48 bytes per byte, is not kept. */
+    if (w->node_cap > (1u << 20)) bpe_work_fini(w);
+}
+
+/* ------------------------------------------------------------------ either */
+
+static void merge_part(const struct bpe_model *m, struct bpe_work *w, const char *word, size_t size,
+                       struct token_array *out)
+{
+    struct short_word s;
+    uint32_t at = 0;
+    for (s.n = 0; at < size && s.n < BPE_SHORT_SYMBOLS; s.n++) {
+        s.start[s.n] = (uint16_t)at;
+        s.id[s.n] = first_id(m, word[at]);
+        at += symbol_size(m, word + at, size - at);
+    }
+    s.start[s.n] = (uint16_t)at;
+    if (at < size) {
+        merge_long(m, w, word, (uint32_t)size, out);
+        return;
+    }
+    memcpy(s.bytes, word, size);
+    if (m->rule == BPE_JOIN_PAIRS)
+        merge_short(m, BPE_JOIN_PAIRS, &s, out);
+    else
+        merge_short(m, BPE_JOIN_STRINGS, &s, out);
+}
+
+void bpe_merge_word(const struct bpe_model *m, struct bpe_work *w, const char *word, size_t size,
+                    struct token_array *out)
+{
+    if (m->whole_words) {
+        uint32_t id = bpe_vocab_find(&m->vocab, word, size);
+        if (id != TOKENIZER_NONE) {
+            token_array_push(out, id);
+            return;
+        }
+    }
+    while (size > BPE_MAX_WORD) {
+        size_t part = BPE_MAX_WORD;
+        while (((uint8_t)word[part] & 0xc0) == 0x80 && part > BPE_MAX_WORD - 4)
+            part--;
+        merge_part(m, w, word, part, out);
+        word += part;
+        size -= part;
+    }
+    if (size) merge_part(m, w, word, size, out);
+}

@@ -1,0 +1,371 @@
+/* text_bpe_train.c: learning a byte-level BPE vocabulary (Sennrich et al., ACL 2016).
+ *
+ * The most frequent pair of neighbouring tokens becomes a new token, again and again. Counting all
+ * pairs anew for every merge would be hopeless; instead every pair keeps its count and the list of
+ * words in which it occurs (or once did), a merge visits only those words, and a heap gives the most
+ * frequent pair. Counts in the heap may be out of date; one that is goes back in with its true
+ * count when it comes up. A list may name a word that no longer holds the pair; visiting it finds
+ * nothing.
+ *
+ * The order is fixed: the higher count, then the smaller pair of ids, which is also what Hugging
+ * Face's trainer does, so both learn the same merges from the same words (a test compares them).
+ * Merging stops early when no pair occurs twice.
+ *
+ * Memory, per distinct word of n bytes: 4 n for its tokens, about 6 n for the lists. */
+#include "text/tokenizer/text_tokenizer_internal.h"
+
+#define PAIR_NONE       UINT32_MAX
+#define TOKEN_MAX_BYTES 256 /* pairs that would give more are left alone */
+#define LIST_WORDS      7
+
+/* Words of a pair, in pieces of one half cache line. */
+struct list {
+    uint32_t words[LIST_WORDS];
+    uint32_t next; /* index of the piece before, or PAIR_NONE */
+};
+
+struct pair {
+    uint32_t left, right;
+    int64_t count;
+    uint32_t list; /* newest piece */
+    uint32_t list_used;
+    uint32_t changed_by; /* number of the merge that last raised the count */
+    bool merged;
+};
+
+struct heap_entry {
+    int64_t count;
+    uint64_t ids; /* left << 32 | right */
+    uint32_t pair;
+};
+
+struct word {
+    size_t first; /* in tokens */
+    uint32_t size;
+};
+
+struct trainer {
+    struct bpe_learned *learned;
+    const struct bpe_words *words;
+    uint32_t *tokens; /* of all words in a row */
+    struct word *spans;
+    struct pair *pairs;
+    size_t n_pairs, pair_cap;
+    uint32_t *slots; /* hash of pairs: index or PAIR_NONE */
+    size_t slot_mask;
+    struct list *lists;
+    size_t n_lists, list_cap;
+    struct heap_entry *heap;
+    size_t heap_size, heap_cap;
+    uint32_t *changed; /* pairs whose count went up in this merge */
+    size_t n_changed, changed_cap;
+    uint32_t round;         /* number of this merge, from 1 */
+    struct match_set known; /* the bytes of every token */
+};
+
+/* ------------------------------------------------------------------ the vocabulary */
+
+void bpe_learned_fini(struct bpe_learned *l)
+{
+    mem_free(l->tokens);
+    mem_free(l->bytes);
+    mem_free(l->merges);
+    *l = (struct bpe_learned){0};
+}
+
+uint32_t bpe_learned_add(struct bpe_learned *l, const char *bytes, size_t size)
+{
+    if (l->n_tokens == l->token_cap) {
+        l->token_cap = l->token_cap * 2 + 512;
+        l->tokens = mem_realloc(l->tokens, l->token_cap * sizeof(*l->tokens));
+    }
+    if (l->bytes_size + size > l->bytes_cap) {
+        l->bytes_cap = l->bytes_cap * 2 + size + 4096;
+        l->bytes = mem_realloc(l->bytes, l->bytes_cap);
+    }
+    memcpy(l->bytes + l->bytes_size, bytes, size);
+    l->tokens[l->n_tokens] = (struct bpe_token){l->bytes_size, (uint32_t)size};
+    l->bytes_size += size;
+    return (uint32_t)l->n_tokens++;
+}
+
+static void add_merge(struct bpe_learned *l, uint32_t left, uint32_t right)
+{
+    if (l->n_merges == l->merge_cap) {
+        l->merge_cap = l->merge_cap * 2 + 512;
+        l->merges = mem_realloc(l->merges, l->merge_cap * sizeof(*l->merges));
+    }
+    l->merges[l->n_merges][0] = left;
+    l->merges[l->n_merges++][1] = right;
+}
+
+/* The id of the token with these bytes, or TOKENIZER_NONE. */
+static uint32_t known_id(const struct trainer *t, const char *bytes, size_t size)
+{
+    uint32_t id = TOKENIZER_NONE;
+    return match_set_find(&t->known, bytes, size, &id) == size ? id : TOKENIZER_NONE;
+}
+
+/* ------------------------------------------------------------------ pairs */
+
+static uint32_t *pair_slot(const struct trainer *t, uint32_t left, uint32_t right)
+{
+    uint64_t hash =
+        bytes_fold(((uint64_t)left << 32 | right) ^ 0xa0761d6478bd642fu, 0xe7037ed1a0b428dbu);
+    for (size_t i = hash & t->slot_mask;; i = (i + 1) & t->slot_mask) {
+        uint32_t *slot = &t->slots[i];
+        if (*slot == PAIR_NONE || (t->pairs[*slot].left == left && t->pairs[*slot].right == right))
+            return slot;
+    }
+}
+
+static void pairs_rehash(struct trainer *t, size_t n_slots)
+{
+    mem_free(t->slots);
+    t->slots = mem_alloc(n_slots * sizeof(*t->slots));
+    memset(t->slots, 0xff, n_slots * sizeof(*t->slots));
+    t->slot_mask = n_slots - 1;
+    for (size_t i = 0; i < t->n_pairs; i++)
+        *pair_slot(t, t->pairs[i].left, t->pairs[i].right) = (uint32_t)i;
+}
+
+static uint32_t pair_of(struct trainer *t, uint32_t left, uint32_t right)
+{
+    uint32_t *slot = pair_slot(t, left, right);
+    if (*slot != PAIR_NONE) return *slot;
+    if (2 * t->n_pairs > t->slot_mask) {
+        pairs_rehash(t, 2 * (t->slot_mask + 1));
+        slot = pair_slot(t, left, right);
+    }
+    if (t->n_pairs == t->pair_cap) {
+        t->pair_cap = t->pair_cap * 2 + 4096;
+        t->pairs = mem_realloc(t->pairs, t->pair_cap * sizeof(*t->pairs));
+    }
+    CHECK(t->n_pairs < PAIR_NONE);
+    t->pairs[t->n_pairs] =
+        (struct pair){.left = left, .right = right, .list = PAIR_NONE, .list_used = LIST_WORDS};
+    *slot = (uint32_t)t->n_pairs;
+    return (uint32_t)t->n_pairs++;
+}
+
+/* Notes that the pair occurs in the word; a word that was noted last is not noted again. */
+static void pair_note(struct trainer *t, uint32_t pair, uint32_t word)
+{
+    struct pair *p = &t->pairs[pair];
+    if (p->list != PAIR_NONE && t->lists[p->list].words[p->list_used - 1] == word) return;
+    if (p->list_used == LIST_WORDS) {
+        if (t->n_lists == t->list_cap) {
+            t->list_cap = t->list_cap * 2 + 4096;
+            t->lists = mem_realloc(t->lists, t->list_cap * sizeof(*t->lists));
+        }
+        CHECK(t->n_lists < PAIR_NONE);
+        t->lists[t->n_lists].next = p->list;
+        p->list = (uint32_t)t->n_lists++;
+        p->list_used = 0;
+    }
+    t->lists[p->list].words[p->list_used++] = word;
+}
+
+static void pair_gain(struct trainer *t, uint32_t left, uint32_t right, uint32_t word)
+{
+    uint32_t pair = pair_of(t, left, right);
+    t->pairs[pair].count += (int64_t)t->words->items[word].n;
+    pair_note(t, pair, word);
+    if (t->pairs[pair].changed_by == t->round) return;
+    t->pairs[pair].changed_by = t->round;
+    if (t->n_changed == t->changed_cap) {
+        t->changed_cap = t->changed_cap * 2 + 1024;
+        t->changed = mem_realloc(t->changed, t->changed_cap * sizeof(*t->changed));
+    }
+    t->changed[t->n_changed++] = pair;
+}
+
+static void pair_lose(struct trainer *t, uint32_t left, uint32_t right, uint32_t word)
+{
+    t->pairs[pair_of(t, left, right)].count -= (int64_t)t->words->items[word].n;
+}
+
+/* ------------------------------------------------------------------ heap */
+
+/* Does a come before b? */
+static bool before(const struct heap_entry *a, const struct heap_entry *b)
+{
+    return a->count != b->count ? a->count > b->count : a->ids < b->ids;
+}
+
+static void heap_push(struct trainer *t, uint32_t pair)
+{
+    const struct pair *p = &t->pairs[pair];
+    if (t->heap_size == t->heap_cap) {
+        t->heap_cap = t->heap_cap * 2 + 4096;
+        t->heap = mem_realloc(t->heap, t->heap_cap * sizeof(*t->heap));
+    }
+    struct heap_entry entry = {p->count, (uint64_t)p->left << 32 | p->right, pair};
+    size_t i = t->heap_size++;
+    for (; i > 0 && before(&entry, &t->heap[(i - 1) / 2]); i = (i - 1) / 2)
+        t->heap[i] = t->heap[(i - 1) / 2];
+    t->heap[i] = entry;
+}
+
+static struct heap_entry heap_pop(struct trainer *t)
+{
+    struct heap_entry top = t->heap[0], last = t->heap[--t->heap_size];
+    size_t i = 0;
+    for (size_t child; (child = 2 * i + 1) < t->heap_size; i = child) {
+        if (child + 1 < t->heap_size && before(&t->heap[child + 1], &t->heap[child])) child++;
+        if (!before(&t->heap[child], &last)) break;
+        t->heap[i] = t->heap[child];
+    }
+    t->heap[i] = last;
+    return top;
+}
+
+static void push_changed(struct trainer *t)
+{
+    for (size_t i = 0; i < t->n_changed; i++)
+        if (t->pairs[t->changed[i]].count > 0) heap_push(t, t->changed[i]);
+    t->n_changed = 0;
+    t->round++;
+}
+
+/* ------------------------------------------------------------------ merging */
+
+/* Words to tokens of one byte, and all their pairs. */
+static void count_pairs(struct trainer *t)
+{
+    const struct bpe_words *w = t->words;
+    t->tokens = mem_alloc(w->bytes_size * sizeof(*t->tokens));
+    t->spans = mem_alloc(w->count * sizeof(*t->spans));
+    uint32_t byte_ids[256];
+    for (int i = 0; i < 256; i++)
+        byte_ids[i] = known_id(t, &(char){(char)i}, 1);
+    size_t at = 0;
+    for (size_t i = 0; i < w->count; i++) {
+        t->spans[i] = (struct word){at, w->items[i].size};
+        for (uint32_t k = 0; k < w->items[i].size; k++)
+            t->tokens[at++] = byte_ids[(uint8_t)w->bytes[w->items[i].offset + k]];
+        const uint32_t *tokens = t->tokens + t->spans[i].first;
+        for (uint32_t k = 0; k + 1 < w->items[i].size; k++)
+            pair_gain(t, tokens[k], tokens[k + 1], (uint32_t)i);
+    }
+    push_changed(t);
+}
+
+/* Replaces the pair in one word, from the left, and keeps the counts of its neighbours true. */
+static void merge_in_word(struct trainer *t, uint32_t word, uint32_t left, uint32_t right,
+                          uint32_t joined)
+{
+    struct word *span = &t->spans[word];
+    uint32_t *tokens = t->tokens + span->first;
+    uint32_t n = span->size, out = 0;
+    for (uint32_t i = 0; i < n; i++, out++) {
+        if (i + 1 >= n || tokens[i] != left || tokens[i + 1] != right) {
+            tokens[out] = tokens[i];
+            continue;
+        }
+        pair_lose(t, left, right, word);
+        if (out > 0) {
+            pair_lose(t, tokens[out - 1], left, word);
+            pair_gain(t, tokens[out - 1], joined, word);
+        }
+        if (i + 2 < n) {
+            pair_lose(t, right, tokens[i + 2], word);
+            pair_gain(t, joined, tokens[i + 2], word);
+        }
+        tokens[out] = joined;
+        i++;
+    }
+    span->size = out;
+}
+
+static void merge_everywhere(struct trainer *t, uint32_t pair, uint32_t joined)
+{
+    uint32_t left = t->pairs[pair].left, right = t->pairs[pair].right;
+    uint32_t used = t->pairs[pair].list_used;
+    for (uint32_t list = t->pairs[pair].list; list != PAIR_NONE; list = t->lists[list].next) {
+        for (uint32_t i = used; i-- > 0;)
+            merge_in_word(t, t->lists[list].words[i], left, right, joined);
+        used = LIST_WORDS;
+    }
+    push_changed(t);
+}
+
+/* The id of what the pair gives: of the token that is there already under these bytes, or of a new
+ * one. TOKENIZER_NONE: the pair must not be merged, it would spell a special token or be too long. */
+static uint32_t join_tokens(struct trainer *t, uint32_t left, uint32_t right)
+{
+    struct bpe_learned *l = t->learned;
+    struct bpe_token a = l->tokens[left], b = l->tokens[right];
+    char bytes[TOKEN_MAX_BYTES];
+    if (a.size + b.size > sizeof(bytes)) return TOKENIZER_NONE;
+    memcpy(bytes, l->bytes + a.offset, a.size);
+    memcpy(bytes + a.size, l->bytes + b.offset, b.size);
+    uint32_t id = known_id(t, bytes, a.size + b.size);
+    if (id < l->n_special) return TOKENIZER_NONE;
+    if (id == TOKENIZER_NONE) {
+        id = bpe_learned_add(l, bytes, a.size + b.size);
+        match_set_add(&t->known, bytes, a.size + b.size, id);
+    }
+    return id;
+}
+
+/* The next pair to merge, or PAIR_NONE when no pair occurs twice. */
+static uint32_t next_pair(struct trainer *t)
+{
+    while (t->heap_size) {
+        struct heap_entry top = heap_pop(t);
+        int64_t count = t->pairs[top.pair].count;
+        if (count == top.count) return count >= 2 ? top.pair : PAIR_NONE;
+        if (count > 0 && count < top.count) heap_push(t, top.pair);
+    }
+    return PAIR_NONE;
+}
+
+/* A special token is known under the bytes that its name would stand for in tokenizer.json. */
+static void know_tokens(struct trainer *t)
+{
+    const struct bpe_learned *l = t->learned;
+    struct str bytes = {0};
+    for (size_t i = 0; i < l->n_tokens; i++) {
+        const char *text = l->bytes + l->tokens[i].offset;
+        size_t size = l->tokens[i].size;
+        if (i >= l->n_special)
+            match_set_add(&t->known, text, size, (uint32_t)i);
+        else if (tokenizer_chars_to_bytes(text, size, &bytes))
+            match_set_add(&t->known, bytes.data, bytes.len, (uint32_t)i);
+    }
+    str_fini(&bytes);
+}
+
+void bpe_learn(struct bpe_learned *l, const struct bpe_words *words, uint32_t vocab_size,
+               bool show_progress)
+{
+    struct trainer t = {.learned = l, .words = words, .round = 1};
+    struct progress progress;
+    size_t first = l->n_tokens;
+    know_tokens(&t);
+    pairs_rehash(&t, 1 << 16);
+    count_pairs(&t);
+    if (show_progress)
+        progress_init(&progress, "learn merges", "merges", vocab_size - (double)first);
+    for (uint32_t pair; l->n_tokens < vocab_size && (pair = next_pair(&t)) != PAIR_NONE;) {
+        uint32_t left = t.pairs[pair].left, right = t.pairs[pair].right;
+        uint32_t joined = join_tokens(&t, left, right);
+        if (joined == TOKENIZER_NONE) continue;
+        /* A token found again under another pair can bring a pair back that was merged before. */
+        if (!t.pairs[pair].merged) add_merge(l, left, right);
+        t.pairs[pair].merged = true;
+        merge_everywhere(&t, pair, joined);
+        if (show_progress && l->n_merges % 64 == 0)
+            progress_update(&progress, (double)(l->n_tokens - first));
+    }
+    if (show_progress) progress_fini(&progress, (double)(l->n_tokens - first));
+    match_set_fini(&t.known);
+    mem_free(t.tokens);
+    mem_free(t.spans);
+    mem_free(t.pairs);
+    mem_free(t.slots);
+    mem_free(t.lists);
+    mem_free(t.heap);
+    mem_free(t.changed);
+}

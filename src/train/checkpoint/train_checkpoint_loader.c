@@ -1,0 +1,193 @@
+/* train_checkpoint_loader.c: finds the newest checkpoint that is whole and loads it, or nothing.
+ *
+ * A candidate goes through four gates, and the live arrays are touched behind the last one only:
+ *     1. the manifest matches its own hash, and names the step of its folder;
+ *     2. every file has the size that the manifest says;
+ *     3. every file has the hash that the manifest says;
+ *     4. the files hold exactly the tensors that this run has, in type and shape.
+ * Failing 1 to 3 means damage: the next older folder is tried, and the loss is reported loudly,
+ * because a disk that flipped one bit will flip more. Failing 4 means that the checkpoint is good
+ * and the run is another one (its model was changed): going back further would find the same or,
+ * worse, something that happens to fit, so that is an error at once.
+ *
+ * Files are hashed by read() and mapped only afterwards: a bad sector is then an I/O error that
+ * leads to the next older checkpoint, not a SIGBUS that ends the program. */
+#include "train/checkpoint/train_checkpoint_internal.h"
+#include "train/checkpoint/train_checkpoint_manifest_internal.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+/* ------------------------------------------------------------------ listing and verifying */
+
+int ckpt_list(const char *run_dir, struct arena *a, int64_t **steps, size_t *count, struct error *e)
+{
+    const char *root = ckpt_root_path(a, run_dir);
+    size_t n, kept = 0;
+    TRY(ckpt_scan(root, a, steps, &n, e));
+    for (size_t i = 0; i < n; i++) {
+        const char *dir = ckpt_step_path(a, root, (*steps)[i], false);
+        if (file_exists(file_join(a, dir, CKPT_MANIFEST))) (*steps)[kept++] = (*steps)[i];
+    }
+    *count = kept;
+    return 0;
+}
+
+/* Gates 1 to 3. step -1: any. On success the caller frees the manifest. */
+static int read_verified(const char *dir, int64_t step, struct arena *a, struct ckpt_manifest *m,
+                         struct error *e)
+{
+    TRY(ckpt_manifest_read(file_join(a, dir, CKPT_MANIFEST), a, m, e));
+    int rc = 0;
+    if (step >= 0 && m->step != step)
+        rc = error_set(e, "the manifest in '%s' is that of step %" PRId64, dir, m->step);
+    if (rc == 0) rc = ckpt_manifest_check_files(dir, m, e);
+    if (rc < 0) ckpt_manifest_free(m);
+    return rc;
+}
+
+int ckpt_verify(const char *ckpt_dir, struct error *e)
+{
+    struct arena a = {0};
+    struct ckpt_manifest m;
+    /* A copy under another name is as good; under a step's name it must be that step's. */
+    size_t n = strlen(ckpt_dir);
+    while (n > 1 && ckpt_dir[n - 1] == '/')
+        n--;
+    const char *dir = arena_strndup(&a, ckpt_dir, n);
+    int rc = read_verified(dir, ckpt_step_from_name(file_base_name(dir)), &a, &m, e);
+    if (rc == 0) ckpt_manifest_free(&m);
+    arena_fini(&a);
+    return rc;
+}
+
+/* ------------------------------------------------------------------ tensors */
+
+static void shape_text(const struct safetensors_entry *t, char *text, size_t size)
+{
+    size_t n = (size_t)snprintf(text, size, "[");
+    for (int i = 0; i < t->n_dims && n < size; i++)
+        n += (size_t)snprintf(text + n, size - n, "%s%" PRId64, i ? ", " : "", t->shape[i]);
+    if (n < size) snprintf(text + n, size - n, "]");
+}
+
+static int compare_entry(const char *path, const struct safetensors_entry *want,
+                         const struct safetensors_entry *have, struct error *e)
+{
+    char want_shape[192], have_shape[192];
+    if (!have) return error_set(e, "'%s' has no tensor '%s'", path, want->name);
+    bool same =
+        have->dtype == want->dtype && have->n_dims == want->n_dims && have->bytes == want->bytes;
+    for (int i = 0; same && i < want->n_dims; i++)
+        same = have->shape[i] == want->shape[i];
+    if (same) return 0;
+    shape_text(want, want_shape, sizeof(want_shape));
+    shape_text(have, have_shape, sizeof(have_shape));
+    return error_set(e, "'%s': tensor '%s' is %s%s, this run's is %s", path, want->name, have_shape,
+                     have->dtype == want->dtype ? "" : " of another type", want_shape);
+}
+
+/* Gate 4 for one file: exactly the set's tensors. */
+static int compare_set(const char *path, const struct ckpt_set *set, const struct safetensors *st,
+                       struct error *e)
+{
+    for (size_t i = 0; i < set->n_entries; i++)
+        TRY(compare_entry(path, &set->entries[i], safetensors_find(st, set->entries[i].name), e));
+    if (st->n_entries != set->n_entries)
+        return error_set(e, "'%s' holds %zu tensors, this run has %zu", path, st->n_entries,
+                         set->n_entries);
+    return 0;
+}
+
+static const struct ckpt_manifest_file *find_row(const struct ckpt_manifest *m, const char *name)
+{
+    for (size_t i = 0; i < m->n_files; i++)
+        if (strcmp(m->files[i].name, name) == 0) return &m->files[i];
+    return NULL;
+}
+
+static int open_set(const char *dir, const struct ckpt_manifest *m, const struct ckpt_set *set,
+                    struct arena *a, struct safetensors *st, struct error *e)
+{
+    const char *path = file_join(a, dir, set->file);
+    if (!find_row(m, set->file))
+        return error_set(e, "the checkpoint '%s' has no file '%s'", dir, set->file);
+    TRY(safetensors_open(path, st, e));
+    int rc = compare_set(path, set, st, e);
+    if (rc < 0) safetensors_close(st);
+    return rc;
+}
+
+/* The layout's data pointers are the live arrays: const for the writer, filled here. */
+static void copy_set(const struct ckpt_set *set, const struct safetensors *st)
+{
+    for (size_t i = 0; i < set->n_entries; i++) {
+        const struct safetensors_entry *t = safetensors_find(st, set->entries[i].name);
+        if (t->bytes) memcpy((void *)(uintptr_t)set->entries[i].data, t->data, t->bytes);
+    }
+}
+
+static int load_tensors(const char *dir, const struct ckpt_manifest *m, const struct ckpt_layout *l,
+                        struct arena *a, struct error *e)
+{
+    struct safetensors *st = arena_alloc(a, (l->n_sets + 1) * sizeof(*st));
+    size_t n_open = 0;
+    int rc = 0;
+    while (n_open < l->n_sets && rc == 0) {
+        rc = open_set(dir, m, &l->sets[n_open], a, &st[n_open], e);
+        if (rc == 0) n_open++;
+    }
+    for (size_t i = 0; rc == 0 && i < l->n_sets; i++)
+        copy_set(&l->sets[i], &st[i]);
+    for (size_t i = 0; i < n_open; i++)
+        safetensors_close(&st[i]);
+    return rc;
+}
+
+/* ------------------------------------------------------------------ the newest good one */
+
+static int no_good_checkpoint(const char *root, size_t n, const struct error *newest,
+                              struct error *e)
+{
+    error_set(e, "none of the %zu checkpoints in '%s' is whole; the newest: %s", n, root,
+              newest->text);
+    return error_hint(e, "restore the folder from a copy, or move it away to begin again");
+}
+
+int ckpt_load_newest(const char *run_dir, const struct ckpt_layout *l, int64_t *step,
+                     json_t **state, void (*on_skip)(void *ctx, int64_t step, const char *why),
+                     void *ctx, struct error *e)
+{
+    struct arena a = {0};
+    struct ckpt_manifest m = {0};
+    struct error newest = {0}, why = {0};
+    const char *root = ckpt_root_path(&a, run_dir), *dir = NULL;
+    int64_t *steps;
+    size_t n, i;
+    int rc = ckpt_scan(root, &a, &steps, &n, e);
+    if (rc < 0 || n == 0) goto out;
+    for (i = 0; i < n; i++) {
+        dir = ckpt_step_path(&a, root, steps[i], false);
+        if (read_verified(dir, steps[i], &a, &m, &why) == 0) break;
+        log_warn("checkpoint of step %" PRId64 " is not used: %s", steps[i], why.text);
+        if (on_skip) on_skip(ctx, steps[i], why.text);
+        if (i == 0) newest = why;
+    }
+    if (i == n) {
+        rc = no_good_checkpoint(root, n, &newest, e);
+        goto out;
+    }
+    rc = load_tensors(dir, &m, l, &a, e);
+    if (rc < 0) {
+        error_context(e, "the checkpoint of step %" PRId64 " is not of this model", steps[i]);
+        error_hint(e, "give the run another name, or put the model's settings back");
+    } else {
+        *step = m.step;
+        *state = json_incref(m.state);
+        rc = 1;
+    }
+    ckpt_manifest_free(&m);
+out:
+    arena_fini(&a);
+    return rc;
+}

@@ -1,0 +1,425 @@
+/* train_checkpoint_writer.c: writes checkpoints beside the training, so that a crash at any
+ * instant leaves the newest one whole.
+ *
+ * Two threads. The training thread copies the live arrays into a staging copy and goes on; the
+ * writing thread brings the copy to disk. One checkpoint is under way at a time: the next submit
+ * waits for it, so memory is bounded by one copy, which is planned and allocated at the start.
+ *
+ *     step-N.tmp/            left-overs of this name are removed
+ *       *.safetensors, *     written, each fsynced
+ *     step-N.tmp/            fsynced
+ *       manifest.json        written and fsynced: only now the folder verifies
+ *     step-N.tmp/            read back and verified, as the loader will
+ *     step-N.tmp -> step-N   renamed, and the folder above fsynced: only now it counts
+ *     older ones             deleted as the retention rule says: only now
+ *
+ * What must stay true: (1) a folder with a checkpoint's name was complete and verified when it got
+ * that name; (2) nothing older is deleted before (1) holds for the newer, so the last good
+ * checkpoint never goes; (3) a failure (disk full, no permission, a device that lies) removes the
+ * .tmp folder, changes nothing else and is reported with the file and the reason.
+ *
+ * The writing thread blocks all signals: SIGTERM belongs to the training thread. A file size limit
+ * is an EFBIG that write returns, as SIGXFSZ is ignored by the whole program (cmd_main). */
+#include "train/checkpoint/train_checkpoint_internal.h"
+#include "train/checkpoint/train_checkpoint_manifest_internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#define COPY_PIECE    ((size_t)4 << 20) /* one task of the parallel copy */
+#define STAGING_ALIGN 64
+
+struct copy_piece {
+    const uint8_t *live;
+    uint8_t *staged;
+    size_t bytes;
+};
+
+struct ckpt_writer {
+    struct arena arena; /* names, entries and contents of small files; constant after open */
+    const char *root;   /* RUN/checkpoints */
+    struct ckpt_writer_options options;
+    int lock_fd;
+    struct ckpt_set *sets; /* entries point into the staging copy */
+    size_t n_sets;
+    struct ckpt_file *files;
+    size_t n_files;
+    uint8_t *staging;
+    size_t staging_bytes;
+    struct copy_piece *pieces;
+    size_t n_pieces;
+    struct ckpt_manifest_file *rows; /* the writing thread's: sets, then files */
+
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    bool busy, quit, failed; /* under the lock; while busy the rest is the writing thread's */
+    struct error failure;
+    int64_t step;
+    struct str state_text, manifest_text;
+};
+
+/* ------------------------------------------------------------------ writing, on its thread */
+
+static int write_files(ckpt_writer_t *w, const char *dir, struct arena *a, struct error *e)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < w->n_sets; i++, n++) {
+        const struct ckpt_set *s = &w->sets[i];
+        TRY(safetensors_write(file_join(a, dir, s->file), s->entries, s->n_entries, NULL,
+                              &w->rows[n].xxh3, &w->rows[n].size, e));
+    }
+    for (size_t i = 0; i < w->n_files; i++) {
+        const struct ckpt_file *f = &w->files[i];
+        TRY(file_write(file_join(a, dir, f->name), f->data, f->size, e));
+    }
+    return file_sync_dir(dir, e);
+}
+
+static int write_manifest(ckpt_writer_t *w, const char *dir, struct arena *a, struct error *e)
+{
+    str_clear(&w->manifest_text);
+    ckpt_manifest_print(w->step, w->rows, w->n_sets + w->n_files, w->state_text.data,
+                        &w->manifest_text);
+    return file_write(file_join(a, dir, CKPT_MANIFEST), w->manifest_text.data, w->manifest_text.len,
+                      e);
+}
+
+/* What was written must be what a loader will accept. */
+static int read_back(ckpt_writer_t *w, const char *dir, struct arena *a, struct error *e)
+{
+    struct ckpt_manifest m;
+    int rc = ckpt_manifest_read(file_join(a, dir, CKPT_MANIFEST), a, &m, e);
+    if (rc == 0 && (m.step != w->step || m.n_files != w->n_sets + w->n_files))
+        rc = error_set(e, "the manifest in '%s' is not the one that was written", dir);
+    if (rc == 0) rc = ckpt_manifest_check_files(dir, &m, e);
+    ckpt_manifest_free(&m);
+    return rc < 0 ? error_context(e, "reading back what was just written") : 0;
+}
+
+/* Gives the finished folder its name. One of the same step (damaged, or of a run that was taken
+ * back) is replaced in one operation where the file system can exchange two names; where it
+ * cannot, the older is deleted first. */
+static int publish(const ckpt_writer_t *w, const char *staging, const char *final, struct error *e)
+{
+    if (!file_exists(final)) return file_rename(staging, final, e);
+    if (renameat2(AT_FDCWD, staging, AT_FDCWD, final, RENAME_EXCHANGE) < 0) {
+        if (errno != EINVAL && errno != ENOSYS && errno != ENOTSUP)
+            return error_errno(e, "replace", final);
+        TRY(file_remove_tree(final, e));
+        return file_rename(staging, final, e);
+    }
+    TRY(file_sync_dir(w->root, e));
+    struct error cleanup;
+    if (file_remove_tree(staging, &cleanup) < 0) log_warn("%s", cleanup.text);
+    return 0;
+}
+
+/* Renamed before it is taken apart, so that no half of it ever looks like a checkpoint. */
+static int delete_checkpoint(const ckpt_writer_t *w, int64_t step, struct arena *a, struct error *e)
+{
+    const char *dir = ckpt_step_path(a, w->root, step, false);
+    const char *doomed = ckpt_step_path(a, w->root, step, true);
+    TRY(file_remove_tree(doomed, e));
+    TRY(file_rename(dir, doomed, e));
+    return file_remove_tree(doomed, e);
+}
+
+/* Deletes what the rule no longer keeps. Steps above the one just written are of a future that the
+ * run has left (they were damaged, or it would have resumed from them): they neither count nor
+ * go, and are replaced when the run gets there again. */
+static int apply_retention(const ckpt_writer_t *w, struct arena *a, struct error *e)
+{
+    int64_t *steps, kept = 0;
+    size_t n;
+    if (w->options.keep_last <= 0) return 0;
+    TRY(ckpt_scan(w->root, a, &steps, &n, e));
+    for (size_t i = 0; i < n; i++) {
+        if (steps[i] > w->step) continue;
+        const char *dir = ckpt_step_path(a, w->root, steps[i], false);
+        bool forever = w->options.keep_every > 0 && steps[i] % w->options.keep_every == 0;
+        bool recent = kept < w->options.keep_last;
+        if (file_exists(file_join(a, dir, CKPT_MANIFEST))) kept++;
+        if (steps[i] == w->step || forever || recent) continue;
+        TRY(delete_checkpoint(w, steps[i], a, e));
+    }
+    return 0;
+}
+
+static int write_checkpoint(ckpt_writer_t *w, struct error *e)
+{
+    struct arena a = {0};
+    struct error cleanup;
+    double start_s = time_now_s();
+    const char *staging = ckpt_step_path(&a, w->root, w->step, true);
+    const char *final = ckpt_step_path(&a, w->root, w->step, false);
+    int rc = file_remove_tree(staging, e);
+    if (rc == 0) rc = file_make_dirs(staging, e);
+    if (rc == 0) rc = write_files(w, staging, &a, e);
+    if (rc == 0) rc = write_manifest(w, staging, &a, e);
+    if (rc == 0) rc = read_back(w, staging, &a, e);
+    if (rc == 0) rc = publish(w, staging, final, e);
+    if (rc < 0) {
+        error_context(e, "cannot save the checkpoint of step %" PRId64, w->step);
+        if (file_remove_tree(staging, &cleanup) < 0) log_warn("%s", cleanup.text);
+    } else {
+        log_debug("checkpoint of step %" PRId64 " on disk after %.2f s", w->step,
+                  time_now_s() - start_s);
+        /* The checkpoint is safe: an old one that cannot be deleted is worth a warning only. */
+        if (apply_retention(w, &a, &cleanup) < 0)
+            log_warn("old checkpoints stay where they are: %s", cleanup.text);
+    }
+    arena_fini(&a);
+    return rc;
+}
+
+static void *writer_main(void *argument)
+{
+    ckpt_writer_t *w = argument;
+    mem_alloc_count_skip_thread(); /* the count is of the steps */
+    pthread_mutex_lock(&w->lock);
+    for (;;) {
+        while (!w->busy && !w->quit)
+            pthread_cond_wait(&w->changed, &w->lock);
+        if (!w->busy) break;
+        pthread_mutex_unlock(&w->lock);
+        struct error e = {0};
+        int rc = write_checkpoint(w, &e);
+        pthread_mutex_lock(&w->lock);
+        if (rc < 0) {
+            w->failed = true;
+            w->failure = e;
+        }
+        w->busy = false;
+        pthread_cond_broadcast(&w->changed);
+    }
+    pthread_mutex_unlock(&w->lock);
+    return NULL;
+}
+
+/* ------------------------------------------------------------------ the training thread's side */
+
+/* Waits until nothing is under way; hands over (and forgets) the error of the last write. */
+static int wait_until_idle(ckpt_writer_t *w, struct error *e)
+{
+    int rc = 0;
+    pthread_mutex_lock(&w->lock);
+    while (w->busy)
+        pthread_cond_wait(&w->changed, &w->lock);
+    if (w->failed) {
+        rc = w->failure.code;
+        if (e) *e = w->failure;
+        w->failed = false;
+    }
+    pthread_mutex_unlock(&w->lock);
+    return rc;
+}
+
+static void copy_one_piece(void *ctx, size_t task, int thread)
+{
+    (void)thread;
+    const struct copy_piece *p = &((const ckpt_writer_t *)ctx)->pieces[task];
+    memcpy(p->staged, p->live, p->bytes);
+}
+
+int ckpt_writer_submit(ckpt_writer_t *w, int64_t step, json_t *state, struct error *e)
+{
+    CHECK_MSG(step >= 0 && step <= CKPT_MAX_STEP, "step %" PRId64, step);
+    CHECK(json_is_object(state));
+    char *text = json_dumps(state, JSON_INDENT(2) | JSON_SORT_KEYS);
+    CHECK_MSG(text, "the run's state is not valid JSON");
+    json_decref(state);
+
+    int rc = wait_until_idle(w, e);
+    str_clear(&w->state_text);
+    str_puts(&w->state_text, text);
+    mem_free(text);
+    pool_run(w->options.pool, w->n_pieces, copy_one_piece, w);
+
+    pthread_mutex_lock(&w->lock);
+    w->step = step;
+    w->busy = true;
+    pthread_cond_broadcast(&w->changed);
+    pthread_mutex_unlock(&w->lock);
+    return rc;
+}
+
+int ckpt_writer_wait(ckpt_writer_t *w, struct error *e)
+{
+    return wait_until_idle(w, e);
+}
+
+/* ------------------------------------------------------------------ opening and closing */
+
+static size_t staged_bytes(size_t bytes)
+{
+    return (bytes + STAGING_ALIGN - 1) / STAGING_ALIGN * STAGING_ALIGN;
+}
+
+size_t ckpt_writer_bytes(const struct ckpt_layout *l)
+{
+    size_t total = 0;
+    for (size_t s = 0; s < l->n_sets; s++)
+        for (size_t i = 0; i < l->sets[s].n_entries; i++)
+            total += staged_bytes(l->sets[s].entries[i].bytes);
+    return total;
+}
+
+static void check_names(const struct ckpt_layout *l)
+{
+    size_t n = l->n_sets + l->n_files;
+    CHECK_MSG(n > 0 && n <= CKPT_MAX_FILES, "%zu files in a checkpoint", n);
+    for (size_t i = 0; i < n; i++) {
+        const char *x = i < l->n_sets ? l->sets[i].file : l->files[i - l->n_sets].name;
+        CHECK_MSG(ckpt_file_name_valid(x), "file name '%s'", x);
+        for (size_t j = 0; j < i; j++) {
+            const char *y = j < l->n_sets ? l->sets[j].file : l->files[j - l->n_sets].name;
+            CHECK_MSG(strcmp(x, y) != 0, "file name '%s' twice", x);
+        }
+    }
+}
+
+static void *arena_copy(struct arena *a, const void *data, size_t size)
+{
+    void *copy = arena_alloc(a, size);
+    if (size) memcpy(copy, data, size);
+    return copy;
+}
+
+/* Copies the layout into the arena, with the entries' data pointing into the staging copy. */
+static void take_layout(ckpt_writer_t *w, const struct ckpt_layout *l)
+{
+    size_t n_entries = 0, used = 0;
+    for (size_t s = 0; s < l->n_sets; s++)
+        n_entries += l->sets[s].n_entries;
+    w->pieces = arena_alloc(&w->arena,
+                            (n_entries + w->staging_bytes / COPY_PIECE + 1) * sizeof(*w->pieces));
+    w->rows = arena_alloc(&w->arena, (l->n_sets + l->n_files) * sizeof(*w->rows));
+    w->sets = arena_copy(&w->arena, l->sets, l->n_sets * sizeof(*l->sets));
+    w->files = arena_copy(&w->arena, l->files, l->n_files * sizeof(*l->files));
+    w->n_sets = l->n_sets;
+    w->n_files = l->n_files;
+    for (size_t s = 0; s < w->n_sets; s++) {
+        struct ckpt_set *set = &w->sets[s];
+        set->file = w->rows[s].name = arena_strdup(&w->arena, set->file);
+        set->entries = arena_copy(&w->arena, set->entries, set->n_entries * sizeof(*set->entries));
+        for (size_t i = 0; i < set->n_entries; i++) {
+            struct safetensors_entry *t = &set->entries[i];
+            const uint8_t *live = t->data;
+            t->data = w->staging + used;
+            for (size_t at = 0; at < t->bytes; at += COPY_PIECE)
+                w->pieces[w->n_pieces++] = (struct copy_piece){live + at, w->staging + used + at,
+                                                               MIN(COPY_PIECE, t->bytes - at)};
+            used += staged_bytes(t->bytes);
+        }
+    }
+    for (size_t i = 0; i < w->n_files; i++) {
+        struct ckpt_file *f = &w->files[i];
+        f->name = arena_strdup(&w->arena, f->name);
+        f->data = arena_copy(&w->arena, f->data, f->size);
+        w->rows[w->n_sets + i] =
+            (struct ckpt_manifest_file){f->name, f->size, hash_xxh3(f->data, f->size)};
+    }
+}
+
+/* The lock is the kernel's, on the folder itself: it goes with the process, however that ends. */
+static int lock_root(ckpt_writer_t *w, struct error *e)
+{
+    w->lock_fd = open(w->root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (w->lock_fd < 0) return error_errno(e, "open", w->root);
+    if (flock(w->lock_fd, LOCK_EX | LOCK_NB) == 0) return 0;
+    if (errno != EWOULDBLOCK) return 0; /* a file system without locks: go on without */
+    error_set(e, "another process is writing checkpoints to '%s'", w->root);
+    return error_hint(e, "wait until that run has ended, or give this one another name");
+}
+
+static int remove_leftovers(ckpt_writer_t *w, struct error *e)
+{
+    struct arena a = {0};
+    char **names;
+    size_t n;
+    int rc = file_list_dir(w->root, &a, &names, &n, e);
+    for (size_t i = 0; rc == 0 && i < n; i++)
+        if (ckpt_is_staging_name(names[i]))
+            rc = file_remove_tree(file_join(&a, w->root, names[i]), e);
+    arena_fini(&a);
+    return rc;
+}
+
+static int start_thread(ckpt_writer_t *w, struct error *e)
+{
+    sigset_t all, before;
+    pthread_mutex_init(&w->lock, NULL);
+    pthread_cond_init(&w->changed, NULL);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before); /* a new thread inherits the mask */
+    int rc = pthread_create(&w->thread, NULL, writer_main, w);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (rc == 0) return 0;
+    pthread_cond_destroy(&w->changed);
+    pthread_mutex_destroy(&w->lock);
+    errno = rc;
+    return error_errno(e, "start the thread that writes to", w->root);
+}
+
+/* Everything but the thread. */
+static void free_writer(ckpt_writer_t *w)
+{
+    if (w->lock_fd >= 0) close(w->lock_fd);
+    mem_unmap(w->staging, w->staging_bytes);
+    str_fini(&w->state_text);
+    str_fini(&w->manifest_text);
+    arena_fini(&w->arena);
+    mem_free(w);
+}
+
+int ckpt_writer_open(const struct ckpt_writer_options *o, const struct ckpt_layout *l,
+                     ckpt_writer_t **out, struct error *e)
+{
+    check_names(l);
+    ckpt_writer_t *w = mem_calloc(1, sizeof(*w));
+    w->lock_fd = -1;
+    w->options = *o;
+    w->options.run_dir = arena_strdup(&w->arena, o->run_dir);
+    w->root = ckpt_root_path(&w->arena, o->run_dir);
+    w->staging_bytes = MAX(ckpt_writer_bytes(l), 1);
+    int rc = file_make_dirs(w->root, e);
+    if (rc == 0) rc = lock_root(w, e);
+    if (rc == 0) rc = remove_leftovers(w, e);
+    if (rc == 0) {
+        w->staging = mem_map(w->staging_bytes);
+        if (!w->staging)
+            rc = error_set(e, "not enough memory for a checkpoint's copy (%zu bytes)",
+                           w->staging_bytes);
+    }
+    if (rc == 0) {
+        take_layout(w, l);
+        rc = start_thread(w, e);
+    }
+    if (rc < 0)
+        free_writer(w);
+    else
+        *out = w;
+    return rc;
+}
+
+void ckpt_writer_close(ckpt_writer_t *w)
+{
+    if (!w) return;
+    struct error e;
+    if (wait_until_idle(w, &e) < 0) log_error("%s", e.text);
+    pthread_mutex_lock(&w->lock);
+    w->quit = true;
+    pthread_cond_broadcast(&w->changed);
+    pthread_mutex_unlock(&w->lock);
+    pthread_join(w->thread, NULL);
+    pthread_cond_destroy(&w->changed);
+    pthread_mutex_destroy(&w->lock);
+    free_writer(w);
+}
