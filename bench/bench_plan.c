@@ -34,26 +34,26 @@ static struct machine_accelerator gb200 = {
     .nic_bytes_per_s = {.mid = 50e9},
     .power_cap_w = {.mid = 1200},
 };
-static const struct plan_model llama_405b = {.name = "Llama 3.1 405B",
-                                             .layers = 126,
-                                             .hidden = 16384,
-                                             .heads = 128,
-                                             .kv_heads = 8,
-                                             .head_dim = 128,
-                                             .vocab = 128256,
-                                             .ffn_hidden = 53248,
-                                             .glu = true};
-static const struct plan_model grok_1 = {.name = "Grok-1",
-                                         .layers = 64,
-                                         .hidden = 6144,
-                                         .heads = 48,
-                                         .kv_heads = 8,
-                                         .head_dim = 128,
-                                         .vocab = 131072,
-                                         .glu = true,
-                                         .experts = 8,
-                                         .top_k = 2,
-                                         .moe_ffn_hidden = 32768};
+static const struct model_config llama_405b = {.name = "Llama 3.1 405B",
+                                               .n_layers = 126,
+                                               .d_model = 16384,
+                                               .n_heads = 128,
+                                               .n_kv_heads = 8,
+                                               .head_dim = 128,
+                                               .vocab_size = 128256,
+                                               .ffn_hidden = 53248,
+                                               .glu = true};
+static const struct model_config grok_1 = {.name = "Grok-1",
+                                           .n_layers = 64,
+                                           .d_model = 6144,
+                                           .n_heads = 48,
+                                           .n_kv_heads = 8,
+                                           .head_dim = 128,
+                                           .vocab_size = 131072,
+                                           .glu = true,
+                                           .n_experts = 8,
+                                           .n_experts_used = 2,
+                                           .ffn_hidden = 32768};
 
 static void use_cpus(int n)
 {
@@ -68,7 +68,7 @@ static void use_cpus(int n)
     sched_setaffinity(0, sizeof set, &set);
 }
 
-static void measure(const char *what, const struct plan_model *m,
+static void measure(const char *what, const struct model_config *m,
                     const struct machine_accelerator *a, int64_t count, struct plan_batch b,
                     int precision, int rounds)
 {

@@ -15,11 +15,15 @@
 /* ------------------------------------------------------------------ configuration
  * Fields as in the reference's config.json; 0 (or false) turns an optional thing off. NAN in a
  * multiplier means "by muP with base width 512" and is filled by model_config_derive. */
+enum model_attention { MODEL_ATTENTION_MHA, MODEL_ATTENTION_MLA }; /* MHA: also MQA and GQA */
 struct model_config {
+    const char *name, *source; /* of a preset: short name, and where the sizes are from */
     int64_t vocab_size, n_layers, d_model, n_heads, n_kv_heads, head_dim;
-    int64_t ffn_hidden; /* of each expert, or of the dense layer where n_experts <= 1 */
+    int64_t ffn_hidden; /* of each expert, or of the layer where n_experts <= 1 */
     int64_t n_experts, n_experts_used;
-    int64_t dense_ffn_hidden; /* Grok-2's always-on branch beside the experts */
+    /* Of what is dense in a model with experts: its dense_layers, or, without such layers, Grok-2's
+     * branch beside the experts of every layer. */
+    int64_t dense_ffn_hidden;
     int64_t context_length;
     double rope_theta, rms_eps;
     double embedding_multiplier; /* sqrt(D) */
@@ -29,7 +33,35 @@ struct model_config {
     int64_t attn_temperature_len;
     bool tied_embeddings;
     double router_aux_coef, router_z_coef;
+
+    /* What a plan can count and this program cannot run yet. */
+    bool glu;      /* three FFN matrices instead of two */
+    int attention; /* enum model_attention */
+    int64_t mla_q_rank, mla_kv_rank, mla_nope_dim, mla_rope_dim, mla_v_dim;
+    int64_t window, window_layers; /* sliding-window layers and what they see; 0: none */
+    int64_t shared_ffn_hidden;     /* of the experts that every token visits, together */
+    int64_t dense_layers;          /* layers without experts (leading ones) */
+    int64_t mtp_layers;            /* extra layers of multi-token prediction (DeepSeek-V3) */
+    /* Hybrids (Nemotron-H): Mamba-2, attention and FFN blocks are layers of their own, in all
+     * n_layers; the rest of the layers are FFN or experts. mamba_layers 0: a plain transformer. */
+    int64_t mamba_layers, attention_layers, mamba_inner, mamba_state;
+    int64_t route_domains; /* a token's experts lie on at most so many nodes; 0: any */
+    int64_t moe_latent;    /* experts work in this width instead of d_model; 0: d_model */
 };
+static inline bool model_is_moe(const struct model_config *c)
+{
+    return c->n_experts > 1;
+}
+/* Hidden width of a layer without experts; 0: there is none. */
+static inline int64_t model_dense_ffn(const struct model_config *c)
+{
+    return model_is_moe(c) ? c->dense_ffn_hidden : c->ffn_hidden;
+}
+/* Grok-2's dense FFN beside the experts of every layer. */
+static inline bool model_has_dense_branch(const struct model_config *c)
+{
+    return model_is_moe(c) && c->dense_ffn_hidden > 0 && c->dense_layers == 0;
+}
 
 void model_config_defaults(struct model_config *c); /* Grok-1's constants, sizes 0 */
 void model_config_derive(struct model_config *c);   /* replaces NAN multipliers by muP's */

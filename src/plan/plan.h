@@ -18,34 +18,11 @@
 
 /* ------------------------------------------------------------------ models (plan_model.c) */
 
-enum plan_attention { PLAN_ATTENTION_MHA, PLAN_ATTENTION_MLA }; /* MHA with kv_heads: MQA, GQA */
-
-struct plan_model {
-    const char *name, *source;
-    int64_t layers, hidden, heads, kv_heads, head_dim, vocab;
-    int64_t ffn_hidden; /* of a dense layer; 0 where every layer has experts */
-    bool glu;           /* three FFN matrices instead of two */
-    bool tied_embeddings;
-    int attention; /* enum plan_attention */
-    int64_t mla_q_rank, mla_kv_rank, mla_nope_dim, mla_rope_dim, mla_v_dim;
-    int64_t window, window_layers; /* sliding-window layers and what they see; 0: none */
-    int64_t experts, top_k, moe_ffn_hidden, shared_ffn_hidden;
-    int64_t dense_layers; /* layers without experts (leading ones) */
-    bool dense_branch;    /* Grok-2: the dense FFN beside the experts in every layer */
-    int64_t mtp_layers;   /* extra layers of multi-token prediction (DeepSeek-V3) */
-    /* Hybrids (Nemotron-H): Mamba-2, attention and FFN blocks are layers of their own, in all
-     * `layers`; the rest of the layers are FFN or experts. mamba_layers 0: a plain transformer. */
-    int64_t mamba_layers, attention_layers, mamba_inner, mamba_state;
-    int64_t
-        route_domains; /* a token's experts lie on at most so many nodes (DeepSeek-V3: 4); 0: any */
-    int64_t moe_latent; /* experts work in this width instead of hidden; 0: hidden */
-};
-int plan_model_check(const struct plan_model *m, struct error *e);
-void plan_model_from_config(const struct model_config *c, struct plan_model *m);
-double plan_model_params(const struct plan_model *m);
-double plan_model_active_params(const struct plan_model *m);
+int plan_model_check(const struct model_config *m, struct error *e);
+double plan_model_params(const struct model_config *m);
+double plan_model_active_params(const struct model_config *m);
 /* Forward + backward model FLOPs of one token, no recomputation; causal: core attention halved. */
-double plan_model_flops_per_token(const struct plan_model *m, int64_t seq_len, bool causal);
+double plan_model_flops_per_token(const struct model_config *m, int64_t seq_len, bool causal);
 
 /* The same hardware gained 1.5 to 3 times between releases: what runs on it, and of when. */
 /* dualpipe: Megatron's way of working with the schedule of DeepSeek-V3 (arXiv:2412.19437, 3.2.1): both
@@ -80,7 +57,7 @@ struct plan_batch {
     int64_t seq_len;
 };
 /* Divisibility and range; the error says which number does not divide which. */
-int plan_layout_check(const struct plan_layout *l, const struct plan_model *m,
+int plan_layout_check(const struct plan_layout *l, const struct model_config *m,
                       const struct plan_batch *b, int64_t accelerators, struct error *e);
 /* What the software can run of it: the one rule for layouts that are given and searched. */
 int plan_layout_check_stack(const struct plan_layout *l, const struct plan_batch *b,
@@ -125,7 +102,7 @@ struct plan_step {
 };
 /* The model of a step; allocates nothing. A cluster of several pools: the batch is shared by speed
  * among replicas, each within one pool. */
-void plan_step(const struct plan_model *m, const struct machine_cluster *c,
+void plan_step(const struct model_config *m, const struct machine_cluster *c,
                const struct plan_layout *l, const struct plan_batch *b,
                const struct plan_software *s, struct plan_step *out);
 /* One step over time on every pipeline stage of one replica, for drawing. */
@@ -164,7 +141,7 @@ struct plan_search {
 };
 /* A field of fixed that is not 0 (zero, recompute, precision: not negative) is kept. Exact over the space
  * (docs say which). ERROR_FAILED where nothing fits: says what the smallest one needs. */
-int plan_search(const struct plan_model *m, const struct machine_cluster *c,
+int plan_search(const struct model_config *m, const struct machine_cluster *c,
                 const struct plan_batch *b, const struct plan_software *s,
                 const struct plan_layout *fixed, enum plan_objective objective, size_t n_best,
                 struct arena *a, struct plan_search *out, struct error *e);
@@ -224,7 +201,7 @@ struct plan_sensitivity {
 struct plan_request {
     const char *name, *title, *path;
     const char *changed; /* inputs that differ from the file's: "gpus 8Ki, cap 0.8"; NULL: none */
-    struct plan_model model;
+    struct model_config model;
     struct machine_cluster cluster;
     struct machine_site site;
     struct plan_software software;
@@ -264,7 +241,7 @@ struct plan_answer {
     char limit[256]; /* what limits this plan, in one sentence */
 };
 /* Compute-optimal tokens of a model with this many active parameters: published scaling laws. */
-struct range plan_optimal_tokens(const struct plan_model *m);
+struct range plan_optimal_tokens(const struct model_config *m);
 int plan_solve(const struct plan_request *r, struct arena *a, struct plan_answer *out,
                struct error *e);
 /* The parts of plan_solve, each from the step. */
@@ -280,7 +257,7 @@ void plan_money_and_emissions(struct plan_answer *answer);
 int plan_load(const char *path, struct arena *a, struct plan_request *out, struct error *e);
 /* Markdown tables of every key of every description file: docs/reference/plan-files.md. */
 void plan_print_keys(FILE *out);
-int plan_load_model(const char *name, const char *from, struct arena *a, struct plan_model *out,
+int plan_load_model(const char *name, const char *from, struct arena *a, struct model_config *out,
                     struct error *e);
 /* ------------------------------------------------------------------ pages */
 

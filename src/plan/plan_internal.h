@@ -34,35 +34,36 @@ struct plan_layer_params {
     double other;     /* norms, router, MLA down projections: replicated */
 };
 /* A layer with experts (moe) or without. */
-void plan_model_layer_params(const struct plan_model *m, bool moe, struct plan_layer_params *out);
-int64_t plan_model_moe_layers(const struct plan_model *m);
-int64_t plan_model_attention_layers(const struct plan_model *m);
-int64_t plan_model_ffn_layers(const struct plan_model *m);  /* dense and with experts */
-double plan_model_mamba_params(const struct plan_model *m); /* of one Mamba-2 layer */
-double plan_model_context(const struct plan_model *m, int64_t seq_len, bool windowed, bool causal);
-double plan_model_core_flops(const struct plan_model *m, double context); /* forward, one token */
+void plan_model_layer_params(const struct model_config *m, bool moe, struct plan_layer_params *out);
+int64_t plan_model_moe_layers(const struct model_config *m);
+int64_t plan_model_attention_layers(const struct model_config *m);
+int64_t plan_model_ffn_layers(const struct model_config *m);  /* dense and with experts */
+double plan_model_mamba_params(const struct model_config *m); /* of one Mamba-2 layer */
+double plan_model_context(const struct model_config *m, int64_t seq_len, bool windowed,
+                          bool causal);
+double plan_model_core_flops(const struct model_config *m, double context); /* forward, one token */
 /* Dimensions of published hybrids that run tables name without them; false: not known. */
-bool plan_model_hybrid(const char *name, struct plan_model *out);
-double plan_model_embedding_params(const struct plan_model *m); /* one table, vocab x hidden */
+bool plan_model_hybrid(const char *name, struct model_config *out);
+double plan_model_embedding_params(const struct model_config *m); /* one table, vocab x hidden */
 
 /* ------------------------------------------------------------------ memory (plan_memory.c) */
 
 /* Bytes per accelerator of the fullest pipeline stage; layout and batch already checked. `s` says
  * what the stack keeps (buffers, main gradients). Allocates nothing; must cost well under 1 us. */
-void plan_memory(const struct plan_model *m, const struct plan_layout *l,
+void plan_memory(const struct model_config *m, const struct plan_layout *l,
                  const struct plan_batch *b, const struct plan_software *s,
                  struct plan_memory *out);
 /* The same on a given accelerator (NULL: any): FP8 weights need both orders before Blackwell. */
-void plan_memory_of(const struct machine_accelerator *a, const struct plan_model *m,
+void plan_memory_of(const struct machine_accelerator *a, const struct model_config *m,
                     const struct plan_layout *l, const struct plan_batch *b,
                     const struct plan_software *s, struct plan_memory *out);
 /* The most that an accelerator of any of the cluster's kinds must hold. */
-void plan_memory_most(const struct machine_cluster *c, const struct plan_model *m,
+void plan_memory_most(const struct machine_cluster *c, const struct model_config *m,
                       const struct plan_layout *l, const struct plan_batch *b,
                       const struct plan_software *s, struct plan_memory *out);
 /* The same for every choice of ZeRO and recomputation whose bit 3 zero + recompute is set: they share
  * most of the work. The others are zero. */
-void plan_memory_choices(const struct machine_cluster *c, const struct plan_model *m,
+void plan_memory_choices(const struct machine_cluster *c, const struct model_config *m,
                          const struct plan_layout *l, const struct plan_batch *b,
                          const struct plan_software *s, unsigned choices,
                          struct plan_memory out[12]);
@@ -135,7 +136,7 @@ double plan_software_today(void); /* the newest generation that was fitted */
 int plan_generation_check(double year, struct error *e);
 /* Fills what a published row leaves out, by the rules at the head of plan_assume.c: micro_batch,
  * global_batch, etp and vp of 0, recompute of -1. */
-void plan_layout_assume(const struct plan_model *m, const struct machine_accelerator *a,
+void plan_layout_assume(const struct model_config *m, const struct machine_accelerator *a,
                         const struct plan_software *s, struct plan_batch *b, struct plan_layout *l);
 
 /* ------------------------------------------------------------------ the run (plan_run.c) */
@@ -180,7 +181,7 @@ struct plan_row {
     const char *skip;
     const char *assumed; /* what the row leaves out and which rule filled it, or "" */
     int64_t n_gpus;
-    struct plan_model model;
+    struct model_config model;
     struct plan_layout layout;
     struct plan_batch batch;
     struct plan_software software;

@@ -170,14 +170,14 @@ static void test_every_model_loads(void **state)
     size_t n;
     char **names = list_presets(f, "models", &n);
     for (size_t i = 0; i < n; i++) {
-        struct plan_model m;
+        struct model_config m;
         const char *name = preset_name_of_path(&f->arena, names[i]);
         assert_ok(plan_load_model(name, NULL, &f->arena, &m, &f->e), f->e);
         assert_string_equal(m.name, name);
         assert_true(plan_model_params(&m) > 0);
     }
     for (size_t i = 0; i < ARRAY_LEN(known); i++) {
-        struct plan_model m;
+        struct model_config m;
         assert_ok(plan_load_model(known[i].name, NULL, &f->arena, &m, &f->e), f->e);
         double params = plan_model_params(&m) / 1e9, active = plan_model_active_params(&m) / 1e9;
         if (fabs(params / known[i].params - 1) > 0.02 || fabs(active / known[i].active - 1) > 0.12)
@@ -258,7 +258,7 @@ static void test_every_run_file_loads(void **state)
     for (size_t i = 0; i < n; i++) {
         char *path = arena_printf(&f->arena, "presets/runs/%s", names[i]);
         assert_ok(plan_load(path, &f->arena, &p, &f->e), f->e);
-        assert_true(p.search && p.tokens.mid > 0 && p.model.vocab > 0);
+        assert_true(p.search && p.tokens.mid > 0 && p.model.vocab_size > 0);
     }
 }
 
@@ -360,10 +360,10 @@ static void test_run_file_is_a_plan(void **state)
     struct fixture *f = *state;
     struct plan_request p;
     assert_ok(parse(f, run_text, &p), f->e);
-    assert_int_equal(p.model.layers, 2);
-    assert_int_equal(p.model.kv_heads, 2);
-    assert_int_equal(p.model.experts, 4);
-    assert_int_equal(p.model.top_k, 2);
+    assert_int_equal(p.model.n_layers, 2);
+    assert_int_equal(p.model.n_kv_heads, 2);
+    assert_int_equal(p.model.n_experts, 4);
+    assert_int_equal(p.model.n_experts_used, 2);
     assert_int_equal(p.batch.seq_len, 256);
     assert_int_equal(p.batch.global_batch, 32);
     assert_true(p.tokens.mid == 20e6);
@@ -411,9 +411,9 @@ static void test_run_words_within_a_plan(void **state)
     struct fixture *f = *state;
     struct plan_request p;
     assert_ok(parse(f, "model: {preset: grok-1, n_layers: 32}\n" CLUSTER BATCH, &p), f->e);
-    assert_int_equal(p.model.layers, 32);
-    assert_int_equal(p.model.hidden, 6144);
-    assert_int_equal(p.model.experts, 8);
+    assert_int_equal(p.model.n_layers, 32);
+    assert_int_equal(p.model.d_model, 6144);
+    assert_int_equal(p.model.n_experts, 8);
 }
 
 /* Every key and default of the `model` and `batch` sections is known here as there. */

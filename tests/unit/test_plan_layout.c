@@ -4,26 +4,26 @@
 
 #include "plan/plan_internal.h"
 
-static const struct plan_model llama_405b = {.name = "Llama3.1-405B",
-                                             .layers = 126,
-                                             .hidden = 16384,
-                                             .heads = 128,
-                                             .kv_heads = 8,
-                                             .head_dim = 128,
-                                             .vocab = 128256,
-                                             .ffn_hidden = 53248,
-                                             .glu = true};
-static const struct plan_model grok_1 = {.name = "Grok-1",
-                                         .layers = 64,
-                                         .hidden = 6144,
-                                         .heads = 48,
-                                         .kv_heads = 8,
-                                         .head_dim = 128,
-                                         .vocab = 131072,
-                                         .glu = true,
-                                         .experts = 8,
-                                         .top_k = 2,
-                                         .moe_ffn_hidden = 32768};
+static const struct model_config llama_405b = {.name = "Llama3.1-405B",
+                                               .n_layers = 126,
+                                               .d_model = 16384,
+                                               .n_heads = 128,
+                                               .n_kv_heads = 8,
+                                               .head_dim = 128,
+                                               .vocab_size = 128256,
+                                               .ffn_hidden = 53248,
+                                               .glu = true};
+static const struct model_config grok_1 = {.name = "Grok-1",
+                                           .n_layers = 64,
+                                           .d_model = 6144,
+                                           .n_heads = 48,
+                                           .n_kv_heads = 8,
+                                           .head_dim = 128,
+                                           .vocab_size = 131072,
+                                           .glu = true,
+                                           .n_experts = 8,
+                                           .n_experts_used = 2,
+                                           .ffn_hidden = 32768};
 
 static struct plan_layout layout(int tp, int pp, int cp, int dp)
 {
@@ -39,7 +39,7 @@ static struct plan_layout layout(int tp, int pp, int cp, int dp)
                                 .precision = MACHINE_BF16};
 }
 
-static void accepted(const struct plan_layout *l, const struct plan_model *m, int64_t gbs,
+static void accepted(const struct plan_layout *l, const struct model_config *m, int64_t gbs,
                      int64_t seq, int64_t n)
 {
     struct plan_batch b = {gbs, seq};
@@ -47,7 +47,7 @@ static void accepted(const struct plan_layout *l, const struct plan_model *m, in
     assert_ok(plan_layout_check(l, m, &b, n, &e), e);
 }
 
-static void refused(const struct plan_layout *l, const struct plan_model *m, int64_t gbs,
+static void refused(const struct plan_layout *l, const struct model_config *m, int64_t gbs,
                     int64_t seq, int64_t n, const char *text, const char *hint)
 {
     struct plan_batch b = {gbs, seq};

@@ -8,33 +8,33 @@
 
 #define GIB 1073741824.0
 
-static const struct plan_model llama_405b = {.layers = 126,
-                                             .hidden = 16384,
-                                             .heads = 128,
-                                             .kv_heads = 8,
-                                             .head_dim = 128,
-                                             .vocab = 128256,
-                                             .ffn_hidden = 53248,
-                                             .glu = true};
-static const struct plan_model deepseek_v3_4l = {.layers = 4,
-                                                 .hidden = 7168,
-                                                 .heads = 128,
-                                                 .kv_heads = 128,
-                                                 .head_dim = 192,
-                                                 .vocab = 129280,
-                                                 .ffn_hidden = 18432,
-                                                 .glu = true,
-                                                 .attention = PLAN_ATTENTION_MLA,
-                                                 .mla_q_rank = 1536,
-                                                 .mla_kv_rank = 512,
-                                                 .mla_nope_dim = 128,
-                                                 .mla_rope_dim = 64,
-                                                 .mla_v_dim = 128,
-                                                 .experts = 256,
-                                                 .top_k = 8,
-                                                 .moe_ffn_hidden = 2048,
-                                                 .shared_ffn_hidden = 2048,
-                                                 .dense_layers = 1};
+static const struct model_config llama_405b = {.n_layers = 126,
+                                               .d_model = 16384,
+                                               .n_heads = 128,
+                                               .n_kv_heads = 8,
+                                               .head_dim = 128,
+                                               .vocab_size = 128256,
+                                               .ffn_hidden = 53248,
+                                               .glu = true};
+static const struct model_config deepseek_v3_4l = {.n_layers = 4,
+                                                   .d_model = 7168,
+                                                   .n_heads = 128,
+                                                   .n_kv_heads = 128,
+                                                   .head_dim = 192,
+                                                   .vocab_size = 129280,
+                                                   .dense_ffn_hidden = 18432,
+                                                   .glu = true,
+                                                   .attention = MODEL_ATTENTION_MLA,
+                                                   .mla_q_rank = 1536,
+                                                   .mla_kv_rank = 512,
+                                                   .mla_nope_dim = 128,
+                                                   .mla_rope_dim = 64,
+                                                   .mla_v_dim = 128,
+                                                   .n_experts = 256,
+                                                   .n_experts_used = 8,
+                                                   .ffn_hidden = 2048,
+                                                   .shared_ffn_hidden = 2048,
+                                                   .dense_layers = 1};
 static const struct plan_software today = {PLAN_STACK_MEGATRON, 2025.5};
 
 static struct plan_layout layout(int tp, int pp, int cp, int dp, int ep)
@@ -51,7 +51,7 @@ static struct plan_layout layout(int tp, int pp, int cp, int dp, int ep)
                                 .precision = MACHINE_BF16};
 }
 
-static struct plan_memory memory(const struct plan_model *m, const struct plan_layout *l,
+static struct plan_memory memory(const struct model_config *m, const struct plan_layout *l,
                                  int64_t gbs, int64_t seq)
 {
     struct plan_batch b = {gbs, seq};
@@ -83,12 +83,12 @@ static void test_measured_dense(void **state)
                 {4, 4, 1, 1, 2, 4096, 52.89},     {4, 8, 1, 1, 1, 4096, 38.57},
                 {4, 2, 1, 4, 1, 32768, 87.03},    {4, 1, 1, 8, 1, 32768, 139.22},
                 {4, 2, 1, 4, 1, 131072, 118.13}};
-    struct plan_model llama_70b = llama_405b;
-    llama_70b.hidden = 8192, llama_70b.heads = 64, llama_70b.ffn_hidden = 28672;
+    struct model_config llama_70b = llama_405b;
+    llama_70b.d_model = 8192, llama_70b.n_heads = 64, llama_70b.ffn_hidden = 28672;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        struct plan_model m = rows[i].layers == 12 ? llama_70b : llama_405b;
+        struct model_config m = rows[i].layers == 12 ? llama_70b : llama_405b;
         struct plan_layout l = layout(rows[i].tp, rows[i].pp, rows[i].cp, rows[i].dp, 1);
-        m.layers = rows[i].layers;
+        m.n_layers = rows[i].layers;
         near(memory(&m, &l, 4L * rows[i].dp, rows[i].seq).total / GIB, rows[i].gib, 2);
     }
 }
@@ -96,9 +96,9 @@ static void test_measured_dense(void **state)
 static void test_measured_experts(void **state)
 {
     (void)state;
-    struct plan_model v2 = deepseek_v3_4l;
-    v2.hidden = 5120, v2.ffn_hidden = 12288, v2.vocab = 102400;
-    v2.experts = 160, v2.top_k = 6, v2.moe_ffn_hidden = 1536, v2.shared_ffn_hidden = 3072;
+    struct model_config v2 = deepseek_v3_4l;
+    v2.d_model = 5120, v2.dense_ffn_hidden = 12288, v2.vocab_size = 102400;
+    v2.n_experts = 160, v2.n_experts_used = 6, v2.ffn_hidden = 1536, v2.shared_ffn_hidden = 3072;
     struct plan_layout flat = layout(1, 1, 1, 8, 8), piped = layout(1, 2, 1, 4, 4);
     near(memory(&deepseek_v3_4l, &flat, 32, 4096).total / GIB, 104.3, 6);
     near(memory(&deepseek_v3_4l, &piped, 16, 4096).total / GIB, 114.0, 6);
@@ -162,8 +162,8 @@ static void test_dualpipe(void **state)
 {
     (void)state;
     struct plan_layout l = layout(8, 16, 1, 64, 1);
-    struct plan_model even = llama_405b;
-    even.layers = 128;
+    struct model_config even = llama_405b;
+    even.n_layers = 128;
     struct plan_batch b = {4096, 8192};
     struct plan_software both_ends = {PLAN_STACK_DUALPIPE, 2025.5};
     struct plan_memory one, two;
@@ -184,8 +184,8 @@ static void test_dualpipe(void **state)
 static void test_pipeline(void **state)
 {
     (void)state;
-    struct plan_model m = llama_405b;
-    m.layers = 128;
+    struct model_config m = llama_405b;
+    m.n_layers = 128;
     struct plan_layout l = layout(8, 16, 1, 8, 1);
     double plain = memory(&m, &l, 2048, 8192).activations;
     l.vp = 4;
@@ -209,13 +209,13 @@ static void test_recompute(void **state)
     struct plan_software old = {PLAN_STACK_MEGATRON, 2022.4};
     struct plan_batch b = {64, 2048};
     struct plan_memory with, without;
-    struct plan_model gpt = {.layers = 96,
-                             .hidden = 12288,
-                             .heads = 96,
-                             .kv_heads = 96,
-                             .head_dim = 128,
-                             .vocab = 51200,
-                             .ffn_hidden = 49152};
+    struct model_config gpt = {.n_layers = 96,
+                               .d_model = 12288,
+                               .n_heads = 96,
+                               .n_kv_heads = 96,
+                               .head_dim = 128,
+                               .vocab_size = 51200,
+                               .ffn_hidden = 49152};
     l.recompute = PLAN_RECOMPUTE_NONE;
     plan_memory(&gpt, &l, &b, &old, &with);
     l.recompute = PLAN_RECOMPUTE_SELECTIVE;
@@ -231,8 +231,8 @@ static void test_torch_selective(void **state)
 {
     (void)state;
     struct plan_layout l = layout(1, 1, 1, 8, 1);
-    struct plan_model m = llama_405b;
-    m.vocab = 8; /* no logits to speak of */
+    struct model_config m = llama_405b;
+    m.vocab_size = 8; /* no logits to speak of */
     struct plan_batch b = {8, 8192};
     const struct plan_software torch = {PLAN_STACK_FSDP, 2025.5};
     struct plan_memory x[3];

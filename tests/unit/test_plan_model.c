@@ -5,41 +5,41 @@
 
 #include "test_cmocka.h"
 
-static const struct plan_model llama_70b = {.layers = 80,
-                                            .hidden = 8192,
-                                            .heads = 64,
-                                            .kv_heads = 8,
-                                            .head_dim = 128,
-                                            .vocab = 128256,
-                                            .ffn_hidden = 28672,
-                                            .glu = true};
-static const struct plan_model deepseek_v3 = {.layers = 61,
-                                              .hidden = 7168,
-                                              .heads = 128,
-                                              .kv_heads = 128,
-                                              .head_dim = 192,
-                                              .vocab = 129280,
-                                              .ffn_hidden = 18432,
-                                              .glu = true,
-                                              .attention = PLAN_ATTENTION_MLA,
-                                              .mla_q_rank = 1536,
-                                              .mla_kv_rank = 512,
-                                              .mla_nope_dim = 128,
-                                              .mla_rope_dim = 64,
-                                              .mla_v_dim = 128,
-                                              .experts = 256,
-                                              .top_k = 8,
-                                              .moe_ffn_hidden = 2048,
-                                              .shared_ffn_hidden = 2048,
-                                              .dense_layers = 3};
-static const struct plan_model gpt_175b = {.layers = 96,
-                                           .hidden = 12288,
-                                           .heads = 96,
-                                           .kv_heads = 96,
-                                           .head_dim = 128,
-                                           .vocab = 51200,
-                                           .ffn_hidden = 49152,
-                                           .tied_embeddings = true};
+static const struct model_config llama_70b = {.n_layers = 80,
+                                              .d_model = 8192,
+                                              .n_heads = 64,
+                                              .n_kv_heads = 8,
+                                              .head_dim = 128,
+                                              .vocab_size = 128256,
+                                              .ffn_hidden = 28672,
+                                              .glu = true};
+static const struct model_config deepseek_v3 = {.n_layers = 61,
+                                                .d_model = 7168,
+                                                .n_heads = 128,
+                                                .n_kv_heads = 128,
+                                                .head_dim = 192,
+                                                .vocab_size = 129280,
+                                                .dense_ffn_hidden = 18432,
+                                                .glu = true,
+                                                .attention = MODEL_ATTENTION_MLA,
+                                                .mla_q_rank = 1536,
+                                                .mla_kv_rank = 512,
+                                                .mla_nope_dim = 128,
+                                                .mla_rope_dim = 64,
+                                                .mla_v_dim = 128,
+                                                .n_experts = 256,
+                                                .n_experts_used = 8,
+                                                .ffn_hidden = 2048,
+                                                .shared_ffn_hidden = 2048,
+                                                .dense_layers = 3};
+static const struct model_config gpt_175b = {.n_layers = 96,
+                                             .d_model = 12288,
+                                             .n_heads = 96,
+                                             .n_kv_heads = 96,
+                                             .head_dim = 128,
+                                             .vocab_size = 51200,
+                                             .ffn_hidden = 49152,
+                                             .tied_embeddings = true};
 
 static void assert_near(double value, double expected, double share)
 {
@@ -73,7 +73,7 @@ static void flops_are_the_papers_formula(void **state)
 static void latent_attention_and_prediction_layers_count(void **state)
 {
     (void)state;
-    struct plan_model with = deepseek_v3;
+    struct model_config with = deepseek_v3;
     with.mtp_layers = 1;
     assert_near(plan_model_flops_per_token(&deepseek_v3, 4096, true), 1587.4e12 / 6338, 0.01);
     assert_near(plan_model_flops_per_token(&with, 4096, true), 260.7e9, 0.005);
@@ -88,14 +88,14 @@ static void hybrids_are_near_what_their_rows_imply(void **state)
     } known[] = {{"Nemotron-3-Nano", 31.6e9, 22.1},
                  {"Nemotron-3-Super", 121e9, 84.3},
                  {"Nemotron-3-Ultra", 550e9, 360.6}};
-    struct plan_model m;
+    struct model_config m;
     for (size_t i = 0; i < ARRAY_LEN(known); i++) {
         assert_true(plan_model_hybrid(known[i].name, &m));
         assert_int_equal(plan_model_check(&m, NULL), 0);
         assert_near(plan_model_params(&m), known[i].params, 0.05);
         assert_near(plan_model_flops_per_token(&m, 8192, true), known[i].gflops * 1e9, 0.08);
-        assert_int_equal(m.layers, m.mamba_layers + plan_model_attention_layers(&m) +
-                                       plan_model_ffn_layers(&m));
+        assert_int_equal(m.n_layers, m.mamba_layers + plan_model_attention_layers(&m) +
+                                         plan_model_ffn_layers(&m));
     }
     assert_false(plan_model_hybrid("Llama3-8B", &m));
 }
@@ -103,7 +103,7 @@ static void hybrids_are_near_what_their_rows_imply(void **state)
 static void a_window_cuts_what_a_query_sees(void **state)
 {
     (void)state;
-    struct plan_model m = llama_70b;
+    struct model_config m = llama_70b;
     m.window = 128;
     assert_near(plan_model_context(&m, 4096, false, true), 2048, 1e-9);
     assert_near(plan_model_context(&m, 4096, true, true), 128 - 128.0 * 128 / 8192, 1e-9);
@@ -114,16 +114,16 @@ static void nonsense_is_refused_by_name(void **state)
 {
     (void)state;
     struct error e = {0};
-    struct plan_model m = llama_70b;
-    m.kv_heads = 7;
+    struct model_config m = llama_70b;
+    m.n_kv_heads = 7;
     assert_true(plan_model_check(&m, &e) < 0);
     assert_non_null(strstr(e.text, "kv_heads"));
     m = llama_70b;
-    m.top_k = 2;
+    m.n_experts_used = 2;
     assert_true(plan_model_check(&m, &e) < 0);
     assert_non_null(strstr(e.text, "top_k"));
     m = deepseek_v3;
-    m.top_k = 300;
+    m.n_experts_used = 300;
     assert_true(plan_model_check(&m, &e) < 0);
     m = deepseek_v3;
     m.mla_kv_rank = 0;

@@ -272,19 +272,19 @@ static void test_a_changed_description_is_another(void **state)
         assert_non_null(f->request.changed);
         assert_contains(f->request.changed, own[i][1]);
     }
-    assert_int_equal(f->request.model.layers, 16);
+    assert_int_equal(f->request.model.n_layers, 16);
     /* a file of its own has the name of the file */
     const char *other = file_join(&f->arena, dir, "deeper.yaml");
     static const char deeper[] = "like: llama-3-8b\nlayers: 64\n";
     assert_ok(file_write(other, deeper, strlen(deeper), &f->e), f->e);
     load(f, path);
     change(f, "model", other);
-    assert_int_equal(f->request.model.layers, 64);
+    assert_int_equal(f->request.model.n_layers, 64);
     assert_string_equal(f->request.model.name, "deeper");
     assert_true(f->request.search && f->request.changed);
     load(f, path);
     change(f, "model", "llama-3-8b");
-    assert_int_equal(f->request.model.layers, 32);
+    assert_int_equal(f->request.model.n_layers, 32);
     assert_true(f->request.search);
     file_remove_tree(dir, NULL);
 }

@@ -18,17 +18,17 @@ static const struct machine_accelerator rack = {
 };
 static const struct machine_accelerator hgx = {
     .name = "hgx", .peak_flops = {[MACHINE_BF16] = {.mid = 989e12}}, .scaleup_domain = 8};
-static const struct plan_model moe = {.name = "moe",
-                                      .layers = 16,
-                                      .hidden = 4096,
-                                      .heads = 32,
-                                      .kv_heads = 8,
-                                      .head_dim = 128,
-                                      .vocab = 128256,
-                                      .glu = true,
-                                      .experts = 64,
-                                      .top_k = 4,
-                                      .moe_ffn_hidden = 4096};
+static const struct model_config moe = {.name = "moe",
+                                        .n_layers = 16,
+                                        .d_model = 4096,
+                                        .n_heads = 32,
+                                        .n_kv_heads = 8,
+                                        .head_dim = 128,
+                                        .vocab_size = 128256,
+                                        .glu = true,
+                                        .n_experts = 64,
+                                        .n_experts_used = 4,
+                                        .ffn_hidden = 4096};
 
 static struct machine_cluster racks(int64_t count)
 {

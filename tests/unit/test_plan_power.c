@@ -46,7 +46,7 @@ static const struct plan_software OF_2024 = {PLAN_STACK_MEGATRON, 2024.4};
 /* GPT-3 in NVIDIA's published layout. */
 static double gpt3_share(void)
 {
-    struct plan_model m = test_gpt3_175b();
+    struct model_config m = test_gpt3_175b();
     struct machine_accelerator h100 = test_h100();
     struct machine_cluster c = test_cluster(&h100, 512);
     struct plan_layout l = {.tp = 4,
@@ -70,15 +70,15 @@ static double gpt3_share(void)
  * there is next to nothing to exchange or to update. */
 static double lora_share(void)
 {
-    struct plan_model m = {.name = "llama2-70b",
-                           .layers = 80,
-                           .hidden = 8192,
-                           .heads = 64,
-                           .kv_heads = 8,
-                           .head_dim = 128,
-                           .vocab = 32000,
-                           .ffn_hidden = 28672,
-                           .glu = true};
+    struct model_config m = {.name = "llama2-70b",
+                             .n_layers = 80,
+                             .d_model = 8192,
+                             .n_heads = 64,
+                             .n_kv_heads = 8,
+                             .head_dim = 128,
+                             .vocab_size = 32000,
+                             .ffn_hidden = 28672,
+                             .glu = true};
     struct machine_accelerator h100 = test_h100();
     struct machine_cluster c = test_cluster(&h100, 8);
     struct plan_layout l = {.tp = 4,

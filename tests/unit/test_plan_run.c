@@ -145,7 +145,7 @@ static void budgets(void **state)
     assert_ordered(t);
     assert_between(t.low, 4e12, 20 * 406e9); /* DeepSeek's law asks for less than Chinchilla's */
     assert_within(t.high, 16.7e12, 0.01);    /* 402B and 16.55 T at 3.8e25 FLOPs */
-    struct plan_model moe = test_deepseek_v3();
+    struct model_config moe = test_deepseek_v3();
     struct range m = plan_optimal_tokens(&moe);
     assert_ordered(m);
     assert_true(m.low < 20 * plan_model_active_params(&moe) * 1.01);

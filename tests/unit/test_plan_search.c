@@ -36,35 +36,35 @@ static struct machine_accelerator a100 = {
     .power_cap_w = {.mid = 400},
 };
 
-static const struct plan_model llama_8b = {.name = "Llama 3 8B",
-                                           .layers = 32,
-                                           .hidden = 4096,
-                                           .heads = 32,
-                                           .kv_heads = 8,
-                                           .head_dim = 128,
-                                           .vocab = 128256,
-                                           .ffn_hidden = 14336,
-                                           .glu = true};
-static const struct plan_model small_moe = {.name = "small MoE",
-                                            .layers = 10, /* divides no pipeline of 4 */
-                                            .hidden = 4096,
-                                            .heads = 32,
-                                            .kv_heads = 4,
-                                            .head_dim = 128,
-                                            .vocab = 131072,
-                                            .glu = true,
-                                            .experts = 8,
-                                            .top_k = 2,
-                                            .moe_ffn_hidden = 14336};
-static const struct plan_model llama_405b = {.name = "Llama 3.1 405B",
-                                             .layers = 126,
-                                             .hidden = 16384,
-                                             .heads = 128,
-                                             .kv_heads = 8,
+static const struct model_config llama_8b = {.name = "Llama 3 8B",
+                                             .n_layers = 32,
+                                             .d_model = 4096,
+                                             .n_heads = 32,
+                                             .n_kv_heads = 8,
                                              .head_dim = 128,
-                                             .vocab = 128256,
-                                             .ffn_hidden = 53248,
+                                             .vocab_size = 128256,
+                                             .ffn_hidden = 14336,
                                              .glu = true};
+static const struct model_config small_moe = {.name = "small MoE",
+                                              .n_layers = 10, /* divides no pipeline of 4 */
+                                              .d_model = 4096,
+                                              .n_heads = 32,
+                                              .n_kv_heads = 4,
+                                              .head_dim = 128,
+                                              .vocab_size = 131072,
+                                              .glu = true,
+                                              .n_experts = 8,
+                                              .n_experts_used = 2,
+                                              .ffn_hidden = 14336};
+static const struct model_config llama_405b = {.name = "Llama 3.1 405B",
+                                               .n_layers = 126,
+                                               .d_model = 16384,
+                                               .n_heads = 128,
+                                               .n_kv_heads = 8,
+                                               .head_dim = 128,
+                                               .vocab_size = 128256,
+                                               .ffn_hidden = 53248,
+                                               .glu = true};
 
 static struct machine_cluster cluster_of(const struct machine_accelerator *a, int64_t count)
 {
@@ -145,20 +145,20 @@ static bool fewest_stages(int64_t layers, int64_t pp)
 }
 
 /* The documented space, value by value, most of it refused. */
-static bool in_space(const struct plan_layout *l, const struct plan_model *m,
+static bool in_space(const struct plan_layout *l, const struct model_config *m,
                      const struct machine_cluster *c, const struct plan_batch *b, int64_t n)
 {
     if (b->global_batch % l->dp || b->global_batch / l->dp % l->micro_batch) return false;
     if (l->tp > c->pools[0].accelerator->scaleup_domain) return false;
     if (l->cp > 1 && b->seq_len / l->cp < 512) return false;
-    if (l->etp > 1 && (m->experts <= 1 || l->tp % l->etp)) return false;
+    if (l->etp > 1 && (m->n_experts <= 1 || l->tp % l->etp)) return false;
     if (plan_layout_check(l, m, b, n, NULL) < 0) return false;
-    if (!enough_replicas(l, b, c, n) || !fewest_stages(m->layers, l->pp)) return false;
-    int64_t chunks = (int64_t)l->pp * l->vp, L = m->layers;
+    if (!enough_replicas(l, b, c, n) || !fewest_stages(m->n_layers, l->pp)) return false;
+    int64_t chunks = (int64_t)l->pp * l->vp, L = m->n_layers;
     return l->vp == 1 || L % chunks == 0 || (L + 1) % chunks == 0 || (L + 2) % chunks == 0;
 }
 
-static void brute_leaf(const struct plan_model *m, const struct machine_cluster *c,
+static void brute_leaf(const struct model_config *m, const struct machine_cluster *c,
                        const struct plan_batch *b, const struct plan_software *s,
                        struct plan_layout l, struct brute *out)
 {
@@ -180,19 +180,19 @@ static void brute_leaf(const struct plan_model *m, const struct machine_cluster 
         }
 }
 
-static void brute_force(const struct plan_model *m, const struct machine_cluster *c,
+static void brute_force(const struct model_config *m, const struct machine_cluster *c,
                         const struct plan_batch *b, const struct plan_software *s, int precision,
                         struct brute *out)
 {
-    int32_t n = (int32_t)machine_cluster_accelerators(c), L = (int32_t)m->layers + 2;
-    int32_t E = (int32_t)MAX(m->experts, 1), B = (int32_t)b->global_batch;
+    int32_t n = (int32_t)machine_cluster_accelerators(c), L = (int32_t)m->n_layers + 2;
+    int32_t E = (int32_t)MAX(m->n_experts, 1), B = (int32_t)b->global_batch;
     struct plan_layout l = {.precision = precision};
     memset(out, 0, sizeof *out);
     for (l.tp = 1; l.tp <= n; l.tp++)
         for (l.cp = 1; l.tp * l.cp <= n; l.cp++)
             for (l.pp = 1; l.tp * l.cp * l.pp <= n; l.pp++)
                 for (l.dp = 1; l.tp * l.cp * l.pp * l.dp <= n; l.dp++) {
-                    if (B % l.dp || m->heads % l.tp || b->seq_len % l.cp) continue;
+                    if (B % l.dp || m->n_heads % l.tp || b->seq_len % l.cp) continue;
                     for (l.ep = 1; l.ep <= E; l.ep++)
                         for (l.etp = 1; l.etp <= l.tp; l.etp++)
                             for (l.vp = 1; l.vp <= L; l.vp++)
@@ -231,7 +231,7 @@ static bool in_front(const struct plan_search *s, const struct plan_candidate *x
     return false;
 }
 
-static void same_as_brute(const struct plan_model *m, const struct machine_cluster *c,
+static void same_as_brute(const struct model_config *m, const struct machine_cluster *c,
                           const struct plan_batch *b, int precision, int stack)
 {
     enum { N = 12 };
@@ -311,7 +311,7 @@ static void test_idle_accelerators(void **state)
     same_as_brute(&small_moe, &c, &(struct plan_batch){24, 1024}, MACHINE_BF16, PLAN_STACK_OTHER);
 }
 
-static double best_s(const struct plan_model *m, const struct machine_cluster *c, int64_t batch,
+static double best_s(const struct model_config *m, const struct machine_cluster *c, int64_t batch,
                      const struct plan_layout *fixed, struct plan_layout *layout)
 {
     struct plan_batch b = {batch, 8192};
@@ -348,14 +348,14 @@ static void test_racks_of_72(void **state)
 {
     (void)state;
     struct machine_accelerator rack = h100;
-    struct plan_model m = small_moe;
+    struct model_config m = small_moe;
     struct plan_layout fixed = {.tp = 1,
                                 .ep = 64,
                                 .micro_batch = 1,
                                 .zero = -1,
                                 .recompute = -1,
                                 .precision = MACHINE_BF16};
-    m.experts = 64;
+    m.n_experts = 64;
     rack.scaleup_domain = 72;
     rack.hbm_bytes.mid = 189e9;
     struct machine_cluster c = cluster_of(&rack, 72 * 64), packed = cluster_of(&rack, 64 * 64);
@@ -404,8 +404,8 @@ static void test_fp4_is_asked_for(void **state)
 
 /* ------------------------------------------------------------------ the bound */
 
-static void bound_holds(const struct plan_model *m, const struct machine_cluster *c, int64_t batch,
-                        int64_t seq, double generation, int stack, size_t *checked)
+static void bound_holds(const struct model_config *m, const struct machine_cluster *c,
+                        int64_t batch, int64_t seq, double generation, int stack, size_t *checked)
 {
     struct plan_batch b = {batch, seq};
     struct plan_software s = {.stack = stack, .generation = generation};

@@ -8,7 +8,7 @@
 
 static struct arena memory;
 static struct machine_accelerator h100, gb200;
-static struct plan_model llama;
+static struct model_config llama;
 static struct machine_cluster cluster;
 static const struct plan_software today = {PLAN_STACK_MEGATRON, 0};
 static const struct plan_layout usual = {.tp = 4,

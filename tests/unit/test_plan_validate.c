@@ -70,13 +70,13 @@ static void test_gaps_and_aliases(void **state)
     assert_int_equal(v3->layout.ep, 32); /* 64 expert ranks do not fit the 32 of a stage */
     assert_contains(v3->assumed, "ep 64 read as 32");
     assert_contains(v3->assumed, "recomputation by rule");
-    assert_int_equal(v3->model.attention, PLAN_ATTENTION_MLA);
+    assert_int_equal(v3->model.attention, MODEL_ATTENTION_MLA);
     assert_int_equal(v3->model.mla_rope_dim, 64);
     assert_int_equal(v3->model.mtp_layers, 1);
     assert_int_equal(v3->layout.precision, MACHINE_FP4);
 
     assert_true(gpt->mismatch && gpt->model.tied_embeddings);
-    assert_int_equal(gpt->model.kv_heads, 32);
+    assert_int_equal(gpt->model.n_kv_heads, 32);
     assert_int_equal(gpt->model.ffn_hidden, 4 * 3072);
     assert_int_equal(gpt->model.head_dim, 96);
     assert_int_equal(gpt->layout.zero, 0);
@@ -194,7 +194,7 @@ static void test_baselines(void **state)
     assert_true(v[0].constant_out_s >= 4 && v[0].constant_out_s <= 5);
     assert_true(v[2].constant_out_s >= 1 && v[2].constant_out_s <= 2);
     /* a class that no other source has: by share of the peak of what there is */
-    r[0].model.experts = r[1].model.experts = 8;
+    r[0].model.n_experts = r[1].model.n_experts = 8;
     r[0].layout.precision = r[1].layout.precision = MACHINE_FP8;
     r[0].accelerator.peak_flops[MACHINE_FP8].mid = r[1].accelerator.peak_flops[MACHINE_FP8].mid = 4;
     validate_baselines(v, 4);

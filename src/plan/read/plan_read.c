@@ -96,7 +96,7 @@ static int check_given(const struct yaml_reader *r, const struct yaml_node *root
         const struct field *f = field_find(&plan_layout_section, keys[i]);
         int32_t value = *(const int32_t *)(const void *)((const char *)given + f->offset);
         struct plan_batch b = p->batch;
-        if (value < 1 || (strcmp(keys[i], "etp") == 0 && p->model.experts <= 1)) continue;
+        if (value < 1 || (strcmp(keys[i], "etp") == 0 && p->model.n_experts <= 1)) continue;
         alone(keys[i], value, &l, &b);
         if (plan_layout_check(&l, &p->model, &b, n, &local) >= 0) continue;
         yaml_wrong(r, yaml_field_node(layout, keys[i]), "'%s' of layout: %s", keys[i], local.text);

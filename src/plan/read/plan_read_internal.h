@@ -14,12 +14,12 @@ struct plan_model_extra {
     const char *note;        /* an assumption that had to be made, or NULL */
 };
 int plan_read_model(const struct yaml_reader *r, const struct yaml_node *node,
-                    struct plan_model *out, struct plan_model_extra *extra);
+                    struct model_config *out, struct plan_model_extra *extra);
 /* Is this map a run file of `colossus train`, or its model section? */
 bool plan_is_run_file(const struct yaml_node *root);
 /* A whole run file: its model, batch and tokens. */
 int plan_read_run_file(const struct yaml_reader *r, const struct yaml_node *root,
-                       struct plan_model *out, struct plan_model_extra *extra);
+                       struct model_config *out, struct plan_model_extra *extra);
 
 /* plan_load from memory; name is what errors call it and where names are looked from. A depth of
  * PRESET_MAX_DEPTH opens no further file. */

@@ -160,7 +160,7 @@ static int finish_run(const struct yaml_reader *r, const struct yaml_node *root,
 
 /* ERROR of plan_model_check, which knows no file, with the place in front. */
 static int check_model(const struct yaml_reader *r, const struct yaml_node *at,
-                       const struct plan_model *m)
+                       const struct model_config *m)
 {
     struct error local = {0};
     if (plan_model_check(m, &local) >= 0) return 0;
@@ -177,7 +177,7 @@ static bool has_batch(const struct yaml_node *root)
 }
 
 int plan_read_run_file(const struct yaml_reader *r, const struct yaml_node *root,
-                       struct plan_model *out, struct plan_model_extra *extra)
+                       struct model_config *out, struct plan_model_extra *extra)
 {
     struct run_file run = {.preset = ""};
     const char *unit;
@@ -187,7 +187,8 @@ int plan_read_run_file(const struct yaml_reader *r, const struct yaml_node *root
     TRY(bind_run(r, root, &run));
     TRY(finish_run(r, root, &run, extra));
     model_config_derive(&run.model);
-    plan_model_from_config(&run.model, out);
+    *out = run.model;
+    out->glu = true;
     out->name = preset_name_of_path(r->arena, r->path);
     out->source = arena_strdup(r->arena, r->path);
     if (!has_batch(root)) extra->batch = (struct plan_batch){0}; /* a preset has none */
@@ -222,7 +223,7 @@ bool plan_is_run_file(const struct yaml_node *root)
 /* ------------------------------------------------------------------ models */
 
 static int read_model_map(const struct yaml_reader *r, const struct yaml_node *map,
-                          struct plan_model *out, struct plan_model_extra *extra)
+                          struct model_config *out, struct plan_model_extra *extra)
 {
     const struct section *s = &plan_model_section;
     const struct yaml_node *like;
@@ -232,9 +233,14 @@ static int read_model_map(const struct yaml_reader *r, const struct yaml_node *m
     TRY(preset_find_like(r, s, map, &like));
     section_defaults(s, out, r->arena);
     if (like) TRY(plan_read_model(r, like, out, extra));
+    if (!model_is_moe(out)) out->dense_ffn_hidden = out->ffn_hidden, out->ffn_hidden = 0;
     TRY(section_bind(r, s, map, like != NULL, out));
-    if (out->kv_heads == 0) out->kv_heads = out->heads;
-    if (out->head_dim == 0) out->head_dim = MAX(out->hidden / MAX(out->heads, 1), 1);
+    if (!model_is_moe(out))
+        out->ffn_hidden = out->dense_ffn_hidden, out->dense_ffn_hidden = 0;
+    else if (out->dense_layers == 0 && !like)
+        out->dense_ffn_hidden = 0;
+    if (out->n_kv_heads == 0) out->n_kv_heads = out->n_heads;
+    if (out->head_dim == 0) out->head_dim = MAX(out->d_model / MAX(out->n_heads, 1), 1);
     if (!*out->name) out->name = preset_name_of_path(r->arena, r->path);
     out->name = preset_name_changed(r, map, out->name);
     return check_model(r, map, out);
@@ -242,7 +248,7 @@ static int read_model_map(const struct yaml_reader *r, const struct yaml_node *m
 
 /* The `model:` section of a plan written in the words of a run file. */
 static int read_run_section(const struct yaml_reader *r, struct yaml_node *section,
-                            struct plan_model *out, struct plan_model_extra *extra)
+                            struct model_config *out, struct plan_model_extra *extra)
 {
     struct yaml_node key = {.kind = YAML_KIND_SCALAR, .text = "model"}, *keys[] = {&key},
                      *items[] = {section};
@@ -258,7 +264,7 @@ static int read_run_section(const struct yaml_reader *r, struct yaml_node *secti
 }
 
 int plan_read_model(const struct yaml_reader *r, const struct yaml_node *node,
-                    struct plan_model *out, struct plan_model_extra *extra)
+                    struct model_config *out, struct plan_model_extra *extra)
 {
     struct yaml_reader child;
     struct yaml_node *root;
@@ -272,7 +278,7 @@ int plan_read_model(const struct yaml_reader *r, const struct yaml_node *node,
     return read_model_map(&child, root, out, extra);
 }
 
-int plan_load_model(const char *name, const char *from, struct arena *a, struct plan_model *out,
+int plan_load_model(const char *name, const char *from, struct arena *a, struct model_config *out,
                     struct error *e)
 {
     struct error local;

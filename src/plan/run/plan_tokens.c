@@ -46,7 +46,7 @@ static struct range laws(double n)
     return (struct range){fmin(fmin(c, l), d), sqrt(c * l), fmax(fmax(c, l), d)};
 }
 
-struct range plan_optimal_tokens(const struct plan_model *m)
+struct range plan_optimal_tokens(const struct model_config *m)
 {
     double active = plan_model_active_params(m), total = plan_model_params(m);
     if (total <= active * 1.001) return laws(active);

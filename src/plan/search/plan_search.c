@@ -74,7 +74,7 @@ struct group {                 /* one task */
 };
 
 struct search {
-    const struct plan_model *m;
+    const struct model_config *m;
     const struct machine_cluster *c;
     const struct plan_batch *b;
     const struct plan_software *s;
@@ -297,10 +297,10 @@ static uint64_t memory_choices(const struct search *s)
     return (uint64_t)zeros * (s->fixed.recompute >= 0 ? 1 : 3);
 }
 
-static bool even_chunks(const struct plan_model *m, int64_t chunks)
+static bool even_chunks(const struct model_config *m, int64_t chunks)
 {
     for (int64_t beside = 0; beside <= 2 + m->mtp_layers; beside++)
-        if ((m->layers + beside) % chunks == 0) return true;
+        if ((m->n_layers + beside) % chunks == 0) return true;
     return false;
 }
 
@@ -308,7 +308,7 @@ static void try_interleavings(struct search *s, struct group *g,
                               const struct plan_search_bound *bound, struct plan_layout *l)
 {
     int64_t microbatches = s->b->global_batch / l->dp / l->micro_batch;
-    int64_t most = l->pp > 1 && microbatches >= l->pp ? MAX((s->m->layers + 2) / l->pp, 1) : 1;
+    int64_t most = l->pp > 1 && microbatches >= l->pp ? MAX((s->m->n_layers + 2) / l->pp, 1) : 1;
     int64_t from = s->fixed.vp ? s->fixed.vp : 1, to = s->fixed.vp ? s->fixed.vp : most;
     if (to > most) { /* asked for, and not possible here */
         g->tried += memory_choices(s);
@@ -362,7 +362,7 @@ static void try_microbatches(struct search *s, struct group *g, struct plan_layo
                              bool straddle)
 {
     int64_t share = s->b->global_batch / l->dp;
-    const size_t chunks = (size_t)s->m->layers + 3;
+    const size_t chunks = (size_t)s->m->n_layers + 3;
     bool first = true;
     l->vp = l->micro_batch = 1; /* what is tried of the two is valid where 1 is */
     if (plan_layout_check(l, s->m, s->b, s->accelerators, NULL) < 0) {
@@ -384,11 +384,11 @@ static void try_microbatches(struct search *s, struct group *g, struct plan_layo
 /* A number of stages that leaves as many layers to the fullest one as a smaller number does is
  * slower and fuller than that one. The embedding, the output head and MTP layers may count as a
  * layer each. */
-static bool stages_matter(const struct plan_model *m, int64_t pp)
+static bool stages_matter(const struct model_config *m, int64_t pp)
 {
     if (pp == 1) return true;
     for (int64_t beside = 0; beside <= 2 + m->mtp_layers; beside++) {
-        int64_t layers = m->layers + beside;
+        int64_t layers = m->n_layers + beside;
         if ((layers + pp - 1) / pp < (layers + pp - 2) / (pp - 1)) return true;
     }
     return false;
@@ -400,7 +400,7 @@ static void try_replicas(struct search *s, struct group *g, struct plan_layout *
     int64_t replica = (int64_t)l->tp * l->cp * l->pp, ranks = (int64_t)l->ep * l->etp;
     int64_t most = plan_place_room(s->c, l, true), whole = plan_place_room(s->c, l, false);
     bool any = false, any_whole = false;
-    memset(g->full_before, 0, ((size_t)s->m->layers + 3) * sizeof *g->full_before);
+    memset(g->full_before, 0, ((size_t)s->m->n_layers + 3) * sizeof *g->full_before);
     for (size_t i = s->sizes.count; i-- > 0;) {
         int64_t dp = s->sizes.values[i];
         if (dp > most || (int64_t)l->tp * l->cp * dp % ranks || !allowed(s->fixed.dp, dp)) continue;
@@ -423,10 +423,10 @@ static void try_group(void *ctx, size_t task, int thread)
     struct group *g = &s->groups[task];
     (void)thread;
     int64_t most = s->accelerators / g->layout.tp / g->layout.cp;
-    most = MIN(most, s->m->layers + 2);
+    most = MIN(most, s->m->n_layers + 2);
     g->best = mem_alloc(MAX(s->n_best, 1) * sizeof *g->best);
-    g->full = mem_calloc((size_t)s->m->layers + 3, sizeof *g->full);
-    g->full_before = mem_calloc((size_t)s->m->layers + 3, sizeof *g->full_before);
+    g->full = mem_calloc((size_t)s->m->n_layers + 3, sizeof *g->full);
+    g->full_before = mem_calloc((size_t)s->m->n_layers + 3, sizeof *g->full_before);
     g->bounds = mem_calloc(2 * s->sizes.count, sizeof *g->bounds);
     pthread_mutex_lock(&s->lock);
     front_merge(&g->front, &s->front);
@@ -460,8 +460,8 @@ static void add_group(struct search *s, const struct plan_layout *l)
 static void add_expert_groups(struct search *s, struct plan_layout *l)
 {
     struct divisors eps, etps;
-    bool moe = s->m->experts > 1;
-    divisors_find(moe ? s->m->experts : 1, INT32_MAX, &eps);
+    bool moe = model_is_moe(s->m);
+    divisors_find(moe ? s->m->n_experts : 1, INT32_MAX, &eps);
     divisors_find(moe ? l->tp : 1, INT32_MAX, &etps);
     for (size_t i = 0; i < eps.count; i++)
         for (size_t k = 0; k < etps.count; k++) {
@@ -478,7 +478,7 @@ static void add_groups(struct search *s, int precision)
     struct divisors tps, cps;
     int64_t longest = s->fixed.cp ? s->fixed.cp : MAX(s->b->seq_len / MIN_TOKENS_PER_CP_RANK, 1);
     /* a tp that was asked for may leave the domain */
-    divisors_find(s->m->heads, s->fixed.tp ? s->fixed.tp : s->domain, &tps);
+    divisors_find(s->m->n_heads, s->fixed.tp ? s->fixed.tp : s->domain, &tps);
     divisors_find(s->b->seq_len, longest, &cps);
     for (size_t i = 0; i < tps.count; i++)
         for (size_t k = 0; k < cps.count; k++) {
@@ -673,7 +673,7 @@ static void search_init(struct search *s)
     divisors_find(s->b->global_batch, INT32_MAX, &s->sizes);
 }
 
-static int search(const struct plan_model *m, const struct machine_cluster *c,
+static int search(const struct model_config *m, const struct machine_cluster *c,
                   const struct plan_batch *b, const struct plan_software *s,
                   const struct plan_layout *fixed, enum plan_objective objective, size_t n_best,
                   bool listed_only, struct arena *a, struct plan_search *out, struct error *e)
@@ -705,7 +705,7 @@ static int search(const struct plan_model *m, const struct machine_cluster *c,
     return rc;
 }
 
-int plan_search(const struct plan_model *m, const struct machine_cluster *c,
+int plan_search(const struct model_config *m, const struct machine_cluster *c,
                 const struct plan_batch *b, const struct plan_software *s,
                 const struct plan_layout *fixed, enum plan_objective objective, size_t n_best,
                 struct arena *a, struct plan_search *out, struct error *e)

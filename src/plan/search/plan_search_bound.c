@@ -51,8 +51,8 @@ void plan_search_price(const struct plan_search_rates *r, struct plan_candidate 
 
 static void bound_of_pool(const struct plan_work *w, int64_t pool, struct plan_search_bound *out)
 {
-    const struct plan_model *m = w->m;
-    double experts = (double)plan_model_moe_layers(m) + (double)m->mtp_layers * (m->experts > 0);
+    const struct model_config *m = w->m;
+    double experts = (double)plan_model_moe_layers(m) + (double)m->mtp_layers * (model_is_moe(m));
     const double count[PLAN_N_BLOCKS] = {
         [PLAN_BLOCK_ATTENTION] = (double)(plan_model_attention_layers(m) + m->mtp_layers),
         [PLAN_BLOCK_FFN] = (double)(plan_model_ffn_layers(m) + m->mtp_layers) - experts,
@@ -83,7 +83,7 @@ void plan_search_bound_ranks(struct plan_search_bound *bound, const struct plan_
     bound->jitter = 1 + K(JITTER) * fmax(log2(ranks / 64), 0);
 }
 
-void plan_search_bound_init(const struct plan_model *m, const struct machine_cluster *c,
+void plan_search_bound_init(const struct model_config *m, const struct machine_cluster *c,
                             const struct plan_layout *l, const struct plan_batch *b,
                             const struct plan_software *s, struct plan_search_bound *out)
 {

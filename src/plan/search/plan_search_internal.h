@@ -28,7 +28,7 @@ struct plan_search_bound {
     double again;  /* share of the forward pass that full recomputation repeats */
     double jitter; /* a step over what it would take if all ranks were alike */
 };
-void plan_search_bound_init(const struct plan_model *m, const struct machine_cluster *c,
+void plan_search_bound_init(const struct model_config *m, const struct machine_cluster *c,
                             const struct plan_layout *l, const struct plan_batch *b,
                             const struct plan_software *s, struct plan_search_bound *out);
 /* The same bound for another number of stages and replicas. */

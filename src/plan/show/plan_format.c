@@ -164,7 +164,7 @@ static void add(char *buf, size_t size, const char *fmt, ...)
     va_end(ap);
 }
 
-void plan_describe_model(const struct plan_model *m, char *buf, size_t size)
+void plan_describe_model(const struct model_config *m, char *buf, size_t size)
 {
     char all[32], active[32];
     double params = plan_model_params(m), used = plan_model_active_params(m);
@@ -173,9 +173,10 @@ void plan_describe_model(const struct plan_model *m, char *buf, size_t size)
     buf[0] = 0;
     add(buf, size, "%s, %s parameters", m->name ? m->name : "a model", all);
     if (used < 0.999 * params) add(buf, size, " (%s active)", active);
-    add(buf, size, ", %lld layers of %lld", (long long)m->layers, (long long)m->hidden);
-    if (m->experts > 1)
-        add(buf, size, ", %lld of %lld experts", (long long)m->top_k, (long long)m->experts);
+    add(buf, size, ", %lld layers of %lld", (long long)m->n_layers, (long long)m->d_model);
+    if (model_is_moe(m))
+        add(buf, size, ", %lld of %lld experts", (long long)m->n_experts_used,
+            (long long)m->n_experts);
 }
 
 void plan_describe_cluster(const struct machine_cluster *c, char *buf, size_t size)

@@ -27,7 +27,7 @@ struct plan_told {
 size_t plan_tell(const struct plan_answer *a, struct plan_told told[PLAN_MAX_TOLD]);
 
 /* "405 B parameters, 126 layers of 16384, ..." */
-void plan_describe_model(const struct plan_model *m, char *buf, size_t size);
+void plan_describe_model(const struct model_config *m, char *buf, size_t size);
 void plan_describe_cluster(const struct machine_cluster *c, char *buf, size_t size);
 /* "uses 98,304 of 110,592 accelerators, 64 of each domain of 72"; "" where all are used as they lie. */
 void plan_describe_use(const struct machine_cluster *c, const struct plan_layout *l, char *buf,

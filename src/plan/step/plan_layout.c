@@ -75,35 +75,36 @@ static int check_ranges(const struct plan_layout *l, int64_t accelerators, struc
     return 0;
 }
 
-static int check_model(const struct plan_layout *l, const struct plan_model *m, struct error *e)
+static int check_model(const struct plan_layout *l, const struct model_config *m, struct error *e)
 {
-    if (m->heads % l->tp) return not_dividing(e, "tp", l->tp, "heads", m->heads);
+    if (m->n_heads % l->tp) return not_dividing(e, "tp", l->tp, "heads", m->n_heads);
     /* fewer key/value heads than ranks are copied: every rank still needs whole ones */
-    if (m->attention == PLAN_ATTENTION_MHA && m->kv_heads % l->tp && l->tp % m->kv_heads)
-        return not_dividing(e, "tp", l->tp, "kv_heads", m->kv_heads);
-    if (m->ffn_hidden % l->tp) return not_dividing(e, "tp", l->tp, "ffn_hidden", m->ffn_hidden);
+    if (m->attention == MODEL_ATTENTION_MHA && m->n_kv_heads % l->tp && l->tp % m->n_kv_heads)
+        return not_dividing(e, "tp", l->tp, "kv_heads", m->n_kv_heads);
+    if (model_dense_ffn(m) % l->tp)
+        return not_dividing(e, "tp", l->tp, "ffn_hidden", model_dense_ffn(m));
 
     int64_t chunks = (int64_t)l->pp * l->vp;
     /* the embedding and the loss may stand as stages of their own (MLPerf's 405B does so) */
-    if (chunks > m->layers + 2) {
+    if (chunks > m->n_layers + 2) {
         error_set_code(e, ERROR_CONFIG,
                        "pp %d x vp %d leaves stages without any of the %lld layers", l->pp, l->vp,
-                       (long long)m->layers);
-        return error_hint(e, "pp x vp may be %lld at most", (long long)(m->layers + 2));
+                       (long long)m->n_layers);
+        return error_hint(e, "pp x vp may be %lld at most", (long long)(m->n_layers + 2));
     }
     if (l->vp > 1 && l->pp == 1) {
         error_set_code(e, ERROR_CONFIG, "vp %d interleaves stages, but pp is 1", l->vp);
         return error_hint(e, "vp 1, or pp 2");
     }
-    if (m->experts <= 1) {
+    if (m->n_experts <= 1) {
         if (l->ep == 1 && l->etp <= l->tp) return 0;
         error_set_code(e, ERROR_CONFIG, "ep %d etp %d: the model has no experts to spread", l->ep,
                        l->etp);
         return error_hint(e, "ep 1");
     }
-    if (m->experts % l->ep) return not_dividing(e, "ep", l->ep, "experts", m->experts);
-    if (m->moe_ffn_hidden % l->etp)
-        return not_dividing(e, "etp", l->etp, "moe_ffn_hidden", m->moe_ffn_hidden);
+    if (m->n_experts % l->ep) return not_dividing(e, "ep", l->ep, "experts", m->n_experts);
+    if (m->ffn_hidden % l->etp)
+        return not_dividing(e, "etp", l->etp, "moe_ffn_hidden", m->ffn_hidden);
     int64_t ranks = (int64_t)l->tp * l->cp * l->dp;
     if (ranks % ((int64_t)l->ep * l->etp)) {
         error_set_code(e, ERROR_CONFIG,
@@ -142,7 +143,7 @@ static int check_batch(const struct plan_layout *l, const struct plan_batch *b, 
     return 0;
 }
 
-int plan_layout_check(const struct plan_layout *l, const struct plan_model *m,
+int plan_layout_check(const struct plan_layout *l, const struct model_config *m,
                       const struct plan_batch *b, int64_t accelerators, struct error *e)
 {
     TRY(check_ranges(l, accelerators, e));

@@ -50,7 +50,7 @@ struct memory_stage {
     bool first, last;
 };
 struct memory_context {
-    const struct plan_model *m;
+    const struct model_config *m;
     const struct plan_layout *l;
     double tokens; /* of one microbatch on one context-parallel rank */
     double width;  /* bytes of an activation: 2, in fp32 4 */
@@ -99,18 +99,18 @@ static bool parts_again(const struct memory_context *c)
 /* Activation bytes of one token that a layer's attention keeps for the backward pass. */
 static double attention_bytes(const struct memory_context *c)
 {
-    const struct plan_model *m = c->m;
-    double a = (double)m->heads, d = (double)m->head_dim;
+    const struct model_config *m = c->m;
+    double a = (double)m->n_heads, d = (double)m->head_dim;
     bool selective = parts_again(c);
     double core;
-    if (m->attention == PLAN_ATTENTION_MLA) {
+    if (m->attention == MODEL_ATTENTION_MLA) {
         double qk = (double)(m->mla_nope_dim + m->mla_rope_dim), v = (double)m->mla_v_dim;
         double low = 2 * (double)(m->mla_q_rank + m->mla_kv_rank) + (double)m->mla_rope_dim;
         core = c->width * a * v;                                           /* output of the core */
         if (!selective || !c->modern) core += c->width * a * (2 * qk + v); /* Q, K, V */
         core = core / c->tp + c->width * low; /* before and behind the norms */
     } else {
-        core = c->width * d * (2 * a + 2 * (double)m->kv_heads) / c->tp; /* Q, K, V, output */
+        core = c->width * d * (2 * a + 2 * (double)m->n_kv_heads) / c->tp; /* Q, K, V, output */
     }
     core += 4 * a / c->tp; /* log-sum-exp of a row */
     /* softmax's input, output and dropout: 5as, without flash attention or recomputation */
@@ -128,31 +128,32 @@ static double ffn_bytes(const struct memory_context *c, double width)
 
 static double moe_bytes(const struct memory_context *c)
 {
-    const struct plan_model *m = c->m;
-    double k = (double)m->top_k, wide = (double)(m->moe_latent > 0 ? m->moe_latent : m->hidden);
+    const struct model_config *m = c->m;
+    double k = (double)m->n_experts_used,
+           wide = (double)(m->moe_latent > 0 ? m->moe_latent : m->d_model);
     /* selective: the activation's output is computed again, and in FP8 its input is kept in 8 bits
      * (DeepSeek-V3, arXiv:2412.19437, section 3.3.3) */
     bool again = parts_again(c) && c->modern;
-    double expert = (again && c->fp8 ? 1 : c->width) * (m->glu ? 2 : 1) * (double)m->moe_ffn_hidden;
-    if (!again) expert += (c->fp8 ? 1 : c->width) * (double)m->moe_ffn_hidden;
+    double expert = (again && c->fp8 ? 1 : c->width) * (m->glu ? 2 : 1) * (double)m->ffn_hidden;
+    if (!again) expert += (c->fp8 ? 1 : c->width) * (double)m->ffn_hidden;
     /* each expert rank of a tensor group sees the tokens of all of it */
     double sum = k * ((c->fp8 ? 1 : c->width) * wide * c->l->etp + expert) / c->tp;
     sum += ffn_bytes(c, (double)m->shared_ffn_hidden) / c->tp;
-    if (m->dense_branch) sum += ffn_bytes(c, (double)m->ffn_hidden) / c->tp;
-    return sum + 12 * (double)m->experts / c->norm_tp; /* fp32 logits, probabilities, mask */
+    if (model_has_dense_branch(m)) sum += ffn_bytes(c, (double)model_dense_ffn(m)) / c->tp;
+    return sum + 12 * (double)m->n_experts / c->norm_tp; /* fp32 logits, probabilities, mask */
 }
 
 /* One token through one layer; hybrids take the mean of their kinds. */
 static double layer_bytes(const struct memory_context *c, bool moe)
 {
-    double h = (double)c->m->hidden;
+    double h = (double)c->m->d_model;
     double norms = plan_memory_constants[NORM_BYTES].value / 2 * c->width * h - (c->fp8 ? h : 0);
-    if (parts_again(c) && c->modern && c->m->experts > 0)
+    if (parts_again(c) && c->modern && model_is_moe(c->m))
         norms -=
             c->fp8 ? 1 * h : c->width * h; /* Megatron-Core's "layernorm" module is recomputed */
     double sum = norms / c->norm_tp;
     sum += c->attention_share * attention_bytes(c);
-    double ffn = moe ? moe_bytes(c) : ffn_bytes(c, (double)c->m->ffn_hidden) / c->tp;
+    double ffn = moe ? moe_bytes(c) : ffn_bytes(c, (double)model_dense_ffn(c->m)) / c->tp;
     sum += c->ffn_share * ffn;
     /* in_proj's output, the convolution's and the scan's (Mamba-2, arXiv:2405.21060) */
     return sum + c->mamba_share * c->width * 4 * (double)c->m->mamba_inner / c->tp;
@@ -169,10 +170,10 @@ static double layer_activations(const struct memory_context *c, const struct mem
         again = K(SELECTIVE_TORCH);
     if (again == 0) return c->tokens * kept * s->in_flight;
     /* the input of each layer that is computed again, and one whole while it runs backward */
-    double input = c->width * (double)c->m->hidden / c->norm_tp;
+    double input = c->width * (double)c->m->d_model / c->norm_tp;
     double held = again * input * s->layers + (1 - again) * kept, work = MAX(dense, moe);
     /* with what PyTorch's sequence parallelism gathers for the two column-parallel products */
-    if (c->torch) work += 2 * c->width * (double)c->m->hidden * (1 - 1 / c->tp);
+    if (c->torch) work += 2 * c->width * (double)c->m->d_model * (1 - 1 / c->tp);
     return c->tokens * (held * s->in_flight + work);
 }
 
@@ -180,11 +181,11 @@ static double layer_activations(const struct memory_context *c, const struct mem
 static void stage_params(const struct memory_context *c, const struct memory_stage *s,
                          double *dense, double *experts)
 {
-    const struct plan_model *m = c->m;
+    const struct model_config *m = c->m;
     double plain = s->layers - s->moe_layers, table = plan_model_embedding_params(m);
-    double mtp = s->last ? (double)m->mtp_layers : 0, h = (double)m->hidden;
+    double mtp = s->last ? (double)m->mtp_layers : 0, h = (double)m->d_model;
     double with = s->moe_layers, without = plain;
-    if (m->experts > 0)
+    if (model_is_moe(m))
         with += mtp;
     else
         without += mtp;
@@ -215,33 +216,34 @@ static double sharding_buffers(const struct memory_context *c, double dense, dou
 
 static double stage_activations(const struct memory_context *c, const struct memory_stage *s)
 {
-    const struct plan_model *m = c->m;
+    const struct model_config *m = c->m;
     double sum = layer_activations(c, s);
     if (!s->last) return sum;
-    double logits = (double)m->vocab / c->tp * (1 + (double)m->mtp_layers);
+    double logits = (double)m->vocab_size / c->tp * (1 + (double)m->mtp_layers);
     /* in fp32 the logits and the loss's copy are as wide */
     double wide = plan_memory_constants[LOGIT_BYTES].value + c->width - 2;
     /* PyTorch's loss that is not compiled holds the gradients of both beside them */
     if (c->torch && c->generation < TORCH_LOSS_SINCE) wide += 4 + c->width;
     sum += c->tokens * wide * logits;
     if (m->mtp_layers > 0)
-        sum += c->tokens * (double)m->mtp_layers * layer_bytes(c, m->experts > 0);
+        sum += c->tokens * (double)m->mtp_layers * layer_bytes(c, model_is_moe(m));
     return sum;
 }
 
 static double stage_buffers(const struct memory_context *c, const struct memory_stage *s)
 {
-    const struct plan_model *m = c->m;
-    double h = (double)m->hidden, up = m->glu ? 2 : 1;
-    double widest = MAX(up * (double)(m->ffn_hidden > 0 ? m->ffn_hidden : m->shared_ffn_hidden),
-                        (double)(m->heads + 2 * m->kv_heads) * (double)m->head_dim);
-    if (m->experts > 0 && s->moe_layers >= s->layers && !m->dense_branch)
-        widest = MAX(up * (double)m->shared_ffn_hidden, (double)m->heads * (double)m->head_dim);
+    const struct model_config *m = c->m;
+    double h = (double)m->d_model, up = m->glu ? 2 : 1;
+    double widest =
+        MAX(up * (double)(model_dense_ffn(m) > 0 ? model_dense_ffn(m) : m->shared_ffn_hidden),
+            (double)(m->n_heads + 2 * m->n_kv_heads) * (double)m->head_dim);
+    if (model_is_moe(m) && s->moe_layers >= s->layers && !model_has_dense_branch(m))
+        widest = MAX(up * (double)m->shared_ffn_hidden, (double)m->n_heads * (double)m->head_dim);
     double sum = plan_memory_constants[WORKSPACE_BYTES].value;
     sum += plan_memory_constants[MATRIX_BYTES].value * h * widest / c->tp;
     if (c->l->pp > 1) sum += 2 * c->width * c->tokens * h / c->norm_tp; /* receive and send */
     if (c->l->ep > 1 && s->moe_layers > 0)
-        sum += c->width * c->tokens * (double)m->top_k * h / c->tp; /* all-to-all */
+        sum += c->width * c->tokens * (double)m->n_experts_used * h / c->tp; /* all-to-all */
     return sum;
 }
 
@@ -291,7 +293,7 @@ static void stage_fill(const struct memory_context *c, double microbatches, int 
                        struct memory_stage *s)
 {
     const struct plan_layout *l = c->l;
-    double L = (double)c->m->layers, chunks = (double)l->pp * l->vp;
+    double L = (double)c->m->n_layers, chunks = (double)l->pp * l->vp;
     double full = ceil(L / chunks) * l->vp, missing = full * l->pp - L;
     s->first = stage == 0;
     s->last = stage == l->pp - 1;
@@ -299,7 +301,7 @@ static void stage_fill(const struct memory_context *c, double microbatches, int 
     if (l->pp > 1 && s->first && missing >= 1) s->layers -= 1;
     if (l->pp > 1 && s->last && missing >= 2) s->layers -= 1;
     s->moe_layers = 0;
-    if (c->m->experts > 0) {
+    if (model_is_moe(c->m)) {
         double dense = s->first ? (double)c->m->dense_layers : 0;
         if (stage > 0 && (double)c->m->dense_layers > full)
             dense = (double)c->m->dense_layers - full * stage;
@@ -309,7 +311,7 @@ static void stage_fill(const struct memory_context *c, double microbatches, int 
 }
 
 static void context_fill(struct memory_context *c, const struct machine_accelerator *a,
-                         const struct plan_model *m, const struct plan_layout *l,
+                         const struct model_config *m, const struct plan_layout *l,
                          const struct plan_batch *b, const struct plan_software *s)
 {
     double generation = s->generation > 0 ? s->generation : 2026;
@@ -331,7 +333,7 @@ static void context_fill(struct memory_context *c, const struct machine_accelera
     c->both_orders = l->precision != MACHINE_FP8 || !blackwell;
     plan_model_layer_params(m, false, &c->dense);
     plan_model_layer_params(m, true, &c->moe);
-    double L = (double)m->layers;
+    double L = (double)m->n_layers;
     c->attention_share = (double)plan_model_attention_layers(m) / L;
     c->ffn_share = (double)plan_model_ffn_layers(m) / L;
     c->mamba_share = (double)m->mamba_layers / L;
@@ -350,7 +352,7 @@ static int stages_of(const struct memory_context *c, double microbatches,
     for (int i = 0; i < 3; i++) {
         if (i > 0 && (at[i] >= l->pp || at[i] <= at[i - 1])) continue;
         /* the second only where the first is lighter than it: leading dense layers, a layer less */
-        const bool even = c->m->layers % ((int64_t)l->pp * l->vp) == 0;
+        const bool even = c->m->n_layers % ((int64_t)l->pp * l->vp) == 0;
         if (i == 1 && l->pp > 2 && c->m->dense_layers == 0 && even) continue;
         stage_fill(c, microbatches, at[i], &stages[n++]);
     }
@@ -414,7 +416,7 @@ static void dualpipe_choices(struct memory_context *c, struct plan_layout *l,
     }
 }
 
-static void memory_choices(const struct machine_accelerator *a, const struct plan_model *m,
+static void memory_choices(const struct machine_accelerator *a, const struct model_config *m,
                            const struct plan_layout *l, const struct plan_batch *b,
                            const struct plan_software *s, unsigned choices,
                            struct plan_memory out[12])
@@ -434,7 +436,7 @@ static void memory_choices(const struct machine_accelerator *a, const struct pla
         add_choices(&c, &with, s, &stages[i], choices, out);
 }
 
-void plan_memory_of(const struct machine_accelerator *a, const struct plan_model *m,
+void plan_memory_of(const struct machine_accelerator *a, const struct model_config *m,
                     const struct plan_layout *l, const struct plan_batch *b,
                     const struct plan_software *s, struct plan_memory *out)
 {
@@ -446,7 +448,7 @@ void plan_memory_of(const struct machine_accelerator *a, const struct plan_model
     *out = all[choice];
 }
 
-void plan_memory_choices(const struct machine_cluster *c, const struct plan_model *m,
+void plan_memory_choices(const struct machine_cluster *c, const struct model_config *m,
                          const struct plan_layout *l, const struct plan_batch *b,
                          const struct plan_software *s, unsigned choices,
                          struct plan_memory out[12])
@@ -463,7 +465,7 @@ void plan_memory_choices(const struct machine_cluster *c, const struct plan_mode
     }
 }
 
-void plan_memory_most(const struct machine_cluster *c, const struct plan_model *m,
+void plan_memory_most(const struct machine_cluster *c, const struct model_config *m,
                       const struct plan_layout *l, const struct plan_batch *b,
                       const struct plan_software *s, struct plan_memory *out)
 {
@@ -474,7 +476,7 @@ void plan_memory_most(const struct machine_cluster *c, const struct plan_model *
     *out = all[choice];
 }
 
-void plan_memory(const struct plan_model *m, const struct plan_layout *l,
+void plan_memory(const struct model_config *m, const struct plan_layout *l,
                  const struct plan_batch *b, const struct plan_software *s, struct plan_memory *out)
 {
     plan_memory_of(NULL, m, l, b, s, out);

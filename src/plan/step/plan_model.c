@@ -18,7 +18,7 @@
 /* Mamba-2's usual number of groups of B and C, and the width of a head. */
 enum { MAMBA_GROUPS = 8, MAMBA_HEAD_DIM = 64 };
 
-static double glu_matrices(const struct plan_model *m)
+static double glu_matrices(const struct model_config *m)
 {
     return m->glu ? 3 : 2;
 }
@@ -31,45 +31,45 @@ static int check_at_least(const char *what, int64_t value, int64_t low, struct e
     return error_hint(e, "for instance layers 32, hidden 4096, heads 32, kv_heads 8, vocab 128256");
 }
 
-static int check_experts(const struct plan_model *m, struct error *e)
+static int check_experts(const struct model_config *m, struct error *e)
 {
-    if (m->experts == 0) {
-        if (m->top_k > 0)
+    if (!model_is_moe(m)) {
+        if (m->n_experts_used > 1)
             return error_set_code(e, ERROR_CONFIG, "model: top_k is given but experts is not");
         return 0;
     }
-    TRY(check_at_least("moe_ffn_hidden", m->moe_ffn_hidden, 1, e));
-    TRY(check_at_least("top_k", m->top_k, 1, e));
-    if (m->top_k > m->experts)
+    TRY(check_at_least("moe_ffn_hidden", m->ffn_hidden, 1, e));
+    TRY(check_at_least("top_k", m->n_experts_used, 1, e));
+    if (m->n_experts_used > m->n_experts)
         return error_set_code(e, ERROR_CONFIG, "model: top_k %lld is more than experts %lld",
-                              (long long)m->top_k, (long long)m->experts);
-    if (m->dense_layers > m->layers)
+                              (long long)m->n_experts_used, (long long)m->n_experts);
+    if (m->dense_layers > m->n_layers)
         return error_set_code(e, ERROR_CONFIG, "model: dense_layers %lld is more than layers %lld",
-                              (long long)m->dense_layers, (long long)m->layers);
+                              (long long)m->dense_layers, (long long)m->n_layers);
     return 0;
 }
 
-int plan_model_check(const struct plan_model *m, struct error *e)
+int plan_model_check(const struct model_config *m, struct error *e)
 {
-    TRY(check_at_least("layers", m->layers, 1, e));
-    TRY(check_at_least("hidden", m->hidden, 1, e));
-    TRY(check_at_least("heads", m->heads, 1, e));
-    TRY(check_at_least("kv_heads", m->kv_heads, 1, e));
+    TRY(check_at_least("layers", m->n_layers, 1, e));
+    TRY(check_at_least("hidden", m->d_model, 1, e));
+    TRY(check_at_least("heads", m->n_heads, 1, e));
+    TRY(check_at_least("kv_heads", m->n_kv_heads, 1, e));
     TRY(check_at_least("head_dim", m->head_dim, 1, e));
-    TRY(check_at_least("vocab", m->vocab, 1, e));
-    if (m->heads % m->kv_heads != 0)
+    TRY(check_at_least("vocab", m->vocab_size, 1, e));
+    if (m->n_heads % m->n_kv_heads != 0)
         return error_set_code(e, ERROR_CONFIG, "model: heads %lld is no multiple of kv_heads %lld",
-                              (long long)m->heads, (long long)m->kv_heads);
-    if (m->attention == PLAN_ATTENTION_MLA) {
+                              (long long)m->n_heads, (long long)m->n_kv_heads);
+    if (m->attention == MODEL_ATTENTION_MLA) {
         TRY(check_at_least("mla_kv_rank", m->mla_kv_rank, 1, e));
         TRY(check_at_least("mla_nope_dim", m->mla_nope_dim, 1, e));
         TRY(check_at_least("mla_v_dim", m->mla_v_dim, 1, e));
     }
-    if (m->experts == 0 || m->dense_layers > 0 || m->dense_branch)
-        TRY(check_at_least("ffn_hidden", m->ffn_hidden, 1, e));
-    if (m->window_layers > m->layers)
+    if (!model_is_moe(m) || m->dense_layers > 0)
+        TRY(check_at_least("ffn_hidden", model_dense_ffn(m), 1, e));
+    if (m->window_layers > m->n_layers)
         return error_set_code(e, ERROR_CONFIG, "model: window_layers %lld is more than layers %lld",
-                              (long long)m->window_layers, (long long)m->layers);
+                              (long long)m->window_layers, (long long)m->n_layers);
     if (m->mamba_layers > 0) {
         TRY(check_at_least("mamba_inner", m->mamba_inner, 1, e));
         TRY(check_at_least("mamba_state", m->mamba_state, 1, e));
@@ -80,57 +80,33 @@ int plan_model_check(const struct plan_model *m, struct error *e)
     return check_experts(m, e);
 }
 
-void plan_model_from_config(const struct model_config *c, struct plan_model *m)
-{
-    memset(m, 0, sizeof *m);
-    m->name = "configured";
-    m->source = "run file";
-    m->layers = c->n_layers;
-    m->hidden = c->d_model;
-    m->heads = c->n_heads;
-    m->kv_heads = c->n_kv_heads;
-    m->head_dim = c->head_dim;
-    m->vocab = c->vocab_size;
-    m->glu = true;
-    m->tied_embeddings = c->tied_embeddings;
-    if (c->n_experts > 1) {
-        m->experts = c->n_experts;
-        m->top_k = c->n_experts_used;
-        m->moe_ffn_hidden = c->ffn_hidden;
-        m->dense_branch = c->dense_ffn_hidden > 0;
-        m->ffn_hidden = c->dense_ffn_hidden;
-    } else {
-        m->ffn_hidden = c->ffn_hidden;
-    }
-}
-
 /* A hybrid (Nemotron-H) counts attention, Mamba and FFN blocks as layers of their own; elsewhere a
  * layer holds attention and FFN. */
-int64_t plan_model_attention_layers(const struct plan_model *m)
+int64_t plan_model_attention_layers(const struct model_config *m)
 {
-    return m->mamba_layers > 0 ? m->attention_layers : m->layers;
+    return m->mamba_layers > 0 ? m->attention_layers : m->n_layers;
 }
 
-int64_t plan_model_ffn_layers(const struct plan_model *m)
+int64_t plan_model_ffn_layers(const struct model_config *m)
 {
-    return m->mamba_layers > 0 ? m->layers - m->mamba_layers - m->attention_layers : m->layers;
+    return m->mamba_layers > 0 ? m->n_layers - m->mamba_layers - m->attention_layers : m->n_layers;
 }
 
-int64_t plan_model_moe_layers(const struct plan_model *m)
+int64_t plan_model_moe_layers(const struct model_config *m)
 {
-    return m->experts > 0 ? plan_model_ffn_layers(m) - m->dense_layers : 0;
+    return model_is_moe(m) ? plan_model_ffn_layers(m) - m->dense_layers : 0;
 }
 
-double plan_model_embedding_params(const struct plan_model *m)
+double plan_model_embedding_params(const struct model_config *m)
 {
-    return (double)m->vocab * (double)m->hidden;
+    return (double)m->vocab_size * (double)m->d_model;
 }
 
-static void attention_params(const struct plan_model *m, double *sharded, double *replicated)
+static void attention_params(const struct model_config *m, double *sharded, double *replicated)
 {
-    double h = (double)m->hidden, a = (double)m->heads, d = (double)m->head_dim;
-    if (m->attention != PLAN_ATTENTION_MLA) {
-        *sharded = 2 * h * a * d + 2 * h * (double)m->kv_heads * d;
+    double h = (double)m->d_model, a = (double)m->n_heads, d = (double)m->head_dim;
+    if (m->attention != MODEL_ATTENTION_MLA) {
+        *sharded = 2 * h * a * d + 2 * h * (double)m->n_kv_heads * d;
         *replicated = 0;
         return;
     }
@@ -141,30 +117,30 @@ static void attention_params(const struct plan_model *m, double *sharded, double
     *sharded = (q > 0 ? q : h) * a * (nope + rope) + kv * a * (nope + v) + a * v * h;
 }
 
-void plan_model_layer_params(const struct plan_model *m, bool moe, struct plan_layer_params *out)
+void plan_model_layer_params(const struct model_config *m, bool moe, struct plan_layer_params *out)
 {
-    double h = (double)m->hidden, g = glu_matrices(m), replicated;
+    double h = (double)m->d_model, g = glu_matrices(m), replicated;
     memset(out, 0, sizeof *out);
     attention_params(m, &out->attention, &replicated);
     out->other = replicated + 2 * h;
-    if (!moe || m->dense_branch) out->ffn += g * h * (double)m->ffn_hidden;
+    if (!moe || model_has_dense_branch(m)) out->ffn += g * h * (double)model_dense_ffn(m);
     if (!moe) return;
     double wide = m->moe_latent > 0 ? (double)m->moe_latent : h;
     out->ffn += g * h * (double)m->shared_ffn_hidden;
-    out->experts = (double)m->experts * g * wide * (double)m->moe_ffn_hidden;
-    out->other += (double)m->experts * h;
+    out->experts = (double)m->n_experts * g * wide * (double)m->ffn_hidden;
+    out->other += (double)m->n_experts * h;
     if (m->moe_latent > 0) out->other += 2 * h * wide;
 }
 
-double plan_model_mamba_params(const struct plan_model *m)
+double plan_model_mamba_params(const struct model_config *m)
 {
-    double h = (double)m->hidden, inner = (double)m->mamba_inner;
+    double h = (double)m->d_model, inner = (double)m->mamba_inner;
     double heads = inner / MAMBA_HEAD_DIM;
     return h * (2 * inner + 2 * MAMBA_GROUPS * (double)m->mamba_state + heads) + inner * h;
 }
 
 /* All matrices of the model with the experts counted `experts` times a layer. */
-static double params_with(const struct plan_model *m, double experts)
+static double params_with(const struct model_config *m, double experts)
 {
     struct plan_layer_params dense, moe;
     plan_model_layer_params(m, false, &dense);
@@ -174,28 +150,28 @@ static double params_with(const struct plan_model *m, double experts)
     double p = (double)plan_model_attention_layers(m) * dense.attention;
     p += (n_ffn - n_moe) * (dense.ffn + dense.other);
     p += n_moe * (moe.ffn + moe.other);
-    if (n_moe > 0) p += n_moe * moe.experts * experts / (double)m->experts;
+    if (n_moe > 0) p += n_moe * moe.experts * experts / (double)m->n_experts;
     p += (double)m->mamba_layers * plan_model_mamba_params(m);
     if (m->mtp_layers > 0) { /* one more layer each and the projection that joins its inputs */
         double layer = dense.attention + moe.ffn + moe.other;
-        if (m->experts > 0) layer += moe.experts * experts / (double)m->experts;
-        p += (double)m->mtp_layers * (layer + 2 * (double)m->hidden * (double)m->hidden);
+        if (model_is_moe(m)) layer += moe.experts * experts / (double)m->n_experts;
+        p += (double)m->mtp_layers * (layer + 2 * (double)m->d_model * (double)m->d_model);
     }
     return p + plan_model_embedding_params(m) * (m->tied_embeddings ? 1 : 2);
 }
 
-double plan_model_params(const struct plan_model *m)
+double plan_model_params(const struct model_config *m)
 {
-    return params_with(m, (double)m->experts);
+    return params_with(m, (double)m->n_experts);
 }
 
-double plan_model_active_params(const struct plan_model *m)
+double plan_model_active_params(const struct model_config *m)
 {
-    return params_with(m, (double)m->top_k);
+    return params_with(m, (double)m->n_experts_used);
 }
 
 /* Keys one query looks at, on average, of one layer. */
-double plan_model_context(const struct plan_model *m, int64_t seq_len, bool windowed, bool causal)
+double plan_model_context(const struct model_config *m, int64_t seq_len, bool windowed, bool causal)
 {
     double s = (double)seq_len, w = (double)m->window;
     if (!windowed || w <= 0 || w >= s) return causal ? s / 2 : s;
@@ -203,17 +179,17 @@ double plan_model_context(const struct plan_model *m, int64_t seq_len, bool wind
 }
 
 /* Forward FLOPs of one token in the core of one attention layer, by keys seen. */
-double plan_model_core_flops(const struct plan_model *m, double context)
+double plan_model_core_flops(const struct model_config *m, double context)
 {
-    double a = (double)m->heads;
-    if (m->attention == PLAN_ATTENTION_MLA)
+    double a = (double)m->n_heads;
+    if (m->attention == MODEL_ATTENTION_MLA)
         return 2 * context * a * (double)(m->mla_nope_dim + m->mla_rope_dim + m->mla_v_dim);
     return 4 * context * a * (double)m->head_dim;
 }
 
-double plan_model_flops_per_token(const struct plan_model *m, int64_t seq_len, bool causal)
+double plan_model_flops_per_token(const struct model_config *m, int64_t seq_len, bool causal)
 {
-    double matrices = params_with(m, (double)m->top_k);
+    double matrices = params_with(m, (double)m->n_experts_used);
     /* the embedding is looked up, and each multi-token layer runs the output head again */
     double table = plan_model_embedding_params(m);
     matrices -= table * (m->tied_embeddings ? 0 : 1);
@@ -230,38 +206,38 @@ double plan_model_flops_per_token(const struct plan_model *m, int64_t seq_len, b
 /* Published models whose dimensions the run tables leave out: hybrids of Mamba-2, attention and
  * experts (NVIDIA's model cards and reports; the counts reproduce the FLOPs a token that the run
  * tables imply, TFLOP/s over tokens/s, as the test shows). */
-bool plan_model_hybrid(const char *name, struct plan_model *out)
+bool plan_model_hybrid(const char *name, struct model_config *out)
 {
-    static const struct plan_model hybrids[] = {
+    static const struct model_config hybrids[] = {
         {.name = "Nemotron-3-Nano",
          .source = "model card: 52 layers, 23 Mamba-2, 23 MoE, 6 attention",
-         .layers = 52,
+         .n_layers = 52,
          .mamba_layers = 23,
          .attention_layers = 6,
-         .hidden = 2688,
-         .heads = 32,
-         .kv_heads = 2,
+         .d_model = 2688,
+         .n_heads = 32,
+         .n_kv_heads = 2,
          .head_dim = 128,
-         .vocab = 131072,
-         .experts = 128,
-         .top_k = 6,
-         .moe_ffn_hidden = 1856,
+         .vocab_size = 131072,
+         .n_experts = 128,
+         .n_experts_used = 6,
+         .ffn_hidden = 1856,
          .shared_ffn_hidden = 3712,
          .mamba_inner = 4096,
          .mamba_state = 128},
         {.name = "Nemotron-3-Super",
          .source = "model card: 88 layers, latent experts",
-         .layers = 88,
+         .n_layers = 88,
          .mamba_layers = 40,
          .attention_layers = 8,
-         .hidden = 4096,
-         .heads = 32,
-         .kv_heads = 2,
+         .d_model = 4096,
+         .n_heads = 32,
+         .n_kv_heads = 2,
          .head_dim = 128,
-         .vocab = 131072,
-         .experts = 512,
-         .top_k = 22,
-         .moe_ffn_hidden = 2688,
+         .vocab_size = 131072,
+         .n_experts = 512,
+         .n_experts_used = 22,
+         .ffn_hidden = 2688,
          .shared_ffn_hidden = 5376,
          .moe_latent = 1024,
          .mtp_layers = 1,
@@ -269,17 +245,17 @@ bool plan_model_hybrid(const char *name, struct plan_model *out)
          .mamba_state = 128},
         {.name = "Nemotron-3-Ultra",
          .source = "report: about 500B, 50B active",
-         .layers = 108,
+         .n_layers = 108,
          .mamba_layers = 48,
          .attention_layers = 12,
-         .hidden = 8192,
-         .heads = 64,
-         .kv_heads = 2,
+         .d_model = 8192,
+         .n_heads = 64,
+         .n_kv_heads = 2,
          .head_dim = 128,
-         .vocab = 131072,
-         .experts = 512,
-         .top_k = 22,
-         .moe_ffn_hidden = 5120,
+         .vocab_size = 131072,
+         .n_experts = 512,
+         .n_experts_used = 22,
+         .ffn_hidden = 5120,
          .shared_ffn_hidden = 10240,
          .moe_latent = 2048,
          .mtp_layers = 1,
@@ -287,14 +263,14 @@ bool plan_model_hybrid(const char *name, struct plan_model *out)
          .mamba_state = 128},
         {.name = "Nemotron-H-56B",
          .source = "arXiv:2504.03624: 118 layers, 54 Mamba-2, 10 attention",
-         .layers = 118,
+         .n_layers = 118,
          .mamba_layers = 54,
          .attention_layers = 10,
-         .hidden = 8192,
-         .heads = 64,
-         .kv_heads = 8,
+         .d_model = 8192,
+         .n_heads = 64,
+         .n_kv_heads = 8,
          .head_dim = 128,
-         .vocab = 131072,
+         .vocab_size = 131072,
          .ffn_hidden = 32768,
          .mamba_inner = 16384,
          .mamba_state = 256},

@@ -77,7 +77,7 @@ static double backward_time(const struct plan_layer_time *t)
  * (arXiv:2407.21783, 3.3.2) and every published DeepSeek-V3 layout of 61 layers follow it. */
 static double stage_layers(const struct plan_work *w, bool *head)
 {
-    double layers = (double)(w->m->layers + w->m->mtp_layers);
+    double layers = (double)(w->m->n_layers + w->m->mtp_layers);
     double chunks = (double)MAX(w->l->pp, 1) * (double)MAX(w->l->vp, 1);
     *head = true;
     if (w->l->pp <= 1) return layers;
@@ -88,12 +88,12 @@ static double stage_layers(const struct plan_work *w, bool *head)
 
 static void stage_params(const struct plan_work *w, double share, bool head, struct stage *st)
 {
-    const struct plan_model *m = w->m;
+    const struct model_config *m = w->m;
     struct plan_layer_params dense, moe;
     plan_model_layer_params(m, false, &dense);
     plan_model_layer_params(m, true, &moe);
     double tp = MAX(w->l->tp, 1), groups = MAX(w->l->ep, 1) * (double)MAX(w->l->etp, 1);
-    double n_moe = (double)plan_model_moe_layers(m) + (double)m->mtp_layers * (m->experts > 0);
+    double n_moe = (double)plan_model_moe_layers(m) + (double)m->mtp_layers * (model_is_moe(m));
     double n_dense = (double)plan_model_ffn_layers(m) - (double)plan_model_moe_layers(m);
     double sharded = (double)(plan_model_attention_layers(m) + m->mtp_layers) * dense.attention +
                      n_dense * dense.ffn + n_moe * moe.ffn +
@@ -134,12 +134,12 @@ static bool dualpipe(const struct plan_work *w)
 
 static void stage_time(const struct plan_work *w, struct stage *st)
 {
-    const struct plan_model *m = w->m;
+    const struct model_config *m = w->m;
     memset(st, 0, sizeof *st);
     bool with_head;
     st->blocks = stage_layers(w, &with_head);
-    double share = st->blocks / (double)(m->layers + m->mtp_layers);
-    double n_moe = (double)plan_model_moe_layers(m) + (double)m->mtp_layers * (m->experts > 0);
+    double share = st->blocks / (double)(m->n_layers + m->mtp_layers);
+    double n_moe = (double)plan_model_moe_layers(m) + (double)m->mtp_layers * (model_is_moe(m));
     double count[PLAN_N_BLOCKS] = {
         [PLAN_BLOCK_ATTENTION] = (double)(plan_model_attention_layers(m) + m->mtp_layers),
         [PLAN_BLOCK_FFN] = (double)(plan_model_ffn_layers(m) + m->mtp_layers) - n_moe,
@@ -272,7 +272,7 @@ static double message_time(const struct plan_work *w)
      * schedule (arXiv:2104.04473, section 4.1) and with sequence parallelism */
     bool whole = w->year < K(SEQUENCE_YEAR) && l->vp <= 1;
     bool old = w->year < K(DP_OVERLAP_YEAR);
-    double bytes = (whole ? w->tokens : w->own_tokens) * (double)w->m->hidden * plan_work_width(w);
+    double bytes = (whole ? w->tokens : w->own_tokens) * (double)w->m->d_model * plan_work_width(w);
     double share = old ? K(PP_EXPOSED_OLD) : K(PP_EXPOSED);
     double exposed = share * plan_p2p_s(w->a, w->c, inside, bytes) + (old ? K(PIPE_HOST_S) : 0);
     return 2 * MAX(l->vp, 1) * exposed;
@@ -379,7 +379,7 @@ static bool share_is_allowed(const struct plan_work *w, int64_t mine)
 }
 
 /* Several kinds share the microbatches; the last to finish counts. Equal shares are always open. */
-static void mixed_step(const struct plan_model *m, const struct machine_cluster *c,
+static void mixed_step(const struct model_config *m, const struct machine_cluster *c,
                        const struct plan_layout *l, const struct plan_batch *b,
                        const struct plan_software *s, double total, struct plan_step *out)
 {
@@ -413,7 +413,7 @@ static void mixed_step(const struct plan_model *m, const struct machine_cluster 
     if (shared.step_s < out->step_s) *out = shared;
 }
 
-static void fill_rates(const struct plan_model *m, const struct machine_cluster *c,
+static void fill_rates(const struct model_config *m, const struct machine_cluster *c,
                        const struct plan_layout *l, const struct plan_batch *b, double again,
                        struct plan_step *out)
 {
@@ -434,7 +434,7 @@ static void fill_rates(const struct plan_model *m, const struct machine_cluster 
     out->high_s = out->step_s * K(BAND_HIGH);
 }
 
-void plan_step(const struct plan_model *m, const struct machine_cluster *c,
+void plan_step(const struct model_config *m, const struct machine_cluster *c,
                const struct plan_layout *l, const struct plan_batch *b,
                const struct plan_software *s, struct plan_step *out)
 {

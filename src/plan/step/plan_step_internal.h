@@ -8,7 +8,7 @@
 enum plan_family { PLAN_AMPERE, PLAN_HOPPER, PLAN_BLACKWELL }; /* by precisions offered */
 
 struct plan_work { /* everything a layer's time depends on */
-    const struct plan_model *m;
+    const struct model_config *m;
     const struct machine_accelerator *a;
     const struct machine_cluster *c;
     const struct plan_layout *l;
@@ -44,7 +44,7 @@ enum plan_block {
     PLAN_N_BLOCKS
 };
 
-void plan_work_init(struct plan_work *w, const struct plan_model *m,
+void plan_work_init(struct plan_work *w, const struct model_config *m,
                     const struct machine_accelerator *a, const struct machine_cluster *c,
                     const struct plan_layout *l, const struct plan_batch *b,
                     const struct plan_software *s);

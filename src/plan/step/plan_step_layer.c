@@ -101,7 +101,7 @@ static void software_age(struct plan_work *w)
     w->young_moe = stack * (1 + K(YOUNG_MOE) * young);
 }
 
-void plan_work_init(struct plan_work *w, const struct plan_model *m,
+void plan_work_init(struct plan_work *w, const struct model_config *m,
                     const struct machine_accelerator *a, const struct machine_cluster *c,
                     const struct plan_layout *l, const struct plan_batch *b,
                     const struct plan_software *s)
@@ -159,7 +159,7 @@ static void expose(struct plan_layer_time *t, double s, double share, double *pa
 
 static double tp_share(const struct plan_work *w)
 {
-    bool modern = w->year >= K(TP_OVERLAP_YEAR) && w->family != PLAN_AMPERE && w->m->experts == 0;
+    bool modern = w->year >= K(TP_OVERLAP_YEAR) && w->family != PLAN_AMPERE && !model_is_moe(w->m);
     return modern ? K(TP_OVERLAP) : 0;
 }
 
@@ -170,7 +170,7 @@ static void add_tensor_parallel(const struct plan_work *w, struct plan_layer_tim
     int64_t tp = w->l->tp;
     if (tp <= 1) return;
     int64_t near = plan_place_near(&w->place, tp, 1);
-    double bytes = w->tokens * (double)w->m->hidden * plan_work_width(w);
+    double bytes = w->tokens * (double)w->m->d_model * plan_work_width(w);
     double s = plan_collective_s(w->a, w->c, PLAN_ALL_GATHER, tp, near, bytes) +
                plan_collective_s(w->a, w->c, PLAN_REDUCE_SCATTER, tp, near, bytes);
     t->kernels += 2 * K(HOST_COLLECTIVE);
@@ -186,7 +186,7 @@ static void add_tensor_parallel(const struct plan_work *w, struct plan_layer_tim
 static void unfused_core(const struct plan_work *w, struct plan_layer_time *t)
 {
     double keys = (double)w->seq_len, queries = keys / MAX(w->l->cp, 1);
-    double heads = (double)w->m->heads / MAX(w->l->tp, 1), d = (double)w->m->head_dim;
+    double heads = (double)w->m->n_heads / MAX(w->l->tp, 1), d = (double)w->m->head_dim;
     double groups = heads * w->tokens / queries;
     struct plan_layer_time x = {0};
     add_product(w, &x, w->bf16_rate, groups, queries, keys, d);
@@ -212,8 +212,8 @@ static double core_share(const struct plan_work *w)
 
 static void fused_core(const struct plan_work *w, struct plan_layer_time *t)
 {
-    const struct plan_model *m = w->m;
-    double windowed = (double)m->window_layers / (double)MAX(m->layers, 1);
+    const struct model_config *m = w->m;
+    double windowed = (double)m->window_layers / (double)MAX(m->n_layers, 1);
     double context = (1 - windowed) * plan_model_context(m, w->seq_len, false, true) +
                      windowed * plan_model_context(m, w->seq_len, true, true);
     double flops = w->own_tokens * plan_model_core_flops(m, context);
@@ -228,9 +228,9 @@ static void add_context_parallel(const struct plan_work *w, struct plan_layer_ti
     int64_t cp = w->l->cp, tp = MAX(w->l->tp, 1);
     if (cp <= 1) return;
     double width =
-        w->m->attention == PLAN_ATTENTION_MLA
-            ? (double)(w->m->heads * (w->m->mla_nope_dim + w->m->mla_rope_dim + w->m->mla_v_dim))
-            : (double)(2 * w->m->kv_heads * w->m->head_dim);
+        w->m->attention == MODEL_ATTENTION_MLA
+            ? (double)(w->m->n_heads * (w->m->mla_nope_dim + w->m->mla_rope_dim + w->m->mla_v_dim))
+            : (double)(2 * w->m->n_kv_heads * w->m->head_dim);
     double bytes = w->own_tokens * (double)cp * width * plan_work_width(w);
     int64_t near = plan_place_near(&w->place, cp, tp);
     double s = plan_collective_s(w->a, w->c, PLAN_ALL_GATHER, cp, near, bytes);
@@ -242,11 +242,11 @@ static void add_context_parallel(const struct plan_work *w, struct plan_layer_ti
 
 static void add_attention_projections(const struct plan_work *w, struct plan_layer_time *t)
 {
-    const struct plan_model *m = w->m;
-    double T = w->tokens, h = (double)m->hidden, tp = MAX(w->l->tp, 1);
-    double a = (double)m->heads / tp, d = (double)m->head_dim, r = w->matrix_rate;
-    if (m->attention != PLAN_ATTENTION_MLA) {
-        double kv = (double)m->kv_heads / tp;
+    const struct model_config *m = w->m;
+    double T = w->tokens, h = (double)m->d_model, tp = MAX(w->l->tp, 1);
+    double a = (double)m->n_heads / tp, d = (double)m->head_dim, r = w->matrix_rate;
+    if (m->attention != MODEL_ATTENTION_MLA) {
+        double kv = (double)m->n_kv_heads / tp;
         add_product(w, t, r, 1, T, a * d + 2 * kv * d, h);
         add_product(w, t, r, 1, T, h, a * d);
         add_vector(w, t, 2 * plan_work_width(w) * T * (a + kv) * d); /* rotary embedding */
@@ -274,7 +274,7 @@ static void attention_block(const struct plan_work *w, struct plan_layer_time *t
         unfused_core(w, t);
     add_context_parallel(w, t);
     add_vector(w, t,
-               K(VECTOR_PASSES) / 2 * w->norm_tokens * (double)w->m->hidden * plan_work_width(w));
+               K(VECTOR_PASSES) / 2 * w->norm_tokens * (double)w->m->d_model * plan_work_width(w));
     add_tensor_parallel(w, t);
     t->kernels += K(HOST_KERNELS_DENSE) / 2;
 }
@@ -282,7 +282,7 @@ static void attention_block(const struct plan_work *w, struct plan_layer_time *t
 /* The two or three products of a feed-forward part, `width` wide in all. */
 static void add_ffn(const struct plan_work *w, struct plan_layer_time *t, double width)
 {
-    double T = w->tokens, h = (double)w->m->hidden, f = width / MAX(w->l->tp, 1);
+    double T = w->tokens, h = (double)w->m->d_model, f = width / MAX(w->l->tp, 1);
     double gates = w->m->glu ? 2 : 1;
     if (width <= 0) return;
     add_product(w, t, w->matrix_rate, 1, T, gates * f, h);
@@ -293,9 +293,9 @@ static void add_ffn(const struct plan_work *w, struct plan_layer_time *t, double
 
 static void ffn_block(const struct plan_work *w, struct plan_layer_time *t)
 {
-    add_ffn(w, t, (double)w->m->ffn_hidden);
+    add_ffn(w, t, (double)model_dense_ffn(w->m));
     add_vector(w, t,
-               K(VECTOR_PASSES) / 2 * w->norm_tokens * (double)w->m->hidden * plan_work_width(w));
+               K(VECTOR_PASSES) / 2 * w->norm_tokens * (double)w->m->d_model * plan_work_width(w));
     add_tensor_parallel(w, t);
     t->kernels += K(HOST_KERNELS_DENSE) / 2;
 }
@@ -308,14 +308,14 @@ static void add_expert_parallel(const struct plan_work *w, struct plan_layer_tim
     int64_t ep = w->l->ep, etp = MAX(w->l->etp, 1);
     if (ep <= 1) return;
     int64_t near = plan_place_near(&w->place, ep, etp);
-    double bytes = w->own_tokens * (double)w->m->top_k * width * plan_work_width(w);
+    double bytes = w->own_tokens * (double)w->m->n_experts_used * width * plan_work_width(w);
     double s = plan_collective_s(w->a, w->c, PLAN_ALL_TO_ALL, ep, near, bytes);
     double domains = (double)ep / (double)near;
     /* those kernels want as many ranks of a group in each domain: not where groups straddle; DualPipe
      * came with them (arXiv:2412.19437, section 3.2.2) */
     bool knows = w->year >= K(EP_DEDUP_YEAR) || w->stack == PLAN_STACK_DUALPIPE;
     if (domains > 1 && !w->place.straddles && knows) {
-        double k = (double)w->m->top_k;
+        double k = (double)w->m->n_experts_used;
         double distinct = domains * (1 - pow(1 - 1 / domains, k));
         if (w->m->route_domains > 0) distinct = fmin(distinct, (double)w->m->route_domains);
         s *= fmin(distinct / k, 1);
@@ -352,19 +352,20 @@ void plan_weave_experts(const struct plan_work *w, struct plan_layer_time *t)
  * Blackwell, gated experts, widths in whole tiles of 128. */
 static bool fused_experts(const struct plan_work *w)
 {
-    int64_t wide = w->m->moe_latent > 0 ? w->m->moe_latent : w->m->hidden;
+    int64_t wide = w->m->moe_latent > 0 ? w->m->moe_latent : w->m->d_model;
     return w->year >= K(MOE_FUSED_YEAR) && w->family == PLAN_BLACKWELL && w->m->glu &&
-           wide % 128 == 0 && w->m->moe_ffn_hidden % 128 == 0;
+           wide % 128 == 0 && w->m->ffn_hidden % 128 == 0;
 }
 
 static void experts_block(const struct plan_work *w, struct plan_layer_time *t)
 {
-    const struct plan_model *m = w->m;
-    double h = (double)m->hidden, wide = m->moe_latent > 0 ? (double)m->moe_latent : h;
+    const struct model_config *m = w->m;
+    double h = (double)m->d_model, wide = m->moe_latent > 0 ? (double)m->moe_latent : h;
     double etp = MAX(w->l->etp, 1), ep = MAX(w->l->ep, 1), gates = m->glu ? 2 : 1;
-    double groups = fmax((double)m->experts / ep, 1);
-    double routed = w->own_tokens * (double)m->top_k * etp; /* rows of this rank's experts */
-    double f = (double)m->moe_ffn_hidden / etp, rows = routed / groups;
+    double groups = fmax((double)m->n_experts / ep, 1);
+    double routed =
+        w->own_tokens * (double)m->n_experts_used * etp; /* rows of this rank's experts */
+    double f = (double)m->ffn_hidden / etp, rows = routed / groups;
     bool fused = fused_experts(w);
     double rate = w->matrix_rate * (fused ? 1 : K(GROUPED_SHARE));
     double passes = w->family == PLAN_BLACKWELL ? K(MOE_PASSES) : K(MOE_PASSES_HOPPER);
@@ -372,15 +373,15 @@ static void experts_block(const struct plan_work *w, struct plan_layer_time *t)
     add_product(w, t, rate, groups, rows, wide, f);
     add_vector(w, t, (gates + 1) * routed * f * plan_work_width(w));
     add_vector(w, t, passes * routed * (wide + K(MOE_ROW)) * plan_work_width(w));
-    add_product(w, t, w->bf16_rate, 1, w->own_tokens, (double)m->experts, h);
+    add_product(w, t, w->bf16_rate, 1, w->own_tokens, (double)m->n_experts, h);
     if (m->moe_latent > 0) {
         add_product(w, t, w->matrix_rate, 1, w->own_tokens, wide, h);
         add_product(w, t, w->matrix_rate, 1, w->own_tokens, h, wide);
     }
     add_ffn(w, t, (double)m->shared_ffn_hidden);
-    if (m->dense_branch) add_ffn(w, t, (double)m->ffn_hidden);
+    if (model_has_dense_branch(m)) add_ffn(w, t, (double)model_dense_ffn(m));
     add_vector(w, t, K(VECTOR_PASSES) / 2 * w->norm_tokens * h * plan_work_width(w));
-    if (w->l->tp > 1 && (etp > 1 || m->shared_ffn_hidden > 0 || m->dense_branch))
+    if (w->l->tp > 1 && (etp > 1 || m->shared_ffn_hidden > 0 || model_has_dense_branch(m)))
         add_tensor_parallel(w, t);
     t->kernels += K(HOST_KERNELS_MOE) - K(HOST_KERNELS_DENSE) / 2;
     if (fused) {
@@ -394,8 +395,8 @@ static void experts_block(const struct plan_work *w, struct plan_layer_time *t)
 /* Mamba-2: two projections, a short convolution and a chunked scan that moves its inner state. */
 static void mamba_block(const struct plan_work *w, struct plan_layer_time *t)
 {
-    const struct plan_model *m = w->m;
-    double h = (double)m->hidden, tp = MAX(w->l->tp, 1), inner = (double)m->mamba_inner / tp;
+    const struct model_config *m = w->m;
+    double h = (double)m->d_model, tp = MAX(w->l->tp, 1), inner = (double)m->mamba_inner / tp;
     double in = plan_model_mamba_params(m) / h / tp - inner;
     add_product(w, t, w->matrix_rate, 1, w->tokens, in, h);
     add_product(w, t, w->matrix_rate, 1, w->tokens, h, inner);
@@ -424,13 +425,13 @@ void plan_block_time(const struct plan_work *w, int block, struct plan_layer_tim
     case PLAN_BLOCK_EXPERTS: experts_block(w, t); break;
     default: mamba_block(w, t); break;
     }
-    grow(t, w->m->experts > 0 ? w->young_moe : w->young_dense);
+    grow(t, model_is_moe(w->m) ? w->young_moe : w->young_dense);
 }
 
 void plan_head_time(const struct plan_work *w, struct plan_layer_time *t)
 {
     *t = (struct plan_layer_time){0};
-    double V = (double)w->m->vocab / MAX(w->l->tp, 1), h = (double)w->m->hidden;
+    double V = (double)w->m->vocab_size / MAX(w->l->tp, 1), h = (double)w->m->d_model;
     add_product(w, t, w->bf16_rate, 1, w->tokens, V, h);
     /* logits in fp32 are read and written by the loss about three times */
     t->vector_f += w->tokens * V * 12 / w->vector_rate;

@@ -22,14 +22,14 @@ static const double HOST_OFFLOAD_BYTES = 240e9; /* 480 GB of LPDDR5X for two acc
 enum { COHERENT_DOMAIN = 32 };
 
 /* Layers of a stage; where they do not divide, embedding and loss count as one each. */
-static int64_t layers_of_stage(const struct plan_model *m, int64_t pp)
+static int64_t layers_of_stage(const struct model_config *m, int64_t pp)
 {
-    int64_t layers = m->layers + m->mtp_layers;
+    int64_t layers = m->n_layers + m->mtp_layers;
     if (layers % pp == 0) return layers / pp;
     return (layers + 2) % pp == 0 ? (layers + 2) / pp : 1;
 }
 
-static int32_t assumed_virtual_stages(const struct plan_model *m, const struct plan_layout *l,
+static int32_t assumed_virtual_stages(const struct model_config *m, const struct plan_layout *l,
                                       const struct plan_batch *b)
 {
     if (l->pp <= 1) return 1;
@@ -44,7 +44,7 @@ static int32_t assumed_virtual_stages(const struct plan_model *m, const struct p
     return (int32_t)most;
 }
 
-static double memory_with(const struct plan_model *m, const struct machine_accelerator *a,
+static double memory_with(const struct model_config *m, const struct machine_accelerator *a,
                           const struct plan_batch *b, const struct plan_software *s,
                           struct plan_layout l, int recompute)
 {
@@ -54,7 +54,7 @@ static double memory_with(const struct plan_model *m, const struct machine_accel
     return memory.total;
 }
 
-static int32_t assumed_recompute(const struct plan_model *m, const struct machine_accelerator *a,
+static int32_t assumed_recompute(const struct model_config *m, const struct machine_accelerator *a,
                                  const struct plan_software *s, const struct plan_batch *b,
                                  const struct plan_layout *l)
 {
@@ -67,7 +67,7 @@ static int32_t assumed_recompute(const struct plan_model *m, const struct machin
     return runs ? PLAN_RECOMPUTE_FULL : PLAN_RECOMPUTE_NONE;
 }
 
-void plan_layout_assume(const struct plan_model *m, const struct machine_accelerator *a,
+void plan_layout_assume(const struct model_config *m, const struct machine_accelerator *a,
                         const struct plan_software *s, struct plan_batch *b, struct plan_layout *l)
 {
     if (l->micro_batch <= 0) l->micro_batch = 1;
@@ -75,7 +75,7 @@ void plan_layout_assume(const struct plan_model *m, const struct machine_acceler
         b->global_batch = (int64_t)8 * MAX(l->pp, 1) * MAX(l->dp, 1) * l->micro_batch;
     if (l->etp <= 0) {
         bool folded = s->generation <= 0 || s->generation >= FOLDING_YEAR;
-        l->etp = m->experts == 0 || folded ? 1 : MAX(l->tp, 1);
+        l->etp = !model_is_moe(m) || folded ? 1 : MAX(l->tp, 1);
     }
     if (l->vp <= 0)
         l->vp = s->stack == PLAN_STACK_DUALPIPE ? 1 : (int32_t)assumed_virtual_stages(m, l, b);

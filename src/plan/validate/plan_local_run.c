@@ -137,7 +137,7 @@ static void add_row(struct table *t, const char *folder, const struct plan_local
     char model[64], predicted[32], measured[32], off[32], parts[160];
     double tokens = (double)(run->global_batch * run->seq_len), all = s->step_s;
     snprintf(model, sizeof model, "%lld x %lld%s, %s", (long long)run->model.n_layers,
-             (long long)run->model.d_model, run->model.n_experts > 1 ? " MoE" : "",
+             (long long)run->model.d_model, model_is_moe(&run->model) ? " MoE" : "",
              run->bf16 ? "bf16" : "fp32");
     snprintf(off, sizeof off, "%+.1f %%", 100 * (s->step_s / run->measured_s - 1));
     snprintf(parts, sizeof parts, "%.0f / %.0f / %.0f / %.0f / %.0f", 100 * s->products_s / all,

@@ -57,7 +57,7 @@ struct validate_group {
 size_t validate_groups(const struct validate_row *rows, size_t count, enum validate_quantity q,
                        enum validate_key key, struct arena *a, struct validate_group **groups);
 
-const char *validate_class(const struct plan_model *m); /* "dense", "moe", "hybrid" */
+const char *validate_class(const struct model_config *m); /* "dense", "moe", "hybrid" */
 
 /* The two baselines: the rate that minimises the error of its class, over all rows or over the rows
  * of other sources. */

@@ -165,7 +165,7 @@ static bool read_size(const char **at, int64_t *value)
 }
 
 /* "MLA(q1536,kv512,nope128,rope64,v128)": the parts in any order, each once. */
-static bool read_mla(const char *attn, struct plan_model *m)
+static bool read_mla(const char *attn, struct model_config *m)
 {
     const struct {
         const char *name;
@@ -205,10 +205,10 @@ static bool ties_embeddings(const char *name)
 static int read_attention(struct rows_reader *r, struct plan_row *row)
 {
     static const char *const plain[] = {"MHA", "GQA", "MQA"};
-    struct plan_model *m = &row->model;
+    struct model_config *m = &row->model;
     const char *attn = text_of(r, "attn"), *window = strstr(attn, "sliding-window");
     if (strncmp(attn, "MLA", 3) == 0) {
-        m->attention = PLAN_ATTENTION_MLA;
+        m->attention = MODEL_ATTENTION_MLA;
         if (read_mla(attn, m)) return 0;
         return wrong_value(r, "attn", "MLA with five widths of 1 to 16777216", attn,
                            "for example MLA(q1536,kv512,nope128,rope64,v128)");
@@ -218,7 +218,7 @@ static int read_attention(struct rows_reader *r, struct plan_row *row)
     if (known && window) {
         const char *at = window + strlen("sliding-window");
         at += strspn(at, " ");
-        m->window_layers = contains(attn, "alt") ? m->layers / 2 : m->layers;
+        m->window_layers = contains(attn, "alt") ? m->n_layers / 2 : m->n_layers;
         known = read_size(&at, &m->window) && !*at;
     } else {
         known = known && strlen(attn) == strlen("GQA");
@@ -231,26 +231,30 @@ static int read_attention(struct rows_reader *r, struct plan_row *row)
 
 static int read_model(struct rows_reader *r, struct plan_row *row)
 {
-    struct plan_model *m = &row->model;
-    int64_t glu;
+    struct model_config *m = &row->model;
+    int64_t glu, dense;
     m->name = row->model_name;
     m->source = row->source;
-    TRY(int_of(r, "layers", 0, &m->layers));
-    if (m->layers > MAX_LAYERS) /* as in descriptions; some rules count through them */
+    TRY(int_of(r, "layers", 0, &m->n_layers));
+    if (m->n_layers > MAX_LAYERS) /* as in descriptions; some rules count through them */
         return wrong_value(r, "layers", "a whole number of 0 to 16384", text_of(r, "layers"),
                            "for example 80");
-    TRY(int_of(r, "hidden", 0, &m->hidden));
-    TRY(int_of(r, "heads", 0, &m->heads));
-    TRY(int_of(r, "kv_heads", m->heads, &m->kv_heads));
-    TRY(int_of(r, "head_dim", m->heads ? m->hidden / m->heads : 0, &m->head_dim));
-    TRY(int_of(r, csv_column(r->t, "vocab") < 0 ? "vocab_assumed" : "vocab", 0, &m->vocab));
-    TRY(int_of(r, "ffn_hidden", 4 * m->hidden, &m->ffn_hidden));
+    TRY(int_of(r, "hidden", 0, &m->d_model));
+    TRY(int_of(r, "heads", 0, &m->n_heads));
+    TRY(int_of(r, "kv_heads", m->n_heads, &m->n_kv_heads));
+    TRY(int_of(r, "head_dim", m->n_heads ? m->d_model / m->n_heads : 0, &m->head_dim));
+    TRY(int_of(r, csv_column(r->t, "vocab") < 0 ? "vocab_assumed" : "vocab", 0, &m->vocab_size));
+    TRY(int_of(r, "ffn_hidden", 4 * m->d_model, &dense));
     TRY(int_of(r, "glu", 0, &glu));
-    TRY(int_of(r, "experts", 0, &m->experts));
-    TRY(int_of(r, "top_k", 0, &m->top_k));
-    TRY(int_of(r, "moe_ffn_hidden", 0, &m->moe_ffn_hidden));
+    TRY(int_of(r, "experts", 0, &m->n_experts));
+    TRY(int_of(r, "top_k", 0, &m->n_experts_used));
+    TRY(int_of(r, "moe_ffn_hidden", 0, &m->ffn_hidden));
     TRY(int_of(r, "shared_ffn_hidden", 0, &m->shared_ffn_hidden));
     TRY(int_of(r, "dense_layers", 0, &m->dense_layers));
+    if (!model_is_moe(m))
+        m->ffn_hidden = dense;
+    else if (m->dense_layers > 0)
+        m->dense_ffn_hidden = dense;
     if (glu > 1)
         return wrong_value(r, "glu", "0 or 1", text_of(r, "glu"),
                            "1: three FFN matrices (SwiGLU, GeGLU); 0 or empty: two");
@@ -258,15 +262,15 @@ static int read_model(struct rows_reader *r, struct plan_row *row)
     TRY(read_attention(r, row));
     m->tied_embeddings = ties_embeddings(row->model_name);
     /* trained and counted with its extra layer of multi-token prediction; truncated ones without */
-    if (strcmp(row->model_name, "DeepSeek-V3") == 0 && m->layers == 61) m->mtp_layers = 1;
+    if (strcmp(row->model_name, "DeepSeek-V3") == 0 && m->n_layers == 61) m->mtp_layers = 1;
     if (strncmp(row->model_name, "DeepSeek-V3", 11) == 0)
         m->route_domains = 4; /* its report, 2.1.2 */
 
     struct error e = {0};
     const bool hybrid = contains(text_of(r, "attn"), "hybrid"); /* its columns cannot say how */
-    if ((hybrid || m->layers == 0 || m->hidden == 0) && plan_model_hybrid(row->model_name, m))
+    if ((hybrid || m->n_layers == 0 || m->d_model == 0) && plan_model_hybrid(row->model_name, m))
         assume(r, row, arena_printf(r->a, "dimensions of %s", m->source));
-    else if (hybrid || m->layers == 0 || m->hidden == 0)
+    else if (hybrid || m->n_layers == 0 || m->d_model == 0)
         row->skip = "the dimensions of the model are not known";
     else if (plan_model_check(m, &e) < 0)
         row->skip = arena_strdup(r->a, e.text);
@@ -413,13 +417,13 @@ static void complete_layout(struct rows_reader *r, struct plan_row *row)
     if (l->vp == 0 && l->pp > 1) assume(r, row, "virtual stages by rule");
     if (l->recompute < 0) assume(r, row, "recomputation by rule");
     if (l->pp == 1) l->vp = 1;
-    if (row->model.experts == 0) l->ep = l->etp = 1;
+    if (!model_is_moe(&row->model)) l->ep = l->etp = 1;
     shard_weights(r, row);
     plan_layout_assume(&row->model, &row->accelerator, &row->software, &row->batch, l);
 
     const int64_t ranks = (int64_t)l->tp * l->cp * l->dp;
     if (ranks % ((int64_t)l->ep * l->etp)) l->etp = 1;
-    if (l->ep > ranks && row->model.experts % ranks == 0) {
+    if (l->ep > ranks && row->model.n_experts % ranks == 0) {
         /* a misprint: more expert ranks than a stage has */
         assume(r, row, arena_printf(r->a, "ep %d read as %lld", l->ep, (long long)ranks));
         l->ep = (int32_t)ranks;

@@ -72,10 +72,10 @@ static bool pair_of(const struct validate_row *v, enum validate_quantity q, stru
 
 /* ------------------------------------------------------------------ groups */
 
-const char *validate_class(const struct plan_model *m)
+const char *validate_class(const struct model_config *m)
 {
     if (m->mamba_layers > 0) return "hybrid";
-    return m->experts > 1 ? "moe" : "dense";
+    return model_is_moe(m) ? "moe" : "dense";
 }
 
 static const char *key_of(const struct plan_row *r, enum validate_key key)
@@ -226,7 +226,8 @@ static bool competes(const struct validate_row *x, const struct validate_row *y)
     return strcmp(a->source, b->source) == 0 && strcmp(a->model_name, b->model_name) == 0 &&
            strcmp(a->gpu, b->gpu) == 0 && a->n_gpus == b->n_gpus &&
            a->batch.seq_len == b->batch.seq_len && a->layout.precision == b->layout.precision &&
-           a->model.layers == b->model.layers && a->software.generation == b->software.generation;
+           a->model.n_layers == b->model.n_layers &&
+           a->software.generation == b->software.generation;
 }
 
 static double seconds_per_token(const struct validate_row *v, bool measured)
