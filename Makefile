@@ -27,6 +27,8 @@ B        := build/$(variant)
 
 WARN := -Wall -Wextra -Wshadow -Wvla -Wundef -Wformat=2 -Wstrict-prototypes -Wmissing-prototypes \
         -Wpointer-arith -Wwrite-strings -Wcast-qual -Wimplicit-fallthrough $(if $(WERROR),-Werror)
+# A row of a table leaves out what it does not have.
+WARN += -Wno-missing-field-initializers
 CFLAGS  += -std=gnu11 $(OPT) -fno-common -fno-math-errno -ffp-contract=off -pthread $(WARN)
 CPPFLAGS += -Isrc -D_GNU_SOURCE
 LDLIBS  := -ljansson -lyaml -lzstd -lz -lxxhash -lpcre2-8 -lutf8proc -ldnnl -lgomp -lm -ldl

@@ -9,6 +9,7 @@
 #ifndef COLOSSUS_BASE_H
 #define COLOSSUS_BASE_H
 
+#include <math.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -225,23 +226,82 @@ void time_iso8601(char text[32]); /* UTC wall clock, "2026-11-22T03:04:05.678Z" 
 /* The candidate nearest to word by Damerau-Levenshtein distance, or NULL where none is near
  * enough to be meant (distance > max(2, length / 3)). */
 const char *name_nearest(const char *word, const char *const *candidates, size_t count);
+
+/* ------------------------------------------------------------------ figures, ranges (base_figure.c)
+ * P primary text read, S secondary text, R compilation that cites a primary, D derived, M from
+ * memory, A assumption: the grades of the facts they were copied from. */
+struct figure {
+    double mid, low, high; /* low = high = mid where no range is known */
+    char grade;            /* 0: not given */
+    const char *source;    /* short citation; "" where none */
+};
+
+struct range {
+    double low, mid, high;
+};
+/* Ranges are bands of about 80 %; factors are taken as independent, so that a product's band is the
+ * root of the sum of squares of logarithms. A figure that is not given (grade 0 and mid 0) takes
+ * the fallback. */
+struct range figure_range(const struct figure *f, double mid, double low, double high);
+double figure_mid(const struct figure *f, double fallback);
+struct range range_exact(double x);
+struct range range_mul(struct range a, struct range b);
+struct range range_div(struct range a, struct range b);
+struct range range_add(struct range a, struct range b);
+
+/* ------------------------------------------------------------------ units (base_unit.c) */
+
+enum unit_kind {
+    UNIT_NONE,
+    UNIT_SHARE, /* 0.05 or 5 % */
+    UNIT_BYTES,
+    UNIT_BYTES_PER_S, /* also bits: Gb/s */
+    UNIT_FLOPS,
+    UNIT_W,
+    UNIT_WH,
+    UNIT_W_PER_S,
+    UNIT_USD,
+    UNIT_USD_PER_KWH,
+    UNIT_USD_PER_W,
+    UNIT_G_PER_KWH,
+    UNIT_L_PER_KWH,
+    UNIT_T_PER_YEAR,
+    UNIT_L_PER_DAY,
+    UNIT_HZ,
+    UNIT_DAYS,
+    UNIT_YEARS,
+    UNIT_CELSIUS,
+    UNIT_TOKENS,
+    UNIT_FAILURES, /* per 1,000 days of eight accelerators */
+    UNIT_N_KINDS
+};
+enum unit_result { UNIT_OK, UNIT_BAD_NUMBER, UNIT_BAD_NAME };
+/* "3.35 TB/s", "80e9", "15T", "5 %": the value in the dimension's first unit. *unit is what stands
+ * behind the digits, for the error. */
+enum unit_result unit_parse(const char *text, enum unit_kind d, double *value, const char **unit);
+/* "B, kB, MB ..." into buf, which is returned; the first alone is what a bare number means. */
+char *unit_list(enum unit_kind d, char *buf, size_t size);
+const char *unit_name(enum unit_kind d); /* "" where a number has none */
 /* Number with an optional suffix k, M, G, T, P (1000s) or Ki, Mi, Gi, Ti (1024s), and '_' between
  * digits: "20M", "1.5G", "100_000". Negative where text is not such a number. */
 int parse_number(const char *text, double *value);
 int parse_int(const char *text, int64_t *value); /* the same; fails where not a whole number */
 
 /* ------------------------------------------------------------------ options (base_options.c)
- * One typed table per command or file drives the command line, --help, the run file, the
+ * One typed table per command or file drives the command line, --help, the reader of the file, the
  * generated reference page and shell completion. A row says where its value lives in the target
  * struct (offsetof), so there is one copy of every default. */
 
 enum option_type {
     OPTION_BOOL,   /* bool;        --flag, --no-flag, --flag=true */
     OPTION_INT,    /* int64_t */
+    OPTION_INT32,  /* int32_t */
     OPTION_REAL,   /* double */
     OPTION_STRING, /* const char * (in the loader's arena, or the argv string) */
     OPTION_ENUM,   /* int: index into choices */
-    OPTION_LIST    /* struct option_list: strings; YAML sequence, or the flag given again */
+    OPTION_LIST,   /* struct option_list: strings; YAML sequence, or the flag given again */
+    OPTION_FIGURE, /* struct figure: a number, or in YAML a map {mid, low, high, grade, source} */
+    OPTION_CUSTOM  /* in YAML only: by read(); NULL: whoever binds looks at the node himself */
 };
 
 struct option_list {
@@ -249,17 +309,66 @@ struct option_list {
     size_t count;
 };
 
+struct yaml_reader;
+struct yaml_node;
 struct option {
     const char *name; /* "learning-rate" on the command line; "optimizer.lr" as a file key */
     char letter;      /* 'o' for -o, or 0 */
     enum option_type type;
-    size_t offset;              /* of the value in the target struct */
-    const char *unit;           /* "tokens", "s", "" ... shown in help; NULL: none */
-    const char *fallback;       /* the default as text; NULL: must be given (file) or zero (flag) */
-    double min, max;            /* bounds of INT and REAL; both 0: none */
+    size_t offset;    /* of the value in the target struct */
+    const char *unit; /* what is counted: "tokens", "s", "" ..., or NULL; for help */
+    /* The default as text; "": nothing, 0; NULL: must be given (file), or zero (flag). */
+    const char *fallback;
+    double min, max;            /* bounds of a number; both 0: none */
     const char *const *choices; /* ENUM: NULL-terminated */
     const char *help;           /* one sentence, lower case */
+    /* Of keys in files; a row of a command line ends above. */
+    enum unit_kind measures; /* units that the text may carry; UNIT_NONE: a plain number */
+    const char *example;     /* a valid value, for errors and reference pages, or NULL */
+    int (*read)(const struct yaml_reader *r, const struct option *row, const struct yaml_node *node,
+                void *target); /* CUSTOM */
 };
+
+/* How a row of a file's keys is written: T the target struct, m the member, k the key. */
+/* clang-format off: a table is read by its columns */
+#define ROW_(T, k, m, kind, def, ex, h) \
+    .name = k, .type = kind, .offset = offsetof(T, m), .fallback = def, .example = ex, .help = h
+#define ROW_STRING(T, k, m, def, ex, h)          \
+    {                                            \
+        ROW_(T, k, m, OPTION_STRING, def, ex, h) \
+    }
+#define ROW_BOOL(T, k, m, def, h)                \
+    {                                            \
+        ROW_(T, k, m, OPTION_BOOL, def, NULL, h) \
+    }
+#define ROW_INT(T, k, m, u, def, lo, hi, ex, h)                                \
+    {                                                                          \
+        ROW_(T, k, m, OPTION_INT, def, ex, h), .unit = u, .min = lo, .max = hi \
+    }
+#define ROW_INT32(T, k, m, lo, hi, ex, h)                            \
+    {                                                                \
+        ROW_(T, k, m, OPTION_INT32, "", ex, h), .min = lo, .max = hi \
+    }
+#define ROW_REAL(T, k, m, u, def, lo, hi, ex, h)                                \
+    {                                                                           \
+        ROW_(T, k, m, OPTION_REAL, def, ex, h), .unit = u, .min = lo, .max = hi \
+    }
+#define ROW_ENUM(T, k, m, def, list, ex, h)                     \
+    {                                                           \
+        ROW_(T, k, m, OPTION_ENUM, def, ex, h), .choices = list \
+    }
+#define ROW_FIGURE_IN(T, k, m, u, def, lo, hi, ex, h)                                 \
+    {                                                                                 \
+        ROW_(T, k, m, OPTION_FIGURE, def, ex, h), .measures = u, .min = lo, .max = hi \
+    }
+#define ROW_FIGURE(T, k, m, u, def, ex, h) ROW_FIGURE_IN(T, k, m, u, def, 0, INFINITY, ex, h)
+#define ROW_CUSTOM(k, def, ex, h, fn)                                                           \
+    {                                                                                           \
+        .name = k, .type = OPTION_CUSTOM, .fallback = def, .example = ex, .help = h, .read = fn \
+    }
+#define ROW_LIKE(ex) \
+    ROW_CUSTOM("like", "", ex, "begin with this one; the other keys change it", NULL)
+/* clang-format on */
 
 /* What a command takes. Positional arguments are named in usage and come back in rest. */
 struct option_table {
@@ -289,11 +398,13 @@ int options_parse(const struct option_table *t, int argc, char **argv, void *tar
 int options_set(const struct option *row, const char *text, void *target, struct arena *a,
                 const char *where, struct error *e);
 const struct option *options_find(const struct option *rows, size_t n_rows, const char *name);
+/* Does a dotted name lie in a section? The empty section is the whole table. */
+bool options_below(const char *name, const char *section);
 /* The value of a row as text that options_set reads back. */
 void options_get(const struct option *row, const void *target, struct str *out);
 void options_print_help(const struct option_table *t, FILE *out);
-/* Markdown table of the rows, for docs/reference/. */
-void options_print_markdown(const struct option_table *t, FILE *out);
+/* Markdown table of the rows, for docs/reference/; with a column of examples where there are any. */
+void options_print_markdown(const struct option *rows, size_t n_rows, FILE *out);
 
 /* ------------------------------------------------------------------ YAML (base_yaml.c)
  * libyaml's events composed into a tree that remembers line and column of every node, so that a
@@ -318,18 +429,63 @@ int yaml_load(const char *path, struct arena *a, struct yaml_node **root, struct
 int yaml_parse(const char *text, size_t size, const char *name, struct arena *a,
                struct yaml_node **root, struct error *e);
 struct yaml_node *yaml_get(const struct yaml_node *map, const char *key); /* or NULL */
-/* Fills target from a map through option rows: a row "optimizer.lr" is the key lr of the map
- * optimizer. Unknown keys: ERROR_CONFIG naming file, line and nearest valid key. Rows not in the
- * file keep their value; rows without a fallback that are missing are an error unless
- * origins[row] was already set. Sets origins[row] = ORIGIN_FILE. */
-int yaml_bind(const struct yaml_node *root, const char *path, const struct option *rows,
-              size_t n_rows, void *target, struct arena *a, uint8_t *origins, struct error *e);
 /* Writes target as YAML that yaml_bind reads back, sections grouped, each value followed by a
  * comment with its origin ("# default", "# run.yaml", "# flag", "# derived", "# preset"). */
 void yaml_print_options(const struct option *rows, size_t n_rows, const void *target,
                         const uint8_t *origins, const char *file_name, struct str *out);
 /* Appends text as a double-quoted YAML string; bytes that are not UTF-8 become U+FFFD. */
 void yaml_quote(struct str *out, const char *text);
+bool yaml_is_null(const struct yaml_node *node); /* nothing written, ~ or null */
+
+/* ------------------------------------------------------------------ binding (base_bind.c)
+ * From a YAML map to a struct, by a table of options. */
+
+/* A file (or a part of one) being read: where errors point, where strings live. */
+struct yaml_reader {
+    const char *path; /* as errors name it, and where names in it are looked for; "" for none */
+    struct arena *arena;
+    struct error *e; /* never NULL */
+    int depth;       /* of files that name files */
+};
+
+/* The keys of one kind of file, or of a part of one. */
+struct section {
+    const char *what;   /* "accelerator" */
+    const char *folder; /* below presets/; NULL: only ever part of another file */
+    const char *help;   /* "an accelerator"; NULL: not named in errors */
+    const struct option *rows;
+    size_t n_rows;
+    const struct option_renamed *renamed; /* keys of old files, up to one with was NULL; or NULL */
+};
+struct option_renamed {
+    const char *was, *now;
+};
+/* clang-format off */
+#define SECTION(what, folder, help, rows) {what, folder, help, rows, ARRAY_LEN(rows), NULL}
+/* clang-format on */
+
+/* Fills target from a map: a row "optimizer.lr" is the key lr of the map optimizer. Unknown keys,
+ * wrong types and units are ERROR_CONFIG naming file, line, the nearest valid key and an example.
+ * Rows not in the file keep their value; one without a fallback that is missing is an error, unless
+ * `based` says that target was filled before, or origins[row] that this row was. origins may be
+ * NULL; origins[row] becomes ORIGIN_FILE where the file has it. */
+int yaml_bind(const struct yaml_reader *r, const struct section *s, const struct yaml_node *map,
+              bool based, void *target, uint8_t *origins);
+/* One value of a FIGURE row. */
+int yaml_bind_figure(const struct yaml_reader *r, const struct option *row,
+                     const struct yaml_node *node, struct figure *out);
+const struct option *section_find(const struct section *s, const char *name);
+/* Gives every row of target its default. A figure without one stays "not given" (grade 0), so that
+ * what computes with it takes its own; one with a default is graded A, source "default". */
+void section_defaults(const struct section *s, void *target);
+/* ERROR_CONFIG "path:line:column: ...". */
+int yaml_wrong(const struct yaml_reader *r, const struct yaml_node *at, const char *fmt, ...)
+    PRINTF_LIKE(3, 4);
+/* The same, with "for example key: example" as the hint. */
+int yaml_wrong_row(const struct yaml_reader *r, const struct yaml_node *at,
+                   const struct option *row, const char *fmt, ...) PRINTF_LIKE(4, 5);
+/* The value of a dotted key, or the map where it is not given: where an error about it points. */
+const struct yaml_node *yaml_find(const struct yaml_node *map, const char *key);
 
 /* ------------------------------------------------------------------ JSON (base_json.c) */
 
@@ -401,202 +557,43 @@ int plot_write_svg(const struct plot *p, int width_px, int height_px, const char
 int plot_write_svg_panels(const struct plot *plots, size_t n_plots, int width_px,
                           int panel_height_px, const char *path, struct error *e);
 
-/* ------------------------------------------------------------------ figures and ranges (base_figure.c)
- * P primary text read, S secondary text, R compilation that cites a primary, D derived, M from
- * memory, A assumption: the grades of the facts they were copied from. */
-struct figure {
-    double mid, low, high; /* low = high = mid where no range is known */
-    char grade;            /* 0: not given */
-    const char *source;    /* short citation; "" where none */
-};
-
-struct range {
-    double low, mid, high;
-};
-/* Ranges are bands of about 80 %; factors are taken as independent, so that a product's band is the
- * root of the sum of squares of logarithms. A figure that is not given (grade 0 and mid 0) takes
- * the fallback. */
-struct range figure_range(const struct figure *f, double mid, double low, double high);
-double figure_mid(const struct figure *f, double fallback);
-struct range range_exact(double x);
-struct range range_mul(struct range a, struct range b);
-struct range range_div(struct range a, struct range b);
-struct range range_add(struct range a, struct range b);
-/* ------------------------------------------------------------------ units (base_unit.c) */
-
-enum unit_kind {
-    UNIT_NONE,
-    UNIT_SHARE, /* 0.05 or 5 % */
-    UNIT_BYTES,
-    UNIT_BYTES_PER_S, /* also bits: Gb/s */
-    UNIT_FLOPS,
-    UNIT_W,
-    UNIT_WH,
-    UNIT_W_PER_S,
-    UNIT_USD,
-    UNIT_USD_PER_KWH,
-    UNIT_USD_PER_W,
-    UNIT_G_PER_KWH,
-    UNIT_L_PER_KWH,
-    UNIT_T_PER_YEAR,
-    UNIT_L_PER_DAY,
-    UNIT_HZ,
-    UNIT_DAYS,
-    UNIT_YEARS,
-    UNIT_CELSIUS,
-    UNIT_TOKENS,
-    UNIT_FAILURES, /* per 1,000 days of eight accelerators */
-    UNIT_N_KINDS
-};
-enum unit_result { UNIT_OK, UNIT_BAD_NUMBER, UNIT_BAD_NAME };
-/* "3.35 TB/s", "80e9", "15T", "5 %": the value in the dimension's first unit. *unit is what stands
- * behind the digits, for the error. */
-enum unit_result unit_parse(const char *text, enum unit_kind d, double *value, const char **unit);
-/* "B, kB, MB ..." into buf, which is returned; the first alone is what a bare number means. */
-char *unit_list(enum unit_kind d, char *buf, size_t size);
-const char *unit_name(enum unit_kind d); /* "" where a number has none */
-
-/* ------------------------------------------------------------------ fields (base_field.c) */
-
-/* A file (or a part of one) being read: where errors point, where strings live. */
-struct yaml_reader {
-    const char *path; /* as errors name it, and where names in it are looked for; "" for none */
-    struct arena *arena;
-    struct error *e; /* never NULL */
-    int depth;       /* of files that name files */
-};
-
-enum field_type {
-    FIELD_TEXT,   /* const char * */
-    FIELD_INT,    /* int64_t */
-    FIELD_INT32,  /* int32_t */
-    FIELD_REAL,   /* double */
-    FIELD_BOOL,   /* bool */
-    FIELD_ENUM,   /* int or int32_t: index into choices */
-    FIELD_FIGURE, /* struct figure */
-    FIELD_CUSTOM  /* read(), or looked at before the rest where that is NULL */
-};
-
-struct field {
-    const char *key; /* "peak_flops.bf16": the key bf16 below peak_flops */
-    enum field_type type;
-    size_t offset;
-    enum unit_kind unit;
-    const char *fallback; /* as a file would say it; NULL: must be given; "": nothing, 0 */
-    double min, max;      /* of a number; both 0: not negative */
-    const char *const *choices;
-    const char *example; /* a valid value */
-    const char *help;
-    int (*read)(const struct yaml_reader *r, const struct field *f, const struct yaml_node *node,
-                void *target);
-};
-struct section {
-    const char *what;   /* "accelerator" */
-    const char *folder; /* below presets/; NULL: only ever part of another file */
-    const char *help;
-    const struct field *fields;
-    size_t n_fields;
-};
-/* How a row of such a table is written. */
-/* clang-format off: a table is read by its columns */
-#define ROW_FIGURE(T, k, m, u, def, ex, h)                                          \
-    {                                                                               \
-        .key = k, .type = FIELD_FIGURE, .offset = offsetof(struct T, m), .unit = u, \
-        .fallback = def, .example = ex, .help = h                                   \
-    }
-#define ROW_FIGURE_IN(T, k, m, u, def, lo, hi, ex, h)                               \
-    {                                                                               \
-        .key = k, .type = FIELD_FIGURE, .offset = offsetof(struct T, m), .unit = u, \
-        .fallback = def, .min = lo, .max = hi, .example = ex, .help = h             \
-    }
-#define ROW_TEXT(T, k, m, ex, h)                                                       \
-    {                                                                                  \
-        .key = k, .type = FIELD_TEXT, .offset = offsetof(struct T, m), .fallback = "", \
-        .example = ex, .help = h                                                       \
-    }
-#define ROW_INT(T, k, m, def, lo, hi, ex, h)                                                      \
-    {                                                                                             \
-        .key = k, .type = FIELD_INT, .offset = offsetof(struct T, m), .fallback = def, .min = lo, \
-        .max = hi, .example = ex, .help = h                                                       \
-    }
-#define ROW_INT32(T, k, m, lo, hi, ex, h)                                                          \
-    {                                                                                              \
-        .key = k, .type = FIELD_INT32, .offset = offsetof(struct T, m), .fallback = "", .min = lo, \
-        .max = hi, .example = ex, .help = h                                                        \
-    }
-#define ROW_BOOL(T, k, m, def, h)                                                       \
-    {                                                                                   \
-        .key = k, .type = FIELD_BOOL, .offset = offsetof(struct T, m), .fallback = def, \
-        .example = "true", .help = h                                                    \
-    }
-#define ROW_ENUM(T, k, m, def, list, ex, h)                                             \
-    {                                                                                   \
-        .key = k, .type = FIELD_ENUM, .offset = offsetof(struct T, m), .fallback = def, \
-        .choices = list, .example = ex, .help = h                                       \
-    }
-#define ROW_CUSTOM(k, def, ex, h, fn)                                                         \
-    {                                                                                         \
-        .key = k, .type = FIELD_CUSTOM, .fallback = def, .example = ex, .help = h, .read = fn \
-    }
-#define ROW_SECTION(what_, folder_, help_, rows)                         \
-    {                                                                    \
-        .what = what_, .folder = folder_, .help = help_, .fields = rows, \
-        .n_fields = ARRAY_LEN(rows)                                      \
-    }
-
-#define ROW_LIKE(ex) \
-    ROW_CUSTOM("like", "", ex, "begin with this one; the other keys change it", NULL)
-/* clang-format on */
-
-/* ERROR_CONFIG "path:line:column: ...". */
-int yaml_wrong(const struct yaml_reader *r, const struct yaml_node *at, const char *fmt, ...)
-    PRINTF_LIKE(3, 4);
-/* The same, with "for example key: example" as the hint. */
-int yaml_wrong_field(const struct yaml_reader *r, const struct yaml_node *at, const struct field *f,
-                     const char *fmt, ...) PRINTF_LIKE(4, 5);
-const struct field *field_find(const struct section *s, const char *key);
-/* The value of a dotted key, or the map where it is not given: where an error about it points. */
-const struct yaml_node *yaml_field_node(const struct yaml_node *map, const char *key);
-bool yaml_is_null(const struct yaml_node *node);
-
-/* Gives every field of target its default: a figure without one stays "not given" (grade 0), so
- * that what computes with it takes its own; one with a default is graded A, source "default". */
-void section_defaults(const struct section *s, void *target, struct arena *a);
-/* Fills target from a map. Unknown keys, wrong types and units are errors; a field that is neither
- * given nor has a default is one unless `based` says that target was filled before. */
-int section_bind(const struct yaml_reader *r, const struct section *s, const struct yaml_node *map,
-                 bool based, void *target);
-int field_bind_figure(const struct yaml_reader *r, const struct field *f,
-                      const struct yaml_node *node, struct figure *out);
-
 /* ------------------------------------------------------------------ presets (base_preset.c) */
 
 #define PRESET_MAX_DEPTH 8 /* of files that name files */
 
 /* Reads presets/<folder>/<name>.yaml or the file that name is the path of. *child names the file and
  * lives in the arena's memory; at (may be NULL) is where the name stands. */
-int preset_open(const struct yaml_reader *r, const char *what, const char *folder, const char *name,
+int preset_open(const struct yaml_reader *r, const struct section *s, const char *name,
                 const struct yaml_node *at, struct yaml_reader *child, struct yaml_node **root);
-/* yaml_load, with hints of what plans are made of. */
+/* yaml_load, with hints of what descriptions are made of. */
 int preset_read_yaml(const char *path, struct arena *a, struct yaml_node **root, struct error *e);
 /* Would a name that is no path be found? */
 bool preset_exists(const struct yaml_reader *r, const char *folder, const char *name);
-/* preset_open for a scalar of a file. */
-int preset_open_node(const struct yaml_reader *r, const struct section *s,
-                     const struct yaml_node *node, struct yaml_reader *child,
-                     struct yaml_node **root);
-/* `like: NAME` of a map, or NULL. */
-int preset_find_like(const struct yaml_reader *r, const struct section *s,
-                     const struct yaml_node *map, const struct yaml_node **like);
-/* The name of what `map` makes of another description: its file's, or within a file the other's
- * and ", changed". */
-const char *preset_name_changed(const struct yaml_reader *r, const struct yaml_node *map,
-                                const char *name);
+/* Names of all presets of a folder, nearest first, each once, in r's arena; their number. */
+size_t preset_list(const struct yaml_reader *r, const char *folder, const char **names, size_t cap);
+/* "h100" of "presets/accelerators/h100.yaml". */
+const char *preset_name_of_path(struct arena *a, const char *path);
 /* A reader for a name that no file mentions (from may be NULL); *local is used where e is NULL. */
 struct yaml_reader yaml_reader_from(const char *from, struct arena *a, struct error *e,
                                     struct error *local);
-/* "h100" of "presets/accelerators/h100.yaml". */
-const char *preset_name_of_path(struct arena *a, const char *path);
+
+/* How a kind of description is read. Its table has a row "name". */
+struct preset_kind {
+    const struct section *section;
+    size_t size;        /* of the target struct */
+    const char *inside; /* a file may hold the description below this key; NULL: never */
+    /* What follows anew from the base where map changes it; NULL: nothing. */
+    void (*changed)(const struct yaml_node *map, void *target);
+    /* Fills what follows from the rest, and checks. */
+    int (*finish)(const struct yaml_reader *r, const struct yaml_node *map, void *target);
+};
+/* From a name, a path, or a map that may begin with `like: NAME`. given (may be NULL): for each row
+ * of the section, set to ORIGIN_FILE where a file says it. */
+int preset_read(const struct yaml_reader *r, const struct preset_kind *k,
+                const struct yaml_node *node, void *target, uint8_t *given);
+/* The same for a name that no file mentions; `from` (may be NULL) is where it is looked from. */
+int preset_load(const struct preset_kind *k, const char *name, const char *from, struct arena *a,
+                void *target, struct error *e);
 
 /* ------------------------------------------------------------------ CSV (base_csv.c) */
 

@@ -52,48 +52,90 @@ static const char *row_unit(const struct option *row)
     return row->unit ? row->unit : "";
 }
 
-/* "a whole number of tokens", with the bounds where there are any */
-static void describe_number(const struct option *row, char *text, size_t size)
+static bool is_whole(const struct option *row)
 {
-    const char *kind = row->type == OPTION_INT ? "a whole number" : "a number";
-    const char *of = row_unit(row)[0] ? " of " : "";
-    if (row->min == 0.0 && row->max == 0.0)
-        snprintf(text, size, "%s%s%s", kind, of, row_unit(row));
-    else if (isinf(row->max))
-        snprintf(text, size, "%s%s%s, at least %g", kind, of, row_unit(row), row->min);
-    else
-        snprintf(text, size, "%s%s%s from %.10g to %.10g", kind, of, row_unit(row), row->min,
-                 row->max);
+    return row->type == OPTION_INT || row->type == OPTION_INT32;
 }
 
-static const char *number_example(const struct option *row)
+static bool is_number(const struct option *row)
 {
-    static const char *const whole[] = {"20M", "64Ki", "100_000"};
-    if (row->fallback && row->fallback[0]) return row->fallback;
-    return row->type == OPTION_INT ? whole[0] : "1.5e-3";
+    return is_whole(row) || row->type == OPTION_REAL || row->type == OPTION_FIGURE;
+}
+
+static bool is_bounded(const struct option *row)
+{
+    return is_number(row) && (row->min != 0.0 || row->max != 0.0);
+}
+
+/* "0 to 1024" or "at least 1", for a row with bounds. */
+static char *bounds_text(const struct option *row, char *text, size_t size)
+{
+    if (isinf(row->max))
+        snprintf(text, size, "at least %g", row->min);
+    else
+        snprintf(text, size, "%.10g to %.10g", row->min, row->max);
+    return text;
+}
+
+/* "a whole number of tokens from 1 to 8", "a number in W, kW or MW, at least 0" */
+static void describe_number(const struct option *row, char *text, size_t size)
+{
+    char bounds[64] = "", units[128];
+    bool share = row->measures == UNIT_SHARE;
+    unit_list(share ? UNIT_NONE : row->measures, units, sizeof(units));
+    if (is_bounded(row)) bounds_text(row, bounds, sizeof(bounds));
+    snprintf(text, size, "%s%s%s%s%s%s%s",
+             share           ? "a share such as 0.05 or 5 %,"
+             : is_whole(row) ? "a whole number"
+                             : "a number",
+             row_unit(row)[0] ? " of " : "", row_unit(row), units[0] ? " in " : "", units,
+             !bounds[0]        ? ""
+             : isinf(row->max) ? ", "
+                               : " from ",
+             bounds);
+}
+
+/* What to write instead; returns the code of the error. */
+static int hint_number(const struct option *row, const char *where, struct error *e)
+{
+    const char *example = row->fallback && row->fallback[0] ? row->fallback
+                          : is_whole(row)                   ? "20M"
+                                                            : "1.5e-3";
+    if (row->example && where) return error_hint(e, "for example %s: %s", row->name, row->example);
+    return error_hint(e, "for example %s; k, M, G are 1000s and Ki, Mi, Gi 1024s",
+                      row->example ? row->example : example);
+}
+
+static int read_number(const struct option *row, const char *text, int64_t *whole, double *real)
+{
+    const char *unit;
+    if (!is_whole(row))
+        return unit_parse(text, row->measures, real, &unit) == UNIT_OK ? 0 : ERROR_FAILED;
+    TRY(parse_int(text, whole));
+    *real = (double)*whole;
+    return 0;
 }
 
 static int set_number(const struct option *row, const char *text, void *target, const char *where,
                       struct error *e)
 {
-    char wanted[160];
+    char wanted[320];
     int64_t whole = 0;
     double real = 0.0;
-    int rc = row->type == OPTION_INT ? parse_int(text, &whole) : parse_number(text, &real);
-    double value = row->type == OPTION_INT ? (double)whole : real;
-    bool bounded = row->min != 0.0 || row->max != 0.0;
-    if (rc < 0 || (bounded && !(value >= row->min && value <= row->max))) {
+    void *place = option_place(row, target);
+    int rc = read_number(row, text, &whole, &real);
+    if (rc < 0 || (is_bounded(row) && !(real >= row->min && real <= row->max))) {
         describe_number(row, wanted, sizeof(wanted));
         bad_value(row, text, where, e, "%s", wanted);
-        if (rc < 0)
-            return error_hint(e, "for example %s; k, M, G are 1000s and Ki, Mi, Gi 1024s",
-                              number_example(row));
+        if (rc < 0 || row->example) return hint_number(row, where, e);
         return e ? e->code : ERROR_FAILED;
     }
-    if (row->type == OPTION_INT)
-        *(int64_t *)option_place(row, target) = whole;
-    else
-        *(double *)option_place(row, target) = real;
+    switch (row->type) {
+    case OPTION_INT: *(int64_t *)place = whole; break;
+    case OPTION_INT32: *(int32_t *)place = (int32_t)whole; break;
+    case OPTION_REAL: *(double *)place = real; break;
+    default: *(struct figure *)place = (struct figure){real, real, real, 'A', "given"};
+    }
     return 0;
 }
 
@@ -134,7 +176,10 @@ static int set_enum(const struct option *row, const char *text, void *target, co
     }
     int rc = bad_value(row, text, where, e, "%s", list);
     const char *near = name_nearest(text, row->choices, n);
-    return near ? error_hint(e, "did you mean '%s'?", near) : rc;
+    if (near && near[0] != text[0]) near = NULL; /* "fast" is two letters from "cost" */
+    if (near) return error_hint(e, "did you mean '%s'?", near);
+    return where && row->example ? error_hint(e, "for example %s: %s", row->name, row->example)
+                                 : rc;
 }
 
 static void list_add(struct option_list *list, const char *item, struct arena *a)
@@ -174,14 +219,17 @@ int options_set(const struct option *row, const char *text, void *target, struct
     switch (row->type) {
     case OPTION_BOOL: return set_bool(row, text, target, where, e);
     case OPTION_INT:
-    case OPTION_REAL: return set_number(row, text, target, where, e);
+    case OPTION_INT32:
+    case OPTION_REAL:
+    case OPTION_FIGURE: return set_number(row, text, target, where, e);
     case OPTION_STRING:
         *(const char **)option_place(row, target) = a ? arena_strdup(a, text) : text;
         return 0;
     case OPTION_ENUM: return set_enum(row, text, target, where, e);
     case OPTION_LIST: return set_list(row, text, target, a, where, e);
+    case OPTION_CUSTOM: break;
     }
-    CHECK_MSG(false, "row '%s' has no type", row->name);
+    CHECK_MSG(false, "row '%s' is not read from text", row->name);
     return ERROR_FAILED;
 }
 
@@ -191,10 +239,13 @@ static void set_zero(const struct option *row, void *target)
     switch (row->type) {
     case OPTION_BOOL: *(bool *)place = false; break;
     case OPTION_INT: *(int64_t *)place = 0; break;
+    case OPTION_INT32: *(int32_t *)place = 0; break;
     case OPTION_REAL: *(double *)place = 0.0; break;
     case OPTION_STRING: *(const char **)place = NULL; break;
     case OPTION_ENUM: *(int *)place = 0; break;
     case OPTION_LIST: *(struct option_list *)place = (struct option_list){0}; break;
+    case OPTION_FIGURE: *(struct figure *)place = (struct figure){.source = ""}; break;
+    case OPTION_CUSTOM: break;
     }
 }
 
@@ -204,10 +255,13 @@ void options_defaults(const struct option *rows, size_t n_rows, void *target)
         const struct option *row = &rows[i];
         struct error e = {0};
         set_zero(row, target);
-        if (!row->fallback || (row->type == OPTION_LIST && !row->fallback[0])) continue;
+        bool nothing = !row->fallback || (!row->fallback[0] && row->type != OPTION_STRING);
+        if (nothing || row->type == OPTION_CUSTOM) continue;
         CHECK_MSG(row->type != OPTION_LIST, "'%s': a list cannot have a default", row->name);
         int rc = options_set(row, row->fallback, target, NULL, NULL, &e);
         CHECK_MSG(rc == 0, "default of '%s': %s", row->name, e.text);
+        if (row->type == OPTION_FIGURE)
+            ((struct figure *)option_place(row, target))->source = "default";
     }
 }
 
@@ -230,13 +284,16 @@ void options_get(const struct option *row, const void *target, struct str *out)
     switch (row->type) {
     case OPTION_BOOL: str_puts(out, *(const bool *)place ? "true" : "false"); return;
     case OPTION_INT: str_printf(out, "%lld", (long long)*(const int64_t *)place); return;
+    case OPTION_INT32: str_printf(out, "%d", *(const int32_t *)place); return;
     case OPTION_REAL: put_real(out, *(const double *)place); return;
+    case OPTION_FIGURE: put_real(out, ((const struct figure *)place)->mid); return;
     case OPTION_STRING:
         text = *(const char *const *)place;
         str_puts(out, text ? text : "");
         return;
     case OPTION_ENUM: str_puts(out, row->choices[*(const int *)place]); return;
     case OPTION_LIST: break;
+    case OPTION_CUSTOM: return;
     }
     const struct option_list *list = place;
     str_append_char(out, '[');
@@ -388,11 +445,14 @@ static const char *value_word(const struct option *row)
 {
     switch (row->type) {
     case OPTION_BOOL: return "";
-    case OPTION_INT: return "N";
-    case OPTION_REAL: return "X";
+    case OPTION_INT:
+    case OPTION_INT32: return "N";
+    case OPTION_REAL:
+    case OPTION_FIGURE: return "X";
     case OPTION_ENUM: return "WORD";
     case OPTION_STRING:
-    case OPTION_LIST: break;
+    case OPTION_LIST:
+    case OPTION_CUSTOM: break;
     }
     return row->unit && row->unit[0] ? row->unit : "TEXT";
 }
@@ -401,17 +461,14 @@ static const char *value_word(const struct option *row)
 static void describe_row(const struct option *row, struct str *out)
 {
     const char *join = " [";
-    bool number = row->type == OPTION_INT || row->type == OPTION_REAL;
+    char bounds[64];
     str_puts(out, row->help ? row->help : "");
-    if (number && row_unit(row)[0]) {
+    if (is_number(row) && row_unit(row)[0]) {
         str_printf(out, "%s%s", join, row->unit);
         join = "; ";
     }
-    if (number && (row->min != 0.0 || row->max != 0.0)) {
-        if (isinf(row->max))
-            str_printf(out, "%sat least %.10g", join, row->min);
-        else
-            str_printf(out, "%s%.10g to %.10g", join, row->min, row->max);
+    if (is_bounded(row)) {
+        str_printf(out, "%s%s", join, bounds_text(row, bounds, sizeof(bounds)));
         join = "; ";
     }
     for (size_t i = 0; row->type == OPTION_ENUM && row->choices[i]; i++) {
@@ -503,8 +560,10 @@ static void print_cell(const char *text, FILE *out)
 
 static void print_kind(const struct option *row, FILE *out)
 {
-    static const char *const kinds[] = {"true or false", "whole number", "number", "text", "",
-                                        "list"};
+    static const char *const kinds[] = {"true or false", "whole number", "whole number",
+                                        "number",        "text",         "",
+                                        "list",          "figure",       "see example"};
+    char text[160];
     fputs(kinds[row->type], out);
     for (size_t i = 0; row->type == OPTION_ENUM && row->choices[i]; i++)
         fprintf(out, "%s`%s`", i ? ", " : "", row->choices[i]);
@@ -512,30 +571,42 @@ static void print_kind(const struct option *row, FILE *out)
         fputs(", ", out);
         print_cell(row->unit, out);
     }
-    if (row->min != 0.0 || row->max != 0.0) {
-        if (isinf(row->max))
-            fprintf(out, ", at least %.10g", row->min);
-        else
-            fprintf(out, ", %.10g to %.10g", row->min, row->max);
-    }
+    if (unit_list(row->measures, text, sizeof(text))[0]) fprintf(out, ", %s", text);
+    bool told = is_bounded(row) && !(row->min == 0.0 && isinf(row->max));
+    if (told) fprintf(out, ", %s", bounds_text(row, text, sizeof(text)));
 }
 
-void options_print_markdown(const struct option_table *t, FILE *out)
+static void print_code(const char *text, FILE *out)
 {
-    fputs("| name | value | default | meaning |\n|---|---|---|---|\n", out);
-    for (size_t i = 0; i < t->n_rows; i++) {
-        const struct option *row = &t->rows[i];
+    if (!text || !text[0]) return;
+    fputc('`', out);
+    print_cell(text, out);
+    fputc('`', out);
+}
+
+void options_print_markdown(const struct option *rows, size_t n_rows, FILE *out)
+{
+    bool examples = false;
+    for (size_t i = 0; i < n_rows; i++)
+        examples = examples || rows[i].example;
+    fprintf(out, "| name | value | default |%s meaning |\n|---|---|---|%s---|\n",
+            examples ? " example |" : "", examples ? "---|" : "");
+    for (size_t i = 0; i < n_rows; i++) {
+        const struct option *row = &rows[i];
         fprintf(out, "| `%s`", row->name);
         if (row->letter) fprintf(out, ", `-%c`", row->letter);
         fputs(" | ", out);
         print_kind(row, out);
         fputs(" | ", out);
-        if (row->fallback && row->fallback[0]) {
-            fputc('`', out);
-            print_cell(row->fallback, out);
-            fputc('`', out);
-        }
+        if (!row->fallback && examples)
+            fputs("required", out);
+        else
+            print_code(row->fallback, out);
         fputs(" | ", out);
+        if (examples) {
+            print_code(row->example, out);
+            fputs(" | ", out);
+        }
         print_cell(row->help ? row->help : "", out);
         fputs(" |\n", out);
     }

@@ -1,4 +1,5 @@
-/* base_preset.c: where the file behind a name lies.
+/* base_preset.c: description files: where the file behind a name lies, and how one description
+ * begins with another.
  *
  * A name with a '/' or ".yaml" is a path: from the file that names it, then from here. Any other is
  * looked for, as <folder>/<name>.yaml, in the presets around the file that names it, in
@@ -15,7 +16,7 @@
 static const char *const preset_folders[] = {"accelerators", "clusters", "models",
                                              "plans",        "runs",     "sites"};
 
-#define MAX_DIRS 12
+enum { MAX_DIRS = 12, MAX_LISTED = 256 };
 
 static const char *dir_of(struct arena *a, const char *path)
 {
@@ -108,11 +109,10 @@ static const char *find_name(const struct yaml_reader *r, const char *name, cons
     return NULL;
 }
 
-/* Names of every file in dirs, each once; what a misspelt name is compared with. */
-static size_t list_names(const struct yaml_reader *r, const char *const *dirs, size_t n_dirs,
-                         const char **names, size_t cap)
+size_t preset_list(const struct yaml_reader *r, const char *folder, const char **names, size_t cap)
 {
-    size_t n = 0;
+    const char *dirs[MAX_DIRS];
+    size_t n_dirs = list_dirs(r, folder, dirs), n = 0;
     for (size_t i = 0; i < n_dirs; i++) {
         char **files;
         size_t count;
@@ -130,32 +130,33 @@ static size_t list_names(const struct yaml_reader *r, const char *const *dirs, s
     return n;
 }
 
-static int not_found(const struct yaml_reader *r, const char *what, const char *folder,
-                     const char *name, const struct yaml_node *at, const char *const *dirs,
-                     size_t n_dirs)
+static int no_file(const struct yaml_reader *r, const struct section *s, const struct yaml_node *at,
+                   const char *text)
 {
-    const char *names[256];
-    if (is_path(name)) {
-        if (at)
-            yaml_wrong(r, at, "there is no file '%.200s'", name);
-        else
-            error_set_code(r->e, ERROR_CONFIG, "there is no file '%.200s'", name);
-        return error_hint(r->e, "for example %s.yaml, or the name of a preset in presets/%s/", what,
-                          folder);
-    }
-    size_t n = list_names(r, dirs, n_dirs, names, ARRAY_LEN(names));
-    const char *near = name_nearest(name, names, n);
     if (at)
-        yaml_wrong(r, at, "there is no %s '%.120s'", what, name);
+        yaml_wrong(r, at, "%s", text);
     else
-        error_set_code(r->e, ERROR_CONFIG, "there is no %s '%.120s'", what, name);
-    if (near) return error_hint(r->e, "did you mean '%s'? for example %s: %s", near, what, near);
+        error_set_code(r->e, ERROR_CONFIG, "%s", text);
+    return error_hint(r->e, "for example %s.yaml, or the name of a preset in presets/%s/", s->what,
+                      s->folder);
+}
+
+static int not_found(const struct yaml_reader *r, const struct section *s, const char *name,
+                     const struct yaml_node *at)
+{
+    const char *names[MAX_LISTED];
+    if (is_path(name))
+        return no_file(r, s, at, arena_printf(r->arena, "there is no file '%.200s'", name));
+    size_t n = preset_list(r, s->folder, names, ARRAY_LEN(names));
+    const char *near = name_nearest(name, names, n);
+    no_file(r, s, at, arena_printf(r->arena, "there is no %s '%.120s'", s->what, name));
+    if (near) return error_hint(r->e, "did you mean '%s'? for example %s: %s", near, s->what, near);
     char list[200] = "";
     for (size_t i = 0; i < n && strlen(list) + strlen(names[i]) + 3 < sizeof(list); i++)
         snprintf(list + strlen(list), sizeof(list) - strlen(list), "%s%s", i ? ", " : "", names[i]);
-    if (n) return error_hint(r->e, "for example %s: %s; known: %s", what, names[0], list);
+    if (n) return error_hint(r->e, "for example %s: %s; known: %s", s->what, names[0], list);
     return error_hint(r->e, "no presets/%s/ was found; set COLOSSUS_PRESETS to the folder presets",
-                      folder);
+                      s->folder);
 }
 
 /* A cluster of a changed accelerator does not fit into one line of text: says how it is written. */
@@ -182,18 +183,15 @@ bool preset_exists(const struct yaml_reader *r, const char *folder, const char *
     return find_name(r, name, dirs, list_dirs(r, folder, dirs)) != NULL;
 }
 
-int preset_open(const struct yaml_reader *r, const char *what, const char *folder, const char *name,
+int preset_open(const struct yaml_reader *r, const struct section *s, const char *name,
                 const struct yaml_node *at, struct yaml_reader *child, struct yaml_node **root)
 {
     const char *dirs[MAX_DIRS];
-    size_t n = list_dirs(r, folder, dirs);
+    size_t n = list_dirs(r, s->folder, dirs);
     const char *path = is_path(name) ? find_path(r, name) : find_name(r, name, dirs, n);
-    if (!path) return not_found(r, what, folder, name, at, dirs, n);
-    if (at && file_is_dir(path)) {
-        yaml_wrong(r, at, "'%.200s' is a folder, not a file", name);
-        return error_hint(r->e, "for example %s.yaml, or the name of a preset in presets/%s/", what,
-                          folder);
-    }
+    if (!path) return not_found(r, s, name, at);
+    if (at && file_is_dir(path))
+        return no_file(r, s, at, arena_printf(r->arena, "'%.200s' is a folder, not a file", name));
     if (r->depth >= PRESET_MAX_DEPTH) {
         error_set_code(r->e, ERROR_CONFIG,
                        "%s: files name each other in a circle, or more than %d deep", path,
@@ -202,4 +200,78 @@ int preset_open(const struct yaml_reader *r, const char *what, const char *folde
     }
     *child = (struct yaml_reader){path, r->arena, r->e, r->depth + 1};
     return preset_read_yaml(path, r->arena, root, r->e);
+}
+
+/* ------------------------------------------------------------------ descriptions */
+
+/* `like: NAME` of a map, or `preset: NAME` where the table has that key; NULL: neither. */
+static int find_base(const struct yaml_reader *r, const struct section *s,
+                     const struct yaml_node *map, const struct yaml_node **base)
+{
+    const char *key = yaml_get(map, "like") || !section_find(s, "preset") ? "like" : "preset";
+    *base = yaml_get(map, key);
+    if (!*base || ((*base)->kind == YAML_KIND_SCALAR && (*base)->text[0])) return 0;
+    if ((*base)->kind == YAML_KIND_SCALAR && strcmp(key, "preset") == 0) *base = NULL;
+    if (!*base) return 0; /* preset: "" is none */
+    return yaml_wrong_row(r, *base, section_find(s, key), "'%s' is a name", key);
+}
+
+/* A description that another one begins, with keys of its own, is not that other one any more. */
+static const char *name_changed(const struct yaml_reader *r, const struct yaml_node *map,
+                                const char *name)
+{
+    if (map->count < 2 || yaml_get(map, "name")) return name;
+    if (map->column == 1) return preset_name_of_path(r->arena, r->path); /* a whole file */
+    size_t n = strlen(name), tail = strlen(", changed");
+    if (n > tail && strcmp(name + n - tail, ", changed") == 0) return name;
+    return arena_printf(r->arena, "%s, changed", name);
+}
+
+static int read_map(const struct yaml_reader *r, const struct preset_kind *k,
+                    const struct yaml_node *map, void *target, uint8_t *given)
+{
+    const struct section *s = k->section;
+    const struct yaml_node *base = NULL, *below = k->inside ? yaml_get(map, k->inside) : NULL;
+    const char **name = (const char **)(void *)((char *)target + section_find(s, "name")->offset);
+    uint8_t *here = arena_alloc(r->arena, s->n_rows);
+    if (below && below->kind == YAML_KIND_MAP) map = below;
+    TRY(find_base(r, s, map, &base));
+    memset(target, 0, k->size);
+    section_defaults(s, target);
+    if (base) TRY(preset_read(r, k, base, target, given));
+    if (base && k->changed) k->changed(map, target);
+    TRY(yaml_bind(r, s, map, base != NULL, target, here));
+    for (size_t i = 0; i < s->n_rows && given; i++)
+        if (here[i]) given[i] = here[i];
+    if (!**name) *name = preset_name_of_path(r->arena, r->path);
+    if (base) *name = name_changed(r, map, *name);
+    return k->finish(r, map, target);
+}
+
+int preset_read(const struct yaml_reader *r, const struct preset_kind *k,
+                const struct yaml_node *node, void *target, uint8_t *given)
+{
+    struct yaml_reader child;
+    struct yaml_node *root;
+    if (node->kind != YAML_KIND_SCALAR) return read_map(r, k, node, target, given);
+    TRY(preset_open(r, k->section, node->text, node, &child, &root));
+    return read_map(&child, k, root, target, given);
+}
+
+struct yaml_reader yaml_reader_from(const char *from, struct arena *a, struct error *e,
+                                    struct error *local)
+{
+    struct error *used = e ? e : local;
+    *used = (struct error){0};
+    return (struct yaml_reader){from ? from : "", a, used, 0};
+}
+
+int preset_load(const struct preset_kind *k, const char *name, const char *from, struct arena *a,
+                void *target, struct error *e)
+{
+    struct error local;
+    struct yaml_reader r = yaml_reader_from(from, a, e, &local), child;
+    struct yaml_node *root;
+    TRY(preset_open(&r, k->section, name, NULL, &child, &root));
+    return read_map(&child, k, root, target, NULL);
 }

@@ -1,4 +1,7 @@
-/* base_unit.c: numbers with units, as people write them in data sheets.
+/* base_unit.c: numbers with units, as people write them in data sheets and on command lines.
+ *
+ * Everything is read strictly: what is not understood whole is refused, because "1O0" taken as 1
+ * costs a training run.
  *
  * A description mixes GB with GiB, GB/s with Gb/s and MW with kW, and a slip of a prefix or of bits
  * for bytes is the commonest way to get a plan wrong by eight or a thousand. So a number may carry
@@ -7,6 +10,7 @@
 #include "base/base.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -95,58 +99,98 @@ char *unit_list(enum unit_kind d, char *buf, size_t size)
     return buf;
 }
 
-static bool look_up(const struct unit *table, const char *name, double *factor)
+/* 0 where the table has no such unit. */
+static double factor_of(const struct unit *table, const char *name)
 {
-    for (const struct unit *u = table; u->name; u++) {
-        if (strcmp(u->name, name) != 0) continue;
-        *factor = u->factor;
-        return true;
-    }
-    return false;
+    for (const struct unit *u = table; u->name; u++)
+        if (strcmp(u->name, name) == 0) return u->factor;
+    return 0.0;
 }
 
-/* Reads [+-]digits[.digits][e[+-]digits], with '_' between digits, and says where it ends; strtod
- * alone would also take hexadecimal, "inf" and "nan". */
-static const char *read_digits(const char *text, double *value)
+enum { NUMBER_SIZE = 80 };
+
+/* Copies digits, dropping single '_' between two of them; the number of digits copied. */
+static size_t take_digits(const char **in, char *out, size_t *used)
 {
-    char plain[64];
-    size_t n = 0, n_digits = 0;
-    const char *s = text;
-    if (*s == '+' || *s == '-') plain[n++] = *s++;
-    for (bool point = false, exponent = false; *s && n + 3 < sizeof(plain); s++) {
-        bool sign = (s[0] == 'e' || s[0] == 'E') && (s[1] == '+' || s[1] == '-');
-        if (isdigit((unsigned char)*s)) {
-            plain[n++] = *s;
-            n_digits++;
-        } else if (*s == '_' && n_digits > 0 && isdigit((unsigned char)s[1])) {
-            continue;
-        } else if (*s == '.' && !point && !exponent) {
-            plain[n++] = *s;
-            point = true;
-        } else if ((*s == 'e' || *s == 'E') && !exponent && n_digits > 0 &&
-                   isdigit((unsigned char)s[sign ? 2 : 1])) {
-            plain[n++] = 'e';
-            if (sign) plain[n++] = *++s;
-            exponent = true;
-        } else {
-            break;
-        }
+    const char *s = *in;
+    size_t digits = 0;
+    for (; isdigit((unsigned char)*s) ||
+           (*s == '_' && digits && s[-1] != '_' && isdigit((unsigned char)s[1]));
+         s++) {
+        if (*s == '_') continue;
+        if (*used + 4 >= NUMBER_SIZE) return 0; /* longer than any number worth typing */
+        out[(*used)++] = *s;
+        digits++;
     }
-    plain[n] = 0;
-    *value = n_digits ? strtod(plain, NULL) : NAN;
+    *in = s;
+    return digits;
+}
+
+/* Copies [+-]digits[.digits][e[+-]digits] for strtod, which alone would also take hexadecimal, "inf"
+ * and "nan". *whole: without point and exponent. Where the number ends, or NULL: there is none. */
+static const char *number_split(const char *text, char plain[NUMBER_SIZE], bool *whole)
+{
+    size_t used = 0;
+    const char *s = text;
+    if (*s == '+' || *s == '-') plain[used++] = *s++;
+    size_t digits = take_digits(&s, plain, &used);
+    *whole = *s != '.' && *s != 'e' && *s != 'E';
+    if (*s == '.') {
+        plain[used++] = *s++;
+        digits += take_digits(&s, plain, &used);
+    }
+    if (!digits) return NULL;
+    if (*s == 'e' || *s == 'E') {
+        plain[used++] = *s++;
+        if (*s == '+' || *s == '-') plain[used++] = *s++;
+        if (!take_digits(&s, plain, &used)) return NULL;
+    }
+    plain[used] = '\0';
     return s;
 }
 
 enum unit_result unit_parse(const char *text, enum unit_kind d, double *value, const char **unit)
 {
-    double number, factor = 1;
-    const char *rest = read_digits(text, &number);
-    while (*rest == ' ')
-        rest++;
-    *unit = rest;
-    if (!isfinite(number)) return UNIT_BAD_NUMBER;
-    if (*rest && !look_up(tables[d], rest, &factor) && !look_up(prefixes, rest, &factor))
-        return isalpha((unsigned char)*rest) || *rest == '%' ? UNIT_BAD_NAME : UNIT_BAD_NUMBER;
-    *value = number * factor;
-    return isfinite(*value) ? UNIT_OK : UNIT_BAD_NUMBER;
+    char plain[NUMBER_SIZE];
+    bool whole;
+    const char *rest = number_split(text, plain, &whole);
+    *unit = rest ? rest + strspn(rest, " ") : text;
+    if (!rest) return UNIT_BAD_NUMBER;
+    double factor = **unit ? factor_of(tables[d], *unit) : 1.0;
+    if (factor == 0.0) factor = factor_of(prefixes, *unit);
+    if (factor == 0.0)
+        return isalpha((unsigned char)**unit) || **unit == '%' ? UNIT_BAD_NAME : UNIT_BAD_NUMBER;
+    double v = strtod(plain, NULL) * factor;
+    if (!isfinite(v)) return UNIT_BAD_NUMBER;
+    *value = v;
+    return UNIT_OK;
+}
+
+int parse_number(const char *text, double *value)
+{
+    const char *unit;
+    if (strchr(text, ' ')) return ERROR_FAILED;
+    return unit_parse(text, UNIT_NONE, value, &unit) == UNIT_OK ? 0 : ERROR_FAILED;
+}
+
+int parse_int(const char *text, int64_t *value)
+{
+    char plain[NUMBER_SIZE];
+    bool whole;
+    const char *rest = number_split(text, plain, &whole);
+    double factor = !rest ? 0.0 : *rest ? factor_of(prefixes, rest) : 1.0;
+    if (factor == 0.0) return ERROR_FAILED;
+    if (!whole) { /* "1.5k", "2e9": exact in a double as long as it stays below 2^53 */
+        double v = strtod(plain, NULL) * factor;
+        if (!(fabs(v) <= 0x1p53) || v != floor(v)) return ERROR_FAILED;
+        *value = (int64_t)v;
+        return 0;
+    }
+    errno = 0;
+    long long v = strtoll(plain, NULL, 10);
+    int64_t scaled;
+    if (errno == ERANGE || __builtin_mul_overflow((int64_t)v, (int64_t)factor, &scaled))
+        return ERROR_FAILED;
+    *value = scaled;
+    return 0;
 }

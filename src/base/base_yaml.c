@@ -1,8 +1,7 @@
 /* base_yaml.c: run files and presets.
  *
  * libyaml's events are composed into a tree in an arena, in which every node remembers its line
- * and column. Binding a tree to an option table then names what is wrong by file, line and nearest
- * valid key, and records for each row that the file gave it; why not libcyaml is written in
+ * and column, so that base_bind.c can name what is wrong by its place; why not libcyaml is written in
  * docs/decisions/yaml.md.
  *
  * What makes YAML surprising or dangerous is refused: aliases (a few lines can unfold to
@@ -300,7 +299,7 @@ static int compose_document(struct composer *c, struct yaml_node **root)
     }
 }
 
-static bool is_null(const struct yaml_node *node)
+bool yaml_is_null(const struct yaml_node *node)
 {
     return node->kind == YAML_KIND_SCALAR && !node->quoted &&
            (!node->text[0] || strcmp(node->text, "~") == 0 || strcmp(node->text, "null") == 0);
@@ -328,7 +327,7 @@ int yaml_parse(const char *text, size_t size, const char *name, struct arena *a,
     int rc = compose_document(&c, root);
     yaml_parser_delete(&c.parser);
     mem_free(c.stack);
-    if (rc == 0 && (!*root || is_null(*root))) {
+    if (rc == 0 && (!*root || yaml_is_null(*root))) {
         *root = arena_alloc(a, sizeof(**root));
         **root = (struct yaml_node){.kind = YAML_KIND_MAP, .line = 1, .column = 1};
     }
@@ -351,160 +350,6 @@ struct yaml_node *yaml_get(const struct yaml_node *map, const char *key)
     for (size_t i = 0; i < map->count; i++)
         if (strcmp(map->keys[i]->text, key) == 0) return map->items[i];
     return NULL;
-}
-
-/* ------------------------------------------------------------------ binding */
-
-struct binder {
-    const char *path;
-    const struct option *rows;
-    size_t n_rows;
-    void *target;
-    struct arena *arena;
-    uint8_t *origins;
-    bool *given;
-    struct error *e;
-};
-
-PRINTF_LIKE(3, 4)
-static int wrong(const struct binder *b, const struct yaml_node *at, const char *fmt, ...)
-{
-    char text[512];
-    va_list args;
-    va_start(args, fmt);
-    vsnprintf(text, sizeof(text), fmt, args);
-    va_end(args);
-    return error_set_code(b->e, ERROR_CONFIG, "%s:%d:%d: %s", b->path, at->line, at->column, text);
-}
-
-/* Does a row's name begin with prefix and '.'? An empty prefix is the whole file. */
-static bool is_below(const char *name, const char *prefix)
-{
-    size_t n = strlen(prefix);
-    return n == 0 || (strncmp(name, prefix, n) == 0 && name[n] == '.');
-}
-
-static bool is_section(const struct binder *b, const char *name)
-{
-    for (size_t i = 0; i < b->n_rows; i++)
-        if (is_below(b->rows[i].name, name)) return true;
-    return false;
-}
-
-/* First the keys of the same section, then a key of any section with that last word ("lr" for
- * "optimizer.lr"), then whatever full name is near. */
-static const char *nearest_key(const struct binder *b, const char *section, const char *key,
-                               const char *full)
-{
-    const char **names = arena_alloc(b->arena, (b->n_rows + 1) * sizeof(*names));
-    size_t n = 0, skip = section[0] ? strlen(section) + 1 : 0;
-    for (size_t i = 0; i < b->n_rows; i++)
-        if (is_below(b->rows[i].name, section))
-            names[n++] = arena_strndup(b->arena, b->rows[i].name + skip,
-                                       strcspn(b->rows[i].name + skip, "."));
-    const char *near = name_nearest(key, names, n);
-    if (near) return section[0] ? arena_printf(b->arena, "%s.%s", section, near) : near;
-    for (size_t i = 0; i < b->n_rows; i++) {
-        const char *dot = strrchr(b->rows[i].name, '.');
-        if (dot && strcmp(dot + 1, key) == 0) return b->rows[i].name;
-    }
-    for (size_t i = 0; i < b->n_rows; i++)
-        names[i] = b->rows[i].name;
-    return name_nearest(full, names, b->n_rows);
-}
-
-static int unknown_key(const struct binder *b, const struct yaml_node *key, const char *section,
-                       const char *full)
-{
-    int rc = wrong(b, key, "unknown key '%.120s'", full);
-    const char *near = nearest_key(b, section, key->text, full);
-    if (near) return error_hint(b->e, "did you mean '%s'?", near);
-    return rc;
-}
-
-static int bind_list(const struct binder *b, const struct option *row, const struct yaml_node *node)
-{
-    struct option_list *list = (struct option_list *)(void *)((char *)b->target + row->offset);
-    *list = (struct option_list){0};
-    if (node->kind == YAML_KIND_SCALAR && is_null(node)) return 0;
-    if (node->kind == YAML_KIND_SCALAR) { /* one item, also where it is a quoted "[x]" */
-        const char **one = arena_alloc(b->arena, sizeof(*one));
-        one[0] = arena_strdup(b->arena, node->text);
-        *list = (struct option_list){one, 1};
-        return 0;
-    }
-    const char **items = arena_alloc(b->arena, (node->count + 1) * sizeof(*items));
-    for (size_t i = 0; i < node->count; i++) {
-        if (node->items[i]->kind != YAML_KIND_SCALAR)
-            return wrong(b, node->items[i], "'%s' is a list of plain values", row->name);
-        items[i] = arena_strdup(b->arena, node->items[i]->text);
-    }
-    *list = (struct option_list){items, node->count};
-    return 0;
-}
-
-static int bind_row(const struct binder *b, const struct option *row, const struct yaml_node *node)
-{
-    char *where = arena_printf(b->arena, "%s:%d:%d", b->path, node->line, node->column);
-    bool number = row->type == OPTION_BOOL || row->type == OPTION_INT || row->type == OPTION_REAL;
-    if (node->kind == YAML_KIND_MAP)
-        return wrong(b, node, "'%s' takes a value, not a section", row->name);
-    if (row->type == OPTION_LIST) {
-        TRY(bind_list(b, row, node));
-    } else if (node->kind == YAML_KIND_LIST) {
-        return wrong(b, node, "'%s' takes one value, not a list", row->name);
-    } else if (is_null(node)) {
-        if (row->type != OPTION_STRING || !row->fallback)
-            return wrong(b, node, "'%s' has no value", row->name);
-        TRY(options_set(row, "", b->target, b->arena, where, b->e));
-    } else if (node->quoted && number) {
-        wrong(b, node, "'%s' is quoted text here, but takes a %s", row->name,
-              row->type == OPTION_BOOL ? "true or false" : "number");
-        return error_hint(b->e, "write it without quotes");
-    } else {
-        TRY(options_set(row, node->text, b->target, b->arena, where, b->e));
-    }
-    b->given[row - b->rows] = true;
-    if (b->origins) b->origins[row - b->rows] = ORIGIN_FILE;
-    return 0;
-}
-
-static int bind_map(const struct binder *b, const struct yaml_node *map, const char *section)
-{
-    for (size_t i = 0; i < map->count; i++) {
-        const struct yaml_node *key = map->keys[i], *item = map->items[i];
-        const char *full =
-            section[0] ? arena_printf(b->arena, "%s.%s", section, key->text) : key->text;
-        const struct option *row = options_find(b->rows, b->n_rows, full);
-        if (row) {
-            TRY(bind_row(b, row, item));
-        } else if (!is_section(b, full)) {
-            return unknown_key(b, key, section, full);
-        } else if (item->kind == YAML_KIND_MAP) {
-            TRY(bind_map(b, item, full));
-        } else if (!is_null(item)) { /* "optimizer:" with everything below commented out is fine */
-            return wrong(b, item, "'%.120s' is a section: its keys go below it, indented", full);
-        }
-    }
-    return 0;
-}
-
-int yaml_bind(const struct yaml_node *root, const char *path, const struct option *rows,
-              size_t n_rows, void *target, struct arena *a, uint8_t *origins, struct error *e)
-{
-    struct error local;
-    struct binder b = {path, rows, n_rows, target, a, origins, NULL, e ? e : &local};
-    b.given = arena_alloc(a, n_rows + 1);
-    if (root->kind != YAML_KIND_MAP)
-        return wrong(&b, root, "expected 'key: value' lines at the top");
-    TRY(bind_map(&b, root, ""));
-    for (size_t i = 0; i < n_rows; i++) {
-        bool set = b.given[i] || rows[i].fallback || (origins && origins[i] != ORIGIN_DEFAULT);
-        if (set) continue;
-        error_set_code(b.e, ERROR_CONFIG, "%s: '%s' is missing", path, rows[i].name);
-        return error_hint(b.e, "it has no default: %s", rows[i].help ? rows[i].help : "");
-    }
-    return 0;
 }
 
 /* ------------------------------------------------------------------ printing */
@@ -587,7 +432,7 @@ static void print_section(const struct printer *p, const char *prefix, int depth
     size_t skip = prefix[0] ? strlen(prefix) + 1 : 0;
     for (size_t i = 0; i < p->n_rows; i++) {
         const char *name = p->rows[i].name;
-        if (!is_below(name, prefix)) continue;
+        if (!options_below(name, prefix)) continue;
         const char *dot = strchr(name + skip, '.');
         if (!dot) {
             str_printf(p->out, "%*s%s: ", 2 * depth, "", name + skip);
@@ -599,7 +444,7 @@ static void print_section(const struct printer *p, const char *prefix, int depth
         snprintf(section, sizeof(section), "%.*s", (int)(dot - name), name);
         bool first = true;
         for (size_t k = 0; k < i && first; k++)
-            first = !is_below(p->rows[k].name, section);
+            first = !options_below(p->rows[k].name, section);
         if (!first) continue;
         str_printf(p->out, "%*s%s:\n", 2 * depth, "", section + skip);
         print_section(p, section, depth + 1);

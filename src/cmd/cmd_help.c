@@ -102,7 +102,7 @@ static void print_markdown(FILE *out)
         if (t->details) fprintf(out, "\n```text\n%s\n```\n", t->details);
         if (t->n_rows) {
             fputc('\n', out);
-            options_print_markdown(t, out);
+            options_print_markdown(t->rows, t->n_rows, out);
         }
     }
 }

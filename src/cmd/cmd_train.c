@@ -54,7 +54,7 @@ static void print_keys(void)
         "# Keys of a run file\n\n"
         "Made by `colossus train --keys` from the table that reads them. `section.key` stands for\n"
         "`key:` under `section:`. Numbers take k, M, G (1000s) and Ki, Mi, Gi (1024s).\n");
-    options_print_markdown(&keys, stdout);
+    options_print_markdown(keys.rows, keys.n_rows, stdout);
 }
 
 static int train(const char *path, const struct train_cmd_options *o, struct error *e)

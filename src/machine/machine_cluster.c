@@ -22,32 +22,6 @@ static struct figure share_of(const struct figure *f, double mid, double low, do
     return derived(f->mid * mid, f->mid * low, f->mid * high, grade, source);
 }
 
-int preset_open_node(const struct yaml_reader *r, const struct section *s,
-                     const struct yaml_node *node, struct yaml_reader *child,
-                     struct yaml_node **root)
-{
-    return preset_open(r, s->what, s->folder, node->text, node, child, root);
-}
-
-/* A description that another one begins, with keys of its own: not that other one any more. */
-const char *preset_name_changed(const struct yaml_reader *r, const struct yaml_node *map,
-                                const char *name)
-{
-    if (!yaml_get(map, "like") || map->count < 2 || yaml_get(map, "name")) return name;
-    if (map->column == 1) return preset_name_of_path(r->arena, r->path); /* a whole file */
-    size_t n = strlen(name), tail = strlen(", changed");
-    if (n > tail && strcmp(name + n - tail, ", changed") == 0) return name;
-    return arena_printf(r->arena, "%s, changed", name);
-}
-
-int preset_find_like(const struct yaml_reader *r, const struct section *s,
-                     const struct yaml_node *map, const struct yaml_node **like)
-{
-    *like = yaml_get(map, "like");
-    if (!*like || (*like)->kind == YAML_KIND_SCALAR) return 0;
-    return yaml_wrong_field(r, *like, field_find(s, "like"), "'like' is a name");
-}
-
 /* ------------------------------------------------------------------ accelerators */
 
 static int check_order(const struct yaml_reader *r, const struct yaml_node *map,
@@ -55,10 +29,9 @@ static int check_order(const struct yaml_reader *r, const struct yaml_node *map,
                        const struct figure *large)
 {
     if (small->mid <= large->mid) return 0;
-    const struct field *f = field_find(&machine_accelerator_section, small_key);
-    return yaml_wrong_field(r, yaml_field_node(map, small_key), f,
-                            "'%s' %.6g is more than '%s' %.6g", small_key, small->mid, large_key,
-                            large->mid);
+    const struct option *f = section_find(&machine_accelerator_section, small_key);
+    return yaml_wrong_row(r, yaml_find(map, small_key), f, "'%s' %.6g is more than '%s' %.6g",
+                          small_key, small->mid, large_key, large->mid);
 }
 
 static int check_accelerator(const struct yaml_reader *r, const struct yaml_node *map,
@@ -73,8 +46,8 @@ static int check_accelerator(const struct yaml_reader *r, const struct yaml_node
         TRY(check_order(r, map, ceiling, &x->ceiling_flops[i], peak, &x->peak_flops[i]));
     }
     if (!any) {
-        const struct field *f = field_find(&machine_accelerator_section, "peak_flops.bf16");
-        return yaml_wrong_field(r, map, f, "'peak_flops' has no precision");
+        const struct option *f = section_find(&machine_accelerator_section, "peak_flops.bf16");
+        return yaml_wrong_row(r, map, f, "'peak_flops' has no precision");
     }
     TRY(check_order(r, map, "power_compute_w", &x->power_compute_w, "power_cap_w",
                     &x->power_cap_w));
@@ -82,16 +55,18 @@ static int check_accelerator(const struct yaml_reader *r, const struct yaml_node
                     &x->power_compute_w));
     TRY(check_order(r, map, "power_idle_w", &x->power_idle_w, "power_comm_w", &x->power_comm_w));
     if (x->scaleup_domain > 1 && x->scaleup_bytes_per_s.mid == 0) {
-        const struct field *f = field_find(&machine_accelerator_section, "scaleup_bytes_per_s");
-        return yaml_wrong_field(r, yaml_field_node(map, "scaleup_domain"), f,
-                                "'scaleup_domain' is %lld, but 'scaleup_bytes_per_s' is not given",
-                                (long long)x->scaleup_domain);
+        const struct option *f = section_find(&machine_accelerator_section, "scaleup_bytes_per_s");
+        return yaml_wrong_row(r, yaml_find(map, "scaleup_domain"), f,
+                              "'scaleup_domain' is %lld, but 'scaleup_bytes_per_s' is not given",
+                              (long long)x->scaleup_domain);
     }
     return 0;
 }
 
-static void finish_accelerator(struct machine_accelerator *x)
+static int finish_accelerator(const struct yaml_reader *r, const struct yaml_node *map,
+                              void *target)
 {
+    struct machine_accelerator *x = target;
     const struct figure *cap = &x->power_cap_w;
     if (x->power_compute_w.mid == 0)
         x->power_compute_w =
@@ -105,32 +80,23 @@ static void finish_accelerator(struct machine_accelerator *x)
     if (x->node_other_w.mid == 0)
         x->node_other_w = share_of(cap, 0.25, 0.15, 0.50, 'A', "as in HGX H100 nodes");
     if (!*x->title) x->title = x->name;
+    return check_accelerator(r, map, x);
 }
 
-static int read_accelerator_map(const struct yaml_reader *r, const struct yaml_node *map,
-                                struct machine_accelerator *out)
-{
-    const struct section *s = &machine_accelerator_section;
-    const struct yaml_node *like;
-    TRY(preset_find_like(r, s, map, &like));
-    memset(out, 0, sizeof(*out));
-    section_defaults(s, out, r->arena);
-    if (like) TRY(machine_read_accelerator(r, like, out));
-    TRY(section_bind(r, s, map, like != NULL, out));
-    if (!*out->name) out->name = preset_name_of_path(r->arena, r->path);
-    out->name = preset_name_changed(r, map, out->name);
-    finish_accelerator(out);
-    return check_accelerator(r, map, out);
-}
+static const struct preset_kind accelerator_kind = {.section = &machine_accelerator_section,
+                                                    .size = sizeof(struct machine_accelerator),
+                                                    .finish = finish_accelerator};
 
 int machine_read_accelerator(const struct yaml_reader *r, const struct yaml_node *node,
                              struct machine_accelerator *out)
 {
-    struct yaml_reader child;
-    struct yaml_node *root;
-    if (node->kind != YAML_KIND_SCALAR) return read_accelerator_map(r, node, out);
-    TRY(preset_open_node(r, &machine_accelerator_section, node, &child, &root));
-    return read_accelerator_map(&child, root, out);
+    return preset_read(r, &accelerator_kind, node, out, NULL);
+}
+
+int machine_load_accelerator(const char *name, const char *from, struct arena *a,
+                             struct machine_accelerator *out, struct error *e)
+{
+    return preset_load(&accelerator_kind, name, from, a, out, e);
 }
 
 /* ------------------------------------------------------------------ clusters */
@@ -138,20 +104,19 @@ int machine_read_accelerator(const struct yaml_reader *r, const struct yaml_node
 static int read_pool(const struct yaml_reader *r, const struct yaml_node *map,
                      struct machine_pool *pool)
 {
-    TRY(section_bind(r, &machine_pool_section, map, false, pool));
+    TRY(yaml_bind(r, &machine_pool_section, map, false, pool, NULL));
     struct machine_accelerator *x = arena_alloc(r->arena, sizeof(*x));
     TRY(machine_read_accelerator(r, yaml_get(map, "accelerator"), x));
     pool->accelerator = x;
     return 0;
 }
 
-int machine_read_pools(const struct yaml_reader *r, const struct field *f,
+int machine_read_pools(const struct yaml_reader *r, const struct option *f,
                        const struct yaml_node *node, void *target)
 {
     struct machine_cluster *c = target;
     if (node->kind != YAML_KIND_LIST || node->count < 1 || node->count > MACHINE_MAX_POOLS)
-        return yaml_wrong_field(r, node, f, "'pools' is a list of 1 to %d pools",
-                                MACHINE_MAX_POOLS);
+        return yaml_wrong_row(r, node, f, "'pools' is a list of 1 to %d pools", MACHINE_MAX_POOLS);
     c->n_pools = 0;
     for (size_t i = 0; i < node->count; i++) {
         memset(&c->pools[i], 0, sizeof(c->pools[i]));
@@ -161,35 +126,32 @@ int machine_read_pools(const struct yaml_reader *r, const struct field *f,
     return 0;
 }
 
-static void finish_cluster(struct machine_cluster *c)
+static int finish_cluster(const struct yaml_reader *r, const struct yaml_node *map, void *target)
 {
+    (void)r, (void)map;
+    struct machine_cluster *c = target;
     double n = (double)machine_cluster_accelerators(c);
     /* radix-128 switches: k^2/2 hosts in two layers, k^3/4 in three */
     if (c->fabric_tiers == 0) c->fabric_tiers = n <= 8192 ? 2 : 3;
     if (c->storage_read_bytes_per_s.mid == 0)
         c->storage_read_bytes_per_s = c->storage_write_bytes_per_s;
     if (!*c->title) c->title = c->name;
-}
-
-static int read_cluster_map(const struct yaml_reader *r, const struct yaml_node *map,
-                            struct machine_cluster *out)
-{
-    const struct section *s = &machine_cluster_section;
-    const struct yaml_node *like;
-    TRY(preset_find_like(r, s, map, &like));
-    memset(out, 0, sizeof(*out));
-    section_defaults(s, out, r->arena);
-    if (like) TRY(machine_read_cluster(r, like, out));
-    if (like && yaml_get(map, "pools")) { /* another size: what followed from it follows anew */
-        out->storage_write_bytes_per_s.mid = out->storage_read_bytes_per_s.mid = 0;
-        out->fabric_tiers = 0;
-    }
-    TRY(section_bind(r, s, map, like != NULL, out));
-    if (!*out->name) out->name = preset_name_of_path(r->arena, r->path);
-    out->name = preset_name_changed(r, map, out->name);
-    finish_cluster(out);
     return 0;
 }
+
+/* Another size: what followed from it follows anew. */
+static void resize_cluster(const struct yaml_node *map, void *target)
+{
+    struct machine_cluster *c = target;
+    if (!yaml_get(map, "pools")) return;
+    c->storage_write_bytes_per_s.mid = c->storage_read_bytes_per_s.mid = 0;
+    c->fabric_tiers = 0;
+}
+
+static const struct preset_kind cluster_kind = {.section = &machine_cluster_section,
+                                                .size = sizeof(struct machine_cluster),
+                                                .changed = resize_cluster,
+                                                .finish = finish_cluster};
 
 /* "1024 x h100": a cluster of one kind, everything else at its default. */
 static bool split_shorthand(const char *text, int64_t *count, const char **name)
@@ -225,13 +187,12 @@ static int read_shorthand(const struct yaml_reader *r, const struct yaml_node *n
     struct machine_accelerator *x = arena_alloc(r->arena, sizeof(*x));
     TRY(machine_read_accelerator(r, &named, x));
     memset(out, 0, sizeof(*out));
-    section_defaults(&machine_cluster_section, out, r->arena);
+    section_defaults(&machine_cluster_section, out);
     out->pools[0] = (struct machine_pool){x, count};
     out->n_pools = 1;
     out->name = arena_strdup(r->arena, node->text);
     out->title = arena_printf(r->arena, "%lld %s", (long long)count, x->title);
-    finish_cluster(out);
-    return 0;
+    return finish_cluster(r, node, out);
 }
 
 /* "1024 h200", "1024*h200", "h200 x 1024", "1024": nearly the shorthand. NULL: nothing like it. */
@@ -275,19 +236,16 @@ static int not_shorthand(const struct yaml_reader *r, const struct yaml_node *no
 int machine_read_cluster(const struct yaml_reader *r, const struct yaml_node *node,
                          struct machine_cluster *out)
 {
-    struct yaml_reader child;
-    struct yaml_node *root;
     int64_t count;
     const char *name;
-    if (node->kind != YAML_KIND_SCALAR) return read_cluster_map(r, node, out);
+    if (node->kind != YAML_KIND_SCALAR) return preset_read(r, &cluster_kind, node, out, NULL);
     if (split_shorthand(node->text, &count, &name))
         return read_shorthand(r, node, count, name, out);
     const char *near = near_shorthand(r->arena, node->text);
     if (near && !strchr(node->text, '/') && !strstr(node->text, ".y") &&
         !preset_exists(r, "clusters", node->text))
         return not_shorthand(r, node, near);
-    TRY(preset_open_node(r, &machine_cluster_section, node, &child, &root));
-    return read_cluster_map(&child, root, out);
+    return preset_read(r, &cluster_kind, node, out, NULL);
 }
 
 int64_t machine_cluster_accelerators(const struct machine_cluster *c)
@@ -298,37 +256,14 @@ int64_t machine_cluster_accelerators(const struct machine_cluster *c)
     return n;
 }
 
-/* ------------------------------------------------------------------ by name */
-
-struct yaml_reader yaml_reader_from(const char *from, struct arena *a, struct error *e,
-                                    struct error *local)
-{
-    struct error *used = e ? e : local;
-    *used = (struct error){0};
-    return (struct yaml_reader){from ? from : "", a, used, 0};
-}
-
-int machine_load_accelerator(const char *name, const char *from, struct arena *a,
-                             struct machine_accelerator *out, struct error *e)
-{
-    struct error local;
-    struct yaml_reader r = yaml_reader_from(from, a, e, &local), child;
-    struct yaml_node *root;
-    const struct section *s = &machine_accelerator_section;
-    TRY(preset_open(&r, s->what, s->folder, name, NULL, &child, &root));
-    return read_accelerator_map(&child, root, out);
-}
-
 int machine_load_cluster(const char *name, const char *from, struct arena *a,
                          struct machine_cluster *out, struct error *e)
 {
     struct error local;
-    struct yaml_reader r = yaml_reader_from(from, a, e, &local), child;
-    struct yaml_node *root, node = {.kind = YAML_KIND_SCALAR, .line = 1, .column = 1, .text = name};
-    const struct section *s = &machine_cluster_section;
+    struct yaml_reader r = yaml_reader_from(from, a, e, &local);
+    struct yaml_node node = {.kind = YAML_KIND_SCALAR, .line = 1, .column = 1, .text = name};
     int64_t count;
     const char *kind;
     if (split_shorthand(name, &count, &kind)) return read_shorthand(&r, &node, count, kind, out);
-    TRY(preset_open(&r, s->what, s->folder, name, NULL, &child, &root));
-    return read_cluster_map(&child, root, out);
+    return preset_load(&cluster_kind, name, from, a, out, e);
 }

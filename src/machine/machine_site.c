@@ -6,33 +6,32 @@
 
 /* ------------------------------------------------------------------ sites */
 
-int machine_read_sources(const struct yaml_reader *r, const struct field *f,
+int machine_read_sources(const struct yaml_reader *r, const struct option *f,
                          const struct yaml_node *node, void *target)
 {
     struct machine_site *site = target;
     if (node->kind != YAML_KIND_LIST || node->count < 1 || node->count > MACHINE_MAX_SOURCES)
-        return yaml_wrong_field(r, node, f, "'sources' is a list of 1 to %d sources",
-                                MACHINE_MAX_SOURCES);
+        return yaml_wrong_row(r, node, f, "'sources' is a list of 1 to %d sources",
+                              MACHINE_MAX_SOURCES);
     site->n_sources = 0;
     for (size_t i = 0; i < node->count; i++) {
         struct machine_power_source *source = &site->sources[i];
         memset(source, 0, sizeof(*source));
-        section_defaults(&machine_source_section, source, r->arena);
-        TRY(section_bind(r, &machine_source_section, node->items[i], false, source));
+        section_defaults(&machine_source_section, source);
+        TRY(yaml_bind(r, &machine_source_section, node->items[i], false, source, NULL));
         site->n_sources++;
     }
     return 0;
 }
 
 /* Twelve temperatures into one column of the months. */
-static int read_months(const struct yaml_reader *r, const struct field *f,
+static int read_months(const struct yaml_reader *r, const struct option *f,
                        const struct yaml_node *map, const char *key, double *first)
 {
     const struct yaml_node *list = yaml_get(map, key);
-    if (!list) return yaml_wrong_field(r, map, f, "'climate.%s' is missing", key);
+    if (!list) return yaml_wrong_row(r, map, f, "'climate.%s' is missing", key);
     if (list->kind != YAML_KIND_LIST || list->count != 12)
-        return yaml_wrong_field(r, list, f, "'climate.%s' is a list of 12 numbers, one a month",
-                                key);
+        return yaml_wrong_row(r, list, f, "'climate.%s' is a list of 12 numbers, one a month", key);
     for (size_t i = 0; i < 12; i++) {
         const struct yaml_node *item = list->items[i];
         const char *unit;
@@ -41,88 +40,63 @@ static int read_months(const struct yaml_reader *r, const struct field *f,
         if (item->kind != YAML_KIND_SCALAR ||
             unit_parse(item->text, UNIT_CELSIUS, value, &unit) != UNIT_OK || *value < -60 ||
             *value > 60)
-            return yaml_wrong_field(r, item, f, "'climate.%s' takes degrees Celsius from -60 to 60",
-                                    key);
+            return yaml_wrong_row(r, item, f, "'climate.%s' takes degrees Celsius from -60 to 60",
+                                  key);
     }
     return 0;
 }
 
-int machine_read_climate(const struct yaml_reader *r, const struct field *f,
+int machine_read_climate(const struct yaml_reader *r, const struct option *f,
                          const struct yaml_node *node, void *target)
 {
     struct machine_site *site = target;
     if (node->kind != YAML_KIND_MAP)
-        return yaml_wrong_field(r, node, f,
-                                "'climate' is a section with dry_bulb_c and wet_bulb_c");
+        return yaml_wrong_row(r, node, f, "'climate' is a section with dry_bulb_c and wet_bulb_c");
     for (size_t i = 0; i < node->count; i++) {
         const char *key = node->keys[i]->text;
         if (strcmp(key, "dry_bulb_c") == 0 || strcmp(key, "wet_bulb_c") == 0) continue;
-        return yaml_wrong_field(r, node->keys[i], f,
-                                "unknown key 'climate.%.80s'; it has dry_bulb_c and wet_bulb_c",
-                                key);
+        return yaml_wrong_row(r, node->keys[i], f,
+                              "unknown key 'climate.%.80s'; it has dry_bulb_c and wet_bulb_c", key);
     }
     TRY(read_months(r, f, node, "dry_bulb_c", &site->months[0].dry_bulb_c));
     TRY(read_months(r, f, node, "wet_bulb_c", &site->months[0].wet_bulb_c));
     for (int i = 0; i < 12; i++)
         if (site->months[i].wet_bulb_c > site->months[i].dry_bulb_c)
-            return yaml_wrong_field(r, node, f, "'climate': month %d has a wet bulb above its dry",
-                                    i + 1);
+            return yaml_wrong_row(r, node, f, "'climate': month %d has a wet bulb above its dry",
+                                  i + 1);
     site->has_climate = true;
     return 0;
 }
 
-static int check_site(const struct yaml_reader *r, const struct yaml_node *map,
-                      const struct machine_site *s)
+static int finish_site(const struct yaml_reader *r, const struct yaml_node *map, void *target)
 {
+    struct machine_site *s = target;
     const struct section *rows = &machine_site_section;
+    if (!*s->title) s->title = s->name;
     if (s->design_pue.mid != 0 && s->design_pue.low < 1)
-        return yaml_wrong_field(
-            r, yaml_field_node(map, "design_pue"), field_find(rows, "design_pue"),
-            "'design_pue' is below 1: the facility draws at least what IT does");
+        return yaml_wrong_row(r, yaml_find(map, "design_pue"), section_find(rows, "design_pue"),
+                              "'design_pue' is below 1: the facility draws at least what IT does");
     if (s->swing_band_high_hz.mid > 0 && s->swing_band_low_hz.mid > s->swing_band_high_hz.mid)
-        return yaml_wrong_field(r, yaml_field_node(map, "swing_band_low_hz"),
-                                field_find(rows, "swing_band_low_hz"),
-                                "'swing_band_low_hz' is above 'swing_band_high_hz'");
+        return yaml_wrong_row(r, yaml_find(map, "swing_band_low_hz"),
+                              section_find(rows, "swing_band_low_hz"),
+                              "'swing_band_low_hz' is above 'swing_band_high_hz'");
     if ((s->battery_w.mid > 0) != (s->battery_wh.mid > 0))
-        return yaml_wrong_field(r, yaml_field_node(map, "battery_w"),
-                                field_find(rows, "battery_wh"),
-                                "'battery_w' and 'battery_wh' are given together or not at all");
+        return yaml_wrong_row(r, yaml_find(map, "battery_w"), section_find(rows, "battery_wh"),
+                              "'battery_w' and 'battery_wh' are given together or not at all");
     return 0;
 }
 
-static int read_site_map(const struct yaml_reader *r, const struct yaml_node *map,
-                         struct machine_site *out)
-{
-    const struct section *s = &machine_site_section;
-    const struct yaml_node *like;
-    TRY(preset_find_like(r, s, map, &like));
-    memset(out, 0, sizeof(*out));
-    section_defaults(s, out, r->arena);
-    if (like) TRY(machine_read_site(r, like, out));
-    TRY(section_bind(r, s, map, like != NULL, out));
-    if (!*out->name) out->name = preset_name_of_path(r->arena, r->path);
-    out->name = preset_name_changed(r, map, out->name);
-    if (!*out->title) out->title = out->name;
-    return check_site(r, map, out);
-}
+static const struct preset_kind site_kind = {
+    .section = &machine_site_section, .size = sizeof(struct machine_site), .finish = finish_site};
 
 int machine_read_site(const struct yaml_reader *r, const struct yaml_node *node,
                       struct machine_site *out)
 {
-    struct yaml_reader child;
-    struct yaml_node *root;
-    if (node->kind != YAML_KIND_SCALAR) return read_site_map(r, node, out);
-    TRY(preset_open_node(r, &machine_site_section, node, &child, &root));
-    return read_site_map(&child, root, out);
+    return preset_read(r, &site_kind, node, out, NULL);
 }
 
 int machine_load_site(const char *name, const char *from, struct arena *a, struct machine_site *out,
                       struct error *e)
 {
-    struct error local;
-    struct yaml_reader r = yaml_reader_from(from, a, e, &local), child;
-    struct yaml_node *root;
-    const struct section *s = &machine_site_section;
-    TRY(preset_open(&r, s->what, s->folder, name, NULL, &child, &root));
-    return read_site_map(&child, root, out);
+    return preset_load(&site_kind, name, from, a, out, e);
 }

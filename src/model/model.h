@@ -13,11 +13,28 @@
 #include "compute/compute.h"
 
 /* ------------------------------------------------------------------ configuration
- * Fields as in the reference's config.json; 0 (or false) turns an optional thing off. NAN in a
- * multiplier means "by muP with base width 512" and is filled by model_config_derive. */
+ * One description of a model for run files, presets, plans, checkpoints and config.json: the struct,
+ * the table of its keys with their bounds and defaults (MODEL_ROWS), and one reader. Names are those
+ * of the reference's config.json; 0 (or false) turns an optional thing off. */
+
+enum model_architecture { /* of which family a model is; this program trains Grok's */
+                          MODEL_GROK,
+                          MODEL_GPT,
+                          MODEL_LLAMA,
+                          MODEL_QWEN3,
+                          MODEL_DEEPSEEK,
+                          MODEL_GPT_OSS,
+                          MODEL_NEMOTRON,
+                          MODEL_PALM,
+                          MODEL_BLOOM
+};
+extern const char *const model_architecture_names[];
 enum model_attention { MODEL_ATTENTION_MHA, MODEL_ATTENTION_MLA }; /* MHA: also MQA and GQA */
+extern const char *const model_attention_names[];
+
 struct model_config {
     const char *name, *source; /* of a preset: short name, and where the sizes are from */
+    int architecture;          /* enum model_architecture */
     int64_t vocab_size, n_layers, d_model, n_heads, n_kv_heads, head_dim;
     int64_t ffn_hidden; /* of each expert, or of the layer where n_experts <= 1 */
     int64_t n_experts, n_experts_used;
@@ -26,6 +43,7 @@ struct model_config {
     int64_t dense_ffn_hidden;
     int64_t context_length;
     double rope_theta, rms_eps;
+    /* 0: by muP with base width 512, filled by model_config_derive */
     double embedding_multiplier; /* sqrt(D) */
     double output_multiplier;    /* 2 sqrt(512 / D) */
     double attn_multiplier;      /* sqrt(128) / head_dim */
@@ -34,7 +52,7 @@ struct model_config {
     bool tied_embeddings;
     double router_aux_coef, router_z_coef;
 
-    /* What a plan can count and this program cannot run yet. */
+    /* What a plan can count and this program cannot run. */
     bool glu;      /* three FFN matrices instead of two */
     int attention; /* enum model_attention */
     int64_t mla_q_rank, mla_kv_rank, mla_nope_dim, mla_rope_dim, mla_v_dim;
@@ -48,6 +66,95 @@ struct model_config {
     int64_t route_domains; /* a token's experts lie on at most so many nodes; 0: any */
     int64_t moe_latent;    /* experts work in this width instead of d_model; 0: d_model */
 };
+
+/* Keys of a model that this program can run: P is put in front of each key ("model." in a run file),
+ * T is the struct that holds the values and M the path of the model in it ("model." or nothing). */
+/* clang-format off: a table is read by its columns */
+#define MODEL_ROWS(P, T, M)                                                                        \
+    ROW_INT(T, P "vocab_size", M vocab_size, "ids", "0", 0, 1 << 24, NULL,                         \
+            "0: the dataset's; larger than the dataset's pads the table"),                         \
+        ROW_INT(T, P "n_layers", M n_layers, NULL, "0", 0, 1 << 14, NULL,                          \
+                "transformer layers; required, like the other sizes, where no preset gives it"),   \
+        ROW_INT(T, P "d_model", M d_model, NULL, "0", 0, 1 << 20, NULL,                            \
+                "width of the residual stream"),                                                   \
+        ROW_INT(T, P "n_heads", M n_heads, NULL, "0", 0, 1 << 16, NULL, "query heads"),            \
+        ROW_INT(T, P "n_kv_heads", M n_kv_heads, NULL, "0", 0, 1 << 16, NULL,                      \
+                "key and value heads, a divisor of n_heads; 0: n_heads"),                          \
+        ROW_INT(T, P "head_dim", M head_dim, NULL, "0", 0, 1 << 16, NULL,                          \
+                "width of a head, even; 0: d_model / n_heads"),                                    \
+        ROW_INT(T, P "ffn_hidden", M ffn_hidden, NULL, "0", 0, 1 << 22, NULL,                      \
+                "hidden width of each expert, or of the dense layer where n_experts is 1"),        \
+        ROW_INT(T, P "n_experts", M n_experts, NULL, "8", 0, 1 << 16, NULL,                        \
+                "experts of a layer; 1: a dense model"),                                           \
+        ROW_INT(T, P "n_experts_used", M n_experts_used, NULL, "2", 0, 1 << 16, NULL,              \
+                "experts that each token visits"),                                                 \
+        ROW_INT(T, P "dense_ffn_hidden", M dense_ffn_hidden, NULL, "0", 0, 1 << 22, NULL,          \
+                "hidden width of Grok-2's always-on branch beside the experts; 0: none"),          \
+        ROW_INT(T, P "context_length", M context_length, "tokens", "0", 0, 1 << 24, NULL,          \
+                "longest sequence; 0: batch.seq_len"),                                             \
+        ROW_REAL(T, P "rope_theta", M rope_theta, NULL, "10000", 1e-3, 1e15, NULL,                 \
+                 "base of the rotary position angles"),                                            \
+        ROW_REAL(T, P "rms_eps", M rms_eps, NULL, "1e-5", 1e-12, 1, NULL,                          \
+                 "epsilon of every norm"),                                                         \
+        ROW_REAL(T, P "embedding_multiplier", M embedding_multiplier, NULL, "0", 0, 1e6, NULL,     \
+                 "0: by muP, sqrt(d_model)"),                                                      \
+        ROW_REAL(T, P "output_multiplier", M output_multiplier, NULL, "0", 0, 1e6, NULL,           \
+                 "0: by muP, 2 sqrt(512 / d_model)"),                                              \
+        ROW_REAL(T, P "attn_multiplier", M attn_multiplier, NULL, "0", 0, 1e6, NULL,               \
+                 "0: by muP, sqrt(128) / head_dim"),                                               \
+        ROW_REAL(T, P "attn_softcap", M attn_softcap, NULL, "30", 0, 1e6, NULL,                    \
+                 "attention logits become cap tanh(x / cap); 0: off"),                             \
+        ROW_REAL(T, P "router_softcap", M router_softcap, NULL, "0", 0, 1e6, NULL,                 \
+                 "the same for router logits (Grok-2: 30); 0: off"),                               \
+        ROW_REAL(T, P "final_softcap", M final_softcap, NULL, "0", 0, 1e6, NULL,                   \
+                 "the same for the final logits (Grok-2: 50); 0: off"),                            \
+        ROW_INT(T, P "attn_temperature_len", M attn_temperature_len, "tokens", "0", 0, 1 << 24,    \
+                NULL,                                                                              \
+                "L: scores at positions t > L are multiplied by log t / log L (Grok-2: 1024); 0: " \
+                "off"),                                                                            \
+        ROW_BOOL(T, P "tied_embeddings", M tied_embeddings, "true",                                \
+                 "the output head is the embedding table"),                                        \
+        ROW_REAL(T, P "router_aux_coef", M router_aux_coef, NULL, "0.01", 0, 1e3, NULL,            \
+                 "weight of the auxiliary balancing loss; used where balance.kind is aux"),        \
+        ROW_REAL(T, P "router_z_coef", M router_z_coef, NULL, "0.001", 0, 1e3, NULL,               \
+                 "weight of the router's z-loss; used where balance.kind is not none")
+/* The batch of a run file, which plans read too. */
+#define MODEL_BATCH_ROWS(P, T)                                                              \
+    ROW_INT(T, P "seq_len", seq_len, "tokens", "512", 1, 1 << 24, NULL, "tokens in a row"), \
+        ROW_INT(T, P "micro_batch", micro_batch, "rows", "8", 1, 1 << 20, NULL,             \
+                "rows that go through the model at once"),                                  \
+        ROW_INT(T, P "global_batch", global_batch, "rows", "0", 0, 1 << 24, NULL,           \
+                "rows of one update, a multiple of micro_batch; 0: micro_batch")
+/* clang-format on */
+
+/* Every key of a model's file: MODEL_ROWS first, then what only plans can count. */
+extern const struct section model_section;
+
+void model_config_defaults(struct model_config *c); /* Grok-1's constants, sizes 0 */
+/* Fills what is 0 and follows from the sizes: key/value heads, head width, muP multipliers; a dense
+ * model uses one expert. */
+void model_config_derive(struct model_config *c);
+/* Ranges, and what must divide what, of a model whose sizes are derived; the error names the field
+ * and what is allowed. */
+int model_config_check(const struct model_config *c, struct error *e);
+/* Can this program train and run it? The error names what it lacks. */
+int model_config_check_runnable(const struct model_config *c, struct error *e);
+/* How a model is read from a name, a file or a map (preset_read): checked as if derived, but what is
+ * not said stays 0 (the vocabulary may be the dataset's). Of a run file its section `model`. */
+extern const struct preset_kind model_kind;
+/* Names of the presets that this program can run, in r's arena: "grok-1, grok-2". */
+const char *model_config_runnable_presets(const struct yaml_reader *r);
+/* The reference's config.json; unknown keys are refused except "optimizer" and "_"-prefixed ones. */
+int model_config_load(const char *path, struct model_config *c, struct error *e);
+int model_config_from_json(const json_t *o, const char *name, struct model_config *c,
+                           struct error *e);
+json_t *model_config_to_json(const struct model_config *c);
+uint64_t model_config_active_params(const struct model_config *c); /* touched by one token */
+uint64_t model_config_total_params(const struct model_config *c);
+/* FLOP of one training token: 6 * active matrix parameters (the head counted, the embedding table not
+ * when untied) + 12 * L * H * h * T / 2 for causal attention; the MFU numerator, no recompute. */
+double model_config_train_flops_per_token(const struct model_config *c, int64_t T);
+
 static inline bool model_is_moe(const struct model_config *c)
 {
     return c->n_experts > 1;
@@ -62,21 +169,6 @@ static inline bool model_has_dense_branch(const struct model_config *c)
 {
     return model_is_moe(c) && c->dense_ffn_hidden > 0 && c->dense_layers == 0;
 }
-
-void model_config_defaults(struct model_config *c); /* Grok-1's constants, sizes 0 */
-void model_config_derive(struct model_config *c);   /* replaces NAN multipliers by muP's */
-/* Checks ranges and divisibility; the error names the field and what is allowed. */
-int model_config_check(const struct model_config *c, struct error *e);
-/* The reference's config.json; unknown keys are refused except "optimizer" and "_"-prefixed ones. */
-int model_config_load(const char *path, struct model_config *c, struct error *e);
-int model_config_from_json(const json_t *o, const char *name, struct model_config *c,
-                           struct error *e);
-json_t *model_config_to_json(const struct model_config *c);
-uint64_t model_config_active_params(const struct model_config *c); /* touched by one token */
-uint64_t model_config_total_params(const struct model_config *c);
-/* FLOP of one training token: 6 * active matrix parameters (the head counted, the embedding table not
- * when untied) + 12 * L * H * h * T / 2 for causal attention; the MFU numerator, no recompute. */
-double model_config_train_flops_per_token(const struct model_config *c, int64_t T);
 
 struct model_shard { /* the whole: {0, 1, 0, 1}; sizes of 0 count as 1 */
     int tensor_rank, tensor_size, expert_rank, expert_size;

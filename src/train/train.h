@@ -29,8 +29,7 @@ struct train_config {
     bool verify;          /* every shard's hash is checked at the start */
     int64_t valid_tokens; /* per validation; 0: the whole split */
 
-    /* model.*: sizes; vocab_size 0 is taken from the dataset. A multiplier that is 0 in the file is
-     * NAN here, which model_config_derive replaces by muP's. */
+    /* model.*: sizes; vocab_size 0 is taken from the dataset */
     const char *preset; /* "" or presets/models/<preset>.yaml */
     struct model_config model;
 
@@ -67,6 +66,7 @@ struct train_config {
     int64_t checkpoint_every, keep_last, keep_every; /* steps; checkpoints; steps */
 };
 extern const struct option train_run_rows[];
+extern const struct section train_run_section; /* of them */
 extern const size_t train_run_n_rows;
 
 #define TRAIN_MAX_KEYS 128

@@ -5,22 +5,7 @@
  * where each came from. All strings live in the arena of struct train_run_file. */
 #include "train/train_internal.h"
 
-#include <limits.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
-
-/* The rows whose key begins with "model." stand side by side. */
-static size_t model_rows(size_t *first)
-{
-    size_t n = 0;
-    *first = 0;
-    for (size_t i = 0; i < train_run_n_rows; i++) {
-        if (strncmp(train_run_rows[i].name, "model.", 6) != 0) continue;
-        if (n++ == 0) *first = i;
-    }
-    return n;
-}
 
 static size_t row_index(const struct option *row)
 {
@@ -65,59 +50,36 @@ static int apply_overrides(struct train_run_file *f, const char *const *override
     return 0;
 }
 
-/* Folder of the program itself, or NULL. */
-static char *program_dir(struct arena *a)
-{
-    char path[PATH_MAX];
-    ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 1);
-    if (n <= 0) return NULL;
-    path[n] = 0;
-    char *slash = strrchr(path, '/');
-    if (!slash) return NULL;
-    *slash = 0;
-    return arena_strdup(a, path);
-}
-
-/* A name is looked for under presets/models beside the work, in $COLOSSUS_PRESETS, beside the
- * program (in a source tree it lies in build/<variant>), and where `make install` puts it. */
-static char *preset_path(struct arena *a, const char *name)
-{
-    if (strchr(name, '/') || strstr(name, ".yaml")) return arena_strdup(a, name);
-    const char *dirs[5];
-    size_t n = 0;
-    const char *home = getenv("COLOSSUS_PRESETS");
-    char *program = program_dir(a);
-    if (home && *home) dirs[n++] = home;
-    dirs[n++] = "presets";
-    if (program) {
-        dirs[n++] = arena_printf(a, "%s/presets", program);
-        dirs[n++] = arena_printf(a, "%s/../../presets", program);
-        dirs[n++] = arena_printf(a, "%s/../share/colossus/presets", program);
-    }
-    for (size_t i = 0; i < n; i++) {
-        char *path = arena_printf(a, "%s/models/%s.yaml", dirs[i], name);
-        if (file_exists(path)) return path;
-    }
-    return NULL;
-}
-
+/* The preset's values under those of the run file, which are bound after it. */
 static int bind_preset(struct train_run_file *f, const char *name, struct error *e)
 {
-    char *path = preset_path(&f->arena, name);
-    if (!path) {
-        error_set_code(e, ERROR_CONFIG, "model.preset: there is no preset '%s'", name);
-        return error_hint(e, "looked for models/%s.yaml under presets/; a file's path works too",
-                          name);
+    struct error local;
+    struct yaml_reader r = yaml_reader_from(NULL, &f->arena, e, &local);
+    struct yaml_node node = {.kind = YAML_KIND_SCALAR, .line = 1, .column = 1, .text = name};
+    struct model_config preset, whole;
+    uint8_t *given = arena_alloc(&f->arena, model_section.n_rows);
+    struct str text = {0};
+    if (preset_read(&r, &model_kind, &node, &preset, given) < 0)
+        return error_context(e, "model.preset");
+    whole = preset;
+    if (whole.vocab_size == 0) whole.vocab_size = 1; /* the dataset's */
+    model_config_derive(&whole);
+    if (model_config_check_runnable(&whole, e) < 0) {
+        error_context(e, "model.preset '%s'", name);
+        return error_hint(e, "presets that can be trained: %s", model_config_runnable_presets(&r));
     }
-    struct yaml_node *root;
-    size_t first, n = model_rows(&first);
-    TRY(yaml_load(path, &f->arena, &root, e));
-    uint8_t *origins = f->origins + first;
-    TRY(yaml_bind(root, path, train_run_rows + first, n, &f->config, &f->arena, origins, e));
-    for (size_t i = 0; i < n; i++) {
-        if (origins[i] == ORIGIN_FILE)
-            origins[i] = ORIGIN_PRESET; /* ORIGIN_FILE means the run file */
+    for (size_t i = 0; i < model_section.n_rows; i++) {
+        const struct option *from = &model_section.rows[i];
+        const char *key = arena_printf(&f->arena, "model.%s", from->name);
+        const struct option *to = options_find(train_run_rows, train_run_n_rows, key);
+        if (!given[i] || !to || from->type == OPTION_CUSTOM) continue;
+        str_clear(&text);
+        options_get(from, &preset, &text);
+        int rc = options_set(to, text.data, &f->config, &f->arena, NULL, e);
+        CHECK_MSG(rc == 0, "'%s' of a preset is not '%s' of a run file", from->name, to->name);
+        f->origins[row_index(to)] = ORIGIN_PRESET;
     }
+    str_fini(&text);
     return 0;
 }
 
@@ -136,13 +98,15 @@ static const char *preset_name(const struct yaml_node *root, const char *const *
 static int load_tree(struct train_run_file *f, const struct yaml_node *root,
                      const char *const *overrides, size_t n_overrides, struct error *e)
 {
+    model_config_defaults(&f->config.model); /* also of what a run file has no key for */
     options_defaults(train_run_rows, train_run_n_rows, &f->config);
     /* Twice: a required key that --set gives is then no longer missed in the file. */
     TRY(apply_overrides(f, overrides, n_overrides, e));
     const char *preset = preset_name(root, overrides, n_overrides);
     if (*preset) TRY(bind_preset(f, preset, e));
-    TRY(yaml_bind(root, f->path, train_run_rows, train_run_n_rows, &f->config, &f->arena,
-                  f->origins, e));
+    struct error local;
+    struct yaml_reader r = yaml_reader_from(f->path, &f->arena, e, &local);
+    TRY(yaml_bind(&r, &train_run_section, root, false, &f->config, f->origins));
     TRY(apply_overrides(f, overrides, n_overrides, e));
     train_config_derive(f);
     struct train_config_source source = {f->path, root, f->origins};

@@ -2,7 +2,6 @@
  * run that is continued may change. */
 #include "train/train_internal.h"
 
-#include <math.h>
 #include <string.h>
 
 int64_t train_config_step_tokens(const struct train_config *c)
@@ -52,10 +51,7 @@ static void derive_multipliers(struct train_run_file *f)
     };
     if (m->d_model <= 0 || m->head_dim <= 0) return; /* train_config_check refuses the model */
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        if (*rows[i].value == 0) {
-            *rows[i].value = NAN;
-            mark(f, rows[i].key);
-        }
+        if (*rows[i].value == 0) mark(f, rows[i].key);
     }
     model_config_derive(m);
 }
@@ -229,7 +225,7 @@ static int check_model(const struct train_config *c, const struct train_config_s
     if (m.vocab_size == 0)
         m.vocab_size = 256; /* the dataset's is not known yet; checked again with it */
     struct error inner = {0};
-    if (model_config_check(&m, &inner) < 0) return refuse_model(s, &inner, e);
+    if (model_config_check_runnable(&m, &inner) < 0) return refuse_model(s, &inner, e);
     if (c->balance == TRAIN_BALANCE_BIAS && m.n_experts <= 1) {
         refuse(s, "balance.kind", NULL, e, "balance.kind bias needs model.n_experts above 1");
         return error_hint(e, "for example model.n_experts: 8, or balance.kind: none");

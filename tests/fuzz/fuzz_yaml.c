@@ -30,6 +30,7 @@ static const struct option rows[] = {
     {"optimizer.lr", 0, OPTION_REAL, AT(lr), NULL, "1e-3", 0, INFINITY, NULL, "learning rate"},
     {"optimizer.more.decay", 0, OPTION_REAL, AT(decay), NULL, "0.1", -1, 1, NULL, "decay"},
 };
+static const struct section section = SECTION("run", NULL, NULL, rows);
 
 /* Words that are not UTF-8 cannot come out of a YAML file, so what is printed reads back whole. */
 static void check_same(const struct run *x, const struct run *y)
@@ -54,7 +55,8 @@ static void print_and_read_back(const struct run *run, const uint8_t *origins, s
     options_defaults(rows, ARRAY_LEN(rows), &again);
     int rc = yaml_parse(text.data, text.len, "printed", a, &root, &e);
     CHECK_MSG(rc == 0, "%s in\n%s", e.text, text.data);
-    rc = yaml_bind(root, "printed", rows, ARRAY_LEN(rows), &again, a, again_origins, &e);
+    struct yaml_reader r = {"printed", a, &e, 0};
+    rc = yaml_bind(&r, &section, root, false, &again, again_origins);
     CHECK_MSG(rc == 0, "%s in\n%s", e.text, text.data);
     check_same(run, &again);
     str_fini(&text);
@@ -70,7 +72,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     arena_init(&a);
     options_defaults(rows, ARRAY_LEN(rows), &run);
     int rc = yaml_parse((const char *)data, size, "fuzz.yaml", &a, &root, &e);
-    if (rc == 0) rc = yaml_bind(root, "fuzz.yaml", rows, ARRAY_LEN(rows), &run, &a, origins, &e);
+    struct yaml_reader r = {"fuzz.yaml", &a, &e, 0};
+    if (rc == 0) rc = yaml_bind(&r, &section, root, false, &run, origins);
     if (rc == 0)
         print_and_read_back(&run, origins, &a);
     else

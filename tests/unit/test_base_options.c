@@ -320,7 +320,7 @@ static void test_markdown(void **state)
     (void)state;
     char *text;
     size_t size;
-    CAPTURE(text, size, out, options_print_markdown(&table, out));
+    CAPTURE(text, size, out, options_print_markdown(table.rows, table.n_rows, out));
     assert_contains(text, "| name | value | default | meaning |\n|---|---|---|---|\n");
     assert_contains(text, "| `steps`, `-n` | whole number, steps, 1 to 1000000000 | `100` | "
                           "how long |\n");

@@ -26,6 +26,7 @@ static const struct option rows[] = {
     {"resume", 0, OPTION_BOOL, AT(resume), NULL, "true", 0, 0, NULL, "go on where it stopped"},
 };
 enum { N_ROWS = ARRAY_LEN(rows) };
+static const struct section section = SECTION("run", NULL, NULL, rows);
 
 struct fixture {
     struct arena a;
@@ -63,7 +64,8 @@ static int bind(struct fixture *f, const char *text)
     memset(f->origins, 0, sizeof(f->origins));
     options_defaults(rows, N_ROWS, &f->run);
     if (parse(f, text) < 0) return f->rc;
-    return f->rc = yaml_bind(f->root, "run.yaml", rows, N_ROWS, &f->run, &f->a, f->origins, &f->e);
+    struct yaml_reader r = {"run.yaml", &f->a, &f->e, 0};
+    return f->rc = yaml_bind(&r, &section, f->root, false, &f->run, f->origins);
 }
 
 static void test_tree(void **state)
@@ -287,17 +289,17 @@ static void test_bind_errors(void **state)
         {"resume: 'true'\n", "'resume' is quoted text", ""},
         {"optimizer: {kind: moun}\n", "run.yaml:1:19: 'optimizer.kind' must be adamw or muon",
          "did you mean 'muon'?"},
-        {"name: x\n", "run.yaml: 'steps' is missing", "how long to train"},
-        {"- a\n", "run.yaml:1:1: expected 'key: value' lines", ""},
-        {"just text\n", "expected 'key: value' lines", ""},
+        {"name: x\n", "run.yaml:1:1: 'steps' is missing", "how long to train"},
+        {"- a\n", "run.yaml:1:1: this is 'key: value' lines, not a list", ""},
+        {"just text\n", "'key: value' lines, not a single value", ""},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         if (bind(f, cases[i].text) != ERROR_CONFIG) fail_msg("'%s' gave %d", cases[i].text, f->rc);
         assert_contains(f->e.text, cases[i].message);
         assert_contains(f->e.hint, cases[i].hint);
     }
-    assert_int_equal(yaml_bind(f->root, "x", rows, N_ROWS, &f->run, &f->a, NULL, NULL),
-                     ERROR_CONFIG);
+    struct yaml_reader r = {"x", &f->a, &f->e, 0};
+    assert_int_equal(yaml_bind(&r, &section, f->root, false, &f->run, NULL), ERROR_CONFIG);
 }
 
 /* A required row that a flag gave need not be in the file, and the file does not undo the flag's
@@ -309,8 +311,8 @@ static void test_flag_stands_for_a_missing_row(void **state)
     f->run.steps = 7;
     f->origins[1] = ORIGIN_FLAG;
     assert_ok(parse(f, "name: x\n"), f->e);
-    assert_ok(yaml_bind(f->root, "run.yaml", rows, N_ROWS, &f->run, &f->a, f->origins, &f->e),
-              f->e);
+    struct yaml_reader r = {"run.yaml", &f->a, &f->e, 0};
+    assert_ok(yaml_bind(&r, &section, f->root, false, &f->run, f->origins), f->e);
     assert_int_equal(f->run.steps, 7);
     assert_int_equal(f->origins[1], ORIGIN_FLAG);
 }

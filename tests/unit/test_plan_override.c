@@ -258,7 +258,7 @@ static void test_a_changed_description_is_another(void **state)
     char *dir = test_folder(&f->arena);
     const char *path = file_join(&f->arena, dir, "mine.yaml");
     static const char text[] =
-        "model: {like: llama-3-8b, layers: 16}\n"
+        "model: {like: llama-3-8b, n_layers: 16}\n"
         "cluster: {pools: [{accelerator: {like: h100, nic_bytes_per_s: 5e9}, count: 64}]}\n"
         "site: {like: us-average, design_pue: 1.5}\n"
         "batch: {global_batch: 64, seq_len: 4096}\ntokens: 1e12\n"
@@ -275,7 +275,7 @@ static void test_a_changed_description_is_another(void **state)
     assert_int_equal(f->request.model.n_layers, 16);
     /* a file of its own has the name of the file */
     const char *other = file_join(&f->arena, dir, "deeper.yaml");
-    static const char deeper[] = "like: llama-3-8b\nlayers: 64\n";
+    static const char deeper[] = "like: llama-3-8b\nn_layers: 64\n";
     assert_ok(file_write(other, deeper, strlen(deeper), &f->e), f->e);
     load(f, path);
     change(f, "model", other);

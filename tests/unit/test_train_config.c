@@ -225,7 +225,7 @@ static void test_preset(void **state)
     assert_true(r.config.model.final_softcap == 50);
     assert_int_equal(r.config.model.n_layers, 2); /* the file's own keys come on top */
     train_config_free(&r);
-    assert_error(f, parse(f, minimal, "model.preset=nothing", &r), "no preset 'nothing'");
+    assert_error(f, parse(f, minimal, "model.preset=nothing", &r), "no model 'nothing'");
     unsetenv("COLOSSUS_PRESETS");
 
     fixture_puts(f, "presets/models/bad.yaml", "model:\n  n_layer: 3\n");

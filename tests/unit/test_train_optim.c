@@ -26,7 +26,7 @@ static void open_bench(struct bench *b, enum compute_dtype dtype, int optimizer,
     m->n_experts_used = 2;
     m->dense_ffn_hidden = 32;
     m->context_length = 16;
-    m->embedding_multiplier = m->output_multiplier = m->attn_multiplier = NAN;
+    m->embedding_multiplier = m->output_multiplier = m->attn_multiplier = 0;
     model_config_derive(m);
     b->pool = pool_new(threads);
     struct compute_options co = {.dtype = dtype, .pool = b->pool};

@@ -3,9 +3,6 @@
  * compares. */
 #include "plan/read/plan_read_internal.h"
 
-#include <math.h>
-#include <string.h>
-
 static const char intro[] =
     "# Keys of plan files\n"
     "\n"
@@ -46,70 +43,20 @@ static const char intro[] =
     "plan\n"
     "reads are those of its sections `model` and `batch`, and `train.tokens`.\n";
 
-/* '|' would end a cell and '<' begin a tag. */
-static void put_cell(FILE *out, const char *text)
-{
-    for (; *text; text++) {
-        if (*text == '|' || *text == '<') fputc('\\', out);
-        fputc(*text, out);
-    }
-}
-
-static void put_value(FILE *out, const struct field *f)
-{
-    char units[160];
-    switch (f->type) {
-    case FIELD_TEXT: fputs("text", out); return;
-    case FIELD_BOOL: fputs("true or false", out); return;
-    case FIELD_CUSTOM: fputs("see example", out); return;
-    case FIELD_ENUM:
-        for (size_t i = 0; f->choices[i]; i++)
-            fprintf(out, "%s`%s`", i ? ", " : "", f->choices[i]);
-        return;
-    case FIELD_FIGURE: fputs("figure", out); break;
-    case FIELD_REAL: fputs("number", out); break;
-    case FIELD_INT:
-    case FIELD_INT32: fputs("whole number", out); break;
-    }
-    unit_list(f->unit, units, sizeof(units));
-    if (units[0]) fprintf(out, ", %s", units);
-    if ((f->min != 0 || f->max != 0) && isinf(f->max))
-        fprintf(out, ", at least %g", f->min);
-    else if (f->max >= 1e6 && f->min != 0)
-        fprintf(out, ", at least %g", f->min);
-    else if (f->max != 0 && f->max < 1e6)
-        fprintf(out, ", %g to %g", f->min, f->max);
-}
-
-static void put_section(FILE *out, const struct section *s)
-{
-    fprintf(out, "\n## %s%s", s->folder ? "Files of " : "Keys of ", s->help);
-    if (s->folder) fprintf(out, " (`presets/%s/`)", s->folder);
-    fputs("\n\n| key | value | default | example | meaning |\n|---|---|---|---|---|\n", out);
-    for (size_t i = 0; i < s->n_fields; i++) {
-        const struct field *f = &s->fields[i];
-        fprintf(out, "| `%s` | ", f->key);
-        put_value(out, f);
-        if (!f->fallback)
-            fputs(" | required | ", out);
-        else if (f->fallback[0])
-            fprintf(out, " | `%s` | ", f->fallback);
-        else
-            fputs(" | | ", out);
-        fprintf(out, "`%s` | ", f->example);
-        put_cell(out, f->help);
-        fputs(" |\n", out);
-    }
-}
-
 void plan_print_keys(FILE *out)
 {
     static const struct section *const sections[] = {
-        &plan_request_section,        &plan_batch_section,      &plan_layout_section,
-        &plan_software_section,       &machine_cluster_section, &machine_pool_section,
-        &machine_accelerator_section, &machine_site_section,    &machine_source_section,
-        &plan_model_section};
+        &plan_request_section,        &plan_batch_section,
+        &plan_layout_section,         &plan_software_section,
+        &machine_cluster_section,     &machine_pool_section,
+        &machine_accelerator_section, &machine_site_section,
+        &machine_source_section,      &model_section};
     fputs(intro, out);
-    for (size_t i = 0; i < ARRAY_LEN(sections); i++)
-        put_section(out, sections[i]);
+    for (size_t i = 0; i < ARRAY_LEN(sections); i++) {
+        const struct section *s = sections[i];
+        fprintf(out, "\n## %s%s", s->folder ? "Files of " : "Keys of ", s->help);
+        if (s->folder) fprintf(out, " (`presets/%s/`)", s->folder);
+        fputs("\n\n", out);
+        options_print_markdown(s->rows, s->n_rows, out);
+    }
 }

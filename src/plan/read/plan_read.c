@@ -22,16 +22,16 @@ static int read_batch(const struct yaml_reader *r, const struct yaml_node *root,
     const struct yaml_node *node = yaml_get(root, "batch");
     bool based = extra->batch.global_batch > 0;
     *out = extra->batch;
-    if (node) return section_bind(r, &plan_batch_section, node, based, out);
+    if (node) return yaml_bind(r, &plan_batch_section, node, based, out, NULL);
     if (based) return 0;
-    return yaml_wrong_field(r, root, field_find(&plan_request_section, "batch"),
-                            "'batch' is missing");
+    return yaml_wrong_row(r, root, section_find(&plan_request_section, "batch"),
+                          "'batch' is missing");
 }
 
 static int read_tokens(const struct yaml_reader *r, const struct yaml_node *root,
                        const struct plan_model_extra *extra, struct plan_request *out)
 {
-    const struct field *f = field_find(&plan_request_section, "tokens");
+    const struct option *f = section_find(&plan_request_section, "tokens");
     const struct yaml_node *node = yaml_get(root, "tokens");
     out->tokens = (struct figure){.source = ""};
     out->tokens_from = "";
@@ -41,9 +41,9 @@ static int read_tokens(const struct yaml_reader *r, const struct yaml_node *root
     }
     if (!node || (node->kind == YAML_KIND_SCALAR && strcmp(node->text, "compute-optimal") == 0))
         return 0;
-    TRY(field_bind_figure(r, f, node, &out->tokens));
+    TRY(yaml_bind_figure(r, f, node, &out->tokens));
     if (out->tokens.mid < 1 || out->tokens.low < 1)
-        return yaml_wrong_field(r, node, f, "'tokens' must be at least 1");
+        return yaml_wrong_row(r, node, f, "'tokens' must be at least 1");
     out->tokens_from = "given";
     return 0;
 }
@@ -52,20 +52,19 @@ static int read_tokens(const struct yaml_reader *r, const struct yaml_node *root
 static int read_layout(const struct yaml_reader *r, const struct yaml_node *root,
                        struct plan_request *out)
 {
-    const struct field *f = field_find(&plan_request_section, "layout");
+    const struct option *f = section_find(&plan_request_section, "layout");
     const struct yaml_node *node = yaml_get(root, "layout");
     out->layout = (struct plan_layout){.zero = -1, .recompute = -1, .precision = -1};
     out->search = true;
     if (!node || yaml_is_null(node)) return 0;
     if (node->kind == YAML_KIND_SCALAR) {
         if (strcmp(node->text, "auto") == 0) return 0;
-        return yaml_wrong_field(r, node, f, "'layout' is auto or a section, not '%.40s'",
-                                node->text);
+        return yaml_wrong_row(r, node, f, "'layout' is auto or a section, not '%.40s'", node->text);
     }
-    TRY(section_bind(r, &plan_layout_section, node, true, &out->layout));
+    TRY(yaml_bind(r, &plan_layout_section, node, true, &out->layout, NULL));
     out->search = false;
-    for (size_t i = 0; i < plan_layout_section.n_fields; i++)
-        if (!yaml_get(node, plan_layout_section.fields[i].key)) out->search = true;
+    for (size_t i = 0; i < plan_layout_section.n_rows; i++)
+        if (!yaml_get(node, plan_layout_section.rows[i].name)) out->search = true;
     return 0;
 }
 
@@ -73,7 +72,7 @@ static int read_layout(const struct yaml_reader *r, const struct yaml_node *root
 static void alone(const char *key, int32_t value, struct plan_layout *l, struct plan_batch *b)
 {
     *l = (struct plan_layout){1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0};
-    const struct field *f = field_find(&plan_layout_section, key);
+    const struct option *f = section_find(&plan_layout_section, key);
     *(int32_t *)(void *)((char *)l + f->offset) = value;
     if (strcmp(key, "vp") == 0 && value > 1) l->pp = 2;
     if (strcmp(key, "ep") == 0 || strcmp(key, "etp") == 0)
@@ -87,19 +86,19 @@ static int check_given(const struct yaml_reader *r, const struct yaml_node *root
                        const struct plan_request *p)
 {
     static const char *const keys[] = {"tp", "pp", "cp", "ep", "etp", "dp", "micro_batch", "vp"};
-    const struct yaml_node *layout = yaml_field_node(root, "layout");
+    const struct yaml_node *layout = yaml_find(root, "layout");
     const struct plan_layout *given = &p->layout;
     const int64_t n = machine_cluster_accelerators(&p->cluster);
     struct error local = {0};
     struct plan_layout l;
     for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
-        const struct field *f = field_find(&plan_layout_section, keys[i]);
+        const struct option *f = section_find(&plan_layout_section, keys[i]);
         int32_t value = *(const int32_t *)(const void *)((const char *)given + f->offset);
         struct plan_batch b = p->batch;
         if (value < 1 || (strcmp(keys[i], "etp") == 0 && p->model.n_experts <= 1)) continue;
         alone(keys[i], value, &l, &b);
         if (plan_layout_check(&l, &p->model, &b, n, &local) >= 0) continue;
-        yaml_wrong(r, yaml_field_node(layout, keys[i]), "'%s' of layout: %s", keys[i], local.text);
+        yaml_wrong(r, yaml_find(layout, keys[i]), "'%s' of layout: %s", keys[i], local.text);
         return error_hint(r->e, "for example %s; left out, it is searched",
                           local.hint + (strncmp(local.hint, "for example ", 12) ? 0 : 12));
     }
@@ -134,7 +133,7 @@ static int check_layout(const struct yaml_reader *r, const struct yaml_node *roo
     if (plan_layout_check(&p->layout, &p->model, &p->batch, n, &local) >= 0 &&
         plan_layout_check_stack(&p->layout, &p->batch, &p->software, &local) >= 0)
         return 0;
-    yaml_wrong(r, yaml_field_node(root, "layout"), "layout: %s", local.text);
+    yaml_wrong(r, yaml_find(root, "layout"), "layout: %s", local.text);
     return error_hint(r->e, "%s", local.hint[0] ? local.hint : "for example layout: auto");
 }
 
@@ -155,7 +154,7 @@ static int read_site_of(const struct yaml_reader *r, const struct yaml_node *roo
     struct yaml_node fallback = {.kind = YAML_KIND_SCALAR,
                                  .line = 1,
                                  .column = 1,
-                                 .text = field_find(&plan_request_section, "site")->fallback};
+                                 .text = section_find(&plan_request_section, "site")->fallback};
     const struct yaml_node *site = yaml_get(root, "site");
     if (!site) add_note(r, out, "no site is given: the mean of the United States, us-average");
     return machine_read_site(r, site ? site : &fallback, &out->site);
@@ -165,10 +164,10 @@ static int read_software(const struct yaml_reader *r, const struct yaml_node *no
                          struct plan_software *out)
 {
     struct error local = {0};
-    TRY(section_bind(r, &plan_software_section, node, false, out));
+    TRY(yaml_bind(r, &plan_software_section, node, false, out, NULL));
     if (plan_generation_check(out->generation, &local) >= 0) return 0;
-    return yaml_wrong_field(r, yaml_field_node(node, "generation"),
-                            field_find(&plan_software_section, "generation"), "%s", local.text);
+    return yaml_wrong_row(r, yaml_find(node, "generation"),
+                          section_find(&plan_software_section, "generation"), "%s", local.text);
 }
 
 static int read_plan(const struct yaml_reader *r, const struct yaml_node *root,
@@ -176,8 +175,8 @@ static int read_plan(const struct yaml_reader *r, const struct yaml_node *root,
 {
     struct plan_model_extra extra = {0};
     memset(out, 0, sizeof(*out));
-    section_defaults(&plan_request_section, out, r->arena);
-    section_defaults(&plan_software_section, &out->software, r->arena);
+    section_defaults(&plan_request_section, out);
+    section_defaults(&plan_software_section, &out->software);
     struct yaml_node top = *root; /* tokens may be a word: read apart */
     if (root->kind == YAML_KIND_MAP) {
         top.count = 0;
@@ -189,7 +188,7 @@ static int read_plan(const struct yaml_reader *r, const struct yaml_node *root,
             top.items[top.count++] = root->items[i];
         }
     }
-    TRY(section_bind(r, &plan_request_section, &top, false, out));
+    TRY(yaml_bind(r, &plan_request_section, &top, false, out, NULL));
     TRY(plan_read_model(r, yaml_get(root, "model"), &out->model, &extra));
     TRY(machine_read_cluster(r, yaml_get(root, "cluster"), &out->cluster));
     TRY(read_site_of(r, root, out));
@@ -199,8 +198,8 @@ static int read_plan(const struct yaml_reader *r, const struct yaml_node *root,
     TRY(read_tokens(r, root, &extra, out));
     TRY(read_layout(r, root, out));
     if (out->power_cap > 0 && out->power_cap < 0.4) /* below it the model of the clock is a guess */
-        return yaml_wrong_field(
-            r, yaml_field_node(root, "power_cap"), field_find(&plan_request_section, "power_cap"),
+        return yaml_wrong_row(
+            r, yaml_find(root, "power_cap"), section_find(&plan_request_section, "power_cap"),
             "'power_cap' is %.3g, but must be 0 or from 0.4 to 1", out->power_cap);
     add_note(r, out, extra.note);
     return read_part_names(r, root, out);
@@ -216,7 +215,7 @@ static int read_run_as_plan(const struct yaml_reader *r, const struct yaml_node 
     struct yaml_node local = {
         .kind = YAML_KIND_SCALAR, .line = 1, .column = 1, .text = "1 x local"};
     memset(out, 0, sizeof(*out));
-    section_defaults(&plan_request_section, out, r->arena);
+    section_defaults(&plan_request_section, out);
     TRY(plan_read_run_file(r, root, &out->model, &extra));
     bool measured = preset_exists(r, "accelerators", "local");
     TRY(machine_read_cluster(r, measured ? &local : &laptop, &out->cluster));
@@ -224,8 +223,8 @@ static int read_run_as_plan(const struct yaml_reader *r, const struct yaml_node 
     out->software = (struct plan_software){.stack = PLAN_STACK_OTHER};
     out->batch = extra.batch;
     if (out->batch.global_batch == 0) {
-        return yaml_wrong_field(r, root, field_find(&plan_request_section, "batch"),
-                                "'batch' is missing: this is a model, not a plan");
+        return yaml_wrong_row(r, root, section_find(&plan_request_section, "batch"),
+                              "'batch' is missing: this is a model, not a plan");
     }
     struct yaml_node empty = {.kind = YAML_KIND_MAP, .line = 1, .column = 1};
     TRY(read_tokens(r, &empty, &extra, out));
@@ -253,7 +252,7 @@ int plan_load(const char *path, struct arena *a, struct plan_request *out, struc
         child = (struct yaml_reader){arena_strdup(a, path), a, r.e, 1};
         TRY(preset_read_yaml(path, a, &root, r.e));
     } else {
-        TRY(preset_open(&r, "plan", "plans", path, NULL, &child, &root));
+        TRY(preset_open(&r, &plan_request_section, path, NULL, &child, &root));
     }
     return read_root(&child, root, out);
 }

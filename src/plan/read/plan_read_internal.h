@@ -4,8 +4,8 @@
 
 #include "plan/plan.h"
 
-extern const struct section plan_model_section, plan_run_section, plan_request_section,
-    plan_batch_section, plan_layout_section, plan_software_section;
+extern const struct section plan_request_section, plan_batch_section, plan_layout_section,
+    plan_software_section;
 
 /* What a model's file may say beside the model: a run file has a batch and tokens. */
 struct plan_model_extra {
@@ -13,6 +13,12 @@ struct plan_model_extra {
     double tokens;           /* 0: not said */
     const char *note;        /* an assumption that had to be made, or NULL */
 };
+/* The batch of a run file: its own defaults where it says nothing. */
+struct plan_run_batch {
+    int64_t seq_len, micro_batch, global_batch; /* global_batch 0: micro_batch */
+};
+int plan_read_run_batch(const struct yaml_reader *r, const struct yaml_node *root,
+                        struct plan_run_batch *out);
 int plan_read_model(const struct yaml_reader *r, const struct yaml_node *node,
                     struct model_config *out, struct plan_model_extra *extra);
 /* Is this map a run file of `colossus train`, or its model section? */
