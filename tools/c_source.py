@@ -33,6 +33,15 @@ def without_comments_and_strings(text):
     return SKIP.sub(lambda m: blanked(m[0]), text)
 
 
+def only_comments(text):
+    """What the two above leave out: every comment where it stands, the rest blanks."""
+    kept, end = [], 0
+    for match in SKIP.finditer(text):
+        kept += [blanked(text[end:match.start()]), match[0] if match[0][0] == "/" else blanked(match[0])]
+        end = match.end()
+    return "".join(kept) + blanked(text[end:])
+
+
 def split_outside(text, separator):
     """Parts of a text between separators that lie in no bracket."""
     parts, depth, begin = [], 0, 0
