@@ -3,8 +3,8 @@ uses. For tools/check-layers and tools/check-banned.
 
 It is no compiler. It relies on what .clang-format and the warnings enforce: braces balance in every
 branch of an #if, one declaration a statement, macros are written in capitals. Macro arguments are
-not expanded: a name that only ## puts together is not seen. tests/system/test_tools.sh holds the result
-against the symbol tables of the compiled objects."""
+not expanded: a name that only ## puts together is not seen. tests/system/test_tools.sh compares the
+result with the symbol tables of the compiled objects."""
 import bisect
 import re
 
@@ -17,7 +17,8 @@ DECORATION = re.compile(r"\b(?:__attribute__|_Static_assert|[A-Z][A-Z0-9_]*)\s*"
                         r"\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\)")
 # A name that is neither a member (after . or ->) nor a tag (after struct, union, enum) nor a label.
 NAME = re.compile(r"(\.\s*|->\s*)?\b((?:struct|union|enum|goto)\s+)?([A-Za-z_]\w*)")
-TAGGED = re.compile(r"^\s*(?:(?:const|volatile|static|extern)\s+)*(?:struct|union|enum)\b[^{;=(]*{}")
+TAGGED = re.compile(r"^\s*(?:(?:const|volatile|static|extern)\s+)*"
+                    r"(?:struct|union|enum)\b[^{;=(]*{}")
 
 
 def blanked(text):
@@ -37,7 +38,8 @@ def only_comments(text):
     """What the two above leave out: every comment where it stands, the rest blanks."""
     kept, end = [], 0
     for match in SKIP.finditer(text):
-        kept += [blanked(text[end:match.start()]), match[0] if match[0][0] == "/" else blanked(match[0])]
+        kept.append(blanked(text[end:match.start()]))
+        kept.append(match[0] if match[0][0] == "/" else blanked(match[0]))
         end = match.end()
     return "".join(kept) + blanked(text[end:])
 
@@ -188,8 +190,7 @@ class Source:
         else:
             found = []
             for part in split_outside(names, ","):
-                words = re.findall(r"[A-Za-z_]\w*", re.sub(r"\[.*", "", part.split("=")[0], flags=re.S))
-                found += words[-1:]
+                found += re.findall(r"[A-Za-z_]\w*", re.split(r"[\[=]", part)[0])[-1:]
         for name in found:
             if static:
                 self.own.add(name)

@@ -22,7 +22,7 @@ add() {
 # joins sub-rooms; a room that stands above its last sub-room; a folder that is not listed.
 plant() {
     rm -rf tree && mkdir -p tree/tools tree/tests/unit tree/tests/cli
-    cp "$root"/tools/{check-layers,check-banned,c_source.py,run-tests} tree/tools/
+    cp "$root"/tools/{check-layers,check-banned,check-docs,c_source.py,run-tests} tree/tools/
     put LAYERS <<'END'
 # from the ground up
 text
@@ -36,7 +36,8 @@ cmd
 END
     put main.c <<< '#include "cmd/cmd.h"'
     put cmd/cmd.h < /dev/null
-    put text/text.h <<< 'int text_f(int a);'
+    put text/text.h <<< '/* text.h: text_f.c, src/text/text_*.c, text_<what>.c, as in llm.c. */
+int text_f(int a);'
     put text/text_f.c <<'END'
 #include "text/text.h"
 
@@ -126,7 +127,7 @@ finds() {
     report "$1" $?
 }
 
-for tool in check-layers check-banned; do
+for tool in check-layers check-banned check-docs; do
     plant
     out=$("tree/tools/$tool" 2>&1) || echo "$out"
     [[ -z $out ]]
@@ -141,8 +142,9 @@ step=plan/step/plan_step.c
 
 # ---------------------------------------------------------------- includes
 plant; add text/text_f.c '#include "model/model.h"'
-layers "a room below is included" "text_f.c:9: text may not include model/model.h: model stands below"
-plant; put text/text_x_internal.h < /dev/null; add model/model_f.c '#include "text/text_x_internal.h"'
+layers "a room below is included" "text_f.c:9: text may not include model/model.h: model stands"
+plant; put text/text_x_internal.h < /dev/null
+add model/model_f.c '#include "text/text_x_internal.h"'
 layers "an internal header of another room" "it is not the public header of text"
 plant; add $step '#include "plan/show/plan_show_internal.h"'
 layers "a header of a sub-room below" "plan/show stands below plan/step"
@@ -183,22 +185,23 @@ plant; add plan/plan_internal.h '#define PLAN_UP(x) (plan_show() + (x))'
 layers "a macro of the room's header that calls a sub-room below" \
     "plan_internal.h:2: plan/step may not use 'plan_show'"
 plant; add $step 'static int up(void)' '{' '    return plan_join();' '}'
-layers "a call of a file that joins the sub-rooms" "may not use 'plan_join' of plan (src/plan/plan_join.c)"
+layers "a call of a file that joins the sub-rooms" "may not use 'plan_join' of plan (src/plan/plan_"
 plant; add train/checkpoint/train_checkpoint.c '#include "train/train.h"' \
     'static int up(void)' '{' '    return train_f();' '}'
 layers "a call of the room from its sub-room" "train/checkpoint may not use 'train_f' of train"
 plant; add $step 'int text_f(int a);' 'static int up(void)' '{' '    return text_f(1);' '}'
 layers "a call of a room after 'not'" "$step:15: plan/step may not use 'text_f' of text"
 layers "a declaration outside a header" "$step:12: declares 'text_f' of src/text/text_f.c"
-plant; add model/x86/model_x86_f.c 'int plan_step(void);' 'int model_g(void)' '{' '    return plan_step();' '}'
+plant; add model/x86/model_x86_f.c 'int plan_step(void);' \
+    'int model_g(void)' '{' '    return plan_step();' '}'
 layers "a call of a room below" "model may not use 'plan_step' of plan/step"
 plant; add plan/step/plan_step_internal.h 'int plan_show(void);'
-layers "a sub-room's header declares another's function" "declares 'plan_show', which plan/step does not"
+layers "a sub-room's header declares another's function" "'plan_show', which plan/step does not"
 plant; add plan/show/plan_show_internal.h 'extern int plan_ghost, plan_names[2];'
 layers "a declaration of nothing" "declares 'plan_ghost', which plan/show does not define \
 (it is defined in: no file)"
 plant; add text/text.h 'int model_f(void);'
-layers "a room's header declares another room's function" "declares 'model_f', which text does not define"
+layers "a room's header declares another room's function" "'model_f', which text does not define"
 plant; put text/text_more.h < /dev/null
 layers "a second public header" "_internal.h"
 plant; put plan/step/plan.h < /dev/null
@@ -224,8 +227,8 @@ plant; for i in {1..900}; do echo '/* x */'; done >> tree/src/text/text_f.c
 layers "a file of more than 900 lines" "908 lines"
 plant; for i in {1..19}; do put plan/step/plan_$i.c < /dev/null; done
 layers "a folder of 21 files" "src/plan/step: 21 files"
-plant; add text/text_f.c 'static int g(int a, int *b, char c[2], int d, int (*e)(int, int), int f,' \
-    '             struct x *g)' '{' '    return 0;' '}'
+plant; add text/text_f.c 'static int g(int a, int *b, char c[2], int d, int (*e)(int, int),' \
+    '             int f, struct x *g)' '{' '    return 0;' '}'
 layers "a static function of seven parameters" "text_f.c:9: 'g' has 7 parameters"
 layers "the count of a kind" "check-layers: 1 of kind 'parameters'"
 
@@ -250,8 +253,8 @@ awk 'NR == FNR { ours[$1]; next }
     $2 != "U" { print "defines", $1, $3 }
     $2 == "U" && $3 in ours { print "uses", $1, $3 }' ours.txt nm.txt | sort -u > compiled.txt
 "$root/tools/check-layers" --symbols | sort -u > read.txt
-[[ $(wc -l < compiled.txt) -gt 2000 ]] && comm -23 compiled.txt read.txt > unseen.txt && cat unseen.txt
-[[ -f unseen.txt && ! -s unseen.txt ]]
+comm -23 compiled.txt read.txt | tee unseen.txt
+[[ $(wc -l < compiled.txt) -gt 2000 && ! -s unseen.txt ]]
 report "layers: every symbol that the objects define and use is seen" $?
 
 # ---------------------------------------------------------------- check-banned
@@ -269,6 +272,34 @@ plant; printf 'see /%s/someone/notes\n' home > tree/README.md
 finds "banned: a path of one machine" check-banned "README.md:1: '/h""ome/s'"
 plant; printf 'fetch it from 192.168.%s.7\n' 3 > tree/README.md
 finds "banned: a network address" check-banned "a network address"
+
+# ---------------------------------------------------------------- check-docs
+# prose COLUMNS: a line of words as long as that
+prose() {
+    printf '%*s' "$1" '' | sed 's/...../word /g'
+}
+plant; mkdir -p tree/docs/decisions
+{ prose 100; echo; echo "| $(prose 120) |"; echo '```'; prose 120; echo; echo '```'; echo
+  echo "    $(prose 120)"; echo; echo "$(prose 80)[a link](https://example.com/that/is/long)"
+  echo 'See `text_f.c`, `src/{text,model}/*_f.c` and (text_f.c); text_gone.c stands in plain prose.'
+} | tee tree/README.md tree/docs/page.md > tree/docs/decisions/page.md
+out=$(tree/tools/check-docs 2>&1) || echo "$out"
+[[ -z $out ]]
+report "docs: what may be long and names that are there" $?
+for page in README.md docs/page.md docs/decisions/page.md; do
+    plant; mkdir -p tree/docs/decisions; printf '\n%s\n' "$(prose 99)xy" > "tree/$page"
+    finds "docs: prose of 101 columns in $page" check-docs "$page:2: 101 columns"
+done
+plant; echo "$(prose 110)[link](https://example.com)" > tree/README.md
+finds "docs: a link that could begin on the next line" check-docs "README.md:1: 137 columns"
+plant; echo 'It is in `text_gone.c`.' > tree/README.md
+finds "docs: a dead name between backticks" check-docs "README.md:1: there is no file 'text_gone.c'"
+plant; echo 'It is there (see src/model/text_f.c).' > tree/README.md
+finds "docs: a file in another folder" check-docs "there is no file 'src/model/text_f.c'"
+plant; echo 'They are in `text_{f,gone}.c`.' > tree/README.md
+finds "docs: one of two names" check-docs "there is no file 'text_gone.c'"
+plant; add text/text_f.c '/* the rest:' ' * text_gone.h */' 'const char *s = "other_gone.h";'
+finds "docs: a dead name in a comment" check-docs "text_f.c:10: there is no file 'text_gone.h'"
 
 # ---------------------------------------------------------------- run-tests
 plant
