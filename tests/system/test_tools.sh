@@ -20,8 +20,8 @@ add() {
 # A clean tree with one of everything that is allowed and looks like something that is not: names of
 # rooms below in comments, strings, members, tags, parameters and static functions; a file that
 # joins sub-rooms; a room that stands above its last sub-room; a folder that is not listed.
-plant() {
-    rm -rf tree && mkdir -p tree/tools tree/tests/unit tree/tests/cli
+build_tree() {
+    mkdir -p tree/tools tree/tests/unit tree/tests/cli
     cp "$root"/tools/{check-layers,check-banned,check-docs,c_source.py,run-tests} tree/tools/
     put LAYERS <<'END'
 # from the ground up
@@ -116,6 +116,11 @@ int train_checkpoint(void)
     return text_f(2);
 }
 END
+}
+
+build_tree && mv tree clean
+plant() {
+    rm -rf tree && cp -r clean tree
 }
 
 # finds NAME TOOL PATTERN: the tool fails and says the pattern
