@@ -153,7 +153,7 @@ format:
 	clang-format-14 -i $(STYLED)
 
 # Goes on after a finding, so that one run shows them all.
-CHECKS := check-format check-layers check-banned check-cppcheck check-gcc check-clang
+CHECKS := check-format check-layers check-banned check-docs check-cppcheck check-gcc check-clang
 check:
 	@tools/deps build test check
 	@+rc=0; for c in $(CHECKS); do echo "== $$c"; $(MAKE) $(SUBFLAGS) $$c || rc=1; done; \
@@ -161,7 +161,7 @@ check:
 
 check-format:
 	@clang-format-14 --dry-run -Werror $(STYLED)
-check-layers check-banned:
+check-layers check-banned check-docs:
 	@tools/$@
 check-cppcheck:
 	@tools/check-cppcheck $(JOBS)
