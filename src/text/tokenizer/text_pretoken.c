@@ -202,8 +202,7 @@ static int pattern_compile(const char *pattern, size_t size, void **code, struct
     return 0;
 }
 
-int pretoken_add(struct pretoken *p, const char *pattern, size_t size, bool only_pcre,
-                 struct error *e)
+int pretoken_add(struct pretoken *p, const char *pattern, size_t size, struct error *e)
 {
     if (p->n_stages == PRETOKEN_MAX_STAGES)
         return error_set(e, "more than %d patterns", PRETOKEN_MAX_STAGES);
@@ -211,9 +210,8 @@ int pretoken_add(struct pretoken *p, const char *pattern, size_t size, bool only
         return error_set(e, "a pattern of %zu bytes, the limit is %d", size, PRETOKEN_MAX_PATTERN);
     struct pretoken_stage *stage = &p->stages[p->n_stages];
     *stage = (struct pretoken_stage){.scanner = usual_scanner(pattern, size)};
-    if (stage->scanner == PRETOKEN_PCRE || only_pcre) {
+    if (stage->scanner == PRETOKEN_PCRE) {
         struct str translated = {0};
-        stage->scanner = PRETOKEN_PCRE;
         int rc = pattern_translate(pattern, size, &translated, e);
         if (rc == 0)
             rc = pattern_compile(translated.data ? translated.data : "", translated.len,

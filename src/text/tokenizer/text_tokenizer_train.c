@@ -75,16 +75,15 @@ static void add_first_tokens(struct bpe_learned *l, const struct tokenizer_train
 static void append_chars(struct str *out, const char *bytes, size_t size)
 {
     for (size_t i = 0; i < size; i++) {
-        uint32_t cp = tokenizer_byte_char((uint8_t)bytes[i]);
-        if (cp >= 0x80) str_append_char(out, (char)(0xc0 | cp >> 6)); /* cp < 0x800 */
-        str_append_char(out, (char)(cp < 0x80 ? cp : 0x80 | (cp & 0x3f)));
+        char utf8[4];
+        str_append(out, utf8, utf8_encode(tokenizer_byte_char((uint8_t)bytes[i]), utf8));
     }
 }
 
 /* A token's name in the file, at the end of *name. */
 static void append_name(const struct bpe_learned *l, uint32_t id, struct str *name)
 {
-    const char *bytes = l->bytes + l->tokens[id].offset;
+    const char *bytes = l->bytes.data + l->tokens[id].offset;
     if (id < l->n_special)
         str_append(name, bytes, l->tokens[id].size);
     else
@@ -98,7 +97,7 @@ static void write_specials(struct json_writer *w, const struct bpe_learned *l)
     for (uint32_t id = 0; id < l->n_special; id++) {
         jsonw_open(w, NULL, '{');
         jsonw_int(w, "id", id);
-        jsonw_string_n(w, "content", l->bytes + l->tokens[id].offset, l->tokens[id].size);
+        jsonw_string_n(w, "content", l->bytes.data + l->tokens[id].offset, l->tokens[id].size);
         for (size_t i = 0; i < ARRAY_LEN(flags); i++)
             jsonw_bool(w, flags[i], false);
         jsonw_bool(w, "special", true);
@@ -221,7 +220,7 @@ int tokenizer_train(const struct corpus_options *corpus, const struct tokenizer_
     struct pretoken pretoken = {0};
     struct bpe_words words = {0};
     TRY(check_options(&full, e));
-    int rc = pretoken_add(&pretoken, full.pattern, strlen(full.pattern), false, e);
+    int rc = pretoken_add(&pretoken, full.pattern, strlen(full.pattern), e);
     if (rc == 0) rc = bpe_count_words(corpus, &pretoken, &full, 0, &words, e);
     if (rc == 0) rc = learn_and_save(&full, &words, path, e);
     bpe_words_fini(&words);
