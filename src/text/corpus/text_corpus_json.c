@@ -10,6 +10,13 @@
  * (Mycroft) on the word xor '"' and xor '\\', together with bytes below 0x20 and above 0x7f. */
 #include "text/corpus/text_corpus_internal.h"
 
+/* What stands between two quotes of the line, not copied. */
+struct raw_string {
+    const uint8_t *p;
+    size_t size;
+    bool escapes;
+};
+
 struct scanner {
     const uint8_t *p, *end;
     const char *problem; /* set once, where scanning stops at p */
@@ -18,9 +25,7 @@ struct scanner {
     /* what was found */
     bool found;
     const char *found_kind; /* NULL: a string; else "a number", ...; "null" */
-    const uint8_t *raw;     /* the string between its quotes */
-    size_t raw_size;
-    bool raw_escapes;
+    struct raw_string string;
 };
 
 static bool scan_value(struct scanner *s, int level, int depth);
@@ -125,19 +130,18 @@ static bool scan_escape(struct scanner *s)
 }
 
 /* At the byte behind the opening quote; ends behind the closing one. */
-static bool scan_string(struct scanner *s, const uint8_t **raw, size_t *size, bool *escapes)
+static bool scan_string(struct scanner *s, struct raw_string *out)
 {
-    *raw = s->p;
-    *escapes = false;
+    *out = (struct raw_string){.p = s->p};
     for (;;) {
         s->p = skip_plain(s->p, s->end);
         if (s->p == s->end) return scan_fail(s, "the string is not closed");
         if (*s->p == '"') {
-            *size = (size_t)(s->p++ - *raw);
+            out->size = (size_t)(s->p++ - out->p);
             return true;
         }
         if (*s->p == '\\') {
-            *escapes = true;
+            out->escapes = true;
             s->p++;
             if (!scan_escape(s)) return false;
         } else if (*s->p < 0x20) {
@@ -150,13 +154,14 @@ static bool scan_string(struct scanner *s, const uint8_t **raw, size_t *size, bo
     }
 }
 
-/* Appends a checked raw string with its escapes resolved. */
-static void unescape(const uint8_t *p, size_t size, struct str *out)
+/* A string that scan_string took, with its escapes resolved in out, which is overwritten. */
+static void unescape(const struct raw_string *raw, struct str *out)
 {
     static const char names[] = "\"\\/bfnrt", values[] = "\"\\/\b\f\n\r\t";
-    const uint8_t *end = p + size;
+    const uint8_t *p = raw->p, *end = p + raw->size;
 
-    str_reserve(out, out->len + size + 1); /* an escape is never shorter than what it stands for */
+    str_clear(out);
+    str_reserve(out, raw->size); /* an escape is never shorter than what it stands for */
     while (p < end) {
         const uint8_t *slash = memchr(p, '\\', (size_t)(end - p));
         str_append(out, p, (size_t)((slash ? slash : end) - p));
@@ -212,16 +217,19 @@ static bool scan_word(struct scanner *s, const char *word)
     return true;
 }
 
-/* Whether the key at this level of the object is the one the path asks for. */
-static bool key_matches(struct scanner *s, int level, const uint8_t *raw, size_t size, bool escapes)
+/* Whether the key at this level of the object is the one the path asks for. A key may be spelled with
+ * escapes, as any string. */
+static bool key_matches(struct scanner *s, int level, const struct raw_string *key)
 {
     if (level < 0 || level >= s->path->n_levels) return false;
-    const char *want = s->path->names[level];
-    size_t want_size = s->path->sizes[level];
-    if (!escapes) return size == want_size && memcmp(raw, want, size) == 0;
-    str_clear(s->scratch);
-    unescape(raw, size, s->scratch);
-    return s->scratch->len == want_size && memcmp(s->scratch->data, want, want_size) == 0;
+    const char *text = (const char *)key->p;
+    size_t size = key->size;
+    if (key->escapes) {
+        unescape(key, s->scratch);
+        text = s->scratch->data;
+        size = s->scratch->len;
+    }
+    return size == s->path->sizes[level] && memcmp(text, s->path->names[level], size) == 0;
 }
 
 /* Takes c if it is the next character behind white space. */
@@ -240,14 +248,12 @@ static bool scan_object(struct scanner *s, int level, int depth)
 
     if (accept(s, '}')) return true;
     do {
-        const uint8_t *key;
-        size_t size;
-        bool escapes;
+        struct raw_string key;
         if (!accept(s, '"')) return scan_fail(s, "a key in quotes belongs here");
-        if (!scan_string(s, &key, &size, &escapes)) return false;
-        bool match = key_matches(s, level, key, size, escapes);
+        if (!scan_string(s, &key)) return false;
+        bool match = key_matches(s, level, &key);
         if (match && matched) { /* a parser would take either; a corpus must not depend on which */
-            s->p = key - 1;
+            s->p = key.p - 1;
             return scan_fail(s, "the field is there twice");
         }
         matched |= match;
@@ -272,10 +278,9 @@ static bool scan_array(struct scanner *s, int depth)
 /* `level`: how many parts of the path lead to this value; -1: it is not on the path. */
 static bool scan_value(struct scanner *s, int level, int depth)
 {
-    bool wanted = level == s->path->n_levels, escapes = false, ok;
-    const uint8_t *raw = NULL;
+    bool wanted = level == s->path->n_levels, ok;
+    struct raw_string string = {0};
     const char *kind;
-    size_t size = 0;
 
     if (depth == CORPUS_JSON_MAX_DEPTH) return scan_fail(s, "nested deeper than 128");
     scan_space(s);
@@ -284,7 +289,7 @@ static bool scan_value(struct scanner *s, int level, int depth)
     case '"':
         s->p++;
         kind = NULL;
-        ok = scan_string(s, &raw, &size, &escapes);
+        ok = scan_string(s, &string);
         break;
     case '{':
         s->p++;
@@ -306,9 +311,7 @@ static bool scan_value(struct scanner *s, int level, int depth)
     if (ok && wanted) {
         s->found = true;
         s->found_kind = kind;
-        s->raw = raw;
-        s->raw_size = size;
-        s->raw_escapes = escapes;
+        s->string = string;
     }
     return ok;
 }
@@ -340,11 +343,10 @@ enum corpus_json_verdict corpus_json_find(const char *line, size_t size,
         r->problem = s.found_kind;
         return CORPUS_JSON_OTHER;
     }
-    r->text = (const char *)s.raw;
-    r->size = s.raw_size;
-    if (s.raw_escapes) {
-        str_clear(scratch);
-        unescape(s.raw, s.raw_size, scratch);
+    r->text = (const char *)s.string.p;
+    r->size = s.string.size;
+    if (s.string.escapes) {
+        unescape(&s.string, scratch);
         r->text = scratch->data;
         r->size = scratch->len;
     }

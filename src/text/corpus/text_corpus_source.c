@@ -61,24 +61,10 @@ static enum source_packing packing_by_name(const char *name)
                                                : SOURCE_PLAIN;
 }
 
-static void *gzip_alloc(void *opaque, unsigned count, unsigned size)
-{
-    (void)opaque;
-    return mem_calloc(count, size);
-}
-
-static void gzip_free(void *opaque, void *p)
-{
-    (void)opaque;
-    mem_free(p);
-}
-
 static void source_start(struct corpus_source *s, enum source_packing packing)
 {
     s->packing = packing;
     if (packing == SOURCE_GZIP) {
-        s->gzip.zalloc = gzip_alloc;
-        s->gzip.zfree = gzip_free;
         int rc = inflateInit2(&s->gzip, 15 + 16); /* largest window, gzip header required */
         CHECK(rc == Z_OK);
     } else if (packing == SOURCE_ZSTD) {

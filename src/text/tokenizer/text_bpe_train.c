@@ -33,16 +33,13 @@ struct pair {
     bool merged;
 };
 
-struct word {
-    size_t first; /* in tokens */
-    uint32_t size;
-};
-
 struct trainer {
     struct bpe_learned *learned;
     const struct bpe_words *words;
-    uint32_t *tokens; /* of all words in a row */
-    struct word *spans;
+    /* A word's tokens begin where its bytes do, as they are its bytes at first; merging leaves gaps
+     * behind them. */
+    uint32_t *tokens;
+    uint32_t *sizes; /* how many tokens each word has left */
     struct pair *pairs;
     size_t n_pairs, pair_cap;
     struct table index; /* table_pair(left, right) to the place in pairs */
@@ -156,17 +153,16 @@ static void count_pairs(struct trainer *t)
 {
     const struct bpe_words *w = t->words;
     t->tokens = mem_alloc(w->bytes.len * sizeof(*t->tokens));
-    t->spans = mem_alloc(w->count * sizeof(*t->spans));
+    t->sizes = mem_alloc(w->count * sizeof(*t->sizes));
     uint32_t byte_ids[256];
     for (int i = 0; i < 256; i++)
         byte_ids[i] = known_id(t, &(char){(char)i}, 1);
-    size_t at = 0;
+    for (size_t i = 0; i < w->bytes.len; i++)
+        t->tokens[i] = byte_ids[(uint8_t)w->bytes.data[i]];
     for (size_t i = 0; i < w->count; i++) {
-        t->spans[i] = (struct word){at, w->items[i].size};
-        for (uint32_t k = 0; k < w->items[i].size; k++)
-            t->tokens[at++] = byte_ids[(uint8_t)w->bytes.data[w->items[i].offset + k]];
-        const uint32_t *tokens = t->tokens + t->spans[i].first;
-        for (uint32_t k = 0; k + 1 < w->items[i].size; k++)
+        const uint32_t *tokens = t->tokens + w->items[i].offset;
+        t->sizes[i] = w->items[i].size;
+        for (uint32_t k = 0; k + 1 < t->sizes[i]; k++)
             pair_gain(t, tokens[k], tokens[k + 1], (uint32_t)i);
     }
     push_changed(t);
@@ -176,9 +172,8 @@ static void count_pairs(struct trainer *t)
 static void merge_in_word(struct trainer *t, uint32_t word, uint32_t left, uint32_t right,
                           uint32_t joined)
 {
-    struct word *span = &t->spans[word];
-    uint32_t *tokens = t->tokens + span->first;
-    uint32_t n = span->size, out = 0;
+    uint32_t *tokens = t->tokens + t->words->items[word].offset;
+    uint32_t n = t->sizes[word], out = 0;
     for (uint32_t i = 0; i < n; i++, out++) {
         if (i + 1 >= n || tokens[i] != left || tokens[i + 1] != right) {
             tokens[out] = tokens[i];
@@ -196,7 +191,7 @@ static void merge_in_word(struct trainer *t, uint32_t word, uint32_t left, uint3
         tokens[out] = joined;
         i++;
     }
-    span->size = out;
+    t->sizes[word] = out;
 }
 
 static void merge_everywhere(struct trainer *t, uint32_t pair, uint32_t joined)
@@ -283,7 +278,7 @@ void bpe_learn(struct bpe_learned *l, const struct bpe_words *words, uint32_t vo
     if (show_progress) progress_fini(&progress, (double)(l->n_tokens - first));
     match_set_fini(&t.known);
     mem_free(t.tokens);
-    mem_free(t.spans);
+    mem_free(t.sizes);
     mem_free(t.pairs);
     table_fini(&t.index);
     mem_free(t.lists);

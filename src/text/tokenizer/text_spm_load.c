@@ -109,7 +109,7 @@ struct spm_file {
     struct spm_name unk_surface, bos, eos;
     uint64_t dummy_prefix, remove_extra, escape;
     bool character_map;
-    uint32_t n_pieces, n_bytes, n_user;
+    uint32_t n_pieces, n_bytes;
 };
 
 static struct spm_name name_of(const struct proto_field *f)
@@ -263,8 +263,11 @@ static int add_text_piece(struct tokenizer *t, struct spm_file *file, const stru
         text = buffer->data;
     }
     if (inner && !dead) t->cut_at_spaces = false;
-    file->n_user += user;
-    if (user) tokenizer_special_add(t, id, false, false);
+    if (user) {
+        tokenizer_special_add(t, id, false, false);
+        if (!dead) match_set_add(&t->user, text, size, id);
+        match_set_add(&t->user_raw, p->text, p->size, id);
+    }
     TRY(bpe_vocab_set(&t->bpe.vocab, id, text, size, user ? BPE_PIECE_USER : BPE_PIECE_NORMAL, e));
     t->bpe.vocab.pieces[id].dead = dead;
     return spm_set_score(t, id, p->score, e);
@@ -340,28 +343,7 @@ static int check_file(const struct tokenizer *t, const struct spm_file *file, st
     return 0;
 }
 
-/* The file was read once without an error. */
-static int fill_user_sets(struct tokenizer *t, const struct spm_file *file, const uint8_t *data,
-                          size_t size, struct error *e)
-{
-    struct proto_reader r = {data, data + size};
-    struct proto_field f;
-    struct spm_piece piece;
-    for (uint32_t id = 0; id < file->n_pieces && proto_next(&r, &f) > 0;) {
-        if (f.wire != PROTO_BYTES || f.number != 1) continue;
-        TRY(read_piece(file, &f, &piece, e));
-        const struct bpe_piece *p = &t->bpe.vocab.pieces[id];
-        if (p->type == BPE_PIECE_USER) {
-            if (!p->dead) match_set_add(&t->user, bpe_vocab_bytes(&t->bpe.vocab, id), p->size, id);
-            if (t->remove_extra_spaces) match_set_add(&t->user_raw, piece.text, piece.size, id);
-        }
-        id++;
-    }
-    return 0;
-}
-
-static int take_over(struct tokenizer *t, const struct spm_file *file, const uint8_t *data,
-                     size_t size, struct error *e)
+static int take_over(struct tokenizer *t, const struct spm_file *file, struct error *e)
 {
     t->dummy_prefix = file->dummy_prefix;
     t->remove_extra_spaces = file->remove_extra;
@@ -371,8 +353,7 @@ static int take_over(struct tokenizer *t, const struct spm_file *file, const uin
     struct spm_name surface = file->unk_surface;
     TRY(bpe_vocab_set(&t->bpe.vocab, t->bpe.unknown_id, surface.text, surface.size,
                       BPE_PIECE_UNKNOWN, e));
-    TRY(bpe_vocab_index(&t->bpe.vocab, e));
-    return file->n_user ? fill_user_sets(t, file, data, size, e) : 0;
+    return bpe_vocab_index(&t->bpe.vocab, e);
 }
 
 int spm_parse(struct tokenizer *t, const uint8_t *data, size_t size, struct error *e)
@@ -394,7 +375,7 @@ int spm_parse(struct tokenizer *t, const uint8_t *data, size_t size, struct erro
     int rc = bpe_vocab_reserve(&t->bpe.vocab, (uint32_t)(size / 12) + 16, size, e);
     if (rc == 0) rc = read_file(t, &file, data, size, &buffer, e);
     if (rc == 0) rc = check_file(t, &file, e);
-    if (rc == 0) rc = take_over(t, &file, data, size, e);
+    if (rc == 0) rc = take_over(t, &file, e);
     str_fini(&buffer);
     return rc;
 }

@@ -360,18 +360,16 @@ enum pretoken_class {
 };
 
 enum pretoken_scanner {
-    PRETOKEN_PCRE,     /* any pattern */
-    PRETOKEN_GPT2,     /* byte-level's own */
-    PRETOKEN_GPT4_1,   /* GPT-4's family with single digits: Grok-2, Qwen2 */
-    PRETOKEN_GPT4_3,   /* up to three digits: GPT-4, Llama 3 */
-    PRETOKEN_DIGITS_1, /* a number is a word, and what lies between: \p{N}, \p{N}{1,3}, \p{N}+ */
-    PRETOKEN_DIGITS_3,
-    PRETOKEN_DIGITS_ALL
+    PRETOKEN_PCRE,  /* any pattern */
+    PRETOKEN_GPT2,  /* byte-level's own */
+    PRETOKEN_GPT4,  /* GPT-4's family: GPT-4, Llama 3, Qwen2, Grok-2 */
+    PRETOKEN_DIGITS /* a number is a word, and what lies between: \p{N}, \p{N}{1,3}, \p{N}+ */
 };
 
 struct pretoken_stage {
     enum pretoken_scanner scanner;
-    void *code; /* pcre2_code, where scanner is PRETOKEN_PCRE */
+    size_t digits; /* GPT4 and DIGITS: the most that make one word */
+    void *code;    /* pcre2_code, where scanner is PRETOKEN_PCRE */
 };
 struct pretoken {
     struct pretoken_stage stages[PRETOKEN_MAX_STAGES]; /* each cuts what the one before left */
@@ -409,8 +407,9 @@ void pretoken_split(const struct pretoken *p, struct pretoken_scratch *s, const 
 /* May the text be cut before text[at] (0 < at < size) without changing any word? True for the usual
  * patterns of GPT-4's family at a line end in front of a letter or digit; false where not known. */
 bool pretoken_can_cut(const struct pretoken *p, const char *text, size_t at);
-/* (text_pretoken_scan.c) End of the word that begins at text + at, at < size. */
-size_t pretoken_scan(enum pretoken_scanner scanner, const uint8_t *classes, const char *text,
+/* (text_pretoken_scan.c) End of the word that begins at text + at, at < size, by the stage's scanner,
+ * which is not PRETOKEN_PCRE. */
+size_t pretoken_scan(const struct pretoken_stage *stage, const uint8_t *classes, const char *text,
                      size_t size, size_t at);
 /* (text_pretoken_table.c) Classes of code points, built at the first call; any thread may call. */
 #define PRETOKEN_CLASS_POINTS 0x32400u /* no letter, number or space lies above */
