@@ -1,11 +1,67 @@
-/* text.h: from raw text to token ids and back: tokenizers, corpora, token shards and the loader.
+/* text.h: from raw text to token ids and back: corpora, tokenizers, datasets of token shards and the
+ * loader that deals them out. Each part stands on those before it and knows nothing of models.
  *
- * Knows nothing of models. Text is bytes, UTF-8 where it is valid; invalid bytes survive the way
- * through a byte-level tokenizer unchanged. */
+ * Text is bytes, UTF-8 where it is valid; invalid bytes survive the way through a byte-level
+ * tokenizer unchanged. */
 #ifndef COLOSSUS_TEXT_H
 #define COLOSSUS_TEXT_H
 
 #include "base/base.h"
+
+/* ------------------------------------------------------------------ corpora
+ * A list of files read as a stream of documents in a fixed order, with bounded memory. */
+
+enum corpus_format {
+    CORPUS_AUTO,   /* by name, under .gz or .zst: .jsonl/.ndjson JSONL; .txt/.md/other TEXT; a
+                       file whose sibling NAME.dat exists, or under a "fortunes" folder: FORTUNE */
+    CORPUS_TEXT,   /* the file is one document */
+    CORPUS_LINES,  /* every line is one document */
+    CORPUS_JSONL,  /* the string at `field` of every line's object */
+    CORPUS_FORTUNE /* documents between lines that are a lone '%' */
+};
+
+struct corpus_options {
+    const char *const *paths; /* files or folders (their files, recursively, sorted by name; *.dat,
+                                 *.u8 links and hidden files skipped); "-" is standard input */
+    size_t n_paths;
+    enum corpus_format format;
+    size_t piece_bytes;      /* a larger document comes in pieces, which bounds the memory; at least
+                                16; 0: 16 MiB */
+    const char *field;       /* JSONL; "text", or "user.name" for a nested one; NULL: "text" */
+    uint64_t max_line_bytes; /* a longer JSONL line is an error naming file and line; 0: 64 MiB */
+    bool skip_missing; /* JSONL lines without the field (or with null) are skipped and counted;
+                          false: the first one is an error naming file and line */
+};
+
+struct corpus_document {
+    const char *text; /* valid until the next call */
+    size_t size;
+    bool first, last; /* a document larger than a piece comes in several, cut at a line end where
+                         there is one: first on its first piece, last on its last */
+    const char *path; /* where it came from, for messages; lives as long as the corpus */
+    uint64_t line;    /* of its first byte, from 1 */
+};
+
+/* One file of the corpus as corpus_open found it. */
+struct corpus_file {
+    const char *path;
+    enum corpus_format format; /* never CORPUS_AUTO */
+    uint64_t stored_bytes;     /* 0: unknown (standard input, a pipe) */
+};
+
+struct corpus; /* used by one thread at a time */
+/* Finds the files; none is read yet. What *o points at is copied, or not needed afterwards. */
+int corpus_open(const struct corpus_options *o, struct corpus **out, struct error *e);
+/* 1: *doc is the next piece; 0: the end; negative: an error that names file and line. */
+int corpus_next(struct corpus *c, struct corpus_document *doc, struct error *e);
+uint64_t corpus_bytes_total(const struct corpus *c); /* of the files as stored; 0: unknown */
+uint64_t corpus_bytes_read(const struct corpus *c);
+uint64_t corpus_lines_skipped(const struct corpus *c); /* JSONL lines without the field */
+size_t corpus_file_count(const struct corpus *c);
+const struct corpus_file *corpus_file_at(const struct corpus *c, size_t i);
+/* "auto", "text", "lines", "jsonl", "fortune", NULL: in the order of enum corpus_format. */
+extern const char *const corpus_format_names[];
+void corpus_close(struct corpus *c); /* accepts NULL */
 
 /* ------------------------------------------------------------------ tokenizers
  * One opaque kind over three algorithms: byte-level BPE (tokenizer.json and ours), tiktoken ranks,
@@ -27,15 +83,13 @@ int tokenizer_parse(const void *data, size_t size, const char *name, tokenizer_t
 void tokenizer_free(tokenizer_t *t);
 
 uint32_t tokenizer_vocab_size(const tokenizer_t *t); /* largest id + 1 */
-uint32_t tokenizer_eos(const tokenizer_t *t);        /* or TOKENIZER_NONE; so for the next two */
-uint32_t tokenizer_bos(const tokenizer_t *t);
-uint32_t tokenizer_pad(const tokenizer_t *t);
-uint64_t tokenizer_hash(const tokenizer_t *t); /* XXH3 of the file it was loaded from */
-const char *tokenizer_kind(
-    const tokenizer_t *t); /* "byte-level bpe", "tiktoken", "sentencepiece" */
+uint32_t tokenizer_eos(const tokenizer_t *t);        /* end of a text, or TOKENIZER_NONE */
+uint32_t tokenizer_bos(const tokenizer_t *t);        /* beginning of a text, or TOKENIZER_NONE */
+uint64_t tokenizer_hash(const tokenizer_t *t);       /* XXH3 of the file it was loaded from */
+/* "byte-level bpe", "tiktoken" or "sentencepiece". */
+const char *tokenizer_kind(const tokenizer_t *t);
 /* Bytes of one id as decoding emits them (a control token gives size 0); NULL for a bad id. */
 const char *tokenizer_piece(const tokenizer_t *t, uint32_t id, size_t *size);
-uint32_t tokenizer_find_special(const tokenizer_t *t, const char *text); /* or TOKENIZER_NONE */
 
 /* A growing array of ids; {0} is empty. */
 struct token_array {
@@ -65,11 +119,10 @@ int tokenizer_decode(const tokenizer_t *t, const uint32_t *ids, size_t count, un
 
 /* Training. Deterministic: ties between equally frequent pairs go to the smaller pair of ids, and
  * nothing depends on the number of threads. */
-struct corpus_options;
 struct tokenizer_train_options {
     uint32_t vocab_size; /* of the result, bytes and special tokens included */
-    const char *const
-        *special_tokens; /* first is EOS: default "<|eos|>", "<|pad|>", "<|separator|>" */
+    /* The first is EOS. NULL: "<|eos|>", "<|pad|>", "<|separator|>". */
+    const char *const *special_tokens;
     size_t n_special_tokens;
     const char *pattern; /* PCRE2 pre-tokenizer; NULL: GPT-4/Grok-2 style, single digits */
     uint64_t max_bytes;  /* of text that is counted; 0: all */
@@ -80,57 +133,21 @@ struct tokenizer_train_options {
 int tokenizer_train(const struct corpus_options *corpus, const struct tokenizer_train_options *o,
                     const char *path, struct error *e);
 
-/* ------------------------------------------------------------------ corpora
- * A list of files read as a stream of documents in a fixed order, with bounded memory. */
+/* ------------------------------------------------------------------ text and ids as streams
+ * What `data encode` and `data decode` do between two descriptors. `name` is the input's, for
+ * messages. Without lines the whole input is one text and must fit in memory (1 GiB at most). */
 
-enum corpus_format {
-    CORPUS_AUTO,   /* by name, under .gz or .zst: .jsonl/.ndjson JSONL; .txt/.md/other TEXT; a
-                       file whose sibling NAME.dat exists, or under a "fortunes" folder: FORTUNE */
-    CORPUS_TEXT,   /* the file is one document */
-    CORPUS_LINES,  /* every line is one document */
-    CORPUS_JSONL,  /* the string at `field` of every line's object */
-    CORPUS_FORTUNE /* documents between lines that are a lone '%' */
+struct codec_options {
+    bool lines;     /* every input line alone; one output line per input line */
+    unsigned flags; /* enum tokenizer_flags */
+    struct pool *pool;
 };
-
-struct corpus_options {
-    const char *const *paths; /* files or folders (their files, recursively, sorted by name; *.dat,
-                                 *.u8 links and hidden files skipped); "-" is standard input */
-    size_t n_paths;
-    enum corpus_format format;
-    const char *field;       /* JSONL; "text", or "user.name" for a nested one; NULL: "text" */
-    uint64_t max_line_bytes; /* a longer JSONL line is an error naming file and line; 0: 64 MiB */
-    bool skip_missing; /* JSONL lines without the field (or with null) are skipped and counted;
-                          false: the first one is an error naming file and line */
-};
-
-struct corpus_document {
-    const char *text; /* valid until the next call */
-    size_t size;
-    bool first, last; /* a document larger than 16 MiB comes in pieces, cut at a line end where
-                         there is one: first on its first piece, last on its last */
-    const char *path; /* where it came from, for messages; lives as long as the corpus */
-    uint64_t line;    /* of its first byte, from 1 */
-};
-
-/* One file of the corpus as corpus_open found it. */
-struct corpus_file {
-    const char *path;
-    enum corpus_format format; /* never CORPUS_AUTO */
-    uint64_t stored_bytes;     /* 0: unknown (standard input, a pipe) */
-};
-
-struct corpus;
-int corpus_open(const struct corpus_options *o, struct corpus **out, struct error *e);
-/* 1: *doc is the next piece; 0: the end; negative: an error that names file and line. */
-int corpus_next(struct corpus *c, struct corpus_document *doc, struct error *e);
-uint64_t corpus_bytes_total(const struct corpus *c); /* of the files as stored; 0: unknown */
-uint64_t corpus_bytes_read(const struct corpus *c);
-uint64_t corpus_lines_skipped(const struct corpus *c); /* JSONL lines without the field */
-size_t corpus_file_count(const struct corpus *c);
-const struct corpus_file *corpus_file_at(const struct corpus *c, size_t i);
-/* "auto", "text", "lines", "jsonl", "fortune", NULL: in the order of enum corpus_format. */
-extern const char *const corpus_format_names[];
-void corpus_close(struct corpus *c);
+/* Ids in decimal, joined by one space, as `spm_encode --output_format=id` prints them. */
+int codec_encode_fd(const tokenizer_t *t, const struct codec_options *o, int in_fd, int out_fd,
+                    const char *name, struct error *e);
+/* Ids separated by white space back to bytes; errors name line and word. */
+int codec_decode_fd(const tokenizer_t *t, const struct codec_options *o, int in_fd, int out_fd,
+                    const char *name, struct error *e);
 
 /* ------------------------------------------------------------------ token shards
  * A dataset folder: index.json and, for each split ("train", "valid"), shards <split>-00000.bin of
@@ -167,15 +184,22 @@ int dataset_check_output(const struct dataset_options *o, struct error *e);
 int dataset_build(const struct corpus_options *corpus, const tokenizer_t *t,
                   const struct dataset_options *o, struct dataset_report *report, struct error *e);
 
-typedef struct dataset dataset_t;
+/* Whether the folder holds a dataset's index, readable or not. */
+bool dataset_exists(const char *dir);
+/* Vocabulary of the dataset in the folder by its index alone, which nothing else is checked of; 0
+ * where there is no dataset or its index cannot be read. */
+uint32_t dataset_peek_vocab_size(const char *dir);
+/* Whether the folder's index lists a split; fails where there is no readable index. */
+int dataset_has_split(const char *dir, const char *split, bool *has, struct error *e);
+
+typedef struct dataset dataset_t; /* immutable once open: any number of threads may read */
 /* Maps one split of a dataset; checks sizes always and every shard's XXH3 when verify is set.
  * tokenizer_hash 0: any. */
 int dataset_open(const char *dir, const char *split, uint64_t tokenizer_hash, bool verify,
                  dataset_t **out, struct error *e);
-void dataset_close(dataset_t *d);
+void dataset_close(dataset_t *d); /* accepts NULL */
 uint64_t dataset_tokens(const dataset_t *d);
 uint64_t dataset_bytes(const dataset_t *d); /* of text, for bits per byte */
-uint64_t dataset_documents(const dataset_t *d);
 uint32_t dataset_vocab_size(const dataset_t *d);
 uint32_t dataset_eos(const dataset_t *d);
 uint64_t dataset_fingerprint(const dataset_t *d); /* over shards' hashes and the tokenizer's */
@@ -186,10 +210,8 @@ void dataset_read(const dataset_t *d, uint64_t first, uint64_t count, uint32_t *
 /* Asks the kernel to bring these tokens into memory; never waits. */
 void dataset_prefetch(const dataset_t *d, uint64_t first, uint64_t count);
 
-/* Whether the folder's index lists a split; fails where there is no readable index. */
-int dataset_has_split(const char *dir, const char *split, bool *has, struct error *e);
 struct dataset_shard_info {
-    const char *file; /* name inside the folder */
+    const char *file; /* name inside the folder; lives as long as the dataset */
     uint64_t tokens, documents, bytes, xxh3;
 };
 size_t dataset_shard_count(const dataset_t *d);
@@ -211,22 +233,6 @@ struct dataset_stats {
 /* One pass over the split. s->top has at most n_top entries, allocated in *a. */
 void dataset_count(const dataset_t *d, size_t n_top, struct arena *a, struct dataset_stats *s);
 
-/* ------------------------------------------------------------------ text and ids as streams
- * What `data encode` and `data decode` do between two descriptors. `name` is the input's, for
- * messages. Without lines the whole input is one text and must fit in memory (1 GiB at most). */
-
-struct codec_options {
-    bool lines;     /* every input line alone; one output line per input line */
-    unsigned flags; /* enum tokenizer_flags */
-    struct pool *pool;
-};
-/* Ids in decimal, joined by one space, as `spm_encode --output_format=id` prints them. */
-int codec_encode_fd(const tokenizer_t *t, const struct codec_options *o, int in_fd, int out_fd,
-                    const char *name, struct error *e);
-/* Ids separated by white space back to bytes; errors name line and word. */
-int codec_decode_fd(const tokenizer_t *t, const struct codec_options *o, int in_fd, int out_fd,
-                    const char *name, struct error *e);
-
 /* ------------------------------------------------------------------ loader
  * Cuts the stream into windows of T tokens (input [T], target shifted by one), visits them in an
  * order shuffled per epoch by rng_permute, and can say and restore exactly where it is. */
@@ -240,12 +246,11 @@ struct loader_options {
     bool shuffle;
     uint32_t rank, n_ranks; /* the global batch of B * n_ranks rows is dealt by rows */
 };
-typedef struct loader loader_t;
+typedef struct loader loader_t; /* used by one thread at a time */
 /* The dataset must outlive the loader. Fails where the split has fewer than T + 1 tokens. */
 int loader_open(const dataset_t *d, const struct loader_options *o, loader_t **out,
                 struct error *e);
-void loader_close(loader_t *l);
-uint64_t loader_windows(const loader_t *l); /* per epoch */
+void loader_close(loader_t *l); /* accepts NULL */
 struct loader_cursor loader_get_cursor(const loader_t *l);
 int loader_set_cursor(loader_t *l, struct loader_cursor c, struct error *e);
 /* inputs [B, T], targets [B, T], doc_start [B, T] (NULL: not wanted): for each position the index

@@ -32,22 +32,13 @@ static int settle_vocabulary(struct train_config *c, const struct train_data *d,
                       (long long)vocab);
 }
 
-/* Whether there is a dataset at all; what is wrong with one that is there is no error of the key. */
-static bool has_index(const char *path)
-{
-    struct arena a;
-    arena_init(&a);
-    bool has = file_exists(file_join(&a, path, "index.json"));
-    arena_fini(&a);
-    return has;
-}
-
 static int open_splits(const struct train_config *c, struct train_data *d, struct error *e)
 {
     bool has_valid;
     if (dataset_open(c->data_path, "train", 0, c->verify, &d->train, e) < 0) {
         error_context(e, "data.path");
-        if (e && !has_index(c->data_path)) e->code = ERROR_CONFIG;
+        /* What is wrong with a dataset that is there is no error of the key. */
+        if (e && !dataset_exists(c->data_path)) e->code = ERROR_CONFIG;
         return e && e->hint[0] ? e->code : error_hint(e, "make one with colossus data tokenize");
     }
     TRY(dataset_has_split(c->data_path, "valid", &has_valid, e));

@@ -4,7 +4,8 @@
  * found. For every format the pieces, put together, are the same documents for any piece size. */
 #include "text/corpus/text_corpus_internal.h"
 
-#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -64,25 +65,40 @@ static void check_lines(const char *data, size_t size)
     str_fini(&scratch);
 }
 
+/* A file in memory that holds the data; its path, which names no format. */
+static const char *memory_file(const uint8_t *data, size_t size)
+{
+    static int fd = -1;
+    static char path[64];
+
+    if (fd < 0) {
+        fd = memfd_create("fuzz", MFD_CLOEXEC);
+        CHECK(fd >= 0);
+        snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    }
+    CHECK(ftruncate(fd, 0) == 0 && pwrite(fd, data, size, 0) == (ssize_t)size);
+    return path;
+}
+
 /* All documents behind each other, a separator after each; the return value of the last call. */
-static int read_documents(const struct corpus_options *o, const uint8_t *data, size_t size,
-                          size_t piece, struct str *out)
+static int read_documents(const struct corpus_options *o, struct str *out)
 {
     struct corpus_document doc;
     struct error e = {0};
     struct corpus *c;
     bool inside = false;
-    int rc = corpus_open_memory(o, "fuzz", data, size, piece, &c, &e);
+    const char *path = o->paths[0];
+    int rc = corpus_open(o, &c, &e);
 
     CHECK(rc == 0);
     while ((rc = corpus_next(c, &doc, &e)) > 0) {
-        CHECK(doc.first == !inside && doc.size <= piece + 2 && doc.line >= 1);
+        CHECK(doc.first == !inside && doc.size <= o->piece_bytes + 2 && doc.line >= 1);
         inside = !doc.last;
         str_append(out, doc.text, doc.size);
         if (doc.last) str_append(out, "\x1e\x1f", 2);
     }
     CHECK(rc < 0 || !inside);
-    CHECK_MSG(rc == 0 || (strncmp(e.text, "fuzz:", 5) == 0 && o->format == CORPUS_JSONL),
+    CHECK_MSG(rc == 0 || (strncmp(e.text, path, strlen(path)) == 0 && o->format == CORPUS_JSONL),
               "an error without a place: %s", e.text);
     corpus_close(c);
     return rc;
@@ -91,16 +107,20 @@ static int read_documents(const struct corpus_options *o, const uint8_t *data, s
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size == 0) return 0;
-    struct corpus_options o = {.format = (enum corpus_format)(CORPUS_TEXT + data[0] % 4),
+    const char *path = memory_file(data + 1, size - 1);
+    struct corpus_options o = {.paths = &path,
+                               .n_paths = 1,
+                               .piece_bytes = 16 + (size_t)(data[0] >> 2) % 16 * 7,
+                               .format = (enum corpus_format)(CORPUS_TEXT + data[0] % 4),
                                .field = field,
                                .max_line_bytes = data[0] & 64 ? 100 : 0,
                                .skip_missing = data[0] & 128};
     struct str pieces = {0}, whole = {0};
-    size_t piece = 16 + (size_t)(data[0] >> 2) % 16 * 7;
 
     if (o.format == CORPUS_JSONL) check_lines((const char *)data + 1, size - 1);
-    int rc = read_documents(&o, data + 1, size - 1, piece, &pieces);
-    CHECK(read_documents(&o, data + 1, size - 1, 1 << 15, &whole) == rc);
+    int rc = read_documents(&o, &pieces);
+    o.piece_bytes = 1 << 15;
+    CHECK(read_documents(&o, &whole) == rc);
     CHECK(pieces.len == whole.len &&
           (whole.len == 0 || memcmp(pieces.data, whole.data, whole.len) == 0));
     str_fini(&pieces);

@@ -51,22 +51,16 @@ static void open_splitters(void)
     for (size_t i = 0; i < ARRAY_LEN(patterns); i++)
         for (int pcre = 0; pcre < 2; pcre++) {
             struct splitter *x = &splitters[i][pcre];
-            CHECK(pretoken_add(&x->p, patterns[i], strlen(patterns[i]), pcre, NULL) == 0);
+            char pattern[512]; /* in a group it is not known by its text, and PCRE2 runs it */
+            snprintf(pattern, sizeof(pattern), pcre ? "(?:%s)" : "%s", patterns[i]);
+            CHECK(pretoken_add(&x->p, pattern, strlen(pattern), NULL) == 0);
+            CHECK((x->p.stages[0].scanner == PRETOKEN_PCRE) == pcre);
             pretoken_scratch_init(&x->s, &x->p);
         }
 }
 
 /* Characters that the installed PCRE2 does not know yet: the table of classes may. Filled once. */
 static bool unknown[0x110000];
-
-static size_t utf8_write(uint32_t cp, char out[4])
-{
-    size_t n = cp < 0x80 ? 1 : cp < 0x800 ? 2 : cp < 0x10000 ? 3 : 4;
-    for (size_t i = n; i-- > 1; cp >>= 6)
-        out[i] = (char)(0x80 | (cp & 0x3f));
-    out[0] = (char)(n == 1 ? cp : (0xf00u >> n & 0xff) | cp);
-    return n;
-}
 
 static void find_unknown(void)
 {
@@ -79,7 +73,7 @@ static void find_unknown(void)
     for (uint32_t cp = 0; cp < ARRAY_LEN(unknown); cp++) {
         char text[4];
         if (cp < 0xd800 || cp >= 0xe000)
-            unknown[cp] = pcre2_match(code, (PCRE2_SPTR)text, utf8_write(cp, text), 0,
+            unknown[cp] = pcre2_match(code, (PCRE2_SPTR)text, utf8_encode(cp, text), 0,
                                       PCRE2_NO_UTF_CHECK, match, NULL) > 0;
     }
     pcre2_match_data_free(match);
@@ -121,7 +115,7 @@ static void check_pattern(const char *pattern, size_t pattern_size, const char *
     struct error e = {0};
     struct splitter x = {0};
     struct words w = {0};
-    if (pretoken_add(&x.p, pattern, pattern_size, true, &e) < 0) {
+    if (pretoken_add(&x.p, pattern, pattern_size, &e) < 0) {
         CHECK(e.text[0]);
         return;
     }

@@ -38,11 +38,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check_index(&index);
     else
         CHECK_MSG(strstr(e.text, "index.json"), "an error without the file: %s", e.text);
-    if (shard_header_decode(data, size, "x.bin", &header, &e) == 0) {
-        uint8_t again[SHARD_HEADER_BYTES];
+    if (shard_header_read(data, size, "x.bin", &header, &e) == 0) {
         CHECK(header.eos < header.vocab_size && header.documents <= header.tokens);
-        shard_header_encode(&header, again);
-        CHECK(memcmp(again, data, SHARD_HEADER_BYTES) == 0);
+        CHECK(header.token_bytes == 2 || header.token_bytes == 4);
     }
     arena_fini(&a);
     return 0;

@@ -34,21 +34,36 @@ static int read_all(struct corpus *c, struct reading *r, struct error *e)
     return rc;
 }
 
-/* Reads memory as a file called `name`; returns the joined documents. */
-static int read_memory(const struct corpus_options *o, const char *name, const void *data, size_t n,
-                       size_t piece, struct reading *r, struct error *e)
+/* Opens bytes as a file called `name` of the test's folder. Written without fixture_write, which waits
+ * for the disk. */
+static int open_bytes(struct fixture *f, struct corpus_options o, const char *name,
+                      const void *data, size_t n, struct corpus **c)
+{
+    const char *path = fixture_path(f, name);
+    FILE *file = fopen(path, "wb");
+    assert_non_null(file);
+    assert_int_equal(fwrite(data, 1, n, file), n);
+    assert_int_equal(fclose(file), 0);
+    o.paths = &path;
+    o.n_paths = 1;
+    return corpus_open(&o, c, &f->e);
+}
+
+/* The same, read to the end: the joined documents. */
+static int read_bytes(struct fixture *f, struct corpus_options o, const char *name,
+                      const void *data, size_t n, struct reading *r)
 {
     struct corpus *c;
     *r = (struct reading){0};
-    int rc = corpus_open_memory(o, name, data, n, piece, &c, e);
-    return rc < 0 ? rc : read_all(c, r, e);
+    int rc = open_bytes(f, o, name, data, n, &c);
+    return rc < 0 ? rc : read_all(c, r, &f->e);
 }
 
 static void expect(struct fixture *f, enum corpus_format format, const char *text, const char *want)
 {
     struct corpus_options o = {.format = format};
     struct reading r;
-    assert_ok(f, read_memory(&o, "x", text, strlen(text), 0, &r, &f->e));
+    assert_ok(f, read_bytes(f, o, "x", text, strlen(text), &r));
     assert_string_equal(r.text.data ? r.text.data : "", want);
     str_fini(&r.text);
 }
@@ -190,25 +205,25 @@ static void test_jsonl_messages(void **state)
     struct reading r;
     char line[100];
 
-    assert_error(f, read_memory(&o, "p/x.jsonl", bad, sizeof(bad) - 1, 0, &r, &f->e),
-                 "p/x.jsonl:3:", "column 13", "a key");
+    assert_error(f, read_bytes(f, o, "x.jsonl", bad, sizeof(bad) - 1, &r),
+                 "/x.jsonl:3:", "column 13", "a key");
     str_fini(&r.text);
-    assert_error(f, read_memory(&o, "x.jsonl", missing, sizeof(missing) - 1, 0, &r, &f->e),
+    assert_error(f, read_bytes(f, o, "x.jsonl", missing, sizeof(missing) - 1, &r),
                  "x.jsonl:2:", "'text'");
     assert_non_null(strstr(f->e.hint, "--field txet"));
     str_fini(&r.text);
-    assert_error(f, read_memory(&o, "x.jsonl", other, sizeof(other) - 1, 0, &r, &f->e),
+    assert_error(f, read_bytes(f, o, "x.jsonl", other, sizeof(other) - 1, &r),
                  "x.jsonl:1:", "a number");
-    assert_error(f, read_memory(&o, "x.jsonl", null, sizeof(null) - 1, 0, &r, &f->e), "x.jsonl:1:");
+    assert_error(f, read_bytes(f, o, "x.jsonl", null, sizeof(null) - 1, &r), "x.jsonl:1:");
     memset(line, ' ', sizeof(line));
     memcpy(line, "{}\n", 3);
     o.skip_missing = true;
-    assert_error(f, read_memory(&o, "x.jsonl", line, sizeof(line), 0, &r, &f->e),
+    assert_error(f, read_bytes(f, o, "x.jsonl", line, sizeof(line), &r),
                  "x.jsonl:2:", "longer than 64");
 
     struct corpus *c;
     struct corpus_document doc;
-    assert_ok(f, corpus_open_memory(&o, "x.jsonl", null, sizeof(null) - 1, 0, &c, &f->e));
+    assert_ok(f, open_bytes(f, o, "x.jsonl", null, sizeof(null) - 1, &c));
     assert_int_equal(corpus_next(c, &doc, &f->e), 1);
     assert_int_equal(doc.line, 2);
     assert_int_equal(corpus_next(c, &doc, &f->e), 0);
@@ -216,7 +231,7 @@ static void test_jsonl_messages(void **state)
     corpus_close(c);
 
     o.field = "a..b";
-    assert_error(f, read_memory(&o, "x.jsonl", "", 0, 0, &r, &f->e), "a..b");
+    assert_error(f, read_bytes(f, o, "x.jsonl", "", 0, &r), "a..b");
     assert_int_equal(f->e.code, ERROR_USAGE);
 }
 
@@ -284,13 +299,13 @@ static void test_pieces(void **state)
 
     str_reserve(&text, 1);
     for (uint64_t seed = 0; seed < 6000; seed++) {
-        struct corpus_options o = {.format = formats[seed % 3]};
         size_t piece = 16 + rng_u64(seed, 3, 0) % 100;
+        struct corpus_options o = {.format = formats[seed % 3], .piece_bytes = piece};
         struct reading r;
         random_text(seed, &text);
         str_clear(&want);
         split_reference(o.format, text.data, text.len, &want);
-        assert_ok(f, read_memory(&o, "x", text.data, text.len, piece, &r, &f->e));
+        assert_ok(f, read_bytes(f, o, "x", text.data, text.len, &r));
         if (r.text.len != want.len || (want.len && memcmp(r.text.data, want.data, want.len) != 0))
             fail_msg("seed %d: pieces of %zu do not make the documents", (int)seed, piece);
         assert_true(r.largest <= piece + 2);
@@ -313,7 +328,8 @@ static void test_piece_cuts(void **state)
     struct corpus_document doc;
     struct corpus *c;
 
-    assert_ok(f, corpus_open_memory(&o, "x", text, sizeof(text) - 1, 20, &c, &f->e));
+    o.piece_bytes = 20;
+    assert_ok(f, open_bytes(f, o, "x", text, sizeof(text) - 1, &c));
     for (size_t i = 0; i < ARRAY_LEN(want) - 1; i++) {
         assert_int_equal(corpus_next(c, &doc, &f->e), 1);
         assert_int_equal(doc.size, want[i]);
@@ -328,7 +344,8 @@ static void test_piece_cuts(void **state)
         bool first, last;
     } pieces[] = {
         {6, 1, true, false}, {16, 1, false, false}, {4, 1, false, true}, {1, 2, true, true}};
-    assert_ok(f, corpus_open_memory(&o, "x", json, sizeof(json) - 1, 16, &c, &f->e));
+    o.piece_bytes = 16;
+    assert_ok(f, open_bytes(f, o, "x", json, sizeof(json) - 1, &c));
     for (size_t i = 0; i < ARRAY_LEN(pieces); i++) {
         assert_int_equal(corpus_next(c, &doc, &f->e), 1);
         assert_int_equal(doc.size, pieces[i].size);
@@ -351,7 +368,7 @@ static void test_large_document(void **state)
 
     for (size_t i = 0; i < n; i++)
         text[i] = i % 71 == 70 ? '\n' : 'x';
-    assert_ok(f, read_memory(&o, "x", text, n, 0, &r, &f->e));
+    assert_ok(f, read_bytes(f, o, "x", text, n, &r));
     assert_int_equal(r.documents, 1);
     assert_int_equal(r.pieces, 3);
     assert_true(r.largest <= 16u << 20 && r.largest > (16u << 20) - 71);
@@ -419,15 +436,14 @@ static void test_truncated(void **state)
     for (size_t n = 0; n < gz.len; n++) {
         char offset[32];
         snprintf(offset, sizeof(offset), "byte %zu,", n);
-        assert_error(f, read_memory(&o, "x.gz", gz.data, n, 0, &r, &f->e), "truncated gzip", "x.gz",
-                     offset);
+        assert_error(f, read_bytes(f, o, "x.gz", gz.data, n, &r), "truncated gzip", "x.gz", offset);
         str_fini(&r.text);
     }
     for (size_t n = 0; n < zst.len; n++) {
         char offset[32];
         snprintf(offset, sizeof(offset), "byte %zu,", n);
-        assert_error(f, read_memory(&o, "x.zst", zst.data, n, 0, &r, &f->e), "truncated zstd",
-                     "x.zst", offset);
+        assert_error(f, read_bytes(f, o, "x.zst", zst.data, n, &r), "truncated zstd", "x.zst",
+                     offset);
         str_fini(&r.text);
     }
     str_fini(&text);
@@ -443,17 +459,16 @@ static void test_damaged(void **state)
     struct reading r;
 
     make_lines(&text, 40);
-    assert_error(f, read_memory(&o, "x.gz", text.data, text.len, 0, &r, &f->e), "bad gzip", "x.gz",
-                 "byte ");
-    assert_error(f, read_memory(&o, "x.zst", text.data, text.len, 0, &r, &f->e), "bad zstd",
-                 "x.zst", "byte 0");
+    assert_error(f, read_bytes(f, o, "x.gz", text.data, text.len, &r), "bad gzip", "x.gz", "byte ");
+    assert_error(f, read_bytes(f, o, "x.zst", text.data, text.len, &r), "bad zstd", "x.zst",
+                 "byte 0");
     pack_gzip(text.data, text.len, &gz);
     str_puts(&gz, "tail");
-    assert_error(f, read_memory(&o, "x.gz", gz.data, gz.len, 0, &r, &f->e), "bad gzip");
+    assert_error(f, read_bytes(f, o, "x.gz", gz.data, gz.len, &r), "bad gzip");
     str_fini(&r.text);
     gz.len -= 4;
     gz.data[gz.len - 6] ^= 1; /* the checksum */
-    assert_error(f, read_memory(&o, "x.gz", gz.data, gz.len, 0, &r, &f->e), "bad gzip", "check");
+    assert_error(f, read_bytes(f, o, "x.gz", gz.data, gz.len, &r), "bad gzip", "check");
     str_fini(&r.text);
     str_fini(&text);
     str_fini(&gz);

@@ -125,7 +125,10 @@ static void check_split(struct fixture *f, const char *dir, const char *split,
     dataset_t *d;
     assert_ok(f, dataset_open(dir, split, 0, true, &d, &f->e));
     assert_int_equal(dataset_tokens(d), want->count);
-    assert_int_equal(dataset_documents(d), documents);
+    uint64_t counted = 0;
+    for (size_t i = 0; i < dataset_shard_count(d); i++)
+        counted += dataset_shard_at(d, i).documents;
+    assert_int_equal(counted, documents);
     assert_int_equal(dataset_bytes(d), bytes);
     assert_int_equal(dataset_shard_count(d), (want->count + shard_tokens - 1) / shard_tokens);
     uint32_t *ids = mem_alloc((want->count + 1) * sizeof(*ids));
@@ -409,6 +412,13 @@ static void test_splits(void **state)
     assert_error(f, dataset_open(b.out, "test", 0, false, &d, &f->e), "no split 'test'");
     assert_ok(f, dataset_has_split(b.out, "valid", &has, &f->e));
     assert_false(has);
+    assert_true(dataset_exists(b.out));
+    assert_int_equal(dataset_peek_vocab_size(b.out), 257);
+    assert_false(dataset_exists(f->dir));
+    assert_int_equal(dataset_peek_vocab_size(f->dir), 0);
+    fixture_puts(f, "foreign/index.json", "{\"format\": \"another\", \"vocab_size\": 5}");
+    assert_true(dataset_exists(fixture_path(f, "foreign")));
+    assert_int_equal(dataset_peek_vocab_size(fixture_path(f, "foreign")), 0);
     assert_error(f, dataset_open(fixture_path(f, "none"), "train", 0, false, &d, &f->e),
                  "no dataset folder");
     assert_error(f, dataset_open(f->dir, "train", 0, false, &d, &f->e), "holds no dataset");

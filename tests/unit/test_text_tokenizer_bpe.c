@@ -13,8 +13,7 @@ static void model_init(struct bpe_model *m, enum bpe_rule rule, bool characters,
     *m = (struct bpe_model){.rule = rule, .characters = characters, .byte_fallback = characters};
     memset(m->byte_ids, 0xff, sizeof(m->byte_ids));
     for (uint32_t i = 0; i < n_letters; i++) {
-        assert_ok(bpe_vocab_set(&m->vocab, i, letters[i], strlen(letters[i]), BPE_PIECE_NORMAL,
-                                BPE_NO_PRIORITY, &e),
+        assert_ok(bpe_vocab_set(&m->vocab, i, letters[i], strlen(letters[i]), BPE_PIECE_NORMAL, &e),
                   e);
         if (!characters) m->byte_ids[(uint8_t)letters[i][0]] = i;
     }
@@ -33,8 +32,10 @@ static void model_init(struct bpe_model *m, enum bpe_rule rule, bool characters,
                 id = i;
         /* Few different priorities, so that ties are common. */
         uint32_t priority = (uint32_t)(rng_u64(seed, 3, k) % 8);
-        if (id == m->vocab.count)
-            assert_ok(bpe_vocab_set(&m->vocab, id, text, a + b, BPE_PIECE_NORMAL, priority, &e), e);
+        if (id == m->vocab.count) {
+            assert_ok(bpe_vocab_set(&m->vocab, id, text, a + b, BPE_PIECE_NORMAL, &e), e);
+            m->vocab.pieces[id].priority = priority;
+        }
         memcpy(ranks[n_ranks++], (uint32_t[3]){left, right, id}, sizeof(ranks[0]));
     }
     assert_ok(bpe_vocab_index(&m->vocab, &e), e);
@@ -54,13 +55,13 @@ static bool plain_join(const struct bpe_model *m, const char *word, const struct
                        const struct symbol *b, uint32_t *priority, uint32_t *id)
 {
     if (m->rule == BPE_JOIN_PAIRS) {
-        for (uint32_t i = 0; i <= m->pair_mask; i++)
-            if (m->pairs[i].left == a->id && m->pairs[i].right == b->id &&
-                a->id != TOKENIZER_NONE) {
-                *priority = m->pairs[i].rank;
-                *id = m->pairs[i].id;
-                return true;
-            }
+        for (uint32_t i = 0; i <= m->pairs.mask; i++) {
+            const struct table_slot *slot = &m->pairs.slots[i];
+            if (slot->key == TABLE_NONE || slot->key != table_pair(a->id, b->id)) continue;
+            *priority = (uint32_t)(slot->value >> 32);
+            *id = (uint32_t)slot->value;
+            return true;
+        }
         return false;
     }
     for (uint32_t i = 0; i < m->vocab.count; i++)
@@ -256,13 +257,13 @@ static void test_vocab(void **state)
     for (uint32_t i = 0; i < 5000; i++) { /* sizes 1 to 31; every third id is a hole */
         int n = snprintf(text, sizeof(text), "%u", i);
         memset(text + n, 'x', i % 28);
-        assert_ok(bpe_vocab_set(&v, 3 * i, text, (size_t)n + i % 28, BPE_PIECE_NORMAL, i, &e), e);
+        assert_ok(bpe_vocab_set(&v, 3 * i, text, (size_t)n + i % 28, BPE_PIECE_NORMAL, &e), e);
     }
-    assert_true(bpe_vocab_set(&v, 3, "again", 5, BPE_PIECE_NORMAL, 0, &e) < 0);
+    assert_true(bpe_vocab_set(&v, 3, "again", 5, BPE_PIECE_NORMAL, &e) < 0);
     assert_contains(e.text, "id 3 is given twice");
-    assert_true(bpe_vocab_set(&v, TOKENIZER_MAX_IDS, "a", 1, BPE_PIECE_NORMAL, 0, &e) < 0);
+    assert_true(bpe_vocab_set(&v, TOKENIZER_MAX_IDS, "a", 1, BPE_PIECE_NORMAL, &e) < 0);
     assert_contains(e.text, "too large");
-    assert_ok(bpe_vocab_set(&v, 1, "control", 7, BPE_PIECE_CONTROL, 0, &e), e);
+    assert_ok(bpe_vocab_set(&v, 1, "control", 7, BPE_PIECE_CONTROL, &e), e);
     assert_ok(bpe_vocab_index(&v, &e), e);
     for (uint32_t i = 0; i < 5000; i++) {
         int n = snprintf(text, sizeof(text), "%u", i);
@@ -275,15 +276,51 @@ static void test_vocab(void **state)
     assert_int_equal(bpe_vocab_find(&v, "", 0), TOKENIZER_NONE);
     bpe_vocab_fini(&v);
 
-    assert_ok(bpe_vocab_set(&v, 0, "same", 4, BPE_PIECE_NORMAL, 0, &e), e);
-    assert_ok(bpe_vocab_set(&v, 5, "same", 4, BPE_PIECE_USER, 0, &e), e);
+    assert_ok(bpe_vocab_set(&v, 0, "same", 4, BPE_PIECE_NORMAL, &e), e);
+    assert_ok(bpe_vocab_set(&v, 5, "same", 4, BPE_PIECE_USER, &e), e);
     assert_true(bpe_vocab_index(&v, &e) < 0);
     assert_contains(e.text, "ids 0 and 5 are the same piece");
     bpe_vocab_fini(&v);
 
     bpe_vocab_limit_ids(&v, 10);
-    assert_true(bpe_vocab_set(&v, 1000000, "a", 1, BPE_PIECE_NORMAL, 0, &e) < 0);
+    assert_true(bpe_vocab_set(&v, 1000000, "a", 1, BPE_PIECE_NORMAL, &e) < 0);
     bpe_vocab_fini(&v);
+}
+
+static void test_digits(void **state)
+{
+    (void)state;
+    uint64_t v;
+    assert_int_equal(digits_parse("", 0, &v), 0);
+    assert_int_equal(digits_parse("-1", 2, &v), 0);
+    assert_int_equal(digits_parse("0123x", 5, &v), 4);
+    assert_int_equal(v, 123);
+    assert_int_equal(digits_parse("18446744073709551614", 20, &v), 20);
+    assert_true(v == UINT64_MAX - 1);
+    assert_int_equal(digits_parse("18446744073709551616000", 23, &v), 23);
+    assert_true(v == UINT64_MAX);
+}
+
+/* A table gives back what was put in, and nothing for other keys; a heap sorts. */
+static void test_table_and_heap(void **state)
+{
+    (void)state;
+    struct table t = {0};
+    struct heap h = {0};
+    for (uint32_t i = 0; i < 3000; i++) {
+        *table_put(&t, table_pair(i % 100, i / 100)) = i;
+        heap_push(&h, (struct heap_entry){rng_u64(1, 2, i) % 50, rng_u64(1, 3, i)});
+    }
+    assert_int_equal(t.count, 3000);
+    for (uint32_t i = 0; i < 3000; i++)
+        assert_int_equal(table_slot(&t, table_pair(i % 100, i / 100))->value, i);
+    assert_int_equal(table_slot(&t, table_pair(100, 0))->value, TABLE_NONE);
+    for (struct heap_entry last = {0}, next; h.count; last = next) {
+        next = heap_pop(&h);
+        assert_true(next.order > last.order || (next.order == last.order && next.tie >= last.tie));
+    }
+    table_fini(&t);
+    heap_fini(&h);
 }
 
 /* The padded and the plain way to a key are one. */
@@ -342,6 +379,8 @@ int main(void)
         cmocka_unit_test(test_cache_large_ids),
         cmocka_unit_test(test_vocab),
         cmocka_unit_test(test_keys),
+        cmocka_unit_test(test_digits),
+        cmocka_unit_test(test_table_and_heap),
         cmocka_unit_test(test_match),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -17,9 +17,8 @@ static void test_hugging_face(void **state)
         assert_true(check_cases(t, path, TOKENIZER_PARSE_SPECIAL) > 35);
         assert_string_equal(tokenizer_kind(t), "byte-level bpe");
         assert_int_equal(tokenizer_eos(t), 0);
-        assert_int_equal(tokenizer_pad(t), 1);
         assert_int_equal(tokenizer_bos(t), TOKENIZER_NONE);
-        assert_int_equal(tokenizer_find_special(t, "<|separator|>"), 2);
+        assert_int_equal(find_special(t, "<|separator|>"), 2);
         tokenizer_free(t);
     }
 }
@@ -37,7 +36,6 @@ static void test_sentencepiece(void **state)
         assert_string_equal(tokenizer_kind(t), "sentencepiece");
         assert_int_equal(tokenizer_bos(t), 1);
         assert_int_equal(tokenizer_eos(t), 2);
-        assert_int_equal(tokenizer_pad(t), i == 0 ? 0 : TOKENIZER_NONE);
         assert_int_equal(t->cut_at_spaces, i != 2);
         tokenizer_free(t);
     }
@@ -124,7 +122,7 @@ static void test_control_tokens(void **state)
     assert_memory_equal(tokenizer_piece(t, parsed.ids[0], &size), "a", 1);
     assert_int_equal(size, 1);
     assert_null(tokenizer_piece(t, tokenizer_vocab_size(t), &size));
-    assert_int_equal(tokenizer_find_special(t, "<|nothing|>"), TOKENIZER_NONE);
+    assert_int_equal(find_special(t, "<|nothing|>"), TOKENIZER_NONE);
     uint32_t bad[] = {5, 100000};
     assert_true(tokenizer_decode(t, bad, 2, 0, &out, &e) < 0);
     assert_contains(e.text, "token 1 is 100000");
@@ -139,7 +137,7 @@ static void test_added_tokens(void **state)
 {
     (void)state;
     tokenizer_t *t = load_tokenizer(TOKENIZER_DATA "/hf-gpt2.json");
-    uint32_t cable = tokenizer_find_special(t, "the cable");
+    uint32_t cable = find_special(t, "the cable");
     assert_int_not_equal(cable, TOKENIZER_NONE);
     struct token_array ids = encode(t, "the cable", 9, 0);
     assert_int_equal(ids.count, 1);
@@ -154,7 +152,7 @@ static void test_spm_specials(void **state)
     struct error e = {0};
     struct str out = {0};
     tokenizer_t *t = load_tokenizer(TOKENIZER_DATA "/spm-grok1.model");
-    uint32_t separator = tokenizer_find_special(t, "<|separator|>");
+    uint32_t separator = find_special(t, "<|separator|>");
     struct token_array ids = encode(t, "a<|separator|>[EOS]", 19, TOKENIZER_PARSE_SPECIAL);
     assert_true(ids.count > 3);
     assert_int_equal(ids.ids[1], separator);

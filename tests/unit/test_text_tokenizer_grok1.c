@@ -31,10 +31,9 @@ static void test_golden(void **state)
     char *golden = need(&a, "data/tokenizer/grok-1.golden.jsonl");
     tokenizer_t *t = load_tokenizer(model);
     assert_int_equal(tokenizer_vocab_size(t), 131072);
-    assert_int_equal(tokenizer_pad(t), 0);
     assert_int_equal(tokenizer_bos(t), 1);
     assert_int_equal(tokenizer_eos(t), 2);
-    assert_int_equal(tokenizer_find_special(t, "<|separator|>"), 47);
+    assert_int_equal(find_special(t, "<|separator|>"), 47);
     assert_true(t->cut_at_spaces);
     assert_int_equal(check_cases(t, golden, 0), 90);
     expect_ids(t, "\n", 0, "130089 4");

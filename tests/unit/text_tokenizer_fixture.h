@@ -17,6 +17,11 @@ static inline tokenizer_t *load_tokenizer(const char *path)
     return t;
 }
 
+static inline uint32_t find_special(const tokenizer_t *t, const char *name)
+{
+    return tokenizer_special_find(t, name, strlen(name), false);
+}
+
 /* The tokenizer must be refused with a message that holds the words. */
 static inline void expect_refused(const void *data, size_t size, const char *words)
 {

@@ -14,11 +14,7 @@
  * document, or the last line of a fortune, is not part of the document. TEXT keeps every byte. */
 #include "text/corpus/text_corpus_internal.h"
 
-#include <string.h>
-#include <sys/stat.h>
-
 enum {
-    CORPUS_PIECE = 16 << 20,
     CORPUS_FIRST_BUFFER = 256 << 10,
     CORPUS_MAX_LINE = 64 << 20,
     CORPUS_SLACK = 64 /* bytes read beyond a piece, to see what follows */
@@ -36,8 +32,6 @@ struct corpus {
     bool skip_missing;
     struct corpus_json_path field;
     const char *field_name;
-    const void *memory; /* corpus_open_memory */
-    size_t memory_size;
 
     struct corpus_source *source; /* NULL: between two files */
     const struct corpus_file *file;
@@ -57,66 +51,27 @@ struct corpus {
 
 /* ------------------------------------------------------------------ opening */
 
-static struct corpus *corpus_new(const struct corpus_options *o, size_t piece_bytes)
+int corpus_open(const struct corpus_options *o, struct corpus **out, struct error *e)
 {
     struct corpus *c = mem_calloc(1, sizeof(*c));
+
     arena_init(&c->arena);
-    c->piece_bytes = piece_bytes ? piece_bytes : CORPUS_PIECE;
+    c->piece_bytes = o->piece_bytes ? o->piece_bytes : CORPUS_PIECE_BYTES;
     CHECK(c->piece_bytes >= 16);
     c->cap = MIN((size_t)CORPUS_FIRST_BUFFER, c->piece_bytes + CORPUS_SLACK);
     c->buf = mem_alloc(c->cap);
     c->max_line = o->max_line_bytes ? o->max_line_bytes : CORPUS_MAX_LINE;
     c->skip_missing = o->skip_missing;
     c->field_name = arena_strdup(&c->arena, o->field ? o->field : "text");
-    return c;
-}
-
-int corpus_open_pieces(const struct corpus_options *o, size_t piece_bytes, struct corpus **out,
-                       struct error *e)
-{
-    struct corpus *c = corpus_new(o, piece_bytes);
-    int rc = corpus_json_path_parse(c->field_name, &c->field, e);
-
     *out = NULL;
+    int rc = corpus_json_path_parse(c->field_name, &c->field, e);
     if (rc >= 0) rc = corpus_files_find(o, &c->arena, &c->files, e);
     if (rc < 0) {
         corpus_close(c);
         return rc;
     }
-    bool known = true;
-    for (size_t i = 0; i < c->files.count; i++) {
-        struct stat st;
+    for (size_t i = 0; i < c->files.count && !c->files.unsized; i++)
         c->stored_total += c->files.items[i].stored_bytes;
-        known &= stat(c->files.items[i].path, &st) == 0 && S_ISREG(st.st_mode);
-    }
-    if (!known) c->stored_total = 0; /* a pipe among them */
-    *out = c;
-    return 0;
-}
-
-int corpus_open(const struct corpus_options *o, struct corpus **out, struct error *e)
-{
-    return corpus_open_pieces(o, 0, out, e);
-}
-
-int corpus_open_memory(const struct corpus_options *o, const char *name, const void *data,
-                       size_t size, size_t piece_bytes, struct corpus **out, struct error *e)
-{
-    struct corpus *c = corpus_new(o, piece_bytes);
-    int rc = corpus_json_path_parse(c->field_name, &c->field, e);
-
-    *out = NULL;
-    if (rc < 0) {
-        corpus_close(c);
-        return rc;
-    }
-    c->files.items = mem_calloc(1, sizeof(*c->files.items));
-    c->files.count = c->files.cap = 1;
-    c->files.items[0].path = arena_strdup(&c->arena, name);
-    c->files.items[0].format = o->format == CORPUS_AUTO ? corpus_files_format(name) : o->format;
-    c->files.items[0].stored_bytes = c->stored_total = size;
-    c->memory = data ? data : "";
-    c->memory_size = size;
     *out = c;
     return 0;
 }
@@ -161,10 +116,7 @@ const struct corpus_file *corpus_file_at(const struct corpus *c, size_t i)
 static int file_start(struct corpus *c, struct error *e)
 {
     c->file = &c->files.items[c->next_file++];
-    if (c->memory)
-        c->source = corpus_source_memory(c->file->path, c->memory, c->memory_size);
-    else
-        TRY(corpus_source_open(c->file->path, &c->source, e));
+    TRY(corpus_source_open(c->file->path, &c->source, e));
     c->start = c->end = 0;
     c->eof = c->in_document = c->any_document = c->mid_line = false;
     c->line = 1;

@@ -9,19 +9,11 @@
  * only when it is named itself. */
 #include "text/corpus/text_corpus_internal.h"
 
-#include <errno.h>
-#include <string.h>
 #include <sys/stat.h>
 
 enum { FILES_MAX_DEPTH = 64 };
 
 const char *const corpus_format_names[] = {"auto", "text", "lines", "jsonl", "fortune", NULL};
-
-static bool name_ends(const char *name, size_t size, const char *end)
-{
-    size_t n = strlen(end);
-    return size > n && memcmp(name + size - n, end, n) == 0;
-}
 
 /* Whether a folder of the path is called "fortunes". */
 static bool under_fortunes(const char *path)
@@ -43,10 +35,12 @@ static bool has_fortune_index(const char *path, size_t plain_size)
     return found;
 }
 
-enum corpus_format corpus_files_format(const char *path)
+/* What CORPUS_AUTO means for a file. */
+static enum corpus_format format_of(const char *path)
 {
     size_t n = corpus_source_plain_name(path);
-    if (name_ends(path, n, ".jsonl") || name_ends(path, n, ".ndjson")) return CORPUS_JSONL;
+    if (corpus_name_ends(path, n, ".jsonl") || corpus_name_ends(path, n, ".ndjson"))
+        return CORPUS_JSONL;
     if (has_fortune_index(path, n) || under_fortunes(path)) return CORPUS_FORTUNE;
     return CORPUS_TEXT;
 }
@@ -54,14 +48,11 @@ enum corpus_format corpus_files_format(const char *path)
 static void list_add(struct corpus_file_list *list, const struct corpus_options *o,
                      const char *path, uint64_t stored_bytes)
 {
-    if (list->count == list->cap) {
-        list->cap = list->cap ? 2 * list->cap : 64;
-        list->items = mem_realloc(list->items, list->cap * sizeof(*list->items));
-    }
-    struct corpus_file *f = &list->items[list->count++];
-    f->path = path;
-    f->format = o->format == CORPUS_AUTO ? corpus_files_format(path) : o->format;
-    f->stored_bytes = stored_bytes;
+    ARRAY_RESERVE(list->items, list->cap, list->count + 1);
+    list->items[list->count++] =
+        (struct corpus_file){.path = path,
+                             .format = o->format == CORPUS_AUTO ? format_of(path) : o->format,
+                             .stored_bytes = stored_bytes};
 }
 
 /* Names in a folder that are not text: see the head of this file. */
@@ -69,7 +60,7 @@ static bool skipped_name(const char *dir, const char *name, const struct stat *s
 {
     size_t n = strlen(name);
     if (name[0] == '.') return true;
-    if (S_ISLNK(st->st_mode) && name_ends(name, n, ".u8")) return true;
+    if (S_ISLNK(st->st_mode) && corpus_name_ends(name, n, ".u8")) return true;
     if (S_ISDIR(st->st_mode)) {
         size_t end = strlen(dir);
         while (end > 1 && dir[end - 1] == '/')
@@ -78,7 +69,7 @@ static bool skipped_name(const char *dir, const char *name, const struct stat *s
                         (end == 8 || dir[end - 9] == '/');
         return fortunes && strcmp(name, "off") == 0;
     }
-    return name_ends(name, n, ".dat");
+    return corpus_name_ends(name, n, ".dat");
 }
 
 static int walk(const struct corpus_options *o, const char *dir, int depth, struct arena *a,
@@ -120,6 +111,7 @@ int corpus_files_find(const struct corpus_options *o, struct arena *a,
         if (strcmp(path, "-") == 0) {
             if (n_stdin++) return error_set_code(e, ERROR_USAGE, "'-' may be named only once");
             list_add(list, o, path, 0);
+            list->unsized = true;
             continue;
         }
         if (stat(path, &st) < 0) return error_errno(e, "open", path);
@@ -131,7 +123,9 @@ int corpus_files_find(const struct corpus_options *o, struct arena *a,
                 return error_hint(e, "hidden files, *.dat and links *.u8 are skipped");
             }
         } else {
-            list_add(list, o, path, S_ISREG(st.st_mode) ? (uint64_t)st.st_size : 0);
+            bool sized = S_ISREG(st.st_mode);
+            list_add(list, o, path, sized ? (uint64_t)st.st_size : 0);
+            list->unsized |= !sized;
         }
     }
     return 0;

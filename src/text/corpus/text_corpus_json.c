@@ -10,7 +10,12 @@
  * (Mycroft) on the word xor '"' and xor '\\', together with bytes below 0x20 and above 0x7f. */
 #include "text/corpus/text_corpus_internal.h"
 
-#include <string.h>
+/* What stands between two quotes of the line, not copied. */
+struct raw_string {
+    const uint8_t *p;
+    size_t size;
+    bool escapes;
+};
 
 struct scanner {
     const uint8_t *p, *end;
@@ -20,9 +25,7 @@ struct scanner {
     /* what was found */
     bool found;
     const char *found_kind; /* NULL: a string; else "a number", ...; "null" */
-    const uint8_t *raw;     /* the string between its quotes */
-    size_t raw_size;
-    bool raw_escapes;
+    struct raw_string string;
 };
 
 static bool scan_value(struct scanner *s, int level, int depth);
@@ -63,8 +66,7 @@ static const uint8_t *skip_plain(const uint8_t *p, const uint8_t *end)
 {
     const uint64_t ones = UINT64_C(0x0101010101010101), highs = ones * 0x80;
     while (end - p >= 8) {
-        uint64_t word;
-        memcpy(&word, p, 8);
+        uint64_t word = bytes_load64(p);
         uint64_t quote = word ^ ones * '"', slash = word ^ ones * '\\';
         uint64_t stop = ((quote - ones) & ~quote) | ((slash - ones) & ~slash) |
                         ((word - ones * 0x20) & ~word) | word;
@@ -75,25 +77,6 @@ static const uint8_t *skip_plain(const uint8_t *p, const uint8_t *end)
     while (p < end && *p >= 0x20 && *p < 0x80 && *p != '"' && *p != '\\')
         p++;
     return p;
-}
-
-/* Size of the UTF-8 sequence at p, 0 where it is not valid (overlong, surrogate, too large). */
-static size_t utf8_size(const uint8_t *p, const uint8_t *end)
-{
-    size_t left = (size_t)(end - p);
-    uint8_t a = p[0];
-    if (a < 0x80) return 1;
-    if (a < 0xc2 || a > 0xf4) return 0;
-    if (left < 2) return 0;
-    uint8_t low = a == 0xe0 ? 0xa0 : a == 0xf0 ? 0x90 : 0x80;
-    uint8_t high = a == 0xed ? 0x9f : a == 0xf4 ? 0x8f : 0xbf;
-    if (p[1] < low || p[1] > high) return 0;
-    size_t n = a < 0xe0 ? 2 : a < 0xf0 ? 3 : 4;
-    if (left < n) return 0;
-    for (size_t i = 2; i < n; i++) {
-        if ((p[i] & 0xc0) != 0x80) return 0;
-    }
-    return n;
 }
 
 static int hex_value(uint8_t c)
@@ -147,51 +130,38 @@ static bool scan_escape(struct scanner *s)
 }
 
 /* At the byte behind the opening quote; ends behind the closing one. */
-static bool scan_string(struct scanner *s, const uint8_t **raw, size_t *size, bool *escapes)
+static bool scan_string(struct scanner *s, struct raw_string *out)
 {
-    *raw = s->p;
-    *escapes = false;
+    *out = (struct raw_string){.p = s->p};
     for (;;) {
         s->p = skip_plain(s->p, s->end);
         if (s->p == s->end) return scan_fail(s, "the string is not closed");
         if (*s->p == '"') {
-            *size = (size_t)(s->p++ - *raw);
+            out->size = (size_t)(s->p++ - out->p);
             return true;
         }
         if (*s->p == '\\') {
-            *escapes = true;
+            out->escapes = true;
             s->p++;
             if (!scan_escape(s)) return false;
         } else if (*s->p < 0x20) {
             return scan_fail(s, "control character in the string (escape it)");
         } else {
-            size_t n = utf8_size(s->p, s->end);
+            size_t n = utf8_decode((const char *)s->p, (size_t)(s->end - s->p), NULL);
             if (n == 0) return scan_fail(s, "invalid UTF-8 in the string");
             s->p += n;
         }
     }
 }
 
-static size_t put_utf8(char *out, int32_t c)
-{
-    if (c < 0x80) {
-        out[0] = (char)c;
-        return 1;
-    }
-    size_t n = c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
-    for (size_t i = n - 1; i > 0; i--, c >>= 6)
-        out[i] = (char)(0x80 | (c & 0x3f));
-    out[0] = (char)((0xf00 >> n) | c);
-    return n;
-}
-
-/* Appends a checked raw string with its escapes resolved. */
-static void unescape(const uint8_t *p, size_t size, struct str *out)
+/* A string that scan_string took, with its escapes resolved in out, which is overwritten. */
+static void unescape(const struct raw_string *raw, struct str *out)
 {
     static const char names[] = "\"\\/bfnrt", values[] = "\"\\/\b\f\n\r\t";
-    const uint8_t *end = p + size;
+    const uint8_t *p = raw->p, *end = p + raw->size;
 
-    str_reserve(out, out->len + size + 1); /* an escape is never shorter than what it stands for */
+    str_clear(out);
+    str_reserve(out, raw->size); /* an escape is never shorter than what it stands for */
     while (p < end) {
         const uint8_t *slash = memchr(p, '\\', (size_t)(end - p));
         str_append(out, p, (size_t)((slash ? slash : end) - p));
@@ -201,7 +171,7 @@ static void unescape(const uint8_t *p, size_t size, struct str *out)
             char utf8[4];
             size_t n;
             int32_t c = unicode_escape(p, end, &n);
-            str_append(out, utf8, put_utf8(utf8, c));
+            str_append(out, utf8, utf8_encode((uint32_t)c, utf8));
             p += n;
         } else {
             const char *name = memchr(names, *p++, sizeof(names) - 1);
@@ -247,16 +217,28 @@ static bool scan_word(struct scanner *s, const char *word)
     return true;
 }
 
-/* Whether the key at this level of the object is the one the path asks for. */
-static bool key_matches(struct scanner *s, int level, const uint8_t *raw, size_t size, bool escapes)
+/* Whether the key at this level of the object is the one the path asks for. A key may be spelled with
+ * escapes, as any string. */
+static bool key_matches(struct scanner *s, int level, const struct raw_string *key)
 {
     if (level < 0 || level >= s->path->n_levels) return false;
-    const char *want = s->path->names[level];
-    size_t want_size = s->path->sizes[level];
-    if (!escapes) return size == want_size && memcmp(raw, want, size) == 0;
-    str_clear(s->scratch);
-    unescape(raw, size, s->scratch);
-    return s->scratch->len == want_size && memcmp(s->scratch->data, want, want_size) == 0;
+    const char *text = (const char *)key->p;
+    size_t size = key->size;
+    if (key->escapes) {
+        unescape(key, s->scratch);
+        text = s->scratch->data;
+        size = s->scratch->len;
+    }
+    return size == s->path->sizes[level] && memcmp(text, s->path->names[level], size) == 0;
+}
+
+/* Takes c if it is the next character behind white space. */
+static bool accept(struct scanner *s, char c)
+{
+    scan_space(s);
+    if (s->p == s->end || *s->p != (uint8_t)c) return false;
+    s->p++;
+    return true;
 }
 
 /* Behind '{'. `level` is the part of the path that this object's keys are compared with, or -1. */
@@ -264,65 +246,41 @@ static bool scan_object(struct scanner *s, int level, int depth)
 {
     bool matched = false;
 
-    scan_space(s);
-    if (s->p < s->end && *s->p == '}') {
-        s->p++;
-        return true;
-    }
-    for (;;) {
-        const uint8_t *key, *key_start;
-        size_t size;
-        bool escapes;
-        scan_space(s);
-        if (s->p == s->end || *s->p != '"') return scan_fail(s, "a key in quotes belongs here");
-        key_start = s->p++;
-        if (!scan_string(s, &key, &size, &escapes)) return false;
-        bool match = key_matches(s, level, key, size, escapes);
-        if (match && matched) {
-            s->p = key_start;
+    if (accept(s, '}')) return true;
+    do {
+        struct raw_string key;
+        if (!accept(s, '"')) return scan_fail(s, "a key in quotes belongs here");
+        if (!scan_string(s, &key)) return false;
+        bool match = key_matches(s, level, &key);
+        if (match && matched) { /* a parser would take either; a corpus must not depend on which */
+            s->p = key.p - 1;
             return scan_fail(s, "the field is there twice");
         }
         matched |= match;
-        scan_space(s);
-        if (s->p == s->end || *s->p != ':') return scan_fail(s, "':' belongs here");
-        s->p++;
+        if (!accept(s, ':')) return scan_fail(s, "':' belongs here");
         if (!scan_value(s, match ? level + 1 : -1, depth)) return false;
-        scan_space(s);
-        if (s->p == s->end) return scan_fail(s, "the object is not closed");
-        if (*s->p == '}') break;
-        if (*s->p != ',') return scan_fail(s, "',' or '}' belongs here");
-        s->p++;
-    }
-    s->p++;
-    return true;
+    } while (accept(s, ','));
+    if (accept(s, '}')) return true;
+    return scan_fail(s, s->p == s->end ? "the object is not closed" : "',' or '}' belongs here");
 }
 
+/* Behind '['. */
 static bool scan_array(struct scanner *s, int depth)
 {
-    scan_space(s);
-    if (s->p < s->end && *s->p == ']') {
-        s->p++;
-        return true;
-    }
-    for (;;) {
+    if (accept(s, ']')) return true;
+    do {
         if (!scan_value(s, -1, depth)) return false;
-        scan_space(s);
-        if (s->p == s->end) return scan_fail(s, "the array is not closed");
-        if (*s->p == ']') break;
-        if (*s->p != ',') return scan_fail(s, "',' or ']' belongs here");
-        s->p++;
-    }
-    s->p++;
-    return true;
+    } while (accept(s, ','));
+    if (accept(s, ']')) return true;
+    return scan_fail(s, s->p == s->end ? "the array is not closed" : "',' or ']' belongs here");
 }
 
 /* `level`: how many parts of the path lead to this value; -1: it is not on the path. */
 static bool scan_value(struct scanner *s, int level, int depth)
 {
-    bool wanted = level == s->path->n_levels, escapes = false, ok;
-    const uint8_t *raw = NULL;
+    bool wanted = level == s->path->n_levels, ok;
+    struct raw_string string = {0};
     const char *kind;
-    size_t size = 0;
 
     if (depth == CORPUS_JSON_MAX_DEPTH) return scan_fail(s, "nested deeper than 128");
     scan_space(s);
@@ -331,7 +289,7 @@ static bool scan_value(struct scanner *s, int level, int depth)
     case '"':
         s->p++;
         kind = NULL;
-        ok = scan_string(s, &raw, &size, &escapes);
+        ok = scan_string(s, &string);
         break;
     case '{':
         s->p++;
@@ -353,9 +311,7 @@ static bool scan_value(struct scanner *s, int level, int depth)
     if (ok && wanted) {
         s->found = true;
         s->found_kind = kind;
-        s->raw = raw;
-        s->raw_size = size;
-        s->raw_escapes = escapes;
+        s->string = string;
     }
     return ok;
 }
@@ -387,11 +343,10 @@ enum corpus_json_verdict corpus_json_find(const char *line, size_t size,
         r->problem = s.found_kind;
         return CORPUS_JSON_OTHER;
     }
-    r->text = (const char *)s.raw;
-    r->size = s.raw_size;
-    if (s.raw_escapes) {
-        str_clear(scratch);
-        unescape(s.raw, s.raw_size, scratch);
+    r->text = (const char *)s.string.p;
+    r->size = s.string.size;
+    if (s.string.escapes) {
+        unescape(&s.string, scratch);
         r->text = scratch->data;
         r->size = scratch->len;
     }

@@ -13,7 +13,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
@@ -27,9 +26,7 @@ enum source_packing { SOURCE_PLAIN, SOURCE_GZIP, SOURCE_ZSTD };
 struct corpus_source {
     const char *name; /* for messages; the caller's */
     enum source_packing packing;
-    int fd;                /* -1: over memory */
-    const uint8_t *memory; /* what is left of it */
-    size_t memory_left;
+    int fd;
     /* SOURCE_BUFFER bytes of stored input, of which [in_start, in_end) are not consumed yet; NULL
      * until something goes through it. */
     uint8_t *in;
@@ -42,54 +39,32 @@ struct corpus_source {
     bool any_member; /* at least one member or frame was seen whole */
 };
 
-static bool ends_with(const char *text, size_t n, const char *end)
+bool corpus_name_ends(const char *name, size_t n, const char *end)
 {
     size_t m = strlen(end);
-    return n > m && memcmp(text + n - m, end, m) == 0;
+    return n > m && memcmp(name + n - m, end, m) == 0;
 }
 
 size_t corpus_source_plain_name(const char *name)
 {
     size_t n = strlen(name);
-    if (ends_with(name, n, ".gz")) return n - 3;
-    if (ends_with(name, n, ".zst")) return n - 4;
+    if (corpus_name_ends(name, n, ".gz")) return n - 3;
+    if (corpus_name_ends(name, n, ".zst")) return n - 4;
     return n;
 }
 
 static enum source_packing packing_by_name(const char *name)
 {
     size_t n = strlen(name);
-    return ends_with(name, n, ".gz")    ? SOURCE_GZIP
-           : ends_with(name, n, ".zst") ? SOURCE_ZSTD
-                                        : SOURCE_PLAIN;
-}
-
-static void *gzip_alloc(void *opaque, unsigned count, unsigned size)
-{
-    (void)opaque;
-    return mem_calloc(count, size);
-}
-
-static void gzip_free(void *opaque, void *p)
-{
-    (void)opaque;
-    mem_free(p);
-}
-
-static struct corpus_source *source_new(const char *name)
-{
-    struct corpus_source *s = mem_calloc(1, sizeof(*s));
-    s->name = name;
-    s->fd = -1;
-    return s;
+    return corpus_name_ends(name, n, ".gz")    ? SOURCE_GZIP
+           : corpus_name_ends(name, n, ".zst") ? SOURCE_ZSTD
+                                               : SOURCE_PLAIN;
 }
 
 static void source_start(struct corpus_source *s, enum source_packing packing)
 {
     s->packing = packing;
     if (packing == SOURCE_GZIP) {
-        s->gzip.zalloc = gzip_alloc;
-        s->gzip.zfree = gzip_free;
         int rc = inflateInit2(&s->gzip, 15 + 16); /* largest window, gzip header required */
         CHECK(rc == Z_OK);
     } else if (packing == SOURCE_ZSTD) {
@@ -98,27 +73,25 @@ static void source_start(struct corpus_source *s, enum source_packing packing)
     }
 }
 
+int64_t corpus_read_fd(int fd, void *buf, size_t cap, const char *name, struct error *e)
+{
+    ssize_t n;
+    do
+        n = read(fd, buf, cap);
+    while (n < 0 && errno == EINTR);
+    return n < 0 ? error_errno(e, "read", name) : n;
+}
+
 /* Takes more stored bytes into the empty buffer. */
 static int source_fill(struct corpus_source *s, struct error *e)
 {
     if (!s->in) s->in = mem_alloc(SOURCE_BUFFER);
     s->in_start = s->in_end = 0;
-    if (s->fd < 0) {
-        size_t n = MIN(s->memory_left, (size_t)SOURCE_BUFFER);
-        memcpy(s->in, s->memory, n);
-        s->memory += n;
-        s->memory_left -= n;
-        s->in_end = n;
-    } else {
-        ssize_t n;
-        do
-            n = read(s->fd, s->in, SOURCE_BUFFER);
-        while (n < 0 && errno == EINTR);
-        if (n < 0) return error_errno(e, "read", s->name);
-        s->in_end = (size_t)n;
-    }
-    s->in_eof = s->in_end == 0;
-    s->stored += s->in_end;
+    int64_t n = corpus_read_fd(s->fd, s->in, SOURCE_BUFFER, s->name, e);
+    if (n < 0) return (int)n;
+    s->in_end = (size_t)n;
+    s->in_eof = n == 0;
+    s->stored += (uint64_t)n;
     return 0;
 }
 
@@ -131,9 +104,8 @@ static int source_sniff(struct corpus_source *s, enum source_packing *packing, s
     *packing = SOURCE_PLAIN;
     s->in = mem_alloc(SOURCE_BUFFER);
     while (s->in_end < sizeof(zstd_magic)) {
-        ssize_t n = read(s->fd, s->in + s->in_end, SOURCE_BUFFER - s->in_end);
-        if (n < 0 && errno == EINTR) continue;
-        if (n < 0) return error_errno(e, "read", s->name);
+        int64_t n = corpus_read_fd(s->fd, s->in + s->in_end, SOURCE_BUFFER - s->in_end, s->name, e);
+        if (n < 0) return (int)n;
         if (n == 0) break; /* in_eof is set by the next fill, which reads the end again */
         s->in_end += (size_t)n;
         s->stored += (uint64_t)n;
@@ -147,11 +119,12 @@ static int source_sniff(struct corpus_source *s, enum source_packing *packing, s
 
 int corpus_source_open(const char *path, struct corpus_source **out, struct error *e)
 {
-    struct corpus_source *s = source_new(path);
+    struct corpus_source *s = mem_calloc(1, sizeof(*s));
     enum source_packing packing = packing_by_name(path);
     int rc = 0;
 
     *out = NULL;
+    s->name = path;
     if (strcmp(path, "-") == 0) {
         s->name = "standard input";
         s->fd = STDIN_FILENO;
@@ -170,15 +143,6 @@ int corpus_source_open(const char *path, struct corpus_source **out, struct erro
     source_start(s, packing);
     *out = s;
     return 0;
-}
-
-struct corpus_source *corpus_source_memory(const char *name, const void *data, size_t size)
-{
-    struct corpus_source *s = source_new(name);
-    s->memory = data;
-    s->memory_left = size;
-    source_start(s, packing_by_name(name));
-    return s;
 }
 
 void corpus_source_close(struct corpus_source *s)
@@ -290,22 +254,10 @@ static int64_t zstd_read(struct corpus_source *s, void *buf, size_t cap, struct 
 
 static int64_t plain_read(struct corpus_source *s, void *buf, size_t cap, struct error *e)
 {
-    if (s->in_start == s->in_end && s->fd >= 0 && cap >= SOURCE_BUFFER) {
-        ssize_t n; /* straight into the caller's memory */
-        do
-            n = read(s->fd, buf, cap);
-        while (n < 0 && errno == EINTR);
-        if (n < 0) return error_errno(e, "read", s->name);
-        s->stored += (uint64_t)n;
+    if (s->in_start == s->in_end && cap >= SOURCE_BUFFER) { /* straight into the caller's memory */
+        int64_t n = corpus_read_fd(s->fd, buf, cap, s->name, e);
+        s->stored += (uint64_t)MAX(n, 0);
         return n;
-    }
-    if (s->fd < 0) { /* memory needs no buffer of ours */
-        size_t n = MIN(cap, s->memory_left);
-        memcpy(buf, s->memory, n);
-        s->memory += n;
-        s->memory_left -= n;
-        s->stored += n;
-        return (int64_t)n;
     }
     if (s->in_start == s->in_end) TRY(source_fill(s, e));
     size_t n = MIN(cap, s->in_end - s->in_start);

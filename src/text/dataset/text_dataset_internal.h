@@ -3,7 +3,7 @@
 #ifndef COLOSSUS_TEXT_DATASET_INTERNAL_H
 #define COLOSSUS_TEXT_DATASET_INTERNAL_H
 
-#include "text/text.h"
+#include "text/corpus/text_corpus_internal.h"
 
 /* ------------------------------------------------------------------ format (text_shard.c) */
 
@@ -20,17 +20,23 @@ enum {
 
 extern const char *const shard_split_names[SHARD_N_SPLITS]; /* "train", "valid" */
 
+/* The first bytes of a shard, exactly as they lie in the file. */
 struct shard_header {
+    char magic[8];
+    uint32_t version;
     uint32_t token_bytes; /* 2 or 4 */
     uint64_t tokens, documents, text_bytes;
     uint32_t vocab_size, eos;
     uint64_t tokenizer_hash;
     uint32_t number; /* of the shard in its split */
+    uint32_t zero;
 };
-void shard_header_encode(const struct shard_header *h, uint8_t out[SHARD_HEADER_BYTES]);
+_Static_assert(sizeof(struct shard_header) == SHARD_HEADER_BYTES, "no padding in a shard's header");
+#define SHARD_MAGIC "CLSSHARD"
+
 /* `path` is for messages. Fails where magic, version or a value is not one this program writes. */
-int shard_header_decode(const uint8_t *data, size_t size, const char *path, struct shard_header *h,
-                        struct error *e);
+int shard_header_read(const uint8_t *data, size_t size, const char *path, struct shard_header *h,
+                      struct error *e);
 
 struct shard_index {
     uint32_t token_bytes;
@@ -50,8 +56,11 @@ int shard_index_parse(const char *text, size_t size, const char *name, struct ar
 int shard_index_load(const char *dir, struct arena *a, struct shard_index *index, struct error *e);
 int shard_index_save(const struct shard_index *index, const char *dir, struct error *e);
 uint64_t shard_index_fingerprint(const struct shard_index *index);
-/* "train-00012.bin", in *a. */
-char *shard_file_name(struct arena *a, const char *split, uint32_t number);
+/* Whether an index may name a file so: letters, digits, '.', '-' and '_', 64 at most, not hidden. The
+ * index may come from elsewhere and must not lead out of its folder. */
+bool shard_file_name_is_plain(const char *name);
+/* Whether the folder has an index of our format, readable by this version or not. */
+bool shard_index_is_ours(const char *dir);
 
 /* ------------------------------------------------------------------ writing (text_shard_writer.c) */
 

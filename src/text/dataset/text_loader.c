@@ -46,11 +46,6 @@ void loader_close(loader_t *l)
     mem_free(l);
 }
 
-uint64_t loader_windows(const loader_t *l)
-{
-    return l->windows;
-}
-
 struct loader_cursor loader_get_cursor(const loader_t *l)
 {
     return l->cursor;

@@ -48,63 +48,30 @@
 #include "text/dataset/text_dataset_internal.h"
 
 #include <ctype.h>
-#include <string.h>
 
-static const char shard_magic[8] = {'C', 'L', 'S', 'S', 'H', 'A', 'R', 'D'};
 const char *const shard_split_names[SHARD_N_SPLITS] = {"train", "valid"};
 
 /* ------------------------------------------------------------------ header */
 
-void shard_header_encode(const struct shard_header *h, uint8_t out[SHARD_HEADER_BYTES])
+int shard_header_read(const uint8_t *data, size_t size, const char *path, struct shard_header *h,
+                      struct error *e)
 {
-    const uint32_t version = SHARD_VERSION;
-    memset(out, 0, SHARD_HEADER_BYTES);
-    memcpy(out, shard_magic, 8);
-    memcpy(out + 8, &version, 4);
-    memcpy(out + 12, &h->token_bytes, 4);
-    memcpy(out + 16, &h->tokens, 8);
-    memcpy(out + 24, &h->documents, 8);
-    memcpy(out + 32, &h->text_bytes, 8);
-    memcpy(out + 40, &h->vocab_size, 4);
-    memcpy(out + 44, &h->eos, 4);
-    memcpy(out + 48, &h->tokenizer_hash, 8);
-    memcpy(out + 56, &h->number, 4);
-}
-
-int shard_header_decode(const uint8_t *data, size_t size, const char *path, struct shard_header *h,
-                        struct error *e)
-{
-    uint32_t version, zero;
-
     if (size < SHARD_HEADER_BYTES)
         return error_set(e, "'%s' has %zu bytes, less than a shard's header of %d", path, size,
                          SHARD_HEADER_BYTES);
-    if (memcmp(data, shard_magic, 8) != 0)
-        return error_set(e, "'%s' is not a token shard (no CLSSHARD at its start)", path);
-    memcpy(&version, data + 8, 4);
-    memcpy(&h->token_bytes, data + 12, 4);
-    memcpy(&h->tokens, data + 16, 8);
-    memcpy(&h->documents, data + 24, 8);
-    memcpy(&h->text_bytes, data + 32, 8);
-    memcpy(&h->vocab_size, data + 40, 4);
-    memcpy(&h->eos, data + 44, 4);
-    memcpy(&h->tokenizer_hash, data + 48, 8);
-    memcpy(&h->number, data + 56, 4);
-    memcpy(&zero, data + 60, 4);
-    if (version != SHARD_VERSION) {
-        error_set(e, "'%s' has format version %u, this program reads %d", path, version,
+    memcpy(h, data, sizeof(*h));
+    if (memcmp(h->magic, SHARD_MAGIC, sizeof(h->magic)) != 0)
+        return error_set(e, "'%s' is not a token shard (no " SHARD_MAGIC " at its start)", path);
+    if (h->version != SHARD_VERSION) {
+        error_set(e, "'%s' has format version %u, this program reads %d", path, h->version,
                   SHARD_VERSION);
         return error_hint(e, "tokenize the text again with this program");
     }
-    if ((h->token_bytes != 2 && h->token_bytes != 4) || zero != 0 || h->tokens > SHARD_MAX_TOKENS ||
-        h->documents > h->tokens || h->vocab_size == 0 || h->eos >= h->vocab_size)
+    if ((h->token_bytes != 2 && h->token_bytes != 4) || h->zero != 0 ||
+        h->tokens > SHARD_MAX_TOKENS || h->documents > h->tokens || h->vocab_size == 0 ||
+        h->eos >= h->vocab_size)
         return error_set(e, "the header of shard '%s' is damaged", path);
     return 0;
-}
-
-char *shard_file_name(struct arena *a, const char *split, uint32_t number)
-{
-    return arena_printf(a, "%s-%05u.bin", split, number);
 }
 
 /* ------------------------------------------------------------------ index */
@@ -150,17 +117,20 @@ static int get_hash(const json_t *o, const char *key, const char *name, uint64_t
     return 0;
 }
 
-/* A file name inside the folder: letters, digits, '.', '-' and '_', not hidden. The index may come
- * from elsewhere and must not lead out of its folder. */
+bool shard_file_name_is_plain(const char *name)
+{
+    size_t n = strlen(name), good = 0;
+    while (good < n && (isalnum((unsigned char)name[good]) || strchr(".-_", name[good])))
+        good++;
+    return n > 0 && n <= 64 && good == n && name[0] != '.';
+}
+
 static int get_file_name(const json_t *o, const char *key, const char *name, struct arena *a,
                          const char **file, struct error *e)
 {
     const char *text;
     TRY(json_get_string(o, key, &text, name, e));
-    size_t n = strlen(text), good = 0;
-    while (good < n && (isalnum((unsigned char)text[good]) || strchr(".-_", text[good])))
-        good++;
-    if (n == 0 || n > 64 || good < n || text[0] == '.')
+    if (!shard_file_name_is_plain(text))
         return error_set(e, "%s: '%s' is not a plain file name", name, key);
     *file = arena_strdup(a, text);
     return 0;
@@ -274,17 +244,25 @@ int shard_index_parse(const char *text, size_t size, const char *name, struct ar
     return rc;
 }
 
+bool dataset_exists(const char *dir)
+{
+    struct arena a;
+    arena_init(&a);
+    bool exists = file_exists(file_join(&a, dir, SHARD_INDEX_NAME));
+    arena_fini(&a);
+    return exists;
+}
+
 int shard_index_load(const char *dir, struct arena *a, struct shard_index *index, struct error *e)
 {
     char *path = file_join(a, dir, SHARD_INDEX_NAME), *text;
     size_t size;
 
-    if (!file_is_dir(dir)) {
-        error_set(e, "there is no dataset folder '%s'", dir);
-        return error_hint(e, "colossus data tokenize makes one");
-    }
-    if (!file_exists(path)) {
-        error_set(e, "folder '%s' holds no dataset: it has no " SHARD_INDEX_NAME, dir);
+    if (!dataset_exists(dir)) {
+        if (file_is_dir(dir))
+            error_set(e, "folder '%s' holds no dataset: it has no " SHARD_INDEX_NAME, dir);
+        else
+            error_set(e, "there is no dataset folder '%s'", dir);
         return error_hint(e, "colossus data tokenize makes one");
     }
     TRY(file_read(path, SHARD_INDEX_MAX, &text, &size, e));
@@ -292,6 +270,40 @@ int shard_index_load(const char *dir, struct arena *a, struct shard_index *index
     mem_free(text);
     return rc;
 }
+
+/* The index as JSON, of which nothing is checked but its format; NULL where there is none. The
+ * caller json_decrefs. */
+static json_t *peek_index(const char *dir)
+{
+    struct arena a;
+    json_t *root = NULL;
+
+    arena_init(&a);
+    (void)json_load_path(file_join(&a, dir, SHARD_INDEX_NAME), SHARD_INDEX_MAX, &root, NULL);
+    arena_fini(&a);
+    const char *format = json_string_value(json_object_get(root, "format"));
+    if (format && strcmp(format, SHARD_INDEX_FORMAT) == 0) return root;
+    json_decref(root);
+    return NULL;
+}
+
+bool shard_index_is_ours(const char *dir)
+{
+    json_t *root = peek_index(dir);
+    json_decref(root);
+    return root != NULL;
+}
+
+uint32_t dataset_peek_vocab_size(const char *dir)
+{
+    json_t *root = peek_index(dir);
+    uint64_t size = 0;
+    if (get_bounded(root, "vocab_size", UINT32_MAX, dir, &size, NULL) < 0) size = 0;
+    json_decref(root);
+    return (uint32_t)size;
+}
+
+/* ------------------------------------------------------------------ writing the index */
 
 static json_t *hex_value(uint64_t hash)
 {

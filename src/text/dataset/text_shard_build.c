@@ -18,18 +18,15 @@
  * is judged like any other; its ids wait in a file meanwhile (text_shard_spool.c). Its pieces are
  * tokenized one by one, so no token crosses a cut (behind a line end, every 16 MiB). */
 #include "text/dataset/text_dataset_internal.h"
-
-#include <string.h>
+#include "text/tokenizer/text_tokenizer_internal.h"
 
 enum {
     BUILD_SHARD_TOKENS = 100000000,
     BUILD_BATCH = 8 << 20, /* bytes of text */
     BUILD_BATCH_THREAD = 2 << 20,
     BUILD_BATCH_MOST = 256 << 20,
-    BUILD_PIECE = 16 << 20,       /* the corpus hands out no more at once */
-    BUILD_CHUNK = 128 << 10,      /* bytes of text in a tokenizer task */
-    BUILD_KEEP_IDS = 1 << 20,     /* a larger array of ids is given back after use */
-    BUILD_TOKENIZER_MAX = 1 << 30 /* bytes of a tokenizer's file */
+    BUILD_CHUNK = 128 << 10, /* bytes of text in a tokenizer task */
+    BUILD_KEEP_IDS = 1 << 20 /* a larger array of ids is given back after use */
 };
 
 enum build_fate { FATE_TRAIN, FATE_VALID, FATE_DROP }; /* the first two are split numbers */
@@ -51,7 +48,7 @@ struct build_batch {
     struct str text;
     struct build_piece *pieces;
     size_t n_pieces, cap_pieces;
-    struct build_chunk *chunks;
+    struct build_chunk *chunks; /* all cap_chunks keep their ids' memory from batch to batch */
     size_t n_chunks, cap_chunks;
 };
 
@@ -67,7 +64,7 @@ struct build {
 
     /* reading */
     struct corpus *corpus;
-    size_t batch_bytes;
+    size_t batch_bytes, piece_bytes; /* the corpus hands out no more than a piece at once */
     bool at_end;
     struct shard_set seen;
     struct hash_stream *hash; /* of a document in pieces */
@@ -88,7 +85,7 @@ struct build {
 static bool is_blank(const char *text, size_t size)
 {
     for (size_t i = 0; i < size; i++) {
-        if (text[i] != ' ' && (text[i] < '\t' || text[i] > '\r')) return false;
+        if (!byte_is_space(text[i])) return false;
     }
     return true;
 }
@@ -113,10 +110,7 @@ static int judge(struct build *b, uint64_t hash, uint64_t bytes, enum build_fate
 
 static void batch_add(struct build_batch *batch, const char *text, struct build_piece piece)
 {
-    if (batch->n_pieces == batch->cap_pieces) {
-        batch->cap_pieces = batch->cap_pieces ? 2 * batch->cap_pieces : 1024;
-        batch->pieces = mem_realloc(batch->pieces, batch->cap_pieces * sizeof(*batch->pieces));
-    }
+    ARRAY_RESERVE(batch->pieces, batch->cap_pieces, batch->n_pieces + 1);
     piece.offset = batch->text.len;
     str_append(&batch->text, text, piece.size);
     batch->pieces[batch->n_pieces++] = piece;
@@ -168,13 +162,7 @@ static void batch_cut(struct build_batch *batch)
         size_t first = i, bytes = 0;
         while (i < batch->n_pieces && bytes < BUILD_CHUNK)
             bytes += batch->pieces[i++].size;
-        if (batch->n_chunks == batch->cap_chunks) {
-            size_t cap = batch->cap_chunks ? 2 * batch->cap_chunks : 64;
-            batch->chunks = mem_realloc(batch->chunks, cap * sizeof(*batch->chunks));
-            memset(batch->chunks + batch->cap_chunks, 0,
-                   (cap - batch->cap_chunks) * sizeof(*batch->chunks));
-            batch->cap_chunks = cap;
-        }
+        ARRAY_RESERVE_ZEROED(batch->chunks, batch->cap_chunks, batch->n_chunks + 1);
         struct build_chunk *chunk = &batch->chunks[batch->n_chunks++];
         chunk->first = first;
         chunk->count = i - first;
@@ -186,7 +174,7 @@ static int read_batch(struct build *b, struct build_batch *batch, struct error *
     struct corpus_document doc;
 
     str_clear(&batch->text);
-    str_reserve(&batch->text, b->batch_bytes + BUILD_PIECE + 1);
+    str_reserve(&batch->text, b->batch_bytes + b->piece_bytes + 1);
     batch->n_pieces = 0;
     while (!b->at_end && batch->text.len < b->batch_bytes) {
         int rc = corpus_next(b->corpus, &doc, e);
@@ -322,6 +310,7 @@ static int build_begin(struct build *b, const struct corpus_options *corpus, str
         return error_hint(e, "documents end with it; take a tokenizer with one such as <|eos|>");
     }
     TRY(dataset_check_output(b->o, e));
+    b->piece_bytes = corpus->piece_bytes ? corpus->piece_bytes : CORPUS_PIECE_BYTES;
     TRY(corpus_open(corpus, &b->corpus, e));
     TRY(shard_output_begin(&b->output, b->o->out_dir, b->o->force, &b->arena, e));
     for (int s = 0; s < SHARD_N_SPLITS; s++)
@@ -344,14 +333,9 @@ static int copy_tokenizer(struct build *b, const char **name, struct error *e)
     char *data;
     size_t size;
 
-    *name = arena_printf(&b->arena, "tokenizer%s",
-                         dot && strlen(dot) <= 16 &&
-                                 strspn(dot, ".abcdefghijklmnopqrstuvwxyz"
-                                             "ABCDEFGHIJKLMNOPQRSTUVWXYZ_-"
-                                             "0123456789") == strlen(dot)
-                             ? dot
-                             : "");
-    TRY(file_read(from, BUILD_TOKENIZER_MAX, &data, &size, e));
+    *name = arena_printf(&b->arena, "tokenizer%s", dot ? dot : "");
+    if (!shard_file_name_is_plain(*name)) *name = "tokenizer";
+    TRY(file_read(from, TOKENIZER_MAX_FILE, &data, &size, e));
     int rc = 0;
     if (hash_xxh3(data, size) != tokenizer_hash(b->tokenizer)) {
         rc = error_set(e, "tokenizer '%s' was changed while it was in use", from);

@@ -73,12 +73,10 @@ void dataset_count(const dataset_t *d, size_t n_top, struct arena *a, struct dat
     }
     s->documents = documents;
     if (documents == 0) s->min_document = 0;
-    s->median_document = documents ? length_at(lengths, (documents - 1) / 2, s->max_document) : 0;
-    s->p95_document =
-        documents
-            ? length_at(lengths, (documents - 1) / 100 * 95 + (documents - 1) % 100 * 95 / 100,
-                        s->max_document)
-            : 0;
+    uint64_t last = documents > 0 ? documents - 1 : 0;
+    s->median_document = length_at(lengths, last / 2, s->max_document);
+    /* 95 % of it, in an order that cannot overflow. */
+    s->p95_document = length_at(lengths, last / 100 * 95 + last % 100 * 95 / 100, s->max_document);
     take_top(counts, dataset_vocab_size(d), n_top, a, s);
     mem_free(counts);
     mem_free(lengths);

@@ -24,7 +24,7 @@ struct dataset {
     struct file_map *maps;
     uint64_t *starts; /* [n + 1]: number of the first token of each shard; the last is the total */
     size_t n_shards;
-    uint64_t documents, bytes;
+    uint64_t bytes; /* of text */
 };
 
 /* ------------------------------------------------------------------ opening */
@@ -66,7 +66,7 @@ static int check_shard(const struct dataset *d, size_t i, const char *path, stru
         return error_hint(e,
                           "it was cut off or replaced; copy it again or tokenize the text again");
     }
-    TRY(shard_header_decode(map->data, map->size, path, &h, e));
+    TRY(shard_header_read(map->data, map->size, path, &h, e));
     if (h.token_bytes != d->index.token_bytes || h.tokens != info->tokens ||
         h.documents != info->documents || h.text_bytes != info->bytes ||
         h.vocab_size != d->index.vocab_size || h.eos != d->index.eos ||
@@ -99,7 +99,6 @@ static int map_shards(struct dataset *d, bool verify, struct error *e)
         if (verify) TRY(verify_shard(d, i, path, e));
         (void)madvise((void *)(uintptr_t)d->maps[i].data, d->maps[i].size, MADV_RANDOM);
         d->starts[i + 1] = d->starts[i] + info[i].tokens;
-        d->documents += info[i].documents;
         d->bytes += info[i].bytes;
     }
     return 0;
@@ -178,11 +177,6 @@ uint64_t dataset_tokens(const dataset_t *d)
 uint64_t dataset_bytes(const dataset_t *d)
 {
     return d->bytes;
-}
-
-uint64_t dataset_documents(const dataset_t *d)
-{
-    return d->documents;
 }
 
 uint32_t dataset_vocab_size(const dataset_t *d)
@@ -294,34 +288,18 @@ void dataset_prefetch(const dataset_t *d, uint64_t first, uint64_t count)
     }
 }
 
-/* Place of the first EOS among ids [from, to) of a shard, or `to`. */
-static uint64_t find_eos(const struct dataset *d, size_t shard, uint64_t from, uint64_t to)
-{
-    const uint8_t *data = d->maps[shard].data + SHARD_HEADER_BYTES;
-
-    if (d->index.token_bytes == 2) {
-        const uint16_t *ids = (const uint16_t *)(const void *)data;
-        while (from < to && ids[from] != d->index.eos)
-            from++;
-    } else {
-        const uint32_t *ids = (const uint32_t *)(const void *)data;
-        while (from < to && ids[from] != d->index.eos)
-            from++;
-    }
-    return from;
-}
-
 uint64_t dataset_document_size(const dataset_t *d, uint64_t first)
 {
-    uint64_t at = first, end = dataset_tokens(d);
+    uint64_t end = dataset_tokens(d);
+    uint32_t ids[512];
 
     CHECK(first <= end);
-    if (first == end) return 0;
-    for (size_t i = find_shard(d, first); at < end; i++) {
-        uint64_t to = d->starts[i + 1] - d->starts[i];
-        uint64_t eos = find_eos(d, i, at - d->starts[i], to);
-        at = d->starts[i] + eos;
-        if (eos < to) return at + 1 - first;
+    for (uint64_t at = first; at < end; at += ARRAY_LEN(ids)) {
+        uint64_t n = MIN((uint64_t)ARRAY_LEN(ids), end - at);
+        dataset_read(d, at, n, ids);
+        for (uint64_t i = 0; i < n; i++) {
+            if (ids[i] == d->index.eos) return at + i + 1 - first;
+        }
     }
     return end - first; /* damaged: the stream does not end with EOS */
 }

@@ -32,22 +32,6 @@ static bool dir_is_empty(const char *dir)
     return rc >= 0 && n == 0;
 }
 
-/* Any folder with an index of our format, readable by this version or not. */
-static bool dir_is_dataset(const char *dir)
-{
-    struct arena a;
-    json_t *root = NULL;
-    const char *format = NULL;
-
-    arena_init(&a);
-    if (json_load_path(file_join(&a, dir, SHARD_INDEX_NAME), SHARD_INDEX_MAX, &root, NULL) >= 0)
-        format = json_string_value(json_object_get(root, "format"));
-    bool yes = format && strcmp(format, SHARD_INDEX_FORMAT) == 0;
-    json_decref(root);
-    arena_fini(&a);
-    return yes;
-}
-
 static int check_place(const char *dir, bool force, struct error *e)
 {
     struct stat st;
@@ -58,7 +42,7 @@ static int check_place(const char *dir, bool force, struct error *e)
         return error_hint(e, "name another --out");
     }
     if (dir_is_empty(dir)) return 0;
-    if (!dir_is_dataset(dir)) {
+    if (!shard_index_is_ours(dir)) {
         error_set(e, "folder '%s' exists and holds something else than a dataset", dir);
         return error_hint(e, "name another --out");
     }
@@ -164,7 +148,7 @@ int shard_output_commit(struct shard_output *out, struct error *e)
     rc = check_place(out->final_dir, out->force, e); /* it may have appeared meanwhile */
     if (rc >= 0) rc = file_sync_dir(out->work_dir, e);
     if (rc >= 0) {
-        rc = out->force && dir_is_dataset(out->final_dir)
+        rc = out->force && shard_index_is_ours(out->final_dir)
                  ? replace(out, &a, e)
                  : file_rename(out->work_dir, out->final_dir, e);
     }

@@ -33,10 +33,9 @@ int shard_spool_add(struct shard_spool *s, const uint32_t *ids, size_t count, st
 static int read_back(const struct shard_spool *s, void *buf, size_t size, struct error *e)
 {
     for (size_t done = 0; done < size;) {
-        ssize_t n = read(s->fd, (char *)buf + done, size - done);
-        if (n < 0 && errno == EINTR) continue;
-        if (n == 0) errno = EIO; /* it was shortened behind our back */
-        if (n <= 0) return error_errno(e, "read", s->path);
+        int64_t n = corpus_read_fd(s->fd, (char *)buf + done, size - done, s->path, e);
+        if (n == 0) errno = EIO; /* somebody else shortened the file */
+        if (n <= 0) return n < 0 ? (int)n : error_errno(e, "read", s->path);
         done += (size_t)n;
     }
     return 0;

@@ -22,6 +22,8 @@ void shard_writer_init(struct shard_writer *w, const char *dir, const char *spli
                                .shard_tokens = shard_tokens,
                                .arena = a,
                                .fd = -1};
+    memcpy(w->header.magic, SHARD_MAGIC, sizeof(w->header.magic));
+    w->header.version = SHARD_VERSION;
     CHECK(shard_tokens > 0 && shard_tokens <= SHARD_MAX_TOKENS);
     w->buf = mem_alloc(WRITER_BUFFER);
 }
@@ -39,15 +41,12 @@ static int shard_open(struct shard_writer *w, struct error *e)
         error_set(e, "more than %d shards", SHARD_MAX_COUNT);
         return error_hint(e, "raise --shard-tokens");
     }
-    if (w->n_done == w->cap_done) {
-        w->cap_done = w->cap_done ? 2 * w->cap_done : 16;
-        w->done = mem_realloc(w->done, w->cap_done * sizeof(*w->done));
-    }
+    ARRAY_RESERVE(w->done, w->cap_done, w->n_done + 1);
     w->header.number = (uint32_t)w->n_done;
     w->header.tokens = w->header.documents = w->header.text_bytes = 0;
     struct dataset_shard_info *info = &w->done[w->n_done];
     *info = (struct dataset_shard_info){0};
-    info->file = shard_file_name(w->arena, w->split, w->header.number);
+    info->file = arena_printf(w->arena, "%s-%05u.bin", w->split, w->header.number);
     w->path = file_join(w->arena, w->dir, info->file);
     w->fd = open(w->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (w->fd < 0) return error_errno(e, "create", w->path);
@@ -58,14 +57,12 @@ static int shard_open(struct shard_writer *w, struct error *e)
 
 static int shard_close(struct shard_writer *w, struct error *e)
 {
-    uint8_t header[SHARD_HEADER_BYTES];
     struct dataset_shard_info *info = &w->done[w->n_done];
 
     TRY(writer_flush(w, e));
-    shard_header_encode(&w->header, header);
-    ssize_t n = pwrite(w->fd, header, sizeof(header), 0);
-    if (n >= 0 && n != (ssize_t)sizeof(header)) errno = EIO;
-    if (n != (ssize_t)sizeof(header) || fsync(w->fd) < 0) return error_errno(e, "write", w->path);
+    ssize_t n = pwrite(w->fd, &w->header, sizeof(w->header), 0), all = sizeof(w->header);
+    if (n >= 0 && n != all) errno = EIO;
+    if (n != all || fsync(w->fd) < 0) return error_errno(e, "write", w->path);
     int rc = close(w->fd);
     w->fd = -1;
     if (rc < 0) return error_errno(e, "write", w->path);

@@ -20,14 +20,14 @@
 void bpe_words_fini(struct bpe_words *w)
 {
     mem_free(w->items);
-    mem_free(w->bytes);
+    str_fini(&w->bytes);
     mem_free(w->slots);
     *w = (struct bpe_words){0};
 }
 
 void bpe_words_clear(struct bpe_words *w)
 {
-    w->count = w->bytes_size = 0;
+    w->count = w->bytes.len = 0;
     if (w->slots) memset(w->slots, 0, (w->slot_mask + 1) * sizeof(*w->slots));
 }
 
@@ -39,7 +39,7 @@ static uint32_t *word_slot(const struct bpe_words *w, const char *bytes, size_t 
         if (!*slot) return slot;
         const struct bpe_word *word = &w->items[*slot - 1];
         if (word->hash == hash && word->size == size &&
-            bytes_equal(w->bytes + word->offset, bytes, size))
+            bytes_equal(w->bytes.data + word->offset, bytes, size))
             return slot;
     }
 }
@@ -51,7 +51,7 @@ static void rehash(struct bpe_words *w, size_t n_slots)
     w->slot_mask = n_slots - 1;
     for (size_t i = 0; i < w->count; i++) {
         const struct bpe_word *word = &w->items[i];
-        *word_slot(w, w->bytes + word->offset, word->size, word->hash) = (uint32_t)i + 1;
+        *word_slot(w, w->bytes.data + word->offset, word->size, word->hash) = (uint32_t)i + 1;
     }
 }
 
@@ -65,17 +65,9 @@ static void words_insert(struct bpe_words *w, const char *bytes, size_t size, ui
         w->items[*slot - 1].n += n;
         return;
     }
-    if (w->count == w->cap) {
-        w->cap = w->cap * 2 + 1024;
-        w->items = mem_realloc(w->items, w->cap * sizeof(*w->items));
-    }
-    if (w->bytes_size + size > w->bytes_cap) {
-        w->bytes_cap = w->bytes_cap * 2 + size + 65536;
-        w->bytes = mem_realloc(w->bytes, w->bytes_cap);
-    }
-    memcpy(w->bytes + w->bytes_size, bytes, size);
-    w->items[w->count++] = (struct bpe_word){hash, w->bytes_size, n, (uint32_t)size};
-    w->bytes_size += size;
+    ARRAY_RESERVE(w->items, w->cap, w->count + 1);
+    w->items[w->count++] = (struct bpe_word){hash, w->bytes.len, n, (uint32_t)size};
+    str_append(&w->bytes, bytes, size);
     *slot = (uint32_t)w->count;
 }
 
@@ -103,13 +95,13 @@ static void words_prune(struct bpe_words *w, size_t keep)
             struct bpe_word word = w->items[i];
             if (word.n <= limit) continue;
             least = MIN(least, word.n);
-            memmove(w->bytes + at, w->bytes + word.offset, word.size);
+            memmove(w->bytes.data + at, w->bytes.data + word.offset, word.size);
             word.offset = at;
             at += word.size;
             w->items[n++] = word;
         }
         w->count = n;
-        w->bytes_size = at;
+        w->bytes.len = at;
     }
     rehash(w, w->slot_mask + 1);
     log_info("dropped %zu of %zu distinct words that occurred at most %llu times",
@@ -136,10 +128,7 @@ struct batch {
 
 static void batch_add_slice(struct batch *b, size_t first, size_t size)
 {
-    if (b->n_slices == b->slice_cap) {
-        b->slice_cap = b->slice_cap * 2 + 256;
-        b->slices = mem_realloc(b->slices, b->slice_cap * sizeof(*b->slices));
-    }
+    ARRAY_RESERVE(b->slices, b->slice_cap, b->n_slices + 1);
     b->slices[b->n_slices++] = (struct slice){first, size};
 }
 
@@ -165,24 +154,17 @@ static void batch_plan(struct batch *b)
 {
     size_t bytes = SLICE_BYTES;
     b->n_tasks = 0;
-    for (size_t i = 0; i <= b->n_slices; i++) {
-        if (b->n_tasks + 2 > b->task_cap) {
-            b->task_cap = b->task_cap * 2 + 64;
-            b->tasks = mem_realloc(b->tasks, b->task_cap * sizeof(*b->tasks));
-        }
-        if (i == b->n_slices) break;
+    for (size_t i = 0; i < b->n_slices; i++) {
         if (bytes >= SLICE_BYTES) {
+            ARRAY_RESERVE(b->tasks, b->task_cap, b->n_tasks + 1);
             b->tasks[b->n_tasks++] = i;
             bytes = 0;
         }
         bytes += b->slices[i].size;
     }
-    b->tasks[b->n_tasks] = b->n_slices;
-    if (b->n_tasks > b->table_cap) {
-        b->tables = mem_realloc(b->tables, b->n_tasks * sizeof(*b->tables));
-        memset(b->tables + b->table_cap, 0, (b->n_tasks - b->table_cap) * sizeof(*b->tables));
-        b->table_cap = b->n_tasks;
-    }
+    ARRAY_RESERVE(b->tasks, b->task_cap, b->n_tasks + 1);
+    b->tasks[b->n_tasks] = b->n_slices; /* where the last task ends */
+    ARRAY_RESERVE_ZEROED(b->tables, b->table_cap, b->n_tasks);
 }
 
 static void count_word(void *ctx, const char *word, size_t size)
@@ -210,7 +192,7 @@ static void batch_count(struct batch *b, struct pool *pool, size_t max_words,
         const struct bpe_words *table = &b->tables[task];
         for (size_t i = 0; i < table->count; i++) {
             const struct bpe_word *word = &table->items[i];
-            words_insert(words, table->bytes + word->offset, word->size, word->hash, word->n);
+            words_insert(words, table->bytes.data + word->offset, word->size, word->hash, word->n);
         }
     }
     if (words->count > max_words) words_prune(words, max_words / 2);

@@ -20,51 +20,29 @@
 void bpe_model_fini(struct bpe_model *m)
 {
     bpe_vocab_fini(&m->vocab);
-    mem_free(m->pairs);
-    m->pairs = NULL;
-}
-
-static inline uint32_t pair_hash(uint32_t left, uint32_t right)
-{
-    return (uint32_t)bytes_fold(((uint64_t)left << 32 | right) ^ 0xa0761d6478bd642fu,
-                                0xe7037ed1a0b428dbu);
+    table_fini(&m->pairs);
 }
 
 int bpe_pairs_init(struct bpe_model *m, size_t n_merges, struct error *e)
 {
     if (n_merges > TOKENIZER_MAX_IDS)
         return error_set(e, "%zu merges, the limit is %u", n_merges, TOKENIZER_MAX_IDS);
-    uint32_t n_slots = 16;
-    while (n_slots < 2 * n_merges)
-        n_slots *= 2;
-    m->pairs = mem_try_alloc(n_slots * sizeof(*m->pairs));
-    if (!m->pairs) return error_set(e, "no memory for %zu merges", n_merges);
-    memset(m->pairs, 0xff, n_slots * sizeof(*m->pairs));
-    m->pair_mask = n_slots - 1;
-    return 0;
-}
-
-/* The slot of the pair, or the empty one where it belongs. */
-static inline struct bpe_pair *pair_slot(const struct bpe_model *m, uint32_t left, uint32_t right)
-{
-    for (uint32_t i = pair_hash(left, right) & m->pair_mask;; i = (i + 1) & m->pair_mask) {
-        struct bpe_pair *p = &m->pairs[i];
-        if ((p->left == left && p->right == right) || p->left == TOKENIZER_NONE) return p;
-    }
+    return table_reserve(&m->pairs, n_merges) ? 0
+                                              : error_set(e, "no memory for %zu merges", n_merges);
 }
 
 bool bpe_pairs_add(struct bpe_model *m, uint32_t left, uint32_t right, uint32_t rank, uint32_t id)
 {
-    struct bpe_pair *p = pair_slot(m, left, right);
-    uint32_t home = pair_hash(left, right) & m->pair_mask;
-    *p = (struct bpe_pair){left, right, id, rank};
+    uint64_t key = table_pair(left, right);
+    *table_put(&m->pairs, key) = table_pair(rank, id);
+    uint32_t at = (uint32_t)(table_slot(&m->pairs, key) - m->pairs.slots);
     /* At half load the longest run of a good hash is some tens of slots. */
-    return (((uint32_t)(p - m->pairs) - home) & m->pair_mask) < 2048;
+    return ((at - table_home(&m->pairs, key)) & m->pairs.mask) < 2048;
 }
 
 /* What two neighbours would give: the id in the low half, the priority in the high one. Slots of
  * either table end in exactly that, and empty ones in all ones. */
-#define JOIN_NONE UINT64_MAX
+#define JOIN_NONE TABLE_NONE
 
 static inline uint32_t join_priority(uint64_t join)
 {
@@ -73,7 +51,7 @@ static inline uint32_t join_priority(uint64_t join)
 
 static inline uint64_t join_pair(const struct bpe_model *m, uint32_t left, uint32_t right)
 {
-    return bytes_load64(&pair_slot(m, left, right)->id);
+    return table_slot(&m->pairs, table_pair(left, right))->value;
 }
 
 /* padded: 8 bytes may be read at text whatever n is. */
@@ -180,36 +158,11 @@ struct bpe_node {
     uint32_t start, prev, next, id;
 };
 
-struct bpe_candidate {
-    uint64_t order; /* priority << 32 | left node: nodes are numbered from the left */
-    uint32_t end;   /* where the right symbol ended when this was entered */
-    uint32_t id;
-};
-
 void bpe_work_fini(struct bpe_work *w)
 {
     mem_free(w->nodes);
-    mem_free(w->heap);
+    heap_fini(&w->heap);
     *w = (struct bpe_work){0};
-}
-
-static void heap_sift_up(struct bpe_candidate *heap, size_t i)
-{
-    struct bpe_candidate c = heap[i];
-    for (; i > 0 && c.order < heap[(i - 1) / 2].order; i = (i - 1) / 2)
-        heap[i] = heap[(i - 1) / 2];
-    heap[i] = c;
-}
-
-static void heap_sift_down(struct bpe_candidate *heap, size_t n, size_t i)
-{
-    struct bpe_candidate c = heap[i];
-    for (size_t child; (child = 2 * i + 1) < n; i = child) {
-        if (child + 1 < n && heap[child + 1].order < heap[child].order) child++;
-        if (c.order <= heap[child].order) break;
-        heap[i] = heap[child];
-    }
-    heap[i] = c;
 }
 
 static uint32_t node_end(const struct bpe_work *w, uint32_t i, uint32_t size)
@@ -217,24 +170,21 @@ static uint32_t node_end(const struct bpe_work *w, uint32_t i, uint32_t size)
     return w->nodes[i].next == NODE_NONE ? size : w->nodes[w->nodes[i].next].start;
 }
 
-/* Enters the pair that begins with node i, at the heap's end, where its two may join. */
-static bool heap_enter(const struct bpe_model *m, struct bpe_work *w, const char *word,
-                       uint32_t size, uint32_t i)
+/* Puts the pair that begins with node i on the heap, where its two may join. The smallest priority
+ * comes first, then the leftmost, as nodes are numbered from the left; the tie holds where the right
+ * symbol ends now, and what the two give. */
+static void candidate_add(const struct bpe_model *m, struct bpe_work *w, const char *word,
+                          uint32_t size, uint32_t i)
 {
     const struct bpe_node *left = &w->nodes[i];
-    if (left->next == NODE_NONE) return false;
+    if (left->next == NODE_NONE) return;
     uint32_t end = node_end(w, left->next, size);
     uint64_t join = m->rule == BPE_JOIN_PAIRS
                         ? join_pair(m, left->id, w->nodes[left->next].id)
                         : join_string(m, word + left->start, end - left->start, false);
-    if (join_priority(join) == BPE_NO_PRIORITY) return false;
-    if (w->heap_size == w->heap_cap) {
-        w->heap_cap = w->heap_cap + w->heap_cap / 2 + 256;
-        w->heap = mem_realloc(w->heap, w->heap_cap * sizeof(*w->heap));
-    }
-    w->heap[w->heap_size++] =
-        (struct bpe_candidate){(uint64_t)join_priority(join) << 32 | i, end, (uint32_t)join};
-    return true;
+    if (join_priority(join) == BPE_NO_PRIORITY) return;
+    heap_push(&w->heap, (struct heap_entry){table_pair(join_priority(join), i),
+                                            table_pair(end, (uint32_t)join)});
 }
 
 static uint32_t nodes_fill(const struct bpe_model *m, struct bpe_work *w, const char *word,
@@ -258,26 +208,20 @@ static void merge_long(const struct bpe_model *m, struct bpe_work *w, const char
                        uint32_t size, struct token_array *out)
 {
     uint32_t n = nodes_fill(m, w, word, size);
-    w->heap_size = 0;
     for (uint32_t i = 0; i < n; i++)
-        heap_enter(m, w, word, size, i);
-    for (size_t i = w->heap_size / 2; i-- > 0;)
-        heap_sift_down(w->heap, w->heap_size, i);
-    while (w->heap_size) {
-        struct bpe_candidate top = w->heap[0];
-        w->heap[0] = w->heap[--w->heap_size];
-        if (w->heap_size) heap_sift_down(w->heap, w->heap_size, 0);
+        candidate_add(m, w, word, size, i);
+    while (w->heap.count) {
+        struct heap_entry top = heap_pop(&w->heap);
         uint32_t i = (uint32_t)top.order;
         struct bpe_node *left = &w->nodes[i];
-        if (left->next >= NODE_DEAD || node_end(w, left->next, size) != top.end) continue;
+        if (left->next >= NODE_DEAD || node_end(w, left->next, size) != top.tie >> 32) continue;
         struct bpe_node *right = &w->nodes[left->next];
-        left->id = top.id;
+        left->id = (uint32_t)top.tie;
         left->next = right->next;
         if (right->next != NODE_NONE) w->nodes[right->next].prev = i;
         right->next = NODE_DEAD;
-        if (heap_enter(m, w, word, size, i)) heap_sift_up(w->heap, w->heap_size - 1);
-        if (left->prev != NODE_NONE && heap_enter(m, w, word, size, left->prev))
-            heap_sift_up(w->heap, w->heap_size - 1);
+        candidate_add(m, w, word, size, i);
+        if (left->prev != NODE_NONE) candidate_add(m, w, word, size, left->prev);
     }
     for (uint32_t i = 0; i != NODE_NONE; i = w->nodes[i].next)
         emit(m, word + w->nodes[i].start, node_end(w, i, size) - w->nodes[i].start, w->nodes[i].id,

@@ -33,30 +33,19 @@ struct pair {
     bool merged;
 };
 
-struct heap_entry {
-    int64_t count;
-    uint64_t ids; /* left << 32 | right */
-    uint32_t pair;
-};
-
-struct word {
-    size_t first; /* in tokens */
-    uint32_t size;
-};
-
 struct trainer {
     struct bpe_learned *learned;
     const struct bpe_words *words;
-    uint32_t *tokens; /* of all words in a row */
-    struct word *spans;
+    /* A word's tokens begin where its bytes do, as they are its bytes at first; merging leaves gaps
+     * behind them. */
+    uint32_t *tokens;
+    uint32_t *sizes; /* how many tokens each word has left */
     struct pair *pairs;
     size_t n_pairs, pair_cap;
-    uint32_t *slots; /* hash of pairs: index or PAIR_NONE */
-    size_t slot_mask;
+    struct table index; /* table_pair(left, right) to the place in pairs */
     struct list *lists;
     size_t n_lists, list_cap;
-    struct heap_entry *heap;
-    size_t heap_size, heap_cap;
+    struct heap heap;  /* the highest count first, then the smaller pair of ids */
     uint32_t *changed; /* pairs whose count went up in this merge */
     size_t n_changed, changed_cap;
     uint32_t round;         /* number of this merge, from 1 */
@@ -68,33 +57,22 @@ struct trainer {
 void bpe_learned_fini(struct bpe_learned *l)
 {
     mem_free(l->tokens);
-    mem_free(l->bytes);
+    str_fini(&l->bytes);
     mem_free(l->merges);
     *l = (struct bpe_learned){0};
 }
 
 uint32_t bpe_learned_add(struct bpe_learned *l, const char *bytes, size_t size)
 {
-    if (l->n_tokens == l->token_cap) {
-        l->token_cap = l->token_cap * 2 + 512;
-        l->tokens = mem_realloc(l->tokens, l->token_cap * sizeof(*l->tokens));
-    }
-    if (l->bytes_size + size > l->bytes_cap) {
-        l->bytes_cap = l->bytes_cap * 2 + size + 4096;
-        l->bytes = mem_realloc(l->bytes, l->bytes_cap);
-    }
-    memcpy(l->bytes + l->bytes_size, bytes, size);
-    l->tokens[l->n_tokens] = (struct bpe_token){l->bytes_size, (uint32_t)size};
-    l->bytes_size += size;
+    ARRAY_RESERVE(l->tokens, l->token_cap, l->n_tokens + 1);
+    l->tokens[l->n_tokens] = (struct bpe_token){l->bytes.len, (uint32_t)size};
+    str_append(&l->bytes, bytes, size);
     return (uint32_t)l->n_tokens++;
 }
 
 static void add_merge(struct bpe_learned *l, uint32_t left, uint32_t right)
 {
-    if (l->n_merges == l->merge_cap) {
-        l->merge_cap = l->merge_cap * 2 + 512;
-        l->merges = mem_realloc(l->merges, l->merge_cap * sizeof(*l->merges));
-    }
+    ARRAY_RESERVE(l->merges, l->merge_cap, l->n_merges + 1);
     l->merges[l->n_merges][0] = left;
     l->merges[l->n_merges++][1] = right;
 }
@@ -108,44 +86,17 @@ static uint32_t known_id(const struct trainer *t, const char *bytes, size_t size
 
 /* ------------------------------------------------------------------ pairs */
 
-static uint32_t *pair_slot(const struct trainer *t, uint32_t left, uint32_t right)
-{
-    uint64_t hash =
-        bytes_fold(((uint64_t)left << 32 | right) ^ 0xa0761d6478bd642fu, 0xe7037ed1a0b428dbu);
-    for (size_t i = hash & t->slot_mask;; i = (i + 1) & t->slot_mask) {
-        uint32_t *slot = &t->slots[i];
-        if (*slot == PAIR_NONE || (t->pairs[*slot].left == left && t->pairs[*slot].right == right))
-            return slot;
-    }
-}
-
-static void pairs_rehash(struct trainer *t, size_t n_slots)
-{
-    mem_free(t->slots);
-    t->slots = mem_alloc(n_slots * sizeof(*t->slots));
-    memset(t->slots, 0xff, n_slots * sizeof(*t->slots));
-    t->slot_mask = n_slots - 1;
-    for (size_t i = 0; i < t->n_pairs; i++)
-        *pair_slot(t, t->pairs[i].left, t->pairs[i].right) = (uint32_t)i;
-}
-
 static uint32_t pair_of(struct trainer *t, uint32_t left, uint32_t right)
 {
-    uint32_t *slot = pair_slot(t, left, right);
-    if (*slot != PAIR_NONE) return *slot;
-    if (2 * t->n_pairs > t->slot_mask) {
-        pairs_rehash(t, 2 * (t->slot_mask + 1));
-        slot = pair_slot(t, left, right);
+    uint64_t *at = table_put(&t->index, table_pair(left, right));
+    if (*at == TABLE_NONE) {
+        CHECK(t->n_pairs < PAIR_NONE);
+        ARRAY_RESERVE(t->pairs, t->pair_cap, t->n_pairs + 1);
+        t->pairs[t->n_pairs] =
+            (struct pair){.left = left, .right = right, .list = PAIR_NONE, .list_used = LIST_WORDS};
+        *at = t->n_pairs++;
     }
-    if (t->n_pairs == t->pair_cap) {
-        t->pair_cap = t->pair_cap * 2 + 4096;
-        t->pairs = mem_realloc(t->pairs, t->pair_cap * sizeof(*t->pairs));
-    }
-    CHECK(t->n_pairs < PAIR_NONE);
-    t->pairs[t->n_pairs] =
-        (struct pair){.left = left, .right = right, .list = PAIR_NONE, .list_used = LIST_WORDS};
-    *slot = (uint32_t)t->n_pairs;
-    return (uint32_t)t->n_pairs++;
+    return (uint32_t)*at;
 }
 
 /* Notes that the pair occurs in the word; a word that was noted last is not noted again. */
@@ -154,10 +105,7 @@ static void pair_note(struct trainer *t, uint32_t pair, uint32_t word)
     struct pair *p = &t->pairs[pair];
     if (p->list != PAIR_NONE && t->lists[p->list].words[p->list_used - 1] == word) return;
     if (p->list_used == LIST_WORDS) {
-        if (t->n_lists == t->list_cap) {
-            t->list_cap = t->list_cap * 2 + 4096;
-            t->lists = mem_realloc(t->lists, t->list_cap * sizeof(*t->lists));
-        }
+        ARRAY_RESERVE(t->lists, t->list_cap, t->n_lists + 1);
         CHECK(t->n_lists < PAIR_NONE);
         t->lists[t->n_lists].next = p->list;
         p->list = (uint32_t)t->n_lists++;
@@ -173,10 +121,7 @@ static void pair_gain(struct trainer *t, uint32_t left, uint32_t right, uint32_t
     pair_note(t, pair, word);
     if (t->pairs[pair].changed_by == t->round) return;
     t->pairs[pair].changed_by = t->round;
-    if (t->n_changed == t->changed_cap) {
-        t->changed_cap = t->changed_cap * 2 + 1024;
-        t->changed = mem_realloc(t->changed, t->changed_cap * sizeof(*t->changed));
-    }
+    ARRAY_RESERVE(t->changed, t->changed_cap, t->n_changed + 1);
     t->changed[t->n_changed++] = pair;
 }
 
@@ -187,43 +132,16 @@ static void pair_lose(struct trainer *t, uint32_t left, uint32_t right, uint32_t
 
 /* ------------------------------------------------------------------ heap */
 
-/* Does a come before b? */
-static bool before(const struct heap_entry *a, const struct heap_entry *b)
+static void push_pair(struct trainer *t, const struct pair *p)
 {
-    return a->count != b->count ? a->count > b->count : a->ids < b->ids;
-}
-
-static void heap_push(struct trainer *t, uint32_t pair)
-{
-    const struct pair *p = &t->pairs[pair];
-    if (t->heap_size == t->heap_cap) {
-        t->heap_cap = t->heap_cap * 2 + 4096;
-        t->heap = mem_realloc(t->heap, t->heap_cap * sizeof(*t->heap));
-    }
-    struct heap_entry entry = {p->count, (uint64_t)p->left << 32 | p->right, pair};
-    size_t i = t->heap_size++;
-    for (; i > 0 && before(&entry, &t->heap[(i - 1) / 2]); i = (i - 1) / 2)
-        t->heap[i] = t->heap[(i - 1) / 2];
-    t->heap[i] = entry;
-}
-
-static struct heap_entry heap_pop(struct trainer *t)
-{
-    struct heap_entry top = t->heap[0], last = t->heap[--t->heap_size];
-    size_t i = 0;
-    for (size_t child; (child = 2 * i + 1) < t->heap_size; i = child) {
-        if (child + 1 < t->heap_size && before(&t->heap[child + 1], &t->heap[child])) child++;
-        if (!before(&t->heap[child], &last)) break;
-        t->heap[i] = t->heap[child];
-    }
-    t->heap[i] = last;
-    return top;
+    heap_push(&t->heap,
+              (struct heap_entry){UINT64_MAX - (uint64_t)p->count, table_pair(p->left, p->right)});
 }
 
 static void push_changed(struct trainer *t)
 {
     for (size_t i = 0; i < t->n_changed; i++)
-        if (t->pairs[t->changed[i]].count > 0) heap_push(t, t->changed[i]);
+        if (t->pairs[t->changed[i]].count > 0) push_pair(t, &t->pairs[t->changed[i]]);
     t->n_changed = 0;
     t->round++;
 }
@@ -234,18 +152,17 @@ static void push_changed(struct trainer *t)
 static void count_pairs(struct trainer *t)
 {
     const struct bpe_words *w = t->words;
-    t->tokens = mem_alloc(w->bytes_size * sizeof(*t->tokens));
-    t->spans = mem_alloc(w->count * sizeof(*t->spans));
+    t->tokens = mem_alloc(w->bytes.len * sizeof(*t->tokens));
+    t->sizes = mem_alloc(w->count * sizeof(*t->sizes));
     uint32_t byte_ids[256];
     for (int i = 0; i < 256; i++)
         byte_ids[i] = known_id(t, &(char){(char)i}, 1);
-    size_t at = 0;
+    for (size_t i = 0; i < w->bytes.len; i++)
+        t->tokens[i] = byte_ids[(uint8_t)w->bytes.data[i]];
     for (size_t i = 0; i < w->count; i++) {
-        t->spans[i] = (struct word){at, w->items[i].size};
-        for (uint32_t k = 0; k < w->items[i].size; k++)
-            t->tokens[at++] = byte_ids[(uint8_t)w->bytes[w->items[i].offset + k]];
-        const uint32_t *tokens = t->tokens + t->spans[i].first;
-        for (uint32_t k = 0; k + 1 < w->items[i].size; k++)
+        const uint32_t *tokens = t->tokens + w->items[i].offset;
+        t->sizes[i] = w->items[i].size;
+        for (uint32_t k = 0; k + 1 < t->sizes[i]; k++)
             pair_gain(t, tokens[k], tokens[k + 1], (uint32_t)i);
     }
     push_changed(t);
@@ -255,9 +172,8 @@ static void count_pairs(struct trainer *t)
 static void merge_in_word(struct trainer *t, uint32_t word, uint32_t left, uint32_t right,
                           uint32_t joined)
 {
-    struct word *span = &t->spans[word];
-    uint32_t *tokens = t->tokens + span->first;
-    uint32_t n = span->size, out = 0;
+    uint32_t *tokens = t->tokens + t->words->items[word].offset;
+    uint32_t n = t->sizes[word], out = 0;
     for (uint32_t i = 0; i < n; i++, out++) {
         if (i + 1 >= n || tokens[i] != left || tokens[i + 1] != right) {
             tokens[out] = tokens[i];
@@ -275,7 +191,7 @@ static void merge_in_word(struct trainer *t, uint32_t word, uint32_t left, uint3
         tokens[out] = joined;
         i++;
     }
-    span->size = out;
+    t->sizes[word] = out;
 }
 
 static void merge_everywhere(struct trainer *t, uint32_t pair, uint32_t joined)
@@ -298,8 +214,8 @@ static uint32_t join_tokens(struct trainer *t, uint32_t left, uint32_t right)
     struct bpe_token a = l->tokens[left], b = l->tokens[right];
     char bytes[TOKEN_MAX_BYTES];
     if (a.size + b.size > sizeof(bytes)) return TOKENIZER_NONE;
-    memcpy(bytes, l->bytes + a.offset, a.size);
-    memcpy(bytes + a.size, l->bytes + b.offset, b.size);
+    memcpy(bytes, l->bytes.data + a.offset, a.size);
+    memcpy(bytes + a.size, l->bytes.data + b.offset, b.size);
     uint32_t id = known_id(t, bytes, a.size + b.size);
     if (id < l->n_special) return TOKENIZER_NONE;
     if (id == TOKENIZER_NONE) {
@@ -312,11 +228,12 @@ static uint32_t join_tokens(struct trainer *t, uint32_t left, uint32_t right)
 /* The next pair to merge, or PAIR_NONE when no pair occurs twice. */
 static uint32_t next_pair(struct trainer *t)
 {
-    while (t->heap_size) {
-        struct heap_entry top = heap_pop(t);
-        int64_t count = t->pairs[top.pair].count;
-        if (count == top.count) return count >= 2 ? top.pair : PAIR_NONE;
-        if (count > 0 && count < top.count) heap_push(t, top.pair);
+    while (t->heap.count) {
+        struct heap_entry top = heap_pop(&t->heap);
+        uint32_t pair = (uint32_t)table_slot(&t->index, top.tie)->value;
+        int64_t count = t->pairs[pair].count, then = (int64_t)(UINT64_MAX - top.order);
+        if (count == then) return count >= 2 ? pair : PAIR_NONE;
+        if (count > 0 && count < then) push_pair(t, &t->pairs[pair]);
     }
     return PAIR_NONE;
 }
@@ -327,7 +244,7 @@ static void know_tokens(struct trainer *t)
     const struct bpe_learned *l = t->learned;
     struct str bytes = {0};
     for (size_t i = 0; i < l->n_tokens; i++) {
-        const char *text = l->bytes + l->tokens[i].offset;
+        const char *text = l->bytes.data + l->tokens[i].offset;
         size_t size = l->tokens[i].size;
         if (i >= l->n_special)
             match_set_add(&t->known, text, size, (uint32_t)i);
@@ -344,7 +261,6 @@ void bpe_learn(struct bpe_learned *l, const struct bpe_words *words, uint32_t vo
     struct progress progress;
     size_t first = l->n_tokens;
     know_tokens(&t);
-    pairs_rehash(&t, 1 << 16);
     count_pairs(&t);
     if (show_progress)
         progress_init(&progress, "learn merges", "merges", vocab_size - (double)first);
@@ -362,10 +278,10 @@ void bpe_learn(struct bpe_learned *l, const struct bpe_words *words, uint32_t vo
     if (show_progress) progress_fini(&progress, (double)(l->n_tokens - first));
     match_set_fini(&t.known);
     mem_free(t.tokens);
-    mem_free(t.spans);
+    mem_free(t.sizes);
     mem_free(t.pairs);
-    mem_free(t.slots);
+    table_fini(&t.index);
     mem_free(t.lists);
-    mem_free(t.heap);
+    heap_fini(&t.heap);
     mem_free(t.changed);
 }

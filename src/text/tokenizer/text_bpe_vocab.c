@@ -11,45 +11,6 @@
  * looked up. */
 #include "text/tokenizer/text_tokenizer_internal.h"
 
-size_t utf8_decode(const char *p, size_t size, uint32_t *cp)
-{
-    const uint8_t *s = (const uint8_t *)p;
-    uint32_t c = s[0];
-    size_t n;
-    if (c < 0x80) {
-        n = 1;
-    } else if (c >= 0xc2 && c < 0xe0 && size >= 2 && (s[1] & 0xc0) == 0x80) {
-        c = (c & 0x1f) << 6 | (s[1] & 0x3fu);
-        n = 2;
-    } else if ((c & 0xf0) == 0xe0 && size >= 3 && (s[1] & 0xc0) == 0x80 && (s[2] & 0xc0) == 0x80) {
-        c = (c & 0x0f) << 12 | (s[1] & 0x3fu) << 6 | (s[2] & 0x3fu);
-        n = c >= 0x800 && (c < 0xd800 || c >= 0xe000) ? 3 : 0;
-    } else if ((c & 0xf8) == 0xf0 && size >= 4 && (s[1] & 0xc0) == 0x80 && (s[2] & 0xc0) == 0x80 &&
-               (s[3] & 0xc0) == 0x80) {
-        c = (c & 0x07) << 18 | (s[1] & 0x3fu) << 12 | (s[2] & 0x3fu) << 6 | (s[3] & 0x3fu);
-        n = c >= 0x10000 && c <= 0x10ffff ? 4 : 0;
-    } else {
-        n = 0;
-    }
-    if (cp && n) *cp = c;
-    return n;
-}
-
-size_t utf8_valid_size(const char *text, size_t size)
-{
-    size_t at = 0;
-    while (at < size) {
-        if (size - at >= 8 && !(bytes_load64(text + at) & 0x8080808080808080u)) {
-            at += 8;
-            continue;
-        }
-        size_t n = utf8_decode(text + at, size - at, NULL);
-        if (!n) break;
-        at += n;
-    }
-    return at;
-}
-
 #define TABLE_HUGE ((size_t)1 << 20)
 
 void *bpe_table_alloc(size_t size)
@@ -108,8 +69,8 @@ void bpe_vocab_limit_ids(struct bpe_vocab *v, size_t n_pieces)
     v->id_limit = (uint32_t)MIN(16 * MIN(n_pieces, TOKENIZER_MAX_IDS) + 65536, TOKENIZER_MAX_IDS);
 }
 
-int bpe_vocab_set(struct bpe_vocab *v, uint32_t id, const char *bytes, size_t size, uint8_t type,
-                  uint32_t priority, struct error *e)
+int bpe_vocab_set(struct bpe_vocab *v, uint32_t id, const char *bytes, size_t size,
+                  enum bpe_piece_type type, struct error *e)
 {
     uint32_t limit = v->id_limit ? v->id_limit : TOKENIZER_MAX_IDS;
     CHECK(!v->table_size);
@@ -128,9 +89,9 @@ int bpe_vocab_set(struct bpe_vocab *v, uint32_t id, const char *bytes, size_t si
     if (piece->type != BPE_PIECE_NONE) return error_set(e, "id %u is given twice", id);
     if (size) memcpy(v->blob + v->blob_size, bytes, size);
     *piece = (struct bpe_piece){.offset = (uint32_t)v->blob_size,
-                                .priority = priority,
+                                .priority = BPE_NO_PRIORITY,
                                 .size = (uint16_t)size,
-                                .type = type};
+                                .type = (uint8_t)type};
     v->blob_size += size;
     return 0;
 }

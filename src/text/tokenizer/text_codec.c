@@ -7,11 +7,7 @@
  *
  * Without lines the whole input is one text, because tokens may cross line ends: it has to fit in
  * memory, and a limit says so before the machine swaps. */
-#include "text/text.h"
-
-#include <errno.h>
-#include <string.h>
-#include <unistd.h>
+#include "text/tokenizer/text_tokenizer_internal.h"
 
 enum {
     CODEC_BLOCK = 4 << 20,      /* bytes of input taken at once */
@@ -33,11 +29,6 @@ struct codec_input {
     bool eof;
 };
 
-static bool is_space(char c)
-{
-    return c == ' ' || (c >= '\t' && c <= '\r');
-}
-
 /* Reads at least `want` bytes into the buffer, or up to the end. */
 static int input_read(struct codec_input *in, size_t want, struct error *e)
 {
@@ -49,9 +40,8 @@ static int input_read(struct codec_input *in, size_t want, struct error *e)
             in->buf = grown;
             in->cap = cap;
         }
-        ssize_t n = read(in->fd, in->buf + in->used, in->cap - in->used);
-        if (n < 0 && errno == EINTR) continue;
-        if (n < 0) return error_errno(e, "read", in->name);
+        int64_t n = corpus_read_fd(in->fd, in->buf + in->used, in->cap - in->used, in->name, e);
+        if (n < 0) return (int)n;
         in->eof = n == 0;
         in->used += (size_t)n;
     }
@@ -66,7 +56,7 @@ static size_t last_separator(const struct codec_input *in, bool words)
         const char *nl = n ? memrchr(in->buf, '\n', n) : NULL;
         return nl ? (size_t)(nl - in->buf) + 1 : 0;
     }
-    while (n > 0 && !is_space(in->buf[n - 1]))
+    while (n > 0 && !byte_is_space(in->buf[n - 1]))
         n--;
     return n;
 }
@@ -179,12 +169,7 @@ static void cut_chunks(struct encoder *c, size_t size)
         size_t end = MIN(size, start + CODEC_CHUNK);
         const char *nl = memchr(c->text + end - 1, '\n', size - (end - 1));
         end = nl ? (size_t)(nl - c->text) + 1 : size;
-        if (c->n_chunks == c->cap_chunks) {
-            size_t cap = c->cap_chunks ? 2 * c->cap_chunks : 64;
-            c->chunks = mem_realloc(c->chunks, cap * sizeof(*c->chunks));
-            memset(c->chunks + c->cap_chunks, 0, (cap - c->cap_chunks) * sizeof(*c->chunks));
-            c->cap_chunks = cap;
-        }
+        ARRAY_RESERVE_ZEROED(c->chunks, c->cap_chunks, c->n_chunks + 1);
         c->chunks[c->n_chunks].start = start;
         c->chunks[c->n_chunks++].size = end - start;
         start = end;
@@ -268,18 +253,13 @@ struct decoder {
 static int parse_word(const struct decoder *c, const char *word, size_t size, uint32_t *id,
                       struct error *e)
 {
-    uint64_t v = 0;
-    size_t i = 0;
+    uint64_t v;
+    bool digits = digits_parse(word, size, &v) == size;
 
-    while (i < size && word[i] >= '0' && word[i] <= '9' && v <= UINT32_MAX)
-        v = 10 * v + (uint64_t)(word[i++] - '0');
-    if (i == size && v < c->vocab_size) {
+    if (digits && v < c->vocab_size) {
         *id = (uint32_t)v;
         return 0;
     }
-    bool digits = size > 0;
-    for (size_t k = 0; k < size; k++)
-        digits &= word[k] >= '0' && word[k] <= '9';
     error_set(e, "%s: line %llu, word %llu: '%.*s' is %s", c->name, (unsigned long long)c->line,
               (unsigned long long)c->word, (int)MIN(size, (size_t)CODEC_SHOWN_WORD), word,
               digits ? "beyond the vocabulary" : "not a token id");
@@ -308,13 +288,13 @@ static int decode_block(struct decoder *c, const char *p, size_t size, bool line
             c->line++;
             c->word = 0;
         }
-        if (is_space(*p)) {
+        if (byte_is_space(*p)) {
             p++;
             continue;
         }
         const char *word = p;
         uint32_t id = 0;
-        while (p < end && !is_space(*p))
+        while (p < end && !byte_is_space(*p))
             p++;
         c->word++;
         TRY(parse_word(c, word, (size_t)(p - word), &id, e));

@@ -18,37 +18,42 @@
 
 #define JIT_STACK_SIZE ((size_t)512 << 10)
 
-static const struct {
+/* Spellings of the usual patterns, as the files of well-known tokenizers have them. */
+static const struct usual_pattern {
     enum pretoken_scanner scanner;
+    size_t digits;
     const char *pattern;
 } usual_patterns[] = {
-    {PRETOKEN_GPT2, PRETOKEN_PATTERN_GPT2},
-    {PRETOKEN_GPT2, "'(?:[sdmt]|ll|ve|re)| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|"
-                    "\\s+"},
-    {PRETOKEN_GPT4_1, PRETOKEN_PATTERN_GROK2},
-    {PRETOKEN_GPT4_3, PRETOKEN_PATTERN_LLAMA3},
-    {PRETOKEN_GPT4_3, "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?+\\p{L}+|\\p{N}{1,3}|"
-                      " ?[^\\s\\p{L}\\p{N}]++[\\r\\n]*|\\s*[\\r\\n]|\\s+(?!\\S)|\\s+"},
-    {PRETOKEN_GPT4_3, "'(?i:[sdmt]|ll|ve|re)|[^\\r\\n\\p{L}\\p{N}]?+\\p{L}+|\\p{N}{1,3}|"
-                      " ?[^\\s\\p{L}\\p{N}]++[\\r\\n]*|\\s*[\\r\\n]|\\s+(?!\\S)|\\s+"},
-    {PRETOKEN_DIGITS_1, "\\p{N}"},
-    {PRETOKEN_DIGITS_3, "\\p{N}{1,3}"},
-    {PRETOKEN_DIGITS_ALL, "\\p{N}+"},
+    {PRETOKEN_GPT2, 0, PRETOKEN_PATTERN_GPT2},
+    {PRETOKEN_GPT2, 0,
+     "'(?:[sdmt]|ll|ve|re)| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"},
+    {PRETOKEN_GPT4, 1, PRETOKEN_PATTERN_GROK2},
+    {PRETOKEN_GPT4, 3, PRETOKEN_PATTERN_LLAMA3},
+    {PRETOKEN_GPT4, 3,
+     "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?+\\p{L}+|\\p{N}{1,3}|"
+     " ?[^\\s\\p{L}\\p{N}]++[\\r\\n]*|\\s*[\\r\\n]|\\s+(?!\\S)|\\s+"},
+    {PRETOKEN_GPT4, 3,
+     "'(?i:[sdmt]|ll|ve|re)|[^\\r\\n\\p{L}\\p{N}]?+\\p{L}+|\\p{N}{1,3}|"
+     " ?[^\\s\\p{L}\\p{N}]++[\\r\\n]*|\\s*[\\r\\n]|\\s+(?!\\S)|\\s+"},
+    {PRETOKEN_DIGITS, 1, "\\p{N}"},
+    {PRETOKEN_DIGITS, 3, "\\p{N}{1,3}"},
+    {PRETOKEN_DIGITS, SIZE_MAX, "\\p{N}+"},
 };
 
-static enum pretoken_scanner usual_scanner(const char *pattern, size_t size)
+/* NULL where the pattern is none of them. */
+static const struct usual_pattern *find_usual(const char *pattern, size_t size)
 {
     for (size_t i = 0; i < ARRAY_LEN(usual_patterns); i++)
         if (strlen(usual_patterns[i].pattern) == size &&
             memcmp(usual_patterns[i].pattern, pattern, size) == 0)
-            return usual_patterns[i].scanner;
-    return PRETOKEN_PCRE;
+            return &usual_patterns[i];
+    return NULL;
 }
 
 bool pretoken_covers(const char *pattern, size_t size)
 {
-    enum pretoken_scanner scanner = usual_scanner(pattern, size);
-    return scanner == PRETOKEN_GPT2 || scanner == PRETOKEN_GPT4_1 || scanner == PRETOKEN_GPT4_3;
+    const struct usual_pattern *usual = find_usual(pattern, size);
+    return usual && usual->scanner != PRETOKEN_DIGITS;
 }
 
 /* ------------------------------------------------------------------ PCRE2 */
@@ -202,18 +207,20 @@ static int pattern_compile(const char *pattern, size_t size, void **code, struct
     return 0;
 }
 
-int pretoken_add(struct pretoken *p, const char *pattern, size_t size, bool only_pcre,
-                 struct error *e)
+int pretoken_add(struct pretoken *p, const char *pattern, size_t size, struct error *e)
 {
     if (p->n_stages == PRETOKEN_MAX_STAGES)
         return error_set(e, "more than %d patterns", PRETOKEN_MAX_STAGES);
     if (size > PRETOKEN_MAX_PATTERN)
         return error_set(e, "a pattern of %zu bytes, the limit is %d", size, PRETOKEN_MAX_PATTERN);
     struct pretoken_stage *stage = &p->stages[p->n_stages];
-    *stage = (struct pretoken_stage){.scanner = usual_scanner(pattern, size)};
-    if (stage->scanner == PRETOKEN_PCRE || only_pcre) {
+    const struct usual_pattern *usual = find_usual(pattern, size);
+    *stage = (struct pretoken_stage){.scanner = PRETOKEN_PCRE};
+    if (usual) {
+        stage->scanner = usual->scanner;
+        stage->digits = usual->digits;
+    } else {
         struct str translated = {0};
-        stage->scanner = PRETOKEN_PCRE;
         int rc = pattern_translate(pattern, size, &translated, e);
         if (rc == 0)
             rc = pattern_compile(translated.data ? translated.data : "", translated.len,
@@ -237,9 +244,8 @@ void pretoken_fini(struct pretoken *p)
  * in front of it is cut as it would be at the end of a text. */
 bool pretoken_can_cut(const struct pretoken *p, const char *text, size_t at)
 {
-    enum pretoken_scanner scanner = p->n_stages ? p->stages[0].scanner : PRETOKEN_PCRE;
     char c = text[at];
-    if (scanner != PRETOKEN_GPT4_1 && scanner != PRETOKEN_GPT4_3) return false;
+    if (p->n_stages == 0 || p->stages[0].scanner != PRETOKEN_GPT4) return false;
     return text[at - 1] == '\n' &&
            ((c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z'));
 }
@@ -307,10 +313,9 @@ static void split_pcre(const struct split *s, int stage, const char *text, size_
 
 static void split_scan(const struct split *s, int stage, const char *text, size_t size)
 {
-    enum pretoken_scanner scanner = s->p->stages[stage].scanner;
     const uint8_t *classes = pretoken_classes();
     for (size_t at = 0; at < size;) {
-        size_t end = pretoken_scan(scanner, classes, text, size, at);
+        size_t end = pretoken_scan(&s->p->stages[stage], classes, text, size, at);
         split_stage(s, stage + 1, text + at, end - at);
         at = end;
     }

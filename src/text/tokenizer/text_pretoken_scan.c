@@ -39,6 +39,15 @@ static size_t scan_run(const struct scan *s, size_t at, enum pretoken_class clas
     return at;
 }
 
+/* Up to `digits` numbers in a row, of which one may begin at `at`. */
+static size_t scan_numbers(const struct scan *s, size_t at, size_t digits)
+{
+    size_t n;
+    for (size_t i = 0; i < digits && scan_class(s, at, &n) == PRETOKEN_NUMBER; i++)
+        at += n;
+    return at;
+}
+
 /* \s*[\r\n]+ where allowed, else \s+(?!\S), else \s+; a space is at `at`. */
 static size_t scan_spaces(const struct scan *s, size_t at, bool newlines)
 {
@@ -99,18 +108,14 @@ static size_t scan_others(const struct scan *s, size_t at)
 
 /* (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,DIGITS}|
  *  ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+ */
-static size_t scan_gpt4(const struct scan *s, size_t at, int digits)
+static size_t scan_gpt4(const struct scan *s, size_t at, size_t digits)
 {
     size_t n, next_n;
     char c = s->text[at];
     enum pretoken_class class = scan_class(s, at, &n);
     if (class == PRETOKEN_LETTER) return scan_run(s, at + n, PRETOKEN_LETTER);
     if (class == PRETOKEN_INVALID) return scan_run(s, at + n, PRETOKEN_INVALID);
-    if (class == PRETOKEN_NUMBER) {
-        for (int i = 0; i < digits && scan_class(s, at, &n) == PRETOKEN_NUMBER; i++)
-            at += n;
-        return at;
-    }
+    if (class == PRETOKEN_NUMBER) return scan_numbers(s, at, digits);
     if (c == '\'') {
         size_t contraction = scan_contraction(s, at, true);
         if (contraction) return at + 1 + contraction;
@@ -129,27 +134,20 @@ static size_t scan_digits(const struct scan *s, size_t at, size_t digits)
     size_t n;
     enum pretoken_class class = scan_class(s, at, &n);
     if (class == PRETOKEN_INVALID) return scan_run(s, at, class);
-    if (class == PRETOKEN_NUMBER) {
-        for (size_t i = 0; i < digits && scan_class(s, at, &n) == PRETOKEN_NUMBER; i++)
-            at += n;
-        return at;
-    }
+    if (class == PRETOKEN_NUMBER) return scan_numbers(s, at, digits);
     while (class < PRETOKEN_INVALID && class != PRETOKEN_NUMBER)
         class = scan_class(s, at += n, &n);
     return at;
 }
 
-size_t pretoken_scan(enum pretoken_scanner scanner, const uint8_t *classes, const char *text,
+size_t pretoken_scan(const struct pretoken_stage *stage, const uint8_t *classes, const char *text,
                      size_t size, size_t at)
 {
     struct scan s = {classes, text, size};
-    switch (scanner) {
+    switch (stage->scanner) {
     case PRETOKEN_GPT2: return scan_gpt2(&s, at);
-    case PRETOKEN_GPT4_1: return scan_gpt4(&s, at, 1);
-    case PRETOKEN_GPT4_3: return scan_gpt4(&s, at, 3);
-    case PRETOKEN_DIGITS_1: return scan_digits(&s, at, 1);
-    case PRETOKEN_DIGITS_3: return scan_digits(&s, at, 3);
-    case PRETOKEN_DIGITS_ALL: return scan_digits(&s, at, SIZE_MAX);
+    case PRETOKEN_GPT4: return scan_gpt4(&s, at, stage->digits);
+    case PRETOKEN_DIGITS: return scan_digits(&s, at, stage->digits);
     case PRETOKEN_PCRE: break;
     }
     CHECK_MSG(false, "no scanner");

@@ -42,26 +42,22 @@ static int add_entry(struct tokenizer *t, uint32_t id, const struct llama2_entry
                      struct error *e)
 {
     struct bpe_vocab *v = &t->bpe.vocab;
-    if (id == 0)
-        return bpe_vocab_set(v, id, entry->text, entry->size, BPE_PIECE_UNKNOWN, BPE_NO_PRIORITY,
-                             e);
+    if (id == 0) return bpe_vocab_set(v, id, entry->text, entry->size, BPE_PIECE_UNKNOWN, e);
     if (id < LLAMA2_FIRST_BYTE) {
         tokenizer_special_add(t, id, true, false);
         return bpe_vocab_set(v, id, id == 1 ? "<s>" : "</s>", id == 1 ? 3 : 4, BPE_PIECE_CONTROL,
-                             BPE_NO_PRIORITY, e);
+                             e);
     }
     if (id < LLAMA2_FIRST_PIECE) {
         char byte = (char)(id - LLAMA2_FIRST_BYTE);
         t->bpe.byte_ids[(uint8_t)byte] = id;
-        return bpe_vocab_set(v, id, &byte, 1, BPE_PIECE_BYTE, BPE_NO_PRIORITY, e);
+        return bpe_vocab_set(v, id, &byte, 1, BPE_PIECE_BYTE, e);
     }
     if (!entry->size) return error_set(e, "piece %u is empty", id);
-    if (!(entry->score - entry->score == 0.0f))
-        return error_set(e, "piece %u: the score is not a number", id);
     for (uint32_t i = 1; i < entry->size; i++)
         if (entry->text[i] == ' ' && entry->text[i - 1] != ' ') t->cut_at_spaces = false;
-    return bpe_vocab_set(v, id, entry->text, entry->size, BPE_PIECE_NORMAL,
-                         spm_score_priority(entry->score), e);
+    TRY(bpe_vocab_set(v, id, entry->text, entry->size, BPE_PIECE_NORMAL, e));
+    return spm_set_score(t, id, entry->score, e);
 }
 
 int spm_parse_llama2(struct tokenizer *t, const uint8_t *data, size_t size, struct error *e)

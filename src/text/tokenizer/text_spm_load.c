@@ -3,7 +3,7 @@
  * The file is one protobuf message, sentencepiece_model.proto's ModelProto:
  *   1 pieces (repeated): 1 piece (string), 2 score (float), 3 type
  *   2 trainer_spec: 3 model_type, 24 treat_whitespace_as_suffix, 35 byte_fallback, 44 unk_surface,
- *     46 bos_piece, 47 eos_piece, 48 pad_piece
+ *     46 bos_piece, 47 eos_piece
  *   3 normalizer_spec, 5 denormalizer_spec: 2 precompiled_charsmap, 3 add_dummy_prefix,
  *     4 remove_extra_whitespaces, 5 escape_whitespaces
  * Field numbers not named here are skipped. The reader below takes any bytes: every length is
@@ -106,10 +106,10 @@ struct spm_name {
 
 struct spm_file {
     uint64_t model_type, byte_fallback, suffix;
-    struct spm_name unk_surface, bos, eos, pad;
+    struct spm_name unk_surface, bos, eos;
     uint64_t dummy_prefix, remove_extra, escape;
     bool character_map;
-    uint32_t n_pieces, n_bytes, n_user;
+    uint32_t n_pieces, n_bytes;
 };
 
 static struct spm_name name_of(const struct proto_field *f)
@@ -130,7 +130,6 @@ static int read_trainer(struct spm_file *file, const struct proto_field *message
         if (f.number == 44 && bytes) file->unk_surface = name_of(&f);
         if (f.number == 46 && bytes) file->bos = name_of(&f);
         if (f.number == 47 && bytes) file->eos = name_of(&f);
-        if (f.number == 48 && bytes) file->pad = name_of(&f);
     }
     return rc < 0 ? error_set(e, "trainer_spec is not a protobuf message") : 0;
 }
@@ -194,29 +193,25 @@ static int read_piece(const struct spm_file *file, const struct proto_field *mes
 
 /* ------------------------------------------------------------------ pieces */
 
-uint32_t spm_score_priority(float score)
+int spm_set_score(struct tokenizer *t, uint32_t id, float score, struct error *e)
 {
     uint32_t bits;
-    score += 0.0f;
+    if (!(score - score == 0.0f)) return error_set(e, "piece %u: the score is not a number", id);
+    score += 0.0f; /* -0 to 0 */
     memcpy(&bits, &score, sizeof(bits));
-    return ~(bits ^ (bits >> 31 ? 0xffffffffu : 0x80000000u));
+    /* A float's bits grow with its size: the sign flipped, and all of them for a negative one, they
+     * are in order; then upside down, as the highest score comes first. */
+    t->bpe.vocab.pieces[id].priority = ~(bits ^ (bits >> 31 ? 0xffffffffu : 0x80000000u));
+    return 0;
 }
 
 /* "<0x4F>" to its byte; negative where it is not one. */
 static int byte_of_name(const char *text, size_t size)
 {
+    static const char digits[] = "0123456789ABCDEF";
     if (size != 6 || memcmp(text, "<0x", 3) != 0 || text[5] != '>') return -1;
-    int value = 0;
-    for (int i = 3; i < 5; i++) {
-        char c = text[i];
-        if (c >= '0' && c <= '9')
-            value = value * 16 + c - '0';
-        else if (c >= 'A' && c <= 'F')
-            value = value * 16 + c - 'A' + 10;
-        else
-            return -1;
-    }
-    return value;
+    const char *high = memchr(digits, text[3], 16), *low = memchr(digits, text[4], 16);
+    return high && low ? (int)(16 * (high - digits) + (low - digits)) : -1;
 }
 
 /* Copies a piece with ' ' for U+2581; returns its size. *inner: a space stands behind something
@@ -245,7 +240,7 @@ static int add_byte_piece(struct tokenizer *t, struct spm_file *file, const stru
     t->bpe.byte_ids[byte] = id;
     file->n_bytes++;
     char c = (char)byte;
-    return bpe_vocab_set(&t->bpe.vocab, id, &c, 1, BPE_PIECE_BYTE, BPE_NO_PRIORITY, e);
+    return bpe_vocab_set(&t->bpe.vocab, id, &c, 1, BPE_PIECE_BYTE, e);
 }
 
 /* NORMAL and USER_DEFINED pieces. */
@@ -255,8 +250,6 @@ static int add_text_piece(struct tokenizer *t, struct spm_file *file, const stru
     uint32_t id = file->n_pieces;
     const char *text = p->text;
     size_t size = p->size;
-    if (!(p->score - p->score == 0.0f))
-        return error_set(e, "piece %u: the score is not a number", id);
     if (size > TOKENIZER_MAX_PIECE)
         return error_set(e, "piece %u has %zu bytes, the limit is %u", id, size,
                          TOKENIZER_MAX_PIECE);
@@ -270,12 +263,14 @@ static int add_text_piece(struct tokenizer *t, struct spm_file *file, const stru
         text = buffer->data;
     }
     if (inner && !dead) t->cut_at_spaces = false;
-    file->n_user += user;
-    if (user) tokenizer_special_add(t, id, false, false);
-    TRY(bpe_vocab_set(&t->bpe.vocab, id, text, size, user ? BPE_PIECE_USER : BPE_PIECE_NORMAL,
-                      spm_score_priority(p->score), e));
+    if (user) {
+        tokenizer_special_add(t, id, false, false);
+        if (!dead) match_set_add(&t->user, text, size, id);
+        match_set_add(&t->user_raw, p->text, p->size, id);
+    }
+    TRY(bpe_vocab_set(&t->bpe.vocab, id, text, size, user ? BPE_PIECE_USER : BPE_PIECE_NORMAL, e));
     t->bpe.vocab.pieces[id].dead = dead;
-    return 0;
+    return spm_set_score(t, id, p->score, e);
 }
 
 static int add_piece(struct tokenizer *t, struct spm_file *file, const struct spm_piece *p,
@@ -288,8 +283,7 @@ static int add_piece(struct tokenizer *t, struct spm_file *file, const struct sp
     case SPM_BYTE: return add_byte_piece(t, file, p, e);
     case SPM_CONTROL:
         tokenizer_special_add(t, id, true, false);
-        return bpe_vocab_set(&t->bpe.vocab, id, p->text, p->size, BPE_PIECE_CONTROL,
-                             BPE_NO_PRIORITY, e);
+        return bpe_vocab_set(&t->bpe.vocab, id, p->text, p->size, BPE_PIECE_CONTROL, e);
     case SPM_UNKNOWN: /* set at the end, when its surface is known */
         if (t->bpe.unknown_id != TOKENIZER_NONE)
             return error_set(e, "pieces %u and %u are both of type UNKNOWN", t->bpe.unknown_id, id);
@@ -349,51 +343,17 @@ static int check_file(const struct tokenizer *t, const struct spm_file *file, st
     return 0;
 }
 
-static uint32_t find_control(const struct tokenizer *t, struct spm_name name)
-{
-    for (uint32_t i = 0; i < t->n_specials; i++) {
-        uint32_t id = t->specials[i].id;
-        if (t->specials[i].control && t->bpe.vocab.pieces[id].size == name.size &&
-            memcmp(bpe_vocab_bytes(&t->bpe.vocab, id), name.text, name.size) == 0)
-            return id;
-    }
-    return TOKENIZER_NONE;
-}
-
-/* The file was read once without an error. */
-static int fill_user_sets(struct tokenizer *t, const struct spm_file *file, const uint8_t *data,
-                          size_t size, struct error *e)
-{
-    struct proto_reader r = {data, data + size};
-    struct proto_field f;
-    struct spm_piece piece;
-    for (uint32_t id = 0; id < file->n_pieces && proto_next(&r, &f) > 0;) {
-        if (f.wire != PROTO_BYTES || f.number != 1) continue;
-        TRY(read_piece(file, &f, &piece, e));
-        const struct bpe_piece *p = &t->bpe.vocab.pieces[id];
-        if (p->type == BPE_PIECE_USER) {
-            if (!p->dead) match_set_add(&t->user, bpe_vocab_bytes(&t->bpe.vocab, id), p->size, id);
-            if (t->remove_extra_spaces) match_set_add(&t->user_raw, piece.text, piece.size, id);
-        }
-        id++;
-    }
-    return 0;
-}
-
-static int take_over(struct tokenizer *t, const struct spm_file *file, const uint8_t *data,
-                     size_t size, struct error *e)
+static int take_over(struct tokenizer *t, const struct spm_file *file, struct error *e)
 {
     t->dummy_prefix = file->dummy_prefix;
     t->remove_extra_spaces = file->remove_extra;
     t->bpe.byte_fallback = file->byte_fallback;
-    t->bos = find_control(t, file->bos);
-    t->eos = find_control(t, file->eos);
-    t->pad = find_control(t, file->pad);
+    t->bos = tokenizer_special_find(t, file->bos.text, file->bos.size, true);
+    t->eos = tokenizer_special_find(t, file->eos.text, file->eos.size, true);
     struct spm_name surface = file->unk_surface;
     TRY(bpe_vocab_set(&t->bpe.vocab, t->bpe.unknown_id, surface.text, surface.size,
-                      BPE_PIECE_UNKNOWN, BPE_NO_PRIORITY, e));
-    TRY(bpe_vocab_index(&t->bpe.vocab, e));
-    return file->n_user ? fill_user_sets(t, file, data, size, e) : 0;
+                      BPE_PIECE_UNKNOWN, e));
+    return bpe_vocab_index(&t->bpe.vocab, e);
 }
 
 int spm_parse(struct tokenizer *t, const uint8_t *data, size_t size, struct error *e)
@@ -402,7 +362,6 @@ int spm_parse(struct tokenizer *t, const uint8_t *data, size_t size, struct erro
                             .unk_surface = {" \xe2\x81\x87 ", 5},
                             .bos = {"<s>", 3},
                             .eos = {"</s>", 4},
-                            .pad = {"<pad>", 5},
                             .dummy_prefix = 1,
                             .remove_extra = 1,
                             .escape = 1};
@@ -416,7 +375,7 @@ int spm_parse(struct tokenizer *t, const uint8_t *data, size_t size, struct erro
     int rc = bpe_vocab_reserve(&t->bpe.vocab, (uint32_t)(size / 12) + 16, size, e);
     if (rc == 0) rc = read_file(t, &file, data, size, &buffer, e);
     if (rc == 0) rc = check_file(t, &file, e);
-    if (rc == 0) rc = take_over(t, &file, data, size, e);
+    if (rc == 0) rc = take_over(t, &file, e);
     str_fini(&buffer);
     return rc;
 }

@@ -28,20 +28,29 @@ void token_array_push(struct token_array *a, uint32_t id)
 
 void tokenizer_special_add(struct tokenizer *t, uint32_t id, bool control, bool raw)
 {
-    if (t->n_specials == t->special_cap) {
-        t->special_cap = t->special_cap * 2 + 16;
-        t->specials = mem_realloc(t->specials, t->special_cap * sizeof(*t->specials));
-    }
+    ARRAY_RESERVE(t->specials, t->special_cap, t->n_specials + 1);
     t->specials[t->n_specials++] = (struct tokenizer_special){id, control, raw};
 }
 
-static uint32_t find_control_named(const struct tokenizer *t, const char *const *names, size_t n)
+uint32_t tokenizer_special_find(const struct tokenizer *t, const char *name, size_t size,
+                                bool control_only)
 {
-    for (size_t i = 0; i < n; i++) {
-        uint32_t id = tokenizer_find_special(t, names[i]);
-        if (id != TOKENIZER_NONE && t->bpe.vocab.pieces[id].type == BPE_PIECE_CONTROL) return id;
+    const struct bpe_vocab *v = &t->bpe.vocab;
+    for (size_t i = 0; i < t->n_specials; i++) {
+        uint32_t id = t->specials[i].id;
+        if ((!control_only || v->pieces[id].type == BPE_PIECE_CONTROL) &&
+            v->pieces[id].size == size && memcmp(bpe_vocab_bytes(v, id), name, size) == 0)
+            return id;
     }
     return TOKENIZER_NONE;
+}
+
+static uint32_t find_control(const struct tokenizer *t, const char *const *names, size_t n)
+{
+    uint32_t id = TOKENIZER_NONE;
+    for (size_t i = 0; i < n && id == TOKENIZER_NONE; i++)
+        id = tokenizer_special_find(t, names[i], strlen(names[i]), true);
+    return id;
 }
 
 /* Written with U+FF5C for '|' and U+2581 for '_'. */
@@ -55,14 +64,15 @@ void tokenizer_specials_guess(struct tokenizer *t)
     static const char *const bos[] = {"<|bos|>", "<|begin_of_text|>", "<s>", "<bos>",
                                       "[BOS]",   DEEPSEEK_BOS};
     static const char *const pad[] = {"<|pad|>", "<pad>", "[PAD]", "<|finetune_right_pad_id|>"};
-    t->eos = find_control_named(t, eos, ARRAY_LEN(eos));
-    t->bos = find_control_named(t, bos, ARRAY_LEN(bos));
-    t->pad = find_control_named(t, pad, ARRAY_LEN(pad));
-    /* Ours put EOS first whatever its name is. */
+    t->eos = find_control(t, eos, ARRAY_LEN(eos));
+    t->bos = find_control(t, bos, ARRAY_LEN(bos));
+    /* Ours put EOS first whatever its name is; other files put BOS or padding there. */
     uint32_t first = TOKENIZER_NONE;
-    for (uint32_t i = 0; i < t->n_specials; i++)
+    for (size_t i = 0; i < t->n_specials; i++)
         if (t->specials[i].control) first = MIN(first, t->specials[i].id);
-    if (t->eos == TOKENIZER_NONE && first == 0 && t->bos != 0 && t->pad != 0) t->eos = first;
+    if (t->eos == TOKENIZER_NONE && first == 0 && t->bos != 0 &&
+        find_control(t, pad, ARRAY_LEN(pad)) != 0)
+        t->eos = first;
 }
 
 int tokenizer_bytes_check(struct tokenizer *t, struct error *e)
@@ -80,13 +90,14 @@ int tokenizer_bytes_check(struct tokenizer *t, struct error *e)
 /* Does the text begin with a line "base64 number"? */
 static bool looks_like_ranks(const char *text, size_t size)
 {
-    size_t i = 0, digits = 0;
+    uint64_t rank;
+    size_t i = 0;
     while (i < size && (text[i] == '+' || text[i] == '=' || (text[i] >= '/' && text[i] <= '9') ||
                         ((text[i] | 0x20) >= 'a' && (text[i] | 0x20) <= 'z')))
         i++;
     if (i < 4 || i >= size || text[i++] != ' ') return false;
-    for (; i < size && text[i] >= '0' && text[i] <= '9'; i++)
-        digits++;
+    size_t digits = digits_parse(text + i, size - i, &rank);
+    i += digits;
     return digits > 0 && (i == size || text[i] == '\n' || text[i] == '\r');
 }
 
@@ -126,7 +137,7 @@ int tokenizer_parse(const void *data, size_t size, const char *name, tokenizer_t
         return error_set(e, "'%s' is too large for a tokenizer: the limit is %s", name,
                          format_bytes(text, (double)TOKENIZER_MAX_FILE));
     struct tokenizer *t = mem_calloc(1, sizeof(*t));
-    t->eos = t->bos = t->pad = TOKENIZER_NONE;
+    t->eos = t->bos = TOKENIZER_NONE;
     int rc = parse_any(t, data, size, name, e);
     if (rc < 0) {
         tokenizer_free(t);
@@ -179,11 +190,6 @@ uint32_t tokenizer_bos(const tokenizer_t *t)
     return t->bos;
 }
 
-uint32_t tokenizer_pad(const tokenizer_t *t)
-{
-    return t->pad;
-}
-
 uint64_t tokenizer_hash(const tokenizer_t *t)
 {
     return t->hash;
@@ -207,18 +213,6 @@ const char *tokenizer_piece(const tokenizer_t *t, uint32_t id, size_t *size)
     const struct bpe_piece *piece = &t->bpe.vocab.pieces[id];
     if (piece->type != BPE_PIECE_CONTROL) *size = piece->size;
     return bpe_vocab_bytes(&t->bpe.vocab, id);
-}
-
-uint32_t tokenizer_find_special(const tokenizer_t *t, const char *text)
-{
-    size_t size = strlen(text);
-    for (uint32_t i = 0; i < t->n_specials; i++) {
-        uint32_t id = t->specials[i].id;
-        if (t->bpe.vocab.pieces[id].size == size &&
-            memcmp(bpe_vocab_bytes(&t->bpe.vocab, id), text, size) == 0)
-            return id;
-    }
-    return TOKENIZER_NONE;
 }
 
 /* ------------------------------------------------------------------ encoding */

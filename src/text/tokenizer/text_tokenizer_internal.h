@@ -1,6 +1,7 @@
 /* text_tokenizer_internal.h: what the tokenizer's files share.
  *
  * The parts, from the ground up:
+ *   text_bpe_table.c       a hash from numbers to numbers, and a heap
  *   text_bpe_vocab.c       pieces, and the hash from a piece's bytes to its id
  *   text_bpe_merge.c       one word to ids by merging (byte pairs with ranks, or joined strings)
  *   text_bpe_cache.c       the same through a cache of short words: the hot path
@@ -9,13 +10,12 @@
  *   text_spm_*.c           SentencePiece .model files: reading, encoding, decoding
  *   text_tokenizer_json.c, text_tokenizer_ranks.c   the other file formats
  *   text_bpe_count.c, text_bpe_train.c, text_tokenizer_train.c   training
- *   text_tokenizer.c       the public functions: dispatch, encoding of byte-level text, decoding */
+ *   text_tokenizer.c       the public functions: dispatch, encoding of byte-level text, decoding
+ *   text_codec.c           text and ids between two descriptors */
 #ifndef COLOSSUS_TEXT_TOKENIZER_INTERNAL_H
 #define COLOSSUS_TEXT_TOKENIZER_INTERNAL_H
 
-#include <string.h>
-
-#include "text/text.h"
+#include "text/corpus/text_corpus_internal.h"
 
 #define TOKENIZER_MAX_IDS   (1u << 24) /* ids above are a broken file */
 #define TOKENIZER_MAX_PIECE 0xffffu    /* bytes of one piece */
@@ -23,31 +23,16 @@
 
 /* ------------------------------------------------------------------ bytes */
 
-static inline uint64_t bytes_load64(const void *p)
-{
-    uint64_t v;
-    memcpy(&v, p, 8);
-    return v;
-}
-
-static inline uint16_t bytes_load16(const void *p)
-{
-    uint16_t v;
-    memcpy(&v, p, 2);
-    return v;
-}
-
-static inline uint32_t bytes_load32(const void *p)
-{
-    uint32_t v;
-    memcpy(&v, p, 4);
-    return v;
-}
-
 static inline uint64_t bytes_fold(uint64_t a, uint64_t b)
 {
     __uint128_t product = (__uint128_t)a * b;
     return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+
+/* Spreads a number over all 64 bits, so that a table may take the lowest as the slot. */
+static inline uint64_t bytes_mix(uint64_t v)
+{
+    return bytes_fold(v ^ 0xa0761d6478bd642fu, 0xe7037ed1a0b428dbu);
 }
 
 /* 1 to 8 bytes as a number, without reading behind them. */
@@ -94,11 +79,59 @@ static inline bool bytes_equal(const char *a, const char *b, size_t n)
     return true;
 }
 
-/* Bytes of the character at p: 1 to 4, or 0 where it is not valid UTF-8 (overlong forms,
- * surrogates and values above U+10FFFF are not). *cp may be NULL. size > 0. */
-size_t utf8_decode(const char *p, size_t size, uint32_t *cp);
-/* Bytes of valid UTF-8 that text begins with. */
-size_t utf8_valid_size(const char *text, size_t size);
+/* ------------------------------------------------------------------ tables (text_bpe_table.c) */
+
+#define TABLE_NONE UINT64_MAX /* no key; and the value of a key that is not there */
+
+struct table_slot {
+    uint64_t key, value;
+};
+
+/* Numbers to numbers, in open addressing with linear probing, at most half full. {0} is empty. For
+ * lookups from many threads once it is filled. */
+struct table {
+    struct table_slot *slots; /* NULL: none yet */
+    uint32_t mask;
+    size_t count;
+};
+void table_fini(struct table *t);
+/* Room for `count` keys; false where there is no memory. */
+bool table_reserve(struct table *t, size_t count);
+
+static inline uint32_t table_home(const struct table *t, uint64_t key)
+{
+    return (uint32_t)bytes_mix(key) & t->mask;
+}
+
+/* The slot of the key, or the empty one where it belongs. Slots must be there. */
+static inline struct table_slot *table_slot(const struct table *t, uint64_t key)
+{
+    for (uint32_t i = table_home(t, key);; i = (i + 1) & t->mask) {
+        struct table_slot *slot = &t->slots[i];
+        if (slot->key == key || slot->key == TABLE_NONE) return slot;
+    }
+}
+
+/* The value of the key, which is put in with the value TABLE_NONE where it was not there. Valid until
+ * the next call; no memory aborts. */
+uint64_t *table_put(struct table *t, uint64_t key);
+
+static inline uint64_t table_pair(uint32_t left, uint32_t right)
+{
+    return (uint64_t)left << 32 | right;
+}
+
+/* A binary heap; the smallest comes first. {0} is empty. */
+struct heap_entry {
+    uint64_t order, tie; /* compared in this order */
+};
+struct heap {
+    struct heap_entry *entries;
+    size_t count, cap;
+};
+void heap_fini(struct heap *h);
+void heap_push(struct heap *h, struct heap_entry entry);
+struct heap_entry heap_pop(struct heap *h); /* of a heap that is not empty */
 
 /* ------------------------------------------------------------------ pieces (text_bpe_vocab.c) */
 
@@ -149,10 +182,11 @@ void bpe_vocab_fini(struct bpe_vocab *v);
 void bpe_vocab_limit_ids(struct bpe_vocab *v, size_t n_pieces);
 /* Room for this many pieces and bytes, so that adding them does not reallocate. */
 int bpe_vocab_reserve(struct bpe_vocab *v, uint32_t pieces, size_t bytes, struct error *e);
-/* Sets piece `id` (holes are made up to it). Errors: an id too large or used twice, a piece too
- * long; they speak of "id N". */
-int bpe_vocab_set(struct bpe_vocab *v, uint32_t id, const char *bytes, size_t size, uint8_t type,
-                  uint32_t priority, struct error *e);
+/* Sets piece `id` (holes are made up to it), which does not merge: whoever adds one that does writes
+ * its priority into v->pieces[id]. Errors: an id too large or used twice, a piece too long; they speak
+ * of "id N". */
+int bpe_vocab_set(struct bpe_vocab *v, uint32_t id, const char *bytes, size_t size,
+                  enum bpe_piece_type type, struct error *e);
 /* Builds the hash over NORMAL and USER pieces that are not dead. Errors: the same bytes twice; a
  * file made so that its hashes collide. */
 int bpe_vocab_index(struct bpe_vocab *v, struct error *e);
@@ -179,7 +213,7 @@ static inline uint64_t bpe_key_padded(const char *p, size_t n)
 
 static inline uint32_t bpe_key_slot(const struct bpe_vocab *v, uint64_t key)
 {
-    return (uint32_t)bytes_fold(key ^ 0xa0761d6478bd642fu, 0xe7037ed1a0b428dbu) & v->slot_mask;
+    return (uint32_t)bytes_mix(key) & v->slot_mask;
 }
 
 /* The slot of the piece with these bytes, whose key is given, or an empty slot. */
@@ -208,11 +242,6 @@ enum bpe_rule {
     BPE_JOIN_STRINGS /* the joined bytes are a NORMAL or USER piece; priority = the piece's */
 };
 
-struct bpe_pair {
-    uint32_t left, right; /* ids; left TOKENIZER_NONE: empty slot */
-    uint32_t id, rank;
-};
-
 struct bpe_model {
     enum bpe_rule rule;
     bool whole_words;   /* a word that is a piece is taken whole, whatever merging would give */
@@ -221,8 +250,7 @@ struct bpe_model {
     uint32_t unknown_id;
     uint32_t byte_ids[256];
     struct bpe_vocab vocab;
-    struct bpe_pair *pairs; /* open addressing, at most half full */
-    uint32_t pair_mask;
+    struct table pairs; /* table_pair(left id, right id) to table_pair(rank, joined id) */
 };
 
 void bpe_model_fini(struct bpe_model *m);
@@ -235,13 +263,11 @@ bool bpe_pairs_add(struct bpe_model *m, uint32_t left, uint32_t right, uint32_t 
 #define BPE_MAX_WORD      ((size_t)1 << 30)
 
 struct bpe_node;
-struct bpe_candidate;
-/* Working memory of merging; {0} to begin with. */
+/* Working memory of merging long words; {0} to begin with. */
 struct bpe_work {
-    struct bpe_node *nodes; /* long words only */
+    struct bpe_node *nodes;
     size_t node_cap;
-    struct bpe_candidate *heap;
-    size_t heap_size, heap_cap;
+    struct heap heap;
 };
 void bpe_work_fini(struct bpe_work *w);
 /* Appends the ids of one word. For SentencePiece the word is valid UTF-8 with ' ' for U+2581.
@@ -251,9 +277,7 @@ void bpe_merge_word(const struct bpe_model *m, struct bpe_work *w, const char *w
 
 static inline void token_array_reserve(struct token_array *a, size_t more)
 {
-    if (a->cap - a->count >= more) return;
-    a->cap = MAX(a->count + more, a->cap + a->cap / 2 + 64);
-    a->ids = mem_realloc(a->ids, a->cap * sizeof(*a->ids));
+    ARRAY_RESERVE(a->ids, a->cap, a->count + more);
 }
 
 /* ------------------------------------------------------------------ word cache (text_bpe_cache.c) */
@@ -301,12 +325,10 @@ void bpe_cache_flush(const struct bpe_model *m, struct bpe_cache *c, struct toke
 /* ------------------------------------------------------------------ special tokens
  * (text_tokenizer_match.c): the longest of a set of strings that begins at a place. */
 
-struct match_edge;
 struct match_set {
-    struct match_edge *edges; /* open addressing over (node, byte) */
-    uint32_t edge_mask, n_edges;
+    struct table edges; /* table_pair(node, byte) to the node behind it; node 0 is the root */
     uint32_t *node_ids; /* [n_nodes] id of the string that ends here, or TOKENIZER_NONE */
-    uint32_t n_nodes, node_cap;
+    size_t n_nodes, node_cap;
     bool first[256]; /* a string begins with this byte */
     bool any;
 };
@@ -338,18 +360,16 @@ enum pretoken_class {
 };
 
 enum pretoken_scanner {
-    PRETOKEN_PCRE,     /* any pattern */
-    PRETOKEN_GPT2,     /* byte-level's own */
-    PRETOKEN_GPT4_1,   /* GPT-4's family with single digits: Grok-2, Qwen2 */
-    PRETOKEN_GPT4_3,   /* up to three digits: GPT-4, Llama 3 */
-    PRETOKEN_DIGITS_1, /* a number is a word, and what lies between: \p{N}, \p{N}{1,3}, \p{N}+ */
-    PRETOKEN_DIGITS_3,
-    PRETOKEN_DIGITS_ALL
+    PRETOKEN_PCRE,  /* any pattern */
+    PRETOKEN_GPT2,  /* byte-level's own */
+    PRETOKEN_GPT4,  /* GPT-4's family: GPT-4, Llama 3, Qwen2, Grok-2 */
+    PRETOKEN_DIGITS /* a number is a word, and what lies between: \p{N}, \p{N}{1,3}, \p{N}+ */
 };
 
 struct pretoken_stage {
     enum pretoken_scanner scanner;
-    void *code; /* pcre2_code, where scanner is PRETOKEN_PCRE */
+    size_t digits; /* GPT4 and DIGITS: the most that make one word */
+    void *code;    /* pcre2_code, where scanner is PRETOKEN_PCRE */
 };
 struct pretoken {
     struct pretoken_stage stages[PRETOKEN_MAX_STAGES]; /* each cuts what the one before left */
@@ -371,10 +391,9 @@ struct pretoken_scratch {
     "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+" \
     "[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
 
-/* Adds a stage. A pattern that is one of the usual ones gets a scanner unless only_pcre is set.
- * Errors: a pattern PCRE2 does not take, or one that means something else in it. */
-int pretoken_add(struct pretoken *p, const char *pattern, size_t size, bool only_pcre,
-                 struct error *e);
+/* Adds a stage. A pattern that is written exactly like one of the usual ones gets a scanner, every
+ * other runs on PCRE2. Errors: a pattern PCRE2 does not take, or one that means something else in it. */
+int pretoken_add(struct pretoken *p, const char *pattern, size_t size, struct error *e);
 void pretoken_fini(struct pretoken *p);
 /* Is it known that the pattern's matches cover any text, nothing being left between them? */
 bool pretoken_covers(const char *pattern, size_t size);
@@ -388,8 +407,9 @@ void pretoken_split(const struct pretoken *p, struct pretoken_scratch *s, const 
 /* May the text be cut before text[at] (0 < at < size) without changing any word? True for the usual
  * patterns of GPT-4's family at a line end in front of a letter or digit; false where not known. */
 bool pretoken_can_cut(const struct pretoken *p, const char *text, size_t at);
-/* (text_pretoken_scan.c) End of the word that begins at text + at, at < size. */
-size_t pretoken_scan(enum pretoken_scanner scanner, const uint8_t *classes, const char *text,
+/* (text_pretoken_scan.c) End of the word that begins at text + at, at < size, by the stage's scanner,
+ * which is not PRETOKEN_PCRE. */
+size_t pretoken_scan(const struct pretoken_stage *stage, const uint8_t *classes, const char *text,
                      size_t size, size_t at);
 /* (text_pretoken_table.c) Classes of code points, built at the first call; any thread may call. */
 #define PRETOKEN_CLASS_POINTS 0x32400u /* no letter, number or space lies above */
@@ -408,10 +428,10 @@ struct tokenizer_special {
 struct tokenizer {
     enum tokenizer_algorithm algorithm;
     uint64_t hash;
-    uint32_t eos, bos, pad;
+    uint32_t eos, bos;
     struct bpe_model bpe; /* its vocabulary holds special tokens too, by id, not in the hash */
     struct tokenizer_special *specials;
-    uint32_t n_specials, special_cap;
+    size_t n_specials, special_cap;
     /* Byte-level: what matches [without, with] TOKENIZER_PARSE_SPECIAL, raw or normalised. */
     struct match_set raw[2], normal[2];
     struct pretoken pretoken;
@@ -437,14 +457,18 @@ int tokenizer_parse_json(struct tokenizer *t, const char *data, size_t size, con
                          struct error *e);
 int tokenizer_parse_ranks(struct tokenizer *t, const char *data, size_t size, struct error *e);
 int spm_parse(struct tokenizer *t, const uint8_t *data, size_t size, struct error *e);
-/* Scores to priorities: the highest score first, equal ones equal (so -0 is 0). */
-uint32_t spm_score_priority(float score);
+/* The priority of a piece that merges by its score: the highest first, equal ones equal (so -0 is 0).
+ * Fails where the score is infinite or no number. */
+int spm_set_score(struct tokenizer *t, uint32_t id, float score, struct error *e);
 bool spm_looks_like_llama2(const uint8_t *data, size_t size);
 int spm_parse_llama2(struct tokenizer *t, const uint8_t *data, size_t size, struct error *e);
 
 /* (text_tokenizer.c) Adds a special token that was set in the vocabulary. */
 void tokenizer_special_add(struct tokenizer *t, uint32_t id, bool control, bool raw);
-/* Finds EOS, BOS and PAD by their usual names among the control tokens. */
+/* The id of the special token with this name, or TOKENIZER_NONE. */
+uint32_t tokenizer_special_find(const struct tokenizer *t, const char *name, size_t size,
+                                bool control_only);
+/* Finds EOS and BOS by their usual names among the control tokens. */
 void tokenizer_specials_guess(struct tokenizer *t);
 /* Byte-level: fills byte_ids from the vocabulary; errors where one of the 256 is missing. */
 int tokenizer_bytes_check(struct tokenizer *t, struct error *e);
@@ -465,8 +489,7 @@ void spm_decode(const struct tokenizer *t, const uint32_t *ids, size_t count, un
 struct bpe_words {
     struct bpe_word *items; /* [count] */
     size_t count, cap;
-    char *bytes;
-    size_t bytes_size, bytes_cap;
+    struct str bytes;
     uint32_t *slots; /* open addressing: index + 1, 0: empty */
     size_t slot_mask;
 };
@@ -488,8 +511,7 @@ int bpe_count_words(const struct corpus_options *corpus, const struct pretoken *
 struct bpe_learned {
     struct bpe_token *tokens; /* [n_tokens] */
     size_t n_tokens, token_cap;
-    char *bytes;
-    size_t bytes_size, bytes_cap;
+    struct str bytes;
     uint32_t (*merges)[2]; /* [n_merges] in order */
     size_t n_merges, merge_cap;
     uint32_t n_special;

@@ -97,7 +97,7 @@ static int add_added_token(struct tokenizer *t, const json_t *token, struct erro
     bool control = is_true(token, "special");
     bool raw = has(token, "normalized") ? !is_true(token, "normalized") : control;
     TRY(bpe_vocab_set(&t->bpe.vocab, id, json_string_value(content), json_string_length(content),
-                      control ? BPE_PIECE_CONTROL : BPE_PIECE_USER, BPE_NO_PRIORITY, e));
+                      control ? BPE_PIECE_CONTROL : BPE_PIECE_USER, e));
     t->bpe.vocab.pieces[id].dead = true; /* until the model's own vocabulary has it too */
     tokenizer_special_add(t, id, control, raw);
     return 0;
@@ -116,7 +116,7 @@ static int read_added_tokens(struct tokenizer *t, const json_t *tokens, struct e
 /* Puts every added token into the sets that encoding looks at. */
 static void fill_match_sets(struct tokenizer *t)
 {
-    for (uint32_t i = 0; i < t->n_specials; i++) {
+    for (size_t i = 0; i < t->n_specials; i++) {
         const struct tokenizer_special *s = &t->specials[i];
         const char *text = bpe_vocab_bytes(&t->bpe.vocab, s->id);
         size_t size = t->bpe.vocab.pieces[s->id].size;
@@ -147,7 +147,7 @@ static int add_vocab_entry(struct tokenizer *t, const char *key, const json_t *v
     }
     /* Characters that stand for no byte: nothing merges to it, it decodes to itself. */
     TRY(bpe_vocab_set(v, id, plain ? bytes->data : key, plain ? bytes->len : size, BPE_PIECE_NORMAL,
-                      BPE_NO_PRIORITY, e));
+                      e));
     v->pieces[id].dead = !plain;
     return 0;
 }
@@ -273,7 +273,7 @@ static int add_split(struct tokenizer *t, const json_t *split, struct error *e)
         strcmp(behavior, "Removed") == 0 && is_true(split, "invert") && pretoken_covers(text, size);
     if (strcmp(behavior, "Isolated") != 0 && !keeps_words)
         return refused("pre_tokenizer Split with behavior", behavior, e);
-    if (pretoken_add(&t->pretoken, text, size, false, e) < 0)
+    if (pretoken_add(&t->pretoken, text, size, e) < 0)
         return error_context(e, "pre_tokenizer Split");
     return 0;
 }
@@ -288,8 +288,7 @@ static int add_byte_level(struct tokenizer *t, const json_t *level, bool first, 
         t->prefix_space = true;
     }
     if (json_is_false(use_regex)) return 0;
-    return pretoken_add(&t->pretoken, PRETOKEN_PATTERN_GPT2, strlen(PRETOKEN_PATTERN_GPT2), false,
-                        e);
+    return pretoken_add(&t->pretoken, PRETOKEN_PATTERN_GPT2, strlen(PRETOKEN_PATTERN_GPT2), e);
 }
 
 static int read_pre_tokenizer(struct tokenizer *t, const json_t *pre, struct error *e)
@@ -311,7 +310,7 @@ static int read_pre_tokenizer(struct tokenizer *t, const json_t *pre, struct err
             TRY(add_split(t, stage, e));
         } else if (strcmp(type, "Digits") == 0) {
             const char *pattern = is_true(stage, "individual_digits") ? "\\p{N}" : "\\p{N}+";
-            TRY(pretoken_add(&t->pretoken, pattern, strlen(pattern), false, e));
+            TRY(pretoken_add(&t->pretoken, pattern, strlen(pattern), e));
         } else {
             return refused("pre_tokenizer", type, e);
         }
@@ -354,8 +353,10 @@ static int add_tok_entry(struct tokenizer *t, const json_t *entry, bool control,
     }
     if (!bytes->len) return error_set(e, "bytes is not a list or empty");
     if (control) tokenizer_special_add(t, id, true, true);
-    return bpe_vocab_set(&t->bpe.vocab, id, bytes->data, bytes->len,
-                         control ? BPE_PIECE_CONTROL : BPE_PIECE_NORMAL, id, e);
+    TRY(bpe_vocab_set(&t->bpe.vocab, id, bytes->data, bytes->len,
+                      control ? BPE_PIECE_CONTROL : BPE_PIECE_NORMAL, e));
+    t->bpe.vocab.pieces[id].priority = id;
+    return 0;
 }
 
 static int add_tok_list(struct tokenizer *t, const json_t *root, const char *key, bool control,
@@ -382,7 +383,7 @@ static int read_tok_json(struct tokenizer *t, const json_t *root, struct error *
         pattern = text_of(root, "pat_str");
     else if (strcmp(text_of(root, "word_split"), "V1") != 0)
         return refused("word_split", text_of(root, "word_split"), e);
-    TRY(pretoken_add(&t->pretoken, pattern, strlen(pattern), false, e));
+    TRY(pretoken_add(&t->pretoken, pattern, strlen(pattern), e));
     bpe_vocab_limit_ids(&t->bpe.vocab,
                         json_array_size(json_object_get(root, "regular_tokens")) +
                             json_array_size(json_object_get(root, "special_tokens")));

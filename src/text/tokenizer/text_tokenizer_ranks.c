@@ -43,17 +43,16 @@ static int add_line(struct tokenizer *t, const char *line, size_t size, struct s
     if (!size) return 0;
     const char *space = memchr(line, ' ', size);
     const char *end = line + size;
-    uint64_t rank = 0;
+    uint64_t rank;
     str_clear(bytes);
     if (!space || space + 1 == end || !base64_decode(line, (size_t)(space - line), bytes))
         return error_set(e, "not 'base64 rank'");
-    for (const char *p = space + 1; p < end; p++) {
-        if (*p < '0' || *p > '9' || rank >= TOKENIZER_MAX_IDS)
-            return error_set(e, "the rank is not a number below %u", TOKENIZER_MAX_IDS);
-        rank = rank * 10 + (uint64_t)(*p - '0');
-    }
-    return bpe_vocab_set(&t->bpe.vocab, (uint32_t)MIN(rank, UINT32_MAX), bytes->data, bytes->len,
-                         BPE_PIECE_NORMAL, (uint32_t)rank, e);
+    size_t digits = (size_t)(end - space) - 1;
+    if (digits_parse(space + 1, digits, &rank) != digits || rank >= TOKENIZER_MAX_IDS)
+        return error_set(e, "the rank is not a number below %u", TOKENIZER_MAX_IDS);
+    TRY(bpe_vocab_set(&t->bpe.vocab, (uint32_t)rank, bytes->data, bytes->len, BPE_PIECE_NORMAL, e));
+    t->bpe.vocab.pieces[rank].priority = (uint32_t)rank;
+    return 0;
 }
 
 int tokenizer_parse_ranks(struct tokenizer *t, const char *data, size_t size, struct error *e)
@@ -75,8 +74,7 @@ int tokenizer_parse_ranks(struct tokenizer *t, const char *data, size_t size, st
     str_fini(&bytes);
     if (rc == 0) rc = bpe_vocab_index(&t->bpe.vocab, e);
     if (rc == 0)
-        rc = pretoken_add(&t->pretoken, PRETOKEN_PATTERN_GROK2, strlen(PRETOKEN_PATTERN_GROK2),
-                          false, e);
+        rc = pretoken_add(&t->pretoken, PRETOKEN_PATTERN_GROK2, strlen(PRETOKEN_PATTERN_GROK2), e);
     if (rc == 0) rc = tokenizer_bytes_check(t, e);
     return rc;
 }

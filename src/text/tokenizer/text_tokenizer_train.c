@@ -70,119 +70,83 @@ static void add_first_tokens(struct bpe_learned *l, const struct tokenizer_train
     }
 }
 
-/* ------------------------------------------------------------------ tokenizer.json */
+/* ------------------------------------------------------------------ tokenizer.json
+ * Every member that Hugging Face's library writes is there, in its order, even those that mean
+ * nothing here: some of its versions refuse a file that lacks one. */
 
-static void append_chars(struct str *out, const char *bytes, size_t size)
-{
-    for (size_t i = 0; i < size; i++) {
-        uint32_t cp = tokenizer_byte_char((uint8_t)bytes[i]);
-        if (cp >= 0x80) str_append_char(out, (char)(0xc0 | cp >> 6)); /* cp < 0x800 */
-        str_append_char(out, (char)(cp < 0x80 ? cp : 0x80 | (cp & 0x3f)));
-    }
-}
-
-/* A token's name in the file, at the end of *name. */
+/* Appends a token's name in the file: special tokens as they are, others as the characters that stand
+ * for their bytes. */
 static void append_name(const struct bpe_learned *l, uint32_t id, struct str *name)
 {
-    const char *bytes = l->bytes + l->tokens[id].offset;
-    if (id < l->n_special)
+    const char *bytes = l->bytes.data + l->tokens[id].offset;
+    if (id < l->n_special) {
         str_append(name, bytes, l->tokens[id].size);
-    else
-        append_chars(name, bytes, l->tokens[id].size);
-}
-
-static void write_specials(struct json_writer *w, const struct bpe_learned *l)
-{
-    static const char *const flags[] = {"single_word", "lstrip", "rstrip", "normalized"};
-    jsonw_open(w, "added_tokens", '[');
-    for (uint32_t id = 0; id < l->n_special; id++) {
-        jsonw_open(w, NULL, '{');
-        jsonw_int(w, "id", id);
-        jsonw_string_n(w, "content", l->bytes + l->tokens[id].offset, l->tokens[id].size);
-        for (size_t i = 0; i < ARRAY_LEN(flags); i++)
-            jsonw_bool(w, flags[i], false);
-        jsonw_bool(w, "special", true);
-        jsonw_close(w, '}');
+        return;
     }
-    jsonw_close(w, ']');
+    for (uint32_t i = 0; i < l->tokens[id].size; i++) {
+        char utf8[4];
+        str_append(name, utf8, utf8_encode(tokenizer_byte_char((uint8_t)bytes[i]), utf8));
+    }
 }
 
-static void write_byte_level(struct json_writer *w, const char *key)
+static json_t *specials_json(const struct bpe_learned *l)
 {
-    jsonw_open(w, key, '{');
-    jsonw_string(w, "type", "ByteLevel");
-    jsonw_bool(w, "add_prefix_space", false);
-    jsonw_bool(w, "trim_offsets", true);
-    jsonw_bool(w, "use_regex", false);
-    jsonw_close(w, '}');
+    json_t *list = json_array();
+    for (uint32_t id = 0; id < l->n_special; id++)
+        json_array_append_new(list,
+                              json_pack("{s:i, s:s%, s:b, s:b, s:b, s:b, s:b}", "id", (int)id,
+                                        "content", l->bytes.data + l->tokens[id].offset,
+                                        (size_t)l->tokens[id].size, "single_word", 0, "lstrip", 0,
+                                        "rstrip", 0, "normalized", 0, "special", 1));
+    return list;
 }
 
-static void write_pre_tokenizer(struct json_writer *w, const char *pattern)
+static json_t *byte_level_json(void)
 {
-    jsonw_open(w, "pre_tokenizer", '{');
-    jsonw_string(w, "type", "Sequence");
-    jsonw_open(w, "pretokenizers", '[');
-    jsonw_open(w, NULL, '{');
-    jsonw_string(w, "type", "Split");
-    jsonw_open(w, "pattern", '{');
-    jsonw_string(w, "Regex", pattern);
-    jsonw_close(w, '}');
-    jsonw_string(w, "behavior", "Isolated");
-    jsonw_bool(w, "invert", false);
-    jsonw_close(w, '}');
-    write_byte_level(w, NULL);
-    jsonw_close(w, ']');
-    jsonw_close(w, '}');
+    return json_pack("{s:s, s:b, s:b, s:b}", "type", "ByteLevel", "add_prefix_space", 0,
+                     "trim_offsets", 1, "use_regex", 0);
 }
 
-static void write_model(struct json_writer *w, const struct bpe_learned *l)
+static json_t *model_json(const struct bpe_learned *l)
 {
-    static const char *const nothing[] = {"dropout", "unk_token", "continuing_subword_prefix",
-                                          "end_of_word_suffix"};
-    static const char *const off[] = {"fuse_unk", "byte_fallback", "ignore_merges"};
+    json_t *vocab = json_object(), *merges = json_array();
     struct str name = {0};
-    jsonw_open(w, "model", '{');
-    jsonw_string(w, "type", "BPE");
-    for (size_t i = 0; i < ARRAY_LEN(nothing); i++)
-        jsonw_string(w, nothing[i], NULL);
-    for (size_t i = 0; i < ARRAY_LEN(off); i++)
-        jsonw_bool(w, off[i], false);
-    jsonw_open(w, "vocab", '{');
     for (uint32_t id = 0; id < l->n_tokens; id++) {
         str_clear(&name);
         append_name(l, id, &name);
-        jsonw_int(w, name.data, id);
+        json_object_set_new(vocab, name.data, json_integer(id));
     }
-    jsonw_close(w, '}');
-    jsonw_open(w, "merges", '[');
     for (size_t i = 0; i < l->n_merges; i++) {
         str_clear(&name);
         append_name(l, l->merges[i][0], &name);
         str_append_char(&name, ' ');
         append_name(l, l->merges[i][1], &name);
-        jsonw_string_n(w, NULL, name.data, name.len);
+        json_array_append_new(merges, json_stringn(name.data, name.len));
     }
-    jsonw_close(w, ']');
-    jsonw_close(w, '}');
     str_fini(&name);
+    return json_pack("{s:s, s:n, s:n, s:n, s:n, s:b, s:b, s:b, s:o, s:o}", "type", "BPE", "dropout",
+                     "unk_token", "continuing_subword_prefix", "end_of_word_suffix", "fuse_unk", 0,
+                     "byte_fallback", 0, "ignore_merges", 0, "vocab", vocab, "merges", merges);
+}
+
+static int append_text(const char *text, size_t size, void *out)
+{
+    str_append(out, text, size);
+    return 0;
 }
 
 static void write_tokenizer(const struct bpe_learned *l, const char *pattern, struct str *out)
 {
-    struct json_writer w;
-    jsonw_begin(&w, out);
-    jsonw_open(&w, NULL, '{');
-    jsonw_string(&w, "version", "1.0");
-    jsonw_string(&w, "truncation", NULL);
-    jsonw_string(&w, "padding", NULL);
-    write_specials(&w, l);
-    jsonw_string(&w, "normalizer", NULL);
-    write_pre_tokenizer(&w, pattern);
-    jsonw_string(&w, "post_processor", NULL);
-    write_byte_level(&w, "decoder");
-    write_model(&w, l);
-    jsonw_close(&w, '}');
+    json_t *split = json_pack("{s:s, s:{s:s}, s:s, s:b}", "type", "Split", "pattern", "Regex",
+                              pattern, "behavior", "Isolated", "invert", 0);
+    json_t *root =
+        json_pack("{s:s, s:n, s:n, s:o, s:n, s:{s:s, s:[o, o]}, s:n, s:o, s:o}", "version", "1.0",
+                  "truncation", "padding", "added_tokens", specials_json(l), "normalizer",
+                  "pre_tokenizer", "type", "Sequence", "pretokenizers", split, byte_level_json(),
+                  "post_processor", "decoder", byte_level_json(), "model", model_json(l));
+    CHECK(root && json_dump_callback(root, append_text, out, JSON_COMPACT) == 0);
     str_append_char(out, '\n');
+    json_decref(root);
 }
 
 /* ------------------------------------------------------------------ training */
@@ -221,7 +185,7 @@ int tokenizer_train(const struct corpus_options *corpus, const struct tokenizer_
     struct pretoken pretoken = {0};
     struct bpe_words words = {0};
     TRY(check_options(&full, e));
-    int rc = pretoken_add(&pretoken, full.pattern, strlen(full.pattern), false, e);
+    int rc = pretoken_add(&pretoken, full.pattern, strlen(full.pattern), e);
     if (rc == 0) rc = bpe_count_words(corpus, &pretoken, &full, 0, &words, e);
     if (rc == 0) rc = learn_and_save(&full, &words, path, e);
     bpe_words_fini(&words);
