@@ -65,7 +65,8 @@ struct machine_cluster {
 int64_t machine_cluster_accelerators(const struct machine_cluster *c);
 
 struct machine_power_source {
-    const char *name; /* "grid", "turbines", ... */
+    const char *name; /* as printed */
+    bool grid;        /* bought from afar: its chimneys stand under permits of their own */
     struct figure capacity_w, usd_per_kwh, co2_g_per_kwh, nox_g_per_kwh, water_l_per_kwh;
     struct figure ramp_w_per_s; /* 0: not limited */
 };

@@ -19,6 +19,7 @@ int machine_read_sources(const struct yaml_reader *r, const struct field *f,
         memset(source, 0, sizeof(*source));
         section_defaults(&machine_source_section, source, r->arena);
         TRY(section_bind(r, &machine_source_section, node->items[i], false, source));
+        source->grid = strcmp(source->name, "grid") == 0; /* the name that says so */
         site->n_sources++;
     }
     return 0;

@@ -16,6 +16,7 @@ static struct world *world_new(void)
     w->r.cluster = test_cluster(&w->h100, 100000);
     w->r.site.n_sources = 2;
     w->r.site.sources[0] = (struct machine_power_source){.name = "grid",
+                                                         .grid = true,
                                                          .capacity_w = FIGURE(60e6),
                                                          .usd_per_kwh = RANGE(0.061, 0.065, 0.067),
                                                          .co2_g_per_kwh = FIGURE(283),

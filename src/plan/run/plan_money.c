@@ -5,7 +5,7 @@
  * upkeep, and its energy. No interest, no idle time between runs: both are the owner's to add.
  * Checked against published totals: an H100 cluster at about 50,000 USD per accelerator, 35 to 38
  * million USD per megawatt, and 1.65 USD per H100-hour as the owner's break-even. */
-#include "plan/plan_internal.h"
+#include "plan/run/plan_run_internal.h"
 
 #include <math.h>
 #include <string.h>
@@ -103,12 +103,6 @@ static void money(struct plan_answer *a)
     m->usd_per_accelerator_hour = range_add(times(hourly, 1.0 / HOURS_PER_YEAR / n), energy_hour);
 }
 
-/* The permit is for what stands on the site; the grid's own chimneys have theirs. */
-static bool own_source(const struct machine_power_source *s)
-{
-    return !s->name || strcmp(s->name, "grid") != 0;
-}
-
 static void emissions(struct plan_answer *a)
 {
     struct plan_emissions *e = &a->emissions;
@@ -123,7 +117,7 @@ static void emissions(struct plan_answer *a)
         co2 = plus(co2, times(figure(&p->co2_g_per_kwh, CO2_G_PER_KWH), w));
         nox = plus(nox, times(figure_range(&p->nox_g_per_kwh, 0.0, 0.0, 0.0), w));
         water = plus(water, times(figure_range(&p->water_l_per_kwh, 0.0, 0.0, 0.0), w));
-        if (!own_source(p)) continue;
+        if (p->grid) continue;
         e->nox_t_per_year += w / 1e3 * HOURS_PER_YEAR * figure_mid(&p->nox_g_per_kwh, 0.0) / 1e6;
         own_water_w += w * figure_mid(&p->water_l_per_kwh, 0.0);
     }

@@ -12,7 +12,7 @@
  * costs 5.6 % of the speed; measured on 83,000 GB200: 5 % (arXiv:2605.24461).
  * There 960 W gave 12 % more from the same megawatts (1.9 against 1.7 times an H100 cluster) and
  * nothing lower was tried, so the table ends at 0.8 of the cap. */
-#include "plan/plan_internal.h"
+#include "plan/run/plan_run_internal.h"
 
 #include <math.h>
 #include <string.h>

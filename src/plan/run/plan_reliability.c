@@ -19,7 +19,7 @@
  *
  * Where failures come faster than restarts, a synchronous job makes no progress; replicas that
  * leave and return singly do (HSDP with fault tolerance, arXiv:2602.00277). */
-#include "plan/plan_internal.h"
+#include "plan/run/plan_run_internal.h"
 
 #include <math.h>
 #include <string.h>
@@ -271,4 +271,9 @@ void plan_reliability(const struct plan_request *r, const struct plan_step *step
 {
     static const struct plan_what_if AS_IT_IS = {1.0, 1.0, 1.0, 1.0};
     plan_reliability_what_if(r, step, &AS_IT_IS, out);
+}
+
+struct range plan_goodput(const struct plan_reliability *r)
+{
+    return r->elastic ? r->goodput_elastic : r->goodput;
 }

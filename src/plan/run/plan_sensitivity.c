@@ -3,7 +3,7 @@
  * Each graded input is set to its low and its high, one at a time, and the whole plan is evaluated
  * again with the same layout: a microsecond or two each. What has no range is not listed. An input
  * that every pool has moves in all of them together. */
-#include "plan/plan_internal.h"
+#include "plan/run/plan_run_internal.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -12,7 +12,6 @@
  * The search drops a layout only where this bound already loses, so it stays exact;
  * test_plan_search holds the bound against the model of a step itself. */
 #include "plan/search/plan_search_internal.h"
-#include "plan/step/plan_step_internal.h"
 
 #include <math.h>
 #include <string.h>
