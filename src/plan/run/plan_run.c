@@ -1,24 +1,18 @@
-/* plan_run.c: from a request to an answer: layout, step, and the run around it.
+/* plan_run.c: the run around the step of a given layout.
  *
- * plan_solve finds or checks the layout, and plan_run_evaluate does the rest in a straight line:
- * step -> failures and goodput -> watts -> tokens, days, megawatt-hours -> dollars and tonnes.
- * Nothing loops over accelerators, so a million of them cost what eight cost, and the sensitivities
- * evaluate the whole line again for each input. Days, energy and money belong to the middle of the
- * token budget: how many tokens is a choice, and its range would drown all others. */
+ * A straight line: step -> failures and goodput -> watts -> tokens, days, megawatt-hours -> dollars
+ * and tonnes. Nothing loops over accelerators, so a million of them cost what eight cost, and the
+ * sensitivities evaluate the whole line again for each input. Days, energy and money belong to the
+ * middle of the token budget: how many tokens is a choice, and its range would drown all others. */
 #include "plan/run/plan_run_internal.h"
 
 #include <math.h>
 #include <string.h>
 
 /* The model's error against the measured node power of MLPerf runs: docs/decisions/plan-run.md. */
-static const struct range POWER_BAND = {0.92, 1.0, 1.08};
+const struct range plan_power_band = {0.92, 1.0, 1.08};
 
 static const struct plan_what_if AS_IT_IS = {1.0, 1.0, 1.0, 1.0};
-
-static struct range times(struct range a, double x)
-{
-    return (struct range){a.low * x, a.mid * x, a.high * x};
-}
 
 static void scale_step(struct plan_step *s, double x)
 {
@@ -33,7 +27,7 @@ static void scale_step(struct plan_step *s, double x)
 static void run_tokens(const struct plan_request *r, struct plan_answer *out)
 {
     if (r->tokens.mid > 0.0) {
-        out->tokens = figure_range(&r->tokens, 0.0, 0.0, 0.0);
+        out->tokens = figure_range(&r->tokens, range_exact(0.0));
         out->tokens_from = "given";
         return;
     }
@@ -62,14 +56,16 @@ static void run_length(const struct plan_request *r, const struct plan_what_if *
     /* A job that stops at elastic_most does a step's work with fewer, and pays for no more. */
     double job = rel->job_share, busy = (double)out->step.used;
     double fewer = busy > 0.0 ? (double)rel->job_accelerators / busy : 1.0;
-    out->days = times(range_div(out->step_s, goodput), steps / 86400.0 / fewer);
-    out->gpu_hours = times(out->days, 24.0 * n * job);
-    out->site_w = times(POWER_BAND, p->facility_w * w->power);
-    struct range busy_h = times(out->step_s, steps / 3600.0 / fewer);
+    out->days = range_scale(range_div(out->step_s, goodput), steps / 86400.0 / fewer);
+    out->gpu_hours = range_scale(out->days, 24.0 * n * job);
+    out->site_w = range_scale(plan_power_band, p->facility_w * w->power);
+    struct range busy_h = range_scale(out->step_s, steps / 3600.0 / fewer);
     struct range busy_w = {with_lost_time(p, goodput.high), with_lost_time(p, goodput.mid),
                            with_lost_time(p, goodput.low)};
-    out->mwh = range_mul(range_mul(busy_h, times(busy_w, job * w->power / 1e6)), POWER_BAND);
-    out->build_days = times(figure_range(&r->site.build_days_per_1000, 0.0, 0.0, 0.0), n / 1e3);
+    out->mwh =
+        range_mul(range_mul(busy_h, range_scale(busy_w, job * w->power / 1e6)), plan_power_band);
+    out->build_days =
+        range_scale(figure_range(&r->site.build_days_per_1000, range_exact(0.0)), n / 1e3);
     if (rel->mtbf_s.mid > 0.0) out->power.swing.stops_per_day = 86400.0 / rel->mtbf_s.mid;
 }
 
@@ -86,7 +82,7 @@ void plan_run_evaluate(const struct plan_request *r, const struct plan_what_if *
     plan_step(&r->model, &job.cluster, &r->layout, &r->batch, &r->software, &out->step);
     plan_power_slow_step(r, &out->step);
     if (w->step != 1.0) scale_step(&out->step, w->step);
-    plan_reliability_what_if(&job, &out->step, w, &out->reliability);
+    plan_reliability(&job, &out->step, w, &out->reliability);
     struct plan_step all = out->step; /* the rest works, too */
     if (r->part > 0) {
         out->reliability.job_share *= (double)r->part / n;

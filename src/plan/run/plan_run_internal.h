@@ -19,13 +19,14 @@ void plan_run_evaluate(const struct plan_request *r, const struct plan_what_if *
  * widest first, beside the answer that *out already holds. */
 void plan_sensitivities(const struct plan_request *r, struct plan_answer *out);
 
-/* The parts of plan_run_evaluate, each from the step. */
+/* The parts of plan_run_evaluate, each from the step; `w` as there. The answer's request, power,
+ * reliability, days and energy are set before its money and emissions. */
 void plan_reliability(const struct plan_request *r, const struct plan_step *step,
-                      struct plan_reliability *out);
-void plan_reliability_what_if(const struct plan_request *r, const struct plan_step *step,
-                              const struct plan_what_if *w, struct plan_reliability *out);
+                      const struct plan_what_if *w, struct plan_reliability *out);
 void plan_power(const struct plan_request *r, const struct plan_step *step, struct plan_power *out);
 void plan_money_and_emissions(struct plan_answer *answer);
+/* Error of the computed power against the measured one of MLPerf's nodes; its middle is 1. */
+extern const struct range plan_power_band;
 /* The slow-down of a step under a power cap. */
 void plan_power_slow_step(const struct plan_request *r, struct plan_step *step);
 void plan_swing_load(const struct plan_request *r, const struct plan_step *step,
