@@ -1,6 +1,6 @@
 /* fit-plan-rows.c: the model of a step as a library for tools/fit-plan: reads the table of
  * published runs with the program's own reader and predicts all rows for any set of constants. */
-#include "plan/step/plan_constants_internal.h"
+#include "plan/validate/plan_validate_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -28,7 +28,8 @@ int fit_open(const char *path, char tier, const char *source)
     if (n_judged > 0) memcpy(grown, judged, n_judged * sizeof(*judged));
     judged = grown;
     for (size_t i = 0; i < count; i++)
-        if (all[i].tier == tier && strstr(all[i].source, source) && !all[i].mismatch && !all[i].skip && all[i].step_s > 0)
+        if (all[i].tier == tier && strstr(all[i].source, source) && !all[i].mismatch &&
+            !all[i].skip && all[i].step_s > 0)
             judged[n_judged++] = &all[i];
     return (int)n_judged;
 }

@@ -242,12 +242,14 @@ struct range {
 /* Ranges are bands of about 80 %; factors are taken as independent, so that a product's band is the
  * root of the sum of squares of logarithms. A figure that is not given (grade 0 and mid 0) takes
  * the fallback. */
-struct range figure_range(const struct figure *f, double mid, double low, double high);
+struct range figure_range(const struct figure *f, struct range fallback);
 double figure_mid(const struct figure *f, double fallback);
 struct range range_exact(double x);
 struct range range_mul(struct range a, struct range b);
 struct range range_div(struct range a, struct range b);
 struct range range_add(struct range a, struct range b);
+struct range range_sum(struct range a, struct range b); /* they rise and fall together: bounds add */
+struct range range_scale(struct range a, double x);     /* x is exact */
 
 /* ------------------------------------------------------------------ units (base_unit.c) */
 

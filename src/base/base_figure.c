@@ -15,9 +15,9 @@ double figure_mid(const struct figure *f, double fallback)
 
 /* A figure may come with a middle only, or with bounds that a careless file put the wrong way
  * round; the result is always ordered. */
-struct range figure_range(const struct figure *f, double mid, double low, double high)
+struct range figure_range(const struct figure *f, struct range fallback)
 {
-    if (!f->grade && f->mid == 0.0) return (struct range){low, mid, high};
+    if (!f->grade && f->mid == 0.0) return fallback;
     bool ranged = f->low != 0.0 || f->high != 0.0;
     double lo = ranged ? MIN(f->low, f->high) : f->mid, hi = ranged ? MAX(f->low, f->high) : f->mid;
     return (struct range){MIN(lo, f->mid), f->mid, MAX(hi, f->mid)};
@@ -59,4 +59,14 @@ struct range range_add(struct range a, struct range b)
     double mid = a.mid + b.mid;
     return (struct range){mid - hypot(a.mid - a.low, b.mid - b.low), mid,
                           mid + hypot(a.high - a.mid, b.high - b.mid)};
+}
+
+struct range range_sum(struct range a, struct range b)
+{
+    return (struct range){a.low + b.low, a.mid + b.mid, a.high + b.high};
+}
+
+struct range range_scale(struct range a, double x)
+{
+    return (struct range){a.low * x, a.mid * x, a.high * x};
 }

@@ -65,7 +65,8 @@ struct machine_cluster {
 int64_t machine_cluster_accelerators(const struct machine_cluster *c);
 
 struct machine_power_source {
-    const char *name; /* "grid", "turbines", ... */
+    const char *name; /* as printed */
+    bool grid;        /* bought from afar: its chimneys stand under permits of their own */
     struct figure capacity_w, usd_per_kwh, co2_g_per_kwh, nox_g_per_kwh, water_l_per_kwh;
     struct figure ramp_w_per_s; /* 0: not limited */
 };
@@ -120,7 +121,11 @@ int machine_load_cluster(const char *name, const char *from, struct arena *a,
 int machine_load_site(const char *name, const char *from, struct arena *a, struct machine_site *out,
                       struct error *e);
 
-/* ------------------------------------------------------------------ laws */
+/* ------------------------------------------------------------------ laws
+ * All are pure: they allocate nothing, keep nothing and may be called from any thread, and for any
+ * hour of a simulated year. `used` counts the accelerators of each pool that work; the rest of the
+ * pool stands idle. `source_w` are the watts of each of a site's sources, as machine_supply shares
+ * them out. A figure that a description leaves out takes the law's own fallback. */
 
 /* Watts of one accelerator by phase, at `cap` (share of its own cap; 0: uncapped), and the clock
  * that leaves, beside the uncapped one (machine_power.c). */
@@ -129,6 +134,25 @@ struct machine_phase_power {
 };
 void machine_phase_power(const struct machine_accelerator *a, double cap,
                          struct machine_phase_power *out);
+/* The clock that a cap leaves, mean of all accelerators: what runs at the core's clock takes
+ * 1 / clock as long. */
+double machine_mean_clock(const struct machine_cluster *c, double cap);
+/* Watts of direct current, behind the supplies, of a whole cluster whose working accelerators spend
+ * compute_share of their time in compute and wait in communication the rest. */
+struct machine_draw {
+    double accelerators_w, other_w; /* mean; CPUs, NICs and fans of the servers */
+    double idle_w, max_w;           /* both, while all stand still, and the most (nameplate) */
+    double cap_w;                   /* the accelerators' caps */
+    double network_w;               /* switches and optics; not behind the servers' supplies */
+};
+void machine_draw(const struct machine_cluster *c, const int64_t used[MACHINE_MAX_POOLS],
+                  double cap, double compute_share, struct machine_draw *out);
+/* Watts before the servers' power supplies, by their efficiency (80 PLUS Titanium). */
+double machine_supplied_w(double direct_w);
+/* Watts of all IT: servers with their supplies' loss, network, and storage, management and CPU
+ * nodes as a share of both. */
+double machine_it_w(double direct_w, double network_w);
+
 /* Power of synchronous steps as a square-like wave with edges; what limits it. */
 struct machine_swing {
     double peak_w, trough_w, mean_w, amplitude_w; /* site, one step */
@@ -155,8 +179,64 @@ struct machine_swing_load {
     double period_s, low_s;             /* a step, and how long all are low in it */
     double edge_s;                      /* rise and fall: the pipeline fills and drains */
 };
+/* Fills the watts of *load, but for beside_w, from its seconds, which the caller has set; the
+ * working accelerators compute for compute_share of a step. */
+void machine_swing_levels(const struct machine_cluster *c, const int64_t used[MACHINE_MAX_POOLS],
+                          double cap, double compute_share, struct machine_swing_load *load);
 void machine_swing(const struct machine_site *site, const struct machine_swing_load *load,
                    struct machine_swing *out);
+/* What a stop of stop_w leaves over while sources of limited ramp come down, for batteries. */
+double machine_stop_battery_wh(const struct machine_site *site,
+                               const double source_w[MACHINE_MAX_SOURCES], double stop_w);
+
+/* ------------------------------------------------------------------ failures */
+
+/* Failures per 1,000 days of 8 accelerators of the working ones, at the fleet's age and with its
+ * lemons (arXiv:2410.21680; machine_failures.c). factor: times as often; 1: as is known. */
+struct range machine_failure_rate(const struct machine_cluster *c,
+                                  const int64_t used[MACHINE_MAX_POOLS], double factor);
+/* Seconds between failures of a job of so many at that rate, with outages of the whole site. */
+struct range machine_mtbf_s(struct range rate, double accelerators);
+/* Nodes of 8 that must stand by so that repairs leave a job whole 99 % of the time. */
+int64_t machine_spare_nodes(double rate, double accelerators);
+/* Cold restart of a job of this many accelerators, without loading (arXiv:2602.00277). */
+struct range machine_restart_s(int64_t accelerators);
+
+/* A checkpoint of a model of `params` parameters with its optimizer, saved by so many accelerators
+ * to the cluster's storage: time to write and to load it, and how long a step waits for the copy to
+ * host memory (machine_checkpoint.c). */
+struct machine_checkpoint {
+    double bytes, write_s, load_s, stall_s;
+};
+void machine_checkpoint(const struct machine_cluster *c, double params, double accelerators,
+                        struct machine_checkpoint *out);
+/* tau, seconds between checkpoints, for stall delta and MTBF: the approximations of Young (1974) and
+ * Daly (2006, eq. 37), and the minimum of Daly's exact expected time. */
+double machine_checkpoint_young_s(double delta_s, double mtbf_s);
+double machine_checkpoint_daly_s(double delta_s, double mtbf_s);
+double machine_checkpoint_interval(double delta_s, double mtbf_s);
+/* Expected wall time over useful time: checkpoints every tau, restart R, exponential failures. */
+double machine_checkpoint_stretch(double tau_s, double delta_s, double restart_s, double mtbf_s);
+/* Useful share of wall time of a synchronous job, planned interruptions with it (Llama 3's). */
+struct range machine_goodput(double tau_s, double delta_s, struct range restart_s,
+                             struct range mtbf_s);
+
+/* A job whose replica groups leave and return singly (machine_elastic.c). */
+struct machine_elastic {
+    double accelerators;   /* of the whole machine */
+    struct range mtbf_s;   /* of all of them */
+    double lost_s;         /* work that a failure loses: half a step */
+    double restart_factor; /* times as long as restarts are known to take; 1 */
+};
+/* Accelerators that leave and restart together: whole units (what holds the state and can leave
+ * alone), and of a job of n at most 64 groups. */
+int64_t machine_elastic_group(int64_t unit, int64_t n);
+/* The number of accelerators of the job that is fastest; more make it slower. */
+double machine_elastic_size(const struct machine_elastic *x);
+/* Useful share of the wall time of a job of so many, in groups of so many. */
+struct range machine_elastic_goodput(const struct machine_elastic *x, int64_t job, int64_t group);
+
+/* ------------------------------------------------------------------ cooling and supply */
 
 /* Watts of cooling and loss, and litres, per IT watt(-hour) at one temperature. */
 void machine_cooling_overhead(const struct machine_site *site, double dry_c, double wet_c,
@@ -173,11 +253,30 @@ void machine_cooling_year(const struct machine_site *site, struct machine_coolin
 double machine_supply(const struct machine_site *site, double load_w,
                       double source_w[MACHINE_MAX_SOURCES]);
 
-/* Cold restart of a job of this many accelerators, without loading (machine_failures.c). */
-struct range machine_restart_s(int64_t accelerators);
-/* tau that minimises Daly's exact expected time for stall delta and MTBF m, all in seconds. */
-double machine_checkpoint_interval(double delta_s, double mtbf_s);
-/* Expected wall time over useful time: checkpoints every tau, restart R, exponential failures. */
-double machine_checkpoint_stretch(double tau_s, double delta_s, double restart_s, double mtbf_s);
+/* ------------------------------------------------------------------ prices (machine_prices.c) */
+
+struct range machine_price_usd(const struct machine_accelerator *a);
+/* Of accelerators, servers and network. site NULL: of a site that states nothing. */
+struct range machine_write_off_years(const struct machine_site *site);
+/* What a machine costs, and a year of it: straight-line write-off (of the building over 15 years)
+ * and upkeep. The building is built for it_max_w, the nameplate of what stands in it. */
+struct machine_cost {
+    struct range accelerators_usd, servers_usd, network_usd, site_usd, capex_usd;
+    struct range rent_usd, upkeep_usd; /* a year */
+};
+void machine_cost(const struct machine_cluster *c, const struct machine_site *site, double it_max_w,
+                  struct machine_cost *out);
+/* Of the mix that feeds a load; of the fallback where nothing does, or without a site. */
+struct range machine_energy_usd_per_kwh(const struct machine_site *site,
+                                        const double source_w[MACHINE_MAX_SOURCES]);
+/* What a kWh of that mix leaves, and what the site's own chimneys and taps leave at this load: the
+ * grid's are elsewhere. it_w and the litres of cooling per kWh of IT are means of the year. */
+struct machine_footprint {
+    struct range co2_g_per_kwh, nox_g_per_kwh, water_l_per_kwh; /* water: of power stations only */
+    double nox_t_per_year, water_l_per_day;                     /* of the site, with its cooling */
+    bool within_permit;
+};
+void machine_footprint(const struct machine_site *site, const double source_w[MACHINE_MAX_SOURCES],
+                       double it_w, double cooling_l_per_kwh, struct machine_footprint *out);
 
 #endif

@@ -19,6 +19,7 @@ int machine_read_sources(const struct yaml_reader *r, const struct option *f,
         memset(source, 0, sizeof(*source));
         section_defaults(&machine_source_section, source);
         TRY(yaml_bind(r, &machine_source_section, node->items[i], false, source, NULL));
+        source->grid = strcmp(source->name, "grid") == 0; /* the name that says so */
         site->n_sources++;
     }
     return 0;

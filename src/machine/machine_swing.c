@@ -160,3 +160,46 @@ void machine_swing(const struct machine_site *site, const struct machine_swing_l
     out->period_detuned_s = detuned(site, l, out);
     out->stop_w = out->mean_w - l->beside_w - l->idle_w;
 }
+
+void machine_swing_levels(const struct machine_cluster *c, const int64_t used[MACHINE_MAX_POOLS],
+                          double cap, double compute_share, struct machine_swing_load *l)
+{
+    double compute = 0.0, comm = 0.0, smooth_compute = 0.0, smooth_comm = 0.0;
+    l->idle_w = 0.0;
+    for (int64_t i = 0; i < c->n_pools; i++) {
+        const struct machine_accelerator *a = c->pools[i].accelerator;
+        struct machine_phase_power p;
+        machine_phase_power(a, cap, &p);
+        double n = machine_supplied_w((double)used[i]);
+        double rest = machine_supplied_w((double)c->pools[i].count) - n;
+        double floor_w = figure_mid(&a->smoothing_floor, 0.0) * p.cap_w;
+        compute += n * p.compute_w + rest * p.idle_w;
+        comm += n * p.comm_w + rest * p.idle_w;
+        smooth_compute += n * fmax(p.compute_w, floor_w) + rest * p.idle_w;
+        smooth_comm += n * fmax(p.comm_w, floor_w) + rest * p.idle_w;
+        l->idle_w += (n + rest) * p.idle_w;
+    }
+    /* What does not compute outside the low part lowers the high level. */
+    double T = l->period_s, busy = T - l->low_s - l->edge_s;
+    double share = busy > 0.0 ? fmin(compute_share * T / busy, 1.0) : 0.0;
+    l->high_w = share * compute + (1.0 - share) * comm;
+    l->low_w = fmin(comm, l->high_w);
+    l->smooth_high_w = share * smooth_compute + (1.0 - share) * smooth_comm;
+    l->smooth_low_w = smooth_comm;
+}
+
+/* A stop takes each source's share away at once; what a source of limited ramp still gives on its
+ * way down, a triangle of power and time, has to go somewhere. */
+double machine_stop_battery_wh(const struct machine_site *s,
+                               const double source_w[MACHINE_MAX_SOURCES], double stop_w)
+{
+    double all = 0.0, wh = 0.0;
+    for (int64_t i = 0; i < s->n_sources; i++)
+        all += source_w[i];
+    for (int64_t i = 0; i < s->n_sources && all > 0.0; i++) {
+        double ramp = figure_mid(&s->sources[i].ramp_w_per_s, 0.0);
+        double drop = stop_w * source_w[i] / all;
+        if (ramp > 0.0) wh += 0.5 * drop * drop / ramp / 3600.0;
+    }
+    return wh;
+}

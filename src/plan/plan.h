@@ -164,6 +164,8 @@ struct plan_reliability {
     double job_share;         /* of the machine: what is the run's to pay; 1: all of it */
     int64_t spare_nodes;      /* of 8, so that repairs leave the job whole 99 % of the time */
 };
+/* What the run keeps of its time: of one synchronous job, or of the elastic one in its place. */
+struct range plan_goodput(const struct plan_reliability *r);
 struct plan_power {
     double accelerators_w, servers_w, network_w, it_w, facility_w; /* mean while training */
     double node_w;                           /* 8 accelerators and their share of a server, mean */
@@ -244,11 +246,6 @@ struct plan_answer {
 struct range plan_optimal_tokens(const struct model_config *m);
 int plan_solve(const struct plan_request *r, struct arena *a, struct plan_answer *out,
                struct error *e);
-/* The parts of plan_solve, each from the step. */
-void plan_reliability(const struct plan_request *r, const struct plan_step *step,
-                      struct plan_reliability *out);
-void plan_power(const struct plan_request *r, const struct plan_step *step, struct plan_power *out);
-void plan_money_and_emissions(struct plan_answer *answer);
 
 /* ------------------------------------------------------------------ descriptions
  * (plan_catalogue.c). A name is looked for as a file, beside the file that names it, in the presets

@@ -1,5 +1,5 @@
 /* Collectives against measured ones, and how a group lies over domains. */
-#include "plan/plan_internal.h"
+#include "plan/step/plan_step_internal.h"
 
 #include <math.h>
 

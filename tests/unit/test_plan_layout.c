@@ -2,7 +2,7 @@
  * a value that works. */
 #include "test_cmocka.h"
 
-#include "plan/plan_internal.h"
+#include "plan/step/plan_step_internal.h"
 
 static const struct model_config llama_405b = {.name = "Llama3.1-405B",
                                                .n_layers = 126,

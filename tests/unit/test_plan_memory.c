@@ -4,7 +4,7 @@
 
 #include <math.h>
 
-#include "plan/plan_internal.h"
+#include "plan/step/plan_step_internal.h"
 
 #define GIB 1073741824.0
 

@@ -1,5 +1,5 @@
 /* Sizes of published models against what their authors state, and what is refused. */
-#include "plan/plan_internal.h"
+#include "plan/step/plan_step_internal.h"
 
 #include <math.h>
 

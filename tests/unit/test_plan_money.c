@@ -16,6 +16,7 @@ static struct world *world_new(void)
     w->r.cluster = test_cluster(&w->h100, 100000);
     w->r.site.n_sources = 2;
     w->r.site.sources[0] = (struct machine_power_source){.name = "grid",
+                                                         .grid = true,
                                                          .capacity_w = FIGURE(60e6),
                                                          .usd_per_kwh = RANGE(0.061, 0.065, 0.067),
                                                          .co2_g_per_kwh = FIGURE(283),
@@ -118,11 +119,11 @@ static void ranges(void **state)
     assert_true(range_div(a, range_exact(0)).mid == 0);
     /* Not given; given alone; bounds the wrong way round. */
     struct figure f = {0};
-    assert_true(figure_range(&f, 2, 1, 3).high == 3);
+    assert_true(figure_range(&f, (struct range){1, 2, 3}).high == 3);
     f = (struct figure){.mid = 7, .grade = 'A'};
-    assert_true(figure_range(&f, 2, 1, 3).low == 7);
+    assert_true(figure_range(&f, (struct range){1, 2, 3}).low == 7);
     f = (struct figure){.mid = 7, .low = 9, .high = 4};
-    assert_ordered(figure_range(&f, 2, 1, 3));
+    assert_ordered(figure_range(&f, (struct range){1, 2, 3}));
     assert_true(figure_mid(&f, 2) == 7);
     f = (struct figure){.mid = 0, .grade = 'P'}; /* a stated nought is not "not given" */
     assert_true(figure_mid(&f, 2) == 0);

@@ -25,7 +25,7 @@ static struct plan_reliability reliability_of(const struct fleet *f)
     r.cluster.fleet_age_days = FIGURE(f->age_days);
     r.cluster.lemon_fraction = (struct figure){.mid = f->lemons, .grade = 'A'};
     r.layout.dp = (int32_t)(f->accelerators / 128);
-    plan_reliability(&r, &step, &out);
+    plan_reliability(&r, &step, NULL, &out);
     return out;
 }
 
@@ -213,9 +213,9 @@ static void no_cliff(void **state)
     struct plan_request r = test_llama3_request(&h100);
     struct plan_step step = {.step_s = 5.0, .used = 16384};
     struct plan_reliability tight, roomy;
-    plan_reliability(&r, &step, &tight);
+    plan_reliability(&r, &step, NULL, &tight);
     r.cluster.pools[0].count = 20480;
-    plan_reliability(&r, &step, &roomy);
+    plan_reliability(&r, &step, NULL, &roomy);
     assert_true(roomy.mtbf_s.mid == tight.mtbf_s.mid && roomy.goodput.mid == tight.goodput.mid);
     assert_int_equal(roomy.spare_nodes, tight.spare_nodes);
 }

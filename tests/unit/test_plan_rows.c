@@ -2,7 +2,7 @@
  * says, and a word that means nothing is an error with the line, the column and what is allowed. */
 #include "test_cmocka.h"
 
-#include "plan/plan_internal.h"
+#include "plan/validate/plan_validate_internal.h"
 #include "test_plan_rows_util.h"
 
 #define HEAD                                                                            \

@@ -5,7 +5,7 @@
 
 #include "test_machine_util.h"
 
-#include "plan/plan_internal.h"
+#include "plan/run/plan_run_internal.h"
 
 /* arXiv:2407.21783, table 3. */
 static inline struct model_config test_llama3_405b(void)

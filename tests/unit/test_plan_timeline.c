@@ -2,7 +2,7 @@
  * stage does two things at once, and nothing starts before what it needs. */
 #include "test_cmocka.h"
 
-#include "plan/plan_internal.h"
+#include "plan/step/plan_step_internal.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -5,7 +5,7 @@
  * measured, else on the laptop of the presets.
  * The batch and tokens of a run file also serve a plan that names it as its model. */
 #include "plan/read/plan_read_internal.h"
-#include "plan/plan_internal.h"
+#include "plan/step/plan_step_internal.h"
 
 #include <string.h>
 

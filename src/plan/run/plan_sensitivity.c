@@ -3,7 +3,7 @@
  * Each graded input is set to its low and its high, one at a time, and the whole plan is evaluated
  * again with the same layout: a microsecond or two each. What has no range is not listed. An input
  * that every pool has moves in all of them together. */
-#include "plan/plan_internal.h"
+#include "plan/run/plan_run_internal.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -78,7 +78,7 @@ static void variant_init(struct variant *v, const struct plan_request *r)
 /* Moves the middle to a bound; false where there is no range. */
 static bool move(struct figure *f, bool high)
 {
-    struct range x = figure_range(f, 0.0, 0.0, 0.0);
+    struct range x = figure_range(f, range_exact(0.0));
     f->mid = high ? x.high : x.low;
     return x.high > x.low && x.low > 0.0;
 }
@@ -100,7 +100,7 @@ static double factor(const struct plan_answer *a, size_t offset, bool high)
         return (high ? rate->high : rate->low) / rate->mid;
     if (offset == offsetof(struct plan_what_if, restart))
         return (high ? restart->high : restart->low) / restart->mid;
-    return high ? 1.08 : 0.92; /* power: the band of plan_run.c */
+    return high ? plan_power_band.high : plan_power_band.low;
 }
 
 static bool variant_move(struct variant *v, const struct input *in, const struct plan_answer *a,

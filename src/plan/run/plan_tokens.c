@@ -12,7 +12,7 @@
  * tokens per active parameter (Ludziejewski et al., arXiv:2502.05172), not on one formula. The
  * middle is the laws at the geometric mean of active and total, a rule of thumb; the bounds are the
  * laws at either end. */
-#include "plan/plan_internal.h"
+#include "plan/run/plan_run_internal.h"
 
 #include <math.h>
 

@@ -40,8 +40,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *const plan_objective_names[] = {"time", "cost", "energy", "tokens-per-mwh", NULL};
-
 enum {
     MIN_TOKENS_PER_CP_RANK = 512,
     MAX_DIVISORS = 4096, /* the most a 40-bit number has is under 3000 */

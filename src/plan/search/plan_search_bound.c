@@ -12,17 +12,12 @@
  * The search drops a layout only where this bound already loses, so it stays exact;
  * test_plan_search holds the bound against the model of a step itself. */
 #include "plan/search/plan_search_internal.h"
-#include "plan/step/plan_step_internal.h"
 
 #include <math.h>
 #include <string.h>
 
 /* Rounding in the sums of plan_step may differ from here in the last bits. */
 static const double ROUNDING = 1.0 - 1e-9;
-
-/* As in plan_money.c: four years of writing off, electricity at 0.065 USD/kWh. Only the order of
- * layouts hangs on them, and on one machine they move it little. */
-static const double PRICE_USD = 30e3, WRITE_OFF_YEARS = 4, USD_PER_KWH = 0.065;
 
 void plan_search_rates(const struct machine_cluster *c, const struct plan_layout *l,
                        struct plan_search_rates *out)
@@ -36,10 +31,12 @@ void plan_search_rates(const struct machine_cluster *c, const struct plan_layout
         machine_phase_power(c->pools[i].accelerator, 0, &p);
         out->low_w += train * p.comm_w + (n - train) * p.idle_w + n * p.other_w;
         out->more_w += train * fmax(p.compute_w - p.comm_w, 0);
-        out->usd_per_s += n * figure_mid(&c->pools[i].accelerator->price_usd, PRICE_USD);
+        out->usd_per_s += n * machine_price_usd(c->pools[i].accelerator).mid;
     }
-    out->usd_per_s /= WRITE_OFF_YEARS * 365.25 * 86400;
-    out->usd_per_j = USD_PER_KWH / 3.6e6;
+    /* The site is not known here: as of one that states nothing. Only the order of layouts hangs on
+     * it, and on one machine it moves it little. */
+    out->usd_per_s /= machine_write_off_years(NULL).mid * 365.25 * 86400;
+    out->usd_per_j = machine_energy_usd_per_kwh(NULL, NULL).mid / 3.6e6;
 }
 
 void plan_search_price(const struct plan_search_rates *r, struct plan_candidate *out)

@@ -1,8 +1,9 @@
-/* plan_search_internal.h: what the search shares with its bounds: for tests, too. */
+/* plan_search_internal.h: what the files of the search share: its bounds (for tests, too), and the
+ * search for the best run beside that for the best step. */
 #ifndef COLOSSUS_PLAN_SEARCH_INTERNAL_H
 #define COLOSSUS_PLAN_SEARCH_INTERNAL_H
 
-#include "plan/plan_internal.h"
+#include "plan/run/plan_run_internal.h"
 
 /* What a step draws and costs, so that energy and money of a layout are two products each:
  * joules = low_w · step_s + more_w · seconds that compute. Whole cluster: accelerators that a layout
@@ -36,5 +37,13 @@ void plan_search_bound_ranks(struct plan_search_bound *bound, const struct plan_
 /* Never above plan_step's step_s (and, in busy_s, the seconds of it that compute). */
 double plan_search_bound_step(const struct plan_search_bound *bound, const struct plan_layout *l,
                               const struct plan_batch *b, double *busy_s);
+
+/* plan_search on a cluster of one's own without the front, which takes a fraction of the time. */
+int plan_search_list(const struct plan_request *r, const struct machine_cluster *c, size_t n_best,
+                     struct arena *a, struct plan_search *out, struct error *e);
+/* The search, where failures limit what more accelerators are good for: again on fewer of them, and
+ * what makes the best run is kept (plan_search_run.c). Layout and part of *chosen are set. */
+int plan_search_run(struct plan_request *chosen, struct arena *a, struct plan_search *out,
+                    struct error *e);
 
 #endif

@@ -12,7 +12,7 @@
  * and experts' ranks of the whole machine's best layout stand, which makes a rung several times
  * cheaper; at the size that is chosen everything is free again. The ladder's sizes do not depend on
  * the machine's, so a larger machine has the choices of a smaller one. */
-#include "plan/plan_internal.h"
+#include "plan/search/plan_search_internal.h"
 
 #include <math.h>
 #include <string.h>
@@ -185,7 +185,7 @@ int plan_search_run(struct plan_request *chosen, struct arena *a, struct plan_se
     first.layout = out->best[0].layout;
     plan_run_evaluate(&first, NULL, &whole);
     const struct plan_reliability *rel = &whole.reliability;
-    double kept = rel->elastic ? rel->goodput_elastic.mid : rel->goodput.mid;
+    double kept = plan_goodput(rel).mid;
     if (kept >= LITTLE_LOST) {
         chosen->layout = first.layout;
         return 0;

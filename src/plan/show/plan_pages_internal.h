@@ -2,7 +2,8 @@
 #ifndef COLOSSUS_PLAN_PAGES_INTERNAL_H
 #define COLOSSUS_PLAN_PAGES_INTERNAL_H
 
-#include "plan/plan_internal.h"
+#include "plan/read/plan_read_internal.h"
+#include "plan/run/plan_run_internal.h"
 
 /* ------------------------------------------------------------------ quantities (plan_format.c) */
 
@@ -39,10 +40,6 @@ size_t plan_describe_failures(const struct plan_answer *a, char lines[PLAN_FAILU
 #define PLAN_SWING_SHOWN_W 1e4
 /* What is written above a page: the title, or what the plan is made of. */
 void plan_describe_title(const struct plan_request *r, char *buf, size_t size);
-
-/* What a change that forgets the plan's layout leaves of it: what options ask for (plan_override.c),
- * and the precision where every accelerator computes in it. */
-struct plan_layout plan_layout_asked(const struct plan_request *r);
 
 /* ------------------------------------------------------------------ pictures (plan_svg*.c)
  * Each appends one <svg> element that stands alone in a page, coloured by its classes (plan_html.c)

@@ -16,7 +16,7 @@
  * fabric give each pass of the ring: with p ranks of the group in a domain, the p NICs carry it.
  *
  * Oversubscription is applied to groups that leave a block of the lower tier. */
-#include "plan/step/plan_constants_internal.h"
+#include "plan/step/plan_step_internal.h"
 
 #include <math.h>
 

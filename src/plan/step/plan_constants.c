@@ -2,7 +2,7 @@
  *
  * The values stand in plan_constants_internal.h; here they become data, so that `plan validate`
  * prints them and tools/fit-plan moves them. */
-#include "plan/step/plan_constants_internal.h"
+#include "plan/step/plan_step_internal.h"
 
 struct plan_constant plan_constants[] = {
 #define PLAN_CONSTANT_ROW(name, value, low, high, source) {#name, value, low, high, source},
@@ -15,6 +15,7 @@ size_t plan_constants_count(void)
     return PLAN_N_CONSTANTS;
 }
 
+const char *const plan_objective_names[] = {"time", "cost", "energy", "tokens-per-mwh", NULL};
 const char *const plan_stack_names[] = {"megatron", "fsdp", "other", "dualpipe", NULL};
 const char *const plan_part_names[] = {"matrix products",
                                        "attention",

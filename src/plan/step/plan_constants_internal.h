@@ -7,7 +7,17 @@
 #ifndef COLOSSUS_PLAN_CONSTANTS_INTERNAL_H
 #define COLOSSUS_PLAN_CONSTANTS_INTERNAL_H
 
-#include "plan/plan_internal.h"
+#include <stddef.h>
+
+struct plan_constant {
+    const char *name;
+    double value;
+    double low, high;   /* range the fit may use; low == high: not fitted */
+    const char *source; /* paper, measurement, or which rows it was fitted on */
+};
+/* Written by nobody but the fit tool, in its own process. */
+extern struct plan_constant plan_constants[];
+size_t plan_constants_count(void);
 
 /* clang-format off */
 #define PLAN_CONSTANTS(X) \

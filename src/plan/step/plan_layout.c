@@ -7,12 +7,11 @@
  * stage without a layer, a batch that is not a whole number of microbatches. Accelerators may be
  * left over: they are idle, and the answer says how many. The error names both numbers
  * and a value that works. Ranks are numbered tp fastest, then cp, dp, pp, as in Megatron-LM. */
-#include "plan/plan_internal.h"
+#include "plan/step/plan_step_internal.h"
 
 #include <string.h>
 
 const char *const plan_recompute_names[] = {"none", "selective", "full", NULL};
-const char *const machine_precision_names[] = {"fp32", "bf16", "fp8", "mxfp8", "fp4", NULL};
 
 struct layout_field {
     const char *name;

@@ -3,7 +3,7 @@
 #define COLOSSUS_PLAN_LOCAL_INTERNAL_H
 
 #include "compute/compute.h"
-#include "plan/plan_internal.h"
+#include "plan/plan.h"
 
 #include <stdlib.h>
 

@@ -12,7 +12,7 @@
  * FP8 follow from the same list. Microbatches in flight of interleaved 1F1B: Narayanan et al.,
  * arXiv:2104.04473, section 2.2. Four constants were fitted on published allocator peaks; they
  * stand in one table and `plan validate` prints them. */
-#include "plan/step/plan_constants_internal.h"
+#include "plan/step/plan_step_internal.h"
 
 #include <math.h>
 

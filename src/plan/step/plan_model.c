@@ -11,7 +11,7 @@
  * arXiv:2405.21060, section 6: one input projection to (2 inner + 2 groups state + heads), one
  * output projection, and a scan whose chunked form costs about 6 inner state FLOPs a token and
  * direction. */
-#include "plan/plan_internal.h"
+#include "plan/step/plan_step_internal.h"
 
 #include <string.h>
 

@@ -4,7 +4,7 @@
  * of the model. It is the date of the stack that ran, not of the page that reports it: NVIDIA's
  * pages carry a release YY.MM, MLPerf rounds have a date, papers the number of their preprint; the
  * table below names the exceptions and says why. A date YYYY-MM in a source goes before all. */
-#include "plan/step/plan_constants_internal.h"
+#include "plan/step/plan_step_internal.h"
 
 #include <ctype.h>
 #include <math.h>

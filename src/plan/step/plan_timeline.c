@@ -8,7 +8,7 @@
  * free and what it needs has come. DualPipe has another order (plan_timeline_dualpipe.c). Behind the
  * last backward pass come the exposed data-parallel traffic and the optimiser; what is left of the
  * step (data, launches, stragglers) is not drawn. */
-#include "plan/plan_internal.h"
+#include "plan/step/plan_step_internal.h"
 
 #include <math.h>
 #include <string.h>

@@ -8,7 +8,7 @@
  * weights are put off, so that the gradients of inputs reach the next stage sooner. It lasts
  * m (F + B) + (p/2 - 1) (F + 2B - 3W), the paper's table 2, where F, W and B - W are the same, and
  * less than one B shorter elsewhere (tested). */
-#include "plan/plan_internal.h"
+#include "plan/step/plan_step_internal.h"
 
 #include <math.h>
 #include <string.h>

@@ -4,7 +4,7 @@
  * what the model is worth for a run that it was not fitted on. Each row holds the values in the
  * order of plan_constants; source is as in the validation table, or a family: without any release of
  * that page. A source without a row was not refitted, and validate says so. */
-#include "plan/step/plan_constants_internal.h"
+#include "plan/validate/plan_validate_internal.h"
 
 #include <math.h>
 #include <string.h>

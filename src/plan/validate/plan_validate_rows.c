@@ -8,7 +8,7 @@
  * count FLOPs in a dozen ways), or when the accelerator has no description. The columns are those
  * of docs/reference/validation-rows.md. */
 #include "plan/read/plan_read_internal.h"
-#include "plan/plan_internal.h"
+#include "plan/validate/plan_validate_internal.h"
 
 #include <ctype.h>
 #include <limits.h>
