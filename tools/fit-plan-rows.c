@@ -1,6 +1,7 @@
 /* fit-plan-rows.c: the model of a step as a library for tools/fit-plan: reads the table of
  * published runs with the program's own reader and predicts all rows for any set of constants. */
 #include "plan/step/plan_constants_internal.h"
+#include "plan/validate/plan_validate_internal.h"
 
 #include <stdlib.h>
 #include <string.h>

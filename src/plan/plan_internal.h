@@ -134,10 +134,6 @@ bool plan_stack_is_megatron(
 double plan_software_today(void); /* the newest generation that was fitted */
 /* 0 (today's), or 2018 to two years from the newest that was fitted. */
 int plan_generation_check(double year, struct error *e);
-/* Fills what a published row leaves out, by the rules at the head of plan_assume.c: micro_batch,
- * global_batch, etp and vp of 0, recompute of -1. */
-void plan_layout_assume(const struct model_config *m, const struct machine_accelerator *a,
-                        const struct plan_software *s, struct plan_batch *b, struct plan_layout *l);
 
 /* ------------------------------------------------------------------ the run (plan_run.c) */
 
@@ -165,43 +161,6 @@ void plan_power_slow_step(const struct plan_request *r, struct plan_step *step);
 
 void plan_swing_load(const struct plan_request *r, const struct plan_step *step,
                      const struct plan_power *power, struct machine_swing_load *out);
-
-/* ------------------------------------------------------------------ validation
- * plan_validate_rows.c): shared by `colossus plan validate` and tools/fit-plan. */
-
-/* One published measurement, ready to predict. skip says why it cannot be, or is NULL: then model,
- * layout (checked), batch, cluster and software are complete. */
-struct plan_row {
-    int line; /* of the CSV */
-    int64_t id;
-    char tier;                   /* 'A' .. 'C' */
-    bool mismatch;               /* the source contradicts itself */
-    const char *source, *family; /* family: releases of one source together ("Megatron-Bridge") */
-    const char *model_name, *gpu, *precision, *notes;
-    const char *skip;
-    const char *assumed; /* what the row leaves out and which rule filled it, or "" */
-    int64_t n_gpus;
-    struct model_config model;
-    struct plan_layout layout;
-    struct plan_batch batch;
-    struct plan_software software;
-    struct machine_accelerator accelerator;
-    struct machine_cluster cluster; /* one pool: n_gpus of accelerator (points into this row) */
-    double step_s;                  /* measured; 0: not stated */
-    double memory_bytes;            /* measured peak; 0: not stated */
-};
-/* All rows of a table in the columns of docs/reference/validation-rows.md. path NULL: the table that
- * travels with the program. Rows stay where they are (cluster points into its row). */
-int plan_rows_load(const char *path, struct arena *a, struct plan_row **rows, size_t *count,
-                   struct error *e);
-/* The same from memory; path is for messages and for finding descriptions. */
-int plan_rows_parse(const char *text, size_t size, const char *path, struct arena *a,
-                    struct plan_row **rows, size_t *count, struct error *e);
-
-/* plan_constants_count() values fitted without the rows of this source (column or family), stored by
- * tools/fit-plan in plan_left_out.c; NULL where none are. */
-const double *plan_left_out_values(const char *source);
-size_t plan_left_out_count(void); /* every source that was fitted on has one */
 
 /* ------------------------------------------------------------------ timeline
  * The passes of DualPipe (plan_timeline_dualpipe.c), each `stretch` times as long as in the step; an

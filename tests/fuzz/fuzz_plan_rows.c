@@ -1,6 +1,6 @@
 /* fuzz_plan_rows.c: any bytes as a table of published runs. A row that is not skipped must be
  * complete, and its prediction finite and positive whatever its sizes. */
-#include "plan/plan_internal.h"
+#include "plan/validate/plan_validate_internal.h"
 
 #include <math.h>
 #include <string.h>

@@ -2,7 +2,7 @@
 #ifndef COLOSSUS_TEST_PLAN_ROWS_UTIL_H
 #define COLOSSUS_TEST_PLAN_ROWS_UTIL_H
 
-#include "plan/plan_internal.h"
+#include "plan/validate/plan_validate_internal.h"
 
 struct fixture {
     struct arena a;

@@ -1,6 +1,7 @@
 /* The model of a step: it adds up, moves the right way, and is as near to published runs as the
  * project says. */
 #include "plan/step/plan_constants_internal.h"
+#include "plan/validate/plan_validate_internal.h"
 
 #include <math.h>
 

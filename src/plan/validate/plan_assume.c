@@ -14,7 +14,7 @@
  *   shares: recipes offload there before they recompute); selective where they exceed it by less
  *   than half, which recomputing some layers mends; else full; and none where even that would not
  *   fit, since the row ran and so left out something else. */
-#include "plan/plan_internal.h"
+#include "plan/validate/plan_validate_internal.h"
 
 static const double FOLDING_YEAR = 2025.4; /* Megatron-Core 0.12 */
 static const double PARTIAL_RECOMPUTE = 1.5;
