@@ -569,6 +569,10 @@ int preset_open(const struct yaml_reader *r, const struct section *s, const char
                 const struct yaml_node *at, struct yaml_reader *child, struct yaml_node **root);
 /* yaml_load, with hints of what descriptions are made of. */
 int preset_read_yaml(const char *path, struct arena *a, struct yaml_node **root, struct error *e);
+/* The path of presets/<folder>/<name>, a whole file name, in the first place where presets are kept
+ * ($COLOSSUS_PRESETS, here, beside the program, where `make install` put them); NULL where there is
+ * none. In *a. */
+const char *preset_find_file(struct arena *a, const char *folder, const char *name);
 /* Would a name that is no path be found? */
 bool preset_exists(const struct yaml_reader *r, const char *folder, const char *name);
 /* Names of all presets of a folder, nearest first, each once, in r's arena; their number. */
@@ -610,6 +614,7 @@ struct csv {
 };
 int csv_parse(const char *text, size_t size, const char *path, struct arena *a, struct csv *out,
               struct error *e);
+#define CSV_MAX_BYTES ((size_t)64 << 20) /* of a file */
 int csv_load(const char *path, struct arena *a, struct csv *out, struct error *e);
 int csv_column(const struct csv *t, const char *name); /* or -1 */
 /* Text of a field, "" where the column is missing (-1). */

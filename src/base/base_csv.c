@@ -9,7 +9,6 @@
 #include <string.h>
 
 enum { MAX_COLUMNS = 1024, MAX_ROWS = 1 << 20 };
-#define MAX_BYTES ((size_t)64 << 20)
 
 struct csv_reader {
     const char *at, *end, *line_start;
@@ -179,7 +178,7 @@ int csv_load(const char *path, struct arena *a, struct csv *out, struct error *e
 {
     char *text;
     size_t size;
-    TRY(file_read(path, MAX_BYTES, &text, &size, e));
+    TRY(file_read(path, CSV_MAX_BYTES, &text, &size, e));
     int rc = csv_parse(text, size, path, a, out, e);
     mem_free(text);
     return rc;

@@ -177,6 +177,18 @@ int preset_read_yaml(const char *path, struct arena *a, struct yaml_node **root,
     return rc;
 }
 
+const char *preset_find_file(struct arena *a, const char *folder, const char *name)
+{
+    const struct yaml_reader nowhere = {.path = "", .arena = a};
+    const char *dirs[MAX_DIRS];
+    size_t n = list_dirs(&nowhere, folder, dirs);
+    for (size_t i = 0; i < n; i++) {
+        const char *path = file_join(a, dirs[i], name);
+        if (file_exists(path)) return path;
+    }
+    return NULL;
+}
+
 bool preset_exists(const struct yaml_reader *r, const char *folder, const char *name)
 {
     const char *dirs[MAX_DIRS];

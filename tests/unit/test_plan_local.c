@@ -3,6 +3,7 @@
 #include "test_cmocka.h"
 
 #include "plan/step/plan_local_internal.h"
+#include "plan/validate/plan_validate_internal.h"
 
 #include <math.h>
 #include <string.h>

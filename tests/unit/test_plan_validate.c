@@ -3,6 +3,7 @@
 #include "test_cmocka.h"
 
 #include <math.h>
+#include <unistd.h>
 
 #include "plan/validate/plan_validate_internal.h"
 #include "test_plan_rows_util.h"
@@ -273,6 +274,62 @@ static void test_groups(void **state)
     assert_int_equal(n, 3);
 }
 
+/* ------------------------------------------------------------------ fits without a source */
+
+#define LEFT_OUT "test_plan_left_out.csv"
+
+/* The constants as a table: columns from the last to the first, one of them left out or renamed. */
+static void write_left_out(const char *last_head, const char *last_value)
+{
+    struct str text = {0};
+    struct error e = {0};
+    size_t n = plan_constants_count();
+    for (size_t i = n; i-- > 1;)
+        str_printf(&text, "%s,", plan_constants[i].name);
+    str_printf(&text, "source,%s\n", last_head);
+    for (size_t i = n; i-- > 1;)
+        str_printf(&text, "%.17g,", plan_constants[i].value);
+    str_printf(&text, "\"a, b\",%s\n", last_value);
+    assert_ok(file_write(LEFT_OUT, text.data, text.len, &e), e);
+    str_fini(&text);
+}
+
+static void test_left_out(void **state)
+{
+    struct fixture *f = *state;
+    struct plan_left_out t;
+    char value[32];
+    size_t n = plan_constants_count();
+    snprintf(value, sizeof(value), "%.17g", plan_constants[0].value);
+    write_left_out(plan_constants[0].name, value);
+    assert_ok(plan_left_out_load(LEFT_OUT, &f->a, &t, &f->e), f->e);
+    assert_int_equal(t.count, 1);
+    const double *values = plan_left_out_values(&t, "a, b");
+    assert_non_null(values);
+    for (size_t i = 0; i < n; i++) /* by name: the order of the columns is another one */
+        assert_float_equal(values[i], plan_constants[i].value, 0);
+    assert_null(plan_left_out_values(&t, "a"));
+
+    write_left_out(plan_constants[0].name, "1e9"); /* no value that the fit may have found */
+    assert_ok(plan_left_out_load(LEFT_OUT, &f->a, &t, &f->e), f->e);
+    assert_int_equal(t.count, 0);
+
+    write_left_out(plan_constants[0].name, "much");
+    assert_int_equal(plan_left_out_load(LEFT_OUT, &f->a, &t, &f->e), ERROR_CONFIG);
+    assert_contains(f->e.text, LEFT_OUT ":2: column 'GEMM_BF16_AMPERE' must be a number");
+    write_left_out("GEMM_OF_OLD", value);
+    assert_int_equal(plan_left_out_load(LEFT_OUT, &f->a, &t, &f->e), ERROR_CONFIG);
+    assert_contains(f->e.text, LEFT_OUT ":1: column 'GEMM_BF16_AMPERE' is missing");
+    snprintf(value, sizeof(value), "%s,OLD", plan_constants[0].name);
+    write_left_out(value, "1,2");
+    assert_int_equal(plan_left_out_load(LEFT_OUT, &f->a, &t, &f->e), ERROR_CONFIG);
+    assert_contains(f->e.text, LEFT_OUT ":1: column 'OLD' is no constant");
+    assert_contains(f->e.hint, "tools/fit-plan");
+    unlink(LEFT_OUT);
+    assert_true(plan_left_out_load(LEFT_OUT, &f->a, &t, &f->e) < 0);
+    assert_contains(f->e.text, LEFT_OUT);
+}
+
 /* ------------------------------------------------------------------ the whole command */
 
 static void test_published_table(void **state)
@@ -464,6 +521,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_ranking, setup, teardown),
         cmocka_unit_test_setup_teardown(test_ranking_by_model, setup, teardown),
         cmocka_unit_test_setup_teardown(test_groups, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_left_out, setup, teardown),
         cmocka_unit_test(test_published_table),
         cmocka_unit_test(test_recipes),
         cmocka_unit_test_setup_teardown(test_measured_h100, setup, teardown),

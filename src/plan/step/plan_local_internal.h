@@ -16,8 +16,6 @@ struct plan_local_run {
     double measured_s; /* median of the steps after the first three */
     size_t n_steps;    /* that it is the median of */
 };
-/* Reads run.yaml and metrics.jsonl of a run folder. */
-int plan_local_load(const char *folder, struct plan_local_run *out, struct error *e);
 
 struct plan_local_step {
     double step_s, products_s, attention_s, vector_s, loss_s, optimizer_s;

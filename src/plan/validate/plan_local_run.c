@@ -5,6 +5,7 @@
  * default filled in, metrics.jsonl the seconds of each step. The first steps, which allocate and
  * fault pages in, do not count; the median does. */
 #include "plan/step/plan_local_internal.h"
+#include "plan/validate/plan_validate_internal.h"
 
 #include <math.h>
 #include <string.h>

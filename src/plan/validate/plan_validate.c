@@ -17,11 +17,11 @@ static void predict(const struct plan_row *r, struct plan_step *out)
 }
 
 /* The row with the constants that were fitted without its source, or without every release of it:
- * those of the program where it was never fitted on; 0 where no fit is stored. The constants are this
+ * predicted_s, that of the program's own, where it was never fitted on. The constants are this
  * process's own: they are put back at once. */
 static double predict_left_out(const struct plan_row *r, const double *values, double predicted_s)
 {
-    if (!values) return plan_left_out_count() ? predicted_s : 0;
+    if (!values) return predicted_s;
     const size_t n = plan_constants_count();
     double *kept = mem_calloc(n, sizeof(*kept));
     struct plan_step step;
@@ -49,10 +49,12 @@ static void judge_row(struct validate_result *v, struct validate_row *out, bool 
     } else {
         out->timed = true;
         out->predicted_s = out->step.step_s;
-        const double *source = plan_left_out_values(r->source);
-        const double *family = plan_left_out_values(r->family);
-        out->left_out_s = predict_left_out(r, source ? source : family, out->predicted_s);
-        out->family_out_s = predict_left_out(r, family ? family : source, out->predicted_s);
+        const double *source = plan_left_out_values(&v->left_out, r->source);
+        const double *family = plan_left_out_values(&v->left_out, r->family);
+        if (v->left_out.count) {
+            out->left_out_s = predict_left_out(r, source ? source : family, out->predicted_s);
+            out->family_out_s = predict_left_out(r, family ? family : source, out->predicted_s);
+        }
         v->n_left_out += source || family;
         v->n_in_band += r->step_s >= out->step.low_s && r->step_s <= out->step.high_s;
     }
@@ -85,6 +87,7 @@ static int validate(const char *csv_path, const struct plan_validate_options *o,
     struct validate_result v = {.tiers = o->tiers && *o->tiers ? o->tiers : "A"};
     TRY(check_tiers(v.tiers, e));
     TRY(plan_rows_load(csv_path, a, &rows, &v.n_rows, e));
+    TRY(plan_left_out_load(NULL, a, &v.left_out, e));
     v.path = csv_path ? csv_path : "the table of published runs that comes with colossus";
     v.rows = arena_alloc(a, MAX(v.n_rows, 1) * sizeof(*v.rows));
     for (size_t i = 0; i < v.n_rows; i++) {

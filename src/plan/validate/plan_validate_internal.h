@@ -1,25 +1,27 @@
-/* plan_validate_internal.h: what the files of `plan validate` share: predictions beside what was
- * measured (plan_validate.c), the arithmetic of errors and of the two baselines
- * (plan_validate_stats.c), and how they are shown (plan_validate_print.c). */
+/* plan_validate_internal.h: what the files of `plan validate` share: the table of published runs
+ * (plan_validate_rows.c, plan_assume.c), the constants that were fitted without a source
+ * (plan_left_out.c), predictions beside what was measured (plan_validate.c), the arithmetic of errors
+ * and of the two baselines (plan_validate_stats.c), and how they are shown
+ * (plan_validate_print.c). tools/fit-plan reads the table through this header, too. */
 #ifndef COLOSSUS_PLAN_VALIDATE_INTERNAL_H
 #define COLOSSUS_PLAN_VALIDATE_INTERNAL_H
 
 #include "plan/step/plan_step_internal.h"
 
-/* ------------------------------------------------------------------ rows (plan_validate_rows.c),
- * shared by `colossus plan validate` and tools/fit-plan. */
+/* ------------------------------------------------------------------ rows (plan_validate_rows.c) */
 
 /* One published measurement, ready to predict. skip says why it cannot be, or is NULL: then model,
  * layout (checked), batch, cluster and software are complete. */
 struct plan_row {
     int line; /* of the CSV */
     int64_t id;
-    char tier;                   /* 'A' .. 'C' */
-    bool mismatch;               /* the source contradicts itself */
+    char tier;     /* 'A': the full model and layout are known; 'B': in part; 'C': an aggregate */
+    bool mismatch; /* the source contradicts itself */
     const char *source, *family; /* family: releases of one source together ("Megatron-Bridge") */
-    const char *model_name, *gpu, *precision, *notes;
-    const char *skip;
-    const char *assumed; /* what the row leaves out and which rule filled it, or "" */
+    const char *model_name, *gpu, *precision;
+    const char *skip;    /* for people; code asks only whether there is a reason */
+    const char *assumed; /* for people: what the row leaves out and which rule filled it, or "" */
+    bool recompute_assumed; /* the row does not say what is computed again */
     int64_t n_gpus;
     struct model_config model;
     struct plan_layout layout;
@@ -30,25 +32,37 @@ struct plan_row {
     double step_s;                  /* measured; 0: not stated */
     double memory_bytes;            /* measured peak; 0: not stated */
 };
-/* All rows of a table in the columns of docs/reference/validation-rows.md. path NULL: the table that
- * travels with the program. Rows stay where they are (cluster points into its row). */
+/* All rows of a table in the columns of docs/reference/validation-rows.md, in *a. path NULL: the
+ * table that travels with the program. Rows must stay where they are: cluster points into its row.
+ * ERROR_CONFIG names file, line and column of what cannot be read. */
 int plan_rows_load(const char *path, struct arena *a, struct plan_row **rows, size_t *count,
                    struct error *e);
 /* The same from memory; path is for messages and for finding descriptions. */
 int plan_rows_parse(const char *text, size_t size, const char *path, struct arena *a,
                     struct plan_row **rows, size_t *count, struct error *e);
-
-/* plan_constants_count() values fitted without the rows of this source (column or family), stored by
- * tools/fit-plan in plan_left_out.c; NULL where none are. */
-const double *plan_left_out_values(const char *source);
-size_t plan_left_out_count(void); /* every source that was fitted on has one */
-
 /* Fills what a published row leaves out, by the rules at the head of plan_assume.c: micro_batch,
  * global_batch, etp and vp of 0, recompute of -1. */
 void plan_layout_assume(const struct model_config *m, const struct machine_accelerator *a,
                         const struct plan_software *s, struct plan_batch *b, struct plan_layout *l);
 
-/* ------------------------------------------------------------------ what validation finds */
+/* ------------------------------------------------------------------ fits without a source
+ * (plan_left_out.c) */
+
+/* What tools/fit-plan wrote: every constant fitted again without the rows of one source, or of one
+ * family of sources. */
+struct plan_left_out {
+    size_t count;
+    const char **sources; /* [count] as the table of runs names them */
+    double *values;       /* [count][plan_constants_count()], in the order of plan_constants */
+};
+/* Reads the table, of which every constant must be a column. path NULL: the one that travels with
+ * the program. In *a. ERROR_CONFIG names file, line, column and what mends it. */
+int plan_left_out_load(const char *path, struct arena *a, struct plan_left_out *out,
+                       struct error *e);
+/* The values of this source, or NULL where the constants were not fitted without it. */
+const double *plan_left_out_values(const struct plan_left_out *t, const char *source);
+
+/* ------------------------------------------------------------------ predictions */
 
 /* One row of the table with everything that was predicted for it. Seconds; 0: none. */
 struct validate_row {
@@ -136,6 +150,7 @@ void validate_recipes(const struct validate_row *rows, size_t count, size_t most
 
 struct validate_result {
     const char *path, *tiers;
+    struct plan_left_out left_out;
     struct validate_row *rows;
     size_t n_rows;
     size_t n_tier, n_mismatch;       /* left out by tier and by contradiction */
@@ -148,5 +163,12 @@ void validate_print(const struct validate_result *v, bool rows, struct arena *a,
 json_t *validate_to_json(const struct validate_result *v, bool rows, struct arena *a);
 int validate_plot(const struct validate_result *v, const char *path, struct arena *a,
                   struct error *e);
+
+/* ------------------------------------------------------------------ runs of our own
+ * (plan_local_run.c) */
+
+struct plan_local_run; /* plan/step/plan_local_internal.h */
+/* Reads run.yaml and metrics.jsonl of a run folder of `colossus train`. */
+int plan_local_load(const char *folder, struct plan_local_run *out, struct error *e);
 
 #endif

@@ -215,7 +215,7 @@ void validate_print(const struct validate_result *v, bool rows, struct arena *a,
                 "Measured within low .. high of the prediction: %.0f %% of the rows (the band "
                 "is meant to hold 80 %%)\n",
                 100.0 * (double)v->n_in_band / (double)judged);
-    if (judged && !plan_left_out_count())
+    if (judged && !v->left_out.count)
         fprintf(out, "The fits without each source are of other constants: tools/fit-plan "
                      "--left-out --write makes them anew\n");
     else if (v->n_left_out < judged)

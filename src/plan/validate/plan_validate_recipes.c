@@ -32,14 +32,13 @@ static bool is_recipe(const struct validate_row *v)
  * nothing fits. */
 static double published_s(const struct plan_row *r)
 {
-    const bool free = strstr(r->assumed, "recomputation") != NULL;
     double best = 0;
     if (plan_layout_check_stack(&r->layout, &r->batch, &r->software, NULL) < 0)
         return 0; /* as the search */
     for (int k = PLAN_RECOMPUTE_NONE; k <= PLAN_RECOMPUTE_FULL; k++) {
         struct plan_layout l = r->layout;
         struct plan_step step;
-        if (!free && k != l.recompute) continue;
+        if (!r->recompute_assumed && k != l.recompute) continue;
         l.recompute = k;
         plan_step(&r->model, &r->cluster, &l, &r->batch, &r->software, &step);
         if (step.fits && (best == 0 || step.step_s < best)) best = step.step_s;

@@ -11,10 +11,8 @@
 #include "plan/validate/plan_validate_internal.h"
 
 #include <ctype.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 static const char *const columns[] = {"id",
                                       "tier",
@@ -415,7 +413,8 @@ static void complete_layout(struct rows_reader *r, struct plan_row *row)
     if (!row->batch.global_batch) assume(r, row, "global batch by rule");
     if (l->micro_batch == 0) assume(r, row, "microbatch by rule");
     if (l->vp == 0 && l->pp > 1) assume(r, row, "virtual stages by rule");
-    if (l->recompute < 0) assume(r, row, "recomputation by rule");
+    row->recompute_assumed = l->recompute < 0;
+    if (row->recompute_assumed) assume(r, row, "recomputation by rule");
     if (l->pp == 1) l->vp = 1;
     if (!model_is_moe(&row->model)) l->ep = l->etp = 1;
     shard_weights(r, row);
@@ -571,7 +570,6 @@ static int read_row(struct rows_reader *r, struct plan_row *row)
     row->gpu = text_of(r, "gpu");
     TRY(check_accelerator(r, row));
     row->precision = *text_of(r, "precision") ? text_of(r, "precision") : "bf16";
-    row->notes = text_of(r, "notes");
     TRY(int_of(r, "n_gpus", 0, &row->n_gpus));
     if (!plan_software_of_source(row->source, text_of(r, "table"), text_of(r, "dist_opt"),
                                  &row->software))
@@ -615,28 +613,12 @@ static int check_columns(const struct csv *t, struct error *e)
     return error_hint(e, "one of the columns step_time_s, tok_s_gpu, mem_gib is needed");
 }
 
-#define TABLE "validation/published_runs.csv"
-
-/* In $COLOSSUS_PRESETS, here, beside the program and where `make install` puts presets. */
 static const char *find_table(struct arena *a, struct error *e)
 {
-    static const char *const beside[] = {"presets", "../../presets", "../../../presets",
-                                         "../share/colossus/presets"};
-    char exe[PATH_MAX];
-    const char *home = getenv("COLOSSUS_PRESETS"), *path;
-    if (home && *home && file_exists(path = file_join(a, home, TABLE))) return path;
-    if (file_exists("presets/" TABLE)) return "presets/" TABLE;
-    ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
-    if (n > 0) {
-        exe[n] = 0;
-        char *slash = strrchr(exe, '/');
-        if (slash) *slash = 0;
-        for (size_t i = 0; i < ARRAY_LEN(beside); i++) {
-            path = arena_printf(a, "%s/%s/" TABLE, exe, beside[i]);
-            if (file_exists(path)) return path;
-        }
-    }
-    error_set_code(e, ERROR_CONFIG, "the table " TABLE " was not found among the presets");
+    const char *path = preset_find_file(a, "validation", "published_runs.csv");
+    if (path) return path;
+    error_set_code(e, ERROR_CONFIG,
+                   "the table validation/published_runs.csv was not found among the presets");
     error_hint(e, "set COLOSSUS_PRESETS to the folder presets, or name a table");
     return NULL;
 }
@@ -651,33 +633,34 @@ static int read_table(struct csv *t, struct arena *a, struct plan_row **rows, si
         return error_hint(e, "one measured run a line, as in docs/reference/validation-rows.md");
     }
     r.accelerators = arena_alloc(a, (MAX_ACCELERATORS + 1) * sizeof(*r.accelerators));
-    *rows = arena_alloc(a, MAX(t->n_rows, 1) * sizeof(**rows));
+    *rows = arena_alloc(a, t->n_rows * sizeof(**rows));
     for (r.row = 0; r.row < t->n_rows; r.row++)
         TRY(read_row(&r, &(*rows)[r.row]));
     *count = t->n_rows;
     return 0;
 }
 
-int plan_rows_load(const char *path, struct arena *a, struct plan_row **rows, size_t *count,
-                   struct error *e)
-{
-    struct csv *t = arena_alloc(a, sizeof(*t));
-    *rows = NULL;
-    *count = 0;
-    if (!path && !(path = find_table(a, e))) return ERROR_CONFIG;
-    int rc = csv_load(path, a, t, e);
-    if (rc < 0 && !file_exists(path))
-        error_hint(e, "without a file: the published runs that come with colossus");
-    TRY(rc);
-    return read_table(t, a, rows, count, e);
-}
-
 int plan_rows_parse(const char *text, size_t size, const char *path, struct arena *a,
                     struct plan_row **rows, size_t *count, struct error *e)
 {
-    struct csv *t = arena_alloc(a, sizeof(*t));
+    struct csv t;
     *rows = NULL;
     *count = 0;
-    TRY(csv_parse(text, size, path, a, t, e));
-    return read_table(t, a, rows, count, e);
+    TRY(csv_parse(text, size, path, a, &t, e));
+    return read_table(&t, a, rows, count, e);
+}
+
+int plan_rows_load(const char *path, struct arena *a, struct plan_row **rows, size_t *count,
+                   struct error *e)
+{
+    char *text;
+    size_t size;
+    if (!path && !(path = find_table(a, e))) return ERROR_CONFIG;
+    int rc = file_read(path, CSV_MAX_BYTES, &text, &size, e);
+    if (rc < 0 && !file_exists(path))
+        error_hint(e, "without a file: the published runs that come with colossus");
+    TRY(rc);
+    rc = plan_rows_parse(text, size, path, a, rows, count, e);
+    mem_free(text);
+    return rc;
 }
