@@ -10,90 +10,26 @@
 
 /* ------------------------------------------------------------------ inputs on the command line */
 
-struct override_options {
-    const char *model, *cluster, *site, *accelerator, *gpus, *tokens, *batch, *seq_len, *layout,
-        *precision, *recompute, *generation, *stack, *cap, *by, *tp, *pp, *cp, *ep, *etp, *dp, *vp,
-        *micro_batch, *zero;
-};
-
 struct plan_options {
-    struct override_options set; /* first: rows of all commands share the offsets */
+    const char *inputs[PLAN_N_INPUTS]; /* first: rows of all commands share the offsets */
     bool json, keys;
     const char *html, *timeline, *svg, *over;
     int64_t top;
 };
 
 #define AT(field) offsetof(struct plan_options, field)
-#define INPUT(name, field, unit, help)                                      \
-    {                                                                       \
-        name, 0, OPTION_STRING, AT(set.field), unit, NULL, 0, 0, NULL, help \
-    }
-#define INPUT_ROWS                                                                           \
-    INPUT("model", model, "NAME", "another model: a preset or a file"),                      \
-        INPUT("cluster", cluster, "NAME", "another cluster"),                                \
-        INPUT("site", site, "NAME", "another site"),                                         \
-        INPUT("accelerator", accelerator, "NAME", "all accelerators are of this kind"),      \
-        INPUT("gpus", gpus, NULL, "number of accelerators"),                                 \
-        INPUT("tokens", tokens, NULL, "length of the run; optimal: by scaling laws"),        \
-        INPUT("batch", batch, "sequences", "global batch"),                                  \
-        INPUT("seq-len", seq_len, "tokens", "length of a sequence"),                         \
-        INPUT("layout", layout, NULL, "auto: search all of it, whatever the file gives"),    \
-        INPUT("precision", precision, NULL, "of matrix products: bf16, fp8, mxfp8, fp4"),    \
-        INPUT("recompute", recompute, NULL, "none, selective or full"),                      \
-        INPUT("generation", generation, "year", "release of the software, 2024.5"),          \
-        INPUT("stack", stack, NULL, "megatron, fsdp, dualpipe or other"),                    \
-        INPUT("cap", cap, NULL, "power cap, as a share of the accelerators' own: 0.4 to 1"), \
-        INPUT("by", by, NULL,                                                                \
-              "what the search minimises: time, cost, energy, "                              \
-              "tokens-per-mwh"),                                                             \
-        INPUT("tp", tp, NULL, "tensor parallel"), INPUT("pp", pp, NULL, "pipeline stages"),  \
-        INPUT("cp", cp, NULL, "context parallel"), INPUT("ep", ep, NULL, "expert parallel"), \
-        INPUT("etp", etp, NULL, "tensor parallel within experts"),                           \
-        INPUT("dp", dp, NULL, "data parallel"),                                              \
-        INPUT("vp", vp, NULL, "virtual stages of a device"),                                 \
-        INPUT("micro-batch", micro_batch, "sequences", "sequences that go through at once"), \
-        INPUT("zero", zero, NULL, "ZeRO stage, 0 to 3")
+/* clang-format off: commas of a table within a macro */
+#define INPUT_ROW(id, name, unit, help) \
+    {name, 0, OPTION_STRING, AT(inputs[PLAN_INPUT_##id]), unit, NULL, 0, 0, NULL, help},
+/* clang-format on */
 
-/* The order matters: what forgets the layout comes before what sets a part of it. */
-static int apply_overrides(const struct override_options *o, struct plan_request *r,
-                           struct arena *a, struct error *e)
-{
-    const struct {
-        const char *name, *text;
-    } all[] = {{"model", o->model},
-               {"cluster", o->cluster},
-               {"site", o->site},
-               {"accelerator", o->accelerator},
-               {"gpus", o->gpus},
-               {"tokens", o->tokens},
-               {"batch", o->batch},
-               {"seq-len", o->seq_len},
-               {"layout", o->layout},
-               {"precision", o->precision},
-               {"generation", o->generation},
-               {"stack", o->stack},
-               {"cap", o->cap},
-               {"by", o->by},
-               {"recompute", o->recompute},
-               {"tp", o->tp},
-               {"pp", o->pp},
-               {"cp", o->cp},
-               {"ep", o->ep},
-               {"etp", o->etp},
-               {"dp", o->dp},
-               {"vp", o->vp},
-               {"micro-batch", o->micro_batch},
-               {"zero", o->zero}};
-    for (size_t i = 0; i < ARRAY_LEN(all); i++)
-        if (all[i].text) TRY(plan_override(r, all[i].name, all[i].text, a, e));
-    return 0;
-}
-
-static int load(const char *path, const struct override_options *o, struct plan_request *r,
+static int load(const char *path, const struct plan_options *o, struct plan_request *r,
                 struct arena *a, struct error *e)
 {
     TRY(plan_load(path, a, r, e));
-    return apply_overrides(o, r, a, e);
+    for (size_t i = 0; i < PLAN_N_INPUTS; i++)
+        if (o->inputs[i]) TRY(plan_override(r, plan_input_names[i], o->inputs[i], a, e));
+    return 0;
 }
 
 static void print_json(json_t *j)
@@ -115,8 +51,7 @@ static const struct option plan_rows[] = {
      "print the best layouts of the search, too"},
     {"keys", 0, OPTION_BOOL, AT(keys), NULL, "false", 0, 0, NULL,
      "print every key of plan files, as in docs/reference/plan-files.md"},
-    INPUT_ROWS,
-};
+    PLAN_INPUTS(INPUT_ROW)};
 
 const struct option_table cmd_plan_table = {
     "plan",
@@ -162,7 +97,7 @@ static int plan_one(const char *path, const struct plan_options *o, struct arena
         error_set_code(e, ERROR_USAGE, "--html and --timeline are one file, '%s'", o->html);
         return error_hint(e, "for example --html page.html --timeline step.svg");
     }
-    TRY(load(path, &o->set, &r, a, e));
+    TRY(load(path, o, &r, a, e));
     TRY(plan_solve(&r, a, answer, e));
     if (o->html) TRY(plan_write_html(answer, o->html, e));
     if (o->timeline) TRY(plan_write_timeline(answer, o->timeline, e));
@@ -179,8 +114,7 @@ static int plan_one(const char *path, const struct plan_options *o, struct arena
 
 static const struct option compare_rows[] = {
     {"json", 0, OPTION_BOOL, AT(json), NULL, "false", 0, 0, NULL, "the answers as a JSON array"},
-    INPUT_ROWS,
-};
+    PLAN_INPUTS(INPUT_ROW)};
 
 const struct option_table cmd_plan_compare_table = {
     "plan compare",
@@ -204,7 +138,7 @@ static int compare(char **paths, int n, const struct plan_options *o, struct are
     for (int i = 0; i < n; i++) {
         struct plan_request *r = arena_alloc(a, sizeof *r);
         struct plan_answer *answer = arena_alloc(a, sizeof *answer);
-        TRY(load(paths[i], &o->set, r, a, e));
+        TRY(load(paths[i], o, r, a, e));
         if (plan_solve(r, a, answer, e) < 0) return error_context(e, "%s", paths[i]);
         answers[i] = answer;
     }
@@ -227,8 +161,7 @@ static const struct option sweep_rows[] = {
     {"json", 0, OPTION_BOOL, AT(json), NULL, "false", 0, 0, NULL, "all answers as JSON"},
     {"svg", 0, OPTION_STRING, AT(svg), "FILE", NULL, 0, 0, NULL,
      "draw days, cost, MFU and power over it"},
-    INPUT_ROWS,
-};
+    PLAN_INPUTS(INPUT_ROW)};
 
 const struct option_table cmd_plan_sweep_table = {
     "plan sweep",
@@ -249,7 +182,7 @@ static int sweep(const char *path, const struct plan_options *o, struct arena *a
         error_set_code(e, ERROR_USAGE, "--over is needed: the input that is varied");
         return error_hint(e, "colossus plan sweep %s --over gpus=8Ki,16Ki,32Ki", path);
     }
-    TRY(load(path, &o->set, &r, a, e));
+    TRY(load(path, o, &r, a, e));
     TRY(plan_sweep(&r, o->over, a, s, e));
     if (o->svg) TRY(plan_write_sweep(s, o->svg, e));
     if (o->json)

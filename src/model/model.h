@@ -139,9 +139,11 @@ void model_config_derive(struct model_config *c);
 int model_config_check(const struct model_config *c, struct error *e);
 /* Can this program train and run it? The error names what it lacks. */
 int model_config_check_runnable(const struct model_config *c, struct error *e);
-/* How a model is read from a name, a file or a map (preset_read): checked as if derived, but what is
- * not said stays 0 (the vocabulary may be the dataset's). Of a run file its section `model`. */
+/* How a model is read from a name, a file or a map (preset_read), of a run file its section `model`.
+ * What is not said stays 0; a model whose sizes are all there is checked as it will be derived. */
 extern const struct preset_kind model_kind;
+/* The first size that has no default and is not given, or NULL. */
+const char *model_config_missing(const struct model_config *c);
 /* Names of the presets that this program can run, in r's arena: "grok-1, grok-2". */
 const char *model_config_runnable_presets(const struct yaml_reader *r);
 /* The reference's config.json; unknown keys are refused except "optimizer" and "_"-prefixed ones. */

@@ -255,19 +255,22 @@ int model_config_check_runnable(const struct model_config *c, struct error *e)
 
 /* ------------------------------------------------------------------ description files */
 
-static int finish_model(const struct yaml_reader *r, const struct yaml_node *map, void *target)
+const char *model_config_missing(const struct model_config *c)
 {
     static const char *const needed[] = {"n_layers", "d_model", "n_heads", "ffn_hidden"};
-    struct model_config *c = target;
     for (size_t i = 0; i < ARRAY_LEN(needed); i++) {
         const struct option *row = section_find(&model_section, needed[i]);
-        if (*(const int64_t *)(const void *)((const char *)c + row->offset) > 0) continue;
-        yaml_wrong(r, map, "'%s' of a model is missing", row->name);
-        return error_hint(r->e, "for example n_layers: 32, d_model: 4096, n_heads: 32, "
-                                "ffn_hidden: 14336, n_experts: 1, or like: grok-1");
+        if (*(const int64_t *)(const void *)((const char *)c + row->offset) == 0) return row->name;
     }
+    return NULL;
+}
+
+/* A file may leave sizes to whoever begins with it; what is whole is checked. */
+static int finish_model(const struct yaml_reader *r, const struct yaml_node *map, void *target)
+{
     struct error inner = {0};
-    struct model_config whole = *c;
+    struct model_config whole = *(const struct model_config *)target;
+    if (model_config_missing(&whole)) return 0;
     if (whole.vocab_size == 0) whole.vocab_size = 1; /* the dataset's, which is not known here */
     model_config_derive(&whole);
     if (model_config_check(&whole, &inner) >= 0) return 0;

@@ -265,6 +265,37 @@ int plan_write_html(const struct plan_answer *answer, const char *path, struct e
 void plan_print_compare(const struct plan_answer *const *answers, size_t count, FILE *out);
 int plan_write_timeline(const struct plan_answer *answer, const char *path, struct error *e);
 
+/* What options and sweeps can change of a plan: id, name, what a value is, help. In the order in
+ * which options are applied: what forgets the layout comes before what sets a part of it. */
+#define PLAN_INPUTS(X)                                                                 \
+    X(model, "model", "NAME", "another model: a preset or a file")                     \
+    X(cluster, "cluster", "NAME", "another cluster")                                   \
+    X(site, "site", "NAME", "another site")                                            \
+    X(accelerator, "accelerator", "NAME", "all accelerators are of this kind")         \
+    X(gpus, "gpus", NULL, "number of accelerators")                                    \
+    X(tokens, "tokens", NULL, "length of the run; optimal: by scaling laws")           \
+    X(batch, "batch", "sequences", "global batch")                                     \
+    X(seq_len, "seq-len", "tokens", "length of a sequence")                            \
+    X(layout, "layout", NULL, "auto: search all of it, whatever the file gives")       \
+    X(precision, "precision", NULL, "of matrix products: bf16, fp8, mxfp8, fp4")       \
+    X(generation, "generation", "year", "release of the software, 2024.5")             \
+    X(stack, "stack", NULL, "megatron, fsdp, dualpipe or other")                       \
+    X(cap, "cap", NULL, "power cap, as a share of the accelerators' own: 0.4 to 1")    \
+    X(by, "by", NULL, "what the search minimises: time, cost, energy, tokens-per-mwh") \
+    X(recompute, "recompute", NULL, "none, selective or full")                         \
+    X(tp, "tp", NULL, "tensor parallel")                                               \
+    X(pp, "pp", NULL, "pipeline stages")                                               \
+    X(cp, "cp", NULL, "context parallel")                                              \
+    X(ep, "ep", NULL, "expert parallel")                                               \
+    X(etp, "etp", NULL, "tensor parallel within experts")                              \
+    X(dp, "dp", NULL, "data parallel")                                                 \
+    X(vp, "vp", NULL, "virtual stages of a device")                                    \
+    X(micro_batch, "micro-batch", "sequences", "sequences that go through at once")    \
+    X(zero, "zero", NULL, "ZeRO stage, 0 to 3")
+#define PLAN_INPUT_ID(id, name, unit, help) PLAN_INPUT_##id,
+enum plan_input { PLAN_INPUTS(PLAN_INPUT_ID) PLAN_N_INPUTS };
+extern const char *const plan_input_names[PLAN_N_INPUTS]; /* as sweeps spell them: seq_len */
+
 /* One input changed by name: "gpus" "16Ki", "seq_len" "32Ki", "cap" "0.8", "precision" "fp8" ...
  * What the change makes impossible of the plan's layout is searched again (plan_override.c). */
 int plan_override(struct plan_request *r, const char *name, const char *text, struct arena *a,

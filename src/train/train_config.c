@@ -64,7 +64,8 @@ static int bind_preset(struct train_run_file *f, const char *name, struct error 
     whole = preset;
     if (whole.vocab_size == 0) whole.vocab_size = 1; /* the dataset's */
     model_config_derive(&whole);
-    if (model_config_check_runnable(&whole, e) < 0) {
+    bool partial = model_config_missing(&whole) != NULL; /* the run file may have the rest */
+    if (!partial && model_config_check_runnable(&whole, e) < 0) {
         error_context(e, "model.preset '%s'", name);
         return error_hint(e, "presets that can be trained: %s", model_config_runnable_presets(&r));
     }

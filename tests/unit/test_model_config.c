@@ -128,6 +128,60 @@ static void test_check_names_the_field(void **state)
 #undef REFUSED
 }
 
+/* Each thing that a plan can count and this program cannot run, alone. */
+static void test_what_cannot_run_is_named(void **state)
+{
+    (void)state;
+    struct model_config good = small_grok2(), c;
+    struct error e = {0};
+    assert_int_equal(model_config_check_runnable(&good, &e), 0);
+#define MISSING(change, word)                                                      \
+    do {                                                                           \
+        c = good;                                                                  \
+        change;                                                                    \
+        assert_int_equal(model_config_check_runnable(&c, &e), ERROR_CONFIG);       \
+        if (!strstr(e.text, word)) fail_msg("'%s' does not say %s", e.text, word); \
+    } while (0)
+    MISSING(c.architecture = MODEL_LLAMA, "SiLU");
+    MISSING(c.architecture = MODEL_BLOOM, "ALiBi");
+    MISSING(c.glu = false, "gate");
+    MISSING(c.attention = MODEL_ATTENTION_MLA, "latent attention");
+    MISSING(c.window_layers = 1, "sliding");
+    MISSING(c.shared_ffn_hidden = 8, "shared");
+    MISSING(c.dense_layers = 1, "without experts");
+    MISSING(c.mtp_layers = 1, "multi-token");
+    MISSING(c.mamba_layers = 1, "Mamba");
+    MISSING(c.moe_latent = 8, "another width");
+    MISSING(c.head_dim = 2048, "1024");
+    MISSING(c.n_experts = 5000, "4096");
+#undef MISSING
+}
+
+/* Every preset is in the one schema; those of Grok's family run, no other does. */
+static void test_presets(void **state)
+{
+    (void)state;
+    struct arena a;
+    struct error e = {0};
+    const char *names[256];
+    arena_init(&a);
+    struct yaml_reader r = {"", &a, &e, 0};
+    size_t n = preset_list(&r, "models", names, ARRAY_LEN(names)), runnable = 0;
+    assert_true(n >= 45);
+    for (size_t i = 0; i < n; i++) {
+        struct model_config c;
+        if (preset_load(&model_kind, names[i], NULL, &a, &c, &e) < 0) fail_msg("%s", e.text);
+        assert_string_equal(c.name, names[i]);
+        model_config_derive(&c);
+        bool runs = model_config_check_runnable(&c, &e) >= 0;
+        if (runs != (c.architecture == MODEL_GROK)) fail_msg("%s: %s", names[i], e.text);
+        runnable += runs;
+    }
+    assert_true(runnable >= 6);
+    assert_non_null(strstr(model_config_runnable_presets(&r), "grok-1, grok-2"));
+    arena_fini(&a);
+}
+
 /* ------------------------------------------------------------------ JSON */
 
 static int parse(const char *text, struct model_config *c, struct error *e)
@@ -324,6 +378,8 @@ int main(void)
         cmocka_unit_test(test_parameter_counts),
         cmocka_unit_test(test_flops_per_token),
         cmocka_unit_test(test_check_names_the_field),
+        cmocka_unit_test(test_what_cannot_run_is_named),
+        cmocka_unit_test(test_presets),
         cmocka_unit_test(test_json_fills_in_what_is_left_out),
         cmocka_unit_test(test_json_errors),
         cmocka_unit_test(test_json_round_trip),

@@ -228,6 +228,21 @@ static void test_preset(void **state)
     assert_error(f, parse(f, minimal, "model.preset=nothing", &r), "no model 'nothing'");
     unsetenv("COLOSSUS_PRESETS");
 
+    /* of another family: says what is missing, and what can be trained instead */
+    assert_error(f, parse(f, minimal, "model.preset=llama-3-8b", &r), "'llama'", "SiLU");
+    assert_non_null(strstr(f->e.hint, "grok-1"));
+    assert_null(strstr(f->e.hint, "llama-3-70b"));
+    assert_error(f, parse(f, minimal, "model.preset=deepseek-v3", &r), "latent attention");
+    assert_ok(f, parse(f, minimal, "model.preset=grok-2", &r));
+    assert_true(r.config.model.final_softcap == 50 && r.config.model.d_model == 64);
+    train_config_free(&r);
+    /* a preset may leave sizes to the run file */
+    fixture_puts(f, "presets/models/caps.yaml", "final_softcap: 20\nglu: true\n");
+    text = arena_printf(&f->arena, "model.preset=%s", fixture_path(f, "presets/models/caps.yaml"));
+    assert_ok(f, parse(f, minimal, text, &r));
+    assert_true(r.config.model.final_softcap == 20);
+    train_config_free(&r);
+
     fixture_puts(f, "presets/models/bad.yaml", "model:\n  n_layer: 3\n");
     text = arena_printf(&f->arena, "%s", fixture_path(f, "presets/models/bad.yaml"));
     assert_error(f, parse(f, minimal, arena_printf(&f->arena, "model.preset=%s", text), &r),

@@ -18,18 +18,20 @@ struct override_context {
     struct error *e;
 };
 
-struct override_key {
-    const char *name, *example;
+struct override_key { /* one of plan_input_names */
+    const char *example;
     int (*set)(const struct override_context *c, const struct override_key *key, const char *text);
     size_t offset; /* within struct plan_layout, of its factors */
     double min, max;
 };
 
+static const char *name_of(const struct override_key *key);
+
 static int bad_value(const struct override_context *c, const struct override_key *key,
                      const char *text)
 {
-    error_set_code(c->e, ERROR_USAGE, "'%s' is no value for %s", text, key->name);
-    return error_hint(c->e, "for example %s=%s", key->name, key->example);
+    error_set_code(c->e, ERROR_USAGE, "'%s' is no value for %s", text, name_of(key));
+    return error_hint(c->e, "for example %s=%s", name_of(key), key->example);
 }
 
 static int beyond(const struct override_context *c, const struct override_key *key,
@@ -37,8 +39,8 @@ static int beyond(const struct override_context *c, const struct override_key *k
 {
     char low[32], high[32];
     error_set_code(c->e, ERROR_USAGE, "'%s' is no value for %s: it is from %s to %s", text,
-                   key->name, format_count(low, key->min), format_count(high, key->max));
-    return error_hint(c->e, "for example %s=%s", key->name, key->example);
+                   name_of(key), format_count(low, key->min), format_count(high, key->max));
+    return error_hint(c->e, "for example %s=%s", name_of(key), key->example);
 }
 
 static int read_number(const struct override_context *c, const struct override_key *key,
@@ -58,7 +60,7 @@ static int read_name(const struct override_context *c, const struct override_key
     for (; names[n]; n++)
         if (strcmp(names[n], text) == 0) return (int)n;
     const char *near = name_nearest(text, names, n);
-    error_set_code(c->e, ERROR_USAGE, "'%s' is no value for %s", text, key->name);
+    error_set_code(c->e, ERROR_USAGE, "'%s' is no value for %s", text, name_of(key));
     if (near) return error_hint(c->e, "did you mean '%s'?", near);
     char all[160] = "";
     for (size_t i = 0, used = 0; i < n && used < sizeof all; i++)
@@ -290,36 +292,46 @@ static int set_factor(const struct override_context *c, const struct override_ke
     return 0;
 }
 
-#define FACTOR(name, field)                                                    \
-    {                                                                          \
-        name, "8", set_factor, offsetof(struct plan_layout, field), 1, 1 << 30 \
+/* clang-format off: a table is read by its columns */
+#define FACTOR(field)                                                    \
+    {                                                                    \
+        "8", set_factor, offsetof(struct plan_layout, field), 1, 1 << 30 \
     }
-static const struct override_key keys[] = {
-    {"gpus", "16Ki", set_gpus, 0, 1, 1e9},
-    {"accelerator", "h200", set_accelerator, 0, 0, 0},
-    {"model", "grok-1", set_model, 0, 0, 0},
-    {"cluster", "colossus-1-100k", set_cluster, 0, 0, 0},
-    {"site", "colossus-1", set_site, 0, 0, 0},
-    {"tokens", "15T", set_tokens, 0, 1, 1e18},
-    {"batch", "2048", set_batch, 0, 1, 1e9},
-    {"seq_len", "8192", set_seq_len, 0, 1, 1e8},
-    {"cap", "0.8", set_cap, 0, 0.4, 1},
-    {"generation", "2025.5", set_generation, 0, 0, 1e4},
-    {"stack", "megatron", set_stack, 0, 0, 0},
-    {"by", "time", set_objective, 0, 0, 0},
-    {"layout", "auto", set_layout, 0, 0, 0},
-    {"precision", "bf16", set_precision, 0, 0, 0},
-    {"recompute", "selective", set_recompute, 0, 0, 0},
-    FACTOR("tp", tp),
-    FACTOR("pp", pp),
-    FACTOR("cp", cp),
-    FACTOR("ep", ep),
-    FACTOR("etp", etp),
-    FACTOR("dp", dp),
-    FACTOR("vp", vp),
-    FACTOR("micro_batch", micro_batch),
-    {"zero", "1", set_factor, offsetof(struct plan_layout, zero), 0, 3},
+static const struct override_key keys[PLAN_N_INPUTS] = {
+    [PLAN_INPUT_gpus] = {"16Ki", set_gpus, 0, 1, 1e9},
+    [PLAN_INPUT_accelerator] = {"h200", set_accelerator, 0, 0, 0},
+    [PLAN_INPUT_model] = {"grok-1", set_model, 0, 0, 0},
+    [PLAN_INPUT_cluster] = {"colossus-1-100k", set_cluster, 0, 0, 0},
+    [PLAN_INPUT_site] = {"colossus-1", set_site, 0, 0, 0},
+    [PLAN_INPUT_tokens] = {"15T", set_tokens, 0, 1, 1e18},
+    [PLAN_INPUT_batch] = {"2048", set_batch, 0, 1, 1e9},
+    [PLAN_INPUT_seq_len] = {"8192", set_seq_len, 0, 1, 1e8},
+    [PLAN_INPUT_cap] = {"0.8", set_cap, 0, 0.4, 1},
+    [PLAN_INPUT_generation] = {"2025.5", set_generation, 0, 0, 1e4},
+    [PLAN_INPUT_stack] = {"megatron", set_stack, 0, 0, 0},
+    [PLAN_INPUT_by] = {"time", set_objective, 0, 0, 0},
+    [PLAN_INPUT_layout] = {"auto", set_layout, 0, 0, 0},
+    [PLAN_INPUT_precision] = {"bf16", set_precision, 0, 0, 0},
+    [PLAN_INPUT_recompute] = {"selective", set_recompute, 0, 0, 0},
+    [PLAN_INPUT_tp] = FACTOR(tp),
+    [PLAN_INPUT_pp] = FACTOR(pp),
+    [PLAN_INPUT_cp] = FACTOR(cp),
+    [PLAN_INPUT_ep] = FACTOR(ep),
+    [PLAN_INPUT_etp] = FACTOR(etp),
+    [PLAN_INPUT_dp] = FACTOR(dp),
+    [PLAN_INPUT_vp] = FACTOR(vp),
+    [PLAN_INPUT_micro_batch] = FACTOR(micro_batch),
+    [PLAN_INPUT_zero] = {"1", set_factor, offsetof(struct plan_layout, zero), 0, 3},
 };
+/* clang-format on */
+
+#define PLAN_INPUT_NAME(id, name, unit, help) #id,
+const char *const plan_input_names[PLAN_N_INPUTS] = {PLAN_INPUTS(PLAN_INPUT_NAME)};
+
+static const char *name_of(const struct override_key *key)
+{
+    return plan_input_names[key - keys];
+}
 
 /* A description that is loaded again by its own name is no change. */
 static bool differ(const struct plan_request *before, const struct plan_request *now)
@@ -340,9 +352,8 @@ int plan_override(struct plan_request *r, const char *name, const char *text, st
                   struct error *e)
 {
     const struct override_context c = {r, a, e};
-    const char *names[ARRAY_LEN(keys)];
-    for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
-        const char *known = names[i] = keys[i].name;
+    for (size_t i = 0; i < PLAN_N_INPUTS; i++) {
+        const char *known = plan_input_names[i];
         size_t k = 0;
         while (name[k] && (name[k] == known[k] || (name[k] == '-' && known[k] == '_')))
             k++;
@@ -354,7 +365,7 @@ int plan_override(struct plan_request *r, const char *name, const char *text, st
                                     : arena_printf(a, "%s %s", known, text);
         return 0;
     }
-    const char *near = name_nearest(name, names, ARRAY_LEN(names));
+    const char *near = name_nearest(name, plan_input_names, PLAN_N_INPUTS);
     error_set_code(e, ERROR_USAGE, "'%s' is not an input that can be changed", name);
     if (near) return error_hint(e, "did you mean '%s'?", near);
     return error_hint(e, "for example gpus=16Ki, seq_len=32Ki, batch=2048, cap=0.8");

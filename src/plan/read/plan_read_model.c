@@ -17,16 +17,9 @@ static const struct section run_batch_section =
 /* The vocabulary of the dataset that the run file names, 0 where it is not there yet. */
 static int64_t dataset_vocab(const struct yaml_reader *r, const struct yaml_node *root)
 {
-    const struct yaml_node *data = yaml_get(root, "data"), *path = yaml_get(data, "path");
-    json_t *index;
-    struct error ignored = {0};
-    int64_t vocab = 0;
+    const struct yaml_node *path = yaml_get(yaml_get(root, "data"), "path");
     if (!path || path->kind != YAML_KIND_SCALAR || r->depth >= PRESET_MAX_DEPTH) return 0;
-    const char *file = file_join(r->arena, path->text, "index.json");
-    if (!file_exists(file) || json_load_path(file, 1 << 24, &index, &ignored) < 0) return 0;
-    if (json_get_int(index, "vocab_size", &vocab, file, &ignored) < 0) vocab = 0;
-    json_decref(index);
-    return vocab;
+    return dataset_peek_vocab_size(path->text);
 }
 
 int plan_read_run_batch(const struct yaml_reader *r, const struct yaml_node *root,
@@ -83,10 +76,15 @@ static int read_beside(const struct yaml_reader *r, const struct yaml_node *root
 static int finish_model(const struct yaml_reader *r, const struct yaml_node *at,
                         struct model_config *out)
 {
+    const char *missing = model_config_missing(out);
+    if (!missing && out->vocab_size == 0) missing = "vocab_size";
+    if (missing) {
+        yaml_wrong(r, at, "'%s' of a model is missing", missing);
+        return error_hint(r->e, "for example n_layers: 32, d_model: 4096, n_heads: 32, ffn_hidden: "
+                                "14336, n_experts: 1, vocab_size: 128256, or like: grok-1");
+    }
     model_config_derive(out);
-    if (out->vocab_size > 0) return 0;
-    return yaml_wrong_row(r, at, section_find(&model_section, "vocab_size"),
-                          "'vocab_size' of a model is missing");
+    return 0;
 }
 
 int plan_read_run_file(const struct yaml_reader *r, const struct yaml_node *root,
