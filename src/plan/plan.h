@@ -1,11 +1,10 @@
 /* plan.h: what a training run needs, before it is started: step time, memory, days, failures,
  * megawatts, dollars, water, CO2; which parallel layout; and how far the answer can be trusted.
  *
- * The way through: descriptions (accelerators, clusters, sites, models, software) are YAML presets
- * in which every figure keeps its source and grade (plan_catalogue.c) -> one layout costs about a
- * microsecond (plan_step.c) -> every layout is tried (plan_search.c) -> the run around the step:
- * failures, power, cooling, money (plan_run.c) -> a page, JSON or HTML (plan_page.c). The model of
- * a step is checked against published runs (plan_validate.c).
+ * The way through, a folder each: read/ takes a plan, and the models and machines that it names;
+ * step/ prices one layout, in about a microsecond; run/ is the run around the step: failures, power,
+ * cooling, money; search/ tries every layout; show/ makes a page, JSON or HTML; validate/ holds the
+ * model of a step against published runs.
  *
  * Seconds, bytes, FLOP, watts, dollars. Every result carries low / mid / high. Knows nothing of how
  * training is done here; a run file of `colossus train` is read for its model and batch only. */
@@ -248,14 +247,14 @@ int plan_solve(const struct plan_request *r, struct arena *a, struct plan_answer
                struct error *e);
 
 /* ------------------------------------------------------------------ descriptions
- * (plan_catalogue.c). A name is looked for as a file, beside the file that names it, in the presets
- * beside the plan, in $COLOSSUS_PRESETS, beside the program and where `make install` put them. */
+ * (plan_read.c). A name is looked for as preset_open does. */
 
 int plan_load(const char *path, struct arena *a, struct plan_request *out, struct error *e);
 /* Markdown tables of every key of every description file: docs/reference/plan-files.md. */
 void plan_print_keys(FILE *out);
 int plan_load_model(const char *name, const char *from, struct arena *a, struct model_config *out,
                     struct error *e);
+
 /* ------------------------------------------------------------------ pages */
 
 void plan_print(const struct plan_answer *answer, FILE *out); /* plan_page.c */
