@@ -76,6 +76,7 @@ int shard_header_read(const uint8_t *data, size_t size, const char *path, struct
 
 /* ------------------------------------------------------------------ index */
 
+/* File names are left out: the same training data under other names is the same. */
 uint64_t shard_index_fingerprint(const struct shard_index *x)
 {
     struct hash_stream *h = hash_stream_new();
@@ -136,6 +137,7 @@ static int get_file_name(const json_t *o, const char *key, const char *name, str
     return 0;
 }
 
+/* The bounds make sure that sums over all shards of a split cannot overflow. */
 static int parse_shard(const json_t *row, const char *name, struct arena *a,
                        struct dataset_shard_info *info, struct error *e)
 {
@@ -176,6 +178,7 @@ static int parse_split(const json_t *splits, int s, const char *name, struct are
     return 0;
 }
 
+/* What holds for all shards. The version comes before everything a later one may have changed. */
 static int parse_head(const json_t *root, const char *name, struct shard_index *x, struct error *e)
 {
     const char *format, *dtype;
@@ -294,6 +297,7 @@ bool shard_index_is_ours(const char *dir)
     return root != NULL;
 }
 
+/* Not shard_index_load: whoever plans a run wants the vocabulary, damaged shard lists or not. */
 uint32_t dataset_peek_vocab_size(const char *dir)
 {
     json_t *root = peek_index(dir);
@@ -336,6 +340,7 @@ static json_t *report_json(const struct dataset_report *r)
                      "bytes_kept", (json_int_t)r->bytes_kept);
 }
 
+/* Keys are written sorted, so that the same input gives the same file. */
 int shard_index_save(const struct shard_index *x, const char *dir, struct error *e)
 {
     json_t *splits = json_object();

@@ -89,6 +89,7 @@ static pcre2_code *compile(const char *pattern, size_t size, int *number, PCRE2_
 
 /* ------------------------------------------------------------------ dialect */
 
+/* Refusing costs a message; cutting text by a pattern misread would cost a model. */
 static int pattern_refused(const char *what, size_t at, struct error *e)
 {
     error_set(e, "the pattern has %s at byte %zu", what, at);
@@ -250,6 +251,7 @@ bool pretoken_can_cut(const struct pretoken *p, const char *text, size_t at)
            ((c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z'));
 }
 
+/* The match limit and the JIT's stack belong to a context, which only one thread may use. */
 void pretoken_scratch_init(struct pretoken_scratch *s, const struct pretoken *p)
 {
     *s = (struct pretoken_scratch){0};
