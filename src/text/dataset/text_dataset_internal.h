@@ -42,12 +42,13 @@ struct shard_index {
     uint32_t token_bytes;
     uint32_t vocab_size, eos;
     uint64_t tokenizer_hash, fingerprint;
-    const char *tokenizer_file, *tokenizer_kind; /* file NULL: no copy was kept */
-    const char *command;                         /* NULL: not recorded */
+    const char *tokenizer_file; /* NULL: no copy was kept */
     struct dataset_shard_info *shards[SHARD_N_SPLITS];
     size_t n_shards[SHARD_N_SPLITS];
-    const struct dataset_report *report; /* written only */
-    double valid_fraction;               /* written only; so for the next */
+    /* Written for people, not read back. */
+    const char *tokenizer_kind, *command; /* command NULL: not recorded */
+    const struct dataset_report *report;
+    double valid_fraction;
     bool drop_duplicates;
 };
 /* Strings and lists live in *a. Types, ranges and the fingerprint are checked. */

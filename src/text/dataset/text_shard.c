@@ -210,20 +210,17 @@ static int parse_head(const json_t *root, const char *name, struct shard_index *
 static int parse_root(const json_t *root, const char *name, struct arena *a, struct shard_index *x,
                       struct error *e)
 {
-    const json_t *tokenizer, *splits, *command;
-    const char *kind;
+    const json_t *tokenizer, *splits;
+    const char *kind; /* must be there, but is for people */
 
     if (!json_is_object(root)) return error_set(e, "%s: not a JSON object", name);
     TRY(parse_head(root, name, x, e));
     tokenizer = json_object_get(root, "tokenizer");
     if (!json_is_object(tokenizer)) return error_set(e, "%s: 'tokenizer' is not an object", name);
     TRY(json_get_string(tokenizer, "kind", &kind, name, e));
-    x->tokenizer_kind = arena_strdup(a, kind);
     TRY(get_hash(tokenizer, "xxh3", name, &x->tokenizer_hash, e));
     if (json_object_get(tokenizer, "file"))
         TRY(get_file_name(tokenizer, "file", name, a, &x->tokenizer_file, e));
-    command = json_object_get(root, "command");
-    if (json_is_string(command)) x->command = arena_strdup(a, json_string_value(command));
     splits = json_object_get(root, "splits");
     if (!json_is_object(splits)) return error_set(e, "%s: 'splits' is not an object", name);
     for (int s = 0; s < SHARD_N_SPLITS; s++)

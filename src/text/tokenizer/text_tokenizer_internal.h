@@ -383,13 +383,12 @@ struct pretoken_scratch {
 
 #define PRETOKEN_PATTERN_GPT2 \
     "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
-#define PRETOKEN_PATTERN_GROK2                                                                \
-    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+" \
-    "[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
-
-#define PRETOKEN_PATTERN_LLAMA3                                                                    \
-    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+" \
-    "[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+/* GPT-4's pattern, of which the family varies how many digits make a word. */
+#define PRETOKEN_PATTERN_GPT4(digits)                                          \
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}" digits \
+    "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+#define PRETOKEN_PATTERN_GROK2  PRETOKEN_PATTERN_GPT4("")
+#define PRETOKEN_PATTERN_LLAMA3 PRETOKEN_PATTERN_GPT4("{1,3}")
 
 /* Adds a stage. A pattern that is written exactly like one of the usual ones gets a scanner, every
  * other runs on PCRE2. Errors: a pattern PCRE2 does not take, or one that means something else in
