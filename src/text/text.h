@@ -1,5 +1,5 @@
-/* text.h: from raw text to token ids and back: corpora, tokenizers, datasets of token shards and the
- * loader that deals them out. Each part stands on those before it and knows nothing of models.
+/* text.h: from raw text to token ids and back: corpora, tokenizers, datasets of token shards and
+ * the loader that deals them out. Each part stands on those before it and knows nothing of models.
  *
  * Text is bytes, UTF-8 where it is valid; invalid bytes survive the way through a byte-level
  * tokenizer unchanged. */

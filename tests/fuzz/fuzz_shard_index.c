@@ -10,7 +10,6 @@ static void check_index(const struct shard_index *x)
 {
     CHECK(x->token_bytes == 2 || x->token_bytes == 4);
     CHECK(x->eos < x->vocab_size && (x->token_bytes == 4 || x->vocab_size <= 65536));
-    CHECK(x->tokenizer_kind != NULL);
     CHECK(!x->tokenizer_file || !strchr(x->tokenizer_file, '/'));
     CHECK(shard_index_fingerprint(x) == x->fingerprint);
     for (int s = 0; s < SHARD_N_SPLITS; s++) {

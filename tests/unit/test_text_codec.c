@@ -1,5 +1,5 @@
-/* test_text_codec.c: text to ids and back as streams: the exact form of the output, blocks and chunks
- * of any size, and errors that name line and word. */
+/* test_text_codec.c: text to ids and back as streams: the exact form of the output, blocks and
+ * chunks of any size, and errors that name line and word. */
 #include "text_data_fixture.h"
 
 #include <sys/mman.h>

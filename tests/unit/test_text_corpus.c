@@ -34,8 +34,8 @@ static int read_all(struct corpus *c, struct reading *r, struct error *e)
     return rc;
 }
 
-/* Opens bytes as a file called `name` of the test's folder. Written without fixture_write, which waits
- * for the disk. */
+/* Opens bytes as a file called `name` of the test's folder. Written without fixture_write, which
+ * waits for the disk. */
 static int open_bytes(struct fixture *f, struct corpus_options o, const char *name,
                       const void *data, size_t n, struct corpus **c)
 {

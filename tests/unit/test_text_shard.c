@@ -493,7 +493,8 @@ static void test_index_values(void **state)
     json_decref(right);
 }
 
-/* An id that cannot be: the program stops with the shard's name instead of reading beyond a table. */
+/* An id that cannot be: the program stops with the shard's name instead of reading beyond a
+ * table. */
 static void test_bad_id(void **state)
 {
     struct fixture *f = *state;

@@ -175,8 +175,8 @@ static void test_unknown(void **state)
     bpe_model_fini(&m);
 }
 
-/* The same words through the cache, many of them so often that they come out of it, with ids between
- * them; everything appears in order. */
+/* The same words through the cache, many of them so often that they come out of it, with ids
+ * between them; everything appears in order. */
 static void test_cache(void **state)
 {
     (void)state;

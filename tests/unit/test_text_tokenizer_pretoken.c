@@ -65,7 +65,8 @@ struct splitter {
     struct words w;
 };
 
-/* With pcre, a usual pattern is put in a group, so that it is not known by its text and PCRE2 runs it. */
+/* With pcre, a usual pattern is put in a group, so that it is not known by its text and PCRE2 runs
+ * it. */
 static void splitter_init(struct splitter *x, const char *pattern, bool pcre)
 {
     struct error e = {0};
@@ -154,8 +155,8 @@ static pcre2_code *compile(const char *pattern)
     return code;
 }
 
-/* PCRE2's classes of every code point must be ours, except where it knows an older Unicode, in which
- * the character did not exist, or a newer one, in which it does now. */
+/* PCRE2's classes of every code point must be ours, except where it knows an older Unicode, in
+ * which the character did not exist, or a newer one, in which it does now. */
 static void test_classes_against_pcre2(void **state)
 {
     (void)state;

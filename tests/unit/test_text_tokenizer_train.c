@@ -277,8 +277,8 @@ static void test_wrong_options(void **state)
 
 /* ------------------------------------------------------------------ Hugging Face's library */
 
-/* Loads the tokenizer and prints the ids of every text, one line each; then, as a last line, whether
- * the library's own trainer learns the same merges from the same files. */
+/* Loads the tokenizer and prints the ids of every text, one line each; then, as a last line,
+ * whether the library's own trainer learns the same merges from the same files. */
 static const char hugging_face[] =
     "import json, sys\n"
     "from tokenizers import Tokenizer, models, pre_tokenizers, trainers\n"

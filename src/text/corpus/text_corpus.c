@@ -5,10 +5,11 @@
  * The buffer grows with what a document needs and never beyond one piece, or one JSONL line:
  * that is the bound on memory, whatever the size of the input.
  *
- * Pieces. A document larger than 16 MiB is handed out in pieces, so that a 100 GB file of plain
- * text needs no 100 GB of memory. A piece ends behind the last line end that lets it keep within
- * 16 MiB, else before a character of UTF-8. Where the cuts fall depends on the bytes alone, never
- * on how much a read returned, because tokens depend on the cuts.
+ * Pieces. A document larger than a piece (16 MiB unless the options say otherwise) is handed out
+ * in several, so that a 100 GB file of plain text needs no 100 GB of memory. A piece ends behind
+ * the last line end that lets it keep within its size, else before a character of UTF-8. Where the
+ * cuts fall depends on the bytes alone, never on how much a read returned, because tokens depend
+ * on the cuts.
  *
  * Line ends. LINES and FORTUNE take line ends as separators: the '\n' (or "\r\n") that ends a line
  * document, or the last line of a fortune, is not part of the document. TEXT keeps every byte. */
@@ -16,8 +17,8 @@
 
 enum {
     CORPUS_FIRST_BUFFER = 256 << 10,
-    CORPUS_MAX_LINE = 64 << 20,
-    CORPUS_SLACK = 64 /* bytes read beyond a piece, to see what follows */
+    CORPUS_MAX_LINE = 64 << 20, /* bytes of a JSONL line, where the options name no other limit */
+    CORPUS_SLACK = 64           /* bytes read beyond a piece, to see what follows */
 };
 
 struct corpus {
@@ -35,14 +36,14 @@ struct corpus {
 
     struct corpus_source *source; /* NULL: between two files */
     const struct corpus_file *file;
-    uint64_t line; /* of buf[start] */
-    bool in_document;
-    bool any_document; /* of this file, TEXT */
+    uint64_t line;     /* of buf[start] */
+    bool in_document;  /* the piece handed out last was not the last of its document */
+    bool any_document; /* TEXT: handed something out; an empty file is one document */
     bool mid_line;     /* FORTUNE: the last cut was not at a line end, so no line begins here */
 
-    char *buf;
+    char *buf; /* bytes [start, end) are read and not handed out yet */
     size_t start, end, cap;
-    bool eof;
+    bool eof; /* of the file: nothing comes behind `end` */
 
     struct str scratch;    /* of the JSONL scanner */
     const char *json_text; /* what is left of a string larger than a piece */
@@ -113,6 +114,8 @@ const struct corpus_file *corpus_file_at(const struct corpus *c, size_t i)
     return &c->files.items[i];
 }
 
+/* Everything that is known of a file begins anew; the buffer's memory and the scratch string
+ * stay. */
 static int file_start(struct corpus *c, struct error *e)
 {
     c->file = &c->files.items[c->next_file++];
@@ -176,6 +179,7 @@ static size_t cut_at_character(const char *text, size_t size)
     return size; /* not UTF-8: any place is as good */
 }
 
+/* The place behind the last line end of the first `size` bytes, or else before a character. */
 static size_t cut_at_line(const char *text, size_t size)
 {
     const char *nl = memrchr(text, '\n', size);
@@ -210,6 +214,8 @@ static int emit(struct corpus *c, struct corpus_document *doc, size_t size, size
 /* ------------------------------------------------------------------ the formats
  * Each returns 1 with *doc filled, 0 at the end of the file, negative on an error. */
 
+/* A file is one document. Reading CORPUS_SLACK bytes beyond a piece shows whether it is the
+ * last. */
 static int next_text(struct corpus *c, struct corpus_document *doc, struct error *e)
 {
     TRY(buffer_want(c, c->piece_bytes + CORPUS_SLACK, e));
@@ -242,6 +248,7 @@ static int find_line(struct corpus *c, size_t most, size_t *size, size_t *taken,
     }
 }
 
+/* A line too long for one piece comes in several, the last of which ends where the line does. */
 static int next_line(struct corpus *c, struct corpus_document *doc, struct error *e)
 {
     size_t size = 0, taken = 0;
@@ -281,6 +288,9 @@ static int emit_fortune(struct corpus *c, struct corpus_document *doc, size_t si
     return emit(c, doc, size, taken, lines, true);
 }
 
+/* Walks from line to line until one is a separator. Nothing is kept from call to call but the
+ * buffer's place, so after buffer_more the walk goes on where it was, as `at` counts from the
+ * buffer's start. */
 static int next_fortune(struct corpus *c, struct corpus_document *doc, struct error *e)
 {
     size_t at = 0; /* beginning of a line */
@@ -341,6 +351,7 @@ static void describe_fields(const char *line, size_t size, const char *field, st
     json_decref(root);
 }
 
+/* An error with the line's place, what is wrong there, and what to do about it. */
 static int json_problem(struct corpus *c, const char *line, size_t size,
                         enum corpus_json_verdict verdict, const struct corpus_json_result *r,
                         struct error *e)
@@ -379,6 +390,7 @@ static int emit_json(struct corpus *c, struct corpus_document *doc)
     return 1;
 }
 
+/* Empty lines between objects are common in files that were put together by hand. */
 static bool is_blank(const char *text, size_t size)
 {
     for (size_t i = 0; i < size; i++) {
@@ -408,7 +420,7 @@ static int next_jsonl(struct corpus *c, struct corpus_document *doc, struct erro
         if (!is_blank(line, size)) {
             struct corpus_json_result r;
             enum corpus_json_verdict v = corpus_json_find(line, size, &c->field, &c->scratch, &r);
-            if (v == CORPUS_JSON_FOUND) {
+            if (v == CORPUS_JSON_FOUND) { /* its bytes stay in the buffer until the next call */
                 c->json_text = r.text;
                 c->json_size = r.size;
                 return emit_json(c, doc);

@@ -25,6 +25,8 @@ static bool under_fortunes(const char *path)
     return false;
 }
 
+/* strfile(1) writes an index NAME.dat beside a file of fortunes; beside NAME.gz it has that name
+ * too. */
 static bool has_fortune_index(const char *path, size_t plain_size)
 {
     struct str index = {0};
@@ -72,6 +74,7 @@ static bool skipped_name(const char *dir, const char *name, const struct stat *s
     return corpus_name_ends(name, n, ".dat");
 }
 
+/* Adds the files below a folder. The depth is limited because each level takes stack. */
 static int walk(const struct corpus_options *o, const char *dir, int depth, struct arena *a,
                 struct corpus_file_list *list, struct error *e)
 {

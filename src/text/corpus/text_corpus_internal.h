@@ -1,6 +1,6 @@
-/* text_corpus_internal.h: what the corpus reader's files share (byte sources, the list of files, the
- * JSONL scanner), and below them the small tools that the whole room uses: growing arrays, loads
- * from any address, UTF-8. */
+/* text_corpus_internal.h: what the corpus reader's files share (byte sources, the list of files,
+ * the JSONL scanner), and below them the small tools that the whole room uses: growing arrays,
+ * loads from any address, UTF-8. */
 #ifndef COLOSSUS_TEXT_CORPUS_INTERNAL_H
 #define COLOSSUS_TEXT_CORPUS_INTERNAL_H
 
@@ -19,11 +19,11 @@
     } while (0)
 
 /* The same with the new part cleared, for items that keep memory of their own between uses. */
-#define ARRAY_RESERVE_ZEROED(items, cap, need)                      \
-    do {                                                            \
-        size_t had_ = (cap);                                        \
-        ARRAY_RESERVE(items, cap, need);                            \
-        memset(&(items)[had_], 0, sizeof(*(items)) * (cap - had_)); \
+#define ARRAY_RESERVE_ZEROED(items, cap, need)                                        \
+    do {                                                                              \
+        size_t had_ = (cap);                                                          \
+        ARRAY_RESERVE(items, cap, need);                                              \
+        if ((cap) > had_) memset(&(items)[had_], 0, sizeof(*(items)) * (cap - had_)); \
     } while (0)
 
 static inline void *array_grow(void *items, size_t *cap, size_t need, size_t item_size)
@@ -63,8 +63,8 @@ static inline bool byte_is_space(char c)
     return c == ' ' || (c >= '\t' && c <= '\r');
 }
 
-/* Decimal digits at the beginning of text: their number; *value is what they say, or UINT64_MAX where
- * that is more. */
+/* Decimal digits at the beginning of text: their number; *value is what they say, or UINT64_MAX
+ * where that is more. */
 size_t digits_parse(const char *text, size_t size, uint64_t *value);
 
 /* ------------------------------------------------------------------ UTF-8 (text_utf8.c) */
@@ -91,7 +91,8 @@ void corpus_source_close(struct corpus_source *s);            /* accepts NULL */
 size_t corpus_source_plain_name(const char *name);
 /* Whether the first n bytes of name end so, with something in front. */
 bool corpus_name_ends(const char *name, size_t n, const char *end);
-/* One read() that a signal cannot interrupt: its result; a negative one is an error naming `name`. */
+/* One read() that a signal cannot interrupt: its result; a negative one is an error naming
+ * `name`. */
 int64_t corpus_read_fd(int fd, void *buf, size_t cap, const char *name, struct error *e);
 
 /* ------------------------------------------------------------------ files (text_corpus_files.c) */

@@ -49,6 +49,7 @@ int corpus_json_path_parse(const char *field, struct corpus_json_path *path, str
     }
 }
 
+/* Keeps the first problem, which is the one at s->p; always false. */
 static bool scan_fail(struct scanner *s, const char *problem)
 {
     if (!s->problem) s->problem = problem;
@@ -188,6 +189,7 @@ static bool scan_digits(struct scanner *s)
     return s->p > start;
 }
 
+/* Only its form is checked: no number of a line is ever needed. */
 static bool scan_number(struct scanner *s)
 {
     static const char bad[] = "bad number";
@@ -217,8 +219,8 @@ static bool scan_word(struct scanner *s, const char *word)
     return true;
 }
 
-/* Whether the key at this level of the object is the one the path asks for. A key may be spelled with
- * escapes, as any string. */
+/* Whether the key at this level of the object is the one the path asks for. A key may be spelled
+ * with escapes, as any string. */
 static bool key_matches(struct scanner *s, int level, const struct raw_string *key)
 {
     if (level < 0 || level >= s->path->n_levels) return false;
@@ -316,6 +318,8 @@ static bool scan_value(struct scanner *s, int level, int depth)
     return ok;
 }
 
+/* The verdict comes after the last byte, not with the string: a line that is not JSON behind it is
+ * none at all. */
 enum corpus_json_verdict corpus_json_find(const char *line, size_t size,
                                           const struct corpus_json_path *path, struct str *scratch,
                                           struct corpus_json_result *r)

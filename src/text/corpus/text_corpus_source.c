@@ -32,7 +32,7 @@ struct corpus_source {
     uint8_t *in;
     size_t in_start, in_end;
     bool in_eof;
-    uint64_t stored; /* bytes taken from the file into `in` */
+    uint64_t stored; /* bytes read from the file, those still in `in` among them */
     z_stream gzip;
     ZSTD_DStream *zstd;
     bool unpacking;  /* inside a member or frame */
@@ -61,6 +61,7 @@ static enum source_packing packing_by_name(const char *name)
                                                : SOURCE_PLAIN;
 }
 
+/* The decompressor is set up for the file; one is enough for all its members or frames. */
 static void source_start(struct corpus_source *s, enum source_packing packing)
 {
     s->packing = packing;
@@ -160,6 +161,7 @@ uint64_t corpus_source_stored(const struct corpus_source *s)
     return s->stored - (s->in_end - s->in_start);
 }
 
+/* The place is that of the stored file, because that is what can be looked at. */
 static int source_bad(struct corpus_source *s, const char *kind, const char *what, struct error *e)
 {
     error_set(e, "bad %s data in '%s' at byte %llu: %s", kind, s->name,
@@ -194,6 +196,7 @@ static int gzip_next_member(struct corpus_source *s, struct error *e)
     return 1;
 }
 
+/* Inflates until something came out: a member may begin or end, or a block hold nothing. */
 static int64_t gzip_read(struct corpus_source *s, void *buf, size_t cap, struct error *e)
 {
     s->gzip.next_out = buf;
@@ -252,6 +255,7 @@ static int64_t zstd_read(struct corpus_source *s, void *buf, size_t cap, struct 
     return (int64_t)out.pos;
 }
 
+/* A buffer of ours is used only for what sniffing left in it, and for a caller with little room. */
 static int64_t plain_read(struct corpus_source *s, void *buf, size_t cap, struct error *e)
 {
     if (s->in_start == s->in_end && cap >= SOURCE_BUFFER) { /* straight into the caller's memory */

@@ -42,12 +42,13 @@ struct shard_index {
     uint32_t token_bytes;
     uint32_t vocab_size, eos;
     uint64_t tokenizer_hash, fingerprint;
-    const char *tokenizer_file, *tokenizer_kind; /* file NULL: no copy was kept */
-    const char *command;                         /* NULL: not recorded */
+    const char *tokenizer_file; /* NULL: no copy was kept */
     struct dataset_shard_info *shards[SHARD_N_SPLITS];
     size_t n_shards[SHARD_N_SPLITS];
-    const struct dataset_report *report; /* written only */
-    double valid_fraction;               /* written only; so for the next */
+    /* Written for people, not read back. */
+    const char *tokenizer_kind, *command; /* command NULL: not recorded */
+    const struct dataset_report *report;
+    double valid_fraction;
     bool drop_duplicates;
 };
 /* Strings and lists live in *a. Types, ranges and the fingerprint are checked. */
@@ -56,13 +57,13 @@ int shard_index_parse(const char *text, size_t size, const char *name, struct ar
 int shard_index_load(const char *dir, struct arena *a, struct shard_index *index, struct error *e);
 int shard_index_save(const struct shard_index *index, const char *dir, struct error *e);
 uint64_t shard_index_fingerprint(const struct shard_index *index);
-/* Whether an index may name a file so: letters, digits, '.', '-' and '_', 64 at most, not hidden. The
- * index may come from elsewhere and must not lead out of its folder. */
+/* Whether an index may name a file so: letters, digits, '.', '-' and '_', 64 at most, not hidden.
+ * The index may come from elsewhere and must not lead out of its folder. */
 bool shard_file_name_is_plain(const char *name);
 /* Whether the folder has an index of our format, readable by this version or not. */
 bool shard_index_is_ours(const char *dir);
 
-/* ------------------------------------------------------------------ writing (text_shard_writer.c) */
+/* ---------------------------------------------------------------- writing (text_shard_writer.c) */
 
 /* Appends documents to one split, a new file every shard_tokens. */
 struct shard_writer {
@@ -112,7 +113,7 @@ struct shard_set {
 int shard_set_add(struct shard_set *s, uint64_t hash, struct error *e);
 void shard_set_fini(struct shard_set *s);
 
-/* ------------------------------------------------------------------ folders (text_shard_output.c) */
+/* ---------------------------------------------------------------- folders (text_shard_output.c) */
 
 /* The folder that a dataset is written to before it is renamed to its place. */
 struct shard_output {

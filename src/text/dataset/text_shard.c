@@ -76,6 +76,7 @@ int shard_header_read(const uint8_t *data, size_t size, const char *path, struct
 
 /* ------------------------------------------------------------------ index */
 
+/* File names are left out: the same training data under other names is the same. */
 uint64_t shard_index_fingerprint(const struct shard_index *x)
 {
     struct hash_stream *h = hash_stream_new();
@@ -136,6 +137,7 @@ static int get_file_name(const json_t *o, const char *key, const char *name, str
     return 0;
 }
 
+/* The bounds make sure that sums over all shards of a split cannot overflow. */
 static int parse_shard(const json_t *row, const char *name, struct arena *a,
                        struct dataset_shard_info *info, struct error *e)
 {
@@ -176,6 +178,7 @@ static int parse_split(const json_t *splits, int s, const char *name, struct are
     return 0;
 }
 
+/* What holds for all shards. The version comes before everything a later one may have changed. */
 static int parse_head(const json_t *root, const char *name, struct shard_index *x, struct error *e)
 {
     const char *format, *dtype;
@@ -207,20 +210,17 @@ static int parse_head(const json_t *root, const char *name, struct shard_index *
 static int parse_root(const json_t *root, const char *name, struct arena *a, struct shard_index *x,
                       struct error *e)
 {
-    const json_t *tokenizer, *splits, *command;
-    const char *kind;
+    const json_t *tokenizer, *splits;
+    const char *kind; /* must be there, but is for people */
 
     if (!json_is_object(root)) return error_set(e, "%s: not a JSON object", name);
     TRY(parse_head(root, name, x, e));
     tokenizer = json_object_get(root, "tokenizer");
     if (!json_is_object(tokenizer)) return error_set(e, "%s: 'tokenizer' is not an object", name);
     TRY(json_get_string(tokenizer, "kind", &kind, name, e));
-    x->tokenizer_kind = arena_strdup(a, kind);
     TRY(get_hash(tokenizer, "xxh3", name, &x->tokenizer_hash, e));
     if (json_object_get(tokenizer, "file"))
         TRY(get_file_name(tokenizer, "file", name, a, &x->tokenizer_file, e));
-    command = json_object_get(root, "command");
-    if (json_is_string(command)) x->command = arena_strdup(a, json_string_value(command));
     splits = json_object_get(root, "splits");
     if (!json_is_object(splits)) return error_set(e, "%s: 'splits' is not an object", name);
     for (int s = 0; s < SHARD_N_SPLITS; s++)
@@ -294,6 +294,7 @@ bool shard_index_is_ours(const char *dir)
     return root != NULL;
 }
 
+/* Not shard_index_load: whoever plans a run wants the vocabulary, damaged shard lists or not. */
 uint32_t dataset_peek_vocab_size(const char *dir)
 {
     json_t *root = peek_index(dir);
@@ -336,6 +337,7 @@ static json_t *report_json(const struct dataset_report *r)
                      "bytes_kept", (json_int_t)r->bytes_kept);
 }
 
+/* Keys are written sorted, so that the same input gives the same file. */
 int shard_index_save(const struct shard_index *x, const char *dir, struct error *e)
 {
     json_t *splits = json_object();

@@ -82,6 +82,7 @@ struct build {
 
 /* ------------------------------------------------------------------ reading */
 
+/* Nothing but white space: such a document would be an EOS alone, which teaches nothing. */
 static bool is_blank(const char *text, size_t size)
 {
     for (size_t i = 0; i < size; i++) {
@@ -90,6 +91,8 @@ static bool is_blank(const char *text, size_t size)
     return true;
 }
 
+/* Decides and counts; only the reading task calls it, in the corpus's order, so which of two equal
+ * documents is kept does not depend on threads. */
 static int judge(struct build *b, uint64_t hash, uint64_t bytes, enum build_fate *fate,
                  struct error *e)
 {
@@ -108,6 +111,7 @@ static int judge(struct build *b, uint64_t hash, uint64_t bytes, enum build_fate
     return 0;
 }
 
+/* Copies the piece's text behind the batch's; the corpus's own is gone with its next call. */
 static void batch_add(struct build_batch *batch, const char *text, struct build_piece piece)
 {
     ARRAY_RESERVE(batch->pieces, batch->cap_pieces, batch->n_pieces + 1);
@@ -116,6 +120,8 @@ static void batch_add(struct build_batch *batch, const char *text, struct build_
     batch->pieces[batch->n_pieces++] = piece;
 }
 
+/* A document in one piece is judged before its text is copied: what is dropped costs nothing
+ * more. */
 static int take_whole(struct build *b, struct build_batch *batch, const struct corpus_document *doc,
                       struct error *e)
 {
@@ -169,6 +175,7 @@ static void batch_cut(struct build_batch *batch)
     }
 }
 
+/* Room for the whole batch is taken at once, because growing it would copy megabytes. */
 static int read_batch(struct build *b, struct build_batch *batch, struct error *e)
 {
     struct corpus_document doc;
@@ -193,6 +200,7 @@ static int read_batch(struct build *b, struct build_batch *batch, struct error *
 
 /* ------------------------------------------------------------------ tokenizing and writing */
 
+/* Touches only its chunk, the pieces of it, and the thread's own scratch. */
 static void tokenize_chunk(struct build *b, struct build_batch *batch, size_t number, int thread)
 {
     struct build_chunk *chunk = &batch->chunks[number];
@@ -208,6 +216,7 @@ static void tokenize_chunk(struct build *b, struct build_batch *batch, size_t nu
     }
 }
 
+/* A piece of a larger document goes to the spool; the last one knows what becomes of them all. */
 static int write_piece(struct build *b, const struct build_piece *piece, const uint32_t *ids,
                        struct error *e)
 {
@@ -224,6 +233,7 @@ static int write_piece(struct build *b, const struct build_piece *piece, const u
     return 0;
 }
 
+/* Pieces in the corpus's order, whatever the order in which their chunks were tokenized. */
 static int write_batch(struct build *b, struct build_batch *batch, struct error *e)
 {
     for (size_t c = 0; c < batch->n_chunks; c++) {
@@ -297,6 +307,7 @@ static int run_pipeline(struct build *b, struct build_batch batches[3], struct e
 
 /* ------------------------------------------------------------------ beginning and end */
 
+/* Checks that cost nothing come first, so that a mistake shows before hours of work. */
 static int build_begin(struct build *b, const struct corpus_options *corpus, struct error *e)
 {
     const struct shard_header template = {.token_bytes =
@@ -346,6 +357,7 @@ static int copy_tokenizer(struct build *b, const char **name, struct error *e)
     return rc;
 }
 
+/* A dataset that no run can train on is an error now, not when the run starts. */
 static int check_splits(const struct build *b, struct error *e)
 {
     const struct dataset_report *r = b->report;
@@ -381,6 +393,7 @@ static void sum_split(const struct shard_writer *w, uint64_t *shards, uint64_t *
     }
 }
 
+/* Closes the shards, and writes the index last: without it the folder is no dataset. */
 static int build_end(struct build *b, struct error *e)
 {
     const struct shard_header *h = &b->writers[0].header;
@@ -406,6 +419,7 @@ static int build_end(struct build *b, struct error *e)
               &r->train_documents, &r->stored_bytes);
     sum_split(&b->writers[FATE_VALID], &r->valid_shards, &r->valid_tokens, &r->valid_bytes,
               &r->valid_documents, &r->stored_bytes);
+    /* What was judged has been written, nothing more and nothing less. */
     CHECK(r->train_documents + r->valid_documents == r->documents_kept);
     CHECK(r->train_bytes + r->valid_bytes == r->bytes_kept);
     shard_spool_fini(&b->spool);
@@ -418,6 +432,7 @@ static int build_end(struct build *b, struct error *e)
     return shard_output_commit(&b->output, e);
 }
 
+/* Also after a failure at any point: what was never begun is zero or -1. */
 static void build_fini(struct build *b)
 {
     for (int s = 0; s < SHARD_N_SPLITS; s++)

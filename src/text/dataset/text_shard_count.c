@@ -28,6 +28,7 @@ static uint64_t length_at(const uint64_t *lengths, uint64_t rank, uint64_t longe
     return longest;
 }
 
+/* Sorting all ids that occur costs less than the pass over the text before it. */
 static void take_top(const uint64_t *counts, uint32_t n, size_t n_top, struct arena *a,
                      struct dataset_stats *s)
 {

@@ -21,7 +21,7 @@ struct dataset {
     const char *dir;
     int split;
     const char *tokenizer_path;
-    struct file_map *maps;
+    struct file_map *maps; /* [n_shards] */
     uint64_t *starts; /* [n + 1]: number of the first token of each shard; the last is the total */
     size_t n_shards;
     uint64_t bytes; /* of text */
@@ -86,6 +86,7 @@ static int verify_shard(const struct dataset *d, size_t i, const char *path, str
     return error_hint(e, "copy it again or tokenize the text again");
 }
 
+/* With verify every byte is read once, in order, before the mapping is advised as random. */
 static int map_shards(struct dataset *d, bool verify, struct error *e)
 {
     const struct dataset_shard_info *info = d->index.shards[d->split];
@@ -104,6 +105,7 @@ static int map_shards(struct dataset *d, bool verify, struct error *e)
     return 0;
 }
 
+/* Ids of another tokenizer would be read as text of this one without anybody noticing. */
 static int check_tokenizer(struct dataset *d, uint64_t wanted, bool verify, struct error *e)
 {
     uint64_t hash;
@@ -272,6 +274,7 @@ void dataset_read(const dataset_t *d, uint64_t first, uint64_t count, uint32_t *
     }
 }
 
+/* Whole pages: madvise wants its beginning on one. */
 void dataset_prefetch(const dataset_t *d, uint64_t first, uint64_t count)
 {
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
@@ -288,6 +291,8 @@ void dataset_prefetch(const dataset_t *d, uint64_t first, uint64_t count)
     }
 }
 
+/* Documents are short beside a shard, so blocks of 2 KiB find the end with little read for
+ * nothing. */
 uint64_t dataset_document_size(const dataset_t *d, uint64_t first)
 {
     uint64_t end = dataset_tokens(d);

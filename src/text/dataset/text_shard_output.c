@@ -32,6 +32,7 @@ static bool dir_is_empty(const char *dir)
     return rc >= 0 && n == 0;
 }
 
+/* Whether the final folder is free, or may be replaced. */
 static int check_place(const char *dir, bool force, struct error *e)
 {
     struct stat st;
@@ -139,6 +140,8 @@ static int replace(struct shard_output *out, struct arena *a, struct error *e)
     return remove_dir(aside, a, e);
 }
 
+/* The folder is on the disk before its name is: after a power cut there is no dataset, or all of
+ * it. */
 int shard_output_commit(struct shard_output *out, struct error *e)
 {
     struct arena a;

@@ -11,6 +11,8 @@
 
 enum { SET_FIRST_SLOTS = 1 << 12 };
 
+/* Twice the slots. How many there are depends on the input, so no memory is an error here, not an
+ * abort. */
 static int set_grow(struct shard_set *s, struct error *e)
 {
     size_t n = s->slots ? 2 * (s->mask + 1) : SET_FIRST_SLOTS;

@@ -18,6 +18,7 @@ void shard_spool_init(struct shard_spool *s, const char *dir, struct arena *a)
     s->path = file_join(a, dir, "large-document.tmp");
 }
 
+/* The file is made when the first large document comes: most corpora have none. */
 int shard_spool_add(struct shard_spool *s, const uint32_t *ids, size_t count, struct error *e)
 {
     if (s->fd < 0) {
@@ -41,6 +42,7 @@ static int read_back(const struct shard_spool *s, void *buf, size_t size, struct
     return 0;
 }
 
+/* From the spool's beginning into the writer, in blocks. */
 static int copy_to(struct shard_spool *s, struct shard_writer *w, uint32_t *ids, struct error *e)
 {
     if (lseek(s->fd, 0, SEEK_SET) < 0) return error_errno(e, "read", s->path);

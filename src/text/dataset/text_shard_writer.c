@@ -35,6 +35,8 @@ static int writer_flush(struct shard_writer *w, struct error *e)
     return 0;
 }
 
+/* Begins the next file of the split. O_EXCL: the work folder was empty, so a file there is a
+ * mistake. */
 static int shard_open(struct shard_writer *w, struct error *e)
 {
     if (w->n_done == SHARD_MAX_COUNT) {
@@ -55,6 +57,8 @@ static int shard_open(struct shard_writer *w, struct error *e)
     return 0;
 }
 
+/* The header, and with it the magic, is written behind all ids; then everything is forced to the
+ * disk, and only then is there an entry for the index. */
 static int shard_close(struct shard_writer *w, struct error *e)
 {
     struct dataset_shard_info *info = &w->done[w->n_done];
@@ -90,6 +94,7 @@ static void put_ids(struct shard_writer *w, const uint32_t *ids, size_t count)
     w->header.tokens += count;
 }
 
+/* A full shard is closed only here, when another id comes: see the head of this file. */
 int shard_writer_add(struct shard_writer *w, const uint32_t *ids, size_t count, struct error *e)
 {
     while (count > 0) {
@@ -105,6 +110,7 @@ int shard_writer_add(struct shard_writer *w, const uint32_t *ids, size_t count, 
     return 0;
 }
 
+/* The last id added was the document's EOS, so the shard that holds it is still open. */
 void shard_writer_end_document(struct shard_writer *w, uint64_t text_bytes)
 {
     CHECK(w->fd >= 0 && w->header.tokens > 0);

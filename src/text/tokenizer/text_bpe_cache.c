@@ -1,9 +1,9 @@
 /* text_bpe_cache.c: words to ids through a cache, the hot path of encoding.
  *
- * Words wait in groups of 16 before they are encoded. Memory is asked for what a word will need, its
- * set of the cache when it arrives and, where that does not hold it, the slots of the vocabulary
- * before the group is encoded, so that the waiting times overlap: a new word costs about 20 places in
- * 4 MiB, each a miss of the second-level cache.
+ * Words wait in groups of 16 before they are encoded. Memory is asked for what a word will need,
+ * its set of the cache when it arrives and, where that does not hold it, the slots of the
+ * vocabulary before the group is encoded, so that the waiting times overlap: a new word costs
+ * about 20 places in 4 MiB, each a miss of the second-level cache.
  *
  * Text repeats its words: of 200,000 words in a megabyte of English one in ten is new. The cache
  * holds words of up to 15 bytes that become up to 5 ids, in 2 MiB (the second-level cache of one

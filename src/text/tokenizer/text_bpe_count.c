@@ -44,6 +44,7 @@ static uint32_t *word_slot(const struct bpe_words *w, const char *bytes, size_t 
     }
 }
 
+/* Hashes are kept with the words, so nothing is hashed again. */
 static void rehash(struct bpe_words *w, size_t n_slots)
 {
     mem_free(w->slots);
@@ -116,7 +117,7 @@ struct slice {
 
 struct batch {
     const struct pretoken *pretoken;
-    struct str text;
+    struct str text;      /* all documents of the batch, one behind the other */
     struct slice *slices; /* documents or parts of one, in order */
     size_t n_slices, slice_cap;
     size_t *tasks; /* [n_tasks + 1] first slice of each */
@@ -223,6 +224,7 @@ static void batch_fini(struct batch *b, struct pool *pool)
 
 /* ------------------------------------------------------------------ the corpus */
 
+/* Reads the corpus batch by batch until its end or max_bytes of text. */
 static int count_documents(struct corpus *corpus, const struct tokenizer_train_options *o,
                            size_t max_words, struct bpe_words *words, struct batch *b,
                            struct error *e)

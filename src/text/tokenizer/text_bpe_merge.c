@@ -165,14 +165,15 @@ void bpe_work_fini(struct bpe_work *w)
     *w = (struct bpe_work){0};
 }
 
+/* A symbol ends where the next one begins. */
 static uint32_t node_end(const struct bpe_work *w, uint32_t i, uint32_t size)
 {
     return w->nodes[i].next == NODE_NONE ? size : w->nodes[w->nodes[i].next].start;
 }
 
 /* Puts the pair that begins with node i on the heap, where its two may join. The smallest priority
- * comes first, then the leftmost, as nodes are numbered from the left; the tie holds where the right
- * symbol ends now, and what the two give. */
+ * comes first, then the leftmost, as nodes are numbered from the left; the tie holds where the
+ * right symbol ends now, and what the two give. */
 static void candidate_add(const struct bpe_model *m, struct bpe_work *w, const char *word,
                           uint32_t size, uint32_t i)
 {
@@ -187,6 +188,7 @@ static void candidate_add(const struct bpe_model *m, struct bpe_work *w, const c
                                             table_pair(end, (uint32_t)join)});
 }
 
+/* Cuts the word into its first symbols; their number. */
 static uint32_t nodes_fill(const struct bpe_model *m, struct bpe_work *w, const char *word,
                            uint32_t size)
 {
@@ -232,6 +234,7 @@ static void merge_long(const struct bpe_model *m, struct bpe_work *w, const char
 
 /* ------------------------------------------------------------------ either */
 
+/* Tries the short way, and goes the long one when there are more symbols than it has places for. */
 static void merge_part(const struct bpe_model *m, struct bpe_work *w, const char *word, size_t size,
                        struct token_array *out)
 {

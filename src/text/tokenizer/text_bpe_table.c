@@ -1,8 +1,8 @@
 /* text_bpe_table.c: a hash from numbers to numbers and a heap, which merging and learning share.
  *
- * Keys are pairs: of ids in the table of merges and in the trainer, of a node and a byte in the trie
- * of special tokens. A slot is 16 bytes, so that one cache line answers nearly every lookup. The
- * hash is fixed; whoever fills a table from a file bounds the damage of keys that collide. */
+ * Keys are pairs: of ids in the table of merges and in the trainer, of a node and a byte in the
+ * trie of special tokens. A slot is 16 bytes, so that one cache line answers nearly every lookup.
+ * The hash is fixed; whoever fills a table from a file bounds the damage of keys that collide. */
 #include "text/tokenizer/text_tokenizer_internal.h"
 
 void table_fini(struct table *t)

@@ -2,10 +2,10 @@
  *
  * The most frequent pair of neighbouring tokens becomes a new token, again and again. Counting all
  * pairs anew for every merge would be hopeless; instead every pair keeps its count and the list of
- * words in which it occurs (or once did), a merge visits only those words, and a heap gives the most
- * frequent pair. Counts in the heap may be out of date; one that is goes back in with its true
- * count when it comes up. A list may name a word that no longer holds the pair; visiting it finds
- * nothing.
+ * words in which it occurs (or once did), a merge visits only those words, and a heap gives the
+ * most frequent pair. Counts in the heap may be out of date; one that is goes back in with its
+ * true count when it comes up. A list may name a word that no longer holds the pair; visiting it
+ * finds nothing.
  *
  * The order is fixed: the higher count, then the smaller pair of ids, which is also what Hugging
  * Face's trainer does, so both learn the same merges from the same words (a test compares them).
@@ -26,9 +26,9 @@ struct list {
 
 struct pair {
     uint32_t left, right;
-    int64_t count;
-    uint32_t list; /* newest piece */
-    uint32_t list_used;
+    int64_t count;       /* occurrences in the corpus now */
+    uint32_t list;       /* newest piece */
+    uint32_t list_used;  /* words in it; all older pieces are full */
     uint32_t changed_by; /* number of the merge that last raised the count */
     bool merged;
 };
@@ -70,6 +70,7 @@ uint32_t bpe_learned_add(struct bpe_learned *l, const char *bytes, size_t size)
     return (uint32_t)l->n_tokens++;
 }
 
+/* The order of merges is their rank: encoding applies the earliest first. */
 static void add_merge(struct bpe_learned *l, uint32_t left, uint32_t right)
 {
     ARRAY_RESERVE(l->merges, l->merge_cap, l->n_merges + 1);
@@ -86,6 +87,8 @@ static uint32_t known_id(const struct trainer *t, const char *bytes, size_t size
 
 /* ------------------------------------------------------------------ pairs */
 
+/* The pair's place, made where it is new. Pairs never go away; one without occurrences stays at
+ * 0. */
 static uint32_t pair_of(struct trainer *t, uint32_t left, uint32_t right)
 {
     uint64_t *at = table_put(&t->index, table_pair(left, right));
@@ -114,6 +117,8 @@ static void pair_note(struct trainer *t, uint32_t pair, uint32_t word)
     t->lists[p->list].words[p->list_used++] = word;
 }
 
+/* One more place in the word where the pair stands. A pair whose count rose is entered into the
+ * heap anew after the merge, once however often it rose. */
 static void pair_gain(struct trainer *t, uint32_t left, uint32_t right, uint32_t word)
 {
     uint32_t pair = pair_of(t, left, right);
@@ -125,6 +130,7 @@ static void pair_gain(struct trainer *t, uint32_t left, uint32_t right, uint32_t
     t->changed[t->n_changed++] = pair;
 }
 
+/* Nothing is entered: a count that fell is corrected when its old entry comes up. */
 static void pair_lose(struct trainer *t, uint32_t left, uint32_t right, uint32_t word)
 {
     t->pairs[pair_of(t, left, right)].count -= (int64_t)t->words->items[word].n;
@@ -138,6 +144,7 @@ static void push_pair(struct trainer *t, const struct pair *p)
               (struct heap_entry){UINT64_MAX - (uint64_t)p->count, table_pair(p->left, p->right)});
 }
 
+/* Ends a round; the rounds' numbers say which pairs are in `changed` already. */
 static void push_changed(struct trainer *t)
 {
     for (size_t i = 0; i < t->n_changed; i++)
@@ -207,7 +214,8 @@ static void merge_everywhere(struct trainer *t, uint32_t pair, uint32_t joined)
 }
 
 /* The id of what the pair gives: of the token that is there already under these bytes, or of a new
- * one. TOKENIZER_NONE: the pair must not be merged, it would spell a special token or be too long. */
+ * one. TOKENIZER_NONE: the pair must not be merged, it would spell a special token or be too
+ * long. */
 static uint32_t join_tokens(struct trainer *t, uint32_t left, uint32_t right)
 {
     struct bpe_learned *l = t->learned;

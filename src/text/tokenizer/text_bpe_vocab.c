@@ -13,6 +13,7 @@
 
 #define TABLE_HUGE ((size_t)1 << 20)
 
+/* mem_map asks the kernel for huge pages, which pay from about this size on. */
 void *bpe_table_alloc(size_t size)
 {
     if (size >= TABLE_HUGE) return mem_map(size);
@@ -64,6 +65,8 @@ int bpe_vocab_reserve(struct bpe_vocab *v, uint32_t pieces, size_t bytes, struct
     return 0;
 }
 
+/* Real vocabularies leave few holes; 65,536 more are allowed for small ones with ids chosen
+ * freely. */
 void bpe_vocab_limit_ids(struct bpe_vocab *v, size_t n_pieces)
 {
     v->id_limit = (uint32_t)MIN(16 * MIN(n_pieces, TOKENIZER_MAX_IDS) + 65536, TOKENIZER_MAX_IDS);

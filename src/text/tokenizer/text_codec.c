@@ -127,6 +127,7 @@ static void print_ids(const uint32_t *ids, size_t count, char end, struct str *o
     out->len = (size_t)(p - out->data);
 }
 
+/* Lines of a block that one task encodes; `out` keeps its memory from block to block. */
 struct encode_chunk {
     size_t start, size;
     struct str out;
@@ -143,6 +144,7 @@ struct encoder {
     const char *text; /* the block */
 };
 
+/* Runs on any thread; it touches its chunk and the thread's own scratch and ids only. */
 static void encode_chunk(void *ctx, size_t task, int thread)
 {
     struct encoder *c = ctx;
@@ -176,6 +178,7 @@ static void cut_chunks(struct encoder *c, size_t size)
     }
 }
 
+/* Blocks of whole lines, their chunks in parallel, the results written in order. */
 static int encode_lines(struct encoder *c, struct codec_input *in, struct pool *pool, int out_fd,
                         struct error *e)
 {
@@ -191,6 +194,7 @@ static int encode_lines(struct encoder *c, struct codec_input *in, struct pool *
     }
 }
 
+/* One text, so one thread: where a token begins depends on what stands before it. */
 static int encode_whole(struct encoder *c, struct codec_input *in, int out_fd, struct error *e)
 {
     TRY(input_read(in, (size_t)CODEC_LIMIT + 1, e));
@@ -250,6 +254,7 @@ struct decoder {
     struct str out;
 };
 
+/* One word of the input to an id of the vocabulary; the error says which of the two it is not. */
 static int parse_word(const struct decoder *c, const char *word, size_t size, uint32_t *id,
                       struct error *e)
 {
@@ -280,6 +285,7 @@ static int decode_flush(struct decoder *c, char end, struct error *e)
     return 0;
 }
 
+/* Without lines a line end is only white space, but it still counts for messages. */
 static int decode_block(struct decoder *c, const char *p, size_t size, bool lines, struct error *e)
 {
     for (const char *end = p + size; p < end;) {

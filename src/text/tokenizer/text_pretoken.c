@@ -58,37 +58,22 @@ bool pretoken_covers(const char *pattern, size_t size)
 
 /* ------------------------------------------------------------------ PCRE2 */
 
-/* PCRE2 allocates as everything else does, so that the counter is true. */
-static void *pcre_alloc(size_t size, void *unused)
-{
-    (void)unused;
-    return mem_try_alloc(size);
-}
-
-static void pcre_free(void *p, void *unused)
-{
-    (void)unused;
-    mem_free(p);
-}
-
 /* NULL: *number and *at say what is wrong. */
 static pcre2_code *compile(const char *pattern, size_t size, int *number, PCRE2_SIZE *at)
 {
-    pcre2_general_context *general = pcre2_general_context_create(pcre_alloc, pcre_free, NULL);
-    CHECK_MSG(general, "out of memory");
-    pcre2_compile_context *context = pcre2_compile_context_create(general);
+    pcre2_compile_context *context = pcre2_compile_context_create(NULL);
     CHECK_MSG(context, "out of memory");
     pcre2_set_parens_nest_limit(context, 32);
     pcre2_code *code = pcre2_compile(
         (PCRE2_SPTR)pattern, size,
         PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, number, at, context);
     pcre2_compile_context_free(context);
-    pcre2_general_context_free(general);
     return code;
 }
 
 /* ------------------------------------------------------------------ dialect */
 
+/* Refusing costs a message; cutting text by a pattern misread would cost a model. */
 static int pattern_refused(const char *what, size_t at, struct error *e)
 {
     error_set(e, "the pattern has %s at byte %zu", what, at);
@@ -250,6 +235,7 @@ bool pretoken_can_cut(const struct pretoken *p, const char *text, size_t at)
            ((c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z'));
 }
 
+/* The match limit and the JIT's stack belong to a context, which only one thread may use. */
 void pretoken_scratch_init(struct pretoken_scratch *s, const struct pretoken *p)
 {
     *s = (struct pretoken_scratch){0};
@@ -258,11 +244,8 @@ void pretoken_scratch_init(struct pretoken_scratch *s, const struct pretoken *p)
         s->match[i] = pcre2_match_data_create_from_pattern(p->stages[i].code, NULL);
         CHECK_MSG(s->match[i], "out of memory");
         if (s->context) continue;
-        pcre2_general_context *general = pcre2_general_context_create(pcre_alloc, pcre_free, NULL);
-        CHECK_MSG(general, "out of memory");
-        s->context = pcre2_match_context_create(general);
-        s->jit_stack = pcre2_jit_stack_create(32 << 10, JIT_STACK_SIZE, general);
-        pcre2_general_context_free(general);
+        s->context = pcre2_match_context_create(NULL);
+        s->jit_stack = pcre2_jit_stack_create(32 << 10, JIT_STACK_SIZE, NULL);
         CHECK_MSG(s->context, "out of memory");
         if (s->jit_stack) pcre2_jit_stack_assign(s->context, NULL, s->jit_stack);
     }

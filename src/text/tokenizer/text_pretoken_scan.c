@@ -7,7 +7,8 @@
  * order of the pattern, as the first that matches wins. Tests and a fuzz target compare every
  * scanner with PCRE2 running the pattern itself, on any bytes.
  *
- * A byte that is not valid UTF-8 is matched by nothing, not by \S either; a run of them is a word. */
+ * A byte that is not valid UTF-8 is matched by nothing, not by \S either; a run of them is a
+ * word. */
 #include "text/tokenizer/text_tokenizer_internal.h"
 
 struct scan {

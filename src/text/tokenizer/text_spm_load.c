@@ -117,6 +117,7 @@ static struct spm_name name_of(const struct proto_field *f)
     return (struct spm_name){(const char *)f->data, f->size};
 }
 
+/* Fields that are missing keep the defaults of sentencepiece_model.proto, which spm_parse sets. */
 static int read_trainer(struct spm_file *file, const struct proto_field *message, struct error *e)
 {
     struct proto_reader r = {message->data, message->data + message->size};
@@ -134,6 +135,7 @@ static int read_trainer(struct spm_file *file, const struct proto_field *message
     return rc < 0 ? error_set(e, "trainer_spec is not a protobuf message") : 0;
 }
 
+/* reverse: the denormalizer, of which only a character map would change what is decoded. */
 static int read_normalizer(struct spm_file *file, const struct proto_field *message, bool reverse,
                            struct error *e)
 {
@@ -151,7 +153,8 @@ static int read_normalizer(struct spm_file *file, const struct proto_field *mess
 }
 
 /* A piece as every writer lays it out: text below 128 bytes, score, and the type if it is not
- * NORMAL. Nothing is decided here that read_piece would decide otherwise; it is five times as fast. */
+ * NORMAL. Nothing is decided here that read_piece would decide otherwise; it is five times as
+ * fast. */
 static inline bool read_usual_piece(const struct proto_field *message, struct spm_piece *piece)
 {
     const uint8_t *p = message->data;
@@ -273,6 +276,7 @@ static int add_text_piece(struct tokenizer *t, struct spm_file *file, const stru
     return spm_set_score(t, id, p->score, e);
 }
 
+/* Ids are the places of pieces in the file. */
 static int add_piece(struct tokenizer *t, struct spm_file *file, const struct spm_piece *p,
                      struct str *buffer, struct error *e)
 {
@@ -321,6 +325,7 @@ static int read_file(struct tokenizer *t, struct spm_file *file, const uint8_t *
                      (size_t)(r.p - data));
 }
 
+/* What would change ids and is not done here is refused; see the head of this file. */
 static int check_file(const struct tokenizer *t, const struct spm_file *file, struct error *e)
 {
     static const char *const kinds[] = {"", "unigram", "BPE", "word", "char"};
@@ -343,6 +348,7 @@ static int check_file(const struct tokenizer *t, const struct spm_file *file, st
     return 0;
 }
 
+/* What is known only at the end of the file: the specs may stand behind the pieces. */
 static int take_over(struct tokenizer *t, const struct spm_file *file, struct error *e)
 {
     t->dummy_prefix = file->dummy_prefix;

@@ -109,6 +109,9 @@ static bool looks_like_json(const char *text, size_t size)
     return i < size && text[i] == '{';
 }
 
+/* The order matters: JSON and ranks are told by their first bytes, llama2.c's file only by its
+ * lengths, and a SentencePiece model begins with the key of its first piece, which is a line
+ * end. */
 static int parse_any(struct tokenizer *t, const void *data, size_t size, const char *name,
                      struct error *e)
 {
@@ -201,6 +204,7 @@ const char *tokenizer_kind(const tokenizer_t *t)
     return kinds[t->algorithm];
 }
 
+/* Ids below the vocabulary's size may be holes. */
 static bool id_exists(const tokenizer_t *t, uint32_t id)
 {
     return id < t->bpe.vocab.count && t->bpe.vocab.pieces[id].type != BPE_PIECE_NONE;
@@ -217,6 +221,7 @@ const char *tokenizer_piece(const tokenizer_t *t, uint32_t id, size_t *size)
 
 /* ------------------------------------------------------------------ encoding */
 
+/* About 2 MiB, nearly all of it the word cache. */
 tokenizer_scratch_t *tokenizer_scratch_new(const tokenizer_t *t)
 {
     struct tokenizer_scratch *s = mem_calloc(1, sizeof(*s));
@@ -283,6 +288,8 @@ static void encode_around(struct encoding *c, const struct match_set *set, const
     if (size > start) between(c, text + start, size - start);
 }
 
+/* Text between the special tokens that match in text as it is; the others are looked for when it is
+ * normalised. */
 static void encode_section(struct encoding *c, const char *text, size_t size)
 {
     if (c->t->nfc) {
@@ -308,6 +315,7 @@ void tokenizer_encode(const tokenizer_t *t, tokenizer_scratch_t *s, const char *
 
 /* ------------------------------------------------------------------ decoding */
 
+/* All ids are checked before anything is appended, so a failure leaves *out as it was. */
 int tokenizer_decode(const tokenizer_t *t, const uint32_t *ids, size_t count, unsigned flags,
                      struct str *out, struct error *e)
 {

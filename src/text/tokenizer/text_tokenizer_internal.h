@@ -112,8 +112,8 @@ static inline struct table_slot *table_slot(const struct table *t, uint64_t key)
     }
 }
 
-/* The value of the key, which is put in with the value TABLE_NONE where it was not there. Valid until
- * the next call; no memory aborts. */
+/* The value of the key, which is put in with the value TABLE_NONE where it was not there. Valid
+ * until the next call; no memory aborts. */
 uint64_t *table_put(struct table *t, uint64_t key);
 
 static inline uint64_t table_pair(uint32_t left, uint32_t right)
@@ -182,9 +182,9 @@ void bpe_vocab_fini(struct bpe_vocab *v);
 void bpe_vocab_limit_ids(struct bpe_vocab *v, size_t n_pieces);
 /* Room for this many pieces and bytes, so that adding them does not reallocate. */
 int bpe_vocab_reserve(struct bpe_vocab *v, uint32_t pieces, size_t bytes, struct error *e);
-/* Sets piece `id` (holes are made up to it), which does not merge: whoever adds one that does writes
- * its priority into v->pieces[id]. Errors: an id too large or used twice, a piece too long; they speak
- * of "id N". */
+/* Sets piece `id` (holes are made up to it), which does not merge: whoever adds one that does
+ * writes its priority into v->pieces[id]. Errors: an id too large or used twice, a piece too long;
+ * they speak of "id N". */
 int bpe_vocab_set(struct bpe_vocab *v, uint32_t id, const char *bytes, size_t size,
                   enum bpe_piece_type type, struct error *e);
 /* Builds the hash over NORMAL and USER pieces that are not dead. Errors: the same bytes twice; a
@@ -196,8 +196,8 @@ static inline const char *bpe_vocab_bytes(const struct bpe_vocab *v, uint32_t id
     return v->blob + v->pieces[id].offset;
 }
 
-/* Up to 7 bytes are the key themselves, with their number in the top byte; more are hashed, with 255
- * there. */
+/* Up to 7 bytes are the key themselves, with their number in the top byte; more are hashed, with
+ * 255 there. */
 static inline uint64_t bpe_key(const char *p, size_t n)
 {
     if (n >= 8) return bytes_hash(p, n) | 0xffull << 56;
@@ -280,7 +280,7 @@ static inline void token_array_reserve(struct token_array *a, size_t more)
     ARRAY_RESERVE(a->ids, a->cap, a->count + more);
 }
 
-/* ------------------------------------------------------------------ word cache (text_bpe_cache.c) */
+/* ---------------------------------------------------------------- word cache (text_bpe_cache.c) */
 
 #define BPE_CACHE_SETS      (1u << 15)
 #define BPE_CACHE_KEY_BYTES 15
@@ -383,16 +383,16 @@ struct pretoken_scratch {
 
 #define PRETOKEN_PATTERN_GPT2 \
     "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
-#define PRETOKEN_PATTERN_GROK2                                                                \
-    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+" \
-    "[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
-
-#define PRETOKEN_PATTERN_LLAMA3                                                                    \
-    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+" \
-    "[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+/* GPT-4's pattern, of which the family varies how many digits make a word. */
+#define PRETOKEN_PATTERN_GPT4(digits)                                          \
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}" digits \
+    "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+#define PRETOKEN_PATTERN_GROK2  PRETOKEN_PATTERN_GPT4("")
+#define PRETOKEN_PATTERN_LLAMA3 PRETOKEN_PATTERN_GPT4("{1,3}")
 
 /* Adds a stage. A pattern that is written exactly like one of the usual ones gets a scanner, every
- * other runs on PCRE2. Errors: a pattern PCRE2 does not take, or one that means something else in it. */
+ * other runs on PCRE2. Errors: a pattern PCRE2 does not take, or one that means something else in
+ * it. */
 int pretoken_add(struct pretoken *p, const char *pattern, size_t size, struct error *e);
 void pretoken_fini(struct pretoken *p);
 /* Is it known that the pattern's matches cover any text, nothing being left between them? */
@@ -407,8 +407,8 @@ void pretoken_split(const struct pretoken *p, struct pretoken_scratch *s, const 
 /* May the text be cut before text[at] (0 < at < size) without changing any word? True for the usual
  * patterns of GPT-4's family at a line end in front of a letter or digit; false where not known. */
 bool pretoken_can_cut(const struct pretoken *p, const char *text, size_t at);
-/* (text_pretoken_scan.c) End of the word that begins at text + at, at < size, by the stage's scanner,
- * which is not PRETOKEN_PCRE. */
+/* (text_pretoken_scan.c) End of the word that begins at text + at, at < size, by the stage's
+ * scanner, which is not PRETOKEN_PCRE. */
 size_t pretoken_scan(const struct pretoken_stage *stage, const uint8_t *classes, const char *text,
                      size_t size, size_t at);
 /* (text_pretoken_table.c) Classes of code points, built at the first call; any thread may call. */
@@ -457,8 +457,8 @@ int tokenizer_parse_json(struct tokenizer *t, const char *data, size_t size, con
                          struct error *e);
 int tokenizer_parse_ranks(struct tokenizer *t, const char *data, size_t size, struct error *e);
 int spm_parse(struct tokenizer *t, const uint8_t *data, size_t size, struct error *e);
-/* The priority of a piece that merges by its score: the highest first, equal ones equal (so -0 is 0).
- * Fails where the score is infinite or no number. */
+/* The priority of a piece that merges by its score: the highest first, equal ones equal (so -0 is
+ * 0). Fails where the score is infinite or no number. */
 int spm_set_score(struct tokenizer *t, uint32_t id, float score, struct error *e);
 bool spm_looks_like_llama2(const uint8_t *data, size_t size);
 int spm_parse_llama2(struct tokenizer *t, const uint8_t *data, size_t size, struct error *e);

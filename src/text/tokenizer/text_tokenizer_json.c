@@ -18,6 +18,8 @@
 
 /* ------------------------------------------------------------------ byte characters */
 
+/* Printable bytes of Latin-1 stand for themselves; the other 68 take the code points from 256 on,
+ * in order: 33 up to the space, 34 from DEL to the no-break space, and the soft hyphen. */
 uint32_t tokenizer_byte_char(uint8_t byte)
 {
     if (byte <= 32) return 256u + byte;
@@ -67,6 +69,7 @@ static bool is_true(const json_t *o, const char *key)
     return json_is_true(json_object_get(o, key));
 }
 
+/* The limit keeps a short file from claiming gigabytes. */
 static int id_of(const json_t *v, uint32_t *id, struct error *e)
 {
     if (!json_is_integer(v)) return error_set(e, "the id is not a number");
@@ -77,6 +80,7 @@ static int id_of(const json_t *v, uint32_t *id, struct error *e)
     return 0;
 }
 
+/* Everything that would change ids and is not done here ends in this message. */
 static int refused(const char *what, const char *type, struct error *e)
 {
     return error_set(e, "%s '%s' is not supported", what, type[0] ? type : "(no type)");
@@ -84,6 +88,7 @@ static int refused(const char *what, const char *type, struct error *e)
 
 /* ------------------------------------------------------------------ added tokens */
 
+/* By default a special token matches before normalisation, another one after it. */
 static int add_added_token(struct tokenizer *t, const json_t *token, struct error *e)
 {
     static const char *const flags[] = {"single_word", "lstrip", "rstrip"};
@@ -187,6 +192,7 @@ static bool merge_sides(const json_t *merge, const char *side[2], size_t size[2]
     return true;
 }
 
+/* What the two give must be a piece too: merging goes from id to id. */
 static int add_merge(struct tokenizer *t, const json_t *merge, uint32_t rank, struct str bytes[2],
                      struct error *e)
 {
@@ -244,6 +250,7 @@ static int read_model(struct tokenizer *t, const json_t *model, struct error *e)
 
 /* ------------------------------------------------------------------ normalizer, pre-tokenizer */
 
+/* A Sequence may hold several, but not another Sequence: nothing recurses over a file's nesting. */
 static int read_normalizer(struct tokenizer *t, const json_t *normalizer, bool nested,
                            struct error *e)
 {
@@ -291,6 +298,8 @@ static int add_byte_level(struct tokenizer *t, const json_t *level, bool first, 
     return pretoken_add(&t->pretoken, PRETOKEN_PATTERN_GPT2, strlen(PRETOKEN_PATTERN_GPT2), e);
 }
 
+/* Stages in their order. ByteLevel ends them, because it turns text into byte characters, which
+ * here are bytes all along. */
 static int read_pre_tokenizer(struct tokenizer *t, const json_t *pre, struct error *e)
 {
     size_t n = 1;
@@ -318,6 +327,7 @@ static int read_pre_tokenizer(struct tokenizer *t, const json_t *pre, struct err
     return error_set(e, "pre_tokenizer has no ByteLevel: not a byte-level tokenizer");
 }
 
+/* Added tokens come before the model: its vocabulary may name some of them again. */
 static int read_tokenizer_json(struct tokenizer *t, const json_t *root, struct error *e)
 {
     const json_t *decoder = json_object_get(root, "decoder");
@@ -373,6 +383,7 @@ static int add_tok_list(struct tokenizer *t, const json_t *root, const char *key
     return rc;
 }
 
+/* Grok-2's file: ranks as in tiktoken, with the pattern and the special tokens in it. */
 static int read_tok_json(struct tokenizer *t, const json_t *root, struct error *e)
 {
     t->algorithm = TOKENIZER_TIKTOKEN;

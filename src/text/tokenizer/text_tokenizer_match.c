@@ -1,8 +1,9 @@
 /* text_tokenizer_match.c: the longest of a set of strings that begins at a place in text.
  *
- * A trie whose edges live in one table keyed by (node, byte). Special tokens begin with few distinct
- * bytes ('<', a digit), so a table of first bytes answers nearly every question; a real walk ends at
- * the first byte that no string has. The cost at one place is at most the longest string's size. */
+ * A trie whose edges live in one table keyed by (node, byte). Special tokens begin with few
+ * distinct bytes ('<', a digit), so a table of first bytes answers nearly every question; a real
+ * walk ends at the first byte that no string has. The cost at one place is at most the longest
+ * string's size. */
 #include "text/tokenizer/text_tokenizer_internal.h"
 
 void match_set_fini(struct match_set *s)
@@ -12,6 +13,7 @@ void match_set_fini(struct match_set *s)
     *s = (struct match_set){0};
 }
 
+/* Node 0, the root, is made first. */
 static uint64_t node_new(struct match_set *s)
 {
     ARRAY_RESERVE(s->node_ids, s->node_cap, s->n_nodes + 1);

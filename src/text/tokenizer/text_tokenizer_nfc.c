@@ -1,8 +1,8 @@
 /* text_tokenizer_nfc.c: Unicode normal form C, where a tokenizer.json asks for it.
  *
  * Characters below U+0300 are all their own normal form and never join with what stands before
- * them, so stretches of them are copied. What remains, others behind the last safe character in front of
- * them, goes through utf8proc's decomposition and composition in memory of ours. */
+ * them, so stretches of them are copied. What remains, others behind the last safe character in
+ * front of them, goes through utf8proc's decomposition and composition in memory of ours. */
 #include <utf8proc.h>
 
 #include "text/tokenizer/text_tokenizer_internal.h"

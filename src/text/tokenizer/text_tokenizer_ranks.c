@@ -55,6 +55,8 @@ static int add_line(struct tokenizer *t, const char *line, size_t size, struct s
     return 0;
 }
 
+/* The pattern is taken for granted; a file of another family would load and cut words
+ * differently. */
 int tokenizer_parse_ranks(struct tokenizer *t, const char *data, size_t size, struct error *e)
 {
     t->algorithm = TOKENIZER_TIKTOKEN;

@@ -22,6 +22,7 @@ static struct tokenizer_train_options with_defaults(const struct tokenizer_train
     return full;
 }
 
+/* A special token must not be what the file calls another token: names are unique there. */
 static int check_special(const struct tokenizer_train_options *o, size_t i, struct str *bytes,
                          struct error *e)
 {
@@ -74,8 +75,8 @@ static void add_first_tokens(struct bpe_learned *l, const struct tokenizer_train
  * Every member that Hugging Face's library writes is there, in its order, even those that mean
  * nothing here: some of its versions refuse a file that lacks one. */
 
-/* Appends a token's name in the file: special tokens as they are, others as the characters that stand
- * for their bytes. */
+/* Appends a token's name in the file: special tokens as they are, others as the characters that
+ * stand for their bytes. */
 static void append_name(const struct bpe_learned *l, uint32_t id, struct str *name)
 {
     const char *bytes = l->bytes.data + l->tokens[id].offset;
@@ -129,6 +130,7 @@ static json_t *model_json(const struct bpe_learned *l)
                      "byte_fallback", 0, "ignore_merges", 0, "vocab", vocab, "merges", merges);
 }
 
+/* For json_dump_callback. */
 static int append_text(const char *text, size_t size, void *out)
 {
     str_append(out, text, size);
@@ -151,6 +153,7 @@ static void write_tokenizer(const struct bpe_learned *l, const char *pattern, st
 
 /* ------------------------------------------------------------------ training */
 
+/* What was written is parsed before it gets its name: a file that exists is one that loads. */
 static int save(const struct bpe_learned *l, const char *pattern, const char *path, struct error *e)
 {
     struct str text = {0};
