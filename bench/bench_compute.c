@@ -61,21 +61,21 @@ static int n_cases;
 static void run_forward(struct context *x, const struct bench_case *k)
 {
     bool logits = k->out == k->s.V;
-    compute_linear_forward(k->linear, k->offset, x->act[k->turn][0], k->in,
-                           logits ? (void *)x->f[1] : x->act[k->turn][1], k->out,
+    compute_linear_forward(k->linear, k->offset, x->act[k->turn][0],
+                           logits ? (void *)x->f[1] : x->act[k->turn][1],
                            logits ? COMPUTE_F32 : x->dtype);
 }
 
 static void run_backward_input(struct context *x, const struct bench_case *k)
 {
-    compute_linear_backward_input(k->linear, k->offset, x->act[k->turn][1], k->out,
-                                  x->act[k->turn][0], k->in, x->dtype);
+    compute_linear_backward_input(k->linear, k->offset, x->act[k->turn][1], x->act[k->turn][0],
+                                  x->dtype);
 }
 
 static void run_backward_weight(struct context *x, const struct bench_case *k)
 {
-    compute_linear_backward_weight(k->linear, k->offset, x->act[k->turn][1], k->out,
-                                   x->act[k->turn][0], k->in, k->out == k->s.V);
+    compute_linear_backward_weight(k->linear, k->offset, x->act[k->turn][1], x->act[k->turn][0],
+                                   k->out == k->s.V);
 }
 
 static void run_update(struct context *x, const struct bench_case *k)
@@ -201,8 +201,9 @@ static void run_attention_backward(struct context *x, const struct bench_case *k
     struct compute_attention a = attention_of(x, k);
     size_t size = compute_dtype_size(x->dtype), q = (size_t)(k->s.H * k->s.h);
     char *dq = x->act[k->turn][2];
-    compute_attention_backward(x->c, &a, x->act[(k->turn + 1) % ROTATE][1], dq, dq + q * size,
-                               dq + (q + (size_t)(k->s.K * k->s.h)) * size);
+    struct compute_attention_grad d = {x->act[(k->turn + 1) % ROTATE][1], dq, dq + q * size,
+                                       dq + (q + (size_t)(k->s.K * k->s.h)) * size};
+    compute_attention_backward(x->c, &a, &d);
 }
 
 static void run_seam(struct context *x, const struct bench_case *k)
@@ -227,19 +228,22 @@ static void run_seam_backward(struct context *x, const struct bench_case *k)
     s.g_next = x->f[4];
     s.rstd_post = x->f[5];
     s.rstd_next = x->f[5] + s.M;
-    compute_seam_backward(x->c, &s, x->act[k->turn][1], x->f[2], x->act[k->turn][2], x->f[0],
-                          x->f[0] + s.D, false);
+    struct compute_seam_grad d = {x->act[k->turn][1], x->f[2], x->act[k->turn][2], x->f[0],
+                                  x->f[0] + s.D,      false};
+    compute_seam_backward(x->c, &s, &d);
 }
 
 static void run_glu(struct context *x, const struct bench_case *k)
 {
-    compute_glu_forward(x->c, k->rows, k->s.F, x->act[k->turn][0], x->f[3], x->act[k->turn][1]);
+    struct compute_glu g = {k->rows, k->s.F, x->act[k->turn][0], x->f[3], x->act[k->turn][1]};
+    compute_glu_forward(x->c, &g);
 }
 
 static void run_glu_backward(struct context *x, const struct bench_case *k)
 {
-    compute_glu_backward(x->c, k->rows, k->s.F, x->act[k->turn][0], x->f[3], x->act[k->turn][1],
-                         x->act[k->turn][2], x->act[k->turn][0], x->f[0]);
+    struct compute_glu g = {k->rows, k->s.F, x->act[k->turn][0], x->f[3], x->act[k->turn][2]};
+    struct compute_glu_grad d = {x->act[k->turn][1], x->act[k->turn][0], x->f[0]};
+    compute_glu_backward(x->c, &g, &d);
 }
 
 static void run_gather(struct context *x, const struct bench_case *k)
@@ -249,21 +253,27 @@ static void run_gather(struct context *x, const struct bench_case *k)
 
 static void run_combine(struct context *x, const struct bench_case *k)
 {
-    compute_combine(x->c, k->s.B * k->s.T, k->s.D, k->s.top, x->index[0], x->act[k->turn][0], NULL,
-                    NULL, 1, x->act[k->turn][1]);
+    struct compute_combine m = {.M = k->s.B * k->s.T, .D = k->s.D, .k = k->s.top, .scale = 1};
+    m.slot_row = x->index[0];
+    m.y = x->act[k->turn][0];
+    m.out = x->act[k->turn][1];
+    compute_combine(x->c, &m);
 }
 
 static void run_cross_entropy(struct context *x, const struct bench_case *k)
 {
-    compute_cross_entropy(x->c, HEAD_ROWS, k->s.V, x->f[1], x->ids, 0.5f, 0, 1e-3f, x->f[5],
-                          x->act[k->turn][0]);
+    struct compute_loss l = {HEAD_ROWS, k->s.V,  x->f[1],           x->ids, 0.5f, 0,
+                             1e-3f,     x->f[5], x->act[k->turn][0]};
+    compute_cross_entropy(x->c, &l);
 }
 
 static void run_adamw(struct context *x, const struct bench_case *k)
 {
-    struct compute_adamw o = {1e-4f, 0.9f, 0.95f, 1e-8f, 0.1f, 1, 10};
-    compute_adamw(x->c, &o, (size_t)k->rows, x->f[1], x->f[2], x->f[1] + x->elements / 2,
-                  x->f[2] + x->elements / 2);
+    float *p = x->f[1], *g = x->f[2];
+    size_t half = x->elements / 2;
+    struct compute_adamw o = {1e-4f,           0.9f, 0.95f, 1e-8f,    0.1f,    1, 10,
+                              (size_t)k->rows, p,    g,     p + half, g + half};
+    compute_adamw(x->c, &o);
 }
 
 static double parameters_of(const struct shape *s)
@@ -314,8 +324,12 @@ static void run_probe(struct context *x, const struct bench_case *k)
 
 static void run_square(struct context *x, const struct bench_case *k)
 {
-    compute_matmul(x->c, false, true, k->rows, k->rows, k->rows, 1, x->dtype, x->act[0][0], k->rows,
-                   x->act[0][1], k->rows, 0, x->f[1], k->rows);
+    struct compute_matmul m = {.transpose_b = true, .in = x->dtype, .alpha = 1};
+    m.M = m.N = m.K = m.lda = m.ldb = m.ldc = k->rows;
+    m.A = x->act[0][0];
+    m.B = x->act[0][1];
+    m.C = x->f[1];
+    compute_matmul(x->c, &m);
 }
 
 static void copy_task(void *ctx, size_t task, int thread)

@@ -14,7 +14,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "compute/compute_kernels_internal.h"
+#include "compute/reference/compute_reference_internal.h"
 #include "compute/x86/compute_x86_internal.h"
 
 enum {
@@ -116,58 +116,62 @@ static void run_from_act(const struct run *r)
 }
 static void run_rmsnorm(const struct run *r)
 {
-    r->k->rmsnorm(r->rows, WIDTH, 1e-5f, F(0), F(1), A(2), F(3));
+    struct compute_norm n = {r->rows, WIDTH, 1e-5f, F(0), F(1), A(2), F(3)};
+    r->k->rmsnorm(&n, 0, r->rows);
 }
 static void run_rmsnorm_backward(const struct run *r)
 {
-    r->k->rmsnorm_backward(r->rows, WIDTH, F(0), F(1), F(2), A(3), F(4), false, F(5));
+    struct compute_norm n = {.M = r->rows, .D = WIDTH, .x = F(0), .g = F(1), .rstd = F(2)};
+    struct compute_norm_grad d = {.dy = A(3), .dx = F(4)};
+    r->k->rmsnorm_backward(&n, &d, 0, r->rows, F(5));
 }
 static void run_seam_forward(const struct run *r)
 {
     struct compute_seam s = seam_of(r);
-    r->k->seam_forward(&s, r->rows);
+    r->k->seam_forward(&s, 0, r->rows);
 }
 static void run_seam_backward(const struct run *r)
 {
     struct compute_seam s = seam_of(r);
     s.rstd_post = s.rstd_next = F(2);
-    r->k->seam_backward(&s, r->rows, A(5), F(7), A(6), F(6), F(6) + WIDTH);
+    struct compute_seam_grad d = {.da = A(5), .dh = F(7), .dy = A(6)};
+    r->k->seam_backward(&s, &d, 0, r->rows, F(6), F(6) + WIDTH);
 }
 static void run_rope(const struct run *r)
 {
-    r->k->rope(r->rows, 0, TIME, 0, WIDTH / HEAD, HEAD, rope_table, false, A(0), WIDTH);
+    struct compute_rope p = {r->rows, TIME, 0, WIDTH / HEAD, HEAD, WIDTH, rope_table, false, A(0)};
+    r->k->rope(&p, 0, r->rows);
 }
 static void run_glu_forward(const struct run *r)
 {
-    r->k->glu_forward(r->rows, HIDDEN, A(0), F(1), A(2));
+    struct compute_glu g = {r->rows, HIDDEN, A(0), F(1), A(2)};
+    r->k->glu_forward(&g, 0, r->rows);
 }
 static void run_glu_backward(const struct run *r)
 {
-    r->k->glu_backward(r->rows, HIDDEN, A(0), F(1), A(2), A(3), A(4), F(5));
+    struct compute_glu g = {r->rows, HIDDEN, A(0), F(1), A(3)};
+    struct compute_glu_grad d = {A(2), A(4), F(5)};
+    r->k->glu_backward(&g, &d, 0, r->rows);
 }
 static void run_router_forward(const struct run *r)
 {
     struct compute_router s = router_of(r);
-    r->k->router_forward(&s, r->rows);
+    r->k->router_forward(&s, 0, r->rows);
 }
 static void run_router_backward(const struct run *r)
 {
     struct compute_router s = router_of(r);
     for (int64_t i = 0; i < r->rows * USED; i++)
         rows_index[i] = (int32_t)(i % EXPERTS);
-    r->k->router_backward(&s, r->rows, ROWS, F(5), F(6), 0.01f, 0.001f, F(7), F(0));
-}
-static void run_gather(const struct run *r)
-{
-    for (int64_t i = 0; i < r->rows; i++)
-        rows_index[i] = (int32_t)(i * 37 % ROWS);
-    r->k->gather(r->rows, WIDTH, rows_index, A(0), A(1));
+    struct compute_router_grad d = {F(5), F(6), 0.01f, 0.001f, F(7), NULL, false};
+    r->k->router_backward(&s, &d, 0, r->rows, F(0));
 }
 static void run_combine(const struct run *r)
 {
     for (int64_t i = 0; i < r->rows * USED; i++)
         rows_index[i] = (int32_t)(i * 37 % ROWS);
-    r->k->combine(r->rows, WIDTH, USED, rows_index, A(0), A(1), NULL, 0.7f, A(2));
+    struct compute_combine m = {r->rows, WIDTH, USED, rows_index, A(0), A(1), NULL, 0.7f, A(2)};
+    r->k->combine(&m, 0, r->rows);
 }
 static void run_scale(const struct run *r)
 {
@@ -175,19 +179,23 @@ static void run_scale(const struct run *r)
 }
 static void run_embed(const struct run *r)
 {
-    r->k->embed(r->rows, WIDTH, ids, F(0), 2.0f, F(1));
+    struct compute_embed e = {r->rows, WIDTH, ids, 2.0f};
+    r->k->embed(&e, 0, r->rows, F(0), F(1));
 }
 static void run_embed_backward(const struct run *r)
 {
-    r->k->embed_backward(r->rows, WIDTH, 0, WIDTH, ids, F(0), 2.0f, F(1));
+    struct compute_embed e = {r->rows, WIDTH, ids, 2.0f};
+    r->k->embed_backward(&e, 0, WIDTH, F(0), F(1));
 }
 static void run_cross_entropy(const struct run *r)
 {
-    r->k->cross_entropy(r->rows, VOCAB, F(0), ids, 0.5f, 0.0f, 1.0f, F(1), A(2));
+    struct compute_loss l = {r->rows, VOCAB, F(0), ids, 0.5f, 0.0f, 1.0f, F(1), A(2)};
+    r->k->cross_entropy(&l, 0, r->rows);
 }
 static void run_cross_entropy_capped(const struct run *r)
 {
-    r->k->cross_entropy(r->rows, VOCAB, F(0), ids, 0.5f, 50.0f, 1.0f, F(1), A(2));
+    struct compute_loss l = {r->rows, VOCAB, F(0), ids, 0.5f, 50.0f, 1.0f, F(1), A(2)};
+    r->k->cross_entropy(&l, 0, r->rows);
 }
 static void run_logits(const struct run *r)
 {
@@ -196,11 +204,6 @@ static void run_logits(const struct run *r)
 static void run_sum_squares(const struct run *r)
 {
     volatile double keep = r->k->sum_squares((size_t)(r->rows * WIDTH), F(0));
-    (void)keep;
-}
-static void run_sum(const struct run *r)
-{
-    volatile double keep = r->k->sum((size_t)(r->rows * WIDTH), F(0));
     (void)keep;
 }
 static void run_all_finite(const struct run *r)
@@ -216,12 +219,18 @@ static void run_adamw(const struct run *r)
                               .eps = 1e-8f,
                               .decay = 0.1f,
                               .grad_scale = 1.0f,
-                              .step = 10};
-    r->k->adamw(&o, 0.6f, 0.4f, (size_t)(r->rows * WIDTH), F(0), F(1), F(2), F(7));
+                              .step = 10,
+                              .p = F(0),
+                              .g = F(1),
+                              .m = F(2),
+                              .v = F(7)};
+    r->k->adamw(&o, 0.6f, 0.4f, 0, (size_t)(r->rows * WIDTH));
 }
 static void run_momentum(const struct run *r)
 {
-    r->k->momentum((size_t)(r->rows * WIDTH), 0.9f, true, 1.0f, F(0), F(1), F(2));
+    size_t n = (size_t)(r->rows * WIDTH);
+    struct compute_momentum o = {0.9f, 1.0f, true, n, F(0), F(1), F(2)};
+    r->k->momentum(&o, 0, n);
 }
 static void run_axpby(const struct run *r)
 {
@@ -247,8 +256,8 @@ static void run_attention_backward(const struct run *r)
 {
     struct compute_attention a = attention_of(r);
     a.T = r->rows;
-    r->k->attention_backward(&a, 0, 0, A(5), A(6), (char *)A(6) + HEAD * 2 * 4, A(7),
-                             attention_memory);
+    struct compute_attention_grad d = {A(5), A(6), (char *)A(6) + HEAD * 2 * 4, A(7)};
+    r->k->attention_backward(&a, &d, 0, 0, attention_memory);
 }
 
 #define PAIR_FLOPS (2.0 * HEAD * TIME / 2) /* one product over the causal half, per query */
@@ -266,7 +275,6 @@ static const struct kernel_case cases[] = {
     {"glu_backward", run_glu_backward, ROWS, 0, 6 * HIDDEN, 0},
     {"router_forward", run_router_forward, ROWS, 0, WIDTH, 0},
     {"router_backward", run_router_backward, ROWS, 4 * WIDTH, WIDTH, 0},
-    {"gather", run_gather, ROWS, 0, 2 * WIDTH, 0},
     {"combine", run_combine, ROWS, 0, 4 * WIDTH, 0},
     {"embed", run_embed, ROWS, 8 * WIDTH, 0, 0},
     {"embed_backward", run_embed_backward, ROWS, 12 * WIDTH, 0, 0},
@@ -274,7 +282,6 @@ static const struct kernel_case cases[] = {
     {"cross_entropy cap", run_cross_entropy_capped, LOSS_ROWS, 4 * VOCAB, VOCAB, 0},
     {"logits cap", run_logits, LOSS_ROWS, 8 * VOCAB, 0, 0},
     {"sum_squares", run_sum_squares, ROWS, 4 * WIDTH, 0, 0},
-    {"sum", run_sum, ROWS, 4 * WIDTH, 0, 0},
     {"all_finite", run_all_finite, ROWS, 4 * WIDTH, 0, 0},
     {"adamw", run_adamw, ROWS, 28 * WIDTH, 0, 0},
     {"momentum", run_momentum, ROWS, 16 * WIDTH, 0, 0},
@@ -391,9 +398,10 @@ static void print_roofs(void)
 {
     printf("roofs of one thread: memcpy %.1f GB/s (%.0f MB arrays), %.1f GB/s (512 KiB)",
            best_of(copy_memory) / 1e9, (double)ARRAY_FLOATS * 4e-6, best_of(copy_cached) / 1e9);
-    if (compute_x86_has_avx2())
+    if (compute_kernels_avx2(COMPUTE_F32))
         printf("; multiply-add avx2 %.0f GFLOP/s", best_of(multiply_avx2) / 1e9);
-    if (compute_x86_has_avx512()) printf(", avx512 %.0f", best_of(multiply_avx512) / 1e9);
+    if (compute_kernels_avx512(COMPUTE_F32))
+        printf(", avx512 %.0f", best_of(multiply_avx512) / 1e9);
     if (compute_x86_has_amx()) printf(", amx bf16 %.0f", best_of(multiply_amx) / 1e9);
     printf("\n");
 }
@@ -410,7 +418,7 @@ static void prepare(void)
                                   (3.4 / 65536) -
                               1.7);
         for (size_t j = 0; j < ARRAY_FLOATS; j++)
-            ((bf16_t *)act[COMPUTE_BF16][i])[j] = compute_f32_to_bf16(f[i][j]);
+            ((bf16_t *)act[COMPUTE_BF16][i])[j] = bf16_store(f[i][j]);
     }
     for (size_t j = 0; j < ARRAY_FLOATS; j++)
         f[7][j] = fabsf(f[7][j]); /* a second moment is positive */

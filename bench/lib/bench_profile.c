@@ -104,90 +104,40 @@ const struct profile_row *profile_rows(size_t *count)
         leave(scope_, 0);                                    \
     }
 
-WRAP("attention", "attention forward", false, compute_attention_forward,
-     (compute_t * c, const struct compute_attention *a), (c, a))
-WRAP("attention", "attention backward", true, compute_attention_backward,
-     (compute_t * c, const struct compute_attention *a, const void *d, void *q, void *k, void *v),
-     (c, a, d, q, k, v))
-WRAP("norms", "rmsnorm forward", false, compute_rmsnorm,
-     (compute_t * c, int64_t M, int64_t D, float eps, const float *x, const float *g, void *y,
-      float *rstd),
-     (c, M, D, eps, x, g, y, rstd))
-WRAP("norms", "rmsnorm backward", true, compute_rmsnorm_backward,
-     (compute_t * c, int64_t M, int64_t D, const float *x, const float *g, const float *rstd,
-      const void *dy, float *dx, bool add, float *dg, bool accumulate),
-     (c, M, D, x, g, rstd, dy, dx, add, dg, accumulate))
-WRAP("norms", "seam forward", false, compute_seam_forward,
-     (compute_t * c, const struct compute_seam *s), (c, s))
-WRAP("norms", "seam backward", true, compute_seam_backward,
-     (compute_t * c, const struct compute_seam *s, const void *da, float *dh, void *dy, float *dp,
-      float *dn, bool accumulate),
-     (c, s, da, dh, dy, dp, dn, accumulate))
-WRAP("gated unit", "gated unit forward", false, compute_glu_forward,
-     (compute_t * c, int64_t M, int64_t F, const void *gu, const float *w, void *act),
-     (c, M, F, gu, w, act))
-WRAP("gated unit", "gated unit backward", true, compute_glu_backward,
-     (compute_t * c, int64_t M, int64_t F, const void *gu, const float *w, const void *d_act,
-      void *act, void *dgu, float *dw),
-     (c, M, F, gu, w, d_act, act, dgu, dw))
-WRAP("routing", "router forward", false, compute_router_forward,
-     (compute_t * c, const struct compute_router *r), (c, r))
-WRAP("routing", "router backward", true, compute_router_backward,
-     (compute_t * c, const struct compute_router *r, const float *dw, const float *f, float aux,
-      float z, float *dx, float *dW, bool accumulate),
-     (c, r, dw, f, aux, z, dx, dW, accumulate))
-WRAP("routing", "dispatch", false, compute_dispatch,
-     (int64_t M, int64_t E, int64_t k, const int32_t *top, int32_t *offset, int32_t *count,
-      int32_t *slot_row, int32_t *row_token, int32_t *row_slot),
-     (M, E, k, top, offset, count, slot_row, row_token, row_slot))
+/* An operation of one description; and a gradient, of two. */
+#define WRAP_OP(group, label, name, type) \
+    WRAP(group, label, false, name, (compute_t * c, const struct type *s), (c, s))
+#define WRAP_GRADIENT(group, label, name, type) \
+    WRAP(group, label, true, name,              \
+         (compute_t * c, const struct type *s, const struct type##_grad *d), (c, s, d))
+
+WRAP_OP("attention", "attention forward", compute_attention_forward, compute_attention)
+WRAP_GRADIENT("attention", "attention backward", compute_attention_backward, compute_attention)
+WRAP("attention", s->backward ? "rope backward" : "rope forward", s->backward, compute_rope,
+     (compute_t * c, const struct compute_rope *s), (c, s))
+WRAP_OP("norms", "rmsnorm forward", compute_rmsnorm, compute_norm)
+WRAP_GRADIENT("norms", "rmsnorm backward", compute_rmsnorm_backward, compute_norm)
+WRAP_OP("norms", "seam forward", compute_seam_forward, compute_seam)
+WRAP_GRADIENT("norms", "seam backward", compute_seam_backward, compute_seam)
+WRAP_OP("gated unit", "gated unit forward", compute_glu_forward, compute_glu)
+WRAP_GRADIENT("gated unit", "gated unit backward", compute_glu_backward, compute_glu)
+WRAP_OP("routing", "router forward", compute_router_forward, compute_router)
+WRAP_GRADIENT("routing", "router backward", compute_router_backward, compute_router)
+WRAP("routing", "dispatch", false, compute_dispatch, (const struct compute_dispatch *s), (s))
 WRAP("routing", "gather", false, compute_gather,
      (compute_t * c, int64_t n, int64_t D, const int32_t *row_token, const void *x, void *y),
      (c, n, D, row_token, x, y))
-WRAP("routing", "combine", false, compute_combine,
-     (compute_t * c, int64_t M, int64_t D, int64_t k, const int32_t *slot_row, const void *y,
-      const void *a, const float *b, float scale, void *out),
-     (c, M, D, k, slot_row, y, a, b, scale, out))
+WRAP_OP("routing", "combine", compute_combine, compute_combine)
 WRAP("other", "scale", false, compute_scale,
      (compute_t * c, int64_t n, float scale, const void *x, void *y), (c, n, scale, x, y))
 WRAP("embedding", "embedding forward", false, compute_embed,
-     (compute_t * c, int64_t M, int64_t D, const uint32_t *ids, const float *table, float scale,
-      float *h),
-     (c, M, D, ids, table, scale, h))
+     (compute_t * c, const struct compute_embed *e, const float *table, float *h), (c, e, table, h))
 WRAP("embedding", "embedding backward", true, compute_embed_backward,
-     (compute_t * c, int64_t M, int64_t D, const uint32_t *ids, const float *dh, float scale,
-      float *d_table),
-     (c, M, D, ids, dh, scale, d_table))
-WRAP("optimizer", "adamw", false, compute_adamw,
-     (compute_t * c, const struct compute_adamw *o, size_t n, float *p, const float *g, float *m,
-      float *v),
-     (c, o, n, p, g, m, v))
-
-void __real_compute_rope(compute_t *c, int64_t M, int64_t T, int64_t pos, int64_t n_heads,
-                         int64_t h, const float *table, bool backward, void *x, int64_t ld);
-void __wrap_compute_rope(compute_t *c, int64_t M, int64_t T, int64_t pos, int64_t n_heads,
-                         int64_t h, const float *table, bool backward, void *x, int64_t ld);
-void __wrap_compute_rope(compute_t *c, int64_t M, int64_t T, int64_t pos, int64_t n_heads,
-                         int64_t h, const float *table, bool backward, void *x, int64_t ld)
-{
-    struct scope s = enter(backward ? "rope backward" : "rope forward", "attention", backward);
-    __real_compute_rope(c, M, T, pos, n_heads, h, table, backward, x, ld);
-    leave(s, 0);
-}
-
-void __real_compute_cross_entropy(compute_t *c, int64_t M, int64_t V, const float *z,
-                                  const uint32_t *targets, float multiplier, float cap,
-                                  float d_scale, float *nll, void *d_logits);
-void __wrap_compute_cross_entropy(compute_t *c, int64_t M, int64_t V, const float *z,
-                                  const uint32_t *targets, float multiplier, float cap,
-                                  float d_scale, float *nll, void *d_logits);
-void __wrap_compute_cross_entropy(compute_t *c, int64_t M, int64_t V, const float *z,
-                                  const uint32_t *targets, float multiplier, float cap,
-                                  float d_scale, float *nll, void *d_logits)
-{
-    struct scope s = enter("cross entropy", "loss", d_logits != NULL);
-    __real_compute_cross_entropy(c, M, V, z, targets, multiplier, cap, d_scale, nll, d_logits);
-    leave(s, 0);
-}
+     (compute_t * c, const struct compute_embed *e, const float *dh, float *d_table),
+     (c, e, dh, d_table))
+WRAP("loss", "cross entropy", s->d_logits != NULL, compute_cross_entropy,
+     (compute_t * c, const struct compute_loss *s), (c, s))
+WRAP_OP("optimizer", "adamw", compute_adamw, compute_adamw)
 
 double __real_compute_sum_squares(compute_t *c, const float *x, size_t n);
 double __wrap_compute_sum_squares(compute_t *c, const float *x, size_t n);
@@ -249,47 +199,26 @@ void __wrap_compute_linear_update(compute_linear_t *l)
     leave(s, 0);
 }
 
-void __real_compute_linear_forward(compute_linear_t *l, const int32_t *offset, const void *X,
-                                   int64_t ldx, void *Y, int64_t ldy, enum compute_dtype dtype);
-void __wrap_compute_linear_forward(compute_linear_t *l, const int32_t *offset, const void *X,
-                                   int64_t ldx, void *Y, int64_t ldy, enum compute_dtype dtype);
-void __wrap_compute_linear_forward(compute_linear_t *l, const int32_t *offset, const void *X,
-                                   int64_t ldx, void *Y, int64_t ldy, enum compute_dtype dtype)
-{
-    const struct layer *x = layer_of(l);
-    struct scope s = enter_linear(x, "forward", false);
-    __real_compute_linear_forward(l, offset, X, ldx, Y, ldy, dtype);
-    leave(s, flops_of(x, offset));
-}
+#define WRAP_LINEAR(what, backward, name, params, args)             \
+    void __real_##name params;                                      \
+    void __wrap_##name params;                                      \
+    void __wrap_##name params                                       \
+    {                                                               \
+        const struct layer *layer_ = layer_of(l);                   \
+        struct scope scope_ = enter_linear(layer_, what, backward); \
+        __real_##name args;                                         \
+        leave(scope_, flops_of(layer_, offset));                    \
+    }
 
-void __real_compute_linear_backward_input(compute_linear_t *l, const int32_t *offset,
-                                          const void *dY, int64_t ldy, void *dX, int64_t ldx,
-                                          enum compute_dtype dtype);
-void __wrap_compute_linear_backward_input(compute_linear_t *l, const int32_t *offset,
-                                          const void *dY, int64_t ldy, void *dX, int64_t ldx,
-                                          enum compute_dtype dtype);
-void __wrap_compute_linear_backward_input(compute_linear_t *l, const int32_t *offset,
-                                          const void *dY, int64_t ldy, void *dX, int64_t ldx,
-                                          enum compute_dtype dtype)
-{
-    const struct layer *x = layer_of(l);
-    struct scope s = enter_linear(x, "grad input", true);
-    __real_compute_linear_backward_input(l, offset, dY, ldy, dX, ldx, dtype);
-    leave(s, flops_of(x, offset));
-}
-
-void __real_compute_linear_backward_weight(compute_linear_t *l, const int32_t *offset,
-                                           const void *dY, int64_t ldy, const void *X, int64_t ldx,
-                                           bool accumulate);
-void __wrap_compute_linear_backward_weight(compute_linear_t *l, const int32_t *offset,
-                                           const void *dY, int64_t ldy, const void *X, int64_t ldx,
-                                           bool accumulate);
-void __wrap_compute_linear_backward_weight(compute_linear_t *l, const int32_t *offset,
-                                           const void *dY, int64_t ldy, const void *X, int64_t ldx,
-                                           bool accumulate)
-{
-    const struct layer *x = layer_of(l);
-    struct scope s = enter_linear(x, "grad weight", true);
-    __real_compute_linear_backward_weight(l, offset, dY, ldy, X, ldx, accumulate);
-    leave(s, flops_of(x, offset));
-}
+WRAP_LINEAR("forward", false, compute_linear_forward,
+            (compute_linear_t * l, const int32_t *offset, const void *X, void *Y,
+             enum compute_dtype dtype),
+            (l, offset, X, Y, dtype))
+WRAP_LINEAR("grad input", true, compute_linear_backward_input,
+            (compute_linear_t * l, const int32_t *offset, const void *dY, void *dX,
+             enum compute_dtype dtype),
+            (l, offset, dY, dX, dtype))
+WRAP_LINEAR("grad weight", true, compute_linear_backward_weight,
+            (compute_linear_t * l, const int32_t *offset, const void *dY, const void *X,
+             bool accumulate),
+            (l, offset, dY, X, accumulate))

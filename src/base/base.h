@@ -114,7 +114,7 @@ void *mem_try_realloc(void *p, size_t size);
 /* Large planned memory: zeroed, 2 MiB aligned, huge pages advised; NULL when there is none. */
 void *mem_map(size_t size);
 void mem_unmap(void *p, size_t size);
-/* Bytes this process may use: the machine's memory, or its control group's limit if that is less. */
+/* Bytes this process may use: the machine's memory, or its control groups' limit if that is less. */
 double mem_limit_bytes(void);
 /* Number of successful allocations of every kind above since the program began (all threads).
  * A training step after the second must leave it unchanged. */
@@ -147,6 +147,17 @@ void str_append(struct str *s, const void *data, size_t n);
 void str_append_char(struct str *s, char c);
 void str_puts(struct str *s, const char *text);
 void str_printf(struct str *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+/* ------------------------------------------------------------------ control groups (base_cgroup.c) */
+
+/* What a job, container or service may use of the machine; INFINITY where nothing limits it. */
+struct cgroup_limits {
+    double cpus; /* CPU seconds a second: 1.5 is one and a half CPUs */
+    double memory_bytes;
+};
+/* Of this process, by the smallest limit of its control group and of those above it, version 1 and
+ * 2. /proc and the mount points are looked for below `top`: "" but in tests. */
+struct cgroup_limits cgroup_limits(const char *top);
 
 /* ------------------------------------------------------------------ files (base_file.c) */
 
@@ -216,7 +227,7 @@ void pool_free(struct pool *p);
 int pool_threads(const struct pool *p); /* p NULL is 1 */
 /* Runs fn for every task in [0, n_tasks); returns when all are done. p NULL: in order, here. */
 void pool_run(struct pool *p, size_t n_tasks, pool_fn *fn, void *ctx);
-int pool_available_cpus(void);
+int pool_available_cpus(void); /* by affinity and control groups, at least 1 */
 
 double time_now_s(void);          /* monotonic */
 void time_iso8601(char text[32]); /* UTC wall clock, "2026-11-22T03:04:05.678Z" */

@@ -8,6 +8,7 @@
  * jansson allocates through here too, for the same reason. */
 #include "base/base.h"
 
+#include <math.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -98,14 +99,8 @@ void mem_free(void *p)
 
 double mem_limit_bytes(void)
 {
-    double bytes = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE), limit;
-    char *text;
-    size_t size;
-    if (file_read("/sys/fs/cgroup/memory.max", 64, &text, &size, NULL) < 0) return bytes;
-    text[strcspn(text, "\n")] = '\0';
-    if (parse_number(text, &limit) >= 0 && limit > 0) bytes = MIN(bytes, limit); /* or "max" */
-    mem_free(text);
-    return bytes;
+    double machine = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
+    return fmin(machine, cgroup_limits("").memory_bytes);
 }
 
 /* jansson's objects are ours to count; this runs before main, ahead of any use of it. */

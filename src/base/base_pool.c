@@ -16,9 +16,9 @@
 #include "base/base.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <linux/futex.h>
+#include <math.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -250,83 +250,6 @@ int pool_threads(const struct pool *p)
 
 /* ------------------------------------------------------------------ CPUs */
 
-/* A short text file of the kernel; false where there is none. */
-static bool read_line(const char *path, char *text, size_t size)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return false;
-    ssize_t n = read(fd, text, size - 1);
-    close(fd);
-    text[MAX(n, 0)] = '\0';
-    return n > 0;
-}
-
-/* CPUs that quota / period allows, rounded up; INT_MAX for no limit. */
-static int quota_cpus(double quota, double period)
-{
-    if (!(quota > 0.0) || !(period > 0.0) || quota / period >= INT_MAX) return INT_MAX;
-    int whole = (int)(quota / period);
-    return MAX(whole + (whole < quota / period), 1);
-}
-
-static int quota_of_group(const char *root, const char *group, bool v2)
-{
-    char path[PATH_MAX], text[64], *end;
-    if (v2) {
-        snprintf(path, sizeof(path), "%s%s/cpu.max", root, group);
-        if (!read_line(path, text, sizeof(text)) || strncmp(text, "max", 3) == 0) return INT_MAX;
-        double quota = strtod(text, &end);
-        return quota_cpus(quota, strtod(end, NULL));
-    }
-    snprintf(path, sizeof(path), "%s%s/cpu.cfs_quota_us", root, group);
-    if (!read_line(path, text, sizeof(text))) return INT_MAX;
-    double quota = strtod(text, NULL);
-    snprintf(path, sizeof(path), "%s%s/cpu.cfs_period_us", root, group);
-    return read_line(path, text, sizeof(text)) ? quota_cpus(quota, strtod(text, NULL)) : INT_MAX;
-}
-
-/* The tightest quota on the way from the group to the root: a limit holds for all below it. */
-static int quota_up_the_tree(const char *root, char *group, bool v2)
-{
-    int cpus = INT_MAX;
-    for (;;) {
-        cpus = MIN(cpus, quota_of_group(root, group, v2));
-        char *slash = strrchr(group, '/');
-        if (!slash) return cpus;
-        *slash = '\0';
-    }
-}
-
-/* Does the comma-separated list of controllers name "cpu"? */
-static bool lists_cpu(const char *list)
-{
-    for (const char *s = list; s; s = strchr(s, ',') ? strchr(s, ',') + 1 : NULL)
-        if (strncmp(s, "cpu", 3) == 0 && (s[3] == '\0' || s[3] == ',')) return true;
-    return false;
-}
-
-/* /proc/self/cgroup holds lines "0::/path" (version 2) and "4:cpu,cpuacct:/path" (version 1). */
-static int cgroup_cpus(void)
-{
-    char text[8192];
-    int cpus = INT_MAX;
-    if (!read_line("/proc/self/cgroup", text, sizeof(text))) return cpus;
-    for (char *line = text, *next; line; line = next) {
-        next = strchr(line, '\n');
-        if (next) *next++ = '\0';
-        char *list = strchr(line, ':');
-        char *group = list ? strchr(list + 1, ':') : NULL;
-        if (!group) continue;
-        *group++ = '\0';
-        list++;
-        if (list[0] == '\0')
-            cpus = MIN(cpus, quota_up_the_tree("/sys/fs/cgroup", group, true));
-        else if (lists_cpu(list))
-            cpus = MIN(cpus, quota_up_the_tree("/sys/fs/cgroup/cpu", group, false));
-    }
-    return cpus;
-}
-
 static int affinity_cpus(void)
 {
     for (int max_cpus = CPU_SETSIZE; max_cpus <= 1 << 20; max_cpus *= 2) {
@@ -343,7 +266,9 @@ static int affinity_cpus(void)
 
 int pool_available_cpus(void)
 {
-    return MIN(affinity_cpus(), cgroup_cpus());
+    int cpus = affinity_cpus();
+    double quota = ceil(cgroup_limits("").cpus); /* half a CPU still runs one thread */
+    return quota < cpus ? MAX((int)quota, 1) : cpus;
 }
 
 /* ------------------------------------------------------------------ time */

@@ -14,6 +14,8 @@
 #ifndef COLOSSUS_COMPUTE_H
 #define COLOSSUS_COMPUTE_H
 
+#include <string.h>
+
 #include "base/base.h"
 
 typedef uint16_t bf16_t; /* upper half of an IEEE float */
@@ -46,10 +48,26 @@ size_t compute_scratch_bytes(const compute_t *c); /* held by the context itself 
 
 /* ------------------------------------------------------------------ conversion */
 
-float compute_bf16_to_f32(bf16_t x);
-bf16_t compute_f32_to_bf16(float x); /* to nearest even; NaN stays NaN */
+static inline float bf16_load(bf16_t x)
+{
+    uint32_t bits = (uint32_t)x << 16;
+    float f;
+    memcpy(&f, &bits, sizeof f);
+    return f;
+}
+
+/* To nearest, ties to even; a NaN stays one (its quiet bit is set so that cutting the lower half
+ * cannot make an infinity of it). */
+static inline bf16_t bf16_store(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    if ((bits & 0x7fffffffu) > 0x7f800000u) return (bf16_t)((bits >> 16) | 0x40u);
+    return (bf16_t)((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
+}
+
+/* y act [n] = x. */
 void compute_to_act(compute_t *c, const float *x, size_t n, void *y);
-void compute_from_act(compute_t *c, const void *x, size_t n, float *y);
 
 /* ------------------------------------------------------------------ linear layers
  * Y[r, :] = X[r, :] . W^T with W [out, in], for one weight or for a group of experts each with its
@@ -82,28 +100,51 @@ void compute_linear_update(compute_linear_t *l);
 /* Row ranges: group g has rows [offset[g], offset[g + 1]) of X and Y, of which those behind its
  * true count hold zeros; offsets are multiples of COMPUTE_ROW_ALIGN. With groups == 1 pass
  * {0, M} where M may be any number. */
-/* Y [rows, sum out] of y_dtype, leading dimension ldy. X act [rows, in], leading dimension ldx. */
-void compute_linear_forward(compute_linear_t *l, const int32_t *offset, const void *X, int64_t ldx,
-                            void *Y, int64_t ldy, enum compute_dtype y_dtype);
-/* dX [rows, in] = dY . W (NULL: not wanted); dY act. */
+/* Y [rows, sum out] of y_dtype; X act [rows, in]. */
+void compute_linear_forward(compute_linear_t *l, const int32_t *offset, const void *X, void *Y,
+                            enum compute_dtype y_dtype);
+/* dX [rows, in] of dx_dtype = dY . W; dY act [rows, sum out]. */
 void compute_linear_backward_input(compute_linear_t *l, const int32_t *offset, const void *dY,
-                                   int64_t ldy, void *dX, int64_t ldx, enum compute_dtype dx_dtype);
+                                   void *dX, enum compute_dtype dx_dtype);
 /* grad[p] (+)= dY_p^T . X; accumulate false overwrites (with zeros for a group without rows). */
 void compute_linear_backward_weight(compute_linear_t *l, const int32_t *offset, const void *dY,
-                                    int64_t ldy, const void *X, int64_t ldx, bool accumulate);
+                                    const void *X, bool accumulate);
 
-/* General product for optimisers and tests: C[M, N] = alpha * op(A) . op(B) + beta * C, fp32 C;
- * A and B of dtype in. Leading dimensions are those of the arrays as stored. */
-void compute_matmul(compute_t *c, bool transpose_a, bool transpose_b, int64_t M, int64_t N,
-                    int64_t K, float alpha, enum compute_dtype in, const void *A, int64_t lda,
-                    const void *B, int64_t ldb, float beta, float *C, int64_t ldc);
+/* General product for optimisers: C[M, N] = alpha * op(A) . op(B) + beta * C. Leading dimensions
+ * are those of the arrays as stored. */
+struct compute_matmul {
+    bool transpose_a, transpose_b;
+    int64_t M, N, K, lda, ldb, ldc;
+    float alpha, beta;          /* beta 0: C is not read */
+    enum compute_dtype in, out; /* of A and B; of C: compute_matmul gives fp32 only */
+    const void *A, *B;
+    void *C;
+};
+void compute_matmul(compute_t *c, const struct compute_matmul *m);
 
 /* ------------------------------------------------------------------ norms and residual
  * rms(x; g) = g * x / sqrt(mean(x^2) + eps) per row (Zhang & Sennrich 2019), in fp32. */
 
-/* y act [M, D] = rms(x; g); rstd [M] for the backward pass (NULL: not wanted). */
-void compute_rmsnorm(compute_t *c, int64_t M, int64_t D, float eps, const float *x, const float *g,
-                     void *y, float *rstd);
+/* y act [M, D] = rms(x; g), x fp32 [M, D], g [D]; rstd [M] for the backward pass (NULL: not
+ * wanted). */
+struct compute_norm {
+    int64_t M, D;
+    float eps;
+    const float *x, *g;
+    void *y;
+    float *rstd;
+};
+void compute_rmsnorm(compute_t *c, const struct compute_norm *n);
+/* Its gradients. dy act [M, D] gives dx fp32 [M, D], which is added to where `add`, and dg [D],
+ * which is added to where `accumulate`; both are overwritten otherwise. Reads x, g and rstd of the
+ * norm. */
+struct compute_norm_grad {
+    const void *dy;
+    float *dx, *dg;
+    bool add, accumulate;
+};
+void compute_rmsnorm_backward(compute_t *c, const struct compute_norm *n,
+                              const struct compute_norm_grad *d);
 /* The seam between two sub-layers, in one pass over memory:
  *   h_out = h + rms(y; g_post)      h, h_out fp32 [M, D] (may be the same array), y act [M, D]
  *   a     = rms(h_out; g_next)      act [M, D] */
@@ -119,14 +160,17 @@ struct compute_seam {
 };
 void compute_seam_forward(compute_t *c, const struct compute_seam *s);
 /* Backward of the seam. dh fp32 [M, D] is the gradient of h_out on entry from the layers above and
- * of h on return; da act is the gradient of a; dy act [M, D] comes out; d g_post and d g_next [D]
- * are added to (overwritten when accumulate is false). s->h_out is needed, s->h is not. */
-void compute_seam_backward(compute_t *c, const struct compute_seam *s, const void *da, float *dh,
-                           void *dy, float *dg_post, float *dg_next, bool accumulate);
-/* Backward of compute_rmsnorm: dx fp32 += or = (add false). dy act. */
-void compute_rmsnorm_backward(compute_t *c, int64_t M, int64_t D, const float *x, const float *g,
-                              const float *rstd, const void *dy, float *dx, bool add, float *dg,
-                              bool accumulate);
+ * of h on return; da act is the gradient of a; dy act [M, D] comes out; dg_post and dg_next [D]
+ * are added to (overwritten when accumulate is false). s->h_out is needed, s->h and s->a are not. */
+struct compute_seam_grad {
+    const void *da;
+    float *dh;
+    void *dy;
+    float *dg_post, *dg_next;
+    bool accumulate;
+};
+void compute_seam_backward(compute_t *c, const struct compute_seam *s,
+                           const struct compute_seam_grad *d);
 
 /* ------------------------------------------------------------------ attention
  * Grouped-query, causal, with Grok's logit cap; scores are never stored for a whole sequence.
@@ -147,14 +191,15 @@ struct compute_attention {
 };
 void compute_attention_forward(compute_t *c, const struct compute_attention *a);
 /* dout act [B*T, H*h] (ld_out); dq, dk, dv act with leading dimension ld, overwritten. */
-void compute_attention_backward(compute_t *c, const struct compute_attention *a, const void *dout,
-                                void *dq, void *dk, void *dv);
-/* One sequence with a cache: n new queries at positions pos .. pos + n - 1 against keys and values
- * [pos + n, K*h] act (leading dimension ld_kv). q act [n, H*h], out act [n, H*h]. */
-void compute_attention_cached(compute_t *c, int64_t n, int64_t pos, int64_t H, int64_t K, int64_t h,
-                              const void *q, int64_t ld_q, const void *k, const void *v,
-                              int64_t ld_kv, float multiplier, float cap, int64_t temperature_len,
-                              void *out);
+struct compute_attention_grad {
+    const void *dout;
+    void *dq, *dk, *dv;
+};
+void compute_attention_backward(compute_t *c, const struct compute_attention *a,
+                                const struct compute_attention_grad *d);
+/* One sequence (B = 1) with a cache: keys and values of all T positions are there, but only the
+ * queries at positions pos .. T - 1 are new, and q and out hold these rows alone. */
+void compute_attention_cached(compute_t *c, const struct compute_attention *a, int64_t pos);
 
 /* Rotates heads in place, rotate-half form: pairs (i, i + h/2), angle pos * theta^(-2i/h) (Su et
  * al. 2021). x act, row r is at position (r % T) + pos; n_heads heads of width h from column 0.
@@ -162,17 +207,32 @@ void compute_attention_cached(compute_t *c, int64_t n, int64_t pos, int64_t H, i
  * rotates by the opposite angle. */
 size_t compute_rope_table_floats(int64_t max_positions, int64_t h);
 void compute_rope_table(int64_t max_positions, int64_t h, double theta, float *table);
-void compute_rope(compute_t *c, int64_t M, int64_t T, int64_t pos, int64_t n_heads, int64_t h,
-                  const float *table, bool backward, void *x, int64_t ld);
+struct compute_rope {
+    int64_t M, T, pos, n_heads, h, ld;
+    const float *table;
+    bool backward;
+    void *x;
+};
+void compute_rope(compute_t *c, const struct compute_rope *p);
 
 /* ------------------------------------------------------------------ gated unit
  * gu act [M, 2F]: gate, then up. act[r, f] = w[r] * gelu_tanh(gate) * up; w NULL: 1. */
-void compute_glu_forward(compute_t *c, int64_t M, int64_t F, const void *gu, const float *w,
-                         void *act);
-/* d_act act [M, F] -> dgu act [M, 2F] (may be gu itself); also gives act again (for the weight
+struct compute_glu {
+    int64_t M, F;
+    const void *gu;
+    const float *w;
+    void *act;
+};
+void compute_glu_forward(compute_t *c, const struct compute_glu *g);
+/* d_act act [M, F] -> dgu act [M, 2F] (may be gu itself); also gives g->act again (for the weight
  * gradient of the product behind it) and dw [M] (NULL: not wanted). */
-void compute_glu_backward(compute_t *c, int64_t M, int64_t F, const void *gu, const float *w,
-                          const void *d_act, void *act, void *dgu, float *dw);
+struct compute_glu_grad {
+    const void *d_act;
+    void *dgu;
+    float *dw;
+};
+void compute_glu_backward(compute_t *c, const struct compute_glu *g,
+                          const struct compute_glu_grad *d);
 
 /* ------------------------------------------------------------------ router and dispatch */
 
@@ -195,48 +255,73 @@ void compute_router_forward(compute_t *c, const struct compute_router *r);
 /* Gradients: d_weight [M, k] from the experts; aux_coef * E * sum_e f_e P_e and z_coef *
  * mean(lse^2), with f [E] the share of routed slots per expert (a constant). dx fp32 [M, D] is
  * overwritten, dW [E, D] is added to (accumulate) or overwritten. */
-void compute_router_backward(compute_t *c, const struct compute_router *r, const float *d_weight,
-                             const float *f, float aux_coef, float z_coef, float *dx, float *dW,
-                             bool accumulate);
+struct compute_router_grad {
+    const float *d_weight, *f; /* f NULL: no share counts */
+    float aux_coef, z_coef;
+    float *dx, *dW;
+    bool accumulate;
+};
+void compute_router_backward(compute_t *c, const struct compute_router *r,
+                             const struct compute_router_grad *d);
 
 /* Dropless dispatch by counting sort: slot s = token * k + j goes to row slot_row[s] of the
  * experts' input; rows of expert e are [offset[e], offset[e] + count[e]), padded to
  * COMPUTE_ROW_ALIGN; row_token is the token of a row, -1 for padding, and row_slot its slot.
  * offset [E + 1], count [E], slot_row [M * k], row_token and row_slot [compute_dispatch_rows]. */
 int64_t compute_dispatch_rows(int64_t M, int64_t E, int64_t k); /* upper bound of offset[E] */
-void compute_dispatch(int64_t M, int64_t E, int64_t k, const int32_t *top, int32_t *offset,
-                      int32_t *count, int32_t *slot_row, int32_t *row_token, int32_t *row_slot);
+struct compute_dispatch {
+    int64_t M, E, k;
+    const int32_t *top; /* [M, k] */
+    int32_t *offset, *count, *slot_row, *row_token, *row_slot;
+};
+void compute_dispatch(const struct compute_dispatch *d);
 /* y[r, :] = x[row_token[r], :], zeros for padding. act. rows = offset[E]. */
 void compute_gather(compute_t *c, int64_t rows, int64_t D, const int32_t *row_token, const void *x,
                     void *y);
 /* out[m, :] = scale * (sum_j y[slot_row[m*k + j], :] + a[m, :] + b[m, :]) in this order; a act and b
  * fp32, either may be NULL; out act. */
-void compute_combine(compute_t *c, int64_t M, int64_t D, int64_t k, const int32_t *slot_row,
-                     const void *y, const void *a, const float *b, float scale, void *out);
+struct compute_combine {
+    int64_t M, D, k;
+    const int32_t *slot_row; /* [M, k] */
+    const void *y, *a;
+    const float *b;
+    float scale;
+    void *out;
+};
+void compute_combine(compute_t *c, const struct compute_combine *m);
 /* y = scale * x, act (for the dense branch's share of a gradient). */
 void compute_scale(compute_t *c, int64_t n, float scale, const void *x, void *y);
 
 /* ------------------------------------------------------------------ embedding and loss */
 
+struct compute_embed {
+    int64_t M, D;
+    const uint32_t *ids; /* [M] rows of the table */
+    float scale;
+};
 /* h fp32 [M, D] = scale * table[ids[m]]. */
-void compute_embed(compute_t *c, int64_t M, int64_t D, const uint32_t *ids, const float *table,
-                   float scale, float *h);
-/* d_table[ids[m]] += scale * dh[m]. */
-void compute_embed_backward(compute_t *c, int64_t M, int64_t D, const uint32_t *ids,
-                            const float *dh, float scale, float *d_table);
+void compute_embed(compute_t *c, const struct compute_embed *e, const float *table, float *h);
+/* d_table[ids[m]] += scale * dh[m], dh fp32 [M, D]. */
+void compute_embed_backward(compute_t *c, const struct compute_embed *e, const float *dh,
+                            float *d_table);
 /* Softmax cross entropy of rows of raw logits z fp32 [M, V]: x = multiplier * z, and cap * tanh(x /
  * cap) where cap > 0. nll [M] = -log p(target); where d_logits (act [M, V]) is not NULL it gets
  * d_scale * d nll / d z. */
-void compute_cross_entropy(compute_t *c, int64_t M, int64_t V, const float *z,
-                           const uint32_t *targets, float multiplier, float cap, float d_scale,
-                           float *nll, void *d_logits);
+struct compute_loss {
+    int64_t M, V;
+    const float *z;
+    const uint32_t *targets; /* [M] */
+    float multiplier, cap, d_scale;
+    float *nll;
+    void *d_logits;
+};
+void compute_cross_entropy(compute_t *c, const struct compute_loss *l);
 /* Final logits in place: multiplier and cap as above. */
 void compute_logits(compute_t *c, int64_t M, int64_t V, float multiplier, float cap, float *z);
 
 /* ------------------------------------------------------------------ reductions and optimisers */
 
 double compute_sum_squares(compute_t *c, const float *x, size_t n); /* fixed tree, in double */
-double compute_sum(compute_t *c, const float *x, size_t n);
 bool compute_all_finite(compute_t *c, const float *x, size_t n);
 
 /* AdamW with decoupled weight decay (Loshchilov & Hutter 2019), bias correction by step (from 1):
@@ -244,12 +329,21 @@ bool compute_all_finite(compute_t *c, const float *x, size_t n);
 struct compute_adamw {
     float lr, beta1, beta2, eps, decay, grad_scale;
     int64_t step;
+    size_t n; /* elements of each array */
+    float *p;
+    const float *g;
+    float *m, *v;
 };
-void compute_adamw(compute_t *c, const struct compute_adamw *o, size_t n, float *p, const float *g,
-                   float *m, float *v);
+void compute_adamw(compute_t *c, const struct compute_adamw *o);
 /* m = beta * m + grad_scale * g; u = nesterov ? grad_scale * g + beta * m : m. */
-void compute_momentum(compute_t *c, size_t n, float beta, bool nesterov, float grad_scale,
-                      const float *g, float *m, float *u);
+struct compute_momentum {
+    float beta, grad_scale;
+    bool nesterov;
+    size_t n;
+    const float *g;
+    float *m, *u;
+};
+void compute_momentum(compute_t *c, const struct compute_momentum *o);
 /* y = a * x + b * y */
 void compute_axpby(compute_t *c, size_t n, float a, const float *x, float b, float *y);
 

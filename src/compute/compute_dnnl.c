@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "compute/compute_dnnl_internal.h"
+#include "compute/reference/compute_reference_internal.h"
 
 enum { MAX_ARGS = 4, MAX_PRODUCTS = 4096 };
 

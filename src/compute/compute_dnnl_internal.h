@@ -7,7 +7,7 @@
 #ifndef COLOSSUS_COMPUTE_DNNL_INTERNAL_H
 #define COLOSSUS_COMPUTE_DNNL_INTERNAL_H
 
-#include "compute/compute_internal.h"
+#include "compute/core/compute_linear_internal.h"
 
 /* C[M, N] = alpha * A[M, K] . B[K, N] + beta * C. Strides are in elements; one stride of A and one
  * of B is 1. b_packed: B is in the layout that this product's pack makes, strides are those of
@@ -36,5 +36,8 @@ void compute_dnnl_pack(struct dnnl_product *p, int thread, const void *plain, vo
                        void *scratch);
 void compute_dnnl_run(struct dnnl_product *p, int thread, const void *A, const void *B, void *C,
                       void *scratch);
+
+/* Linear layers by such products (compute_linear_dnnl.c). */
+extern const struct linear_ops compute_linear_dnnl;
 
 #endif

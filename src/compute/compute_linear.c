@@ -7,25 +7,19 @@
  * The plain implementation keeps one copy of the weights in the activations' format,
  * [groups, out, in] with the parts of a layer one below the other, and runs the backend's matmul
  * entry on it. It is the definition that the oneDNN implementation is tested against. */
-#include "compute/compute_linear_internal.h"
+#include "compute/compute_dnnl_internal.h"
 #include "compute/x86/compute_x86_linear_internal.h"
 
 enum { PLAIN_ROWS = 32, PLAIN_OUT = 32 };
 
-int64_t compute_linear_out(const struct compute_linear_desc *d)
-{
-    int64_t out = 0;
-    for (int p = 0; p < d->parts; p++)
-        out += d->out[p];
-    return out;
-}
+static const struct linear_ops linear_plain;
 
 static const struct linear_ops *linear_ops_of(const compute_t *c)
 {
 #if COMPUTE_X86_KERNELS
     if (c->amx && c->dtype == COMPUTE_BF16) return &compute_x86_linear_amx;
 #endif
-    return c->dnnl ? &compute_linear_dnnl : &compute_linear_plain;
+    return c->dnnl ? &compute_linear_dnnl : &linear_plain;
 }
 
 /* ------------------------------------------------------------------ making one */
@@ -95,33 +89,26 @@ static void linear_cut(compute_linear_t *l, struct linear_call *k, int64_t K)
     k->n_tiles = n;
 }
 
-void compute_linear_forward(compute_linear_t *l, const int32_t *offset, const void *X, int64_t ldx,
-                            void *Y, int64_t ldy, enum compute_dtype y_dtype)
+void compute_linear_forward(compute_linear_t *l, const int32_t *offset, const void *X, void *Y,
+                            enum compute_dtype y_dtype)
 {
-    struct linear_call k = {.offset = offset, .x = X, .ldx = ldx, .y = Y, .ldy = ldy};
-    CHECK(ldx >= l->d.in && ldy >= l->out);
-    k.y_dtype = y_dtype;
+    struct linear_call k = {.offset = offset, .x = X, .y = Y, .y_dtype = y_dtype};
     linear_cut(l, &k, l->d.in);
     l->ops->forward(l, &k);
 }
 
 void compute_linear_backward_input(compute_linear_t *l, const int32_t *offset, const void *dY,
-                                   int64_t ldy, void *dX, int64_t ldx, enum compute_dtype dx_dtype)
+                                   void *dX, enum compute_dtype dx_dtype)
 {
-    if (!dX) return;
-    struct linear_call k = {.offset = offset, .x = dY, .ldx = ldy, .y = dX, .ldy = ldx};
-    CHECK(ldx >= l->d.in && ldy >= l->out);
-    k.y_dtype = dx_dtype;
+    struct linear_call k = {.offset = offset, .x = dY, .y = dX, .y_dtype = dx_dtype};
     linear_cut(l, &k, l->out);
     l->ops->backward_input(l, &k);
 }
 
 void compute_linear_backward_weight(compute_linear_t *l, const int32_t *offset, const void *dY,
-                                    int64_t ldy, const void *X, int64_t ldx, bool accumulate)
+                                    const void *X, bool accumulate)
 {
-    struct linear_call k = {.offset = offset, .x = X, .ldx = ldx, .dy = dY, .ldy = ldy};
-    CHECK(ldx >= l->d.in && ldy >= l->out);
-    k.accumulate = accumulate;
+    struct linear_call k = {.offset = offset, .x = X, .dy = dY, .accumulate = accumulate};
     linear_cut(l, &k, l->d.in);
     l->ops->backward_weight(l, &k);
 }
@@ -136,6 +123,7 @@ struct plain_copy {
 struct plain_run {
     compute_linear_t *l;
     const struct linear_call *k;
+    bool forward;
 };
 
 /* W of group g: [out, in]. */
@@ -184,44 +172,37 @@ static void plain_update(compute_linear_t *l)
         }
 }
 
-static void plain_forward_task(void *ctx, size_t task, int thread)
+/* One tile of rows: Y = X . W^T forward, dX = dY . W backward. */
+static void plain_rows_task(void *ctx, size_t task, int thread)
 {
     (void)thread;
     const struct plain_run *r = ctx;
     const struct linear_call *k = r->k;
     const compute_linear_t *l = r->l;
     struct linear_tile t = k->tiles[task];
-    l->c->kernels.matmul(false, true, t.rows, l->out, l->d.in, 1,
-                         act_row(l->c, k->x, t.row, k->ldx), k->ldx, plain_weight(l, t.group),
-                         l->d.in, 0,
-                         (char *)k->y + (size_t)(t.row * k->ldy) * compute_dtype_size(k->y_dtype),
-                         k->y_dtype, k->ldy);
+    int64_t K = r->forward ? l->d.in : l->out, N = r->forward ? l->out : l->d.in;
+    struct compute_matmul m = {.transpose_b = r->forward, .M = t.rows, .N = N, .K = K, .alpha = 1};
+    m.lda = K;
+    m.ldb = l->d.in;
+    m.ldc = N;
+    m.in = l->c->dtype;
+    m.out = k->y_dtype;
+    m.A = act_row(l->c, k->x, t.row, K);
+    m.B = plain_weight(l, t.group);
+    m.C = (char *)k->y + (size_t)(t.row * N) * compute_dtype_size(k->y_dtype);
+    l->c->kernels.matmul(&m);
 }
 
 static void plain_forward(compute_linear_t *l, const struct linear_call *k)
 {
-    struct plain_run r = {l, k};
-    pool_run(l->c->pool, (size_t)k->n_tiles, plain_forward_task, &r);
-}
-
-static void plain_backward_input_task(void *ctx, size_t task, int thread)
-{
-    (void)thread;
-    const struct plain_run *r = ctx;
-    const struct linear_call *k = r->k;
-    const compute_linear_t *l = r->l;
-    struct linear_tile t = k->tiles[task];
-    l->c->kernels.matmul(false, false, t.rows, l->d.in, l->out, 1,
-                         act_row(l->c, k->x, t.row, k->ldx), k->ldx, plain_weight(l, t.group),
-                         l->d.in, 0,
-                         (char *)k->y + (size_t)(t.row * k->ldy) * compute_dtype_size(k->y_dtype),
-                         k->y_dtype, k->ldy);
+    struct plain_run r = {l, k, true};
+    pool_run(l->c->pool, (size_t)k->n_tiles, plain_rows_task, &r);
 }
 
 static void plain_backward_input(compute_linear_t *l, const struct linear_call *k)
 {
-    struct plain_run r = {l, k};
-    pool_run(l->c->pool, (size_t)k->n_tiles, plain_backward_input_task, &r);
+    struct plain_run r = {l, k, false};
+    pool_run(l->c->pool, (size_t)k->n_tiles, plain_rows_task, &r);
 }
 
 /* Task: PLAIN_OUT rows of one part's gradient of one group. */
@@ -234,26 +215,31 @@ static void plain_backward_weight_task(void *ctx, size_t task, int thread)
     int64_t blocks = ceil_div(l->out, PLAIN_OUT), in = l->d.in;
     int64_t g = (int64_t)task / blocks, o0 = (int64_t)task % blocks * PLAIN_OUT;
     int64_t o1 = MIN(o0 + PLAIN_OUT, l->out), rows = k->offset[g + 1] - k->offset[g];
-    const void *x = act_row(l->c, k->x, k->offset[g], k->ldx);
-    const char *dy = act_row(l->c, k->dy, k->offset[g], k->ldy);
+    struct compute_matmul m = {.transpose_a = true, .N = in, .K = rows, .alpha = 1};
+    m.beta = k->accumulate ? 1 : 0;
+    m.in = l->c->dtype;
+    m.lda = l->out;
+    m.ldb = m.ldc = in;
+    m.B = act_row(l->c, k->x, k->offset[g], in);
+    const void *dy = act_row(l->c, k->dy, k->offset[g], l->out);
     for (int p = 0; p < l->d.parts; p++) {
         int64_t a = MAX(o0, l->out_start[p]), b = MIN(o1, l->out_start[p + 1]);
         if (a >= b || !l->d.grad[p]) continue;
-        float *grad = l->d.grad[p] + (g * l->d.out[p] + a - l->out_start[p]) * in;
-        l->c->kernels.matmul(true, false, b - a, in, rows, 1,
-                             dy + (size_t)a * compute_dtype_size(l->c->dtype), k->ldy, x, k->ldx,
-                             k->accumulate ? 1 : 0, grad, COMPUTE_F32, in);
+        m.M = b - a;
+        m.A = act_row(l->c, dy, a, 1);
+        m.C = l->d.grad[p] + (g * l->d.out[p] + a - l->out_start[p]) * in;
+        l->c->kernels.matmul(&m);
     }
 }
 
 static void plain_backward_weight(compute_linear_t *l, const struct linear_call *k)
 {
-    struct plain_run r = {l, k};
+    struct plain_run r = {.l = l, .k = k};
     pool_run(l->c->pool, (size_t)(l->d.groups * ceil_div(l->out, PLAIN_OUT)),
              plain_backward_weight_task, &r);
 }
 
-const struct linear_ops compute_linear_plain = {
+static const struct linear_ops linear_plain = {
     .tile_rows = plain_tile_rows,
     .bytes = plain_bytes,
     .open = plain_open,

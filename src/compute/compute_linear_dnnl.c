@@ -9,7 +9,6 @@
  * The weight's gradient: a task owns OUT rows of one part's gradient and adds TOKENS tokens at a
  * time, in order, so the fp32 sums stay in the cache between the pieces. */
 #include "compute/compute_dnnl_internal.h"
-#include "compute/compute_linear_internal.h"
 
 enum { ROWS = 256, OUT = 128, TOKENS = 256 };
 
@@ -25,52 +24,22 @@ struct dnnl_linear {
     int64_t groups;
 };
 
-static void describe_forward(const compute_t *c, const struct compute_linear_desc *d, int64_t rows,
-                             int64_t ldx, int64_t ldy, enum compute_dtype y, struct product_key *k)
+/* Y = X . W^T forward, dX = dY . W backward, W [out, in], for so many rows. */
+static struct dnnl_product *row_product(compute_linear_t *l, bool forward, int64_t rows,
+                                        enum compute_dtype result)
 {
-    *k = (struct product_key){.M = rows, .N = compute_linear_out(d), .K = d->in};
-    k->a_row = ldx;
-    k->a_col = 1;
-    k->b_row = 1; /* W^T, of W [out, in] */
-    k->b_col = d->in;
-    k->ldc = ldy;
-    k->in = c->dtype;
-    k->out = y;
-    k->alpha = 1;
-    k->b_packed = true;
-}
-
-static void describe_backward(const compute_t *c, const struct compute_linear_desc *d, int64_t rows,
-                              int64_t ldx, int64_t ldy, enum compute_dtype dx,
-                              struct product_key *k)
-{
-    *k = (struct product_key){.M = rows, .N = d->in, .K = compute_linear_out(d)};
-    k->a_row = ldy;
-    k->a_col = 1;
-    k->b_row = d->in;
-    k->b_col = 1;
-    k->ldc = ldx;
-    k->in = c->dtype;
-    k->out = dx;
-    k->alpha = 1;
-    k->b_packed = true;
+    int64_t K = forward ? l->d.in : l->out, N = forward ? l->out : l->d.in;
+    struct product_key k = {.M = rows, .N = N, .K = K, .a_row = K, .a_col = 1, .ldc = N};
+    k.b_row = forward ? 1 : l->d.in;
+    k.b_col = forward ? l->d.in : 1;
+    k.in = l->c->dtype;
+    k.out = result;
+    k.alpha = 1;
+    k.b_packed = true;
+    return compute_dnnl_product(l->c, &k);
 }
 
 /* ------------------------------------------------------------------ the compute copies */
-
-static void find_makers(compute_t *c, const struct compute_linear_desc *d, struct dnnl_linear *s)
-{
-    struct product_key k;
-    int64_t rows = MIN(ROWS, d->max_rows), out = compute_linear_out(d);
-    describe_forward(c, d, rows, d->in, out, c->dtype, &k);
-    s->forward.maker = compute_dnnl_product(c, &k);
-    describe_backward(c, d, rows, d->in, out, c->dtype, &k);
-    s->backward.maker = compute_dnnl_product(c, &k);
-    s->forward.stride = (size_t)round_up((int64_t)compute_dnnl_packed_bytes(s->forward.maker), 64);
-    s->backward.stride =
-        (size_t)round_up((int64_t)compute_dnnl_packed_bytes(s->backward.maker), 64);
-    s->groups = d->groups;
-}
 
 static int64_t dnnl_tile_rows(int64_t K)
 {
@@ -85,9 +54,11 @@ static size_t dnnl_bytes(const compute_t *c, const struct compute_linear_desc *d
     return (size_t)(2 * d->groups * out * in) * compute_dtype_size(c->dtype);
 }
 
-static void packed_open(struct packed *p, int64_t groups)
+static void packed_open(struct packed *p, compute_linear_t *l, bool forward)
 {
-    size_t bytes = p->stride * (size_t)groups;
+    p->maker = row_product(l, forward, MIN(ROWS, l->d.max_rows), l->c->dtype);
+    p->stride = (size_t)round_up((int64_t)compute_dnnl_packed_bytes(p->maker), 64);
+    size_t bytes = p->stride * (size_t)l->d.groups;
     p->data = mem_map(bytes);
     CHECK_MSG(p->data, "no memory for %zu bytes of weights", bytes);
 }
@@ -95,9 +66,9 @@ static void packed_open(struct packed *p, int64_t groups)
 static void *dnnl_open(compute_linear_t *l)
 {
     struct dnnl_linear *s = mem_calloc(1, sizeof *s);
-    find_makers(l->c, &l->d, s);
-    packed_open(&s->forward, l->d.groups);
-    packed_open(&s->backward, l->d.groups);
+    s->groups = l->d.groups;
+    packed_open(&s->forward, l, true);
+    packed_open(&s->backward, l, false);
     return s;
 }
 
@@ -147,14 +118,13 @@ static void dnnl_update(compute_linear_t *l)
 
 /* ------------------------------------------------------------------ row tiles */
 
-typedef void describe_fn(const compute_t *c, const struct compute_linear_desc *d, int64_t rows,
-                         int64_t ldx, int64_t ldy, enum compute_dtype out, struct product_key *k);
-
 struct row_run {
     compute_linear_t *l;
     const struct linear_call *k;
     const struct packed *weights;
+    int64_t in, out;                         /* widths of k->x and of k->y */
     struct dnnl_product *products[ROWS + 1]; /* by rows; NULL: no such tile */
+    size_t scratch_bytes;                    /* that any of them needs */
     char *scratch;
     size_t stride;
 };
@@ -164,47 +134,43 @@ static void row_task(void *ctx, size_t task, int thread)
     const struct row_run *r = ctx;
     const struct linear_call *k = r->k;
     struct linear_tile t = k->tiles[task];
-    compute_dnnl_run(r->products[t.rows], thread, act_row(r->l->c, k->x, t.row, k->ldx),
+    compute_dnnl_run(r->products[t.rows], thread, act_row(r->l->c, k->x, t.row, r->in),
                      r->weights->data + (size_t)t.group * r->weights->stride,
-                     (char *)k->y + (size_t)(t.row * k->ldy) * compute_dtype_size(k->y_dtype),
+                     (char *)k->y + (size_t)(t.row * r->out) * compute_dtype_size(k->y_dtype),
                      r->scratch + (size_t)thread * r->stride);
 }
 
-static void run_rows(compute_linear_t *l, const struct linear_call *k, const struct packed *weights,
-                     int64_t ldx, int64_t ldy, describe_fn *describe)
+static void prepare_rows(struct row_run *r, bool forward, int64_t rows)
 {
-    struct row_run r = {.l = l, .k = k, .weights = weights};
-    size_t scratch = 0;
+    if (r->products[rows]) return;
+    r->products[rows] = row_product(r->l, forward, rows, r->k->y_dtype);
+    r->scratch_bytes = MAX(r->scratch_bytes, compute_dnnl_scratch(r->products[rows]));
+}
+
+static void multiply_rows(compute_linear_t *l, const struct linear_call *k, bool forward)
+{
+    const struct dnnl_linear *s = l->state;
+    struct row_run r = {.l = l, .k = k, .weights = forward ? &s->forward : &s->backward};
+    r.in = forward ? l->d.in : l->out;
+    r.out = forward ? l->out : l->d.in;
     /* Every remainder an expert may have, so that a later step does not meet a new one. */
     for (int64_t rows = COMPUTE_ROW_ALIGN; l->d.groups > 1 && rows <= ROWS;
-         rows += COMPUTE_ROW_ALIGN) {
-        struct product_key key;
-        describe(l->c, &l->d, rows, ldx, ldy, k->y_dtype, &key);
-        r.products[rows] = compute_dnnl_product(l->c, &key);
-        scratch = MAX(scratch, compute_dnnl_scratch(r.products[rows]));
-    }
-    for (int64_t i = 0; i < k->n_tiles; i++) {
-        int64_t rows = k->tiles[i].rows;
-        if (r.products[rows]) continue;
-        struct product_key key;
-        describe(l->c, &l->d, rows, ldx, ldy, k->y_dtype, &key);
-        r.products[rows] = compute_dnnl_product(l->c, &key);
-        scratch = MAX(scratch, compute_dnnl_scratch(r.products[rows]));
-    }
-    r.scratch = compute_private_scratch(l->c, scratch, &r.stride);
+         rows += COMPUTE_ROW_ALIGN)
+        prepare_rows(&r, forward, rows);
+    for (int64_t i = 0; i < k->n_tiles; i++)
+        prepare_rows(&r, forward, k->tiles[i].rows);
+    r.scratch = compute_private_scratch(l->c, r.scratch_bytes, &r.stride);
     pool_run(l->c->pool, (size_t)k->n_tiles, row_task, &r);
 }
 
 static void dnnl_forward(compute_linear_t *l, const struct linear_call *k)
 {
-    const struct dnnl_linear *s = l->state;
-    run_rows(l, k, &s->forward, k->ldx, k->ldy, describe_forward);
+    multiply_rows(l, k, true);
 }
 
 static void dnnl_backward_input(compute_linear_t *l, const struct linear_call *k)
 {
-    const struct dnnl_linear *s = l->state;
-    run_rows(l, k, &s->backward, k->ldy, k->ldx, describe_backward);
+    multiply_rows(l, k, false);
 }
 
 /* ------------------------------------------------------------------ the weight's gradient */
@@ -217,19 +183,18 @@ struct weight_run {
     size_t stride;
 };
 
-static void describe_weight(const compute_linear_t *l, const struct linear_call *k, int64_t out,
-                            int64_t tokens, bool add, struct product_key *key)
+/* `out` rows of a gradient (+)= dY^T . X over so many tokens. */
+static struct dnnl_product *weight_product(compute_linear_t *l, int64_t out, int64_t tokens,
+                                           bool add)
 {
-    *key = (struct product_key){.M = out, .N = l->d.in, .K = tokens};
-    key->a_row = 1; /* dY^T */
-    key->a_col = k->ldy;
-    key->b_row = k->ldx;
-    key->b_col = 1;
-    key->ldc = l->d.in;
-    key->in = l->c->dtype;
-    key->out = COMPUTE_F32;
-    key->alpha = 1;
-    key->beta = add ? 1 : 0;
+    struct product_key k = {.M = out, .N = l->d.in, .K = tokens, .a_row = 1, .a_col = l->out};
+    k.b_row = k.ldc = l->d.in;
+    k.b_col = 1;
+    k.in = l->c->dtype;
+    k.out = COMPUTE_F32;
+    k.alpha = 1;
+    k.beta = add ? 1 : 0;
+    return compute_dnnl_product(l->c, &k);
 }
 
 /* Task: OUT rows of one part of one group. Products were all made before: here they are found. */
@@ -249,28 +214,24 @@ static void weight_task(void *ctx, size_t task, int thread)
     int64_t begin = k->offset[g], end = k->offset[g + 1];
     if (begin == end && !k->accumulate) memset(grad, 0, (size_t)(rows * l->d.in) * sizeof *grad);
     for (int64_t t = begin; t < end; t += TOKENS) {
-        struct product_key key;
-        describe_weight(l, k, rows, MIN(TOKENS, end - t), k->accumulate || t > begin, &key);
-        compute_dnnl_run(compute_dnnl_product(l->c, &key), thread,
-                         (const char *)act_row(l->c, k->dy, t, k->ldy) +
-                             (size_t)(l->out_start[p] + o) * compute_dtype_size(l->c->dtype),
-                         act_row(l->c, k->x, t, k->ldx), grad,
+        struct dnnl_product *product =
+            weight_product(l, rows, MIN(TOKENS, end - t), k->accumulate || t > begin);
+        const void *dy = act_row(l->c, k->dy, t * l->out + l->out_start[p] + o, 1);
+        compute_dnnl_run(product, thread, dy, act_row(l->c, k->x, t, l->d.in), grad,
                          r->scratch + (size_t)thread * r->stride);
     }
 }
 
 /* Makes what a token count needs, for every height of a block; returns the scratch they take. */
-static size_t prepare_weight(compute_linear_t *l, const struct linear_call *k, int64_t tokens)
+static size_t prepare_weight(compute_linear_t *l, int64_t tokens)
 {
     size_t scratch = 0;
     for (int p = 0; p < l->d.parts; p++) {
         int64_t heights[] = {MIN(OUT, l->d.out[p]), l->d.out[p] % OUT};
         for (int h = 0; h < 2 && l->d.grad[p]; h++)
-            for (int add = 0; add < 2 && heights[h] > 0; add++) {
-                struct product_key key;
-                describe_weight(l, k, heights[h], tokens, add, &key);
-                scratch = MAX(scratch, compute_dnnl_scratch(compute_dnnl_product(l->c, &key)));
-            }
+            for (int add = 0; add < 2 && heights[h] > 0; add++)
+                scratch =
+                    MAX(scratch, compute_dnnl_scratch(weight_product(l, heights[h], tokens, add)));
     }
     return scratch;
 }
@@ -283,11 +244,11 @@ static void dnnl_backward_weight(compute_linear_t *l, const struct linear_call *
         r.blocks[p + 1] = r.blocks[p] + ceil_div(l->d.out[p], OUT);
     if (l->d.groups > 1)
         for (int64_t tokens = COMPUTE_ROW_ALIGN; tokens <= TOKENS; tokens += COMPUTE_ROW_ALIGN)
-            scratch = MAX(scratch, prepare_weight(l, k, tokens));
+            scratch = MAX(scratch, prepare_weight(l, tokens));
     else {
         int64_t rows = k->offset[1];
-        if (rows >= TOKENS) scratch = prepare_weight(l, k, TOKENS);
-        if (rows % TOKENS) scratch = MAX(scratch, prepare_weight(l, k, rows % TOKENS));
+        if (rows >= TOKENS) scratch = prepare_weight(l, TOKENS);
+        if (rows % TOKENS) scratch = MAX(scratch, prepare_weight(l, rows % TOKENS));
     }
     r.scratch = compute_private_scratch(l->c, scratch, &r.stride);
     pool_run(l->c->pool, (size_t)(l->d.groups * r.blocks[l->d.parts]), weight_task, &r);

@@ -102,16 +102,15 @@ static void layer_close(size_t i, struct layer *l)
     mem_unmap(l->grad, n);
 }
 
-static void layer_once(struct bench *b, size_t i, struct layer *l, double t[3])
+static void layer_once(struct bench *b, struct layer *l, double t[3])
 {
     void *x = b->act[b->turn][0], *y = b->act[b->turn][1];
-    int64_t in = shapes[i].in, out = shapes[i].out;
     double t0 = time_now_s();
-    compute_linear_forward(l->linear, l->offset, x, in, y, out, b->dtype);
+    compute_linear_forward(l->linear, l->offset, x, y, b->dtype);
     double t1 = time_now_s();
-    compute_linear_backward_input(l->linear, l->offset, y, out, x, in, b->dtype);
+    compute_linear_backward_input(l->linear, l->offset, y, x, b->dtype);
     double t2 = time_now_s();
-    compute_linear_backward_weight(l->linear, l->offset, y, out, x, in, false);
+    compute_linear_backward_weight(l->linear, l->offset, y, x, false);
     double t3 = time_now_s();
     b->turn = (b->turn + 1) % ROTATE;
     t[0] += t1 - t0;
@@ -119,12 +118,12 @@ static void layer_once(struct bench *b, size_t i, struct layer *l, double t[3])
     t[2] += t3 - t2;
 }
 
-static void layer_run(struct bench *b, size_t i, struct layer *l, int round)
+static void layer_run(struct bench *b, struct layer *l, int round)
 {
     double t[3] = {0};
     int n = 0;
     while (n < MAX_REPEATS && t[0] + t[1] + t[2] < 3e-3 * SPELL_MS) {
-        layer_once(b, i, l, t);
+        layer_once(b, l, t);
         n++;
     }
     for (int kind = 0; kind < 3 && round >= 0; kind++)
@@ -151,9 +150,9 @@ static void run_attention(struct bench *b, int64_t len, bool backward)
         compute_attention_forward(b->c, &a);
         return;
     }
-    char *dq = b->act[(b->turn + 1) % ROTATE][0];
-    compute_attention_backward(b->c, &a, b->act[(b->turn + 1) % ROTATE][1], dq, dq + q * size,
-                               dq + (q + kv) * size);
+    char *const *next = b->act[(b->turn + 1) % ROTATE], *dq = next[0];
+    struct compute_attention_grad d = {next[1], dq, dq + q * size, dq + (q + kv) * size};
+    compute_attention_backward(b->c, &a, &d);
 }
 
 static void run_seam(struct bench *b, bool backward)
@@ -171,8 +170,9 @@ static void run_seam(struct bench *b, bool backward)
         return;
     }
     float *dg = b->f[3] + 2 * ROWS;
-    compute_seam_backward(b->c, &s, b->act[b->turn][1], b->f[1], b->act[(b->turn + 1) % ROTATE][0],
-                          dg, dg + D, false);
+    void *dy = b->act[(b->turn + 1) % ROTATE][0];
+    struct compute_seam_grad d = {b->act[b->turn][1], b->f[1], dy, dg, dg + D, false};
+    compute_seam_backward(b->c, &s, &d);
 }
 
 static void run_router(struct bench *b)
@@ -186,69 +186,78 @@ static void run_router(struct bench *b)
     r.top = top;
     r.weight = r.lse + ROWS;
     compute_router_forward(b->c, &r);
-    compute_router_backward(b->c, &r, r.weight, b->f[2] + EXPERTS * D, 0.01f, 0.001f, b->f[1],
-                            b->f[0], false);
+    struct compute_router_grad d = {
+        r.weight, b->f[2] + EXPERTS * D, 0.01f, 0.001f, b->f[1], b->f[0], false};
+    compute_router_backward(b->c, &r, &d);
 }
-
-struct newton {
-    struct bench *b;
-};
 
 /* One of Muon's iterations on one matrix, by one thread. */
 static void newton_task(void *ctx, size_t task, int thread)
 {
-    struct bench *b = ((struct newton *)ctx)->b;
+    struct bench *b = ctx;
     compute_t *c = b->one[thread];
     size_t square = NEWTON_R * NEWTON_R, n = NEWTON_R * NEWTON_K;
     float *a = b->newton + (size_t)thread * NEWTON_FLOATS, *y = a + 3 * square;
     char *x = (char *)(y + n);
     (void)task;
     bool low = b->dtype == COMPUTE_BF16;
+    struct compute_matmul m = {.transpose_b = true, .in = b->dtype, .M = NEWTON_R, .N = NEWTON_R};
+    m.K = m.lda = m.ldb = NEWTON_K;
+    m.ldc = NEWTON_R;
+    m.alpha = 1;
+    m.A = m.B = x;
+    m.C = a;
     if (low) compute_to_act(c, y, n, x);
-    compute_matmul(c, false, true, NEWTON_R, NEWTON_R, NEWTON_K, 1, b->dtype, x, NEWTON_K, x,
-                   NEWTON_K, 0, a, NEWTON_R);
+    compute_matmul(c, &m);
     void *s = low ? (void *)(x + n * sizeof(float)) : (void *)a;
     if (low) compute_to_act(c, a, square, s);
     compute_axpby(c, square, 1, a, 0, a + square);
     if (low) compute_to_act(c, a + square, square, s);
-    compute_matmul(c, false, false, NEWTON_R, NEWTON_R, NEWTON_R, 1e-3f, b->dtype, s, NEWTON_R, s,
-                   NEWTON_R, 0, a + 2 * square, NEWTON_R);
+    m.transpose_b = false;
+    m.K = m.lda = m.ldb = NEWTON_R;
+    m.alpha = 1e-3f;
+    m.A = m.B = s;
+    m.C = a + 2 * square;
+    compute_matmul(c, &m);
     if (low) compute_to_act(c, a + 2 * square, square, s);
-    compute_matmul(c, false, false, NEWTON_R, NEWTON_K, NEWTON_R, 1, b->dtype, s, NEWTON_R, x,
-                   NEWTON_K, 0, y, NEWTON_K);
+    m.N = m.ldb = m.ldc = NEWTON_K;
+    m.alpha = 1;
+    m.B = x;
+    m.C = y;
+    compute_matmul(c, &m);
+}
+
+static void run_adamw(struct bench *b)
+{
+    float *p = b->f[0], *g = b->f[1];
+    struct compute_adamw o = {1e-4f, 0.9f,   0.95f, 1e-8f, 0.1f,       1,
+                              10,    PARAMS, p,     g,     p + PARAMS, g + PARAMS};
+    compute_adamw(b->c, &o);
 }
 
 static void run_op(struct bench *b, int op, struct layer *layers)
 {
-    static const struct compute_adamw adamw = {1e-4f, 0.9f, 0.95f, 1e-8f, 0.1f, 1, 10};
-    void *x = b->act[b->turn][0], *y = b->act[b->turn][1];
+    void *x = b->act[b->turn][0], *y = b->act[b->turn][1], *z = b->act[(b->turn + 1) % ROTATE][1];
+    const struct compute_glu glu = {ROWS, D, x, b->f[2], op == COMPUTE_OP_GLU_B ? z : y};
+    const struct compute_glu_grad glu_grad = {y, x, b->f[3]};
+    const struct compute_rope rope = {ROWS, T, 0, HEADS, 64, HEADS * 64, b->f[2], false, x};
+    const struct compute_combine combine = {ROWS, D, TOP, b->index, x, .scale = 1, .out = y};
+    const struct compute_loss loss = {HEAD_ROWS, V, b->f[0], b->ids, 0.5f, 0, 1e-3f, b->f[3], x};
     switch (op) {
     case COMPUTE_OP_SEAM_F: run_seam(b, false); break;
     case COMPUTE_OP_SEAM_B: run_seam(b, true); break;
-    case COMPUTE_OP_GLU_F: compute_glu_forward(b->c, ROWS, D, x, b->f[2], y); break;
-    case COMPUTE_OP_GLU_B:
-        compute_glu_backward(b->c, ROWS, D, x, b->f[2], y, b->act[(b->turn + 1) % ROTATE][1], x,
-                             b->f[3]);
-        break;
-    case COMPUTE_OP_ROPE:
-        compute_rope(b->c, ROWS, T, 0, HEADS, 64, b->f[2], false, x, HEADS * 64);
-        break;
+    case COMPUTE_OP_GLU_F: compute_glu_forward(b->c, &glu); break;
+    case COMPUTE_OP_GLU_B: compute_glu_backward(b->c, &glu, &glu_grad); break;
+    case COMPUTE_OP_ROPE: compute_rope(b->c, &rope); break;
     case COMPUTE_OP_ROUTER: run_router(b); break;
     case COMPUTE_OP_GATHER: compute_gather(b->c, ROWS, D, b->index, x, y); break;
-    case COMPUTE_OP_COMBINE:
-        compute_combine(b->c, ROWS, D, TOP, b->index, x, NULL, NULL, 1, y);
-        break;
-    case COMPUTE_OP_LOSS:
-        compute_cross_entropy(b->c, HEAD_ROWS, V, b->f[0], b->ids, 0.5f, 0, 1e-3f, b->f[3], x);
-        break;
-    case COMPUTE_OP_ADAMW:
-        compute_adamw(b->c, &adamw, PARAMS, b->f[0], b->f[1], b->f[0] + PARAMS, b->f[1] + PARAMS);
-        break;
+    case COMPUTE_OP_COMBINE: compute_combine(b->c, &combine); break;
+    case COMPUTE_OP_LOSS: compute_cross_entropy(b->c, &loss); break;
+    case COMPUTE_OP_ADAMW: run_adamw(b); break;
     case COMPUTE_OP_REFRESH: compute_linear_update(layers[13].linear); break;
     case COMPUTE_OP_SQUARES: compute_sum_squares(b->c, b->f[1], PARAMS); break;
     case COMPUTE_OP_NEWTON:
-        pool_run(compute_pool(b->c), (size_t)b->threads * NEWTON_TASKS, newton_task,
-                 &(struct newton){b});
+        pool_run(compute_pool(b->c), (size_t)b->threads * NEWTON_TASKS, newton_task, b);
         break;
     case COMPUTE_OP_ATTENTION_F_256: run_attention(b, 256, false); break;
     case COMPUTE_OP_ATTENTION_B_256: run_attention(b, 256, true); break;
@@ -386,7 +395,7 @@ static void measure_rounds(struct bench *b, int rounds, struct compute_machine *
         layer_open(b, i, &layers[i]);
     for (int round = -1; round < rounds; round++) { /* the first one warms up */
         for (size_t i = 0; i < ARRAY_LEN(shapes); i++)
-            layer_run(b, i, &layers[i], round);
+            layer_run(b, &layers[i], round);
         for (int op = 0; op < COMPUTE_N_OPS; op++) {
             double s = op_run(b, op, layers);
             if (round >= 0) ops[op][round] = s;

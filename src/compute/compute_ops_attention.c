@@ -6,31 +6,27 @@
  * threads finish together. */
 #include <math.h>
 
-#include "compute/compute_internal.h"
+#include "compute/compute_ops_internal.h"
 
 enum { QUERY_BLOCK = 128 };
 
 struct attention {
     compute_t *c;
     const struct compute_attention *a;
-    int64_t t0, blocks; /* queries from t0 on, in blocks of QUERY_BLOCK */
-    const void *dout;
-    void *dq, *dk, *dv;
+    const struct compute_attention_grad *d; /* backward only */
+    int64_t t0, blocks;                     /* queries from t0 on, in blocks of QUERY_BLOCK */
     char *scratch;
     size_t stride;
 };
 
-static void attention_check(const struct compute_attention *a)
-{
-    CHECK_MSG(a->K > 0 && a->H % a->K == 0, "%lld heads, %lld key heads", (long long)a->H,
-              (long long)a->K);
-}
-
-static void attention_scratch_take(struct attention *run)
+static void run_attention(struct attention *run, pool_fn *task, int64_t n_tasks)
 {
     const struct compute_attention *a = run->a;
+    CHECK_MSG(a->K > 0 && a->H % a->K == 0, "%lld heads, %lld key heads", (long long)a->H,
+              (long long)a->K);
     run->scratch = compute_private_scratch(run->c, run->c->kernels.attention_scratch(a->T, a->h),
                                            &run->stride);
+    pool_run(run->c->pool, (size_t)n_tasks, task, run);
 }
 
 static void attention_forward_task(void *ctx, size_t task, int thread)
@@ -46,11 +42,9 @@ static void attention_forward_task(void *ctx, size_t task, int thread)
 
 static void attention_forward_from(compute_t *c, const struct compute_attention *a, int64_t t0)
 {
-    attention_check(a);
     struct attention run = {.c = c, .a = a, .t0 = t0};
     run.blocks = ceil_div(a->T - t0, QUERY_BLOCK);
-    attention_scratch_take(&run);
-    pool_run(c->pool, (size_t)(a->B * a->H * run.blocks), attention_forward_task, &run);
+    run_attention(&run, attention_forward_task, a->B * a->H * run.blocks);
 }
 
 void compute_attention_forward(compute_t *c, const struct compute_attention *a)
@@ -62,41 +56,29 @@ static void attention_backward_task(void *ctx, size_t task, int thread)
 {
     const struct attention *run = ctx;
     const struct compute_attention *a = run->a;
-    run->c->kernels.attention_backward(a, (int64_t)task / a->K, (int64_t)task % a->K, run->dout,
-                                       run->dq, run->dk, run->dv,
+    run->c->kernels.attention_backward(a, run->d, (int64_t)task / a->K, (int64_t)task % a->K,
                                        run->scratch + (size_t)thread * run->stride);
 }
 
-void compute_attention_backward(compute_t *c, const struct compute_attention *a, const void *dout,
-                                void *dq, void *dk, void *dv)
+void compute_attention_backward(compute_t *c, const struct compute_attention *a,
+                                const struct compute_attention_grad *d)
 {
-    attention_check(a);
     CHECK_MSG(a->lse, "the backward pass needs the lse of the forward pass");
     CHECK(a->ld_kv == 0 || a->ld_kv == a->ld);
-    struct attention run = {.c = c, .a = a, .dout = dout, .dq = dq, .dk = dk, .dv = dv};
-    attention_scratch_take(&run);
-    pool_run(c->pool, (size_t)(a->B * a->K), attention_backward_task, &run);
+    struct attention run = {.c = c, .a = a, .d = d};
+    run_attention(&run, attention_backward_task, a->B * a->K);
 }
 
-/* The n new queries are the last of T = pos + n positions; q and out are addressed as if rows for
- * the first pos positions stood before them, which the kernel never touches. */
-void compute_attention_cached(compute_t *c, int64_t n, int64_t pos, int64_t H, int64_t K, int64_t h,
-                              const void *q, int64_t ld_q, const void *k, const void *v,
-                              int64_t ld_kv, float multiplier, float cap, int64_t temperature_len,
-                              void *out)
+/* q and out are addressed as if rows for the first pos positions stood before them, which the
+ * kernel never touches; by integers, as no such array exists. */
+void compute_attention_cached(compute_t *c, const struct compute_attention *a, int64_t pos)
 {
+    CHECK(a->B == 1 && !a->lse && !a->doc_start);
     size_t size = compute_dtype_size(c->dtype);
-    struct compute_attention a = {.B = 1, .T = pos + n, .H = H, .K = K, .h = h, .ld = ld_q};
-    a.ld_kv = ld_kv;
-    a.q = (const void *)((uintptr_t)q - (size_t)(pos * ld_q) * size);
-    a.k = k;
-    a.v = v;
-    a.ld_out = H * h;
-    a.out = (void *)((uintptr_t)out - (size_t)(pos * a.ld_out) * size);
-    a.multiplier = multiplier;
-    a.cap = cap;
-    a.temperature_len = temperature_len;
-    attention_forward_from(c, &a, pos);
+    struct compute_attention whole = *a;
+    whole.q = (const void *)((uintptr_t)a->q - (size_t)(pos * a->ld) * size);
+    whole.out = (void *)((uintptr_t)a->out - (size_t)(pos * a->ld_out) * size);
+    attention_forward_from(c, &whole, pos);
 }
 
 /* ------------------------------------------------------------------ rotation table */

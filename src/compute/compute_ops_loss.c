@@ -2,7 +2,7 @@
  *
  * The embedding's gradient adds rows that may repeat; a task owns a band of columns and walks all
  * tokens in order, so no two tasks touch one number and the order of addition is fixed. */
-#include "compute/compute_internal.h"
+#include "compute/compute_ops_internal.h"
 
 enum { EMBED_COLUMNS = 64 }; /* 256 bytes of a row: whole cache lines, enough tasks */
 
@@ -10,94 +10,66 @@ enum { EMBED_COLUMNS = 64 }; /* 256 bytes of a row: whole cache lines, enough ta
 
 struct embed {
     compute_t *c;
-    int64_t M, D, rows;
-    const uint32_t *ids;
+    const struct compute_embed *e;
     const float *in; /* table forward, dh backward */
-    float scale;
-    float *out; /* h forward, d_table backward */
+    float *out;      /* h forward, d_table backward */
 };
 
 static void embed_task(void *ctx, size_t task, int thread)
 {
     (void)thread;
-    const struct embed *m = ctx;
-    int64_t r0 = (int64_t)task * m->rows;
-    m->c->kernels.embed(MIN(m->rows, m->M - r0), m->D, m->ids + r0, m->in, m->scale,
-                        m->out + r0 * m->D);
+    const struct row_run *r = ctx;
+    const struct embed *m = r->op;
+    r->c->kernels.embed(m->e, run_first(r, task), run_rows(r, task), m->in, m->out);
 }
 
-void compute_embed(compute_t *c, int64_t M, int64_t D, const uint32_t *ids, const float *table,
-                   float scale, float *h)
+void compute_embed(compute_t *c, const struct compute_embed *e, const float *table, float *h)
 {
-    struct embed m = {c, M, D, task_rows(D), ids, table, scale, h};
-    pool_run(c->pool, (size_t)ceil_div(M, m.rows), embed_task, &m);
+    struct embed m = {c, e, table, h};
+    run_by_rows(c, embed_task, (struct row_run){.op = &m, .M = e->M}, e->D);
 }
 
 static void embed_backward_task(void *ctx, size_t task, int thread)
 {
     (void)thread;
     const struct embed *m = ctx;
-    int64_t d0 = (int64_t)task * EMBED_COLUMNS;
-    m->c->kernels.embed_backward(m->M, m->D, d0, MIN(d0 + EMBED_COLUMNS, m->D), m->ids, m->in,
-                                 m->scale, m->out);
+    int64_t d0 = (int64_t)task * EMBED_COLUMNS, d1 = MIN(d0 + EMBED_COLUMNS, m->e->D);
+    m->c->kernels.embed_backward(m->e, d0, d1, m->in, m->out);
 }
 
-void compute_embed_backward(compute_t *c, int64_t M, int64_t D, const uint32_t *ids,
-                            const float *dh, float scale, float *d_table)
+void compute_embed_backward(compute_t *c, const struct compute_embed *e, const float *dh,
+                            float *d_table)
 {
-    struct embed m = {c, M, D, 0, ids, dh, scale, d_table};
-    pool_run(c->pool, (size_t)ceil_div(D, EMBED_COLUMNS), embed_backward_task, &m);
+    struct embed m = {c, e, dh, d_table};
+    pool_run(c->pool, (size_t)ceil_div(e->D, EMBED_COLUMNS), embed_backward_task, &m);
 }
 
 /* ------------------------------------------------------------------ loss */
 
-struct loss {
-    compute_t *c;
-    int64_t M, V, rows;
-    const float *z;
-    float *z_out;
-    const uint32_t *targets;
-    float multiplier, cap, d_scale;
-    float *nll;
-    void *d_logits;
+ROW_TASK(cross_entropy);
+
+void compute_cross_entropy(compute_t *c, const struct compute_loss *l)
+{
+    run_by_rows(c, cross_entropy_task, (struct row_run){.op = l, .M = l->M}, l->V);
+}
+
+struct logits {
+    int64_t V;
+    float multiplier, cap;
+    float *z;
 };
-
-static void cross_entropy_task(void *ctx, size_t task, int thread)
-{
-    (void)thread;
-    const struct loss *l = ctx;
-    int64_t r0 = (int64_t)task * l->rows;
-    l->c->kernels.cross_entropy(MIN(l->rows, l->M - r0), l->V, l->z + r0 * l->V, l->targets + r0,
-                                l->multiplier, l->cap, l->d_scale, l->nll + r0,
-                                l->d_logits ? act_row_out(l->c, l->d_logits, r0, l->V) : NULL);
-}
-
-void compute_cross_entropy(compute_t *c, int64_t M, int64_t V, const float *z,
-                           const uint32_t *targets, float multiplier, float cap, float d_scale,
-                           float *nll, void *d_logits)
-{
-    struct loss l = {.c = c, .M = M, .V = V, .rows = task_rows(V), .z = z, .targets = targets};
-    l.multiplier = multiplier;
-    l.cap = cap;
-    l.d_scale = d_scale;
-    l.nll = nll;
-    l.d_logits = d_logits;
-    pool_run(c->pool, (size_t)ceil_div(M, l.rows), cross_entropy_task, &l);
-}
 
 static void logits_task(void *ctx, size_t task, int thread)
 {
     (void)thread;
-    const struct loss *l = ctx;
-    int64_t r0 = (int64_t)task * l->rows;
-    l->c->kernels.logits(MIN(l->rows, l->M - r0), l->V, l->multiplier, l->cap,
-                         l->z_out + r0 * l->V);
+    const struct row_run *r = ctx;
+    const struct logits *l = r->op;
+    r->c->kernels.logits(run_rows(r, task), l->V, l->multiplier, l->cap,
+                         l->z + run_first(r, task) * l->V);
 }
 
 void compute_logits(compute_t *c, int64_t M, int64_t V, float multiplier, float cap, float *z)
 {
-    struct loss l = {.c = c, .M = M, .V = V, .rows = task_rows(V), .z_out = z};
-    l.multiplier = multiplier;
-    l.cap = cap;
-    pool_run(c->pool, (size_t)ceil_div(M, l.rows), logits_task, &l);
+    struct logits l = {V, multiplier, cap, z};
+    run_by_rows(c, logits_task, (struct row_run){.op = &l, .M = M}, V);
 }

@@ -36,20 +36,20 @@ static void backward_attention(struct model *m, struct model_layer *l, const str
     const struct model_dims *d = &m->dims;
     const struct model_acts *a = &l->acts;
     struct model_scratch *s = &m->scratch;
-    int64_t M = b->B * b->T, width = model_qkv_width(m), Hh = d->H * d->h;
+    int64_t M = b->B * b->T, Hh = d->H * d->h;
     int32_t rows[2] = {0, (int32_t)M};
     enum compute_dtype act = compute_act_dtype(m->compute);
 
-    compute_linear_backward_weight(l->linears[LINEAR_OUT], rows, s->dy, d->D, a->o, Hh, !first);
-    compute_linear_backward_input(l->linears[LINEAR_OUT], rows, s->dy, d->D, s->d_o, Hh, act);
+    compute_linear_backward_weight(l->linears[LINEAR_OUT], rows, s->dy, a->o, !first);
+    compute_linear_backward_input(l->linears[LINEAR_OUT], rows, s->dy, s->d_o, act);
     struct compute_attention attention = model_attention(m, b, a);
-    compute_attention_backward(m->compute, &attention, s->d_o, s->d_qkv,
-                               model_act_at(m, s->d_qkv, Hh),
-                               model_act_at(m, s->d_qkv, Hh + d->K * d->h));
-    compute_rope(m->compute, M, b->T, 0, d->H + d->K, d->h, m->rope, true, s->d_qkv, width);
-    compute_linear_backward_weight(l->linears[LINEAR_QKV], rows, s->d_qkv, width, a->x_attn, d->D,
-                                   !first);
-    compute_linear_backward_input(l->linears[LINEAR_QKV], rows, s->d_qkv, width, s->da, d->D, act);
+    struct compute_attention_grad grad = {s->d_o, s->d_qkv, model_act_at(m, s->d_qkv, Hh),
+                                          model_act_at(m, s->d_qkv, Hh + d->K * d->h)};
+    compute_attention_backward(m->compute, &attention, &grad);
+    struct compute_rope rope = model_rope(m, b, true, s->d_qkv);
+    compute_rope(m->compute, &rope);
+    compute_linear_backward_weight(l->linears[LINEAR_QKV], rows, s->d_qkv, a->x_attn, !first);
+    compute_linear_backward_input(l->linears[LINEAR_QKV], rows, s->d_qkv, s->da, act);
     reduce_input_grad(m, s->da, M * d->D, act);
 }
 
@@ -59,22 +59,19 @@ static void backward_attention(struct model *m, struct model_layer *l, const str
 static void backward_dense(struct model *m, struct model_layer *l, int64_t M, const void *dy,
                            void *dx, bool first)
 {
-    const struct model_dims *d = &m->dims;
     const struct model_acts *a = &l->acts;
     struct model_scratch *s = &m->scratch;
     int32_t rows[2] = {0, (int32_t)M};
     enum compute_dtype act = compute_act_dtype(m->compute);
 
-    compute_linear_backward_input(l->linears[LINEAR_DENSE_OUT], rows, dy, d->D, s->d_hidden, d->Fd,
-                                  act);
-    compute_glu_backward(m->compute, M, d->Fd, a->gu_dense, NULL, s->d_hidden, s->hidden,
-                         a->gu_dense, NULL);
-    compute_linear_backward_weight(l->linears[LINEAR_DENSE_OUT], rows, dy, d->D, s->hidden, d->Fd,
+    compute_linear_backward_input(l->linears[LINEAR_DENSE_OUT], rows, dy, s->d_hidden, act);
+    struct compute_glu glu = {M, m->dims.Fd, a->gu_dense, NULL, s->hidden};
+    struct compute_glu_grad grad = {s->d_hidden, a->gu_dense, NULL};
+    compute_glu_backward(m->compute, &glu, &grad);
+    compute_linear_backward_weight(l->linears[LINEAR_DENSE_OUT], rows, dy, s->hidden, !first);
+    compute_linear_backward_weight(l->linears[LINEAR_DENSE_IN], rows, a->gu_dense, a->x_ffn,
                                    !first);
-    compute_linear_backward_weight(l->linears[LINEAR_DENSE_IN], rows, a->gu_dense, 2 * d->Fd,
-                                   a->x_ffn, d->D, !first);
-    compute_linear_backward_input(l->linears[LINEAR_DENSE_IN], rows, a->gu_dense, 2 * d->Fd, dx,
-                                  d->D, act);
+    compute_linear_backward_input(l->linears[LINEAR_DENSE_IN], rows, a->gu_dense, dx, act);
 }
 
 /* dy -> gradients of the experts' input rows in y_rows, and of the row weights in d_row */
@@ -88,16 +85,16 @@ static void backward_experts(struct model *m, struct model_layer *l, const void 
     enum compute_dtype act = compute_act_dtype(m->compute);
 
     compute_gather(m->compute, rows, d->D, r->row_token, dy, s->y_rows);
-    compute_linear_backward_input(l->linears[LINEAR_EXPERTS_OUT], r->offset, s->y_rows, d->D,
-                                  s->d_hidden, d->F, act);
-    compute_glu_backward(m->compute, rows, d->F, a->gu, r->row_weight, s->d_hidden, s->hidden,
-                         a->gu, s->d_row);
-    compute_linear_backward_weight(l->linears[LINEAR_EXPERTS_OUT], r->offset, s->y_rows, d->D,
-                                   s->hidden, d->F, !first);
-    compute_linear_backward_weight(l->linears[LINEAR_EXPERTS_IN], r->offset, a->gu, 2 * d->F,
-                                   a->x_rows, d->D, !first);
-    compute_linear_backward_input(l->linears[LINEAR_EXPERTS_IN], r->offset, a->gu, 2 * d->F,
-                                  s->y_rows, d->D, act);
+    compute_linear_backward_input(l->linears[LINEAR_EXPERTS_OUT], r->offset, s->y_rows, s->d_hidden,
+                                  act);
+    struct compute_glu glu = {rows, d->F, a->gu, r->row_weight, s->hidden};
+    struct compute_glu_grad grad = {s->d_hidden, a->gu, s->d_row};
+    compute_glu_backward(m->compute, &glu, &grad);
+    compute_linear_backward_weight(l->linears[LINEAR_EXPERTS_OUT], r->offset, s->y_rows, s->hidden,
+                                   !first);
+    compute_linear_backward_weight(l->linears[LINEAR_EXPERTS_IN], r->offset, a->gu, a->x_rows,
+                                   !first);
+    compute_linear_backward_input(l->linears[LINEAR_EXPERTS_IN], r->offset, a->gu, s->y_rows, act);
 }
 
 /* d_row and the two router losses -> gradient of x_ffn in d_router_x, and of the router */
@@ -115,9 +112,13 @@ static void backward_router(struct model *m, int64_t layer, int64_t M, double sc
         s->share[e] = (float)((double)r->count[e] / (double)(M * d->k));
     double per_layer = scale / (double)d->L;
     struct compute_router router = model_router(m, layer, M, l->acts.x_ffn, r);
-    compute_router_backward(
-        m->compute, &router, s->d_weight, s->share, (float)(per_layer * m->config.router_aux_coef),
-        (float)(per_layer * m->config.router_z_coef), s->d_router_x, l->router.g, !first);
+    struct compute_router_grad grad = {.d_weight = s->d_weight, .f = s->share};
+    grad.aux_coef = (float)(per_layer * m->config.router_aux_coef);
+    grad.z_coef = (float)(per_layer * m->config.router_z_coef);
+    grad.dx = s->d_router_x;
+    grad.dW = l->router.g;
+    grad.accumulate = !first;
+    compute_router_backward(m->compute, &router, &grad);
 }
 
 /* dy of y_ffn -> da of x_ffn. Every process of a tensor-parallel group has the whole gradient of the
@@ -133,8 +134,10 @@ static void backward_ffn(struct model *m, int64_t layer, int64_t M, double scale
     if (d->E) {
         backward_experts(m, l, s->dy, first);
         backward_router(m, layer, M, scale, first);
-        compute_combine(m->compute, M, d->D, d->k, l->acts.routing.slot_row, s->y_rows, dense,
-                        m->shard.tensor_rank == 0 ? s->d_router_x : NULL, 1, s->da);
+        const float *router = m->shard.tensor_rank == 0 ? s->d_router_x : NULL;
+        struct compute_combine c = {M,      d->D, d->k, l->acts.routing.slot_row, s->y_rows, dense,
+                                    router, 1,    s->da};
+        compute_combine(m->compute, &c);
     }
     reduce_input_grad(m, s->da, M * d->D, compute_act_dtype(m->compute));
 }
@@ -145,11 +148,11 @@ static void backward_ffn(struct model *m, int64_t layer, int64_t M, double scale
 static void backward_embedding(struct model *m, const struct model_batch *b, bool first)
 {
     const struct model_dims *d = &m->dims;
-    int64_t M = b->B * b->T;
+    struct compute_embed embed = {b->B * b->T, d->D, b->inputs,
+                                  (float)m->config.embedding_multiplier};
     if (first && !m->config.tied_embeddings)
         memset(m->embedding.g, 0, (size_t)(d->V * d->D) * sizeof(float));
-    compute_embed_backward(m->compute, M, d->D, b->inputs, m->scratch.dh,
-                           (float)m->config.embedding_multiplier, m->embedding.g);
+    compute_embed_backward(m->compute, &embed, m->scratch.dh, m->embedding.g);
 }
 
 void model_backward(struct model *m, const struct model_batch *b, double scale, bool first)
@@ -163,11 +166,11 @@ void model_backward(struct model *m, const struct model_batch *b, double scale, 
     for (int64_t i = d->L - 1; i >= 0; i--) {
         struct model_layer *l = &m->layers[i];
         bool last = i + 1 == d->L;
-        float *dg_next = last ? m->output_norm.g : m->layers[i + 1].attn_norm.g;
-
         struct compute_seam seam = model_seam_ffn(m, i, M);
-        compute_seam_backward(m->compute, &seam, s->da, s->dh, s->dy, l->layer_output_norm.g,
-                              dg_next, !first);
+        struct compute_seam_grad grad = {s->da, s->dh, s->dy, .accumulate = !first};
+        grad.dg_post = l->layer_output_norm.g;
+        grad.dg_next = last ? m->output_norm.g : m->layers[i + 1].attn_norm.g;
+        compute_seam_backward(m->compute, &seam, &grad);
         if (last)
             grads_ready(m, m->layers[i].first_param + l->n_params,
                         n_params - l->first_param - l->n_params);
@@ -175,13 +178,14 @@ void model_backward(struct model *m, const struct model_batch *b, double scale, 
             grads_ready(m, m->layers[i + 1].first_param, m->layers[i + 1].n_params);
         backward_ffn(m, i, M, scale, first);
         seam = model_seam_attn(m, i, M);
-        compute_seam_backward(m->compute, &seam, s->da, s->dh, s->dy, l->attn_output_norm.g,
-                              l->ffn_norm.g, !first);
+        grad.dg_post = l->attn_output_norm.g;
+        grad.dg_next = l->ffn_norm.g;
+        compute_seam_backward(m->compute, &seam, &grad);
         backward_attention(m, l, b, first);
     }
-    struct model_tensor *norm = &m->layers[0].attn_norm;
-    compute_rmsnorm_backward(m->compute, M, d->D, m->h0, norm->w, m->rstd0, s->da, s->dh, true,
-                             norm->g, !first);
+    struct compute_norm norm = model_first_norm(m, M);
+    struct compute_norm_grad grad = {s->da, s->dh, m->layers[0].attn_norm.g, true, !first};
+    compute_rmsnorm_backward(m->compute, &norm, &grad);
     grads_ready(m, m->layers[0].first_param, m->layers[0].n_params);
     backward_embedding(m, b, first);
     grads_ready(m, 0, 1);

@@ -198,13 +198,21 @@ static void attend(model_cache_t *c, int64_t layer, const struct live *v)
 {
     struct model *m = c->m;
     const struct model_dims *d = &m->dims;
-    int64_t width = model_qkv_width(m);
-    for (int64_t i = 0; i < v->n; i++)
-        compute_attention_cached(m->compute, 1, v->pos + i, d->H, d->K, d->h,
-                                 act_rows(c, c->qkv, v->row + i, width), width, c->keys[layer],
-                                 c->values[layer], d->K * d->h, (float)m->config.attn_multiplier,
-                                 (float)m->config.attn_softcap, m->config.attn_temperature_len,
-                                 act_rows(c, c->o, v->row + i, d->H * d->h));
+    struct compute_attention a = {.B = 1, .H = d->H, .K = d->K, .h = d->h};
+    a.ld = model_qkv_width(m);
+    a.ld_kv = d->K * d->h;
+    a.ld_out = d->H * d->h;
+    a.k = c->keys[layer];
+    a.v = c->values[layer];
+    a.multiplier = (float)m->config.attn_multiplier;
+    a.cap = (float)m->config.attn_softcap;
+    a.temperature_len = m->config.attn_temperature_len;
+    for (int64_t i = 0; i < v->n; i++) {
+        a.T = v->pos + i + 1;
+        a.q = act_rows(c, c->qkv, v->row + i, a.ld);
+        a.out = act_rows(c, c->o, v->row + i, a.ld_out);
+        compute_attention_cached(m->compute, &a, v->pos + i);
+    }
 }
 
 /* x -> y */
@@ -214,15 +222,17 @@ static void decode_attention(model_cache_t *c, int64_t layer, const struct live 
     const struct model_dims *d = &m->dims;
     struct model_layer *l = &m->layers[layer];
     const int32_t rows[2] = {0, TILE};
-    int64_t width = model_qkv_width(m), Hh = d->H * d->h;
+    struct compute_rope rope = {.M = v->n, .T = v->n, .pos = v->pos, .h = d->h, .table = c->rope};
     enum compute_dtype act = compute_act_dtype(m->compute);
 
-    compute_linear_forward(l->linears[LINEAR_QKV], rows, c->x, d->D, c->qkv, width, act);
-    void *qkv = act_rows(c, c->qkv, v->row, width);
-    compute_rope(m->compute, v->n, v->n, v->pos, d->H + d->K, d->h, c->rope, false, qkv, width);
+    compute_linear_forward(l->linears[LINEAR_QKV], rows, c->x, c->qkv, act);
+    rope.n_heads = d->H + d->K;
+    rope.ld = model_qkv_width(m);
+    rope.x = act_rows(c, c->qkv, v->row, rope.ld);
+    compute_rope(m->compute, &rope);
     store_keys_values(c, layer, v);
     attend(c, layer, v);
-    compute_linear_forward(l->linears[LINEAR_OUT], rows, c->o, Hh, c->y, d->D, act);
+    compute_linear_forward(l->linears[LINEAR_OUT], rows, c->o, c->y, act);
     reduce_output(c, v);
 }
 
@@ -273,24 +283,23 @@ static void decode_experts(model_cache_t *c, int64_t layer, const struct live *v
 
     int64_t rows = r->offset[d->E];
     compute_gather(m->compute, rows, d->D, r->row_token, c->x, c->x_rows);
-    compute_linear_forward(l->linears[LINEAR_EXPERTS_IN], r->offset, c->x_rows, d->D, c->gu,
-                           2 * d->F, act);
-    compute_glu_forward(m->compute, rows, d->F, c->gu, r->row_weight, c->hidden);
-    compute_linear_forward(l->linears[LINEAR_EXPERTS_OUT], r->offset, c->hidden, d->F, c->y_rows,
-                           d->D, act);
+    compute_linear_forward(l->linears[LINEAR_EXPERTS_IN], r->offset, c->x_rows, c->gu, act);
+    struct compute_glu glu = {rows, d->F, c->gu, r->row_weight, c->hidden};
+    compute_glu_forward(m->compute, &glu);
+    compute_linear_forward(l->linears[LINEAR_EXPERTS_OUT], r->offset, c->hidden, c->y_rows, act);
 }
 
 /* x -> y */
 static void decode_dense(model_cache_t *c, int64_t layer, void *y)
 {
     struct model *m = c->m;
-    const struct model_dims *d = &m->dims;
     struct model_layer *l = &m->layers[layer];
     const int32_t rows[2] = {0, TILE};
     enum compute_dtype act = compute_act_dtype(m->compute);
-    compute_linear_forward(l->linears[LINEAR_DENSE_IN], rows, c->x, d->D, c->gu, 2 * d->Fd, act);
-    compute_glu_forward(m->compute, TILE, d->Fd, c->gu, NULL, c->hidden);
-    compute_linear_forward(l->linears[LINEAR_DENSE_OUT], rows, c->hidden, d->Fd, y, d->D, act);
+    compute_linear_forward(l->linears[LINEAR_DENSE_IN], rows, c->x, c->gu, act);
+    struct compute_glu glu = {TILE, m->dims.Fd, c->gu, NULL, c->hidden};
+    compute_glu_forward(m->compute, &glu);
+    compute_linear_forward(l->linears[LINEAR_DENSE_OUT], rows, c->hidden, y, act);
 }
 
 /* x -> y */
@@ -301,9 +310,12 @@ static void decode_ffn(model_cache_t *c, int64_t layer, const struct live *v)
     if (d->Fd) decode_dense(c, layer, d->E ? c->y_dense : c->y);
     if (d->E) {
         decode_experts(c, layer, v);
-        compute_combine(m->compute, v->n, d->D, d->k, c->routing.slot_row + v->row * d->k,
-                        c->y_rows, d->Fd ? act_rows(c, c->y_dense, v->row, d->D) : NULL, NULL,
-                        model_ffn_scale(m), act_rows(c, c->y, v->row, d->D));
+        struct compute_combine combine = {.M = v->n, .D = d->D, .k = d->k, .y = c->y_rows};
+        combine.slot_row = c->routing.slot_row + v->row * d->k;
+        combine.a = d->Fd ? act_rows(c, c->y_dense, v->row, d->D) : NULL;
+        combine.scale = model_ffn_scale(m);
+        combine.out = act_rows(c, c->y, v->row, d->D);
+        compute_combine(m->compute, &combine);
     }
     reduce_output(c, v);
 }
@@ -336,10 +348,12 @@ static void decode_tile(model_cache_t *c, const uint32_t *tokens, const struct l
     struct model *m = c->m;
     const struct model_dims *d = &m->dims;
     float *h = c->h + v->row * d->D;
-    compute_embed(m->compute, v->n, d->D, tokens, m->embedding.w,
-                  (float)m->config.embedding_multiplier, h);
-    compute_rmsnorm(m->compute, v->n, d->D, (float)m->config.rms_eps, h, m->layers[0].attn_norm.w,
-                    act_rows(c, c->x, v->row, d->D), NULL);
+    struct compute_embed embed = {v->n, d->D, tokens, (float)m->config.embedding_multiplier};
+    compute_embed(m->compute, &embed, m->embedding.w, h);
+    struct compute_norm norm = {.M = v->n, .D = d->D, .eps = (float)m->config.rms_eps, .x = h};
+    norm.g = m->layers[0].attn_norm.w;
+    norm.y = act_rows(c, c->x, v->row, d->D);
+    compute_rmsnorm(m->compute, &norm);
     for (int64_t i = 0; i < d->L; i++) {
         const struct model_layer *l = &m->layers[i];
         decode_attention(c, i, v);
@@ -367,7 +381,7 @@ void model_decode(model_t *m, model_cache_t *c, const uint32_t *tokens, int64_t 
         row = v.row + v.n - 1;
     }
     const int32_t rows[2] = {0, TILE};
-    compute_linear_forward(m->head.linear, rows, c->x, d->D, c->logits, d->V, COMPUTE_F32);
+    compute_linear_forward(m->head.linear, rows, c->x, c->logits, COMPUTE_F32);
     memcpy(logits, c->logits + row * d->V, (size_t)d->V * sizeof(float));
     compute_logits(m->compute, 1, d->V, (float)m->config.output_multiplier,
                    (float)m->config.final_softcap, logits);

@@ -69,6 +69,29 @@ struct compute_attention model_attention(const struct model *m, const struct mod
     };
 }
 
+struct compute_rope model_rope(const struct model *m, const struct model_batch *b, bool backward,
+                               void *qkv)
+{
+    const struct model_dims *d = &m->dims;
+    return (struct compute_rope){
+        .M = b->B * b->T,
+        .T = b->T,
+        .n_heads = d->H + d->K,
+        .h = d->h,
+        .ld = model_qkv_width(m),
+        .table = m->rope,
+        .backward = backward,
+        .x = qkv,
+    };
+}
+
+struct compute_norm model_first_norm(const struct model *m, int64_t M)
+{
+    const struct model_layer *l = &m->layers[0];
+    return (struct compute_norm){
+        M, m->dims.D, (float)m->config.rms_eps, m->h0, l->attn_norm.w, l->acts.x_attn, m->rstd0};
+}
+
 static const float *residual_before(const struct model *m, int64_t layer)
 {
     return layer > 0 ? m->layers[layer - 1].acts.h_out : m->h0;
@@ -125,17 +148,17 @@ static void reduce_output(struct model *m, void *x, int64_t M)
 /* x_attn [M, D] -> y_attn [M, D] */
 static void forward_attention(struct model *m, struct model_layer *l, const struct model_batch *b)
 {
-    const struct model_dims *d = &m->dims;
     struct model_acts *a = &l->acts;
-    int64_t M = b->B * b->T, width = model_qkv_width(m);
+    int64_t M = b->B * b->T;
     int32_t rows[2] = {0, (int32_t)M};
     enum compute_dtype act = compute_act_dtype(m->compute);
 
-    compute_linear_forward(l->linears[LINEAR_QKV], rows, a->x_attn, d->D, a->qkv, width, act);
-    compute_rope(m->compute, M, b->T, 0, d->H + d->K, d->h, m->rope, false, a->qkv, width);
+    compute_linear_forward(l->linears[LINEAR_QKV], rows, a->x_attn, a->qkv, act);
+    struct compute_rope rope = model_rope(m, b, false, a->qkv);
+    compute_rope(m->compute, &rope);
     struct compute_attention attention = model_attention(m, b, a);
     compute_attention_forward(m->compute, &attention);
-    compute_linear_forward(l->linears[LINEAR_OUT], rows, a->o, d->H * d->h, a->y_attn, d->D, act);
+    compute_linear_forward(l->linears[LINEAR_OUT], rows, a->o, a->y_attn, act);
     reduce_output(m, a->y_attn, M);
 }
 
@@ -147,8 +170,9 @@ static void route(struct model *m, int64_t layer, int64_t M)
     const struct model_routing *r = &a->routing;
     struct compute_router router = model_router(m, layer, M, a->x_ffn, r);
     compute_router_forward(m->compute, &router);
-    compute_dispatch(M, d->E, d->k, r->top, r->offset, r->count, r->slot_row, r->row_token,
-                     r->row_slot);
+    struct compute_dispatch dispatch = {M,        d->E,        d->k,         r->top,     r->offset,
+                                        r->count, r->slot_row, r->row_token, r->row_slot};
+    compute_dispatch(&dispatch);
     for (int32_t i = 0; i < r->offset[d->E]; i++)
         r->row_weight[i] = r->row_token[i] >= 0 ? r->weight[r->row_slot[i]] : 0;
 }
@@ -166,26 +190,24 @@ static void forward_experts(struct model *m, int64_t layer, int64_t M)
     route(m, layer, M);
     int64_t rows = r->offset[d->E];
     compute_gather(m->compute, rows, d->D, r->row_token, a->x_ffn, a->x_rows);
-    compute_linear_forward(l->linears[LINEAR_EXPERTS_IN], r->offset, a->x_rows, d->D, a->gu,
-                           2 * d->F, act);
-    compute_glu_forward(m->compute, rows, d->F, a->gu, r->row_weight, s->hidden);
-    compute_linear_forward(l->linears[LINEAR_EXPERTS_OUT], r->offset, s->hidden, d->F, s->y_rows,
-                           d->D, act);
+    compute_linear_forward(l->linears[LINEAR_EXPERTS_IN], r->offset, a->x_rows, a->gu, act);
+    struct compute_glu glu = {rows, d->F, a->gu, r->row_weight, s->hidden};
+    compute_glu_forward(m->compute, &glu);
+    compute_linear_forward(l->linears[LINEAR_EXPERTS_OUT], r->offset, s->hidden, s->y_rows, act);
 }
 
 /* x_ffn -> y [M, D] */
 static void forward_dense(struct model *m, struct model_layer *l, int64_t M, void *y)
 {
-    const struct model_dims *d = &m->dims;
     struct model_acts *a = &l->acts;
     struct model_scratch *s = &m->scratch;
     int32_t rows[2] = {0, (int32_t)M};
     enum compute_dtype act = compute_act_dtype(m->compute);
 
-    compute_linear_forward(l->linears[LINEAR_DENSE_IN], rows, a->x_ffn, d->D, a->gu_dense,
-                           2 * d->Fd, act);
-    compute_glu_forward(m->compute, M, d->Fd, a->gu_dense, NULL, s->hidden);
-    compute_linear_forward(l->linears[LINEAR_DENSE_OUT], rows, s->hidden, d->Fd, y, d->D, act);
+    compute_linear_forward(l->linears[LINEAR_DENSE_IN], rows, a->x_ffn, a->gu_dense, act);
+    struct compute_glu glu = {M, m->dims.Fd, a->gu_dense, NULL, s->hidden};
+    compute_glu_forward(m->compute, &glu);
+    compute_linear_forward(l->linears[LINEAR_DENSE_OUT], rows, s->hidden, y, act);
 }
 
 /* x_ffn [M, D] -> y_ffn [M, D] */
@@ -197,8 +219,12 @@ static void forward_ffn(struct model *m, int64_t layer, int64_t M)
     if (d->Fd) forward_dense(m, &m->layers[layer], M, dense);
     if (d->E) {
         forward_experts(m, layer, M);
-        compute_combine(m->compute, M, d->D, d->k, a->routing.slot_row, m->scratch.y_rows, dense,
-                        NULL, model_ffn_scale(m), a->y_ffn);
+        struct compute_combine c = {.M = M, .D = d->D, .k = d->k, .y = m->scratch.y_rows};
+        c.slot_row = a->routing.slot_row;
+        c.a = dense;
+        c.scale = model_ffn_scale(m);
+        c.out = a->y_ffn;
+        compute_combine(m->compute, &c);
     }
     reduce_output(m, a->y_ffn, M);
 }
@@ -261,10 +287,10 @@ void model_forward(struct model *m, const struct model_batch *b, struct model_st
         own.prob = s->prob;
     }
 
-    compute_embed(m->compute, M, d->D, b->inputs, m->embedding.w,
-                  (float)m->config.embedding_multiplier, m->h0);
-    compute_rmsnorm(m->compute, M, d->D, (float)m->config.rms_eps, m->h0, m->layers[0].attn_norm.w,
-                    m->layers[0].acts.x_attn, m->rstd0);
+    struct compute_embed embed = {M, d->D, b->inputs, (float)m->config.embedding_multiplier};
+    compute_embed(m->compute, &embed, m->embedding.w, m->h0);
+    struct compute_norm norm = model_first_norm(m, M);
+    compute_rmsnorm(m->compute, &norm);
     for (int64_t i = 0; i < d->L; i++) {
         forward_attention(m, &m->layers[i], b);
         struct compute_seam seam = model_seam_attn(m, i, M);

@@ -153,6 +153,11 @@ struct compute_router model_router(const struct model *m, int64_t layer, int64_t
 /* The attention of layer l for a whole microbatch. */
 struct compute_attention model_attention(const struct model *m, const struct model_batch *b,
                                          const struct model_acts *a);
+/* The rotation of a whole microbatch's queries and keys, or of their gradients back. */
+struct compute_rope model_rope(const struct model *m, const struct model_batch *b, bool backward,
+                               void *qkv);
+/* The norm of the embedded tokens, in front of layer 0. */
+struct compute_norm model_first_norm(const struct model *m, int64_t M);
 /* The seams of layer l: behind its attention, and behind its feed-forward. */
 struct compute_seam model_seam_attn(const struct model *m, int64_t layer, int64_t M);
 struct compute_seam model_seam_ffn(const struct model *m, int64_t layer, int64_t M);

@@ -266,7 +266,7 @@ static float element_f32(const struct safetensors_entry *t, size_t i)
     switch (t->dtype) {
     case ST_F64: memcpy(&wide, at, sizeof(wide)); return (float)wide;
     case ST_F32: memcpy(&single, at, sizeof(single)); return single;
-    case ST_BF16: memcpy(&half, at, sizeof(half)); return compute_bf16_to_f32(half);
+    case ST_BF16: memcpy(&half, at, sizeof(half)); return bf16_load(half);
     case ST_F16: memcpy(&half, at, sizeof(half)); return half_to_f32(half);
     default: return 0;
     }

@@ -10,17 +10,24 @@ static void head_logits(struct model *m, int64_t first, int64_t n, float *logits
 {
     int32_t rows[2] = {0, (int32_t)n};
     compute_linear_forward(m->head.linear, rows, model_act_at(m, m->x_final, first * m->dims.D),
-                           m->dims.D, logits, m->dims.V, COMPUTE_F32);
+                           logits, COMPUTE_F32);
 }
 
-/* nll of rows [first, first + n); with gradients, d_logits is d_scale * d nll / d logits. */
-static void head_nll(struct model *m, const struct model_batch *b, int64_t first, int64_t n,
-                     float d_scale, float *nll, void *d_logits)
+/* nll of up to head.rows rows from `first` on, to nll[first ..]; returns their number. d_logits gets
+ * d_scale * d nll / d logits (NULL: not wanted). */
+static int64_t head_nll(struct model *m, const struct model_batch *b, int64_t first, float d_scale,
+                        float *nll, void *d_logits)
 {
+    int64_t n = MIN(m->head.rows, b->B * b->T - first);
     head_logits(m, first, n, m->head.logits);
-    compute_cross_entropy(m->compute, n, m->dims.V, m->head.logits, b->targets + first,
-                          (float)m->config.output_multiplier, (float)m->config.final_softcap,
-                          d_scale, nll + first, d_logits);
+    struct compute_loss loss = {.M = n, .V = m->dims.V, .z = m->head.logits, .d_scale = d_scale};
+    loss.targets = b->targets + first;
+    loss.multiplier = (float)m->config.output_multiplier;
+    loss.cap = (float)m->config.final_softcap;
+    loss.nll = nll + first;
+    loss.d_logits = d_logits;
+    compute_cross_entropy(m->compute, &loss);
+    return n;
 }
 
 /* Losses of all rows and the gradient of x_final in scratch.da; the head's weight gradient. */
@@ -30,14 +37,12 @@ static void head_train(struct model *m, const struct model_batch *b, double scal
     int64_t M = b->B * b->T;
     float d_scale = (float)(scale / (double)M);
     for (int64_t at = 0; at < M; at += m->head.rows) {
-        int64_t n = MIN(m->head.rows, M - at);
+        int64_t n = head_nll(m, b, at, d_scale, m->head.nll, m->head.d_logits);
         int32_t rows[2] = {0, (int32_t)n};
-        head_nll(m, b, at, n, d_scale, m->head.nll, m->head.d_logits);
-        compute_linear_backward_weight(m->head.linear, rows, m->head.d_logits, d->V,
-                                       model_act_at(m, m->x_final, at * d->D), d->D,
-                                       !first || at > 0);
-        compute_linear_backward_input(m->head.linear, rows, m->head.d_logits, d->V,
-                                      model_act_at(m, m->scratch.da, at * d->D), d->D,
+        compute_linear_backward_weight(m->head.linear, rows, m->head.d_logits,
+                                       model_act_at(m, m->x_final, at * d->D), !first || at > 0);
+        compute_linear_backward_input(m->head.linear, rows, m->head.d_logits,
+                                      model_act_at(m, m->scratch.da, at * d->D),
                                       compute_act_dtype(m->compute));
     }
 }
@@ -62,21 +67,22 @@ void model_train_step(model_t *m, const struct model_batch *b, double scale, boo
     model_backward(m, b, scale, first);
 }
 
+static void score(struct model *m, const struct model_batch *b, struct model_stats *s, float *nll)
+{
+    model_forward(m, b, s);
+    for (int64_t at = 0; at < b->B * b->T; at += m->head.rows)
+        head_nll(m, b, at, 0, nll, NULL);
+}
+
 void model_score(model_t *m, const struct model_batch *b, float *nll)
 {
-    int64_t M = b->B * b->T;
-    model_forward(m, b, NULL);
-    for (int64_t at = 0; at < M; at += m->head.rows)
-        head_nll(m, b, at, MIN(m->head.rows, M - at), 0, nll, NULL);
+    score(m, b, NULL, nll);
 }
 
 void model_evaluate(model_t *m, const struct model_batch *b, struct model_stats *s)
 {
-    int64_t M = b->B * b->T;
-    model_forward(m, b, s);
-    for (int64_t at = 0; at < M; at += m->head.rows)
-        head_nll(m, b, at, MIN(m->head.rows, M - at), 0, m->head.nll, NULL);
-    add_nll(m->head.nll, M, s);
+    score(m, b, s, m->head.nll);
+    add_nll(m->head.nll, b->B * b->T, s);
 }
 
 void model_logits(model_t *m, const struct model_batch *b, float *logits)

@@ -80,25 +80,41 @@ static void iterate(const struct muon_worker *w, int64_t out, int64_t in, const 
 {
     const float ca = 3.4445f, cb = -4.7750f, cc = 2.0315f;
     bool tall = out > in;
-    int64_t r = MIN(out, in), k = MAX(out, in);
+    int64_t r = MIN(out, in);
     size_t square = (size_t)(r * r);
     compute_t *c = w->compute;
-    enum compute_dtype format = w->act_x ? COMPUTE_BF16 : COMPUTE_F32;
+    struct compute_matmul m = {.in = w->act_x ? COMPUTE_BF16 : COMPUTE_F32, .M = r, .N = r};
     const void *ax = operand(w, x, (size_t)(out * in), w->act_x);
-    compute_matmul(c, tall, !tall, r, r, k, 1, format, ax, in, ax, in, 0, w->a, r);
+    m.transpose_a = tall;
+    m.transpose_b = !tall;
+    m.K = MAX(out, in);
+    m.alpha = 1;
+    m.A = m.B = ax;
+    m.lda = m.ldb = in;
+    m.C = w->a;
+    m.ldc = r;
+    compute_matmul(c, &m);
 
-    const void *left = operand(w, w->a, square, w->act_a);
+    m.A = operand(w, w->a, square, w->act_a);
     compute_axpby(c, square, 1, w->a, 0, w->a2);
     add_to_diagonal(w->a2, r, cb / cc);
-    const void *right = operand(w, w->a2, square, w->act_a2);
-    compute_matmul(c, false, false, r, r, r, cc, format, left, r, right, r, 0, w->b, r);
+    m.B = operand(w, w->a2, square, w->act_a2);
+    m.transpose_a = m.transpose_b = false;
+    m.K = m.lda = m.ldb = r;
+    m.alpha = cc;
+    m.C = w->b;
+    compute_matmul(c, &m);
 
     add_to_diagonal(w->b, r, ca);
     const void *b = operand(w, w->b, square, w->act_b);
-    if (tall)
-        compute_matmul(c, false, false, out, in, in, 1, format, ax, in, b, in, 0, y, in);
-    else
-        compute_matmul(c, false, false, out, in, out, 1, format, b, out, ax, in, 0, y, in);
+    m.M = out;
+    m.N = m.ldb = m.ldc = in;
+    m.lda = r;
+    m.alpha = 1;
+    m.A = tall ? ax : b;
+    m.B = tall ? b : ax;
+    m.C = y;
+    compute_matmul(c, &m);
 }
 
 /* w->u becomes orthogonal; returns where the result is: w->u or w->y. NULL: u is all zeros, as for
@@ -136,8 +152,14 @@ static void step_matrix(const train_muon_t *m, const struct muon_worker *w,
                         const struct muon_matrix *x)
 {
     size_t n = (size_t)(x->out * x->in);
-    compute_momentum(w->compute, n, (float)m->momentum, true, (float)m->grad_scale,
-                     m->gradients + x->offset, m->momenta + x->offset, w->u);
+    struct compute_momentum o = {.beta = (float)m->momentum,
+                                 .grad_scale = (float)m->grad_scale,
+                                 .nesterov = true,
+                                 .n = n,
+                                 .g = m->gradients + x->offset,
+                                 .m = m->momenta + x->offset,
+                                 .u = w->u};
+    compute_momentum(w->compute, &o);
     const float *update = orthogonalize(w, x->out, x->in, m->iterations);
     double shape = sqrt(fmax(1, (double)x->out / (double)x->in));
     float keep = (float)(1 - m->lr * x->decay);
@@ -286,7 +308,8 @@ static void warm_up(const struct muon_worker *w, const struct muon_matrix *list,
         for (size_t j = 0; j < count; j++)
             w->u[j] = (float)(1 + j % 7);
         orthogonalize(w, list[i].out, list[i].in, 1);
-        compute_momentum(w->compute, count, 0, true, 0, w->y, w->y, w->u);
+        struct compute_momentum o = {.nesterov = true, .n = count, .g = w->y, .m = w->y, .u = w->u};
+        compute_momentum(w->compute, &o);
     }
 }
 

@@ -110,9 +110,13 @@ static void step_adamw(train_optim_t *o, const struct optim_segment *s, double l
                               .eps = (float)c->eps,
                               .decay = (float)s->decay,
                               .grad_scale = (float)grad_scale,
-                              .step = update};
-    compute_adamw(o->compute, &a, s->count, model_weights(o->model) + s->offset,
-                  model_gradients(o->model) + s->offset, o->m + s->offset, o->v + s->offset);
+                              .step = update,
+                              .n = s->count,
+                              .p = model_weights(o->model) + s->offset,
+                              .g = model_gradients(o->model) + s->offset,
+                              .m = o->m + s->offset,
+                              .v = o->v + s->offset};
+    compute_adamw(o->compute, &a);
 }
 
 void train_optim_step(train_optim_t *o, double lr_fraction, int64_t update, double grad_scale)

@@ -48,7 +48,7 @@ static inline void array_free(struct array *a)
 static inline float array_get(const struct array *a, size_t i)
 {
     return a->dtype == COMPUTE_F32 ? ((float *)a->data)[i]
-                                   : compute_bf16_to_f32(((bf16_t *)a->data)[i]);
+                                   : bf16_load(((bf16_t *)a->data)[i]);
 }
 
 static inline void array_set(struct array *a, size_t i, float x)
@@ -56,7 +56,7 @@ static inline void array_set(struct array *a, size_t i, float x)
     if (a->dtype == COMPUTE_F32)
         ((float *)a->data)[i] = x;
     else
-        ((bf16_t *)a->data)[i] = compute_f32_to_bf16(x);
+        ((bf16_t *)a->data)[i] = bf16_store(x);
 }
 
 /* Normal numbers of the given mean and deviation; a stream gives the same ones every time. */

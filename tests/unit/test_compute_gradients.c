@@ -129,16 +129,17 @@ static void test_rmsnorm(void **state)
         struct array dx = array_new(COMPUTE_F32, M * D), dg = array_new(COMPUTE_F32, D);
         struct norm_shape s = {M, D, &u, NULL};
         double *in[] = {doubles(&x), doubles(&g)};
-        compute_rmsnorm(c, M, D, 1e-5f, x.data, g.data, y.data, rstd.data);
+        struct compute_norm norm = {M, D, 1e-5f, x.data, g.data, y.data, rstd.data};
+        compute_rmsnorm(c, &norm);
         expect_near("rmsnorm", dot(&y, &u), rmsnorm_formula(in, &s), 1e-5);
-        compute_rmsnorm_backward(c, M, D, x.data, g.data, rstd.data, u.data, dx.data, false,
-                                 dg.data, false);
+        struct compute_norm_grad grad = {u.data, dx.data, dg.data, false, false};
+        compute_rmsnorm_backward(c, &norm, &grad);
         expect_gradient("rmsnorm dx", rmsnorm_formula, &s, in, 0, &dx);
         expect_gradient("rmsnorm dg", rmsnorm_formula, &s, in, 1, &dg);
         /* added to: twice the gradient */
         struct array dx2 = array_copy(&dx), dg2 = array_copy(&dg);
-        compute_rmsnorm_backward(c, M, D, x.data, g.data, rstd.data, u.data, dx2.data, true,
-                                 dg2.data, true);
+        grad = (struct compute_norm_grad){u.data, dx2.data, dg2.data, true, true};
+        compute_rmsnorm_backward(c, &norm, &grad);
         for (int i = 0; i < M * D; i++)
             assert_true(fabsf(array_get(&dx2, (size_t)i) - 2 * array_get(&dx, (size_t)i)) < 1e-6f);
         for (int i = 0; i < D; i++)
@@ -195,8 +196,9 @@ static void test_seam(void **state)
         seam.rstd_next = rstd_next.data;
         compute_seam_forward(c, &seam);
         expect_near("seam", dot(&a, &u) + dot(&h_out, &w), seam_formula(in, &s), 2e-5);
-        compute_seam_backward(c, &seam, u.data, dh.data, dy.data, dg_post.data, dg_next.data,
-                              false);
+        struct compute_seam_grad grad = {u.data,       dh.data,      dy.data,
+                                         dg_post.data, dg_next.data, false};
+        compute_seam_backward(c, &seam, &grad);
         expect_gradient("seam dh", seam_formula, &s, in, 0, &dh);
         expect_gradient("seam dy", seam_formula, &s, in, 1, &dy);
         expect_gradient("seam dg_post", seam_formula, &s, in, 2, &dg_post);
@@ -275,7 +277,8 @@ static void check_attention(compute_t *c, float cap, int64_t temperature_len, bo
     double *in[] = {doubles(&q), doubles(&k), doubles(&v)};
     compute_attention_forward(c, &s.a);
     expect_near("attention", dot(&out, &u), attention_formula(in, &s), 1e-4);
-    compute_attention_backward(c, &s.a, u.data, dq.data, dk.data, dv.data);
+    struct compute_attention_grad grad = {u.data, dq.data, dk.data, dv.data};
+    compute_attention_backward(c, &s.a, &grad);
     expect_gradient("attention dq", attention_formula, &s, in, 0, &dq);
     expect_gradient("attention dk", attention_formula, &s, in, 1, &dk);
     expect_gradient("attention dv", attention_formula, &s, in, 2, &dv);
@@ -328,9 +331,14 @@ static void test_attention_cached(void **state)
                 memcpy(array_f32(&keys) + t * LD_KV, x + t * LD + H * W, K * W * sizeof *x);
                 memcpy(array_f32(&values) + t * LD_KV, x + t * LD + (H + K) * W, K * W * sizeof *x);
             }
-            compute_attention_cached(c, lengths[i], pos, H, K, W, x + pos * LD, LD, keys.data,
-                                     values.data, LD_KV, 0.5f, 30, 9,
-                                     array_f32(&got) + pos * H * W);
+            struct compute_attention cached = a;
+            cached.T = pos + lengths[i];
+            cached.q = x + pos * LD;
+            cached.k = keys.data;
+            cached.v = values.data;
+            cached.ld_kv = LD_KV;
+            cached.out = array_f32(&got) + pos * H * W;
+            compute_attention_cached(c, &cached, pos);
         }
         assert_int_equal(pos, T);
         array_expect("cached attention", &got, &want, 1e-6, 1e-6);
@@ -351,7 +359,8 @@ static void test_rope(void **state)
         struct array x = array_random(COMPUTE_F32, B * T * LD, 1, 0, 1), y = array_copy(&x);
         struct array table = array_new(COMPUTE_F32, compute_rope_table_floats(POS + T, W));
         compute_rope_table(POS + T, W, 100.0, table.data);
-        compute_rope(c, B * T, T, POS, HEADS, W, table.data, false, y.data, LD);
+        struct compute_rope rope = {B * T, T, POS, HEADS, W, LD, table.data, false, y.data};
+        compute_rope(c, &rope);
         for (int64_t r = 0; r < B * T; r++)
             for (int64_t i = 0; i < HEADS; i++)
                 for (int64_t d = 0; d < W / 2; d++) {
@@ -363,7 +372,8 @@ static void test_rope(void **state)
                                 1e-6);
                 }
         /* a rotation's gradient is the rotation back */
-        compute_rope(c, B * T, T, POS, HEADS, W, table.data, true, y.data, LD);
+        rope.backward = true;
+        compute_rope(c, &rope);
         array_expect("rope there and back", &y, &x, 0, 1e-6);
         array_free(&x);
         array_free(&y);
@@ -406,9 +416,12 @@ static void test_glu(void **state)
         struct array dgu = array_new(COMPUTE_F32, M * 2 * F), dw = array_new(COMPUTE_F32, M);
         struct glu_shape s = {M, F, &u};
         double *in[] = {doubles(&gu), doubles(&w)};
-        compute_glu_forward(c, M, F, gu.data, w.data, act.data);
+        struct compute_glu glu = {M, F, gu.data, w.data, act.data};
+        compute_glu_forward(c, &glu);
         expect_near("glu", dot(&act, &u), glu_formula(in, &s), 1e-4);
-        compute_glu_backward(c, M, F, gu.data, w.data, u.data, act2.data, dgu.data, dw.data);
+        struct compute_glu_grad grad = {u.data, dgu.data, dw.data};
+        glu.act = act2.data;
+        compute_glu_backward(c, &glu, &grad);
         array_expect("glu forward again", &act2, &act, 1e-6, 1e-6);
         expect_gradient("glu dgu", glu_formula, &s, in, 0, &dgu);
         expect_gradient("glu dw", glu_formula, &s, in, 1, &dw);
@@ -491,7 +504,8 @@ static void check_router(compute_t *c, float cap, bool biased)
     }
     struct router_shape s = {&r, &u, &f, 0.7, 0.2};
     double *in[] = {doubles(&x), doubles(&W)};
-    compute_router_backward(c, &r, u.data, f.data, 0.7f, 0.2f, dx.data, dW.data, false);
+    struct compute_router_grad grad = {u.data, f.data, 0.7f, 0.2f, dx.data, dW.data, false};
+    compute_router_backward(c, &r, &grad);
     expect_gradient("router dx", router_formula, &s, in, 0, &dx);
     expect_gradient("router dW", router_formula, &s, in, 1, &dW);
     struct array *all[] = {&x, &W, &bias, &u, &f, &probs, &lse, &weight, &dx, &dW};
@@ -525,7 +539,8 @@ static void test_dispatch(void **state)
         for (int j = 0; j < K; j++)
             top[m * K + j] = choices[(rng_u64(1, 2, (uint64_t)m) + (uint64_t)j) % 6];
     }
-    compute_dispatch(M, E, K, top, offset, count, slot_row, row_token, row_slot);
+    struct compute_dispatch dispatch = {M, E, K, top, offset, count, slot_row, row_token, row_slot};
+    compute_dispatch(&dispatch);
     assert_true(offset[E] <= bound);
     assert_int_equal(count[3], 0);
     int total = 0;
@@ -553,7 +568,9 @@ static void test_dispatch(void **state)
         struct array rows = array_new(COMPUTE_F32, (size_t)(bound * D));
         struct array out = array_new(COMPUTE_F32, M * D);
         compute_gather(c, offset[E], D, row_token, x.data, rows.data);
-        compute_combine(c, M, D, K, slot_row, rows.data, x.data, x.data, 0.5f, out.data);
+        struct compute_combine combine = {M,      D,      K,    slot_row, rows.data,
+                                          x.data, x.data, 0.5f, out.data};
+        compute_combine(c, &combine);
         for (size_t i = 0; i < M * D; i++) /* K copies, a and b */
             expect_near("gather and combine", array_get(&out, i), 0.5 * (K + 2) * array_get(&x, i),
                         1e-5);
@@ -578,8 +595,9 @@ static void test_embed(void **state)
         struct array h = array_new(COMPUTE_F32, M * D),
                      dh = array_random(COMPUTE_F32, M * D, 2, 0, 1);
         struct array d_table = array_new(COMPUTE_F32, V * D), want = array_new(COMPUTE_F32, V * D);
-        compute_embed(c, M, D, ids, table.data, 3, h.data);
-        compute_embed_backward(c, M, D, ids, dh.data, 3, d_table.data);
+        struct compute_embed embed = {M, D, ids, 3};
+        compute_embed(c, &embed, table.data, h.data);
+        compute_embed_backward(c, &embed, dh.data, d_table.data);
         for (size_t m = 0; m < M; m++)
             for (size_t d = 0; d < D; d++) {
                 expect_near("embed", array_get(&h, m * D + d),
@@ -627,7 +645,8 @@ static void check_loss(compute_t *c, float cap)
     struct array nll = array_new(COMPUTE_F32, M), dz = array_new(COMPUTE_F32, M * V);
     struct loss_shape s = {M, V, targets, 0.6f, (double)cap, 0.25};
     double *in[] = {doubles(&z)};
-    compute_cross_entropy(c, M, V, z.data, targets, 0.6f, cap, 0.25f, nll.data, dz.data);
+    struct compute_loss loss = {M, V, z.data, targets, 0.6f, cap, 0.25f, nll.data, dz.data};
+    compute_cross_entropy(c, &loss);
     double sum = 0;
     for (size_t m = 0; m < M; m++)
         sum += 0.25 * array_get(&nll, m);
@@ -672,9 +691,11 @@ static void test_optimizers(void **state)
         to_double(&p, wp);
         for (int step = 1; step <= 3; step++) {
             struct array g = array_random(COMPUTE_F32, N, (uint64_t)(10 + step), 0, 1);
-            struct compute_adamw o = {0.01f, 0.9f, 0.95f, 1e-8f, 0.1f, 0.5f, step};
-            compute_adamw(c, &o, N, p.data, g.data, m.data, v.data);
-            compute_momentum(c, N, 0.9f, true, 0.5f, g.data, mu.data, u.data);
+            struct compute_adamw o = {0.01f, 0.9f, 0.95f,  1e-8f,  0.1f,   0.5f,
+                                      step,  N,    p.data, g.data, m.data, v.data};
+            compute_adamw(c, &o);
+            struct compute_momentum o2 = {0.9f, 0.5f, true, N, g.data, mu.data, u.data};
+            compute_momentum(c, &o2);
             for (size_t i = 0; i < N; i++) {
                 double grad = 0.5 * array_get(&g, i);
                 wm[i] = 0.9 * wm[i] + 0.1 * grad;

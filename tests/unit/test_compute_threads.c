@@ -107,9 +107,13 @@ static void run_rows(struct bench *s)
 {
     compute_t *c = s->c;
     struct array *fp = s->fp, *act = s->act;
-    compute_embed(c, M, D, s->ids, fp[0].data, 2, fp[1].data);
+    struct compute_embed embed = {M, D, s->ids, 2};
+    compute_embed(c, &embed, fp[0].data, fp[1].data);
     note_array(s, "embed", &fp[1]);
-    compute_rmsnorm(c, M, D, 1e-5f, fp[1].data, s->gain[0].data, act[0].data, s->small[0].data);
+    struct compute_norm norm = {M, D, 1e-5f, .x = fp[1].data, .g = s->gain[0].data};
+    norm.y = act[0].data;
+    norm.rstd = s->small[0].data;
+    compute_rmsnorm(c, &norm);
     note_array(s, "rmsnorm", &act[0]);
     struct compute_seam seam = {.M = M, .D = D, .eps = 1e-5f, .h = fp[1].data, .y = act[1].data};
     seam.g_post = s->gain[0].data;
@@ -121,20 +125,26 @@ static void run_rows(struct bench *s)
     compute_seam_forward(c, &seam);
     note_array(s, "seam h", &fp[2]);
     note_array(s, "seam a", &act[2]);
-    compute_seam_backward(c, &seam, act[3].data, fp[3].data, act[4].data, s->dgain[0].data,
-                          s->dgain[1].data, false);
+    struct compute_seam_grad grad = {.da = act[3].data, .dh = fp[3].data, .dy = act[4].data};
+    grad.dg_post = s->dgain[0].data;
+    grad.dg_next = s->dgain[1].data;
+    compute_seam_backward(c, &seam, &grad);
     note_array(s, "seam dh", &fp[3]);
     note_array(s, "seam dy", &act[4]);
     note_array(s, "seam dg", &s->dgain[0]);
     note_array(s, "seam dg", &s->dgain[1]);
-    compute_rmsnorm_backward(c, M, D, fp[2].data, s->gain[0].data, s->small[1].data, act[3].data,
-                             fp[3].data, true, s->dgain[0].data, true);
+    norm.x = fp[2].data;
+    norm.rstd = s->small[1].data;
+    struct compute_norm_grad norm_grad = {act[3].data, fp[3].data, s->dgain[0].data, true, true};
+    compute_rmsnorm_backward(c, &norm, &norm_grad);
     note_array(s, "rmsnorm dx", &fp[3]);
     note_array(s, "rmsnorm dg", &s->dgain[0]);
-    compute_glu_forward(c, M, F, act[0].data, s->small[2].data, act[1].data);
+    struct compute_glu glu = {M, F, act[0].data, s->small[2].data, act[1].data};
+    compute_glu_forward(c, &glu);
     note_array(s, "glu", &act[1]);
-    compute_glu_backward(c, M, F, act[0].data, s->small[2].data, act[1].data, act[2].data,
-                         act[3].data, s->small[3].data);
+    glu.act = act[2].data;
+    struct compute_glu_grad glu_grad = {act[1].data, act[3].data, s->small[3].data};
+    compute_glu_backward(c, &glu, &glu_grad);
     note_array(s, "glu dgu", &act[3]);
     note_array(s, "glu dw", &s->small[3]);
 }
@@ -145,9 +155,10 @@ static void run_attention(struct bench *s)
     struct array *act = s->act;
     const int32_t all[] = {0, M};
     size_t size = compute_dtype_size(s->dtype);
-    compute_linear_forward(s->qkv, all, act[0].data, D, act[1].data, QKV, s->dtype);
+    compute_linear_forward(s->qkv, all, act[0].data, act[1].data, s->dtype);
     note_array(s, "linear", &act[1]);
-    compute_rope(c, M, T, 0, H + K, W, s->table.data, false, act[1].data, QKV);
+    struct compute_rope rope = {M, T, 0, H + K, W, QKV, s->table.data, false, act[1].data};
+    compute_rope(c, &rope);
     note_array(s, "rope", &act[1]);
     struct compute_attention a = {.B = B, .T = T, .H = H, .K = K, .h = W, .ld = QKV};
     char *q = act[1].data, *dq = act[3].data;
@@ -161,13 +172,15 @@ static void run_attention(struct bench *s)
     a.cap = 30;
     compute_attention_forward(c, &a);
     note_array(s, "attention", &act[2]);
-    compute_attention_backward(c, &a, act[4].data, dq, dq + H * W * size, dq + (H + K) * W * size);
+    struct compute_attention_grad grad = {act[4].data, dq, dq + H * W * size,
+                                          dq + (H + K) * W * size};
+    compute_attention_backward(c, &a, &grad);
     note_array(s, "attention backward", &act[3]);
-    compute_linear_backward_input(s->qkv, all, act[3].data, QKV, act[5].data, D, s->dtype);
+    compute_linear_backward_input(s->qkv, all, act[3].data, act[5].data, s->dtype);
     note_array(s, "linear dx", &act[5]);
-    compute_linear_backward_weight(s->qkv, all, act[3].data, QKV, act[0].data, D, false);
+    compute_linear_backward_weight(s->qkv, all, act[3].data, act[0].data, false);
     note_array(s, "linear dw", &s->grads);
-    compute_linear_backward_weight(s->qkv, all, act[3].data, QKV, act[0].data, D, true);
+    compute_linear_backward_weight(s->qkv, all, act[3].data, act[0].data, true);
     note_array(s, "linear dw again", &s->grads);
 }
 
@@ -184,22 +197,25 @@ static void run_experts(struct bench *s)
     compute_router_forward(c, &r);
     note_array(s, "router probs", &s->small[0]);
     note(s, "router top", s->top, sizeof s->top);
-    compute_router_backward(c, &r, s->small[3].data, s->gain[0].data, 0.1f, 0.1f, fp[3].data,
-                            fp[4].data, false);
+    struct compute_router_grad grad = {s->small[3].data, s->gain[0].data, 0.1f, 0.1f,
+                                       fp[3].data,       fp[4].data,      false};
+    compute_router_backward(c, &r, &grad);
     note_array(s, "router dx", &fp[3]);
     note_array(s, "router dW", &fp[4]);
-    compute_dispatch(M, E, TOP, s->top, s->offset, s->count, s->slot_row, s->row_token,
-                     s->row_slot);
+    struct compute_dispatch dispatch = {M,        E,           TOP,          s->top,     s->offset,
+                                        s->count, s->slot_row, s->row_token, s->row_slot};
+    compute_dispatch(&dispatch);
     compute_gather(c, s->offset[E], D, s->row_token, act[0].data, act[1].data);
     note_array(s, "gather", &act[1]);
-    compute_linear_forward(s->experts, s->offset, act[1].data, D, act[2].data, F, s->dtype);
+    compute_linear_forward(s->experts, s->offset, act[1].data, act[2].data, s->dtype);
     note_array(s, "experts", &act[2]);
-    compute_linear_backward_input(s->experts, s->offset, act[2].data, F, act[4].data, D, s->dtype);
+    compute_linear_backward_input(s->experts, s->offset, act[2].data, act[4].data, s->dtype);
     note_array(s, "experts dx", &act[4]);
-    compute_linear_backward_weight(s->experts, s->offset, act[2].data, F, act[1].data, D, false);
+    compute_linear_backward_weight(s->experts, s->offset, act[2].data, act[1].data, false);
     note_array(s, "experts dw", &s->grads);
-    compute_combine(c, M, D, TOP, s->slot_row, act[4].data, act[0].data, fp[3].data, 0.5f,
-                    act[5].data);
+    struct compute_combine combine = {M,           D,          TOP,  s->slot_row, act[4].data,
+                                      act[0].data, fp[3].data, 0.5f, act[5].data};
+    compute_combine(c, &combine);
     note_array(s, "combine", &act[5]);
 }
 
@@ -207,31 +223,42 @@ static void run_rest(struct bench *s)
 {
     compute_t *c = s->c;
     struct array *fp = s->fp, *act = s->act;
-    compute_cross_entropy(c, M, V, fp[0].data, s->ids, 0.5f, 10, 0.1f, s->small[0].data,
-                          act[0].data);
+    struct compute_loss loss = {M,  V,    fp[0].data,       s->ids,     0.5f,
+                                10, 0.1f, s->small[0].data, act[0].data};
+    compute_cross_entropy(c, &loss);
     note_array(s, "cross entropy", &s->small[0]);
     note_array(s, "cross entropy dz", &act[0]);
     compute_logits(c, M, V, 0.5f, 10, fp[5].data);
     note_array(s, "logits", &fp[5]);
-    compute_embed_backward(c, M, D, s->ids, fp[1].data, 2, fp[2].data);
+    struct compute_embed embed = {M, D, s->ids, 2};
+    compute_embed_backward(c, &embed, fp[1].data, fp[2].data);
     note_array(s, "embed backward", &fp[2]);
-    double sums[] = {compute_sum_squares(c, fp[0].data, M * V), compute_sum(c, fp[1].data, M * V),
+    double sums[] = {compute_sum_squares(c, fp[0].data, M * V),
                      compute_all_finite(c, fp[2].data, M * V)};
     note(s, "sums", sums, sizeof sums);
-    struct compute_adamw o = {0.01f, 0.9f, 0.95f, 1e-8f, 0.1f, 1, 3};
     compute_axpby(c, M * V, 0.5f, fp[0].data, 0.1f, fp[1].data);
-    compute_momentum(c, M * V, 0.9f, true, 1, fp[0].data, fp[1].data, fp[2].data);
+    struct compute_momentum momentum = {0.9f, 1, true, M * V, fp[0].data, fp[1].data, fp[2].data};
+    compute_momentum(c, &momentum);
     note_array(s, "momentum", &fp[2]);
     memset(fp[4].data, 0, fp[4].n * sizeof(float));
-    compute_adamw(c, &o, M * V, fp[2].data, fp[0].data, fp[3].data, fp[4].data);
+    struct compute_adamw o = {0.01f, 0.9f,  0.95f,      1e-8f,      0.1f,       1,
+                              3,     M * V, fp[2].data, fp[0].data, fp[3].data, fp[4].data};
+    compute_adamw(c, &o);
     note_array(s, "adamw", &fp[2]);
     compute_to_act(c, fp[1].data, M * F, act[1].data);
     compute_scale(c, M * F, 0.3f, act[1].data, act[2].data);
-    compute_from_act(c, act[2].data, M * F, fp[3].data);
-    note_array(s, "conversion", &fp[3]);
-    for (int flags = 0; flags < 4; flags++)
-        compute_matmul(c, flags & 1, flags & 2, 200, 190, 210, 1, s->dtype, act[0].data, 210,
-                       act[1].data, 210, 1, fp[6].data, 200);
+    note_array(s, "conversion", &act[2]);
+    struct compute_matmul m = {.M = 200, .N = 190, .K = 210, .lda = 210, .ldb = 210, .ldc = 200};
+    m.alpha = m.beta = 1;
+    m.in = s->dtype;
+    m.A = act[0].data;
+    m.B = act[1].data;
+    m.C = fp[6].data;
+    for (int flags = 0; flags < 4; flags++) {
+        m.transpose_a = flags & 1;
+        m.transpose_b = flags & 2;
+        compute_matmul(c, &m);
+    }
     note_array(s, "matmul", &fp[6]);
 }
 

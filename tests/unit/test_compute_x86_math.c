@@ -22,8 +22,8 @@ static float *x_, *y_;
 static int prepare(void **state)
 {
     (void)state;
-    if (compute_x86_has_avx2()) probes[0] = &compute_x86_probe_avx2;
-    if (compute_x86_has_avx512()) probes[1] = &compute_x86_probe_avx512;
+    if (compute_kernels_avx2(COMPUTE_F32)) probes[0] = &compute_x86_probe_avx2;
+    if (compute_kernels_avx512(COMPUTE_F32)) probes[1] = &compute_x86_probe_avx512;
     x_ = mem_alloc(SAMPLES * sizeof *x_);
     y_ = mem_alloc(SAMPLES * sizeof *y_);
     return 0;

@@ -164,7 +164,7 @@ static void test_loading_converts(void **state)
         const struct param *p = &t->rows[i];
         bf16_t *x = arena_alloc(&a, p->count * sizeof(bf16_t));
         for (size_t k = 0; k < p->count; k++)
-            x[k] = compute_f32_to_bf16((float)rng_normal(1, i, k));
+            x[k] = bf16_store((float)rng_normal(1, i, k));
         entries[i] = (struct safetensors_entry){
             .dtype = ST_BF16, .n_dims = p->n_dims, .data = x, .bytes = p->count * 2};
         memcpy(entries[i].name, p->name, sizeof(p->name));
@@ -174,7 +174,7 @@ static void test_loading_converts(void **state)
     if (model_load_weights(r.model, file, &e) < 0) fail_with(&e);
     for (size_t i = 0; i < t->n_rows; i++)
         for (size_t k = 0; k < t->rows[i].count; k++) {
-            float want = compute_bf16_to_f32(((const bf16_t *)entries[i].data)[k]);
+            float want = bf16_load(((const bf16_t *)entries[i].data)[k]);
             assert_true(model_weights(r.model)[t->rows[i].offset + k] == want);
         }
     rig_close(&r);

@@ -76,16 +76,18 @@ static void ref_attention_forward(const struct compute_attention *a, int64_t b, 
     }
 }
 
-/* One query's share of the gradients. With p_u = exp(s_u - lse), dp_u = dout . v_u and
- * delta = sum_u p_u dp_u = dout . out (Dao et al. 2022, appendix B):
+/* One query's share of the gradients: dq [h] is set, dk and dv [T, h] of its key head are added to.
+ * With p_u = exp(s_u - lse), dp_u = dout . v_u and delta = sum_u p_u dp_u = dout . out (Dao et al.
+ * 2022, appendix B):
  *   dv_u += p_u dout;  ds_u = p_u (dp_u - delta);  dq += dx_u k_u;  dk_u += dx_u q
  * where dx_u = ds_u * temperature * slope of the cap * multiplier. */
 static void attention_backward_query(const struct compute_attention *a, int64_t b, int64_t head,
-                                     int64_t t, const act_t *dout, float *dq, float *dk, float *dv)
+                                     int64_t t, const act_t *dout, float *dq)
 {
     struct attention_view w = attention_view(a, b, head, t);
     const act_t *out = (const act_t *)a->out + (b * a->T + t) * a->ld_out + head * a->h;
     float lse = a->lse[(b * a->H + head) * a->T + t], delta = act_dot(a->h, dout, out);
+    float *dk = dq + a->h, *dv = dk + a->T * a->h; /* as ref_attention_scratch lays them out */
     memset(dq, 0, (size_t)a->h * sizeof *dq);
     for (int64_t u = w.first; u <= t; u++) {
         float x = attention_score(a, &w, u);
@@ -100,23 +102,24 @@ static void attention_backward_query(const struct compute_attention *a, int64_t 
     }
 }
 
-static void ref_attention_backward(const struct compute_attention *a, int64_t b, int64_t kv,
-                                   const void *dout, void *dq_, void *dk_, void *dv_, void *scratch)
+static void ref_attention_backward(const struct compute_attention *a,
+                                   const struct compute_attention_grad *grad, int64_t b, int64_t kv,
+                                   void *scratch)
 {
     int64_t T = a->T, h = a->h, per_kv = a->H / a->K;
     float *dq = scratch, *dk = dq + h, *dv = dk + T * h;
     memset(dk, 0, (size_t)(2 * T * h) * sizeof *dk);
     for (int64_t head = kv * per_kv; head < (kv + 1) * per_kv; head++)
         for (int64_t t = 0; t < T; t++) {
-            const act_t *d = (const act_t *)dout + (b * T + t) * a->ld_out + head * h;
-            attention_backward_query(a, b, head, t, d, dq, dk, dv);
+            const act_t *dout = (const act_t *)grad->dout + (b * T + t) * a->ld_out + head * h;
+            attention_backward_query(a, b, head, t, dout, dq);
             for (int64_t i = 0; i < h; i++)
-                ((act_t *)dq_)[(b * T + t) * a->ld + head * h + i] = act_store(dq[i]);
+                ((act_t *)grad->dq)[(b * T + t) * a->ld + head * h + i] = act_store(dq[i]);
         }
     for (int64_t u = 0; u < T; u++)
         for (int64_t i = 0; i < h; i++) {
-            ((act_t *)dk_)[(b * T + u) * a->ld + kv * h + i] = act_store(dk[u * h + i]);
-            ((act_t *)dv_)[(b * T + u) * a->ld + kv * h + i] = act_store(dv[u * h + i]);
+            ((act_t *)grad->dk)[(b * T + u) * a->ld + kv * h + i] = act_store(dk[u * h + i]);
+            ((act_t *)grad->dv)[(b * T + u) * a->ld + kv * h + i] = act_store(dv[u * h + i]);
         }
 }
 

@@ -1,4 +1,4 @@
-/* compute_reference_experts_internal.h: reference kernels around the experts: router, gather,
+/* compute_reference_experts_internal.h: reference kernels around the experts: router,
  * combine; and the plain matrix product.
  *
  * Included by compute_reference_{f32,bf16}.c only (see compute_reference_act_internal.h). */
@@ -46,9 +46,9 @@ static void router_select(const struct compute_router *r, const float *probs, in
     }
 }
 
-static void ref_router_forward(const struct compute_router *r, int64_t rows)
+static void ref_router_forward(const struct compute_router *r, int64_t first, int64_t rows)
 {
-    for (int64_t m = 0; m < rows; m++) {
+    for (int64_t m = first; m < first + rows; m++) {
         const act_t *x = (const act_t *)r->x + m * r->D;
         float *probs = r->probs + m * r->E;
         for (int64_t e = 0; e < r->E; e++) {
@@ -64,93 +64,81 @@ static void ref_router_forward(const struct compute_router *r, int64_t rows)
 
 /* Gradient of the raw logits of row m, into d [E]. The capped logit is log p + lse; where p has
  * underflowed to 0 everything below is 0 times a finite slope. */
-static void router_logit_gradient(const struct compute_router *r, int64_t m, int64_t M_total,
-                                  const float *d_weight, const float *f, float aux_coef,
-                                  float z_coef, float *d)
+static void router_logit_gradient(const struct compute_router *r,
+                                  const struct compute_router_grad *grad, int64_t m, float *d)
 {
     const float *p = r->probs + m * r->E;
     double mean = 0;
     for (int64_t e = 0; e < r->E; e++) {
-        d[e] = aux_coef * (float)r->E * (f ? f[e] : 0.0f) / (float)M_total;
+        d[e] = grad->aux_coef * (float)r->E * (grad->f ? grad->f[e] : 0.0f) / (float)r->M;
         for (int64_t j = 0; j < r->k; j++)
-            if (r->top[m * r->k + j] == e) d[e] += d_weight[m * r->k + j];
+            if (r->top[m * r->k + j] == e) d[e] += grad->d_weight[m * r->k + j];
         mean += (double)p[e] * d[e];
     }
     for (int64_t e = 0; e < r->E; e++) {
         float logit = p[e] > 0 ? logf(p[e]) + r->lse[m] : 0.0f;
-        d[e] = p[e] * (d[e] - (float)mean + 2.0f * z_coef * r->lse[m] / (float)M_total) *
+        d[e] = p[e] * (d[e] - (float)mean + 2.0f * grad->z_coef * r->lse[m] / (float)r->M) *
                compute_reference_cap_slope(logit, r->cap);
     }
 }
 
 /* dx = d_logit . W and dW += d_logit^T x, row by row. */
-static void ref_router_backward(const struct compute_router *r, int64_t rows, int64_t M_total,
-                                const float *d_weight, const float *f, float aux_coef, float z_coef,
-                                float *dx, float *dW_partial)
+static void ref_router_backward(const struct compute_router *r,
+                                const struct compute_router_grad *grad, int64_t first, int64_t rows,
+                                float *dW_partial)
 {
     float d[COMPUTE_MAX_EXPERTS];
-    for (int64_t m = 0; m < rows; m++) {
+    for (int64_t m = first; m < first + rows; m++) {
         const act_t *x = (const act_t *)r->x + m * r->D;
-        router_logit_gradient(r, m, M_total, d_weight, f, aux_coef, z_coef, d);
+        router_logit_gradient(r, grad, m, d);
         for (int64_t i = 0; i < r->D; i++) {
             double sum = 0;
             for (int64_t e = 0; e < r->E; e++) {
                 sum += (double)d[e] * r->W[e * r->D + i];
                 dW_partial[e * r->D + i] += d[e] * act_load(x[i]);
             }
-            dx[m * r->D + i] = (float)sum;
+            grad->dx[m * r->D + i] = (float)sum;
         }
     }
 }
 
-/* ------------------------------------------------------------------ dispatch */
+/* ------------------------------------------------------------------ combine */
 
-static void ref_gather(int64_t rows, int64_t D, const int32_t *row_token, const void *x, void *y)
+static void ref_combine(const struct compute_combine *c, int64_t first, int64_t rows)
 {
-    size_t bytes = (size_t)D * sizeof(act_t);
-    for (int64_t r = 0; r < rows; r++) {
-        act_t *to = (act_t *)y + r * D;
-        if (row_token[r] < 0)
-            memset(to, 0, bytes);
-        else
-            memcpy(to, (const act_t *)x + row_token[r] * D, bytes);
-    }
-}
-
-static void ref_combine(int64_t rows, int64_t D, int64_t k, const int32_t *slot_row, const void *y,
-                        const void *a, const float *b, float scale, void *out)
-{
-    for (int64_t m = 0; m < rows; m++)
-        for (int64_t d = 0; d < D; d++) {
+    const act_t *y = c->y, *a = c->a;
+    act_t *out = c->out;
+    for (int64_t m = first; m < first + rows; m++)
+        for (int64_t d = 0; d < c->D; d++) {
             float sum = 0;
-            for (int64_t j = 0; j < k; j++)
-                sum += act_load(((const act_t *)y)[slot_row[m * k + j] * D + d]);
-            if (a) sum += act_load(((const act_t *)a)[m * D + d]);
-            if (b) sum += b[m * D + d];
-            ((act_t *)out)[m * D + d] = act_store(scale * sum);
+            for (int64_t j = 0; j < c->k; j++)
+                sum += act_load(y[c->slot_row[m * c->k + j] * c->D + d]);
+            if (a) sum += act_load(a[m * c->D + d]);
+            if (c->b) sum += c->b[m * c->D + d];
+            out[m * c->D + d] = act_store(c->scale * sum);
         }
 }
 
 /* ------------------------------------------------------------------ matrix product */
 
-static void ref_matmul(bool ta, bool tb, int64_t M, int64_t N, int64_t K, float alpha,
-                       const void *A_, int64_t lda, const void *B_, int64_t ldb, float beta,
-                       void *C, enum compute_dtype c_dtype, int64_t ldc)
+static void ref_matmul(const struct compute_matmul *m)
 {
-    const act_t *A = A_, *B = B_;
-    int64_t a_row = ta ? 1 : lda, a_col = ta ? lda : 1; /* strides of op(A) */
-    int64_t b_row = tb ? 1 : ldb, b_col = tb ? ldb : 1;
-    for (int64_t i = 0; i < M; i++)
-        for (int64_t j = 0; j < N; j++) {
+    const act_t *A = m->A, *B = m->B;
+    bool ta = m->transpose_a, tb = m->transpose_b;
+    int64_t a_row = ta ? 1 : m->lda, a_col = ta ? m->lda : 1; /* strides of op(A) */
+    int64_t b_row = tb ? 1 : m->ldb, b_col = tb ? m->ldb : 1;
+    for (int64_t i = 0; i < m->M; i++)
+        for (int64_t j = 0; j < m->N; j++) {
             float sum = 0;
-            for (int64_t p = 0; p < K; p++)
+            for (int64_t p = 0; p < m->K; p++)
                 sum += act_load(A[i * a_row + p * a_col]) * act_load(B[p * b_row + j * b_col]);
-            if (c_dtype == COMPUTE_F32) {
-                float *c = (float *)C + i * ldc + j;
-                *c = beta != 0 ? alpha * sum + beta * *c : alpha * sum;
+            sum *= m->alpha;
+            if (m->out == COMPUTE_F32) {
+                float *c = (float *)m->C + i * m->ldc + j;
+                *c = m->beta != 0 ? sum + m->beta * *c : sum;
             } else {
-                bf16_t *c = (bf16_t *)C + i * ldc + j;
-                *c = bf16_store(beta != 0 ? alpha * sum + beta * bf16_load(*c) : alpha * sum);
+                bf16_t *c = (bf16_t *)m->C + i * m->ldc + j;
+                *c = bf16_store(m->beta != 0 ? sum + m->beta * bf16_load(*c) : sum);
             }
         }
 }

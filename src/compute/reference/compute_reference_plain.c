@@ -48,21 +48,20 @@ float compute_reference_temperature(int64_t t, int64_t temperature_len)
 
 /* ------------------------------------------------------------------ embedding and logits */
 
-void compute_reference_embed(int64_t rows, int64_t D, const uint32_t *ids, const float *table,
-                             float scale, float *h)
+void compute_reference_embed(const struct compute_embed *e, int64_t first, int64_t rows,
+                             const float *table, float *h)
 {
-    for (int64_t r = 0; r < rows; r++)
-        for (int64_t d = 0; d < D; d++)
-            h[r * D + d] = scale * table[(int64_t)ids[r] * D + d];
+    for (int64_t m = first; m < first + rows; m++)
+        for (int64_t d = 0; d < e->D; d++)
+            h[m * e->D + d] = e->scale * table[(int64_t)e->ids[m] * e->D + d];
 }
 
-void compute_reference_embed_backward(int64_t M, int64_t D, int64_t d0, int64_t d1,
-                                      const uint32_t *ids, const float *dh, float scale,
-                                      float *d_table)
+void compute_reference_embed_backward(const struct compute_embed *e, int64_t d0, int64_t d1,
+                                      const float *dh, float *d_table)
 {
-    for (int64_t m = 0; m < M; m++)
+    for (int64_t m = 0; m < e->M; m++)
         for (int64_t d = d0; d < d1; d++)
-            d_table[(int64_t)ids[m] * D + d] += scale * dh[m * D + d];
+            d_table[(int64_t)e->ids[m] * e->D + d] += e->scale * dh[m * e->D + d];
 }
 
 void compute_reference_logits(int64_t rows, int64_t V, float multiplier, float cap, float *z)
@@ -81,14 +80,6 @@ double compute_reference_sum_squares(size_t n, const float *x)
     return sum;
 }
 
-double compute_reference_sum(size_t n, const float *x)
-{
-    double sum = 0;
-    for (size_t i = 0; i < n; i++)
-        sum += x[i];
-    return sum;
-}
-
 bool compute_reference_all_finite(size_t n, const float *x)
 {
     for (size_t i = 0; i < n; i++)
@@ -98,11 +89,12 @@ bool compute_reference_all_finite(size_t n, const float *x)
 
 /* ------------------------------------------------------------------ optimisers */
 
-void compute_reference_adamw(const struct compute_adamw *o, float bias1, float bias2, size_t n,
-                             float *p, const float *g, float *m, float *v)
+void compute_reference_adamw(const struct compute_adamw *o, float bias1, float bias2, size_t first,
+                             size_t n)
 {
-    for (size_t i = 0; i < n; i++) {
-        float grad = o->grad_scale * g[i];
+    float *p = o->p, *m = o->m, *v = o->v;
+    for (size_t i = first; i < first + n; i++) {
+        float grad = o->grad_scale * o->g[i];
         m[i] = o->beta1 * m[i] + (1.0f - o->beta1) * grad;
         v[i] = o->beta2 * v[i] + (1.0f - o->beta2) * grad * grad;
         float m_hat = m[i] / bias1, v_hat = v[i] / bias2;
@@ -110,13 +102,12 @@ void compute_reference_adamw(const struct compute_adamw *o, float bias1, float b
     }
 }
 
-void compute_reference_momentum(size_t n, float beta, bool nesterov, float grad_scale,
-                                const float *g, float *m, float *u)
+void compute_reference_momentum(const struct compute_momentum *o, size_t first, size_t n)
 {
-    for (size_t i = 0; i < n; i++) {
-        float grad = grad_scale * g[i];
-        m[i] = beta * m[i] + grad;
-        u[i] = nesterov ? grad + beta * m[i] : m[i];
+    for (size_t i = first; i < first + n; i++) {
+        float grad = o->grad_scale * o->g[i];
+        o->m[i] = o->beta * o->m[i] + grad;
+        o->u[i] = o->nesterov ? grad + o->beta * o->m[i] : o->m[i];
     }
 }
 

@@ -38,47 +38,60 @@ static float rms_scale(int64_t D, double sum_squares, float eps)
     return (float)(1.0 / sqrt(sum_squares / (double)D + (double)eps));
 }
 
-static void ref_rmsnorm(int64_t rows, int64_t D, float eps, const float *x, const float *g,
-                        void *y_, float *rstd)
+static void ref_rmsnorm(const struct compute_norm *n, int64_t first, int64_t rows)
 {
-    act_t *y = y_;
-    for (int64_t r = 0; r < rows; r++, x += D, y += D) {
-        float s = rms_scale(D, compute_reference_sum_squares((size_t)D, x), eps);
+    int64_t D = n->D;
+    for (int64_t r = first; r < first + rows; r++) {
+        const float *x = n->x + r * D;
+        act_t *y = (act_t *)n->y + r * D;
+        float s = rms_scale(D, compute_reference_sum_squares((size_t)D, x), n->eps);
         for (int64_t d = 0; d < D; d++)
-            y[d] = act_store(g[d] * x[d] * s);
-        if (rstd) rstd[r] = s;
+            y[d] = act_store(n->g[d] * x[d] * s);
+        if (n->rstd) n->rstd[r] = s;
     }
 }
 
 /* With s = 1 / sqrt(mean(x^2) + eps), y = g x s and ds/dx_i = -s^3 x_i / D:
  *   dx_i = s (g_i dy_i - x_i s^2 mean(g dy x)),  dg_i = dy_i x_i s. */
-static void ref_rmsnorm_backward(int64_t rows, int64_t D, const float *x, const float *g,
-                                 const float *rstd, const void *dy_, float *dx, bool add,
-                                 float *dg_partial)
+static void ref_rmsnorm_backward(const struct compute_norm *n, const struct compute_norm_grad *grad,
+                                 int64_t first, int64_t rows, float *dg_partial)
 {
-    const act_t *dy = dy_;
-    for (int64_t r = 0; r < rows; r++, x += D, dy += D, dx += D) {
-        float s = rstd[r];
+    int64_t D = n->D;
+    for (int64_t r = first; r < first + rows; r++) {
+        const float *x = n->x + r * D;
+        const act_t *dy = (const act_t *)grad->dy + r * D;
+        float *dx = grad->dx + r * D, s = n->rstd[r];
         double dot = 0;
         for (int64_t d = 0; d < D; d++)
-            dot += (double)(g[d] * act_load(dy[d])) * x[d];
+            dot += (double)(n->g[d] * act_load(dy[d])) * x[d];
         float mean = (float)(dot / (double)D) * s * s;
         for (int64_t d = 0; d < D; d++) {
-            float grad = s * (g[d] * act_load(dy[d]) - x[d] * mean);
-            dx[d] = add ? dx[d] + grad : grad;
+            float dxd = s * (n->g[d] * act_load(dy[d]) - x[d] * mean);
+            dx[d] = grad->add ? dx[d] + dxd : dxd;
             dg_partial[d] += act_load(dy[d]) * x[d] * s;
         }
     }
 }
 
-static void ref_seam_forward(const struct compute_seam *seam, int64_t rows)
+/* The second norm of a seam: a = rms(h_out; g_next). */
+static struct compute_norm seam_next(const struct compute_seam *seam)
+{
+    return (struct compute_norm){.D = seam->D,
+                                 .eps = seam->eps,
+                                 .x = seam->h_out,
+                                 .g = seam->g_next,
+                                 .y = seam->a,
+                                 .rstd = seam->rstd_next};
+}
+
+static void ref_seam_forward(const struct compute_seam *seam, int64_t first, int64_t rows)
 {
     int64_t D = seam->D;
-    const act_t *y = seam->y;
-    const float *h = seam->h;
-    float *h_out = seam->h_out;
-    act_t *a = seam->a;
-    for (int64_t r = 0; r < rows; r++, y += D, h += D, h_out += D, a += D) {
+    struct compute_norm next = seam_next(seam);
+    for (int64_t r = first; r < first + rows; r++) {
+        const act_t *y = (const act_t *)seam->y + r * D;
+        const float *h = seam->h + r * D;
+        float *h_out = seam->h_out + r * D;
         double squares = 0;
         for (int64_t d = 0; d < D; d++)
             squares += (double)act_load(y[d]) * act_load(y[d]);
@@ -86,22 +99,24 @@ static void ref_seam_forward(const struct compute_seam *seam, int64_t rows)
         for (int64_t d = 0; d < D; d++)
             h_out[d] = h[d] + seam->g_post[d] * act_load(y[d]) * s;
         seam->rstd_post[r] = s;
-        ref_rmsnorm(1, D, seam->eps, h_out, seam->g_next, a, seam->rstd_next + r);
     }
+    ref_rmsnorm(&next, first, rows);
 }
 
 /* First through the second norm, which adds to dh (the residual stream carries both); then dh is
  * also the gradient of rms(y; g_post). */
-static void ref_seam_backward(const struct compute_seam *seam, int64_t rows, const void *da_,
-                              float *dh, void *dy_, float *dg_post_partial, float *dg_next_partial)
+static void ref_seam_backward(const struct compute_seam *seam, const struct compute_seam_grad *grad,
+                              int64_t first, int64_t rows, float *dg_post_partial,
+                              float *dg_next_partial)
 {
     int64_t D = seam->D;
-    const act_t *da = da_, *y = seam->y;
-    const float *h_out = seam->h_out;
-    act_t *dy = dy_;
-    for (int64_t r = 0; r < rows; r++, da += D, y += D, h_out += D, dh += D, dy += D) {
-        ref_rmsnorm_backward(1, D, h_out, seam->g_next, seam->rstd_next + r, da, dh, true,
-                             dg_next_partial);
+    struct compute_norm next = seam_next(seam);
+    struct compute_norm_grad next_grad = {.dy = grad->da, .dx = grad->dh, .add = true};
+    ref_rmsnorm_backward(&next, &next_grad, first, rows, dg_next_partial);
+    for (int64_t r = first; r < first + rows; r++) {
+        const act_t *y = (const act_t *)seam->y + r * D;
+        const float *dh = grad->dh + r * D;
+        act_t *dy = (act_t *)grad->dy + r * D;
         float s = seam->rstd_post[r];
         double dot = 0;
         for (int64_t d = 0; d < D; d++)
@@ -117,17 +132,16 @@ static void ref_seam_backward(const struct compute_seam *seam, int64_t rows, con
 
 /* ------------------------------------------------------------------ rotation */
 
-static void ref_rope(int64_t rows, int64_t first_pos, int64_t T, int64_t row0, int64_t n_heads,
-                     int64_t h, const float *table, bool backward, void *x_, int64_t ld)
+static void ref_rope(const struct compute_rope *p, int64_t first, int64_t rows)
 {
-    int64_t half = h / 2;
-    for (int64_t r = 0; r < rows; r++) {
-        const float *cosine = table + ((row0 + r) % T + first_pos) * h, *sine = cosine + half;
-        for (int64_t i = 0; i < n_heads; i++) {
-            act_t *x = (act_t *)x_ + r * ld + i * h;
+    int64_t half = p->h / 2;
+    for (int64_t r = first; r < first + rows; r++) {
+        const float *cosine = p->table + (r % p->T + p->pos) * p->h, *sine = cosine + half;
+        for (int64_t i = 0; i < p->n_heads; i++) {
+            act_t *x = (act_t *)p->x + r * p->ld + i * p->h;
             for (int64_t d = 0; d < half; d++) {
                 float a = act_load(x[d]), b = act_load(x[d + half]);
-                float s = backward ? -sine[d] : sine[d];
+                float s = p->backward ? -sine[d] : sine[d];
                 x[d] = act_store(a * cosine[d] - b * s);
                 x[d + half] = act_store(b * cosine[d] + a * s);
             }
@@ -137,12 +151,13 @@ static void ref_rope(int64_t rows, int64_t first_pos, int64_t T, int64_t row0, i
 
 /* ------------------------------------------------------------------ gated unit */
 
-static void ref_glu_forward(int64_t rows, int64_t F, const void *gu_, const float *w, void *act_)
+static void ref_glu_forward(const struct compute_glu *g, int64_t first, int64_t rows)
 {
-    const act_t *gu = gu_;
-    act_t *act = act_;
-    for (int64_t r = 0; r < rows; r++, gu += 2 * F, act += F) {
-        float weight = w ? w[r] : 1.0f;
+    int64_t F = g->F;
+    for (int64_t r = first; r < first + rows; r++) {
+        const act_t *gu = (const act_t *)g->gu + r * 2 * F;
+        act_t *act = (act_t *)g->act + r * F;
+        float weight = g->w ? g->w[r] : 1.0f;
         for (int64_t f = 0; f < F; f++)
             act[f] =
                 act_store(weight * compute_reference_gelu(act_load(gu[f])) * act_load(gu[F + f]));
@@ -150,13 +165,15 @@ static void ref_glu_forward(int64_t rows, int64_t F, const void *gu_, const floa
 }
 
 /* Each element is read whole before it is written: dgu may be gu, act may be d_act. */
-static void ref_glu_backward(int64_t rows, int64_t F, const void *gu_, const float *w,
-                             const void *d_act_, void *act_, void *dgu_, float *dw)
+static void ref_glu_backward(const struct compute_glu *g, const struct compute_glu_grad *grad,
+                             int64_t first, int64_t rows)
 {
-    const act_t *gu = gu_, *d_act = d_act_;
-    act_t *act = act_, *dgu = dgu_;
-    for (int64_t r = 0; r < rows; r++, gu += 2 * F, dgu += 2 * F, d_act += F, act += F) {
-        float weight = w ? w[r] : 1.0f;
+    int64_t F = g->F;
+    for (int64_t r = first; r < first + rows; r++) {
+        const act_t *gu = (const act_t *)g->gu + r * 2 * F;
+        const act_t *d_act = (const act_t *)grad->d_act + r * F;
+        act_t *act = (act_t *)g->act + r * F, *dgu = (act_t *)grad->dgu + r * 2 * F;
+        float weight = g->w ? g->w[r] : 1.0f;
         double d_weight = 0;
         for (int64_t f = 0; f < F; f++) {
             float gate = act_load(gu[f]), up = act_load(gu[F + f]), d = act_load(d_act[f]);
@@ -166,19 +183,20 @@ static void ref_glu_backward(int64_t rows, int64_t F, const void *gu_, const flo
             dgu[F + f] = act_store(d * weight * gelu);
             d_weight += (double)(d * gelu) * up;
         }
-        if (dw) dw[r] = (float)d_weight;
+        if (grad->dw) grad->dw[r] = (float)d_weight;
     }
 }
 
 /* ------------------------------------------------------------------ loss */
 
 /* With y = cap tanh(m z / cap) and p = softmax(y): dL/dz_i = (p_i - [i = target]) * slope * m. */
-static void ref_cross_entropy(int64_t rows, int64_t V, const float *z, const uint32_t *targets,
-                              float multiplier, float cap, float d_scale, float *nll,
-                              void *d_logits)
+static void ref_cross_entropy(const struct compute_loss *l, int64_t first, int64_t rows)
 {
-    act_t *dz = d_logits;
-    for (int64_t r = 0; r < rows; r++, z += V) {
+    act_t *dz = l->d_logits;
+    int64_t V = l->V;
+    float multiplier = l->multiplier, cap = l->cap;
+    for (int64_t r = first; r < first + rows; r++) {
+        const float *z = l->z + r * V;
         float largest = -INFINITY;
         for (int64_t i = 0; i < V; i++)
             largest = fmaxf(largest, compute_reference_cap(multiplier * z[i], cap));
@@ -186,13 +204,14 @@ static void ref_cross_entropy(int64_t rows, int64_t V, const float *z, const uin
         for (int64_t i = 0; i < V; i++)
             sum += exp((double)(compute_reference_cap(multiplier * z[i], cap) - largest));
         double lse = (double)largest + log(sum);
-        nll[r] = (float)(lse - (double)compute_reference_cap(multiplier * z[targets[r]], cap));
+        l->nll[r] =
+            (float)(lse - (double)compute_reference_cap(multiplier * z[l->targets[r]], cap));
         if (!dz) continue;
         for (int64_t i = 0; i < V; i++) {
             float y = compute_reference_cap(multiplier * z[i], cap);
-            double p = exp((double)y - lse) - (i == targets[r] ? 1.0 : 0.0);
+            double p = exp((double)y - lse) - (i == l->targets[r] ? 1.0 : 0.0);
             dz[r * V + i] =
-                act_store((float)p * d_scale * multiplier * compute_reference_cap_slope(y, cap));
+                act_store((float)p * l->d_scale * multiplier * compute_reference_cap_slope(y, cap));
         }
     }
 }

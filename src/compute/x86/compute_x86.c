@@ -14,12 +14,7 @@
 
 enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };
 
-bool compute_x86_has_avx2(void)
-{
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-}
-
-bool compute_x86_has_avx512(void)
+static bool has_avx512(void)
 {
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
@@ -31,7 +26,7 @@ bool compute_x86_has_avx512(void)
 static bool ask_for_amx(void)
 {
     unsigned a, b, c, d, a1, b1, c1, d1;
-    if (!compute_x86_has_avx512() || !__get_cpuid_count(7, 0, &a, &b, &c, &d) ||
+    if (!has_avx512() || !__get_cpuid_count(7, 0, &a, &b, &c, &d) ||
         !__get_cpuid_count(7, 1, &a1, &b1, &c1, &d1))
         return false;
     if (!(d >> 22 & 1) || !(d >> 24 & 1) || !(a1 >> 5 & 1)) return false;
@@ -60,13 +55,13 @@ bool compute_x86_has_amx(void)
 
 const struct compute_kernels *compute_kernels_avx2(enum compute_dtype dtype)
 {
-    if (!compute_x86_has_avx2()) return NULL;
+    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return NULL;
     return dtype == COMPUTE_F32 ? &compute_x86_f32_avx2 : &compute_x86_bf16_avx2;
 }
 
 const struct compute_kernels *compute_kernels_avx512(enum compute_dtype dtype)
 {
-    if (!compute_x86_has_avx512()) return NULL;
+    if (!has_avx512()) return NULL;
     if (dtype == COMPUTE_F32) return &compute_x86_f32_avx512;
     return compute_x86_has_amx() ? &amx_table : &compute_x86_bf16_avx512;
 }

@@ -6,7 +6,7 @@
 #ifndef COLOSSUS_COMPUTE_X86_ACT_INTERNAL_H
 #define COLOSSUS_COMPUTE_X86_ACT_INTERNAL_H
 
-#include "compute/compute_kernels_internal.h"
+#include "compute/core/compute_kernels_internal.h"
 #include "compute/x86/compute_x86_internal.h"
 #include "compute/x86/compute_x86_math_internal.h"
 

@@ -77,19 +77,23 @@ INLINE void tiles_store(float *c, int64_t ld)
     TILES_FENCE();
 }
 
-/* C += A . B over `steps` steps of 32: a0, a1 are the first tiles of A's two rows of tiles, each
- * a_step elements from the next; b0, b1 of B's two columns. */
-INLINE void tiles_multiply(int64_t steps, const bf16_t *a0, const bf16_t *a1, int64_t a_step,
-                           const bf16_t *b0, const bf16_t *b1, int64_t b_step)
+/* Two rows of tiles of A, or two columns of tiles of B, along the sum. */
+struct tile_operand {
+    const bf16_t *first, *second; /* the first tile of each */
+    int64_t step;                 /* elements from one tile along the sum to the next */
+};
+
+/* C += A . B over `steps` steps of 32. */
+INLINE void tiles_multiply(int64_t steps, struct tile_operand a, struct tile_operand b)
 {
     TILES_FENCE();
     for (int64_t k = 0; k < steps; k++) {
-        _tile_loadd(4, a0 + k * a_step, 64);
-        _tile_loadd(6, b0 + k * b_step, 64);
+        _tile_loadd(4, a.first + k * a.step, 64);
+        _tile_loadd(6, b.first + k * b.step, 64);
         _tile_dpbf16ps(0, 4, 6);
-        _tile_loadd(7, b1 + k * b_step, 64);
+        _tile_loadd(7, b.second + k * b.step, 64);
         _tile_dpbf16ps(1, 4, 7);
-        _tile_loadd(5, a1 + k * a_step, 64);
+        _tile_loadd(5, a.second + k * a.step, 64);
         _tile_dpbf16ps(2, 5, 6);
         _tile_dpbf16ps(3, 5, 7);
     }
@@ -109,13 +113,13 @@ INLINE void tiles_take_rows(const bf16_t *x, int64_t ld, int64_t rows, int64_t c
         r[i] = i < rows ? _mm512_castsi512_ps(tiles_row(x + i * ld, columns)) : v_zero();
 }
 
-/* 16 pairs of rows (i * stride, i * stride + apart), up to 16 columns, as dwords. */
-INLINE void tiles_take_pairs(const bf16_t *x, int64_t ld, int64_t rows, int64_t columns, int stride,
-                             int apart, vf r[16])
+/* 16 pairs of rows, (i, i + 16) for halves and else (2 i, 2 i + 1), up to 16 columns, as dwords. */
+INLINE void tiles_take_pairs(const bf16_t *x, int64_t ld, int64_t rows, int64_t columns,
+                             bool halves, vf r[16])
 {
     __mmask16 keep = v_mask_first(columns);
     for (int i = 0; i < 16; i++) {
-        int64_t first = i * stride, second = first + apart;
+        int64_t first = halves ? i : 2 * i, second = first + (halves ? 16 : 1);
         __m512i low = _mm512_setzero_si512(), high = low;
         if (first < rows)
             low = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(keep, x + first * ld));
@@ -131,54 +135,54 @@ INLINE void tiles_put(vf r[16], bf16_t *to)
         _mm512_storeu_si512(to + i * 32, _mm512_castps_si512(r[i]));
 }
 
-/* Rows [0, rows) of X [.., width], padded to whole tiles; `padded` rows are written. */
-INLINE void tiles_pack_by_rows(const bf16_t *x, int64_t ld, int64_t rows, int64_t padded,
-                               int64_t width, bool turn, bf16_t *to)
+/* What is packed: rows [0, rows) of X [.., width], padded with zeros to `padded` rows and to whole
+ * tiles. */
+struct tile_source {
+    const bf16_t *x;
+    int64_t ld, rows, padded, width;
+};
+
+INLINE void tiles_pack_by_rows(struct tile_source s, bool turn, bf16_t *to)
 {
-    for (int64_t r = 0; r < padded; r += 16)
-        for (int64_t c = 0; c < width; c += 32, to += TILE) {
+    for (int64_t r = 0; r < s.padded; r += 16)
+        for (int64_t c = 0; c < s.width; c += 32, to += TILE) {
             vf tile[16];
-            tiles_take_rows(x + r * ld + c, ld, rows - r, width - c, tile);
+            tiles_take_rows(s.x + r * s.ld + c, s.ld, s.rows - r, s.width - c, tile);
             if (turn) v_transpose(tile);
             tiles_put(tile, to);
         }
 }
 
-INLINE void tiles_pack_by_pairs(const bf16_t *x, int64_t ld, int64_t rows, int64_t padded,
-                                int64_t width, bool turn, bool halves, bf16_t *to)
+INLINE void tiles_pack_by_pairs(struct tile_source s, bool turn, bool halves, bf16_t *to)
 {
-    for (int64_t r = 0; r < padded; r += 32)
-        for (int64_t c = 0; c < (width + 31) / 32 * 32; c += 16, to += TILE) {
+    for (int64_t r = 0; r < s.padded; r += 32)
+        for (int64_t c = 0; c < (s.width + 31) / 32 * 32; c += 16, to += TILE) {
             vf tile[16];
-            tiles_take_pairs(x + r * ld + c, ld, rows - r, MAX(width - c, 0), halves ? 1 : 2,
-                             halves ? 16 : 1, tile);
+            tiles_take_pairs(s.x + r * s.ld + c, s.ld, s.rows - r, MAX(s.width - c, 0), halves,
+                             tile);
             if (turn) v_transpose(tile);
             tiles_put(tile, to);
         }
 }
 
-SOMETIMES void tiles_pack_rows(const bf16_t *x, int64_t ld, int64_t rows, int64_t padded,
-                               int64_t width, bf16_t *to)
+SOMETIMES void tiles_pack_rows(struct tile_source s, bf16_t *to)
 {
-    tiles_pack_by_rows(x, ld, rows, padded, width, false, to);
+    tiles_pack_by_rows(s, false, to);
 }
 
-SOMETIMES void tiles_pack_columns(const bf16_t *x, int64_t ld, int64_t rows, int64_t padded,
-                                  int64_t width, bf16_t *to)
+SOMETIMES void tiles_pack_columns(struct tile_source s, bf16_t *to)
 {
-    tiles_pack_by_rows(x, ld, rows, padded, width, true, to);
+    tiles_pack_by_rows(s, true, to);
 }
 
-SOMETIMES void tiles_pack_halves(const bf16_t *x, int64_t ld, int64_t rows, int64_t padded,
-                                 int64_t width, bf16_t *to)
+SOMETIMES void tiles_pack_halves(struct tile_source s, bf16_t *to)
 {
-    tiles_pack_by_pairs(x, ld, rows, padded, width, false, true, to);
+    tiles_pack_by_pairs(s, false, true, to);
 }
 
-SOMETIMES void tiles_pack_turned(const bf16_t *x, int64_t ld, int64_t rows, int64_t padded,
-                                 int64_t width, bf16_t *to)
+SOMETIMES void tiles_pack_turned(struct tile_source s, bf16_t *to)
 {
-    tiles_pack_by_pairs(x, ld, rows, padded, width, true, false, to);
+    tiles_pack_by_pairs(s, true, false, to);
 }
 
 #endif

@@ -60,17 +60,16 @@ size_t compute_x86_amx_forward_scratch(int64_t T, int64_t h)
 /* ------------------------------------------------------------------ softmax */
 
 /* Four keys of a patch from `key`, 16 queries at `half`: the vectors of probabilities. */
-INLINE struct amx_four amx_probabilities(const struct amx_head *w, const struct amx_lanes *l,
-                                         const struct amx_tanh *cap, const float *s, int64_t u,
-                                         int half, bool masked, bool capped, bool bounded)
+INLINE struct amx_four amx_probabilities(const struct amx_lanes *l, const struct amx_tanh *cap,
+                                         const float *s, int64_t u, int half, struct amx_case of)
 {
     vf c2 = v_load(l->c2 + half * VL), shift = v_load(l->shift + half * VL);
     struct amx_four x;
     EACH(k) x.v[k] = v_load(s + k * VL);
-    x = amx_cap(w, cap, x, capped);
+    x = amx_cap(cap, x, of.capped);
     EACH(k) x.v[k] = v_fms(x.v[k], c2, shift);
-    x = amx_exp2(x, bounded);
-    if (masked) {
+    x = amx_exp2(x, of.bounded);
+    if (of.masked) {
         EACH(k) x.v[k] = v_keep(amx_visible(l, half * VL, u + k), x.v[k]);
     }
     return x;
@@ -78,7 +77,7 @@ INLINE struct amx_four amx_probabilities(const struct amx_head *w, const struct 
 
 /* One patch of scores to two tiles of probabilities; adds to the lanes' sums. */
 INLINE void amx_softmax(const struct amx_head *w, struct amx_lanes *l, const float *s, int64_t u,
-                        bool masked, bool capped, bool bounded, bf16_t *p)
+                        struct amx_case of, bf16_t *p)
 {
     const struct amx_tanh cap = amx_tanh_of(w);
     for (int half = 0; half < 2; half++, p += TILE) {
@@ -87,8 +86,8 @@ INLINE void amx_softmax(const struct amx_head *w, struct amx_lanes *l, const flo
             const float *from = s + tile * 512 + half * 256;
             bf16_t *to = p + tile * 256;
             for (int r = 0; r < 16; r += 4) {
-                struct amx_four x = amx_probabilities(w, l, &cap, from + r * VL, u + tile * 16 + r,
-                                                      half, masked, capped, bounded);
+                struct amx_four x =
+                    amx_probabilities(l, &cap, from + r * VL, u + tile * 16 + r, half, of);
                 total += (x.v[0] + x.v[1]) + (x.v[2] + x.v[3]);
                 _mm512_storeu_si512(to + r * 16, amx_pair(x.v[0], x.v[1]));
                 _mm512_storeu_si512(to + r * 16 + 32, amx_pair(x.v[2], x.v[3]));
@@ -103,13 +102,13 @@ static void amx_softmax_patch(const struct amx_head *w, struct amx_lanes *l, con
 {
     bool masked = amx_needs_mask(l, u);
     if (w->bounded && !masked)
-        amx_softmax(w, l, s, u, false, true, true, p);
+        amx_softmax(w, l, s, u, (struct amx_case){false, true, true}, p);
     else if (w->bounded)
-        amx_softmax(w, l, s, u, true, true, true, p);
+        amx_softmax(w, l, s, u, (struct amx_case){true, true, true}, p);
     else if (w->capped)
-        amx_softmax(w, l, s, u, true, true, false, p);
+        amx_softmax(w, l, s, u, (struct amx_case){true, true, false}, p);
     else
-        amx_softmax(w, l, s, u, true, false, false, p);
+        amx_softmax(w, l, s, u, (struct amx_case){true, false, false}, p);
 }
 
 /* shift = the largest z of each query over the keys [u0, u1): all scores once more. */
@@ -124,7 +123,7 @@ static void amx_find_shift(const struct amx_head *w, struct amx_lanes *l, int64_
             for (int key = 0; key < PATCH; key += 4) {
                 struct amx_four x;
                 EACH(k) x.v[k] = v_load(f->s + amx_patch_at(key + k, half));
-                x = amx_cap(w, &cap, x, w->capped);
+                x = amx_cap(&cap, x, w->capped);
                 EACH(k)
                 {
                     vf z = x.v[k] * v_load(l->c2 + half * VL);
@@ -167,8 +166,8 @@ static void amx_forward_block(const struct amx_head *w, int64_t subs, int64_t u0
         for (int64_t g = 0; g < w->steps; g++) {
             const bf16_t *v = f->v + (u0 + from[i] * PATCH) * w->hp + 2 * g * TILE;
             const bf16_t *p = f->p + (i * PATCHES + from[i]) * 2 * TILE;
-            amx_product(MAX(to[i] - from[i], 0), (struct amx_operand){v, v + TILE, w->wide * TILE},
-                        (struct amx_operand){p, p + TILE, 2 * TILE},
+            amx_product(MAX(to[i] - from[i], 0), (struct tile_operand){v, v + TILE, w->wide * TILE},
+                        (struct tile_operand){p, p + TILE, 2 * TILE},
                         f->ot + (i * w->steps + g) * BLOCK, !first);
         }
 }
@@ -177,6 +176,7 @@ static void amx_forward_out(const struct amx_head *w, const struct amx_lanes *l,
                             bf16_t *out, float *lse)
 {
     int64_t count = l->count;
+    const struct amx_out to = {out, w->a->ld_out, count, w->a->h};
     for (int half = 0; half < 2; half++) {
         int query[16];
         vf total = v_load(l->sum + half * VL);
@@ -188,7 +188,7 @@ static void amx_forward_out(const struct amx_head *w, const struct amx_lanes *l,
                       count - half * VL);
         for (int64_t d = 0; d < w->wide; d++)
             amx_turn_out(ot + d / 2 * BLOCK + (d % 2 * 2 + half) * 256, v_recip(total), query,
-                         count, d * 16, w->a->h, out, w->a->ld_out);
+                         d * 16, to);
     }
 }
 
@@ -198,7 +198,8 @@ static void amx_forward_queries(const struct amx_head *w, int64_t t0, int64_t t1
 {
     const struct compute_attention *a = w->a;
     int64_t subs = (t1 - t0 + PATCH - 1) / PATCH, key0 = t0;
-    tiles_pack_columns(w->q + t0 * a->ld, a->ld, t1 - t0, subs * PATCH, a->h, f->q);
+    const bf16_t *q = w->q + t0 * a->ld;
+    tiles_pack_columns((struct tile_source){q, a->ld, t1 - t0, subs * PATCH, a->h}, f->q);
     for (int64_t i = 0; i < subs; i++) {
         int64_t t = t0 + i * PATCH;
         struct amx_lanes *l = f->lanes + i;
@@ -233,8 +234,8 @@ void compute_x86_amx_attention_forward(const struct compute_attention *a, int64_
     u0 = u0 / PATCH * PATCH;
     int64_t rows = t1 - u0, padded = (rows + PATCH - 1) / PATCH * PATCH;
     const bf16_t *k = w.k + u0 * w.ld_kv, *v = w.v + u0 * w.ld_kv;
-    tiles_pack_rows(k, w.ld_kv, rows, padded, a->h, f.k + u0 * w.hp);
-    tiles_pack_turned(v, w.ld_kv, rows, padded, a->h, f.v + u0 * w.hp);
+    tiles_pack_rows((struct tile_source){k, w.ld_kv, rows, padded, a->h}, f.k + u0 * w.hp);
+    tiles_pack_turned((struct tile_source){v, w.ld_kv, rows, padded, a->h}, f.v + u0 * w.hp);
     bf16_t *out = (bf16_t *)a->out + b * a->T * a->ld_out + head * a->h;
     float *lse = a->lse ? a->lse + (b * a->H + head) * a->T : NULL;
     tiles_begin();

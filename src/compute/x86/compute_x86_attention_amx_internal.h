@@ -84,18 +84,18 @@ SOMETIMES void amx_tanh_init(struct amx_head *w)
     w->tanh_scale = 15.5f / AMX_TANH_RANGE * w->to_tanh;
 }
 
-/* Constants of the cap in registers. */
+/* Constants of the cap in registers; to_tanh is for scores without one. */
 struct amx_tanh {
-    vf low, high, scale, magic, part[4][2];
+    vf to_tanh, low, high, scale, magic, part[4][2];
 };
 
 INLINE struct amx_tanh amx_tanh_of(const struct amx_head *w)
 {
-    struct amx_tanh t = {v_set1(-w->tanh_bound),
-                         v_set1(w->tanh_bound),
-                         v_set1(w->tanh_scale),
-                         v_set1(12582912.0f + 16.0f),
-                         {{v_zero()}}};
+    struct amx_tanh t = {.to_tanh = v_set1(w->to_tanh),
+                         .low = v_set1(-w->tanh_bound),
+                         .high = v_set1(w->tanh_bound),
+                         .scale = v_set1(w->tanh_scale),
+                         .magic = v_set1(12582912.0f + 16.0f)};
     UNROLL
     for (int k = 0; k < 4; k++) {
         t.part[k][0] = v_load(w->tanh_part[k]);
@@ -116,13 +116,12 @@ struct amx_four {
 
 /* t = tanh(to_tanh * x), or to_tanh * x where there is no cap. Adding 1.5 * 2^23 rounds the place
  * to a whole number in the low bits, which are the index; a NaN stays one. */
-INLINE struct amx_four amx_cap(const struct amx_head *w, const struct amx_tanh *cap,
-                               struct amx_four x, bool capped)
+INLINE struct amx_four amx_cap(const struct amx_tanh *cap, struct amx_four x, bool capped)
 {
     struct amx_four y;
     __m512i part[4];
     if (!capped) {
-        EACH(k) x.v[k] *= v_set1(w->to_tanh);
+        EACH(k) x.v[k] *= cap->to_tanh;
         return x;
     }
     EACH(k) x.v[k] = v_max(cap->low, x.v[k]);
@@ -136,6 +135,11 @@ INLINE struct amx_four amx_cap(const struct amx_head *w, const struct amx_tanh *
     }
     return y;
 }
+
+/* Which case of a loop is compiled: constants at every call, so that no test is left inside. */
+struct amx_case {
+    bool masked, capped, bounded;
+};
 
 /* 2^z; with `bounded` for z in (-126, 128) only, otherwise from 2^-100 up. */
 INLINE struct amx_four amx_exp2(struct amx_four z, bool bounded)
@@ -217,14 +221,8 @@ INLINE __m512i amx_pair(vf low, vf high)
 
 /* ------------------------------------------------------------------ products */
 
-/* Operands of c [32, 32] += A B over `steps` steps of 32, as in tiles_multiply. */
-struct amx_operand {
-    const bf16_t *first, *second; /* the first tiles of two rows (columns) of tiles */
-    int64_t step;                 /* elements from one tile along the sum to the next */
-};
-
-/* c is a block of four tiles; add false overwrites. */
-INLINE void amx_product(int64_t steps, struct amx_operand a, struct amx_operand b, float *c,
+/* c [32, 32] += A B over `steps` steps of 32; c is a block of four tiles; add false overwrites. */
+INLINE void amx_product(int64_t steps, struct tile_operand a, struct tile_operand b, float *c,
                         bool add)
 {
     TILES_FENCE();
@@ -236,7 +234,7 @@ INLINE void amx_product(int64_t steps, struct amx_operand a, struct amx_operand 
     } else {
         tiles_zero();
     }
-    tiles_multiply(steps, a.first, a.second, a.step, b.first, b.second, b.step);
+    tiles_multiply(steps, a, b);
     _tile_stored(0, c, 64);
     _tile_stored(1, c + 256, 64);
     _tile_stored(2, c + 512, 64);
@@ -247,8 +245,8 @@ INLINE void amx_product(int64_t steps, struct amx_operand a, struct amx_operand 
 /* s = X Y^T of one patch: x rows, y columns, each two rows of `steps` tiles. */
 INLINE void amx_scores(int64_t steps, const bf16_t *x, const bf16_t *y, float *s)
 {
-    amx_product(steps, (struct amx_operand){x, x + steps * TILE, TILE},
-                (struct amx_operand){y, y + steps * TILE, TILE}, s, false);
+    amx_product(steps, (struct tile_operand){x, x + steps * TILE, TILE},
+                (struct tile_operand){y, y + steps * TILE, TILE}, s, false);
 }
 
 /* The vector of a patch that holds this key and 16 queries. */
@@ -259,17 +257,23 @@ INLINE int amx_patch_at(int key, int half)
 
 /* ------------------------------------------------------------------ results */
 
-/* x[query[i], d0 + r] = factor[i] * tile[r, i], r < 16: one tile of a transposed result to rows;
- * nothing is written for queries from `count` on and beyond h. */
-INLINE void amx_turn_out(const float *tile, vf factor, const int query[16], int64_t count,
-                         int64_t d0, int64_t h, bf16_t *x, int64_t ld)
+/* Rows of a result: nothing is written for queries from `count` on and beyond h. */
+struct amx_out {
+    bf16_t *x;
+    int64_t ld, count, h;
+};
+
+/* x[query[i], d0 + r] = factor[i] * tile[r, i], r < 16: one tile of a transposed result to rows. */
+INLINE void amx_turn_out(const float *tile, vf factor, const int query[16], int64_t d0,
+                         struct amx_out o)
 {
     vf r[16];
     for (int i = 0; i < 16; i++)
         r[i] = factor * v_load(tile + i * 16);
     v_transpose(r);
     for (int i = 0; i < 16; i++)
-        if (query[i] < count && d0 < h) v_store_bf16_n(x + query[i] * ld + d0, r[i], h - d0);
+        if (query[i] < o.count && d0 < o.h)
+            v_store_bf16_n(o.x + query[i] * o.ld + d0, r[i], o.h - d0);
 }
 
 #endif

@@ -72,19 +72,23 @@ INLINE int amx_dq_query(int n, int i)
     return i / 4 * 4 + 2 * n + i % 4 / 2 + i % 2 * 16;
 }
 
-/* P^T and dS^T of keys `key` and key + 1 (vectors 2 key + half) and 32 queries, before rounding;
- * dS is the whole gradient of q.k: dx = p (dp - delta) (1 - t^2) multiplier temperature. */
-INLINE void amx_gradient_keys(const struct amx_head *w, const struct amx_lanes *l,
-                              const struct amx_tanh *cap, const float *s, const float *dp,
-                              int64_t u, bool masked, bool capped, bool bounded,
-                              struct amx_four *p_, struct amx_four *ds_)
+/* Vectors 2 key + half of P^T and dS^T of two keys and 32 queries, before rounding. */
+struct amx_pair_gradient {
+    struct amx_four p, ds;
+};
+
+/* Of keys u and u + 1; dS is the whole gradient of q.k:
+ * dx = p (dp - delta) (1 - t^2) multiplier temperature. */
+INLINE struct amx_pair_gradient amx_gradient_keys(const struct amx_lanes *l,
+                                                  const struct amx_tanh *cap, const float *s,
+                                                  const float *dp, int64_t u, struct amx_case of)
 {
     struct amx_four x, p, d;
     EACH(k) x.v[k] = v_load(s + k % 2 * 256 + k / 2 * 16);
-    x = amx_cap(w, cap, x, capped);
+    x = amx_cap(cap, x, of.capped);
     EACH(k) p.v[k] = v_fms(x.v[k], v_load(l->c2 + k % 2 * VL), v_load(l->shift + k % 2 * VL));
-    p = amx_exp2(p, bounded);
-    if (masked) {
+    p = amx_exp2(p, of.bounded);
+    if (of.masked) {
         EACH(k) p.v[k] = v_keep(amx_visible(l, k % 2 * VL, u + k / 2), p.v[k]);
     }
     EACH(k) d.v[k] = v_load(dp + k % 2 * 256 + k / 2 * 16);
@@ -94,33 +98,37 @@ INLINE void amx_gradient_keys(const struct amx_head *w, const struct amx_lanes *
         d.v[k] = v_fms(d.v[k], slope, offset);
     }
     EACH(k) d.v[k] *= p.v[k];
-    if (capped) {
+    if (of.capped) {
         EACH(k) x.v[k] *= x.v[k];
         EACH(k) d.v[k] = v_fnma(x.v[k], d.v[k], d.v[k]);
     }
-    *p_ = p;
-    *ds_ = d;
+    return (struct amx_pair_gradient){p, d};
 }
 
-/* Scores and their gradients of one patch to tiles: P^T and dS^T as rows, two tiles SUBS tiles
- * apart each, and dS^T by pairs, two adjacent tiles. */
-INLINE void amx_gradient(const struct amx_head *w, const struct amx_lanes *l, const float *s,
-                         const float *dp, int64_t u, bool masked, bool capped, bool bounded,
-                         bf16_t *p, bf16_t *ds, bf16_t *dsp)
+/* Where a patch lies in amx_backward: scores and their gradients as blocks; P^T and dS^T as rows,
+ * two tiles SUBS tiles apart each; dS^T by pairs, two adjacent tiles. */
+struct amx_patch {
+    const float *s, *dp;
+    bf16_t *p, *ds, *dsp;
+};
+
+/* Scores and their gradients of one patch, of keys from u on, to tiles. */
+INLINE void amx_gradient(const struct amx_head *w, const struct amx_lanes *l, struct amx_patch at,
+                         int64_t u, struct amx_case of)
 {
     const struct amx_tanh cap = amx_tanh_of(w);
     for (int tile = 0; tile < 2; tile++) {
-        for (int r = 0; r < 16; r += 2, u += 2, dsp += 32) {
-            struct amx_four x, d;
+        for (int r = 0; r < 16; r += 2, u += 2, at.dsp += 32) {
             int from = tile * 512 + r * 16, to = tile * SUBS * TILE + r * 32;
-            amx_gradient_keys(w, l, &cap, s + from, dp + from, u, masked, capped, bounded, &x, &d);
-            __m512i even = amx_pair(d.v[0], d.v[1]), odd = amx_pair(d.v[2], d.v[3]);
-            _mm512_storeu_si512(p + to, amx_pair(x.v[0], x.v[1]));
-            _mm512_storeu_si512(p + to + 32, amx_pair(x.v[2], x.v[3]));
-            _mm512_storeu_si512(ds + to, even);
-            _mm512_storeu_si512(ds + to + 32, odd);
-            _mm512_storeu_si512(dsp, _mm512_unpacklo_epi16(even, odd));
-            _mm512_storeu_si512(dsp + TILE, _mm512_unpackhi_epi16(even, odd));
+            struct amx_pair_gradient g =
+                amx_gradient_keys(l, &cap, at.s + from, at.dp + from, u, of);
+            __m512i even = amx_pair(g.ds.v[0], g.ds.v[1]), odd = amx_pair(g.ds.v[2], g.ds.v[3]);
+            _mm512_storeu_si512(at.p + to, amx_pair(g.p.v[0], g.p.v[1]));
+            _mm512_storeu_si512(at.p + to + 32, amx_pair(g.p.v[2], g.p.v[3]));
+            _mm512_storeu_si512(at.ds + to, even);
+            _mm512_storeu_si512(at.ds + to + 32, odd);
+            _mm512_storeu_si512(at.dsp, _mm512_unpacklo_epi16(even, odd));
+            _mm512_storeu_si512(at.dsp + TILE, _mm512_unpackhi_epi16(even, odd));
         }
     }
 }
@@ -129,18 +137,18 @@ static void amx_gradient_patch(const struct amx_head *w, const struct amx_backwa
                                int64_t patch, int64_t sub)
 {
     const struct amx_lanes *l = f->lanes + sub;
-    int64_t at = patch * SUBS + sub, rows = (2 * patch * SUBS + sub) * TILE;
-    const float *s = f->s + at * BLOCK, *dp = f->dp + at * BLOCK;
-    bf16_t *p = f->p + rows, *ds = f->ds + rows, *dsp = f->dsp + at * 2 * TILE;
+    int64_t block = patch * SUBS + sub, rows = (2 * patch * SUBS + sub) * TILE;
+    const struct amx_patch at = {f->s + block * BLOCK, f->dp + block * BLOCK, f->p + rows,
+                                 f->ds + rows, f->dsp + block * 2 * TILE};
     bool masked = amx_needs_mask(l, u);
     if (w->bounded && !masked)
-        amx_gradient(w, l, s, dp, u, false, true, true, p, ds, dsp);
+        amx_gradient(w, l, at, u, (struct amx_case){false, true, true});
     else if (w->bounded)
-        amx_gradient(w, l, s, dp, u, true, true, true, p, ds, dsp);
+        amx_gradient(w, l, at, u, (struct amx_case){true, true, true});
     else if (w->capped)
-        amx_gradient(w, l, s, dp, u, true, true, false, p, ds, dsp);
+        amx_gradient(w, l, at, u, (struct amx_case){true, true, false});
     else
-        amx_gradient(w, l, s, dp, u, true, false, false, p, ds, dsp);
+        amx_gradient(w, l, at, u, (struct amx_case){true, false, false});
 }
 
 /* ------------------------------------------------------------------ blocks */
@@ -170,10 +178,10 @@ static void amx_add_keys(const struct amx_head *w, int64_t u, int64_t patch, str
         int64_t query = (seen.from * w->wide + 2 * g) * TILE;
         int64_t sum = (u / PATCH * w->steps + g) * BLOCK;
         const bf16_t *dout = f->doutp + query, *q = f->qp + query;
-        amx_product(n, (struct amx_operand){p, p + SUBS * TILE, TILE},
-                    (struct amx_operand){dout, dout + TILE, w->wide * TILE}, f->dv + sum, true);
-        amx_product(n, (struct amx_operand){ds, ds + SUBS * TILE, TILE},
-                    (struct amx_operand){q, q + TILE, w->wide * TILE}, f->dk + sum, true);
+        amx_product(n, (struct tile_operand){p, p + SUBS * TILE, TILE},
+                    (struct tile_operand){dout, dout + TILE, w->wide * TILE}, f->dv + sum, true);
+        amx_product(n, (struct tile_operand){ds, ds + SUBS * TILE, TILE},
+                    (struct tile_operand){q, q + TILE, w->wide * TILE}, f->dk + sum, true);
     }
 }
 
@@ -184,8 +192,8 @@ static void amx_add_queries(const struct amx_head *w, int64_t u0, int64_t sub, s
     const bf16_t *ds = f->dsp + (keys.from * SUBS + sub) * 2 * TILE;
     for (int64_t g = 0; g < w->steps && keys.to > keys.from; g++) {
         const bf16_t *k = f->kt + (u0 + keys.from * PATCH) * w->hp + 2 * g * TILE;
-        amx_product(keys.to - keys.from, (struct amx_operand){k, k + TILE, w->wide * TILE},
-                    (struct amx_operand){ds, ds + TILE, SUBS * 2 * TILE},
+        amx_product(keys.to - keys.from, (struct tile_operand){k, k + TILE, w->wide * TILE},
+                    (struct tile_operand){ds, ds + TILE, SUBS * 2 * TILE},
                     f->dqt + (sub * w->steps + g) * BLOCK, true);
     }
 }
@@ -217,12 +225,19 @@ static void amx_backward_block(const struct amx_head *w, int64_t t0, int64_t sub
         amx_add_queries(w, u0, i, keys[i], f);
 }
 
+/* What a head's backward pass reads and its dq: all from row 0 of the sequence. */
+struct amx_grad {
+    const bf16_t *out, *dout;
+    const float *lse;
+    bf16_t *dq;
+};
+
 /* Lanes of 32 queries: delta = dout . out. */
-static void amx_gradient_lanes(const struct amx_head *w, int64_t t, int64_t count,
-                               const bf16_t *out, const bf16_t *dout, const float *lse,
-                               struct amx_lanes *l)
+static void amx_gradient_lanes(const struct amx_head *w, const struct amx_grad *g, int64_t t,
+                               int64_t count, struct amx_lanes *l)
 {
     int64_t ld = w->a->ld_out;
+    const bf16_t *out = g->out + t * ld, *dout = g->dout + t * ld;
     amx_lanes_init(w, t, count, l);
     compute_x86_temperatures(t, count, w->a->temperature_len, w->a->multiplier, l->slope);
     for (int64_t i = 0; i < count; i++) {
@@ -232,48 +247,49 @@ static void amx_gradient_lanes(const struct amx_head *w, int64_t t, int64_t coun
             delta = v_fma(o, v_load_bf16_n(dout + i * ld + d, n), delta);
         });
         l->offset[i] = v_sum(delta) * l->slope[i];
-        l->shift[i] = lse[i] * LOG2_E;
+        l->shift[i] = g->lse[t + i] * LOG2_E;
     }
 }
 
 /* dQ^T of 32 queries to rows of dq. */
 static void amx_queries_out(const struct amx_head *w, const float *dqt, int64_t count, bf16_t *dq)
 {
+    const struct amx_out to = {dq, w->a->ld, count, w->a->h};
     for (int n = 0; n < 2; n++) {
         int query[16];
         for (int i = 0; i < 16; i++)
             query[i] = amx_dq_query(n, i);
         for (int64_t d = 0; d < w->wide; d++)
-            amx_turn_out(dqt + d / 2 * BLOCK + (d % 2 * 2 + n) * 256, v_set1(1.0f), query, count,
-                         d * 16, w->a->h, dq, w->a->ld);
+            amx_turn_out(dqt + d / 2 * BLOCK + (d % 2 * 2 + n) * 256, v_set1(1.0f), query, d * 16,
+                         to);
     }
 }
 
-/* Queries [t0, t0 + count), at most BWD_QUERIES, of one head: dq, and their share of dk and dv in
- * scratch. */
-static void amx_backward_queries(const struct amx_head *w, int64_t t0, int64_t count,
-                                 const bf16_t *out, const bf16_t *dout, const float *lse,
-                                 bf16_t *dq, const struct amx_backward *f)
+/* BWD_QUERIES queries from t0 on, or what is left of them, of one head: dq, and their share of dk
+ * and dv in scratch. */
+static void amx_backward_queries(const struct amx_head *w, const struct amx_grad *g, int64_t t0,
+                                 const struct amx_backward *f)
 {
     const struct compute_attention *a = w->a;
-    int64_t subs = (count + PATCH - 1) / PATCH, padded = subs * PATCH, key0 = t0;
+    int64_t count = MIN(a->T - t0, (int64_t)BWD_QUERIES), key0 = t0;
+    int64_t subs = (count + PATCH - 1) / PATCH, padded = subs * PATCH;
     for (int64_t i = 0; i < subs; i++) {
-        int64_t t = i * PATCH, at = t * a->ld_out;
-        amx_gradient_lanes(w, t0 + t, MIN(count - t, (int64_t)PATCH), out + at, dout + at, lse + t,
-                           f->lanes + i);
+        int64_t t = i * PATCH;
+        amx_gradient_lanes(w, g, t0 + t, MIN(count - t, (int64_t)PATCH), f->lanes + i);
         key0 = MIN(key0, f->lanes[i].key0);
     }
-    const bf16_t *x = w->q + t0 * a->ld;
-    tiles_pack_columns(x, a->ld, count, padded, a->h, f->q);
-    tiles_pack_halves(x, a->ld, count, padded, a->h, f->qp);
-    tiles_pack_columns(dout, a->ld_out, count, padded, a->h, f->dout);
-    tiles_pack_halves(dout, a->ld_out, count, padded, a->h, f->doutp);
+    struct tile_source q = {w->q + t0 * a->ld, a->ld, count, padded, a->h};
+    struct tile_source dout = {g->dout + t0 * a->ld_out, a->ld_out, count, padded, a->h};
+    tiles_pack_columns(q, f->q);
+    tiles_pack_halves(q, f->qp);
+    tiles_pack_columns(dout, f->dout);
+    tiles_pack_halves(dout, f->doutp);
     memset(f->dqt, 0, (size_t)(padded * w->hp) * sizeof(float));
     for (int64_t u = key0 / PATCH * PATCH; u < t0 + padded; u += BWD_KEYS)
         amx_backward_block(w, t0, subs, u, MIN(u + BWD_KEYS, t0 + padded), f);
     for (int64_t i = 0; i < subs; i++)
         amx_queries_out(w, f->dqt + i * w->steps * BLOCK, f->lanes[i].count,
-                        dq + i * PATCH * a->ld);
+                        g->dq + (t0 + i * PATCH) * a->ld);
 }
 
 /* Rows [0, T) of dK or dV from blocks. */
@@ -287,31 +303,31 @@ static void amx_sums_out(const struct amx_head *w, const float *sum, bf16_t *x)
         }
 }
 
-void compute_x86_amx_attention_backward(const struct compute_attention *a, int64_t b, int64_t kv,
-                                        const void *dout, void *dq, void *dk, void *dv,
-                                        void *scratch)
+void compute_x86_amx_attention_backward(const struct compute_attention *a,
+                                        const struct compute_attention_grad *d, int64_t b,
+                                        int64_t kv, void *scratch)
 {
     int64_t T = a->T, group = a->H / a->K, padded = (T + PATCH - 1) / PATCH * PATCH;
     struct amx_head w = amx_head_of(a, b, kv * group);
     struct amx_backward f = amx_backward_of(T, w.hp, scratch);
-    tiles_pack_rows(w.k, w.ld_kv, T, padded, a->h, f.k);
-    tiles_pack_rows(w.v, w.ld_kv, T, padded, a->h, f.v);
-    tiles_pack_turned(w.k, w.ld_kv, T, padded, a->h, f.kt);
+    struct tile_source k = {w.k, w.ld_kv, T, padded, a->h}, v = {w.v, w.ld_kv, T, padded, a->h};
+    tiles_pack_rows(k, f.k);
+    tiles_pack_rows(v, f.v);
+    tiles_pack_turned(k, f.kt);
     memset(f.dk, 0, (size_t)(padded * w.hp) * sizeof(float));
     memset(f.dv, 0, (size_t)(padded * w.hp) * sizeof(float));
     tiles_begin();
     for (int64_t head = kv * group; head < (kv + 1) * group; head++) {
+        int64_t at = b * T * a->ld_out + head * a->h;
+        const struct amx_grad g = {(const bf16_t *)a->out + at, (const bf16_t *)d->dout + at,
+                                   a->lse + (b * a->H + head) * T,
+                                   (bf16_t *)d->dq + b * T * a->ld + head * a->h};
         w = amx_head_of(a, b, head);
-        for (int64_t t = 0; t < T; t += BWD_QUERIES) {
-            int64_t row = b * T + t, at = row * a->ld_out + head * a->h;
-            amx_backward_queries(&w, t, MIN(T - t, (int64_t)BWD_QUERIES),
-                                 (const bf16_t *)a->out + at, (const bf16_t *)dout + at,
-                                 a->lse + (b * a->H + head) * T + t,
-                                 (bf16_t *)dq + row * a->ld + head * a->h, &f);
-        }
+        for (int64_t t = 0; t < T; t += BWD_QUERIES)
+            amx_backward_queries(&w, &g, t, &f);
     }
     tiles_end();
     int64_t at = b * T * a->ld + kv * a->h;
-    amx_sums_out(&w, f.dk, (bf16_t *)dk + at);
-    amx_sums_out(&w, f.dv, (bf16_t *)dv + at);
+    amx_sums_out(&w, f.dk, (bf16_t *)d->dk + at);
+    amx_sums_out(&w, f.dv, (bf16_t *)d->dv + at);
 }

@@ -48,7 +48,16 @@ struct att_lanes {
     int64_t key0, key1; /* keys that any of them sees */
     int64_t first_max;  /* keys from here on are hidden from none by document */
     float c2[ATT_QUERIES];
+    float sum[ATT_QUERIES], largest[ATT_QUERIES]; /* forward: softmax sum, running maximum */
+    /* Backward: log-sum-exp in powers of two; slope = multiplier * temperature, the scale of a
+     * score; offset = delta * slope with delta = dout . out. */
+    float lse2[ATT_QUERIES], slope[ATT_QUERIES], offset[ATT_QUERIES];
     int32_t first[ATT_QUERIES];
+};
+
+/* Keys first .. first + count - 1, at most ATT_KEYS. */
+struct att_keys {
+    int64_t first, count;
 };
 
 /* The blocks of one call, laid out in the caller's scratch. [rows, columns] as used. */
@@ -154,19 +163,18 @@ static void att_widen(const act_t *x, int64_t ld, int64_t count, int64_t h, int6
         VECTOR_LOOP(d, n, h, { v_store(to + r * hp + d, act_load_n(x + r * ld + d, n)); });
 }
 
-/* Keys or values [first, first + count) as floats: where they are, or widened into buffer. */
-static const float *att_rows(const struct att_head *w, const act_t *x, int64_t first, int64_t count,
+/* Keys or values as floats: where they are, or widened into buffer. */
+static const float *att_rows(const struct att_head *w, const act_t *x, struct att_keys u,
                              float *buffer, int64_t *ld)
 {
 #if ACT_IS_BF16
-    att_widen(x + first * w->ld_kv, w->ld_kv, count, w->a->h, w->hp, buffer);
+    att_widen(x + u.first * w->ld_kv, w->ld_kv, u.count, w->a->h, w->hp, buffer);
     *ld = w->hp;
     return buffer;
 #else
-    (void)count;
     (void)buffer;
     *ld = w->ld_kv;
-    return x + first * w->ld_kv;
+    return x + u.first * w->ld_kv;
 #endif
 }
 
@@ -200,97 +208,97 @@ INLINE vm att_visible(const struct att_lanes *l, int64_t lane, int64_t u)
     return v_mask_and(v_less_equal(key, t), v_less_equal(first, key));
 }
 
-/* Whether any lane of the vector misses a key of [u0, u1). */
-INLINE bool att_needs_mask(const struct att_lanes *l, int64_t lane, int64_t u0, int64_t u1)
+/* Whether any lane of the vector misses one of the keys. */
+INLINE bool att_needs_mask(const struct att_lanes *l, int64_t lane, struct att_keys u)
 {
-    return u1 - 1 > l->t0 + lane || u0 < l->first_max;
+    return u.first + u.count - 1 > l->t0 + lane || u.first < l->first_max;
 }
 
 /* ------------------------------------------------------------------ forward */
 
-/* S^T -> P^T for one vector of queries and `keys` keys from u0; adds to sum. No maximum needed. */
-INLINE void att_softmax_bounded(const struct att_head *w, const struct att_lanes *l, int64_t lane,
-                                int64_t u0, int64_t keys, bool masked, float *s, float *sum)
+/* S^T -> P^T for one vector of queries; adds to sum. No maximum needed. */
+INLINE void att_softmax_bounded(const struct att_head *w, struct att_lanes *l, int64_t lane,
+                                struct att_keys u, bool masked, float *s)
 {
-    vf c2 = v_load(l->c2 + lane), total = v_load(sum + lane);
-    for (int64_t r = 0; r < keys; r++) {
+    vf c2 = v_load(l->c2 + lane), total = v_load(l->sum + lane);
+    for (int64_t r = 0; r < u.count; r++) {
         float *at = s + r * ATT_QUERIES + lane;
         vf p = v_exp2(att_cap(w, v_load(at), true) * c2);
-        if (masked) p = v_keep(att_visible(l, lane, u0 + r), p);
+        if (masked) p = v_keep(att_visible(l, lane, u.first + r), p);
         v_store(at, p);
         total += p;
     }
-    v_store(sum + lane, total);
+    v_store(l->sum + lane, total);
 }
 
 /* The same with a running maximum (in powers of two); earlier sums and O^T are rescaled. */
-static void att_softmax_online(const struct att_head *w, const struct att_lanes *l, int64_t lane,
-                               int64_t u0, int64_t keys, float *s, float *sum, float *largest,
-                               float *ot)
+static void att_softmax_online(const struct att_head *w, struct att_lanes *l, int64_t lane,
+                               struct att_keys u, const struct att_scratch *s)
 {
-    vf c2 = v_load(l->c2 + lane), old = v_load(largest + lane), top = old, total = v_zero();
-    for (int64_t r = 0; r < keys; r++) {
-        float *at = s + r * ATT_QUERIES + lane;
+    vf c2 = v_load(l->c2 + lane), old = v_load(l->largest + lane), top = old, total = v_zero();
+    for (int64_t r = 0; r < u.count; r++) {
+        float *at = s->s + r * ATT_QUERIES + lane;
         vf z = (w->capped ? att_cap(w, v_load(at), true) : att_cap(w, v_load(at), false)) * c2;
         v_store(at, z);
-        top = v_max(top, v_select(att_visible(l, lane, u0 + r), z, top));
+        top = v_max(top, v_select(att_visible(l, lane, u.first + r), z, top));
     }
-    for (int64_t r = 0; r < keys; r++) {
-        float *at = s + r * ATT_QUERIES + lane;
-        vf p = v_keep(att_visible(l, lane, u0 + r), v_exp2(v_load(at) - top));
+    for (int64_t r = 0; r < u.count; r++) {
+        float *at = s->s + r * ATT_QUERIES + lane;
+        vf p = v_keep(att_visible(l, lane, u.first + r), v_exp2(v_load(at) - top));
         v_store(at, p);
         total += p;
     }
     vf shrink = v_exp2(old - top);
-    v_store(sum + lane, v_fma(v_load(sum + lane), shrink, total));
-    v_store(largest + lane, top);
-    for (int64_t d = 0; d < w->a->h; d++)
-        v_store(ot + d * ATT_QUERIES + lane, shrink * v_load(ot + d * ATT_QUERIES + lane));
+    v_store(l->sum + lane, v_fma(v_load(l->sum + lane), shrink, total));
+    v_store(l->largest + lane, top);
+    for (int64_t d = 0; d < w->a->h; d++) {
+        float *ot = s->ot + d * ATT_QUERIES + lane;
+        v_store(ot, shrink * v_load(ot));
+    }
 }
 
 /* One block of keys against one block of queries. */
-static void att_forward_block(const struct att_head *w, const struct att_lanes *l, int64_t u0,
-                              int64_t keys, struct att_scratch *s, float *sum, float *largest)
+static void att_forward_block(const struct att_head *w, struct att_lanes *l, struct att_keys u,
+                              struct att_scratch *s)
 {
     int64_t ld, h = w->a->h, columns = (l->count + VL - 1) / VL * VL;
-    const float *k = att_rows(w, w->k, u0, keys, s->k, &ld);
-    gemm(keys, columns,
+    const float *k = att_rows(w, w->k, u, s->k, &ld);
+    gemm(u.count, columns,
          (struct gemm_operands){h, k, ld, 1, s->qt, ATT_QUERIES, s->s, ATT_QUERIES, false});
     for (int64_t lane = 0; lane < columns; lane += VL) {
         if (!w->bounded)
-            att_softmax_online(w, l, lane, u0, keys, s->s, sum, largest, s->ot);
-        else if (att_needs_mask(l, lane, u0, u0 + keys))
-            att_softmax_bounded(w, l, lane, u0, keys, true, s->s, sum);
+            att_softmax_online(w, l, lane, u, s);
+        else if (att_needs_mask(l, lane, u))
+            att_softmax_bounded(w, l, lane, u, true, s->s);
         else
-            att_softmax_bounded(w, l, lane, u0, keys, false, s->s, sum);
+            att_softmax_bounded(w, l, lane, u, false, s->s);
     }
-    const float *v = att_rows(w, w->v, u0, keys, s->v, &ld);
+    const float *v = att_rows(w, w->v, u, s->v, &ld);
     gemm(h, columns,
-         (struct gemm_operands){keys, v, 1, ld, s->s, ATT_QUERIES, s->ot, ATT_QUERIES, true});
+         (struct gemm_operands){u.count, v, 1, ld, s->s, ATT_QUERIES, s->ot, ATT_QUERIES, true});
 }
 
 static void att_forward_queries(const struct att_head *w, int64_t t0, int64_t count, act_t *out,
                                 float *lse, struct att_scratch *s)
 {
     struct att_lanes l;
-    float sum[ATT_QUERIES], largest[ATT_QUERIES];
     att_lanes_init(w, t0, count, &l);
     for (int i = 0; i < ATT_QUERIES; i++) {
-        sum[i] = 0;
-        largest[i] = w->bounded ? 0 : ATT_NOTHING;
+        l.sum[i] = 0;
+        l.largest[i] = w->bounded ? 0 : ATT_NOTHING;
     }
     att_transpose_in(w->q + t0 * w->a->ld, w->a->ld, count, w->a->h, s->qt);
     memset(s->ot, 0, (size_t)(w->a->h * ATT_QUERIES) * sizeof(float));
-    for (int64_t u0 = l.key0; u0 < l.key1; u0 += ATT_KEYS)
-        att_forward_block(w, &l, u0, MIN(l.key1 - u0, (int64_t)ATT_KEYS), s, sum, largest);
+    for (int64_t u = l.key0; u < l.key1; u += ATT_KEYS)
+        att_forward_block(w, &l, (struct att_keys){u, MIN(l.key1 - u, (int64_t)ATT_KEYS)}, s);
     for (int64_t lane = 0; lane < count; lane += VL) {
-        vf total = v_load(sum + lane);
+        vf total = v_load(l.sum + lane);
         if (lse)
-            v_store_n(lse + lane, v_fma(v_load(largest + lane), v_set1(LN_2), v_log(total)),
+            v_store_n(lse + lane, v_fma(v_load(l.largest + lane), v_set1(LN_2), v_log(total)),
                       count - lane);
-        v_store(sum + lane, v_recip(total));
+        v_store(l.sum + lane, v_recip(total));
     }
-    att_transpose_out(s->ot, sum, count, w->a->h, out, w->a->ld_out);
+    att_transpose_out(s->ot, l.sum, count, w->a->h, out, w->a->ld_out);
 }
 
 /* ------------------------------------------------------------------ few queries */
@@ -391,97 +399,112 @@ static void x86_attention_forward(const struct compute_attention *a, int64_t b, 
 
 /* ------------------------------------------------------------------ backward */
 
-/* Per query: log-sum-exp in powers of two; slope = multiplier * temperature, the scale of a score;
- * offset = delta * slope with delta = dout . out. */
-struct att_grad_lanes {
-    float lse2[ATT_QUERIES], slope[ATT_QUERIES], offset[ATT_QUERIES];
+/* A head's backward pass: row 0 of the sequence in the arrays that forward left and the gradients;
+ * lse and dq as in compute.h. */
+struct att_grad {
+    const act_t *out, *dout;
+    const float *lse;
+    act_t *dq;
 };
 
-static void att_grad_lanes_init(const struct att_head *w, const struct att_lanes *l,
-                                const act_t *out, const act_t *dout, const float *lse,
-                                struct att_grad_lanes *g)
+static struct att_grad att_grad_of(const struct compute_attention *a,
+                                   const struct compute_attention_grad *d, int64_t b, int64_t head)
+{
+    int64_t at = b * a->T * a->ld_out + head * a->h;
+    return (struct att_grad){
+        .out = (const act_t *)a->out + at,
+        .dout = (const act_t *)d->dout + at,
+        .lse = a->lse + (b * a->H + head) * a->T,
+        .dq = (act_t *)d->dq + b * a->T * a->ld + head * a->h,
+    };
+}
+
+static void att_grad_lanes_init(const struct att_head *w, const struct att_grad *g,
+                                struct att_lanes *l)
 {
     int64_t ld = w->a->ld_out;
-    *g = (struct att_grad_lanes){.lse2 = {0}};
-    compute_x86_temperatures(l->t0, l->count, w->a->temperature_len, w->a->multiplier, g->slope);
+    const act_t *out = g->out + l->t0 * ld, *dout = g->dout + l->t0 * ld;
+    compute_x86_temperatures(l->t0, l->count, w->a->temperature_len, w->a->multiplier, l->slope);
     for (int64_t i = 0; i < l->count; i++) {
         vf delta = v_zero();
         VECTOR_LOOP(d, n, w->a->h, {
             delta = v_fma(act_load_n(out + i * ld + d, n), act_load_n(dout + i * ld + d, n), delta);
         });
-        g->offset[i] = v_sum(delta) * g->slope[i];
-        g->lse2[i] = lse[i] * LOG2_E;
+        l->offset[i] = v_sum(delta) * l->slope[i];
+        l->lse2[i] = g->lse[l->t0 + i] * LOG2_E;
     }
 }
 
+/* Which case of a loop is compiled: constants at every call, so that no test is left inside. */
+struct att_case {
+    bool masked, capped;
+};
+
 /* S^T, dP^T -> P^T, dS^T (with all factors of a score's slope) for one vector of queries:
  * dx = p (dp - delta) (1 - t^2) multiplier temperature. */
-INLINE void att_scores_backward(const struct att_head *w, const struct att_lanes *l,
-                                const struct att_grad_lanes *g, int64_t lane, int64_t u0,
-                                int64_t keys, bool masked, bool capped, struct att_scratch *s)
+INLINE void att_scores_backward(const struct att_head *w, const struct att_lanes *l, int64_t lane,
+                                struct att_keys u, struct att_case of, struct att_scratch *s)
 {
-    vf c2 = v_load(l->c2 + lane), lse2 = v_load(g->lse2 + lane);
-    vf slope = v_load(g->slope + lane), offset = v_load(g->offset + lane);
-    for (int64_t r = 0; r < keys; r++) {
+    vf c2 = v_load(l->c2 + lane), lse2 = v_load(l->lse2 + lane);
+    vf slope = v_load(l->slope + lane), offset = v_load(l->offset + lane);
+    for (int64_t r = 0; r < u.count; r++) {
         float *at = s->s + r * ATT_QUERIES + lane, *dat = s->ds + r * ATT_QUERIES + lane;
-        vf t = att_cap(w, v_load(at), capped);
+        vf t = att_cap(w, v_load(at), of.capped);
         vf p = v_exp2(v_fms(t, c2, lse2));
-        if (masked) p = v_keep(att_visible(l, lane, u0 + r), p);
+        if (of.masked) p = v_keep(att_visible(l, lane, u.first + r), p);
         v_store(at, p);
         vf ds = p * v_fms(v_load(dat), slope, offset);
-        if (capped) ds *= v_fnma(t, t, v_set1(1.0f));
+        if (of.capped) ds *= v_fnma(t, t, v_set1(1.0f));
         v_store(dat, ds);
     }
 }
 
 static void att_backward_block(const struct att_head *w, const struct att_lanes *l,
-                               const struct att_grad_lanes *g, int64_t u0, int64_t keys,
-                               struct att_scratch *s)
+                               struct att_keys u, struct att_scratch *s)
 {
     enum { Q = ATT_QUERIES };
     int64_t ldk, ldv, h = w->a->h, hp = w->hp, columns = (l->count + VL - 1) / VL * VL;
-    const float *k = att_rows(w, w->k, u0, keys, s->k, &ldk);
-    const float *v = att_rows(w, w->v, u0, keys, s->v, &ldv);
-    gemm(keys, columns, (struct gemm_operands){h, k, ldk, 1, s->qt, Q, s->s, Q, false});
-    gemm(keys, columns, (struct gemm_operands){h, v, ldv, 1, s->dot, Q, s->ds, Q, false});
+    const float *k = att_rows(w, w->k, u, s->k, &ldk);
+    const float *v = att_rows(w, w->v, u, s->v, &ldv);
+    gemm(u.count, columns, (struct gemm_operands){h, k, ldk, 1, s->qt, Q, s->s, Q, false});
+    gemm(u.count, columns, (struct gemm_operands){h, v, ldv, 1, s->dot, Q, s->ds, Q, false});
     for (int64_t lane = 0; lane < columns; lane += VL) {
-        bool masked = att_needs_mask(l, lane, u0, u0 + keys);
-        if (w->capped && masked)
-            att_scores_backward(w, l, g, lane, u0, keys, true, true, s);
-        else if (w->capped)
-            att_scores_backward(w, l, g, lane, u0, keys, false, true, s);
+        if (!w->capped)
+            att_scores_backward(w, l, lane, u, (struct att_case){.masked = true}, s);
+        else if (att_needs_mask(l, lane, u))
+            att_scores_backward(w, l, lane, u, (struct att_case){true, true}, s);
         else
-            att_scores_backward(w, l, g, lane, u0, keys, true, false, s);
+            att_scores_backward(w, l, lane, u, (struct att_case){.capped = true}, s);
     }
-    float *dk = s->dk + u0 * hp, *dv = s->dv + u0 * hp;
-    gemm(keys, hp, (struct gemm_operands){l->count, s->s, Q, 1, s->dout, hp, dv, hp, true});
-    gemm(keys, hp, (struct gemm_operands){l->count, s->ds, Q, 1, s->q, hp, dk, hp, true});
-    gemm(h, columns, (struct gemm_operands){keys, k, 1, ldk, s->ds, Q, s->ot, Q, true});
+    float *dk = s->dk + u.first * hp, *dv = s->dv + u.first * hp;
+    gemm(u.count, hp, (struct gemm_operands){l->count, s->s, Q, 1, s->dout, hp, dv, hp, true});
+    gemm(u.count, hp, (struct gemm_operands){l->count, s->ds, Q, 1, s->q, hp, dk, hp, true});
+    gemm(h, columns, (struct gemm_operands){u.count, k, 1, ldk, s->ds, Q, s->ot, Q, true});
 }
 
-/* dq of one block of queries; adds to dk and dv in scratch. */
-static void att_backward_queries(const struct att_head *w, int64_t t0, int64_t count,
-                                 const act_t *out, const act_t *dout, const float *lse, act_t *dq,
+/* dq of one block of queries from t0 on; adds to dk and dv in scratch. */
+static void att_backward_queries(const struct att_head *w, const struct att_grad *g, int64_t t0,
                                  struct att_scratch *s)
 {
     const struct compute_attention *a = w->a;
+    int64_t count = MIN(a->T - t0, (int64_t)ATT_QUERIES);
     struct att_lanes l;
-    struct att_grad_lanes g;
     att_lanes_init(w, t0, count, &l);
-    att_grad_lanes_init(w, &l, out, dout, lse, &g);
-    const act_t *q = w->q + t0 * a->ld;
+    att_grad_lanes_init(w, g, &l);
+    const act_t *q = w->q + t0 * a->ld, *dout = g->dout + t0 * a->ld_out;
     att_transpose_in(q, a->ld, count, a->h, s->qt);
     att_transpose_in(dout, a->ld_out, count, a->h, s->dot);
     att_widen(q, a->ld, count, a->h, w->hp, s->q);
     att_widen(dout, a->ld_out, count, a->h, w->hp, s->dout);
     memset(s->ot, 0, (size_t)(a->h * ATT_QUERIES) * sizeof(float));
-    for (int64_t u0 = l.key0; u0 < l.key1; u0 += ATT_KEYS)
-        att_backward_block(w, &l, &g, u0, MIN(l.key1 - u0, (int64_t)ATT_KEYS), s);
-    att_transpose_out(s->ot, NULL, count, a->h, dq, a->ld);
+    for (int64_t u = l.key0; u < l.key1; u += ATT_KEYS)
+        att_backward_block(w, &l, (struct att_keys){u, MIN(l.key1 - u, (int64_t)ATT_KEYS)}, s);
+    att_transpose_out(s->ot, NULL, count, a->h, g->dq + t0 * a->ld, a->ld);
 }
 
-static void x86_attention_backward(const struct compute_attention *a, int64_t b, int64_t kv,
-                                   const void *dout, void *dq, void *dk, void *dv, void *scratch)
+static void x86_attention_backward(const struct compute_attention *a,
+                                   const struct compute_attention_grad *d, int64_t b, int64_t kv,
+                                   void *scratch)
 {
     struct att_scratch s = att_scratch_of(a->T, a->h, scratch);
     int64_t group = a->H / a->K, hp = (a->h + VL - 1) / VL * VL;
@@ -489,19 +512,16 @@ static void x86_attention_backward(const struct compute_attention *a, int64_t b,
     memset(s.dv, 0, (size_t)(a->T * hp) * sizeof(float));
     for (int64_t head = kv * group; head < (kv + 1) * group; head++) {
         struct att_head w = att_head_of(a, b, head);
-        const float *lse = a->lse + (b * a->H + head) * a->T;
-        for (int64_t t = 0; t < a->T; t += ATT_QUERIES) {
-            int64_t row = b * a->T + t, at = row * a->ld_out + head * a->h;
-            att_backward_queries(&w, t, MIN(a->T - t, (int64_t)ATT_QUERIES),
-                                 (const act_t *)a->out + at, (const act_t *)dout + at, lse + t,
-                                 (act_t *)dq + row * a->ld + head * a->h, &s);
-        }
+        struct att_grad g = att_grad_of(a, d, b, head);
+        for (int64_t t = 0; t < a->T; t += ATT_QUERIES)
+            att_backward_queries(&w, &g, t, &s);
     }
     for (int64_t t = 0; t < a->T; t++) {
-        int64_t at = (b * a->T + t) * a->ld + kv * a->h;
-        VECTOR_LOOP(d, n, a->h, {
-            act_store_n((act_t *)dk + at + d, v_load(s.dk + t * hp + d), n);
-            act_store_n((act_t *)dv + at + d, v_load(s.dv + t * hp + d), n);
+        act_t *dk = (act_t *)d->dk + (b * a->T + t) * a->ld + kv * a->h;
+        act_t *dv = (act_t *)d->dv + (b * a->T + t) * a->ld + kv * a->h;
+        VECTOR_LOOP(i, n, a->h, {
+            act_store_n(dk + i, v_load(s.dk + t * hp + i), n);
+            act_store_n(dv + i, v_load(s.dv + t * hp + i), n);
         });
     }
 }

@@ -1,5 +1,4 @@
-/* compute_x86_experts_internal.h: the kernels around the experts: gated unit, router, gather and
- * combine.
+/* compute_x86_experts_internal.h: the kernels around the experts: gated unit, router and combine.
  *
  * Included by compute_x86_{f32,bf16}_{avx2,avx512}.c only (see compute_x86_act_internal.h). */
 #ifndef COLOSSUS_COMPUTE_X86_EXPERTS_INTERNAL_H
@@ -24,12 +23,13 @@ INLINE vf gelu_sigmoid(vf gate, vf square)
     return v_recip(v_set1(1.0f) + e);
 }
 
-static void x86_glu_forward(int64_t rows, int64_t F, const void *gu_, const float *w, void *act_)
+static void x86_glu_forward(const struct compute_glu *g, int64_t first, int64_t rows)
 {
-    const act_t *gu = gu_;
-    act_t *act = act_;
-    for (int64_t r = 0; r < rows; r++, gu += 2 * F, act += F) {
-        vf weight = v_set1(w ? w[r] : 1.0f);
+    int64_t F = g->F;
+    for (int64_t r = first; r < first + rows; r++) {
+        const act_t *gu = (const act_t *)g->gu + r * 2 * F;
+        act_t *act = (act_t *)g->act + r * F;
+        vf weight = v_set1(g->w ? g->w[r] : 1.0f);
         VECTOR_LOOP(f, n, F, {
             vf gate = act_load_n(gu + f, n);
             vf up = act_load_n(gu + F + f, n);
@@ -40,14 +40,16 @@ static void x86_glu_forward(int64_t rows, int64_t F, const void *gu_, const floa
 }
 
 /* Each element is read whole before it is written: dgu may be gu, act may be d_act. */
-static void x86_glu_backward(int64_t rows, int64_t F, const void *gu_, const float *w,
-                             const void *d_act_, void *act_, void *dgu_, float *dw)
+static void x86_glu_backward(const struct compute_glu *g, const struct compute_glu_grad *grads,
+                             int64_t first, int64_t rows)
 {
-    const act_t *gu = gu_, *d_act = d_act_;
-    act_t *act = act_, *dgu = dgu_;
+    int64_t F = g->F;
     const vf one = v_set1(1.0f);
-    for (int64_t r = 0; r < rows; r++, gu += 2 * F, dgu += 2 * F, d_act += F, act += F) {
-        vf weight = v_set1(w ? w[r] : 1.0f), d_weight = v_zero();
+    for (int64_t r = first; r < first + rows; r++) {
+        const act_t *gu = (const act_t *)g->gu + r * 2 * F;
+        const act_t *d_act = (const act_t *)grads->d_act + r * F;
+        act_t *act = (act_t *)g->act + r * F, *dgu = (act_t *)grads->dgu + r * 2 * F;
+        vf weight = v_set1(g->w ? g->w[r] : 1.0f), d_weight = v_zero();
         VECTOR_LOOP(f, n, F, {
             vf gate = act_load_n(gu + f, n);
             vf up = act_load_n(gu + F + f, n);
@@ -63,7 +65,7 @@ static void x86_glu_backward(int64_t rows, int64_t F, const void *gu_, const flo
             act_store_n(dgu + f, dw_up * up * slope, n);
             act_store_n(dgu + F + f, dw_up * gelu, n);
         });
-        if (dw) dw[r] = v_sum(d_weight);
+        if (grads->dw) grads->dw[r] = v_sum(d_weight);
     }
 }
 
@@ -164,10 +166,10 @@ static void router_select(const struct compute_router *r, const float *probs, in
     }
 }
 
-static void x86_router_forward(const struct compute_router *r, int64_t rows)
+static void x86_router_forward(const struct compute_router *r, int64_t first, int64_t rows)
 {
-    for (int64_t m0 = 0; m0 < rows; m0 += ROUTER_ROWS) {
-        int64_t some = MIN(rows - m0, ROUTER_ROWS);
+    for (int64_t m0 = first; m0 < first + rows; m0 += ROUTER_ROWS) {
+        int64_t some = MIN(first + rows - m0, ROUTER_ROWS);
         router_logits(r, (const act_t *)r->x + m0 * r->D, some, r->probs + m0 * r->E);
         for (int64_t m = m0; m < m0 + some; m++) {
             float *probs = r->probs + m * r->E;
@@ -178,16 +180,16 @@ static void x86_router_forward(const struct compute_router *r, int64_t rows)
 }
 
 /* Gradient of the raw logits of row m, into d [E]; the capped logit is log p + lse. */
-static void router_logit_gradient(const struct compute_router *r, int64_t m, float M_total,
-                                  const float *d_weight, const float *f, float aux_coef,
-                                  float z_coef, float *d)
+static void router_logit_gradient(const struct compute_router *r,
+                                  const struct compute_router_grad *grads, int64_t m, float *d)
 {
-    const float *p = r->probs + m * r->E;
+    const float *p = r->probs + m * r->E, *f = grads->f;
+    float M = (float)r->M;
     for (int64_t e = 0; e < r->E; e++)
-        d[e] = aux_coef * (float)r->E * (f ? f[e] : 0.0f) / M_total;
+        d[e] = grads->aux_coef * (float)r->E * (f ? f[e] : 0.0f) / M;
     for (int64_t j = 0; j < r->k; j++)
-        d[r->top[m * r->k + j]] += d_weight[m * r->k + j];
-    float mean = 0, z = 2.0f * z_coef * r->lse[m] / M_total;
+        d[r->top[m * r->k + j]] += grads->d_weight[m * r->k + j];
+    float mean = 0, z = 2.0f * grads->z_coef * r->lse[m] / M;
     for (int64_t e = 0; e < r->E; e++)
         mean += p[e] * d[e];
     for (int64_t e = 0; e < r->E; e++) {
@@ -199,87 +201,82 @@ static void router_logit_gradient(const struct compute_router *r, int64_t m, flo
     }
 }
 
-/* The columns c .. c + n - 1 of router_apply_gradient. */
-INLINE void router_gradient_step(const struct compute_router *r, const act_t *const x[4],
-                                 int64_t rows, int64_t c, int64_t n, const float *d, float *dx,
-                                 float *dW)
+/* Up to four rows of a router's gradient: dx = d . W and dW += d^T x. d [4, E] is zero for rows
+ * that do not exist, whose x repeats the last row's. */
+struct router_gradient {
+    const struct compute_router *r;
+    int64_t rows;
+    const act_t *x[4];
+    const float *d;
+    float *dx, *dW; /* [rows, D], [E, D] */
+};
+
+/* Columns c .. c + n - 1. */
+INLINE void router_gradient_step(const struct router_gradient *g, int64_t c, int64_t n)
 {
-    int64_t D = r->D, E = r->E;
+    int64_t D = g->r->D, E = g->r->E;
+    const float *W = g->r->W + c, *d = g->d;
+    float *dW = g->dW + c;
     vf sum[4], xi[4];
     UNROLL
     for (int i = 0; i < 4; i++) {
         sum[i] = v_zero();
-        xi[i] = act_load_n(x[i] + c, n);
+        xi[i] = act_load_n(g->x[i] + c, n);
     }
     for (int64_t e = 0; e < E; e++) {
-        vf weight = v_load_n(r->W + e * D + c, n);
-        vf grad = v_load_n(dW + e * D + c, n);
+        vf weight = v_load_n(W + e * D, n);
+        vf grad = v_load_n(dW + e * D, n);
         UNROLL
         for (int i = 0; i < 4; i++) {
             sum[i] = v_fma(v_set1(d[i * E + e]), weight, sum[i]);
             grad = v_fma(v_set1(d[i * E + e]), xi[i], grad);
         }
-        v_store_n(dW + e * D + c, grad, n);
+        v_store_n(dW + e * D, grad, n);
     }
     UNROLL
     for (int i = 0; i < 4; i++)
-        if (i < rows) v_store_n(dx + i * D + c, sum[i], n);
+        if (i < g->rows) v_store_n(g->dx + i * D + c, sum[i], n);
 }
 
-/* dx = d . W and dW += d^T x for four rows at once: W and dW pass through the cache once per four
- * rows. d [4, E] is zero for rows that do not exist, whose x repeats the last row's. */
-static void router_apply_gradient(const struct compute_router *r, int64_t m0, int64_t rows,
-                                  const float *d, float *dx, float *dW)
+/* Four rows at once, so that W and dW pass through the cache once for them. */
+static void x86_router_backward(const struct compute_router *r,
+                                const struct compute_router_grad *grads, int64_t first,
+                                int64_t rows, float *dW_partial)
 {
     int64_t D = r->D;
-    const act_t *x[4];
-    for (int i = 0; i < 4; i++)
-        x[i] = (const act_t *)r->x + (m0 + MIN(i, rows - 1)) * D;
-    VECTOR_LOOP(c, n, D, { router_gradient_step(r, x, rows, c, n, d, dx + m0 * D, dW); });
-}
-
-static void x86_router_backward(const struct compute_router *r, int64_t rows, int64_t M_total,
-                                const float *d_weight, const float *f, float aux_coef, float z_coef,
-                                float *dx, float *dW_partial)
-{
     float d[4 * COMPUTE_MAX_EXPERTS];
-    for (int64_t m0 = 0; m0 < rows; m0 += 4) {
-        int64_t some = MIN(rows - m0, 4);
+    for (int64_t m0 = first; m0 < first + rows; m0 += 4) {
+        struct router_gradient g = {.r = r, .rows = MIN(first + rows - m0, 4), .d = d};
+        g.dx = grads->dx + m0 * D;
+        g.dW = dW_partial;
         memset(d, 0, (size_t)(4 * r->E) * sizeof *d);
-        for (int64_t i = 0; i < some; i++)
-            router_logit_gradient(r, m0 + i, (float)M_total, d_weight, f, aux_coef, z_coef,
-                                  d + i * r->E);
-        router_apply_gradient(r, m0, some, d, dx, dW_partial);
+        for (int64_t i = 0; i < g.rows; i++)
+            router_logit_gradient(r, grads, m0 + i, d + i * r->E);
+        for (int i = 0; i < 4; i++)
+            g.x[i] = (const act_t *)r->x + (m0 + MIN(i, g.rows - 1)) * D;
+        VECTOR_LOOP(c, n, D, { router_gradient_step(&g, c, n); });
     }
 }
 
-/* ------------------------------------------------------------------ dispatch */
+/* ------------------------------------------------------------------ combine */
 
-static void x86_gather(int64_t rows, int64_t D, const int32_t *row_token, const void *x, void *y)
+static void x86_combine(const struct compute_combine *c, int64_t first, int64_t rows)
 {
-    size_t bytes = (size_t)D * sizeof(act_t);
-    for (int64_t r = 0; r < rows; r++) {
-        act_t *to = (act_t *)y + r * D;
-        if (row_token[r] < 0)
-            memset(to, 0, bytes);
-        else
-            memcpy(to, (const act_t *)x + row_token[r] * D, bytes);
-    }
-}
-
-static void x86_combine(int64_t rows, int64_t D, int64_t k, const int32_t *slot_row, const void *y,
-                        const void *a, const float *b, float scale, void *out)
-{
-    for (int64_t m = 0; m < rows; m++, slot_row += k) {
-        const act_t *am = a ? (const act_t *)a + m * D : NULL;
-        const float *bm = b ? b + m * D : NULL;
+    int64_t D = c->D, k = c->k;
+    const act_t *y = c->y;
+    vf scale = v_set1(c->scale);
+    for (int64_t m = first; m < first + rows; m++) {
+        const int32_t *slot_row = c->slot_row + m * k;
+        const act_t *a = c->a ? (const act_t *)c->a + m * D : NULL;
+        const float *b = c->b ? c->b + m * D : NULL;
+        act_t *out = (act_t *)c->out + m * D;
         VECTOR_LOOP(d, n, D, {
             vf sum = v_zero();
             for (int64_t j = 0; j < k; j++)
-                sum += act_load_n((const act_t *)y + slot_row[j] * D + d, n);
-            if (am) sum += act_load_n(am + d, n);
-            if (bm) sum += v_load_n(bm + d, n);
-            act_store_n((act_t *)out + m * D + d, v_set1(scale) * sum, n);
+                sum += act_load_n(y + slot_row[j] * D + d, n);
+            if (a) sum += act_load_n(a + d, n);
+            if (b) sum += v_load_n(b + d, n);
+            act_store_n(out + d, scale * sum, n);
         });
     }
 }

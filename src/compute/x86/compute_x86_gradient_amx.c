@@ -41,7 +41,7 @@ static void pack_task(void *ctx, size_t task, int thread)
     const struct linear_call *k = r->k;
     int64_t in = r->l->d.in, row = (int64_t)task * 32, rows = k->offset[r->l->d.groups] - row;
     bf16_t *step = (bf16_t *)(void *)(r->scratch + (size_t)thread * r->stride);
-    pack_pairs((const bf16_t *)k->x + row * k->ldx, k->ldx, rows, in, STEP, step);
+    pack_pairs((const bf16_t *)k->x + row * in, in, rows, in, STEP, step);
     for (int64_t band = 0; band < ceil_div(in, BAND); band++)
         stream_copy(step + band * STEP, r->x + (band * r->steps + (int64_t)task) * STEP,
                     STEP * sizeof *step);
@@ -83,30 +83,28 @@ static void job_open(struct gradient_job *j, size_t task, int thread)
 /* The columns of dY that belong to the block, tokens [t, t + 32 steps), transposed. */
 static void job_pack(struct gradient_job *j)
 {
-    const struct linear_call *k = j->run->k;
-    const bf16_t *dy = (const bf16_t *)k->dy + j->t * k->ldy;
+    int64_t ld = j->run->l->out;
+    const bf16_t *dy = (const bf16_t *)j->run->k->dy + j->t * ld;
     dy += j->run->l->out_start[j->part] + j->o;
-    for (int64_t s = 0; s < j->steps; s++, dy += 32 * k->ldy) {
+    for (int64_t s = 0; s < j->steps; s++, dy += 32 * ld) {
         int64_t rows = j->end - (j->t + 32 * s);
         /* the next step's lines, row after row, while this one is turned */
         for (int64_t i = 32; i < MIN(64, rows); i++)
             for (int64_t o = 0; o < j->rows; o += 32)
-                _mm_prefetch((const char *)(dy + i * k->ldy + o), _MM_HINT_T0);
+                _mm_prefetch((const char *)(dy + i * ld + o), _MM_HINT_T0);
         for (int64_t o = 0; o < j->rows; o += BAND)
-            pack_turned(dy + o, k->ldy, rows, j->rows - o,
-                        j->dy + (o / BAND * j->steps + s) * STEP);
+            pack_turned(dy + o, ld, rows, j->rows - o, j->dy + (o / BAND * j->steps + s) * STEP);
     }
 }
 
 /* Asks for the next chunk's part of dY while this one is multiplied. */
 static void job_ask(struct gradient_job *j)
 {
-    const struct linear_call *k = j->run->k;
-    int64_t t = j->t + 32 * j->steps, rows = MIN(TOKENS, j->end - t);
+    int64_t t = j->t + 32 * j->steps, rows = MIN(TOKENS, j->end - t), ld = j->run->l->out;
     int64_t blocks = ceil_div(j->columns, BAND) * ceil_div(j->rows, BAND);
-    const bf16_t *dy = (const bf16_t *)k->dy + t * k->ldy;
+    const bf16_t *dy = (const bf16_t *)j->run->k->dy + t * ld;
     j->beside.rows.row = (const char *)(dy + j->run->l->out_start[j->part] + j->o);
-    j->beside.rows.ld = k->ldy * (int64_t)sizeof *dy;
+    j->beside.rows.ld = ld * (int64_t)sizeof *dy;
     j->beside.rows.lines = ceil_div(j->rows, 32);
     j->beside.rows.line = 0;
     j->beside.rows.left = rows * j->beside.rows.lines;

@@ -3,7 +3,7 @@
 #ifndef COLOSSUS_COMPUTE_X86_INTERNAL_H
 #define COLOSSUS_COMPUTE_X86_INTERNAL_H
 
-#include "compute/compute_kernels_internal.h"
+#include "compute/core/compute_kernels_internal.h"
 
 extern const struct compute_kernels compute_x86_f32_avx2, compute_x86_bf16_avx2;
 extern const struct compute_kernels compute_x86_f32_avx512, compute_x86_bf16_avx512;
@@ -14,9 +14,9 @@ size_t compute_x86_amx_attention_scratch(int64_t T, int64_t h);
 size_t compute_x86_amx_forward_scratch(int64_t T, int64_t h); /* its part for forward */
 void compute_x86_amx_attention_forward(const struct compute_attention *a, int64_t b, int64_t head,
                                        int64_t t0, int64_t t1, void *scratch);
-void compute_x86_amx_attention_backward(const struct compute_attention *a, int64_t b, int64_t kv,
-                                        const void *dout, void *dq, void *dk, void *dv,
-                                        void *scratch);
+void compute_x86_amx_attention_backward(const struct compute_attention *a,
+                                        const struct compute_attention_grad *d, int64_t b,
+                                        int64_t kv, void *scratch);
 
 /* Factors on the scores of queries t .. t + n - 1 (1 where there is no temperature), times
  * `scale`. */
@@ -36,8 +36,9 @@ struct compute_x86_probe {
 extern const struct compute_x86_probe compute_x86_probe_avx2, compute_x86_probe_avx512;
 double compute_x86_probe_amx(int64_t steps);
 
-bool compute_x86_has_avx2(void);
-bool compute_x86_has_avx512(void);
+/* The table for a format, or NULL where this CPU lacks the instructions. */
+const struct compute_kernels *compute_kernels_avx2(enum compute_dtype dtype);
+const struct compute_kernels *compute_kernels_avx512(enum compute_dtype dtype);
 bool compute_x86_has_amx(void); /* also asks the kernel for the tile state, once */
 
 #endif

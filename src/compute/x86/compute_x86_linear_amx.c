@@ -191,8 +191,8 @@ static void job_drain(struct row_job *j, int64_t m, int64_t n, const float *bloc
         .kind = columns == PAIR ? r->whole : r->part,
         .from = block,
         .from_ld = PAIR,
-        .to = (char *)k->y + ((j->tile.row + m * BAND) * k->ldy + n) * size,
-        .to_ld = k->ldy * size,
+        .to = (char *)k->y + ((j->tile.row + m * BAND) * r->N + n) * size,
+        .to_ld = r->N * size,
         .rows = (int)MIN(BAND, j->tile.rows - m * BAND),
         .columns = (int)columns,
         .alpha = 1,
@@ -237,14 +237,14 @@ static void row_task(void *ctx, size_t task, int thread)
     j.b = r->w->data + j.tile.group * r->w->stride;
     j.n0 = (int64_t)task / r->k->n_tiles * r->range;
     j.n1 = MIN(j.n0 + r->range, r->N);
-    const bf16_t *x = (const bf16_t *)r->k->x + j.tile.row * r->k->ldx;
+    const bf16_t *x = (const bf16_t *)r->k->x + j.tile.row * r->K;
     tiles_begin();
     for (j.k0 = 0; j.k0 < r->K; j.k0 += r->chunk) {
         int64_t length = MIN(r->chunk, r->K - j.k0);
         j.steps = ceil_div(length, 32);
         j.first = j.k0 == 0;
         j.last = j.k0 + length == r->K;
-        pack_rows(x + j.k0, r->k->ldx, j.tile.rows, length, a);
+        pack_rows(x + j.k0, r->K, j.tile.rows, length, a);
         for (int64_t n = j.n0; n < j.n1; n += PAIR)
             job_pair(&j, n);
     }
@@ -264,7 +264,7 @@ static void choose_drains(struct row_run *r)
     const struct linear_call *k = r->k;
     size_t size = compute_dtype_size(k->y_dtype);
     int64_t rows = k->offset[r->l->d.groups];
-    bool stream = (uintptr_t)k->y % LINE == 0 && (size_t)k->ldy * size % LINE == 0 &&
+    bool stream = (uintptr_t)k->y % LINE == 0 && (size_t)r->N * size % LINE == 0 &&
                   (size_t)(rows * r->N) * size >= STREAM_BYTES;
     r->part = k->y_dtype == COMPUTE_BF16 ? DRAIN_BF16 : DRAIN_F32;
     r->whole = r->part;

@@ -2,8 +2,7 @@
 #ifndef COLOSSUS_COMPUTE_X86_LINEAR_INTERNAL_H
 #define COLOSSUS_COMPUTE_X86_LINEAR_INTERNAL_H
 
-#include "compute/compute_linear_internal.h"
-#include "compute/compute_matmul_internal.h"
+#include "compute/core/compute_linear_internal.h"
 
 /* Only where compute_x86_has_amx(). */
 extern const struct linear_ops compute_x86_linear_amx;
@@ -11,6 +10,6 @@ extern const struct linear_ops compute_x86_linear_amx;
 void compute_x86_linear_gradient_amx(compute_linear_t *l, const struct linear_call *k);
 
 /* The general product, bfloat16 operands. */
-void compute_x86_matmul_amx(compute_t *c, const struct matmul_call *m);
+void compute_x86_matmul_amx(compute_t *c, const struct compute_matmul *m);
 
 #endif

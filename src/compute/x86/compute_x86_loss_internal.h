@@ -12,23 +12,27 @@
 
 /* ------------------------------------------------------------------ embedding */
 
-static void x86_embed(int64_t rows, int64_t D, const uint32_t *ids, const float *table, float scale,
-                      float *h)
+static void x86_embed(const struct compute_embed *e, int64_t first, int64_t rows,
+                      const float *table, float *h)
 {
-    for (int64_t r = 0; r < rows; r++, h += D) {
-        const float *from = table + (int64_t)ids[r] * D;
-        VECTOR_LOOP(d, n, D, { v_store_n(h + d, v_set1(scale) * v_load_n(from + d, n), n); });
+    int64_t D = e->D;
+    vf scale = v_set1(e->scale);
+    for (int64_t m = first; m < first + rows; m++) {
+        const float *from = table + (int64_t)e->ids[m] * D;
+        float *to = h + m * D;
+        VECTOR_LOOP(d, n, D, { v_store_n(to + d, scale * v_load_n(from + d, n), n); });
     }
 }
 
-static void x86_embed_backward(int64_t M, int64_t D, int64_t d0, int64_t d1, const uint32_t *ids,
-                               const float *dh, float scale, float *d_table)
+static void x86_embed_backward(const struct compute_embed *e, int64_t d0, int64_t d1,
+                               const float *dh, float *d_table)
 {
-    for (int64_t m = 0; m < M; m++) {
-        const float *from = dh + m * D + d0;
-        float *to = d_table + (int64_t)ids[m] * D + d0;
+    vf scale = v_set1(e->scale);
+    for (int64_t m = 0; m < e->M; m++) {
+        const float *from = dh + m * e->D + d0;
+        float *to = d_table + (int64_t)e->ids[m] * e->D + d0;
         VECTOR_LOOP(d, n, d1 - d0, {
-            v_store_n(to + d, v_fma(v_set1(scale), v_load_n(from + d, n), v_load_n(to + d, n)), n);
+            v_store_n(to + d, v_fma(scale, v_load_n(from + d, n), v_load_n(to + d, n)), n);
         });
     }
 }
@@ -92,48 +96,46 @@ INLINE struct loss_sum loss_sum_row(int64_t V, const float *z, float multiplier,
     return s;
 }
 
-/* (p - hit) * d_scale * dy/dz for n logits; log2_total is log2 of the row's sum. */
-INLINE vf loss_gradient(vf z, struct loss_sum s, float log2_total, float hit, float multiplier,
-                        float cap, float d_scale, bool capped)
+/* Of a row's gradient; a copy, so that stores to the gradient cannot be thought to change it. */
+struct loss_slope {
+    float multiplier, cap, d_scale;
+    float largest, log2_total; /* log2 of the row's sum */
+};
+
+/* (p - hit) * d_scale * dy/dz for n logits. */
+INLINE vf loss_gradient(vf z, struct loss_slope s, float hit, bool capped)
 {
-    vf y = loss_logit(z, multiplier, cap, capped);
-    vf p = v_exp2(v_fms(y - v_set1(s.largest), v_set1(LOG2_E), v_set1(log2_total)));
-    vf d = (p - v_set1(hit)) * v_set1(d_scale * multiplier);
+    vf y = loss_logit(z, s.multiplier, s.cap, capped);
+    vf p = v_exp2(v_fms(y - v_set1(s.largest), v_set1(LOG2_E), v_set1(s.log2_total)));
+    vf d = (p - v_set1(hit)) * v_set1(s.d_scale * s.multiplier);
     if (!capped) return d;
-    vf t = y * v_set1(1.0f / cap);
+    vf t = y * v_set1(1.0f / s.cap);
     return d * v_fnma(t, t, v_set1(1.0f));
 }
 
-INLINE void loss_row(int64_t V, const float *z, int64_t target, float multiplier, float cap,
-                     float d_scale, bool capped, float *nll, act_t *dz)
+INLINE void loss_row(const struct compute_loss *l, int64_t r, bool capped)
 {
-    struct loss_sum s = loss_sum_row(V, z, multiplier, cap, capped);
+    int64_t V = l->V, target = l->targets[r];
+    const float *z = l->z + r * V;
+    struct loss_sum s = loss_sum_row(V, z, l->multiplier, l->cap, capped);
     float y[VL];
-    v_store(y, loss_logit(v_set1(z[target]), multiplier, cap, capped));
-    *nll = (float)((double)s.largest - (double)y[0] + log((double)s.total));
-    if (!dz) return;
-    float log2_total = log2f(s.total);
-    VECTOR_LOOP(i, n, V, {
-        vf d = loss_gradient(v_load_n(z + i, n), s, log2_total, 0.0f, multiplier, cap, d_scale,
-                             capped);
-        act_store_n(dz + i, d, n);
-    });
-    act_store_n(
-        dz + target,
-        loss_gradient(v_set1(z[target]), s, log2_total, 1.0f, multiplier, cap, d_scale, capped), 1);
+    v_store(y, loss_logit(v_set1(z[target]), l->multiplier, l->cap, capped));
+    l->nll[r] = (float)((double)s.largest - (double)y[0] + log((double)s.total));
+    if (!l->d_logits) return;
+    act_t *dz = (act_t *)l->d_logits + r * V;
+    const struct loss_slope g = {l->multiplier, l->cap, l->d_scale, s.largest, log2f(s.total)};
+    VECTOR_LOOP(i, n, V,
+                { act_store_n(dz + i, loss_gradient(v_load_n(z + i, n), g, 0.0f, capped), n); });
+    act_store_n(dz + target, loss_gradient(v_set1(z[target]), g, 1.0f, capped), 1);
 }
 
-static void x86_cross_entropy(int64_t rows, int64_t V, const float *z, const uint32_t *targets,
-                              float multiplier, float cap, float d_scale, float *nll,
-                              void *d_logits)
+static void x86_cross_entropy(const struct compute_loss *l, int64_t first, int64_t rows)
 {
-    for (int64_t r = 0; r < rows; r++, z += V) {
-        act_t *dz = d_logits ? (act_t *)d_logits + r * V : NULL;
-        if (cap > 0)
-            loss_row(V, z, targets[r], multiplier, cap, d_scale, true, nll + r, dz);
+    for (int64_t r = first; r < first + rows; r++)
+        if (l->cap > 0)
+            loss_row(l, r, true);
         else
-            loss_row(V, z, targets[r], multiplier, cap, d_scale, false, nll + r, dz);
-    }
+            loss_row(l, r, false);
 }
 
 /* ------------------------------------------------------------------ reductions */
@@ -149,17 +151,6 @@ static double x86_sum_squares(size_t count, const float *x)
     return vd_sum(low + high);
 }
 
-static double x86_sum(size_t count, const float *x)
-{
-    vd low = vd_zero(), high = vd_zero();
-    VECTOR_LOOP(i, n, count, {
-        vf v = v_load_n(x + i, n);
-        low += vd_low(v);
-        high += vd_high(v);
-    });
-    return vd_sum(low + high);
-}
-
 /* 0 times an infinity or a NaN is a NaN, and stays one in the sum. */
 static bool x86_all_finite(size_t count, const float *x)
 {
@@ -170,33 +161,40 @@ static bool x86_all_finite(size_t count, const float *x)
 
 /* ------------------------------------------------------------------ optimisers */
 
-static void x86_adamw(const struct compute_adamw *o, float bias1, float bias2, size_t count,
-                      float *p, const float *g, float *m, float *v)
+static void x86_adamw(const struct compute_adamw *o, float bias1, float bias2, size_t first,
+                      size_t count)
 {
+    const float *g = o->g + first;
+    float *p = o->p + first, *m = o->m + first, *v = o->v + first;
     vf scale1 = v_set1((1.0f - o->beta1) * o->grad_scale), beta1 = v_set1(o->beta1);
     vf scale2 = v_set1(1.0f - o->beta2), beta2 = v_set1(o->beta2);
     vf unbias1 = v_set1(1.0f / bias1), unbias2 = v_set1(1.0f / bias2);
+    vf grad_scale = v_set1(o->grad_scale), eps = v_set1(o->eps);
+    vf lr = v_set1(o->lr), decay = v_set1(o->decay);
     VECTOR_LOOP(i, n, count, {
         vf grad = v_load_n(g + i, n);
-        vf scaled = v_set1(o->grad_scale) * grad;
+        vf scaled = grad_scale * grad;
         vf mi = v_fma(beta1, v_load_n(m + i, n), scale1 * grad);
         vf vi_ = v_fma(beta2, v_load_n(v + i, n), scale2 * (scaled * scaled));
         vf pi = v_load_n(p + i, n);
-        vf step = mi * unbias1 / (v_sqrt(vi_ * unbias2) + v_set1(o->eps));
+        vf step = mi * unbias1 / (v_sqrt(vi_ * unbias2) + eps);
         v_store_n(m + i, mi, n);
         v_store_n(v + i, vi_, n);
-        v_store_n(p + i, v_fnma(v_set1(o->lr), v_fma(v_set1(o->decay), pi, step), pi), n);
+        v_store_n(p + i, v_fnma(lr, v_fma(decay, pi, step), pi), n);
     });
 }
 
-static void x86_momentum(size_t count, float beta, bool nesterov, float grad_scale, const float *g,
-                         float *m, float *u)
+static void x86_momentum(const struct compute_momentum *o, size_t first, size_t count)
 {
+    const float *g = o->g + first;
+    float *m = o->m + first, *u = o->u + first;
+    vf beta = v_set1(o->beta), grad_scale = v_set1(o->grad_scale);
+    bool nesterov = o->nesterov;
     VECTOR_LOOP(i, n, count, {
-        vf grad = v_set1(grad_scale) * v_load_n(g + i, n);
-        vf mi = v_fma(v_set1(beta), v_load_n(m + i, n), grad);
+        vf grad = grad_scale * v_load_n(g + i, n);
+        vf mi = v_fma(beta, v_load_n(m + i, n), grad);
         v_store_n(m + i, mi, n);
-        v_store_n(u + i, nesterov ? v_fma(v_set1(beta), mi, grad) : mi, n);
+        v_store_n(u + i, nesterov ? v_fma(beta, mi, grad) : mi, n);
     });
 }
 

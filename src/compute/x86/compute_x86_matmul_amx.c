@@ -10,7 +10,7 @@
 enum { TILE_ROWS = 256, TILE_COLUMNS = 256 };
 
 struct matmul_run {
-    const struct matmul_call *m;
+    const struct compute_matmul *m;
     int64_t steps, a_bands, b_bands, a_tasks; /* of 32; tasks that pack A */
     bf16_t *a, *b;
     char *scratch; /* of a thread: what it packs; two blocks of C */
@@ -37,11 +37,11 @@ static void pack_band(const bf16_t *x, int64_t ld, int64_t rows, int64_t K, bool
 static void pack_task(void *ctx, size_t task, int thread)
 {
     const struct matmul_run *r = ctx;
-    const struct matmul_call *m = r->m;
-    bool is_a = (int64_t)task < r->a_tasks, along = is_a ? !m->ta : m->tb;
+    const struct compute_matmul *m = r->m;
+    bool is_a = (int64_t)task < r->a_tasks, along = is_a ? !m->transpose_a : m->transpose_b;
     int64_t i = (int64_t)task - (is_a ? 0 : r->a_tasks), size = is_a ? m->M : m->N;
     int64_t ld = is_a ? m->lda : m->ldb;
-    const bf16_t *x = (const bf16_t *)(const void *)(is_a ? m->A : m->B) + i * 32 * ld;
+    const bf16_t *x = (const bf16_t *)(is_a ? m->A : m->B) + i * 32 * ld;
     bf16_t *packed = is_a ? r->a : r->b;
     bf16_t *own = (bf16_t *)(void *)(r->scratch + (size_t)thread * r->stride);
     if (along) {
@@ -63,8 +63,8 @@ static void pack_task(void *ctx, size_t task, int thread)
 static void drain_block(const struct matmul_run *r, int64_t i, int64_t j, const float *block,
                         struct drain *d)
 {
-    const struct matmul_call *m = r->m;
-    float *to = m->C + i * m->ldc + j;
+    const struct compute_matmul *m = r->m;
+    float *to = (float *)m->C + i * m->ldc + j;
     drain_all(d);
     bool whole = m->beta == 0 && m->N - j >= BAND && (uintptr_t)to % LINE == 0 && m->ldc % VL == 0;
     *d = (struct drain){
@@ -86,7 +86,7 @@ static void drain_block(const struct matmul_run *r, int64_t i, int64_t j, const 
 static void tile_task(void *ctx, size_t task, int thread)
 {
     const struct matmul_run *r = ctx;
-    const struct matmul_call *m = r->m;
+    const struct compute_matmul *m = r->m;
     int64_t columns = ceil_div(m->N, TILE_COLUMNS), band = r->steps * STEP, turn = 0;
     int64_t i0 = (int64_t)task / columns * TILE_ROWS, j0 = (int64_t)task % columns * TILE_COLUMNS;
     float *blocks = (float *)(void *)(r->scratch + (size_t)thread * r->stride);
@@ -108,7 +108,7 @@ static void tile_task(void *ctx, size_t task, int thread)
     _mm_sfence();
 }
 
-void compute_x86_matmul_amx(compute_t *c, const struct matmul_call *m)
+void compute_x86_matmul_amx(compute_t *c, const struct compute_matmul *m)
 {
     struct matmul_run r = {.m = m, .steps = ceil_div(m->K, 32)};
     r.a_bands = ceil_div(m->M, BAND);
@@ -118,8 +118,8 @@ void compute_x86_matmul_amx(compute_t *c, const struct matmul_call *m)
     r.b = r.a + r.a_bands * r.steps * STEP;
     size_t own = (size_t)(MAX(r.steps, MAX(r.a_bands, r.b_bands)) * STEP) * sizeof(bf16_t);
     r.scratch = compute_private_scratch(c, MAX(own, 2 * BAND * BAND * sizeof(float)), &r.stride);
-    r.a_tasks = m->ta ? r.steps : r.a_bands;
-    pool_run(c->pool, (size_t)(r.a_tasks + (m->tb ? r.b_bands : r.steps)), pack_task, &r);
+    r.a_tasks = m->transpose_a ? r.steps : r.a_bands;
+    pool_run(c->pool, (size_t)(r.a_tasks + (m->transpose_b ? r.b_bands : r.steps)), pack_task, &r);
     pool_run(c->pool, (size_t)(ceil_div(m->M, TILE_ROWS) * ceil_div(m->N, TILE_COLUMNS)), tile_task,
              &r);
 }

@@ -48,33 +48,39 @@ INLINE float norm_apply(int64_t D, float eps, float squares, const float *x, con
     return s;
 }
 
-static void x86_rmsnorm(int64_t rows, int64_t D, float eps, const float *x, const float *g, void *y,
-                        float *rstd)
+static void x86_rmsnorm(const struct compute_norm *norm, int64_t first, int64_t rows)
 {
-    for (int64_t r = 0; r < rows; r++, x += D) {
+    int64_t D = norm->D;
+    for (int64_t r = first; r < first + rows; r++) {
+        const float *x = norm->x + r * D;
         vf squares = v_zero();
         VECTOR_LOOP(i, n, D, {
             vf v = v_load_n(x + i, n);
             squares = v_fma(v, v, squares);
         });
-        float s = norm_apply(D, eps, v_sum(squares), x, g, (act_t *)y + r * D);
-        if (rstd) rstd[r] = s;
+        act_t *y = (act_t *)norm->y + r * D;
+        float s = norm_apply(D, norm->eps, v_sum(squares), x, norm->g, y);
+        if (norm->rstd) norm->rstd[r] = s;
     }
 }
 
 /* dx_i = s (g_i dy_i - x_i s^2 mean(g dy x)),  dg_i += dy_i x_i s  (see the reference). */
-static void x86_rmsnorm_backward(int64_t rows, int64_t D, const float *x, const float *g,
-                                 const float *rstd, const void *dy_, float *dx, bool add,
-                                 float *dg_partial)
+static void x86_rmsnorm_backward(const struct compute_norm *norm, const struct compute_norm_grad *d,
+                                 int64_t first, int64_t rows, float *dg_partial)
 {
-    const act_t *dy = dy_;
-    for (int64_t r = 0; r < rows; r++, x += D, dy += D, dx += D) {
-        vf dot = v_zero(), s = v_set1(rstd[r]);
+    int64_t D = norm->D;
+    const float *g = norm->g;
+    bool add = d->add;
+    for (int64_t r = first; r < first + rows; r++) {
+        const float *x = norm->x + r * D;
+        const act_t *dy = (const act_t *)d->dy + r * D;
+        float *dx = d->dx + r * D, rstd = norm->rstd[r];
+        vf dot = v_zero(), s = v_set1(rstd);
         VECTOR_LOOP(i, n, D, {
             vf along = act_load_n(dy + i, n) * v_load_n(x + i, n);
             dot = v_fma(v_load_n(g + i, n), along, dot);
         });
-        vf mean = v_set1(v_sum(dot) / (float)D * rstd[r] * rstd[r]);
+        vf mean = v_set1(v_sum(dot) / (float)D * rstd * rstd);
         VECTOR_LOOP(i, n, D, {
             vf xi = v_load_n(x + i, n);
             vf dyi = act_load_n(dy + i, n);
@@ -88,13 +94,14 @@ static void x86_rmsnorm_backward(int64_t rows, int64_t D, const float *x, const 
 
 /* ------------------------------------------------------------------ seam */
 
-static void x86_seam_forward(const struct compute_seam *seam, int64_t rows)
+static void x86_seam_forward(const struct compute_seam *seam, int64_t first, int64_t rows)
 {
     int64_t D = seam->D;
-    const act_t *y = seam->y;
-    const float *h = seam->h, *g = seam->g_post;
-    float *h_out = seam->h_out;
-    for (int64_t r = 0; r < rows; r++, y += D, h += D, h_out += D) {
+    const float *g = seam->g_post;
+    for (int64_t r = first; r < first + rows; r++) {
+        const act_t *y = (const act_t *)seam->y + r * D;
+        const float *h = seam->h + r * D;
+        float *h_out = seam->h_out + r * D;
         vf squares = v_zero();
         VECTOR_LOOP(i, n, D, {
             vf v = act_load_n(y + i, n);
@@ -114,62 +121,66 @@ static void x86_seam_forward(const struct compute_seam *seam, int64_t rows)
     }
 }
 
-/* The part of one row behind the residual sum: dh += backward of a = rms(h_out; g_next). Returns
+/* The part of row r behind the residual sum: dh += backward of a = rms(h_out; g_next). Returns
  * g_post . dh . y, which the norm in front needs. */
-INLINE float seam_backward_next(int64_t D, const struct compute_seam *seam, float rstd,
-                                const float *h_out, const act_t *y, const act_t *da, float *dh,
-                                float *dg_next)
+INLINE float seam_backward_next(const struct compute_seam *seam,
+                                const struct compute_seam_grad *grads, int64_t r, float *dg_next)
 {
+    int64_t D = seam->D;
+    float *dh = grads->dh + r * D, rstd = seam->rstd_next[r];
+    const float *h_out = seam->h_out + r * D, *g_next = seam->g_next, *g_post = seam->g_post;
+    const act_t *y = (const act_t *)seam->y + r * D, *da = (const act_t *)grads->da + r * D;
     vf dot = v_zero(), s = v_set1(rstd);
     VECTOR_LOOP(i, n, D, {
         vf along = act_load_n(da + i, n) * v_load_n(h_out + i, n);
-        dot = v_fma(v_load_n(seam->g_next + i, n), along, dot);
+        dot = v_fma(v_load_n(g_next + i, n), along, dot);
     });
     vf mean = v_set1(v_sum(dot) / (float)D * rstd * rstd);
     dot = v_zero();
     VECTOR_LOOP(i, n, D, {
         vf x = v_load_n(h_out + i, n);
         vf dai = act_load_n(da + i, n);
-        vf grad = v_fnma(x, mean, v_load_n(seam->g_next + i, n) * dai);
+        vf grad = v_fnma(x, mean, v_load_n(g_next + i, n) * dai);
         vf total = v_fma(s, grad, v_load_n(dh + i, n));
         v_store_n(dh + i, total, n);
         v_store_n(dg_next + i, v_fma(dai * x, s, v_load_n(dg_next + i, n)), n);
-        dot = v_fma(v_load_n(seam->g_post + i, n), total * act_load_n(y + i, n), dot);
+        dot = v_fma(v_load_n(g_post + i, n), total * act_load_n(y + i, n), dot);
     });
     return v_sum(dot);
 }
 
-static void x86_seam_backward(const struct compute_seam *seam, int64_t rows, const void *da,
-                              float *dh, void *dy_, float *dg_post_partial, float *dg_next_partial)
+static void x86_seam_backward(const struct compute_seam *seam,
+                              const struct compute_seam_grad *grads, int64_t first, int64_t rows,
+                              float *dg_post_partial, float *dg_next_partial)
 {
     int64_t D = seam->D;
-    const act_t *y = seam->y;
-    act_t *dy = dy_;
-    for (int64_t r = 0; r < rows; r++, y += D, dh += D, dy += D) {
-        float dot = seam_backward_next(D, seam, seam->rstd_next[r], seam->h_out + r * D, y,
-                                       (const act_t *)da + r * D, dh, dg_next_partial);
+    const float *g_post = seam->g_post;
+    for (int64_t r = first; r < first + rows; r++) {
+        const act_t *y = (const act_t *)seam->y + r * D;
+        const float *dh = grads->dh + r * D;
+        act_t *dy = (act_t *)grads->dy + r * D;
+        float dot = seam_backward_next(seam, grads, r, dg_next_partial);
         float rstd = seam->rstd_post[r];
         vf s = v_set1(rstd), mean = v_set1(dot / (float)D * rstd * rstd);
         VECTOR_LOOP(i, n, D, {
             vf x = act_load_n(y + i, n);
             vf d = v_load_n(dh + i, n);
             v_store_n(dg_post_partial + i, v_fma(d * x, s, v_load_n(dg_post_partial + i, n)), n);
-            act_store_n(dy + i, s * v_fnma(x, mean, v_load_n(seam->g_post + i, n) * d), n);
+            act_store_n(dy + i, s * v_fnma(x, mean, v_load_n(g_post + i, n) * d), n);
         });
     }
 }
 
 /* ------------------------------------------------------------------ rotation */
 
-static void x86_rope(int64_t rows, int64_t first_pos, int64_t T, int64_t row0, int64_t n_heads,
-                     int64_t h, const float *table, bool backward, void *x_, int64_t ld)
+static void x86_rope(const struct compute_rope *p, int64_t first, int64_t rows)
 {
-    int64_t half = h / 2;
-    vf sign = v_set1(backward ? -1.0f : 1.0f);
-    for (int64_t r = 0; r < rows; r++) {
-        const float *cosine = table + ((row0 + r) % T + first_pos) * h, *sine = cosine + half;
+    int64_t h = p->h, half = h / 2, n_heads = p->n_heads;
+    vf sign = v_set1(p->backward ? -1.0f : 1.0f);
+    for (int64_t r = first; r < first + rows; r++) {
+        const float *cosine = p->table + (r % p->T + p->pos) * h, *sine = cosine + half;
         for (int64_t i = 0; i < n_heads; i++) {
-            act_t *x = (act_t *)x_ + r * ld + i * h;
+            act_t *x = (act_t *)p->x + r * p->ld + i * h;
             VECTOR_LOOP(d, n, half, {
                 vf a = act_load_n(x + d, n);
                 vf b = act_load_n(x + half + d, n);

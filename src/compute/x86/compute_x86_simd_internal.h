@@ -229,7 +229,7 @@ INLINE vf v_load_bf16_n(const bf16_t *p, int64_t n)
     __m256i half = _mm256_maskz_loadu_epi16(v_mask_first(n), p);
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
 }
-/* To nearest even, as compute_f32_to_bf16; denormals are kept, unlike vcvtneps2bf16. */
+/* To nearest even, as bf16_store; denormals are kept, unlike vcvtneps2bf16. */
 INLINE __m256i v_round_bf16(vf x)
 {
     __m512i bits = _mm512_castps_si512(x), high = _mm512_srli_epi32(bits, 16);

@@ -7,7 +7,7 @@
 #ifndef COLOSSUS_TRAIN_CHECKPOINT_INTERNAL_H
 #define COLOSSUS_TRAIN_CHECKPOINT_INTERNAL_H
 
-#include "train/train.h"
+#include "model/model.h"
 
 /* Tensors that go into one file. The data pointers are the live arrays. */
 struct ckpt_set {

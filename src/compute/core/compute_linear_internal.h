@@ -6,21 +6,19 @@
 #ifndef COLOSSUS_COMPUTE_LINEAR_INTERNAL_H
 #define COLOSSUS_COMPUTE_LINEAR_INTERNAL_H
 
-#include "compute/compute_internal.h"
+#include "compute/core/compute_internal.h"
 
 /* Rows [row, row + rows) belong to one group. */
 struct linear_tile {
     int32_t group, row, rows;
 };
 
-/* One call's arguments. X, dX [rows, in] and Y, dY [rows, out]. */
+/* One call's arguments. X, dX [rows, in] and Y, dY [rows, out], dense. */
 struct linear_call {
     const int32_t *offset;
-    const void *x; /* forward: X; backward_input: dY; backward_weight: X */
-    int64_t ldx;
+    const void *x;  /* forward: X; backward_input: dY; backward_weight: X */
     const void *dy; /* backward_weight only */
-    int64_t ldy;
-    void *y; /* forward: Y; backward_input: dX */
+    void *y;        /* forward: Y; backward_input: dX */
     enum compute_dtype y_dtype;
     bool accumulate;
     const struct linear_tile *tiles;
@@ -49,8 +47,13 @@ struct compute_linear {
     int64_t max_tiles;
 };
 
-int64_t compute_linear_out(const struct compute_linear_desc *d);
-
-extern const struct linear_ops compute_linear_plain, compute_linear_dnnl;
+/* Columns of Y: all parts together. */
+static inline int64_t compute_linear_out(const struct compute_linear_desc *d)
+{
+    int64_t out = 0;
+    for (int p = 0; p < d->parts; p++)
+        out += d->out[p];
+    return out;
+}
 
 #endif

@@ -1,0 +1,78 @@
+/* compute_kernels_internal.h: the table of single-thread kernels that a backend fills.
+ *
+ * compute_ops_*.c cut an operation into tasks of whole rows and call these. A kernel takes the
+ * operation as its caller described it (compute.h) and does rows [first, first + rows) of it; it
+ * knows no threads. A table exists per backend and number format of activations; act pointers are
+ * float or bf16_t accordingly, and fills every entry but, on fast backends, matmul.
+ * tests/unit/test_compute_kernels.c compares every entry of every table this CPU can run with the
+ * reference table. */
+#ifndef COLOSSUS_COMPUTE_KERNELS_INTERNAL_H
+#define COLOSSUS_COMPUTE_KERNELS_INTERNAL_H
+
+#include "compute/compute.h"
+
+/* Whether this build has the tables of compute/x86/. */
+#if defined(__x86_64__)
+#    define COMPUTE_X86_KERNELS 1
+#else
+#    define COMPUTE_X86_KERNELS 0
+#endif
+
+struct compute_kernels {
+    const char *name;
+
+    void (*to_act)(size_t n, const float *x, void *y);
+    void (*from_act)(size_t n, const void *x, float *y);
+    void (*scale)(size_t n, float scale, const void *x, void *y);
+
+    /* Gradients that are sums over rows go to partial arrays, which are added to: one for each
+     * task, so that the order of the sum does not depend on threads. d's own are not touched. */
+    void (*rmsnorm)(const struct compute_norm *n, int64_t first, int64_t rows);
+    void (*rmsnorm_backward)(const struct compute_norm *n, const struct compute_norm_grad *d,
+                             int64_t first, int64_t rows, float *dg_partial);
+    void (*seam_forward)(const struct compute_seam *s, int64_t first, int64_t rows);
+    void (*seam_backward)(const struct compute_seam *s, const struct compute_seam_grad *d,
+                          int64_t first, int64_t rows, float *dg_post_partial,
+                          float *dg_next_partial);
+
+    /* Queries [t0, t1) of sequence b, head i; scratch of attention_scratch(T, h) bytes, 64-byte
+     * aligned, private to the caller. */
+    size_t (*attention_scratch)(int64_t T, int64_t h);
+    void (*attention_forward)(const struct compute_attention *a, int64_t b, int64_t head,
+                              int64_t t0, int64_t t1, void *scratch);
+    /* All queries of the H / K heads that share key head kv of sequence b: dq, dk, dv of them. */
+    void (*attention_backward)(const struct compute_attention *a,
+                               const struct compute_attention_grad *d, int64_t b, int64_t kv,
+                               void *scratch);
+    void (*rope)(const struct compute_rope *p, int64_t first, int64_t rows);
+
+    void (*glu_forward)(const struct compute_glu *g, int64_t first, int64_t rows);
+    void (*glu_backward)(const struct compute_glu *g, const struct compute_glu_grad *d,
+                         int64_t first, int64_t rows);
+
+    void (*router_forward)(const struct compute_router *r, int64_t first, int64_t rows);
+    void (*router_backward)(const struct compute_router *r, const struct compute_router_grad *d,
+                            int64_t first, int64_t rows, float *dW_partial);
+    void (*combine)(const struct compute_combine *m, int64_t first, int64_t rows);
+
+    void (*embed)(const struct compute_embed *e, int64_t first, int64_t rows, const float *table,
+                  float *h);
+    /* columns [d0, d1) of all M rows */
+    void (*embed_backward)(const struct compute_embed *e, int64_t d0, int64_t d1, const float *dh,
+                           float *d_table);
+    void (*cross_entropy)(const struct compute_loss *l, int64_t first, int64_t rows);
+    void (*logits)(int64_t rows, int64_t V, float multiplier, float cap, float *z);
+
+    double (*sum_squares)(size_t n, const float *x);
+    bool (*all_finite)(size_t n, const float *x);
+    /* Elements [first, first + n); bias1 and bias2 are 1 - beta^step. */
+    void (*adamw)(const struct compute_adamw *o, float bias1, float bias2, size_t first, size_t n);
+    void (*momentum)(const struct compute_momentum *o, size_t first, size_t n);
+    void (*axpby)(size_t n, float a, const float *x, float b, float *y);
+
+    /* The whole product on one thread; A and B of the table's act format. The reference's plain
+     * loops; fast backends use oneDNN or AMX tiles (compute_linear.c) and leave this NULL. */
+    void (*matmul)(const struct compute_matmul *m);
+};
+
+#endif
