@@ -330,15 +330,13 @@ int main(int argc, char **argv)
     struct bench b = {0};
     struct error e = {0};
     struct arena a = {0};
-    int n_rest;
-    char **rest;
-    bool help = false;
+    struct option_line line = {.argc = argc, .argv = argv, .a = &a};
     options_defaults(rows, ARRAY_LEN(rows), &b.o);
-    if (options_parse(&table, argc, argv, &b.o, &a, NULL, &n_rest, &rest, &help, &e) < 0) {
+    if (options_parse(&table, &line, &b.o, &e) < 0) {
         fprintf(stderr, "bench_train: %s\nhint: %s\n", e.text, e.hint);
         return 2;
     }
-    if (help) {
+    if (line.help) {
         options_print_help(&table, stdout);
         return 0;
     }

@@ -259,8 +259,9 @@ struct range range_exact(double x);
 struct range range_mul(struct range a, struct range b);
 struct range range_div(struct range a, struct range b);
 struct range range_add(struct range a, struct range b);
-struct range range_sum(struct range a, struct range b); /* they rise and fall together: bounds add */
-struct range range_scale(struct range a, double x);     /* x is exact */
+struct range range_sum(struct range a,
+                       struct range b);             /* they rise and fall together: bounds add */
+struct range range_scale(struct range a, double x); /* x is exact */
 
 /* ------------------------------------------------------------------ units (base_unit.c) */
 
@@ -398,13 +399,19 @@ enum option_origin { ORIGIN_DEFAULT, ORIGIN_FILE, ORIGIN_FLAG, ORIGIN_DERIVED, O
 
 /* Sets every row of target to its fallback. */
 void options_defaults(const struct option *rows, size_t n_rows, void *target);
-/* Parses argv (argv[0] is the command's own name), fills target; *rest gets the positional
- * arguments (in place, within argv). Long options: --name value, --name=value. Unknown ones:
- * ERROR_USAGE with the nearest name as hint. "--" ends options; a lone "-" is positional.
- * *help is set where --help or -h was given. Where origins is not NULL, origins[row] is set.
- * List items live in *a. */
-int options_parse(const struct option_table *t, int argc, char **argv, void *target,
-                  struct arena *a, uint8_t *origins, int *n_rest, char ***rest, bool *help,
+/* A command line: what is given, and what is left of it once its options are read. */
+struct option_line {
+    int argc;
+    char **argv;      /* argv[0] is the command's own name */
+    struct arena *a;  /* list items live here */
+    uint8_t *origins; /* [n_rows] ORIGIN_FLAG is set where a row was given; NULL: not wanted */
+    int n_rest;
+    char **rest; /* positional arguments, in place, within argv */
+    bool help;   /* --help or -h was given */
+};
+/* Parses a line and fills target. Long options: --name value, --name=value. Unknown ones:
+ * ERROR_USAGE with the nearest name as hint. "--" ends options; a lone "-" is positional. */
+int options_parse(const struct option_table *t, struct option_line *line, void *target,
                   struct error *e);
 /* Sets one row from text with its type, bounds and choices; errors name the row and a valid
  * example. `where` ("run.yaml:12") goes in front of messages, or NULL. */

@@ -410,32 +410,29 @@ static int take_short(struct parser *p, const char *arg, const char *next)
     return arg[1] ? 1 : 2;
 }
 
-int options_parse(const struct option_table *t, int argc, char **argv, void *target,
-                  struct arena *a, uint8_t *origins, int *n_rest, char ***rest, bool *help,
+int options_parse(const struct option_table *t, struct option_line *line, void *target,
                   struct error *e)
 {
     struct error local;
-    struct parser p = {t, target, a, origins, NULL, e ? e : &local};
-    p.given = arena_alloc(a, t->n_rows + 1);
-    bool options_end = false;
-    int n = 0; /* positional arguments move down to argv[1 .. n] */
-    *help = false;
-    for (int i = 1; i < argc;) {
-        char *arg = argv[i], *next = i + 1 < argc ? argv[i + 1] : NULL;
+    bool *given = arena_alloc(line->a, t->n_rows + 1), options_end = false;
+    struct parser p = {t, target, line->a, line->origins, given, e ? e : &local};
+    line->n_rest = 0; /* positional arguments move down to argv[1 .. n_rest] */
+    line->rest = line->argv + MIN(1, line->argc);
+    line->help = false;
+    for (int i = 1; i < line->argc;) {
+        char *arg = line->argv[i], *next = i + 1 < line->argc ? line->argv[i + 1] : NULL;
         int used = 1;
         if (options_end || arg[0] != '-' || !arg[1])
-            argv[1 + n++] = arg;
+            line->rest[line->n_rest++] = arg;
         else if (strcmp(arg, "--") == 0)
             options_end = true;
         else if (strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0)
-            *help = true;
+            line->help = true;
         else
             used = arg[1] == '-' ? take_long(&p, arg + 2, next) : take_short(&p, arg + 1, next);
         TRY(used);
         i += used;
     }
-    *n_rest = n;
-    *rest = argv + MIN(1, argc);
     return 0;
 }
 

@@ -72,14 +72,16 @@ bool cmd_parse(const struct option_table *t, int argc, char **argv, void *target
                uint8_t *origins, int *n_rest, char ***rest, int *exit_code)
 {
     struct error e = {0};
-    bool help = false;
+    struct option_line line = {argc, argv, a, origins, 0, NULL, false};
     options_defaults(t->rows, t->n_rows, target);
-    int rc = options_parse(t, argc, argv, target, a, origins, n_rest, rest, &help, &e);
+    int rc = options_parse(t, &line, target, &e);
+    *n_rest = line.n_rest;
+    *rest = line.rest;
     if (rc < 0) {
         *exit_code = cmd_fail(t->command, &e);
         return false;
     }
-    if (help) {
+    if (line.help) {
         options_print_help(t, stdout);
         *exit_code = 0;
         return false;

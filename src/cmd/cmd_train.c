@@ -67,7 +67,9 @@ static int train(const char *path, const struct train_cmd_options *o, struct err
     /* Who reads the lines may go; the run stays. Not put back, as the last lines are still to be
      * flushed when the run has ended. */
     if (!o->plan && !o->dry_run) signal(SIGPIPE, SIG_IGN);
-    TRY(train_config_load(path, o->set.items, o->set.count, &f, e));
+    const struct train_run_text from = {
+        .path = path, .overrides = o->set.items, .n_overrides = o->set.count};
+    TRY(train_config_load(&from, &f, e));
     struct train_options t = {.no_resume = !o->resume,
                               .allow_changes = o->allow_changes,
                               .plan_only = o->plan,

@@ -76,14 +76,18 @@ struct train_run_file {
     const char *path;                /* of the run file, for messages and origins */
     struct arena arena;
 };
-/* Loads and checks path, then applies "key=value" overrides. Errors: ERROR_CONFIG with file, line
- * and the nearest valid key. *out needs train_config_free after success only. */
-int train_config_load(const char *path, const char *const *overrides, size_t n_overrides,
-                      struct train_run_file *out, struct error *e);
-/* The same from memory; name stands for the file in messages. */
-int train_config_parse(const char *text, size_t size, const char *name,
-                       const char *const *overrides, size_t n_overrides, struct train_run_file *out,
-                       struct error *e);
+/* Where a configuration is read from. */
+struct train_run_text {
+    const char *path; /* of the file, or what stands for it in messages */
+    const char *text; /* [size]; NULL: the file's */
+    size_t size;
+    const char *const *overrides; /* [n_overrides] "key=value" of --set, over the file */
+    size_t n_overrides;
+};
+/* Reads and checks a run file. Errors: ERROR_CONFIG with file, line and the nearest valid key. *out
+ * needs train_config_free after success only. */
+int train_config_load(const struct train_run_text *from, struct train_run_file *out,
+                      struct error *e);
 void train_config_free(struct train_run_file *f);
 /* The configuration as YAML that train_config_load reads back, each value with its origin. */
 void train_config_print(const struct train_run_file *f, struct str *out);

@@ -114,32 +114,16 @@ static int load_tree(struct train_run_file *f, const struct yaml_node *root,
     return train_config_check(f, &source, e);
 }
 
-static void begin(struct train_run_file *f, const char *path)
-{
-    memset(f, 0, sizeof(*f));
-    arena_init(&f->arena);
-    f->path = arena_strdup(&f->arena, path);
-}
-
-int train_config_load(const char *path, const char *const *overrides, size_t n_overrides,
-                      struct train_run_file *out, struct error *e)
+int train_config_load(const struct train_run_text *from, struct train_run_file *out,
+                      struct error *e)
 {
     struct yaml_node *root;
-    begin(out, path);
-    int rc = yaml_load(path, &out->arena, &root, e);
-    if (rc >= 0) rc = load_tree(out, root, overrides, n_overrides, e);
-    if (rc < 0) train_config_free(out);
-    return rc;
-}
-
-int train_config_parse(const char *text, size_t size, const char *name,
-                       const char *const *overrides, size_t n_overrides, struct train_run_file *out,
-                       struct error *e)
-{
-    struct yaml_node *root;
-    begin(out, name);
-    int rc = yaml_parse(text, size, name, &out->arena, &root, e);
-    if (rc >= 0) rc = load_tree(out, root, overrides, n_overrides, e);
+    memset(out, 0, sizeof(*out));
+    arena_init(&out->arena);
+    out->path = arena_strdup(&out->arena, from->path);
+    int rc = from->text ? yaml_parse(from->text, from->size, from->path, &out->arena, &root, e)
+                        : yaml_load(from->path, &out->arena, &root, e);
+    if (rc >= 0) rc = load_tree(out, root, from->overrides, from->n_overrides, e);
     if (rc < 0) train_config_free(out);
     return rc;
 }

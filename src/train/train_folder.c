@@ -13,7 +13,8 @@ static int load_folder_config(const char *dir, struct train_run_file *f, struct 
 {
     struct arena a;
     arena_init(&a);
-    int rc = train_config_load(file_join(&a, dir, "run.yaml"), NULL, 0, f, e);
+    int rc =
+        train_config_load(&(struct train_run_text){.path = file_join(&a, dir, "run.yaml")}, f, e);
     arena_fini(&a);
     return rc;
 }

@@ -71,7 +71,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct error e = {0};
     struct arena arena;
     arena_init(&arena);
-    if (plan_parse((const char *)data, size, "fuzz.yaml", PRESET_MAX_DEPTH, &arena, &p, &e) >= 0) {
+    /* at this depth no further file is opened */
+    struct yaml_reader r = {"fuzz.yaml", &arena, &e, PRESET_MAX_DEPTH};
+    struct yaml_node *root;
+    int rc = yaml_parse((const char *)data, size, r.path, &arena, &root, &e);
+    if (rc >= 0) rc = plan_read_root(&r, root, &p);
+    if (rc >= 0) {
         check_plan(&p);
         check_answer(&p, &arena);
     } else {

@@ -267,7 +267,10 @@ static void test_every_run_file_loads(void **state)
 static int parse(struct fixture *f, const char *text, struct plan_request *out)
 {
     memset(&f->e, 0, sizeof(f->e));
-    return plan_parse(text, strlen(text), "my.yaml", 0, &f->arena, out, &f->e);
+    struct yaml_reader r = {"my.yaml", &f->arena, &f->e, 0};
+    struct yaml_node *root;
+    TRY(yaml_parse(text, strlen(text), r.path, &f->arena, &root, &f->e));
+    return plan_read_root(&r, root, out);
 }
 
 #define MODEL   "model: llama-3-8b\n"

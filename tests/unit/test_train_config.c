@@ -8,7 +8,8 @@ static int parse(struct fixture *f, const char *text, const char *set, struct tr
 {
     f->e = (struct error){0};
     const char *overrides[] = {set};
-    return train_config_parse(text, strlen(text), "my.yaml", overrides, set ? 1 : 0, out, &f->e);
+    const struct train_run_text from = {"my.yaml", text, strlen(text), overrides, set ? 1 : 0};
+    return train_config_load(&from, out, &f->e);
 }
 
 /* `text` is appended to the minimal file. */

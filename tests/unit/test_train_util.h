@@ -67,7 +67,8 @@ static inline int train_util_try(struct fixture *f, const struct train_util_run 
     while (n < ARRAY_LEN(r->set) && r->set[n])
         n++;
     f->e = (struct error){0};
-    TRY(train_config_parse(r->yaml, strlen(r->yaml), "run.yaml", r->set, n, &file, &f->e));
+    const struct train_run_text from = {"run.yaml", r->yaml, strlen(r->yaml), r->set, n};
+    TRY(train_config_load(&from, &file, &f->e));
     struct train_options o = r->options;
     FILE *nowhere = fopen("/dev/null", "w");
     assert_non_null(nowhere);

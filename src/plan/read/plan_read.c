@@ -236,8 +236,8 @@ static int read_run_as_plan(const struct yaml_reader *r, const struct yaml_node 
     return read_part_names(r, root, out);
 }
 
-static int read_root(const struct yaml_reader *r, const struct yaml_node *root,
-                     struct plan_request *out)
+int plan_read_root(const struct yaml_reader *r, const struct yaml_node *root,
+                   struct plan_request *out)
 {
     if (plan_is_run_file(root)) return read_run_as_plan(r, root, out);
     return read_plan(r, root, out);
@@ -254,16 +254,5 @@ int plan_load(const char *path, struct arena *a, struct plan_request *out, struc
     } else {
         TRY(preset_open(&r, &plan_request_section, path, NULL, &child, &root));
     }
-    return read_root(&child, root, out);
-}
-
-int plan_parse(const char *text, size_t size, const char *name, int depth, struct arena *a,
-               struct plan_request *out, struct error *e)
-{
-    struct error local;
-    struct yaml_reader r = yaml_reader_from(name, a, e, &local);
-    struct yaml_node *root;
-    r.depth = depth;
-    TRY(yaml_parse(text, size, name, a, &root, r.e));
-    return read_root(&r, root, out);
+    return plan_read_root(&child, root, out);
 }

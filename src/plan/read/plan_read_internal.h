@@ -27,13 +27,8 @@ bool plan_is_run_file(const struct yaml_node *root);
 int plan_read_run_file(const struct yaml_reader *r, const struct yaml_node *root,
                        struct model_config *out, struct plan_model_extra *extra);
 
-/* plan_load from memory; name is what errors call it and where names are looked from. A depth of
- * PRESET_MAX_DEPTH opens no further file. */
-int plan_parse(const char *text, size_t size, const char *name, int depth, struct arena *a,
-               struct plan_request *out, struct error *e);
-
-/* What a change that forgets the plan's layout leaves of it: what options ask for (plan_override.c),
- * and the precision where every accelerator computes in it. */
-struct plan_layout plan_layout_asked(const struct plan_request *r);
+/* A whole plan, or a run file as one. */
+int plan_read_root(const struct yaml_reader *r, const struct yaml_node *root,
+                   struct plan_request *out);
 
 #endif
