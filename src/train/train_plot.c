@@ -142,7 +142,8 @@ static struct plot_series joined(const struct curves *c, enum column col, const 
         y[n++] = c->column[col][i];
     }
     /* a line of one point would be invisible */
-    return (struct plot_series){.name = name, .x = x, .y = y, .count = n, .points = n == 1};
+    return (struct plot_series){
+        .name = name, .x = x, .y = y, .count = n, .style = n == 1 ? PLOT_POINTS : PLOT_LINE};
 }
 
 static struct plot_series dense(const struct curves *c, const double *y, const char *name)

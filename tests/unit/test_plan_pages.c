@@ -2,7 +2,7 @@
  * descriptions is escaped, JSON has every figure, and inputs are changed by name. */
 #include "test_cmocka.h"
 
-#include "plan/show/plan_pages_internal.h"
+#include "plan/show/plan_show_internal.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* test_plan_place.c: how many accelerators a layout can use, and what groups across domains cost. */
 #include "test_cmocka.h"
 
-#include "plan/show/plan_pages_internal.h"
+#include "plan/show/plan_show_internal.h"
 #include "plan/step/plan_step_internal.h"
 
 #include <math.h>

@@ -6,7 +6,8 @@
  * for; one factor that is asked for keeps the others that the plan gives, and tp, pp and cp free the
  * dp of the file; stack and generation keep the layout. The value that a plan has already changes
  * nothing. What was changed is told with the title. */
-#include "plan/show/plan_pages_internal.h"
+#include "plan/read/plan_read_internal.h"
+#include "plan/plan_internal.h"
 
 #include <math.h>
 #include <string.h>

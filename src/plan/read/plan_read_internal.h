@@ -26,4 +26,8 @@ int plan_read_run_file(const struct yaml_reader *r, const struct yaml_node *root
 int plan_parse(const char *text, size_t size, const char *name, int depth, struct arena *a,
                struct plan_request *out, struct error *e);
 
+/* What a change that forgets the plan's layout leaves of it: what options ask for (plan_override.c),
+ * and the precision where every accelerator computes in it. */
+struct plan_layout plan_layout_asked(const struct plan_request *r);
+
 #endif

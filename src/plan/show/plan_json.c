@@ -1,8 +1,8 @@
 /* plan_json.c: the answer as JSON: everything the pages show, and what they leave out.
  *
- * A quantity with a range is {"low", "mid", "high"}; the unit is the last word of its key. what is
- * not finite is null. */
-#include "plan/show/plan_pages_internal.h"
+ * A quantity with a range is {"low", "mid", "high"}; the unit is the last word of its key. What is
+ * not finite is null. Quantities that the pages show, too, come from the lists of plan_tell.c. */
+#include "plan/show/plan_show_internal.h"
 
 #include <math.h>
 
@@ -23,6 +23,30 @@ static json_t *text(const char *s)
     return j ? j : json_string("(not UTF-8)");
 }
 
+struct named {
+    const char *key;
+    double x;
+};
+
+static void set_reals(json_t *j, const struct named *rows, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        json_object_set_new(j, rows[i].key, real(rows[i].x));
+}
+
+/* What a list tells of this key, with its range. */
+static void set_told(json_t *j, const struct plan_list *l, const char *key)
+{
+    json_object_set_new(j, key, range(plan_list_find(l, key)->value));
+}
+
+/* The middles of a list, whose keys are the names of plain numbers. */
+static void set_parts(json_t *j, const struct plan_list *l)
+{
+    for (size_t i = 0; i < l->n; i++)
+        if (l->told[i].key) json_object_set_new(j, l->told[i].key, real(l->told[i].value.mid));
+}
+
 static json_t *layout(const struct plan_layout *l)
 {
     return json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:s}", "tp", l->tp, "pp",
@@ -32,28 +56,33 @@ static json_t *layout(const struct plan_layout *l)
                      machine_precision_names[l->precision]);
 }
 
-static json_t *memory(const struct plan_memory *m)
-{
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "weights_bytes", real(m->weights),
-                     "gradients_bytes", real(m->gradients), "optimizer_bytes", real(m->optimizer),
-                     "activations_bytes", real(m->activations), "buffers_bytes", real(m->buffers),
-                     "total_bytes", real(m->total));
-}
-
 static json_t *step(const struct plan_step *s)
 {
-    json_t *parts = json_object();
+    json_t *j = json_object(), *parts = json_object(), *memory = json_object();
+    struct plan_list of_memory = plan_tell_memory(&s->memory);
+    const struct named times[] = {
+        {"step_s", s->step_s}, {"low_s", s->low_s}, {"high_s", s->high_s}};
+    const struct named passes[] = {{"hidden_comm_s", s->hidden_comm_s},
+                                   {"forward_s", s->forward_s},
+                                   {"backward_s", s->backward_s}};
+    const struct named rates[] = {{"model_flops", s->model_flops},
+                                  {"mfu", s->mfu},
+                                  {"hfu", s->hfu},
+                                  {"tokens_per_s", s->tokens_per_s}};
     for (int i = 0; i < PLAN_N_PARTS; i++)
         json_object_set_new(parts, plan_part_names[i], real(s->part_s[i]));
-    return json_pack("{s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:o, s:o, s:o, s:o, s:o, s:o, "
-                     "s:b}",
-                     "accelerators_used", (json_int_t)s->used, "step_s", real(s->step_s), "low_s",
-                     real(s->low_s), "high_s", real(s->high_s), "parts_s", parts, "hidden_comm_s",
-                     real(s->hidden_comm_s), "forward_s", real(s->forward_s), "backward_s",
-                     real(s->backward_s), "microbatches", (json_int_t)s->microbatches,
-                     "model_flops", real(s->model_flops), "mfu", real(s->mfu), "hfu", real(s->hfu),
-                     "tokens_per_s", real(s->tokens_per_s), "memory", memory(&s->memory),
-                     "memory_limit_bytes", real(s->memory_limit_bytes), "fits", s->fits);
+    set_parts(memory, &of_memory);
+    json_object_set_new(memory, "total_bytes", real(s->memory.total));
+    json_object_set_new(j, "accelerators_used", json_integer(s->used));
+    set_reals(j, times, ARRAY_LEN(times));
+    json_object_set_new(j, "parts_s", parts);
+    set_reals(j, passes, ARRAY_LEN(passes));
+    json_object_set_new(j, "microbatches", json_integer(s->microbatches));
+    set_reals(j, rates, ARRAY_LEN(rates));
+    json_object_set_new(j, "memory", memory);
+    json_object_set_new(j, "memory_limit_bytes", real(s->memory_limit_bytes));
+    json_object_set_new(j, "fits", json_boolean(s->fits));
+    return j;
 }
 
 static json_t *candidates(const struct plan_candidate *c, size_t n)
@@ -80,20 +109,20 @@ static json_t *search(const struct plan_answer *a)
                      "runner_up", text(s->runner_up));
 }
 
-static json_t *reliability(const struct plan_reliability *r)
+static json_t *reliability(const struct plan_reliability *r, const struct plan_list *told)
 {
     json_t *j = json_object();
+    const struct named checkpoints[] = {{"checkpoint_bytes", r->checkpoint_bytes},
+                                        {"checkpoint_write_s", r->checkpoint_write_s},
+                                        {"checkpoint_stall_s", r->checkpoint_stall_s},
+                                        {"interval_young_s", r->interval_young_s},
+                                        {"interval_daly_s", r->interval_daly_s},
+                                        {"interval_exact_s", r->interval_exact_s}};
     json_object_set_new(j, "failures_per_1000_node_days", range(r->failures_per_1000_node_days));
-    json_object_set_new(j, "mtbf_s", range(r->mtbf_s));
+    set_told(j, told, "mtbf_s");
     json_object_set_new(j, "restart_s", range(r->restart_s));
-    json_object_set_new(j, "checkpoint_bytes", real(r->checkpoint_bytes));
-    json_object_set_new(j, "checkpoint_write_s", real(r->checkpoint_write_s));
-    json_object_set_new(j, "checkpoint_stall_s", real(r->checkpoint_stall_s));
-    json_object_set_new(j, "interval_young_s", real(r->interval_young_s));
-    json_object_set_new(j, "interval_daly_s", real(r->interval_daly_s));
-    json_object_set_new(j, "interval_exact_s", real(r->interval_exact_s));
-    /* of the job that days, hours and dollars are of, as the pages show it */
-    json_object_set_new(j, "goodput", range(r->elastic ? r->goodput_elastic : r->goodput));
+    set_reals(j, checkpoints, ARRAY_LEN(checkpoints));
+    set_told(j, told, "goodput"); /* of the job that days, hours and dollars are of */
     json_object_set_new(j, "goodput_synchronous", range(r->goodput));
     json_object_set_new(j, "goodput_elastic", r->elastic ? range(r->goodput_elastic) : json_null());
     json_object_set_new(j, "elastic", json_boolean(r->elastic));
@@ -114,31 +143,43 @@ static json_t *reals(const double *x, int n)
 
 static json_t *swing(const struct machine_swing *s)
 {
-    json_t *j =
-        json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b}", "peak_w", real(s->peak_w), "trough_w",
-                  real(s->trough_w), "mean_w", real(s->mean_w), "amplitude_w", real(s->amplitude_w),
-                  "period_s", real(s->period_s), "in_band_w", real(s->in_band_w), "limit_w",
-                  real(s->limit_w), "within_limit", s->within_limit);
+    json_t *j = json_object();
+    const struct named wave[] = {{"peak_w", s->peak_w},     {"trough_w", s->trough_w},
+                                 {"mean_w", s->mean_w},     {"amplitude_w", s->amplitude_w},
+                                 {"period_s", s->period_s}, {"in_band_w", s->in_band_w},
+                                 {"limit_w", s->limit_w}};
+    const struct named mended[] = {{"smoothing_left_w", s->smoothing_left_w},
+                                   {"smoothing_energy_fraction", s->smoothing_energy_fraction},
+                                   {"cap_left_w", s->cap_left_w},
+                                   {"range_in_band_w", s->range_in_band_w}};
+    const struct named batteries[] = {{"battery_needed_w", s->battery_needed_w},
+                                      {"battery_needed_wh", s->battery_needed_wh},
+                                      {"battery_left_w", s->battery_left_w},
+                                      {"period_detuned_s", s->period_detuned_s},
+                                      {"stop_w", s->stop_w},
+                                      {"stops_per_day", s->stops_per_day}};
+    set_reals(j, wave, ARRAY_LEN(wave));
+    json_object_set_new(j, "within_limit", json_boolean(s->within_limit));
     json_object_set_new(j, "spectrum_hz", reals(s->spectrum_hz, s->n_lines));
     json_object_set_new(j, "spectrum_w", reals(s->spectrum_w, s->n_lines));
-    json_object_set_new(j, "smoothing_left_w", real(s->smoothing_left_w));
-    json_object_set_new(j, "smoothing_energy_fraction", real(s->smoothing_energy_fraction));
-    json_object_set_new(j, "cap_left_w", real(s->cap_left_w));
-    json_object_set_new(j, "range_in_band_w", real(s->range_in_band_w));
+    set_reals(j, mended, ARRAY_LEN(mended));
     json_object_set_new(j, "by_batteries", json_boolean(s->by_batteries));
-    json_object_set_new(j, "battery_needed_w", real(s->battery_needed_w));
-    json_object_set_new(j, "battery_needed_wh", real(s->battery_needed_wh));
-    json_object_set_new(j, "battery_left_w", real(s->battery_left_w));
-    json_object_set_new(j, "period_detuned_s", real(s->period_detuned_s));
-    json_object_set_new(j, "stop_w", real(s->stop_w));
-    json_object_set_new(j, "stops_per_day", real(s->stops_per_day));
+    set_reals(j, batteries, ARRAY_LEN(batteries));
     return j;
 }
 
 static json_t *power(const struct plan_answer *a)
 {
     const struct plan_power *p = &a->power;
-    json_t *sources = json_object(), *caps = json_array();
+    json_t *j = json_object(), *sources = json_object(), *caps = json_array();
+    struct plan_list draw = plan_tell_draw(p);
+    const struct named site[] = {{"it_w", p->it_w},
+                                 {"facility_w", p->facility_w},
+                                 {"facility_max_w", p->facility_max_w},
+                                 {"facility_idle_w", p->facility_idle_w},
+                                 {"node_w", p->node_w},
+                                 {"pue", p->pue},
+                                 {"wue_l_per_kwh", p->wue_l_per_kwh}};
     for (int64_t i = 0; i < a->request->site.n_sources; i++)
         json_object_set_new(sources, a->request->site.sources[i].name, real(p->source_w[i]));
     for (int i = 0; i < p->n_caps; i++)
@@ -146,12 +187,8 @@ static json_t *power(const struct plan_answer *a)
                                               "speed", real(p->cap_speed[i]), "tokens_per_mwh",
                                               real(p->cap_tokens_per_mwh[i]), "cluster_gain",
                                               real(p->cap_cluster_gain[i])));
-    json_t *j = json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "accelerators_w",
-                          real(p->accelerators_w), "servers_w", real(p->servers_w), "network_w",
-                          real(p->network_w), "it_w", real(p->it_w), "facility_w",
-                          real(p->facility_w), "facility_max_w", real(p->facility_max_w),
-                          "facility_idle_w", real(p->facility_idle_w), "node_w", real(p->node_w),
-                          "pue", real(p->pue), "wue_l_per_kwh", real(p->wue_l_per_kwh));
+    set_parts(j, &draw);
+    set_reals(j, site, ARRAY_LEN(site));
     json_object_set_new(j, "pue_month", reals(p->pue_month, 12));
     json_object_set_new(j, "water_l_month", reals(p->water_l_month, 12));
     json_object_set_new(j, "source_w", sources);
@@ -161,29 +198,31 @@ static json_t *power(const struct plan_answer *a)
     return j;
 }
 
-static json_t *money(const struct plan_money *m)
+static json_t *money(const struct plan_money *m, const struct plan_list *told)
 {
     json_t *j = json_object();
-    json_object_set_new(j, "capex_usd", range(m->capex_usd));
-    json_object_set_new(j, "accelerators_usd", range(m->accelerators_usd));
-    json_object_set_new(j, "servers_usd", range(m->servers_usd));
-    json_object_set_new(j, "network_usd", range(m->network_usd));
-    json_object_set_new(j, "site_usd", range(m->site_usd));
-    json_object_set_new(j, "capital_usd", range(m->capital_usd));
-    json_object_set_new(j, "upkeep_usd", range(m->upkeep_usd));
-    json_object_set_new(j, "energy_usd", range(m->energy_usd));
-    json_object_set_new(j, "run_usd", range(m->run_usd));
-    json_object_set_new(j, "usd_per_million_tokens", range(m->usd_per_million_tokens));
-    json_object_set_new(j, "usd_per_accelerator_hour", range(m->usd_per_accelerator_hour));
+    struct plan_list machine = plan_tell_machine_costs(m), run = plan_tell_run_costs(m);
+    set_told(j, told, "capex_usd");
+    for (size_t i = 0; i < machine.n; i++)
+        set_told(j, &machine, machine.told[i].key);
+    for (size_t i = 0; i < run.n; i++)
+        set_told(j, &run, run.told[i].key);
+    set_told(j, told, "run_usd");
+    set_told(j, told, "usd_per_million_tokens");
+    set_told(j, told, "usd_per_accelerator_hour");
     return j;
 }
 
-static json_t *emissions(const struct plan_emissions *e)
+static json_t *emissions(const struct plan_emissions *e, const struct plan_list *told)
 {
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:b}", "co2_t", range(e->co2_t), "nox_t",
-                     range(e->nox_t), "water_l", range(e->water_l), "nox_t_per_year",
-                     real(e->nox_t_per_year), "permit_nox_t_per_year",
-                     real(e->permit_nox_t_per_year), "within_permit", e->within_permit);
+    json_t *j = json_object();
+    set_told(j, told, "co2_t");
+    set_told(j, told, "nox_t");
+    set_told(j, told, "water_l");
+    json_object_set_new(j, "nox_t_per_year", real(e->nox_t_per_year));
+    json_object_set_new(j, "permit_nox_t_per_year", real(e->permit_nox_t_per_year));
+    json_object_set_new(j, "within_permit", json_boolean(e->within_permit));
+    return j;
 }
 
 static json_t *inputs(const struct plan_answer *a)
@@ -222,6 +261,7 @@ static json_t *inputs(const struct plan_answer *a)
 json_t *plan_to_json(const struct plan_answer *a)
 {
     json_t *j = json_object(), *matters = json_array();
+    struct plan_list told = plan_tell(a);
     for (int i = 0; i < a->n_sensitivities; i++) {
         const struct plan_sensitivity *s = &a->sensitivities[i];
         json_array_append_new(matters, json_pack("{s:s, s:o, s:o, s:o, s:o}", "input", s->input,
@@ -237,13 +277,13 @@ json_t *plan_to_json(const struct plan_answer *a)
     json_object_set_new(j, "tokens", range(a->tokens));
     json_object_set_new(j, "tokens_from", text(a->tokens_from));
     json_object_set_new(j, "step", step(&a->step));
-    json_object_set_new(j, "days", range(a->days));
-    json_object_set_new(j, "gpu_hours", range(a->gpu_hours));
-    json_object_set_new(j, "mwh", range(a->mwh));
-    json_object_set_new(j, "reliability", reliability(&a->reliability));
+    set_told(j, &told, "days");
+    set_told(j, &told, "gpu_hours");
+    set_told(j, &told, "mwh");
+    json_object_set_new(j, "reliability", reliability(&a->reliability, &told));
     json_object_set_new(j, "power", power(a));
-    json_object_set_new(j, "money", money(&a->money));
-    json_object_set_new(j, "emissions", emissions(&a->emissions));
+    json_object_set_new(j, "money", money(&a->money, &told));
+    json_object_set_new(j, "emissions", emissions(&a->emissions, &told));
     json_object_set_new(j, "search", search(a));
     json_object_set_new(j, "sensitivities", matters);
     json_object_set_new(j, "limit", text(a->limit));

@@ -154,8 +154,8 @@ int validate_plot(const struct validate_result *v, const char *path, struct aren
     }
     if (!n) return error_set(e, "no row can be drawn: none of tiers %s has a step time", v->tiers);
     for (size_t k = 0; k < n; k++)
-        series[k] = (struct plot_series){s[k].name, s[k].x, s[k].y, s[k].count, true};
-    series[n] = (struct plot_series){"equal", line, line, 2, false};
+        series[k] = (struct plot_series){s[k].name, s[k].x, s[k].y, s[k].count, PLOT_POINTS, NULL};
+    series[n] = (struct plot_series){"equal", line, line, 2, PLOT_LINE, NULL};
     struct plot p = {.title = "Step time of published runs: predicted against measured",
                      .x_label = "measured, s",
                      .y_label = "predicted, s",
@@ -163,5 +163,5 @@ int validate_plot(const struct validate_result *v, const char *path, struct aren
                      .log_y = true,
                      .series = series,
                      .n_series = n + 1};
-    return plot_write_svg(&p, 900, 640, path, e);
+    return plot_write_svg_panels(&p, 1, 900, 640, path, e);
 }
