@@ -477,8 +477,8 @@ static void svg_heading(const struct panel *f)
     svg_text(f->out, f->left, y - svg_legend_height(p, f->width), "start", "title", p->title);
     for (size_t k = p->n_series; k-- > 0 && p->n_series > 1;) {
         int style = p->series[k].style;
-        svg_text(f->out, x, y, "end", "", series_name(p, k));
         x -= SVG_CHAR * (double)strlen(series_name(p, k));
+        svg_text(f->out, x, y, "start", "", series_name(p, k));
         snprintf(class, sizeof(class), "%s%zu", style == PLOT_LINE ? "line l" : "c",
                  k % SVG_COLOURS);
         if (style == PLOT_LINE) {

@@ -115,10 +115,9 @@ static void add_cards(const struct plan_list *told, struct str *out)
         const struct plan_told *t = plan_list_find(told, keys[k]);
         char mid[32], low[32], high[32];
         if (!(t->value.mid > 0)) continue;
-        str_printf(out, "<div class=\"card\">%s<b>%s</b>", t->name, t->format(mid, t->value.mid));
-        if (t->value.low < t->value.high)
-            str_printf(out, "<span>%s to %s</span>", t->format(low, t->value.low),
-                       t->format(high, t->value.high));
+        plan_told_write(t, low, mid, high);
+        str_printf(out, "<div class=\"card\">%s<b>%s</b>", t->name, mid);
+        if (low[0]) str_printf(out, "<span>%s to %s</span>", low, high);
         str_puts(out, "</div>");
     }
     str_puts(out, "</div>\n");
@@ -133,10 +132,8 @@ static void add_told(const struct plan_list *l, struct str *out)
         const struct plan_told *t = &l->told[i];
         char low[32], mid[32], high[32];
         if (!(t->value.mid > 0)) continue;
-        bool exact = t->value.low == t->value.mid && t->value.high == t->value.mid;
-        const char *const cells[] = {t->name, exact ? "" : t->format(low, t->value.low),
-                                     t->format(mid, t->value.mid),
-                                     exact ? "" : t->format(high, t->value.high)};
+        plan_told_write(t, low, mid, high);
+        const char *const cells[] = {t->name, low, mid, high};
         add_cells(out, "td", cells, ARRAY_LEN(cells));
     }
     str_puts(out, "</table>\n");

@@ -6,18 +6,18 @@
 
 #include <math.h>
 
-static json_t *real(double x)
+json_t *plan_json_real(double x)
 {
     return isfinite(x) ? json_real(x) : json_null();
 }
 
 static json_t *range(struct range r)
 {
-    return json_pack("{s:o, s:o, s:o}", "low", real(r.low), "mid", real(r.mid), "high",
-                     real(r.high));
+    return json_pack("{s:o, s:o, s:o}", "low", plan_json_real(r.low), "mid", plan_json_real(r.mid),
+                     "high", plan_json_real(r.high));
 }
 
-static json_t *text(const char *s)
+json_t *plan_json_text(const char *s)
 {
     json_t *j = json_string(s ? s : "");
     return j ? j : json_string("(not UTF-8)");
@@ -27,11 +27,15 @@ struct named {
     const char *key;
     double x;
 };
+/* SET_REALS(j, {"pue", p->pue}, {"node_w", p->node_w}): plain numbers, in this order. */
+#define SET_REALS(j, ...)                               \
+    set_reals((j), (const struct named[]){__VA_ARGS__}, \
+              sizeof((const struct named[]){__VA_ARGS__}) / sizeof(struct named))
 
 static void set_reals(json_t *j, const struct named *rows, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        json_object_set_new(j, rows[i].key, real(rows[i].x));
+        json_object_set_new(j, rows[i].key, plan_json_real(rows[i].x));
 }
 
 /* What a list tells of this key, with its range. */
@@ -44,7 +48,8 @@ static void set_told(json_t *j, const struct plan_list *l, const char *key)
 static void set_parts(json_t *j, const struct plan_list *l)
 {
     for (size_t i = 0; i < l->n; i++)
-        if (l->told[i].key) json_object_set_new(j, l->told[i].key, real(l->told[i].value.mid));
+        if (l->told[i].key)
+            json_object_set_new(j, l->told[i].key, plan_json_real(l->told[i].value.mid));
 }
 
 static json_t *layout(const struct plan_layout *l)
@@ -60,27 +65,20 @@ static json_t *step(const struct plan_step *s)
 {
     json_t *j = json_object(), *parts = json_object(), *memory = json_object();
     struct plan_list of_memory = plan_tell_memory(&s->memory);
-    const struct named times[] = {
-        {"step_s", s->step_s}, {"low_s", s->low_s}, {"high_s", s->high_s}};
-    const struct named passes[] = {{"hidden_comm_s", s->hidden_comm_s},
-                                   {"forward_s", s->forward_s},
-                                   {"backward_s", s->backward_s}};
-    const struct named rates[] = {{"model_flops", s->model_flops},
-                                  {"mfu", s->mfu},
-                                  {"hfu", s->hfu},
-                                  {"tokens_per_s", s->tokens_per_s}};
     for (int i = 0; i < PLAN_N_PARTS; i++)
-        json_object_set_new(parts, plan_part_names[i], real(s->part_s[i]));
+        json_object_set_new(parts, plan_part_names[i], plan_json_real(s->part_s[i]));
     set_parts(memory, &of_memory);
-    json_object_set_new(memory, "total_bytes", real(s->memory.total));
+    json_object_set_new(memory, "total_bytes", plan_json_real(s->memory.total));
     json_object_set_new(j, "accelerators_used", json_integer(s->used));
-    set_reals(j, times, ARRAY_LEN(times));
+    SET_REALS(j, {"step_s", s->step_s}, {"low_s", s->low_s}, {"high_s", s->high_s});
     json_object_set_new(j, "parts_s", parts);
-    set_reals(j, passes, ARRAY_LEN(passes));
+    SET_REALS(j, {"hidden_comm_s", s->hidden_comm_s}, {"forward_s", s->forward_s},
+              {"backward_s", s->backward_s});
     json_object_set_new(j, "microbatches", json_integer(s->microbatches));
-    set_reals(j, rates, ARRAY_LEN(rates));
+    SET_REALS(j, {"model_flops", s->model_flops}, {"mfu", s->mfu}, {"hfu", s->hfu},
+              {"tokens_per_s", s->tokens_per_s});
     json_object_set_new(j, "memory", memory);
-    json_object_set_new(j, "memory_limit_bytes", real(s->memory_limit_bytes));
+    json_object_set_new(j, "memory_limit_bytes", plan_json_real(s->memory_limit_bytes));
     json_object_set_new(j, "fits", json_boolean(s->fits));
     return j;
 }
@@ -90,11 +88,12 @@ static json_t *candidates(const struct plan_candidate *c, size_t n)
     json_t *list = json_array();
     for (size_t i = 0; i < n; i++)
         json_array_append_new(
-            list, json_pack("{s:o, s:I, s:o, s:o, s:o, s:o, s:o}", "layout", layout(&c[i].layout),
-                            "accelerators_used", (json_int_t)c[i].step.used, "step_s",
-                            real(c[i].step.step_s), "mfu", real(c[i].step.mfu), "memory_bytes",
-                            real(c[i].step.memory.total), "step_j", real(c[i].step_j), "step_usd",
-                            real(c[i].step_usd)));
+            list,
+            json_pack("{s:o, s:I, s:o, s:o, s:o, s:o, s:o}", "layout", layout(&c[i].layout),
+                      "accelerators_used", (json_int_t)c[i].step.used, "step_s",
+                      plan_json_real(c[i].step.step_s), "mfu", plan_json_real(c[i].step.mfu),
+                      "memory_bytes", plan_json_real(c[i].step.memory.total), "step_j",
+                      plan_json_real(c[i].step_j), "step_usd", plan_json_real(c[i].step_usd)));
     return list;
 }
 
@@ -106,22 +105,19 @@ static json_t *search(const struct plan_answer *a)
                      plan_objective_names[a->request->objective], "tried", (json_int_t)s->tried,
                      "valid", (json_int_t)s->valid, "fitting", (json_int_t)s->fitting, "best",
                      candidates(s->best, s->n_best), "front", candidates(s->front, s->n_front),
-                     "runner_up", text(s->runner_up));
+                     "runner_up", plan_json_text(s->runner_up));
 }
 
 static json_t *reliability(const struct plan_reliability *r, const struct plan_list *told)
 {
     json_t *j = json_object();
-    const struct named checkpoints[] = {{"checkpoint_bytes", r->checkpoint_bytes},
-                                        {"checkpoint_write_s", r->checkpoint_write_s},
-                                        {"checkpoint_stall_s", r->checkpoint_stall_s},
-                                        {"interval_young_s", r->interval_young_s},
-                                        {"interval_daly_s", r->interval_daly_s},
-                                        {"interval_exact_s", r->interval_exact_s}};
     json_object_set_new(j, "failures_per_1000_node_days", range(r->failures_per_1000_node_days));
     set_told(j, told, "mtbf_s");
     json_object_set_new(j, "restart_s", range(r->restart_s));
-    set_reals(j, checkpoints, ARRAY_LEN(checkpoints));
+    SET_REALS(
+        j, {"checkpoint_bytes", r->checkpoint_bytes}, {"checkpoint_write_s", r->checkpoint_write_s},
+        {"checkpoint_stall_s", r->checkpoint_stall_s}, {"interval_young_s", r->interval_young_s},
+        {"interval_daly_s", r->interval_daly_s}, {"interval_exact_s", r->interval_exact_s});
     set_told(j, told, "goodput"); /* of the job that days, hours and dollars are of */
     json_object_set_new(j, "goodput_synchronous", range(r->goodput));
     json_object_set_new(j, "goodput_elastic", r->elastic ? range(r->goodput_elastic) : json_null());
@@ -137,34 +133,27 @@ static json_t *reals(const double *x, int n)
 {
     json_t *list = json_array();
     for (int i = 0; i < n; i++)
-        json_array_append_new(list, real(x[i]));
+        json_array_append_new(list, plan_json_real(x[i]));
     return list;
 }
 
 static json_t *swing(const struct machine_swing *s)
 {
     json_t *j = json_object();
-    const struct named wave[] = {{"peak_w", s->peak_w},     {"trough_w", s->trough_w},
-                                 {"mean_w", s->mean_w},     {"amplitude_w", s->amplitude_w},
-                                 {"period_s", s->period_s}, {"in_band_w", s->in_band_w},
-                                 {"limit_w", s->limit_w}};
-    const struct named mended[] = {{"smoothing_left_w", s->smoothing_left_w},
-                                   {"smoothing_energy_fraction", s->smoothing_energy_fraction},
-                                   {"cap_left_w", s->cap_left_w},
-                                   {"range_in_band_w", s->range_in_band_w}};
-    const struct named batteries[] = {{"battery_needed_w", s->battery_needed_w},
-                                      {"battery_needed_wh", s->battery_needed_wh},
-                                      {"battery_left_w", s->battery_left_w},
-                                      {"period_detuned_s", s->period_detuned_s},
-                                      {"stop_w", s->stop_w},
-                                      {"stops_per_day", s->stops_per_day}};
-    set_reals(j, wave, ARRAY_LEN(wave));
+    SET_REALS(j, {"peak_w", s->peak_w}, {"trough_w", s->trough_w}, {"mean_w", s->mean_w},
+              {"amplitude_w", s->amplitude_w}, {"period_s", s->period_s},
+              {"in_band_w", s->in_band_w}, {"limit_w", s->limit_w});
     json_object_set_new(j, "within_limit", json_boolean(s->within_limit));
     json_object_set_new(j, "spectrum_hz", reals(s->spectrum_hz, s->n_lines));
     json_object_set_new(j, "spectrum_w", reals(s->spectrum_w, s->n_lines));
-    set_reals(j, mended, ARRAY_LEN(mended));
+    SET_REALS(j, {"smoothing_left_w", s->smoothing_left_w},
+              {"smoothing_energy_fraction", s->smoothing_energy_fraction},
+              {"cap_left_w", s->cap_left_w}, {"range_in_band_w", s->range_in_band_w});
     json_object_set_new(j, "by_batteries", json_boolean(s->by_batteries));
-    set_reals(j, batteries, ARRAY_LEN(batteries));
+    SET_REALS(j, {"battery_needed_w", s->battery_needed_w},
+              {"battery_needed_wh", s->battery_needed_wh}, {"battery_left_w", s->battery_left_w},
+              {"period_detuned_s", s->period_detuned_s}, {"stop_w", s->stop_w},
+              {"stops_per_day", s->stops_per_day});
     return j;
 }
 
@@ -173,26 +162,23 @@ static json_t *power(const struct plan_answer *a)
     const struct plan_power *p = &a->power;
     json_t *j = json_object(), *sources = json_object(), *caps = json_array();
     struct plan_list draw = plan_tell_draw(p);
-    const struct named site[] = {{"it_w", p->it_w},
-                                 {"facility_w", p->facility_w},
-                                 {"facility_max_w", p->facility_max_w},
-                                 {"facility_idle_w", p->facility_idle_w},
-                                 {"node_w", p->node_w},
-                                 {"pue", p->pue},
-                                 {"wue_l_per_kwh", p->wue_l_per_kwh}};
     for (int64_t i = 0; i < a->request->site.n_sources; i++)
-        json_object_set_new(sources, a->request->site.sources[i].name, real(p->source_w[i]));
+        json_object_set_new(sources, a->request->site.sources[i].name,
+                            plan_json_real(p->source_w[i]));
     for (int i = 0; i < p->n_caps; i++)
-        json_array_append_new(caps, json_pack("{s:o, s:o, s:o, s:o}", "cap_w", real(p->cap_w[i]),
-                                              "speed", real(p->cap_speed[i]), "tokens_per_mwh",
-                                              real(p->cap_tokens_per_mwh[i]), "cluster_gain",
-                                              real(p->cap_cluster_gain[i])));
+        json_array_append_new(
+            caps, json_pack("{s:o, s:o, s:o, s:o}", "cap_w", plan_json_real(p->cap_w[i]), "speed",
+                            plan_json_real(p->cap_speed[i]), "tokens_per_mwh",
+                            plan_json_real(p->cap_tokens_per_mwh[i]), "cluster_gain",
+                            plan_json_real(p->cap_cluster_gain[i])));
     set_parts(j, &draw);
-    set_reals(j, site, ARRAY_LEN(site));
+    SET_REALS(j, {"it_w", p->it_w}, {"facility_w", p->facility_w},
+              {"facility_max_w", p->facility_max_w}, {"facility_idle_w", p->facility_idle_w},
+              {"node_w", p->node_w}, {"pue", p->pue}, {"wue_l_per_kwh", p->wue_l_per_kwh});
     json_object_set_new(j, "pue_month", reals(p->pue_month, 12));
     json_object_set_new(j, "water_l_month", reals(p->water_l_month, 12));
     json_object_set_new(j, "source_w", sources);
-    json_object_set_new(j, "unserved_w", real(p->unserved_w));
+    json_object_set_new(j, "unserved_w", plan_json_real(p->unserved_w));
     json_object_set_new(j, "swing", swing(&p->swing));
     json_object_set_new(j, "caps", caps);
     return j;
@@ -219,8 +205,8 @@ static json_t *emissions(const struct plan_emissions *e, const struct plan_list 
     set_told(j, told, "co2_t");
     set_told(j, told, "nox_t");
     set_told(j, told, "water_l");
-    json_object_set_new(j, "nox_t_per_year", real(e->nox_t_per_year));
-    json_object_set_new(j, "permit_nox_t_per_year", real(e->permit_nox_t_per_year));
+    json_object_set_new(j, "nox_t_per_year", plan_json_real(e->nox_t_per_year));
+    json_object_set_new(j, "permit_nox_t_per_year", plan_json_real(e->permit_nox_t_per_year));
     json_object_set_new(j, "within_permit", json_boolean(e->within_permit));
     return j;
 }
@@ -230,29 +216,30 @@ static json_t *inputs(const struct plan_answer *a)
     const struct plan_request *r = a->request;
     json_t *pools = json_array(), *notes = json_array();
     for (int64_t i = 0; i < r->cluster.n_pools; i++)
-        json_array_append_new(pools, json_pack("{s:o, s:I}", "accelerator",
-                                               text(r->cluster.pools[i].accelerator->name), "count",
-                                               (json_int_t)r->cluster.pools[i].count));
+        json_array_append_new(pools,
+                              json_pack("{s:o, s:I}", "accelerator",
+                                        plan_json_text(r->cluster.pools[i].accelerator->name),
+                                        "count", (json_int_t)r->cluster.pools[i].count));
     for (int i = 0; i < r->n_notes; i++)
-        json_array_append_new(notes, text(r->notes[i]));
+        json_array_append_new(notes, plan_json_text(r->notes[i]));
     json_t *j = json_object();
-    json_object_set_new(j, "name", text(r->name));
-    json_object_set_new(j, "title", text(r->title));
-    json_object_set_new(j, "changed", r->changed ? text(r->changed) : json_null());
-    json_object_set_new(j, "model", text(r->model.name));
-    json_object_set_new(j, "params", real(plan_model_params(&r->model)));
-    json_object_set_new(j, "active_params", real(plan_model_active_params(&r->model)));
-    json_object_set_new(j, "cluster", text(r->cluster.name));
+    json_object_set_new(j, "name", plan_json_text(r->name));
+    json_object_set_new(j, "title", plan_json_text(r->title));
+    json_object_set_new(j, "changed", r->changed ? plan_json_text(r->changed) : json_null());
+    json_object_set_new(j, "model", plan_json_text(r->model.name));
+    json_object_set_new(j, "params", plan_json_real(plan_model_params(&r->model)));
+    json_object_set_new(j, "active_params", plan_json_real(plan_model_active_params(&r->model)));
+    json_object_set_new(j, "cluster", plan_json_text(r->cluster.name));
     json_object_set_new(j, "pools", pools);
     json_object_set_new(j, "accelerators", json_integer(machine_cluster_accelerators(&r->cluster)));
-    json_object_set_new(j, "site", text(r->site.name));
-    json_object_set_new(j, "stack", text(plan_stack_names[r->software.stack]));
-    json_object_set_new(
-        j, "generation",
-        real(r->software.generation > 0 ? r->software.generation : plan_software_today()));
+    json_object_set_new(j, "site", plan_json_text(r->site.name));
+    json_object_set_new(j, "stack", plan_json_text(plan_stack_names[r->software.stack]));
+    json_object_set_new(j, "generation",
+                        plan_json_real(r->software.generation > 0 ? r->software.generation
+                                                                  : plan_software_today()));
     json_object_set_new(j, "global_batch", json_integer(r->batch.global_batch));
     json_object_set_new(j, "seq_len", json_integer(r->batch.seq_len));
-    json_object_set_new(j, "power_cap", real(r->power_cap));
+    json_object_set_new(j, "power_cap", plan_json_real(r->power_cap));
     json_object_set_new(j, "precision_given", json_boolean(r->layout.precision >= 0));
     json_object_set_new(j, "assumed", notes);
     return j;
@@ -265,9 +252,10 @@ json_t *plan_to_json(const struct plan_answer *a)
     for (int i = 0; i < a->n_sensitivities; i++) {
         const struct plan_sensitivity *s = &a->sensitivities[i];
         json_array_append_new(matters, json_pack("{s:s, s:o, s:o, s:o, s:o}", "input", s->input,
-                                                 "low_days", real(s->low_days), "high_days",
-                                                 real(s->high_days), "low_usd", real(s->low_usd),
-                                                 "high_usd", real(s->high_usd)));
+                                                 "low_days", plan_json_real(s->low_days),
+                                                 "high_days", plan_json_real(s->high_days),
+                                                 "low_usd", plan_json_real(s->low_usd), "high_usd",
+                                                 plan_json_real(s->high_usd)));
     }
     json_object_set_new(j, "plan", inputs(a));
     json_object_set_new(j, "layout", layout(&a->layout));
@@ -275,7 +263,7 @@ json_t *plan_to_json(const struct plan_answer *a)
     int64_t all = machine_cluster_accelerators(&a->request->cluster);
     json_object_set_new(j, "given_accelerators", json_integer(a->part > 0 ? a->part : all));
     json_object_set_new(j, "tokens", range(a->tokens));
-    json_object_set_new(j, "tokens_from", text(a->tokens_from));
+    json_object_set_new(j, "tokens_from", plan_json_text(a->tokens_from));
     json_object_set_new(j, "step", step(&a->step));
     set_told(j, &told, "days");
     set_told(j, &told, "gpu_hours");
@@ -286,6 +274,6 @@ json_t *plan_to_json(const struct plan_answer *a)
     json_object_set_new(j, "emissions", emissions(&a->emissions, &told));
     json_object_set_new(j, "search", search(a));
     json_object_set_new(j, "sensitivities", matters);
-    json_object_set_new(j, "limit", text(a->limit));
+    json_object_set_new(j, "limit", plan_json_text(a->limit));
     return j;
 }

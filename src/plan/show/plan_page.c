@@ -121,13 +121,10 @@ static void print_told(const struct plan_answer *a, FILE *out)
     struct table *t = table_new(heads, ARRAY_LEN(heads), "lrrr");
     for (size_t i = 0; i < l.n; i++) {
         char name[48], low[32], mid[32], high[32];
-        struct range v = l.told[i].value;
-        plan_format *format = l.told[i].format;
-        if (!(v.mid > 0)) continue; /* not known, or there is none */
+        if (!(l.told[i].value.mid > 0)) continue; /* not known, or there is none */
         snprintf(name, sizeof name, "  %s", l.told[i].name);
-        bool exact = v.low == v.mid && v.high == v.mid;
-        table_row(t, name, exact ? "" : format(low, v.low), format(mid, v.mid),
-                  exact ? "" : format(high, v.high));
+        plan_told_write(&l.told[i], low, mid, high);
+        table_row(t, name, low, mid, high);
     }
     table_print(t, out);
     table_free(t);

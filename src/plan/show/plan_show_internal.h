@@ -45,6 +45,8 @@ struct plan_list plan_tell_draw(const struct plan_power *p);          /* what dr
 struct plan_list plan_tell_supply(const struct plan_answer *a);       /* what feeds it */
 struct plan_list plan_tell_machine_costs(const struct plan_money *m); /* to buy */
 struct plan_list plan_tell_run_costs(const struct plan_money *m);     /* of the run */
+/* low and high as written, "" where the value is exact; mid. */
+void plan_told_write(const struct plan_told *t, char low[32], char mid[32], char high[32]);
 /* The quantity of this key, which must be one of the list's. */
 const struct plan_told *plan_list_find(const struct plan_list *l, const char *key);
 
@@ -71,6 +73,11 @@ void plan_describe_batteries(const struct machine_swing *s, char *buf, size_t si
 size_t plan_describe_failures(const struct plan_answer *a, char lines[PLAN_FAILURE_LINES][512]);
 /* Appends, as printf, to what buf holds. */
 void plan_add_text(char *buf, size_t size, const char *fmt, ...) PRINTF_LIKE(3, 4);
+
+/* ------------------------------------------------------------------ JSON (plan_json.c) */
+
+json_t *plan_json_real(double x);         /* null where it is not finite */
+json_t *plan_json_text(const char *text); /* NULL: ""; what is not UTF-8 says so */
 
 /* Swings below this no utility notices: a desk's. */
 #define PLAN_SWING_SHOWN_W 1e4

@@ -127,6 +127,16 @@ struct plan_list plan_tell_run_costs(const struct plan_money *m)
     return list_of(all, ARRAY_LEN(all));
 }
 
+void plan_told_write(const struct plan_told *t, char low[32], char mid[32], char high[32])
+{
+    bool exact = t->value.low == t->value.mid && t->value.high == t->value.mid;
+    low[0] = high[0] = 0;
+    t->format(mid, t->value.mid);
+    if (exact) return;
+    t->format(low, t->value.low);
+    t->format(high, t->value.high);
+}
+
 const struct plan_told *plan_list_find(const struct plan_list *l, const char *key)
 {
     for (size_t i = 0; i < l->n; i++)

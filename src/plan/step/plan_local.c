@@ -54,14 +54,14 @@ static void add_accelerator(const struct compute_machine *m, size_t n, struct st
     double watts = 12.0 * m[0].threads;
     str_puts(y, "# This machine, as `colossus bench-machine` measured it.\n"
                 "name: local\n");
-    str_printf(y, "title: This machine, %d threads\npeak_flops:\n", m[0].threads);
-    for (size_t i = 0; i < n; i++)
-        str_printf(y, "  %s: {mid: %.4g TFLOP/s, grade: P, source: \"largest product measured\"}\n",
-                   dtype_names[m[i].dtype], m[i].peak_flops / 1e12);
-    str_puts(y, "ceiling_flops:\n");
-    for (size_t i = 0; i < n; i++)
-        str_printf(y, "  %s: {mid: %.4g TFLOP/s, grade: P, source: \"largest product measured\"}\n",
-                   dtype_names[m[i].dtype], m[i].peak_flops / 1e12);
+    str_printf(y, "title: This machine, %d threads\n", m[0].threads);
+    for (int k = 0; k < 2; k++) {
+        str_puts(y, k ? "ceiling_flops:\n" : "peak_flops:\n");
+        for (size_t i = 0; i < n; i++)
+            str_printf(
+                y, "  %s: {mid: %.4g TFLOP/s, grade: P, source: \"largest product measured\"}\n",
+                dtype_names[m[i].dtype], m[i].peak_flops / 1e12);
+    }
     str_printf(y, "hbm_bytes: {mid: %.4g GB, grade: P, source: \"physical memory\"}\n",
                memory / 1e9);
     str_printf(y, "hbm_bytes_per_s: {mid: %.4g GB/s, grade: P, source: \"copy, all threads\"}\n",

@@ -83,15 +83,16 @@ static int check_judged(const struct validate_result *v, struct error *e)
 static int validate(const char *csv_path, const struct plan_validate_options *o, struct arena *a,
                     FILE *out, struct error *e)
 {
-    struct plan_row *rows;
+    struct plan_rows rows;
     struct validate_result v = {.tiers = o->tiers && *o->tiers ? o->tiers : "A"};
     TRY(check_tiers(v.tiers, e));
-    TRY(plan_rows_load(csv_path, a, &rows, &v.n_rows, e));
+    TRY(plan_rows_load(csv_path, a, &rows, e));
     TRY(plan_left_out_load(NULL, a, &v.left_out, e));
     v.path = csv_path ? csv_path : "the table of published runs that comes with colossus";
-    v.rows = arena_alloc(a, MAX(v.n_rows, 1) * sizeof(*v.rows));
+    v.n_rows = rows.count;
+    v.rows = arena_alloc(a, v.n_rows * sizeof(*v.rows));
     for (size_t i = 0; i < v.n_rows; i++) {
-        v.rows[i].row = &rows[i];
+        v.rows[i].row = &rows.row[i];
         judge_row(&v, &v.rows[i], o->mismatch);
     }
     validate_baselines(v.rows, v.n_rows);

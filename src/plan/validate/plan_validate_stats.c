@@ -138,27 +138,23 @@ size_t validate_groups(const struct validate_row *rows, size_t count, enum valid
 
 /* ------------------------------------------------------------------ baselines */
 
-struct validate_rate {
-    double rate, weight; /* FLOP/s of one accelerator, or share of the peak */
-};
-
 static int by_rate(const void *x, const void *y)
 {
-    double a = ((const struct validate_rate *)x)->rate, b = ((const struct validate_rate *)y)->rate;
+    double a = *(const double *)x, b = *(const double *)y;
     return (a > b) - (a < b);
 }
 
 /* The x that minimises sum |r_i / x - 1| = sum r_i |1/x - 1/r_i|: the median of 1/r_i weighted by
- * r_i, which is that of r_i. 0 where there are none. */
-static double best_rate(struct validate_rate *r, size_t n)
+ * r_i, which is that of r_i. 0 where there are none. Sorts r. */
+static double best_rate(double *r, size_t n)
 {
     double total = 0, sum = 0;
     qsort(r, n, sizeof(*r), by_rate);
     for (size_t i = 0; i < n; i++)
-        total += r[i].weight;
+        total += r[i];
     for (size_t i = 0; i < n; i++) {
-        sum += r[i].weight;
-        if (2 * sum >= total) return r[i].rate;
+        sum += r[i];
+        if (2 * sum >= total) return r[i];
     }
     return 0;
 }
@@ -186,7 +182,7 @@ static bool same_class(const struct validate_row *x, const struct validate_row *
 
 /* The constant rate for v from rows of its class, of other sources only where left_out. */
 static double constant_rate(const struct validate_row *v, const struct validate_row *rows,
-                            size_t count, bool left_out, struct validate_rate *scratch)
+                            size_t count, bool left_out, double *scratch)
 {
     for (int level = 0; level < 3; level++) {
         size_t n = 0;
@@ -195,7 +191,7 @@ static double constant_rate(const struct validate_row *v, const struct validate_
             if (left_out && strcmp(v->row->source, rows[i].row->source) == 0) continue;
             double rate = achieved_rate(&rows[i]);
             if (level == 2) rate /= peak_rate(&rows[i]);
-            scratch[n++] = (struct validate_rate){rate, rate};
+            scratch[n++] = rate;
         }
         if (n) return best_rate(scratch, n) * (level == 2 ? peak_rate(v) : 1);
     }
@@ -204,7 +200,7 @@ static double constant_rate(const struct validate_row *v, const struct validate_
 
 void validate_baselines(struct validate_row *rows, size_t count)
 {
-    struct validate_rate *scratch = mem_calloc(MAX(count, 1), sizeof(*scratch));
+    double *scratch = mem_calloc(MAX(count, 1), sizeof(*scratch));
     for (size_t i = 0; i < count; i++) {
         struct validate_row *v = &rows[i];
         if (!v->timed) continue;
