@@ -172,7 +172,7 @@ static void add_front(const struct plan_search *s, struct str *out)
     double best_y = s->best[0].step.memory.total / 0x1p30;
     const struct plot_series series[] = {{"front", x, y, n, PLOT_POINTS, labels},
                                          {"chosen", &best_x, &best_y, 1, PLOT_POINTS, NULL}};
-    const struct plot plot = {.title = "No layout is better in time, memory and energy",
+    const struct plot plot = {.title = "Layouts that no other beats in time, memory and energy",
                               .x_label = "step time, s",
                               .y_label = "memory, GiB",
                               .series = series,
@@ -277,7 +277,7 @@ static void add_spectrum(const struct machine_swing *s, struct str *out)
     const struct plot_series series[] = {
         {"swing", hz, mw, (size_t)n, PLOT_BARS, NULL},
         {"limit in the grid's band", limit_x, limit_y, 2, PLOT_LINE, NULL}};
-    const struct plot plot = {.title = "Its spectrum",
+    const struct plot plot = {.title = "Spectrum of the power swing",
                               .x_label = "Hz",
                               .y_label = "MW",
                               .series = series,

@@ -209,11 +209,11 @@ static void print_swing(const struct machine_swing *s, FILE *out)
                s->limit_w > 0 ? "; limit " : "", s->limit_w > 0 ? limit : "",
                s->limit_w > 0 ? verdict : "");
     if (s->smoothing_energy_fraction > 0)
-        print_line(out, "", "left with the accelerators' smoothing %s, for %.1f %% more energy",
-                   plan_format_watts(left, s->smoothing_left_w),
-                   100 * s->smoothing_energy_fraction);
+        print_line(
+            out, "", "the accelerators' own smoothing leaves %s of it, for %.1f %% more energy",
+            plan_format_watts(left, s->smoothing_left_w), 100 * s->smoothing_energy_fraction);
     plan_describe_batteries(s, batteries, sizeof batteries);
-    print_line(out, "", "left with a power cap %s%s%s", plan_format_watts(cap, s->cap_left_w),
+    print_line(out, "", "a power cap leaves %s of it%s%s", plan_format_watts(cap, s->cap_left_w),
                batteries[0] ? "; " : "", batteries);
 }
 
@@ -277,8 +277,8 @@ static void print_search(const struct plan_answer *a, FILE *out)
     char tried[32], valid[32], fitting[32];
     if (s->n_best == 0) return;
     print_line(out, "search",
-               "best by %s of %s layouts (%s valid, %s fit in memory), %zu on the "
-               "front of time, memory and energy",
+               "best by %s of %s layouts (%s valid, %s fit in memory); no other layout beats "
+               "any of %zu in time, memory and energy at once",
                plan_objective_names[a->request->objective],
                plan_format_whole(tried, (double)s->tried),
                plan_format_whole(valid, (double)s->valid),

@@ -200,12 +200,13 @@ void plan_describe_use(const struct machine_cluster *c, const struct plan_layout
         plan_add_text(buf, size, "uses %s of %s accelerators", plan_format_whole(one, (double)sum),
                       plan_format_whole(two, (double)n));
     if (p.straddles)
-        plan_add_text(buf, size, "%sgroups lie across domains of %lld and pay for it",
+        plan_add_text(buf, size,
+                      "%ssome groups straddle scale-up domains of %lld, over the slower network",
                       sum < n ? "; " : "", (long long)p.domain);
     else if (p.used < p.domain)
         plan_add_text(buf, size, ", %lld of each domain of %lld", (long long)p.used,
                       (long long)p.domain);
-    if (sum < n) plan_add_text(buf, size, "; MFU is of those");
+    if (sum < n) plan_add_text(buf, size, "; MFU counts only those");
 }
 
 void plan_describe_title(const struct plan_request *r, char *buf, size_t size)
@@ -330,8 +331,8 @@ size_t plan_describe_failures(const struct plan_answer *a, char lines[PLAN_FAILU
         format_duration(write, r->checkpoint_write_s), format_duration(every, r->interval_exact_s));
     if (r->elastic)
         snprintf(lines[n++], size,
-                 "one synchronous job would keep %s of its time; with groups of %s that leave and "
-                 "return singly, %s",
+                 "one job in lockstep would lose all but %s of its time; where groups of %s leave "
+                 "and return on their own, it keeps %s",
                  plan_format_percent(good, r->goodput.mid),
                  plan_format_whole(mtbf, (double)r->elastic_group),
                  plan_format_percent(elastic, r->goodput_elastic.mid));

@@ -77,7 +77,7 @@ static int check_judged(const struct validate_result *v, struct error *e)
     error_set_code(e, ERROR_CONFIG, "%s: none of its %zu rows could be judged", v->path, v->n_rows);
     if (v->n_tier)
         return error_hint(e, "%zu are of tiers other than %s: --tiers ABC", v->n_tier, v->tiers);
-    return error_hint(e, "the reasons are above; --rows shows each row's");
+    return error_hint(e, "the reasons are printed above; --rows shows that of each row");
 }
 
 static int validate(const char *csv_path, const struct plan_validate_options *o, struct arena *a,

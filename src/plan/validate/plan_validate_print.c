@@ -169,10 +169,12 @@ static void print_ranking(const struct validate_result *v, const char *source, c
 {
     struct validate_ranking r = validate_ranking(v->rows, v->n_rows, source, a);
     if (!r.pairs) return;
-    fprintf(out, "Layouts of one model on one machine, %s: Kendall tau %.2f over %zu pairs", what,
-            r.tau, r.pairs);
+    fprintf(
+        out,
+        "Order of the layouts of one model on one machine, %s: Kendall's tau %.2f over %zu pairs",
+        what, r.tau, r.pairs);
     if (isfinite(r.mean_tau) && r.groups > 1)
-        fprintf(out, ", %.2f mean of models with %d rows and more", r.mean_tau,
+        fprintf(out, ", %.2f as the mean of models with %d rows or more", r.mean_tau,
                 VALIDATE_RANKED_ROWS);
     fprintf(out, " (%zu rows, %zu groups)\n", r.rows, r.groups);
 }
@@ -224,11 +226,14 @@ void validate_print(const struct validate_result *v, bool rows, struct arena *a,
                 "is meant to hold 80 %%)\n",
                 in_band_pct(v, judged));
     if (judged && !v->left_out.count)
-        fprintf(out, "The fits without each source are of other constants: tools/fit-plan "
-                     "--left-out --write makes them anew\n");
+        fprintf(out,
+                "The constants that were fitted without each source are outside of today's ranges: "
+                "tools/fit-plan --left-out --write fits them again\n");
     else if (v->n_left_out < judged)
         fprintf(out,
-                "%zu rows are of sources without a fit of their own: the constants as they are\n",
+                "%zu rows are of sources that no constant was fitted on: predicted with the "
+                "constants as "
+                "they are\n",
                 judged - v->n_left_out);
     if (v->recipes.rows)
         fprintf(out,
