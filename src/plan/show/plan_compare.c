@@ -43,6 +43,7 @@ static void add_row(const struct comparison *c, struct table *t, const char *nam
     table_cells(t, row);
 }
 
+/* A line that is known of nobody is left out; of one that is known of some, the others are N/A. */
 static void add_told(const struct comparison *c, struct table *t)
 {
     char cells[MAX_COMPARED][CELL];

@@ -27,7 +27,8 @@ static const char page_style[] =
     "td:first-child,th:first-child{text-align:left;white-space:normal}th{color:var(--dim);"
     "font-weight:500}.scroll{overflow-x:auto}.bad{color:var(--bad);font-weight:600}";
 
-/* ------------------------------------------------------------------ pieces of a page */
+/* ------------------------------------------------------------------ pieces of a page
+ * Every text goes through svg_escape: names and titles come from files that somebody wrote. */
 
 /* tag: the name and, behind a space, what else stands in the opening one. */
 static void add_element(struct str *out, const char *tag, const char *text)
@@ -106,6 +107,7 @@ static void add_verdict(const struct plan_answer *a, struct str *out)
     str_puts(out, "</div>\n");
 }
 
+/* The eight figures that most readers come for. */
 static void add_cards(const struct plan_list *told, struct str *out)
 {
     static const char *const keys[] = {"step_s", "mfu",     "days",  "goodput",
@@ -153,6 +155,8 @@ static void add_step(const struct plan_answer *a, struct str *out)
     if (!a->step.fits) str_puts(out, "<p class=\"bad\">It does not fit.</p>\n");
 }
 
+/* Layouts that are each best in some trade of time, memory and energy, beside the chosen one. A
+ * logarithmic axis where the slowest takes more than eight times as long as the fastest. */
 static void add_front(const struct plan_search *s, struct str *out)
 {
     struct arena a;
@@ -262,6 +266,7 @@ static void add_wave(const struct plan_answer *a, struct str *out)
     plot_svg(out, &plot, 1, PLAN_SVG_WIDTH, 260);
 }
 
+/* The lines of the wave's Fourier series, which are what a utility limits. */
 static void add_spectrum(const struct machine_swing *s, struct str *out)
 {
     double hz[64], mw[64], limit_x[2], limit_y[2];
@@ -326,6 +331,7 @@ static void add_power(const struct plan_answer *a, struct str *out)
     add_swing_table(&p->swing, out);
 }
 
+/* The rest of the machine's power buys more accelerators: why a cap can pay. */
 static void add_caps(const struct plan_power *p, struct str *out)
 {
     static const char *const heads[] = {"cap per accelerator", "speed of a step", "tokens a MWh",
@@ -344,6 +350,7 @@ static void add_caps(const struct plan_power *p, struct str *out)
     str_puts(out, "</table>\n");
 }
 
+/* Cooling follows the weather of the site: months differ most where it evaporates water. */
 static void add_year(const struct plan_power *p, struct str *out)
 {
     static const char *const months[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",

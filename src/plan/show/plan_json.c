@@ -137,6 +137,7 @@ static json_t *reals(const double *x, int n)
     return list;
 }
 
+/* The lines of the spectrum, what the grid allows, and what each remedy would leave of the swing. */
 static json_t *swing(const struct machine_swing *s)
 {
     json_t *j = json_object();
@@ -211,6 +212,7 @@ static json_t *emissions(const struct plan_emissions *e, const struct plan_list 
     return j;
 }
 
+/* What was asked, so that a file of answers can be read without the plan. */
 static json_t *inputs(const struct plan_answer *a)
 {
     const struct plan_request *r = a->request;

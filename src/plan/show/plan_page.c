@@ -26,6 +26,7 @@ static bool breaks_at(const char *text, const char *space)
     return true;
 }
 
+/* The space at which a line of this many cells ends; a word that is longer stays whole. */
 static const char *line_end(const char *text, size_t width)
 {
     size_t cells = 0;
@@ -54,7 +55,8 @@ static void print_line(FILE *out, const char *label, const char *fmt, ...)
     } while (*p);
 }
 
-/* Shares of a whole, the widest pieces in different shades. */
+/* Shares of a whole in turning shades. Where a piece ends is rounded, not how long it is, so that
+ * the bar as a whole is as long as the sum. */
 static void print_bar(FILE *out, const char *label, const double *share, size_t count)
 {
     static const char *const shades[] = {"█", "▓", "▒", "░"};
@@ -194,6 +196,8 @@ static void print_failures(const struct plan_answer *a, FILE *out)
         print_line(out, i ? "" : "failures", "%s%s", i ? "" : "one ", lines[i]);
 }
 
+/* What the grid sees of a step: all accelerators compute, then all wait for gradients. Its limit is
+ * held against what lies in the band of frequencies that disturbs other machines on it. */
 static void print_swing(const struct machine_swing *s, FILE *out)
 {
     char amplitude[32], period[32], band[32], line[32], limit[32], left[32], cap[32];
@@ -217,6 +221,7 @@ static void print_swing(const struct machine_swing *s, FILE *out)
                batteries[0] ? "; " : "", batteries);
 }
 
+/* Power is of the whole machine; what of it this job does not use runs another one. */
 static void print_sources(const struct plan_answer *a, FILE *out)
 {
     struct plan_list l = plan_tell_supply(a);
@@ -240,7 +245,7 @@ static void print_power(const struct plan_answer *a, FILE *out)
                water);
     print_sources(a, out);
     print_swing(&p->swing, out);
-    int best = -1;
+    int best = -1; /* the cap under which the same megawatts train most */
     for (int i = 0; i < p->n_caps; i++)
         if (best < 0 || p->cap_cluster_gain[i] > p->cap_cluster_gain[best]) best = i;
     bool grows = machine_cluster_accelerators(&a->request->cluster) > 1; /* a laptop does not */
@@ -271,14 +276,15 @@ static void print_money(const struct plan_answer *a, FILE *out)
                    a->reliability.job_share < 1 ? "; the whole machine at work" : "");
 }
 
+/* Only where layouts were searched: a layout that was given has no rivals. */
 static void print_search(const struct plan_answer *a, FILE *out)
 {
     const struct plan_search *s = &a->search;
     char tried[32], valid[32], fitting[32];
     if (s->n_best == 0) return;
     print_line(out, "search",
-               "best by %s of %s layouts (%s valid, %s fit in memory); no other layout beats "
-               "any of %zu in time, memory and energy at once",
+               "best by %s of %s layouts (%s valid, %s fit in memory); %zu are beaten by no "
+               "other in time, memory and energy at once",
                plan_objective_names[a->request->objective],
                plan_format_whole(tried, (double)s->tried),
                plan_format_whole(valid, (double)s->valid),

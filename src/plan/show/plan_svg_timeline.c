@@ -44,7 +44,8 @@ static int by_stage_and_start(const void *a, const void *b)
     return (x->start_s > y->start_s) - (x->start_s < y->start_s);
 }
 
-/* Whether some were drawn as one striped block. */
+/* Merges neighbours that are too narrow to be told apart, as long as no gap between them could be
+ * seen. Returns whether some of different kinds were drawn as one striped block. */
 static bool draw_spans(const struct drawing *d, const struct plan_span *spans, size_t n)
 {
     bool mixed = false;
@@ -67,6 +68,7 @@ static bool draw_spans(const struct drawing *d, const struct plan_span *spans, s
     return mixed;
 }
 
+/* Every fourth or eighth number where there is no room for all. */
 static void draw_stages(const struct drawing *d, int64_t stages)
 {
     int64_t every = stages > 32 ? 8 : stages > 16 ? 4 : 1;

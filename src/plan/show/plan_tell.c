@@ -24,6 +24,8 @@ static struct plan_list list_of(const struct plan_told *told, size_t n)
     return l;
 }
 
+/* A job whose replicas come and go has another goodput than one in lockstep: days are of the one
+ * that the plan chose. */
 struct plan_list plan_tell(const struct plan_answer *a)
 {
     const struct plan_step *s = &a->step;
@@ -81,6 +83,8 @@ struct plan_list plan_tell_memory(const struct plan_memory *m)
     return list_of(all, ARRAY_LEN(all));
 }
 
+/* Down to the meter: supplies and storage are what IT draws beyond the three, the rest is cooling and
+ * what transformers lose. */
 struct plan_list plan_tell_draw(const struct plan_power *p)
 {
     double rest = p->it_w - p->accelerators_w - p->servers_w - p->network_w;
@@ -184,6 +188,8 @@ void plan_describe_cluster(const struct machine_cluster *c, char *buf, size_t si
     }
 }
 
+/* A layout needs a product of small numbers, and a cluster rarely has one: what is left over is idle
+ * and must be told, because it is paid for. */
 void plan_describe_use(const struct machine_cluster *c, const struct plan_layout *l, char *buf,
                        size_t size)
 {

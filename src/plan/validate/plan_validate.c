@@ -36,6 +36,8 @@ static double predict_left_out(const struct plan_row *r, const double *values, d
     return step.step_s;
 }
 
+/* Counts a row where it belongs, and predicts it with each set of constants. A source that was left
+ * out of no fit of its own takes that of its family, and the other way round. */
 static void judge_row(struct validate_result *v, struct validate_row *out, bool with_mismatch)
 {
     const struct plan_row *r = out->row;

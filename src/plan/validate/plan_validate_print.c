@@ -85,6 +85,8 @@ static void print_section(const struct validate_result *v, enum validate_quantit
 
 #define LINES_TOLD 4
 
+/* Rows that were not judged, by their reason, with the first lines of each: a table is put together
+ * by hand, and a slip in it must be found. */
 static void print_left_out(const struct validate_result *v, struct arena *a, FILE *out)
 {
     const char *reasons[16] = {NULL};
@@ -120,6 +122,7 @@ static void print_left_out(const struct validate_result *v, struct arena *a, FIL
     if (others) fprintf(out, "  %4zu  for other reasons: see --rows\n", others);
 }
 
+/* Memory in GiB: predicted, and in brackets measured. */
 static void print_rows(const struct validate_result *v, struct arena *a, FILE *out)
 {
     static const char *const heads[] = {"id",      "tier",       "source",     "model",
@@ -318,6 +321,7 @@ static void add_constants(const struct plan_constant *c, size_t n, json_t *list)
                                               c[i].source));
 }
 
+/* A row that cannot be predicted ends with the reason. */
 static json_t *row_json(const struct validate_row *x)
 {
     const struct plan_row *r = x->row;
