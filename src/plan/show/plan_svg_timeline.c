@@ -86,7 +86,8 @@ static void draw_time(const struct drawing *d, double end_s, double bottom)
         char label[32];
         double at = LEFT + i * step * d->scale;
         svg_line(d->out, at, bottom, at, bottom + 4, "axis");
-        svg_text(d->out, at, bottom + 18, "middle", "dim", format_duration(label, i * step));
+        svg_text(d->out, fmin(at, PLAN_SVG_WIDTH - 20), bottom + 18, "middle", "dim",
+                 format_duration(label, i * step));
     }
 }
 

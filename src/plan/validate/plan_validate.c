@@ -62,6 +62,56 @@ static void judge_row(struct validate_result *v, struct validate_row *out, bool 
     }
 }
 
+/* ------------------------------------------------------------------ picture */
+
+struct scatter {
+    const char *name;
+    double *x, *y;
+    size_t count;
+};
+#define MAX_SCATTERS 32
+
+/* Measured against predicted seconds, one colour an accelerator, and the line of equality. */
+static int write_plot(const struct validate_result *v, const char *path, struct arena *a,
+                      struct error *e)
+{
+    struct scatter s[MAX_SCATTERS];
+    struct plot_series series[MAX_SCATTERS + 1];
+    double line[2] = {INFINITY, 0};
+    size_t n = 0;
+    for (size_t i = 0; i < v->n_rows; i++) {
+        const struct plan_row *r = v->rows[i].row;
+        size_t k = 0;
+        if (!v->rows[i].timed) continue;
+        while (k < n && strcmp(s[k].name, r->accelerator.name) != 0)
+            k++;
+        if (k == MAX_SCATTERS) continue;
+        if (k == n) {
+            s[n++] =
+                (struct scatter){r->accelerator.name, arena_alloc(a, v->n_rows * sizeof(double)),
+                                 arena_alloc(a, v->n_rows * sizeof(double)), 0};
+        }
+        s[k].x[s[k].count] = r->step_s;
+        s[k].y[s[k].count++] = v->rows[i].predicted_s;
+        line[0] = fmin(line[0], fmin(r->step_s, v->rows[i].predicted_s));
+        line[1] = fmax(line[1], fmax(r->step_s, v->rows[i].predicted_s));
+    }
+    if (!n) return error_set(e, "no row can be drawn: none of tiers %s has a step time", v->tiers);
+    for (size_t k = 0; k < n; k++)
+        series[k] = (struct plot_series){s[k].name, s[k].x, s[k].y, s[k].count, PLOT_POINTS, NULL};
+    series[n] = (struct plot_series){"equal", line, line, 2, PLOT_LINE, NULL};
+    struct plot p = {.title = "Step time of published runs: predicted against measured",
+                     .x_label = "measured, s",
+                     .y_label = "predicted, s",
+                     .log_x = true,
+                     .log_y = true,
+                     .series = series,
+                     .n_series = n + 1};
+    return plot_write_svg_panels(&p, 1, 900, 640, path, e);
+}
+
+/* ------------------------------------------------------------------ the command */
+
 static int check_tiers(const char *tiers, struct error *e)
 {
     if (*tiers && strspn(tiers, "ABC") == strlen(tiers)) return 0;
@@ -99,7 +149,7 @@ static int validate(const char *csv_path, const struct plan_validate_options *o,
     }
     validate_baselines(v.rows, v.n_rows);
     if (o->recipes > 0) validate_recipes(v.rows, v.n_rows, (size_t)o->recipes, &v.recipes);
-    if (o->plot) TRY(validate_plot(&v, o->plot, a, e));
+    if (o->plot) TRY(write_plot(&v, o->plot, a, e));
     if (o->json) {
         json_t *json = validate_to_json(&v, o->rows, a);
         json_dumpf(json, out, JSON_INDENT(2) | JSON_SORT_KEYS | JSON_REAL_PRECISION(6));
@@ -119,52 +169,4 @@ int plan_validate(const char *csv_path, const struct plan_validate_options *o, F
     int rc = validate(csv_path, o, &a, out, e);
     arena_fini(&a);
     return rc;
-}
-
-/* ------------------------------------------------------------------ picture */
-
-struct scatter {
-    const char *name;
-    double *x, *y;
-    size_t count;
-};
-#define MAX_SCATTERS 32
-
-/* Measured against predicted seconds, one colour an accelerator, and the line of equality. */
-int validate_plot(const struct validate_result *v, const char *path, struct arena *a,
-                  struct error *e)
-{
-    struct scatter s[MAX_SCATTERS];
-    struct plot_series series[MAX_SCATTERS + 1];
-    double line[2] = {INFINITY, 0};
-    size_t n = 0;
-    for (size_t i = 0; i < v->n_rows; i++) {
-        const struct plan_row *r = v->rows[i].row;
-        size_t k = 0;
-        if (!v->rows[i].timed) continue;
-        while (k < n && strcmp(s[k].name, r->accelerator.name) != 0)
-            k++;
-        if (k == MAX_SCATTERS) continue;
-        if (k == n) {
-            s[n++] =
-                (struct scatter){r->accelerator.name, arena_alloc(a, v->n_rows * sizeof(double)),
-                                 arena_alloc(a, v->n_rows * sizeof(double)), 0};
-        }
-        s[k].x[s[k].count] = r->step_s;
-        s[k].y[s[k].count++] = v->rows[i].predicted_s;
-        line[0] = fmin(line[0], fmin(r->step_s, v->rows[i].predicted_s));
-        line[1] = fmax(line[1], fmax(r->step_s, v->rows[i].predicted_s));
-    }
-    if (!n) return error_set(e, "no row can be drawn: none of tiers %s has a step time", v->tiers);
-    for (size_t k = 0; k < n; k++)
-        series[k] = (struct plot_series){s[k].name, s[k].x, s[k].y, s[k].count, PLOT_POINTS, NULL};
-    series[n] = (struct plot_series){"equal", line, line, 2, PLOT_LINE, NULL};
-    struct plot p = {.title = "Step time of published runs: predicted against measured",
-                     .x_label = "measured, s",
-                     .y_label = "predicted, s",
-                     .log_x = true,
-                     .log_y = true,
-                     .series = series,
-                     .n_series = n + 1};
-    return plot_write_svg_panels(&p, 1, 900, 640, path, e);
 }

@@ -118,8 +118,6 @@ struct validate_group {
 size_t validate_groups(const struct validate_row *rows, size_t count, enum validate_quantity q,
                        enum validate_key key, struct arena *a, struct validate_group **groups);
 
-const char *validate_class(const struct model_config *m); /* "dense", "moe", "hybrid" */
-
 /* The two baselines: the rate that minimises the error of its class, over all rows or over the rows
  * of other sources. */
 void validate_baselines(struct validate_row *rows, size_t count);
@@ -164,8 +162,6 @@ struct validate_result {
 };
 void validate_print(const struct validate_result *v, bool rows, struct arena *a, FILE *out);
 json_t *validate_to_json(const struct validate_result *v, bool rows, struct arena *a);
-int validate_plot(const struct validate_result *v, const char *path, struct arena *a,
-                  struct error *e);
 
 /* ------------------------------------------------------------------ runs of our own
  * (plan_local_run.c) */

@@ -72,7 +72,7 @@ static bool pair_of(const struct validate_row *v, enum validate_quantity q, stru
 
 /* ------------------------------------------------------------------ groups */
 
-const char *validate_class(const struct model_config *m)
+static const char *class_of(const struct model_config *m)
 {
     if (m->mamba_layers > 0) return "hybrid";
     return model_is_moe(m) ? "moe" : "dense";
@@ -94,7 +94,7 @@ static const char *key_of(const struct plan_row *r, enum validate_key key)
     case VALIDATE_BY_SOURCE: return r->source;
     case VALIDATE_BY_FAMILY: return r->family;
     case VALIDATE_BY_ACCELERATOR: return r->accelerator.name;
-    case VALIDATE_BY_CLASS: return validate_class(&r->model);
+    case VALIDATE_BY_CLASS: return class_of(&r->model);
     case VALIDATE_BY_PRECISION: return machine_precision_names[r->layout.precision];
     case VALIDATE_BY_SCALE:
         while (r->n_gpus >= scales[i].below)
@@ -176,8 +176,7 @@ static bool same_class(const struct validate_row *x, const struct validate_row *
     if (level == 2) return true;
     if (strcmp(x->row->accelerator.name, y->row->accelerator.name) != 0) return false;
     if (x->row->layout.precision != y->row->layout.precision) return false;
-    return level == 1 ||
-           strcmp(validate_class(&x->row->model), validate_class(&y->row->model)) == 0;
+    return level == 1 || strcmp(class_of(&x->row->model), class_of(&y->row->model)) == 0;
 }
 
 /* The constant rate for v from rows of its class, of other sources only where left_out. */
