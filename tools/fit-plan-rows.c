@@ -9,8 +9,13 @@
 const char *const compute_machine_op_names[1] __attribute__((weak)) = {NULL};
 
 static struct arena memory;
-static struct plan_row *all, **judged;
+static struct plan_row **judged;
 static size_t n_judged;
+
+static bool is_judged(const struct plan_row *r, char tier, const char *source)
+{
+    return r->tier == tier && strstr(r->source, source) && !r->mismatch && !r->skip && r->step_s > 0;
+}
 
 /* Adds the rows of a table that are of a tier and of a source (a part of its name), consistent in themselves,
  * complete and timed. -1: error on stderr. */
@@ -18,19 +23,17 @@ int fit_open(const char *path, char tier, const char *source);
 int fit_open(const char *path, char tier, const char *source)
 {
     struct error e = {0};
-    size_t count;
+    struct plan_rows all;
     if (judged == NULL) arena_init(&memory);
-    if (plan_rows_load(*path ? path : NULL, &memory, &all, &count, &e) < 0) {
+    if (plan_rows_load(*path ? path : NULL, &memory, &all, &e) < 0) {
         fprintf(stderr, "fit-plan: %s\n", e.text);
         return -1;
     }
-    struct plan_row **grown = arena_alloc(&memory, (n_judged + count + 1) * sizeof(*judged));
+    struct plan_row **grown = arena_alloc(&memory, (n_judged + all.count + 1) * sizeof(*judged));
     if (n_judged > 0) memcpy(grown, judged, n_judged * sizeof(*judged));
     judged = grown;
-    for (size_t i = 0; i < count; i++)
-        if (all[i].tier == tier && strstr(all[i].source, source) && !all[i].mismatch &&
-            !all[i].skip && all[i].step_s > 0)
-            judged[n_judged++] = &all[i];
+    for (size_t i = 0; i < all.count; i++)
+        if (is_judged(&all.row[i], tier, source)) judged[n_judged++] = &all.row[i];
     return (int)n_judged;
 }
 

@@ -550,30 +550,58 @@ char *format_si(char buf[32], double value, const char *unit);
 struct table;
 struct table *table_new(const char *const *heads, size_t n_columns, const char *align); /* "lrr" */
 void table_row(struct table *t, ...); /* n_columns const char *, copied; NULL shows as N/A */
+void table_cells(struct table *t, const char *const *cells); /* the same from an array */
 void table_rule(struct table *t);
 void table_print(const struct table *t, FILE *out);
 void table_free(struct table *t);
 
+/* ------------------------------------------------------------------ pictures (base_svg.c) */
+
+/* Pixels throughout; y grows downwards. `class` is one of svg_style's, or of the page around, and is
+ * not escaped; text is. */
+#define SVG_COLOURS 9 /* of series: classes c0 .. c8 fill with them, l0 .. l8 draw lines */
+/* Colours of the classes, light and dark: for <style> of a page that holds pictures. */
+void svg_style(struct str *out);
+/* Text of a page or a picture: markup becomes entities, control characters are dropped. */
+void svg_escape(struct str *out, const char *text);
+/* Begins a picture that stands in a page, and that svg_write makes a file of; the caller appends
+ * "</svg>". label: what it shows, for who cannot see it. */
+void svg_open(struct str *out, double width, double height, const char *label);
+void svg_text(struct str *out, double x, double y, const char *anchor, const char *class,
+              const char *text); /* anchor "start", "middle" or "end" */
+void svg_line(struct str *out, double x1, double y1, double x2, double y2, const char *class);
+void svg_rect(struct str *out, double x, double y, double width, double height, const char *class);
+/* One element of this size as a file that stands alone, with its colours and a ground. */
+int svg_write(const char *path, const struct str *element, double width, double height,
+              struct error *e);
+
 /* ------------------------------------------------------------------ plots (base_plot.c) */
 
+enum plot_style { PLOT_LINE, PLOT_POINTS, PLOT_BARS };
 struct plot_series {
     const char *name;
-    const double *x, *y; /* NaN in y is a gap */
+    const double *x, *y; /* NaN in y is a gap; x NULL: 0, 1, 2 ... */
     size_t count;
-    bool points; /* markers instead of a line */
+    int style;                 /* enum plot_style */
+    const char *const *labels; /* [count] of points, shown when pointed at; or NULL */
 };
 struct plot {
     const char *title, *x_label, *y_label;
     bool log_x, log_y;
     const struct plot_series *series;
     size_t n_series;
+    const char *const *x_names; /* what x = 0, 1, 2 ... is called, as many as the first series has
+                                 * values; NULL: x is a number */
+    bool from_zero;             /* the y axis reaches down to 0 */
 };
+/* The round number nearest to v: 1, 2 or 5 times a power of ten; v > 0. */
+double plot_nice_step(double v);
 /* Braille-dot line plot with axes and a legend, width x height characters. */
 void plot_print(const struct plot *p, int width, int height, FILE *out);
-/* One self-contained SVG file: axes with round ticks, grid, legend, distinct colours. */
-int plot_write_svg(const struct plot *p, int width_px, int height_px, const char *path,
-                   struct error *e);
-/* Several panels above each other in one SVG. */
+/* One SVG element: panels above each other, each with axes, round ticks, grid and legend. */
+void plot_svg(struct str *out, const struct plot *plots, size_t n_plots, int width_px,
+              int panel_height_px);
+/* The same as a file that stands alone. */
 int plot_write_svg_panels(const struct plot *plots, size_t n_plots, int width_px,
                           int panel_height_px, const char *path, struct error *e);
 

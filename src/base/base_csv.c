@@ -26,6 +26,7 @@ static int reader_error(struct csv_reader *r, const char *what, const char *hint
     return error_hint(r->e, "%s", hint);
 }
 
+/* Only LF and CRLF end a line; a CR alone is text. */
 static bool at_line_end(const struct csv_reader *r)
 {
     if (r->at == r->end || *r->at == '\n') return true;
@@ -121,6 +122,7 @@ static int read_heads(struct csv_reader *r, struct csv *out)
     return 0;
 }
 
+/* Rows grow on the heap and are copied into the arena once, when their number is known. */
 static int read_rows(struct csv_reader *r, struct csv *out)
 {
     size_t cap = 0;

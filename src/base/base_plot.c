@@ -3,9 +3,9 @@
  * Both pictures share the axes: the range of the finite data, ticks at 1, 2 or 5 times a power of
  * ten (Heckbert, "Nice numbers for graph labels", Graphics Gems, 1990), whole decades where an
  * axis is logarithmic and spans several. The terminal draws with braille characters, 2 x 4 dots a
- * cell; a letter stands at the end of each line, because a log has no colours. The SVG is one file
- * without scripts, fonts or links, so that it opens anywhere and prints. A series of a million
- * steps is thinned to the lowest and highest value per pixel, which keeps every spike visible. */
+ * cell; a letter stands at the end of each line, because a log has no colours. The SVG is drawn with
+ * base_svg.c's primitives and colours. A series of a million steps is thinned to the lowest and
+ * highest value per pixel, which keeps every spike visible. */
 #include "base/base.h"
 
 #include <float.h>
@@ -14,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define MAX_TICKS  16
+#define MAX_TICKS  64 /* named values of a sweep; numbers take 12 at most */
 #define LABEL_SIZE 24
 
 /* One axis: the range shown and its ticks. */
@@ -33,9 +33,14 @@ static bool is_shown(double v, bool log)
     return isfinite(v) && (!log || v > 0.0);
 }
 
+static double x_of(const struct plot_series *s, size_t i)
+{
+    return s->x ? s->x[i] : (double)i;
+}
+
 static bool point_is_shown(const struct plot *p, const struct plot_series *s, size_t i)
 {
-    return is_shown(s->x[i], p->log_x) && is_shown(s->y[i], p->log_y);
+    return is_shown(x_of(s, i), p->log_x) && is_shown(s->y[i], p->log_y);
 }
 
 /* The range of the points that can be drawn; false where there is none. */
@@ -46,8 +51,8 @@ static bool plot_range(const struct plot *p, struct axis *x, struct axis *y)
         const struct plot_series *s = &p->series[k];
         for (size_t i = 0; i < s->count; i++) {
             if (!point_is_shown(p, s, i)) continue;
-            x->lo = any ? MIN(x->lo, s->x[i]) : s->x[i];
-            x->hi = any ? MAX(x->hi, s->x[i]) : s->x[i];
+            x->lo = any ? MIN(x->lo, x_of(s, i)) : x_of(s, i);
+            x->hi = any ? MAX(x->hi, x_of(s, i)) : x_of(s, i);
             y->lo = any ? MIN(y->lo, s->y[i]) : s->y[i];
             y->hi = any ? MAX(y->hi, s->y[i]) : s->y[i];
             any = true;
@@ -83,8 +88,29 @@ static double axis_place(const struct axis *a, double v)
     return MAX(0.0, MIN(t, 1.0));
 }
 
-/* The one of 1, 2, 5 x 10^k that is nearest to v, by ratio. */
-static double nice_step(double v)
+/* Both axes without their ticks; y_share is left free above and below the data. False: no data. */
+static bool plot_axes(const struct plot *p, double y_share, struct axis *x, struct axis *y)
+{
+    bool bars = false;
+    *x = (struct axis){.log = p->log_x};
+    *y = (struct axis){.log = p->log_y};
+    if (!plot_range(p, x, y)) return false;
+    if (p->from_zero && !y->log) y->lo = MIN(y->lo, 0.0);
+    double lowest = y->lo;
+    for (size_t k = 0; k < p->n_series; k++)
+        bars |= p->series[k].style == PLOT_BARS;
+    axis_pad(x, bars ? 0.02 : 0.0); /* a bar is as much to the left of its x as to the right */
+    axis_pad(y, y_share);
+    if (p->from_zero && lowest == 0.0) y->lo = 0.0;
+    if (p->x_names) {
+        x->lo = -0.6;
+        x->hi = (double)p->series[0].count - 0.4;
+    }
+    return true;
+}
+
+/* The nearest by ratio, so that the number of steps is as near as can be to what was asked for. */
+double plot_nice_step(double v)
 {
     double power = pow(10.0, floor(log10(v)));
     double m = v / power;
@@ -129,7 +155,7 @@ static void axis_add(struct axis *a, double v, double step, double largest)
 
 static void axis_ticks_linear(struct axis *a, int wanted)
 {
-    double step = nice_step((a->hi / wanted - a->lo / wanted));
+    double step = plot_nice_step((a->hi / wanted - a->lo / wanted));
     double largest = MAX(fabs(a->lo), fabs(a->hi));
     a->n_ticks = 0;
     for (double k = ceil(a->lo / step - 1e-9); k * step <= a->hi + step * 1e-9; k += 1.0) {
@@ -158,11 +184,25 @@ static void axis_ticks_log(struct axis *a, int wanted)
 static void axis_ticks(struct axis *a, int wanted)
 {
     a->n_ticks = 0;
-    wanted = MAX(2, MIN(wanted, MAX_TICKS - 4));
+    wanted = MAX(2, MIN(wanted, 12));
     if (a->log)
         axis_ticks_log(a, wanted);
     else
         axis_ticks_linear(a, wanted);
+}
+
+/* The x axis of a plot: at its names, or at round numbers. */
+static void axis_ticks_x(struct axis *a, const struct plot *p, int wanted)
+{
+    if (!p->x_names) {
+        axis_ticks(a, wanted);
+        return;
+    }
+    for (size_t i = 0; i < MIN(p->series[0].count, MAX_TICKS); i++) {
+        a->tick[i] = (double)i;
+        snprintf(a->label[i], LABEL_SIZE, "%s", p->x_names[i]);
+        a->n_ticks = i + 1;
+    }
 }
 
 static size_t axis_label_width(const struct axis *a)
@@ -228,9 +268,9 @@ static void canvas_series(struct canvas *c, const struct plot *p, size_t k, cons
             joined = false;
             continue;
         }
-        int px = (int)lround(axis_place(x, s->x[i]) * (c->columns * 2 - 1));
+        int px = (int)lround(axis_place(x, x_of(s, i)) * (c->columns * 2 - 1));
         int py = (int)lround((1.0 - axis_place(y, s->y[i])) * (c->rows * 4 - 1));
-        if (s->points) {
+        if (s->style == PLOT_POINTS) {
             canvas_line(c, px, py, px + 1, py, k);
             canvas_line(c, px, py + 1, px + 1, py + 1, k);
         } else {
@@ -322,19 +362,17 @@ void plot_print(const struct plot *p, int width, int height, FILE *out)
 {
     width = MAX(24, MIN(width, 400));
     height = MAX(8, MIN(height, 200));
-    struct axis x = {.log = p->log_x}, y = {.log = p->log_y};
+    struct axis x, y;
     if (p->title) fprintf(out, "%s\n", p->title);
-    if (!plot_range(p, &x, &y)) {
+    if (!plot_axes(p, 0.03, &x, &y)) {
         fprintf(out, "  no data yet\n");
         return;
     }
     int rows = height - 3 - (p->title ? 1 : 0);
-    axis_pad(&x, 0.0);
-    axis_pad(&y, 0.03);
     axis_ticks(&y, (rows + 1) / 3);
     int label_width = (int)axis_label_width(&y);
     struct canvas c = {.rows = rows, .columns = width - label_width - 2};
-    axis_ticks(&x, c.columns / 10);
+    axis_ticks_x(&x, p, c.columns / 10);
     struct arena a;
     arena_init(&a);
     size_t cells = (size_t)c.rows * (size_t)c.columns;
@@ -352,13 +390,7 @@ void plot_print(const struct plot *p, int width, int height, FILE *out)
 
 /* ------------------------------------------------------------------ SVG */
 
-/* Okabe and Ito's colours (2008), told apart by people with any colour vision; yellow is left
- * out, since it is lost on white. */
-static const char *const svg_colours[] = {"#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9",
-                                          "#e69f00", "#000000", "#882255", "#888888"};
-
-#define SVG_FONT   12.0
-#define SVG_CHAR   6.8 /* width of a letter at that size, on average */
+#define SVG_CHAR   7.2 /* width of a letter, on average */
 #define SVG_TOP    46.0
 #define SVG_BOTTOM 46.0
 #define SVG_RIGHT  22.0
@@ -366,62 +398,52 @@ static const char *const svg_colours[] = {"#0072b2", "#d55e00", "#009e73", "#cc7
 #define SVG_TICK_X 85.0 /* pixels from one tick to the next, about */
 #define SVG_TICK_Y 42.0
 
-/* The rectangle of one panel's data, in pixels. */
-struct frame {
+/* One plot of a picture: its axes, and the rectangle of its data in pixels. */
+struct panel {
+    struct str *out;
+    const struct plot *p;
+    struct axis x, y;
     double left, top, width, height;
 };
 
-static void svg_text(struct str *out, const char *text)
+static double svg_x(const struct panel *f, double v)
 {
-    for (; text && *text; text++) {
-        unsigned char c = (unsigned char)*text;
-        if (c == '&')
-            str_puts(out, "&amp;");
-        else if (c == '<')
-            str_puts(out, "&lt;");
-        else if (c == '>')
-            str_puts(out, "&gt;");
-        else if (c >= 0x20 && c != 0x7F)
-            str_append_char(out, *text);
-    }
+    return f->left + axis_place(&f->x, v) * f->width;
 }
 
-static double svg_x(const struct frame *f, const struct axis *x, double v)
+static double svg_y(const struct panel *f, double v)
 {
-    return f->left + axis_place(x, v) * f->width;
+    return f->top + (1.0 - axis_place(&f->y, v)) * f->height;
 }
 
-static double svg_y(const struct frame *f, const struct axis *y, double v)
-{
-    return f->top + (1.0 - axis_place(y, v)) * f->height;
-}
-
-static void svg_axes(struct str *out, const struct plot *p, const struct frame *f,
-                     const struct axis *x, const struct axis *y)
+static void svg_axes(const struct panel *f)
 {
     double bottom = f->top + f->height, right = f->left + f->width;
-    str_puts(out, "<g stroke=\"#e3e3e3\" stroke-width=\"1\">\n");
-    for (size_t i = 0; i < y->n_ticks; i++)
-        str_printf(out, "<path d=\"M%.1f %.1fH%.1f\"/>\n", f->left, svg_y(f, y, y->tick[i]), right);
-    for (size_t i = 0; i < x->n_ticks; i++)
-        str_printf(out, "<path d=\"M%.1f %.1fV%.1f\"/>\n", svg_x(f, x, x->tick[i]), f->top, bottom);
-    str_puts(out, "</g>\n<g fill=\"#444\" text-anchor=\"end\">\n");
-    for (size_t i = 0; i < y->n_ticks; i++)
-        str_printf(out, "<text x=\"%.1f\" y=\"%.1f\">%s</text>\n", f->left - 8.0,
-                   svg_y(f, y, y->tick[i]) + 4.0, y->label[i]);
-    str_puts(out, "</g>\n<g fill=\"#444\" text-anchor=\"middle\">\n");
-    for (size_t i = 0; i < x->n_ticks; i++)
-        str_printf(out, "<text x=\"%.1f\" y=\"%.1f\">%s</text>\n", svg_x(f, x, x->tick[i]),
-                   bottom + 17.0, x->label[i]);
-    str_printf(out, "<text x=\"%.1f\" y=\"%.1f\">", f->left + f->width / 2.0, bottom + 36.0);
-    svg_text(out, p->x_label);
-    str_printf(out, "</text>\n<text transform=\"translate(16 %.1f) rotate(-90)\">",
-               f->top + f->height / 2.0);
-    svg_text(out, p->y_label);
-    str_printf(out,
-               "</text>\n</g>\n<path d=\"M%.1f %.1fV%.1fH%.1f\" fill=\"none\" "
-               "stroke=\"#888\"/>\n",
-               f->left, f->top, bottom, right);
+    for (size_t i = 0; i < f->y.n_ticks; i++) {
+        double y = svg_y(f, f->y.tick[i]);
+        svg_line(f->out, f->left, y, right, y, "grid");
+        svg_text(f->out, f->left - 8.0, y + 4.0, "end", "dim", f->y.label[i]);
+    }
+    for (size_t i = 0; i < f->x.n_ticks; i++) {
+        double x = svg_x(f, f->x.tick[i]);
+        if (!f->p->x_names) svg_line(f->out, x, f->top, x, bottom, "grid");
+        svg_text(f->out, x, bottom + 17.0, "middle", "dim", f->x.label[i]);
+    }
+    if (f->p->x_label)
+        svg_text(f->out, f->left + f->width / 2.0, bottom + 36.0, "middle", "dim", f->p->x_label);
+    if (f->p->y_label) {
+        str_printf(f->out, "<g transform=\"translate(16 %.1f) rotate(-90)\">",
+                   f->top + f->height / 2.0);
+        svg_text(f->out, 0.0, 0.0, "middle", "dim", f->p->y_label);
+        str_puts(f->out, "</g>");
+    }
+    svg_line(f->out, f->left, f->top, f->left, bottom, "axis");
+    svg_line(f->out, f->left, bottom, right, bottom, "axis");
+}
+
+static const char *series_name(const struct plot *p, size_t k)
+{
+    return p->series[k].name ? p->series[k].name : "";
 }
 
 /* Pixels of the legend, and of a line for it below the title where it does not fit beside it. */
@@ -429,7 +451,7 @@ static double svg_legend_width(const struct plot *p)
 {
     double width = 0.0;
     for (size_t k = 0; k < p->n_series && p->n_series > 1; k++)
-        width += SVG_CHAR * (double)strlen(p->series[k].name ? p->series[k].name : "") + 42.0;
+        width += SVG_CHAR * (double)strlen(series_name(p, k)) + 42.0;
     return width;
 }
 
@@ -439,42 +461,67 @@ static double svg_legend_height(const struct plot *p, double width)
     return title + svg_legend_width(p) > width ? 20.0 : 0.0;
 }
 
-/* Title at the left, one line and name for each series at the right, above the data so that they
- * never cover it, nor each other. */
-static void svg_heading(struct str *out, const struct plot *p, const struct frame *f)
+static void svg_dot(const struct panel *f, double x, double y, double radius, size_t series)
 {
+    str_printf(f->out, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"%.1f\" class=\"dot c%zu\">", x, y,
+               radius, series % SVG_COLOURS);
+}
+
+/* Title at the left, one mark and name for each series at the right, above the data so that they
+ * never cover it, nor each other. */
+static void svg_heading(const struct panel *f)
+{
+    const struct plot *p = f->p;
     double y = f->top - 16.0, x = f->left + f->width;
-    str_printf(out, "<text x=\"%.1f\" y=\"%.1f\" font-size=\"15\" font-weight=\"600\">", f->left,
-               y - svg_legend_height(p, f->width));
-    svg_text(out, p->title);
-    str_puts(out, "</text>\n");
+    char class[16];
+    svg_text(f->out, f->left, y - svg_legend_height(p, f->width), "start", "title", p->title);
     for (size_t k = p->n_series; k-- > 0 && p->n_series > 1;) {
-        const char *name = p->series[k].name ? p->series[k].name : "";
-        const char *colour = svg_colours[k % ARRAY_LEN(svg_colours)];
-        x -= SVG_CHAR * (double)strlen(name);
-        str_printf(out, "<text x=\"%.1f\" y=\"%.1f\" fill=\"#222\">", x, y);
-        svg_text(out, name);
-        str_puts(out, "</text>\n");
-        if (p->series[k].points)
-            str_printf(out, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"4\" fill=\"%s\"/>\n", x - 14.0,
-                       y - 4.0, colour);
-        else
-            str_printf(out, "<path d=\"M%.1f %.1fh18\" stroke=\"%s\" stroke-width=\"3\"/>\n",
-                       x - 24.0, y - 4.0, colour);
+        int style = p->series[k].style;
+        x -= SVG_CHAR * (double)strlen(series_name(p, k));
+        svg_text(f->out, x, y, "start", "", series_name(p, k));
+        snprintf(class, sizeof(class), "%s%zu", style == PLOT_LINE ? "line l" : "c",
+                 k % SVG_COLOURS);
+        if (style == PLOT_LINE) {
+            svg_line(f->out, x - 24.0, y - 4.0, x - 6.0, y - 4.0, class);
+        } else if (style == PLOT_BARS) {
+            svg_rect(f->out, x - 19.0, y - 10.0, 11.0, 11.0, class);
+        } else {
+            svg_dot(f, x - 14.0, y - 4.0, 4.0, k);
+            str_puts(f->out, "</circle>\n");
+        }
         x -= 42.0;
     }
 }
 
-static void svg_points(struct str *out, const struct plot *p, const struct plot_series *s,
-                       const struct frame *f, const struct axis *x, const struct axis *y,
-                       const char *colour)
+/* A point that stands alone is the one that the others are compared with: larger. */
+static void svg_points(const struct panel *f, size_t k)
 {
-    str_printf(out, "<g fill=\"%s\" stroke=\"#fff\" stroke-width=\"1\">\n", colour);
-    for (size_t i = 0; i < s->count; i++)
-        if (point_is_shown(p, s, i))
-            str_printf(out, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"4\"/>\n", svg_x(f, x, s->x[i]),
-                       svg_y(f, y, s->y[i]));
-    str_puts(out, "</g>\n");
+    const struct plot_series *s = &f->p->series[k];
+    for (size_t i = 0; i < s->count; i++) {
+        if (!point_is_shown(f->p, s, i)) continue;
+        svg_dot(f, svg_x(f, x_of(s, i)), svg_y(f, s->y[i]), s->count == 1 ? 6.0 : 4.0, k);
+        if (s->labels) {
+            str_puts(f->out, "<title>");
+            svg_escape(f->out, s->labels[i]);
+            str_puts(f->out, "</title>");
+        }
+        str_puts(f->out, "</circle>\n");
+    }
+}
+
+static void svg_bars(const struct panel *f, size_t k)
+{
+    const struct plot_series *s = &f->p->series[k];
+    double slot = f->width / (double)s->count, zero = svg_y(f, MAX(f->y.lo, 0.0));
+    double width = f->p->x_names ? 0.7 * slot : MAX(2.0, MIN(0.5 * slot, 14.0));
+    char class[16];
+    snprintf(class, sizeof(class), "c%zu", k % SVG_COLOURS);
+    for (size_t i = 0; i < s->count; i++) {
+        if (!point_is_shown(f->p, s, i)) continue;
+        double y = svg_y(f, s->y[i]);
+        svg_rect(f->out, svg_x(f, x_of(s, i)) - width / 2.0, MIN(y, zero), width, fabs(zero - y),
+                 class);
+    }
 }
 
 /* The points that fall on one pixel column: the line enters at the first, reaches both extremes
@@ -495,97 +542,88 @@ static void svg_flush(struct str *out, struct pixel_column *c, bool *pen_down)
     c->n = 0;
 }
 
-static void svg_line(struct str *out, const struct plot *p, const struct plot_series *s,
-                     const struct frame *f, const struct axis *x, const struct axis *y,
-                     const char *colour)
+static void svg_curve(const struct panel *f, size_t k)
 {
+    const struct plot_series *s = &f->p->series[k];
     bool pen_down = false, thin = (double)s->count > 2.0 * f->width;
     struct pixel_column c = {0};
-    str_printf(out,
-               "<path fill=\"none\" stroke=\"%s\" stroke-width=\"%s\" "
-               "stroke-linejoin=\"round\" stroke-linecap=\"round\" d=\"",
-               colour, thin ? "1.2" : "2");
+    str_printf(f->out, "<path class=\"line l%zu%s\" d=\"", k % SVG_COLOURS, thin ? " thin" : "");
     for (size_t i = 0; i < s->count; i++) {
-        if (!point_is_shown(p, s, i)) {
-            svg_flush(out, &c, &pen_down);
+        if (!point_is_shown(f->p, s, i)) {
+            svg_flush(f->out, &c, &pen_down);
             pen_down = false;
             continue;
         }
-        double px = svg_x(f, x, s->x[i]), py = svg_y(f, y, s->y[i]);
+        double px = svg_x(f, x_of(s, i)), py = svg_y(f, s->y[i]);
         if (thin) px = floor(px) + 0.5;
-        if (c.n && (!thin || px != c.x)) svg_flush(out, &c, &pen_down);
+        if (c.n && (!thin || px != c.x)) svg_flush(f->out, &c, &pen_down);
         if (!c.n) c = (struct pixel_column){.x = px, .first = py, .lowest = py, .highest = py};
         c.n++;
         c.last = py;
         c.lowest = MAX(c.lowest, py);
         c.highest = MIN(c.highest, py);
     }
-    svg_flush(out, &c, &pen_down);
-    str_puts(out, "\"/>\n");
+    svg_flush(f->out, &c, &pen_down);
+    str_puts(f->out, "\"/>\n");
 }
 
 /* Room for the labels of the y axis and its name. */
 static double svg_margin(const struct plot *p, double height)
 {
-    struct axis x = {.log = p->log_x}, y = {.log = p->log_y};
-    if (!plot_range(p, &x, &y)) return 60.0;
-    axis_pad(&y, SVG_PAD);
+    struct axis x, y;
+    if (!plot_axes(p, SVG_PAD, &x, &y)) return 60.0;
     axis_ticks(&y, (int)(height / SVG_TICK_Y));
     return (p->y_label ? 30.0 : 14.0) + SVG_CHAR * (double)axis_label_width(&y) + 8.0;
 }
 
-static void svg_panel(struct str *out, const struct plot *p, const struct frame *f)
+static void svg_panel(struct panel *f)
 {
-    struct axis x = {.log = p->log_x}, y = {.log = p->log_y};
-    svg_heading(out, p, f);
-    if (!plot_range(p, &x, &y)) {
-        str_printf(out, "<text x=\"%.1f\" y=\"%.1f\" fill=\"#888\">no data yet</text>\n", f->left,
-                   f->top + f->height / 2.0);
+    svg_heading(f);
+    if (!plot_axes(f->p, SVG_PAD, &f->x, &f->y)) {
+        svg_text(f->out, f->left, f->top + f->height / 2.0, "start", "dim", "no data yet");
         return;
     }
-    axis_pad(&x, 0.0);
-    axis_pad(&y, SVG_PAD);
-    axis_ticks(&y, (int)(f->height / SVG_TICK_Y));
-    axis_ticks(&x, (int)(f->width / SVG_TICK_X));
-    svg_axes(out, p, f, &x, &y);
-    for (size_t k = 0; k < p->n_series; k++) {
-        const char *colour = svg_colours[k % ARRAY_LEN(svg_colours)];
-        if (p->series[k].points)
-            svg_points(out, p, &p->series[k], f, &x, &y, colour);
+    axis_ticks(&f->y, (int)(f->height / SVG_TICK_Y));
+    axis_ticks_x(&f->x, f->p, (int)(f->width / SVG_TICK_X));
+    svg_axes(f);
+    for (size_t k = 0; k < f->p->n_series; k++) {
+        if (f->p->series[k].style == PLOT_POINTS)
+            svg_points(f, k);
+        else if (f->p->series[k].style == PLOT_BARS)
+            svg_bars(f, k);
         else
-            svg_line(out, p, &p->series[k], f, &x, &y, colour);
+            svg_curve(f, k);
     }
+}
+
+void plot_svg(struct str *out, const struct plot *plots, size_t n_plots, int width_px,
+              int panel_height_px)
+{
+    double height = panel_height_px - SVG_TOP - SVG_BOTTOM, left = 0.0;
+    svg_open(out, width_px, (double)panel_height_px * (double)n_plots, plots[0].title);
+    for (size_t i = 0; i < n_plots; i++) /* one margin, so that panels over the same x line up */
+        left = MAX(left, svg_margin(&plots[i], height));
+    for (size_t i = 0; i < n_plots; i++) {
+        double width = width_px - left - SVG_RIGHT, more = svg_legend_height(&plots[i], width);
+        struct panel f = {.out = out,
+                          .p = &plots[i],
+                          .left = left,
+                          .top = SVG_TOP + more + (double)i * panel_height_px,
+                          .width = width,
+                          .height = height - more};
+        svg_panel(&f);
+    }
+    str_puts(out, "</svg>\n");
 }
 
 int plot_write_svg_panels(const struct plot *plots, size_t n_plots, int width_px,
                           int panel_height_px, const char *path, struct error *e)
 {
+    struct str out = {0};
     width_px = MAX(240, MIN(width_px, 10000));
     panel_height_px = MAX(160, MIN(panel_height_px, 10000));
-    struct str out = {0};
-    int height_px = panel_height_px * (int)n_plots;
-    str_printf(&out,
-               "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" "
-               "viewBox=\"0 0 %d %d\" font-family=\"system-ui, 'DejaVu Sans', Helvetica, Arial, "
-               "sans-serif\" font-size=\"%g\">\n<rect width=\"%d\" height=\"%d\" "
-               "fill=\"#fff\"/>\n",
-               width_px, height_px, width_px, height_px, SVG_FONT, width_px, height_px);
-    double height = panel_height_px - SVG_TOP - SVG_BOTTOM, left = 0.0;
-    for (size_t i = 0; i < n_plots; i++) /* one margin, so that panels over the same x line up */
-        left = MAX(left, svg_margin(&plots[i], height));
-    for (size_t i = 0; i < n_plots; i++) {
-        double width = width_px - left - SVG_RIGHT, more = svg_legend_height(&plots[i], width);
-        struct frame f = {left, SVG_TOP + more + (double)i * panel_height_px, width, height - more};
-        svg_panel(&out, &plots[i], &f);
-    }
-    str_puts(&out, "</svg>\n");
-    int rc = file_write(path, out.data, out.len, e);
+    plot_svg(&out, plots, n_plots, width_px, panel_height_px);
+    int rc = svg_write(path, &out, width_px, (double)panel_height_px * (double)n_plots, e);
     str_fini(&out);
     return rc;
-}
-
-int plot_write_svg(const struct plot *p, int width_px, int height_px, const char *path,
-                   struct error *e)
-{
-    return plot_write_svg_panels(p, 1, width_px, height_px, path, e);
 }

@@ -146,25 +146,30 @@ struct table *table_new(const char *const *heads, size_t n_columns, const char *
     struct table *t = mem_calloc(1, sizeof(*t));
     arena_init(&t->arena);
     t->n_columns = n_columns;
-    const char **cells = arena_alloc(&t->arena, n_columns * sizeof(*cells));
-    for (size_t i = 0; i < n_columns; i++) {
+    for (size_t i = 0; i < n_columns; i++)
         t->right[i] = align[i] == 'r';
-        cells[i] = table_cell(t, i, heads[i]);
-    }
-    table_push(t, cells);
+    table_cells(t, heads);
     table_rule(t);
     return t;
 }
 
+void table_cells(struct table *t, const char *const *cells)
+{
+    const char **copies = arena_alloc(&t->arena, t->n_columns * sizeof(*copies));
+    for (size_t i = 0; i < t->n_columns; i++)
+        copies[i] = table_cell(t, i, cells[i]);
+    table_push(t, copies);
+}
+
 void table_row(struct table *t, ...)
 {
-    const char **cells = arena_alloc(&t->arena, t->n_columns * sizeof(*cells));
+    const char *cells[TABLE_MAX_COLUMNS];
     va_list args;
     va_start(args, t);
     for (size_t i = 0; i < t->n_columns; i++)
-        cells[i] = table_cell(t, i, va_arg(args, const char *));
+        cells[i] = va_arg(args, const char *);
     va_end(args);
-    table_push(t, cells);
+    table_cells(t, cells);
 }
 
 void table_rule(struct table *t)

@@ -46,6 +46,7 @@ const struct option_table cmd_bench_machine_table = {
     rows,
     ARRAY_LEN(rows)};
 
+/* A number format is measured with buffers of its own, freed before the next. */
 static int measure(const struct bench_options *o, enum compute_dtype dtype, struct pool *pool,
                    struct compute_machine *out, struct error *e)
 {
@@ -57,6 +58,7 @@ static int measure(const struct bench_options *o, enum compute_dtype dtype, stru
     return rc;
 }
 
+/* FLOP/s of the fastest linear layer that was measured: what a well-shaped model can reach. */
 static double best_product(const struct compute_machine *m)
 {
     double best = 0;

@@ -36,7 +36,6 @@ static const char *const column_keys[COLUMN_COUNT] = {
 struct curves {
     double *column[COLUMN_COUNT]; /* [count] */
     double *smooth;               /* of the training loss */
-    double *percent;              /* MFU in percent */
     size_t count, cap;
 };
 
@@ -55,7 +54,6 @@ static void free_curves(struct curves *c)
     for (int i = 0; i < COLUMN_COUNT; i++)
         mem_free(c->column[i]);
     mem_free(c->smooth);
-    mem_free(c->percent);
 }
 
 static int read_line(struct curves *c, const char *line, size_t n, const char *where,
@@ -70,7 +68,8 @@ static int read_line(struct curves *c, const char *line, size_t n, const char *w
     add_row(c);
     for (int i = 0; i < COLUMN_COUNT; i++) {
         const json_t *v = json_object_get(o, column_keys[i]);
-        c->column[i][c->count - 1] = json_is_number(v) ? json_number_value(v) : NAN;
+        double x = json_is_number(v) ? json_number_value(v) : NAN;
+        c->column[i][c->count - 1] = i == COLUMN_MFU ? 100 * x : x; /* shown in percent */
     }
     json_decref(o);
     return 0;
@@ -116,16 +115,14 @@ static enum column loss_column(const struct curves *c)
     return has_any(c, COLUMN_BITS) ? COLUMN_BITS : COLUMN_CE;
 }
 
-static void derive(struct curves *c)
+static void smooth_loss(struct curves *c)
 {
     const double *loss = c->column[loss_column(c)];
     double keep = 1 - 1 / fmax(1, (double)c->count / 100), mean = NAN;
     c->smooth = mem_calloc(c->count, sizeof(double));
-    c->percent = mem_calloc(c->count, sizeof(double));
     for (size_t i = 0; i < c->count; i++) {
         if (isfinite(loss[i])) mean = isnan(mean) ? loss[i] : keep * mean + (1 - keep) * loss[i];
         c->smooth[i] = mean;
-        c->percent[i] = 100 * c->column[COLUMN_MFU][i];
     }
 }
 
@@ -142,7 +139,8 @@ static struct plot_series joined(const struct curves *c, enum column col, const 
         y[n++] = c->column[col][i];
     }
     /* a line of one point would be invisible */
-    return (struct plot_series){.name = name, .x = x, .y = y, .count = n, .points = n == 1};
+    return (struct plot_series){
+        .name = name, .x = x, .y = y, .count = n, .style = n == 1 ? PLOT_POINTS : PLOT_LINE};
 }
 
 static struct plot_series dense(const struct curves *c, const double *y, const char *name)
@@ -165,17 +163,13 @@ static struct plot loss_plot(const struct curves *c, struct arena *a)
                          .n_series = bits && s[1].count ? 2 : 1};
 }
 
-static struct plot one_plot(const struct curves *c, const double *y, const char *title,
-                            const char *unit, bool log_y, struct arena *a)
+static struct plot one_plot(const struct curves *c, enum column col, const char *title,
+                            const char *unit, struct arena *a)
 {
     struct plot_series *s = arena_alloc(a, sizeof(*s));
-    *s = dense(c, y, title);
-    return (struct plot){.title = title,
-                         .x_label = "tokens",
-                         .y_label = unit,
-                         .log_y = log_y,
-                         .series = s,
-                         .n_series = 1};
+    *s = dense(c, c->column[col], title);
+    return (struct plot){
+        .title = title, .x_label = "tokens", .y_label = unit, .series = s, .n_series = 1};
 }
 
 static int write_svgs(const struct curves *c, const char *run_dir, struct arena *a, struct error *e)
@@ -184,20 +178,18 @@ static int write_svgs(const struct curves *c, const char *run_dir, struct arena 
     struct plot loss[3], speed[4];
     size_t n = 0;
     loss[0] = loss_plot(c, a);
-    loss[1] = one_plot(c, c->column[COLUMN_NORM], "gradient norm", "before clipping", false, a);
-    loss[2] = one_plot(c, c->column[lr], lr == COLUMN_LR ? "learning rate" : "learning rate (Muon)",
-                       "", false, a);
+    loss[1] = one_plot(c, COLUMN_NORM, "gradient norm", "before clipping", a);
+    loss[2] = one_plot(c, lr, lr == COLUMN_LR ? "learning rate" : "learning rate (Muon)", "", a);
     TRY(plot_write_svg_panels(loss, 3, WIDTH_PX, PANEL_HEIGHT_PX, file_join(a, run_dir, "loss.svg"),
                               e));
-    speed[n++] = one_plot(c, c->column[COLUMN_SPEED], "throughput", "tokens per second", false, a);
+    speed[n++] = one_plot(c, COLUMN_SPEED, "throughput", "tokens per second", a);
     if (has_any(c, COLUMN_MFU))
         speed[n++] =
-            one_plot(c, c->percent, "model FLOPs utilisation", "% of the measured peak", false, a);
+            one_plot(c, COLUMN_MFU, "model FLOPs utilisation", "% of the measured peak", a);
     if (has_any(c, COLUMN_LOAD)) {
-        speed[n++] = one_plot(c, c->column[COLUMN_LOAD], "expert load, worst layer",
-                              "largest / mean", false, a);
-        speed[n++] = one_plot(c, c->column[COLUMN_ENTROPY], "expert entropy, worst layer",
-                              "share of log E", false, a);
+        speed[n++] = one_plot(c, COLUMN_LOAD, "expert load, worst layer", "largest / mean", a);
+        speed[n++] =
+            one_plot(c, COLUMN_ENTROPY, "expert entropy, worst layer", "share of log E", a);
     }
     return plot_write_svg_panels(speed, n, WIDTH_PX, PANEL_HEIGHT_PX,
                                  file_join(a, run_dir, "throughput.svg"), e);
@@ -212,7 +204,7 @@ int train_plot(const char *run_dir, FILE *out, struct error *e)
     if (rc < 0) {
         error_context(e, "'%s' is not a run folder with metrics", run_dir);
     } else {
-        derive(&c);
+        smooth_loss(&c);
         if (out) {
             struct plot p = loss_plot(&c, &a);
             plot_print(&p, 100, 24, out);

@@ -27,19 +27,18 @@ static void check_row(const struct plan_row *r)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct arena a;
-    struct plan_row *rows;
+    struct plan_rows rows;
     struct error e = {0};
-    size_t n;
     static bool quiet;
     if (!quiet) log_set_level(LOG_ERROR);
     quiet = true;
     arena_init(&a);
-    if (plan_rows_parse((const char *)data, size, "fuzz.csv", &a, &rows, &n, &e) < 0) {
+    if (plan_rows_parse((const char *)data, size, "fuzz.csv", &a, &rows, &e) < 0) {
         CHECK_MSG(e.text[0] && strlen(e.text) < sizeof(e.text), "an error without words");
         CHECK(e.code == ERROR_CONFIG);
     }
-    for (size_t i = 0; i < n; i++)
-        check_row(&rows[i]);
+    for (size_t i = 0; i < rows.count; i++)
+        check_row(&rows.row[i]);
     arena_fini(&a);
     return 0;
 }

@@ -72,7 +72,7 @@ static int first_dot(const char *line)
 static void test_terminal_diagonal(void **state)
 {
     struct fixture *f = *state;
-    struct plot_series s = {"y", f->x, f->y, N, false};
+    struct plot_series s = {"y", f->x, f->y, N, PLOT_LINE, NULL};
     struct plot p = {.title = "t", .x_label = "x", .y_label = "y", .series = &s, .n_series = 1};
     char *text = print(&p, 60, 20);
     int lines = 0, last = 1000;
@@ -94,7 +94,8 @@ static void test_terminal_diagonal(void **state)
 static void test_terminal_sizes(void **state)
 {
     struct fixture *f = *state;
-    struct plot_series s[] = {{"a", f->x, f->y, N, false}, {"b", f->y, f->x, 9, true}};
+    struct plot_series s[] = {{"a", f->x, f->y, N, PLOT_LINE, NULL},
+                              {"b", f->y, f->x, 9, PLOT_POINTS, NULL}};
     struct plot p = {.title = NULL, .series = s, .n_series = 2};
     static const int sizes[] = {-5, 0, 1, 24, 40, 80, 200, 400, 100000};
     for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
@@ -117,12 +118,12 @@ static void test_odd_data(void **state)
     for (size_t i = 0; i < ARRAY_LEN(values); i++) {
         for (size_t k = 0; k < ARRAY_LEN(values); k++) {
             for (int logs = 0; logs < 4; logs++) {
-                struct plot_series s = {"<s>", values[i], values[k], 2, logs == 3};
-                struct plot p = {"a & b", "x", "y", logs & 1, logs & 2, &s, 1};
+                struct plot_series s = {"<s>", values[i], values[k], 2, logs % 3, NULL};
+                struct plot p = {"a & b", "x", "y", logs & 1, logs & 2, &s, 1, NULL, logs == 3};
                 char *text = print(&p, 50, 12);
                 assert_null(strstr(text, "nan"));
                 free(text);
-                assert_ok(plot_write_svg(&p, 400, 200, f->path, &f->e), f->e);
+                assert_ok(plot_write_svg_panels(&p, 1, 400, 200, f->path, &f->e), f->e);
                 size_t size;
                 assert_ok(file_read(f->path, 1 << 20, &text, &size, &f->e), f->e);
                 assert_null(strstr(text, "nan"));
@@ -178,17 +179,18 @@ static void test_svg_gaps_and_frame(void **state)
     struct fixture *f = *state;
     f->y[500] = f->y[501] = NAN;
     f->y[1000] = 1e6;
-    struct plot_series s = {"loss", f->x, f->y, N, false};
-    struct plot p = {"Loss", "step", "nats", false, false, &s, 1};
+    struct plot_series s = {"loss", f->x, f->y, N, PLOT_LINE, NULL};
+    struct plot p = {
+        .title = "Loss", .x_label = "step", .y_label = "nats", .series = &s, .n_series = 1};
     char *text = write_and_read(f, &p, 1);
-    char *line = strstr(text, "stroke-linecap=\"round\" d=\"");
+    char *line = strstr(text, "<path class=\"line l0");
     assert_non_null(line);
     assert_int_equal(check_path(strstr(line, " d=\"") + 4, 800, 300), 2); /* one gap */
     mem_free(text);
     /* few points are drawn one by one */
     s.count = 10;
     text = write_and_read(f, &p, 1);
-    line = strstr(text, "stroke-linecap=\"round\" d=\"");
+    line = strstr(text, "<path class=\"line l0");
     size_t points = 0;
     for (char *c = strstr(line, " d=\"") + 4; *c != '"'; c++)
         points += *c == 'L' || *c == 'M';
@@ -207,11 +209,12 @@ static void test_svg_thinning(void **state)
         y[i] = 0.1 * rng_uniform(1, 1, i);
     }
     y[777777] = 10.0;
-    struct plot_series s = {"loss", x, y, n, false};
-    struct plot p = {"Loss", "step", "nats", false, false, &s, 1};
+    struct plot_series s = {"loss", x, y, n, PLOT_LINE, NULL};
+    struct plot p = {
+        .title = "Loss", .x_label = "step", .y_label = "nats", .series = &s, .n_series = 1};
     char *text = write_and_read(f, &p, 1);
     assert_true(strlen(text) < 200000);
-    char *line = strstr(strstr(text, "stroke-linecap"), " d=\"") + 4;
+    char *line = strstr(strstr(text, "<path class=\"line"), " d=\"") + 4;
     assert_int_equal(check_path(line, 800, 300), 1);
     double top = 300;
     for (char *c = line; *c != '"'; c++)
@@ -223,10 +226,10 @@ static void test_svg_thinning(void **state)
 static void test_svg_panels_and_legend(void **state)
 {
     struct fixture *f = *state;
-    struct plot_series s[] = {{"train & co", f->x, f->y, N, false},
-                              {"<validation>", f->x, f->y, 20, true}};
-    struct plot plots[] = {{"Loss", "step", "nats", false, true, s, 2},
-                           {"Speed", "step", "tokens/s", false, false, s, 1}};
+    struct plot_series s[] = {{"train & co", f->x, f->y, N, PLOT_LINE, NULL},
+                              {"<validation>", f->x, f->y, 20, PLOT_POINTS, NULL}};
+    struct plot plots[] = {{"Loss", "step", "nats", false, true, s, 2, NULL, false},
+                           {"Speed", "step", "tokens/s", false, false, s, 1, NULL, false}};
     char *text = write_and_read(f, plots, 2);
     assert_contains(text, "width=\"800\" height=\"600\"");
     assert_contains(text, "train &amp; co");
@@ -238,9 +241,42 @@ static void test_svg_panels_and_legend(void **state)
     assert_int_equal(circles,
                      19 + 1); /* x = 0 has no place on a logarithmic y; one in the legend */
     mem_free(text);
-    assert_true(plot_write_svg(&plots[0], 800, 300, file_join(&f->a, f->dir, "no/p.svg"), &f->e) <
-                0);
+    assert_true(
+        plot_write_svg_panels(plots, 1, 800, 300, file_join(&f->a, f->dir, "no/p.svg"), &f->e) < 0);
     assert_contains(f->e.text, "no/p.svg");
+}
+
+/* Bars and points stand where their names are, on the ground line; a point tells its label. */
+static void test_svg_names_and_bars(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const months[] = {"Jan", "Feb & more", "Mar"}, *const labels[] = {
+                                                                          "<one>", "two", "three"};
+    static const double y[] = {1, 2, 4};
+    struct plot_series s[] = {{"water", NULL, y, 3, PLOT_BARS, NULL},
+                              {"PUE", NULL, y, 3, PLOT_POINTS, labels}};
+    struct plot p = {
+        .title = "t", .series = s, .n_series = 2, .x_names = months, .from_zero = true};
+    char *text = write_and_read(f, &p, 1);
+    assert_contains(text, ">Feb &amp; more</text>");
+    assert_contains(text, "<title>&lt;one&gt;</title>");
+    double at[3], height[3], x, width;
+    char *bar = strstr(text, "class=\"axis\"");
+    for (int i = 0; i < 3; i++) {
+        bar = strstr(bar, "<rect ");
+        assert_int_equal(sscanf(bar, "<rect x=\"%lf\" y=\"%*f\" width=\"%lf\" height=\"%lf\"", &x,
+                                &width, &height[i]),
+                         3);
+        at[i] = x + width / 2;
+        bar++;
+    }
+    assert_float_equal(at[2] - at[1], at[1] - at[0], 0.02);
+    assert_float_equal(height[1], 2 * height[0], 0.2);
+    assert_float_equal(height[2], 4 * height[0], 0.4);
+    mem_free(text);
+    text = print(&p, 60, 16);
+    assert_contains(text, "Feb & more");
+    free(text);
 }
 
 /* Ticks are round: 1, 2 or 5 times a power of ten apart, with labels that say so. */
@@ -258,7 +294,7 @@ static void test_ticks(void **state)
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         double x[] = {0, 1}, y[] = {cases[i].lo, cases[i].hi};
-        struct plot_series s = {"s", x, y, 2, false};
+        struct plot_series s = {"s", x, y, 2, PLOT_LINE, NULL};
         struct plot p = {.title = "t", .series = &s, .n_series = 1};
         char *text = write_and_read(f, &p, 1);
         assert_contains(text, cases[i].expected[0]);
@@ -266,7 +302,7 @@ static void test_ticks(void **state)
         mem_free(text);
     }
     double x[] = {1, 1e6}, y[] = {1, 2};
-    struct plot_series s = {"s", x, y, 2, false};
+    struct plot_series s = {"s", x, y, 2, PLOT_LINE, NULL};
     struct plot p = {.title = "t", .log_x = true, .series = &s, .n_series = 1};
     char *text = write_and_read(f, &p, 1);
     assert_contains(text, ">1000</text>");
@@ -278,13 +314,9 @@ int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(test_terminal_diagonal),
-        T(test_terminal_sizes),
-        T(test_odd_data),
-        T(test_svg_gaps_and_frame),
-        T(test_svg_thinning),
-        T(test_svg_panels_and_legend),
-        T(test_ticks),
+        T(test_terminal_diagonal),  T(test_terminal_sizes), T(test_odd_data),
+        T(test_svg_gaps_and_frame), T(test_svg_thinning),   T(test_svg_panels_and_legend),
+        T(test_svg_names_and_bars), T(test_ticks),
     };
     return cmocka_run_group_tests_name("base_plot", tests, NULL, NULL);
 }

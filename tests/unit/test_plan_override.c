@@ -1,7 +1,7 @@
 /* test_plan_override.c: one input changed: what stays of the layout, what is told, what is refused. */
 #include "test_cmocka.h"
 
-#include "plan/show/plan_pages_internal.h"
+#include "plan/show/plan_show_internal.h"
 
 struct fixture {
     struct arena arena;

@@ -1,7 +1,7 @@
 /* test_plan_place.c: how many accelerators a layout can use, and what groups across domains cost. */
 #include "test_cmocka.h"
 
-#include "plan/show/plan_pages_internal.h"
+#include "plan/show/plan_show_internal.h"
 #include "plan/step/plan_step_internal.h"
 
 #include <math.h>
@@ -188,17 +188,18 @@ static void idle_accelerators_are_told(void **state)
     struct machine_cluster c = racks(72 * 8);
     struct plan_layout l = layout(1, 1, 64, 1, 512);
     plan_describe_use(&c, &l, text, sizeof text);
-    assert_string_equal(text,
-                        "uses 512 of 576 accelerators, 64 of each domain of 72; MFU is of those");
+    assert_string_equal(
+        text, "uses 512 of 576 accelerators, 64 of each domain of 72; MFU counts only those");
     l.dp = 576;
     plan_describe_use(&c, &l, text, sizeof text);
-    assert_string_equal(text, "groups lie across domains of 72 and pay for it");
+    assert_string_equal(text,
+                        "some groups straddle scale-up domains of 72, over the slower network");
     l = layout(8, 1, 8, 1, 72);
     plan_describe_use(&c, &l, text, sizeof text);
     assert_string_equal(text, "");
     l.dp = 71;
     plan_describe_use(&c, &l, text, sizeof text);
-    assert_string_equal(text, "uses 568 of 576 accelerators; MFU is of those");
+    assert_string_equal(text, "uses 568 of 576 accelerators; MFU counts only those");
 }
 
 int main(void)

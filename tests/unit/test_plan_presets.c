@@ -3,7 +3,7 @@
  * takes is measured in bench/, not here. */
 #include "test_cmocka.h"
 
-#include "plan/show/plan_pages_internal.h"
+#include "plan/show/plan_show_internal.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -25,7 +25,7 @@ static int parse(struct fixture *f, const struct words *w)
         w->dist_opt ? w->dist_opt : "", w->step_s, w->precision ? w->precision : "",
         w->mem_gib ? w->mem_gib : "", w->tok_s_gpu ? w->tok_s_gpu : "");
     f->e = (struct error){0};
-    return plan_rows_parse(text, strlen(text), "runs.csv", &f->a, &f->rows, &f->n, &f->e);
+    return plan_rows_parse(text, strlen(text), "runs.csv", &f->a, &f->t, &f->e);
 }
 
 static void known_precisions(void **state)
@@ -41,7 +41,7 @@ static void known_precisions(void **state)
     for (size_t i = 0; i < ARRAY_LEN(known); i++) {
         const struct words w = {GOOD, .precision = known[i].text};
         assert_ok(parse(f, &w), f->e);
-        assert_int_equal(f->rows[1].layout.precision, known[i].precision);
+        assert_int_equal(f->t.row[1].layout.precision, known[i].precision);
     }
 }
 
@@ -74,8 +74,8 @@ static void known_words(void **state)
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         assert_ok(parse(f, &cases[i].w), f->e);
-        assert_int_equal(f->n, 2);
-        const struct plan_row *r = &f->rows[1];
+        assert_int_equal(f->t.count, 2);
+        const struct plan_row *r = &f->t.row[1];
         assert_int_equal(r->layout.recompute, cases[i].recompute);
         assert_int_equal(r->layout.zero, cases[i].zero);
         assert_int_equal(r->model.window, cases[i].window);
@@ -129,7 +129,7 @@ static void too_many_layers(void **state)
 {
     struct fixture *f = *state;
     const char *text = HEAD "x,m,h100,8,2147483647,512,8,8,32000,1,MHA,2048,1,3,none,ZeRO-1,1,,,\n";
-    assert_int_equal(plan_rows_parse(text, strlen(text), "runs.csv", &f->a, &f->rows, &f->n, &f->e),
+    assert_int_equal(plan_rows_parse(text, strlen(text), "runs.csv", &f->a, &f->t, &f->e),
                      ERROR_CONFIG);
     assert_contains(f->e.text, "runs.csv:2: column 'layers' must be a whole number of 0 to 16384");
 }
@@ -137,7 +137,7 @@ static void too_many_layers(void **state)
 static void no_rows(void **state)
 {
     struct fixture *f = *state;
-    assert_int_equal(plan_rows_parse(HEAD, strlen(HEAD), "runs.csv", &f->a, &f->rows, &f->n, &f->e),
+    assert_int_equal(plan_rows_parse(HEAD, strlen(HEAD), "runs.csv", &f->a, &f->t, &f->e),
                      ERROR_CONFIG);
     assert_contains(f->e.text, "runs.csv: no rows below the head");
 }

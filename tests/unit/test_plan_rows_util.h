@@ -7,8 +7,7 @@
 struct fixture {
     struct arena a;
     struct error e;
-    struct plan_row *rows;
-    size_t n;
+    struct plan_rows t;
 };
 
 static int setup(void **state)

@@ -405,12 +405,12 @@ static void published_runs_are_predicted(void **state)
 {
     (void)state;
     struct error e = {0};
-    struct plan_row *rows;
-    size_t count, n = 0;
+    struct plan_rows rows;
+    size_t n = 0;
     double error = 0, bias = 0;
-    assert_true(plan_rows_load(NULL, &memory, &rows, &count, &e) >= 0);
-    for (size_t i = 0; i < count; i++) {
-        const struct plan_row *r = &rows[i];
+    assert_true(plan_rows_load(NULL, &memory, &rows, &e) >= 0);
+    for (size_t i = 0; i < rows.count; i++) {
+        const struct plan_row *r = &rows.row[i];
         struct plan_step s;
         if (r->tier != 'A' || r->mismatch || r->skip || !(r->step_s > 0)) continue;
         plan_step(&r->model, &r->cluster, &r->layout, &r->batch, &r->software, &s);

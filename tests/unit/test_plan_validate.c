@@ -16,7 +16,7 @@
 static int parse(struct fixture *f, const char *text)
 {
     memset(&f->e, 0, sizeof(f->e));
-    return plan_rows_parse(text, strlen(text), "runs.csv", &f->a, &f->rows, &f->n, &f->e);
+    return plan_rows_parse(text, strlen(text), "runs.csv", &f->a, &f->t, &f->e);
 }
 
 static void refused(struct fixture *f, const char *text, const char *error, const char *hint)
@@ -35,7 +35,7 @@ static void test_row(void **state)
                             "GQA,28672,1,128256,8192,,,,H100-80GB,64,4,4,,4,5,1,128,FP8-CS,none,"
                             "distributed optimizer,,1500,,causal +0.1%\n"),
               f->e);
-    const struct plan_row *r = &f->rows[0];
+    const struct plan_row *r = &f->t.row[0];
     assert_null(r->skip);
     assert_int_equal(r->id, 7);
     assert_int_equal(r->line, 2);
@@ -65,7 +65,7 @@ static void test_gaps_and_aliases(void **state)
                     "3,A,x,GPT-OSS-120B,36,2880,64,8,64,GQA alt. sliding-window 128,2880,1,201088,"
                     "4096,128,4,2880,GB300,64,1,1,64,64,,2,1280,MXFP8,,FSDP FULL_SHARD,5,,,\n"),
               f->e);
-    const struct plan_row *v3 = &f->rows[0], *gpt = &f->rows[1], *oss = &f->rows[2];
+    const struct plan_row *v3 = &f->t.row[0], *gpt = &f->t.row[1], *oss = &f->t.row[2];
     assert_null(v3->skip);
     assert_int_equal(v3->layout.dp, 32);
     assert_int_equal(v3->layout.ep, 32); /* 64 expert ranks do not fit the 32 of a stage */
@@ -105,10 +105,10 @@ static void test_skips(void **state)
                     "5,A,x,m,4,512,8,,,MHA,,0,32000,2048,,,,H100,8,1,1,,,,1,9,bf16,,,1,,,\n"
                     "6,A,x,m,4,512,8,,,MHA,,0,32000,2048,,,,H100,8,7,1,,,,1,8,bf16,,,1,,,\n"),
               f->e);
-    assert_int_equal(f->n, ARRAY_LEN(reasons));
-    for (size_t i = 0; i < f->n; i++) {
-        assert_non_null(f->rows[i].skip);
-        assert_contains(f->rows[i].skip, reasons[i]);
+    assert_int_equal(f->t.count, ARRAY_LEN(reasons));
+    for (size_t i = 0; i < f->t.count; i++) {
+        assert_non_null(f->t.row[i].skip);
+        assert_contains(f->t.row[i].skip, reasons[i]);
     }
 }
 
@@ -394,11 +394,10 @@ static void test_published_table(void **state)
 static void test_measured_h100(void **state)
 {
     struct fixture *f = *state;
-    assert_ok(plan_rows_load("presets/validation/measured_h100.csv", &f->a, &f->rows, &f->n, &f->e),
-              f->e);
-    assert_int_equal(f->n, 3);
-    for (size_t i = 0; i < f->n; i++) {
-        const struct plan_row *r = &f->rows[i];
+    assert_ok(plan_rows_load("presets/validation/measured_h100.csv", &f->a, &f->t, &f->e), f->e);
+    assert_int_equal(f->t.count, 3);
+    for (size_t i = 0; i < f->t.count; i++) {
+        const struct plan_row *r = &f->t.row[i];
         struct plan_step step;
         assert_null(r->skip);
         plan_step(&r->model, &r->cluster, &r->layout, &r->batch, &r->software, &step);
@@ -452,14 +451,14 @@ static void test_machine_of_source(void **state)
         "a twin of torchtitan's,m,H100,8,8,4096,32,32000,4096,1,1,8,8,1\n"
         "with a parallelism that no column names,m,H100,16,8,4096,32,32000,4096,1,1,8,8,1\n";
     assert_ok(parse(f, text), f->e);
-    const struct machine_accelerator *a = &f->rows[0].accelerator, *b = &f->rows[1].accelerator;
+    const struct machine_accelerator *a = &f->t.row[0].accelerator, *b = &f->t.row[1].accelerator;
     assert_float_equal(a->hbm_bytes.mid, 96e9, 1);
     double slower = a->ceiling_flops[MACHINE_BF16].mid / b->ceiling_flops[MACHINE_BF16].mid;
     assert_true(slower > 0.86 && slower < 0.90); /* (430 W / 627 W) ^ (1 / 3) above idle */
-    assert_contains(f->rows[0].assumed, "500 W");
-    assert_contains(f->rows[2].assumed, "newest software by rule");
-    assert_null(f->rows[1].skip);
-    assert_contains(f->rows[2].skip, "less than the number of accelerators");
+    assert_contains(f->t.row[0].assumed, "500 W");
+    assert_contains(f->t.row[2].assumed, "newest software by rule");
+    assert_null(f->t.row[1].skip);
+    assert_contains(f->t.row[2].skip, "less than the number of accelerators");
 }
 
 static void test_text_plot_and_tiers(void **state)

@@ -35,4 +35,8 @@ int plan_read_root(const struct yaml_reader *r, const struct yaml_node *root,
  * and the precision where every accelerator computes in it. */
 struct plan_layout plan_layout_asked(const struct plan_request *r);
 
+/* What a change that forgets the plan's layout leaves of it: what options ask for (plan_override.c),
+ * and the precision where every accelerator computes in it. */
+struct plan_layout plan_layout_asked(const struct plan_request *r);
+
 #endif

@@ -2,7 +2,7 @@
  *
  * A difference is marked only where it is larger than nothing: equal figures have no winner. What
  * is better is a matter of the figure (days: less; goodput: more); some have no better. */
-#include "plan/show/plan_pages_internal.h"
+#include "plan/show/plan_show_internal.h"
 
 #include <math.h>
 #include <string.h>
@@ -12,49 +12,53 @@ enum { MAX_COMPARED = 12, CELL = 64 };
 struct comparison {
     const struct plan_answer *const *answers;
     size_t count;
-    struct plan_told told[MAX_COMPARED][PLAN_MAX_TOLD];
-    size_t n_told;
+    struct plan_list lists[MAX_COMPARED]; /* the same quantities in each */
 };
 
+/* The answer that is best in this line, or -1: they are equal, one is not known, or no value is
+ * better than another. */
 static int best_of(const struct comparison *c, size_t line)
 {
     int best = -1;
     bool differ = false;
     for (size_t i = 0; i < c->count; i++) {
-        const struct plan_told *t = &c->told[i][line];
+        const struct plan_told *t = &c->lists[i].told[line];
         if (!t->less_is_better && !t->more_is_better) return -1;
         if (!(t->value.mid > 0)) return -1;
-        if (best >= 0) differ |= t->value.mid != c->told[best][line].value.mid;
+        if (best >= 0) differ |= t->value.mid != c->lists[best].told[line].value.mid;
         bool better =
-            best >= 0 && (t->less_is_better ? t->value.mid < c->told[best][line].value.mid
-                                            : t->value.mid > c->told[best][line].value.mid);
+            best >= 0 && (t->less_is_better ? t->value.mid < c->lists[best].told[line].value.mid
+                                            : t->value.mid > c->lists[best].told[line].value.mid);
         if (best < 0 || better) best = (int)i;
     }
     return differ ? best : -1;
 }
 
-/* table_row takes its cells one by one: a row is as wide as the most answers allow. */
-static void add_row(struct table *t, const char *name, char cells[MAX_COMPARED][CELL])
+static void add_row(const struct comparison *c, struct table *t, const char *name,
+                    char cells[MAX_COMPARED][CELL])
 {
-    table_row(t, name, cells[0], cells[1], cells[2], cells[3], cells[4], cells[5], cells[6],
-              cells[7], cells[8], cells[9], cells[10], cells[11]);
+    const char *row[MAX_COMPARED + 1] = {name};
+    for (size_t i = 0; i < c->count; i++)
+        row[i + 1] = cells[i];
+    table_cells(t, row);
 }
 
+/* A line that is known of nobody is left out; of one that is known of some, the others are N/A. */
 static void add_told(const struct comparison *c, struct table *t)
 {
     char cells[MAX_COMPARED][CELL];
-    for (size_t line = 0; line < c->n_told; line++) {
+    for (size_t line = 0; line < c->lists[0].n; line++) {
         int best = best_of(c, line);
         bool any = false;
         for (size_t i = 0; i < c->count; i++) {
             char mid[32];
-            const struct plan_told *x = &c->told[i][line];
+            const struct plan_told *x = &c->lists[i].told[line];
             any |= x->value.mid > 0;
             snprintf(cells[i], CELL, "%s%s",
                      x->value.mid > 0 ? x->format(mid, x->value.mid) : "N/A",
                      (int)i == best ? " *" : "  ");
         }
-        if (any) add_row(t, c->told[0][line].name, cells);
+        if (any) add_row(c, t, c->lists[0].told[line].name, cells);
     }
 }
 
@@ -62,26 +66,22 @@ static void add_layouts(const struct comparison *c, struct table *t)
 {
     static const char *const names[] = {"tp cp pp vp", "dp",        "ep etp",    "microbatch",
                                         "zero",        "recompute", "precision", "memory"};
-    char cells[MAX_COMPARED][CELL];
-    for (size_t line = 0; line < ARRAY_LEN(names); line++) {
-        for (size_t i = 0; i < c->count; i++) {
-            const struct plan_layout *l = &c->answers[i]->layout;
-            char bytes[32], text[CELL];
-            format_bytes(bytes, c->answers[i]->step.memory.total);
-            switch (line) {
-            case 0: snprintf(text, CELL, "%d %d %d %d", l->tp, l->cp, l->pp, l->vp); break;
-            case 1: snprintf(text, CELL, "%d", l->dp); break;
-            case 2: snprintf(text, CELL, "%d %d", l->ep, l->etp); break;
-            case 3: snprintf(text, CELL, "%d", l->micro_batch); break;
-            case 4: snprintf(text, CELL, "%d", l->zero); break;
-            case 5: snprintf(text, CELL, "%s", plan_recompute_names[l->recompute]); break;
-            case 6: snprintf(text, CELL, "%s", machine_precision_names[l->precision]); break;
-            default: snprintf(text, CELL, "%s", bytes); break;
-            }
-            snprintf(cells[i], CELL, "%.40s  ", text);
-        }
-        add_row(t, names[line], cells);
+    char cells[ARRAY_LEN(names)][MAX_COMPARED][CELL];
+    for (size_t i = 0; i < c->count; i++) {
+        const struct plan_layout *l = &c->answers[i]->layout;
+        char bytes[32];
+        format_bytes(bytes, c->answers[i]->step.memory.total);
+        snprintf(cells[0][i], CELL, "%d %d %d %d  ", l->tp, l->cp, l->pp, l->vp);
+        snprintf(cells[1][i], CELL, "%d  ", l->dp);
+        snprintf(cells[2][i], CELL, "%d %d  ", l->ep, l->etp);
+        snprintf(cells[3][i], CELL, "%d  ", l->micro_batch);
+        snprintf(cells[4][i], CELL, "%d  ", l->zero);
+        snprintf(cells[5][i], CELL, "%s  ", plan_recompute_names[l->recompute]);
+        snprintf(cells[6][i], CELL, "%s  ", machine_precision_names[l->precision]);
+        snprintf(cells[7][i], CELL, "%s  ", bytes);
     }
+    for (size_t line = 0; line < ARRAY_LEN(names); line++)
+        add_row(c, t, names[line], cells[line]);
 }
 
 void plan_print_compare(const struct plan_answer *const *answers, size_t count, FILE *out)
@@ -91,7 +91,7 @@ void plan_print_compare(const struct plan_answer *const *answers, size_t count, 
     char names[MAX_COMPARED][CELL], title[512], align[MAX_COMPARED + 2] = "l";
     for (size_t i = 0; i < c.count; i++) {
         const char *name = answers[i]->request->name;
-        c.n_told = plan_tell(answers[i], c.told[i]);
+        c.lists[i] = plan_tell(answers[i]);
         snprintf(names[i], CELL, "%.20s  ", name && name[0] ? name : "plan");
         heads[i + 1] = names[i];
         align[i + 1] = 'r';

@@ -4,7 +4,7 @@
  * fills the memory, failures, power, money, and then the two sentences the page is for: what limits
  * this plan, and which input matters most. 100 columns; a bar is as long as its share. An unknown
  * figure is left out and never shown as 0. */
-#include "plan/show/plan_pages_internal.h"
+#include "plan/show/plan_show_internal.h"
 
 #include <ctype.h>
 #include <math.h>
@@ -26,6 +26,7 @@ static bool breaks_at(const char *text, const char *space)
     return true;
 }
 
+/* The space at which a line of this many cells ends; a word that is longer stays whole. */
 static const char *line_end(const char *text, size_t width)
 {
     size_t cells = 0;
@@ -54,7 +55,8 @@ static void print_line(FILE *out, const char *label, const char *fmt, ...)
     } while (*p);
 }
 
-/* Shares of a whole, the widest pieces in different shades. */
+/* Shares of a whole in turning shades. Where a piece ends is rounded, not how long it is, so that
+ * the bar as a whole is as long as the sum. */
 static void print_bar(FILE *out, const char *label, const double *share, size_t count)
 {
     static const char *const shades[] = {"█", "▓", "▒", "░"};
@@ -117,22 +119,29 @@ static void print_head(const struct plan_answer *a, FILE *out)
 static void print_told(const struct plan_answer *a, FILE *out)
 {
     static const char *const heads[] = {"", "low", "mid", "high"};
-    struct plan_told told[PLAN_MAX_TOLD];
-    size_t n = plan_tell(a, told);
+    struct plan_list l = plan_tell(a);
     struct table *t = table_new(heads, ARRAY_LEN(heads), "lrrr");
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < l.n; i++) {
         char name[48], low[32], mid[32], high[32];
-        struct range v = told[i].value;
-        if (!(v.mid > 0)) continue; /* not known, or there is none */
-        snprintf(name, sizeof name, "  %s", told[i].name);
-        told[i].format(mid, v.mid);
-        bool exact = v.low == v.mid && v.high == v.mid;
-        table_row(t, name, exact ? "" : told[i].format(low, v.low), mid,
-                  exact ? "" : told[i].format(high, v.high));
+        if (!(l.told[i].value.mid > 0)) continue; /* not known, or there is none */
+        snprintf(name, sizeof name, "  %s", l.told[i].name);
+        plan_told_write(&l.told[i], low, mid, high);
+        table_row(t, name, low, mid, high);
     }
     table_print(t, out);
     table_free(t);
     fputc('\n', out);
+}
+
+/* "accelerators $39.0 billion, servers ...": what is 0 only with zeros. */
+static void join(const struct plan_list *l, bool zeros, char *text, size_t size)
+{
+    char value[32];
+    text[0] = 0;
+    for (size_t i = 0; i < l->n; i++)
+        if (zeros || l->told[i].value.mid > 0)
+            plan_add_text(text, size, "%s%s %s", text[0] ? ", " : "", l->told[i].name,
+                          l->told[i].format(value, l->told[i].value.mid));
 }
 
 /* The parts in the order of their size; returns how many there are. */
@@ -158,10 +167,9 @@ static void print_step(const struct plan_answer *a, FILE *out)
     char text[512] = "";
     for (size_t i = 0; i < n; i++) {
         share[i] = s->part_s[order[i]] / all;
-        size_t used = strlen(text);
         if (share[i] >= 0.005)
-            snprintf(text + used, sizeof text - used, "%s%s %.0f %%", used ? ", " : "",
-                     plan_part_names[order[i]], 100 * share[i]);
+            plan_add_text(text, sizeof text, "%s%s %.0f %%", text[0] ? ", " : "",
+                          plan_part_names[order[i]], 100 * share[i]);
     }
     print_bar(out, "step", share, n);
     print_line(out, "", "%s", text);
@@ -169,18 +177,15 @@ static void print_step(const struct plan_answer *a, FILE *out)
 
 static void print_memory(const struct plan_answer *a, FILE *out)
 {
-    const struct plan_memory *m = &a->step.memory;
-    double limit = fmax(a->step.memory_limit_bytes, 1), whole = fmax(limit, m->total);
-    const double share[] = {m->weights / whole, m->gradients / whole, m->optimizer / whole,
-                            m->activations / whole, m->buffers / whole};
-    char w[32], g[32], o[32], x[32], b[32], total[32], free_[32];
-    print_bar(out, "memory", share, ARRAY_LEN(share));
-    print_line(out, "",
-               "%s of %s: weights %s, gradients %s, optimizer %s, activations %s, buffers %s%s",
-               format_bytes(total, m->total), format_bytes(free_, limit),
-               format_bytes(w, m->weights), format_bytes(g, m->gradients),
-               format_bytes(o, m->optimizer), format_bytes(x, m->activations),
-               format_bytes(b, m->buffers), a->step.fits ? "" : "  DOES NOT FIT");
+    double limit = fmax(a->step.memory_limit_bytes, 1), share[PLAN_MAX_TOLD];
+    struct plan_list l = plan_tell_memory(&a->step.memory);
+    char total[32], free_[32], parts[256];
+    for (size_t i = 0; i < l.n; i++)
+        share[i] = l.told[i].value.mid / fmax(limit, a->step.memory.total);
+    join(&l, true, parts, sizeof parts);
+    print_bar(out, "memory", share, l.n);
+    print_line(out, "", "%s of %s: %s%s", format_bytes(total, a->step.memory.total),
+               format_bytes(free_, limit), parts, a->step.fits ? "" : "  DOES NOT FIT");
 }
 
 static void print_failures(const struct plan_answer *a, FILE *out)
@@ -188,49 +193,40 @@ static void print_failures(const struct plan_answer *a, FILE *out)
     char lines[PLAN_FAILURE_LINES][512];
     size_t n = plan_describe_failures(a, lines);
     for (size_t i = 0; i < n; i++)
-        print_line(out, i ? "" : "failures", "%s", lines[i]);
+        print_line(out, i ? "" : "failures", "%s%s", i ? "" : "one ", lines[i]);
 }
 
+/* What the grid sees of a step: all accelerators compute, then all wait for gradients. Its limit is
+ * held against what lies in the band of frequencies that disturbs other machines on it. */
 static void print_swing(const struct machine_swing *s, FILE *out)
 {
-    char amplitude[32], period[32], band[32], line[32], limit[32], left[32], cap[32], w[32], wh[32];
+    char amplitude[32], period[32], band[32], line[32], limit[32], left[32], cap[32];
+    char batteries[128];
     if (!(s->amplitude_w > 0) || s->peak_w < PLAN_SWING_SHOWN_W) return;
-    format_si(limit, s->limit_w, "W");
+    plan_format_watts(limit, s->limit_w);
     const char *verdict = !s->within_limit  ? ": TOO MUCH"
                           : s->by_batteries ? ": within by the site's batteries"
                                             : ": within";
     print_line(out, "swing", "%s every %s, %s of it in the grid's band, largest line %s%s%s%s",
-               format_si(amplitude, s->amplitude_w, "W"), format_duration(period, s->period_s),
-               format_si(band, s->range_in_band_w, "W"), format_si(line, s->in_band_w, "W"),
+               plan_format_watts(amplitude, s->amplitude_w), format_duration(period, s->period_s),
+               plan_format_watts(band, s->range_in_band_w), plan_format_watts(line, s->in_band_w),
                s->limit_w > 0 ? "; limit " : "", s->limit_w > 0 ? limit : "",
                s->limit_w > 0 ? verdict : "");
     if (s->smoothing_energy_fraction > 0)
-        print_line(out, "", "left with the accelerators' smoothing %s, for %.1f %% more energy",
-                   format_si(left, s->smoothing_left_w, "W"), 100 * s->smoothing_energy_fraction);
-    format_si(cap, s->cap_left_w, "W");
-    if (s->battery_needed_w > 0)
-        print_line(out, "", "left with a power cap %s; batteries of %s and %s would %s", cap,
-                   format_si(w, s->battery_needed_w, "W"),
-                   format_si(wh, s->battery_needed_wh, "Wh"),
-                   s->limit_w > 0 ? "keep the whole of it within the limit" : "take it up");
-    else
-        print_line(out, "", "left with a power cap %s", cap);
+        print_line(
+            out, "", "the accelerators' own smoothing leaves %s of it, for %.1f %% more energy",
+            plan_format_watts(left, s->smoothing_left_w), 100 * s->smoothing_energy_fraction);
+    plan_describe_batteries(s, batteries, sizeof batteries);
+    print_line(out, "", "a power cap leaves %s of it%s%s", plan_format_watts(cap, s->cap_left_w),
+               batteries[0] ? "; " : "", batteries);
 }
 
+/* Power is of the whole machine; what of it this job does not use runs another one. */
 static void print_sources(const struct plan_answer *a, FILE *out)
 {
-    const struct machine_site *site = &a->request->site;
-    char text[400] = "", w[32];
-    for (int64_t i = 0; i < site->n_sources; i++) {
-        size_t used = strlen(text);
-        if (a->power.source_w[i] > 0)
-            snprintf(text + used, sizeof text - used, "%s%s %s", used ? ", " : "",
-                     site->sources[i].name, format_si(w, a->power.source_w[i], "W"));
-    }
-    size_t used = strlen(text);
-    if (a->power.unserved_w > 0)
-        snprintf(text + used, sizeof text - used, "%sNOT SERVED %s", used ? ", " : "",
-                 format_si(w, a->power.unserved_w, "W"));
+    struct plan_list l = plan_tell_supply(a);
+    char text[400];
+    join(&l, false, text, sizeof text);
     if (text[0])
         print_line(out, "supply", "%s%s", text,
                    a->reliability.job_share < 1 ? "; the whole machine at work" : "");
@@ -244,12 +240,12 @@ static void print_power(const struct plan_answer *a, FILE *out)
         snprintf(water, sizeof water, "cooling water %.2f L per kWh of IT", p->wue_l_per_kwh);
     print_line(out, "power",
                "%s mean while training, %s at most, %s while restarting; IT %s, PUE %.3f, %s",
-               format_si(mean, p->facility_w, "W"), format_si(max, p->facility_max_w, "W"),
-               format_si(idle, p->facility_idle_w, "W"), format_si(it, p->it_w, "W"), p->pue,
+               plan_format_watts(mean, p->facility_w), plan_format_watts(max, p->facility_max_w),
+               plan_format_watts(idle, p->facility_idle_w), plan_format_watts(it, p->it_w), p->pue,
                water);
     print_sources(a, out);
     print_swing(&p->swing, out);
-    int best = -1;
+    int best = -1; /* the cap under which the same megawatts train most */
     for (int i = 0; i < p->n_caps; i++)
         if (best < 0 || p->cap_cluster_gain[i] > p->cap_cluster_gain[best]) best = i;
     bool grows = machine_cluster_accelerators(&a->request->cluster) > 1; /* a laptop does not */
@@ -260,31 +256,19 @@ static void print_power(const struct plan_answer *a, FILE *out)
                    p->cap_w[best], 100 * p->cap_speed[best], 100 * p->cap_cluster_gain[best]);
 }
 
-/* "accelerators $39.0 billion, servers ...": what costs nothing is left out. */
-static void print_costs(FILE *out, const char *label, const struct plan_svg_piece *pieces, size_t n)
+static void print_costs(FILE *out, const char *label, const struct plan_list *l)
 {
-    char text[256] = "", usd[32];
-    for (size_t i = 0; i < n; i++) {
-        size_t used = strlen(text);
-        if (pieces[i].value > 0)
-            snprintf(text + used, sizeof text - used, "%s%s %s", used ? ", " : "", pieces[i].name,
-                     plan_format_usd(usd, pieces[i].value));
-    }
+    char text[256];
+    join(l, false, text, sizeof text);
     if (text[0]) print_line(out, label, "%s", text);
 }
 
 static void print_money(const struct plan_answer *a, FILE *out)
 {
-    const struct plan_money *m = &a->money;
-    const struct plan_svg_piece machine[] = {{"accelerators", m->accelerators_usd.mid},
-                                             {"servers", m->servers_usd.mid},
-                                             {"network", m->network_usd.mid},
-                                             {"building", m->site_usd.mid}};
-    const struct plan_svg_piece run[] = {{"write-off", m->capital_usd.mid},
-                                         {"upkeep", m->upkeep_usd.mid},
-                                         {"energy", m->energy_usd.mid}};
-    print_costs(out, "machine costs", machine, ARRAY_LEN(machine));
-    print_costs(out, "run costs", run, ARRAY_LEN(run));
+    struct plan_list machine = plan_tell_machine_costs(&a->money);
+    struct plan_list run = plan_tell_run_costs(&a->money);
+    print_costs(out, "machine costs", &machine);
+    print_costs(out, "run costs", &run);
     const struct plan_emissions *e = &a->emissions;
     if (e->permit_nox_t_per_year > 0)
         print_line(out, "permit", "%.1f t of NOx a year of %.1f permitted%s%s", e->nox_t_per_year,
@@ -292,14 +276,15 @@ static void print_money(const struct plan_answer *a, FILE *out)
                    a->reliability.job_share < 1 ? "; the whole machine at work" : "");
 }
 
+/* Only where layouts were searched: a layout that was given has no rivals. */
 static void print_search(const struct plan_answer *a, FILE *out)
 {
     const struct plan_search *s = &a->search;
     char tried[32], valid[32], fitting[32];
     if (s->n_best == 0) return;
     print_line(out, "search",
-               "best by %s of %s layouts (%s valid, %s fit in memory), %zu on the "
-               "front of time, memory and energy",
+               "best by %s of %s layouts (%s valid, %s fit in memory); %zu are beaten by no "
+               "other in time, memory and energy at once",
                plan_objective_names[a->request->objective],
                plan_format_whole(tried, (double)s->tried),
                plan_format_whole(valid, (double)s->valid),
@@ -312,11 +297,9 @@ static void print_verdict(const struct plan_answer *a, FILE *out)
     fputc('\n', out);
     if (a->limit[0]) print_line(out, "limit", "%s", a->limit);
     for (int i = 0; i < MIN(a->n_sensitivities, 4); i++) {
-        const struct plan_sensitivity *s = &a->sensitivities[i];
-        char low[32], high[32], days[96];
-        print_line(out, i ? "" : "matters most", "%s: %s to %s%s", s->input,
-                   plan_format_usd(low, s->low_usd), plan_format_usd(high, s->high_usd),
-                   plan_format_sensitivity(days, sizeof days, s));
+        char text[256];
+        plan_describe_sensitivity(&a->sensitivities[i], text, sizeof text);
+        print_line(out, i ? "" : "matters most", "%s", text);
     }
 }
 

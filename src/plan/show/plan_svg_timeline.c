@@ -3,7 +3,7 @@
  * Passes narrower than a pixel and a half cannot be told apart: a run of them is one striped block,
  * which keeps the picture small for any number of microbatches. Microbatches are numbered where
  * there is room for a number. */
-#include "plan/show/plan_pages_internal.h"
+#include "plan/show/plan_show_internal.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -26,17 +26,15 @@ static bool is_pass(const struct plan_span *s)
     return s->kind != PLAN_SPAN_COMMUNICATION && s->kind != PLAN_SPAN_OPTIMIZER;
 }
 
-static void draw_rect(const struct drawing *d, const struct plan_span *s, const char *class)
+static void draw_span(const struct drawing *d, const struct plan_span *s, const char *class)
 {
     double x = LEFT + s->start_s * d->scale, w = (s->end_s - s->start_s) * d->scale;
     double y = TOP + s->stage * d->row;
-    str_printf(d->out, "<rect x=\"%.2f\" y=\"%.1f\" width=\"%.2f\" height=\"%.1f\" class=\"%s\"/>",
-               x, y, fmax(w - (w > 4 ? 0.6 : 0), 0.3), d->bar, class);
+    char number[16];
+    svg_rect(d->out, x, y, fmax(w - (w > 4 ? 0.6 : 0), 0.3), d->bar, class);
     if (s->microbatch < 0 || w < 18 || d->bar < 11) return;
-    str_printf(d->out,
-               "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\" font-size=\"10\" "
-               "style=\"fill:#fff\">%d</text>",
-               x + w / 2, y + d->bar / 2 + 3.5, s->microbatch + 1);
+    snprintf(number, sizeof number, "%d", s->microbatch + 1);
+    svg_text(d->out, x + w / 2, y + d->bar / 2 + 3.5, "middle", "number", number);
 }
 
 static int by_stage_and_start(const void *a, const void *b)
@@ -46,7 +44,8 @@ static int by_stage_and_start(const void *a, const void *b)
     return (x->start_s > y->start_s) - (x->start_s < y->start_s);
 }
 
-/* Whether some were drawn as one striped block. */
+/* Merges neighbours that are too narrow to be told apart, as long as no gap between them could be
+ * seen. Returns whether some of different kinds were drawn as one striped block. */
 static bool draw_spans(const struct drawing *d, const struct plan_span *spans, size_t n)
 {
     bool mixed = false;
@@ -62,43 +61,40 @@ static bool draw_spans(const struct drawing *d, const struct plan_span *spans, s
             block.end_s = spans[end++].end_s;
         }
         if (end > i + 1) block.microbatch = -1;
-        draw_rect(d, &block, same ? classes[block.kind] : "mix");
+        draw_span(d, &block, same ? classes[block.kind] : "mix");
         mixed |= !same;
         i = end;
     }
     return mixed;
 }
 
+/* Every fourth or eighth number where there is no room for all. */
 static void draw_stages(const struct drawing *d, int64_t stages)
 {
     int64_t every = stages > 32 ? 8 : stages > 16 ? 4 : 1;
-    for (int64_t i = 0; i < stages; i += every)
-        str_printf(d->out,
-                   "<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\" class=\"dim\">%s%lld</text>",
-                   LEFT - 8, TOP + (double)i * d->row + d->bar / 2 + 4, i ? "" : "stage ",
-                   (long long)i + 1);
+    for (int64_t i = 0; i < stages; i += every) {
+        char label[32];
+        snprintf(label, sizeof label, "%s%lld", i ? "" : "stage ", (long long)i + 1);
+        svg_text(d->out, LEFT - 8, TOP + (double)i * d->row + d->bar / 2 + 4, "end", "dim", label);
+    }
 }
 
 static void draw_time(const struct drawing *d, double end_s, double bottom)
 {
-    double raw = end_s / 8, base = pow(10, floor(log10(raw))), x = raw / base;
-    double step = base * (x < 1.5 ? 1 : x < 3.5 ? 2 : x < 7.5 ? 5 : 10);
+    double step = plot_nice_step(fmax(end_s, 1e-12) / 8);
     for (int i = 0; i * step <= end_s * 1.0001; i++) {
         char label[32];
         double at = LEFT + i * step * d->scale;
-        str_printf(d->out,
-                   "<line x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\" class=\"axis\"/>"
-                   "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\" class=\"dim\">%s</text>",
-                   at, bottom, at, bottom + 4, at, bottom + 18, format_duration(label, i * step));
+        svg_line(d->out, at, bottom, at, bottom + 4, "axis");
+        svg_text(d->out, fmin(at, PLAN_SVG_WIDTH - 20), bottom + 18, "middle", "dim",
+                 format_duration(label, i * step));
     }
 }
 
 static double draw_key(const struct drawing *d, double x, const char *class, const char *name)
 {
-    str_printf(d->out,
-               "<rect x=\"%.0f\" y=\"8\" width=\"12\" height=\"12\" class=\"%s\"/>"
-               "<text x=\"%.0f\" y=\"18\">%s</text>",
-               x, class, x + 17, name);
+    svg_rect(d->out, x, 8, 12, 12, class);
+    svg_text(d->out, x + 17, 18, "start", "", name);
     return x + 40 + 7 * (double)strlen(name);
 }
 
@@ -110,51 +106,40 @@ static void draw_legend(const struct drawing *d, bool mixed, bool both_ends)
     if (mixed) draw_key(d, x, "mix", both_ends ? "passes in turn" : "forward and backward in turn");
 }
 
-void plan_svg_timeline(const struct plan_step *step, const struct plan_layout *l, struct str *out)
+double plan_svg_timeline(const struct plan_step *step, const struct plan_layout *l, struct str *out)
 {
     struct arena a;
     struct plan_span *spans;
     arena_init(&a);
-    size_t n = plan_timeline(step, l, &a, &spans), passes = n;
+    size_t n = plan_timeline(step, l, &a, &spans);
     double end_s = 0;
     for (size_t i = 0; i < n; i++)
         end_s = fmax(end_s, spans[i].end_s);
-    if (passes > 1) qsort(spans, n, sizeof *spans, by_stage_and_start);
+    if (n > 1) qsort(spans, n, sizeof *spans, by_stage_and_start);
     int64_t stages = MAX(l->pp, 1);
     struct drawing d = {.out = out, .row = fmin(fmax(420.0 / (double)stages, 6), 34)};
     d.bar = d.row > 10 ? d.row - 3 : d.row - 1;
     d.scale = (PLAN_SVG_WIDTH - LEFT - RIGHT) / fmax(end_s, 1e-12);
-    double bottom = TOP + d.row * (double)stages + 2;
-    str_printf(out,
-               "<svg viewBox=\"0 0 %d %.0f\" role=\"img\" aria-label=\"one step over the "
-               "stages of the pipeline\">"
-               "<defs><pattern id=\"mix\" width=\"4\" height=\"8\" "
-               "patternUnits=\"userSpaceOnUse\"><rect width=\"4\" height=\"8\" class=\"c2\"/>"
-               "<rect width=\"1.4\" height=\"8\" class=\"c0\"/></pattern></defs>"
-               "<style>svg .mix{fill:url(#mix)}</style>",
-               PLAN_SVG_WIDTH, bottom + BOTTOM - 16);
+    double bottom = TOP + d.row * (double)stages + 2, height = bottom + BOTTOM - 16;
+    svg_open(out, PLAN_SVG_WIDTH, height, "one step over the stages of the pipeline");
+    str_puts(out, "<defs><pattern id=\"mix\" width=\"4\" height=\"8\" "
+                  "patternUnits=\"userSpaceOnUse\"><rect width=\"4\" height=\"8\" class=\"c2\"/>"
+                  "<rect width=\"1.4\" height=\"8\" class=\"c0\"/></pattern></defs>"
+                  "<style>svg .mix{fill:url(#mix)}svg .number{font-size:10px;fill:#fff}</style>\n");
     draw_stages(&d, stages);
     bool mixed = draw_spans(&d, spans, n);
     draw_time(&d, end_s, bottom);
     draw_legend(&d, mixed, step->both_ends);
     str_puts(out, "</svg>\n");
     arena_fini(&a);
+    return height;
 }
 
 int plan_write_timeline(const struct plan_answer *answer, const char *path, struct error *e)
 {
-    struct str body = {0}, file = {0};
-    plan_svg_timeline(&answer->step, &answer->layout, &body);
-    /* the first tag becomes that of a file, with the colours inside */
-    size_t tag = strcspn(body.data, ">");
-    str_append(&file, body.data, tag);
-    str_printf(&file,
-               " xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\"><style>%s"
-               "svg{background:var(--paper)}</style>",
-               PLAN_SVG_WIDTH, plan_svg_style);
-    str_puts(&file, body.data + tag + 1);
-    int rc = file_write(path, file.data, file.len, e);
-    str_fini(&body);
-    str_fini(&file);
+    struct str picture = {0};
+    double height = plan_svg_timeline(&answer->step, &answer->layout, &picture);
+    int rc = svg_write(path, &picture, PLAN_SVG_WIDTH, height, e);
+    str_fini(&picture);
     return rc;
 }

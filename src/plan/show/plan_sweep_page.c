@@ -1,5 +1,5 @@
 /* plan_sweep_page.c: a sweep as a table, as JSON and as a picture. */
-#include "plan/show/plan_pages_internal.h"
+#include "plan/show/plan_show_internal.h"
 
 #include <math.h>
 #include <string.h>
@@ -75,8 +75,8 @@ static size_t in_order(const struct plan_sweep *s, bool numbers,
     return n;
 }
 
-static void fill_curves(const struct plan_sweep_point *const *order, size_t count, bool numbers,
-                        double *x, struct sweep_curve curves[4])
+static void fill_curves(const struct plan_sweep_point *const *order, size_t count, double *x,
+                        struct sweep_curve curves[4])
 {
     for (size_t n = 0; n < count; n++) {
         const struct plan_answer *a = order[n]->answer;
@@ -86,7 +86,7 @@ static void fill_curves(const struct plan_sweep_point *const *order, size_t coun
             {100 * a->step.mfu * a->step_s.mid / a->step_s.high, 100 * a->step.mfu,
              100 * a->step.mfu * a->step_s.mid / a->step_s.low},
             {a->power.facility_w / 1e6, a->power.facility_w / 1e6, a->power.facility_w / 1e6}};
-        x[n] = numbers ? order[n]->value : (double)n + 1;
+        x[n] = order[n]->value;
         for (int k = 0; k < 4; k++) {
             curves[k].y[n] = y[k].mid;
             curves[k].low[n] = y[k].low;
@@ -105,24 +105,25 @@ int plan_write_sweep(const struct plan_sweep *s, const char *path, struct error 
     struct plot plots[4];
     struct plot_series series[4][3];
     const struct plan_sweep_point *order[PLAN_MAX_SWEEP];
-    char names_of_x[256] = "";
+    const char *values[PLAN_MAX_SWEEP];
     bool numbers = true;
     for (size_t i = 0; i < s->n_points; i++)
         numbers &= isfinite(s->points[i].value);
     size_t n = in_order(s, numbers, order);
-    fill_curves(order, n, numbers, x, curves);
-    for (size_t i = 0, used = 0; !numbers && i < n && used < sizeof names_of_x; i++)
-        used += (size_t)snprintf(names_of_x + used, sizeof names_of_x - used, "%s%zu %s",
-                                 i ? ", " : "", i + 1, order[i]->text);
+    fill_curves(order, n, x, curves);
+    for (size_t i = 0; i < n; i++)
+        values[i] = order[i]->text;
     bool wide = n > 1 && numbers && x[0] > 0 && x[n - 1] / x[0] >= 8;
     for (int k = 0; k < 4; k++) {
         const double *y[] = {curves[k].y, curves[k].low, curves[k].high};
         static const char *const names[] = {"mid", "low", "high"};
         size_t lines = k == 3 ? 1 : 3;
         for (size_t i = 0; i < lines; i++)
-            series[k][i] = (struct plot_series){names[i], x, y[i], n, !numbers};
+            series[k][i] = (struct plot_series){
+                names[i], numbers ? x : NULL, y[i], n, numbers ? PLOT_LINE : PLOT_POINTS, NULL};
         plots[k] = (struct plot){.title = titles[k],
-                                 .x_label = numbers ? s->input : names_of_x,
+                                 .x_label = s->input,
+                                 .x_names = numbers ? NULL : values,
                                  .y_label = units[k],
                                  .log_x = wide,
                                  .series = series[k],

@@ -54,14 +54,14 @@ static void add_accelerator(const struct compute_machine *m, size_t n, struct st
     double watts = 12.0 * m[0].threads;
     str_puts(y, "# This machine, as `colossus bench-machine` measured it.\n"
                 "name: local\n");
-    str_printf(y, "title: This machine, %d threads\npeak_flops:\n", m[0].threads);
-    for (size_t i = 0; i < n; i++)
-        str_printf(y, "  %s: {mid: %.4g TFLOP/s, grade: P, source: \"largest product measured\"}\n",
-                   dtype_names[m[i].dtype], m[i].peak_flops / 1e12);
-    str_puts(y, "ceiling_flops:\n");
-    for (size_t i = 0; i < n; i++)
-        str_printf(y, "  %s: {mid: %.4g TFLOP/s, grade: P, source: \"largest product measured\"}\n",
-                   dtype_names[m[i].dtype], m[i].peak_flops / 1e12);
+    str_printf(y, "title: This machine, %d threads\n", m[0].threads);
+    for (int k = 0; k < 2; k++) {
+        str_puts(y, k ? "ceiling_flops:\n" : "peak_flops:\n");
+        for (size_t i = 0; i < n; i++)
+            str_printf(
+                y, "  %s: {mid: %.4g TFLOP/s, grade: P, source: \"largest product measured\"}\n",
+                dtype_names[m[i].dtype], m[i].peak_flops / 1e12);
+    }
     str_printf(y, "hbm_bytes: {mid: %.4g GB, grade: P, source: \"physical memory\"}\n",
                memory / 1e9);
     str_printf(y, "hbm_bytes_per_s: {mid: %.4g GB/s, grade: P, source: \"copy, all threads\"}\n",
@@ -101,6 +101,8 @@ int plan_local_write(const struct compute_machine *machines, size_t n, const cha
     return rc;
 }
 
+/* One number format of the file; a file of another version lacks operations and is refused, because
+ * a step without them would look fast. */
 static int read_machine(const json_t *j, const char *name, struct compute_machine *m,
                         struct error *e)
 {
@@ -195,6 +197,8 @@ static void add_linear(const struct local_sum *s, double rows, double in, double
             times * 2 * rows * in * out / product_rate(s->m, rows, in, out, groups, kind);
 }
 
+/* Seconds per query, key and head dimension at any length: a power law through the two lengths that
+ * were measured, held constant below 64 and above 2,048, where it would only be a guess. */
 static double attention_s(const struct compute_machine *m, double length, int at_256, int at_1024)
 {
     double x = fmin(fmax(log2(length / 256) / 2, -1), 1.5); /* 0 at 256, 1 at 1024 */
@@ -215,6 +219,7 @@ static void add_attention(const struct local_sum *s, const struct model_config *
     s->out->vector_s += layers * 2 * m->op_s[COMPUTE_OP_ROPE] * M * (H + K) * h;
 }
 
+/* Dense width beside experts is a branch of its own (Grok-2's). Every matrix there and back. */
 static void add_ffn(const struct local_sum *s, const struct model_config *c, double M,
                     double layers)
 {
@@ -243,6 +248,7 @@ static double newton_s(const struct compute_machine *m, double out, double in, d
     return iterations * m->op_s[COMPUTE_OP_NEWTON] * (4 * r * r * k + 2 * r * r * r);
 }
 
+/* Muon adds its iterations for every matrix; the rest of its update costs what AdamW's does. */
 static void add_optimizer(const struct local_sum *s, const struct plan_local_run *run)
 {
     const struct model_config *c = &run->model;

@@ -33,6 +33,7 @@ static int get_int(const struct run_reader *r, const char *section, const char *
     return error_hint(r->e, "the run.yaml of a run folder has it, for example runs/fortunes");
 }
 
+/* What the step of a run depends on; a global_batch of 0 means one microbatch a step. */
 static int read_config(const struct run_reader *r, struct plan_local_run *out)
 {
     struct model_config *c = &out->model;
@@ -91,6 +92,7 @@ static double step_seconds(const char *line, size_t size, const char *path)
     return s;
 }
 
+/* A run in progress is writing its last line: what does not read as JSON does not count. */
 static int read_metrics(const char *path, struct plan_local_run *out, struct error *e)
 {
     char *text;

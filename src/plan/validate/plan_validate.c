@@ -36,6 +36,8 @@ static double predict_left_out(const struct plan_row *r, const double *values, d
     return step.step_s;
 }
 
+/* Counts a row where it belongs, and predicts it with each set of constants. A source that was left
+ * out of no fit of its own takes that of its family, and the other way round. */
 static void judge_row(struct validate_result *v, struct validate_row *out, bool with_mismatch)
 {
     const struct plan_row *r = out->row;
@@ -60,64 +62,6 @@ static void judge_row(struct validate_result *v, struct validate_row *out, bool 
     }
 }
 
-static int check_tiers(const char *tiers, struct error *e)
-{
-    if (*tiers && strspn(tiers, "ABC") == strlen(tiers)) return 0;
-    error_set_code(e, ERROR_USAGE, "tiers are letters of A, B and C, not '%.20s'", tiers);
-    return error_hint(e, "for example --tiers AB");
-}
-
-/* A table that judges nothing has not confirmed anything, whatever was printed. */
-static int check_judged(const struct validate_result *v, struct error *e)
-{
-    for (size_t i = 0; i < v->n_rows; i++) {
-        const struct plan_row *r = v->rows[i].row;
-        if (v->rows[i].timed || (!r->skip && r->memory_bytes > 0)) return 0;
-    }
-    error_set_code(e, ERROR_CONFIG, "%s: none of its %zu rows could be judged", v->path, v->n_rows);
-    if (v->n_tier)
-        return error_hint(e, "%zu are of tiers other than %s: --tiers ABC", v->n_tier, v->tiers);
-    return error_hint(e, "the reasons are above; --rows shows each row's");
-}
-
-static int validate(const char *csv_path, const struct plan_validate_options *o, struct arena *a,
-                    FILE *out, struct error *e)
-{
-    struct plan_row *rows;
-    struct validate_result v = {.tiers = o->tiers && *o->tiers ? o->tiers : "A"};
-    TRY(check_tiers(v.tiers, e));
-    TRY(plan_rows_load(csv_path, a, &rows, &v.n_rows, e));
-    TRY(plan_left_out_load(NULL, a, &v.left_out, e));
-    v.path = csv_path ? csv_path : "the table of published runs that comes with colossus";
-    v.rows = arena_alloc(a, MAX(v.n_rows, 1) * sizeof(*v.rows));
-    for (size_t i = 0; i < v.n_rows; i++) {
-        v.rows[i].row = &rows[i];
-        judge_row(&v, &v.rows[i], o->mismatch);
-    }
-    validate_baselines(v.rows, v.n_rows);
-    if (o->recipes > 0) validate_recipes(v.rows, v.n_rows, (size_t)o->recipes, &v.recipes);
-    if (o->plot) TRY(validate_plot(&v, o->plot, a, e));
-    if (o->json) {
-        json_t *json = validate_to_json(&v, o->rows, a);
-        json_dumpf(json, out, JSON_INDENT(2) | JSON_SORT_KEYS | JSON_REAL_PRECISION(6));
-        fputc('\n', out);
-        json_decref(json);
-    } else {
-        validate_print(&v, o->rows, a, out);
-    }
-    return check_judged(&v, e);
-}
-
-int plan_validate(const char *csv_path, const struct plan_validate_options *o, FILE *out,
-                  struct error *e)
-{
-    struct arena a;
-    arena_init(&a);
-    int rc = validate(csv_path, o, &a, out, e);
-    arena_fini(&a);
-    return rc;
-}
-
 /* ------------------------------------------------------------------ picture */
 
 struct scatter {
@@ -128,8 +72,8 @@ struct scatter {
 #define MAX_SCATTERS 32
 
 /* Measured against predicted seconds, one colour an accelerator, and the line of equality. */
-int validate_plot(const struct validate_result *v, const char *path, struct arena *a,
-                  struct error *e)
+static int write_plot(const struct validate_result *v, const char *path, struct arena *a,
+                      struct error *e)
 {
     struct scatter s[MAX_SCATTERS];
     struct plot_series series[MAX_SCATTERS + 1];
@@ -154,8 +98,8 @@ int validate_plot(const struct validate_result *v, const char *path, struct aren
     }
     if (!n) return error_set(e, "no row can be drawn: none of tiers %s has a step time", v->tiers);
     for (size_t k = 0; k < n; k++)
-        series[k] = (struct plot_series){s[k].name, s[k].x, s[k].y, s[k].count, true};
-    series[n] = (struct plot_series){"equal", line, line, 2, false};
+        series[k] = (struct plot_series){s[k].name, s[k].x, s[k].y, s[k].count, PLOT_POINTS, NULL};
+    series[n] = (struct plot_series){"equal", line, line, 2, PLOT_LINE, NULL};
     struct plot p = {.title = "Step time of published runs: predicted against measured",
                      .x_label = "measured, s",
                      .y_label = "predicted, s",
@@ -163,5 +107,66 @@ int validate_plot(const struct validate_result *v, const char *path, struct aren
                      .log_y = true,
                      .series = series,
                      .n_series = n + 1};
-    return plot_write_svg(&p, 900, 640, path, e);
+    return plot_write_svg_panels(&p, 1, 900, 640, path, e);
+}
+
+/* ------------------------------------------------------------------ the command */
+
+static int check_tiers(const char *tiers, struct error *e)
+{
+    if (*tiers && strspn(tiers, "ABC") == strlen(tiers)) return 0;
+    error_set_code(e, ERROR_USAGE, "tiers are letters of A, B and C, not '%.20s'", tiers);
+    return error_hint(e, "for example --tiers AB");
+}
+
+/* A table that judges nothing has not confirmed anything, whatever was printed. */
+static int check_judged(const struct validate_result *v, struct error *e)
+{
+    for (size_t i = 0; i < v->n_rows; i++) {
+        const struct plan_row *r = v->rows[i].row;
+        if (v->rows[i].timed || (!r->skip && r->memory_bytes > 0)) return 0;
+    }
+    error_set_code(e, ERROR_CONFIG, "%s: none of its %zu rows could be judged", v->path, v->n_rows);
+    if (v->n_tier)
+        return error_hint(e, "%zu are of tiers other than %s: --tiers ABC", v->n_tier, v->tiers);
+    return error_hint(e, "the reasons are printed above; --rows shows that of each row");
+}
+
+static int validate(const char *csv_path, const struct plan_validate_options *o, struct arena *a,
+                    FILE *out, struct error *e)
+{
+    struct plan_rows rows;
+    struct validate_result v = {.tiers = o->tiers && *o->tiers ? o->tiers : "A"};
+    TRY(check_tiers(v.tiers, e));
+    TRY(plan_rows_load(csv_path, a, &rows, e));
+    TRY(plan_left_out_load(NULL, a, &v.left_out, e));
+    v.path = csv_path ? csv_path : "the table of published runs that comes with colossus";
+    v.n_rows = rows.count;
+    v.rows = arena_alloc(a, v.n_rows * sizeof(*v.rows));
+    for (size_t i = 0; i < v.n_rows; i++) {
+        v.rows[i].row = &rows.row[i];
+        judge_row(&v, &v.rows[i], o->mismatch);
+    }
+    validate_baselines(v.rows, v.n_rows);
+    if (o->recipes > 0) validate_recipes(v.rows, v.n_rows, (size_t)o->recipes, &v.recipes);
+    if (o->plot) TRY(write_plot(&v, o->plot, a, e));
+    if (o->json) {
+        json_t *json = validate_to_json(&v, o->rows, a);
+        json_dumpf(json, out, JSON_INDENT(2) | JSON_SORT_KEYS | JSON_REAL_PRECISION(6));
+        fputc('\n', out);
+        json_decref(json);
+    } else {
+        validate_print(&v, o->rows, a, out);
+    }
+    return check_judged(&v, e);
+}
+
+int plan_validate(const char *csv_path, const struct plan_validate_options *o, FILE *out,
+                  struct error *e)
+{
+    struct arena a;
+    arena_init(&a);
+    int rc = validate(csv_path, o, &a, out, e);
+    arena_fini(&a);
+    return rc;
 }

@@ -32,14 +32,17 @@ struct plan_row {
     double step_s;                  /* measured; 0: not stated */
     double memory_bytes;            /* measured peak; 0: not stated */
 };
+struct plan_rows {
+    struct plan_row *row; /* [count]; they must stay where they are: cluster points into its row */
+    size_t count;
+};
 /* All rows of a table in the columns of docs/reference/validation-rows.md, in *a. path NULL: the
- * table that travels with the program. Rows must stay where they are: cluster points into its row.
- * ERROR_CONFIG names file, line and column of what cannot be read. */
-int plan_rows_load(const char *path, struct arena *a, struct plan_row **rows, size_t *count,
-                   struct error *e);
+ * table that travels with the program. ERROR_CONFIG names file, line and column of what cannot be
+ * read. */
+int plan_rows_load(const char *path, struct arena *a, struct plan_rows *out, struct error *e);
 /* The same from memory; path is for messages and for finding descriptions. */
 int plan_rows_parse(const char *text, size_t size, const char *path, struct arena *a,
-                    struct plan_row **rows, size_t *count, struct error *e);
+                    struct plan_rows *out, struct error *e);
 /* Fills what a published row leaves out, by the rules at the head of plan_assume.c: micro_batch,
  * global_batch, etp and vp of 0, recompute of -1. */
 void plan_layout_assume(const struct model_config *m, const struct machine_accelerator *a,
@@ -115,8 +118,6 @@ struct validate_group {
 size_t validate_groups(const struct validate_row *rows, size_t count, enum validate_quantity q,
                        enum validate_key key, struct arena *a, struct validate_group **groups);
 
-const char *validate_class(const struct model_config *m); /* "dense", "moe", "hybrid" */
-
 /* The two baselines: the rate that minimises the error of its class, over all rows or over the rows
  * of other sources. */
 void validate_baselines(struct validate_row *rows, size_t count);
@@ -161,8 +162,6 @@ struct validate_result {
 };
 void validate_print(const struct validate_result *v, bool rows, struct arena *a, FILE *out);
 json_t *validate_to_json(const struct validate_result *v, bool rows, struct arena *a);
-int validate_plot(const struct validate_result *v, const char *path, struct arena *a,
-                  struct error *e);
 
 /* ------------------------------------------------------------------ runs of our own
  * (plan_local_run.c) */

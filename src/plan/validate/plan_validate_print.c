@@ -3,16 +3,16 @@
  * First the figures a reader came for, then by what kind of run they hold and where they do not,
  * then what the model was fitted on. Nothing is left out quietly: rows that were not judged are
  * counted with their reason. */
+#include "plan/show/plan_show_internal.h"
 #include "plan/validate/plan_validate_internal.h"
 
 #include <math.h>
 #include <string.h>
 
-struct breakdown {
+static const struct {
     enum validate_key key;
     const char *title, *json;
-};
-static const struct breakdown sections[] = {
+} sections[] = {
     {VALIDATE_BY_SOURCE, "by source", "by_source"},
     {VALIDATE_BY_FAMILY, "by family of sources", "by_family"},
     {VALIDATE_BY_ACCELERATOR, "by accelerator", "by_accelerator"},
@@ -30,6 +30,14 @@ static const struct {
     {VALIDATE_CONSTANT, "one rate per accelerator, precision, class", "constant_rate"},
     {VALIDATE_CONSTANT_OUT, "the same, rates from other sources", "constant_rate_left_out"},
 };
+
+/* The order of layouts is told of the one source that tried many of them, a part of its name. */
+#define RANKED_SOURCE "vTrain"
+
+static double in_band_pct(const struct validate_result *v, size_t judged)
+{
+    return 100.0 * (double)v->n_in_band / (double)judged;
+}
 
 static struct validate_group whole(const struct validate_result *v, enum validate_quantity q,
                                    struct arena *a)
@@ -62,12 +70,12 @@ static struct table *stats_table(const char *what)
 }
 
 static void print_section(const struct validate_result *v, enum validate_quantity q,
-                          const struct breakdown *s, struct arena *a, FILE *out)
+                          enum validate_key key, const char *title, struct arena *a, FILE *out)
 {
     struct validate_group *g;
-    size_t n = validate_groups(v->rows, v->n_rows, q, s->key, a, &g);
+    size_t n = validate_groups(v->rows, v->n_rows, q, key, a, &g);
     if (!n) return;
-    struct table *t = stats_table(s->title);
+    struct table *t = stats_table(title);
     for (size_t i = 0; i < n; i++)
         stats_row(t, g[i].name, &g[i].stats, a);
     fputc('\n', out);
@@ -77,6 +85,8 @@ static void print_section(const struct validate_result *v, enum validate_quantit
 
 #define LINES_TOLD 4
 
+/* Rows that were not judged, by their reason, with the first lines of each: a table is put together
+ * by hand, and a slip in it must be found. */
 static void print_left_out(const struct validate_result *v, struct arena *a, FILE *out)
 {
     const char *reasons[16] = {NULL};
@@ -112,6 +122,7 @@ static void print_left_out(const struct validate_result *v, struct arena *a, FIL
     if (others) fprintf(out, "  %4zu  for other reasons: see --rows\n", others);
 }
 
+/* Memory in GiB: predicted, and in brackets measured. */
 static void print_rows(const struct validate_result *v, struct arena *a, FILE *out)
 {
     static const char *const heads[] = {"id",      "tier",       "source",     "model",
@@ -161,10 +172,12 @@ static void print_ranking(const struct validate_result *v, const char *source, c
 {
     struct validate_ranking r = validate_ranking(v->rows, v->n_rows, source, a);
     if (!r.pairs) return;
-    fprintf(out, "Layouts of one model on one machine, %s: Kendall tau %.2f over %zu pairs", what,
-            r.tau, r.pairs);
+    fprintf(
+        out,
+        "Order of the layouts of one model on one machine, %s: Kendall's tau %.2f over %zu pairs",
+        what, r.tau, r.pairs);
     if (isfinite(r.mean_tau) && r.groups > 1)
-        fprintf(out, ", %.2f mean of models with %d rows and more", r.mean_tau,
+        fprintf(out, ", %.2f as the mean of models with %d rows or more", r.mean_tau,
                 VALIDATE_RANKED_ROWS);
     fprintf(out, " (%zu rows, %zu groups)\n", r.rows, r.groups);
 }
@@ -208,19 +221,22 @@ void validate_print(const struct validate_result *v, bool rows, struct arena *a,
 
     size_t judged = whole(v, VALIDATE_STEP, a).stats.rows;
     fputc('\n', out);
-    print_ranking(v, "vTrain", "vTrain", a, out);
+    print_ranking(v, RANKED_SOURCE, RANKED_SOURCE, a, out);
     print_ranking(v, NULL, "all sources", a, out);
     if (judged)
         fprintf(out,
                 "Measured within low .. high of the prediction: %.0f %% of the rows (the band "
                 "is meant to hold 80 %%)\n",
-                100.0 * (double)v->n_in_band / (double)judged);
+                in_band_pct(v, judged));
     if (judged && !v->left_out.count)
-        fprintf(out, "The fits without each source are of other constants: tools/fit-plan "
-                     "--left-out --write makes them anew\n");
+        fprintf(out,
+                "The constants that were fitted without each source are outside of today's ranges: "
+                "tools/fit-plan --left-out --write fits them again\n");
     else if (v->n_left_out < judged)
         fprintf(out,
-                "%zu rows are of sources without a fit of their own: the constants as they are\n",
+                "%zu rows are of sources that no constant was fitted on: predicted with the "
+                "constants as "
+                "they are\n",
                 judged - v->n_left_out);
     if (v->recipes.rows)
         fprintf(out,
@@ -228,14 +244,12 @@ void validate_print(const struct validate_result *v, bool rows, struct arena *a,
                 "or within 2 %% of what it finds (%.1f s)\n",
                 v->recipes.rows, v->recipes.possible, v->recipes.matched, v->recipes.search_s);
     for (size_t i = 0; i < ARRAY_LEN(sections); i++)
-        print_section(v, VALIDATE_STEP, &sections[i], a, out);
+        print_section(v, VALIDATE_STEP, sections[i].key, sections[i].title, a, out);
     print_rankings(v, a, out);
-    const struct breakdown by_model = {VALIDATE_BY_SOURCE, "memory by source", NULL};
-    print_section(v, VALIDATE_MEMORY, &by_model, a, out);
-    const struct breakdown left_out = {VALIDATE_BY_SOURCE, "fitted without the source", NULL};
-    print_section(v, VALIDATE_LEFT_OUT, &left_out, a, out);
-    const struct breakdown family_out = {VALIDATE_BY_FAMILY, "fitted without all releases", NULL};
-    print_section(v, VALIDATE_FAMILY_OUT, &family_out, a, out);
+    print_section(v, VALIDATE_MEMORY, VALIDATE_BY_SOURCE, "memory by source", a, out);
+    print_section(v, VALIDATE_LEFT_OUT, VALIDATE_BY_SOURCE, "fitted without the source", a, out);
+    print_section(v, VALIDATE_FAMILY_OUT, VALIDATE_BY_FAMILY, "fitted without all releases", a,
+                  out);
     if (rows) print_rows(v, a, out);
     print_constants(plan_constants, plan_constants_count(), a, out);
     print_constants(plan_memory_constants, plan_memory_constants_count, a, out);
@@ -243,22 +257,19 @@ void validate_print(const struct validate_result *v, bool rows, struct arena *a,
 
 /* ------------------------------------------------------------------ JSON */
 
-static json_t *real_or_null(double x)
+static json_t *real_unless(bool none, double x)
 {
-    return isfinite(x) ? json_real(x) : json_null();
+    return none ? json_null() : plan_json_real(x);
 }
 
 static json_t *stats_json(const struct validate_stats *s)
 {
-    json_t *o = json_object();
-    json_object_set_new(o, "rows", json_integer((json_int_t)s->rows));
-    json_object_set_new(o, "mape_pct", s->rows ? json_real(s->mape_pct) : json_null());
-    json_object_set_new(o, "median_pct", s->rows ? json_real(s->median_pct) : json_null());
-    json_object_set_new(o, "bias_pct", s->rows ? json_real(s->bias_pct) : json_null());
-    json_object_set_new(o, "p90_pct", s->rows ? json_real(s->p90_pct) : json_null());
-    json_object_set_new(o, "worst_pct", s->rows ? json_real(s->worst_pct) : json_null());
-    json_object_set_new(o, "worst_id", s->worst ? json_integer(s->worst->id) : json_null());
-    return o;
+    bool none = s->rows == 0;
+    return json_pack("{s:I, s:o, s:o, s:o, s:o, s:o, s:o}", "rows", (json_int_t)s->rows, "mape_pct",
+                     real_unless(none, s->mape_pct), "median_pct", real_unless(none, s->median_pct),
+                     "bias_pct", real_unless(none, s->bias_pct), "p90_pct",
+                     real_unless(none, s->p90_pct), "worst_pct", real_unless(none, s->worst_pct),
+                     "worst_id", s->worst ? json_integer(s->worst->id) : json_null());
 }
 
 static json_t *quantity_json(const struct validate_result *v, enum validate_quantity q,
@@ -277,34 +288,24 @@ static json_t *quantity_json(const struct validate_result *v, enum validate_quan
     return o;
 }
 
-/* Text of a table somebody wrote: bytes that are not UTF-8 become an empty string. */
-static json_t *text_json(const char *text)
-{
-    json_t *s = json_string(text);
-    return s ? s : json_string("");
-}
-
 static json_t *rank_json(const struct validate_ranking *r)
 {
-    json_t *o = json_object();
-    json_object_set_new(o, "kendall_tau", real_or_null(r->tau));
-    json_object_set_new(o, "rows", json_integer((json_int_t)r->rows));
-    json_object_set_new(o, "pairs", json_integer((json_int_t)r->pairs));
-    return o;
+    return json_pack("{s:o, s:I, s:I}", "kendall_tau", plan_json_real(r->tau), "rows",
+                     (json_int_t)r->rows, "pairs", (json_int_t)r->pairs);
 }
 
 static json_t *ranking_json(const struct validate_result *v, const char *source, struct arena *a)
 {
     struct validate_ranking r = validate_ranking(v->rows, v->n_rows, source, a);
     json_t *o = rank_json(&r), *groups = json_array();
-    json_object_set_new(o, "kendall_tau_mean", real_or_null(r.mean_tau));
+    json_object_set_new(o, "kendall_tau_mean", plan_json_real(r.mean_tau));
     json_object_set_new(o, "groups", json_integer((json_int_t)r.groups));
     for (size_t i = 0; i < r.groups; i++) {
         const struct plan_row *of = r.group[i].of;
         json_t *g = rank_json(&r.group[i]);
-        json_object_set_new(g, "source", text_json(of->source));
-        json_object_set_new(g, "model", text_json(of->model_name));
-        json_object_set_new(g, "accelerator", text_json(of->gpu));
+        json_object_set_new(g, "source", plan_json_text(of->source));
+        json_object_set_new(g, "model", plan_json_text(of->model_name));
+        json_object_set_new(g, "accelerator", plan_json_text(of->gpu));
         json_object_set_new(g, "accelerators", json_integer(of->n_gpus));
         json_array_append_new(groups, g);
     }
@@ -312,74 +313,54 @@ static json_t *ranking_json(const struct validate_result *v, const char *source,
     return o;
 }
 
-static json_t *constants_json(const struct plan_constant *c, size_t n, json_t *list)
+static void add_constants(const struct plan_constant *c, size_t n, json_t *list)
 {
-    for (size_t i = 0; i < n; i++) {
-        json_t *o = json_object();
-        json_object_set_new(o, "name", json_string(c[i].name));
-        json_object_set_new(o, "value", json_real(c[i].value));
-        json_object_set_new(o, "fitted", json_boolean(c[i].high > c[i].low));
-        json_object_set_new(o, "source", json_string(c[i].source));
-        json_array_append_new(list, o);
-    }
-    return list;
+    for (size_t i = 0; i < n; i++)
+        json_array_append_new(list, json_pack("{s:s, s:f, s:b, s:s}", "name", c[i].name, "value",
+                                              c[i].value, "fitted", c[i].high > c[i].low, "source",
+                                              c[i].source));
 }
 
+/* A row that cannot be predicted ends with the reason. */
 static json_t *row_json(const struct validate_row *x)
 {
     const struct plan_row *r = x->row;
     char layout[160];
-    json_t *o = json_object();
-    json_object_set_new(o, "id", json_integer(r->id));
-    json_object_set_new(o, "line", json_integer(r->line));
-    json_object_set_new(o, "tier", json_stringn(&r->tier, 1));
-    json_object_set_new(o, "mismatch", json_boolean(r->mismatch));
-    json_object_set_new(o, "source", text_json(r->source));
-    json_object_set_new(o, "model", text_json(r->model_name));
-    json_object_set_new(o, "accelerator", text_json(r->gpu));
-    json_object_set_new(o, "accelerators", json_integer(r->n_gpus));
-    json_object_set_new(o, "counted", json_boolean(x->timed));
-    json_object_set_new(o, "measured_s", r->step_s > 0 ? json_real(r->step_s) : json_null());
-    json_object_set_new(o, "measured_memory_bytes",
-                        r->memory_bytes > 0 ? json_real(r->memory_bytes) : json_null());
-    json_object_set_new(o, "stack", json_string(plan_stack_names[r->software.stack]));
-    json_object_set_new(o, "generation", json_real(r->software.generation));
-    json_object_set_new(o, "skipped", r->skip ? text_json(r->skip) : json_null());
+    json_t *o = json_pack(
+        "{s:I, s:i, s:o, s:b, s:o, s:o, s:o, s:I, s:b, s:o, s:o, s:s, s:f, s:o}", "id",
+        (json_int_t)r->id, "line", r->line, "tier", json_stringn(&r->tier, 1), "mismatch",
+        r->mismatch, "source", plan_json_text(r->source), "model", plan_json_text(r->model_name),
+        "accelerator", plan_json_text(r->gpu), "accelerators", (json_int_t)r->n_gpus, "counted",
+        x->timed, "measured_s", real_unless(!(r->step_s > 0), r->step_s), "measured_memory_bytes",
+        real_unless(!(r->memory_bytes > 0), r->memory_bytes), "stack",
+        plan_stack_names[r->software.stack], "generation", r->software.generation, "skipped",
+        r->skip ? plan_json_text(r->skip) : json_null());
     if (r->skip) return o;
-    json_object_set_new(o, "assumed", text_json(r->assumed));
+    json_object_set_new(o, "assumed", plan_json_text(r->assumed));
     json_object_set_new(o, "layout",
-                        text_json(plan_layout_text(&r->layout, layout, sizeof(layout))));
-    json_object_set_new(o, "predicted_s", real_or_null(x->step.step_s));
-    json_object_set_new(o, "low_s", real_or_null(x->step.low_s));
-    json_object_set_new(o, "high_s", real_or_null(x->step.high_s));
-    json_object_set_new(o, "predicted_memory_bytes", real_or_null(x->step.memory.total));
-    json_object_set_new(o, "left_out_s",
-                        x->left_out_s > 0 ? json_real(x->left_out_s) : json_null());
+                        plan_json_text(plan_layout_text(&r->layout, layout, sizeof(layout))));
+    json_object_set_new(o, "predicted_s", plan_json_real(x->step.step_s));
+    json_object_set_new(o, "low_s", plan_json_real(x->step.low_s));
+    json_object_set_new(o, "high_s", plan_json_real(x->step.high_s));
+    json_object_set_new(o, "predicted_memory_bytes", plan_json_real(x->step.memory.total));
+    json_object_set_new(o, "left_out_s", real_unless(!(x->left_out_s > 0), x->left_out_s));
     return o;
 }
 
 static json_t *counts_json(const struct validate_result *v)
 {
-    json_t *o = json_object();
-    json_object_set_new(o, "path", text_json(v->path));
-    json_object_set_new(o, "rows", json_integer((json_int_t)v->n_rows));
-    json_object_set_new(o, "tiers", json_string(v->tiers));
-    json_object_set_new(o, "other_tiers", json_integer((json_int_t)v->n_tier));
-    json_object_set_new(o, "mismatch", json_integer((json_int_t)v->n_mismatch));
-    json_object_set_new(o, "not_predictable", json_integer((json_int_t)v->n_skipped));
-    return o;
+    return json_pack("{s:o, s:I, s:s, s:I, s:I, s:I}", "path", plan_json_text(v->path), "rows",
+                     (json_int_t)v->n_rows, "tiers", v->tiers, "other_tiers", (json_int_t)v->n_tier,
+                     "mismatch", (json_int_t)v->n_mismatch, "not_predictable",
+                     (json_int_t)v->n_skipped);
 }
 
 static json_t *recipes_json(const struct validate_recipes *r)
 {
-    json_t *o = json_object();
-    json_object_set_new(o, "rows", json_integer((json_int_t)r->rows));
-    json_object_set_new(o, "possible", json_integer((json_int_t)r->possible));
-    json_object_set_new(o, "matched", json_integer((json_int_t)r->matched));
-    json_object_set_new(o, "worst_ratio", real_or_null(r->worst_ratio));
-    json_object_set_new(o, "worst_id", r->worst ? json_integer(r->worst->id) : json_null());
-    json_object_set_new(o, "search_s", json_real(r->search_s));
-    return o;
+    return json_pack("{s:I, s:I, s:I, s:o, s:o, s:f}", "rows", (json_int_t)r->rows, "possible",
+                     (json_int_t)r->possible, "matched", (json_int_t)r->matched, "worst_ratio",
+                     plan_json_real(r->worst_ratio), "worst_id",
+                     r->worst ? json_integer(r->worst->id) : json_null(), "search_s", r->search_s);
 }
 
 json_t *validate_to_json(const struct validate_result *v, bool rows, struct arena *a)
@@ -389,8 +370,8 @@ json_t *validate_to_json(const struct validate_result *v, bool rows, struct aren
     for (size_t i = 0; i < ARRAY_LEN(predictors); i++)
         json_object_set_new(o, predictors[i].json, quantity_json(v, predictors[i].quantity, a));
     json_object_set_new(o, "memory", quantity_json(v, VALIDATE_MEMORY, a));
-    /* the ranking is told of vTrain, which tried many layouts; a table without it has its own */
-    json_t *ranking = ranking_json(v, "vTrain", a);
+    /* a table without that source has an order of its own */
+    json_t *ranking = ranking_json(v, RANKED_SOURCE, a);
     if (!json_integer_value(json_object_get(ranking, "pairs"))) {
         json_decref(ranking);
         ranking = ranking_json(v, NULL, a);
@@ -398,12 +379,10 @@ json_t *validate_to_json(const struct validate_result *v, bool rows, struct aren
     json_object_set_new(ranking, "all_sources", ranking_json(v, NULL, a));
     json_object_set_new(o, "ranking", ranking);
     size_t judged = whole(v, VALIDATE_STEP, a).stats.rows;
-    json_object_set_new(o, "within_band_pct",
-                        judged ? json_real(100.0 * (double)v->n_in_band / (double)judged)
-                               : json_null());
+    json_object_set_new(o, "within_band_pct", real_unless(!judged, in_band_pct(v, judged)));
     if (v->recipes.rows) json_object_set_new(o, "recipes", recipes_json(&v->recipes));
-    constants_json(plan_constants, plan_constants_count(), constants);
-    constants_json(plan_memory_constants, plan_memory_constants_count, constants);
+    add_constants(plan_constants, plan_constants_count(), constants);
+    add_constants(plan_memory_constants, plan_memory_constants_count, constants);
     json_object_set_new(o, "constants", constants);
     if (rows) {
         json_t *list = json_array();

@@ -14,58 +14,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const columns[] = {"id",
-                                      "tier",
-                                      "source",
-                                      "table",
-                                      "model",
-                                      "params_b",
-                                      "active_b",
-                                      "layers",
-                                      "hidden",
-                                      "heads",
-                                      "kv_heads",
-                                      "head_dim",
-                                      "attn",
-                                      "ffn_hidden",
-                                      "glu",
-                                      "vocab",
-                                      "seq_len",
-                                      "experts",
-                                      "top_k",
-                                      "moe_ffn_hidden",
-                                      "dense_layers",
-                                      "gpu",
-                                      "n_gpus",
-                                      "tp",
-                                      "pp",
-                                      "ep",
-                                      "etp",
-                                      "cp",
-                                      "dp",
-                                      "vp",
-                                      "mbs",
-                                      "gbs",
-                                      "precision",
-                                      "recompute",
-                                      "dist_opt",
-                                      "convention",
-                                      "tflops_gpu",
-                                      "mfu_pct",
-                                      "hfu_pct",
-                                      "step_time_s",
-                                      "step_kind",
-                                      "tok_s_gpu",
-                                      "mem_gib",
-                                      "step_p10",
-                                      "step_p90",
-                                      "check",
-                                      "calc_tf_full",
-                                      "calc_tf_causal",
-                                      "provenance",
-                                      "notes",
-                                      "shared_ffn_hidden",
-                                      "vocab_assumed"};
+/* The head of a table that has every column. */
+static const char all_columns[] =
+    "id,tier,source,table,model,params_b,active_b,layers,hidden,heads,kv_heads,head_dim,attn,"
+    "ffn_hidden,glu,vocab,seq_len,experts,top_k,moe_ffn_hidden,dense_layers,gpu,n_gpus,tp,pp,"
+    "ep,etp,cp,dp,vp,mbs,gbs,precision,recompute,dist_opt,convention,tflops_gpu,mfu_pct,"
+    "hfu_pct,step_time_s,step_kind,tok_s_gpu,mem_gib,step_p10,step_p90,check,calc_tf_full,"
+    "calc_tf_causal,provenance,notes,shared_ffn_hidden,vocab_assumed";
 static const char *const required[] = {"source", "gpu",     "n_gpus", "layers", "hidden",
                                        "heads",  "seq_len", "tp",     "pp"};
 
@@ -585,8 +540,10 @@ static int read_row(struct rows_reader *r, struct plan_row *row)
 }
 
 /* A column nobody knows is left alone, unless it looks like a known one misspelt. */
-static int check_columns(const struct csv *t, struct error *e)
+static int check_columns(const struct csv *t, struct arena *a, struct error *e)
 {
+    struct csv known;
+    TRY(csv_parse(all_columns, strlen(all_columns), "", a, &known, e));
     for (size_t i = 0; i < ARRAY_LEN(required); i++)
         if (csv_column(t, required[i]) < 0) {
             error_set_code(e, ERROR_CONFIG, "%s:1: column '%s' is missing", t->path, required[i]);
@@ -594,11 +551,8 @@ static int check_columns(const struct csv *t, struct error *e)
                                  "docs/reference/validation-rows.md");
         }
     for (size_t i = 0; i < t->n_columns; i++) {
-        bool known = false;
-        for (size_t k = 0; k < ARRAY_LEN(columns) && !known; k++)
-            known = strcmp(t->heads[i], columns[k]) == 0;
-        if (known) continue;
-        const char *near = name_nearest(t->heads[i], columns, ARRAY_LEN(columns));
+        if (csv_column(&known, t->heads[i]) >= 0) continue;
+        const char *near = name_nearest(t->heads[i], known.heads, known.n_columns);
         if (near && csv_column(t, near) < 0) {
             error_set_code(e, ERROR_CONFIG, "%s:1: column '%.60s' is not known", t->path,
                            t->heads[i]);
@@ -623,35 +577,32 @@ static const char *find_table(struct arena *a, struct error *e)
     return NULL;
 }
 
-static int read_table(struct csv *t, struct arena *a, struct plan_row **rows, size_t *count,
-                      struct error *e)
+static int read_table(struct csv *t, struct arena *a, struct plan_rows *out, struct error *e)
 {
     struct rows_reader r = {.t = t, .a = a, .e = e};
-    TRY(check_columns(t, e));
+    TRY(check_columns(t, a, e));
     if (t->n_rows == 0) {
         error_set_code(e, ERROR_CONFIG, "%s: no rows below the head", t->path);
         return error_hint(e, "one measured run a line, as in docs/reference/validation-rows.md");
     }
     r.accelerators = arena_alloc(a, (MAX_ACCELERATORS + 1) * sizeof(*r.accelerators));
-    *rows = arena_alloc(a, t->n_rows * sizeof(**rows));
+    out->row = arena_alloc(a, t->n_rows * sizeof(*out->row));
     for (r.row = 0; r.row < t->n_rows; r.row++)
-        TRY(read_row(&r, &(*rows)[r.row]));
-    *count = t->n_rows;
+        TRY(read_row(&r, &out->row[r.row]));
+    out->count = t->n_rows;
     return 0;
 }
 
 int plan_rows_parse(const char *text, size_t size, const char *path, struct arena *a,
-                    struct plan_row **rows, size_t *count, struct error *e)
+                    struct plan_rows *out, struct error *e)
 {
     struct csv t;
-    *rows = NULL;
-    *count = 0;
+    *out = (struct plan_rows){0};
     TRY(csv_parse(text, size, path, a, &t, e));
-    return read_table(&t, a, rows, count, e);
+    return read_table(&t, a, out, e);
 }
 
-int plan_rows_load(const char *path, struct arena *a, struct plan_row **rows, size_t *count,
-                   struct error *e)
+int plan_rows_load(const char *path, struct arena *a, struct plan_rows *out, struct error *e)
 {
     char *text;
     size_t size;
@@ -660,7 +611,7 @@ int plan_rows_load(const char *path, struct arena *a, struct plan_row **rows, si
     if (rc < 0 && !file_exists(path))
         error_hint(e, "without a file: the published runs that come with colossus");
     TRY(rc);
-    rc = plan_rows_parse(text, size, path, a, rows, count, e);
+    rc = plan_rows_parse(text, size, path, a, out, e);
     mem_free(text);
     return rc;
 }

@@ -72,7 +72,7 @@ static bool pair_of(const struct validate_row *v, enum validate_quantity q, stru
 
 /* ------------------------------------------------------------------ groups */
 
-const char *validate_class(const struct model_config *m)
+static const char *class_of(const struct model_config *m)
 {
     if (m->mamba_layers > 0) return "hybrid";
     return model_is_moe(m) ? "moe" : "dense";
@@ -94,7 +94,7 @@ static const char *key_of(const struct plan_row *r, enum validate_key key)
     case VALIDATE_BY_SOURCE: return r->source;
     case VALIDATE_BY_FAMILY: return r->family;
     case VALIDATE_BY_ACCELERATOR: return r->accelerator.name;
-    case VALIDATE_BY_CLASS: return validate_class(&r->model);
+    case VALIDATE_BY_CLASS: return class_of(&r->model);
     case VALIDATE_BY_PRECISION: return machine_precision_names[r->layout.precision];
     case VALIDATE_BY_SCALE:
         while (r->n_gpus >= scales[i].below)
@@ -138,27 +138,23 @@ size_t validate_groups(const struct validate_row *rows, size_t count, enum valid
 
 /* ------------------------------------------------------------------ baselines */
 
-struct validate_rate {
-    double rate, weight; /* FLOP/s of one accelerator, or share of the peak */
-};
-
 static int by_rate(const void *x, const void *y)
 {
-    double a = ((const struct validate_rate *)x)->rate, b = ((const struct validate_rate *)y)->rate;
+    double a = *(const double *)x, b = *(const double *)y;
     return (a > b) - (a < b);
 }
 
 /* The x that minimises sum |r_i / x - 1| = sum r_i |1/x - 1/r_i|: the median of 1/r_i weighted by
- * r_i, which is that of r_i. 0 where there are none. */
-static double best_rate(struct validate_rate *r, size_t n)
+ * r_i, which is that of r_i. 0 where there are none. Sorts r. */
+static double best_rate(double *r, size_t n)
 {
     double total = 0, sum = 0;
     qsort(r, n, sizeof(*r), by_rate);
     for (size_t i = 0; i < n; i++)
-        total += r[i].weight;
+        total += r[i];
     for (size_t i = 0; i < n; i++) {
-        sum += r[i].weight;
-        if (2 * sum >= total) return r[i].rate;
+        sum += r[i];
+        if (2 * sum >= total) return r[i];
     }
     return 0;
 }
@@ -180,13 +176,12 @@ static bool same_class(const struct validate_row *x, const struct validate_row *
     if (level == 2) return true;
     if (strcmp(x->row->accelerator.name, y->row->accelerator.name) != 0) return false;
     if (x->row->layout.precision != y->row->layout.precision) return false;
-    return level == 1 ||
-           strcmp(validate_class(&x->row->model), validate_class(&y->row->model)) == 0;
+    return level == 1 || strcmp(class_of(&x->row->model), class_of(&y->row->model)) == 0;
 }
 
 /* The constant rate for v from rows of its class, of other sources only where left_out. */
 static double constant_rate(const struct validate_row *v, const struct validate_row *rows,
-                            size_t count, bool left_out, struct validate_rate *scratch)
+                            size_t count, bool left_out, double *scratch)
 {
     for (int level = 0; level < 3; level++) {
         size_t n = 0;
@@ -195,7 +190,7 @@ static double constant_rate(const struct validate_row *v, const struct validate_
             if (left_out && strcmp(v->row->source, rows[i].row->source) == 0) continue;
             double rate = achieved_rate(&rows[i]);
             if (level == 2) rate /= peak_rate(&rows[i]);
-            scratch[n++] = (struct validate_rate){rate, rate};
+            scratch[n++] = rate;
         }
         if (n) return best_rate(scratch, n) * (level == 2 ? peak_rate(v) : 1);
     }
@@ -204,7 +199,7 @@ static double constant_rate(const struct validate_row *v, const struct validate_
 
 void validate_baselines(struct validate_row *rows, size_t count)
 {
-    struct validate_rate *scratch = mem_calloc(MAX(count, 1), sizeof(*scratch));
+    double *scratch = mem_calloc(MAX(count, 1), sizeof(*scratch));
     for (size_t i = 0; i < count; i++) {
         struct validate_row *v = &rows[i];
         if (!v->timed) continue;
