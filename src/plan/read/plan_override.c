@@ -21,7 +21,7 @@ struct override_context {
 struct override_key { /* one of plan_input_names */
     const char *example;
     int (*set)(const struct override_context *c, const struct override_key *key, const char *text);
-    size_t offset; /* within struct plan_layout, of its factors */
+    size_t offset; /* of a number, within struct plan_layout or struct plan_batch */
     double min, max;
 };
 
@@ -170,26 +170,16 @@ static int set_tokens(const struct override_context *c, const struct override_ke
     return 0;
 }
 
-static int set_batch(const struct override_context *c, const struct override_key *key,
+/* Whole numbers of the batch: another one forgets the layout. */
+static int set_count(const struct override_context *c, const struct override_key *key,
                      const char *text)
 {
     double n;
+    int64_t *count = (int64_t *)(void *)((char *)&c->r->batch + key->offset);
     TRY(read_number(c, key, text, &n));
     if (n != floor(n)) return bad_value(c, key, text);
-    if (c->r->batch.global_batch == (int64_t)n) return 0;
-    c->r->batch.global_batch = (int64_t)n;
-    forget_layout(c->r);
-    return 0;
-}
-
-static int set_seq_len(const struct override_context *c, const struct override_key *key,
-                       const char *text)
-{
-    double n;
-    TRY(read_number(c, key, text, &n));
-    if (n != floor(n)) return bad_value(c, key, text);
-    if (c->r->batch.seq_len == (int64_t)n) return 0;
-    c->r->batch.seq_len = (int64_t)n;
+    if (*count == (int64_t)n) return 0;
+    *count = (int64_t)n;
     forget_layout(c->r);
     return 0;
 }
@@ -304,8 +294,8 @@ static const struct override_key keys[PLAN_N_INPUTS] = {
     [PLAN_INPUT_cluster] = {"colossus-1-100k", set_cluster, 0, 0, 0},
     [PLAN_INPUT_site] = {"colossus-1", set_site, 0, 0, 0},
     [PLAN_INPUT_tokens] = {"15T", set_tokens, 0, 1, 1e18},
-    [PLAN_INPUT_batch] = {"2048", set_batch, 0, 1, 1e9},
-    [PLAN_INPUT_seq_len] = {"8192", set_seq_len, 0, 1, 1e8},
+    [PLAN_INPUT_batch] = {"2048", set_count, offsetof(struct plan_batch, global_batch), 1, 1e9},
+    [PLAN_INPUT_seq_len] = {"8192", set_count, offsetof(struct plan_batch, seq_len), 1, 1e8},
     [PLAN_INPUT_cap] = {"0.8", set_cap, 0, 0.4, 1},
     [PLAN_INPUT_generation] = {"2025.5", set_generation, 0, 0, 1e4},
     [PLAN_INPUT_stack] = {"megatron", set_stack, 0, 0, 0},

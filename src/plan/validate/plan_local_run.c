@@ -4,6 +4,7 @@
  * A run folder says all of it: run.yaml has the model, batch, optimiser and number format with every
  * default filled in, metrics.jsonl the seconds of each step. The first steps, which allocate and
  * fault pages in, do not count; the median does. */
+#include "plan/read/plan_read_internal.h"
 #include "plan/step/plan_local_internal.h"
 #include "plan/validate/plan_validate_internal.h"
 
@@ -12,65 +13,33 @@
 
 enum { WARM_UP = 3, MAX_STEPS = 1 << 20, MAX_METRICS = 1 << 28 };
 
-struct run_reader {
-    const char *path;
-    const struct yaml_node *root;
-    struct error *e;
-};
-
-static const char *get_text(const struct run_reader *r, const char *section, const char *key)
+/* "" where there is no such key. */
+static const char *get_text(const struct yaml_node *root, const char *section, const char *key)
 {
-    const struct yaml_node *map = yaml_get(r->root, section);
-    const struct yaml_node *node = map && map->kind == YAML_KIND_MAP ? yaml_get(map, key) : NULL;
-    return node && node->kind == YAML_KIND_SCALAR ? node->text : NULL;
+    const struct yaml_node *node = yaml_get(yaml_get(root, section), key);
+    return node && node->kind == YAML_KIND_SCALAR ? node->text : "";
 }
 
-static int get_int(const struct run_reader *r, const char *section, const char *key, int64_t *out)
+/* What the step of a run depends on. */
+static int read_config(const struct yaml_reader *r, const struct yaml_node *root,
+                       struct plan_local_run *out)
 {
-    const char *text = get_text(r, section, key);
-    if (text && parse_int(text, out) == 0 && *out >= 0 && *out < (int64_t)1 << 40) return 0;
-    error_set_code(r->e, ERROR_CONFIG, "%s has no whole number %s.%s", r->path, section, key);
-    return error_hint(r->e, "the run.yaml of a run folder has it, for example runs/fortunes");
-}
-
-/* What the step of a run depends on; a global_batch of 0 means one microbatch a step. */
-static int read_config(const struct run_reader *r, struct plan_local_run *out)
-{
-    struct model_config *c = &out->model;
-    const struct {
-        const char *section, *key;
-        int64_t *value;
-    } numbers[] = {{"model", "vocab_size", &c->vocab_size},
-                   {"model", "n_layers", &c->n_layers},
-                   {"model", "d_model", &c->d_model},
-                   {"model", "n_heads", &c->n_heads},
-                   {"model", "n_kv_heads", &c->n_kv_heads},
-                   {"model", "head_dim", &c->head_dim},
-                   {"model", "ffn_hidden", &c->ffn_hidden},
-                   {"model", "n_experts", &c->n_experts},
-                   {"model", "n_experts_used", &c->n_experts_used},
-                   {"model", "dense_ffn_hidden", &c->dense_ffn_hidden},
-                   {"batch", "seq_len", &out->seq_len},
-                   {"batch", "micro_batch", &out->micro_batch},
-                   {"batch", "global_batch", &out->global_batch},
-                   {"train", "threads", &out->threads}};
-    for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
-        TRY(get_int(r, numbers[i].section, numbers[i].key, numbers[i].value));
-    const char *tied = get_text(r, "model", "tied_embeddings");
-    const char *precision = get_text(r, "train", "precision");
-    const char *optimizer = get_text(r, "optimizer", "kind");
-    int64_t steps = 5;
-    const char *muon_steps = get_text(r, "optimizer", "muon_steps");
-    if (muon_steps) (void)parse_int(muon_steps, &steps);
-    c->tied_embeddings = tied && strcmp(tied, "true") == 0;
-    out->bf16 = precision && strcmp(precision, "bf16") == 0;
-    out->muon = optimizer && strcmp(optimizer, "muon") == 0;
-    out->muon_steps = (double)steps;
-    if (out->global_batch == 0) out->global_batch = out->micro_batch;
-    if (c->d_model > 0 && c->n_layers > 0 && c->n_heads > 0 && out->micro_batch > 0 &&
-        out->seq_len > 0 && c->vocab_size > 0 && c->head_dim > 0)
-        return 0;
-    return error_set_code(r->e, ERROR_CONFIG, "%s: a size of the model or the batch is 0", r->path);
+    struct plan_run_batch batch;
+    struct plan_model_extra extra;
+    const char *threads = get_text(root, "train", "threads"),
+               *steps = get_text(root, "optimizer", "muon_steps");
+    int64_t muon_steps = 5;
+    TRY(plan_read_run_file(r, root, &out->model, &extra));
+    TRY(plan_read_run_batch(r, root, &batch));
+    out->seq_len = batch.seq_len;
+    out->micro_batch = batch.micro_batch;
+    out->global_batch = batch.global_batch;
+    out->bf16 = strcmp(get_text(root, "train", "precision"), "bf16") == 0;
+    out->muon = strcmp(get_text(root, "optimizer", "kind"), "muon") == 0;
+    (void)parse_int(threads, &out->threads);
+    (void)parse_int(steps, &muon_steps);
+    out->muon_steps = (double)muon_steps;
+    return 0;
 }
 
 static int compare_doubles(const void *a, const void *b)
@@ -121,12 +90,13 @@ int plan_local_load(const char *folder, struct plan_local_run *out, struct error
     struct yaml_node *root = NULL;
     memset(out, 0, sizeof *out);
     arena_init(&a);
-    struct run_reader r = {file_join(&a, folder, "run.yaml"), NULL, e};
+    struct error local;
+    struct yaml_reader r = yaml_reader_from(file_join(&a, folder, "run.yaml"), &a, e, &local);
     int rc = yaml_load(r.path, &a, &root, e);
     if (rc < 0 && !file_exists(r.path))
         error_hint(e, "name the folder of a run of 'colossus train', for example runs/fortunes");
-    r.root = root;
-    if (rc == 0) rc = read_config(&r, out);
+    if (rc == 0) rc = read_config(&r, root, out);
+    out->model.name = out->model.source = NULL; /* of the arena */
     if (rc == 0) rc = read_metrics(file_join(&a, folder, "metrics.jsonl"), out, e);
     arena_fini(&a);
     return rc;
