@@ -21,8 +21,20 @@ enum machine_precision {
 };
 extern const char *const machine_precision_names[]; /* NULL-terminated; fp16 reads as bf16 */
 
+/* Generations of hardware that software treats alike: ampere has no FP8, hopper has FP8 with a scale
+ * a tensor, blackwell FP4 and scales of blocks. Others' accelerators are of the nearest one. */
+enum machine_family {
+    MACHINE_FAMILY_BY_PRECISION, /* not stated: by the lowest precision that is offered */
+    MACHINE_AMPERE,
+    MACHINE_HOPPER,
+    MACHINE_BLACKWELL,
+    MACHINE_N_FAMILIES
+};
+extern const char *const machine_family_names[]; /* NULL-terminated */
+
 struct machine_accelerator {
     const char *name, *title;                       /* "h100", "NVIDIA H100 SXM5 80 GB" */
+    int family;                                     /* enum machine_family; see machine_family() */
     struct figure peak_flops[MACHINE_N_PRECISIONS]; /* dense; mid 0: not offered */
     struct figure
         ceiling_flops[MACHINE_N_PRECISIONS]; /* measured matrix products; mid 0: unknown */
@@ -126,6 +138,13 @@ int machine_load_site(const char *name, const char *from, struct arena *a, struc
  * hour of a simulated year. `used` counts the accelerators of each pool that work; the rest of the
  * pool stands idle. `source_w` are the watts of each of a site's sources, as machine_supply shares
  * them out. A figure that a description leaves out takes the law's own fallback. */
+
+/* The family stated, or that of the precisions offered; never MACHINE_FAMILY_BY_PRECISION. */
+enum machine_family machine_family(const struct machine_accelerator *a);
+/* A precision that an accelerator does not offer runs in the next wider one it does. */
+int machine_offered_precision(const struct machine_accelerator *a, int precision);
+/* Dense FLOP/s of that one; never 0. */
+double machine_peak_flops(const struct machine_accelerator *a, int precision);
 
 /* Watts of one accelerator by phase, at `cap` (share of its own cap; 0: uncapped), and the clock
  * that leaves, beside the uncapped one (machine_power.c). */

@@ -15,8 +15,6 @@
 #include <math.h>
 #include <string.h>
 
-const char *const machine_precision_names[] = {"fp32", "bf16", "fp8", "mxfp8", "fp4", NULL};
-
 /* Shares of the cap where an accelerator states no watts. Measured on one H100 (bench/bench_power.py):
  * products, attention, vector work and a whole layer draw 0.99 to 1.00 of the cap; kernels of
  * NCCL's size 0.18 to 0.21 while they spin, 0.26 to 0.40 while they copy. Idle: nvidia-smi. */

@@ -14,6 +14,11 @@ static const struct field accelerator_rows[] = {
     ROW_LIKE("h100"),
     ROW_TEXT(machine_accelerator, "name", name, "h100", "short name; default: the file's"),
     ROW_TEXT(machine_accelerator, "title", title, "NVIDIA H100 SXM5 80 GB", "as printed"),
+    ROW_ENUM(
+        machine_accelerator, "family", family, "by_precision", machine_family_names, "hopper",
+        "generation of hardware whose software it runs: ampere (no FP8), hopper (FP8), "
+        "blackwell (FP4, scales of blocks); by_precision: blackwell with FP4, else hopper with "
+        "FP8, else ampere"),
     ROW_FIGURE(machine_accelerator, "peak_flops.fp32", peak_flops[MACHINE_FP32], UNIT_FLOPS, "",
                "495 TFLOP/s",
                "dense peak of products of fp32 arrays (TF32 where the device has it); a "

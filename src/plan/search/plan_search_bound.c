@@ -77,21 +77,22 @@ static void bound_of_pool(const struct plan_work *w, int64_t pool, struct plan_s
 void plan_search_bound_ranks(struct plan_search_bound *bound, const struct plan_layout *l)
 {
     double ranks = (double)l->tp * l->pp * l->cp * l->dp;
-    bound->jitter = 1 + K(JITTER) * fmax(log2(ranks / 64), 0);
+    bound->jitter = 1 + K(bound, JITTER) * fmax(log2(ranks / 64), 0);
 }
 
-void plan_search_bound_init(const struct model_config *m, const struct machine_cluster *c,
-                            const struct plan_layout *l, const struct plan_batch *b,
-                            const struct plan_software *s, struct plan_search_bound *out)
+void plan_search_bound_init(const struct plan_job *job, struct plan_search_bound *out)
 {
+    const struct machine_cluster *c = job->cluster;
+    const int stack = job->software->stack;
     memset(out, 0, sizeof *out);
     out->n_pools = c->n_pools;
-    plan_search_bound_ranks(out, l);
-    out->dualpipe = s->stack == PLAN_STACK_DUALPIPE;
-    out->again = s->stack == PLAN_STACK_OTHER ? K(XLA_RECOMPUTE) : 1;
+    out->k = plan_constants_of(job->software);
+    plan_search_bound_ranks(out, job->layout);
+    out->dualpipe = stack == PLAN_STACK_DUALPIPE;
+    out->again = stack == PLAN_STACK_OTHER ? K(out, XLA_RECOMPUTE) : 1;
     for (int64_t i = 0; i < c->n_pools; i++) {
         struct plan_work w;
-        plan_work_init(&w, m, c->pools[i].accelerator, c, l, b, s);
+        plan_work_init(&w, job, c->pools[i].accelerator);
         out->counts[i] = (double)c->pools[i].count;
         bound_of_pool(&w, i, out);
     }
