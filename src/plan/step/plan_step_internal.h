@@ -43,8 +43,6 @@ double plan_model_mamba_params(const struct model_config *m); /* of one Mamba-2 
 double plan_model_context(const struct model_config *m, int64_t seq_len, bool windowed,
                           bool causal);
 double plan_model_core_flops(const struct model_config *m, double context); /* forward, one token */
-/* Dimensions of published hybrids that run tables name without them; false: not known. */
-bool plan_model_hybrid(const char *name, struct model_config *out);
 double plan_model_embedding_params(const struct model_config *m); /* one table, vocab x hidden */
 
 /* ------------------------------------------------------------------ memory (plan_memory.c) */
