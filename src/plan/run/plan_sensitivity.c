@@ -17,22 +17,14 @@ struct input {
     size_t offset;      /* of the figure, or of the factor in struct plan_what_if */
     bool per_precision; /* an array of figures by precision */
 };
-#define ACCELERATOR(name, member)                                                 \
-    {                                                                             \
-        name, OF_ACCELERATOR, offsetof(struct machine_accelerator, member), false \
+#define INPUT(name, where, type, member)                  \
+    {                                                     \
+        name, where, offsetof(struct type, member), false \
     }
-#define CLUSTER(name, member)                                             \
-    {                                                                     \
-        name, OF_CLUSTER, offsetof(struct machine_cluster, member), false \
-    }
-#define SITE(name, member)                                          \
-    {                                                               \
-        name, OF_SITE, offsetof(struct machine_site, member), false \
-    }
-#define WHAT_IF(name, member)                                          \
-    {                                                                  \
-        name, OF_WHAT_IF, offsetof(struct plan_what_if, member), false \
-    }
+#define ACCELERATOR(name, member) INPUT(name, OF_ACCELERATOR, machine_accelerator, member)
+#define CLUSTER(name, member)     INPUT(name, OF_CLUSTER, machine_cluster, member)
+#define SITE(name, member)        INPUT(name, OF_SITE, machine_site, member)
+#define WHAT_IF(name, member)     INPUT(name, OF_WHAT_IF, plan_what_if, member)
 
 static const struct input INPUTS[] = {
     WHAT_IF("the model of a step", step),
@@ -55,7 +47,7 @@ static const struct input INPUTS[] = {
     SITE("upkeep", opex_fraction),
     WHAT_IF("power", power),
     SITE("power usage effectiveness", design_pue),
-    {"price of energy", OF_SOURCES, offsetof(struct machine_power_source, usd_per_kwh), false},
+    INPUT("price of energy", OF_SOURCES, machine_power_source, usd_per_kwh),
 };
 
 /* A request of its own, with accelerators of its own, to be changed. */

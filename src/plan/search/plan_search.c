@@ -136,28 +136,28 @@ static size_t insert_best(int objective, struct plan_candidate *best, size_t cou
 
 /* ------------------------------------------------------------------ Pareto front */
 
-static bool dominates(const struct plan_candidate *a, double step_s, double memory, double joules)
+/* At least as good in all three. */
+static bool dominates(const struct plan_candidate *a, const struct plan_candidate *b)
 {
-    return a->step.step_s <= step_s && a->step.memory.total <= memory && a->step_j <= joules;
-}
-
-/* Whether something in the front is at least as good in all three: what is equal in all three is
- * not wanted twice. */
-static bool front_covers(struct front *f, double step_s, double memory, double joules)
-{
-    if (f->last < f->count && dominates(&f->items[f->last], step_s, memory, joules)) return true;
-    for (size_t i = 0; i < f->count; i++) {
-        if (!dominates(&f->items[i], step_s, memory, joules)) continue;
-        f->last = i;
-        return true;
-    }
-    return false;
+    return a->step.step_s <= b->step.step_s && a->step.memory.total <= b->step.memory.total &&
+           a->step_j <= b->step_j;
 }
 
 static bool equal_points(const struct plan_candidate *a, const struct plan_candidate *b)
 {
-    return a->step.step_s == b->step.step_s && a->step.memory.total == b->step.memory.total &&
-           a->step_j == b->step_j;
+    return dominates(a, b) && dominates(b, a);
+}
+
+/* Whether something in the front dominates: what is equal in all three is not wanted twice. */
+static bool front_covers(struct front *f, const struct plan_candidate *c)
+{
+    if (f->last < f->count && dominates(&f->items[f->last], c)) return true;
+    for (size_t i = 0; i < f->count; i++) {
+        if (!dominates(&f->items[i], c)) continue;
+        f->last = i;
+        return true;
+    }
+    return false;
 }
 
 static void front_add(struct front *f, const struct plan_candidate *c)
@@ -165,16 +165,13 @@ static void front_add(struct front *f, const struct plan_candidate *c)
     size_t kept = 0;
     for (size_t i = 0; i < f->count; i++) {
         struct plan_candidate *x = &f->items[i];
-        if (equal_points(x, c)) {
-            if (layout_compare(&c->layout, &x->layout) < 0) x->layout = c->layout;
-            return;
-        }
-        if (dominates(x, c->step.step_s, c->step.memory.total, c->step_j)) return;
+        if (!dominates(x, c)) continue;
+        if (dominates(c, x) && layout_compare(&c->layout, &x->layout) < 0) x->layout = c->layout;
+        return;
     }
     for (size_t i = 0; i < f->count; i++) {
-        struct plan_candidate *x = &f->items[i];
-        if (dominates(c, x->step.step_s, x->step.memory.total, x->step_j)) continue;
-        if (kept != i) f->items[kept] = *x;
+        if (dominates(c, &f->items[i])) continue;
+        if (kept != i) f->items[kept] = f->items[i];
         kept++;
     }
     f->count = kept;
@@ -225,12 +222,13 @@ static bool worth_pricing(struct search *s, struct group *g, const struct plan_s
                           const struct plan_layout *l, double memory)
 {
     struct plan_candidate ideal;
-    double busy, step = plan_search_bound_step(bound, l, s->b, &busy);
-    ideal.step.step_s = step;
-    ideal.step.compute_share = busy / step;
+    double busy;
+    ideal.step.step_s = plan_search_bound_step(bound, l, s->b, &busy);
+    ideal.step.compute_share = busy / ideal.step.step_s;
+    ideal.step.memory.total = memory;
     plan_search_price(&g->rates, &ideal);
     if (objective_cost(s->objective, &ideal) <= shared_bound(s)) return true;
-    return !s->listed_only && !front_covers(&g->front, step, memory, ideal.step_j);
+    return !s->listed_only && !front_covers(&g->front, &ideal);
 }
 
 static void price(struct search *s, struct group *g, const struct plan_layout *l)
@@ -266,12 +264,12 @@ static void try_memory_choices(struct search *s, struct group *g,
     unsigned choices = 0;
     for (l->zero = zero_from; l->zero <= zero_to; l->zero++) {
         if (l->zero == 2 && s->fixed.zero < 0 && plan_stack_is_megatron(s->s->stack)) continue;
-        for (int again = again_from; again <= again_to; again++) {
-            g->tried++;
-            if (plan_layout_check_stack(l, s->b, s->s, NULL) < 0) continue;
-            g->valid++;
+        const int n = again_to - again_from + 1; /* no stack refuses a recomputation */
+        g->tried += (uint64_t)n;
+        if (plan_layout_check_stack(l, s->b, s->s, NULL) < 0) continue;
+        g->valid += (uint64_t)n;
+        for (int again = again_from; again <= again_to; again++)
             choices |= 1u << (3 * l->zero + again);
-        }
     }
     choices &= ~(unsigned)g->full[l->vp];
     if (choices == 0) return;

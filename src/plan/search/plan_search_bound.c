@@ -48,30 +48,12 @@ void plan_search_price(const struct plan_search_rates *r, struct plan_candidate 
 
 static void bound_of_pool(const struct plan_work *w, int64_t pool, struct plan_search_bound *out)
 {
-    const struct model_config *m = w->m;
-    double experts = (double)plan_model_moe_layers(m) + (double)m->mtp_layers * (model_is_moe(m));
-    const double count[PLAN_N_BLOCKS] = {
-        [PLAN_BLOCK_ATTENTION] = (double)(plan_model_attention_layers(m) + m->mtp_layers),
-        [PLAN_BLOCK_FFN] = (double)(plan_model_ffn_layers(m) + m->mtp_layers) - experts,
-        [PLAN_BLOCK_EXPERTS] = experts,
-        [PLAN_BLOCK_MAMBA] = (double)m->mamba_layers};
-    struct plan_layer_time woven = {0};
-    for (int block = 0; block < PLAN_N_BLOCKS; block++) {
-        struct plan_layer_time t;
-        if (count[block] <= 0) continue;
-        plan_block_time(w, block, &t);
-        double forward = t.matmul_f + t.attention_f + t.vector_f;
-        double backward = t.matmul_b + t.attention_b + t.vector_b;
-        double comm = t.tp_f + t.ep_f + t.cp_f + t.tp_b + t.ep_b + t.cp_b;
-        out->forward_compute_s[pool] += count[block] * forward;
-        out->compute_s[pool] += count[block] * (forward + backward);
-        out->work_s[pool] += count[block] * (forward + backward + comm);
-        woven.matmul_f += count[block] * forward;
-        woven.matmul_b += count[block] * backward;
-        woven.ep_woven += count[block] * t.ep_woven;
-    }
-    plan_weave_experts(w, &woven);
-    out->work_s[pool] += woven.ep_f + woven.ep_b;
+    struct plan_layer_time t;
+    plan_blocks_time(w, 1, &t);
+    double forward = plan_forward_compute_s(&t), compute = forward + plan_backward_compute_s(&t);
+    out->forward_compute_s[pool] = forward;
+    out->compute_s[pool] = compute;
+    out->work_s[pool] = compute + t.tp_f + t.ep_f + t.cp_f + t.tp_b + t.ep_b + t.cp_b;
 }
 
 void plan_search_bound_ranks(struct plan_search_bound *bound, const struct plan_layout *l)

@@ -38,30 +38,6 @@ struct stage {
     double blocks;                      /* layers of the stage */
 };
 
-static void add_scaled(struct plan_layer_time *to, const struct plan_layer_time *t, double n)
-{
-    to->matmul_f += n * t->matmul_f;
-    to->matmul_b += n * t->matmul_b;
-    to->attention_f += n * t->attention_f;
-    to->attention_b += n * t->attention_b;
-    to->vector_f += n * t->vector_f;
-    to->vector_b += n * t->vector_b;
-    to->tp_f += n * t->tp_f;
-    to->tp_b += n * t->tp_b;
-    to->ep_f += n * t->ep_f;
-    to->ep_b += n * t->ep_b;
-    to->cp_f += n * t->cp_f;
-    to->cp_b += n * t->cp_b;
-    to->hidden += n * t->hidden;
-    to->ep_woven += n * t->ep_woven;
-    to->kernels += n * t->kernels;
-}
-
-static double forward_compute(const struct plan_layer_time *t)
-{
-    return t->matmul_f + t->attention_f + t->vector_f;
-}
-
 static double forward_comm(const struct plan_layer_time *t)
 {
     return t->tp_f + t->ep_f + t->cp_f;
@@ -69,7 +45,7 @@ static double forward_comm(const struct plan_layer_time *t)
 
 static double backward_time(const struct plan_layer_time *t)
 {
-    return t->matmul_b + t->attention_b + t->vector_b + t->tp_b + t->ep_b + t->cp_b;
+    return plan_backward_compute_s(t) + t->tp_b + t->ep_b + t->cp_b;
 }
 
 /* Layers of the fullest stage without the head, and whether the head shares it. Where the layers
@@ -118,7 +94,7 @@ static void add_recompute(const struct plan_work *w, const struct plan_layer_tim
 {
     double share = forward_again(w);
     if (share > 0) {
-        st->recompute_s = share * forward_compute(layers);
+        st->recompute_s = share * plan_forward_compute_s(layers);
         st->recompute_comm_s = share * forward_comm(layers);
     } else if (w->l->recompute == PLAN_RECOMPUTE_SELECTIVE) {
         /* the scores before fused attention (arXiv:2205.05198), norms and activations since */
@@ -139,35 +115,24 @@ static void stage_time(const struct plan_work *w, struct stage *st)
     bool with_head;
     st->blocks = stage_layers(w, &with_head);
     double share = st->blocks / (double)(m->n_layers + m->mtp_layers);
-    double n_moe = (double)plan_model_moe_layers(m) + (double)m->mtp_layers * (model_is_moe(m));
-    double count[PLAN_N_BLOCKS] = {
-        [PLAN_BLOCK_ATTENTION] = (double)(plan_model_attention_layers(m) + m->mtp_layers),
-        [PLAN_BLOCK_FFN] = (double)(plan_model_ffn_layers(m) + m->mtp_layers) - n_moe,
-        [PLAN_BLOCK_EXPERTS] = n_moe,
-        [PLAN_BLOCK_MAMBA] = (double)m->mamba_layers};
-    struct plan_layer_time t, head;
+    struct plan_layer_time head;
     double head_share = 0;
-    for (int block = 0; block < PLAN_N_BLOCKS; block++) {
-        if (count[block] <= 0) continue;
-        plan_block_time(w, block, &t);
-        add_scaled(&st->sum, &t, share * count[block]);
-    }
-    plan_weave_experts(w, &st->sum);
+    plan_blocks_time(w, share, &st->sum);
     add_recompute(w, &st->sum, st);
     plan_head_time(w, &head);
-    double layer_s = forward_compute(&st->sum) / fmax(st->blocks, 1);
+    double layer_s = plan_forward_compute_s(&st->sum) / fmax(st->blocks, 1);
     if (with_head)
         head_share = w->l->pp > 1 ? K(w, HEAD_EXPOSED) : 1;
-    else if (forward_compute(&head) > layer_s) /* the loss stage has one layer less */
-        head_share = 1 - layer_s / forward_compute(&head);
+    else if (plan_forward_compute_s(&head) > layer_s) /* the loss stage has one layer less */
+        head_share = 1 - layer_s / plan_forward_compute_s(&head);
     if (dualpipe(w))
         head_share /= 2; /* the ranks at both ends have it for half of the microbatches */
-    add_scaled(&st->sum, &head, head_share);
+    plan_layer_time_add(&st->sum, &head, head_share);
     st->head_b_s = head_share * backward_time(&head);
     st->head_matmul_b = head_share * head.matmul_b;
-    st->head_s = head_share * (forward_compute(&head) + backward_time(&head));
+    st->head_s = head_share * (plan_forward_compute_s(&head) + backward_time(&head));
     stage_params(w, share, with_head, st);
-    st->f_s = forward_compute(&st->sum) + forward_comm(&st->sum);
+    st->f_s = plan_forward_compute_s(&st->sum) + forward_comm(&st->sum);
     st->b_s = backward_time(&st->sum) + st->recompute_s + st->recompute_comm_s;
     double passes = 3 + forward_again(w);
     st->host_s = st->sum.kernels * passes * K(w, HOST_LAUNCH_S);

@@ -153,28 +153,34 @@ struct plan_work { /* everything a layer's time depends on */
     double young_dense, young_moe; /* factors of the software's age, 1 when grown up */
 };
 
-/* Seconds of one block on one accelerator for one microbatch. Communication is the exposed part;
- * hidden is what runs under compute. */
+/* Seconds on one accelerator for one microbatch, forward (_f) and backward (_b), of one block or of
+ * many. Communication is the exposed part; hidden is what runs under compute. */
 struct plan_layer_time {
-    double matmul_f, matmul_b, attention_f, attention_b, vector_f, vector_b;
-    double tp_f, tp_b, ep_f, ep_b, cp_f, cp_b, hidden;
-    double ep_woven; /* of experts, one pass, still to be laid under another microbatch */
-    double kernels;  /* started forward */
+    union {
+        struct {
+            double matmul_f, matmul_b, attention_f, attention_b, vector_f, vector_b;
+            double tp_f, tp_b, ep_f, ep_b, cp_f, cp_b, hidden;
+            double ep_woven; /* of experts, one pass, still to be laid under another microbatch */
+            double kernels;  /* started forward */
+        };
+        double all[15]; /* the same, to be summed */
+    };
 };
-/* A transformer layer is attention and then FFN or experts; a hybrid's blocks are one each. */
-enum plan_block {
-    PLAN_BLOCK_ATTENTION,
-    PLAN_BLOCK_FFN,
-    PLAN_BLOCK_EXPERTS,
-    PLAN_BLOCK_MAMBA,
-    PLAN_N_BLOCKS
-};
+void plan_layer_time_add(struct plan_layer_time *to, const struct plan_layer_time *t, double times);
+static inline double plan_forward_compute_s(const struct plan_layer_time *t)
+{
+    return t->matmul_f + t->attention_f + t->vector_f;
+}
+static inline double plan_backward_compute_s(const struct plan_layer_time *t)
+{
+    return t->matmul_b + t->attention_b + t->vector_b;
+}
 
 void plan_work_init(struct plan_work *w, const struct plan_job *job,
                     const struct machine_accelerator *a);
-void plan_block_time(const struct plan_work *w, int block, struct plan_layer_time *t);
-/* Lays ep_woven of a sum of blocks under their compute and counts what shows. */
-void plan_weave_experts(const struct plan_work *w, struct plan_layer_time *t);
+/* A `share` of all blocks of the model, those of its MTP layers with them, without head and embedding;
+ * the experts' traffic is laid under their compute. */
+void plan_blocks_time(const struct plan_work *w, double share, struct plan_layer_time *sum);
 /* Output projection and loss, and the embedding. */
 void plan_head_time(const struct plan_work *w, struct plan_layer_time *t);
 double plan_work_width(

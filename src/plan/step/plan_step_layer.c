@@ -25,6 +25,15 @@
 
 enum { BLACKWELL_CAP_W = 1200, SOCKET_ACCELERATORS = 4 };
 
+/* A transformer layer is attention and then FFN or experts; a hybrid's layers are one block each. */
+enum block { BLOCK_ATTENTION, BLOCK_FFN, BLOCK_EXPERTS, BLOCK_MAMBA, N_BLOCKS };
+
+void plan_layer_time_add(struct plan_layer_time *to, const struct plan_layer_time *t, double times)
+{
+    for (size_t i = 0; i < ARRAY_LEN(to->all); i++)
+        to->all[i] += times * t->all[i];
+}
+
 /* Bytes of an activation, on the move and as an operand. */
 double plan_work_width(const struct plan_work *w)
 {
@@ -113,10 +122,14 @@ void plan_work_init(struct plan_work *w, const struct plan_job *job,
     software_age(w);
 }
 
-/* Adds `groups` products of m x n x k each (one launch) and the casts of their inputs. */
-static void add_product(const struct plan_work *w, struct plan_layer_time *t, double rate,
-                        double groups, double m, double n, double k)
+struct product { /* `groups` products of m rows, n columns and depth k, in one launch */
+    double rate, groups, m, n, k;
+};
+
+/* Adds a product and the casts of its inputs. */
+static void add_product(const struct plan_work *w, struct plan_layer_time *t, struct product p)
 {
+    const double rate = p.rate, groups = p.groups, m = p.m, n = p.n, k = p.k;
     if (m <= 0 || n <= 0 || k <= 0) return;
     double share =
         m / (m + K(w, GEMM_M_HALF)) * n / (n + K(w, GEMM_N_HALF)) * k / (k + K(w, GEMM_K_HALF));
@@ -180,8 +193,8 @@ static void unfused_core(const struct plan_work *w, struct plan_layer_time *t)
     double heads = (double)w->m->n_heads / MAX(w->l->tp, 1), d = (double)w->m->head_dim;
     double groups = heads * w->tokens / queries;
     struct plan_layer_time x = {0};
-    add_product(w, &x, w->bf16_rate, groups, queries, keys, d);
-    add_product(w, &x, w->bf16_rate, groups, queries, d, keys);
+    add_product(w, &x, (struct product){w->bf16_rate, groups, queries, keys, d});
+    add_product(w, &x, (struct product){w->bf16_rate, groups, queries, d, keys});
     double scores_s =
         groups * queries * keys * K(w, SOFTMAX_BYTES) / 2 * plan_work_width(w) / w->vector_rate;
     t->attention_f += x.matmul_f + scores_s;
@@ -239,19 +252,19 @@ static void add_attention_projections(const struct plan_work *w, struct plan_lay
     double a = (double)m->n_heads / tp, d = (double)m->head_dim, r = w->matrix_rate;
     if (m->attention != MODEL_ATTENTION_MLA) {
         double kv = (double)m->n_kv_heads / tp;
-        add_product(w, t, r, 1, T, a * d + 2 * kv * d, h);
-        add_product(w, t, r, 1, T, h, a * d);
+        add_product(w, t, (struct product){r, 1, T, a * d + 2 * kv * d, h});
+        add_product(w, t, (struct product){r, 1, T, h, a * d});
         add_vector(w, t, 2 * plan_work_width(w) * T * (a + kv) * d); /* rotary embedding */
         return;
     }
     double q = (double)m->mla_q_rank, kv = (double)m->mla_kv_rank, rope = (double)m->mla_rope_dim;
     double nope = (double)m->mla_nope_dim, v = (double)m->mla_v_dim;
     double own = w->own_tokens; /* the narrow projections run on sequence shards */
-    if (q > 0) add_product(w, t, r, 1, own, q, h);
-    add_product(w, t, r, 1, own, kv + rope, h);
-    add_product(w, t, r, 1, T, a * (nope + rope), q > 0 ? q : h);
-    add_product(w, t, r, 1, T, a * (nope + v), kv);
-    add_product(w, t, r, 1, T, h, a * v);
+    if (q > 0) add_product(w, t, (struct product){r, 1, own, q, h});
+    add_product(w, t, (struct product){r, 1, own, kv + rope, h});
+    add_product(w, t, (struct product){r, 1, T, a * (nope + rope), q > 0 ? q : h});
+    add_product(w, t, (struct product){r, 1, T, a * (nope + v), kv});
+    add_product(w, t, (struct product){r, 1, T, h, a * v});
     /* keys and values are put together with the shared rotary part: read and written twice */
     add_vector(w, t, 4 * plan_work_width(w) * T * a * (nope + rope + v));
 }
@@ -278,8 +291,8 @@ static void add_ffn(const struct plan_work *w, struct plan_layer_time *t, double
     double T = w->tokens, h = (double)w->m->d_model, f = width / MAX(w->l->tp, 1);
     double gates = w->m->glu ? 2 : 1;
     if (width <= 0) return;
-    add_product(w, t, w->matrix_rate, 1, T, gates * f, h);
-    add_product(w, t, w->matrix_rate, 1, T, h, f);
+    add_product(w, t, (struct product){w->matrix_rate, 1, T, gates * f, h});
+    add_product(w, t, (struct product){w->matrix_rate, 1, T, h, f});
     add_vector(w, t,
                (gates + 1) * T * f * plan_work_width(w)); /* activation: read the gates, write */
 }
@@ -325,7 +338,7 @@ static void add_expert_parallel(const struct plan_work *w, struct plan_layer_tim
 /* Two microbatches interleave, one forward and one backward (DualPipe, arXiv:2412.19437, section
  * 3.2.1; 1F1B overlap in Megatron-Core): the dispatch and combine of each run under attention,
  * experts and vector work of the other, so that one window holds the traffic of both passes. */
-void plan_weave_experts(const struct plan_work *w, struct plan_layer_time *t)
+static void weave_experts(const struct plan_work *w, struct plan_layer_time *t)
 {
     double s = t->ep_woven;
     if (s <= 0) return;
@@ -334,9 +347,8 @@ void plan_weave_experts(const struct plan_work *w, struct plan_layer_time *t)
     double most = dualpipe ? 1 : K(w, EP_OVERLAP_FAR),
            tax = dualpipe ? K(w, DUALPIPE_TAX) : K(w, SM_TAX);
     if (w->microbatches < 2) most = 0; /* no other to lie under */
-    double forward = t->matmul_f + t->attention_f + t->vector_f;
-    double backward = t->matmul_b + t->attention_b + t->vector_b;
-    double share = fmin(most, (forward + backward) / (2 * s));
+    double compute = plan_forward_compute_s(t) + plan_backward_compute_s(t);
+    double share = fmin(most, compute / (2 * s));
     t->ep_f += s * (1 - share) + s * share * tax;
     t->ep_b += s * (1 - share) + s * share * tax;
     t->hidden += 2 * s * share;
@@ -364,14 +376,14 @@ static void experts_block(const struct plan_work *w, struct plan_layer_time *t)
     bool fused = fused_experts(w);
     double rate = w->matrix_rate * (fused ? 1 : K(w, GROUPED_SHARE));
     double passes = w->family == MACHINE_BLACKWELL ? K(w, MOE_PASSES) : K(w, MOE_PASSES_HOPPER);
-    add_product(w, t, rate, groups, rows, gates * f, wide);
-    add_product(w, t, rate, groups, rows, wide, f);
+    add_product(w, t, (struct product){rate, groups, rows, gates * f, wide});
+    add_product(w, t, (struct product){rate, groups, rows, wide, f});
     add_vector(w, t, (gates + 1) * routed * f * plan_work_width(w));
     add_vector(w, t, passes * routed * (wide + K(w, MOE_ROW)) * plan_work_width(w));
-    add_product(w, t, w->bf16_rate, 1, w->own_tokens, (double)m->n_experts, h);
+    add_product(w, t, (struct product){w->bf16_rate, 1, w->own_tokens, (double)m->n_experts, h});
     if (m->moe_latent > 0) {
-        add_product(w, t, w->matrix_rate, 1, w->own_tokens, wide, h);
-        add_product(w, t, w->matrix_rate, 1, w->own_tokens, h, wide);
+        add_product(w, t, (struct product){w->matrix_rate, 1, w->own_tokens, wide, h});
+        add_product(w, t, (struct product){w->matrix_rate, 1, w->own_tokens, h, wide});
     }
     add_ffn(w, t, (double)m->shared_ffn_hidden);
     if (model_has_dense_branch(m)) add_ffn(w, t, (double)model_dense_ffn(m));
@@ -393,8 +405,8 @@ static void mamba_block(const struct plan_work *w, struct plan_layer_time *t)
     const struct model_config *m = w->m;
     double h = (double)m->d_model, tp = MAX(w->l->tp, 1), inner = (double)m->mamba_inner / tp;
     double in = plan_model_mamba_params(m) / h / tp - inner;
-    add_product(w, t, w->matrix_rate, 1, w->tokens, in, h);
-    add_product(w, t, w->matrix_rate, 1, w->tokens, h, inner);
+    add_product(w, t, (struct product){w->matrix_rate, 1, w->tokens, in, h});
+    add_product(w, t, (struct product){w->matrix_rate, 1, w->tokens, h, inner});
     add_vector(w, t, K(w, MAMBA_PASSES) * w->tokens * inner * plan_work_width(w));
     add_vector(w, t, K(w, VECTOR_PASSES) / 2 * w->norm_tokens * h * plan_work_width(w));
     add_tensor_parallel(w, t);
@@ -411,23 +423,43 @@ static void grow(struct plan_layer_time *t, double factor)
     t->vector_b *= factor;
 }
 
-void plan_block_time(const struct plan_work *w, int block, struct plan_layer_time *t)
+static void block_time(const struct plan_work *w, enum block block, struct plan_layer_time *t)
 {
     *t = (struct plan_layer_time){0};
     switch (block) {
-    case PLAN_BLOCK_ATTENTION: attention_block(w, t); break;
-    case PLAN_BLOCK_FFN: ffn_block(w, t); break;
-    case PLAN_BLOCK_EXPERTS: experts_block(w, t); break;
-    default: mamba_block(w, t); break;
+    case BLOCK_ATTENTION: attention_block(w, t); break;
+    case BLOCK_FFN: ffn_block(w, t); break;
+    case BLOCK_EXPERTS: experts_block(w, t); break;
+    case BLOCK_MAMBA: mamba_block(w, t); break;
+    case N_BLOCKS: break;
     }
     grow(t, model_is_moe(w->m) ? w->young_moe : w->young_dense);
+}
+
+void plan_blocks_time(const struct plan_work *w, double share, struct plan_layer_time *sum)
+{
+    const struct model_config *m = w->m;
+    double experts = (double)plan_model_moe_layers(m) + (double)m->mtp_layers * (model_is_moe(m));
+    const double count[N_BLOCKS] = {
+        [BLOCK_ATTENTION] = (double)(plan_model_attention_layers(m) + m->mtp_layers),
+        [BLOCK_FFN] = (double)(plan_model_ffn_layers(m) + m->mtp_layers) - experts,
+        [BLOCK_EXPERTS] = experts,
+        [BLOCK_MAMBA] = (double)m->mamba_layers};
+    *sum = (struct plan_layer_time){0};
+    for (enum block block = 0; block < N_BLOCKS; block++) {
+        struct plan_layer_time t;
+        if (count[block] <= 0) continue;
+        block_time(w, block, &t);
+        plan_layer_time_add(sum, &t, share * count[block]);
+    }
+    weave_experts(w, sum);
 }
 
 void plan_head_time(const struct plan_work *w, struct plan_layer_time *t)
 {
     *t = (struct plan_layer_time){0};
     double V = (double)w->m->vocab_size / MAX(w->l->tp, 1), h = (double)w->m->d_model;
-    add_product(w, t, w->bf16_rate, 1, w->tokens, V, h);
+    add_product(w, t, (struct product){w->bf16_rate, 1, w->tokens, V, h});
     /* logits in fp32 are read and written by the loss about three times */
     t->vector_f += w->tokens * V * 12 / w->vector_rate;
     t->vector_b += w->tokens * V * 8 / w->vector_rate;
