@@ -2,10 +2,10 @@
  * megawatts, dollars, water, CO2; which parallel layout; and how far the answer can be trusted.
  *
  * The way through: descriptions (accelerators, clusters, sites, models, software) are YAML presets
- * in which every figure keeps its source and grade (plan_catalogue.c) -> one layout costs about a
- * microsecond (plan_step.c) -> every layout is tried (plan_search.c) -> the run around the step:
- * failures, power, cooling, money (plan_run.c) -> a page, JSON or HTML (plan_page.c). The model of
- * a step is checked against published runs (plan_validate.c).
+ * in which every figure keeps its source and grade (read/, machine/) -> one layout costs about a
+ * microsecond (step/) -> the run around the step: failures, power, cooling, money (run/) -> every
+ * layout is tried (search/) -> a page, JSON or HTML (show/). The model of a step is checked against
+ * published runs (validate/).
  *
  * Seconds, bytes, FLOP, watts, dollars. Every result carries low / mid / high. Knows nothing of how
  * training is done here; a run file of `colossus train` is read for its model and batch only. */
@@ -261,7 +261,7 @@ int plan_solve(const struct plan_request *r, struct arena *a, struct plan_answer
                struct error *e);
 
 /* ------------------------------------------------------------------ descriptions
- * (plan_catalogue.c). A name is looked for as a file, beside the file that names it, in the presets
+ * (plan_read.c). A name is looked for as a file, beside the file that names it, in the presets
  * beside the plan, in $COLOSSUS_PRESETS, beside the program and where `make install` put them. */
 
 int plan_load(const char *path, struct arena *a, struct plan_request *out, struct error *e);
