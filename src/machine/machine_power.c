@@ -1,5 +1,5 @@
 /* machine_power.c: watts of one accelerator by phase of the work, what a lower cap leaves, and what
- * servers, network and supplies add to many of them.
+ * servers, network and power supplies add in a whole cluster.
  *
  * An accelerator draws one power while it computes, another while it waits in communication or in
  * a pipeline bubble (the waiting kernel spins), a third when nothing runs (Choukse et al., "Power

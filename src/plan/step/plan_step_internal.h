@@ -10,7 +10,7 @@
 #include "plan/plan.h"
 #include "plan/step/plan_constants_internal.h"
 
-/* What a step is a step of. Everything is borrowed for the call. */
+/* A training job as the model of a step sees it. Everything is borrowed for the call. */
 struct plan_job {
     const struct model_config *model;
     const struct machine_cluster *cluster;
@@ -185,12 +185,5 @@ void plan_blocks_time(const struct plan_work *w, double share, struct plan_layer
 void plan_head_time(const struct plan_work *w, struct plan_layer_time *t);
 double plan_work_width(
     const struct plan_work *w); /* bytes of an activation, weight or gradient sent */
-
-/* ------------------------------------------------------------------ timeline
- * The passes of DualPipe (plan_timeline_dualpipe.c), each `stretch` times as long as in the step; an
- * even number of stages, an even number of microbatches that is at least twice that. Room for two
- * more spans a stage. */
-size_t plan_timeline_dualpipe(const struct plan_step *step, int64_t stages, int64_t microbatches,
-                              double stretch, struct arena *a, struct plan_span **spans);
 
 #endif
