@@ -287,21 +287,23 @@ static size_t add_tail(int64_t stages, const struct plan_step *step, struct plan
 size_t plan_timeline(const struct plan_step *step, const struct plan_layout *l, struct arena *a,
                      struct plan_span **spans)
 {
-    struct pipeline x = {.p = MAX(l->pp, 1), .v = MAX(l->vp, 1), .m = MAX(step->microbatches, 1)};
+    struct pipeline x = {.p = MAX(l->pp, 1),
+                         .v = step->both_ends ? 1 : MAX(l->vp, 1),
+                         .m = MAX(step->microbatches, 1),
+                         .both_ends = step->both_ends};
     /* Messages are on the way of every microbatch; the rest of a pass is compute and what it
      * waits for. */
     double work = step->forward_s + step->backward_s;
     double message = step->part_s[PLAN_PART_PP] / (double)MAX(step->microbatches, 1);
     double more = work > 0 ? (work + message) / work : 1;
     /* A step of more passes than can be seen is drawn with fewer microbatches. */
-    x.both_ends = step->both_ends;
     x.m = x.both_ends ? MIN(x.m, MAX(MAX_SPANS / (3 * x.p) / 2 * 2, 2 * x.p))
                       : MAX(MIN(x.m, MAX_SPANS / (2 * x.p * x.v)), 1);
     x.group = group_size(x.p, x.m);
     x.forward_s = step->forward_s * more / (double)x.v;
     x.backward_s = step->backward_s * more / (double)x.v;
     x.weight_s = fmin(step->weight_s * more, x.backward_s);
-    CHECK(!x.both_ends || (x.v == 1 && x.p % 2 == 0 && x.m % 2 == 0 && x.m >= 2 * x.p));
+    CHECK(!x.both_ends || (x.p % 2 == 0 && x.m % 2 == 0 && x.m >= 2 * x.p));
 
     struct arena memory;
     arena_init(&memory);
