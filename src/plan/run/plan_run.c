@@ -7,7 +7,6 @@
 #include "plan/run/plan_run_internal.h"
 
 #include <math.h>
-#include <string.h>
 
 /* The model's error against the measured node power of MLPerf runs: docs/decisions/plan-run.md. */
 const struct range plan_power_band = {0.92, 1.0, 1.08};

@@ -67,18 +67,13 @@ static void variant_init(struct variant *v, const struct plan_request *r)
     }
 }
 
-/* Moves the middle to a bound; false where there is no range. */
-static bool move(struct figure *f, bool high)
+/* Moves the middle of the figure at base + offset to a bound; false where there is no range. */
+static bool move(void *base, size_t offset, bool high)
 {
+    struct figure *f = (struct figure *)(void *)((char *)base + offset);
     struct range x = figure_range(f, range_exact(0.0));
     f->mid = high ? x.high : x.low;
     return x.high > x.low && x.low > 0.0;
-}
-
-static bool move_at(void *base, size_t offset, bool high)
-{
-    struct figure *f = (struct figure *)(void *)((char *)base + offset);
-    return move(f, high);
 }
 
 /* The bounds of the computed factors come from the answer's own ranges. */
@@ -104,14 +99,14 @@ static bool variant_move(struct variant *v, const struct input *in, const struct
     case OF_ACCELERATOR:
         for (int64_t i = 0; i < v->r.cluster.n_pools; i++)
             for (int p = 0; p < (in->per_precision ? MACHINE_N_PRECISIONS : 1); p++)
-                moved |= move_at(&v->accelerators[i],
-                                 in->offset + (size_t)p * sizeof(struct figure), high);
+                moved |=
+                    move(&v->accelerators[i], in->offset + (size_t)p * sizeof(struct figure), high);
         break;
-    case OF_CLUSTER: moved = move_at(&v->r.cluster, in->offset, high); break;
-    case OF_SITE: moved = move_at(&v->r.site, in->offset, high); break;
+    case OF_CLUSTER: moved = move(&v->r.cluster, in->offset, high); break;
+    case OF_SITE: moved = move(&v->r.site, in->offset, high); break;
     case OF_SOURCES:
         for (int64_t i = 0; i < v->r.site.n_sources; i++)
-            moved |= move_at(&v->r.site.sources[i], in->offset, high);
+            moved |= move(&v->r.site.sources[i], in->offset, high);
         break;
     case OF_TOKENS:
         v->r.tokens.mid = high ? a->tokens.high : a->tokens.low;
