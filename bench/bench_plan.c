@@ -83,7 +83,9 @@ static void measure(const char *what, const struct model_config *m,
         struct error e = {0};
         arena_init(&arena);
         double start = time_now_s();
-        int rc = plan_search(m, &c, &b, &s, &fixed, PLAN_BY_TIME, 8, &arena, &found, &e);
+        int rc =
+            plan_search(&(struct plan_search_space){m, &c, &b, &s, &fixed, PLAN_BY_TIME, 8, false},
+                        &arena, &found, &e);
         best = MIN(best, time_now_s() - start);
         CHECK_MSG(rc == 0, "%s", e.text);
         plan_layout_text(&found.best[0].layout, text, sizeof text);

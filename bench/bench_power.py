@@ -3,7 +3,7 @@
 
     python3 bench/bench_power.py        # needs an NVIDIA GPU, PyTorch, CuPy and pynvml
 
-The planner's levels of power (src/plan/plan_power.c) come from here and not from the runs that it is
+The planner's levels of power (src/machine/machine_power.c) come from here and not from the runs that it is
 checked on. Energy is the driver's own counter over five seconds, after two of warming up.
 
 Compute: matrix products, attention, a vector operation and a whole layer, forward and backward.

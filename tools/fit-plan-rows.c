@@ -90,12 +90,14 @@ void fit_layout(int i, double out[14])
 void fit_predict(const double *values, double *seconds, double *parts);
 void fit_predict(const double *values, double *seconds, double *parts)
 {
-    for (size_t k = 0; k < PLAN_N_CONSTANTS; k++)
-        plan_constants[k].value = values[k];
+    struct plan_constant_values k;
+    memcpy(k.value, values, sizeof(k.value));
     for (size_t i = 0; i < n_judged; i++) {
         const struct plan_row *r = judged[i];
+        struct plan_software software = r->software;
         struct plan_step step;
-        plan_step(&r->model, &r->cluster, &r->layout, &r->batch, &r->software, &step);
+        software.constants = &k;
+        plan_step(&r->model, &r->cluster, &r->layout, &r->batch, &software, &step);
         seconds[i] = step.step_s;
         if (parts) memcpy(parts + i * PLAN_N_PARTS, step.part_s, sizeof(step.part_s));
     }

@@ -21,8 +21,20 @@ enum machine_precision {
 };
 extern const char *const machine_precision_names[]; /* NULL-terminated; fp16 reads as bf16 */
 
+/* Generations of hardware that software treats alike: ampere has no FP8, hopper has FP8 with a scale
+ * a tensor, blackwell FP4 and scales of blocks. Others' accelerators are of the nearest one. */
+enum machine_family {
+    MACHINE_FAMILY_BY_PRECISION, /* not stated: by the lowest precision that is offered */
+    MACHINE_AMPERE,
+    MACHINE_HOPPER,
+    MACHINE_BLACKWELL,
+    MACHINE_N_FAMILIES
+};
+extern const char *const machine_family_names[]; /* NULL-terminated */
+
 struct machine_accelerator {
     const char *name, *title;                       /* "h100", "NVIDIA H100 SXM5 80 GB" */
+    int family;                                     /* enum machine_family; see machine_family() */
     struct figure peak_flops[MACHINE_N_PRECISIONS]; /* dense; mid 0: not offered */
     struct figure
         ceiling_flops[MACHINE_N_PRECISIONS]; /* measured matrix products; mid 0: unknown */
@@ -127,6 +139,13 @@ int machine_load_site(const char *name, const char *from, struct arena *a, struc
  * pool stands idle. `source_w` are the watts of each of a site's sources, as machine_supply shares
  * them out. A figure that a description leaves out takes the law's own fallback. */
 
+/* The family stated, or that of the precisions offered; never MACHINE_FAMILY_BY_PRECISION. */
+enum machine_family machine_family(const struct machine_accelerator *a);
+/* A precision that an accelerator does not offer runs in the next wider one it does. */
+int machine_offered_precision(const struct machine_accelerator *a, int precision);
+/* Dense FLOP/s of that one; never 0. */
+double machine_peak_flops(const struct machine_accelerator *a, int precision);
+
 /* Watts of one accelerator by phase, at `cap` (share of its own cap; 0: uncapped), and the clock
  * that leaves, beside the uncapped one (machine_power.c). */
 struct machine_phase_power {
@@ -191,8 +210,8 @@ double machine_stop_battery_wh(const struct machine_site *site,
 
 /* ------------------------------------------------------------------ failures */
 
-/* Failures per 1,000 days of 8 accelerators of the working ones, at the fleet's age and with its
- * lemons (arXiv:2410.21680; machine_failures.c). factor: times as often; 1: as is known. */
+/* Failures per 1,000 days of 8 accelerators, mean of the working ones, at the fleet's age and with
+ * its lemons (arXiv:2410.21680; machine_failures.c), times factor: 1 for what is known. */
 struct range machine_failure_rate(const struct machine_cluster *c,
                                   const int64_t used[MACHINE_MAX_POOLS], double factor);
 /* Seconds between failures of a job of so many at that rate, with outages of the whole site. */
@@ -238,7 +257,8 @@ struct range machine_elastic_goodput(const struct machine_elastic *x, int64_t jo
 
 /* ------------------------------------------------------------------ cooling and supply */
 
-/* Watts of cooling and loss, and litres, per IT watt(-hour) at one temperature. */
+/* At one temperature outside, of dry and of wet bulb: watts of cooling and losses for a watt of IT,
+ * and litres of water for a kWh of IT (machine_cooling.c names the sources by kind of cooling). */
 void machine_cooling_overhead(const struct machine_site *site, double dry_c, double wet_c,
                               double *overhead, double *l_per_kwh);
 /* The same over a year of months, around the site's own mean PUE where it states one. */
@@ -249,14 +269,15 @@ struct machine_cooling_year {
 };
 void machine_cooling_year(const struct machine_site *site, struct machine_cooling_year *out);
 
-/* Which sources feed a load: each in its order, up to its capacity. Watts that none can give. */
+/* Which sources feed a load: each in its order, up to its capacity. Returns the watts that none can
+ * give; 0 for a site without sources, whose supply is not known. */
 double machine_supply(const struct machine_site *site, double load_w,
                       double source_w[MACHINE_MAX_SOURCES]);
 
 /* ------------------------------------------------------------------ prices (machine_prices.c) */
 
-struct range machine_price_usd(const struct machine_accelerator *a);
-/* Of accelerators, servers and network. site NULL: of a site that states nothing. */
+struct range machine_price_usd(const struct machine_accelerator *a); /* to buy one */
+/* Years over which accelerators, servers and network lose their price. site NULL: of a site that states nothing. */
 struct range machine_write_off_years(const struct machine_site *site);
 /* What a machine costs, and a year of it: straight-line write-off (of the building over 15 years)
  * and upkeep. The building is built for it_max_w, the nameplate of what stands in it. */

@@ -18,7 +18,6 @@
 #include "machine/machine_internal.h"
 
 #include <math.h>
-#include <string.h>
 
 #define ELECTRICAL_LOSS 0.04 /* transformers, switchgear, distribution; no double-conversion UPS */
 #define PUMPS           0.02 /* loops and CDUs */

@@ -1,5 +1,5 @@
 /* machine_power.c: watts of one accelerator by phase of the work, what a lower cap leaves, and what
- * servers, network and supplies add to many of them.
+ * servers, network and power supplies add in a whole cluster.
  *
  * An accelerator draws one power while it computes, another while it waits in communication or in
  * a pipeline bubble (the waiting kernel spins), a third when nothing runs (Choukse et al., "Power
@@ -14,8 +14,6 @@
 
 #include <math.h>
 #include <string.h>
-
-const char *const machine_precision_names[] = {"fp32", "bf16", "fp8", "mxfp8", "fp4", NULL};
 
 /* Shares of the cap where an accelerator states no watts. Measured on one H100 (bench/bench_power.py):
  * products, attention, vector work and a whole layer draw 0.99 to 1.00 of the cap; kernels of

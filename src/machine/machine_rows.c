@@ -16,6 +16,12 @@ static const struct option accelerator_rows[] = {
                "short name; default: the file's"),
     ROW_STRING(struct machine_accelerator, "title", title, "", "NVIDIA H100 SXM5 80 GB",
                "as printed"),
+    ROW_ENUM(
+        struct machine_accelerator, "family", family, "by_precision", machine_family_names,
+        "hopper",
+        "generation of hardware whose software it runs: ampere (no FP8), hopper (FP8), "
+        "blackwell (FP4, scales of blocks); by_precision: blackwell with FP4, else hopper with "
+        "FP8, else ampere"),
     ROW_FIGURE(struct machine_accelerator, "peak_flops.fp32", peak_flops[MACHINE_FP32], UNIT_FLOPS,
                "", "495 TFLOP/s",
                "dense peak of products of fp32 arrays (TF32 where the device has it); a "
@@ -62,9 +68,8 @@ static const struct option accelerator_rows[] = {
                "default: 10 % of the cap (nvidia-smi listings of H100 and B200)"),
     ROW_FIGURE(
         struct machine_accelerator, "node_other_w", node_other_w, UNIT_W, "", "220 W",
-        "its share of CPUs, NICs and fans in the server, behind the power supplies; default: 25 "
-        "% of "
-        "the cap"),
+        "its share of CPUs, NICs and fans in the server, behind the power supplies; default: 25 % "
+        "of the cap"),
     ROW_FIGURE(struct machine_accelerator, "price_usd", price_usd, UNIT_USD, "", "30_000 USD",
                "to buy"),
     ROW_FIGURE_IN(struct machine_accelerator, "failures", failures, UNIT_FAILURES, "", 0, 1e4,

@@ -23,9 +23,10 @@ double plan_model_active_params(const struct model_config *m);
 /* Forward + backward model FLOPs of one token, no recomputation; causal: core attention halved. */
 double plan_model_flops_per_token(const struct model_config *m, int64_t seq_len, bool causal);
 
-/* The same hardware gained 1.5 to 3 times between releases: what runs on it, and of when. */
-/* dualpipe: Megatron's way of working with the schedule of DeepSeek-V3 (arXiv:2412.19437, 3.2.1): both
- * ends of the pipeline fed at once, the experts' traffic under the other direction's compute. */
+/* Which training software, and the year of its release: the same hardware gained 1.5 to 3 times
+ * between releases. dualpipe is Megatron's way of working with the schedule of DeepSeek-V3
+ * (arXiv:2412.19437, 3.2.1): both ends of the pipeline fed at once, the experts' traffic under the
+ * other direction's compute. */
 enum plan_stack {
     PLAN_STACK_MEGATRON,
     PLAN_STACK_FSDP,
@@ -37,6 +38,8 @@ extern const char *const plan_stack_names[];
 struct plan_software {
     int stack;         /* enum plan_stack */
     double generation; /* decimal year of the release, 2021.0 ...; 0: today's (the default) */
+    /* What the model of a step was fitted to; borrowed. NULL: the program's own. A fit sets others. */
+    const struct plan_constant_values *constants;
 };
 
 /* ------------------------------------------------------------------ a step (plan_step.c) */
@@ -138,12 +141,22 @@ struct plan_search {
     uint64_t tried, valid, fitting; /* layouts enumerated, divisible, within memory */
     char runner_up[256];            /* why the second lost: the part that costs it most */
 };
-/* A field of fixed that is not 0 (zero, recompute, precision: not negative) is kept. Exact over the space
- * (docs say which). ERROR_FAILED where nothing fits: says what the smallest one needs. */
-int plan_search(const struct model_config *m, const struct machine_cluster *c,
-                const struct plan_batch *b, const struct plan_software *s,
-                const struct plan_layout *fixed, enum plan_objective objective, size_t n_best,
-                struct arena *a, struct plan_search *out, struct error *e);
+/* What to search, and for what. Everything is borrowed for the call. */
+struct plan_search_space {
+    const struct model_config *model;
+    const struct machine_cluster *cluster;
+    const struct plan_batch *batch;
+    const struct plan_software *software;
+    /* A field that is not 0 (zero, recompute, precision: not negative) is kept. NULL: all are free. */
+    const struct plan_layout *fixed;
+    enum plan_objective objective;
+    size_t n_best;    /* length of the list, at least 1 */
+    bool listed_only; /* no front, which takes a fraction of the time */
+};
+/* Exact over the space (plan_search.c says which), whatever the number of threads. List and front are
+ * in *a. ERROR_FAILED where nothing fits: says what the smallest one needs. */
+int plan_search(const struct plan_search_space *space, struct arena *a, struct plan_search *out,
+                struct error *e);
 
 /* ------------------------------------------------------------------ a run (plan_run.c) */
 

@@ -35,7 +35,7 @@ static const struct model_config deepseek_v3_4l = {.n_layers = 4,
                                                    .ffn_hidden = 2048,
                                                    .shared_ffn_hidden = 2048,
                                                    .dense_layers = 1};
-static const struct plan_software today = {PLAN_STACK_MEGATRON, 2025.5};
+static const struct plan_software today = {.stack = PLAN_STACK_MEGATRON, .generation = 2025.5};
 
 static struct plan_layout layout(int tp, int pp, int cp, int dp, int ep)
 {
@@ -56,7 +56,7 @@ static struct plan_memory memory(const struct model_config *m, const struct plan
 {
     struct plan_batch b = {gbs, seq};
     struct plan_memory out;
-    plan_memory(m, l, &b, &today, &out);
+    plan_memory_of(NULL, m, l, &b, &today, &out);
     assert_float_equal(
         out.total, out.weights + out.gradients + out.optimizer + out.activations + out.buffers, 1);
     return out;
@@ -134,12 +134,12 @@ static void test_zero(void **state)
 {
     (void)state;
     struct plan_layout l = layout(8, 16, 1, 64, 1);
-    struct plan_software fsdp = {PLAN_STACK_FSDP, 2025.5};
+    struct plan_software fsdp = {.stack = PLAN_STACK_FSDP, .generation = 2025.5};
     struct plan_batch b = {1024, 8192};
     double last = INFINITY;
     for (l.zero = 0; l.zero <= 3; l.zero++) {
         struct plan_memory x;
-        plan_memory(&llama_405b, &l, &b, &fsdp, &x);
+        plan_memory_of(NULL, &llama_405b, &l, &b, &fsdp, &x);
         double state_bytes = x.weights + x.gradients + x.optimizer;
         assert_true(state_bytes < last);
         last = state_bytes;
@@ -165,10 +165,10 @@ static void test_dualpipe(void **state)
     struct model_config even = llama_405b;
     even.n_layers = 128;
     struct plan_batch b = {4096, 8192};
-    struct plan_software both_ends = {PLAN_STACK_DUALPIPE, 2025.5};
+    struct plan_software both_ends = {.stack = PLAN_STACK_DUALPIPE, .generation = 2025.5};
     struct plan_memory one, two;
-    plan_memory(&even, &l, &b, &today, &one);
-    plan_memory(&even, &l, &b, &both_ends, &two);
+    plan_memory_of(NULL, &even, &l, &b, &today, &one);
+    plan_memory_of(NULL, &even, &l, &b, &both_ends, &two);
     /* arXiv:2412.19437, Table 2: twice the weights, p + 1 microbatches instead of p. The first rank has
      * the embedding and the head, which the same rank of 1F1B has half of. */
     assert_true(two.weights / one.weights > 1.85 && two.weights / one.weights < 2.15);
@@ -176,7 +176,7 @@ static void test_dualpipe(void **state)
     assert_float_equal(two.activations / one.activations, 17.0 / 16, 0.02);
     assert_true(two.optimizer < 1.1 * one.optimizer);
     l.zero = 0; /* each of the two stages whole */
-    plan_memory(&even, &l, &b, &both_ends, &two);
+    plan_memory_of(NULL, &even, &l, &b, &both_ends, &two);
     assert_float_equal(two.optimizer / two.weights, 6, 1e-9);
 }
 
@@ -206,7 +206,7 @@ static void test_recompute(void **state)
     double full = memory(&llama_405b, &l, 512, 8192).activations;
     assert_true(full < none / 8);
     /* before flash attention the scores were kept: 5as of 34h + 5as, arXiv:2205.05198, equation 2 */
-    struct plan_software old = {PLAN_STACK_MEGATRON, 2022.4};
+    struct plan_software old = {.stack = PLAN_STACK_MEGATRON, .generation = 2022.4};
     struct plan_batch b = {64, 2048};
     struct plan_memory with, without;
     struct model_config gpt = {.n_layers = 96,
@@ -217,9 +217,9 @@ static void test_recompute(void **state)
                                .vocab_size = 51200,
                                .ffn_hidden = 49152};
     l.recompute = PLAN_RECOMPUTE_NONE;
-    plan_memory(&gpt, &l, &b, &old, &with);
+    plan_memory_of(NULL, &gpt, &l, &b, &old, &with);
     l.recompute = PLAN_RECOMPUTE_SELECTIVE;
-    plan_memory(&gpt, &l, &b, &old, &without);
+    plan_memory_of(NULL, &gpt, &l, &b, &old, &without);
     /* the paper says 70 % less with its 34; ours is 30 (no dropout masks) */
     assert_true(without.activations < 0.35 * with.activations);
     assert_true(without.activations > 0.20 * with.activations);
@@ -234,10 +234,10 @@ static void test_torch_selective(void **state)
     struct model_config m = llama_405b;
     m.vocab_size = 8; /* no logits to speak of */
     struct plan_batch b = {8, 8192};
-    const struct plan_software torch = {PLAN_STACK_FSDP, 2025.5};
+    const struct plan_software torch = {.stack = PLAN_STACK_FSDP, .generation = 2025.5};
     struct plan_memory x[3];
     for (l.recompute = 0; l.recompute <= PLAN_RECOMPUTE_FULL; l.recompute++)
-        plan_memory(&m, &l, &b, &torch, &x[l.recompute]);
+        plan_memory_of(NULL, &m, &l, &b, &torch, &x[l.recompute]);
     double none = x[PLAN_RECOMPUTE_NONE].activations, full = x[PLAN_RECOMPUTE_FULL].activations;
     double one = none / 126; /* layers */
     assert_float_equal(
@@ -250,21 +250,21 @@ static void test_torch_loss(void **state)
 {
     (void)state;
     struct plan_layout l = layout(1, 1, 1, 8, 1);
-    struct plan_software s = {PLAN_STACK_FSDP, 2024.9};
+    struct plan_software s = {.stack = PLAN_STACK_FSDP, .generation = 2024.9};
     struct plan_batch b = {8, 8192};
     struct plan_memory before, since, megatron;
-    plan_memory(&llama_405b, &l, &b, &s, &before);
+    plan_memory_of(NULL, &llama_405b, &l, &b, &s, &before);
     s.generation = 2025.5;
-    plan_memory(&llama_405b, &l, &b, &s, &since);
+    plan_memory_of(NULL, &llama_405b, &l, &b, &s, &since);
     assert_float_equal(before.activations - since.activations, 6.0 * 8192 * 128256, 1e3);
     s.stack = PLAN_STACK_MEGATRON;
-    plan_memory(&llama_405b, &l, &b, &s, &megatron);
+    plan_memory_of(NULL, &llama_405b, &l, &b, &s, &megatron);
     assert_float_equal(since.activations, megatron.activations, 1e3);
     l = layout(8, 1, 1, 8, 1);
     l.recompute = PLAN_RECOMPUTE_FULL;
-    plan_memory(&llama_405b, &l, &b, &s, &megatron);
+    plan_memory_of(NULL, &llama_405b, &l, &b, &s, &megatron);
     s.stack = PLAN_STACK_FSDP;
-    plan_memory(&llama_405b, &l, &b, &s, &since);
+    plan_memory_of(NULL, &llama_405b, &l, &b, &s, &since);
     assert_float_equal(since.activations - megatron.activations, 2.0 * 2 * 8192 * 16384 * 7 / 8,
                        1e3);
 }
@@ -276,13 +276,13 @@ static void test_torch_pipeline(void **state)
 {
     (void)state;
     struct plan_layout l = layout(8, 8, 1, 8, 1);
-    const struct plan_software torch = {PLAN_STACK_FSDP, 2024.9};
+    const struct plan_software torch = {.stack = PLAN_STACK_FSDP, .generation = 2024.9};
     struct plan_batch b = {256, 8192};
     l.zero = 3;
     l.micro_batch = 4;
     l.recompute = PLAN_RECOMPUTE_FULL;
     struct plan_memory x;
-    plan_memory(&llama_405b, &l, &b, &torch, &x);
+    plan_memory_of(NULL, &llama_405b, &l, &b, &torch, &x);
     double stage = 405e9 / 64;
     assert_true(x.buffers > 5.9 * stage && x.buffers < 7.5 * stage);
     assert_true(x.total > 55 * GIB && x.total < 82.5 * GIB);

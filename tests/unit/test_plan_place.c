@@ -98,7 +98,8 @@ static void what_does_not_fit_whole_straddles(void **state)
 static void straddling_is_paid_for(void **state)
 {
     (void)state;
-    const struct plan_software s = {PLAN_STACK_MEGATRON, 2025.4}; /* nothing hides the exchange */
+    const struct plan_software s = {.stack = PLAN_STACK_MEGATRON,
+                                    .generation = 2025.4}; /* nothing hides the exchange */
     struct machine_cluster c = racks(72 * 64), as_needed = c;
     struct plan_step packed, across, free;
     as_needed.domains_as_needed = true;

@@ -41,7 +41,7 @@ static const struct mlperf_row ROWS[] = {
     {"v5.0 BERT, 1 x 8 B200, AC", 1000, 140, B200_IDLE, 9694, 965, ONE_NODE},
 };
 
-static const struct plan_software OF_2024 = {PLAN_STACK_MEGATRON, 2024.4};
+static const struct plan_software OF_2024 = {.stack = PLAN_STACK_MEGATRON, .generation = 2024.4};
 
 /* GPT-3 in NVIDIA's published layout. */
 static double gpt3_share(void)

@@ -79,49 +79,6 @@ static void other_goodputs(void **state)
     }
 }
 
-static void restarts_follow_meta(void **state)
-{
-    (void)state;
-    static const double KNOWN[][2] = {{16e3, 200}, {22e3, 300}, {64e3, 600}, {98e3, 900}};
-    for (size_t i = 0; i < ARRAY_LEN(KNOWN); i++)
-        assert_within(machine_restart_s((int64_t)KNOWN[i][0]).mid, KNOWN[i][1], 0.20);
-    assert_true(machine_restart_s(512).high > 400); /* MLPerf's audited starts */
-}
-
-static void interval_is_the_optimum(void **state)
-{
-    (void)state;
-    static const double DELTA[] = {0.01, 0.5, 10, 300}, MTBF[] = {200, 1080, 11000, 1e6};
-    for (size_t i = 0; i < ARRAY_LEN(DELTA); i++)
-        for (size_t j = 0; j < ARRAY_LEN(MTBF); j++) {
-            double delta = DELTA[i], m = MTBF[j], best = INFINITY, at = 0;
-            double tau = machine_checkpoint_interval(delta, m);
-            for (double t = 1e-3; t < 20 * m; t *= 1.001) {
-                double s = machine_checkpoint_stretch(t, delta, 60, m);
-                if (s < best) best = s, at = t;
-            }
-            assert_within(tau, at, 0.02);
-            assert_true(machine_checkpoint_stretch(tau, delta, 60, m) <= best * (1 + 1e-9));
-        }
-    /* Young is its limit for a short stall. */
-    assert_within(machine_checkpoint_interval(0.01, 1e6), sqrt(2 * 0.01 * 1e6), 0.01);
-    assert_true(isinf(machine_checkpoint_stretch(100, 1, 1e6, 100)));
-}
-
-/* Simulated: exponential failures, restarts that may fail themselves. */
-static void stretch_is_what_happens(void **state)
-{
-    (void)state;
-    const double tau = 300, delta = 20, restart = 200, m = 1500;
-    double wall = 0, useful = 0;
-    for (uint64_t i = 0; useful < 3e7; i++) {
-        double up = -m * log1p(-rng_uniform(7, 1, i)), run = up - restart;
-        wall += up;
-        if (run > 0) useful += tau * floor(run / (tau + delta));
-    }
-    assert_within(machine_checkpoint_stretch(tau, delta, restart, m), wall / useful, 0.02);
-}
-
 static void fleets_differ(void **state)
 {
     (void)state;
@@ -223,11 +180,13 @@ static void no_cliff(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(published_interruptions), cmocka_unit_test(no_cliff),
-        cmocka_unit_test(published_goodput),       cmocka_unit_test(other_goodputs),
-        cmocka_unit_test(restarts_follow_meta),    cmocka_unit_test(interval_is_the_optimum),
-        cmocka_unit_test(stretch_is_what_happens), cmocka_unit_test(fleets_differ),
-        cmocka_unit_test(checkpoint_sizes),        cmocka_unit_test(a_million),
+        cmocka_unit_test(published_interruptions),
+        cmocka_unit_test(no_cliff),
+        cmocka_unit_test(published_goodput),
+        cmocka_unit_test(other_goodputs),
+        cmocka_unit_test(fleets_differ),
+        cmocka_unit_test(checkpoint_sizes),
+        cmocka_unit_test(a_million),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

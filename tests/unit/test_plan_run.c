@@ -104,7 +104,7 @@ static void deepseek_v3_hours(void **state)
                                     .zero = 1,
                                     .recompute = PLAN_RECOMPUTE_SELECTIVE,
                                     .precision = MACHINE_FP8};
-    r.software = (struct plan_software){PLAN_STACK_DUALPIPE, 2024.9};
+    r.software = (struct plan_software){.stack = PLAN_STACK_DUALPIPE, .generation = 2024.9};
     r.tokens = FIGURE(1e12);
     assert_ok(plan_solve(&r, &f->a, &f->out, &f->e), f->e);
     print_message("DeepSeek-V3: %.0f K hours a trillion tokens, of which the step %.0f K\n",

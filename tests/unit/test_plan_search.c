@@ -245,7 +245,8 @@ static void same_as_brute(const struct model_config *m, const struct machine_clu
         struct plan_search found;
         struct error e = {0};
         arena_init(&a);
-        int rc = plan_search(m, c, b, &s, &fixed, objective, N, &a, &found, &e);
+        int rc = plan_search(&(struct plan_search_space){m, c, b, &s, &fixed, objective, N, false},
+                             &a, &found, &e);
         assert_ok(rc, e);
         assert_int_equal(found.valid, brute.valid);
         assert_int_equal(found.fitting, brute.count);
@@ -320,7 +321,9 @@ static double best_s(const struct model_config *m, const struct machine_cluster 
     struct arena a;
     struct error e = {0};
     arena_init(&a);
-    assert_ok(plan_search(m, c, &b, &s, fixed, PLAN_BY_TIME, 1, &a, &found, &e), e);
+    assert_ok(plan_search(&(struct plan_search_space){m, c, &b, &s, fixed, PLAN_BY_TIME, 1, false},
+                          &a, &found, &e),
+              e);
     double step_s = found.best[0].step.step_s;
     assert_true(found.best[0].step.used <= machine_cluster_accelerators(c));
     if (layout) *layout = found.best[0].layout;
@@ -431,7 +434,7 @@ static void bound_holds(const struct model_config *m, const struct machine_clust
         struct plan_search_bound bound;
         struct plan_step step;
         double busy;
-        plan_search_bound_init(m, c, &l, &b, &s, &bound);
+        plan_search_bound_init(&(struct plan_job){m, c, &l, &b, &s}, &bound);
         plan_step(m, c, &l, &b, &s, &step);
         double least = plan_search_bound_step(&bound, &l, &b, &busy);
         if (least > step.step_s || busy > step.compute_share * step.step_s)
@@ -474,7 +477,9 @@ static void test_fixed_fields_stay(void **state)
     struct arena a;
     struct error e = {0};
     arena_init(&a);
-    int rc = plan_search(&llama_8b, &c, &b, &s, &fixed, PLAN_BY_TIME, 100, &a, &found, &e);
+    int rc = plan_search(
+        &(struct plan_search_space){&llama_8b, &c, &b, &s, &fixed, PLAN_BY_TIME, 100, false}, &a,
+        &found, &e);
     assert_ok(rc, e);
     assert_true(found.n_best > 3);
     for (size_t i = 0; i < found.n_best; i++) {
@@ -501,19 +506,25 @@ static void test_nothing_fits(void **state)
     struct arena a;
     struct error e = {0};
     arena_init(&a);
-    int rc = plan_search(&llama_405b, &c, &b, &s, NULL, PLAN_BY_TIME, 1, &a, &found, &e);
+    int rc = plan_search(
+        &(struct plan_search_space){&llama_405b, &c, &b, &s, NULL, PLAN_BY_TIME, 1, false}, &a,
+        &found, &e);
     assert_int_equal(rc, ERROR_FAILED);
     assert_contains(e.text, "no layout fits in memory: the smallest needs");
     assert_contains(e.text, "tp 8");
-    rc = plan_search(&llama_8b, &c, &b, &s,
-                     &(struct plan_layout){.tp = 3, .zero = -1, .recompute = -1}, PLAN_BY_TIME, 1,
-                     &a, &found, &e);
+    rc = plan_search(
+        &(struct plan_search_space){&llama_8b, &c, &b, &s,
+                                    &(struct plan_layout){.tp = 3, .zero = -1, .recompute = -1},
+                                    PLAN_BY_TIME, 1, false},
+        &a, &found, &e);
     assert_int_equal(rc, ERROR_FAILED);
     assert_contains(e.text, "no layout of 8 accelerators has tp 3: tp 3 does not divide heads 32");
     c.pools[0].count = 7; /* a prime: one stays idle */
-    rc = plan_search(&llama_8b, &c, &b, &s,
-                     &(struct plan_layout){.tp = 2, .zero = -1, .recompute = -1}, PLAN_BY_TIME, 1,
-                     &a, &found, &e);
+    rc = plan_search(
+        &(struct plan_search_space){&llama_8b, &c, &b, &s,
+                                    &(struct plan_layout){.tp = 2, .zero = -1, .recompute = -1},
+                                    PLAN_BY_TIME, 1, false},
+        &a, &found, &e);
     assert_ok(rc, e);
     assert_int_equal(found.best[0].step.used, 6);
     arena_fini(&a);
@@ -531,7 +542,9 @@ static void test_repeats(void **state)
     struct error e = {0};
     arena_init(&a);
     for (int i = 0; i < 5; i++) {
-        int rc = plan_search(&small_moe, &c, &b, &s, NULL, PLAN_BY_TIME, 50, &a, &again, &e);
+        int rc = plan_search(
+            &(struct plan_search_space){&small_moe, &c, &b, &s, NULL, PLAN_BY_TIME, 50, false}, &a,
+            &again, &e);
         assert_ok(rc, e);
         if (i == 0) first = again;
         assert_int_equal(again.n_best, first.n_best);

@@ -10,7 +10,9 @@ static struct arena memory;
 static struct machine_accelerator h100, gb200;
 static struct model_config llama;
 static struct machine_cluster cluster;
-static const struct plan_software today = {PLAN_STACK_MEGATRON, 0};
+#define OWN(name) plan_constants_own.value[PLAN_K_##name]
+
+static const struct plan_software today = {.stack = PLAN_STACK_MEGATRON, .generation = 0};
 static const struct plan_layout usual = {.tp = 4,
                                          .pp = 4,
                                          .cp = 2,
@@ -123,12 +125,13 @@ static void young_software_is_slower(void **state)
     struct machine_cluster c = cluster;
     struct plan_step young, grown;
     c.pools[0].accelerator = &gb200;
-    const struct plan_software early = {PLAN_STACK_MEGATRON, 2025.0};
+    const struct plan_software early = {.stack = PLAN_STACK_MEGATRON, .generation = 2025.0};
     plan_step(&llama, &c, &usual, &batch, &early, &young);
     plan_step(&llama, &c, &usual, &batch, &today, &grown);
     assert_true(young.step_s > 1.05 * grown.step_s);
     /* no generation is today's */
-    const struct plan_software newest = {PLAN_STACK_MEGATRON, plan_software_today()};
+    const struct plan_software newest = {.stack = PLAN_STACK_MEGATRON,
+                                         .generation = plan_software_today()};
     plan_step(&llama, &c, &usual, &batch, &newest, &young);
     assert_true(young.step_s == grown.step_s);
 }
@@ -138,7 +141,7 @@ static void young_software_is_slower(void **state)
 static void dualpipe_fills_from_both_ends(void **state)
 {
     (void)state;
-    const struct plan_software dual = {PLAN_STACK_DUALPIPE, 0};
+    const struct plan_software dual = {.stack = PLAN_STACK_DUALPIPE, .generation = 0};
     struct plan_layout l = usual;
     struct plan_step one, two;
     l.pp = 8, l.dp = 4, l.vp = 1;
@@ -168,7 +171,7 @@ static void dualpipe_fills_from_both_ends(void **state)
 static void ranks_of_two_sockets_arrive_apart(void **state)
 {
     (void)state;
-    const struct plan_software old = {PLAN_STACK_MEGATRON, 2022.0};
+    const struct plan_software old = {.stack = PLAN_STACK_MEGATRON, .generation = 2022.0};
     struct plan_layout l = usual;
     struct plan_step four, eight;
     l.dp = 4, l.tp = 4;
@@ -177,7 +180,7 @@ static void ranks_of_two_sockets_arrive_apart(void **state)
     plan_step(&llama, &cluster, &l, &batch, &old, &eight);
     /* 80 layers, 4 stages, 128 microbatches; twice two collectives in a layer and pass */
     double more = eight.part_s[PLAN_PART_TP] - four.part_s[PLAN_PART_TP];
-    assert_true(more > 0.9 * 128 * 20 * 8 * plan_constants[PLAN_K_TP_SKEW_S].value);
+    assert_true(more > 0.9 * 128 * 20 * 8 * OWN(TP_SKEW_S));
 }
 
 /* Two kinds: faster than the slow one alone, slower than the fast one, no faster than both. */
@@ -217,7 +220,7 @@ static void torch_follows_in_attention(void **state)
     double last = 0;
     for (size_t i = 0; i < ARRAY_LEN(years); i++) {
         struct plan_step megatron, torch;
-        struct plan_software s = {PLAN_STACK_MEGATRON, years[i]};
+        struct plan_software s = {.stack = PLAN_STACK_MEGATRON, .generation = years[i]};
         plan_step(&llama, &cluster, &l, &long_batch, &s, &megatron);
         s.stack = PLAN_STACK_FSDP;
         plan_step(&llama, &cluster, &l, &long_batch, &s, &torch);
@@ -225,10 +228,10 @@ static void torch_follows_in_attention(void **state)
         if (i > 0) assert_true(ratio < 0.95 * last);
         last = ratio;
         if (i == 1)
-            assert_in_ratio(ratio, K(FSDP_COMPUTE) * K(FLASH_HOPPER) / K(FLASH2_HOPPER), 0.95,
+            assert_in_ratio(ratio, OWN(FSDP_COMPUTE) * OWN(FLASH_HOPPER) / OWN(FLASH2_HOPPER), 0.95,
                             1.05);
     }
-    assert_in_ratio(last, K(FSDP_COMPUTE), 0.99, 1.01);
+    assert_in_ratio(last, OWN(FSDP_COMPUTE), 0.99, 1.01);
 }
 
 /* PyTorch's selective checkpointing runs every other layer again: half of what all of them cost, which is about
@@ -241,7 +244,7 @@ static void torch_recomputes_every_other_layer(void **state)
     for (int stack = PLAN_STACK_MEGATRON; stack <= PLAN_STACK_FSDP; stack++)
         for (l.recompute = 0; l.recompute <= PLAN_RECOMPUTE_FULL; l.recompute++) {
             struct plan_step s;
-            struct plan_software with = {stack, 2024.9};
+            struct plan_software with = {.stack = stack, .generation = 2024.9};
             plan_step(&llama, &cluster, &l, &batch, &with, &s);
             again[stack][l.recompute] = s.part_s[PLAN_PART_RECOMPUTE];
         }
@@ -251,7 +254,7 @@ static void torch_recomputes_every_other_layer(void **state)
     assert_true(again[PLAN_STACK_MEGATRON][PLAN_RECOMPUTE_SELECTIVE] <
                 0.15 * again[PLAN_STACK_MEGATRON][PLAN_RECOMPUTE_FULL]);
     /* where the host is behind, half of the kernels again; FLOPs of the hardware likewise */
-    const struct plan_software torch = {PLAN_STACK_FSDP, 2025.0};
+    const struct plan_software torch = {.stack = PLAN_STACK_FSDP, .generation = 2025.0};
     const struct plan_batch tiny = {512, 128};
     double took[3], hfu[3];
     for (l.recompute = 0; l.recompute <= PLAN_RECOMPUTE_FULL; l.recompute++) {
@@ -288,8 +291,8 @@ static void kinds_share_whole_microbatches(void **state)
         if (each == 1) assert_in_ratio(both.step_s, slow.step_s, 0.999, 1.001);
     }
     /* what each microbatch sends counts, too; an equal share is always open */
-    const struct plan_software torch = {PLAN_STACK_FSDP, 2025.5},
-                               dual = {PLAN_STACK_DUALPIPE, 2025.5};
+    const struct plan_software torch = {.stack = PLAN_STACK_FSDP, .generation = 2025.5},
+                               dual = {.stack = PLAN_STACK_DUALPIPE, .generation = 2025.5};
     mixed.pools[1].accelerator = &gb200;
     struct plan_layout flat = {.tp = 4,
                                .pp = 1,
@@ -322,7 +325,7 @@ static void kinds_share_whole_microbatches(void **state)
 static void unfused_attention_sees_all_keys(void **state)
 {
     (void)state;
-    const struct plan_software old = {PLAN_STACK_MEGATRON, 2022.0};
+    const struct plan_software old = {.stack = PLAN_STACK_MEGATRON, .generation = 2022.0};
     struct plan_layout l = usual;
     struct plan_batch b = {64, 16384};
     double first = 0;
@@ -341,7 +344,7 @@ static void torch_gathers_a_stage_once(void **state)
     (void)state;
     struct plan_layout l = usual;
     struct plan_step few, many;
-    const struct plan_software s = {PLAN_STACK_FSDP, 2025.5};
+    const struct plan_software s = {.stack = PLAN_STACK_FSDP, .generation = 2025.5};
     struct plan_batch b = {8 * 16, 8192};
     l.zero = 3;
     plan_step(&llama, &cluster, &l, &b, &s, &few);

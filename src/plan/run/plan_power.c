@@ -9,6 +9,18 @@
 #include <math.h>
 #include <string.h>
 
+void plan_step_stretch(struct plan_step *s, double times)
+{
+    s->step_s *= times;
+    s->low_s *= times;
+    s->high_s *= times;
+    s->forward_s *= times;
+    s->backward_s *= times;
+    s->mfu /= times;
+    s->hfu /= times;
+    s->tokens_per_s /= times;
+}
+
 static void slow_step(double clock, struct plan_step *s)
 {
     /* What runs at the core's clock; memory, links and the host keep theirs. A bubble is other
@@ -25,14 +37,8 @@ static void slow_step(double clock, struct plan_step *s)
     if (was <= 0.0 || more == 0.0) return;
     double now = was + more, ratio = now / was;
     s->compute_share = fmin(1.0, (s->compute_share * was + more_compute) / now);
-    s->step_s = now;
-    s->low_s *= ratio;
-    s->high_s *= ratio;
-    s->forward_s *= ratio;
-    s->backward_s *= ratio;
-    s->mfu /= ratio;
-    s->hfu /= ratio;
-    s->tokens_per_s /= ratio;
+    plan_step_stretch(s, ratio);
+    s->step_s = now; /* not rounded twice */
 }
 
 void plan_power_slow_step(const struct plan_request *r, struct plan_step *step)

@@ -7,22 +7,11 @@
 #include "plan/run/plan_run_internal.h"
 
 #include <math.h>
-#include <string.h>
 
 /* The model's error against the measured node power of MLPerf runs: docs/decisions/plan-run.md. */
 const struct range plan_power_band = {0.92, 1.0, 1.08};
 
 static const struct plan_what_if AS_IT_IS = {1.0, 1.0, 1.0, 1.0};
-
-static void scale_step(struct plan_step *s, double x)
-{
-    s->step_s *= x;
-    s->low_s *= x;
-    s->high_s *= x;
-    s->tokens_per_s /= x;
-    s->mfu /= x;
-    s->hfu /= x;
-}
 
 static void run_tokens(const struct plan_request *r, struct plan_answer *out)
 {
@@ -81,7 +70,7 @@ void plan_run_evaluate(const struct plan_request *r, const struct plan_what_if *
     out->part = r->part;
     plan_step(&r->model, &job.cluster, &r->layout, &r->batch, &r->software, &out->step);
     plan_power_slow_step(r, &out->step);
-    if (w->step != 1.0) scale_step(&out->step, w->step);
+    if (w->step != 1.0) plan_step_stretch(&out->step, w->step);
     plan_reliability(&job, &out->step, w, &out->reliability);
     struct plan_step all = out->step; /* the rest works, too */
     if (r->part > 0) {

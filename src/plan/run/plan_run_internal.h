@@ -27,7 +27,9 @@ void plan_power(const struct plan_request *r, const struct plan_step *step, stru
 void plan_money_and_emissions(struct plan_answer *answer);
 /* Error of the computed power against the measured one of MLPerf's nodes; its middle is 1. */
 extern const struct range plan_power_band;
-/* The slow-down of a step under a power cap. */
+/* All of a step so many times as long, but for its parts; what it does in a second, less. */
+void plan_step_stretch(struct plan_step *s, double times);
+/* The slow-down of a step under the power cap of a request. */
 void plan_power_slow_step(const struct plan_request *r, struct plan_step *step);
 void plan_swing_load(const struct plan_request *r, const struct plan_step *step,
                      const struct plan_power *power, struct machine_swing_load *out);

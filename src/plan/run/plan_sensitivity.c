@@ -17,22 +17,14 @@ struct input {
     size_t offset;      /* of the figure, or of the factor in struct plan_what_if */
     bool per_precision; /* an array of figures by precision */
 };
-#define ACCELERATOR(name, member)                                                 \
-    {                                                                             \
-        name, OF_ACCELERATOR, offsetof(struct machine_accelerator, member), false \
+#define INPUT(name, where, type, member)                  \
+    {                                                     \
+        name, where, offsetof(struct type, member), false \
     }
-#define CLUSTER(name, member)                                             \
-    {                                                                     \
-        name, OF_CLUSTER, offsetof(struct machine_cluster, member), false \
-    }
-#define SITE(name, member)                                          \
-    {                                                               \
-        name, OF_SITE, offsetof(struct machine_site, member), false \
-    }
-#define WHAT_IF(name, member)                                          \
-    {                                                                  \
-        name, OF_WHAT_IF, offsetof(struct plan_what_if, member), false \
-    }
+#define ACCELERATOR(name, member) INPUT(name, OF_ACCELERATOR, machine_accelerator, member)
+#define CLUSTER(name, member)     INPUT(name, OF_CLUSTER, machine_cluster, member)
+#define SITE(name, member)        INPUT(name, OF_SITE, machine_site, member)
+#define WHAT_IF(name, member)     INPUT(name, OF_WHAT_IF, plan_what_if, member)
 
 static const struct input INPUTS[] = {
     WHAT_IF("the model of a step", step),
@@ -55,7 +47,7 @@ static const struct input INPUTS[] = {
     SITE("upkeep", opex_fraction),
     WHAT_IF("power", power),
     SITE("power usage effectiveness", design_pue),
-    {"price of energy", OF_SOURCES, offsetof(struct machine_power_source, usd_per_kwh), false},
+    INPUT("price of energy", OF_SOURCES, machine_power_source, usd_per_kwh),
 };
 
 /* A request of its own, with accelerators of its own, to be changed. */
@@ -75,18 +67,13 @@ static void variant_init(struct variant *v, const struct plan_request *r)
     }
 }
 
-/* Moves the middle to a bound; false where there is no range. */
-static bool move(struct figure *f, bool high)
+/* Moves the middle of the figure at base + offset to a bound; false where there is no range. */
+static bool move(void *base, size_t offset, bool high)
 {
+    struct figure *f = (struct figure *)(void *)((char *)base + offset);
     struct range x = figure_range(f, range_exact(0.0));
     f->mid = high ? x.high : x.low;
     return x.high > x.low && x.low > 0.0;
-}
-
-static bool move_at(void *base, size_t offset, bool high)
-{
-    struct figure *f = (struct figure *)(void *)((char *)base + offset);
-    return move(f, high);
 }
 
 /* The bounds of the computed factors come from the answer's own ranges. */
@@ -112,14 +99,14 @@ static bool variant_move(struct variant *v, const struct input *in, const struct
     case OF_ACCELERATOR:
         for (int64_t i = 0; i < v->r.cluster.n_pools; i++)
             for (int p = 0; p < (in->per_precision ? MACHINE_N_PRECISIONS : 1); p++)
-                moved |= move_at(&v->accelerators[i],
-                                 in->offset + (size_t)p * sizeof(struct figure), high);
+                moved |=
+                    move(&v->accelerators[i], in->offset + (size_t)p * sizeof(struct figure), high);
         break;
-    case OF_CLUSTER: moved = move_at(&v->r.cluster, in->offset, high); break;
-    case OF_SITE: moved = move_at(&v->r.site, in->offset, high); break;
+    case OF_CLUSTER: moved = move(&v->r.cluster, in->offset, high); break;
+    case OF_SITE: moved = move(&v->r.site, in->offset, high); break;
     case OF_SOURCES:
         for (int64_t i = 0; i < v->r.site.n_sources; i++)
-            moved |= move_at(&v->r.site.sources[i], in->offset, high);
+            moved |= move(&v->r.site.sources[i], in->offset, high);
         break;
     case OF_TOKENS:
         v->r.tokens.mid = high ? a->tokens.high : a->tokens.low;

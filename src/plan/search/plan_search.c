@@ -136,28 +136,28 @@ static size_t insert_best(int objective, struct plan_candidate *best, size_t cou
 
 /* ------------------------------------------------------------------ Pareto front */
 
-static bool dominates(const struct plan_candidate *a, double step_s, double memory, double joules)
+/* At least as good in all three. */
+static bool dominates(const struct plan_candidate *a, const struct plan_candidate *b)
 {
-    return a->step.step_s <= step_s && a->step.memory.total <= memory && a->step_j <= joules;
-}
-
-/* Whether something in the front is at least as good in all three: what is equal in all three is
- * not wanted twice. */
-static bool front_covers(struct front *f, double step_s, double memory, double joules)
-{
-    if (f->last < f->count && dominates(&f->items[f->last], step_s, memory, joules)) return true;
-    for (size_t i = 0; i < f->count; i++) {
-        if (!dominates(&f->items[i], step_s, memory, joules)) continue;
-        f->last = i;
-        return true;
-    }
-    return false;
+    return a->step.step_s <= b->step.step_s && a->step.memory.total <= b->step.memory.total &&
+           a->step_j <= b->step_j;
 }
 
 static bool equal_points(const struct plan_candidate *a, const struct plan_candidate *b)
 {
-    return a->step.step_s == b->step.step_s && a->step.memory.total == b->step.memory.total &&
-           a->step_j == b->step_j;
+    return dominates(a, b) && dominates(b, a);
+}
+
+/* Whether something in the front dominates: what is equal in all three is not wanted twice. */
+static bool front_covers(struct front *f, const struct plan_candidate *c)
+{
+    if (f->last < f->count && dominates(&f->items[f->last], c)) return true;
+    for (size_t i = 0; i < f->count; i++) {
+        if (!dominates(&f->items[i], c)) continue;
+        f->last = i;
+        return true;
+    }
+    return false;
 }
 
 static void front_add(struct front *f, const struct plan_candidate *c)
@@ -165,16 +165,13 @@ static void front_add(struct front *f, const struct plan_candidate *c)
     size_t kept = 0;
     for (size_t i = 0; i < f->count; i++) {
         struct plan_candidate *x = &f->items[i];
-        if (equal_points(x, c)) {
-            if (layout_compare(&c->layout, &x->layout) < 0) x->layout = c->layout;
-            return;
-        }
-        if (dominates(x, c->step.step_s, c->step.memory.total, c->step_j)) return;
+        if (!dominates(x, c)) continue;
+        if (dominates(c, x) && layout_compare(&c->layout, &x->layout) < 0) x->layout = c->layout;
+        return;
     }
     for (size_t i = 0; i < f->count; i++) {
-        struct plan_candidate *x = &f->items[i];
-        if (dominates(c, x->step.step_s, x->step.memory.total, x->step_j)) continue;
-        if (kept != i) f->items[kept] = *x;
+        if (dominates(c, &f->items[i])) continue;
+        if (kept != i) f->items[kept] = f->items[i];
         kept++;
     }
     f->count = kept;
@@ -225,12 +222,13 @@ static bool worth_pricing(struct search *s, struct group *g, const struct plan_s
                           const struct plan_layout *l, double memory)
 {
     struct plan_candidate ideal;
-    double busy, step = plan_search_bound_step(bound, l, s->b, &busy);
-    ideal.step.step_s = step;
-    ideal.step.compute_share = busy / step;
+    double busy;
+    ideal.step.step_s = plan_search_bound_step(bound, l, s->b, &busy);
+    ideal.step.compute_share = busy / ideal.step.step_s;
+    ideal.step.memory.total = memory;
     plan_search_price(&g->rates, &ideal);
     if (objective_cost(s->objective, &ideal) <= shared_bound(s)) return true;
-    return !s->listed_only && !front_covers(&g->front, step, memory, ideal.step_j);
+    return !s->listed_only && !front_covers(&g->front, &ideal);
 }
 
 static void price(struct search *s, struct group *g, const struct plan_layout *l)
@@ -258,6 +256,7 @@ static void try_memory_choices(struct search *s, struct group *g,
                                const struct plan_layout *checked)
 {
     struct plan_layout with = *checked, *l = &with;
+    const struct plan_job job = {s->m, s->c, l, s->b, s->s};
     struct plan_memory memory[12];
     int zero_from = MAX(s->fixed.zero, 0), zero_to = s->fixed.zero >= 0 ? s->fixed.zero : 3;
     int again_from = MAX(s->fixed.recompute, 0);
@@ -265,16 +264,16 @@ static void try_memory_choices(struct search *s, struct group *g,
     unsigned choices = 0;
     for (l->zero = zero_from; l->zero <= zero_to; l->zero++) {
         if (l->zero == 2 && s->fixed.zero < 0 && plan_stack_is_megatron(s->s->stack)) continue;
-        for (int again = again_from; again <= again_to; again++) {
-            g->tried++;
-            if (plan_layout_check_stack(l, s->b, s->s, NULL) < 0) continue;
-            g->valid++;
+        const int n = again_to - again_from + 1; /* no stack refuses a recomputation */
+        g->tried += (uint64_t)n;
+        if (plan_layout_check_stack(l, s->b, s->s, NULL) < 0) continue;
+        g->valid += (uint64_t)n;
+        for (int again = again_from; again <= again_to; again++)
             choices |= 1u << (3 * l->zero + again);
-        }
     }
     choices &= ~(unsigned)g->full[l->vp];
     if (choices == 0) return;
-    plan_memory_choices(s->c, s->m, l, s->b, s->s, choices, memory);
+    plan_memory_choices(&job, choices, memory);
     for (int i = 0; i < 12; i++) {
         if (!(choices >> i & 1)) continue;
         l->zero = i / 3;
@@ -351,7 +350,8 @@ static const struct plan_search_bound *bound_of(struct search *s, struct group *
                                                 const struct plan_layout *l, bool straddle)
 {
     struct plan_search_bound *bound = &g->bounds[2 * size + straddle];
-    if (bound->n_pools == 0) plan_search_bound_init(s->m, s->c, l, s->b, s->s, bound);
+    const struct plan_job job = {s->m, s->c, l, s->b, s->s};
+    if (bound->n_pools == 0) plan_search_bound_init(&job, bound);
     plan_search_bound_ranks(bound, l);
     return bound;
 }
@@ -657,12 +657,9 @@ static void search_init(struct search *s)
 {
     s->accelerators = machine_cluster_accelerators(s->c);
     s->domain = INT64_MAX;
-    s->memory_limit = INFINITY;
-    for (int64_t i = 0; i < s->c->n_pools; i++) {
-        const struct machine_accelerator *a = s->c->pools[i].accelerator;
-        s->domain = MIN(s->domain, MAX(a->scaleup_domain, 1));
-        s->memory_limit = fmin(s->memory_limit, plan_memory_limit(a));
-    }
+    s->memory_limit = plan_memory_limit_of(s->c);
+    for (int64_t i = 0; i < s->c->n_pools; i++)
+        s->domain = MIN(s->domain, MAX(s->c->pools[i].accelerator->scaleup_domain, 1));
     double infinity = INFINITY;
     uint64_t bits;
     memcpy(&bits, &infinity, sizeof bits);
@@ -671,21 +668,20 @@ static void search_init(struct search *s)
     divisors_find(s->b->global_batch, INT32_MAX, &s->sizes);
 }
 
-static int search(const struct model_config *m, const struct machine_cluster *c,
-                  const struct plan_batch *b, const struct plan_software *s,
-                  const struct plan_layout *fixed, enum plan_objective objective, size_t n_best,
-                  bool listed_only, struct arena *a, struct plan_search *out, struct error *e)
+int plan_search(const struct plan_search_space *space, struct arena *a, struct plan_search *out,
+                struct error *e)
 {
-    struct search x = {.m = m,
-                       .c = c,
-                       .b = b,
-                       .s = s,
-                       .objective = objective,
-                       .n_best = n_best,
-                       .listed_only = listed_only};
+    struct search x = {.m = space->model,
+                       .c = space->cluster,
+                       .b = space->batch,
+                       .s = space->software,
+                       .fixed = {.zero = -1, .recompute = -1, .precision = -1},
+                       .objective = space->objective,
+                       .n_best = space->n_best,
+                       .listed_only = space->listed_only};
     memset(out, 0, sizeof *out);
-    CHECK(c->n_pools > 0 && n_best > 0);
-    x.fixed = fixed ? *fixed : (struct plan_layout){.zero = -1, .recompute = -1, .precision = -1};
+    CHECK(x.c->n_pools > 0 && x.n_best > 0);
+    if (space->fixed) x.fixed = *space->fixed;
     search_init(&x);
     add_all_groups(&x);
     struct pool *pool = x.n_groups >= SMALL_SPACE ? pool_new(0) : NULL;
@@ -693,7 +689,7 @@ static int search(const struct model_config *m, const struct machine_cluster *c,
     pool_free(pool);
     merge_groups(&x, a, out);
     int rc = out->n_best > 0 ? 0 : nothing_fits(&x, e);
-    if (rc == 0) say_runner_up(objective, out);
+    if (rc == 0) say_runner_up(x.objective, out);
     for (size_t i = 0; i < x.n_groups; i++)
         mem_free(x.groups[i].best);
     divisors_fini(&x.sizes);
@@ -701,19 +697,4 @@ static int search(const struct model_config *m, const struct machine_cluster *c,
     pthread_mutex_destroy(&x.lock);
     mem_free(x.groups);
     return rc;
-}
-
-int plan_search(const struct model_config *m, const struct machine_cluster *c,
-                const struct plan_batch *b, const struct plan_software *s,
-                const struct plan_layout *fixed, enum plan_objective objective, size_t n_best,
-                struct arena *a, struct plan_search *out, struct error *e)
-{
-    return search(m, c, b, s, fixed, objective, n_best, false, a, out, e);
-}
-
-int plan_search_list(const struct plan_request *r, const struct machine_cluster *c, size_t n_best,
-                     struct arena *a, struct plan_search *out, struct error *e)
-{
-    return search(&r->model, c, &r->batch, &r->software, &r->layout, r->objective, n_best, true, a,
-                  out, e);
 }

@@ -48,50 +48,33 @@ void plan_search_price(const struct plan_search_rates *r, struct plan_candidate 
 
 static void bound_of_pool(const struct plan_work *w, int64_t pool, struct plan_search_bound *out)
 {
-    const struct model_config *m = w->m;
-    double experts = (double)plan_model_moe_layers(m) + (double)m->mtp_layers * (model_is_moe(m));
-    const double count[PLAN_N_BLOCKS] = {
-        [PLAN_BLOCK_ATTENTION] = (double)(plan_model_attention_layers(m) + m->mtp_layers),
-        [PLAN_BLOCK_FFN] = (double)(plan_model_ffn_layers(m) + m->mtp_layers) - experts,
-        [PLAN_BLOCK_EXPERTS] = experts,
-        [PLAN_BLOCK_MAMBA] = (double)m->mamba_layers};
-    struct plan_layer_time woven = {0};
-    for (int block = 0; block < PLAN_N_BLOCKS; block++) {
-        struct plan_layer_time t;
-        if (count[block] <= 0) continue;
-        plan_block_time(w, block, &t);
-        double forward = t.matmul_f + t.attention_f + t.vector_f;
-        double backward = t.matmul_b + t.attention_b + t.vector_b;
-        double comm = t.tp_f + t.ep_f + t.cp_f + t.tp_b + t.ep_b + t.cp_b;
-        out->forward_compute_s[pool] += count[block] * forward;
-        out->compute_s[pool] += count[block] * (forward + backward);
-        out->work_s[pool] += count[block] * (forward + backward + comm);
-        woven.matmul_f += count[block] * forward;
-        woven.matmul_b += count[block] * backward;
-        woven.ep_woven += count[block] * t.ep_woven;
-    }
-    plan_weave_experts(w, &woven);
-    out->work_s[pool] += woven.ep_f + woven.ep_b;
+    struct plan_layer_time t;
+    plan_blocks_time(w, 1, &t);
+    double forward = plan_forward_compute_s(&t), compute = forward + plan_backward_compute_s(&t);
+    out->forward_compute_s[pool] = forward;
+    out->compute_s[pool] = compute;
+    out->work_s[pool] = compute + t.tp_f + t.ep_f + t.cp_f + t.tp_b + t.ep_b + t.cp_b;
 }
 
 void plan_search_bound_ranks(struct plan_search_bound *bound, const struct plan_layout *l)
 {
     double ranks = (double)l->tp * l->pp * l->cp * l->dp;
-    bound->jitter = 1 + K(JITTER) * fmax(log2(ranks / 64), 0);
+    bound->jitter = 1 + K(bound, JITTER) * fmax(log2(ranks / 64), 0);
 }
 
-void plan_search_bound_init(const struct model_config *m, const struct machine_cluster *c,
-                            const struct plan_layout *l, const struct plan_batch *b,
-                            const struct plan_software *s, struct plan_search_bound *out)
+void plan_search_bound_init(const struct plan_job *job, struct plan_search_bound *out)
 {
+    const struct machine_cluster *c = job->cluster;
+    const int stack = job->software->stack;
     memset(out, 0, sizeof *out);
     out->n_pools = c->n_pools;
-    plan_search_bound_ranks(out, l);
-    out->dualpipe = s->stack == PLAN_STACK_DUALPIPE;
-    out->again = s->stack == PLAN_STACK_OTHER ? K(XLA_RECOMPUTE) : 1;
+    out->k = plan_constants_of(job->software);
+    plan_search_bound_ranks(out, job->layout);
+    out->dualpipe = stack == PLAN_STACK_DUALPIPE;
+    out->again = stack == PLAN_STACK_OTHER ? K(out, XLA_RECOMPUTE) : 1;
     for (int64_t i = 0; i < c->n_pools; i++) {
         struct plan_work w;
-        plan_work_init(&w, m, c->pools[i].accelerator, c, l, b, s);
+        plan_work_init(&w, job, c->pools[i].accelerator);
         out->counts[i] = (double)c->pools[i].count;
         bound_of_pool(&w, i, out);
     }

@@ -24,23 +24,19 @@ struct plan_search_bound {
     double forward_compute_s[MACHINE_MAX_POOLS];
     double compute_s[MACHINE_MAX_POOLS]; /* of work_s, computing */
     double counts[MACHINE_MAX_POOLS];    /* accelerators of the pool */
+    const struct plan_constant_values *k;
     int64_t n_pools;
     bool dualpipe;
     double again;  /* share of the forward pass that full recomputation repeats */
     double jitter; /* a step over what it would take if all ranks were alike */
 };
-void plan_search_bound_init(const struct model_config *m, const struct machine_cluster *c,
-                            const struct plan_layout *l, const struct plan_batch *b,
-                            const struct plan_software *s, struct plan_search_bound *out);
+void plan_search_bound_init(const struct plan_job *job, struct plan_search_bound *out);
 /* The same bound for another number of stages and replicas. */
 void plan_search_bound_ranks(struct plan_search_bound *bound, const struct plan_layout *l);
 /* Never above plan_step's step_s (and, in busy_s, the seconds of it that compute). */
 double plan_search_bound_step(const struct plan_search_bound *bound, const struct plan_layout *l,
                               const struct plan_batch *b, double *busy_s);
 
-/* plan_search on a cluster of one's own without the front, which takes a fraction of the time. */
-int plan_search_list(const struct plan_request *r, const struct machine_cluster *c, size_t n_best,
-                     struct arena *a, struct plan_search *out, struct error *e);
 /* The search, where failures limit what more accelerators are good for: again on fewer of them, and
  * what makes the best run is kept (plan_search_run.c). Layout and part of *chosen are set. */
 int plan_search_run(struct plan_request *chosen, struct arena *a, struct plan_search *out,

@@ -81,12 +81,16 @@ static bool keep_best_run(struct run_search *x, int64_t part, const struct plan_
     return better;
 }
 
-static int search_part(const struct plan_request *r, int64_t part, const struct plan_layout *fixed,
-                       struct arena *a, struct plan_search *out, struct error *e)
+static struct plan_search_space space_of(const struct plan_request *r,
+                                         const struct machine_cluster *part)
 {
-    struct machine_cluster c = plan_cluster_part(&r->cluster, part);
-    return plan_search(&r->model, &c, &r->batch, &r->software, fixed, r->objective, LISTED, a, out,
-                       e);
+    return (struct plan_search_space){.model = &r->model,
+                                      .cluster = part,
+                                      .batch = &r->batch,
+                                      .software = &r->software,
+                                      .fixed = &r->layout,
+                                      .objective = r->objective,
+                                      .n_best = LISTED};
 }
 
 /* List and front of the size that was chosen, the layout of the best run first. */
@@ -95,7 +99,9 @@ static int search_chosen(struct run_search *x, struct arena *a, struct error *e)
     struct plan_search all;
     if (x->job.part > 0) {
         struct plan_candidate before = *candidate(&x->found, x->at);
-        TRY(search_part(x->r, x->job.part, &x->r->layout, a, &all, e));
+        const struct machine_cluster c = plan_cluster_part(&x->r->cluster, x->job.part);
+        const struct plan_search_space space = space_of(x->r, &c);
+        TRY(plan_search(&space, a, &all, e));
         if (!keep_best_run(x, x->job.part, &all)) { /* its place in the new list */
             x->found = all;
             for (x->at = 0; x->at + 1 < all.n_best; x->at++)
@@ -143,9 +149,10 @@ static void try_smaller(struct run_search *x, double most, const struct plan_lay
             struct error unused = {0};
             int64_t part = llround(octave * RUNGS[i]);
             if ((double)part < BELOW * most || (double)part > most || part >= all) continue;
-            struct machine_cluster c = plan_cluster_part(&x->r->cluster, part);
-            if (plan_search_list(&narrow, &c, LISTED, a, &found, &unused) == 0)
-                keep_best_run(x, part, &found);
+            const struct machine_cluster c = plan_cluster_part(&x->r->cluster, part);
+            struct plan_search_space space = space_of(&narrow, &c);
+            space.listed_only = true;
+            if (plan_search(&space, a, &found, &unused) == 0) keep_best_run(x, part, &found);
         }
 }
 
@@ -180,7 +187,8 @@ int plan_search_run(struct plan_request *chosen, struct arena *a, struct plan_se
     struct run_search x = {.r = chosen, .cost = INFINITY, .least = INFINITY};
     struct plan_request first = *chosen;
     struct plan_answer whole = {0};
-    TRY(search_part(chosen, 0, &chosen->layout, a, out, e));
+    const struct plan_search_space space = space_of(chosen, &chosen->cluster);
+    TRY(plan_search(&space, a, out, e));
     CHECK(out->n_best > 0);
     first.layout = out->best[0].layout;
     plan_run_evaluate(&first, NULL, &whole);

@@ -38,16 +38,11 @@ int64_t plan_group_in_domain(int64_t domain, int64_t group, int64_t stride)
     return fit;
 }
 
-int64_t plan_group_per_domain(const struct machine_accelerator *a, int64_t group, int64_t stride)
-{
-    return plan_group_in_domain(MAX(a->scaleup_domain, 1), group, stride);
-}
-
 /* Bytes a second one accelerator sends into the fabric when all do. */
-static double fabric_rate(const struct machine_accelerator *a, const struct machine_cluster *c,
-                          double span)
+static double fabric_rate(const struct plan_work *w, double span)
 {
-    double rate = figure_or(&a->nic_bytes_per_s, 50e9) * K(NIC_SHARE);
+    const struct machine_cluster *c = w->c;
+    double rate = figure_or(&w->a->nic_bytes_per_s, 50e9) * K(w, NIC_SHARE);
     double routing = figure_or(&c->routing_efficiency, 0.95);
     double over = figure_or(&c->oversubscription, 1);
     double block = c->fabric_tiers >= 3 ? SPINE_BLOCK : LEAF_BLOCK;
@@ -55,40 +50,38 @@ static double fabric_rate(const struct machine_accelerator *a, const struct mach
     return span > block ? rate / MAX(over, 1) : rate;
 }
 
-static double domain_rate(const struct machine_accelerator *a)
+static double domain_rate(const struct plan_work *w)
 {
-    return figure_or(&a->scaleup_bytes_per_s, 450e9) * K(SCALEUP_SHARE);
+    return figure_or(&w->a->scaleup_bytes_per_s, 450e9) * K(w, SCALEUP_SHARE);
 }
 
-static double all_to_all_s(const struct machine_accelerator *a, const struct machine_cluster *c,
-                           double n, double p, double bytes)
+static double all_to_all_s(const struct plan_work *w, double n, double p, double bytes)
 {
-    double inside = bytes * (p - 1) / n / (domain_rate(a) * K(A2A_SHARE));
-    double outside = bytes * (n - p) / n / (fabric_rate(a, c, n) * K(A2A_SHARE));
-    return K(A2A_LATENCY_S) * (1 + log2(n / p)) + MAX(inside, outside);
+    double inside = bytes * (p - 1) / n / (domain_rate(w) * K(w, A2A_SHARE));
+    double outside = bytes * (n - p) / n / (fabric_rate(w, n) * K(w, A2A_SHARE));
+    return K(w, A2A_LATENCY_S) * (1 + log2(n / p)) + MAX(inside, outside);
 }
 
-double plan_collective_s(const struct machine_accelerator *a, const struct machine_cluster *c,
-                         int kind, int64_t group, int64_t per_domain, double bytes)
+double plan_collective_s(const struct plan_work *w, int kind, int64_t group, int64_t per_domain,
+                         double bytes)
 {
     if (group <= 1 || bytes <= 0) return 0;
     double n = (double)group, p = (double)MAX(MIN(per_domain, group), 1);
-    if (kind == PLAN_ALL_TO_ALL) return all_to_all_s(a, c, n, p, bytes);
+    if (kind == PLAN_ALL_TO_ALL) return all_to_all_s(w, n, p, bytes);
     double passes = kind == PLAN_ALL_REDUCE ? 2 : 1;
-    double rate = domain_rate(a), levels = 0;
+    double rate = domain_rate(w), levels = 0;
     if (p < n) {
-        double nics = p * fabric_rate(a, c, n * (double)MAX(a->scaleup_domain, 1) / p);
+        double nics = p * fabric_rate(w, n * (double)MAX(w->a->scaleup_domain, 1) / p);
         rate = p > 1 ? MIN(rate, nics) : nics;
         levels = log2(n / p);
     }
-    double t = K(COLL_LATENCY_S) + K(COLL_LEVEL_S) * levels;
-    t += K(COLL_ROOT_S) * sqrt(bytes / 1e6) * levels;
+    double t = K(w, COLL_LATENCY_S) + K(w, COLL_LEVEL_S) * levels;
+    t += K(w, COLL_ROOT_S) * sqrt(bytes / 1e6) * levels;
     return passes * (t + (n - 1) / n * bytes / rate);
 }
 
-double plan_p2p_s(const struct machine_accelerator *a, const struct machine_cluster *c, bool inside,
-                  double bytes)
+double plan_p2p_s(const struct plan_work *w, bool inside, double bytes)
 {
-    double rate = inside ? domain_rate(a) : fabric_rate(a, c, 0);
-    return K(P2P_LATENCY_S) + bytes / rate;
+    double rate = inside ? domain_rate(w) : fabric_rate(w, 0);
+    return K(w, P2P_LATENCY_S) + bytes / rate;
 }

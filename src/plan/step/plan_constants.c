@@ -4,11 +4,17 @@
  * prints them and tools/fit-plan moves them. */
 #include "plan/step/plan_step_internal.h"
 
-struct plan_constant plan_constants[] = {
+const struct plan_constant plan_constants[] = {
 #define PLAN_CONSTANT_ROW(name, value, low, high, source) {#name, value, low, high, source},
     PLAN_CONSTANTS(PLAN_CONSTANT_ROW)
 #undef PLAN_CONSTANT_ROW
 };
+
+const struct plan_constant_values plan_constants_own = {{
+#define PLAN_CONSTANT_VALUE(name, value, low, high, source) value,
+    PLAN_CONSTANTS(PLAN_CONSTANT_VALUE)
+#undef PLAN_CONSTANT_VALUE
+}};
 
 size_t plan_constants_count(void)
 {

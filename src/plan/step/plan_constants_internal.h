@@ -1,6 +1,10 @@
 /* plan_constants_internal.h: every number of the model of a step that is neither arithmetic nor a
  * figure of a description. Few, each with a physical meaning, a range the fit may use, and a
- * source; low == high means that it was taken as it stands. K(NAME) is the value of one.
+ * source; low == high means that it was taken as it stands.
+ *
+ * The table is constant. What computes reads the values through a pointer, so that a fit, or a
+ * judgement with constants that never saw a row, works with values of its own while other threads
+ * plan with the program's: K(w, NAME) is the value of one, where w->k points to them.
  *
  * "fit" names the rows a value was fitted on: all is the rows of tier A of the validation table
  * that are consistent in themselves. tools/fit-plan rewrites the values in place. */
@@ -15,8 +19,7 @@ struct plan_constant {
     double low, high;   /* range the fit may use; low == high: not fitted */
     const char *source; /* paper, measurement, or which rows it was fitted on */
 };
-/* Written by nobody but the fit tool, in its own process. */
-extern struct plan_constant plan_constants[];
+extern const struct plan_constant plan_constants[];
 size_t plan_constants_count(void);
 
 /* clang-format off */
@@ -118,6 +121,10 @@ enum plan_constant_name {
 #undef PLAN_CONSTANT_NAME
         PLAN_N_CONSTANTS
 };
-#define K(name) (plan_constants[PLAN_K_##name].value)
+struct plan_constant_values {
+    double value[PLAN_N_CONSTANTS]; /* in the order of plan_constants */
+};
+extern const struct plan_constant_values plan_constants_own; /* the program's */
+#define K(w, name) ((w)->k->value[PLAN_K_##name])
 
 #endif

@@ -202,9 +202,8 @@ char *plan_layout_text(const struct plan_layout *l, char *buf, size_t size)
     if (l->ep > 1 && l->etp > 1) add(buf, size, "etp", l->etp);
     add(buf, size, "dp", l->dp);
     size_t used = strlen(buf);
-    const char *recompute = l->recompute == PLAN_RECOMPUTE_NONE   ? "no"
-                            : l->recompute == PLAN_RECOMPUTE_FULL ? "full"
-                                                                  : "selective";
+    const char *recompute =
+        l->recompute == PLAN_RECOMPUTE_NONE ? "no" : plan_recompute_names[l->recompute];
     snprintf(buf + used, size - used, ", microbatch %d, zero %d, %s recompute, %s", l->micro_batch,
              l->zero, recompute,
              l->precision >= 0 && l->precision < MACHINE_N_PRECISIONS

@@ -33,11 +33,10 @@ const struct plan_constant plan_memory_constants[] = {
 };
 const size_t plan_memory_constants_count = ARRAY_LEN(plan_memory_constants);
 
-/* Megatron has sequence parallelism since arXiv:2205.05198 (May 2022), flash attention since
- * autumn 2022; FP8 weights without a bf16 copy came to Megatron-Core in 2024. */
-#define SEQUENCE_PARALLEL_SINCE 2022.35
-#define FLASH_SINCE             2022.8
-#define FP8_WEIGHTS_SINCE       2024.3
+/* Megatron has flash attention since autumn 2022; FP8 weights without a bf16 copy came to
+ * Megatron-Core in 2024. */
+#define FLASH_SINCE       2022.8
+#define FP8_WEIGHTS_SINCE 2024.3
 /* torchtitan's peaks of 2024-12 and 2025-06 are 6 bytes a logit apart: the loss is compiled since. */
 #define TORCH_LOSS_SINCE 2025.1
 
@@ -52,8 +51,10 @@ struct memory_stage {
 struct memory_context {
     const struct model_config *m;
     const struct plan_layout *l;
-    double tokens; /* of one microbatch on one context-parallel rank */
-    double width;  /* bytes of an activation: 2, in fp32 4 */
+    const struct plan_constant_values *k;
+    double tokens;       /* of one microbatch on one context-parallel rank */
+    double microbatches; /* of a replica */
+    double width;        /* bytes of an activation: 2, in fp32 4 */
     double tp, norm_tp, seq_len;
     bool fp8, flash, modern, both_orders, one_reduction, torch;
     double generation;
@@ -167,7 +168,7 @@ static double layer_activations(const struct memory_context *c, const struct mem
     if (c->l->recompute == PLAN_RECOMPUTE_FULL)
         again = 1;
     else if (c->torch && c->l->recompute == PLAN_RECOMPUTE_SELECTIVE)
-        again = K(SELECTIVE_TORCH);
+        again = K(c, SELECTIVE_TORCH);
     if (again == 0) return c->tokens * kept * s->in_flight;
     /* the input of each layer that is computed again, and one whole while it runs backward */
     double input = c->width * (double)c->m->d_model / c->norm_tp;
@@ -289,8 +290,7 @@ static double in_flight(const struct plan_layout *l, double microbatches, int st
 
 /* Layers of a stage: where they do not divide, the first stage and then the last have one less
  * (arXiv:2407.21783, section 3.3.2), the rest the most. */
-static void stage_fill(const struct memory_context *c, double microbatches, int stage,
-                       struct memory_stage *s)
+static void stage_fill(const struct memory_context *c, int stage, struct memory_stage *s)
 {
     const struct plan_layout *l = c->l;
     double L = (double)c->m->n_layers, chunks = (double)l->pp * l->vp;
@@ -307,20 +307,24 @@ static void stage_fill(const struct memory_context *c, double microbatches, int 
             dense = (double)c->m->dense_layers - full * stage;
         s->moe_layers = s->layers - MIN(MAX(dense, 0), s->layers);
     }
-    s->in_flight = in_flight(l, microbatches, stage);
+    s->in_flight = in_flight(l, c->microbatches, stage);
 }
 
-static void context_fill(struct memory_context *c, const struct machine_accelerator *a,
-                         const struct model_config *m, const struct plan_layout *l,
-                         const struct plan_batch *b, const struct plan_software *s)
+static void context_fill(struct memory_context *c, const struct plan_job *job,
+                         const struct machine_accelerator *a, const struct plan_layout *l)
 {
-    double generation = s->generation > 0 ? s->generation : 2026;
-    bool sequence_parallel = generation >= SEQUENCE_PARALLEL_SINCE; /* PyTorch's, too */
-    bool blackwell = a && a->peak_flops[MACHINE_FP4].mid > 0;
+    const struct model_config *m = job->model;
+    const struct plan_batch *b = job->batch;
+    const struct plan_software *s = job->software;
+    double generation = s->generation > 0 ? s->generation : plan_software_today();
+    bool blackwell = a && machine_family(a) == MACHINE_BLACKWELL;
+    c->k = plan_constants_of(s);
+    bool sequence_parallel = generation >= K(c, SEQUENCE_YEAR); /* PyTorch's, too */
     c->m = m;
     c->l = l;
     c->seq_len = (double)b->seq_len; /* of the keys: all, wherever they lie */
     c->tokens = (double)l->micro_batch * c->seq_len / l->cp;
+    c->microbatches = (double)b->global_batch / ((double)l->dp * l->micro_batch);
     c->width = l->precision == MACHINE_FP32 ? 4 : 2;
     c->tp = l->tp;
     c->norm_tp = sequence_parallel ? l->tp : 1;
@@ -343,8 +347,7 @@ static void context_fill(struct memory_context *c, const struct machine_accelera
 }
 
 /* The stages that may be the fullest; returns how many. */
-static int stages_of(const struct memory_context *c, double microbatches,
-                     struct memory_stage stages[3])
+static int stages_of(const struct memory_context *c, struct memory_stage stages[3])
 {
     const struct plan_layout *l = c->l;
     const int at[] = {0, 1, l->pp - 1};
@@ -354,7 +357,7 @@ static int stages_of(const struct memory_context *c, double microbatches,
         /* the second only where the first is lighter than it: leading dense layers, a layer less */
         const bool even = c->m->n_layers % ((int64_t)l->pp * l->vp) == 0;
         if (i == 1 && l->pp > 2 && c->m->dense_layers == 0 && even) continue;
-        stage_fill(c, microbatches, at[i], &stages[n++]);
+        stage_fill(c, at[i], &stages[n++]);
     }
     return n;
 }
@@ -364,6 +367,7 @@ static bool wanted(unsigned choices, int zero, int recompute)
     return choices >> (3 * zero + recompute) & 1;
 }
 
+/* Raises each wanted choice of ZeRO and recomputation to what it needs of one stage. */
 static void add_choices(struct memory_context *c, struct plan_layout *l,
                         const struct plan_software *s, const struct memory_stage *stage,
                         unsigned choices, struct plan_memory out[12])
@@ -393,13 +397,14 @@ static void add_choices(struct memory_context *c, struct plan_layout *l,
  * microbatches between them (arXiv:2412.19437, Table 2); the optimizer's state of both is sharded
  * over the ranks of both. */
 static void dualpipe_choices(struct memory_context *c, struct plan_layout *l,
-                             const struct plan_software *s, double microbatches, int stage,
-                             unsigned choices, struct plan_memory out[12])
+                             const struct plan_software *s, int stage, unsigned choices,
+                             struct plan_memory out[12])
 {
+    const double microbatches = c->microbatches;
     struct memory_stage here, there;
     struct plan_memory ours[12] = {{0}}, theirs[12] = {{0}};
-    stage_fill(c, microbatches, stage, &here);
-    stage_fill(c, microbatches, l->pp - 1 - stage, &there);
+    stage_fill(c, stage, &here);
+    stage_fill(c, l->pp - 1 - stage, &there);
     here.in_flight = there.in_flight = MIN((l->pp + 1) / 2.0, microbatches);
     add_choices(c, l, s, &here, choices, ours);
     add_choices(c, l, s, &there, choices, theirs);
@@ -416,70 +421,61 @@ static void dualpipe_choices(struct memory_context *c, struct plan_layout *l,
     }
 }
 
-static void memory_choices(const struct machine_accelerator *a, const struct model_config *m,
-                           const struct plan_layout *l, const struct plan_batch *b,
-                           const struct plan_software *s, unsigned choices,
-                           struct plan_memory out[12])
+static void choices_of_kind(const struct plan_job *job, const struct machine_accelerator *a,
+                            unsigned choices, struct plan_memory out[12])
 {
-    struct plan_layout with = *l;
+    const struct plan_software *s = job->software;
+    struct plan_layout l = *job->layout; /* whose ZeRO and recomputation are varied */
     struct memory_context c;
     struct memory_stage stages[3];
-    context_fill(&c, a, m, &with, b, s);
-    double microbatches = (double)b->global_batch / ((double)l->dp * l->micro_batch);
-    if (s->stack == PLAN_STACK_DUALPIPE && l->pp > 1) {
-        for (int stage = 0; stage < MIN(2, l->pp / 2); stage++)
-            dualpipe_choices(&c, &with, s, microbatches, stage, choices, out);
+    context_fill(&c, job, a, &l);
+    if (s->stack == PLAN_STACK_DUALPIPE && l.pp > 1) {
+        for (int stage = 0; stage < MIN(2, l.pp / 2); stage++)
+            dualpipe_choices(&c, &l, s, stage, choices, out);
         return;
     }
-    int n = stages_of(&c, microbatches, stages);
+    int n = stages_of(&c, stages);
     for (int i = 0; i < n; i++)
-        add_choices(&c, &with, s, &stages[i], choices, out);
+        add_choices(&c, &l, s, &stages[i], choices, out);
+}
+
+void plan_memory_choices(const struct plan_job *job, unsigned choices, struct plan_memory out[12])
+{
+    const struct machine_cluster *c = job->cluster;
+    bool done[2] = {false}; /* kinds that keep FP8 weights alike hold the same */
+    for (int i = 0; i < 12; i++)
+        out[i] = (struct plan_memory){0};
+    for (int64_t i = 0; i < c->n_pools; i++) {
+        const struct machine_accelerator *a = c->pools[i].accelerator;
+        const int kind = is_fp8(job->layout->precision) && machine_family(a) == MACHINE_BLACKWELL;
+        if (done[kind]) continue;
+        done[kind] = true;
+        choices_of_kind(job, a, choices, out);
+    }
+}
+
+static int choice_of(const struct plan_layout *l)
+{
+    int choice = 3 * l->zero + l->recompute;
+    CHECK(choice >= 0 && choice < 12);
+    return choice;
+}
+
+void plan_memory(const struct plan_job *job, struct plan_memory *out)
+{
+    struct plan_memory all[12];
+    plan_memory_choices(job, 1u << choice_of(job->layout), all);
+    *out = all[choice_of(job->layout)];
 }
 
 void plan_memory_of(const struct machine_accelerator *a, const struct model_config *m,
                     const struct plan_layout *l, const struct plan_batch *b,
                     const struct plan_software *s, struct plan_memory *out)
 {
-    struct plan_memory all[12];
-    int choice = 3 * l->zero + l->recompute;
-    CHECK(choice >= 0 && choice < 12);
-    all[choice] = (struct plan_memory){0};
-    memory_choices(a, m, l, b, s, 1u << choice, all);
-    *out = all[choice];
-}
-
-void plan_memory_choices(const struct machine_cluster *c, const struct model_config *m,
-                         const struct plan_layout *l, const struct plan_batch *b,
-                         const struct plan_software *s, unsigned choices,
-                         struct plan_memory out[12])
-{
-    bool done[2] = {false}; /* kinds that keep FP8 weights alike hold the same */
-    for (int i = 0; i < 12; i++)
-        out[i] = (struct plan_memory){0};
-    for (int64_t i = 0; i < c->n_pools; i++) {
-        const struct machine_accelerator *a = c->pools[i].accelerator;
-        const int kind = is_fp8(l->precision) && a->peak_flops[MACHINE_FP4].mid > 0;
-        if (done[kind]) continue;
-        done[kind] = true;
-        memory_choices(a, m, l, b, s, choices, out);
-    }
-}
-
-void plan_memory_most(const struct machine_cluster *c, const struct model_config *m,
-                      const struct plan_layout *l, const struct plan_batch *b,
-                      const struct plan_software *s, struct plan_memory *out)
-{
-    struct plan_memory all[12];
-    int choice = 3 * l->zero + l->recompute;
-    CHECK(choice >= 0 && choice < 12);
-    plan_memory_choices(c, m, l, b, s, 1u << choice, all);
-    *out = all[choice];
-}
-
-void plan_memory(const struct model_config *m, const struct plan_layout *l,
-                 const struct plan_batch *b, const struct plan_software *s, struct plan_memory *out)
-{
-    plan_memory_of(NULL, m, l, b, s, out);
+    const struct plan_job job = {.model = m, .layout = l, .batch = b, .software = s};
+    struct plan_memory all[12] = {{0}};
+    choices_of_kind(&job, a, 1u << choice_of(l), all);
+    *out = all[choice_of(l)];
 }
 
 /* Outside the allocator: 0.5 to 0.7 GB of driver context, 1 to 3 GB of NCCL channels at many peers;
@@ -487,4 +483,12 @@ void plan_memory(const struct model_config *m, const struct plan_layout *l,
 double plan_memory_limit(const struct machine_accelerator *a)
 {
     return MAX(0.97 * a->hbm_bytes.mid - 1.5e9, 0);
+}
+
+double plan_memory_limit_of(const struct machine_cluster *c)
+{
+    double least = INFINITY;
+    for (int64_t i = 0; i < c->n_pools; i++)
+        least = fmin(least, plan_memory_limit(c->pools[i].accelerator));
+    return least;
 }

@@ -52,7 +52,7 @@ static bool fills(const struct machine_accelerator *a, const struct plan_layout 
 /* Neighbouring ranks of a group that are meant to share a domain. */
 static int64_t block_of(const struct machine_accelerator *a, int64_t group, int64_t stride)
 {
-    int64_t near = group > 1 ? plan_group_per_domain(a, group, stride) : 1;
+    int64_t near = group > 1 ? plan_group_in_domain(MAX(a->scaleup_domain, 1), group, stride) : 1;
     return near > 1 ? near * stride : 1;
 }
 
@@ -104,7 +104,7 @@ static int64_t slowest_kind(const struct machine_cluster *c, int precision, cons
     int64_t slowest = 0;
     double least = INFINITY;
     for (int64_t i = 0; i < c->n_pools; i++) {
-        double peak = plan_work_peak(c->pools[i].accelerator, precision);
+        double peak = machine_peak_flops(c->pools[i].accelerator, precision);
         if (replicas[i] == 0 || peak >= least) continue;
         slowest = i;
         least = peak;
@@ -185,7 +185,7 @@ struct machine_cluster plan_cluster_scaled(const struct machine_cluster *c, int6
 /* Of kinds with the same peak, the one that may draw more is faster under load. */
 static bool is_faster(const struct machine_accelerator *a, const struct machine_accelerator *b)
 {
-    double x = plan_work_peak(a, MACHINE_FP8), y = plan_work_peak(b, MACHINE_FP8);
+    double x = machine_peak_flops(a, MACHINE_FP8), y = machine_peak_flops(b, MACHINE_FP8);
     return x > y || (x == y && a->power_cap_w.mid > b->power_cap_w.mid);
 }
 
@@ -220,7 +220,7 @@ void plan_place(const struct machine_accelerator *a, const struct machine_cluste
                 const struct plan_layout *l, struct plan_place *out)
 {
     int64_t domain = MAX(a->scaleup_domain, 1);
-    *out = (struct plan_place){.a = a, .domain = domain, .used = domain};
+    *out = (struct plan_place){.domain = domain, .used = domain};
     if (c->domains_as_needed || fills(a, l)) return;
     int64_t block = alignment(a, l);
     if (domain % block == 0) return;
@@ -230,7 +230,7 @@ void plan_place(const struct machine_accelerator *a, const struct machine_cluste
 
 int64_t plan_place_near(const struct plan_place *p, int64_t group, int64_t stride)
 {
-    if (!p->straddles) return plan_group_per_domain(p->a, group, stride);
+    if (!p->straddles) return plan_group_in_domain(p->domain, group, stride);
     return MAX(gcd(group * stride, p->domain) / stride, 1);
 }
 

@@ -47,11 +47,6 @@ static const struct known_source known[] = {
     {"ModelZoo", NULL, 2025.5, PLAN_STACK_MEGATRON},
 };
 
-bool plan_stack_is_megatron(int stack)
-{
-    return stack == PLAN_STACK_MEGATRON || stack == PLAN_STACK_DUALPIPE;
-}
-
 double plan_software_today(void)
 {
     return 2026.6; /* the newest release among the fitted rows, 26.08 */

@@ -38,30 +38,6 @@ struct stage {
     double blocks;                      /* layers of the stage */
 };
 
-static void add_scaled(struct plan_layer_time *to, const struct plan_layer_time *t, double n)
-{
-    to->matmul_f += n * t->matmul_f;
-    to->matmul_b += n * t->matmul_b;
-    to->attention_f += n * t->attention_f;
-    to->attention_b += n * t->attention_b;
-    to->vector_f += n * t->vector_f;
-    to->vector_b += n * t->vector_b;
-    to->tp_f += n * t->tp_f;
-    to->tp_b += n * t->tp_b;
-    to->ep_f += n * t->ep_f;
-    to->ep_b += n * t->ep_b;
-    to->cp_f += n * t->cp_f;
-    to->cp_b += n * t->cp_b;
-    to->hidden += n * t->hidden;
-    to->ep_woven += n * t->ep_woven;
-    to->kernels += n * t->kernels;
-}
-
-static double forward_compute(const struct plan_layer_time *t)
-{
-    return t->matmul_f + t->attention_f + t->vector_f;
-}
-
 static double forward_comm(const struct plan_layer_time *t)
 {
     return t->tp_f + t->ep_f + t->cp_f;
@@ -69,7 +45,7 @@ static double forward_comm(const struct plan_layer_time *t)
 
 static double backward_time(const struct plan_layer_time *t)
 {
-    return t->matmul_b + t->attention_b + t->vector_b + t->tp_b + t->ep_b + t->cp_b;
+    return plan_backward_compute_s(t) + t->tp_b + t->ep_b + t->cp_b;
 }
 
 /* Layers of the fullest stage without the head, and whether the head shares it. Where the layers
@@ -108,9 +84,9 @@ static void stage_params(const struct plan_work *w, double share, bool head, str
 static double forward_again(const struct plan_work *w)
 {
     if (w->l->recompute == PLAN_RECOMPUTE_FULL)
-        return w->stack == PLAN_STACK_OTHER ? K(XLA_RECOMPUTE) : 1;
+        return w->stack == PLAN_STACK_OTHER ? K(w, XLA_RECOMPUTE) : 1;
     bool layers = w->stack == PLAN_STACK_FSDP && w->l->recompute == PLAN_RECOMPUTE_SELECTIVE;
-    return layers ? K(SELECTIVE_TORCH) : 0;
+    return layers ? K(w, SELECTIVE_TORCH) : 0;
 }
 
 static void add_recompute(const struct plan_work *w, const struct plan_layer_time *layers,
@@ -118,12 +94,12 @@ static void add_recompute(const struct plan_work *w, const struct plan_layer_tim
 {
     double share = forward_again(w);
     if (share > 0) {
-        st->recompute_s = share * forward_compute(layers);
+        st->recompute_s = share * plan_forward_compute_s(layers);
         st->recompute_comm_s = share * forward_comm(layers);
     } else if (w->l->recompute == PLAN_RECOMPUTE_SELECTIVE) {
         /* the scores before fused attention (arXiv:2205.05198), norms and activations since */
-        st->recompute_s =
-            w->year < K(FLASH_YEAR) ? layers->attention_f : K(SELECTIVE_SHARE) * layers->vector_f;
+        st->recompute_s = w->year < K(w, FLASH_YEAR) ? layers->attention_f
+                                                     : K(w, SELECTIVE_SHARE) * layers->vector_f;
     }
 }
 
@@ -139,38 +115,27 @@ static void stage_time(const struct plan_work *w, struct stage *st)
     bool with_head;
     st->blocks = stage_layers(w, &with_head);
     double share = st->blocks / (double)(m->n_layers + m->mtp_layers);
-    double n_moe = (double)plan_model_moe_layers(m) + (double)m->mtp_layers * (model_is_moe(m));
-    double count[PLAN_N_BLOCKS] = {
-        [PLAN_BLOCK_ATTENTION] = (double)(plan_model_attention_layers(m) + m->mtp_layers),
-        [PLAN_BLOCK_FFN] = (double)(plan_model_ffn_layers(m) + m->mtp_layers) - n_moe,
-        [PLAN_BLOCK_EXPERTS] = n_moe,
-        [PLAN_BLOCK_MAMBA] = (double)m->mamba_layers};
-    struct plan_layer_time t, head;
+    struct plan_layer_time head;
     double head_share = 0;
-    for (int block = 0; block < PLAN_N_BLOCKS; block++) {
-        if (count[block] <= 0) continue;
-        plan_block_time(w, block, &t);
-        add_scaled(&st->sum, &t, share * count[block]);
-    }
-    plan_weave_experts(w, &st->sum);
+    plan_blocks_time(w, share, &st->sum);
     add_recompute(w, &st->sum, st);
     plan_head_time(w, &head);
-    double layer_s = forward_compute(&st->sum) / fmax(st->blocks, 1);
+    double layer_s = plan_forward_compute_s(&st->sum) / fmax(st->blocks, 1);
     if (with_head)
-        head_share = w->l->pp > 1 ? K(HEAD_EXPOSED) : 1;
-    else if (forward_compute(&head) > layer_s) /* the loss stage has one layer less */
-        head_share = 1 - layer_s / forward_compute(&head);
+        head_share = w->l->pp > 1 ? K(w, HEAD_EXPOSED) : 1;
+    else if (plan_forward_compute_s(&head) > layer_s) /* the loss stage has one layer less */
+        head_share = 1 - layer_s / plan_forward_compute_s(&head);
     if (dualpipe(w))
         head_share /= 2; /* the ranks at both ends have it for half of the microbatches */
-    add_scaled(&st->sum, &head, head_share);
+    plan_layer_time_add(&st->sum, &head, head_share);
     st->head_b_s = head_share * backward_time(&head);
     st->head_matmul_b = head_share * head.matmul_b;
-    st->head_s = head_share * (forward_compute(&head) + backward_time(&head));
+    st->head_s = head_share * (plan_forward_compute_s(&head) + backward_time(&head));
     stage_params(w, share, with_head, st);
-    st->f_s = forward_compute(&st->sum) + forward_comm(&st->sum);
+    st->f_s = plan_forward_compute_s(&st->sum) + forward_comm(&st->sum);
     st->b_s = backward_time(&st->sum) + st->recompute_s + st->recompute_comm_s;
     double passes = 3 + forward_again(w);
-    st->host_s = st->sum.kernels * passes * K(HOST_LAUNCH_S);
+    st->host_s = st->sum.kernels * passes * K(w, HOST_LAUNCH_S);
 }
 
 /* The gradients of the weights: half of the products back, without the head's. */
@@ -202,27 +167,27 @@ static struct dp_traffic traffic(const struct plan_work *w, double params, int64
     if (n <= 1 || params <= 0) return t;
     int64_t near = plan_place_ring(&w->place, n, stride);
     /* the first ZeRO 3 gathered tensor by tensor, each rank through its own link */
-    bool old = w->year < K(DP_OVERLAP_YEAR);
+    bool old = w->year < K(w, DP_OVERLAP_YEAR);
     if (old && w->l->zero >= 3) near = 1;
     /* a ring enters a node by one link and leaves by another; groups that share it get no more */
     else if (old && near < n && near < w->a->scaleup_domain)
         near = MAX(near / 2, 1);
-    double grad_bytes = params * (old && w->l->zero < 3 ? K(OLD_GRAD_BYTES) : plan_work_width(w));
+    double grad_bytes =
+        params * (old && w->l->zero < 3 ? K(w, OLD_GRAD_BYTES) : plan_work_width(w));
     if (w->l->zero == 0) {
-        t.reduce_s = plan_collective_s(w->a, w->c, PLAN_ALL_REDUCE, n, near, grad_bytes);
+        t.reduce_s = plan_collective_s(w, PLAN_ALL_REDUCE, n, near, grad_bytes);
         return t;
     }
-    t.reduce_s = plan_collective_s(w->a, w->c, PLAN_REDUCE_SCATTER, n, near, grad_bytes);
-    t.gather_s =
-        plan_collective_s(w->a, w->c, PLAN_ALL_GATHER, n, near, params * plan_work_width(w));
+    t.reduce_s = plan_collective_s(w, PLAN_REDUCE_SCATTER, n, near, grad_bytes);
+    t.gather_s = plan_collective_s(w, PLAN_ALL_GATHER, n, near, params * plan_work_width(w));
     return t;
 }
 
-static double exposed_part(double s, double window, double *hidden)
+static double exposed_part(const struct plan_work *w, double s, double window, double *hidden)
 {
-    double under = fmin(s, window * K(DP_OVERLAP));
+    double under = fmin(s, window * K(w, DP_OVERLAP));
     *hidden += under;
-    return s - under + under * K(SM_TAX);
+    return s - under + under * K(w, SM_TAX);
 }
 
 /* Exposed data-parallel seconds of a step. */
@@ -236,16 +201,16 @@ static double data_parallel(const struct plan_work *w, const struct stage *st, d
     struct dp_traffic e = traffic(w, st->expert_params, MAX(tp * cp * dp / groups, 1), groups);
     double stages = dualpipe(w) ? 2 : 1; /* that a rank holds weights of */
     double reduce = stages * (d.reduce_s + e.reduce_s), gather = stages * (d.gather_s + e.gather_s);
-    double window = w->year < K(DP_OVERLAP_YEAR) ? 0 : 1;
+    double window = w->year < K(w, DP_OVERLAP_YEAR) ? 0 : 1;
     bool kept = w->stack == PLAN_STACK_FSDP && l->pp > 1; /* PyTorch's, all through a step */
     if (l->zero >= 3 && !kept) /* every layer of every microbatch, twice before and once after */
-        return microbatches * (exposed_part(gather, window * st->f_s, hidden) +
-                               exposed_part(gather + reduce, window * st->b_s, hidden));
+        return microbatches * (exposed_part(w, gather, window * st->f_s, hidden) +
+                               exposed_part(w, gather + reduce, window * st->b_s, hidden));
     if (l->zero == 2 && !plan_stack_is_megatron(w->stack))
-        return exposed_part(gather, st->f_s, hidden) +
-               microbatches * exposed_part(reduce, st->b_s, hidden);
-    if (w->year < K(DP_OVERLAP_YEAR)) return reduce + gather;
-    return exposed_part(reduce, st->b_s, hidden) + exposed_part(gather, st->f_s, hidden);
+        return exposed_part(w, gather, st->f_s, hidden) +
+               microbatches * exposed_part(w, reduce, st->b_s, hidden);
+    if (w->year < K(w, DP_OVERLAP_YEAR)) return reduce + gather;
+    return exposed_part(w, reduce, st->b_s, hidden) + exposed_part(w, gather, st->f_s, hidden);
 }
 
 static double optimizer_time(const struct plan_work *w, const struct stage *st)
@@ -258,7 +223,7 @@ static double optimizer_time(const struct plan_work *w, const struct stage *st)
         experts /= fmax(ranks / ((double)MAX(l->ep, 1) * MAX(l->etp, 1)), 1);
     } else if (dualpipe(w)) /* the weights of two stages, of each the whole */
         dense *= 2, experts *= 2;
-    return (dense + experts) * K(OPTIMIZER_BYTES) / w->vector_rate;
+    return (dense + experts) * K(w, OPTIMIZER_BYTES) / w->vector_rate;
 }
 
 /* Exposed seconds of the messages between stages, of one microbatch. */
@@ -270,11 +235,11 @@ static double message_time(const struct plan_work *w)
     bool inside = stride * 2 <= MAX(w->a->scaleup_domain, 1);
     /* ranks of a tensor-parallel group send the same state; each a part of it since the interleaved
      * schedule (arXiv:2104.04473, section 4.1) and with sequence parallelism */
-    bool whole = w->year < K(SEQUENCE_YEAR) && l->vp <= 1;
-    bool old = w->year < K(DP_OVERLAP_YEAR);
+    bool whole = w->year < K(w, SEQUENCE_YEAR) && l->vp <= 1;
+    bool old = w->year < K(w, DP_OVERLAP_YEAR);
     double bytes = (whole ? w->tokens : w->own_tokens) * (double)w->m->d_model * plan_work_width(w);
-    double share = old ? K(PP_EXPOSED_OLD) : K(PP_EXPOSED);
-    double exposed = share * plan_p2p_s(w->a, w->c, inside, bytes) + (old ? K(PIPE_HOST_S) : 0);
+    double share = old ? K(w, PP_EXPOSED_OLD) : K(w, PP_EXPOSED);
+    double exposed = share * plan_p2p_s(w, inside, bytes) + (old ? K(w, PIPE_HOST_S) : 0);
     return 2 * MAX(l->vp, 1) * exposed;
 }
 
@@ -313,11 +278,11 @@ static void pool_step(const struct plan_work *w, const struct stage *st, int64_t
     out->part_s[PLAN_PART_OPTIMIZER] = optimizer_time(w, st);
     out->part_s[PLAN_PART_OTHER] =
         (double)m * wait_s +
-        (plan_stack_is_megatron(w->stack) ? K(STEP_FIXED_S) : K(STEP_FIXED_OTHER_S));
+        (plan_stack_is_megatron(w->stack) ? K(w, STEP_FIXED_S) : K(w, STEP_FIXED_OTHER_S));
     double step = 0;
     for (int i = 0; i < PLAN_N_PARTS; i++)
         step += out->part_s[i];
-    double jitter = K(JITTER) * fmax(log2(accelerators / 64), 0) * step;
+    double jitter = K(w, JITTER) * fmax(log2(accelerators / 64), 0) * step;
     out->part_s[PLAN_PART_OTHER] += jitter;
     out->step_s = step + jitter;
     out->forward_s = st->f_s;
@@ -379,14 +344,14 @@ static bool share_is_allowed(const struct plan_work *w, int64_t mine)
 }
 
 /* Several kinds share the microbatches; the last to finish counts. Equal shares are always open. */
-static void mixed_step(const struct model_config *m, const struct machine_cluster *c,
-                       const struct plan_layout *l, const struct plan_batch *b,
-                       const struct plan_software *s, double total, struct plan_step *out)
+static void mixed_step(const struct plan_job *job, double total, struct plan_step *out)
 {
+    const struct machine_cluster *c = job->cluster;
+    const struct plan_layout *l = job->layout;
     struct plan_work work[MACHINE_MAX_POOLS];
     struct stage stages[MACHINE_MAX_POOLS];
     struct plan_step trial, shared = {0};
-    int64_t microbatches = divide_up(b->global_batch, MAX(l->micro_batch, 1));
+    int64_t microbatches = divide_up(job->batch->global_batch, MAX(l->micro_batch, 1));
     const int64_t equal = MAX(divide_up(microbatches, MAX(l->dp, 1)), 1);
     struct kind_price price[MACHINE_MAX_POOLS];
     int64_t replicas[MACHINE_MAX_POOLS], mine[MACHINE_MAX_POOLS];
@@ -394,7 +359,7 @@ static void mixed_step(const struct model_config *m, const struct machine_cluste
     for (int64_t i = 0; i < c->n_pools; i++) {
         price[i] = (struct kind_price){0, 1, replicas[i]};
         if (replicas[i] == 0) continue;
-        plan_work_init(&work[i], m, c->pools[i].accelerator, c, l, b, s);
+        plan_work_init(&work[i], job, c->pools[i].accelerator);
         stage_time(&work[i], &stages[i]);
         pool_step(&work[i], &stages[i], equal + 1, total, &trial);
         price[i].each_s = trial.step_s;
@@ -413,51 +378,52 @@ static void mixed_step(const struct model_config *m, const struct machine_cluste
     if (shared.step_s < out->step_s) *out = shared;
 }
 
-static void fill_rates(const struct model_config *m, const struct machine_cluster *c,
-                       const struct plan_layout *l, const struct plan_batch *b, double again,
-                       struct plan_step *out)
+static void fill_rates(const struct plan_job *job, struct plan_step *out)
 {
+    const struct machine_cluster *c = job->cluster;
+    const struct plan_layout *l = job->layout;
+    const struct plan_batch *b = job->batch;
+    const struct plan_work work = {
+        .l = l, .stack = job->software->stack, .k = plan_constants_of(job->software)};
+    const struct plan_work *w = &work;
     double tokens = (double)b->global_batch * (double)b->seq_len, peak = 0;
     int64_t used[MACHINE_MAX_POOLS];
     out->used = plan_place_used(c, l, used);
     for (int64_t i = 0; i < c->n_pools; i++)
-        peak += (double)used[i] * plan_work_peak(c->pools[i].accelerator, l->precision);
+        peak += (double)used[i] * machine_peak_flops(c->pools[i].accelerator, l->precision);
     out->tokens_per_s = tokens / out->step_s;
-    out->model_flops = tokens * plan_model_flops_per_token(m, b->seq_len, true);
+    out->model_flops = tokens * plan_model_flops_per_token(job->model, b->seq_len, true);
     out->mfu = out->model_flops / (out->step_s * fmax(peak, 1));
-    out->hfu = out->mfu * (1 + again / 3);
+    out->hfu = out->mfu * (1 + forward_again(w) / 3);
     double busy = 0;
     for (int i = PLAN_PART_MATMUL; i <= PLAN_PART_RECOMPUTE; i++)
         busy += out->part_s[i];
     out->compute_share = busy / out->step_s;
-    out->low_s = out->step_s * K(BAND_LOW);
-    out->high_s = out->step_s * K(BAND_HIGH);
+    out->low_s = out->step_s * K(w, BAND_LOW);
+    out->high_s = out->step_s * K(w, BAND_HIGH);
 }
 
 void plan_step(const struct model_config *m, const struct machine_cluster *c,
                const struct plan_layout *l, const struct plan_batch *b,
                const struct plan_software *s, struct plan_step *out)
 {
+    const struct plan_job job = {m, c, l, b, s};
     double total = (double)MAX(l->tp, 1) * MAX(l->pp, 1) * MAX(l->cp, 1) * MAX(l->dp, 1);
     CHECK(c->n_pools > 0);
     memset(out, 0, sizeof *out);
     if (c->n_pools == 1) {
         struct plan_work w;
         struct stage st;
-        plan_work_init(&w, m, c->pools[0].accelerator, c, l, b, s);
+        plan_work_init(&w, &job, c->pools[0].accelerator);
         stage_time(&w, &st);
         int64_t per_replica =
             divide_up(b->global_batch, (int64_t)MAX(l->dp, 1) * MAX(l->micro_batch, 1));
         pool_step(&w, &st, MAX(per_replica, 1), total, out);
     } else {
-        mixed_step(m, c, l, b, s, total, out);
+        mixed_step(&job, total, out);
     }
-    const struct plan_work what = {.l = l, .stack = s->stack};
-    fill_rates(m, c, l, b, forward_again(&what), out);
-    plan_memory_most(c, m, l, b, s, &out->memory);
-    out->memory_limit_bytes = plan_memory_limit(c->pools[0].accelerator);
-    for (int64_t i = 1; i < c->n_pools; i++)
-        out->memory_limit_bytes =
-            fmin(out->memory_limit_bytes, plan_memory_limit(c->pools[i].accelerator));
+    fill_rates(&job, out);
+    plan_memory(&job, &out->memory);
+    out->memory_limit_bytes = plan_memory_limit_of(c);
     out->fits = out->memory.total <= out->memory_limit_bytes;
 }

@@ -10,6 +10,20 @@
 #include "plan/plan.h"
 #include "plan/step/plan_constants_internal.h"
 
+/* A training job as the model of a step sees it. Everything is borrowed for the call. */
+struct plan_job {
+    const struct model_config *model;
+    const struct machine_cluster *cluster;
+    const struct plan_layout *layout;
+    const struct plan_batch *batch;
+    const struct plan_software *software;
+};
+
+static inline const struct plan_constant_values *plan_constants_of(const struct plan_software *s)
+{
+    return s->constants ? s->constants : &plan_constants_own;
+}
+
 /* ------------------------------------------------------------------ models (plan_model.c) */
 
 /* Weights of one layer, by the group of accelerators that shards them. Matrices only; norms and
@@ -29,56 +43,46 @@ double plan_model_mamba_params(const struct model_config *m); /* of one Mamba-2 
 double plan_model_context(const struct model_config *m, int64_t seq_len, bool windowed,
                           bool causal);
 double plan_model_core_flops(const struct model_config *m, double context); /* forward, one token */
-/* Dimensions of published hybrids that run tables name without them; false: not known. */
-bool plan_model_hybrid(const char *name, struct model_config *out);
 double plan_model_embedding_params(const struct model_config *m); /* one table, vocab x hidden */
 
 /* ------------------------------------------------------------------ memory (plan_memory.c) */
 
-/* Bytes per accelerator of the fullest pipeline stage; layout and batch already checked. `s` says
- * what the stack keeps (buffers, main gradients). Allocates nothing; must cost well under 1 us. */
-void plan_memory(const struct model_config *m, const struct plan_layout *l,
-                 const struct plan_batch *b, const struct plan_software *s,
-                 struct plan_memory *out);
-/* The same on a given accelerator (NULL: any): FP8 weights need both orders before Blackwell. */
+/* Bytes per accelerator of the fullest pipeline stage: the most that one of any of the cluster's
+ * kinds must hold. The layout is checked. Allocates nothing; costs well under 1 us. */
+void plan_memory(const struct plan_job *job, struct plan_memory *out);
+/* The same for every choice of ZeRO and recomputation whose bit 3 zero + recompute is set: they share
+ * most of the work. The others are zero. */
+void plan_memory_choices(const struct plan_job *job, unsigned choices, struct plan_memory out[12]);
+/* The same on one kind of accelerator; NULL: any before Blackwell, where FP8 weights are kept in
+ * both orders. */
 void plan_memory_of(const struct machine_accelerator *a, const struct model_config *m,
                     const struct plan_layout *l, const struct plan_batch *b,
                     const struct plan_software *s, struct plan_memory *out);
-/* The most that an accelerator of any of the cluster's kinds must hold. */
-void plan_memory_most(const struct machine_cluster *c, const struct model_config *m,
-                      const struct plan_layout *l, const struct plan_batch *b,
-                      const struct plan_software *s, struct plan_memory *out);
-/* The same for every choice of ZeRO and recomputation whose bit 3 zero + recompute is set: they share
- * most of the work. The others are zero. */
-void plan_memory_choices(const struct machine_cluster *c, const struct model_config *m,
-                         const struct plan_layout *l, const struct plan_batch *b,
-                         const struct plan_software *s, unsigned choices,
-                         struct plan_memory out[12]);
 extern const struct plan_constant plan_memory_constants[]; /* fitted; printed by validate */
 extern const size_t plan_memory_constants_count;
 /* What of hbm_bytes a job may use, less the runtime's own (CUDA context, NCCL, fragmentation). */
 double plan_memory_limit(const struct machine_accelerator *a);
+double plan_memory_limit_of(const struct machine_cluster *c); /* of the kind that has least */
 
 /* ------------------------------------------------------------------ collectives (plan_collective.c)
  * Seconds; bytes is the size of the whole vector per rank (all-reduce: what each rank holds;
  * all-gather: what each rank has at the end; reduce-scatter: at the start; all-to-all: what each
  * rank sends in all). `group` ranks, of which `per_domain` share a scale-up domain. */
+struct plan_work;
 enum plan_collective { PLAN_ALL_REDUCE, PLAN_ALL_GATHER, PLAN_REDUCE_SCATTER, PLAN_ALL_TO_ALL };
-double plan_collective_s(const struct machine_accelerator *a, const struct machine_cluster *c,
-                         int kind, int64_t group, int64_t per_domain, double bytes);
+/* Of *w only accelerator, cluster and constants are read. */
+double plan_collective_s(const struct plan_work *w, int kind, int64_t group, int64_t per_domain,
+                         double bytes);
 /* One message between two neighbours, inside a domain or across the fabric. */
-double plan_p2p_s(const struct machine_accelerator *a, const struct machine_cluster *c, bool inside,
-                  double bytes);
-/* How many of a group's ranks lie in one scale-up domain when each rank of it is `stride`
- * accelerators from the next (tensor-parallel ranks first, then cp, then dp, then pp: Megatron's
- * order). */
-int64_t plan_group_per_domain(const struct machine_accelerator *a, int64_t group, int64_t stride);
+double plan_p2p_s(const struct plan_work *w, bool inside, double bytes);
+/* How many of a group's ranks lie in one scale-up domain of so many accelerators when each rank of it
+ * is `stride` accelerators from the next (tensor-parallel ranks first, then cp, then dp, then pp:
+ * Megatron's order). */
 int64_t plan_group_in_domain(int64_t domain, int64_t group, int64_t stride);
 
 /* ------------------------------------------------------------------ placement (plan_place.c) */
 
-struct plan_place { /* of a layout on one kind of accelerator of a cluster */
-    const struct machine_accelerator *a;
+struct plan_place {       /* of a layout on one kind of accelerator of a cluster */
     int64_t domain, used; /* accelerators of a scale-up domain, and how many of them are used */
     bool straddles;       /* groups begin where they fall, across domains */
 };
@@ -116,8 +120,11 @@ bool plan_software_of_source(const char *source, const char *table, const char *
 /* What the few machines that differ from their accelerator's usual server have instead, told in
  * words, or NULL. */
 const char *plan_machine_of_source(const char *source, struct machine_accelerator *a);
-bool plan_stack_is_megatron(
-    int stack);                   /* ZeRO 1 with pipelines, Megatron's kernels: dualpipe, too */
+/* ZeRO 1 with pipelines, Megatron's kernels: DualPipe's, too. Inline: asked for every layout. */
+static inline bool plan_stack_is_megatron(int stack)
+{
+    return stack == PLAN_STACK_MEGATRON || stack == PLAN_STACK_DUALPIPE;
+}
 double plan_software_today(void); /* the newest generation that was fitted */
 /* 0 (today's), or 2018 to two years from the newest that was fitted. */
 int plan_generation_check(double year, struct error *e);
@@ -125,16 +132,15 @@ int plan_generation_check(double year, struct error *e);
 /* ------------------------------------------------------------------ the work of one microbatch
  * on one accelerator, by kind of layer (plan_step_layer.c) */
 
-enum plan_family { PLAN_AMPERE, PLAN_HOPPER, PLAN_BLACKWELL }; /* by precisions offered */
-
 struct plan_work { /* everything a layer's time depends on */
     const struct model_config *m;
     const struct machine_accelerator *a;
     const struct machine_cluster *c;
     const struct plan_layout *l;
+    const struct plan_constant_values *k;
     struct plan_place place;
     int64_t seq_len;
-    int stack, family;
+    int stack, family; /* enums plan_stack, machine_family */
     double year;
     double microbatches;           /* of a replica, of several kinds their mean */
     double tokens;                 /* of a microbatch in one cp shard; the tp ranks share them */
@@ -147,41 +153,37 @@ struct plan_work { /* everything a layer's time depends on */
     double young_dense, young_moe; /* factors of the software's age, 1 when grown up */
 };
 
-/* Seconds of one block on one accelerator for one microbatch. Communication is the exposed part;
- * hidden is what runs under compute. */
+/* Seconds on one accelerator for one microbatch, forward (_f) and backward (_b), of one block or of
+ * many. Communication is the exposed part; hidden is what runs under compute. */
 struct plan_layer_time {
-    double matmul_f, matmul_b, attention_f, attention_b, vector_f, vector_b;
-    double tp_f, tp_b, ep_f, ep_b, cp_f, cp_b, hidden;
-    double ep_woven; /* of experts, one pass, still to be laid under another microbatch */
-    double kernels;  /* started forward */
+    union {
+        struct {
+            double matmul_f, matmul_b, attention_f, attention_b, vector_f, vector_b;
+            double tp_f, tp_b, ep_f, ep_b, cp_f, cp_b, hidden;
+            double ep_woven; /* of experts, one pass, still to be laid under another microbatch */
+            double kernels;  /* started forward */
+        };
+        double all[15]; /* the same, to be summed */
+    };
 };
-/* A transformer layer is attention and then FFN or experts; a hybrid's blocks are one each. */
-enum plan_block {
-    PLAN_BLOCK_ATTENTION,
-    PLAN_BLOCK_FFN,
-    PLAN_BLOCK_EXPERTS,
-    PLAN_BLOCK_MAMBA,
-    PLAN_N_BLOCKS
-};
+void plan_layer_time_add(struct plan_layer_time *to, const struct plan_layer_time *t, double times);
+static inline double plan_forward_compute_s(const struct plan_layer_time *t)
+{
+    return t->matmul_f + t->attention_f + t->vector_f;
+}
+static inline double plan_backward_compute_s(const struct plan_layer_time *t)
+{
+    return t->matmul_b + t->attention_b + t->vector_b;
+}
 
-void plan_work_init(struct plan_work *w, const struct model_config *m,
-                    const struct machine_accelerator *a, const struct machine_cluster *c,
-                    const struct plan_layout *l, const struct plan_batch *b,
-                    const struct plan_software *s);
-void plan_block_time(const struct plan_work *w, int block, struct plan_layer_time *t);
-/* Lays ep_woven of a sum of blocks under their compute and counts what shows. */
-void plan_weave_experts(const struct plan_work *w, struct plan_layer_time *t);
+void plan_work_init(struct plan_work *w, const struct plan_job *job,
+                    const struct machine_accelerator *a);
+/* A `share` of all blocks of the model, those of its MTP layers with them, without head and embedding;
+ * the experts' traffic is laid under their compute. */
+void plan_blocks_time(const struct plan_work *w, double share, struct plan_layer_time *sum);
 /* Output projection and loss, and the embedding. */
 void plan_head_time(const struct plan_work *w, struct plan_layer_time *t);
 double plan_work_width(
     const struct plan_work *w); /* bytes of an activation, weight or gradient sent */
-double plan_work_peak(const struct machine_accelerator *a, int precision); /* never 0 */
-
-/* ------------------------------------------------------------------ timeline
- * The passes of DualPipe (plan_timeline_dualpipe.c), each `stretch` times as long as in the step; an
- * even number of stages, an even number of microbatches that is at least twice that. Room for two
- * more spans a stage. */
-size_t plan_timeline_dualpipe(const struct plan_step *step, int64_t stages, int64_t microbatches,
-                              double stretch, struct arena *a, struct plan_span **spans);
 
 #endif

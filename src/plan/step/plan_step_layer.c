@@ -25,6 +25,15 @@
 
 enum { BLACKWELL_CAP_W = 1200, SOCKET_ACCELERATORS = 4 };
 
+/* A transformer layer is attention and then FFN or experts; a hybrid's layers are one block each. */
+enum block { BLOCK_ATTENTION, BLOCK_FFN, BLOCK_EXPERTS, BLOCK_MAMBA, N_BLOCKS };
+
+void plan_layer_time_add(struct plan_layer_time *to, const struct plan_layer_time *t, double times)
+{
+    for (size_t i = 0; i < ARRAY_LEN(to->all); i++)
+        to->all[i] += times * t->all[i];
+}
+
 /* Bytes of an activation, on the move and as an operand. */
 double plan_work_width(const struct plan_work *w)
 {
@@ -33,31 +42,14 @@ double plan_work_width(const struct plan_work *w)
 
 static double family_ceiling_share(const struct plan_work *w, int precision)
 {
-    if (w->family == PLAN_AMPERE) return K(GEMM_BF16_AMPERE);
-    bool hopper = w->family == PLAN_HOPPER;
+    if (w->family == MACHINE_AMPERE) return K(w, GEMM_BF16_AMPERE);
+    bool hopper = w->family == MACHINE_HOPPER;
     switch (precision) {
     case MACHINE_FP8:
-    case MACHINE_MXFP8: return hopper ? K(GEMM_FP8_HOPPER) : K(GEMM_FP8_BLACKWELL);
-    case MACHINE_FP4: return K(GEMM_FP4_BLACKWELL);
-    default: return hopper ? K(GEMM_BF16_HOPPER) : K(GEMM_BF16_BLACKWELL);
+    case MACHINE_MXFP8: return hopper ? K(w, GEMM_FP8_HOPPER) : K(w, GEMM_FP8_BLACKWELL);
+    case MACHINE_FP4: return K(w, GEMM_FP4_BLACKWELL);
+    default: return hopper ? K(w, GEMM_BF16_HOPPER) : K(w, GEMM_BF16_BLACKWELL);
     }
-}
-
-/* A precision that an accelerator does not offer runs in the next one it does. */
-static int offered_precision(const struct machine_accelerator *a, int precision)
-{
-    static const int next[MACHINE_N_PRECISIONS] = {MACHINE_FP32, MACHINE_FP32, MACHINE_BF16,
-                                                   MACHINE_FP8, MACHINE_MXFP8};
-    CHECK(precision >= 0 && precision < MACHINE_N_PRECISIONS);
-    while (next[precision] != precision && a->peak_flops[precision].mid <= 0)
-        precision = next[precision];
-    return precision;
-}
-
-double plan_work_peak(const struct machine_accelerator *a, int precision)
-{
-    double peak = a->peak_flops[offered_precision(a, precision)].mid;
-    return peak > 0 ? peak : 1e12;
 }
 
 /* Blackwell's dense products run into the power cap (measured: 2.7 of 4.9 PFLOP/s fp8 after warming
@@ -65,25 +57,25 @@ double plan_work_peak(const struct machine_accelerator *a, int precision)
 static double power_share(const struct plan_work *w)
 {
     double cap_w = w->a->power_cap_w.mid;
-    if (w->family != PLAN_BLACKWELL || cap_w <= 0) return 1;
-    return pow(cap_w / BLACKWELL_CAP_W, K(POWER_EXPONENT));
+    if (w->family != MACHINE_BLACKWELL || cap_w <= 0) return 1;
+    return pow(cap_w / BLACKWELL_CAP_W, K(w, POWER_EXPONENT));
 }
 
 static double matrix_rate(const struct plan_work *w, int precision)
 {
-    int offered = offered_precision(w->a, precision);
+    int offered = machine_offered_precision(w->a, precision);
     double ceiling = w->a->ceiling_flops[offered].mid;
     if (ceiling <= 0 && offered == MACHINE_MXFP8) ceiling = w->a->ceiling_flops[MACHINE_FP8].mid;
-    if (ceiling <= 0) ceiling = plan_work_peak(w->a, precision) * K(CEILING_SHARE);
+    if (ceiling <= 0) ceiling = machine_peak_flops(w->a, precision) * K(w, CEILING_SHARE);
     return ceiling * family_ceiling_share(w, offered) * power_share(w);
 }
 
 static double cast_bytes(const struct plan_work *w)
 {
-    switch (offered_precision(w->a, w->l->precision)) {
-    case MACHINE_FP8: return K(CAST_FP8);
-    case MACHINE_MXFP8: return K(CAST_MXFP8);
-    case MACHINE_FP4: return K(CAST_FP4);
+    switch (machine_offered_precision(w->a, w->l->precision)) {
+    case MACHINE_FP8: return K(w, CAST_FP8);
+    case MACHINE_MXFP8: return K(w, CAST_MXFP8);
+    case MACHINE_FP4: return K(w, CAST_FP4);
     default: return 0;
     }
 }
@@ -91,53 +83,63 @@ static double cast_bytes(const struct plan_work *w)
 /* Software grows with its hardware: fastest in the first year after an accelerator's launch. */
 static void software_age(struct plan_work *w)
 {
-    static const double launch[] = {2020.4, 2022.8, 2024.9};
+    static const double launch[MACHINE_N_FAMILIES] = {
+        [MACHINE_AMPERE] = 2020.4, [MACHINE_HOPPER] = 2022.8, [MACHINE_BLACKWELL] = 2024.9};
     double age = fmax(w->year - launch[w->family], 0);
-    double young = exp(-age / K(YOUNG_YEARS));
-    double stack = w->stack == PLAN_STACK_FSDP    ? K(FSDP_COMPUTE)
-                   : w->stack == PLAN_STACK_OTHER ? K(OTHER_COMPUTE)
+    double young = exp(-age / K(w, YOUNG_YEARS));
+    double stack = w->stack == PLAN_STACK_FSDP    ? K(w, FSDP_COMPUTE)
+                   : w->stack == PLAN_STACK_OTHER ? K(w, OTHER_COMPUTE)
                                                   : 1;
-    w->young_dense = stack * (1 + K(YOUNG_DENSE) * young);
-    w->young_moe = stack * (1 + K(YOUNG_MOE) * young);
+    w->young_dense = stack * (1 + K(w, YOUNG_DENSE) * young);
+    w->young_moe = stack * (1 + K(w, YOUNG_MOE) * young);
 }
 
-void plan_work_init(struct plan_work *w, const struct model_config *m,
-                    const struct machine_accelerator *a, const struct machine_cluster *c,
-                    const struct plan_layout *l, const struct plan_batch *b,
-                    const struct plan_software *s)
+void plan_work_init(struct plan_work *w, const struct plan_job *job,
+                    const struct machine_accelerator *a)
 {
-    *w = (struct plan_work){.m = m, .a = a, .c = c, .l = l, .seq_len = b->seq_len};
+    const struct plan_layout *l = job->layout;
+    const struct plan_batch *b = job->batch;
+    const struct plan_software *s = job->software;
+    *w = (struct plan_work){.m = job->model,
+                            .a = a,
+                            .c = job->cluster,
+                            .l = l,
+                            .k = plan_constants_of(s),
+                            .seq_len = b->seq_len};
     w->microbatches = (double)b->global_batch / ((double)MAX(l->dp, 1) * MAX(l->micro_batch, 1));
-    plan_place(a, c, l, &w->place);
+    plan_place(a, job->cluster, l, &w->place);
     w->stack = s->stack;
     w->year = s->generation > 0 ? s->generation : plan_software_today();
-    w->family = a->peak_flops[MACHINE_FP4].mid > 0   ? PLAN_BLACKWELL
-                : a->peak_flops[MACHINE_FP8].mid > 0 ? PLAN_HOPPER
-                                                     : PLAN_AMPERE;
+    w->family = machine_family(a);
     w->tokens = (double)l->micro_batch * (double)b->seq_len / MAX(l->cp, 1);
     w->own_tokens = w->tokens / MAX(l->tp, 1);
-    w->norm_tokens = w->year < K(SEQUENCE_YEAR) ? w->tokens : w->own_tokens;
+    w->norm_tokens = w->year < K(w, SEQUENCE_YEAR) ? w->tokens : w->own_tokens;
     w->matrix_rate = matrix_rate(w, l->precision);
     /* what low precisions leave in bf16: attention's core and the head; in fp32 they are fp32 */
     w->bf16_rate = matrix_rate(w, l->precision == MACHINE_FP32 ? MACHINE_FP32 : MACHINE_BF16);
-    w->vector_rate = (a->hbm_bytes_per_s.mid > 0 ? a->hbm_bytes_per_s.mid : 2e12) * K(HBM_SHARE);
+    w->vector_rate = (a->hbm_bytes_per_s.mid > 0 ? a->hbm_bytes_per_s.mid : 2e12) * K(w, HBM_SHARE);
     w->cast_bytes = cast_bytes(w);
     software_age(w);
 }
 
-/* Adds `groups` products of m x n x k each (one launch) and the casts of their inputs. */
-static void add_product(const struct plan_work *w, struct plan_layer_time *t, double rate,
-                        double groups, double m, double n, double k)
+struct product { /* `groups` products of m rows, n columns and depth k, in one launch */
+    double rate, groups, m, n, k;
+};
+
+/* Adds a product and the casts of its inputs. */
+static void add_product(const struct plan_work *w, struct plan_layer_time *t, struct product p)
 {
+    const double rate = p.rate, groups = p.groups, m = p.m, n = p.n, k = p.k;
     if (m <= 0 || n <= 0 || k <= 0) return;
-    double share = m / (m + K(GEMM_M_HALF)) * n / (n + K(GEMM_N_HALF)) * k / (k + K(GEMM_K_HALF));
-    share *= groups * m * n / (groups * m * n + K(GEMM_TILES_HALF));
+    double share =
+        m / (m + K(w, GEMM_M_HALF)) * n / (n + K(w, GEMM_N_HALF)) * k / (k + K(w, GEMM_K_HALF));
+    share *= groups * m * n / (groups * m * n + K(w, GEMM_TILES_HALF));
     double flops_s = 2 * groups * m * n * k / (rate * share);
     double bytes_s = groups * plan_work_width(w) * (m * k + k * n + m * n) / w->vector_rate;
-    double forward = fmax(flops_s, bytes_s) + K(GEMM_FIXED_S);
+    double forward = fmax(flops_s, bytes_s) + K(w, GEMM_FIXED_S);
     t->matmul_f += forward;
     t->matmul_b += 2 * forward;
-    t->vector_b += K(GRAD_ACCUM_BYTES) * groups * k * n / w->vector_rate;
+    t->vector_b += K(w, GRAD_ACCUM_BYTES) * groups * k * n / w->vector_rate;
     if (rate != w->bf16_rate) {
         t->vector_f += groups * w->cast_bytes * m * k / w->vector_rate;
         t->vector_b += groups * w->cast_bytes * m * n / w->vector_rate;
@@ -151,16 +153,18 @@ static void add_vector(const struct plan_work *w, struct plan_layer_time *t, dou
 }
 
 /* Forward time `f` and backward `b` of a collective of which `share` hides under compute. */
-static void expose(struct plan_layer_time *t, double s, double share, double *part)
+static void expose(const struct plan_work *w, struct plan_layer_time *t, double s, double share,
+                   double *part)
 {
-    *part += s * (1 - share) + s * share * K(SM_TAX);
+    *part += s * (1 - share) + s * share * K(w, SM_TAX);
     t->hidden += s * share;
 }
 
 static double tp_share(const struct plan_work *w)
 {
-    bool modern = w->year >= K(TP_OVERLAP_YEAR) && w->family != PLAN_AMPERE && !model_is_moe(w->m);
-    return modern ? K(TP_OVERLAP) : 0;
+    bool modern =
+        w->year >= K(w, TP_OVERLAP_YEAR) && w->family != MACHINE_AMPERE && !model_is_moe(w->m);
+    return modern ? K(w, TP_OVERLAP) : 0;
 }
 
 /* One all-gather and one reduce-scatter of the hidden state, forward and backward; backward gathers
@@ -171,15 +175,15 @@ static void add_tensor_parallel(const struct plan_work *w, struct plan_layer_tim
     if (tp <= 1) return;
     int64_t near = plan_place_near(&w->place, tp, 1);
     double bytes = w->tokens * (double)w->m->d_model * plan_work_width(w);
-    double s = plan_collective_s(w->a, w->c, PLAN_ALL_GATHER, tp, near, bytes) +
-               plan_collective_s(w->a, w->c, PLAN_REDUCE_SCATTER, tp, near, bytes);
-    t->kernels += 2 * K(HOST_COLLECTIVE);
-    if (w->year < K(DP_OVERLAP_YEAR) && tp > SOCKET_ACCELERATORS) {
-        s += 2 * K(TP_SKEW_S);
-        t->kernels += 2 * K(TP_SKEW_HOST);
+    double s = plan_collective_s(w, PLAN_ALL_GATHER, tp, near, bytes) +
+               plan_collective_s(w, PLAN_REDUCE_SCATTER, tp, near, bytes);
+    t->kernels += 2 * K(w, HOST_COLLECTIVE);
+    if (w->year < K(w, DP_OVERLAP_YEAR) && tp > SOCKET_ACCELERATORS) {
+        s += 2 * K(w, TP_SKEW_S);
+        t->kernels += 2 * K(w, TP_SKEW_HOST);
     }
-    expose(t, s, tp_share(w), &t->tp_f);
-    expose(t, s, tp_share(w), &t->tp_b);
+    expose(w, t, s, tp_share(w), &t->tp_f);
+    expose(w, t, s, tp_share(w), &t->tp_b);
 }
 
 /* Scores written out: products at the full square, and softmax through memory. */
@@ -189,10 +193,10 @@ static void unfused_core(const struct plan_work *w, struct plan_layer_time *t)
     double heads = (double)w->m->n_heads / MAX(w->l->tp, 1), d = (double)w->m->head_dim;
     double groups = heads * w->tokens / queries;
     struct plan_layer_time x = {0};
-    add_product(w, &x, w->bf16_rate, groups, queries, keys, d);
-    add_product(w, &x, w->bf16_rate, groups, queries, d, keys);
+    add_product(w, &x, (struct product){w->bf16_rate, groups, queries, keys, d});
+    add_product(w, &x, (struct product){w->bf16_rate, groups, queries, d, keys});
     double scores_s =
-        groups * queries * keys * K(SOFTMAX_BYTES) / 2 * plan_work_width(w) / w->vector_rate;
+        groups * queries * keys * K(w, SOFTMAX_BYTES) / 2 * plan_work_width(w) / w->vector_rate;
     t->attention_f += x.matmul_f + scores_s;
     t->attention_b += x.matmul_b + 2 * scores_s;
 }
@@ -201,13 +205,14 @@ static void unfused_core(const struct plan_work *w, struct plan_layer_time *t)
  * years behind on Hopper. */
 static double core_share(const struct plan_work *w)
 {
-    static const int share[] = {PLAN_K_FLASH_AMPERE, PLAN_K_FLASH_HOPPER, PLAN_K_FLASH_BLACKWELL};
-    bool hopper = w->family == PLAN_HOPPER;
-    if (w->stack == PLAN_STACK_FSDP && w->family != PLAN_BLACKWELL) {
-        if (w->year < K(TORCH_FLASH2_YEAR)) return hopper ? K(TRITON_HOPPER) : K(TRITON_AMPERE);
-        if (hopper && w->year < K(TORCH_CUDNN_YEAR)) return K(FLASH2_HOPPER);
+    bool hopper = w->family == MACHINE_HOPPER;
+    if (w->stack == PLAN_STACK_FSDP && w->family != MACHINE_BLACKWELL) {
+        if (w->year < K(w, TORCH_FLASH2_YEAR))
+            return hopper ? K(w, TRITON_HOPPER) : K(w, TRITON_AMPERE);
+        if (hopper && w->year < K(w, TORCH_CUDNN_YEAR)) return K(w, FLASH2_HOPPER);
     }
-    return plan_constants[share[w->family]].value;
+    if (w->family == MACHINE_AMPERE) return K(w, FLASH_AMPERE);
+    return hopper ? K(w, FLASH_HOPPER) : K(w, FLASH_BLACKWELL);
 }
 
 static void fused_core(const struct plan_work *w, struct plan_layer_time *t)
@@ -218,8 +223,8 @@ static void fused_core(const struct plan_work *w, struct plan_layer_time *t)
                      windowed * plan_model_context(m, w->seq_len, true, true);
     double flops = w->own_tokens * plan_model_core_flops(m, context);
     double forward = flops / (w->bf16_rate * core_share(w));
-    t->attention_f += forward + K(GEMM_FIXED_S);
-    t->attention_b += forward * K(FLASH_BACKWARD) + K(GEMM_FIXED_S);
+    t->attention_f += forward + K(w, GEMM_FIXED_S);
+    t->attention_b += forward * K(w, FLASH_BACKWARD) + K(w, GEMM_FIXED_S);
 }
 
 /* Keys and values travel round the cp ranks under the core's compute. */
@@ -233,11 +238,11 @@ static void add_context_parallel(const struct plan_work *w, struct plan_layer_ti
             : (double)(2 * w->m->n_kv_heads * w->m->head_dim);
     double bytes = w->own_tokens * (double)cp * width * plan_work_width(w);
     int64_t near = plan_place_near(&w->place, cp, tp);
-    double s = plan_collective_s(w->a, w->c, PLAN_ALL_GATHER, cp, near, bytes);
-    double f = fmin(s * K(CP_OVERLAP), t->attention_f) / fmax(s, 1e-12);
-    double b = fmin(2 * s * K(CP_OVERLAP), t->attention_b) / fmax(2 * s, 1e-12);
-    expose(t, s, f, &t->cp_f);
-    expose(t, 2 * s, b, &t->cp_b);
+    double s = plan_collective_s(w, PLAN_ALL_GATHER, cp, near, bytes);
+    double f = fmin(s * K(w, CP_OVERLAP), t->attention_f) / fmax(s, 1e-12);
+    double b = fmin(2 * s * K(w, CP_OVERLAP), t->attention_b) / fmax(2 * s, 1e-12);
+    expose(w, t, s, f, &t->cp_f);
+    expose(w, t, 2 * s, b, &t->cp_b);
 }
 
 static void add_attention_projections(const struct plan_work *w, struct plan_layer_time *t)
@@ -247,19 +252,19 @@ static void add_attention_projections(const struct plan_work *w, struct plan_lay
     double a = (double)m->n_heads / tp, d = (double)m->head_dim, r = w->matrix_rate;
     if (m->attention != MODEL_ATTENTION_MLA) {
         double kv = (double)m->n_kv_heads / tp;
-        add_product(w, t, r, 1, T, a * d + 2 * kv * d, h);
-        add_product(w, t, r, 1, T, h, a * d);
+        add_product(w, t, (struct product){r, 1, T, a * d + 2 * kv * d, h});
+        add_product(w, t, (struct product){r, 1, T, h, a * d});
         add_vector(w, t, 2 * plan_work_width(w) * T * (a + kv) * d); /* rotary embedding */
         return;
     }
     double q = (double)m->mla_q_rank, kv = (double)m->mla_kv_rank, rope = (double)m->mla_rope_dim;
     double nope = (double)m->mla_nope_dim, v = (double)m->mla_v_dim;
     double own = w->own_tokens; /* the narrow projections run on sequence shards */
-    if (q > 0) add_product(w, t, r, 1, own, q, h);
-    add_product(w, t, r, 1, own, kv + rope, h);
-    add_product(w, t, r, 1, T, a * (nope + rope), q > 0 ? q : h);
-    add_product(w, t, r, 1, T, a * (nope + v), kv);
-    add_product(w, t, r, 1, T, h, a * v);
+    if (q > 0) add_product(w, t, (struct product){r, 1, own, q, h});
+    add_product(w, t, (struct product){r, 1, own, kv + rope, h});
+    add_product(w, t, (struct product){r, 1, T, a * (nope + rope), q > 0 ? q : h});
+    add_product(w, t, (struct product){r, 1, T, a * (nope + v), kv});
+    add_product(w, t, (struct product){r, 1, T, h, a * v});
     /* keys and values are put together with the shared rotary part: read and written twice */
     add_vector(w, t, 4 * plan_work_width(w) * T * a * (nope + rope + v));
 }
@@ -267,16 +272,17 @@ static void add_attention_projections(const struct plan_work *w, struct plan_lay
 static void attention_block(const struct plan_work *w, struct plan_layer_time *t)
 {
     add_attention_projections(w, t);
-    bool fused = w->year >= K(FLASH_YEAR);
+    bool fused = w->year >= K(w, FLASH_YEAR);
     if (fused)
         fused_core(w, t);
     else
         unfused_core(w, t);
     add_context_parallel(w, t);
     add_vector(w, t,
-               K(VECTOR_PASSES) / 2 * w->norm_tokens * (double)w->m->d_model * plan_work_width(w));
+               K(w, VECTOR_PASSES) / 2 * w->norm_tokens * (double)w->m->d_model *
+                   plan_work_width(w));
     add_tensor_parallel(w, t);
-    t->kernels += K(HOST_KERNELS_DENSE) / 2;
+    t->kernels += K(w, HOST_KERNELS_DENSE) / 2;
 }
 
 /* The two or three products of a feed-forward part, `width` wide in all. */
@@ -285,8 +291,8 @@ static void add_ffn(const struct plan_work *w, struct plan_layer_time *t, double
     double T = w->tokens, h = (double)w->m->d_model, f = width / MAX(w->l->tp, 1);
     double gates = w->m->glu ? 2 : 1;
     if (width <= 0) return;
-    add_product(w, t, w->matrix_rate, 1, T, gates * f, h);
-    add_product(w, t, w->matrix_rate, 1, T, h, f);
+    add_product(w, t, (struct product){w->matrix_rate, 1, T, gates * f, h});
+    add_product(w, t, (struct product){w->matrix_rate, 1, T, h, f});
     add_vector(w, t,
                (gates + 1) * T * f * plan_work_width(w)); /* activation: read the gates, write */
 }
@@ -295,9 +301,10 @@ static void ffn_block(const struct plan_work *w, struct plan_layer_time *t)
 {
     add_ffn(w, t, (double)model_dense_ffn(w->m));
     add_vector(w, t,
-               K(VECTOR_PASSES) / 2 * w->norm_tokens * (double)w->m->d_model * plan_work_width(w));
+               K(w, VECTOR_PASSES) / 2 * w->norm_tokens * (double)w->m->d_model *
+                   plan_work_width(w));
     add_tensor_parallel(w, t);
-    t->kernels += K(HOST_KERNELS_DENSE) / 2;
+    t->kernels += K(w, HOST_KERNELS_DENSE) / 2;
 }
 
 /* Dispatch and combine: every token goes to top_k experts spread evenly over ep ranks. Kernels
@@ -309,11 +316,11 @@ static void add_expert_parallel(const struct plan_work *w, struct plan_layer_tim
     if (ep <= 1) return;
     int64_t near = plan_place_near(&w->place, ep, etp);
     double bytes = w->own_tokens * (double)w->m->n_experts_used * width * plan_work_width(w);
-    double s = plan_collective_s(w->a, w->c, PLAN_ALL_TO_ALL, ep, near, bytes);
+    double s = plan_collective_s(w, PLAN_ALL_TO_ALL, ep, near, bytes);
     double domains = (double)ep / (double)near;
     /* those kernels want as many ranks of a group in each domain: not where groups straddle; DualPipe
      * came with them (arXiv:2412.19437, section 3.2.2) */
-    bool knows = w->year >= K(EP_DEDUP_YEAR) || w->stack == PLAN_STACK_DUALPIPE;
+    bool knows = w->year >= K(w, EP_DEDUP_YEAR) || w->stack == PLAN_STACK_DUALPIPE;
     if (domains > 1 && !w->place.straddles && knows) {
         double k = (double)w->m->n_experts_used;
         double distinct = domains * (1 - pow(1 - 1 / domains, k));
@@ -324,24 +331,24 @@ static void add_expert_parallel(const struct plan_work *w, struct plan_layer_tim
         t->ep_woven += 2 * s;
         return;
     }
-    expose(t, 2 * s, K(EP_OVERLAP), &t->ep_f);
-    expose(t, 2 * s, K(EP_OVERLAP), &t->ep_b);
+    expose(w, t, 2 * s, K(w, EP_OVERLAP), &t->ep_f);
+    expose(w, t, 2 * s, K(w, EP_OVERLAP), &t->ep_b);
 }
 
 /* Two microbatches interleave, one forward and one backward (DualPipe, arXiv:2412.19437, section
  * 3.2.1; 1F1B overlap in Megatron-Core): the dispatch and combine of each run under attention,
  * experts and vector work of the other, so that one window holds the traffic of both passes. */
-void plan_weave_experts(const struct plan_work *w, struct plan_layer_time *t)
+static void weave_experts(const struct plan_work *w, struct plan_layer_time *t)
 {
     double s = t->ep_woven;
     if (s <= 0) return;
     /* "fully hidden", by kernels on 20 of 132 cores */
     bool dualpipe = w->stack == PLAN_STACK_DUALPIPE && w->l->pp > 1;
-    double most = dualpipe ? 1 : K(EP_OVERLAP_FAR), tax = dualpipe ? K(DUALPIPE_TAX) : K(SM_TAX);
+    double most = dualpipe ? 1 : K(w, EP_OVERLAP_FAR),
+           tax = dualpipe ? K(w, DUALPIPE_TAX) : K(w, SM_TAX);
     if (w->microbatches < 2) most = 0; /* no other to lie under */
-    double forward = t->matmul_f + t->attention_f + t->vector_f;
-    double backward = t->matmul_b + t->attention_b + t->vector_b;
-    double share = fmin(most, (forward + backward) / (2 * s));
+    double compute = plan_forward_compute_s(t) + plan_backward_compute_s(t);
+    double share = fmin(most, compute / (2 * s));
     t->ep_f += s * (1 - share) + s * share * tax;
     t->ep_b += s * (1 - share) + s * share * tax;
     t->hidden += 2 * s * share;
@@ -353,7 +360,7 @@ void plan_weave_experts(const struct plan_work *w, struct plan_layer_time *t)
 static bool fused_experts(const struct plan_work *w)
 {
     int64_t wide = w->m->moe_latent > 0 ? w->m->moe_latent : w->m->d_model;
-    return w->year >= K(MOE_FUSED_YEAR) && w->family == PLAN_BLACKWELL && w->m->glu &&
+    return w->year >= K(w, MOE_FUSED_YEAR) && w->family == MACHINE_BLACKWELL && w->m->glu &&
            wide % 128 == 0 && w->m->ffn_hidden % 128 == 0;
 }
 
@@ -367,27 +374,27 @@ static void experts_block(const struct plan_work *w, struct plan_layer_time *t)
         w->own_tokens * (double)m->n_experts_used * etp; /* rows of this rank's experts */
     double f = (double)m->ffn_hidden / etp, rows = routed / groups;
     bool fused = fused_experts(w);
-    double rate = w->matrix_rate * (fused ? 1 : K(GROUPED_SHARE));
-    double passes = w->family == PLAN_BLACKWELL ? K(MOE_PASSES) : K(MOE_PASSES_HOPPER);
-    add_product(w, t, rate, groups, rows, gates * f, wide);
-    add_product(w, t, rate, groups, rows, wide, f);
+    double rate = w->matrix_rate * (fused ? 1 : K(w, GROUPED_SHARE));
+    double passes = w->family == MACHINE_BLACKWELL ? K(w, MOE_PASSES) : K(w, MOE_PASSES_HOPPER);
+    add_product(w, t, (struct product){rate, groups, rows, gates * f, wide});
+    add_product(w, t, (struct product){rate, groups, rows, wide, f});
     add_vector(w, t, (gates + 1) * routed * f * plan_work_width(w));
-    add_vector(w, t, passes * routed * (wide + K(MOE_ROW)) * plan_work_width(w));
-    add_product(w, t, w->bf16_rate, 1, w->own_tokens, (double)m->n_experts, h);
+    add_vector(w, t, passes * routed * (wide + K(w, MOE_ROW)) * plan_work_width(w));
+    add_product(w, t, (struct product){w->bf16_rate, 1, w->own_tokens, (double)m->n_experts, h});
     if (m->moe_latent > 0) {
-        add_product(w, t, w->matrix_rate, 1, w->own_tokens, wide, h);
-        add_product(w, t, w->matrix_rate, 1, w->own_tokens, h, wide);
+        add_product(w, t, (struct product){w->matrix_rate, 1, w->own_tokens, wide, h});
+        add_product(w, t, (struct product){w->matrix_rate, 1, w->own_tokens, h, wide});
     }
     add_ffn(w, t, (double)m->shared_ffn_hidden);
     if (model_has_dense_branch(m)) add_ffn(w, t, (double)model_dense_ffn(m));
-    add_vector(w, t, K(VECTOR_PASSES) / 2 * w->norm_tokens * h * plan_work_width(w));
+    add_vector(w, t, K(w, VECTOR_PASSES) / 2 * w->norm_tokens * h * plan_work_width(w));
     if (w->l->tp > 1 && (etp > 1 || m->shared_ffn_hidden > 0 || model_has_dense_branch(m)))
         add_tensor_parallel(w, t);
-    t->kernels += K(HOST_KERNELS_MOE) - K(HOST_KERNELS_DENSE) / 2;
+    t->kernels += K(w, HOST_KERNELS_MOE) - K(w, HOST_KERNELS_DENSE) / 2;
     if (fused) {
-        t->vector_f *= K(MOE_FUSED);
-        t->vector_b *= K(MOE_FUSED);
-        t->kernels *= K(MOE_FUSED);
+        t->vector_f *= K(w, MOE_FUSED);
+        t->vector_b *= K(w, MOE_FUSED);
+        t->kernels *= K(w, MOE_FUSED);
     }
     add_expert_parallel(w, t, wide);
 }
@@ -398,12 +405,12 @@ static void mamba_block(const struct plan_work *w, struct plan_layer_time *t)
     const struct model_config *m = w->m;
     double h = (double)m->d_model, tp = MAX(w->l->tp, 1), inner = (double)m->mamba_inner / tp;
     double in = plan_model_mamba_params(m) / h / tp - inner;
-    add_product(w, t, w->matrix_rate, 1, w->tokens, in, h);
-    add_product(w, t, w->matrix_rate, 1, w->tokens, h, inner);
-    add_vector(w, t, K(MAMBA_PASSES) * w->tokens * inner * plan_work_width(w));
-    add_vector(w, t, K(VECTOR_PASSES) / 2 * w->norm_tokens * h * plan_work_width(w));
+    add_product(w, t, (struct product){w->matrix_rate, 1, w->tokens, in, h});
+    add_product(w, t, (struct product){w->matrix_rate, 1, w->tokens, h, inner});
+    add_vector(w, t, K(w, MAMBA_PASSES) * w->tokens * inner * plan_work_width(w));
+    add_vector(w, t, K(w, VECTOR_PASSES) / 2 * w->norm_tokens * h * plan_work_width(w));
     add_tensor_parallel(w, t);
-    t->kernels += K(HOST_KERNELS_DENSE) / 2;
+    t->kernels += K(w, HOST_KERNELS_DENSE) / 2;
 }
 
 static void grow(struct plan_layer_time *t, double factor)
@@ -416,23 +423,43 @@ static void grow(struct plan_layer_time *t, double factor)
     t->vector_b *= factor;
 }
 
-void plan_block_time(const struct plan_work *w, int block, struct plan_layer_time *t)
+static void block_time(const struct plan_work *w, enum block block, struct plan_layer_time *t)
 {
     *t = (struct plan_layer_time){0};
     switch (block) {
-    case PLAN_BLOCK_ATTENTION: attention_block(w, t); break;
-    case PLAN_BLOCK_FFN: ffn_block(w, t); break;
-    case PLAN_BLOCK_EXPERTS: experts_block(w, t); break;
-    default: mamba_block(w, t); break;
+    case BLOCK_ATTENTION: attention_block(w, t); break;
+    case BLOCK_FFN: ffn_block(w, t); break;
+    case BLOCK_EXPERTS: experts_block(w, t); break;
+    case BLOCK_MAMBA: mamba_block(w, t); break;
+    case N_BLOCKS: break;
     }
     grow(t, model_is_moe(w->m) ? w->young_moe : w->young_dense);
+}
+
+void plan_blocks_time(const struct plan_work *w, double share, struct plan_layer_time *sum)
+{
+    const struct model_config *m = w->m;
+    double experts = (double)plan_model_moe_layers(m) + (double)m->mtp_layers * (model_is_moe(m));
+    const double count[N_BLOCKS] = {
+        [BLOCK_ATTENTION] = (double)(plan_model_attention_layers(m) + m->mtp_layers),
+        [BLOCK_FFN] = (double)(plan_model_ffn_layers(m) + m->mtp_layers) - experts,
+        [BLOCK_EXPERTS] = experts,
+        [BLOCK_MAMBA] = (double)m->mamba_layers};
+    *sum = (struct plan_layer_time){0};
+    for (enum block block = 0; block < N_BLOCKS; block++) {
+        struct plan_layer_time t;
+        if (count[block] <= 0) continue;
+        block_time(w, block, &t);
+        plan_layer_time_add(sum, &t, share * count[block]);
+    }
+    weave_experts(w, sum);
 }
 
 void plan_head_time(const struct plan_work *w, struct plan_layer_time *t)
 {
     *t = (struct plan_layer_time){0};
     double V = (double)w->m->vocab_size / MAX(w->l->tp, 1), h = (double)w->m->d_model;
-    add_product(w, t, w->bf16_rate, 1, w->tokens, V, h);
+    add_product(w, t, (struct product){w->bf16_rate, 1, w->tokens, V, h});
     /* logits in fp32 are read and written by the loss about three times */
     t->vector_f += w->tokens * V * 12 / w->vector_rate;
     t->vector_b += w->tokens * V * 8 / w->vector_rate;

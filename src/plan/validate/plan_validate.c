@@ -17,22 +17,17 @@ static void predict(const struct plan_row *r, struct plan_step *out)
 }
 
 /* The row with the constants that were fitted without its source, or without every release of it:
- * predicted_s, that of the program's own, where it was never fitted on. The constants are this
- * process's own: they are put back at once. */
+ * predicted_s, that of the program's own, where it was never fitted on. */
 static double predict_left_out(const struct plan_row *r, const double *values, double predicted_s)
 {
     if (!values) return predicted_s;
-    const size_t n = plan_constants_count();
-    double *kept = mem_calloc(n, sizeof(*kept));
+    struct plan_constant_values k = plan_constants_own;
+    struct plan_row others = *r;
     struct plan_step step;
-    for (size_t i = 0; i < n; i++) { /* what is not fitted is not rounded either */
-        kept[i] = plan_constants[i].value;
-        if (plan_constants[i].high > plan_constants[i].low) plan_constants[i].value = values[i];
-    }
-    predict(r, &step);
-    for (size_t i = 0; i < n; i++)
-        plan_constants[i].value = kept[i];
-    mem_free(kept);
+    for (size_t i = 0; i < PLAN_N_CONSTANTS; i++) /* what is not fitted is not rounded either */
+        if (plan_constants[i].high > plan_constants[i].low) k.value[i] = values[i];
+    others.software.constants = &k;
+    predict(&others, &step);
     return step.step_s;
 }
 

@@ -52,7 +52,8 @@ static double found_s(const struct plan_row *r, struct arena *a)
     struct plan_search found;
     struct error e;
     arena_reset(a);
-    int rc = plan_search(&r->model, &r->cluster, &r->batch, &r->software, &fixed, PLAN_BY_TIME, 1,
+    int rc = plan_search(&(struct plan_search_space){&r->model, &r->cluster, &r->batch,
+                                                     &r->software, &fixed, PLAN_BY_TIME, 1, false},
                          a, &found, &e);
     return rc < 0 || !found.n_best ? 0 : found.best[0].step.step_s;
 }

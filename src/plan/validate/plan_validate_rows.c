@@ -24,6 +24,12 @@ static const char all_columns[] =
 static const char *const required[] = {"source", "gpu",     "n_gpus", "layers", "hidden",
                                        "heads",  "seq_len", "tp",     "pp"};
 
+/* Hybrids of Mamba-2, attention and FFN, whose dimensions run tables leave out: models of the presets
+ * that begin a row's name, in lower case. */
+enum { N_HYBRIDS = 4 };
+static const char *const HYBRIDS[N_HYBRIDS] = {"nemotron-3-nano", "nemotron-3-super",
+                                               "nemotron-3-ultra", "nemotron-h-56b"};
+
 struct rows_reader {
     const struct csv *t;
     struct arena *a;
@@ -31,6 +37,7 @@ struct rows_reader {
     size_t row;                               /* being read */
     struct machine_accelerator *accelerators; /* by name, each read once */
     size_t n_accelerators;
+    struct model_config hybrids[N_HYBRIDS]; /* of HYBRIDS, each read once; source NULL: not yet */
 };
 #define MAX_ACCELERATORS 64
 #define MAX_LAYERS       16384
@@ -166,7 +173,7 @@ static int read_attention(struct rows_reader *r, struct plan_row *row)
         return wrong_value(r, "attn", "MLA with five widths of 1 to 16777216", attn,
                            "for example MLA(q1536,kv512,nope128,rope64,v128)");
     }
-    if (!*attn || begins(attn, "hybrid")) return 0; /* plan_model_hybrid knows its layers */
+    if (!*attn || begins(attn, "hybrid")) return 0; /* find_hybrid knows its layers */
     bool known = begins_any(attn, plain, ARRAY_LEN(plain));
     if (known && window) {
         const char *at = window + strlen("sliding-window");
@@ -180,6 +187,19 @@ static int read_attention(struct rows_reader *r, struct plan_row *row)
     return wrong_value(r, "attn", "a kind of attention", attn,
                        "MHA, GQA, MQA, GQA sliding-window 128, GQA alt. sliding-window 128, "
                        "MLA(q1536,kv512,nope128,rope64,v128) or hybrid; empty: by the heads");
+}
+
+static bool find_hybrid(struct rows_reader *r, const char *name, struct model_config *out)
+{
+    for (int i = 0; i < N_HYBRIDS; i++) {
+        struct model_config *m = &r->hybrids[i];
+        struct error e = {0};
+        if (strncasecmp(name, HYBRIDS[i], strlen(HYBRIDS[i])) != 0) continue;
+        if (!m->source && plan_load_model(HYBRIDS[i], r->t->path, r->a, m, &e) < 0) return false;
+        *out = *m;
+        return true;
+    }
+    return false;
 }
 
 static int read_model(struct rows_reader *r, struct plan_row *row)
@@ -221,7 +241,7 @@ static int read_model(struct rows_reader *r, struct plan_row *row)
 
     struct error e = {0};
     const bool hybrid = contains(text_of(r, "attn"), "hybrid"); /* its columns cannot say how */
-    if ((hybrid || m->n_layers == 0 || m->d_model == 0) && plan_model_hybrid(row->model_name, m))
+    if ((hybrid || m->n_layers == 0 || m->d_model == 0) && find_hybrid(r, row->model_name, m))
         assume(r, row, arena_printf(r->a, "dimensions of %s", m->source));
     else if (hybrid || m->n_layers == 0 || m->d_model == 0)
         row->skip = "the dimensions of the model are not known";
