@@ -426,6 +426,23 @@ static void published_runs_are_predicted(void **state)
     if (fabs(bias / (double)n) > 0.03) fail_msg("bias %.1f %%", 100 * bias / (double)n);
 }
 
+/* A fit's own values change its steps and nobody else's. */
+static void constants_are_borrowed(void **state)
+{
+    (void)state;
+    struct plan_constant_values slow = plan_constants_own;
+    struct plan_software own = today, fitted = today;
+    struct plan_step before, other, after;
+    own.constants = &plan_constants_own;
+    slow.value[PLAN_K_GEMM_BF16_HOPPER] /= 2;
+    fitted.constants = &slow;
+    plan_step(&llama, &cluster, &usual, &batch, &own, &before);
+    plan_step(&llama, &cluster, &usual, &batch, &fitted, &other);
+    plan_step(&llama, &cluster, &usual, &batch, &today, &after);
+    assert_true(before.step_s == after.step_s);
+    assert_true(other.part_s[PLAN_PART_MATMUL] > 1.5 * before.part_s[PLAN_PART_MATMUL]);
+}
+
 static void constants_stay_in_their_ranges(void **state)
 {
     (void)state;
@@ -454,6 +471,7 @@ int main(void)
         cmocka_unit_test(years_are_read_from_sources),
         cmocka_unit_test(gaps_are_filled_by_rule),
         cmocka_unit_test(published_runs_are_predicted),
+        cmocka_unit_test(constants_are_borrowed),
         cmocka_unit_test(constants_stay_in_their_ranges),
     };
     return cmocka_run_group_tests(tests, load, unload);
