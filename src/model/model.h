@@ -134,8 +134,10 @@ void model_config_defaults(struct model_config *c); /* Grok-1's constants, sizes
 /* Fills what is 0 and follows from the sizes: key/value heads, head width, muP multipliers; a dense
  * model uses one expert. */
 void model_config_derive(struct model_config *c);
-/* Ranges, and what must divide what, of a model whose sizes are derived; the error names the field
- * and what is allowed. */
+/* Of a model whose sizes are derived: which sizes there must be and what must divide what; the error
+ * names the field and what is allowed. */
+int model_config_check_shape(const struct model_config *c, struct error *e);
+/* The same, and the range of every field. */
 int model_config_check(const struct model_config *c, struct error *e);
 /* Can this program train and run it? The error names what it lacks. */
 int model_config_check_runnable(const struct model_config *c, struct error *e);

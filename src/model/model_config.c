@@ -191,20 +191,25 @@ static int check_planned(const struct model_config *c, struct error *e)
                  (long long)(other + c->dense_layers));
 }
 
-int model_config_check(const struct model_config *c, struct error *e)
+int model_config_check_shape(const struct model_config *c, struct error *e)
 {
     const struct size needed[] = {{"vocab_size", c->vocab_size}, {"n_layers", c->n_layers},
                                   {"d_model", c->d_model},       {"n_heads", c->n_heads},
                                   {"n_kv_heads", c->n_kv_heads}, {"head_dim", c->head_dim},
                                   {"ffn_hidden", c->ffn_hidden}};
-    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
-        TRY(check_row(c, &rows[i], e));
     TRY(check_sizes(needed, ARRAY_LEN(needed), e));
     if (c->n_heads % c->n_kv_heads != 0)
         return wrong(e, "n_heads", c->n_heads, "which is not a multiple of 'n_kv_heads' (%lld)",
                      (long long)c->n_kv_heads);
     TRY(check_planned(c, e));
     return check_experts(c, e);
+}
+
+int model_config_check(const struct model_config *c, struct error *e)
+{
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        TRY(check_row(c, &rows[i], e));
+    return model_config_check_shape(c, e);
 }
 
 /* What of a description this program has no code for, in words; NULL: nothing. */

@@ -17,7 +17,6 @@
 
 /* ------------------------------------------------------------------ models (plan_model.c) */
 
-int plan_model_check(const struct model_config *m, struct error *e);
 double plan_model_params(const struct model_config *m);
 double plan_model_active_params(const struct model_config *m);
 /* Forward + backward model FLOPs of one token, no recomputation; causal: core attention halved. */

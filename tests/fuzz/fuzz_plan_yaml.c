@@ -35,7 +35,7 @@ static void check_plan(const struct plan_request *p)
 {
     struct error e;
     CHECK(p->name && p->title && p->path && p->model.name && p->site.name && p->cluster.name);
-    CHECK(plan_model_check(&p->model, &e) >= 0);
+    CHECK(model_config_check_shape(&p->model, &e) >= 0);
     CHECK(p->cluster.n_pools >= 1 && p->cluster.n_pools <= MACHINE_MAX_POOLS);
     for (int64_t i = 0; i < p->cluster.n_pools; i++) {
         CHECK(p->cluster.pools[i].count >= 1);

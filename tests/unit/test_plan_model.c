@@ -94,7 +94,7 @@ static void hybrids_are_near_what_their_rows_imply(void **state)
     arena_init(&a);
     for (size_t i = 0; i < ARRAY_LEN(known); i++) {
         assert_int_equal(plan_load_model(known[i].name, "", &a, &m, &e), 0);
-        assert_int_equal(plan_model_check(&m, NULL), 0);
+        assert_int_equal(model_config_check_shape(&m, NULL), 0);
         assert_near(plan_model_params(&m), known[i].params, 0.05);
         assert_near(plan_model_flops_per_token(&m, 8192, true), known[i].gflops * 1e9, 0.08);
         assert_int_equal(m.n_layers, m.mamba_layers + plan_model_attention_layers(&m) +
@@ -119,20 +119,27 @@ static void nonsense_is_refused_by_name(void **state)
     struct error e = {0};
     struct model_config m = llama_70b;
     m.n_kv_heads = 7;
-    assert_true(plan_model_check(&m, &e) < 0);
+    assert_true(model_config_check_shape(&m, &e) < 0);
     assert_non_null(strstr(e.text, "kv_heads"));
     m = llama_70b;
-    m.n_experts_used = 2;
-    assert_true(plan_model_check(&m, &e) < 0);
-    assert_non_null(strstr(e.text, "top_k"));
+    m.window_layers = 81;
+    assert_true(model_config_check_shape(&m, &e) < 0);
+    assert_non_null(strstr(e.text, "window_layers"));
+    m = llama_70b;
+    m.mamba_layers = 80;
+    m.attention_layers = 1;
+    m.mamba_inner = m.mamba_state = 64;
+    assert_true(model_config_check_shape(&m, &e) < 0);
+    assert_non_null(strstr(e.text, "n_layers"));
     m = deepseek_v3;
     m.n_experts_used = 300;
-    assert_true(plan_model_check(&m, &e) < 0);
+    assert_true(model_config_check_shape(&m, &e) < 0);
+    assert_non_null(strstr(e.text, "n_experts_used"));
     m = deepseek_v3;
     m.mla_kv_rank = 0;
-    assert_true(plan_model_check(&m, &e) < 0);
-    assert_non_null(strstr(e.text, "mla_kv_rank"));
-    assert_int_equal(plan_model_check(&deepseek_v3, &e), 0);
+    assert_true(model_config_check_shape(&m, &e) < 0);
+    assert_non_null(strstr(e.text, "mla.kv_rank"));
+    assert_int_equal(model_config_check_shape(&deepseek_v3, &e), 0);
 }
 
 int main(void)

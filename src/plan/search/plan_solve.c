@@ -33,7 +33,7 @@ static int check_precision(const struct plan_request *r, struct error *e)
 
 static int run_check(const struct plan_request *r, struct error *e)
 {
-    TRY(plan_model_check(&r->model, e));
+    TRY(model_config_check_shape(&r->model, e));
     if (machine_cluster_accelerators(&r->cluster) <= 0)
         return error_set_code(e, ERROR_CONFIG, "the cluster '%s' has no accelerators",
                               r->cluster.name ? r->cluster.name : "");

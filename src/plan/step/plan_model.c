@@ -23,63 +23,6 @@ static double glu_matrices(const struct model_config *m)
     return m->glu ? 3 : 2;
 }
 
-static int check_at_least(const char *what, int64_t value, int64_t low, struct error *e)
-{
-    if (value >= low) return 0;
-    error_set_code(e, ERROR_CONFIG, "model: %s is %lld, must be at least %lld", what,
-                   (long long)value, (long long)low);
-    return error_hint(e, "for instance layers 32, hidden 4096, heads 32, kv_heads 8, vocab 128256");
-}
-
-static int check_experts(const struct model_config *m, struct error *e)
-{
-    if (!model_is_moe(m)) {
-        if (m->n_experts_used > 1)
-            return error_set_code(e, ERROR_CONFIG, "model: top_k is given but experts is not");
-        return 0;
-    }
-    TRY(check_at_least("moe_ffn_hidden", m->ffn_hidden, 1, e));
-    TRY(check_at_least("top_k", m->n_experts_used, 1, e));
-    if (m->n_experts_used > m->n_experts)
-        return error_set_code(e, ERROR_CONFIG, "model: top_k %lld is more than experts %lld",
-                              (long long)m->n_experts_used, (long long)m->n_experts);
-    if (m->dense_layers > m->n_layers)
-        return error_set_code(e, ERROR_CONFIG, "model: dense_layers %lld is more than layers %lld",
-                              (long long)m->dense_layers, (long long)m->n_layers);
-    return 0;
-}
-
-int plan_model_check(const struct model_config *m, struct error *e)
-{
-    TRY(check_at_least("layers", m->n_layers, 1, e));
-    TRY(check_at_least("hidden", m->d_model, 1, e));
-    TRY(check_at_least("heads", m->n_heads, 1, e));
-    TRY(check_at_least("kv_heads", m->n_kv_heads, 1, e));
-    TRY(check_at_least("head_dim", m->head_dim, 1, e));
-    TRY(check_at_least("vocab", m->vocab_size, 1, e));
-    if (m->n_heads % m->n_kv_heads != 0)
-        return error_set_code(e, ERROR_CONFIG, "model: heads %lld is no multiple of kv_heads %lld",
-                              (long long)m->n_heads, (long long)m->n_kv_heads);
-    if (m->attention == MODEL_ATTENTION_MLA) {
-        TRY(check_at_least("mla_kv_rank", m->mla_kv_rank, 1, e));
-        TRY(check_at_least("mla_nope_dim", m->mla_nope_dim, 1, e));
-        TRY(check_at_least("mla_v_dim", m->mla_v_dim, 1, e));
-    }
-    if (!model_is_moe(m) || m->dense_layers > 0)
-        TRY(check_at_least("ffn_hidden", model_dense_ffn(m), 1, e));
-    if (m->window_layers > m->n_layers)
-        return error_set_code(e, ERROR_CONFIG, "model: window_layers %lld is more than layers %lld",
-                              (long long)m->window_layers, (long long)m->n_layers);
-    if (m->mamba_layers > 0) {
-        TRY(check_at_least("mamba_inner", m->mamba_inner, 1, e));
-        TRY(check_at_least("mamba_state", m->mamba_state, 1, e));
-    }
-    if (plan_model_attention_layers(m) < 0 || plan_model_ffn_layers(m) < 0)
-        return error_set_code(e, ERROR_CONFIG,
-                              "model: attention, ffn and mamba layers exceed layers");
-    return check_experts(m, e);
-}
-
 /* A hybrid (Nemotron-H) counts attention, Mamba and FFN blocks as layers of their own; elsewhere a
  * layer holds attention and FFN. */
 int64_t plan_model_attention_layers(const struct model_config *m)

@@ -245,7 +245,7 @@ static int read_model(struct rows_reader *r, struct plan_row *row)
         assume(r, row, arena_printf(r->a, "dimensions of %s", m->source));
     else if (hybrid || m->n_layers == 0 || m->d_model == 0)
         row->skip = "the dimensions of the model are not known";
-    else if (plan_model_check(m, &e) < 0)
+    else if (model_config_check_shape(m, &e) < 0)
         row->skip = arena_strdup(r->a, e.text);
     return 0;
 }
