@@ -78,18 +78,10 @@ void *mem_alloc_aligned(size_t size, size_t alignment)
     return p;
 }
 
-char *mem_strndup(const char *s, size_t n)
-{
-    n = strnlen(s, n);
-    char *copy = mem_alloc(n + 1);
-    memcpy(copy, s, n);
-    copy[n] = '\0';
-    return copy;
-}
-
 char *mem_strdup(const char *s)
 {
-    return mem_strndup(s, strlen(s));
+    size_t size = strlen(s) + 1;
+    return memcpy(mem_alloc(size), s, size);
 }
 
 void mem_free(void *p)

@@ -18,10 +18,20 @@ struct cmd_entry {
 /* Prints "colossus <command>: <text>" and "hint: <hint>" to standard error and returns the exit
  * code that belongs to e->code (docs/STYLE.md, errors). */
 int cmd_fail(const char *command, const struct error *e);
-/* options_parse with the common ending: prints help or the error. Returns true when the command
- * should go on; otherwise *exit_code is what to return. */
-bool cmd_parse(const struct option_table *t, int argc, char **argv, void *target, struct arena *a,
-               uint8_t *origins, int *n_rest, char ***rest, int *exit_code);
+/* A command line that was understood, as the command's body sees it. */
+struct cmd_line {
+    const struct option_table *table;
+    struct arena *arena; /* lives as long as the command runs */
+    uint8_t *origins;    /* enum option_origin of each row of the table */
+    int n_rest;          /* positional arguments */
+    char **rest;
+};
+/* The command itself, on the options it takes; a negative error_code in *e is what went wrong, where
+ * a body that has printed its errors leaves the text empty. */
+typedef int cmd_body(const struct cmd_line *l, void *options, struct error *e);
+/* Fills options, which the caller has zeroed, by the table and the command line, runs the body, and
+ * returns the exit code of the process; prints help where that was asked for, or the error. */
+int cmd_run(const struct option_table *t, int argc, char **argv, void *options, cmd_body *body);
 /* Runs the entry named argv[1] of a table of sub-subcommands ("data tokenize"). */
 int cmd_dispatch(const char *command, const struct cmd_entry *entries, size_t count, int argc,
                  char **argv);

@@ -68,23 +68,21 @@ int cmd_fail(const char *command, const struct error *e)
     return exit_code_of(e->code);
 }
 
-bool cmd_parse(const struct option_table *t, int argc, char **argv, void *target, struct arena *a,
-               uint8_t *origins, int *n_rest, char ***rest, int *exit_code)
+int cmd_run(const struct option_table *t, int argc, char **argv, void *options, cmd_body *body)
 {
     struct error e = {0};
+    struct arena a = {0};
     bool help = false;
-    options_defaults(t->rows, t->n_rows, target);
-    int rc = options_parse(t, argc, argv, target, a, origins, n_rest, rest, &help, &e);
-    if (rc < 0) {
-        *exit_code = cmd_fail(t->command, &e);
-        return false;
-    }
-    if (help) {
+    struct cmd_line l = {.table = t, .arena = &a, .origins = arena_alloc(&a, t->n_rows)};
+    options_defaults(t->rows, t->n_rows, options);
+    int rc = options_parse(t, argc, argv, options, &a, l.origins, &l.n_rest, &l.rest, &help, &e);
+    if (rc >= 0 && help)
         options_print_help(t, stdout);
-        *exit_code = 0;
-        return false;
-    }
-    return true;
+    else if (rc >= 0)
+        rc = body(&l, options, &e);
+    arena_fini(&a);
+    if (rc >= 0) return 0;
+    return e.text[0] ? cmd_fail(t->command, &e) : exit_code_of(e.code);
 }
 
 /* ------------------------------------------------------------------ dispatch */

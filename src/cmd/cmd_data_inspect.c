@@ -324,22 +324,22 @@ static int load_tokenizer(struct inspection *x, struct error *e)
     return rc;
 }
 
-static int run(const struct inspect_args *o, int n_rest, char **rest, struct arena *a,
-               struct error *e)
+static int inspect(const struct cmd_line *l, void *options, struct error *e)
 {
+    const struct inspect_args *o = options;
     struct str line = {0};
     struct json_writer w;
-    struct inspection x = {.o = o, .arena = a, .json = o->json ? &w : NULL};
+    struct inspection x = {.o = o, .arena = l->arena, .json = o->json ? &w : NULL};
 
-    if (n_rest != 1) {
-        error_set_code(e, ERROR_USAGE, "one dataset folder is needed, not %d", n_rest);
+    if (l->n_rest != 1) {
+        error_set_code(e, ERROR_USAGE, "one dataset folder is needed, not %d", l->n_rest);
         return error_hint(e, "colossus data inspect data/fortunes");
     }
     if (o->json && o->text) {
         error_set_code(e, ERROR_USAGE, "--json and --text exclude each other");
         return error_hint(e, "--json --documents 1000 --chars 0 gives documents as JSON");
     }
-    x.dir = rest[0];
+    x.dir = l->rest[0];
     jsonw_begin(&w, &line);
     jsonw_open(&w, NULL, '{');
     int rc = load_tokenizer(&x, e);
@@ -354,16 +354,5 @@ static int run(const struct inspect_args *o, int n_rest, char **rest, struct are
 int cmd_data_inspect(int argc, char **argv)
 {
     struct inspect_args o = {0};
-    struct error e = {0};
-    struct arena a;
-    int n_rest, exit_code;
-    char **rest;
-
-    arena_init(&a);
-    if (cmd_parse(&cmd_data_inspect_table, argc, argv, &o, &a, NULL, &n_rest, &rest, &exit_code)) {
-        int rc = run(&o, n_rest, rest, &a, &e);
-        exit_code = rc < 0 ? cmd_fail("data inspect", &e) : 0;
-    }
-    arena_fini(&a);
-    return exit_code;
+    return cmd_run(&cmd_data_inspect_table, argc, argv, &o, inspect);
 }

@@ -51,24 +51,23 @@ const struct option_table cmd_data_tokenize_table = {
 
 /* The command as it is recorded in the index: what decides the tokens, so not the number of threads
  * or the place of the output. */
-static char *recorded_command(const struct tokenize_args *o, const uint8_t *origins, char **inputs,
-                              int n_inputs, struct arena *a)
+static char *recorded_command(const struct tokenize_args *o, const struct cmd_line *l)
 {
     static const char *const left_out[] = {"out", "threads", "force", "json"};
     struct str s = {0};
 
     str_puts(&s, "colossus data tokenize");
-    for (int i = 0; i < n_inputs; i++)
-        str_printf(&s, " %s", inputs[i]);
+    for (int i = 0; i < l->n_rest; i++)
+        str_printf(&s, " %s", l->rest[i]);
     for (size_t i = 0; i < ARRAY_LEN(tokenize_rows); i++) {
-        bool take = origins[i] == ORIGIN_FLAG;
+        bool take = l->origins[i] == ORIGIN_FLAG;
         for (size_t k = 0; k < ARRAY_LEN(left_out); k++)
             take &= strcmp(tokenize_rows[i].name, left_out[k]) != 0;
         if (!take) continue;
         str_printf(&s, " --%s=", tokenize_rows[i].name);
         options_get(&tokenize_rows[i], o, &s);
     }
-    char *command = arena_strndup(a, s.data, s.len);
+    char *command = arena_strndup(l->arena, s.data, s.len);
     str_fini(&s);
     return command;
 }
@@ -211,31 +210,23 @@ static int need(const char *value, const char *name, const char *example, struct
     return error_hint(e, "for example --%s %s", name, example);
 }
 
+static int tokenize(const struct cmd_line *l, void *options, struct error *e)
+{
+    const struct tokenize_args *o = options;
+    struct corpus_options corpus = data_corpus_options(&o->corpus, l->rest, l->n_rest);
+    tokenizer_t *tokenizer;
+    TRY(need(o->tokenizer, "tokenizer", "tokenizer.json", e));
+    TRY(need(o->out, "out", "data/fortunes", e));
+    TRY(tokenizer_load(o->tokenizer, &tokenizer, e));
+    int rc = tokenize_with(o, &corpus, tokenizer, recorded_command(o, l), e);
+    tokenizer_free(tokenizer);
+    return rc;
+}
+
 int cmd_data_tokenize(int argc, char **argv)
 {
     struct tokenize_args o = {0};
-    uint8_t origins[ARRAY_LEN(tokenize_rows)] = {0};
-    struct error e = {0};
-    struct arena a;
-    int n_rest, exit_code;
-    char **rest;
-
-    arena_init(&a);
-    if (cmd_parse(&cmd_data_tokenize_table, argc, argv, &o, &a, origins, &n_rest, &rest,
-                  &exit_code)) {
-        struct corpus_options corpus = data_corpus_options(&o.corpus, rest, n_rest);
-        tokenizer_t *tokenizer = NULL;
-        int rc = need(o.tokenizer, "tokenizer", "tokenizer.json", &e);
-        if (rc >= 0) rc = need(o.out, "out", "data/fortunes", &e);
-        if (rc >= 0) rc = tokenizer_load(o.tokenizer, &tokenizer, &e);
-        if (rc >= 0)
-            rc = tokenize_with(&o, &corpus, tokenizer,
-                               recorded_command(&o, origins, rest, n_rest, &a), &e);
-        tokenizer_free(tokenizer);
-        exit_code = rc < 0 ? cmd_fail("data tokenize", &e) : 0;
-    }
-    arena_fini(&a);
-    return exit_code;
+    return cmd_run(&cmd_data_tokenize_table, argc, argv, &o, tokenize);
 }
 
 /* ------------------------------------------------------------------ train-tokenizer */
@@ -343,9 +334,10 @@ static int train_dry_run(const struct train_args *o, const struct corpus_options
     return rc;
 }
 
-static int run_train(const struct train_args *o, char **inputs, int n_inputs, struct error *e)
+static int train_tokenizer(const struct cmd_line *l, void *options, struct error *e)
 {
-    struct corpus_options corpus = data_corpus_options(&o->corpus, inputs, n_inputs);
+    const struct train_args *o = options;
+    struct corpus_options corpus = data_corpus_options(&o->corpus, l->rest, l->n_rest);
     struct tokenizer_train_options t = {
         .vocab_size = (uint32_t)o->vocab_size,
         .special_tokens = o->special.count ? o->special.items : NULL,
@@ -367,17 +359,5 @@ static int run_train(const struct train_args *o, char **inputs, int n_inputs, st
 int cmd_data_train_tokenizer(int argc, char **argv)
 {
     struct train_args o = {0};
-    struct error e = {0};
-    struct arena a;
-    int n_rest, exit_code;
-    char **rest;
-
-    arena_init(&a);
-    if (cmd_parse(&cmd_data_train_tokenizer_table, argc, argv, &o, &a, NULL, &n_rest, &rest,
-                  &exit_code)) {
-        int rc = run_train(&o, rest, n_rest, &e);
-        exit_code = rc < 0 ? cmd_fail("data train-tokenizer", &e) : 0;
-    }
-    arena_fini(&a);
-    return exit_code;
+    return cmd_run(&cmd_data_train_tokenizer_table, argc, argv, &o, train_tokenizer);
 }

@@ -144,11 +144,15 @@ static int eval_files(struct serve_model *m, const struct eval_options *o, char 
     return rc;
 }
 
-static int run(char **rest, int n_rest, const struct eval_options *o, struct arena *a,
-               struct error *e)
+static int eval(const struct cmd_line *l, void *options, struct error *e)
 {
+    const struct eval_options *o = options;
     struct train_model_paths paths;
-    TRY(train_find_model(rest[0], a, &paths, e));
+    if (l->n_rest < 2) {
+        error_set_code(e, ERROR_USAGE, "a MODEL and at least one FILE are needed");
+        return error_hint(e, "colossus eval runs/fortunes held-out.txt --format fortune");
+    }
+    TRY(train_find_model(l->rest[0], l->arena, &paths, e));
     struct serve_options so = {.config = paths.config,
                                .weights = paths.weights,
                                .tokenizer = o->tokenizer ? o->tokenizer : paths.tokenizer,
@@ -159,7 +163,7 @@ static int run(char **rest, int n_rest, const struct eval_options *o, struct are
                                .T = o->context};
     struct serve_model m;
     TRY(serve_model_open(&so, &m, e));
-    int rc = eval_files(&m, o, rest + 1, n_rest - 1, e);
+    int rc = eval_files(&m, o, l->rest + 1, l->n_rest - 1, e);
     serve_model_close(&m);
     return rc;
 }
@@ -167,21 +171,5 @@ static int run(char **rest, int n_rest, const struct eval_options *o, struct are
 int cmd_eval(int argc, char **argv)
 {
     struct eval_options o = {0};
-    struct arena a;
-    struct error e = {0};
-    int n_rest, exit_code;
-    char **rest;
-    arena_init(&a);
-    if (cmd_parse(&cmd_eval_table, argc, argv, &o, &a, NULL, &n_rest, &rest, &exit_code)) {
-        int rc;
-        if (n_rest < 2) {
-            rc = error_set_code(&e, ERROR_USAGE, "a MODEL and at least one FILE are needed");
-            error_hint(&e, "colossus eval runs/fortunes held-out.txt --format fortune");
-        } else {
-            rc = run(rest, n_rest, &o, &a, &e);
-        }
-        exit_code = rc < 0 ? cmd_fail("eval", &e) : 0;
-    }
-    arena_fini(&a);
-    return exit_code;
+    return cmd_run(&cmd_eval_table, argc, argv, &o, eval);
 }

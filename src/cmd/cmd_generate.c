@@ -121,9 +121,12 @@ static void print_json(const struct str *text, const struct serve_generated *g, 
     str_fini(&line);
 }
 
-static struct serve_generation generation(const struct generate_options *o, int64_t index)
+static struct serve_generation generation(const struct generate_options *o, struct prompt *p,
+                                          int64_t index)
 {
     return (struct serve_generation){
+        .prompt = p->text,
+        .prompt_size = p->size,
         .sampling = {.temperature = o->temperature,
                      .top_k = o->top_k,
                      .top_p = o->top_p,
@@ -139,6 +142,7 @@ static struct serve_generation generation(const struct generate_options *o, int6
         .ignore_eos = o->ignore_eos,
         .stream = (uint64_t)index,
         .on_text = o->json ? NULL : print_text,
+        .ctx = p,
     };
 }
 
@@ -148,13 +152,12 @@ static int continue_prompt(serve_session_t *s, const struct generate_options *o,
     double decode_s = 0;
     int64_t tokens = 0;
     for (int64_t i = 0; i < o->count; i++) {
-        struct serve_generation g = generation(o, i);
+        struct serve_generation g = generation(o, p, i);
         struct serve_generated r;
         struct str text = {0};
-        g.ctx = p;
         if (!o->json && p->size) g.on_start = print_prompt;
         serve_session_reset(s);
-        int rc = serve_generate(s, p->text, p->size, &g, &text, &r, e);
+        int rc = serve_generate(s, &g, &text, &r, e);
         if (rc == 0 && o->json)
             print_json(&text, &r, i);
         else if (rc == 0)
@@ -175,12 +178,11 @@ static int continue_prompt(serve_session_t *s, const struct generate_options *o,
 static int take_turn(serve_session_t *s, const struct generate_options *o, struct prompt *p,
                      bool shown, int64_t turn, struct error *e)
 {
-    struct serve_generation g = generation(o, turn);
+    struct serve_generation g = generation(o, p, turn);
     struct serve_generated r;
     struct str text = {0};
-    g.ctx = p;
     if (shown && !o->json) g.on_start = print_prompt;
-    int rc = serve_generate(s, p->text, p->size, &g, &text, &r, e);
+    int rc = serve_generate(s, &g, &text, &r, e);
     if (rc == 0 && o->json)
         print_json(&text, &r, turn);
     else if (rc == 0)
@@ -240,10 +242,15 @@ static int read_prompt(const struct generate_options *o, char **prompt, size_t *
     return 0;
 }
 
-static int run(const char *path, const struct generate_options *o, struct arena *a, struct error *e)
+static int generate(const struct cmd_line *l, void *options, struct error *e)
 {
+    const struct generate_options *o = options;
     struct train_model_paths paths;
-    TRY(train_find_model(path, a, &paths, e));
+    if (l->n_rest != 1) {
+        error_set_code(e, ERROR_USAGE, "one MODEL is needed, %d given", l->n_rest);
+        return error_hint(e, "colossus generate runs/fortunes");
+    }
+    TRY(train_find_model(l->rest[0], l->arena, &paths, e));
     char *prompt;
     size_t size;
     TRY(read_prompt(o, &prompt, &size, e));
@@ -272,21 +279,5 @@ static int run(const char *path, const struct generate_options *o, struct arena 
 int cmd_generate(int argc, char **argv)
 {
     struct generate_options o = {0};
-    struct arena a;
-    struct error e = {0};
-    int n_rest, exit_code;
-    char **rest;
-    arena_init(&a);
-    if (cmd_parse(&cmd_generate_table, argc, argv, &o, &a, NULL, &n_rest, &rest, &exit_code)) {
-        int rc;
-        if (n_rest != 1) {
-            rc = error_set_code(&e, ERROR_USAGE, "one MODEL is needed, %d given", n_rest);
-            error_hint(&e, "colossus generate runs/fortunes");
-        } else {
-            rc = run(rest[0], &o, &a, &e);
-        }
-        exit_code = rc < 0 ? cmd_fail("generate", &e) : 0;
-    }
-    arena_fini(&a);
-    return exit_code;
+    return cmd_run(&cmd_generate_table, argc, argv, &o, generate);
 }

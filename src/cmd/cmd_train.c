@@ -57,9 +57,18 @@ static void print_keys(void)
     options_print_markdown(&keys, stdout);
 }
 
-static int train(const char *path, const struct train_cmd_options *o, struct error *e)
+static int train(const struct cmd_line *l, void *options, struct error *e)
 {
+    const struct train_cmd_options *o = options;
     struct train_run_file f;
+    if (o->keys) {
+        print_keys();
+        return 0;
+    }
+    if (l->n_rest != 1) {
+        error_set_code(e, ERROR_USAGE, "one RUN.yaml is needed, %d given", l->n_rest);
+        return error_hint(e, "see 'colossus train --help'");
+    }
     if (o->run_dir && !*o->run_dir) {
         error_set_code(e, ERROR_USAGE, "'--run-dir' is empty");
         return error_hint(e, "name a folder, or leave it out for dir/name of the run file");
@@ -67,7 +76,7 @@ static int train(const char *path, const struct train_cmd_options *o, struct err
     /* Who reads the lines may go; the run stays. Not put back, as the last lines are still to be
      * flushed when the run has ended. */
     if (!o->plan && !o->dry_run) signal(SIGPIPE, SIG_IGN);
-    TRY(train_config_load(path, o->set.items, o->set.count, &f, e));
+    TRY(train_config_load(l->rest[0], o->set.items, o->set.count, &f, e));
     struct train_options t = {.no_resume = !o->resume,
                               .allow_changes = o->allow_changes,
                               .plan_only = o->plan,
@@ -82,23 +91,5 @@ static int train(const char *path, const struct train_cmd_options *o, struct err
 int cmd_train(int argc, char **argv)
 {
     struct train_cmd_options o = {0};
-    struct arena a;
-    struct error e = {0};
-    int n_rest, exit_code;
-    char **rest;
-    arena_init(&a);
-    if (cmd_parse(&cmd_train_table, argc, argv, &o, &a, NULL, &n_rest, &rest, &exit_code)) {
-        int rc = 0;
-        if (o.keys) {
-            print_keys();
-        } else if (n_rest != 1) {
-            rc = error_set_code(&e, ERROR_USAGE, "one RUN.yaml is needed, %d given", n_rest);
-            error_hint(&e, "see 'colossus train --help'");
-        } else {
-            rc = train(rest[0], &o, &e);
-        }
-        exit_code = rc < 0 ? cmd_fail("train", &e) : 0;
-    }
-    arena_fini(&a);
-    return exit_code;
+    return cmd_run(&cmd_train_table, argc, argv, &o, train);
 }

@@ -154,9 +154,9 @@ static int no_good_checkpoint(const char *root, size_t n, const struct error *ne
     return error_hint(e, "restore the folder from a copy, or move it away to begin again");
 }
 
-int ckpt_load_newest(const char *run_dir, const struct ckpt_layout *l, int64_t *step,
-                     json_t **state, void (*on_skip)(void *ctx, int64_t step, const char *why),
-                     void *ctx, struct error *e)
+int ckpt_load_newest(const char *run_dir, const struct ckpt_layout *l, struct ckpt_loaded *out,
+                     void (*on_skip)(void *ctx, int64_t step, const char *why), void *ctx,
+                     struct error *e)
 {
     struct arena a = {0};
     struct ckpt_manifest m = {0};
@@ -182,8 +182,7 @@ int ckpt_load_newest(const char *run_dir, const struct ckpt_layout *l, int64_t *
         error_context(e, "the checkpoint of step %" PRId64 " is not of this model", steps[i]);
         error_hint(e, "give the run another name, or put the model's settings back");
     } else {
-        *step = m.step;
-        *state = json_incref(m.state);
+        *out = (struct ckpt_loaded){m.step, json_incref(m.state)};
         rc = 1;
     }
     ckpt_manifest_free(&m);
