@@ -42,6 +42,15 @@ const struct cmd_entry *cmd_all_entries(size_t *count);
 /* Every option table of the program, for the reference page and shell completion. */
 const struct option_table *const *cmd_all_tables(size_t *count);
 
+/* A JSON object that becomes one line of standard output: begin, members by jsonw_* on the result,
+ * end, which prints the line where `print` and frees it. */
+struct cmd_json {
+    struct str line;
+    struct json_writer writer;
+};
+struct json_writer *cmd_json_begin(struct cmd_json *j);
+void cmd_json_end(struct cmd_json *j, bool print);
+
 /* Words of options that several commands share, in the order of enum compute_backend, and of
  * numbers to compute with: auto, fp32, bf16. */
 extern const char *const cmd_backends[], *const cmd_precisions[];

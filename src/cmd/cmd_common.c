@@ -85,6 +85,21 @@ int cmd_run(const struct option_table *t, int argc, char **argv, void *options, 
     return e.text[0] ? cmd_fail(t->command, &e) : exit_code_of(e.code);
 }
 
+struct json_writer *cmd_json_begin(struct cmd_json *j)
+{
+    j->line = (struct str){0};
+    jsonw_begin(&j->writer, &j->line);
+    jsonw_open(&j->writer, NULL, '{');
+    return &j->writer;
+}
+
+void cmd_json_end(struct cmd_json *j, bool print)
+{
+    jsonw_close(&j->writer, '}');
+    if (print) puts(j->line.data);
+    str_fini(&j->line);
+}
+
 /* ------------------------------------------------------------------ dispatch */
 
 #define MAX_ENTRIES 64

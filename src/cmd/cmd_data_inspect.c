@@ -327,9 +327,8 @@ static int load_tokenizer(struct inspection *x, struct error *e)
 static int inspect(const struct cmd_line *l, void *options, struct error *e)
 {
     const struct inspect_args *o = options;
-    struct str line = {0};
-    struct json_writer w;
-    struct inspection x = {.o = o, .arena = l->arena, .json = o->json ? &w : NULL};
+    struct cmd_json j;
+    struct inspection x = {.o = o, .arena = l->arena};
 
     if (l->n_rest != 1) {
         error_set_code(e, ERROR_USAGE, "one dataset folder is needed, not %d", l->n_rest);
@@ -340,14 +339,12 @@ static int inspect(const struct cmd_line *l, void *options, struct error *e)
         return error_hint(e, "--json --documents 1000 --chars 0 gives documents as JSON");
     }
     x.dir = l->rest[0];
-    jsonw_begin(&w, &line);
-    jsonw_open(&w, NULL, '{');
+    struct json_writer *w = cmd_json_begin(&j);
+    x.json = o->json ? w : NULL;
     int rc = load_tokenizer(&x, e);
     if (rc >= 0) rc = inspect_all(&x, e);
-    jsonw_close(&w, '}');
-    if (rc >= 0 && o->json) printf("%s\n", line.data);
+    cmd_json_end(&j, rc >= 0 && o->json);
     tokenizer_free(x.tokenizer);
-    str_fini(&line);
     return rc;
 }
 

@@ -16,6 +16,7 @@ struct data_corpus_args {
 };
 
 /* Their rows; `at` is the offset of a struct data_corpus_args in the command's options. */
+/* clang-format off: rows of a table */
 #define DATA_CORPUS_ROWS(at)                                                                       \
     {"format",                                                                                     \
      'f',                                                                                          \
@@ -51,6 +52,7 @@ struct data_corpus_args {
         "max-line-bytes", 0, OPTION_INT, (at) + offsetof(struct data_corpus_args, max_line_bytes), \
             "bytes", "64Mi", 1, 0x1p40, NULL, "JSONL: a longer line is an error"                   \
     }
+/* clang-format on */
 
 #define DATA_INPUT_HELP                                                                         \
     "INPUT is a file, a folder (all its files, sorted) or - for standard input. Files may be\n" \

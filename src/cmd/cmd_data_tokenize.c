@@ -150,22 +150,18 @@ static int tokenize_dry_run(const struct tokenize_args *o, const struct corpus_o
                             const struct dataset_options *d, const tokenizer_t *tokenizer,
                             struct error *e)
 {
-    struct str line = {0};
-    struct json_writer w;
+    struct cmd_json j;
 
     TRY(dataset_check_output(d, e));
-    jsonw_begin(&w, &line);
-    jsonw_open(&w, NULL, '{');
-    jsonw_bool(&w, "dry_run", true);
-    jsonw_string(&w, "out", o->out);
-    jsonw_int(&w, "vocab_size", tokenizer_vocab_size(tokenizer));
-    int rc = data_corpus_print(corpus, o->json ? &w : NULL, e);
-    jsonw_close(&w, '}');
-    if (rc >= 0 && o->json) printf("%s\n", line.data);
+    struct json_writer *w = cmd_json_begin(&j);
+    jsonw_bool(w, "dry_run", true);
+    jsonw_string(w, "out", o->out);
+    jsonw_int(w, "vocab_size", tokenizer_vocab_size(tokenizer));
+    int rc = data_corpus_print(corpus, o->json ? w : NULL, e);
+    cmd_json_end(&j, rc >= 0 && o->json);
     if (rc >= 0 && !o->json)
         printf("\nwould write '%s' with %s, vocabulary %u; nothing was written\n", o->out,
                tokenizer_kind(tokenizer), tokenizer_vocab_size(tokenizer));
-    str_fini(&line);
     return rc;
 }
 
@@ -191,15 +187,11 @@ static int tokenize_with(const struct tokenize_args *o, const struct corpus_opti
         print_report(&report, o);
         return 0;
     }
-    struct str line = {0};
-    struct json_writer w;
-    jsonw_begin(&w, &line);
-    jsonw_open(&w, NULL, '{');
-    jsonw_string(&w, "out", o->out);
-    report_json(&w, &report);
-    jsonw_close(&w, '}');
-    printf("%s\n", line.data);
-    str_fini(&line);
+    struct cmd_json j;
+    struct json_writer *w = cmd_json_begin(&j);
+    jsonw_string(w, "out", o->out);
+    report_json(w, &report);
+    cmd_json_end(&j, true);
     return 0;
 }
 
@@ -289,19 +281,15 @@ static int print_trained(const struct train_args *o, double seconds, struct erro
 
     TRY(tokenizer_load(o->out, &t, e)); /* what was written can be read */
     if (o->json) {
-        struct str line = {0};
-        struct json_writer w;
-        jsonw_begin(&w, &line);
-        jsonw_open(&w, NULL, '{');
-        jsonw_string(&w, "file", o->out);
-        jsonw_string(&w, "kind", tokenizer_kind(t));
-        jsonw_int(&w, "vocab_size", tokenizer_vocab_size(t));
-        jsonw_int(&w, "eos", tokenizer_eos(t));
-        data_json_hash(&w, "xxh3", tokenizer_hash(t));
-        jsonw_real(&w, "seconds", seconds);
-        jsonw_close(&w, '}');
-        printf("%s\n", line.data);
-        str_fini(&line);
+        struct cmd_json j;
+        struct json_writer *w = cmd_json_begin(&j);
+        jsonw_string(w, "file", o->out);
+        jsonw_string(w, "kind", tokenizer_kind(t));
+        jsonw_int(w, "vocab_size", tokenizer_vocab_size(t));
+        jsonw_int(w, "eos", tokenizer_eos(t));
+        data_json_hash(w, "xxh3", tokenizer_hash(t));
+        jsonw_real(w, "seconds", seconds);
+        cmd_json_end(&j, true);
     } else {
         hash_to_hex(tokenizer_hash(t), hex);
         printf("%s: %s, %u ids, end of document %u, XXH3 %s, %s\n", o->out, tokenizer_kind(t),
@@ -317,20 +305,13 @@ static int print_trained(const struct train_args *o, double seconds, struct erro
 static int train_dry_run(const struct train_args *o, const struct corpus_options *corpus,
                          struct error *e)
 {
-    struct str line = {0};
-    struct json_writer w;
-
-    jsonw_begin(&w, &line);
-    jsonw_open(&w, NULL, '{');
-    jsonw_bool(&w, "dry_run", true);
-    jsonw_string(&w, "out", o->out);
-    int rc = data_corpus_print(corpus, o->json ? &w : NULL, e);
-    jsonw_close(&w, '}');
-    if (rc >= 0 && o->json)
-        printf("%s\n", line.data);
-    else if (rc >= 0)
-        printf("\nwould write '%s'; nothing was written\n", o->out);
-    str_fini(&line);
+    struct cmd_json j;
+    struct json_writer *w = cmd_json_begin(&j);
+    jsonw_bool(w, "dry_run", true);
+    jsonw_string(w, "out", o->out);
+    int rc = data_corpus_print(corpus, o->json ? w : NULL, e);
+    cmd_json_end(&j, rc >= 0 && o->json);
+    if (rc >= 0 && !o->json) printf("\nwould write '%s'; nothing was written\n", o->out);
     return rc;
 }
 

@@ -77,26 +77,22 @@ static eval_fn *find_eval(const char *task)
 
 static void print_json(const char *path, const struct serve_eval_result *r)
 {
-    struct str line = {0};
-    struct json_writer w;
-    jsonw_begin(&w, &line);
-    jsonw_open(&w, NULL, '{');
-    jsonw_string(&w, "file", path);
-    jsonw_string(&w, "task", r->task);
-    jsonw_int(&w, "examples", (int64_t)r->examples);
-    jsonw_int(&w, "tokens", (int64_t)r->tokens);
-    if (r->bytes) jsonw_int(&w, "bytes", (int64_t)r->bytes); /* tasks do not count them */
-    jsonw_real(&w, "bits_per_byte", r->bits_per_byte);
-    jsonw_real(&w, "perplexity", r->perplexity);
-    jsonw_real(&w, "accuracy", r->accuracy);
-    jsonw_real(&w, "accuracy_norm", r->accuracy_norm);
-    jsonw_real(&w, "chance", r->chance);
-    jsonw_real(&w, "stderr_accuracy", r->stderr_accuracy);
-    jsonw_real(&w, "seconds", r->seconds);
-    jsonw_close(&w, '}');
-    puts(line.data);
+    struct cmd_json j;
+    struct json_writer *w = cmd_json_begin(&j);
+    jsonw_string(w, "file", path);
+    jsonw_string(w, "task", r->task);
+    jsonw_int(w, "examples", (int64_t)r->examples);
+    jsonw_int(w, "tokens", (int64_t)r->tokens);
+    if (r->bytes) jsonw_int(w, "bytes", (int64_t)r->bytes); /* tasks do not count them */
+    jsonw_real(w, "bits_per_byte", r->bits_per_byte);
+    jsonw_real(w, "perplexity", r->perplexity);
+    jsonw_real(w, "accuracy", r->accuracy);
+    jsonw_real(w, "accuracy_norm", r->accuracy_norm);
+    jsonw_real(w, "chance", r->chance);
+    jsonw_real(w, "stderr_accuracy", r->stderr_accuracy);
+    jsonw_real(w, "seconds", r->seconds);
+    cmd_json_end(&j, true);
     fflush(stdout);
-    str_fini(&line);
 }
 
 /* NULL where the number does not apply: the table shows N/A. */

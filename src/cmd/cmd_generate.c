@@ -105,20 +105,16 @@ static const char *reason_name(enum serve_stop r)
 
 static void print_json(const struct str *text, const struct serve_generated *g, int64_t index)
 {
-    struct str line = {0};
-    struct json_writer w;
-    jsonw_begin(&w, &line);
-    jsonw_open(&w, NULL, '{');
-    jsonw_int(&w, "index", index);
-    jsonw_string_n(&w, "text", text->data ? text->data : "", text->len);
-    jsonw_string(&w, "finish_reason", reason_name(g->reason));
-    jsonw_int(&w, "prompt_tokens", g->prompt_tokens);
-    jsonw_int(&w, "new_tokens", g->new_tokens);
-    jsonw_real(&w, "prompt_s", g->prompt_s);
-    jsonw_real(&w, "decode_s", g->decode_s);
-    jsonw_close(&w, '}');
-    puts(line.data);
-    str_fini(&line);
+    struct cmd_json j;
+    struct json_writer *w = cmd_json_begin(&j);
+    jsonw_int(w, "index", index);
+    jsonw_string_n(w, "text", text->data ? text->data : "", text->len);
+    jsonw_string(w, "finish_reason", reason_name(g->reason));
+    jsonw_int(w, "prompt_tokens", g->prompt_tokens);
+    jsonw_int(w, "new_tokens", g->new_tokens);
+    jsonw_real(w, "prompt_s", g->prompt_s);
+    jsonw_real(w, "decode_s", g->decode_s);
+    cmd_json_end(&j, true);
 }
 
 static struct serve_generation generation(const struct generate_options *o, struct prompt *p,
