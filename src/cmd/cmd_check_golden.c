@@ -13,10 +13,10 @@ struct check_golden_options {
 #define AT(field) offsetof(struct check_golden_options, field)
 static const struct option rows[] = {
     {"precision", 'p', OPTION_ENUM, AT(precision), NULL, "fp32", 0, 0, PRECISIONS,
-     "number format of activations and weights; bf16 is held to the error that its 8-bit mantissa "
-     "explains"},
+     "number format of activations and weights; the bounds of bf16 allow for its 8-bit mantissa"},
     {"backend", 0, OPTION_ENUM, AT(backend), NULL, "auto", 0, 0, cmd_backends, "kernels to use"},
-    {"threads", 0, OPTION_INT, AT(threads), NULL, "0", 0, 1024, NULL, "0: all processors"},
+    {"threads", 0, OPTION_INT, AT(threads), NULL, "0", 0, 1024, NULL,
+     "how many to use; 0: one per processor"},
     {"json", 0, OPTION_BOOL, AT(json), NULL, "false", 0, 0, NULL, "one JSON object per folder"},
 };
 #undef AT

@@ -136,7 +136,7 @@ static void print_entries(const char *command, const struct cmd_entry *entries, 
     fprintf(out, "usage: colossus %s COMMAND [options]\n\n", command);
     for (size_t i = 0; i < count; i++)
         fprintf(out, "  %-18s%s\n", entries[i].name, entries[i].summary);
-    fprintf(out, "\n'colossus %s COMMAND --help' says more about one of them\n", command);
+    fprintf(out, "\n'colossus %s COMMAND --help' explains one of them\n", command);
 }
 
 int cmd_dispatch(const char *command, const struct cmd_entry *entries, size_t count, int argc,

@@ -92,17 +92,17 @@ static const struct option encode_rows[] = {
     {"tokenizer", 't', OPTION_STRING, AT(tokenizer), NULL, NULL, 0, 0, NULL,
      "tokenizer.json, tiktoken ranks or SentencePiece .model"},
     {"lines", 'l', OPTION_BOOL, AT(lines), NULL, "false", 0, 0, NULL,
-     "every line alone; one line of ids for each"},
+     "encode every line by itself, to one line of ids each"},
     {"special", 0, OPTION_BOOL, AT(special), NULL, "false", 0, 0, NULL,
-     "control tokens written in the text become their ids"},
+     "turn control tokens that are written out in the text into their ids"},
     {"threads", 0, OPTION_INT, AT(threads), NULL, "0", 0, 1024, NULL,
-     "0: all processors; only --lines can use more than one"},
+     "how many to use; 0: one per processor; only --lines can use more than one"},
 };
 static const struct option decode_rows[] = {
     {"tokenizer", 't', OPTION_STRING, AT(tokenizer), NULL, NULL, 0, 0, NULL,
      "tokenizer.json, tiktoken ranks or SentencePiece .model"},
     {"lines", 'l', OPTION_BOOL, AT(lines), NULL, "false", 0, 0, NULL,
-     "every line alone; one line of text for each"},
+     "decode every line by itself, to one line of text each"},
     {"special", 0, OPTION_BOOL, AT(special), NULL, "false", 0, 0, NULL,
      "write control tokens as their text instead of skipping them"},
 };

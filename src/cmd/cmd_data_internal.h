@@ -27,7 +27,7 @@ struct data_corpus_args {
      0,                                                                                            \
      0,                                                                                            \
      corpus_format_names,                                                                          \
-     "what the files hold; auto goes by their names"},                                             \
+     "what the files hold; auto decides by their names"},                                          \
         {"field",                                                                                  \
          0,                                                                                        \
          OPTION_STRING,                                                                            \
@@ -37,7 +37,7 @@ struct data_corpus_args {
          0,                                                                                        \
          0,                                                                                        \
          NULL,                                                                                     \
-         "JSONL: the string to take from every line's object; user.name is a nested one"},         \
+         "JSONL: the key whose string is the text; user.name is name inside user"},                \
         {"skip-missing",                                                                           \
          0,                                                                                        \
          OPTION_BOOL,                                                                              \

@@ -28,7 +28,7 @@ static const struct option tokenize_rows[] = {
     {"shard-tokens", 0, OPTION_INT, AT(shard_tokens), "tokens", "100M", 1, 0x1p47, NULL,
      "tokens in a shard file"},
     {"threads", 0, OPTION_INT, AT(threads), NULL, "0", 0, 1024, NULL,
-     "0: all processors; the files are the same for any number"},
+     "how many to use; 0: one per processor; the files are the same for any number"},
     {"force", 0, OPTION_BOOL, AT(force), NULL, "false", 0, 0, NULL,
      "replace the dataset that is already there"},
     {"dry-run", 'n', OPTION_BOOL, AT(dry_run), NULL, "false", 0, 0, NULL,
@@ -234,18 +234,18 @@ struct train_args {
 #define AT(field) offsetof(struct train_args, field)
 static const struct option train_rows[] = {
     {"vocab-size", 's', OPTION_INT, AT(vocab_size), "tokens", "8192", 257, 1 << 24, NULL,
-     "ids of the tokenizer, the 256 bytes and the special tokens included"},
+     "size of the vocabulary, with the 256 bytes and the special tokens"},
     {"out", 'o', OPTION_STRING, AT(out), NULL, NULL, 0, 0, NULL, "the tokenizer.json to write"},
     DATA_CORPUS_ROWS(AT(corpus)),
     {"special", 0, OPTION_LIST, AT(special), NULL, NULL, 0, 0, NULL,
-     "a special token; may be given again; the first ends documents; default <|eos|>, <|pad|>, "
+     "a special token; the first one given ends documents; default <|eos|>, <|pad|>, "
      "<|separator|>"},
     {"pattern", 0, OPTION_STRING, AT(pattern), NULL, NULL, 0, 0, NULL,
      "regular expression (PCRE2) that cuts text into words; default: GPT-4's with single digits"},
     {"max-bytes", 0, OPTION_INT, AT(max_bytes), "bytes", "0", 0, 0x1p60, NULL,
-     "learn from so much text at most; 0: all"},
+     "learn from this much text at most; 0: from all of it"},
     {"threads", 0, OPTION_INT, AT(threads), NULL, "0", 0, 1024, NULL,
-     "0: all processors; the tokenizer is the same for any number"},
+     "how many to use; 0: one per processor; the tokenizer is the same for any number"},
     {"force", 0, OPTION_BOOL, AT(force), NULL, "false", 0, 0, NULL,
      "replace the file that is already there"},
     {"dry-run", 'n', OPTION_BOOL, AT(dry_run), NULL, "false", 0, 0, NULL,

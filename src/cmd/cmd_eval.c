@@ -20,23 +20,26 @@ struct eval_options {
 #define AT(field) offsetof(struct eval_options, field)
 static const struct option rows[] = {
     {"task", 't', OPTION_ENUM, AT(task), NULL, "auto", 0, 0, TASKS,
-     "what the files are; auto looks at the name and the first line, or is text where --format, "
+     "what the files hold; auto decides by name and first line, and takes text where --format, "
      "--field or --skip-missing is given"},
     DATA_CORPUS_ROWS(AT(corpus)),
     {"limit", 'l', OPTION_INT, AT(limit), "examples", "0", 0, 1e12, NULL,
      "score only the first ones; 0: all"},
     {"stride", 0, OPTION_INT, AT(stride), "tokens", "0", 0, 1e9, NULL,
-     "text: newly scored tokens per window; 0: half the context"},
+     "text: tokens by which the window moves on, which are scored with the rest as context; 0: "
+     "half "
+     "the context"},
     {"batch", 'b', OPTION_INT, AT(batch), "rows", "8", 1, 4096, NULL,
      "sequences that are scored at once"},
     {"context", 0, OPTION_INT, AT(context), "tokens", "0", 0, 1e9, NULL,
      "longest window; 0: the model's context"},
     {"tokenizer", 0, OPTION_STRING, AT(tokenizer), NULL, NULL, 0, 0, NULL,
-     "tokenizer file, where none lies beside the model"},
+     "tokenizer file, for a model that has none in its folder"},
     {"precision", 0, OPTION_ENUM, AT(precision), NULL, "auto", 0, 0, cmd_precisions,
      "number format of weights and activations"},
     {"backend", 0, OPTION_ENUM, AT(backend), NULL, "auto", 0, 0, cmd_backends, "kernels to use"},
-    {"threads", 0, OPTION_INT, AT(threads), NULL, "0", 0, 1024, NULL, "0: all processors"},
+    {"threads", 0, OPTION_INT, AT(threads), NULL, "0", 0, 1024, NULL,
+     "how many to use; 0: one per processor"},
     {"json", 0, OPTION_BOOL, AT(json), NULL, "false", 0, 0, NULL, "one JSON object per file"},
 };
 #undef AT

@@ -23,7 +23,7 @@ static const struct option rows[] = {
 const struct option_table cmd_help_table = {
     "help",
     "[COMMAND] [options]",
-    "say what there is, or what a command takes",
+    "list the commands, or explain one",
     "  colossus help train\n"
     "  colossus help --completion bash > ~/.local/share/bash-completion/completions/colossus",
     rows,
@@ -42,11 +42,10 @@ static void print_overview(FILE *out)
         group = entries[i].group;
         fprintf(out, "  %-14s%s\n", entries[i].name, entries[i].summary);
     }
-    fputs(
-        "\n'colossus COMMAND --help' says more about one of them; exit codes are 0 done, 1 failed,"
-        "\n2 wrong command line, 3 wrong configuration, 75 stopped in good order: run it again,\n"
-        "93 it would fail again\n",
-        out);
+    fputs("\n'colossus COMMAND --help' explains one of them; exit codes are 0 done, 1 failed,"
+          "\n2 wrong command line, 3 wrong configuration, 75 stopped in good order: run it again,\n"
+          "93 it would fail again\n",
+          out);
 }
 
 /* Is `command` ("data tokenize") what was asked for, or below it ("data")? */
