@@ -101,6 +101,7 @@ int file_read(const char *path, size_t max_size, char **data, size_t *size, stru
     return rc;
 }
 
+/* Regular files only: the size of anything else is not known, or changes. */
 int file_map_open(struct file_map *m, const char *path, struct error *e)
 {
     *m = (struct file_map){(const uint8_t *)"", 0};
@@ -224,6 +225,7 @@ int file_write(const char *path, const void *data, size_t size, struct error *e)
     return file_sync_dir(dir, e);
 }
 
+/* A rename is on disk when both folders are: one lost the name, the other has it. */
 int file_rename(const char *from, const char *to, struct error *e)
 {
     char from_dir[PATH_MAX], to_dir[PATH_MAX];
@@ -262,6 +264,7 @@ int file_make_dirs(const char *path, struct error *e)
     return 0;
 }
 
+/* The entries of every folder that lead to itself and up. */
 static bool is_dot(const char *name)
 {
     return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;

@@ -49,6 +49,7 @@ const struct cmd_entry *cmd_all_entries(size_t *count)
     return all_entries;
 }
 
+/* docs/STYLE.md has the list; everything else is 1. */
 static int exit_code_of(int error_code)
 {
     switch (error_code) {
@@ -112,6 +113,7 @@ static const struct cmd_entry *find_entry(const struct cmd_entry *entries, size_
     return NULL;
 }
 
+/* A typing error is answered with the nearest command. */
 static int unknown_entry(const char *command, const struct cmd_entry *entries, size_t count,
                          const char *name)
 {

@@ -128,6 +128,7 @@ const struct option_table cmd_data_decode_table = {
     decode_rows,
     ARRAY_LEN(decode_rows)};
 
+/* encode and decode differ by the table that the command line was read with. */
 static int codec(const struct cmd_line *l, void *options, struct error *e)
 {
     const struct codec_args *o = options;

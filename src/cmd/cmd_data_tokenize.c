@@ -195,6 +195,7 @@ static int tokenize_with(const struct tokenize_args *o, const struct corpus_opti
     return 0;
 }
 
+/* An option without which the command cannot do anything. */
 static int need(const char *value, const char *name, const char *example, struct error *e)
 {
     if (value && *value) return 0;
@@ -264,6 +265,7 @@ const struct option_table cmd_data_train_tokenizer_table = {
     train_rows,
     ARRAY_LEN(train_rows)};
 
+/* Before any text is read: learning takes minutes. */
 static int check_train(const struct train_args *o, struct error *e)
 {
     TRY(need(o->out, "out", "tokenizer.json", e));

@@ -116,6 +116,7 @@ static void add_row(struct table *t, const char *path, const struct serve_eval_r
               number(seconds, 1, r->seconds));
 }
 
+/* Stops at the first file that fails, with the rows so far printed. */
 static int eval_files(struct serve_model *m, const struct eval_options *o, char **paths, int n,
                       struct error *e)
 {

@@ -92,6 +92,7 @@ static void print_prompt(void *ctx)
     fflush(stdout);
 }
 
+/* Flushed at once, as a reader waits for it; a failed write ends the generation. */
 static int print_text(void *ctx, const char *text, size_t size)
 {
     (void)ctx;
@@ -144,6 +145,8 @@ static struct serve_generation generation(const struct generate_options *o, stru
     };
 }
 
+/* Each continuation begins a new session and draws from a stream of its own, so that sample 3 is
+ * the same whether or not 1 and 2 were asked for. */
 static int continue_prompt(serve_session_t *s, const struct generate_options *o, struct prompt *p,
                            struct error *e)
 {
@@ -220,6 +223,7 @@ static int converse(serve_session_t *s, const struct generate_options *o, struct
     return rc;
 }
 
+/* The caller frees *prompt. Without any prompt it is empty, and the model begins a document. */
 static int read_prompt(const struct generate_options *o, char **prompt, size_t *size,
                        struct error *e)
 {

@@ -29,6 +29,7 @@ const struct option_table cmd_help_table = {
     rows,
     ARRAY_LEN(rows)};
 
+/* Entries of one group stand together in the table, under a heading each. */
 static void print_overview(FILE *out)
 {
     size_t n;
@@ -104,6 +105,7 @@ static void print_markdown(FILE *out)
     }
 }
 
+/* After the command all its options may follow. */
 static void print_bash_words(const struct option_table *t, FILE *out)
 {
     for (size_t i = 0; i < t->n_rows; i++)

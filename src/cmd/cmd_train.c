@@ -46,6 +46,7 @@ const struct option_table cmd_train_table = {
     rows,
     ARRAY_LEN(rows)};
 
+/* The page docs/reference/run-file.md: made from the rows that read a run file. */
 static void print_keys(void)
 {
     const struct option_table keys = {

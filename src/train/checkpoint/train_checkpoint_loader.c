@@ -106,6 +106,7 @@ static const struct ckpt_manifest_file *find_row(const struct ckpt_manifest *m, 
     return NULL;
 }
 
+/* Opened and compared (gate 4); the caller closes st. */
 static int open_set(const char *dir, const struct ckpt_manifest *m, const struct ckpt_set *set,
                     struct arena *a, struct safetensors *st, struct error *e)
 {
@@ -127,6 +128,8 @@ static void copy_set(const struct ckpt_set *set, const struct safetensors *st)
     }
 }
 
+/* All files are open and compared before the first is copied: nothing changes unless all of it
+ * will. */
 static int load_tensors(const char *dir, const struct ckpt_manifest *m, const struct ckpt_layout *l,
                         struct arena *a, struct error *e)
 {
