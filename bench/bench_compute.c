@@ -84,13 +84,13 @@ static void run_update(struct context *x, const struct bench_case *k)
     compute_linear_update(k->linear);
 }
 
-static struct bench_case *add_case(const struct shape *s, const char *name, const char *what,
+static struct bench_case *add_case(const struct shape *s, const char *name,
                                    void (*run)(struct context *, const struct bench_case *),
                                    double flops, double bytes, double per_step)
 {
     CHECK(n_cases < MAX_CASES);
     struct bench_case *k = &cases[n_cases++];
-    snprintf(k->name, sizeof k->name, "%s %s %s", s->name, name, what);
+    snprintf(k->name, sizeof k->name, "%s %s", s->name, name);
     k->s = *s;
     k->run = run;
     k->flops = flops;
@@ -142,9 +142,10 @@ static void add_layer(struct context *x, const struct shape *s, const struct lay
     double weights = (double)(l->groups * l->in * out);
     for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
         bool update = kinds[i].run == run_update;
-        struct bench_case *k =
-            add_case(s, l->name, kinds[i].what, kinds[i].run, update ? 0 : flops, weights * 8,
-                     update && l->rows == HEAD_ROWS ? 1 : l->per_step);
+        char name[48];
+        snprintf(name, sizeof name, "%s %s", l->name, kinds[i].what);
+        struct bench_case *k = add_case(s, name, kinds[i].run, update ? 0 : flops, weights * 8,
+                                        update && l->rows == HEAD_ROWS ? 1 : l->per_step);
         k->linear = linear;
         k->rows = l->rows;
         k->in = l->in;
@@ -289,22 +290,20 @@ static void add_rest(struct context *x, const struct shape *s)
     double rows = M * (double)s->top, size = (double)compute_dtype_size(x->dtype);
     /* causal: half of T keys on average, two products forward, five backward */
     double pair = 2.0 * M * (double)(s->H * s->h * s->T) / 2;
-    add_case(s, "attention", "forward", run_attention, 2 * pair, 0, n);
-    add_case(s, "attention", "backward", run_attention_backward, 5 * pair, 0, n);
-    add_case(s, "seam", "forward", run_seam, 0, M * D * (8 + 2 * size), 2 * n);
-    add_case(s, "seam", "backward", run_seam_backward, 0, M * D * (12 + 3 * size), 2 * n);
-    add_case(s, "glu", "forward", run_glu, 0, rows * F * 3 * size, n)->rows = (int64_t)rows;
-    add_case(s, "glu", "backward", run_glu_backward, 0, rows * F * 6 * size, n)->rows =
-        (int64_t)rows;
+    add_case(s, "attention forward", run_attention, 2 * pair, 0, n);
+    add_case(s, "attention backward", run_attention_backward, 5 * pair, 0, n);
+    add_case(s, "seam forward", run_seam, 0, M * D * (8 + 2 * size), 2 * n);
+    add_case(s, "seam backward", run_seam_backward, 0, M * D * (12 + 3 * size), 2 * n);
+    add_case(s, "glu forward", run_glu, 0, rows * F * 3 * size, n)->rows = (int64_t)rows;
+    add_case(s, "glu backward", run_glu_backward, 0, rows * F * 6 * size, n)->rows = (int64_t)rows;
     if (s->E > 1) {
-        add_case(s, "gather", "", run_gather, 0, rows * D * 2 * size, 3 * n)->rows = (int64_t)rows;
-        add_case(s, "combine", "", run_combine, 0, (rows + M) * D * size, 2 * n);
+        add_case(s, "gather", run_gather, 0, rows * D * 2 * size, 3 * n)->rows = (int64_t)rows;
+        add_case(s, "combine", run_combine, 0, (rows + M) * D * size, 2 * n);
     }
-    add_case(s, "cross entropy", "", run_cross_entropy, 0, HEAD_ROWS * (double)s->V * (4 + size),
+    add_case(s, "cross entropy", run_cross_entropy, 0, HEAD_ROWS * (double)s->V * (4 + size),
              M / HEAD_ROWS);
     double chunk = 16e6; /* parameters at a time; the cost is the same for each */
-    add_case(s, "adamw", "", run_adamw, 0, chunk * 28, parameters_of(s) / chunk)->rows =
-        (int64_t)chunk;
+    add_case(s, "adamw", run_adamw, 0, chunk * 28, parameters_of(s) / chunk)->rows = (int64_t)chunk;
 }
 
 /* ------------------------------------------------------------------ roofs */
@@ -349,11 +348,10 @@ static void add_roofs(struct context *x)
     static const struct shape machine = {.name = "machine:"};
     double threads = pool_threads(compute_pool(x->c));
     if (compute_x86_has_amx())
-        add_case(&machine, "AMX products in L1", "", run_probe, threads * 5000 * 2 * 4 * 16384, 0,
-                 0)
+        add_case(&machine, "AMX products in L1", run_probe, threads * 5000 * 2 * 4 * 16384, 0, 0)
             ->rows = 5000;
-    add_case(&machine, "square 2048", "", run_square, 2 * pow(2048, 3), 0, 0)->rows = 2048;
-    add_case(&machine, "copy", "", run_copy, 0, 128.0 * (1 << 20), 0)->rows = 64;
+    add_case(&machine, "square 2048", run_square, 2 * pow(2048, 3), 0, 0)->rows = 2048;
+    add_case(&machine, "copy", run_copy, 0, 128.0 * (1 << 20), 0)->rows = 64;
 }
 
 /* ------------------------------------------------------------------ running */

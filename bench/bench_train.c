@@ -330,9 +330,9 @@ int main(int argc, char **argv)
     struct bench b = {0};
     struct error e = {0};
     struct arena a = {0};
-    struct option_line line = {.argc = argc, .argv = argv, .a = &a};
+    struct option_line line = {.table = &table, .argc = argc, .argv = argv, .arena = &a};
     options_defaults(rows, ARRAY_LEN(rows), &b.o);
-    if (options_parse(&table, &line, &b.o, &e) < 0) {
+    if (options_parse(&line, &b.o, &e) < 0) {
         fprintf(stderr, "bench_train: %s\nhint: %s\n", e.text, e.hint);
         return 2;
     }

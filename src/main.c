@@ -6,11 +6,11 @@ static const struct cmd_entry commands[] = {
     {"train", cmd_train, "model", "train a model from a run file"},
     {"generate", cmd_generate, "model", "let a trained model continue text"},
     {"eval", cmd_eval, "model", "score a model on text and evaluation sets"},
-    {"plan", cmd_plan, "machine", "layout, days, failures, megawatts, dollars of a run, before it"},
+    {"plan", cmd_plan, "machine", "predict layout, days, failures, megawatts and dollars of a run"},
     {"bench-machine", cmd_bench_machine, "machine", "measure this machine, for plans"},
     {"plot", cmd_plot, "runs", "draw a run's loss and speed, here and as SVG"},
     {"check-golden", cmd_check_golden, "runs", "compare the model with reference numbers"},
-    {"help", cmd_help, "more", "say what there is, or what a command takes"},
+    {"help", cmd_help, "more", "list the commands, or explain one"},
 };
 
 int main(int argc, char **argv)

@@ -79,7 +79,7 @@ enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
 
 /* One line to standard error; thread safe. Default level LOG_INFO, or $COLOSSUS_LOG. */
 void log_line(enum log_level level, const char *fmt, ...) PRINTF_LIKE(2, 3);
-void log_set_level(enum log_level level);
+void log_set_level(enum log_level level); /* for tests that expect thousands of warnings */
 #define log_debug(...) log_line(LOG_DEBUG, __VA_ARGS__)
 #define log_info(...)  log_line(LOG_INFO, __VA_ARGS__)
 #define log_warn(...)  log_line(LOG_WARN, __VA_ARGS__)
@@ -104,7 +104,6 @@ void *mem_alloc(size_t size);
 void *mem_calloc(size_t count, size_t size);
 void *mem_realloc(void *p, size_t size);
 char *mem_strdup(const char *s);
-char *mem_strndup(const char *s, size_t n);
 void mem_free(void *p);
 /* The same, aligned to a power of two of at least 8; freed by mem_free. */
 void *mem_alloc_aligned(size_t size, size_t alignment);
@@ -206,7 +205,6 @@ int hash_file(const char *path, uint64_t *hash, struct error *e);
  * Counter based: Philox4x32-10 (Salmon et al., SC'11), so that any value can be drawn again from
  * (seed, stream, index) on any thread; there is no state to save but the counters. */
 
-void rng_philox(uint64_t key, uint64_t counter_hi, uint64_t counter_lo, uint32_t out[4]);
 uint64_t rng_u64(uint64_t seed, uint64_t stream, uint64_t index);
 double rng_uniform(uint64_t seed, uint64_t stream, uint64_t index); /* [0, 1), 53 bits */
 double rng_normal(uint64_t seed, uint64_t stream, uint64_t index);  /* mean 0, deviation 1 */
@@ -401,18 +399,18 @@ enum option_origin { ORIGIN_DEFAULT, ORIGIN_FILE, ORIGIN_FLAG, ORIGIN_DERIVED, O
 void options_defaults(const struct option *rows, size_t n_rows, void *target);
 /* A command line: what is given, and what is left of it once its options are read. */
 struct option_line {
+    const struct option_table *table;
     int argc;
-    char **argv;      /* argv[0] is the command's own name */
-    struct arena *a;  /* list items live here */
-    uint8_t *origins; /* [n_rows] ORIGIN_FLAG is set where a row was given; NULL: not wanted */
+    char **argv;         /* argv[0] is the command's own name */
+    struct arena *arena; /* list items live here */
+    uint8_t *origins;    /* [n_rows] ORIGIN_FLAG is set where a row was given; NULL: not wanted */
     int n_rest;
     char **rest; /* positional arguments, in place, within argv */
     bool help;   /* --help or -h was given */
 };
 /* Parses a line and fills target. Long options: --name value, --name=value. Unknown ones:
  * ERROR_USAGE with the nearest name as hint. "--" ends options; a lone "-" is positional. */
-int options_parse(const struct option_table *t, struct option_line *line, void *target,
-                  struct error *e);
+int options_parse(struct option_line *line, void *target, struct error *e);
 /* Sets one row from text with its type, bounds and choices; errors name the row and a valid
  * example. `where` ("run.yaml:12") goes in front of messages, or NULL. */
 int options_set(const struct option *row, const char *text, void *target, struct arena *a,

@@ -49,11 +49,17 @@ static int file_too_large(const char *path, size_t size, size_t max_size, struct
                      format_bytes(limit, (double)max_size));
 }
 
-/* Reads fd to its end into memory that doubles, starting from `expect` bytes. */
-static int read_to_end(int fd, const char *path, size_t expect, size_t max_size, char **data,
-                       size_t *size, struct error *e)
+/* Reads fd to its end into memory that doubles, starting from what fstat says, which is 0 for what
+ * has no size of its own (pipes, /proc). */
+static int read_to_end(int fd, const char *path, size_t max_size, char **data, size_t *size,
+                       struct error *e)
 {
-    size_t cap = MIN(MAX(expect, 4096), max_size) + 1, used = 0;
+    struct stat st = {0};
+    if (fstat(fd, &st) < 0) return error_errno(e, "read", path);
+    if (S_ISDIR(st.st_mode)) return error_set(e, "cannot read '%s': it is a folder", path);
+    if (S_ISREG(st.st_mode) && (uint64_t)st.st_size > max_size)
+        return file_too_large(path, (size_t)st.st_size, max_size, e);
+    size_t cap = MIN((size_t)MAX(st.st_size, 4096), max_size) + 1, used = 0;
     char *buffer = mem_try_alloc(cap + 1);
     while (buffer) {
         ssize_t n = read(fd, buffer + used, cap - used);
@@ -87,23 +93,15 @@ int file_read(const char *path, size_t max_size, char **data, size_t *size, stru
 {
     max_size = MIN(max_size, (size_t)SSIZE_MAX - 2);
     if (strcmp(path, "-") == 0)
-        return read_to_end(STDIN_FILENO, "standard input", 0, max_size, data, size, e);
+        return read_to_end(STDIN_FILENO, "standard input", max_size, data, size, e);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) return error_errno(e, "open", path);
-    struct stat st;
-    int rc;
-    if (fstat(fd, &st) < 0)
-        rc = error_errno(e, "read", path);
-    else if (S_ISDIR(st.st_mode))
-        rc = error_set(e, "cannot read '%s': it is a folder", path);
-    else if (S_ISREG(st.st_mode) && (uint64_t)st.st_size > max_size)
-        rc = file_too_large(path, (size_t)st.st_size, max_size, e);
-    else
-        rc = read_to_end(fd, path, (size_t)MAX(st.st_size, 0), max_size, data, size, e);
+    int rc = read_to_end(fd, path, max_size, data, size, e);
     close(fd);
     return rc;
 }
 
+/* Regular files only: the size of anything else is not known, or changes. */
 int file_map_open(struct file_map *m, const char *path, struct error *e)
 {
     *m = (struct file_map){(const uint8_t *)"", 0};
@@ -227,6 +225,7 @@ int file_write(const char *path, const void *data, size_t size, struct error *e)
     return file_sync_dir(dir, e);
 }
 
+/* A rename is on disk when both folders are: one lost the name, the other has it. */
 int file_rename(const char *from, const char *to, struct error *e)
 {
     char from_dir[PATH_MAX], to_dir[PATH_MAX];
@@ -265,6 +264,7 @@ int file_make_dirs(const char *path, struct error *e)
     return 0;
 }
 
+/* The entries of every folder that lead to itself and up. */
 static bool is_dot(const char *name)
 {
     return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;

@@ -43,6 +43,7 @@ void hash_stream_free(struct hash_stream *h)
     mem_free(h);
 }
 
+/* The one spelling that is written; reading takes capitals, too. */
 void hash_to_hex(uint64_t hash, char hex[17])
 {
     snprintf(hex, 17, "%016llx", (unsigned long long)hash);

@@ -50,6 +50,7 @@ static const char *type_name(const json_t *value)
     return "something else";
 }
 
+/* A missing member has an error of its own, as it is the more common mistake. */
 static int wrong_type(const char *name, const char *key, const char *wanted, const json_t *found,
                       struct error *e)
 {
@@ -95,6 +96,7 @@ static int dump_to_str(const char *buffer, size_t size, void *data)
     return 0;
 }
 
+/* Keys are sorted, so that equal contents are equal files. */
 int json_save_path(const json_t *root, const char *path, struct error *e)
 {
     struct str text = {0};
@@ -165,6 +167,7 @@ static void put_string(struct str *out, const char *value, size_t n)
     str_append_char(out, '"');
 }
 
+/* The comma is put before a member and not behind it: nobody has to know which one is the last. */
 static void put_key(struct json_writer *w, const char *key)
 {
     if (w->comma) str_append_char(w->out, ',');

@@ -69,6 +69,7 @@ void *mem_realloc(void *p, size_t size)
     return q;
 }
 
+/* The alignment is a constant of the program, so a wrong one aborts like a lack of memory. */
 void *mem_alloc_aligned(size_t size, size_t alignment)
 {
     void *p = NULL;
@@ -78,18 +79,10 @@ void *mem_alloc_aligned(size_t size, size_t alignment)
     return p;
 }
 
-char *mem_strndup(const char *s, size_t n)
-{
-    n = strnlen(s, n);
-    char *copy = mem_alloc(n + 1);
-    memcpy(copy, s, n);
-    copy[n] = '\0';
-    return copy;
-}
-
 char *mem_strdup(const char *s)
 {
-    return mem_strndup(s, strlen(s));
+    size_t size = strlen(s) + 1;
+    return memcpy(mem_alloc(size), s, size);
 }
 
 void mem_free(void *p)
@@ -175,6 +168,8 @@ void arena_fini(struct arena *a)
     arena_init(a);
 }
 
+/* Keeps one block, the largest: a unit of work that repeats soon fits into it and allocates no
+ * more. */
 void arena_reset(struct arena *a)
 {
     struct arena_block *keep = a->head;
@@ -192,6 +187,7 @@ void arena_reset(struct arena *a)
     a->used = 0;
 }
 
+/* The new block becomes the head; what was left in the old one stays unused. */
 static struct arena_block *arena_grow(struct arena *a, size_t size)
 {
     size_t cap = a->head ? MIN(a->head->cap * 2, ARENA_LAST_BLOCK) : ARENA_FIRST_BLOCK;
@@ -205,6 +201,7 @@ static struct arena_block *arena_grow(struct arena *a, size_t size)
     return b;
 }
 
+/* Zeroed here and not by the system: a block is used again after a reset. */
 void *arena_alloc(struct arena *a, size_t size)
 {
     CHECK_MSG(size <= SIZE_MAX / 2, "arena_alloc of %zu bytes", size);
@@ -270,6 +267,7 @@ void str_reserve(struct str *s, size_t cap)
     if (fresh) s->data[0] = '\0';
 }
 
+/* size_t cannot overflow below: two strings of a quarter of the address space. */
 void str_append(struct str *s, const void *data, size_t n)
 {
     CHECK_MSG(n < SIZE_MAX / 4, "string of %zu bytes", n);

@@ -410,12 +410,11 @@ static int take_short(struct parser *p, const char *arg, const char *next)
     return arg[1] ? 1 : 2;
 }
 
-int options_parse(const struct option_table *t, struct option_line *line, void *target,
-                  struct error *e)
+int options_parse(struct option_line *line, void *target, struct error *e)
 {
     struct error local;
-    bool *given = arena_alloc(line->a, t->n_rows + 1), options_end = false;
-    struct parser p = {t, target, line->a, line->origins, given, e ? e : &local};
+    bool *given = arena_alloc(line->arena, line->table->n_rows + 1), options_end = false;
+    struct parser p = {line->table, target, line->arena, line->origins, given, e ? e : &local};
     line->n_rest = 0; /* positional arguments move down to argv[1 .. n_rest] */
     line->rest = line->argv + MIN(1, line->argc);
     line->help = false;

@@ -15,7 +15,7 @@
 #define PHILOX_W0 0x9E3779B9u /* golden ratio: the key schedule's step */
 #define PHILOX_W1 0xBB67AE85u /* sqrt(3) - 1 */
 
-void rng_philox(uint64_t key, uint64_t counter_hi, uint64_t counter_lo, uint32_t out[4])
+static void philox(uint64_t key, uint64_t counter_hi, uint64_t counter_lo, uint32_t out[4])
 {
     uint32_t k0 = (uint32_t)key, k1 = (uint32_t)(key >> 32);
     uint32_t c0 = (uint32_t)counter_lo, c1 = (uint32_t)(counter_lo >> 32);
@@ -39,7 +39,7 @@ void rng_philox(uint64_t key, uint64_t counter_hi, uint64_t counter_lo, uint32_t
 uint64_t rng_u64(uint64_t seed, uint64_t stream, uint64_t index)
 {
     uint32_t r[4];
-    rng_philox(seed, stream, index, r);
+    philox(seed, stream, index, r);
     return (uint64_t)r[1] << 32 | r[0];
 }
 
@@ -53,7 +53,7 @@ double rng_uniform(uint64_t seed, uint64_t stream, uint64_t index)
 double rng_normal(uint64_t seed, uint64_t stream, uint64_t index)
 {
     uint32_t r[4];
-    rng_philox(seed, stream, index, r);
+    philox(seed, stream, index, r);
     uint64_t a = (uint64_t)r[1] << 32 | r[0];
     uint64_t b = (uint64_t)r[3] << 32 | r[2];
     double u = (double)((a >> 11) + 1) * 0x1p-53;
@@ -103,7 +103,7 @@ uint64_t rng_permute(uint64_t seed, uint64_t stream, uint64_t n, uint64_t i)
     uint64_t keys[FEISTEL_ROUNDS];
     for (int pair = 0; pair < FEISTEL_ROUNDS / 2; pair++) {
         uint32_t r[4];
-        rng_philox(seed, stream, (uint64_t)pair, r);
+        philox(seed, stream, (uint64_t)pair, r);
         keys[2 * pair] = (uint64_t)r[1] << 32 | r[0];
         keys[2 * pair + 1] = (uint64_t)r[3] << 32 | r[2];
     }

@@ -18,10 +18,12 @@ struct cmd_entry {
 /* Prints "colossus <command>: <text>" and "hint: <hint>" to standard error and returns the exit
  * code that belongs to e->code (docs/STYLE.md, errors). */
 int cmd_fail(const char *command, const struct error *e);
-/* options_parse with the common ending: prints help or the error. Returns true when the command
- * should go on; otherwise *exit_code is what to return. */
-bool cmd_parse(const struct option_table *t, int argc, char **argv, void *target, struct arena *a,
-               uint8_t *origins, int *n_rest, char ***rest, int *exit_code);
+/* The command itself, on the options it takes; a negative error_code in *e is what went wrong, where
+ * a body that has printed its errors leaves the text empty. */
+typedef int cmd_body(const struct option_line *l, void *options, struct error *e);
+/* Fills options, which the caller has zeroed, by the table and the command line, runs the body, and
+ * returns the exit code of the process; prints help where that was asked for, or the error. */
+int cmd_run(const struct option_table *t, int argc, char **argv, void *options, cmd_body *body);
 /* Runs the entry named argv[1] of a table of sub-subcommands ("data tokenize"). */
 int cmd_dispatch(const char *command, const struct cmd_entry *entries, size_t count, int argc,
                  char **argv);
@@ -31,6 +33,15 @@ int cmd_main(const struct cmd_entry *entries, size_t count, int argc, char **arg
 const struct cmd_entry *cmd_all_entries(size_t *count);
 /* Every option table of the program, for the reference page and shell completion. */
 const struct option_table *const *cmd_all_tables(size_t *count);
+
+/* A JSON object that becomes one line of standard output: begin, members by jsonw_* on the result,
+ * end, which prints the line where `print` and frees it. */
+struct cmd_json {
+    struct str line;
+    struct json_writer writer;
+};
+struct json_writer *cmd_json_begin(struct cmd_json *j);
+void cmd_json_end(struct cmd_json *j, bool print);
 
 /* Words of options that several commands share, in the order of enum compute_backend, and of
  * numbers to compute with: auto, fp32, bf16. */

@@ -107,19 +107,15 @@ static int bench(const struct bench_options *o, struct arena *a, struct error *e
     return 0;
 }
 
+static int run_bench(const struct option_line *l, void *options, struct error *e)
+{
+    if (l->n_rest > 0)
+        return error_set_code(e, ERROR_USAGE, "'%s' is not expected here", l->rest[0]);
+    return bench(options, l->arena, e);
+}
+
 int cmd_bench_machine(int argc, char **argv)
 {
     struct bench_options o = {0};
-    struct arena a;
-    struct error e = {0};
-    int n_rest, exit_code;
-    char **rest;
-    arena_init(&a);
-    if (cmd_parse(&cmd_bench_machine_table, argc, argv, &o, &a, NULL, &n_rest, &rest, &exit_code)) {
-        int rc = n_rest > 0 ? error_set_code(&e, ERROR_USAGE, "'%s' is not expected here", rest[0])
-                            : bench(&o, &a, &e);
-        exit_code = rc < 0 ? cmd_fail("bench-machine", &e) : 0;
-    }
-    arena_fini(&a);
-    return exit_code;
+    return cmd_run(&cmd_bench_machine_table, argc, argv, &o, run_bench);
 }

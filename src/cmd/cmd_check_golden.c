@@ -13,10 +13,10 @@ struct check_golden_options {
 #define AT(field) offsetof(struct check_golden_options, field)
 static const struct option rows[] = {
     {"precision", 'p', OPTION_ENUM, AT(precision), NULL, "fp32", 0, 0, PRECISIONS,
-     "number format of activations and weights; bf16 is held to the error that its 8-bit mantissa "
-     "explains"},
+     "number format of activations and weights; the bounds of bf16 allow for its 8-bit mantissa"},
     {"backend", 0, OPTION_ENUM, AT(backend), NULL, "auto", 0, 0, cmd_backends, "kernels to use"},
-    {"threads", 0, OPTION_INT, AT(threads), NULL, "0", 0, 1024, NULL, "0: all processors"},
+    {"threads", 0, OPTION_INT, AT(threads), NULL, "0", 0, 1024, NULL,
+     "how many to use; 0: one per processor"},
     {"json", 0, OPTION_BOOL, AT(json), NULL, "false", 0, 0, NULL, "one JSON object per folder"},
 };
 #undef AT
@@ -34,33 +34,32 @@ const struct option_table cmd_check_golden_table = {
     rows,
     ARRAY_LEN(rows)};
 
+/* Every folder is looked at, and the first failure's code is what counts. */
+static int check_all(const struct option_line *l, void *options, struct error *e)
+{
+    const struct check_golden_options *o = options;
+    struct train_golden_options g = {.dtype = o->precision ? COMPUTE_BF16 : COMPUTE_F32,
+                                     .backend = (enum compute_backend)o->backend,
+                                     .threads = (int)o->threads,
+                                     .json = o->json};
+    int rc = 0;
+    if (l->n_rest < 1) {
+        error_set_code(e, ERROR_USAGE, "the folder of golden numbers is needed");
+        return error_hint(e, "colossus check-golden tests/golden/data/*");
+    }
+    for (int i = 0; i < l->n_rest; i++) {
+        struct error failure = {0};
+        int failed = train_check_golden(l->rest[i], &g, stdout, &failure);
+        if (failed >= 0) continue;
+        cmd_fail(l->table->command, &failure); /* behind the folder's own table */
+        rc = rc < 0 ? rc : failed;
+    }
+    e->code = rc;
+    return rc;
+}
+
 int cmd_check_golden(int argc, char **argv)
 {
     struct check_golden_options o = {0};
-    struct arena a;
-    struct error e = {0};
-    int n_rest, exit_code;
-    char **rest;
-    arena_init(&a);
-    if (cmd_parse(&cmd_check_golden_table, argc, argv, &o, &a, NULL, &n_rest, &rest, &exit_code)) {
-        struct train_golden_options g = {.dtype = o.precision ? COMPUTE_BF16 : COMPUTE_F32,
-                                         .backend = (enum compute_backend)o.backend,
-                                         .threads = (int)o.threads,
-                                         .json = o.json};
-        exit_code = 0;
-        if (n_rest < 1) {
-            error_set_code(&e, ERROR_USAGE, "the folder of golden numbers is needed");
-            error_hint(&e, "colossus check-golden tests/golden/data/*");
-            exit_code = cmd_fail("check-golden", &e);
-        }
-        /* Every folder is looked at, and the first failure's code is what counts. */
-        for (int i = 0; i < n_rest; i++) {
-            e = (struct error){0};
-            int failed =
-                train_check_golden(rest[i], &g, stdout, &e) < 0 ? cmd_fail("check-golden", &e) : 0;
-            exit_code = exit_code ? exit_code : failed;
-        }
-    }
-    arena_fini(&a);
-    return exit_code;
+    return cmd_run(&cmd_check_golden_table, argc, argv, &o, check_all);
 }

@@ -49,6 +49,7 @@ const struct cmd_entry *cmd_all_entries(size_t *count)
     return all_entries;
 }
 
+/* docs/STYLE.md has the list; everything else is 1. */
 static int exit_code_of(int error_code)
 {
     switch (error_code) {
@@ -68,25 +69,35 @@ int cmd_fail(const char *command, const struct error *e)
     return exit_code_of(e->code);
 }
 
-bool cmd_parse(const struct option_table *t, int argc, char **argv, void *target, struct arena *a,
-               uint8_t *origins, int *n_rest, char ***rest, int *exit_code)
+int cmd_run(const struct option_table *t, int argc, char **argv, void *options, cmd_body *body)
 {
     struct error e = {0};
-    struct option_line line = {argc, argv, a, origins, 0, NULL, false};
-    options_defaults(t->rows, t->n_rows, target);
-    int rc = options_parse(t, &line, target, &e);
-    *n_rest = line.n_rest;
-    *rest = line.rest;
-    if (rc < 0) {
-        *exit_code = cmd_fail(t->command, &e);
-        return false;
-    }
-    if (line.help) {
+    struct arena a = {0};
+    struct option_line l = {t, argc, argv, &a, arena_alloc(&a, t->n_rows), 0, NULL, false};
+    options_defaults(t->rows, t->n_rows, options);
+    int rc = options_parse(&l, options, &e);
+    if (rc >= 0 && l.help)
         options_print_help(t, stdout);
-        *exit_code = 0;
-        return false;
-    }
-    return true;
+    else if (rc >= 0)
+        rc = body(&l, options, &e);
+    arena_fini(&a);
+    if (rc >= 0) return 0;
+    return e.text[0] ? cmd_fail(t->command, &e) : exit_code_of(e.code);
+}
+
+struct json_writer *cmd_json_begin(struct cmd_json *j)
+{
+    j->line = (struct str){0};
+    jsonw_begin(&j->writer, &j->line);
+    jsonw_open(&j->writer, NULL, '{');
+    return &j->writer;
+}
+
+void cmd_json_end(struct cmd_json *j, bool print)
+{
+    jsonw_close(&j->writer, '}');
+    if (print) puts(j->line.data);
+    str_fini(&j->line);
 }
 
 /* ------------------------------------------------------------------ dispatch */
@@ -101,6 +112,7 @@ static const struct cmd_entry *find_entry(const struct cmd_entry *entries, size_
     return NULL;
 }
 
+/* A typing error is answered with the nearest command. */
 static int unknown_entry(const char *command, const struct cmd_entry *entries, size_t count,
                          const char *name)
 {
@@ -125,7 +137,7 @@ static void print_entries(const char *command, const struct cmd_entry *entries, 
     fprintf(out, "usage: colossus %s COMMAND [options]\n\n", command);
     for (size_t i = 0; i < count; i++)
         fprintf(out, "  %-18s%s\n", entries[i].name, entries[i].summary);
-    fprintf(out, "\n'colossus %s COMMAND --help' says more about one of them\n", command);
+    fprintf(out, "\n'colossus %s COMMAND --help' explains one of them\n", command);
 }
 
 int cmd_dispatch(const char *command, const struct cmd_entry *entries, size_t count, int argc,

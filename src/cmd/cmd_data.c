@@ -92,17 +92,17 @@ static const struct option encode_rows[] = {
     {"tokenizer", 't', OPTION_STRING, AT(tokenizer), NULL, NULL, 0, 0, NULL,
      "tokenizer.json, tiktoken ranks or SentencePiece .model"},
     {"lines", 'l', OPTION_BOOL, AT(lines), NULL, "false", 0, 0, NULL,
-     "every line alone; one line of ids for each"},
+     "encode every line by itself, to one line of ids each"},
     {"special", 0, OPTION_BOOL, AT(special), NULL, "false", 0, 0, NULL,
-     "control tokens written in the text become their ids"},
+     "turn control tokens that are written out in the text into their ids"},
     {"threads", 0, OPTION_INT, AT(threads), NULL, "0", 0, 1024, NULL,
-     "0: all processors; only --lines can use more than one"},
+     "how many to use; 0: one per processor; only --lines can use more than one"},
 };
 static const struct option decode_rows[] = {
     {"tokenizer", 't', OPTION_STRING, AT(tokenizer), NULL, NULL, 0, 0, NULL,
      "tokenizer.json, tiktoken ranks or SentencePiece .model"},
     {"lines", 'l', OPTION_BOOL, AT(lines), NULL, "false", 0, 0, NULL,
-     "every line alone; one line of text for each"},
+     "decode every line by itself, to one line of text each"},
     {"special", 0, OPTION_BOOL, AT(special), NULL, "false", 0, 0, NULL,
      "write control tokens as their text instead of skipping them"},
 };
@@ -128,15 +128,17 @@ const struct option_table cmd_data_decode_table = {
     decode_rows,
     ARRAY_LEN(decode_rows)};
 
-static int run_codec(const struct codec_args *o, bool encode, int n_rest, char **rest,
-                     struct error *e)
+/* encode and decode differ by the table that the command line was read with. */
+static int codec(const struct option_line *l, void *options, struct error *e)
 {
+    const struct codec_args *o = options;
+    bool encode = l->table == &cmd_data_encode_table;
     tokenizer_t *tokenizer;
 
-    if (n_rest > 0) {
-        error_set_code(e, ERROR_USAGE, "'%s' is not an option", rest[0]);
-        return error_hint(e, "text is read from standard input: %s <FILE",
-                          encode ? "colossus data encode" : "colossus data decode");
+    if (l->n_rest > 0) {
+        error_set_code(e, ERROR_USAGE, "'%s' is not an option", l->rest[0]);
+        return error_hint(e, "text is read from standard input: colossus %s <FILE",
+                          l->table->command);
     }
     if (!o->tokenizer) {
         error_set_code(e, ERROR_USAGE, "--tokenizer is missing");
@@ -157,31 +159,16 @@ static int run_codec(const struct codec_args *o, bool encode, int n_rest, char *
     return rc;
 }
 
-static int cmd_data_codec(const struct option_table *t, bool encode, int argc, char **argv)
-{
-    struct codec_args o = {0};
-    struct error e = {0};
-    struct arena a;
-    int n_rest, exit_code;
-    char **rest;
-
-    arena_init(&a);
-    if (cmd_parse(t, argc, argv, &o, &a, NULL, &n_rest, &rest, &exit_code)) {
-        int rc = run_codec(&o, encode, n_rest, rest, &e);
-        exit_code = rc < 0 ? cmd_fail(t->command, &e) : 0;
-    }
-    arena_fini(&a);
-    return exit_code;
-}
-
 static int cmd_data_encode(int argc, char **argv)
 {
-    return cmd_data_codec(&cmd_data_encode_table, true, argc, argv);
+    struct codec_args o = {0};
+    return cmd_run(&cmd_data_encode_table, argc, argv, &o, codec);
 }
 
 static int cmd_data_decode(int argc, char **argv)
 {
-    return cmd_data_codec(&cmd_data_decode_table, false, argc, argv);
+    struct codec_args o = {0};
+    return cmd_run(&cmd_data_decode_table, argc, argv, &o, codec);
 }
 
 /* ------------------------------------------------------------------ the table */

@@ -17,14 +17,14 @@ struct inspect_args {
 static const struct option rows[] = {
     {"split", 's', OPTION_ENUM, AT(split), NULL, "both", 0, 0, splits, "which part to look at"},
     {"documents", 'd', OPTION_INT, AT(documents), NULL, "3", 0, 1e9, NULL,
-     "show so many documents as text, from the first on"},
+     "number of documents to show as text, from the first on"},
     {"chars", 'c', OPTION_INT, AT(chars), "bytes", "400", 0, 1e12, NULL,
-     "show so much of each document; 0: all"},
+     "how much of each document to show; 0: all of it"},
     {"top", 0, OPTION_INT, AT(top), NULL, "20", 0, 1 << 24, NULL,
-     "show so many of the most frequent tokens"},
+     "number of most frequent tokens to list"},
     {"shards", 0, OPTION_BOOL, AT(shards), NULL, "false", 0, 0, NULL, "list the shard files"},
     {"text", 0, OPTION_BOOL, AT(text), NULL, "false", 0, 0, NULL,
-     "print nothing but the documents, all of them, each followed by a line %: fortune format"},
+     "print all documents and nothing else, a line % after each, as fortune files have it"},
     {"verify", 0, OPTION_BOOL, AT(verify), NULL, "false", 0, 0, NULL,
      "check the hash of every file"},
     {"json", 0, OPTION_BOOL, AT(json), NULL, "false", 0, 0, NULL, "one JSON object"},
@@ -324,46 +324,32 @@ static int load_tokenizer(struct inspection *x, struct error *e)
     return rc;
 }
 
-static int run(const struct inspect_args *o, int n_rest, char **rest, struct arena *a,
-               struct error *e)
+static int inspect(const struct option_line *l, void *options, struct error *e)
 {
-    struct str line = {0};
-    struct json_writer w;
-    struct inspection x = {.o = o, .arena = a, .json = o->json ? &w : NULL};
+    const struct inspect_args *o = options;
+    struct cmd_json j;
+    struct inspection x = {.o = o, .arena = l->arena};
 
-    if (n_rest != 1) {
-        error_set_code(e, ERROR_USAGE, "one dataset folder is needed, not %d", n_rest);
+    if (l->n_rest != 1) {
+        error_set_code(e, ERROR_USAGE, "one dataset folder is needed, not %d", l->n_rest);
         return error_hint(e, "colossus data inspect data/fortunes");
     }
     if (o->json && o->text) {
         error_set_code(e, ERROR_USAGE, "--json and --text exclude each other");
         return error_hint(e, "--json --documents 1000 --chars 0 gives documents as JSON");
     }
-    x.dir = rest[0];
-    jsonw_begin(&w, &line);
-    jsonw_open(&w, NULL, '{');
+    x.dir = l->rest[0];
+    struct json_writer *w = cmd_json_begin(&j);
+    x.json = o->json ? w : NULL;
     int rc = load_tokenizer(&x, e);
     if (rc >= 0) rc = inspect_all(&x, e);
-    jsonw_close(&w, '}');
-    if (rc >= 0 && o->json) printf("%s\n", line.data);
+    cmd_json_end(&j, rc >= 0 && o->json);
     tokenizer_free(x.tokenizer);
-    str_fini(&line);
     return rc;
 }
 
 int cmd_data_inspect(int argc, char **argv)
 {
     struct inspect_args o = {0};
-    struct error e = {0};
-    struct arena a;
-    int n_rest, exit_code;
-    char **rest;
-
-    arena_init(&a);
-    if (cmd_parse(&cmd_data_inspect_table, argc, argv, &o, &a, NULL, &n_rest, &rest, &exit_code)) {
-        int rc = run(&o, n_rest, rest, &a, &e);
-        exit_code = rc < 0 ? cmd_fail("data inspect", &e) : 0;
-    }
-    arena_fini(&a);
-    return exit_code;
+    return cmd_run(&cmd_data_inspect_table, argc, argv, &o, inspect);
 }

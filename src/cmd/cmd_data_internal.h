@@ -16,6 +16,7 @@ struct data_corpus_args {
 };
 
 /* Their rows; `at` is the offset of a struct data_corpus_args in the command's options. */
+/* clang-format off: rows of a table */
 #define DATA_CORPUS_ROWS(at)                                                                       \
     {"format",                                                                                     \
      'f',                                                                                          \
@@ -26,7 +27,7 @@ struct data_corpus_args {
      0,                                                                                            \
      0,                                                                                            \
      corpus_format_names,                                                                          \
-     "what the files hold; auto goes by their names"},                                             \
+     "what the files hold; auto decides by their names"},                                          \
         {"field",                                                                                  \
          0,                                                                                        \
          OPTION_STRING,                                                                            \
@@ -36,7 +37,7 @@ struct data_corpus_args {
          0,                                                                                        \
          0,                                                                                        \
          NULL,                                                                                     \
-         "JSONL: the string to take from every line's object; user.name is a nested one"},         \
+         "JSONL: the key whose string is the text; user.name is name inside user"},                \
         {"skip-missing",                                                                           \
          0,                                                                                        \
          OPTION_BOOL,                                                                              \
@@ -51,6 +52,7 @@ struct data_corpus_args {
         "max-line-bytes", 0, OPTION_INT, (at) + offsetof(struct data_corpus_args, max_line_bytes), \
             "bytes", "64Mi", 1, 0x1p40, NULL, "JSONL: a longer line is an error"                   \
     }
+/* clang-format on */
 
 #define DATA_INPUT_HELP                                                                         \
     "INPUT is a file, a folder (all its files, sorted) or - for standard input. Files may be\n" \

@@ -28,7 +28,7 @@ static const struct option tokenize_rows[] = {
     {"shard-tokens", 0, OPTION_INT, AT(shard_tokens), "tokens", "100M", 1, 0x1p47, NULL,
      "tokens in a shard file"},
     {"threads", 0, OPTION_INT, AT(threads), NULL, "0", 0, 1024, NULL,
-     "0: all processors; the files are the same for any number"},
+     "how many to use; 0: one per processor; the files are the same for any number"},
     {"force", 0, OPTION_BOOL, AT(force), NULL, "false", 0, 0, NULL,
      "replace the dataset that is already there"},
     {"dry-run", 'n', OPTION_BOOL, AT(dry_run), NULL, "false", 0, 0, NULL,
@@ -51,24 +51,23 @@ const struct option_table cmd_data_tokenize_table = {
 
 /* The command as it is recorded in the index: what decides the tokens, so not the number of threads
  * or the place of the output. */
-static char *recorded_command(const struct tokenize_args *o, const uint8_t *origins, char **inputs,
-                              int n_inputs, struct arena *a)
+static char *recorded_command(const struct tokenize_args *o, const struct option_line *l)
 {
     static const char *const left_out[] = {"out", "threads", "force", "json"};
     struct str s = {0};
 
     str_puts(&s, "colossus data tokenize");
-    for (int i = 0; i < n_inputs; i++)
-        str_printf(&s, " %s", inputs[i]);
+    for (int i = 0; i < l->n_rest; i++)
+        str_printf(&s, " %s", l->rest[i]);
     for (size_t i = 0; i < ARRAY_LEN(tokenize_rows); i++) {
-        bool take = origins[i] == ORIGIN_FLAG;
+        bool take = l->origins[i] == ORIGIN_FLAG;
         for (size_t k = 0; k < ARRAY_LEN(left_out); k++)
             take &= strcmp(tokenize_rows[i].name, left_out[k]) != 0;
         if (!take) continue;
         str_printf(&s, " --%s=", tokenize_rows[i].name);
         options_get(&tokenize_rows[i], o, &s);
     }
-    char *command = arena_strndup(a, s.data, s.len);
+    char *command = arena_strndup(l->arena, s.data, s.len);
     str_fini(&s);
     return command;
 }
@@ -151,22 +150,18 @@ static int tokenize_dry_run(const struct tokenize_args *o, const struct corpus_o
                             const struct dataset_options *d, const tokenizer_t *tokenizer,
                             struct error *e)
 {
-    struct str line = {0};
-    struct json_writer w;
+    struct cmd_json j;
 
     TRY(dataset_check_output(d, e));
-    jsonw_begin(&w, &line);
-    jsonw_open(&w, NULL, '{');
-    jsonw_bool(&w, "dry_run", true);
-    jsonw_string(&w, "out", o->out);
-    jsonw_int(&w, "vocab_size", tokenizer_vocab_size(tokenizer));
-    int rc = data_corpus_print(corpus, o->json ? &w : NULL, e);
-    jsonw_close(&w, '}');
-    if (rc >= 0 && o->json) printf("%s\n", line.data);
+    struct json_writer *w = cmd_json_begin(&j);
+    jsonw_bool(w, "dry_run", true);
+    jsonw_string(w, "out", o->out);
+    jsonw_int(w, "vocab_size", tokenizer_vocab_size(tokenizer));
+    int rc = data_corpus_print(corpus, o->json ? w : NULL, e);
+    cmd_json_end(&j, rc >= 0 && o->json);
     if (rc >= 0 && !o->json)
         printf("\nwould write '%s' with %s, vocabulary %u; nothing was written\n", o->out,
                tokenizer_kind(tokenizer), tokenizer_vocab_size(tokenizer));
-    str_fini(&line);
     return rc;
 }
 
@@ -192,18 +187,15 @@ static int tokenize_with(const struct tokenize_args *o, const struct corpus_opti
         print_report(&report, o);
         return 0;
     }
-    struct str line = {0};
-    struct json_writer w;
-    jsonw_begin(&w, &line);
-    jsonw_open(&w, NULL, '{');
-    jsonw_string(&w, "out", o->out);
-    report_json(&w, &report);
-    jsonw_close(&w, '}');
-    printf("%s\n", line.data);
-    str_fini(&line);
+    struct cmd_json j;
+    struct json_writer *w = cmd_json_begin(&j);
+    jsonw_string(w, "out", o->out);
+    report_json(w, &report);
+    cmd_json_end(&j, true);
     return 0;
 }
 
+/* An option without which the command cannot do anything. */
 static int need(const char *value, const char *name, const char *example, struct error *e)
 {
     if (value && *value) return 0;
@@ -211,31 +203,23 @@ static int need(const char *value, const char *name, const char *example, struct
     return error_hint(e, "for example --%s %s", name, example);
 }
 
+static int tokenize(const struct option_line *l, void *options, struct error *e)
+{
+    const struct tokenize_args *o = options;
+    struct corpus_options corpus = data_corpus_options(&o->corpus, l->rest, l->n_rest);
+    tokenizer_t *tokenizer;
+    TRY(need(o->tokenizer, "tokenizer", "tokenizer.json", e));
+    TRY(need(o->out, "out", "data/fortunes", e));
+    TRY(tokenizer_load(o->tokenizer, &tokenizer, e));
+    int rc = tokenize_with(o, &corpus, tokenizer, recorded_command(o, l), e);
+    tokenizer_free(tokenizer);
+    return rc;
+}
+
 int cmd_data_tokenize(int argc, char **argv)
 {
     struct tokenize_args o = {0};
-    uint8_t origins[ARRAY_LEN(tokenize_rows)] = {0};
-    struct error e = {0};
-    struct arena a;
-    int n_rest, exit_code;
-    char **rest;
-
-    arena_init(&a);
-    if (cmd_parse(&cmd_data_tokenize_table, argc, argv, &o, &a, origins, &n_rest, &rest,
-                  &exit_code)) {
-        struct corpus_options corpus = data_corpus_options(&o.corpus, rest, n_rest);
-        tokenizer_t *tokenizer = NULL;
-        int rc = need(o.tokenizer, "tokenizer", "tokenizer.json", &e);
-        if (rc >= 0) rc = need(o.out, "out", "data/fortunes", &e);
-        if (rc >= 0) rc = tokenizer_load(o.tokenizer, &tokenizer, &e);
-        if (rc >= 0)
-            rc = tokenize_with(&o, &corpus, tokenizer,
-                               recorded_command(&o, origins, rest, n_rest, &a), &e);
-        tokenizer_free(tokenizer);
-        exit_code = rc < 0 ? cmd_fail("data tokenize", &e) : 0;
-    }
-    arena_fini(&a);
-    return exit_code;
+    return cmd_run(&cmd_data_tokenize_table, argc, argv, &o, tokenize);
 }
 
 /* ------------------------------------------------------------------ train-tokenizer */
@@ -251,18 +235,18 @@ struct train_args {
 #define AT(field) offsetof(struct train_args, field)
 static const struct option train_rows[] = {
     {"vocab-size", 's', OPTION_INT, AT(vocab_size), "tokens", "8192", 257, 1 << 24, NULL,
-     "ids of the tokenizer, the 256 bytes and the special tokens included"},
+     "size of the vocabulary, with the 256 bytes and the special tokens"},
     {"out", 'o', OPTION_STRING, AT(out), NULL, NULL, 0, 0, NULL, "the tokenizer.json to write"},
     DATA_CORPUS_ROWS(AT(corpus)),
     {"special", 0, OPTION_LIST, AT(special), NULL, NULL, 0, 0, NULL,
-     "a special token; may be given again; the first ends documents; default <|eos|>, <|pad|>, "
+     "a special token; the first one given ends documents; default <|eos|>, <|pad|>, "
      "<|separator|>"},
     {"pattern", 0, OPTION_STRING, AT(pattern), NULL, NULL, 0, 0, NULL,
      "regular expression (PCRE2) that cuts text into words; default: GPT-4's with single digits"},
     {"max-bytes", 0, OPTION_INT, AT(max_bytes), "bytes", "0", 0, 0x1p60, NULL,
-     "learn from so much text at most; 0: all"},
+     "learn from this much text at most; 0: from all of it"},
     {"threads", 0, OPTION_INT, AT(threads), NULL, "0", 0, 1024, NULL,
-     "0: all processors; the tokenizer is the same for any number"},
+     "how many to use; 0: one per processor; the tokenizer is the same for any number"},
     {"force", 0, OPTION_BOOL, AT(force), NULL, "false", 0, 0, NULL,
      "replace the file that is already there"},
     {"dry-run", 'n', OPTION_BOOL, AT(dry_run), NULL, "false", 0, 0, NULL,
@@ -281,6 +265,7 @@ const struct option_table cmd_data_train_tokenizer_table = {
     train_rows,
     ARRAY_LEN(train_rows)};
 
+/* Before any text is read: learning takes minutes. */
 static int check_train(const struct train_args *o, struct error *e)
 {
     TRY(need(o->out, "out", "tokenizer.json", e));
@@ -298,19 +283,15 @@ static int print_trained(const struct train_args *o, double seconds, struct erro
 
     TRY(tokenizer_load(o->out, &t, e)); /* what was written can be read */
     if (o->json) {
-        struct str line = {0};
-        struct json_writer w;
-        jsonw_begin(&w, &line);
-        jsonw_open(&w, NULL, '{');
-        jsonw_string(&w, "file", o->out);
-        jsonw_string(&w, "kind", tokenizer_kind(t));
-        jsonw_int(&w, "vocab_size", tokenizer_vocab_size(t));
-        jsonw_int(&w, "eos", tokenizer_eos(t));
-        data_json_hash(&w, "xxh3", tokenizer_hash(t));
-        jsonw_real(&w, "seconds", seconds);
-        jsonw_close(&w, '}');
-        printf("%s\n", line.data);
-        str_fini(&line);
+        struct cmd_json j;
+        struct json_writer *w = cmd_json_begin(&j);
+        jsonw_string(w, "file", o->out);
+        jsonw_string(w, "kind", tokenizer_kind(t));
+        jsonw_int(w, "vocab_size", tokenizer_vocab_size(t));
+        jsonw_int(w, "eos", tokenizer_eos(t));
+        data_json_hash(w, "xxh3", tokenizer_hash(t));
+        jsonw_real(w, "seconds", seconds);
+        cmd_json_end(&j, true);
     } else {
         hash_to_hex(tokenizer_hash(t), hex);
         printf("%s: %s, %u ids, end of document %u, XXH3 %s, %s\n", o->out, tokenizer_kind(t),
@@ -326,26 +307,20 @@ static int print_trained(const struct train_args *o, double seconds, struct erro
 static int train_dry_run(const struct train_args *o, const struct corpus_options *corpus,
                          struct error *e)
 {
-    struct str line = {0};
-    struct json_writer w;
-
-    jsonw_begin(&w, &line);
-    jsonw_open(&w, NULL, '{');
-    jsonw_bool(&w, "dry_run", true);
-    jsonw_string(&w, "out", o->out);
-    int rc = data_corpus_print(corpus, o->json ? &w : NULL, e);
-    jsonw_close(&w, '}');
-    if (rc >= 0 && o->json)
-        printf("%s\n", line.data);
-    else if (rc >= 0)
-        printf("\nwould write '%s'; nothing was written\n", o->out);
-    str_fini(&line);
+    struct cmd_json j;
+    struct json_writer *w = cmd_json_begin(&j);
+    jsonw_bool(w, "dry_run", true);
+    jsonw_string(w, "out", o->out);
+    int rc = data_corpus_print(corpus, o->json ? w : NULL, e);
+    cmd_json_end(&j, rc >= 0 && o->json);
+    if (rc >= 0 && !o->json) printf("\nwould write '%s'; nothing was written\n", o->out);
     return rc;
 }
 
-static int run_train(const struct train_args *o, char **inputs, int n_inputs, struct error *e)
+static int train_tokenizer(const struct option_line *l, void *options, struct error *e)
 {
-    struct corpus_options corpus = data_corpus_options(&o->corpus, inputs, n_inputs);
+    const struct train_args *o = options;
+    struct corpus_options corpus = data_corpus_options(&o->corpus, l->rest, l->n_rest);
     struct tokenizer_train_options t = {
         .vocab_size = (uint32_t)o->vocab_size,
         .special_tokens = o->special.count ? o->special.items : NULL,
@@ -367,17 +342,5 @@ static int run_train(const struct train_args *o, char **inputs, int n_inputs, st
 int cmd_data_train_tokenizer(int argc, char **argv)
 {
     struct train_args o = {0};
-    struct error e = {0};
-    struct arena a;
-    int n_rest, exit_code;
-    char **rest;
-
-    arena_init(&a);
-    if (cmd_parse(&cmd_data_train_tokenizer_table, argc, argv, &o, &a, NULL, &n_rest, &rest,
-                  &exit_code)) {
-        int rc = run_train(&o, rest, n_rest, &e);
-        exit_code = rc < 0 ? cmd_fail("data train-tokenizer", &e) : 0;
-    }
-    arena_fini(&a);
-    return exit_code;
+    return cmd_run(&cmd_data_train_tokenizer_table, argc, argv, &o, train_tokenizer);
 }

@@ -20,23 +20,26 @@ struct eval_options {
 #define AT(field) offsetof(struct eval_options, field)
 static const struct option rows[] = {
     {"task", 't', OPTION_ENUM, AT(task), NULL, "auto", 0, 0, TASKS,
-     "what the files are; auto looks at the name and the first line, or is text where --format, "
+     "what the files hold; auto decides by name and first line, and takes text where --format, "
      "--field or --skip-missing is given"},
     DATA_CORPUS_ROWS(AT(corpus)),
     {"limit", 'l', OPTION_INT, AT(limit), "examples", "0", 0, 1e12, NULL,
      "score only the first ones; 0: all"},
     {"stride", 0, OPTION_INT, AT(stride), "tokens", "0", 0, 1e9, NULL,
-     "text: newly scored tokens per window; 0: half the context"},
+     "text: tokens by which the window moves on, which are scored with the rest as context; 0: "
+     "half "
+     "the context"},
     {"batch", 'b', OPTION_INT, AT(batch), "rows", "8", 1, 4096, NULL,
      "sequences that are scored at once"},
     {"context", 0, OPTION_INT, AT(context), "tokens", "0", 0, 1e9, NULL,
      "longest window; 0: the model's context"},
     {"tokenizer", 0, OPTION_STRING, AT(tokenizer), NULL, NULL, 0, 0, NULL,
-     "tokenizer file, where none lies beside the model"},
+     "tokenizer file, for a model that has none in its folder"},
     {"precision", 0, OPTION_ENUM, AT(precision), NULL, "auto", 0, 0, cmd_precisions,
      "number format of weights and activations"},
     {"backend", 0, OPTION_ENUM, AT(backend), NULL, "auto", 0, 0, cmd_backends, "kernels to use"},
-    {"threads", 0, OPTION_INT, AT(threads), NULL, "0", 0, 1024, NULL, "0: all processors"},
+    {"threads", 0, OPTION_INT, AT(threads), NULL, "0", 0, 1024, NULL,
+     "how many to use; 0: one per processor"},
     {"json", 0, OPTION_BOOL, AT(json), NULL, "false", 0, 0, NULL, "one JSON object per file"},
 };
 #undef AT
@@ -77,26 +80,22 @@ static eval_fn *find_eval(const char *task)
 
 static void print_json(const char *path, const struct serve_eval_result *r)
 {
-    struct str line = {0};
-    struct json_writer w;
-    jsonw_begin(&w, &line);
-    jsonw_open(&w, NULL, '{');
-    jsonw_string(&w, "file", path);
-    jsonw_string(&w, "task", r->task);
-    jsonw_int(&w, "examples", (int64_t)r->examples);
-    jsonw_int(&w, "tokens", (int64_t)r->tokens);
-    if (r->bytes) jsonw_int(&w, "bytes", (int64_t)r->bytes); /* tasks do not count them */
-    jsonw_real(&w, "bits_per_byte", r->bits_per_byte);
-    jsonw_real(&w, "perplexity", r->perplexity);
-    jsonw_real(&w, "accuracy", r->accuracy);
-    jsonw_real(&w, "accuracy_norm", r->accuracy_norm);
-    jsonw_real(&w, "chance", r->chance);
-    jsonw_real(&w, "stderr_accuracy", r->stderr_accuracy);
-    jsonw_real(&w, "seconds", r->seconds);
-    jsonw_close(&w, '}');
-    puts(line.data);
+    struct cmd_json j;
+    struct json_writer *w = cmd_json_begin(&j);
+    jsonw_string(w, "file", path);
+    jsonw_string(w, "task", r->task);
+    jsonw_int(w, "examples", (int64_t)r->examples);
+    jsonw_int(w, "tokens", (int64_t)r->tokens);
+    if (r->bytes) jsonw_int(w, "bytes", (int64_t)r->bytes); /* tasks do not count them */
+    jsonw_real(w, "bits_per_byte", r->bits_per_byte);
+    jsonw_real(w, "perplexity", r->perplexity);
+    jsonw_real(w, "accuracy", r->accuracy);
+    jsonw_real(w, "accuracy_norm", r->accuracy_norm);
+    jsonw_real(w, "chance", r->chance);
+    jsonw_real(w, "stderr_accuracy", r->stderr_accuracy);
+    jsonw_real(w, "seconds", r->seconds);
+    cmd_json_end(&j, true);
     fflush(stdout);
-    str_fini(&line);
 }
 
 /* NULL where the number does not apply: the table shows N/A. */
@@ -117,6 +116,7 @@ static void add_row(struct table *t, const char *path, const struct serve_eval_r
               number(seconds, 1, r->seconds));
 }
 
+/* Stops at the first file that fails, with the rows so far printed. */
 static int eval_files(struct serve_model *m, const struct eval_options *o, char **paths, int n,
                       struct error *e)
 {
@@ -144,11 +144,15 @@ static int eval_files(struct serve_model *m, const struct eval_options *o, char 
     return rc;
 }
 
-static int run(char **rest, int n_rest, const struct eval_options *o, struct arena *a,
-               struct error *e)
+static int eval(const struct option_line *l, void *options, struct error *e)
 {
+    const struct eval_options *o = options;
     struct train_model_paths paths;
-    TRY(train_find_model(rest[0], a, &paths, e));
+    if (l->n_rest < 2) {
+        error_set_code(e, ERROR_USAGE, "a MODEL and at least one FILE are needed");
+        return error_hint(e, "colossus eval runs/fortunes held-out.txt --format fortune");
+    }
+    TRY(train_find_model(l->rest[0], l->arena, &paths, e));
     struct serve_options so = {.config = paths.config,
                                .weights = paths.weights,
                                .tokenizer = o->tokenizer ? o->tokenizer : paths.tokenizer,
@@ -159,7 +163,7 @@ static int run(char **rest, int n_rest, const struct eval_options *o, struct are
                                .T = o->context};
     struct serve_model m;
     TRY(serve_model_open(&so, &m, e));
-    int rc = eval_files(&m, o, rest + 1, n_rest - 1, e);
+    int rc = eval_files(&m, o, l->rest + 1, l->n_rest - 1, e);
     serve_model_close(&m);
     return rc;
 }
@@ -167,21 +171,5 @@ static int run(char **rest, int n_rest, const struct eval_options *o, struct are
 int cmd_eval(int argc, char **argv)
 {
     struct eval_options o = {0};
-    struct arena a;
-    struct error e = {0};
-    int n_rest, exit_code;
-    char **rest;
-    arena_init(&a);
-    if (cmd_parse(&cmd_eval_table, argc, argv, &o, &a, NULL, &n_rest, &rest, &exit_code)) {
-        int rc;
-        if (n_rest < 2) {
-            rc = error_set_code(&e, ERROR_USAGE, "a MODEL and at least one FILE are needed");
-            error_hint(&e, "colossus eval runs/fortunes held-out.txt --format fortune");
-        } else {
-            rc = run(rest, n_rest, &o, &a, &e);
-        }
-        exit_code = rc < 0 ? cmd_fail("eval", &e) : 0;
-    }
-    arena_fini(&a);
-    return exit_code;
+    return cmd_run(&cmd_eval_table, argc, argv, &o, eval);
 }

@@ -29,11 +29,11 @@ static const struct option rows[] = {
     {"count", 'c', OPTION_INT, AT(count), NULL, "1", 1, 1e6, NULL,
      "how many continuations of the same prompt"},
     {"temperature", 't', OPTION_REAL, AT(temperature), NULL, "0.8", 0, 100, NULL,
-     "0 always takes the most likely token"},
+     "how far to spread the choice; 0 always takes the most likely token"},
     {"top-k", 0, OPTION_INT, AT(top_k), NULL, "0", 0, 1e9, NULL,
      "sample among the k most likely tokens; 0: all"},
     {"top-p", 0, OPTION_REAL, AT(top_p), NULL, "1", 0, 1, NULL,
-     "sample among the smallest set with this probability"},
+     "sample among the fewest tokens that together have this probability"},
     {"min-p", 0, OPTION_REAL, AT(min_p), NULL, "0.05", 0, 1, NULL,
      "drop tokens below this share of the most likely one's probability"},
     {"repetition-penalty", 0, OPTION_REAL, AT(repetition_penalty), NULL, "1", 0.01, 100, NULL,
@@ -41,24 +41,26 @@ static const struct option rows[] = {
     {"repetition-window", 0, OPTION_INT, AT(repetition_window), "tokens", "64", 0, 1e9, NULL,
      "how many recent tokens are penalised"},
     {"stop", 's', OPTION_LIST, AT(stop), NULL, NULL, 0, 0, NULL,
-     "end before this text appears; may be given again"},
+     "stop before this text would appear"},
     {"seed", 0, OPTION_INT, AT(seed), NULL, "1", 0, 9e15, NULL,
      "the same seed gives the same text, on any number of threads"},
     {"interactive", 'i', OPTION_BOOL, AT(interactive), NULL, "false", 0, 0, NULL,
-     "read prompts line by line, behind that of --prompt; the conversation is remembered, /reset "
-     "forgets it"},
+     "hold a conversation: read a prompt from every line, after that of --prompt; /reset forgets "
+     "what "
+     "was said"},
     {"tokenizer", 0, OPTION_STRING, AT(tokenizer), NULL, NULL, 0, 0, NULL,
-     "tokenizer file, where none lies beside the model"},
+     "tokenizer file, for a model that has none in its folder"},
     {"special", 0, OPTION_BOOL, AT(special), NULL, "false", 0, 0, NULL,
-     "control tokens written in the prompt become their ids"},
+     "turn control tokens that are written out in the prompt into their ids"},
     {"no-start-token", 0, OPTION_BOOL, AT(no_start_token), NULL, "false", 0, 0, NULL,
-     "do not begin the prompt like a document"},
+     "do not put the token that begins a document in front of the prompt"},
     {"ignore-eos", 0, OPTION_BOOL, AT(ignore_eos), NULL, "false", 0, 0, NULL,
-     "go on behind the end of the document"},
+     "do not stop where the model ends the document"},
     {"precision", 0, OPTION_ENUM, AT(precision), NULL, "auto", 0, 0, cmd_precisions,
      "number format of weights and activations"},
     {"backend", 0, OPTION_ENUM, AT(backend), NULL, "auto", 0, 0, cmd_backends, "kernels to use"},
-    {"threads", 0, OPTION_INT, AT(threads), NULL, "0", 0, 1024, NULL, "0: all processors"},
+    {"threads", 0, OPTION_INT, AT(threads), NULL, "0", 0, 1024, NULL,
+     "how many to use; 0: one per processor"},
     {"json", 0, OPTION_BOOL, AT(json), NULL, "false", 0, 0, NULL,
      "print one JSON object per continuation instead of streaming text"},
     {"quiet", 'q', OPTION_BOOL, AT(quiet), NULL, "false", 0, 0, NULL,
@@ -90,6 +92,7 @@ static void print_prompt(void *ctx)
     fflush(stdout);
 }
 
+/* Flushed at once, as a reader waits for it; a failed write ends the generation. */
 static int print_text(void *ctx, const char *text, size_t size)
 {
     (void)ctx;
@@ -105,25 +108,24 @@ static const char *reason_name(enum serve_stop r)
 
 static void print_json(const struct str *text, const struct serve_generated *g, int64_t index)
 {
-    struct str line = {0};
-    struct json_writer w;
-    jsonw_begin(&w, &line);
-    jsonw_open(&w, NULL, '{');
-    jsonw_int(&w, "index", index);
-    jsonw_string_n(&w, "text", text->data ? text->data : "", text->len);
-    jsonw_string(&w, "finish_reason", reason_name(g->reason));
-    jsonw_int(&w, "prompt_tokens", g->prompt_tokens);
-    jsonw_int(&w, "new_tokens", g->new_tokens);
-    jsonw_real(&w, "prompt_s", g->prompt_s);
-    jsonw_real(&w, "decode_s", g->decode_s);
-    jsonw_close(&w, '}');
-    puts(line.data);
-    str_fini(&line);
+    struct cmd_json j;
+    struct json_writer *w = cmd_json_begin(&j);
+    jsonw_int(w, "index", index);
+    jsonw_string_n(w, "text", text->data ? text->data : "", text->len);
+    jsonw_string(w, "finish_reason", reason_name(g->reason));
+    jsonw_int(w, "prompt_tokens", g->prompt_tokens);
+    jsonw_int(w, "new_tokens", g->new_tokens);
+    jsonw_real(w, "prompt_s", g->prompt_s);
+    jsonw_real(w, "decode_s", g->decode_s);
+    cmd_json_end(&j, true);
 }
 
-static struct serve_generation generation(const struct generate_options *o, int64_t index)
+static struct serve_generation generation(const struct generate_options *o, struct prompt *p,
+                                          int64_t index)
 {
     return (struct serve_generation){
+        .prompt = p->text,
+        .prompt_size = p->size,
         .sampling = {.temperature = o->temperature,
                      .top_k = o->top_k,
                      .top_p = o->top_p,
@@ -139,22 +141,24 @@ static struct serve_generation generation(const struct generate_options *o, int6
         .ignore_eos = o->ignore_eos,
         .stream = (uint64_t)index,
         .on_text = o->json ? NULL : print_text,
+        .ctx = p,
     };
 }
 
+/* Each continuation begins a new session and draws from a stream of its own, so that sample 3 is
+ * the same whether or not 1 and 2 were asked for. */
 static int continue_prompt(serve_session_t *s, const struct generate_options *o, struct prompt *p,
                            struct error *e)
 {
     double decode_s = 0;
     int64_t tokens = 0;
     for (int64_t i = 0; i < o->count; i++) {
-        struct serve_generation g = generation(o, i);
+        struct serve_generation g = generation(o, p, i);
         struct serve_generated r;
         struct str text = {0};
-        g.ctx = p;
         if (!o->json && p->size) g.on_start = print_prompt;
         serve_session_reset(s);
-        int rc = serve_generate(s, p->text, p->size, &g, &text, &r, e);
+        int rc = serve_generate(s, &g, &text, &r, e);
         if (rc == 0 && o->json)
             print_json(&text, &r, i);
         else if (rc == 0)
@@ -175,12 +179,11 @@ static int continue_prompt(serve_session_t *s, const struct generate_options *o,
 static int take_turn(serve_session_t *s, const struct generate_options *o, struct prompt *p,
                      bool shown, int64_t turn, struct error *e)
 {
-    struct serve_generation g = generation(o, turn);
+    struct serve_generation g = generation(o, p, turn);
     struct serve_generated r;
     struct str text = {0};
-    g.ctx = p;
     if (shown && !o->json) g.on_start = print_prompt;
-    int rc = serve_generate(s, p->text, p->size, &g, &text, &r, e);
+    int rc = serve_generate(s, &g, &text, &r, e);
     if (rc == 0 && o->json)
         print_json(&text, &r, turn);
     else if (rc == 0)
@@ -220,6 +223,7 @@ static int converse(serve_session_t *s, const struct generate_options *o, struct
     return rc;
 }
 
+/* The caller frees *prompt. Without any prompt it is empty, and the model begins a document. */
 static int read_prompt(const struct generate_options *o, char **prompt, size_t *size,
                        struct error *e)
 {
@@ -240,10 +244,15 @@ static int read_prompt(const struct generate_options *o, char **prompt, size_t *
     return 0;
 }
 
-static int run(const char *path, const struct generate_options *o, struct arena *a, struct error *e)
+static int generate(const struct option_line *l, void *options, struct error *e)
 {
+    const struct generate_options *o = options;
     struct train_model_paths paths;
-    TRY(train_find_model(path, a, &paths, e));
+    if (l->n_rest != 1) {
+        error_set_code(e, ERROR_USAGE, "one MODEL is needed, %d given", l->n_rest);
+        return error_hint(e, "colossus generate runs/fortunes");
+    }
+    TRY(train_find_model(l->rest[0], l->arena, &paths, e));
     char *prompt;
     size_t size;
     TRY(read_prompt(o, &prompt, &size, e));
@@ -272,21 +281,5 @@ static int run(const char *path, const struct generate_options *o, struct arena 
 int cmd_generate(int argc, char **argv)
 {
     struct generate_options o = {0};
-    struct arena a;
-    struct error e = {0};
-    int n_rest, exit_code;
-    char **rest;
-    arena_init(&a);
-    if (cmd_parse(&cmd_generate_table, argc, argv, &o, &a, NULL, &n_rest, &rest, &exit_code)) {
-        int rc;
-        if (n_rest != 1) {
-            rc = error_set_code(&e, ERROR_USAGE, "one MODEL is needed, %d given", n_rest);
-            error_hint(&e, "colossus generate runs/fortunes");
-        } else {
-            rc = run(rest[0], &o, &a, &e);
-        }
-        exit_code = rc < 0 ? cmd_fail("generate", &e) : 0;
-    }
-    arena_fini(&a);
-    return exit_code;
+    return cmd_run(&cmd_generate_table, argc, argv, &o, generate);
 }

@@ -23,12 +23,13 @@ static const struct option rows[] = {
 const struct option_table cmd_help_table = {
     "help",
     "[COMMAND] [options]",
-    "say what there is, or what a command takes",
+    "list the commands, or explain one",
     "  colossus help train\n"
     "  colossus help --completion bash > ~/.local/share/bash-completion/completions/colossus",
     rows,
     ARRAY_LEN(rows)};
 
+/* Entries of one group stand together in the table, under a heading each. */
 static void print_overview(FILE *out)
 {
     size_t n;
@@ -42,11 +43,10 @@ static void print_overview(FILE *out)
         group = entries[i].group;
         fprintf(out, "  %-14s%s\n", entries[i].name, entries[i].summary);
     }
-    fputs(
-        "\n'colossus COMMAND --help' says more about one of them; exit codes are 0 done, 1 failed,"
-        "\n2 wrong command line, 3 wrong configuration, 75 stopped in good order: run it again,\n"
-        "93 it would fail again\n",
-        out);
+    fputs("\n'colossus COMMAND --help' explains one of them; exit codes are 0 done, 1 failed,"
+          "\n2 wrong command line, 3 wrong configuration, 75 stopped in good order: run it again,\n"
+          "93 it would fail again\n",
+          out);
 }
 
 /* Is `command` ("data tokenize") what was asked for, or below it ("data")? */
@@ -56,9 +56,8 @@ static bool is_asked_for(const char *command, const char *asked)
     return strncmp(command, asked, n) == 0 && (command[n] == '\0' || command[n] == ' ');
 }
 
-static int unknown_command(const char *asked)
+static int unknown_command(const char *asked, struct error *e)
 {
-    struct error e = {0};
     const char *names[128];
     size_t n_tables, n_entries, n = 0;
     const struct option_table *const *tables = cmd_all_tables(&n_tables);
@@ -67,13 +66,12 @@ static int unknown_command(const char *asked)
         names[n++] = entries[i].name;
     for (size_t i = 0; i < n_tables && n < ARRAY_LEN(names); i++)
         names[n++] = tables[i]->command;
-    error_set_code(&e, ERROR_USAGE, "there is no command '%s'", asked);
     const char *near = name_nearest(asked, names, n);
-    if (near) error_hint(&e, "did you mean '%s'?", near);
-    return cmd_fail("help", &e);
+    error_set_code(e, ERROR_USAGE, "there is no command '%s'", asked);
+    return near ? error_hint(e, "did you mean '%s'?", near) : e->code;
 }
 
-static int print_command(const char *asked)
+static int print_command(const char *asked, struct error *e)
 {
     size_t n, printed = 0;
     const struct option_table *const *tables = cmd_all_tables(&n);
@@ -82,7 +80,7 @@ static int print_command(const char *asked)
         fputs(printed++ ? "\n\n" : "", stdout);
         options_print_help(tables[i], stdout);
     }
-    return printed ? 0 : unknown_command(asked);
+    return printed ? 0 : unknown_command(asked, e);
 }
 
 /* ------------------------------------------------------------------ documents */
@@ -107,6 +105,7 @@ static void print_markdown(FILE *out)
     }
 }
 
+/* After the command all its options may follow. */
 static void print_bash_words(const struct option_table *t, FILE *out)
 {
     for (size_t i = 0; i < t->n_rows; i++)
@@ -177,28 +176,24 @@ static void print_bash(FILE *out)
           out);
 }
 
+static int help(const struct option_line *l, void *options, struct error *e)
+{
+    const struct help_options *o = options;
+    if (o->markdown)
+        print_markdown(stdout);
+    else if (o->completion == SHELL_BASH)
+        print_bash(stdout);
+    else if (l->n_rest == 0)
+        print_overview(stdout);
+    else if (l->n_rest == 1)
+        return print_command(l->rest[0], e);
+    else
+        return print_command(arena_printf(l->arena, "%s %s", l->rest[0], l->rest[1]), e);
+    return 0;
+}
+
 int cmd_help(int argc, char **argv)
 {
-    struct help_options o;
-    struct arena a;
-    int exit_code, n_rest;
-    char **rest;
-    arena_init(&a);
-    if (!cmd_parse(&cmd_help_table, argc, argv, &o, &a, NULL, &n_rest, &rest, &exit_code)) {
-        arena_fini(&a);
-        return exit_code;
-    }
-    exit_code = 0;
-    if (o.markdown) {
-        print_markdown(stdout);
-    } else if (o.completion == SHELL_BASH) {
-        print_bash(stdout);
-    } else if (n_rest == 0) {
-        print_overview(stdout);
-    } else {
-        const char *asked = n_rest > 1 ? arena_printf(&a, "%s %s", rest[0], rest[1]) : rest[0];
-        exit_code = print_command(asked);
-    }
-    arena_fini(&a);
-    return exit_code;
+    struct help_options o = {0};
+    return cmd_run(&cmd_help_table, argc, argv, &o, help);
 }

@@ -233,27 +233,15 @@ const struct option_table cmd_plan_validate_table = {
     validate_rows,
     ARRAY_LEN(validate_rows)};
 
-static int run_validate(int argc, char **argv)
+static int run_validate(const struct option_line *l, void *options, struct error *e)
 {
-    struct validate_options o = {0};
-    struct arena a;
-    struct error e = {0};
-    int n_rest, exit_code;
-    char **rest;
-    arena_init(&a);
-    if (cmd_parse(&cmd_plan_validate_table, argc, argv, &o, &a, NULL, &n_rest, &rest, &exit_code)) {
-        struct plan_validate_options v = {o.rows, o.json, o.mismatch, o.plot, o.tiers, o.recipes};
-        int rc;
-        if (n_rest > 1)
-            rc = error_set_code(&e, ERROR_USAGE, "one FILE.csv at most, %d given", n_rest);
-        else if (o.local.count > 0)
-            rc = plan_validate_local(o.local.items, o.local.count, o.measured, o.json, stdout, &e);
-        else
-            rc = plan_validate(n_rest ? rest[0] : NULL, &v, stdout, &e);
-        exit_code = rc < 0 ? cmd_fail("plan validate", &e) : 0;
-    }
-    arena_fini(&a);
-    return exit_code;
+    const struct validate_options *o = options;
+    struct plan_validate_options v = {o->rows, o->json, o->mismatch, o->plot, o->tiers, o->recipes};
+    if (l->n_rest > 1)
+        return error_set_code(e, ERROR_USAGE, "one FILE.csv at most, %d given", l->n_rest);
+    if (o->local.count > 0)
+        return plan_validate_local(o->local.items, o->local.count, o->measured, o->json, stdout, e);
+    return plan_validate(l->n_rest ? l->rest[0] : NULL, &v, stdout, e);
 }
 
 /* ------------------------------------------------------------------ the command */
@@ -266,34 +254,29 @@ static int one_file(const struct option_table *t, int n, struct error *e)
                       t == &cmd_plan_sweep_table ? " --over gpus=8Ki,16Ki" : "");
 }
 
-static int run_plan(const struct option_table *t, int argc, char **argv)
+static int run_plan(const struct option_line *l, void *options, struct error *e)
 {
-    struct plan_options o = {0};
-    struct arena a;
-    struct error e = {0};
-    int n_rest, exit_code;
-    char **rest;
-    arena_init(&a);
-    if (cmd_parse(t, argc, argv, &o, &a, NULL, &n_rest, &rest, &exit_code)) {
-        int rc = 0;
-        if (o.keys)
-            plan_print_keys(stdout);
-        else if (t == &cmd_plan_compare_table)
-            rc = compare(rest, n_rest, &o, &a, &e);
-        else if ((rc = one_file(t, n_rest, &e)) == 0)
-            rc = t == &cmd_plan_sweep_table ? sweep(rest[0], &o, &a, &e)
-                                            : plan_one(rest[0], &o, &a, &e);
-        exit_code = rc < 0 ? cmd_fail(t->command, &e) : 0;
+    const struct plan_options *o = options;
+    if (o->keys) {
+        plan_print_keys(stdout);
+        return 0;
     }
-    arena_fini(&a);
-    return exit_code;
+    if (l->table == &cmd_plan_compare_table) return compare(l->rest, l->n_rest, o, l->arena, e);
+    TRY(one_file(l->table, l->n_rest, e));
+    if (l->table == &cmd_plan_sweep_table) return sweep(l->rest[0], o, l->arena, e);
+    return plan_one(l->rest[0], o, l->arena, e);
 }
 
 int cmd_plan(int argc, char **argv)
 {
     const char *word = argc > 1 ? argv[1] : "";
-    if (strcmp(word, "compare") == 0) return run_plan(&cmd_plan_compare_table, argc - 1, argv + 1);
-    if (strcmp(word, "sweep") == 0) return run_plan(&cmd_plan_sweep_table, argc - 1, argv + 1);
-    if (strcmp(word, "validate") == 0) return run_validate(argc - 1, argv + 1);
-    return run_plan(&cmd_plan_table, argc, argv);
+    struct plan_options o = {0};
+    struct validate_options v = {0};
+    if (strcmp(word, "validate") == 0)
+        return cmd_run(&cmd_plan_validate_table, argc - 1, argv + 1, &v, run_validate);
+    if (strcmp(word, "compare") == 0)
+        return cmd_run(&cmd_plan_compare_table, argc - 1, argv + 1, &o, run_plan);
+    if (strcmp(word, "sweep") == 0)
+        return cmd_run(&cmd_plan_sweep_table, argc - 1, argv + 1, &o, run_plan);
+    return cmd_run(&cmd_plan_table, argc, argv, &o, run_plan);
 }

@@ -21,31 +21,23 @@ const struct option_table cmd_plot_table = {
     rows,
     ARRAY_LEN(rows)};
 
-static int plot(const char *run, const struct plot_options *o, struct error *e)
+static int plot(const struct option_line *l, void *options, struct error *e)
 {
-    TRY(train_plot(run, o->quiet ? NULL : stdout, e));
-    if (!o->quiet) printf("%s/loss.svg\n%s/throughput.svg\n", run, run);
+    const struct plot_options *o = options;
+    if (l->n_rest < 1) {
+        error_set_code(e, ERROR_USAGE, "the folder of a RUN is needed");
+        return error_hint(e, "see 'colossus plot --help'");
+    }
+    for (int i = 0; i < l->n_rest; i++) {
+        const char *run = l->rest[i];
+        TRY(train_plot(run, o->quiet ? NULL : stdout, e));
+        if (!o->quiet) printf("%s/loss.svg\n%s/throughput.svg\n", run, run);
+    }
     return 0;
 }
 
 int cmd_plot(int argc, char **argv)
 {
     struct plot_options o = {0};
-    struct arena a;
-    struct error e = {0};
-    int n_rest, exit_code;
-    char **rest;
-    arena_init(&a);
-    if (cmd_parse(&cmd_plot_table, argc, argv, &o, &a, NULL, &n_rest, &rest, &exit_code)) {
-        int rc = 0;
-        if (n_rest < 1) {
-            rc = error_set_code(&e, ERROR_USAGE, "the folder of a RUN is needed");
-            error_hint(&e, "see 'colossus plot --help'");
-        }
-        for (int i = 0; i < n_rest && rc >= 0; i++)
-            rc = plot(rest[i], &o, &e);
-        exit_code = rc < 0 ? cmd_fail("plot", &e) : 0;
-    }
-    arena_fini(&a);
-    return exit_code;
+    return cmd_run(&cmd_plot_table, argc, argv, &o, plot);
 }

@@ -18,15 +18,15 @@ static const struct option rows[] = {
     {"run-dir", 'd', OPTION_STRING, AT(run_dir), NULL, NULL, 0, 0, NULL,
      "the run folder, instead of dir/name of the run file"},
     {"resume", 0, OPTION_BOOL, AT(resume), NULL, "true", 0, 0, NULL,
-     "continue where the run folder exists; --no-resume: refuse such a folder"},
+     "continue the run if its folder exists; --no-resume: refuse to"},
     {"allow-changes", 0, OPTION_BOOL, AT(allow_changes), NULL, "false", 0, 0, NULL,
-     "continue although the run was begun with other settings (not data, model or optimiser)"},
+     "continue although settings have changed; data, model and optimiser may not"},
     {"plan", 0, OPTION_BOOL, AT(plan), NULL, "false", 0, 0, NULL,
      "print what the run is and the memory it takes, and stop"},
     {"dry-run", 'n', OPTION_BOOL, AT(dry_run), NULL, "false", 0, 0, NULL,
      "check run file, data and run folder, say what would be done, write nothing"},
     {"json", 0, OPTION_BOOL, AT(json), NULL, "false", 0, 0, NULL,
-     "plan or summary as JSON on standard output, log lines on standard error"},
+     "print plan or summary as JSON on standard output, log lines on standard error"},
     {"keys", 0, OPTION_BOOL, AT(keys), NULL, "false", 0, 0, NULL,
      "print every key of a run file with type, default and meaning, as Markdown"},
 };
@@ -46,6 +46,7 @@ const struct option_table cmd_train_table = {
     rows,
     ARRAY_LEN(rows)};
 
+/* The page docs/reference/run-file.md: made from the rows that read a run file. */
 static void print_keys(void)
 {
     const struct option_table keys = {
@@ -57,9 +58,18 @@ static void print_keys(void)
     options_print_markdown(keys.rows, keys.n_rows, stdout);
 }
 
-static int train(const char *path, const struct train_cmd_options *o, struct error *e)
+static int train(const struct option_line *l, void *options, struct error *e)
 {
+    const struct train_cmd_options *o = options;
     struct train_run_file f;
+    if (o->keys) {
+        print_keys();
+        return 0;
+    }
+    if (l->n_rest != 1) {
+        error_set_code(e, ERROR_USAGE, "one RUN.yaml is needed, %d given", l->n_rest);
+        return error_hint(e, "see 'colossus train --help'");
+    }
     if (o->run_dir && !*o->run_dir) {
         error_set_code(e, ERROR_USAGE, "'--run-dir' is empty");
         return error_hint(e, "name a folder, or leave it out for dir/name of the run file");
@@ -68,7 +78,7 @@ static int train(const char *path, const struct train_cmd_options *o, struct err
      * flushed when the run has ended. */
     if (!o->plan && !o->dry_run) signal(SIGPIPE, SIG_IGN);
     const struct train_run_text from = {
-        .path = path, .overrides = o->set.items, .n_overrides = o->set.count};
+        .path = l->rest[0], .overrides = o->set.items, .n_overrides = o->set.count};
     TRY(train_config_load(&from, &f, e));
     struct train_options t = {.no_resume = !o->resume,
                               .allow_changes = o->allow_changes,
@@ -84,23 +94,5 @@ static int train(const char *path, const struct train_cmd_options *o, struct err
 int cmd_train(int argc, char **argv)
 {
     struct train_cmd_options o = {0};
-    struct arena a;
-    struct error e = {0};
-    int n_rest, exit_code;
-    char **rest;
-    arena_init(&a);
-    if (cmd_parse(&cmd_train_table, argc, argv, &o, &a, NULL, &n_rest, &rest, &exit_code)) {
-        int rc = 0;
-        if (o.keys) {
-            print_keys();
-        } else if (n_rest != 1) {
-            rc = error_set_code(&e, ERROR_USAGE, "one RUN.yaml is needed, %d given", n_rest);
-            error_hint(&e, "see 'colossus train --help'");
-        } else {
-            rc = train(rest[0], &o, &e);
-        }
-        exit_code = rc < 0 ? cmd_fail("train", &e) : 0;
-    }
-    arena_fini(&a);
-    return exit_code;
+    return cmd_run(&cmd_train_table, argc, argv, &o, train);
 }

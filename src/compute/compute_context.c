@@ -50,6 +50,7 @@ static bool choose_amx(const compute_t *c)
 #endif
 }
 
+/* AUTO walks down from the fastest backend and ends at the reference, which every CPU runs. */
 int compute_new(const struct compute_options *o, compute_t **out, struct error *e)
 {
     CHECK(o->dtype == COMPUTE_F32 || o->dtype == COMPUTE_BF16);

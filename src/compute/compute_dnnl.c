@@ -241,6 +241,8 @@ static void product_lay_out(struct dnnl_product *p)
     p->scratch_bytes = at;
 }
 
+/* The packed layout is the library's choice, made with the primitive; what the caller sees of it is
+ * its size. */
 static void product_create(struct dnnl_product *p)
 {
     dnnl_engine_t engine = p->owner->engine;
@@ -334,6 +336,7 @@ static const void *stage_in(const struct dnnl_product *p, const struct operand *
     return to;
 }
 
+/* The way back: from dense scratch to the strided result, rounding where the primitive is fp32. */
 static void stage_out(const struct dnnl_product *p, void *to, const char *scratch)
 {
     const struct operand *o = &p->c;

@@ -14,6 +14,7 @@ enum { PLAIN_ROWS = 32, PLAIN_OUT = 32 };
 
 static const struct linear_ops linear_plain;
 
+/* Decided by the context alone, so that the memory plan can ask before there is a layer. */
 static const struct linear_ops *linear_ops_of(const compute_t *c)
 {
 #if COMPUTE_X86_KERNELS
@@ -50,6 +51,7 @@ compute_linear_t *compute_linear_new(compute_t *c, const struct compute_linear_d
     return l;
 }
 
+/* NULL is allowed. */
 void compute_linear_free(compute_linear_t *l)
 {
     if (!l) return;
@@ -160,6 +162,7 @@ static void plain_close(void *state)
     mem_free(copy);
 }
 
+/* The parts of a layer lie one below the other, as rows of one matrix. */
 static void plain_update(compute_linear_t *l)
 {
     const struct compute_linear_desc *d = &l->d;

@@ -54,6 +54,8 @@ static size_t dnnl_bytes(const compute_t *c, const struct compute_linear_desc *d
     return (size_t)(2 * d->groups * out * in) * compute_dtype_size(c->dtype);
 }
 
+/* The packed form does not depend on the rows, so the product that makes it may be of any number.
+ * */
 static void packed_open(struct packed *p, compute_linear_t *l, bool forward)
 {
     p->maker = row_product(l, forward, MIN(ROWS, l->d.max_rows), l->c->dtype);
@@ -140,6 +142,7 @@ static void row_task(void *ctx, size_t task, int thread)
                      r->scratch + (size_t)thread * r->stride);
 }
 
+/* On the thread that runs the operation: tasks may only find products. */
 static void prepare_rows(struct row_run *r, bool forward, int64_t rows)
 {
     if (r->products[rows]) return;

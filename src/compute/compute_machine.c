@@ -73,6 +73,7 @@ struct layer {
     double times[3][MAX_ROUNDS];
 };
 
+/* Weights of many different numbers, as a model's are. */
 static void layer_open(struct bench *b, size_t i, struct layer *l)
 {
     size_t n = (size_t)(shapes[i].groups * shapes[i].out * shapes[i].in);
@@ -118,6 +119,7 @@ static void layer_once(struct bench *b, struct layer *l, double t[3])
     t[2] += t3 - t2;
 }
 
+/* The three products of a layer take turns as in a step; round -1 is not recorded. */
 static void layer_run(struct bench *b, struct layer *l, int round)
 {
     double t[3] = {0};
@@ -132,6 +134,7 @@ static void layer_run(struct bench *b, struct layer *l, int round)
 
 /* ------------------------------------------------------------------ the other operations */
 
+/* As a model lays them out: queries, keys and values side by side in one array. */
 static void run_attention(struct bench *b, int64_t len, bool backward)
 {
     struct compute_attention a = {.B = ROWS / len, .T = len, .H = HEADS, .K = 2, .h = 64};
@@ -297,6 +300,7 @@ static void copy_task(void *ctx, size_t task, int thread)
     memcpy(b->act[1][0] + (task << 20), b->act[0][0] + (task << 20), 1 << 20);
 }
 
+/* Larger than any cache, by all threads. */
 static double run_copy(struct bench *b)
 {
     size_t tasks = (size_t)MAX_ACT * sizeof(float) >> 20;
@@ -338,6 +342,7 @@ static void fill(float *x, size_t n)
         x[i] = 0.01f * (float)(i % 17) + 0.01f;
 }
 
+/* On failure what was opened stays for bench_close. */
 static int bench_open(compute_t *c, struct bench *b, struct error *e)
 {
     *b = (struct bench){.c = c, .dtype = compute_act_dtype(c)};
@@ -387,6 +392,8 @@ static void bench_close(struct bench *b)
     mem_free(b->ids);
 }
 
+/* All operations once per round, and not one after the other for a while: what disturbs the machine
+ * for seconds then falls on one round of each. */
 static void measure_rounds(struct bench *b, int rounds, struct compute_machine *out)
 {
     struct layer *layers = mem_calloc(ARRAY_LEN(shapes), sizeof *layers);

@@ -16,6 +16,7 @@ struct matmul_run {
     size_t stride;
 };
 
+/* One tile of C over the whole of K, so that a number is summed by one thread in one order. */
 static void matmul_task(void *ctx, size_t task, int thread)
 {
     const struct matmul_run *r = ctx;

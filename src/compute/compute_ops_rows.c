@@ -88,6 +88,7 @@ static void seam_backward_task(void *ctx, size_t task, int thread)
                                 run_partial(r, 0, task), run_partial(r, 1, task));
 }
 
+/* Both norms' gains sum over rows: two partial sums of D numbers per chunk. */
 void compute_seam_backward(compute_t *c, const struct compute_seam *s,
                            const struct compute_seam_grad *d)
 {

@@ -55,6 +55,7 @@ struct reduce {
     double *partial; /* one number per chunk */
 };
 
+/* The chunks are fixed by n and added in order: the sum is the same for any number of threads. */
 static double reduce(compute_t *c, const float *x, size_t n, pool_fn *task)
 {
     size_t chunks = chunk_count(n);
@@ -107,6 +108,7 @@ static void adamw_task(void *ctx, size_t task, int thread)
     u->c->kernels.adamw(u->o, u->bias1, u->bias2, task * VECTOR_CHUNK, chunk_length(u->o->n, task));
 }
 
+/* The powers are taken in double: beta2^step is near 1 for long. */
 void compute_adamw(compute_t *c, const struct compute_adamw *o)
 {
     CHECK(o->step >= 1);

@@ -330,11 +330,13 @@ const struct safetensors_entry *safetensors_find(const struct safetensors *st, c
 /* Copies an entry as floats (F64, BF16, F16 converted); the count must match. */
 int safetensors_read_f32(const struct safetensors_entry *t, float *out, size_t count,
                          struct error *e);
-/* Streams entries to path (not atomic by itself: callers write into a temporary folder); *hash
- * gets XXH3 of the whole file and *size its length, computed while writing; either may be NULL.
- * The file is fsynced. */
+struct safetensors_written {
+    uint64_t xxh3, size; /* of the whole file; size in bytes */
+};
+/* Streams entries to path (not atomic by itself: callers write into a temporary folder) and fsyncs
+ * it. *written (NULL: not wanted) is computed while writing. */
 int safetensors_write(const char *path, const struct safetensors_entry *entries, size_t n_entries,
-                      const json_t *metadata, uint64_t *hash, uint64_t *size, struct error *e);
+                      struct safetensors_written *written, struct error *e);
 
 /* path is a safetensors file, or a folder that holds model.safetensors or (golden folders)
  * weights.safetensors. Every tensor must be there with the configuration's shape and finite values,

@@ -40,6 +40,7 @@ struct model_cache {
 
 /* ------------------------------------------------------------------ memory */
 
+/* Counts bytes while there is no memory yet, hands out places once there is: one walk for both. */
 static void *take(model_cache_t *c, int64_t n, size_t element)
 {
     size_t at = c->size;
@@ -134,6 +135,7 @@ void model_cache_free(model_cache_t *c)
     mem_free(c);
 }
 
+/* The old mapping is copied and given back; only keys and values have to survive. */
 bool model_cache_grow(model_cache_t *c, int64_t max_tokens)
 {
     if (max_tokens <= c->max_tokens) return true;

@@ -92,6 +92,7 @@ struct compute_norm model_first_norm(const struct model *m, int64_t M)
         M, m->dims.D, (float)m->config.rms_eps, m->h0, l->attn_norm.w, l->acts.x_attn, m->rstd0};
 }
 
+/* What enters a layer: the embedded tokens, or what the layer before left. */
 static const float *residual_before(const struct model *m, int64_t layer)
 {
     return layer > 0 ? m->layers[layer - 1].acts.h_out : m->h0;
@@ -138,6 +139,7 @@ struct compute_seam model_seam_ffn(const struct model *m, int64_t layer, int64_t
 
 /* ------------------------------------------------------------------ sub-layers */
 
+/* The sum over a tensor-parallel group; a process alone has no hook. */
 static void reduce_output(struct model *m, void *x, int64_t M)
 {
     if (m->hooks.reduce_output)

@@ -240,6 +240,7 @@ static bool linear_desc(const struct model *m, int64_t layer, enum model_linear_
     return true;
 }
 
+/* Tied: the head multiplies by the embedding, and both add to one gradient. */
 static struct compute_linear_desc head_desc(const struct model *m)
 {
     const struct param *p = &m->params.rows[m->config.tied_embeddings ? 0 : m->params.n_rows - 1];
@@ -254,6 +255,7 @@ static struct compute_linear_desc head_desc(const struct model *m)
     };
 }
 
+/* What the compute room will take for its copies of the weights, on top of the regions. */
 static size_t linears_bytes(const struct model *m)
 {
     struct compute_linear_desc d = head_desc(m);
@@ -377,6 +379,7 @@ size_t model_plan_memory(const struct model_config *c, const struct model_option
     return n;
 }
 
+/* Each region is one mapping; a failure leaves the rest to model_free. */
 static int map_regions(struct model *m, struct error *e)
 {
     for (int i = 0; i < REGION_COUNT; i++) {

@@ -297,22 +297,11 @@ int safetensors_read_f32(const struct safetensors_entry *t, float *out, size_t c
 /* ------------------------------------------------------------------ writing */
 
 /* The JSON header with its length in front, padded so that the data begins at a multiple of 64. */
-static void build_header(const struct safetensors_entry *entries, size_t n_entries,
-                         const json_t *metadata, struct str *out)
+static void build_header(const struct safetensors_entry *entries, size_t n_entries, struct str *out)
 {
     struct json_writer w;
     jsonw_begin(&w, out);
     jsonw_open(&w, NULL, '{');
-    if (metadata) {
-        jsonw_open(&w, "__metadata__", '{');
-        json_t *object = (json_t *)(uintptr_t)metadata; /* the iterator is not const-correct */
-        for (void *it = json_object_iter(object); it; it = json_object_iter_next(object, it)) {
-            const json_t *value = json_object_iter_value(it);
-            CHECK_MSG(json_is_string(value), "metadata of safetensors are strings");
-            jsonw_string(&w, json_object_iter_key(it), json_string_value(value));
-        }
-        jsonw_close(&w, '}');
-    }
     size_t offset = 0;
     for (size_t i = 0; i < n_entries; i++) {
         const struct safetensors_entry *t = &entries[i];
@@ -333,31 +322,36 @@ static void build_header(const struct safetensors_entry *entries, size_t n_entri
         str_append_char(out, ' ');
 }
 
-static int write_pieces(int fd, const void *data, size_t size, const char *path,
-                        struct hash_stream *hash, struct error *e)
+/* A file being written, and what is known of it so far. */
+struct output {
+    int fd;
+    const char *path;
+    struct hash_stream *hash;
+    uint64_t size;
+};
+
+/* Hashed piece by piece, while the piece is in the cache. */
+static int write_pieces(struct output *o, const void *data, size_t size, struct error *e)
 {
     const uint8_t *at = data;
     for (size_t done = 0; done < size; done += WRITE_PIECE) {
         size_t n = MIN(WRITE_PIECE, size - done);
-        hash_stream_add(hash, at + done, n);
-        TRY(file_write_fd(fd, at + done, n, path, e));
+        hash_stream_add(o->hash, at + done, n);
+        TRY(file_write_fd(o->fd, at + done, n, o->path, e));
     }
+    o->size += size;
     return 0;
 }
 
-static int write_all(int fd, const char *path, const struct str *header,
-                     const struct safetensors_entry *entries, size_t n_entries,
-                     struct hash_stream *hash, uint64_t *size, struct error *e)
+static int write_all(struct output *o, const struct str *header,
+                     const struct safetensors_entry *entries, size_t n_entries, struct error *e)
 {
     uint64_t length = header->len;
-    TRY(write_pieces(fd, &length, sizeof(length), path, hash, e));
-    TRY(write_pieces(fd, header->data, header->len, path, hash, e));
-    *size = sizeof(length) + length;
-    for (size_t i = 0; i < n_entries; i++) {
-        TRY(write_pieces(fd, entries[i].data, entries[i].bytes, path, hash, e));
-        *size += entries[i].bytes;
-    }
-    return fsync(fd) != 0 ? error_errno(e, "sync", path) : 0;
+    TRY(write_pieces(o, &length, sizeof(length), e));
+    TRY(write_pieces(o, header->data, header->len, e));
+    for (size_t i = 0; i < n_entries; i++)
+        TRY(write_pieces(o, entries[i].data, entries[i].bytes, e));
+    return fsync(o->fd) != 0 ? error_errno(e, "sync", o->path) : 0;
 }
 
 /* A wrong entry is the caller's mistake, and would make a file that no reader takes. */
@@ -373,21 +367,20 @@ static void check_entries(const struct safetensors_entry *entries, size_t n_entr
 }
 
 int safetensors_write(const char *path, const struct safetensors_entry *entries, size_t n_entries,
-                      const json_t *metadata, uint64_t *hash, uint64_t *size, struct error *e)
+                      struct safetensors_written *written, struct error *e)
 {
     check_entries(entries, n_entries);
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (fd < 0) return error_errno(e, "create", path);
+    struct output o = {.path = path,
+                       .fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666)};
+    if (o.fd < 0) return error_errno(e, "create", path);
 
     struct str header = {0};
-    build_header(entries, n_entries, metadata, &header);
-    struct hash_stream *stream = hash_stream_new();
-    uint64_t written = 0;
-    int rc = write_all(fd, path, &header, entries, n_entries, stream, &written, e);
-    if (close(fd) != 0 && rc == 0) rc = error_errno(e, "close", path);
-    if (hash) *hash = hash_stream_value(stream);
-    if (size) *size = written;
-    hash_stream_free(stream);
+    build_header(entries, n_entries, &header);
+    o.hash = hash_stream_new();
+    int rc = write_all(&o, &header, entries, n_entries, e);
+    if (close(o.fd) != 0 && rc == 0) rc = error_errno(e, "close", path);
+    if (written) *written = (struct safetensors_written){hash_stream_value(o.hash), o.size};
+    hash_stream_free(o.hash);
     str_fini(&header);
     return rc;
 }

@@ -1,11 +1,13 @@
 /* model_step.c: the head, in chunks of rows, and the calls that the other rooms make.
  *
  * With a vocabulary of 50,000 the logits of a microbatch would be the largest array by far. So the
- * head takes some hundred rows at a time: logits, cross entropy and the gradient of the logits, then
- * at once the gradients of the head's weight (summed over chunks) and of its input. The forward pass
- * of the head is therefore part of the backward pass, and nothing of size [M, V] exists. */
+ * head takes some hundred rows at a time: logits, cross entropy and the gradient of the logits,
+ * then at once the gradients of the head's weight (summed over chunks) and of its input. The
+ * forward pass of the head is therefore part of the backward pass, and nothing of size [M, V]
+ * exists. */
 #include "model/model_internal.h"
 
+/* Raw products: multiplier and cap belong to the loss, or to compute_logits. */
 static void head_logits(struct model *m, int64_t first, int64_t n, float *logits)
 {
     int32_t rows[2] = {0, (int32_t)n};
@@ -13,8 +15,8 @@ static void head_logits(struct model *m, int64_t first, int64_t n, float *logits
                            logits, COMPUTE_F32);
 }
 
-/* nll of up to head.rows rows from `first` on, to nll[first ..]; returns their number. d_logits gets
- * d_scale * d nll / d logits (NULL: not wanted). */
+/* nll of up to head.rows rows from `first` on, to nll[first ..]; returns their number. d_logits
+ * gets d_scale * d nll / d logits (NULL: not wanted). */
 static int64_t head_nll(struct model *m, const struct model_batch *b, int64_t first, float d_scale,
                         float *nll, void *d_logits)
 {
@@ -47,6 +49,7 @@ static void head_train(struct model *m, const struct model_batch *b, double scal
     }
 }
 
+/* In double and in order, so that the mean does not depend on how rows were cut into chunks. */
 static void add_nll(const float *nll, int64_t M, struct model_stats *s)
 {
     double sum = 0;

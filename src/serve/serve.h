@@ -55,9 +55,16 @@ struct serve_candidate {
     float logit;
     uint32_t id;
 };
-/* One token. `work` is room for vocab candidates. `stream` and `position` number the draw. */
-uint32_t serve_sample(const struct serve_sampling *s, const float *logits, uint32_t vocab,
-                      const uint32_t *history, size_t n_history, uint64_t stream, uint64_t position,
+/* One draw; stream and position number it: the same numbers give the same token again. */
+struct serve_draw {
+    const float *logits; /* [vocab], not changed */
+    uint32_t vocab;
+    const uint32_t *history; /* ids so far, the newest last */
+    size_t n_history;
+    uint64_t stream, position;
+};
+/* One token; `work` is room for vocab candidates. */
+uint32_t serve_sample(const struct serve_sampling *s, const struct serve_draw *d,
                       struct serve_candidate *work);
 
 /* ------------------------------------------------------------------ generation */
@@ -65,6 +72,8 @@ uint32_t serve_sample(const struct serve_sampling *s, const float *logits, uint3
 enum serve_stop { SERVE_STOP_EOS, SERVE_STOP_LENGTH, SERVE_STOP_STRING, SERVE_STOP_CALLER };
 
 struct serve_generation {
+    const char *prompt;
+    size_t prompt_size; /* bytes; 0: go on */
     struct serve_sampling sampling;
     int64_t max_tokens; /* 0: until EOS, a stop string or the end of the context */
     const char *const *stop;
@@ -93,9 +102,9 @@ void serve_session_free(serve_session_t *s);
 void serve_session_reset(serve_session_t *s);
 /* Appends the prompt and generates. When the context is full the older half of it is forgotten, or
  * what a prompt needs if that is more, and the rest read again. A prompt beyond the context is an
- * error, and so is a cache for which there is no memory: it grows with the session. The whole new text is appended to *text (NULL: not wanted). */
-int serve_generate(serve_session_t *s, const char *prompt, size_t size,
-                   const struct serve_generation *g, struct str *text,
+ * error, and so is a cache for which there is no memory: it grows with the session. The whole new
+ * text is appended to *text (NULL: not wanted); result may be NULL. */
+int serve_generate(serve_session_t *s, const struct serve_generation *g, struct str *text,
                    struct serve_generated *result, struct error *e);
 
 /* ------------------------------------------------------------------ evaluation */

@@ -83,6 +83,7 @@ struct task {
     size_t n_tags, cap_tags, cap_examples;
 };
 
+/* A tag is a continuation; the scorer may bring them in any order. */
 static void tag_sink(void *ctx, uint64_t tag, double nll, int64_t tokens)
 {
     struct task *t = ctx;
@@ -90,6 +91,7 @@ static void tag_sink(void *ctx, uint64_t tag, double nll, int64_t tokens)
     t->r->tokens += (uint64_t)tokens;
 }
 
+/* Room for one more example with the most choices, so that what is added needs no test. */
 static void task_grow(struct task *t)
 {
     if (t->n_tags + MAX_CHOICES > t->cap_tags) {
@@ -188,6 +190,7 @@ static int task_run(struct task *t, const char *name, const char *path, task_fn 
     return 0;
 }
 
+/* Standard error of a share p of n independent answers. */
 static double binomial_error(double p, uint64_t n)
 {
     return n > 1 ? sqrt(p * (1 - p) / (double)(n - 1)) : NAN;
@@ -195,6 +198,7 @@ static double binomial_error(double p, uint64_t n)
 
 /* ------------------------------------------------------------------ BLiMP */
 
+/* Whole sentences without a context: the more likely one is the model's answer. */
 static int blimp_line(struct task *t, const json_t *o, struct error *e)
 {
     const char *good, *bad;
@@ -228,6 +232,7 @@ static const char *const CONTEXT_KEYS[] = {"context", "question", "query", "ctx"
 static const char *const CHOICE_KEYS[] = {"choices", "endings", "options"};
 static const char *const ANSWER_KEYS[] = {"answer", "label", "gold", "answerKey", "answer_idx"};
 
+/* Data sets name the same thing differently: the first key that is there counts. */
 static json_t *find_key(const json_t *o, const char *const *keys, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
@@ -237,6 +242,7 @@ static json_t *find_key(const json_t *o, const char *const *keys, size_t n)
     return NULL;
 }
 
+/* Numbers are often written as strings. */
 static int is_index(const char *text, size_t n_choices)
 {
     int64_t i;

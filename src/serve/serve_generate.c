@@ -184,13 +184,12 @@ static bool emit(serve_session_t *s, const struct serve_generation *g, uint32_t 
 
 /* The prompt's ids, which fit. Without a prompt a new session begins like a document; a going one
  * just goes on. */
-static int encode_prompt(serve_session_t *s, const char *prompt, size_t size,
-                         const struct serve_generation *g, struct error *e)
+static int encode_prompt(serve_session_t *s, const struct serve_generation *g, struct error *e)
 {
     s->prompt_ids.count = 0;
     if (s->ids.count == 0 && !g->no_start_token && s->m->start != TOKENIZER_NONE)
         token_array_push(&s->prompt_ids, s->m->start);
-    tokenizer_encode(s->m->tokenizer, s->m->scratch, prompt, size,
+    tokenizer_encode(s->m->tokenizer, s->m->scratch, g->prompt, g->prompt_size,
                      g->parse_special ? TOKENIZER_PARSE_SPECIAL : 0, &s->prompt_ids);
     if (s->ids.count + s->prompt_ids.count == 0) {
         error_set(e, "the prompt has no tokens");
@@ -204,15 +203,14 @@ static int encode_prompt(serve_session_t *s, const char *prompt, size_t size,
     return 0;
 }
 
-int serve_generate(serve_session_t *s, const char *prompt, size_t size,
-                   const struct serve_generation *g, struct str *text,
+int serve_generate(serve_session_t *s, const struct serve_generation *g, struct str *text,
                    struct serve_generated *result, struct error *e)
 {
     uint32_t vocab = tokenizer_vocab_size(s->m->tokenizer);
     uint32_t eos = tokenizer_eos(s->m->tokenizer);
     double t0 = time_now_s();
     s->forgotten = 0;
-    TRY(encode_prompt(s, prompt, size, g, e));
+    TRY(encode_prompt(s, g, e));
     if (g->on_start) g->on_start(g->ctx);
     if (s->prompt_ids.count) TRY(append(s, s->prompt_ids.ids, s->prompt_ids.count, e));
     double t1 = time_now_s();
@@ -221,8 +219,9 @@ int serve_generate(serve_session_t *s, const char *prompt, size_t size,
                                 .prompt_tokens = (int64_t)s->prompt_ids.count};
     str_clear(&s->pending);
     while (r.new_tokens < limit) {
-        uint32_t id = serve_sample(&g->sampling, s->logits, vocab, s->ids.ids, s->ids.count,
-                                   g->stream, s->position++, s->work);
+        struct serve_draw draw = {s->logits,    vocab,     s->ids.ids,
+                                  s->ids.count, g->stream, s->position++};
+        uint32_t id = serve_sample(&g->sampling, &draw, s->work);
         if (id == eos && !g->ignore_eos) {
             r.reason = SERVE_STOP_EOS;
             break;

@@ -31,15 +31,15 @@ static uint32_t most_likely(const struct serve_candidate *work, uint32_t vocab)
 }
 
 /* Each recent id is penalised once, however often it occurs. */
-static void penalise(const struct serve_sampling *s, const uint32_t *history, size_t n_history,
-                     uint32_t vocab, const float *logits, struct serve_candidate *work)
+static void penalise(const struct serve_sampling *s, const struct serve_draw *d,
+                     struct serve_candidate *work)
 {
     if (s->repetition_penalty == 1.0 || s->repetition_penalty <= 0) return;
-    size_t n = MIN(n_history, (size_t)MAX(s->repetition_window, 0));
-    for (size_t i = n_history - n; i < n_history; i++) {
-        uint32_t id = history[i];
-        if (id >= vocab) continue;
-        double l = logits[id];
+    size_t n = MIN(d->n_history, (size_t)MAX(s->repetition_window, 0));
+    for (size_t i = d->n_history - n; i < d->n_history; i++) {
+        uint32_t id = d->history[i];
+        if (id >= d->vocab) continue;
+        double l = d->logits[id];
         l = l > 0 ? l / s->repetition_penalty : l * s->repetition_penalty;
         work[id].logit = (float)l;
     }
@@ -69,14 +69,14 @@ static size_t cut(const struct serve_sampling *s, const struct serve_candidate *
     return n;
 }
 
-uint32_t serve_sample(const struct serve_sampling *s, const float *logits, uint32_t vocab,
-                      const uint32_t *history, size_t n_history, uint64_t stream, uint64_t position,
+uint32_t serve_sample(const struct serve_sampling *s, const struct serve_draw *d,
                       struct serve_candidate *work)
 {
+    uint32_t vocab = d->vocab;
     CHECK(vocab > 0);
     for (uint32_t i = 0; i < vocab; i++)
-        work[i] = (struct serve_candidate){.logit = logits[i], .id = i};
-    penalise(s, history, n_history, vocab, logits, work);
+        work[i] = (struct serve_candidate){.logit = d->logits[i], .id = i};
+    penalise(s, d, work);
     uint32_t best = most_likely(work, vocab);
     if (s->temperature <= 0) return best;
     float least = (float)(work[best].logit - NEGLIGIBLE_LOG * s->temperature);
@@ -92,7 +92,7 @@ uint32_t serve_sample(const struct serve_sampling *s, const float *logits, uint3
     double scale = 1.0 / s->temperature, total = 0, sum = 0;
     for (size_t i = 0; i < n; i++)
         total += exp((work[i].logit - work[0].logit) * scale);
-    double u = rng_uniform((uint64_t)s->seed, stream, position) * total;
+    double u = rng_uniform((uint64_t)s->seed, d->stream, d->position) * total;
     for (size_t i = 0; i < n; i++) {
         sum += exp((work[i].logit - work[0].logit) * scale);
         if (u < sum) return work[i].id;

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+/* May fail for lack of memory, as the batch is the caller's wish. */
 int scorer_init(struct scorer *s, struct serve_model *m, score_sink_fn *sink, void *ctx,
                 struct error *e)
 {

@@ -11,6 +11,7 @@
 
 /* ------------------------------------------------------------------ opening */
 
+/* Needed for the bytes of a token only, so a dataset without a copy is no error. */
 static int open_tokenizer(struct train_data *d, struct error *e)
 {
     const char *path = dataset_tokenizer_path(d->train);
@@ -21,6 +22,7 @@ static int open_tokenizer(struct train_data *d, struct error *e)
     return error_hint(e, "make the dataset again with colossus data tokenize");
 }
 
+/* A model may have more rows than the dataset has ids (padding), never fewer. */
 static int settle_vocabulary(struct train_config *c, const struct train_data *d, struct error *e)
 {
     int64_t vocab = dataset_vocab_size(d->train);
@@ -32,6 +34,8 @@ static int settle_vocabulary(struct train_config *c, const struct train_data *d,
                       (long long)vocab);
 }
 
+/* The two splits must come from one tokenizer: the second is opened against the hash of the first.
+ */
 static int open_splits(const struct train_config *c, struct train_data *d, struct error *e)
 {
     bool has_valid;
@@ -65,6 +69,8 @@ static uint64_t span_bytes(const struct train_data *d, uint64_t n)
     return bytes;
 }
 
+/* Bits per byte need the bytes of exactly the tokens that are scored. Without a tokenizer they are
+ * taken in proportion. */
 static void settle_validation(const struct train_config *c, struct train_data *d)
 {
     if (!d->valid) return;
@@ -86,6 +92,7 @@ size_t train_data_bytes(const struct train_config *c)
     return arrays * tokens * sizeof(uint32_t) + (size_t)(c->seq_len + 1) * sizeof(uint32_t);
 }
 
+/* The seed alone decides the order, so a cursor is enough to go on from a checkpoint. */
 static int open_loader(const struct train_config *c, struct train_data *d, struct error *e)
 {
     struct loader_options o = {.B = (uint32_t)c->micro_batch,
@@ -160,6 +167,7 @@ static void fill_row(struct train_data *d, int64_t b, int64_t T, uint64_t first)
     }
 }
 
+/* B rows whose targets follow each other from token `first` on. */
 static void evaluate_rows(struct train_data *d, model_t *m, int64_t B, int64_t T, uint64_t first,
                           struct model_stats *stats)
 {

@@ -18,6 +18,7 @@ static char *first_file(const char *dir, const char *const *names, size_t n, str
     return NULL;
 }
 
+/* The names are those of checkpoints and of exported models; the first that exists counts. */
 static int find_in_folder(const char *dir, struct arena *a, struct train_model_paths *out,
                           struct error *e)
 {
@@ -48,6 +49,7 @@ static char *any_tokenizer(const char *dir, struct arena *a)
     return NULL;
 }
 
+/* Newest first, and each is verified whole before its files are named. */
 static int find_in_run(const char *run_dir, struct arena *a, struct train_model_paths *out,
                        struct error *e)
 {

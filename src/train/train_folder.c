@@ -46,6 +46,7 @@ static int check_unclaimed(const char *dir, struct error *e)
     return rc;
 }
 
+/* ERROR_CONFIG names every key that differs, since each of them is a decision to take back. */
 static int compare(const char *dir, const struct train_config *now, const struct train_options *o,
                    struct str *differences, struct error *e)
 {

@@ -31,6 +31,7 @@ static int open_file(struct golden *g, const char *name, struct safetensors *st,
     return safetensors_open(file_join(&g->arena, g->dir, name), st, e);
 }
 
+/* The reference wrote the settings it trained with; no default of ours may slip in. */
 static int read_optimizer(struct golden *g, struct error *e)
 {
     struct train_config *c = &g->config;
@@ -63,6 +64,8 @@ static int read_config(struct golden *g, struct error *e)
     return read_optimizer(g, e);
 }
 
+/* Tokens are checked here once, as the model takes one beyond its vocabulary for a defect of the
+ * program. */
 static int read_tokens(struct golden *g, struct error *e)
 {
     const struct safetensors_entry *t = safetensors_find(&g->batch, "tokens");
@@ -131,6 +134,7 @@ static int expect_doubles(struct golden *g, const char *name, size_t count, doub
 
 /* ------------------------------------------------------------------ comparing */
 
+/* Against 0 the error is absolute. */
 static double relative(double value, double wanted)
 {
     return fabs(value - wanted) / (wanted != 0 ? fabs(wanted) : 1);
@@ -161,6 +165,8 @@ static double l2_error(const struct l2 *l)
     return l->size > 0 ? sqrt(l->difference / l->size) : sqrt(l->difference);
 }
 
+/* The rows of a step as the model wants them: targets are the inputs moved by one. Overwrites what
+ * the last call returned. */
 static struct model_batch batch_of(struct golden *g, int64_t step)
 {
     size_t row = (size_t)g->T * sizeof(uint32_t);
@@ -193,6 +199,7 @@ static int compare_logits(struct machine *m, struct golden_errors *out, struct e
     return 0;
 }
 
+/* The sum that was differentiated, as docs/model.md defines it. */
 static double loss_of(const struct golden *g, const struct model_stats *s)
 {
     const struct model_config *m = &g->config.model;
@@ -220,6 +227,7 @@ static int compare_losses(struct golden *g, const struct model_stats *s, struct 
     return 0;
 }
 
+/* Leaves what later comparisons need: the error of each tensor, and which of them vanish. */
 static int compare_gradients(struct machine *m, struct golden_errors *out, struct error *e)
 {
     struct golden *g = m->g;
@@ -320,6 +328,7 @@ static int compare_trained(struct machine *m, struct golden_errors *out, struct 
     return 0;
 }
 
+/* The reference's whole training: losses and gradient norms on the way, then the weights. */
 static int train(struct machine *m, struct golden_errors *out, struct error *e)
 {
     struct golden *g = m->g;
@@ -343,6 +352,7 @@ static int train(struct machine *m, struct golden_errors *out, struct error *e)
 
 /* ------------------------------------------------------------------ all of it */
 
+/* Each weight by its own random share of itself, as rounding to fewer bits does. */
 static void disturb(struct machine *m, double amount, uint64_t seed)
 {
     float *w = model_weights(m->model);

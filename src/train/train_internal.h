@@ -49,9 +49,6 @@ void train_muon_free(train_muon_t *m);
 /* Flat arrays as in the table; rows of other kinds are not touched. */
 void train_muon_step(train_muon_t *m, double lr, double grad_scale, const float *gradients,
                      float *momenta, float *weights);
-/* u [out, in], not larger than the table's matrices, becomes the orthogonal factor of itself: all
- * its singular values are near 1. For tests. */
-void train_muon_orthogonalize(train_muon_t *m, int64_t out, int64_t in, float *u);
 
 /* ------------------------------------------------------------------ train_guard.c
  * Whether an update is fit to be applied. */

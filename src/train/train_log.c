@@ -87,6 +87,7 @@ static int clean_lines(struct train_lines *l, int64_t step, struct error *e)
     return rc;
 }
 
+/* -1 as the step: events belong to the folder and not to a step, so none is cut. */
 static int open_lines(struct train_lines *l, const char *path, int64_t step, struct error *e)
 {
     *l = (struct train_lines){.fd = -1, .path = path, .step = -1};

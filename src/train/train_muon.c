@@ -136,16 +136,6 @@ static float *orthogonalize(const struct muon_worker *w, int64_t out, int64_t in
     return x;
 }
 
-void train_muon_orthogonalize(train_muon_t *m, int64_t out, int64_t in, float *u)
-{
-    const struct muon_worker *w = out * in >= LARGE ? &m->together : &m->workers[0];
-    size_t n = (size_t)(out * in);
-    CHECK(n <= w->matrix);
-    memcpy(w->u, u, n * sizeof(float));
-    float *result = orthogonalize(w, out, in, m->iterations);
-    if (result) memcpy(u, result, n * sizeof(float));
-}
-
 /* ------------------------------------------------------------------ a step */
 
 static void step_matrix(const train_muon_t *m, const struct muon_worker *w,

@@ -7,6 +7,7 @@
 
 static const char remedy[] = "use a smaller batch.micro_batch or model";
 
+/* In double: a plan may be of more than any machine has. */
 static double total_bytes(const struct train_session *s)
 {
     struct model_memory rows[TRAIN_MEMORY_ROWS];
@@ -17,6 +18,8 @@ static double total_bytes(const struct train_session *s)
     return total;
 }
 
+/* Mapped memory is handed out page by page, so without this a run would start and be killed later.
+ * */
 int train_plan_check(const struct train_session *s, struct error *e)
 {
     char needs[32], has[32];

@@ -103,16 +103,14 @@ static void on_reject(void *ctx, int64_t step, const char *why)
 
 static int restore(struct run *r, struct error *e)
 {
-    int64_t step;
-    json_t *state;
-    int rc = ckpt_load_newest(r->dir, &r->s.layout, &step, &state, on_reject, r, e);
-    r->resumed_step = -1;
+    struct ckpt_loaded loaded;
+    int rc = ckpt_load_newest(r->dir, &r->s.layout, &loaded, on_reject, r, e);
     if (rc <= 0) return rc;
-    rc = train_state_from_json(&r->s, state, e);
-    json_decref(state);
+    rc = train_state_from_json(&r->s, loaded.state, e);
+    json_decref(loaded.state);
     if (rc < 0) return error_context(e, "while resuming '%s'", r->dir);
     model_weights_changed(r->s.model);
-    r->resumed_step = step;
+    r->resumed_step = loaded.step;
     train_session_settle_steps(&r->s);
     return 0;
 }

@@ -13,6 +13,7 @@
 
 /* ------------------------------------------------------------------ opening */
 
+/* Auto precision asks the processor here, unless the run folder has settled it (train_run.c). */
 static int open_compute(struct train_session *s, struct error *e)
 {
     struct train_config *c = &s->c;
@@ -35,12 +36,15 @@ void train_session_settle_steps(struct train_session *s)
     if (s->c.max_steps > 0) s->total_steps = MIN(s->total_steps, s->c.max_steps);
 }
 
+/* Steps that are done may have had other sizes, so what is done is counted and only what is left is
+ * computed. */
 int64_t train_session_total_tokens(const struct train_session *s)
 {
     int64_t left = MAX(s->total_steps - s->step, 0);
     return s->tokens + left * train_config_step_tokens(&s->c);
 }
 
+/* What follows from configuration and data alone: enough for the memory table. */
 static void prepare(struct train_session *s)
 {
     const struct train_config *c = &s->c;
@@ -142,6 +146,7 @@ static double accumulate_gradients(struct train_session *s)
     return data_s;
 }
 
+/* The sums are of one step; the array of loads is kept. */
 static void clear_stats(struct train_session *s)
 {
     double *load = s->stats.load;
@@ -174,6 +179,7 @@ static void move_router_bias(struct train_session *s)
     }
 }
 
+/* 1e-6 as in PyTorch's clip_grad_norm_: the reference clips so. */
 static void apply_update(struct train_session *s, double norm, double lr_fraction)
 {
     double clip = s->c.grad_clip;
@@ -207,6 +213,8 @@ static void measure_load(const struct train_session *s, struct train_record *r)
     }
 }
 
+/* The objective is the cross entropy and, with experts, the router losses; sums become means here.
+ * */
 static void measure_losses(const struct train_session *s, struct train_record *r)
 {
     const struct model_stats *t = &s->stats;
@@ -222,6 +230,7 @@ static void measure_losses(const struct train_session *s, struct train_record *r
     r->valid_nll = r->valid_bits_per_byte = r->valid_s = NAN;
 }
 
+/* Without recomputation: the FLOPs are the model's, so their share of the peak is MFU. */
 static void measure_speed(const struct train_session *s, double start_s, struct train_record *r)
 {
     r->step_s = time_now_s() - start_s;

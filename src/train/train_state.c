@@ -18,6 +18,8 @@
 
 /* ------------------------------------------------------------------ layout */
 
+/* A parameter as a tensor of a file: the same name and shape, so that any reader of the format can
+ * use it; base is the flat array, NULL while only sizes count. */
 static struct safetensors_entry entry_of(const struct param *p, float *base)
 {
     struct safetensors_entry t = {.dtype = ST_F32, .n_dims = p->n_dims};
@@ -49,6 +51,7 @@ static struct ckpt_set weights_set(struct train_session *s)
     return (struct ckpt_set){"weights.safetensors", t, n + layers};
 }
 
+/* Moments are named like the parameter they belong to; they differ by the file they are in. */
 static struct ckpt_set moments_set(struct train_session *s, const char *file, bool second)
 {
     size_t n = 0;
@@ -62,6 +65,7 @@ static struct ckpt_set moments_set(struct train_session *s, const char *file, bo
     return (struct ckpt_set){file, t, n};
 }
 
+/* In full precision: whether a step is skipped must come out the same after a restart. */
 static struct ckpt_set guard_set(struct train_session *s)
 {
     const struct train_guard *g = &s->guard;
@@ -149,6 +153,8 @@ json_t *train_state_to_json(const struct train_session *s)
     return o;
 }
 
+/* Going on with other data or ids would train, and train nonsense: so it is an error, not a
+ * warning. */
 static int check_hash(const json_t *state, const char *key, uint64_t now, const char *what,
                       struct error *e)
 {
@@ -162,6 +168,8 @@ static int check_hash(const json_t *state, const char *key, uint64_t now, const 
     return error_hint(e, "put data.path back to the run's dataset, or give this run another name");
 }
 
+/* Every key that the configuration has now must have been the same; keys of a newer program that an
+ * old state lacks differ, too. */
 static int check_model(const struct train_session *s, const json_t *state, struct error *e)
 {
     const json_t *was = json_object_get(state, "model");

@@ -53,8 +53,8 @@ static void parse_words(struct parse *p, const char *words)
         p->argv[argc++] = arena_strndup(&p->a, s, n);
         s += n + (s[n] == ' ');
     }
-    struct option_line line = {argc, p->argv, &p->a, p->origins, 0, NULL, false};
-    p->rc = options_parse(&table, &line, &p->t, &p->e);
+    struct option_line line = {&table, argc, p->argv, &p->a, p->origins, 0, NULL, false};
+    p->rc = options_parse(&line, &p->t, &p->e);
     p->n_rest = line.n_rest;
     p->rest = line.rest;
     p->help = line.help;
@@ -169,8 +169,8 @@ static void test_lists(void **state)
     assert_string_equal(p.t.files.items[1], "b,c");
     assert_string_equal(p.t.files.items[2], "d");
     char flag[] = "-fz", name[] = "x", *argv[] = {name, flag, NULL};
-    struct option_line line = {.argc = 2, .argv = argv, .a = &p.a};
-    assert_int_equal(options_parse(&table, &line, &p.t, &p.e), 0);
+    struct option_line line = {.table = &table, .argc = 2, .argv = argv, .arena = &p.a};
+    assert_int_equal(options_parse(&line, &p.t, &p.e), 0);
     assert_int_equal(p.t.files.count, 1);
     assert_string_equal(p.t.files.items[0], "z");
     assert_int_equal(options_set(&rows[8], "[one, \"t w,o\", 'three']", &p.t, &p.a, NULL, &p.e), 0);

@@ -170,7 +170,7 @@ static void test_loading_converts(void **state)
         memcpy(entries[i].name, p->name, sizeof(p->name));
         memcpy(entries[i].shape, p->shape, sizeof(p->shape));
     }
-    if (safetensors_write(file, entries, t->n_rows, NULL, NULL, NULL, &e) < 0) fail_with(&e);
+    if (safetensors_write(file, entries, t->n_rows, NULL, &e) < 0) fail_with(&e);
     if (model_load_weights(r.model, file, &e) < 0) fail_with(&e);
     for (size_t i = 0; i < t->n_rows; i++)
         for (size_t k = 0; k < t->rows[i].count; k++) {

@@ -33,6 +33,14 @@ static struct serve_generation plain(int64_t n)
                                      .ignore_eos = true};
 }
 
+/* The same with another prompt. */
+static struct serve_generation *ask(struct serve_generation *g, const char *prompt, size_t size)
+{
+    g->prompt = prompt;
+    g->prompt_size = size;
+    return g;
+}
+
 static void generate(int threads, const char *prompt, const struct serve_generation *g,
                      struct str *text, struct serve_generated *r)
 {
@@ -41,7 +49,9 @@ static void generate(int threads, const char *prompt, const struct serve_generat
     struct error e = {0};
     fixture_open(&fix, threads, 1, 64, &m);
     assert_int_equal(serve_session_new(&m, &s, &e), 0);
-    if (serve_generate(s, prompt, strlen(prompt), g, text, r, &e) < 0) fail_msg("%s", e.text);
+    struct serve_generation asked = *g;
+    if (serve_generate(s, ask(&asked, prompt, strlen(prompt)), text, r, &e) < 0)
+        fail_msg("%s", e.text);
     serve_session_free(s);
     serve_model_close(&m);
 }
@@ -222,13 +232,13 @@ static void test_forgetting_is_starting_anew(void **state)
     if (serve_model_open(&so, &m, &e) < 0) fail_msg("%s", e.text);
     assert_int_equal(serve_session_new(&m, &s, &e), 0);
     assert_int_equal(serve_session_new(&m, &fresh, &e), 0);
-    assert_int_equal(serve_generate(s, "earlier words", 13, &g, NULL, &r, &e), 0);
+    assert_int_equal(serve_generate(s, ask(&g, "earlier words", 13), NULL, &r, &e), 0);
     assert_int_equal(r.forgotten, 0);
     /* start, 13 and 10 tokens are there; 50 more do not fit, so only the 50 are kept */
-    assert_int_equal(serve_generate(s, turn, 50, &g, &a, &r, &e), 0);
+    assert_int_equal(serve_generate(s, ask(&g, turn, 50), &a, &r, &e), 0);
     assert_int_equal(r.forgotten, 24);
     g.no_start_token = true;
-    assert_int_equal(serve_generate(fresh, turn, 50, &g, &b, &r, &e), 0);
+    assert_int_equal(serve_generate(fresh, ask(&g, turn, 50), &b, &r, &e), 0);
     assert_int_equal(r.forgotten, 0);
     assert_int_equal(a.len, b.len);
     assert_memory_equal(a.data, b.data, a.len);
@@ -258,7 +268,7 @@ static void test_memory_is_bounded(void **state)
     if (serve_model_open(&so, &m, &e) < 0) fail_msg("%s", e.text);
     assert_true(m.bytes < 64 << 20);
     assert_int_equal(serve_session_new(&m, &s, &e), 0);
-    assert_int_equal(serve_generate(s, "a", 1, &g, NULL, &r, &e), 0);
+    assert_int_equal(serve_generate(s, ask(&g, "a", 1), NULL, &r, &e), 0);
     serve_session_free(s);
     serve_model_close(&m);
 
@@ -292,12 +302,12 @@ static void test_prompt_errors(void **state)
     memset(longer, 'a', sizeof(longer));
     fixture_open(&fix, 1, 1, 64, &m);
     assert_int_equal(serve_session_new(&m, &s, &e), 0);
-    assert_true(serve_generate(s, longer, sizeof(longer), &g, NULL, &r, &e) < 0);
+    assert_true(serve_generate(s, ask(&g, longer, sizeof(longer)), NULL, &r, &e) < 0);
     assert_non_null(strstr(e.text, "context 64"));
     assert_int_equal(started, 0); /* nothing is shown of a prompt that does not fit */
     g.no_start_token = true;
-    assert_true(serve_generate(s, "", 0, &g, NULL, &r, &e) < 0);
-    assert_int_equal(serve_generate(s, "a", 1, &g, NULL, &r, &e), 0);
+    assert_true(serve_generate(s, ask(&g, "", 0), NULL, &r, &e) < 0);
+    assert_int_equal(serve_generate(s, ask(&g, "a", 1), NULL, &r, &e), 0);
     assert_int_equal(r.prompt_tokens, 1);
     assert_int_equal(started, 1);
     serve_session_free(s);

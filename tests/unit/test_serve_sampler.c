@@ -19,6 +19,13 @@ static struct serve_candidate work[V];
 static const struct serve_sampling PLAIN = {
     .temperature = 1, .top_p = 1, .repetition_penalty = 1, .repetition_window = 64, .seed = 3};
 
+/* The token of a draw without a history. */
+static uint32_t sample(const struct serve_sampling *s, const float *l, uint64_t stream, uint64_t i)
+{
+    struct serve_draw d = {.logits = l, .vocab = V, .stream = stream, .position = i};
+    return serve_sample(s, &d, work);
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -31,7 +38,7 @@ static void draw(const struct serve_sampling *s, int n, double freq[V])
 {
     memset(freq, 0, V * sizeof(*freq));
     for (int i = 0; i < n; i++)
-        freq[serve_sample(s, logits, V, NULL, 0, 0, (uint64_t)i, work)] += 1.0 / n;
+        freq[sample(s, logits, 0, (uint64_t)i)] += 1.0 / n;
 }
 
 /* Expected: probabilities of the kept set, renormalised; 4.5 standard deviations of slack. */
@@ -66,7 +73,7 @@ static void test_temperature(void **state)
     draw(&s, 40000, freq);
     expect(freq, want, 40000);
     s.temperature = 0;
-    assert_int_equal(serve_sample(&s, logits, V, NULL, 0, 0, 9, work), 1);
+    assert_int_equal(sample(&s, logits, 0, 9), 1);
 }
 
 static void test_top_k(void **state)
@@ -104,11 +111,12 @@ static void test_repetition_penalty(void **state)
     (void)state;
     struct serve_sampling s = PLAIN;
     uint32_t history[3] = {1, 1, 9999};
+    struct serve_draw d = {.logits = logits, .vocab = V, .history = history, .n_history = 3};
     s.temperature = 0;
     s.repetition_penalty = 1.5;
-    assert_int_equal(serve_sample(&s, logits, V, history, 3, 0, 0, work), 3);
+    assert_int_equal(serve_sample(&s, &d, work), 3);
     s.repetition_window = 1; /* only the id outside the vocabulary */
-    assert_int_equal(serve_sample(&s, logits, V, history, 3, 0, 0, work), 1);
+    assert_int_equal(serve_sample(&s, &d, work), 1);
 }
 
 static void test_same_seed_same_draw_and_ties(void **state)
@@ -118,13 +126,13 @@ static void test_same_seed_same_draw_and_ties(void **state)
     float flat[V] = {0};
     int differs = 0;
     for (uint64_t i = 0; i < 50; i++) {
-        uint32_t a = serve_sample(&s, logits, V, NULL, 0, 4, i, work);
-        assert_int_equal(a, serve_sample(&s, logits, V, NULL, 0, 4, i, work));
-        differs += a != serve_sample(&s, logits, V, NULL, 0, 5, i, work);
+        uint32_t a = sample(&s, logits, 4, i);
+        assert_int_equal(a, sample(&s, logits, 4, i));
+        differs += a != sample(&s, logits, 5, i);
     }
     assert_true(differs > 10);
     s.temperature = 0;
-    assert_int_equal(serve_sample(&s, flat, V, NULL, 0, 0, 0, work), 0);
+    assert_int_equal(sample(&s, flat, 0, 0), 0);
 }
 
 int main(void)

@@ -149,24 +149,23 @@ static inline void skips_add(void *ctx, int64_t step, const char *why)
 static inline int64_t state_load(const char *dir, struct run_state *s, struct skips *skips,
                                  struct error *e)
 {
-    int64_t step = -77;
-    json_t *state = NULL;
+    struct ckpt_loaded loaded = {-77, NULL};
     struct skips unused;
     if (!skips) skips = &unused;
     *skips = (struct skips){0};
     state_fill(s, 999999);
-    int rc = ckpt_load_newest(dir, &s->layout, &step, &state, skips_add, skips, e);
+    int rc = ckpt_load_newest(dir, &s->layout, &loaded, skips_add, skips, e);
     if (rc <= 0) {
         assert_true(state_is(s, 999999));
-        assert_null(state);
+        assert_null(loaded.state);
         return rc == 0 ? -1 : -2;
     }
-    assert_true(state_is(s, step));
-    json_t *want = state_json(step);
-    assert_true(json_equal(state, want));
+    assert_true(state_is(s, loaded.step));
+    json_t *want = state_json(loaded.step);
+    assert_true(json_equal(loaded.state, want));
     json_decref(want);
-    json_decref(state);
-    return step;
+    json_decref(loaded.state);
+    return loaded.step;
 }
 
 /* ------------------------------------------------------------------ folders */

@@ -31,7 +31,7 @@ static inline int weights_file_write(model_t *m, const struct model_config *c, b
                                         .bytes = E * sizeof(float)};
         snprintf(b->name, sizeof(b->name), "blk.%zu.exp_probs_b.bias", i);
     }
-    int rc = safetensors_write(path, entries, n, NULL, NULL, NULL, e);
+    int rc = safetensors_write(path, entries, n, NULL, e);
     mem_free(entries);
     return rc;
 }

@@ -33,6 +33,7 @@ static void ref_scale(size_t n, float scale, const void *x_, void *y_)
 
 /* ------------------------------------------------------------------ norms */
 
+/* 1 / sqrt(mean of squares + eps). */
 static float rms_scale(int64_t D, double sum_squares, float eps)
 {
     return (float)(1.0 / sqrt(sum_squares / (double)D + (double)eps));

@@ -76,6 +76,7 @@ enum {
     ROUTER_EXPERTS = 4
 };
 
+/* A tile of sums: each vector of x is used for four experts, each of W for all rows. */
 INLINE void router_step(const act_t *const px[ROUTER_ROWS], const float *const pw[ROUTER_EXPERTS],
                         int64_t d, int64_t n, vf sum[ROUTER_ROWS][ROUTER_EXPERTS])
 {

@@ -94,6 +94,8 @@ static void x86_rmsnorm_backward(const struct compute_norm *norm, const struct c
 
 /* ------------------------------------------------------------------ seam */
 
+/* Three passes over a row that stays in the first-level cache: sum, residual and its sum, result.
+ * */
 static void x86_seam_forward(const struct compute_seam *seam, int64_t first, int64_t rows)
 {
     int64_t D = seam->D;

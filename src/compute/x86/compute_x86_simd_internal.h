@@ -34,29 +34,93 @@
     } while (0)
 
 #if defined(__AVX512F__)
-
-#    define VL 16
+#    define VL    16
+#    define V(op) _mm512_##op
 typedef __m512 vf;
 typedef __m512i vi;
 typedef __mmask16 vm; /* one bit per lane */
 typedef __m512d vd;   /* VL / 2 doubles */
+#elif defined(__AVX2__)
+#    define VL    8
+#    define V(op) _mm256_##op
+typedef __m256 vf;
+typedef __m256i vi;
+typedef __m256i vm; /* all bits of a lane */
+typedef __m256d vd;
+#else
+#    error "this header is for files compiled with -mavx2 -mfma or -mavx512{f,bw,vl,dq}"
+#endif
+
+/* ------------------------------------------------------------------ the same in both */
 
 INLINE vf v_zero(void)
 {
-    return _mm512_setzero_ps();
+    return V(setzero_ps)();
 }
 INLINE vf v_set1(float x)
 {
-    return _mm512_set1_ps(x);
+    return V(set1_ps)(x);
 }
 INLINE vf v_load(const float *p)
 {
-    return _mm512_loadu_ps(p);
+    return V(loadu_ps)(p);
 }
 INLINE void v_store(float *p, vf x)
 {
-    _mm512_storeu_ps(p, x);
+    V(storeu_ps)(p, x);
 }
+/* a * b + c, c - a * b and a * b - c, each with one rounding */
+INLINE vf v_fma(vf a, vf b, vf c)
+{
+    return V(fmadd_ps)(a, b, c);
+}
+INLINE vf v_fnma(vf a, vf b, vf c)
+{
+    return V(fnmadd_ps)(a, b, c);
+}
+INLINE vf v_fms(vf a, vf b, vf c)
+{
+    return V(fmsub_ps)(a, b, c);
+}
+/* Where either is NaN these return the second operand: v_max(bound, x) keeps a NaN of x. */
+INLINE vf v_max(vf a, vf b)
+{
+    return V(max_ps)(a, b);
+}
+INLINE vf v_min(vf a, vf b)
+{
+    return V(min_ps)(a, b);
+}
+INLINE vf v_sqrt(vf x)
+{
+    return V(sqrt_ps)(x);
+}
+INLINE vi vi_set1(int32_t x)
+{
+    return V(set1_epi32)(x);
+}
+INLINE vi vi_sub(vi a, vi b)
+{
+    return V(sub_epi32)(a, b);
+}
+INLINE vf vi_to_float(vi x)
+{
+    return V(cvtepi32_ps)(x);
+}
+#define vi_shift_left(x, by)         V(slli_epi32)(x, by)
+#define vi_shift_right_signed(x, by) V(srai_epi32)(x, by)
+INLINE vd vd_zero(void)
+{
+    return V(setzero_pd)();
+}
+INLINE vd vd_fma(vd a, vd b, vd c)
+{
+    return V(fmadd_pd)(a, b, c);
+}
+
+#if VL == 16
+/* ------------------------------------------------------------------ AVX-512 */
+
 /* The first n lanes; none where n is negative, as it is behind the end of a narrow row. */
 INLINE vm v_mask_first(int64_t n)
 {
@@ -72,32 +136,6 @@ INLINE void v_store_n(float *p, vf x, int64_t n)
         v_store(p, x);
     else
         _mm512_mask_storeu_ps(p, v_mask_first(n), x);
-}
-/* a * b + c, c - a * b and a * b - c, each with one rounding */
-INLINE vf v_fma(vf a, vf b, vf c)
-{
-    return _mm512_fmadd_ps(a, b, c);
-}
-INLINE vf v_fnma(vf a, vf b, vf c)
-{
-    return _mm512_fnmadd_ps(a, b, c);
-}
-INLINE vf v_fms(vf a, vf b, vf c)
-{
-    return _mm512_fmsub_ps(a, b, c);
-}
-/* Where either is NaN these return the second operand: v_max(bound, x) keeps a NaN of x. */
-INLINE vf v_max(vf a, vf b)
-{
-    return _mm512_max_ps(a, b);
-}
-INLINE vf v_min(vf a, vf b)
-{
-    return _mm512_min_ps(a, b);
-}
-INLINE vf v_sqrt(vf x)
-{
-    return _mm512_sqrt_ps(x);
 }
 /* 1 / x for normal, finite x to about one unit in the last place. */
 INLINE vf v_recip(vf x)
@@ -121,10 +159,6 @@ INLINE vf v_select(vm m, vf yes, vf no)
 {
     return _mm512_mask_mov_ps(no, m, yes);
 }
-INLINE vi vi_set1(int32_t x)
-{
-    return _mm512_set1_epi32(x);
-}
 INLINE vi vi_iota(int32_t first)
 {
     return _mm512_add_epi32(_mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15),
@@ -134,10 +168,6 @@ INLINE vi vi_load_n(const int32_t *p, int64_t n)
 {
     return _mm512_maskz_loadu_epi32(v_mask_first(n), p);
 }
-INLINE vi vi_sub(vi a, vi b)
-{
-    return _mm512_sub_epi32(a, b);
-}
 INLINE vi vi_bits(vf x)
 {
     return _mm512_castps_si512(x);
@@ -145,12 +175,6 @@ INLINE vi vi_bits(vf x)
 INLINE vf vi_as_float(vi x)
 {
     return _mm512_castsi512_ps(x);
-}
-#    define vi_shift_left(x, by)         _mm512_slli_epi32(x, by)
-#    define vi_shift_right_signed(x, by) _mm512_srai_epi32(x, by)
-INLINE vf vi_to_float(vi x)
-{
-    return _mm512_cvtepi32_ps(x);
 }
 
 INLINE float v_sum(vf x)
@@ -165,10 +189,6 @@ INLINE float v_largest(vf x)
     return _mm512_reduce_max_ps(x);
 }
 
-INLINE vd vd_zero(void)
-{
-    return _mm512_setzero_pd();
-}
 INLINE vd vd_low(vf x) /* lanes 0 .. VL/2 - 1 */
 {
     return _mm512_cvtps_pd(_mm512_castps512_ps256(x));
@@ -176,10 +196,6 @@ INLINE vd vd_low(vf x) /* lanes 0 .. VL/2 - 1 */
 INLINE vd vd_high(vf x)
 {
     return _mm512_cvtps_pd(_mm512_extractf32x8_ps(x, 1));
-}
-INLINE vd vd_fma(vd a, vd b, vd c)
-{
-    return _mm512_fmadd_pd(a, b, c);
 }
 INLINE double vd_sum(vd x)
 {
@@ -248,34 +264,9 @@ INLINE void v_store_bf16_n(bf16_t *p, vf x, int64_t n)
         _mm256_mask_storeu_epi16(p, v_mask_first(n), v_round_bf16(x));
 }
 
-#elif defined(__AVX2__)
+#else
+/* ------------------------------------------------------------------ AVX2 */
 
-#    define VL                           8
-typedef __m256 vf;
-typedef __m256i vi;
-typedef __m256i vm; /* all bits of a lane */
-typedef __m256d vd;
-
-INLINE vf v_zero(void)
-{
-    return _mm256_setzero_ps();
-}
-INLINE vf v_set1(float x)
-{
-    return _mm256_set1_ps(x);
-}
-INLINE vf v_load(const float *p)
-{
-    return _mm256_loadu_ps(p);
-}
-INLINE void v_store(float *p, vf x)
-{
-    _mm256_storeu_ps(p, x);
-}
-INLINE vi vi_set1(int32_t x)
-{
-    return _mm256_set1_epi32(x);
-}
 INLINE vi vi_iota(int32_t first)
 {
     return _mm256_add_epi32(_mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7), vi_set1(first));
@@ -294,30 +285,6 @@ INLINE void v_store_n(float *p, vf x, int64_t n)
         v_store(p, x);
     else
         _mm256_maskstore_ps(p, v_mask_first(n), x);
-}
-INLINE vf v_fma(vf a, vf b, vf c)
-{
-    return _mm256_fmadd_ps(a, b, c);
-}
-INLINE vf v_fnma(vf a, vf b, vf c)
-{
-    return _mm256_fnmadd_ps(a, b, c);
-}
-INLINE vf v_fms(vf a, vf b, vf c)
-{
-    return _mm256_fmsub_ps(a, b, c);
-}
-INLINE vf v_max(vf a, vf b)
-{
-    return _mm256_max_ps(a, b);
-}
-INLINE vf v_min(vf a, vf b)
-{
-    return _mm256_min_ps(a, b);
-}
-INLINE vf v_sqrt(vf x)
-{
-    return _mm256_sqrt_ps(x);
 }
 INLINE vf v_recip(vf x)
 {
@@ -343,10 +310,6 @@ INLINE vi vi_load_n(const int32_t *p, int64_t n)
 {
     return _mm256_maskload_epi32(p, v_mask_first(n));
 }
-INLINE vi vi_sub(vi a, vi b)
-{
-    return _mm256_sub_epi32(a, b);
-}
 INLINE vi vi_bits(vf x)
 {
     return _mm256_castps_si256(x);
@@ -354,12 +317,6 @@ INLINE vi vi_bits(vf x)
 INLINE vf vi_as_float(vi x)
 {
     return _mm256_castsi256_ps(x);
-}
-#    define vi_shift_left(x, by)         _mm256_slli_epi32(x, by)
-#    define vi_shift_right_signed(x, by) _mm256_srai_epi32(x, by)
-INLINE vf vi_to_float(vi x)
-{
-    return _mm256_cvtepi32_ps(x);
 }
 
 INLINE float v_sum(vf x)
@@ -375,10 +332,6 @@ INLINE float v_largest(vf x)
     return _mm_cvtss_f32(_mm_max_ss(q, _mm_movehdup_ps(q)));
 }
 
-INLINE vd vd_zero(void)
-{
-    return _mm256_setzero_pd();
-}
 INLINE vd vd_low(vf x)
 {
     return _mm256_cvtps_pd(_mm256_castps256_ps128(x));
@@ -386,10 +339,6 @@ INLINE vd vd_low(vf x)
 INLINE vd vd_high(vf x)
 {
     return _mm256_cvtps_pd(_mm256_extractf128_ps(x, 1));
-}
-INLINE vd vd_fma(vd a, vd b, vd c)
-{
-    return _mm256_fmadd_pd(a, b, c);
 }
 INLINE double vd_sum(vd x)
 {
@@ -449,9 +398,6 @@ INLINE void v_store_bf16_n(bf16_t *p, vf x, int64_t n)
     else
         memcpy(p, &y, (size_t)n * sizeof *p);
 }
-
-#else
-#    error "this header is for files compiled with -mavx2 -mfma or -mavx512{f,bw,vl,dq}"
 #endif
 
 #endif

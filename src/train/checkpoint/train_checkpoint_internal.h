@@ -55,14 +55,17 @@ int ckpt_list(const char *run_dir, struct arena *a, int64_t **steps, size_t *cou
               struct error *e);
 /* Verifies one checkpoint folder whole: manifest, sizes, hashes. */
 int ckpt_verify(const char *ckpt_dir, struct error *e);
+struct ckpt_loaded { /* from the manifest */
+    int64_t step;
+    json_t *state; /* the caller json_decrefs it */
+};
 /* Loads the newest checkpoint that verifies into the live arrays of the layout; each newer one
- * that fails is named by log_warn (and by on_skip) and skipped. *step and *state (caller
- * json_decrefs) come from its manifest. 1: loaded; 0: there is no checkpoint at all; negative:
+ * that fails is named by log_warn (and by on_skip) and skipped. 1: loaded; 0: there is no checkpoint at all; negative:
  * there are some and none is good, or the newest good one is of another model than the layout
  * (an older one is then not tried). Nothing is changed in the arrays unless the whole verifies.
  * on_skip may be NULL. */
-int ckpt_load_newest(const char *run_dir, const struct ckpt_layout *l, int64_t *step,
-                     json_t **state, void (*on_skip)(void *ctx, int64_t step, const char *why),
-                     void *ctx, struct error *e);
+int ckpt_load_newest(const char *run_dir, const struct ckpt_layout *l, struct ckpt_loaded *out,
+                     void (*on_skip)(void *ctx, int64_t step, const char *why), void *ctx,
+                     struct error *e);
 
 #endif

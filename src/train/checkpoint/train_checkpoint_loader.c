@@ -106,6 +106,7 @@ static const struct ckpt_manifest_file *find_row(const struct ckpt_manifest *m, 
     return NULL;
 }
 
+/* Opened and compared (gate 4); the caller closes st. */
 static int open_set(const char *dir, const struct ckpt_manifest *m, const struct ckpt_set *set,
                     struct arena *a, struct safetensors *st, struct error *e)
 {
@@ -127,6 +128,8 @@ static void copy_set(const struct ckpt_set *set, const struct safetensors *st)
     }
 }
 
+/* All files are open and compared before the first is copied: nothing changes unless all of it
+ * will. */
 static int load_tensors(const char *dir, const struct ckpt_manifest *m, const struct ckpt_layout *l,
                         struct arena *a, struct error *e)
 {
@@ -154,9 +157,9 @@ static int no_good_checkpoint(const char *root, size_t n, const struct error *ne
     return error_hint(e, "restore the folder from a copy, or move it away to begin again");
 }
 
-int ckpt_load_newest(const char *run_dir, const struct ckpt_layout *l, int64_t *step,
-                     json_t **state, void (*on_skip)(void *ctx, int64_t step, const char *why),
-                     void *ctx, struct error *e)
+int ckpt_load_newest(const char *run_dir, const struct ckpt_layout *l, struct ckpt_loaded *out,
+                     void (*on_skip)(void *ctx, int64_t step, const char *why), void *ctx,
+                     struct error *e)
 {
     struct arena a = {0};
     struct ckpt_manifest m = {0};
@@ -182,8 +185,7 @@ int ckpt_load_newest(const char *run_dir, const struct ckpt_layout *l, int64_t *
         error_context(e, "the checkpoint of step %" PRId64 " is not of this model", steps[i]);
         error_hint(e, "give the run another name, or put the model's settings back");
     } else {
-        *step = m.step;
-        *state = json_incref(m.state);
+        *out = (struct ckpt_loaded){m.step, json_incref(m.state)};
         rc = 1;
     }
     ckpt_manifest_free(&m);

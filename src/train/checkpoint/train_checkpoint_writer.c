@@ -72,8 +72,10 @@ static int write_files(ckpt_writer_t *w, const char *dir, struct arena *a, struc
     size_t n = 0;
     for (size_t i = 0; i < w->n_sets; i++, n++) {
         const struct ckpt_set *s = &w->sets[i];
-        TRY(safetensors_write(file_join(a, dir, s->file), s->entries, s->n_entries, NULL,
-                              &w->rows[n].xxh3, &w->rows[n].size, e));
+        struct safetensors_written written;
+        TRY(safetensors_write(file_join(a, dir, s->file), s->entries, s->n_entries, &written, e));
+        w->rows[n].xxh3 = written.xxh3;
+        w->rows[n].size = written.size;
     }
     for (size_t i = 0; i < w->n_files; i++) {
         const struct ckpt_file *f = &w->files[i];
