@@ -344,7 +344,7 @@ static void add_caps(const struct plan_power *p, struct str *out)
         snprintf(watts, sizeof watts, "%.0f W", p->cap_w[i]);
         snprintf(gain, sizeof gain, "%+.1f %%", 100 * p->cap_cluster_gain[i]);
         const char *const cells[] = {watts, plan_format_percent(speed, p->cap_speed[i]),
-                                     plan_format_rate(tokens, p->cap_tokens_per_mwh[i]), gain};
+                                     format_count(tokens, p->cap_tokens_per_mwh[i]), gain};
         add_cells(out, "td", cells, ARRAY_LEN(cells));
     }
     str_puts(out, "</table>\n");
