@@ -9,7 +9,6 @@
 #include "plan/read/plan_read_internal.h"
 #include "plan/step/plan_step_internal.h"
 
-#include <math.h>
 #include <string.h>
 
 struct change {
