@@ -42,10 +42,9 @@ struct error {
     char hint[384];
 };
 
-/* Fills *e (NULL is allowed: nothing is recorded) and returns ERROR_FAILED. */
-int error_set(struct error *e, const char *fmt, ...) PRINTF_LIKE(2, 3);
-/* The same with another code; returns it. */
+/* Fills *e (NULL is allowed: nothing is recorded) and returns the code. */
 int error_set_code(struct error *e, enum error_code code, const char *fmt, ...) PRINTF_LIKE(3, 4);
+#define error_set(e, ...) error_set_code((e), ERROR_FAILED, __VA_ARGS__)
 /* "text" becomes "context: text"; returns e->code (ERROR_FAILED where e is NULL). */
 int error_context(struct error *e, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* Sets the hint; returns e->code, so that `return error_hint(...)` can end a function. */
@@ -79,7 +78,6 @@ enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
 
 /* One line to standard error; thread safe. Default level LOG_INFO, or $COLOSSUS_LOG. */
 void log_line(enum log_level level, const char *fmt, ...) PRINTF_LIKE(2, 3);
-void log_set_level(enum log_level level); /* for tests that expect thousands of warnings */
 #define log_debug(...) log_line(LOG_DEBUG, __VA_ARGS__)
 #define log_info(...)  log_line(LOG_INFO, __VA_ARGS__)
 #define log_warn(...)  log_line(LOG_WARN, __VA_ARGS__)
@@ -293,7 +291,6 @@ enum unit_result { UNIT_OK, UNIT_BAD_NUMBER, UNIT_BAD_NAME };
 enum unit_result unit_parse(const char *text, enum unit_kind d, double *value, const char **unit);
 /* "B, kB, MB ..." into buf, which is returned; the first alone is what a bare number means. */
 char *unit_list(enum unit_kind d, char *buf, size_t size);
-const char *unit_name(enum unit_kind d); /* "" where a number has none */
 /* Number with an optional suffix k, M, G, T, P (1000s) or Ki, Mi, Gi, Ti (1024s), and '_' between
  * digits: "20M", "1.5G", "100_000". Negative where text is not such a number. */
 int parse_number(const char *text, double *value);
@@ -338,46 +335,28 @@ struct option {
     enum unit_kind measures; /* units that the text may carry; UNIT_NONE: a plain number */
     const char *example;     /* a valid value, for errors and reference pages, or NULL */
     int (*read)(const struct yaml_reader *r, const struct option *row, const struct yaml_node *node,
-                void *target); /* CUSTOM */
+                void *target); /* of CUSTOM, or instead of the type's own; NULL: none */
 };
 
 /* How a row of a file's keys is written: T the target struct, m the member, k the key. */
-/* clang-format off: a table is read by its columns */
+/* clang-format off */
 #define ROW_(T, k, m, kind, def, ex, h) \
     .name = k, .type = kind, .offset = offsetof(T, m), .fallback = def, .example = ex, .help = h
-#define ROW_STRING(T, k, m, def, ex, h)          \
-    {                                            \
-        ROW_(T, k, m, OPTION_STRING, def, ex, h) \
-    }
-#define ROW_BOOL(T, k, m, def, h)                \
-    {                                            \
-        ROW_(T, k, m, OPTION_BOOL, def, NULL, h) \
-    }
-#define ROW_INT(T, k, m, u, def, lo, hi, ex, h)                                \
-    {                                                                          \
-        ROW_(T, k, m, OPTION_INT, def, ex, h), .unit = u, .min = lo, .max = hi \
-    }
-#define ROW_INT32(T, k, m, lo, hi, ex, h)                            \
-    {                                                                \
-        ROW_(T, k, m, OPTION_INT32, "", ex, h), .min = lo, .max = hi \
-    }
-#define ROW_REAL(T, k, m, u, def, lo, hi, ex, h)                                \
-    {                                                                           \
-        ROW_(T, k, m, OPTION_REAL, def, ex, h), .unit = u, .min = lo, .max = hi \
-    }
-#define ROW_ENUM(T, k, m, def, list, ex, h)                     \
-    {                                                           \
-        ROW_(T, k, m, OPTION_ENUM, def, ex, h), .choices = list \
-    }
-#define ROW_FIGURE_IN(T, k, m, u, def, lo, hi, ex, h)                                 \
-    {                                                                                 \
-        ROW_(T, k, m, OPTION_FIGURE, def, ex, h), .measures = u, .min = lo, .max = hi \
-    }
+#define ROW_STRING(T, k, m, def, ex, h) {ROW_(T, k, m, OPTION_STRING, def, ex, h)}
+#define ROW_BOOL(T, k, m, def, h)       {ROW_(T, k, m, OPTION_BOOL, def, NULL, h)}
+#define ROW_INT(T, k, m, u, def, lo, hi, ex, h) \
+    {ROW_(T, k, m, OPTION_INT, def, ex, h), .unit = u, .min = lo, .max = hi}
+#define ROW_INT32(T, k, m, lo, hi, ex, h) \
+    {ROW_(T, k, m, OPTION_INT32, "", ex, h), .min = lo, .max = hi}
+#define ROW_REAL(T, k, m, u, def, lo, hi, ex, h) \
+    {ROW_(T, k, m, OPTION_REAL, def, ex, h), .unit = u, .min = lo, .max = hi}
+#define ROW_ENUM(T, k, m, def, list, ex, h) \
+    {ROW_(T, k, m, OPTION_ENUM, def, ex, h), .choices = list}
+#define ROW_FIGURE_IN(T, k, m, u, def, lo, hi, ex, h) \
+    {ROW_(T, k, m, OPTION_FIGURE, def, ex, h), .measures = u, .min = lo, .max = hi}
 #define ROW_FIGURE(T, k, m, u, def, ex, h) ROW_FIGURE_IN(T, k, m, u, def, 0, INFINITY, ex, h)
-#define ROW_CUSTOM(k, def, ex, h, fn)                                                           \
-    {                                                                                           \
-        .name = k, .type = OPTION_CUSTOM, .fallback = def, .example = ex, .help = h, .read = fn \
-    }
+#define ROW_CUSTOM(k, def, ex, h, fn) \
+    {.name = k, .type = OPTION_CUSTOM, .fallback = def, .example = ex, .help = h, .read = fn}
 #define ROW_LIKE(ex) \
     ROW_CUSTOM("like", "", ex, "begin with this one; the other keys change it", NULL)
 /* clang-format on */

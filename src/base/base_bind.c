@@ -249,10 +249,11 @@ static int bind_row(const struct yaml_reader *r, const struct option *row,
                     const struct yaml_node *node, void *target)
 {
     void *place = (char *)target + row->offset;
+    if (row->read) return row->read(r, row, node, target);
     switch (row->type) {
     case OPTION_LIST: return bind_list(r, row, node, place);
     case OPTION_FIGURE: return yaml_bind_figure(r, row, node, place);
-    case OPTION_CUSTOM: return row->read ? row->read(r, row, node, target) : 0;
+    case OPTION_CUSTOM: return 0; /* whoever binds looks at the node himself */
     default: return bind_scalar(r, row, node, target);
     }
 }

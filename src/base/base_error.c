@@ -16,30 +16,15 @@
 
 static char check_context[128];
 
-PRINTF_LIKE(3, 0) static void error_fill(struct error *e, int code, const char *fmt, va_list args)
-{
-    e->code = code;
-    e->hint[0] = '\0';
-    vsnprintf(e->text, sizeof(e->text), fmt, args);
-}
-
-int error_set(struct error *e, const char *fmt, ...)
-{
-    if (!e) return ERROR_FAILED;
-    va_list args;
-    va_start(args, fmt);
-    error_fill(e, ERROR_FAILED, fmt, args);
-    va_end(args);
-    return ERROR_FAILED;
-}
-
 int error_set_code(struct error *e, enum error_code code, const char *fmt, ...)
 {
     if (!e) return code;
     va_list args;
     va_start(args, fmt);
-    error_fill(e, code, fmt, args);
+    vsnprintf(e->text, sizeof(e->text), fmt, args);
     va_end(args);
+    e->code = code;
+    e->hint[0] = '\0';
     return code;
 }
 

@@ -9,6 +9,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -149,20 +150,11 @@ int file_write_fd(int fd, const void *data, size_t size, const char *path, struc
     return 0;
 }
 
-/* The folder that holds path, as a string that fits where path did. */
-static void parent_of(const char *path, char dir[PATH_MAX])
+/* The folder that holds path; in copy, or constant. */
+static const char *parent_of(const char *path, char copy[PATH_MAX])
 {
-    size_t n = strlen(path);
-    while (n > 1 && path[n - 1] == '/')
-        n--;
-    while (n && path[n - 1] != '/')
-        n--;
-    while (n > 1 && path[n - 1] == '/')
-        n--;
-    if (n == 0)
-        snprintf(dir, PATH_MAX, ".");
-    else
-        snprintf(dir, PATH_MAX, "%.*s", (int)n, path);
+    snprintf(copy, PATH_MAX, "%s", path);
+    return dirname(copy);
 }
 
 int file_sync_dir(const char *path, struct error *e)
@@ -221,8 +213,7 @@ int file_write(const char *path, const void *data, size_t size, struct error *e)
         unlink(tmp);
         return rc;
     }
-    parent_of(path, dir);
-    return file_sync_dir(dir, e);
+    return file_sync_dir(parent_of(path, dir), e);
 }
 
 /* A rename is on disk when both folders are: one lost the name, the other has it. */
@@ -233,10 +224,9 @@ int file_rename(const char *from, const char *to, struct error *e)
         error_errno(e, "rename", from);
         return error_context(e, "moving it to '%s'", to);
     }
-    parent_of(from, from_dir);
-    parent_of(to, to_dir);
-    TRY(file_sync_dir(to_dir, e));
-    return strcmp(from_dir, to_dir) == 0 ? 0 : file_sync_dir(from_dir, e);
+    const char *left = parent_of(from, from_dir), *entered = parent_of(to, to_dir);
+    TRY(file_sync_dir(entered, e));
+    return strcmp(left, entered) == 0 ? 0 : file_sync_dir(left, e);
 }
 
 /* ------------------------------------------------------------------ folders */

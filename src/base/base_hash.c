@@ -8,6 +8,8 @@
 #define XXH_STATIC_LINKING_ONLY /* the state's size, so that our allocator can place it */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 #include <xxhash.h>
 
@@ -49,24 +51,10 @@ void hash_to_hex(uint64_t hash, char hex[17])
     snprintf(hex, 17, "%016llx", (unsigned long long)hash);
 }
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9') return c - '0';
-    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-    return -1;
-}
-
 int hash_from_hex(const char *hex, uint64_t *hash)
 {
-    uint64_t value = 0;
-    for (int i = 0; i < 16; i++) {
-        int digit = hex_digit(hex[i]);
-        if (digit < 0) return ERROR_FAILED;
-        value = value << 4 | (uint64_t)digit;
-    }
-    if (hex[16]) return ERROR_FAILED;
-    *hash = value;
+    if (strspn(hex, "0123456789abcdefABCDEF") != 16 || hex[16]) return ERROR_FAILED;
+    *hash = strtoull(hex, NULL, 16);
     return 0;
 }
 

@@ -9,6 +9,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <utf8proc.h>
 
 #define JSON_OPEN_MAX ((size_t)1 << 30)
 
@@ -117,21 +118,6 @@ void jsonw_begin(struct json_writer *w, struct str *out)
     w->comma = false;
 }
 
-/* Length of the valid UTF-8 sequence at s, or 0 (Unicode 15, table 3-7: no overlong forms, no
- * surrogates, nothing above U+10FFFF). */
-static size_t utf8_length(const unsigned char *s, size_t n)
-{
-    if (s[0] < 0x80) return 1;
-    size_t length = s[0] >= 0xF0 ? 4 : s[0] >= 0xE0 ? 3 : 2;
-    if (s[0] < 0xC2 || s[0] > 0xF4 || n < length) return 0;
-    for (size_t i = 1; i < length; i++)
-        if ((s[i] & 0xC0) != 0x80) return 0;
-    if ((s[0] == 0xE0 && s[1] < 0xA0) || (s[0] == 0xED && s[1] > 0x9F) ||
-        (s[0] == 0xF0 && s[1] < 0x90) || (s[0] == 0xF4 && s[1] > 0x8F))
-        return 0;
-    return length;
-}
-
 static void put_escaped(struct str *out, unsigned char c)
 {
     static const char letters[] = "btnvfr"; /* from 8; JSON has no \v */
@@ -155,14 +141,15 @@ static void put_string(struct str *out, const char *value, size_t n)
         str_append(out, s + i, run - i);
         i = run;
         if (i == n) break;
-        size_t length = utf8_length(s + i, n - i);
+        utf8proc_int32_t c;
+        utf8proc_ssize_t length = utf8proc_iterate(s + i, (utf8proc_ssize_t)(n - i), &c);
         if (s[i] < 0x80)
             put_escaped(out, s[i]);
-        else if (length)
-            str_append(out, s + i, length);
+        else if (length > 0)
+            str_append(out, s + i, (size_t)length);
         else
             str_puts(out, "\xEF\xBF\xBD");
-        i += MAX(length, 1);
+        i += (size_t)MAX(length, 1);
     }
     str_append_char(out, '"');
 }

@@ -19,25 +19,18 @@
 #define LOG_LINE_S 10.0
 
 static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER;
-static int log_level = -1; /* not yet read from the environment */
 static bool bar_on_screen;
 
 static const char *const level_names[] = {"debug", "info", "warning", "error"};
 
+/* Read for each line, so that it may change while the program runs, as it does in tests. */
 static int level_from_environment(void)
 {
-    const char *text = getenv("COLOSSUS_LOG");
     static const char *const names[] = {"debug", "info", "warn", "error"};
+    const char *text = getenv("COLOSSUS_LOG");
     for (size_t i = 0; text && i < ARRAY_LEN(names); i++)
         if (strcmp(text, names[i]) == 0) return (int)i;
     return LOG_INFO;
-}
-
-void log_set_level(enum log_level level)
-{
-    pthread_mutex_lock(&log_lock);
-    log_level = (int)level;
-    pthread_mutex_unlock(&log_lock);
 }
 
 /* Writes text and wipes a bar that is in the way. Called with the lock held. */
@@ -55,12 +48,7 @@ static void emit(const char *text, size_t n)
 
 void log_line(enum log_level level, const char *fmt, ...)
 {
-    pthread_mutex_lock(&log_lock);
-    if (log_level < 0) log_level = level_from_environment();
-    if ((int)level < log_level) {
-        pthread_mutex_unlock(&log_lock);
-        return;
-    }
+    if ((int)level < level_from_environment()) return;
     char text[2048];
     struct timespec ts;
     struct tm tm;
@@ -78,6 +66,7 @@ void log_line(enum log_level level, const char *fmt, ...)
     for (size_t i = begin; i < n; i++) /* what a file or a user put in must not forge a line */
         if (text[i] == '\n' || text[i] == '\r') text[i] = ' ';
     text[n++] = '\n';
+    pthread_mutex_lock(&log_lock);
     emit(text, n);
     pthread_mutex_unlock(&log_lock);
 }

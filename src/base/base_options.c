@@ -25,11 +25,6 @@ static void *option_place(const struct option *row, void *target)
     return (char *)target + row->offset;
 }
 
-static const void *option_place_const(const struct option *row, const void *target)
-{
-    return (const char *)target + row->offset;
-}
-
 /* ------------------------------------------------------------------ text to value */
 
 /* "run.yaml:12: 'optimizer.lr' must be ..., not 'x'" */
@@ -270,16 +265,13 @@ void options_defaults(const struct option *rows, size_t n_rows, void *target)
 static void put_real(struct str *out, double value)
 {
     struct json_writer w;
-    struct str line = {0};
-    jsonw_begin(&w, &line);
+    jsonw_begin(&w, out);
     jsonw_real(&w, NULL, value);
-    str_puts(out, line.data);
-    str_fini(&line);
 }
 
 void options_get(const struct option *row, const void *target, struct str *out)
 {
-    const void *place = option_place_const(row, target);
+    const void *place = (const char *)target + row->offset;
     const char *text;
     switch (row->type) {
     case OPTION_BOOL: str_puts(out, *(const bool *)place ? "true" : "false"); return;
@@ -328,18 +320,17 @@ static const char *near_option(const struct option_table *t, const char *name, b
 
 static int unknown_option(const struct parser *p, const char *name)
 {
-    const struct option *negated = strncmp(name, "no-", 3) == 0
-                                       ? options_find(p->table->rows, p->table->n_rows, name + 3)
-                                       : NULL;
+    const struct option_table *t = p->table;
+    bool off = strncmp(name, "no-", 3) == 0;
+    const struct option *negated = off ? options_find(t->rows, t->n_rows, name + 3) : NULL;
     if (negated && negated->type == OPTION_BOOL)
         return error_set_code(p->e, ERROR_USAGE, "option '--%s' takes no value", name);
     error_set_code(p->e, ERROR_USAGE, "unknown option '--%s'", name);
-    bool off = strncmp(name, "no-", 3) == 0;
-    const char *near = off ? near_option(p->table, name + 3, true) : NULL;
+    const char *near = off ? near_option(t, name + 3, true) : NULL;
     if (near) return error_hint(p->e, "did you mean '--no-%s'?", near);
-    near = near_option(p->table, name, false);
+    near = near_option(t, name, false);
     if (near) return error_hint(p->e, "did you mean '--%s'?", near);
-    return error_hint(p->e, "see 'colossus %s --help'", p->table->command);
+    return error_hint(p->e, "see 'colossus %s --help'", t->command);
 }
 
 static int take_value(struct parser *p, const struct option *row, const char *text)
@@ -358,35 +349,37 @@ static int take_value(struct parser *p, const struct option *row, const char *te
     return 0;
 }
 
-/* --name value, --name=value, --flag, --no-flag. Returns how many arguments it used. */
-static int take_long(struct parser *p, char *arg, char *next)
+/* The value behind an option, if any, or the next argument; a switch needs none. name: "--out", as
+ * an error calls it. Returns how many arguments it used. */
+static int take_option(struct parser *p, const struct option *row, const char *name,
+                       const char *value, const char *next)
 {
-    const struct option_table *t = p->table;
-    char name[128];
-    const char *equals = strchr(arg, '=');
-    size_t n = equals ? (size_t)(equals - arg) : strlen(arg);
-    if (n >= sizeof(name))
-        return error_set_code(p->e, ERROR_USAGE, "unknown option '--%.60s...'", arg);
-    memcpy(name, arg, n);
-    name[n] = '\0';
-    const struct option *row = options_find(t->rows, t->n_rows, name);
-    if (!row && strncmp(name, "no-", 3) == 0) {
-        row = options_find(t->rows, t->n_rows, name + 3);
-        if (row && row->type == OPTION_BOOL && !equals) {
-            TRY(take_value(p, row, "false"));
-            return 1;
-        }
-        row = NULL;
-    }
-    if (!row) return unknown_option(p, name);
-    if (!equals && row->type == OPTION_BOOL) {
+    if (!value && row->type == OPTION_BOOL) {
         TRY(take_value(p, row, "true"));
         return 1;
     }
-    if (!equals && !next)
-        return error_set_code(p->e, ERROR_USAGE, "option '--%s' needs a value", name);
-    TRY(take_value(p, row, equals ? arg + n + 1 : next));
-    return equals ? 1 : 2;
+    if (!value && !next)
+        return error_set_code(p->e, ERROR_USAGE, "option '%s' needs a value", name);
+    TRY(take_value(p, row, value ? value : next));
+    return value ? 1 : 2;
+}
+
+/* --name value, --name=value, --flag, --no-flag. Returns how many arguments it used. */
+static int take_long(struct parser *p, const char *arg, const char *next)
+{
+    const struct option_table *t = p->table;
+    char name[130];
+    size_t n = strcspn(arg, "=");
+    const char *value = arg[n] ? arg + n + 1 : NULL;
+    if (n + 2 >= sizeof(name))
+        return error_set_code(p->e, ERROR_USAGE, "unknown option '--%.60s...'", arg);
+    snprintf(name, sizeof(name), "--%.*s", (int)n, arg);
+    const struct option *row = options_find(t->rows, t->n_rows, name + 2);
+    if (row) return take_option(p, row, name, value, next);
+    row = strncmp(arg, "no-", 3) == 0 ? options_find(t->rows, t->n_rows, name + 5) : NULL;
+    if (!row || row->type != OPTION_BOOL || value) return unknown_option(p, name + 2);
+    TRY(take_value(p, row, "false"));
+    return 1;
 }
 
 /* -o value, -ovalue, -f. Returns how many arguments it used. */
@@ -394,20 +387,13 @@ static int take_short(struct parser *p, const char *arg, const char *next)
 {
     const struct option_table *t = p->table;
     const struct option *row = NULL;
+    const char name[] = {'-', arg[0], '\0'};
     for (size_t i = 0; i < t->n_rows && !row; i++)
         if (t->rows[i].letter && t->rows[i].letter == arg[0]) row = &t->rows[i];
-    if (!row || (row->type == OPTION_BOOL && arg[1])) {
-        error_set_code(p->e, ERROR_USAGE, "unknown option '-%s'", arg);
-        return error_hint(p->e, "see 'colossus %s --help'", t->command);
-    }
-    if (row->type == OPTION_BOOL) {
-        TRY(take_value(p, row, "true"));
-        return 1;
-    }
-    if (!arg[1] && !next)
-        return error_set_code(p->e, ERROR_USAGE, "option '-%c' needs a value", arg[0]);
-    TRY(take_value(p, row, arg[1] ? arg + 1 : next));
-    return arg[1] ? 1 : 2;
+    if (row && !(row->type == OPTION_BOOL && arg[1]))
+        return take_option(p, row, name, arg[1] ? arg + 1 : NULL, next);
+    error_set_code(p->e, ERROR_USAGE, "unknown option '-%s'", arg);
+    return error_hint(p->e, "see 'colossus %s --help'", t->command);
 }
 
 int options_parse(struct option_line *line, void *target, struct error *e)
@@ -439,47 +425,27 @@ int options_parse(struct option_line *line, void *target, struct error *e)
 
 static const char *value_word(const struct option *row)
 {
-    switch (row->type) {
-    case OPTION_BOOL: return "";
-    case OPTION_INT:
-    case OPTION_INT32: return "N";
-    case OPTION_REAL:
-    case OPTION_FIGURE: return "X";
-    case OPTION_ENUM: return "WORD";
-    case OPTION_STRING:
-    case OPTION_LIST:
-    case OPTION_CUSTOM: break;
-    }
-    return row->unit && row->unit[0] ? row->unit : "TEXT";
+    if (row->type == OPTION_BOOL) return "";
+    if (is_number(row)) return is_whole(row) ? "N" : "X";
+    if (row->type == OPTION_ENUM) return "WORD";
+    return row_unit(row)[0] ? row->unit : "TEXT";
 }
 
 /* "number of threads [threads; 0 to 1024; default 0]" */
 static void describe_row(const struct option *row, struct str *out)
 {
-    const char *join = " [";
+    struct str more = {0};
     char bounds[64];
+    if (is_number(row) && row_unit(row)[0]) str_printf(&more, "; %s", row->unit);
+    if (is_bounded(row)) str_printf(&more, "; %s", bounds_text(row, bounds, sizeof(bounds)));
+    for (size_t i = 0; row->type == OPTION_ENUM && row->choices[i]; i++)
+        str_printf(&more, "%s%s", i ? ", " : "; ", row->choices[i]);
+    if (row->type == OPTION_LIST) str_puts(&more, "; may be given again");
+    if (row->fallback && row->fallback[0] && strcmp(row->fallback, "false") != 0)
+        str_printf(&more, "; default %s", row->fallback);
     str_puts(out, row->help ? row->help : "");
-    if (is_number(row) && row_unit(row)[0]) {
-        str_printf(out, "%s%s", join, row->unit);
-        join = "; ";
-    }
-    if (is_bounded(row)) {
-        str_printf(out, "%s%s", join, bounds_text(row, bounds, sizeof(bounds)));
-        join = "; ";
-    }
-    for (size_t i = 0; row->type == OPTION_ENUM && row->choices[i]; i++) {
-        str_printf(out, "%s%s", i ? ", " : join, row->choices[i]);
-        join = "; ";
-    }
-    if (row->type == OPTION_LIST) {
-        str_printf(out, "%smay be given again", join);
-        join = "; ";
-    }
-    if (row->fallback && row->fallback[0] && strcmp(row->fallback, "false") != 0) {
-        str_printf(out, "%sdefault %s", join, row->fallback);
-        join = "; ";
-    }
-    if (join[0] == ';') str_puts(out, "]");
+    if (more.len) str_printf(out, " [%s]", more.data + strlen("; "));
+    str_fini(&more);
 }
 
 /* Prints text from column `indent`, where the cursor is, broken at spaces before HELP_WIDTH. */

@@ -22,7 +22,6 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -117,9 +116,8 @@ static bool job_is_new(struct pool *p, uint32_t seen)
 
 /* ------------------------------------------------------------------ working */
 
-static void run_here(struct pool *p, size_t n_tasks, pool_fn *fn, void *ctx, int thread)
+static void run_here(size_t n_tasks, pool_fn *fn, void *ctx, int thread)
 {
-    (void)p;
     for (size_t task = 0; task < n_tasks; task++)
         fn(ctx, task, thread);
 }
@@ -177,20 +175,17 @@ static void wait_until_done(struct pool *p)
 void pool_run(struct pool *p, size_t n_tasks, pool_fn *fn, void *ctx)
 {
     openmp_quieten();
-    if (!p) {
-        run_here(p, n_tasks, fn, ctx, 0);
-        return;
-    }
-    if (current_pool) { /* from inside a task: keep its thread number, scratch is indexed by it */
-        CHECK_MSG(current_pool == p, "a task of one pool runs tasks of another");
-        run_here(p, n_tasks, fn, ctx, current_thread);
+    if (!p || current_pool) {
+        CHECK_MSG(!p || current_pool == p, "a task of one pool runs tasks of another");
+        /* from inside a task: keep its thread number, scratch is indexed by it */
+        run_here(n_tasks, fn, ctx, p ? current_thread : 0);
         return;
     }
     CHECK_MSG(!atomic_exchange(&p->running, true), "two threads call pool_run at once");
     if (p->n_threads == 1 || n_tasks <= 1) {
         current_pool = p;
         current_thread = 0;
-        run_here(p, n_tasks, fn, ctx, 0);
+        run_here(n_tasks, fn, ctx, 0);
         current_pool = NULL;
     } else {
         CHECK(n_tasks <= INT64_MAX);

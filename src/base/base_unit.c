@@ -81,11 +81,6 @@ static const struct unit prefixes[] = {{"k", 1e3},     {"M", 1e6},   {"G", 1e9},
                                        {"P", 1e15},    {"Ki", 1024}, {"Mi", 0x1p20}, {"Gi", 0x1p30},
                                        {"Ti", 0x1p40}, {0}};
 
-const char *unit_name(enum unit_kind d)
-{
-    return tables[d][0].name;
-}
-
 char *unit_list(enum unit_kind d, char *buf, size_t size)
 {
     size_t used = 0;

@@ -11,6 +11,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <utf8proc.h>
 #include <yaml.h>
 
 #define YAML_MAX_DEPTH 64
@@ -41,21 +42,21 @@ static int refuse(struct composer *c, yaml_mark_t at, const char *fmt, ...)
     vsnprintf(text, sizeof(text), fmt, args);
     va_end(args);
     error_set_code(c->e, ERROR_CONFIG, "%s:%zu:%zu: %s", c->name, at.line + 1, at.column + 1, text);
-    error_hint(c->e, "one 'key: value' a line; for example 'a: 1'"); /* callers that know more do */
-    return ERROR_CONFIG;
+    /* callers that know more say it */
+    return error_hint(c->e, "one 'key: value' a line; for example 'a: 1'");
 }
 
-static void hint_anchor(struct composer *c)
+static int hint_anchor(struct composer *c)
 {
-    error_hint(c->e, "write the value out again: 'a: 1' and 'b: 1', not 'a: &x 1' and 'b: *x'; a "
-                     "text that begins with & or * goes in quotes: \"*.txt\"");
+    return error_hint(c->e,
+                      "write the value out again: 'a: 1' and 'b: 1', not 'a: &x 1' and 'b: *x'; a "
+                      "text that begins with & or * goes in quotes: \"*.txt\"");
 }
 
 static int refuse_anchor(struct composer *c, yaml_mark_t at)
 {
-    int rc = refuse(c, at, "anchors and aliases are not supported");
-    hint_anchor(c);
-    return rc;
+    refuse(c, at, "anchors and aliases are not supported");
+    return hint_anchor(c);
 }
 
 /* What stood there is not UTF-8, or a character that no text has: libyaml gives its offset alone. */
@@ -68,8 +69,8 @@ static int refuse_bytes(struct composer *c)
         at.line += c->input[i] == '\n';
     }
     refuse(c, at, "byte %zu: %s", offset, c->parser.problem);
-    error_hint(c->e, "the file must be text in UTF-8, one 'key: value' a line; for example 'a: 1'");
-    return ERROR_CONFIG;
+    return error_hint(
+        c->e, "the file must be text in UTF-8, one 'key: value' a line; for example 'a: 1'");
 }
 
 /* How a line should have looked that libyaml's parser gave up on. */
@@ -101,11 +102,10 @@ static void hint_syntax(struct composer *c)
         if (!strstr(p->problem ? p->problem : "", hints[i].part) &&
             !strstr(p->context ? p->context : "", hints[i].part))
             continue;
-        if (!p->context || p->context_mark.line >= p->problem_mark.line) {
+        if (p->context && p->context_mark.line < p->problem_mark.line)
+            error_hint(c->e, "%s (it begins in line %zu)", hints[i].hint, p->context_mark.line + 1);
+        else
             error_hint(c->e, "%s", hints[i].hint);
-            return;
-        }
-        error_hint(c->e, "%s (it begins in line %zu)", hints[i].hint, p->context_mark.line + 1);
         return;
     }
 }
@@ -142,10 +142,8 @@ static int new_node(struct composer *c, const yaml_event_t *event, enum yaml_kin
     if (++c->n_nodes > YAML_MAX_NODES)
         return refuse(c, event->start_mark, "more than %zu values in one file", YAML_MAX_NODES);
     if (tag) {
-        int rc = refuse(c, event->start_mark, "tags such as '%.40s' are not supported",
-                        (const char *)tag);
-        error_hint(c->e, "write the value alone: 'a: 1', or 'a: \"1\"' for a text");
-        return rc;
+        refuse(c, event->start_mark, "tags such as '%.40s' are not supported", (const char *)tag);
+        return error_hint(c->e, "write the value alone: 'a: 1', or 'a: \"1\"' for a text");
     }
     *node = arena_alloc(c->arena, sizeof(**node));
     (*node)->kind = kind;
@@ -219,9 +217,8 @@ static int check_keys(struct composer *c, const struct yaml_node *map)
         if (key->kind != YAML_KIND_SCALAR)
             return refuse(c, at, "a key must be a word, not a list or a section");
         if (strcmp(key->text, "<<") == 0 && !key->quoted) {
-            int refused = refuse(c, at, "merge keys ('<<') are not supported");
-            error_hint(c->e, "write the keys out, one a line: 'a: 1'");
-            return refused;
+            refuse(c, at, "merge keys ('<<') are not supported");
+            return error_hint(c->e, "write the keys out, one a line: 'a: 1'");
         }
     }
     if (map->count < 2) return 0;
@@ -308,7 +305,8 @@ bool yaml_is_null(const struct yaml_node *node)
 int yaml_parse(const char *text, size_t size, const char *name, struct arena *a,
                struct yaml_node **root, struct error *e)
 {
-    struct composer c = {.name = name, .arena = a, .e = e};
+    struct error local;
+    struct composer c = {.name = name, .arena = a, .e = e ? e : &local};
     if (size > YAML_MAX_SIZE)
         return error_set_code(e, ERROR_CONFIG, "%s: larger than %zu MiB", name,
                               YAML_MAX_SIZE >> 20);
@@ -366,18 +364,14 @@ struct printer {
 /* Would a plain scalar with this text be read back as the same text? */
 static bool is_plain_safe(const char *text)
 {
-    static const char *const words[] = {"null", "~"};
-    for (size_t i = 0; i < ARRAY_LEN(words); i++)
-        if (strcmp(text, words[i]) == 0) return false;
-    size_t n = strlen(text);
-    if (n == 0 || strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-                               "_./-+") != n)
-        return false;
-    return text[0] != '-' && strcmp(text, "...") != 0;
+    static const char plain[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./-+";
+    return text[0] && text[0] != '-' && !text[strspn(text, plain)] && strcmp(text, "null") != 0 &&
+           strcmp(text, "...") != 0;
 }
 
 /* Characters that YAML does not allow as they stand, or takes for line breaks. */
-static bool needs_escape(uint32_t c)
+static bool needs_escape(utf8proc_int32_t c)
 {
     return (c >= 0x7F && c < 0xA0) || c == 0x2028 || c == 0x2029 || c == 0xFEFF || c == 0xFFFE ||
            c == 0xFFFF;
@@ -392,13 +386,10 @@ void yaml_quote(struct str *out, const char *text)
     jsonw_string(&w, NULL, text);
     const unsigned char *s = (const unsigned char *)json.data;
     while (*s) {
-        /* valid UTF-8 by now: the first byte tells the length */
-        size_t n = s[0] < 0x80 ? 1 : s[0] < 0xE0 ? 2 : s[0] < 0xF0 ? 3 : 4;
-        uint32_t c = s[0] & (0xFFu >> (n == 1 ? 0 : n + 1));
-        for (size_t i = 1; i < n; i++)
-            c = c << 6 | (s[i] & 0x3Fu);
+        utf8proc_int32_t c;
+        size_t n = (size_t)utf8proc_iterate(s, -1, &c); /* valid UTF-8 by now */
         if (needs_escape(c))
-            str_printf(out, "\\u%04x", c);
+            str_printf(out, "\\u%04x", (unsigned)c);
         else
             str_append(out, s, n);
         s += n;

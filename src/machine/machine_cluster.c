@@ -156,20 +156,14 @@ static const struct preset_kind cluster_kind = {.section = &machine_cluster_sect
 /* "1024 x h100": a cluster of one kind, everything else at its default. */
 static bool split_shorthand(const char *text, int64_t *count, const char **name)
 {
-    char *end;
-    if (!isdigit((unsigned char)text[0])) return false;
-    struct str digits = {0};
+    double value = 0;
     const char *s = text;
+    if (!isdigit((unsigned char)text[0])) return false;
     for (; isdigit((unsigned char)*s) || *s == ',' || *s == '_'; s++)
-        if (isdigit((unsigned char)*s)) str_append_char(&digits, *s);
-    double value = strtod(digits.data, &end);
-    str_fini(&digits);
-    while (*s == ' ')
-        s++;
-    if (*s != 'x') return false;
-    s++;
-    while (*s == ' ')
-        s++;
+        if (isdigit((unsigned char)*s)) value = 10 * value + (*s - '0');
+    s += strspn(s, " ");
+    if (*s++ != 'x') return false;
+    s += strspn(s, " ");
     *count = value >= 1 && value <= 1e8 ? (int64_t)value : 0;
     *name = s;
     return *s != 0;

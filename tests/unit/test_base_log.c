@@ -45,7 +45,7 @@ static void say_all(void)
 
 static void say_all_from_error(void)
 {
-    log_set_level(LOG_ERROR);
+    setenv("COLOSSUS_LOG", "error", 1);
     say_all();
 }
 

@@ -14,7 +14,7 @@ static int setup(void **state)
 {
     struct fixture *f = mem_calloc(1, sizeof(*f));
     arena_init(&f->a);
-    log_set_level(LOG_ERROR);
+    setenv("COLOSSUS_LOG", "error", 1);
     *state = f;
     return 0;
 }

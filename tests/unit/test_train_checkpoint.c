@@ -122,7 +122,7 @@ static void test_flipped_bit_anywhere(void **unused)
     struct run_state s;
     state_init(&s);
     state_save_all(dir, &s, (const int64_t[]){10, 20, 30}, 3);
-    log_set_level(LOG_ERROR); /* hundreds of expected warnings */
+    setenv("COLOSSUS_LOG", "error", 1); /* hundreds of expected warnings */
     for (uint64_t f = 0; f < ARRAY_LEN(state_file_names); f++) {
         char path[512];
         snprintf(path, sizeof(path), "%s", step_path(dir, 30, state_file_names[f]));
@@ -138,7 +138,7 @@ static void test_flipped_bit_anywhere(void **unused)
             flip_bit(path, at, bit);
         }
     }
-    log_set_level(LOG_INFO);
+    unsetenv("COLOSSUS_LOG");
     assert_int_equal(state_load(dir, &s, NULL, &e), 30);
     state_fini(&s);
     test_dir_free(dir);
@@ -178,7 +178,7 @@ static void test_wrong_length(void **unused)
     struct error e = {0};
     struct run_state s;
     state_init(&s);
-    log_set_level(LOG_ERROR);
+    setenv("COLOSSUS_LOG", "error", 1);
     for (size_t f = 0; f < ARRAY_LEN(state_file_names); f++) {
         state_save_all(dir, &s, (const int64_t[]){20, 30}, 2);
         char path[512];
@@ -195,7 +195,7 @@ static void test_wrong_length(void **unused)
         expect_fallback(dir, &s, NULL);
         assert_int_equal(rmdir(path), 0);
     }
-    log_set_level(LOG_INFO);
+    unsetenv("COLOSSUS_LOG");
     state_fini(&s);
     test_dir_free(dir);
 }

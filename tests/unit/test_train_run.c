@@ -255,9 +255,9 @@ static void test_damaged_checkpoint_is_passed_over(void **state)
     assert_ok(f, file_write(path, data, size, &f->e));
     mem_free(data);
     part = run_of(yaml, "name=part", NULL, NULL, NULL);
-    log_set_level(LOG_ERROR); /* the warning is expected */
+    setenv("COLOSSUS_LOG", "error", 1); /* the warning is expected */
     assert_ok(f, train_util_try(f, &part));
-    log_set_level(LOG_INFO);
+    unsetenv("COLOSSUS_LOG");
     train_util_assert_same(f, run_dir(f, "whole"), run_dir(f, "part"));
     assert_steps(f, run_dir(f, "part"), 12);
     assert_event(f, run_dir(f, "part"), "checkpoint_rejected", 1);
@@ -284,10 +284,10 @@ static void test_bad_update_changes_nothing(void **state)
     struct train_util_run before = run_of(yaml, "name=before", "train.max_steps=5", NULL, NULL);
     struct train_util_run after = run_of(yaml, "name=after", "train.max_steps=6", NULL, NULL);
     after.options.hooks = &hooks;
-    log_set_level(LOG_ERROR);
+    setenv("COLOSSUS_LOG", "error", 1);
     assert_ok(f, train_util_try(f, &before));
     assert_ok(f, train_util_try(f, &after));
-    log_set_level(LOG_INFO);
+    unsetenv("COLOSSUS_LOG");
     train_util_assert_same(f, run_dir(f, "before"), run_dir(f, "after"));
     assert_event(f, run_dir(f, "after"), "step_skipped", 1);
     json_t *lines = train_util_lines(f, run_dir(f, "after"), "metrics.jsonl");
@@ -306,18 +306,18 @@ static void test_too_many_bad_updates_end_the_run(void **state)
     struct train_hooks hooks = {.ctx = &spoil, .after_gradients = spoil_gradients};
     struct train_util_run r = run_of(yaml, "name=bad", "train.max_skips=4", NULL, NULL);
     r.options.hooks = &hooks;
-    log_set_level(LOG_ERROR);
+    setenv("COLOSSUS_LOG", "error", 1);
     assert_int_equal(train_util_try(f, &r), ERROR_NO_REQUEUE);
-    log_set_level(LOG_INFO);
+    unsetenv("COLOSSUS_LOG");
     assert_non_null(strstr(f->e.text, "4 updates in a row"));
     assert_event(f, run_dir(f, "bad"), "step_skipped", 4);
     assert_event(f, run_dir(f, "bad"), "run_failed", 1);
     assert_non_null(strstr(f->e.hint, "checkpoint is of step 4"));
     r.set[0] = "name=worse";
     r.set[2] = "checkpoint.every=0";
-    log_set_level(LOG_ERROR);
+    setenv("COLOSSUS_LOG", "error", 1);
     assert_int_equal(train_util_try(f, &r), ERROR_NO_REQUEUE);
-    log_set_level(LOG_INFO);
+    unsetenv("COLOSSUS_LOG");
     assert_null(strstr(f->e.hint, "checkpoint"));
 }
 
@@ -455,14 +455,14 @@ static void test_full_disk_costs_whole_lines(void **state)
     signal(SIGXFSZ, SIG_IGN);
     assert_ok(f, train_log_open(&l, f->dir, 0, stdout, &f->arena, &f->e));
     put_step(&l, 1);
-    log_set_level(LOG_ERROR);
+    setenv("COLOSSUS_LOG", "error", 1);
     limit_files_to((rlim_t)l.metrics.end + 40);
     put_step(&l, 2);
     put_step(&l, 3);
     assert_int_equal(l.metrics.lost, 2);
     limit_files_to(RLIM_INFINITY);
     put_step(&l, 4);
-    log_set_level(LOG_INFO);
+    unsetenv("COLOSSUS_LOG");
     assert_int_equal(l.metrics.lost, 0);
     train_log_close(&l);
     json_t *lines = train_util_lines(f, f->dir, "metrics.jsonl");
@@ -480,10 +480,10 @@ static void test_broken_lines_are_left_out(void **state)
                  "{\"step\":2,\"tok{\"step\":3,\"tokens\":30,\"ce\":2}\n"
                  "{\"step\":4,\"tokens\":40,\"ce\":2}\n"
                  "{\"step\":5,\"tokens\":50,\"ce\":2}\n{\"step\":6");
-    log_set_level(LOG_ERROR);
+    setenv("COLOSSUS_LOG", "error", 1);
     assert_ok(f, train_plot(f->dir, NULL, &f->e));
     assert_ok(f, train_log_open(&l, f->dir, 4, stdout, &f->arena, &f->e));
-    log_set_level(LOG_INFO);
+    unsetenv("COLOSSUS_LOG");
     put_step(&l, 5);
     train_log_close(&l);
     json_t *lines = train_util_lines(f, f->dir, "metrics.jsonl");
@@ -634,9 +634,9 @@ static void test_find_model(void **state)
 
     /* the newest is damaged: the one before it */
     fixture_puts(f, "runs/found/checkpoints/step-00000005/config.json", "{}");
-    log_set_level(LOG_ERROR);
+    setenv("COLOSSUS_LOG", "error", 1);
     assert_ok(f, train_find_model(run_dir(f, "found"), &f->arena, &p, &f->e));
-    log_set_level(LOG_INFO);
+    unsetenv("COLOSSUS_LOG");
     assert_int_equal(p.step, 4);
     assert_error(f, train_find_model(fixture_path(f, "data"), &f->arena, &p, &f->e), "not a model");
     assert_error(f, train_find_model("/nowhere", &f->arena, &p, &f->e), "there is no '/nowhere'");

@@ -9,63 +9,37 @@
 #include "plan/read/plan_read_internal.h"
 #include "plan/step/plan_step_internal.h"
 
-#include <math.h>
 #include <string.h>
 
-struct override_context {
+struct change {
     struct plan_request *r;
+    const struct plan_request *before; /* the change */
+    const struct input *input;
+    const char *text; /* the new value */
     struct arena *a;
     struct error *e;
 };
 
-struct override_key { /* one of plan_input_names */
-    const char *example;
-    int (*set)(const struct override_context *c, const struct override_key *key, const char *text);
-    size_t offset; /* of a number, within struct plan_layout or struct plan_batch */
-    double min, max;
+struct input {         /* one of plan_input_names */
+    struct option row; /* what the text is: of a field of the request, or of the setter's own */
+    int (*set)(const struct change *c);
 };
 
-static const char *name_of(const struct override_key *key);
-
-static int bad_value(const struct override_context *c, const struct override_key *key,
-                     const char *text)
+static int read_into(const struct change *c, void *target)
 {
-    error_set_code(c->e, ERROR_USAGE, "'%s' is no value for %s", text, name_of(key));
-    return error_hint(c->e, "for example %s=%s", name_of(key), key->example);
+    return options_set(&c->input->row, c->text, target, c->a, NULL, c->e);
 }
 
-static int beyond(const struct override_context *c, const struct override_key *key,
-                  const char *text)
+/* Another value of the row's field, with nothing that follows from it. */
+static int set_field(const struct change *c)
 {
-    char low[32], high[32];
-    error_set_code(c->e, ERROR_USAGE, "'%s' is no value for %s: it is from %s to %s", text,
-                   name_of(key), format_count(low, key->min), format_count(high, key->max));
-    return error_hint(c->e, "for example %s=%s", name_of(key), key->example);
+    return read_into(c, c->r);
 }
 
-static int read_number(const struct override_context *c, const struct override_key *key,
-                       const char *text, double *x)
+static bool is_new(const struct change *c, size_t size)
 {
-    double value;
-    if (parse_number(text, &value) < 0 || !isfinite(value)) return bad_value(c, key, text);
-    if (value < key->min || value > key->max) return beyond(c, key, text);
-    *x = value;
-    return 0;
-}
-
-static int read_name(const struct override_context *c, const struct override_key *key,
-                     const char *const *names, const char *text)
-{
-    size_t n = 0;
-    for (; names[n]; n++)
-        if (strcmp(names[n], text) == 0) return (int)n;
-    const char *near = name_nearest(text, names, n);
-    error_set_code(c->e, ERROR_USAGE, "'%s' is no value for %s", text, name_of(key));
-    if (near) return error_hint(c->e, "did you mean '%s'?", near);
-    char all[160] = "";
-    for (size_t i = 0, used = 0; i < n && used < sizeof all; i++)
-        used += (size_t)snprintf(all + used, sizeof all - used, "%s%s", i ? ", " : "", names[i]);
-    return error_hint(c->e, "one of %s", all);
+    size_t at = c->input->row.offset;
+    return memcmp((const char *)c->before + at, (const char *)c->r + at, size) != 0;
 }
 
 static const struct plan_layout nothing = {.zero = -1, .recompute = -1, .precision = -1};
@@ -88,7 +62,7 @@ static void forget_layout(struct plan_request *r)
 }
 
 /* The record of what is asked for, to be written to. */
-static struct plan_layout *ask(const struct override_context *c)
+static struct plan_layout *ask(const struct change *c)
 {
     struct plan_layout *l = arena_alloc(c->a, sizeof *l);
     *l = c->r->asked ? *c->r->asked : nothing;
@@ -96,28 +70,24 @@ static struct plan_layout *ask(const struct override_context *c)
     return l;
 }
 
-/* ------------------------------------------------------------------ the keys */
+/* ------------------------------------------------------------------ the inputs */
 
-static int set_gpus(const struct override_context *c, const struct override_key *key,
-                    const char *text)
+static int set_gpus(const struct change *c)
 {
     struct machine_cluster *cluster = &c->r->cluster;
-    double n, all = (double)machine_cluster_accelerators(cluster);
-    TRY(read_number(c, key, text, &n));
-    if (n != floor(n)) return bad_value(c, key, text);
-    if (n == all) return 0;
-    *cluster = plan_cluster_scaled(cluster, (int64_t)n);
+    int64_t n;
+    TRY(read_into(c, &n));
+    if (n == machine_cluster_accelerators(cluster)) return 0;
+    *cluster = plan_cluster_scaled(cluster, n);
     forget_layout(c->r);
     return 0;
 }
 
-static int set_accelerator(const struct override_context *c, const struct override_key *key,
-                           const char *text)
+static int set_accelerator(const struct change *c)
 {
     struct machine_cluster *cluster = &c->r->cluster;
     struct machine_accelerator *x = arena_alloc(c->a, sizeof *x);
-    (void)key;
-    TRY(machine_load_accelerator(text, c->r->path, c->a, x, c->e));
+    TRY(machine_load_accelerator(c->text, c->r->path, c->a, x, c->e));
     if (cluster->n_pools == 1 && strcmp(x->name, cluster->pools[0].accelerator->name) == 0)
         return 0;
     cluster->pools[0] = (struct machine_pool){x, machine_cluster_accelerators(cluster)};
@@ -126,25 +96,21 @@ static int set_accelerator(const struct override_context *c, const struct overri
     return 0;
 }
 
-static int set_model(const struct override_context *c, const struct override_key *key,
-                     const char *text)
+static int set_model(const struct change *c)
 {
     const char *before = c->r->model.name;
-    (void)key;
-    TRY(plan_load_model(text, c->r->path, c->a, &c->r->model, c->e));
+    TRY(plan_load_model(c->text, c->r->path, c->a, &c->r->model, c->e));
     if (before && strcmp(before, c->r->model.name) == 0) return 0;
     forget_layout(c->r);
     c->r->title = NULL;
     return 0;
 }
 
-static int set_cluster(const struct override_context *c, const struct override_key *key,
-                       const char *text)
+static int set_cluster(const struct change *c)
 {
     const char *before = c->r->cluster.name;
     int64_t n = machine_cluster_accelerators(&c->r->cluster);
-    (void)key;
-    TRY(machine_load_cluster(text, c->r->path, c->a, &c->r->cluster, c->e));
+    TRY(machine_load_cluster(c->text, c->r->path, c->a, &c->r->cluster, c->e));
     if (before && strcmp(before, c->r->cluster.name) == 0 &&
         machine_cluster_accelerators(&c->r->cluster) == n)
         return 0;
@@ -153,175 +119,138 @@ static int set_cluster(const struct override_context *c, const struct override_k
     return 0;
 }
 
-static int set_site(const struct override_context *c, const struct override_key *key,
-                    const char *text)
+static int set_site(const struct change *c)
 {
-    (void)key;
-    return machine_load_site(text, c->r->path, c->a, &c->r->site, c->e);
+    return machine_load_site(c->text, c->r->path, c->a, &c->r->site, c->e);
 }
 
-static int set_tokens(const struct override_context *c, const struct override_key *key,
-                      const char *text)
+static int set_tokens(const struct change *c)
 {
-    double n = 0;
-    if (strcmp(text, "optimal") != 0) TRY(read_number(c, key, text, &n));
-    if (c->r->tokens.mid == n) return 0;
-    c->r->tokens = (struct figure){.mid = n, .low = n, .high = n, .grade = 'A', .source = ""};
+    struct figure tokens = {.grade = 'A', .source = ""};
+    if (strcmp(c->text, "optimal") != 0) TRY(read_into(c, &tokens));
+    if (c->r->tokens.mid != tokens.mid) c->r->tokens = tokens;
     return 0;
 }
 
 /* Whole numbers of the batch: another one forgets the layout. */
-static int set_count(const struct override_context *c, const struct override_key *key,
-                     const char *text)
+static int set_count(const struct change *c)
 {
-    double n;
-    int64_t *count = (int64_t *)(void *)((char *)&c->r->batch + key->offset);
-    TRY(read_number(c, key, text, &n));
-    if (n != floor(n)) return bad_value(c, key, text);
-    if (*count == (int64_t)n) return 0;
-    *count = (int64_t)n;
-    forget_layout(c->r);
+    TRY(set_field(c));
+    if (is_new(c, sizeof(int64_t))) forget_layout(c->r);
     return 0;
 }
 
-static int set_cap(const struct override_context *c, const struct override_key *key,
-                   const char *text)
+static int set_cap(const struct change *c)
 {
     double x = 0; /* not lowered */
-    if (strcmp(text, "0") != 0 && (strchr(text, '%') || read_number(c, key, text, &x) < 0)) {
-        error_set_code(c->e, ERROR_USAGE, "'%s' is no value for cap: a share from 0.4 to 1", text);
+    if (strcmp(c->text, "0") != 0 && read_into(c, &x) < 0)
         return error_hint(c->e,
                           "for example cap=0.8: 80 %% of the accelerators' own; 0 lowers nothing");
-    }
     c->r->power_cap = x == 1 ? 0 : x;
     return 0;
 }
 
-static int set_generation(const struct override_context *c, const struct override_key *key,
-                          const char *text)
+static int set_generation(const struct change *c)
 {
-    double year;
-    TRY(read_number(c, key, text, &year));
-    if (plan_generation_check(year, c->e) < 0) {
-        if (c->e) c->e->code = ERROR_USAGE;
-        return ERROR_USAGE;
-    }
-    c->r->software.generation = year;
-    return 0;
+    TRY(set_field(c));
+    if (plan_generation_check(c->r->software.generation, c->e) >= 0) return 0;
+    if (c->e) c->e->code = ERROR_USAGE;
+    return ERROR_USAGE;
 }
 
 /* All that the plan gives; what options ask for holds. */
-static int set_layout(const struct override_context *c, const struct override_key *key,
-                      const char *text)
+static int set_layout(const struct change *c)
 {
-    if (strcmp(text, "auto") != 0) return bad_value(c, key, text);
+    int only;
+    TRY(read_into(c, &only));
     c->r->layout.precision = -1;
     forget_layout(c->r);
     return 0;
 }
 
-static int set_stack(const struct override_context *c, const struct override_key *key,
-                     const char *text)
+static int set_precision(const struct change *c)
 {
-    int i = read_name(c, key, plan_stack_names, text);
-    if (i < 0) return i;
-    c->r->software.stack = i;
+    const char *text = strcmp(c->text, "fp16") ? c->text : "bf16";
+    TRY(options_set(&c->input->row, text, c->r, c->a, NULL, c->e));
+    ask(c)->precision = c->r->layout.precision;
+    if (is_new(c, sizeof(int32_t))) forget_layout(c->r);
     return 0;
 }
 
-static int set_objective(const struct override_context *c, const struct override_key *key,
-                         const char *text)
+static int set_recompute(const struct change *c)
 {
-    int i = read_name(c, key, plan_objective_names, text);
-    if (i < 0) return i;
-    c->r->objective = i;
+    TRY(set_field(c));
+    ask(c)->recompute = c->r->layout.recompute;
     return 0;
 }
 
-static int set_precision(const struct override_context *c, const struct override_key *key,
-                         const char *text)
-{
-    int i = read_name(c, key, machine_precision_names, strcmp(text, "fp16") ? text : "bf16");
-    if (i < 0) return i;
-    ask(c)->precision = i;
-    if (c->r->layout.precision != i) forget_layout(c->r);
-    return 0;
-}
-
-static int set_recompute(const struct override_context *c, const struct override_key *key,
-                         const char *text)
-{
-    int i = read_name(c, key, plan_recompute_names, text);
-    if (i < 0) return i;
-    c->r->layout.recompute = ask(c)->recompute = i;
-    return 0;
-}
+static const struct input inputs[PLAN_N_INPUTS];
 
 /* What dp was chosen beside: another product of these leaves room for another number of replicas. */
-static bool releases_dp(const struct override_key *key)
+static bool releases_dp(const struct input *input)
 {
-    return key->offset == offsetof(struct plan_layout, tp) ||
-           key->offset == offsetof(struct plan_layout, pp) ||
-           key->offset == offsetof(struct plan_layout, cp);
+    ptrdiff_t id = input - inputs;
+    return id == PLAN_INPUT_tp || id == PLAN_INPUT_pp || id == PLAN_INPUT_cp;
 }
 
-static int set_factor(const struct override_context *c, const struct override_key *key,
-                      const char *text)
+static int set_factor(const struct change *c)
 {
-    double n;
-    struct plan_layout *l = &c->r->layout;
-    TRY(read_number(c, key, text, &n));
-    if (n != floor(n)) return bad_value(c, key, text);
-    int32_t before, now = (int32_t)n;
-    memcpy(&before, (const char *)l + key->offset, sizeof before);
-    memcpy((char *)ask(c) + key->offset, &now, sizeof now);
-    if (before == now) return 0;
-    if (releases_dp(key)) l->dp = c->r->asked->dp;
-    memcpy((char *)l + key->offset, &now, sizeof now);
+    struct plan_layout *l = &c->r->layout, *asked = ask(c);
+    size_t at = c->input->row.offset - offsetof(struct plan_request, layout);
+    TRY(set_field(c));
+    memcpy((char *)asked + at, (const char *)l + at, sizeof(int32_t));
+    if (!is_new(c, sizeof(int32_t))) return 0;
+    if (releases_dp(c->input)) l->dp = asked->dp;
     c->r->search = true;
     return 0;
 }
 
-/* clang-format off: a table is read by its columns */
-#define FACTOR(field)                                                    \
-    {                                                                    \
-        "8", set_factor, offsetof(struct plan_layout, field), 1, 1 << 30 \
-    }
-static const struct override_key keys[PLAN_N_INPUTS] = {
-    [PLAN_INPUT_gpus] = {"16Ki", set_gpus, 0, 1, 1e9},
-    [PLAN_INPUT_accelerator] = {"h200", set_accelerator, 0, 0, 0},
-    [PLAN_INPUT_model] = {"grok-1", set_model, 0, 0, 0},
-    [PLAN_INPUT_cluster] = {"colossus-1-100k", set_cluster, 0, 0, 0},
-    [PLAN_INPUT_site] = {"colossus-1", set_site, 0, 0, 0},
-    [PLAN_INPUT_tokens] = {"15T", set_tokens, 0, 1, 1e18},
-    [PLAN_INPUT_batch] = {"2048", set_count, offsetof(struct plan_batch, global_batch), 1, 1e9},
-    [PLAN_INPUT_seq_len] = {"8192", set_count, offsetof(struct plan_batch, seq_len), 1, 1e8},
-    [PLAN_INPUT_cap] = {"0.8", set_cap, 0, 0.4, 1},
-    [PLAN_INPUT_generation] = {"2025.5", set_generation, 0, 0, 1e4},
-    [PLAN_INPUT_stack] = {"megatron", set_stack, 0, 0, 0},
-    [PLAN_INPUT_by] = {"time", set_objective, 0, 0, 0},
-    [PLAN_INPUT_layout] = {"auto", set_layout, 0, 0, 0},
-    [PLAN_INPUT_precision] = {"bf16", set_precision, 0, 0, 0},
-    [PLAN_INPUT_recompute] = {"selective", set_recompute, 0, 0, 0},
-    [PLAN_INPUT_tp] = FACTOR(tp),
-    [PLAN_INPUT_pp] = FACTOR(pp),
-    [PLAN_INPUT_cp] = FACTOR(cp),
-    [PLAN_INPUT_ep] = FACTOR(ep),
-    [PLAN_INPUT_etp] = FACTOR(etp),
-    [PLAN_INPUT_dp] = FACTOR(dp),
-    [PLAN_INPUT_vp] = FACTOR(vp),
-    [PLAN_INPUT_micro_batch] = FACTOR(micro_batch),
-    [PLAN_INPUT_zero] = {"1", set_factor, offsetof(struct plan_layout, zero), 0, 3},
+static const char *const layout_words[] = {"auto", NULL};
+
+/* clang-format off */
+#define R struct plan_request
+#define APART(kind, k, ...) {.name = k, .type = kind, __VA_ARGS__}
+#define WORD(k, m, words) ROW_ENUM(R, k, m, NULL, words, NULL, NULL)
+#define FACTOR(m, k) {ROW_INT32(R, k, layout.m, 1, 1 << 30, "8", NULL), set_factor}
+/* In APART the value is read into the setter's own variable, or the setter reads the text itself. */
+static const struct input inputs[PLAN_N_INPUTS] = {
+    [PLAN_INPUT_gpus] =
+        {APART(OPTION_INT, "gpus", .min = 1, .max = 1e9, .example = "16Ki"), set_gpus},
+    [PLAN_INPUT_accelerator] = {APART(OPTION_CUSTOM, "accelerator"), set_accelerator},
+    [PLAN_INPUT_model] = {APART(OPTION_CUSTOM, "model"), set_model},
+    [PLAN_INPUT_cluster] = {APART(OPTION_CUSTOM, "cluster"), set_cluster},
+    [PLAN_INPUT_site] = {APART(OPTION_CUSTOM, "site"), set_site},
+    [PLAN_INPUT_tokens] =
+        {APART(OPTION_FIGURE, "tokens", .min = 1, .max = 1e18, .example = "15T"), set_tokens},
+    [PLAN_INPUT_batch] =
+        {ROW_INT(R, "batch", batch.global_batch, NULL, NULL, 1, 1e9, "2048", NULL), set_count},
+    [PLAN_INPUT_seq_len] =
+        {ROW_INT(R, "seq-len", batch.seq_len, NULL, NULL, 1, 1e8, "8192", NULL), set_count},
+    [PLAN_INPUT_cap] = {APART(OPTION_REAL, "cap", .min = 0.4, .max = 1), set_cap},
+    [PLAN_INPUT_generation] =
+        {ROW_REAL(R, "generation", software.generation, NULL, NULL, 0, 1e4, "2025.5", NULL),
+         set_generation},
+    [PLAN_INPUT_stack] = {WORD("stack", software.stack, plan_stack_names), set_field},
+    [PLAN_INPUT_by] = {WORD("by", objective, plan_objective_names), set_field},
+    [PLAN_INPUT_layout] = {APART(OPTION_ENUM, "layout", .choices = layout_words), set_layout},
+    [PLAN_INPUT_precision] =
+        {WORD("precision", layout.precision, machine_precision_names), set_precision},
+    [PLAN_INPUT_recompute] =
+        {WORD("recompute", layout.recompute, plan_recompute_names), set_recompute},
+    [PLAN_INPUT_tp] = FACTOR(tp, "tp"),
+    [PLAN_INPUT_pp] = FACTOR(pp, "pp"),
+    [PLAN_INPUT_cp] = FACTOR(cp, "cp"),
+    [PLAN_INPUT_ep] = FACTOR(ep, "ep"),
+    [PLAN_INPUT_etp] = FACTOR(etp, "etp"),
+    [PLAN_INPUT_dp] = FACTOR(dp, "dp"),
+    [PLAN_INPUT_vp] = FACTOR(vp, "vp"),
+    [PLAN_INPUT_micro_batch] = FACTOR(micro_batch, "micro-batch"),
+    [PLAN_INPUT_zero] = {ROW_INT32(R, "zero", layout.zero, 0, 3, "1", NULL), set_factor},
 };
 /* clang-format on */
 
 #define PLAN_INPUT_NAME(id, name, unit, help) #id,
 const char *const plan_input_names[PLAN_N_INPUTS] = {PLAN_INPUTS(PLAN_INPUT_NAME)};
-
-static const char *name_of(const struct override_key *key)
-{
-    return plan_input_names[key - keys];
-}
 
 /* A description that is loaded again by its own name is no change. */
 static bool differ(const struct plan_request *before, const struct plan_request *now)
@@ -341,7 +270,6 @@ static bool differ(const struct plan_request *before, const struct plan_request 
 int plan_override(struct plan_request *r, const char *name, const char *text, struct arena *a,
                   struct error *e)
 {
-    const struct override_context c = {r, a, e};
     for (size_t i = 0; i < PLAN_N_INPUTS; i++) {
         const char *known = plan_input_names[i];
         size_t k = 0;
@@ -349,7 +277,7 @@ int plan_override(struct plan_request *r, const char *name, const char *text, st
             k++;
         if (name[k] != known[k]) continue;
         const struct plan_request before = *r;
-        TRY(keys[i].set(&c, &keys[i], text));
+        TRY(inputs[i].set(&(struct change){r, &before, &inputs[i], text, a, e}));
         if (differ(&before, r))
             r->changed = r->changed ? arena_printf(a, "%s, %s %s", r->changed, known, text)
                                     : arena_printf(a, "%s %s", known, text);

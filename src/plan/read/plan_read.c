@@ -9,11 +9,10 @@
 
 #include <string.h>
 
-static int add_note(const struct yaml_reader *r, struct plan_request *out, const char *note)
+static void add_note(const struct yaml_reader *r, struct plan_request *out, const char *note)
 {
     if (note && out->n_notes < PLAN_MAX_NOTES)
         out->notes[out->n_notes++] = arena_strdup(r->arena, note);
-    return 0;
 }
 
 static int read_batch(const struct yaml_reader *r, const struct yaml_node *root,
@@ -28,24 +27,25 @@ static int read_batch(const struct yaml_reader *r, const struct yaml_node *root,
                           "'batch' is missing");
 }
 
-static int read_tokens(const struct yaml_reader *r, const struct yaml_node *root,
-                       const struct plan_model_extra *extra, struct plan_request *out)
+int plan_read_tokens(const struct yaml_reader *r, const struct option *f,
+                     const struct yaml_node *node, void *target)
 {
-    const struct option *f = section_find(&plan_request_section, "tokens");
-    const struct yaml_node *node = yaml_get(root, "tokens");
-    out->tokens = (struct figure){.source = ""};
-    out->tokens_from = "";
-    if (!node && extra->tokens > 0) {
-        out->tokens = (struct figure){extra->tokens, extra->tokens, extra->tokens, 'A', "run file"};
-        out->tokens_from = "given";
-    }
-    if (!node || (node->kind == YAML_KIND_SCALAR && strcmp(node->text, "compute-optimal") == 0))
-        return 0;
+    struct plan_request *out = target;
+    if (node->kind == YAML_KIND_SCALAR && strcmp(node->text, "compute-optimal") == 0) return 0;
     TRY(yaml_bind_figure(r, f, node, &out->tokens));
     if (out->tokens.mid < 1 || out->tokens.low < 1)
         return yaml_wrong_row(r, node, f, "'tokens' must be at least 1");
     out->tokens_from = "given";
     return 0;
+}
+
+/* Those of a run file, where the plan has none of its own. */
+static void take_tokens(const struct plan_model_extra *extra, struct plan_request *out)
+{
+    double n = extra->tokens;
+    if (n <= 0) return;
+    out->tokens = (struct figure){n, n, n, 'A', "run file"};
+    out->tokens_from = "given";
 }
 
 /* Numbers that are not given stay free for the search: 0, and -1 where 0 is a choice. */
@@ -81,6 +81,14 @@ static void alone(const char *key, int32_t value, struct plan_layout *l, struct 
         b->global_batch = (int64_t)l->dp * l->pp;
 }
 
+/* The hint of another error, which may say "for example" already. */
+static int hint_searched(const struct yaml_reader *r, const struct error *why, const char *more)
+{
+    size_t n = strlen("for example ");
+    const char *what = why->hint + (strncmp(why->hint, "for example ", n) ? 0 : n);
+    return error_hint(r->e, "for example %s; %s", what, more);
+}
+
 /* Numbers that are given must leave the search a layout: each by itself, and what multiplies. */
 static int check_given(const struct yaml_reader *r, const struct yaml_node *root,
                        const struct plan_request *p)
@@ -99,28 +107,21 @@ static int check_given(const struct yaml_reader *r, const struct yaml_node *root
         alone(keys[i], value, &l, &b);
         if (plan_layout_check(&l, &p->model, &b, n, &local) >= 0) continue;
         yaml_wrong(r, yaml_find(layout, keys[i]), "'%s' of layout: %s", keys[i], local.text);
-        return error_hint(r->e, "for example %s; left out, it is searched",
-                          local.hint + (strncmp(local.hint, "for example ", 12) ? 0 : 12));
+        return hint_searched(r, &local, "left out, it is searched");
     }
-    l = (struct plan_layout){MAX(given->tp, 1),
-                             MAX(given->pp, 1),
-                             MAX(given->cp, 1),
-                             1,
-                             1,
-                             MAX(given->dp, 1),
-                             1,
-                             MAX(given->micro_batch, 1),
-                             0,
-                             0,
-                             0};
+    l = (struct plan_layout){.ep = 1, .etp = 1, .vp = 1};
+    l.tp = MAX(given->tp, 1);
+    l.pp = MAX(given->pp, 1);
+    l.cp = MAX(given->cp, 1);
+    l.dp = MAX(given->dp, 1);
+    l.micro_batch = MAX(given->micro_batch, 1);
     int rc = plan_layout_check(&l, &p->model, &p->batch, n, &local);
     l.zero = MAX(given->zero, 0);
     l.vp = MAX(given->vp, 1);
     if (rc >= 0) rc = plan_layout_check_stack(&l, &p->batch, &p->software, &local);
     if (rc >= 0) return 0;
     yaml_wrong(r, layout, "layout: %s", local.text);
-    return error_hint(r->e, "for example %s; what is left out is searched",
-                      local.hint + (strncmp(local.hint, "for example ", 12) ? 0 : 12));
+    return hint_searched(r, &local, "what is left out is searched");
 }
 
 /* A layout that is wholly given must be one; of what is given in part, the search finds the rest. */
@@ -177,25 +178,15 @@ static int read_plan(const struct yaml_reader *r, const struct yaml_node *root,
     memset(out, 0, sizeof(*out));
     section_defaults(&plan_request_section, out);
     section_defaults(&plan_software_section, &out->software);
-    struct yaml_node top = *root; /* tokens may be a word: read apart */
-    if (root->kind == YAML_KIND_MAP) {
-        top.count = 0;
-        top.keys = arena_alloc(r->arena, (root->count + 1) * sizeof(*top.keys));
-        top.items = arena_alloc(r->arena, (root->count + 1) * sizeof(*top.items));
-        for (size_t i = 0; i < root->count; i++) {
-            if (strcmp(root->keys[i]->text, "tokens") == 0) continue;
-            top.keys[top.count] = root->keys[i];
-            top.items[top.count++] = root->items[i];
-        }
-    }
-    TRY(yaml_bind(r, &plan_request_section, &top, false, out, NULL));
+    out->tokens_from = "";
+    TRY(yaml_bind(r, &plan_request_section, root, false, out, NULL));
     TRY(plan_read_model(r, yaml_get(root, "model"), &out->model, &extra));
     TRY(machine_read_cluster(r, yaml_get(root, "cluster"), &out->cluster));
     TRY(read_site_of(r, root, out));
     const struct yaml_node *software = yaml_get(root, "software");
     if (software) TRY(read_software(r, software, &out->software));
     TRY(read_batch(r, root, &extra, &out->batch));
-    TRY(read_tokens(r, root, &extra, out));
+    if (!yaml_get(root, "tokens")) take_tokens(&extra, out);
     TRY(read_layout(r, root, out));
     if (out->power_cap > 0 && out->power_cap < 0.4) /* below it the model of the clock is a guess */
         return yaml_wrong_row(
@@ -216,18 +207,18 @@ static int read_run_as_plan(const struct yaml_reader *r, const struct yaml_node 
         .kind = YAML_KIND_SCALAR, .line = 1, .column = 1, .text = "1 x local"};
     memset(out, 0, sizeof(*out));
     section_defaults(&plan_request_section, out);
+    out->tokens_from = "";
     TRY(plan_read_run_file(r, root, &out->model, &extra));
     bool measured = preset_exists(r, "accelerators", "local");
     TRY(machine_read_cluster(r, measured ? &local : &laptop, &out->cluster));
     TRY(machine_read_site(r, &laptop, &out->site));
     out->software = (struct plan_software){.stack = PLAN_STACK_OTHER};
     out->batch = extra.batch;
-    if (out->batch.global_batch == 0) {
+    if (out->batch.global_batch == 0)
         return yaml_wrong_row(r, root, section_find(&plan_request_section, "batch"),
                               "'batch' is missing: this is a model, not a plan");
-    }
     struct yaml_node empty = {.kind = YAML_KIND_MAP, .line = 1, .column = 1};
-    TRY(read_tokens(r, &empty, &extra, out));
+    take_tokens(&extra, out);
     TRY(read_layout(r, &empty, out));
     add_note(r, out,
              measured ? "a run file of `colossus train`: planned on this machine, as measured"

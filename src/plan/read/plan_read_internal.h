@@ -27,13 +27,13 @@ bool plan_is_run_file(const struct yaml_node *root);
 int plan_read_run_file(const struct yaml_reader *r, const struct yaml_node *root,
                        struct model_config *out, struct plan_model_extra *extra);
 
+/* The row's own reader, named in plan_rows.c: a figure or a word. */
+int plan_read_tokens(const struct yaml_reader *r, const struct option *f,
+                     const struct yaml_node *node, void *target);
+
 /* A whole plan, or a run file as one. */
 int plan_read_root(const struct yaml_reader *r, const struct yaml_node *root,
                    struct plan_request *out);
-
-/* What a change that forgets the plan's layout leaves of it: what options ask for (plan_override.c),
- * and the precision where every accelerator computes in it. */
-struct plan_layout plan_layout_asked(const struct plan_request *r);
 
 /* What a change that forgets the plan's layout leaves of it: what options ask for (plan_override.c),
  * and the precision where every accelerator computes in it. */

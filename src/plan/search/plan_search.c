@@ -47,7 +47,7 @@ enum {
 };
 
 struct divisors {
-    int64_t *values; /* ascending */
+    int64_t *values; /* ascending; mem_free'd by who asked for them */
     size_t count;
 };
 
@@ -87,7 +87,7 @@ struct search {
     size_t n_groups, cap_groups;
     pthread_mutex_t lock; /* of front */
     struct front front;
-    _Atomic uint64_t bound; /* bits of the cost (a double >= 0) that the n-th best has */
+    _Atomic double bound; /* the cost that the n-th best has */
 };
 
 /* ------------------------------------------------------------------ order */
@@ -200,20 +200,10 @@ static int compare_front(const void *a, const void *b)
 
 /* ------------------------------------------------------------------ one group of layouts */
 
-static double shared_bound(struct search *s)
-{
-    uint64_t bits = atomic_load_explicit(&s->bound, memory_order_relaxed);
-    double cost;
-    memcpy(&cost, &bits, sizeof cost);
-    return cost;
-}
-
-/* Costs are not negative, so their bits are ordered as they are. */
 static void lower_bound_to(struct search *s, double cost)
 {
-    uint64_t bits, seen = atomic_load_explicit(&s->bound, memory_order_relaxed);
-    memcpy(&bits, &cost, sizeof bits);
-    while (bits < seen && !atomic_compare_exchange_weak(&s->bound, &seen, bits)) {
+    double seen = atomic_load_explicit(&s->bound, memory_order_relaxed);
+    while (cost < seen && !atomic_compare_exchange_weak(&s->bound, &seen, cost)) {
     }
 }
 
@@ -227,7 +217,8 @@ static bool worth_pricing(struct search *s, struct group *g, const struct plan_s
     ideal.step.compute_share = busy / ideal.step.step_s;
     ideal.step.memory.total = memory;
     plan_search_price(&g->rates, &ideal);
-    if (objective_cost(s->objective, &ideal) <= shared_bound(s)) return true;
+    double bound_cost = atomic_load_explicit(&s->bound, memory_order_relaxed);
+    if (objective_cost(s->objective, &ideal) <= bound_cost) return true;
     return !s->listed_only && !front_covers(&g->front, &ideal);
 }
 
@@ -333,11 +324,6 @@ static void divisors_find(int64_t n, int64_t most, struct divisors *d)
     while (large > 0)
         d->values[small++] = high[--large];
     d->count = small;
-}
-
-static void divisors_fini(struct divisors *d)
-{
-    mem_free(d->values);
 }
 
 static bool allowed(int32_t fixed, int64_t value)
@@ -467,8 +453,8 @@ static void add_expert_groups(struct search *s, struct plan_layout *l)
             l->etp = (int32_t)etps.values[k];
             if (allowed(s->fixed.ep, l->ep) && allowed(s->fixed.etp, l->etp)) add_group(s, l);
         }
-    divisors_fini(&eps);
-    divisors_fini(&etps);
+    mem_free(eps.values);
+    mem_free(etps.values);
 }
 
 static void add_groups(struct search *s, int precision)
@@ -485,8 +471,8 @@ static void add_groups(struct search *s, int precision)
             if (!allowed(s->fixed.tp, tp) || !allowed(s->fixed.cp, cp)) continue;
             if (tp * cp <= s->accelerators) add_expert_groups(s, &l);
         }
-    divisors_fini(&cps);
-    divisors_fini(&tps);
+    mem_free(cps.values);
+    mem_free(tps.values);
 }
 
 static bool offered(const struct machine_cluster *c, int precision)
@@ -502,13 +488,9 @@ static void add_all_groups(struct search *s)
         add_groups(s, s->fixed.precision);
         return;
     }
-    bool any = false;
-    for (int p = MACHINE_BF16; p < MACHINE_FP4; p++) {
-        if (!offered(s->c, p)) continue;
-        add_groups(s, p);
-        any = true;
-    }
-    if (!any) add_groups(s, MACHINE_FP32);
+    for (int p = MACHINE_BF16; p < MACHINE_FP4; p++)
+        if (offered(s->c, p)) add_groups(s, p);
+    if (s->n_groups == 0) add_groups(s, MACHINE_FP32);
 }
 
 /* ------------------------------------------------------------------ the answer */
@@ -625,8 +607,7 @@ static int nothing_divides(const struct search *s, const char *given, struct err
     }
     error_set(e, "no layout of %lld accelerators and %lld sequences has %s",
               (long long)s->accelerators, (long long)s->b->global_batch, given);
-    return error_hint(e, "give fewer of them, or a batch with more divisors; --layout auto frees "
-                         "what the file gives");
+    return error_hint(e, "give fewer of them, or a batch with more divisors; " FREE_ALL);
 }
 
 static int nothing_fits(const struct search *s, struct error *e)
@@ -644,13 +625,12 @@ static int nothing_fits(const struct search *s, struct error *e)
     error_set(e, "no layout fits in memory: the smallest needs %s of %s per accelerator (%s)",
               format_bytes(need, smallest->step.memory.total), format_bytes(limit, s->memory_limit),
               layout);
-    if (given[0])
+    if (!given[0])
         return error_hint(e,
-                          "%s %s given: " FREE_ALL
-                          "; else more accelerators, more memory, or shorter "
-                          "sequences",
-                          given, strchr(given, ',') ? "are" : "is");
-    return error_hint(e, "more accelerators, accelerators with more memory, or shorter sequences");
+                          "more accelerators, accelerators with more memory, or shorter sequences");
+    return error_hint(e,
+                      "%s %s given: %s; else more accelerators, more memory, or shorter sequences",
+                      given, strchr(given, ',') ? "are" : "is", FREE_ALL);
 }
 
 static void search_init(struct search *s)
@@ -660,10 +640,7 @@ static void search_init(struct search *s)
     s->memory_limit = plan_memory_limit_of(s->c);
     for (int64_t i = 0; i < s->c->n_pools; i++)
         s->domain = MIN(s->domain, MAX(s->c->pools[i].accelerator->scaleup_domain, 1));
-    double infinity = INFINITY;
-    uint64_t bits;
-    memcpy(&bits, &infinity, sizeof bits);
-    atomic_init(&s->bound, bits);
+    atomic_init(&s->bound, INFINITY);
     pthread_mutex_init(&s->lock, NULL);
     divisors_find(s->b->global_batch, INT32_MAX, &s->sizes);
 }
@@ -692,7 +669,7 @@ int plan_search(const struct plan_search_space *space, struct arena *a, struct p
     if (rc == 0) say_runner_up(x.objective, out);
     for (size_t i = 0; i < x.n_groups; i++)
         mem_free(x.groups[i].best);
-    divisors_fini(&x.sizes);
+    mem_free(x.sizes.values);
     mem_free(x.front.items);
     pthread_mutex_destroy(&x.lock);
     mem_free(x.groups);

@@ -66,11 +66,10 @@ static int check_kinds(const struct plan_request *r, struct error *e)
     const struct plan_layout *l = &r->layout;
     int64_t room = plan_place_room(&r->cluster, l, true);
     if (l->dp <= room) return 0;
-    error_set_code(
-        e, ERROR_CONFIG,
-        "layout: dp %d replicas of %lld accelerators each: the kinds of the cluster hold "
-        "%lld",
-        l->dp, (long long)l->tp * l->pp * l->cp, (long long)room);
+    error_set_code(e, ERROR_CONFIG,
+                   "layout: dp %d replicas of %lld accelerators each: the kinds of the cluster "
+                   "hold %lld",
+                   l->dp, (long long)l->tp * l->pp * l->cp, (long long)room);
     return error_hint(e, "for example dp %lld, or a smaller tp x pp x cp", (long long)MAX(room, 1));
 }
 

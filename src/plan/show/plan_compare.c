@@ -4,9 +4,6 @@
  * is better is a matter of the figure (days: less; goodput: more); some have no better. */
 #include "plan/show/plan_show_internal.h"
 
-#include <math.h>
-#include <string.h>
-
 enum { MAX_COMPARED = 12, CELL = 64 };
 
 struct comparison {

@@ -95,8 +95,3 @@ char *plan_format_litres(char buf[32], double l)
     strncat(buf, " L", 31 - strlen(buf));
     return buf;
 }
-
-char *plan_format_rate(char buf[32], double x)
-{
-    return format_si(buf, x, "");
-}

@@ -18,9 +18,8 @@ static const char page_style[] =
     ".say{background:var(--panel);border-radius:8px;padding:12px 16px;margin:16px 0}"
     ".cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(200px,1fr));gap:10px;"
     "margin:16px 0}.card{background:var(--panel);border-radius:8px;padding:10px 14px}"
-    ".card b{display:block;font-size:21px;font-weight:600;white-space:nowrap}.card "
-    "span{color:var(--dim);"
-    "font-size:13px}"
+    ".card b{display:block;font-size:21px;font-weight:600;white-space:nowrap}"
+    ".card span{color:var(--dim);font-size:13px}"
     "table{border-collapse:collapse;font-size:14px;width:100%}"
     "td,th{padding:4px 10px;border-bottom:1px solid var(--line);text-align:right;"
     "font-variant-numeric:tabular-nums;white-space:nowrap}"
@@ -344,7 +343,7 @@ static void add_caps(const struct plan_power *p, struct str *out)
         snprintf(watts, sizeof watts, "%.0f W", p->cap_w[i]);
         snprintf(gain, sizeof gain, "%+.1f %%", 100 * p->cap_cluster_gain[i]);
         const char *const cells[] = {watts, plan_format_percent(speed, p->cap_speed[i]),
-                                     plan_format_rate(tokens, p->cap_tokens_per_mwh[i]), gain};
+                                     format_count(tokens, p->cap_tokens_per_mwh[i]), gain};
         add_cells(out, "td", cells, ARRAY_LEN(cells));
     }
     str_puts(out, "</table>\n");

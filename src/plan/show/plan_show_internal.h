@@ -20,7 +20,6 @@ char *plan_format_watts(char buf[32], double w);       /* "110 MW" */
 char *plan_format_mwh(char buf[32], double mwh);       /* "36.2 GWh" */
 char *plan_format_tonnes(char buf[32], double t);      /* "9,104 t", "83 kg" */
 char *plan_format_litres(char buf[32], double l);      /* "72.0 million L" */
-char *plan_format_rate(char buf[32], double x);        /* "2.55 M": of what happens in a second */
 
 /* ------------------------------------------------------------------ lists (plan_tell.c) */
 

@@ -36,7 +36,7 @@ struct plan_list plan_tell(const struct plan_answer *a)
     const struct plan_told all[] = {
         {"step", "step_s", a->step_s, format_duration, true, false},
         {"tokens a second", "tokens_per_s", per_step(s->tokens_per_s * work, a->step_s),
-         plan_format_rate, false, true},
+         format_count, false, true},
         {"MFU", "mfu", per_step(s->mfu * work, a->step_s), plan_format_percent, false, true},
         {"between failures", "mtbf_s", rel->mtbf_s, format_duration, false, true},
         {"accelerators of the job", "job_accelerators", job, plan_format_whole, false, false},

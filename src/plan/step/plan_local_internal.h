@@ -5,8 +5,6 @@
 #include "compute/compute.h"
 #include "plan/plan.h"
 
-#include <stdlib.h>
-
 /* What of a run of `colossus train` decides its step. */
 struct plan_local_run {
     struct model_config model;

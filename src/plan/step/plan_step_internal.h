@@ -111,15 +111,6 @@ void plan_place_at_work(const struct plan_request *r, int64_t used[MACHINE_MAX_P
 
 /* ------------------------------------------------------------------ software (plan_software.c) */
 
-/* Stack and generation of a published row from the columns `source` ("NVIDIA Megatron-Bridge perf
- * 26.04.01", "MLPerf Training v5.0"), `table` and `dist_opt` of the validation CSV ("" where
- * absent). The year is read from a date YYYY-MM, a table of exceptions, a release YY.MM or a preprint YYMM;
- * false: nothing dates the source, which gets today's. */
-bool plan_software_of_source(const char *source, const char *table, const char *dist_opt,
-                             struct plan_software *out);
-/* What the few machines that differ from their accelerator's usual server have instead, told in
- * words, or NULL. */
-const char *plan_machine_of_source(const char *source, struct machine_accelerator *a);
 /* ZeRO 1 with pipelines, Megatron's kernels: DualPipe's, too. Inline: asked for every layout. */
 static inline bool plan_stack_is_megatron(int stack)
 {

@@ -63,24 +63,14 @@ static int read_line(const struct csv *t, size_t row, const int *columns, double
     return 0;
 }
 
-static const char *find_table(struct arena *a, struct error *e)
-{
-    const char *path = preset_find_file(a, "validation", "left_out.csv");
-    if (path) return path;
-    error_set_code(e, ERROR_CONFIG,
-                   "the table validation/left_out.csv was not found among the "
-                   "presets");
-    error_hint(e, "set COLOSSUS_PRESETS to the folder presets; " CURE);
-    return NULL;
-}
-
 int plan_left_out_load(const char *path, struct arena *a, struct plan_left_out *out,
                        struct error *e)
 {
     struct csv t;
     size_t n = plan_constants_count();
     int *columns = arena_alloc(a, n * sizeof(*columns));
-    if (!path && !(path = find_table(a, e))) return ERROR_CONFIG;
+    if (!path) path = validate_find_table("left_out.csv", "; " CURE, a, e);
+    if (!path) return ERROR_CONFIG;
     TRY(csv_load(path, a, &t, e));
     TRY(find_columns(&t, columns, e));
     *out = (struct plan_left_out){.sources = arena_alloc(a, (t.n_rows + 1) * sizeof(char *)),

@@ -8,7 +8,6 @@
 #include "plan/step/plan_local_internal.h"
 #include "plan/validate/plan_validate_internal.h"
 
-#include <math.h>
 #include <string.h>
 
 enum { WARM_UP = 3, MAX_STEPS = 1 << 20, MAX_METRICS = 1 << 28 };
@@ -42,12 +41,6 @@ static int read_config(const struct yaml_reader *r, const struct yaml_node *root
     return 0;
 }
 
-static int compare_doubles(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 /* "step_s":0.75 of one line; negative where it is not there. */
 static double step_seconds(const char *line, size_t size, const char *path)
 {
@@ -74,7 +67,7 @@ static int read_metrics(const char *path, struct plan_local_run *out, struct err
         if (s > 0 && seen++ >= WARM_UP) steps[n++] = s;
         p += length + (p[length] == '\n');
     }
-    qsort(steps, n, sizeof *steps, compare_doubles);
+    qsort(steps, n, sizeof *steps, validate_by_value);
     if (n > 0) out->measured_s = steps[n / 2];
     out->n_steps = n;
     mem_free(steps);

@@ -1,7 +1,7 @@
 /* plan_validate_internal.h: what the files of `plan validate` share: the table of published runs
- * (plan_validate_rows.c, plan_assume.c), the constants that were fitted without a source
- * (plan_left_out.c), predictions beside what was measured (plan_validate.c), the arithmetic of errors
- * and of the two baselines (plan_validate_stats.c), and how they are shown
+ * (plan_validate_rows.c, plan_validate_source.c, plan_assume.c), the constants that were fitted
+ * without a source (plan_left_out.c), predictions beside what was measured (plan_validate.c), the
+ * arithmetic of errors and of the two baselines (plan_validate_stats.c), and how they are shown
  * (plan_validate_print.c). tools/fit-plan reads the table through this header, too. */
 #ifndef COLOSSUS_PLAN_VALIDATE_INTERNAL_H
 #define COLOSSUS_PLAN_VALIDATE_INTERNAL_H
@@ -43,10 +43,27 @@ int plan_rows_load(const char *path, struct arena *a, struct plan_rows *out, str
 /* The same from memory; path is for messages and for finding descriptions. */
 int plan_rows_parse(const char *text, size_t size, const char *path, struct arena *a,
                     struct plan_rows *out, struct error *e);
+/* The path of a table that travels with the program; NULL: not found, and the hint ends with what else
+ * helps. In *a. */
+const char *validate_find_table(const char *name, const char *else_do, struct arena *a,
+                                struct error *e);
 /* Fills what a published row leaves out, by the rules at the head of plan_assume.c: micro_batch,
  * global_batch, etp and vp of 0, recompute of -1. */
 void plan_layout_assume(const struct model_config *m, const struct machine_accelerator *a,
                         const struct plan_software *s, struct plan_batch *b, struct plan_layout *l);
+
+/* ------------------------------------------------------------------ sources of rows
+ * (plan_validate_source.c) */
+
+/* Stack and generation of a published row from the columns `source` ("NVIDIA Megatron-Bridge perf
+ * 26.04.01", "MLPerf Training v5.0"), `table` and `dist_opt` of the validation CSV ("" where
+ * absent). The year is read from a date YYYY-MM, a table of exceptions, a release YY.MM or a preprint YYMM;
+ * false: nothing dates the source, which gets today's. */
+bool plan_software_of_source(const char *source, const char *table, const char *dist_opt,
+                             struct plan_software *out);
+/* What the few machines that differ from their accelerator's usual server have instead, told in
+ * words, or NULL. */
+const char *plan_machine_of_source(const char *source, struct machine_accelerator *a);
 
 /* ------------------------------------------------------------------ fits without a source
  * (plan_left_out.c) */
@@ -89,6 +106,7 @@ struct validate_pair {
     double predicted, measured;
     const struct plan_row *row;
 };
+int validate_by_value(const void *a, const void *b); /* order of doubles, for qsort */
 /* Sorts pairs. */
 struct validate_stats validate_stats_of(struct validate_pair *pairs, size_t count);
 

@@ -49,6 +49,13 @@ static struct validate_group whole(const struct validate_result *v, enum validat
 
 /* ------------------------------------------------------------------ terminal */
 
+static void end_table(struct table *t, FILE *out)
+{
+    fputc('\n', out);
+    table_print(t, out);
+    table_free(t);
+}
+
 static void stats_row(struct table *t, const char *name, const struct validate_stats *s,
                       struct arena *a)
 {
@@ -78,9 +85,7 @@ static void print_section(const struct validate_result *v, enum validate_quantit
     struct table *t = stats_table(title);
     for (size_t i = 0; i < n; i++)
         stats_row(t, g[i].name, &g[i].stats, a);
-    fputc('\n', out);
-    table_print(t, out);
-    table_free(t);
+    end_table(t, out);
 }
 
 #define LINES_TOLD 4
@@ -150,9 +155,7 @@ static void print_rows(const struct validate_result *v, struct arena *a, FILE *o
             : r->mismatch ? "contradicts itself"
                           : r->assumed);
     }
-    fputc('\n', out);
-    table_print(t, out);
-    table_free(t);
+    end_table(t, out);
 }
 
 static void print_constants(const struct plan_constant *c, size_t n, struct arena *a, FILE *out)
@@ -162,9 +165,7 @@ static void print_constants(const struct plan_constant *c, size_t n, struct aren
     for (size_t i = 0; i < n; i++)
         table_row(t, c[i].name, arena_printf(a, "%.6g", c[i].value),
                   c[i].high > c[i].low ? "yes" : "no", c[i].source);
-    fputc('\n', out);
-    table_print(t, out);
-    table_free(t);
+    end_table(t, out);
 }
 
 static void print_ranking(const struct validate_result *v, const char *source, const char *what,
@@ -198,9 +199,7 @@ static void print_rankings(const struct validate_result *v, struct arena *a, FIL
                   isfinite(g->tau) ? arena_printf(a, "%.2f", g->tau) : "N/A");
     }
     if (!t) return;
-    fputc('\n', out);
-    table_print(t, out);
-    table_free(t);
+    end_table(t, out);
 }
 
 void validate_print(const struct validate_result *v, bool rows, struct arena *a, FILE *out)
@@ -215,9 +214,7 @@ void validate_print(const struct validate_result *v, bool rows, struct arena *a,
     struct validate_group memory = whole(v, VALIDATE_MEMORY, a);
     table_rule(t);
     stats_row(t, "memory, rows that state it, any tier", &memory.stats, a);
-    fputc('\n', out);
-    table_print(t, out);
-    table_free(t);
+    end_table(t, out);
 
     size_t judged = whole(v, VALIDATE_STEP, a).stats.rows;
     fputc('\n', out);
@@ -235,8 +232,7 @@ void validate_print(const struct validate_result *v, bool rows, struct arena *a,
     else if (v->n_left_out < judged)
         fprintf(out,
                 "%zu rows are of sources that no constant was fitted on: predicted with the "
-                "constants as "
-                "they are\n",
+                "constants as they are\n",
                 judged - v->n_left_out);
     if (v->recipes.rows)
         fprintf(out,

@@ -587,13 +587,14 @@ static int check_columns(const struct csv *t, struct arena *a, struct error *e)
     return error_hint(e, "one of the columns step_time_s, tok_s_gpu, mem_gib is needed");
 }
 
-static const char *find_table(struct arena *a, struct error *e)
+const char *validate_find_table(const char *name, const char *else_do, struct arena *a,
+                                struct error *e)
 {
-    const char *path = preset_find_file(a, "validation", "published_runs.csv");
+    const char *path = preset_find_file(a, "validation", name);
     if (path) return path;
-    error_set_code(e, ERROR_CONFIG,
-                   "the table validation/published_runs.csv was not found among the presets");
-    error_hint(e, "set COLOSSUS_PRESETS to the folder presets, or name a table");
+    error_set_code(e, ERROR_CONFIG, "the table validation/%s was not found among the presets",
+                   name);
+    error_hint(e, "set COLOSSUS_PRESETS to the folder presets%s", else_do);
     return NULL;
 }
 
@@ -626,7 +627,8 @@ int plan_rows_load(const char *path, struct arena *a, struct plan_rows *out, str
 {
     char *text;
     size_t size;
-    if (!path && !(path = find_table(a, e))) return ERROR_CONFIG;
+    if (!path) path = validate_find_table("published_runs.csv", ", or name a table", a, e);
+    if (!path) return ERROR_CONFIG;
     int rc = file_read(path, CSV_MAX_BYTES, &text, &size, e);
     if (rc < 0 && !file_exists(path))
         error_hint(e, "without a file: the published runs that come with colossus");

@@ -138,7 +138,7 @@ size_t validate_groups(const struct validate_row *rows, size_t count, enum valid
 
 /* ------------------------------------------------------------------ baselines */
 
-static int by_rate(const void *x, const void *y)
+int validate_by_value(const void *x, const void *y)
 {
     double a = *(const double *)x, b = *(const double *)y;
     return (a > b) - (a < b);
@@ -149,7 +149,7 @@ static int by_rate(const void *x, const void *y)
 static double best_rate(double *r, size_t n)
 {
     double total = 0, sum = 0;
-    qsort(r, n, sizeof(*r), by_rate);
+    qsort(r, n, sizeof(*r), validate_by_value);
     for (size_t i = 0; i < n; i++)
         total += r[i];
     for (size_t i = 0; i < n; i++) {
