@@ -18,16 +18,15 @@ struct bench_options {
 
 #define AT(field) offsetof(struct bench_options, field)
 static const struct option rows[] = {
-    {"out", 'o', OPTION_STRING, AT(out), "FILE.yaml", NULL, 0, 0, NULL,
-     "where the accelerator is written; default: ~/.config/colossus/local.yaml"},
-    {"threads", 0, OPTION_INT, AT(threads), NULL, "0", 0, 1024, NULL, "0: all processors"},
-    {"rounds", 0, OPTION_INT, AT(rounds), NULL, "7", 1, 15, NULL,
-     "how often everything is measured; medians count"},
-    {"precision", 0, OPTION_ENUM, AT(precision), NULL, "auto", 0, 0, PRECISIONS,
-     "number formats to measure; auto: fp32, and bf16 where it is fast here"},
-    {"json", 0, OPTION_BOOL, AT(json), NULL, "false", 0, 0, NULL, "print the rates as JSON"},
-    {"dry-run", 'n', OPTION_BOOL, AT(dry_run), NULL, "false", 0, 0, NULL,
-     "measure and print, write nothing"},
+    CMD_TEXT("out", 'o', out, "FILE.yaml", NULL,
+             "where the accelerator is written; default: ~/.config/colossus/local.yaml"),
+    CMD_INT("threads", 0, threads, NULL, "0", 0, 1024, "0: all processors"),
+    CMD_INT("rounds", 0, rounds, NULL, "7", 1, 15,
+            "how often everything is measured; medians count"),
+    CMD_CHOICE("precision", 0, precision, "auto", PRECISIONS,
+               "number formats to measure; auto: fp32, and bf16 where it is fast here"),
+    CMD_FLAG("json", 0, json, "print the rates as JSON"),
+    CMD_FLAG("dry-run", 'n', dry_run, "measure and print, write nothing"),
 };
 #undef AT
 
@@ -116,6 +115,5 @@ static int run_bench(const struct option_line *l, void *options, struct error *e
 
 int cmd_bench_machine(int argc, char **argv)
 {
-    struct bench_options o = {0};
-    return cmd_run(&cmd_bench_machine_table, argc, argv, &o, run_bench);
+    return cmd_run(&cmd_bench_machine_table, argc, argv, sizeof(struct bench_options), run_bench);
 }

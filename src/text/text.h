@@ -167,12 +167,15 @@ struct dataset_options {
                                    copy, and dataset_tokenizer_path is NULL */
     bool force;                 /* replace a dataset that is there already */
 };
+struct dataset_split_report {
+    uint64_t shards, tokens, documents, bytes; /* bytes of text */
+};
 struct dataset_report {
     uint64_t documents_read, documents_kept, duplicates_dropped, empty_dropped;
     uint64_t missing_skipped; /* JSONL lines without the field, not among documents_read */
-    uint64_t train_shards, valid_shards, stored_bytes;
     uint64_t bytes_read, bytes_kept;
-    uint64_t train_tokens, valid_tokens, train_bytes, valid_bytes, train_documents, valid_documents;
+    struct dataset_split_report train, valid;
+    uint64_t stored_bytes; /* of all shards */
     double seconds;
 };
 /* Fails, saying what to do, where dataset_build could not write to o->out_dir: it exists and is

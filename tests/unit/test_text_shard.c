@@ -183,8 +183,8 @@ static void test_build(void **state)
         assert_int_equal(r.duplicates_dropped, x.duplicates);
         assert_int_equal(r.empty_dropped, x.empty);
         assert_int_equal(r.bytes_kept, x.bytes[0] + x.bytes[1]);
-        assert_int_equal(r.train_tokens, x.ids[0].count);
-        assert_int_equal(r.valid_tokens, x.ids[1].count);
+        assert_int_equal(r.train.tokens, x.ids[0].count);
+        assert_int_equal(r.valid.tokens, x.ids[1].count);
         assert_true(x.ids[1].count > 0 && x.duplicates + b.keep_duplicates > 0);
         for (int s = 0; s < 2; s++)
             check_split(f, b.out, shard_split_names[s], &x.ids[s], x.documents[s], x.bytes[s],
@@ -279,7 +279,7 @@ static void test_large_documents(void **state)
     assert_int_equal(r.documents_read, 6);
     assert_int_equal(r.duplicates_dropped, 2);
     assert_int_equal(r.documents_kept, 4);
-    assert_int_equal(r.train_tokens, 18 + 2 * n + 4);
+    assert_int_equal(r.train.tokens, 18 + 2 * n + 4);
 
     assert_ok(f, dataset_open(b.out, "train", 0, true, &d, &f->e));
     const uint64_t want[] = {10, n + 1, 10, n + 1, 0};

@@ -381,16 +381,17 @@ static int check_splits(const struct build *b, struct error *e)
     return 0;
 }
 
-static void sum_split(const struct shard_writer *w, uint64_t *shards, uint64_t *tokens,
-                      uint64_t *bytes, uint64_t *documents, uint64_t *stored)
+/* Adds up the shards of a split; *stored grows by the bytes of their files. */
+static struct dataset_split_report sum_split(const struct shard_writer *w, uint64_t *stored)
 {
-    *shards = w->n_done;
+    struct dataset_split_report sum = {.shards = w->n_done};
     for (size_t i = 0; i < w->n_done; i++) {
-        *tokens += w->done[i].tokens;
-        *bytes += w->done[i].bytes;
-        *documents += w->done[i].documents;
-        *stored += SHARD_HEADER_BYTES + w->done[i].tokens * w->header.token_bytes;
+        sum.tokens += w->done[i].tokens;
+        sum.documents += w->done[i].documents;
+        sum.bytes += w->done[i].bytes;
     }
+    *stored += sum.shards * SHARD_HEADER_BYTES + sum.tokens * w->header.token_bytes;
+    return sum;
 }
 
 /* Closes the shards, and writes the index last: without it the folder is no dataset. */
@@ -415,13 +416,11 @@ static int build_end(struct build *b, struct error *e)
     }
     r->missing_skipped = corpus_lines_skipped(b->corpus);
     TRY(check_splits(b, e));
-    sum_split(&b->writers[FATE_TRAIN], &r->train_shards, &r->train_tokens, &r->train_bytes,
-              &r->train_documents, &r->stored_bytes);
-    sum_split(&b->writers[FATE_VALID], &r->valid_shards, &r->valid_tokens, &r->valid_bytes,
-              &r->valid_documents, &r->stored_bytes);
+    r->train = sum_split(&b->writers[FATE_TRAIN], &r->stored_bytes);
+    r->valid = sum_split(&b->writers[FATE_VALID], &r->stored_bytes);
     /* What was judged has been written, nothing more and nothing less. */
-    CHECK(r->train_documents + r->valid_documents == r->documents_kept);
-    CHECK(r->train_bytes + r->valid_bytes == r->bytes_kept);
+    CHECK(r->train.documents + r->valid.documents == r->documents_kept);
+    CHECK(r->train.bytes + r->valid.bytes == r->bytes_kept);
     shard_spool_fini(&b->spool);
     if (b->o->tokenizer_path) TRY(copy_tokenizer(b, &index.tokenizer_file, e));
     index.fingerprint = shard_index_fingerprint(&index);
