@@ -57,17 +57,6 @@ static int measure(const struct bench_options *o, enum compute_dtype dtype, stru
     return rc;
 }
 
-/* FLOP/s of the fastest linear layer that was measured: what a well-shaped model can reach. */
-static double best_product(const struct compute_machine *m)
-{
-    double best = 0;
-    for (size_t i = 0; i < m->n_products; i++) {
-        const struct compute_machine_product *p = &m->products[i];
-        best = MAX(best, 2.0 * (double)p->rows * (double)p->in * (double)p->out / p->s[0]);
-    }
-    return best;
-}
-
 static void print_machine(const struct compute_machine *m, bool json)
 {
     static const char *const names[] = {"fp32", "bf16"};
@@ -75,12 +64,12 @@ static void print_machine(const struct compute_machine *m, bool json)
     if (json) {
         printf("{\"dtype\": \"%s\", \"threads\": %d, \"peak_flops\": %.6g, "
                "\"linear_flops\": %.6g, \"copy_bytes_per_s\": %.6g}\n",
-               names[m->dtype], m->threads, m->peak_flops, best_product(m), m->copy_bytes_per_s);
+               names[m->dtype], m->threads, m->peak_flops, m->linear_flops, m->copy_bytes_per_s);
         return;
     }
     printf("%s  %d threads  products %s, best linear layer %s, copy %s\n", names[m->dtype],
            m->threads, format_si(peak, m->peak_flops, "FLOP/s"),
-           format_si(layer, best_product(m), "FLOP/s"),
+           format_si(layer, m->linear_flops, "FLOP/s"),
            format_si(copy, m->copy_bytes_per_s, "B/s"));
 }
 

@@ -92,7 +92,6 @@ static void layer_open(struct bench *b, size_t i, struct layer *l)
                                     .grad = {l->grad},
                                     .max_rows = shapes[i].rows};
     l->linear = compute_linear_new(b->c, &d);
-    compute_linear_update(l->linear);
 }
 
 static void layer_close(size_t i, struct layer *l)
@@ -439,12 +438,12 @@ int compute_machine_measure(compute_t *c, int rounds, struct compute_machine *ou
     int rc = bench_open(c, &b, e);
     if (rc == 0) {
         measure_rounds(&b, MIN(MAX(rounds, 1), MAX_ROUNDS), out);
-        out->peak_flops = compute_measure_peak(c, 1);
         for (size_t i = 0; i < out->n_products; i++) {
             const struct compute_machine_product *p = &out->products[i];
             double flops = 2.0 * (double)p->rows * (double)p->in * (double)p->out;
-            out->peak_flops = fmax(out->peak_flops, flops / p->s[0]);
+            out->linear_flops = fmax(out->linear_flops, flops / p->s[0]);
         }
+        out->peak_flops = fmax(compute_measure_peak(c, 1), out->linear_flops);
     }
     bench_close(&b);
     return rc;

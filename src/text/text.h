@@ -59,6 +59,10 @@ uint64_t corpus_bytes_read(const struct corpus *c);
 uint64_t corpus_lines_skipped(const struct corpus *c); /* JSONL lines without the field */
 size_t corpus_file_count(const struct corpus *c);
 const struct corpus_file *corpus_file_at(const struct corpus *c, size_t i);
+/* Whether a name is that of JSON lines: .jsonl or .ndjson, under .gz or .zst. */
+bool corpus_name_is_jsonl(const char *name);
+/* Whether text is nothing but white space: that is no document. */
+bool corpus_is_blank(const char *text, size_t size);
 /* "auto", "text", "lines", "jsonl", "fortune", NULL: in the order of enum corpus_format. */
 extern const char *const corpus_format_names[];
 void corpus_close(struct corpus *c); /* accepts NULL */
@@ -256,8 +260,9 @@ int loader_open(const dataset_t *d, const struct loader_options *o, loader_t **o
 void loader_close(loader_t *l); /* accepts NULL */
 struct loader_cursor loader_get_cursor(const loader_t *l);
 int loader_set_cursor(loader_t *l, struct loader_cursor c, struct error *e);
-/* inputs [B, T], targets [B, T], doc_start [B, T] (NULL: not wanted): for each position the index
- * in its row of the EOS before its document, or 0. Never allocates. */
+/* doc_start [T]: for each position of a row the index in it of the EOS before its document, or 0. */
+void loader_find_documents(const uint32_t *row, uint32_t T, uint32_t eos, int32_t *doc_start);
+/* inputs [B, T], targets [B, T], doc_start [B, T] (NULL: not wanted). Never allocates. */
 void loader_next(loader_t *l, uint32_t *inputs, uint32_t *targets, int32_t *doc_start);
 
 #endif

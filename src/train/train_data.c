@@ -159,12 +159,7 @@ static void fill_row(struct train_data *d, int64_t b, int64_t T, uint64_t first)
     }
     memcpy(input, d->span, (size_t)T * sizeof(uint32_t));
     memcpy(d->targets + b * T, d->span + 1, (size_t)T * sizeof(uint32_t));
-    if (!d->doc_start) return;
-    int32_t start = 0;
-    for (int64_t i = 0; i < T; i++) { /* as the loader does */
-        if (input[i] == eos) start = (int32_t)i;
-        d->doc_start[b * T + i] = start;
-    }
+    if (d->doc_start) loader_find_documents(input, (uint32_t)T, eos, d->doc_start + b * T);
 }
 
 /* B rows whose targets follow each other from token `first` on. */

@@ -40,12 +40,11 @@ static int split_number(const char *split, struct error *e)
 
 int dataset_has_split(const char *dir, const char *split, bool *has, struct error *e)
 {
-    struct arena a;
+    struct arena a = {0};
     struct shard_index index;
     int s = split_number(split, e);
 
     if (s < 0) return s;
-    arena_init(&a);
     int rc = shard_index_load(dir, &a, &index, e);
     if (rc >= 0) *has = index.n_shards[s] > 0;
     arena_fini(&a);
@@ -149,7 +148,6 @@ int dataset_open(const char *dir, const char *split, uint64_t tokenizer_hash, bo
 {
     struct dataset *d = mem_calloc(1, sizeof(*d));
 
-    arena_init(&d->arena);
     d->dir = arena_strdup(&d->arena, dir);
     *out = NULL;
     int rc = dataset_fill(d, split, tokenizer_hash, verify, e);
