@@ -91,19 +91,14 @@ static int print_text(void *ctx, const char *text, size_t size)
     return fflush(stdout) != 0;
 }
 
-static const char *reason_name(enum serve_stop r)
-{
-    static const char *const names[] = {"eos", "length", "stop", "caller"};
-    return names[r];
-}
-
 static void print_json(const struct str *text, const struct serve_generated *g, int64_t index)
 {
+    static const char *const reasons[] = {"eos", "length", "stop", "caller"}; /* enum serve_stop */
     struct cmd_json j;
     struct json_writer *w = cmd_json_begin(&j);
     jsonw_int(w, "index", index);
     jsonw_string_n(w, "text", text->data ? text->data : "", text->len);
-    jsonw_string(w, "finish_reason", reason_name(g->reason));
+    jsonw_string(w, "finish_reason", reasons[g->reason]);
     jsonw_int(w, "prompt_tokens", g->prompt_tokens);
     jsonw_int(w, "new_tokens", g->new_tokens);
     jsonw_real(w, "prompt_s", g->prompt_s);

@@ -48,13 +48,11 @@ const struct option_table cmd_train_table = {
 /* The page docs/reference/run-file.md: made from the rows that read a run file. */
 static void print_keys(void)
 {
-    const struct option_table keys = {
-        .command = "run file", .rows = train_run_rows, .n_rows = train_run_n_rows};
     puts(
         "# Keys of a run file\n\n"
         "Made by `colossus train --keys` from the table that reads them. `section.key` stands for\n"
         "`key:` under `section:`. Numbers take k, M, G (1000s) and Ki, Mi, Gi (1024s).\n");
-    options_print_markdown(keys.rows, keys.n_rows, stdout);
+    options_print_markdown(train_run_rows, train_run_n_rows, stdout);
 }
 
 static int train(const struct option_line *l, void *options, struct error *e)

@@ -52,15 +52,13 @@ struct bench {
     int threads;
 };
 
-static const struct {
-    int64_t rows, in, out;
-    int groups;
-} shapes[] = {{ROWS, 128, 256, 1},      {ROWS, 256, 256, 1},     {ROWS, 256, 1024, 1},
-              {ROWS, 512, 512, 1},      {ROWS, 512, 2048, 1},    {ROWS, 2048, 512, 1},
-              {ROWS, 768, 1536, 1},     {ROWS, 1024, 256, 1},    {HEAD_ROWS, 256, 8192, 1},
-              {HEAD_ROWS, 512, 512, 1}, {2 * ROWS, 128, 512, 8}, {2 * ROWS, 256, 1024, 8},
-              {2 * ROWS, 512, 256, 8},  {ROWS, 512, 2048, 8},    {2 * ROWS, 1024, 512, 8},
-              {2048, 256, 1024, 8}};
+static const struct compute_machine_product shapes[] = {
+    {ROWS, 128, 256, 1},      {ROWS, 256, 256, 1},     {ROWS, 256, 1024, 1},
+    {ROWS, 512, 512, 1},      {ROWS, 512, 2048, 1},    {ROWS, 2048, 512, 1},
+    {ROWS, 768, 1536, 1},     {ROWS, 1024, 256, 1},    {HEAD_ROWS, 256, 8192, 1},
+    {HEAD_ROWS, 512, 512, 1}, {2 * ROWS, 128, 512, 8}, {2 * ROWS, 256, 1024, 8},
+    {2 * ROWS, 512, 256, 8},  {ROWS, 512, 2048, 8},    {2 * ROWS, 1024, 512, 8},
+    {2048, 256, 1024, 8}};
 
 enum { MAX_ACT = ROWS * 2048, MAX_F32 = HEAD_ROWS * 8192 };
 
@@ -410,14 +408,9 @@ static void measure_rounds(struct bench *b, int rounds, struct compute_machine *
         if (round >= 0) copy[round] = rate;
     }
     for (size_t i = 0; i < ARRAY_LEN(shapes); i++) {
-        struct compute_machine_product *p = &out->products[i];
-        *p = (struct compute_machine_product){shapes[i].rows,
-                                              shapes[i].in,
-                                              shapes[i].out,
-                                              shapes[i].groups,
-                                              {median(layers[i].times[0], rounds),
-                                               median(layers[i].times[1], rounds),
-                                               median(layers[i].times[2], rounds)}};
+        out->products[i] = shapes[i];
+        for (int kind = 0; kind < 3; kind++)
+            out->products[i].s[kind] = median(layers[i].times[kind], rounds);
         layer_close(i, &layers[i]);
     }
     for (int op = 0; op < COMPUTE_N_OPS; op++)

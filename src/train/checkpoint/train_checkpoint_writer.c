@@ -44,7 +44,7 @@ struct copy_piece {
 struct ckpt_writer {
     struct arena arena; /* names, entries and contents of small files; constant after open */
     const char *root;   /* RUN/checkpoints */
-    struct ckpt_writer_options options;
+    struct ckpt_writer_options options; /* run_dir is read when it opens, and not kept */
     int lock_fd;
     struct ckpt_set *sets; /* entries point into the staging copy */
     size_t n_sets;
@@ -379,7 +379,6 @@ int ckpt_writer_open(const struct ckpt_writer_options *o, const struct ckpt_layo
     ckpt_writer_t *w = mem_calloc(1, sizeof(*w));
     w->lock_fd = -1;
     w->options = *o;
-    w->options.run_dir = arena_strdup(&w->arena, o->run_dir);
     w->root = ckpt_root_path(&w->arena, o->run_dir);
     w->staging_bytes = MAX(ckpt_writer_bytes(l), 1);
     int rc = file_make_dirs(w->root, e);
