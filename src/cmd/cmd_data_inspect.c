@@ -121,7 +121,7 @@ static int print_documents(const struct inspection *x, const dataset_t *d, const
     int64_t i, n = 0;
 
     if (x->json) jsonw_open(x->json, "first_documents", '[');
-    for (i = 0; i < x->o->documents && at < dataset_tokens(d); i++, at += (uint64_t)n) {
+    for (i = 0; i < x->o->documents && at < dataset_info(d)->tokens; i++, at += (uint64_t)n) {
         /* Every id but a control token has a byte or more, so this many tokens are enough. */
         n = read_document(x, d, at, most, &text, e);
         if (n < 0) break;
@@ -151,7 +151,7 @@ static int print_text(const struct inspection *x, const dataset_t *d, struct err
     struct str text = {0};
     int64_t n = 0;
 
-    for (uint64_t at = 0; at < dataset_tokens(d); at += (uint64_t)n) {
+    for (uint64_t at = 0; at < dataset_info(d)->tokens; at += (uint64_t)n) {
         n = read_document(x, d, at, UINT64_MAX, &text, e);
         if (n < 0) break;
         str_puts(&text, "\n%\n");
@@ -208,7 +208,7 @@ static void print_shards(const struct inspection *x, const dataset_t *d)
     struct table *t = table_new(heads, ARRAY_LEN(heads), "lrrrl");
 
     if (x->json) jsonw_open(x->json, "shards", '[');
-    for (size_t i = 0; i < dataset_shard_count(d); i++) {
+    for (size_t i = 0; i < dataset_info(d)->n_shards; i++) {
         struct dataset_shard_info info = dataset_shard_at(d, i);
         char hex[17];
         hash_to_hex(info.xxh3, hex);
@@ -251,7 +251,7 @@ static void print_stats(const struct inspection *x, const dataset_t *d, const ch
     table_row(t, split, number(x->arena, s->tokens), number(x->arena, s->documents),
               arena_printf(x->arena, "%.3f", per_token), number(x->arena, s->median_document),
               number(x->arena, s->p95_document), number(x->arena, s->max_document),
-              number(x->arena, s->distinct_ids), number(x->arena, dataset_shard_count(d)));
+              number(x->arena, s->distinct_ids), number(x->arena, dataset_info(d)->n_shards));
     putchar('\n');
     table_print(t, stdout);
     table_free(t);
@@ -285,20 +285,20 @@ static void print_head(const struct inspection *x, const dataset_t *d)
     char fingerprint[17], hash[17];
     const char *kind = x->tokenizer ? tokenizer_kind(x->tokenizer) : NULL;
 
-    hash_to_hex(dataset_fingerprint(d), fingerprint);
-    hash_to_hex(dataset_tokenizer_hash(d), hash);
+    hash_to_hex(dataset_info(d)->fingerprint, fingerprint);
+    hash_to_hex(dataset_info(d)->tokenizer_hash, hash);
     if (x->json) {
         jsonw_string(x->json, "dataset", x->dir);
         jsonw_string(x->json, "fingerprint", fingerprint);
         jsonw_string(x->json, "tokenizer", kind);
         jsonw_string(x->json, "tokenizer_xxh3", hash);
-        jsonw_int(x->json, "vocab_size", dataset_vocab_size(d));
-        jsonw_int(x->json, "eos", dataset_eos(d));
+        jsonw_int(x->json, "vocab_size", dataset_info(d)->vocab_size);
+        jsonw_int(x->json, "eos", dataset_info(d)->eos);
         jsonw_bool(x->json, "verified", x->o->verify);
         return;
     }
     printf("%s: fingerprint %s, vocabulary %u, end of document %u\n", x->dir, fingerprint,
-           dataset_vocab_size(d), dataset_eos(d));
+           dataset_info(d)->vocab_size, dataset_info(d)->eos);
     printf("tokenizer: %s, XXH3 %s\n", kind ? kind : "no copy in the folder", hash);
 }
 
@@ -333,9 +333,9 @@ static int load_tokenizer(struct inspection *x, struct error *e)
 
     TRY(dataset_has_split(x->dir, "train", &has_train, e));
     TRY(dataset_open(x->dir, has_train ? "train" : "valid", 0, false, &d, e));
-    const char *path = dataset_tokenizer_path(d);
+    const char *path = dataset_info(d)->tokenizer_path;
     int rc = path ? tokenizer_load(path, &x->tokenizer, e) : 0;
-    if (rc >= 0 && path && tokenizer_hash(x->tokenizer) != dataset_tokenizer_hash(d)) {
+    if (rc >= 0 && path && tokenizer_hash(x->tokenizer) != dataset_info(d)->tokenizer_hash) {
         rc = error_set(e, "'%s' is not the tokenizer the dataset was made with", path);
         error_hint(e, "copy the right one there again");
     }

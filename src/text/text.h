@@ -168,7 +168,7 @@ struct dataset_options {
     struct pool *pool;
     bool show_progress;
     const char *tokenizer_path; /* the file t was loaded from, copied into the folder; NULL: no
-                                   copy, and dataset_tokenizer_path is NULL */
+                                   copy, and dataset_info has no path */
     bool force;                 /* replace a dataset that is there already */
 };
 struct dataset_split_report {
@@ -205,13 +205,16 @@ typedef struct dataset dataset_t; /* immutable once open: any number of threads 
 int dataset_open(const char *dir, const char *split, uint64_t tokenizer_hash, bool verify,
                  dataset_t **out, struct error *e);
 void dataset_close(dataset_t *d); /* accepts NULL */
-uint64_t dataset_tokens(const dataset_t *d);
-uint64_t dataset_bytes(const dataset_t *d); /* of text, for bits per byte */
-uint32_t dataset_vocab_size(const dataset_t *d);
-uint32_t dataset_eos(const dataset_t *d);
-uint64_t dataset_fingerprint(const dataset_t *d); /* over shards' hashes and the tokenizer's */
-uint64_t dataset_tokenizer_hash(const dataset_t *d);
-const char *dataset_tokenizer_path(const dataset_t *d); /* copy kept inside the dataset folder */
+/* What a split is, and the dataset it belongs to. */
+struct dataset_info {
+    uint64_t tokens, bytes; /* bytes of text, for bits per byte */
+    size_t n_shards;
+    uint32_t vocab_size, eos;
+    uint64_t fingerprint; /* over shards' hashes and the tokenizer's */
+    uint64_t tokenizer_hash;
+    const char *tokenizer_path; /* of the copy inside the dataset folder; NULL: none was kept */
+};
+const struct dataset_info *dataset_info(const dataset_t *d); /* lives as long as the dataset */
 /* tokens [first, first + count) of the split's one long stream into out. */
 void dataset_read(const dataset_t *d, uint64_t first, uint64_t count, uint32_t *out);
 /* Asks the kernel to bring these tokens into memory; never waits. */
@@ -221,7 +224,6 @@ struct dataset_shard_info {
     const char *file; /* name inside the folder; lives as long as the dataset */
     uint64_t tokens, documents, bytes, xxh3;
 };
-size_t dataset_shard_count(const dataset_t *d);
 struct dataset_shard_info dataset_shard_at(const dataset_t *d, size_t i);
 /* Tokens of the document that begins at token `first` (which must be one's beginning), its EOS
  * included; 0 at the end of the split. */

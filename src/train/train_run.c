@@ -134,7 +134,7 @@ static void say_start(struct run *r)
     jsonw_string(w, "precision", s->c.precision == TRAIN_PRECISION_BF16 ? "bf16" : "fp32");
     jsonw_real(w, "flops_per_token", s->flops_per_token);
     if (s->peak_flops > 0) jsonw_real(w, "peak_flops_per_s", s->peak_flops);
-    hash_to_hex(dataset_fingerprint(s->data.train), hex);
+    hash_to_hex(dataset_info(s->data.train)->fingerprint, hex);
     jsonw_string(w, "data_fingerprint", hex);
     train_log_event_end(&r->log);
     if (r->differences.len > 0)

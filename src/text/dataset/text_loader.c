@@ -23,7 +23,7 @@ struct loader {
 
 int loader_open(const dataset_t *d, const struct loader_options *o, loader_t **out, struct error *e)
 {
-    uint64_t tokens = dataset_tokens(d);
+    uint64_t tokens = dataset_info(d)->tokens;
 
     CHECK(o->B > 0 && o->T > 0 && o->T <= INT32_MAX && o->n_ranks > 0 && o->rank < o->n_ranks);
     *out = NULL;
@@ -36,7 +36,7 @@ int loader_open(const dataset_t *d, const struct loader_options *o, loader_t **o
     l->data = d;
     l->o = *o;
     l->windows = (tokens - 1) / o->T;
-    l->eos = dataset_eos(d);
+    l->eos = dataset_info(d)->eos;
     *out = l;
     return 0;
 }
