@@ -119,8 +119,8 @@ static int take_whole(struct build *b, struct build_batch *batch, const struct c
     struct build_piece piece = {
         .size = doc->size, .document_bytes = doc->size, .first = true, .last = true};
 
-    if (corpus_is_blank(doc->text,
-                        doc->size)) { /* it would be an EOS alone, which teaches nothing */
+    /* Such a document would be an EOS alone, which teaches nothing. */
+    if (corpus_is_blank(doc->text, doc->size)) {
         b->report->empty_dropped++;
         return 0;
     }

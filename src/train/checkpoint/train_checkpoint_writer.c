@@ -207,6 +207,7 @@ static void *writer_main(void *argument)
 
 /* ------------------------------------------------------------------ the training thread's side */
 
+/* Until nothing is under way; hands over (and forgets) the error of the last write. */
 int ckpt_writer_wait(ckpt_writer_t *w, struct error *e)
 {
     int rc = 0;
@@ -216,7 +217,7 @@ int ckpt_writer_wait(ckpt_writer_t *w, struct error *e)
     if (w->failed) {
         rc = w->failure.code;
         if (e) *e = w->failure;
-        w->failed = false; /* handed over */
+        w->failed = false;
     }
     pthread_mutex_unlock(&w->lock);
     return rc;
