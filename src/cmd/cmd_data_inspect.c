@@ -164,7 +164,7 @@ static int print_text(const struct inspection *x, const dataset_t *d, struct err
     return n < 0 ? (int)n : 0;
 }
 
-/* Ends a list that both forms have: in JSON, or as a table, which is shown where it has `any` row. */
+/* Ends a list: in JSON, or as a table, which is shown where it has `any` row. */
 static void end_list(const struct inspection *x, struct table *t, bool any)
 {
     if (x->json) {
