@@ -42,7 +42,8 @@ static inline int64_t run_rows(const struct row_run *r, size_t task)
     }                                                                       \
     struct row_run /* so that a use ends in a semicolon */
 
-/* The same by a kernel of gradients. What it takes behind the rows follows; it may use r and task. */
+/* The same by a kernel of gradients. What it takes behind the rows follows; r and task may stand in
+ * it. */
 #define GRADIENT_TASK(kernel, ...)                                                  \
     static void kernel##_task(void *ctx, size_t task, int thread)                   \
     {                                                                               \

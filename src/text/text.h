@@ -262,7 +262,7 @@ int loader_open(const dataset_t *d, const struct loader_options *o, loader_t **o
 void loader_close(loader_t *l); /* accepts NULL */
 struct loader_cursor loader_get_cursor(const loader_t *l);
 int loader_set_cursor(loader_t *l, struct loader_cursor c, struct error *e);
-/* doc_start [T]: for each position of a row the index in it of the EOS before its document, or 0. */
+/* doc_start [T]: for each position of a row where in it the EOS before its document is, or 0. */
 void loader_find_documents(const uint32_t *row, uint32_t T, uint32_t eos, int32_t *doc_start);
 /* inputs [B, T], targets [B, T], doc_start [B, T] (NULL: not wanted). Never allocates. */
 void loader_next(loader_t *l, uint32_t *inputs, uint32_t *targets, int32_t *doc_start);

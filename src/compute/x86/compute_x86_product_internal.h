@@ -166,8 +166,8 @@ INLINE void block_multiply(int64_t steps, const bf16_t *a, const bf16_t *b, stru
 
 /* ------------------------------------------------------------------ packing */
 
-/* Words first .. first + 15 of two rows, interleaved: pairs (x[i], y[i]). In the index of a pair the
- * low half names a word of x, the high half one of y, whose words count from 32. */
+/* Words first .. first + 15 of two rows, interleaved: pairs (x[i], y[i]). In the index of a pair
+ * the low half names a word of x, the high half one of y, whose words count from 32. */
 INLINE __m512i pairs(__m512i x, __m512i y, int first)
 {
     const __m512i i = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
