@@ -21,9 +21,10 @@ int cmd_fail(const char *command, const struct error *e);
 /* The command itself, on the options it takes; a negative error_code in *e is what went wrong, where
  * a body that has printed its errors leaves the text empty. */
 typedef int cmd_body(const struct option_line *l, void *options, struct error *e);
-/* Fills options, which the caller has zeroed, by the table and the command line, runs the body, and
- * returns the exit code of the process; prints help where that was asked for, or the error. */
-int cmd_run(const struct option_table *t, int argc, char **argv, void *options, cmd_body *body);
+/* Fills options of that size by the table and the command line, runs the body, and returns the exit
+ * code of the process; prints help where that was asked for, or the error. */
+int cmd_run(const struct option_table *t, int argc, char **argv, size_t options_size,
+            cmd_body *body);
 /* Runs the entry named argv[1] of a table of sub-subcommands ("data tokenize"). */
 int cmd_dispatch(const char *command, const struct cmd_entry *entries, size_t count, int argc,
                  char **argv);
@@ -42,6 +43,24 @@ struct cmd_json {
 };
 struct json_writer *cmd_json_begin(struct cmd_json *j);
 void cmd_json_end(struct cmd_json *j, bool print);
+
+/* Rows of a command's option table, where AT(field) is the offset of a field of its options. */
+/* clang-format off */
+#define CMD_FLAG(name, letter, field, help) \
+    {name, letter, OPTION_BOOL, AT(field), NULL, "false", 0, 0, NULL, help}
+#define CMD_FLAG_ON(name, letter, field, help) /* until --no-name */ \
+    {name, letter, OPTION_BOOL, AT(field), NULL, "true", 0, 0, NULL, help}
+#define CMD_TEXT(name, letter, field, unit, fallback, help) \
+    {name, letter, OPTION_STRING, AT(field), unit, fallback, 0, 0, NULL, help}
+#define CMD_LIST(name, letter, field, unit, help) \
+    {name, letter, OPTION_LIST, AT(field), unit, NULL, 0, 0, NULL, help}
+#define CMD_INT(name, letter, field, unit, fallback, min, max, help) \
+    {name, letter, OPTION_INT, AT(field), unit, fallback, min, max, NULL, help}
+#define CMD_REAL(name, letter, field, unit, fallback, min, max, help) \
+    {name, letter, OPTION_REAL, AT(field), unit, fallback, min, max, NULL, help}
+#define CMD_CHOICE(name, letter, field, fallback, choices, help) \
+    {name, letter, OPTION_ENUM, AT(field), NULL, fallback, 0, 0, choices, help}
+/* clang-format on */
 
 /* Words of options that several commands share, in the order of enum compute_backend, and of
  * numbers to compute with: auto, fp32, bf16. */

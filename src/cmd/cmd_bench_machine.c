@@ -18,16 +18,15 @@ struct bench_options {
 
 #define AT(field) offsetof(struct bench_options, field)
 static const struct option rows[] = {
-    {"out", 'o', OPTION_STRING, AT(out), "FILE.yaml", NULL, 0, 0, NULL,
-     "where the accelerator is written; default: ~/.config/colossus/local.yaml"},
-    {"threads", 0, OPTION_INT, AT(threads), NULL, "0", 0, 1024, NULL, "0: all processors"},
-    {"rounds", 0, OPTION_INT, AT(rounds), NULL, "7", 1, 15, NULL,
-     "how often everything is measured; medians count"},
-    {"precision", 0, OPTION_ENUM, AT(precision), NULL, "auto", 0, 0, PRECISIONS,
-     "number formats to measure; auto: fp32, and bf16 where it is fast here"},
-    {"json", 0, OPTION_BOOL, AT(json), NULL, "false", 0, 0, NULL, "print the rates as JSON"},
-    {"dry-run", 'n', OPTION_BOOL, AT(dry_run), NULL, "false", 0, 0, NULL,
-     "measure and print, write nothing"},
+    CMD_TEXT("out", 'o', out, "FILE.yaml", NULL,
+             "where the accelerator is written; default: ~/.config/colossus/local.yaml"),
+    CMD_INT("threads", 0, threads, NULL, "0", 0, 1024, "0: all processors"),
+    CMD_INT("rounds", 0, rounds, NULL, "7", 1, 15,
+            "how often everything is measured; medians count"),
+    CMD_CHOICE("precision", 0, precision, "auto", PRECISIONS,
+               "number formats to measure; auto: fp32, and bf16 where it is fast here"),
+    CMD_FLAG("json", 0, json, "print the rates as JSON"),
+    CMD_FLAG("dry-run", 'n', dry_run, "measure and print, write nothing"),
 };
 #undef AT
 
@@ -58,17 +57,6 @@ static int measure(const struct bench_options *o, enum compute_dtype dtype, stru
     return rc;
 }
 
-/* FLOP/s of the fastest linear layer that was measured: what a well-shaped model can reach. */
-static double best_product(const struct compute_machine *m)
-{
-    double best = 0;
-    for (size_t i = 0; i < m->n_products; i++) {
-        const struct compute_machine_product *p = &m->products[i];
-        best = MAX(best, 2.0 * (double)p->rows * (double)p->in * (double)p->out / p->s[0]);
-    }
-    return best;
-}
-
 static void print_machine(const struct compute_machine *m, bool json)
 {
     static const char *const names[] = {"fp32", "bf16"};
@@ -76,12 +64,12 @@ static void print_machine(const struct compute_machine *m, bool json)
     if (json) {
         printf("{\"dtype\": \"%s\", \"threads\": %d, \"peak_flops\": %.6g, "
                "\"linear_flops\": %.6g, \"copy_bytes_per_s\": %.6g}\n",
-               names[m->dtype], m->threads, m->peak_flops, best_product(m), m->copy_bytes_per_s);
+               names[m->dtype], m->threads, m->peak_flops, m->linear_flops, m->copy_bytes_per_s);
         return;
     }
     printf("%s  %d threads  products %s, best linear layer %s, copy %s\n", names[m->dtype],
            m->threads, format_si(peak, m->peak_flops, "FLOP/s"),
-           format_si(layer, best_product(m), "FLOP/s"),
+           format_si(layer, m->linear_flops, "FLOP/s"),
            format_si(copy, m->copy_bytes_per_s, "B/s"));
 }
 
@@ -116,6 +104,5 @@ static int run_bench(const struct option_line *l, void *options, struct error *e
 
 int cmd_bench_machine(int argc, char **argv)
 {
-    struct bench_options o = {0};
-    return cmd_run(&cmd_bench_machine_table, argc, argv, &o, run_bench);
+    return cmd_run(&cmd_bench_machine_table, argc, argv, sizeof(struct bench_options), run_bench);
 }

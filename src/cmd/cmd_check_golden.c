@@ -12,12 +12,12 @@ struct check_golden_options {
 
 #define AT(field) offsetof(struct check_golden_options, field)
 static const struct option rows[] = {
-    {"precision", 'p', OPTION_ENUM, AT(precision), NULL, "fp32", 0, 0, PRECISIONS,
-     "number format of activations and weights; the bounds of bf16 allow for its 8-bit mantissa"},
-    {"backend", 0, OPTION_ENUM, AT(backend), NULL, "auto", 0, 0, cmd_backends, "kernels to use"},
-    {"threads", 0, OPTION_INT, AT(threads), NULL, "0", 0, 1024, NULL,
-     "how many to use; 0: one per processor"},
-    {"json", 0, OPTION_BOOL, AT(json), NULL, "false", 0, 0, NULL, "one JSON object per folder"},
+    CMD_CHOICE("precision", 'p', precision, "fp32", PRECISIONS,
+               "number format of activations and weights; the bounds of bf16 allow for its 8-bit "
+               "mantissa"),
+    CMD_CHOICE("backend", 0, backend, "auto", cmd_backends, "kernels to use"),
+    CMD_INT("threads", 0, threads, NULL, "0", 0, 1024, "how many to use; 0: one per processor"),
+    CMD_FLAG("json", 0, json, "one JSON object per folder"),
 };
 #undef AT
 
@@ -60,6 +60,6 @@ static int check_all(const struct option_line *l, void *options, struct error *e
 
 int cmd_check_golden(int argc, char **argv)
 {
-    struct check_golden_options o = {0};
-    return cmd_run(&cmd_check_golden_table, argc, argv, &o, check_all);
+    return cmd_run(&cmd_check_golden_table, argc, argv, sizeof(struct check_golden_options),
+                   check_all);
 }

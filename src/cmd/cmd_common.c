@@ -69,11 +69,13 @@ int cmd_fail(const char *command, const struct error *e)
     return exit_code_of(e->code);
 }
 
-int cmd_run(const struct option_table *t, int argc, char **argv, void *options, cmd_body *body)
+int cmd_run(const struct option_table *t, int argc, char **argv, size_t options_size,
+            cmd_body *body)
 {
     struct error e = {0};
     struct arena a = {0};
     struct option_line l = {t, argc, argv, &a, arena_alloc(&a, t->n_rows), 0, NULL, false};
+    void *options = arena_alloc(&a, options_size);
     options_defaults(t->rows, t->n_rows, options);
     int rc = options_parse(&l, options, &e);
     if (rc >= 0 && l.help)

@@ -2,7 +2,6 @@
  * standard input into ids and back. The others have files of their own. */
 #include "cmd/cmd_data_internal.h"
 
-#include <ctype.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -19,66 +18,6 @@ struct corpus_options data_corpus_options(const struct data_corpus_args *args, c
                                    .skip_missing = args->skip_missing};
 }
 
-int data_corpus_print(const struct corpus_options *o, struct json_writer *json, struct error *e)
-{
-    static const char *const heads[] = {"file", "format", "size"};
-    struct corpus *c;
-    char text[32];
-
-    TRY(corpus_open(o, &c, e));
-    struct table *t = table_new(heads, ARRAY_LEN(heads), "llr");
-    if (json) jsonw_open(json, "files", '[');
-    for (size_t i = 0; i < corpus_file_count(c); i++) {
-        const struct corpus_file *f = corpus_file_at(c, i);
-        const char *format = corpus_format_names[f->format];
-        bool known = f->stored_bytes > 0 || strcmp(f->path, "-") != 0;
-        table_row(t, f->path, format, known ? format_bytes(text, (double)f->stored_bytes) : NULL);
-        if (!json) continue;
-        jsonw_open(json, NULL, '{');
-        jsonw_string(json, "path", f->path);
-        jsonw_string(json, "format", format);
-        jsonw_int(json, "stored_bytes", (int64_t)f->stored_bytes);
-        jsonw_close(json, '}');
-    }
-    if (json)
-        jsonw_close(json, ']');
-    else
-        table_print(t, stdout);
-    table_free(t);
-    corpus_close(c);
-    return 0;
-}
-
-char *data_printable(struct arena *a, const char *text, size_t size)
-{
-    struct str s = {0};
-    str_append_char(&s, '\'');
-    for (size_t i = 0; i < size; i++) {
-        unsigned char c = (unsigned char)text[i];
-        if (c == '\n')
-            str_puts(&s, "\\n");
-        else if (c == '\t')
-            str_puts(&s, "\\t");
-        else if (c == '\\' || c == '\'')
-            str_printf(&s, "\\%c", c);
-        else if (isprint(c))
-            str_append_char(&s, (char)c);
-        else
-            str_printf(&s, "\\x%02x", c);
-    }
-    str_append_char(&s, '\'');
-    char *copy = arena_strndup(a, s.data, s.len);
-    str_fini(&s);
-    return copy;
-}
-
-void data_json_hash(struct json_writer *w, const char *key, uint64_t hash)
-{
-    char hex[17];
-    hash_to_hex(hash, hex);
-    jsonw_string(w, key, hex);
-}
-
 /* ------------------------------------------------------------------ encode and decode */
 
 struct codec_args {
@@ -89,22 +28,19 @@ struct codec_args {
 
 #define AT(field) offsetof(struct codec_args, field)
 static const struct option encode_rows[] = {
-    {"tokenizer", 't', OPTION_STRING, AT(tokenizer), NULL, NULL, 0, 0, NULL,
-     "tokenizer.json, tiktoken ranks or SentencePiece .model"},
-    {"lines", 'l', OPTION_BOOL, AT(lines), NULL, "false", 0, 0, NULL,
-     "encode every line by itself, to one line of ids each"},
-    {"special", 0, OPTION_BOOL, AT(special), NULL, "false", 0, 0, NULL,
-     "turn control tokens that are written out in the text into their ids"},
-    {"threads", 0, OPTION_INT, AT(threads), NULL, "0", 0, 1024, NULL,
-     "how many to use; 0: one per processor; only --lines can use more than one"},
+    CMD_TEXT("tokenizer", 't', tokenizer, NULL, NULL,
+             "tokenizer.json, tiktoken ranks or SentencePiece .model"),
+    CMD_FLAG("lines", 'l', lines, "encode every line by itself, to one line of ids each"),
+    CMD_FLAG("special", 0, special,
+             "turn control tokens that are written out in the text into their ids"),
+    CMD_INT("threads", 0, threads, NULL, "0", 0, 1024,
+            "how many to use; 0: one per processor; only --lines can use more than one"),
 };
 static const struct option decode_rows[] = {
-    {"tokenizer", 't', OPTION_STRING, AT(tokenizer), NULL, NULL, 0, 0, NULL,
-     "tokenizer.json, tiktoken ranks or SentencePiece .model"},
-    {"lines", 'l', OPTION_BOOL, AT(lines), NULL, "false", 0, 0, NULL,
-     "decode every line by itself, to one line of text each"},
-    {"special", 0, OPTION_BOOL, AT(special), NULL, "false", 0, 0, NULL,
-     "write control tokens as their text instead of skipping them"},
+    CMD_TEXT("tokenizer", 't', tokenizer, NULL, NULL,
+             "tokenizer.json, tiktoken ranks or SentencePiece .model"),
+    CMD_FLAG("lines", 'l', lines, "decode every line by itself, to one line of text each"),
+    CMD_FLAG("special", 0, special, "write control tokens as their text instead of skipping them"),
 };
 #undef AT
 
@@ -161,14 +97,12 @@ static int codec(const struct option_line *l, void *options, struct error *e)
 
 static int cmd_data_encode(int argc, char **argv)
 {
-    struct codec_args o = {0};
-    return cmd_run(&cmd_data_encode_table, argc, argv, &o, codec);
+    return cmd_run(&cmd_data_encode_table, argc, argv, sizeof(struct codec_args), codec);
 }
 
 static int cmd_data_decode(int argc, char **argv)
 {
-    struct codec_args o = {0};
-    return cmd_run(&cmd_data_decode_table, argc, argv, &o, codec);
+    return cmd_run(&cmd_data_decode_table, argc, argv, sizeof(struct codec_args), codec);
 }
 
 /* ------------------------------------------------------------------ the table */

@@ -2,6 +2,7 @@
  * documents as text. */
 #include "cmd/cmd_data_internal.h"
 
+#include <ctype.h>
 #include <string.h>
 
 enum { SPLIT_BOTH, SPLIT_TRAIN, SPLIT_VALID };
@@ -15,19 +16,17 @@ struct inspect_args {
 
 #define AT(field) offsetof(struct inspect_args, field)
 static const struct option rows[] = {
-    {"split", 's', OPTION_ENUM, AT(split), NULL, "both", 0, 0, splits, "which part to look at"},
-    {"documents", 'd', OPTION_INT, AT(documents), NULL, "3", 0, 1e9, NULL,
-     "number of documents to show as text, from the first on"},
-    {"chars", 'c', OPTION_INT, AT(chars), "bytes", "400", 0, 1e12, NULL,
-     "how much of each document to show; 0: all of it"},
-    {"top", 0, OPTION_INT, AT(top), NULL, "20", 0, 1 << 24, NULL,
-     "number of most frequent tokens to list"},
-    {"shards", 0, OPTION_BOOL, AT(shards), NULL, "false", 0, 0, NULL, "list the shard files"},
-    {"text", 0, OPTION_BOOL, AT(text), NULL, "false", 0, 0, NULL,
-     "print all documents and nothing else, a line % after each, as fortune files have it"},
-    {"verify", 0, OPTION_BOOL, AT(verify), NULL, "false", 0, 0, NULL,
-     "check the hash of every file"},
-    {"json", 0, OPTION_BOOL, AT(json), NULL, "false", 0, 0, NULL, "one JSON object"},
+    CMD_CHOICE("split", 's', split, "both", splits, "which part to look at"),
+    CMD_INT("documents", 'd', documents, NULL, "3", 0, 1e9,
+            "number of documents to show as text, from the first on"),
+    CMD_INT("chars", 'c', chars, "bytes", "400", 0, 1e12,
+            "how much of each document to show; 0: all of it"),
+    CMD_INT("top", 0, top, NULL, "20", 0, 1 << 24, "number of most frequent tokens to list"),
+    CMD_FLAG("shards", 0, shards, "list the shard files"),
+    CMD_FLAG("text", 0, text,
+             "print all documents and nothing else, a line % after each, as fortune files have it"),
+    CMD_FLAG("verify", 0, verify, "check the hash of every file"),
+    CMD_FLAG("json", 0, json, "one JSON object"),
 };
 #undef AT
 
@@ -52,6 +51,30 @@ struct inspection {
 static const char *number(struct arena *a, uint64_t value)
 {
     return arena_printf(a, "%llu", (unsigned long long)value);
+}
+
+/* "' the'" with everything that is not printable escaped; in *a. */
+static char *printable(struct arena *a, const char *text, size_t size)
+{
+    struct str s = {0};
+    str_append_char(&s, '\'');
+    for (size_t i = 0; i < size; i++) {
+        unsigned char c = (unsigned char)text[i];
+        if (c == '\n')
+            str_puts(&s, "\\n");
+        else if (c == '\t')
+            str_puts(&s, "\\t");
+        else if (c == '\\' || c == '\'')
+            str_printf(&s, "\\%c", c);
+        else if (isprint(c))
+            str_append_char(&s, (char)c);
+        else
+            str_printf(&s, "\\x%02x", c);
+    }
+    str_append_char(&s, '\'');
+    char *copy = arena_strndup(a, s.data, s.len);
+    str_fini(&s);
+    return copy;
 }
 
 /* A document's text; *out is empty at the end of the split. Returns tokens taken, EOS included. */
@@ -98,7 +121,7 @@ static int print_documents(const struct inspection *x, const dataset_t *d, const
     int64_t i, n = 0;
 
     if (x->json) jsonw_open(x->json, "first_documents", '[');
-    for (i = 0; i < x->o->documents && at < dataset_tokens(d); i++, at += (uint64_t)n) {
+    for (i = 0; i < x->o->documents && at < dataset_info(d)->tokens; i++, at += (uint64_t)n) {
         /* Every id but a control token has a byte or more, so this many tokens are enough. */
         n = read_document(x, d, at, most, &text, e);
         if (n < 0) break;
@@ -128,7 +151,7 @@ static int print_text(const struct inspection *x, const dataset_t *d, struct err
     struct str text = {0};
     int64_t n = 0;
 
-    for (uint64_t at = 0; at < dataset_tokens(d); at += (uint64_t)n) {
+    for (uint64_t at = 0; at < dataset_info(d)->tokens; at += (uint64_t)n) {
         n = read_document(x, d, at, UINT64_MAX, &text, e);
         if (n < 0) break;
         str_puts(&text, "\n%\n");
@@ -141,6 +164,18 @@ static int print_text(const struct inspection *x, const dataset_t *d, struct err
     return n < 0 ? (int)n : 0;
 }
 
+/* Ends a list: in JSON, or as a table, which is shown where it has `any` row. */
+static void end_list(const struct inspection *x, struct table *t, bool any)
+{
+    if (x->json) {
+        jsonw_close(x->json, ']');
+    } else if (any) {
+        putchar('\n');
+        table_print(t, stdout);
+    }
+    table_free(t);
+}
+
 static void print_top(const struct inspection *x, const struct dataset_stats *s)
 {
     static const char *const heads[] = {"token", "id", "times", "share"};
@@ -151,7 +186,7 @@ static void print_top(const struct inspection *x, const struct dataset_stats *s)
         size_t size = 0;
         const char *bytes =
             x->tokenizer ? tokenizer_piece(x->tokenizer, s->top[i].id, &size) : NULL;
-        const char *piece = bytes && size > 0 ? data_printable(x->arena, bytes, size)
+        const char *piece = bytes && size > 0 ? printable(x->arena, bytes, size)
                             : bytes           ? "(control)"
                                               : NULL;
         table_row(
@@ -164,13 +199,7 @@ static void print_top(const struct inspection *x, const struct dataset_stats *s)
         jsonw_int(x->json, "times", (int64_t)s->top[i].count);
         jsonw_close(x->json, '}');
     }
-    if (x->json) {
-        jsonw_close(x->json, ']');
-    } else if (s->n_top > 0) {
-        putchar('\n');
-        table_print(t, stdout);
-    }
-    table_free(t);
+    end_list(x, t, s->n_top > 0);
 }
 
 static void print_shards(const struct inspection *x, const dataset_t *d)
@@ -179,7 +208,7 @@ static void print_shards(const struct inspection *x, const dataset_t *d)
     struct table *t = table_new(heads, ARRAY_LEN(heads), "lrrrl");
 
     if (x->json) jsonw_open(x->json, "shards", '[');
-    for (size_t i = 0; i < dataset_shard_count(d); i++) {
+    for (size_t i = 0; i < dataset_info(d)->n_shards; i++) {
         struct dataset_shard_info info = dataset_shard_at(d, i);
         char hex[17];
         hash_to_hex(info.xxh3, hex);
@@ -194,13 +223,7 @@ static void print_shards(const struct inspection *x, const dataset_t *d)
         jsonw_string(x->json, "xxh3", hex);
         jsonw_close(x->json, '}');
     }
-    if (x->json) {
-        jsonw_close(x->json, ']');
-    } else {
-        putchar('\n');
-        table_print(t, stdout);
-    }
-    table_free(t);
+    end_list(x, t, true);
 }
 
 static void print_stats(const struct inspection *x, const dataset_t *d, const char *split,
@@ -228,7 +251,7 @@ static void print_stats(const struct inspection *x, const dataset_t *d, const ch
     table_row(t, split, number(x->arena, s->tokens), number(x->arena, s->documents),
               arena_printf(x->arena, "%.3f", per_token), number(x->arena, s->median_document),
               number(x->arena, s->p95_document), number(x->arena, s->max_document),
-              number(x->arena, s->distinct_ids), number(x->arena, dataset_shard_count(d)));
+              number(x->arena, s->distinct_ids), number(x->arena, dataset_info(d)->n_shards));
     putchar('\n');
     table_print(t, stdout);
     table_free(t);
@@ -262,20 +285,20 @@ static void print_head(const struct inspection *x, const dataset_t *d)
     char fingerprint[17], hash[17];
     const char *kind = x->tokenizer ? tokenizer_kind(x->tokenizer) : NULL;
 
-    hash_to_hex(dataset_fingerprint(d), fingerprint);
-    hash_to_hex(dataset_tokenizer_hash(d), hash);
+    hash_to_hex(dataset_info(d)->fingerprint, fingerprint);
+    hash_to_hex(dataset_info(d)->tokenizer_hash, hash);
     if (x->json) {
         jsonw_string(x->json, "dataset", x->dir);
         jsonw_string(x->json, "fingerprint", fingerprint);
         jsonw_string(x->json, "tokenizer", kind);
         jsonw_string(x->json, "tokenizer_xxh3", hash);
-        jsonw_int(x->json, "vocab_size", dataset_vocab_size(d));
-        jsonw_int(x->json, "eos", dataset_eos(d));
+        jsonw_int(x->json, "vocab_size", dataset_info(d)->vocab_size);
+        jsonw_int(x->json, "eos", dataset_info(d)->eos);
         jsonw_bool(x->json, "verified", x->o->verify);
         return;
     }
     printf("%s: fingerprint %s, vocabulary %u, end of document %u\n", x->dir, fingerprint,
-           dataset_vocab_size(d), dataset_eos(d));
+           dataset_info(d)->vocab_size, dataset_info(d)->eos);
     printf("tokenizer: %s, XXH3 %s\n", kind ? kind : "no copy in the folder", hash);
 }
 
@@ -310,9 +333,9 @@ static int load_tokenizer(struct inspection *x, struct error *e)
 
     TRY(dataset_has_split(x->dir, "train", &has_train, e));
     TRY(dataset_open(x->dir, has_train ? "train" : "valid", 0, false, &d, e));
-    const char *path = dataset_tokenizer_path(d);
+    const char *path = dataset_info(d)->tokenizer_path;
     int rc = path ? tokenizer_load(path, &x->tokenizer, e) : 0;
-    if (rc >= 0 && path && tokenizer_hash(x->tokenizer) != dataset_tokenizer_hash(d)) {
+    if (rc >= 0 && path && tokenizer_hash(x->tokenizer) != dataset_info(d)->tokenizer_hash) {
         rc = error_set(e, "'%s' is not the tokenizer the dataset was made with", path);
         error_hint(e, "copy the right one there again");
     }
@@ -350,6 +373,5 @@ static int inspect(const struct option_line *l, void *options, struct error *e)
 
 int cmd_data_inspect(int argc, char **argv)
 {
-    struct inspect_args o = {0};
-    return cmd_run(&cmd_data_inspect_table, argc, argv, &o, inspect);
+    return cmd_run(&cmd_data_inspect_table, argc, argv, sizeof(struct inspect_args), inspect);
 }

@@ -5,6 +5,36 @@
 #include <string.h>
 #include <unistd.h>
 
+/* --dry-run: the files that would be read, as a table or (JSON) members of an open object. */
+static int print_corpus(const struct corpus_options *o, struct json_writer *json, struct error *e)
+{
+    static const char *const heads[] = {"file", "format", "size"};
+    struct corpus *c;
+    char text[32];
+    TRY(corpus_open(o, &c, e));
+    struct table *t = table_new(heads, ARRAY_LEN(heads), "llr");
+    if (json) jsonw_open(json, "files", '[');
+    for (size_t i = 0; i < corpus_file_count(c); i++) {
+        const struct corpus_file *f = corpus_file_at(c, i);
+        const char *format = corpus_format_names[f->format];
+        bool known = f->stored_bytes > 0 || strcmp(f->path, "-") != 0;
+        table_row(t, f->path, format, known ? format_bytes(text, (double)f->stored_bytes) : NULL);
+        if (!json) continue;
+        jsonw_open(json, NULL, '{');
+        jsonw_string(json, "path", f->path);
+        jsonw_string(json, "format", format);
+        jsonw_int(json, "stored_bytes", (int64_t)f->stored_bytes);
+        jsonw_close(json, '}');
+    }
+    if (json)
+        jsonw_close(json, ']');
+    else
+        table_print(t, stdout);
+    table_free(t);
+    corpus_close(c);
+    return 0;
+}
+
 /* ------------------------------------------------------------------ tokenize */
 
 struct tokenize_args {
@@ -17,23 +47,21 @@ struct tokenize_args {
 
 #define AT(field) offsetof(struct tokenize_args, field)
 static const struct option tokenize_rows[] = {
-    {"tokenizer", 't', OPTION_STRING, AT(tokenizer), NULL, NULL, 0, 0, NULL,
-     "tokenizer.json, tiktoken ranks or SentencePiece .model; a copy is kept in the dataset"},
-    {"out", 'o', OPTION_STRING, AT(out), NULL, NULL, 0, 0, NULL, "the dataset folder to make"},
-    DATA_CORPUS_ROWS(AT(corpus)),
-    {"valid-fraction", 'v', OPTION_REAL, AT(valid_fraction), NULL, "0.01", 0, 0.99, NULL,
-     "share of the documents that goes to the validation split, by the hash of their text"},
-    {"dedup", 0, OPTION_BOOL, AT(dedup), NULL, "true", 0, 0, NULL,
-     "drop documents that are equal byte for byte to an earlier one"},
-    {"shard-tokens", 0, OPTION_INT, AT(shard_tokens), "tokens", "100M", 1, 0x1p47, NULL,
-     "tokens in a shard file"},
-    {"threads", 0, OPTION_INT, AT(threads), NULL, "0", 0, 1024, NULL,
-     "how many to use; 0: one per processor; the files are the same for any number"},
-    {"force", 0, OPTION_BOOL, AT(force), NULL, "false", 0, 0, NULL,
-     "replace the dataset that is already there"},
-    {"dry-run", 'n', OPTION_BOOL, AT(dry_run), NULL, "false", 0, 0, NULL,
-     "check everything and list the files that would be read; write nothing"},
-    {"json", 0, OPTION_BOOL, AT(json), NULL, "false", 0, 0, NULL, "the report as a JSON object"},
+    CMD_TEXT(
+        "tokenizer", 't', tokenizer, NULL, NULL,
+        "tokenizer.json, tiktoken ranks or SentencePiece .model; a copy is kept in the dataset"),
+    CMD_TEXT("out", 'o', out, NULL, NULL, "the dataset folder to make"),
+    DATA_CORPUS_ROWS,
+    CMD_REAL("valid-fraction", 'v', valid_fraction, NULL, "0.01", 0, 0.99,
+             "share of the documents that goes to the validation split, by the hash of their text"),
+    CMD_FLAG_ON("dedup", 0, dedup, "drop documents that are equal byte for byte to an earlier one"),
+    CMD_INT("shard-tokens", 0, shard_tokens, "tokens", "100M", 1, 0x1p47, "tokens in a shard file"),
+    CMD_INT("threads", 0, threads, NULL, "0", 0, 1024,
+            "how many to use; 0: one per processor; the files are the same for any number"),
+    CMD_FLAG("force", 0, force, "replace the dataset that is already there"),
+    CMD_FLAG("dry-run", 'n', dry_run,
+             "check everything and list the files that would be read; write nothing"),
+    CMD_FLAG("json", 0, json, "the report as a JSON object"),
 };
 #undef AT
 
@@ -81,15 +109,14 @@ static void report_row(struct table *t, const char *what, uint64_t documents, ui
     table_row(t, what, count, bytes_known ? size : "");
 }
 
-static void split_row(struct table *t, const char *split, uint64_t shards, uint64_t documents,
-                      uint64_t tokens, uint64_t bytes)
+static void split_row(struct table *t, const char *split, const struct dataset_split_report *r)
 {
     char cells[4][32];
-    snprintf(cells[0], sizeof(cells[0]), "%llu", (unsigned long long)documents);
-    snprintf(cells[1], sizeof(cells[1]), "%llu", (unsigned long long)tokens);
-    snprintf(cells[2], sizeof(cells[2]), "%.3f", (double)bytes / (double)tokens);
-    snprintf(cells[3], sizeof(cells[3]), "%llu", (unsigned long long)shards);
-    table_row(t, split, cells[0], cells[1], tokens ? cells[2] : NULL, cells[3]);
+    snprintf(cells[0], sizeof(cells[0]), "%llu", (unsigned long long)r->documents);
+    snprintf(cells[1], sizeof(cells[1]), "%llu", (unsigned long long)r->tokens);
+    snprintf(cells[2], sizeof(cells[2]), "%.3f", (double)r->bytes / (double)r->tokens);
+    snprintf(cells[3], sizeof(cells[3]), "%llu", (unsigned long long)r->shards);
+    table_row(t, split, cells[0], cells[1], r->tokens ? cells[2] : NULL, cells[3]);
 }
 
 static void print_report(const struct dataset_report *r, const struct tokenize_args *o)
@@ -110,9 +137,8 @@ static void print_report(const struct dataset_report *r, const struct tokenize_a
     table_free(t);
     putchar('\n');
     t = table_new(split_heads, ARRAY_LEN(split_heads), "lrrrr");
-    split_row(t, "train", r->train_shards, r->train_documents, r->train_tokens, r->train_bytes);
-    if (r->valid_shards > 0)
-        split_row(t, "valid", r->valid_shards, r->valid_documents, r->valid_tokens, r->valid_bytes);
+    split_row(t, "train", &r->train);
+    if (r->valid.shards > 0) split_row(t, "valid", &r->valid);
     table_print(t, stdout);
     table_free(t);
     printf("\n%s: %s in %s, %s of text a second\n", o->out,
@@ -120,14 +146,14 @@ static void print_report(const struct dataset_report *r, const struct tokenize_a
            format_bytes(rate, (double)r->bytes_read / MAX(r->seconds, 1e-9)));
 }
 
-static void split_json(struct json_writer *w, const char *split, uint64_t shards,
-                       uint64_t documents, uint64_t tokens, uint64_t bytes)
+static void split_json(struct json_writer *w, const char *split,
+                       const struct dataset_split_report *r)
 {
     jsonw_open(w, split, '{');
-    jsonw_int(w, "shards", (int64_t)shards);
-    jsonw_int(w, "documents", (int64_t)documents);
-    jsonw_int(w, "tokens", (int64_t)tokens);
-    jsonw_int(w, "bytes", (int64_t)bytes);
+    jsonw_int(w, "shards", (int64_t)r->shards);
+    jsonw_int(w, "documents", (int64_t)r->documents);
+    jsonw_int(w, "tokens", (int64_t)r->tokens);
+    jsonw_int(w, "bytes", (int64_t)r->bytes);
     jsonw_close(w, '}');
 }
 
@@ -141,8 +167,8 @@ static void report_json(struct json_writer *w, const struct dataset_report *r)
     jsonw_int(w, "bytes_read", (int64_t)r->bytes_read);
     jsonw_int(w, "bytes_kept", (int64_t)r->bytes_kept);
     jsonw_int(w, "stored_bytes", (int64_t)r->stored_bytes);
-    split_json(w, "train", r->train_shards, r->train_documents, r->train_tokens, r->train_bytes);
-    split_json(w, "valid", r->valid_shards, r->valid_documents, r->valid_tokens, r->valid_bytes);
+    split_json(w, "train", &r->train);
+    split_json(w, "valid", &r->valid);
     jsonw_real(w, "seconds", r->seconds);
 }
 
@@ -157,7 +183,7 @@ static int tokenize_dry_run(const struct tokenize_args *o, const struct corpus_o
     jsonw_bool(w, "dry_run", true);
     jsonw_string(w, "out", o->out);
     jsonw_int(w, "vocab_size", tokenizer_vocab_size(tokenizer));
-    int rc = data_corpus_print(corpus, o->json ? w : NULL, e);
+    int rc = print_corpus(corpus, o->json ? w : NULL, e);
     cmd_json_end(&j, rc >= 0 && o->json);
     if (rc >= 0 && !o->json)
         printf("\nwould write '%s' with %s, vocabulary %u; nothing was written\n", o->out,
@@ -218,8 +244,7 @@ static int tokenize(const struct option_line *l, void *options, struct error *e)
 
 int cmd_data_tokenize(int argc, char **argv)
 {
-    struct tokenize_args o = {0};
-    return cmd_run(&cmd_data_tokenize_table, argc, argv, &o, tokenize);
+    return cmd_run(&cmd_data_tokenize_table, argc, argv, sizeof(struct tokenize_args), tokenize);
 }
 
 /* ------------------------------------------------------------------ train-tokenizer */
@@ -234,24 +259,23 @@ struct train_args {
 
 #define AT(field) offsetof(struct train_args, field)
 static const struct option train_rows[] = {
-    {"vocab-size", 's', OPTION_INT, AT(vocab_size), "tokens", "8192", 257, 1 << 24, NULL,
-     "size of the vocabulary, with the 256 bytes and the special tokens"},
-    {"out", 'o', OPTION_STRING, AT(out), NULL, NULL, 0, 0, NULL, "the tokenizer.json to write"},
-    DATA_CORPUS_ROWS(AT(corpus)),
-    {"special", 0, OPTION_LIST, AT(special), NULL, NULL, 0, 0, NULL,
-     "a special token; the first one given ends documents; default <|eos|>, <|pad|>, "
-     "<|separator|>"},
-    {"pattern", 0, OPTION_STRING, AT(pattern), NULL, NULL, 0, 0, NULL,
-     "regular expression (PCRE2) that cuts text into words; default: GPT-4's with single digits"},
-    {"max-bytes", 0, OPTION_INT, AT(max_bytes), "bytes", "0", 0, 0x1p60, NULL,
-     "learn from this much text at most; 0: from all of it"},
-    {"threads", 0, OPTION_INT, AT(threads), NULL, "0", 0, 1024, NULL,
-     "how many to use; 0: one per processor; the tokenizer is the same for any number"},
-    {"force", 0, OPTION_BOOL, AT(force), NULL, "false", 0, 0, NULL,
-     "replace the file that is already there"},
-    {"dry-run", 'n', OPTION_BOOL, AT(dry_run), NULL, "false", 0, 0, NULL,
-     "list the files that would be read; write nothing"},
-    {"json", 0, OPTION_BOOL, AT(json), NULL, "false", 0, 0, NULL, "the report as a JSON object"},
+    CMD_INT("vocab-size", 's', vocab_size, "tokens", "8192", 257, 1 << 24,
+            "size of the vocabulary, with the 256 bytes and the special tokens"),
+    CMD_TEXT("out", 'o', out, NULL, NULL, "the tokenizer.json to write"),
+    DATA_CORPUS_ROWS,
+    CMD_LIST("special", 0, special, NULL,
+             "a special token; the first one given ends documents; default <|eos|>, <|pad|>, "
+             "<|separator|>"),
+    CMD_TEXT("pattern", 0, pattern, NULL, NULL,
+             "regular expression (PCRE2) that cuts text into words; default: GPT-4's with single "
+             "digits"),
+    CMD_INT("max-bytes", 0, max_bytes, "bytes", "0", 0, 0x1p60,
+            "learn from this much text at most; 0: from all of it"),
+    CMD_INT("threads", 0, threads, NULL, "0", 0, 1024,
+            "how many to use; 0: one per processor; the tokenizer is the same for any number"),
+    CMD_FLAG("force", 0, force, "replace the file that is already there"),
+    CMD_FLAG("dry-run", 'n', dry_run, "list the files that would be read; write nothing"),
+    CMD_FLAG("json", 0, json, "the report as a JSON object"),
 };
 #undef AT
 
@@ -282,6 +306,7 @@ static int print_trained(const struct train_args *o, double seconds, struct erro
     char time[32], hex[17];
 
     TRY(tokenizer_load(o->out, &t, e)); /* what was written can be read */
+    hash_to_hex(tokenizer_hash(t), hex);
     if (o->json) {
         struct cmd_json j;
         struct json_writer *w = cmd_json_begin(&j);
@@ -289,11 +314,10 @@ static int print_trained(const struct train_args *o, double seconds, struct erro
         jsonw_string(w, "kind", tokenizer_kind(t));
         jsonw_int(w, "vocab_size", tokenizer_vocab_size(t));
         jsonw_int(w, "eos", tokenizer_eos(t));
-        data_json_hash(w, "xxh3", tokenizer_hash(t));
+        jsonw_string(w, "xxh3", hex);
         jsonw_real(w, "seconds", seconds);
         cmd_json_end(&j, true);
     } else {
-        hash_to_hex(tokenizer_hash(t), hex);
         printf("%s: %s, %u ids, end of document %u, XXH3 %s, %s\n", o->out, tokenizer_kind(t),
                tokenizer_vocab_size(t), tokenizer_eos(t), hex, format_duration(time, seconds));
         if (tokenizer_vocab_size(t) < (uint32_t)o->vocab_size)
@@ -311,7 +335,7 @@ static int train_dry_run(const struct train_args *o, const struct corpus_options
     struct json_writer *w = cmd_json_begin(&j);
     jsonw_bool(w, "dry_run", true);
     jsonw_string(w, "out", o->out);
-    int rc = data_corpus_print(corpus, o->json ? w : NULL, e);
+    int rc = print_corpus(corpus, o->json ? w : NULL, e);
     cmd_json_end(&j, rc >= 0 && o->json);
     if (rc >= 0 && !o->json) printf("\nwould write '%s'; nothing was written\n", o->out);
     return rc;
@@ -341,6 +365,6 @@ static int train_tokenizer(const struct option_line *l, void *options, struct er
 
 int cmd_data_train_tokenizer(int argc, char **argv)
 {
-    struct train_args o = {0};
-    return cmd_run(&cmd_data_train_tokenizer_table, argc, argv, &o, train_tokenizer);
+    return cmd_run(&cmd_data_train_tokenizer_table, argc, argv, sizeof(struct train_args),
+                   train_tokenizer);
 }

@@ -19,28 +19,23 @@ struct eval_options {
 
 #define AT(field) offsetof(struct eval_options, field)
 static const struct option rows[] = {
-    {"task", 't', OPTION_ENUM, AT(task), NULL, "auto", 0, 0, TASKS,
-     "what the files hold; auto decides by name and first line, and takes text where --format, "
-     "--field or --skip-missing is given"},
-    DATA_CORPUS_ROWS(AT(corpus)),
-    {"limit", 'l', OPTION_INT, AT(limit), "examples", "0", 0, 1e12, NULL,
-     "score only the first ones; 0: all"},
-    {"stride", 0, OPTION_INT, AT(stride), "tokens", "0", 0, 1e9, NULL,
-     "text: tokens by which the window moves on, which are scored with the rest as context; 0: "
-     "half "
-     "the context"},
-    {"batch", 'b', OPTION_INT, AT(batch), "rows", "8", 1, 4096, NULL,
-     "sequences that are scored at once"},
-    {"context", 0, OPTION_INT, AT(context), "tokens", "0", 0, 1e9, NULL,
-     "longest window; 0: the model's context"},
-    {"tokenizer", 0, OPTION_STRING, AT(tokenizer), NULL, NULL, 0, 0, NULL,
-     "tokenizer file, for a model that has none in its folder"},
-    {"precision", 0, OPTION_ENUM, AT(precision), NULL, "auto", 0, 0, cmd_precisions,
-     "number format of weights and activations"},
-    {"backend", 0, OPTION_ENUM, AT(backend), NULL, "auto", 0, 0, cmd_backends, "kernels to use"},
-    {"threads", 0, OPTION_INT, AT(threads), NULL, "0", 0, 1024, NULL,
-     "how many to use; 0: one per processor"},
-    {"json", 0, OPTION_BOOL, AT(json), NULL, "false", 0, 0, NULL, "one JSON object per file"},
+    CMD_CHOICE("task", 't', task, "auto", TASKS,
+               "what the files hold; auto decides by name and first line, and takes text where "
+               "--format, --field or --skip-missing is given"),
+    DATA_CORPUS_ROWS,
+    CMD_INT("limit", 'l', limit, "examples", "0", 0, 1e12, "score only the first ones; 0: all"),
+    CMD_INT("stride", 0, stride, "tokens", "0", 0, 1e9,
+            "text: tokens by which the window moves on, which are scored with the rest as context; "
+            "0: half the context"),
+    CMD_INT("batch", 'b', batch, "rows", "8", 1, 4096, "sequences that are scored at once"),
+    CMD_INT("context", 0, context, "tokens", "0", 0, 1e9, "longest window; 0: the model's context"),
+    CMD_TEXT("tokenizer", 0, tokenizer, NULL, NULL,
+             "tokenizer file, for a model that has none in its folder"),
+    CMD_CHOICE("precision", 0, precision, "auto", cmd_precisions,
+               "number format of weights and activations"),
+    CMD_CHOICE("backend", 0, backend, "auto", cmd_backends, "kernels to use"),
+    CMD_INT("threads", 0, threads, NULL, "0", 0, 1024, "how many to use; 0: one per processor"),
+    CMD_FLAG("json", 0, json, "one JSON object per file"),
 };
 #undef AT
 
@@ -170,6 +165,5 @@ static int eval(const struct option_line *l, void *options, struct error *e)
 
 int cmd_eval(int argc, char **argv)
 {
-    struct eval_options o = {0};
-    return cmd_run(&cmd_eval_table, argc, argv, &o, eval);
+    return cmd_run(&cmd_eval_table, argc, argv, sizeof(struct eval_options), eval);
 }

@@ -20,51 +20,42 @@ struct generate_options {
 
 #define AT(field) offsetof(struct generate_options, field)
 static const struct option rows[] = {
-    {"prompt", 'p', OPTION_STRING, AT(prompt), NULL, NULL, 0, 0, NULL,
-     "text to continue; without it standard input, unless that is a terminal"},
-    {"prompt-file", 'f', OPTION_STRING, AT(prompt_file), NULL, NULL, 0, 0, NULL,
-     "file whose text is continued"},
-    {"max-tokens", 'n', OPTION_INT, AT(max_tokens), "tokens", "256", 0, 1e9, NULL,
-     "longest continuation; 0: to the end of the document or of the context"},
-    {"count", 'c', OPTION_INT, AT(count), NULL, "1", 1, 1e6, NULL,
-     "how many continuations of the same prompt"},
-    {"temperature", 't', OPTION_REAL, AT(temperature), NULL, "0.8", 0, 100, NULL,
-     "how far to spread the choice; 0 always takes the most likely token"},
-    {"top-k", 0, OPTION_INT, AT(top_k), NULL, "0", 0, 1e9, NULL,
-     "sample among the k most likely tokens; 0: all"},
-    {"top-p", 0, OPTION_REAL, AT(top_p), NULL, "1", 0, 1, NULL,
-     "sample among the fewest tokens that together have this probability"},
-    {"min-p", 0, OPTION_REAL, AT(min_p), NULL, "0.05", 0, 1, NULL,
-     "drop tokens below this share of the most likely one's probability"},
-    {"repetition-penalty", 0, OPTION_REAL, AT(repetition_penalty), NULL, "1", 0.01, 100, NULL,
-     "above 1 makes recent tokens less likely"},
-    {"repetition-window", 0, OPTION_INT, AT(repetition_window), "tokens", "64", 0, 1e9, NULL,
-     "how many recent tokens are penalised"},
-    {"stop", 's', OPTION_LIST, AT(stop), NULL, NULL, 0, 0, NULL,
-     "stop before this text would appear"},
-    {"seed", 0, OPTION_INT, AT(seed), NULL, "1", 0, 9e15, NULL,
-     "the same seed gives the same text, on any number of threads"},
-    {"interactive", 'i', OPTION_BOOL, AT(interactive), NULL, "false", 0, 0, NULL,
-     "hold a conversation: read a prompt from every line, after that of --prompt; /reset forgets "
-     "what "
-     "was said"},
-    {"tokenizer", 0, OPTION_STRING, AT(tokenizer), NULL, NULL, 0, 0, NULL,
-     "tokenizer file, for a model that has none in its folder"},
-    {"special", 0, OPTION_BOOL, AT(special), NULL, "false", 0, 0, NULL,
-     "turn control tokens that are written out in the prompt into their ids"},
-    {"no-start-token", 0, OPTION_BOOL, AT(no_start_token), NULL, "false", 0, 0, NULL,
-     "do not put the token that begins a document in front of the prompt"},
-    {"ignore-eos", 0, OPTION_BOOL, AT(ignore_eos), NULL, "false", 0, 0, NULL,
-     "do not stop where the model ends the document"},
-    {"precision", 0, OPTION_ENUM, AT(precision), NULL, "auto", 0, 0, cmd_precisions,
-     "number format of weights and activations"},
-    {"backend", 0, OPTION_ENUM, AT(backend), NULL, "auto", 0, 0, cmd_backends, "kernels to use"},
-    {"threads", 0, OPTION_INT, AT(threads), NULL, "0", 0, 1024, NULL,
-     "how many to use; 0: one per processor"},
-    {"json", 0, OPTION_BOOL, AT(json), NULL, "false", 0, 0, NULL,
-     "print one JSON object per continuation instead of streaming text"},
-    {"quiet", 'q', OPTION_BOOL, AT(quiet), NULL, "false", 0, 0, NULL,
-     "do not print speeds to standard error"},
+    CMD_TEXT("prompt", 'p', prompt, NULL, NULL,
+             "text to continue; without it standard input, unless that is a terminal"),
+    CMD_TEXT("prompt-file", 'f', prompt_file, NULL, NULL, "file whose text is continued"),
+    CMD_INT("max-tokens", 'n', max_tokens, "tokens", "256", 0, 1e9,
+            "longest continuation; 0: to the end of the document or of the context"),
+    CMD_INT("count", 'c', count, NULL, "1", 1, 1e6, "how many continuations of the same prompt"),
+    CMD_REAL("temperature", 't', temperature, NULL, "0.8", 0, 100,
+             "how far to spread the choice; 0 always takes the most likely token"),
+    CMD_INT("top-k", 0, top_k, NULL, "0", 0, 1e9, "sample among the k most likely tokens; 0: all"),
+    CMD_REAL("top-p", 0, top_p, NULL, "1", 0, 1,
+             "sample among the fewest tokens that together have this probability"),
+    CMD_REAL("min-p", 0, min_p, NULL, "0.05", 0, 1,
+             "drop tokens below this share of the most likely one's probability"),
+    CMD_REAL("repetition-penalty", 0, repetition_penalty, NULL, "1", 0.01, 100,
+             "above 1 makes recent tokens less likely"),
+    CMD_INT("repetition-window", 0, repetition_window, "tokens", "64", 0, 1e9,
+            "how many recent tokens are penalised"),
+    CMD_LIST("stop", 's', stop, NULL, "stop before this text would appear"),
+    CMD_INT("seed", 0, seed, NULL, "1", 0, 9e15,
+            "the same seed gives the same text, on any number of threads"),
+    CMD_FLAG("interactive", 'i', interactive,
+             "hold a conversation: read a prompt from every line, after that of --prompt; /reset "
+             "forgets what was said"),
+    CMD_TEXT("tokenizer", 0, tokenizer, NULL, NULL,
+             "tokenizer file, for a model that has none in its folder"),
+    CMD_FLAG("special", 0, special,
+             "turn control tokens that are written out in the prompt into their ids"),
+    CMD_FLAG("no-start-token", 0, no_start_token,
+             "do not put the token that begins a document in front of the prompt"),
+    CMD_FLAG("ignore-eos", 0, ignore_eos, "do not stop where the model ends the document"),
+    CMD_CHOICE("precision", 0, precision, "auto", cmd_precisions,
+               "number format of weights and activations"),
+    CMD_CHOICE("backend", 0, backend, "auto", cmd_backends, "kernels to use"),
+    CMD_INT("threads", 0, threads, NULL, "0", 0, 1024, "how many to use; 0: one per processor"),
+    CMD_FLAG("json", 0, json, "print one JSON object per continuation instead of streaming text"),
+    CMD_FLAG("quiet", 'q', quiet, "do not print speeds to standard error"),
 };
 #undef AT
 
@@ -100,19 +91,14 @@ static int print_text(void *ctx, const char *text, size_t size)
     return fflush(stdout) != 0;
 }
 
-static const char *reason_name(enum serve_stop r)
-{
-    static const char *const names[] = {"eos", "length", "stop", "caller"};
-    return names[r];
-}
-
 static void print_json(const struct str *text, const struct serve_generated *g, int64_t index)
 {
+    static const char *const reasons[] = {"eos", "length", "stop", "caller"}; /* enum serve_stop */
     struct cmd_json j;
     struct json_writer *w = cmd_json_begin(&j);
     jsonw_int(w, "index", index);
     jsonw_string_n(w, "text", text->data ? text->data : "", text->len);
-    jsonw_string(w, "finish_reason", reason_name(g->reason));
+    jsonw_string(w, "finish_reason", reasons[g->reason]);
     jsonw_int(w, "prompt_tokens", g->prompt_tokens);
     jsonw_int(w, "new_tokens", g->new_tokens);
     jsonw_real(w, "prompt_s", g->prompt_s);
@@ -280,6 +266,5 @@ static int generate(const struct option_line *l, void *options, struct error *e)
 
 int cmd_generate(int argc, char **argv)
 {
-    struct generate_options o = {0};
-    return cmd_run(&cmd_generate_table, argc, argv, &o, generate);
+    return cmd_run(&cmd_generate_table, argc, argv, sizeof(struct generate_options), generate);
 }

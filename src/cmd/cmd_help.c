@@ -194,6 +194,5 @@ static int help(const struct option_line *l, void *options, struct error *e)
 
 int cmd_help(int argc, char **argv)
 {
-    struct help_options o = {0};
-    return cmd_run(&cmd_help_table, argc, argv, &o, help);
+    return cmd_run(&cmd_help_table, argc, argv, sizeof(struct help_options), help);
 }

@@ -20,7 +20,7 @@ struct plan_options {
 #define AT(field) offsetof(struct plan_options, field)
 /* clang-format off: commas of a table within a macro */
 #define INPUT_ROW(id, name, unit, help) \
-    {name, 0, OPTION_STRING, AT(inputs[PLAN_INPUT_##id]), unit, NULL, 0, 0, NULL, help},
+    CMD_TEXT(name, 0, inputs[PLAN_INPUT_##id], unit, NULL, help),
 /* clang-format on */
 
 static int load(const char *path, const struct plan_options *o, struct plan_request *r,
@@ -42,15 +42,12 @@ static void print_json(json_t *j)
 /* ------------------------------------------------------------------ plan */
 
 static const struct option plan_rows[] = {
-    {"json", 0, OPTION_BOOL, AT(json), NULL, "false", 0, 0, NULL, "the answer as JSON"},
-    {"html", 0, OPTION_STRING, AT(html), "FILE", NULL, 0, 0, NULL,
-     "write one self-contained page with plots"},
-    {"timeline", 0, OPTION_STRING, AT(timeline), "FILE", NULL, 0, 0, NULL,
-     "draw one step over the pipeline's stages, as SVG"},
-    {"top", 0, OPTION_INT, AT(top), "layouts", "0", 0, 8, NULL,
-     "print the best layouts of the search, too"},
-    {"keys", 0, OPTION_BOOL, AT(keys), NULL, "false", 0, 0, NULL,
-     "print every key of plan files, as in docs/reference/plan-files.md"},
+    CMD_FLAG("json", 0, json, "the answer as JSON"),
+    CMD_TEXT("html", 0, html, "FILE", NULL, "write one self-contained page with plots"),
+    CMD_TEXT("timeline", 0, timeline, "FILE", NULL,
+             "draw one step over the pipeline's stages, as SVG"),
+    CMD_INT("top", 0, top, "layouts", "0", 0, 8, "print the best layouts of the search, too"),
+    CMD_FLAG("keys", 0, keys, "print every key of plan files, as in docs/reference/plan-files.md"),
     PLAN_INPUTS(INPUT_ROW)};
 
 const struct option_table cmd_plan_table = {
@@ -113,8 +110,7 @@ static int plan_one(const char *path, const struct plan_options *o, struct arena
 /* ------------------------------------------------------------------ plan compare */
 
 static const struct option compare_rows[] = {
-    {"json", 0, OPTION_BOOL, AT(json), NULL, "false", 0, 0, NULL, "the answers as a JSON array"},
-    PLAN_INPUTS(INPUT_ROW)};
+    CMD_FLAG("json", 0, json, "the answers as a JSON array"), PLAN_INPUTS(INPUT_ROW)};
 
 const struct option_table cmd_plan_compare_table = {
     "plan compare",
@@ -156,11 +152,9 @@ static int compare(char **paths, int n, const struct plan_options *o, struct are
 /* ------------------------------------------------------------------ plan sweep */
 
 static const struct option sweep_rows[] = {
-    {"over", 'o', OPTION_STRING, AT(over), "INPUT=A,B,...", NULL, 0, 0, NULL,
-     "the input that is varied, and its values"},
-    {"json", 0, OPTION_BOOL, AT(json), NULL, "false", 0, 0, NULL, "all answers as JSON"},
-    {"svg", 0, OPTION_STRING, AT(svg), "FILE", NULL, 0, 0, NULL,
-     "draw days, cost, MFU and power over it"},
+    CMD_TEXT("over", 'o', over, "INPUT=A,B,...", NULL, "the input that is varied, and its values"),
+    CMD_FLAG("json", 0, json, "all answers as JSON"),
+    CMD_TEXT("svg", 0, svg, "FILE", NULL, "draw days, cost, MFU and power over it"),
     PLAN_INPUTS(INPUT_ROW)};
 
 const struct option_table cmd_plan_sweep_table = {
@@ -203,21 +197,18 @@ struct validate_options {
 #undef AT
 #define AT(field) offsetof(struct validate_options, field)
 static const struct option validate_rows[] = {
-    {"rows", 0, OPTION_BOOL, AT(rows), NULL, "false", 0, 0, NULL,
-     "each row: predicted and measured"},
-    {"json", 0, OPTION_BOOL, AT(json), NULL, "false", 0, 0, NULL, "errors by group as JSON"},
-    {"mismatch", 0, OPTION_BOOL, AT(mismatch), NULL, "false", 0, 0, NULL,
-     "count rows whose source contradicts itself, too"},
-    {"plot", 0, OPTION_STRING, AT(plot), "FILE", NULL, 0, 0, NULL,
-     "draw predicted over measured, as SVG"},
-    {"tiers", 0, OPTION_STRING, AT(tiers), NULL, "A", 0, 0, NULL,
-     "rows of these tiers: A whole layouts, B single nodes and proxies, C aggregates"},
-    {"recipes", 0, OPTION_INT, AT(recipes), "rows", "0", 0, 1000000, NULL,
-     "search beside so many published layouts: is each possible, is a better one found"},
-    {"local", 0, OPTION_LIST, AT(local), "RUN", NULL, 0, 0, NULL,
-     "this machine instead: steps of runs of 'colossus train', predicted and measured"},
-    {"measured", 0, OPTION_STRING, AT(measured), "FILE.yaml", NULL, 0, 0, NULL,
-     "what bench-machine wrote; default: ~/.config/colossus/local.yaml"},
+    CMD_FLAG("rows", 0, rows, "each row: predicted and measured"),
+    CMD_FLAG("json", 0, json, "errors by group as JSON"),
+    CMD_FLAG("mismatch", 0, mismatch, "count rows whose source contradicts itself, too"),
+    CMD_TEXT("plot", 0, plot, "FILE", NULL, "draw predicted over measured, as SVG"),
+    CMD_TEXT("tiers", 0, tiers, NULL, "A",
+             "rows of these tiers: A whole layouts, B single nodes and proxies, C aggregates"),
+    CMD_INT("recipes", 0, recipes, "rows", "0", 0, 1000000,
+            "search beside so many published layouts: is each possible, is a better one found"),
+    CMD_LIST("local", 0, local, "RUN",
+             "this machine instead: steps of runs of 'colossus train', predicted and measured"),
+    CMD_TEXT("measured", 0, measured, "FILE.yaml", NULL,
+             "what bench-machine wrote; default: ~/.config/colossus/local.yaml"),
 };
 #undef AT
 
@@ -270,13 +261,13 @@ static int run_plan(const struct option_line *l, void *options, struct error *e)
 int cmd_plan(int argc, char **argv)
 {
     const char *word = argc > 1 ? argv[1] : "";
-    struct plan_options o = {0};
-    struct validate_options v = {0};
+    size_t size = sizeof(struct plan_options);
     if (strcmp(word, "validate") == 0)
-        return cmd_run(&cmd_plan_validate_table, argc - 1, argv + 1, &v, run_validate);
+        return cmd_run(&cmd_plan_validate_table, argc - 1, argv + 1,
+                       sizeof(struct validate_options), run_validate);
     if (strcmp(word, "compare") == 0)
-        return cmd_run(&cmd_plan_compare_table, argc - 1, argv + 1, &o, run_plan);
+        return cmd_run(&cmd_plan_compare_table, argc - 1, argv + 1, size, run_plan);
     if (strcmp(word, "sweep") == 0)
-        return cmd_run(&cmd_plan_sweep_table, argc - 1, argv + 1, &o, run_plan);
-    return cmd_run(&cmd_plan_table, argc, argv, &o, run_plan);
+        return cmd_run(&cmd_plan_sweep_table, argc - 1, argv + 1, size, run_plan);
+    return cmd_run(&cmd_plan_table, argc, argv, size, run_plan);
 }

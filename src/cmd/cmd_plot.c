@@ -38,6 +38,5 @@ static int plot(const struct option_line *l, void *options, struct error *e)
 
 int cmd_plot(int argc, char **argv)
 {
-    struct plot_options o = {0};
-    return cmd_run(&cmd_plot_table, argc, argv, &o, plot);
+    return cmd_run(&cmd_plot_table, argc, argv, sizeof(struct plot_options), plot);
 }

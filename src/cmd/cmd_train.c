@@ -13,22 +13,21 @@ struct train_cmd_options {
 
 #define AT(field) offsetof(struct train_cmd_options, field)
 static const struct option rows[] = {
-    {"set", 's', OPTION_LIST, AT(set), "KEY=VALUE", NULL, 0, 0, NULL,
-     "override a key of the run file; may be given many times"},
-    {"run-dir", 'd', OPTION_STRING, AT(run_dir), NULL, NULL, 0, 0, NULL,
-     "the run folder, instead of dir/name of the run file"},
-    {"resume", 0, OPTION_BOOL, AT(resume), NULL, "true", 0, 0, NULL,
-     "continue the run if its folder exists; --no-resume: refuse to"},
-    {"allow-changes", 0, OPTION_BOOL, AT(allow_changes), NULL, "false", 0, 0, NULL,
-     "continue although settings have changed; data, model and optimiser may not"},
-    {"plan", 0, OPTION_BOOL, AT(plan), NULL, "false", 0, 0, NULL,
-     "print what the run is and the memory it takes, and stop"},
-    {"dry-run", 'n', OPTION_BOOL, AT(dry_run), NULL, "false", 0, 0, NULL,
-     "check run file, data and run folder, say what would be done, write nothing"},
-    {"json", 0, OPTION_BOOL, AT(json), NULL, "false", 0, 0, NULL,
-     "print plan or summary as JSON on standard output, log lines on standard error"},
-    {"keys", 0, OPTION_BOOL, AT(keys), NULL, "false", 0, 0, NULL,
-     "print every key of a run file with type, default and meaning, as Markdown"},
+    CMD_LIST("set", 's', set, "KEY=VALUE",
+             "override a key of the run file; may be given many times"),
+    CMD_TEXT("run-dir", 'd', run_dir, NULL, NULL,
+             "the run folder, instead of dir/name of the run file"),
+    CMD_FLAG_ON("resume", 0, resume,
+                "continue the run if its folder exists; --no-resume: refuse to"),
+    CMD_FLAG("allow-changes", 0, allow_changes,
+             "continue although settings have changed; data, model and optimiser may not"),
+    CMD_FLAG("plan", 0, plan, "print what the run is and the memory it takes, and stop"),
+    CMD_FLAG("dry-run", 'n', dry_run,
+             "check run file, data and run folder, say what would be done, write nothing"),
+    CMD_FLAG("json", 0, json,
+             "print plan or summary as JSON on standard output, log lines on standard error"),
+    CMD_FLAG("keys", 0, keys,
+             "print every key of a run file with type, default and meaning, as Markdown"),
 };
 #undef AT
 
@@ -49,13 +48,11 @@ const struct option_table cmd_train_table = {
 /* The page docs/reference/run-file.md: made from the rows that read a run file. */
 static void print_keys(void)
 {
-    const struct option_table keys = {
-        .command = "run file", .rows = train_run_rows, .n_rows = train_run_n_rows};
     puts(
         "# Keys of a run file\n\n"
         "Made by `colossus train --keys` from the table that reads them. `section.key` stands for\n"
         "`key:` under `section:`. Numbers take k, M, G (1000s) and Ki, Mi, Gi (1024s).\n");
-    options_print_markdown(keys.rows, keys.n_rows, stdout);
+    options_print_markdown(train_run_rows, train_run_n_rows, stdout);
 }
 
 static int train(const struct option_line *l, void *options, struct error *e)
@@ -93,6 +90,5 @@ static int train(const struct option_line *l, void *options, struct error *e)
 
 int cmd_train(int argc, char **argv)
 {
-    struct train_cmd_options o = {0};
-    return cmd_run(&cmd_train_table, argc, argv, &o, train);
+    return cmd_run(&cmd_train_table, argc, argv, sizeof(struct train_cmd_options), train);
 }

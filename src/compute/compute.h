@@ -385,6 +385,7 @@ struct compute_machine {
     enum compute_dtype dtype;
     int threads;
     double peak_flops, copy_bytes_per_s;
+    double linear_flops; /* of the fastest layer measured: what a well-shaped model can reach */
     struct compute_machine_product products[COMPUTE_MACHINE_PRODUCTS];
     size_t n_products;
     double op_s[COMPUTE_N_OPS];

@@ -96,7 +96,7 @@ void compute_linear_forward(compute_linear_t *l, const int32_t *offset, const vo
 {
     struct linear_call k = {.offset = offset, .x = X, .y = Y, .y_dtype = y_dtype};
     linear_cut(l, &k, l->d.in);
-    l->ops->forward(l, &k);
+    l->ops->rows(l, &k, true);
 }
 
 void compute_linear_backward_input(compute_linear_t *l, const int32_t *offset, const void *dY,
@@ -104,7 +104,7 @@ void compute_linear_backward_input(compute_linear_t *l, const int32_t *offset, c
 {
     struct linear_call k = {.offset = offset, .x = dY, .y = dX, .y_dtype = dx_dtype};
     linear_cut(l, &k, l->out);
-    l->ops->backward_input(l, &k);
+    l->ops->rows(l, &k, false);
 }
 
 void compute_linear_backward_weight(compute_linear_t *l, const int32_t *offset, const void *dY,
@@ -196,15 +196,9 @@ static void plain_rows_task(void *ctx, size_t task, int thread)
     l->c->kernels.matmul(&m);
 }
 
-static void plain_forward(compute_linear_t *l, const struct linear_call *k)
+static void plain_rows(compute_linear_t *l, const struct linear_call *k, bool forward)
 {
-    struct plain_run r = {l, k, true};
-    pool_run(l->c->pool, (size_t)k->n_tiles, plain_rows_task, &r);
-}
-
-static void plain_backward_input(compute_linear_t *l, const struct linear_call *k)
-{
-    struct plain_run r = {l, k, false};
+    struct plain_run r = {l, k, forward};
     pool_run(l->c->pool, (size_t)k->n_tiles, plain_rows_task, &r);
 }
 
@@ -248,7 +242,6 @@ static const struct linear_ops linear_plain = {
     .open = plain_open,
     .close = plain_close,
     .update = plain_update,
-    .forward = plain_forward,
-    .backward_input = plain_backward_input,
+    .rows = plain_rows,
     .backward_weight = plain_backward_weight,
 };

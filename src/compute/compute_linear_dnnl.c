@@ -150,7 +150,7 @@ static void prepare_rows(struct row_run *r, bool forward, int64_t rows)
     r->scratch_bytes = MAX(r->scratch_bytes, compute_dnnl_scratch(r->products[rows]));
 }
 
-static void multiply_rows(compute_linear_t *l, const struct linear_call *k, bool forward)
+static void dnnl_rows(compute_linear_t *l, const struct linear_call *k, bool forward)
 {
     const struct dnnl_linear *s = l->state;
     struct row_run r = {.l = l, .k = k, .weights = forward ? &s->forward : &s->backward};
@@ -164,16 +164,6 @@ static void multiply_rows(compute_linear_t *l, const struct linear_call *k, bool
         prepare_rows(&r, forward, k->tiles[i].rows);
     r.scratch = compute_private_scratch(l->c, r.scratch_bytes, &r.stride);
     pool_run(l->c->pool, (size_t)k->n_tiles, row_task, &r);
-}
-
-static void dnnl_forward(compute_linear_t *l, const struct linear_call *k)
-{
-    multiply_rows(l, k, true);
-}
-
-static void dnnl_backward_input(compute_linear_t *l, const struct linear_call *k)
-{
-    multiply_rows(l, k, false);
 }
 
 /* ------------------------------------------------------------------ the weight's gradient */
@@ -263,7 +253,6 @@ const struct linear_ops compute_linear_dnnl = {
     .open = dnnl_open,
     .close = dnnl_close,
     .update = dnnl_update,
-    .forward = dnnl_forward,
-    .backward_input = dnnl_backward_input,
+    .rows = dnnl_rows,
     .backward_weight = dnnl_backward_weight,
 };

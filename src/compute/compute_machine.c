@@ -52,15 +52,13 @@ struct bench {
     int threads;
 };
 
-static const struct {
-    int64_t rows, in, out;
-    int groups;
-} shapes[] = {{ROWS, 128, 256, 1},      {ROWS, 256, 256, 1},     {ROWS, 256, 1024, 1},
-              {ROWS, 512, 512, 1},      {ROWS, 512, 2048, 1},    {ROWS, 2048, 512, 1},
-              {ROWS, 768, 1536, 1},     {ROWS, 1024, 256, 1},    {HEAD_ROWS, 256, 8192, 1},
-              {HEAD_ROWS, 512, 512, 1}, {2 * ROWS, 128, 512, 8}, {2 * ROWS, 256, 1024, 8},
-              {2 * ROWS, 512, 256, 8},  {ROWS, 512, 2048, 8},    {2 * ROWS, 1024, 512, 8},
-              {2048, 256, 1024, 8}};
+static const struct compute_machine_product shapes[] = {
+    {ROWS, 128, 256, 1},      {ROWS, 256, 256, 1},     {ROWS, 256, 1024, 1},
+    {ROWS, 512, 512, 1},      {ROWS, 512, 2048, 1},    {ROWS, 2048, 512, 1},
+    {ROWS, 768, 1536, 1},     {ROWS, 1024, 256, 1},    {HEAD_ROWS, 256, 8192, 1},
+    {HEAD_ROWS, 512, 512, 1}, {2 * ROWS, 128, 512, 8}, {2 * ROWS, 256, 1024, 8},
+    {2 * ROWS, 512, 256, 8},  {ROWS, 512, 2048, 8},    {2 * ROWS, 1024, 512, 8},
+    {2048, 256, 1024, 8}};
 
 enum { MAX_ACT = ROWS * 2048, MAX_F32 = HEAD_ROWS * 8192 };
 
@@ -92,7 +90,6 @@ static void layer_open(struct bench *b, size_t i, struct layer *l)
                                     .grad = {l->grad},
                                     .max_rows = shapes[i].rows};
     l->linear = compute_linear_new(b->c, &d);
-    compute_linear_update(l->linear);
 }
 
 static void layer_close(size_t i, struct layer *l)
@@ -411,14 +408,9 @@ static void measure_rounds(struct bench *b, int rounds, struct compute_machine *
         if (round >= 0) copy[round] = rate;
     }
     for (size_t i = 0; i < ARRAY_LEN(shapes); i++) {
-        struct compute_machine_product *p = &out->products[i];
-        *p = (struct compute_machine_product){shapes[i].rows,
-                                              shapes[i].in,
-                                              shapes[i].out,
-                                              shapes[i].groups,
-                                              {median(layers[i].times[0], rounds),
-                                               median(layers[i].times[1], rounds),
-                                               median(layers[i].times[2], rounds)}};
+        out->products[i] = shapes[i];
+        for (int kind = 0; kind < 3; kind++)
+            out->products[i].s[kind] = median(layers[i].times[kind], rounds);
         layer_close(i, &layers[i]);
     }
     for (int op = 0; op < COMPUTE_N_OPS; op++)
@@ -439,12 +431,12 @@ int compute_machine_measure(compute_t *c, int rounds, struct compute_machine *ou
     int rc = bench_open(c, &b, e);
     if (rc == 0) {
         measure_rounds(&b, MIN(MAX(rounds, 1), MAX_ROUNDS), out);
-        out->peak_flops = compute_measure_peak(c, 1);
         for (size_t i = 0; i < out->n_products; i++) {
             const struct compute_machine_product *p = &out->products[i];
             double flops = 2.0 * (double)p->rows * (double)p->in * (double)p->out;
-            out->peak_flops = fmax(out->peak_flops, flops / p->s[0]);
+            out->linear_flops = fmax(out->linear_flops, flops / p->s[0]);
         }
+        out->peak_flops = fmax(compute_measure_peak(c, 1), out->linear_flops);
     }
     bench_close(&b);
     return rc;

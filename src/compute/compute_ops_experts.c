@@ -22,13 +22,7 @@ void compute_router_forward(compute_t *c, const struct compute_router *r)
     run_by_rows(c, router_forward_task, (struct row_run){.op = r, .M = r->M}, r->D);
 }
 
-static void router_backward_task(void *ctx, size_t task, int thread)
-{
-    (void)thread;
-    const struct row_run *r = ctx;
-    r->c->kernels.router_backward(r->op, r->grad, run_first(r, task), run_rows(r, task),
-                                  run_partial(r, 0, task));
-}
+GRADIENT_TASK(router_backward, run_partial(r, 0, task));
 
 void compute_router_backward(compute_t *c, const struct compute_router *r,
                              const struct compute_router_grad *d)

@@ -42,6 +42,18 @@ static inline int64_t run_rows(const struct row_run *r, size_t task)
     }                                                                       \
     struct row_run /* so that a use ends in a semicolon */
 
+/* The same by a kernel of gradients. What it takes behind the rows follows; r and task may stand in
+ * it. */
+#define GRADIENT_TASK(kernel, ...)                                                  \
+    static void kernel##_task(void *ctx, size_t task, int thread)                   \
+    {                                                                               \
+        (void)thread;                                                               \
+        const struct row_run *r = ctx;                                              \
+        r->c->kernels.kernel(r->op, r->grad, run_first(r, task), run_rows(r, task), \
+                             ##__VA_ARGS__);                                        \
+    }                                                                               \
+    struct row_run
+
 /* Runs a row task over M rows of `width` elements each. */
 static inline void run_by_rows(compute_t *c, pool_fn *task, struct row_run r, int64_t width)
 {

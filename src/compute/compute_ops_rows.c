@@ -55,13 +55,7 @@ void compute_rmsnorm(compute_t *c, const struct compute_norm *n)
     run_by_rows(c, rmsnorm_task, (struct row_run){.op = n, .M = n->M}, n->D);
 }
 
-static void rmsnorm_backward_task(void *ctx, size_t task, int thread)
-{
-    (void)thread;
-    const struct row_run *r = ctx;
-    r->c->kernels.rmsnorm_backward(r->op, r->grad, run_first(r, task), run_rows(r, task),
-                                   run_partial(r, 0, task));
-}
+GRADIENT_TASK(rmsnorm_backward, run_partial(r, 0, task));
 
 void compute_rmsnorm_backward(compute_t *c, const struct compute_norm *n,
                               const struct compute_norm_grad *d)
@@ -80,13 +74,7 @@ void compute_seam_forward(compute_t *c, const struct compute_seam *s)
     run_by_rows(c, seam_forward_task, (struct row_run){.op = s, .M = s->M}, s->D);
 }
 
-static void seam_backward_task(void *ctx, size_t task, int thread)
-{
-    (void)thread;
-    const struct row_run *r = ctx;
-    r->c->kernels.seam_backward(r->op, r->grad, run_first(r, task), run_rows(r, task),
-                                run_partial(r, 0, task), run_partial(r, 1, task));
-}
+GRADIENT_TASK(seam_backward, run_partial(r, 0, task), run_partial(r, 1, task));
 
 /* Both norms' gains sum over rows: two partial sums of D numbers per chunk. */
 void compute_seam_backward(compute_t *c, const struct compute_seam *s,
@@ -115,12 +103,7 @@ void compute_glu_forward(compute_t *c, const struct compute_glu *g)
     run_by_rows(c, glu_forward_task, (struct row_run){.op = g, .M = g->M}, 2 * g->F);
 }
 
-static void glu_backward_task(void *ctx, size_t task, int thread)
-{
-    (void)thread;
-    const struct row_run *r = ctx;
-    r->c->kernels.glu_backward(r->op, r->grad, run_first(r, task), run_rows(r, task));
-}
+GRADIENT_TASK(glu_backward);
 
 void compute_glu_backward(compute_t *c, const struct compute_glu *g,
                           const struct compute_glu_grad *d)

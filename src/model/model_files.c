@@ -162,8 +162,7 @@ static int load_file(model_t *m, const char *path, struct error *e)
 int model_load_weights(model_t *m, const char *path, struct error *e)
 {
     if (!file_is_dir(path)) return load_file(m, path, e);
-    struct arena a;
-    arena_init(&a);
+    struct arena a = {0};
     const char *file = NULL;
     for (size_t i = 0; i < ARRAY_LEN(WEIGHT_FILES) && !file; i++) {
         const char *candidate = file_join(&a, path, WEIGHT_FILES[i]);

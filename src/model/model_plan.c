@@ -310,7 +310,6 @@ static void sketch(struct model *m, const struct model_config *c, const struct m
                         .training = o->training};
     model_config_derive(&m->config);
     model_dims_init(&m->config, &m->shard, &m->dims);
-    arena_init(&m->arena);
     model_params_build_shard(&m->config, &m->shard, &m->arena, &m->params);
     m->layers = arena_alloc(&m->arena, (size_t)m->dims.L * sizeof(*m->layers));
     size_t outside = m->config.tied_embeddings ? 2 : 3; /* embedding, last norm, head */

@@ -204,7 +204,6 @@ int safetensors_parse(const void *data, size_t size, const char *name, struct sa
                       struct error *e)
 {
     *st = (struct safetensors){0};
-    arena_init(&st->arena);
     int rc = parse_bytes(data, size, name, st, e);
     if (rc < 0) safetensors_close(st);
     return rc;

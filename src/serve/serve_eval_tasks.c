@@ -35,10 +35,7 @@ static int jsonl_next(struct jsonl *j, json_t **o, struct error *e)
     while ((rc = corpus_next(j->corpus, &d, e)) > 0) {
         snprintf(j->where, sizeof(j->where), "%s:%llu", j->path, (unsigned long long)d.line);
         if (!d.last) return bad_line(j, "a line of more than 16 MiB", e);
-        size_t blank = 0;
-        while (blank < d.size && isspace((unsigned char)d.text[blank]))
-            blank++;
-        if (blank == d.size) continue;
+        if (corpus_is_blank(d.text, d.size)) continue;
         *o = json_loadb(d.text, d.size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &problem);
         if (json_is_object(*o)) return 1;
         if (*o) {
@@ -422,24 +419,6 @@ int serve_eval_lambada(struct serve_model *m, const char *path, const struct ser
 
 /* ------------------------------------------------------------------ which task a file is */
 
-static bool ends_in(const char *text, size_t n, const char *end)
-{
-    size_t k = strlen(end);
-    return n > k && memcmp(text + n - k, end, k) == 0;
-}
-
-/* JSON lines by name, under .gz or .zst. */
-static bool is_jsonl(const char *path)
-{
-    const char *name = file_base_name(path);
-    size_t n = strlen(name);
-    if (ends_in(name, n, ".gz"))
-        n -= 3;
-    else if (ends_in(name, n, ".zst"))
-        n -= 4;
-    return !file_is_dir(path) && (ends_in(name, n, ".jsonl") || ends_in(name, n, ".ndjson"));
-}
-
 static const char *task_by_keys(const json_t *o, const char *path)
 {
     if (json_object_get(o, "sentence_good")) return "blimp";
@@ -452,7 +431,7 @@ const char *serve_eval_guess(const char *path, const struct corpus_options *c, s
 {
     bool plain = c->format == CORPUS_AUTO && !c->skip_missing &&
                  (!c->field || strcmp(c->field, "text") == 0);
-    if (!plain || !is_jsonl(path)) return "text";
+    if (!plain || file_is_dir(path) || !corpus_name_is_jsonl(file_base_name(path))) return "text";
     struct jsonl j;
     json_t *o = NULL;
     const char *task = NULL;

@@ -13,7 +13,6 @@
  * Bits per byte divides by the bytes of the text, so models with different tokenizers compare. */
 #include "serve/serve_score_internal.h"
 
-#include <ctype.h>
 #include <math.h>
 #include <string.h>
 
@@ -43,13 +42,6 @@ static void add_ids(struct scorer *s, const struct token_array *ids, int64_t str
     }
 }
 
-static bool is_blank(const struct corpus_document *d)
-{
-    for (size_t i = 0; i < d->size; i++)
-        if (!isspace((unsigned char)d->text[i])) return false;
-    return true;
-}
-
 /* Scores the next piece of a document. A later piece of a very long one begins behind the last
  * token of the piece before. */
 static void add_piece(struct scorer *s, const struct corpus_document *d, int64_t stride,
@@ -75,7 +67,7 @@ static int score_corpus(struct corpus *c, struct scorer *s, int64_t stride,
     progress_init(&p, "eval text", "B", (double)corpus_bytes_total(c));
     int rc;
     while ((rc = corpus_next(c, &d, e)) > 0) {
-        if (d.first && d.last && is_blank(&d)) continue;
+        if (d.first && d.last && corpus_is_blank(d.text, d.size)) continue;
         if (d.first) {
             if (o->limit && (int64_t)r->examples == o->limit) {
                 rc = 0;

@@ -44,9 +44,8 @@ static int check_hash(const char *manifest, const struct serve_options *o,
 static int check_tokenizer(const struct serve_options *o, const struct serve_model *m,
                            struct error *e)
 {
-    struct arena a;
+    struct arena a = {0};
     int rc = 0;
-    arena_init(&a);
     const char *name = file_base_name(o->config);
     char *dir = arena_strndup(&a, o->config, (size_t)(name - o->config));
     const char *manifest = arena_printf(&a, "%s%s", dir, MANIFEST);

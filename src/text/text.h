@@ -59,6 +59,10 @@ uint64_t corpus_bytes_read(const struct corpus *c);
 uint64_t corpus_lines_skipped(const struct corpus *c); /* JSONL lines without the field */
 size_t corpus_file_count(const struct corpus *c);
 const struct corpus_file *corpus_file_at(const struct corpus *c, size_t i);
+/* Whether a name is that of JSON lines: .jsonl or .ndjson, under .gz or .zst. */
+bool corpus_name_is_jsonl(const char *name);
+/* Whether text is nothing but white space: that is no document. */
+bool corpus_is_blank(const char *text, size_t size);
 /* "auto", "text", "lines", "jsonl", "fortune", NULL: in the order of enum corpus_format. */
 extern const char *const corpus_format_names[];
 void corpus_close(struct corpus *c); /* accepts NULL */
@@ -164,15 +168,18 @@ struct dataset_options {
     struct pool *pool;
     bool show_progress;
     const char *tokenizer_path; /* the file t was loaded from, copied into the folder; NULL: no
-                                   copy, and dataset_tokenizer_path is NULL */
+                                   copy, and dataset_info has no path */
     bool force;                 /* replace a dataset that is there already */
+};
+struct dataset_split_report {
+    uint64_t shards, tokens, documents, bytes; /* bytes of text */
 };
 struct dataset_report {
     uint64_t documents_read, documents_kept, duplicates_dropped, empty_dropped;
     uint64_t missing_skipped; /* JSONL lines without the field, not among documents_read */
-    uint64_t train_shards, valid_shards, stored_bytes;
     uint64_t bytes_read, bytes_kept;
-    uint64_t train_tokens, valid_tokens, train_bytes, valid_bytes, train_documents, valid_documents;
+    struct dataset_split_report train, valid;
+    uint64_t stored_bytes; /* of all shards */
     double seconds;
 };
 /* Fails, saying what to do, where dataset_build could not write to o->out_dir: it exists and is
@@ -198,13 +205,16 @@ typedef struct dataset dataset_t; /* immutable once open: any number of threads 
 int dataset_open(const char *dir, const char *split, uint64_t tokenizer_hash, bool verify,
                  dataset_t **out, struct error *e);
 void dataset_close(dataset_t *d); /* accepts NULL */
-uint64_t dataset_tokens(const dataset_t *d);
-uint64_t dataset_bytes(const dataset_t *d); /* of text, for bits per byte */
-uint32_t dataset_vocab_size(const dataset_t *d);
-uint32_t dataset_eos(const dataset_t *d);
-uint64_t dataset_fingerprint(const dataset_t *d); /* over shards' hashes and the tokenizer's */
-uint64_t dataset_tokenizer_hash(const dataset_t *d);
-const char *dataset_tokenizer_path(const dataset_t *d); /* copy kept inside the dataset folder */
+/* What a split is, and the dataset it belongs to. */
+struct dataset_info {
+    uint64_t tokens, bytes; /* bytes of text, for bits per byte */
+    size_t n_shards;
+    uint32_t vocab_size, eos;
+    uint64_t fingerprint; /* over shards' hashes and the tokenizer's */
+    uint64_t tokenizer_hash;
+    const char *tokenizer_path; /* of the copy inside the dataset folder; NULL: none was kept */
+};
+const struct dataset_info *dataset_info(const dataset_t *d); /* lives as long as the dataset */
 /* tokens [first, first + count) of the split's one long stream into out. */
 void dataset_read(const dataset_t *d, uint64_t first, uint64_t count, uint32_t *out);
 /* Asks the kernel to bring these tokens into memory; never waits. */
@@ -214,7 +224,6 @@ struct dataset_shard_info {
     const char *file; /* name inside the folder; lives as long as the dataset */
     uint64_t tokens, documents, bytes, xxh3;
 };
-size_t dataset_shard_count(const dataset_t *d);
 struct dataset_shard_info dataset_shard_at(const dataset_t *d, size_t i);
 /* Tokens of the document that begins at token `first` (which must be one's beginning), its EOS
  * included; 0 at the end of the split. */
@@ -253,8 +262,9 @@ int loader_open(const dataset_t *d, const struct loader_options *o, loader_t **o
 void loader_close(loader_t *l); /* accepts NULL */
 struct loader_cursor loader_get_cursor(const loader_t *l);
 int loader_set_cursor(loader_t *l, struct loader_cursor c, struct error *e);
-/* inputs [B, T], targets [B, T], doc_start [B, T] (NULL: not wanted): for each position the index
- * in its row of the EOS before its document, or 0. Never allocates. */
+/* doc_start [T]: for each position of a row where in it the EOS before its document is, or 0. */
+void loader_find_documents(const uint32_t *row, uint32_t T, uint32_t eos, int32_t *doc_start);
+/* inputs [B, T], targets [B, T], doc_start [B, T] (NULL: not wanted). Never allocates. */
 void loader_next(loader_t *l, uint32_t *inputs, uint32_t *targets, int32_t *doc_start);
 
 #endif

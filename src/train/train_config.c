@@ -12,13 +12,11 @@ static size_t row_index(const struct option *row)
     return (size_t)(row - train_run_rows);
 }
 
-static int unknown_key(const char *assignment, size_t key_length, struct error *e)
+static int unknown_key(const char *key, struct error *e)
 {
     const char *names[TRAIN_MAX_KEYS];
     for (size_t i = 0; i < train_run_n_rows; i++)
         names[i] = train_run_rows[i].name;
-    char key[64];
-    snprintf(key, sizeof(key), "%.*s", (int)key_length, assignment);
     const char *near = name_nearest(key, names, train_run_n_rows);
     error_set_code(e, ERROR_CONFIG, "--set: unknown key '%s'", key);
     if (near) return error_hint(e, "did you mean '%s'?", near);
@@ -32,21 +30,20 @@ static int apply_override(struct train_run_file *f, const char *assignment, stru
         error_set_code(e, ERROR_CONFIG, "--set: '%s' is not key=value", assignment);
         return error_hint(e, "for example --set optimizer.lr=0.001");
     }
-    size_t key_length = (size_t)(equals - assignment);
-    char *key = arena_strndup(&f->arena, assignment, key_length);
+    char *key = arena_strndup(&f->arena, assignment, (size_t)(equals - assignment));
     const struct option *row = options_find(train_run_rows, train_run_n_rows, key);
-    if (!row) return unknown_key(assignment, key_length, e);
+    if (!row) return unknown_key(key, e);
     char *value = arena_strdup(&f->arena, equals + 1);
     TRY(options_set(row, value, &f->config, &f->arena, "--set", e));
     f->origins[row_index(row)] = ORIGIN_FLAG;
     return 0;
 }
 
-static int apply_overrides(struct train_run_file *f, const char *const *overrides, size_t n,
+static int apply_overrides(struct train_run_file *f, const struct train_run_text *from,
                            struct error *e)
 {
-    for (size_t i = 0; i < n; i++)
-        TRY(apply_override(f, overrides[i], e));
+    for (size_t i = 0; i < from->n_overrides; i++)
+        TRY(apply_override(f, from->overrides[i], e));
     return 0;
 }
 
@@ -85,30 +82,28 @@ static int bind_preset(struct train_run_file *f, const char *name, struct error 
 }
 
 /* --set model.preset wins over the file's. */
-static const char *preset_name(const struct yaml_node *root, const char *const *overrides, size_t n)
+static const char *preset_name(const struct yaml_node *root, const struct train_run_text *from)
 {
-    for (size_t i = n; i-- > 0;) {
-        if (strncmp(overrides[i], "model.preset=", 13) == 0) return overrides[i] + 13;
+    for (size_t i = from->n_overrides; i-- > 0;) {
+        if (strncmp(from->overrides[i], "model.preset=", 13) == 0) return from->overrides[i] + 13;
     }
-    const struct yaml_node *model = root->kind == YAML_KIND_MAP ? yaml_get(root, "model") : NULL;
-    const struct yaml_node *preset =
-        model && model->kind == YAML_KIND_MAP ? yaml_get(model, "preset") : NULL;
+    const struct yaml_node *preset = yaml_get(yaml_get(root, "model"), "preset");
     return preset && preset->kind == YAML_KIND_SCALAR ? preset->text : "";
 }
 
 static int load_tree(struct train_run_file *f, const struct yaml_node *root,
-                     const char *const *overrides, size_t n_overrides, struct error *e)
+                     const struct train_run_text *from, struct error *e)
 {
     model_config_defaults(&f->config.model); /* also of what a run file has no key for */
     options_defaults(train_run_rows, train_run_n_rows, &f->config);
     /* Twice: a required key that --set gives is then no longer missed in the file. */
-    TRY(apply_overrides(f, overrides, n_overrides, e));
-    const char *preset = preset_name(root, overrides, n_overrides);
+    TRY(apply_overrides(f, from, e));
+    const char *preset = preset_name(root, from);
     if (*preset) TRY(bind_preset(f, preset, e));
     struct error local;
     struct yaml_reader r = yaml_reader_from(f->path, &f->arena, e, &local);
     TRY(yaml_bind(&r, &train_run_section, root, false, &f->config, f->origins));
-    TRY(apply_overrides(f, overrides, n_overrides, e));
+    TRY(apply_overrides(f, from, e));
     train_config_derive(f);
     struct train_config_source source = {f->path, root, f->origins};
     return train_config_check(f, &source, e);
@@ -119,11 +114,10 @@ int train_config_load(const struct train_run_text *from, struct train_run_file *
 {
     struct yaml_node *root;
     memset(out, 0, sizeof(*out));
-    arena_init(&out->arena);
     out->path = arena_strdup(&out->arena, from->path);
     int rc = from->text ? yaml_parse(from->text, from->size, from->path, &out->arena, &root, e)
                         : yaml_load(from->path, &out->arena, &root, e);
-    if (rc >= 0) rc = load_tree(out, root, from->overrides, from->n_overrides, e);
+    if (rc >= 0) rc = load_tree(out, root, from, e);
     if (rc < 0) train_config_free(out);
     return rc;
 }

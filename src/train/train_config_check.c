@@ -9,26 +9,24 @@ int64_t train_config_step_tokens(const struct train_config *c)
     return c->global_batch * c->seq_len;
 }
 
-int64_t train_config_steps(const struct train_config *c)
+int64_t train_config_steps(const struct train_config *c, int64_t tokens)
 {
     int64_t per_step = train_config_step_tokens(c);
-    return (c->tokens + per_step - 1) / per_step;
+    return (tokens + per_step - 1) / per_step;
 }
 
 /* ------------------------------------------------------------------ derived values */
 
-static void mark(struct train_run_file *f, const char *key)
+static uint8_t *origin_at(struct train_run_file *f, const char *key)
 {
     const struct option *row = options_find(train_run_rows, train_run_n_rows, key);
     CHECK_MSG(row != NULL, "no key '%s'", key);
-    f->origins[row - train_run_rows] = ORIGIN_DERIVED;
+    return &f->origins[row - train_run_rows];
 }
 
-static bool is_default(const struct train_run_file *f, const char *key)
+static void mark(struct train_run_file *f, const char *key)
 {
-    const struct option *row = options_find(train_run_rows, train_run_n_rows, key);
-    CHECK_MSG(row != NULL, "no key '%s'", key);
-    return f->origins[row - train_run_rows] == ORIGIN_DEFAULT;
+    *origin_at(f, key) = ORIGIN_DERIVED;
 }
 
 static void derive_int(struct train_run_file *f, const char *key, int64_t *value, int64_t natural)
@@ -77,7 +75,7 @@ void train_config_derive(struct train_run_file *f)
     derive_int(f, "batch.global_batch", &c->global_batch, c->micro_batch);
     if (c->schedule == TRAIN_SCHEDULE_WSD)
         derive_int(f, "schedule.decay_tokens", &c->decay_tokens, c->tokens / 5);
-    if (m->n_experts <= 1 && is_default(f, "model.n_experts_used")) {
+    if (m->n_experts <= 1 && *origin_at(f, "model.n_experts_used") == ORIGIN_DEFAULT) {
         m->n_experts_used = 1;
         mark(f, "model.n_experts_used");
     }
@@ -97,13 +95,11 @@ void train_config_derive(struct train_run_file *f)
 
 static const struct yaml_node *find_key(const struct yaml_node *root, const char *key)
 {
-    const char *dot = strchr(key, '.');
-    if (!root || root->kind != YAML_KIND_MAP) return NULL;
-    if (!dot) return yaml_get(root, key);
     char section[32];
+    const char *dot = strchr(key, '.');
+    if (!dot) return yaml_get(root, key);
     snprintf(section, sizeof(section), "%.*s", (int)(dot - key), key);
-    const struct yaml_node *map = yaml_get(root, section);
-    return map && map->kind == YAML_KIND_MAP ? yaml_get(map, dot + 1) : NULL;
+    return yaml_get(yaml_get(root, section), dot + 1);
 }
 
 static enum option_origin origin_of(const struct train_config_source *s, const char *key)

@@ -14,10 +14,10 @@
 /* Needed for the bytes of a token only, so a dataset without a copy is no error. */
 static int open_tokenizer(struct train_data *d, struct error *e)
 {
-    const char *path = dataset_tokenizer_path(d->train);
+    const char *path = dataset_info(d->train)->tokenizer_path;
     if (!path) return 0;
     TRY(tokenizer_load(path, &d->tokenizer, e));
-    if (tokenizer_hash(d->tokenizer) == dataset_tokenizer_hash(d->train)) return 0;
+    if (tokenizer_hash(d->tokenizer) == dataset_info(d->train)->tokenizer_hash) return 0;
     error_set(e, "'%s' is not the tokenizer that the dataset was made with", path);
     return error_hint(e, "make the dataset again with colossus data tokenize");
 }
@@ -25,7 +25,7 @@ static int open_tokenizer(struct train_data *d, struct error *e)
 /* A model may have more rows than the dataset has ids (padding), never fewer. */
 static int settle_vocabulary(struct train_config *c, const struct train_data *d, struct error *e)
 {
-    int64_t vocab = dataset_vocab_size(d->train);
+    int64_t vocab = dataset_info(d->train)->vocab_size;
     if (c->model.vocab_size == 0) c->model.vocab_size = vocab;
     if (c->model.vocab_size >= vocab) return model_config_check(&c->model, e);
     error_set_code(e, ERROR_CONFIG, "model.vocab_size %lld is smaller than the %lld ids of '%s'",
@@ -47,7 +47,7 @@ static int open_splits(const struct train_config *c, struct train_data *d, struc
     }
     TRY(dataset_has_split(c->data_path, "valid", &has_valid, e));
     if (!has_valid || c->valid_every == 0) return 0;
-    return dataset_open(c->data_path, "valid", dataset_tokenizer_hash(d->train), c->verify,
+    return dataset_open(c->data_path, "valid", dataset_info(d->train)->tokenizer_hash, c->verify,
                         &d->valid, e);
 }
 
@@ -74,8 +74,8 @@ static uint64_t span_bytes(const struct train_data *d, uint64_t n)
 static void settle_validation(const struct train_config *c, struct train_data *d)
 {
     if (!d->valid) return;
-    d->valid_tokens = dataset_tokens(d->valid);
-    d->valid_bytes = dataset_bytes(d->valid);
+    d->valid_tokens = dataset_info(d->valid)->tokens;
+    d->valid_bytes = dataset_info(d->valid)->bytes;
     if (c->valid_tokens == 0 || (uint64_t)c->valid_tokens >= d->valid_tokens) return;
     double share = (double)c->valid_tokens / (double)d->valid_tokens;
     d->valid_tokens = (uint64_t)c->valid_tokens;
@@ -118,8 +118,8 @@ static int open_all(struct train_config *c, struct train_data *d, struct error *
     TRY(settle_vocabulary(c, d, e));
     d->B = c->micro_batch;
     d->T = c->seq_len;
-    uint64_t tokens = dataset_tokens(d->train);
-    d->bytes_per_token = tokens ? (double)dataset_bytes(d->train) / (double)tokens : 0;
+    uint64_t tokens = dataset_info(d->train)->tokens;
+    d->bytes_per_token = tokens ? (double)dataset_info(d->train)->bytes / (double)tokens : 0;
     settle_validation(c, d);
     return open_loader(c, d, e);
 }
@@ -150,7 +150,7 @@ void train_data_close(struct train_data *d)
 /* Row b of a batch with rows of T: the targets are tokens [first, first + T) of the split. */
 static void fill_row(struct train_data *d, int64_t b, int64_t T, uint64_t first)
 {
-    uint32_t eos = dataset_eos(d->valid), *input = d->inputs + b * T;
+    uint32_t eos = dataset_info(d->valid)->eos, *input = d->inputs + b * T;
     if (first == 0) {
         d->span[0] = eos;
         dataset_read(d->valid, 0, (uint64_t)T, d->span + 1);
@@ -159,12 +159,7 @@ static void fill_row(struct train_data *d, int64_t b, int64_t T, uint64_t first)
     }
     memcpy(input, d->span, (size_t)T * sizeof(uint32_t));
     memcpy(d->targets + b * T, d->span + 1, (size_t)T * sizeof(uint32_t));
-    if (!d->doc_start) return;
-    int32_t start = 0;
-    for (int64_t i = 0; i < T; i++) { /* as the loader does */
-        if (input[i] == eos) start = (int32_t)i;
-        d->doc_start[b * T + i] = start;
-    }
+    if (d->doc_start) loader_find_documents(input, (uint32_t)T, eos, d->doc_start + b * T);
 }
 
 /* B rows whose targets follow each other from token `first` on. */

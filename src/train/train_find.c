@@ -18,6 +18,18 @@ static char *first_file(const char *dir, const char *const *names, size_t n, str
     return NULL;
 }
 
+/* A tokenizer of a checkpoint has whatever name the dataset kept it under. */
+static char *any_tokenizer(const char *dir, struct arena *a)
+{
+    char **names;
+    size_t n;
+    if (file_list_dir(dir, a, &names, &n, NULL) < 0) return NULL;
+    for (size_t i = 0; i < n; i++) {
+        if (strncmp(names[i], "tokenizer", 9) == 0) return file_join(a, dir, names[i]);
+    }
+    return NULL;
+}
+
 /* The names are those of checkpoints and of exported models; the first that exists counts. */
 static int find_in_folder(const char *dir, struct arena *a, struct train_model_paths *out,
                           struct error *e)
@@ -29,24 +41,13 @@ static int find_in_folder(const char *dir, struct arena *a, struct train_model_p
     out->config = first_file(dir, configs, 1, a);
     out->weights = first_file(dir, weights, ARRAY_LEN(weights), a);
     out->tokenizer = first_file(dir, tokenizers, ARRAY_LEN(tokenizers), a);
+    if (!out->tokenizer) out->tokenizer = any_tokenizer(dir, a);
     out->step = -1;
     if (out->config && out->weights) return 0;
     error_set(e, "'%s' is not a model: it has no %s", dir,
               out->config ? "weights.safetensors or model.safetensors" : "config.json");
     return error_hint(e, "name a run folder, a checkpoint in it, or a folder with config.json and "
                          "model.safetensors");
-}
-
-/* A tokenizer of a checkpoint has whatever name the dataset kept it under. */
-static char *any_tokenizer(const char *dir, struct arena *a)
-{
-    char **names;
-    size_t n;
-    if (file_list_dir(dir, a, &names, &n, NULL) < 0) return NULL;
-    for (size_t i = 0; i < n; i++) {
-        if (strncmp(names[i], "tokenizer", 9) == 0) return file_join(a, dir, names[i]);
-    }
-    return NULL;
 }
 
 /* Newest first, and each is verified whole before its files are named. */
@@ -64,7 +65,6 @@ static int find_in_run(const char *run_dir, struct arena *a, struct train_model_
             continue;
         }
         TRY(find_in_folder(dir, a, out, e));
-        if (!out->tokenizer) out->tokenizer = any_tokenizer(dir, a);
         out->step = steps[i];
         return 0;
     }
@@ -86,7 +86,6 @@ int train_find_model(const char *path, struct arena *a, struct train_model_paths
     }
     if (file_exists(file_join(a, path, "checkpoints"))) return find_in_run(path, a, out, e);
     TRY(find_in_folder(path, a, out, e));
-    if (!out->tokenizer) out->tokenizer = any_tokenizer(path, a);
     if (!file_exists(file_join(a, path, CKPT_MANIFEST))) return 0;
     out->step = ckpt_step_from_name(file_base_name(path));
     return ckpt_verify(path, e);

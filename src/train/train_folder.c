@@ -11,8 +11,7 @@
 
 static int load_folder_config(const char *dir, struct train_run_file *f, struct error *e)
 {
-    struct arena a;
-    arena_init(&a);
+    struct arena a = {0};
     int rc =
         train_config_load(&(struct train_run_text){.path = file_join(&a, dir, "run.yaml")}, f, e);
     arena_fini(&a);
@@ -21,8 +20,7 @@ static int load_folder_config(const char *dir, struct train_run_file *f, struct 
 
 static bool has_run_file(const char *dir)
 {
-    struct arena a;
-    arena_init(&a);
+    struct arena a = {0};
     bool has = file_exists(file_join(&a, dir, "run.yaml"));
     arena_fini(&a);
     return has;
@@ -32,10 +30,9 @@ static bool has_run_file(const char *dir)
  * it had written anything. */
 static int check_unclaimed(const char *dir, struct error *e)
 {
-    struct arena a;
+    struct arena a = {0};
     char **names;
     size_t n;
-    arena_init(&a);
     int rc = file_list_dir(dir, &a, &names, &n, e);
     for (size_t i = 0; rc >= 0 && i < n; i++) {
         if (strcmp(names[i], "checkpoints") == 0 || strcmp(names[i], "run.yaml.tmp") == 0) continue;
@@ -94,7 +91,7 @@ int train_folder_write(const char *dir, const struct train_run_file *f,
 {
     struct train_run_file effective = *f;
     struct str text = {0}, a = {0}, b = {0};
-    struct arena arena;
+    struct arena arena = {0};
     effective.config = *settled;
     for (size_t i = 0; i < train_run_n_rows; i++) {
         str_clear(&a);
@@ -105,7 +102,6 @@ int train_folder_write(const char *dir, const struct train_run_file *f,
             effective.origins[i] = ORIGIN_DERIVED;
     }
     train_config_print(&effective, &text);
-    arena_init(&arena);
     int rc = file_make_dirs(dir, e);
     if (rc >= 0) rc = file_write(file_join(&arena, dir, "run.yaml"), text.data, text.len, e);
     arena_fini(&arena);

@@ -404,7 +404,6 @@ static int open_all(struct golden *g, struct error *e)
 int golden_open(struct golden *g, const char *dir, int threads, struct error *e)
 {
     *g = (struct golden){.dir = dir};
-    arena_init(&g->arena);
     g->pool = pool_new(threads);
     int rc = open_all(g, e);
     if (rc < 0) golden_close(g);

@@ -51,11 +51,11 @@ enum train_verdict train_guard_judge(struct train_guard *g, double loss, double 
 
 const char *train_verdict_text(enum train_verdict v)
 {
-    switch (v) {
-    case TRAIN_UPDATE_GOOD: return "good";
-    case TRAIN_UPDATE_NOT_FINITE: return "loss or gradient norm not finite";
-    case TRAIN_UPDATE_LOSS: return "loss beyond the running threshold";
-    case TRAIN_UPDATE_NORM: return "gradient norm beyond the running threshold";
-    }
-    return "unknown";
+    static const char *const texts[] = {
+        [TRAIN_UPDATE_GOOD] = "good",
+        [TRAIN_UPDATE_NOT_FINITE] = "loss or gradient norm not finite",
+        [TRAIN_UPDATE_LOSS] = "loss beyond the running threshold",
+        [TRAIN_UPDATE_NORM] = "gradient norm beyond the running threshold",
+    };
+    return texts[v];
 }

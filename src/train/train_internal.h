@@ -19,8 +19,8 @@ void train_config_derive(struct train_run_file *f);
 /* Relations between keys. */
 int train_config_check(const struct train_run_file *f, const struct train_config_source *s,
                        struct error *e);
-/* Steps of the whole run: tokens / (global_batch * seq_len), rounded up. */
-int64_t train_config_steps(const struct train_config *c);
+/* Steps for so many tokens: tokens / (global_batch * seq_len), rounded up. */
+int64_t train_config_steps(const struct train_config *c, int64_t tokens);
 int64_t train_config_step_tokens(const struct train_config *c);
 /* Whether a run may be continued with another value of that key: it changes where and how long,
  * but no number of any step. */
@@ -46,7 +46,9 @@ size_t train_muon_bytes(const struct param_table *t, int threads);
 train_muon_t *train_muon_new(compute_t *c, const struct param_table *t,
                              const struct train_config *cfg);
 void train_muon_free(train_muon_t *m);
-/* Flat arrays as in the table; rows of other kinds are not touched. */
+/* Whether a parameter is Muon's: a matrix, or a stack of them. */
+bool train_muon_takes(const struct param *p);
+/* Flat arrays as in the table; rows that are not Muon's are not touched. */
 void train_muon_step(train_muon_t *m, double lr, double grad_scale, const float *gradients,
                      float *momenta, float *weights);
 
@@ -148,6 +150,9 @@ void train_log_sync(struct train_log *l);
 /* One line of events.jsonl: begin, members by jsonw_* on the result, end. */
 struct json_writer *train_log_event_begin(struct train_log *l, const char *event, int64_t step);
 void train_log_event_end(struct train_log *l);
+/* The same with one member that is text; NULL: none. */
+void train_log_event(struct train_log *l, const char *event, int64_t step, const char *key,
+                     const char *text);
 /* The line for people. */
 void train_log_print(struct train_log *l, const struct train_record *r, int64_t total_steps,
                      double seconds_left);

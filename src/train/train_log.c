@@ -157,8 +157,7 @@ static double number_of(const json_t *o, const char *key)
 
 void train_log_history(const char *run_dir, int64_t step, struct train_history *h)
 {
-    struct arena a;
-    arena_init(&a);
+    struct arena a = {0};
     *h = (struct train_history){.loss = NAN, .valid_bits_per_byte = NAN};
     json_t *metrics = last_line(file_join(&a, run_dir, "metrics.jsonl"));
     json_t *event = last_line(file_join(&a, run_dir, "events.jsonl"));
@@ -316,27 +315,25 @@ void train_log_event_end(struct train_log *l)
     end_line(l, &l->events, 0);
 }
 
-/* ------------------------------------------------------------------ the line for people */
-
-static int digits(int64_t n)
+void train_log_event(struct train_log *l, const char *event, int64_t step, const char *key,
+                     const char *text)
 {
-    int d = 1;
-    while (n >= 10) {
-        n /= 10;
-        d++;
-    }
-    return d;
+    struct json_writer *w = train_log_event_begin(l, event, step);
+    if (text) jsonw_string(w, key, text);
+    train_log_event_end(l);
 }
+
+/* ------------------------------------------------------------------ the line for people */
 
 void train_log_print(struct train_log *l, const struct train_record *r, int64_t total_steps,
                      double seconds_left)
 {
     char tokens[32], rate[32], left[32];
+    int digits = snprintf(NULL, 0, "%lld", (long long)total_steps);
     struct str *line = &l->line;
     str_clear(line);
-    str_printf(line, "step %*lld/%lld  %7s tokens  loss %.4f", digits(total_steps),
-               (long long)r->step, (long long)total_steps, format_count(tokens, (double)r->tokens),
-               r->loss);
+    str_printf(line, "step %*lld/%lld  %7s tokens  loss %.4f", digits, (long long)r->step,
+               (long long)total_steps, format_count(tokens, (double)r->tokens), r->loss);
     if (!isnan(r->valid_bits_per_byte))
         str_printf(line, "  valid %.4f b/B", r->valid_bits_per_byte);
     str_printf(line, "  norm %.3f  lr %.2e  %s tok/s", r->grad_norm,

@@ -193,7 +193,7 @@ static void measure_worker(struct muon_worker *w, int64_t out, int64_t in)
     w->square = MAX(w->square, (side * side + 2 * line - 1) / (2 * line) * 2 * line);
 }
 
-static bool is_muon(const struct param *p)
+bool train_muon_takes(const struct param *p)
 {
     return p->kind == PARAM_MATRIX || p->kind == PARAM_EXPERTS;
 }
@@ -205,7 +205,7 @@ static void measure(const struct param_table *t, struct muon_worker *small,
     *n_small = *n_large = 0;
     for (size_t i = 0; i < t->n_rows; i++) {
         const struct param *p = &t->rows[i];
-        if (!is_muon(p)) continue;
+        if (!train_muon_takes(p)) continue;
         int64_t in = p->shape[p->n_dims - 1], out = p->shape[p->n_dims - 2];
         bool is_large = out * in >= LARGE;
         *(is_large ? n_large : n_small) += p->n_dims == 3 ? (size_t)p->shape[0] : 1;
@@ -269,7 +269,7 @@ static void list_matrices(train_muon_t *m, const struct param_table *t, double d
     m->large = mem_calloc(m->n_large + 1, sizeof(*m->large));
     for (size_t i = 0; i < t->n_rows; i++) {
         const struct param *p = &t->rows[i];
-        if (!is_muon(p)) continue;
+        if (!train_muon_takes(p)) continue;
         int64_t in = p->shape[p->n_dims - 1], out = p->shape[p->n_dims - 2];
         int64_t count = p->n_dims == 3 ? p->shape[0] : 1;
         for (int64_t j = 0; j < count; j++) {

@@ -27,15 +27,9 @@ struct train_optim {
     train_muon_t *muon; /* NULL: AdamW for all */
 };
 
-static bool by_muon(const struct train_config *c, const struct param *p)
-{
-    return c->optimizer == TRAIN_OPTIMIZER_MUON &&
-           (p->kind == PARAM_MATRIX || p->kind == PARAM_EXPERTS);
-}
-
 bool train_optim_uses_v(const struct train_config *c, const struct param *p)
 {
-    return !by_muon(c, p);
+    return c->optimizer != TRAIN_OPTIMIZER_MUON || !train_muon_takes(p);
 }
 
 size_t train_optim_bytes(const struct param_table *t, const struct train_config *c, int threads)
@@ -56,7 +50,7 @@ static void build_segments(train_optim_t *o, const struct param_table *t)
         struct optim_segment *last = o->n_segments ? &o->segments[o->n_segments - 1] : NULL;
         double multiplier = c->mup ? p->lr_multiplier : 1;
         double decay = p->decay ? c->weight_decay : 0;
-        if (by_muon(c, p)) {
+        if (!train_optim_uses_v(c, p)) {
             joins = false;
             continue;
         }

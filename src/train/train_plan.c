@@ -43,11 +43,11 @@ void train_plan_describe(const struct train_session *s, FILE *out)
         fprintf(out, ", %lld experts of which %lld", (long long)m->n_experts,
                 (long long)m->n_experts_used);
     fprintf(out, ", vocabulary %lld\n", (long long)m->vocab_size);
-    format_count(data, (double)dataset_tokens(s->data.train));
+    format_count(data, (double)dataset_info(s->data.train)->tokens);
     format_count(tokens, (double)train_session_total_tokens(s));
     fprintf(out, "data: %s tokens (%.2f bytes each), so %.2f epochs\n", data,
             s->data.bytes_per_token,
-            (double)train_session_total_tokens(s) / (double)dataset_tokens(s->data.train));
+            (double)train_session_total_tokens(s) / (double)dataset_info(s->data.train)->tokens);
     fprintf(out, "run: %lld steps of %lld tokens, %s in all; %s; %d threads, %s%s\n",
             (long long)s->total_steps, (long long)train_config_step_tokens(c), tokens,
             c->optimizer == TRAIN_OPTIMIZER_MUON ? "Muon" : "AdamW", pool_threads(s->pool),

@@ -198,8 +198,7 @@ static int write_svgs(const struct curves *c, const char *run_dir, struct arena 
 int train_plot(const char *run_dir, FILE *out, struct error *e)
 {
     struct curves c = {0};
-    struct arena a;
-    arena_init(&a);
+    struct arena a = {0};
     int rc = read_curves(file_join(&a, run_dir, "metrics.jsonl"), &c, e);
     if (rc < 0) {
         error_context(e, "'%s' is not a run folder with metrics", run_dir);

@@ -119,11 +119,8 @@ static void say_start(struct run *r)
 {
     struct train_session *s = &r->s;
     char hex[17];
-    for (struct rejected *x = r->rejected; x; x = x->next) {
-        struct json_writer *w = train_log_event_begin(&r->log, "checkpoint_rejected", x->step);
-        jsonw_string(w, "why", x->why);
-        train_log_event_end(&r->log);
-    }
+    for (struct rejected *x = r->rejected; x; x = x->next)
+        train_log_event(&r->log, "checkpoint_rejected", x->step, "why", x->why);
     bool fresh = r->resumed_step < 0;
     struct json_writer *w =
         train_log_event_begin(&r->log, fresh ? "run_started" : "resumed", s->step);
@@ -137,14 +134,11 @@ static void say_start(struct run *r)
     jsonw_string(w, "precision", s->c.precision == TRAIN_PRECISION_BF16 ? "bf16" : "fp32");
     jsonw_real(w, "flops_per_token", s->flops_per_token);
     if (s->peak_flops > 0) jsonw_real(w, "peak_flops_per_s", s->peak_flops);
-    hash_to_hex(dataset_fingerprint(s->data.train), hex);
+    hash_to_hex(dataset_info(s->data.train)->fingerprint, hex);
     jsonw_string(w, "data_fingerprint", hex);
     train_log_event_end(&r->log);
-    if (r->differences.len > 0) {
-        w = train_log_event_begin(&r->log, "config_changed", s->step);
-        jsonw_string(w, "what", r->differences.data);
-        train_log_event_end(&r->log);
-    }
+    if (r->differences.len > 0)
+        train_log_event(&r->log, "config_changed", s->step, "what", r->differences.data);
     if (!fresh) fprintf(r->out, "resumed from the checkpoint of step %" PRId64 "\n", s->step);
     fflush(r->out);
 }
@@ -156,12 +150,8 @@ static void settle_pending(struct run *r, int rc, const struct error *e)
 {
     if (r->pending_step < 0) return;
     const char *event = rc < 0 ? "checkpoint_failed" : "checkpoint_saved";
-    struct json_writer *w = train_log_event_begin(&r->log, event, r->pending_step);
-    if (rc < 0) {
-        jsonw_string(w, "why", e->text);
-        log_warn("%s", e->text);
-    }
-    train_log_event_end(&r->log);
+    train_log_event(&r->log, event, r->pending_step, "why", rc < 0 ? e->text : NULL);
+    if (rc < 0) log_warn("%s", e->text);
     r->pending_step = -1;
 }
 
@@ -316,11 +306,7 @@ static int finish(struct run *r, struct error *e)
     const struct train_session *s = &r->s;
     if (s->step >= s->total_steps && !stop_signal && lacks_validation(r)) make_up_validation(r);
     bool stopped = s->step < s->total_steps || lacks_validation(r);
-    if (stopped) {
-        struct json_writer *w = train_log_event_begin(&r->log, "stopping", s->step);
-        jsonw_string(w, "why", stop_name());
-        train_log_event_end(&r->log);
-    }
+    if (stopped) train_log_event(&r->log, "stopping", s->step, "why", stop_name());
     /* A signal can arrive when the last step has been recorded but not saved. */
     if (s->step > 0 && r->saved_step != s->step && r->resumed_step != s->step) save(r);
     TRY(finish_saving(r, e));
@@ -349,9 +335,7 @@ static int give_up(struct run *r, struct error *e)
     int64_t *steps;
     size_t n = 0;
     finish_saving(r, &saving);
-    struct json_writer *w = train_log_event_begin(&r->log, "run_failed", r->s.step);
-    jsonw_string(w, "why", e->text);
-    train_log_event_end(&r->log);
+    train_log_event(&r->log, "run_failed", r->s.step, "why", e->text);
     if (e->code != ERROR_NO_REQUEUE) return e->code;
     if (ckpt_list(r->dir, &r->arena, &steps, &n, NULL) < 0) n = 0;
     static const char *const advice =
@@ -471,7 +455,6 @@ int train_run(struct train_run_file *f, const struct train_options *o, struct er
                     .last_loss = NAN,
                     .last_bpb = NAN,
                     .valid_step = -1};
-    arena_init(&r.arena);
     r.dir = o->run_dir ? o->run_dir : file_join(&r.arena, f->config.dir, f->config.name);
     r.out = o->json ? stderr : o->out ? o->out : stdout;
     train_log_init(&r.log);

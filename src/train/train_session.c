@@ -30,9 +30,7 @@ static int open_compute(struct train_session *s, struct error *e)
 
 void train_session_settle_steps(struct train_session *s)
 {
-    int64_t per_step = train_config_step_tokens(&s->c);
-    int64_t left = MAX(s->c.tokens - s->tokens, 0);
-    s->total_steps = s->step + (left + per_step - 1) / per_step;
+    s->total_steps = s->step + train_config_steps(&s->c, MAX(s->c.tokens - s->tokens, 0));
     if (s->c.max_steps > 0) s->total_steps = MIN(s->total_steps, s->c.max_steps);
 }
 
@@ -61,7 +59,6 @@ static void prepare(struct train_session *s)
 int train_session_open(struct train_session *s, const struct train_config *c, struct error *e)
 {
     memset(s, 0, sizeof(*s));
-    arena_init(&s->arena);
     s->c = *c;
     int rc = train_data_open(&s->c, &s->data, e);
     if (rc >= 0) rc = open_compute(s, e);

@@ -93,7 +93,7 @@ static struct ckpt_file config_file(struct train_session *s)
 /* Adds the dataset's copy of its tokenizer where there is one; its hash was checked on loading. */
 static size_t tokenizer_file(struct train_session *s, struct ckpt_file *file)
 {
-    const char *path = dataset_tokenizer_path(s->data.train);
+    const char *path = dataset_info(s->data.train)->tokenizer_path;
     char *data;
     size_t size;
     struct error e = {0};
@@ -146,8 +146,8 @@ json_t *train_state_to_json(const struct train_session *s)
     json_object_set_new(o, "guard_count", json_integer(s->guard.count));
     json_object_set_new(o, "cursor_epoch", json_integer((json_int_t)cursor.epoch));
     json_object_set_new(o, "cursor_window", json_integer((json_int_t)cursor.window));
-    put_hash(o, "data_fingerprint", dataset_fingerprint(s->data.train));
-    put_hash(o, "tokenizer_hash", dataset_tokenizer_hash(s->data.train));
+    put_hash(o, "data_fingerprint", dataset_info(s->data.train)->fingerprint);
+    put_hash(o, "tokenizer_hash", dataset_info(s->data.train)->tokenizer_hash);
     json_object_set_new(o, "backend", json_string(compute_backend_name(s->compute)));
     json_object_set_new(o, "model", model_config_to_json(&s->c.model));
     return o;
@@ -206,8 +206,10 @@ static int read_counters(struct train_session *s, const json_t *state, struct er
 int train_state_from_json(struct train_session *s, const json_t *state, struct error *e)
 {
     const char *backend;
-    TRY(check_hash(state, "data_fingerprint", dataset_fingerprint(s->data.train), "dataset", e));
-    TRY(check_hash(state, "tokenizer_hash", dataset_tokenizer_hash(s->data.train), "tokenizer", e));
+    TRY(check_hash(state, "data_fingerprint", dataset_info(s->data.train)->fingerprint, "dataset",
+                   e));
+    TRY(check_hash(state, "tokenizer_hash", dataset_info(s->data.train)->tokenizer_hash,
+                   "tokenizer", e));
     TRY(check_model(s, state, e));
     TRY(read_counters(s, state, e));
     TRY(json_get_string(state, "backend", &backend, "manifest.json", e));

@@ -10,7 +10,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static void check_consistent(const struct train_config *c)
 {
     CHECK(c->global_batch % c->micro_batch == 0 && c->seq_len <= c->model.context_length);
-    CHECK(train_config_steps(c) >= 1);
+    CHECK(train_config_steps(c, c->tokens) >= 1);
     CHECK(c->model.n_heads % c->model.n_kv_heads == 0);
     CHECK(isfinite(c->model.embedding_multiplier) && isfinite(c->model.output_multiplier));
     for (int64_t i = 0; i <= 8; i++) {

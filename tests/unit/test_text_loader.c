@@ -34,7 +34,7 @@ static dataset_t *make_dataset(struct fixture *f, const char *name, uint64_t tok
     index.fingerprint = shard_index_fingerprint(&index);
     assert_ok(f, shard_index_save(&index, dir, &f->e));
     assert_ok(f, dataset_open(dir, "train", 0, true, &d, &f->e));
-    assert_null(dataset_tokenizer_path(d));
+    assert_null(dataset_info(d)->tokenizer_path);
     shard_writer_fini(&w);
     return d;
 }
@@ -51,7 +51,7 @@ static uint64_t place_start(uint64_t seed, bool shuffle, uint64_t windows, uint6
 static void check_steps(struct fixture *f, const dataset_t *d, struct loader_options o,
                         uint64_t place, int steps)
 {
-    const uint64_t tokens = dataset_tokens(d), W = (tokens - 1) / o.T, T = o.T;
+    const uint64_t tokens = dataset_info(d)->tokens, W = (tokens - 1) / o.T, T = o.T;
     uint32_t *in = mem_alloc(o.B * T * sizeof(*in)), *target = mem_alloc(o.B * T * sizeof(*in));
     int32_t *doc = mem_alloc(o.B * T * sizeof(*doc));
 

@@ -124,13 +124,13 @@ static void check_split(struct fixture *f, const char *dir, const char *split,
 {
     dataset_t *d;
     assert_ok(f, dataset_open(dir, split, 0, true, &d, &f->e));
-    assert_int_equal(dataset_tokens(d), want->count);
+    assert_int_equal(dataset_info(d)->tokens, want->count);
     uint64_t counted = 0;
-    for (size_t i = 0; i < dataset_shard_count(d); i++)
+    for (size_t i = 0; i < dataset_info(d)->n_shards; i++)
         counted += dataset_shard_at(d, i).documents;
     assert_int_equal(counted, documents);
-    assert_int_equal(dataset_bytes(d), bytes);
-    assert_int_equal(dataset_shard_count(d), (want->count + shard_tokens - 1) / shard_tokens);
+    assert_int_equal(dataset_info(d)->bytes, bytes);
+    assert_int_equal(dataset_info(d)->n_shards, (want->count + shard_tokens - 1) / shard_tokens);
     uint32_t *ids = mem_alloc((want->count + 1) * sizeof(*ids));
     dataset_read(d, 0, want->count, ids);
     assert_memory_equal(ids, want->ids, want->count * sizeof(*ids));
@@ -183,19 +183,19 @@ static void test_build(void **state)
         assert_int_equal(r.duplicates_dropped, x.duplicates);
         assert_int_equal(r.empty_dropped, x.empty);
         assert_int_equal(r.bytes_kept, x.bytes[0] + x.bytes[1]);
-        assert_int_equal(r.train_tokens, x.ids[0].count);
-        assert_int_equal(r.valid_tokens, x.ids[1].count);
+        assert_int_equal(r.train.tokens, x.ids[0].count);
+        assert_int_equal(r.valid.tokens, x.ids[1].count);
         assert_true(x.ids[1].count > 0 && x.duplicates + b.keep_duplicates > 0);
         for (int s = 0; s < 2; s++)
             check_split(f, b.out, shard_split_names[s], &x.ids[s], x.documents[s], x.bytes[s],
                         b.shard_tokens);
         dataset_t *d;
         assert_ok(f, dataset_open(b.out, "train", 0, false, &d, &f->e));
-        assert_int_equal(dataset_vocab_size(d), wide ? 66000 : 257);
-        assert_int_equal(dataset_eos(d), EOS);
+        assert_int_equal(dataset_info(d)->vocab_size, wide ? 66000 : 257);
+        assert_int_equal(dataset_info(d)->eos, EOS);
         uint64_t hash;
-        assert_ok(f, hash_file(dataset_tokenizer_path(d), &hash, &f->e));
-        assert_int_equal(hash, dataset_tokenizer_hash(d));
+        assert_ok(f, hash_file(dataset_info(d)->tokenizer_path, &hash, &f->e));
+        assert_int_equal(hash, dataset_info(d)->tokenizer_hash);
         struct stat st;
         assert_int_equal(
             stat(fixture_path(f, arena_printf(&f->arena, "data%zu/train-00000.bin", i)), &st), 0);
@@ -279,7 +279,7 @@ static void test_large_documents(void **state)
     assert_int_equal(r.documents_read, 6);
     assert_int_equal(r.duplicates_dropped, 2);
     assert_int_equal(r.documents_kept, 4);
-    assert_int_equal(r.train_tokens, 18 + 2 * n + 4);
+    assert_int_equal(r.train.tokens, 18 + 2 * n + 4);
 
     assert_ok(f, dataset_open(b.out, "train", 0, true, &d, &f->e));
     const uint64_t want[] = {10, n + 1, 10, n + 1, 0};
@@ -389,7 +389,7 @@ static void test_wrong_tokenizer(void **state)
     dataset_t *d;
 
     assert_ok(f, dataset_open(b.out, "train", 0, false, &d, &f->e));
-    uint64_t right = dataset_tokenizer_hash(d);
+    uint64_t right = dataset_info(d)->tokenizer_hash;
     dataset_close(d);
     assert_ok(f, dataset_open(b.out, "valid", right, false, &d, &f->e));
     dataset_close(d);

@@ -51,7 +51,7 @@ static void test_derived_values(void **state)
     assert_true(fabs(c->model.embedding_multiplier - 8) < 1e-12);
     assert_true(fabs(c->model.output_multiplier - 2 * sqrt(512.0 / 64)) < 1e-12);
     assert_true(fabs(c->model.attn_multiplier - sqrt(128) / 16) < 1e-12);
-    assert_int_equal(train_config_steps(c), 245); /* 1,000,000 / 4,096, rounded up */
+    assert_int_equal(train_config_steps(c, c->tokens), 245); /* 1,000,000 / 4,096, rounded up */
     train_config_free(&r);
 }
 

@@ -360,8 +360,8 @@ static void test_validation(void **state)
         bool due = i + 1 == 5 || i + 1 == 10 || i + 1 == 12;
         assert_int_equal(json_object_get(o, "valid_nll") != NULL, due);
         if (!due) continue;
-        double want =
-            real_of(o, "valid_nll") * (double)dataset_tokens(d) / M_LN2 / (double)dataset_bytes(d);
+        double want = real_of(o, "valid_nll") * (double)dataset_info(d)->tokens / M_LN2 /
+                      (double)dataset_info(d)->bytes;
         assert_true(fabs(real_of(o, "valid_bits_per_byte") - want) < 1e-9 * want);
     }
     /* it learns: bytes of eight words cost less than at first */
@@ -383,7 +383,7 @@ static void test_part_of_the_validation_split(void **state)
     assert_ok(f, dataset_open(fixture_path(f, "data"), "valid", 0, true, &d, &f->e));
     dataset_read(d, 0, 100, ids);
     for (int i = 0; i < 100; i++)
-        bytes += ids[i] != dataset_eos(d); /* the tokenizer has a token for every byte */
+        bytes += ids[i] != dataset_info(d)->eos; /* the tokenizer has a token for every byte */
     json_t *lines = train_util_lines(f, run_dir(f, "valid"), "metrics.jsonl");
     const json_t *o = json_array_get(lines, 11);
     double want = real_of(o, "valid_nll") * 100 / M_LN2 / bytes;

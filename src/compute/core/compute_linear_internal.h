@@ -31,8 +31,8 @@ struct linear_ops {
     void *(*open)(compute_linear_t *l); /* makes the implementation's state */
     void (*close)(void *state);
     void (*update)(compute_linear_t *l);
-    void (*forward)(compute_linear_t *l, const struct linear_call *k);
-    void (*backward_input)(compute_linear_t *l, const struct linear_call *k);
+    /* Y = X . W^T, or where not `forward` dX = dY . W. */
+    void (*rows)(compute_linear_t *l, const struct linear_call *k, bool forward);
     void (*backward_weight)(compute_linear_t *l, const struct linear_call *k);
 };
 

@@ -16,24 +16,12 @@
 
 #if ACT_IS_BF16
 typedef bf16_t act_t;
-static inline float act_load(act_t x)
-{
-    return bf16_load(x);
-}
-static inline act_t act_store(float x)
-{
-    return bf16_store(x);
-}
+#    define act_load(x)  bf16_load(x)
+#    define act_store(x) bf16_store(x)
 #else
 typedef float act_t;
-static inline float act_load(act_t x)
-{
-    return x;
-}
-static inline act_t act_store(float x)
-{
-    return x;
-}
+#    define act_load(x)  ((float)(x))
+#    define act_store(x) ((float)(x))
 #endif
 
 #endif

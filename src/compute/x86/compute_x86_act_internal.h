@@ -16,24 +16,12 @@
 
 #if ACT_IS_BF16
 typedef bf16_t act_t;
-INLINE vf act_load_n(const act_t *p, int64_t n)
-{
-    return v_load_bf16_n(p, n);
-}
-INLINE void act_store_n(act_t *p, vf x, int64_t n)
-{
-    v_store_bf16_n(p, x, n);
-}
+#    define act_load_n(p, n)     v_load_bf16_n(p, n)
+#    define act_store_n(p, x, n) v_store_bf16_n(p, x, n)
 #else
 typedef float act_t;
-INLINE vf act_load_n(const act_t *p, int64_t n)
-{
-    return v_load_n(p, n);
-}
-INLINE void act_store_n(act_t *p, vf x, int64_t n)
-{
-    v_store_n(p, x, n);
-}
+#    define act_load_n(p, n)     v_load_n(p, n)
+#    define act_store_n(p, x, n) v_store_n(p, x, n)
 #endif
 
 #endif

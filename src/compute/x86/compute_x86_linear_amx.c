@@ -271,11 +271,12 @@ static void choose_drains(struct row_run *r)
     if (stream) r->whole = k->y_dtype == COMPUTE_BF16 ? DRAIN_BF16_STREAM : DRAIN_F32_STREAM;
 }
 
-static void run_rows(compute_linear_t *l, const struct linear_call *k, const struct packed *w,
-                     int64_t K, int64_t N)
+static void amx_rows(compute_linear_t *l, const struct linear_call *k, bool forward)
 {
     if (k->n_tiles == 0) return;
-    struct row_run r = {.l = l, .k = k, .w = w, .K = K, .N = N};
+    const struct amx_linear *s = l->state;
+    int64_t K = forward ? l->d.in : l->out, N = forward ? l->out : l->d.in;
+    struct row_run r = {.l = l, .k = k, .w = forward ? &s->forward : &s->backward, .K = K, .N = N};
     bool chunked = K > LONGEST_SUM;
     r.chunk = chunked ? CHUNK : K;
     int64_t ranges = ceil_div(N, chunked ? CHUNKED_RANGE : RANGE);
@@ -293,25 +294,12 @@ static void run_rows(compute_linear_t *l, const struct linear_call *k, const str
     pool_run(l->c->pool, (size_t)(k->n_tiles * ranges), row_task, &r);
 }
 
-static void amx_forward(compute_linear_t *l, const struct linear_call *k)
-{
-    const struct amx_linear *s = l->state;
-    run_rows(l, k, &s->forward, l->d.in, l->out);
-}
-
-static void amx_backward_input(compute_linear_t *l, const struct linear_call *k)
-{
-    const struct amx_linear *s = l->state;
-    run_rows(l, k, &s->backward, l->out, l->d.in);
-}
-
 const struct linear_ops compute_x86_linear_amx = {
     .tile_rows = amx_tile_rows,
     .bytes = amx_bytes,
     .open = amx_open,
     .close = amx_close,
     .update = amx_update,
-    .forward = amx_forward,
-    .backward_input = amx_backward_input,
+    .rows = amx_rows,
     .backward_weight = compute_x86_linear_gradient_amx,
 };

@@ -166,25 +166,14 @@ INLINE void block_multiply(int64_t steps, const bf16_t *a, const bf16_t *b, stru
 
 /* ------------------------------------------------------------------ packing */
 
-/* Words 0..15 and 16..31 of two rows, interleaved: pairs (x[i], y[i]). */
-INLINE __m512i pairs_low(__m512i x, __m512i y)
+/* Words first .. first + 15 of two rows, interleaved: pairs (x[i], y[i]). In the index of a pair
+ * the low half names a word of x, the high half one of y, whose words count from 32. */
+INLINE __m512i pairs(__m512i x, __m512i y, int first)
 {
-    const __m512i index = _mm512_add_epi32(
-        _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15),
-        _mm512_setr_epi32(32 << 16, 33 << 16, 34 << 16, 35 << 16, 36 << 16, 37 << 16, 38 << 16,
-                          39 << 16, 40 << 16, 41 << 16, 42 << 16, 43 << 16, 44 << 16, 45 << 16,
-                          46 << 16, 47 << 16));
-    return _mm512_permutex2var_epi16(x, index, y);
-}
-
-INLINE __m512i pairs_high(__m512i x, __m512i y)
-{
-    const __m512i index = _mm512_add_epi32(
-        _mm512_setr_epi32(16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31),
-        _mm512_setr_epi32(48 << 16, 49 << 16, 50 << 16, 51 << 16, 52 << 16, 53 << 16, 54 << 16,
-                          55 << 16, 56 << 16, 57 << 16, 58 << 16, 59 << 16, 60 << 16, 61 << 16,
-                          62 << 16, 63 << 16));
-    return _mm512_permutex2var_epi16(x, index, y);
+    const __m512i i = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const __m512i start = _mm512_set1_epi32(((32 + first) << 16) | first);
+    const __m512i step = _mm512_set1_epi32(0x10001);
+    return _mm512_permutex2var_epi16(x, _mm512_add_epi32(start, _mm512_mullo_epi32(i, step)), y);
 }
 
 /* A of X: `rows` rows of `width` elements to bands of X's rows, one band after the other; zeros
@@ -211,8 +200,8 @@ SOMETIMES void pack_pairs(const bf16_t *x, int64_t ld, int64_t rows, int64_t wid
             if (i < rows) low = tiles_row(x + i * ld + c, width - c);
             if (i + 1 < rows) high = tiles_row(x + (i + 1) * ld + c, width - c);
             bf16_t *y = to + c / 32 * band_stride + i / 2 * 32;
-            _mm512_store_si512(y, pairs_low(low, high));
-            _mm512_store_si512(y + TILE, pairs_high(low, high));
+            _mm512_store_si512(y, pairs(low, high, 0));
+            _mm512_store_si512(y + TILE, pairs(low, high, 16));
         }
 }
 
@@ -226,8 +215,8 @@ INLINE void pack_turned(const bf16_t *x, int64_t ld, int64_t rows, int64_t width
         __m512i even = _mm512_setzero_si512(), odd = even;
         if (2 * i < rows) even = tiles_row(x + 2 * i * ld, width);
         if (2 * i + 1 < rows) odd = tiles_row(x + (2 * i + 1) * ld, width);
-        low[i] = _mm512_castsi512_ps(pairs_low(even, odd));
-        high[i] = _mm512_castsi512_ps(pairs_high(even, odd));
+        low[i] = _mm512_castsi512_ps(pairs(even, odd, 0));
+        high[i] = _mm512_castsi512_ps(pairs(even, odd, 16));
     }
     v_transpose(low);
     v_transpose(high);

@@ -53,70 +53,28 @@ typedef __m256d vd;
 
 /* ------------------------------------------------------------------ the same in both */
 
-INLINE vf v_zero(void)
-{
-    return V(setzero_ps)();
-}
+#define v_zero() V(setzero_ps)()
 INLINE vf v_set1(float x)
 {
     return V(set1_ps)(x);
 }
-INLINE vf v_load(const float *p)
-{
-    return V(loadu_ps)(p);
-}
-INLINE void v_store(float *p, vf x)
-{
-    V(storeu_ps)(p, x);
-}
+#define v_load(p)     V(loadu_ps)(p)
+#define v_store(p, x) V(storeu_ps)(p, x)
 /* a * b + c, c - a * b and a * b - c, each with one rounding */
-INLINE vf v_fma(vf a, vf b, vf c)
-{
-    return V(fmadd_ps)(a, b, c);
-}
-INLINE vf v_fnma(vf a, vf b, vf c)
-{
-    return V(fnmadd_ps)(a, b, c);
-}
-INLINE vf v_fms(vf a, vf b, vf c)
-{
-    return V(fmsub_ps)(a, b, c);
-}
+#define v_fma(a, b, c)  V(fmadd_ps)(a, b, c)
+#define v_fnma(a, b, c) V(fnmadd_ps)(a, b, c)
+#define v_fms(a, b, c)  V(fmsub_ps)(a, b, c)
 /* Where either is NaN these return the second operand: v_max(bound, x) keeps a NaN of x. */
-INLINE vf v_max(vf a, vf b)
-{
-    return V(max_ps)(a, b);
-}
-INLINE vf v_min(vf a, vf b)
-{
-    return V(min_ps)(a, b);
-}
-INLINE vf v_sqrt(vf x)
-{
-    return V(sqrt_ps)(x);
-}
-INLINE vi vi_set1(int32_t x)
-{
-    return V(set1_epi32)(x);
-}
-INLINE vi vi_sub(vi a, vi b)
-{
-    return V(sub_epi32)(a, b);
-}
-INLINE vf vi_to_float(vi x)
-{
-    return V(cvtepi32_ps)(x);
-}
+#define v_max(a, b)                  V(max_ps)(a, b)
+#define v_min(a, b)                  V(min_ps)(a, b)
+#define v_sqrt(x)                    V(sqrt_ps)(x)
+#define vi_set1(x)                   V(set1_epi32)(x)
+#define vi_sub(a, b)                 V(sub_epi32)(a, b)
+#define vi_to_float(x)               V(cvtepi32_ps)(x)
 #define vi_shift_left(x, by)         V(slli_epi32)(x, by)
 #define vi_shift_right_signed(x, by) V(srai_epi32)(x, by)
-INLINE vd vd_zero(void)
-{
-    return V(setzero_pd)();
-}
-INLINE vd vd_fma(vd a, vd b, vd c)
-{
-    return V(fmadd_pd)(a, b, c);
-}
+#define vd_zero()                    V(setzero_pd)()
+#define vd_fma(a, b, c)              V(fmadd_pd)(a, b, c)
 
 #if VL == 16
 /* ------------------------------------------------------------------ AVX-512 */
@@ -143,39 +101,18 @@ INLINE vf v_recip(vf x)
     vf r = _mm512_rcp14_ps(x);
     return v_fma(r, v_fnma(x, r, v_set1(1.0f)), r);
 }
-INLINE vm v_less_equal(vi a, vi b)
-{
-    return _mm512_cmple_epi32_mask(a, b);
-}
-INLINE vm v_mask_and(vm a, vm b)
-{
-    return a & b;
-}
-INLINE vf v_keep(vm m, vf x) /* 0 where m is clear */
-{
-    return _mm512_maskz_mov_ps(m, x);
-}
-INLINE vf v_select(vm m, vf yes, vf no)
-{
-    return _mm512_mask_mov_ps(no, m, yes);
-}
+#    define v_less_equal(a, b)   _mm512_cmple_epi32_mask(a, b)
+#    define v_mask_and(a, b)     ((vm)((a) & (b)))
+#    define v_keep(m, x)         _mm512_maskz_mov_ps(m, x) /* 0 where m is clear */
+#    define v_select(m, yes, no) _mm512_mask_mov_ps(no, m, yes)
 INLINE vi vi_iota(int32_t first)
 {
     return _mm512_add_epi32(_mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15),
                             vi_set1(first));
 }
-INLINE vi vi_load_n(const int32_t *p, int64_t n)
-{
-    return _mm512_maskz_loadu_epi32(v_mask_first(n), p);
-}
-INLINE vi vi_bits(vf x)
-{
-    return _mm512_castps_si512(x);
-}
-INLINE vf vi_as_float(vi x)
-{
-    return _mm512_castsi512_ps(x);
-}
+#    define vi_load_n(p, n) _mm512_maskz_loadu_epi32(v_mask_first(n), p)
+#    define vi_bits(x)      _mm512_castps_si512(x)
+#    define vi_as_float(x)  _mm512_castsi512_ps(x)
 
 INLINE float v_sum(vf x)
 {
@@ -189,14 +126,8 @@ INLINE float v_largest(vf x)
     return _mm512_reduce_max_ps(x);
 }
 
-INLINE vd vd_low(vf x) /* lanes 0 .. VL/2 - 1 */
-{
-    return _mm512_cvtps_pd(_mm512_castps512_ps256(x));
-}
-INLINE vd vd_high(vf x)
-{
-    return _mm512_cvtps_pd(_mm512_extractf32x8_ps(x, 1));
-}
+#    define vd_low(x)  _mm512_cvtps_pd(_mm512_castps512_ps256(x)) /* lanes 0 .. VL/2 - 1 */
+#    define vd_high(x) _mm512_cvtps_pd(_mm512_extractf32x8_ps(x, 1))
 INLINE double vd_sum(vd x)
 {
     __m256d h = _mm256_add_pd(_mm512_castpd512_pd256(x), _mm512_extractf64x4_pd(x, 1));
@@ -290,34 +221,13 @@ INLINE vf v_recip(vf x)
 {
     return _mm256_div_ps(v_set1(1.0f), x);
 }
-INLINE vm v_less_equal(vi a, vi b)
-{
-    return _mm256_xor_si256(_mm256_cmpgt_epi32(a, b), vi_set1(-1));
-}
-INLINE vm v_mask_and(vm a, vm b)
-{
-    return _mm256_and_si256(a, b);
-}
-INLINE vf v_keep(vm m, vf x)
-{
-    return _mm256_and_ps(_mm256_castsi256_ps(m), x);
-}
-INLINE vf v_select(vm m, vf yes, vf no)
-{
-    return _mm256_blendv_ps(no, yes, _mm256_castsi256_ps(m));
-}
-INLINE vi vi_load_n(const int32_t *p, int64_t n)
-{
-    return _mm256_maskload_epi32(p, v_mask_first(n));
-}
-INLINE vi vi_bits(vf x)
-{
-    return _mm256_castps_si256(x);
-}
-INLINE vf vi_as_float(vi x)
-{
-    return _mm256_castsi256_ps(x);
-}
+#    define v_less_equal(a, b)   _mm256_xor_si256(_mm256_cmpgt_epi32(a, b), vi_set1(-1))
+#    define v_mask_and(a, b)     _mm256_and_si256(a, b)
+#    define v_keep(m, x)         _mm256_and_ps(_mm256_castsi256_ps(m), x)
+#    define v_select(m, yes, no) _mm256_blendv_ps(no, yes, _mm256_castsi256_ps(m))
+#    define vi_load_n(p, n)      _mm256_maskload_epi32(p, v_mask_first(n))
+#    define vi_bits(x)           _mm256_castps_si256(x)
+#    define vi_as_float(x)       _mm256_castsi256_ps(x)
 
 INLINE float v_sum(vf x)
 {
@@ -332,14 +242,8 @@ INLINE float v_largest(vf x)
     return _mm_cvtss_f32(_mm_max_ss(q, _mm_movehdup_ps(q)));
 }
 
-INLINE vd vd_low(vf x)
-{
-    return _mm256_cvtps_pd(_mm256_castps256_ps128(x));
-}
-INLINE vd vd_high(vf x)
-{
-    return _mm256_cvtps_pd(_mm256_extractf128_ps(x, 1));
-}
+#    define vd_low(x)  _mm256_cvtps_pd(_mm256_castps256_ps128(x))
+#    define vd_high(x) _mm256_cvtps_pd(_mm256_extractf128_ps(x, 1))
 INLINE double vd_sum(vd x)
 {
     __m128d q = _mm_add_pd(_mm256_castpd256_pd128(x), _mm256_extractf128_pd(x, 1));

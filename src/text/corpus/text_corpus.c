@@ -56,7 +56,6 @@ int corpus_open(const struct corpus_options *o, struct corpus **out, struct erro
 {
     struct corpus *c = mem_calloc(1, sizeof(*c));
 
-    arena_init(&c->arena);
     c->piece_bytes = o->piece_bytes ? o->piece_bytes : CORPUS_PIECE_BYTES;
     CHECK(c->piece_bytes >= 16);
     c->cap = MIN((size_t)CORPUS_FIRST_BUFFER, c->piece_bytes + CORPUS_SLACK);
@@ -132,6 +131,13 @@ static void file_end(struct corpus *c)
     c->stored_before += corpus_source_stored(c->source);
     corpus_source_close(c->source);
     c->source = NULL;
+}
+
+bool corpus_is_blank(const char *text, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        if (!byte_is_space(text[i])) return false;
+    return true;
 }
 
 /* ------------------------------------------------------------------ the buffer */

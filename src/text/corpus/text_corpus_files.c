@@ -37,13 +37,18 @@ static bool has_fortune_index(const char *path, size_t plain_size)
     return found;
 }
 
+bool corpus_name_is_jsonl(const char *name)
+{
+    size_t n = corpus_source_plain_name(name);
+    return corpus_name_ends(name, n, ".jsonl") || corpus_name_ends(name, n, ".ndjson");
+}
+
 /* What CORPUS_AUTO means for a file. */
 static enum corpus_format format_of(const char *path)
 {
-    size_t n = corpus_source_plain_name(path);
-    if (corpus_name_ends(path, n, ".jsonl") || corpus_name_ends(path, n, ".ndjson"))
-        return CORPUS_JSONL;
-    if (has_fortune_index(path, n) || under_fortunes(path)) return CORPUS_FORTUNE;
+    if (corpus_name_is_jsonl(path)) return CORPUS_JSONL;
+    if (has_fortune_index(path, corpus_source_plain_name(path)) || under_fortunes(path))
+        return CORPUS_FORTUNE;
     return CORPUS_TEXT;
 }
 

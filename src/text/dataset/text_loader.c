@@ -23,7 +23,7 @@ struct loader {
 
 int loader_open(const dataset_t *d, const struct loader_options *o, loader_t **out, struct error *e)
 {
-    uint64_t tokens = dataset_tokens(d);
+    uint64_t tokens = dataset_info(d)->tokens;
 
     CHECK(o->B > 0 && o->T > 0 && o->T <= INT32_MAX && o->n_ranks > 0 && o->rank < o->n_ranks);
     *out = NULL;
@@ -36,7 +36,7 @@ int loader_open(const dataset_t *d, const struct loader_options *o, loader_t **o
     l->data = d;
     l->o = *o;
     l->windows = (tokens - 1) / o->T;
-    l->eos = dataset_eos(d);
+    l->eos = dataset_info(d)->eos;
     *out = l;
     return 0;
 }
@@ -80,11 +80,11 @@ static uint64_t window_start(const struct loader *l, struct loader_cursor c)
 
 /* A document begins with the EOS of the one before it, which is what its first token is predicted
  * from, here as when text is generated or scored. */
-static void find_documents(const struct loader *l, const uint32_t *row, int32_t *doc_start)
+void loader_find_documents(const uint32_t *row, uint32_t T, uint32_t eos, int32_t *doc_start)
 {
     int32_t start = 0;
-    for (uint32_t i = 0; i < l->o.T; i++) {
-        if (row[i] == l->eos) start = (int32_t)i;
+    for (uint32_t i = 0; i < T; i++) {
+        if (row[i] == eos) start = (int32_t)i;
         doc_start[i] = start;
     }
 }
@@ -101,7 +101,7 @@ void loader_next(loader_t *l, uint32_t *inputs, uint32_t *targets, int32_t *doc_
         dataset_read(l->data, start, T, in);
         memcpy(target, in + 1, (T - 1) * sizeof(*in));
         dataset_read(l->data, start + T, 1, target + T - 1);
-        if (doc_start) find_documents(l, in, doc_start + b * T);
+        if (doc_start) loader_find_documents(in, l->o.T, l->eos, doc_start + b * T);
     }
     /* While the step computes, the kernel can fetch what the next one reads. */
     for (uint64_t b = 0; b < l->o.B; b++)

@@ -246,8 +246,7 @@ int shard_index_parse(const char *text, size_t size, const char *name, struct ar
 
 bool dataset_exists(const char *dir)
 {
-    struct arena a;
-    arena_init(&a);
+    struct arena a = {0};
     bool exists = file_exists(file_join(&a, dir, SHARD_INDEX_NAME));
     arena_fini(&a);
     return exists;
@@ -275,10 +274,9 @@ int shard_index_load(const char *dir, struct arena *a, struct shard_index *index
  * caller json_decrefs. */
 static json_t *peek_index(const char *dir)
 {
-    struct arena a;
+    struct arena a = {0};
     json_t *root = NULL;
 
-    arena_init(&a);
     (void)json_load_path(file_join(&a, dir, SHARD_INDEX_NAME), SHARD_INDEX_MAX, &root, NULL);
     arena_fini(&a);
     const char *format = json_string_value(json_object_get(root, "format"));
@@ -359,8 +357,7 @@ int shard_index_save(const struct shard_index *x, const char *dir, struct error 
     if (x->command) json_object_set_new(root, "command", json_string(x->command));
     if (x->report) json_object_set_new(root, "report", report_json(x->report));
 
-    struct arena a;
-    arena_init(&a);
+    struct arena a = {0};
     int rc = json_save_path(root, file_join(&a, dir, SHARD_INDEX_NAME), e);
     arena_fini(&a);
     json_decref(root);

@@ -82,15 +82,6 @@ struct build {
 
 /* ------------------------------------------------------------------ reading */
 
-/* Nothing but white space: such a document would be an EOS alone, which teaches nothing. */
-static bool is_blank(const char *text, size_t size)
-{
-    for (size_t i = 0; i < size; i++) {
-        if (!byte_is_space(text[i])) return false;
-    }
-    return true;
-}
-
 /* Decides and counts; only the reading task calls it, in the corpus's order, so which of two equal
  * documents is kept does not depend on threads. */
 static int judge(struct build *b, uint64_t hash, uint64_t bytes, enum build_fate *fate,
@@ -128,7 +119,8 @@ static int take_whole(struct build *b, struct build_batch *batch, const struct c
     struct build_piece piece = {
         .size = doc->size, .document_bytes = doc->size, .first = true, .last = true};
 
-    if (is_blank(doc->text, doc->size)) {
+    /* Such a document would be an EOS alone, which teaches nothing. */
+    if (corpus_is_blank(doc->text, doc->size)) {
         b->report->empty_dropped++;
         return 0;
     }
@@ -273,35 +265,26 @@ static void round_task(void *ctx, size_t task, int thread)
 }
 
 /* Three batches go round until the last one is written. */
-static int run_rounds(struct build *b, struct build_batch batches[3], struct progress *progress,
-                      struct error *e)
+static int run_rounds(struct build *b, struct build_batch batches[3], struct error *e)
 {
+    struct progress progress;
+    int rc = 0;
+
+    progress_init(&progress, "tokenize", "B", (double)corpus_bytes_total(b->corpus));
     b->writing = &batches[0];
     b->tokenizing = &batches[1];
     b->reading = &batches[2];
-    while (!b->at_end || b->tokenizing->n_pieces > 0 || b->writing->n_pieces > 0) {
+    while (rc >= 0 && (!b->at_end || b->tokenizing->n_pieces > 0 || b->writing->n_pieces > 0)) {
         pool_run(b->o->pool, 2 + b->tokenizing->n_chunks, round_task, b);
-        if (b->write_rc < 0 || b->read_rc < 0) {
-            if (e) *e = b->write_rc < 0 ? b->write_error : b->read_error;
-            return b->write_rc < 0 ? b->write_rc : b->read_rc;
-        }
+        rc = b->write_rc < 0 ? b->write_rc : b->read_rc;
+        if (rc < 0 && e) *e = b->write_rc < 0 ? b->write_error : b->read_error;
         struct build_batch *written = b->writing;
         b->writing = b->tokenizing;
         b->tokenizing = b->reading;
         b->reading = written;
-        if (progress) progress_update(progress, (double)corpus_bytes_read(b->corpus));
+        if (b->o->show_progress) progress_update(&progress, (double)corpus_bytes_read(b->corpus));
     }
-    return 0;
-}
-
-static int run_pipeline(struct build *b, struct build_batch batches[3], struct error *e)
-{
-    struct progress progress;
-
-    if (!b->o->show_progress) return run_rounds(b, batches, NULL, e);
-    progress_init(&progress, "tokenize", "B", (double)corpus_bytes_total(b->corpus));
-    int rc = run_rounds(b, batches, &progress, e);
-    progress_fini(&progress, (double)corpus_bytes_read(b->corpus));
+    if (b->o->show_progress) progress_fini(&progress, (double)corpus_bytes_read(b->corpus));
     return rc;
 }
 
@@ -381,16 +364,17 @@ static int check_splits(const struct build *b, struct error *e)
     return 0;
 }
 
-static void sum_split(const struct shard_writer *w, uint64_t *shards, uint64_t *tokens,
-                      uint64_t *bytes, uint64_t *documents, uint64_t *stored)
+/* Adds up the shards of a split; *stored grows by the bytes of their files. */
+static struct dataset_split_report sum_split(const struct shard_writer *w, uint64_t *stored)
 {
-    *shards = w->n_done;
+    struct dataset_split_report sum = {.shards = w->n_done};
     for (size_t i = 0; i < w->n_done; i++) {
-        *tokens += w->done[i].tokens;
-        *bytes += w->done[i].bytes;
-        *documents += w->done[i].documents;
-        *stored += SHARD_HEADER_BYTES + w->done[i].tokens * w->header.token_bytes;
+        sum.tokens += w->done[i].tokens;
+        sum.documents += w->done[i].documents;
+        sum.bytes += w->done[i].bytes;
     }
+    *stored += sum.shards * SHARD_HEADER_BYTES + sum.tokens * w->header.token_bytes;
+    return sum;
 }
 
 /* Closes the shards, and writes the index last: without it the folder is no dataset. */
@@ -415,13 +399,11 @@ static int build_end(struct build *b, struct error *e)
     }
     r->missing_skipped = corpus_lines_skipped(b->corpus);
     TRY(check_splits(b, e));
-    sum_split(&b->writers[FATE_TRAIN], &r->train_shards, &r->train_tokens, &r->train_bytes,
-              &r->train_documents, &r->stored_bytes);
-    sum_split(&b->writers[FATE_VALID], &r->valid_shards, &r->valid_tokens, &r->valid_bytes,
-              &r->valid_documents, &r->stored_bytes);
+    r->train = sum_split(&b->writers[FATE_TRAIN], &r->stored_bytes);
+    r->valid = sum_split(&b->writers[FATE_VALID], &r->stored_bytes);
     /* What was judged has been written, nothing more and nothing less. */
-    CHECK(r->train_documents + r->valid_documents == r->documents_kept);
-    CHECK(r->train_bytes + r->valid_bytes == r->bytes_kept);
+    CHECK(r->train.documents + r->valid.documents == r->documents_kept);
+    CHECK(r->train.bytes + r->valid.bytes == r->bytes_kept);
     shard_spool_fini(&b->spool);
     if (b->o->tokenizer_path) TRY(copy_tokenizer(b, &index.tokenizer_file, e));
     index.fingerprint = shard_index_fingerprint(&index);
@@ -462,9 +444,8 @@ int dataset_build(const struct corpus_options *corpus, const tokenizer_t *t,
     double start_s = time_now_s();
 
     *report = (struct dataset_report){0};
-    arena_init(&b.arena);
     int rc = build_begin(&b, corpus, e);
-    if (rc >= 0) rc = run_pipeline(&b, batches, e);
+    if (rc >= 0) rc = run_rounds(&b, batches, e);
     if (rc >= 0) rc = build_end(&b, e);
     for (int i = 0; i < 3; i++)
         batch_fini(&batches[i]);

@@ -48,14 +48,15 @@ static void take_top(const uint64_t *counts, uint32_t n, size_t n_top, struct ar
 
 void dataset_count(const dataset_t *d, size_t n_top, struct arena *a, struct dataset_stats *s)
 {
-    const uint32_t eos = dataset_eos(d);
-    uint64_t *counts = mem_calloc(dataset_vocab_size(d), sizeof(*counts));
+    const uint32_t eos = dataset_info(d)->eos;
+    uint64_t *counts = mem_calloc(dataset_info(d)->vocab_size, sizeof(*counts));
     uint64_t *lengths = mem_calloc(COUNT_LENGTHS, sizeof(*lengths));
     uint32_t *ids = mem_alloc(COUNT_BLOCK * sizeof(*ids));
     uint64_t length = 0, documents = 0;
 
-    *s = (struct dataset_stats){
-        .tokens = dataset_tokens(d), .bytes = dataset_bytes(d), .min_document = UINT64_MAX};
+    *s = (struct dataset_stats){.tokens = dataset_info(d)->tokens,
+                                .bytes = dataset_info(d)->bytes,
+                                .min_document = UINT64_MAX};
     for (uint64_t at = 0; at < s->tokens; at += COUNT_BLOCK) {
         uint64_t n = MIN((uint64_t)COUNT_BLOCK, s->tokens - at);
         dataset_read(d, at, n, ids);
@@ -78,7 +79,7 @@ void dataset_count(const dataset_t *d, size_t n_top, struct arena *a, struct dat
     s->median_document = length_at(lengths, last / 2, s->max_document);
     /* 95 % of it, in an order that cannot overflow. */
     s->p95_document = length_at(lengths, last / 100 * 95 + last % 100 * 95 / 100, s->max_document);
-    take_top(counts, dataset_vocab_size(d), n_top, a, s);
+    take_top(counts, dataset_info(d)->vocab_size, n_top, a, s);
     mem_free(counts);
     mem_free(lengths);
     mem_free(ids);

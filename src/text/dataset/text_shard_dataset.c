@@ -20,11 +20,9 @@ struct dataset {
     struct shard_index index;
     const char *dir;
     int split;
-    const char *tokenizer_path;
+    struct dataset_info info;
     struct file_map *maps; /* [n_shards] */
     uint64_t *starts; /* [n + 1]: number of the first token of each shard; the last is the total */
-    size_t n_shards;
-    uint64_t bytes; /* of text */
 };
 
 /* ------------------------------------------------------------------ opening */
@@ -40,12 +38,11 @@ static int split_number(const char *split, struct error *e)
 
 int dataset_has_split(const char *dir, const char *split, bool *has, struct error *e)
 {
-    struct arena a;
+    struct arena a = {0};
     struct shard_index index;
     int s = split_number(split, e);
 
     if (s < 0) return s;
-    arena_init(&a);
     int rc = shard_index_load(dir, &a, &index, e);
     if (rc >= 0) *has = index.n_shards[s] > 0;
     arena_fini(&a);
@@ -91,17 +88,18 @@ static int map_shards(struct dataset *d, bool verify, struct error *e)
 {
     const struct dataset_shard_info *info = d->index.shards[d->split];
 
-    d->maps = arena_alloc(&d->arena, d->n_shards * sizeof(*d->maps));
-    d->starts = arena_alloc(&d->arena, (d->n_shards + 1) * sizeof(*d->starts));
-    for (size_t i = 0; i < d->n_shards; i++) {
+    d->maps = arena_alloc(&d->arena, d->info.n_shards * sizeof(*d->maps));
+    d->starts = arena_alloc(&d->arena, (d->info.n_shards + 1) * sizeof(*d->starts));
+    for (size_t i = 0; i < d->info.n_shards; i++) {
         char *path = file_join(&d->arena, d->dir, info[i].file);
         TRY(file_map_open(&d->maps[i], path, e));
         TRY(check_shard(d, i, path, e));
         if (verify) TRY(verify_shard(d, i, path, e));
         (void)madvise((void *)(uintptr_t)d->maps[i].data, d->maps[i].size, MADV_RANDOM);
         d->starts[i + 1] = d->starts[i] + info[i].tokens;
-        d->bytes += info[i].bytes;
+        d->info.bytes += info[i].bytes;
     }
+    d->info.tokens = d->starts[d->info.n_shards];
     return 0;
 }
 
@@ -111,20 +109,21 @@ static int check_tokenizer(struct dataset *d, uint64_t wanted, bool verify, stru
     uint64_t hash;
 
     if (d->index.tokenizer_file)
-        d->tokenizer_path = file_join(&d->arena, d->dir, d->index.tokenizer_file);
+        d->info.tokenizer_path = file_join(&d->arena, d->dir, d->index.tokenizer_file);
     if (wanted != 0 && wanted != d->index.tokenizer_hash) {
         char have[17], want[17];
         hash_to_hex(d->index.tokenizer_hash, have);
         hash_to_hex(wanted, want);
         error_set(e, "dataset '%s' was made with another tokenizer (XXH3 %s, not %s)", d->dir, have,
                   want);
-        if (d->tokenizer_path) return error_hint(e, "its own tokenizer is '%s'", d->tokenizer_path);
+        if (d->info.tokenizer_path)
+            return error_hint(e, "its own tokenizer is '%s'", d->info.tokenizer_path);
         return error_hint(e, "tokenize the text again with this tokenizer");
     }
-    if (!verify || !d->tokenizer_path) return 0;
-    TRY(hash_file(d->tokenizer_path, &hash, e));
+    if (!verify || !d->info.tokenizer_path) return 0;
+    TRY(hash_file(d->info.tokenizer_path, &hash, e));
     if (hash == d->index.tokenizer_hash) return 0;
-    error_set(e, "'%s' is damaged: its XXH3 is not the one in the index", d->tokenizer_path);
+    error_set(e, "'%s' is damaged: its XXH3 is not the one in the index", d->info.tokenizer_path);
     return error_hint(e, "copy the tokenizer there again");
 }
 
@@ -134,9 +133,13 @@ static int dataset_fill(struct dataset *d, const char *split, uint64_t tokenizer
     d->split = split_number(split, e);
     if (d->split < 0) return d->split;
     TRY(shard_index_load(d->dir, &d->arena, &d->index, e));
+    d->info = (struct dataset_info){.n_shards = d->index.n_shards[d->split],
+                                    .vocab_size = d->index.vocab_size,
+                                    .eos = d->index.eos,
+                                    .fingerprint = d->index.fingerprint,
+                                    .tokenizer_hash = d->index.tokenizer_hash};
     TRY(check_tokenizer(d, tokenizer_hash, verify, e));
-    d->n_shards = d->index.n_shards[d->split];
-    if (d->n_shards == 0) {
+    if (d->info.n_shards == 0) {
         error_set(e, "dataset '%s' has no split '%s'", d->dir, split);
         return error_hint(e, "tokenize the text again with --valid-fraction above 0 and enough "
                              "documents");
@@ -149,7 +152,6 @@ int dataset_open(const char *dir, const char *split, uint64_t tokenizer_hash, bo
 {
     struct dataset *d = mem_calloc(1, sizeof(*d));
 
-    arena_init(&d->arena);
     d->dir = arena_strdup(&d->arena, dir);
     *out = NULL;
     int rc = dataset_fill(d, split, tokenizer_hash, verify, e);
@@ -163,7 +165,7 @@ int dataset_open(const char *dir, const char *split, uint64_t tokenizer_hash, bo
 void dataset_close(dataset_t *d)
 {
     if (!d) return;
-    for (size_t i = 0; d->maps && i < d->n_shards; i++)
+    for (size_t i = 0; d->maps && i < d->info.n_shards; i++)
         file_map_close(&d->maps[i]);
     arena_fini(&d->arena);
     mem_free(d);
@@ -171,49 +173,14 @@ void dataset_close(dataset_t *d)
 
 /* ------------------------------------------------------------------ what it is */
 
-uint64_t dataset_tokens(const dataset_t *d)
+const struct dataset_info *dataset_info(const dataset_t *d)
 {
-    return d->starts[d->n_shards];
-}
-
-uint64_t dataset_bytes(const dataset_t *d)
-{
-    return d->bytes;
-}
-
-uint32_t dataset_vocab_size(const dataset_t *d)
-{
-    return d->index.vocab_size;
-}
-
-uint32_t dataset_eos(const dataset_t *d)
-{
-    return d->index.eos;
-}
-
-uint64_t dataset_fingerprint(const dataset_t *d)
-{
-    return d->index.fingerprint;
-}
-
-uint64_t dataset_tokenizer_hash(const dataset_t *d)
-{
-    return d->index.tokenizer_hash;
-}
-
-const char *dataset_tokenizer_path(const dataset_t *d)
-{
-    return d->tokenizer_path;
-}
-
-size_t dataset_shard_count(const dataset_t *d)
-{
-    return d->n_shards;
+    return &d->info;
 }
 
 struct dataset_shard_info dataset_shard_at(const dataset_t *d, size_t i)
 {
-    CHECK(i < d->n_shards);
+    CHECK(i < d->info.n_shards);
     return d->index.shards[d->split][i];
 }
 
@@ -222,7 +189,7 @@ struct dataset_shard_info dataset_shard_at(const dataset_t *d, size_t i)
 /* The shard that holds a token. */
 static size_t find_shard(const struct dataset *d, uint64_t token)
 {
-    size_t low = 0, high = d->n_shards;
+    size_t low = 0, high = d->info.n_shards;
     while (high - low > 1) {
         size_t mid = low + (high - low) / 2;
         if (d->starts[mid] <= token)
@@ -256,9 +223,9 @@ static uint32_t copy_ids(const struct dataset *d, size_t shard, uint64_t from, s
 
 void dataset_read(const dataset_t *d, uint64_t first, uint64_t count, uint32_t *out)
 {
-    CHECK_MSG(first <= dataset_tokens(d) && count <= dataset_tokens(d) - first,
+    CHECK_MSG(first <= d->info.tokens && count <= d->info.tokens - first,
               "tokens %llu + %llu of %llu", (unsigned long long)first, (unsigned long long)count,
-              (unsigned long long)dataset_tokens(d));
+              (unsigned long long)d->info.tokens);
     if (count == 0) return;
     for (size_t i = find_shard(d, first); count > 0; i++) {
         uint64_t from = first - d->starts[i];
@@ -279,8 +246,8 @@ void dataset_prefetch(const dataset_t *d, uint64_t first, uint64_t count)
 {
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
 
-    CHECK(first <= dataset_tokens(d) && count <= dataset_tokens(d) - first);
-    for (size_t i = find_shard(d, first); count > 0 && i < d->n_shards; i++) {
+    CHECK(first <= d->info.tokens && count <= d->info.tokens - first);
+    for (size_t i = find_shard(d, first); count > 0 && i < d->info.n_shards; i++) {
         uint64_t from = first - d->starts[i], n = MIN(count, d->starts[i + 1] - first);
         uintptr_t base = (uintptr_t)d->maps[i].data + SHARD_HEADER_BYTES;
         uintptr_t low = (base + from * d->index.token_bytes) / page * page;
@@ -295,7 +262,7 @@ void dataset_prefetch(const dataset_t *d, uint64_t first, uint64_t count)
  * nothing. */
 uint64_t dataset_document_size(const dataset_t *d, uint64_t first)
 {
-    uint64_t end = dataset_tokens(d);
+    uint64_t end = d->info.tokens;
     uint32_t ids[512];
 
     CHECK(first <= end);

@@ -23,10 +23,9 @@
 
 static bool dir_is_empty(const char *dir)
 {
-    struct arena a;
+    struct arena a = {0};
     char **names;
     size_t n = 1;
-    arena_init(&a);
     int rc = file_list_dir(dir, &a, &names, &n, NULL);
     arena_fini(&a);
     return rc >= 0 && n == 0;
@@ -144,11 +143,8 @@ static int replace(struct shard_output *out, struct arena *a, struct error *e)
  * it. */
 int shard_output_commit(struct shard_output *out, struct error *e)
 {
-    struct arena a;
-    int rc;
-
-    arena_init(&a);
-    rc = check_place(out->final_dir, out->force, e); /* it may have appeared meanwhile */
+    struct arena a = {0};
+    int rc = check_place(out->final_dir, out->force, e); /* it may have appeared meanwhile */
     if (rc >= 0) rc = file_sync_dir(out->work_dir, e);
     if (rc >= 0) {
         rc = out->force && shard_index_is_ours(out->final_dir)
@@ -167,10 +163,9 @@ int shard_output_commit(struct shard_output *out, struct error *e)
 
 void shard_output_abort(struct shard_output *out)
 {
-    struct arena a;
+    struct arena a = {0};
 
     if (out->lock_fd < 0) return;
-    arena_init(&a);
     (void)remove_dir(out->work_dir, &a, NULL);
     arena_fini(&a);
     close(out->lock_fd);

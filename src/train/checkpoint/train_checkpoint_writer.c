@@ -44,7 +44,7 @@ struct copy_piece {
 struct ckpt_writer {
     struct arena arena; /* names, entries and contents of small files; constant after open */
     const char *root;   /* RUN/checkpoints */
-    struct ckpt_writer_options options;
+    struct ckpt_writer_options options; /* run_dir is read when it opens, and not kept */
     int lock_fd;
     struct ckpt_set *sets; /* entries point into the staging copy */
     size_t n_sets;
@@ -207,8 +207,8 @@ static void *writer_main(void *argument)
 
 /* ------------------------------------------------------------------ the training thread's side */
 
-/* Waits until nothing is under way; hands over (and forgets) the error of the last write. */
-static int wait_until_idle(ckpt_writer_t *w, struct error *e)
+/* Until nothing is under way; hands over (and forgets) the error of the last write. */
+int ckpt_writer_wait(ckpt_writer_t *w, struct error *e)
 {
     int rc = 0;
     pthread_mutex_lock(&w->lock);
@@ -238,7 +238,7 @@ int ckpt_writer_submit(ckpt_writer_t *w, int64_t step, json_t *state, struct err
     CHECK_MSG(text, "the run's state is not valid JSON");
     json_decref(state);
 
-    int rc = wait_until_idle(w, e);
+    int rc = ckpt_writer_wait(w, e);
     str_clear(&w->state_text);
     str_puts(&w->state_text, text);
     mem_free(text);
@@ -250,11 +250,6 @@ int ckpt_writer_submit(ckpt_writer_t *w, int64_t step, json_t *state, struct err
     pthread_cond_broadcast(&w->changed);
     pthread_mutex_unlock(&w->lock);
     return rc;
-}
-
-int ckpt_writer_wait(ckpt_writer_t *w, struct error *e)
-{
-    return wait_until_idle(w, e);
 }
 
 /* ------------------------------------------------------------------ opening and closing */
@@ -273,17 +268,13 @@ size_t ckpt_writer_bytes(const struct ckpt_layout *l)
     return total;
 }
 
-static void check_names(const struct ckpt_layout *l)
+static void check_names(const struct ckpt_manifest_file *rows, size_t n)
 {
-    size_t n = l->n_sets + l->n_files;
-    CHECK_MSG(n > 0 && n <= CKPT_MAX_FILES, "%zu files in a checkpoint", n);
     for (size_t i = 0; i < n; i++) {
-        const char *x = i < l->n_sets ? l->sets[i].file : l->files[i - l->n_sets].name;
-        CHECK_MSG(ckpt_file_name_valid(x), "file name '%s'", x);
-        for (size_t j = 0; j < i; j++) {
-            const char *y = j < l->n_sets ? l->sets[j].file : l->files[j - l->n_sets].name;
-            CHECK_MSG(strcmp(x, y) != 0, "file name '%s' twice", x);
-        }
+        CHECK_MSG(ckpt_file_name_valid(rows[i].name), "file name '%s'", rows[i].name);
+        for (size_t j = 0; j < i; j++)
+            CHECK_MSG(strcmp(rows[i].name, rows[j].name) != 0, "file name '%s' twice",
+                      rows[i].name);
     }
 }
 
@@ -297,12 +288,13 @@ static void *arena_copy(struct arena *a, const void *data, size_t size)
 /* Copies the layout into the arena, with the entries' data pointing into the staging copy. */
 static void take_layout(ckpt_writer_t *w, const struct ckpt_layout *l)
 {
-    size_t n_entries = 0, used = 0;
+    size_t n_entries = 0, used = 0, n_rows = l->n_sets + l->n_files;
+    CHECK_MSG(n_rows > 0 && n_rows <= CKPT_MAX_FILES, "%zu files in a checkpoint", n_rows);
     for (size_t s = 0; s < l->n_sets; s++)
         n_entries += l->sets[s].n_entries;
     w->pieces = arena_alloc(&w->arena,
                             (n_entries + w->staging_bytes / COPY_PIECE + 1) * sizeof(*w->pieces));
-    w->rows = arena_alloc(&w->arena, (l->n_sets + l->n_files) * sizeof(*w->rows));
+    w->rows = arena_alloc(&w->arena, n_rows * sizeof(*w->rows));
     w->sets = arena_copy(&w->arena, l->sets, l->n_sets * sizeof(*l->sets));
     w->files = arena_copy(&w->arena, l->files, l->n_files * sizeof(*l->files));
     w->n_sets = l->n_sets;
@@ -328,6 +320,7 @@ static void take_layout(ckpt_writer_t *w, const struct ckpt_layout *l)
         w->rows[w->n_sets + i] =
             (struct ckpt_manifest_file){f->name, f->size, hash_xxh3(f->data, f->size)};
     }
+    check_names(w->rows, n_rows);
 }
 
 /* The lock is the kernel's, on the folder itself: it goes with the process, however that ends. */
@@ -384,11 +377,9 @@ static void free_writer(ckpt_writer_t *w)
 int ckpt_writer_open(const struct ckpt_writer_options *o, const struct ckpt_layout *l,
                      ckpt_writer_t **out, struct error *e)
 {
-    check_names(l);
     ckpt_writer_t *w = mem_calloc(1, sizeof(*w));
     w->lock_fd = -1;
     w->options = *o;
-    w->options.run_dir = arena_strdup(&w->arena, o->run_dir);
     w->root = ckpt_root_path(&w->arena, o->run_dir);
     w->staging_bytes = MAX(ckpt_writer_bytes(l), 1);
     int rc = file_make_dirs(w->root, e);
@@ -415,7 +406,7 @@ void ckpt_writer_close(ckpt_writer_t *w)
 {
     if (!w) return;
     struct error e;
-    if (wait_until_idle(w, &e) < 0) log_error("%s", e.text);
+    if (ckpt_writer_wait(w, &e) < 0) log_error("%s", e.text);
     pthread_mutex_lock(&w->lock);
     w->quit = true;
     pthread_cond_broadcast(&w->changed);
