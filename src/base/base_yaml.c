@@ -305,7 +305,7 @@ bool yaml_is_null(const struct yaml_node *node)
 int yaml_parse(const char *text, size_t size, const char *name, struct arena *a,
                struct yaml_node **root, struct error *e)
 {
-    struct error local;
+    struct error local = {0};
     struct composer c = {.name = name, .arena = a, .e = e ? e : &local};
     if (size > YAML_MAX_SIZE)
         return error_set_code(e, ERROR_CONFIG, "%s: larger than %zu MiB", name,

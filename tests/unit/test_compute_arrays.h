@@ -47,8 +47,7 @@ static inline void array_free(struct array *a)
 
 static inline float array_get(const struct array *a, size_t i)
 {
-    return a->dtype == COMPUTE_F32 ? ((float *)a->data)[i]
-                                   : bf16_load(((bf16_t *)a->data)[i]);
+    return a->dtype == COMPUTE_F32 ? ((float *)a->data)[i] : bf16_load(((bf16_t *)a->data)[i]);
 }
 
 static inline void array_set(struct array *a, size_t i, float x)
