@@ -119,7 +119,7 @@ uint64_t mem_alloc_count(void);
 /* From here on this thread's allocations stay out of the count: it works beside the steps. */
 void mem_alloc_count_skip_thread(void);
 
-/* Memory of one unit of work (run, request, ...): freed whole. Not thread safe. */
+/* Memory of one unit of work (run, request, ...): freed whole. Not thread safe. {0} is empty. */
 struct arena {
     struct arena_block *head; /* newest block first */
     size_t used;              /* bytes handed out */
@@ -459,6 +459,8 @@ struct option_renamed {
 };
 /* clang-format off */
 #define SECTION(what, folder, help, rows) {what, folder, help, rows, ARRAY_LEN(rows), NULL}
+/* A node for a value that no file says. */
+#define YAML_SCALAR(t) {.kind = YAML_KIND_SCALAR, .line = 1, .column = 1, .text = (t)}
 /* clang-format on */
 
 /* Fills target from a map: a row "optimizer.lr" is the key lr of the map optimizer. Unknown keys,

@@ -19,7 +19,7 @@ struct csv_reader {
     struct error *e;
 };
 
-static int reader_error(struct csv_reader *r, const char *what, const char *hint)
+static int reader_error(const struct csv_reader *r, const char *what, const char *hint)
 {
     error_set_code(r->e, ERROR_CONFIG, "%s:%d:%lld: %s", r->path, r->line,
                    (long long)(r->at - r->line_start + 1), what);
@@ -43,8 +43,7 @@ static void next_line(struct csv_reader *r)
 
 static int read_quoted(struct csv_reader *r)
 {
-    const int first_line = r->line;
-    const long long first_column = r->at - r->line_start + 1;
+    const struct csv_reader first = *r;
     for (r->at++; r->at < r->end; r->at++) {
         if (*r->at == '"') {
             if (r->at + 1 == r->end || r->at[1] != '"') {
@@ -60,9 +59,8 @@ static int read_quoted(struct csv_reader *r)
         }
         str_append_char(&r->field, *r->at);
     }
-    error_set_code(r->e, ERROR_CONFIG, "%s:%d:%lld: the quote that opens here is never closed",
-                   r->path, first_line, first_column);
-    return error_hint(r->e, "a quote inside a quoted field is written twice: \"80\"\" rack\"");
+    return reader_error(&first, "the quote that opens here is never closed",
+                        "a quote inside a quoted field is written twice: \"80\"\" rack\"");
 }
 
 static int read_field(struct csv_reader *r)
@@ -142,10 +140,10 @@ static int read_rows(struct csv_reader *r, struct csv *out)
         rc = read_record(r, fields + out->n_rows * out->n_columns, out->n_columns,
                          "more fields than the head has columns");
         if (rc >= 0 && (size_t)rc < out->n_columns) {
-            error_set_code(r->e, ERROR_CONFIG,
-                           "%s:%d:%lld: %d fields, but the head has %zu columns", r->path, r->line,
-                           (long long)(r->at - r->line_start + 1), rc, out->n_columns);
-            rc = error_hint(r->e, "an empty field still needs its comma");
+            rc = reader_error(
+                r,
+                arena_printf(r->a, "%d fields, but the head has %zu columns", rc, out->n_columns),
+                "an empty field still needs its comma");
         } else if (rc >= 0 && ++out->n_rows > MAX_ROWS) {
             rc = reader_error(r, "more than 1048576 rows", "split the table");
         }

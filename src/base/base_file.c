@@ -39,6 +39,13 @@ int64_t file_size(const char *path, struct error *e)
     return (int64_t)st.st_size;
 }
 
+/* As error_errno, where no call has set errno. */
+static int fail_with(int number, const char *what, const char *path, struct error *e)
+{
+    errno = number;
+    return error_errno(e, what, path);
+}
+
 /* ------------------------------------------------------------------ reading */
 
 static int file_too_large(const char *path, size_t size, size_t max_size, struct error *e)
@@ -140,10 +147,7 @@ int file_write_fd(int fd, const void *data, size_t size, const char *path, struc
         ssize_t n = write(fd, p, MIN(size, (size_t)1 << 30));
         if (n < 0 && errno == EINTR) continue;
         if (n < 0) return error_errno(e, "write", path);
-        if (n == 0) {
-            errno = EIO;
-            return error_errno(e, "write", path);
-        }
+        if (n == 0) return fail_with(EIO, "write", path, e);
         p += n;
         size -= (size_t)n;
     }
@@ -202,10 +206,7 @@ int file_write(const char *path, const void *data, size_t size, struct error *e)
         if (!S_ISREG(st.st_mode)) return write_special(path, data, size, e);
         mode = st.st_mode & 07777;
     }
-    if (strlen(path) >= PATH_MAX) {
-        errno = ENAMETOOLONG;
-        return error_errno(e, "write", path);
-    }
+    if (strlen(path) >= PATH_MAX) return fail_with(ENAMETOOLONG, "write", path, e);
     snprintf(tmp, sizeof(tmp), "%s.tmp", path);
     int rc = write_synced(tmp, path, mode, data, size, e);
     if (rc == 0 && rename(tmp, path) < 0) rc = error_errno(e, "rename to", path);
@@ -235,10 +236,8 @@ int file_make_dirs(const char *path, struct error *e)
 {
     char part[PATH_MAX];
     size_t n = strlen(path);
-    if (n == 0 || n >= sizeof(part)) {
-        errno = n ? ENAMETOOLONG : ENOENT;
-        return error_errno(e, "make the folder", path);
-    }
+    if (n == 0 || n >= sizeof(part))
+        return fail_with(n ? ENAMETOOLONG : ENOENT, "make the folder", path, e);
     memcpy(part, path, n + 1);
     for (size_t i = 1; i <= n; i++) {
         if (part[i] != '/' && part[i] != '\0') continue;
@@ -247,11 +246,7 @@ int file_make_dirs(const char *path, struct error *e)
             return error_errno(e, "make the folder", part);
         part[i] = i < n ? '/' : '\0';
     }
-    if (!file_is_dir(path)) {
-        errno = ENOTDIR;
-        return error_errno(e, "make the folder", path);
-    }
-    return 0;
+    return file_is_dir(path) ? 0 : fail_with(ENOTDIR, "make the folder", path, e);
 }
 
 /* The entries of every folder that lead to itself and up. */

@@ -147,19 +147,13 @@ static int set_bool(const struct option *row, const char *text, void *target, co
     return bad_value(row, text, where, e, "true or false");
 }
 
-static size_t count_choices(const struct option *row)
-{
-    size_t n = 0;
-    while (row->choices[n])
-        n++;
-    return n;
-}
-
 static int set_enum(const struct option *row, const char *text, void *target, const char *where,
                     struct error *e)
 {
     char list[200] = "";
-    size_t used = 0, n = count_choices(row);
+    size_t used = 0, n = 0;
+    while (row->choices[n])
+        n++;
     for (size_t i = 0; i < n; i++) {
         if (strcmp(text, row->choices[i]) == 0) {
             *(int *)option_place(row, target) = (int)i;

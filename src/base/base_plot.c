@@ -373,8 +373,7 @@ void plot_print(const struct plot *p, int width, int height, FILE *out)
     int label_width = (int)axis_label_width(&y);
     struct canvas c = {.rows = rows, .columns = width - label_width - 2};
     axis_ticks_x(&x, p, c.columns / 10);
-    struct arena a;
-    arena_init(&a);
+    struct arena a = {0};
     size_t cells = (size_t)c.rows * (size_t)c.columns;
     c.dots = arena_alloc(&a, cells);
     c.owner = arena_alloc(&a, cells);

@@ -15,7 +15,7 @@
 #define PHILOX_W0 0x9E3779B9u /* golden ratio: the key schedule's step */
 #define PHILOX_W1 0xBB67AE85u /* sqrt(3) - 1 */
 
-static void philox(uint64_t key, uint64_t counter_hi, uint64_t counter_lo, uint32_t out[4])
+static void philox(uint64_t key, uint64_t counter_hi, uint64_t counter_lo, uint64_t out[2])
 {
     uint32_t k0 = (uint32_t)key, k1 = (uint32_t)(key >> 32);
     uint32_t c0 = (uint32_t)counter_lo, c1 = (uint32_t)(counter_lo >> 32);
@@ -30,17 +30,15 @@ static void philox(uint64_t key, uint64_t counter_hi, uint64_t counter_lo, uint3
         k0 += PHILOX_W0;
         k1 += PHILOX_W1;
     }
-    out[0] = c0;
-    out[1] = c1;
-    out[2] = c2;
-    out[3] = c3;
+    out[0] = (uint64_t)c1 << 32 | c0;
+    out[1] = (uint64_t)c3 << 32 | c2;
 }
 
 uint64_t rng_u64(uint64_t seed, uint64_t stream, uint64_t index)
 {
-    uint32_t r[4];
+    uint64_t r[2];
     philox(seed, stream, index, r);
-    return (uint64_t)r[1] << 32 | r[0];
+    return r[0];
 }
 
 double rng_uniform(uint64_t seed, uint64_t stream, uint64_t index)
@@ -52,12 +50,10 @@ double rng_uniform(uint64_t seed, uint64_t stream, uint64_t index)
  * unused, so that value i needs no neighbour. */
 double rng_normal(uint64_t seed, uint64_t stream, uint64_t index)
 {
-    uint32_t r[4];
+    uint64_t r[2];
     philox(seed, stream, index, r);
-    uint64_t a = (uint64_t)r[1] << 32 | r[0];
-    uint64_t b = (uint64_t)r[3] << 32 | r[2];
-    double u = (double)((a >> 11) + 1) * 0x1p-53;
-    double v = (double)(b >> 11) * 0x1p-53;
+    double u = (double)((r[0] >> 11) + 1) * 0x1p-53;
+    double v = (double)(r[1] >> 11) * 0x1p-53;
     return sqrt(-2.0 * log(u)) * cos(2.0 * M_PI * v);
 }
 
@@ -101,12 +97,8 @@ uint64_t rng_permute(uint64_t seed, uint64_t stream, uint64_t n, uint64_t i)
     int bits = 64 - __builtin_clzll(n - 1);
     int half_bits = MAX((bits + 1) / 2, FEISTEL_MIN_HALF_BITS);
     uint64_t keys[FEISTEL_ROUNDS];
-    for (int pair = 0; pair < FEISTEL_ROUNDS / 2; pair++) {
-        uint32_t r[4];
-        philox(seed, stream, (uint64_t)pair, r);
-        keys[2 * pair] = (uint64_t)r[1] << 32 | r[0];
-        keys[2 * pair + 1] = (uint64_t)r[3] << 32 | r[2];
-    }
+    for (int pair = 0; pair < FEISTEL_ROUNDS / 2; pair++)
+        philox(seed, stream, (uint64_t)pair, &keys[2 * pair]);
     uint64_t x = i;
     do {
         x = feistel(keys, half_bits, x);

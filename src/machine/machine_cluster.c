@@ -255,7 +255,7 @@ int machine_load_cluster(const char *name, const char *from, struct arena *a,
 {
     struct error local;
     struct yaml_reader r = yaml_reader_from(from, a, e, &local);
-    struct yaml_node node = {.kind = YAML_KIND_SCALAR, .line = 1, .column = 1, .text = name};
+    struct yaml_node node = YAML_SCALAR(name);
     int64_t count;
     const char *kind;
     if (split_shorthand(name, &count, &kind)) return read_shorthand(&r, &node, count, kind, out);

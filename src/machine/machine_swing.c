@@ -49,9 +49,8 @@ struct band {
 
 static struct band band_of(const struct machine_site *s)
 {
-    struct band b = {figure_mid(&s->swing_band_low_hz, BAND_LOW_HZ),
-                     figure_mid(&s->swing_band_high_hz, BAND_HIGH_HZ)};
-    return b;
+    return (struct band){figure_mid(&s->swing_band_low_hz, BAND_LOW_HZ),
+                         figure_mid(&s->swing_band_high_hz, BAND_HIGH_HZ)};
 }
 
 /* The largest line of the wave within the band. No line exceeds that of a square wave, 2 A / (pi n),

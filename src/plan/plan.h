@@ -66,20 +66,21 @@ int plan_layout_check_stack(const struct plan_layout *l, const struct plan_batch
 /* "tp 8 pp 16 vp 4 dp 128, microbatch 1, full recompute"; returns buf. */
 char *plan_layout_text(const struct plan_layout *l, char *buf, size_t size);
 
-enum plan_part { /* exposed time of a step, summing to it */
-                 PLAN_PART_MATMUL,
-                 PLAN_PART_ATTENTION,
-                 PLAN_PART_VECTOR,
-                 PLAN_PART_RECOMPUTE,
-                 PLAN_PART_TP,
-                 PLAN_PART_EP,
-                 PLAN_PART_CP,
-                 PLAN_PART_PP,
-                 PLAN_PART_BUBBLE,
-                 PLAN_PART_DP,
-                 PLAN_PART_OPTIMIZER,
-                 PLAN_PART_OTHER,
-                 PLAN_N_PARTS
+/* Exposed time of a step, summing to it. */
+enum plan_part {
+    PLAN_PART_MATMUL,
+    PLAN_PART_ATTENTION,
+    PLAN_PART_VECTOR,
+    PLAN_PART_RECOMPUTE,
+    PLAN_PART_TP,
+    PLAN_PART_EP,
+    PLAN_PART_CP,
+    PLAN_PART_PP,
+    PLAN_PART_BUBBLE,
+    PLAN_PART_DP,
+    PLAN_PART_OPTIMIZER,
+    PLAN_PART_OTHER,
+    PLAN_N_PARTS
 };
 extern const char *const plan_part_names[];
 struct plan_memory { /* bytes per accelerator of the fullest stage */
@@ -234,10 +235,10 @@ struct plan_request {
 };
 struct plan_answer {
     const struct plan_request *request;
-    int64_t
-        part; /* accelerators of the cluster that the job is given: layout, step and days are of a
-                   * job on those, and the rest is another's; 0: all. Power, permits and the cost of
-                   * the machine are of all of it, the rest at the same work */
+    /* Accelerators of the cluster that the job is given: layout, step and days are of a job on those,
+     * and the rest is another's; 0: all. Power, permits and the cost of the machine are of all of
+     * it, the rest at the same work. */
+    int64_t part;
     struct plan_search search;
     struct plan_layout layout;
     struct plan_step step;

@@ -152,10 +152,7 @@ static int read_part_names(const struct yaml_reader *r, const struct yaml_node *
 static int read_site_of(const struct yaml_reader *r, const struct yaml_node *root,
                         struct plan_request *out)
 {
-    struct yaml_node fallback = {.kind = YAML_KIND_SCALAR,
-                                 .line = 1,
-                                 .column = 1,
-                                 .text = section_find(&plan_request_section, "site")->fallback};
+    struct yaml_node fallback = YAML_SCALAR(section_find(&plan_request_section, "site")->fallback);
     const struct yaml_node *site = yaml_get(root, "site");
     if (!site) add_note(r, out, "no site is given: the mean of the United States, us-average");
     return machine_read_site(r, site ? site : &fallback, &out->site);
@@ -202,9 +199,7 @@ static int read_run_as_plan(const struct yaml_reader *r, const struct yaml_node 
                             struct plan_request *out)
 {
     struct plan_model_extra extra;
-    struct yaml_node laptop = {.kind = YAML_KIND_SCALAR, .line = 1, .column = 1, .text = "laptop"};
-    struct yaml_node local = {
-        .kind = YAML_KIND_SCALAR, .line = 1, .column = 1, .text = "1 x local"};
+    struct yaml_node laptop = YAML_SCALAR("laptop"), local = YAML_SCALAR("1 x local");
     memset(out, 0, sizeof(*out));
     section_defaults(&plan_request_section, out);
     out->tokens_from = "";

@@ -116,7 +116,7 @@ int plan_load_model(const char *name, const char *from, struct arena *a, struct 
 {
     struct error local;
     struct yaml_reader r = yaml_reader_from(from, a, e, &local);
-    struct yaml_node node = {.kind = YAML_KIND_SCALAR, .line = 1, .column = 1, .text = name};
+    struct yaml_node node = YAML_SCALAR(name);
     struct plan_model_extra extra;
     return plan_read_model(&r, &node, out, &extra);
 }

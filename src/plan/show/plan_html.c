@@ -158,8 +158,7 @@ static void add_step(const struct plan_answer *a, struct str *out)
  * logarithmic axis where the slowest takes more than eight times as long as the fastest. */
 static void add_front(const struct plan_search *s, struct str *out)
 {
-    struct arena a;
-    arena_init(&a);
+    struct arena a = {0};
     size_t n = s->n_front;
     double *x = arena_alloc(&a, (n + 1) * sizeof *x), *y = arena_alloc(&a, (n + 1) * sizeof *y);
     const char **labels = arena_alloc(&a, (n + 1) * sizeof *labels);

@@ -39,7 +39,7 @@ static const char *line_end(const char *text, size_t width)
 }
 
 /* "  label       text", folded at spaces. */
-static void print_line(FILE *out, const char *label, const char *fmt, ...) PRINTF_LIKE(3, 4);
+PRINTF_LIKE(3, 4)
 static void print_line(FILE *out, const char *label, const char *fmt, ...)
 {
     char text[1024];

@@ -108,9 +108,8 @@ static void draw_legend(const struct drawing *d, bool mixed, bool both_ends)
 
 double plan_svg_timeline(const struct plan_step *step, const struct plan_layout *l, struct str *out)
 {
-    struct arena a;
+    struct arena a = {0};
     struct plan_span *spans;
-    arena_init(&a);
     size_t n = plan_timeline(step, l, &a, &spans);
     double end_s = 0;
     for (size_t i = 0; i < n; i++)

@@ -13,11 +13,6 @@
 
 const char *const plan_recompute_names[] = {"none", "selective", "full", NULL};
 
-struct layout_field {
-    const char *name;
-    int64_t value;
-};
-
 /* The largest divisor of `whole` that is not above `value`: what the hint offers. */
 static int64_t nearest_divisor(int64_t whole, int64_t value)
 {
@@ -36,13 +31,15 @@ static int not_dividing(struct error *e, const char *what, int64_t divisor, cons
 
 static int check_ranges(const struct plan_layout *l, int64_t accelerators, struct error *e)
 {
-    const struct layout_field fields[] = {
-        {"tp", l->tp}, {"pp", l->pp},   {"cp", l->cp}, {"ep", l->ep},
-        {"dp", l->dp}, {"etp", l->etp}, {"vp", l->vp}, {"microbatch", l->micro_batch}};
+    const struct {
+        const char *name;
+        int32_t value;
+    } fields[] = {{"tp", l->tp}, {"pp", l->pp},   {"cp", l->cp}, {"ep", l->ep},
+                  {"dp", l->dp}, {"etp", l->etp}, {"vp", l->vp}, {"microbatch", l->micro_batch}};
     for (size_t i = 0; i < ARRAY_LEN(fields); i++)
         if (fields[i].value < 1) {
-            error_set_code(e, ERROR_CONFIG, "%s must be at least 1, not %lld", fields[i].name,
-                           (long long)fields[i].value);
+            error_set_code(e, ERROR_CONFIG, "%s must be at least 1, not %d", fields[i].name,
+                           fields[i].value);
             return error_hint(e, "for example %s 1", fields[i].name);
         }
     if (l->zero < 0 || l->zero > 3) {
@@ -55,13 +52,8 @@ static int check_ranges(const struct plan_layout *l, int64_t accelerators, struc
         return error_set_code(e, ERROR_CONFIG,
                               "precision must be one of fp32, bf16, fp8, mxfp8, fp4");
 
-    int64_t product = 1; /* stays below 2^31 * accelerators: no overflow */
-    for (int i = 0; i < 5; i++) {
-        if (i == 3) continue; /* ep shares the ranks of tp, cp and dp */
-        product *= fields[i].value;
-        if (product > accelerators) break;
-    }
-    if (product > accelerators) {
+    /* ep shares the ranks of tp, cp and dp; a double, because four factors overflow whole numbers */
+    if ((double)l->tp * l->pp * l->cp * l->dp > (double)accelerators) {
         error_set_code(e, ERROR_CONFIG,
                        "tp %d x pp %d x cp %d x dp %d is more than %lld accelerators", l->tp, l->pp,
                        l->cp, l->dp, (long long)accelerators);

@@ -81,10 +81,9 @@ static void add_accelerator(const struct compute_machine *m, size_t n, struct st
 int plan_local_write(const struct compute_machine *machines, size_t n, const char *path,
                      struct error *e)
 {
-    struct arena a;
+    struct arena a = {0};
     struct str yaml = {0};
     json_t *list = json_array();
-    arena_init(&a);
     const char *slash = strrchr(path, '/');
     int rc = 0;
     if (slash && slash > path)
@@ -140,9 +139,8 @@ static int read_machine(const json_t *j, const char *name, struct compute_machin
 
 int plan_local_read(const char *path, bool bf16, struct compute_machine *out, struct error *e)
 {
-    struct arena a;
+    struct arena a = {0};
     json_t *root = NULL;
-    arena_init(&a);
     const char *name = measured_path(path, &a);
     int rc = json_load_path(name, MAX_MEASURED_FILE, &root, e);
     if (rc < 0) error_hint(e, "measure this machine first: colossus bench-machine");

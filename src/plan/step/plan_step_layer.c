@@ -269,6 +269,15 @@ static void add_attention_projections(const struct plan_work *w, struct plan_lay
     add_vector(w, t, 4 * plan_work_width(w) * T * a * (nope + rope + v));
 }
 
+/* What every block without experts has: norms and residuals, tensor parallelism, and its kernels. */
+static void end_block(const struct plan_work *w, struct plan_layer_time *t)
+{
+    double h = (double)w->m->d_model;
+    add_vector(w, t, K(w, VECTOR_PASSES) / 2 * w->norm_tokens * h * plan_work_width(w));
+    add_tensor_parallel(w, t);
+    t->kernels += K(w, HOST_KERNELS_DENSE) / 2;
+}
+
 static void attention_block(const struct plan_work *w, struct plan_layer_time *t)
 {
     add_attention_projections(w, t);
@@ -278,11 +287,7 @@ static void attention_block(const struct plan_work *w, struct plan_layer_time *t
     else
         unfused_core(w, t);
     add_context_parallel(w, t);
-    add_vector(w, t,
-               K(w, VECTOR_PASSES) / 2 * w->norm_tokens * (double)w->m->d_model *
-                   plan_work_width(w));
-    add_tensor_parallel(w, t);
-    t->kernels += K(w, HOST_KERNELS_DENSE) / 2;
+    end_block(w, t);
 }
 
 /* The two or three products of a feed-forward part, `width` wide in all. */
@@ -300,11 +305,7 @@ static void add_ffn(const struct plan_work *w, struct plan_layer_time *t, double
 static void ffn_block(const struct plan_work *w, struct plan_layer_time *t)
 {
     add_ffn(w, t, (double)model_dense_ffn(w->m));
-    add_vector(w, t,
-               K(w, VECTOR_PASSES) / 2 * w->norm_tokens * (double)w->m->d_model *
-                   plan_work_width(w));
-    add_tensor_parallel(w, t);
-    t->kernels += K(w, HOST_KERNELS_DENSE) / 2;
+    end_block(w, t);
 }
 
 /* Dispatch and combine: every token goes to top_k experts spread evenly over ep ranks. Kernels
@@ -408,9 +409,7 @@ static void mamba_block(const struct plan_work *w, struct plan_layer_time *t)
     add_product(w, t, (struct product){w->matrix_rate, 1, w->tokens, in, h});
     add_product(w, t, (struct product){w->matrix_rate, 1, w->tokens, h, inner});
     add_vector(w, t, K(w, MAMBA_PASSES) * w->tokens * inner * plan_work_width(w));
-    add_vector(w, t, K(w, VECTOR_PASSES) / 2 * w->norm_tokens * h * plan_work_width(w));
-    add_tensor_parallel(w, t);
-    t->kernels += K(w, HOST_KERNELS_DENSE) / 2;
+    end_block(w, t);
 }
 
 static void grow(struct plan_layer_time *t, double factor)

@@ -28,10 +28,9 @@ enum { MAX_SPANS = 1 << 18, NOBODY = -1 };
 enum { FORWARD, BACKWARD };
 
 struct pass {
-    int32_t forward, backward,
-        weights;   /* microbatches, or NOBODY; weights: of one gone back before */
-    int16_t chunk; /* of the stage's layers */
-    bool puts_off; /* backward: its weights come later */
+    int32_t forward, backward, weights; /* microbatches, or NOBODY; weights: of one gone back */
+    int16_t chunk;                      /* of the stage's layers */
+    bool puts_off;                      /* backward: its weights come later */
     bool done;
 };
 
@@ -305,8 +304,7 @@ size_t plan_timeline(const struct plan_step *step, const struct plan_layout *l, 
     x.weight_s = fmin(step->weight_s * more, x.backward_s);
     CHECK(!x.both_ends || (x.p % 2 == 0 && x.m % 2 == 0 && x.m >= 2 * x.p));
 
-    struct arena memory;
-    arena_init(&memory);
+    struct arena memory = {0};
     const size_t ends = (size_t)(2 * x.p * x.v * x.m);
     size_t passes = 0;
     x.stages = arena_alloc(&memory, (size_t)x.p * sizeof *x.stages);

@@ -79,10 +79,9 @@ static int read_metrics(const char *path, struct plan_local_run *out, struct err
 
 int plan_local_load(const char *folder, struct plan_local_run *out, struct error *e)
 {
-    struct arena a;
+    struct arena a = {0};
     struct yaml_node *root = NULL;
     memset(out, 0, sizeof *out);
-    arena_init(&a);
     struct error local;
     struct yaml_reader r = yaml_reader_from(file_join(&a, folder, "run.yaml"), &a, e, &local);
     int rc = yaml_load(r.path, &a, &root, e);

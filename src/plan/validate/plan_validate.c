@@ -159,8 +159,7 @@ static int validate(const char *csv_path, const struct plan_validate_options *o,
 int plan_validate(const char *csv_path, const struct plan_validate_options *o, FILE *out,
                   struct error *e)
 {
-    struct arena a;
-    arena_init(&a);
+    struct arena a = {0};
     int rc = validate(csv_path, o, &a, out, e);
     arena_fini(&a);
     return rc;

@@ -61,9 +61,8 @@ static double found_s(const struct plan_row *r, struct arena *a)
 void validate_recipes(const struct validate_row *rows, size_t count, size_t most,
                       struct validate_recipes *out)
 {
-    struct arena a;
+    struct arena a = {0};
     const double begin = time_now_s();
-    arena_init(&a);
     *out = (struct validate_recipes){0};
     for (size_t i = 0; i < count && out->rows < most; i++) {
         bool seen = false;
