@@ -218,7 +218,7 @@ uint64_t rng_permute(uint64_t seed, uint64_t stream, uint64_t n, uint64_t i);
 
 struct pool;
 typedef void pool_fn(void *ctx, size_t task, int thread);
-struct pool *pool_new(int n_threads); /* 0: as many as the process may use (affinity) */
+struct pool *pool_new(int n_threads); /* 0: as many as the process may use */
 void pool_free(struct pool *p);
 int pool_threads(const struct pool *p); /* p NULL is 1 */
 /* Runs fn for every task in [0, n_tasks); returns when all are done. p NULL: in order, here. */
@@ -400,7 +400,7 @@ bool options_below(const char *name, const char *section);
 /* The value of a row as text that options_set reads back. */
 void options_get(const struct option *row, const void *target, struct str *out);
 void options_print_help(const struct option_table *t, FILE *out);
-/* Markdown table of the rows, for docs/reference/; with a column of examples where there are any. */
+/* Markdown table of the rows, for docs/reference/; with a column of examples where most have one. */
 void options_print_markdown(const struct option *rows, size_t n_rows, FILE *out);
 
 /* ------------------------------------------------------------------ YAML (base_yaml.c)
@@ -600,7 +600,8 @@ int preset_read_yaml(const char *path, struct arena *a, struct yaml_node **root,
 const char *preset_find_file(struct arena *a, const char *folder, const char *name);
 /* Would a name that is no path be found? */
 bool preset_exists(const struct yaml_reader *r, const char *folder, const char *name);
-/* Names of all presets of a folder, nearest first, each once, in r's arena; their number. */
+/* Names of all presets of a folder, nearest first, each once, in r's arena; their number. Whether
+ * each can be read is not looked at. */
 size_t preset_list(const struct yaml_reader *r, const char *folder, const char **names, size_t cap);
 /* "h100" of "presets/accelerators/h100.yaml". */
 const char *preset_name_of_path(struct arena *a, const char *path);

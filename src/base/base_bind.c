@@ -118,7 +118,10 @@ static int unknown_key(const struct yaml_reader *r, const struct section *s,
     if (near && example)
         return error_hint(r->e, "did you mean '%s'? for example %s: %s", near, near, example);
     if (near) return error_hint(r->e, "did you mean '%s'?", near);
-    if (example) return error_hint(r->e, "for example %s: %s", row->name, example);
+    if (s->help && example)
+        return error_hint(r->e,
+                          "keys of %s are in docs/reference/plan-files.md; for example %s: %s",
+                          s->help, row->name, example);
     return ERROR_CONFIG;
 }
 
@@ -128,8 +131,6 @@ static int bind_scalar(const struct yaml_reader *r, const struct option *row,
                        const struct yaml_node *node, void *target)
 {
     const char *where = arena_printf(r->arena, "%s:%d:%d", r->path, node->line, node->column);
-    bool plain = row->measures == UNIT_NONE && row->type != OPTION_FIGURE &&
-                 row->type != OPTION_STRING && row->type != OPTION_ENUM;
     if (node->kind == YAML_KIND_MAP)
         return yaml_wrong_row(r, node, row, "'%s' takes a value, not a section", row->name);
     if (node->kind == YAML_KIND_LIST)
@@ -138,11 +139,6 @@ static int bind_scalar(const struct yaml_reader *r, const struct option *row,
         if (row->type != OPTION_STRING || !row->fallback)
             return yaml_wrong_row(r, node, row, "'%s' has no value", row->name);
         return options_set(row, "", target, r->arena, where, r->e);
-    }
-    if (node->quoted && plain) {
-        yaml_wrong(r, node, "'%s' is quoted text here, but takes a %s", row->name,
-                   row->type == OPTION_BOOL ? "true or false" : "number");
-        return error_hint(r->e, "write it without quotes");
     }
     return options_set(row, node->text, target, r->arena, where, r->e);
 }
@@ -173,6 +169,8 @@ static int bind_part(const struct yaml_reader *r, const struct option *row, cons
 {
     struct figure value;
     struct option one = *row;
+    if (node->kind != YAML_KIND_SCALAR)
+        return yaml_wrong_row(r, node, row, "'%s.%s' takes one value", row->name, part);
     one.offset = 0;
     one.name = arena_printf(r->arena, "%s.%s", row->name, part);
     TRY(bind_scalar(r, &one, node, &value));

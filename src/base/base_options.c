@@ -83,7 +83,11 @@ static void describe_number(const struct option *row, char *text, size_t size)
              share           ? "a share such as 0.05 or 5 %,"
              : is_whole(row) ? "a whole number"
                              : "a number",
-             row_unit(row)[0] ? " of " : "", row_unit(row), units[0] ? " in " : "", units,
+             row_unit(row)[0] ? " of " : "", row_unit(row),
+             !units[0]                        ? ""
+             : strncmp(units, "per ", 4) == 0 ? " "
+                                              : " in ",
+             units,
              !bounds[0]        ? ""
              : isinf(row->max) ? ", "
                                : " from ",
@@ -542,9 +546,10 @@ static void print_code(const char *text, FILE *out)
 
 void options_print_markdown(const struct option *rows, size_t n_rows, FILE *out)
 {
-    bool examples = false;
+    size_t n_examples = 0;
     for (size_t i = 0; i < n_rows; i++)
-        examples = examples || rows[i].example;
+        n_examples += rows[i].example != NULL;
+    bool examples = 2 * n_examples > n_rows; /* a few alone are for errors */
     fprintf(out, "| name | value | default |%s meaning |\n|---|---|---|%s---|\n",
             examples ? " example |" : "", examples ? "---|" : "");
     for (size_t i = 0; i < n_rows; i++) {

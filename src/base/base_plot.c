@@ -571,7 +571,7 @@ static double svg_margin(const struct plot *p, double height)
 {
     struct axis x, y;
     if (!plot_axes(p, SVG_PAD, &x, &y)) return 60.0;
-    axis_ticks(&y, (int)(height / SVG_TICK_Y));
+    axis_ticks(&y, MAX(4, (int)(height / SVG_TICK_Y)));
     return (p->y_label ? 30.0 : 14.0) + SVG_CHAR * (double)axis_label_width(&y) + 8.0;
 }
 
@@ -582,7 +582,7 @@ static void svg_panel(struct panel *f)
         svg_text(f->out, f->left, f->top + f->height / 2.0, "start", "dim", "no data yet");
         return;
     }
-    axis_ticks(&f->y, (int)(f->height / SVG_TICK_Y));
+    axis_ticks(&f->y, MAX(4, (int)(f->height / SVG_TICK_Y)));
     axis_ticks_x(&f->x, f->p, (int)(f->width / SVG_TICK_X));
     svg_axes(f);
     for (size_t k = 0; k < f->p->n_series; k++) {

@@ -159,7 +159,7 @@ static int not_found(const struct yaml_reader *r, const struct section *s, const
                       s->folder);
 }
 
-/* A cluster of a changed accelerator does not fit into one line of text: says how it is written. */
+/* "1024 x {like: gb200, ...}" is no YAML: says how a cluster of a changed accelerator is written. */
 int preset_read_yaml(const char *path, struct arena *a, struct yaml_node **root, struct error *e)
 {
     int rc = yaml_load(path, a, root, e);
@@ -208,7 +208,7 @@ int preset_open(const struct yaml_reader *r, const struct section *s, const char
         error_set_code(r->e, ERROR_CONFIG,
                        "%s: files name each other in a circle, or more than %d deep", path,
                        PRESET_MAX_DEPTH);
-        return error_hint(r->e, "for example `like: h100` in a file that h100.yaml does not name");
+        return error_hint(r->e, "follow the names behind `like:` and take one of them away");
     }
     *child = (struct yaml_reader){path, r->arena, r->e, r->depth + 1};
     return preset_read_yaml(path, r->arena, root, r->e);
@@ -220,8 +220,12 @@ int preset_open(const struct yaml_reader *r, const struct section *s, const char
 static int find_base(const struct yaml_reader *r, const struct section *s,
                      const struct yaml_node *map, const struct yaml_node **base)
 {
-    const char *key = yaml_get(map, "like") || !section_find(s, "preset") ? "like" : "preset";
+    const bool preset = section_find(s, "preset") && yaml_get(map, "preset");
+    const char *key = preset ? "preset" : "like";
     *base = yaml_get(map, key);
+    if (preset && yaml_get(map, "like"))
+        return yaml_wrong(r, yaml_get(map, "like"),
+                          "'like' and 'preset' are the same: one is enough");
     if (!*base || ((*base)->kind == YAML_KIND_SCALAR && (*base)->text[0])) return 0;
     if ((*base)->kind == YAML_KIND_SCALAR && strcmp(key, "preset") == 0) *base = NULL;
     if (!*base) return 0; /* preset: "" is none */

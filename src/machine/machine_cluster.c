@@ -83,8 +83,16 @@ static int finish_accelerator(const struct yaml_reader *r, const struct yaml_nod
     return check_accelerator(r, map, x);
 }
 
+/* A generation that computes in other formats is another one, unless the file says which. */
+static void forget_family(const struct yaml_node *map, void *target)
+{
+    if (yaml_get(map, "peak_flops"))
+        ((struct machine_accelerator *)target)->family = MACHINE_FAMILY_BY_PRECISION;
+}
+
 static const struct preset_kind accelerator_kind = {.section = &machine_accelerator_section,
                                                     .size = sizeof(struct machine_accelerator),
+                                                    .changed = forget_family,
                                                     .finish = finish_accelerator};
 
 int machine_read_accelerator(const struct yaml_reader *r, const struct yaml_node *node,

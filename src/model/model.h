@@ -71,59 +71,60 @@ struct model_config {
  * T is the struct that holds the values and M the path of the model in it ("model." or nothing). */
 /* clang-format off: a table is read by its columns */
 #define MODEL_ROWS(P, T, M)                                                                        \
-    ROW_INT(T, P "vocab_size", M vocab_size, "ids", "0", 0, 1 << 24, NULL,                         \
+    ROW_INT(T, P "vocab_size", M vocab_size, "ids", "0", 0, 1 << 24, "131072",                     \
             "0: the dataset's; larger than the dataset's pads the table"),                         \
-        ROW_INT(T, P "n_layers", M n_layers, NULL, "0", 0, 1 << 14, NULL,                          \
+        ROW_INT(T, P "n_layers", M n_layers, NULL, "0", 0, 1 << 14, "64",                          \
                 "transformer layers; required, like the other sizes, where no preset gives it"),   \
-        ROW_INT(T, P "d_model", M d_model, NULL, "0", 0, 1 << 20, NULL,                            \
+        ROW_INT(T, P "d_model", M d_model, NULL, "0", 0, 1 << 20, "6144",                          \
                 "width of the residual stream"),                                                   \
-        ROW_INT(T, P "n_heads", M n_heads, NULL, "0", 0, 1 << 16, NULL, "query heads"),            \
-        ROW_INT(T, P "n_kv_heads", M n_kv_heads, NULL, "0", 0, 1 << 16, NULL,                      \
+        ROW_INT(T, P "n_heads", M n_heads, NULL, "0", 0, 1 << 16, "48", "query heads"),            \
+        ROW_INT(T, P "n_kv_heads", M n_kv_heads, NULL, "0", 0, 1 << 16, "8",                       \
                 "key and value heads, a divisor of n_heads; 0: n_heads"),                          \
-        ROW_INT(T, P "head_dim", M head_dim, NULL, "0", 0, 1 << 16, NULL,                          \
+        ROW_INT(T, P "head_dim", M head_dim, NULL, "0", 0, 1 << 16, "128",                         \
                 "width of a head, even; 0: d_model / n_heads"),                                    \
-        ROW_INT(T, P "ffn_hidden", M ffn_hidden, NULL, "0", 0, 1 << 22, NULL,                      \
+        ROW_INT(T, P "ffn_hidden", M ffn_hidden, NULL, "0", 0, 1 << 22, "32768",                   \
                 "hidden width of each expert, or of the dense layer where n_experts is 1"),        \
-        ROW_INT(T, P "n_experts", M n_experts, NULL, "8", 0, 1 << 16, NULL,                        \
+        ROW_INT(T, P "n_experts", M n_experts, NULL, "8", 0, 1 << 16, "8",                         \
                 "experts of a layer; 1: a dense model"),                                           \
-        ROW_INT(T, P "n_experts_used", M n_experts_used, NULL, "2", 0, 1 << 16, NULL,              \
+        ROW_INT(T, P "n_experts_used", M n_experts_used, NULL, "2", 0, 1 << 16, "2",               \
                 "experts that each token visits"),                                                 \
-        ROW_INT(T, P "dense_ffn_hidden", M dense_ffn_hidden, NULL, "0", 0, 1 << 22, NULL,          \
-                "hidden width of Grok-2's always-on branch beside the experts; 0: none"),          \
-        ROW_INT(T, P "context_length", M context_length, "tokens", "0", 0, 1 << 24, NULL,          \
+        ROW_INT(T, P "dense_ffn_hidden", M dense_ffn_hidden, NULL, "0", 0, 1 << 22, "32768",       \
+                "hidden width of what is dense in a model with experts: Grok-2's branch beside "   \
+                "them; 0: none"),                                                                  \
+        ROW_INT(T, P "context_length", M context_length, "tokens", "0", 0, 1 << 24, "8192",        \
                 "longest sequence; 0: batch.seq_len"),                                             \
-        ROW_REAL(T, P "rope_theta", M rope_theta, NULL, "10000", 1e-3, 1e15, NULL,                 \
+        ROW_REAL(T, P "rope_theta", M rope_theta, NULL, "10000", 1e-3, 1e15, "10000",              \
                  "base of the rotary position angles"),                                            \
-        ROW_REAL(T, P "rms_eps", M rms_eps, NULL, "1e-5", 1e-12, 1, NULL,                          \
+        ROW_REAL(T, P "rms_eps", M rms_eps, NULL, "1e-5", 1e-12, 1, "1e-5",                        \
                  "epsilon of every norm"),                                                         \
-        ROW_REAL(T, P "embedding_multiplier", M embedding_multiplier, NULL, "0", 0, 1e6, NULL,     \
+        ROW_REAL(T, P "embedding_multiplier", M embedding_multiplier, NULL, "0", 0, 1e6, "78.4",   \
                  "0: by muP, sqrt(d_model)"),                                                      \
-        ROW_REAL(T, P "output_multiplier", M output_multiplier, NULL, "0", 0, 1e6, NULL,           \
+        ROW_REAL(T, P "output_multiplier", M output_multiplier, NULL, "0", 0, 1e6, "0.577",        \
                  "0: by muP, 2 sqrt(512 / d_model)"),                                              \
-        ROW_REAL(T, P "attn_multiplier", M attn_multiplier, NULL, "0", 0, 1e6, NULL,               \
+        ROW_REAL(T, P "attn_multiplier", M attn_multiplier, NULL, "0", 0, 1e6, "0.0884",           \
                  "0: by muP, sqrt(128) / head_dim"),                                               \
-        ROW_REAL(T, P "attn_softcap", M attn_softcap, NULL, "30", 0, 1e6, NULL,                    \
+        ROW_REAL(T, P "attn_softcap", M attn_softcap, NULL, "30", 0, 1e6, "30",                    \
                  "attention logits become cap tanh(x / cap); 0: off"),                             \
-        ROW_REAL(T, P "router_softcap", M router_softcap, NULL, "0", 0, 1e6, NULL,                 \
+        ROW_REAL(T, P "router_softcap", M router_softcap, NULL, "0", 0, 1e6, "30",                 \
                  "the same for router logits (Grok-2: 30); 0: off"),                               \
-        ROW_REAL(T, P "final_softcap", M final_softcap, NULL, "0", 0, 1e6, NULL,                   \
+        ROW_REAL(T, P "final_softcap", M final_softcap, NULL, "0", 0, 1e6, "50",                   \
                  "the same for the final logits (Grok-2: 50); 0: off"),                            \
         ROW_INT(T, P "attn_temperature_len", M attn_temperature_len, "tokens", "0", 0, 1 << 24,    \
-                NULL,                                                                              \
+                "1024",                                                                            \
                 "L: scores at positions t > L are multiplied by log t / log L (Grok-2: 1024); 0: " \
                 "off"),                                                                            \
         ROW_BOOL(T, P "tied_embeddings", M tied_embeddings, "true",                                \
                  "the output head is the embedding table"),                                        \
-        ROW_REAL(T, P "router_aux_coef", M router_aux_coef, NULL, "0.01", 0, 1e3, NULL,            \
+        ROW_REAL(T, P "router_aux_coef", M router_aux_coef, NULL, "0.01", 0, 1e3, "0.01",          \
                  "weight of the auxiliary balancing loss; used where balance.kind is aux"),        \
-        ROW_REAL(T, P "router_z_coef", M router_z_coef, NULL, "0.001", 0, 1e3, NULL,               \
+        ROW_REAL(T, P "router_z_coef", M router_z_coef, NULL, "0.001", 0, 1e3, "0.001",            \
                  "weight of the router's z-loss; used where balance.kind is not none")
 /* The batch of a run file, which plans read too. */
-#define MODEL_BATCH_ROWS(P, T)                                                              \
-    ROW_INT(T, P "seq_len", seq_len, "tokens", "512", 1, 1 << 24, NULL, "tokens in a row"), \
-        ROW_INT(T, P "micro_batch", micro_batch, "rows", "8", 1, 1 << 20, NULL,             \
-                "rows that go through the model at once"),                                  \
-        ROW_INT(T, P "global_batch", global_batch, "rows", "0", 0, 1 << 24, NULL,           \
+#define MODEL_BATCH_ROWS(P, T)                                                               \
+    ROW_INT(T, P "seq_len", seq_len, "tokens", "512", 1, 1 << 24, "512", "tokens in a row"), \
+        ROW_INT(T, P "micro_batch", micro_batch, "rows", "8", 1, 1 << 20, "8",               \
+                "rows that go through the model at once"),                                   \
+        ROW_INT(T, P "global_batch", global_batch, "rows", "0", 0, 1 << 24, "64",            \
                 "rows of one update, a multiple of micro_batch; 0: micro_batch")
 /* clang-format on */
 

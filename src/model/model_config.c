@@ -112,6 +112,45 @@ void model_config_derive(struct model_config *c)
         c->attn_multiplier = sqrt(128) / (double)c->head_dim;
 }
 
+/* ------------------------------------------------------------------ sizes */
+
+/* Weights of one layer's matrices, of which a token meets `experts` experts. */
+static double layer_matrix_params(const struct model_config *c, int64_t experts)
+{
+    double D = (double)c->d_model, h = (double)c->head_dim, F = (double)c->ffn_hidden;
+    double attention = 2 * D * h * (double)(c->n_heads + c->n_kv_heads);
+    if (!model_is_moe(c)) return attention + 3 * D * F;
+    return attention + D * (double)c->n_experts + 3 * D * F * (double)experts +
+           3 * D * (double)c->dense_ffn_hidden;
+}
+
+/* In doubles, which hold every count up to MAX_PARAMS exactly and do not wrap beyond. */
+static double count_params(const struct model_config *c, int64_t experts)
+{
+    double D = (double)c->d_model, L = (double)c->n_layers;
+    double tables = (double)c->vocab_size * D * (c->tied_embeddings ? 1 : 2);
+    return tables + L * layer_matrix_params(c, experts) + (4 * L + 1) * D;
+}
+
+uint64_t model_config_active_params(const struct model_config *c)
+{
+    return (uint64_t)count_params(c, c->n_experts_used);
+}
+
+uint64_t model_config_total_params(const struct model_config *c)
+{
+    return (uint64_t)count_params(c, c->n_experts);
+}
+
+double model_config_train_flops_per_token(const struct model_config *c, int64_t T)
+{
+    double L = (double)c->n_layers;
+    double matrices = L * (double)layer_matrix_params(c, c->n_experts_used) +
+                      (double)c->vocab_size * (double)c->d_model;
+    double attention = 12 * L * (double)(c->n_heads * c->head_dim) * (double)T / 2;
+    return 6 * matrices + attention;
+}
+
 /* ------------------------------------------------------------------ checks */
 
 static int wrong(struct error *e, const char *key, int64_t value, const char *fmt, ...)
@@ -165,14 +204,11 @@ static int check_experts(const struct model_config *c, struct error *e)
     if (c->n_experts_used < 1 || c->n_experts_used > c->n_experts)
         return wrong(e, "n_experts_used", c->n_experts_used, "allowed is 1 to n_experts (%lld)",
                      (long long)c->n_experts);
-    if (c->dense_layers > c->n_layers)
-        return wrong(e, "dense_layers", c->dense_layers, "more than n_layers (%lld)",
-                     (long long)c->n_layers);
     const struct size dense = {"dense_ffn_hidden", c->dense_ffn_hidden};
     return c->dense_layers > 0 ? check_sizes(&dense, 1, e) : 0;
 }
 
-/* Latent attention and hybrids. */
+/* What plans count beyond this program: latent attention, kinds of layers, hybrids. */
 static int check_planned(const struct model_config *c, struct error *e)
 {
     const struct size mla[] = {{"mla.kv_rank", c->mla_kv_rank},
@@ -180,6 +216,9 @@ static int check_planned(const struct model_config *c, struct error *e)
                                {"mla.v_dim", c->mla_v_dim}};
     const struct size mamba[] = {{"mamba_inner", c->mamba_inner}, {"mamba_state", c->mamba_state}};
     if (c->attention == MODEL_ATTENTION_MLA) TRY(check_sizes(mla, ARRAY_LEN(mla), e));
+    if (c->dense_layers > c->n_layers)
+        return wrong(e, "dense_layers", c->dense_layers, "more than n_layers (%lld)",
+                     (long long)c->n_layers);
     if (c->window_layers > c->n_layers)
         return wrong(e, "window_layers", c->window_layers, "more than n_layers (%lld)",
                      (long long)c->n_layers);
@@ -252,9 +291,9 @@ int model_config_check_runnable(const struct model_config *c, struct error *e)
     if (c->attn_temperature_len == 1)
         return wrong(e, "attn_temperature_len", 1,
                      "whose logarithm is 0; use 0 (off) or 2 and more");
-    if ((double)model_config_total_params(c) > MAX_PARAMS)
+    if (count_params(c, c->n_experts) > MAX_PARAMS)
         return error_set_code(e, ERROR_CONFIG, "the model has %.3g parameters, the limit is %.3g",
-                              (double)model_config_total_params(c), MAX_PARAMS);
+                              count_params(c, c->n_experts), MAX_PARAMS);
     return 0;
 }
 
@@ -283,9 +322,20 @@ static int finish_model(const struct yaml_reader *r, const struct yaml_node *map
     return error_hint(r->e, "%s", inner.hint);
 }
 
+/* A base's width of dense layers is not that of a branch beside the experts. */
+static void drop_dense_layers(const struct yaml_node *map, void *target)
+{
+    const struct yaml_node *layers = yaml_get(map, "dense_layers");
+    struct model_config *c = target;
+    if (layers && layers->kind == YAML_KIND_SCALAR && strcmp(layers->text, "0") == 0 &&
+        c->dense_layers > 0)
+        c->dense_ffn_hidden = 0;
+}
+
 const struct preset_kind model_kind = {.section = &model_section,
                                        .size = sizeof(struct model_config),
                                        .inside = "model",
+                                       .changed = drop_dense_layers,
                                        .finish = finish_model};
 
 const char *model_config_runnable_presets(const struct yaml_reader *r)
@@ -409,42 +459,4 @@ json_t *model_config_to_json(const struct model_config *c)
         json_object_set_new(o, rows[i].name, value);
     }
     return o;
-}
-
-/* ------------------------------------------------------------------ sizes */
-
-/* Weights of one layer's matrices, of which a token meets `experts` experts. */
-static uint64_t layer_matrix_params(const struct model_config *c, int64_t experts)
-{
-    uint64_t D = (uint64_t)c->d_model, h = (uint64_t)c->head_dim, F = (uint64_t)c->ffn_hidden;
-    uint64_t attention = 2 * D * h * (uint64_t)(c->n_heads + c->n_kv_heads);
-    if (c->n_experts <= 1) return attention + 3 * D * F;
-    return attention + D * (uint64_t)c->n_experts + 3 * D * F * (uint64_t)experts +
-           3 * D * (uint64_t)c->dense_ffn_hidden;
-}
-
-static uint64_t count_params(const struct model_config *c, int64_t experts)
-{
-    uint64_t D = (uint64_t)c->d_model, L = (uint64_t)c->n_layers;
-    uint64_t tables = (uint64_t)c->vocab_size * D * (c->tied_embeddings ? 1 : 2);
-    return tables + L * layer_matrix_params(c, experts) + (4 * L + 1) * D;
-}
-
-uint64_t model_config_active_params(const struct model_config *c)
-{
-    return count_params(c, c->n_experts_used);
-}
-
-uint64_t model_config_total_params(const struct model_config *c)
-{
-    return count_params(c, c->n_experts);
-}
-
-double model_config_train_flops_per_token(const struct model_config *c, int64_t T)
-{
-    double L = (double)c->n_layers;
-    double matrices = L * (double)layer_matrix_params(c, c->n_experts_used) +
-                      (double)c->vocab_size * (double)c->d_model;
-    double attention = 12 * L * (double)(c->n_heads * c->head_dim) * (double)T / 2;
-    return 6 * matrices + attention;
 }

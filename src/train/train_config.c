@@ -56,6 +56,11 @@ static int bind_preset(struct train_run_file *f, const char *name, struct error 
     struct model_config preset, whole;
     uint8_t *given = arena_alloc(&f->arena, model_section.n_rows);
     struct str text = {0};
+    bool named = !strchr(name, '/') && !strstr(name, ".y");
+    if (named && !preset_exists(&r, model_section.folder, name)) {
+        error_set_code(e, ERROR_CONFIG, "model.preset: there is no model '%s'", name);
+        return error_hint(e, "presets that can be trained: %s", model_config_runnable_presets(&r));
+    }
     if (preset_read(&r, &model_kind, &node, &preset, given) < 0)
         return error_context(e, "model.preset");
     whole = preset;

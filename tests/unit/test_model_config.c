@@ -125,6 +125,9 @@ static void test_check_names_the_field(void **state)
     REFUSED(c.output_multiplier = INFINITY, "output_multiplier");
     REFUSED((c.n_experts = 1, c.n_experts_used = 1), "dense_ffn_hidden");
     REFUSED((c.n_experts = 4096, c.ffn_hidden = 1 << 22, c.d_model = 1 << 18), "parameters");
+    /* a count that would wrap in 64 bits */
+    REFUSED((c.n_layers = 1 << 14, c.d_model = 1 << 20, c.ffn_hidden = 1 << 22, c.n_experts = 256),
+            "parameters");
 #undef REFUSED
 }
 

@@ -420,6 +420,50 @@ static void test_run_words_within_a_plan(void **state)
     assert_int_equal(p.model.n_experts, 8);
 }
 
+/* A plan refuses a misspelt section of a run file, and knows all that `colossus train` has. */
+static void test_sections_of_run_files(void **state)
+{
+    struct fixture *f = *state;
+    struct plan_request p;
+    size_t n = 0;
+    for (size_t i = 0; i < train_run_n_rows; i++) {
+        const char *name = train_run_rows[i].name;
+        int size = (int)strcspn(name, "."), k = 0;
+        while (k < PLAN_N_RUN_SECTIONS && (strncmp(plan_run_sections[k], name, (size_t)size) != 0 ||
+                                           plan_run_sections[k][size]))
+            k++;
+        if (k == PLAN_N_RUN_SECTIONS) fail_msg("'%s' of a run file is not known to plan", name);
+        n = MAX(n, (size_t)k + 1);
+    }
+    assert_int_equal(n, PLAN_N_RUN_SECTIONS);
+    static const char run[] = "model: {n_layers: 2, d_model: 64, n_heads: 4, ffn_hidden: 96}\n"
+                              "data: {path: nowhere}\nbatch: {seq_len: 64}\n";
+    assert_ok(parse(f, run, &p), f->e);
+    assert_int_equal(parse(f, arena_printf(&f->arena, "%sbtach: {seq_len: 8192}\n", run), &p),
+                     ERROR_CONFIG);
+    assert_contains(f->e.text, "my.yaml:4:1: unknown key 'btach' in a run file");
+    assert_contains(f->e.hint, "'batch'");
+}
+
+/* What a base said of layers that are gone does not come to mean something else. */
+static void test_changes_of_a_base(void **state)
+{
+    struct fixture *f = *state;
+    struct plan_request p;
+    assert_ok(parse(f, "model: {like: deepseek-v3, dense_layers: 0}\n" CLUSTER BATCH, &p), f->e);
+    assert_int_equal(p.model.dense_ffn_hidden, 0);
+    assert_false(model_has_dense_branch(&p.model));
+    assert_int_equal(parse(f, "model: {like: llama-3-8b, preset: grok-1}\n" CLUSTER BATCH, &p),
+                     ERROR_CONFIG);
+    assert_contains(f->e.text, "'like' and 'preset'");
+    assert_int_equal(parse(f, "model: {like: deepseek-v3, dense_layers: 62}\n" CLUSTER BATCH, &p),
+                     ERROR_CONFIG);
+    assert_contains(f->e.text, "'dense_layers' is 62, more than n_layers (61)");
+    struct model_config m;
+    assert_int_equal(plan_load_model("nosuch", "plan.yaml", &f->arena, &m, &f->e), ERROR_CONFIG);
+    assert_string_equal(f->e.text, "there is no model 'nosuch'");
+}
+
 /* ------------------------------------------------------------------ names */
 
 static void test_names_lead_to_files(void **state)
@@ -732,6 +776,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_run_file_is_a_model, setup, teardown),
         cmocka_unit_test_setup_teardown(test_run_file_on_a_measured_machine, setup, teardown),
         cmocka_unit_test_setup_teardown(test_run_words_within_a_plan, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_sections_of_run_files, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_changes_of_a_base, setup, teardown),
         cmocka_unit_test_setup_teardown(test_names_lead_to_files, setup, teardown),
         cmocka_unit_test_setup_teardown(test_presets_of_the_environment, setup, teardown),
         cmocka_unit_test_setup_teardown(test_circles_end, setup, teardown),

@@ -314,6 +314,19 @@ static void test_left_out(void **state)
     assert_ok(plan_left_out_load(LEFT_OUT, &f->a, &t, &f->e), f->e);
     assert_int_equal(t.count, 0);
 
+    write_left_out(plan_constants[0].name, value);
+    char *text;
+    size_t size;
+    assert_ok(file_read(LEFT_OUT, 1 << 20, &text, &size, &f->e), f->e);
+    struct str twice = {0};
+    str_puts(&twice, text);
+    str_puts(&twice, strchr(text, '\n') + 1); /* its line once more */
+    assert_ok(file_write(LEFT_OUT, twice.data, twice.len, &f->e), f->e);
+    assert_int_equal(plan_left_out_load(LEFT_OUT, &f->a, &t, &f->e), ERROR_CONFIG);
+    assert_contains(f->e.text, LEFT_OUT ":3: 'a, b' stands there a second time");
+    str_fini(&twice);
+    mem_free(text);
+
     write_left_out(plan_constants[0].name, "much");
     assert_int_equal(plan_left_out_load(LEFT_OUT, &f->a, &t, &f->e), ERROR_CONFIG);
     assert_contains(f->e.text, LEFT_OUT ":2: column 'GEMM_BF16_AMPERE' must be a number");

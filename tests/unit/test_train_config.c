@@ -227,6 +227,8 @@ static void test_preset(void **state)
     assert_int_equal(r.config.model.n_layers, 2); /* the file's own keys come on top */
     train_config_free(&r);
     assert_error(f, parse(f, minimal, "model.preset=nothing", &r), "no model 'nothing'");
+    assert_non_null(strstr(f->e.hint, "presets that can be trained: "));
+    assert_null(strstr(f->e.hint, "bloom"));
     unsetenv("COLOSSUS_PRESETS");
 
     /* of another family: says what is missing, and what can be trained instead */

@@ -13,6 +13,8 @@ struct plan_model_extra {
     double tokens;           /* 0: not said */
     const char *note;        /* an assumption that had to be made, or NULL */
 };
+enum { PLAN_N_RUN_SECTIONS = 11 };
+extern const char *const plan_run_sections[PLAN_N_RUN_SECTIONS]; /* what a run file holds */
 /* The batch of a run file: its own defaults where it says nothing. */
 struct plan_run_batch {
     int64_t seq_len, micro_batch, global_batch; /* global_batch 0: micro_batch */

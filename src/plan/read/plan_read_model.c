@@ -10,6 +10,11 @@
 
 #define ASSUMED_VOCAB 32768
 
+/* A unit test holds these against the table of `colossus train`. */
+const char *const plan_run_sections[PLAN_N_RUN_SECTIONS] = {
+    "name",      "dir",      "data",    "model", "batch",     "train",
+    "optimizer", "schedule", "balance", "log",   "checkpoint"};
+
 static const struct option run_batch_rows[] = {MODEL_BATCH_ROWS("", struct plan_run_batch)};
 static const struct section run_batch_section =
     SECTION("batch", NULL, "the batch of a run file", run_batch_rows);
@@ -40,6 +45,23 @@ bool plan_is_run_file(const struct yaml_node *root)
     if (yaml_get(root, "data") || yaml_get(root, "train") || yaml_get(root, "optimizer"))
         return true;
     return model && model->kind == YAML_KIND_MAP;
+}
+
+/* A misspelt section would else be one that is left out. */
+static int check_sections(const struct yaml_reader *r, const struct yaml_node *root)
+{
+    for (size_t i = 0; i < root->count; i++) {
+        const char *key = root->keys[i]->text;
+        size_t k = 0;
+        while (k < PLAN_N_RUN_SECTIONS && strcmp(key, plan_run_sections[k]) != 0)
+            k++;
+        if (k < PLAN_N_RUN_SECTIONS) continue;
+        const char *near = name_nearest(key, plan_run_sections, PLAN_N_RUN_SECTIONS);
+        yaml_wrong(r, root->keys[i], "unknown key '%.120s' in a run file", key);
+        if (near) return error_hint(r->e, "did you mean '%s'?", near);
+        return error_hint(r->e, "keys of a run file are in docs/reference/run-file.md");
+    }
+    return 0;
 }
 
 static bool has_batch(const struct yaml_node *root)
@@ -91,6 +113,7 @@ int plan_read_run_file(const struct yaml_reader *r, const struct yaml_node *root
                        struct model_config *out, struct plan_model_extra *extra)
 {
     memset(extra, 0, sizeof(*extra));
+    TRY(check_sections(r, root));
     TRY(preset_read(r, &model_kind, root, out, NULL));
     TRY(read_beside(r, root, out, extra));
     return finish_model(r, root, out);
@@ -99,16 +122,16 @@ int plan_read_run_file(const struct yaml_reader *r, const struct yaml_node *root
 int plan_read_model(const struct yaml_reader *r, const struct yaml_node *node,
                     struct model_config *out, struct plan_model_extra *extra)
 {
-    struct yaml_reader child = *r;
-    struct yaml_node *root = NULL;
+    struct yaml_reader child;
+    struct yaml_node *root;
     memset(extra, 0, sizeof(*extra));
     if (node->kind == YAML_KIND_SCALAR) {
         TRY(preset_open(r, &model_section, node->text, node, &child, &root));
-        node = root;
+        return plan_read_model(&child, root, out, extra);
     }
-    if (root && plan_is_run_file(root)) return plan_read_run_file(&child, root, out, extra);
-    TRY(preset_read(&child, &model_kind, node, out, NULL));
-    return finish_model(&child, node, out);
+    if (plan_is_run_file(node)) return plan_read_run_file(r, node, out, extra);
+    TRY(preset_read(r, &model_kind, node, out, NULL));
+    return finish_model(r, node, out);
 }
 
 int plan_load_model(const char *name, const char *from, struct arena *a, struct model_config *out,
@@ -116,7 +139,9 @@ int plan_load_model(const char *name, const char *from, struct arena *a, struct 
 {
     struct error local;
     struct yaml_reader r = yaml_reader_from(from, a, e, &local);
-    struct yaml_node node = YAML_SCALAR(name);
+    struct yaml_reader child;
+    struct yaml_node *root;
     struct plan_model_extra extra;
-    return plan_read_model(&r, &node, out, &extra);
+    TRY(preset_open(&r, &model_section, name, NULL, &child, &root));
+    return plan_read_model(&child, root, out, &extra);
 }

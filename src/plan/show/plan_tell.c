@@ -337,7 +337,7 @@ size_t plan_describe_failures(const struct plan_answer *a, char lines[PLAN_FAILU
         format_duration(write, r->checkpoint_write_s), format_duration(every, r->interval_exact_s));
     if (r->elastic)
         snprintf(lines[n++], size,
-                 "one job in lockstep would lose all but %s of its time; where groups of %s leave "
+                 "one job in lockstep would keep %s of its time; where groups of %s leave "
                  "and return on their own, it keeps %s",
                  plan_format_percent(good, r->goodput.mid),
                  plan_format_whole(mtbf, (double)r->elastic_group),

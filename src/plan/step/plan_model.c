@@ -69,9 +69,10 @@ void plan_model_layer_params(const struct model_config *m, bool moe, struct plan
     if (!moe || model_has_dense_branch(m)) out->ffn += g * h * (double)model_dense_ffn(m);
     if (!moe) return;
     double wide = m->moe_latent > 0 ? (double)m->moe_latent : h;
+    double experts = model_is_moe(m) ? (double)m->n_experts : 0; /* a dense model routes nothing */
     out->ffn += g * h * (double)m->shared_ffn_hidden;
-    out->experts = (double)m->n_experts * g * wide * (double)m->ffn_hidden;
-    out->other += (double)m->n_experts * h;
+    out->experts = experts * g * wide * (double)m->ffn_hidden;
+    out->other += experts * h;
     if (m->moe_latent > 0) out->other += 2 * h * wide;
 }
 

@@ -78,8 +78,13 @@ int plan_left_out_load(const char *path, struct arena *a, struct plan_left_out *
     for (size_t row = 0; row < t.n_rows; row++) {
         double *values = out->values + out->count * n;
         TRY(read_line(&t, row, columns, values, e));
-        if (is_current(values))
-            out->sources[out->count++] = csv_field(&t, row, csv_column(&t, "source"));
+        const char *source = csv_field(&t, row, csv_column(&t, "source"));
+        if (plan_left_out_values(out, source)) {
+            error_set_code(e, ERROR_CONFIG, "%s:%d: '%s' stands there a second time", path,
+                           t.lines[row], source);
+            return error_hint(e, CURE);
+        }
+        if (is_current(values)) out->sources[out->count++] = source;
     }
     return 0;
 }

@@ -231,7 +231,7 @@ void validate_print(const struct validate_result *v, bool rows, struct arena *a,
                 "tools/fit-plan --left-out --write fits them again\n");
     else if (v->n_left_out < judged)
         fprintf(out,
-                "%zu rows are of sources that no constant was fitted on: predicted with the "
+                "%zu rows are of sources without a fit of their own: predicted with the "
                 "constants as they are\n",
                 judged - v->n_left_out);
     if (v->recipes.rows)
