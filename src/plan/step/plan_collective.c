@@ -24,7 +24,7 @@
  * fat-tree of radix 64 to 128 switches above it. */
 enum { LEAF_BLOCK = 256, SPINE_BLOCK = 8192 };
 
-static double figure_or(const struct figure *f, double fallback)
+static inline double figure_or(const struct figure *f, double fallback)
 {
     return f->mid > 0 ? f->mid : fallback;
 }
@@ -39,7 +39,7 @@ int64_t plan_group_in_domain(int64_t domain, int64_t group, int64_t stride)
 }
 
 /* Bytes a second one accelerator sends into the fabric when all do. */
-static double fabric_rate(const struct plan_work *w, double span)
+static inline double fabric_rate(const struct plan_work *w, double span)
 {
     const struct machine_cluster *c = w->c;
     double rate = figure_or(&w->a->nic_bytes_per_s, 50e9) * K(w, NIC_SHARE);
@@ -50,7 +50,7 @@ static double fabric_rate(const struct plan_work *w, double span)
     return span > block ? rate / MAX(over, 1) : rate;
 }
 
-static double domain_rate(const struct plan_work *w)
+static inline double domain_rate(const struct plan_work *w)
 {
     return figure_or(&w->a->scaleup_bytes_per_s, 450e9) * K(w, SCALEUP_SHARE);
 }

@@ -126,8 +126,10 @@ struct product { /* `groups` products of m rows, n columns and depth k, in one l
     double rate, groups, m, n, k;
 };
 
-/* Adds a product and the casts of its inputs. */
-static void add_product(const struct plan_work *w, struct plan_layer_time *t, struct product p)
+/* Adds a product and the casts of its inputs. Inlined: half of the search's time is in here. */
+__attribute__((always_inline)) static inline void add_product(const struct plan_work *w,
+                                                              struct plan_layer_time *t,
+                                                              struct product p)
 {
     const double rate = p.rate, groups = p.groups, m = p.m, n = p.n, k = p.k;
     if (m <= 0 || n <= 0 || k <= 0) return;
