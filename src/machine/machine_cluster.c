@@ -10,16 +10,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-static struct figure derived(double mid, double low, double high, char grade, const char *source)
-{
-    return (struct figure){mid, low, high, grade, source};
-}
-
 /* Share of a figure, with its range. */
-static struct figure share_of(const struct figure *f, double mid, double low, double high,
-                              char grade, const char *source)
+static struct figure share_of(const struct figure *f, const struct range *share, char grade,
+                              const char *source)
 {
-    return derived(f->mid * mid, f->mid * low, f->mid * high, grade, source);
+    return (struct figure){f->mid * share->mid, f->mid * share->low, f->mid * share->high, grade,
+                           source};
 }
 
 /* ------------------------------------------------------------------ accelerators */
@@ -69,16 +65,16 @@ static int finish_accelerator(const struct yaml_reader *r, const struct yaml_nod
     struct machine_accelerator *x = target;
     const struct figure *cap = &x->power_cap_w;
     if (x->power_compute_w.mid == 0)
-        x->power_compute_w =
-            share_of(cap, 0.995, 0.90, 1.0, 'D', "as measured on an H100 (bench/bench_power.py)");
+        x->power_compute_w = share_of(cap, &machine_compute_of_cap, 'D',
+                                      "as measured on an H100 (bench/bench_power.py)");
     if (x->power_comm_w.mid == 0)
-        x->power_comm_w =
-            share_of(cap, 0.35, 0.20, 0.50, 'D', "as measured on an H100 (bench/bench_power.py)");
+        x->power_comm_w = share_of(cap, &machine_comm_of_cap, 'D',
+                                   "as measured on an H100 (bench/bench_power.py)");
     if (x->power_idle_w.mid == 0)
         x->power_idle_w =
-            share_of(cap, 0.10, 0.08, 0.15, 'S', "nvidia-smi listings, H100 and B200");
+            share_of(cap, &machine_idle_of_cap, 'S', "nvidia-smi listings, H100 and B200");
     if (x->node_other_w.mid == 0)
-        x->node_other_w = share_of(cap, 0.25, 0.15, 0.50, 'A', "as in HGX H100 nodes");
+        x->node_other_w = share_of(cap, &machine_other_of_cap, 'A', "as in HGX H100 nodes");
     if (!*x->title) x->title = x->name;
     return check_accelerator(r, map, x);
 }

@@ -18,11 +18,11 @@
 /* Shares of the cap where an accelerator states no watts. Measured on one H100 (bench/bench_power.py):
  * products, attention, vector work and a whole layer draw 0.99 to 1.00 of the cap; kernels of
  * NCCL's size 0.18 to 0.21 while they spin, 0.26 to 0.40 while they copy. Idle: nvidia-smi. */
-#define COMPUTE_OF_CAP 0.995
-#define COMM_OF_CAP    0.35
-#define IDLE_OF_CAP    0.10
+const struct range machine_compute_of_cap = {0.90, 0.995, 1.0};
+const struct range machine_comm_of_cap = {0.20, 0.35, 0.50};
+const struct range machine_idle_of_cap = {0.08, 0.10, 0.15};
+const struct range machine_other_of_cap = {0.15, 0.25, 0.50}; /* 180 of 700 W, idle H100 servers */
 #define CAP_FALLBACK_W 700.0
-#define OTHER_OF_CAP   0.25 /* CPUs, NICs, fans: 180 of 700 W, from H100 servers at idle */
 #define CLOCK_MIN      0.5
 #define CLOCK_POWER    3.0
 
@@ -30,13 +30,14 @@ void machine_phase_power(const struct machine_accelerator *a, double cap,
                          struct machine_phase_power *out)
 {
     double own_cap = figure_mid(&a->power_cap_w, 0.0);
-    if (own_cap <= 0.0) own_cap = figure_mid(&a->power_compute_w, 0.0) / COMPUTE_OF_CAP;
+    if (own_cap <= 0.0) own_cap = figure_mid(&a->power_compute_w, 0.0) / machine_compute_of_cap.mid;
     if (own_cap <= 0.0) own_cap = CAP_FALLBACK_W;
-    double full = fmin(figure_mid(&a->power_compute_w, COMPUTE_OF_CAP * own_cap), own_cap);
+    double full =
+        fmin(figure_mid(&a->power_compute_w, machine_compute_of_cap.mid * own_cap), own_cap);
     out->cap_w = cap > 0.0 ? fmin(cap, 1.0) * own_cap : own_cap;
-    out->idle_w = fmin(figure_mid(&a->power_idle_w, IDLE_OF_CAP * own_cap), full);
-    out->other_w = figure_mid(&a->node_other_w, OTHER_OF_CAP * own_cap);
-    out->comm_w = fmin(figure_mid(&a->power_comm_w, COMM_OF_CAP * own_cap), full);
+    out->idle_w = fmin(figure_mid(&a->power_idle_w, machine_idle_of_cap.mid * own_cap), full);
+    out->other_w = figure_mid(&a->node_other_w, machine_other_of_cap.mid * own_cap);
+    out->comm_w = fmin(figure_mid(&a->power_comm_w, machine_comm_of_cap.mid * own_cap), full);
     out->compute_w = full;
     out->clock = 1.0;
     if (full > out->cap_w && full > out->idle_w) {

@@ -54,7 +54,7 @@ static const struct option accelerator_rows[] = {
         "of the fabric, per accelerator and direction; 0: there is none"),
     FIGURE_IN(A, power_cap_w, UNIT_W, NULL, 0.1, 1e6, "700 W", "the most it may draw"),
     FIGURE(A, power_compute_w, UNIT_W, "665 W",
-        "while computing; default: 95 % of the cap (arXiv:2508.14318 II-C)"),
+        "while computing; default: 99.5 % of the cap, 90 to 100 (bench/bench_power.py)"),
     FIGURE(A, power_comm_w, UNIT_W, "245 W",
         "while it waits for communication; default: 35 % of the cap, 20 to 50"),
     FIGURE(A, power_idle_w, UNIT_W, "70 W",
@@ -86,7 +86,7 @@ static const struct option cluster_rows[] = {
         "of the top layer; 1: none (the default)"),
     FIGURE_IN(C, routing_efficiency, UNIT_SHARE, "", 0.01, 1, "0.95",
         "share of the line rate left by collisions: 0.60 static ECMP, 0.80 tuned RoCE, 0.95 "
-        "adaptive routing (a vendor's figure); default: 0.80"),
+        "adaptive routing (a vendor's figure); default: 0.95"),
     FIGURE(C, storage_write_bytes_per_s, UNIT_BYTES_PER_S, "2 TB/s",
         "of checkpoints, the whole cluster; default: 27 MB/s per accelerator (50 GB/s to 2 TB/s "
         "are stated for 16,384)"),
@@ -101,7 +101,7 @@ static const struct option cluster_rows[] = {
     FIGURE(C, network_usd, UNIT_USD, "6_500 USD",
         "switches, optics and NICs, per accelerator; default: a third of its price"),
     FIGURE(C, server_usd, UNIT_USD, "8_000 USD",
-        "the rest of the server and rack, per accelerator; default: 38 % of its price"),
+        "the rest of the server and rack, per accelerator; default: 38.5 % of its price"),
     FIGURE(C, network_w, UNIT_W, "70 W", "switches and optics, per accelerator; default: 90 W"),
 };
 const struct section machine_cluster_section =

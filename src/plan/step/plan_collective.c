@@ -24,6 +24,9 @@
  * fat-tree of radix 64 to 128 switches above it. */
 enum { LEAF_BLOCK = 256, SPINE_BLOCK = 8192 };
 
+/* Efficiency of routing that NIC_SHARE was fitted at, and that a cluster has which states none. */
+#define ROUTING 0.95
+
 static inline double figure_or(const struct figure *f, double fallback)
 {
     return f->mid > 0 ? f->mid : fallback;
@@ -43,10 +46,10 @@ static inline double fabric_rate(const struct plan_work *w, double span)
 {
     const struct machine_cluster *c = w->c;
     double rate = figure_or(&w->a->nic_bytes_per_s, 50e9) * K(w, NIC_SHARE);
-    double routing = figure_or(&c->routing_efficiency, 0.95);
+    double routing = figure_or(&c->routing_efficiency, ROUTING);
     double over = figure_or(&c->oversubscription, 1);
     double block = c->fabric_tiers >= 3 ? SPINE_BLOCK : LEAF_BLOCK;
-    rate *= MIN(routing / 0.95, 1.05);
+    rate *= MIN(routing / ROUTING, 1.05);
     return span > block ? rate / MAX(over, 1) : rate;
 }
 
