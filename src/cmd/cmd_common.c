@@ -7,6 +7,7 @@
 #include "cmd/cmd.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
@@ -177,8 +178,19 @@ static int finish(int exit_code)
     return exit_code;
 }
 
+/* A standard descriptor that the caller closed would be given to the next file that is opened, and
+ * what is printed would land in that file. open() takes the lowest number that is free. */
+static void open_standard_descriptors(void)
+{
+    int fd = open("/dev/null", O_RDWR);
+    while (fd >= STDIN_FILENO && fd <= STDERR_FILENO)
+        fd = open("/dev/null", O_RDWR);
+    if (fd > STDERR_FILENO) close(fd);
+}
+
 int cmd_main(const struct cmd_entry *entries, size_t count, int argc, char **argv)
 {
+    open_standard_descriptors();
     all_entries = entries;
     n_all_entries = count;
     signal(SIGXFSZ, SIG_IGN); /* a file size limit is an error of write, EFBIG, that is reported */
