@@ -262,7 +262,6 @@ bool train_config_may_change(const char *key)
         "train.tokens",
         "train.max_steps",
         "train.threads",
-        "train.backend",
         "train.max_skips",
         "log.every",
         "log.valid_every",
