@@ -115,7 +115,8 @@ struct serve_eval_result {
     double bits_per_byte;   /* text; NAN where it does not apply, as below */
     double perplexity;      /* text: per token; lambada: per last word */
     double accuracy;        /* lambada, blimp, choice (by likelihood) */
-    double accuracy_norm;   /* choice: by likelihood per byte of the answer */
+    double accuracy_norm;   /* choice: by likelihood per character of the answer, as in
+                               lm-evaluation-harness: without the space before it */
     double chance;          /* accuracy of guessing */
     double stderr_accuracy; /* of accuracy (choice: of accuracy_norm), binomial */
     double seconds;

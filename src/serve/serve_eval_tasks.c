@@ -74,7 +74,7 @@ struct task {
     struct str text;
     void *extra;     /* the task's own */
     double *nll;     /* per tag */
-    uint64_t *bytes; /* per tag */
+    uint64_t *chars; /* per tag, choice only: characters of the answer */
     int32_t *gold;   /* per example, choice only */
     uint32_t *first; /* first tag of an example */
     size_t n_tags, cap_tags, cap_examples;
@@ -94,7 +94,7 @@ static void task_grow(struct task *t)
     if (t->n_tags + MAX_CHOICES > t->cap_tags) {
         t->cap_tags = t->cap_tags * 2 + 4 * MAX_CHOICES;
         t->nll = mem_realloc(t->nll, t->cap_tags * sizeof(*t->nll));
-        t->bytes = mem_realloc(t->bytes, t->cap_tags * sizeof(*t->bytes));
+        t->chars = mem_realloc(t->chars, t->cap_tags * sizeof(*t->chars));
     }
     if (t->r->examples + 2 > t->cap_examples) {
         t->cap_examples = t->cap_examples * 2 + 1024;
@@ -129,7 +129,6 @@ static void add_pair(struct task *t, const char *context, size_t n_context,
     int64_t from = encode_pair(t, context, n_context, continuation, n_continuation);
     uint64_t tag = t->n_tags++;
     t->nll[tag] = 0;
-    t->bytes[tag] = MAX(n_continuation, (size_t)1);
     if ((int64_t)t->whole.count > from)
         scorer_add(&t->scorer, t->whole.ids, (int64_t)t->whole.count, from, tag);
 }
@@ -143,7 +142,7 @@ static void task_fini(struct task *t)
     token_array_fini(&t->whole);
     str_fini(&t->text);
     mem_free(t->nll);
-    mem_free(t->bytes);
+    mem_free(t->chars);
     mem_free(t->gold);
     mem_free(t->first);
     corpus_close(t->lines.corpus);
@@ -239,31 +238,53 @@ static json_t *find_key(const json_t *o, const char *const *keys, size_t n)
     return NULL;
 }
 
-/* Numbers are often written as strings. */
-static int is_index(const char *text, size_t n_choices)
+/* Characters of UTF-8 text, at least 1. */
+static uint64_t count_characters(const char *text)
 {
-    int64_t i;
-    return parse_int(text, &i) == 0 && i >= 0 && i < (int64_t)n_choices ? (int)i : -1;
+    uint64_t n = 0;
+    for (; *text; text++)
+        n += ((unsigned char)*text & 0xC0) != 0x80;
+    return MAX(n, (uint64_t)1);
 }
 
-/* Index of the right choice, or -1. */
+enum { NO_CHOICE = -1, TWO_CHOICES = -2 };
+
+/* Index of the string in an array, or NO_CHOICE. */
+static int find_string(const json_t *array, const char *wanted)
+{
+    for (size_t i = 0; i < json_array_size(array); i++) {
+        const char *text = json_string_value(json_array_get(array, i));
+        if (text && strcmp(text, wanted) == 0) return (int)i;
+    }
+    return NO_CHOICE;
+}
+
+/* An index that is written as a string, as a number or a capital letter. */
+static int read_index(const char *text, size_t n_choices)
+{
+    int64_t i;
+    if (isupper((unsigned char)text[0]) && !text[1])
+        i = text[0] - 'A';
+    else if (parse_int(text, &i) < 0)
+        return NO_CHOICE;
+    return i >= 0 && i < (int64_t)n_choices ? (int)i : NO_CHOICE;
+}
+
+/* Index of the right choice; NO_CHOICE; TWO_CHOICES where the answer is one's text and another's
+ * index. Labels, where a line has them, go before texts. */
 static int right_choice(const json_t *answer, const json_t *texts, const json_t *labels)
 {
     size_t n = json_array_size(texts);
     if (json_is_integer(answer)) {
         json_int_t i = json_integer_value(answer);
-        return i >= 0 && i < (json_int_t)n ? (int)i : -1;
+        return i >= 0 && i < (json_int_t)n ? (int)i : NO_CHOICE;
     }
     const char *a = json_string_value(answer);
-    if (!a) return -1;
-    for (size_t i = 0; i < n; i++) {
-        const char *label = json_string_value(json_array_get(labels, i));
-        const char *text = json_string_value(json_array_get(texts, i));
-        if ((label && strcmp(label, a) == 0) || (text && strcmp(text, a) == 0)) return (int)i;
-    }
-    if (!labels && a[0] && !a[1] && isupper((unsigned char)a[0]) && (size_t)(a[0] - 'A') < n)
-        return a[0] - 'A';
-    return labels ? -1 : is_index(a, n);
+    if (!a) return NO_CHOICE;
+    int named = labels ? find_string(labels, a) : read_index(a, n), text = find_string(texts, a);
+    if (labels && named >= 0) return named < (int)n ? named : NO_CHOICE;
+    if (named >= 0 && text >= 0 && named != text) return TWO_CHOICES;
+    return text >= 0 ? text : named;
 }
 
 static int choice_line(struct task *t, const json_t *o, struct error *e)
@@ -284,6 +305,10 @@ static int choice_line(struct task *t, const json_t *o, struct error *e)
                           "\"answer\": 0}");
     }
     int gold = right_choice(find_key(o, ANSWER_KEYS, ARRAY_LEN(ANSWER_KEYS)), choices, labels);
+    if (gold == TWO_CHOICES) {
+        error_set(e, "%s: the answer is the text of one choice and the index of another", where);
+        return error_hint(e, "an index is written as a number, without quotes");
+    }
     if (gold < 0) {
         error_set(e, "%s: the answer names none of the %zu choices", where, n);
         return error_hint(e, "\"answer\" is an index from 0, a label, a letter or a choice's text");
@@ -296,7 +321,9 @@ static int choice_line(struct task *t, const json_t *o, struct error *e)
         const char *choice = json_string_value(json_array_get(choices, i));
         if (!choice) return error_set(e, "%s: choice %zu is not a string", where, i);
         struct str piece = {0};
-        str_printf(&piece, "%s%s", isspace((unsigned char)choice[0]) ? "" : " ", choice);
+        bool separated = isspace((unsigned char)choice[0]);
+        str_printf(&piece, "%s%s", separated ? "" : " ", choice);
+        t->chars[t->n_tags] = count_characters(separated ? choice + 1 : choice);
         add_pair(t, context, n_context, piece.data, piece.len);
         str_fini(&piece);
     }
@@ -315,7 +342,7 @@ int serve_eval_choice(struct serve_model *m, const char *path, const struct serv
             uint32_t best = t.first[i], best_norm = t.first[i];
             for (uint32_t k = t.first[i]; k < t.first[i + 1]; k++) {
                 if (t.nll[k] < t.nll[best]) best = k;
-                if (t.nll[k] / (double)t.bytes[k] < t.nll[best_norm] / (double)t.bytes[best_norm])
+                if (t.nll[k] / (double)t.chars[k] < t.nll[best_norm] / (double)t.chars[best_norm])
                     best_norm = k;
             }
             right += best - t.first[i] == (uint32_t)t.gold[i];
