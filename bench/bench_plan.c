@@ -6,6 +6,8 @@
  * One core is measured by a process that may use only one (sched_setaffinity before the pool). */
 #include "plan/search/plan_search_internal.h"
 
+#include "../tests/unit/test_published_models.h"
+
 #include <sched.h>
 
 static struct machine_accelerator h100 = {
@@ -34,26 +36,8 @@ static struct machine_accelerator gb200 = {
     .nic_bytes_per_s = {.mid = 50e9},
     .power_cap_w = {.mid = 1200},
 };
-static const struct model_config llama_405b = {.name = "Llama 3.1 405B",
-                                               .n_layers = 126,
-                                               .d_model = 16384,
-                                               .n_heads = 128,
-                                               .n_kv_heads = 8,
-                                               .head_dim = 128,
-                                               .vocab_size = 128256,
-                                               .ffn_hidden = 53248,
-                                               .glu = true};
-static const struct model_config grok_1 = {.name = "Grok-1",
-                                           .n_layers = 64,
-                                           .d_model = 6144,
-                                           .n_heads = 48,
-                                           .n_kv_heads = 8,
-                                           .head_dim = 128,
-                                           .vocab_size = 131072,
-                                           .glu = true,
-                                           .n_experts = 8,
-                                           .n_experts_used = 2,
-                                           .ffn_hidden = 32768};
+static const struct model_config llama_405b = {LLAMA_3_405B};
+static const struct model_config grok_1 = {GROK_1};
 
 static void use_cpus(int n)
 {

@@ -1,29 +1,12 @@
 /* test_plan_layout.c: published layouts are accepted, impossible ones refused with both numbers and
  * a value that works. */
 #include "test_cmocka.h"
+#include "test_published_models.h"
 
 #include "plan/step/plan_step_internal.h"
 
-static const struct model_config llama_405b = {.name = "Llama3.1-405B",
-                                               .n_layers = 126,
-                                               .d_model = 16384,
-                                               .n_heads = 128,
-                                               .n_kv_heads = 8,
-                                               .head_dim = 128,
-                                               .vocab_size = 128256,
-                                               .ffn_hidden = 53248,
-                                               .glu = true};
-static const struct model_config grok_1 = {.name = "Grok-1",
-                                           .n_layers = 64,
-                                           .d_model = 6144,
-                                           .n_heads = 48,
-                                           .n_kv_heads = 8,
-                                           .head_dim = 128,
-                                           .vocab_size = 131072,
-                                           .glu = true,
-                                           .n_experts = 8,
-                                           .n_experts_used = 2,
-                                           .ffn_hidden = 32768};
+static const struct model_config llama_405b = {LLAMA_3_405B};
+static const struct model_config grok_1 = {GROK_1};
 
 static struct plan_layout layout(int tp, int pp, int cp, int dp)
 {

@@ -1,6 +1,7 @@
 /* test_plan_memory.c: memory against allocator peaks that were measured, and against what the
  * papers' formulae say must follow from a change of the layout. */
 #include "test_cmocka.h"
+#include "test_published_models.h"
 
 #include <math.h>
 
@@ -8,32 +9,8 @@
 
 #define GIB 1073741824.0
 
-static const struct model_config llama_405b = {.n_layers = 126,
-                                               .d_model = 16384,
-                                               .n_heads = 128,
-                                               .n_kv_heads = 8,
-                                               .head_dim = 128,
-                                               .vocab_size = 128256,
-                                               .ffn_hidden = 53248,
-                                               .glu = true};
-static const struct model_config deepseek_v3_4l = {.n_layers = 4,
-                                                   .d_model = 7168,
-                                                   .n_heads = 128,
-                                                   .n_kv_heads = 128,
-                                                   .head_dim = 192,
-                                                   .vocab_size = 129280,
-                                                   .dense_ffn_hidden = 18432,
-                                                   .glu = true,
-                                                   .attention = MODEL_ATTENTION_MLA,
-                                                   .mla_q_rank = 1536,
-                                                   .mla_kv_rank = 512,
-                                                   .mla_nope_dim = 128,
-                                                   .mla_rope_dim = 64,
-                                                   .mla_v_dim = 128,
-                                                   .n_experts = 256,
-                                                   .n_experts_used = 8,
-                                                   .ffn_hidden = 2048,
-                                                   .shared_ffn_hidden = 2048,
+static const struct model_config llama_405b = {LLAMA_3_405B};
+static const struct model_config deepseek_v3_4l = {DEEPSEEK_V3_WIDTHS, .n_layers = 4,
                                                    .dense_layers = 1};
 static const struct plan_software today = {.stack = PLAN_STACK_MEGATRON, .generation = 2025.5};
 
@@ -209,13 +186,7 @@ static void test_recompute(void **state)
     struct plan_software old = {.stack = PLAN_STACK_MEGATRON, .generation = 2022.4};
     struct plan_batch b = {64, 2048};
     struct plan_memory with, without;
-    struct model_config gpt = {.n_layers = 96,
-                               .d_model = 12288,
-                               .n_heads = 96,
-                               .n_kv_heads = 96,
-                               .head_dim = 128,
-                               .vocab_size = 51200,
-                               .ffn_hidden = 49152};
+    struct model_config gpt = {GPT_3_175B};
     l.recompute = PLAN_RECOMPUTE_NONE;
     plan_memory_of(NULL, &gpt, &l, &b, &old, &with);
     l.recompute = PLAN_RECOMPUTE_SELECTIVE;

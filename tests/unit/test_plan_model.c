@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "test_cmocka.h"
+#include "test_published_models.h"
 
 static const struct model_config llama_70b = {.n_layers = 80,
                                               .d_model = 8192,
@@ -13,33 +14,9 @@ static const struct model_config llama_70b = {.n_layers = 80,
                                               .vocab_size = 128256,
                                               .ffn_hidden = 28672,
                                               .glu = true};
-static const struct model_config deepseek_v3 = {.n_layers = 61,
-                                                .d_model = 7168,
-                                                .n_heads = 128,
-                                                .n_kv_heads = 128,
-                                                .head_dim = 192,
-                                                .vocab_size = 129280,
-                                                .dense_ffn_hidden = 18432,
-                                                .glu = true,
-                                                .attention = MODEL_ATTENTION_MLA,
-                                                .mla_q_rank = 1536,
-                                                .mla_kv_rank = 512,
-                                                .mla_nope_dim = 128,
-                                                .mla_rope_dim = 64,
-                                                .mla_v_dim = 128,
-                                                .n_experts = 256,
-                                                .n_experts_used = 8,
-                                                .ffn_hidden = 2048,
-                                                .shared_ffn_hidden = 2048,
+static const struct model_config deepseek_v3 = {DEEPSEEK_V3_WIDTHS, .n_layers = 61,
                                                 .dense_layers = 3};
-static const struct model_config gpt_175b = {.n_layers = 96,
-                                             .d_model = 12288,
-                                             .n_heads = 96,
-                                             .n_kv_heads = 96,
-                                             .head_dim = 128,
-                                             .vocab_size = 51200,
-                                             .ffn_hidden = 49152,
-                                             .tied_embeddings = true};
+static const struct model_config gpt_175b = {GPT_3_175B};
 
 static void assert_near(double value, double expected, double share)
 {

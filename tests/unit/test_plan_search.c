@@ -2,6 +2,7 @@
  * worth of luck: the same list, front and counts. The brute force here knows only plan_layout_check
  * and plan_step, and shares no line with the search. */
 #include "test_cmocka.h"
+#include "test_published_models.h"
 
 #include "plan/search/plan_search_internal.h"
 
@@ -56,15 +57,7 @@ static const struct model_config small_moe = {.name = "small MoE",
                                               .n_experts = 8,
                                               .n_experts_used = 2,
                                               .ffn_hidden = 14336};
-static const struct model_config llama_405b = {.name = "Llama 3.1 405B",
-                                               .n_layers = 126,
-                                               .d_model = 16384,
-                                               .n_heads = 128,
-                                               .n_kv_heads = 8,
-                                               .head_dim = 128,
-                                               .vocab_size = 128256,
-                                               .ffn_hidden = 53248,
-                                               .glu = true};
+static const struct model_config llama_405b = {LLAMA_3_405B};
 
 static struct machine_cluster cluster_of(const struct machine_accelerator *a, int64_t count)
 {
