@@ -40,7 +40,7 @@ const struct option_table cmd_bench_machine_table = {
     "an\n"
     "accelerator called local, and the times of the operations beside it (.json).\n\n"
     "  colossus bench-machine\n"
-    "  colossus plan presets/plans/laptop.yaml --accelerator local\n"
+    "  colossus plan laptop --accelerator local\n"
     "  colossus plan validate --local runs/fortunes",
     rows,
     ARRAY_LEN(rows)};

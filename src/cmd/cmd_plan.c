@@ -55,8 +55,8 @@ const struct option_table cmd_plan_table = {
     "FILE.yaml [options]",
     "layout, days, failures, megawatts, dollars of a training run",
     "FILE is a plan: a model, a cluster, a site, a batch, a number of tokens.\n\n"
-    "  colossus plan presets/plans/llama-3-405b.yaml\n"
-    "  colossus plan presets/plans/llama-3-405b.yaml --gpus 32Ki --by cost --html plan.html\n"
+    "  colossus plan llama-3-405b\n"
+    "  colossus plan llama-3-405b --gpus 32Ki --by cost --html plan.html\n"
     "  colossus plan compare A.yaml B.yaml     several plans side by side\n"
     "  colossus plan sweep A.yaml --over gpus=8Ki,16Ki,32Ki\n"
     "  colossus plan validate                  predictions against published runs",
@@ -117,7 +117,7 @@ const struct option_table cmd_plan_compare_table = {
     "FILE.yaml FILE.yaml... [options]",
     "several plans side by side",
     "Options change the same input of all of them.\n\n"
-    "  colossus plan compare presets/plans/deepseek-v3.yaml presets/plans/llama-3-405b.yaml",
+    "  colossus plan compare deepseek-v3 llama-3-405b",
     compare_rows,
     ARRAY_LEN(compare_rows)};
 
@@ -163,8 +163,8 @@ const struct option_table cmd_plan_sweep_table = {
     "one plan at several values of one input",
     "INPUT is gpus, seq_len, batch, cap, tokens, generation, precision, accelerator, site, model,\n"
     "a factor of the layout, or what else the options below name.\n\n"
-    "  colossus plan sweep presets/plans/llama-3-405b.yaml --over gpus=4Ki,8Ki,16Ki,32Ki\n"
-    "  colossus plan sweep presets/plans/llama-3-405b.yaml --over cap=0.6,0.8,1 --svg cap.svg",
+    "  colossus plan sweep llama-3-405b --over gpus=4Ki,8Ki,16Ki,32Ki\n"
+    "  colossus plan sweep llama-3-405b --over cap=0.6,0.8,1 --svg cap.svg",
     sweep_rows,
     ARRAY_LEN(sweep_rows)};
 
@@ -241,7 +241,7 @@ static int one_file(const struct option_table *t, int n, struct error *e)
 {
     if (n == 1) return 0;
     error_set_code(e, ERROR_USAGE, "one plan is needed, %d given", n);
-    return error_hint(e, "colossus %s presets/plans/llama-3-405b.yaml%s", t->command,
+    return error_hint(e, "colossus %s llama-3-405b%s", t->command,
                       t == &cmd_plan_sweep_table ? " --over gpus=8Ki,16Ki" : "");
 }
 
