@@ -145,8 +145,12 @@ static int not_found(const struct yaml_reader *r, const struct section *s, const
                      const struct yaml_node *at)
 {
     const char *names[MAX_LISTED];
-    if (is_path(name))
-        return no_file(r, s, at, arena_printf(r->arena, "there is no file '%.200s'", name));
+    if (is_path(name)) {
+        const char *alone = preset_name_of_path(r->arena, name);
+        int rc = no_file(r, s, at, arena_printf(r->arena, "there is no file '%.200s'", name));
+        if (!preset_exists(r, s->folder, alone)) return rc;
+        return error_hint(r->e, "there is a preset of that name: '%s'", alone);
+    }
     size_t n = preset_list(r, s->folder, names, ARRAY_LEN(names));
     const char *near = name_nearest(name, names, n);
     no_file(r, s, at, arena_printf(r->arena, "there is no %s '%.120s'", s->what, name));
