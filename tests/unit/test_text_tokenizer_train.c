@@ -2,6 +2,8 @@
  * number of threads, and against Hugging Face's library where python3 has it. */
 #include "text_tokenizer_fixture.h"
 
+#include "text/learn/text_learn_internal.h"
+
 struct folder {
     struct arena arena;
     char *path;

@@ -10,20 +10,6 @@
  * with TOKENIZER_PARSE_SPECIAL, so text from outside cannot smuggle one in. */
 #include "text/tokenizer/text_tokenizer_internal.h"
 
-/* ------------------------------------------------------------------ ids */
-
-void token_array_fini(struct token_array *a)
-{
-    mem_free(a->ids);
-    *a = (struct token_array){0};
-}
-
-void token_array_push(struct token_array *a, uint32_t id)
-{
-    token_array_reserve(a, 1);
-    a->ids[a->count++] = id;
-}
-
 /* ------------------------------------------------------------------ loading */
 
 void tokenizer_special_add(struct tokenizer *t, uint32_t id, bool control, bool raw)

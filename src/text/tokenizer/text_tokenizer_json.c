@@ -52,19 +52,19 @@ bool tokenizer_chars_to_bytes(const char *text, size_t size, struct str *out)
 /* ------------------------------------------------------------------ JSON */
 
 /* A member that may be missing or null. */
-static bool has(const json_t *o, const char *key)
+bool form_has(const json_t *o, const char *key)
 {
     const json_t *v = json_object_get(o, key);
     return v && !json_is_null(v);
 }
 
-static const char *text_of(const json_t *o, const char *key)
+const char *form_text(const json_t *o, const char *key)
 {
     const char *text = json_string_value(json_object_get(o, key));
     return text ? text : "";
 }
 
-static bool is_true(const json_t *o, const char *key)
+bool form_true(const json_t *o, const char *key)
 {
     return json_is_true(json_object_get(o, key));
 }
@@ -81,7 +81,7 @@ static int id_of(const json_t *v, uint32_t *id, struct error *e)
 }
 
 /* Everything that would change ids and is not done here ends in this message. */
-static int refused(const char *what, const char *type, struct error *e)
+int form_refused(const char *what, const char *type, struct error *e)
 {
     return error_set(e, "%s '%s' is not supported", what, type[0] ? type : "(no type)");
 }
@@ -98,9 +98,9 @@ static int add_added_token(struct tokenizer *t, const json_t *token, struct erro
     if (!json_is_string(content) || !json_string_length(content))
         return error_set(e, "content is not a string or empty");
     for (size_t i = 0; i < ARRAY_LEN(flags); i++)
-        if (is_true(token, flags[i])) return error_set(e, "%s is not supported", flags[i]);
-    bool control = is_true(token, "special");
-    bool raw = has(token, "normalized") ? !is_true(token, "normalized") : control;
+        if (form_true(token, flags[i])) return error_set(e, "%s is not supported", flags[i]);
+    bool control = form_true(token, "special");
+    bool raw = form_has(token, "normalized") ? !form_true(token, "normalized") : control;
     TRY(bpe_vocab_set(&t->bpe.vocab, id, json_string_value(content), json_string_length(content),
                       control ? BPE_PIECE_CONTROL : BPE_PIECE_USER, e));
     t->bpe.vocab.pieces[id].dead = true; /* until the model's own vocabulary has it too */
@@ -232,15 +232,15 @@ static int read_model(struct tokenizer *t, const json_t *model, struct error *e)
 {
     static const char *const affixes[] = {"continuing_subword_prefix", "end_of_word_suffix"};
     if (!json_is_object(model)) return error_set(e, "model is not an object");
-    if (has(model, "type") && strcmp(text_of(model, "type"), "BPE") != 0)
-        return refused("model.type", text_of(model, "type"), e);
-    if (has(model, "dropout") && json_number_value(json_object_get(model, "dropout")) != 0.0)
+    if (form_has(model, "type") && strcmp(form_text(model, "type"), "BPE") != 0)
+        return form_refused("model.type", form_text(model, "type"), e);
+    if (form_has(model, "dropout") && json_number_value(json_object_get(model, "dropout")) != 0.0)
         return error_set(e, "model.dropout is not supported");
     for (size_t i = 0; i < ARRAY_LEN(affixes); i++)
-        if (text_of(model, affixes[i])[0])
+        if (form_text(model, affixes[i])[0])
             return error_set(e, "model.%s is not supported", affixes[i]);
     t->bpe.rule = BPE_JOIN_PAIRS;
-    t->bpe.whole_words = is_true(model, "ignore_merges");
+    t->bpe.whole_words = form_true(model, "ignore_merges");
     struct str bytes = {0};
     int rc = read_vocab(t, json_object_get(model, "vocab"), &bytes, e);
     str_fini(&bytes);
@@ -248,83 +248,23 @@ static int read_model(struct tokenizer *t, const json_t *model, struct error *e)
     return rc;
 }
 
-/* ------------------------------------------------------------------ normalizer, pre-tokenizer */
+/* ------------------------------------------------------------------ normalizer, and the whole */
 
 /* A Sequence may hold several, but not another Sequence: nothing recurses over a file's nesting. */
 static int read_normalizer(struct tokenizer *t, const json_t *normalizer, bool nested,
                            struct error *e)
 {
     if (!normalizer || json_is_null(normalizer)) return 0;
-    const char *type = text_of(normalizer, "type");
+    const char *type = form_text(normalizer, "type");
     if (strcmp(type, "NFC") == 0) {
         t->nfc = true;
         return 0;
     }
-    if (strcmp(type, "Sequence") != 0 || nested) return refused("normalizer", type, e);
+    if (strcmp(type, "Sequence") != 0 || nested) return form_refused("normalizer", type, e);
     const json_t *list = json_object_get(normalizer, "normalizers");
     for (size_t i = 0; i < json_array_size(list); i++)
         TRY(read_normalizer(t, json_array_get(list, i), true, e));
     return 0;
-}
-
-static int add_split(struct tokenizer *t, const json_t *split, struct error *e)
-{
-    const char *behavior = text_of(split, "behavior");
-    const json_t *pattern = json_object_get(json_object_get(split, "pattern"), "Regex");
-    if (!json_is_string(pattern))
-        return error_set(e, "pre_tokenizer Split by anything but a Regex is not supported");
-    const char *text = json_string_value(pattern);
-    size_t size = json_string_length(pattern);
-    /* Inverted and removed: words are kept, what lies between them goes; fine where nothing does. */
-    bool keeps_words =
-        strcmp(behavior, "Removed") == 0 && is_true(split, "invert") && pretoken_covers(text, size);
-    if (strcmp(behavior, "Isolated") != 0 && !keeps_words)
-        return refused("pre_tokenizer Split with behavior", behavior, e);
-    if (pretoken_add(&t->pretoken, text, size, e) < 0)
-        return error_context(e, "pre_tokenizer Split");
-    return 0;
-}
-
-static int add_byte_level(struct tokenizer *t, const json_t *level, bool first, struct error *e)
-{
-    const json_t *use_regex = json_object_get(level, "use_regex");
-    if (is_true(level, "add_prefix_space")) {
-        if (!first)
-            return error_set(e, "pre_tokenizer ByteLevel with add_prefix_space behind another one "
-                                "is not supported");
-        t->prefix_space = true;
-    }
-    if (json_is_false(use_regex)) return 0;
-    return pretoken_add(&t->pretoken, PRETOKEN_PATTERN_GPT2, strlen(PRETOKEN_PATTERN_GPT2), e);
-}
-
-/* Stages in their order. ByteLevel ends them, because it turns text into byte characters, which
- * here are bytes all along. */
-static int read_pre_tokenizer(struct tokenizer *t, const json_t *pre, struct error *e)
-{
-    size_t n = 1;
-    const json_t *list = NULL;
-    if (strcmp(text_of(pre, "type"), "Sequence") == 0) {
-        list = json_object_get(pre, "pretokenizers");
-        n = json_array_size(list);
-    }
-    for (size_t i = 0; i < n; i++) {
-        const json_t *stage = list ? json_array_get(list, i) : pre;
-        const char *type = text_of(stage, "type");
-        if (strcmp(type, "ByteLevel") == 0) {
-            if (i + 1 < n) return error_set(e, "pre_tokenizer ByteLevel is not the last");
-            return add_byte_level(t, stage, i == 0, e);
-        }
-        if (strcmp(type, "Split") == 0) {
-            TRY(add_split(t, stage, e));
-        } else if (strcmp(type, "Digits") == 0) {
-            const char *pattern = is_true(stage, "individual_digits") ? "\\p{N}" : "\\p{N}+";
-            TRY(pretoken_add(&t->pretoken, pattern, strlen(pattern), e));
-        } else {
-            return refused("pre_tokenizer", type, e);
-        }
-    }
-    return error_set(e, "pre_tokenizer has no ByteLevel: not a byte-level tokenizer");
 }
 
 /* Added tokens come before the model: its vocabulary may name some of them again. */
@@ -336,9 +276,9 @@ static int read_tokenizer_json(struct tokenizer *t, const json_t *root, struct e
     bpe_vocab_limit_ids(&t->bpe.vocab, json_object_size(json_object_get(model, "vocab")) +
                                            json_array_size(json_object_get(root, "added_tokens")));
     TRY(read_normalizer(t, json_object_get(root, "normalizer"), false, e));
-    TRY(read_pre_tokenizer(t, json_object_get(root, "pre_tokenizer"), e));
-    if (decoder && !json_is_null(decoder) && strcmp(text_of(decoder, "type"), "ByteLevel") != 0)
-        return refused("decoder", text_of(decoder, "type"), e);
+    TRY(pretoken_read(t, json_object_get(root, "pre_tokenizer"), e));
+    if (decoder && !json_is_null(decoder) && strcmp(form_text(decoder, "type"), "ByteLevel") != 0)
+        return form_refused("decoder", form_text(decoder, "type"), e);
     TRY(read_added_tokens(t, json_object_get(root, "added_tokens"), e));
     TRY(read_model(t, model, e));
     fill_match_sets(t);
@@ -390,10 +330,10 @@ static int read_tok_json(struct tokenizer *t, const json_t *root, struct error *
     t->bpe.rule = BPE_JOIN_STRINGS;
     t->bpe.whole_words = true;
     const char *pattern = PRETOKEN_PATTERN_GROK2;
-    if (has(root, "pat_str"))
-        pattern = text_of(root, "pat_str");
-    else if (strcmp(text_of(root, "word_split"), "V1") != 0)
-        return refused("word_split", text_of(root, "word_split"), e);
+    if (form_has(root, "pat_str"))
+        pattern = form_text(root, "pat_str");
+    else if (strcmp(form_text(root, "word_split"), "V1") != 0)
+        return form_refused("word_split", form_text(root, "word_split"), e);
     TRY(pretoken_add(&t->pretoken, pattern, strlen(pattern), e));
     bpe_vocab_limit_ids(&t->bpe.vocab,
                         json_array_size(json_object_get(root, "regular_tokens")) +

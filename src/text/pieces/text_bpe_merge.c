@@ -11,7 +11,7 @@
  * heap, n log n. An entry of the heap is never removed when its pair is gone: it is recognised when
  * it comes up. A symbol's start never moves and its end only grows, so a pair is still the one that
  * was entered exactly if its left symbol lives and its right symbol ends where it did. */
-#include "text/tokenizer/text_tokenizer_internal.h"
+#include "text/pieces/text_pieces_internal.h"
 
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 

@@ -1,9 +1,10 @@
-/* text_bpe_table.c: a hash from numbers to numbers and a heap, which merging and learning share.
+/* text_bpe_table.c: a hash from numbers to numbers, a heap and lists of ids, which merging and
+ * learning share.
  *
  * Keys are pairs: of ids in the table of merges and in the trainer, of a node and a byte in the
  * trie of special tokens. A slot is 16 bytes, so that one cache line answers nearly every lookup.
  * The hash is fixed; whoever fills a table from a file bounds the damage of keys that collide. */
-#include "text/tokenizer/text_tokenizer_internal.h"
+#include "text/pieces/text_pieces_internal.h"
 
 void table_fini(struct table *t)
 {
@@ -72,4 +73,18 @@ struct heap_entry heap_pop(struct heap *h)
     }
     h->entries[i] = last;
     return top;
+}
+
+/* ------------------------------------------------------------------ ids */
+
+void token_array_fini(struct token_array *a)
+{
+    mem_free(a->ids);
+    *a = (struct token_array){0};
+}
+
+void token_array_push(struct token_array *a, uint32_t id)
+{
+    token_array_reserve(a, 1);
+    a->ids[a->count++] = id;
 }

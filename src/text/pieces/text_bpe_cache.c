@@ -11,7 +11,7 @@
  * so the size never grows. A word of up to 15 bytes and its size are two 64-bit numbers, which are
  * compared whole: nothing depends on the hash. It only remembers what bpe_merge_word said, so ids
  * cannot depend on it either. */
-#include "text/tokenizer/text_tokenizer_internal.h"
+#include "text/pieces/text_pieces_internal.h"
 
 _Static_assert(sizeof(struct bpe_cache_entry) == 32, "two entries are one cache line");
 

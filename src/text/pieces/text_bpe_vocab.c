@@ -9,7 +9,7 @@
  * A file can be made so that its pieces collide under this hash and loading would take n^2 steps;
  * the number of probes is limited and such a file is refused. Text cannot do harm: it is only
  * looked up. */
-#include "text/tokenizer/text_tokenizer_internal.h"
+#include "text/pieces/text_pieces_internal.h"
 
 #define TABLE_HUGE ((size_t)1 << 20)
 

@@ -12,7 +12,7 @@
  * Merging stops early when no pair occurs twice.
  *
  * Memory, per distinct word of n bytes: 4 n for its tokens, about 6 n for the lists. */
-#include "text/tokenizer/text_tokenizer_internal.h"
+#include "text/learn/text_learn_internal.h"
 
 #define PAIR_NONE       UINT32_MAX
 #define TOKEN_MAX_BYTES 256 /* pairs that would give more are left alone */

@@ -4,7 +4,7 @@
  * that stand for them, then what was learned, in the order of learning. The file holds what that
  * library writes itself and is read back before it is put in place, so that a file that exists is
  * one that loads. */
-#include "text/tokenizer/text_tokenizer_internal.h"
+#include "text/learn/text_learn_internal.h"
 
 #define BYTE_TOKENS 256u
 

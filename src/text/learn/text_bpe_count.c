@@ -8,7 +8,7 @@
  *
  * Memory is bounded: one batch, the slices' tables, and at most max_words distinct words; when a
  * batch leaves more, the rarest are dropped until half are left. */
-#include "text/tokenizer/text_tokenizer_internal.h"
+#include "text/learn/text_learn_internal.h"
 
 #define BATCH_BYTES    ((size_t)64 << 20)
 #define SLICE_BYTES    ((size_t)1 << 20)
