@@ -357,17 +357,20 @@ static void refuse_changed(const char *from, const char *to, const char *words)
 static void test_wrong_json(void **state)
 {
     (void)state;
-    refuse_changed("\"normalizer\":null", "\"normalizer\":{\"type\":\"Lowercase\"}",
-                   "normalizer 'Lowercase' is not supported");
-    refuse_changed("\"type\":\"BPE\"", "\"type\":\"Unigram\"", "model.type 'Unigram'");
+    refuse_changed("\"normalizer\":null", "\"normalizer\":{\"type\":\"Uppercase\"}",
+                   "normalizer 'Uppercase' is not supported");
+    refuse_changed("\"normalizer\":null",
+                   "\"normalizer\":{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"AAAA\"}",
+                   "the character map is truncated");
+    refuse_changed("\"type\":\"BPE\"", "\"type\":\"Unigram\"",
+                   "behind ByteLevel model.type 'Unigram'");
     refuse_changed("\"dropout\":null", "\"dropout\":0.1", "model.dropout");
     refuse_changed("\"continuing_subword_prefix\":null", "\"continuing_subword_prefix\":\"##\"",
-                   "model.continuing_subword_prefix");
+                   "the second does not begin with continuing_subword_prefix");
     refuse_changed("\"type\":\"Split\"", "\"type\":\"Whitespace\"", "pre_tokenizer 'Whitespace'");
     refuse_changed("\"behavior\":\"Isolated\"", "\"behavior\":\"MergedWithNext\"",
                    "behavior 'MergedWithNext'");
     refuse_changed("\"Regex\":\"", "\"Regex\":\"\\\\w+|", "the pattern has an escape");
-    refuse_changed("\"lstrip\":false", "\"lstrip\":true", "added_tokens[0]: lstrip");
     refuse_changed("\"content\":\"<|eos|>\"", "\"content\":\"\"", "added_tokens[0]: content");
     refuse_changed("\"content\":\"<|eos|>\"", "\"content\":\"<|end|>\"", "id 0 has another name");
     refuse_changed("{\"id\":1,", "{\"id\":0,", "added_tokens[1]: id 0 is given twice");
@@ -386,7 +389,7 @@ static void test_wrong_json(void **state)
                    "decoder 'Metaspace'");
     refuse_changed("\"model\":", "\"modell\":", "no 'model'");
     expect_refused("{}", 2, "no 'model'");
-    expect_refused("{\"model\":{}}", 12, "pre_tokenizer");
+    expect_refused("{\"model\":{}}", 12, "model.vocab is not an object");
     expect_refused("{\"model\":", 9, "file:1");
     expect_refused("", 0, "no tokenizer that is known");
     expect_refused("hello", 5, "no tokenizer that is known");

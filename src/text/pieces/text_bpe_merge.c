@@ -4,7 +4,8 @@
  * neighbours may join, the pair with the smallest priority joins, the leftmost of equals. Which
  * pairs may join is the only thing in which the formats differ: Hugging Face names pairs of ids
  * and ranks them, SentencePiece and tiktoken join whatever gives a piece and go by the piece's
- * priority.
+ * priority. Merging by pairs needs no bytes once every symbol has an id: where a symbol may be
+ * unknown or is looked up with a prefix or suffix, a list of ids is merged instead of the word.
  *
  * Short words, nearly all there are, keep their symbols in arrays and look for the smallest
  * priority by scanning. Long ones (a line of Chinese, a megabyte of 'a') use a linked list and a
@@ -21,6 +22,9 @@ void bpe_model_fini(struct bpe_model *m)
 {
     bpe_vocab_fini(&m->vocab);
     table_fini(&m->pairs);
+    unigram_fini(&m->unigram);
+    str_fini(&m->prefix);
+    str_fini(&m->suffix);
 }
 
 int bpe_pairs_init(struct bpe_model *m, size_t n_merges, struct error *e)
@@ -70,19 +74,25 @@ static inline uint32_t symbol_size(const struct bpe_model *m, const char *word, 
     return (uint32_t)MIN(character_size[(uint8_t)word[0] >> 4], size);
 }
 
+bool bpe_push_bytes(const struct bpe_model *m, const char *symbol, size_t size,
+                    struct token_array *out)
+{
+    for (size_t i = 0; i < size; i++)
+        if (m->byte_ids[(uint8_t)symbol[i]] == TOKENIZER_NONE) return false;
+    for (size_t i = 0; i < size; i++)
+        token_array_push(out, m->byte_ids[(uint8_t)symbol[i]]);
+    return true;
+}
+
 /* id is TOKENIZER_NONE for a character that never joined. */
 static void emit(const struct bpe_model *m, const char *symbol, size_t size, uint32_t id,
                  struct token_array *out)
 {
     if (id == TOKENIZER_NONE) id = bpe_vocab_find(&m->vocab, symbol, size);
-    if (id != TOKENIZER_NONE) {
+    if (id != TOKENIZER_NONE)
         token_array_push(out, id);
-    } else if (m->byte_fallback) {
-        for (size_t i = 0; i < size; i++)
-            token_array_push(out, m->byte_ids[(uint8_t)symbol[i]]);
-    } else {
+    else if (!m->byte_fallback || !bpe_push_bytes(m, symbol, size, out))
         token_array_push(out, m->unknown_id);
-    }
 }
 
 static inline uint32_t first_id(const struct bpe_model *m, char c)
@@ -162,6 +172,9 @@ void bpe_work_fini(struct bpe_work *w)
 {
     mem_free(w->nodes);
     heap_fini(&w->heap);
+    token_array_fini(&w->symbols);
+    mem_free(w->best);
+    str_fini(&w->text);
     *w = (struct bpe_work){0};
 }
 
@@ -188,7 +201,8 @@ static void candidate_add(const struct bpe_model *m, struct bpe_work *w, const c
                                             table_pair(end, (uint32_t)join)});
 }
 
-/* Cuts the word into its first symbols; their number. */
+/* Cuts the word into its first symbols; their number. word NULL: w->symbols, of which size is the
+ * number, each one place wide. */
 static uint32_t nodes_fill(const struct bpe_model *m, struct bpe_work *w, const char *word,
                            uint32_t size)
 {
@@ -199,8 +213,9 @@ static uint32_t nodes_fill(const struct bpe_model *m, struct bpe_work *w, const 
     }
     uint32_t n = 0;
     for (uint32_t at = 0; at < size; n++) {
-        w->nodes[n] = (struct bpe_node){at, n - 1, n + 1, first_id(m, word[at])};
-        at += symbol_size(m, word + at, size - at);
+        uint32_t id = word ? first_id(m, word[at]) : w->symbols.ids[at];
+        w->nodes[n] = (struct bpe_node){at, n - 1, n + 1, id};
+        at += word ? symbol_size(m, word + at, size - at) : 1;
     }
     w->nodes[0].prev = w->nodes[n - 1].next = NODE_NONE;
     return n;
@@ -229,12 +244,18 @@ static void merge_long(const struct bpe_model *m, struct bpe_work *w, const char
         emit(m, word + w->nodes[i].start, node_end(w, i, size) - w->nodes[i].start, w->nodes[i].id,
              out);
     /* A giant word is rare; its working memory, up to 48 bytes per byte, is not kept. */
-    if (w->node_cap > (1u << 20)) bpe_work_fini(w);
+    if (w->node_cap > (1u << 20)) {
+        mem_free(w->nodes);
+        w->nodes = NULL;
+        w->node_cap = 0;
+        heap_fini(&w->heap);
+    }
 }
 
 /* ------------------------------------------------------------------ either */
 
-/* Tries the short way, and goes the long one when there are more symbols than it has places for. */
+/* Tries the short way, and goes the long one when there are more symbols than it has places for.
+ * word NULL: as for nodes_fill. */
 static void merge_part(const struct bpe_model *m, struct bpe_work *w, const char *word, size_t size,
                        struct token_array *out)
 {
@@ -242,38 +263,93 @@ static void merge_part(const struct bpe_model *m, struct bpe_work *w, const char
     uint32_t at = 0;
     for (s.n = 0; at < size && s.n < BPE_SHORT_SYMBOLS; s.n++) {
         s.start[s.n] = (uint16_t)at;
-        s.id[s.n] = first_id(m, word[at]);
-        at += symbol_size(m, word + at, size - at);
+        s.id[s.n] = word ? first_id(m, word[at]) : w->symbols.ids[at];
+        at += word ? symbol_size(m, word + at, size - at) : 1;
     }
     s.start[s.n] = (uint16_t)at;
     if (at < size) {
         merge_long(m, w, word, (uint32_t)size, out);
         return;
     }
-    memcpy(s.bytes, word, size);
+    if (m->rule == BPE_JOIN_STRINGS) memcpy(s.bytes, word, size);
     if (m->rule == BPE_JOIN_PAIRS)
         merge_short(m, BPE_JOIN_PAIRS, &s, out);
     else
         merge_short(m, BPE_JOIN_STRINGS, &s, out);
 }
 
+/* The id of a symbol that is looked up, with the word's prefix and suffix where it takes them. */
+static uint32_t symbol_find(const struct bpe_model *m, struct bpe_work *w, const char *symbol,
+                            size_t size, bool first, bool last)
+{
+    bool plain = (first || !m->prefix.len) && (!last || !m->suffix.len);
+    if (plain && !m->characters) return m->byte_ids[(uint8_t)*symbol];
+    if (plain) return bpe_vocab_find(&m->vocab, symbol, size);
+    str_clear(&w->text);
+    if (!first && m->prefix.len) str_append(&w->text, m->prefix.data, m->prefix.len);
+    str_append(&w->text, symbol, size);
+    if (last && m->suffix.len) str_append(&w->text, m->suffix.data, m->suffix.len);
+    return bpe_vocab_find(&m->vocab, w->text.data, w->text.len);
+}
+
+/* The word's symbols in w->symbols, as Hugging Face's BPE::merge_word has them: an unknown one
+ * waits for the next known one, whatever byte fallback puts between them. */
+static void look_up_symbols(const struct bpe_model *m, struct bpe_work *w, const char *word,
+                            size_t size)
+{
+    bool waiting = false;
+    w->symbols.count = 0;
+    for (size_t at = 0, n; at < size; at += n) {
+        n = symbol_size(m, word + at, size - at);
+        uint32_t id = symbol_find(m, w, word + at, n, at == 0, at + n == size);
+        if (id != TOKENIZER_NONE) {
+            if (waiting) token_array_push(&w->symbols, m->unknown_id);
+            waiting = false;
+            token_array_push(&w->symbols, id);
+        } else if (m->byte_fallback && bpe_push_bytes(m, word + at, n, &w->symbols)) {
+            continue;
+        } else if (m->unknown_id != TOKENIZER_NONE) {
+            if (waiting && !m->fuse_unknown) token_array_push(&w->symbols, m->unknown_id);
+            waiting = true;
+        }
+    }
+    if (waiting) token_array_push(&w->symbols, m->unknown_id);
+}
+
+/* At most BPE_MAX_WORD bytes. */
+static void merge_any(const struct bpe_model *m, struct bpe_work *w, const char *word, size_t size,
+                      struct token_array *out)
+{
+    if (m->rule == BPE_UNIGRAM) {
+        unigram_word(m, w, word, size, out);
+    } else if (m->looked_up) {
+        look_up_symbols(m, w, word, size);
+        if (w->symbols.count) merge_part(m, w, NULL, w->symbols.count, out);
+    } else {
+        merge_part(m, w, word, size, out);
+    }
+}
+
 void bpe_merge_word(const struct bpe_model *m, struct bpe_work *w, const char *word, size_t size,
                     struct token_array *out)
 {
+    if (m->rule == BPE_WORDPIECE) {
+        wordpiece_word(m, w, word, size, out);
+        return;
+    }
     if (m->whole_words) {
         uint32_t id = bpe_vocab_find(&m->vocab, word, size);
-        if (id != TOKENIZER_NONE) {
-            token_array_push(out, id);
-            return;
-        }
+        if (id == TOKENIZER_NONE && m->rule == BPE_WORDLEVEL) id = m->unknown_id;
+        if (id != TOKENIZER_NONE) token_array_push(out, id);
+        if (id != TOKENIZER_NONE || m->rule == BPE_WORDLEVEL) return;
     }
     while (size > BPE_MAX_WORD) {
         size_t part = BPE_MAX_WORD;
         while (((uint8_t)word[part] & 0xc0) == 0x80 && part > BPE_MAX_WORD - 4)
             part--;
-        merge_part(m, w, word, part, out);
+        merge_any(m, w, word, part, out);
         word += part;
         size -= part;
     }
-    if (size) merge_part(m, w, word, size, out);
+    if (size) merge_any(m, w, word, size, out);
 }

@@ -94,7 +94,8 @@ int bpe_vocab_set(struct bpe_vocab *v, uint32_t id, const char *bytes, size_t si
     *piece = (struct bpe_piece){.offset = (uint32_t)v->blob_size,
                                 .priority = BPE_NO_PRIORITY,
                                 .size = (uint16_t)size,
-                                .type = (uint8_t)type};
+                                .type = (uint8_t)type,
+                                .dead = type == BPE_PIECE_CONTROL};
     v->blob_size += size;
     return 0;
 }
@@ -149,7 +150,8 @@ int bpe_vocab_index(struct bpe_vocab *v, struct error *e)
         int n = 0;
         for (; id < v->count && n < AHEAD; id++) {
             const struct bpe_piece *piece = &v->pieces[id];
-            if (piece->dead || (piece->type != BPE_PIECE_NORMAL && piece->type != BPE_PIECE_USER))
+            if (piece->dead || piece->type == BPE_PIECE_NONE || piece->type == BPE_PIECE_BYTE ||
+                piece->type == BPE_PIECE_UNKNOWN)
                 continue;
             ids[n] = id;
             keys[n] = bpe_key(bpe_vocab_bytes(v, id), piece->size);

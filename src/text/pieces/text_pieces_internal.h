@@ -4,7 +4,9 @@
  *   text_bpe_table.c   a hash from numbers to numbers, and a heap
  *   text_bpe_vocab.c   pieces, and the hash from a piece's bytes to its id
  *   text_bpe_merge.c   one word to ids by merging (byte pairs with ranks, or joined strings)
- *   text_bpe_cache.c   the same through a cache of short words: the hot path */
+ *   text_unigram.c     one word to its likeliest pieces
+ *   text_wordpiece.c   one word to its longest pieces from the left, or as a whole
+ *   text_bpe_cache.c   all of these through a cache of short words: the hot path */
 #ifndef COLOSSUS_TEXT_PIECES_INTERNAL_H
 #define COLOSSUS_TEXT_PIECES_INTERNAL_H
 
@@ -228,21 +230,44 @@ static inline uint32_t bpe_vocab_find(const struct bpe_vocab *v, const char *p, 
 
 /* ------------------------------------------------------------------ merging (text_bpe_merge.c) */
 
-/* Which neighbours join, and which pair is first: the smallest priority, then the leftmost. */
+/* How a word becomes pieces. Where neighbours join, the pair with the smallest priority is first,
+ * then the leftmost. */
 enum bpe_rule {
-    BPE_JOIN_PAIRS,  /* (left id, right id) is in the table of merges; priority = its rank */
-    BPE_JOIN_STRINGS /* the joined bytes are a NORMAL or USER piece; priority = the piece's */
+    BPE_JOIN_PAIRS,   /* (left id, right id) is in the table of merges; priority = its rank */
+    BPE_JOIN_STRINGS, /* the joined bytes are a NORMAL or USER piece; priority = the piece's */
+    BPE_UNIGRAM,      /* the pieces with the highest sum of scores (text_unigram.c) */
+    BPE_WORDPIECE,    /* the longest piece, again and again (text_wordpiece.c) */
+    BPE_WORDLEVEL     /* the word is a piece, or unknown */
+};
+
+/* Pieces in a trie, with their scores; {0} is empty. */
+struct unigram {
+    struct table edges; /* table_pair(node, byte) to the node behind it; node 0 is the root */
+    uint32_t *node_ids; /* [n_nodes] the piece that ends here, or TOKENIZER_NONE */
+    size_t n_nodes, node_cap;
+    double *scores; /* [n_scores] by id */
+    size_t n_scores;
+    double unknown_score;
+    bool single; /* sums are rounded to single precision, as SentencePiece has them */
 };
 
 struct bpe_model {
     enum bpe_rule rule;
     bool whole_words;   /* a word that is a piece is taken whole, whatever merging would give */
     bool characters;    /* symbols begin as UTF-8 characters (SentencePiece), else as bytes */
-    bool byte_fallback; /* with characters: an unknown one becomes its bytes, else unknown_id */
-    uint32_t unknown_id;
+    bool byte_fallback; /* an unknown symbol becomes its bytes where all of them have ids */
+    bool fuse_unknown;  /* PAIRS: neighbouring unknown symbols are one */
+    /* PAIRS: a symbol may be unknown, or is looked up between these two: a prefix for all but the
+     * first of a word (and for all but the first piece with WORDPIECE), a suffix for the last. */
+    bool looked_up;
+    struct str prefix, suffix;
+    size_t word_limit;   /* WORDPIECE: a word of more characters is unknown */
+    uint32_t unknown_id; /* TOKENIZER_NONE: unknown symbols vanish (PAIRS) */
+    /* The piece of each byte: byte-level's symbols, or those of byte fallback. */
     uint32_t byte_ids[256];
     struct bpe_vocab vocab;
     struct table pairs; /* table_pair(left id, right id) to table_pair(rank, joined id) */
+    struct unigram unigram;
 };
 
 void bpe_model_fini(struct bpe_model *m);
@@ -255,16 +280,39 @@ bool bpe_pairs_add(struct bpe_model *m, uint32_t left, uint32_t right, uint32_t 
 #define BPE_MAX_WORD      ((size_t)1 << 30)
 
 struct bpe_node;
-/* Working memory of merging long words; {0} to begin with. */
+struct unigram_best;
+/* Working memory of one thread; {0} to begin with. */
 struct bpe_work {
-    struct bpe_node *nodes;
+    struct bpe_node *nodes; /* of merging long words */
     size_t node_cap;
     struct heap heap;
+    struct token_array symbols; /* PAIRS with looked_up */
+    struct unigram_best *best;  /* UNIGRAM: of each place in the word */
+    size_t best_cap;
+    struct str text; /* a symbol between prefix and suffix */
 };
 void bpe_work_fini(struct bpe_work *w);
 /* Appends the ids of one word. For SentencePiece the word is valid UTF-8 with ' ' for U+2581.
  * O(n log n) in its size, O(n^2) below BPE_SHORT_SYMBOLS; a word beyond BPE_MAX_WORD is cut. */
 void bpe_merge_word(const struct bpe_model *m, struct bpe_work *w, const char *word, size_t size,
+                    struct token_array *out);
+
+/* Appends the pieces of an unknown symbol's bytes where all of them have one; false where not. */
+bool bpe_push_bytes(const struct bpe_model *m, const char *symbol, size_t size,
+                    struct token_array *out);
+
+/* ------------------------------------------------------------------ other models */
+
+/* (text_unigram.c) Puts a piece into the trie; the first id given for the same bytes stays. size >
+ * 0. Every id below n_scores has a score; those that were not added never match. */
+void unigram_add(struct unigram *u, const char *bytes, size_t size, uint32_t id);
+void unigram_fini(struct unigram *u);
+/* Appends the ids of one word of valid UTF-8; neighbouring unknown characters are one. The steps
+ * are at most the word's size times the longest piece's. */
+void unigram_word(const struct bpe_model *m, struct bpe_work *w, const char *word, size_t size,
+                  struct token_array *out);
+/* (text_wordpiece.c) The same for WORDPIECE. */
+void wordpiece_word(const struct bpe_model *m, struct bpe_work *w, const char *word, size_t size,
                     struct token_array *out);
 
 static inline void token_array_reserve(struct token_array *a, size_t more)

@@ -33,12 +33,13 @@ static int add_byte_level(struct tokenizer *t, const json_t *level, bool first, 
     return pretoken_add(&t->pretoken, PRETOKEN_PATTERN_GPT2, strlen(PRETOKEN_PATTERN_GPT2), e);
 }
 
-/* Stages in their order. ByteLevel ends them, because it turns text into byte characters, which
+/* Stages in their order; none: the text is one word. ByteLevel ends them, because it turns text into byte characters, which
  * here are bytes all along. */
 int pretoken_read(struct tokenizer *t, const json_t *pre, struct error *e)
 {
     size_t n = 1;
     const json_t *list = NULL;
+    if (!pre || json_is_null(pre)) return 0;
     if (strcmp(form_text(pre, "type"), "Sequence") == 0) {
         list = json_object_get(pre, "pretokenizers");
         n = json_array_size(list);
@@ -48,6 +49,7 @@ int pretoken_read(struct tokenizer *t, const json_t *pre, struct error *e)
         const char *type = form_text(stage, "type");
         if (strcmp(type, "ByteLevel") == 0) {
             if (i + 1 < n) return error_set(e, "pre_tokenizer ByteLevel is not the last");
+            t->byte_level = true;
             return add_byte_level(t, stage, i == 0, e);
         }
         if (strcmp(type, "Split") == 0) {
@@ -59,5 +61,5 @@ int pretoken_read(struct tokenizer *t, const json_t *pre, struct error *e)
             return form_refused("pre_tokenizer", type, e);
         }
     }
-    return error_set(e, "pre_tokenizer has no ByteLevel: not a byte-level tokenizer");
+    return 0;
 }

@@ -44,9 +44,10 @@ static int add_entry(struct tokenizer *t, uint32_t id, const struct llama2_entry
     struct bpe_vocab *v = &t->bpe.vocab;
     if (id == 0) return bpe_vocab_set(v, id, entry->text, entry->size, BPE_PIECE_UNKNOWN, e);
     if (id < LLAMA2_FIRST_BYTE) {
-        tokenizer_special_add(t, id, true, false);
-        return bpe_vocab_set(v, id, id == 1 ? "<s>" : "</s>", id == 1 ? 3 : 4, BPE_PIECE_CONTROL,
-                             e);
+        const char *name = id == 1 ? "<s>" : "</s>";
+        struct tokenizer_special control = {.id = id, .control = true};
+        tokenizer_special_add(t, control, name, strlen(name));
+        return bpe_vocab_set(v, id, name, strlen(name), BPE_PIECE_CONTROL, e);
     }
     if (id < LLAMA2_FIRST_PIECE) {
         char byte = (char)(id - LLAMA2_FIRST_BYTE);

@@ -267,7 +267,8 @@ static int add_text_piece(struct tokenizer *t, struct spm_file *file, const stru
     }
     if (inner && !dead) t->cut_at_spaces = false;
     if (user) {
-        tokenizer_special_add(t, id, false, false);
+        struct tokenizer_special s = {.id = id};
+        tokenizer_special_add(t, s, text, size);
         if (!dead) match_set_add(&t->user, text, size, id);
         match_set_add(&t->user_raw, p->text, p->size, id);
     }
@@ -286,7 +287,8 @@ static int add_piece(struct tokenizer *t, struct spm_file *file, const struct sp
     case SPM_USER_DEFINED: return add_text_piece(t, file, p, buffer, e);
     case SPM_BYTE: return add_byte_piece(t, file, p, e);
     case SPM_CONTROL:
-        tokenizer_special_add(t, id, true, false);
+        tokenizer_special_add(t, (struct tokenizer_special){.id = id, .control = true}, p->text,
+                              p->size);
         return bpe_vocab_set(&t->bpe.vocab, id, p->text, p->size, BPE_PIECE_CONTROL, e);
     case SPM_UNKNOWN: /* set at the end, when its surface is known */
         if (t->bpe.unknown_id != TOKENIZER_NONE)

@@ -5,30 +5,52 @@
  * that. Then everything is one tokenizer with one merging core; only SentencePiece has its own
  * normaliser and decoder (text_spm_encode.c).
  *
- * Byte-level encoding: special tokens that may match cut the text; what lies between is brought to
- * NFC where the file says so, cut into words, and the words are merged. Control tokens match only
- * with TOKENIZER_PARSE_SPECIAL, so text from outside cannot smuggle one in. */
+ * All but SentencePiece encode so: special tokens that may match cut the text; what lies between is
+ * normalised where the file says so, cut into words, and the words become pieces. Control tokens
+ * match only with TOKENIZER_PARSE_SPECIAL, so text from outside cannot smuggle one in. */
 #include "text/tokenizer/text_tokenizer_internal.h"
 
 /* ------------------------------------------------------------------ loading */
 
-void tokenizer_special_add(struct tokenizer *t, uint32_t id, bool control, bool raw)
+void tokenizer_special_add(struct tokenizer *t, struct tokenizer_special s, const char *name,
+                           size_t size)
 {
     ARRAY_RESERVE(t->specials, t->special_cap, t->n_specials + 1);
-    t->specials[t->n_specials++] = (struct tokenizer_special){id, control, raw};
+    s.name_at = t->names.len;
+    s.name_size = size;
+    str_append(&t->names, name, size);
+    t->specials[t->n_specials++] = s;
 }
 
 uint32_t tokenizer_special_find(const struct tokenizer *t, const char *name, size_t size,
                                 bool control_only)
 {
-    const struct bpe_vocab *v = &t->bpe.vocab;
     for (size_t i = 0; i < t->n_specials; i++) {
-        uint32_t id = t->specials[i].id;
-        if ((!control_only || v->pieces[id].type == BPE_PIECE_CONTROL) &&
-            v->pieces[id].size == size && memcmp(bpe_vocab_bytes(v, id), name, size) == 0)
-            return id;
+        const struct tokenizer_special *s = &t->specials[i];
+        if ((!control_only || s->control) && s->name_size == size &&
+            memcmp(t->names.data + s->name_at, name, size) == 0)
+            return s->id;
     }
     return TOKENIZER_NONE;
+}
+
+void tokenizer_match_sets(struct tokenizer *t)
+{
+    struct str work[2] = {{0}, {0}}, normal = {0};
+    for (size_t i = 0; i < t->n_specials; i++) {
+        const struct tokenizer_special *s = &t->specials[i];
+        const char *name = t->names.data + s->name_at;
+        if (s->raw) {
+            match_set_add(&t->raw, name, s->name_size, (uint32_t)i);
+            continue;
+        }
+        str_clear(&normal);
+        normal_apply(&t->normalizer, work, name, s->name_size, &normal);
+        if (normal.len) match_set_add(&t->normal, normal.data, normal.len, (uint32_t)i);
+    }
+    str_fini(&work[0]);
+    str_fini(&work[1]);
+    str_fini(&normal);
 }
 
 static uint32_t find_control(const struct tokenizer *t, const char *const *names, size_t n)
@@ -152,10 +174,13 @@ void tokenizer_free(tokenizer_t *t)
     if (!t) return;
     bpe_model_fini(&t->bpe);
     mem_free(t->specials);
-    for (int i = 0; i < 2; i++) {
-        match_set_fini(&t->raw[i]);
-        match_set_fini(&t->normal[i]);
-    }
+    str_fini(&t->names);
+    match_set_fini(&t->raw);
+    match_set_fini(&t->normal);
+    normal_fini(&t->normalizer);
+    decoder_fini(&t->decoder);
+    charsmap_fini(&t->map);
+    str_fini(&t->converted);
     match_set_fini(&t->user);
     match_set_fini(&t->user_raw);
     pretoken_fini(&t->pretoken);
@@ -186,8 +211,9 @@ uint64_t tokenizer_hash(const tokenizer_t *t)
 
 const char *tokenizer_kind(const tokenizer_t *t)
 {
-    static const char *const kinds[] = {"byte-level bpe", "tiktoken", "sentencepiece"};
-    return kinds[t->algorithm];
+    static const char *const kinds[] = {"byte-level bpe", NULL, "tiktoken", "sentencepiece"};
+    static const char *const models[] = {"bpe", "bpe", "unigram", "wordpiece", "wordlevel"};
+    return t->algorithm == TOKENIZER_TEXT ? models[t->bpe.rule] : kinds[t->algorithm];
 }
 
 /* Ids below the vocabulary's size may be holes. */
@@ -201,8 +227,10 @@ const char *tokenizer_piece(const tokenizer_t *t, uint32_t id, size_t *size)
     *size = 0;
     if (!id_exists(t, id)) return NULL;
     const struct bpe_piece *piece = &t->bpe.vocab.pieces[id];
-    if (piece->type != BPE_PIECE_CONTROL) *size = piece->size;
-    return bpe_vocab_bytes(&t->bpe.vocab, id);
+    const uint32_t *shown_at = t->decoder.shown_at;
+    if (piece->type != BPE_PIECE_CONTROL)
+        *size = shown_at ? shown_at[id + 1] - shown_at[id] : piece->size;
+    return shown_at ? t->decoder.shown.data + shown_at[id] : bpe_vocab_bytes(&t->bpe.vocab, id);
 }
 
 /* ------------------------------------------------------------------ encoding */
@@ -222,7 +250,10 @@ void tokenizer_scratch_free(tokenizer_scratch_t *s)
     if (!s) return;
     bpe_cache_fini(&s->cache);
     pretoken_scratch_fini(&s->pretoken);
+    str_fini(&s->valid);
     str_fini(&s->normal);
+    str_fini(&s->work[0]);
+    str_fini(&s->work[1]);
     str_fini(&s->prefixed);
     mem_free(s);
 }
@@ -230,7 +261,7 @@ void tokenizer_scratch_free(tokenizer_scratch_t *s)
 struct encoding {
     const struct tokenizer *t;
     struct tokenizer_scratch *s;
-    int special; /* index of the match sets: 1 with TOKENIZER_PARSE_SPECIAL */
+    bool special; /* control tokens match */
     struct token_array *out;
 };
 
@@ -254,22 +285,33 @@ static void encode_words(struct encoding *c, const char *text, size_t size)
     bpe_cache_flush(&c->t->bpe, &c->s->cache, c->out);
 }
 
-/* Calls `between` for what lies between the strings of the set, and pushes their ids. */
+/* Calls `between` for what lies between the strings of the set, and pushes their ids. This is
+ * Hugging Face's find_matches, in its order: the leftmost string, of those the longest, may then be
+ * passed over; the search goes on behind it, not behind the white space that it took along. */
 static void encode_around(struct encoding *c, const struct match_set *set, const char *text,
                           size_t size,
                           void (*between)(struct encoding *c, const char *text, size_t size))
 {
     size_t start = 0;
     for (size_t at = 0; set->any && at < size;) {
-        uint32_t id;
-        size_t n = match_set_longest(set, text + at, size - at, &id);
+        uint32_t index;
+        size_t n = match_set_longest(set, text + at, size - at, &index);
         if (!n) {
             at++;
             continue;
         }
-        if (at > start) between(c, text + start, at - start);
-        token_array_push(c->out, id);
-        start = at += n;
+        const struct tokenizer_special *s = &c->t->specials[index];
+        size_t first = at, last = at + n;
+        at = last;
+        if (s->control && !c->special) continue;
+        if (s->single_word &&
+            (text_ends_with_word(text, first) || text_starts_with_word(text + last, size - last)))
+            continue;
+        if (s->left) first = MAX(first - text_spaces_at_end(text, first), start);
+        if (s->right) last += text_spaces_at_start(text + last, size - last);
+        if (first > start) between(c, text + start, first - start);
+        token_array_push(c->out, s->id);
+        start = last;
     }
     if (size > start) between(c, text + start, size - start);
 }
@@ -278,13 +320,25 @@ static void encode_around(struct encoding *c, const struct match_set *set, const
  * normalised. */
 static void encode_section(struct encoding *c, const char *text, size_t size)
 {
-    if (c->t->nfc) {
+    if (c->t->normalizer.count) {
         str_clear(&c->s->normal);
-        tokenizer_nfc(text, size, &c->s->normal);
+        normal_apply(&c->t->normalizer, c->s->work, text, size, &c->s->normal);
         text = c->s->normal.data;
         size = c->s->normal.len;
     }
-    encode_around(c, &c->t->normal[c->special], text, size, encode_words);
+    encode_around(c, &c->t->normal, text, size, encode_words);
+}
+
+void text_replace_invalid(const char *text, size_t size, struct str *out)
+{
+    while (size) {
+        size_t valid = utf8_valid_size(text, size);
+        str_append(out, text, valid);
+        text += valid;
+        size -= valid;
+        for (; size && !utf8_decode(text, size, NULL); text++, size--)
+            str_append(out, TEXT_REPLACEMENT, 3);
+    }
 }
 
 void tokenizer_encode(const tokenizer_t *t, tokenizer_scratch_t *s, const char *text, size_t size,
@@ -295,8 +349,14 @@ void tokenizer_encode(const tokenizer_t *t, tokenizer_scratch_t *s, const char *
         spm_encode(t, s, text, size, out);
         return;
     }
-    struct encoding c = {t, s, flags & TOKENIZER_PARSE_SPECIAL ? 1 : 0, out};
-    encode_around(&c, &t->raw[c.special], text, size, encode_section);
+    if (t->algorithm == TOKENIZER_TEXT && utf8_valid_size(text, size) < size) {
+        str_clear(&s->valid);
+        text_replace_invalid(text, size, &s->valid);
+        text = s->valid.data;
+        size = s->valid.len;
+    }
+    struct encoding c = {t, s, flags & TOKENIZER_PARSE_SPECIAL, out};
+    encode_around(&c, &t->raw, text, size, encode_section);
 }
 
 /* ------------------------------------------------------------------ decoding */
@@ -311,6 +371,10 @@ int tokenizer_decode(const tokenizer_t *t, const uint32_t *ids, size_t count, un
                              t->bpe.vocab.count);
     if (t->algorithm == TOKENIZER_SENTENCEPIECE) {
         spm_decode(t, ids, count, flags, out);
+        return 0;
+    }
+    if (t->algorithm == TOKENIZER_TEXT) {
+        decoder_run(t, ids, count, flags, out);
         return 0;
     }
     for (size_t i = 0; i < count; i++) {

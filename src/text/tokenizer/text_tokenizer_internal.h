@@ -4,7 +4,9 @@
  *   text_tokenizer_match.c longest match of special tokens
  *   text_pretoken*.c       cutting text into words (PCRE2, and scanners for the usual patterns)
  *   text_spm_*.c           SentencePiece .model files: reading, encoding, decoding
- *   text_tokenizer_json.c, text_tokenizer_ranks.c   the other file formats
+ *   text_normal*.c, text_charsmap.c   what happens to text before it is cut
+ *   text_tokenizer_decode.c   what the pieces of a tokenizer.json become as text
+ *   text_tokenizer_json.c, text_tokenizer_model.c, text_tokenizer_ranks.c   the other file formats
  *   text_tokenizer.c       the public functions: dispatch, encoding of byte-level text, decoding
  *   text_codec.c           text and ids between two descriptors */
 #ifndef COLOSSUS_TEXT_TOKENIZER_INTERNAL_H
@@ -107,14 +109,92 @@ size_t pretoken_scan(const struct pretoken_stage *stage, const uint8_t *classes,
 #define PRETOKEN_CLASS_POINTS 0x32400u /* no letter, number or space lies above */
 const uint8_t *pretoken_classes(void);
 
+/* ------------------------------------------------------------------ characters
+ * (text_normal_char.c): of valid UTF-8; bytes that are not are no space, mark or word. */
+
+bool char_is_mark(uint32_t cp);                 /* categories Mn, Mc, Me */
+bool char_is_nonspacing(uint32_t cp);           /* Mn */
+bool char_is_control(uint32_t cp);              /* Cc, Cf, Cs, Co */
+bool char_is_space(uint32_t cp);                /* White_Space */
+bool char_is_word(uint32_t cp);                 /* \w */
+size_t char_lower(uint32_t cp, uint32_t to[3]); /* number of characters in to */
+/* Bytes of white space that text begins or ends with. */
+size_t text_spaces_at_start(const char *text, size_t size);
+size_t text_spaces_at_end(const char *text, size_t size);
+bool text_starts_with_word(const char *text, size_t size);
+bool text_ends_with_word(const char *text, size_t size);
+
+enum normal_form { NORMAL_FORM_NFC, NORMAL_FORM_NFD, NORMAL_FORM_NFKC, NORMAL_FORM_NFKD };
+/* Appends the normal form; bytes that are not UTF-8 stay. */
+void normal_form(enum normal_form form, const char *text, size_t size, struct str *out);
+
+/* ------------------------------------------------------------------ character maps
+ * (text_charsmap.c) */
+
+struct charsmap {
+    uint32_t *units; /* [n_units] a double array */
+    size_t n_units;
+    struct str strings;
+};
+int charsmap_load(struct charsmap *m, const void *data, size_t size, struct error *e);
+void charsmap_fini(struct charsmap *m);
+/* Bytes of the longest (or shortest) key that begins the text, and what it becomes; 0: none. */
+size_t charsmap_match(const struct charsmap *m, const char *text, size_t size, bool shortest,
+                      const char **to);
+/* Appends the text as normalizer Precompiled makes it: cluster by cluster. */
+void charsmap_apply_graphemes(const struct charsmap *m, const char *text, size_t size,
+                              struct str *out);
+
+/* ------------------------------------------------------------------ normalizers
+ * (text_normal.c) */
+
+struct normal {
+    struct normal_step *steps; /* [count] */
+    size_t count;
+};
+/* From a tokenizer.json, where it may be missing or null. */
+int normal_read(struct normal *n, const json_t *normalizer, struct error *e);
+void normal_fini(struct normal *n);
+/* Appends the normalised text. work: memory between steps. */
+void normal_apply(const struct normal *n, struct str work[2], const char *text, size_t size,
+                  struct str *out);
+/* Appends text with each `what`, which is not empty, as `with`. */
+void text_replace(const char *text, size_t size, const struct str *what, const struct str *with,
+                  struct str *out);
+
+/* ------------------------------------------------------------------ decoders
+ * (text_tokenizer_decode.c): what the pieces of a tokenizer.json become as text. */
+
+struct piece_decoder {
+    struct decoder_step *steps; /* [count] */
+    size_t count;
+    struct str shown;   /* each piece as it decodes by itself */
+    uint32_t *shown_at; /* [vocabulary + 1] in shown */
+};
+/* Of a tokenizer whose model is read. */
+int decoder_read(struct tokenizer *t, const json_t *decoder, struct error *e);
+void decoder_fini(struct piece_decoder *d);
+/* Appends the text of ids that exist. TOKENIZER_TEXT only. */
+void decoder_run(const struct tokenizer *t, const uint32_t *ids, size_t count, unsigned flags,
+                 struct str *out);
+
 /* ------------------------------------------------------------------ tokenizers */
 
-enum tokenizer_algorithm { TOKENIZER_BYTE_LEVEL, TOKENIZER_TIKTOKEN, TOKENIZER_SENTENCEPIECE };
+enum tokenizer_algorithm {
+    TOKENIZER_BYTE_LEVEL,   /* tokenizer.json whose pieces are bytes */
+    TOKENIZER_TEXT,         /* tokenizer.json whose pieces are text; bpe.rule says of which model */
+    TOKENIZER_TIKTOKEN,     /* ranks */
+    TOKENIZER_SENTENCEPIECE /* a .model, or llama2.c's */
+};
 
+/* A string that is cut out of text as it is and becomes one id. */
 struct tokenizer_special {
     uint32_t id;
-    bool control; /* matched with TOKENIZER_PARSE_SPECIAL only, skipped by decoding */
-    bool raw;     /* matched before Unicode normalisation (Hugging Face: normalized = false) */
+    bool control;     /* matched with TOKENIZER_PARSE_SPECIAL only, skipped by decoding */
+    bool raw;         /* matched before Unicode normalisation (Hugging Face: normalized = false) */
+    bool left, right; /* takes the white space on this side with it */
+    bool single_word; /* only where no letter, digit or the like stands beside it */
+    size_t name_at, name_size; /* in tokenizer.names; set by tokenizer_special_add */
 };
 
 struct tokenizer {
@@ -124,22 +204,29 @@ struct tokenizer {
     struct bpe_model bpe; /* its vocabulary holds special tokens too, by id, not in the hash */
     struct tokenizer_special *specials;
     size_t n_specials, special_cap;
-    /* Byte-level: what matches [without, with] TOKENIZER_PARSE_SPECIAL, raw or normalised. */
-    struct match_set raw[2], normal[2];
+    struct str names;
+    /* All but SentencePiece: places in specials of what matches in text as it is, or normalised. */
+    struct match_set raw, normal;
+    struct normal normalizer;
     struct pretoken pretoken;
-    bool nfc;          /* text is brought to NFC first */
+    bool byte_level;   /* a pre_tokenizer ByteLevel: pieces are bytes */
     bool prefix_space; /* Hugging Face's add_prefix_space */
+    struct piece_decoder decoder;
     /* SentencePiece */
-    bool dummy_prefix, remove_extra_spaces, cut_at_spaces;
+    bool dummy_prefix, remove_extra_spaces, cut_at_spaces, literal_spaces;
+    struct charsmap map;
     struct match_set user;     /* user-defined symbols as they look in normalised text */
-    struct match_set user_raw; /* the same in the text as given; where extra spaces are removed */
+    struct match_set user_raw; /* the same in the text as given */
+    struct str converted;      /* a rank file with what it lacks; text_tokenizer_ranks.c */
 };
 
 struct tokenizer_scratch {
     const struct tokenizer *tokenizer;
     struct bpe_cache cache;
     struct pretoken_scratch pretoken;
+    struct str valid;    /* text without bytes that are not UTF-8, where pieces are text */
     struct str normal;   /* normalised text */
+    struct str work[2];  /* while it is normalised */
     struct str prefixed; /* the same behind add_prefix_space */
 };
 
@@ -148,6 +235,8 @@ struct tokenizer_scratch {
 int tokenizer_parse_json(struct tokenizer *t, const char *data, size_t size, const char *name,
                          struct error *e);
 int tokenizer_parse_ranks(struct tokenizer *t, const char *data, size_t size, struct error *e);
+/* Appends the bytes of padded base64; false where it is none. */
+bool base64_decode(const char *text, size_t size, struct str *out);
 int spm_parse(struct tokenizer *t, const uint8_t *data, size_t size, struct error *e);
 /* The priority of a piece that merges by its score: the highest first, equal ones equal (so -0 is
  * 0). Fails where the score is infinite or no number. */
@@ -155,8 +244,11 @@ int spm_set_score(struct tokenizer *t, uint32_t id, float score, struct error *e
 bool spm_looks_like_llama2(const uint8_t *data, size_t size);
 int spm_parse_llama2(struct tokenizer *t, const uint8_t *data, size_t size, struct error *e);
 
-/* (text_tokenizer.c) Adds a special token that was set in the vocabulary. */
-void tokenizer_special_add(struct tokenizer *t, uint32_t id, bool control, bool raw);
+/* (text_tokenizer.c) Adds a special token by its name. */
+void tokenizer_special_add(struct tokenizer *t, struct tokenizer_special s, const char *name,
+                           size_t size);
+/* Puts every special token into the sets that encoding looks at, each as it looks normalised. */
+void tokenizer_match_sets(struct tokenizer *t);
 /* The id of the special token with this name, or TOKENIZER_NONE. */
 uint32_t tokenizer_special_find(const struct tokenizer *t, const char *name, size_t size,
                                 bool control_only);
@@ -171,12 +263,22 @@ bool form_has(const json_t *o, const char *key);
 const char *form_text(const json_t *o, const char *key);
 bool form_true(const json_t *o, const char *key);
 int form_refused(const char *what, const char *type, struct error *e);
+int form_id(const json_t *v, uint32_t *id, struct error *e);
+/* Appends a key of an object; U+0000 in keys stands as this in memory. */
+#define FORM_NUL "\xef\xb7\x90"
+void form_key(const char *key, struct str *out);
+/* (text_tokenizer_model.c) The model and the added tokens; t->byte_level is known. */
+int tokenizer_read_model(struct tokenizer *t, const json_t *root, struct error *e);
 /* (text_pretoken_json.c) Fills t->pretoken from the pre_tokenizer of a tokenizer.json. */
 int pretoken_read(struct tokenizer *t, const json_t *pre, struct error *e);
 
 /* (text_tokenizer_nfc.c) text in Unicode's normal form C, appended to out; bytes that are not UTF-8
  * stay. */
 void tokenizer_nfc(const char *text, size_t size, struct str *out);
+
+/* (text_tokenizer.c) Appends text with U+FFFD for each byte that is not UTF-8. */
+#define TEXT_REPLACEMENT "\xef\xbf\xbd"
+void text_replace_invalid(const char *text, size_t size, struct str *out);
 
 /* (text_spm_encode.c) */
 void spm_encode(const struct tokenizer *t, struct tokenizer_scratch *s, const char *text,

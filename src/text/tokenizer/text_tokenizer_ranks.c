@@ -14,8 +14,7 @@ static int base64_digit(char c)
     return c == '+' ? 62 : c == '/' ? 63 : -1;
 }
 
-/* Appends the bytes of padded base64; false where it is none. */
-static bool base64_decode(const char *text, size_t size, struct str *out)
+bool base64_decode(const char *text, size_t size, struct str *out)
 {
     if (!size || size % 4) return false;
     for (size_t i = 0; i < size; i += 4) {
