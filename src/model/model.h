@@ -229,10 +229,19 @@ struct model_hooks { /* every one may be NULL */
     void (*grads_ready)(void *ctx, size_t first, size_t count);
 };
 
+/* What the backward pass computes again instead of keeping it. The results are the same bits. */
+enum model_recompute {
+    MODEL_RECOMPUTE_NONE,
+    MODEL_RECOMPUTE_SELECTIVE, /* the hidden values of the feed-forward, its largest arrays */
+    MODEL_RECOMPUTE_FULL       /* whole layers: only what goes into a layer is kept */
+};
+extern const char *const model_recompute_names[]; /* ends in NULL */
+
 struct model_options {
     compute_t *compute; /* outlives the model */
     int64_t B, T;       /* largest microbatch */
     bool training;      /* gradients and activations are planned too */
+    enum model_recompute recompute;
     struct model_shard shard;
     struct model_hooks hooks;
 };

@@ -30,37 +30,36 @@ static void grads_ready(struct model *m, size_t first, size_t count)
 /* ------------------------------------------------------------------ attention */
 
 /* dy of y_attn -> da of x_attn */
-static void backward_attention(struct model *m, struct model_layer *l, const struct model_batch *b,
-                               bool first)
+static void backward_attention(struct model *m, const struct model_layer *l,
+                               const struct model_rows *r, const struct model_acts *a, bool first)
 {
     const struct model_dims *d = &m->dims;
-    const struct model_acts *a = &l->acts;
     struct model_scratch *s = &m->scratch;
-    int64_t M = b->B * b->T, Hh = d->H * d->h;
-    int32_t rows[2] = {0, (int32_t)M};
+    int64_t Hh = d->H * d->h;
+    int32_t rows[2] = {0, (int32_t)r->M};
     enum compute_dtype act = compute_act_dtype(m->compute);
 
     compute_linear_backward_weight(l->linears[LINEAR_OUT], rows, s->dy, a->o, !first);
     compute_linear_backward_input(l->linears[LINEAR_OUT], rows, s->dy, s->d_o, act);
-    struct compute_attention attention = model_attention(m, b, a);
+    struct compute_attention attention = model_attention(m, r, a);
     struct compute_attention_grad grad = {s->d_o, s->d_qkv, model_act_at(m, s->d_qkv, Hh),
                                           model_act_at(m, s->d_qkv, Hh + d->K * d->h)};
     compute_attention_backward(m->compute, &attention, &grad);
-    struct compute_rope rope = model_rope(m, b, true, s->d_qkv);
+    struct compute_rope rope = model_rope(m, r, true, s->d_qkv);
     compute_rope(m->compute, &rope);
     compute_linear_backward_weight(l->linears[LINEAR_QKV], rows, s->d_qkv, a->x_attn, !first);
     compute_linear_backward_input(l->linears[LINEAR_QKV], rows, s->d_qkv, s->da, act);
-    reduce_input_grad(m, s->da, M * d->D, act);
+    reduce_input_grad(m, s->da, r->M * d->D, act);
 }
 
 /* ------------------------------------------------------------------ feed-forward */
 
-/* d(dense output) dy -> gradient of x_ffn in dx */
-static void backward_dense(struct model *m, struct model_layer *l, int64_t M, const void *dy,
-                           void *dx, bool first)
+/* d(dense output) scratch.dy -> gradient of x_ffn in dx */
+static void backward_dense(struct model *m, const struct model_layer *l, int64_t M,
+                           const struct model_acts *a, void *dx, bool first)
 {
-    const struct model_acts *a = &l->acts;
     struct model_scratch *s = &m->scratch;
+    const void *dy = s->dy;
     int32_t rows[2] = {0, (int32_t)M};
     enum compute_dtype act = compute_act_dtype(m->compute);
 
@@ -75,10 +74,10 @@ static void backward_dense(struct model *m, struct model_layer *l, int64_t M, co
 }
 
 /* dy -> gradients of the experts' input rows in y_rows, and of the row weights in d_row */
-static void backward_experts(struct model *m, struct model_layer *l, const void *dy, bool first)
+static void backward_experts(struct model *m, const struct model_layer *l,
+                             const struct model_acts *a, const void *dy, bool first)
 {
     const struct model_dims *d = &m->dims;
-    const struct model_acts *a = &l->acts;
     struct model_scratch *s = &m->scratch;
     const struct model_routing *r = &a->routing;
     int64_t rows = r->offset[d->E];
@@ -98,12 +97,12 @@ static void backward_experts(struct model *m, struct model_layer *l, const void 
 }
 
 /* d_row and the two router losses -> gradient of x_ffn in d_router_x, and of the router */
-static void backward_router(struct model *m, int64_t layer, int64_t M, double scale, bool first)
+static void backward_router(struct model *m, int64_t layer, int64_t M, const struct model_acts *a,
+                            double scale, bool first)
 {
     const struct model_dims *d = &m->dims;
-    struct model_layer *l = &m->layers[layer];
     struct model_scratch *s = &m->scratch;
-    const struct model_routing *r = &l->acts.routing;
+    const struct model_routing *r = &a->routing;
 
     for (int64_t i = 0; i < M * d->k; i++)
         s->d_weight[i] = s->d_row[r->slot_row[i]];
@@ -111,31 +110,32 @@ static void backward_router(struct model *m, int64_t layer, int64_t M, double sc
     for (int64_t e = 0; e < d->E; e++)
         s->share[e] = (float)((double)r->count[e] / (double)(M * d->k));
     double per_layer = scale / (double)d->L;
-    struct compute_router router = model_router(m, layer, M, l->acts.x_ffn, r);
+    struct compute_router router = model_router(m, layer, M, a->x_ffn, r);
     struct compute_router_grad grad = {.d_weight = s->d_weight, .f = s->share};
     grad.aux_coef = (float)(per_layer * m->config.router_aux_coef);
     grad.z_coef = (float)(per_layer * m->config.router_z_coef);
     grad.dx = s->d_router_x;
-    grad.dW = l->router.g;
+    grad.dW = m->layers[layer].router.g;
     grad.accumulate = !first;
     compute_router_backward(m->compute, &router, &grad);
 }
 
 /* dy of y_ffn -> da of x_ffn. Every process of a tensor-parallel group has the whole gradient of the
  * routing weights and so of the router's input; only the first adds it to what is summed. */
-static void backward_ffn(struct model *m, int64_t layer, int64_t M, double scale, bool first)
+static void backward_ffn(struct model *m, int64_t layer, int64_t M, const struct model_acts *a,
+                         double scale, bool first)
 {
     const struct model_dims *d = &m->dims;
-    struct model_layer *l = &m->layers[layer];
+    const struct model_layer *l = &m->layers[layer];
     struct model_scratch *s = &m->scratch;
     void *dense = d->E ? s->y_dense : s->da;
     if (d->E && d->Fd) compute_scale(m->compute, M * d->D, model_ffn_scale(m), s->dy, s->dy);
-    if (d->Fd) backward_dense(m, l, M, s->dy, dense, first);
+    if (d->Fd) backward_dense(m, l, M, a, dense, first);
     if (d->E) {
-        backward_experts(m, l, s->dy, first);
-        backward_router(m, layer, M, scale, first);
+        backward_experts(m, l, a, s->dy, first);
+        backward_router(m, layer, M, a, scale, first);
         const float *router = m->shard.tensor_rank == 0 ? s->d_router_x : NULL;
-        struct compute_combine c = {M,      d->D, d->k, l->acts.routing.slot_row, s->y_rows, dense,
+        struct compute_combine c = {M,      d->D, d->k, a->routing.slot_row, s->y_rows, dense,
                                     router, 1,    s->da};
         compute_combine(m->compute, &c);
     }
@@ -155,35 +155,38 @@ static void backward_embedding(struct model *m, const struct model_batch *b, boo
     compute_embed_backward(m->compute, &embed, m->scratch.dh, m->embedding.g);
 }
 
-void model_backward(struct model *m, const struct model_batch *b, double scale, bool first)
+void model_backward(struct model *m, const struct model_slot *slot, const struct model_batch *b,
+                    double scale, bool first)
 {
     const struct model_dims *d = &m->dims;
     struct model_scratch *s = &m->scratch;
-    int64_t M = b->B * b->T;
+    struct model_rows r = model_rows_of(m, b);
     size_t n_params = m->params.n_rows;
 
-    memset(s->dh, 0, (size_t)(M * d->D) * sizeof(float));
+    memset(s->dh, 0, (size_t)(r.M * d->D) * sizeof(float));
     for (int64_t i = d->L - 1; i >= 0; i--) {
-        struct model_layer *l = &m->layers[i];
+        const struct model_layer *l = &m->layers[i];
+        const struct model_acts *a = &slot->layers[i];
         bool last = i + 1 == d->L;
-        struct compute_seam seam = model_seam_ffn(m, i, M);
+        model_block_again(m, i, &r, a);
+        struct compute_seam seam = model_seam_ffn(m, i, r.M, a);
         struct compute_seam_grad grad = {s->da, s->dh, s->dy, .accumulate = !first};
         grad.dg_post = l->layer_output_norm.g;
         grad.dg_next = last ? m->output_norm.g : m->layers[i + 1].attn_norm.g;
         compute_seam_backward(m->compute, &seam, &grad);
         if (last)
-            grads_ready(m, m->layers[i].first_param + l->n_params,
-                        n_params - l->first_param - l->n_params);
+            grads_ready(m, l->first_param + l->n_params, n_params - l->first_param - l->n_params);
         else
             grads_ready(m, m->layers[i + 1].first_param, m->layers[i + 1].n_params);
-        backward_ffn(m, i, M, scale, first);
-        seam = model_seam_attn(m, i, M);
+        backward_ffn(m, i, r.M, a, scale, first);
+        seam = model_seam_attn(m, i, r.M, a);
         grad.dg_post = l->attn_output_norm.g;
         grad.dg_next = l->ffn_norm.g;
         compute_seam_backward(m->compute, &seam, &grad);
-        backward_attention(m, l, b, first);
+        backward_attention(m, l, &r, a, first);
     }
-    struct compute_norm norm = model_first_norm(m, M);
+    struct compute_norm norm = model_norm_in(m, 0, r.M, &slot->layers[0]);
+    norm.rstd = slot->rstd0;
     struct compute_norm_grad grad = {s->da, s->dh, m->layers[0].attn_norm.g, true, !first};
     compute_rmsnorm_backward(m->compute, &norm, &grad);
     grads_ready(m, m->layers[0].first_param, m->layers[0].n_params);

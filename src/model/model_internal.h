@@ -44,15 +44,16 @@ struct model_routing {
     float *row_weight; /* [R] weight of the slot in that row, 0 for padding */
 };
 
-/* What the forward pass leaves for the backward pass. A model that does not train has one set,
- * shared by all layers. */
+/* The activations of one layer: what its forward pass reads and leaves for its backward pass. A
+ * layer does not know whether its arrays are its own or shared with other layers. */
 struct model_acts {
-    void *x_attn;                           /* act [M, D] input of the attention, normalised */
-    void *qkv;                              /* act [M, (H + 2K) h], rotated */
-    void *o;                                /* act [M, H h] */
-    float *lse;                             /* [B, H, T] */
-    void *y_attn;                           /* act [M, D] */
-    float *h_mid;                           /* [M, D] residual behind the attention */
+    const float *h_in; /* [M, D] residual in front of the layer */
+    void *x_attn;      /* act [M, D] input of the attention: h_in, normalised */
+    void *qkv;         /* act [M, (H + 2K) h], rotated */
+    void *o;           /* act [M, H h] */
+    float *lse;        /* [B, H, T] */
+    void *y_attn;      /* act [M, D] */
+    float *h_mid;      /* [M, D] residual behind the attention */
     float *rstd_attn_post, *rstd_attn_next; /* [M] */
     void *x_ffn;                            /* act [M, D] */
     struct model_routing routing;
@@ -62,13 +63,29 @@ struct model_acts {
     void *y_ffn;    /* act [M, D] */
     float *h_out;   /* [M, D] residual behind the layer */
     float *rstd_ffn_post, *rstd_ffn_next;
+    void *x_next; /* act [M, D] normalised input of the next layer, or of the head */
+};
+
+/* The activations of a whole pass over some rows. A model has one; whoever has several passes under
+ * way (a pipeline, a decoder) has a slot for each. */
+struct model_slot {
+    struct model_acts *layers; /* [L] */
+    float *h0;                 /* [M, D] embedded tokens */
+    float *rstd0;              /* [M] of the first norm */
+    void *x_final;             /* act [M, D] normalised input of the head */
+};
+
+/* Which rows go through the layers. */
+struct model_rows {
+    int64_t M, T;             /* rows; of which each T are one sequence from position 0 on */
+    const int32_t *doc_start; /* [M] first row of its sequence that a row may see, or NULL */
+    const float *rope;        /* compute_rope_table of the positions */
 };
 
 struct model_layer {
     struct model_tensor attn_norm, attn_output_norm, ffn_norm, layer_output_norm, router;
     size_t first_param, n_params; /* rows of the parameter table */
     compute_linear_t *linears[LINEAR_COUNT];
-    struct model_acts acts;
 };
 
 /* Used by one sub-layer at a time, forward and backward. */
@@ -118,6 +135,7 @@ struct model {
     compute_t *compute;
     int64_t B, T; /* largest microbatch */
     bool training;
+    enum model_recompute recompute;
     struct arena arena; /* layers and parameter table */
     struct param_table params;
     struct model_region regions[REGION_COUNT];
@@ -127,9 +145,7 @@ struct model {
     float *rope;        /* compute_rope_table of T positions */
     struct model_tensor embedding, output_norm;
     struct model_layer *layers;
-    float *h0;     /* [M, D] embedded tokens */
-    float *rstd0;  /* [M] of the first norm */
-    void *x_final; /* act [M, D] normalised input of the head */
+    struct model_slot slot;
     struct model_scratch scratch;
     struct model_head head;
 };
@@ -145,28 +161,45 @@ static inline void *model_act_at(const struct model *m, void *x, int64_t i)
     return (uint8_t *)x + (size_t)i * compute_dtype_size(compute_act_dtype(m->compute));
 }
 
+/* ------------------------------------------------------------------ model_block.c */
+
 /* 1 / sqrt(2) beside a dense branch, else 1: (dense + experts) / sqrt(2). */
 float model_ffn_scale(const struct model *m);
 /* The compute room's description of routing M rows x of layer l into r. */
 struct compute_router model_router(const struct model *m, int64_t layer, int64_t M, const void *x,
                                    const struct model_routing *r);
-/* The attention of layer l for a whole microbatch. */
-struct compute_attention model_attention(const struct model *m, const struct model_batch *b,
+/* The attention of a layer within the rows. */
+struct compute_attention model_attention(const struct model *m, const struct model_rows *r,
                                          const struct model_acts *a);
-/* The rotation of a whole microbatch's queries and keys, or of their gradients back. */
-struct compute_rope model_rope(const struct model *m, const struct model_batch *b, bool backward,
+/* The rotation of the rows' queries and keys, or of their gradients back. */
+struct compute_rope model_rope(const struct model *m, const struct model_rows *r, bool backward,
                                void *qkv);
-/* The norm of the embedded tokens, in front of layer 0. */
-struct compute_norm model_first_norm(const struct model *m, int64_t M);
-/* The seams of layer l: behind its attention, and behind its feed-forward. */
-struct compute_seam model_seam_attn(const struct model *m, int64_t layer, int64_t M);
-struct compute_seam model_seam_ffn(const struct model *m, int64_t layer, int64_t M);
+/* The norm in front of a layer, which makes x_attn of h_in. Behind another layer the seam does it. */
+struct compute_norm model_norm_in(const struct model *m, int64_t layer, int64_t M,
+                                  const struct model_acts *a);
+/* The seams of a layer: behind its attention, and behind its feed-forward. */
+struct compute_seam model_seam_attn(const struct model *m, int64_t layer, int64_t M,
+                                    const struct model_acts *a);
+struct compute_seam model_seam_ffn(const struct model *m, int64_t layer, int64_t M,
+                                   const struct model_acts *a);
+/* One layer: from h_in and x_attn to everything else in *a. */
+void model_block_forward(struct model *m, int64_t layer, const struct model_rows *r,
+                         const struct model_acts *a);
+/* What the backward pass of a layer needs and its forward pass did not keep (enum
+ * model_recompute). */
+void model_block_again(struct model *m, int64_t layer, const struct model_rows *r,
+                       const struct model_acts *a);
 
+/* ------------------------------------------------------------------ passes */
+
+struct model_rows model_rows_of(const struct model *m, const struct model_batch *b);
 /* A token beyond the vocabulary is the caller's mistake. */
 void model_check_tokens(const struct model *m, const uint32_t *tokens, int64_t n);
-/* Embeds and runs all layers; leaves x_final. s may be NULL. */
-void model_forward(struct model *m, const struct model_batch *b, struct model_stats *s);
+/* Embeds and runs all layers; leaves x_final. stats may be NULL. */
+void model_forward(struct model *m, const struct model_slot *s, const struct model_batch *b,
+                   struct model_stats *stats);
 /* From the gradient of x_final in scratch.da to all gradients but the head's. */
-void model_backward(struct model *m, const struct model_batch *b, double scale, bool first);
+void model_backward(struct model *m, const struct model_slot *s, const struct model_batch *b,
+                    double scale, bool first);
 
 #endif

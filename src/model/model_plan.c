@@ -32,6 +32,8 @@ static const char *const REGION_NAMES[REGION_COUNT] = {
     [REGION_HEAD] = "logits of one chunk",
 };
 
+const char *const model_recompute_names[] = {"none", "selective", "full", NULL};
+
 /* ------------------------------------------------------------------ carving */
 
 struct carver {
@@ -88,8 +90,20 @@ static void layout_routing(struct carver *c, struct model_routing *r)
     r->row_weight = carve_f32(c, REGION_ACTIVATIONS, R);
 }
 
-/* One layer's activations. Without training the residual is one array for all: NULL h here. */
-static void layout_acts(struct carver *c, struct model_acts *a, float *h)
+/* The inside of the feed-forward. */
+static void layout_ffn(struct carver *c, struct model_acts *a)
+{
+    const struct model *m = c->m;
+    const struct model_dims *d = &m->dims;
+    if (d->E) {
+        a->x_rows = carve_act(c, REGION_ACTIVATIONS, expert_rows(m) * d->D);
+        a->gu = carve_act(c, REGION_ACTIVATIONS, expert_rows(m) * 2 * d->F);
+    }
+    if (d->Fd) a->gu_dense = carve_act(c, REGION_ACTIVATIONS, m->B * m->T * 2 * d->Fd);
+}
+
+/* The rest of a layer, but for the residual. */
+static void layout_acts(struct carver *c, struct model_acts *a)
 {
     const struct model *m = c->m;
     const struct model_dims *d = &m->dims;
@@ -105,29 +119,44 @@ static void layout_acts(struct carver *c, struct model_acts *a, float *h)
     a->rstd_attn_next = carve_f32(c, REGION_ACTIVATIONS, M);
     a->rstd_ffn_post = carve_f32(c, REGION_ACTIVATIONS, M);
     a->rstd_ffn_next = carve_f32(c, REGION_ACTIVATIONS, M);
-    a->h_mid = m->training ? carve_f32(c, REGION_ACTIVATIONS, M * d->D) : h;
-    a->h_out = m->training ? carve_f32(c, REGION_ACTIVATIONS, M * d->D) : h;
-    if (d->E) {
-        layout_routing(c, &a->routing);
-        a->x_rows = carve_act(c, REGION_ACTIVATIONS, expert_rows(m) * d->D);
-        a->gu = carve_act(c, REGION_ACTIVATIONS, expert_rows(m) * 2 * d->F);
-    }
-    if (d->Fd) a->gu_dense = carve_act(c, REGION_ACTIVATIONS, M * 2 * d->Fd);
+    if (d->E) layout_routing(c, &a->routing);
 }
 
-static void layout_activations(struct carver *c)
+/* Which arrays the layers share follows from what the backward pass will find (enum
+ * model_recompute); without one all do, and the residual is one array. */
+static void layout_slot(struct carver *c, struct model_slot *s)
 {
-    struct model *m = c->m;
-    int64_t M = m->B * m->T, D = m->dims.D;
-    m->h0 = carve_f32(c, REGION_ACTIVATIONS, M * D);
-    m->rstd0 = carve_f32(c, REGION_ACTIVATIONS, M);
-    m->x_final = carve_act(c, REGION_ACTIVATIONS, M * D);
-    for (int64_t i = 0; i < m->dims.L; i++) {
-        if (m->training || i == 0)
-            layout_acts(c, &m->layers[i].acts, m->h0);
-        else
-            m->layers[i].acts = m->layers[0].acts;
+    const struct model *m = c->m;
+    int64_t M = m->B * m->T, D = m->dims.D, L = m->dims.L;
+    bool own = m->training && m->recompute != MODEL_RECOMPUTE_FULL;
+    bool own_ffn = m->training && m->recompute == MODEL_RECOMPUTE_NONE;
+    struct model_acts shared = {0};
+    void *x[2] = {NULL}; /* a layer that is computed again must not overwrite its own input */
+    s->h0 = carve_f32(c, REGION_ACTIVATIONS, M * D);
+    s->rstd0 = carve_f32(c, REGION_ACTIVATIONS, M);
+    s->x_final = carve_act(c, REGION_ACTIVATIONS, M * D);
+    if (!own_ffn) layout_ffn(c, &shared);
+    if (!own) {
+        layout_acts(c, &shared);
+        shared.h_mid = m->training ? carve_f32(c, REGION_ACTIVATIONS, M * D) : s->h0;
+        x[0] = shared.x_attn;
+        x[1] = m->training ? carve_act(c, REGION_ACTIVATIONS, M * D) : shared.x_attn;
     }
+    for (int64_t i = 0; i < L; i++) {
+        struct model_acts *a = &s->layers[i];
+        *a = shared;
+        if (own_ffn) layout_ffn(c, a);
+        if (own) {
+            layout_acts(c, a);
+            a->h_mid = carve_f32(c, REGION_ACTIVATIONS, M * D);
+        } else {
+            a->x_attn = x[i % 2];
+        }
+        a->h_in = i > 0 ? a[-1].h_out : s->h0;
+        a->h_out = m->training ? carve_f32(c, REGION_ACTIVATIONS, M * D) : s->h0;
+        if (i > 0) a[-1].x_next = a->x_attn;
+    }
+    s->layers[L - 1].x_next = s->x_final;
 }
 
 static void layout_scratch(struct carver *c)
@@ -175,7 +204,7 @@ static void layout(struct model *m)
     struct carver c = {.m = m};
     m->weights = carve_f32(&c, REGION_WEIGHTS, (int64_t)m->params.total);
     if (m->training) m->gradients = carve_f32(&c, REGION_GRADIENTS, (int64_t)m->params.total);
-    layout_activations(&c);
+    layout_slot(&c, &m->slot);
     layout_scratch(&c);
     layout_head(&c);
     for (int i = 0; i < REGION_COUNT; i++)
@@ -307,11 +336,13 @@ static void sketch(struct model *m, const struct model_config *c, const struct m
                         .compute = o->compute,
                         .B = o->B,
                         .T = o->T,
-                        .training = o->training};
+                        .training = o->training,
+                        .recompute = o->recompute};
     model_config_derive(&m->config);
     model_dims_init(&m->config, &m->shard, &m->dims);
     model_params_build_shard(&m->config, &m->shard, &m->arena, &m->params);
     m->layers = arena_alloc(&m->arena, (size_t)m->dims.L * sizeof(*m->layers));
+    m->slot.layers = arena_alloc(&m->arena, (size_t)m->dims.L * sizeof(*m->slot.layers));
     size_t outside = m->config.tied_embeddings ? 2 : 3; /* embedding, last norm, head */
     size_t per_layer = (m->params.n_rows - outside) / (size_t)m->dims.L;
     for (int64_t i = 0; i < m->dims.L; i++) {

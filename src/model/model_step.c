@@ -11,8 +11,9 @@
 static void head_logits(struct model *m, int64_t first, int64_t n, float *logits)
 {
     int32_t rows[2] = {0, (int32_t)n};
-    compute_linear_forward(m->head.linear, rows, model_act_at(m, m->x_final, first * m->dims.D),
-                           logits, COMPUTE_F32);
+    compute_linear_forward(m->head.linear, rows,
+                           model_act_at(m, m->slot.x_final, first * m->dims.D), logits,
+                           COMPUTE_F32);
 }
 
 /* nll of up to head.rows rows from `first` on, to nll[first ..]; returns their number. d_logits
@@ -42,7 +43,8 @@ static void head_train(struct model *m, const struct model_batch *b, double scal
         int64_t n = head_nll(m, b, at, d_scale, m->head.nll, m->head.d_logits);
         int32_t rows[2] = {0, (int32_t)n};
         compute_linear_backward_weight(m->head.linear, rows, m->head.d_logits,
-                                       model_act_at(m, m->x_final, at * d->D), !first || at > 0);
+                                       model_act_at(m, m->slot.x_final, at * d->D),
+                                       !first || at > 0);
         compute_linear_backward_input(m->head.linear, rows, m->head.d_logits,
                                       model_act_at(m, m->scratch.da, at * d->D),
                                       compute_act_dtype(m->compute));
@@ -64,15 +66,15 @@ void model_train_step(model_t *m, const struct model_batch *b, double scale, boo
                       struct model_stats *s)
 {
     CHECK(m->training);
-    model_forward(m, b, s);
+    model_forward(m, &m->slot, b, s);
     head_train(m, b, scale, first);
     add_nll(m->head.nll, b->B * b->T, s);
-    model_backward(m, b, scale, first);
+    model_backward(m, &m->slot, b, scale, first);
 }
 
 static void score(struct model *m, const struct model_batch *b, struct model_stats *s, float *nll)
 {
-    model_forward(m, b, s);
+    model_forward(m, &m->slot, b, s);
     for (int64_t at = 0; at < b->B * b->T; at += m->head.rows)
         head_nll(m, b, at, 0, nll, NULL);
 }
@@ -91,7 +93,7 @@ void model_evaluate(model_t *m, const struct model_batch *b, struct model_stats 
 void model_logits(model_t *m, const struct model_batch *b, float *logits)
 {
     int64_t M = b->B * b->T, V = m->dims.V;
-    model_forward(m, b, NULL);
+    model_forward(m, &m->slot, b, NULL);
     for (int64_t at = 0; at < M; at += m->head.rows) {
         int64_t n = MIN(m->head.rows, M - at);
         head_logits(m, at, n, logits + at * V);

@@ -262,6 +262,7 @@ bool train_config_may_change(const char *key)
         "train.tokens",
         "train.max_steps",
         "train.threads",
+        "train.recompute",
         "train.max_skips",
         "log.every",
         "log.valid_every",

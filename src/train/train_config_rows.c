@@ -53,6 +53,9 @@ const struct option train_run_rows[] = {
              "multiplies it at full speed"),
     ROW_ENUM(T, "train.backend", backend, "auto", backends, NULL,
              "kernels; auto: the best for this CPU"),
+    ROW_ENUM(T, "train.recompute", recompute, "none", model_recompute_names, NULL,
+             "what the backward pass computes again instead of keeping it: nothing, the hidden "
+             "values of the feed-forward, or whole layers; the result does not depend on it"),
     ROW_REAL(T, "train.grad_clip", grad_clip, NULL, "1.0", 0, 1e9, NULL,
              "global L2 norm that gradients are clipped to; 0: no clipping"),
     ROW_REAL(T, "train.skip_sigma", skip_sigma, NULL, "6", 0, 1e6, NULL,

@@ -5,7 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char remedy[] = "use a smaller batch.micro_batch or model";
+static const char remedy[] =
+    "use a smaller batch.micro_batch, or train.recompute full, or a smaller model";
 
 /* In double: a plan may be of more than any machine has. */
 static double total_bytes(const struct train_session *s)

@@ -76,6 +76,7 @@ static struct model_options model_options_of(const struct train_session *s)
                                   .B = s->c.micro_batch,
                                   .T = s->c.seq_len,
                                   .training = true,
+                                  .recompute = (enum model_recompute)s->c.recompute,
                                   .shard = {0, 1, 0, 1}};
 }
 

@@ -101,6 +101,83 @@ static void test_no_allocation_after_the_second_step(void **state)
     for_all(check_allocation);
 }
 
+/* ------------------------------------------------------------------ recomputation */
+
+/* All gradients and the losses of two microbatches: model_params()->total + 4 floats. */
+static void step_numbers(struct rig *r, const struct model_config *c, double *load, float *out)
+{
+    struct sample s, t;
+    struct model_stats x = {.load = load};
+    sample_init(&s, c, 3);
+    sample_init(&t, c, 30);
+    model_train_step(r->model, &s.batch, 1, true, &x);
+    model_train_step(r->model, &t.batch, 1, false, &x);
+    memcpy(out, model_gradients(r->model), model_params(r->model)->total * sizeof(float));
+    out += model_params(r->model)->total;
+    *out++ = (float)x.nll;
+    *out++ = (float)x.aux;
+    *out++ = (float)x.z;
+    *out++ = (float)x.microbatches;
+}
+
+static void check_recompute(const struct model_config *c, struct rig_options o)
+{
+    double load[3][8] = {{0}};
+    float *have[3] = {NULL};
+    for (int kind = MODEL_RECOMPUTE_NONE; kind <= MODEL_RECOMPUTE_FULL; kind++) {
+        struct rig r;
+        o.recompute = (enum model_recompute)kind;
+        open_random(&r, c, o);
+        size_t n = model_params(r.model)->total + 4;
+        have[kind] = mem_calloc(n, sizeof(float));
+        step_numbers(&r, c, load[kind], have[kind]);
+        assert_true(same_bits(have[kind], have[0], n));
+        assert_memory_equal(load[kind], load[0], sizeof(load[0]));
+        rig_close(&r);
+    }
+    for (int kind = 0; kind < 3; kind++)
+        mem_free(have[kind]);
+}
+
+static void test_recomputation_gives_the_same_bits(void **state)
+{
+    (void)state;
+    for_all(check_recompute);
+}
+
+/* The table's line "activations", per token. */
+static double activation_bytes(int64_t layers, enum model_recompute kind)
+{
+    struct rig r;
+    struct model_config c = small_dense();
+    struct model_memory rows[16];
+    rig_open(&r, &c, 1, 4, (struct rig_options){COMPUTE_F32, COMPUTE_REFERENCE, 1, false});
+    c.n_layers = layers;
+    struct model_options o = {
+        .compute = r.compute, .B = 4, .T = 1024, .training = true, .recompute = kind};
+    size_t n = model_plan_memory(&c, &o, rows, 16);
+    double bytes = 0;
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(rows[i].what, "activations") == 0) bytes = (double)rows[i].bytes;
+    rig_close(&r);
+    return bytes / 4096;
+}
+
+static void test_recomputation_keeps_less(void **state)
+{
+    (void)state;
+    /* D 24, H 4, K 2, h 8, Fd 20, 4 bytes an activation: x_attn, y_attn, x_ffn, y_ffn; q, k, v, o;
+     * gate and up; lse; four rstd; the residual twice */
+    const double hidden = 4 * 2 * 20;
+    const double all = 4 * (4 * 24 + (2 * 4 + 2 * 2) * 8) + hidden + 4 * (4 + 4) + 8 * 24;
+    const double want[] = {all, all - hidden, 4 * 24};
+    for (int kind = MODEL_RECOMPUTE_NONE; kind <= MODEL_RECOMPUTE_FULL; kind++) {
+        enum model_recompute k = (enum model_recompute)kind;
+        double layer = activation_bytes(9, k) - activation_bytes(8, k);
+        assert_true(layer == want[kind]);
+    }
+}
+
 /* ------------------------------------------------------------------ how gradients add up */
 
 static void check_accumulation(const struct model_config *c, struct rig_options o)
@@ -471,6 +548,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_threads),
         cmocka_unit_test(test_no_allocation_after_the_second_step),
+        cmocka_unit_test(test_recomputation_gives_the_same_bits),
+        cmocka_unit_test(test_recomputation_keeps_less),
         cmocka_unit_test(test_gradients_add_up),
         cmocka_unit_test(test_loss_falls_as_the_gradient_says),
         cmocka_unit_test(test_documents_are_kept_apart),

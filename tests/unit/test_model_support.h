@@ -29,6 +29,7 @@ struct rig_options {
     enum compute_backend backend;
     int threads;
     bool inference; /* not training */
+    enum model_recompute recompute;
 };
 
 static const enum compute_backend BACKENDS[] = {COMPUTE_REFERENCE, COMPUTE_AVX2, COMPUTE_AVX512};
@@ -60,7 +61,8 @@ SUPPORT void rig_open(struct rig *r, const struct model_config *c, int64_t B, in
     r->pool = o.threads > 1 ? pool_new(o.threads) : NULL;
     struct compute_options co = {.dtype = o.dtype, .backend = o.backend, .pool = r->pool};
     if (compute_new(&co, &r->compute, &e) < 0) fail_with(&e);
-    struct model_options mo = {.compute = r->compute, .B = B, .T = T, .training = !o.inference};
+    struct model_options mo = {
+        .compute = r->compute, .B = B, .T = T, .training = !o.inference, .recompute = o.recompute};
     if (model_new(c, &mo, &r->model, &e) < 0) fail_with(&e);
 }
 

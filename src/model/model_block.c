@@ -1,0 +1,275 @@
+/* model_block.c: one layer, forward. There is no other forward pass: training, scoring and decoding
+ * all come through model_block_forward.
+ *
+ *   h += rms(post_attn, attention(rms(pre_attn, h)))
+ *   h += rms(post_ffn,  ffn(rms(pre_ffn, h)))
+ *
+ * Post-norm, residual addition and the next pre-norm touch the same rows and are one pass, the seam
+ * (compute.h). So a sub-layer is products between two act arrays, x and y, and a layer is two
+ * sub-layers and two seams; the norm in front of the next layer, or of the head, is the second half
+ * of the last seam.
+ *
+ * The routing weight of a token is folded into what the gated unit gives, before the experts'
+ * second product: W_down (w * act) = w * W_down act. Then the scatter is a plain sum, and the
+ * gradient of w comes out of the gated unit's backward pass without the experts' output.
+ *
+ * Where activations lie is the caller's: arrays come in a struct model_acts. With selective
+ * recomputation those of the feed-forward's inside are shared by all layers, with full recomputation
+ * all but h_in are; model_block_again makes them once more for the backward pass, by the same
+ * operations on the same numbers, so that the gradients are the same bits. */
+#include "model/model_internal.h"
+
+#include <math.h>
+
+/* ------------------------------------------------------------------ descriptions shared with
+ * the backward pass, so that both speak of the same operation */
+
+float model_ffn_scale(const struct model *m)
+{
+    return m->dims.E && m->dims.Fd ? (float)M_SQRT1_2 : 1;
+}
+
+struct compute_router model_router(const struct model *m, int64_t layer, int64_t M, const void *x,
+                                   const struct model_routing *r)
+{
+    const struct model_dims *d = &m->dims;
+    return (struct compute_router){
+        .M = M,
+        .D = d->D,
+        .E = d->E,
+        .k = d->k,
+        .x = x,
+        .W = m->layers[layer].router.w,
+        .cap = (float)m->config.router_softcap,
+        .bias = m->router_bias + layer * d->E,
+        .probs = r->probs,
+        .lse = r->lse,
+        .top = r->top,
+        .weight = r->weight,
+    };
+}
+
+struct compute_attention model_attention(const struct model *m, const struct model_rows *r,
+                                         const struct model_acts *a)
+{
+    const struct model_dims *d = &m->dims;
+    return (struct compute_attention){
+        .B = r->M / r->T,
+        .T = r->T,
+        .H = d->H,
+        .K = d->K,
+        .h = d->h,
+        .ld = model_qkv_width(m),
+        .q = a->qkv,
+        .k = model_act_at(m, a->qkv, d->H * d->h),
+        .v = model_act_at(m, a->qkv, (d->H + d->K) * d->h),
+        .ld_out = d->H * d->h,
+        .out = a->o,
+        .lse = a->lse,
+        .multiplier = (float)m->config.attn_multiplier,
+        .cap = (float)m->config.attn_softcap,
+        .temperature_len = m->config.attn_temperature_len,
+        .doc_start = r->doc_start,
+    };
+}
+
+struct compute_rope model_rope(const struct model *m, const struct model_rows *r, bool backward,
+                               void *qkv)
+{
+    const struct model_dims *d = &m->dims;
+    return (struct compute_rope){
+        .M = r->M,
+        .T = r->T,
+        .n_heads = d->H + d->K,
+        .h = d->h,
+        .ld = model_qkv_width(m),
+        .table = r->rope,
+        .backward = backward,
+        .x = qkv,
+    };
+}
+
+struct compute_norm model_norm_in(const struct model *m, int64_t layer, int64_t M,
+                                  const struct model_acts *a)
+{
+    return (struct compute_norm){.M = M,
+                                 .D = m->dims.D,
+                                 .eps = (float)m->config.rms_eps,
+                                 .x = a->h_in,
+                                 .g = m->layers[layer].attn_norm.w,
+                                 .y = a->x_attn};
+}
+
+struct compute_seam model_seam_attn(const struct model *m, int64_t layer, int64_t M,
+                                    const struct model_acts *a)
+{
+    const struct model_layer *l = &m->layers[layer];
+    return (struct compute_seam){
+        .M = M,
+        .D = m->dims.D,
+        .eps = (float)m->config.rms_eps,
+        .h = a->h_in,
+        .y = a->y_attn,
+        .g_post = l->attn_output_norm.w,
+        .g_next = l->ffn_norm.w,
+        .h_out = a->h_mid,
+        .a = a->x_ffn,
+        .rstd_post = a->rstd_attn_post,
+        .rstd_next = a->rstd_attn_next,
+    };
+}
+
+struct compute_seam model_seam_ffn(const struct model *m, int64_t layer, int64_t M,
+                                   const struct model_acts *a)
+{
+    const struct model_layer *l = &m->layers[layer];
+    bool last = layer + 1 == m->dims.L;
+    return (struct compute_seam){
+        .M = M,
+        .D = m->dims.D,
+        .eps = (float)m->config.rms_eps,
+        .h = a->h_mid,
+        .y = a->y_ffn,
+        .g_post = l->layer_output_norm.w,
+        .g_next = last ? m->output_norm.w : m->layers[layer + 1].attn_norm.w,
+        .h_out = a->h_out,
+        .a = a->x_next,
+        .rstd_post = a->rstd_ffn_post,
+        .rstd_next = a->rstd_ffn_next,
+    };
+}
+
+/* ------------------------------------------------------------------ sub-layers */
+
+/* The sum over a tensor-parallel group; a process alone has no hook. */
+static void reduce_output(struct model *m, void *x, int64_t M)
+{
+    if (m->hooks.reduce_output)
+        m->hooks.reduce_output(m->hooks.ctx, x, (size_t)(M * m->dims.D),
+                               compute_act_dtype(m->compute));
+}
+
+/* x_attn [M, D] -> y_attn [M, D] */
+static void forward_attention(struct model *m, const struct model_layer *l,
+                              const struct model_rows *r, const struct model_acts *a)
+{
+    int32_t rows[2] = {0, (int32_t)r->M};
+    enum compute_dtype act = compute_act_dtype(m->compute);
+
+    compute_linear_forward(l->linears[LINEAR_QKV], rows, a->x_attn, a->qkv, act);
+    struct compute_rope rope = model_rope(m, r, false, a->qkv);
+    compute_rope(m->compute, &rope);
+    struct compute_attention attention = model_attention(m, r, a);
+    compute_attention_forward(m->compute, &attention);
+    compute_linear_forward(l->linears[LINEAR_OUT], rows, a->o, a->y_attn, act);
+    reduce_output(m, a->y_attn, r->M);
+}
+
+/* Routes x_ffn and sorts the tokens by expert. */
+static void route(struct model *m, int64_t layer, int64_t M, const struct model_acts *a)
+{
+    const struct model_dims *d = &m->dims;
+    const struct model_routing *r = &a->routing;
+    struct compute_router router = model_router(m, layer, M, a->x_ffn, r);
+    compute_router_forward(m->compute, &router);
+    struct compute_dispatch dispatch = {M,        d->E,        d->k,         r->top,     r->offset,
+                                        r->count, r->slot_row, r->row_token, r->row_slot};
+    compute_dispatch(&dispatch);
+    for (int32_t i = 0; i < r->offset[d->E]; i++)
+        r->row_weight[i] = r->row_token[i] >= 0 ? r->weight[r->row_slot[i]] : 0;
+}
+
+/* x_ffn -> x_rows -> gu */
+static void forward_experts_in(struct model *m, const struct model_layer *l,
+                               const struct model_acts *a)
+{
+    const struct model_routing *r = &a->routing;
+    int64_t rows = r->offset[m->dims.E];
+    compute_gather(m->compute, rows, m->dims.D, r->row_token, a->x_ffn, a->x_rows);
+    compute_linear_forward(l->linears[LINEAR_EXPERTS_IN], r->offset, a->x_rows, a->gu,
+                           compute_act_dtype(m->compute));
+}
+
+/* x_ffn -> gu_dense */
+static void forward_dense_in(struct model *m, const struct model_layer *l, int64_t M,
+                             const struct model_acts *a)
+{
+    int32_t rows[2] = {0, (int32_t)M};
+    compute_linear_forward(l->linears[LINEAR_DENSE_IN], rows, a->x_ffn, a->gu_dense,
+                           compute_act_dtype(m->compute));
+}
+
+/* gu -> scratch.y_rows [R, D], each token's experts in their own rows, already weighted */
+static void forward_experts_out(struct model *m, const struct model_layer *l,
+                                const struct model_acts *a)
+{
+    struct model_scratch *s = &m->scratch;
+    const struct model_routing *r = &a->routing;
+    struct compute_glu glu = {r->offset[m->dims.E], m->dims.F, a->gu, r->row_weight, s->hidden};
+    compute_glu_forward(m->compute, &glu);
+    compute_linear_forward(l->linears[LINEAR_EXPERTS_OUT], r->offset, s->hidden, s->y_rows,
+                           compute_act_dtype(m->compute));
+}
+
+/* gu_dense -> y [M, D] */
+static void forward_dense_out(struct model *m, const struct model_layer *l, int64_t M,
+                              const struct model_acts *a, void *y)
+{
+    struct model_scratch *s = &m->scratch;
+    int32_t rows[2] = {0, (int32_t)M};
+    struct compute_glu glu = {M, m->dims.Fd, a->gu_dense, NULL, s->hidden};
+    compute_glu_forward(m->compute, &glu);
+    compute_linear_forward(l->linears[LINEAR_DENSE_OUT], rows, s->hidden, y,
+                           compute_act_dtype(m->compute));
+}
+
+/* x_ffn [M, D] -> y_ffn [M, D] */
+static void forward_ffn(struct model *m, int64_t layer, int64_t M, const struct model_acts *a)
+{
+    const struct model_dims *d = &m->dims;
+    const struct model_layer *l = &m->layers[layer];
+    void *dense = d->E ? m->scratch.y_dense : a->y_ffn;
+    if (d->Fd) {
+        forward_dense_in(m, l, M, a);
+        forward_dense_out(m, l, M, a, dense);
+    }
+    if (d->E) {
+        route(m, layer, M, a);
+        forward_experts_in(m, l, a);
+        forward_experts_out(m, l, a);
+        struct compute_combine c = {.M = M, .D = d->D, .k = d->k, .y = m->scratch.y_rows};
+        c.slot_row = a->routing.slot_row;
+        c.a = dense;
+        c.scale = model_ffn_scale(m);
+        c.out = a->y_ffn;
+        compute_combine(m->compute, &c);
+    }
+    reduce_output(m, a->y_ffn, M);
+}
+
+/* ------------------------------------------------------------------ a layer */
+
+void model_block_forward(struct model *m, int64_t layer, const struct model_rows *r,
+                         const struct model_acts *a)
+{
+    forward_attention(m, &m->layers[layer], r, a);
+    struct compute_seam seam = model_seam_attn(m, layer, r->M, a);
+    compute_seam_forward(m->compute, &seam);
+    forward_ffn(m, layer, r->M, a);
+    seam = model_seam_ffn(m, layer, r->M, a);
+    compute_seam_forward(m->compute, &seam);
+}
+
+void model_block_again(struct model *m, int64_t layer, const struct model_rows *r,
+                       const struct model_acts *a)
+{
+    if (m->recompute == MODEL_RECOMPUTE_SELECTIVE) {
+        if (m->dims.E) forward_experts_in(m, &m->layers[layer], a);
+        if (m->dims.Fd) forward_dense_in(m, &m->layers[layer], r->M, a);
+    }
+    if (m->recompute == MODEL_RECOMPUTE_FULL) {
+        struct compute_norm norm = model_norm_in(m, layer, r->M, a);
+        compute_rmsnorm(m->compute, &norm);
+        model_block_forward(m, layer, r, a);
+    }
+}
