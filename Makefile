@@ -43,13 +43,22 @@ V ?=
 say = $(if $(V),,@printf '  %-5s %s\n' $(1) $(2);)
 
 ROOMS := $(shell sed '/^\#/d; /^$$/d; s|[ /].*||' src/LAYERS | uniq)
-SRCS  := $(sort $(foreach r,$(ROOMS),$(wildcard src/$(r)/*.c src/$(r)/*/*.c)))
+SRCS  := $(filter-out src/cluster/mpi/%,$(sort $(foreach r,$(ROOMS),$(wildcard src/$(r)/*.c src/$(r)/*/*.c))))
 OBJS  := $(SRCS:src/%.c=$(B)/%.o)
 room_objs = $(filter $(B)/$(1)/%,$(OBJS))
 LIBS  := $(foreach r,$(ROOMS),$(if $(call room_objs,$(r)),$(B)/lib$(r).a))
 group = -Wl,--start-group $(1) -Wl,--end-group
 
-all: colossus
+# Ranks over MPI: a shared object for each MPI whose compiler wrapper is here, loaded when the program
+# was started by that MPI's launcher. Without one the program is whole, on one process.
+MPIS := $(foreach m,openmpi mpich,$(if $(shell command -v mpicc.$(m)),$(m)))
+MPI_OBJECTS := $(MPIS:%=$(B)/colossus-%.so)
+
+all: colossus $(MPI_OBJECTS)
+
+$(B)/colossus-%.so: src/cluster/mpi/cluster_mpi.c src/cluster/cluster_transport_internal.h
+	@mkdir -p $(@D)
+	$(call say,link,$@) mpicc.$* $(CPPFLAGS) -std=gnu11 -O2 -g -fPIC -shared -fvisibility=hidden $(WARN) -o $@ $<
 
 # A link to the last variant that was built.
 colossus: $(B)/colossus FORCE
@@ -174,7 +183,7 @@ build-all: $(B)/colossus unit-bins fuzz-replay bench-bins
 
 # Address and undefined behaviour for everything; data races where threads meet.
 RACES := $(filter $(B)/unit/test_base_pool% $(B)/unit/test_base_log% \
-           $(B)/unit/test_text_loader% $(B)/unit/test_text_shard% $(B)/unit/test_train_checkpoint%, \
+           $(B)/unit/test_cluster_group% $(B)/unit/test_text_loader% $(B)/unit/test_text_shard% $(B)/unit/test_train_checkpoint%, \
            $(UNIT_BINS))
 races: $(RACES)
 
@@ -194,10 +203,11 @@ fuzz:
 	@tools/run-fuzz --build build/clang-14-fuzzer-no-link-address-undefined --runs $(FUZZ_RUNS) \
 	    --jobs $(JOBS)
 
-install: $(B)/colossus
+install: $(B)/colossus $(MPI_OBJECTS)
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/colossus/presets \
 	    $(DESTDIR)$(PREFIX)/share/doc/colossus $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 	install -m 755 $(B)/colossus $(DESTDIR)$(PREFIX)/bin/colossus
+	for o in $(MPI_OBJECTS); do install -D -m 644 $$o $(DESTDIR)$(PREFIX)/lib/colossus/$${o##*/}; done
 	test ! -d presets || cp -R presets/. $(DESTDIR)$(PREFIX)/share/colossus/presets/
 	cp -R docs/. $(DESTDIR)$(PREFIX)/share/doc/colossus/
 	test ! -f README.md || install -m 644 README.md $(DESTDIR)$(PREFIX)/share/doc/colossus/

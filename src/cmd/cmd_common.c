@@ -35,6 +35,7 @@ static const struct option_table *const all_tables[] = {
     &cmd_plan_validate_table,
     &cmd_bench_machine_table,
     &cmd_check_golden_table,
+    &cmd_doctor_mpi_table,
     &cmd_help_table,
 };
 

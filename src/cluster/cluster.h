@@ -1,0 +1,145 @@
+/* cluster.h: the ranks of a job and how they talk: groups with sums, gathers, exchanges, messages
+ * and agreement, and the layout that says which rank holds which part of a model.
+ *
+ * A job is one process or many. One process needs no MPI: its groups have one member and every call
+ * returns at once. Many are started by mpirun or srun; the program then loads the shared object that
+ * was built for that MPI (cluster_world.c), and asks no more of it than messages between two ranks:
+ * what is built from them is ours, so that a sum is always taken in the order of the ranks and is
+ * the same, bit for bit, under any library.
+ *
+ * Errors stick: once a message failed or waited too long, every later call of any group returns the
+ * same error at once. Nobody acts on a result before its call returned 0. */
+#ifndef COLOSSUS_CLUSTER_H
+#define COLOSSUS_CLUSTER_H
+
+#include "base/base.h"
+
+/* ------------------------------------------------------------------ the job (cluster_world.c) */
+
+typedef struct cluster cluster_t;
+
+struct cluster_options {
+    double timeout_s; /* a message that takes longer is an error that names the rank; 0: never */
+};
+/* Joins the job that this process was started in: the ranks of mpirun or srun, or this process
+ * alone. An error where a launcher started several processes that cannot be joined. */
+int cluster_open(const struct cluster_options *o, cluster_t **out, struct error *e);
+/* Of all ranks at once, after an orderly end. Accepts NULL. */
+void cluster_close(cluster_t *c);
+/* Takes every rank of the job down with this exit code: for an error of this rank that the others do
+ * not know of. Returns where the job is this process alone. */
+void cluster_abort(cluster_t *c, int exit_code);
+int cluster_rank(const cluster_t *c);
+int cluster_size(const cluster_t *c);
+const char *cluster_transport_name(const cluster_t *c); /* "none", "Open MPI 4.1.4", ... */
+
+/* What the environment says about how this process was started, without joining anything. */
+struct cluster_launch {
+    const char *launcher; /* "none", "mpirun of Open MPI", "mpiexec of MPICH", "srun", ... */
+    const char *mpi;      /* "openmpi", "mpich", or NULL: none is needed */
+    const char *variable; /* that says so, or NULL */
+    bool told;            /* by the user, with COLOSSUS_MPI */
+    int rank, size;       /* as the launcher counts them; 0 and 1 without one */
+};
+void cluster_find_launch(struct cluster_launch *l);
+/* Path of the shared object for an MPI ("openmpi"), in *a; NULL: it was not built. */
+char *cluster_find_mpi(const char *mpi, struct arena *a);
+
+/* ------------------------------------------------------------------ groups (cluster_group.c) */
+
+typedef struct group group_t;
+
+enum group_dtype { GROUP_F32, GROUP_F64, GROUP_BF16, GROUP_BYTE };
+size_t group_dtype_size(enum group_dtype d);
+
+/* The group of ranks[0 .. size), which must hold this rank, in this order; `name` ("dp") is for
+ * messages and is borrowed. Every member makes its groups in the same order; no message is sent. */
+group_t *group_new(cluster_t *c, const char *name, const int *ranks, int size);
+/* Of all ranks. */
+group_t *group_world(cluster_t *c);
+void group_free(group_t *g);
+int group_rank(const group_t *g);
+int group_size(const group_t *g);
+
+/* Every function below returns 0 or a negative code with *e filled, must be called by every member
+ * in the same order, and blocks until this member's part is done. Counts are of elements. */
+
+/* x[i] becomes x_0[i] + x_1[i] + ..., added in the order of the ranks; BF16 is added in fp32 and
+ * rounded once. Not for GROUP_BYTE. */
+int group_sum(group_t *g, void *x, size_t n, enum group_dtype d, struct error *e);
+/* Part r of x is x[bounds[r] .. bounds[r + 1]). Afterwards this member's part holds the sum over
+ * the group, as group_sum gives it; the other parts are as they were. */
+int group_reduce(group_t *g, void *x, const size_t *bounds, enum group_dtype d, struct error *e);
+/* Every part of x is taken from the member that it belongs to. */
+int group_gather(group_t *g, void *x, const size_t *bounds, enum group_dtype d, struct error *e);
+/* Bytes send[send_at[r] .. send_at[r + 1]) go to member r; what it sent here arrives at
+ * recv[recv_at[our rank there] ...]: recv_at [size + 1] must say how much comes from each. */
+struct group_exchange {
+    const void *send;
+    const size_t *send_at; /* [size + 1] */
+    void *recv;
+    const size_t *recv_at; /* [size + 1] */
+};
+int group_exchange(group_t *g, const struct group_exchange *x, struct error *e);
+/* A message to, or from, one other member; both must name the same number of bytes. */
+int group_send(group_t *g, int to, const void *data, size_t bytes, struct error *e);
+int group_recv(group_t *g, int from, void *data, size_t bytes, struct error *e);
+/* data of member `root` for all. */
+int group_broadcast(group_t *g, int root, void *data, size_t bytes, struct error *e);
+/* Each values[i] becomes the largest of any member: verdicts, stop flags, error codes. */
+int group_agree(group_t *g, int64_t *values, size_t n, struct error *e);
+/* Returns when every member has called it. */
+int group_barrier(group_t *g, struct error *e);
+
+/* Work in the background, on a thread of the job, in the order in which it was started; the arrays
+ * must stay until group_wait. One ticket for each piece of work that is under way. */
+enum group_work { GROUP_WORK_SUM, GROUP_WORK_REDUCE, GROUP_WORK_GATHER };
+struct group_ticket {
+    group_t *group;
+    enum group_work work;
+    void *x;
+    const size_t *bounds; /* of REDUCE and GATHER */
+    size_t n;             /* of SUM */
+    enum group_dtype dtype;
+    /* the rest is the room's */
+    struct group_ticket *next;
+    bool done;
+};
+/* The caller's ticket, its first six fields filled; it stays until group_wait. */
+void group_start(struct group_ticket *t);
+int group_wait(struct group_ticket *t, struct error *e);
+
+/* ------------------------------------------------------------------ is it well? (cluster_doctor.c) */
+
+/* One MPI's shared object, as a process alone can see it. */
+struct cluster_mpi {
+    const char *name; /* "openmpi" */
+    const char *path; /* NULL: it was not built */
+    char why[256];    /* it does not load; empty: it does */
+};
+/* Of every MPI that the program knows; returns their number. Strings in *a. */
+size_t cluster_list_mpis(struct cluster_mpi *list, size_t cap, struct arena *a);
+
+struct cluster_place { /* where a rank runs */
+    char host[64];
+    int32_t cpus; /* of that machine, whichever the rank is bound to */
+};
+struct cluster_health {
+    struct cluster_place *places; /* [size of the job], in the caller's arena */
+    int peer;                     /* the rank that rank 0 exchanged messages with: the last */
+    double latency_s;             /* of a message of 8 bytes, one way */
+    double bytes_per_s;           /* of a message of 8 MiB, one way */
+    double sum_s;                 /* of 1 MiB over all ranks */
+};
+/* Of every rank at once; the same answer for all but the times, which are rank 0's. A sum that came
+ * out wrong is an error. */
+int cluster_examine(cluster_t *c, struct cluster_health *h, struct arena *a, struct error *e);
+
+/* Bytes sent by this rank since the job began, and seconds that calls of this rank waited. */
+struct cluster_traffic {
+    uint64_t bytes, messages;
+    double wait_s;
+};
+struct cluster_traffic cluster_traffic(const cluster_t *c);
+
+#endif
