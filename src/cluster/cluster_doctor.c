@@ -32,7 +32,8 @@ static int find_places(cluster_t *c, struct cluster_place *places, struct error 
     for (int r = 0; r < c->size; r++)
         bounds[r + 1] = bounds[r] + sizeof(*places);
     struct cluster_place *mine = &places[c->rank];
-    if (gethostname(mine->host, sizeof(mine->host) - 1) < 0) strcpy(mine->host, "?");
+    if (gethostname(mine->host, sizeof(mine->host) - 1) < 0)
+        snprintf(mine->host, sizeof(mine->host), "?");
     mine->cpus = cluster_host_cpus();
     int rc = group_gather(c->world, places, bounds, GROUP_BYTE, e);
     mem_free(bounds);
