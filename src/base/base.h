@@ -164,12 +164,24 @@ int64_t file_size(const char *path, struct error *e); /* bytes, or negative */
 /* Reads at most max_size bytes (an error names path, size and limit when it is larger). *data is
  * NUL-terminated behind *size bytes; the caller frees it with mem_free. "-" is standard input. */
 int file_read(const char *path, size_t max_size, char **data, size_t *size, struct error *e);
-/* Read-only memory map; an empty file gives data "" and size 0. */
+/* What an open file was at a moment: whether it is still that file, as long, and as it was written. */
+struct file_stamp {
+    uint64_t device, inode;
+    int64_t size, changed_s, changed_ns;
+};
+int file_stamp_of(int fd, const char *path, struct file_stamp *stamp, struct error *e);
+bool file_stamp_equal(const struct file_stamp *a, const struct file_stamp *b);
+/* Read-only memory map, for a file that is read once and closed soon; an empty file gives data ""
+ * and size 0. A file that is cut off meanwhile reads as zeros behind its new end. */
 struct file_map {
     const uint8_t *data;
     size_t size;
+    struct mapped_file *file; /* NULL: nothing is mapped */
 };
 int file_map_open(struct file_map *m, const char *path, struct error *e);
+/* To be asked before what was read is used: an error where the file was cut off, overwritten or
+ * unreadable since it was mapped. It may grow. */
+int file_map_check(const struct file_map *m, const char *path, struct error *e);
 void file_map_close(struct file_map *m);
 /* Whole-file replace that survives power loss: path.tmp, fsync, rename, fsync of the folder. */
 int file_write(const char *path, const void *data, size_t size, struct error *e);

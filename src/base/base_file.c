@@ -3,7 +3,12 @@
  * Reading has a limit that the caller states, so that a wrong path (a device, a dump) is an error
  * and not an hour of swapping. Writing a whole file either leaves the old content or the new one,
  * also when the power goes: the data is written beside it and synced before the rename, and the
- * folder is synced after it (rename alone orders neither on ext4 or XFS). */
+ * folder is synced after it (rename alone orders neither on ext4 or XFS).
+ *
+ * A page of a mapped file that is no longer there (the file was cut off, its disk failed) is a
+ * SIGBUS, which would end the program without a word. So the signal puts pages of zeros in its place
+ * and notes it, and file_map_check tells whoever has read them. What lies open for hours, a dataset,
+ * is not mapped but read (text_shard_dataset.c). */
 #include "base/base.h"
 
 #include <dirent.h>
@@ -11,6 +16,8 @@
 #include <fcntl.h>
 #include <libgen.h>
 #include <limits.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -109,33 +116,129 @@ int file_read(const char *path, size_t max_size, char **data, size_t *size, stru
     return rc;
 }
 
+/* ------------------------------------------------------------------ maps */
+
+bool file_stamp_equal(const struct file_stamp *a, const struct file_stamp *b)
+{
+    return a->device == b->device && a->inode == b->inode && a->size == b->size &&
+           a->changed_s == b->changed_s && a->changed_ns == b->changed_ns;
+}
+
+int file_stamp_of(int fd, const char *path, struct file_stamp *stamp, struct error *e)
+{
+    struct stat st;
+    if (fstat(fd, &st) < 0) return error_errno(e, "read", path);
+    *stamp = (struct file_stamp){st.st_dev, st.st_ino, st.st_size, st.st_mtim.tv_sec,
+                                 st.st_mtim.tv_nsec};
+    return 0;
+}
+
+/* What the handler of SIGBUS looks through; a place is taken while a file is mapped. */
+struct mapped_file {
+    atomic_bool taken;
+    _Atomic uintptr_t start, end; /* start 0: nothing is mapped yet */
+    atomic_bool lost;             /* a page was not there */
+    int fd;
+    struct file_stamp stamp; /* when it was mapped */
+};
+enum { MAX_MAPPED_FILES = 64 };
+static struct mapped_file mapped_files[MAX_MAPPED_FILES];
+
+/* mmap is not on the list of what a handler may call, but it is a bare system call. A SIGBUS that
+ * is not ours comes again when the handler returns, and ends the program. */
+static void on_bus_error(int number, siginfo_t *info, void *context)
+{
+    (void)context;
+    uintptr_t at = (uintptr_t)info->si_addr;
+    uintptr_t page = at / (uintptr_t)sysconf(_SC_PAGESIZE) * (uintptr_t)sysconf(_SC_PAGESIZE);
+    for (int i = 0; i < MAX_MAPPED_FILES; i++) {
+        struct mapped_file *f = &mapped_files[i];
+        uintptr_t start = atomic_load(&f->start), end = atomic_load(&f->end);
+        if (start == 0 || at < start || at >= end) continue;
+        atomic_store(&f->lost, true);
+        void *zeros = mmap((void *)page, end - page, PROT_READ,
+                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+        if (zeros != MAP_FAILED) return;
+    }
+    signal(number, SIG_DFL);
+}
+
+/* At each map, as a library may have set its own handler since. */
+static void catch_bus_errors(void)
+{
+    struct sigaction a = {.sa_sigaction = on_bus_error, .sa_flags = SA_SIGINFO};
+    sigemptyset(&a.sa_mask);
+    sigaction(SIGBUS, &a, NULL);
+}
+
+static struct mapped_file *take_place(void)
+{
+    catch_bus_errors();
+    for (int i = 0; i < MAX_MAPPED_FILES; i++)
+        if (!atomic_exchange(&mapped_files[i].taken, true)) return &mapped_files[i];
+    CHECK_MSG(false, "%d files are mapped at once", MAX_MAPPED_FILES);
+    return NULL;
+}
+
 /* Regular files only: the size of anything else is not known, or changes. */
+static int map_file(int fd, const char *path, struct file_map *m, struct error *e)
+{
+    struct stat st;
+    if (fstat(fd, &st) < 0) return error_errno(e, "read", path);
+    if (!S_ISREG(st.st_mode))
+        return error_set(e, "cannot map '%s': it is not a regular file", path);
+    if (st.st_size == 0) return 0;
+    void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
+    if (p == MAP_FAILED) return error_errno(e, "map", path);
+    struct mapped_file *f = take_place();
+    f->fd = fd;
+    (void)file_stamp_of(fd, path, &f->stamp, NULL);
+    f->stamp.size = st.st_size;
+    atomic_store(&f->lost, false);
+    atomic_store(&f->end, (uintptr_t)p + (size_t)st.st_size);
+    atomic_store(&f->start, (uintptr_t)p);
+    *m = (struct file_map){p, (size_t)st.st_size, f};
+    return 0;
+}
+
 int file_map_open(struct file_map *m, const char *path, struct error *e)
 {
-    *m = (struct file_map){(const uint8_t *)"", 0};
+    *m = (struct file_map){(const uint8_t *)"", 0, NULL};
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) return error_errno(e, "open", path);
-    struct stat st;
-    int rc = 0;
-    if (fstat(fd, &st) < 0) {
-        rc = error_errno(e, "read", path);
-    } else if (!S_ISREG(st.st_mode)) {
-        rc = error_set(e, "cannot map '%s': it is not a regular file", path);
-    } else if (st.st_size > 0) {
-        void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
-        if (p == MAP_FAILED)
-            rc = error_errno(e, "map", path);
-        else
-            *m = (struct file_map){p, (size_t)st.st_size};
-    }
-    close(fd);
+    int rc = map_file(fd, path, m, e);
+    if (!m->file) close(fd);
     return rc;
+}
+
+int file_map_check(const struct file_map *m, const char *path, struct error *e)
+{
+    struct mapped_file *f = m->file;
+    struct file_stamp now = {0};
+    if (!f) return 0;
+    TRY(file_stamp_of(f->fd, path, &now, e));
+    const char *what = NULL;
+    if (now.size < f->stamp.size)
+        what = "was cut off";
+    else if (atomic_load(&f->lost))
+        what = "could not be read whole";
+    else if (now.size == f->stamp.size && !file_stamp_equal(&now, &f->stamp))
+        what = "was overwritten";
+    if (!what) return 0;
+    error_set(e, "'%s' %s while it was read", path, what);
+    return error_hint(e, "run the command again when the file is whole");
 }
 
 void file_map_close(struct file_map *m)
 {
-    if (m->size) munmap((void *)(uintptr_t)m->data, m->size);
-    *m = (struct file_map){(const uint8_t *)"", 0};
+    struct mapped_file *f = m->file;
+    if (f) {
+        munmap((void *)(uintptr_t)m->data, m->size);
+        atomic_store(&f->start, 0);
+        close(f->fd);
+        atomic_store(&f->taken, false);
+    }
+    *m = (struct file_map){(const uint8_t *)"", 0, NULL};
 }
 
 /* ------------------------------------------------------------------ writing */

@@ -81,17 +81,19 @@ static char *printable(struct arena *a, const char *text, size_t size)
 static int64_t read_document(const struct inspection *x, const dataset_t *d, uint64_t first,
                              uint64_t most_tokens, struct str *out, struct error *e)
 {
-    uint64_t n = dataset_document_size(d, first), taken = MIN(n, most_tokens);
+    int64_t size = dataset_document_size(d, first, e);
+    if (size < 0) return size;
+    uint64_t n = (uint64_t)size, taken = MIN(n, most_tokens);
     uint32_t *ids = mem_try_alloc((taken + 1) * sizeof(*ids));
 
     str_clear(out);
     if (!ids)
         return error_set(e, "no memory for a document of %llu ids", (unsigned long long)taken);
-    dataset_read(d, first, taken, ids);
+    int rc = dataset_read(d, first, taken, ids, e);
     if (taken == n && n > 0) taken--; /* EOS */
-    int rc = tokenizer_decode(x->tokenizer, ids, taken, 0, out, e);
+    if (rc >= 0) rc = tokenizer_decode(x->tokenizer, ids, taken, 0, out, e);
     mem_free(ids);
-    return rc < 0 ? rc : (int64_t)n;
+    return rc < 0 ? rc : size;
 }
 
 /* Ends text[0..size) before a character rather than inside one. */
@@ -267,7 +269,7 @@ static int inspect_split(const struct inspection *x, const char *split, struct e
     if (x->o->text) {
         rc = print_text(x, d, e);
     } else {
-        dataset_count(d, (size_t)x->o->top, x->arena, &stats);
+        TRY(dataset_count(d, (size_t)x->o->top, x->arena, &stats, e));
         if (x->json) jsonw_open(x->json, split, '{');
         print_stats(x, d, split, &stats);
         if (x->o->shards) print_shards(x, d);

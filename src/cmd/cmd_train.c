@@ -8,7 +8,8 @@
 struct train_cmd_options {
     struct option_list set;
     const char *run_dir;
-    bool plan, dry_run, json, resume, allow_changes, keys;
+    int64_t go_back;
+    bool plan, dry_run, json, resume, restart, allow_changes, keys;
 };
 
 #define AT(field) offsetof(struct train_cmd_options, field)
@@ -19,6 +20,10 @@ static const struct option rows[] = {
              "the run folder, instead of dir/name of the run file"),
     CMD_FLAG_ON("resume", 0, resume,
                 "continue the run if its folder exists; --no-resume: refuse to"),
+    CMD_FLAG("restart", 0, restart,
+             "begin anew; a run folder that exists is kept under another name"),
+    CMD_INT("go-back", 0, go_back, "STEP", "0", 0, 1e12,
+            "continue from the checkpoint of that step; newer ones are deleted; 0: the newest"),
     CMD_FLAG("allow-changes", 0, allow_changes,
              "continue although settings have changed; data, model and optimiser may not"),
     CMD_FLAG("plan", 0, plan, "print what the run is and the memory it takes, and stop"),
@@ -71,6 +76,11 @@ static int train(const struct option_line *l, void *options, struct error *e)
         error_set_code(e, ERROR_USAGE, "'--run-dir' is empty");
         return error_hint(e, "name a folder, or leave it out for dir/name of the run file");
     }
+    if (o->restart && (!o->resume || o->go_back > 0)) {
+        error_set_code(e, ERROR_USAGE, "--restart and %s exclude each other",
+                       o->resume ? "--go-back" : "--no-resume");
+        return error_hint(e, "--restart begins anew, --go-back continues");
+    }
     /* Who reads the lines may go; the run stays. Not put back, as the last lines are still to be
      * flushed when the run has ended. */
     if (!o->plan && !o->dry_run) signal(SIGPIPE, SIG_IGN);
@@ -78,6 +88,8 @@ static int train(const struct option_line *l, void *options, struct error *e)
         .path = l->rest[0], .overrides = o->set.items, .n_overrides = o->set.count};
     TRY(train_config_load(&from, &f, e));
     struct train_options t = {.no_resume = !o->resume,
+                              .restart = o->restart,
+                              .go_back = o->go_back,
                               .allow_changes = o->allow_changes,
                               .plan_only = o->plan,
                               .dry_run = o->dry_run,

@@ -154,6 +154,7 @@ static int load_file(model_t *m, const char *path, struct error *e)
     struct safetensors st;
     TRY(safetensors_open(path, &st, e));
     int rc = load_tensors(m, &st, path, e);
+    if (rc == 0) rc = file_map_check(&st.map, path, e);
     safetensors_close(&st);
     if (rc == 0) model_weights_changed(m);
     return rc;

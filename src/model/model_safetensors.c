@@ -215,6 +215,7 @@ int safetensors_open(const char *path, struct safetensors *st, struct error *e)
     *st = (struct safetensors){0};
     TRY(file_map_open(&map, path, e));
     int rc = safetensors_parse(map.data, map.size, path, st, e);
+    if (rc < 0 && file_map_check(&map, path, e) < 0) rc = e ? e->code : rc; /* that is why */
     if (rc < 0)
         file_map_close(&map);
     else

@@ -200,7 +200,7 @@ uint32_t dataset_peek_vocab_size(const char *dir);
 int dataset_has_split(const char *dir, const char *split, bool *has, struct error *e);
 
 typedef struct dataset dataset_t; /* immutable once open: any number of threads may read */
-/* Maps one split of a dataset; checks sizes always and every shard's XXH3 when verify is set.
+/* Opens one split of a dataset; checks sizes always and every shard's XXH3 when verify is set.
  * tokenizer_hash 0: any. */
 int dataset_open(const char *dir, const char *split, uint64_t tokenizer_hash, bool verify,
                  dataset_t **out, struct error *e);
@@ -215,8 +215,11 @@ struct dataset_info {
     const char *tokenizer_path; /* of the copy inside the dataset folder; NULL: none was kept */
 };
 const struct dataset_info *dataset_info(const dataset_t *d); /* lives as long as the dataset */
-/* tokens [first, first + count) of the split's one long stream into out. */
-void dataset_read(const dataset_t *d, uint64_t first, uint64_t count, uint32_t *out);
+/* tokens [first, first + count) of the split's one long stream into out. Fails, naming the shard,
+ * where that was cut off or overwritten since it was opened, cannot be read, or has an id beyond
+ * the vocabulary. */
+int dataset_read(const dataset_t *d, uint64_t first, uint64_t count, uint32_t *out,
+                 struct error *e);
 /* Asks the kernel to bring these tokens into memory; never waits. */
 void dataset_prefetch(const dataset_t *d, uint64_t first, uint64_t count);
 
@@ -226,8 +229,8 @@ struct dataset_shard_info {
 };
 struct dataset_shard_info dataset_shard_at(const dataset_t *d, size_t i);
 /* Tokens of the document that begins at token `first` (which must be one's beginning), its EOS
- * included; 0 at the end of the split. */
-uint64_t dataset_document_size(const dataset_t *d, uint64_t first);
+ * included; 0 at the end of the split; negative where reading fails. */
+int64_t dataset_document_size(const dataset_t *d, uint64_t first, struct error *e);
 
 struct dataset_token_count {
     uint32_t id;
@@ -240,7 +243,8 @@ struct dataset_stats {
     size_t n_top;
 };
 /* One pass over the split. s->top has at most n_top entries, allocated in *a. */
-void dataset_count(const dataset_t *d, size_t n_top, struct arena *a, struct dataset_stats *s);
+int dataset_count(const dataset_t *d, size_t n_top, struct arena *a, struct dataset_stats *s,
+                  struct error *e);
 
 /* ------------------------------------------------------------------ loader
  * Cuts the stream into windows of T tokens (input [T], target shifted by one), visits them in an
@@ -264,7 +268,9 @@ struct loader_cursor loader_get_cursor(const loader_t *l);
 int loader_set_cursor(loader_t *l, struct loader_cursor c, struct error *e);
 /* doc_start [T]: for each position of a row where in it the EOS before its document is, or 0. */
 void loader_find_documents(const uint32_t *row, uint32_t T, uint32_t eos, int32_t *doc_start);
-/* inputs [B, T], targets [B, T], doc_start [B, T] (NULL: not wanted). Never allocates. */
-void loader_next(loader_t *l, uint32_t *inputs, uint32_t *targets, int32_t *doc_start);
+/* inputs [B, T], targets [B, T], doc_start [B, T] (NULL: not wanted). Never allocates. Fails as
+ * dataset_read does; the cursor then stays where it was. */
+int loader_next(loader_t *l, uint32_t *inputs, uint32_t *targets, int32_t *doc_start,
+                struct error *e);
 
 #endif

@@ -115,6 +115,8 @@ bool train_optim_uses_v(const struct train_config *c, const struct param *p);
 struct train_hooks; /* train_internal.h: faults that tests inject */
 struct train_options {
     bool no_resume;      /* a run folder that exists is an error, not something to continue */
+    bool restart;        /* a run folder that exists is put aside, and the run begins anew */
+    int64_t go_back;     /* continue from that step's checkpoint and delete newer ones; 0: no */
     bool allow_changes;  /* continue although keys other than the data's and the model's differ */
     bool plan_only;      /* print the memory table and stop */
     bool dry_run;        /* check everything, say what would be done, and write nothing */

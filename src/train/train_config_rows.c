@@ -109,7 +109,8 @@ const struct option train_run_rows[] = {
     ROW_INT(T, "checkpoint.every", checkpoint_every, "steps", "200", 0, MANY, NULL,
             "between checkpoints; one is always saved at the end; 0: only there"),
     ROW_INT(T, "checkpoint.keep_last", keep_last, NULL, "2", 0, 1e6, NULL,
-            "newest checkpoints that are kept; 0: all"),
+            "newest checkpoints that are kept, not counting those saved while updates are skipped; "
+            "0: all"),
     ROW_INT(T, "checkpoint.keep_every", keep_every, "steps", "0", 0, MANY, NULL,
             "a checkpoint of a step that is a multiple is kept for ever; 0: none"),
 };

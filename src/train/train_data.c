@@ -52,37 +52,36 @@ static int open_splits(const struct train_config *c, struct train_data *d, struc
 }
 
 /* Bytes of the text of the first n tokens of the validation split. */
-static uint64_t span_bytes(const struct train_data *d, uint64_t n)
+static int span_bytes(const struct train_data *d, uint64_t n, uint64_t *bytes, struct error *e)
 {
     enum { BLOCK = 4096 };
     uint32_t ids[BLOCK];
-    uint64_t bytes = 0;
+    *bytes = 0;
     for (uint64_t first = 0; first < n; first += BLOCK) {
         uint64_t count = MIN(n - first, (uint64_t)BLOCK);
-        dataset_read(d->valid, first, count, ids);
+        TRY(dataset_read(d->valid, first, count, ids, e));
         for (uint64_t i = 0; i < count; i++) {
             size_t size = 0;
             tokenizer_piece(d->tokenizer, ids[i], &size);
-            bytes += size;
+            *bytes += size;
         }
     }
-    return bytes;
+    return 0;
 }
 
 /* Bits per byte need the bytes of exactly the tokens that are scored. Without a tokenizer they are
  * taken in proportion. */
-static void settle_validation(const struct train_config *c, struct train_data *d)
+static int settle_validation(const struct train_config *c, struct train_data *d, struct error *e)
 {
-    if (!d->valid) return;
+    if (!d->valid) return 0;
     d->valid_tokens = dataset_info(d->valid)->tokens;
     d->valid_bytes = dataset_info(d->valid)->bytes;
-    if (c->valid_tokens == 0 || (uint64_t)c->valid_tokens >= d->valid_tokens) return;
+    if (c->valid_tokens == 0 || (uint64_t)c->valid_tokens >= d->valid_tokens) return 0;
     double share = (double)c->valid_tokens / (double)d->valid_tokens;
     d->valid_tokens = (uint64_t)c->valid_tokens;
-    if (d->tokenizer)
-        d->valid_bytes = span_bytes(d, d->valid_tokens);
-    else
-        d->valid_bytes = (uint64_t)((double)d->valid_bytes * share);
+    if (d->tokenizer) return span_bytes(d, d->valid_tokens, &d->valid_bytes, e);
+    d->valid_bytes = (uint64_t)((double)d->valid_bytes * share);
+    return 0;
 }
 
 size_t train_data_bytes(const struct train_config *c)
@@ -120,7 +119,7 @@ static int open_all(struct train_config *c, struct train_data *d, struct error *
     d->T = c->seq_len;
     uint64_t tokens = dataset_info(d->train)->tokens;
     d->bytes_per_token = tokens ? (double)dataset_info(d->train)->bytes / (double)tokens : 0;
-    settle_validation(c, d);
+    TRY(settle_validation(c, d, e));
     return open_loader(c, d, e);
 }
 
@@ -148,43 +147,49 @@ void train_data_close(struct train_data *d)
 /* ------------------------------------------------------------------ validation */
 
 /* Row b of a batch with rows of T: the targets are tokens [first, first + T) of the split. */
-static void fill_row(struct train_data *d, int64_t b, int64_t T, uint64_t first)
+static int fill_row(struct train_data *d, int64_t b, int64_t T, uint64_t first, struct error *e)
 {
     uint32_t eos = dataset_info(d->valid)->eos, *input = d->inputs + b * T;
     if (first == 0) {
         d->span[0] = eos;
-        dataset_read(d->valid, 0, (uint64_t)T, d->span + 1);
+        TRY(dataset_read(d->valid, 0, (uint64_t)T, d->span + 1, e));
     } else {
-        dataset_read(d->valid, first - 1, (uint64_t)T + 1, d->span);
+        TRY(dataset_read(d->valid, first - 1, (uint64_t)T + 1, d->span, e));
     }
     memcpy(input, d->span, (size_t)T * sizeof(uint32_t));
     memcpy(d->targets + b * T, d->span + 1, (size_t)T * sizeof(uint32_t));
     if (d->doc_start) loader_find_documents(input, (uint32_t)T, eos, d->doc_start + b * T);
+    return 0;
 }
 
-/* B rows whose targets follow each other from token `first` on. */
-static void evaluate_rows(struct train_data *d, model_t *m, int64_t B, int64_t T, uint64_t first,
-                          struct model_stats *stats)
+/* All rows of a batch; their targets follow each other from token `first` on. */
+static int fill_rows(struct train_data *d, const struct model_batch *b, uint64_t first,
+                     struct error *e)
 {
-    for (int64_t b = 0; b < B; b++)
-        fill_row(d, b, T, first + (uint64_t)(b * T));
-    struct model_batch batch = {
-        .B = B, .T = T, .inputs = d->inputs, .targets = d->targets, .doc_start = d->doc_start};
-    model_evaluate(m, &batch, stats);
+    for (int64_t row = 0; row < b->B; row++)
+        TRY(fill_row(d, row, b->T, first + (uint64_t)(row * b->T), e));
+    return 0;
 }
 
-bool train_data_validate(struct train_data *d, model_t *m, const volatile sig_atomic_t *stop,
-                         struct model_stats *stats)
+int train_data_validate(struct train_data *d, model_t *m, const volatile sig_atomic_t *stop,
+                        struct model_stats *stats, struct error *e)
 {
-    uint64_t T = (uint64_t)d->T, rows = d->valid_tokens / T;
+    uint64_t T = (uint64_t)d->T, rows = d->valid_tokens / T, rest = d->valid_tokens - rows * T;
+    struct model_batch b = {
+        .T = d->T, .inputs = d->inputs, .targets = d->targets, .doc_start = d->doc_start};
     for (uint64_t row = 0; row < rows; row += (uint64_t)d->B) {
-        if (*stop) return false;
-        int64_t B = MIN(d->B, (int64_t)(rows - row));
-        evaluate_rows(d, m, B, d->T, row * T, stats);
+        if (*stop) return 0;
+        b.B = MIN(d->B, (int64_t)(rows - row));
+        TRY(fill_rows(d, &b, row * T, e));
+        model_evaluate(m, &b, stats);
     }
-    uint64_t rest = d->valid_tokens - rows * T;
-    if (rest > 0) evaluate_rows(d, m, 1, (int64_t)rest, rows * T, stats);
-    return true;
+    if (rest > 0) {
+        b.B = 1;
+        b.T = (int64_t)rest;
+        TRY(fill_rows(d, &b, rows * T, e));
+        model_evaluate(m, &b, stats);
+    }
+    return 1;
 }
 
 double train_data_valid_bpb(const struct train_data *d, const struct model_stats *s)

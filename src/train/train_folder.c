@@ -4,7 +4,9 @@
  * A folder belongs to the configuration in its run.yaml. A run whose numbers would change (another
  * learning rate, another batch) must not slip into it unnoticed: the keys that differ are named and
  * the run is refused. --allow-changes lets them pass, but for those whose saved state would not
- * fit. How long to train and what to log may always change (train_config_may_change). */
+ * fit. How long to train and what to log may always change (train_config_may_change).
+ *
+ * --restart renames the folder, so that whatever is in it is kept, and begins anew. */
 #include "train/train_internal.h"
 
 #include <string.h>
@@ -61,6 +63,62 @@ static int compare(const char *dir, const struct train_config *now, const struct
     return error_hint(e, "give this run another name or --run-dir, or go on with --allow-changes");
 }
 
+/* Whether events.jsonl tells that a checkpoint was saved; also where that cannot be known. */
+static bool has_saved(const char *dir)
+{
+    static const char saved[] = "\"event\":\"checkpoint_saved\"";
+    struct arena a = {0};
+    struct file_map m;
+    bool has = true;
+    const char *path = file_join(&a, dir, "events.jsonl");
+    if (file_map_open(&m, path, NULL) >= 0) {
+        has = memmem(m.data, m.size, saved, sizeof(saved) - 1) != NULL;
+        if (file_map_check(&m, path, NULL) < 0) has = true;
+        file_map_close(&m);
+    }
+    arena_fini(&a);
+    return has;
+}
+
+/* A run whose metrics are there and whose checkpoints are not must not begin at its first step as
+ * if nothing had been: the folder may be on a disk that is not mounted, and metrics would be cut.
+ * One that ended before its first checkpoint has lost nothing that could be had again. */
+static int check_checkpoints(const char *dir, struct error *e)
+{
+    struct arena a = {0};
+    bool has_folder, has_any;
+    int64_t size = file_size(file_join(&a, dir, "metrics.jsonl"), NULL);
+    const char *aside = train_folder_aside(dir, &a);
+    int rc = ckpt_look(dir, &has_folder, &has_any, e);
+    if (rc >= 0 && !has_any && size > 0) {
+        if (!has_folder || has_saved(dir)) {
+            error_set(e, "the run '%s' has metrics but no checkpoint: '%s/checkpoints' is %s", dir,
+                      dir, has_folder ? "empty" : "not there");
+            rc = error_hint(e,
+                            "put the checkpoints back (is a disk not mounted?); --restart begins "
+                            "anew and keeps what is there as '%s'",
+                            aside);
+        } else {
+            log_warn("'%s' was stopped before its first checkpoint: it begins again at step 1",
+                     dir);
+        }
+    }
+    arena_fini(&a);
+    return rc < 0 ? rc : 0;
+}
+
+const char *train_folder_aside(const char *dir, struct arena *a)
+{
+    if (!has_run_file(dir)) return NULL;
+    size_t n = strlen(dir);
+    while (n > 1 && dir[n - 1] == '/')
+        n--;
+    for (int i = 1;; i++) {
+        const char *aside = arena_printf(a, "%.*s.before-%d", (int)n, dir, i);
+        if (!file_exists(aside)) return aside;
+    }
+}
+
 int train_folder_check(const char *dir, const struct train_config *now,
                        const struct train_options *o, struct str *differences, struct error *e)
 {
@@ -73,6 +131,7 @@ int train_folder_check(const char *dir, const struct train_config *now,
         error_set(e, "the run folder '%s' exists already", dir);
         return error_hint(e, "leave out --no-resume to continue it, or choose another name");
     }
+    TRY(check_checkpoints(dir, e));
     return compare(dir, now, o, differences, e);
 }
 

@@ -250,6 +250,9 @@ int train_check_golden(const char *dir, const struct train_golden_options *o, FI
     struct golden g;
     TRY(golden_open(&g, dir, o->threads, e));
     int rc = check(&g, o, out, e);
+    int changed = file_map_check(&g.expected.map, dir, e);
+    if (changed >= 0) changed = file_map_check(&g.batch.map, dir, e);
     golden_close(&g);
+    if (changed < 0) return changed;
     return rc;
 }

@@ -91,10 +91,10 @@ int train_data_open(struct train_config *c, struct train_data *d, struct error *
 void train_data_close(struct train_data *d);
 size_t train_data_bytes(const struct train_config *c); /* of the batch arrays */
 
-/* Every token of the span once, in order; the first is predicted from EOS. Stops early, returning
- * false, when *stop becomes true. */
-bool train_data_validate(struct train_data *d, model_t *m, const volatile sig_atomic_t *stop,
-                         struct model_stats *stats);
+/* Every token of the span once, in order; the first is predicted from EOS. 1: done; 0: stopped
+ * early, because *stop became true; negative: the split cannot be read. */
+int train_data_validate(struct train_data *d, model_t *m, const volatile sig_atomic_t *stop,
+                        struct model_stats *stats, struct error *e);
 /* nats over `tokens` tokens, as bits per byte of the validation text. */
 double train_data_valid_bpb(const struct train_data *d, const struct model_stats *s);
 
@@ -200,8 +200,9 @@ void train_session_settle_steps(struct train_session *s);
 /* Tokens of the whole run, done and to come. */
 int64_t train_session_total_tokens(const struct train_session *s);
 void train_session_close(struct train_session *s);
-/* One step: gradients of the global batch, verdict, update, balancing. */
-void train_session_step(struct train_session *s, struct train_record *r);
+/* One step: gradients of the global batch, verdict, update, balancing. Where its data cannot be
+ * read, nothing that a checkpoint holds has changed. */
+int train_session_step(struct train_session *s, struct train_record *r, struct error *e);
 
 /* ------------------------------------------------------------------ train_state.c */
 
@@ -209,6 +210,9 @@ void train_session_step(struct train_session *s, struct train_record *r);
  * sizes count then, for the memory plan). */
 void train_state_layout(struct train_session *s, struct ckpt_layout *l);
 json_t *train_state_to_json(const struct train_session *s);
+/* Whether a checkpoint of that state was saved while no update was being skipped. In a row of them
+ * the weights stay as they were, and may be what is wrong. */
+bool train_state_is_sound(const json_t *state);
 /* Counters, cursor; refuses a state of other data, another tokenizer or another model. */
 int train_state_from_json(struct train_session *s, const json_t *state, struct error *e);
 
@@ -231,6 +235,8 @@ enum train_folder_state { TRAIN_FOLDER_NEW, TRAIN_FOLDER_SAME, TRAIN_FOLDER_CHAN
  * o->allow_changes), or an error where training must not go on there. */
 int train_folder_check(const char *dir, const struct train_config *now,
                        const struct train_options *o, struct str *differences, struct error *e);
+/* The name under which --restart keeps what is in dir, in *a; NULL where no run is there. */
+const char *train_folder_aside(const char *dir, struct arena *a);
 /* The precision that an existing folder was begun with, or TRAIN_PRECISION_AUTO. */
 int train_folder_precision(const char *dir);
 /* Writes the effective run.yaml: f with the values settled by now. */

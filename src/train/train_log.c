@@ -71,8 +71,10 @@ static int clean_lines(struct train_lines *l, int64_t step, struct error *e)
     struct scan s = {0};
     TRY(file_map_open(&map, l->path, e));
     scan_lines(&map, step, l, &s);
-    int rc = 0;
-    if (s.rest.len > 0) {
+    int rc = file_map_check(&map, l->path, e);
+    if (rc < 0) {
+        /* told by whoever opens the file */
+    } else if (s.rest.len > 0) {
         struct str whole = {0};
         str_append(&whole, map.data, s.good);
         str_append(&whole, s.rest.data, s.rest.len);
@@ -138,6 +140,10 @@ static json_t *last_line(const char *path)
         const char *before = memrchr(data, '\n', (size_t)(end - data));
         const char *start = before ? before + 1 : data;
         if (json_parse(start, (size_t)(end - start), path, &o, NULL) < 0) o = NULL;
+    }
+    if (file_map_check(&map, path, NULL) < 0) {
+        json_decref(o);
+        o = NULL;
     }
     file_map_close(&map);
     return o;

@@ -96,7 +96,9 @@ static int read_curves(const char *path, struct curves *c, struct error *e)
         if (rc < 0 && n_bad++ < MAX_NAMED) log_warn("%s; this line is left out", bad.text);
         at += n + 1;
     }
+    int rc = file_map_check(&map, path, e);
     file_map_close(&map);
+    if (rc < 0) return rc;
     if (n_bad > MAX_NAMED) log_warn("%zu more lines are left out", n_bad - MAX_NAMED);
     return c->count > 0 ? 0 : error_set(e, "'%s' has no step yet", path);
 }

@@ -38,6 +38,7 @@ struct run {
     ckpt_writer_t *writer;
     struct str differences;
     struct rejected *rejected;
+    const char *aside;      /* where --restart has put the folder of an earlier run; or NULL */
     int64_t resumed_step;   /* -1: begun afresh */
     int64_t pending_step;   /* a checkpoint under way; -1: none */
     int64_t saved_step;     /* submitted last; -1: none in this process */
@@ -104,6 +105,7 @@ static void on_reject(void *ctx, int64_t step, const char *why)
 static int restore(struct run *r, struct error *e)
 {
     struct ckpt_loaded loaded;
+    if (r->o->go_back > 0) TRY(ckpt_writer_go_back(r->writer, r->o->go_back, e));
     int rc = ckpt_load_newest(r->dir, &r->s.layout, &loaded, on_reject, r, e);
     if (rc <= 0) return rc;
     rc = train_state_from_json(&r->s, loaded.state, e);
@@ -139,6 +141,11 @@ static void say_start(struct run *r)
     train_log_event_end(&r->log);
     if (r->differences.len > 0)
         train_log_event(&r->log, "config_changed", s->step, "what", r->differences.data);
+    if (r->o->go_back > 0) train_log_event(&r->log, "went_back", s->step, NULL, NULL);
+    if (r->aside) {
+        train_log_event(&r->log, "restarted", s->step, "aside", r->aside);
+        fprintf(r->out, "begun anew; what was there is now '%s'\n", r->aside);
+    }
     if (!fresh) fprintf(r->out, "resumed from the checkpoint of step %" PRId64 "\n", s->step);
     fflush(r->out);
 }
@@ -171,14 +178,22 @@ static int finish_saving(struct run *r, struct error *e)
     return rc;
 }
 
+/* The event of a checkpoint that is on disk by now: a later process must know that there was one. */
+static void look_at_saving(struct run *r)
+{
+    struct error e = {0};
+    if (r->pending_step >= 0 && ckpt_writer_is_idle(r->writer)) finish_saving(r, &e);
+}
+
 /* ------------------------------------------------------------------ loop */
 
-static void validate(struct run *r, struct train_record *rec)
+static int validate(struct run *r, struct train_record *rec, struct error *e)
 {
     struct train_session *s = &r->s;
     struct model_stats stats = {0};
     double start_s = time_now_s();
-    if (!train_data_validate(&s->data, s->model, &stop_signal, &stats)) return;
+    int rc = train_data_validate(&s->data, s->model, &stop_signal, &stats, e);
+    if (rc <= 0) return rc;
     rec->valid_nll = stats.nll / stats.tokens;
     rec->valid_bits_per_byte = train_data_valid_bpb(&s->data, &stats);
     rec->valid_s = time_now_s() - start_s;
@@ -189,6 +204,7 @@ static void validate(struct run *r, struct train_record *rec)
     jsonw_real(w, "bits_per_byte", rec->valid_bits_per_byte);
     jsonw_int(w, "tokens", (int64_t)stats.tokens);
     train_log_event_end(&r->log);
+    return 0;
 }
 
 static int judge(struct run *r, const struct train_record *rec, struct error *e)
@@ -213,17 +229,20 @@ static bool is_due(int64_t step, int64_t every)
     return every > 0 && step % every == 0;
 }
 
-/* Validation, metrics, line and checkpoint of the step that was just done. */
-static void record(struct run *r, struct train_record *rec)
+/* Validation, metrics, line and checkpoint of the step that was just done. Where the validation
+ * split cannot be read the step still gets its metrics. */
+static int record(struct run *r, struct train_record *rec, struct error *e)
 {
     struct train_session *s = &r->s;
     const struct train_config *c = &s->c;
     bool last = s->step == s->total_steps;
+    look_at_saving(r);
     uint64_t now = mem_alloc_count();
     rec->allocations = now - r->allocation_mark;
     r->last_loss = rec->loss;
     r->step_s = r->step_s > 0 ? 0.9 * r->step_s + 0.1 * rec->step_s : rec->step_s;
-    if (s->data.valid && (last || is_due(s->step, c->valid_every))) validate(r, rec);
+    int rc = 0;
+    if (s->data.valid && (last || is_due(s->step, c->valid_every))) rc = validate(r, rec, e);
     bool shown = last || s->step == 1 || is_due(s->step, c->log_every) || stop_signal ||
                  !isnan(rec->valid_bits_per_byte);
     r->allocation_mark = mem_alloc_count(); /* what validation took is not the step's */
@@ -233,11 +252,26 @@ static void record(struct run *r, struct train_record *rec)
         train_log_print(&r->log, rec, s->total_steps,
                         (double)(s->total_steps - s->step) * r->step_s);
     if (s->hooks && s->hooks->after_step) s->hooks->after_step(s->hooks->ctx, s->step);
-    if (last || stop_signal || is_due(s->step, c->checkpoint_every)) {
+    if (rc >= 0 && (last || stop_signal || is_due(s->step, c->checkpoint_every))) {
         uint64_t before = mem_alloc_count();
         save(r);
         r->allocation_mark += mem_alloc_count() - before;
     }
+    return rc;
+}
+
+/* Data that cannot be read ends the run, but loses nothing: what was done is saved. */
+static int stop_without_data(struct run *r, struct error *e)
+{
+    const struct train_session *s = &r->s;
+    struct error saving = {0};
+    if (s->step == 0) return e->code;
+    if (r->saved_step != s->step && r->resumed_step != s->step) save(r);
+    if (finish_saving(r, &saving) < 0) return error_hint(e, "%s", saving.text);
+    return error_hint(e,
+                      "the state of step %" PRId64 " is saved in '%s': put the data back, and the "
+                      "same command continues the run",
+                      s->step, r->dir);
 }
 
 static int loop(struct run *r, struct error *e)
@@ -247,10 +281,15 @@ static int loop(struct run *r, struct error *e)
     while (s->step < s->total_steps && !stop_signal) {
         struct train_record rec = {0};
         check_set_context("step %" PRId64, s->step + 1);
-        train_session_step(s, &rec);
+        if (train_session_step(s, &rec, e) < 0) return stop_without_data(r, e);
         int rc = judge(r, &rec, e);
-        record(r, &rec);
+        struct error unread = {0};
+        int recorded = record(r, &rec, &unread);
         if (rc < 0) return rc;
+        if (recorded < 0) {
+            *e = unread;
+            return stop_without_data(r, e);
+        }
     }
     return 0;
 }
@@ -294,17 +333,19 @@ static bool lacks_validation(const struct run *r)
 }
 
 /* The validation that the last step of an earlier process did not get to. */
-static void make_up_validation(struct run *r)
+static int make_up_validation(struct run *r, struct error *e)
 {
     struct train_record rec = {.step = r->s.step, .valid_bits_per_byte = NAN};
-    validate(r, &rec);
+    TRY(validate(r, &rec, e));
     if (!isnan(rec.valid_bits_per_byte)) train_log_amend(&r->log, &rec);
+    return 0;
 }
 
 static int finish(struct run *r, struct error *e)
 {
     const struct train_session *s = &r->s;
-    if (s->step >= s->total_steps && !stop_signal && lacks_validation(r)) make_up_validation(r);
+    if (s->step >= s->total_steps && !stop_signal && lacks_validation(r))
+        TRY(make_up_validation(r, e));
     bool stopped = s->step < s->total_steps || lacks_validation(r);
     if (stopped) train_log_event(&r->log, "stopping", s->step, "why", stop_name());
     /* A signal can arrive when the last step has been recorded but not saved. */
@@ -327,21 +368,56 @@ static int finish(struct run *r, struct error *e)
     return 0;
 }
 
+/* The newest checkpoint from before the updates that were skipped; -1: none. */
+static int64_t last_good_step(struct run *r)
+{
+    int64_t *steps, streak = r->s.step - r->s.skips_in_row;
+    size_t n = 0;
+    if (ckpt_list(r->dir, &r->arena, &steps, &n, NULL) < 0) return -1;
+    for (size_t i = 0; i < n; i++)
+        if (steps[i] <= streak) return steps[i];
+    return -1;
+}
+
+/* The way on after a row of skipped updates. */
+static void advise(struct run *r, int64_t good, struct error *e)
+{
+    const struct train_config *c = &r->file->config;
+    const char *run_dir = r->o->run_dir;
+    bool muon = c->optimizer == TRAIN_OPTIMIZER_MUON;
+    const char *command = arena_printf(&r->arena, "colossus train %s%s%s", r->file->path,
+                                       run_dir ? " --run-dir " : "", run_dir ? run_dir : "");
+    const char *lower = arena_printf(&r->arena, "--set optimizer.%s=%g", muon ? "muon_lr" : "lr",
+                                     0.3 * (muon ? c->muon_lr : c->lr));
+    static const char *const advice =
+        "a lower optimizer.lr, more schedule.warmup_tokens, or other data";
+    if (good > 0)
+        error_hint(e,
+                   "%s; the last good checkpoint is of step %" PRId64
+                   ", to go on from there: %s --go-back %" PRId64 " --allow-changes %s",
+                   advice, good, command, good, lower);
+    else
+        error_hint(e, "%s; no checkpoint is from before that, to begin anew: %s --restart %s",
+                   advice, command, lower);
+}
+
 /* The run ends without having done what it was for: says so in its folder, and in the hint from
  * where it could go on. */
 static int give_up(struct run *r, struct error *e)
 {
     struct error saving = {0};
-    int64_t *steps;
-    size_t n = 0;
+    int64_t good = -1;
     finish_saving(r, &saving);
-    train_log_event(&r->log, "run_failed", r->s.step, "why", e->text);
-    if (e->code != ERROR_NO_REQUEUE) return e->code;
-    if (ckpt_list(r->dir, &r->arena, &steps, &n, NULL) < 0) n = 0;
-    static const char *const advice =
-        "a lower optimizer.lr, more schedule.warmup_tokens, or other data";
-    if (n == 0) return error_hint(e, "%s", advice);
-    return error_hint(e, "%s; the newest checkpoint is of step %" PRId64, advice, steps[0]);
+    if (e->code == ERROR_NO_REQUEUE) {
+        good = last_good_step(r);
+        advise(r, good, e);
+    }
+    struct json_writer *w = train_log_event_begin(&r->log, "run_failed", r->s.step);
+    jsonw_string(w, "why", e->text);
+    if (e->hint[0]) jsonw_string(w, "hint", e->hint);
+    if (good > 0) jsonw_int(w, "last_good_step", good);
+    train_log_event_end(&r->log);
+    return e->code;
 }
 
 /* ------------------------------------------------------------------ open */
@@ -374,6 +450,11 @@ static int preview(struct run *r, struct error *e)
         train_plan_print(&r->s, out);
     }
     if (!o->dry_run) return 0;
+    const char *aside = o->restart ? train_folder_aside(r->dir, &r->arena) : NULL;
+    if (aside) {
+        if (!o->json) fprintf(out, "would keep '%s' as '%s' and begin anew\n", r->dir, aside);
+        return 0;
+    }
     int state = train_folder_check(r->dir, &r->s.c, o, &r->differences, e);
     if (state < 0) return state;
     int64_t *steps;
@@ -387,9 +468,21 @@ static int preview(struct run *r, struct error *e)
     return 0;
 }
 
+/* --restart: the folder of the earlier run gets another name, unless somebody is at work in it. */
+static int put_aside(struct run *r, struct error *e)
+{
+    const char *aside = train_folder_aside(r->dir, &r->arena);
+    if (!aside) return 0;
+    TRY(ckpt_check_unlocked(r->dir, e));
+    TRY(file_rename(r->dir, aside, e));
+    r->aside = aside;
+    return 0;
+}
+
 static int open_run(struct run *r, struct error *e)
 {
     struct train_session *s = &r->s;
+    if (r->o->restart) TRY(put_aside(r, e));
     TRY(train_folder_check(r->dir, &s->c, r->o, &r->differences, e));
     TRY(train_session_allocate(s, e));
     TRY(heed_signal(e));
@@ -397,7 +490,8 @@ static int open_run(struct run *r, struct error *e)
     struct ckpt_writer_options w = {.run_dir = r->dir,
                                     .keep_last = s->c.keep_last,
                                     .keep_every = s->c.keep_every,
-                                    .pool = s->pool};
+                                    .pool = s->pool,
+                                    .is_sound = train_state_is_sound};
     TRY(ckpt_writer_open(&w, &s->layout, &r->writer, e)); /* the lock: the folder is ours now */
     TRY(restore(r, e));
     r->complete = recall(r);

@@ -124,16 +124,21 @@ void train_session_close(struct train_session *s)
 
 /* ------------------------------------------------------------------ a step */
 
-/* Gradients of the global batch; returns the seconds spent on reading data. */
-static double accumulate_gradients(struct train_session *s)
+/* Gradients of the global batch; *data_s: seconds spent on reading data. */
+static int accumulate_gradients(struct train_session *s, double *data_s, struct error *e)
 {
     struct train_data *d = &s->data;
     int64_t n = s->c.global_batch / s->c.micro_batch;
-    double data_s = 0;
+    struct loader_cursor before = loader_get_cursor(d->loader);
+    *data_s = 0;
     for (int64_t i = 0; i < n; i++) {
         double start_s = time_now_s();
-        loader_next(d->loader, d->inputs, d->targets, d->doc_start);
-        data_s += time_now_s() - start_s;
+        int rc = loader_next(d->loader, d->inputs, d->targets, d->doc_start, e);
+        if (rc < 0) { /* the step has not been: its first batches are dealt again */
+            CHECK(loader_set_cursor(d->loader, before, NULL) == 0);
+            return rc;
+        }
+        *data_s += time_now_s() - start_s;
         struct model_batch b = {.B = d->B,
                                 .T = d->T,
                                 .inputs = d->inputs,
@@ -141,7 +146,7 @@ static double accumulate_gradients(struct train_session *s)
                                 .doc_start = d->doc_start};
         model_train_step(s->model, &b, 1.0 / (double)n, i == 0, &s->stats);
     }
-    return data_s;
+    return 0;
 }
 
 /* The sums are of one step; the array of loads is kept. */
@@ -237,11 +242,11 @@ static void measure_speed(const struct train_session *s, double start_s, struct 
     r->mfu = s->peak_flops > 0 ? r->flops_per_s / s->peak_flops : NAN;
 }
 
-void train_session_step(struct train_session *s, struct train_record *r)
+int train_session_step(struct train_session *s, struct train_record *r, struct error *e)
 {
     double start_s = time_now_s();
     clear_stats(s);
-    r->data_s = accumulate_gradients(s);
+    TRY(accumulate_gradients(s, &r->data_s, e));
     if (s->hooks && s->hooks->after_gradients)
         s->hooks->after_gradients(s->hooks->ctx, s->step + 1, model_gradients(s->model),
                                   s->params.total);
@@ -265,4 +270,5 @@ void train_session_step(struct train_session *s, struct train_record *r)
     s->step = r->step;
     s->tokens = r->tokens;
     measure_speed(s, start_s, r);
+    return 0;
 }

@@ -153,6 +153,11 @@ json_t *train_state_to_json(const struct train_session *s)
     return o;
 }
 
+bool train_state_is_sound(const json_t *state)
+{
+    return json_integer_value(json_object_get(state, "skips_in_row")) == 0;
+}
+
 /* Going on with other data or ids would train, and train nonsense: so it is an error, not a
  * warning. */
 static int check_hash(const json_t *state, const char *key, uint64_t now, const char *what,

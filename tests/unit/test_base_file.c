@@ -324,6 +324,47 @@ static void test_write_fd(void **state)
     assert_contains(e.text, path);
 }
 
+/* A page that is gone reads as zeros, is told, and ends nothing. */
+static void test_map_of_a_file_that_changes(void **state)
+{
+    struct fixture *f = *state;
+    struct error e;
+    struct file_map m, other;
+    char *path = file_join(&f->a, f->dir, "large"), *whole = file_join(&f->a, f->dir, "whole");
+    enum { SIZE = 100000 };
+    char *data = mem_alloc(SIZE);
+    memset(data, 'x', SIZE);
+    assert_ok(file_write(path, data, SIZE, &e), e);
+    assert_ok(file_write(whole, data, SIZE, &e), e);
+    assert_ok(file_map_open(&m, path, &e), e);
+    assert_ok(file_map_open(&other, whole, &e), e);
+    assert_ok(file_map_check(&m, path, &e), e);
+    assert_int_equal(truncate(path, 5000), 0);
+    assert_int_equal(m.data[4999], 'x');
+    assert_int_equal(m.data[5000], 0); /* of the last page: no signal */
+    assert_int_equal(m.data[50000], 0);
+    assert_int_equal(m.data[SIZE - 1], 0);
+    assert_int_equal(file_map_check(&m, path, &e), ERROR_FAILED);
+    assert_non_null(strstr(e.text, "large' was cut off while it was read"));
+    file_map_close(&m);
+    assert_int_equal(other.data[SIZE - 1], 'x');
+    assert_ok(file_map_check(&other, whole, &e), e);
+
+    int fd = open(whole, O_WRONLY);
+    assert_int_equal(pwrite(fd, "y", 1, SIZE), 1); /* growing is no harm */
+    assert_ok(file_map_check(&other, whole, &e), e);
+    file_map_close(&other);
+    assert_ok(file_map_open(&other, whole, &e), e);
+    assert_int_equal(pwrite(fd, "z", 1, 0), 1);
+    struct timespec later[2] = {{1, 0}, {1, 0}};
+    assert_int_equal(futimens(fd, later), 0); /* the clock of files is coarse */
+    assert_int_equal(file_map_check(&other, whole, &e), ERROR_FAILED);
+    assert_non_null(strstr(e.text, "whole' was overwritten while it was read"));
+    file_map_close(&other);
+    close(fd);
+    mem_free(data);
+}
+
 int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
@@ -336,6 +377,7 @@ int main(void)
         T(test_write_full_device),
         T(test_write_keeps_mode_and_link),
         T(test_map),
+        T(test_map_of_a_file_that_changes),
         T(test_folders),
         T(test_remove_tree),
         T(test_rename),

@@ -62,7 +62,7 @@ static void check_steps(struct fixture *f, const dataset_t *d, struct loader_opt
         assert_ok(f, loader_set_cursor(l, c, &f->e));
         for (int step = 0; step < steps; step++) {
             uint64_t first = place + (uint64_t)step * o.B * o.n_ranks + (uint64_t)o.rank * o.B;
-            loader_next(l, in, target, step % 2 ? NULL : doc);
+            assert_ok(f, loader_next(l, in, target, step % 2 ? NULL : doc, &f->e));
             for (uint64_t b = 0; b < o.B; b++) {
                 uint64_t start = place_start(o.seed, o.shuffle, W, first + b, T), begun = 0;
                 for (uint64_t t = 0; t < T; t++) {
@@ -121,7 +121,7 @@ static void test_epochs(void **state)
         loader_t *l;
         assert_ok(f, loader_open(d, &o, &l, &f->e));
         for (uint64_t step = 0; step < W * epochs / 12; step++) {
-            loader_next(l, in, target, NULL);
+            assert_ok(f, loader_next(l, in, target, NULL, &f->e));
             for (uint64_t b = 0; b < 3; b++) {
                 uint64_t place = step * 12 + o.rank * 3 + b, w;
                 for (w = 0; w < W; w++) { /* which window is it */
@@ -167,12 +167,12 @@ static void test_resume(void **state)
         loader_t *whole, *resumed;
         assert_ok(f, loader_open(d, &o, &whole, &f->e));
         for (uint64_t s = 0; s < steps; s++)
-            loader_next(whole, a, t, NULL);
+            assert_ok(f, loader_next(whole, a, t, NULL, &f->e));
         assert_ok(f, loader_open(d, &o, &resumed, &f->e));
         assert_ok(f, loader_set_cursor(resumed, loader_get_cursor(whole), &f->e));
         for (int s = 0; s < 30; s++) {
-            loader_next(whole, a, t, NULL);
-            loader_next(resumed, b, t, NULL);
+            assert_ok(f, loader_next(whole, a, t, NULL, &f->e));
+            assert_ok(f, loader_next(resumed, b, t, NULL, &f->e));
             assert_memory_equal(a, b, size * 4);
         }
         loader_close(whole);
@@ -201,7 +201,7 @@ static void test_limits(void **state)
     assert_ok(f, loader_set_cursor(l, (struct loader_cursor){UINT64_MAX >> 1, 0}, &f->e));
     uint64_t before = mem_alloc_count();
     for (int i = 0; i < 10; i++)
-        loader_next(l, in, target, doc);
+        assert_ok(f, loader_next(l, in, target, doc, &f->e));
     assert_int_equal(mem_alloc_count(), before);
     loader_close(l);
     dataset_close(d);

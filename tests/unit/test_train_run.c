@@ -312,13 +312,166 @@ static void test_too_many_bad_updates_end_the_run(void **state)
     assert_non_null(strstr(f->e.text, "4 updates in a row"));
     assert_event(f, run_dir(f, "bad"), "step_skipped", 4);
     assert_event(f, run_dir(f, "bad"), "run_failed", 1);
-    assert_non_null(strstr(f->e.hint, "checkpoint is of step 4"));
+    assert_non_null(strstr(f->e.hint, "no checkpoint is from before that"));
+    assert_non_null(strstr(f->e.hint, "--restart --set optimizer.lr=0.0006"));
     r.set[0] = "name=worse";
     r.set[2] = "checkpoint.every=0";
     setenv("COLOSSUS_LOG", "error", 1);
     assert_int_equal(train_util_try(f, &r), ERROR_NO_REQUEUE);
     unsetenv("COLOSSUS_LOG");
-    assert_null(strstr(f->e.hint, "checkpoint"));
+    assert_null(strstr(f->e.hint, "--go-back"));
+}
+
+static void assert_checkpoints(struct fixture *f, const char *run, const char *want)
+{
+    struct str have = {0};
+    int64_t *steps;
+    size_t n;
+    assert_ok(f, ckpt_list(run, &f->arena, &steps, &n, &f->e));
+    for (size_t i = 0; i < n; i++)
+        str_printf(&have, "%s%lld", i ? " " : "", (long long)steps[i]);
+    assert_string_equal(have.data ? have.data : "", want);
+    str_fini(&have);
+}
+
+/* Checkpoints that are saved while updates are skipped drive none away that is from before; the run
+ * names the last good one, and goes on from there when it is told to. */
+static void test_a_streak_keeps_the_last_good_checkpoint(void **state)
+{
+    struct fixture *f = *state;
+    const char *yaml = new_yaml(f);
+    struct spoil spoil = {6, 100};
+    struct train_hooks hooks = {.ctx = &spoil, .after_gradients = spoil_gradients};
+    struct train_util_run r = {.yaml = yaml,
+                               .set = {"name=bad", "train.max_skips=6", "checkpoint.every=2"},
+                               .options.hooks = &hooks};
+    setenv("COLOSSUS_LOG", "error", 1);
+    assert_int_equal(train_util_try(f, &r), ERROR_NO_REQUEUE);
+    unsetenv("COLOSSUS_LOG");
+    assert_checkpoints(f, run_dir(f, "bad"), "10 4 2");
+    assert_non_null(strstr(f->e.hint, "the last good checkpoint is of step 4, to go on from there: "
+                                      "colossus train run.yaml --go-back 4 --allow-changes"));
+    json_t *events = train_util_lines(f, run_dir(f, "bad"), "events.jsonl");
+    const json_t *last = json_array_get(events, json_array_size(events) - 1);
+    assert_string_equal(json_string_value(json_object_get(last, "event")), "run_failed");
+    assert_int_equal(json_integer_value(json_object_get(last, "last_good_step")), 4);
+    json_decref(events);
+
+    struct train_util_run whole = run_of(yaml, "name=whole", "checkpoint.every=2", NULL, NULL);
+    assert_ok(f, train_util_try(f, &whole));
+    r.options = (struct train_options){.go_back = 6};
+    assert_error(f, train_util_try(f, &r), "there is no checkpoint of step 6");
+    r.options.go_back = 4;
+    assert_ok(f, train_util_try(f, &r));
+    assert_event(f, run_dir(f, "bad"), "went_back", 1);
+    assert_checkpoints(f, run_dir(f, "bad"), "12 10");
+    train_util_assert_same(f, run_dir(f, "whole"), run_dir(f, "bad"));
+    assert_steps(f, run_dir(f, "bad"), 12);
+}
+
+/* A streak that ends: what was saved in it goes, and good ones are turned over as ever. */
+static void test_after_a_streak(void **state)
+{
+    struct fixture *f = *state;
+    struct spoil spoil = {4, 7};
+    struct train_hooks hooks = {.ctx = &spoil, .after_gradients = spoil_gradients};
+    struct train_util_run r =
+        run_of(new_yaml(f), "name=over", "checkpoint.every=1", "train.max_steps=7", NULL);
+    r.options.hooks = &hooks;
+    setenv("COLOSSUS_LOG", "error", 1);
+    assert_ok(f, train_util_try(f, &r));
+    assert_checkpoints(f, run_dir(f, "over"), "7 3 2");
+    r.set[2] = "train.max_steps=8";
+    assert_ok(f, train_util_try(f, &r));
+    assert_checkpoints(f, run_dir(f, "over"), "8 3");
+    r.set[2] = "train.max_steps=9";
+    assert_ok(f, train_util_try(f, &r));
+    unsetenv("COLOSSUS_LOG");
+    assert_checkpoints(f, run_dir(f, "over"), "9 8");
+}
+
+/* ------------------------------------------------------------------ what is gone */
+
+struct gone {
+    int64_t step;
+    const char *from, *to;
+};
+
+static void rename_at_step(void *ctx, int64_t step)
+{
+    const struct gone *g = ctx;
+    if (step == g->step) assert_int_equal(rename(g->from, g->to), 0);
+}
+
+static void test_data_that_is_gone(void **state)
+{
+    struct fixture *f = *state;
+    const char *yaml = new_yaml(f);
+    static const char *const shards[] = {"train-00000.bin", "valid-00000.bin"};
+    static const int64_t saved[] = {6, 10}; /* 10: the next validation after step 6 */
+    struct train_util_run whole = run_of(yaml, "name=whole", "checkpoint.every=0", NULL, NULL);
+    assert_ok(f, train_util_try(f, &whole));
+    for (size_t i = 0; i < ARRAY_LEN(shards); i++) {
+        char *shard = file_join(&f->arena, fixture_path(f, "data"), shards[i]);
+        char *hidden = fixture_path(f, "hidden");
+        struct gone gone = {6, shard, hidden};
+        struct train_hooks hooks = {.ctx = &gone, .after_step = rename_at_step};
+        const char *name = arena_printf(&f->arena, "name=gone-%zu", i);
+        struct train_util_run r = run_of(yaml, name, "checkpoint.every=0", NULL, NULL);
+        r.options.hooks = &hooks;
+        assert_error(f, train_util_try(f, &r), shards[i]);
+        assert_non_null(strstr(f->e.hint, arena_printf(&f->arena, "the state of step %lld is saved",
+                                                       (long long)saved[i])));
+        const char *run = run_dir(f, name + 5);
+        assert_event(f, run, "run_failed", 1);
+        assert_checkpoints(f, run, arena_printf(&f->arena, "%lld", (long long)saved[i]));
+        assert_steps(f, run, (int)saved[i]);
+        assert_int_equal(rename(hidden, shard), 0);
+        r.options.hooks = NULL;
+        assert_ok(f, train_util_try(f, &r));
+        train_util_assert_same(f, run_dir(f, "whole"), run);
+    }
+}
+
+static void test_checkpoints_that_are_gone(void **state)
+{
+    struct fixture *f = *state;
+    struct train_util_run r = run_of(new_yaml(f), "name=gone", NULL, NULL, NULL);
+    const char *run = run_dir(f, "gone"), *root = file_join(&f->arena, run, "checkpoints");
+    const char *aside = run_dir(f, "gone.before-1"), *hidden = fixture_path(f, "hidden");
+    assert_ok(f, train_util_try(f, &r));
+    assert_int_equal(rename(root, hidden), 0);
+    assert_error(f, train_util_try(f, &r), "checkpoints' is not there");
+    assert_non_null(strstr(f->e.hint, "--restart"));
+    assert_steps(f, run, 12);
+    r.options.dry_run = true;
+    assert_error(f, train_util_try(f, &r), "checkpoints' is not there");
+    r.options.dry_run = false;
+    assert_ok(f, file_make_dirs(root, &f->e));
+    assert_error(f, train_util_try(f, &r), "checkpoints' is empty");
+    assert_int_equal(rmdir(root), 0);
+    assert_int_equal(rename(hidden, root), 0);
+    assert_ok(f, train_util_try(f, &r)); /* put back: there is nothing left to do */
+
+    r.options.restart = true;
+    assert_ok(f, train_util_try(f, &r));
+    assert_steps(f, run, 12);
+    assert_steps(f, aside, 12);
+    train_util_assert_same(f, run, aside);
+    assert_event(f, run, "restarted", 1);
+    assert_event(f, run, "resumed", 0);
+
+    /* Without a checkpoint ever saved there is nothing to miss. */
+    assert_ok(f, file_remove_tree(root, &f->e));
+    assert_ok(f, file_make_dirs(root, &f->e));
+    static const char started[] = "{\"event\":\"run_started\",\"step\":0}\n";
+    assert_ok(f, file_write(file_join(&f->arena, run, "events.jsonl"), started, sizeof(started) - 1,
+                            &f->e));
+    r.options.restart = false;
+    setenv("COLOSSUS_LOG", "error", 1);
+    assert_ok(f, train_util_try(f, &r));
+    unsetenv("COLOSSUS_LOG");
+    assert_steps(f, run, 12);
 }
 
 /* ------------------------------------------------------------------ what is written */
@@ -381,7 +534,7 @@ static void test_part_of_the_validation_split(void **state)
     uint32_t ids[100];
     int bytes = 0;
     assert_ok(f, dataset_open(fixture_path(f, "data"), "valid", 0, true, &d, &f->e));
-    dataset_read(d, 0, 100, ids);
+    assert_ok(f, dataset_read(d, 0, 100, ids, &f->e));
     for (int i = 0; i < 100; i++)
         bytes += ids[i] != dataset_info(d)->eos; /* the tokenizer has a token for every byte */
     json_t *lines = train_util_lines(f, run_dir(f, "valid"), "metrics.jsonl");
@@ -654,6 +807,10 @@ int main(void)
         TEST(test_damaged_checkpoint_is_passed_over),
         TEST(test_bad_update_changes_nothing),
         TEST(test_too_many_bad_updates_end_the_run),
+        TEST(test_a_streak_keeps_the_last_good_checkpoint),
+        TEST(test_after_a_streak),
+        TEST(test_data_that_is_gone),
+        TEST(test_checkpoints_that_are_gone),
         TEST(test_no_allocation_after_the_second_step),
         TEST(test_validation),
         TEST(test_part_of_the_validation_split),

@@ -89,7 +89,8 @@ void loader_find_documents(const uint32_t *row, uint32_t T, uint32_t eos, int32_
     }
 }
 
-void loader_next(loader_t *l, uint32_t *inputs, uint32_t *targets, int32_t *doc_start)
+int loader_next(loader_t *l, uint32_t *inputs, uint32_t *targets, int32_t *doc_start,
+                struct error *e)
 {
     const uint64_t T = l->o.T, global = (uint64_t)l->o.B * l->o.n_ranks;
     struct loader_cursor next = advance(l, l->cursor, global);
@@ -98,13 +99,14 @@ void loader_next(loader_t *l, uint32_t *inputs, uint32_t *targets, int32_t *doc_
     for (uint64_t b = 0; b < l->o.B; b++) {
         uint32_t *in = inputs + b * T, *target = targets + b * T;
         uint64_t start = window_start(l, advance(l, l->cursor, first_row + b));
-        dataset_read(l->data, start, T, in);
+        TRY(dataset_read(l->data, start, T, in, e));
         memcpy(target, in + 1, (T - 1) * sizeof(*in));
-        dataset_read(l->data, start + T, 1, target + T - 1);
+        TRY(dataset_read(l->data, start + T, 1, target + T - 1, e));
         if (doc_start) loader_find_documents(in, l->o.T, l->eos, doc_start + b * T);
     }
     /* While the step computes, the kernel can fetch what the next one reads. */
     for (uint64_t b = 0; b < l->o.B; b++)
         dataset_prefetch(l->data, window_start(l, advance(l, next, first_row + b)), T + 1);
     l->cursor = next;
+    return 0;
 }

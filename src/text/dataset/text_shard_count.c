@@ -46,21 +46,23 @@ static void take_top(const uint64_t *counts, uint32_t n, size_t n_top, struct ar
     mem_free(all);
 }
 
-void dataset_count(const dataset_t *d, size_t n_top, struct arena *a, struct dataset_stats *s)
+int dataset_count(const dataset_t *d, size_t n_top, struct arena *a, struct dataset_stats *s,
+                  struct error *e)
 {
     const uint32_t eos = dataset_info(d)->eos;
     uint64_t *counts = mem_calloc(dataset_info(d)->vocab_size, sizeof(*counts));
     uint64_t *lengths = mem_calloc(COUNT_LENGTHS, sizeof(*lengths));
     uint32_t *ids = mem_alloc(COUNT_BLOCK * sizeof(*ids));
     uint64_t length = 0, documents = 0;
+    int rc = 0;
 
     *s = (struct dataset_stats){.tokens = dataset_info(d)->tokens,
                                 .bytes = dataset_info(d)->bytes,
                                 .min_document = UINT64_MAX};
-    for (uint64_t at = 0; at < s->tokens; at += COUNT_BLOCK) {
+    for (uint64_t at = 0; at < s->tokens && rc >= 0; at += COUNT_BLOCK) {
         uint64_t n = MIN((uint64_t)COUNT_BLOCK, s->tokens - at);
-        dataset_read(d, at, n, ids);
-        for (uint64_t i = 0; i < n; i++) {
+        rc = dataset_read(d, at, n, ids, e);
+        for (uint64_t i = 0; i < n && rc >= 0; i++) {
             counts[ids[i]]++;
             if (ids[i] != eos) {
                 length++;
@@ -83,4 +85,5 @@ void dataset_count(const dataset_t *d, size_t n_top, struct arena *a, struct dat
     mem_free(counts);
     mem_free(lengths);
     mem_free(ids);
+    return rc;
 }

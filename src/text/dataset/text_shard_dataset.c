@@ -1,18 +1,23 @@
 /* text_shard_dataset.c: reads one split of a dataset folder as a single stream of ids.
  *
- * Shards are mapped, not read: a run visits windows in random order, and the page cache is shared
- * by every rank on the node. The mapping is advised as random, because read-ahead around a window
- * of a few kilobytes would read many times what is used; whoever knows the next windows asks for
- * them with dataset_prefetch.
+ * Shards are read, not mapped: a run holds them for days, and a page of a mapped file that somebody
+ * cut off meanwhile would be a SIGBUS where a read is an error with the shard's name. A read of a
+ * window opens its shard, so that a split of a million shards takes no descriptors; that is some
+ * microseconds beside a step of a training. Reading is advised as random, because read-ahead around
+ * a window of a few kilobytes would read many times what is used; whoever knows the next windows
+ * asks for them with dataset_prefetch.
  *
- * Opening checks sizes and headers against the index (and every byte by XXH3 on request). An id
- * that is not below the vocabulary size can then only mean that the disk lost data under a hash
- * nobody checked; dataset_read stops the program rather than hand an index beyond the embedding to
- * a trainer. */
+ * Opening checks sizes and headers against the index (and every byte by XXH3 on request). What a
+ * shard was then, its stamp, is compared after each read: where it has changed, the shard is checked
+ * by its XXH3 before anything of it is used, so that a copy of the same bytes is taken and other
+ * bytes are not, even where they are ids. An id beyond the vocabulary is an error too: with checks
+ * left out, the disk may have lost data. */
 #include "text/dataset/text_dataset_internal.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 struct dataset {
@@ -21,7 +26,9 @@ struct dataset {
     const char *dir;
     int split;
     struct dataset_info info;
-    struct file_map *maps; /* [n_shards] */
+    char **paths;              /* [n_shards] */
+    struct file_stamp *stamps; /* [n_shards]; under the lock */
+    pthread_mutex_t lock;
     uint64_t *starts; /* [n + 1]: number of the first token of each shard; the last is the total */
 };
 
@@ -49,21 +56,49 @@ int dataset_has_split(const char *dir, const char *split, bool *has, struct erro
     return rc;
 }
 
-/* Size and header of a mapped shard against the index. */
-static int check_shard(const struct dataset *d, size_t i, const char *path, struct error *e)
+/* `size` bytes at `at`; a shard that ends before is cut off. */
+static int read_at(int fd, const char *path, uint64_t at, void *out, size_t size, struct error *e)
+{
+    char *p = out;
+    while (size > 0) {
+        ssize_t n = pread(fd, p, size, (off_t)at);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return error_errno(e, "read", path);
+        if (n == 0) {
+            error_set(e, "shard '%s' ends at byte %llu: it was cut off", path,
+                      (unsigned long long)at);
+            return error_hint(e, "copy it again or tokenize the text again");
+        }
+        p += n;
+        at += (uint64_t)n;
+        size -= (size_t)n;
+    }
+    return 0;
+}
+
+static int open_shard(const struct dataset *d, size_t i, struct error *e)
+{
+    int fd = open(d->paths[i], O_RDONLY | O_CLOEXEC);
+    return fd < 0 ? error_errno(e, "open", d->paths[i]) : fd;
+}
+
+/* Size and header of an open shard against the index. */
+static int check_shard(const struct dataset *d, size_t i, int fd, struct error *e)
 {
     const struct dataset_shard_info *info = &d->index.shards[d->split][i];
-    const struct file_map *map = &d->maps[i];
+    const char *path = d->paths[i];
     uint64_t want = SHARD_HEADER_BYTES + info->tokens * d->index.token_bytes;
+    uint8_t bytes[SHARD_HEADER_BYTES];
     struct shard_header h;
 
-    if (map->size != want) {
-        error_set(e, "shard '%s' has %zu bytes instead of %llu", path, map->size,
-                  (unsigned long long)want);
+    if ((uint64_t)d->stamps[i].size != want) {
+        error_set(e, "shard '%s' has %lld bytes instead of %llu", path,
+                  (long long)d->stamps[i].size, (unsigned long long)want);
         return error_hint(e,
                           "it was cut off or replaced; copy it again or tokenize the text again");
     }
-    TRY(shard_header_read(map->data, map->size, path, &h, e));
+    TRY(read_at(fd, path, 0, bytes, sizeof(bytes), e));
+    TRY(shard_header_read(bytes, sizeof(bytes), path, &h, e));
     if (h.token_bytes != d->index.token_bytes || h.tokens != info->tokens ||
         h.documents != info->documents || h.text_bytes != info->bytes ||
         h.vocab_size != d->index.vocab_size || h.eos != d->index.eos ||
@@ -74,28 +109,36 @@ static int check_shard(const struct dataset *d, size_t i, const char *path, stru
     return 0;
 }
 
-static int verify_shard(const struct dataset *d, size_t i, const char *path, struct error *e)
+static int verify_shard(const struct dataset *d, size_t i, struct error *e)
 {
-    const struct file_map *map = &d->maps[i];
-    (void)madvise((void *)(uintptr_t)map->data, map->size, MADV_SEQUENTIAL);
-    if (hash_xxh3(map->data, map->size) == d->index.shards[d->split][i].xxh3) return 0;
-    error_set(e, "shard '%s' is damaged: its XXH3 is not the one in the index", path);
+    uint64_t hash;
+    TRY(hash_file(d->paths[i], &hash, e));
+    if (hash == d->index.shards[d->split][i].xxh3) return 0;
+    error_set(e, "shard '%s' is damaged: its XXH3 is not the one in the index", d->paths[i]);
     return error_hint(e, "copy it again or tokenize the text again");
 }
 
-/* With verify every byte is read once, in order, before the mapping is advised as random. */
-static int map_shards(struct dataset *d, bool verify, struct error *e)
+static int look_at_shard(struct dataset *d, size_t i, bool verify, struct error *e)
+{
+    int fd = open_shard(d, i, e);
+    if (fd < 0) return fd;
+    int rc = file_stamp_of(fd, d->paths[i], &d->stamps[i], e);
+    if (rc >= 0) rc = check_shard(d, i, fd, e);
+    close(fd);
+    return rc >= 0 && verify ? verify_shard(d, i, e) : rc;
+}
+
+static int look_at_shards(struct dataset *d, bool verify, struct error *e)
 {
     const struct dataset_shard_info *info = d->index.shards[d->split];
+    size_t n = d->info.n_shards;
 
-    d->maps = arena_alloc(&d->arena, d->info.n_shards * sizeof(*d->maps));
-    d->starts = arena_alloc(&d->arena, (d->info.n_shards + 1) * sizeof(*d->starts));
-    for (size_t i = 0; i < d->info.n_shards; i++) {
-        char *path = file_join(&d->arena, d->dir, info[i].file);
-        TRY(file_map_open(&d->maps[i], path, e));
-        TRY(check_shard(d, i, path, e));
-        if (verify) TRY(verify_shard(d, i, path, e));
-        (void)madvise((void *)(uintptr_t)d->maps[i].data, d->maps[i].size, MADV_RANDOM);
+    d->paths = arena_alloc(&d->arena, n * sizeof(*d->paths));
+    d->stamps = arena_alloc(&d->arena, n * sizeof(*d->stamps));
+    d->starts = arena_alloc(&d->arena, (n + 1) * sizeof(*d->starts));
+    for (size_t i = 0; i < n; i++) {
+        d->paths[i] = file_join(&d->arena, d->dir, info[i].file);
+        TRY(look_at_shard(d, i, verify, e));
         d->starts[i + 1] = d->starts[i] + info[i].tokens;
         d->info.bytes += info[i].bytes;
     }
@@ -144,7 +187,7 @@ static int dataset_fill(struct dataset *d, const char *split, uint64_t tokenizer
         return error_hint(e, "tokenize the text again with --valid-fraction above 0 and enough "
                              "documents");
     }
-    return map_shards(d, verify, e);
+    return look_at_shards(d, verify, e);
 }
 
 int dataset_open(const char *dir, const char *split, uint64_t tokenizer_hash, bool verify,
@@ -153,6 +196,7 @@ int dataset_open(const char *dir, const char *split, uint64_t tokenizer_hash, bo
     struct dataset *d = mem_calloc(1, sizeof(*d));
 
     d->dir = arena_strdup(&d->arena, dir);
+    pthread_mutex_init(&d->lock, NULL);
     *out = NULL;
     int rc = dataset_fill(d, split, tokenizer_hash, verify, e);
     if (rc < 0)
@@ -165,8 +209,7 @@ int dataset_open(const char *dir, const char *split, uint64_t tokenizer_hash, bo
 void dataset_close(dataset_t *d)
 {
     if (!d) return;
-    for (size_t i = 0; d->maps && i < d->info.n_shards; i++)
-        file_map_close(&d->maps[i]);
+    pthread_mutex_destroy(&d->lock);
     arena_fini(&d->arena);
     mem_free(d);
 }
@@ -200,59 +243,96 @@ static size_t find_shard(const struct dataset *d, uint64_t token)
     return low;
 }
 
-/* The ids at [from, from + count) of one shard; the largest is returned. */
-static uint32_t copy_ids(const struct dataset *d, size_t shard, uint64_t from, size_t count,
-                         uint32_t *out)
+/* 16-bit ids lie in the upper half of out [count] and become 32-bit ids from below: none is
+ * overwritten before it is read. The largest is returned. */
+static uint32_t widen_ids(uint32_t *out, size_t count)
 {
-    const uint8_t *data = d->maps[shard].data + SHARD_HEADER_BYTES;
+    const uint8_t *in = (const uint8_t *)out + 2 * count;
     uint32_t largest = 0;
-
-    if (d->index.token_bytes == 2) {
-        const uint16_t *ids = (const uint16_t *)(const void *)data + from;
-        for (size_t i = 0; i < count; i++) {
-            out[i] = ids[i];
-            largest = MAX(largest, out[i]);
-        }
-    } else {
-        memcpy(out, data + 4 * from, 4 * count);
-        for (size_t i = 0; i < count; i++)
-            largest = MAX(largest, out[i]);
+    for (size_t i = 0; i < count; i++) {
+        uint16_t id;
+        memcpy(&id, in + 2 * i, sizeof(id));
+        out[i] = id;
+        largest = MAX(largest, out[i]);
     }
     return largest;
 }
 
-void dataset_read(const dataset_t *d, uint64_t first, uint64_t count, uint32_t *out)
+static uint32_t largest_id(const uint32_t *ids, size_t count)
+{
+    uint32_t largest = 0;
+    for (size_t i = 0; i < count; i++)
+        largest = MAX(largest, ids[i]);
+    return largest;
+}
+
+/* Whether a shard is what it was when it was opened: by its stamp, or else by its XXH3. */
+static int check_unchanged(const dataset_t *d, size_t shard, int fd, struct error *e)
+{
+    struct dataset *own = (struct dataset *)(uintptr_t)d; /* the lock and the stamps */
+    struct file_stamp now;
+    TRY(file_stamp_of(fd, d->paths[shard], &now, e));
+    pthread_mutex_lock(&own->lock);
+    bool same = file_stamp_equal(&now, &own->stamps[shard]);
+    pthread_mutex_unlock(&own->lock);
+    if (same) return 0;
+    if (verify_shard(d, shard, e) < 0)
+        return error_context(e, "'%s' was changed after it was opened", d->paths[shard]);
+    pthread_mutex_lock(&own->lock);
+    own->stamps[shard] = now;
+    pthread_mutex_unlock(&own->lock);
+    return 0;
+}
+
+/* The ids at [from, from + count) of one shard. */
+static int read_ids(const dataset_t *d, size_t shard, uint64_t from, size_t count, uint32_t *out,
+                    struct error *e)
+{
+    size_t width = d->index.token_bytes, bytes = count * width;
+    uint8_t *into = (uint8_t *)out + (4 * count - bytes);
+    int fd = open_shard(d, shard, e);
+    if (fd < 0) return fd;
+    int rc = read_at(fd, d->paths[shard], SHARD_HEADER_BYTES + from * width, into, bytes, e);
+    if (rc >= 0) rc = check_unchanged(d, shard, fd, e);
+    close(fd);
+    if (rc < 0) return rc;
+    uint32_t largest = width == 2 ? widen_ids(out, count) : largest_id(out, count);
+    if (largest < d->index.vocab_size) return 0;
+    error_set(e, "shard '%s' is damaged: id %u at or behind token %llu, of a vocabulary of %u",
+              d->paths[shard], largest, (unsigned long long)from, d->index.vocab_size);
+    return error_hint(e, "colossus data inspect --verify checks the others; copy it again or "
+                         "tokenize the text again");
+}
+
+int dataset_read(const dataset_t *d, uint64_t first, uint64_t count, uint32_t *out, struct error *e)
 {
     CHECK_MSG(first <= d->info.tokens && count <= d->info.tokens - first,
               "tokens %llu + %llu of %llu", (unsigned long long)first, (unsigned long long)count,
               (unsigned long long)d->info.tokens);
-    if (count == 0) return;
+    if (count == 0) return 0;
     for (size_t i = find_shard(d, first); count > 0; i++) {
-        uint64_t from = first - d->starts[i];
         size_t n = (size_t)MIN(count, d->starts[i + 1] - first);
-        uint32_t largest = copy_ids(d, i, from, n, out);
-        CHECK_MSG(largest < d->index.vocab_size,
-                  "shard '%s/%s' is damaged: id %u at or behind token %llu; colossus data inspect "
-                  "--verify checks the others",
-                  d->dir, d->index.shards[d->split][i].file, largest, (unsigned long long)from);
+        TRY(read_ids(d, i, first - d->starts[i], n, out, e));
         out += n;
         first += n;
         count -= n;
     }
+    return 0;
 }
 
-/* Whole pages: madvise wants its beginning on one. */
+/* Advice only: what cannot be opened is told when it is read. */
 void dataset_prefetch(const dataset_t *d, uint64_t first, uint64_t count)
 {
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    size_t width = d->index.token_bytes;
 
     CHECK(first <= d->info.tokens && count <= d->info.tokens - first);
     for (size_t i = find_shard(d, first); count > 0 && i < d->info.n_shards; i++) {
         uint64_t from = first - d->starts[i], n = MIN(count, d->starts[i + 1] - first);
-        uintptr_t base = (uintptr_t)d->maps[i].data + SHARD_HEADER_BYTES;
-        uintptr_t low = (base + from * d->index.token_bytes) / page * page;
-        uintptr_t high = base + (from + n) * d->index.token_bytes;
-        (void)madvise((void *)low, high - low, MADV_WILLNEED);
+        int fd = open_shard(d, i, NULL);
+        if (fd < 0) return;
+        (void)posix_fadvise(fd, (off_t)(SHARD_HEADER_BYTES + from * width), (off_t)(n * width),
+                            POSIX_FADV_WILLNEED);
+        close(fd);
         first += n;
         count -= n;
     }
@@ -260,7 +340,7 @@ void dataset_prefetch(const dataset_t *d, uint64_t first, uint64_t count)
 
 /* Documents are short beside a shard, so blocks of 2 KiB find the end with little read for
  * nothing. */
-uint64_t dataset_document_size(const dataset_t *d, uint64_t first)
+int64_t dataset_document_size(const dataset_t *d, uint64_t first, struct error *e)
 {
     uint64_t end = d->info.tokens;
     uint32_t ids[512];
@@ -268,10 +348,10 @@ uint64_t dataset_document_size(const dataset_t *d, uint64_t first)
     CHECK(first <= end);
     for (uint64_t at = first; at < end; at += ARRAY_LEN(ids)) {
         uint64_t n = MIN((uint64_t)ARRAY_LEN(ids), end - at);
-        dataset_read(d, at, n, ids);
+        TRY(dataset_read(d, at, n, ids, e));
         for (uint64_t i = 0; i < n; i++) {
-            if (ids[i] == d->index.eos) return at + i + 1 - first;
+            if (ids[i] == d->index.eos) return (int64_t)(at + i + 1 - first);
         }
     }
-    return end - first; /* damaged: the stream does not end with EOS */
+    return (int64_t)(end - first); /* damaged: the stream does not end with EOS */
 }

@@ -165,7 +165,12 @@ int tokenizer_load(const char *path, tokenizer_t **out, struct error *e)
     *out = NULL;
     TRY(file_map_open(&map, path, e));
     int rc = tokenizer_parse(map.data, map.size, path, out, e);
+    int changed = file_map_check(&map, path, e); /* then that is why, or would be worse */
     file_map_close(&map);
+    if (changed < 0) {
+        if (rc >= 0) tokenizer_free(*out);
+        return changed;
+    }
     return rc;
 }
 

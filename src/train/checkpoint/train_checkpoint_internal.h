@@ -31,9 +31,12 @@ struct ckpt_layout {
 typedef struct ckpt_writer ckpt_writer_t;
 struct ckpt_writer_options {
     const char *run_dir;
-    int64_t keep_last;  /* newest that are kept; 0: all */
+    int64_t keep_last;  /* newest sound ones that are kept; 0: all */
     int64_t keep_every; /* a step that is a multiple is kept for ever; 0: none */
     struct pool *pool;  /* copies the live arrays; NULL: the caller's thread alone */
+    /* Whether a checkpoint of that state is worth going back to; NULL: each is. One that is not
+     * stays only while it is the newest, and drives no other away. */
+    bool (*is_sound)(const json_t *state);
 };
 /* Allocates the staging copy of every set and starts the writing thread. Removes left-over .tmp.
  * Names, entries and files are copied here, so that only the live arrays must outlive the call; a
@@ -47,9 +50,17 @@ size_t ckpt_writer_bytes(const struct ckpt_layout *l); /* staging, for the memor
  * is being written all the same. A checkpoint of the same step is replaced. */
 int ckpt_writer_submit(ckpt_writer_t *w, int64_t step, json_t *state, struct error *e);
 int ckpt_writer_wait(ckpt_writer_t *w, struct error *e); /* until the disk has it */
+bool ckpt_writer_is_idle(ckpt_writer_t *w); /* whether ckpt_writer_wait would not wait */
+/* Deletes every checkpoint that is newer than the one of that step, which must verify. */
+int ckpt_writer_go_back(ckpt_writer_t *w, int64_t step, struct error *e);
 /* Waits for the write under way; an error nobody asked for is logged. NULL is allowed. */
 void ckpt_writer_close(ckpt_writer_t *w);
 
+/* Fails where another process writes checkpoints there. */
+int ckpt_check_unlocked(const char *run_dir, struct error *e);
+/* Whether the folder of checkpoints is there, and whether any folder in it has a checkpoint's name,
+ * whole or not. */
+int ckpt_look(const char *run_dir, bool *has_folder, bool *has_any, struct error *e);
 /* Steps of folders under run_dir/checkpoints that have a manifest, newest first; in *a. */
 int ckpt_list(const char *run_dir, struct arena *a, int64_t **steps, size_t *count,
               struct error *e);

@@ -33,6 +33,19 @@ int ckpt_list(const char *run_dir, struct arena *a, int64_t **steps, size_t *cou
     return 0;
 }
 
+int ckpt_look(const char *run_dir, bool *has_folder, bool *has_any, struct error *e)
+{
+    struct arena a = {0};
+    const char *root = ckpt_root_path(&a, run_dir);
+    int64_t *steps;
+    size_t n;
+    int rc = ckpt_scan(root, &a, &steps, &n, e);
+    *has_folder = file_is_dir(root);
+    *has_any = rc >= 0 && n > 0;
+    arena_fini(&a);
+    return rc;
+}
+
 /* Gates 1 to 3. step -1: any. On success the caller frees the manifest. */
 static int read_verified(const char *dir, int64_t step, struct arena *a, struct ckpt_manifest *m,
                          struct error *e)
@@ -140,8 +153,10 @@ static int load_tensors(const char *dir, const struct ckpt_manifest *m, const st
         rc = open_set(dir, m, &l->sets[n_open], a, &st[n_open], e);
         if (rc == 0) n_open++;
     }
-    for (size_t i = 0; rc == 0 && i < l->n_sets; i++)
+    for (size_t i = 0; rc == 0 && i < l->n_sets; i++) {
         copy_set(&l->sets[i], &st[i]);
+        rc = file_map_check(&st[i].map, l->sets[i].file, e);
+    }
     for (size_t i = 0; i < n_open; i++)
         safetensors_close(&st[i]);
     return rc;
@@ -154,7 +169,8 @@ static int no_good_checkpoint(const char *root, size_t n, const struct error *ne
 {
     error_set(e, "none of the %zu checkpoints in '%s' is whole; the newest: %s", n, root,
               newest->text);
-    return error_hint(e, "restore the folder from a copy, or move it away to begin again");
+    return error_hint(e, "restore the folder from a copy; --restart begins anew and keeps what is "
+                         "there under another name");
 }
 
 int ckpt_load_newest(const char *run_dir, const struct ckpt_layout *l, struct ckpt_loaded *out,

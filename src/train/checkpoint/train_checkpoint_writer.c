@@ -11,7 +11,8 @@
  *       manifest.json        written and fsynced: only now the folder verifies
  *     step-N.tmp/            read back and verified, as the loader will
  *     step-N.tmp -> step-N   renamed, and the folder above fsynced: only now it counts
- *     older ones             deleted as the retention rule says: only now
+ *     older ones             deleted as the retention rule says: only now. Checkpoints that are not
+ *                            sound (saved while updates are skipped) drive none away that is
  *
  * What must stay true: (1) a folder with a checkpoint's name was complete and verified when it got
  * that name; (2) nothing older is deleted before (1) holds for the newer, so the last good
@@ -133,6 +134,19 @@ static int delete_checkpoint(const ckpt_writer_t *w, int64_t step, struct arena 
     return file_remove_tree(doomed, e);
 }
 
+/* What the rule of retention sees in a checkpoint: one that cannot be read does not count, and goes
+ * with its age. */
+static void judge_checkpoint(const ckpt_writer_t *w, const char *dir, struct arena *a, bool *counts,
+                             bool *unsound)
+{
+    struct ckpt_manifest m;
+    *counts = *unsound = false;
+    if (ckpt_manifest_read(file_join(a, dir, CKPT_MANIFEST), a, &m, NULL) < 0) return;
+    *unsound = w->options.is_sound && !w->options.is_sound(m.state);
+    *counts = !*unsound;
+    ckpt_manifest_free(&m);
+}
+
 /* Deletes what the rule no longer keeps. Steps above the one just written are of a future that the
  * run has left (they were damaged, or it would have resumed from them): they neither count nor
  * go, and are replaced when the run gets there again. */
@@ -146,8 +160,10 @@ static int apply_retention(const ckpt_writer_t *w, struct arena *a, struct error
         if (steps[i] > w->step) continue;
         const char *dir = ckpt_step_path(a, w->root, steps[i], false);
         bool forever = w->options.keep_every > 0 && steps[i] % w->options.keep_every == 0;
-        bool recent = kept < w->options.keep_last;
-        if (file_exists(file_join(a, dir, CKPT_MANIFEST))) kept++;
+        bool counts, unsound, recent = kept < w->options.keep_last;
+        judge_checkpoint(w, dir, a, &counts, &unsound);
+        if (counts) kept++;
+        recent = recent && !unsound;
         if (steps[i] == w->step || forever || recent) continue;
         TRY(delete_checkpoint(w, steps[i], a, e));
     }
@@ -220,6 +236,38 @@ int ckpt_writer_wait(ckpt_writer_t *w, struct error *e)
         w->failed = false;
     }
     pthread_mutex_unlock(&w->lock);
+    return rc;
+}
+
+bool ckpt_writer_is_idle(ckpt_writer_t *w)
+{
+    pthread_mutex_lock(&w->lock);
+    bool idle = !w->busy;
+    pthread_mutex_unlock(&w->lock);
+    return idle;
+}
+
+static int delete_newer(ckpt_writer_t *w, int64_t step, struct arena *a, struct error *e)
+{
+    int64_t *steps;
+    size_t n;
+    const char *dir = ckpt_step_path(a, w->root, step, false);
+    TRY(ckpt_scan(w->root, a, &steps, &n, e));
+    if (!file_exists(dir)) {
+        error_set(e, "there is no checkpoint of step %" PRId64 " in '%s'", step, w->root);
+        return n ? error_hint(e, "the newest is of step %" PRId64, steps[0]) : e->code;
+    }
+    TRY(ckpt_verify(dir, e));
+    for (size_t i = 0; i < n && steps[i] > step; i++)
+        TRY(delete_checkpoint(w, steps[i], a, e));
+    return 0;
+}
+
+int ckpt_writer_go_back(ckpt_writer_t *w, int64_t step, struct error *e)
+{
+    struct arena a = {0};
+    int rc = delete_newer(w, step, &a, e);
+    arena_fini(&a);
     return rc;
 }
 
@@ -324,14 +372,24 @@ static void take_layout(ckpt_writer_t *w, const struct ckpt_layout *l)
 }
 
 /* The lock is the kernel's, on the folder itself: it goes with the process, however that ends. */
-static int lock_root(ckpt_writer_t *w, struct error *e)
+static int lock_root(const char *root, int *fd, struct error *e)
 {
-    w->lock_fd = open(w->root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (w->lock_fd < 0) return error_errno(e, "open", w->root);
-    if (flock(w->lock_fd, LOCK_EX | LOCK_NB) == 0) return 0;
+    *fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (*fd < 0) return error_errno(e, "open", root);
+    if (flock(*fd, LOCK_EX | LOCK_NB) == 0) return 0;
     if (errno != EWOULDBLOCK) return 0; /* a file system without locks: go on without */
-    error_set(e, "another process is writing checkpoints to '%s'", w->root);
+    error_set(e, "another process is writing checkpoints to '%s'", root);
     return error_hint(e, "wait until that run has ended, or give this one another name");
+}
+
+int ckpt_check_unlocked(const char *run_dir, struct error *e)
+{
+    struct arena a = {0};
+    const char *root = ckpt_root_path(&a, run_dir);
+    int fd = -1, rc = file_is_dir(root) ? lock_root(root, &fd, e) : 0;
+    if (fd >= 0) close(fd);
+    arena_fini(&a);
+    return rc;
 }
 
 static int remove_leftovers(ckpt_writer_t *w, struct error *e)
@@ -383,7 +441,7 @@ int ckpt_writer_open(const struct ckpt_writer_options *o, const struct ckpt_layo
     w->root = ckpt_root_path(&w->arena, o->run_dir);
     w->staging_bytes = MAX(ckpt_writer_bytes(l), 1);
     int rc = file_make_dirs(w->root, e);
-    if (rc == 0) rc = lock_root(w, e);
+    if (rc == 0) rc = lock_root(w->root, &w->lock_fd, e);
     if (rc == 0) rc = remove_leftovers(w, e);
     if (rc == 0) {
         w->staging = mem_map(w->staging_bytes);
