@@ -343,6 +343,7 @@ struct option {
     double min, max;            /* bounds of a number; both 0: none */
     const char *const *choices; /* ENUM: NULL-terminated */
     const char *help;           /* one sentence, lower case */
+    const char *bare;           /* the value of --name alone; NULL: it needs one */
     /* Of keys in files; a row of a command line ends above. */
     enum unit_kind measures; /* units that the text may carry; UNIT_NONE: a plain number */
     const char *example;     /* a valid value, for errors and reference pages, or NULL */

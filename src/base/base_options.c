@@ -347,13 +347,18 @@ static int take_value(struct parser *p, const struct option *row, const char *te
     return 0;
 }
 
-/* The value behind an option, if any, or the next argument; a switch needs none. name: "--out", as
+/* The value behind an option, if any, or the next argument; a switch needs none, and what may stand
+ * alone takes only one behind '='. name: "--out", as
  * an error calls it. Returns how many arguments it used. */
 static int take_option(struct parser *p, const struct option *row, const char *name,
                        const char *value, const char *next)
 {
     if (!value && row->type == OPTION_BOOL) {
         TRY(take_value(p, row, "true"));
+        return 1;
+    }
+    if (!value && row->bare) {
+        TRY(take_value(p, row, row->bare));
         return 1;
     }
     if (!value && !next)
@@ -492,7 +497,11 @@ void options_print_help(const struct option_table *t, FILE *out)
             str_puts(&left, "      ");
         /* a switch that is on by default is only ever given to turn it off */
         bool on = row->type == OPTION_BOOL && row->fallback && strcmp(row->fallback, "true") == 0;
-        str_printf(&left, "--%s%s%s%s", on ? "[no-]" : "", row->name, word[0] ? " " : "", word);
+        str_printf(&left, "--%s%s%s%s%s", on ? "[no-]" : "", row->name,
+                   row->bare ? "[="
+                   : word[0] ? " "
+                             : "",
+                   word, row->bare ? "]" : "");
         describe_row(row, &text);
         print_option(left.data, text.len ? text.data : "", out);
         str_fini(&left);

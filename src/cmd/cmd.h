@@ -52,6 +52,9 @@ void cmd_json_end(struct cmd_json *j, bool print);
     {name, letter, OPTION_BOOL, AT(field), NULL, "true", 0, 0, NULL, help}
 #define CMD_TEXT(name, letter, field, unit, fallback, help) \
     {name, letter, OPTION_STRING, AT(field), unit, fallback, 0, 0, NULL, help}
+#define CMD_TEXT_BARE(word, field, unit_, bare_, help_) /* --word or --word=VALUE */ \
+    {.name = word, .type = OPTION_STRING, .offset = AT(field), .unit = unit_, .bare = bare_, \
+     .help = help_}
 #define CMD_LIST(name, letter, field, unit, help) \
     {name, letter, OPTION_LIST, AT(field), unit, NULL, 0, 0, NULL, help}
 #define CMD_INT(name, letter, field, unit, fallback, min, max, help) \

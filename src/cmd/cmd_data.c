@@ -7,15 +7,47 @@
 
 /* ------------------------------------------------------------------ shared by the commands */
 
-struct corpus_options data_corpus_options(const struct data_corpus_args *args, char **inputs,
-                                          int n_inputs)
+/* --skip-bad: "all", a number, or a share. */
+static int read_limit(const char *text, struct corpus_options *o, struct error *e)
 {
-    return (struct corpus_options){.paths = (const char *const *)inputs,
+    const char *unit;
+    int64_t n;
+    double share;
+    if (!text) return 0;
+    o->skip_bad = true;
+    if (strcmp(text, "all") == 0) return 0;
+    if (parse_int(text, &n) == 0 && n > 0) {
+        o->bad_limit = (uint64_t)n;
+        return 0;
+    }
+    if (strchr(text, '%') && unit_parse(text, UNIT_SHARE, &share, &unit) == UNIT_OK && share > 0 &&
+        share < 1) {
+        o->bad_share = share;
+        return 0;
+    }
+    error_set_code(e, ERROR_USAGE, "'--skip-bad' takes how many, or a share of all, not '%s'",
+                   text);
+    return error_hint(e, "--skip-bad=100, --skip-bad=0.5%%, or --skip-bad for any number");
+}
+
+int data_corpus_options(const struct data_corpus_args *args, char **inputs, int n_inputs,
+                        struct corpus_options *out, struct error *e)
+{
+    *out = (struct corpus_options){.paths = (const char *const *)inputs,
                                    .n_paths = (size_t)n_inputs,
                                    .format = (enum corpus_format)args->format,
                                    .field = args->field,
                                    .max_line_bytes = (uint64_t)args->max_line_bytes,
                                    .skip_missing = args->skip_missing};
+    return read_limit(args->skip_bad, out, e);
+}
+
+void data_skipped_json(struct json_writer *w, const uint64_t *skipped)
+{
+    jsonw_open(w, "skipped", '{');
+    for (int i = 0; i < CORPUS_BAD_KINDS; i++)
+        if (skipped[i]) jsonw_int(w, corpus_bad_names[i], (int64_t)skipped[i]);
+    jsonw_close(w, '}');
 }
 
 /* ------------------------------------------------------------------ encode and decode */

@@ -5,13 +5,41 @@
 #include <string.h>
 #include <unistd.h>
 
+/* What of the folders would not be read, and why. */
+static void print_left(const struct corpus *c)
+{
+    static const char *const heads[] = {"left out", "why"};
+    struct table *t = table_new(heads, ARRAY_LEN(heads), "ll");
+    for (size_t i = 0; i < corpus_left_count(c); i++)
+        table_row(t, corpus_left_at(c, i)->path, corpus_left_at(c, i)->why);
+    if (corpus_left_count(c) > 0) {
+        putchar('\n');
+        table_print(t, stdout);
+    }
+    table_free(t);
+}
+
+static void left_json(const struct corpus *c, struct json_writer *w)
+{
+    jsonw_open(w, "left_out", '[');
+    for (size_t i = 0; i < corpus_left_count(c); i++) {
+        jsonw_open(w, NULL, '{');
+        jsonw_string(w, "path", corpus_left_at(c, i)->path);
+        jsonw_string(w, "why", corpus_left_at(c, i)->why);
+        jsonw_close(w, '}');
+    }
+    jsonw_close(w, ']');
+}
+
 /* --dry-run: the files that would be read, as a table or (JSON) members of an open object. */
 static int print_corpus(const struct corpus_options *o, struct json_writer *json, struct error *e)
 {
     static const char *const heads[] = {"file", "format", "size"};
     struct corpus *c;
     char text[32];
-    TRY(corpus_open(o, &c, e));
+    struct corpus_options quiet = *o; /* what is left out is in the answer */
+    quiet.quiet = true;
+    TRY(corpus_open(&quiet, &c, e));
     struct table *t = table_new(heads, ARRAY_LEN(heads), "llr");
     if (json) jsonw_open(json, "files", '[');
     for (size_t i = 0; i < corpus_file_count(c); i++) {
@@ -26,10 +54,13 @@ static int print_corpus(const struct corpus_options *o, struct json_writer *json
         jsonw_int(json, "stored_bytes", (int64_t)f->stored_bytes);
         jsonw_close(json, '}');
     }
-    if (json)
+    if (json) {
         jsonw_close(json, ']');
-    else
+        left_json(c, json);
+    } else {
         table_print(t, stdout);
+        print_left(c);
+    }
     table_free(t);
     corpus_close(c);
     return 0;
@@ -39,7 +70,7 @@ static int print_corpus(const struct corpus_options *o, struct json_writer *json
 
 struct tokenize_args {
     struct data_corpus_args corpus;
-    const char *tokenizer, *out;
+    const char *tokenizer, *out, *eos;
     int64_t shard_tokens, threads;
     double valid_fraction;
     bool dedup, force, dry_run, json;
@@ -51,6 +82,9 @@ static const struct option tokenize_rows[] = {
         "tokenizer", 't', tokenizer, NULL, NULL,
         "tokenizer.json, tiktoken ranks or SentencePiece .model; a copy is kept in the dataset"),
     CMD_TEXT("out", 'o', out, NULL, NULL, "the dataset folder to make"),
+    CMD_TEXT("eos", 0, eos, "TOKEN", NULL,
+             "the special token, or its id, that ends a document; by default what the tokenizer, "
+             "the files beside it or the tokens' names say, and an error where they do not"),
     DATA_CORPUS_ROWS,
     CMD_REAL("valid-fraction", 'v', valid_fraction, NULL, "0.01", 0, 0.99,
              "share of the documents that goes to the validation split, by the hash of their text"),
@@ -131,8 +165,11 @@ static void print_report(const struct dataset_report *r, const struct tokenize_a
     report_row(t, "dropped: empty", r->empty_dropped, 0, false);
     report_row(t, "dropped: exact duplicate", r->duplicates_dropped, 0, false);
     report_row(t, "kept", r->documents_kept, r->bytes_kept, true);
-    if (o->corpus.skip_missing)
-        report_row(t, "lines without the field", r->missing_skipped, 0, false);
+    for (int i = 0; i < CORPUS_BAD_KINDS; i++) {
+        char what[64];
+        snprintf(what, sizeof(what), "skipped: %s", corpus_bad_names[i]);
+        if (r->skipped[i]) report_row(t, what, r->skipped[i], 0, false);
+    }
     table_print(t, stdout);
     table_free(t);
     putchar('\n');
@@ -144,6 +181,26 @@ static void print_report(const struct dataset_report *r, const struct tokenize_a
     printf("\n%s: %s in %s, %s of text a second\n", o->out,
            format_bytes(stored, (double)r->stored_bytes), format_duration(time, r->seconds),
            format_bytes(rate, (double)r->bytes_read / MAX(r->seconds, 1e-9)));
+}
+
+/* Which token ends documents, and what says so: nobody should have to guess it either. */
+static void print_eos(const tokenizer_t *t)
+{
+    struct str name = {0};
+    tokenizer_show_eos(t, &name);
+    printf("end of document: %u = %s, by %s\n", tokenizer_eos(t), name.data,
+           tokenizer_eos_source(t));
+    str_fini(&name);
+}
+
+static void eos_json(struct json_writer *w, const tokenizer_t *t)
+{
+    struct str name = {0};
+    tokenizer_show_eos(t, &name);
+    jsonw_int(w, "eos", tokenizer_eos(t));
+    jsonw_string(w, "eos_token", name.data);
+    jsonw_string(w, "eos_by", tokenizer_eos_source(t));
+    str_fini(&name);
 }
 
 static void split_json(struct json_writer *w, const char *split,
@@ -163,7 +220,7 @@ static void report_json(struct json_writer *w, const struct dataset_report *r)
     jsonw_int(w, "documents_kept", (int64_t)r->documents_kept);
     jsonw_int(w, "duplicates_dropped", (int64_t)r->duplicates_dropped);
     jsonw_int(w, "empty_dropped", (int64_t)r->empty_dropped);
-    jsonw_int(w, "missing_skipped", (int64_t)r->missing_skipped);
+    data_skipped_json(w, r->skipped);
     jsonw_int(w, "bytes_read", (int64_t)r->bytes_read);
     jsonw_int(w, "bytes_kept", (int64_t)r->bytes_kept);
     jsonw_int(w, "stored_bytes", (int64_t)r->stored_bytes);
@@ -184,15 +241,19 @@ static int tokenize_dry_run(const struct tokenize_args *o, const struct corpus_o
     jsonw_string(w, "out", o->out);
     jsonw_int(w, "vocab_size", tokenizer_vocab_size(tokenizer));
     int rc = print_corpus(corpus, o->json ? w : NULL, e);
+    eos_json(w, tokenizer);
     cmd_json_end(&j, rc >= 0 && o->json);
-    if (rc >= 0 && !o->json)
-        printf("\nwould write '%s' with %s, vocabulary %u; nothing was written\n", o->out,
+    if (rc >= 0 && !o->json) {
+        putchar('\n');
+        print_eos(tokenizer);
+        printf("would write '%s' with %s, vocabulary %u; nothing was written\n", o->out,
                tokenizer_kind(tokenizer), tokenizer_vocab_size(tokenizer));
+    }
     return rc;
 }
 
 static int tokenize_with(const struct tokenize_args *o, const struct corpus_options *corpus,
-                         const tokenizer_t *tokenizer, const char *command, struct error *e)
+                         tokenizer_t *tokenizer, const char *command, struct error *e)
 {
     struct dataset_options d = {.out_dir = o->out,
                                 .shard_tokens = (uint64_t)o->shard_tokens,
@@ -204,6 +265,7 @@ static int tokenize_with(const struct tokenize_args *o, const struct corpus_opti
                                 .force = o->force};
     struct dataset_report report;
 
+    TRY(tokenizer_settle_eos(tokenizer, o->tokenizer, o->eos, true, e));
     if (o->dry_run) return tokenize_dry_run(o, corpus, &d, tokenizer, e);
     d.pool = pool_new((int)o->threads);
     int rc = dataset_build(corpus, tokenizer, &d, &report, e);
@@ -211,12 +273,14 @@ static int tokenize_with(const struct tokenize_args *o, const struct corpus_opti
     if (rc < 0) return rc;
     if (!o->json) {
         print_report(&report, o);
+        print_eos(tokenizer);
         return 0;
     }
     struct cmd_json j;
     struct json_writer *w = cmd_json_begin(&j);
     jsonw_string(w, "out", o->out);
     report_json(w, &report);
+    eos_json(w, tokenizer);
     cmd_json_end(&j, true);
     return 0;
 }
@@ -232,8 +296,12 @@ static int need(const char *value, const char *name, const char *example, struct
 static int tokenize(const struct option_line *l, void *options, struct error *e)
 {
     const struct tokenize_args *o = options;
-    struct corpus_options corpus = data_corpus_options(&o->corpus, l->rest, l->n_rest);
+    const char *const not_read[] = {o->tokenizer};
+    struct corpus_options corpus;
     tokenizer_t *tokenizer;
+    TRY(data_corpus_options(&o->corpus, l->rest, l->n_rest, &corpus, e));
+    corpus.not_read = not_read;
+    corpus.n_not_read = 1;
     TRY(need(o->tokenizer, "tokenizer", "tokenizer.json", e));
     TRY(need(o->out, "out", "data/fortunes", e));
     TRY(tokenizer_load(o->tokenizer, &tokenizer, e));
@@ -344,7 +412,8 @@ static int train_dry_run(const struct train_args *o, const struct corpus_options
 static int train_tokenizer(const struct option_line *l, void *options, struct error *e)
 {
     const struct train_args *o = options;
-    struct corpus_options corpus = data_corpus_options(&o->corpus, l->rest, l->n_rest);
+    const char *const not_read[] = {o->out};
+    struct corpus_options corpus;
     struct tokenizer_train_options t = {
         .vocab_size = (uint32_t)o->vocab_size,
         .special_tokens = o->special.count ? o->special.items : NULL,
@@ -355,6 +424,9 @@ static int train_tokenizer(const struct option_line *l, void *options, struct er
     };
     double start_s = time_now_s();
 
+    TRY(data_corpus_options(&o->corpus, l->rest, l->n_rest, &corpus, e));
+    corpus.not_read = not_read;
+    corpus.n_not_read = 1;
     TRY(check_train(o, e));
     if (o->dry_run) return train_dry_run(o, &corpus, e);
     t.pool = pool_new((int)o->threads);

@@ -1,16 +1,13 @@
 /* cmd_eval.c: `colossus eval`: how good is a model, on text and on tasks. */
 #include "cmd/cmd_data_internal.h"
-#include "serve/serve.h"
-#include "train/train.h"
+#include "cmd/cmd_model_internal.h"
 
 #include <math.h>
 #include <string.h>
 #include <unistd.h>
 
-static const char *const TASKS[] = {"auto", "text", "lambada", "blimp", "choice", NULL};
-
 struct eval_options {
-    const char *tokenizer;
+    const char *tokenizer, *eos;
     struct data_corpus_args corpus;
     int64_t stride, limit, batch, context, threads;
     int task, precision, backend;
@@ -19,9 +16,9 @@ struct eval_options {
 
 #define AT(field) offsetof(struct eval_options, field)
 static const struct option rows[] = {
-    CMD_CHOICE("task", 't', task, "auto", TASKS,
-               "what the files hold; auto decides by name and first line, and takes text where "
-               "--format, --field or --skip-missing is given"),
+    CMD_CHOICE("task", 't', task, "auto", serve_eval_tasks,
+               "what the files hold; auto decides by the keys of the first object, and takes text "
+               "where --format, --field, --skip-missing or --skip-bad is given"),
     DATA_CORPUS_ROWS,
     CMD_INT("limit", 'l', limit, "examples", "0", 0, 1e12, "score only the first ones; 0: all"),
     CMD_INT("stride", 0, stride, "tokens", "0", 0, 1e9,
@@ -31,6 +28,8 @@ static const struct option rows[] = {
     CMD_INT("context", 0, context, "tokens", "0", 0, 1e9, "longest window; 0: the model's context"),
     CMD_TEXT("tokenizer", 0, tokenizer, NULL, NULL,
              "tokenizer file, for a model that has none in its folder"),
+    CMD_TEXT("eos", 0, eos, "TOKEN", NULL,
+             "the special token, or its id, that ends a document, where nothing says it"),
     CMD_CHOICE("precision", 0, precision, "auto", cmd_precisions,
                "number format of weights and activations"),
     CMD_CHOICE("backend", 0, backend, "auto", cmd_backends, "kernels to use"),
@@ -44,34 +43,25 @@ const struct option_table cmd_eval_table = {
     "MODEL FILE... [options]",
     "bits per byte of text, LAMBADA, BLiMP and multiple choice",
     "MODEL is a run folder, a checkpoint or a folder with config.json and weights.\n"
-    "FILE is text, read as `data tokenize` reads it, or a task in JSONL; both may be packed with\n"
-    "gzip or zstd. Of a text every token is scored and every document's end, each document alone:\n"
-    "what a run's validation counts, so give a fortune file --format fortune. The tasks:\n"
-    "  lambada  {\"text\"}: the last word from the rest\n"
-    "  blimp    {\"sentence_good\", \"sentence_bad\"}\n"
-    "  choice   {\"question\", \"choices\": [...], \"answer\": index, label, letter or text}\n\n"
+    "FILE is text, read as `data tokenize` reads it, or a task as objects of JSON; both may be\n"
+    "packed with gzip or zstd. Of a text every token is scored and every document's end, each\n"
+    "document alone: what a run's validation counts, so give a fortune file --format fortune. The\n"
+    "tasks:\n"
+    "  lambada     {\"text\"}: the last word from the rest\n"
+    "  blimp       {\"sentence_good\", \"sentence_bad\"}\n"
+    "  piqa        {\"goal\", \"sol1\", \"sol2\", \"label\"}\n"
+    "  winogrande  {\"sentence\" with _, \"option1\", \"option2\", \"answer\": \"1\" or \"2\"}\n"
+    "  openbookqa  {\"question_stem\", \"choices\": {\"text\", \"label\"}, \"answerKey\"}\n"
+    "  arc         {\"question\", \"choices\": {\"text\", \"label\"}, \"answerKey\"}\n"
+    "  hellaswag   {\"activity_label\", \"ctx_a\", \"ctx_b\", \"endings\", \"label\"}\n"
+    "  mmlu        {\"subject\", \"question\", \"choices\": [...], \"answer\"}\n"
+    "  choice      {\"question\", \"choices\": [...], \"answer\": index, label, letter or text}\n"
+    "Their prompts are lm-evaluation-harness's, without examples; choice takes the question as\n"
+    "it stands.\n\n"
     "  colossus eval runs/fortunes held-out.txt --format fortune\n"
     "  colossus eval runs/stories lambada_test.jsonl --limit 500 --json",
     rows,
     ARRAY_LEN(rows)};
-
-typedef int eval_fn(struct serve_model *m, const char *path, const struct serve_eval_options *o,
-                    struct serve_eval_result *r, struct error *e);
-
-static eval_fn *find_eval(const char *task)
-{
-    static const struct {
-        const char *name;
-        eval_fn *fn;
-    } table[] = {{"text", serve_eval_text},
-                 {"lambada", serve_eval_lambada},
-                 {"blimp", serve_eval_blimp},
-                 {"choice", serve_eval_choice}};
-    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
-        if (strcmp(table[i].name, task) == 0) return table[i].fn;
-    }
-    return NULL;
-}
 
 static void print_json(const char *path, const struct serve_eval_result *r)
 {
@@ -119,15 +109,14 @@ static int eval_files(struct serve_model *m, const struct eval_options *o, char 
                                         "bits/byte",     "perplexity", "accuracy",
                                         "acc (by byte)", "chance",     "seconds"};
     struct table *t = table_new(heads, ARRAY_LEN(heads), "llrrrrrrr");
-    struct serve_eval_options eo = {.stride = o->stride,
-                                    .limit = o->limit,
-                                    .show_progress = isatty(STDERR_FILENO),
-                                    .corpus = data_corpus_options(&o->corpus, NULL, 0)};
-    int rc = 0, done = 0;
+    struct serve_eval_options eo = {
+        .stride = o->stride, .limit = o->limit, .show_progress = isatty(STDERR_FILENO)};
+    int rc = data_corpus_options(&o->corpus, NULL, 0, &eo.corpus, e), done = 0;
     for (int i = 0; i < n && rc == 0; i++) {
-        const char *task = o->task ? TASKS[o->task] : serve_eval_guess(paths[i], &eo.corpus, e);
+        const char *task =
+            o->task ? serve_eval_tasks[o->task] : serve_eval_guess(paths[i], &eo.corpus, e);
         struct serve_eval_result r;
-        rc = task ? find_eval(task)(m, paths[i], &eo, &r, e) : ERROR_FAILED;
+        rc = task ? serve_eval(m, task, paths[i], &eo, &r, e) : ERROR_FAILED;
         if (rc == 0 && o->json)
             print_json(paths[i], &r);
         else if (rc == 0)
@@ -142,22 +131,19 @@ static int eval_files(struct serve_model *m, const struct eval_options *o, char 
 static int eval(const struct option_line *l, void *options, struct error *e)
 {
     const struct eval_options *o = options;
-    struct train_model_paths paths;
     if (l->n_rest < 2) {
         error_set_code(e, ERROR_USAGE, "a MODEL and at least one FILE are needed");
         return error_hint(e, "colossus eval runs/fortunes held-out.txt --format fortune");
     }
-    TRY(train_find_model(l->rest[0], l->arena, &paths, e));
-    struct serve_options so = {.config = paths.config,
-                               .weights = paths.weights,
-                               .tokenizer = o->tokenizer ? o->tokenizer : paths.tokenizer,
+    struct serve_options so = {.tokenizer = o->tokenizer,
+                               .eos = o->eos,
                                .precision = o->precision,
                                .backend = (enum compute_backend)o->backend,
                                .threads = o->threads,
                                .B = o->batch,
                                .T = o->context};
     struct serve_model m;
-    TRY(serve_model_open(&so, &m, e));
+    TRY(cmd_model_open(l->rest[0], l->arena, &so, &m, e));
     int rc = eval_files(&m, o, l->rest + 1, l->n_rest - 1, e);
     serve_model_close(&m);
     return rc;

@@ -1,7 +1,5 @@
 /* cmd_generate.c: `colossus generate`: let a trained model continue text. */
-#include "cmd/cmd.h"
-#include "serve/serve.h"
-#include "train/train.h"
+#include "cmd/cmd_model_internal.h"
 
 #include <math.h>
 #include <string.h>
@@ -10,7 +8,7 @@
 #define MAX_PROMPT (64u << 20)
 
 struct generate_options {
-    const char *prompt, *prompt_file, *tokenizer;
+    const char *prompt, *prompt_file, *tokenizer, *eos;
     int64_t max_tokens, count, top_k, repetition_window, seed, threads;
     double temperature, top_p, min_p, repetition_penalty;
     struct option_list stop;
@@ -45,6 +43,8 @@ static const struct option rows[] = {
              "forgets what was said"),
     CMD_TEXT("tokenizer", 0, tokenizer, NULL, NULL,
              "tokenizer file, for a model that has none in its folder"),
+    CMD_TEXT("eos", 0, eos, "TOKEN", NULL,
+             "the special token, or its id, that ends a document, where nothing says it"),
     CMD_FLAG("special", 0, special,
              "turn control tokens that are written out in the prompt into their ids"),
     CMD_FLAG("no-start-token", 0, no_start_token,
@@ -233,18 +233,15 @@ static int read_prompt(const struct generate_options *o, char **prompt, size_t *
 static int generate(const struct option_line *l, void *options, struct error *e)
 {
     const struct generate_options *o = options;
-    struct train_model_paths paths;
     if (l->n_rest != 1) {
         error_set_code(e, ERROR_USAGE, "one MODEL is needed, %d given", l->n_rest);
         return error_hint(e, "colossus generate runs/fortunes");
     }
-    TRY(train_find_model(l->rest[0], l->arena, &paths, e));
     char *prompt;
     size_t size;
     TRY(read_prompt(o, &prompt, &size, e));
-    struct serve_options so = {.config = paths.config,
-                               .weights = paths.weights,
-                               .tokenizer = o->tokenizer ? o->tokenizer : paths.tokenizer,
+    struct serve_options so = {.tokenizer = o->tokenizer,
+                               .eos = o->eos,
                                .precision = o->precision,
                                .backend = (enum compute_backend)o->backend,
                                .threads = o->threads,
@@ -252,7 +249,7 @@ static int generate(const struct option_line *l, void *options, struct error *e)
                                .T = 1};
     struct serve_model m;
     serve_session_t *s = NULL;
-    int rc = serve_model_open(&so, &m, e);
+    int rc = cmd_model_open(l->rest[0], l->arena, &so, &m, e);
     if (rc == 0) {
         rc = serve_session_new(&m, &s, e);
         struct prompt p = {prompt, size};

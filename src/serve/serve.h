@@ -14,7 +14,8 @@
 
 struct serve_options {
     const char *config, *weights, *tokenizer; /* paths */
-    int precision;                            /* enum serve_precision */
+    const char *eos; /* the token, or its id, that ends a document; NULL: as the tokenizer says */
+    int precision;   /* enum serve_precision */
     enum compute_backend backend;
     int64_t threads; /* 0: all */
     int64_t B, T;    /* largest batch that is scored at once; T 0: the model's context. Generation
@@ -110,15 +111,16 @@ int serve_generate(serve_session_t *s, const struct serve_generation *g, struct 
 /* ------------------------------------------------------------------ evaluation */
 
 struct serve_eval_result {
-    const char *task; /* "text", "lambada", "blimp", "choice" */
+    const char *task; /* of serve_eval_tasks */
     uint64_t examples, tokens, bytes;
-    double bits_per_byte;   /* text; NAN where it does not apply, as below */
-    double perplexity;      /* text: per token; lambada: per last word */
-    double accuracy;        /* lambada, blimp, choice (by likelihood) */
-    double accuracy_norm;   /* choice: by likelihood per character of the answer, as in
+    double bits_per_byte; /* text; NAN where it does not apply, as below */
+    double perplexity;    /* text: per token; lambada: per last word */
+    double accuracy;      /* lambada, blimp, choices (by likelihood) */
+    double
+        accuracy_norm; /* choices, but for winogrande and mmlu: by likelihood per character of the answer, as in
                                lm-evaluation-harness: without the space before it */
     double chance;          /* accuracy of guessing */
-    double stderr_accuracy; /* of accuracy (choice: of accuracy_norm), binomial */
+    double stderr_accuracy; /* of accuracy_norm where there is one, else of accuracy; binomial */
     double seconds;
 };
 struct serve_eval_options {
@@ -132,19 +134,19 @@ struct serve_eval_options {
  * text: every document of the file, its end included where the tokenizer has an EOS. */
 int serve_eval_text(struct serve_model *m, const char *path, const struct serve_eval_options *o,
                     struct serve_eval_result *r, struct error *e);
-/* JSONL with "text": the last word from the rest (Paperno et al. 2016, OpenAI's form). */
+/* Objects with "text": the last word from the rest (Paperno et al. 2016, OpenAI's form). */
 int serve_eval_lambada(struct serve_model *m, const char *path, const struct serve_eval_options *o,
                        struct serve_eval_result *r, struct error *e);
-/* JSONL with "sentence_good" and "sentence_bad" (Warstadt et al. 2020). */
+/* Objects with "sentence_good" and "sentence_bad" (Warstadt et al. 2020). */
 int serve_eval_blimp(struct serve_model *m, const char *path, const struct serve_eval_options *o,
                      struct serve_eval_result *r, struct error *e);
-/* JSONL with a context (context, question, query, ctx or prompt), choices (choices, endings or
- * options: strings, or ARC's {"text": [], "label": []}) and the right one (answer, label, gold,
- * answerKey or answer_idx: an index from 0, a label, a letter A.. or the choice itself). */
-int serve_eval_choice(struct serve_model *m, const char *path, const struct serve_eval_options *o,
-                      struct serve_eval_result *r, struct error *e);
-/* By the keys of the first line: "text", "lambada", "blimp" or "choice"; NULL and an error where
- * it is none of them. "text" where the corpus options differ from the defaults. */
+/* Any task by its name; the forms of multiple choice and their prompts: serve_eval_forms.c. */
+int serve_eval(struct serve_model *m, const char *task, const char *path,
+               const struct serve_eval_options *o, struct serve_eval_result *r, struct error *e);
+/* "auto", "text", "lambada", "blimp", "choice", "piqa" ..., NULL. */
+extern const char *const serve_eval_tasks[];
+/* By the keys of the first object, "text" where there are none; NULL and an error that lists the forms
+ * where it is none of them. "text" where the corpus options differ from the defaults. */
 const char *serve_eval_guess(const char *path, const struct corpus_options *c, struct error *e);
 
 #endif

@@ -1,16 +1,15 @@
-/* serve_eval_tasks.c: LAMBADA, BLiMP and multiple choice, from JSONL files, packed or not.
+/* serve_eval_tasks.c: LAMBADA, BLiMP and multiple choice, from files of JSON objects, packed or not.
  *
  * All three ask which text the model finds likely. The boundary between a context and its
  * continuation is found as the field's harness does: the whole is tokenized, and the continuation
  * is what stands behind as many tokens as the context alone has, with the space between them given
  * to the continuation. */
+#include "serve/serve_eval_internal.h"
 #include "serve/serve_score_internal.h"
 
 #include <ctype.h>
 #include <math.h>
 #include <string.h>
-
-#define MAX_CHOICES 64
 
 /* ------------------------------------------------------------------ lines */
 
@@ -20,39 +19,25 @@ struct jsonl {
     char where[512]; /* "path:line" of the current object */
 };
 
-static int bad_line(const struct jsonl *j, const char *what, struct error *e)
-{
-    error_set(e, "%s: %s", j->where, what);
-    return error_hint(e, "every line must be one JSON object");
-}
-
-/* 1: *o is the next object (caller json_decrefs); 0: the end. Blank lines are passed over. */
+/* 1: *o is the next object (caller json_decrefs); 0: the end. */
 static int jsonl_next(struct jsonl *j, json_t **o, struct error *e)
 {
     struct corpus_document d;
     json_error_t problem;
-    int rc;
-    while ((rc = corpus_next(j->corpus, &d, e)) > 0) {
-        snprintf(j->where, sizeof(j->where), "%s:%llu", j->path, (unsigned long long)d.line);
-        if (!d.last) return bad_line(j, "a line of more than 16 MiB", e);
-        if (corpus_is_blank(d.text, d.size)) continue;
-        *o = json_loadb(d.text, d.size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &problem);
-        if (json_is_object(*o)) return 1;
-        if (*o) {
-            json_decref(*o);
-            return bad_line(j, "not a JSON object", e);
-        }
-        snprintf(j->where, sizeof(j->where), "%s:%llu:%d", j->path, (unsigned long long)d.line,
-                 MAX(problem.column, 1));
-        return bad_line(j, problem.text, e);
-    }
-    return rc;
+    int rc = corpus_next(j->corpus, &d, e);
+    if (rc <= 0) return rc;
+    snprintf(j->where, sizeof(j->where), "%s:%llu", j->path, (unsigned long long)d.line);
+    if (!d.last) return error_set(e, "%s: an object of more than 16 MiB", j->where);
+    *o = json_loadb(d.text, d.size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &problem);
+    if (*o) return 1;
+    return error_set(e, "%s: %s", j->where, problem.text); /* limits of numbers, keys twice */
 }
 
 static int jsonl_open(struct jsonl *j, const char *path, struct error *e)
 {
     *j = (struct jsonl){.path = path};
-    struct corpus_options o = {.paths = &j->path, .n_paths = 1, .format = CORPUS_LINES};
+    struct corpus_options o = {
+        .paths = &j->path, .n_paths = 1, .format = CORPUS_JSON, .objects = true, .quiet = true};
     return corpus_open(&o, &j->corpus, e);
 }
 
@@ -72,11 +57,12 @@ struct task {
     struct scorer scorer;
     struct token_array context, whole;
     struct str text;
-    void *extra;     /* the task's own */
-    double *nll;     /* per tag */
-    uint64_t *chars; /* per tag, choice only: characters of the answer */
-    int32_t *gold;   /* per example, choice only */
-    uint32_t *first; /* first tag of an example */
+    void *extra;                  /* the task's own */
+    const struct eval_form *form; /* of choices */
+    double *nll;                  /* per tag */
+    uint64_t *chars;              /* per tag, choice only: characters of the answer */
+    int32_t *gold;                /* per example, choice only */
+    uint32_t *first;              /* first tag of an example */
     size_t n_tags, cap_tags, cap_examples;
 };
 
@@ -91,8 +77,8 @@ static void tag_sink(void *ctx, uint64_t tag, double nll, int64_t tokens)
 /* Room for one more example with the most choices, so that what is added needs no test. */
 static void task_grow(struct task *t)
 {
-    if (t->n_tags + MAX_CHOICES > t->cap_tags) {
-        t->cap_tags = t->cap_tags * 2 + 4 * MAX_CHOICES;
+    if (t->n_tags + EVAL_MAX_CHOICES > t->cap_tags) {
+        t->cap_tags = t->cap_tags * 2 + 4 * EVAL_MAX_CHOICES;
         t->nll = mem_realloc(t->nll, t->cap_tags * sizeof(*t->nll));
         t->chars = mem_realloc(t->chars, t->cap_tags * sizeof(*t->chars));
     }
@@ -224,20 +210,6 @@ int serve_eval_blimp(struct serve_model *m, const char *path, const struct serve
 
 /* ------------------------------------------------------------------ multiple choice */
 
-static const char *const CONTEXT_KEYS[] = {"context", "question", "query", "ctx", "prompt"};
-static const char *const CHOICE_KEYS[] = {"choices", "endings", "options"};
-static const char *const ANSWER_KEYS[] = {"answer", "label", "gold", "answerKey", "answer_idx"};
-
-/* Data sets name the same thing differently: the first key that is there counts. */
-static json_t *find_key(const json_t *o, const char *const *keys, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        json_t *v = json_object_get(o, keys[i]);
-        if (v) return v;
-    }
-    return NULL;
-}
-
 /* Characters of UTF-8 text, at least 1. */
 static uint64_t count_characters(const char *text)
 {
@@ -247,94 +219,39 @@ static uint64_t count_characters(const char *text)
     return MAX(n, (uint64_t)1);
 }
 
-enum { NO_CHOICE = -1, TWO_CHOICES = -2 };
-
-/* Index of the string in an array, or NO_CHOICE. */
-static int find_string(const json_t *array, const char *wanted)
+/* White space at the end of a context is given to the continuation, as the harness does. */
+static void add_answer(struct task *t, const char *context, const char *continuation,
+                       const char *answer)
 {
-    for (size_t i = 0; i < json_array_size(array); i++) {
-        const char *text = json_string_value(json_array_get(array, i));
-        if (text && strcmp(text, wanted) == 0) return (int)i;
-    }
-    return NO_CHOICE;
+    struct str piece = {0};
+    size_t n = strlen(context), spaces = 0;
+    while (spaces < n && isspace((unsigned char)context[n - spaces - 1]))
+        spaces++;
+    str_printf(&piece, "%s%s", context + n - spaces, continuation);
+    t->chars[t->n_tags] = count_characters(answer);
+    add_pair(t, context, n - spaces, piece.data, piece.len);
+    str_fini(&piece);
 }
 
-/* An index that is written as a string, as a number or a capital letter. */
-static int read_index(const char *text, size_t n_choices)
+static int question_line(struct task *t, const json_t *o, struct error *e)
 {
-    int64_t i;
-    if (isupper((unsigned char)text[0]) && !text[1])
-        i = text[0] - 'A';
-    else if (parse_int(text, &i) < 0)
-        return NO_CHOICE;
-    return i >= 0 && i < (int64_t)n_choices ? (int)i : NO_CHOICE;
+    const struct eval_form *form = t->form;
+    struct arena arena = {0};
+    struct eval_question q = {.arena = &arena};
+    int rc = form->read(o, t->lines.where, &q, e);
+    t->gold[t->r->examples] = q.gold;
+    for (int i = 0; rc == 0 && i < q.n; i++)
+        add_answer(t, q.context[i], q.continuation[i], q.answer[i]);
+    arena_fini(&arena);
+    return rc;
 }
 
-/* Index of the right choice; NO_CHOICE; TWO_CHOICES where the answer is one's text and another's
- * index. Labels, where a line has them, go before texts. */
-static int right_choice(const json_t *answer, const json_t *texts, const json_t *labels)
+static int eval_questions(struct serve_model *m, const struct eval_form *form, const char *path,
+                          const struct serve_eval_options *o, struct serve_eval_result *r,
+                          struct error *e)
 {
-    size_t n = json_array_size(texts);
-    if (json_is_integer(answer)) {
-        json_int_t i = json_integer_value(answer);
-        return i >= 0 && i < (json_int_t)n ? (int)i : NO_CHOICE;
-    }
-    const char *a = json_string_value(answer);
-    if (!a) return NO_CHOICE;
-    int named = labels ? find_string(labels, a) : read_index(a, n), text = find_string(texts, a);
-    if (labels && named >= 0) return named < (int)n ? named : NO_CHOICE;
-    if (named >= 0 && text >= 0 && named != text) return TWO_CHOICES;
-    return text >= 0 ? text : named;
-}
-
-static int choice_line(struct task *t, const json_t *o, struct error *e)
-{
-    const char *where = t->lines.where;
-    const char *context = json_string_value(find_key(o, CONTEXT_KEYS, ARRAY_LEN(CONTEXT_KEYS)));
-    const json_t *choices = find_key(o, CHOICE_KEYS, ARRAY_LEN(CHOICE_KEYS));
-    const json_t *labels = NULL;
-    if (json_is_object(choices)) {
-        labels = json_object_get(choices, "label");
-        choices = json_object_get(choices, "text");
-    }
-    size_t n = json_array_size(choices);
-    if (!context || n < 2 || n > MAX_CHOICES) {
-        error_set(e, "%s: no context, or not 2 to %d choices", where, MAX_CHOICES);
-        return error_hint(e,
-                          "a line reads {\"question\": \"...\", \"choices\": [\"...\", \"...\"], "
-                          "\"answer\": 0}");
-    }
-    int gold = right_choice(find_key(o, ANSWER_KEYS, ARRAY_LEN(ANSWER_KEYS)), choices, labels);
-    if (gold == TWO_CHOICES) {
-        error_set(e, "%s: the answer is the text of one choice and the index of another", where);
-        return error_hint(e, "an index is written as a number, without quotes");
-    }
-    if (gold < 0) {
-        error_set(e, "%s: the answer names none of the %zu choices", where, n);
-        return error_hint(e, "\"answer\" is an index from 0, a label, a letter or a choice's text");
-    }
-    t->gold[t->r->examples] = gold;
-    size_t n_context = strlen(context);
-    while (n_context && isspace((unsigned char)context[n_context - 1]))
-        n_context--;
-    for (size_t i = 0; i < n; i++) {
-        const char *choice = json_string_value(json_array_get(choices, i));
-        if (!choice) return error_set(e, "%s: choice %zu is not a string", where, i);
-        struct str piece = {0};
-        bool separated = isspace((unsigned char)choice[0]);
-        str_printf(&piece, "%s%s", separated ? "" : " ", choice);
-        t->chars[t->n_tags] = count_characters(separated ? choice + 1 : choice);
-        add_pair(t, context, n_context, piece.data, piece.len);
-        str_fini(&piece);
-    }
-    return 0;
-}
-
-int serve_eval_choice(struct serve_model *m, const char *path, const struct serve_eval_options *o,
-                      struct serve_eval_result *r, struct error *e)
-{
-    struct task t = {.m = m, .o = o, .r = r};
-    int rc = task_run(&t, "choice", path, choice_line, e);
+    struct task t = {.m = m, .o = o, .r = r, .form = form};
+    int rc = task_run(&t, form->name, path, question_line, e);
     if (rc == 0) {
         uint64_t right = 0, right_norm = 0;
         double chance = 0;
@@ -351,9 +268,10 @@ int serve_eval_choice(struct serve_model *m, const char *path, const struct serv
         }
         double n = (double)r->examples;
         r->accuracy = (double)right / n;
-        r->accuracy_norm = (double)right_norm / n;
+        if (form->normed) r->accuracy_norm = (double)right_norm / n;
         r->chance = chance / n;
-        r->stderr_accuracy = binomial_error(r->accuracy_norm, r->examples);
+        r->stderr_accuracy =
+            binomial_error(form->normed ? r->accuracy_norm : r->accuracy, r->examples);
     }
     task_fini(&t);
     return rc;
@@ -370,6 +288,8 @@ struct lambada {
     uint64_t right;
 };
 
+/* NAN or infinite where a logit is: every comparison with NaN is false, so *is_best alone would call
+ * any token the best. */
 static double log_probability(const float *logits, int64_t V, uint32_t id, bool *is_best)
 {
     double max = logits[0], sum = 0;
@@ -414,7 +334,9 @@ static int lambada_line(struct task *t, const json_t *o, struct error *e)
     bool all = true;
     for (int64_t i = from; i < count; i++) {
         bool best;
-        l->nll -= log_probability(l->logits, t->m->config.vocab_size, ids[i], &best);
+        double p = log_probability(l->logits, t->m->config.vocab_size, ids[i], &best);
+        if (!isfinite(p)) return serve_not_finite(e);
+        l->nll -= p;
         all = all && best;
         if (i + 1 < count) model_decode(t->m->model, l->cache, ids + i, 1, l->logits);
     }
@@ -448,17 +370,58 @@ int serve_eval_lambada(struct serve_model *m, const char *path, const struct ser
 
 static const char *task_by_keys(const json_t *o, const char *path)
 {
+    const struct eval_form *form = eval_form_of(o);
     if (json_object_get(o, "sentence_good")) return "blimp";
-    if (find_key(o, CHOICE_KEYS, ARRAY_LEN(CHOICE_KEYS))) return "choice";
+    if (form) return form->name;
     if (!json_object_get(o, "text")) return NULL;
     return strstr(file_base_name(path), "lambada") ? "lambada" : "text";
 }
 
+static int unknown_task(const struct jsonl *j, json_t *o, struct error *e)
+{
+    struct str keys = {0}, forms = {0};
+    const char *key;
+    json_t *value;
+    json_object_foreach(o, key, value)
+    {
+        if (keys.len > 200) break;
+        str_printf(&keys, "%s%s", keys.len ? ", " : "", key);
+    }
+    eval_form_list(&forms);
+    error_set(e, "%s: not a task that is known by its keys: it has %s", j->where,
+              keys.len ? keys.data : "none");
+    error_hint(e,
+               "--task says which, --field where a text is; known are lambada {text}; blimp "
+               "{sentence_good, sentence_bad}; %s",
+               forms.data);
+    str_fini(&keys);
+    str_fini(&forms);
+    return ERROR_FAILED;
+}
+
+/* Whether a file is read as JSON, by what `data tokenize` would take it for. */
+static int holds_json(const char *path, const struct corpus_options *c, bool *json, struct error *e)
+{
+    struct corpus *corpus;
+    struct corpus_options o = *c;
+    o.paths = &path;
+    o.n_paths = 1;
+    o.quiet = true;
+    TRY(corpus_open(&o, &corpus, e));
+    enum corpus_format f = corpus_file_at(corpus, 0)->format;
+    *json = corpus_file_count(corpus) == 1 && (f == CORPUS_JSONL || f == CORPUS_JSON);
+    corpus_close(corpus);
+    return 0;
+}
+
 const char *serve_eval_guess(const char *path, const struct corpus_options *c, struct error *e)
 {
-    bool plain = c->format == CORPUS_AUTO && !c->skip_missing &&
+    bool plain = c->format == CORPUS_AUTO && !c->skip_missing && !c->skip_bad &&
                  (!c->field || strcmp(c->field, "text") == 0);
-    if (!plain || file_is_dir(path) || !corpus_name_is_jsonl(file_base_name(path))) return "text";
+    bool json = false;
+    if (!plain || file_is_dir(path)) return "text";
+    if (holds_json(path, c, &json, e) < 0) return NULL;
+    if (!json) return "text";
     struct jsonl j;
     json_t *o = NULL;
     const char *task = NULL;
@@ -467,13 +430,26 @@ const char *serve_eval_guess(const char *path, const struct corpus_options *c, s
     if (rc == 0) no_examples(path, e);
     if (rc > 0) {
         task = task_by_keys(o, path);
+        if (!task) unknown_task(&j, o, e);
         json_decref(o);
-        if (!task) {
-            error_set(e, "%s: not a task that is known by its keys", j.where);
-            error_hint(e, "say what it is with --task text|lambada|blimp|choice, or where its text "
-                          "is with --field");
-        }
     }
     corpus_close(j.corpus);
     return task;
+}
+
+/* ------------------------------------------------------------------ by name */
+
+const char *const serve_eval_tasks[] = {"auto",   "text",      "lambada",    "blimp",
+                                        "choice", "piqa",      "winogrande", "openbookqa",
+                                        "arc",    "hellaswag", "mmlu",       NULL};
+
+int serve_eval(struct serve_model *m, const char *task, const char *path,
+               const struct serve_eval_options *o, struct serve_eval_result *r, struct error *e)
+{
+    const struct eval_form *form = eval_form_named(task);
+    if (form) return eval_questions(m, form, path, o, r, e);
+    if (strcmp(task, "lambada") == 0) return serve_eval_lambada(m, path, o, r, e);
+    if (strcmp(task, "blimp") == 0) return serve_eval_blimp(m, path, o, r, e);
+    CHECK(strcmp(task, "text") == 0);
+    return serve_eval_text(m, path, o, r, e);
 }

@@ -108,12 +108,8 @@ int serve_eval_text(struct serve_model *m, const char *path, const struct serve_
         if (rc == 0) rc = scorer_check(&s, e);
         scorer_fini(&s);
     }
-    uint64_t skipped = corpus_lines_skipped(c);
     corpus_close(c);
     if (rc < 0) return rc;
-    if (skipped)
-        log_info("%s: %llu lines without the field were skipped", path,
-                 (unsigned long long)skipped);
     if (sum.tokens == 0) {
         error_set(e, "'%s' has no text to score", path);
         return error_hint(e, "white space alone is no document");

@@ -65,6 +65,10 @@ static int open_tokenizer(const struct serve_options *o, struct serve_model *m, 
     }
     TRY(tokenizer_load(o->tokenizer, &m->tokenizer, e));
     TRY(check_tokenizer(o, m, e));
+    TRY(tokenizer_settle_eos(m->tokenizer, o->tokenizer, o->eos, false, e));
+    if (tokenizer_eos(m->tokenizer) == TOKENIZER_NONE)
+        log_warn("nothing says which token of '%s' ends a document: none does (--eos names it)",
+                 o->tokenizer);
     m->scratch = tokenizer_scratch_new(m->tokenizer);
     m->start = tokenizer_eos(m->tokenizer);
     if (m->start == TOKENIZER_NONE) m->start = tokenizer_bos(m->tokenizer);

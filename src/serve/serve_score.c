@@ -84,7 +84,11 @@ void scorer_flush(struct scorer *s)
 
 int scorer_check(const struct scorer *s, struct error *e)
 {
-    if (!s->not_finite) return 0;
+    return s->not_finite ? serve_not_finite(e) : 0;
+}
+
+int serve_not_finite(struct error *e)
+{
     error_set(e, "the model gives a likelihood that is not a finite number");
     return error_hint(e,
                       "its weights are finite but beyond use: try --precision fp32 or an earlier "

@@ -12,25 +12,52 @@
  * A list of files read as a stream of documents in a fixed order, with bounded memory. */
 
 enum corpus_format {
-    CORPUS_AUTO,   /* by name, under .gz or .zst: .jsonl/.ndjson JSONL; .txt/.md/other TEXT; a
-                       file whose sibling NAME.dat exists, or under a "fortunes" folder: FORTUNE */
-    CORPUS_TEXT,   /* the file is one document */
-    CORPUS_LINES,  /* every line is one document */
-    CORPUS_JSONL,  /* the string at `field` of every line's object */
+    CORPUS_AUTO,  /* by content and name, once gzip or zstd is unpacked: see corpus_format_find */
+    CORPUS_TEXT,  /* the file is one document */
+    CORPUS_LINES, /* every line is one document */
+    CORPUS_JSONL, /* the string at `field` of every line's object */
+    CORPUS_JSON,  /* of every object, over any number of lines, in an array or one behind another */
     CORPUS_FORTUNE /* documents between lines that are a lone '%' */
 };
 
+/* Why a record of JSON, or a file, is no document. */
+enum corpus_bad {
+    CORPUS_BAD_MISSING, /* no such field, or null there */
+    CORPUS_BAD_TYPE,    /* the field is no string, the record no object */
+    CORPUS_BAD_JSON,
+    CORPUS_BAD_UTF8,
+    CORPUS_BAD_SURROGATE, /* half of a pair, as an escape */
+    CORPUS_BAD_NUMBER,    /* NaN, Infinity */
+    CORPUS_BAD_TWICE,     /* the field is there twice */
+    CORPUS_BAD_BOM,       /* a byte-order mark that does not begin the file */
+    CORPUS_BAD_CUT,       /* the file ends inside */
+    CORPUS_BAD_LONG,
+    CORPUS_BAD_DEEP,
+    CORPUS_BAD_FILE, /* a file of a folder, of a kind that is not read */
+    CORPUS_BAD_KINDS
+};
+extern const char *const corpus_bad_names[CORPUS_BAD_KINDS]; /* "no such field" ... */
+
 struct corpus_options {
-    const char *const *paths; /* files or folders (their files, recursively, sorted by name; *.dat,
-                                 *.u8 links and hidden files skipped); "-" is standard input */
+    const char *const *paths; /* files or folders (their files, recursively, sorted by name, without
+                                 what corpus_left_at lists); "-" is standard input */
     size_t n_paths;
-    enum corpus_format format;
-    size_t piece_bytes;      /* a larger document comes in pieces, which bounds the memory; at least
-                                16; 0: 16 MiB */
-    const char *field;       /* JSONL; "text", or "user.name" for a nested one; NULL: "text" */
-    uint64_t max_line_bytes; /* a longer JSONL line is an error naming file and line; 0: 64 MiB */
-    bool skip_missing; /* JSONL lines without the field (or with null) are skipped and counted;
-                          false: the first one is an error naming file and line */
+    const char *const *not_read; /* files that are left out of folders: what is written, say */
+    size_t n_not_read;
+    enum corpus_format format; /* a given one is taken even where the content speaks against it */
+    size_t piece_bytes;        /* a larger document comes in pieces, which bounds the memory; at
+                                  least 16; 0: 16 MiB */
+    const char *field; /* JSON; "text"; "user.name": name in user, or the key "user.name"; with
+                          "user\\.name" only that key; NULL: "text" */
+    uint64_t max_line_bytes; /* of a JSONL line or an object; 0: 64 MiB */
+    bool skip_missing;       /* records without the field (or with null) are skipped and counted */
+    bool skip_bad;           /* so is every bad record, and every file of a folder that is not read.
+                           Otherwise the first is an error naming file, line and column */
+    uint64_t bad_limit;      /* with skip_bad: one more is an error; 0: no limit */
+    double bad_share; /* the same as a share of all records, once there are 10,000 or all have
+                           been read; 0: no limit */
+    bool objects;     /* JSON: a document is the whole object as it stands, `field` unused */
+    bool quiet;       /* do not log what is left out or skipped */
 };
 
 struct corpus_document {
@@ -45,25 +72,35 @@ struct corpus_document {
 /* One file of the corpus as corpus_open found it. */
 struct corpus_file {
     const char *path;
-    enum corpus_format format; /* never CORPUS_AUTO */
+    enum corpus_format format; /* CORPUS_AUTO: a pipe, of which nothing is read yet */
     uint64_t stored_bytes;     /* 0: unknown (standard input, a pipe) */
+    bool pipe;                 /* or standard input: can be read only once */
+    bool in_folder;            /* found there, not named itself */
+};
+/* What of a folder is no part of the corpus: hidden files, datasets, runs, checkpoints, models,
+ * links to folders; with skip_bad files of kinds that are not read. */
+struct corpus_left {
+    const char *path, *why;
 };
 
 struct corpus; /* used by one thread at a time */
-/* Finds the files; none is read yet. What *o points at is copied, or not needed afterwards. */
+/* Finds the files and looks at the first bytes of each. Packed tables, archives, images and the
+ * like are an error that says how to convert them. What *o points at is copied, or not needed
+ * afterwards. */
 int corpus_open(const struct corpus_options *o, struct corpus **out, struct error *e);
 /* 1: *doc is the next piece; 0: the end; negative: an error that names file and line. */
 int corpus_next(struct corpus *c, struct corpus_document *doc, struct error *e);
 uint64_t corpus_bytes_total(const struct corpus *c); /* of the files as stored; 0: unknown */
 uint64_t corpus_bytes_read(const struct corpus *c);
-uint64_t corpus_lines_skipped(const struct corpus *c); /* JSONL lines without the field */
+/* What was skipped so far: CORPUS_BAD_KINDS counts. */
+const uint64_t *corpus_skipped(const struct corpus *c);
 size_t corpus_file_count(const struct corpus *c);
 const struct corpus_file *corpus_file_at(const struct corpus *c, size_t i);
-/* Whether a name is that of JSON lines: .jsonl or .ndjson, under .gz or .zst. */
-bool corpus_name_is_jsonl(const char *name);
+size_t corpus_left_count(const struct corpus *c);
+const struct corpus_left *corpus_left_at(const struct corpus *c, size_t i);
 /* Whether text is nothing but white space: that is no document. */
 bool corpus_is_blank(const char *text, size_t size);
-/* "auto", "text", "lines", "jsonl", "fortune", NULL: in the order of enum corpus_format. */
+/* "auto", "text", "lines", "jsonl", "json", "fortune", NULL: in the order of enum corpus_format. */
 extern const char *const corpus_format_names[];
 void corpus_close(struct corpus *c); /* accepts NULL */
 
@@ -87,9 +124,12 @@ int tokenizer_parse(const void *data, size_t size, const char *name, tokenizer_t
 void tokenizer_free(tokenizer_t *t);
 
 uint32_t tokenizer_vocab_size(const tokenizer_t *t); /* largest id + 1 */
-uint32_t tokenizer_eos(const tokenizer_t *t);        /* end of a text, or TOKENIZER_NONE */
-uint32_t tokenizer_bos(const tokenizer_t *t);        /* beginning of a text, or TOKENIZER_NONE */
-uint64_t tokenizer_hash(const tokenizer_t *t);       /* XXH3 of the file it was loaded from */
+/* What ends a document, or TOKENIZER_NONE: what the file marks, or its only token whose name says so,
+ * until tokenizer_settle_eos has looked further. */
+uint32_t tokenizer_eos(const tokenizer_t *t);
+const char *tokenizer_eos_source(const tokenizer_t *t); /* what says so; NULL: nothing does */
+uint32_t tokenizer_bos(const tokenizer_t *t);           /* beginning of a text, or TOKENIZER_NONE */
+uint64_t tokenizer_hash(const tokenizer_t *t);          /* XXH3 of the file it was loaded from */
 /* "byte-level bpe", "tiktoken" or "sentencepiece". */
 const char *tokenizer_kind(const tokenizer_t *t);
 /* Bytes of one id as decoding emits them (a control token gives size 0); NULL for a bad id. */
@@ -158,6 +198,15 @@ int codec_decode_fd(const tokenizer_t *t, const struct codec_options *o, int in_
  * little-endian uint16 (vocabulary <= 65536) or uint32 ids; documents end with EOS. The layout is
  * specified at the head of text_shard.c. */
 
+/* Settles what ends a document, by `wanted` (a special token or its id; NULL: nothing was asked), the
+ * files beside the tokenizer's at `path`, its own marks and the names of its tokens: the head of
+ * text_document_end.c. Two that contradict each other are an error, and so is none where one is
+ * `needed`. Not while another thread uses t. */
+int tokenizer_settle_eos(tokenizer_t *t, const char *path, const char *wanted, bool needed,
+                         struct error *e);
+/* The name of that token, "" where there is none. */
+void tokenizer_show_eos(const tokenizer_t *t, struct str *out);
+
 struct dataset_options {
     const char *out_dir;
     uint64_t shard_tokens; /* tokens per shard; 0: 100M */
@@ -176,7 +225,7 @@ struct dataset_split_report {
 };
 struct dataset_report {
     uint64_t documents_read, documents_kept, duplicates_dropped, empty_dropped;
-    uint64_t missing_skipped; /* JSONL lines without the field, not among documents_read */
+    uint64_t skipped[CORPUS_BAD_KINDS]; /* bad records, not among documents_read */
     uint64_t bytes_read, bytes_kept;
     struct dataset_split_report train, valid;
     uint64_t stored_bytes; /* of all shards */

@@ -50,25 +50,43 @@ static int find_in_folder(const char *dir, struct arena *a, struct train_model_p
                          "model.safetensors");
 }
 
-/* Newest first, and each is verified whole before its files are named. */
-static int find_in_run(const char *run_dir, struct arena *a, struct train_model_paths *out,
-                       struct error *e)
+/* Newest first, and each is verified whole before its files are named. 1: found; 0: none is good;
+ * *newest is the step looked at first, -1 where there is none. */
+static int find_newest(const char *run_dir, struct arena *a, int64_t *newest,
+                       struct train_model_paths *out, struct error *e)
 {
     int64_t *steps;
     size_t n;
     TRY(ckpt_list(run_dir, a, &steps, &n, e));
+    *newest = n ? steps[0] : -1;
     for (size_t i = 0; i < n; i++) {
         struct error why = {0};
         char *dir = ckpt_step_path(a, ckpt_root_path(a, run_dir), steps[i], false);
         if (ckpt_verify(dir, &why) < 0) {
+            if (!file_exists(dir)) continue;
             log_warn("checkpoint of step %" PRId64 " is not used: %s", steps[i], why.text);
             continue;
         }
         TRY(find_in_folder(dir, a, out, e));
         out->step = steps[i];
-        return 0;
+        return 1;
     }
-    error_set(e, "the run '%s' has no %scheckpoint", run_dir, n ? "good " : "");
+    return 0;
+}
+
+/* A training that goes on may write a new checkpoint and remove those that were listed before they
+ * are read: while there is a newer one, look again. */
+static int find_in_run(const char *run_dir, struct arena *a, struct train_model_paths *out,
+                       struct error *e)
+{
+    int64_t newest = -1, before;
+    int tries = 0;
+    do {
+        before = newest;
+        int rc = find_newest(run_dir, a, &newest, out, e);
+        if (rc != 0) return MIN(rc, 0);
+    } while (newest != before && ++tries < 10);
+    error_set(e, "the run '%s' has no %scheckpoint", run_dir, newest >= 0 ? "good " : "");
     return error_hint(e, "train it first: colossus train %s/run.yaml", run_dir);
 }
 

@@ -148,6 +148,7 @@ json_t *train_state_to_json(const struct train_session *s)
     json_object_set_new(o, "cursor_window", json_integer((json_int_t)cursor.window));
     put_hash(o, "data_fingerprint", dataset_info(s->data.train)->fingerprint);
     put_hash(o, "tokenizer_hash", dataset_info(s->data.train)->tokenizer_hash);
+    json_object_set_new(o, "eos", json_integer(dataset_info(s->data.train)->eos));
     json_object_set_new(o, "backend", json_string(compute_backend_name(s->compute)));
     json_object_set_new(o, "model", model_config_to_json(&s->c.model));
     return o;

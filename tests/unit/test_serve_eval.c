@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <cmocka.h>
 
+#include "serve/serve_eval_internal.h"
 #include "serve_fixture.h"
 
 #include <math.h>
@@ -153,7 +154,7 @@ static void test_files_that_are_no_task(void **state)
     (void)state;
     expect_no_task(write_file("a.jsonl", ""), "has no examples", "one JSON object a line");
     expect_no_task(write_file("b.jsonl", "\n{\"text\": \"x\n"), "b.jsonl:2:", "one JSON object");
-    expect_no_task(write_file("c.jsonl", "[1]\n"), "c.jsonl:1: not a JSON object",
+    expect_no_task(write_file("c.jsonl", "[1]\n"), "c.jsonl:1:2: invalid JSON: the record",
                    "one JSON object");
     expect_no_task(write_file("d.jsonl", "{\"x\": 1}\n"), "d.jsonl:1: not a task", "--task");
 }
@@ -236,15 +237,16 @@ static void test_choice_forms_and_normalisation(void **state)
         snprintf(line, sizeof(line), "%s", forms[i]);
         *strchr(line, '@') = (char)('0' + best);
         const char *file = write_file("choice.jsonl", line);
-        assert_string_equal(serve_eval_guess(file, &(struct corpus_options){0}, &e), "choice");
-        if (serve_eval_choice(&m, file, &o, &r, &e) < 0) fail_msg("form %zu: %s", i, e.text);
+        const char *guess = serve_eval_guess(file, &(struct corpus_options){0}, &e);
+        assert_string_equal(guess, i == 2 ? "arc" : "choice"); /* whose prompt is another one */
+        if (serve_eval(&m, "choice", file, &o, &r, &e) < 0) fail_msg("form %zu: %s", i, e.text);
         assert_float_equal(r.accuracy, 1, 0);
         assert_float_equal(r.accuracy_norm, best == best_norm, 0);
         assert_float_equal(r.chance, 0.5, 0);
     }
     const char *file = write_file(
         "choice.jsonl", "{\"question\": \"q\", \"choices\": [\"x\", \"y\"], \"answer\": \"C\"}\n");
-    assert_true(serve_eval_choice(&m, file, &o, &r, &e) < 0);
+    assert_true(serve_eval(&m, "choice", file, &o, &r, &e) < 0);
     assert_non_null(strstr(e.text, "choice.jsonl:1"));
     serve_model_close(&m);
 }
@@ -267,18 +269,234 @@ static void test_choice_that_is_text_and_index(void **state)
          " \"answer\": \"0\"}\n")};
     fixture_open(&fix, 1, 3, 64, &m);
     for (size_t i = 0; i < ARRAY_LEN(doubtful); i++) {
-        assert_true(serve_eval_choice(&m, write_file("d.jsonl", doubtful[i]), &o, &r, &e) < 0);
+        assert_true(serve_eval(&m, "choice", write_file("d.jsonl", doubtful[i]), &o, &r, &e) < 0);
         assert_non_null(strstr(e.text, "the index of another"));
     }
     for (size_t i = 0; i < ARRAY_LEN(clear); i++) {
         char asked[200], by_number[200];
         snprintf(asked, sizeof(asked), "%s", clear[i]);
-        assert_int_equal(serve_eval_choice(&m, write_file("c.jsonl", asked), &o, &r, &e), 0);
+        assert_int_equal(serve_eval(&m, "choice", write_file("c.jsonl", asked), &o, &r, &e), 0);
         double right = r.accuracy; /* each names the second choice, as the number 1 does */
         char *quoted = strrchr(asked, ' ');
         snprintf(by_number, sizeof(by_number), "%.*s 1}\n", (int)(quoted - asked), asked);
-        assert_int_equal(serve_eval_choice(&m, write_file("c.jsonl", by_number), &o, &r, &e), 0);
+        assert_int_equal(serve_eval(&m, "choice", write_file("c.jsonl", by_number), &o, &r, &e), 0);
         assert_float_equal(r.accuracy, right, 0);
+    }
+    serve_model_close(&m);
+}
+
+/* ------------------------------------------------------------------ published forms */
+
+/* A line as it is published, and the pairs that the harness scores, written out by hand. The first
+ * keys are those of the hub; marked in `gold` is the place of the right answer in the line. */
+struct form_case {
+    const char *task, *line;
+    int n, gold;
+    const char *contexts[4], *continuations[4];
+};
+
+#define MMLU_HEAD                                                                   \
+    "The following are multiple choice questions (with answers) about high school " \
+    "physics.\n\n"
+static const struct form_case FORMS[] = {
+    {"piqa",
+     "{\"goal\": \"Open a jar\", \"sol1\": \"turn it\", \"sol2\": \"eat it\", \"label\": 1}",
+     2,
+     1,
+     {"Question: Open a jar\nAnswer:", "Question: Open a jar\nAnswer:"},
+     {" turn it", " eat it"}},
+    {"winogrande",
+     "{\"sentence\": \"Ann saw Sue as _ was up.\", \"option1\": \"Ann\", \"option2\": \"Sue\", "
+     "\"answer\": \"2\"}",
+     2,
+     1,
+     {"Ann saw Sue as Ann", "Ann saw Sue as Sue"},
+     {" was up.", " was up."}},
+    {"openbookqa",
+     "{\"id\": \"7\", \"question_stem\": \"The sun is\", \"choices\": {\"text\": [\"hot\", "
+     "\"wet\", "
+     "\"an ox\"], \"label\": [\"A\", \"B\", \"C\"]}, \"answerKey\": \"C\"}",
+     3,
+     2,
+     {"The sun is", "The sun is", "The sun is"},
+     {" hot", " wet", " an ox"}},
+    {"openbookqa",
+     "{\"id\": \"7\", \"question\": {\"stem\": \"The sun is\", \"choices\": [{\"text\": \"hot\", "
+     "\"label\": \"A\"}, {\"text\": \"wet\", \"label\": \"B\"}]}, \"answerKey\": \"A\"}",
+     2,
+     0,
+     {"The sun is", "The sun is"},
+     {" hot", " wet"}},
+    {"arc",
+     "{\"id\": \"M\", \"question\": \"What is ice?\", \"choices\": {\"text\": [\"gas\", "
+     "\"water\"], "
+     "\"label\": [\"1\", \"2\"]}, \"answerKey\": \"2\"}",
+     2,
+     1,
+     {"Question: What is ice?\nAnswer:", "Question: What is ice?\nAnswer:"},
+     {" gas", " water"}},
+    {"hellaswag",
+     "{\"ind\": 4, \"activity_label\": \"Roof\", \"ctx_a\": \"A man sits.\", \"ctx_b\": \"he IS\", "
+     "\"ctx\": \"A man sits. he IS\", \"endings\": [\" up [title] x  y\", \"[step] down\"], "
+     "\"label\": \"1\"}",
+     2,
+     1,
+     {"Roof: A man sits. He is", "Roof: A man sits. He is"},
+     {" up. x y", "  down"}},
+    {"mmlu",
+     "{\"question\": \" What falls? \", \"subject\": \"high_school_physics\", \"choices\": [\"a\", "
+     "\"b\", \"c\", \"d\"], \"answer\": 3}",
+     4,
+     3,
+     {MMLU_HEAD "What falls?\nA. a\nB. b\nC. c\nD. d\nAnswer:",
+      MMLU_HEAD "What falls?\nA. a\nB. b\nC. c\nD. d\nAnswer:",
+      MMLU_HEAD "What falls?\nA. a\nB. b\nC. c\nD. d\nAnswer:",
+      MMLU_HEAD "What falls?\nA. a\nB. b\nC. c\nD. d\nAnswer:"},
+     {" A", " B", " C", " D"}},
+};
+
+static void test_forms_become_the_harness_prompts(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(FORMS); i++) {
+        const struct form_case *c = &FORMS[i];
+        struct arena a = {0};
+        struct error e = {0};
+        struct eval_question q = {.arena = &a};
+        json_t *o = json_loads(c->line, 0, NULL);
+        assert_non_null(o);
+        const struct eval_form *form = eval_form_of(o);
+        assert_non_null(form);
+        assert_string_equal(form->name, c->task);
+        if (form->read(o, "line", &q, &e) < 0) fail_msg("%s: %s", c->task, e.text);
+        assert_int_equal(q.n, c->n);
+        assert_int_equal(q.gold, c->gold);
+        for (int k = 0; k < c->n; k++) {
+            assert_string_equal(q.context[k], c->contexts[k]);
+            assert_string_equal(q.continuation[k], c->continuations[k]);
+            if (strcmp(c->task, "winogrande") != 0)
+                assert_string_equal(q.answer[k], c->continuations[k] + 1);
+        }
+        json_decref(o);
+        arena_fini(&a);
+    }
+}
+
+/* -log p of a continuation from the last 64 tokens before each of its own, which is what the model's
+ * context holds. */
+static double plain_pair(struct serve_model *m, const char *context, const char *continuation)
+{
+    char text[400];
+    uint32_t ids[400] = {0}, targets[64] = {0};
+    snprintf(text, sizeof(text), "%s%s", context, continuation);
+    int n = (int)strlen(text) + 1, from = (int)strlen(context) + 1;
+    for (int i = 1; i < n; i++)
+        ids[i] = (unsigned char)text[i - 1] + 1u;
+    int drop = MAX(n - 1 - 64, 0);
+    struct model_batch b = {.B = 1, .T = n - 1 - drop, .inputs = ids + drop, .targets = targets};
+    float *logits = mem_alloc(64 * V * sizeof(float));
+    double nll = 0;
+    model_logits(m->model, &b, logits);
+    for (int i = from; i < n; i++) {
+        const float *z = logits + (i - 1 - drop) * V;
+        double sum = 0;
+        for (int v = 0; v < V; v++)
+            sum += exp((double)z[v]);
+        nll += log(sum) - (double)z[ids[i]];
+    }
+    mem_free(logits);
+    return nll;
+}
+
+/* Scored as published, and with the answer moved to the one that the model finds most likely. */
+static void test_forms_are_scored(void **state)
+{
+    (void)state;
+    struct serve_model m;
+    fixture_open(&fix, 1, 3, 64, &m);
+    for (size_t i = 0; i < ARRAY_LEN(FORMS); i++) {
+        const struct form_case *c = &FORMS[i];
+        struct serve_eval_options o = {0};
+        struct serve_eval_result r;
+        struct error e = {0};
+        double nll[4], norm[4];
+        int best = 0, best_norm = 0;
+        for (int k = 0; k < c->n; k++) {
+            nll[k] = plain_pair(&m, c->contexts[k], c->continuations[k]);
+            norm[k] = nll[k] / (double)(strlen(c->continuations[k]) - 1);
+            if (nll[k] < nll[best]) best = k;
+            if (norm[k] < norm[best_norm]) best_norm = k;
+        }
+        const char *file = write_file("form.jsonl", c->line);
+        assert_string_equal(serve_eval_guess(file, &(struct corpus_options){0}, &e), c->task);
+        if (serve_eval(&m, c->task, file, &o, &r, &e) < 0) fail_msg("%s: %s", c->task, e.text);
+        assert_string_equal(r.task, c->task);
+        assert_float_equal(r.accuracy, best == c->gold, 0);
+        assert_float_equal(r.chance, 1.0 / c->n, 1e-12);
+        bool normed = strcmp(c->task, "winogrande") != 0 && strcmp(c->task, "mmlu") != 0;
+        if (normed)
+            assert_float_equal(r.accuracy_norm, best_norm == c->gold, 0);
+        else
+            assert_true(isnan(r.accuracy_norm));
+    }
+    serve_model_close(&m);
+}
+
+/* The line with the answer replaced names a choice that the plain likelihoods say is best. */
+static void test_form_follows_the_likelihood(void **state)
+{
+    (void)state;
+    struct serve_model m;
+    struct serve_eval_options o = {0};
+    struct serve_eval_result r;
+    struct error e = {0};
+    fixture_open(&fix, 1, 2, 64, &m);
+    double ann = plain_pair(&m, "Ann saw Sue as Ann", " was up.");
+    double sue = plain_pair(&m, "Ann saw Sue as Sue", " was up.");
+    for (int answer = 1; answer <= 2; answer++) {
+        char line[200];
+        snprintf(line, sizeof(line),
+                 "{\"sentence\": \"Ann saw Sue as _ was up.\", \"option1\": \"Ann\", "
+                 "\"option2\": \"Sue\", \"answer\": \"%d\"}\n",
+                 answer);
+        assert_int_equal(serve_eval(&m, "winogrande", write_file("w.json", line), &o, &r, &e), 0);
+        assert_float_equal(r.accuracy, (answer == 1) == (ann < sue), 0);
+        assert_int_equal(r.tokens, 16);
+    }
+    serve_model_close(&m);
+}
+
+static void test_forms_that_are_not_known(void **state)
+{
+    (void)state;
+    struct serve_model m;
+    struct serve_eval_options o = {0};
+    struct serve_eval_result r;
+    struct error e = {0};
+    fixture_open(&fix, 1, 2, 64, &m);
+    const char *file = write_file("u.jsonl", "{\"premise\": \"a\", \"hypothesis\": \"b\"}\n");
+    assert_null(serve_eval_guess(file, &(struct corpus_options){0}, &e));
+    assert_non_null(strstr(e.text, "it has premise, hypothesis"));
+    assert_non_null(strstr(e.hint, "piqa {goal, sol1, sol2, label}"));
+    static const char *const bad[][3] = {
+        {"piqa", "{\"goal\": \"a\", \"sol1\": \"b\", \"sol2\": \"c\", \"label\": -1}", "'label'"},
+        {"piqa", "{\"goal\": \"a\", \"sol1\": \"b\", \"label\": 0}", "sol2"},
+        {"winogrande",
+         "{\"sentence\": \"no gap\", \"option1\": \"b\", \"option2\": \"c\", \"answer\": \"1\"}",
+         "no '_'"},
+        {"winogrande",
+         "{\"sentence\": \"a _ b\", \"option1\": \"b\", \"option2\": \"c\", \"answer\": \"\"}",
+         "'answer'"},
+        {"openbookqa",
+         "{\"question_stem\": \"a\", \"choices\": {\"text\": [\"x\", \"y\"], \"label\": [\"A\", "
+         "\"B\"]}, \"answerKey\": \"E\"}",
+         "'E' is the label of no choice"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        e = (struct error){0};
+        assert_true(serve_eval(&m, bad[i][0], write_file("b.jsonl", bad[i][1]), &o, &r, &e) < 0);
+        if (!strstr(e.text, bad[i][2])) fail_msg("no '%s' in: %s", bad[i][2], e.text);
+        assert_non_null(strstr(e.text, "b.jsonl:1"));
     }
     serve_model_close(&m);
 }
@@ -294,6 +512,10 @@ int main(void)
         cmocka_unit_test(test_lambada),
         cmocka_unit_test(test_choice_forms_and_normalisation),
         cmocka_unit_test(test_choice_that_is_text_and_index),
+        cmocka_unit_test(test_forms_become_the_harness_prompts),
+        cmocka_unit_test(test_forms_are_scored),
+        cmocka_unit_test(test_form_follows_the_likelihood),
+        cmocka_unit_test(test_forms_that_are_not_known),
     };
     return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }

@@ -99,7 +99,8 @@ static void check_json(const char *line, const char *field, enum corpus_json_ver
     struct corpus_json_path path;
     struct corpus_json_result r;
     struct str scratch = {0};
-    assert_int_equal(corpus_json_path_parse(field, &path, NULL), 0);
+    struct arena arena = {0};
+    assert_int_equal(corpus_json_path_parse(field, &arena, &path, NULL), 0);
     enum corpus_json_verdict v = corpus_json_find(line, strlen(line), &path, &scratch, &r);
     if (v != want)
         fail_msg("%s: verdict %d, not %d (%s)", line, v, want, r.problem ? r.problem : "");
@@ -109,6 +110,7 @@ static void check_json(const char *line, const char *field, enum corpus_json_ver
     }
     if (v == CORPUS_JSON_INVALID && text) assert_string_equal(r.problem, text);
     str_fini(&scratch);
+    arena_fini(&arena);
 }
 
 static void test_json_finds(void **state)
@@ -206,7 +208,7 @@ static void test_jsonl_messages(void **state)
     char line[100];
 
     assert_error(f, read_bytes(f, o, "x.jsonl", bad, sizeof(bad) - 1, &r),
-                 "/x.jsonl:3:", "column 13", "a key");
+                 "/x.jsonl:3:13:", "a key");
     str_fini(&r.text);
     assert_error(f, read_bytes(f, o, "x.jsonl", missing, sizeof(missing) - 1, &r),
                  "x.jsonl:2:", "'text'");
@@ -227,7 +229,7 @@ static void test_jsonl_messages(void **state)
     assert_int_equal(corpus_next(c, &doc, &f->e), 1);
     assert_int_equal(doc.line, 2);
     assert_int_equal(corpus_next(c, &doc, &f->e), 0);
-    assert_int_equal(corpus_lines_skipped(c), 2);
+    assert_int_equal(corpus_skipped(c)[CORPUS_BAD_MISSING], 2);
     corpus_close(c);
 
     o.field = "a..b";
@@ -488,11 +490,19 @@ static void test_folder(void **state)
         {"listed", "fortune"},
         {"x.txt", "text"},
     };
+    static const char *const left[][2] = {
+        {".git", "hidden"},
+        {".hidden", "hidden"},
+        {"b/loop", "a link to a folder"},
+        {"fortunes/off", "offend"},
+    };
     struct corpus *c;
 
     fixture_puts(f, "x.txt", "x");
     fixture_puts(f, "b/z.md", "x");
-    fixture_puts(f, "b/deep/y.ndjson.gz", "x");
+    struct str gz = {0};
+    pack_gzip("x", 1, &gz);
+    fixture_write(f, "b/deep/y.ndjson.gz", gz.data, gz.len);
     fixture_puts(f, "c.jsonl", "x");
     fixture_puts(f, ".hidden", "x");
     fixture_puts(f, ".git/config", "x");
@@ -513,10 +523,16 @@ static void test_folder(void **state)
         const struct corpus_file *file = corpus_file_at(c, i);
         assert_string_equal(file->path, fixture_path(f, want[i][0]));
         assert_string_equal(corpus_format_names[file->format], want[i][1]);
-        assert_int_equal(file->stored_bytes, 1);
+        assert_int_equal(file->stored_bytes, i == 0 ? gz.len : 1);
     }
-    assert_int_equal(corpus_bytes_total(c), ARRAY_LEN(want));
+    assert_int_equal(corpus_bytes_total(c), ARRAY_LEN(want) - 1 + gz.len);
+    for (size_t i = 0; i < ARRAY_LEN(left); i++) {
+        assert_string_equal(corpus_left_at(c, i)->path, fixture_path(f, left[i][0]));
+        assert_non_null(strstr(corpus_left_at(c, i)->why, left[i][1]));
+    }
+    assert_int_equal(corpus_left_count(c), ARRAY_LEN(left));
     corpus_close(c);
+    str_fini(&gz);
 
     path = fixture_path(f, "fortunes/off"); /* named: read */
     assert_ok(f, corpus_open(&o, &c, &f->e));

@@ -2,8 +2,9 @@
  *
  * One buffer holds the part of the file that is being looked at; a document is handed out as a
  * pointer into it, so a byte is copied once (from the file or the decompressor into the buffer).
- * The buffer grows with what a document needs and never beyond one piece, or one JSONL line:
- * that is the bound on memory, whatever the size of the input.
+ * The buffer grows with what a document needs and never beyond one piece, or one record of JSON:
+ * that is the bound on memory, whatever the size of the input. Records are read in
+ * text_corpus_records.c.
  *
  * Pieces. A document larger than a piece (16 MiB unless the options say otherwise) is handed out
  * in several, so that a 100 GB file of plain text needs no 100 GB of memory. A piece ends behind
@@ -15,63 +16,174 @@
  * document, or the last line of a fortune, is not part of the document. TEXT keeps every byte. */
 #include "text/corpus/text_corpus_internal.h"
 
-enum {
-    CORPUS_FIRST_BUFFER = 256 << 10,
-    CORPUS_MAX_LINE = 64 << 20, /* bytes of a JSONL line, where the options name no other limit */
-    CORPUS_SLACK = 64           /* bytes read beyond a piece, to see what follows */
+enum { CORPUS_MAX_LINE = 64 << 20 }; /* bytes of a JSON record, where the options name no limit */
+
+const char *const corpus_bad_names[CORPUS_BAD_KINDS] = {
+    [CORPUS_BAD_MISSING] = "no such field",
+    [CORPUS_BAD_TYPE] = "not a string",
+    [CORPUS_BAD_JSON] = "not JSON",
+    [CORPUS_BAD_UTF8] = "invalid UTF-8",
+    [CORPUS_BAD_SURROGATE] = "half a surrogate pair",
+    [CORPUS_BAD_NUMBER] = "NaN or Infinity",
+    [CORPUS_BAD_TWICE] = "field twice",
+    [CORPUS_BAD_BOM] = "byte-order mark inside",
+    [CORPUS_BAD_CUT] = "cut off",
+    [CORPUS_BAD_LONG] = "too long",
+    [CORPUS_BAD_DEEP] = "nested too deep",
+    [CORPUS_BAD_FILE] = "file of another kind",
 };
 
-struct corpus {
-    struct arena arena;
-    struct corpus_file_list files;
-    size_t next_file;
-    uint64_t stored_before; /* bytes of the files that are done */
-    uint64_t stored_total;  /* 0: unknown */
-    uint64_t lines_skipped;
-    uint64_t max_line;
-    size_t piece_bytes;
-    bool skip_missing;
-    struct corpus_json_path field;
-    const char *field_name;
+/* ------------------------------------------------------------------ looking at files */
 
-    struct corpus_source *source; /* NULL: between two files */
-    const struct corpus_file *file;
-    uint64_t line;     /* of buf[start] */
-    bool in_document;  /* the piece handed out last was not the last of its document */
-    bool any_document; /* TEXT: handed something out; an empty file is one document */
-    bool mid_line;     /* FORTUNE: the last cut was not at a line end, so no line begins here */
+static const char *display_name(const char *path)
+{
+    return strcmp(path, "-") == 0 ? "standard input" : path;
+}
 
-    char *buf; /* bytes [start, end) are read and not handed out yet */
-    size_t start, end, cap;
-    bool eof; /* of the file: nothing comes behind `end` */
+/* A kind of content that is no text. What was asked for in so many words is done, with a
+ * warning. Returns 1 and an error where the file is refused. */
+static int refuse_kind(const struct corpus *c, const struct corpus_head *h, const char **kind,
+                       struct error *e)
+{
+    const char *cure;
+    *kind = corpus_kind_find(h, &cure);
+    if (!*kind) return 0;
+    if (c->o.format != CORPUS_AUTO && c->o.format != CORPUS_JSONL && c->o.format != CORPUS_JSON) {
+        if (!c->o.quiet)
+            log_warn("'%s' is %s; --format %s takes its bytes as text", display_name(h->path),
+                     *kind, corpus_format_names[c->o.format]);
+        return 0;
+    }
+    error_set(e, "'%s' is %s, which is not read", display_name(h->path), *kind);
+    error_hint(e, "%s", cure);
+    return 1;
+}
 
-    struct str scratch;    /* of the JSONL scanner */
-    const char *json_text; /* what is left of a string larger than a piece */
-    size_t json_size;
-};
+/* Decides the format of a file whose first bytes are h. Returns 1 and an error where it is of a
+ * kind that is not read. */
+static int decide_format(struct corpus *c, const struct corpus_head *h, enum corpus_format *format,
+                         const char **kind, struct error *e)
+{
+    int rc = refuse_kind(c, h, kind, e);
+    *format = c->o.format;
+    if (rc != 0 || c->o.format != CORPUS_AUTO) return rc;
+    return corpus_format_find(h, &c->field, format, e);
+}
+
+/* Looks at the first bytes of a file; those of a packed one are what was packed. */
+static int look_at(struct corpus *c, struct corpus_file *f, char *room, const char **kind,
+                   struct error *e)
+{
+    struct corpus_head h = {.path = f->path, .bytes = room};
+    struct corpus_source *s;
+    /* A magic number needs little; an object of JSON may be long. */
+    size_t most = c->o.format == CORPUS_AUTO ? CORPUS_FIRST_BUFFER : 4096;
+    int64_t n = 1;
+    TRY(corpus_source_open(f->path, &s, e));
+    h.packed = corpus_source_is_packed(s);
+    while (n > 0 && h.size < most) {
+        n = corpus_source_read(s, room + h.size, most - h.size, e);
+        h.size += (size_t)MAX(n, 0);
+    }
+    h.whole = n == 0;
+    corpus_source_close(s);
+    return n < 0 ? (int)n : decide_format(c, &h, &f->format, kind, e);
+}
+
+/* What is refused is named: the first with what to do, some of the others. */
+static int refuse_files(const struct error *first, size_t n, const struct str *others,
+                        struct error *e)
+{
+    if (!e) return ERROR_FAILED;
+    *e = *first;
+    if (n == 1) return first->code;
+    error_set(e, "%s; nor are %s", first->text, others->data);
+    return error_hint(e, "%s; --skip-bad leaves such files of a folder out", first->hint);
+}
+
+/* Before anything is read, so that hours of work do not end at the last file. */
+static int look_at_all(struct corpus *c, struct error *e)
+{
+    size_t kept = 0, refused = 0;
+    struct error first = {0};
+    struct str others = {0};
+    char *room = mem_alloc(CORPUS_FIRST_BUFFER);
+    int rc = 0;
+    for (size_t i = 0; i < c->files.count && rc >= 0; i++) {
+        struct corpus_file f = c->files.items[i];
+        struct error why = {0};
+        const char *kind = NULL;
+        rc = f.pipe ? 0 : look_at(c, &f, room, &kind, &why);
+        if (rc == 0) {
+            c->files.items[kept++] = f;
+        } else if (rc == 1 && c->o.skip_bad && f.in_folder) {
+            c->skipped[CORPUS_BAD_FILE]++;
+            corpus_files_leave(&c->files, f.path, kind);
+        } else if (rc == 1) {
+            if (refused == 0) first = why;
+            if (refused > 0 && refused < 4)
+                str_printf(&others, "%s'%s' (%s)", refused > 1 ? ", " : "", f.path, kind);
+            refused++;
+        } else if (e) {
+            *e = why;
+        }
+    }
+    if (rc >= 0 && refused > 4) str_printf(&others, " and %zu more", refused - 4);
+    if (rc >= 0 && refused > 0) rc = refuse_files(&first, refused, &others, e);
+    c->files.count = kept;
+    mem_free(room);
+    str_fini(&others);
+    return MIN(rc, 0);
+}
+
+/* One line for the person who watches: nothing vanishes without a word. */
+static void log_left(const struct corpus *c)
+{
+    struct str text = {0};
+    size_t n = c->files.n_left;
+    for (size_t i = 0; i < n && i < 6; i++)
+        str_printf(&text, "%s'%s' (%s)", i ? ", " : "", c->files.left[i].path,
+                   c->files.left[i].why);
+    if (n > 6) str_printf(&text, " and %zu more, which --dry-run lists", n - 6);
+    if (n > 0) log_info("left out: %s", text.data);
+    str_fini(&text);
+}
 
 /* ------------------------------------------------------------------ opening */
+
+static int open_files(struct corpus *c, const struct corpus_options *o, struct error *e)
+{
+    const char *field = o->field ? o->field : "text";
+    TRY(corpus_json_path_parse(field, &c->arena, &c->field, e));
+    c->o.field = arena_strdup(&c->arena, field);
+    TRY(corpus_files_find(o, &c->arena, &c->files, e));
+    TRY(look_at_all(c, e));
+    for (size_t i = 0; i < c->files.count && !c->files.unsized; i++)
+        c->stored_total += c->files.items[i].stored_bytes;
+    if (c->files.count > 0) return 0;
+    error_set(e, "no files to read in '%s'", o->paths[0]);
+    if (c->files.n_left == 0) return ERROR_FAILED;
+    return error_hint(e, "'%s' is left out (%s)", c->files.left[0].path, c->files.left[0].why);
+}
 
 int corpus_open(const struct corpus_options *o, struct corpus **out, struct error *e)
 {
     struct corpus *c = mem_calloc(1, sizeof(*c));
 
+    c->o = *o;
+    c->o.paths = c->o.not_read = NULL;
     c->piece_bytes = o->piece_bytes ? o->piece_bytes : CORPUS_PIECE_BYTES;
     CHECK(c->piece_bytes >= 16);
     c->cap = MIN((size_t)CORPUS_FIRST_BUFFER, c->piece_bytes + CORPUS_SLACK);
     c->buf = mem_alloc(c->cap);
     c->max_line = o->max_line_bytes ? o->max_line_bytes : CORPUS_MAX_LINE;
-    c->skip_missing = o->skip_missing;
-    c->field_name = arena_strdup(&c->arena, o->field ? o->field : "text");
     *out = NULL;
-    int rc = corpus_json_path_parse(c->field_name, &c->field, e);
-    if (rc >= 0) rc = corpus_files_find(o, &c->arena, &c->files, e);
+    int rc = open_files(c, o, e);
     if (rc < 0) {
         corpus_close(c);
         return rc;
     }
-    for (size_t i = 0; i < c->files.count && !c->files.unsized; i++)
-        c->stored_total += c->files.items[i].stored_bytes;
+    if (!o->quiet) log_left(c);
     *out = c;
     return 0;
 }
@@ -81,6 +193,7 @@ void corpus_close(struct corpus *c)
     if (!c) return;
     corpus_source_close(c->source);
     mem_free(c->files.items);
+    mem_free(c->files.left);
     mem_free(c->buf);
     str_fini(&c->scratch);
     arena_fini(&c->arena);
@@ -97,9 +210,9 @@ uint64_t corpus_bytes_read(const struct corpus *c)
     return c->stored_before + (c->source ? corpus_source_stored(c->source) : 0);
 }
 
-uint64_t corpus_lines_skipped(const struct corpus *c)
+const uint64_t *corpus_skipped(const struct corpus *c)
 {
-    return c->lines_skipped;
+    return c->skipped;
 }
 
 size_t corpus_file_count(const struct corpus *c)
@@ -113,6 +226,39 @@ const struct corpus_file *corpus_file_at(const struct corpus *c, size_t i)
     return &c->files.items[i];
 }
 
+size_t corpus_left_count(const struct corpus *c)
+{
+    return c->files.n_left;
+}
+
+const struct corpus_left *corpus_left_at(const struct corpus *c, size_t i)
+{
+    CHECK(i < c->files.n_left);
+    return &c->files.left[i];
+}
+
+/* Reads until `want` bytes are there or the file ends. */
+static int buffer_want(struct corpus *c, size_t want, struct error *e)
+{
+    while (!c->eof && c->end - c->start < want)
+        TRY(corpus_buffer_more(c, want, e));
+    return 0;
+}
+
+/* What comes through a pipe is looked at when its turn comes, in the buffer that it is read into. */
+static int look_at_pipe(struct corpus *c, struct error *e)
+{
+    const char *kind;
+    TRY(buffer_want(c, CORPUS_FIRST_BUFFER, e));
+    struct corpus_head h = {.path = c->file->path,
+                            .bytes = c->buf + c->start,
+                            .size = c->end - c->start,
+                            .whole = c->eof,
+                            .packed = corpus_source_is_packed(c->source)};
+    int rc = decide_format(c, &h, &c->format, &kind, e);
+    return rc > 0 ? ERROR_FAILED : rc;
+}
+
 /* Everything that is known of a file begins anew; the buffer's memory and the scratch string
  * stay. */
 static int file_start(struct corpus *c, struct error *e)
@@ -120,9 +266,14 @@ static int file_start(struct corpus *c, struct error *e)
     c->file = &c->files.items[c->next_file++];
     TRY(corpus_source_open(c->file->path, &c->source, e));
     c->start = c->end = 0;
-    c->eof = c->in_document = c->any_document = c->mid_line = false;
+    c->eof = c->in_document = c->any_document = c->mid_line = c->no_nul = false;
     c->line = 1;
+    c->column = 0;
+    c->place = PLACE_TOP;
     c->json_text = NULL;
+    c->format = c->file->format;
+    if (c->file->pipe) TRY(look_at_pipe(c, e));
+    c->no_nul = c->o.format == CORPUS_AUTO && c->format != CORPUS_JSONL && c->format != CORPUS_JSON;
     return 0;
 }
 
@@ -142,9 +293,16 @@ bool corpus_is_blank(const char *text, size_t size)
 
 /* ------------------------------------------------------------------ the buffer */
 
-/* Reads at least one byte more unless the file is at its end. `most` is how many bytes from
- * `start` on the caller can ever want: the buffer does not grow beyond that. */
-static int buffer_more(struct corpus *c, size_t most, struct error *e)
+/* A byte that text does not have, further on than was looked at when the file was opened. */
+static int refuse_nul(const struct corpus *c, const char *nul, struct error *e)
+{
+    const char *text = c->buf + c->start;
+    error_set(e, "%s:%llu: a NUL byte: the file is not text", c->file->path,
+              (unsigned long long)(c->line + corpus_count_lines(text, (size_t)(nul - text))));
+    return error_hint(e, "--format text or lines takes the bytes as they are");
+}
+
+int corpus_buffer_more(struct corpus *c, size_t most, struct error *e)
 {
     size_t have = c->end - c->start, want = MIN(MAX(2 * have, (size_t)CORPUS_FIRST_BUFFER), most);
 
@@ -162,17 +320,10 @@ static int buffer_more(struct corpus *c, size_t most, struct error *e)
     }
     int64_t n = corpus_source_read(c->source, c->buf + c->end, c->cap - c->end, e);
     if (n < 0) return (int)n;
+    const char *nul = c->no_nul ? memchr(c->buf + c->end, '\0', (size_t)n) : NULL;
     c->eof = n == 0;
     c->end += (size_t)n;
-    return 0;
-}
-
-/* Reads until `want` bytes are there or the file ends. */
-static int buffer_want(struct corpus *c, size_t want, struct error *e)
-{
-    while (!c->eof && c->end - c->start < want)
-        TRY(buffer_more(c, want, e));
-    return 0;
+    return nul ? refuse_nul(c, nul, e) : 0;
 }
 
 /* Where a text of which more than `size` bytes are there is cut, if not at a line end: at most
@@ -185,14 +336,13 @@ static size_t cut_at_character(const char *text, size_t size)
     return size; /* not UTF-8: any place is as good */
 }
 
-/* The place behind the last line end of the first `size` bytes, or else before a character. */
-static size_t cut_at_line(const char *text, size_t size)
+size_t corpus_cut(const char *text, size_t size)
 {
     const char *nl = memrchr(text, '\n', size);
     return nl ? (size_t)(nl - text) + 1 : cut_at_character(text, size);
 }
 
-static uint64_t count_lines(const char *text, size_t size)
+uint64_t corpus_count_lines(const char *text, size_t size)
 {
     uint64_t n = 0;
     for (const char *p = text; (p = memchr(p, '\n', size - (size_t)(p - text))) != NULL; p++)
@@ -200,8 +350,7 @@ static uint64_t count_lines(const char *text, size_t size)
     return n;
 }
 
-/* Hands out `size` bytes at the buffer's start and drops `taken`, which hold `lines` line ends. */
-static int emit(struct corpus *c, struct corpus_document *doc, size_t size, size_t taken,
+int corpus_emit(struct corpus *c, struct corpus_document *doc, size_t size, size_t taken,
                 uint64_t lines, bool last)
 {
     doc->text = c->buf + c->start;
@@ -227,14 +376,12 @@ static int next_text(struct corpus *c, struct corpus_document *doc, struct error
     TRY(buffer_want(c, c->piece_bytes + CORPUS_SLACK, e));
     size_t have = c->end - c->start;
     if (have == 0 && c->any_document) return 0;
-    if (have <= c->piece_bytes) return emit(c, doc, have, have, 0, true);
-    size_t cut = cut_at_line(c->buf + c->start, c->piece_bytes);
-    return emit(c, doc, cut, cut, count_lines(c->buf + c->start, cut), false);
+    if (have <= c->piece_bytes) return corpus_emit(c, doc, have, have, 0, true);
+    size_t cut = corpus_cut(c->buf + c->start, c->piece_bytes);
+    return corpus_emit(c, doc, cut, cut, corpus_count_lines(c->buf + c->start, cut), false);
 }
 
-/* Finds the line that begins at the buffer's start. Returns 1 with its bytes and those of its end,
- * 0 at the end of the file, 2 where it is longer than `most`. */
-static int find_line(struct corpus *c, size_t most, size_t *size, size_t *taken, struct error *e)
+int corpus_buffer_line(struct corpus *c, size_t most, size_t *size, size_t *taken, struct error *e)
 {
     size_t scanned = 0;
     for (;;) {
@@ -250,7 +397,7 @@ static int find_line(struct corpus *c, size_t most, size_t *size, size_t *taken,
         if (c->eof) return 0;
         if (have >= most + CORPUS_SLACK) return 2;
         scanned = have;
-        TRY(buffer_more(c, most + CORPUS_SLACK, e));
+        TRY(corpus_buffer_more(c, most + CORPUS_SLACK, e));
     }
 }
 
@@ -258,14 +405,14 @@ static int find_line(struct corpus *c, size_t most, size_t *size, size_t *taken,
 static int next_line(struct corpus *c, struct corpus_document *doc, struct error *e)
 {
     size_t size = 0, taken = 0;
-    int rc = find_line(c, c->piece_bytes, &size, &taken, e);
+    int rc = corpus_buffer_line(c, c->piece_bytes, &size, &taken, e);
 
     if (rc == 2) {
         size_t cut = cut_at_character(c->buf + c->start, c->piece_bytes);
-        return emit(c, doc, cut, cut, 0, false);
+        return corpus_emit(c, doc, cut, cut, 0, false);
     }
     if (rc <= 0) return rc;
-    return emit(c, doc, size, taken, 1, true);
+    return corpus_emit(c, doc, size, taken, 1, true);
 }
 
 /* Whether the bytes at `at` are a separator line; *taken is its length with its end. *unknown is
@@ -291,7 +438,7 @@ static int emit_fortune(struct corpus *c, struct corpus_document *doc, size_t si
         size--;
         if (size > 0 && text[size - 1] == '\r') size--;
     }
-    return emit(c, doc, size, taken, lines, true);
+    return corpus_emit(c, doc, size, taken, lines, true);
 }
 
 /* Walks from line to line until one is a separator. Nothing is kept from call to call but the
@@ -320,123 +467,34 @@ static int next_fortune(struct corpus *c, struct corpus_document *doc, struct er
         /* Two more than a piece, because a line end there would not count. */
         if (nl && at <= c->piece_bytes + 2) continue;
         if (at > c->piece_bytes + 2 || have >= c->piece_bytes + CORPUS_SLACK) {
-            size_t cut = cut_at_line(text, c->piece_bytes);
+            size_t cut = corpus_cut(text, c->piece_bytes);
             c->mid_line = text[cut - 1] != '\n';
-            return emit(c, doc, cut, cut, count_lines(text, cut), false);
+            return corpus_emit(c, doc, cut, cut, corpus_count_lines(text, cut), false);
         }
-        if (!c->eof) TRY(buffer_more(c, c->piece_bytes + CORPUS_SLACK, e));
+        if (!c->eof) TRY(corpus_buffer_more(c, c->piece_bytes + CORPUS_SLACK, e));
     }
 }
 
-/* The fields that the line does have, for the message. */
-static void describe_fields(const char *line, size_t size, const char *field, struct error *e)
+/* Said once, at the end, whoever reads. */
+static void log_skipped(const struct corpus *c)
 {
-    json_t *root = json_loadb(line, size, JSON_ALLOW_NUL, NULL);
-    const char *names[32], *key, *near;
-    struct str list = {0};
-    json_t *value;
-    size_t n = 0;
-
-    json_object_foreach(root, key, value)
-    {
-        if (n == ARRAY_LEN(names)) break;
-        names[n++] = key;
-        str_printf(&list, "%s%s", n > 1 ? ", " : "", key);
-    }
-    near = name_nearest(field, names, n);
-    if (near && strcmp(near, field) == 0)
-        error_hint(e, "it is null there; --skip-missing skips such lines");
-    else if (near)
-        error_hint(e, "did you mean --field %s? (--skip-missing skips such lines)", near);
-    else if (n > 0)
-        error_hint(e,
-                   "it has: %.200s; --field names another one, a.b a nested one, "
-                   "--skip-missing skips such lines",
-                   list.data);
-    str_fini(&list);
-    json_decref(root);
+    struct str text = {0};
+    for (int i = 0; i < CORPUS_BAD_KINDS; i++)
+        if (c->skipped[i])
+            str_printf(&text, "%s%llu %s", text.len ? ", " : "", (unsigned long long)c->skipped[i],
+                       corpus_bad_names[i]);
+    if (text.len)
+        log_info("skipped of %llu records: %s", (unsigned long long)c->records, text.data);
+    str_fini(&text);
 }
 
-/* An error with the line's place, what is wrong there, and what to do about it. */
-static int json_problem(struct corpus *c, const char *line, size_t size,
-                        enum corpus_json_verdict verdict, const struct corpus_json_result *r,
-                        struct error *e)
+/* Behind the last file. */
+static int corpus_end(struct corpus *c, struct error *e)
 {
-    const char *path = c->file->path;
-    unsigned long long number = c->line;
-
-    if (verdict == CORPUS_JSON_INVALID) {
-        error_set(e, "%s:%llu: invalid JSON at column %zu: %s", path, number, r->column,
-                  r->problem);
-        return error_hint(e, "every line must be one JSON object; --format text or lines reads the "
-                             "file as plain text");
-    }
-    if (verdict == CORPUS_JSON_OTHER) {
-        error_set(e, "%s:%llu: field '%s' is %s, not a string", path, number, c->field_name,
-                  r->problem);
-        return error_hint(e, "--field names another one");
-    }
-    error_set(e, "%s:%llu: no string at field '%s'", path, number, c->field_name);
-    describe_fields(line, size, c->field_name, e);
-    return ERROR_FAILED;
-}
-
-/* Hands out the next piece of the string found last. */
-static int emit_json(struct corpus *c, struct corpus_document *doc)
-{
-    size_t size = c->json_size;
-    bool last = size <= c->piece_bytes;
-
-    if (!last) size = cut_at_line(c->json_text, c->piece_bytes);
-    emit(c, doc, size, 0, 0, last);
-    doc->text = c->json_text;
-    c->json_text = last ? NULL : c->json_text + size;
-    c->json_size -= size;
-    if (last) c->line++;
-    return 1;
-}
-
-/* Empty lines between objects are common in files that were put together by hand. */
-static bool is_blank(const char *text, size_t size)
-{
-    for (size_t i = 0; i < size; i++) {
-        if (text[i] != ' ' && text[i] != '\t' && text[i] != '\r') return false;
-    }
-    return true;
-}
-
-static int next_jsonl(struct corpus *c, struct corpus_document *doc, struct error *e)
-{
-    if (c->json_text) return emit_json(c, doc);
-    for (;;) {
-        size_t size = 0, taken = 0;
-        int rc = find_line(c, c->max_line, &size, &taken, e);
-        if (rc == 2) {
-            error_set(e, "%s:%llu: the line is longer than %llu bytes", c->file->path,
-                      (unsigned long long)c->line, (unsigned long long)c->max_line);
-            return error_hint(e, "raise --max-line-bytes if that is right");
-        }
-        if (rc <= 0) return rc;
-        const char *line = c->buf + c->start;
-        c->start += taken;
-        if (c->line == 1 && size >= 3 && memcmp(line, "\xef\xbb\xbf", 3) == 0) {
-            line += 3; /* byte-order mark */
-            size -= 3;
-        }
-        if (!is_blank(line, size)) {
-            struct corpus_json_result r;
-            enum corpus_json_verdict v = corpus_json_find(line, size, &c->field, &c->scratch, &r);
-            if (v == CORPUS_JSON_FOUND) { /* its bytes stay in the buffer until the next call */
-                c->json_text = r.text;
-                c->json_size = r.size;
-                return emit_json(c, doc);
-            }
-            if (v != CORPUS_JSON_MISSING || !c->skip_missing)
-                return json_problem(c, line, size, v, &r, e);
-            c->lines_skipped++;
-        }
-        c->line++;
-    }
+    TRY(corpus_records_check(c, e));
+    if (!c->o.quiet && !c->ended) log_skipped(c);
+    c->ended = true;
+    return 0;
 }
 
 int corpus_next(struct corpus *c, struct corpus_document *doc, struct error *e)
@@ -444,12 +502,13 @@ int corpus_next(struct corpus *c, struct corpus_document *doc, struct error *e)
     for (;;) {
         int rc;
         if (!c->source) {
-            if (c->next_file == c->files.count) return 0;
+            if (c->next_file == c->files.count) return corpus_end(c, e);
             TRY(file_start(c, e));
         }
-        switch (c->file->format) {
+        switch (c->format) {
         case CORPUS_LINES: rc = next_line(c, doc, e); break;
-        case CORPUS_JSONL: rc = next_jsonl(c, doc, e); break;
+        case CORPUS_JSONL:
+        case CORPUS_JSON: rc = corpus_next_record(c, doc, e); break;
         case CORPUS_FORTUNE: rc = next_fortune(c, doc, e); break;
         default: rc = next_text(c, doc, e); break;
         }

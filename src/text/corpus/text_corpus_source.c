@@ -1,5 +1,8 @@
 /* text_corpus_source.c: a stored file as a stream of plain bytes.
  *
+ * The first bytes say how it is packed, whatever its name is; a name that ends in .gz or .zst
+ * without them is damage.
+ *
  * Three kinds of storage (plain, gzip, zstd) behind one read call, so that the splitter above
  * never knows which it has. Memory is a fixed input buffer plus the decompressor's window: zstd's
  * default limit of 128 MiB stays in force, because a frame that asks for 2 GiB ("--long=31") would
@@ -13,6 +16,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
@@ -42,7 +46,7 @@ struct corpus_source {
 bool corpus_name_ends(const char *name, size_t n, const char *end)
 {
     size_t m = strlen(end);
-    return n > m && memcmp(name + n - m, end, m) == 0;
+    return n > m && strncasecmp(name + n - m, end, m) == 0;
 }
 
 size_t corpus_source_plain_name(const char *name)
@@ -96,24 +100,23 @@ static int source_fill(struct corpus_source *s, struct error *e)
     return 0;
 }
 
-/* Standard input has no name to go by: its first bytes decide. They may trickle in. */
+/* What the first bytes say, of which a pipe's may trickle in; of a file without them its name. Frames
+ * of zstd that hold no data ("skippable") may come first. */
 static int source_sniff(struct corpus_source *s, enum source_packing *packing, struct error *e)
 {
-    static const uint8_t zstd_magic[4] = {0x28, 0xb5, 0x2f, 0xfd};
-    static const uint8_t gzip_magic[2] = {0x1f, 0x8b};
-
-    *packing = SOURCE_PLAIN;
     s->in = mem_alloc(SOURCE_BUFFER);
-    while (s->in_end < sizeof(zstd_magic)) {
+    while (s->in_end < 4) {
         int64_t n = corpus_read_fd(s->fd, s->in + s->in_end, SOURCE_BUFFER - s->in_end, s->name, e);
         if (n < 0) return (int)n;
         if (n == 0) break; /* in_eof is set by the next fill, which reads the end again */
         s->in_end += (size_t)n;
         s->stored += (uint64_t)n;
     }
-    if (s->in_end >= 4 && memcmp(s->in, zstd_magic, 4) == 0)
+    uint32_t magic = s->in_end >= 4 ? bytes_load32(s->in) : 0;
+    *packing = packing_by_name(s->name);
+    if (magic == 0xfd2fb528 || (magic & 0xfffffff0) == 0x184d2a50)
         *packing = SOURCE_ZSTD;
-    else if (s->in_end >= 2 && memcmp(s->in, gzip_magic, 2) == 0)
+    else if (s->in_end >= 2 && s->in[0] == 0x1f && s->in[1] == 0x8b)
         *packing = SOURCE_GZIP;
     return 0;
 }
@@ -121,7 +124,7 @@ static int source_sniff(struct corpus_source *s, enum source_packing *packing, s
 int corpus_source_open(const char *path, struct corpus_source **out, struct error *e)
 {
     struct corpus_source *s = mem_calloc(1, sizeof(*s));
-    enum source_packing packing = packing_by_name(path);
+    enum source_packing packing = SOURCE_PLAIN;
     int rc = 0;
 
     *out = NULL;
@@ -129,7 +132,6 @@ int corpus_source_open(const char *path, struct corpus_source **out, struct erro
     if (strcmp(path, "-") == 0) {
         s->name = "standard input";
         s->fd = STDIN_FILENO;
-        rc = source_sniff(s, &packing, e);
     } else {
         s->fd = open(path, O_RDONLY | O_CLOEXEC);
         if (s->fd < 0)
@@ -137,6 +139,7 @@ int corpus_source_open(const char *path, struct corpus_source **out, struct erro
         else
             (void)posix_fadvise(s->fd, 0, 0, POSIX_FADV_SEQUENTIAL);
     }
+    if (rc == 0) rc = source_sniff(s, &packing, e);
     if (rc < 0) {
         corpus_source_close(s);
         return rc;
@@ -154,6 +157,11 @@ void corpus_source_close(struct corpus_source *s)
     if (s->fd >= 0 && s->fd != STDIN_FILENO) close(s->fd);
     mem_free(s->in);
     mem_free(s);
+}
+
+bool corpus_source_is_packed(const struct corpus_source *s)
+{
+    return s->packing != SOURCE_PLAIN;
 }
 
 uint64_t corpus_source_stored(const struct corpus_source *s)

@@ -32,7 +32,6 @@ struct shard_header {
     uint32_t zero;
 };
 _Static_assert(sizeof(struct shard_header) == SHARD_HEADER_BYTES, "no padding in a shard's header");
-#define SHARD_MAGIC "CLSSHARD"
 
 /* `path` is for messages. Fails where magic, version or a value is not one this program writes. */
 int shard_header_read(const uint8_t *data, size_t size, const char *path, struct shard_header *h,

@@ -326,13 +326,17 @@ static json_t *split_json(const struct shard_index *x, int s)
 
 static json_t *report_json(const struct dataset_report *r)
 {
+    json_t *skipped = json_object();
+    for (int i = 0; i < CORPUS_BAD_KINDS; i++)
+        if (r->skipped[i])
+            json_object_set_new(skipped, corpus_bad_names[i],
+                                json_integer((json_int_t)r->skipped[i]));
     /* Not the time it took: the same input gives the same index. */
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "documents_read",
+    return json_pack("{s:I, s:I, s:I, s:I, s:o, s:I, s:I}", "documents_read",
                      (json_int_t)r->documents_read, "documents_kept", (json_int_t)r->documents_kept,
                      "duplicates_dropped", (json_int_t)r->duplicates_dropped, "empty_dropped",
-                     (json_int_t)r->empty_dropped, "missing_skipped",
-                     (json_int_t)r->missing_skipped, "bytes_read", (json_int_t)r->bytes_read,
-                     "bytes_kept", (json_int_t)r->bytes_kept);
+                     (json_int_t)r->empty_dropped, "skipped", skipped, "bytes_read",
+                     (json_int_t)r->bytes_read, "bytes_kept", (json_int_t)r->bytes_kept);
 }
 
 /* Keys are written sorted, so that the same input gives the same file. */

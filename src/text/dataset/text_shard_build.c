@@ -300,8 +300,8 @@ static int build_begin(struct build *b, const struct corpus_options *corpus, str
                                           .tokenizer_hash = tokenizer_hash(b->tokenizer)};
 
     if (b->eos == TOKENIZER_NONE) {
-        error_set(e, "the tokenizer has no end-of-text token");
-        return error_hint(e, "documents end with it; take a tokenizer with one such as <|eos|>");
+        error_set(e, "the tokenizer has no token that ends a document");
+        return error_hint(e, "settle it first, by --eos");
     }
     TRY(dataset_check_output(b->o, e));
     b->piece_bytes = corpus->piece_bytes ? corpus->piece_bytes : CORPUS_PIECE_BYTES;
@@ -346,8 +346,12 @@ static int check_splits(const struct build *b, struct error *e)
     const struct dataset_report *r = b->report;
 
     if (r->documents_kept == 0) {
-        error_set(e, "no document is left: %llu read, %llu of them empty",
-                  (unsigned long long)r->documents_read, (unsigned long long)r->empty_dropped);
+        uint64_t skipped = 0;
+        for (int i = 0; i < CORPUS_BAD_KINDS; i++)
+            skipped += r->skipped[i];
+        error_set(e, "no document is left: %llu read, %llu of them empty, %llu bad records skipped",
+                  (unsigned long long)r->documents_read, (unsigned long long)r->empty_dropped,
+                  (unsigned long long)skipped);
         return error_hint(e, "look at --format and --field");
     }
     if (b->writers[FATE_TRAIN].n_done == 0) {
@@ -397,7 +401,7 @@ static int build_end(struct build *b, struct error *e)
         index.shards[s] = b->writers[s].done;
         index.n_shards[s] = b->writers[s].n_done;
     }
-    r->missing_skipped = corpus_lines_skipped(b->corpus);
+    memcpy(r->skipped, corpus_skipped(b->corpus), sizeof(r->skipped));
     TRY(check_splits(b, e));
     r->train = sum_split(&b->writers[FATE_TRAIN], &r->stored_bytes);
     r->valid = sum_split(&b->writers[FATE_VALID], &r->stored_bytes);

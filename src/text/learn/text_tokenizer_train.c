@@ -90,6 +90,23 @@ static void append_name(const struct bpe_learned *l, uint32_t id, struct str *na
     }
 }
 
+/* Whether the names alone say that the first special token ends documents: it is the only one. */
+static bool first_ends_by_name(const struct bpe_learned *l)
+{
+    bool first = false;
+    for (uint32_t id = 0; id < l->n_special; id++) {
+        bool ends =
+            tokenizer_name_ends_text(l->bytes.data + l->tokens[id].offset, l->tokens[id].size);
+        if (id == 0)
+            first = ends;
+        else if (ends)
+            return false;
+    }
+    return first;
+}
+
+/* The first one ends documents. Where its name does not say so it is marked; other readers of the
+ * file pass over the mark. */
 static json_t *specials_json(const struct bpe_learned *l)
 {
     json_t *list = json_array();
@@ -99,6 +116,8 @@ static json_t *specials_json(const struct bpe_learned *l)
                                         "content", l->bytes.data + l->tokens[id].offset,
                                         (size_t)l->tokens[id].size, "single_word", 0, "lstrip", 0,
                                         "rstrip", 0, "normalized", 0, "special", 1));
+    if (l->n_special > 0 && !first_ends_by_name(l))
+        json_object_set_new(json_array_get(list, 0), "ends_document", json_true());
     return list;
 }
 

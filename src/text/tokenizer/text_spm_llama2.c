@@ -72,6 +72,7 @@ int spm_parse_llama2(struct tokenizer *t, const uint8_t *data, size_t size, stru
     t->bpe.unknown_id = 0;
     t->bos = 1;
     t->eos = 2;
+    t->eos_marked = true;
     for (uint32_t id = 0; at < size; id++) {
         if (!next_entry(data, size, &at, &entry))
             return error_set(e, "piece %u does not fit into the file", id);

@@ -358,6 +358,7 @@ static int take_over(struct tokenizer *t, const struct spm_file *file, struct er
     t->bpe.byte_fallback = file->byte_fallback;
     t->bos = tokenizer_special_find(t, file->bos.text, file->bos.size, true);
     t->eos = tokenizer_special_find(t, file->eos.text, file->eos.size, true);
+    t->eos_marked = t->eos != TOKENIZER_NONE;
     struct spm_name surface = file->unk_surface;
     TRY(bpe_vocab_set(&t->bpe.vocab, t->bpe.unknown_id, surface.text, surface.size,
                       BPE_PIECE_UNKNOWN, e));

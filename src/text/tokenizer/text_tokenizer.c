@@ -34,6 +34,13 @@ uint32_t tokenizer_special_find(const struct tokenizer *t, const char *name, siz
     return TOKENIZER_NONE;
 }
 
+const struct tokenizer_special *tokenizer_special_of(const struct tokenizer *t, uint32_t id)
+{
+    for (size_t i = 0; i < t->n_specials; i++)
+        if (t->specials[i].id == id) return &t->specials[i];
+    return NULL;
+}
+
 void tokenizer_match_sets(struct tokenizer *t)
 {
     struct str work[2] = {{0}, {0}}, normal = {0};
@@ -65,22 +72,63 @@ static uint32_t find_control(const struct tokenizer *t, const char *const *names
 #define DEEPSEEK_EOS "<\357\275\234end\342\226\201of\342\226\201sentence\357\275\234>"
 #define DEEPSEEK_BOS "<\357\275\234begin\342\226\201of\342\226\201sentence\357\275\234>"
 
-void tokenizer_specials_guess(struct tokenizer *t)
+/* Names under which published models end a document; tokens that end a turn of a conversation
+ * (<|im_end|>, <|eot_id|>, <end_of_turn>) or a segment ([SEP]) are not among them. */
+bool tokenizer_name_ends_text(const char *name, size_t size)
 {
-    static const char *const eos[] = {"<|eos|>", "<|endoftext|>", "<|end_of_text|>", "</s>",
-                                      "<eos>",   "[EOS]",         DEEPSEEK_EOS};
-    static const char *const bos[] = {"<|bos|>", "<|begin_of_text|>", "<s>", "<bos>",
-                                      "[BOS]",   DEEPSEEK_BOS};
-    static const char *const pad[] = {"<|pad|>", "<pad>", "[PAD]", "<|finetune_right_pad_id|>"};
-    t->eos = find_control(t, eos, ARRAY_LEN(eos));
+    static const char *const names[] = {"<|eos|>",
+                                        "<|endoftext|>",
+                                        "<|end_of_text|>",
+                                        "</s>",
+                                        "<eos>",
+                                        "[EOS]",
+                                        DEEPSEEK_EOS,
+                                        "<EOS>",
+                                        "<|EOS|>",
+                                        "<EOS_TOKEN>",
+                                        "<eod>",
+                                        "<|endofdocument|>",
+                                        "<|end_of_document|>",
+                                        "<|ENDOFTEXT|>",
+                                        "|ENDOFTEXT|",
+                                        "<endoftext>",
+                                        "<end_of_text>",
+                                        "<|eod|>"};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        if (strlen(names[i]) == size && memcmp(names[i], name, size) == 0) return true;
+    return false;
+}
+
+static bool ends_text(const struct tokenizer *t, const struct tokenizer_special *s)
+{
+    return s->control && tokenizer_name_ends_text(t->names.data + s->name_at, s->name_size);
+}
+
+bool tokenizer_ends_by_name(const struct tokenizer *t, uint32_t id)
+{
+    const struct tokenizer_special *s = tokenizer_special_of(t, id);
+    return s && ends_text(t, s);
+}
+
+uint32_t tokenizer_eos_by_name(const struct tokenizer *t)
+{
+    uint32_t found = TOKENIZER_NONE;
+    for (size_t i = 0; i < t->n_specials; i++) {
+        if (t->specials[i].id == found || !ends_text(t, &t->specials[i])) continue;
+        if (found != TOKENIZER_NONE) return TOKENIZER_NONE;
+        found = t->specials[i].id;
+    }
+    return found;
+}
+
+void tokenizer_specials_by_name(struct tokenizer *t)
+{
+    static const char *const bos[] = {"<|bos|>", "<|begin_of_text|>", "<s>",        "<bos>",
+                                      "[BOS]",   DEEPSEEK_BOS,        "<BOS_TOKEN>"};
     t->bos = find_control(t, bos, ARRAY_LEN(bos));
-    /* Ours put EOS first whatever its name is; other files put BOS or padding there. */
-    uint32_t first = TOKENIZER_NONE;
-    for (size_t i = 0; i < t->n_specials; i++)
-        if (t->specials[i].control) first = MIN(first, t->specials[i].id);
-    if (t->eos == TOKENIZER_NONE && first == 0 && t->bos != 0 &&
-        find_control(t, pad, ARRAY_LEN(pad)) != 0)
-        t->eos = first;
+    if (t->eos_marked) return;
+    t->eos = tokenizer_eos_by_name(t);
+    t->eos_source = "its name";
 }
 
 int tokenizer_bytes_check(struct tokenizer *t, struct error *e)
@@ -149,6 +197,7 @@ int tokenizer_parse(const void *data, size_t size, const char *name, tokenizer_t
                          format_bytes(text, (double)TOKENIZER_MAX_FILE));
     struct tokenizer *t = mem_calloc(1, sizeof(*t));
     t->eos = t->bos = TOKENIZER_NONE;
+    t->eos_source = "the tokenizer's file";
     int rc = parse_any(t, data, size, name, e);
     if (rc < 0) {
         tokenizer_free(t);
@@ -202,6 +251,11 @@ uint32_t tokenizer_vocab_size(const tokenizer_t *t)
 uint32_t tokenizer_eos(const tokenizer_t *t)
 {
     return t->eos;
+}
+
+const char *tokenizer_eos_source(const tokenizer_t *t)
+{
+    return t->eos == TOKENIZER_NONE ? NULL : t->eos_source;
 }
 
 uint32_t tokenizer_bos(const tokenizer_t *t)

@@ -201,7 +201,9 @@ struct tokenizer {
     enum tokenizer_algorithm algorithm;
     uint64_t hash;
     uint32_t eos, bos;
-    struct bpe_model bpe; /* its vocabulary holds special tokens too, by id, not in the hash */
+    bool eos_marked;        /* by the file itself, not only by its name */
+    const char *eos_source; /* what says so, for people; static */
+    struct bpe_model bpe;   /* its vocabulary holds special tokens too, by id, not in the hash */
     struct tokenizer_special *specials;
     size_t n_specials, special_cap;
     struct str names;
@@ -252,8 +254,15 @@ void tokenizer_match_sets(struct tokenizer *t);
 /* The id of the special token with this name, or TOKENIZER_NONE. */
 uint32_t tokenizer_special_find(const struct tokenizer *t, const char *name, size_t size,
                                 bool control_only);
-/* Finds EOS and BOS by their usual names among the control tokens. */
-void tokenizer_specials_guess(struct tokenizer *t);
+/* The special token with this id, or NULL; its name is t->names.data + name_at. */
+const struct tokenizer_special *tokenizer_special_of(const struct tokenizer *t, uint32_t id);
+/* Finds BOS, and EOS where the file marks none, by their names among the control tokens. */
+void tokenizer_specials_by_name(struct tokenizer *t);
+/* Whether a token is called so in public models where it ends a document. */
+bool tokenizer_name_ends_text(const char *name, size_t size);
+bool tokenizer_ends_by_name(const struct tokenizer *t, uint32_t id);
+/* The only control token that ends texts by its name, or TOKENIZER_NONE. */
+uint32_t tokenizer_eos_by_name(const struct tokenizer *t);
 /* Byte-level: fills byte_ids from the vocabulary; errors where one of the 256 is missing. */
 int tokenizer_bytes_check(struct tokenizer *t, struct error *e);
 

@@ -242,7 +242,7 @@ int tokenizer_parse_json(struct tokenizer *t, const char *data, size_t size, con
         error_hint(e, "a tokenizer.json of Hugging Face has a 'model'");
     }
     if (rc < 0) error_context(e, "'%s'", name);
-    if (rc == 0) tokenizer_specials_guess(t);
+    if (rc == 0) tokenizer_specials_by_name(t);
     json_decref(root);
     return rc;
 }

@@ -126,6 +126,10 @@ static int add_added_token(struct tokenizer *t, const json_t *token, struct str 
         v->pieces[id].dead = true;
     }
     tokenizer_special_add(t, s, name, size);
+    if (form_true(token, "ends_document")) { /* ours, see text_tokenizer_train.c */
+        t->eos = id;
+        t->eos_marked = true;
+    }
     return 0;
 }
 
