@@ -391,7 +391,7 @@ static int unknown_task(const struct jsonl *j, json_t *o, struct error *e)
     error_set(e, "%s: not a task that is known by its keys: it has %s", j->where,
               keys.len ? keys.data : "none");
     error_hint(e,
-               "--task says which, --field where a text is; known are lambada {text}; blimp "
+               "--task says which, --field where a text is; known: lambada {text}; blimp "
                "{sentence_good, sentence_bad}; %s",
                forms.data);
     str_fini(&keys);
