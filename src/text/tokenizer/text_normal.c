@@ -62,7 +62,7 @@ static bool is_ideograph(uint32_t cp)
 static bool is_bert_control(uint32_t cp)
 {
     if (cp == '\t' || cp == '\n' || cp == '\r') return false;
-    return char_is_control(cp);
+    return unicode_is_control(cp);
 }
 
 /* What becomes of one character: none to three of them in to[]. */
@@ -75,9 +75,9 @@ static size_t map_character(enum normal_kind kind, uint32_t cp, uint32_t to[3])
                                             {0xfeff, 0xfeff}, {0xfffd, 0xfffd}};
     to[0] = cp;
     switch (kind) {
-    case NORMAL_LOWERCASE: return char_lower(cp, to);
-    case NORMAL_STRIP_ACCENTS: return !char_is_mark(cp);
-    case NORMAL_DROP_MN: return !char_is_nonspacing(cp);
+    case NORMAL_LOWERCASE: return unicode_lower(cp, to);
+    case NORMAL_STRIP_ACCENTS: return !unicode_is_mark(cp);
+    case NORMAL_DROP_MN: return !unicode_is_nonspacing(cp);
     case NORMAL_NMT:
         if (in_ranges(cp, nmt_space, ARRAY_LEN(nmt_space))) to[0] = ' ';
         return !in_ranges(cp, nmt_gone, ARRAY_LEN(nmt_gone));
@@ -137,10 +137,10 @@ void text_replace(const char *text, size_t size, const struct str *what, const s
 static void apply(const struct normal_step *step, const char *text, size_t size, struct str *out)
 {
     switch (step->kind) {
-    case NORMAL_NFC: normal_form(NORMAL_FORM_NFC, text, size, out); break;
-    case NORMAL_NFD: normal_form(NORMAL_FORM_NFD, text, size, out); break;
-    case NORMAL_NFKC: normal_form(NORMAL_FORM_NFKC, text, size, out); break;
-    case NORMAL_NFKD: normal_form(NORMAL_FORM_NFKD, text, size, out); break;
+    case NORMAL_NFC: unicode_normalize(UNICODE_NFC, text, size, out); break;
+    case NORMAL_NFD: unicode_normalize(UNICODE_NFD, text, size, out); break;
+    case NORMAL_NFKC: unicode_normalize(UNICODE_NFKC, text, size, out); break;
+    case NORMAL_NFKD: unicode_normalize(UNICODE_NFKD, text, size, out); break;
     case NORMAL_CHARSMAP: charsmap_apply_graphemes(&step->map, text, size, out); break;
     case NORMAL_STRIP: strip(step, text, size, out); break;
     case NORMAL_REPLACE: text_replace(text, size, &step->what, &step->with, out); break;

@@ -13,6 +13,7 @@
 #define COLOSSUS_TEXT_TOKENIZER_INTERNAL_H
 
 #include "text/pieces/text_pieces_internal.h"
+#include "text/unicode/text_unicode_internal.h"
 
 #define TOKENIZER_MAX_FILE ((size_t)256 << 20)
 
@@ -112,21 +113,12 @@ const uint8_t *pretoken_classes(void);
 /* ------------------------------------------------------------------ characters
  * (text_normal_char.c): of valid UTF-8; bytes that are not are no space, mark or word. */
 
-bool char_is_mark(uint32_t cp);                 /* categories Mn, Mc, Me */
-bool char_is_nonspacing(uint32_t cp);           /* Mn */
-bool char_is_control(uint32_t cp);              /* Cc, Cf, Cs, Co */
-bool char_is_space(uint32_t cp);                /* White_Space */
-bool char_is_word(uint32_t cp);                 /* \w */
-size_t char_lower(uint32_t cp, uint32_t to[3]); /* number of characters in to */
+bool char_is_space(uint32_t cp); /* White_Space */
 /* Bytes of white space that text begins or ends with. */
 size_t text_spaces_at_start(const char *text, size_t size);
 size_t text_spaces_at_end(const char *text, size_t size);
 bool text_starts_with_word(const char *text, size_t size);
 bool text_ends_with_word(const char *text, size_t size);
-
-enum normal_form { NORMAL_FORM_NFC, NORMAL_FORM_NFD, NORMAL_FORM_NFKC, NORMAL_FORM_NFKD };
-/* Appends the normal form; bytes that are not UTF-8 stay. */
-void normal_form(enum normal_form form, const char *text, size_t size, struct str *out);
 
 /* ------------------------------------------------------------------ character maps
  * (text_charsmap.c) */
@@ -280,10 +272,6 @@ void form_key(const char *key, struct str *out);
 int tokenizer_read_model(struct tokenizer *t, const json_t *root, struct error *e);
 /* (text_pretoken_json.c) Fills t->pretoken from the pre_tokenizer of a tokenizer.json. */
 int pretoken_read(struct tokenizer *t, const json_t *pre, struct error *e);
-
-/* (text_tokenizer_nfc.c) text in Unicode's normal form C, appended to out; bytes that are not UTF-8
- * stay. */
-void tokenizer_nfc(const char *text, size_t size, struct str *out);
 
 /* (text_tokenizer.c) Appends text with U+FFFD for each byte that is not UTF-8. */
 #define TEXT_REPLACEMENT "\xef\xbf\xbd"
