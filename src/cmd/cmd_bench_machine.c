@@ -36,10 +36,11 @@ const struct option_table cmd_bench_machine_table = {
     "measure this machine, for plans",
     "Matrix products at several shapes, attention, the other operations of a training step and "
     "the\n"
-    "bandwidth of memory; about a minute on two cores. Keep the machine quiet. Written are "
-    "an\n"
-    "accelerator called local, and the times of the operations beside it (.json).\n\n"
+    "bandwidth of memory; about a minute on two cores. Keep the machine quiet: a warning says\n"
+    "where others used it meanwhile, or the repeats differ. Written are an accelerator called\n"
+    "local, and the times of the operations beside it (.json).\n\n"
     "  colossus bench-machine\n"
+    "  colossus plan fortunes.yaml             a run file: its step on this machine\n"
     "  colossus plan laptop --accelerator local\n"
     "  colossus plan validate --local runs/fortunes",
     rows,
@@ -52,7 +53,7 @@ static int measure(const struct bench_options *o, enum compute_dtype dtype, stru
     struct compute_options options = {.dtype = dtype, .pool = pool};
     compute_t *c;
     TRY(compute_new(&options, &c, e));
-    int rc = compute_machine_measure(c, (int)o->rounds, out, e);
+    int rc = compute_machine_measure(c, (int)o->rounds, true, out, e);
     compute_free(c);
     return rc;
 }
@@ -82,11 +83,14 @@ static int bench(const struct bench_options *o, struct arena *a, struct error *e
     bool bf16 = o->precision >= PRECISION_BF16 ||
                 (o->precision == PRECISION_AUTO && compute_has_fast_bf16());
     const char *path = o->out ? o->out : plan_local_path(a);
+    struct plan_busy busy;
     struct pool *pool = pool_new((int)o->threads);
+    plan_busy_begin(&busy);
     if (fp32) rc = measure(o, COMPUTE_F32, pool, &machines[n++], e);
     if (rc == 0 && bf16) rc = measure(o, COMPUTE_BF16, pool, &machines[n++], e);
     pool_free(pool);
     if (rc < 0) return rc;
+    plan_busy_end(&busy, machines, n);
     for (size_t i = 0; i < n; i++)
         print_machine(&machines[i], o->json);
     if (o->dry_run) return 0;

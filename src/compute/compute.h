@@ -389,8 +389,13 @@ struct compute_machine {
     struct compute_machine_product products[COMPUTE_MACHINE_PRODUCTS];
     size_t n_products;
     double op_s[COMPUTE_N_OPS];
+    double
+        spread; /* of the rounds: how far the middle half of them lie apart, over their median; the
+                    * median of all operations. 0: of one round */
 };
-/* Takes about a second a round; the medians over the rounds (1 to 15). */
-int compute_machine_measure(compute_t *c, int rounds, struct compute_machine *out, struct error *e);
+/* Takes about two seconds a round; the medians over the rounds (1 to 15). show_progress: on standard
+ * error. */
+int compute_machine_measure(compute_t *c, int rounds, bool show_progress,
+                            struct compute_machine *out, struct error *e);
 
 #endif

@@ -320,6 +320,12 @@ static double median(double *x, int n)
     return n % 2 ? x[n / 2] : (x[n / 2 - 1] + x[n / 2]) / 2;
 }
 
+/* How far the middle half of sorted rounds lie apart, beside their median. */
+static double spread_of(const double *sorted, int n)
+{
+    return (sorted[n - 1 - n / 4] - sorted[n / 4]) / sorted[n / 2];
+}
+
 /* Seconds of one run of an operation, from a spell of them. */
 static double op_run(struct bench *b, int op, struct layer *layers)
 {
@@ -391,18 +397,28 @@ static void bench_close(struct bench *b)
 
 /* All operations once per round, and not one after the other for a while: what disturbs the machine
  * for seconds then falls on one round of each. */
-static void measure_rounds(struct bench *b, int rounds, struct compute_machine *out)
+static void measure_rounds(struct bench *b, int rounds, bool show_progress,
+                           struct compute_machine *out)
 {
+    const size_t each = ARRAY_LEN(shapes) + COMPUTE_N_OPS;
+    double spreads[ARRAY_LEN(shapes) + COMPUTE_N_OPS], done = 0;
+    struct progress progress;
     struct layer *layers = mem_calloc(ARRAY_LEN(shapes), sizeof *layers);
     double(*ops)[MAX_ROUNDS] = mem_calloc(COMPUTE_N_OPS, sizeof *ops), copy[MAX_ROUNDS];
     for (size_t i = 0; i < ARRAY_LEN(shapes); i++)
         layer_open(b, i, &layers[i]);
+    if (show_progress)
+        progress_init(&progress, b->dtype == COMPUTE_BF16 ? "measure bf16" : "measure fp32",
+                      "operations", (double)each * (rounds + 1));
     for (int round = -1; round < rounds; round++) { /* the first one warms up */
-        for (size_t i = 0; i < ARRAY_LEN(shapes); i++)
+        for (size_t i = 0; i < ARRAY_LEN(shapes); i++) {
             layer_run(b, &layers[i], round);
+            if (show_progress) progress_update(&progress, ++done);
+        }
         for (int op = 0; op < COMPUTE_N_OPS; op++) {
             double s = op_run(b, op, layers);
             if (round >= 0) ops[op][round] = s;
+            if (show_progress) progress_update(&progress, ++done);
         }
         double rate = run_copy(b);
         if (round >= 0) copy[round] = rate;
@@ -411,16 +427,22 @@ static void measure_rounds(struct bench *b, int rounds, struct compute_machine *
         out->products[i] = shapes[i];
         for (int kind = 0; kind < 3; kind++)
             out->products[i].s[kind] = median(layers[i].times[kind], rounds);
+        spreads[i] = spread_of(layers[i].times[0], rounds);
         layer_close(i, &layers[i]);
     }
-    for (int op = 0; op < COMPUTE_N_OPS; op++)
+    for (int op = 0; op < COMPUTE_N_OPS; op++) {
         out->op_s[op] = median(ops[op], rounds) / op_units(b, op);
+        spreads[ARRAY_LEN(shapes) + (size_t)op] = spread_of(ops[op], rounds);
+    }
+    out->spread = median(spreads, (int)each);
+    if (show_progress) progress_fini(&progress, done);
     out->copy_bytes_per_s = median(copy, rounds);
     mem_free(ops);
     mem_free(layers);
 }
 
-int compute_machine_measure(compute_t *c, int rounds, struct compute_machine *out, struct error *e)
+int compute_machine_measure(compute_t *c, int rounds, bool show_progress,
+                            struct compute_machine *out, struct error *e)
 {
     struct bench b;
     _Static_assert(ARRAY_LEN(shapes) <= COMPUTE_MACHINE_PRODUCTS, "room for all shapes");
@@ -430,7 +452,7 @@ int compute_machine_measure(compute_t *c, int rounds, struct compute_machine *ou
     out->n_products = ARRAY_LEN(shapes);
     int rc = bench_open(c, &b, e);
     if (rc == 0) {
-        measure_rounds(&b, MIN(MAX(rounds, 1), MAX_ROUNDS), out);
+        measure_rounds(&b, MIN(MAX(rounds, 1), MAX_ROUNDS), show_progress, out);
         for (size_t i = 0; i < out->n_products; i++) {
             const struct compute_machine_product *p = &out->products[i];
             double flops = 2.0 * (double)p->rows * (double)p->in * (double)p->out;

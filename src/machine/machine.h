@@ -49,7 +49,11 @@ struct machine_accelerator {
     struct figure price_usd;
     struct figure failures;        /* per 1,000 days of 8 accelerators, mature fleet */
     struct figure smoothing_floor; /* share of the cap the power can be held at; 0: none */
+    /* Of a whole machine that `colossus train` runs on: the file with the times of its operations, or
+     * MACHINE_ESTIMATED; "": this is none. */
+    const char *operations;
 };
+#define MACHINE_ESTIMATED "estimated"
 
 struct machine_pool { /* accelerators of one kind within a cluster */
     const struct machine_accelerator *accelerator;

@@ -79,6 +79,22 @@ static int finish_accelerator(const struct yaml_reader *r, const struct yaml_nod
     return check_accelerator(r, map, x);
 }
 
+/* A file beside the one that names it, whichever description begins with it. */
+int machine_read_operations(const struct yaml_reader *r, const struct option *f,
+                            const struct yaml_node *node, void *target)
+{
+    struct machine_accelerator *x = target;
+    if (node->kind != YAML_KIND_SCALAR)
+        return yaml_wrong_row(r, node, f, "'operations' is a file, or " MACHINE_ESTIMATED);
+    bool as_it_is = !*node->text || strcmp(node->text, MACHINE_ESTIMATED) == 0;
+    x->operations = arena_strdup(r->arena, node->text);
+    if (as_it_is || node->text[0] == '/') return 0;
+    const char *slash = strrchr(r->path, '/');
+    if (!slash) return 0;
+    x->operations = arena_printf(r->arena, "%.*s/%s", (int)(slash - r->path), r->path, node->text);
+    return 0;
+}
+
 /* A generation that computes in other formats is another one, unless the file says which. */
 static void forget_family(const struct yaml_node *map, void *target)
 {

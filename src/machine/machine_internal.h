@@ -11,6 +11,8 @@ extern const struct range machine_other_of_cap; /* CPUs, NICs and fans of the se
 /* Rows' own readers, named in machine_rows.c. */
 int machine_read_pools(const struct yaml_reader *r, const struct option *f,
                        const struct yaml_node *node, void *target);
+int machine_read_operations(const struct yaml_reader *r, const struct option *f,
+                            const struct yaml_node *node, void *target);
 int machine_read_sources(const struct yaml_reader *r, const struct option *f,
                          const struct yaml_node *node, void *target);
 int machine_read_climate(const struct yaml_reader *r, const struct option *f,

@@ -67,6 +67,10 @@ static const struct option accelerator_rows[] = {
         "of more than 8)"),
     FIGURE_IN(A, smoothing_floor, UNIT_SHARE, "", 0, 1, "90 %",
         "share of the cap at which it can hold its own power; 0: it cannot"),
+    {ROW_(A, "operations", operations, OPTION_STRING, "", "local.json",
+        "of a whole machine that `colossus train` runs on: times of its operations, in a file "
+        "beside this one that bench-machine wrote; estimated: from the figures above"),
+     .read = machine_read_operations},
 };
 const struct section machine_accelerator_section =
     SECTION("accelerator", "accelerators", "an accelerator", accelerator_rows);

@@ -25,20 +25,27 @@ double plan_model_flops_per_token(const struct model_config *m, int64_t seq_len,
 /* Which training software, and the year of its release: the same hardware gained 1.5 to 3 times
  * between releases. dualpipe is Megatron's way of working with the schedule of DeepSeek-V3
  * (arXiv:2412.19437, 3.2.1): both ends of the pipeline fed at once, the experts' traffic under the
- * other direction's compute. */
+ * other direction's compute. colossus is `colossus train` on one machine: no curve of a large
+ * accelerator holds there, a step is the sum of its operations (plan_local_price.c). */
 enum plan_stack {
     PLAN_STACK_MEGATRON,
     PLAN_STACK_FSDP,
     PLAN_STACK_OTHER,
     PLAN_STACK_DUALPIPE,
+    PLAN_STACK_COLOSSUS,
     PLAN_N_STACKS
 };
 extern const char *const plan_stack_names[];
+struct plan_local; /* times of this machine's operations: plan/step/plan_local_internal.h */
 struct plan_software {
     int stack;         /* enum plan_stack */
     double generation; /* decimal year of the release, 2021.0 ...; 0: today's (the default) */
     /* What the model of a step was fitted to; borrowed. NULL: the program's own. A fit sets others. */
     const struct plan_constant_values *constants;
+    /* Of stack colossus: what its operations take, borrowed (others: NULL), and Muon's iterations; 0:
+     * AdamW. */
+    const struct plan_local *local;
+    int64_t muon_steps;
 };
 
 /* ------------------------------------------------------------------ a step (plan_step.c) */
@@ -212,6 +219,12 @@ struct plan_sensitivity {
 #define PLAN_MAX_SENSITIVITIES 12
 
 #define PLAN_MAX_NOTES 8
+/* What `colossus train` has measured of the run that a run file describes. */
+struct plan_measured {
+    const char *folder; /* NULL: there is no such run */
+    double step_s;      /* median of the steps after the first three */
+    size_t n_steps;     /* that it is the median of */
+};
 struct plan_request {
     const char *name, *title, *path;
     const char *changed; /* inputs that differ from the file's: "gpus 8Ki, cap 0.8"; NULL: none */
@@ -219,6 +232,8 @@ struct plan_request {
     struct machine_cluster cluster;
     struct machine_site site;
     struct plan_software software;
+    bool stack_asked; /* by the file or an option; else it follows from the machine */
+    struct plan_measured measured;
     struct plan_batch batch;
     struct plan_layout layout; /* what is not given is searched; see plan_search */
     /* What options pin of it, for which no other input may forget it: the rest 0, or -1 where 0 has a
@@ -279,30 +294,30 @@ int plan_write_timeline(const struct plan_answer *answer, const char *path, stru
 
 /* What options and sweeps can change of a plan: id, name, what a value is, help. In the order in
  * which options are applied: what forgets the layout comes before what sets a part of it. */
-#define PLAN_INPUTS(X)                                                                 \
-    X(model, "model", "NAME", "another model: a preset or a file")                     \
-    X(cluster, "cluster", "NAME", "another cluster")                                   \
-    X(site, "site", "NAME", "another site")                                            \
-    X(accelerator, "accelerator", "NAME", "all accelerators are of this kind")         \
-    X(gpus, "gpus", NULL, "number of accelerators")                                    \
-    X(tokens, "tokens", NULL, "length of the run; optimal: by scaling laws")           \
-    X(batch, "batch", "sequences", "global batch")                                     \
-    X(seq_len, "seq-len", "tokens", "length of a sequence")                            \
-    X(layout, "layout", NULL, "auto: search all of it, whatever the file gives")       \
-    X(precision, "precision", NULL, "of matrix products: bf16, fp8, mxfp8, fp4")       \
-    X(generation, "generation", "year", "release of the software, 2024.5")             \
-    X(stack, "stack", NULL, "megatron, fsdp, dualpipe or other")                       \
-    X(cap, "cap", NULL, "power cap, as a share of the accelerators' own: 0.4 to 1")    \
-    X(by, "by", NULL, "what the search minimises: time, cost, energy, tokens-per-mwh") \
-    X(recompute, "recompute", NULL, "none, selective or full")                         \
-    X(tp, "tp", NULL, "tensor parallel")                                               \
-    X(pp, "pp", NULL, "pipeline stages")                                               \
-    X(cp, "cp", NULL, "context parallel")                                              \
-    X(ep, "ep", NULL, "expert parallel")                                               \
-    X(etp, "etp", NULL, "tensor parallel within experts")                              \
-    X(dp, "dp", NULL, "data parallel")                                                 \
-    X(vp, "vp", NULL, "virtual stages of a device")                                    \
-    X(micro_batch, "micro-batch", "sequences", "sequences that go through at once")    \
+#define PLAN_INPUTS(X)                                                                    \
+    X(model, "model", "NAME", "another model: a preset or a file")                        \
+    X(cluster, "cluster", "NAME", "another cluster")                                      \
+    X(site, "site", "NAME", "another site")                                               \
+    X(accelerator, "accelerator", "NAME", "all accelerators are of this kind")            \
+    X(gpus, "gpus", NULL, "number of accelerators")                                       \
+    X(tokens, "tokens", NULL, "length of the run; optimal: by scaling laws")              \
+    X(batch, "batch", "sequences", "global batch")                                        \
+    X(seq_len, "seq-len", "tokens", "length of a sequence")                               \
+    X(layout, "layout", NULL, "auto: search all of it, whatever the file gives")          \
+    X(precision, "precision", NULL, "of matrix products: bf16, fp8, mxfp8, fp4")          \
+    X(generation, "generation", "year", "release of the software, 2024.5")                \
+    X(stack, "stack", NULL, "megatron, fsdp, dualpipe, other, or colossus: this program") \
+    X(cap, "cap", NULL, "power cap, as a share of the accelerators' own: 0.4 to 1")       \
+    X(by, "by", NULL, "what the search minimises: time, cost, energy, tokens-per-mwh")    \
+    X(recompute, "recompute", NULL, "none, selective or full")                            \
+    X(tp, "tp", NULL, "tensor parallel")                                                  \
+    X(pp, "pp", NULL, "pipeline stages")                                                  \
+    X(cp, "cp", NULL, "context parallel")                                                 \
+    X(ep, "ep", NULL, "expert parallel")                                                  \
+    X(etp, "etp", NULL, "tensor parallel within experts")                                 \
+    X(dp, "dp", NULL, "data parallel")                                                    \
+    X(vp, "vp", NULL, "virtual stages of a device")                                       \
+    X(micro_batch, "micro-batch", "sequences", "sequences that go through at once")       \
     X(zero, "zero", NULL, "ZeRO stage, 0 to 3")
 #define PLAN_INPUT_ID(id, name, unit, help) PLAN_INPUT_##id,
 enum plan_input { PLAN_INPUTS(PLAN_INPUT_ID) PLAN_N_INPUTS };
@@ -358,6 +373,14 @@ const char *plan_local_path(struct arena *a);
 /* The accelerator, and the times of operations beside it as .json. n: number formats measured. */
 int plan_local_write(const struct compute_machine *machines, size_t n, const char *path,
                      struct error *e);
+/* Whether others use the machine while it is measured (plan_local_busy.c). `end` warns where they took
+ * a part of it, or where the repeats lie far apart. */
+struct plan_busy {
+    double load, own_s;           /* load average before; processor seconds of this process */
+    double idle, stolen, all, hz; /* ticks of all processors so far */
+};
+void plan_busy_begin(struct plan_busy *b);
+void plan_busy_end(const struct plan_busy *b, const struct compute_machine *machines, size_t n);
 /* Predicted and measured steps of runs of `colossus train` on this machine. local NULL: as above. */
 int plan_validate_local(const char *const *runs, size_t n, const char *local, bool json, FILE *out,
                         struct error *e);

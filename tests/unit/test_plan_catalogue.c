@@ -258,7 +258,7 @@ static void test_every_run_file_loads(void **state)
     for (size_t i = 0; i < n; i++) {
         char *path = arena_printf(&f->arena, "presets/runs/%s", names[i]);
         assert_ok(plan_load(path, &f->arena, &p, &f->e), f->e);
-        assert_true(p.search && p.tokens.mid > 0 && p.model.vocab_size > 0);
+        assert_true(!p.search && p.tokens.mid > 0 && p.model.vocab_size > 0);
     }
 }
 

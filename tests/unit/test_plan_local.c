@@ -2,6 +2,7 @@
  * back, and a step is the sum of its operations. */
 #include "test_cmocka.h"
 
+#include "plan/read/plan_read_internal.h"
 #include "plan/step/plan_local_internal.h"
 #include "plan/validate/plan_validate_internal.h"
 
@@ -83,7 +84,6 @@ static void test_other_operations(void **state)
     m.op_s[COMPUTE_OP_NEWTON] = 1e-9;
     plan_local_step(&m, &r, &s);
     assert_true(s.optimizer_s < 1e-9);
-    r.muon = true;
     r.muon_steps = 5;
     plan_local_step(&m, &r, &s);
     double square = 6 * 128.0 * 128 * 128;                    /* query and output */
@@ -96,27 +96,34 @@ static void test_other_operations(void **state)
 static void test_files(void **state)
 {
     (void)state;
-    struct compute_machine m = machine(), back;
+    struct compute_machine m = machine();
+    const struct compute_machine *back;
+    const struct plan_local *local;
+    struct plan_local read;
     struct machine_accelerator accelerator;
     struct arena a;
     struct error e = {0};
     arena_init(&a);
     assert_ok(plan_local_write(&m, 1, FOLDER "/deep/local.yaml", &e), e);
-    assert_ok(plan_local_read(FOLDER "/deep/local.yaml", false, &back, &e), e);
-    assert_int_equal(back.n_products, m.n_products);
-    for (size_t i = 0; i < m.n_products; i++)
-        assert_float_equal(back.products[i].s[2], m.products[i].s[2], 1e-12);
+    assert_string_equal(plan_local_times(FOLDER "/deep/local.yaml", &a), FOLDER "/deep/local.json");
     assert_ok(machine_load_accelerator(FOLDER "/deep/local.yaml", "", &a, &accelerator, &e), e);
     assert_string_equal(accelerator.name, "local");
     assert_float_equal(accelerator.peak_flops[MACHINE_FP32].mid, 2e9, 1);
     assert_true(accelerator.hbm_bytes.mid > 1e8);
-    assert_true(plan_local_read(FOLDER "/deep/local.yaml", true, &back, &e) < 0);
+    assert_string_equal(accelerator.operations, FOLDER "/deep/local.json");
+    assert_ok(plan_local_of(&accelerator, &a, &local, &e), e);
+    back = &local->machine[COMPUTE_F32];
+    assert_int_equal(back->n_products, m.n_products);
+    for (size_t i = 0; i < m.n_products; i++)
+        assert_float_equal(back->products[i].s[2], m.products[i].s[2], 1e-12);
+    assert_ok(plan_local_check(local, false, &e), e);
+    assert_int_equal(plan_local_check(local, true, &e), ERROR_CONFIG);
     assert_contains(e.text, "has no measurement in bf16");
-    assert_true(plan_local_read(FOLDER "/nowhere.yaml", true, &back, &e) < 0);
+    assert_true(plan_local_read(FOLDER "/nowhere.json", &read, &e) < 0);
     assert_contains(e.hint, "bench-machine");
     static const char broken[] = "{\"machine\": [{\"dtype\": \"fp32\", \"threads\": 1}]}";
     assert_ok(file_write(FOLDER "/broken.json", broken, strlen(broken), &e), e);
-    assert_int_equal(plan_local_read(FOLDER "/broken.yaml", false, &back, &e), ERROR_CONFIG);
+    assert_int_equal(plan_local_read(FOLDER "/broken.json", &read, &e), ERROR_CONFIG);
     assert_ok(file_remove_tree(FOLDER, &e), e);
     arena_fini(&a);
 }
@@ -141,24 +148,129 @@ static void test_run_folder(void **state)
     assert_ok(plan_local_load(FOLDER, &r, &e), e);
     assert_int_equal(r.n_steps, 3);
     assert_float_equal(r.measured_s, 2, 0);
-    assert_true(r.bf16 && r.muon && r.muon_steps == 6 && r.model.tied_embeddings);
+    assert_true(r.bf16 && r.muon_steps == 6 && r.model.tied_embeddings);
     assert_int_equal(r.global_batch, 4);
     assert_ok(file_write(FOLDER "/metrics.jsonl", "{}\n", 3, &e), e);
-    assert_true(plan_local_load(FOLDER, &r, &e) < 0);
-    assert_contains(e.text, "no steps");
+    assert_ok(plan_local_load(FOLDER, &r, &e), e);
+    assert_int_equal(r.n_steps, 0); /* not yet */
     assert_ok(file_write(FOLDER "/run.yaml", "model: {}\n", 10, &e), e);
     assert_int_equal(plan_local_load(FOLDER, &r, &e), ERROR_CONFIG);
     assert_contains(e.text, "'n_layers' of a model is missing");
     assert_ok(file_remove_tree(FOLDER, &e), e);
 }
 
+/* A run file is planned by the very sum that validates it, whatever the pages are for; a desk has no
+ * servers, no network and no fleet. */
+static void test_one_model(void **state)
+{
+    (void)state;
+    static const char yaml[] =
+        "name: mine\ndir: " FOLDER "/runs\n"
+        "model: {vocab_size: 1000, n_layers: 3, d_model: 128, n_heads: 4, n_kv_heads: 2,\n"
+        "  head_dim: 32, ffn_hidden: 256, n_experts: 4, n_experts_used: 2}\n"
+        "batch: {seq_len: 64, micro_batch: 4, global_batch: 8}\n"
+        "train: {tokens: 100k, precision: fp32}\noptimizer: {kind: muon}\n";
+    static const char *const RUN = FOLDER "/runs/mine";
+    static const char steps[] = "{\"step_s\":9}\n{\"step_s\":9}\n{\"step_s\":9}\n{\"step_s\":2}\n";
+    struct compute_machine m = machine();
+    struct plan_local_run run;
+    struct plan_local_step s = {0};
+    struct plan_request r;
+    struct plan_answer answer;
+    struct arena a;
+    struct error e = {0};
+    arena_init(&a);
+    m.op_s[COMPUTE_OP_NEWTON] = 1e-9;
+    assert_ok(file_make_dirs(RUN, &e), e);
+    assert_ok(file_make_dirs(FOLDER "/accelerators", &e), e);
+    assert_ok(plan_local_write(&m, 1, FOLDER "/accelerators/local.yaml", &e), e);
+    assert_ok(file_write(FOLDER "/mine.yaml", yaml, strlen(yaml), &e), e);
+    assert_ok(file_write(FOLDER "/runs/mine/run.yaml", yaml, strlen(yaml), &e), e);
+    assert_ok(file_write(FOLDER "/runs/mine/metrics.jsonl", steps, strlen(steps), &e), e);
+    assert_ok(plan_local_load(RUN, &run, &e), e);
+    assert_int_equal(run.muon_steps, 5);
+    plan_local_step(&m, &run, &s);
+
+    setenv("COLOSSUS_PRESETS", FOLDER, 1); /* local lies there */
+    assert_ok(plan_load(FOLDER "/mine.yaml", &a, &r, &e), e);
+    assert_ok(plan_solve(&r, &a, &answer, &e), e);
+    assert_int_equal(r.software.stack, PLAN_STACK_COLOSSUS);
+    assert_false(r.search);
+    assert_int_equal(answer.layout.micro_batch, 4);
+    assert_int_equal(answer.step.microbatches, 2);
+    assert_float_equal(answer.step.step_s, s.step_s, 1e-9 * s.step_s);
+    assert_string_equal(r.measured.folder, RUN);
+    assert_float_equal(r.measured.step_s, 2, 0);
+    assert_true(answer.money.servers_usd.mid == 0 && answer.money.network_usd.mid == 0);
+    assert_true(answer.power.network_w == 0);
+    assert_float_equal(plan_goodput(&answer.reliability).mid, 1, 0);
+    assert_false(isfinite(answer.reliability.mtbf_s.mid));
+    double days = ceil(100e3 / (8 * 64)) * s.step_s / 86400;
+    assert_float_equal(answer.days.mid, days, 1e-9 * days);
+
+    /* another batch is cut as this one; what was measured is not of it */
+    assert_ok(plan_override(&r, "batch", "16", &a, &e), e);
+    assert_ok(plan_solve(&r, &a, &answer, &e), e);
+    assert_int_equal(answer.layout.micro_batch, 4);
+    assert_float_equal(answer.step.step_s - answer.step.part_s[PLAN_PART_OPTIMIZER],
+                       2 * (s.step_s - s.optimizer_s), 1e-9 * s.step_s);
+
+    /* several machines, or one that nobody has measured, are another stack's */
+    assert_ok(plan_override(&r, "gpus", "2", &a, &e), e);
+    assert_int_equal(r.software.stack, PLAN_STACK_MEGATRON);
+    assert_null(r.software.local);
+    assert_true(plan_override(&r, "stack", "colossus", &a, &e) < 0);
+    assert_contains(e.text, "trains on one machine, not on 2");
+
+    /* a run of other settings says nothing of this one */
+    static const char adamw[] =
+        "name: mine\ndir: " FOLDER "/runs\n"
+        "model: {vocab_size: 1000, n_layers: 3, d_model: 128, n_heads: 4, n_kv_heads: 2,\n"
+        "  head_dim: 32, ffn_hidden: 256, n_experts: 4, n_experts_used: 2}\n"
+        "batch: {seq_len: 64, micro_batch: 4, global_batch: 8}\n"
+        "train: {tokens: 100k, precision: fp32}\n";
+    assert_ok(file_write(FOLDER "/other.yaml", adamw, strlen(adamw), &e), e);
+    assert_ok(plan_load(FOLDER "/other.yaml", &a, &r, &e), e);
+    assert_null(r.measured.folder);
+    assert_contains(r.notes[1], "of other settings");
+    unsetenv("COLOSSUS_PRESETS");
+    assert_ok(file_remove_tree(FOLDER, &e), e);
+    arena_fini(&a);
+}
+
+/* Of a machine that is only described: products at their rate, whatever moves memory by its bytes. */
+static void test_estimate(void **state)
+{
+    (void)state;
+    struct machine_accelerator x = {.name = "box", .operations = MACHINE_ESTIMATED};
+    const struct plan_local *l;
+    struct plan_local_run r = run_of();
+    struct plan_local_step s = {0}, slow = {0};
+    struct arena a;
+    struct error e = {0};
+    arena_init(&a);
+    x.peak_flops[MACHINE_FP32].mid = x.ceiling_flops[MACHINE_FP32].mid = 1e12;
+    x.hbm_bytes_per_s.mid = 50e9;
+    assert_ok(plan_local_of(&x, &a, &l, &e), e);
+    assert_true(l->estimated);
+    assert_ok(plan_local_check(l, true, &e), e); /* bf16 at the rate of fp32 */
+    plan_local_step(&l->machine[COMPUTE_F32], &r, &s);
+    double flops = 6 * (3 * (128.0 * 12 * 32 + 2 * 3 * 128.0 * 256) + 128 * 1000.0) * 8 * 64;
+    assert_float_equal(s.products_s, flops / 0.6e12, 1e-6 * s.products_s);
+    x.hbm_bytes_per_s.mid = 25e9;
+    assert_ok(plan_local_of(&x, &a, &l, &e), e);
+    plan_local_step(&l->machine[COMPUTE_F32], &r, &slow);
+    assert_float_equal(slow.vector_s, 2 * s.vector_s, 1e-9 * s.vector_s);
+    assert_float_equal(slow.products_s, s.products_s, 1e-12);
+    arena_fini(&a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_products),
-        cmocka_unit_test(test_other_operations),
-        cmocka_unit_test(test_files),
-        cmocka_unit_test(test_run_folder),
+        cmocka_unit_test(test_products),  cmocka_unit_test(test_other_operations),
+        cmocka_unit_test(test_files),     cmocka_unit_test(test_run_folder),
+        cmocka_unit_test(test_one_model), cmocka_unit_test(test_estimate),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -140,6 +140,13 @@ static int set_count(const struct change *c)
     return 0;
 }
 
+static int set_stack(const struct change *c)
+{
+    TRY(set_field(c));
+    c->r->stack_asked = true;
+    return 0;
+}
+
 static int set_cap(const struct change *c)
 {
     double x = 0; /* not lowered */
@@ -230,7 +237,7 @@ static const struct input inputs[PLAN_N_INPUTS] = {
     [PLAN_INPUT_generation] =
         {ROW_REAL(R, "generation", software.generation, NULL, NULL, 0, 1e4, "2025.5", NULL),
          set_generation},
-    [PLAN_INPUT_stack] = {WORD("stack", software.stack, plan_stack_names), set_field},
+    [PLAN_INPUT_stack] = {WORD("stack", software.stack, plan_stack_names), set_stack},
     [PLAN_INPUT_by] = {WORD("by", objective, plan_objective_names), set_field},
     [PLAN_INPUT_layout] = {APART(OPTION_ENUM, "layout", .choices = layout_words), set_layout},
     [PLAN_INPUT_precision] =
@@ -278,6 +285,7 @@ int plan_override(struct plan_request *r, const char *name, const char *text, st
         if (name[k] != known[k]) continue;
         const struct plan_request before = *r;
         TRY(inputs[i].set(&(struct change){r, &before, &inputs[i], text, a, e}));
+        TRY(plan_settle(r, a, e));
         if (differ(&before, r))
             r->changed = r->changed ? arena_printf(a, "%s, %s %s", r->changed, known, text)
                                     : arena_printf(a, "%s %s", known, text);

@@ -5,7 +5,7 @@
  * measured, else on the laptop of the presets.
  * The batch and tokens of a run file also serve a plan that names it as its model. */
 #include "plan/read/plan_read_internal.h"
-#include "plan/step/plan_step_internal.h"
+#include "plan/step/plan_local_internal.h"
 
 #include <string.h>
 
@@ -184,6 +184,9 @@ static int read_plan(const struct yaml_reader *r, const struct yaml_node *root,
     if (software) TRY(read_software(r, software, &out->software));
     TRY(read_batch(r, root, &extra, &out->batch));
     if (!yaml_get(root, "tokens")) take_tokens(&extra, out);
+    out->software.muon_steps = extra.run.muon_steps;
+    out->stack_asked = software && yaml_get(software, "stack");
+    TRY(plan_settle(out, r->arena, r->e));
     TRY(read_layout(r, root, out));
     if (out->power_cap > 0 && out->power_cap < 0.4) /* below it the model of the clock is a guess */
         return yaml_wrong_row(
@@ -191,6 +194,53 @@ static int read_plan(const struct yaml_reader *r, const struct yaml_node *root,
             "'power_cap' is %.3g, but must be 0 or from 0.4 to 1", out->power_cap);
     add_note(r, out, extra.note);
     return read_part_names(r, root, out);
+}
+
+static int check_run_batch(const struct yaml_reader *r, const struct yaml_node *root,
+                           const struct plan_model_extra *extra)
+{
+    if (extra->batch.global_batch > 0) return 0;
+    return yaml_wrong_row(r, root, section_find(&plan_request_section, "batch"),
+                          "'batch' is missing: this is a model, not a plan");
+}
+
+/* As `colossus train` will cut it: nothing is left to a search. `precision: auto` is bf16 where the
+ * processor multiplies it at full speed and it was measured. */
+static void take_run_layout(const struct plan_model_extra *extra, struct plan_request *out,
+                            struct arena *a)
+{
+    const struct plan_local *l = out->software.local;
+    struct plan_layout *asked = arena_alloc(a, sizeof *asked);
+    bool fast = !l->estimated && compute_has_fast_bf16() && plan_local_check(l, true, NULL) >= 0;
+    out->layout = (struct plan_layout){.tp = 1, .pp = 1, .cp = 1, .ep = 1, .etp = 1, .dp = 1};
+    out->layout.vp = 1;
+    out->layout.micro_batch = (int32_t)extra->run.micro_batch;
+    out->layout.precision = extra->run.precision >= 0 ? extra->run.precision
+                            : fast                    ? MACHINE_BF16
+                                                      : MACHINE_FP32;
+    out->search = false;
+    *asked = (struct plan_layout){.micro_batch = out->layout.micro_batch, .zero = -1};
+    asked->recompute = asked->precision = -1;
+    out->asked = asked; /* another batch is cut as this one */
+}
+
+static void add_run_notes(const struct yaml_reader *r, const struct plan_model_extra *extra,
+                          bool measured, struct plan_request *out)
+{
+    const struct plan_local *l = out->software.local;
+    const int64_t vocab = out->model.vocab_size;
+    int threads = l->machine[out->layout.precision == MACHINE_BF16].threads;
+    add_note(r, out,
+             measured ? "a run file of `colossus train`: planned on this machine, as measured"
+                      : "this machine is not measured: planned on the laptop of the presets, by "
+                        "estimates that may be off by a factor of two; `colossus bench-machine` "
+                        "measures it in a minute");
+    add_note(r, out, plan_read_measured(extra->run.folder, extra->note != NULL, out, r->arena));
+    if (out->model.vocab_size == vocab) add_note(r, out, extra->note);
+    if (measured && extra->run.threads > 0 && extra->run.threads != threads)
+        add_note(r, out,
+                 arena_printf(r->arena, "the run is given %lld threads, and %d were measured",
+                              (long long)extra->run.threads, threads));
 }
 
 /* `colossus train` runs on the machine at hand: an accelerator `local` where `colossus bench-machine`
@@ -202,24 +252,30 @@ static int read_run_as_plan(const struct yaml_reader *r, const struct yaml_node 
     struct yaml_node laptop = YAML_SCALAR("laptop"), local = YAML_SCALAR("1 x local");
     memset(out, 0, sizeof(*out));
     section_defaults(&plan_request_section, out);
+    section_defaults(&plan_software_section, &out->software);
     out->tokens_from = "";
     TRY(plan_read_run_file(r, root, &out->model, &extra));
+    TRY(check_run_batch(r, root, &extra));
     bool measured = preset_exists(r, "accelerators", "local");
     TRY(machine_read_cluster(r, measured ? &local : &laptop, &out->cluster));
     TRY(machine_read_site(r, &laptop, &out->site));
-    out->software = (struct plan_software){.stack = PLAN_STACK_OTHER};
+    out->software.muon_steps = extra.run.muon_steps;
+    TRY(plan_settle(out, r->arena, r->e));
+    if (!out->software.local) {
+        error_set_code(r->e, ERROR_CONFIG, "the accelerator 'local' does not say its operations");
+        return error_hint(r->e, "colossus bench-machine measures this machine anew");
+    }
     out->batch = extra.batch;
-    if (out->batch.global_batch == 0)
-        return yaml_wrong_row(r, root, section_find(&plan_request_section, "batch"),
-                              "'batch' is missing: this is a model, not a plan");
-    struct yaml_node empty = {.kind = YAML_KIND_MAP, .line = 1, .column = 1};
     take_tokens(&extra, out);
-    TRY(read_layout(r, &empty, out));
-    add_note(r, out,
-             measured ? "a run file of `colossus train`: planned on this machine, as measured"
-                      : "a run file of `colossus train`: planned on the laptop of the presets");
-    add_note(r, out, extra.note);
-    return read_part_names(r, root, out);
+    take_run_layout(&extra, out, r->arena);
+    add_run_notes(r, &extra, measured, out);
+    const char *name = preset_name_of_path(r->arena, r->path);
+    if (!*out->name) out->name = name;
+    out->title =
+        arena_printf(r->arena, "%s on %s", out->model.name, measured ? "this machine" : "a laptop");
+    out->path = arena_strdup(r->arena, r->path);
+    TRY(plan_local_check(out->software.local, out->layout.precision == MACHINE_BF16, r->e));
+    return 0;
 }
 
 int plan_read_root(const struct yaml_reader *r, const struct yaml_node *root,

@@ -12,6 +12,12 @@ struct plan_model_extra {
     struct plan_batch batch; /* 0: not said */
     double tokens;           /* 0: not said */
     const char *note;        /* an assumption that had to be made, or NULL */
+    struct plan_run_beside { /* of a run file: what its step depends on beside these */
+        int64_t micro_batch, threads;
+        int64_t muon_steps; /* 0: AdamW */
+        int32_t precision;  /* enum machine_precision; -1: auto */
+        const char *folder; /* of the run; "" where the file's name is not known */
+    } run;
 };
 enum { PLAN_N_RUN_SECTIONS = 11 };
 extern const char *const plan_run_sections[PLAN_N_RUN_SECTIONS]; /* what a run file holds */
@@ -36,6 +42,17 @@ int plan_read_tokens(const struct yaml_reader *r, const struct option *f,
 /* A whole plan, or a run file as one. */
 int plan_read_root(const struct yaml_reader *r, const struct yaml_node *root,
                    struct plan_request *out);
+
+/* What follows from machine and software together: who trains on one machine, with what its operations
+ * take (plan_read_local.c). After reading, and after each change. */
+int plan_settle(struct plan_request *r, struct arena *a, struct error *e);
+/* What the run in this folder has measured, into r, if it is one of these settings; the vocabulary, too,
+ * where it is assumed. Returns what must be said beside, or NULL. */
+const char *plan_read_measured(const char *folder, bool vocab_assumed, struct plan_request *r,
+                               struct arena *a);
+struct plan_local_run; /* plan/step/plan_local_internal.h */
+/* Reads run.yaml and metrics.jsonl of a run folder of `colossus train`. */
+int plan_local_load(const char *folder, struct plan_local_run *out, struct error *e);
 
 /* What a change that forgets the plan's layout leaves of it: what options ask for (plan_override.c),
  * and the precision where every accelerator computes in it. */

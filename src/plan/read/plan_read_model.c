@@ -69,6 +69,34 @@ static bool has_batch(const struct yaml_node *root)
     return yaml_get(root, "batch") || yaml_get(root, "train") || yaml_get(root, "data");
 }
 
+/* "" where there is no such key. */
+static const char *get_text(const struct yaml_node *root, const char *section, const char *key)
+{
+    const struct yaml_node *node = yaml_get(yaml_get(root, section), key);
+    return node && node->kind == YAML_KIND_SCALAR ? node->text : "";
+}
+
+/* The defaults are those of `colossus train` (a unit test compares). */
+static void read_run_beside(const struct yaml_reader *r, const struct yaml_node *root,
+                            struct plan_run_beside *out)
+{
+    const char *precision = get_text(root, "train", "precision");
+    const struct yaml_node *name = yaml_get(root, "name"), *dir = yaml_get(root, "dir");
+    const char *folder = dir && dir->kind == YAML_KIND_SCALAR && *dir->text ? dir->text : "runs";
+    const char *run = name && name->kind == YAML_KIND_SCALAR && *name->text
+                          ? name->text
+                          : preset_name_of_path(r->arena, r->path);
+    out->precision = strcmp(precision, "fp32") == 0   ? MACHINE_FP32
+                     : strcmp(precision, "bf16") == 0 ? MACHINE_BF16
+                                                      : -1;
+    (void)parse_int(get_text(root, "train", "threads"), &out->threads);
+    if (strcmp(get_text(root, "optimizer", "kind"), "muon") == 0) {
+        out->muon_steps = 5;
+        (void)parse_int(get_text(root, "optimizer", "muon_steps"), &out->muon_steps);
+    }
+    out->folder = file_join(r->arena, folder, run);
+}
+
 /* What stands beside the model in a run file. */
 static int read_beside(const struct yaml_reader *r, const struct yaml_node *root,
                        struct model_config *out, struct plan_model_extra *extra)
@@ -78,6 +106,8 @@ static int read_beside(const struct yaml_reader *r, const struct yaml_node *root
     struct plan_run_batch batch;
     const char *unit;
     TRY(plan_read_run_batch(r, root, &batch));
+    read_run_beside(r, root, &extra->run);
+    extra->run.micro_batch = batch.micro_batch;
     if (has_batch(root)) extra->batch = (struct plan_batch){batch.global_batch, batch.seq_len};
     if (tokens && tokens->kind == YAML_KIND_SCALAR)
         (void)unit_parse(tokens->text, UNIT_TOKENS, &extra->tokens, &unit);

@@ -72,6 +72,21 @@ static void elasticity(const struct plan_request *r, double step_s, double what_
     out->job_share = share;
 }
 
+/* One machine on a desk: its crashes are rarer than its runs are long, nobody plans its repairs, and
+ * a checkpoint is written beside the steps. What is not told of it is not finite. */
+static void desk(const struct plan_request *r, struct plan_reliability *out)
+{
+    const double fp32 = 4.0 * plan_model_params(&r->model);
+    double write = figure_mid(&r->cluster.storage_write_bytes_per_s, 0.0);
+    out->job_accelerators = out->elastic_most = out->elastic_group = 1;
+    out->mtbf_s = range_exact(INFINITY);
+    out->checkpoint_bytes = 3.0 * fp32; /* weights and two moments */
+    out->checkpoint_write_s = write > 0.0 ? out->checkpoint_bytes / write : INFINITY;
+    out->interval_young_s = out->interval_daly_s = out->interval_exact_s = INFINITY;
+    out->goodput = out->goodput_elastic = range_exact(1.0);
+    out->job_share = 1.0;
+}
+
 void plan_reliability(const struct plan_request *r, const struct plan_step *step,
                       const struct plan_what_if *w, struct plan_reliability *out)
 {
@@ -79,6 +94,10 @@ void plan_reliability(const struct plan_request *r, const struct plan_step *step
     int64_t used[MACHINE_MAX_POOLS];
     memset(out, 0, sizeof(*out));
     if (machine_cluster_accelerators(&r->cluster) <= 0) return;
+    if (r->software.local) {
+        desk(r, out);
+        return;
+    }
     out->job_accelerators = plan_place_used(&r->cluster, &r->layout, used);
     const double n = (double)out->job_accelerators;
     out->failures_per_1000_node_days = machine_failure_rate(&r->cluster, used, failures);

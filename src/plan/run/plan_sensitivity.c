@@ -76,6 +76,12 @@ static bool move(void *base, size_t offset, bool high)
     return x.high > x.low && x.low > 0.0;
 }
 
+/* 1 where there is nothing to move. */
+static double beside_mid(const struct range *x, bool high)
+{
+    return x->mid > 0.0 ? (high ? x->high : x->low) / x->mid : 1.0;
+}
+
 /* The bounds of the computed factors come from the answer's own ranges. */
 static double factor(const struct plan_answer *a, size_t offset, bool high)
 {
@@ -83,10 +89,8 @@ static double factor(const struct plan_answer *a, size_t offset, bool high)
     const struct range *restart = &a->reliability.restart_s;
     if (offset == offsetof(struct plan_what_if, step))
         return (high ? a->step.high_s : a->step.low_s) / a->step.step_s;
-    if (offset == offsetof(struct plan_what_if, failures))
-        return (high ? rate->high : rate->low) / rate->mid;
-    if (offset == offsetof(struct plan_what_if, restart))
-        return (high ? restart->high : restart->low) / restart->mid;
+    if (offset == offsetof(struct plan_what_if, failures)) return beside_mid(rate, high);
+    if (offset == offsetof(struct plan_what_if, restart)) return beside_mid(restart, high);
     return high ? plan_power_band.high : plan_power_band.low;
 }
 

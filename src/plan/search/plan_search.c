@@ -33,6 +33,7 @@
  * fields, so the answer does not depend on the number of threads. List and front are of layouts
  * that fit. */
 #include "plan/search/plan_search_internal.h"
+#include "plan/step/plan_local_internal.h"
 
 #include <math.h>
 #include <pthread.h>
@@ -43,7 +44,8 @@
 enum {
     MIN_TOKENS_PER_CP_RANK = 512,
     MAX_DIVISORS = 4096, /* the most a 40-bit number has is under 3000 */
-    SMALL_SPACE = 16     /* groups below which threads cost more than they save */
+    SMALL_SPACE = 16,    /* groups below which threads cost more than they save */
+    BOUND_KINDS = 8      /* straddling or not, one microbatch or more, one stage or more */
 };
 
 struct divisors {
@@ -67,7 +69,7 @@ struct group {                 /* one task */
     uint64_t tried, valid, fitting;
     uint16_t *full; /* [vp] a bit for each (zero, recompute) that a smaller microbatch filled */
     uint16_t *full_before;            /* the same, of the smallest microbatch of more replicas */
-    struct plan_search_bound *bounds; /* [size of a microbatch][straddling or not] */
+    struct plan_search_bound *bounds; /* [size of a microbatch][BOUND_KINDS] */
     struct plan_search_rates rates;   /* of the replicas being tried */
 };
 
@@ -105,10 +107,10 @@ static double objective_cost(int objective, const struct plan_candidate *c)
 /* Of two layouts that cost the same the plainer one comes first. */
 static int layout_compare(const struct plan_layout *a, const struct plan_layout *b)
 {
-    const int32_t x[] = {a->zero, a->recompute, a->vp,  a->cp,          a->pp,
-                         a->tp,   a->ep,        a->etp, a->micro_batch, a->precision};
-    const int32_t y[] = {b->zero, b->recompute, b->vp,  b->cp,          b->pp,
-                         b->tp,   b->ep,        b->etp, b->micro_batch, b->precision};
+    const int32_t x[] = {a->zero, a->recompute, a->vp,          a->cp,        a->pp, a->tp,
+                         a->ep,   a->etp,       a->micro_batch, a->precision, a->dp};
+    const int32_t y[] = {b->zero, b->recompute, b->vp,          b->cp,        b->pp, b->tp,
+                         b->ep,   b->etp,       b->micro_batch, b->precision, b->dp};
     for (size_t i = 0; i < ARRAY_LEN(x); i++)
         if (x[i] != y[i]) return x[i] < y[i] ? -1 : 1;
     return 0;
@@ -166,7 +168,7 @@ static void front_add(struct front *f, const struct plan_candidate *c)
     for (size_t i = 0; i < f->count; i++) {
         struct plan_candidate *x = &f->items[i];
         if (!dominates(x, c)) continue;
-        if (dominates(c, x) && layout_compare(&c->layout, &x->layout) < 0) x->layout = c->layout;
+        if (dominates(c, x) && layout_compare(&c->layout, &x->layout) < 0) *x = *c;
         return;
     }
     for (size_t i = 0; i < f->count; i++) {
@@ -213,6 +215,7 @@ static bool worth_pricing(struct search *s, struct group *g, const struct plan_s
 {
     struct plan_candidate ideal;
     double busy;
+    if (s->s->local) return true; /* sums of operations have no bound, and few layouts */
     ideal.step.step_s = plan_search_bound_step(bound, l, s->b, &busy);
     ideal.step.compute_share = busy / ideal.step.step_s;
     ideal.step.memory.total = memory;
@@ -255,12 +258,12 @@ static void try_memory_choices(struct search *s, struct group *g,
     unsigned choices = 0;
     for (l->zero = zero_from; l->zero <= zero_to; l->zero++) {
         if (l->zero == 2 && s->fixed.zero < 0 && plan_stack_is_megatron(s->s->stack)) continue;
-        const int n = again_to - again_from + 1; /* no stack refuses a recomputation */
-        g->tried += (uint64_t)n;
-        if (plan_layout_check_stack(l, s->b, s->s, NULL) < 0) continue;
-        g->valid += (uint64_t)n;
-        for (int again = again_from; again <= again_to; again++)
-            choices |= 1u << (3 * l->zero + again);
+        for (l->recompute = again_from; l->recompute <= again_to; l->recompute++) {
+            g->tried++;
+            if (plan_layout_check_stack(l, s->b, s->s, NULL) < 0) continue;
+            g->valid++;
+            choices |= 1u << (3 * l->zero + l->recompute);
+        }
     }
     choices &= ~(unsigned)g->full[l->vp];
     if (choices == 0) return;
@@ -331,11 +334,15 @@ static bool allowed(int32_t fixed, int64_t value)
     return fixed == 0 || fixed == value;
 }
 
-/* Blocks of a microbatch cost the same in all layouts of a group, but for where the ranks lie. */
+/* Blocks of a microbatch cost the same in all layouts of a group, but for where the ranks lie, whether
+ * the experts' traffic has another microbatch to lie under, and whether there is a pipeline to feed
+ * from both ends. */
 static const struct plan_search_bound *bound_of(struct search *s, struct group *g, size_t size,
                                                 const struct plan_layout *l, bool straddle)
 {
-    struct plan_search_bound *bound = &g->bounds[2 * size + straddle];
+    bool several = s->b->global_batch / l->dp / l->micro_batch >= 2, stages = l->pp > 1;
+    struct plan_search_bound *bound =
+        &g->bounds[BOUND_KINDS * size + 4 * stages + 2 * several + straddle];
     const struct plan_job job = {s->m, s->c, l, s->b, s->s};
     if (bound->n_pools == 0) plan_search_bound_init(&job, bound);
     plan_search_bound_ranks(bound, l);
@@ -411,7 +418,7 @@ static void try_group(void *ctx, size_t task, int thread)
     g->best = mem_alloc(MAX(s->n_best, 1) * sizeof *g->best);
     g->full = mem_calloc((size_t)s->m->n_layers + 3, sizeof *g->full);
     g->full_before = mem_calloc((size_t)s->m->n_layers + 3, sizeof *g->full_before);
-    g->bounds = mem_calloc(2 * s->sizes.count, sizeof *g->bounds);
+    g->bounds = mem_calloc(BOUND_KINDS * s->sizes.count, sizeof *g->bounds);
     pthread_mutex_lock(&s->lock);
     front_merge(&g->front, &s->front);
     pthread_mutex_unlock(&s->lock);
@@ -488,8 +495,11 @@ static void add_all_groups(struct search *s)
         add_groups(s, s->fixed.precision);
         return;
     }
-    for (int p = MACHINE_BF16; p < MACHINE_FP4; p++)
-        if (offered(s->c, p)) add_groups(s, p);
+    for (int p = s->s->local ? MACHINE_FP32 : MACHINE_BF16; p < MACHINE_FP4; p++)
+        if (s->s->local
+                ? plan_local_check(s->s->local, p == MACHINE_BF16, NULL) >= 0 && p <= MACHINE_BF16
+                : offered(s->c, p))
+            add_groups(s, p);
     if (s->n_groups == 0) add_groups(s, MACHINE_FP32);
 }
 

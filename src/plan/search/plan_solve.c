@@ -3,6 +3,7 @@
  * The request is checked, its layout found or checked, the run evaluated (plan/run), each input
  * moved to its bounds, and what limits the plan is said in one sentence. */
 #include "plan/search/plan_search_internal.h"
+#include "plan/step/plan_local_internal.h"
 
 #include <string.h>
 
@@ -29,6 +30,21 @@ static int check_precision(const struct plan_request *r, struct error *e)
         return error_hint(e, "it offers %s; without the key the search chooses", offered);
     }
     return 0;
+}
+
+/* Stack colossus is this program, which must be able to train the model, and have been measured in the
+ * precision. */
+static int check_program(const struct plan_request *r, struct error *e)
+{
+    const int32_t precision = r->layout.precision;
+    TRY(model_config_check(&r->model, e));
+    TRY(model_config_check_runnable(&r->model, e));
+    if (precision < 0) return 0;
+    if (precision == MACHINE_FP32 || precision == MACHINE_BF16)
+        return plan_local_check(r->software.local, precision == MACHINE_BF16, e);
+    error_set_code(e, ERROR_CONFIG, "stack colossus does not compute in %s",
+                   machine_precision_names[precision]);
+    return error_hint(e, "fp32 or bf16");
 }
 
 static int run_check(const struct plan_request *r, struct error *e)
@@ -185,6 +201,7 @@ int plan_solve(const struct plan_request *r, struct arena *a, struct plan_answer
     struct plan_request chosen = *r;
     memset(out, 0, sizeof(*out));
     TRY(run_check(r, e));
+    if (r->software.local) TRY(check_program(r, e));
     if (r->search) {
         TRY(plan_search_run(&chosen, a, &out->search, e));
     } else {

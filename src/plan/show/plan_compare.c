@@ -12,6 +12,12 @@ struct comparison {
     struct plan_list lists[MAX_COMPARED]; /* the same quantities in each */
 };
 
+/* Nothing of what is better less of is a figure, the best there is: no water, no NOx. */
+static bool is_known(const struct plan_told *t)
+{
+    return plan_is_known(t->value.mid) || (t->less_is_better && t->value.mid == 0);
+}
+
 /* The answer that is best in this line, or -1: they are equal, one is not known, or no value is
  * better than another. */
 static int best_of(const struct comparison *c, size_t line)
@@ -21,7 +27,7 @@ static int best_of(const struct comparison *c, size_t line)
     for (size_t i = 0; i < c->count; i++) {
         const struct plan_told *t = &c->lists[i].told[line];
         if (!t->less_is_better && !t->more_is_better) return -1;
-        if (!(t->value.mid > 0)) return -1;
+        if (!is_known(t)) return -1;
         if (best >= 0) differ |= t->value.mid != c->lists[best].told[line].value.mid;
         bool better =
             best >= 0 && (t->less_is_better ? t->value.mid < c->lists[best].told[line].value.mid
@@ -50,9 +56,8 @@ static void add_told(const struct comparison *c, struct table *t)
         for (size_t i = 0; i < c->count; i++) {
             char mid[32];
             const struct plan_told *x = &c->lists[i].told[line];
-            any |= x->value.mid > 0;
-            snprintf(cells[i], CELL, "%s%s",
-                     x->value.mid > 0 ? x->format(mid, x->value.mid) : "N/A",
+            any |= plan_is_known(x->value.mid);
+            snprintf(cells[i], CELL, "%s%s", is_known(x) ? x->format(mid, x->value.mid) : "N/A",
                      (int)i == best ? " *" : "  ");
         }
         if (any) add_row(c, t, c->lists[0].told[line].name, cells);

@@ -39,6 +39,10 @@ char *plan_format_usd(char buf[32], double usd)
 {
     char digits[32];
     if (!isfinite(usd)) return format_count(buf, usd);
+    if (usd > 0 && usd < 0.095) { /* two digits: a run of minutes costs less than a cent */
+        snprintf(buf, 32, "$%.*f", MIN(1 - (int)floor(log10(usd)), 6), usd);
+        return buf;
+    }
     if (fabs(usd) < 999.5 || fabs(usd) >= 999.5e3) return in_words(buf, usd, "$");
     double unit = pow(10.0, floor(log10(fabs(usd))) - 2.0); /* three digits: $1,200, $12,300 */
     plan_format_whole(digits, fabs(round(usd / unit) * unit));
@@ -80,7 +84,9 @@ char *plan_format_watts(char buf[32], double w)
 
 char *plan_format_tonnes(char buf[32], double t)
 {
-    if (fabs(t) < 0.9995)
+    if (t > 0 && t < 0.995e-4)
+        snprintf(buf, 32, "%.*f g", t < 0.995e-5 ? 2 : 1, 1e6 * t);
+    else if (fabs(t) < 0.9995)
         snprintf(buf, 32, fabs(t) < 0.00995 ? "%.2f kg" : "%.0f kg", 1e3 * t);
     else if (fabs(t) < 99.95)
         snprintf(buf, 32, fabs(t) < 9.995 ? "%.2f t" : "%.1f t", t);
@@ -91,7 +97,8 @@ char *plan_format_tonnes(char buf[32], double t)
 
 char *plan_format_litres(char buf[32], double l)
 {
-    in_words(buf, l, "");
-    strncat(buf, " L", 31 - strlen(buf));
+    bool drops = l > 0 && l < 0.0995;
+    in_words(buf, drops ? 1e3 * l : l, "");
+    strncat(buf, drops ? " mL" : " L", 31 - strlen(buf));
     return buf;
 }

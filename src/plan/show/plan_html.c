@@ -84,6 +84,14 @@ static void add_head(const struct plan_answer *a, struct str *out)
                plan_format_whole(seq_len, (double)r->batch.seq_len),
                format_si(tokens, a->tokens.mid, ""));
     str_puts(out, "</p>\n");
+    char text[512];
+    plan_describe_software(&r->software, text, sizeof text);
+    str_puts(out, "<p class=\"dim\">");
+    svg_escape(out, text);
+    plan_describe_measured(a, text, sizeof text);
+    if (text[0]) str_puts(out, " · measured: ");
+    svg_escape(out, text);
+    str_puts(out, "</p>\n");
 }
 
 static void add_said(struct str *out, const char *what, const char *text)
@@ -115,7 +123,7 @@ static void add_cards(const struct plan_list *told, struct str *out)
     for (size_t k = 0; k < ARRAY_LEN(keys); k++) {
         const struct plan_told *t = plan_list_find(told, keys[k]);
         char mid[32], low[32], high[32];
-        if (!(t->value.mid > 0)) continue;
+        if (!plan_is_known(t->value.mid)) continue;
         plan_told_write(t, low, mid, high);
         str_printf(out, "<div class=\"card\">%s<b>%s</b>", t->name, mid);
         if (low[0]) str_printf(out, "<span>%s to %s</span>", low, high);
@@ -132,7 +140,7 @@ static void add_told(const struct plan_list *l, struct str *out)
     for (size_t i = 0; i < l->n; i++) {
         const struct plan_told *t = &l->told[i];
         char low[32], mid[32], high[32];
-        if (!(t->value.mid > 0)) continue;
+        if (!plan_is_known(t->value.mid)) continue;
         plan_told_write(t, low, mid, high);
         const char *const cells[] = {t->name, low, mid, high};
         add_cells(out, "td", cells, ARRAY_LEN(cells));

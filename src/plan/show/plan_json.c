@@ -236,15 +236,24 @@ static json_t *inputs(const struct plan_answer *a)
     json_object_set_new(j, "accelerators", json_integer(machine_cluster_accelerators(&r->cluster)));
     json_object_set_new(j, "site", plan_json_text(r->site.name));
     json_object_set_new(j, "stack", plan_json_text(plan_stack_names[r->software.stack]));
-    json_object_set_new(j, "generation",
-                        plan_json_real(r->software.generation > 0 ? r->software.generation
-                                                                  : plan_software_today()));
+    double year = r->software.generation > 0 ? r->software.generation : plan_software_today();
+    json_object_set_new(j, "generation", plan_json_real(r->software.local ? NAN : year));
     json_object_set_new(j, "global_batch", json_integer(r->batch.global_batch));
     json_object_set_new(j, "seq_len", json_integer(r->batch.seq_len));
     json_object_set_new(j, "power_cap", plan_json_real(r->power_cap));
     json_object_set_new(j, "precision_given", json_boolean(r->layout.precision >= 0));
     json_object_set_new(j, "assumed", notes);
     return j;
+}
+
+/* Of the run that the plan is of: null where there is none, or it is of other inputs. */
+static json_t *measured(const struct plan_answer *a)
+{
+    const struct plan_measured *m = &a->request->measured;
+    if (!m->folder || a->request->changed) return json_null();
+    return json_pack("{s:o, s:f, s:I, s:f}", "run", plan_json_text(m->folder), "step_s", m->step_s,
+                     "steps", (json_int_t)m->n_steps, "error_pct",
+                     100 * (a->step.step_s / m->step_s - 1));
 }
 
 json_t *plan_to_json(const struct plan_answer *a)
@@ -267,6 +276,7 @@ json_t *plan_to_json(const struct plan_answer *a)
     json_object_set_new(j, "tokens", range(a->tokens));
     json_object_set_new(j, "tokens_from", plan_json_text(a->tokens_from));
     json_object_set_new(j, "step", step(&a->step));
+    json_object_set_new(j, "measured", measured(a));
     set_told(j, &told, "days");
     set_told(j, &told, "gpu_hours");
     set_told(j, &told, "mwh");

@@ -108,9 +108,10 @@ static void print_head(const struct plan_answer *a, FILE *out)
     if (r->layout.precision < 0)
         print_line(out, "", "%s is the search's choice; fp4 only where it is asked for",
                    machine_precision_names[a->layout.precision]);
-    double year = r->software.generation > 0 ? r->software.generation : plan_software_today();
-    print_line(out, "software", "%s of %.1f%s", plan_stack_names[r->software.stack], year,
-               r->software.generation > 0 ? "" : " (today's)");
+    plan_describe_software(&r->software, text, sizeof text);
+    print_line(out, "software", "%s", text);
+    plan_describe_measured(a, text, sizeof text);
+    if (text[0]) print_line(out, "measured", "%s", text);
     for (int i = 0; i < r->n_notes; i++)
         print_line(out, i ? "" : "assumed", "%s", r->notes[i]);
     fputc('\n', out);
@@ -123,7 +124,7 @@ static void print_told(const struct plan_answer *a, FILE *out)
     struct table *t = table_new(heads, ARRAY_LEN(heads), "lrrr");
     for (size_t i = 0; i < l.n; i++) {
         char name[48], low[32], mid[32], high[32];
-        if (!(l.told[i].value.mid > 0)) continue; /* not known, or there is none */
+        if (!plan_is_known(l.told[i].value.mid)) continue; /* or there is none */
         snprintf(name, sizeof name, "  %s", l.told[i].name);
         plan_told_write(&l.told[i], low, mid, high);
         table_row(t, name, low, mid, high);

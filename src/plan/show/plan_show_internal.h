@@ -44,6 +44,8 @@ struct plan_list plan_tell_draw(const struct plan_power *p);          /* what dr
 struct plan_list plan_tell_supply(const struct plan_answer *a);       /* what feeds it */
 struct plan_list plan_tell_machine_costs(const struct plan_money *m); /* to buy */
 struct plan_list plan_tell_run_costs(const struct plan_money *m);     /* of the run */
+/* Whether there is something to tell: not 0, and finite. */
+bool plan_is_known(double x);
 /* low and high as written, "" where the value is exact; mid. */
 void plan_told_write(const struct plan_told *t, char low[32], char mid[32], char high[32]);
 /* The quantity of this key, which must be one of the list's. */
@@ -58,6 +60,11 @@ void plan_describe_cluster(const struct machine_cluster *c, char *buf, size_t si
 /* "uses 98,304 of 110,592 accelerators, 64 of each domain of 72"; "" where all are used as they lie. */
 void plan_describe_use(const struct machine_cluster *c, const struct plan_layout *l, char *buf,
                        size_t size);
+/* "megatron of 2024.5"; of this program what its operations were taken from. */
+void plan_describe_software(const struct plan_software *s, char *buf, size_t size);
+/* What the run that the plan is of has measured, and how far the plan is from it. Not of a plan whose
+ * inputs were changed. */
+void plan_describe_measured(const struct plan_answer *a, char *buf, size_t size);
 /* What is written above a page: the title, or what the plan is made of. */
 void plan_describe_title(const struct plan_request *r, char *buf, size_t size);
 /* "tokens: $7.40 million to $414 million, 1.58 days to 88.3 days": one input at its low and high. */

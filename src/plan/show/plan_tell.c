@@ -4,6 +4,7 @@
  * made once, here: a name, a key, a value and how it is written. A page only arranges them. A
  * sentence is for people and nothing reads it: what code needs to know stands in the answer. */
 #include "plan/show/plan_show_internal.h"
+#include "plan/step/plan_local_internal.h"
 
 #include <math.h>
 #include <string.h>
@@ -131,6 +132,11 @@ struct plan_list plan_tell_run_costs(const struct plan_money *m)
     return list_of(all, ARRAY_LEN(all));
 }
 
+bool plan_is_known(double x)
+{
+    return x > 0 && isfinite(x);
+}
+
 void plan_told_write(const struct plan_told *t, char low[32], char mid[32], char high[32])
 {
     bool exact = t->value.low == t->value.mid && t->value.high == t->value.mid;
@@ -182,9 +188,12 @@ void plan_describe_cluster(const struct machine_cluster *c, char *buf, size_t si
     for (int64_t i = 0; i < c->n_pools; i++) {
         char n[32];
         const struct machine_accelerator *a = c->pools[i].accelerator;
-        plan_add_text(buf, size, "%s%s %s", i ? " + " : "",
-                      plan_format_whole(n, (double)c->pools[i].count),
-                      a->title && a->title[0] ? a->title : a->name);
+        if (machine_cluster_accelerators(c) == 1) /* "This machine, 2 threads" */
+            plan_add_text(buf, size, "%s", a->title && a->title[0] ? a->title : a->name);
+        else
+            plan_add_text(buf, size, "%s%s %s", i ? " + " : "",
+                          plan_format_whole(n, (double)c->pools[i].count),
+                          a->title && a->title[0] ? a->title : a->name);
     }
 }
 
@@ -213,6 +222,34 @@ void plan_describe_use(const struct machine_cluster *c, const struct plan_layout
         plan_add_text(buf, size, ", %lld of each domain of %lld", (long long)p.used,
                       (long long)p.domain);
     if (sum < n) plan_add_text(buf, size, "; MFU counts only those");
+}
+
+void plan_describe_software(const struct plan_software *s, char *buf, size_t size)
+{
+    buf[0] = 0;
+    if (!s->local) {
+        double year = s->generation > 0 ? s->generation : plan_software_today();
+        plan_add_text(buf, size, "%s of %.1f%s", plan_stack_names[s->stack], year,
+                      s->generation > 0 ? "" : " (today's)");
+        return;
+    }
+    plan_add_text(buf, size, "colossus train, %s: the sum of its operations, ",
+                  s->muon_steps > 0 ? "Muon" : "AdamW");
+    if (s->local->estimated)
+        plan_add_text(buf, size, "estimated from the machine's figures");
+    else
+        plan_add_text(buf, size, "as measured in %s", s->local->from);
+}
+
+void plan_describe_measured(const struct plan_answer *a, char *buf, size_t size)
+{
+    const struct plan_measured *m = &a->request->measured;
+    char step[32];
+    buf[0] = 0;
+    if (!m->folder || a->request->changed) return;
+    plan_add_text(buf, size, "%s a step in %s, the median of %zu; the plan is %+.1f %% off",
+                  format_duration(step, m->step_s), m->folder, m->n_steps,
+                  100 * (a->step.step_s / m->step_s - 1));
 }
 
 void plan_describe_title(const struct plan_request *r, char *buf, size_t size)
@@ -327,7 +364,7 @@ size_t plan_describe_failures(const struct plan_answer *a, char lines[PLAN_FAILU
     const struct plan_reliability *r = &a->reliability;
     char mtbf[32], restart[32], bytes[32], write[32], stall[32], every[32], good[32], elastic[32];
     size_t n = 0, size = sizeof lines[0];
-    if (!(r->mtbf_s.mid > 0)) return 0;
+    if (!plan_is_known(r->mtbf_s.mid)) return 0;
     snprintf(
         lines[n++], size,
         "every %s, cold restart %s; checkpoints of %s, each stalls the step for %s and is "

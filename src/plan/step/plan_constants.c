@@ -22,7 +22,7 @@ size_t plan_constants_count(void)
 }
 
 const char *const plan_objective_names[] = {"time", "cost", "energy", "tokens-per-mwh", NULL};
-const char *const plan_stack_names[] = {"megatron", "fsdp", "other", "dualpipe", NULL};
+const char *const plan_stack_names[] = {"megatron", "fsdp", "other", "dualpipe", "colossus", NULL};
 const char *const plan_part_names[] = {"matrix products",
                                        "attention",
                                        "vector operations",

@@ -163,10 +163,27 @@ static int check_dualpipe(const struct plan_layout *l, const struct plan_batch *
     return error_hint(e, "fewer replicas or stages, a larger batch, or stack megatron");
 }
 
+/* `colossus train`: one process on one machine, which keeps every activation. */
+static int check_colossus(const struct plan_layout *l, struct error *e)
+{
+    int64_t machines = (int64_t)l->tp * l->pp * l->cp * l->dp;
+    if (machines > 1) {
+        error_set_code(e, ERROR_CONFIG,
+                       "tp x pp x cp x dp is %lld: stack colossus trains on one machine",
+                       (long long)machines);
+        return error_hint(e, "each of them 1, or another stack: megatron, fsdp, other");
+    }
+    if (l->zero == 0 && l->recompute == PLAN_RECOMPUTE_NONE) return 0;
+    error_set_code(e, ERROR_CONFIG, "zero %d, recompute %s: stack colossus does neither", l->zero,
+                   plan_recompute_names[l->recompute]);
+    return error_hint(e, "zero 0 and recompute none");
+}
+
 int plan_layout_check_stack(const struct plan_layout *l, const struct plan_batch *b,
                             const struct plan_software *s, struct error *e)
 {
     if (s->stack == PLAN_STACK_DUALPIPE) TRY(check_dualpipe(l, b, e));
+    if (s->stack == PLAN_STACK_COLOSSUS) return check_colossus(l, e);
     /* ZeRO 2 under a pipeline is not in Megatron-LM, but in what Meta and ByteDance made of it
      * (arXiv:2407.21783, section 3.3.2; arXiv:2402.15627): published runs have it */
     if (!plan_stack_is_megatron(s->stack) || l->zero < 3 || l->pp == 1) return 0;

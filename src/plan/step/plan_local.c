@@ -43,15 +43,18 @@ static json_t *machine_to_json(const struct compute_machine *m)
     }
     for (int i = 0; i < COMPUTE_N_OPS; i++)
         json_object_set_new(ops, compute_machine_op_names[i], json_real(m->op_s[i]));
-    return json_pack("{s:s, s:i, s:f, s:f, s:o, s:o}", "dtype", dtype_names[m->dtype], "threads",
-                     m->threads, "peak_flops", m->peak_flops, "copy_bytes_per_s",
-                     m->copy_bytes_per_s, "products", products, "ops", ops);
+    return json_pack("{s:s, s:i, s:f, s:f, s:f, s:o, s:o}", "dtype", dtype_names[m->dtype],
+                     "threads", m->threads, "peak_flops", m->peak_flops, "copy_bytes_per_s",
+                     m->copy_bytes_per_s, "spread", m->spread, "products", products, "ops", ops);
 }
 
-static void add_accelerator(const struct compute_machine *m, size_t n, struct str *y)
+/* `times`: the file of the operations, which lies beside this one. */
+static void add_accelerator(const struct compute_machine *m, size_t n, const char *times,
+                            struct str *y)
 {
     double memory = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
     double watts = 12.0 * m[0].threads;
+    const char *slash = strrchr(times, '/');
     str_puts(y, "# This machine, as `colossus bench-machine` measured it.\n"
                 "name: local\n");
     str_printf(y, "title: This machine, %d threads\n", m[0].threads);
@@ -76,6 +79,7 @@ static void add_accelerator(const struct compute_machine *m, size_t n, struct st
                 "  source: \"a whole machine\"}\n"
                 "failures: {mid: 1, low: 0.2, high: 10, grade: A, source: \"one machine\"}\n"
                 "scaleup_domain: 1\nnode_size: 1\n");
+    str_printf(y, "operations: %s\n", slash ? slash + 1 : times);
 }
 
 int plan_local_write(const struct compute_machine *machines, size_t n, const char *path,
@@ -88,7 +92,7 @@ int plan_local_write(const struct compute_machine *machines, size_t n, const cha
     int rc = 0;
     if (slash && slash > path)
         rc = file_make_dirs(arena_strndup(&a, path, (size_t)(slash - path)), e);
-    add_accelerator(machines, n, &yaml);
+    add_accelerator(machines, n, measured_path(path, &a), &yaml);
     for (size_t i = 0; i < n; i++)
         json_array_append_new(list, machine_to_json(&machines[i]));
     json_t *root = json_pack("{s:o}", "machine", list);
@@ -112,6 +116,7 @@ static int read_machine(const json_t *j, const char *name, struct compute_machin
     TRY(json_get_int(j, "threads", &threads, name, e));
     m->dtype = strcmp(dtype, "bf16") == 0 ? COMPUTE_BF16 : COMPUTE_F32;
     m->threads = (int)threads;
+    m->spread = json_number_value(json_object_get(j, "spread")); /* 0: of an older file */
     const json_t *products = json_object_get(j, "products"), *ops = json_object_get(j, "ops");
     size_t n = json_array_size(products);
     bool good = n > 0 && n <= COMPUTE_MACHINE_PRODUCTS;
@@ -137,26 +142,33 @@ static int read_machine(const json_t *j, const char *name, struct compute_machin
     return error_hint(e, "colossus bench-machine");
 }
 
-int plan_local_read(const char *path, bool bf16, struct compute_machine *out, struct error *e)
+int plan_local_read(const char *name, struct plan_local *out, struct error *e)
 {
-    struct arena a = {0};
     json_t *root = NULL;
-    const char *name = measured_path(path, &a);
     int rc = json_load_path(name, MAX_MEASURED_FILE, &root, e);
     if (rc < 0) error_hint(e, "measure this machine first: colossus bench-machine");
-    bool found = false;
     json_t *list = rc < 0 ? NULL : json_object_get(root, "machine");
-    for (size_t i = 0; i < json_array_size(list) && rc == 0 && !found; i++) {
-        rc = read_machine(json_array_get(list, i), name, out, e);
-        found = rc == 0 && (out->dtype == COMPUTE_BF16) == bf16;
-    }
-    if (rc == 0 && !found) {
-        rc = error_set(e, "%s has no measurement in %s", name, dtype_names[bf16]);
-        error_hint(e, "colossus bench-machine");
+    *out = (struct plan_local){0};
+    for (size_t i = 0; i < json_array_size(list) && rc == 0; i++) {
+        struct compute_machine m;
+        rc = read_machine(json_array_get(list, i), name, &m, e);
+        if (rc == 0) out->machine[m.dtype] = m;
     }
     json_decref(root);
-    arena_fini(&a);
     return rc;
+}
+
+const char *plan_local_times(const char *path, struct arena *a)
+{
+    return measured_path(path, a);
+}
+
+int plan_local_check(const struct plan_local *l, bool bf16, struct error *e)
+{
+    if (l->machine[bf16].threads > 0) return 0;
+    if (!e) return ERROR_CONFIG;
+    error_set_code(e, ERROR_CONFIG, "%s has no measurement in %s", l->from, dtype_names[bf16]);
+    return error_hint(e, "colossus bench-machine --precision both");
 }
 
 /* ------------------------------------------------------------------ a step, operation by operation
@@ -190,9 +202,13 @@ struct local_sum {
 static void add_linear(const struct local_sum *s, double rows, double in, double out, double groups,
                        double times)
 {
-    for (int kind = 0; kind < 3; kind++)
-        s->out->products_s +=
-            times * 2 * rows * in * out / product_rate(s->m, rows, in, out, groups, kind);
+    double t[3];
+    for (int kind = 0; kind < 3; kind++) {
+        t[kind] = times * 2 * rows * in * out / product_rate(s->m, rows, in, out, groups, kind);
+        s->out->products_s += t[kind];
+    }
+    s->out->forward_s += t[0];
+    s->out->weight_s += t[2];
 }
 
 /* Seconds per query, key and head dimension at any length: a power law through the two lengths that
@@ -211,9 +227,10 @@ static void add_attention(const struct local_sum *s, const struct model_config *
     double D = (double)c->d_model;
     add_linear(s, M, D, (H + 2 * K) * h, 1, layers);
     add_linear(s, M, H * h, D, 1, layers);
-    double per = attention_s(m, T, COMPUTE_OP_ATTENTION_F_256, COMPUTE_OP_ATTENTION_F_1024) +
-                 attention_s(m, T, COMPUTE_OP_ATTENTION_B_256, COMPUTE_OP_ATTENTION_B_1024);
-    s->out->attention_s += layers * per * M * T * H * h;
+    double there = attention_s(m, T, COMPUTE_OP_ATTENTION_F_256, COMPUTE_OP_ATTENTION_F_1024);
+    double back = attention_s(m, T, COMPUTE_OP_ATTENTION_B_256, COMPUTE_OP_ATTENTION_B_1024);
+    s->out->attention_s += layers * (there + back) * M * T * H * h;
+    s->out->forward_s += layers * there * M * T * H * h;
     s->out->vector_s += layers * 2 * m->op_s[COMPUTE_OP_ROPE] * M * (H + K) * h;
 }
 
@@ -257,12 +274,9 @@ static void add_optimizer(const struct local_sum *s, const struct plan_local_run
     double matrices = L * (2 * D * (H + K) + 3 * E * F * D + (3 * G * D));
     double tables = V * D * (c->tied_embeddings ? 1 : 2), all = matrices + tables;
     s->out->optimizer_s = all * (op[COMPUTE_OP_SQUARES] + op[COMPUTE_OP_REFRESH]);
-    if (!run->muon) {
-        s->out->optimizer_s += all * op[COMPUTE_OP_ADAMW];
-        return;
-    }
-    double n = run->muon_steps;
-    s->out->optimizer_s += tables * op[COMPUTE_OP_ADAMW] + matrices * op[COMPUTE_OP_ADAMW];
+    s->out->optimizer_s += all * op[COMPUTE_OP_ADAMW];
+    if (run->muon_steps == 0) return;
+    double n = (double)run->muon_steps;
     s->out->optimizer_s += L * (newton_s(s->m, H, D, n) + 2 * newton_s(s->m, K, D, n) +
                                 newton_s(s->m, D, H, n) + 3 * E * newton_s(s->m, F, D, n));
     if (G > 0) s->out->optimizer_s += 3 * L * newton_s(s->m, G, D, n);
@@ -282,6 +296,8 @@ void plan_local_step(const struct compute_machine *m, const struct plan_local_ru
     out->vector_s += (2 * L + 1) * seam * M * D;
     add_linear(&s, fmin(M, 1024), D, V, 1, M / fmin(M, 1024)); /* the loss goes by chunks */
     out->loss_s = m->op_s[COMPUTE_OP_LOSS] * M * V;
+    /* Of the vector operations, the loss with them, two fifths run forward: three arrays of five. */
+    out->forward_s += 0.4 * (out->vector_s + out->loss_s);
     double n = ceil((double)run->global_batch / (double)run->micro_batch);
     out->products_s *= n;
     out->attention_s *= n;

@@ -1,26 +1,46 @@
-/* plan_local_internal.h: the files of plan_local.c and plan_local_run.c among themselves. */
+/* plan_local_internal.h: this machine, among the files that measure, plan and validate it: what
+ * bench-machine wrote (plan_local.c), and what a step of `colossus train` is made of
+ * (plan_local_price.c). */
 #ifndef COLOSSUS_PLAN_LOCAL_INTERNAL_H
 #define COLOSSUS_PLAN_LOCAL_INTERNAL_H
 
 #include "compute/compute.h"
-#include "plan/plan.h"
+#include "plan/step/plan_step_internal.h"
 
 /* What of a run of `colossus train` decides its step. */
 struct plan_local_run {
     struct model_config model;
     int64_t seq_len, micro_batch, global_batch, threads;
-    bool bf16, muon;
-    double muon_steps;
-    double measured_s; /* median of the steps after the first three */
-    size_t n_steps;    /* that it is the median of */
+    bool bf16;
+    int64_t muon_steps; /* iterations; 0: AdamW */
+    double measured_s;  /* median of the steps after the first three */
+    size_t n_steps;     /* that it is the median of; 0: none yet */
 };
 
 struct plan_local_step {
     double step_s, products_s, attention_s, vector_s, loss_s, optimizer_s;
+    double forward_s, weight_s; /* of a microbatch; products for the gradients of weights */
 };
 void plan_local_step(const struct compute_machine *m, const struct plan_local_run *run,
                      struct plan_local_step *out);
-/* The measurement in the number format of a run, from the file beside `path` (local.yaml). */
-int plan_local_read(const char *path, bool bf16, struct compute_machine *out, struct error *e);
+/* Times of the operations of one machine, by number format. */
+struct plan_local {
+    const char *from;                  /* the accelerator's `operations` */
+    struct compute_machine machine[2]; /* by enum compute_dtype; threads 0: not known */
+    bool estimated;                    /* from the accelerator's figures, and not measured */
+};
+/* What bench-machine wrote into the file of times. */
+int plan_local_read(const char *name, struct plan_local *out, struct error *e);
+/* That file's name, beside local.yaml at `path`. In *a. */
+const char *plan_local_times(const char *path, struct arena *a);
+/* Whether there are times in this number format. */
+int plan_local_check(const struct plan_local *l, bool bf16, struct error *e);
+/* Of an accelerator whose `operations` are given. In *a. */
+int plan_local_of(const struct machine_accelerator *x, struct arena *a,
+                  const struct plan_local **out, struct error *e);
+/* The step of stack colossus: its parts, times and microbatches. */
+void plan_local_price(const struct plan_job *job, struct plan_step *out);
+/* What `colossus train` allocates, as its --plan prints it. */
+void plan_local_memory(const struct plan_job *job, struct plan_memory *out);
 
 #endif

@@ -12,7 +12,7 @@
  * FP8 follow from the same list. Microbatches in flight of interleaved 1F1B: Narayanan et al.,
  * arXiv:2104.04473, section 2.2. Four constants were fitted on published allocator peaks; they
  * stand in one table and `plan validate` prints them. */
-#include "plan/step/plan_step_internal.h"
+#include "plan/step/plan_local_internal.h"
 
 #include <math.h>
 
@@ -445,6 +445,11 @@ void plan_memory_choices(const struct plan_job *job, unsigned choices, struct pl
     bool done[2] = {false}; /* kinds that keep FP8 weights alike hold the same */
     for (int i = 0; i < 12; i++)
         out[i] = (struct plan_memory){0};
+    if (job->software->local) {
+        for (int i = 0; i < 12; i++)
+            if (choices >> i & 1) plan_local_memory(job, &out[i]);
+        return;
+    }
     for (int64_t i = 0; i < c->n_pools; i++) {
         const struct machine_accelerator *a = c->pools[i].accelerator;
         const int kind = is_fp8(job->layout->precision) && machine_family(a) == MACHINE_BLACKWELL;

@@ -21,7 +21,7 @@
  *
  * A cluster of several kinds of accelerators gives each replica to one kind and shares the
  * microbatches by speed. Nothing here allocates. */
-#include "plan/step/plan_step_internal.h"
+#include "plan/step/plan_local_internal.h"
 
 #include <math.h>
 #include <string.h>
@@ -378,6 +378,9 @@ static void mixed_step(const struct plan_job *job, double total, struct plan_ste
     if (shared.step_s < out->step_s) *out = shared;
 }
 
+/* Of this machine as measured (docs/benchmarks.md), and of one that is only described. */
+static const struct range local_band[2] = {{0.87, 1, 1.15}, {0.5, 1, 2}};
+
 static void fill_rates(const struct plan_job *job, struct plan_step *out)
 {
     const struct machine_cluster *c = job->cluster;
@@ -399,8 +402,9 @@ static void fill_rates(const struct plan_job *job, struct plan_step *out)
     for (int i = PLAN_PART_MATMUL; i <= PLAN_PART_RECOMPUTE; i++)
         busy += out->part_s[i];
     out->compute_share = busy / out->step_s;
-    out->low_s = out->step_s * K(w, BAND_LOW);
-    out->high_s = out->step_s * K(w, BAND_HIGH);
+    const struct plan_local *local = job->software->local;
+    out->low_s = out->step_s * (local ? local_band[local->estimated].low : K(w, BAND_LOW));
+    out->high_s = out->step_s * (local ? local_band[local->estimated].high : K(w, BAND_HIGH));
 }
 
 void plan_step(const struct model_config *m, const struct machine_cluster *c,
@@ -411,7 +415,9 @@ void plan_step(const struct model_config *m, const struct machine_cluster *c,
     double total = (double)MAX(l->tp, 1) * MAX(l->pp, 1) * MAX(l->cp, 1) * MAX(l->dp, 1);
     CHECK(c->n_pools > 0);
     memset(out, 0, sizeof *out);
-    if (c->n_pools == 1) {
+    if (s->local) {
+        plan_local_price(&job, out);
+    } else if (c->n_pools == 1) {
         struct plan_work w;
         struct stage st;
         plan_work_init(&w, &job, c->pools[0].accelerator);

@@ -181,11 +181,4 @@ struct validate_result {
 void validate_print(const struct validate_result *v, bool rows, struct arena *a, FILE *out);
 json_t *validate_to_json(const struct validate_result *v, bool rows, struct arena *a);
 
-/* ------------------------------------------------------------------ runs of our own
- * (plan_local_run.c) */
-
-struct plan_local_run; /* plan/step/plan_local_internal.h */
-/* Reads run.yaml and metrics.jsonl of a run folder of `colossus train`. */
-int plan_local_load(const char *folder, struct plan_local_run *out, struct error *e);
-
 #endif
