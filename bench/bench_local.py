@@ -3,7 +3,8 @@
 
     bench/bench_local.py [--rounds 8] [--colossus ./colossus] [--keep FOLDER]
 
-Nothing is fitted: bench-machine measures operations, `plan validate --local` adds them up. A shared
+Nothing is fitted: bench-machine measures operations, `plan RUN.yaml` adds them up, and its page says what
+the run's steps took: both are read off that page (--json). A shared
 machine changes within seconds, so the two take turns: in each round every run is trained for a few
 steps with a measurement before and after it; a ratio is that of the two measurements' mean
 prediction and the median step between them, and the median over the rounds is the result.
@@ -20,19 +21,23 @@ import tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
-# Three shapes, optimisers and ways to cut a batch. The text is the project's own source.
+# Four run files: the demo's, a dense one, moe-512, and one of another width, depth and length, which cuts
+# its batch. The text is the project's own source.
 RUNS = {
+    "fortunes": """model: {n_layers: 4, d_model: 256, n_heads: 4, n_kv_heads: 2, head_dim: 64,
+        ffn_hidden: 512, n_experts: 8, n_experts_used: 2, router_aux_coef: 0.1}
+batch: {seq_len: 256, micro_batch: 16}
+optimizer: {kind: muon, lr: 0.003, muon_lr: 0.02}""",
     "dense": """model: {n_layers: 6, d_model: 384, n_heads: 6, n_kv_heads: 6, head_dim: 64,
         ffn_hidden: 1024, n_experts: 1, n_experts_used: 1}
 batch: {seq_len: 512, micro_batch: 8}
 optimizer: {kind: adamw, lr: 0.001}""",
-    "experts-muon": """model: {n_layers: 4, d_model: 256, n_heads: 4, n_kv_heads: 2, head_dim: 64,
-        ffn_hidden: 512, n_experts: 8, n_experts_used: 2, router_aux_coef: 0.1}
-batch: {seq_len: 256, micro_batch: 16}
-optimizer: {kind: muon, lr: 0.003, muon_lr: 0.02}""",
-    "experts-accumulate": """model: {n_layers: 4, d_model: 512, n_heads: 8, n_kv_heads: 8,
-        head_dim: 64, ffn_hidden: 1024, n_experts: 8, n_experts_used: 2}
-batch: {seq_len: 512, micro_batch: 4, global_batch: 8}
+    "moe-512": """model: {preset: moe-512, vocab_size: 2048}
+batch: {seq_len: 512, micro_batch: 8}
+optimizer: {kind: adamw, lr: 0.001}""",
+    "wide-short": """model: {n_layers: 3, d_model: 640, n_heads: 10, n_kv_heads: 5, head_dim: 64,
+        ffn_hidden: 1280, n_experts: 4, n_experts_used: 1}
+batch: {seq_len: 128, micro_batch: 8, global_batch: 16}
 optimizer: {kind: adamw, lr: 0.001}""",
 }
 COMMON = """dir: .
@@ -61,8 +66,9 @@ def make_data(program):
 
 
 def measure(program, name, o):
-    call(program, "bench-machine", "--rounds", "5", "--precision", o.precision, "--threads", str(o.threads),
-         "--out", name)
+    """A folder of presets whose accelerator `local` is what was measured just now."""
+    call(program, "bench-machine", "--rounds", str(o.repeats), "--precision", o.precision, "--threads",
+         str(o.threads), "--out", os.path.join(name, "accelerators", "local.yaml"))
     return name
 
 
@@ -74,14 +80,18 @@ def train(program, name, o):
 
 
 def predict(program, measured, name):
-    row = json.loads(call(program, "plan", "validate", "--json", "--measured", measured, "--local", name))[0]
-    return row["predicted_step_s"], row["measured_step_s"]
+    """Of the plan's page: predicted and measured seconds of a step."""
+    os.environ["COLOSSUS_PRESETS"] = os.path.abspath(measured)
+    page = json.loads(call(program, "plan", name + ".yaml", "--json"))
+    return page["step"]["step_s"], page["measured"]["step_s"]
 
 
 def main():
     p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     p.add_argument("--rounds", type=int, default=8)
     p.add_argument("--steps", type=int, default=10, help="of each run in a round; the first 3 do not count")
+    p.add_argument("--repeats", type=int, default=5, help="of bench-machine, in each of its turns")
+    p.add_argument("--runs", default=",".join(RUNS), help="of " + ", ".join(RUNS))
     p.add_argument("--threads", type=int, default=0)
     p.add_argument("--precision", choices=["bf16", "fp32"], default="bf16")
     p.add_argument("--colossus", default=os.path.join(ROOT, "colossus"))
@@ -94,14 +104,14 @@ def main():
     os.chdir(scratch)
     try:
         make_data(program)
-        rows = {name: [] for name in RUNS}
-        before = measure(program, "machine-0.yaml", o)
+        rows = {name: [] for name in o.runs.split(",")}
+        before = measure(program, "machine-0", o)
         turn = 0
         for i in range(o.rounds):
-            for name in RUNS:
+            for name in rows:
                 train(program, name, o)
                 turn += 1
-                after = measure(program, "machine-%d.yaml" % (turn % 2), o)
+                after = measure(program, "machine-%d" % (turn % 2), o)
                 (a, steps), (b, _) = predict(program, before, name), predict(program, after, name)
                 rows[name].append((math.sqrt(a * b), steps))
                 before = after

@@ -189,7 +189,7 @@ static int sweep(const char *path, const struct plan_options *o, struct arena *a
 /* ------------------------------------------------------------------ plan validate */
 
 struct validate_options {
-    bool rows, json, mismatch;
+    bool rows, json, groups, constants;
     const char *plot, *tiers, *measured;
     int64_t recipes;
     struct option_list local;
@@ -199,7 +199,8 @@ struct validate_options {
 static const struct option validate_rows[] = {
     CMD_FLAG("rows", 0, rows, "each row: predicted and measured"),
     CMD_FLAG("json", 0, json, "errors by group as JSON"),
-    CMD_FLAG("mismatch", 0, mismatch, "count rows whose source contradicts itself, too"),
+    CMD_FLAG("groups", 0, groups, "errors by source, accelerator, kind of model, precision, size"),
+    CMD_FLAG("constants", 0, constants, "the constants, and what each was fitted on or is from"),
     CMD_TEXT("plot", 0, plot, "FILE", NULL, "draw predicted over measured, as SVG"),
     CMD_TEXT("tiers", 0, tiers, NULL, "A",
              "rows of these tiers: A whole layouts, B single nodes and proxies, C aggregates"),
@@ -227,7 +228,13 @@ const struct option_table cmd_plan_validate_table = {
 static int run_validate(const struct option_line *l, void *options, struct error *e)
 {
     const struct validate_options *o = options;
-    struct plan_validate_options v = {o->rows, o->json, o->mismatch, o->plot, o->tiers, o->recipes};
+    struct plan_validate_options v = {.rows = o->rows,
+                                      .json = o->json,
+                                      .groups = o->groups,
+                                      .constants = o->constants,
+                                      .plot = o->plot,
+                                      .tiers = o->tiers,
+                                      .recipes = o->recipes};
     if (l->n_rest > 1)
         return error_set_code(e, ERROR_USAGE, "one FILE.csv at most, %d given", l->n_rest);
     if (o->local.count > 0)

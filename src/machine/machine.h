@@ -77,6 +77,7 @@ struct machine_cluster {
     struct figure lemon_fraction;          /* nodes that fail several times as often */
     struct figure network_usd, server_usd; /* per accelerator, beside its own price */
     struct figure network_w;               /* switches and optics, per accelerator */
+    double headroom; /* share of the accelerators' memory that jobs leave free: a plan's choice */
 };
 int64_t machine_cluster_accelerators(const struct machine_cluster *c);
 

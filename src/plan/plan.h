@@ -245,6 +245,7 @@ struct plan_request {
     struct figure tokens;    /* mid 0: a compute-optimal budget */
     const char *tokens_from; /* "given" or the scaling law */
     double power_cap;        /* share of the accelerators' own cap, 0.4 .. 1; 0: not lowered */
+    double headroom;         /* share of their memory that a layout leaves free */
     const char *notes[PLAN_MAX_NOTES]; /* what the reader had to assume, to be shown */
     int n_notes;
 };
@@ -308,6 +309,7 @@ int plan_write_timeline(const struct plan_answer *answer, const char *path, stru
     X(generation, "generation", "year", "release of the software, 2024.5")                \
     X(stack, "stack", NULL, "megatron, fsdp, dualpipe, other, or colossus: this program") \
     X(cap, "cap", NULL, "power cap, as a share of the accelerators' own: 0.4 to 1")       \
+    X(headroom, "headroom", NULL, "share of the memory that a layout leaves free, 0.05")  \
     X(by, "by", NULL, "what the search minimises: time, cost, energy, tokens-per-mwh")    \
     X(recompute, "recompute", NULL, "none, selective or full")                            \
     X(tp, "tp", NULL, "tensor parallel")                                                  \
@@ -356,7 +358,8 @@ int plan_write_sweep(const struct plan_sweep *s, const char *path, struct error 
 
 struct plan_validate_options {
     bool rows, json;
-    bool mismatch;     /* count rows whose source contradicts itself, too */
+    bool groups;       /* errors by source, accelerator, kind of model ... */
+    bool constants;    /* what they were fitted on, or are from */
     const char *plot;  /* SVG scatter, or NULL */
     const char *tiers; /* "A" by default; "AB", "ABC" */
     int64_t recipes;   /* search beside so many published recipes; 0: none (slow) */

@@ -79,7 +79,9 @@ static void test_changes_are_told(void **state)
     change(f, "gpus", "8Ki");
     change(f, "cap", "0.8");
     plan_describe_title(r, title, sizeof title);
-    assert_string_equal(title, "Llama 3 405B on 16,384 H100, but gpus 8Ki, cap 0.8");
+    assert_string_equal(
+        title, "llama-3-405b on 8,192 NVIDIA H100 SXM5 80 GB (llama-3-405b with gpus 8Ki, cap "
+               "0.8)");
 }
 
 static void test_zero_can_be_given(void **state)

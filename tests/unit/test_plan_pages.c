@@ -141,7 +141,7 @@ static void test_html(void **state)
                                            "Layouts that no other beats",
                                            "of power",
                                            "Spectrum of the power",
-                                           "PUE by month",
+                                           "A year at this load: PUE",
                                            "Cost of the run",
                                            "Which input matters"};
     for (size_t i = 0; i < ARRAY_LEN(sections); i++)

@@ -110,7 +110,7 @@ static void words_without_meaning(void **state)
          "column 'precision' must be a number format, not 'bf17'",
          "bf16"},
         {{GOOD, .precision = "xbf16"}, "not 'xbf16'", "bf16, fp16, fp32"},
-        {{GOOD, .gpu = "H1000"}, "column 'gpu' must be an accelerator, not 'H1000'", "'H100'"},
+        {{GOOD, .gpu = "H1000"}, "column 'gpu' must be an accelerator, not 'H1000'", "'h100'"},
         {{GOOD, .gpu = "  "}, "column 'gpu' must be an accelerator", "accelerators/NAME.yaml"},
         {{GOOD, .gpu = "-"}, "column 'gpu' must be an accelerator", "H100-80GB"},
         {{GOOD, .mem_gib = "1e7"}, "column 'mem_gib' must be a number of 1e-06 to 1e+06", "8"},

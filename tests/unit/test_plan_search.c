@@ -280,6 +280,23 @@ static void test_experts(void **state)
                   PLAN_STACK_DUALPIPE);
 }
 
+/* Experts across domains, whose traffic hides under another microbatch where there is one: a bound of
+ * one microbatch is none of two. */
+static void test_experts_across_domains(void **state)
+{
+    (void)state;
+    struct machine_accelerator narrow = h100;
+    struct model_config m = small_moe;
+    struct machine_cluster c = cluster_of(&narrow, 16);
+    m.n_experts = 16;
+    m.ffn_hidden = 2048;
+    narrow.scaleup_domain = 4;
+    narrow.node_size = 4;
+    narrow.nic_bytes_per_s.mid = 1e9;
+    same_as_brute(&m, &c, &(struct plan_batch){16, 4096}, MACHINE_BF16, PLAN_STACK_MEGATRON);
+    same_as_brute(&m, &c, &(struct plan_batch){64, 4096}, MACHINE_BF16, PLAN_STACK_FSDP);
+}
+
 static void test_two_kinds(void **state)
 {
     (void)state;
@@ -557,6 +574,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_dense),
         cmocka_unit_test(test_experts),
+        cmocka_unit_test(test_experts_across_domains),
         cmocka_unit_test(test_two_kinds),
         cmocka_unit_test(test_idle_accelerators),
         cmocka_unit_test(test_more_is_no_slower),

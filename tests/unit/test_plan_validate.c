@@ -480,12 +480,12 @@ static void test_text_plot_and_tiers(void **state)
     char *text, *svg, *dir = test_folder(&f->a);
     size_t size, svg_size;
     const char *path = file_join(&f->a, dir, "scatter.svg");
-    struct plan_validate_options o = {.tiers = "AB", .rows = true, .plot = path};
+    struct plan_validate_options o = {.tiers = "AB", .rows = true, .groups = true, .plot = path};
     int rc;
     CAPTURE(text, size, out, rc = plan_validate(NULL, &o, out, &f->e));
     assert_ok(rc, f->e);
     assert_contains(text, "by accelerator");
-    assert_contains(text, "one rate per accelerator");
+    assert_contains(text, "baseline: a rate a kind");
     assert_contains(text, "that cannot be predicted");
     assert_contains(text, "SimuMax");
     free(text);

@@ -79,6 +79,7 @@ static int set_gpus(const struct change *c)
     TRY(read_into(c, &n));
     if (n == machine_cluster_accelerators(cluster)) return 0;
     *cluster = plan_cluster_scaled(cluster, n);
+    c->r->title = NULL; /* it names the number of the file */
     forget_layout(c->r);
     return 0;
 }
@@ -92,6 +93,7 @@ static int set_accelerator(const struct change *c)
         return 0;
     cluster->pools[0] = (struct machine_pool){x, machine_cluster_accelerators(cluster)};
     cluster->n_pools = 1;
+    c->r->title = NULL;
     forget_layout(c->r);
     return 0;
 }
@@ -234,6 +236,8 @@ static const struct input inputs[PLAN_N_INPUTS] = {
     [PLAN_INPUT_seq_len] =
         {ROW_INT(R, "seq-len", batch.seq_len, NULL, NULL, 1, 1e8, "8192", NULL), set_count},
     [PLAN_INPUT_cap] = {APART(OPTION_REAL, "cap", .min = 0.4, .max = 1), set_cap},
+    [PLAN_INPUT_headroom] =
+        {ROW_REAL(R, "headroom", headroom, NULL, NULL, 0, 0.9, "0.05", NULL), set_field},
     [PLAN_INPUT_generation] =
         {ROW_REAL(R, "generation", software.generation, NULL, NULL, 0, 1e4, "2025.5", NULL),
          set_generation},

@@ -154,6 +154,7 @@ int plan_settle(struct plan_request *r, struct arena *a, struct error *e)
     const struct machine_accelerator *x =
         r->cluster.n_pools == 1 ? r->cluster.pools[0].accelerator : NULL;
     bool desk = x && r->cluster.pools[0].count == 1 && x->operations && *x->operations;
+    r->cluster.headroom = r->headroom;
     if (!r->stack_asked && desk)
         s->stack = PLAN_STACK_COLOSSUS;
     else if (!r->stack_asked && s->stack == PLAN_STACK_COLOSSUS)

@@ -128,6 +128,14 @@ static int read_beside(const struct yaml_reader *r, const struct yaml_node *root
 static int finish_model(const struct yaml_reader *r, const struct yaml_node *at,
                         struct model_config *out)
 {
+    const struct yaml_node *below = yaml_get(at, "model");
+    const struct yaml_node *used =
+        yaml_get(below && below->kind == YAML_KIND_MAP ? below : at, "n_experts_used");
+    if (used && !model_is_moe(out) && out->n_experts_used > 1) {
+        yaml_wrong(r, used, "'n_experts_used' is %lld, but the model has one expert",
+                   (long long)out->n_experts_used);
+        return error_hint(r->e, "n_experts: 8, or n_experts_used: 1");
+    }
     const char *missing = model_config_missing(out);
     if (!missing && out->vocab_size == 0) missing = "vocab_size";
     if (missing) {

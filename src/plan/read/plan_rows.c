@@ -30,6 +30,9 @@ static const struct option request_rows[] = {
     {ROW_(R, "power_cap", power_cap, OPTION_REAL, "0", "80 %",
           "share of the accelerators' own cap, 40 to 100 %; 0: not lowered"),
      .measures = UNIT_SHARE, .min = 0, .max = 1},
+    {ROW_(R, "headroom", headroom, OPTION_REAL, "0", "5 %",
+          "share of the accelerators' memory that a layout leaves free, up to 90 %"),
+     .measures = UNIT_SHARE, .min = 0, .max = 0.9},
 };
 const struct section plan_request_section = SECTION("plan", "plans", "a plan", request_rows);
 

@@ -135,7 +135,7 @@ static void add_cards(const struct plan_list *told, struct str *out)
 static void add_told(const struct plan_list *l, struct str *out)
 {
     static const char *const heads[] = {"", "low", "mid", "high"};
-    str_puts(out, "<h2>Figures</h2><table>");
+    str_puts(out, "<h2>All figures with their range</h2><table>");
     add_cells(out, "th", heads, ARRAY_LEN(heads));
     for (size_t i = 0; i < l->n; i++) {
         const struct plan_told *t = &l->told[i];
@@ -153,13 +153,20 @@ static void add_told(const struct plan_list *l, struct str *out)
 static void add_step(const struct plan_answer *a, struct str *out)
 {
     struct plan_list parts = plan_tell_step(&a->step), memory = plan_tell_memory(&a->step.memory);
-    str_puts(out, "<h2>Where a step's time goes</h2>\n");
+    char one[32], two[32];
+    str_printf(out, "<h2>Where a step's time goes: %s in all</h2>\n",
+               format_duration(one, a->step.step_s));
     plan_svg_bar(&parts, 0, "", out);
     str_puts(out, "<h2>One step over the stages of a pipeline</h2>\n");
     plan_svg_timeline(&a->step, &a->layout, out);
-    str_puts(out, "<h2>Memory of the fullest accelerator</h2>\n");
+    str_printf(out, "<h2>Memory of the fullest accelerator: %s of %s</h2>\n",
+               format_bytes(one, a->step.memory.total),
+               format_bytes(two, a->step.memory_limit_bytes));
     plan_svg_bar(&memory, a->step.memory_limit_bytes, "free for the job:", out);
     if (!a->step.fits) str_puts(out, "<p class=\"bad\">It does not fit.</p>\n");
+    char text[256];
+    plan_describe_headroom(a, text, sizeof text);
+    if (text[0]) add_element(out, "p class=\"bad\"", text);
 }
 
 /* Layouts that are each best in some trade of time, memory and energy, beside the chosen one. A
@@ -325,7 +332,12 @@ static void add_power(const struct plan_answer *a, struct str *out)
 {
     const struct plan_power *p = &a->power;
     struct plan_list draw = plan_tell_draw(p), supply = plan_tell_supply(a);
-    str_puts(out, "<h2>Power</h2>\n<p class=\"dim\">What draws it</p>\n");
+    char mean[32], most[32];
+    str_printf(
+        out,
+        "<h2>Power</h2>\n<p class=\"dim\">What draws it: %s in the mean while training, %s by "
+        "the nameplates</p>\n",
+        plan_format_watts(mean, p->facility_w), plan_format_watts(most, p->facility_max_w));
     plan_svg_bar(&draw, p->facility_max_w, "nameplate", out);
     if (supply.n > 1) {
         str_puts(out, "<p class=\"dim\">What feeds it</p>\n");
@@ -368,18 +380,23 @@ static void add_year(const struct plan_power *p, struct str *out)
     }
     const struct plot_series pue = {"PUE", NULL, p->pue_month, 12, PLOT_POINTS, NULL};
     const struct plot_series litres = {"water", NULL, water, 12, PLOT_BARS, NULL};
-    const struct plot plots[] = {{.title = "PUE by month",
+    const struct plot plots[] = {{.title = "Facility power over IT power (PUE), month by month",
+                                  .x_label = "month",
                                   .y_label = "PUE",
                                   .x_names = months,
                                   .series = &pue,
                                   .n_series = 1},
-                                 {.title = "Water by month",
+                                 {.title = "Cooling water of each whole month",
+                                  .x_label = "month",
                                   .y_label = "million litres",
                                   .x_names = months,
                                   .series = &litres,
                                   .n_series = 1,
                                   .from_zero = true}};
-    str_puts(out, "<h2>The year</h2>\n");
+    char all[32];
+    str_printf(out, "<h2>A year at this load: PUE %.3f in the mean%s%s</h2>\n", p->pue,
+               any > 0 ? ", cooling water " : "",
+               any > 0 ? plan_format_litres(all, any * 1e6) : "");
     plot_svg(out, plots, any > 0 ? 2 : 1, PLAN_SVG_WIDTH, 220);
 }
 

@@ -241,6 +241,7 @@ static json_t *inputs(const struct plan_answer *a)
     json_object_set_new(j, "global_batch", json_integer(r->batch.global_batch));
     json_object_set_new(j, "seq_len", json_integer(r->batch.seq_len));
     json_object_set_new(j, "power_cap", plan_json_real(r->power_cap));
+    json_object_set_new(j, "headroom", plan_json_real(r->headroom));
     json_object_set_new(j, "precision_given", json_boolean(r->layout.precision >= 0));
     json_object_set_new(j, "assumed", notes);
     return j;

@@ -187,6 +187,8 @@ static void print_memory(const struct plan_answer *a, FILE *out)
     print_bar(out, "memory", share, l.n);
     print_line(out, "", "%s of %s: %s%s", format_bytes(total, a->step.memory.total),
                format_bytes(free_, limit), parts, a->step.fits ? "" : "  DOES NOT FIT");
+    plan_describe_headroom(a, parts, sizeof parts);
+    if (parts[0]) print_line(out, "", "%s", parts);
 }
 
 static void print_failures(const struct plan_answer *a, FILE *out)

@@ -65,6 +65,8 @@ void plan_describe_software(const struct plan_software *s, char *buf, size_t siz
 /* What the run that the plan is of has measured, and how far the plan is from it. Not of a plan whose
  * inputs were changed. */
 void plan_describe_measured(const struct plan_answer *a, char *buf, size_t size);
+/* Where memory is nearly full, and what is left free. */
+void plan_describe_headroom(const struct plan_answer *a, char *buf, size_t size);
 /* What is written above a page: the title, or what the plan is made of. */
 void plan_describe_title(const struct plan_request *r, char *buf, size_t size);
 /* "tokens: $7.40 million to $414 million, 1.58 days to 88.3 days": one input at its low and high. */
@@ -85,6 +87,8 @@ void plan_add_text(char *buf, size_t size, const char *fmt, ...) PRINTF_LIKE(3, 
 json_t *plan_json_real(double x);         /* null where it is not finite */
 json_t *plan_json_text(const char *text); /* NULL: ""; what is not UTF-8 says so */
 
+/* Share of the memory above which a page warns. */
+#define PLAN_NEARLY_FULL 0.95
 /* Swings below this no utility notices: a desk's. */
 #define PLAN_SWING_SHOWN_W 1e4
 

@@ -120,7 +120,8 @@ int plan_write_sweep(const struct plan_sweep *s, const char *path, struct error 
         size_t lines = k == 3 ? 1 : 3;
         for (size_t i = 0; i < lines; i++)
             series[k][i] = (struct plot_series){
-                names[i], numbers ? x : NULL, y[i], n, numbers ? PLOT_LINE : PLOT_POINTS, NULL};
+                names[i], numbers ? x : NULL, y[i], n, numbers && n > 1 ? PLOT_LINE : PLOT_POINTS,
+                NULL};
         plots[k] = (struct plot){.title = titles[k],
                                  .x_label = s->input,
                                  .x_names = numbers ? NULL : values,

@@ -252,15 +252,33 @@ void plan_describe_measured(const struct plan_answer *a, char *buf, size_t size)
                   100 * (a->step.step_s / m->step_s - 1));
 }
 
+void plan_describe_headroom(const struct plan_answer *a, char *buf, size_t size)
+{
+    const double kept = a->request->headroom;
+    double there = a->step.memory_limit_bytes / (1 - kept);
+    double full = a->step.memory.total / fmax(there, 1);
+    buf[0] = 0;
+    if (kept > 0)
+        plan_add_text(buf, size, "%.3g %% of the memory is left free (headroom)", 100 * kept);
+    else if (a->step.fits && full > PLAN_NEARLY_FULL)
+        plan_add_text(buf, size,
+                      "NEARLY FULL: %.1f %% of what is there, and predictions of memory are a few "
+                      "per cent off; --headroom 0.05 asks for a layout that leaves room",
+                      100 * full);
+}
+
 void plan_describe_title(const struct plan_request *r, char *buf, size_t size)
 {
+    char machine[256];
     buf[0] = 0;
+    plan_describe_cluster(&r->cluster, machine, sizeof machine);
     if (r->title && r->title[0])
         plan_add_text(buf, size, "%s", r->title);
-    else
-        plan_add_text(buf, size, "%s on %s", r->model.name ? r->model.name : "a model",
-                      r->cluster.name && r->cluster.name[0] ? r->cluster.name : "a cluster");
-    if (r->changed) plan_add_text(buf, size, ", but %s", r->changed);
+    else /* of another model or machine than the file's title says */
+        plan_add_text(buf, size, "%s on %s", r->model.name ? r->model.name : "a model", machine);
+    if (r->changed)
+        plan_add_text(buf, size, " (%s with %s)", r->name && *r->name ? r->name : "a plan",
+                      r->changed);
 }
 
 void plan_describe_sensitivity_days(const struct plan_sensitivity *s, char *buf, size_t size)

@@ -33,9 +33,7 @@ const struct plan_constant plan_memory_constants[] = {
 };
 const size_t plan_memory_constants_count = ARRAY_LEN(plan_memory_constants);
 
-/* Megatron has flash attention since autumn 2022; FP8 weights without a bf16 copy came to
- * Megatron-Core in 2024. */
-#define FLASH_SINCE       2022.8
+/* FP8 weights without a bf16 copy came to Megatron-Core in 2024. */
 #define FP8_WEIGHTS_SINCE 2024.3
 /* torchtitan's peaks of 2024-12 and 2025-06 are 6 bytes a logit apart: the loss is compiled since. */
 #define TORCH_LOSS_SINCE 2025.1
@@ -329,7 +327,7 @@ static void context_fill(struct memory_context *c, const struct plan_job *job,
     c->tp = l->tp;
     c->norm_tp = sequence_parallel ? l->tp : 1;
     c->fp8 = is_fp8(l->precision);
-    c->flash = generation >= FLASH_SINCE;
+    c->flash = generation >= K(c, FLASH_YEAR);
     c->modern = generation >= FP8_WEIGHTS_SINCE;
     c->generation = generation;
     c->one_reduction = plan_stack_is_megatron(s->stack);
@@ -495,5 +493,5 @@ double plan_memory_limit_of(const struct machine_cluster *c)
     double least = INFINITY;
     for (int64_t i = 0; i < c->n_pools; i++)
         least = fmin(least, plan_memory_limit(c->pools[i].accelerator));
-    return least;
+    return least * (1 - c->headroom);
 }

@@ -1,8 +1,9 @@
 /* plan_validate.c: `colossus plan validate`: the model of a step against published runs.
  *
  * Step times are judged on the rows of the tiers asked for (A by default: the full model and the
- * whole layout are known) whose source does not contradict itself; what is left out is counted and
- * told. Memory is judged on every row that states it, whatever its tier: it needs the layout only.
+ * whole layout are known) that state one; what is left out is counted and told. Where a source's
+ * FLOP rate contradicts its time (a publisher changed how it counts FLOPs), the time is judged, and
+ * the figure without such rows stands beside. Memory is judged on every row that states it, whatever its tier: it needs the layout only.
  * Beside the errors stand those of two predictors that know nothing but a constant rate, and our
  * own with constants fitted without the row's source. Measured and predicted are compared in
  * seconds: sources count FLOPs in a dozen ways. */
@@ -33,14 +34,12 @@ static double predict_left_out(const struct plan_row *r, const double *values, d
 
 /* Counts a row where it belongs, and predicts it with each set of constants. A source that was left
  * out of no fit of its own takes that of its family, and the other way round. */
-static void judge_row(struct validate_result *v, struct validate_row *out, bool with_mismatch)
+static void judge_row(struct validate_result *v, struct validate_row *out)
 {
     const struct plan_row *r = out->row;
     if (!r->skip) predict(r, &out->step);
     if (!strchr(v->tiers, r->tier)) {
         v->n_tier++;
-    } else if (r->mismatch && !with_mismatch) {
-        v->n_mismatch++;
     } else if (r->skip || !(r->step_s > 0)) {
         v->n_skipped++;
     } else {
@@ -52,6 +51,7 @@ static void judge_row(struct validate_result *v, struct validate_row *out, bool 
             out->left_out_s = predict_left_out(r, source ? source : family, out->predicted_s);
             out->family_out_s = predict_left_out(r, family ? family : source, out->predicted_s);
         }
+        v->n_mismatch += r->mismatch;
         v->n_left_out += source || family;
         v->n_in_band += r->step_s >= out->step.low_s && r->step_s <= out->step.high_s;
     }
@@ -127,31 +127,70 @@ static int check_judged(const struct validate_result *v, struct error *e)
     return error_hint(e, "the reasons are printed above; --rows shows that of each row");
 }
 
+static int judge_table(const char *csv_path, struct arena *a, struct validate_result *v,
+                       struct error *e)
+{
+    struct plan_rows rows;
+    TRY(plan_rows_load(csv_path, a, &rows, e));
+    v->path = csv_path ? csv_path : "the table of published runs that comes with colossus";
+    v->n_rows = rows.count;
+    v->rows = arena_alloc(a, v->n_rows * sizeof(*v->rows));
+    v->agreeing = arena_alloc(a, v->n_rows * sizeof(*v->rows));
+    for (size_t i = 0; i < v->n_rows; i++) {
+        v->rows[i].row = &rows.row[i];
+        judge_row(v, &v->rows[i]);
+    }
+    validate_baselines(v->rows, v->n_rows);
+    memcpy(v->agreeing, v->rows, v->n_rows * sizeof(*v->rows));
+    for (size_t i = 0; i < v->n_rows; i++)
+        if (v->rows[i].row->mismatch) v->agreeing[i].timed = false;
+    return 0;
+}
+
+/* Runs that no constant was fitted on say most, and so stand beside the table of the others. */
+static int judge_held_out(struct arena *a, struct validate_result *held, struct error *e)
+{
+    const char *path = validate_find_table("held_out_runs.csv", "", a, e);
+    *held = (struct validate_result){.tiers = "A"};
+    return path ? judge_table(path, a, held, e) : ERROR_CONFIG;
+}
+
+/* Of the table that comes with the program every source was left out of a fit: a line that is missing is
+ * a table that was cut. */
+static int check_fits(const struct validate_result *v, struct error *e)
+{
+    if (!v->left_out.count) return 0;
+    for (size_t i = 0; i < v->n_rows; i++) {
+        const struct plan_row *r = v->rows[i].row;
+        if (r->tier != 'A' || !v->rows[i].timed || plan_left_out_values(&v->left_out, r->source) ||
+            plan_left_out_values(&v->left_out, r->family))
+            continue;
+        error_set_code(e, ERROR_CONFIG, "validation/left_out.csv has no line for '%s': was it cut?",
+                       r->source);
+        return error_hint(e, "tools/fit-plan --left-out --write writes it anew");
+    }
+    return 0;
+}
+
 static int validate(const char *csv_path, const struct plan_validate_options *o, struct arena *a,
                     FILE *out, struct error *e)
 {
-    struct plan_rows rows;
-    struct validate_result v = {.tiers = o->tiers && *o->tiers ? o->tiers : "A"};
+    struct validate_result v = {.tiers = o->tiers && *o->tiers ? o->tiers : "A"}, held_out;
+    const struct validate_result *held = csv_path ? NULL : &held_out;
     TRY(check_tiers(v.tiers, e));
-    TRY(plan_rows_load(csv_path, a, &rows, e));
     TRY(plan_left_out_load(NULL, a, &v.left_out, e));
-    v.path = csv_path ? csv_path : "the table of published runs that comes with colossus";
-    v.n_rows = rows.count;
-    v.rows = arena_alloc(a, v.n_rows * sizeof(*v.rows));
-    for (size_t i = 0; i < v.n_rows; i++) {
-        v.rows[i].row = &rows.row[i];
-        judge_row(&v, &v.rows[i], o->mismatch);
-    }
-    validate_baselines(v.rows, v.n_rows);
+    TRY(judge_table(csv_path, a, &v, e));
+    if (held) TRY(check_fits(&v, e));
+    if (held) TRY(judge_held_out(a, &held_out, e));
     if (o->recipes > 0) validate_recipes(v.rows, v.n_rows, (size_t)o->recipes, &v.recipes);
     if (o->plot) TRY(write_plot(&v, o->plot, a, e));
     if (o->json) {
-        json_t *json = validate_to_json(&v, o->rows, a);
+        json_t *json = validate_to_json(&v, held, o->rows, a);
         json_dumpf(json, out, JSON_INDENT(2) | JSON_SORT_KEYS | JSON_REAL_PRECISION(6));
         fputc('\n', out);
         json_decref(json);
     } else {
-        validate_print(&v, o->rows, a, out);
+        validate_print(&v, held, o, a, out);
     }
     return check_judged(&v, e);
 }

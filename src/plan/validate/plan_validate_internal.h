@@ -15,8 +15,10 @@
 struct plan_row {
     int line; /* of the CSV */
     int64_t id;
-    char tier;     /* 'A': the full model and layout are known; 'B': in part; 'C': an aggregate */
-    bool mismatch; /* the source contradicts itself */
+    char tier; /* 'A': the full model and layout are known; 'B': in part; 'C': an aggregate */
+    bool
+        mismatch; /* the source's FLOP rate contradicts the time that it states: the counter, not the
+                    * clock */
     const char *source, *family; /* family: releases of one source together ("Megatron-Bridge") */
     const char *model_name, *gpu, *precision;
     const char *skip;    /* for people; code asks only whether there is a reason */
@@ -87,7 +89,7 @@ const double *plan_left_out_values(const struct plan_left_out *t, const char *so
 /* One row of the table with everything that was predicted for it. Seconds; 0: none. */
 struct validate_row {
     const struct plan_row *row;
-    bool timed; /* counted among the step times: tier, no mismatch, not skipped, time stated */
+    bool timed; /* counted among the step times: tier, not skipped, time stated */
     struct plan_step step;
     double predicted_s;
     double left_out_s;     /* with constants fitted without the row's source; 0: none stored */
@@ -172,13 +174,18 @@ struct validate_result {
     struct plan_left_out left_out;
     struct validate_row *rows;
     size_t n_rows;
-    size_t n_tier, n_mismatch;       /* left out by tier and by contradiction */
+    size_t n_tier;                   /* left out by tier */
+    size_t n_mismatch;               /* judged, though their source contradicts itself */
+    struct validate_row *agreeing;   /* [n_rows] the same, those not judged */
     size_t n_skipped;                /* of the tiers asked for, not predictable */
     size_t n_left_out;               /* rows of sources that the constants were fitted on */
     size_t n_in_band;                /* measured within low .. high */
     struct validate_recipes recipes; /* rows 0: not asked for */
 };
-void validate_print(const struct validate_result *v, bool rows, struct arena *a, FILE *out);
-json_t *validate_to_json(const struct validate_result *v, bool rows, struct arena *a);
+/* held: the table that no constant was fitted on, or NULL. */
+void validate_print(const struct validate_result *v, const struct validate_result *held,
+                    const struct plan_validate_options *o, struct arena *a, FILE *out);
+json_t *validate_to_json(const struct validate_result *v, const struct validate_result *held,
+                         bool rows, struct arena *a);
 
 #endif

@@ -1,8 +1,8 @@
 /* plan_validate_print.c: what `plan validate` says, on a terminal and as JSON.
  *
- * First the figures a reader came for, then by what kind of run they hold and where they do not,
- * then what the model was fitted on. Nothing is left out quietly: rows that were not judged are
- * counted with their reason. */
+ * One screen has the figures a reader came for, those that no fit could flatter first; options add
+ * by what kind of run they hold and where they do not, each row, and what the model was fitted on.
+ * Nothing is left out quietly: rows that were not judged are counted with their reason. */
 #include "plan/show/plan_show_internal.h"
 #include "plan/validate/plan_validate_internal.h"
 
@@ -24,11 +24,11 @@ static const struct {
     enum validate_quantity quantity;
     const char *title, *json;
 } predictors[] = {
-    {VALIDATE_STEP, "this model, one set of constants", "step_time"},
-    {VALIDATE_LEFT_OUT, "this model, fitted without the row's source", "leave_one_source_out"},
-    {VALIDATE_FAMILY_OUT, "this model, fitted without any release of it", "leave_one_family_out"},
-    {VALIDATE_CONSTANT, "one rate per accelerator, precision, class", "constant_rate"},
-    {VALIDATE_CONSTANT_OUT, "the same, rates from other sources", "constant_rate_left_out"},
+    {VALIDATE_FAMILY_OUT, "fitted without any release of the source", "leave_one_family_out"},
+    {VALIDATE_LEFT_OUT, "fitted without the row's source", "leave_one_source_out"},
+    {VALIDATE_STEP, "one set of constants, fitted on most", "step_time"},
+    {VALIDATE_CONSTANT_OUT, "baseline: a rate a kind, of other sources", "constant_rate_left_out"},
+    {VALIDATE_CONSTANT, "baseline: a rate a kind, fitted on these", "constant_rate"},
 };
 
 /* The order of layouts is told of the one source that tried many of them, a part of its name. */
@@ -39,12 +39,35 @@ static double in_band_pct(const struct validate_result *v, size_t judged)
     return 100.0 * (double)v->n_in_band / (double)judged;
 }
 
+static struct validate_group whole_of(const struct validate_row *rows, size_t count,
+                                      enum validate_quantity q, struct arena *a)
+{
+    struct validate_group *g;
+    size_t n = validate_groups(rows, count, q, VALIDATE_ALL, a, &g);
+    return n ? g[0] : (struct validate_group){.name = "all"};
+}
+
 static struct validate_group whole(const struct validate_result *v, enum validate_quantity q,
                                    struct arena *a)
 {
-    struct validate_group *g;
-    size_t n = validate_groups(v->rows, v->n_rows, q, VALIDATE_ALL, a, &g);
-    return n ? g[0] : (struct validate_group){.name = "all"};
+    return whole_of(v->rows, v->n_rows, q, a);
+}
+
+/* The kind of run of which a predictor is worst, of those with enough rows to say so. */
+static struct validate_group worst_kind(const struct validate_row *rows, size_t count,
+                                        enum validate_quantity q, struct arena *a)
+{
+    static const enum validate_key keys[] = {VALIDATE_BY_ACCELERATOR, VALIDATE_BY_CLASS,
+                                             VALIDATE_BY_PRECISION, VALIDATE_BY_SCALE};
+    struct validate_group worst = {.name = ""}, *g;
+    for (size_t k = 0; k < ARRAY_LEN(keys); k++) {
+        size_t n = validate_groups(rows, count, q, keys[k], a, &g);
+        for (size_t i = 0; i < n; i++)
+            if (g[i].stats.rows >= VALIDATE_RANKED_ROWS &&
+                g[i].stats.mape_pct > worst.stats.mape_pct)
+                worst = g[i];
+    }
+    return worst;
 }
 
 /* ------------------------------------------------------------------ terminal */
@@ -76,6 +99,45 @@ static struct table *stats_table(const char *what)
     return table_new(heads, ARRAY_LEN(heads), "lrrrrrrl");
 }
 
+/* A line of the first screen: the worst kind of run stands beside the mean. */
+static void summary_row(struct table *t, const char *name, const struct validate_row *rows,
+                        size_t count, enum validate_quantity q, struct arena *a)
+{
+    const struct validate_group all = whole_of(rows, count, q, a);
+    const struct validate_group worst = worst_kind(rows, count, q, a);
+    const struct validate_stats *s = &all.stats;
+    if (!s->rows) return;
+    table_row(t, name, arena_printf(a, "%zu", s->rows), arena_printf(a, "%.1f", s->mape_pct),
+              arena_printf(a, "%.1f", s->median_pct), arena_printf(a, "%+.1f", s->bias_pct),
+              arena_printf(a, "%.1f", s->p90_pct),
+              *worst.name ? arena_printf(a, "%.1f (%s)", worst.stats.mape_pct, worst.name) : "");
+}
+
+static void print_summary(const struct validate_result *v, const struct validate_result *held,
+                          struct arena *a, FILE *out)
+{
+    static const char *const heads[] = {
+        "seconds of a step", "rows", "mean %", "median %", "bias %", "p90 %", "worst kind %"};
+    struct table *t = table_new(heads, ARRAY_LEN(heads), "lrrrrrl");
+    if (held)
+        summary_row(t, "runs that no constant was fitted on", held->rows, held->n_rows,
+                    VALIDATE_STEP, a);
+    for (size_t i = 0; i < ARRAY_LEN(predictors); i++) {
+        enum validate_quantity q = predictors[i].quantity;
+        if (q == VALIDATE_CONSTANT_OUT) table_rule(t);
+        summary_row(t, predictors[i].title, v->rows, v->n_rows, q, a);
+        if (v->n_mismatch && q != VALIDATE_CONSTANT_OUT && q != VALIDATE_CONSTANT)
+            summary_row(t, "  where the source agrees with itself", v->agreeing, v->n_rows, q, a);
+    }
+    table_rule(t);
+    if (held)
+        summary_row(t, "memory of runs that none was fitted on", held->rows, held->n_rows,
+                    VALIDATE_MEMORY, a);
+    summary_row(t, held ? "memory, four constants fitted on a part" : "memory", v->rows, v->n_rows,
+                VALIDATE_MEMORY, a);
+    end_table(t, out);
+}
+
 static void print_section(const struct validate_result *v, enum validate_quantity q,
                           enum validate_key key, const char *title, struct arena *a, FILE *out)
 {
@@ -100,13 +162,12 @@ static void print_left_out(const struct validate_result *v, struct arena *a, FIL
     size_t judged = whole(v, VALIDATE_STEP, a).stats.rows;
     fprintf(out, "%zu rows: %zu judged", v->n_rows, judged);
     if (v->n_tier) fprintf(out, ", %zu of tiers other than %s", v->n_tier, v->tiers);
-    if (v->n_mismatch) fprintf(out, ", %zu whose source contradicts itself", v->n_mismatch);
     if (v->n_skipped) fprintf(out, ", %zu that cannot be predicted:", v->n_skipped);
     fputc('\n', out);
     for (size_t i = 0; i < v->n_rows; i++) {
         const struct plan_row *r = v->rows[i].row;
         size_t k = 0;
-        if (v->rows[i].timed || !strchr(v->tiers, r->tier) || r->mismatch) continue;
+        if (v->rows[i].timed || !strchr(v->tiers, r->tier)) continue;
         const char *why = r->skip ? r->skip : "memory only: no step time is stated";
         while (k < n && strcmp(reasons[k], why) != 0)
             k++;
@@ -125,6 +186,12 @@ static void print_left_out(const struct validate_result *v, struct arena *a, FIL
         fprintf(out, "%s)\n", counts[k] > LINES_TOLD ? ", ..." : "");
     }
     if (others) fprintf(out, "  %4zu  for other reasons: see --rows\n", others);
+    if (v->n_mismatch)
+        fprintf(out,
+                "Of %zu judged the source's FLOP rate contradicts its time (its counter changed, "
+                "not the\n"
+                "clock); no constant was fitted on them.\n",
+                v->n_mismatch);
 }
 
 /* Memory in GiB: predicted, and in brackets measured. */
@@ -152,7 +219,7 @@ static void print_rows(const struct validate_result *v, struct arena *a, FILE *o
             r->skip ? NULL : arena_printf(a, "%.4g", x->step.step_s),
             both ? arena_printf(a, "%+.1f", 100 * (x->step.step_s / r->step_s - 1)) : NULL, memory,
             r->skip       ? r->skip
-            : r->mismatch ? "contradicts itself"
+            : r->mismatch ? "its FLOP rate contradicts its time"
                           : r->assumed);
     }
     end_table(t, out);
@@ -173,14 +240,10 @@ static void print_ranking(const struct validate_result *v, const char *source, c
 {
     struct validate_ranking r = validate_ranking(v->rows, v->n_rows, source, a);
     if (!r.pairs) return;
-    fprintf(
-        out,
-        "Order of the layouts of one model on one machine, %s: Kendall's tau %.2f over %zu pairs",
-        what, r.tau, r.pairs);
+    fprintf(out, "Order of layouts, %s: Kendall's tau %.2f over %zu pairs", what, r.tau, r.pairs);
     if (isfinite(r.mean_tau) && r.groups > 1)
-        fprintf(out, ", %.2f as the mean of models with %d rows or more", r.mean_tau,
-                VALIDATE_RANKED_ROWS);
-    fprintf(out, " (%zu rows, %zu groups)\n", r.rows, r.groups);
+        fprintf(out, ", %.2f as the mean of models", r.mean_tau);
+    fputc('\n', out);
 }
 
 /* The order of the layouts of each model with many. */
@@ -202,43 +265,21 @@ static void print_rankings(const struct validate_result *v, struct arena *a, FIL
     end_table(t, out);
 }
 
-void validate_print(const struct validate_result *v, bool rows, struct arena *a, FILE *out)
+static void print_fits(const struct validate_result *v, size_t judged, FILE *out)
 {
-    fprintf(out, "Predicted against measured: %s\n", v->path);
-    print_left_out(v, a, out);
-    struct table *t = stats_table("step time");
-    for (size_t i = 0; i < ARRAY_LEN(predictors); i++) {
-        struct validate_group g = whole(v, predictors[i].quantity, a);
-        stats_row(t, predictors[i].title, &g.stats, a);
-    }
-    struct validate_group memory = whole(v, VALIDATE_MEMORY, a);
-    table_rule(t);
-    stats_row(t, "memory, rows that state it, any tier", &memory.stats, a);
-    end_table(t, out);
-
-    size_t judged = whole(v, VALIDATE_STEP, a).stats.rows;
-    fputc('\n', out);
-    print_ranking(v, RANKED_SOURCE, RANKED_SOURCE, a, out);
-    print_ranking(v, NULL, "all sources", a, out);
-    if (judged)
-        fprintf(out,
-                "Measured within low .. high of the prediction: %.0f %% of the rows (the band "
-                "is meant to hold 80 %%)\n",
-                in_band_pct(v, judged));
-    if (judged && !v->left_out.count)
-        fprintf(out,
-                "The constants that were fitted without each source are outside of today's ranges: "
-                "tools/fit-plan --left-out --write fits them again\n");
+    if (!v->left_out.count)
+        fprintf(out, "The constants fitted without each source are outside of today's ranges: "
+                     "tools/fit-plan\n--left-out --write fits them again\n");
     else if (v->n_left_out < judged)
-        fprintf(out,
-                "%zu rows are of sources without a fit of their own: predicted with the "
-                "constants as they are\n",
-                judged - v->n_left_out);
-    if (v->recipes.rows)
-        fprintf(out,
-                "Published recipes: %zu, of which %zu are possible and %zu are found by the search "
-                "or within 2 %% of what it finds (%.1f s)\n",
-                v->recipes.rows, v->recipes.possible, v->recipes.matched, v->recipes.search_s);
+        fprintf(
+            out,
+            "%zu rows are of sources without a fit of their own: predicted with the constants as "
+            "they are\n",
+            judged - v->n_left_out);
+}
+
+static void print_groups(const struct validate_result *v, struct arena *a, FILE *out)
+{
     for (size_t i = 0; i < ARRAY_LEN(sections); i++)
         print_section(v, VALIDATE_STEP, sections[i].key, sections[i].title, a, out);
     print_rankings(v, a, out);
@@ -246,9 +287,38 @@ void validate_print(const struct validate_result *v, bool rows, struct arena *a,
     print_section(v, VALIDATE_LEFT_OUT, VALIDATE_BY_SOURCE, "fitted without the source", a, out);
     print_section(v, VALIDATE_FAMILY_OUT, VALIDATE_BY_FAMILY, "fitted without all releases", a,
                   out);
-    if (rows) print_rows(v, a, out);
-    print_constants(plan_constants, plan_constants_count(), a, out);
-    print_constants(plan_memory_constants, plan_memory_constants_count, a, out);
+}
+
+void validate_print(const struct validate_result *v, const struct validate_result *held,
+                    const struct plan_validate_options *o, struct arena *a, FILE *out)
+{
+    fprintf(out, "Predicted against measured: %s\n", v->path);
+    print_left_out(v, a, out);
+    print_summary(v, held, a, out);
+    size_t judged = whole(v, VALIDATE_STEP, a).stats.rows;
+    fputc('\n', out);
+    print_ranking(v, RANKED_SOURCE, RANKED_SOURCE, a, out);
+    print_ranking(v, NULL, "all sources", a, out);
+    if (judged)
+        fprintf(
+            out,
+            "Measured within low .. high of the prediction: %.0f %% of the rows (meant: 80 %%)\n",
+            in_band_pct(v, judged));
+    if (judged) print_fits(v, judged, out);
+    if (v->recipes.rows)
+        fprintf(out,
+                "Published recipes: %zu, of which %zu are possible and %zu are found by the search "
+                "or\nwithin 2 %% of what it finds (%.1f s)\n",
+                v->recipes.rows, v->recipes.possible, v->recipes.matched, v->recipes.search_s);
+    if (o->groups) print_groups(v, a, out);
+    if (o->rows) print_rows(v, a, out);
+    if (o->constants) {
+        print_constants(plan_constants, plan_constants_count(), a, out);
+        print_constants(plan_memory_constants, plan_memory_constants_count, a, out);
+    }
+    if (!o->groups && !o->rows && !o->constants)
+        fprintf(out, "More: --groups (by source, accelerator, kind ...), --rows, --constants, "
+                     "--plot FILE\n");
 }
 
 /* ------------------------------------------------------------------ JSON */
@@ -359,13 +429,33 @@ static json_t *recipes_json(const struct validate_recipes *r)
                      r->worst ? json_integer(r->worst->id) : json_null(), "search_s", r->search_s);
 }
 
-json_t *validate_to_json(const struct validate_result *v, bool rows, struct arena *a)
+/* The figures of the rows whose source agrees with itself, and of the runs that nothing was fitted on. */
+static json_t *beside_json(const struct validate_row *rows, size_t count, bool predicted,
+                           struct arena *a)
+{
+    json_t *o = json_object();
+    for (size_t i = 0; i < ARRAY_LEN(predictors); i++) {
+        enum validate_quantity q = predictors[i].quantity;
+        if (!predicted && q != VALIDATE_STEP) continue;
+        const struct validate_group all = whole_of(rows, count, q, a);
+        json_object_set_new(o, predictors[i].json, stats_json(&all.stats));
+    }
+    const struct validate_group memory = whole_of(rows, count, VALIDATE_MEMORY, a);
+    json_object_set_new(o, "memory", stats_json(&memory.stats));
+    return o;
+}
+
+json_t *validate_to_json(const struct validate_result *v, const struct validate_result *held,
+                         bool rows, struct arena *a)
 {
     json_t *o = json_object(), *constants = json_array();
     json_object_set_new(o, "table", counts_json(v));
     for (size_t i = 0; i < ARRAY_LEN(predictors); i++)
         json_object_set_new(o, predictors[i].json, quantity_json(v, predictors[i].quantity, a));
     json_object_set_new(o, "memory", quantity_json(v, VALIDATE_MEMORY, a));
+    json_object_set_new(o, "agreeing", beside_json(v->agreeing, v->n_rows, true, a));
+    json_object_set_new(o, "held_out",
+                        held ? beside_json(held->rows, held->n_rows, false, a) : json_null());
     /* a table without that source has an order of its own */
     json_t *ranking = ranking_json(v, RANKED_SOURCE, a);
     if (!json_integer_value(json_object_get(ranking, "pairs"))) {

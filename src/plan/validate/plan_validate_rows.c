@@ -444,11 +444,15 @@ static int check_accelerator(struct rows_reader *r, const struct plan_row *row)
 {
     static const char *const others[] = {"A800", "Ascend", "Gaudi",  "Trainium", "MTIA",
                                          "V100", "H20",    "MI250X", "MI325X",   "MI355X"};
-    static const char *const described[] = {"H100",   "H200",   "H800",    "A100-80GB", "A100-40GB",
-                                            "B100",   "B200",   "B300",    "GB200",     "GB300",
-                                            "MI300X", "TPU v4", "TPU v5e", "TPU v5p",   "TPU v6e"};
+    const char *described[MAX_ACCELERATORS];
     if (find_accelerator(r, row->gpu) || begins_any(row->gpu, others, ARRAY_LEN(others))) return 0;
-    const char *near = name_nearest(row->gpu, described, ARRAY_LEN(described));
+    struct error ignored = {0};
+    struct yaml_reader here = {r->t->path, r->a, &ignored, 0};
+    size_t n = preset_list(&here, "accelerators", described, ARRAY_LEN(described));
+    char *gpu = arena_strdup(r->a, row->gpu);
+    for (char *p = gpu; *p; p++)
+        *p = (char)tolower((unsigned char)*p);
+    const char *near = name_nearest(gpu, described, n);
     return wrong_value(
         r, "gpu", "an accelerator", row->gpu,
         arena_printf(r->a,
