@@ -77,9 +77,10 @@ cmd_fn cmd_data, cmd_train, cmd_generate, cmd_eval, cmd_check_golden, cmd_plot, 
 /* The option table of each command, defined in its file. A new one is declared here and listed in
  * cmd_common.c. */
 extern const struct option_table cmd_data_train_tokenizer_table, cmd_data_tokenize_table,
-    cmd_data_inspect_table, cmd_data_encode_table, cmd_data_decode_table, cmd_train_table,
-    cmd_generate_table, cmd_eval_table, cmd_check_golden_table, cmd_plot_table, cmd_plan_table,
-    cmd_plan_compare_table, cmd_plan_sweep_table, cmd_plan_validate_table, cmd_bench_machine_table,
-    cmd_doctor_mpi_table, cmd_help_table;
+    cmd_data_inspect_table, cmd_data_convert_tokenizer_table, cmd_data_encode_table,
+    cmd_data_decode_table, cmd_train_table, cmd_generate_table, cmd_eval_table,
+    cmd_check_golden_table, cmd_plot_table, cmd_plan_table, cmd_plan_compare_table,
+    cmd_plan_sweep_table, cmd_plan_validate_table, cmd_bench_machine_table, cmd_doctor_mpi_table,
+    cmd_help_table;
 
 #endif

@@ -23,6 +23,7 @@ static const struct option_table *const all_tables[] = {
     &cmd_data_train_tokenizer_table,
     &cmd_data_tokenize_table,
     &cmd_data_inspect_table,
+    &cmd_data_convert_tokenizer_table,
     &cmd_data_encode_table,
     &cmd_data_decode_table,
     &cmd_train_table,

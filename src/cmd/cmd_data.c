@@ -50,10 +50,18 @@ void data_skipped_json(struct json_writer *w, const uint64_t *skipped)
     jsonw_close(w, '}');
 }
 
+struct tokenizer_options data_rank_options(const struct data_rank_args *args)
+{
+    return (struct tokenizer_options){.pattern = args->pattern,
+                                      .specials = args->special.items,
+                                      .n_specials = args->special.count};
+}
+
 /* ------------------------------------------------------------------ encode and decode */
 
 struct codec_args {
     const char *tokenizer;
+    struct data_rank_args ranks;
     int64_t threads;
     bool lines, special;
 };
@@ -62,6 +70,7 @@ struct codec_args {
 static const struct option encode_rows[] = {
     CMD_TEXT("tokenizer", 't', tokenizer, NULL, NULL,
              "tokenizer.json, tiktoken ranks or SentencePiece .model"),
+    DATA_RANK_ROWS,
     CMD_FLAG("lines", 'l', lines, "encode every line by itself, to one line of ids each"),
     CMD_FLAG("special", 0, special,
              "turn control tokens that are written out in the text into their ids"),
@@ -71,6 +80,7 @@ static const struct option encode_rows[] = {
 static const struct option decode_rows[] = {
     CMD_TEXT("tokenizer", 't', tokenizer, NULL, NULL,
              "tokenizer.json, tiktoken ranks or SentencePiece .model"),
+    DATA_RANK_ROWS,
     CMD_FLAG("lines", 'l', lines, "decode every line by itself, to one line of text each"),
     CMD_FLAG("special", 0, special, "write control tokens as their text instead of skipping them"),
 };
@@ -81,7 +91,8 @@ const struct option_table cmd_data_encode_table = {
     "--tokenizer FILE [options]",
     "turn standard input into token ids",
     "Without --lines the whole input is one text. With it the output is what\n"
-    "spm_encode --output_format=id prints: ids joined by a space, one line per line.\n\n"
+    "spm_encode --output_format=id prints: ids joined by a space, one line per line.\n"
+    "Ids of the text alone: no BOS or EOS, whatever the file's post-processor adds.\n\n"
     "  echo 'Hello, world' | colossus data encode --tokenizer tokenizer.json\n"
     "  colossus data encode --tokenizer grok-1.model --lines <posts.txt >posts.ids",
     encode_rows,
@@ -112,7 +123,8 @@ static int codec(const struct option_line *l, void *options, struct error *e)
         error_set_code(e, ERROR_USAGE, "--tokenizer is missing");
         return error_hint(e, "--tokenizer tokenizer.json");
     }
-    TRY(tokenizer_load(o->tokenizer, &tokenizer, e));
+    struct tokenizer_options said = data_rank_options(&o->ranks);
+    TRY(tokenizer_load_with(o->tokenizer, &said, &tokenizer, e));
     struct codec_options codec = {.lines = o->lines,
                                   .flags = o->special ? TOKENIZER_PARSE_SPECIAL : 0};
     int rc;
@@ -141,6 +153,8 @@ static int cmd_data_decode(int argc, char **argv)
 
 static const struct cmd_entry data_commands[] = {
     {"train-tokenizer", cmd_data_train_tokenizer, "data", "learn a tokenizer from text"},
+    {"convert-tokenizer", cmd_data_convert_tokenizer, "data",
+     "write a rank file with its pattern and special tokens"},
     {"tokenize", cmd_data_tokenize, "data", "turn corpora into token shards for training"},
     {"inspect", cmd_data_inspect, "data", "show what is in a dataset; verify it"},
     {"encode", cmd_data_encode, "data", "turn standard input into token ids"},

@@ -5,7 +5,7 @@
 #include "cmd/cmd.h"
 #include "text/text.h"
 
-cmd_fn cmd_data_tokenize, cmd_data_train_tokenizer, cmd_data_inspect;
+cmd_fn cmd_data_tokenize, cmd_data_train_tokenizer, cmd_data_inspect, cmd_data_convert_tokenizer;
 
 /* Options of every command that reads a corpus. */
 struct data_corpus_args {
@@ -38,6 +38,22 @@ struct data_corpus_args {
     "object behind another; a file with a fortune index beside it (NAME.dat) as fortunes;\n"       \
     "other text as one document per file. What is no text (tables, archives, images, UTF-16) is\n" \
     "an error that says how to convert it.\n"
+
+/* What a rank file does not say, for every command that takes one. */
+struct data_rank_args {
+    const char *pattern;
+    struct option_list special;
+};
+
+/* Their rows, for options whose field `ranks` is a struct data_rank_args. */
+#define DATA_RANK_ROWS                                                                     \
+    CMD_TEXT("pattern", 0, ranks.pattern, NULL, NULL,                                      \
+             "rank files: what cuts text into words: gpt2, cl100k, o200k, llama3, qwen2, " \
+             "grok2 or a regular expression"),                                             \
+        CMD_LIST("special-token", 0, ranks.special, NULL,                                  \
+                 "rank files: a special token as NAME=ID, such as '<|endoftext|>=100257'")
+
+struct tokenizer_options data_rank_options(const struct data_rank_args *args);
 
 /* The strings stay the caller's. */
 int data_corpus_options(const struct data_corpus_args *args, char **inputs, int n_inputs,

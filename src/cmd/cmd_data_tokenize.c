@@ -70,6 +70,7 @@ static int print_corpus(const struct corpus_options *o, struct json_writer *json
 
 struct tokenize_args {
     struct data_corpus_args corpus;
+    struct data_rank_args ranks;
     const char *tokenizer, *out, *eos;
     int64_t shard_tokens, threads;
     double valid_fraction;
@@ -86,6 +87,7 @@ static const struct option tokenize_rows[] = {
              "the special token, or its id, that ends a document; by default what the tokenizer, "
              "the files beside it or the tokens' names say, and an error where they do not"),
     DATA_CORPUS_ROWS,
+    DATA_RANK_ROWS,
     CMD_REAL("valid-fraction", 'v', valid_fraction, NULL, "0.01", 0, 0.99,
              "share of the documents that goes to the validation split, by the hash of their text"),
     CMD_FLAG_ON("dedup", 0, dedup, "drop documents that are equal byte for byte to an earlier one"),
@@ -304,7 +306,8 @@ static int tokenize(const struct option_line *l, void *options, struct error *e)
     corpus.n_not_read = 1;
     TRY(need(o->tokenizer, "tokenizer", "tokenizer.json", e));
     TRY(need(o->out, "out", "data/fortunes", e));
-    TRY(tokenizer_load(o->tokenizer, &tokenizer, e));
+    struct tokenizer_options said = data_rank_options(&o->ranks);
+    TRY(tokenizer_load_with(o->tokenizer, &said, &tokenizer, e));
     int rc = tokenize_with(o, &corpus, tokenizer, recorded_command(o, l), e);
     tokenizer_free(tokenizer);
     return rc;

@@ -105,8 +105,8 @@ extern const char *const corpus_format_names[];
 void corpus_close(struct corpus *c); /* accepts NULL */
 
 /* ------------------------------------------------------------------ tokenizers
- * One opaque kind over three algorithms: byte-level BPE (tokenizer.json and ours), tiktoken ranks,
- * SentencePiece BPE with byte fallback (Grok-1). Immutable after loading and shared by threads;
+ * One opaque kind over several algorithms: byte-level BPE (tokenizer.json and ours), BPE over text,
+ * unigram, WordPiece and words (tokenizer.json), tiktoken ranks, SentencePiece. Immutable after loading and shared by threads;
  * whoever encodes brings its own scratch. */
 
 typedef struct tokenizer tokenizer_t;
@@ -114,13 +114,27 @@ typedef struct tokenizer_scratch tokenizer_scratch_t;
 
 #define TOKENIZER_NONE UINT32_MAX /* "there is no such id" */
 
-/* Loads by content, not by name: tokenizer.json (byte-level BPE), Grok-2's tokenizer.tok.json, a
- * tiktoken rank file ("base64 rank" lines, with the pre-tokenizer pattern of Grok-2), a
- * SentencePiece BPE .model, or llama2.c's tok*.bin. What decides about ids and is not supported is
- * refused, never passed over. Errors name the file and the field. */
+/* Loads by content, not by name: tokenizer.json (BPE, byte-level or not, Unigram, WordPiece,
+ * WordLevel), Grok-2's tokenizer.tok.json, a tiktoken rank file ("base64 rank" lines), a
+ * SentencePiece .model (BPE, unigram), or llama2.c's tok*.bin. What decides about ids and is not
+ * supported is refused, never passed over. Errors name the file and the field. */
 int tokenizer_load(const char *path, tokenizer_t **out, struct error *e);
 int tokenizer_parse(const void *data, size_t size, const char *name, tokenizer_t **out,
                     struct error *e);
+/* What a rank file does not say. The vocabularies of r50k_base, p50k_base, cl100k_base and
+ * o200k_base are known; any other file needs the pattern. Files of other forms take neither. */
+struct tokenizer_options {
+    const char *pattern;         /* the name of a known one ("cl100k"), or a regular expression */
+    const char *const *specials; /* "NAME=ID" */
+    size_t n_specials;
+};
+int tokenizer_load_with(const char *path, const struct tokenizer_options *o, tokenizer_t **out,
+                        struct error *e);
+int tokenizer_parse_with(const void *data, size_t size, const char *name,
+                         const struct tokenizer_options *o, tokenizer_t **out, struct error *e);
+/* A rank file with its pattern and special tokens as the text of a tokenizer.tok.json, which gives
+ * the same ids and has the tokenizer's hash; lives as long as t. NULL for files of other forms. */
+const char *tokenizer_converted(const tokenizer_t *t, size_t *size);
 void tokenizer_free(tokenizer_t *t);
 
 uint32_t tokenizer_vocab_size(const tokenizer_t *t); /* largest id + 1 */
@@ -129,8 +143,8 @@ uint32_t tokenizer_vocab_size(const tokenizer_t *t); /* largest id + 1 */
 uint32_t tokenizer_eos(const tokenizer_t *t);
 const char *tokenizer_eos_source(const tokenizer_t *t); /* what says so; NULL: nothing does */
 uint32_t tokenizer_bos(const tokenizer_t *t);           /* beginning of a text, or TOKENIZER_NONE */
-uint64_t tokenizer_hash(const tokenizer_t *t);          /* XXH3 of the file it was loaded from */
-/* "byte-level bpe", "tiktoken" or "sentencepiece". */
+uint64_t tokenizer_hash(const tokenizer_t *t); /* XXH3 of its file, or of tokenizer_converted */
+/* "byte-level bpe", "bpe", "unigram", "wordpiece", "wordlevel", "tiktoken" or "sentencepiece". */
 const char *tokenizer_kind(const tokenizer_t *t);
 /* Bytes of one id as decoding emits them (a control token gives size 0); NULL for a bad id. */
 const char *tokenizer_piece(const tokenizer_t *t, uint32_t id, size_t *size);
@@ -153,7 +167,8 @@ enum tokenizer_flags {
     TOKENIZER_PARSE_SPECIAL = 1
 };
 /* Appends the ids of text[0..size) to *out. Linear in size, worst case n log n. Cannot fail but
- * for memory, which aborts. No BOS or EOS is added. */
+ * for memory, which aborts. No BOS or EOS is added, whatever a tokenizer.json's post-processor
+ * says. */
 void tokenizer_encode(const tokenizer_t *t, tokenizer_scratch_t *s, const char *text, size_t size,
                       unsigned flags, struct token_array *out);
 /* Appends the bytes of the ids; a SentencePiece dummy prefix is removed from the front.

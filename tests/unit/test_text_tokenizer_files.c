@@ -213,6 +213,34 @@ static void append_base64(struct str *out, const char *bytes, size_t n)
     }
 }
 
+/* What a rank file becomes is the same tokenizer, with nothing left to be said. */
+static void check_converted(const struct str *ranks)
+{
+    struct error e = {0};
+    static const char *const specials[] = {"<|endoftext|>=5000", "a=b=5001"};
+    struct tokenizer_options o = {.pattern = "llama3", .specials = specials, .n_specials = 2};
+    tokenizer_t *t, *again;
+    size_t size;
+    if (tokenizer_parse_with(ranks->data, ranks->len, "ranks", &o, &t, &e) < 0)
+        fail_msg("%s", e.text);
+    const char *text = tokenizer_converted(t, &size);
+    assert_non_null(text);
+    if (tokenizer_parse(text, size, "converted", &again, &e) < 0) fail_msg("%s", e.text);
+    assert_int_equal(tokenizer_hash(t), tokenizer_hash(again));
+    assert_int_equal(tokenizer_eos(t), 5000);
+    assert_int_equal(tokenizer_eos(again), 5000);
+    assert_int_equal(tokenizer_vocab_size(again), 5002);
+    struct token_array a = encode(t, "it's 123456 a=b\n", 16, TOKENIZER_PARSE_SPECIAL);
+    struct token_array b = encode(again, "it's 123456 a=b\n", 16, TOKENIZER_PARSE_SPECIAL);
+    assert_int_equal(a.count, b.count);
+    assert_memory_equal(a.ids, b.ids, a.count * sizeof(*a.ids));
+    assert_int_equal(a.ids[a.count - 2], 5001);
+    token_array_fini(&a);
+    token_array_fini(&b);
+    tokenizer_free(again);
+    tokenizer_free(t);
+}
+
 /* A byte-level vocabulary whose merges are all of its pieces in order is also a rank file: both
  * forms must give the same ids, but for the three special tokens in front. */
 static void test_tiktoken(void **state)
@@ -229,11 +257,11 @@ static void test_tiktoken(void **state)
         append_base64(&file, piece, n);
         str_printf(&file, " %u%s", id - 3, id % 2 ? "\n" : "\r\n");
     }
-    if (tokenizer_parse(file.data, file.len, "ranks", &t, &e) < 0) fail_msg("%s", e.text);
+    struct tokenizer_options o = {.pattern = "grok2"};
+    if (tokenizer_parse_with(file.data, file.len, "ranks", &o, &t, &e) < 0) fail_msg("%s", e.text);
     assert_string_equal(tokenizer_kind(t), "tiktoken");
     assert_int_equal(tokenizer_vocab_size(t), tokenizer_vocab_size(hf) - 3);
     assert_int_equal(tokenizer_eos(t), TOKENIZER_NONE);
-    assert_int_equal(tokenizer_hash(t), hash_xxh3(file.data, file.len));
     tokenizer_scratch_t *s = tokenizer_scratch_new(t), *h = tokenizer_scratch_new(hf);
     struct token_array a = {0}, b = {0};
     for (uint64_t k = 0; k < 2000; k++) {
@@ -251,15 +279,35 @@ static void test_tiktoken(void **state)
     tokenizer_scratch_free(h);
     tokenizer_free(t);
     tokenizer_free(hf);
+    str_fini(&text);
+    check_converted(&file);
+    str_fini(&file);
+}
 
-    expect_refused("IQ== 0\nIg== 1\n", 14, "no piece for byte 0x00");
+static void test_wrong_ranks(void **state)
+{
+    (void)state;
+    static const char *const special[] = {"<|e|>=5"}, *const taken[] = {"<|e|>=1"},
+                             *const bad[] = {"<|e|>"};
+    struct tokenizer_options o = {.pattern = "cl100k"}, typo = {.pattern = "cl100"},
+                             regex = {.pattern = "(a"};
+    expect_refused("IQ== 0\nIg== 1\n", 14, "does not say how text is cut into words");
+    expect_refused_with("IQ== 0\nIg== 1\n", 14, &o, "no piece for byte 0x00");
+    expect_refused_with("IQ== 0\nIg== 1\n", 14, &typo, "'cl100' is no pattern that is known");
+    expect_refused_with("IQ== 0\nIg== 1\n", 14, &regex, "the pattern is wrong at byte 2");
+    o.n_specials = 1;
+    o.specials = taken;
+    expect_refused_with("IQ== 0\nIg== 1\n", 14, &o, "special token '<|e|>=1': id 1 is given twice");
+    o.specials = bad;
+    expect_refused_with("IQ== 0\nIg== 1\n", 14, &o, "special token '<|e|>' is not NAME=ID");
+    o.specials = special;
+    expect_refused_with("{}", 2, &o, "is no rank file");
     expect_refused("IQ== 0\nIg= 1\n", 13, "line 2: not 'base64 rank'");
     expect_refused("IQ== 0\nIg== 1x\n", 15, "line 2: the rank is not a number");
     expect_refused("IQ== 0\nIg== 0\n", 14, "id 0 is given twice");
-    expect_refused("IQ== 0\nIQ== 1\n", 14, "the same piece");
+    o.n_specials = 0;
+    expect_refused_with("IQ== 0\nIQ== 1\n", 14, &o, "the same piece");
     expect_refused("IQ== 0\nIg== 99999999999999999999\n", 33, "the rank is not a number below");
-    str_fini(&file);
-    str_fini(&text);
 }
 
 /* Grok-2's form: bytes as numbers, special tokens in the same file. */
@@ -409,13 +457,16 @@ static void test_wrong_spm(void **state)
     REFUSE_SPM("\n\x00", "piece 0 is empty");
     REFUSE_SPM("\n\x03\n\x01"
                "a",
-               "of type unigram");
+               "no piece of type UNKNOWN");
     REFUSE_SPM("\n\x03\n\x01"
                "a\x12\x02\x18\x02",
                "no piece of type UNKNOWN");
     REFUSE_SPM("\n\x05\n\x01"
-               "a\x18\x05",
+               "a\x18\x05\x12\x02\x18\x02",
                "type UNUSED");
+    REFUSE_SPM("\n\x03\n\x01"
+               "a\x12\x02\x18\x03",
+               "of type word");
     REFUSE_SPM("\n\x05\n\x01"
                "a\x18\x09",
                "unknown type 9");
@@ -443,8 +494,8 @@ static void test_wrong_spm(void **state)
                "u\x18\x02\x12\x02\x18\x02\x1a\x03\x12\x01x",
                "character map");
     REFUSE_SPM("\n\x05\n\x01"
-               "u\x18\x02\x12\x02\x18\x02\x1a\x02\x28\x00",
-               "escape_whitespaces");
+               "u\x18\x02\x12\x02\x18\x02\x2a\x03\x12\x01x",
+               "decoded text goes through a character map");
     REFUSE_SPM("\n\x05\n\x01"
                "u\x18\x02\x12\x05\x18\x02\xc0\x01\x01",
                "whitespace_as_suffix");
@@ -512,9 +563,10 @@ int main(void)
         cmocka_unit_test(test_cuts_are_exact), cmocka_unit_test(test_control_tokens),
         cmocka_unit_test(test_added_tokens),   cmocka_unit_test(test_spm_specials),
         cmocka_unit_test(test_round_trips),    cmocka_unit_test(test_tiktoken),
-        cmocka_unit_test(test_tok_json),       cmocka_unit_test(test_llama2),
-        cmocka_unit_test(test_wrong_json),     cmocka_unit_test(test_wrong_spm),
-        cmocka_unit_test(test_damaged_spm),    cmocka_unit_test(test_missing_file),
+        cmocka_unit_test(test_wrong_ranks),    cmocka_unit_test(test_tok_json),
+        cmocka_unit_test(test_llama2),         cmocka_unit_test(test_wrong_json),
+        cmocka_unit_test(test_wrong_spm),      cmocka_unit_test(test_damaged_spm),
+        cmocka_unit_test(test_missing_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -23,15 +23,21 @@ static inline uint32_t find_special(const tokenizer_t *t, const char *name)
 }
 
 /* The tokenizer must be refused with a message that holds the words. */
-static inline void expect_refused(const void *data, size_t size, const char *words)
+static inline void expect_refused_with(const void *data, size_t size,
+                                       const struct tokenizer_options *o, const char *words)
 {
     struct error e = {0};
     tokenizer_t *t;
-    if (tokenizer_parse(data, size, "file", &t, &e) == 0)
+    if (tokenizer_parse_with(data, size, "file", o, &t, &e) == 0)
         fail_msg("a file was taken that should be refused for '%s'", words);
     assert_null(t);
     assert_contains(e.text, words);
     assert_contains(e.text, "file");
+}
+
+static inline void expect_refused(const void *data, size_t size, const char *words)
+{
+    expect_refused_with(data, size, &(struct tokenizer_options){0}, words);
 }
 
 static inline struct token_array encode(const tokenizer_t *t, const char *text, size_t size,

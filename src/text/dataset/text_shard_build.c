@@ -320,13 +320,19 @@ static int build_begin(struct build *b, const struct corpus_options *corpus, str
     return 0;
 }
 
-/* "tokenizer.json": the name keeps what the original's says about its form. */
+/* "tokenizer.json": the name keeps what the original's says about its form. Of a rank file what it
+ * was converted to is kept, which holds the pattern and special tokens too. */
 static int copy_tokenizer(struct build *b, const char **name, struct error *e)
 {
     const char *from = b->o->tokenizer_path, *dot = strrchr(file_base_name(from), '.');
     char *data;
     size_t size;
 
+    const char *converted = tokenizer_converted(b->tokenizer, &size);
+    if (converted) {
+        *name = "tokenizer.tok.json";
+        return file_write(file_join(&b->arena, b->output.work_dir, *name), converted, size, e);
+    }
     *name = arena_printf(&b->arena, "tokenizer%s", dot ? dot : "");
     if (!shard_file_name_is_plain(*name)) *name = "tokenizer";
     TRY(file_read(from, TOKENIZER_MAX_FILE, &data, &size, e));

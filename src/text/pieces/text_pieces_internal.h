@@ -246,7 +246,7 @@ struct unigram {
     uint32_t *node_ids; /* [n_nodes] the piece that ends here, or TOKENIZER_NONE */
     size_t n_nodes, node_cap;
     double *scores; /* [n_scores] by id */
-    size_t n_scores;
+    size_t n_scores, score_cap;
     double unknown_score;
     bool single; /* sums are rounded to single precision, as SentencePiece has them */
 };

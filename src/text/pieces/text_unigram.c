@@ -47,8 +47,9 @@ void unigram_add(struct unigram *u, const char *bytes, size_t size, uint32_t id)
 static inline void offer(const struct unigram *u, struct unigram_best *best, size_t start,
                          double score, uint32_t id)
 {
-    if (best->start != TOKENIZER_NONE && !(score > best->score)) return;
-    *best = (struct unigram_best){u->single ? (double)(float)score : score, (uint32_t)start, id};
+    if (u->single) score = (double)(float)score;
+    if (best->start == TOKENIZER_NONE || score > best->score)
+        *best = (struct unigram_best){score, (uint32_t)start, id};
 }
 
 /* Every piece that begins at the place; the character there is unknown where none is as long. */
@@ -67,9 +68,7 @@ static void offer_pieces(const struct unigram *u, struct unigram_best *best, con
         offer(u, &best[i + 1], at, u->scores[id] + here, id);
         known |= i + 1 - at == character;
     }
-    double sum = u->unknown_score + here;
-    if (!known)
-        offer(u, &best[at + character], at, u->single ? (double)(float)sum : sum, TOKENIZER_NONE);
+    if (!known) offer(u, &best[at + character], at, u->unknown_score + here, TOKENIZER_NONE);
 }
 
 static void push_unknown(const struct bpe_model *m, const char *text, size_t size,

@@ -1,4 +1,4 @@
-/* text_spm_load.c: SentencePiece BPE .model files (Grok-1, Llama 2, Mistral, Gemma).
+/* text_spm_load.c: SentencePiece .model files (Grok-1, Llama 2, Mistral, Gemma; T5).
  *
  * The file is one protobuf message, sentencepiece_model.proto's ModelProto:
  *   1 pieces (repeated): 1 piece (string), 2 score (float), 3 type
@@ -13,11 +13,13 @@
  * decodes. Nothing is confused, as normalised text holds no other spaces; a piece with a real space
  * in it (Grok-1's runs of spaces) can never match, exactly as in the original, and is marked dead.
  *
- * Refused with a message: unigram, word and character models, character maps (nmt_nfkc and the
- * like), whitespace as suffix, pieces of type UNUSED. */
-#include "text/tokenizer/text_tokenizer_internal.h"
+ * Where escape_whitespaces is off there is nothing to confuse either: pieces are kept as written.
+ *
+ * Refused with a message: word and character models, a denormalizer with a character map,
+ * whitespace as suffix, pieces of type UNUSED in a BPE model. */
+#include <float.h>
 
-#define SPACE_SYMBOL "\xe2\x96\x81"
+#include "text/tokenizer/text_tokenizer_internal.h"
 
 /* ------------------------------------------------------------------ protobuf */
 
@@ -90,7 +92,7 @@ enum spm_type {
     SPM_UNUSED = 5,
     SPM_BYTE = 6
 };
-enum { SPM_MODEL_BPE = 2 };
+enum { SPM_MODEL_UNIGRAM = 1, SPM_MODEL_BPE = 2 };
 
 struct spm_piece {
     const char *text;
@@ -108,8 +110,10 @@ struct spm_file {
     uint64_t model_type, byte_fallback, suffix;
     struct spm_name unk_surface, bos, eos;
     uint64_t dummy_prefix, remove_extra, escape;
-    bool character_map;
+    struct spm_name map; /* the precompiled_charsmap; size 0: none */
+    bool reverse_map;    /* the denormalizer has one */
     uint32_t n_pieces, n_bytes;
+    float least; /* score of a NORMAL piece */
 };
 
 static struct spm_name name_of(const struct proto_field *f)
@@ -143,7 +147,8 @@ static int read_normalizer(struct spm_file *file, const struct proto_field *mess
     struct proto_field f;
     int rc;
     while ((rc = proto_next(&r, &f)) > 0) {
-        if (f.number == 2 && f.wire == PROTO_BYTES && f.size) file->character_map = true;
+        if (f.number == 2 && f.wire == PROTO_BYTES && reverse) file->reverse_map = f.size > 0;
+        if (f.number == 2 && f.wire == PROTO_BYTES && !reverse) file->map = name_of(&f);
         if (f.wire != PROTO_VARINT || reverse) continue;
         if (f.number == 3) file->dummy_prefix = f.value;
         if (f.number == 4) file->remove_extra = f.value;
@@ -223,7 +228,7 @@ static size_t replace_space_symbol(char *out, const char *text, size_t size, boo
 {
     size_t n = 0;
     for (size_t i = 0; i < size; n++) {
-        bool space = size - i >= 3 && memcmp(text + i, SPACE_SYMBOL, 3) == 0;
+        bool space = size - i >= 3 && memcmp(text + i, SPM_SPACE, 3) == 0;
         if (space && n && out[n - 1] != ' ') *inner = true;
         out[n] = space ? ' ' : text[i];
         i += space ? 3 : 1;
@@ -246,6 +251,24 @@ static int add_byte_piece(struct tokenizer *t, struct spm_file *file, const stru
     return bpe_vocab_set(&t->bpe.vocab, id, &c, 1, BPE_PIECE_BYTE, e);
 }
 
+/* A unigram model's piece as it looks in memory. A user-defined one has no score of its own yet:
+ * take_over writes it when the highest is known. */
+static int add_scored(struct tokenizer *t, const struct spm_piece *p, uint32_t id, bool dead,
+                      struct error *e)
+{
+    struct unigram *u = &t->bpe.unigram;
+    const struct bpe_piece *piece = &t->bpe.vocab.pieces[id];
+    if (!(p->score - p->score == 0.0f))
+        return error_set(e, "piece %u: the score is not a number", id);
+    if (!dead) unigram_add(u, bpe_vocab_bytes(&t->bpe.vocab, id), piece->size, id);
+    for (; u->n_scores <= id; u->n_scores++) {
+        ARRAY_RESERVE(u->scores, u->score_cap, u->n_scores + 1);
+        u->scores[u->n_scores] = 0;
+    }
+    u->scores[id] = p->type == SPM_USER_DEFINED ? (double)p->size : (double)p->score;
+    return 0;
+}
+
 /* NORMAL and USER_DEFINED pieces. */
 static int add_text_piece(struct tokenizer *t, struct spm_file *file, const struct spm_piece *p,
                           struct str *buffer, struct error *e)
@@ -257,10 +280,12 @@ static int add_text_piece(struct tokenizer *t, struct spm_file *file, const stru
         return error_set(e, "piece %u has %zu bytes, the limit is %u", id, size,
                          TOKENIZER_MAX_PIECE);
     bool user = p->type == SPM_USER_DEFINED, inner = false;
-    bool dead = memchr(text, ' ', size) != NULL;
+    bool dead = !file->escape ? false : memchr(text, ' ', size) != NULL;
     if (user && utf8_valid_size(text, size) != size)
         return error_set(e, "piece %u is not valid UTF-8", id);
-    if (memchr(text, SPACE_SYMBOL[0], size)) {
+    if (!file->escape) {
+        inner = true;
+    } else if (memchr(text, SPM_SPACE[0], size)) {
         str_reserve(buffer, size);
         size = replace_space_symbol(buffer->data, text, size, &inner);
         text = buffer->data;
@@ -274,6 +299,8 @@ static int add_text_piece(struct tokenizer *t, struct spm_file *file, const stru
     }
     TRY(bpe_vocab_set(&t->bpe.vocab, id, text, size, user ? BPE_PIECE_USER : BPE_PIECE_NORMAL, e));
     t->bpe.vocab.pieces[id].dead = dead;
+    if (!user) file->least = MIN(file->least, p->score);
+    if (t->bpe.rule == BPE_UNIGRAM) TRY(add_scored(t, p, id, dead, e));
     return spm_set_score(t, id, p->score, e);
 }
 
@@ -295,7 +322,12 @@ static int add_piece(struct tokenizer *t, struct spm_file *file, const struct sp
             return error_set(e, "pieces %u and %u are both of type UNKNOWN", t->bpe.unknown_id, id);
         t->bpe.unknown_id = id;
         return 0;
-    case SPM_UNUSED: return error_set(e, "piece %u is of type UNUSED, which is not supported", id);
+    case SPM_UNUSED:
+        if (t->bpe.rule != BPE_UNIGRAM)
+            return error_set(e, "piece %u is of type UNUSED, which is not supported", id);
+        TRY(bpe_vocab_set(&t->bpe.vocab, id, p->text, p->size, BPE_PIECE_NORMAL, e));
+        t->bpe.vocab.pieces[id].dead = true; /* decodes, but never comes out of encoding */
+        return 0;
     default:
         return error_set(e, "piece %u has the unknown type %llu", id, (unsigned long long)p->type);
     }
@@ -303,44 +335,55 @@ static int add_piece(struct tokenizer *t, struct spm_file *file, const struct sp
 
 /* ------------------------------------------------------------------ the whole */
 
-static int read_file(struct tokenizer *t, struct spm_file *file, const uint8_t *data, size_t size,
-                     struct str *buffer, struct error *e)
+/* The specs, which may stand behind the pieces and say how these are kept. */
+static int read_specs(struct spm_file *file, const uint8_t *data, size_t size, struct error *e)
 {
     struct proto_reader r = {data, data + size};
     struct proto_field f;
-    struct spm_piece piece;
     int rc;
     while ((rc = proto_next(&r, &f)) > 0) {
         if (f.wire != PROTO_BYTES) continue;
-        if (f.number == 1) {
-            TRY(read_piece(file, &f, &piece, e));
-            TRY(add_piece(t, file, &piece, buffer, e));
-            file->n_pieces++;
-        } else if (f.number == 2) {
-            TRY(read_trainer(file, &f, e));
-        } else if (f.number == 3 || f.number == 5) {
-            TRY(read_normalizer(file, &f, f.number == 5, e));
-        }
+        if (f.number == 1) file->n_pieces++;
+        if (f.number == 2) TRY(read_trainer(file, &f, e));
+        if (f.number == 3 || f.number == 5) TRY(read_normalizer(file, &f, f.number == 5, e));
     }
     if (rc == 0) return 0;
     return error_set(e, "not a SentencePiece model: byte %zu is not protobuf",
                      (size_t)(r.p - data));
 }
 
+static int read_pieces(struct tokenizer *t, struct spm_file *file, const uint8_t *data, size_t size,
+                       struct str *buffer, struct error *e)
+{
+    struct proto_reader r = {data, data + size};
+    struct proto_field f;
+    struct spm_piece piece;
+    file->n_pieces = 0;
+    while (proto_next(&r, &f) > 0) {
+        if (f.wire != PROTO_BYTES || f.number != 1) continue;
+        TRY(read_piece(file, &f, &piece, e));
+        TRY(add_piece(t, file, &piece, buffer, e));
+        file->n_pieces++;
+    }
+    return 0;
+}
+
 /* What would change ids and is not done here is refused; see the head of this file. */
-static int check_file(const struct tokenizer *t, const struct spm_file *file, struct error *e)
+static int check_specs(const struct spm_file *file, struct error *e)
 {
     static const char *const kinds[] = {"", "unigram", "BPE", "word", "char"};
     if (!file->n_pieces) return error_set(e, "no pieces");
-    if (file->model_type != SPM_MODEL_BPE)
-        return error_set(e, "a SentencePiece model of type %s, only BPE is supported",
+    if (file->model_type != SPM_MODEL_BPE && file->model_type != SPM_MODEL_UNIGRAM)
+        return error_set(e, "a SentencePiece model of type %s, only BPE and unigram are supported",
                          file->model_type < ARRAY_LEN(kinds) ? kinds[file->model_type] : "unknown");
-    if (file->character_map) {
-        error_set(e, "text is normalised by a character map, which is not supported");
-        return error_hint(e, "train it with --normalization_rule_name=identity");
-    }
+    if (file->reverse_map)
+        return error_set(e, "decoded text goes through a character map, which is not supported");
     if (file->suffix) return error_set(e, "treat_whitespace_as_suffix is not supported");
-    if (!file->escape) return error_set(e, "escape_whitespaces=false is not supported");
+    return 0;
+}
+
+static int check_pieces(const struct tokenizer *t, const struct spm_file *file, struct error *e)
+{
     if (t->bpe.unknown_id == TOKENIZER_NONE) return error_set(e, "no piece of type UNKNOWN");
     if (file->byte_fallback && file->n_bytes != 256)
         return error_set(e, "byte_fallback is set but %u of the 256 byte pieces exist",
@@ -350,11 +393,24 @@ static int check_file(const struct tokenizer *t, const struct spm_file *file, st
     return 0;
 }
 
-/* What is known only at the end of the file: the specs may stand behind the pieces. */
+/* A user-defined symbol is worth a tenth for each byte but one, more than any piece has, so that it
+ * is taken (as SentencePiece 0.2.3 has it: ties depend on it). An unknown character costs 10 more
+ * than the lowest score. */
+static void take_over_scores(struct tokenizer *t, const struct spm_file *file)
+{
+    struct unigram *u = &t->bpe.unigram;
+    for (uint32_t id = 0; id < u->n_scores; id++)
+        if (t->bpe.vocab.pieces[id].type == BPE_PIECE_USER)
+            u->scores[id] = (double)(float)(0.1 * u->scores[id] - 0.1);
+    u->single = true;
+    u->unknown_score = (double)(file->least - 10.0f);
+}
+
 static int take_over(struct tokenizer *t, const struct spm_file *file, struct error *e)
 {
     t->dummy_prefix = file->dummy_prefix;
     t->remove_extra_spaces = file->remove_extra;
+    t->literal_spaces = !file->escape;
     t->bpe.byte_fallback = file->byte_fallback;
     t->bos = tokenizer_special_find(t, file->bos.text, file->bos.size, true);
     t->eos = tokenizer_special_find(t, file->eos.text, file->eos.size, true);
@@ -362,6 +418,8 @@ static int take_over(struct tokenizer *t, const struct spm_file *file, struct er
     struct spm_name surface = file->unk_surface;
     TRY(bpe_vocab_set(&t->bpe.vocab, t->bpe.unknown_id, surface.text, surface.size,
                       BPE_PIECE_UNKNOWN, e));
+    if (file->map.size) TRY(charsmap_load(&t->map, file->map.text, file->map.size, e));
+    if (t->bpe.rule == BPE_UNIGRAM) take_over_scores(t, file);
     return bpe_vocab_index(&t->bpe.vocab, e);
 }
 
@@ -373,7 +431,8 @@ int spm_parse(struct tokenizer *t, const uint8_t *data, size_t size, struct erro
                             .eos = {"</s>", 4},
                             .dummy_prefix = 1,
                             .remove_extra = 1,
-                            .escape = 1};
+                            .escape = 1,
+                            .least = FLT_MAX};
     struct str buffer = {0};
     t->algorithm = TOKENIZER_SENTENCEPIECE;
     t->bpe.rule = BPE_JOIN_STRINGS;
@@ -382,8 +441,11 @@ int spm_parse(struct tokenizer *t, const uint8_t *data, size_t size, struct erro
     memset(t->bpe.byte_ids, 0xff, sizeof(t->bpe.byte_ids));
     /* A piece takes 8 bytes of the file at least: two keys, two lengths, a character, a score. */
     int rc = bpe_vocab_reserve(&t->bpe.vocab, (uint32_t)(size / 12) + 16, size, e);
-    if (rc == 0) rc = read_file(t, &file, data, size, &buffer, e);
-    if (rc == 0) rc = check_file(t, &file, e);
+    if (rc == 0) rc = read_specs(&file, data, size, e);
+    if (rc == 0) rc = check_specs(&file, e);
+    if (rc == 0 && file.model_type == SPM_MODEL_UNIGRAM) t->bpe.rule = BPE_UNIGRAM;
+    if (rc == 0) rc = read_pieces(t, &file, data, size, &buffer, e);
+    if (rc == 0) rc = check_pieces(t, &file, e);
     if (rc == 0) rc = take_over(t, &file, e);
     str_fini(&buffer);
     return rc;

@@ -165,16 +165,30 @@ static bool looks_like_json(const char *text, size_t size)
     return i < size && text[i] == '{';
 }
 
+struct file_bytes {
+    const void *data;
+    size_t size;
+    const char *name; /* for messages */
+};
+
 /* The order matters: JSON and ranks are told by their first bytes, llama2.c's file only by its
  * lengths, and a SentencePiece model begins with the key of its first piece, which is a line
  * end. */
-static int parse_any(struct tokenizer *t, const void *data, size_t size, const char *name,
-                     struct error *e)
+static int parse_any(struct tokenizer *t, const struct file_bytes *file,
+                     const struct tokenizer_options *o, struct error *e)
 {
+    const void *data = file->data;
+    const char *name = file->name;
+    size_t size = file->size;
     int rc;
+    bool ranks = looks_like_ranks(data, size);
+    if (!ranks && (o->pattern || o->n_specials)) {
+        error_set(e, "'%s' is no rank file: pattern and special tokens cannot be said", name);
+        return error_hint(e, "files of the other forms hold their own");
+    }
     if (looks_like_json(data, size)) return tokenizer_parse_json(t, data, size, name, e);
-    if (looks_like_ranks(data, size))
-        rc = tokenizer_parse_ranks(t, data, size, e);
+    if (ranks)
+        rc = tokenizer_parse_ranks(t, data, size, o, e);
     else if (spm_looks_like_llama2(data, size))
         rc = spm_parse_llama2(t, data, size, e);
     else if (size && *(const char *)data == '\n')
@@ -187,9 +201,10 @@ static int parse_any(struct tokenizer *t, const void *data, size_t size, const c
     return rc < 0 ? error_context(e, "'%s'", name) : 0;
 }
 
-int tokenizer_parse(const void *data, size_t size, const char *name, tokenizer_t **out,
-                    struct error *e)
+int tokenizer_parse_with(const void *data, size_t size, const char *name,
+                         const struct tokenizer_options *o, tokenizer_t **out, struct error *e)
 {
+    const struct file_bytes file = {data, size, name};
     char text[32];
     *out = NULL;
     if (size > TOKENIZER_MAX_FILE)
@@ -198,29 +213,48 @@ int tokenizer_parse(const void *data, size_t size, const char *name, tokenizer_t
     struct tokenizer *t = mem_calloc(1, sizeof(*t));
     t->eos = t->bos = TOKENIZER_NONE;
     t->eos_source = "the tokenizer's file";
-    int rc = parse_any(t, data, size, name, e);
+    int rc = parse_any(t, &file, o, e);
     if (rc < 0) {
         tokenizer_free(t);
         return rc;
     }
-    t->hash = hash_xxh3(data, size);
+    t->hash =
+        t->converted.len ? hash_xxh3(t->converted.data, t->converted.len) : hash_xxh3(data, size);
     *out = t;
     return 0;
 }
 
-int tokenizer_load(const char *path, tokenizer_t **out, struct error *e)
+int tokenizer_parse(const void *data, size_t size, const char *name, tokenizer_t **out,
+                    struct error *e)
+{
+    return tokenizer_parse_with(data, size, name, &(struct tokenizer_options){0}, out, e);
+}
+
+int tokenizer_load_with(const char *path, const struct tokenizer_options *o, tokenizer_t **out,
+                        struct error *e)
 {
     struct file_map map;
     *out = NULL;
     TRY(file_map_open(&map, path, e));
-    int rc = tokenizer_parse(map.data, map.size, path, out, e);
-    int changed = file_map_check(&map, path, e); /* then that is why, or would be worse */
+    t->eos_source = "the tokenizer's file";
+    int rc = parse_any(t, &file, o, e);
     file_map_close(&map);
     if (changed < 0) {
         if (rc >= 0) tokenizer_free(*out);
         return changed;
     }
     return rc;
+}
+
+int tokenizer_load(const char *path, tokenizer_t **out, struct error *e)
+{
+    return tokenizer_load_with(path, &(struct tokenizer_options){0}, out, e);
+}
+
+const char *tokenizer_converted(const tokenizer_t *t, size_t *size)
+{
+    *size = t->converted.len;
+    return t->converted.len ? t->converted.data : NULL;
 }
 
 void tokenizer_free(tokenizer_t *t)

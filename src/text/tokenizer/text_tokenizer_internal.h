@@ -228,7 +228,8 @@ struct tokenizer_scratch {
  * file's name into its errors. */
 int tokenizer_parse_json(struct tokenizer *t, const char *data, size_t size, const char *name,
                          struct error *e);
-int tokenizer_parse_ranks(struct tokenizer *t, const char *data, size_t size, struct error *e);
+int tokenizer_parse_ranks(struct tokenizer *t, const char *data, size_t size,
+                          const struct tokenizer_options *o, struct error *e);
 /* Appends the bytes of padded base64; false where it is none. */
 bool base64_decode(const char *text, size_t size, struct str *out);
 int spm_parse(struct tokenizer *t, const uint8_t *data, size_t size, struct error *e);
@@ -276,6 +277,8 @@ int pretoken_read(struct tokenizer *t, const json_t *pre, struct error *e);
 /* (text_tokenizer.c) Appends text with U+FFFD for each byte that is not UTF-8. */
 #define TEXT_REPLACEMENT "\xef\xbf\xbd"
 void text_replace_invalid(const char *text, size_t size, struct str *out);
+
+#define SPM_SPACE "\xe2\x96\x81" /* U+2581, a space in SentencePiece's pieces */
 
 /* (text_spm_encode.c) */
 void spm_encode(const struct tokenizer *t, struct tokenizer_scratch *s, const char *text,
