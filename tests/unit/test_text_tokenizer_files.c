@@ -410,6 +410,15 @@ static void test_wrong_json(void **state)
     refuse_changed("\"normalizer\":null",
                    "\"normalizer\":{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"AAAA\"}",
                    "the character map is truncated");
+#define DOUBLE(c) \
+    "{\"type\":\"Replace\",\"pattern\":{\"String\":\"" c "\"},\"content\":\"" c c "\"},"
+#define DOUBLE_8 \
+    DOUBLE("a") DOUBLE("a") DOUBLE("a") DOUBLE("a") DOUBLE("a") DOUBLE("a") DOUBLE("a") DOUBLE("a")
+    refuse_changed(
+        "\"normalizer\":null",
+        "\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[" DOUBLE_8 DOUBLE_8 DOUBLE_8
+        "{\"type\":\"NFC\"}]}",
+        "a text could become 201326592 times as long");
     refuse_changed("\"type\":\"BPE\"", "\"type\":\"Unigram\"",
                    "behind ByteLevel model.type 'Unigram'");
     refuse_changed("\"dropout\":null", "\"dropout\":0.1", "model.dropout");

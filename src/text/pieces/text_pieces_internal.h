@@ -303,6 +303,8 @@ bool bpe_push_bytes(const struct bpe_model *m, const char *symbol, size_t size,
 
 /* ------------------------------------------------------------------ other models */
 
+/* A trie takes up to 40 bytes for a byte of its pieces; the largest known have 3 MB of them. */
+#define UNIGRAM_MAX_BYTES ((size_t)16 << 20)
 /* (text_unigram.c) Puts a piece into the trie; the first id given for the same bytes stays. size >
  * 0. Every id below n_scores has a score; those that were not added never match. */
 void unigram_add(struct unigram *u, const char *bytes, size_t size, uint32_t id);

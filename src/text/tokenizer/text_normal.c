@@ -274,7 +274,42 @@ static int read_nested(struct normal *n, const json_t *o, int depth, struct erro
     return 0;
 }
 
+/* How many times as long a step can make a text, or a character of one byte. */
+static double growth(const struct normal_step *step)
+{
+    enum { NORMAL_FORM_GROWTH = 12 }; /* U+FDFA: 3 bytes to 33 */
+    double longest = 1;
+    switch (step->kind) {
+    case NORMAL_NFC:
+    case NORMAL_NFD:
+    case NORMAL_NFKC:
+    case NORMAL_NFKD: return NORMAL_FORM_GROWTH;
+    case NORMAL_CHINESE:
+    case NORMAL_LOWERCASE: return 2;
+    case NORMAL_PREPEND: return 1 + (double)step->what.len;
+    case NORMAL_REPLACE: return MAX(1, (double)step->with.len / (double)step->what.len);
+    case NORMAL_CHARSMAP:
+        for (size_t at = 0, n; at < step->map.strings.len; at += n + 1) {
+            n = strlen(step->map.strings.data + at);
+            longest = MAX(longest, (double)n);
+        }
+        return longest;
+    default: return 1;
+    }
+}
+
+/* A chain that doubles a text 40 times must not be run. */
+static int check_growth(const struct normal *n, struct error *e)
+{
+    double factor = 1;
+    for (size_t i = 0; i < n->count; i++)
+        factor *= growth(&n->steps[i]);
+    if (factor <= 1e6) return 0;
+    return error_set(e, "normalizer: a text could become %.0f times as long", factor);
+}
+
 int normal_read(struct normal *n, const json_t *normalizer, struct error *e)
 {
-    return read_nested(n, normalizer, 0, e);
+    TRY(read_nested(n, normalizer, 0, e));
+    return check_growth(n, e);
 }

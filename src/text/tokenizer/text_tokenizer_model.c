@@ -264,6 +264,9 @@ static int read_unigram(struct tokenizer *t, const json_t *model, struct error *
     if (!form_has(model, "unk_id"))
         return error_set(e, "model.unk_id is missing: not every text could be encoded");
     TRY(form_id(json_object_get(model, "unk_id"), &m->unknown_id, e));
+    if (m->vocab.blob_size > UNIGRAM_MAX_BYTES)
+        return error_set(e, "pieces of %zu bytes, the limit of Unigram is %zu", m->vocab.blob_size,
+                         UNIGRAM_MAX_BYTES);
     if (m->unknown_id >= m->unigram.n_scores)
         return error_set(e, "model.unk_id is not in the vocabulary");
     TRY(bpe_vocab_index(&m->vocab, e));
