@@ -231,7 +231,10 @@ static int unsettled(struct ending *n, bool needed, struct error *e)
         rc = error_hint(e, "say which does with --eos TOKEN or ID");
     } else if (needed) {
         error_set(e, "which token of '%s' ends a document is not said anywhere", n->path);
-        rc = error_hint(e, "say it with --eos TOKEN or ID; it has: %s", list_specials(n));
+        rc = error_hint(e, "say it with --eos TOKEN or ID; it has: %s%s", list_specials(n),
+                        n->t->algorithm == TOKENIZER_TIKTOKEN && !n->t->n_specials
+                            ? "; --special-token '<|endoftext|>=ID' gives it one"
+                            : "");
     }
     str_fini(&s);
     return rc;

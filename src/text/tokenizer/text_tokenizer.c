@@ -236,8 +236,8 @@ int tokenizer_load_with(const char *path, const struct tokenizer_options *o, tok
     struct file_map map;
     *out = NULL;
     TRY(file_map_open(&map, path, e));
-    t->eos_source = "the tokenizer's file";
-    int rc = parse_any(t, &file, o, e);
+    int rc = tokenizer_parse_with(map.data, map.size, path, o, out, e);
+    int changed = file_map_check(&map, path, e); /* then that is why, or would be worse */
     file_map_close(&map);
     if (changed < 0) {
         if (rc >= 0) tokenizer_free(*out);

@@ -265,6 +265,6 @@ int tokenizer_parse_ranks(struct tokenizer *t, const char *data, size_t size,
     TRY(pretoken_add(&t->pretoken, pattern, strlen(pattern), e));
     TRY(tokenizer_bytes_check(t, e));
     tokenizer_match_sets(t);
-    tokenizer_specials_guess(t);
+    tokenizer_specials_by_name(t);
     return write_rest(&t->converted, t, pattern, e);
 }
