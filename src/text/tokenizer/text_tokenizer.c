@@ -195,7 +195,7 @@ static int parse_any(struct tokenizer *t, const struct file_bytes *file,
         rc = spm_parse(t, data, size, e);
     else {
         error_set(e, "'%s' is no tokenizer that is known", name);
-        return error_hint(e, "known are tokenizer.json, tiktoken rank files, SentencePiece BPE "
+        return error_hint(e, "known are tokenizer.json, tiktoken rank files, SentencePiece "
                              ".model files and llama2.c's tok*.bin");
     }
     return rc < 0 ? error_context(e, "'%s'", name) : 0;
