@@ -69,6 +69,10 @@ int error_errno(struct error *e, const char *what, const char *path);
     } while (0)
 void check_failed(const char *file, int line, const char *cond, const char *fmt, ...)
     __attribute__((noreturn)) PRINTF_LIKE(4, 5);
+/* What a caller cannot mend, a lack of memory or threads: prints message and hint, and ends the
+ * program with exit code 1. */
+void exit_exhausted(const char *hint, const char *fmt, ...) __attribute__((noreturn))
+PRINTF_LIKE(2, 3);
 /* What a failed CHECK adds to its message ("rank 3, step 120"); copied. */
 void check_set_context(const char *fmt, ...) PRINTF_LIKE(1, 2);
 
@@ -97,7 +101,7 @@ void progress_fini(struct progress *p, double done); /* last line: amount, time,
 
 /* ------------------------------------------------------------------ memory (base_memory.c) */
 
-/* Control-plane memory: aborts with a message when there is none. Counted by mem_alloc_count. */
+/* Control-plane memory: ends the program where there is none. Counted by mem_alloc_count. */
 void *mem_alloc(size_t size);
 void *mem_calloc(size_t count, size_t size);
 void *mem_realloc(void *p, size_t size);
@@ -113,6 +117,10 @@ void *mem_map(size_t size);
 void mem_unmap(void *p, size_t size);
 /* Bytes this process may use: the machine's memory, or its control groups' limit if that is less. */
 double mem_limit_bytes(void);
+/* Ends the program: so many bytes (0: unknown) are not to be had, and nothing goes on without. */
+void mem_exhausted(size_t bytes) __attribute__((noreturn));
+/* Whether hardly any more memory is to be had: tells why a library failed that does not. */
+bool mem_is_short(void);
 /* Number of successful allocations of every kind above since the program began (all threads).
  * A training step after the second must leave it unchanged. */
 uint64_t mem_alloc_count(void);

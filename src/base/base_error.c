@@ -6,10 +6,15 @@
  * is cut at the end, since the front says what the user was doing.
  *
  * A programmer's error aborts at once, with the place and whatever the process told us about where
- * it was (rank, step), because state that breaks an invariant must not reach a checkpoint. */
+ * it was (rank, step), because state that breaks an invariant must not reach a checkpoint.
+ *
+ * Memory or threads that are not to be had, where no caller could go on without them, are neither:
+ * the program ends at once with a message and exit code 1. What is on disk is whole at any instant,
+ * as it is when a machine dies. */
 #include "base/base.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -85,29 +90,59 @@ void check_set_context(const char *fmt, ...)
     va_end(args);
 }
 
+/* Appends to text [size], of which n are used; returns what is used then. */
+static size_t add_text(char *text, size_t size, size_t n, const char *fmt, va_list args)
+{
+    int used = vsnprintf(text + n, size - n, fmt, args);
+    return MIN(n + (size_t)MAX(used, 0), size - 1);
+}
+
+static size_t add(char *text, size_t size, size_t n, const char *fmt, ...) PRINTF_LIKE(4, 5);
+static size_t add(char *text, size_t size, size_t n, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    n = add_text(text, size, n, fmt, args);
+    va_end(args);
+    return n;
+}
+
+/* One write, past stdio: its lock may be held by the thread that this happens to. */
+static void write_last_words(const char *text, size_t n)
+{
+    ssize_t ignored = write(STDERR_FILENO, text, n);
+    (void)ignored;
+}
+
+void exit_exhausted(const char *hint, const char *fmt, ...)
+{
+    static atomic_flag said = ATOMIC_FLAG_INIT;
+    char text[1024];
+    va_list args;
+    size_t n = add(text, sizeof(text), 0, "colossus: ");
+    va_start(args, fmt);
+    n = add_text(text, sizeof(text), n, fmt, args);
+    va_end(args);
+    if (check_context[0]) n = add(text, sizeof(text), n, " (%s)", check_context);
+    n = add(text, sizeof(text), n, "\nhint: %s\n", hint);
+    if (!atomic_flag_test_and_set(&said)) write_last_words(text, n); /* of many threads, once */
+    _exit(1);
+}
+
 void check_failed(const char *file, int line, const char *cond, const char *fmt, ...)
 {
     char text[1024];
-    int used = snprintf(text, sizeof(text), "colossus: internal error at %s:%d: '%s' is false",
-                        file, line, cond);
-    size_t n = MIN((size_t)MAX(used, 0), sizeof(text) - 1);
+    size_t n = add(text, sizeof(text), 0, "colossus: internal error at %s:%d: '%s' is false", file,
+                   line, cond);
     if (fmt) {
-        n += (size_t)snprintf(text + n, sizeof(text) - n, ": ");
-        n = MIN(n, sizeof(text) - 1);
         va_list args;
+        n = add(text, sizeof(text), n, ": ");
         va_start(args, fmt);
-        used = vsnprintf(text + n, sizeof(text) - n, fmt, args);
+        n = add_text(text, sizeof(text), n, fmt, args);
         va_end(args);
-        n = MIN(n + (size_t)MAX(used, 0), sizeof(text) - 1);
     }
-    if (check_context[0]) {
-        used = snprintf(text + n, sizeof(text) - n, " (%s)", check_context);
-        n = MIN(n + (size_t)MAX(used, 0), sizeof(text) - 1);
-    }
+    if (check_context[0]) n = add(text, sizeof(text), n, " (%s)", check_context);
     text[MIN(n, sizeof(text) - 2)] = '\n';
-    n = MIN(n + 1, sizeof(text) - 1);
-    /* One write, past stdio: its lock may be held by the thread that broke the invariant. */
-    ssize_t ignored = write(STDERR_FILENO, text, n);
-    (void)ignored;
+    write_last_words(text, MIN(n + 1, sizeof(text) - 1));
     abort();
 }

@@ -1,19 +1,25 @@
 /* base_memory.c: every allocation of the program, and the counter that proves there are none.
  *
- * Four kinds, by what may go wrong: small control-plane memory aborts with a message, because no
- * caller could do anything sensible; memory whose size comes from input may fail and returns NULL;
+ * Four kinds, by what may go wrong: small control-plane memory ends the program with a message,
+ * because no caller could do anything sensible; memory whose size comes from input may fail and returns NULL;
  * large planned memory is mapped once, aligned to huge pages, so that a tensor never shares a page
  * with anything and the TLB covers gigabytes; and arenas hold what lives and dies with one unit of
  * work. All of them count, so that a test can show that a training step allocates nothing.
- * jansson allocates through here too, for the same reason. */
+ * jansson allocates through here too, for the same reason, and ends the program where there is no
+ * memory: it would leave members out of what is saved. So does C++ (oneDNN), whose exceptions nobody
+ * here could catch. */
 #include "base/base.h"
 
+#include <dlfcn.h>
 #include <math.h>
+#include <errno.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
+
+#define SHORT_BYTES ((size_t)16 << 20) /* less than that to be had is a lack of memory */
 
 static atomic_uint_fast64_t alloc_count;
 static __thread bool thread_is_skipped;
@@ -50,14 +56,14 @@ void *mem_try_realloc(void *p, size_t size)
 void *mem_alloc(size_t size)
 {
     void *p = mem_try_alloc(size);
-    CHECK_MSG(p, "out of memory: %zu bytes", size);
+    if (!p) mem_exhausted(size);
     return p;
 }
 
 void *mem_calloc(size_t count, size_t size)
 {
     void *p = calloc(count ? count : 1, size ? size : 1);
-    CHECK_MSG(p, "out of memory: %zu x %zu bytes", count, size);
+    if (!p) mem_exhausted(count * MAX(size, (size_t)1));
     count_one();
     return p;
 }
@@ -65,16 +71,16 @@ void *mem_calloc(size_t count, size_t size)
 void *mem_realloc(void *p, size_t size)
 {
     void *q = mem_try_realloc(p, size);
-    CHECK_MSG(q, "out of memory: %zu bytes", size);
+    if (!q) mem_exhausted(size);
     return q;
 }
 
-/* The alignment is a constant of the program, so a wrong one aborts like a lack of memory. */
 void *mem_alloc_aligned(size_t size, size_t alignment)
 {
     void *p = NULL;
     int rc = posix_memalign(&p, alignment, size ? size : 1);
-    CHECK_MSG(rc == 0, "out of memory: %zu bytes, aligned to %zu", size, alignment);
+    CHECK_MSG(rc != EINVAL, "an alignment of %zu bytes", alignment);
+    if (rc != 0) mem_exhausted(size);
     count_one();
     return p;
 }
@@ -99,7 +105,56 @@ double mem_limit_bytes(void)
 /* jansson's objects are ours to count; this runs before main, ahead of any use of it. */
 __attribute__((constructor)) static void memory_serves_jansson(void)
 {
-    json_set_alloc_funcs(mem_try_alloc, mem_free);
+    json_set_alloc_funcs(mem_alloc, mem_free);
+}
+
+/* ------------------------------------------------------------------ where there is none */
+
+static const char *const exhausted_hint =
+    "a smaller model or batch takes less; ulimit -v, a container or the machine set the limit";
+
+void mem_exhausted(size_t bytes)
+{
+    char text[32];
+    if (bytes == 0) exit_exhausted(exhausted_hint, "not enough memory");
+    exit_exhausted(exhausted_hint, "not enough memory: %s more are not to be had",
+                   format_bytes(text, (double)bytes));
+}
+
+bool mem_is_short(void)
+{
+    void *p = mmap(NULL, SHORT_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED) return true;
+    munmap(p, SHORT_BYTES);
+    return false;
+}
+
+static void cxx_new_failed(void)
+{
+    mem_exhausted(0);
+}
+
+static void cxx_terminated(void)
+{
+    if (mem_is_short()) cxx_new_failed();
+    abort();
+}
+
+/* Where the program is linked with a C++ library: what operator new and std::terminate call. */
+__attribute__((constructor)) static void memory_serves_cxx(void)
+{
+    typedef void handler(void);
+    static const struct {
+        const char *setter;
+        handler *ours;
+    } rows[] = {{"_ZSt15set_new_handlerPFvvE", cxx_new_failed},
+                {"_ZSt13set_terminatePFvvE", cxx_terminated}};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        handler *(*set)(handler *) = NULL;
+        void *symbol = dlsym(RTLD_DEFAULT, rows[i].setter);
+        memcpy(&set, &symbol, sizeof(set)); /* C has no cast from data to functions */
+        if (set) set(rows[i].ours);
+    }
 }
 
 /* ------------------------------------------------------------------ large planned memory */

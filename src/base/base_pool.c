@@ -221,7 +221,11 @@ struct pool *pool_new(int n_threads)
         w->pool = p;
         w->index = i;
         int rc = pthread_create(&w->thread, NULL, worker_main, w);
-        CHECK_MSG(rc == 0, "cannot start thread %d of %d: %s", i + 1, n_threads, strerror(rc));
+        if (rc == 0) continue;
+        exit_exhausted(
+            "fewer threads take less (--threads, or train.threads of a run file); ulimit "
+            "-u, ulimit -v or a container set the limit",
+            "cannot start thread %d of %d: %s", i + 1, n_threads, strerror(rc));
     }
     return p;
 }

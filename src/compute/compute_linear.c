@@ -151,7 +151,7 @@ static void *plain_open(compute_linear_t *l)
     struct plain_copy *copy = mem_alloc(sizeof *copy);
     copy->bytes = plain_bytes(l->c, &l->d);
     copy->weights = mem_map(copy->bytes);
-    CHECK_MSG(copy->weights, "no memory for %zu bytes of weights", copy->bytes);
+    if (!copy->weights) mem_exhausted(copy->bytes);
     return copy;
 }
 

@@ -62,7 +62,7 @@ static void packed_open(struct packed *p, compute_linear_t *l, bool forward)
     p->stride = (size_t)round_up((int64_t)compute_dnnl_packed_bytes(p->maker), 64);
     size_t bytes = p->stride * (size_t)l->d.groups;
     p->data = mem_map(bytes);
-    CHECK_MSG(p->data, "no memory for %zu bytes of weights", bytes);
+    if (!p->data) mem_exhausted(bytes);
 }
 
 static void *dnnl_open(compute_linear_t *l)

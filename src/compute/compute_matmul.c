@@ -81,7 +81,7 @@ double compute_measure_peak(compute_t *c, double seconds)
     size_t size = compute_dtype_size(c->dtype), n = (size_t)SIDE * SIDE;
     char *operands = mem_map(2 * n * size);
     float *C = mem_map(n * sizeof(float));
-    CHECK_MSG(operands && C, "no memory to measure the peak");
+    if (!operands || !C) mem_exhausted(2 * n * size + n * sizeof(float));
     struct compute_matmul m = {.transpose_b = true, .M = SIDE, .N = SIDE, .K = SIDE, .alpha = 1};
     m.lda = m.ldb = m.ldc = SIDE;
     m.in = c->dtype;

@@ -9,7 +9,7 @@ static void *scratch_at_least(struct compute_scratch *s, size_t bytes)
         bytes = (size_t)round_up((int64_t)bytes, HUGE_PAGE);
         if (s->data) mem_unmap(s->data, s->size);
         s->data = mem_map(bytes);
-        CHECK_MSG(s->data, "no memory for %zu bytes of scratch", bytes);
+        if (!s->data) mem_exhausted(bytes);
         s->size = bytes;
     }
     return s->data;

@@ -54,7 +54,7 @@ static size_t amx_bytes(const compute_t *c, const struct compute_linear_desc *d)
 static void packed_map(struct packed *p)
 {
     p->data = mem_map(p->bytes);
-    CHECK_MSG(p->data, "no memory for %zu bytes of weights", p->bytes);
+    if (!p->data) mem_exhausted(p->bytes);
 }
 
 static void *amx_open(compute_linear_t *l)

@@ -25,7 +25,7 @@ void bpe_cache_init(struct bpe_cache *c, const struct bpe_model *m)
 {
     *c = (struct bpe_cache){.set_mask = (m->vocab.count < 1024 ? 64 : BPE_CACHE_SETS) - 1};
     c->entries = bpe_table_alloc(cache_bytes(c));
-    CHECK_MSG(c->entries, "out of memory");
+    if (!c->entries) mem_exhausted(cache_bytes(c));
 }
 
 void bpe_cache_fini(struct bpe_cache *c)

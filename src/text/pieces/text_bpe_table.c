@@ -32,8 +32,8 @@ bool table_reserve(struct table *t, size_t count)
 
 uint64_t *table_put(struct table *t, uint64_t key)
 {
-    if (!t->slots || 2 * t->count > t->mask)
-        CHECK_MSG(table_reserve(t, t->count + 1), "out of memory");
+    if ((!t->slots || 2 * t->count > t->mask) && !table_reserve(t, t->count + 1))
+        mem_exhausted(2 * (t->mask + 1) * sizeof(*t->slots));
     struct table_slot *slot = table_slot(t, key);
     t->count += slot->key == TABLE_NONE;
     slot->key = key;

@@ -62,7 +62,7 @@ bool pretoken_covers(const char *pattern, size_t size)
 static pcre2_code *compile(const char *pattern, size_t size, int *number, PCRE2_SIZE *at)
 {
     pcre2_compile_context *context = pcre2_compile_context_create(NULL);
-    CHECK_MSG(context, "out of memory");
+    if (!context) mem_exhausted(0);
     pcre2_set_parens_nest_limit(context, 32);
     pcre2_code *code = pcre2_compile(
         (PCRE2_SPTR)pattern, size,
@@ -242,11 +242,11 @@ void pretoken_scratch_init(struct pretoken_scratch *s, const struct pretoken *p)
     for (int i = 0; i < p->n_stages; i++) {
         if (!p->stages[i].code) continue;
         s->match[i] = pcre2_match_data_create_from_pattern(p->stages[i].code, NULL);
-        CHECK_MSG(s->match[i], "out of memory");
+        if (!s->match[i]) mem_exhausted(0);
         if (s->context) continue;
         s->context = pcre2_match_context_create(NULL);
         s->jit_stack = pcre2_jit_stack_create(32 << 10, JIT_STACK_SIZE, NULL);
-        CHECK_MSG(s->context, "out of memory");
+        if (!s->context) mem_exhausted(0);
         if (s->jit_stack) pcre2_jit_stack_assign(s->context, NULL, s->jit_stack);
     }
 }
