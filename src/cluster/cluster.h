@@ -24,6 +24,8 @@ struct cluster_options {
 /* Joins the job that this process was started in: the ranks of mpirun or srun, or this process
  * alone. An error where a launcher started several processes that cannot be joined. */
 int cluster_open(const struct cluster_options *o, cluster_t **out, struct error *e);
+/* Whether a message has failed: from then on ranks can only be taken down. */
+bool cluster_is_lost(const cluster_t *c);
 /* Of all ranks at once, after an orderly end. Accepts NULL. */
 void cluster_close(cluster_t *c);
 /* Takes every rank of the job down with this exit code: for an error of this rank that the others do
@@ -31,6 +33,9 @@ void cluster_close(cluster_t *c);
 void cluster_abort(cluster_t *c, int exit_code);
 int cluster_rank(const cluster_t *c);
 int cluster_size(const cluster_t *c);
+int cluster_local_size(const cluster_t *c); /* ranks on this machine; 0: not known */
+/* CPUs of this machine that its control group may use, whichever this rank is bound to. */
+int cluster_host_cpus(void);
 const char *cluster_transport_name(const cluster_t *c); /* "none", "Open MPI 4.1.4", ... */
 
 /* What the environment says about how this process was started, without joining anything. */

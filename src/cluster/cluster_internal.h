@@ -57,9 +57,6 @@ struct group {
  * nothing; the transport must outlive the job. */
 cluster_t *cluster_over(struct cluster_transport *t, const struct cluster_options *o);
 
-/* CPUs of this machine that its control group may use, whichever this rank is bound to. */
-int cluster_host_cpus(void);
-
 /* ------------------------------------------------------------------ cluster_messages.c */
 
 struct cluster_message {

@@ -190,6 +190,11 @@ void cluster_abort(cluster_t *c, int exit_code)
     if (c && c->transport) c->transport->abort(c->transport, exit_code);
 }
 
+bool cluster_is_lost(const cluster_t *c)
+{
+    return atomic_load(&c->failed);
+}
+
 int cluster_rank(const cluster_t *c)
 {
     return c->rank;
@@ -198,6 +203,11 @@ int cluster_rank(const cluster_t *c)
 int cluster_size(const cluster_t *c)
 {
     return c->size;
+}
+
+int cluster_local_size(const cluster_t *c)
+{
+    return c->transport ? c->transport->local_size : 1;
 }
 
 const char *cluster_transport_name(const cluster_t *c)

@@ -86,7 +86,14 @@ static int train(const struct option_line *l, void *options, struct error *e)
     if (!o->plan && !o->dry_run) signal(SIGPIPE, SIG_IGN);
     const struct train_run_text from = {
         .path = l->rest[0], .overrides = o->set.items, .n_overrides = o->set.count};
-    TRY(train_config_load(&from, &f, e));
+    cluster_t *c = NULL;
+    TRY(cluster_open(NULL, &c, e));
+    int loaded = train_config_load(&from, &f, e);
+    if (loaded < 0) {
+        if (cluster_rank(c) > 0) e->text[0] = '\0'; /* every rank has read the same file */
+        cluster_close(c);
+        return loaded;
+    }
     struct train_options t = {.no_resume = !o->resume,
                               .restart = o->restart,
                               .go_back = o->go_back,
@@ -94,9 +101,16 @@ static int train(const struct option_line *l, void *options, struct error *e)
                               .plan_only = o->plan,
                               .dry_run = o->dry_run,
                               .json = o->json,
-                              .run_dir = o->run_dir};
+                              .run_dir = o->run_dir,
+                              .cluster = c};
     int rc = train_run(&f, &t, e);
     train_config_free(&f);
+    if (cluster_is_lost(c)) { /* the others cannot be told in any other way */
+        cmd_fail("train", e);
+        e->text[0] = '\0';
+        cluster_abort(c, 1);
+    }
+    cluster_close(c);
     return rc;
 }
 

@@ -1,4 +1,4 @@
-/* train.h: a training run on one process: run file, loop, optimisers, schedules, checkpoints,
+/* train.h: a training run, on one process or many: run file, loop, optimisers, schedules, checkpoints,
  * metrics and events.
  *
  * A run is a folder (layout: docs/ARCHITECTURE.md, "Files that outlive a process"). Everything that
@@ -7,6 +7,7 @@
 #define COLOSSUS_TRAIN_H
 
 #include "base/base.h"
+#include "cluster/cluster.h"
 #include "model/model.h"
 #include "text/text.h"
 
@@ -43,6 +44,8 @@ struct train_config {
     int precision, backend, recompute;
     double grad_clip, skip_sigma;
     int64_t skip_window, max_skips;
+
+    int64_t dp; /* cluster.dp: ranks that share the rows of a step; 0: all that were started */
 
     /* optimizer.* */
     int optimizer;
@@ -123,6 +126,7 @@ struct train_options {
     bool json;           /* plan, dry run and summary as JSON on out; log lines to standard error */
     const char *run_dir; /* NULL: <dir>/<name> of the run file */
     FILE *out;           /* NULL: standard output */
+    cluster_t *cluster;  /* the ranks of the run; NULL: this process alone */
     const struct train_hooks *hooks; /* NULL but in tests */
 };
 /* Trains to the end (returns 0), or until SIGTERM, SIGHUP or SIGINT (ERROR_AGAIN, state saved). */

@@ -263,6 +263,7 @@ bool train_config_may_change(const char *key)
         "train.max_steps",
         "train.threads",
         "train.recompute",
+        "cluster.dp",
         "train.max_skips",
         "log.every",
         "log.valid_every",

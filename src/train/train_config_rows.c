@@ -66,6 +66,10 @@ const struct option train_run_rows[] = {
     ROW_INT(T, "train.max_skips", max_skips, "steps", "50", 1, 1e6, NULL,
             "skipped in a row after which the run gives up"),
 
+    ROW_INT(T, "cluster.dp", dp, "ranks", "0", 0, 1 << 20, "4",
+            "data parallel: ranks that share the rows of a step, each with the whole model; 0: all "
+            "that mpirun or srun started"),
+
     ROW_ENUM(T, "optimizer.kind", optimizer, "adamw", optimizers, NULL,
              "muon: matrices and experts by Muon, the rest by AdamW"),
     ROW_REAL(T, "optimizer.lr", lr, NULL, "0.002", 0, 10, NULL,

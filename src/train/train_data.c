@@ -92,13 +92,15 @@ size_t train_data_bytes(const struct train_config *c)
 }
 
 /* The seed alone decides the order, so a cursor is enough to go on from a checkpoint. */
-static int open_loader(const struct train_config *c, struct train_data *d, struct error *e)
+static int open_loader(const struct train_config *c, const struct train_ranks *ranks,
+                       struct train_data *d, struct error *e)
 {
     struct loader_options o = {.B = (uint32_t)c->micro_batch,
                                .T = (uint32_t)c->seq_len,
                                .seed = (uint64_t)c->seed,
                                .shuffle = true,
-                               .n_ranks = 1};
+                               .rank = (uint32_t)ranks->rank,
+                               .n_ranks = (uint32_t)ranks->size};
     if (loader_open(d->train, &o, &d->loader, e) < 0)
         return error_context(e, "training split of '%s'", c->data_path);
     size_t tokens = (size_t)(d->B * d->T) * sizeof(uint32_t);
@@ -110,7 +112,8 @@ static int open_loader(const struct train_config *c, struct train_data *d, struc
     return error_set(e, "no memory for a batch of %lld tokens", (long long)(d->B * d->T));
 }
 
-static int open_all(struct train_config *c, struct train_data *d, struct error *e)
+static int open_all(struct train_config *c, const struct train_ranks *ranks, struct train_data *d,
+                    struct error *e)
 {
     TRY(open_splits(c, d, e));
     TRY(open_tokenizer(d, e));
@@ -120,13 +123,16 @@ static int open_all(struct train_config *c, struct train_data *d, struct error *
     uint64_t tokens = dataset_info(d->train)->tokens;
     d->bytes_per_token = tokens ? (double)dataset_info(d->train)->bytes / (double)tokens : 0;
     TRY(settle_validation(c, d, e));
-    return open_loader(c, d, e);
+    return open_loader(c, ranks, d, e);
 }
 
-int train_data_open(struct train_config *c, struct train_data *d, struct error *e)
+int train_data_open(struct train_config *c, const struct train_ranks *ranks, struct train_data *d,
+                    struct error *e)
 {
     memset(d, 0, sizeof(*d));
-    int rc = open_all(c, d, e);
+    d->rank = ranks->rank;
+    d->n_ranks = ranks->size;
+    int rc = open_all(c, ranks, d, e);
     if (rc < 0) train_data_close(d);
     return rc;
 }
@@ -177,13 +183,15 @@ int train_data_validate(struct train_data *d, model_t *m, const volatile sig_ato
     uint64_t T = (uint64_t)d->T, rows = d->valid_tokens / T, rest = d->valid_tokens - rows * T;
     struct model_batch b = {
         .T = d->T, .inputs = d->inputs, .targets = d->targets, .doc_start = d->doc_start};
+    int64_t batch = 0;
     for (uint64_t row = 0; row < rows; row += (uint64_t)d->B) {
         if (*stop) return 0;
+        if (batch++ % d->n_ranks != d->rank) continue;
         b.B = MIN(d->B, (int64_t)(rows - row));
         TRY(fill_rows(d, &b, row * T, e));
         model_evaluate(m, &b, stats);
     }
-    if (rest > 0) {
+    if (rest > 0 && batch % d->n_ranks == d->rank) {
         b.B = 1;
         b.T = (int64_t)rest;
         TRY(fill_rows(d, &b, rows * T, e));

@@ -72,6 +72,31 @@ void train_guard_init(struct train_guard *g, double sigma, int64_t window, struc
 enum train_verdict train_guard_judge(struct train_guard *g, double loss, double norm);
 const char *train_verdict_text(enum train_verdict v);
 
+/* ------------------------------------------------------------------ train_ranks.c */
+
+struct train_ranks {
+    group_t *world; /* NULL: this process alone */
+    int rank, size, local_size;
+};
+struct train_ranks train_ranks_of(cluster_t *c); /* NULL: this process alone */
+bool train_ranks_lead(const struct train_ranks *r);
+/* Whether the ranks that were started can train that configuration. */
+int train_ranks_check(const struct train_ranks *r, const struct train_config *c, struct error *e);
+int train_ranks_threads(const struct train_ranks *r); /* where none are told */
+/* Called by every rank, each with how it fared: 0 or more where all did well. Otherwise a negative
+ * code for all; *e tells what went wrong on the rank where it did, and its text is empty elsewhere. */
+int train_ranks_settle(const struct train_ranks *r, int rc, struct error *e);
+/* The signal that any of them has got, or 0; negative: an error. */
+int train_ranks_stop(const struct train_ranks *r, int signal, struct error *e);
+/* Sums over the ranks. loads: of s->load. */
+int train_ranks_sum_stats(const struct train_ranks *r, struct model_stats *s, size_t n_loads,
+                          struct error *e);
+int train_ranks_sum_gradients(const struct train_ranks *r, float *gradients, size_t n,
+                              struct error *e);
+/* *value becomes rank 0's. */
+int train_ranks_share(const struct train_ranks *r, double *value, struct error *e);
+int train_ranks_share_int(const struct train_ranks *r, int64_t *value, struct error *e);
+
 /* ------------------------------------------------------------------ train_data.c */
 
 struct train_data {
@@ -79,6 +104,7 @@ struct train_data {
     tokenizer_t *tokenizer;   /* NULL where the dataset keeps no copy */
     loader_t *loader;
     int64_t B, T;
+    int rank, n_ranks;          /* batches of a validation are dealt out in turn */
     uint32_t *inputs, *targets; /* [B, T] */
     int32_t *doc_start;         /* [B, T]; NULL: no document masking */
     uint32_t *span;             /* [T + 1] */
@@ -87,11 +113,13 @@ struct train_data {
 };
 /* Opens the splits and the loader; the model's vocabulary (0: the dataset's) is settled here. On
  * failure nothing is left open. */
-int train_data_open(struct train_config *c, struct train_data *d, struct error *e);
+int train_data_open(struct train_config *c, const struct train_ranks *ranks, struct train_data *d,
+                    struct error *e);
 void train_data_close(struct train_data *d);
 size_t train_data_bytes(const struct train_config *c); /* of the batch arrays */
 
-/* Every token of the span once, in order; the first is predicted from EOS. 1: done; 0: stopped
+/* Every token of the span once, in order; the first is predicted from EOS. Of many ranks each takes
+ * its share, and the sums of all are still to be added. 1: done; 0: stopped
  * early, because *stop became true; negative: the split cannot be read. */
 int train_data_validate(struct train_data *d, model_t *m, const volatile sig_atomic_t *stop,
                         struct model_stats *stats, struct error *e);
@@ -126,6 +154,7 @@ struct train_log {
     struct str line;
     struct json_writer json;
     bool out_warned; /* a line for people was lost; said once */
+    bool silent;     /* never opened: of a rank that does not lead; every call does nothing */
 };
 /* Not open yet; train_log_close is allowed. */
 void train_log_init(struct train_log *l);
@@ -168,6 +197,7 @@ struct train_hooks {
 /* Everything a run holds in memory. */
 struct train_session {
     struct train_config c; /* with everything settled */
+    struct train_ranks ranks;
     const struct train_hooks *hooks;
     struct arena arena;
     struct pool *pool;
@@ -190,7 +220,8 @@ struct train_session {
 enum { TRAIN_MEMORY_ROWS = 24 };
 /* Settles precision, threads and vocabulary in *c, opens compute and data. No large memory yet:
  * enough for the memory table. */
-int train_session_open(struct train_session *s, const struct train_config *c, struct error *e);
+int train_session_open(struct train_session *s, const struct train_config *c, cluster_t *cluster,
+                       struct error *e);
 size_t train_session_plan(const struct train_session *s, struct model_memory *rows, size_t cap);
 /* The large memory: model, optimiser, initial weights. Refuses what train_plan_check does: mapped
  * memory is promised freely, and taken back by the kernel's kill. */

@@ -196,6 +196,7 @@ static void write_line(struct train_log *l, struct train_lines *f, int64_t step)
 {
     struct error e = {0};
     int rc = 0;
+    if (l->silent) return;
     if (f->torn && ftruncate(f->fd, (off_t)f->end) != 0) rc = error_errno(&e, "write", f->path);
     if (rc >= 0) rc = file_write_fd(f->fd, l->line.data, l->line.len, f->path, &e);
     if (rc < 0) {
@@ -287,7 +288,7 @@ void train_log_metrics(struct train_log *l, const struct train_record *r, const 
 void train_log_amend(struct train_log *l, const struct train_record *r)
 {
     struct train_lines *f = &l->metrics;
-    if (f->step != r->step || f->torn || f->end - f->start < 3) return;
+    if (l->silent || f->step != r->step || f->torn || f->end - f->start < 3) return;
     if (ftruncate(f->fd, (off_t)f->end - 2) != 0) return;
     int64_t end = f->end - 2, start = f->start;
     begin_line(l);
@@ -302,6 +303,7 @@ void train_log_amend(struct train_log *l, const struct train_record *r)
 
 void train_log_sync(struct train_log *l)
 {
+    if (l->silent) return;
     /* An error here is a file system without sync, or one that write_line has complained about. */
     (void)fdatasync(l->metrics.fd);
     (void)fdatasync(l->events.fd);
@@ -334,6 +336,7 @@ void train_log_event(struct train_log *l, const char *event, int64_t step, const
 void train_log_print(struct train_log *l, const struct train_record *r, int64_t total_steps,
                      double seconds_left)
 {
+    if (l->silent) return;
     char tokens[32], rate[32], left[32];
     int digits = snprintf(NULL, 0, "%lld", (long long)total_steps);
     struct str *line = &l->line;

@@ -42,6 +42,7 @@ struct run {
     int64_t resumed_step;   /* -1: begun afresh */
     int64_t pending_step;   /* a checkpoint under way; -1: none */
     int64_t saved_step;     /* submitted last; -1: none in this process */
+    int stop;               /* the signal that ends the run, on whichever rank it came; 0: none */
     double began_s, step_s; /* step_s: smoothed, for the time left */
     double last_loss, last_bpb;
     int64_t valid_step; /* that last_bpb is of; -1: unknown */
@@ -56,9 +57,9 @@ static void on_signal(int number)
     stop_signal = number;
 }
 
-static const char *stop_name(void)
+static const char *signal_name(int number)
 {
-    return stop_signal == SIGINT ? "SIGINT" : stop_signal == SIGHUP ? "SIGHUP" : "SIGTERM";
+    return number == SIGINT ? "SIGINT" : number == SIGHUP ? "SIGHUP" : "SIGTERM";
 }
 
 struct handlers {
@@ -84,11 +85,33 @@ static void restore_handlers(const struct handlers *old)
     sigaction(SIGINT, &old->interrupt, NULL);
 }
 
+static bool leads(const struct run *r)
+{
+    return train_ranks_lead(&r->s.ranks);
+}
+
+/* A signal may come to any rank, and at any time; all act on it at once, so the ranks agree on it
+ * once a step. A process alone can look whenever it likes. */
+static bool is_stopping(struct run *r)
+{
+    if (r->s.ranks.size <= 1) r->stop = stop_signal;
+    return r->stop != 0;
+}
+
+static int agree_on_stop(struct run *r, struct error *e)
+{
+    int number = train_ranks_stop(&r->s.ranks, stop_signal, e);
+    if (number < 0) return number;
+    r->stop = number;
+    return 0;
+}
+
 /* Before the first step there is nothing to save. */
 static int heed_signal(struct error *e)
 {
-    if (!stop_signal) return 0;
-    error_set_code(e, ERROR_AGAIN, "stopped by %s before the first step", stop_name());
+    int number = stop_signal;
+    if (!number) return 0;
+    error_set_code(e, ERROR_AGAIN, "stopped by %s before the first step", signal_name(number));
     return error_hint(e, "the same command begins, or goes on, where the run was");
 }
 
@@ -105,7 +128,7 @@ static void on_reject(void *ctx, int64_t step, const char *why)
 static int restore(struct run *r, struct error *e)
 {
     struct ckpt_loaded loaded;
-    if (r->o->go_back > 0) TRY(ckpt_writer_go_back(r->writer, r->o->go_back, e));
+    if (r->o->go_back > 0 && leads(r)) TRY(ckpt_writer_go_back(r->writer, r->o->go_back, e));
     int rc = ckpt_load_newest(r->dir, &r->s.layout, &loaded, on_reject, r, e);
     if (rc <= 0) return rc;
     rc = train_state_from_json(&r->s, loaded.state, e);
@@ -121,6 +144,7 @@ static void say_start(struct run *r)
 {
     struct train_session *s = &r->s;
     char hex[17];
+    if (!leads(r)) return;
     for (struct rejected *x = r->rejected; x; x = x->next)
         train_log_event(&r->log, "checkpoint_rejected", x->step, "why", x->why);
     bool fresh = r->resumed_step < 0;
@@ -132,6 +156,7 @@ static void say_start(struct run *r)
     jsonw_int(w, "parameters", (int64_t)model_config_total_params(&s->c.model));
     jsonw_int(w, "active_parameters", (int64_t)model_config_active_params(&s->c.model));
     jsonw_int(w, "threads", pool_threads(s->pool));
+    jsonw_int(w, "ranks", s->ranks.size);
     jsonw_string(w, "backend", compute_backend_name(s->compute));
     jsonw_string(w, "precision", s->c.precision == TRAIN_PRECISION_BF16 ? "bf16" : "fp32");
     jsonw_real(w, "flops_per_token", s->flops_per_token);
@@ -165,14 +190,17 @@ static void settle_pending(struct run *r, int rc, const struct error *e)
 static void save(struct run *r)
 {
     struct error e = {0};
+    r->saved_step = r->s.step;
+    if (!leads(r)) return;
     train_log_sync(&r->log); /* the metrics up to this step are on disk before the checkpoint */
     int rc = ckpt_writer_submit(r->writer, r->s.step, train_state_to_json(&r->s), &e);
     settle_pending(r, rc, &e);
-    r->pending_step = r->saved_step = r->s.step;
+    r->pending_step = r->s.step;
 }
 
 static int finish_saving(struct run *r, struct error *e)
 {
+    if (!leads(r)) return 0;
     int rc = ckpt_writer_wait(r->writer, e);
     settle_pending(r, rc, e);
     return rc;
@@ -192,8 +220,12 @@ static int validate(struct run *r, struct train_record *rec, struct error *e)
     struct train_session *s = &r->s;
     struct model_stats stats = {0};
     double start_s = time_now_s();
-    int rc = train_data_validate(&s->data, s->model, &stop_signal, &stats, e);
+    static const volatile sig_atomic_t never = 0; /* of many ranks none may leave early */
+    bool alone = s->ranks.size == 1;
+    int rc = train_data_validate(&s->data, s->model, alone ? &stop_signal : &never, &stats, e);
+    rc = train_ranks_settle(&s->ranks, rc, e);
     if (rc <= 0) return rc;
+    TRY(train_ranks_sum_stats(&s->ranks, &stats, 0, e));
     rec->valid_nll = stats.nll / stats.tokens;
     rec->valid_bits_per_byte = train_data_valid_bpb(&s->data, &stats);
     rec->valid_s = time_now_s() - start_s;
@@ -216,8 +248,9 @@ static int judge(struct run *r, const struct train_record *rec, struct error *e)
     jsonw_real(w, "loss", rec->loss);
     jsonw_real(w, "grad_norm", rec->grad_norm);
     train_log_event_end(&r->log);
-    log_warn("step %" PRId64 " skipped: %s (loss %g, gradient norm %g)", rec->step,
-             train_verdict_text(rec->verdict), rec->loss, rec->grad_norm);
+    if (leads(r))
+        log_warn("step %" PRId64 " skipped: %s (loss %g, gradient norm %g)", rec->step,
+                 train_verdict_text(rec->verdict), rec->loss, rec->grad_norm);
     if (s->skips_in_row < s->c.max_skips) return 0;
     return error_set_code(e, ERROR_NO_REQUEUE,
                           "%" PRId64 " updates in a row were skipped, last: %s", s->skips_in_row,
@@ -243,7 +276,8 @@ static int record(struct run *r, struct train_record *rec, struct error *e)
     r->step_s = r->step_s > 0 ? 0.9 * r->step_s + 0.1 * rec->step_s : rec->step_s;
     int rc = 0;
     if (s->data.valid && (last || is_due(s->step, c->valid_every))) rc = validate(r, rec, e);
-    bool shown = last || s->step == 1 || is_due(s->step, c->log_every) || stop_signal ||
+    if (rc >= 0) rc = agree_on_stop(r, e);
+    bool shown = last || s->step == 1 || is_due(s->step, c->log_every) || r->stop ||
                  !isnan(rec->valid_bits_per_byte);
     r->allocation_mark = mem_alloc_count(); /* what validation took is not the step's */
     train_log_metrics(&r->log, rec, shown ? s->stats.load : NULL, c->model.n_layers,
@@ -252,7 +286,7 @@ static int record(struct run *r, struct train_record *rec, struct error *e)
         train_log_print(&r->log, rec, s->total_steps,
                         (double)(s->total_steps - s->step) * r->step_s);
     if (s->hooks && s->hooks->after_step) s->hooks->after_step(s->hooks->ctx, s->step);
-    if (rc >= 0 && (last || stop_signal || is_due(s->step, c->checkpoint_every))) {
+    if (rc >= 0 && (last || is_stopping(r) || is_due(s->step, c->checkpoint_every))) {
         uint64_t before = mem_alloc_count();
         save(r);
         r->allocation_mark += mem_alloc_count() - before;
@@ -278,7 +312,7 @@ static int loop(struct run *r, struct error *e)
 {
     struct train_session *s = &r->s;
     r->allocation_mark = mem_alloc_count();
-    while (s->step < s->total_steps && !stop_signal) {
+    while (s->step < s->total_steps && !is_stopping(r)) {
         struct train_record rec = {0};
         check_set_context("step %" PRId64, s->step + 1);
         if (train_session_step(s, &rec, e) < 0) return stop_without_data(r, e);
@@ -301,6 +335,7 @@ static void print_summary(struct run *r)
     const struct train_session *s = &r->s;
     char took[32], tokens[32];
     double seconds = time_now_s() - r->began_s;
+    if (!leads(r)) return;
     if (r->o->json) {
         json_t *o = json_object();
         json_object_set_new(o, "run", json_string(r->dir));
@@ -344,17 +379,17 @@ static int make_up_validation(struct run *r, struct error *e)
 static int finish(struct run *r, struct error *e)
 {
     const struct train_session *s = &r->s;
-    if (s->step >= s->total_steps && !stop_signal && lacks_validation(r))
+    if (s->step >= s->total_steps && !is_stopping(r) && lacks_validation(r))
         TRY(make_up_validation(r, e));
     bool stopped = s->step < s->total_steps || lacks_validation(r);
-    if (stopped) train_log_event(&r->log, "stopping", s->step, "why", stop_name());
+    if (stopped) train_log_event(&r->log, "stopping", s->step, "why", signal_name(r->stop));
     /* A signal can arrive when the last step has been recorded but not saved. */
     if (s->step > 0 && r->saved_step != s->step && r->resumed_step != s->step) save(r);
     TRY(finish_saving(r, e));
     if (stopped && s->step == 0) return heed_signal(e);
     if (stopped) {
         error_set_code(e, ERROR_AGAIN, "stopped by %s after step %" PRId64 ", state saved in '%s'",
-                       stop_name(), s->step, r->dir);
+                       signal_name(r->stop), s->step, r->dir);
         return error_hint(e, "the same command continues the run");
     }
     struct json_writer *w = train_log_event_begin(&r->log, "run_finished", s->step);
@@ -363,7 +398,8 @@ static int finish(struct run *r, struct error *e)
     jsonw_real(w, "valid_bits_per_byte", r->last_bpb);
     train_log_event_end(&r->log);
     struct error plot_error;
-    if (train_plot(r->dir, NULL, &plot_error) < 0) log_warn("no curves: %s", plot_error.text);
+    if (leads(r) && train_plot(r->dir, NULL, &plot_error) < 0)
+        log_warn("no curves: %s", plot_error.text);
     print_summary(r);
     return 0;
 }
@@ -479,7 +515,8 @@ static int put_aside(struct run *r, struct error *e)
     return 0;
 }
 
-static int open_run(struct run *r, struct error *e)
+/* The folder of the run and the state it goes on from: of the rank that leads. */
+static int open_folder(struct run *r, struct error *e)
 {
     struct train_session *s = &r->s;
     if (r->o->restart) TRY(put_aside(r, e));
@@ -495,17 +532,61 @@ static int open_run(struct run *r, struct error *e)
     TRY(ckpt_writer_open(&w, &s->layout, &r->writer, e)); /* the lock: the folder is ours now */
     TRY(restore(r, e));
     r->complete = recall(r);
-    if (r->complete) return 0;
-    TRY(heed_signal(e));
+    return r->complete ? 0 : heed_signal(e);
+}
+
+/* What the others do meanwhile, and then: the checkpoint that the leader chose is theirs, too. */
+static int open_beside(struct run *r, struct error *e)
+{
+    TRY(train_session_allocate(&r->s, e));
+    train_state_layout(&r->s, &r->s.layout);
+    r->log.silent = true;
+    return heed_signal(e);
+}
+
+static int follow(struct run *r, struct error *e)
+{
+    int64_t step = r->resumed_step, leaders = step;
+    bool complete = r->complete;
+    TRY(train_ranks_share_int(&r->s.ranks, &leaders, e));
+    if (!leads(r)) {
+        TRY(restore(r, e));
+        step = r->resumed_step;
+    }
+    if (step != leaders)
+        return error_set(e,
+                         "rank %d sees the checkpoint of step %" PRId64 " as the newest in '%s', "
+                         "rank 0 that of step %" PRId64,
+                         r->s.ranks.rank, step, r->dir, leaders);
+    leaders = complete;
+    TRY(train_ranks_share_int(&r->s.ranks, &leaders, e));
+    r->complete = leaders != 0;
+    return 0;
+}
+
+static int begin(struct run *r, struct error *e)
+{
+    struct train_session *s = &r->s;
+    if (!leads(r)) return 0;
     TRY(train_folder_write(r->dir, r->file, &s->c, e));
     TRY(train_log_open(&r->log, r->dir, s->step, r->out, &r->arena, e));
     size_t experts = s->stats.load ? (size_t)(s->c.model.n_layers * s->c.model.n_experts) : 0;
     str_reserve(&r->log.line, 8192 + 8 * experts); /* no step's line needs more */
     if (s->c.peak_seconds > 0 && s->step < s->total_steps)
-        s->peak_flops = compute_measure_peak(s->compute, s->c.peak_seconds);
+        s->peak_flops = compute_measure_peak(s->compute, s->c.peak_seconds) * s->ranks.size;
     if (!r->o->json) train_plan_describe(s, r->out);
     say_start(r);
     return 0;
+}
+
+static int open_run(struct run *r, struct error *e)
+{
+    const struct train_ranks *ranks = &r->s.ranks;
+    int rc = leads(r) ? open_folder(r, e) : open_beside(r, e);
+    TRY(train_ranks_settle(ranks, rc, e));
+    if (ranks->size > 1) TRY(train_ranks_settle(ranks, follow(r, e), e));
+    if (r->complete) return 0;
+    return train_ranks_settle(ranks, begin(r, e), e);
 }
 
 static void close_run(struct run *r)
@@ -521,11 +602,12 @@ static int run_all(struct run *r, struct error *e)
 {
     struct train_config c = r->file->config;
     if (c.precision == TRAIN_PRECISION_AUTO) c.precision = train_folder_precision(r->dir);
-    TRY(train_session_open(&r->s, &c, e));
+    int opened = train_session_open(&r->s, &c, r->o->cluster, e);
+    const struct train_ranks ranks = train_ranks_of(r->o->cluster);
+    TRY(train_ranks_settle(&ranks, opened, e));
     r->s.hooks = r->o->hooks;
     train_state_layout(&r->s, &r->s.layout);
-    if (r->o->plan_only || r->o->dry_run) return preview(r, e);
-    TRY(heed_signal(e));
+    if (r->o->plan_only || r->o->dry_run) return leads(r) ? preview(r, e) : 0;
     TRY(open_run(r, e));
     if (r->complete) {
         print_summary(r);

@@ -19,7 +19,7 @@ static int open_compute(struct train_session *s, struct error *e)
     struct train_config *c = &s->c;
     if (c->precision == TRAIN_PRECISION_AUTO)
         c->precision = compute_has_fast_bf16() ? TRAIN_PRECISION_BF16 : TRAIN_PRECISION_FP32;
-    s->pool = pool_new((int)c->threads);
+    s->pool = pool_new(c->threads > 0 ? (int)c->threads : train_ranks_threads(&s->ranks));
     struct compute_options o = {.dtype = c->precision == TRAIN_PRECISION_BF16 ? COMPUTE_BF16
                                                                               : COMPUTE_F32,
                                 .backend = (enum compute_backend)c->backend,
@@ -56,11 +56,15 @@ static void prepare(struct train_session *s)
             arena_alloc(&s->arena, (size_t)(m->n_layers * m->n_experts) * sizeof(double));
 }
 
-int train_session_open(struct train_session *s, const struct train_config *c, struct error *e)
+int train_session_open(struct train_session *s, const struct train_config *c, cluster_t *cluster,
+                       struct error *e)
 {
     memset(s, 0, sizeof(*s));
     s->c = *c;
-    int rc = train_data_open(&s->c, &s->data, e);
+    s->ranks = train_ranks_of(cluster);
+    int rc = train_ranks_check(&s->ranks, &s->c, e);
+    s->c.dp = s->ranks.size;
+    if (rc >= 0) rc = train_data_open(&s->c, &s->ranks, &s->data, e);
     if (rc >= 0) rc = open_compute(s, e);
     if (rc < 0) {
         train_session_close(s);
@@ -124,20 +128,15 @@ void train_session_close(struct train_session *s)
 
 /* ------------------------------------------------------------------ a step */
 
-/* Gradients of the global batch; *data_s: seconds spent on reading data. */
+/* Gradients of this rank's share of the global batch; *data_s: seconds spent on reading data. */
 static int accumulate_gradients(struct train_session *s, double *data_s, struct error *e)
 {
     struct train_data *d = &s->data;
     int64_t n = s->c.global_batch / s->c.micro_batch;
-    struct loader_cursor before = loader_get_cursor(d->loader);
     *data_s = 0;
-    for (int64_t i = 0; i < n; i++) {
+    for (int64_t i = 0; i < n / s->ranks.size; i++) {
         double start_s = time_now_s();
-        int rc = loader_next(d->loader, d->inputs, d->targets, d->doc_start, e);
-        if (rc < 0) { /* the step has not been: its first batches are dealt again */
-            CHECK(loader_set_cursor(d->loader, before, NULL) == 0);
-            return rc;
-        }
+        TRY(loader_next(d->loader, d->inputs, d->targets, d->doc_start, e));
         *data_s += time_now_s() - start_s;
         struct model_batch b = {.B = d->B,
                                 .T = d->T,
@@ -147,6 +146,22 @@ static int accumulate_gradients(struct train_session *s, double *data_s, struct 
         model_train_step(s->model, &b, 1.0 / (double)n, i == 0, &s->stats);
     }
     return 0;
+}
+
+/* The same of the whole batch, by all ranks. A step that could not be done has not been: its first
+ * batches are dealt again, on every rank. */
+static int gather_gradients(struct train_session *s, double *data_s, struct error *e)
+{
+    const struct train_ranks *ranks = &s->ranks;
+    struct loader_cursor before = loader_get_cursor(s->data.loader);
+    size_t n_loads = (size_t)(s->c.model.n_layers * s->c.model.n_experts);
+    int rc = accumulate_gradients(s, data_s, e);
+    rc = train_ranks_settle(ranks, rc, e);
+    if (rc >= 0)
+        rc = train_ranks_sum_gradients(ranks, model_gradients(s->model), s->params.total, e);
+    if (rc >= 0) rc = train_ranks_sum_stats(ranks, &s->stats, n_loads, e);
+    if (rc < 0) CHECK(loader_set_cursor(s->data.loader, before, NULL) == 0);
+    return rc;
 }
 
 /* The sums are of one step; the array of loads is kept. */
@@ -246,7 +261,7 @@ int train_session_step(struct train_session *s, struct train_record *r, struct e
 {
     double start_s = time_now_s();
     clear_stats(s);
-    TRY(accumulate_gradients(s, &r->data_s, e));
+    TRY(gather_gradients(s, &r->data_s, e));
     if (s->hooks && s->hooks->after_gradients)
         s->hooks->after_gradients(s->hooks->ctx, s->step + 1, model_gradients(s->model),
                                   s->params.total);
@@ -256,6 +271,7 @@ int train_session_step(struct train_session *s, struct train_record *r, struct e
     measure_load(s, r);
     r->grad_norm =
         sqrt(compute_sum_squares(s->compute, model_gradients(s->model), s->params.total));
+    TRY(train_ranks_share(&s->ranks, &r->grad_norm, e));
     r->verdict = train_guard_judge(&s->guard, r->loss, r->grad_norm);
 
     double fraction = train_schedule_fraction(&s->c, r->tokens);

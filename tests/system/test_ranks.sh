@@ -1,34 +1,119 @@
 #!/bin/bash
-# Ranks under both MPIs: each library's launcher starts the one program, which joins all ranks.
+# Ranks under both MPIs: each library's launcher starts the one program, which joins all ranks and
+# trains data parallel. The same ranks end with the same bits, under either library and across a
+# stop; another number of ranks, with nearly the same loss.
 set -uo pipefail
 
 # Where a test runs as root in a container, Open MPI wants to be told that this is meant.
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+cd "$TMPDIR"
 
+ok() { echo "ok $1"; }
+bad() { echo "not ok $1: $2"; }
+ranks() { # MPI N ARGUMENTS...: colossus on N ranks
+    local options=()
+    [[ $1 == openmpi ]] && options=(--oversubscribe)
+    timeout 200 "mpirun.$1" "${options[@]}" -n "$2" "$COLOSSUS" "${@:3}" </dev/null 2>&1
+}
+weights() { sha256sum "$1"/checkpoints/step-00000040/weights.safetensors | cut -d' ' -f1; }
+bits_per_byte() { grep -o '"valid_bits_per_byte":[0-9.]*' "$1/metrics.jsonl" | tail -n1 | cut -d: -f2; }
+
+# ---------------------------------------------------------------- one process
+for i in $(seq 400); do
+    printf 'line %d of a text: %d squared is %d, %s.\n%%\n' "$i" "$i" $((i * i)) \
+        "$([[ $((i % 3)) == 0 ]] && echo fizz || echo 'not fizz')"
+done >text
+"$COLOSSUS" data train-tokenizer text --format fortune --vocab-size 300 --out tok.json >log 2>&1 &&
+    "$COLOSSUS" data tokenize text --format fortune --tokenizer tok.json --valid-fraction 0.1 \
+        --out data >>log 2>&1 || { bad data "$(cat log)"; exit 1; }
+cat >run.yaml <<'END'
+data: {path: data}
+model: {n_layers: 2, d_model: 64, n_heads: 4, n_kv_heads: 2, ffn_hidden: 64, n_experts: 4}
+batch: {seq_len: 32, micro_batch: 1, global_batch: 8}
+train: {tokens: 10240, precision: fp32, threads: 1}
+optimizer: {kind: muon}
+log: {valid_every: 20, peak_seconds: 0}
+checkpoint: {every: 10}
+END
+"$COLOSSUS" train run.yaml --run-dir alone >log 2>&1 || bad alone "$(cat log)"
+
+# ---------------------------------------------------------------- ranks
+first=
 for mpi in openmpi mpich; do
-    case $mpi in
-        openmpi) options=(--oversubscribe) ;;
-        mpich) options=() ;;
-    esac
     for tool in mpirun.$mpi mpicc.$mpi; do
         command -v $tool >/dev/null && continue
         echo "skip $mpi: '$tool' is missing: apt-get install lib$mpi-dev $mpi"
         continue 2
     done
-    if ! out=$(timeout 120 mpirun.$mpi "${options[@]}" -n 3 "$COLOSSUS" doctor mpi --json </dev/null 2>&1); then
-        echo "not ok $mpi: doctor mpi: $out"
-    elif [[ $(grep -c '"ranks":3' <<<"$out") -ne 1 ]]; then
-        echo "not ok $mpi: three ranks did not join: $out"
+    if ! out=$(ranks $mpi 3 doctor mpi --json) || [[ $(grep -c '"ranks":3' <<<"$out") -ne 1 ]]; then
+        bad "$mpi: doctor" "$out"
     else
-        echo "ok $mpi"
+        ok "$mpi: doctor"
+    fi
+    if ! out=$(ranks $mpi 2 train run.yaml --run-dir $mpi); then
+        bad "$mpi: two ranks" "$out"
+        continue
+    fi
+    first=${first:-$mpi}
+    if [[ $(weights $mpi) != $(weights $first) ]]; then
+        bad "$mpi: two ranks" "other weights than by $first"
+    elif ! awk -v a="$(bits_per_byte alone)" -v b="$(bits_per_byte $mpi)" \
+        'BEGIN { d = a - b; exit !(a > 0 && b > 0 && d * d < 0.01 ^ 2) }'; then
+        bad "$mpi: two ranks" "$(bits_per_byte $mpi) bits per byte, alone $(bits_per_byte alone)"
+    elif [[ $(grep -c '"step":' $mpi/metrics.jsonl) -ne 40 || $(grep -c '^step 40/40' <<<"$out") -ne 1 ]]; then
+        bad "$mpi: two ranks" "not one line for each step: $out"
+    else
+        ok "$mpi: two ranks"
     fi
 done
+[[ $first ]] || exit 0
+
+# A signal to one rank stops all of them in good order; the same command goes on, to the same bits.
+timeout 200 mpirun.$first -n 2 "$COLOSSUS" train run.yaml --run-dir stopped </dev/null >log 2>&1 &
+for ((i = 0; i < 600; i++)); do
+    [[ -s stopped/metrics.jsonl ]] && break
+    sleep 0.05
+done
+pgrep -f -- "^$COLOSSUS train run.yaml --run-dir stopped" | tail -n1 | xargs -r kill -TERM
+wait $!
+rc=$?
+stopped=$(grep -c '"step":' stopped/metrics.jsonl)
+if [[ $rc -ne 75 || $stopped -ge 40 ]]; then
+    bad stop "exit code $rc after $stopped steps: $(cat log)"
+elif ! out=$(ranks $first 2 train run.yaml --run-dir stopped) || [[ $out != *"resumed from"* ]]; then
+    bad stop "$out"
+elif [[ $(weights stopped) != $(weights $first) ]]; then
+    bad stop "other weights than without a stop"
+else
+    ok stop
+fi
+
+# Half the steps on four ranks, the rest by one process.
+if ! out=$(ranks $first 4 train run.yaml --run-dir fewer --set train.max_steps=20); then
+    bad "fewer ranks" "$out"
+elif ! "$COLOSSUS" train run.yaml --run-dir fewer >log 2>&1 ||
+    ! grep -q 'resumed from the checkpoint of step 20' log; then
+    bad "fewer ranks" "$(cat log)"
+elif ! awk -v a="$(bits_per_byte alone)" -v b="$(bits_per_byte fewer)" \
+    'BEGIN { d = a - b; exit !(b > 0 && d * d < 0.01 ^ 2) }'; then
+    bad "fewer ranks" "$(bits_per_byte fewer) bits per byte, alone $(bits_per_byte alone)"
+else
+    ok "fewer ranks"
+fi
+
+# What cannot be trained is said once, not once a rank.
+out=$(ranks $first 2 train run.yaml --run-dir none --set cluster.dp=4)
+if [[ $(grep -c 'cluster.dp is 4 and 2 ranks were started' <<<"$out") -ne 1 ]]; then
+    bad "errors are said once" "$out"
+else
+    ok "errors are said once"
+fi
 
 # srun without MPI is found out, and the cure is named.
 if out=$(SLURM_STEP_ID=0 SLURM_STEP_NUM_TASKS=4 SLURM_PROCID=1 "$COLOSSUS" doctor mpi 2>&1); then
-    echo "not ok srun: $out"
+    bad srun "$out"
 elif [[ $out == *"srun started 4 tasks"*"--mpi=pmix"* ]]; then
-    echo "ok srun"
+    ok srun
 else
-    echo "not ok srun: $out"
+    bad srun "$out"
 fi

@@ -19,7 +19,7 @@ struct plan_model_extra {
         const char *folder; /* of the run; "" where the file's name is not known */
     } run;
 };
-enum { PLAN_N_RUN_SECTIONS = 11 };
+enum { PLAN_N_RUN_SECTIONS = 12 };
 extern const char *const plan_run_sections[PLAN_N_RUN_SECTIONS]; /* what a run file holds */
 /* The batch of a run file: its own defaults where it says nothing. */
 struct plan_run_batch {

@@ -12,8 +12,8 @@
 
 /* A unit test holds these against the table of `colossus train`. */
 const char *const plan_run_sections[PLAN_N_RUN_SECTIONS] = {
-    "name",      "dir",      "data",    "model", "batch",     "train",
-    "optimizer", "schedule", "balance", "log",   "checkpoint"};
+    "name",      "dir",      "data",    "model", "batch",      "train",
+    "optimizer", "schedule", "balance", "log",   "checkpoint", "cluster"};
 
 static const struct option run_batch_rows[] = {MODEL_BATCH_ROWS("", struct plan_run_batch)};
 static const struct section run_batch_section =
@@ -41,9 +41,9 @@ int plan_read_run_batch(const struct yaml_reader *r, const struct yaml_node *roo
 bool plan_is_run_file(const struct yaml_node *root)
 {
     const struct yaml_node *model = yaml_get(root, "model");
-    if (yaml_get(root, "cluster")) return false;
     if (yaml_get(root, "data") || yaml_get(root, "train") || yaml_get(root, "optimizer"))
         return true;
+    if (yaml_get(root, "cluster")) return false;
     return model && model->kind == YAML_KIND_MAP;
 }
 
