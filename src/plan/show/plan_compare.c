@@ -57,8 +57,9 @@ static void add_told(const struct comparison *c, struct table *t)
             char mid[32];
             const struct plan_told *x = &c->lists[i].told[line];
             any |= plan_is_known(x->value.mid);
+            bool ties = best >= 0 && x->value.mid == c->lists[best].told[line].value.mid;
             snprintf(cells[i], CELL, "%s%s", is_known(x) ? x->format(mid, x->value.mid) : "N/A",
-                     (int)i == best ? " *" : "  ");
+                     ties ? " *" : "  ");
         }
         if (any) add_row(c, t, c->lists[0].told[line].name, cells);
     }

@@ -84,7 +84,9 @@ char *plan_format_watts(char buf[32], double w)
 
 char *plan_format_tonnes(char buf[32], double t)
 {
-    if (t > 0 && t < 0.995e-4)
+    if (t == 0)
+        snprintf(buf, 32, "none");
+    else if (t > 0 && t < 0.995e-4)
         snprintf(buf, 32, "%.*f g", t < 0.995e-5 ? 2 : 1, 1e6 * t);
     else if (fabs(t) < 0.9995)
         snprintf(buf, 32, fabs(t) < 0.00995 ? "%.2f kg" : "%.0f kg", 1e3 * t);
@@ -98,6 +100,10 @@ char *plan_format_tonnes(char buf[32], double t)
 char *plan_format_litres(char buf[32], double l)
 {
     bool drops = l > 0 && l < 0.0995;
+    if (l == 0) {
+        snprintf(buf, 32, "none");
+        return buf;
+    }
     in_words(buf, drops ? 1e3 * l : l, "");
     strncat(buf, drops ? " mL" : " L", 31 - strlen(buf));
     return buf;

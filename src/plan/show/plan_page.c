@@ -125,6 +125,9 @@ static void print_told(const struct plan_answer *a, FILE *out)
     for (size_t i = 0; i < l.n; i++) {
         char name[48], low[32], mid[32], high[32];
         if (!plan_is_known(l.told[i].value.mid)) continue; /* or there is none */
+        bool of_many =
+            strcmp(l.told[i].key, "job_accelerators") == 0 || strcmp(l.told[i].key, "goodput") == 0;
+        if (of_many && a->request->software.local) continue; /* a machine on a desk has one */
         snprintf(name, sizeof name, "  %s", l.told[i].name);
         plan_told_write(&l.told[i], low, mid, high);
         table_row(t, name, low, mid, high);

@@ -42,7 +42,7 @@ struct plan_list plan_tell(const struct plan_answer *a)
         {"between failures", "mtbf_s", rel->mtbf_s, format_duration, false, true},
         {"accelerators of the job", "job_accelerators", job, plan_format_whole, false, false},
         {"goodput", "goodput", goodput, plan_format_percent, false, true},
-        {"days", "days", a->days, plan_format_days, true, false},
+        {"time of the run", "days", a->days, plan_format_days, true, false},
         {"accelerator-hours", "gpu_hours", a->gpu_hours, plan_format_words, true, false},
         {"site power", "site_w", a->site_w, plan_format_watts, true, false},
         {"energy", "mwh", a->mwh, plan_format_mwh, true, false},
