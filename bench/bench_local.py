@@ -55,6 +55,8 @@ def call(program, *arguments):
 
 
 def make_data(program):
+    if os.path.exists("data/index.json"):
+        return
     sources = sorted(glob.glob(os.path.join(ROOT, "src", "*", "*.c")))
     with open("text.txt", "wb") as out:
         for path in sources:

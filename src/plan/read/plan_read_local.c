@@ -89,13 +89,24 @@ int plan_local_load(const char *folder, struct plan_local_run *out, struct error
 
 /* ------------------------------------------------------------------ the run of a run file */
 
-/* The same step: all that its time depends on. */
+/* The same step: all that its time depends on. Multipliers and coefficients change none of it. */
 static bool same_step(const struct plan_local_run *run, const struct plan_request *r)
 {
-    struct model_config x = run->model, y = r->model;
-    x.name = y.name = x.source = y.source = NULL;
-    return memcmp(&x, &y, sizeof x) == 0 && run->seq_len == r->batch.seq_len &&
-           run->global_batch == r->batch.global_batch &&
+    const struct model_config *x = &run->model, *y = &r->model;
+    const int64_t sizes[][2] = {{x->vocab_size, y->vocab_size},
+                                {x->n_layers, y->n_layers},
+                                {x->d_model, y->d_model},
+                                {x->n_heads, y->n_heads},
+                                {x->n_kv_heads, y->n_kv_heads},
+                                {x->head_dim, y->head_dim},
+                                {x->ffn_hidden, y->ffn_hidden},
+                                {x->dense_ffn_hidden, y->dense_ffn_hidden},
+                                {x->n_experts, y->n_experts},
+                                {x->n_experts_used, y->n_experts_used},
+                                {x->tied_embeddings, y->tied_embeddings}};
+    for (size_t i = 0; i < ARRAY_LEN(sizes); i++)
+        if (sizes[i][0] != sizes[i][1]) return false;
+    return run->seq_len == r->batch.seq_len && run->global_batch == r->batch.global_batch &&
            run->micro_batch == r->layout.micro_batch &&
            run->bf16 == (r->layout.precision == MACHINE_BF16) &&
            run->muon_steps == r->software.muon_steps;
