@@ -131,11 +131,13 @@ double train_data_valid_bpb(const struct train_data *d, const struct model_stats
 /* One step, as it goes into metrics.jsonl. NAN: unknown, left out. */
 struct train_record {
     int64_t step, tokens;
-    double loss, ce, aux, z, bits_per_byte;
+    double loss, aux, z, bits_per_byte; /* loss: cross entropy, nats per token */
+    double objective;                   /* with the router's losses: what is minimised and judged */
     double grad_norm, lr, muon_lr;
     enum train_verdict verdict;
     double step_s, data_s, tokens_per_s, flops_per_s, mfu;
     double load_max_mean, load_entropy; /* of the worst layer */
+    int64_t unbalanced;                 /* steps in a row that the load was out of its band */
     double valid_nll, valid_bits_per_byte, valid_s;
     uint64_t allocations;
 };
@@ -216,6 +218,7 @@ struct train_session {
     int64_t tokens;      /* done; not step times the batch where the batch was changed */
     int64_t updates;     /* applied: step less the skipped */
     int64_t skips_in_row;
+    int64_t unbalanced; /* steps in a row with the experts' load out of its band */
 };
 enum { TRAIN_MEMORY_ROWS = 24 };
 /* Settles precision, threads and vocabulary in *c, opens compute and data. No large memory yet:
@@ -231,6 +234,8 @@ void train_session_settle_steps(struct train_session *s);
 /* Tokens of the whole run, done and to come. */
 int64_t train_session_total_tokens(const struct train_session *s);
 void train_session_close(struct train_session *s);
+/* Whether the load of the worst layer is nearer to collapse than to balance. */
+bool train_load_is_unbalanced(const struct model_config *m, double max_mean, double entropy);
 /* One step: gradients of the global batch, verdict, update, balancing. Where its data cannot be
  * read, nothing that a checkpoint holds has changed. */
 int train_session_step(struct train_session *s, struct train_record *r, struct error *e);

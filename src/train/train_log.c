@@ -168,7 +168,8 @@ void train_log_history(const char *run_dir, int64_t step, struct train_history *
     json_t *metrics = last_line(file_join(&a, run_dir, "metrics.jsonl"));
     json_t *event = last_line(file_join(&a, run_dir, "events.jsonl"));
     if (is_of_step(metrics, step)) {
-        h->loss = number_of(metrics, "loss");
+        h->loss = number_of(metrics, "ce"); /* of an older program, whose loss is the objective */
+        if (isnan(h->loss)) h->loss = number_of(metrics, "loss");
         h->valid_bits_per_byte = number_of(metrics, "valid_bits_per_byte");
     }
     const char *name = json_string_value(json_object_get(event, "event"));
@@ -263,10 +264,10 @@ void train_log_metrics(struct train_log *l, const struct train_record *r, const 
     jsonw_int(w, "tokens", r->tokens);
     put_time(w);
     jsonw_real(w, "loss", r->loss);
-    jsonw_real(w, "ce", r->ce);
     put_real(w, "bits_per_byte", r->bits_per_byte);
     put_real(w, "aux", r->aux);
     put_real(w, "z", r->z);
+    jsonw_real(w, "objective", r->objective);
     jsonw_real(w, "grad_norm", r->grad_norm);
     jsonw_real(w, "lr", r->lr);
     put_real(w, "muon_lr", r->muon_lr);
@@ -278,6 +279,7 @@ void train_log_metrics(struct train_log *l, const struct train_record *r, const 
     put_real(w, "mfu", r->mfu);
     put_real(w, "load_max_mean", r->load_max_mean);
     put_real(w, "load_entropy", r->load_entropy);
+    if (r->unbalanced > 0) jsonw_int(w, "unbalanced", r->unbalanced);
     if (load) put_load(w, load, n_layers, n_experts);
     put_validation(w, r);
     jsonw_int(w, "allocations", (int64_t)r->allocations);
@@ -343,6 +345,7 @@ void train_log_print(struct train_log *l, const struct train_record *r, int64_t 
     str_clear(line);
     str_printf(line, "step %*lld/%lld  %7s tokens  loss %.4f", digits, (long long)r->step,
                (long long)total_steps, format_count(tokens, (double)r->tokens), r->loss);
+    if (!isnan(r->aux)) str_printf(line, "  aux %.3f  z %.3f", r->aux, r->z);
     if (!isnan(r->valid_bits_per_byte))
         str_printf(line, "  valid %.4f b/B", r->valid_bits_per_byte);
     str_printf(line, "  norm %.3f  lr %.2e  %s tok/s", r->grad_norm,

@@ -30,8 +30,8 @@ enum column {
     COLUMN_COUNT
 };
 static const char *const column_keys[COLUMN_COUNT] = {
-    "tokens",  "bits_per_byte", "ce",  "valid_bits_per_byte", "grad_norm",   "lr",
-    "muon_lr", "tokens_per_s",  "mfu", "load_max_mean",       "load_entropy"};
+    "tokens",  "bits_per_byte", "loss", "valid_bits_per_byte", "grad_norm",   "lr",
+    "muon_lr", "tokens_per_s",  "mfu",  "load_max_mean",       "load_entropy"};
 
 struct curves {
     double *column[COLUMN_COUNT]; /* [count] */
@@ -68,6 +68,9 @@ static int read_line(struct curves *c, const char *line, size_t n, const char *w
     add_row(c);
     for (int i = 0; i < COLUMN_COUNT; i++) {
         const json_t *v = json_object_get(o, column_keys[i]);
+        /* An older program's "loss" is the objective, beside which "ce" stands. */
+        const json_t *ce = i == COLUMN_CE ? json_object_get(o, "ce") : NULL;
+        v = ce ? ce : v;
         double x = json_is_number(v) ? json_number_value(v) : NAN;
         c->column[i][c->count - 1] = i == COLUMN_MFU ? 100 * x : x; /* shown in percent */
     }

@@ -246,15 +246,39 @@ static int judge(struct run *r, const struct train_record *rec, struct error *e)
     struct json_writer *w = train_log_event_begin(&r->log, "step_skipped", rec->step);
     jsonw_string(w, "why", train_verdict_text(rec->verdict));
     jsonw_real(w, "loss", rec->loss);
+    jsonw_real(w, "objective", rec->objective);
     jsonw_real(w, "grad_norm", rec->grad_norm);
     train_log_event_end(&r->log);
     if (leads(r))
         log_warn("step %" PRId64 " skipped: %s (loss %g, gradient norm %g)", rec->step,
-                 train_verdict_text(rec->verdict), rec->loss, rec->grad_norm);
+                 train_verdict_text(rec->verdict), rec->objective, rec->grad_norm);
     if (s->skips_in_row < s->c.max_skips) return 0;
     return error_set_code(e, ERROR_NO_REQUEUE,
                           "%" PRId64 " updates in a row were skipped, last: %s", s->skips_in_row,
                           train_verdict_text(rec->verdict));
+}
+
+/* A router that has collapsed trains on, and says nothing by its loss: told after UNBALANCED_STEPS
+ * in a row, and again each time that their number has doubled. */
+static void watch_balance(struct run *r, const struct train_record *rec)
+{
+    enum { UNBALANCED_STEPS = 20 };
+    int64_t told = UNBALANCED_STEPS;
+    while (told < rec->unbalanced)
+        told *= 2;
+    if (rec->unbalanced != told) return;
+    const struct model_config *m = &r->s.c.model;
+    struct json_writer *w = train_log_event_begin(&r->log, "experts_unbalanced", rec->step);
+    jsonw_int(w, "steps", rec->unbalanced);
+    jsonw_real(w, "load_max_mean", rec->load_max_mean);
+    jsonw_real(w, "load_entropy", rec->load_entropy);
+    train_log_event_end(&r->log);
+    log_warn("step %" PRId64 ": for %" PRId64 " steps most tokens have gone to few of the %lld "
+             "experts (load %.2f of at most %.2f, entropy %.3f): raise model.router_aux_coef (now "
+             "%g) or lower optimizer.lr",
+             rec->step, rec->unbalanced, (long long)m->n_experts, rec->load_max_mean,
+             (double)m->n_experts / (double)m->n_experts_used, rec->load_entropy,
+             m->router_aux_coef);
 }
 
 static bool is_due(int64_t step, int64_t every)
@@ -270,6 +294,7 @@ static int record(struct run *r, struct train_record *rec, struct error *e)
     const struct train_config *c = &s->c;
     bool last = s->step == s->total_steps;
     look_at_saving(r);
+    watch_balance(r, rec);
     uint64_t now = mem_alloc_count();
     rec->allocations = now - r->allocation_mark;
     r->last_loss = rec->loss;

@@ -207,6 +207,9 @@ static void apply_update(struct train_session *s, double norm, double lr_fractio
     if (s->c.balance == TRAIN_BALANCE_BIAS && s->stats.load) move_router_bias(s);
 }
 
+/* As a share of log E. Two of eight experts have 0.33, four of eight 0.67. */
+#define MIN_LOAD_ENTROPY 0.8
+
 /* Of the worst layer: largest load over the mean, and entropy as a share of log E. */
 static void measure_load(const struct train_session *s, struct train_record *r)
 {
@@ -231,6 +234,20 @@ static void measure_load(const struct train_session *s, struct train_record *r)
     }
 }
 
+bool train_load_is_unbalanced(const struct model_config *m, double max_mean, double entropy)
+{
+    double worst = (double)m->n_experts / (double)m->n_experts_used; /* of max_mean: collapse */
+    return max_mean > (1 + worst) / 2 || entropy < MIN_LOAD_ENTROPY;
+}
+
+static void count_unbalanced(struct train_session *s, struct train_record *r)
+{
+    bool out =
+        s->stats.load && train_load_is_unbalanced(&s->c.model, r->load_max_mean, r->load_entropy);
+    s->unbalanced = out ? s->unbalanced + 1 : 0;
+    r->unbalanced = s->unbalanced;
+}
+
 /* The objective is the cross entropy and, with experts, the router losses; sums become means here.
  * */
 static void measure_losses(const struct train_session *s, struct train_record *r)
@@ -238,13 +255,13 @@ static void measure_losses(const struct train_session *s, struct train_record *r
     const struct model_stats *t = &s->stats;
     const struct model_config *m = &s->c.model;
     bool experts = m->n_experts > 1;
-    r->ce = t->nll / t->tokens;
+    r->loss = t->nll / t->tokens;
     r->aux = experts ? t->aux / t->microbatches : NAN;
     r->z = experts ? t->z / t->microbatches : NAN;
-    r->loss = r->ce;
-    if (experts) r->loss += m->router_aux_coef * r->aux + m->router_z_coef * r->z;
+    r->objective = r->loss;
+    if (experts) r->objective += m->router_aux_coef * r->aux + m->router_z_coef * r->z;
     double bytes = s->data.bytes_per_token;
-    r->bits_per_byte = bytes > 0 ? r->ce / M_LN2 / bytes : NAN;
+    r->bits_per_byte = bytes > 0 ? r->loss / M_LN2 / bytes : NAN;
     r->valid_nll = r->valid_bits_per_byte = r->valid_s = NAN;
 }
 
@@ -269,10 +286,11 @@ int train_session_step(struct train_session *s, struct train_record *r, struct e
     r->tokens = s->tokens + train_config_step_tokens(&s->c);
     measure_losses(s, r);
     measure_load(s, r);
+    count_unbalanced(s, r);
     r->grad_norm =
         sqrt(compute_sum_squares(s->compute, model_gradients(s->model), s->params.total));
     TRY(train_ranks_share(&s->ranks, &r->grad_norm, e));
-    r->verdict = train_guard_judge(&s->guard, r->loss, r->grad_norm);
+    r->verdict = train_guard_judge(&s->guard, r->objective, r->grad_norm);
 
     double fraction = train_schedule_fraction(&s->c, r->tokens);
     r->lr = s->c.lr * fraction;

@@ -143,6 +143,7 @@ json_t *train_state_to_json(const struct train_session *s)
     json_object_set_new(o, "tokens", json_integer(s->tokens));
     json_object_set_new(o, "updates", json_integer(s->updates));
     json_object_set_new(o, "skips_in_row", json_integer(s->skips_in_row));
+    json_object_set_new(o, "unbalanced", json_integer(s->unbalanced));
     json_object_set_new(o, "guard_count", json_integer(s->guard.count));
     json_object_set_new(o, "cursor_epoch", json_integer((json_int_t)cursor.epoch));
     json_object_set_new(o, "cursor_window", json_integer((json_int_t)cursor.window));
@@ -202,6 +203,7 @@ static int read_counters(struct train_session *s, const json_t *state, struct er
     TRY(json_get_int(state, "tokens", &s->tokens, name, e));
     TRY(json_get_int(state, "updates", &s->updates, name, e));
     TRY(json_get_int(state, "skips_in_row", &s->skips_in_row, name, e));
+    s->unbalanced = json_integer_value(json_object_get(state, "unbalanced")); /* older: none */
     TRY(json_get_int(state, "guard_count", &s->guard.count, name, e));
     TRY(json_get_int(state, "cursor_epoch", &epoch, name, e));
     TRY(json_get_int(state, "cursor_window", &window, name, e));

@@ -584,11 +584,75 @@ static void test_document_mask_matters(void **state)
     json_decref(b);
 }
 
+/* The loss is the cross entropy; the objective has the router's losses too. */
+static void test_metrics_tell_the_losses_apart(void **state)
+{
+    struct fixture *f = *state;
+    const char *yaml = new_yaml(f);
+    struct train_util_run r =
+        run_of(yaml, "name=apart", "model.router_aux_coef=0.5", "model.router_z_coef=0.25", NULL);
+    assert_ok(f, train_util_try(f, &r));
+    json_t *lines = train_util_lines(f, run_dir(f, "apart"), "metrics.jsonl");
+    const json_t *o = json_array_get(lines, 11);
+    double want = real_of(o, "loss") + 0.5 * real_of(o, "aux") + 0.25 * real_of(o, "z");
+    assert_true(fabs(real_of(o, "objective") - want) < 1e-6);
+    assert_true(real_of(o, "aux") > 0.9 && real_of(o, "z") > 0);
+    assert_null(json_object_get(o, "ce"));
+    json_decref(lines);
+}
+
+static void test_band_of_the_load(void **state)
+{
+    (void)state;
+    struct model_config eight = {.n_experts = 8, .n_experts_used = 2};
+    struct model_config four = {.n_experts = 4, .n_experts_used = 2};
+    assert_false(train_load_is_unbalanced(&eight, 1.5, 0.97));
+    assert_false(train_load_is_unbalanced(&eight, 2.5, 0.81));
+    assert_true(train_load_is_unbalanced(&eight, 2.51, 0.9)); /* half way to 4 */
+    assert_true(train_load_is_unbalanced(&eight, 2, 0.67));   /* four of eight serve everything */
+    assert_true(train_load_is_unbalanced(&four, 2, 0.5));
+    assert_false(train_load_is_unbalanced(&four, 1.4, 0.95));
+}
+
+/* Nothing balances, and a learning rate that lets the router run away: told once after 20 steps, by
+ * an event and in the metrics, and counted on when the run is continued. */
+static void test_a_collapse_is_told(void **state)
+{
+    struct fixture *f = *state;
+    const char *yaml = new_yaml(f);
+    struct train_util_run r = {.yaml = yaml,
+                               .set = {"name=collapse", "balance.kind=none", "optimizer.lr=0.1",
+                                       "train.tokens=3840", "train.skip_sigma=0",
+                                       "train.max_steps=30"}};
+    setenv("COLOSSUS_LOG", "error", 1);
+    assert_ok(f, train_util_try(f, &r));
+    r.set[5] = NULL;
+    assert_ok(f, train_util_try(f, &r));
+    unsetenv("COLOSSUS_LOG");
+    json_t *lines = train_util_lines(f, run_dir(f, "collapse"), "metrics.jsonl");
+    int64_t in_row = 0;
+    size_t i, told = 0;
+    const json_t *o;
+    json_array_foreach(lines, i, o)
+    {
+        bool out =
+            train_load_is_unbalanced(&(struct model_config){.n_experts = 4, .n_experts_used = 2},
+                                     real_of(o, "load_max_mean"), real_of(o, "load_entropy"));
+        in_row = out ? in_row + 1 : 0;
+        assert_int_equal(json_integer_value(json_object_get(o, "unbalanced")), in_row);
+        told += in_row == 20 || in_row == 40;
+    }
+    assert_true(told > 0);
+    assert_event(f, run_dir(f, "collapse"), "experts_unbalanced", told);
+    json_decref(lines);
+}
+
 /* ------------------------------------------------------------------ broken lines */
 
 static void put_step(struct train_log *l, int64_t step)
 {
-    struct train_record r = {.step = step, .tokens = 10 * step, .loss = 1, .ce = 1};
+    struct train_record r = {
+        .step = step, .tokens = 10 * step, .loss = 1, .objective = 1, .aux = NAN, .z = NAN};
     train_log_metrics(l, &r, NULL, 0, 0);
 }
 
@@ -815,6 +879,9 @@ int main(void)
         TEST(test_validation),
         TEST(test_part_of_the_validation_split),
         TEST(test_metrics_tell_speed_and_load),
+        TEST(test_metrics_tell_the_losses_apart),
+        TEST(test_band_of_the_load),
+        TEST(test_a_collapse_is_told),
         TEST(test_document_mask_matters),
         TEST(test_full_disk_costs_whole_lines),
         TEST(test_broken_lines_are_left_out),
