@@ -73,8 +73,12 @@ void compute_to_act(compute_t *c, const float *x, size_t n, void *y);
  * Y[r, :] = X[r, :] . W^T with W [out, in], for one weight or for a group of experts each with its
  * own range of rows. Several weights that read the same X (query, key, value; gate, up) are parts
  * of one linear: their outputs lie side by side in Y, and one product gives dX.
- * The compute copy of the weights (bf16 and/or repacked) is made by compute_linear_update and
- * must be refreshed after the fp32 masters changed. */
+ *
+ * For training a layer has fp32 masters; the compute copies of the weights (bf16 and/or repacked,
+ * for both directions) are made by compute_linear_update and must be refreshed after the masters
+ * changed. Without masters a layer is for inference: it holds the weights once, in the activations'
+ * format, they come in by compute_linear_put, and there is no backward pass. Then a row of Y depends
+ * on its row of X alone, bit for bit: not on how many rows there are, nor on its place among them. */
 
 #define COMPUTE_MAX_PARTS 3
 #define COMPUTE_ROW_ALIGN 32 /* expert row ranges begin at multiples of this */
@@ -84,22 +88,33 @@ struct compute_linear_desc {
     int64_t in;                             /* width of X */
     int parts;                              /* 1..3 */
     int64_t out[COMPUTE_MAX_PARTS];         /* rows of each part's weight */
-    const float *master[COMPUTE_MAX_PARTS]; /* [groups, out[p], in] */
+    const float *master[COMPUTE_MAX_PARTS]; /* [groups, out[p], in]; all NULL: inference */
     float *grad[COMPUTE_MAX_PARTS];         /* the same shapes; NULL where never trained */
     int64_t max_rows;                       /* largest number of rows in a call */
+    void
+        *memory; /* inference: where the weights are held, compute_linear_bytes of it, the caller's,
+                     at a multiple of 64 bytes */
 };
 typedef struct compute_linear compute_linear_t;
 
-/* Bytes of the compute copy, for the memory plan. */
+/* Bytes of the compute copy, or of the only one, for the memory plan. */
 size_t compute_linear_bytes(const compute_t *c, const struct compute_linear_desc *d);
-/* Keeps the pointers; all products it will need are prepared here. */
+/* Keeps the pointers; all products it will need are prepared here. The weights come in afterwards, by
+ * compute_linear_update or compute_linear_put. */
 compute_linear_t *compute_linear_new(compute_t *c, const struct compute_linear_desc *d);
 void compute_linear_free(compute_linear_t *l);
 void compute_linear_update(compute_linear_t *l);
+/* Inference: rows [first, first + n) of a part's weight of a group, w [n, in], take their place. */
+struct compute_linear_rows {
+    int group, part;
+    int64_t first, n;
+    const float *w;
+};
+void compute_linear_put(compute_linear_t *l, const struct compute_linear_rows *r);
 
 /* Row ranges: group g has rows [offset[g], offset[g + 1]) of X and Y, of which those behind its
- * true count hold zeros; offsets are multiples of COMPUTE_ROW_ALIGN. With groups == 1 pass
- * {0, M} where M may be any number. */
+ * true count hold zeros; for training, offsets are multiples of COMPUTE_ROW_ALIGN. With groups == 1
+ * pass {0, M} where M may be any number. */
 /* Y [rows, sum out] of y_dtype; X act [rows, in]. */
 void compute_linear_forward(compute_linear_t *l, const int32_t *offset, const void *X, void *Y,
                             enum compute_dtype y_dtype);
@@ -180,7 +195,6 @@ void compute_seam_backward(compute_t *c, const struct compute_seam *s,
 struct compute_attention {
     int64_t B, T, H, K, h; /* H a multiple of K */
     int64_t ld;            /* of q, k, v rows, in elements */
-    int64_t ld_kv;         /* of k and v rows where it differs (forward only); 0: ld */
     const void *q, *k, *v; /* act; row b*T+t; head i at column i*h */
     int64_t ld_out;
     void *out;  /* act [B*T, H*h] */
@@ -197,18 +211,45 @@ struct compute_attention_grad {
 };
 void compute_attention_backward(compute_t *c, const struct compute_attention *a,
                                 const struct compute_attention_grad *d);
-/* One sequence (B = 1) with a cache: keys and values of all T positions are there, but only the
- * queries at positions pos .. T - 1 are new, and q and out hold these rows alone. */
-void compute_attention_cached(compute_t *c, const struct compute_attention *a, int64_t pos);
+
+/* The same over keys and values in pages, for decoding; forward only. A page holds COMPUTE_PAGE
+ * positions of a sequence: page i of it the positions from i * COMPUTE_PAGE on. Of each layer it has
+ * the keys [K, h, COMPUTE_PAGE], turned so that one query meets many keys at once, and the values
+ * [K, COMPUTE_PAGE, h]; act, from byte `at` of the page on.
+ *
+ * A run is rows [row, row + n) of q and out, at positions pos .. pos + n - 1 of one sequence. What a
+ * row gives depends, bit for bit, on its position and on the keys and values it sees: not on how
+ * rows are put into runs and calls. */
+#define COMPUTE_PAGE 32
+#define COMPUTE_RUN  32 /* largest n */
+struct compute_paged_run {
+    int64_t row, n, pos;
+    void *const *pages; /* of all positions before pos + n */
+};
+struct compute_paged {
+    int64_t H, K, h;    /* H a multiple of K */
+    int64_t ld, ld_out; /* of q, k, v rows; of out rows */
+    const struct compute_paged_run *runs;
+    int64_t n_runs;
+    size_t at;
+    const void *q, *k, *v; /* act; k and v are read by compute_paged_store only */
+    void *out;             /* act [rows, H h] */
+    float multiplier, cap;
+    int64_t temperature_len; /* as in struct compute_attention */
+};
+size_t compute_page_bytes(const compute_t *c, int64_t K, int64_t h);   /* of one layer */
+void compute_paged_store(compute_t *c, const struct compute_paged *p); /* k and v to the pages */
+void compute_paged_attention(compute_t *c, const struct compute_paged *p);
 
 /* Rotates heads in place, rotate-half form: pairs (i, i + h/2), angle pos * theta^(-2i/h) (Su et
- * al. 2021). x act, row r is at position (r % T) + pos; n_heads heads of width h from column 0.
+ * al. 2021). x act, row r is at position[r] (NULL: r % T); n_heads heads of width h from column 0.
  * table is from compute_rope_table (row p: h/2 cosines, then h/2 sines of position p); backward
  * rotates by the opposite angle. */
 size_t compute_rope_table_floats(int64_t max_positions, int64_t h);
 void compute_rope_table(int64_t max_positions, int64_t h, double theta, float *table);
 struct compute_rope {
-    int64_t M, T, pos, n_heads, h, ld;
+    int64_t M, T, n_heads, h, ld;
+    const int32_t *position; /* [M] */
     const float *table;
     bool backward;
     void *x;
@@ -265,12 +306,14 @@ void compute_router_backward(compute_t *c, const struct compute_router *r,
                              const struct compute_router_grad *d);
 
 /* Dropless dispatch by counting sort: slot s = token * k + j goes to row slot_row[s] of the
- * experts' input; rows of expert e are [offset[e], offset[e] + count[e]), padded to
- * COMPUTE_ROW_ALIGN; row_token is the token of a row, -1 for padding, and row_slot its slot.
- * offset [E + 1], count [E], slot_row [M * k], row_token and row_slot [compute_dispatch_rows]. */
-int64_t compute_dispatch_rows(int64_t M, int64_t E, int64_t k); /* upper bound of offset[E] */
+ * experts' input; rows of expert e are [offset[e], offset[e] + count[e]), padded to `align` rows
+ * (COMPUTE_ROW_ALIGN for training, 1 for inference); row_token is the token of a row, -1 for
+ * padding, and row_slot its slot. offset [E + 1], count [E], slot_row [M * k], row_token and row_slot
+ * [compute_dispatch_rows]. */
+int64_t compute_dispatch_rows(int64_t M, int64_t E, int64_t k,
+                              int64_t align); /* upper bound of offset[E] */
 struct compute_dispatch {
-    int64_t M, E, k;
+    int64_t M, E, k, align;
     const int32_t *top; /* [M, k] */
     int32_t *offset, *count, *slot_row, *row_token, *row_slot;
 };
@@ -301,6 +344,8 @@ struct compute_embed {
 };
 /* h fp32 [M, D] = scale * table[ids[m]]. */
 void compute_embed(compute_t *c, const struct compute_embed *e, const float *table, float *h);
+/* The same from the weights that a linear layer for inference holds ([V, D], groups and parts 1). */
+void compute_linear_embed(compute_linear_t *l, const struct compute_embed *e, float *h);
 /* d_table[ids[m]] += scale * dh[m], dh fp32 [M, D]. */
 void compute_embed_backward(compute_t *c, const struct compute_embed *e, const float *dh,
                             float *d_table);

@@ -8,18 +8,21 @@
  * [groups, out, in] with the parts of a layer one below the other, and runs the backend's matmul
  * entry on it. It is the definition that the oneDNN implementation is tested against. */
 #include "compute/compute_dnnl_internal.h"
+#include "compute/compute_ops_internal.h"
 #include "compute/x86/compute_x86_linear_internal.h"
 
 enum { PLAIN_ROWS = 32, PLAIN_OUT = 32 };
 
 static const struct linear_ops linear_plain;
 
-/* Decided by the context alone, so that the memory plan can ask before there is a layer. */
-static const struct linear_ops *linear_ops_of(const compute_t *c)
+/* Decided by context and description, so that the memory plan can ask before there is a layer. */
+static const struct linear_ops *linear_ops_of(const compute_t *c,
+                                              const struct compute_linear_desc *d)
 {
 #if COMPUTE_X86_KERNELS
     if (c->amx && c->dtype == COMPUTE_BF16) return &compute_x86_linear_amx;
 #endif
+    if (!compute_linear_trains(d)) return &compute_linear_panels;
     return c->dnnl ? &compute_linear_dnnl : &linear_plain;
 }
 
@@ -27,7 +30,7 @@ static const struct linear_ops *linear_ops_of(const compute_t *c)
 
 size_t compute_linear_bytes(const compute_t *c, const struct compute_linear_desc *d)
 {
-    return linear_ops_of(c)->bytes(c, d);
+    return linear_ops_of(c, d)->bytes(c, d);
 }
 
 compute_linear_t *compute_linear_new(compute_t *c, const struct compute_linear_desc *d)
@@ -38,16 +41,16 @@ compute_linear_t *compute_linear_new(compute_t *c, const struct compute_linear_d
     l->c = c;
     l->d = *d;
     for (int p = 0; p < d->parts; p++) {
-        CHECK(d->out[p] >= 1 && d->master[p]);
+        CHECK(d->out[p] >= 1 && !d->master[p] == !compute_linear_trains(d));
         l->out_start[p + 1] = l->out_start[p] + d->out[p];
     }
     l->out = l->out_start[d->parts];
-    l->ops = linear_ops_of(c);
+    CHECK(compute_linear_trains(d) || (d->memory && (uintptr_t)d->memory % 64 == 0));
+    l->ops = linear_ops_of(c, d);
     int64_t tile_rows = MIN(l->ops->tile_rows(d->in), l->ops->tile_rows(l->out));
     l->max_tiles = d->max_rows / tile_rows + d->groups;
     l->tiles = mem_alloc((size_t)l->max_tiles * sizeof *l->tiles);
     l->state = l->ops->open(l);
-    compute_linear_update(l);
     return l;
 }
 
@@ -62,7 +65,37 @@ void compute_linear_free(compute_linear_t *l)
 
 void compute_linear_update(compute_linear_t *l)
 {
+    CHECK(compute_linear_trains(&l->d));
     l->ops->update(l);
+}
+
+void compute_linear_put(compute_linear_t *l, const struct compute_linear_rows *r)
+{
+    const struct compute_linear_desc *d = &l->d;
+    CHECK(!compute_linear_trains(d) && r->group < d->groups && r->part < d->parts);
+    CHECK(r->first >= 0 && r->n >= 0 && r->first + r->n <= d->out[r->part]);
+    l->ops->put(l, r);
+}
+
+struct embed_run {
+    const compute_linear_t *l;
+    const struct compute_embed *e;
+    float *h;
+};
+
+/* Task: a token. */
+static void linear_embed_task(void *ctx, size_t task, int thread)
+{
+    (void)thread;
+    const struct embed_run *r = ctx;
+    r->l->ops->embed(r->l, r->e, (int64_t)task, 1, r->h);
+}
+
+void compute_linear_embed(compute_linear_t *l, const struct compute_embed *e, float *h)
+{
+    CHECK(!compute_linear_trains(&l->d) && l->d.groups == 1 && l->d.parts == 1);
+    struct embed_run r = {l, e, h};
+    pool_run(l->c->pool, (size_t)e->M, linear_embed_task, &r);
 }
 
 /* ------------------------------------------------------------------ calls */
@@ -77,7 +110,8 @@ static void linear_cut(compute_linear_t *l, struct linear_call *k, int64_t K)
     int64_t n = 0, tile_rows = l->ops->tile_rows(K);
     for (int g = 0; g < d->groups; g++) {
         int32_t end = k->offset[g + 1];
-        CHECK(end >= k->offset[g] && (d->groups == 1 || end % COMPUTE_ROW_ALIGN == 0));
+        CHECK(end >= k->offset[g]);
+        CHECK(d->groups == 1 || !compute_linear_trains(d) || end % COMPUTE_ROW_ALIGN == 0);
         for (int32_t row = k->offset[g]; row < end; row += (int32_t)tile_rows) {
             CHECK(n < l->max_tiles);
             l->tiles[n++] = (struct linear_tile){
@@ -103,6 +137,7 @@ void compute_linear_backward_input(compute_linear_t *l, const int32_t *offset, c
                                    void *dX, enum compute_dtype dx_dtype)
 {
     struct linear_call k = {.offset = offset, .x = dY, .y = dX, .y_dtype = dx_dtype};
+    CHECK(compute_linear_trains(&l->d));
     linear_cut(l, &k, l->out);
     l->ops->rows(l, &k, false);
 }
@@ -111,6 +146,7 @@ void compute_linear_backward_weight(compute_linear_t *l, const int32_t *offset, 
                                     const void *X, bool accumulate)
 {
     struct linear_call k = {.offset = offset, .x = X, .dy = dY, .accumulate = accumulate};
+    CHECK(compute_linear_trains(&l->d));
     linear_cut(l, &k, l->d.in);
     l->ops->backward_weight(l, &k);
 }

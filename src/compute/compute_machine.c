@@ -90,6 +90,7 @@ static void layer_open(struct bench *b, size_t i, struct layer *l)
                                     .grad = {l->grad},
                                     .max_rows = shapes[i].rows};
     l->linear = compute_linear_new(b->c, &d);
+    compute_linear_update(l->linear);
 }
 
 static void layer_close(size_t i, struct layer *l)
@@ -240,7 +241,7 @@ static void run_op(struct bench *b, int op, struct layer *layers)
     void *x = b->act[b->turn][0], *y = b->act[b->turn][1], *z = b->act[(b->turn + 1) % ROTATE][1];
     const struct compute_glu glu = {ROWS, D, x, b->f[2], op == COMPUTE_OP_GLU_B ? z : y};
     const struct compute_glu_grad glu_grad = {y, x, b->f[3]};
-    const struct compute_rope rope = {ROWS, T, 0, HEADS, 64, HEADS * 64, b->f[2], false, x};
+    const struct compute_rope rope = {ROWS, T, HEADS, 64, HEADS * 64, NULL, b->f[2], false, x};
     const struct compute_combine combine = {ROWS, D, TOP, b->index, x, .scale = 1, .out = y};
     const struct compute_loss loss = {HEAD_ROWS, V, b->f[0], b->ids, 0.5f, 0, 1e-3f, b->f[3], x};
     switch (op) {

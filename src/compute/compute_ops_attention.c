@@ -14,7 +14,7 @@ struct attention {
     compute_t *c;
     const struct compute_attention *a;
     const struct compute_attention_grad *d; /* backward only */
-    int64_t t0, blocks;                     /* queries from t0 on, in blocks of QUERY_BLOCK */
+    int64_t blocks;                         /* of QUERY_BLOCK queries */
     char *scratch;
     size_t stride;
 };
@@ -35,21 +35,15 @@ static void attention_forward_task(void *ctx, size_t task, int thread)
     const struct compute_attention *a = run->a;
     int64_t pairs = a->B * a->H, pair = (int64_t)task % pairs;
     int64_t block = run->blocks - 1 - (int64_t)task / pairs;
-    int64_t t0 = run->t0 + block * QUERY_BLOCK;
+    int64_t t0 = block * QUERY_BLOCK;
     run->c->kernels.attention_forward(a, pair / a->H, pair % a->H, t0, MIN(t0 + QUERY_BLOCK, a->T),
                                       run->scratch + (size_t)thread * run->stride);
 }
 
-static void attention_forward_from(compute_t *c, const struct compute_attention *a, int64_t t0)
-{
-    struct attention run = {.c = c, .a = a, .t0 = t0};
-    run.blocks = ceil_div(a->T - t0, QUERY_BLOCK);
-    run_attention(&run, attention_forward_task, a->B * a->H * run.blocks);
-}
-
 void compute_attention_forward(compute_t *c, const struct compute_attention *a)
 {
-    attention_forward_from(c, a, 0);
+    struct attention run = {.c = c, .a = a, .blocks = ceil_div(a->T, QUERY_BLOCK)};
+    run_attention(&run, attention_forward_task, a->B * a->H * run.blocks);
 }
 
 static void attention_backward_task(void *ctx, size_t task, int thread)
@@ -64,21 +58,8 @@ void compute_attention_backward(compute_t *c, const struct compute_attention *a,
                                 const struct compute_attention_grad *d)
 {
     CHECK_MSG(a->lse, "the backward pass needs the lse of the forward pass");
-    CHECK(a->ld_kv == 0 || a->ld_kv == a->ld);
     struct attention run = {.c = c, .a = a, .d = d};
     run_attention(&run, attention_backward_task, a->B * a->K);
-}
-
-/* q and out are addressed as if rows for the first pos positions stood before them, which the
- * kernel never touches; by integers, as no such array exists. */
-void compute_attention_cached(compute_t *c, const struct compute_attention *a, int64_t pos)
-{
-    CHECK(a->B == 1 && !a->lse && !a->doc_start);
-    size_t size = compute_dtype_size(c->dtype);
-    struct compute_attention whole = *a;
-    whole.q = (const void *)((uintptr_t)a->q - (size_t)(pos * a->ld) * size);
-    whole.out = (void *)((uintptr_t)a->out - (size_t)(pos * a->ld_out) * size);
-    attention_forward_from(c, &whole, pos);
 }
 
 /* ------------------------------------------------------------------ rotation table */

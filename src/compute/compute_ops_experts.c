@@ -1,8 +1,8 @@
 /* compute_ops_experts.c: router, dispatch by counting sort, gather and combine.
  *
  * A token's k choices are its slots token * k + j. Dispatch sorts slots by expert and keeps their
- * order inside an expert, so rows, sums and results are the same whatever ran where. Each expert's
- * rows begin at a multiple of COMPUTE_ROW_ALIGN; the rows behind its count are padding, which
+ * order inside an expert, so rows, sums and results are the same whatever ran where. For training
+ * each expert's rows begin at a multiple of COMPUTE_ROW_ALIGN; the rows behind its count are padding, which
  * gather fills with zeros, so products over whole tiles add nothing. */
 #include "compute/compute_ops_internal.h"
 
@@ -35,11 +35,11 @@ void compute_router_backward(compute_t *c, const struct compute_router *r,
 
 /* ------------------------------------------------------------------ dispatch */
 
-int64_t compute_dispatch_rows(int64_t M, int64_t E, int64_t k)
+int64_t compute_dispatch_rows(int64_t M, int64_t E, int64_t k, int64_t align)
 {
-    /* Every expert with rows wastes at most ALIGN - 1 of them. */
+    /* Every expert with rows wastes at most align - 1 of them. */
     int64_t used = MIN(E, M * k);
-    return (M * k + used * (COMPUTE_ROW_ALIGN - 1)) / COMPUTE_ROW_ALIGN * COMPUTE_ROW_ALIGN;
+    return (M * k + used * (align - 1)) / align * align;
 }
 
 void compute_dispatch(const struct compute_dispatch *d)
@@ -50,7 +50,7 @@ void compute_dispatch(const struct compute_dispatch *d)
         count[d->top[s]]++;
     offset[0] = 0;
     for (int64_t e = 0; e < d->E; e++)
-        offset[e + 1] = offset[e] + (int32_t)round_up(count[e], COMPUTE_ROW_ALIGN);
+        offset[e + 1] = offset[e] + (int32_t)round_up(count[e], d->align);
     memset(d->row_token, 0xff, (size_t)offset[d->E] * sizeof *d->row_token); /* -1: padding */
     memset(d->row_slot, 0xff, (size_t)offset[d->E] * sizeof *d->row_slot);
     memset(count, 0, (size_t)d->E * sizeof *count); /* again, as each expert's next free row */

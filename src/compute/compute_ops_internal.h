@@ -89,4 +89,10 @@ static inline size_t chunk_length(size_t n, size_t task)
     return MIN((size_t)VECTOR_CHUNK, n - task * VECTOR_CHUNK);
 }
 
+/* ------------------------------------------------------------------ inference */
+
+struct linear_ops;
+/* The linear layers for inference that any CPU can run (compute_linear_panels.c). */
+extern const struct linear_ops compute_linear_panels;
+
 #endif

@@ -1,5 +1,5 @@
 /* model.h: the Grok-1 / Grok-2 transformer: configuration, parameter table, forward, hand-written
- * backward, cached decoding, and safetensors files.
+ * backward, decoding, and safetensors files.
  *
  * The definition is the float64 reference that made tests/golden; what it computes and where each
  * constant comes from is told in docs/model.md. One microbatch is B rows of T tokens. The model is
@@ -240,7 +240,8 @@ extern const char *const model_recompute_names[]; /* ends in NULL */
 struct model_options {
     compute_t *compute; /* outlives the model */
     int64_t B, T;       /* largest microbatch */
-    bool training;      /* gradients and activations are planned too */
+    bool training;      /* gradients and activations are planned too; without, the weights are held
+                           once, in the format of activations, but for norms and routers */
     enum model_recompute recompute;
     struct model_shard shard;
     struct model_hooks hooks;
@@ -262,12 +263,23 @@ int model_new(const struct model_config *c, const struct model_options *o, model
               struct error *e);
 void model_free(model_t *m);
 const struct param_table *model_params(const model_t *m);
-float *model_weights(model_t *m);   /* fp32 masters, [params->total] */
+float *model_weights(model_t *m);   /* fp32 masters, [params->total]; NULL without training */
 float *model_gradients(model_t *m); /* the same layout; NULL without training */
 /* [L, E] selection bias: added to the router's probabilities where experts are chosen, not where
  * they are weighed. Zeros at first; NULL when dense. */
 float *model_router_bias(model_t *m);
-void model_init_weights(model_t *m, uint64_t seed); /* depends on seed and tensor only */
+/* Initial values of elements [first, first + n) of a row of the parameter table, which depend on seed
+ * and tensor only; and of all. */
+void model_init_values(const model_t *m, size_t param, uint64_t seed, size_t first, size_t n,
+                       float *out);
+void model_init_weights(model_t *m, uint64_t seed);
+/* Sets rows [first, first + n) of a tensor (row `param` of the table), whose shape is taken as rows of
+ * its last dimension. */
+void model_put(model_t *m, size_t param, int64_t first, int64_t n, const float *w);
+/* Everything that a trained model holds: the masters and selection biases of `from`, which trains,
+ * into another model of the same configuration and shard; so text can be generated in the middle of
+ * training. */
+void model_copy_weights(model_t *to, model_t *from);
 /* Must be called after masters were changed from outside, before the next forward. */
 void model_weights_changed(model_t *m);
 
@@ -298,9 +310,45 @@ void model_logits(model_t *m, const struct model_batch *b, float *logits);
 /* Per-token negative log likelihood [B, T] of the targets, for scoring. */
 void model_score(model_t *m, const struct model_batch *b, float *nll);
 
-/* ------------------------------------------------------------------ decoding with a cache */
+/* ------------------------------------------------------------------ decoding
+ * A decoder runs batches of rows of any sequences through a model that was made for inference. It
+ * owns the keys and values of its sequences, in pages of COMPUTE_PAGE positions, and the scratch of a
+ * pass. What a row gives depends, bit for bit, on the tokens of its sequence up to it: not on the
+ * rows beside it, on the order of rows, on how a prompt was cut into calls, or on what its pages are
+ * shared with. */
 
-typedef struct model_cache model_cache_t; /* keys and values of one sequence */
+typedef struct model_decoder model_decoder_t;
+/* Bytes of a decoder whose sequences have so many positions together, each rounded up to pages. */
+size_t model_decoder_bytes(const model_t *m, int64_t positions);
+int model_decoder_new(model_t *m, model_decoder_t **out, struct error *e);
+void model_decoder_free(model_decoder_t *d);
+
+/* A new sequence, named by a number from 0 on; numbers of closed ones are used again. */
+int32_t model_sequence_open(model_decoder_t *d);
+void model_sequence_close(model_decoder_t *d, int32_t sequence);
+/* A new sequence that begins with the first `length` positions of another one, whose pages it
+ * shares; whichever of the two first writes to a shared page gets a copy of its own. */
+int32_t model_sequence_fork(model_decoder_t *d, int32_t sequence, int64_t length);
+int64_t model_sequence_length(const model_decoder_t *d, int32_t sequence);
+void model_sequence_truncate(model_decoder_t *d, int32_t sequence, int64_t length);
+/* Takes the memory for so many positions now. False where there is none: nothing has changed. */
+bool model_sequence_reserve(model_decoder_t *d, int32_t sequence, int64_t length);
+
+/* One token of a sequence. Its position is the sequence's length, counting rows of the same sequence
+ * in front of it in the call. */
+struct model_row {
+    int32_t sequence;
+    uint32_t token;
+    int64_t position;
+    bool want_logits;
+};
+/* Appends n rows. Logits [wanted rows, V], in the order of the rows. Where there is no memory for
+ * pages it fails before anything is changed. */
+int model_decode_rows(model_decoder_t *d, const struct model_row *rows, int64_t n, float *logits,
+                      struct error *e);
+
+/* The simplest user: a decoder with one sequence. */
+typedef struct model_cache model_cache_t;
 size_t model_cache_bytes(const model_t *m, int64_t max_tokens);
 model_cache_t *model_cache_new(model_t *m, int64_t max_tokens); /* NULL: no memory */
 void model_cache_free(model_cache_t *c);
@@ -308,8 +356,7 @@ void model_cache_free(model_cache_t *c);
  * memory: the cache is as it was. */
 bool model_cache_grow(model_cache_t *c, int64_t max_tokens);
 void model_cache_truncate(model_cache_t *c, int64_t length); /* forget from there on */
-/* Appends n tokens and gives the logits [V] behind the last one. The result does not depend on how
- * a prompt is cut into calls. n tokens must fit. */
+/* Appends n tokens and gives the logits [V] behind the last one. n tokens must fit. */
 void model_decode(model_t *m, model_cache_t *c, const uint32_t *tokens, int64_t n, float *logits);
 
 /* ------------------------------------------------------------------ safetensors
@@ -340,6 +387,9 @@ const struct safetensors_entry *safetensors_find(const struct safetensors *st, c
 /* Copies an entry as floats (F64, BF16, F16 converted); the count must match. */
 int safetensors_read_f32(const struct safetensors_entry *t, float *out, size_t count,
                          struct error *e);
+/* The same of values [first, first + count), which must be there. */
+int safetensors_read_part(const struct safetensors_entry *t, size_t first, size_t count, float *out,
+                          struct error *e);
 struct safetensors_written {
     uint64_t xxh3, size; /* of the whole file; size in bytes */
 };

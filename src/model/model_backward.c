@@ -64,10 +64,10 @@ static void backward_dense(struct model *m, const struct model_layer *l, int64_t
     enum compute_dtype act = compute_act_dtype(m->compute);
 
     compute_linear_backward_input(l->linears[LINEAR_DENSE_OUT], rows, dy, s->d_hidden, act);
-    struct compute_glu glu = {M, m->dims.Fd, a->gu_dense, NULL, s->hidden};
+    struct compute_glu glu = {M, m->dims.Fd, a->gu_dense, NULL, a->hidden};
     struct compute_glu_grad grad = {s->d_hidden, a->gu_dense, NULL};
     compute_glu_backward(m->compute, &glu, &grad);
-    compute_linear_backward_weight(l->linears[LINEAR_DENSE_OUT], rows, dy, s->hidden, !first);
+    compute_linear_backward_weight(l->linears[LINEAR_DENSE_OUT], rows, dy, a->hidden, !first);
     compute_linear_backward_weight(l->linears[LINEAR_DENSE_IN], rows, a->gu_dense, a->x_ffn,
                                    !first);
     compute_linear_backward_input(l->linears[LINEAR_DENSE_IN], rows, a->gu_dense, dx, act);
@@ -83,17 +83,17 @@ static void backward_experts(struct model *m, const struct model_layer *l,
     int64_t rows = r->offset[d->E];
     enum compute_dtype act = compute_act_dtype(m->compute);
 
-    compute_gather(m->compute, rows, d->D, r->row_token, dy, s->y_rows);
-    compute_linear_backward_input(l->linears[LINEAR_EXPERTS_OUT], r->offset, s->y_rows, s->d_hidden,
+    compute_gather(m->compute, rows, d->D, r->row_token, dy, a->y_rows);
+    compute_linear_backward_input(l->linears[LINEAR_EXPERTS_OUT], r->offset, a->y_rows, s->d_hidden,
                                   act);
-    struct compute_glu glu = {rows, d->F, a->gu, r->row_weight, s->hidden};
+    struct compute_glu glu = {rows, d->F, a->gu, r->row_weight, a->hidden};
     struct compute_glu_grad grad = {s->d_hidden, a->gu, s->d_row};
     compute_glu_backward(m->compute, &glu, &grad);
-    compute_linear_backward_weight(l->linears[LINEAR_EXPERTS_OUT], r->offset, s->y_rows, s->hidden,
+    compute_linear_backward_weight(l->linears[LINEAR_EXPERTS_OUT], r->offset, a->y_rows, a->hidden,
                                    !first);
     compute_linear_backward_weight(l->linears[LINEAR_EXPERTS_IN], r->offset, a->gu, a->x_rows,
                                    !first);
-    compute_linear_backward_input(l->linears[LINEAR_EXPERTS_IN], r->offset, a->gu, s->y_rows, act);
+    compute_linear_backward_input(l->linears[LINEAR_EXPERTS_IN], r->offset, a->gu, a->y_rows, act);
 }
 
 /* d_row and the two router losses -> gradient of x_ffn in d_router_x, and of the router */
@@ -128,14 +128,14 @@ static void backward_ffn(struct model *m, int64_t layer, int64_t M, const struct
     const struct model_dims *d = &m->dims;
     const struct model_layer *l = &m->layers[layer];
     struct model_scratch *s = &m->scratch;
-    void *dense = d->E ? s->y_dense : s->da;
+    void *dense = d->E ? a->y_dense : s->da;
     if (d->E && d->Fd) compute_scale(m->compute, M * d->D, model_ffn_scale(m), s->dy, s->dy);
     if (d->Fd) backward_dense(m, l, M, a, dense, first);
     if (d->E) {
         backward_experts(m, l, a, s->dy, first);
         backward_router(m, layer, M, a, scale, first);
         const float *router = m->shard.tensor_rank == 0 ? s->d_router_x : NULL;
-        struct compute_combine c = {M,      d->D, d->k, a->routing.slot_row, s->y_rows, dense,
+        struct compute_combine c = {M,      d->D, d->k, a->routing.slot_row, a->y_rows, dense,
                                     router, 1,    s->da};
         compute_combine(m->compute, &c);
     }

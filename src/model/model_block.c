@@ -80,6 +80,7 @@ struct compute_rope model_rope(const struct model *m, const struct model_rows *r
     return (struct compute_rope){
         .M = r->M,
         .T = r->T,
+        .position = r->position,
         .n_heads = d->H + d->K,
         .h = d->h,
         .ld = model_qkv_width(m),
@@ -149,18 +150,49 @@ static void reduce_output(struct model *m, void *x, int64_t M)
                                compute_act_dtype(m->compute));
 }
 
-/* x_attn [M, D] -> y_attn [M, D] */
-static void forward_attention(struct model *m, const struct model_layer *l,
-                              const struct model_rows *r, const struct model_acts *a)
+/* The attention of runs: keys and values go to their pages first. */
+static void attend_pages(struct model *m, int64_t layer, const struct model_rows *r,
+                         const struct model_acts *a)
 {
+    const struct model_dims *d = &m->dims;
+    struct compute_paged p = {
+        .H = d->H,
+        .K = d->K,
+        .h = d->h,
+        .ld = model_qkv_width(m),
+        .ld_out = d->H * d->h,
+        .runs = r->runs,
+        .n_runs = r->n_runs,
+        .at = (size_t)layer * compute_page_bytes(m->compute, d->K, d->h),
+        .q = a->qkv,
+        .k = model_act_at(m, a->qkv, d->H * d->h),
+        .v = model_act_at(m, a->qkv, (d->H + d->K) * d->h),
+        .out = a->o,
+        .multiplier = (float)m->config.attn_multiplier,
+        .cap = (float)m->config.attn_softcap,
+        .temperature_len = m->config.attn_temperature_len,
+    };
+    compute_paged_store(m->compute, &p);
+    compute_paged_attention(m->compute, &p);
+}
+
+/* x_attn [M, D] -> y_attn [M, D] */
+static void forward_attention(struct model *m, int64_t layer, const struct model_rows *r,
+                              const struct model_acts *a)
+{
+    const struct model_layer *l = &m->layers[layer];
     int32_t rows[2] = {0, (int32_t)r->M};
     enum compute_dtype act = compute_act_dtype(m->compute);
 
     compute_linear_forward(l->linears[LINEAR_QKV], rows, a->x_attn, a->qkv, act);
     struct compute_rope rope = model_rope(m, r, false, a->qkv);
     compute_rope(m->compute, &rope);
-    struct compute_attention attention = model_attention(m, r, a);
-    compute_attention_forward(m->compute, &attention);
+    if (r->n_runs) {
+        attend_pages(m, layer, r, a);
+    } else {
+        struct compute_attention attention = model_attention(m, r, a);
+        compute_attention_forward(m->compute, &attention);
+    }
     compute_linear_forward(l->linears[LINEAR_OUT], rows, a->o, a->y_attn, act);
     reduce_output(m, a->y_attn, r->M);
 }
@@ -172,8 +204,9 @@ static void route(struct model *m, int64_t layer, int64_t M, const struct model_
     const struct model_routing *r = &a->routing;
     struct compute_router router = model_router(m, layer, M, a->x_ffn, r);
     compute_router_forward(m->compute, &router);
-    struct compute_dispatch dispatch = {M,        d->E,        d->k,         r->top,     r->offset,
-                                        r->count, r->slot_row, r->row_token, r->row_slot};
+    struct compute_dispatch dispatch = {
+        M,         d->E,     d->k,        model_row_align(m), r->top,
+        r->offset, r->count, r->slot_row, r->row_token,       r->row_slot};
     compute_dispatch(&dispatch);
     for (int32_t i = 0; i < r->offset[d->E]; i++)
         r->row_weight[i] = r->row_token[i] >= 0 ? r->weight[r->row_slot[i]] : 0;
@@ -199,15 +232,14 @@ static void forward_dense_in(struct model *m, const struct model_layer *l, int64
                            compute_act_dtype(m->compute));
 }
 
-/* gu -> scratch.y_rows [R, D], each token's experts in their own rows, already weighted */
+/* gu -> y_rows [R, D], each token's experts in their own rows, already weighted */
 static void forward_experts_out(struct model *m, const struct model_layer *l,
                                 const struct model_acts *a)
 {
-    struct model_scratch *s = &m->scratch;
     const struct model_routing *r = &a->routing;
-    struct compute_glu glu = {r->offset[m->dims.E], m->dims.F, a->gu, r->row_weight, s->hidden};
+    struct compute_glu glu = {r->offset[m->dims.E], m->dims.F, a->gu, r->row_weight, a->hidden};
     compute_glu_forward(m->compute, &glu);
-    compute_linear_forward(l->linears[LINEAR_EXPERTS_OUT], r->offset, s->hidden, s->y_rows,
+    compute_linear_forward(l->linears[LINEAR_EXPERTS_OUT], r->offset, a->hidden, a->y_rows,
                            compute_act_dtype(m->compute));
 }
 
@@ -215,11 +247,10 @@ static void forward_experts_out(struct model *m, const struct model_layer *l,
 static void forward_dense_out(struct model *m, const struct model_layer *l, int64_t M,
                               const struct model_acts *a, void *y)
 {
-    struct model_scratch *s = &m->scratch;
     int32_t rows[2] = {0, (int32_t)M};
-    struct compute_glu glu = {M, m->dims.Fd, a->gu_dense, NULL, s->hidden};
+    struct compute_glu glu = {M, m->dims.Fd, a->gu_dense, NULL, a->hidden};
     compute_glu_forward(m->compute, &glu);
-    compute_linear_forward(l->linears[LINEAR_DENSE_OUT], rows, s->hidden, y,
+    compute_linear_forward(l->linears[LINEAR_DENSE_OUT], rows, a->hidden, y,
                            compute_act_dtype(m->compute));
 }
 
@@ -228,7 +259,7 @@ static void forward_ffn(struct model *m, int64_t layer, int64_t M, const struct 
 {
     const struct model_dims *d = &m->dims;
     const struct model_layer *l = &m->layers[layer];
-    void *dense = d->E ? m->scratch.y_dense : a->y_ffn;
+    void *dense = d->E ? a->y_dense : a->y_ffn;
     if (d->Fd) {
         forward_dense_in(m, l, M, a);
         forward_dense_out(m, l, M, a, dense);
@@ -237,7 +268,7 @@ static void forward_ffn(struct model *m, int64_t layer, int64_t M, const struct 
         route(m, layer, M, a);
         forward_experts_in(m, l, a);
         forward_experts_out(m, l, a);
-        struct compute_combine c = {.M = M, .D = d->D, .k = d->k, .y = m->scratch.y_rows};
+        struct compute_combine c = {.M = M, .D = d->D, .k = d->k, .y = a->y_rows};
         c.slot_row = a->routing.slot_row;
         c.a = dense;
         c.scale = model_ffn_scale(m);
@@ -252,7 +283,7 @@ static void forward_ffn(struct model *m, int64_t layer, int64_t M, const struct 
 void model_block_forward(struct model *m, int64_t layer, const struct model_rows *r,
                          const struct model_acts *a)
 {
-    forward_attention(m, &m->layers[layer], r, a);
+    forward_attention(m, layer, r, a);
     struct compute_seam seam = model_seam_attn(m, layer, r->M, a);
     compute_seam_forward(m->compute, &seam);
     forward_ffn(m, layer, r->M, a);

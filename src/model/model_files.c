@@ -60,29 +60,65 @@ static void copy_part(const struct param *p, int tensor_rank, const float *whole
         memcpy(out + i * run, whole + i * stride + (size_t)tensor_rank * run, run * sizeof(float));
 }
 
-/* Copies an entry and sees that its numbers are numbers: one NaN would reach every logit. */
-static int read_finite(model_t *m, const struct safetensors_entry *t, float *out, size_t count,
-                       struct error *e)
+/* Sees that numbers are numbers: one NaN would reach every logit. */
+static int check_finite(model_t *m, const struct safetensors_entry *t, const float *x, size_t count,
+                        struct error *e)
 {
-    TRY(safetensors_read_f32(t, out, count, e));
-    if (compute_all_finite(m->compute, out, count)) return 0;
+    if (compute_all_finite(m->compute, x, count)) return 0;
     error_set(e, "tensor '%s' holds NaN or infinite values", t->name);
     return error_hint(e, "the training that wrote it went wrong, or the file is damaged: use an "
                          "earlier checkpoint");
 }
 
+static int read_finite(model_t *m, const struct safetensors_entry *t, float *out, size_t count,
+                       struct error *e)
+{
+    TRY(safetensors_read_f32(t, out, count, e));
+    return check_finite(m, t, out, count, e);
+}
+
+/* A tensor of which this process holds all, some rows at a time. */
+static int load_rows(model_t *m, const struct param *p, const struct safetensors_entry *t,
+                     float *rows, int64_t step, struct error *e)
+{
+    int64_t width = p->shape[p->n_dims - 1], all = (int64_t)p->count / width;
+    for (int64_t r = 0; r < all; r += step) {
+        int64_t n = MIN(step, all - r);
+        TRY(safetensors_read_part(t, (size_t)(r * width), (size_t)(n * width), rows, e));
+        TRY(check_finite(m, t, rows, (size_t)(n * width), e));
+        model_put(m, (size_t)(p - m->params.rows), r, n, rows);
+    }
+    return 0;
+}
+
+/* A tensor of which this process holds a part: read whole, kept in part. */
+static int load_part(model_t *m, const struct param *p, const struct safetensors_entry *t,
+                     float *whole, size_t count, struct error *e)
+{
+    float *part = mem_try_alloc(p->count * sizeof(float));
+    if (!part) return error_set(e, "no memory to load tensor '%s'", p->name);
+    int rc = read_finite(m, t, whole, count, e);
+    if (rc == 0) {
+        copy_part(p, m->shard.tensor_rank, whole, part);
+        model_put(m, (size_t)(p - m->params.rows), 0, (int64_t)p->count / p->shape[p->n_dims - 1],
+                  part);
+    }
+    mem_free(part);
+    return rc;
+}
+
 static int load_tensor(model_t *m, const struct param *p, const struct safetensors_entry *t,
                        struct error *e)
 {
-    float *out = m->weights + p->offset;
-    if (p->shard_dim < 0 || p->whole == p->shape[p->shard_dim])
-        return read_finite(m, t, out, p->count, e);
-    size_t count = p->count / (size_t)p->shape[p->shard_dim] * (size_t)p->whole;
-    float *whole = mem_try_alloc(count * sizeof(float));
-    if (!whole) return error_set(e, "no memory to load tensor '%s'", p->name);
-    int rc = read_finite(m, t, whole, count, e);
-    if (rc == 0) copy_part(p, m->shard.tensor_rank, whole, out);
-    mem_free(whole);
+    bool parted = p->shard_dim >= 0 && p->whole != p->shape[p->shard_dim];
+    int64_t width = p->shape[p->n_dims - 1];
+    int64_t step = MIN(MAX(1, MODEL_PUT_FLOATS / width), (int64_t)p->count / width);
+    size_t count = (size_t)(step * width);
+    if (parted) count = p->count / (size_t)p->shape[p->shard_dim] * (size_t)p->whole;
+    float *buffer = mem_try_alloc(count * sizeof(float));
+    if (!buffer) return error_set(e, "no memory to load tensor '%s'", p->name);
+    int rc = parted ? load_part(m, p, t, buffer, count, e) : load_rows(m, p, t, buffer, step, e);
+    mem_free(buffer);
     return rc;
 }
 

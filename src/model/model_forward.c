@@ -53,33 +53,42 @@ void model_check_tokens(const struct model *m, const uint32_t *tokens, int64_t n
 
 struct model_rows model_rows_of(const struct model *m, const struct model_batch *b)
 {
-    return (struct model_rows){b->B * b->T, b->T, b->doc_start, m->rope};
+    return (struct model_rows){
+        .M = b->B * b->T, .T = b->T, .doc_start = b->doc_start, .rope = m->rope};
+}
+
+void model_forward_rows(struct model *m, const struct model_slot *s, const struct model_rows *r,
+                        const uint32_t *tokens, struct model_stats *stats)
+{
+    const struct model_dims *d = &m->dims;
+    model_check_tokens(m, tokens, r->M);
+    struct compute_embed embed = {r->M, d->D, tokens, (float)m->config.embedding_multiplier};
+    if (m->table)
+        compute_linear_embed(m->table, &embed, s->h0);
+    else
+        compute_embed(m->compute, &embed, m->embedding.w, s->h0);
+    struct compute_norm norm = model_norm_in(m, 0, r->M, &s->layers[0]);
+    norm.rstd = s->rstd0;
+    compute_rmsnorm(m->compute, &norm);
+    for (int64_t i = 0; i < d->L; i++) {
+        model_block_forward(m, i, r, &s->layers[i]);
+        if (stats && d->E) add_router_stats(m, i, &s->layers[i].routing, r->M, stats);
+    }
 }
 
 void model_forward(struct model *m, const struct model_slot *s, const struct model_batch *b,
                    struct model_stats *stats)
 {
-    const struct model_dims *d = &m->dims;
     struct model_rows r = model_rows_of(m, b);
     CHECK_MSG(b->B >= 1 && b->T >= 1 && b->T <= m->T && r.M <= m->B * m->T,
               "batch of %lld x %lld in a model planned for %lld x %lld", (long long)b->B,
               (long long)b->T, (long long)m->B, (long long)m->T);
-    model_check_tokens(m, b->inputs, r.M);
     struct model_stats own = {0}; /* this batch's: what a sum holds must not change its rounding */
     if (stats) {
         own.load = stats->load;
         own.prob = stats->prob;
     }
-
-    struct compute_embed embed = {r.M, d->D, b->inputs, (float)m->config.embedding_multiplier};
-    compute_embed(m->compute, &embed, m->embedding.w, s->h0);
-    struct compute_norm norm = model_norm_in(m, 0, r.M, &s->layers[0]);
-    norm.rstd = s->rstd0;
-    compute_rmsnorm(m->compute, &norm);
-    for (int64_t i = 0; i < d->L; i++) {
-        model_block_forward(m, i, &r, &s->layers[i]);
-        if (stats && d->E) add_router_stats(m, i, &s->layers[i].routing, r.M, &own);
-    }
+    model_forward_rows(m, s, &r, b->inputs, stats ? &own : NULL);
     if (stats) {
         stats->aux += own.aux;
         stats->z += own.z;

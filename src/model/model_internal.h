@@ -64,6 +64,10 @@ struct model_acts {
     float *h_out;   /* [M, D] residual behind the layer */
     float *rstd_ffn_post, *rstd_ffn_next;
     void *x_next; /* act [M, D] normalised input of the next layer, or of the head */
+    /* Used by one sub-layer at a time, never kept: */
+    void *hidden;  /* act [max(R F, M Fd)] what the gated unit gives */
+    void *y_rows;  /* act [R, D] the experts' output */
+    void *y_dense; /* act [M, D] output of a dense branch beside experts */
 };
 
 /* The activations of a whole pass over some rows. A model has one; whoever has several passes under
@@ -75,11 +79,15 @@ struct model_slot {
     void *x_final;             /* act [M, D] normalised input of the head */
 };
 
-/* Which rows go through the layers. */
+/* Which rows go through the layers. Either whole sequences from position 0 on, T rows each, which
+ * attend to each other; or runs of rows of any sequences, whose keys and values lie in pages. */
 struct model_rows {
-    int64_t M, T;             /* rows; of which each T are one sequence from position 0 on */
+    int64_t M, T;
     const int32_t *doc_start; /* [M] first row of its sequence that a row may see, or NULL */
     const float *rope;        /* compute_rope_table of the positions */
+    const int32_t *position;  /* [M] of runs */
+    const struct compute_paged_run *runs;
+    int64_t n_runs; /* 0: whole sequences */
 };
 
 struct model_layer {
@@ -88,12 +96,10 @@ struct model_layer {
     compute_linear_t *linears[LINEAR_COUNT];
 };
 
-/* Used by one sub-layer at a time, forward and backward. */
+/* Of the backward pass, one sub-layer at a time. Gradients of the experts' output and of their
+ * input, and of the dense branch's input, lie in y_rows and y_dense of the layer. */
 struct model_scratch {
-    void *y_rows;      /* act [R, D] their output, or its gradient, or that of their input */
-    void *y_dense;     /* act [M, D] output of the dense branch, or gradient of its input */
-    void *hidden;      /* act [max(R F, M Fd)] what the gated unit gives */
-    void *d_hidden;    /* the same size; training only, as all below */
+    void *d_hidden;    /* as hidden */
     float *dh;         /* [M, D] gradient of the residual */
     void *da, *dy;     /* act [M, D] gradients of a sub-layer's input and output */
     void *d_o;         /* act [M, H h] */
@@ -115,7 +121,8 @@ struct model_head {
 
 /* Each is one line of the memory table and one mapping. */
 enum model_region_id {
-    REGION_WEIGHTS,
+    REGION_WEIGHTS, /* training: all masters; inference: norms and routers */
+    REGION_LINEARS, /* inference: all other weights, as products read them */
     REGION_GRADIENTS,
     REGION_ACTIVATIONS,
     REGION_SCRATCH,
@@ -125,6 +132,13 @@ enum model_region_id {
 struct model_region {
     uint8_t *base; /* NULL while only measuring */
     size_t size;
+};
+
+/* Where a tensor is held for inference. */
+struct model_place {
+    compute_linear_t *linear; /* its part of a product, or */
+    int part;
+    float *values; /* fp32 as it stands */
 };
 
 struct model {
@@ -140,9 +154,11 @@ struct model {
     struct param_table params;
     struct model_region regions[REGION_COUNT];
 
-    float *weights, *gradients;
-    float *router_bias; /* [L, E] */
-    float *rope;        /* compute_rope_table of T positions */
+    float *weights, *gradients; /* weights NULL for inference */
+    struct model_place *places; /* [params.n_rows], inference only */
+    compute_linear_t *table;    /* inference: the embedding; the head's, or one of its own */
+    float *router_bias;         /* [L, E] */
+    float *rope;                /* compute_rope_table of T positions */
     struct model_tensor embedding, output_norm;
     struct model_layer *layers;
     struct model_slot slot;
@@ -153,6 +169,18 @@ struct model {
 static inline int64_t model_qkv_width(const struct model *m)
 {
     return (m->dims.H + 2 * m->dims.K) * m->dims.h;
+}
+
+/* Rows of a decoder's pass at most; every product of a model for inference takes as many. */
+#define MODEL_DECODER_ROWS 256
+
+/* Weights that are on their way into a model at once: 16 MiB. */
+#define MODEL_PUT_FLOATS ((int64_t)4 << 20)
+
+/* Rows that each expert's begin at a multiple of. */
+static inline int64_t model_row_align(const struct model *m)
+{
+    return m->training ? COMPUTE_ROW_ALIGN : 1;
 }
 
 /* Address of element i of an act array. */
@@ -190,11 +218,31 @@ void model_block_forward(struct model *m, int64_t layer, const struct model_rows
 void model_block_again(struct model *m, int64_t layer, const struct model_rows *r,
                        const struct model_acts *a);
 
+/* ------------------------------------------------------------------ memory (model_plan.c) */
+
+/* Hands out places in regions, or only counts while these have no memory; for M rows. */
+struct model_carver {
+    const struct model *m;
+    struct model_region *regions;
+    int64_t M;
+    size_t used[REGION_COUNT];
+};
+void *model_carve(struct model_carver *c, enum model_region_id id, size_t bytes);
+/* A slot for M rows; s->layers is the caller's. */
+void model_carve_slot(struct model_carver *c, struct model_slot *s);
+/* Maps regions whose sizes are known; on failure the caller gives back what there is. */
+int model_regions_map(struct model_region *regions, struct error *e);
+void model_regions_unmap(struct model_region *regions);
+
 /* ------------------------------------------------------------------ passes */
 
 struct model_rows model_rows_of(const struct model *m, const struct model_batch *b);
 /* A token beyond the vocabulary is the caller's mistake. */
 void model_check_tokens(const struct model *m, const uint32_t *tokens, int64_t n);
+/* tokens [M] to the residual h0 and the first layer's input, then all layers; leaves x_final. A
+ * layer's routing is reported to stats where that is not NULL. */
+void model_forward_rows(struct model *m, const struct model_slot *s, const struct model_rows *r,
+                        const uint32_t *tokens, struct model_stats *stats);
 /* Embeds and runs all layers; leaves x_final. stats may be NULL. */
 void model_forward(struct model *m, const struct model_slot *s, const struct model_batch *b,
                    struct model_stats *stats);

@@ -201,7 +201,8 @@ const struct param *param_find(const struct param_table *t, const char *name)
 struct init_job {
     const struct param *p;
     uint64_t seed, stream;
-    int64_t first; /* of this shard along shard_dim */
+    int64_t shard_first; /* of this shard along shard_dim */
+    size_t first, n;     /* elements wanted */
     float *out;
 };
 
@@ -215,37 +216,49 @@ static uint64_t whole_index(const struct init_job *j, size_t i)
         inner *= (size_t)p->shape[n];
     size_t part = (size_t)p->shape[p->shard_dim];
     size_t at = i / inner % part, outer = i / inner / part;
-    return (outer * (size_t)p->whole + (size_t)j->first + at) * inner + i % inner;
+    return (outer * (size_t)p->whole + (size_t)j->shard_first + at) * inner + i % inner;
 }
 
 static void init_block(void *ctx, size_t task, int thread)
 {
     (void)thread;
     const struct init_job *j = ctx;
-    size_t end = MIN((task + 1) * INIT_BLOCK, j->p->count);
+    size_t end = MIN((task + 1) * INIT_BLOCK, j->n);
     for (size_t i = task * INIT_BLOCK; i < end; i++)
-        j->out[i] = (float)(j->p->init_std * rng_normal(j->seed, j->stream, whole_index(j, i)));
+        j->out[i] =
+            (float)(j->p->init_std * rng_normal(j->seed, j->stream, whole_index(j, j->first + i)));
 }
 
-static void init_param(const struct param *p, const struct model_shard *shard, uint64_t seed,
-                       struct pool *pool, float *out)
+void model_init_values(const model_t *m, size_t param, uint64_t seed, size_t first, size_t n,
+                       float *out)
 {
+    const struct param *p = &m->params.rows[param];
+    CHECK(first + n <= p->count);
     if (p->kind == PARAM_NORM) {
-        for (size_t i = 0; i < p->count; i++)
+        for (size_t i = 0; i < n; i++)
             out[i] = 1;
         return;
     }
-    struct init_job j = {.p = p, .seed = seed, .out = out};
+    struct init_job j = {.p = p, .seed = seed, .first = first, .n = n, .out = out};
     j.stream = hash_xxh3(p->name, strlen(p->name));
-    if (p->shard_dim >= 0) j.first = shard->tensor_rank * p->shape[p->shard_dim];
-    pool_run(pool, (p->count + INIT_BLOCK - 1) / INIT_BLOCK, init_block, &j);
+    if (p->shard_dim >= 0) j.shard_first = m->shard.tensor_rank * p->shape[p->shard_dim];
+    pool_run(compute_pool(m->compute), (n + INIT_BLOCK - 1) / INIT_BLOCK, init_block, &j);
 }
 
+/* Some rows at a time: for inference there is no place for a whole tensor of floats. */
 void model_init_weights(model_t *m, uint64_t seed)
 {
     for (size_t i = 0; i < m->params.n_rows; i++) {
         const struct param *p = &m->params.rows[i];
-        init_param(p, &m->shard, seed, compute_pool(m->compute), m->weights + p->offset);
+        int64_t width = p->shape[p->n_dims - 1], rows = (int64_t)p->count / width;
+        int64_t step = MIN(rows, MAX(1, MODEL_PUT_FLOATS / width));
+        float *w = mem_alloc((size_t)(step * width) * sizeof(*w));
+        for (int64_t r = 0; r < rows; r += step) {
+            int64_t n = MIN(step, rows - r);
+            model_init_values(m, i, seed, (size_t)(r * width), (size_t)(n * width), w);
+            model_put(m, i, r, n, w);
+        }
+        mem_free(w);
     }
     model_weights_changed(m);
 }

@@ -1,10 +1,11 @@
 /* model_plan.c: the memory of a model, tabled first and mapped once.
  *
- * One function, layout(), walks every array a model needs and carves it from one of five regions.
+ * One function, layout(), walks every array a model needs and carves it from one of six regions.
  * It runs twice: without memory it only adds up, which is the plan; then each region is mapped in
  * that size and the same walk hands out addresses. So the plan cannot differ from what is
- * allocated. The products' compute copies of the weights belong to the compute room, which says
- * their size; they are the sixth line of the table.
+ * allocated. For training the products' compute copies of the weights belong to the compute room,
+ * which says their size; they are the last line of the table. For inference the products hold the
+ * weights, and nothing else does: only norms and routers are used in fp32 as they stand.
  *
  * What is kept per layer for the backward pass, per token (a = bytes of act, 2 or 4):
  *   a (3 D + D + 2 Hh + 2 Kh) attention in, out and post-norm; y of both branches; q, k, v, o
@@ -27,24 +28,18 @@
 #define HEAD_ROWS_MULTIPLE 64
 
 static const char *const REGION_NAMES[REGION_COUNT] = {
-    [REGION_WEIGHTS] = "weights (fp32)",   [REGION_GRADIENTS] = "gradients (fp32)",
-    [REGION_ACTIVATIONS] = "activations",  [REGION_SCRATCH] = "scratch of one layer",
-    [REGION_HEAD] = "logits of one chunk",
+    [REGION_WEIGHTS] = "weights (fp32)",       [REGION_LINEARS] = "weights",
+    [REGION_GRADIENTS] = "gradients (fp32)",   [REGION_ACTIVATIONS] = "activations",
+    [REGION_SCRATCH] = "scratch of one layer", [REGION_HEAD] = "logits of one chunk",
 };
 
 const char *const model_recompute_names[] = {"none", "selective", "full", NULL};
 
 /* ------------------------------------------------------------------ carving */
 
-struct carver {
-    struct model *m;
-    size_t used[REGION_COUNT];
-};
-
-/* The next `bytes` of a region, or NULL while measuring. */
-static void *carve(struct carver *c, enum model_region_id id, size_t bytes)
+void *model_carve(struct model_carver *c, enum model_region_id id, size_t bytes)
 {
-    struct model_region *r = &c->m->regions[id];
+    struct model_region *r = &c->regions[id];
     size_t at = c->used[id];
     c->used[id] += (bytes + CARVE_ALIGN - 1) / CARVE_ALIGN * CARVE_ALIGN;
     if (!r->base) return NULL;
@@ -52,32 +47,53 @@ static void *carve(struct carver *c, enum model_region_id id, size_t bytes)
     return r->base + at;
 }
 
-static float *carve_f32(struct carver *c, enum model_region_id id, int64_t n)
+static float *carve_f32(struct model_carver *c, enum model_region_id id, int64_t n)
 {
-    return carve(c, id, (size_t)n * sizeof(float));
+    return model_carve(c, id, (size_t)n * sizeof(float));
 }
 
-static int32_t *carve_i32(struct carver *c, enum model_region_id id, int64_t n)
+static int32_t *carve_i32(struct model_carver *c, enum model_region_id id, int64_t n)
 {
-    return carve(c, id, (size_t)n * sizeof(int32_t));
+    return model_carve(c, id, (size_t)n * sizeof(int32_t));
 }
 
-static void *carve_act(struct carver *c, enum model_region_id id, int64_t n)
+static void *carve_act(struct model_carver *c, enum model_region_id id, int64_t n)
 {
-    return carve(c, id, (size_t)n * compute_dtype_size(compute_act_dtype(c->m->compute)));
+    return model_carve(c, id, (size_t)n * compute_dtype_size(compute_act_dtype(c->m->compute)));
+}
+
+/* Each region is one mapping. */
+int model_regions_map(struct model_region *regions, struct error *e)
+{
+    for (int i = 0; i < REGION_COUNT; i++) {
+        struct model_region *r = &regions[i];
+        r->base = r->size ? mem_map(r->size) : NULL;
+        if (r->base || !r->size) continue;
+        char text[32];
+        error_set(e, "no memory for %s: %s", REGION_NAMES[i], format_bytes(text, (double)r->size));
+        return error_hint(e, "a smaller microbatch needs less for activations");
+    }
+    return 0;
+}
+
+void model_regions_unmap(struct model_region *regions)
+{
+    for (int i = 0; i < REGION_COUNT; i++)
+        mem_unmap(regions[i].base, regions[i].size);
 }
 
 /* ------------------------------------------------------------------ layout */
 
-static int64_t expert_rows(const struct model *m)
+static int64_t expert_rows(const struct model *m, int64_t M)
 {
-    return m->dims.E ? compute_dispatch_rows(m->B * m->T, m->dims.E, m->dims.k) : 0;
+    const struct model_dims *d = &m->dims;
+    return d->E ? compute_dispatch_rows(M, d->E, d->k, model_row_align(m)) : 0;
 }
 
-static void layout_routing(struct carver *c, struct model_routing *r)
+static void layout_routing(struct model_carver *c, struct model_routing *r)
 {
     const struct model_dims *d = &c->m->dims;
-    int64_t M = c->m->B * c->m->T, R = expert_rows(c->m);
+    int64_t M = c->M, R = expert_rows(c->m, M);
     r->probs = carve_f32(c, REGION_ACTIVATIONS, M * d->E);
     r->lse = carve_f32(c, REGION_ACTIVATIONS, M);
     r->top = carve_i32(c, REGION_ACTIVATIONS, M * d->k);
@@ -91,27 +107,37 @@ static void layout_routing(struct carver *c, struct model_routing *r)
 }
 
 /* The inside of the feed-forward. */
-static void layout_ffn(struct carver *c, struct model_acts *a)
+static void layout_ffn(struct model_carver *c, struct model_acts *a)
 {
-    const struct model *m = c->m;
-    const struct model_dims *d = &m->dims;
+    const struct model_dims *d = &c->m->dims;
+    int64_t R = expert_rows(c->m, c->M);
     if (d->E) {
-        a->x_rows = carve_act(c, REGION_ACTIVATIONS, expert_rows(m) * d->D);
-        a->gu = carve_act(c, REGION_ACTIVATIONS, expert_rows(m) * 2 * d->F);
+        a->x_rows = carve_act(c, REGION_ACTIVATIONS, R * d->D);
+        a->gu = carve_act(c, REGION_ACTIVATIONS, R * 2 * d->F);
     }
-    if (d->Fd) a->gu_dense = carve_act(c, REGION_ACTIVATIONS, m->B * m->T * 2 * d->Fd);
+    if (d->Fd) a->gu_dense = carve_act(c, REGION_ACTIVATIONS, c->M * 2 * d->Fd);
+}
+
+/* What is never kept, so one set for all layers. */
+static void layout_passing(struct model_carver *c, struct model_acts *a)
+{
+    const struct model_dims *d = &c->m->dims;
+    int64_t R = expert_rows(c->m, c->M);
+    a->hidden = carve_act(c, REGION_SCRATCH, MAX(R * d->F, c->M * d->Fd));
+    if (d->E) a->y_rows = carve_act(c, REGION_SCRATCH, R * d->D);
+    if (d->E && d->Fd) a->y_dense = carve_act(c, REGION_SCRATCH, c->M * d->D);
 }
 
 /* The rest of a layer, but for the residual. */
-static void layout_acts(struct carver *c, struct model_acts *a)
+static void layout_acts(struct model_carver *c, struct model_acts *a)
 {
     const struct model *m = c->m;
     const struct model_dims *d = &m->dims;
-    int64_t M = m->B * m->T;
+    int64_t M = c->M;
     a->x_attn = carve_act(c, REGION_ACTIVATIONS, M * d->D);
     a->qkv = carve_act(c, REGION_ACTIVATIONS, M * model_qkv_width(m));
     a->o = carve_act(c, REGION_ACTIVATIONS, M * d->H * d->h);
-    a->lse = carve_f32(c, REGION_ACTIVATIONS, M * d->H);
+    if (m->training) a->lse = carve_f32(c, REGION_ACTIVATIONS, M * d->H);
     a->y_attn = carve_act(c, REGION_ACTIVATIONS, M * d->D);
     a->x_ffn = carve_act(c, REGION_ACTIVATIONS, M * d->D);
     a->y_ffn = carve_act(c, REGION_ACTIVATIONS, M * d->D);
@@ -124,10 +150,10 @@ static void layout_acts(struct carver *c, struct model_acts *a)
 
 /* Which arrays the layers share follows from what the backward pass will find (enum
  * model_recompute); without one all do, and the residual is one array. */
-static void layout_slot(struct carver *c, struct model_slot *s)
+void model_carve_slot(struct model_carver *c, struct model_slot *s)
 {
     const struct model *m = c->m;
-    int64_t M = m->B * m->T, D = m->dims.D, L = m->dims.L;
+    int64_t M = c->M, D = m->dims.D, L = m->dims.L;
     bool own = m->training && m->recompute != MODEL_RECOMPUTE_FULL;
     bool own_ffn = m->training && m->recompute == MODEL_RECOMPUTE_NONE;
     struct model_acts shared = {0};
@@ -135,6 +161,7 @@ static void layout_slot(struct carver *c, struct model_slot *s)
     s->h0 = carve_f32(c, REGION_ACTIVATIONS, M * D);
     s->rstd0 = carve_f32(c, REGION_ACTIVATIONS, M);
     s->x_final = carve_act(c, REGION_ACTIVATIONS, M * D);
+    layout_passing(c, &shared);
     if (!own_ffn) layout_ffn(c, &shared);
     if (!own) {
         layout_acts(c, &shared);
@@ -159,21 +186,15 @@ static void layout_slot(struct carver *c, struct model_slot *s)
     s->layers[L - 1].x_next = s->x_final;
 }
 
-static void layout_scratch(struct carver *c)
+static void layout_scratch(struct model_carver *c, struct model *m)
 {
-    struct model *m = c->m;
     const struct model_dims *d = &m->dims;
     struct model_scratch *s = &m->scratch;
-    int64_t M = m->B * m->T, R = expert_rows(m), hidden = MAX(R * d->F, M * d->Fd);
+    int64_t M = c->M, R = expert_rows(m, M);
     m->rope = carve_f32(c, REGION_SCRATCH, (int64_t)compute_rope_table_floats(m->T, d->h));
-    s->hidden = carve_act(c, REGION_SCRATCH, hidden);
-    if (d->E) {
-        m->router_bias = carve_f32(c, REGION_SCRATCH, d->L * d->E);
-        s->y_rows = carve_act(c, REGION_SCRATCH, R * d->D);
-    }
-    if (d->E && d->Fd) s->y_dense = carve_act(c, REGION_SCRATCH, M * d->D);
+    if (d->E) m->router_bias = carve_f32(c, REGION_SCRATCH, d->L * d->E);
     if (!m->training) return;
-    s->d_hidden = carve_act(c, REGION_SCRATCH, hidden);
+    s->d_hidden = carve_act(c, REGION_SCRATCH, MAX(R * d->F, M * d->Fd));
     s->dh = carve_f32(c, REGION_SCRATCH, M * d->D);
     s->da = carve_act(c, REGION_SCRATCH, M * d->D);
     s->dy = carve_act(c, REGION_SCRATCH, M * d->D);
@@ -187,10 +208,9 @@ static void layout_scratch(struct carver *c)
     }
 }
 
-static void layout_head(struct carver *c)
+static void layout_head(struct model_carver *c, struct model *m)
 {
-    struct model *m = c->m;
-    int64_t M = m->B * m->T;
+    int64_t M = c->M;
     int64_t rows = HEAD_LOGITS_MAX / m->dims.V / HEAD_ROWS_MULTIPLE * HEAD_ROWS_MULTIPLE;
     m->head.rows = MIN(M, MIN(MAX(rows, HEAD_ROWS_MIN), HEAD_ROWS_MAX));
     m->head.logits = carve_f32(c, REGION_HEAD, m->head.rows * m->dims.V);
@@ -198,26 +218,15 @@ static void layout_head(struct carver *c)
     if (m->training) m->head.d_logits = carve_act(c, REGION_HEAD, m->head.rows * m->dims.V);
 }
 
-/* Walks everything; leaves the sizes in the regions while these have no memory yet. */
-static void layout(struct model *m)
-{
-    struct carver c = {.m = m};
-    m->weights = carve_f32(&c, REGION_WEIGHTS, (int64_t)m->params.total);
-    if (m->training) m->gradients = carve_f32(&c, REGION_GRADIENTS, (int64_t)m->params.total);
-    layout_slot(&c, &m->slot);
-    layout_scratch(&c);
-    layout_head(&c);
-    for (int i = 0; i < REGION_COUNT; i++)
-        if (!m->regions[i].base) m->regions[i].size = c.used[i];
-}
-
 /* ------------------------------------------------------------------ products */
 
 /* Stands for a pointer that is not NULL while only measuring. */
 static float placeholder;
 
+/* Masters; NULL for inference. */
 static float *weights_of(const struct model *m, const struct param *p)
 {
+    if (!m->training) return NULL;
     return m->weights ? m->weights + p->offset : &placeholder;
 }
 
@@ -249,65 +258,93 @@ static const struct param *layer_param(const struct model *m, int64_t layer, con
     return NULL;
 }
 
-/* False where the layer has no such product. */
-static bool linear_desc(const struct model *m, int64_t layer, enum model_linear_id id,
-                        struct compute_linear_desc *d)
+/* A product on its way: its description, the tensors that are its parts, where its handle goes. */
+struct product {
+    struct compute_linear_desc desc;
+    const struct param *parts[COMPUTE_MAX_PARTS];
+    compute_linear_t **to;
+};
+typedef void product_fn(struct model *m, struct product *p, void *ctx);
+
+/* Rows that a product of groups or of one weight must take. */
+static int64_t product_rows(const struct model *m, bool experts)
 {
-    bool experts = id == LINEAR_EXPERTS_IN || id == LINEAR_EXPERTS_OUT;
-    int64_t rows = experts ? MAX(expert_rows(m), m->dims.E * COMPUTE_ROW_ALIGN) : m->B * m->T;
-    *d = (struct compute_linear_desc){.groups = 1, .max_rows = MAX(rows, COMPUTE_ROW_ALIGN)};
-    for (int i = 0; i < COMPUTE_MAX_PARTS && LINEAR_PARTS[id][i]; i++) {
-        const struct param *p = layer_param(m, layer, LINEAR_PARTS[id][i]);
-        if (!p) return false;
-        if (p->kind == PARAM_EXPERTS) d->groups = (int)p->shape[0];
-        d->in = p->shape[p->n_dims - 1];
-        d->out[i] = p->shape[p->n_dims - 2];
-        d->master[i] = weights_of(m, p);
-        d->grad[i] = gradient_of(m, p);
-        d->parts++;
+    int64_t M = m->training ? m->B * m->T : MAX(m->B * m->T, MODEL_DECODER_ROWS);
+    if (!experts) return MAX(M, COMPUTE_ROW_ALIGN);
+    return MAX(expert_rows(m, M), m->dims.E * COMPUTE_ROW_ALIGN);
+}
+
+static void add_part(const struct model *m, struct product *product, const struct param *p)
+{
+    struct compute_linear_desc *d = &product->desc;
+    if (p->kind == PARAM_EXPERTS) d->groups = (int)p->shape[0];
+    d->in = p->shape[p->n_dims - 1];
+    d->out[d->parts] = p->shape[p->n_dims - 2];
+    d->master[d->parts] = weights_of(m, p);
+    d->grad[d->parts] = gradient_of(m, p);
+    product->parts[d->parts++] = p;
+}
+
+/* Tied: the head multiplies by the embedding, and both add to one gradient; for inference both read
+ * one copy. Otherwise the embedding is, for inference, a product that is only looked up. */
+static void each_product(struct model *m, product_fn *act, void *ctx)
+{
+    const struct param *rows = m->params.rows;
+    bool tied = m->config.tied_embeddings;
+    struct product head = {.desc = {.groups = 1, .max_rows = m->head.rows}, .to = &m->head.linear};
+    head.desc.max_rows = MAX(m->head.rows, m->training ? COMPUTE_ROW_ALIGN : MODEL_DECODER_ROWS);
+    struct product table = {.desc = {.groups = 1, .max_rows = COMPUTE_ROW_ALIGN}, .to = &m->table};
+    add_part(m, &head, &rows[tied ? 0 : m->params.n_rows - 1]);
+    act(m, &head, ctx);
+    if (!m->training && !tied) {
+        add_part(m, &table, &rows[0]);
+        act(m, &table, ctx);
     }
-    return true;
-}
-
-/* Tied: the head multiplies by the embedding, and both add to one gradient. */
-static struct compute_linear_desc head_desc(const struct model *m)
-{
-    const struct param *p = &m->params.rows[m->config.tied_embeddings ? 0 : m->params.n_rows - 1];
-    return (struct compute_linear_desc){
-        .groups = 1,
-        .parts = 1,
-        .in = m->dims.D,
-        .out = {m->dims.V},
-        .master = {weights_of(m, p)},
-        .grad = {gradient_of(m, p)},
-        .max_rows = MAX(m->head.rows, COMPUTE_ROW_ALIGN),
-    };
-}
-
-/* What the compute room will take for its copies of the weights, on top of the regions. */
-static size_t linears_bytes(const struct model *m)
-{
-    struct compute_linear_desc d = head_desc(m);
-    size_t bytes = compute_linear_bytes(m->compute, &d);
     for (int64_t i = 0; i < m->dims.L; i++)
-        for (int id = 0; id < LINEAR_COUNT; id++)
-            if (linear_desc(m, i, (enum model_linear_id)id, &d))
-                bytes += compute_linear_bytes(m->compute, &d);
-    return bytes;
+        for (int id = 0; id < LINEAR_COUNT; id++) {
+            bool experts = id == LINEAR_EXPERTS_IN || id == LINEAR_EXPERTS_OUT;
+            struct product p = {.desc = {.groups = 1, .max_rows = product_rows(m, experts)},
+                                .to = &m->layers[i].linears[id]};
+            for (int k = 0; k < COMPUTE_MAX_PARTS && LINEAR_PARTS[id][k]; k++) {
+                const struct param *part = layer_param(m, i, LINEAR_PARTS[id][k]);
+                if (part) add_part(m, &p, part);
+            }
+            if (p.desc.parts) act(m, &p, ctx);
+        }
+}
+
+/* Adds what the compute room takes for its copies, on top of the regions. */
+static void count_product(struct model *m, struct product *p, void *ctx)
+{
+    *(size_t *)ctx += compute_linear_bytes(m->compute, &p->desc);
+}
+
+static void carve_product(struct model *m, struct product *p, void *ctx)
+{
+    model_carve(ctx, REGION_LINEARS, compute_linear_bytes(m->compute, &p->desc));
+}
+
+/* For inference the place of the weights is that of carve_product: the same walk. */
+static void make_product(struct model *m, struct product *p, void *ctx)
+{
+    if (!m->training)
+        p->desc.memory =
+            model_carve(ctx, REGION_LINEARS, compute_linear_bytes(m->compute, &p->desc));
+    *p->to = compute_linear_new(m->compute, &p->desc);
+    for (int i = 0; i < p->desc.parts && !m->training; i++)
+        m->places[p->parts[i] - m->params.rows] = (struct model_place){.linear = *p->to, .part = i};
 }
 
 static void make_linears(struct model *m)
 {
-    struct compute_linear_desc d = head_desc(m);
-    m->head.linear = compute_linear_new(m->compute, &d);
-    for (int64_t i = 0; i < m->dims.L; i++)
-        for (int id = 0; id < LINEAR_COUNT; id++)
-            if (linear_desc(m, i, (enum model_linear_id)id, &d))
-                m->layers[i].linears[id] = compute_linear_new(m->compute, &d);
+    struct model_carver c = {.m = m, .regions = m->regions};
+    each_product(m, make_product, &c);
+    if (!m->training && m->config.tied_embeddings) m->table = m->head.linear;
 }
 
 static struct model_tensor tensor_of(const struct model *m, const struct param *p)
 {
+    if (!m->training) return (struct model_tensor){.w = m->places[p - m->params.rows].values};
     return (struct model_tensor){weights_of(m, p), gradient_of(m, p)};
 }
 
@@ -323,6 +360,37 @@ static void bind_tensors(struct model *m)
         l->layer_output_norm = tensor_of(m, layer_param(m, i, "layer_output_norm"));
         if (m->dims.E) l->router = tensor_of(m, layer_param(m, i, "ffn_gate_inp"));
     }
+}
+
+/* ------------------------------------------------------------------ the regions */
+
+/* Training: flat arrays. Inference: the few tensors that are used in fp32 as they stand, and the
+ * products' weights. */
+static void layout_weights(struct model_carver *c, struct model *m)
+{
+    if (m->training) {
+        m->weights = carve_f32(c, REGION_WEIGHTS, (int64_t)m->params.total);
+        m->gradients = carve_f32(c, REGION_GRADIENTS, (int64_t)m->params.total);
+        return;
+    }
+    for (size_t i = 0; i < m->params.n_rows; i++) {
+        const struct param *p = &m->params.rows[i];
+        if (p->kind == PARAM_NORM || p->kind == PARAM_ROUTER)
+            m->places[i].values = carve_f32(c, REGION_WEIGHTS, (int64_t)p->count);
+    }
+    each_product(m, carve_product, c);
+}
+
+/* Walks everything; leaves the sizes in the regions while these have no memory yet. */
+static void layout(struct model *m)
+{
+    struct model_carver c = {.m = m, .regions = m->regions, .M = m->B * m->T};
+    model_carve_slot(&c, &m->slot);
+    layout_scratch(&c, m);
+    layout_head(&c, m);
+    layout_weights(&c, m);
+    for (int i = 0; i < REGION_COUNT; i++)
+        if (!m->regions[i].base) m->regions[i].size = c.used[i];
 }
 
 /* ------------------------------------------------------------------ a model */
@@ -342,6 +410,8 @@ static void sketch(struct model *m, const struct model_config *c, const struct m
     model_dims_init(&m->config, &m->shard, &m->dims);
     model_params_build_shard(&m->config, &m->shard, &m->arena, &m->params);
     m->layers = arena_alloc(&m->arena, (size_t)m->dims.L * sizeof(*m->layers));
+    m->places = arena_alloc(&m->arena, m->params.n_rows * sizeof(*m->places));
+    memset(m->places, 0, m->params.n_rows * sizeof(*m->places));
     m->slot.layers = arena_alloc(&m->arena, (size_t)m->dims.L * sizeof(*m->slot.layers));
     size_t outside = m->config.tied_embeddings ? 2 : 3; /* embedding, last norm, head */
     size_t per_layer = (m->params.n_rows - outside) / (size_t)m->dims.L;
@@ -394,33 +464,28 @@ static int check_options(const struct model_config *c, const struct model_option
     return check_shard(c, &o->shard, e);
 }
 
+/* The name of a region's line. */
+static const char *region_name(const struct model *m, int id)
+{
+    if (m->training) return REGION_NAMES[id];
+    if (id == REGION_WEIGHTS) return "norms and routers (fp32)";
+    if (id != REGION_LINEARS) return REGION_NAMES[id];
+    return compute_act_dtype(m->compute) == COMPUTE_BF16 ? "weights (bf16)" : "weights (fp32)";
+}
+
 size_t model_plan_memory(const struct model_config *c, const struct model_options *o,
                          struct model_memory *rows, size_t cap)
 {
     struct model m;
-    size_t n = 0;
+    size_t n = 0, copies = 0;
     sketch(&m, c, o);
     for (int i = 0; i < REGION_COUNT; i++)
         if (m.regions[i].size && n < cap)
-            rows[n++] = (struct model_memory){REGION_NAMES[i], m.regions[i].size};
-    size_t copies = linears_bytes(&m);
+            rows[n++] = (struct model_memory){region_name(&m, i), m.regions[i].size};
+    if (m.training) each_product(&m, count_product, &copies);
     if (copies && n < cap) rows[n++] = (struct model_memory){"compute copy of the weights", copies};
     arena_fini(&m.arena);
     return n;
-}
-
-/* Each region is one mapping; a failure leaves the rest to model_free. */
-static int map_regions(struct model *m, struct error *e)
-{
-    for (int i = 0; i < REGION_COUNT; i++) {
-        struct model_region *r = &m->regions[i];
-        r->base = r->size ? mem_map(r->size) : NULL;
-        if (r->base || !r->size) continue;
-        char text[32];
-        error_set(e, "no memory for %s: %s", REGION_NAMES[i], format_bytes(text, (double)r->size));
-        return error_hint(e, "a smaller microbatch needs less for activations");
-    }
-    return 0;
 }
 
 int model_new(const struct model_config *c, const struct model_options *o, model_t **out,
@@ -430,7 +495,7 @@ int model_new(const struct model_config *c, const struct model_options *o, model
     TRY(check_options(c, o, e));
     struct model *m = mem_alloc(sizeof(*m));
     sketch(m, c, o);
-    int rc = map_regions(m, e);
+    int rc = model_regions_map(m->regions, e);
     if (rc < 0) {
         model_free(m);
         return rc;
@@ -449,9 +514,9 @@ void model_free(model_t *m)
     for (int64_t i = 0; i < m->dims.L; i++)
         for (int id = 0; id < LINEAR_COUNT; id++)
             if (m->layers[i].linears[id]) compute_linear_free(m->layers[i].linears[id]);
-    if (m->head.linear) compute_linear_free(m->head.linear);
-    for (int i = 0; i < REGION_COUNT; i++)
-        mem_unmap(m->regions[i].base, m->regions[i].size);
+    if (m->table != m->head.linear) compute_linear_free(m->table);
+    compute_linear_free(m->head.linear);
+    model_regions_unmap(m->regions);
     arena_fini(&m->arena);
     mem_free(m);
 }
@@ -478,8 +543,47 @@ float *model_router_bias(model_t *m)
 
 void model_weights_changed(model_t *m)
 {
+    if (!m->training) return;
     compute_linear_update(m->head.linear);
     for (int64_t i = 0; i < m->dims.L; i++)
         for (int id = 0; id < LINEAR_COUNT; id++)
             if (m->layers[i].linears[id]) compute_linear_update(m->layers[i].linears[id]);
+}
+
+void model_put(model_t *m, size_t param, int64_t first, int64_t n, const float *w)
+{
+    CHECK(param < m->params.n_rows);
+    const struct param *p = &m->params.rows[param];
+    const struct model_place *to = &m->places[param];
+    int64_t width = p->shape[p->n_dims - 1], rows = (int64_t)p->count / width;
+    CHECK(first >= 0 && n >= 0 && first + n <= rows);
+    float *plain = m->training ? m->weights + p->offset : to->values;
+    if (plain) {
+        memcpy(plain + first * width, w, (size_t)(n * width) * sizeof(*w));
+        return;
+    }
+    int64_t out = p->n_dims > 1 ? p->shape[p->n_dims - 2] : 1; /* rows of a group */
+    while (n > 0) {
+        struct compute_linear_rows r = {.part = to->part, .first = first % out, .w = w};
+        r.group = (int)(first / out);
+        r.n = MIN(n, out - r.first);
+        compute_linear_put(to->linear, &r);
+        first += r.n;
+        n -= r.n;
+        w += r.n * width;
+    }
+}
+
+void model_copy_weights(model_t *to, model_t *from)
+{
+    CHECK(from->training && to->params.n_rows == from->params.n_rows);
+    for (size_t i = 0; i < to->params.n_rows; i++) {
+        const struct param *p = &from->params.rows[i];
+        CHECK(p->count == to->params.rows[i].count);
+        model_put(to, i, 0, (int64_t)p->count / p->shape[p->n_dims - 1], from->weights + p->offset);
+    }
+    if (to->dims.E)
+        memcpy(to->router_bias, from->router_bias,
+               (size_t)(to->dims.L * to->dims.E) * sizeof(float));
+    model_weights_changed(to);
 }

@@ -278,15 +278,23 @@ int safetensors_read_f32(const struct safetensors_entry *t, float *out, size_t c
     size_t have = t->bytes / DTYPES[t->dtype].size;
     if (have != count)
         return error_set(e, "tensor '%s' has %zu values, %zu are needed", t->name, have, count);
+    return safetensors_read_part(t, 0, count, out, e);
+}
+
+int safetensors_read_part(const struct safetensors_entry *t, size_t first, size_t count, float *out,
+                          struct error *e)
+{
+    CHECK(first + count <= t->bytes / DTYPES[t->dtype].size);
     switch (t->dtype) {
     case ST_F32:
-        if (count) memcpy(out, t->data, t->bytes);
+        if (count)
+            memcpy(out, (const char *)t->data + first * sizeof(float), count * sizeof(float));
         return 0;
     case ST_F64:
     case ST_BF16:
     case ST_F16:
         for (size_t i = 0; i < count; i++)
-            out[i] = element_f32(t, i);
+            out[i] = element_f32(t, first + i);
         return 0;
     default:
         return error_set(e, "tensor '%s' holds %s, not floating-point numbers", t->name,

@@ -122,9 +122,7 @@ static int open_parts(const struct serve_options *o, struct serve_model *m, stru
     struct model_options mo = {.compute = m->compute, .B = m->B, .T = m->T, .shard = {0, 1, 0, 1}};
     TRY(check_memory(o, &mo, m, e));
     TRY(model_new(&m->config, &mo, &m->model, e));
-    TRY(model_load_weights(m->model, o->weights, e));
-    model_weights_changed(m->model);
-    return 0;
+    return model_load_weights(m->model, o->weights, e);
 }
 
 int serve_model_open(const struct serve_options *o, struct serve_model *m, struct error *e)

@@ -278,7 +278,8 @@ static uint32_t largest_logit(const float *logits, int64_t V)
     return (uint32_t)best;
 }
 
-/* Through the cache, prompt at once and then token by token, always on the machine's own tokens. */
+/* By a model for inference with the same weights, prompt at once and then token by token, always on
+ * the machine's own tokens. */
 static int compare_greedy(struct machine *m, struct golden_errors *out, struct error *e)
 {
     struct golden *g = m->g;
@@ -294,17 +295,22 @@ static int compare_greedy(struct machine *m, struct golden_errors *out, struct e
     int32_t *want = arena_alloc(&g->arena, t->bytes);
     memcpy(want, t->data, t->bytes);
     float *logits = arena_alloc(&g->arena, (size_t)V * sizeof(float));
-    model_cache_t *cache = model_cache_new(m->model, n);
-    if (!cache) return error_set(e, "no memory for a cache of %lld tokens", (long long)n);
-    model_decode(m->model, cache, g->tokens, prompt, logits);
-    for (int64_t i = prompt; i < n; i++) {
+    struct model_options mo = {.compute = m->compute, .B = 1, .T = 1, .shard = {0, 1, 0, 1}};
+    model_t *model;
+    TRY(model_new(&g->config.model, &mo, &model, e));
+    model_copy_weights(model, m->model);
+    model_cache_t *cache = model_cache_new(model, n);
+    if (cache) model_decode(model, cache, g->tokens, prompt, logits);
+    for (int64_t i = prompt; cache && i < n; i++) {
         uint32_t next = largest_logit(logits, V);
         out->greedy_same += next == (uint32_t)want[i];
-        if (i + 1 < n) model_decode(m->model, cache, &next, 1, logits);
+        if (i + 1 < n) model_decode(model, cache, &next, 1, logits);
     }
     out->greedy_total = GREEDY_STEPS;
+    int rc = cache ? 0 : error_set(e, "no memory for a cache of %lld tokens", (long long)n);
     model_cache_free(cache);
-    return 0;
+    model_free(model);
+    return rc;
 }
 
 /* ------------------------------------------------------------------ training */
@@ -358,6 +364,7 @@ static void disturb(struct machine *m, double amount, uint64_t seed)
     float *w = model_weights(m->model);
     for (size_t i = 0; i < m->g->params.total; i++)
         w[i] *= (float)(1 + amount * (2 * rng_uniform(seed, 0, i) - 1));
+    model_weights_changed(m->model);
 }
 
 static int open_machine(struct machine *m, const struct golden_run *r, struct error *e)
@@ -370,7 +377,6 @@ static int open_machine(struct machine *m, const struct golden_run *r, struct er
     TRY(model_new(&g->config.model, &mo, &m->model, e));
     TRY(model_load_weights(m->model, file_join(&g->arena, g->dir, "weights.safetensors"), e));
     if (r->disturb > 0) disturb(m, r->disturb, r->seed);
-    model_weights_changed(m->model);
     m->optim = train_optim_new(m->compute, m->model, &g->config);
     return m->optim ? 0 : error_set(e, "no memory for the optimiser's state");
 }

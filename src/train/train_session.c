@@ -111,7 +111,6 @@ int train_session_allocate(struct train_session *s, struct error *e)
         return error_hint(e, "colossus train RUN.yaml --plan shows what a run needs");
     }
     model_init_weights(s->model, (uint64_t)s->c.seed);
-    model_weights_changed(s->model);
     return 0;
 }
 

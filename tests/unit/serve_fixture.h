@@ -93,7 +93,8 @@ static inline void fixture_make(struct fixture *f)
     compute_t *compute;
     struct compute_options co = {.dtype = COMPUTE_F32, .backend = COMPUTE_REFERENCE};
     CHECK_MSG(compute_new(&co, &compute, &e) == 0, "%s", e.text);
-    struct model_options mo = {.compute = compute, .B = 1, .T = 64, .shard = {0, 1, 0, 1}};
+    struct model_options mo = {
+        .compute = compute, .B = 1, .T = 1, .training = true, .shard = {0, 1, 0, 1}};
     model_t *m;
     CHECK_MSG(model_new(&c, &mo, &m, &e) == 0, "%s", e.text);
     model_init_weights(m, 5);

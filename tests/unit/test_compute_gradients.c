@@ -301,52 +301,70 @@ static void test_attention(void **state)
     }
 }
 
-/* Token by token with a cache gives what the whole sequence at once gives. */
-static void test_attention_cached(void **state)
+/* Token by token over pages, in pages that lie anywhere, gives what the whole sequence at once gives,
+ * and the same bits however rows are put into runs. */
+static void check_paged(compute_t *c, float cap, int64_t temperature_len)
+{
+    enum { T = 301, H = 6, K = 2, W = 24, LD = (H + 2 * K) * W, PAGES = T / COMPUTE_PAGE + 1 };
+    struct array qkv = array_random(COMPUTE_F32, T * LD, 1, 0, 1);
+    struct array want = array_new(COMPUTE_F32, T * H * W);
+    struct array got = array_new(COMPUTE_F32, T * H * W);
+    struct array first = array_new(COMPUTE_F32, T * H * W);
+    size_t bytes = compute_page_bytes(c, K, W);
+    char *memory = mem_alloc(PAGES * 2 * bytes);
+    void *pages[PAGES];
+    for (int i = 0; i < PAGES; i++)
+        pages[i] = memory + (size_t)(PAGES - 1 - i) * 2 * bytes;
+    const float *x = qkv.data;
+    struct compute_attention a = {.B = 1, .T = T, .H = H, .K = K, .h = W, .ld = LD};
+    a.q = x;
+    a.k = x + H * W;
+    a.v = x + (H + K) * W;
+    a.ld_out = H * W;
+    a.out = want.data;
+    a.multiplier = 0.5f;
+    a.cap = cap;
+    a.temperature_len = temperature_len;
+    compute_attention_forward(c, &a);
+    static const int64_t lengths[][5] = {{1, 1, 1, 1, 1}, {32, 32, 32, 32, 32}, {3, 31, 1, 7, 20}};
+    for (size_t kind = 0; kind < ARRAY_LEN(lengths); kind++) {
+        memset(memory, 0xff, PAGES * 2 * bytes); /* NaN where nothing was written */
+        for (int64_t pos = 0, i = 0; pos < T; i++) {
+            int64_t n = MIN(lengths[kind][i % 5], T - pos);
+            struct compute_paged_run run = {.row = pos, .n = n, .pos = pos, .pages = pages};
+            struct compute_paged p = {.H = H, .K = K, .h = W, .ld = LD, .ld_out = H * W};
+            p.runs = &run;
+            p.n_runs = 1;
+            p.at = bytes; /* the second layer of a page */
+            p.q = a.q;
+            p.k = a.k;
+            p.v = a.v;
+            p.out = got.data;
+            p.multiplier = a.multiplier;
+            p.cap = cap;
+            p.temperature_len = temperature_len;
+            compute_paged_store(c, &p);
+            compute_paged_attention(c, &p);
+            pos += n;
+        }
+        array_expect("paged attention", &got, &want, 2e-6, 2e-6);
+        if (kind == 0) memcpy(first.data, got.data, T * H * W * sizeof(float));
+        assert_memory_equal(first.data, got.data, T * H * W * sizeof(float));
+    }
+    struct array *all[] = {&qkv, &want, &got, &first};
+    for (size_t i = 0; i < ARRAY_LEN(all); i++)
+        array_free(all[i]);
+    mem_free(memory);
+}
+
+static void test_attention_paged(void **state)
 {
     (void)state;
-    enum { T = 37, H = 4, K = 2, W = 8, LD = (H + 2 * K) * W, LD_KV = K * W + 3 };
     FOR_CONTEXTS(c)
     {
-        struct array qkv = array_random(COMPUTE_F32, T * LD, 1, 0, 1);
-        struct array keys = array_new(COMPUTE_F32, T * LD_KV);
-        struct array values = array_new(COMPUTE_F32, T * LD_KV);
-        struct array want = array_new(COMPUTE_F32, T * H * W);
-        struct array got = array_new(COMPUTE_F32, T * H * W);
-        const float *x = qkv.data;
-        struct compute_attention a = {.B = 1, .T = T, .H = H, .K = K, .h = W, .ld = LD};
-        a.q = x;
-        a.k = x + H * W;
-        a.v = x + (H + K) * W;
-        a.ld_out = H * W;
-        a.out = want.data;
-        a.multiplier = 0.5f;
-        a.cap = 30;
-        a.temperature_len = 9;
-        compute_attention_forward(c, &a);
-        static const int64_t lengths[] = {1, 5, 1, 20, 10};
-        int64_t pos = 0;
-        for (size_t i = 0; i < ARRAY_LEN(lengths); pos += lengths[i++]) {
-            for (int64_t t = pos; t < pos + lengths[i]; t++) {
-                memcpy(array_f32(&keys) + t * LD_KV, x + t * LD + H * W, K * W * sizeof *x);
-                memcpy(array_f32(&values) + t * LD_KV, x + t * LD + (H + K) * W, K * W * sizeof *x);
-            }
-            struct compute_attention cached = a;
-            cached.T = pos + lengths[i];
-            cached.q = x + pos * LD;
-            cached.k = keys.data;
-            cached.v = values.data;
-            cached.ld_kv = LD_KV;
-            cached.out = array_f32(&got) + pos * H * W;
-            compute_attention_cached(c, &cached, pos);
-        }
-        assert_int_equal(pos, T);
-        array_expect("cached attention", &got, &want, 1e-6, 1e-6);
-        array_free(&qkv);
-        array_free(&keys);
-        array_free(&values);
-        array_free(&want);
-        array_free(&got);
+        check_paged(c, 30, 0);
+        check_paged(c, 30, 9);
+        check_paged(c, 0, 0);
     }
 }
 
@@ -359,7 +377,10 @@ static void test_rope(void **state)
         struct array x = array_random(COMPUTE_F32, B * T * LD, 1, 0, 1), y = array_copy(&x);
         struct array table = array_new(COMPUTE_F32, compute_rope_table_floats(POS + T, W));
         compute_rope_table(POS + T, W, 100.0, table.data);
-        struct compute_rope rope = {B * T, T, POS, HEADS, W, LD, table.data, false, y.data};
+        int32_t position[B * T];
+        for (int r = 0; r < B * T; r++)
+            position[r] = r % T + POS;
+        struct compute_rope rope = {B * T, T, HEADS, W, LD, position, table.data, false, y.data};
         compute_rope(c, &rope);
         for (int64_t r = 0; r < B * T; r++)
             for (int64_t i = 0; i < HEADS; i++)
@@ -531,7 +552,7 @@ static void test_dispatch(void **state)
     (void)state;
     enum { M = 150, E = 7, K = 3, D = 9 };
     int32_t top[M * K], offset[E + 1], count[E], slot_row[M * K];
-    int64_t bound = compute_dispatch_rows(M, E, K);
+    int64_t bound = compute_dispatch_rows(M, E, K, COMPUTE_ROW_ALIGN);
     int32_t *row_token = mem_alloc((size_t)bound * sizeof *row_token);
     int32_t *row_slot = mem_alloc((size_t)bound * sizeof *row_slot);
     for (int m = 0; m < M; m++) { /* three different ones; expert 3 is never chosen */
@@ -539,7 +560,8 @@ static void test_dispatch(void **state)
         for (int j = 0; j < K; j++)
             top[m * K + j] = choices[(rng_u64(1, 2, (uint64_t)m) + (uint64_t)j) % 6];
     }
-    struct compute_dispatch dispatch = {M, E, K, top, offset, count, slot_row, row_token, row_slot};
+    struct compute_dispatch dispatch = {M,      E,     K,        COMPUTE_ROW_ALIGN, top,
+                                        offset, count, slot_row, row_token,         row_slot};
     compute_dispatch(&dispatch);
     assert_true(offset[E] <= bound);
     assert_int_equal(count[3], 0);
@@ -719,7 +741,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rmsnorm),    cmocka_unit_test(test_seam),
-        cmocka_unit_test(test_attention),  cmocka_unit_test(test_attention_cached),
+        cmocka_unit_test(test_attention),  cmocka_unit_test(test_attention_paged),
         cmocka_unit_test(test_rope),       cmocka_unit_test(test_glu),
         cmocka_unit_test(test_router),     cmocka_unit_test(test_dispatch),
         cmocka_unit_test(test_embed),      cmocka_unit_test(test_loss),

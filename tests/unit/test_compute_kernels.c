@@ -390,8 +390,9 @@ static void test_rope(void **state)
             compute_rope_table(FIRST + T, h, 10000.0, table.data);
             struct array got = array_random(t->dtype, (size_t)(ROWS * ld), i, 0, 1);
             struct array want = array_copy(&got);
-            struct compute_rope rope = {ROWS, T,          FIRST,    HEADS,   h,
-                                        ld,   table.data, backward, got.data};
+            static const int32_t position[ROWS] = {2, 3, 4, 5, 6, 0, 6, 3, 2};
+            struct compute_rope rope = {ROWS,     T,          HEADS,    h,       ld,
+                                        position, table.data, backward, got.data};
             t->fast->rope(&rope, ROW0, ROWS - ROW0);
             rope.x = want.data;
             t->ref->rope(&rope, ROW0, ROWS - ROW0);

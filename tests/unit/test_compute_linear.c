@@ -191,6 +191,7 @@ static void check_linear(compute_t *c, const struct linear_case *k)
     snprintf(name, sizeof name, "%s %s %lld -> %lld", compute_backend_name(c),
              dtype == COMPUTE_F32 ? "f32" : "bf16", (long long)k->in, (long long)p.out);
     compute_linear_t *l = compute_linear_new(c, &d);
+    compute_linear_update(l);
     check_forward(l, &p, COMPUTE_F32, name);
     check_backward_input(l, &p, COMPUTE_F32, name);
     if (dtype == COMPUTE_BF16) {
@@ -282,6 +283,7 @@ static void check_large(compute_t *c, const struct linear_case *k)
     }
     d.max_rows = p.rows;
     compute_linear_t *l = compute_linear_new(c, &d);
+    compute_linear_update(l);
     for (int narrow = 0; narrow < (compute_act_dtype(c) == COMPUTE_BF16 ? 2 : 1); narrow++) {
         sample_rows(l, &p, true, narrow);
         sample_rows(l, &p, false, narrow);

@@ -77,9 +77,11 @@ static struct bench bench_new(enum compute_dtype dtype, struct pool *pool)
     struct compute_linear_desc experts = {.groups = E, .in = D, .parts = 1, .out = {F}};
     experts.master[0] = w + at;
     experts.grad[0] = g + at;
-    experts.max_rows = compute_dispatch_rows(M, E, TOP);
+    experts.max_rows = compute_dispatch_rows(M, E, TOP, COMPUTE_ROW_ALIGN);
     s.qkv = compute_linear_new(s.c, &qkv);
     s.experts = compute_linear_new(s.c, &experts);
+    compute_linear_update(s.qkv);
+    compute_linear_update(s.experts);
     return s;
 }
 
@@ -157,7 +159,7 @@ static void run_attention(struct bench *s)
     size_t size = compute_dtype_size(s->dtype);
     compute_linear_forward(s->qkv, all, act[0].data, act[1].data, s->dtype);
     note_array(s, "linear", &act[1]);
-    struct compute_rope rope = {M, T, 0, H + K, W, QKV, s->table.data, false, act[1].data};
+    struct compute_rope rope = {M, T, H + K, W, QKV, NULL, s->table.data, false, act[1].data};
     compute_rope(c, &rope);
     note_array(s, "rope", &act[1]);
     struct compute_attention a = {.B = B, .T = T, .H = H, .K = K, .h = W, .ld = QKV};
@@ -202,8 +204,9 @@ static void run_experts(struct bench *s)
     compute_router_backward(c, &r, &grad);
     note_array(s, "router dx", &fp[3]);
     note_array(s, "router dW", &fp[4]);
-    struct compute_dispatch dispatch = {M,        E,           TOP,          s->top,     s->offset,
-                                        s->count, s->slot_row, s->row_token, s->row_slot};
+    struct compute_dispatch dispatch = {
+        M,         E,        TOP,         COMPUTE_ROW_ALIGN, s->top,
+        s->offset, s->count, s->slot_row, s->row_token,      s->row_slot};
     compute_dispatch(&dispatch);
     compute_gather(c, s->offset[E], D, s->row_token, act[0].data, act[1].data);
     note_array(s, "gather", &act[1]);

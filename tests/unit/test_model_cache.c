@@ -199,7 +199,7 @@ static void test_memory(void **state)
     open_random(&r, 1, (struct rig_options){COMPUTE_BF16, COMPUTE_REFERENCE, 1, true});
     random_tokens(tokens, TOKENS, V, 4);
     /* a token more costs its keys and values: 2 layers, key and value, 2 heads of 8, 2 bytes; and
-     * its share of the rotation table */
+     * its share of the rotation table; whole pages here */
     size_t more = model_cache_bytes(r.model, 3200) - model_cache_bytes(r.model, 1600);
     assert_int_equal(more, 1600 * (2 * 2 * 2 * 8 * 2 + 8 * 4));
     model_cache_t *c = model_cache_new(r.model, TOKENS);

@@ -346,8 +346,8 @@ static void test_initial_weights(void **state)
     struct rig r, two;
     struct model_config c = small_grok2();
     c.d_model = 96;
-    rig_open(&r, &c, 1, 2, (struct rig_options){COMPUTE_F32, COMPUTE_REFERENCE, 1, true});
-    rig_open(&two, &c, 2, 3, (struct rig_options){COMPUTE_F32, COMPUTE_REFERENCE, 2, true});
+    rig_open(&r, &c, 1, 2, (struct rig_options){COMPUTE_F32, COMPUTE_REFERENCE, 1, false});
+    rig_open(&two, &c, 2, 3, (struct rig_options){COMPUTE_F32, COMPUTE_REFERENCE, 2, false});
     model_init_weights(r.model, 7);
     model_init_weights(two.model, 7);
     const struct param_table *t = model_params(r.model);

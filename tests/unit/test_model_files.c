@@ -5,7 +5,7 @@
 
 #include <unistd.h>
 
-static const struct rig_options PLAIN = {COMPUTE_F32, COMPUTE_REFERENCE, 1, true};
+static const struct rig_options PLAIN = {COMPUTE_F32, COMPUTE_REFERENCE, 1, false};
 
 static const char *temporary_dir(struct arena *a)
 {

@@ -30,6 +30,7 @@ struct member {
     struct model_stats stats;
     float nll[M], logits[64];
     int sums;
+    struct model_options options;
 };
 
 /* Both offer their array; the first adds the second's and copies the sum there. */
@@ -60,6 +61,7 @@ static void member_open(struct member *me)
     o.hooks =
         (struct model_hooks){.ctx = me, .reduce_output = group_sum, .reduce_input_grad = group_sum};
     if (model_new(me->config, &o, &me->rig.model, &e) < 0) fail_with(&e);
+    me->options = o;
 }
 
 static void *member_run(void *ctx)
@@ -68,9 +70,11 @@ static void *member_run(void *ctx)
     model_t *m = me->rig.model;
     model_train_step(m, me->batch, 0.7, true, &me->stats);
     model_score(m, me->batch, me->nll);
-    model_cache_t *c = model_cache_new(m, T);
-    model_decode(m, c, me->batch->inputs, T, me->logits);
+    model_t *inference = inference_of(&me->rig, me->config, &me->options);
+    model_cache_t *c = model_cache_new(inference, T);
+    model_decode(inference, c, me->batch->inputs, T, me->logits);
     model_cache_free(c);
+    model_free(inference);
     return NULL;
 }
 
@@ -142,9 +146,11 @@ static void check_halves(const struct model_config *c)
     float nll[M], logits[64];
     model_train_step(whole.model, &b, 0.7, true, &stats);
     model_score(whole.model, &b, nll);
-    model_cache_t *cache = model_cache_new(whole.model, T);
-    model_decode(whole.model, cache, inputs, T, logits);
+    model_t *inference = inference_of(&whole, c, NULL);
+    model_cache_t *cache = model_cache_new(inference, T);
+    model_decode(inference, cache, inputs, T, logits);
     model_cache_free(cache);
+    model_free(inference);
     for (int i = 0; i < 2; i++) {
         struct member *me = &members[i];
         assert_true(fabs(me->stats.nll / stats.nll - 1) < 1e-6);
@@ -177,7 +183,7 @@ static void test_halves_are_drawn_alike(void **state)
     (void)state;
     struct model_config c = small_grok2();
     struct rig whole;
-    rig_open(&whole, &c, B, T, (struct rig_options){COMPUTE_F32, COMPUTE_REFERENCE, 1, true});
+    rig_open(&whole, &c, B, T, (struct rig_options){COMPUTE_F32, COMPUTE_REFERENCE, 1, false});
     model_init_weights(whole.model, 9);
     const struct param_table *t = model_params(whole.model);
     float *want = mem_alloc(t->total * sizeof(float));

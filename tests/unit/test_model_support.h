@@ -117,17 +117,35 @@ SUPPORT struct model_config small_dense(void)
 /* Like the reference's: norms near 1, a router that decides, everything else as model_init. */
 SUPPORT void random_weights(model_t *m, uint64_t seed)
 {
-    model_init_weights(m, seed);
     const struct param_table *t = model_params(m);
     for (size_t i = 0; i < t->n_rows; i++) {
-        float *w = model_weights(m) + t->rows[i].offset;
-        for (size_t j = 0; j < t->rows[i].count; j++) {
-            if (t->rows[i].kind == PARAM_NORM)
-                w[j] = 1 + 0.1f * (float)rng_normal(seed, 1000 + i, j);
-            if (t->rows[i].kind == PARAM_ROUTER) w[j] = 0.5f * (float)rng_normal(seed, 1000 + i, j);
+        const struct param *p = &t->rows[i];
+        float *w = mem_alloc(p->count * sizeof(*w));
+        model_init_values(m, i, seed, 0, p->count, w);
+        for (size_t j = 0; j < p->count; j++) {
+            if (p->kind == PARAM_NORM) w[j] = 1 + 0.1f * (float)rng_normal(seed, 1000 + i, j);
+            if (p->kind == PARAM_ROUTER) w[j] = 0.5f * (float)rng_normal(seed, 1000 + i, j);
         }
+        model_put(m, i, 0, (int64_t)p->count / p->shape[p->n_dims - 1], w);
+        mem_free(w);
     }
     model_weights_changed(m);
+}
+
+/* A model for inference beside one that trains, with the same weights. */
+SUPPORT model_t *inference_of(struct rig *r, const struct model_config *c,
+                              const struct model_options *like)
+{
+    struct error e = {0};
+    struct model_options o = {.compute = r->compute, .B = 1, .T = 1};
+    model_t *m;
+    if (like) {
+        o.shard = like->shard;
+        o.hooks = like->hooks;
+    }
+    if (model_new(c, &o, &m, &e) < 0) fail_with(&e);
+    model_copy_weights(m, r->model);
+    return m;
 }
 
 SUPPORT void random_tokens(uint32_t *out, size_t n, int64_t V, uint64_t seed)

@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-/* c is m's configuration. With biases, the routers' selection biases are written too. */
+/* c is the configuration of m, which trains. With biases, the routers' selection biases are written too. */
 static inline int weights_file_write(model_t *m, const struct model_config *c, bool biases,
                                      const char *path, struct error *e)
 {

@@ -18,6 +18,18 @@
 #    define COMPUTE_X86_KERNELS 0
 #endif
 
+/* c [rows, COMPUTE_PANEL] fp32 (+)= X [rows, K] . W. W is a panel: COMPUTE_PANEL columns of the
+ * product, [K, COMPUTE_PANEL] float, or of bfloat16 pairs of the summed dimension side by side,
+ * [ceil(K / 2), COMPUTE_PANEL, 2], the last one's second half 0 where K is odd. Each number is summed
+ * in the order of K with the same instructions whatever `rows` is. */
+#define COMPUTE_PANEL 64
+struct compute_panel {
+    int64_t rows, K, ld; /* ld: of X, elements */
+    const void *x, *w;   /* act */
+    float *c;
+    bool add;
+};
+
 struct compute_kernels {
     const char *name;
 
@@ -44,6 +56,11 @@ struct compute_kernels {
     void (*attention_backward)(const struct compute_attention *a,
                                const struct compute_attention_grad *d, int64_t b, int64_t kv,
                                void *scratch);
+    /* Query heads [head, head + heads), which share a key head, of run `run`; scratch of
+     * paged_scratch(queries times heads, h) bytes, as above. */
+    size_t (*paged_scratch)(int64_t rows, int64_t h);
+    void (*paged_attention)(const struct compute_paged *p, int64_t run, int64_t head, int64_t heads,
+                            void *scratch);
     void (*rope)(const struct compute_rope *p, int64_t first, int64_t rows);
 
     void (*glu_forward)(const struct compute_glu *g, int64_t first, int64_t rows);
@@ -70,6 +87,8 @@ struct compute_kernels {
     void (*momentum)(const struct compute_momentum *o, size_t first, size_t n);
     void (*axpby)(size_t n, float a, const float *x, float b, float *y);
 
+    /* A piece of a product with weights that are held for inference. */
+    void (*panel)(const struct compute_panel *p);
     /* The whole product on one thread; A and B of the table's act format. The reference's plain
      * loops; fast backends use oneDNN or AMX tiles (compute_linear.c) and leave this NULL. */
     void (*matmul)(const struct compute_matmul *m);

@@ -1,8 +1,9 @@
 /* compute_linear_internal.h: a linear layer as its two implementations see it.
  *
  * compute_linear.c checks arguments and cuts the rows of all groups into tiles; an implementation
- * (plain: the backend's own matmul; dnnl: oneDNN) keeps its compute copy of the weights and does
- * the products. The list of tiles depends on the row ranges alone. */
+ * (plain: the backend's own matmul; dnnl: oneDNN; panels: for inference; AMX: for both) keeps its
+ * compute copy of the weights and does the products. A format of weights in blocks would be another
+ * implementation for inference, whose `put` takes floats or, better, the blocks. The list of tiles depends on the row ranges alone. */
 #ifndef COLOSSUS_COMPUTE_LINEAR_INTERNAL_H
 #define COLOSSUS_COMPUTE_LINEAR_INTERNAL_H
 
@@ -30,7 +31,12 @@ struct linear_ops {
     size_t (*bytes)(const compute_t *c, const struct compute_linear_desc *d);
     void *(*open)(compute_linear_t *l); /* makes the implementation's state */
     void (*close)(void *state);
-    void (*update)(compute_linear_t *l);
+    void (*update)(compute_linear_t *l); /* NULL: for inference only */
+    /* For inference (NULL: never): rows of W take their place; rows of W as a table, tokens [first,
+     * first + rows) of *e. */
+    void (*put)(compute_linear_t *l, const struct compute_linear_rows *r);
+    void (*embed)(const compute_linear_t *l, const struct compute_embed *e, int64_t first,
+                  int64_t rows, float *h);
     /* Y = X . W^T, or where not `forward` dX = dY . W. */
     void (*rows)(compute_linear_t *l, const struct linear_call *k, bool forward);
     void (*backward_weight)(compute_linear_t *l, const struct linear_call *k);
@@ -46,6 +52,11 @@ struct compute_linear {
     struct linear_tile *tiles; /* room for the most a call can need */
     int64_t max_tiles;
 };
+
+static inline bool compute_linear_trains(const struct compute_linear_desc *d)
+{
+    return d->master[0] != NULL;
+}
 
 /* Columns of Y: all parts together. */
 static inline int64_t compute_linear_out(const struct compute_linear_desc *d)

@@ -23,7 +23,7 @@ struct attention_view {
 static struct attention_view attention_view(const struct compute_attention *a, int64_t b,
                                             int64_t head, int64_t t)
 {
-    int64_t kv = head / (a->H / a->K), ld_kv = a->ld_kv ? a->ld_kv : a->ld;
+    int64_t kv = head / (a->H / a->K), ld_kv = a->ld;
     return (struct attention_view){
         .q = (const act_t *)a->q + (b * a->T + t) * a->ld + head * a->h,
         .k = (const act_t *)a->k + b * a->T * ld_kv + kv * a->h,
@@ -121,6 +121,65 @@ static void ref_attention_backward(const struct compute_attention *a,
             ((act_t *)grad->dk)[(b * T + u) * a->ld + kv * h + i] = act_store(dk[u * h + i]);
             ((act_t *)grad->dv)[(b * T + u) * a->ld + kv * h + i] = act_store(dv[u * h + i]);
         }
+}
+
+/* ------------------------------------------------------------------ pages
+ * The same as ref_attention_forward with keys and values taken from pages. */
+
+static size_t ref_paged_scratch(int64_t rows, int64_t h)
+{
+    (void)rows;
+    return (size_t)h * sizeof(double);
+}
+
+/* Element d of the key (or the value) of head kv at position u. */
+static float paged_element(const struct compute_paged *p, const struct compute_paged_run *run,
+                           int64_t kv, int64_t u, int64_t d, bool value)
+{
+    const char *page = run->pages[u / COMPUTE_PAGE];
+    const act_t *part = (const act_t *)(const void *)(page + p->at);
+    int64_t at = u % COMPUTE_PAGE;
+    if (value) return act_load(part[((p->K + kv) * COMPUTE_PAGE + at) * p->h + d]);
+    return act_load(part[(kv * p->h + d) * COMPUTE_PAGE + at]);
+}
+
+static float paged_score(const struct compute_paged *p, const struct compute_paged_run *run,
+                         int64_t kv, int64_t u, const act_t *q)
+{
+    double sum = 0;
+    for (int64_t d = 0; d < p->h; d++)
+        sum += (double)act_load(q[d]) * paged_element(p, run, kv, u, d, false);
+    return compute_reference_cap(p->multiplier * (float)sum, p->cap);
+}
+
+/* One query of one head at position t, o [h]; scores are made twice, so that none has to be kept. */
+static void paged_query(const struct compute_paged *p, const struct compute_paged_run *run,
+                        int64_t head, int64_t t, double *o)
+{
+    int64_t kv = head / (p->H / p->K), row = run->row + t - run->pos;
+    const act_t *q = (const act_t *)p->q + row * p->ld + head * p->h;
+    act_t *out = (act_t *)p->out + row * p->ld_out + head * p->h;
+    float temperature = compute_reference_temperature(t, p->temperature_len), largest = -INFINITY;
+    for (int64_t u = 0; u <= t; u++)
+        largest = fmaxf(largest, paged_score(p, run, kv, u, q) * temperature);
+    double sum = 0;
+    memset(o, 0, (size_t)p->h * sizeof *o);
+    for (int64_t u = 0; u <= t; u++) {
+        float weight = expf(paged_score(p, run, kv, u, q) * temperature - largest);
+        sum += (double)weight;
+        for (int64_t d = 0; d < p->h; d++)
+            o[d] += (double)weight * paged_element(p, run, kv, u, d, true);
+    }
+    for (int64_t d = 0; d < p->h; d++)
+        out[d] = act_store((float)(o[d] / sum));
+}
+
+static void ref_paged_attention(const struct compute_paged *p, int64_t run, int64_t head,
+                                int64_t heads, void *scratch)
+{
+    const struct compute_paged_run *r = &p->runs[run];
+    for (int64_t i = 0; i < r->n * heads; i++)
+        paged_query(p, r, head + i / r->n, r->pos + i % r->n, scratch);
 }
 
 #endif

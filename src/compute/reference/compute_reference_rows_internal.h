@@ -137,7 +137,8 @@ static void ref_rope(const struct compute_rope *p, int64_t first, int64_t rows)
 {
     int64_t half = p->h / 2;
     for (int64_t r = first; r < first + rows; r++) {
-        const float *cosine = p->table + (r % p->T + p->pos) * p->h, *sine = cosine + half;
+        const float *cosine = p->table + (p->position ? p->position[r] : r % p->T) * p->h,
+                    *sine = cosine + half;
         for (int64_t i = 0; i < p->n_heads; i++) {
             act_t *x = (act_t *)p->x + r * p->ld + i * p->h;
             for (int64_t d = 0; d < half; d++) {
@@ -215,6 +216,27 @@ static void ref_cross_entropy(const struct compute_loss *l, int64_t first, int64
                 act_store((float)p * l->d_scale * multiplier * compute_reference_cap_slope(y, cap));
         }
     }
+}
+
+/* Element k of column n of a panel. */
+static float panel_element(const struct compute_panel *p, int64_t k, int64_t n)
+{
+#if ACT_IS_BF16
+    return act_load(((const act_t *)p->w)[((k / 2) * COMPUTE_PANEL + n) * 2 + k % 2]);
+#else
+    return act_load(((const act_t *)p->w)[k * COMPUTE_PANEL + n]);
+#endif
+}
+
+static void ref_panel(const struct compute_panel *p)
+{
+    for (int64_t r = 0; r < p->rows; r++)
+        for (int64_t n = 0; n < COMPUTE_PANEL; n++) {
+            float *c = &p->c[r * COMPUTE_PANEL + n], sum = p->add ? *c : 0;
+            for (int64_t k = 0; k < p->K; k++)
+                sum += act_load(((const act_t *)p->x)[r * p->ld + k]) * panel_element(p, k, n);
+            *c = sum;
+        }
 }
 
 #endif

@@ -33,13 +33,16 @@ static bool ask_for_amx(void)
     return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
 }
 
-static struct compute_kernels amx_table;
+static struct compute_kernels bf16_table, amx_table;
 static bool amx_found;
 
-static void find_amx(void)
+/* The table of bfloat16 with AVX-512, by what else the CPU has. */
+static void find_bf16(void)
 {
+    bf16_table = compute_x86_bf16_avx512;
+    if (__builtin_cpu_supports("avx512bf16")) bf16_table.panel = compute_x86_panel_dot;
     amx_found = ask_for_amx();
-    amx_table = compute_x86_bf16_avx512;
+    amx_table = bf16_table;
     amx_table.name = "avx512 + amx bf16";
     amx_table.attention_scratch = compute_x86_amx_attention_scratch;
     amx_table.attention_forward = compute_x86_amx_attention_forward;
@@ -49,7 +52,7 @@ static void find_amx(void)
 bool compute_x86_has_amx(void)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, find_amx);
+    pthread_once(&once, find_bf16);
     return amx_found;
 }
 
@@ -63,7 +66,7 @@ const struct compute_kernels *compute_kernels_avx512(enum compute_dtype dtype)
 {
     if (!has_avx512()) return NULL;
     if (dtype == COMPUTE_F32) return &compute_x86_f32_avx512;
-    return compute_x86_has_amx() ? &amx_table : &compute_x86_bf16_avx512;
+    return compute_x86_has_amx() ? &amx_table : &bf16_table;
 }
 
 void compute_x86_temperatures(int64_t t, int64_t n, int64_t temperature_len, float scale,

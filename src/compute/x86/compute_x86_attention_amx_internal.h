@@ -160,7 +160,7 @@ INLINE struct amx_four amx_exp2(struct amx_four z, bool bounded)
 
 SOMETIMES struct amx_head amx_head_of(const struct compute_attention *a, int64_t b, int64_t head)
 {
-    int64_t ld_kv = a->ld_kv ? a->ld_kv : a->ld, kv = head / (a->H / a->K);
+    int64_t ld_kv = a->ld, kv = head / (a->H / a->K);
     bool capped = a->cap > 0;
     float top;
     compute_x86_temperatures(a->T - 1, 1, a->temperature_len, 1.0f, &top);

@@ -74,7 +74,7 @@ struct att_scratch {
 
 static struct att_head att_head_of(const struct compute_attention *a, int64_t b, int64_t head)
 {
-    int64_t ld_kv = a->ld_kv ? a->ld_kv : a->ld, kv = head / (a->H / a->K);
+    int64_t ld_kv = a->ld, kv = head / (a->H / a->K);
     bool capped = a->cap > 0;
     float top = 1.0f;
     if (a->temperature_len > 0)

@@ -4,6 +4,8 @@
 #include "compute/x86/compute_x86_experts_internal.h"
 #include "compute/x86/compute_x86_loss_internal.h"
 #include "compute/x86/compute_x86_norms_internal.h"
+#include "compute/x86/compute_x86_paged_internal.h"
+#include "compute/x86/compute_x86_panels_internal.h"
 
 const struct compute_kernels compute_x86_bf16_avx2 = {
     .name = "avx2 bf16",

@@ -18,6 +18,9 @@ void compute_x86_amx_attention_backward(const struct compute_attention *a,
                                         const struct compute_attention_grad *d, int64_t b,
                                         int64_t kv, void *scratch);
 
+/* Products for inference by AVX512-BF16 (compute_x86_panels_avx512bf16.c). */
+void compute_x86_panel_dot(const struct compute_panel *p);
+
 /* Factors on the scores of queries t .. t + n - 1 (1 where there is no temperature), times
  * `scale`. */
 void compute_x86_temperatures(int64_t t, int64_t n, int64_t temperature_len, float scale,

@@ -48,7 +48,8 @@ static size_t amx_bytes(const compute_t *c, const struct compute_linear_desc *d)
 {
     (void)c;
     int64_t out = compute_linear_out(d);
-    return packed_shape(d->groups, d->in, out).bytes + packed_shape(d->groups, out, d->in).bytes;
+    size_t forward = packed_shape(d->groups, d->in, out).bytes;
+    return forward + (compute_linear_trains(d) ? packed_shape(d->groups, out, d->in).bytes : 0);
 }
 
 static void packed_map(struct packed *p)
@@ -62,6 +63,8 @@ static void *amx_open(compute_linear_t *l)
     struct amx_linear *s = mem_calloc(1, sizeof *s);
     s->forward = packed_shape(l->d.groups, l->d.in, l->out);
     s->backward = packed_shape(l->d.groups, l->out, l->d.in);
+    s->forward.data = l->d.memory;
+    if (!compute_linear_trains(&l->d)) return s;
     packed_map(&s->forward);
     packed_map(&s->backward);
     return s;
@@ -70,8 +73,10 @@ static void *amx_open(compute_linear_t *l)
 static void amx_close(void *state)
 {
     struct amx_linear *s = state;
-    mem_unmap(s->forward.data, s->forward.bytes);
-    mem_unmap(s->backward.data, s->backward.bytes);
+    if (s->backward.data) {
+        mem_unmap(s->forward.data, s->forward.bytes);
+        mem_unmap(s->backward.data, s->backward.bytes);
+    }
     mem_free(s);
 }
 
@@ -146,6 +151,50 @@ static void amx_update(compute_linear_t *l)
     size_t elements = (size_t)(s->forward.steps * 32 * 32 + STEP);
     r.scratch = compute_private_scratch(l->c, elements * sizeof(bf16_t), &r.stride);
     pool_run(l->c->pool, (size_t)(l->d.groups * s->forward.bands), repack_task, &r);
+}
+
+/* ------------------------------------------------------------------ inference */
+
+/* The place of element k of row `row` of W (all parts one below the other) in the forward form: see
+ * pack_forward_step. */
+INLINE bf16_t *packed_at(const struct packed *p, int64_t group, int64_t row, int64_t k)
+{
+    bf16_t *step = p->data + group * p->stride + (row / BAND * p->steps + k / 32) * STEP;
+    return step + row % BAND / 16 * TILE + k % 32 / 2 * 32 + row % 16 * 2 + k % 2;
+}
+
+struct put_run {
+    compute_linear_t *l;
+    const struct compute_linear_rows *r;
+};
+
+/* Task: a row. */
+static void put_task(void *ctx, size_t task, int thread)
+{
+    (void)thread;
+    const struct put_run *run = ctx;
+    compute_linear_t *l = run->l;
+    const struct amx_linear *s = l->state;
+    const struct compute_linear_rows *r = run->r;
+    int64_t row = l->out_start[r->part] + r->first + (int64_t)task;
+    const float *w = r->w + (int64_t)task * l->d.in;
+    for (int64_t k = 0; k < l->d.in; k++)
+        *packed_at(&s->forward, r->group, row, k) = bf16_store(w[k]);
+}
+
+static void amx_put(compute_linear_t *l, const struct compute_linear_rows *r)
+{
+    struct put_run run = {l, r};
+    pool_run(l->c->pool, (size_t)r->n, put_task, &run);
+}
+
+static void amx_embed(const compute_linear_t *l, const struct compute_embed *e, int64_t first,
+                      int64_t rows, float *h)
+{
+    const struct amx_linear *s = l->state;
+    for (int64_t i = first; i < first + rows; i++)
+        for (int64_t k = 0; k < e->D; k++)
+            h[i * e->D + k] = e->scale * bf16_load(*packed_at(&s->forward, 0, e->ids[i], k));
 }
 
 /* ------------------------------------------------------------------ rows times weights */
@@ -301,5 +350,7 @@ const struct linear_ops compute_x86_linear_amx = {
     .close = amx_close,
     .update = amx_update,
     .rows = amx_rows,
+    .put = amx_put,
+    .embed = amx_embed,
     .backward_weight = compute_x86_linear_gradient_amx,
 };

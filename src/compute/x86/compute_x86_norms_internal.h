@@ -180,7 +180,8 @@ static void x86_rope(const struct compute_rope *p, int64_t first, int64_t rows)
     int64_t h = p->h, half = h / 2, n_heads = p->n_heads;
     vf sign = v_set1(p->backward ? -1.0f : 1.0f);
     for (int64_t r = first; r < first + rows; r++) {
-        const float *cosine = p->table + (r % p->T + p->pos) * h, *sine = cosine + half;
+        const float *cosine = p->table + (p->position ? p->position[r] : r % p->T) * h;
+        const float *sine = cosine + half;
         for (int64_t i = 0; i < n_heads; i++) {
             act_t *x = (act_t *)p->x + r * p->ld + i * h;
             VECTOR_LOOP(d, n, half, {

@@ -73,6 +73,7 @@ INLINE vf v_set1(float x)
 #define vi_to_float(x)               V(cvtepi32_ps)(x)
 #define vi_shift_left(x, by)         V(slli_epi32)(x, by)
 #define vi_shift_right_signed(x, by) V(srai_epi32)(x, by)
+#define vi_load(p)                   vi_load_raw((const void *)(p))
 #define vd_zero()                    V(setzero_pd)()
 #define vd_fma(a, b, c)              V(fmadd_pd)(a, b, c)
 
@@ -111,6 +112,8 @@ INLINE vi vi_iota(int32_t first)
                             vi_set1(first));
 }
 #    define vi_load_n(p, n) _mm512_maskz_loadu_epi32(v_mask_first(n), p)
+#    define vi_load_raw(p)  _mm512_loadu_si512(p)
+#    define vi_high(x)      _mm512_and_si512(x, vi_set1((int32_t)0xffff0000u))
 #    define vi_bits(x)      _mm512_castps_si512(x)
 #    define vi_as_float(x)  _mm512_castsi512_ps(x)
 
@@ -226,6 +229,8 @@ INLINE vf v_recip(vf x)
 #    define v_keep(m, x)         _mm256_and_ps(_mm256_castsi256_ps(m), x)
 #    define v_select(m, yes, no) _mm256_blendv_ps(no, yes, _mm256_castsi256_ps(m))
 #    define vi_load_n(p, n)      _mm256_maskload_epi32(p, v_mask_first(n))
+#    define vi_load_raw(p)       _mm256_loadu_si256((const __m256i *)(p))
+#    define vi_high(x)           _mm256_and_si256(x, vi_set1((int32_t)0xffff0000u))
 #    define vi_bits(x)           _mm256_castps_si256(x)
 #    define vi_as_float(x)       _mm256_castsi256_ps(x)
 
