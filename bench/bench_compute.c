@@ -122,9 +122,9 @@ static compute_linear_t *open_layer(struct context *x, const struct layer *l, in
         at += (size_t)(l->groups * l->out[p] * l->in);
     }
     d.max_rows = l->rows + 64 * 64;
-    compute_linear_t *l = compute_linear_new(x->c, &d);
-    compute_linear_update(l);
-    return l;
+    compute_linear_t *linear = compute_linear_new(x->c, &d);
+    compute_linear_update(linear);
+    return linear;
 }
 
 static void add_layer(struct context *x, const struct shape *s, const struct layer *l)

@@ -139,7 +139,8 @@ static void run_seam_backward(const struct run *r)
 }
 static void run_rope(const struct run *r)
 {
-    struct compute_rope p = {r->rows, TIME, 0, WIDTH / HEAD, HEAD, WIDTH, rope_table, false, A(0)};
+    struct compute_rope p = {r->rows, TIME,       WIDTH / HEAD, HEAD, WIDTH,
+                             NULL,    rope_table, false,        A(0)};
     r->k->rope(&p, 0, r->rows);
 }
 static void run_glu_forward(const struct run *r)
