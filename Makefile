@@ -2,9 +2,10 @@
 #
 #   make            the program, at ./colossus          make demo      the main job on real input
 #   make test       every test                          make bench     speed beside PyTorch
-#   make deps       what is missing, from Debian        make check     format, layers, cppcheck, -Werror
+#   make deps       what is missing, from Debian        make deps-dev  and what `make check` needs
+#   make check      format, layers, cppcheck, -Werror   make format    clang-format on everything
 #   make sanitize   tests under the sanitizers          make fuzz      FUZZ_RUNS=5000000
-#   make install    PREFIX=/usr/local DESTDIR=          make format    clang-format on everything
+#   make install    PREFIX=/usr/local DESTDIR=          make uninstall
 #   make SANITIZE=address,undefined ...                 make CC=clang-14 ...      make WERROR=1 ...
 #
 # Objects live in build/<variant>/; each room of src/ becomes one archive lib<room>.a, and the test
@@ -60,6 +61,16 @@ $(B)/colossus-%.so: src/cluster/mpi/cluster_mpi.c src/cluster/cluster_transport_
 	@mkdir -p $(@D)
 	$(call say,link,$@) mpicc.$* $(CPPFLAGS) -std=gnu11 -O2 -g -fPIC -shared -fvisibility=hidden $(WARN) -o $@ $<
 
+# Asked before the first file is compiled: is there a compiler, and every library?
+HEADERS := dnnl.h jansson.h pcre2.h utf8proc.h xxhash.h yaml.h zlib.h zstd.h
+$(B)/found:
+	@mkdir -p $(@D)
+	@{ echo '#define PCRE2_CODE_UNIT_WIDTH 8'; printf '#include <%s>\n' $(HEADERS); \
+	echo 'int main(void) { return 0; }'; } >$@.c; \
+	$(CC) -o $@ $@.c $(LDLIBS) 2>$@.log || { head -n 3 $@.log; missing=$$(tools/deps --missing build); \
+	echo "make: the compiler or a library is missing$${missing:+: './run deps' installs $$missing}"; \
+	exit 1; } >&2
+
 # A link to the last variant that was built.
 colossus: $(B)/colossus FORCE
 	@ln -sfn $< $@
@@ -79,7 +90,7 @@ $(B)/%_avx512.o: CFLAGS += -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mf1
 $(B)/%_avx512bf16.o: CFLAGS += -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512bf16 -mfma
 $(B)/%_amx.o:    CFLAGS += -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512bf16 -mfma -mamx-tile -mamx-bf16
 
-$(B)/%.o: src/%.c
+$(B)/%.o: src/%.c | $(B)/found
 	@mkdir -p $(@D)
 	$(call say,cc,$<) $(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
@@ -96,7 +107,7 @@ $(B)/unit/$(1): $(B)/unit/$(1).o $(call upto_libs,$(call test_room,$(1)))
 endef
 $(foreach t,$(notdir $(UNIT_BINS)),$(eval $(call unit_rule,$(t))))
 
-$(B)/unit/%.o: tests/unit/%.c
+$(B)/unit/%.o: tests/unit/%.c | $(B)/found
 	@mkdir -p $(@D)
 	$(call say,cc,$<) $(CC) $(CPPFLAGS) -Itests/unit $(CFLAGS) -MMD -MP -c -o $@ $<
 
@@ -109,7 +120,7 @@ REPLAY_BINS := $(FUZZ_NAMES:%=$(B)/fuzz/replay_%)
 FUZZ_BINS   := $(FUZZ_NAMES:%=$(B)/fuzz/fuzz_%)
 FUZZ_RUNS   ?= 200000
 
-$(B)/fuzz/%.o: tests/fuzz/%.c
+$(B)/fuzz/%.o: tests/fuzz/%.c | $(B)/found
 	@mkdir -p $(@D)
 	$(call say,cc,$<) $(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
@@ -124,7 +135,7 @@ fuzz-bins: $(FUZZ_BINS)
 
 # Programs that measure: bench/bench_*.c, every room at hand.
 BENCH_BINS := $(patsubst bench/%.c,$(B)/bench/%,$(sort $(wildcard bench/bench_*.c)))
-$(B)/bench/%.o: bench/%.c
+$(B)/bench/%.o: bench/%.c | $(B)/found
 	@mkdir -p $(@D)
 	$(call say,cc,$<) $(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 $(BENCH_BINS): $(B)/bench/%: $(B)/bench/%.o $(LIBS)
@@ -137,18 +148,10 @@ bench-bins: $(BENCH_BINS)
 # -jN of the command line is handed down; without one, use all processors.
 SUBFLAGS = --no-print-directory $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(JOBS))
 
-deps:
-	@tools/deps build test demo check
-
-test:
-	@tools/deps build test demo
-	@+$(MAKE) $(SUBFLAGS) all unit-bins fuzz-replay
-	@tools/run-tests --build $(B)
-
-demo:
-	@tools/deps build demo
-	@+$(MAKE) $(SUBFLAGS) all
-	@tools/demo.sh
+# `make -n` shows that ./run would be called, and does not call it.
+deps deps-dev test demo:
+	@$(if $(findstring n,$(firstword -$(MAKEFLAGS))),,+)./run $@
+tested: all unit-bins fuzz-replay
 
 bench:
 	@tools/deps build
@@ -164,7 +167,7 @@ format:
 # Goes on after a finding, so that one run shows them all.
 CHECKS := check-format check-layers check-banned check-docs check-cppcheck check-gcc check-clang
 check:
-	@tools/deps build test check
+	@tools/deps dev
 	@+rc=0; for c in $(CHECKS); do echo "== $$c"; $(MAKE) $(SUBFLAGS) $$c || rc=1; done; \
 	[ $$rc -eq 0 ] && echo "check: all good"; exit $$rc
 
@@ -188,7 +191,7 @@ RACES := $(filter $(B)/unit/test_base_pool% $(B)/unit/test_base_log% \
 races: $(RACES)
 
 sanitize:
-	@tools/deps build test
+	@tools/deps test
 	@+rc=0; $(MAKE) $(SUBFLAGS) SANITIZE=address,undefined OPT="-O1 -g" sanitized || rc=1; \
 	$(MAKE) $(SUBFLAGS) SANITIZE=thread OPT="-O1 -g" raced || rc=1; exit $$rc
 
@@ -198,7 +201,7 @@ raced: races
 	@tools/run-tests --build $(B) --kinds unit --only "$(notdir $(RACES))"
 
 fuzz:
-	@tools/deps build check
+	@tools/deps dev
 	@+$(MAKE) $(SUBFLAGS) CC=clang-14 SANITIZE=fuzzer-no-link,address,undefined OPT="-O1 -g" fuzz-bins
 	@tools/run-fuzz --build build/clang-14-fuzzer-no-link-address-undefined --runs $(FUZZ_RUNS) \
 	    --jobs $(JOBS)
@@ -220,6 +223,6 @@ clean:
 -include $(OBJS:.o=.d) $(B)/main.d $(UNIT_BINS:=.d) $(FUZZ_NAMES:%=$(B)/fuzz/fuzz_%.d) \
     $(B)/fuzz/fuzz_replay.d $(BENCH_BINS:=.d)
 
-.PHONY: FORCE $(CHECKS) all unit-bins fuzz-replay fuzz-bins bench-bins deps test demo bench format check build-all \
-    races sanitize sanitized raced fuzz install clean
+.PHONY: FORCE $(CHECKS) all unit-bins fuzz-replay fuzz-bins bench-bins tested deps deps-dev test demo \
+    bench format check build-all races sanitize sanitized raced fuzz install uninstall clean
 .SECONDARY:

@@ -114,6 +114,17 @@ static int load_tree(struct train_run_file *f, const struct yaml_node *root,
     return train_config_check(f, &source, e);
 }
 
+/* A path, or the name of a preset in presets/runs. */
+static int open_run_file(struct train_run_file *out, struct yaml_node **root, struct error *e)
+{
+    struct error local;
+    struct yaml_reader here = yaml_reader_from(NULL, &out->arena, e, &local), child;
+    if (file_exists(out->path)) return yaml_load(out->path, &out->arena, root, e);
+    TRY(preset_open(&here, &train_run_section, out->path, NULL, &child, root));
+    out->path = child.path;
+    return 0;
+}
+
 int train_config_load(const struct train_run_text *from, struct train_run_file *out,
                       struct error *e)
 {
@@ -121,7 +132,7 @@ int train_config_load(const struct train_run_text *from, struct train_run_file *
     memset(out, 0, sizeof(*out));
     out->path = arena_strdup(&out->arena, from->path);
     int rc = from->text ? yaml_parse(from->text, from->size, from->path, &out->arena, &root, e)
-                        : yaml_load(from->path, &out->arena, &root, e);
+                        : open_run_file(out, &root, e);
     if (rc >= 0) rc = load_tree(out, root, from, e);
     if (rc < 0) train_config_free(out);
     return rc;
