@@ -94,6 +94,15 @@ $(B)/%.o: src/%.c | $(B)/found
 	@mkdir -p $(@D)
 	$(call say,cc,$<) $(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
+# The commit goes into one object, which is compiled anew when it changes. An archive, or a folder
+# within somebody else's repository, has none.
+$(B)/commit: FORCE
+	@mkdir -p $(@D); : >$@.now; test ! -e .git || GIT_OPTIONAL_LOCKS=0 git -c safe.directory='*' \
+	    describe --always --exclude='*' --abbrev=12 --dirty=-changed >$@.now 2>/dev/null; \
+	cmp -s $@.now $@ || cp $@.now $@
+$(B)/cmd/cmd_version.o: $(B)/commit
+$(B)/cmd/cmd_version.o: private CPPFLAGS += -DCOLOSSUS_COMMIT='"$(shell cat $(B)/commit)"'
+
 # ---------------------------------------------------------------- tests
 UNIT_SRCS := $(sort $(wildcard tests/unit/test_*.c))
 UNIT_BINS := $(UNIT_SRCS:tests/unit/%.c=$(B)/unit/%)
@@ -206,16 +215,30 @@ fuzz:
 	@tools/run-fuzz --build build/clang-14-fuzzer-no-link-address-undefined --runs $(FUZZ_RUNS) \
 	    --jobs $(JOBS)
 
+# README.md and docs/ stand to each other as here, so that their links hold.
+SHARE := $(PREFIX)/share
+DOC   := $(SHARE)/doc/colossus
+to     = "$(DESTDIR)$(1)"
+COMPLETIONS := bash:bash-completion/completions/colossus zsh:zsh/site-functions/_colossus \
+    fish:fish/vendor_completions.d/colossus.fish
+
 install: $(B)/colossus $(MPI_OBJECTS)
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/colossus/presets \
-	    $(DESTDIR)$(PREFIX)/share/doc/colossus $(DESTDIR)$(PREFIX)/share/bash-completion/completions
-	install -m 755 $(B)/colossus $(DESTDIR)$(PREFIX)/bin/colossus
-	for o in $(MPI_OBJECTS); do install -D -m 644 $$o $(DESTDIR)$(PREFIX)/lib/colossus/$${o##*/}; done
-	test ! -d presets || cp -R presets/. $(DESTDIR)$(PREFIX)/share/colossus/presets/
-	cp -R docs/. $(DESTDIR)$(PREFIX)/share/doc/colossus/
-	test ! -f README.md || install -m 644 README.md $(DESTDIR)$(PREFIX)/share/doc/colossus/
-	$(B)/colossus help --completion bash \
-	    > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/colossus
+	install -d $(call to,$(PREFIX)/bin) $(call to,$(SHARE)/colossus/presets) $(call to,$(DOC)/docs)
+	install -s -m 755 $(B)/colossus $(call to,$(PREFIX)/bin/colossus)
+	for o in $(MPI_OBJECTS); do \
+	    install -D -m 644 $$o $(call to,$(PREFIX)/lib/colossus)/$${o##*/} || exit 1; done
+	cp -RL presets/. $(call to,$(SHARE)/colossus/presets/)
+	cp -R docs/. $(call to,$(DOC)/docs/)
+	cp README.md LICENSE $(call to,$(DOC)/)
+	chmod -R u=rwX,go=rX $(call to,$(SHARE)/colossus) $(call to,$(DOC))
+	@for c in $(COMPLETIONS); do \
+	    at=$(call to,$(SHARE))/$${c#*:}; install -d "$${at%/*}" && \
+	    $(B)/colossus help --completion $${c%%:*} >"$$at" && chmod 644 "$$at" || exit 1; done
+
+uninstall:
+	rm -f $(call to,$(PREFIX)/bin/colossus)
+	rm -rf $(call to,$(SHARE)/colossus) $(call to,$(DOC)) $(call to,$(PREFIX)/lib/colossus)
+	@for c in $(COMPLETIONS); do rm -f $(call to,$(SHARE))/$${c#*:}; done
 
 clean:
 	rm -rf build colossus

@@ -11,6 +11,7 @@ static const struct cmd_entry commands[] = {
     {"plot", cmd_plot, "runs", "draw a run's loss and speed, here and as SVG"},
     {"check-golden", cmd_check_golden, "runs", "compare the model with reference numbers"},
     {"doctor", cmd_doctor, "runs", "say what is wrong with a site's MPI"},
+    {"version", cmd_version, "more", "version, commit, compiler, libraries, kernels for this CPU"},
     {"help", cmd_help, "more", "list the commands, or explain one"},
 };
 

@@ -253,6 +253,10 @@ void time_iso8601(char text[32]); /* UTC wall clock, "2026-11-22T03:04:05.678Z" 
 /* The candidate nearest to word by Damerau-Levenshtein distance, or NULL where none is near
  * enough to be meant (distance > max(2, length / 3)). */
 const char *name_nearest(const char *word, const char *const *candidates, size_t count);
+/* The same for keys with sections: first one with that last word ("lr" for "optimizer.lr"), of
+ * several the one whose section is nearest; then whatever is near or begins so ("power" for
+ * "power_cap_w"). */
+const char *name_nearest_key(const char *key, const char *const *keys, size_t count);
 
 /* ------------------------------------------------------------------ figures, ranges (base_figure.c)
  * P primary text read, S secondary text, R compilation that cites a primary, D derived, M from

@@ -79,29 +79,24 @@ static const struct option *first_below(const struct section *s, const char *nam
     return NULL;
 }
 
-/* First the keys of the same section, then a key of any section with that last word ("lr" for
- * "optimizer.lr"), then whatever full name is near or begins so ("power" for "power_cap_w"). */
+/* First the keys of the same section, as far as they are written there ("opt" for "optimizer.lr"),
+ * unless the last word of any other is the very one. */
 static const char *nearest_key(const struct yaml_reader *r, const struct section *s,
                                const char *inside, const char *key, const char *full)
 {
     const char **names = arena_alloc(r->arena, (s->n_rows + 1) * sizeof(*names));
+    const char **parts = arena_alloc(r->arena, (s->n_rows + 1) * sizeof(*parts));
     size_t n = 0, skip = inside[0] ? strlen(inside) + 1 : 0;
-    for (size_t i = 0; i < s->n_rows; i++)
-        if (options_below(s->rows[i].name, inside))
-            names[n++] = arena_strndup(r->arena, s->rows[i].name + skip,
-                                       strcspn(s->rows[i].name + skip, "."));
-    const char *near = name_nearest(key, names, n);
-    if (near) return inside[0] ? arena_printf(r->arena, "%s.%s", inside, near) : near;
+    bool same = false;
     for (size_t i = 0; i < s->n_rows; i++) {
-        const char *dot = strrchr(s->rows[i].name, '.');
-        if (dot && strcmp(dot + 1, key) == 0) return s->rows[i].name;
+        const char *name = names[i] = s->rows[i].name, *dot = strrchr(name, '.');
+        same = same || (dot && strcmp(dot + 1, key) == 0);
+        if (options_below(name, inside))
+            parts[n++] = arena_strndup(r->arena, name + skip, strcspn(name + skip, "."));
     }
-    for (size_t i = 0; i < s->n_rows; i++)
-        names[i] = s->rows[i].name;
-    near = name_nearest(full, names, s->n_rows);
-    for (size_t i = 0; i < s->n_rows && !near; i++)
-        if (strncmp(s->rows[i].name, full, strlen(full)) == 0) near = s->rows[i].name;
-    return near;
+    const char *near = same ? NULL : name_nearest(key, parts, n);
+    if (!near) return name_nearest_key(full, names, s->n_rows);
+    return inside[0] ? arena_printf(r->arena, "%s.%s", inside, near) : near;
 }
 
 static int unknown_key(const struct yaml_reader *r, const struct section *s,

@@ -26,6 +26,13 @@ static int name_distance(const char *a, size_t n, const char *b, size_t m)
     return rows[n % 3][m];
 }
 
+/* Two edits make "dir" of "lr" and "cost" of "fast": of a short word they leave too little, unless
+ * it begins the same. */
+static bool is_far(const char *word, size_t n, const char *other, int distance)
+{
+    return distance >= 2 && n < 6 && (n < 3 || word[0] != other[0]);
+}
+
 const char *name_nearest(const char *word, const char *const *candidates, size_t count)
 {
     size_t n = strlen(word);
@@ -38,11 +45,42 @@ const char *name_nearest(const char *word, const char *const *candidates, size_t
         if (m > NAME_MAX_LENGTH || (int)(n > m ? n - m : m - n) > best_distance) continue;
         int distance = name_distance(word, n, candidates[i], m);
         /* Two edits turn "x" into "up": with nothing in common it is not what was meant. */
-        if (distance >= (int)MAX(n, m)) continue;
+        if (distance >= (int)MAX(n, m) || is_far(word, n, candidates[i], distance)) continue;
         if (distance < best_distance || (distance == best_distance && !best)) {
             best = candidates[i];
             best_distance = distance;
         }
     }
+    return best;
+}
+
+static const char *last_part(const char *key)
+{
+    const char *dot = strrchr(key, '.');
+    return dot ? dot + 1 : key;
+}
+
+/* Edits between the sections of two keys that end alike. */
+static int section_distance(const char *a, const char *b)
+{
+    size_t n = (size_t)(last_part(a) - a), m = (size_t)(last_part(b) - b);
+    if (n > NAME_MAX_LENGTH || m > NAME_MAX_LENGTH) return NAME_MAX_LENGTH;
+    return name_distance(a, n, b, m);
+}
+
+const char *name_nearest_key(const char *key, const char *const *keys, size_t count)
+{
+    const char *best = NULL;
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(last_part(keys[i]), last_part(key)) != 0) continue;
+        if (!best || section_distance(key, keys[i]) < section_distance(key, best)) best = keys[i];
+    }
+    if (!best) best = name_nearest(key, keys, count);
+    for (size_t i = 0; i < count && !best; i++) {
+        const char *last = last_part(keys[i]);
+        if (!strchr(key, '.') && name_nearest(key, &last, 1)) best = keys[i];
+    }
+    for (size_t i = 0; i < count && !best; i++)
+        if (key[0] && strncmp(keys[i], key, strlen(key)) == 0) best = keys[i];
     return best;
 }

@@ -169,7 +169,6 @@ static int set_enum(const struct option *row, const char *text, void *target, co
     }
     int rc = bad_value(row, text, where, e, "%s", list);
     const char *near = name_nearest(text, row->choices, n);
-    if (near && near[0] != text[0]) near = NULL; /* "fast" is two letters from "cost" */
     if (near) return error_hint(e, "did you mean '%s'?", near);
     return where && row->example ? error_hint(e, "for example %s: %s", row->name, row->example)
                                  : rc;

@@ -32,6 +32,8 @@ int cmd_dispatch(const char *command, const struct cmd_entry *entries, size_t co
  * written. `entries` must live as long as the process: `colossus help` lists them. */
 int cmd_main(const struct cmd_entry *entries, size_t count, int argc, char **argv);
 const struct cmd_entry *cmd_all_entries(size_t *count);
+/* The command that was probably meant, "data tokenize" also for "tokenize", or NULL. */
+const char *cmd_nearest(const char *name);
 /* Every option table of the program, for the reference page and shell completion. */
 const struct option_table *const *cmd_all_tables(size_t *count);
 
@@ -70,9 +72,12 @@ void cmd_json_end(struct cmd_json *j, bool print);
 extern const char *const cmd_backends[], *const cmd_precisions[];
 
 cmd_fn cmd_data, cmd_train, cmd_generate, cmd_eval, cmd_check_golden, cmd_plot, cmd_plan,
-    cmd_bench_machine, cmd_doctor, cmd_help;
+    cmd_bench_machine, cmd_doctor, cmd_version, cmd_help;
 
 #define COLOSSUS_VERSION "0.1.0"
+#ifndef COLOSSUS_COMMIT /* the Makefile knows it where there is a git */
+#define COLOSSUS_COMMIT ""
+#endif
 
 /* The option table of each command, defined in its file. A new one is declared here and listed in
  * cmd_common.c. */
@@ -81,6 +86,6 @@ extern const struct option_table cmd_data_train_tokenizer_table, cmd_data_tokeni
     cmd_data_decode_table, cmd_train_table, cmd_generate_table, cmd_eval_table,
     cmd_check_golden_table, cmd_plot_table, cmd_plan_table, cmd_plan_compare_table,
     cmd_plan_sweep_table, cmd_plan_validate_table, cmd_bench_machine_table, cmd_doctor_mpi_table,
-    cmd_help_table;
+    cmd_version_table, cmd_help_table;
 
 #endif

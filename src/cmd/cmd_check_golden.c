@@ -26,11 +26,12 @@ const struct option_table cmd_check_golden_table = {
     "DIR... [options]",
     "compare with numbers of the reference",
     "DIR holds config.json, weights, batch and expected.safetensors as written by\n"
-    "tests/golden/grok_reference.py. Logits, losses, every gradient, the loss curve, the weights\n"
-    "after the optimiser's steps and a greedy continuation are compared; exit code 1 where an\n"
-    "error exceeds its bound.\n\n"
-    "  colossus check-golden tests/golden/data/*\n"
-    "  colossus check-golden tests/golden/data/grok-2-small --precision bf16",
+    "tests/golden/grok_reference.py, or is the name of one that travels with the program, in\n"
+    "presets/golden. Logits, losses, every gradient, the loss curve, the weights after the\n"
+    "optimiser's steps and a greedy continuation are compared; exit code 1 where an error exceeds\n"
+    "its bound.\n\n"
+    "  colossus check-golden grok-2-small many-experts\n"
+    "  colossus check-golden grok-2-small --precision bf16",
     rows,
     ARRAY_LEN(rows)};
 
@@ -45,11 +46,13 @@ static int check_all(const struct option_line *l, void *options, struct error *e
     int rc = 0;
     if (l->n_rest < 1) {
         error_set_code(e, ERROR_USAGE, "the folder of golden numbers is needed");
-        return error_hint(e, "colossus check-golden tests/golden/data/*");
+        return error_hint(e, "colossus check-golden grok-2-small");
     }
     for (int i = 0; i < l->n_rest; i++) {
         struct error failure = {0};
-        int failed = train_check_golden(l->rest[i], &g, stdout, &failure);
+        const char *preset = preset_find_file(l->arena, "golden", l->rest[i]);
+        const char *dir = preset && !file_exists(l->rest[i]) ? preset : l->rest[i];
+        int failed = train_check_golden(dir, &g, stdout, &failure);
         if (failed >= 0) continue;
         cmd_fail(l->table->command, &failure); /* behind the folder's own table */
         rc = rc < 0 ? rc : failed;

@@ -37,6 +37,7 @@ static const struct option_table *const all_tables[] = {
     &cmd_bench_machine_table,
     &cmd_check_golden_table,
     &cmd_doctor_mpi_table,
+    &cmd_version_table,
     &cmd_help_table,
 };
 
@@ -117,6 +118,26 @@ static const struct cmd_entry *find_entry(const struct cmd_entry *entries, size_
     return NULL;
 }
 
+const char *cmd_nearest(const char *name)
+{
+    enum { N = ARRAY_LEN(all_tables) };
+    const char *entries[MAX_ENTRIES], *subs[N];
+    size_t n = MIN(n_all_entries, MAX_ENTRIES);
+    for (size_t i = 0; i < n; i++)
+        entries[i] = all_entries[i].name;
+    for (size_t i = 0; i < N; i++) {
+        const char *blank = strchr(all_tables[i]->command, ' ');
+        subs[i] = blank ? blank + 1 : all_tables[i]->command;
+        if (strcmp(subs[i], name) == 0) return all_tables[i]->command;
+    }
+    const char *near = name_nearest(name, entries, n);
+    if (near) return near;
+    near = name_nearest(name, subs, N);
+    for (size_t i = 0; i < N; i++)
+        if (subs[i] == near) return all_tables[i]->command;
+    return NULL;
+}
+
 /* A typing error is answered with the nearest command. */
 static int unknown_entry(const char *command, const struct cmd_entry *entries, size_t count,
                          const char *name)
@@ -128,7 +149,7 @@ static int unknown_entry(const char *command, const struct cmd_entry *entries, s
         names[i] = entries[i].name;
     error_set_code(&e, ERROR_USAGE, "'%s' is not a command of 'colossus%s%s'", name,
                    command[0] ? " " : "", command);
-    const char *near = name_nearest(name, names, n);
+    const char *near = command[0] ? name_nearest(name, names, n) : cmd_nearest(name);
     if (near)
         error_hint(&e, "did you mean '%s'?", near);
     else
@@ -201,12 +222,9 @@ int cmd_main(const struct cmd_entry *entries, size_t count, int argc, char **arg
         cmd_help(1, alone);
         return exit_code_of(ERROR_USAGE);
     }
-    if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0) {
-        printf("colossus %s\n", COLOSSUS_VERSION);
-        return finish(0);
-    }
     const char *name = argv[1];
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) name = "help";
+    if (strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0) name = "version";
     const struct cmd_entry *entry = find_entry(entries, count, name);
     if (!entry) return unknown_entry("", entries, count, name);
     return finish(entry->run(argc - 1, argv + 1));

@@ -58,15 +58,12 @@ static bool is_asked_for(const char *command, const char *asked)
 
 static int unknown_command(const char *asked, struct error *e)
 {
-    const char *names[128];
-    size_t n_tables, n_entries, n = 0;
-    const struct option_table *const *tables = cmd_all_tables(&n_tables);
-    const struct cmd_entry *entries = cmd_all_entries(&n_entries);
-    for (size_t i = 0; i < n_entries && n < ARRAY_LEN(names); i++)
-        names[n++] = entries[i].name;
-    for (size_t i = 0; i < n_tables && n < ARRAY_LEN(names); i++)
-        names[n++] = tables[i]->command;
-    const char *near = name_nearest(asked, names, n);
+    const char *names[128], *near = cmd_nearest(asked);
+    size_t n;
+    const struct option_table *const *tables = cmd_all_tables(&n);
+    for (size_t i = 0; i < n && i < ARRAY_LEN(names); i++)
+        names[i] = tables[i]->command;
+    if (!near) near = name_nearest(asked, names, MIN(n, ARRAY_LEN(names)));
     error_set_code(e, ERROR_USAGE, "there is no command '%s'", asked);
     return near ? error_hint(e, "did you mean '%s'?", near) : e->code;
 }

@@ -23,10 +23,19 @@ struct plan_options {
     CMD_TEXT(name, 0, inputs[PLAN_INPUT_##id], unit, NULL, help),
 /* clang-format on */
 
+/* A name that is no plan may be a command that somebody misspelt. */
+static int not_loaded(const char *path, struct error *e)
+{
+    static const char *const commands[] = {"compare", "sweep", "validate"};
+    const char *near = name_nearest(path, commands, ARRAY_LEN(commands));
+    if (!near || file_exists(path) || strstr(e->hint, "did you mean")) return e->code;
+    return error_hint(e, "did you mean 'plan %s'?", near);
+}
+
 static int load(const char *path, const struct plan_options *o, struct plan_request *r,
                 struct arena *a, struct error *e)
 {
-    TRY(plan_load(path, a, r, e));
+    if (plan_load(path, a, r, e) < 0) return not_loaded(path, e);
     for (size_t i = 0; i < PLAN_N_INPUTS; i++)
         if (o->inputs[i]) TRY(plan_override(r, plan_input_names[i], o->inputs[i], a, e));
     return 0;

@@ -17,7 +17,7 @@ static int unknown_key(const char *key, struct error *e)
     const char *names[TRAIN_MAX_KEYS];
     for (size_t i = 0; i < train_run_n_rows; i++)
         names[i] = train_run_rows[i].name;
-    const char *near = name_nearest(key, names, train_run_n_rows);
+    const char *near = name_nearest_key(key, names, train_run_n_rows);
     error_set_code(e, ERROR_CONFIG, "--set: unknown key '%s'", key);
     if (near) return error_hint(e, "did you mean '%s'?", near);
     return error_hint(e, "colossus train --keys lists all of them");

@@ -36,6 +36,48 @@ static void test_nearest(void **state)
     assert_null(name_nearest("train", names, 0));
 }
 
+/* Two edits of a short word leave nothing of it, unless it begins the same. */
+static void test_nearest_of_short_words(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"dir", "cost", "gpus", "seed"};
+    assert_null(name_nearest("lr", names, ARRAY_LEN(names)));
+    assert_null(name_nearest("fast", names, ARRAY_LEN(names)));
+    assert_string_equal(name_nearest("gup", names, ARRAY_LEN(names)), "gpus");
+    assert_string_equal(name_nearest("sed", names, ARRAY_LEN(names)), "seed");
+}
+
+static void test_nearest_key(void **state)
+{
+    (void)state;
+    static const char *const keys[] = {"name",           "dir",
+                                       "data.seed",      "optimizer.lr",
+                                       "optimizer.kind", "optimizer.muon_lr",
+                                       "balance.kind",   "power_cap_w"};
+    static const struct {
+        const char *key, *expected;
+    } cases[] = {
+        {"lr", "optimizer.lr"},
+        {"optim.lr", "optimizer.lr"},
+        {"muonlr", "optimizer.muon_lr"},
+        {"optimizer.lrr", "optimizer.lr"},
+        {"optimizer.muon-lr", "optimizer.muon_lr"},
+        {"balanc.kind", "balance.kind"},
+        {"power", "power_cap_w"},
+        {"nmae", "name"},
+        {"x", NULL},
+        {"", NULL},
+        {"data.tokenizer", NULL},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        const char *near = name_nearest_key(cases[i].key, keys, ARRAY_LEN(keys));
+        if (!cases[i].expected)
+            assert_null(near);
+        else if (!near || strcmp(near, cases[i].expected) != 0)
+            fail_msg("'%s' gave '%s'", cases[i].key, near ? near : "nothing");
+    }
+}
+
 static void test_nearest_of_long_words(void **state)
 {
     (void)state;
@@ -160,10 +202,9 @@ static void test_whole_numbers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_nearest),
-        cmocka_unit_test(test_nearest_of_long_words),
-        cmocka_unit_test(test_numbers),
-        cmocka_unit_test(test_whole_numbers),
+        cmocka_unit_test(test_nearest),     cmocka_unit_test(test_nearest_of_short_words),
+        cmocka_unit_test(test_nearest_key), cmocka_unit_test(test_nearest_of_long_words),
+        cmocka_unit_test(test_numbers),     cmocka_unit_test(test_whole_numbers),
     };
     return cmocka_run_group_tests_name("base_names", tests, NULL, NULL);
 }
