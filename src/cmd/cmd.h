@@ -37,6 +37,12 @@ const char *cmd_nearest(const char *name);
 /* Every option table of the program, for the reference page and shell completion. */
 const struct option_table *const *cmd_all_tables(size_t *count);
 
+/* The words that may stand at the end of a command line, whose first word is a command, one on a line;
+ * none: whatever the shell completes itself, file names. The script of a shell ("bash") asks for
+ * them (cmd_complete.c). */
+void cmd_complete(const char *line, struct arena *a, FILE *out);
+void cmd_complete_script(const char *shell, FILE *out);
+
 /* A JSON object that becomes one line of standard output: begin, members by jsonw_* on the result,
  * end, which prints the line where `print` and frees it. */
 struct cmd_json {

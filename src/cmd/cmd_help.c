@@ -1,16 +1,15 @@
-/* cmd_help.c: `colossus help`: the list of commands, one command's options, and the two documents
- * made from the option tables, so that they cannot say anything else than the program does: the
- * reference page and the shell completion. */
+/* cmd_help.c: `colossus help`: the list of commands, one command's options, and the reference page
+ * made from the option tables, so that it cannot say anything else than the program does. */
 #include "cmd/cmd.h"
 
 #include <string.h>
 
-enum shell { SHELL_NONE, SHELL_BASH };
-static const char *const SHELLS[] = {"none", "bash", NULL};
+static const char *const SHELLS[] = {"none", "bash", "zsh", "fish", NULL};
 
 struct help_options {
     bool markdown;
     int completion;
+    const char *complete;
 };
 
 static const struct option rows[] = {
@@ -18,6 +17,8 @@ static const struct option rows[] = {
      "print the reference page of all commands and options"},
     {"completion", 0, OPTION_ENUM, offsetof(struct help_options, completion), NULL, "none", 0, 0,
      SHELLS, "print the completion script of a shell"},
+    {"complete", 0, OPTION_STRING, offsetof(struct help_options, complete), "LINE", NULL, 0, 0,
+     NULL, "print the words that may stand at the end of LINE, as the shells' scripts ask"},
 };
 
 const struct option_table cmd_help_table = {
@@ -102,84 +103,15 @@ static void print_markdown(FILE *out)
     }
 }
 
-/* After the command all its options may follow. */
-static void print_bash_words(const struct option_table *t, FILE *out)
-{
-    for (size_t i = 0; i < t->n_rows; i++)
-        fprintf(out, "--%s ", t->rows[i].name);
-    fputs("--help", out);
-}
-
-/* Words that may stand behind an option with choices. */
-static void print_bash_choices(const struct option_table *t, FILE *out)
-{
-    for (size_t i = 0; i < t->n_rows; i++) {
-        const struct option *row = &t->rows[i];
-        if (row->type != OPTION_ENUM) continue;
-        fprintf(out, "        '%s --%s') words='", t->command, row->name);
-        for (size_t k = 0; row->choices[k]; k++)
-            fprintf(out, "%s%s", k ? " " : "", row->choices[k]);
-        fputs("' ;;\n", out);
-    }
-}
-
-/* The words that may follow `first` ("" for the program itself), each once. */
-static void print_bash_commands(const char *first, FILE *out)
-{
-    size_t n, skip = strlen(first) + (first[0] ? 1 : 0);
-    const struct option_table *const *tables = cmd_all_tables(&n);
-    const char *last = "";
-    size_t last_length = 0;
-    for (size_t i = 0; i < n; i++) {
-        if (first[0] && !is_asked_for(tables[i]->command, first)) continue;
-        const char *word = tables[i]->command + skip;
-        size_t length = strcspn(word, " ");
-        if (length == last_length && strncmp(word, last, length) == 0) continue;
-        fprintf(out, "%s%.*s", last_length ? " " : "", (int)length, word);
-        last = word;
-        last_length = length;
-    }
-}
-
-static void print_bash(FILE *out)
-{
-    size_t n;
-    const struct option_table *const *tables = cmd_all_tables(&n);
-    fputs("# bash completion of colossus; made by 'colossus help --completion bash'\n"
-          "_colossus()\n{\n"
-          "    local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]}\n"
-          "    local command=${COMP_WORDS[1]} words=''\n"
-          "    [[ $command == data ]] && command=\"data ${COMP_WORDS[2]}\"\n"
-          "    [[ $command == plan && ${COMP_WORDS[2]} =~ ^(compare|sweep|validate)$ ]] &&\n"
-          "        command=\"plan ${COMP_WORDS[2]}\"\n"
-          "    if ((COMP_CWORD == 1)); then\n        words='",
-          out);
-    print_bash_commands("", out);
-    fputs("'\n    elif ((COMP_CWORD == 2)) && [[ $before == data ]]; then\n        words='", out);
-    print_bash_commands("data", out);
-    fputs("'\n    else\n        case \"$command $before\" in\n", out);
-    for (size_t i = 0; i < n; i++)
-        print_bash_choices(tables[i], out);
-    fputs("        esac\n        [[ -z $words && $word == -* ]] && case \"$command\" in\n", out);
-    for (size_t i = 0; i < n; i++) {
-        fprintf(out, "        '%s') words='", tables[i]->command);
-        print_bash_words(tables[i], out);
-        fputs("' ;;\n", out);
-    }
-    fputs("        esac\n    fi\n"
-          "    COMPREPLY=($(compgen -W \"$words\" -- \"$word\"))\n"
-          "}\n"
-          "complete -o default -F _colossus colossus\n",
-          out);
-}
-
 static int help(const struct option_line *l, void *options, struct error *e)
 {
     const struct help_options *o = options;
     if (o->markdown)
         print_markdown(stdout);
-    else if (o->completion == SHELL_BASH)
-        print_bash(stdout);
+    else if (o->complete)
+        cmd_complete(o->complete, l->arena, stdout);
+    else if (o->completion)
+        cmd_complete_script(SHELLS[o->completion], stdout);
     else if (l->n_rest == 0)
         print_overview(stdout);
     else if (l->n_rest == 1)

@@ -324,6 +324,8 @@ int plan_write_timeline(const struct plan_answer *answer, const char *path, stru
 #define PLAN_INPUT_ID(id, name, unit, help) PLAN_INPUT_##id,
 enum plan_input { PLAN_INPUTS(PLAN_INPUT_ID) PLAN_N_INPUTS };
 extern const char *const plan_input_names[PLAN_N_INPUTS]; /* as sweeps spell them: seq_len */
+/* The words that an input may be, NULL at the end; NULL for numbers and names. */
+const char *const *plan_input_choices(enum plan_input input);
 
 /* One input changed by name: "gpus" "16Ki", "seq_len" "32Ki", "cap" "0.8", "precision" "fp8" ...
  * What the change makes impossible of the plan's layout is searched again (plan_override.c). */

@@ -263,6 +263,11 @@ static const struct input inputs[PLAN_N_INPUTS] = {
 #define PLAN_INPUT_NAME(id, name, unit, help) #id,
 const char *const plan_input_names[PLAN_N_INPUTS] = {PLAN_INPUTS(PLAN_INPUT_NAME)};
 
+const char *const *plan_input_choices(enum plan_input input)
+{
+    return inputs[input].row.choices;
+}
+
 /* A description that is loaded again by its own name is no change. */
 static bool differ(const struct plan_request *before, const struct plan_request *now)
 {
