@@ -93,8 +93,8 @@ const struct option_table cmd_data_encode_table = {
     "Without --lines the whole input is one text. With it the output is what\n"
     "spm_encode --output_format=id prints: ids joined by a space, one line per line.\n"
     "Ids of the text alone: no BOS or EOS, whatever the file's post-processor adds.\n\n"
-    "  echo 'Hello, world' | colossus data encode --tokenizer tokenizer.json\n"
-    "  colossus data encode --tokenizer grok-1.model --lines <posts.txt >posts.ids",
+    "  echo 'Hello, world' | colossus data encode --tokenizer tok.json\n"
+    "  colossus data encode --tokenizer tok.json --lines </usr/share/games/fortunes/art >art.ids",
     encode_rows,
     ARRAY_LEN(encode_rows)};
 
@@ -103,7 +103,7 @@ const struct option_table cmd_data_decode_table = {
     "--tokenizer FILE [options]",
     "turn token ids on standard input back into text",
     "Ids are whole numbers separated by white space.\n\n"
-    "  echo 12 345 6 | colossus data decode --tokenizer tokenizer.json",
+    "  echo 12 345 6 | colossus data decode --tokenizer tok.json",
     decode_rows,
     ARRAY_LEN(decode_rows)};
 

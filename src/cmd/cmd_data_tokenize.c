@@ -108,8 +108,8 @@ const struct option_table cmd_data_tokenize_table = {
     DATA_INPUT_HELP
     "\nThe dataset appears at DIR only when it is complete.\n\n"
     "  colossus data tokenize /usr/share/games/fortunes --tokenizer tok.json --out data/fortunes\n"
-    "  colossus data tokenize posts.jsonl.zst --field text --tokenizer grok-1.model --out "
-    "data/posts",
+    "  echo '{\"body\": \"Buy low, sell high.\"}' | colossus data tokenize - --format jsonl \\\n"
+    "      --field body --tokenizer tok.json --out data/posts",
     tokenize_rows,
     ARRAY_LEN(tokenize_rows)};
 

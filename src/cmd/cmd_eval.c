@@ -59,7 +59,8 @@ const struct option_table cmd_eval_table = {
     "Their prompts are lm-evaluation-harness's, without examples; choice takes the question as\n"
     "it stands.\n\n"
     "  colossus eval runs/fortunes held-out.txt --format fortune\n"
-    "  colossus eval runs/stories lambada_test.jsonl --limit 500 --json",
+    "  echo '{\"text\": \"A watched pot never boils\"}' >lambada.jsonl\n"
+    "  colossus eval runs/fortunes lambada.jsonl --task lambada --limit 500 --json",
     rows,
     ARRAY_LEN(rows)};
 

@@ -66,7 +66,7 @@ const struct option_table cmd_generate_table = {
     "MODEL is a run folder, a checkpoint or a folder with config.json and weights.\n\n"
     "  colossus generate runs/fortunes --count 10\n"
     "  colossus generate runs/fortunes --prompt \"Never trust\" --temperature 0.7 --top-p 0.95\n"
-    "  echo \"Once upon a time\" | colossus generate runs/stories --seed 7",
+    "  echo \"Once upon a time\" | colossus generate runs/fortunes --seed 7",
     rows,
     ARRAY_LEN(rows)};
 

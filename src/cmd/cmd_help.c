@@ -21,14 +21,14 @@ static const struct option rows[] = {
      NULL, "print the words that may stand at the end of LINE, as the shells' scripts ask"},
 };
 
-const struct option_table cmd_help_table = {
-    "help",
-    "[COMMAND] [options]",
-    "list the commands, or explain one",
-    "  colossus help train\n"
-    "  colossus help --completion bash > ~/.local/share/bash-completion/completions/colossus",
-    rows,
-    ARRAY_LEN(rows)};
+const struct option_table cmd_help_table = {"help",
+                                            "[COMMAND] [options]",
+                                            "list the commands, or explain one",
+                                            "  colossus help train\n"
+                                            "  colossus help data tokenize\n"
+                                            "  . <(colossus help --completion bash)",
+                                            rows,
+                                            ARRAY_LEN(rows)};
 
 /* Entries of one group stand together in the table, under a heading each. */
 static void print_overview(FILE *out)

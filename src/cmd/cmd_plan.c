@@ -66,9 +66,9 @@ const struct option_table cmd_plan_table = {
     "FILE is a plan: a model, a cluster, a site, a batch, a number of tokens.\n\n"
     "  colossus plan llama-3-405b\n"
     "  colossus plan llama-3-405b --gpus 32Ki --by cost --html plan.html\n"
-    "  colossus plan compare A.yaml B.yaml     several plans side by side\n"
-    "  colossus plan sweep A.yaml --over gpus=8Ki,16Ki,32Ki\n"
-    "  colossus plan validate                  predictions against published runs",
+    "  colossus plan compare llama-3-405b deepseek-v3\n"
+    "  colossus plan sweep llama-3-405b --over gpus=8Ki,16Ki,32Ki\n"
+    "  colossus plan validate",
     plan_rows,
     ARRAY_LEN(plan_rows)};
 
@@ -138,7 +138,7 @@ static int compare(char **paths, int n, const struct plan_options *o, struct are
     const struct plan_answer *answers[MAX_COMPARED];
     if (n < 2 || n > MAX_COMPARED) {
         error_set_code(e, ERROR_USAGE, "2 to %d plans can be compared, %d given", MAX_COMPARED, n);
-        return error_hint(e, "colossus plan compare A.yaml B.yaml");
+        return error_hint(e, "colossus plan compare llama-3-405b deepseek-v3");
     }
     for (int i = 0; i < n; i++) {
         struct plan_request *r = arena_alloc(a, sizeof *r);
@@ -227,9 +227,9 @@ const struct option_table cmd_plan_validate_table = {
     "[FILE.csv] [options]",
     "predictions against published training runs",
     "Without FILE: the published runs that travel with the program. The columns of FILE are those\n"
-    "of docs/reference/validation-rows.md.\n\n"
+    "of docs/reference/validation-rows.md; it may be the name of one of presets/validation.\n\n"
     "  colossus plan validate\n"
-    "  colossus plan validate my-runs.csv --rows\n"
+    "  colossus plan validate held_out_runs --rows\n"
     "  colossus bench-machine && colossus plan validate --local runs/fortunes",
     validate_rows,
     ARRAY_LEN(validate_rows)};
@@ -248,7 +248,13 @@ static int run_validate(const struct option_line *l, void *options, struct error
         return error_set_code(e, ERROR_USAGE, "one FILE.csv at most, %d given", l->n_rest);
     if (o->local.count > 0)
         return plan_validate_local(o->local.items, o->local.count, o->measured, o->json, stdout, e);
-    return plan_validate(l->n_rest ? l->rest[0] : NULL, &v, stdout, e);
+    const char *path = l->n_rest ? l->rest[0] : NULL;
+    if (path && !file_exists(path)) {
+        const char *csv = arena_printf(l->arena, "%s.csv", preset_name_of_path(l->arena, path));
+        const char *preset = preset_find_file(l->arena, "validation", csv);
+        path = preset ? preset : path;
+    }
+    return plan_validate(path, &v, stdout, e);
 }
 
 /* ------------------------------------------------------------------ the command */

@@ -40,13 +40,15 @@ const struct option_table cmd_train_table = {
     "train",
     "RUN.yaml [options]",
     "train a model as a run file says",
+    "RUN.yaml is a file, or the name of one of presets/runs. Its data is a dataset, as made by\n"
+    "`colossus data tokenize`: see the examples of `colossus help data`.\n"
     "The run folder gets run.yaml (the effective configuration and where each value came from),\n"
     "metrics.jsonl, events.jsonl, checkpoints/ and, at the end, loss.svg and throughput.svg.\n"
     "The same command continues a run that was stopped. SIGTERM, SIGHUP or ^C: the step in\n"
     "progress is finished and saved, exit code 75.\n\n"
-    "  colossus train run.yaml\n"
-    "  colossus train run.yaml --set optimizer.lr=0.001 --set name=slower\n"
-    "  colossus train run.yaml --plan",
+    "  colossus train fortunes --plan\n"
+    "  colossus train fortunes --set train.tokens=70k\n"
+    "  colossus train fortunes --set train.tokens=70k --set optimizer.lr=0.001 --set name=slower",
     rows,
     ARRAY_LEN(rows)};
 
