@@ -315,8 +315,8 @@ enum unit_result { UNIT_OK, UNIT_BAD_NUMBER, UNIT_BAD_NAME };
 enum unit_result unit_parse(const char *text, enum unit_kind d, double *value, const char **unit);
 /* "B, kB, MB ..." into buf, which is returned; the first alone is what a bare number means. */
 char *unit_list(enum unit_kind d, char *buf, size_t size);
-/* Number with an optional suffix k, M, G, T, P (1000s) or Ki, Mi, Gi, Ti (1024s), and '_' between
- * digits: "20M", "1.5G", "100_000". Negative where text is not such a number. */
+/* A count with an optional suffix k, M, B or G, T, P (1000s) or Ki, Mi, Gi, Ti (1024s), and '_'
+ * between digits: "20M", "1.5B", "100_000". Negative where text is not such a number. */
 int parse_number(const char *text, double *value);
 int parse_int(const char *text, int64_t *value); /* the same; fails where not a whole number */
 

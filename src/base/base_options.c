@@ -52,6 +52,11 @@ static bool is_whole(const struct option *row)
     return row->type == OPTION_INT || row->type == OPTION_INT32;
 }
 
+static bool is_in_bytes(const struct option *row)
+{
+    return strcmp(row_unit(row), "bytes") == 0;
+}
+
 static bool is_number(const struct option *row)
 {
     return is_whole(row) || row->type == OPTION_REAL || row->type == OPTION_FIGURE;
@@ -101,8 +106,8 @@ static int hint_number(const struct option *row, const char *where, struct error
                           : is_whole(row)                   ? "20M"
                                                             : "1.5e-3";
     if (row->example && where) return error_hint(e, "for example %s: %s", row->name, row->example);
-    return error_hint(e, "for example %s; k, M, G are 1000s and Ki, Mi, Gi 1024s",
-                      row->example ? row->example : example);
+    return error_hint(e, "for example %s; k, M, %s, T are 1000s and Ki, Mi, Gi 1024s",
+                      row->example ? row->example : example, is_in_bytes(row) ? "G" : "B");
 }
 
 static int read_number(const struct option *row, const char *text, int64_t *whole, double *real)
@@ -110,6 +115,12 @@ static int read_number(const struct option *row, const char *text, int64_t *whol
     const char *unit;
     if (!is_whole(row))
         return unit_parse(text, row->measures, real, &unit) == UNIT_OK ? 0 : ERROR_FAILED;
+    if (is_in_bytes(row)) { /* where B is no billion */
+        bool good = unit_parse(text, UNIT_BYTES, real, &unit) == UNIT_OK && fabs(*real) <= 0x1p60;
+        if (!good || *real != floor(*real)) return ERROR_FAILED;
+        *whole = (int64_t)*real;
+        return 0;
+    }
     TRY(parse_int(text, whole));
     *real = (double)*whole;
     return 0;

@@ -159,7 +159,8 @@ static int not_found(const struct yaml_reader *r, const struct section *s, const
     char list[200] = "";
     for (size_t i = 0; i < n && strlen(list) + strlen(names[i]) + 3 < sizeof(list); i++)
         snprintf(list + strlen(list), sizeof(list) - strlen(list), "%s%s", i ? ", " : "", names[i]);
-    if (n && !at) return error_hint(r->e, "name a file, or one of presets/%s/: %s", s->folder, list);
+    if (n && !at)
+        return error_hint(r->e, "name a file, or one of presets/%s/: %s", s->folder, list);
     if (n) return error_hint(r->e, "for example %s: %s; known: %s", s->what, names[0], list);
     return error_hint(r->e, "no presets/%s/ was found; set COLOSSUS_PRESETS to the folder presets",
                       s->folder);

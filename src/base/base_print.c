@@ -53,7 +53,8 @@ char *format_bytes(char buf[32], double bytes)
 
 char *format_count(char buf[32], double count)
 {
-    return format_scaled(buf, count, 1000.0, decimal_units, ARRAY_LEN(decimal_units), "");
+    static const char *const units[] = {"", "k", "M", "B", "T"};
+    return format_scaled(buf, count, 1000.0, units, ARRAY_LEN(units), "");
 }
 
 char *format_si(char buf[32], double value, const char *unit)

@@ -6,7 +6,8 @@
  * A description mixes GB with GiB, GB/s with Gb/s and MW with kW, and a slip of a prefix or of bits
  * for bytes is the commonest way to get a plan wrong by eight or a thousand. So a number may carry
  * its unit, which is then checked against what the key measures; a bare number is in the first unit
- * of its table. Decimal prefixes are powers of 1000, Ki, Mi, Gi of 1024. */
+ * of its table. Decimal prefixes are powers of 1000, Ki, Mi, Gi of 1024; of a count, B is 10^9 as
+ * G is. */
 #include "base/base.h"
 
 #include <ctype.h>
@@ -76,10 +77,12 @@ static const struct unit *const tables[UNIT_N_KINDS] = {
     [UNIT_FAILURES] = failures,
 };
 
-/* A prefix without a unit, as in "15T tokens" written "15T". */
+/* A prefix without a unit, as in "15T tokens" written "15T". Tokens and parameters are counted in
+ * billions, B; in every other table B is a byte, or nothing. */
 static const struct unit prefixes[] = {{"k", 1e3},     {"M", 1e6},   {"G", 1e9},     {"T", 1e12},
                                        {"P", 1e15},    {"Ki", 1024}, {"Mi", 0x1p20}, {"Gi", 0x1p30},
                                        {"Ti", 0x1p40}, {0}};
+static const double billion = 1e9;
 
 char *unit_list(enum unit_kind d, char *buf, size_t size)
 {
@@ -100,6 +103,25 @@ static double factor_of(const struct unit *table, const char *name)
     for (const struct unit *u = table; u->name; u++)
         if (strcmp(u->name, name) == 0) return u->factor;
     return 0.0;
+}
+
+/* Of what stands behind a count. */
+static double count_factor(const char *name)
+{
+    return strcmp(name, "B") == 0 ? billion : factor_of(prefixes, name);
+}
+
+static double factor_in(enum unit_kind d, const char *name)
+{
+    static const char word[] = " tokens";
+    double factor = factor_of(tables[d], name);
+    if (factor != 0.0) return factor;
+    if (d != UNIT_NONE && d != UNIT_TOKENS) return factor_of(prefixes, name);
+    char prefix[8];
+    size_t n = strlen(name), tail = strlen(word);
+    bool told = d == UNIT_TOKENS && n > tail && strcmp(name + n - tail, word) == 0;
+    snprintf(prefix, sizeof(prefix), "%.*s", (int)(told ? n - tail : n), name);
+    return count_factor(prefix);
 }
 
 enum { NUMBER_SIZE = 80 };
@@ -151,8 +173,7 @@ enum unit_result unit_parse(const char *text, enum unit_kind d, double *value, c
     const char *rest = number_split(text, plain, &whole);
     *unit = rest ? rest + strspn(rest, " ") : text;
     if (!rest) return UNIT_BAD_NUMBER;
-    double factor = **unit ? factor_of(tables[d], *unit) : 1.0;
-    if (factor == 0.0) factor = factor_of(prefixes, *unit);
+    double factor = **unit ? factor_in(d, *unit) : 1.0;
     if (factor == 0.0)
         return isalpha((unsigned char)**unit) || **unit == '%' ? UNIT_BAD_NAME : UNIT_BAD_NUMBER;
     double v = strtod(plain, NULL) * factor;
@@ -173,7 +194,7 @@ int parse_int(const char *text, int64_t *value)
     char plain[NUMBER_SIZE];
     bool whole;
     const char *rest = number_split(text, plain, &whole);
-    double factor = !rest ? 0.0 : *rest ? factor_of(prefixes, rest) : 1.0;
+    double factor = !rest ? 0.0 : *rest ? count_factor(rest) : 1.0;
     if (factor == 0.0) return ERROR_FAILED;
     if (!whole) { /* "1.5k", "2e9": exact in a double as long as it stays below 2^53 */
         double v = strtod(plain, NULL) * factor;

@@ -48,7 +48,7 @@ const struct option_table cmd_train_table = {
     "progress is finished and saved, exit code 75.\n\n"
     "  colossus train fortunes --plan\n"
     "  colossus train fortunes --set train.tokens=70k\n"
-    "  colossus train fortunes --set train.tokens=70k --set optimizer.lr=0.001 --set name=slower",
+    "  colossus train fortunes --set optimizer.lr=0.001 --set name=slower --dry-run",
     rows,
     ARRAY_LEN(rows)};
 
@@ -58,7 +58,7 @@ static void print_keys(void)
     puts(
         "# Keys of a run file\n\n"
         "Made by `colossus train --keys` from the table that reads them. `section.key` stands for\n"
-        "`key:` under `section:`. Numbers take k, M, G (1000s) and Ki, Mi, Gi (1024s).\n");
+        "`key:` under `section:`. Numbers take k, M, B or G, T (1000s) and Ki, Mi, Gi (1024s).\n");
     options_print_markdown(train_run_rows, train_run_n_rows, stdout);
 }
 

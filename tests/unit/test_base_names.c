@@ -1,6 +1,8 @@
 /* test_base_names.c: the nearest name, and numbers as people type them. */
 #include "test_cmocka.h"
 
+#include <math.h>
+
 static void test_nearest(void **state)
 {
     (void)state;
@@ -108,7 +110,8 @@ static void test_numbers(void **state)
         {"1P", 1e15},     {"3k", 3000},        {"1Ki", 1024},
         {"2Mi", 2097152}, {"1Gi", 1073741824}, {"1Ti", 1099511627776},
         {"100_000", 1e5}, {"1_0.5_0", 10.5},   {"-1.5k", -1500},
-        {"1e3k", 1e6},    {"0.1", 0.1},
+        {"1e3k", 1e6},    {"0.1", 0.1},        {"15.6B", 15.6e9},
+        {"405B", 405e9},
     };
     static const char *const bad[] = {
         "",
@@ -130,6 +133,9 @@ static void test_numbers(void **state)
         "1e+",
         "1K",
         "1KiB",
+        "1KB",
+        "1b",
+        "1BB",
         "1kk",
         "0x10",
         "inf",
@@ -155,6 +161,43 @@ static void test_numbers(void **state)
         if (parse_number(bad[i], &v) >= 0) fail_msg("'%s' was taken for %g", bad[i], v);
         assert_true(v == 77); /* untouched */
     }
+}
+
+/* B is a billion where tokens or parameters are counted, and a byte where those are. */
+static void test_billions(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        enum unit_kind kind;
+        double value; /* 0: refused */
+    } cases[] = {
+        {"15.6B", UNIT_TOKENS, 15.6e9},
+        {"15.6 B tokens", UNIT_TOKENS, 15.6e9},
+        {"15T tokens", UNIT_TOKENS, 15e12},
+        {"50k", UNIT_TOKENS, 50e3},
+        {"1.3M", UNIT_TOKENS, 1.3e6},
+        {"20 tokens", UNIT_TOKENS, 20},
+        {"405B", UNIT_NONE, 405e9},
+        {"80B", UNIT_BYTES, 80},
+        {"80GB", UNIT_BYTES, 80e9},
+        {"5B", UNIT_W, 0},
+        {"5B", UNIT_FLOPS, 0},
+        {"5B", UNIT_SHARE, 0},
+        {"5 B tokens", UNIT_NONE, 0},
+        {"5 X tokens", UNIT_TOKENS, 0},
+        {"5 tokens tokens", UNIT_TOKENS, 0},
+    };
+    int64_t whole;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        double v = 0;
+        const char *unit;
+        bool good = unit_parse(cases[i].text, cases[i].kind, &v, &unit) == UNIT_OK;
+        if (good != (cases[i].value != 0) || (good && fabs(v / cases[i].value - 1) > 1e-12))
+            fail_msg("'%s' of kind %d gave %d, %g", cases[i].text, cases[i].kind, good, v);
+    }
+    assert_int_equal(parse_int("15.6B", &whole), 0);
+    assert_true(whole == 15600000000);
 }
 
 static void test_whole_numbers(void **state)
@@ -205,6 +248,7 @@ int main(void)
         cmocka_unit_test(test_nearest),     cmocka_unit_test(test_nearest_of_short_words),
         cmocka_unit_test(test_nearest_key), cmocka_unit_test(test_nearest_of_long_words),
         cmocka_unit_test(test_numbers),     cmocka_unit_test(test_whole_numbers),
+        cmocka_unit_test(test_billions),
     };
     return cmocka_run_group_tests_name("base_names", tests, NULL, NULL);
 }

@@ -10,7 +10,7 @@
 char *plan_format_whole(char buf[32], double x)
 {
     char digits[32];
-    if (!isfinite(x) || fabs(x) >= 1e15) return format_si(buf, x, "");
+    if (!isfinite(x) || fabs(x) >= 1e15) return format_count(buf, x);
     int n = snprintf(digits, sizeof digits, "%.0f", fabs(x));
     size_t out = 0;
     if (x < 0) buf[out++] = '-';

@@ -82,7 +82,7 @@ static void add_head(const struct plan_answer *a, struct str *out)
     str_printf(out, " · %s sequences of %s tokens a step · %s tokens",
                plan_format_whole(batch, (double)r->batch.global_batch),
                plan_format_whole(seq_len, (double)r->batch.seq_len),
-               format_si(tokens, a->tokens.mid, ""));
+               format_count(tokens, a->tokens.mid));
     str_puts(out, "</p>\n");
     char text[512];
     plan_describe_software(&r->software, text, sizeof text);

@@ -92,7 +92,7 @@ static void print_head(const struct plan_answer *a, FILE *out)
         print_line(out, "site", "%s",
                    r->site.title && r->site.title[0] ? r->site.title : r->site.name);
     print_line(out, "tokens", "%s (%s), %s sequences of %s a step",
-               format_si(one, a->tokens.mid, ""), a->tokens_from ? a->tokens_from : "given",
+               format_count(one, a->tokens.mid), a->tokens_from ? a->tokens_from : "given",
                plan_format_whole(two, (double)r->batch.global_batch),
                plan_format_whole(text, (double)r->batch.seq_len));
     print_line(out, "layout", "%s", plan_layout_text(&a->layout, layout, sizeof layout));

@@ -21,8 +21,8 @@ static void add_row(struct table *t, const char *folder, const struct plan_local
     char rate_p[32], rate_m[32];
     table_row(t, file_base_name(folder), model, format_duration(predicted, s->step_s),
               format_duration(measured, run->measured_s), off,
-              format_si(rate_p, tokens / s->step_s, ""),
-              format_si(rate_m, tokens / run->measured_s, ""), parts);
+              format_count(rate_p, tokens / s->step_s),
+              format_count(rate_m, tokens / run->measured_s), parts);
 }
 
 static json_t *row_to_json(const char *folder, const struct plan_local_run *run,
