@@ -82,7 +82,7 @@ cmd_fn cmd_data, cmd_train, cmd_generate, cmd_eval, cmd_check_golden, cmd_plot, 
 
 #define COLOSSUS_VERSION "0.1.0"
 #ifndef COLOSSUS_COMMIT /* the Makefile knows it where there is a git */
-#define COLOSSUS_COMMIT ""
+#    define COLOSSUS_COMMIT ""
 #endif
 
 /* The option table of each command, defined in its file. A new one is declared here and listed in
