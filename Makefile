@@ -229,7 +229,7 @@ install: $(B)/colossus $(MPI_OBJECTS)
 	    install -D -m 644 $$o $(call to,$(PREFIX)/lib/colossus)/$${o##*/} || exit 1; done
 	cp -RL presets/. $(call to,$(SHARE)/colossus/presets/)
 	cp -R docs/. $(call to,$(DOC)/docs/)
-	cp README.md LICENSE $(call to,$(DOC)/)
+	cp README.md LICENSE NOTICE $(call to,$(DOC)/)
 	chmod -R u=rwX,go=rX $(call to,$(SHARE)/colossus) $(call to,$(DOC))
 	@for c in $(COMPLETIONS); do \
 	    at=$(call to,$(SHARE))/$${c#*:}; install -d "$${at%/*}" && \
