@@ -42,7 +42,7 @@ report "run: without root, one sentence that names packages and command" $?
 
 run test >out 2>&1 </dev/null
 [[ $? -eq 0 && $(tail -n 1 out) == "3 passed, 0 failed, 0 skipped" ]] &&
-    grep -q '^apt-get: .*install gcc make .* libcmocka-dev python3 sentencepiece$' out &&
+    grep -q '^apt-get: .*install gcc make .* libcmocka-dev python3 ' out &&
     grep -q '^make: .*-j[0-9].* tested$' out && grep -q '^tests: --build build/gcc$' out
 report "run: as root, what is missing is installed; the sum is the last line" $?
 ! grep -qE 'clang|cppcheck' out
@@ -51,7 +51,7 @@ report "run: a user gets no tools of developers" $?
 HAVE=all run deps-dev >out 2>&1
 [[ $? -eq 0 && ! -s out ]]
 report "run: nothing is asked where all is installed" $?
-run deps-dev | grep -q 'clang-14.*cppcheck'
+run deps-dev >out 2>&1 && grep -q 'clang-14.*cppcheck' out
 report "run: deps-dev has them" $?
 
 (cd / && HAVE=all PATH=$OLDPWD/stubs:$PATH sh "$tree/run" demo --fresh) <&- >out 2>&1
