@@ -9,7 +9,7 @@
 
 struct generate_options {
     const char *prompt, *prompt_file, *tokenizer, *eos;
-    int64_t max_tokens, count, top_k, repetition_window, seed, threads;
+    int64_t max_tokens, count, sequences, top_k, repetition_window, seed, threads;
     double temperature, top_p, min_p, repetition_penalty;
     struct option_list stop;
     bool interactive, special, no_start_token, ignore_eos, json, quiet;
@@ -24,6 +24,9 @@ static const struct option rows[] = {
     CMD_INT("max-tokens", 'n', max_tokens, "tokens", "256", 0, 1e9,
             "longest continuation; 0: to the end of the document or of the context"),
     CMD_INT("count", 'c', count, NULL, "1", 1, 1e6, "how many continuations of the same prompt"),
+    CMD_INT(
+        "sequences", 0, sequences, NULL, "1", 1, 4096,
+        "how many of them to write at once: the same texts, faster, each shown when all are done"),
     CMD_REAL("temperature", 't', temperature, NULL, "0.8", 0, 100,
              "how far to spread the choice; 0 always takes the most likely token"),
     CMD_INT("top-k", 0, top_k, NULL, "0", 0, 1e9, "sample among the k most likely tokens; 0: all"),
@@ -131,6 +134,18 @@ static struct serve_generation generation(const struct generate_options *o, stru
     };
 }
 
+static void end_text(const struct str *text, bool more)
+{
+    printf("%s%s", text->len && text->data[text->len - 1] == '\n' ? "" : "\n", more ? "%\n" : "");
+}
+
+static void print_speed(const struct generate_options *o, int64_t tokens, double decode_s)
+{
+    if (!o->quiet && !o->json)
+        fprintf(stderr, "%lld tokens, %.1f tokens/s\n", (long long)tokens,
+                (double)tokens / fmax(decode_s, 1e-9));
+}
+
 /* Each continuation begins a new session and draws from a stream of its own, so that sample 3 is
  * the same whether or not 1 and 2 were asked for. */
 static int continue_prompt(serve_session_t *s, const struct generate_options *o, struct prompt *p,
@@ -148,16 +163,44 @@ static int continue_prompt(serve_session_t *s, const struct generate_options *o,
         if (rc == 0 && o->json)
             print_json(&text, &r, i);
         else if (rc == 0)
-            printf("%s%s", text.len && text.data[text.len - 1] == '\n' ? "" : "\n",
-                   i + 1 < o->count ? "%\n" : "");
+            end_text(&text, i + 1 < o->count);
         str_fini(&text);
         TRY(rc);
         decode_s += r.decode_s;
         tokens += r.new_tokens;
     }
-    if (!o->quiet && !o->json)
-        fprintf(stderr, "%lld tokens, %.1f tokens/s\n", (long long)tokens,
-                (double)tokens / fmax(decode_s, 1e-9));
+    print_speed(o, tokens, decode_s);
+    return 0;
+}
+
+/* The same, `sequences` of them at once. */
+static int continue_together(struct serve_model *m, const struct generate_options *o,
+                             struct prompt *p, struct error *e)
+{
+    double decode_s = 0;
+    int64_t tokens = 0;
+    for (int64_t at = 0; at < o->count; at += o->sequences) {
+        int64_t n = MIN(o->sequences, o->count - at);
+        struct serve_generation g = generation(o, p, at);
+        struct serve_generated *r = mem_calloc((size_t)n, sizeof(*r));
+        struct str *text = mem_calloc((size_t)n, sizeof(*text));
+        int rc = serve_generate_samples(m, &g, n, text, r, e);
+        for (int64_t i = 0; i < n; i++) {
+            if (rc == 0 && o->json) print_json(&text[i], &r[i], at + i);
+            if (rc == 0 && !o->json) {
+                print_prompt(p);
+                fwrite(text[i].data ? text[i].data : "", 1, text[i].len, stdout);
+                end_text(&text[i], at + i + 1 < o->count);
+            }
+            tokens += r[i].new_tokens;
+            str_fini(&text[i]);
+        }
+        decode_s += r[0].decode_s;
+        mem_free(text);
+        mem_free(r);
+        TRY(rc);
+    }
+    print_speed(o, tokens, decode_s);
     return 0;
 }
 
@@ -237,6 +280,9 @@ static int generate(const struct option_line *l, void *options, struct error *e)
         error_set_code(e, ERROR_USAGE, "one MODEL is needed, %d given", l->n_rest);
         return error_hint(e, "colossus generate runs/fortunes");
     }
+    if (o->interactive && o->sequences > 1)
+        return error_set_code(e, ERROR_USAGE,
+                              "--interactive holds one conversation: no --sequences");
     char *prompt;
     size_t size;
     TRY(read_prompt(o, &prompt, &size, e));
@@ -251,9 +297,13 @@ static int generate(const struct option_line *l, void *options, struct error *e)
     serve_session_t *s = NULL;
     int rc = cmd_model_open(l->rest[0], l->arena, &so, &m, e);
     if (rc == 0) {
-        rc = serve_session_new(&m, &s, e);
         struct prompt p = {prompt, size};
-        if (rc == 0) rc = o->interactive ? converse(s, o, &p, e) : continue_prompt(s, o, &p, e);
+        if (o->sequences > 1) {
+            rc = continue_together(&m, o, &p, e);
+        } else {
+            rc = serve_session_new(&m, &s, e);
+            if (rc == 0) rc = o->interactive ? converse(s, o, &p, e) : continue_prompt(s, o, &p, e);
+        }
         serve_session_free(s);
         serve_model_close(&m);
     }

@@ -108,6 +108,13 @@ void serve_session_reset(serve_session_t *s);
 int serve_generate(serve_session_t *s, const struct serve_generation *g, struct str *text,
                    struct serve_generated *result, struct error *e);
 
+/* n samples of one prompt at once, streams g->stream, g->stream + 1 ...: each the text that a session
+ * of its own gives. The prompt is read once, and every step decodes one batch. on_start and on_text
+ * are not called. Texts [n] are appended to, results [n] set; prompt and continuation must fit the
+ * context together. */
+int serve_generate_samples(struct serve_model *m, const struct serve_generation *g, int64_t n,
+                           struct str *texts, struct serve_generated *results, struct error *e);
+
 /* ------------------------------------------------------------------ evaluation */
 
 struct serve_eval_result {

@@ -13,6 +13,7 @@
  * until it is used. */
 #include "serve/serve_score_internal.h"
 
+#include <math.h>
 #include <string.h>
 
 struct serve_session {
@@ -254,4 +255,160 @@ int serve_generate(serve_session_t *s, const struct serve_generation *g, struct 
     r.decode_s = time_now_s() - t1;
     if (result) *result = r;
     return 0;
+}
+
+/* ------------------------------------------------------------------ several at once */
+
+/* Samples under way: sessions without caches, whose keys and values lie in one decoder. */
+struct samples {
+    struct serve_model *m;
+    const struct serve_generation *g;
+    int64_t n, limit, prompt;
+    model_decoder_t *d;
+    struct serve_session *s; /* [n] */
+    int32_t *sequences;      /* [n] */
+    struct model_row *rows;  /* [n] */
+    float *logits;           /* [n, V], in the order of the last step's rows */
+    struct serve_candidate *work;
+    struct str *texts;
+    struct serve_generated *results;
+};
+
+/* The prompt's ids in session 0, the limit, and whether all fits context and memory. */
+static int samples_plan(struct samples *p, struct error *e)
+{
+    struct serve_session *first = &p->s[0];
+    TRY(encode_prompt(first, p->g, e));
+    p->prompt = (int64_t)first->prompt_ids.count;
+    p->limit = p->g->max_tokens > 0 ? p->g->max_tokens : first->context - p->prompt;
+    if (p->limit > first->context - p->prompt) {
+        error_set(e, "%lld tokens behind a prompt of %lld, the model's context is %lld",
+                  (long long)p->limit, (long long)p->prompt, (long long)first->context);
+        return error_hint(e, "fewer --max-tokens, or one sequence at a time");
+    }
+    char need[32], have[32];
+    double positions = (double)p->prompt + (double)p->n * (double)(p->limit + COMPUTE_PAGE);
+    double bytes = (double)model_decoder_bytes(p->m->model, (int64_t)fmin(positions, 1e15));
+    double limit = mem_limit_bytes();
+    if (p->m->bytes + bytes <= limit) return 0;
+    error_set(e, "no memory for %lld sequences: %s beside the model's, this machine has %s",
+              (long long)p->n, format_bytes(need, bytes), format_bytes(have, limit));
+    return error_hint(e, "fewer sequences at once and a smaller --max-tokens need less");
+}
+
+/* Reads the prompt once; every sample goes on from it. */
+static int samples_prompt(struct samples *p, struct error *e)
+{
+    const struct token_array *ids = &p->s[0].prompt_ids;
+    TRY(model_decoder_new(p->m->model, &p->d, e));
+    struct model_row *rows = mem_alloc(ids->count * sizeof(*rows));
+    p->sequences[0] = model_sequence_open(p->d);
+    for (size_t i = 0; i < ids->count; i++)
+        rows[i] = (struct model_row){p->sequences[0], ids->ids[i], (int64_t)i, i + 1 == ids->count};
+    int rc = model_decode_rows(p->d, rows, p->prompt, p->logits, e);
+    mem_free(rows);
+    for (int64_t i = 0; i < p->n; i++) {
+        if (i > 0) p->sequences[i] = model_sequence_fork(p->d, p->sequences[0], p->prompt);
+        p->s[i].logits = p->logits;
+        for (size_t k = 0; k < ids->count; k++)
+            token_array_push(&p->s[i].ids, ids->ids[k]);
+        p->results[i] =
+            (struct serve_generated){.reason = SERVE_STOP_LENGTH, .prompt_tokens = p->prompt};
+    }
+    return rc;
+}
+
+/* Draws the next token of sample i; true where it goes on. */
+static bool samples_draw(struct samples *p, int64_t i, struct error *e, int *rc)
+{
+    struct serve_session *s = &p->s[i];
+    struct serve_generated *r = &p->results[i];
+    if (!all_finite(s->logits, p->m->config.vocab_size)) {
+        *rc = serve_not_finite(e);
+        return false;
+    }
+    struct serve_draw draw = {s->logits,
+                              tokenizer_vocab_size(p->m->tokenizer),
+                              s->ids.ids,
+                              s->ids.count,
+                              p->g->stream + (uint64_t)i,
+                              s->position++};
+    uint32_t id = serve_sample(&p->g->sampling, &draw, p->work);
+    if (id == tokenizer_eos(p->m->tokenizer) && !p->g->ignore_eos) {
+        r->reason = SERVE_STOP_EOS;
+        return false;
+    }
+    r->new_tokens++;
+    if (emit(s, p->g, id, &p->texts[i], &r->reason)) return false;
+    token_array_push(&s->ids, id);
+    r->reason = SERVE_STOP_LENGTH;
+    return r->new_tokens < p->limit;
+}
+
+/* Until every sample has ended; one that has leaves the batch. */
+static int samples_run(struct samples *p, struct error *e)
+{
+    bool *going = mem_calloc((size_t)p->n, sizeof(*going));
+    int64_t left = p->limit > 0 ? p->n : 0;
+    int rc = 0;
+    for (int64_t i = 0; i < p->n; i++)
+        going[i] = left > 0;
+    while (left > 0 && rc == 0) {
+        left = 0;
+        for (int64_t i = 0; i < p->n && rc == 0; i++) {
+            going[i] = going[i] && samples_draw(p, i, e, &rc);
+            if (!going[i]) continue;
+            struct token_array *ids = &p->s[i].ids;
+            p->rows[left++] = (struct model_row){p->sequences[i], ids->ids[ids->count - 1],
+                                                 (int64_t)ids->count - 1, true};
+        }
+        if (left == 0 || rc < 0) break;
+        rc = model_decode_rows(p->d, p->rows, left, p->logits, e);
+        for (int64_t i = 0, row = 0; i < p->n; i++)
+            if (going[i]) p->s[i].logits = p->logits + row++ * p->m->config.vocab_size;
+    }
+    for (int64_t i = 0; i < p->n && rc == 0; i++)
+        show(&p->s[i], p->g, p->s[i].pending.len, &p->texts[i]);
+    mem_free(going);
+    return rc;
+}
+
+int serve_generate_samples(struct serve_model *m, const struct serve_generation *g, int64_t n,
+                           struct str *texts, struct serve_generated *results, struct error *e)
+{
+    size_t count = (size_t)n, V = (size_t)m->config.vocab_size;
+    struct serve_generation quiet = *g;
+    struct samples p = {.m = m, .g = &quiet, .n = n, .texts = texts, .results = results};
+    double t0 = time_now_s(), t1 = t0;
+    quiet.on_text = NULL;
+    CHECK(n >= 1);
+    p.s = mem_calloc(count, sizeof(*p.s));
+    p.sequences = mem_calloc(count, sizeof(*p.sequences));
+    p.rows = mem_calloc(count, sizeof(*p.rows));
+    p.logits = mem_try_alloc(count * V * sizeof(float));
+    p.work = mem_try_alloc(V * sizeof(*p.work));
+    for (int64_t i = 0; i < n; i++) {
+        p.s[i].m = m;
+        p.s[i].context = m->config.context_length;
+    }
+    int rc = p.logits && p.work
+                 ? samples_plan(&p, e)
+                 : error_set(e, "no memory for the logits of %lld sequences", (long long)n);
+    if (rc == 0) rc = samples_prompt(&p, e);
+    t1 = time_now_s();
+    if (rc == 0) rc = samples_run(&p, e);
+    for (int64_t i = 0; i < n; i++) {
+        results[i].prompt_s = t1 - t0;
+        results[i].decode_s = time_now_s() - t1;
+        token_array_fini(&p.s[i].ids);
+        token_array_fini(&p.s[i].prompt_ids);
+        str_fini(&p.s[i].pending);
+    }
+    model_decoder_free(p.d);
+    mem_free(p.s);
+    mem_free(p.sequences);
+    mem_free(p.rows);
+    mem_free(p.logits);
+    mem_free(p.work);
+    return rc;
 }

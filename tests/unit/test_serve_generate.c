@@ -106,6 +106,52 @@ static void test_greedy_continuation_is_the_models_own(void **state)
     str_fini(&text);
 }
 
+/* Samples in one batch are the texts of one session each, also where some end before others; what
+ * does not fit the context is refused. */
+static void test_samples_at_once(void **state)
+{
+    (void)state;
+    enum { N = 7 };
+    struct serve_model m;
+    struct error e = {0};
+    struct str together[N] = {{0}};
+    struct serve_generated r[N], one;
+    struct serve_generation g = plain(30);
+    g.stream = 3;
+    fixture_open(&fix, 2, 1, 1, &m);
+    ask(&g, "xyz", 3);
+    if (serve_generate_samples(&m, &g, N, together, r, &e) < 0) fail_msg("%s", e.text);
+    char stop[4] = {0}; /* something that one of them says */
+    memcpy(stop, together[2].data + 10, 3);
+    assert_true(strlen(stop) == 3);
+    const char *const stops[] = {stop};
+    g.stop = stops;
+    g.n_stop = 1;
+    for (int i = 0; i < N; i++)
+        str_clear(&together[i]);
+    if (serve_generate_samples(&m, &g, N, together, r, &e) < 0) fail_msg("%s", e.text);
+    int short_ones = 0;
+    for (int i = 0; i < N; i++) {
+        struct str alone = {0};
+        g.stream = 3 + (uint64_t)i;
+        generate(1, "xyz", &g, &alone, &one);
+        assert_int_equal(one.new_tokens, r[i].new_tokens);
+        assert_int_equal(one.reason, r[i].reason);
+        assert_int_equal(one.prompt_tokens, r[i].prompt_tokens);
+        assert_int_equal(alone.len, together[i].len);
+        assert_memory_equal(alone.data ? alone.data : "", together[i].data ? together[i].data : "",
+                            alone.len);
+        short_ones += one.new_tokens < 30;
+        str_fini(&alone);
+        str_fini(&together[i]);
+    }
+    assert_true(short_ones > 0 && short_ones < N);
+    g.max_tokens = 61; /* behind 4 of the prompt, in a context of 64 */
+    assert_true(serve_generate_samples(&m, &g, N, together, r, &e) < 0);
+    assert_non_null(strstr(e.text, "61 tokens behind a prompt of 4, the model's context is 64"));
+    serve_model_close(&m);
+}
+
 static void test_stop_string_is_held_back(void **state)
 {
     (void)state;
@@ -360,6 +406,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_threads_do_not_change_the_text),
         cmocka_unit_test(test_greedy_continuation_is_the_models_own),
+        cmocka_unit_test(test_samples_at_once),
         cmocka_unit_test(test_stop_string_is_held_back),
         cmocka_unit_test(test_streaming_gives_the_same_text_in_whole_characters),
         cmocka_unit_test(test_generation_goes_on_behind_the_context),
