@@ -32,7 +32,7 @@ WARN := -Wall -Wextra -Wshadow -Wvla -Wundef -Wformat=2 -Wstrict-prototypes -Wmi
 WARN += -Wno-missing-field-initializers
 CFLAGS  += -std=gnu11 $(OPT) -fno-common -fno-math-errno -ffp-contract=off -pthread $(WARN)
 CPPFLAGS += -Isrc -D_GNU_SOURCE
-LDLIBS  := -ljansson -lyaml -lzstd -lz -lxxhash -lpcre2-8 -lutf8proc -ldnnl -lgomp -lm -ldl
+LDLIBS  := -ljansson -lyaml -lzstd -lz -lxxhash -lutf8proc -ldnnl -lgomp -lm -ldl
 LDFLAGS += -pthread
 ifneq ($(SANITIZE),)
 CFLAGS  += -fsanitize=$(SANITIZE) -fno-omit-frame-pointer -fno-sanitize-recover=all

@@ -338,7 +338,8 @@ static const struct option train_rows[] = {
              "a special token; the first one given ends documents; default <|eos|>, <|pad|>, "
              "<|separator|>"),
     CMD_TEXT("pattern", 0, pattern, NULL, NULL,
-             "regular expression (PCRE2) that cuts text into words; default: GPT-4's with single "
+             "regular expression (Oniguruma's dialect) that cuts text into words; default: GPT-4's "
+             "with single "
              "digits"),
     CMD_INT("max-bytes", 0, max_bytes, "bytes", "0", 0, 0x1p60,
             "learn from this much text at most; 0: from all of it"),

@@ -183,8 +183,9 @@ struct tokenizer_train_options {
     /* The first is EOS. NULL: "<|eos|>", "<|pad|>", "<|separator|>". */
     const char *const *special_tokens;
     size_t n_special_tokens;
-    const char *pattern; /* PCRE2 pre-tokenizer; NULL: GPT-4/Grok-2 style, single digits */
-    uint64_t max_bytes;  /* of text that is counted; 0: all */
+    const char *
+        pattern; /* pre-tokenizer, as Oniguruma reads it; NULL: GPT-4/Grok-2 style, single digits */
+    uint64_t max_bytes; /* of text that is counted; 0: all */
     struct pool *pool;
     bool show_progress;
 };

@@ -1,9 +1,7 @@
-/* fuzz_pretoken.c: any bytes as text, cut into words by every scanner and by PCRE2 running the
- * scanner's pattern: the words must be the same. With a first byte of 255 the bytes up to a NUL are
- * a pattern, which must cut the rest without losing any of it, or be refused. */
-#define PCRE2_CODE_UNIT_WIDTH 8
-#include <pcre2.h>
-
+/* fuzz_pretoken.c: any bytes as text, cut into words by every scanner and by the matcher running the
+ * scanner's pattern: the words must be the same. With a first byte of 255 or 254 the bytes up to a
+ * NUL are a pattern in Oniguruma's or Rust's dialect, which must cut the rest without losing any of
+ * it, or be refused. */
 #include "text/tokenizer/text_tokenizer_internal.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -15,7 +13,7 @@ static const char *const patterns[] = {
     "\\p{N}{1,3}",
 };
 
-/* Each pattern once by scanner, once by PCRE2. */
+/* Each pattern once by scanner, once by the matcher. */
 struct splitter {
     struct pretoken p;
     struct pretoken_scratch s;
@@ -49,73 +47,41 @@ static void split(struct splitter *x, const char *text, size_t size, struct word
 static void open_splitters(void)
 {
     for (size_t i = 0; i < ARRAY_LEN(patterns); i++)
-        for (int pcre = 0; pcre < 2; pcre++) {
-            struct splitter *x = &splitters[i][pcre];
-            char pattern[512]; /* in a group it is not known by its text, and PCRE2 runs it */
-            snprintf(pattern, sizeof(pattern), pcre ? "(?:%s)" : "%s", patterns[i]);
+        for (int matched = 0; matched < 2; matched++) {
+            struct splitter *x = &splitters[i][matched];
+            char pattern[512]; /* in a group it is not known by its text */
+            snprintf(pattern, sizeof(pattern), matched ? "(?:%s)" : "%s", patterns[i]);
             CHECK(pretoken_add(&x->p, pattern, strlen(pattern), NULL) == 0);
-            CHECK((x->p.stages[0].scanner == PRETOKEN_PCRE) == pcre);
+            CHECK((x->p.stages[0].scanner == PRETOKEN_PATTERN) == matched);
             pretoken_scratch_init(&x->s, &x->p);
         }
 }
 
-/* Characters that the installed PCRE2 does not know yet: the table of classes may. Filled once. */
-static bool unknown[0x110000];
-
-static void find_unknown(void)
-{
-    int number;
-    PCRE2_SIZE at;
-    pcre2_code *code =
-        pcre2_compile((PCRE2_SPTR) "\\p{Cn}", PCRE2_ZERO_TERMINATED, PCRE2_UTF, &number, &at, NULL);
-    CHECK(code && pcre2_jit_compile(code, PCRE2_JIT_COMPLETE) <= 0);
-    pcre2_match_data *match = pcre2_match_data_create(1, NULL);
-    for (uint32_t cp = 0; cp < ARRAY_LEN(unknown); cp++) {
-        char text[4];
-        if (cp < 0xd800 || cp >= 0xe000)
-            unknown[cp] = pcre2_match(code, (PCRE2_SPTR)text, utf8_encode(cp, text), 0,
-                                      PCRE2_NO_UTF_CHECK, match, NULL) > 0;
-    }
-    pcre2_match_data_free(match);
-    pcre2_code_free(code);
-}
-
-static bool all_known(const char *text, size_t size)
-{
-    uint32_t cp;
-    for (size_t i = 0, n; i < size; i += MAX(n, 1)) {
-        n = utf8_decode(text + i, size - i, &cp);
-        if (n && unknown[cp]) return false;
-    }
-    return true;
-}
-
 static void check_text(const char *text, size_t size)
 {
-    if (!splitters[0][0].p.n_stages) {
-        open_splitters();
-        find_unknown();
-    }
-    if (!all_known(text, size)) return;
+    if (!splitters[0][0].p.n_stages) open_splitters();
     struct words scan = {.ends = mem_alloc((size + 1) * sizeof(size_t))};
-    struct words pcre = {.ends = mem_alloc((size + 1) * sizeof(size_t))};
+    struct words matched = {.ends = mem_alloc((size + 1) * sizeof(size_t))};
     for (size_t i = 0; i < ARRAY_LEN(patterns); i++) {
         split(&splitters[i][0], text, size, &scan);
-        split(&splitters[i][1], text, size, &pcre);
-        CHECK_MSG(scan.count == pcre.count &&
-                      memcmp(scan.ends, pcre.ends, scan.count * sizeof(size_t)) == 0,
+        split(&splitters[i][1], text, size, &matched);
+        CHECK_MSG(scan.count == matched.count &&
+                      memcmp(scan.ends, matched.ends, scan.count * sizeof(size_t)) == 0,
                   "pattern %zu", i);
     }
     mem_free(scan.ends);
-    mem_free(pcre.ends);
+    mem_free(matched.ends);
 }
 
-static void check_pattern(const char *pattern, size_t pattern_size, const char *text, size_t size)
+static void check_pattern(bool rust, const char *pattern, size_t pattern_size, const char *text,
+                          size_t size)
 {
     struct error e = {0};
     struct splitter x = {0};
     struct words w = {0};
-    if (pretoken_add(&x.p, pattern, pattern_size, &e) < 0) {
+    int rc = rust ? pretoken_add_tiktoken(&x.p, pattern, pattern_size, &e)
+                  : pretoken_add(&x.p, pattern, pattern_size, &e);
+    if (rc < 0) {
         CHECK(e.text[0]);
         return;
     }
@@ -128,10 +94,10 @@ static void check_pattern(const char *pattern, size_t pattern_size, const char *
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const char *text = (const char *)data;
-    if (size && data[0] == 255) {
+    if (size && data[0] >= 254) {
         const char *end = memchr(text, '\0', size);
         if (end && end - text < 512)
-            check_pattern(text + 1, (size_t)(end - text) - 1, end + 1,
+            check_pattern(data[0] == 254, text + 1, (size_t)(end - text) - 1, end + 1,
                           (size_t)(text + size - end - 1));
     } else {
         check_text(text, size);

@@ -5,7 +5,7 @@
  * matching would be the most expensive part of encoding, and both patterns can be decided by
  * looking at the class of a character and of the next one. The alternatives below stand in the
  * order of the pattern, as the first that matches wins. Tests and a fuzz target compare every
- * scanner with PCRE2 running the pattern itself, on any bytes.
+ * scanner with the matcher running the pattern itself, on any bytes.
  *
  * A byte that is not valid UTF-8 is matched by nothing, not by \S either; a run of them is a
  * word. */
@@ -149,7 +149,7 @@ size_t pretoken_scan(const struct pretoken_stage *stage, const uint8_t *classes,
     case PRETOKEN_GPT2: return scan_gpt2(&s, at);
     case PRETOKEN_GPT4: return scan_gpt4(&s, at, stage->digits);
     case PRETOKEN_DIGITS: return scan_digits(&s, at, stage->digits);
-    case PRETOKEN_PCRE: break;
+    default: break;
     }
     CHECK_MSG(false, "no scanner");
 }

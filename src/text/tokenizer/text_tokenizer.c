@@ -347,14 +347,14 @@ void tokenizer_scratch_free(tokenizer_scratch_t *s)
     str_fini(&s->normal);
     str_fini(&s->work[0]);
     str_fini(&s->work[1]);
-    str_fini(&s->prefixed);
     mem_free(s);
 }
 
 struct encoding {
     const struct tokenizer *t;
     struct tokenizer_scratch *s;
-    bool special; /* control tokens match */
+    bool special;  /* control tokens match */
+    bool at_begin; /* nothing of the text was encoded yet */
     struct token_array *out;
 };
 
@@ -367,13 +367,8 @@ static void encode_word(void *ctx, const char *word, size_t size)
 /* Text without special tokens, normalised. */
 static void encode_words(struct encoding *c, const char *text, size_t size)
 {
-    if (c->t->prefix_space && text[0] != ' ') {
-        str_clear(&c->s->prefixed);
-        str_append_char(&c->s->prefixed, ' ');
-        str_append(&c->s->prefixed, text, size);
-        text = c->s->prefixed.data;
-        size = c->s->prefixed.len;
-    }
+    c->s->pretoken.at_begin = c->at_begin;
+    c->at_begin = false;
     pretoken_split(&c->t->pretoken, &c->s->pretoken, text, size, encode_word, c);
     bpe_cache_flush(&c->t->bpe, &c->s->cache, c->out);
 }
@@ -403,6 +398,7 @@ static void encode_around(struct encoding *c, const struct match_set *set, const
         if (s->left) first = MAX(first - text_spaces_at_end(text, first), start);
         if (s->right) last += text_spaces_at_start(text + last, size - last);
         if (first > start) between(c, text + start, first - start);
+        c->at_begin = false;
         token_array_push(c->out, s->id);
         start = last;
     }
@@ -448,7 +444,7 @@ void tokenizer_encode(const tokenizer_t *t, tokenizer_scratch_t *s, const char *
         text = s->valid.data;
         size = s->valid.len;
     }
-    struct encoding c = {t, s, flags & TOKENIZER_PARSE_SPECIAL, out};
+    struct encoding c = {t, s, flags & TOKENIZER_PARSE_SPECIAL, true, out};
     encode_around(&c, &t->raw, text, size, encode_section);
 }
 

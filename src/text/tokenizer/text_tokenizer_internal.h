@@ -2,7 +2,7 @@
  *
  * The parts, from the ground up:
  *   text_tokenizer_match.c longest match of special tokens
- *   text_pretoken*.c       cutting text into words (PCRE2, and scanners for the usual patterns)
+ *   text_pretoken*.c       cutting text into words (patterns, and scanners for the usual ones)
  *   text_spm_*.c           SentencePiece .model files: reading, encoding, decoding
  *   text_normal*.c, text_charsmap.c   what happens to text before it is cut
  *   text_tokenizer_decode.c   what the pieces of a tokenizer.json become as text
@@ -12,8 +12,8 @@
 #ifndef COLOSSUS_TEXT_TOKENIZER_INTERNAL_H
 #define COLOSSUS_TEXT_TOKENIZER_INTERNAL_H
 
+#include "text/pattern/text_pattern_internal.h"
 #include "text/pieces/text_pieces_internal.h"
-#include "text/unicode/text_unicode_internal.h"
 
 #define TOKENIZER_MAX_FILE ((size_t)256 << 20)
 
@@ -40,9 +40,10 @@ static inline size_t match_set_longest(const struct match_set *s, const char *te
 }
 
 /* ------------------------------------------------------------------ pre-tokenizers
- * (text_pretoken.c, text_pretoken_scan.c): text into words that are merged one by one. */
+ * (text_pretoken.c, text_pretoken_stage.c, text_pretoken_scan.c): text into words that are cut into
+ * pieces one by one. */
 
-enum { PRETOKEN_MAX_STAGES = 8, PRETOKEN_MAX_PATTERN = 4096 };
+enum { PRETOKEN_MAX_STAGES = 16 };
 
 /* Character classes of the usual patterns: \p{L}, \p{N} and \s of Unicode 16. */
 enum pretoken_class {
@@ -55,16 +56,36 @@ enum pretoken_class {
 };
 
 enum pretoken_scanner {
-    PRETOKEN_PCRE,  /* any pattern */
-    PRETOKEN_GPT2,  /* byte-level's own */
-    PRETOKEN_GPT4,  /* GPT-4's family: GPT-4, Llama 3, Qwen2, Grok-2 */
-    PRETOKEN_DIGITS /* a number is a word, and what lies between: \p{N}, \p{N}{1,3}, \p{N}+ */
+    PRETOKEN_PATTERN,    /* any pattern */
+    PRETOKEN_CHARACTERS, /* every character of a set matches by itself */
+    PRETOKEN_GPT2,       /* byte-level's own */
+    PRETOKEN_GPT4,       /* GPT-4's family: GPT-4, Llama 3, Qwen2, Grok-2 */
+    PRETOKEN_DIGITS,     /* a number is a word, and what lies between: \p{N}, \p{N}{1,3}, \p{N}+ */
+    PRETOKEN_LENGTH,     /* so many characters */
+    PRETOKEN_PREFIX,     /* a space in front where there is none */
+    PRETOKEN_METASPACE,  /* spaces to another character, and one of it in front */
+    PRETOKEN_BYTES       /* the characters that stand for bytes in a tokenizer.json */
 };
+
+/* What becomes of a match (Hugging Face's SplitDelimiterBehavior). */
+enum pretoken_behavior {
+    PRETOKEN_ISOLATED,
+    PRETOKEN_REMOVED,
+    PRETOKEN_WITH_PREVIOUS,
+    PRETOKEN_WITH_NEXT,
+    PRETOKEN_CONTIGUOUS /* neighbouring matches are one */
+};
+enum pretoken_prepend { PRETOKEN_PREPEND_ALWAYS, PRETOKEN_PREPEND_FIRST, PRETOKEN_PREPEND_NEVER };
 
 struct pretoken_stage {
     enum pretoken_scanner scanner;
-    size_t digits; /* GPT4 and DIGITS: the most that make one word */
-    void *code;    /* pcre2_code, where scanner is PRETOKEN_PCRE */
+    size_t digits; /* GPT4 and DIGITS: the most that make one word; LENGTH: characters */
+    enum pretoken_behavior behavior;
+    bool invert; /* what lies between matches is taken for the match */
+    enum pretoken_prepend prepend;
+    uint32_t replacement; /* METASPACE */
+    struct pattern *pattern;
+    struct pattern_test *test; /* CHARACTERS */
 };
 struct pretoken {
     struct pretoken_stage stages[PRETOKEN_MAX_STAGES]; /* each cuts what the one before left */
@@ -72,8 +93,9 @@ struct pretoken {
 };
 /* Working memory of one thread. */
 struct pretoken_scratch {
-    void *match[PRETOKEN_MAX_STAGES]; /* pcre2_match_data */
-    void *context, *jit_stack;
+    struct pattern_work work;
+    struct arena arena; /* text that a stage changed, until the next pretoken_split */
+    bool at_begin;      /* set by the caller: the text begins where the whole text does */
 };
 
 #define PRETOKEN_PATTERN_GPT2 \
@@ -85,25 +107,47 @@ struct pretoken_scratch {
 #define PRETOKEN_PATTERN_GROK2  PRETOKEN_PATTERN_GPT4("")
 #define PRETOKEN_PATTERN_LLAMA3 PRETOKEN_PATTERN_GPT4("{1,3}")
 
-/* Adds a stage. A pattern that is written exactly like one of the usual ones gets a scanner, every
- * other runs on PCRE2. Errors: a pattern PCRE2 does not take, or one that means something else in
- * it. */
+/* Add a stage. A pattern that is written exactly like one of the usual ones gets a scanner where
+ * its matches stay alone. Errors: a pattern that is wrong or not supported, too many stages. */
+struct pretoken_cut {
+    enum pattern_dialect dialect;
+    enum pretoken_behavior behavior;
+    bool invert;
+};
+int pretoken_add_pattern(struct pretoken *p, const char *pattern, size_t size,
+                         struct pretoken_cut cut, struct error *e);
+/* Oniguruma's dialect, matches isolated. */
 int pretoken_add(struct pretoken *p, const char *pattern, size_t size, struct error *e);
+/* The pattern of a rank file: Rust's dialect, matches isolated. */
+int pretoken_add_tiktoken(struct pretoken *p, const char *pattern, size_t size, struct error *e);
+/* Takes over the set's memory. */
+int pretoken_add_characters(struct pretoken *p, struct unicode_set *set,
+                            enum pretoken_behavior behavior, struct error *e);
+/* Any other stage, which owns nothing. */
+int pretoken_add_stage(struct pretoken *p, struct pretoken_stage stage, struct error *e);
 void pretoken_fini(struct pretoken *p);
-/* Is it known that the pattern's matches cover any text, nothing being left between them? */
-bool pretoken_covers(const char *pattern, size_t size);
 void pretoken_scratch_init(struct pretoken_scratch *s, const struct pretoken *p);
 void pretoken_scratch_fini(struct pretoken_scratch *s);
-/* Calls fn for every word of the text, in order, without gaps: what no pattern matches is a word
- * of its own. No stage: the text is one word. */
+/* Calls fn for every word of the text, in order; what a stage removes is left out. No stage: the
+ * text is one word. Words stay where they are until the next call. */
 typedef void pretoken_fn(void *ctx, const char *word, size_t size);
 void pretoken_split(const struct pretoken *p, struct pretoken_scratch *s, const char *text,
                     size_t size, pretoken_fn *fn, void *ctx);
 /* May the text be cut before text[at] (0 < at < size) without changing any word? True for the usual
  * patterns of GPT-4's family at a line end in front of a letter or digit; false where not known. */
 bool pretoken_can_cut(const struct pretoken *p, const char *text, size_t at);
+/* (text_pretoken_stage.c) Cuts one stage's text, and hands the parts to the next stages. */
+struct pretoken_split {
+    const struct pretoken *p;
+    struct pretoken_scratch *scratch;
+    pretoken_fn *fn;
+    void *ctx;
+    const char *raw, *mapped; /* behind BYTES: bytes not yet handed out, and their characters */
+    const char *begin;        /* of the whole text; NULL: elsewhere */
+};
+void pretoken_run_stage(struct pretoken_split *s, int stage, const char *text, size_t size);
 /* (text_pretoken_scan.c) End of the word that begins at text + at, at < size, by the stage's
- * scanner, which is not PRETOKEN_PCRE. */
+ * scanner, which is GPT2, GPT4 or DIGITS. */
 size_t pretoken_scan(const struct pretoken_stage *stage, const uint8_t *classes, const char *text,
                      size_t size, size_t at);
 /* (text_pretoken_table.c) Classes of code points, built at the first call; any thread may call. */
@@ -203,8 +247,7 @@ struct tokenizer {
     struct match_set raw, normal;
     struct normal normalizer;
     struct pretoken pretoken;
-    bool byte_level;   /* a pre_tokenizer ByteLevel: pieces are bytes */
-    bool prefix_space; /* Hugging Face's add_prefix_space */
+    bool byte_level; /* a pre_tokenizer ByteLevel: pieces are bytes */
     struct piece_decoder decoder;
     /* SentencePiece */
     bool dummy_prefix, remove_extra_spaces, cut_at_spaces, literal_spaces;
@@ -218,10 +261,9 @@ struct tokenizer_scratch {
     const struct tokenizer *tokenizer;
     struct bpe_cache cache;
     struct pretoken_scratch pretoken;
-    struct str valid;    /* text without bytes that are not UTF-8, where pieces are text */
-    struct str normal;   /* normalised text */
-    struct str work[2];  /* while it is normalised */
-    struct str prefixed; /* the same behind add_prefix_space */
+    struct str valid;   /* text without bytes that are not UTF-8, where pieces are text */
+    struct str normal;  /* normalised text */
+    struct str work[2]; /* while it is normalised */
 };
 
 /* Parsers, each into a zeroed tokenizer that the caller frees in any case. Only the first puts the

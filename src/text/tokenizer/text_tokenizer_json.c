@@ -211,7 +211,7 @@ static int read_tok_json(struct tokenizer *t, const json_t *root, struct error *
         pattern = form_text(root, "pat_str");
     else if (strcmp(form_text(root, "word_split"), "V1") != 0)
         return form_refused("word_split", form_text(root, "word_split"), e);
-    TRY(pretoken_add(&t->pretoken, pattern, strlen(pattern), e));
+    TRY(pretoken_add_tiktoken(&t->pretoken, pattern, strlen(pattern), e));
     bpe_vocab_limit_ids(&t->bpe.vocab,
                         json_array_size(json_object_get(root, "regular_tokens")) +
                             json_array_size(json_object_get(root, "special_tokens")));

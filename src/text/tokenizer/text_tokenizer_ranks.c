@@ -262,7 +262,7 @@ int tokenizer_parse_ranks(struct tokenizer *t, const char *data, size_t size,
     if (!pattern) return no_pattern(e);
     TRY(add_specials(t, known, o, e));
     TRY(bpe_vocab_index(&t->bpe.vocab, e));
-    TRY(pretoken_add(&t->pretoken, pattern, strlen(pattern), e));
+    TRY(pretoken_add_tiktoken(&t->pretoken, pattern, strlen(pattern), e));
     TRY(tokenizer_bytes_check(t, e));
     tokenizer_match_sets(t);
     tokenizer_specials_by_name(t);
