@@ -424,10 +424,10 @@ static void test_wrong_json(void **state)
     refuse_changed("\"dropout\":null", "\"dropout\":0.1", "model.dropout");
     refuse_changed("\"continuing_subword_prefix\":null", "\"continuing_subword_prefix\":\"##\"",
                    "the second does not begin with continuing_subword_prefix");
-    refuse_changed("\"type\":\"Split\"", "\"type\":\"Whitespace\"", "pre_tokenizer 'Whitespace'");
-    refuse_changed("\"behavior\":\"Isolated\"", "\"behavior\":\"MergedWithNext\"",
-                   "behavior 'MergedWithNext'");
-    refuse_changed("\"Regex\":\"", "\"Regex\":\"\\\\w+|", "the pattern has an escape");
+    refuse_changed("\"type\":\"Split\"", "\"type\":\"UnicodeScripts\"",
+                   "pre_tokenizer 'UnicodeScripts'");
+    refuse_changed("\"behavior\":\"Isolated\"", "\"behavior\":\"Merged\"", "behavior 'Merged'");
+    refuse_changed("\"Regex\":\"", "\"Regex\":\"\\\\X+|", "the pattern has an escape");
     refuse_changed("\"content\":\"<|eos|>\"", "\"content\":\"\"", "added_tokens[0]: content");
     refuse_changed("\"content\":\"<|eos|>\"", "\"content\":\"<|end|>\"", "id 0 has another name");
     refuse_changed("{\"id\":1,", "{\"id\":0,", "added_tokens[1]: id 0 is given twice");
