@@ -43,12 +43,6 @@ static const struct usual_pattern *find_usual(const char *pattern, size_t size)
     return NULL;
 }
 
-bool pretoken_covers(const char *pattern, size_t size)
-{
-    const struct usual_pattern *usual = find_usual(pattern, size);
-    return usual && usual->scanner != PRETOKEN_DIGITS;
-}
-
 /* ------------------------------------------------------------------ stages */
 
 int pretoken_add_stage(struct pretoken *p, struct pretoken_stage stage, struct error *e)
