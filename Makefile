@@ -62,10 +62,10 @@ $(B)/colossus-%.so: src/cluster/mpi/cluster_mpi.c src/cluster/cluster_transport_
 	$(call say,link,$@) mpicc.$* $(CPPFLAGS) -std=gnu11 -O2 -g -fPIC -shared -fvisibility=hidden $(WARN) -o $@ $<
 
 # Asked before the first file is compiled: is there a compiler, and every library?
-HEADERS := dnnl.h jansson.h pcre2.h utf8proc.h xxhash.h yaml.h zlib.h zstd.h
+HEADERS := dnnl.h jansson.h utf8proc.h xxhash.h yaml.h zlib.h zstd.h
 $(B)/found:
 	@mkdir -p $(@D)
-	@{ echo '#define PCRE2_CODE_UNIT_WIDTH 8'; printf '#include <%s>\n' $(HEADERS); \
+	@{ printf '#include <%s>\n' $(HEADERS); \
 	echo 'int main(void) { return 0; }'; } >$@.c; \
 	$(CC) -o $@ $@.c $(LDLIBS) 2>$@.log || { head -n 3 $@.log; missing=$$(tools/deps --missing build); \
 	echo "make: the compiler or a library is missing$${missing:+: './run deps' installs $$missing}"; \

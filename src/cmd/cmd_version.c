@@ -2,10 +2,8 @@
 #include "cmd/cmd.h"
 #include "compute/compute.h"
 
-#define PCRE2_CODE_UNIT_WIDTH 8
 #include <dnnl.h>
 #include <jansson.h>
-#include <pcre2.h>
 #include <string.h>
 #include <utf8proc.h>
 #include <xxhash.h>
@@ -47,14 +45,10 @@ static size_t list_libraries(struct arena *a, struct library list[MAX_LIBRARIES]
 {
     const dnnl_version_t *dnnl = dnnl_version();
     const unsigned xxhash = XXH_versionNumber();
-    char pcre2[64] = "";
-    pcre2_config(PCRE2_CONFIG_VERSION, pcre2);
-    pcre2[strcspn(pcre2, " ")] = '\0'; /* a date follows */
     const struct library all[] = {
         {"oneDNN", arena_printf(a, "%d.%d.%d", dnnl->major, dnnl->minor, dnnl->patch)},
         {"jansson", jansson_version_str()},
         {"libyaml", yaml_get_version_string()},
-        {"pcre2", arena_strdup(a, pcre2)},
         {"utf8proc", utf8proc_version()},
         {"xxhash", arena_printf(a, "%u.%u.%u", xxhash / 10000, xxhash / 100 % 100, xxhash % 100)},
         {"zlib", zlibVersion()},
