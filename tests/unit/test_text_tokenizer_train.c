@@ -258,7 +258,7 @@ static void test_wrong_options(void **state)
     expect_train_error(f, &o, "a vocabulary of 258 tokens");
     o.vocab_size = 1000;
     o.pattern = "(";
-    expect_train_error(f, &o, "the pattern is wrong");
+    expect_train_error(f, &o, "the pattern has a group without ')'");
     o.pattern = NULL;
     o.n_special_tokens = 2;
     o.special_tokens = (const char *const[]){"<a>", "<a>"};
