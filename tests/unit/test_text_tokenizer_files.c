@@ -294,7 +294,8 @@ static void test_wrong_ranks(void **state)
     expect_refused("IQ== 0\nIg== 1\n", 14, "does not say how text is cut into words");
     expect_refused_with("IQ== 0\nIg== 1\n", 14, &o, "no piece for byte 0x00");
     expect_refused_with("IQ== 0\nIg== 1\n", 14, &typo, "'cl100' is no pattern that is known");
-    expect_refused_with("IQ== 0\nIg== 1\n", 14, &regex, "the pattern has a group without ')' at byte 0");
+    expect_refused_with("IQ== 0\nIg== 1\n", 14, &regex,
+                        "the pattern has a group without ')' at byte 0");
     o.n_specials = 1;
     o.specials = taken;
     expect_refused_with("IQ== 0\nIg== 1\n", 14, &o, "special token '<|e|>=1': id 1 is given twice");
