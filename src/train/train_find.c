@@ -75,7 +75,8 @@ static int find_newest(const char *run_dir, struct arena *a, int64_t *newest,
 }
 
 /* A training that goes on may write a new checkpoint and remove those that were listed before they
- * are read: while there is a newer one, look again. */
+ * are read: while there is a newer one, look again. A listing may even miss both the one that is
+ * being removed and the one that has just got its name, so one look is not believed. */
 static int find_in_run(const char *run_dir, struct arena *a, struct train_model_paths *out,
                        struct error *e)
 {
@@ -85,7 +86,7 @@ static int find_in_run(const char *run_dir, struct arena *a, struct train_model_
         before = newest;
         int rc = find_newest(run_dir, a, &newest, out, e);
         if (rc != 0) return MIN(rc, 0);
-    } while (newest != before && ++tries < 10);
+    } while (++tries < 3 || (newest != before && tries < 10));
     error_set(e, "the run '%s' has no %scheckpoint", run_dir, newest >= 0 ? "good " : "");
     return error_hint(e, "train it first: colossus train %s/run.yaml", run_dir);
 }
