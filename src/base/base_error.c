@@ -90,6 +90,8 @@ void check_set_context(const char *fmt, ...)
     va_end(args);
 }
 
+static size_t add_text(char *text, size_t size, size_t n, const char *fmt, va_list args)
+    PRINTF_LIKE(4, 0);
 /* Appends to text [size], of which n are used; returns what is used then. */
 static size_t add_text(char *text, size_t size, size_t n, const char *fmt, va_list args)
 {

@@ -90,7 +90,7 @@ void plan_local_price(const struct plan_job *job, struct plan_step *out)
                                        .micro_batch = MAX(job->layout->micro_batch, 1),
                                        .global_batch = job->batch->global_batch,
                                        .muon_steps = job->software->muon_steps};
-    struct plan_local_step s;
+    struct plan_local_step s = {0};
     CHECK_MSG(l && l->machine[is_bf16(job)].threads > 0, "stack colossus without its operations");
     plan_local_step(&l->machine[is_bf16(job)], &run, &s);
     out->step_s = s.step_s;

@@ -175,7 +175,7 @@ static int check_fits(const struct validate_result *v, struct error *e)
 static int validate(const char *csv_path, const struct plan_validate_options *o, struct arena *a,
                     FILE *out, struct error *e)
 {
-    struct validate_result v = {.tiers = o->tiers && *o->tiers ? o->tiers : "A"}, held_out;
+    struct validate_result v = {.tiers = o->tiers && *o->tiers ? o->tiers : "A"}, held_out = {0};
     const struct validate_result *held = csv_path ? NULL : &held_out;
     TRY(check_tiers(v.tiers, e));
     TRY(plan_left_out_load(NULL, a, &v.left_out, e));

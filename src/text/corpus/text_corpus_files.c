@@ -25,11 +25,11 @@ void corpus_files_leave(struct corpus_file_list *list, const char *path, const c
 static struct corpus_file *list_add(struct corpus_file_list *list, const char *path,
                                     const struct stat *st)
 {
+    uint64_t size = st && S_ISREG(st->st_mode) ? (uint64_t)st->st_size : 0;
     bool sized = st && S_ISREG(st->st_mode);
     ARRAY_RESERVE(list->items, list->cap, list->count + 1);
     struct corpus_file *f = &list->items[list->count++];
-    *f = (struct corpus_file){
-        .path = path, .stored_bytes = sized ? (uint64_t)st->st_size : 0, .pipe = !sized};
+    *f = (struct corpus_file){.path = path, .stored_bytes = size, .pipe = !sized};
     list->unsized |= !sized;
     return f;
 }

@@ -242,7 +242,7 @@ static void emit_alternatives(struct emitter *x, struct pattern_node *const *ite
 {
     struct pattern *z = x->program;
     size_t here_n = n > 64 ? 63 : n, index = z->n_branches, n_jumps = 0;
-    uint32_t jumps[64];
+    uint32_t jumps[64] = {0};
     ARRAY_RESERVE(z->branches, z->branch_cap, z->n_branches + 1);
     z->branches[z->n_branches++] = (struct pattern_branches){0};
     emit(x, OP_ALT, (uint32_t)index, 0);
