@@ -40,7 +40,7 @@ const struct option_table cmd_bench_machine_table = {
     "where others used it meanwhile, or the repeats differ. Written are an accelerator called\n"
     "local, and the times of the operations beside it (.json).\n\n"
     "  colossus bench-machine\n"
-    "  colossus plan fortunes.yaml             # a run file: its step on this machine\n"
+    "  colossus plan runs/fortunes/run.yaml     # a run: its step on this machine\n"
     "  colossus plan laptop --accelerator local\n"
     "  colossus plan validate --local runs/fortunes",
     rows,
