@@ -1,5 +1,5 @@
 /* cluster.h: the ranks of a job and how they talk: groups with sums, gathers, exchanges, messages
- * and agreement, and the layout that says which rank holds which part of a model.
+ * and agreement.
  *
  * A job is one process or many. One process needs no MPI: its groups have one member and every call
  * returns at once. Many are started by mpirun or srun; the program then loads the shared object that

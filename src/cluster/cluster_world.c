@@ -29,9 +29,10 @@ struct launcher {
 static const struct launcher launchers[] = {
     {"OMPI_COMM_WORLD_SIZE", "mpirun of Open MPI", "openmpi", "OMPI_COMM_WORLD_RANK",
      "OMPI_COMM_WORLD_SIZE"},
-    {"PMIX_RANK", "srun --mpi=pmix", "openmpi", "SLURM_PROCID", "SLURM_NTASKS"},
+    {"PMIX_RANK", "srun --mpi=pmix", "openmpi", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS"},
     {"PMI_RANK", "mpiexec of MPICH, or srun --mpi=pmi2", "mpich", "PMI_RANK", "PMI_SIZE"},
-    {"PMI_FD", "mpiexec of MPICH, or srun --mpi=pmi2", "mpich", "SLURM_PROCID", "SLURM_NTASKS"},
+    {"PMI_FD", "mpiexec of MPICH, or srun --mpi=pmi2", "mpich", "SLURM_PROCID",
+     "SLURM_STEP_NUM_TASKS"},
     {"SLURM_STEP_ID", "srun", NULL, "SLURM_PROCID", "SLURM_STEP_NUM_TASKS"},
 };
 
@@ -49,6 +50,7 @@ void cluster_find_launch(struct cluster_launch *l)
         break;
     }
     const char *told = getenv("COLOSSUS_MPI");
+    if (l->size == 1) l->mpi = NULL; /* one process needs none, whoever started it */
     if (!told || !*told) return;
     l->mpi = strcmp(told, "none") == 0 ? NULL : told;
     l->variable = "COLOSSUS_MPI";
@@ -80,6 +82,12 @@ static int load(cluster_t *c, const struct cluster_launch *l, struct error *e)
     struct arena a = {0};
     char why[256] = "";
     char *path = cluster_find_mpi(l->mpi, &a);
+    if (!path && l->told) {
+        error_set(e, "COLOSSUS_MPI is '%s', and there is no such object for an MPI", l->mpi);
+        arena_fini(&a);
+        return error_hint(e, "COLOSSUS_MPI takes openmpi, mpich, none, or the path of an object; "
+                             "colossus doctor mpi shows which were built");
+    }
     if (!path) {
         error_set(e,
                   "this process is one of %d that %s started, and this program was built without "
@@ -98,8 +106,7 @@ static int load(cluster_t *c, const struct cluster_launch *l, struct error *e)
     if (open) c->transport = open(why, sizeof(why));
     int rc = 0;
     if (!c->transport) {
-        rc = error_set(e, "cannot join the ranks that %s started, by '%s': %s", l->launcher, path,
-                       why);
+        rc = error_set(e, "cannot join the ranks of this job by '%s': %s", path, why);
         error_hint(e, "colossus doctor mpi tells what is wrong");
     } else if (c->transport->version != CLUSTER_TRANSPORT_VERSION) {
         rc = error_set(e, "'%s' is of another version of the program", path);

@@ -299,6 +299,11 @@ static void test_launchers_are_known(void **state)
     assert_int_equal(l.rank, 2);
     assert_int_equal(l.size, 5);
 
+    setenv("PMI_SIZE", "1", 1); /* one process needs no MPI, also under a launcher */
+    setenv("PMI_RANK", "0", 1);
+    cluster_find_launch(&l);
+    assert_null(l.mpi);
+
     forget_launchers();
     setenv("SLURM_STEP_ID", "0", 1);
     setenv("SLURM_STEP_NUM_TASKS", "4", 1);
@@ -311,7 +316,7 @@ static void test_launchers_are_known(void **state)
 
     setenv("COLOSSUS_MPI", "/nowhere/x.so", 1);
     assert_true(cluster_open(NULL, &c, &e) < 0);
-    assert_non_null(strstr(e.text, "'/nowhere/x.so'"));
+    assert_non_null(strstr(e.text, "COLOSSUS_MPI is '/nowhere/x.so'"));
     forget_launchers();
 }
 
