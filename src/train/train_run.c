@@ -266,7 +266,13 @@ static void watch_balance(struct run *r, const struct train_record *rec)
     int64_t told = UNBALANCED_STEPS;
     while (told < rec->unbalanced)
         told *= 2;
-    if (rec->unbalanced != told) return;
+    if (rec->unbalanced != told || !leads(r)) return;
+    /* What there is to turn, by balance.kind. */
+    static const char *const advice[] = {
+        [TRAIN_BALANCE_AUX] = "raise model.router_aux_coef or lower optimizer.lr",
+        [TRAIN_BALANCE_BIAS] = "raise balance.bias_rate or lower optimizer.lr",
+        [TRAIN_BALANCE_NONE] = "set balance.kind to aux or bias",
+    };
     const struct model_config *m = &r->s.c.model;
     struct json_writer *w = train_log_event_begin(&r->log, "experts_unbalanced", rec->step);
     jsonw_int(w, "steps", rec->unbalanced);
@@ -274,11 +280,10 @@ static void watch_balance(struct run *r, const struct train_record *rec)
     jsonw_real(w, "load_entropy", rec->load_entropy);
     train_log_event_end(&r->log);
     log_warn("step %" PRId64 ": for %" PRId64 " steps most tokens have gone to few of the %lld "
-             "experts (load %.2f of at most %.2f, entropy %.3f): raise model.router_aux_coef (now "
-             "%g) or lower optimizer.lr",
+             "experts (load %.2f of at most %.2f, entropy %.3f): %s",
              rec->step, rec->unbalanced, (long long)m->n_experts, rec->load_max_mean,
              (double)m->n_experts / (double)m->n_experts_used, rec->load_entropy,
-             m->router_aux_coef);
+             advice[r->s.c.balance]);
 }
 
 static bool is_due(int64_t step, int64_t every)
