@@ -215,9 +215,11 @@ static void take_run_layout(const struct plan_model_extra *extra, struct plan_re
     out->layout = (struct plan_layout){.tp = 1, .pp = 1, .cp = 1, .ep = 1, .etp = 1, .dp = 1};
     out->layout.vp = 1;
     out->layout.micro_batch = (int32_t)extra->run.micro_batch;
-    out->layout.precision = extra->run.precision >= 0 ? extra->run.precision
-                            : fast                    ? MACHINE_BF16
-                                                      : MACHINE_FP32;
+    /* The laptop that stands in computes in fp32 only; add_run_notes says so. */
+    out->layout.precision = l->estimated                ? MACHINE_FP32
+                            : extra->run.precision >= 0 ? extra->run.precision
+                            : fast                      ? MACHINE_BF16
+                                                        : MACHINE_FP32;
     out->search = false;
     *asked = (struct plan_layout){.micro_batch = out->layout.micro_batch, .zero = -1};
     asked->recompute = asked->precision = -1;
@@ -235,6 +237,8 @@ static void add_run_notes(const struct yaml_reader *r, const struct plan_model_e
                       : "this machine is not measured: planned on the laptop of the presets, by "
                         "estimates that may be off by a factor of two; `colossus bench-machine` "
                         "measures it in a minute");
+    if (extra->run.precision == MACHINE_BF16 && out->layout.precision == MACHINE_FP32)
+        add_note(r, out, "the run computes in bf16, which that laptop does not: planned in fp32");
     add_note(r, out, plan_read_measured(extra->run.folder, extra->note != NULL, out, r->arena));
     if (out->model.vocab_size == vocab) add_note(r, out, extra->note);
     if (measured && extra->run.threads > 0 && extra->run.threads != threads)
