@@ -428,7 +428,7 @@ static void prepare(void)
     for (uint32_t i = 0; i < ROWS; i++)
         ids[i] = i * 7919 % ROWS;
     rope_table = mem_alloc(compute_rope_table_floats(TIME, HEAD) * sizeof(float));
-    compute_rope_table(TIME, HEAD, 10000.0, rope_table);
+    compute_rope_table(TIME, &(struct compute_rotation){.h = HEAD, .theta = 10000}, rope_table);
     attention_memory = mem_map(64 << 20);
     CHECK(attention_memory);
 }

@@ -162,7 +162,10 @@ void compute_rmsnorm_backward(compute_t *c, const struct compute_norm *n,
                               const struct compute_norm_grad *d);
 /* The seam between two sub-layers, in one pass over memory:
  *   h_out = h + rms(y; g_post)      h, h_out fp32 [M, D] (may be the same array), y act [M, D]
- *   a     = rms(h_out; g_next)      act [M, D] */
+ *   a     = rms(h_out; g_next)      act [M, D]
+ * Without a the second line is left out; it is then somebody else's compute_rmsnorm of h_out, whose
+ * numbers are the same bits. Forward only: without g_post h_out = h + scale * y, and without g_next
+ * a is h_out as it stands. */
 struct compute_seam {
     int64_t M, D;
     float eps;
@@ -172,11 +175,14 @@ struct compute_seam {
     float *h_out;
     void *a;
     float *rstd_post, *rstd_next; /* [M] each */
+    float scale;                  /* of y where there is no g_post */
 };
 void compute_seam_forward(compute_t *c, const struct compute_seam *s);
 /* Backward of the seam. dh fp32 [M, D] is the gradient of h_out on entry from the layers above and
  * of h on return; da act is the gradient of a; dy act [M, D] comes out; dg_post and dg_next [D]
- * are added to (overwritten when accumulate is false). s->h_out is needed, s->h and s->a are not. */
+ * are added to (overwritten when accumulate is false). s->h_out is needed, s->h and s->a are not.
+ * Without da there is no second norm; without dy only the second norm's part is done, which leaves
+ * dh as the gradient of h_out: the two calls together give the bits of one. */
 struct compute_seam_grad {
     const void *da;
     float *dh;
@@ -186,6 +192,23 @@ struct compute_seam_grad {
 };
 void compute_seam_backward(compute_t *c, const struct compute_seam *s,
                            const struct compute_seam_grad *d);
+
+/* Heads normalised in place, forward only: x act, row r at r * ld, each of n_heads heads of width h
+ * becomes rms(head; g) with g [h] (of queries and keys: Henry et al. 2020). */
+struct compute_head_norm {
+    int64_t M, n_heads, h, ld;
+    float eps;
+    const float *g;
+    void *x;
+};
+void compute_head_norm(compute_t *c, const struct compute_head_norm *n);
+/* x[r, i] += b[i] in place, forward only: x act, row r at r * ld, i < n. */
+struct compute_bias {
+    int64_t M, n, ld;
+    const float *b;
+    void *x;
+};
+void compute_bias(compute_t *c, const struct compute_bias *b);
 
 /* ------------------------------------------------------------------ attention
  * Grouped-query, causal, with Grok's logit cap; scores are never stored for a whole sequence.
@@ -236,33 +259,58 @@ struct compute_paged {
     void *out;             /* act [rows, H h] */
     float multiplier, cap;
     int64_t temperature_len; /* as in struct compute_attention */
+    int64_t window; /* a query sees the last so many positions, its own among them; 0: all */
 };
 size_t compute_page_bytes(const compute_t *c, int64_t K, int64_t h);   /* of one layer */
 void compute_paged_store(compute_t *c, const struct compute_paged *p); /* k and v to the pages */
 void compute_paged_attention(compute_t *c, const struct compute_paged *p);
 
-/* Rotates heads in place, rotate-half form: pairs (i, i + h/2), angle pos * theta^(-2i/h) (Su et
- * al. 2021). x act, row r is at position[r] (NULL: r % T); n_heads heads of width h from column 0.
- * table is from compute_rope_table (row p: h/2 cosines, then h/2 sines of position p); backward
- * rotates by the opposite angle. */
+/* By which angles positions turn a head: pair i at position p by p * f_i, f_i = theta^(-2i/h) (Su et
+ * al. 2021) or, for contexts that are `factor` times as long as those of the training:
+ *   linear  f_i / factor (Chen et al. 2023, 2306.15595)
+ *   Llama 3 f_i / factor where a turn takes more than original / low_freq positions, f_i where it
+ *           takes fewer than original / high_freq, and between them a mixture (2407.21783)
+ *   YaRN    f_i / factor below beta_slow turns in `original` positions, f_i above beta_fast, a linear
+ *           ramp between the pairs where these lie; the turned head is multiplied by `size`
+ *           (Peng et al. 2023, 2309.00071) */
+enum compute_rope_scaling {
+    COMPUTE_ROPE_NONE,
+    COMPUTE_ROPE_LINEAR,
+    COMPUTE_ROPE_LLAMA3,
+    COMPUTE_ROPE_YARN
+};
+struct compute_rotation {
+    int64_t h;
+    double theta;
+    enum compute_rope_scaling scaling; /* the rest counts where this says so */
+    double factor, original, low_freq, high_freq, beta_fast, beta_slow, size;
+};
+/* Row p: h/2 cosines, then h/2 sines of position p. */
 size_t compute_rope_table_floats(int64_t max_positions, int64_t h);
-void compute_rope_table(int64_t max_positions, int64_t h, double theta, float *table);
+void compute_rope_table(int64_t max_positions, const struct compute_rotation *r, float *table);
+/* Rotates heads in place. x act, row r is at position[r] (NULL: r % T); n_heads heads of width h from
+ * column 0. Pair i is elements i and i + h/2 (rotate-half form), or where `pairs` 2i and 2i + 1
+ * (forward only); backward rotates by the opposite angle. */
 struct compute_rope {
     int64_t M, T, n_heads, h, ld;
     const int32_t *position; /* [M] */
     const float *table;
     bool backward;
     void *x;
+    bool pairs;
 };
 void compute_rope(compute_t *c, const struct compute_rope *p);
 
 /* ------------------------------------------------------------------ gated unit
- * gu act [M, 2F]: gate, then up. act[r, f] = w[r] * gelu_tanh(gate) * up; w NULL: 1. */
+ * gu act [M, 2F]: gate, then up. act[r, f] = w[r] * f(gate) * up; w NULL: 1. f is gelu_tanh, or,
+ * forward only, silu(x) = x / (1 + exp(-x)) (Shazeer 2020). */
+enum compute_activation { COMPUTE_GELU_TANH, COMPUTE_SILU };
 struct compute_glu {
     int64_t M, F;
     const void *gu;
     const float *w;
     void *act;
+    enum compute_activation activation;
 };
 void compute_glu_forward(compute_t *c, const struct compute_glu *g);
 /* d_act act [M, F] -> dgu act [M, 2F] (may be gu itself); also gives g->act again (for the weight
@@ -291,6 +339,7 @@ struct compute_router {
     float *lse;        /* [M] logsumexp of the (capped) logits */
     int32_t *top;      /* [M, k] experts, best first; ties to the smaller index */
     float *weight;     /* [M, k] their probabilities, not renormalised */
+    bool renormalise;  /* forward only: the k weights of a token are divided by their sum */
 };
 void compute_router_forward(compute_t *c, const struct compute_router *r);
 /* Gradients: d_weight [M, k] from the experts; aux_coef * E * sum_e f_e P_e and z_coef *

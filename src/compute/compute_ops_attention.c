@@ -69,12 +69,40 @@ size_t compute_rope_table_floats(int64_t max_positions, int64_t h)
     return (size_t)(max_positions * h);
 }
 
-void compute_rope_table(int64_t max_positions, int64_t h, double theta, float *table)
+/* The pair, as a fraction, that makes so many turns in the original context. */
+static double pair_of_turns(const struct compute_rotation *r, double turns)
 {
-    for (int64_t pos = 0; pos < max_positions; pos++)
-        for (int64_t i = 0; i < h / 2; i++) {
-            double angle = (double)pos * pow(theta, -2.0 * (double)i / (double)h);
-            table[pos * h + i] = (float)cos(angle);
-            table[pos * h + h / 2 + i] = (float)sin(angle);
+    return (double)r->h * log(r->original / (turns * 2 * M_PI)) / (2 * log(r->theta));
+}
+
+/* How much of pair i's plain frequency stays, 0 to 1, beside the divided one. */
+static double plain_share(const struct compute_rotation *r, int64_t i, double f)
+{
+    double turns = r->original * f / (2 * M_PI);
+    switch (r->scaling) {
+    case COMPUTE_ROPE_LINEAR: return 0;
+    case COMPUTE_ROPE_LLAMA3:
+        return MIN(MAX((turns - r->low_freq) / (r->high_freq - r->low_freq), 0.0), 1.0);
+    case COMPUTE_ROPE_YARN: {
+        double low = MAX(floor(pair_of_turns(r, r->beta_fast)), 0.0);
+        double high = MIN(ceil(pair_of_turns(r, r->beta_slow)), (double)r->h - 1);
+        if (low == high) high += 0.001; /* as published: no division by 0 */
+        return 1 - MIN(MAX(((double)i - low) / (high - low), 0.0), 1.0);
+    }
+    default: return 1;
+    }
+}
+
+void compute_rope_table(int64_t max_positions, const struct compute_rotation *r, float *table)
+{
+    int64_t h = r->h;
+    double size = r->scaling == COMPUTE_ROPE_YARN ? r->size : 1;
+    for (int64_t i = 0; i < h / 2; i++) {
+        double f = pow(r->theta, -2.0 * (double)i / (double)h), share = plain_share(r, i, f);
+        if (share < 1) f = share * f + (1 - share) * f / r->factor;
+        for (int64_t pos = 0; pos < max_positions; pos++) {
+            table[pos * h + i] = (float)(size * cos((double)pos * f));
+            table[pos * h + h / 2 + i] = (float)(size * sin((double)pos * f));
         }
+    }
 }

@@ -14,7 +14,26 @@ static void router_check(const struct compute_router *r)
               "%lld of %lld experts", (long long)r->k, (long long)r->E);
 }
 
-ROW_TASK(router_forward);
+/* The weights of a token's experts, in their order. */
+static void renormalise(const struct compute_router *r, int64_t first, int64_t rows)
+{
+    for (float *w = r->weight + first * r->k; w < r->weight + (first + rows) * r->k; w += r->k) {
+        float sum = 0;
+        for (int64_t j = 0; j < r->k; j++)
+            sum += w[j];
+        for (int64_t j = 0; j < r->k; j++)
+            w[j] /= sum;
+    }
+}
+
+static void router_forward_task(void *ctx, size_t task, int thread)
+{
+    (void)thread;
+    const struct row_run *run = ctx;
+    const struct compute_router *r = run->op;
+    run->c->kernels.router_forward(r, run_first(run, task), run_rows(run, task));
+    if (r->renormalise) renormalise(r, run_first(run, task), run_rows(run, task));
+}
 
 void compute_router_forward(compute_t *c, const struct compute_router *r)
 {
@@ -28,6 +47,7 @@ void compute_router_backward(compute_t *c, const struct compute_router *r,
                              const struct compute_router_grad *d)
 {
     router_check(r);
+    CHECK(!r->renormalise);
     struct row_run run = {.op = r, .grad = d, .M = r->M, .size = r->E * r->D};
     int64_t chunks = compute_run_reduce(c, router_backward_task, &run, 1);
     compute_sum_partials(c, run.partial, chunks, run.size, d->accumulate, d->dW);

@@ -80,10 +80,12 @@ GRADIENT_TASK(seam_backward, run_partial(r, 0, task), run_partial(r, 1, task));
 void compute_seam_backward(compute_t *c, const struct compute_seam *s,
                            const struct compute_seam_grad *d)
 {
+    CHECK_MSG((!d->dy || s->g_post) && (!d->da || s->g_next), "a norm of a seam is not there");
     struct row_run r = {.op = s, .grad = d, .M = s->M, .size = s->D};
     int64_t chunks = compute_run_reduce(c, seam_backward_task, &r, 2);
-    compute_sum_partials(c, r.partial, chunks, s->D, d->accumulate, d->dg_post);
-    compute_sum_partials(c, r.partial + chunks * s->D, chunks, s->D, d->accumulate, d->dg_next);
+    const float *next = r.partial + chunks * s->D;
+    if (d->dy) compute_sum_partials(c, r.partial, chunks, s->D, d->accumulate, d->dg_post);
+    if (d->da) compute_sum_partials(c, next, chunks, s->D, d->accumulate, d->dg_next);
 }
 
 /* ------------------------------------------------------------------ rotation and gated unit */
@@ -92,8 +94,22 @@ ROW_TASK(rope);
 
 void compute_rope(compute_t *c, const struct compute_rope *p)
 {
-    CHECK(p->h % 2 == 0);
+    CHECK(p->h % 2 == 0 && !(p->pairs && p->backward));
     run_by_rows(c, rope_task, (struct row_run){.op = p, .M = p->M}, p->n_heads * p->h);
+}
+
+ROW_TASK(head_norm);
+
+void compute_head_norm(compute_t *c, const struct compute_head_norm *n)
+{
+    run_by_rows(c, head_norm_task, (struct row_run){.op = n, .M = n->M}, n->n_heads * n->h);
+}
+
+ROW_TASK(bias);
+
+void compute_bias(compute_t *c, const struct compute_bias *b)
+{
+    run_by_rows(c, bias_task, (struct row_run){.op = b, .M = b->M}, b->n);
 }
 
 ROW_TASK(glu_forward);
@@ -109,5 +125,6 @@ void compute_glu_backward(compute_t *c, const struct compute_glu *g,
                           const struct compute_glu_grad *d)
 {
     struct row_run r = {.op = g, .grad = d, .M = g->M};
+    CHECK(g->activation == COMPUTE_GELU_TANH);
     run_by_rows(c, glu_backward_task, r, 2 * g->F);
 }

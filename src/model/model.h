@@ -32,6 +32,11 @@ extern const char *const model_architecture_names[];
 enum model_attention { MODEL_ATTENTION_MHA, MODEL_ATTENTION_MLA }; /* MHA: also MQA and GQA */
 extern const char *const model_attention_names[];
 
+enum model_rope_form { MODEL_ROPE_HALVES, MODEL_ROPE_PAIRS };
+extern const char *const model_rope_form_names[];
+extern const char *const model_rope_scaling_names[]; /* enum compute_rope_scaling */
+extern const char *const model_activation_names[];   /* enum compute_activation */
+
 struct model_config {
     const char *name, *source; /* of a preset: short name, and where the sizes are from */
     int architecture;          /* enum model_architecture */
@@ -52,14 +57,30 @@ struct model_config {
     bool tied_embeddings;
     double router_aux_coef, router_z_coef;
 
+    /* The form of a layer where it is not Grok's: forward only (model_config_check_trainable). */
+    bool pre_norms, post_norms; /* norms in front of the sub-layers, and behind them */
+    int activation;             /* enum compute_activation */
+    bool qk_norm;               /* each head of queries and keys, before the rotation */
+    bool qkv_biases, output_bias;
+    bool renormalise_top_k;
+    double residual_multiplier;   /* of what a sub-layer adds, without post_norms */
+    int rope_form;                /* enum model_rope_form */
+    int rope_scaling;             /* enum compute_rope_scaling */
+    double rope_factor;           /* and what belongs to it, struct compute_rotation */
+    int64_t rope_original_length; /* tokens */
+    double rope_low_freq, rope_high_freq, rope_beta_fast, rope_beta_slow;
+    double rope_size;              /* of YaRN's; 0: 0.1 ln rope_factor + 1 */
+    int64_t window, window_layers; /* sliding-window layers and what they see; 0: none */
+    int64_t window_period;         /* of so many layers the last sees all; 0: none does */
+    double window_rope_theta;      /* base of those layers, unscaled; 0: as the others */
+
     /* What a plan can count and this program cannot run. */
     bool glu;      /* three FFN matrices instead of two */
     int attention; /* enum model_attention */
     int64_t mla_q_rank, mla_kv_rank, mla_nope_dim, mla_rope_dim, mla_v_dim;
-    int64_t window, window_layers; /* sliding-window layers and what they see; 0: none */
-    int64_t shared_ffn_hidden;     /* of the experts that every token visits, together */
-    int64_t dense_layers;          /* layers without experts (leading ones) */
-    int64_t mtp_layers;            /* extra layers of multi-token prediction (DeepSeek-V3) */
+    int64_t shared_ffn_hidden; /* of the experts that every token visits, together */
+    int64_t dense_layers;      /* layers without experts (leading ones) */
+    int64_t mtp_layers;        /* extra layers of multi-token prediction (DeepSeek-V3) */
     /* Hybrids (Nemotron-H): Mamba-2, attention and FFN blocks are layers of their own, in all
      * n_layers; the rest of the layers are FFN or experts. mamba_layers 0: a plain transformer. */
     int64_t mamba_layers, attention_layers, mamba_inner, mamba_state;
@@ -119,6 +140,48 @@ struct model_config {
                  "weight of the auxiliary balancing loss; used where balance.kind is aux"),        \
         ROW_REAL(T, P "router_z_coef", M router_z_coef, NULL, "0.001", 0, 1e3, "0.001",            \
                  "weight of the router's z-loss; used where balance.kind is not none")
+/* Keys of the form of a layer: this program runs what they say, and trains what is the default. */
+#define MODEL_FORM_ROWS(P, T, M)                                                                   \
+    ROW_BOOL(T, P "pre_norms", M pre_norms, "true",                                                \
+             "norms in front of attention and feed-forward; false: forward only, like every "      \
+             "other than the default from here to window_rope_theta"),                             \
+        ROW_BOOL(T, P "post_norms", M post_norms, "true", "norms behind them"),                    \
+        ROW_ENUM(T, P "activation", M activation, "gelu_tanh", model_activation_names, "silu",     \
+                 "of the gate"),                                                                   \
+        ROW_BOOL(T, P "qk_norm", M qk_norm, "false", "norms of each head of queries and keys"),    \
+        ROW_BOOL(T, P "qkv_biases", M qkv_biases, "false", "biases of queries, keys and values"),  \
+        ROW_BOOL(T, P "output_bias", M output_bias, "false", "bias of the attention's output"),    \
+        ROW_BOOL(T, P "renormalise_top_k", M renormalise_top_k, "false",                           \
+                 "the weights of a token's experts are divided by their sum"),                     \
+        ROW_REAL(T, P "residual_multiplier", M residual_multiplier, NULL, "1", 1e-6, 1e6, "0.22",  \
+                 "of what each sub-layer adds; needs post_norms false"),                           \
+        ROW_ENUM(T, P "rope_form", M rope_form, "halves", model_rope_form_names, "pairs",          \
+                 "which elements of a head turn together: i and i + head_dim / 2, or neighbours"), \
+        ROW_ENUM(T, P "rope_scaling", M rope_scaling, "none", model_rope_scaling_names, "llama3",  \
+                 "how positions reach beyond the training's context"),                             \
+        ROW_REAL(T, P "rope_factor", M rope_factor, NULL, "1", 1, 1e6, "8",                        \
+                 "linear, llama3, yarn: how many times as far"),                                   \
+        ROW_INT(T, P "rope_original_length", M rope_original_length, "tokens", "0", 0, 1 << 24,    \
+                "8192", "llama3, yarn: the training's context"),                                   \
+        ROW_REAL(T, P "rope_low_freq", M rope_low_freq, NULL, "1", 1e-6, 1e6, "1",                 \
+                 "llama3: turns in that context up to which pairs are slowed by rope_factor"),     \
+        ROW_REAL(T, P "rope_high_freq", M rope_high_freq, NULL, "4", 1e-6, 1e6, "4",               \
+                 "llama3: turns from which they are left alone"),                                  \
+        ROW_REAL(T, P "rope_beta_fast", M rope_beta_fast, NULL, "32", 1e-6, 1e6, "32",             \
+                 "yarn: turns from which pairs are left alone"),                                   \
+        ROW_REAL(T, P "rope_beta_slow", M rope_beta_slow, NULL, "1", 1e-6, 1e6, "1",               \
+                 "yarn: turns up to which they are slowed by rope_factor"),                        \
+        ROW_REAL(T, P "rope_size", M rope_size, NULL, "0", 0, 1e6, "1.2",                          \
+                 "yarn: what turned heads are multiplied by; 0: 0.1 ln rope_factor + 1"),          \
+        ROW_INT(T, P "window", M window, "tokens", "0", 0, 1 << 24, "128",                         \
+                "tokens that a sliding-window layer sees"),                                        \
+        ROW_INT(T, P "window_layers", M window_layers, NULL, "0", 0, 1 << 14, "18",                \
+                "how many layers have that window"),                                               \
+        ROW_INT(T, P "window_period", M window_period, NULL, "0", 0, 1 << 14, "2",                 \
+                "of each so many layers the last sees everything; 0: none does"),                  \
+        ROW_REAL(T, P "window_rope_theta", M window_rope_theta, NULL, "0", 0, 1e15, "10000",       \
+                 "rope_theta of layers with the window, which are then not scaled; 0: as the "     \
+                 "others")
 /* The batch of a run file, which plans read too. */
 #define MODEL_BATCH_ROWS(P, T)                                                               \
     ROW_INT(T, P "seq_len", seq_len, "tokens", "512", 1, 1 << 24, "512", "tokens in a row"), \
@@ -128,7 +191,7 @@ struct model_config {
                 "rows of one update, a multiple of micro_batch; 0: micro_batch")
 /* clang-format on */
 
-/* Every key of a model's file: MODEL_ROWS first, then what only plans can count. */
+/* Every key of a model's file: MODEL_ROWS and MODEL_FORM_ROWS first, then what only plans count. */
 extern const struct section model_section;
 
 void model_config_defaults(struct model_config *c); /* Grok-1's constants, sizes 0 */
@@ -140,15 +203,17 @@ void model_config_derive(struct model_config *c);
 int model_config_check_shape(const struct model_config *c, struct error *e);
 /* The same, and the range of every field. */
 int model_config_check(const struct model_config *c, struct error *e);
-/* Can this program train and run it? The error names what it lacks. */
+/* Can this program run it, forward? The error names what it lacks. */
 int model_config_check_runnable(const struct model_config *c, struct error *e);
+/* And train it? The error names the field that asks for another form of a layer than Grok's. */
+int model_config_check_trainable(const struct model_config *c, struct error *e);
 /* How a model is read from a name, a file or a map (preset_read), of a run file its section `model`.
  * What is not said stays 0; a model whose sizes are all there is checked as it will be derived. */
 extern const struct preset_kind model_kind;
 /* The first size that has no default and is not given, or NULL. */
 const char *model_config_missing(const struct model_config *c);
-/* Names of the presets that this program can run, in r's arena: "grok-1, grok-2". */
-const char *model_config_runnable_presets(const struct yaml_reader *r);
+/* Names of the presets that this program can train, in r's arena: "grok-1, grok-2". */
+const char *model_config_trainable_presets(const struct yaml_reader *r);
 /* The reference's config.json; unknown keys are refused except "optimizer" and "_"-prefixed ones. */
 int model_config_load(const char *path, struct model_config *c, struct error *e);
 int model_config_from_json(const json_t *o, const char *name, struct model_config *c,
@@ -184,7 +249,8 @@ struct model_shard { /* the whole: {0, 1, 0, 1}; sizes of 0 count as 1 */
 enum param_kind {
     PARAM_EMBEDDING, /* token_embd, [V, D] */
     PARAM_HEAD,      /* output, [V, D], when untied */
-    PARAM_NORM,      /* [D] */
+    PARAM_NORM,      /* [D], or [h] of a head */
+    PARAM_BIAS,      /* [out] */
     PARAM_ROUTER,    /* [E, D] */
     PARAM_MATRIX,    /* [out, in] */
     PARAM_EXPERTS    /* [E, out, in] */

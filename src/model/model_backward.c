@@ -30,10 +30,11 @@ static void grads_ready(struct model *m, size_t first, size_t count)
 /* ------------------------------------------------------------------ attention */
 
 /* dy of y_attn -> da of x_attn */
-static void backward_attention(struct model *m, const struct model_layer *l,
-                               const struct model_rows *r, const struct model_acts *a, bool first)
+static void backward_attention(struct model *m, int64_t layer, const struct model_rows *r,
+                               const struct model_acts *a, bool first)
 {
     const struct model_dims *d = &m->dims;
+    const struct model_layer *l = &m->layers[layer];
     struct model_scratch *s = &m->scratch;
     int64_t Hh = d->H * d->h;
     int32_t rows[2] = {0, (int32_t)r->M};
@@ -41,11 +42,11 @@ static void backward_attention(struct model *m, const struct model_layer *l,
 
     compute_linear_backward_weight(l->linears[LINEAR_OUT], rows, s->dy, a->o, !first);
     compute_linear_backward_input(l->linears[LINEAR_OUT], rows, s->dy, s->d_o, act);
-    struct compute_attention attention = model_attention(m, r, a);
+    struct compute_attention attention = model_attention(m, layer, r, a);
     struct compute_attention_grad grad = {s->d_o, s->d_qkv, model_act_at(m, s->d_qkv, Hh),
                                           model_act_at(m, s->d_qkv, Hh + d->K * d->h)};
     compute_attention_backward(m->compute, &attention, &grad);
-    struct compute_rope rope = model_rope(m, r, true, s->d_qkv);
+    struct compute_rope rope = model_rope(m, layer, r, true, s->d_qkv);
     compute_rope(m->compute, &rope);
     compute_linear_backward_weight(l->linears[LINEAR_QKV], rows, s->d_qkv, a->x_attn, !first);
     compute_linear_backward_input(l->linears[LINEAR_QKV], rows, s->d_qkv, s->da, act);
@@ -183,7 +184,7 @@ void model_backward(struct model *m, const struct model_slot *slot, const struct
         grad.dg_post = l->attn_output_norm.g;
         grad.dg_next = l->ffn_norm.g;
         compute_seam_backward(m->compute, &seam, &grad);
-        backward_attention(m, l, &r, a, first);
+        backward_attention(m, i, &r, a, first);
     }
     struct compute_norm norm = model_norm_in(m, 0, r.M, &slot->layers[0]);
     norm.rstd = slot->rstd0;

@@ -7,7 +7,8 @@
  * Post-norm, residual addition and the next pre-norm touch the same rows and are one pass, the seam
  * (compute.h). So a sub-layer is products between two act arrays, x and y, and a layer is two
  * sub-layers and two seams; the norm in front of the next layer, or of the head, is the second half
- * of the last seam.
+ * of the last seam. Forms beside Grok's (model_form.c) leave out norms, or add biases and norms of
+ * heads; what a layer has no tensor for is not done.
  *
  * The routing weight of a token is folded into what the gated unit gives, before the experts'
  * second product: W_down (w * act) = w * W_down act. Then the scatter is a plain sum, and the
@@ -46,11 +47,12 @@ struct compute_router model_router(const struct model *m, int64_t layer, int64_t
         .lse = r->lse,
         .top = r->top,
         .weight = r->weight,
+        .renormalise = m->config.renormalise_top_k,
     };
 }
 
-struct compute_attention model_attention(const struct model *m, const struct model_rows *r,
-                                         const struct model_acts *a)
+struct compute_attention model_attention(const struct model *m, int64_t layer,
+                                         const struct model_rows *r, const struct model_acts *a)
 {
     const struct model_dims *d = &m->dims;
     return (struct compute_attention){
@@ -69,12 +71,12 @@ struct compute_attention model_attention(const struct model *m, const struct mod
         .multiplier = (float)m->config.attn_multiplier,
         .cap = (float)m->config.attn_softcap,
         .temperature_len = m->config.attn_temperature_len,
-        .doc_start = r->doc_start,
+        .doc_start = m->layers[layer].form.window ? r->window_start : r->doc_start,
     };
 }
 
-struct compute_rope model_rope(const struct model *m, const struct model_rows *r, bool backward,
-                               void *qkv)
+struct compute_rope model_rope(const struct model *m, int64_t layer, const struct model_rows *r,
+                               bool backward, void *qkv)
 {
     const struct model_dims *d = &m->dims;
     return (struct compute_rope){
@@ -84,9 +86,10 @@ struct compute_rope model_rope(const struct model *m, const struct model_rows *r
         .n_heads = d->H + d->K,
         .h = d->h,
         .ld = model_qkv_width(m),
-        .table = r->rope,
+        .table = r->rope[m->layers[layer].form.rotation],
         .backward = backward,
         .x = qkv,
+        .pairs = m->config.rope_form == MODEL_ROPE_PAIRS,
     };
 }
 
@@ -117,6 +120,7 @@ struct compute_seam model_seam_attn(const struct model *m, int64_t layer, int64_
         .a = a->x_ffn,
         .rstd_post = a->rstd_attn_post,
         .rstd_next = a->rstd_attn_next,
+        .scale = (float)m->config.residual_multiplier,
     };
 }
 
@@ -137,6 +141,7 @@ struct compute_seam model_seam_ffn(const struct model *m, int64_t layer, int64_t
         .a = a->x_next,
         .rstd_post = a->rstd_ffn_post,
         .rstd_next = a->rstd_ffn_next,
+        .scale = (float)m->config.residual_multiplier,
     };
 }
 
@@ -171,9 +176,35 @@ static void attend_pages(struct model *m, int64_t layer, const struct model_rows
         .multiplier = (float)m->config.attn_multiplier,
         .cap = (float)m->config.attn_softcap,
         .temperature_len = m->config.attn_temperature_len,
+        .window = m->layers[layer].form.window,
     };
     compute_paged_store(m->compute, &p);
     compute_paged_attention(m->compute, &p);
+}
+
+static void add_bias(struct model *m, const struct model_tensor *b, int64_t M, int64_t n, void *x,
+                     int64_t ld)
+{
+    struct compute_bias bias = {M, n, ld, b->w, x};
+    if (b->w) compute_bias(m->compute, &bias);
+}
+
+/* What a form does to queries, keys and values before the rotation. */
+static void finish_qkv(struct model *m, const struct model_layer *l, int64_t M, void *qkv)
+{
+    const struct model_dims *d = &m->dims;
+    int64_t ld = model_qkv_width(m), q = d->H * d->h, kv = d->K * d->h;
+    void *k = model_act_at(m, qkv, q), *v = model_act_at(m, qkv, q + kv);
+    struct compute_head_norm norm = {M, d->H, d->h, ld, (float)m->config.rms_eps, l->q_norm.w, qkv};
+    add_bias(m, &l->q_bias, M, q, qkv, ld);
+    add_bias(m, &l->k_bias, M, kv, k, ld);
+    add_bias(m, &l->v_bias, M, kv, v, ld);
+    if (!l->q_norm.w) return;
+    compute_head_norm(m->compute, &norm);
+    norm.n_heads = d->K;
+    norm.g = l->k_norm.w;
+    norm.x = k;
+    compute_head_norm(m->compute, &norm);
 }
 
 /* x_attn [M, D] -> y_attn [M, D] */
@@ -185,16 +216,18 @@ static void forward_attention(struct model *m, int64_t layer, const struct model
     enum compute_dtype act = compute_act_dtype(m->compute);
 
     compute_linear_forward(l->linears[LINEAR_QKV], rows, a->x_attn, a->qkv, act);
-    struct compute_rope rope = model_rope(m, r, false, a->qkv);
+    finish_qkv(m, l, r->M, a->qkv);
+    struct compute_rope rope = model_rope(m, layer, r, false, a->qkv);
     compute_rope(m->compute, &rope);
     if (r->n_runs) {
         attend_pages(m, layer, r, a);
     } else {
-        struct compute_attention attention = model_attention(m, r, a);
+        struct compute_attention attention = model_attention(m, layer, r, a);
         compute_attention_forward(m->compute, &attention);
     }
     compute_linear_forward(l->linears[LINEAR_OUT], rows, a->o, a->y_attn, act);
     reduce_output(m, a->y_attn, r->M);
+    add_bias(m, &l->output_bias, r->M, m->dims.D, a->y_attn, m->dims.D);
 }
 
 /* Routes x_ffn and sorts the tokens by expert. */
@@ -237,7 +270,9 @@ static void forward_experts_out(struct model *m, const struct model_layer *l,
                                 const struct model_acts *a)
 {
     const struct model_routing *r = &a->routing;
-    struct compute_glu glu = {r->offset[m->dims.E], m->dims.F, a->gu, r->row_weight, a->hidden};
+    struct compute_glu glu = {
+        r->offset[m->dims.E], m->dims.F, a->gu,
+        r->row_weight,        a->hidden, (enum compute_activation)m->config.activation};
     compute_glu_forward(m->compute, &glu);
     compute_linear_forward(l->linears[LINEAR_EXPERTS_OUT], r->offset, a->hidden, a->y_rows,
                            compute_act_dtype(m->compute));
@@ -248,7 +283,8 @@ static void forward_dense_out(struct model *m, const struct model_layer *l, int6
                               const struct model_acts *a, void *y)
 {
     int32_t rows[2] = {0, (int32_t)M};
-    struct compute_glu glu = {M, m->dims.Fd, a->gu_dense, NULL, a->hidden};
+    struct compute_glu glu = {M,    m->dims.Fd, a->gu_dense,
+                              NULL, a->hidden,  (enum compute_activation)m->config.activation};
     compute_glu_forward(m->compute, &glu);
     compute_linear_forward(l->linears[LINEAR_DENSE_OUT], rows, a->hidden, y,
                            compute_act_dtype(m->compute));

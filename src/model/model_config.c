@@ -43,13 +43,16 @@ static const char *const lacking[] = {
 
 static const struct option rows[] = {
     MODEL_ROWS("", C, ),
+    MODEL_FORM_ROWS("", C, ),
 
     ROW_LIKE("llama-3-70b"),
     ROW_CUSTOM("preset", "", "grok-1", "the same, as run files write it", NULL),
     ROW_STRING(C, "name", name, "", "my-model", "short name; default: the file's"),
     ROW_STRING(C, "source", source, "", "config.json of the release", "where the sizes are from"),
-    ROW_ENUM(C, "architecture", architecture, "grok", model_architecture_names, "llama",
-             "family; this program trains grok, a plan counts all"),
+    ROW_ENUM(
+        C, "architecture", architecture, "grok", model_architecture_names, "llama",
+        "family; this program trains grok, runs llama and qwen3 where the keys of a layer's form "
+        "say so, and a plan counts all"),
     ROW_BOOL(C, "glu", glu, "true", "a gated FFN, three matrices instead of two"),
     ROW_ENUM(
         C, "attention", attention, "mha", model_attention_names, "mha",
@@ -59,8 +62,6 @@ static const struct option rows[] = {
     DIM("mla.nope_dim", mla_nope_dim, "128", "mla: width of a head's part without rotation"),
     DIM("mla.rope_dim", mla_rope_dim, "64", "mla: width of its part with rotation"),
     DIM("mla.v_dim", mla_v_dim, "128", "mla: width of a value head"),
-    DIM("window", window, "128", "tokens that a sliding-window layer sees"),
-    DIM("window_layers", window_layers, "18", "how many layers have that window"),
     DIM("shared_ffn_hidden", shared_ffn_hidden, "2048",
         "hidden width of the experts that every token visits, together"),
     DIM("dense_layers", dense_layers, "3",
@@ -110,6 +111,8 @@ void model_config_derive(struct model_config *c)
     if (c->output_multiplier == 0 && D > 0) c->output_multiplier = 2 * sqrt(MUP_BASE_WIDTH / D);
     if (c->attn_multiplier == 0 && c->head_dim > 0)
         c->attn_multiplier = sqrt(128) / (double)c->head_dim;
+    if (c->rope_scaling == COMPUTE_ROPE_YARN && c->rope_size == 0)
+        c->rope_size = 0.1 * log(c->rope_factor) + 1;
 }
 
 /* ------------------------------------------------------------------ sizes */
@@ -129,7 +132,11 @@ static double count_params(const struct model_config *c, int64_t experts)
 {
     double D = (double)c->d_model, L = (double)c->n_layers;
     double tables = (double)c->vocab_size * D * (c->tied_embeddings ? 1 : 2);
-    return tables + L * layer_matrix_params(c, experts) + (4 * L + 1) * D;
+    double vectors = 2 * D * ((double)c->pre_norms + (double)c->post_norms);
+    if (c->qk_norm) vectors += 2 * (double)c->head_dim;
+    if (c->qkv_biases) vectors += (double)(c->head_dim * (c->n_heads + 2 * c->n_kv_heads));
+    if (c->output_bias) vectors += D;
+    return tables + L * (layer_matrix_params(c, experts) + vectors) + D;
 }
 
 uint64_t model_config_active_params(const struct model_config *c)
@@ -258,10 +265,9 @@ static const char *missing_feature(const struct model_config *c)
         bool asked;
         const char *what;
     } features[] = {
-        {c->architecture != MODEL_GROK, lacking[c->architecture]},
+        {!model_form_is_told(c), lacking[c->architecture]},
         {c->attention == MODEL_ATTENTION_MLA, "multi-head latent attention"},
         {!c->glu, "an FFN without a gate"},
-        {c->window_layers > 0, "sliding-window attention"},
         {c->shared_ffn_hidden > 0, "shared experts"},
         {c->dense_layers > 0, "layers without experts before those with them"},
         {c->mtp_layers > 0, "multi-token prediction"},
@@ -278,9 +284,10 @@ int model_config_check_runnable(const struct model_config *c, struct error *e)
     const char *missing = missing_feature(c);
     if (missing)
         return error_set_code(e, ERROR_CONFIG,
-                              "a model of the family '%s' cannot be trained here: it has %s",
+                              "a model of the family '%s' cannot be run here: it has %s",
                               model_architecture_names[c->architecture], missing);
     TRY(model_config_check(c, e));
+    TRY(model_form_check(c, e));
     if (c->head_dim % 2 != 0)
         return wrong(e, "head_dim", c->head_dim, "but rotary positions need an even number");
     if (c->head_dim > MAX_HEAD_DIM)
@@ -338,7 +345,7 @@ const struct preset_kind model_kind = {.section = &model_section,
                                        .changed = drop_dense_layers,
                                        .finish = finish_model};
 
-const char *model_config_runnable_presets(const struct yaml_reader *r)
+const char *model_config_trainable_presets(const struct yaml_reader *r)
 {
     const char *names[256];
     struct str list = {0};
@@ -352,7 +359,7 @@ const char *model_config_runnable_presets(const struct yaml_reader *r)
         quiet.e = &ignored;
         if (preset_read(&quiet, &model_kind, &node, &c, NULL) < 0) continue;
         model_config_derive(&c);
-        if (model_config_check_runnable(&c, &ignored) < 0) continue;
+        if (model_config_check_trainable(&c, &ignored) < 0) continue;
         str_printf(&list, "%s%s", list.len ? ", " : "", names[i]);
     }
     const char *text = arena_strdup(r->arena, list.len ? list.data : "");
@@ -391,6 +398,11 @@ static int read_json(const json_t *value, const struct option *row, const char *
             *(double *)place = json_number_value(value);
         else
             wanted = "a number";
+        break;
+    case OPTION_ENUM:
+        if (json_is_string(value))
+            return options_set(row, json_string_value(value), c, NULL, name, e);
+        wanted = "a name";
         break;
     default:
         if (json_is_boolean(value))
@@ -448,15 +460,33 @@ int model_config_load(const char *path, struct model_config *c, struct error *e)
     return rc;
 }
 
+static json_t *value_of(const struct option *row, const struct model_config *c)
+{
+    const void *place = (const char *)c + row->offset;
+    switch (row->type) {
+    case OPTION_INT: return json_integer(*(const int64_t *)place);
+    case OPTION_REAL: return json_real(*(const double *)place);
+    case OPTION_ENUM: return json_string(row->choices[*(const int *)place]);
+    default: return json_boolean(*(const bool *)place);
+    }
+}
+
+/* The form of a layer is written where it is not Grok's: a file of Grok's is readable by whoever knows
+ * nothing of forms. */
 json_t *model_config_to_json(const struct model_config *c)
 {
+    static const struct option forms[] = {MODEL_FORM_ROWS("", struct model_config, )};
+    struct model_config grok;
     json_t *o = json_object();
+    model_config_defaults(&grok);
     for (size_t i = 0; i < n_runnable_rows(); i++) {
-        const void *place = (const char *)c + rows[i].offset;
-        json_t *value = rows[i].type == OPTION_INT    ? json_integer(*(const int64_t *)place)
-                        : rows[i].type == OPTION_REAL ? json_real(*(const double *)place)
-                                                      : json_boolean(*(const bool *)place);
-        json_object_set_new(o, rows[i].name, value);
+        json_t *value = value_of(&rows[i], c), *usual = value_of(&rows[i], &grok);
+        bool skip = options_find(forms, ARRAY_LEN(forms), rows[i].name) && json_equal(value, usual);
+        if (skip)
+            json_decref(value);
+        else
+            json_object_set_new(o, rows[i].name, value);
+        json_decref(usual);
     }
     return o;
 }

@@ -38,7 +38,7 @@ struct model_decoder {
     int32_t *position; /* [MODEL_DECODER_ROWS] */
     void *x;           /* act [MODEL_DECODER_ROWS, D] inputs of the head */
     struct compute_paged_run *runs;
-    float *rope; /* of so many positions */
+    float *rope[MODEL_ROTATIONS]; /* of so many positions */
     int64_t rotations;
     size_t page_bytes;
     int64_t pages_per_slab;
@@ -82,8 +82,9 @@ size_t model_decoder_bytes(const model_t *m, int64_t positions)
     layout(&d);
     size_t bytes = d.regions[REGION_ACTIVATIONS].size + d.regions[REGION_SCRATCH].size;
     int64_t pages = (positions + COMPUTE_PAGE - 1) / COMPUTE_PAGE;
+    size_t rope = compute_rope_table_floats(MAX(positions, FIRST_ROTATION), m->dims.h);
     return bytes + (size_t)pages * page_bytes(m) +
-           compute_rope_table_floats(MAX(positions, FIRST_ROTATION), m->dims.h) * sizeof(float);
+           rope * sizeof(float) * (size_t)model_rotations(&m->config);
 }
 
 /* Rotations of at least so many positions; false: no memory. */
@@ -93,11 +94,14 @@ static bool rotate_to(struct model_decoder *d, int64_t positions)
     if (positions <= d->rotations) return true;
     int64_t n =
         MAX(FIRST_ROTATION, MAX(positions, MIN(2 * d->rotations, m->config.context_length)));
-    float *rope = mem_try_alloc(compute_rope_table_floats(n, m->dims.h) * sizeof(float));
-    if (!rope) return false;
-    compute_rope_table(n, m->dims.h, m->config.rope_theta, rope);
-    mem_free(d->rope);
-    d->rope = rope;
+    for (int i = 0; i < model_rotations(&m->config); i++) {
+        struct compute_rotation r = model_rotation(&m->config, i);
+        float *rope = mem_try_alloc(compute_rope_table_floats(n, m->dims.h) * sizeof(float));
+        if (!rope) return false;
+        compute_rope_table(n, &r, rope);
+        mem_free(d->rope[i]);
+        d->rope[i] = rope;
+    }
     d->rotations = n;
     return true;
 }
@@ -137,7 +141,8 @@ void model_decoder_free(model_decoder_t *d)
     mem_free(d->pages);
     mem_free(d->sequences);
     mem_free(d->slot.layers);
-    mem_free(d->rope);
+    for (int i = 0; i < MODEL_ROTATIONS; i++)
+        mem_free(d->rope[i]);
     mem_free(d);
 }
 
@@ -324,7 +329,8 @@ static int64_t pass(struct model_decoder *d, const struct model_row *rows, int64
 {
     struct model *m = d->m;
     int64_t D = m->dims.D, wanted = 0;
-    struct model_rows r = {.M = n, .T = n, .rope = d->rope, .position = d->position};
+    struct model_rows r = {
+        .M = n, .T = n, .rope = (const float *const *)d->rope, .position = d->position};
     r.runs = d->runs;
     r.n_runs = make_runs(d, rows, n);
     model_forward_rows(m, &d->slot, &r, d->tokens, NULL);

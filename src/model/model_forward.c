@@ -53,8 +53,17 @@ void model_check_tokens(const struct model *m, const uint32_t *tokens, int64_t n
 
 struct model_rows model_rows_of(const struct model *m, const struct model_batch *b)
 {
-    return (struct model_rows){
-        .M = b->B * b->T, .T = b->T, .doc_start = b->doc_start, .rope = m->rope};
+    const int32_t window = (int32_t)m->config.window;
+    struct model_rows r = {.M = b->B * b->T,
+                           .T = b->T,
+                           .doc_start = b->doc_start,
+                           .window_start = m->window_start,
+                           .rope = (const float *const *)m->rope};
+    for (int64_t i = 0; i < r.M && m->window_start; i++) {
+        int32_t first = (int32_t)(i % b->T) - window + 1;
+        m->window_start[i] = MAX(first, b->doc_start ? b->doc_start[i] : 0);
+    }
+    return r;
 }
 
 void model_forward_rows(struct model *m, const struct model_slot *s, const struct model_rows *r,
@@ -69,7 +78,10 @@ void model_forward_rows(struct model *m, const struct model_slot *s, const struc
         compute_embed(m->compute, &embed, m->embedding.w, s->h0);
     struct compute_norm norm = model_norm_in(m, 0, r->M, &s->layers[0]);
     norm.rstd = s->rstd0;
-    compute_rmsnorm(m->compute, &norm);
+    if (norm.g)
+        compute_rmsnorm(m->compute, &norm);
+    else
+        compute_to_act(m->compute, norm.x, (size_t)(r->M * d->D), norm.y);
     for (int64_t i = 0; i < d->L; i++) {
         model_block_forward(m, i, r, &s->layers[i]);
         if (stats && d->E) add_router_stats(m, i, &s->layers[i].routing, r->M, stats);
@@ -79,10 +91,11 @@ void model_forward_rows(struct model *m, const struct model_slot *s, const struc
 void model_forward(struct model *m, const struct model_slot *s, const struct model_batch *b,
                    struct model_stats *stats)
 {
-    struct model_rows r = model_rows_of(m, b);
+    struct model_rows r = {.M = b->B * b->T};
     CHECK_MSG(b->B >= 1 && b->T >= 1 && b->T <= m->T && r.M <= m->B * m->T,
               "batch of %lld x %lld in a model planned for %lld x %lld", (long long)b->B,
               (long long)b->T, (long long)m->B, (long long)m->T);
+    r = model_rows_of(m, b);
     struct model_stats own = {0}; /* this batch's: what a sum holds must not change its rounding */
     if (stats) {
         own.load = stats->load;

@@ -18,6 +18,24 @@ struct model_dims {
 void model_dims_init(const struct model_config *c, const struct model_shard *shard,
                      struct model_dims *d);
 
+/* ------------------------------------------------------------------ model_form.c */
+
+#define MODEL_ROTATIONS 2 /* tables of angles that a model has at most */
+
+/* What differs from layer to layer. */
+struct model_form {
+    int64_t window; /* positions that a query sees, its own among them; 0: all */
+    int rotation;   /* which table of angles */
+};
+struct model_form model_form_of(const struct model_config *c, int64_t layer);
+int model_rotations(const struct model_config *c); /* how many tables */
+struct compute_rotation model_rotation(const struct model_config *c, int which);
+/* Whether the keys of the form say what the named family's layer is. */
+bool model_form_is_told(const struct model_config *c);
+int model_form_check(const struct model_config *c, struct error *e);
+
+/* ------------------------------------------------------------------ structures */
+
 /* A vector or a small matrix that is used in fp32 as it stands. */
 struct model_tensor {
     const float *w;
@@ -83,15 +101,19 @@ struct model_slot {
  * attend to each other; or runs of rows of any sequences, whose keys and values lie in pages. */
 struct model_rows {
     int64_t M, T;
-    const int32_t *doc_start; /* [M] first row of its sequence that a row may see, or NULL */
-    const float *rope;        /* compute_rope_table of the positions */
-    const int32_t *position;  /* [M] of runs */
+    const int32_t *doc_start;    /* [M] first row of its sequence that a row may see, or NULL */
+    const int32_t *window_start; /* the same in layers with a window */
+    const float *const *rope;    /* compute_rope_table of the positions, [MODEL_ROTATIONS] */
+    const int32_t *position;     /* [M] of runs */
     const struct compute_paged_run *runs;
     int64_t n_runs; /* 0: whole sequences */
 };
 
+/* w is NULL of what a form lacks. */
 struct model_layer {
+    struct model_form form;
     struct model_tensor attn_norm, attn_output_norm, ffn_norm, layer_output_norm, router;
+    struct model_tensor q_norm, k_norm, q_bias, k_bias, v_bias, output_bias;
     size_t first_param, n_params; /* rows of the parameter table */
     compute_linear_t *linears[LINEAR_COUNT];
 };
@@ -154,11 +176,12 @@ struct model {
     struct param_table params;
     struct model_region regions[REGION_COUNT];
 
-    float *weights, *gradients; /* weights NULL for inference */
-    struct model_place *places; /* [params.n_rows], inference only */
-    compute_linear_t *table;    /* inference: the embedding; the head's, or one of its own */
-    float *router_bias;         /* [L, E] */
-    float *rope;                /* compute_rope_table of T positions */
+    float *weights, *gradients;   /* weights NULL for inference */
+    struct model_place *places;   /* [params.n_rows], inference only */
+    compute_linear_t *table;      /* inference: the embedding; the head's, or one of its own */
+    float *router_bias;           /* [L, E] */
+    float *rope[MODEL_ROTATIONS]; /* compute_rope_table of T positions each */
+    int32_t *window_start;        /* [B T], where a layer has a window */
     struct model_tensor embedding, output_norm;
     struct model_layer *layers;
     struct model_slot slot;
@@ -197,12 +220,13 @@ float model_ffn_scale(const struct model *m);
 struct compute_router model_router(const struct model *m, int64_t layer, int64_t M, const void *x,
                                    const struct model_routing *r);
 /* The attention of a layer within the rows. */
-struct compute_attention model_attention(const struct model *m, const struct model_rows *r,
-                                         const struct model_acts *a);
+struct compute_attention model_attention(const struct model *m, int64_t layer,
+                                         const struct model_rows *r, const struct model_acts *a);
 /* The rotation of the rows' queries and keys, or of their gradients back. */
-struct compute_rope model_rope(const struct model *m, const struct model_rows *r, bool backward,
-                               void *qkv);
-/* The norm in front of a layer, which makes x_attn of h_in. Behind another layer the seam does it. */
+struct compute_rope model_rope(const struct model *m, int64_t layer, const struct model_rows *r,
+                               bool backward, void *qkv);
+/* The norm in front of a layer, which makes x_attn of h_in; the layer has one. Behind another layer
+ * the seam does it. */
 struct compute_norm model_norm_in(const struct model *m, int64_t layer, int64_t M,
                                   const struct model_acts *a);
 /* The seams of a layer: behind its attention, and behind its feed-forward. */
@@ -236,6 +260,7 @@ void model_regions_unmap(struct model_region *regions);
 
 /* ------------------------------------------------------------------ passes */
 
+/* Works out the first row that each sees under the model's window. */
 struct model_rows model_rows_of(const struct model *m, const struct model_batch *b);
 /* A token beyond the vocabulary is the caller's mistake. */
 void model_check_tokens(const struct model *m, const uint32_t *tokens, int64_t n);

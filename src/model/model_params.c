@@ -64,8 +64,9 @@ static void add_param(struct table_builder *b, const char *name, enum param_kind
                       const int64_t shape[3], int shard_dim)
 {
     struct param p = {.kind = kind, .shard_dim = shard_dim, .offset = b->total, .count = 1};
+    const char *what = kind == PARAM_BIAS ? "bias" : "weight";
     if (b->layer >= 0)
-        snprintf(p.name, sizeof(p.name), "blk.%d.%s.weight", (int)b->layer, name);
+        snprintf(p.name, sizeof(p.name), "blk.%d.%s.%s", (int)b->layer, name, what);
     else
         snprintf(p.name, sizeof(p.name), "%s.weight", name);
     for (; p.n_dims < 3 && shape[p.n_dims] > 0; p.n_dims++) {
@@ -97,15 +98,32 @@ static void add_experts(struct table_builder *b, const char *name, int64_t E, in
     add_param(b, name, PARAM_EXPERTS, (int64_t[3]){E, out, in}, shard_dim);
 }
 
-static void add_layer(struct table_builder *b, const struct model_dims *d)
+static void add_bias(struct table_builder *b, const char *name, int64_t n, int shard_dim)
 {
-    add_vector(b, "attn_norm", d->D);
+    add_param(b, name, PARAM_BIAS, (int64_t[3]){n, 0, 0}, shard_dim);
+}
+
+/* Names as GGUF has them for the families with such a layer. */
+static void add_layer(struct table_builder *b, const struct model_dims *d,
+                      const struct model_config *c)
+{
+    if (c->pre_norms) add_vector(b, "attn_norm", d->D);
     add_matrix(b, "attn_q", PARAM_MATRIX, d->H * d->h, d->D, 0);
     add_matrix(b, "attn_k", PARAM_MATRIX, d->K * d->h, d->D, 0);
     add_matrix(b, "attn_v", PARAM_MATRIX, d->K * d->h, d->D, 0);
+    if (c->qkv_biases) {
+        add_bias(b, "attn_q", d->H * d->h, 0);
+        add_bias(b, "attn_k", d->K * d->h, 0);
+        add_bias(b, "attn_v", d->K * d->h, 0);
+    }
+    if (c->qk_norm) {
+        add_vector(b, "attn_q_norm", d->h);
+        add_vector(b, "attn_k_norm", d->h);
+    }
     add_matrix(b, "attn_output", PARAM_MATRIX, d->D, d->H * d->h, 1);
-    add_vector(b, "attn_output_norm", d->D);
-    add_vector(b, "ffn_norm", d->D);
+    if (c->output_bias) add_bias(b, "attn_output", d->D, -1);
+    if (c->post_norms) add_vector(b, "attn_output_norm", d->D);
+    if (c->pre_norms) add_vector(b, "ffn_norm", d->D);
     if (d->E) {
         add_matrix(b, "ffn_gate_inp", PARAM_ROUTER, d->E, d->D, -1);
         add_experts(b, "ffn_gate_exps", d->E, d->F, d->D, 1);
@@ -117,18 +135,19 @@ static void add_layer(struct table_builder *b, const struct model_dims *d)
         add_matrix(b, "ffn_up", PARAM_MATRIX, d->Fd, d->D, 0);
         add_matrix(b, "ffn_down", PARAM_MATRIX, d->D, d->Fd, 1);
     }
-    add_vector(b, "layer_output_norm", d->D);
+    if (c->post_norms) add_vector(b, "layer_output_norm", d->D);
 }
 
-static void add_model(struct table_builder *b, const struct model_dims *d, bool tied)
+static void add_model(struct table_builder *b, const struct model_dims *d,
+                      const struct model_config *c)
 {
     b->layer = -1;
     add_matrix(b, "token_embd", PARAM_EMBEDDING, d->V, d->D, -1);
     for (b->layer = 0; b->layer < d->L; b->layer++)
-        add_layer(b, d);
+        add_layer(b, d, c);
     b->layer = -1;
     add_vector(b, "output_norm", d->D);
-    if (!tied) add_matrix(b, "output", PARAM_HEAD, d->V, d->D, -1);
+    if (!c->tied_embeddings) add_matrix(b, "output", PARAM_HEAD, d->V, d->D, -1);
 }
 
 /* ------------------------------------------------------------------ rules per tensor */
@@ -144,6 +163,7 @@ static void set_rules(struct param *p)
     p->decay = p->kind == PARAM_MATRIX || p->kind == PARAM_EXPERTS || p->kind == PARAM_ROUTER;
     switch (p->kind) {
     case PARAM_NORM:
+    case PARAM_BIAS:
         p->lr_multiplier = 1;
         p->init_std = 0;
         break;
@@ -170,12 +190,12 @@ void model_params_build_shard(const struct model_config *c, const struct model_s
     struct model_dims d;
     model_dims_init(c, shard, &d);
     struct table_builder b = {.tp = MAX(shard->tensor_size, 1)};
-    add_model(&b, &d, c->tied_embeddings);
+    add_model(&b, &d, c);
 
     *t = (struct param_table){.n_rows = b.n_rows, .total = b.total};
     t->rows = arena_alloc(a, b.n_rows * sizeof(*t->rows));
     b = (struct table_builder){.tp = b.tp, .rows = t->rows};
-    add_model(&b, &d, c->tied_embeddings);
+    add_model(&b, &d, c);
     for (size_t i = 0; i < t->n_rows; i++)
         set_rules(&t->rows[i]);
 }
@@ -234,9 +254,9 @@ void model_init_values(const model_t *m, size_t param, uint64_t seed, size_t fir
 {
     const struct param *p = &m->params.rows[param];
     CHECK(first + n <= p->count);
-    if (p->kind == PARAM_NORM) {
+    if (p->kind == PARAM_NORM || p->kind == PARAM_BIAS) {
         for (size_t i = 0; i < n; i++)
-            out[i] = 1;
+            out[i] = p->kind == PARAM_NORM;
         return;
     }
     struct init_job j = {.p = p, .seed = seed, .first = first, .n = n, .out = out};

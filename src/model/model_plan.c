@@ -191,7 +191,9 @@ static void layout_scratch(struct model_carver *c, struct model *m)
     const struct model_dims *d = &m->dims;
     struct model_scratch *s = &m->scratch;
     int64_t M = c->M, R = expert_rows(m, M);
-    m->rope = carve_f32(c, REGION_SCRATCH, (int64_t)compute_rope_table_floats(m->T, d->h));
+    for (int i = 0; i < model_rotations(&m->config); i++)
+        m->rope[i] = carve_f32(c, REGION_SCRATCH, (int64_t)compute_rope_table_floats(m->T, d->h));
+    if (m->config.window_layers > 0) m->window_start = carve_i32(c, REGION_SCRATCH, M);
     if (d->E) m->router_bias = carve_f32(c, REGION_SCRATCH, d->L * d->E);
     if (!m->training) return;
     s->d_hidden = carve_act(c, REGION_SCRATCH, MAX(R * d->F, M * d->Fd));
@@ -238,19 +240,20 @@ static float *gradient_of(const struct model *m, const struct param *p)
 
 /* Which tensors are the parts of a product. */
 static const char *const LINEAR_PARTS[LINEAR_COUNT][COMPUTE_MAX_PARTS] = {
-    [LINEAR_QKV] = {"attn_q", "attn_k", "attn_v"},
-    [LINEAR_OUT] = {"attn_output"},
-    [LINEAR_EXPERTS_IN] = {"ffn_gate_exps", "ffn_up_exps"},
-    [LINEAR_EXPERTS_OUT] = {"ffn_down_exps"},
-    [LINEAR_DENSE_IN] = {"ffn_gate", "ffn_up"},
-    [LINEAR_DENSE_OUT] = {"ffn_down"},
+    [LINEAR_QKV] = {"attn_q.weight", "attn_k.weight", "attn_v.weight"},
+    [LINEAR_OUT] = {"attn_output.weight"},
+    [LINEAR_EXPERTS_IN] = {"ffn_gate_exps.weight", "ffn_up_exps.weight"},
+    [LINEAR_EXPERTS_OUT] = {"ffn_down_exps.weight"},
+    [LINEAR_DENSE_IN] = {"ffn_gate.weight", "ffn_up.weight"},
+    [LINEAR_DENSE_OUT] = {"ffn_down.weight"},
 };
 
+/* name: "attn_q.weight" */
 static const struct param *layer_param(const struct model *m, int64_t layer, const char *name)
 {
     const struct model_layer *l = &m->layers[layer];
     char full[sizeof(((struct param *)0)->name)];
-    snprintf(full, sizeof(full), "blk.%d.%s.weight", (int)layer, name);
+    snprintf(full, sizeof(full), "blk.%d.%s", (int)layer, name);
     for (size_t i = 0; i < l->n_params; i++) {
         const struct param *p = &m->params.rows[l->first_param + i];
         if (strcmp(p->name, full) == 0) return p;
@@ -344,6 +347,7 @@ static void make_linears(struct model *m)
 
 static struct model_tensor tensor_of(const struct model *m, const struct param *p)
 {
+    if (!p) return (struct model_tensor){0};
     if (!m->training) return (struct model_tensor){.w = m->places[p - m->params.rows].values};
     return (struct model_tensor){weights_of(m, p), gradient_of(m, p)};
 }
@@ -354,11 +358,24 @@ static void bind_tensors(struct model *m)
     m->output_norm = tensor_of(m, param_find(&m->params, "output_norm.weight"));
     for (int64_t i = 0; i < m->dims.L; i++) {
         struct model_layer *l = &m->layers[i];
-        l->attn_norm = tensor_of(m, layer_param(m, i, "attn_norm"));
-        l->attn_output_norm = tensor_of(m, layer_param(m, i, "attn_output_norm"));
-        l->ffn_norm = tensor_of(m, layer_param(m, i, "ffn_norm"));
-        l->layer_output_norm = tensor_of(m, layer_param(m, i, "layer_output_norm"));
-        if (m->dims.E) l->router = tensor_of(m, layer_param(m, i, "ffn_gate_inp"));
+        const struct {
+            struct model_tensor *to;
+            const char *name;
+        } tensors[] = {
+            {&l->attn_norm, "attn_norm.weight"},
+            {&l->attn_output_norm, "attn_output_norm.weight"},
+            {&l->ffn_norm, "ffn_norm.weight"},
+            {&l->layer_output_norm, "layer_output_norm.weight"},
+            {&l->router, "ffn_gate_inp.weight"},
+            {&l->q_norm, "attn_q_norm.weight"},
+            {&l->k_norm, "attn_k_norm.weight"},
+            {&l->q_bias, "attn_q.bias"},
+            {&l->k_bias, "attn_k.bias"},
+            {&l->v_bias, "attn_v.bias"},
+            {&l->output_bias, "attn_output.bias"},
+        };
+        for (size_t k = 0; k < ARRAY_LEN(tensors); k++)
+            *tensors[k].to = tensor_of(m, layer_param(m, i, tensors[k].name));
     }
 }
 
@@ -375,7 +392,7 @@ static void layout_weights(struct model_carver *c, struct model *m)
     }
     for (size_t i = 0; i < m->params.n_rows; i++) {
         const struct param *p = &m->params.rows[i];
-        if (p->kind == PARAM_NORM || p->kind == PARAM_ROUTER)
+        if (p->kind == PARAM_NORM || p->kind == PARAM_BIAS || p->kind == PARAM_ROUTER)
             m->places[i].values = carve_f32(c, REGION_WEIGHTS, (int64_t)p->count);
     }
     each_product(m, carve_product, c);
@@ -416,8 +433,9 @@ static void sketch(struct model *m, const struct model_config *c, const struct m
     size_t outside = m->config.tied_embeddings ? 2 : 3; /* embedding, last norm, head */
     size_t per_layer = (m->params.n_rows - outside) / (size_t)m->dims.L;
     for (int64_t i = 0; i < m->dims.L; i++) {
-        m->layers[i].first_param = 1 + (size_t)i * per_layer;
-        m->layers[i].n_params = per_layer;
+        m->layers[i] = (struct model_layer){.form = model_form_of(&m->config, i),
+                                            .first_param = 1 + (size_t)i * per_layer,
+                                            .n_params = per_layer};
     }
     layout(m);
 }
@@ -454,6 +472,8 @@ static int check_options(const struct model_config *c, const struct model_option
     struct model_config derived = *c;
     model_config_derive(&derived);
     TRY(model_config_check(&derived, e));
+    TRY(model_form_check(&derived, e));
+    if (o->training) TRY(model_config_check_trainable(&derived, e));
     int64_t slots = INT32_MAX / MAX(c->n_experts > 1 ? c->n_experts_used : 1, 1);
     slots -= COMPUTE_ROW_ALIGN * MAX(c->n_experts, 1);
     if (o->B < 1 || o->T < 1 || o->T > slots || o->B > slots / o->T)
@@ -468,7 +488,7 @@ static int check_options(const struct model_config *c, const struct model_option
 static const char *region_name(const struct model *m, int id)
 {
     if (m->training) return REGION_NAMES[id];
-    if (id == REGION_WEIGHTS) return "norms and routers (fp32)";
+    if (id == REGION_WEIGHTS) return "norms and routers (fp32)"; /* and biases */
     if (id != REGION_LINEARS) return REGION_NAMES[id];
     return compute_act_dtype(m->compute) == COMPUTE_BF16 ? "weights (bf16)" : "weights (fp32)";
 }
@@ -503,7 +523,10 @@ int model_new(const struct model_config *c, const struct model_options *o, model
     layout(m);
     bind_tensors(m);
     make_linears(m);
-    compute_rope_table(m->T, m->dims.h, m->config.rope_theta, m->rope);
+    for (int i = 0; i < model_rotations(&m->config); i++) {
+        struct compute_rotation r = model_rotation(&m->config, i);
+        compute_rope_table(m->T, &r, m->rope[i]);
+    }
     *out = m;
     return 0;
 }

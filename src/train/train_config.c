@@ -59,7 +59,7 @@ static int bind_preset(struct train_run_file *f, const char *name, struct error 
     bool named = !strchr(name, '/') && !strstr(name, ".y");
     if (named && !preset_exists(&r, model_section.folder, name)) {
         error_set_code(e, ERROR_CONFIG, "model.preset: there is no model '%s'", name);
-        return error_hint(e, "presets that can be trained: %s", model_config_runnable_presets(&r));
+        return error_hint(e, "presets that can be trained: %s", model_config_trainable_presets(&r));
     }
     if (preset_read(&r, &model_kind, &node, &preset, given) < 0)
         return error_context(e, "model.preset");
@@ -67,9 +67,9 @@ static int bind_preset(struct train_run_file *f, const char *name, struct error 
     if (whole.vocab_size == 0) whole.vocab_size = 1; /* the dataset's */
     model_config_derive(&whole);
     bool partial = model_config_missing(&whole) != NULL; /* the run file may have the rest */
-    if (!partial && model_config_check_runnable(&whole, e) < 0) {
+    if (!partial && model_config_check_trainable(&whole, e) < 0) {
         error_context(e, "model.preset '%s'", name);
-        return error_hint(e, "presets that can be trained: %s", model_config_runnable_presets(&r));
+        return error_hint(e, "presets that can be trained: %s", model_config_trainable_presets(&r));
     }
     for (size_t i = 0; i < model_section.n_rows; i++) {
         const struct option *from = &model_section.rows[i];

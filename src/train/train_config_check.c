@@ -221,7 +221,7 @@ static int check_model(const struct train_config *c, const struct train_config_s
     if (m.vocab_size == 0)
         m.vocab_size = 256; /* the dataset's is not known yet; checked again with it */
     struct error inner = {0};
-    if (model_config_check_runnable(&m, &inner) < 0) return refuse_model(s, &inner, e);
+    if (model_config_check_trainable(&m, &inner) < 0) return refuse_model(s, &inner, e);
     if (c->balance == TRAIN_BALANCE_BIAS && m.n_experts <= 1) {
         refuse(s, "balance.kind", NULL, e, "balance.kind bias needs model.n_experts above 1");
         return error_hint(e, "for example model.n_experts: 8, or balance.kind: none");

@@ -37,6 +37,7 @@ const struct option train_run_rows[] = {
                "sizes and constants from presets/models/<preset>.yaml, or from a file whose path "
                "is given; keys of the run file come on top"),
     MODEL_ROWS("model.", T, model.),
+    MODEL_FORM_ROWS("model.", T, model.),
 
     MODEL_BATCH_ROWS("batch.", T),
 

@@ -303,7 +303,7 @@ static void test_attention(void **state)
 
 /* Token by token over pages, in pages that lie anywhere, gives what the whole sequence at once gives,
  * and the same bits however rows are put into runs. */
-static void check_paged(compute_t *c, float cap, int64_t temperature_len)
+static void check_paged(compute_t *c, float cap, int64_t temperature_len, int64_t window)
 {
     enum { T = 301, H = 6, K = 2, W = 24, LD = (H + 2 * K) * W, PAGES = T / COMPUTE_PAGE + 1 };
     struct array qkv = array_random(COMPUTE_F32, T * LD, 1, 0, 1);
@@ -325,6 +325,10 @@ static void check_paged(compute_t *c, float cap, int64_t temperature_len)
     a.multiplier = 0.5f;
     a.cap = cap;
     a.temperature_len = temperature_len;
+    int32_t start[T];
+    for (int32_t i = 0; i < T; i++)
+        start[i] = MAX(i - (int32_t)window + 1, 0);
+    if (window) a.doc_start = start;
     compute_attention_forward(c, &a);
     static const int64_t lengths[][5] = {{1, 1, 1, 1, 1}, {32, 32, 32, 32, 32}, {3, 31, 1, 7, 20}};
     for (size_t kind = 0; kind < ARRAY_LEN(lengths); kind++) {
@@ -343,6 +347,7 @@ static void check_paged(compute_t *c, float cap, int64_t temperature_len)
             p.multiplier = a.multiplier;
             p.cap = cap;
             p.temperature_len = temperature_len;
+            p.window = window;
             compute_paged_store(c, &p);
             compute_paged_attention(c, &p);
             pos += n;
@@ -362,9 +367,12 @@ static void test_attention_paged(void **state)
     (void)state;
     FOR_CONTEXTS(c)
     {
-        check_paged(c, 30, 0);
-        check_paged(c, 30, 9);
-        check_paged(c, 0, 0);
+        check_paged(c, 30, 0, 0);
+        check_paged(c, 30, 9, 0);
+        check_paged(c, 0, 0, 0);
+        check_paged(c, 0, 0, 20);
+        check_paged(c, 30, 0, 1);
+        check_paged(c, 30, 9, 40);
     }
 }
 
@@ -376,7 +384,7 @@ static void test_rope(void **state)
     {
         struct array x = array_random(COMPUTE_F32, B * T * LD, 1, 0, 1), y = array_copy(&x);
         struct array table = array_new(COMPUTE_F32, compute_rope_table_floats(POS + T, W));
-        compute_rope_table(POS + T, W, 100.0, table.data);
+        compute_rope_table(POS + T, &(struct compute_rotation){.h = W, .theta = 100}, table.data);
         int32_t position[B * T];
         for (int r = 0; r < B * T; r++)
             position[r] = r % T + POS;

@@ -225,6 +225,64 @@ static void seam_side_free(struct seam_side *s)
         array_free(all[i]);
 }
 
+/* A seam that lacks a norm or its second line; and a whole one as two calls, which give its bits. */
+static void check_seam_parts(const struct fast_table *t, int64_t rows, int64_t D)
+{
+    size_t n = (size_t)(rows * D);
+    struct array y = array_random(t->dtype, n, 1, 0, 1), da = array_random(t->dtype, n, 2, 0, 1);
+    struct array g = array_random(COMPUTE_F32, (size_t)D, 3, 1, 0.2);
+    struct seam_side side[2] = {seam_side_new(t->dtype, rows, D), seam_side_new(t->dtype, rows, D)};
+    struct compute_seam seam[2], whole;
+    for (int kind = 0; kind < 4; kind++) {
+        for (int i = 0; i < 2; i++) {
+            struct seam_side *s = &side[i];
+            seam[i] = (struct compute_seam){.M = rows, .D = D, .eps = 1e-5f, .y = y.data};
+            seam[i].h = s->h.data;
+            seam[i].h_out = s->h_out.data;
+            seam[i].scale = 0.3f;
+            seam[i].rstd_post = s->rstd_post.data;
+            seam[i].rstd_next = s->rstd_next.data;
+            if (kind & 1) seam[i].g_post = g.data;
+            if (kind & 2) seam[i].g_next = g.data;
+            if (kind < 3) seam[i].a = s->a.data;
+            (i ? t->ref : t->fast)->seam_forward(&seam[i], 0, rows);
+        }
+        array_expect(label(t, "seam part h_out", rows, D), &side[0].h_out, &side[1].h_out, 1e-6,
+                     2e-6);
+        array_expect(label(t, "seam part a", rows, D), &side[0].a, &side[1].a, 1e-6, 4e-6);
+    }
+    for (int i = 0; i < 2; i++) {
+        struct seam_side *s = &side[i];
+        const struct compute_kernels *k = t->fast;
+        seam[i].a = s->a.data;
+        k->seam_forward(&seam[i], 0, rows); /* both are kind 3 still: whole */
+        whole = seam[i];
+        struct compute_seam_grad both = {da.data, s->dh.data, s->dy.data};
+        struct compute_seam_grad upper = {.da = da.data, .dh = s->dh.data};
+        struct compute_seam_grad lower = {.dh = s->dh.data, .dy = s->dy.data};
+        if (i == 0) {
+            k->seam_backward(&whole, &both, 0, rows, s->dg_post.data, s->dg_next.data);
+            continue;
+        }
+        k->seam_backward(&whole, &upper, 0, rows, NULL, s->dg_next.data);
+        k->seam_backward(&whole, &lower, 0, rows, s->dg_post.data, NULL);
+    }
+    const struct {
+        const struct array *one, *two;
+        size_t n;
+    } same[] = {{&side[0].dh, &side[1].dh, n * 4},
+                {&side[0].dy, &side[1].dy, n * compute_dtype_size(t->dtype)},
+                {&side[0].dg_post, &side[1].dg_post, (size_t)D * 4},
+                {&side[0].dg_next, &side[1].dg_next, (size_t)D * 4}};
+    for (size_t i = 0; i < ARRAY_LEN(same); i++)
+        assert_memory_equal(same[i].one->data, same[i].two->data, same[i].n);
+    for (int i = 0; i < 2; i++)
+        seam_side_free(&side[i]);
+    array_free(&y);
+    array_free(&da);
+    array_free(&g);
+}
+
 static void check_seam(const struct fast_table *t, int64_t rows, int64_t D, bool in_place)
 {
     size_t n = (size_t)(rows * D);
@@ -278,6 +336,7 @@ static void test_seam(void **state)
     {
         check_seam(t, rows, D, false);
         check_seam(t, rows, D, true);
+        check_seam_parts(t, rows, D);
     }
 }
 
@@ -384,15 +443,16 @@ static void test_rope(void **state)
     enum { ROWS = 9, HEADS = 3, T = 5, FIRST = 2, ROW0 = 3 };
     FOR_TABLES(rope, t)
     for (size_t i = 0; i < ARRAY_LEN(head_widths); i++)
-        for (int backward = 0; backward < 2; backward++) {
+        for (int way = 0; way < 3; way++) { /* forward, backward, pairs of neighbours */
             int64_t h = head_widths[i], ld = HEADS * h + 7;
             struct array table = array_new(COMPUTE_F32, compute_rope_table_floats(FIRST + T, h));
-            compute_rope_table(FIRST + T, h, 10000.0, table.data);
+            compute_rope_table(FIRST + T, &(struct compute_rotation){.h = h, .theta = 10000},
+                               table.data);
             struct array got = array_random(t->dtype, (size_t)(ROWS * ld), i, 0, 1);
             struct array want = array_copy(&got);
             static const int32_t position[ROWS] = {2, 3, 4, 5, 6, 0, 6, 3, 2};
-            struct compute_rope rope = {ROWS,     T,          HEADS,    h,       ld,
-                                        position, table.data, backward, got.data};
+            struct compute_rope rope = {ROWS,     T,          HEADS,    h,        ld,
+                                        position, table.data, way == 1, got.data, way == 2};
             t->fast->rope(&rope, ROW0, ROWS - ROW0);
             rope.x = want.data;
             t->ref->rope(&rope, ROW0, ROWS - ROW0);
@@ -401,6 +461,30 @@ static void test_rope(void **state)
             array_free(&got);
             array_free(&want);
         }
+}
+
+static void test_head_norm_and_bias(void **state)
+{
+    (void)state;
+    enum { ROWS = 9, HEADS = 3, ROW0 = 3 };
+    FOR_TABLES(head_norm, t)
+    for (size_t i = 0; i < ARRAY_LEN(widths); i++) {
+        int64_t h = widths[i], ld = HEADS * h + 7;
+        struct array g = array_random(COMPUTE_F32, (size_t)(HEADS * h), 1, 1, 0.3);
+        struct array got = array_random(t->dtype, (size_t)(ROWS * ld), 2, 0, 1);
+        struct array want = array_copy(&got);
+        struct compute_head_norm norm = {ROWS, HEADS, h, ld, 1e-5f, g.data, got.data};
+        struct compute_bias bias = {ROWS, HEADS * h, ld, g.data, got.data};
+        t->fast->head_norm(&norm, ROW0, ROWS - ROW0);
+        t->fast->bias(&bias, 1, ROWS - 1);
+        norm.x = bias.x = want.data;
+        t->ref->head_norm(&norm, ROW0, ROWS - ROW0);
+        t->ref->bias(&bias, 1, ROWS - 1);
+        array_expect(label(t, "norm of heads, bias", ROWS, h), &got, &want, 2e-6, 1e-6);
+        array_free(&g);
+        array_free(&got);
+        array_free(&want);
+    }
 }
 
 /* ------------------------------------------------------------------ gated unit */
@@ -425,6 +509,11 @@ static void check_glu(const struct fast_table *t, int64_t rows, int64_t F, bool 
     t->fast->glu_forward(&glu, rows / 2, rows - rows / 2);
     t->ref->glu_forward(&ref, 0, rows);
     array_expect(label(t, "glu forward", rows, F), &got, &want, 4e-6, 1e-6);
+    glu.activation = ref.activation = COMPUTE_SILU;
+    t->fast->glu_forward(&glu, 0, rows);
+    t->ref->glu_forward(&ref, 0, rows);
+    array_expect(label(t, "glu forward, silu", rows, F), &got, &want, 4e-6, 1e-6);
+    glu.activation = ref.activation = COMPUTE_GELU_TANH;
     struct compute_glu_grad grad = {d.data, got_gu.data, got_w.data}; /* in place */
     glu.gu = got_gu.data;
     t->fast->glu_backward(&glu, &grad, 0, rows / 2);
@@ -744,14 +833,14 @@ static void test_optimizers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_convert),       cmocka_unit_test(test_scale),
-        cmocka_unit_test(test_rmsnorm),       cmocka_unit_test(test_rmsnorm_backward),
-        cmocka_unit_test(test_seam),          cmocka_unit_test(test_attention),
-        cmocka_unit_test(test_rope),          cmocka_unit_test(test_glu),
-        cmocka_unit_test(test_router),        cmocka_unit_test(test_router_ties),
-        cmocka_unit_test(test_combine),       cmocka_unit_test(test_embed),
-        cmocka_unit_test(test_cross_entropy), cmocka_unit_test(test_reductions),
-        cmocka_unit_test(test_optimizers),
+        cmocka_unit_test(test_convert),     cmocka_unit_test(test_scale),
+        cmocka_unit_test(test_rmsnorm),     cmocka_unit_test(test_rmsnorm_backward),
+        cmocka_unit_test(test_seam),        cmocka_unit_test(test_attention),
+        cmocka_unit_test(test_rope),        cmocka_unit_test(test_head_norm_and_bias),
+        cmocka_unit_test(test_glu),         cmocka_unit_test(test_router),
+        cmocka_unit_test(test_router_ties), cmocka_unit_test(test_combine),
+        cmocka_unit_test(test_embed),       cmocka_unit_test(test_cross_entropy),
+        cmocka_unit_test(test_reductions),  cmocka_unit_test(test_optimizers),
     };
     return cmocka_run_group_tests(tests, collect_all, NULL);
 }

@@ -61,7 +61,7 @@ static struct bench bench_new(enum compute_dtype dtype, struct pool *pool)
     s.weights = array_random(COMPUTE_F32, WEIGHTS, 500, 0, 0.1);
     s.grads = array_random(COMPUTE_F32, WEIGHTS, 501, 0, 0.1);
     s.table = array_new(COMPUTE_F32, compute_rope_table_floats(T, W));
-    compute_rope_table(T, W, 10000, s.table.data);
+    compute_rope_table(T, &(struct compute_rotation){.h = W, .theta = 10000}, s.table.data);
     for (int i = 0; i < M; i++)
         s.ids[i] = (uint32_t)(rng_u64(7, 7, (uint64_t)i) % V);
     const float *w = s.weights.data;

@@ -62,6 +62,8 @@ struct compute_kernels {
     void (*paged_attention)(const struct compute_paged *p, int64_t run, int64_t head, int64_t heads,
                             void *scratch);
     void (*rope)(const struct compute_rope *p, int64_t first, int64_t rows);
+    void (*head_norm)(const struct compute_head_norm *n, int64_t first, int64_t rows);
+    void (*bias)(const struct compute_bias *b, int64_t first, int64_t rows);
 
     void (*glu_forward)(const struct compute_glu *g, int64_t first, int64_t rows);
     void (*glu_backward)(const struct compute_glu *g, const struct compute_glu_grad *d,

@@ -160,11 +160,12 @@ static void paged_query(const struct compute_paged *p, const struct compute_page
     const act_t *q = (const act_t *)p->q + row * p->ld + head * p->h;
     act_t *out = (act_t *)p->out + row * p->ld_out + head * p->h;
     float temperature = compute_reference_temperature(t, p->temperature_len), largest = -INFINITY;
-    for (int64_t u = 0; u <= t; u++)
+    int64_t first = p->window ? MAX(t - p->window + 1, 0) : 0;
+    for (int64_t u = first; u <= t; u++)
         largest = fmaxf(largest, paged_score(p, run, kv, u, q) * temperature);
     double sum = 0;
     memset(o, 0, (size_t)p->h * sizeof *o);
-    for (int64_t u = 0; u <= t; u++) {
+    for (int64_t u = first; u <= t; u++) {
         float weight = expf(paged_score(p, run, kv, u, q) * temperature - largest);
         sum += (double)weight;
         for (int64_t d = 0; d < p->h; d++)

@@ -94,6 +94,9 @@ static void ref_seam_forward(const struct compute_seam *seam, int64_t first, int
         const float *h = seam->h + r * D;
         float *h_out = seam->h_out + r * D;
         double squares = 0;
+        for (int64_t d = 0; d < D && !seam->g_post; d++)
+            h_out[d] = h[d] + seam->scale * act_load(y[d]);
+        if (!seam->g_post) continue;
         for (int64_t d = 0; d < D; d++)
             squares += (double)act_load(y[d]) * act_load(y[d]);
         float s = rms_scale(D, squares, seam->eps);
@@ -101,7 +104,11 @@ static void ref_seam_forward(const struct compute_seam *seam, int64_t first, int
             h_out[d] = h[d] + seam->g_post[d] * act_load(y[d]) * s;
         seam->rstd_post[r] = s;
     }
-    ref_rmsnorm(&next, first, rows);
+    if (!seam->a) return;
+    if (seam->g_next)
+        ref_rmsnorm(&next, first, rows);
+    else
+        ref_to_act((size_t)(rows * D), seam->h_out + first * D, (act_t *)seam->a + first * D);
 }
 
 /* First through the second norm, which adds to dh (the residual stream carries both); then dh is
@@ -113,8 +120,8 @@ static void ref_seam_backward(const struct compute_seam *seam, const struct comp
     int64_t D = seam->D;
     struct compute_norm next = seam_next(seam);
     struct compute_norm_grad next_grad = {.dy = grad->da, .dx = grad->dh, .add = true};
-    ref_rmsnorm_backward(&next, &next_grad, first, rows, dg_next_partial);
-    for (int64_t r = first; r < first + rows; r++) {
+    if (grad->da) ref_rmsnorm_backward(&next, &next_grad, first, rows, dg_next_partial);
+    for (int64_t r = first; r < first + rows && grad->dy; r++) {
         const act_t *y = (const act_t *)seam->y + r * D;
         const float *dh = grad->dh + r * D;
         act_t *dy = (act_t *)grad->dy + r * D;
@@ -135,23 +142,53 @@ static void ref_seam_backward(const struct compute_seam *seam, const struct comp
 
 static void ref_rope(const struct compute_rope *p, int64_t first, int64_t rows)
 {
-    int64_t half = p->h / 2;
+    int64_t half = p->h / 2, step = p->pairs ? 2 : 1, second = p->pairs ? 1 : half;
     for (int64_t r = first; r < first + rows; r++) {
         const float *cosine = p->table + (p->position ? p->position[r] : r % p->T) * p->h,
                     *sine = cosine + half;
         for (int64_t i = 0; i < p->n_heads; i++) {
             act_t *x = (act_t *)p->x + r * p->ld + i * p->h;
             for (int64_t d = 0; d < half; d++) {
-                float a = act_load(x[d]), b = act_load(x[d + half]);
+                float a = act_load(x[d * step]), b = act_load(x[d * step + second]);
                 float s = p->backward ? -sine[d] : sine[d];
-                x[d] = act_store(a * cosine[d] - b * s);
-                x[d + half] = act_store(b * cosine[d] + a * s);
+                x[d * step] = act_store(a * cosine[d] - b * s);
+                x[d * step + second] = act_store(b * cosine[d] + a * s);
             }
         }
     }
 }
 
+/* ------------------------------------------------------------------ heads and biases */
+
+static void ref_head_norm(const struct compute_head_norm *n, int64_t first, int64_t rows)
+{
+    for (int64_t r = first; r < first + rows; r++)
+        for (int64_t i = 0; i < n->n_heads; i++) {
+            act_t *x = (act_t *)n->x + r * n->ld + i * n->h;
+            double squares = 0;
+            for (int64_t d = 0; d < n->h; d++)
+                squares += (double)act_load(x[d]) * act_load(x[d]);
+            float s = rms_scale(n->h, squares, n->eps);
+            for (int64_t d = 0; d < n->h; d++)
+                x[d] = act_store(n->g[d] * act_load(x[d]) * s);
+        }
+}
+
+static void ref_bias(const struct compute_bias *b, int64_t first, int64_t rows)
+{
+    for (int64_t r = first; r < first + rows; r++) {
+        act_t *x = (act_t *)b->x + r * b->ld;
+        for (int64_t i = 0; i < b->n; i++)
+            x[i] = act_store(act_load(x[i]) + b->b[i]);
+    }
+}
+
 /* ------------------------------------------------------------------ gated unit */
+
+static float activation(enum compute_activation kind, float x)
+{
+    return kind == COMPUTE_SILU ? x / (1.0f + expf(-x)) : compute_reference_gelu(x);
+}
 
 static void ref_glu_forward(const struct compute_glu *g, int64_t first, int64_t rows)
 {
@@ -161,8 +198,8 @@ static void ref_glu_forward(const struct compute_glu *g, int64_t first, int64_t 
         act_t *act = (act_t *)g->act + r * F;
         float weight = g->w ? g->w[r] : 1.0f;
         for (int64_t f = 0; f < F; f++)
-            act[f] =
-                act_store(weight * compute_reference_gelu(act_load(gu[f])) * act_load(gu[F + f]));
+            act[f] = act_store(weight * activation(g->activation, act_load(gu[f])) *
+                               act_load(gu[F + f]));
     }
 }
 

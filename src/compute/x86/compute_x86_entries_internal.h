@@ -15,6 +15,8 @@
     .paged_attention = x86_paged_attention,
     .panel = x86_panel,
     .rope = x86_rope,
+    .head_norm = x86_head_norm,
+    .bias = x86_bias,
     .glu_forward = x86_glu_forward,
     .glu_backward = x86_glu_backward,
     .router_forward = x86_router_forward,

@@ -23,7 +23,14 @@ INLINE vf gelu_sigmoid(vf gate, vf square)
     return v_recip(v_set1(1.0f) + e);
 }
 
-static void x86_glu_forward(const struct compute_glu *g, int64_t first, int64_t rows)
+/* sigmoid(x) */
+INLINE vf silu_sigmoid(vf x)
+{
+    vf e = v_exp2(v_min(v_set1(100.0f), x * v_set1(-LOG2_E)));
+    return v_recip(v_set1(1.0f) + e);
+}
+
+INLINE void glu_forward(const struct compute_glu *g, int64_t first, int64_t rows, bool silu)
 {
     int64_t F = g->F;
     for (int64_t r = first; r < first + rows; r++) {
@@ -33,10 +40,18 @@ static void x86_glu_forward(const struct compute_glu *g, int64_t first, int64_t 
         VECTOR_LOOP(f, n, F, {
             vf gate = act_load_n(gu + f, n);
             vf up = act_load_n(gu + F + f, n);
-            vf gelu = gate * gelu_sigmoid(gate, gate * gate);
-            act_store_n(act + f, weight * gelu * up, n);
+            vf s = silu ? silu_sigmoid(gate) : gelu_sigmoid(gate, gate * gate);
+            act_store_n(act + f, weight * (gate * s) * up, n);
         });
     }
+}
+
+static void x86_glu_forward(const struct compute_glu *g, int64_t first, int64_t rows)
+{
+    if (g->activation == COMPUTE_SILU)
+        glu_forward(g, first, rows, true);
+    else
+        glu_forward(g, first, rows, false);
 }
 
 /* Each element is read whole before it is written: dgu may be gu, act may be d_act. */

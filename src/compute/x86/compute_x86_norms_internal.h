@@ -94,13 +94,44 @@ static void x86_rmsnorm_backward(const struct compute_norm *norm, const struct c
 
 /* ------------------------------------------------------------------ seam */
 
+/* A seam that lacks one of its norms, or the second line. */
+static void seam_forward_plain(const struct compute_seam *seam, int64_t r)
+{
+    int64_t D = seam->D;
+    const act_t *y = (const act_t *)seam->y + r * D;
+    const float *h = seam->h + r * D, *g = seam->g_post;
+    float *h_out = seam->h_out + r * D, s = seam->scale;
+    vf squares = v_zero();
+    VECTOR_LOOP(i, n, D, {
+        vf v = act_load_n(y + i, n);
+        squares = v_fma(v, v, squares);
+    });
+    if (g) seam->rstd_post[r] = s = norm_scale(D, v_sum(squares), seam->eps);
+    squares = v_zero();
+    VECTOR_LOOP(i, n, D, {
+        vf v = act_load_n(y + i, n);
+        if (g) v = v_load_n(g + i, n) * v;
+        v = v_fma(v, v_set1(s), v_load_n(h + i, n));
+        v_store_n(h_out + i, v, n);
+        squares = v_fma(v, v, squares);
+    });
+    if (seam->a && seam->g_next)
+        seam->rstd_next[r] =
+            norm_apply(D, seam->eps, v_sum(squares), h_out, seam->g_next, (act_t *)seam->a + r * D);
+    else if (seam->a)
+        x86_to_act((size_t)D, h_out, (act_t *)seam->a + r * D);
+}
+
 /* Three passes over a row that stays in the first-level cache: sum, residual and its sum, result.
  * */
 static void x86_seam_forward(const struct compute_seam *seam, int64_t first, int64_t rows)
 {
     int64_t D = seam->D;
     const float *g = seam->g_post;
-    for (int64_t r = first; r < first + rows; r++) {
+    bool whole = g && seam->g_next && seam->a;
+    for (int64_t r = first; r < first + rows && !whole; r++)
+        seam_forward_plain(seam, r);
+    for (int64_t r = first; r < first + rows && whole; r++) {
         const act_t *y = (const act_t *)seam->y + r * D;
         const float *h = seam->h + r * D;
         float *h_out = seam->h_out + r * D;
@@ -151,17 +182,54 @@ INLINE float seam_backward_next(const struct compute_seam *seam,
     return v_sum(dot);
 }
 
+/* The same where the norm in front is another call's. */
+static void seam_backward_second(const struct compute_seam *seam,
+                                 const struct compute_seam_grad *grads, int64_t r, float *dg_next)
+{
+    int64_t D = seam->D;
+    float *dh = grads->dh + r * D, rstd = seam->rstd_next[r];
+    const float *h_out = seam->h_out + r * D, *g_next = seam->g_next;
+    const act_t *da = (const act_t *)grads->da + r * D;
+    vf dot = v_zero(), s = v_set1(rstd);
+    VECTOR_LOOP(i, n, D, {
+        vf along = act_load_n(da + i, n) * v_load_n(h_out + i, n);
+        dot = v_fma(v_load_n(g_next + i, n), along, dot);
+    });
+    vf mean = v_set1(v_sum(dot) / (float)D * rstd * rstd);
+    VECTOR_LOOP(i, n, D, {
+        vf x = v_load_n(h_out + i, n);
+        vf dai = act_load_n(da + i, n);
+        vf grad = v_fnma(x, mean, v_load_n(g_next + i, n) * dai);
+        v_store_n(dh + i, v_fma(s, grad, v_load_n(dh + i, n)), n);
+        v_store_n(dg_next + i, v_fma(dai * x, s, v_load_n(dg_next + i, n)), n);
+    });
+}
+
+/* g_post . dh . y where the norm behind is another call's. */
+INLINE float seam_backward_dot(const struct compute_seam *seam, const act_t *y, const float *dh)
+{
+    vf dot = v_zero();
+    VECTOR_LOOP(i, n, seam->D, {
+        vf along = v_load_n(dh + i, n) * act_load_n(y + i, n);
+        dot = v_fma(v_load_n(seam->g_post + i, n), along, dot);
+    });
+    return v_sum(dot);
+}
+
 static void x86_seam_backward(const struct compute_seam *seam,
                               const struct compute_seam_grad *grads, int64_t first, int64_t rows,
                               float *dg_post_partial, float *dg_next_partial)
 {
     int64_t D = seam->D;
     const float *g_post = seam->g_post;
-    for (int64_t r = first; r < first + rows; r++) {
+    for (int64_t r = first; r < first + rows && !grads->dy; r++)
+        seam_backward_second(seam, grads, r, dg_next_partial);
+    for (int64_t r = first; r < first + rows && grads->dy; r++) {
         const act_t *y = (const act_t *)seam->y + r * D;
         const float *dh = grads->dh + r * D;
         act_t *dy = (act_t *)grads->dy + r * D;
-        float dot = seam_backward_next(seam, grads, r, dg_next_partial);
+        float dot = grads->da ? seam_backward_next(seam, grads, r, dg_next_partial)
+                              : seam_backward_dot(seam, y, dh);
         float rstd = seam->rstd_post[r];
         vf s = v_set1(rstd), mean = v_set1(dot / (float)D * rstd * rstd);
         VECTOR_LOOP(i, n, D, {
@@ -175,6 +243,34 @@ static void x86_seam_backward(const struct compute_seam *seam,
 
 /* ------------------------------------------------------------------ rotation */
 
+INLINE float act_scalar(act_t x)
+{
+#if ACT_IS_BF16
+    return bf16_load(x);
+#else
+    return x;
+#endif
+}
+
+INLINE act_t act_of_scalar(float x)
+{
+#if ACT_IS_BF16
+    return bf16_store(x);
+#else
+    return x;
+#endif
+}
+
+/* Neighbours form a pair. */
+static void rope_pairs(int64_t h, const float *cosine, const float *sine, act_t *x)
+{
+    for (int64_t d = 0; d < h / 2; d++) {
+        float a = act_scalar(x[2 * d]), b = act_scalar(x[2 * d + 1]);
+        x[2 * d] = act_of_scalar(a * cosine[d] - b * sine[d]);
+        x[2 * d + 1] = act_of_scalar(b * cosine[d] + a * sine[d]);
+    }
+}
+
 static void x86_rope(const struct compute_rope *p, int64_t first, int64_t rows)
 {
     int64_t h = p->h, half = h / 2, n_heads = p->n_heads;
@@ -184,6 +280,10 @@ static void x86_rope(const struct compute_rope *p, int64_t first, int64_t rows)
         const float *sine = cosine + half;
         for (int64_t i = 0; i < n_heads; i++) {
             act_t *x = (act_t *)p->x + r * p->ld + i * h;
+            if (p->pairs) {
+                rope_pairs(h, cosine, sine, x);
+                continue;
+            }
             VECTOR_LOOP(d, n, half, {
                 vf a = act_load_n(x + d, n);
                 vf b = act_load_n(x + half + d, n);
@@ -193,6 +293,35 @@ static void x86_rope(const struct compute_rope *p, int64_t first, int64_t rows)
                 act_store_n(x + half + d, v_fma(b, c, a * s), n);
             });
         }
+    }
+}
+
+/* ------------------------------------------------------------------ heads and biases */
+
+static void x86_head_norm(const struct compute_head_norm *norm, int64_t first, int64_t rows)
+{
+    for (int64_t r = first; r < first + rows; r++)
+        for (int64_t i = 0; i < norm->n_heads; i++) {
+            act_t *x = (act_t *)norm->x + r * norm->ld + i * norm->h;
+            vf squares = v_zero();
+            VECTOR_LOOP(d, n, norm->h, {
+                vf v = act_load_n(x + d, n);
+                squares = v_fma(v, v, squares);
+            });
+            vf s = v_set1(norm_scale(norm->h, v_sum(squares), norm->eps));
+            VECTOR_LOOP(d, n, norm->h, {
+                vf v = v_load_n(norm->g + d, n) * act_load_n(x + d, n) * s;
+                act_store_n(x + d, v, n);
+            });
+        }
+}
+
+static void x86_bias(const struct compute_bias *b, int64_t first, int64_t rows)
+{
+    for (int64_t r = first; r < first + rows; r++) {
+        act_t *x = (act_t *)b->x + r * b->ld;
+        VECTOR_LOOP(i, n, b->n,
+                    { act_store_n(x + i, act_load_n(x + i, n) + v_load_n(b->b + i, n), n); });
     }
 }
 

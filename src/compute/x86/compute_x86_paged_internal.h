@@ -6,6 +6,7 @@
  * every number is one chain of multiply-adds in the order of the summed index: the same bits however
  * rows are put together. For that, blocks of keys begin at multiples of PAGED_KEYS; each row has its
  * own maximum, its own sum by lanes, and its own range of keys, beyond which nothing is added to it.
+ * Where a window hides a block's first keys from a row, they get no weight in it.
  *
  * Included by compute_x86_{f32,bf16}_{avx2,avx512}.c only (see compute_x86_act_internal.h). */
 #ifndef COLOSSUS_COMPUTE_X86_PAGED_INTERNAL_H
@@ -68,6 +69,13 @@ INLINE int64_t paged_seen(const struct paged_rows *w, int64_t r, int64_t end)
     return MIN(w->run->pos + r % w->run->n + 1, end);
 }
 
+/* The first position that row r sees. */
+INLINE int64_t paged_first(const struct paged_rows *w, int64_t r)
+{
+    int64_t window = w->p->window;
+    return window ? MAX(w->run->pos + r % w->run->n + 1 - window, 0) : 0;
+}
+
 /* This key head's part of the page of position u: keys, then values. */
 static const act_t *paged_part(const struct paged_rows *w, int64_t u, bool values)
 {
@@ -99,9 +107,17 @@ static const float *paged_values(const struct paged_rows *w, int64_t u)
     return w->page;
 }
 
-/* Scores of one row's n keys to unnormalised probabilities; returns what earlier sums and O must be
- * multiplied with. */
-INLINE float paged_softmax(const struct paged_rows *w, int64_t r, int64_t n_keys, float *s)
+/* Lanes of the n keys from key i of a block on that are there and that the window leaves. */
+INLINE vm paged_lanes(int64_t i, int64_t n, int64_t hidden)
+{
+    vm seen = v_less_equal(vi_set1((int32_t)hidden), vi_iota((int32_t)i));
+    return n < VL ? v_mask_and(seen, v_mask_first(n)) : seen;
+}
+
+/* Scores of one row's n keys, of which a window hides the first, to unnormalised probabilities;
+ * returns what earlier sums and O must be multiplied with. */
+INLINE float paged_softmax(const struct paged_rows *w, int64_t r, int64_t hidden, int64_t n_keys,
+                           float *s)
 {
     vf c2 = v_set1(w->c2[r]), top = v_set1(w->largest[r]), total = v_zero();
     if (!w->bounded) {
@@ -109,7 +125,8 @@ INLINE float paged_softmax(const struct paged_rows *w, int64_t r, int64_t n_keys
             vf x = v_load_n(s + i, n) * v_set1(w->to_tanh);
             vf z = (w->capped ? v_tanh(x) : x) * c2;
             v_store_n(s + i, z, n);
-            top = v_max(top, n < VL ? v_select(v_mask_first(n), z, top) : z);
+            bool some = n < VL || hidden > 0;
+            top = v_max(top, some ? v_select(paged_lanes(i, n, hidden), z, top) : z);
         });
         top = v_set1(v_largest(top));
     }
@@ -117,6 +134,7 @@ INLINE float paged_softmax(const struct paged_rows *w, int64_t r, int64_t n_keys
         vf z = v_load_n(s + i, n);
         if (w->bounded) z = v_tanh(z * v_set1(w->to_tanh)) * c2;
         vf p = v_exp2(z - top);
+        if (hidden > 0) p = v_keep(paged_lanes(i, n, hidden), p);
         v_store_n(s + i, p, n);
         total += n < VL ? v_keep(v_mask_first(n), p) : p;
     });
@@ -138,7 +156,10 @@ static void paged_block(const struct paged_rows *w, int64_t u0, int64_t u1)
     for (int64_t r = 0; r < w->rows; r++) {
         int64_t keys = paged_seen(w, r, u1) - u0;
         if (keys <= 0) continue;
-        float shrink = paged_softmax(w, r, keys, w->s + r * PAGED_KEYS);
+        int64_t hidden = MIN(paged_first(w, r) - u0, keys);
+        float *s = w->s + r * PAGED_KEYS;
+        float shrink =
+            hidden > 0 ? paged_softmax(w, r, hidden, keys, s) : paged_softmax(w, r, 0, keys, s);
         if (shrink == 1.0f) continue;
         for (int64_t d = 0; d < hp; d += VL)
             v_store(w->o + r * hp + d, v_load(w->o + r * hp + d) * v_set1(shrink));
@@ -163,7 +184,7 @@ static void x86_paged_attention(const struct compute_paged *p, int64_t run, int6
 {
     struct paged_rows w = paged_rows_of(p, run, head, heads, scratch);
     int64_t n = w.run->n, end = w.run->pos + n;
-    for (int64_t u = 0; u < end; u += PAGED_KEYS)
+    for (int64_t u = paged_first(&w, 0) / PAGED_KEYS * PAGED_KEYS; u < end; u += PAGED_KEYS)
         paged_block(&w, u, MIN(u + PAGED_KEYS, end));
     for (int64_t r = 0; r < w.rows; r++) {
         act_t *out = (act_t *)p->out + (w.run->row + r % n) * p->ld_out + (head + r / n) * p->h;

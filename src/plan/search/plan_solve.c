@@ -38,7 +38,7 @@ static int check_program(const struct plan_request *r, struct error *e)
 {
     const int32_t precision = r->layout.precision;
     TRY(model_config_check(&r->model, e));
-    TRY(model_config_check_runnable(&r->model, e));
+    TRY(model_config_check_trainable(&r->model, e));
     if (precision < 0) return 0;
     if (precision == MACHINE_FP32 || precision == MACHINE_BF16)
         return plan_local_check(r->software.local, precision == MACHINE_BF16, e);
