@@ -242,6 +242,10 @@ static inline bool model_has_dense_branch(const struct model_config *c)
 
 struct model_shard { /* the whole: {0, 1, 0, 1}; sizes of 0 count as 1 */
     int tensor_rank, tensor_size, expert_rank, expert_size;
+    /* Layers [first_layer, end_layer), and the embedding with the first layer, the last norm and the
+     * head with the last one. end_layer 0: all to the last. Where embedding and head are tied and the
+     * layers between them are parted, both parts hold the table. */
+    int64_t first_layer, end_layer;
 };
 
 /* ------------------------------------------------------------------ parameter table */
@@ -276,7 +280,7 @@ struct param_table {
 };
 /* In *a. The order is the reference's. */
 void model_params_build(const struct model_config *c, struct arena *a, struct param_table *t);
-/* The same for the part a shard holds: heads and hidden units divided by tensor_size. */
+/* The same for the part a shard holds: its layers, heads and hidden units divided by tensor_size. */
 void model_params_build_shard(const struct model_config *c, const struct model_shard *shard,
                               struct arena *a, struct param_table *t);
 const struct param *param_find(const struct param_table *t, const char *name);
@@ -331,7 +335,7 @@ void model_free(model_t *m);
 const struct param_table *model_params(const model_t *m);
 float *model_weights(model_t *m);   /* fp32 masters, [params->total]; NULL without training */
 float *model_gradients(model_t *m); /* the same layout; NULL without training */
-/* [L, E] selection bias: added to the router's probabilities where experts are chosen, not where
+/* [L, E] of the layers that are held, selection bias: added to the router's probabilities where experts are chosen, not where
  * they are weighed. Zeros at first; NULL when dense. */
 float *model_router_bias(model_t *m);
 /* Initial values of elements [first, first + n) of a row of the parameter table, which depend on seed
@@ -365,7 +369,8 @@ struct model_stats {
     double *prob; /* [L, E] sum of router probabilities, or NULL */
 };
 
-/* Adds the batch's losses to *s (not cleared). No gradients. */
+/* Of a whole model, as are all passes from here to the decoder but those of a part of the layers.
+ * Adds the batch's losses to *s (not cleared). No gradients. */
 void model_evaluate(model_t *m, const struct model_batch *b, struct model_stats *s);
 /* Forward and backward of  scale * (mean nll + aux_coef * aux + z_coef * z).  Gradients are added
  * to what is there, or overwrite it where first is set. */
@@ -375,6 +380,33 @@ void model_train_step(model_t *m, const struct model_batch *b, double scale, boo
 void model_logits(model_t *m, const struct model_batch *b, float *logits);
 /* Per-token negative log likelihood [B, T] of the targets, for scoring. */
 void model_score(model_t *m, const struct model_batch *b, float *nll);
+
+/* ------------------------------------------------------------------ a part of the layers
+ * A model whose shard has some of the layers is a stage: the residual [B, T, D] comes in from the
+ * stage in front and goes out to the one behind, and its gradient the other way. Stages one after the
+ * other give the bits of the whole model; but of a tied table, whose two gradients are the caller's
+ * to add, and of aux and z, sums over layers, only the sum. */
+
+/* The activations of one pass. A model has one of its own (NULL below); whoever has several
+ * microbatches under way between forward and backward makes one for each other. */
+typedef struct model_slot model_slot_t;
+size_t model_slot_bytes(const model_t *m);
+int model_slot_new(model_t *m, model_slot_t **out, struct error *e);
+void model_slot_free(model_slot_t *s);
+
+/* in: NULL where the stage has the embedding; out: NULL where it has the head. Adds aux and z of its
+ * layers to *s, and their loads, which stand where the whole model has them. */
+void model_stage_forward(model_t *m, model_slot_t *slot, const struct model_batch *b,
+                         const float *in, float *out, struct model_stats *s);
+struct model_stage_grad {
+    double scale; /* as in model_train_step */
+    bool first;
+    const float *d_out; /* gradient of out; NULL where the stage has the head */
+    float *d_in;        /* gets that of in; NULL where it has the embedding */
+};
+/* Behind model_stage_forward of the slot. With the head it adds the batch's losses to *s. */
+void model_stage_backward(model_t *m, model_slot_t *slot, const struct model_batch *b,
+                          const struct model_stage_grad *g, struct model_stats *s);
 
 /* ------------------------------------------------------------------ decoding
  * A decoder runs batches of rows of any sequences through a model that was made for inference. It

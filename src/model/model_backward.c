@@ -110,7 +110,7 @@ static void backward_router(struct model *m, int64_t layer, int64_t M, const str
     reduce_input_grad(m, s->d_weight, M * d->k, COMPUTE_F32);
     for (int64_t e = 0; e < d->E; e++)
         s->share[e] = (float)((double)r->count[e] / (double)(M * d->k));
-    double per_layer = scale / (double)d->L;
+    double per_layer = scale / (double)m->config.n_layers;
     struct compute_router router = model_router(m, layer, M, a->x_ffn, r);
     struct compute_router_grad grad = {.d_weight = s->d_weight, .f = s->share};
     grad.aux_coef = (float)(per_layer * m->config.router_aux_coef);
@@ -151,20 +151,57 @@ static void backward_embedding(struct model *m, const struct model_batch *b, boo
     const struct model_dims *d = &m->dims;
     struct compute_embed embed = {b->B * b->T, d->D, b->inputs,
                                   (float)m->config.embedding_multiplier};
-    if (first && !m->config.tied_embeddings)
+    if (first && !(m->config.tied_embeddings && m->has_head))
         memset(m->embedding.g, 0, (size_t)(d->V * d->D) * sizeof(float));
     compute_embed_backward(m->compute, &embed, m->scratch.dh, m->embedding.g);
 }
 
+/* The norm in front of the first layer. At a border of stages its gradient is worked out as in the
+ * seam that the whole model has there. */
+static void backward_norm_in(struct model *m, const struct model_slot *slot, int64_t M, bool first)
+{
+    struct model_scratch *s = &m->scratch;
+    const struct model_layer *l = &m->layers[0];
+    if (m->has_embedding) {
+        struct compute_norm norm = model_norm_in(m, 0, M, &slot->layers[0]);
+        norm.rstd = slot->rstd0;
+        struct compute_norm_grad grad = {s->da, s->dh, l->attn_norm.g, true, !first};
+        compute_rmsnorm_backward(m->compute, &norm, &grad);
+        return;
+    }
+    struct compute_seam seam = {.M = M, .D = m->dims.D, .eps = (float)m->config.rms_eps};
+    seam.h_out = slot->h0;
+    seam.g_next = l->attn_norm.w;
+    seam.rstd_next = slot->rstd0;
+    struct compute_seam_grad grad = {.da = s->da, .dh = s->dh, .accumulate = !first};
+    grad.dg_next = l->attn_norm.g;
+    compute_seam_backward(m->compute, &seam, &grad);
+}
+
+/* Behind layer i all gradients are final of the layer after it, or of what is behind the last. */
+static void ready_behind(struct model *m, int64_t i)
+{
+    const struct model_layer *l = &m->layers[i];
+    size_t behind = l->first_param + l->n_params;
+    if (i + 1 < m->dims.L)
+        grads_ready(m, m->layers[i + 1].first_param, m->layers[i + 1].n_params);
+    else if (m->params.n_rows > behind)
+        grads_ready(m, behind, m->params.n_rows - behind);
+}
+
 void model_backward(struct model *m, const struct model_slot *slot, const struct model_batch *b,
-                    double scale, bool first)
+                    const struct model_stage_grad *g)
 {
     const struct model_dims *d = &m->dims;
     struct model_scratch *s = &m->scratch;
     struct model_rows r = model_rows_of(m, b);
-    size_t n_params = m->params.n_rows;
+    bool first = g->first;
+    size_t residual = (size_t)(r.M * d->D) * sizeof(float);
 
-    memset(s->dh, 0, (size_t)(r.M * d->D) * sizeof(float));
+    if (m->has_head)
+        memset(s->dh, 0, residual);
+    else
+        memcpy(s->dh, g->d_out, residual);
     for (int64_t i = d->L - 1; i >= 0; i--) {
         const struct model_layer *l = &m->layers[i];
         const struct model_acts *a = &slot->layers[i];
@@ -174,23 +211,23 @@ void model_backward(struct model *m, const struct model_slot *slot, const struct
         struct compute_seam_grad grad = {s->da, s->dh, s->dy, .accumulate = !first};
         grad.dg_post = l->layer_output_norm.g;
         grad.dg_next = last ? m->output_norm.g : m->layers[i + 1].attn_norm.g;
+        if (last && !m->has_head) grad.da = NULL;
         compute_seam_backward(m->compute, &seam, &grad);
-        if (last)
-            grads_ready(m, l->first_param + l->n_params, n_params - l->first_param - l->n_params);
-        else
-            grads_ready(m, m->layers[i + 1].first_param, m->layers[i + 1].n_params);
-        backward_ffn(m, i, r.M, a, scale, first);
+        ready_behind(m, i);
+        backward_ffn(m, i, r.M, a, g->scale, first);
         seam = model_seam_attn(m, i, r.M, a);
+        grad.da = s->da;
         grad.dg_post = l->attn_output_norm.g;
         grad.dg_next = l->ffn_norm.g;
         compute_seam_backward(m->compute, &seam, &grad);
         backward_attention(m, i, &r, a, first);
     }
-    struct compute_norm norm = model_norm_in(m, 0, r.M, &slot->layers[0]);
-    norm.rstd = slot->rstd0;
-    struct compute_norm_grad grad = {s->da, s->dh, m->layers[0].attn_norm.g, true, !first};
-    compute_rmsnorm_backward(m->compute, &norm, &grad);
+    backward_norm_in(m, slot, r.M, first);
     grads_ready(m, m->layers[0].first_param, m->layers[0].n_params);
-    backward_embedding(m, b, first);
-    grads_ready(m, 0, 1);
+    if (m->has_embedding) {
+        backward_embedding(m, b, first);
+        grads_ready(m, 0, 1);
+    } else {
+        memcpy(g->d_in, s->dh, residual);
+    }
 }

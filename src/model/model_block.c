@@ -128,7 +128,7 @@ struct compute_seam model_seam_ffn(const struct model *m, int64_t layer, int64_t
                                    const struct model_acts *a)
 {
     const struct model_layer *l = &m->layers[layer];
-    bool last = layer + 1 == m->dims.L;
+    bool last = layer + 1 == m->dims.L; /* without a head nothing is behind it: x_next is NULL */
     return (struct compute_seam){
         .M = M,
         .D = m->dims.D,

@@ -108,7 +108,8 @@ static bool rotate_to(struct model_decoder *d, int64_t positions)
 
 int model_decoder_new(model_t *m, model_decoder_t **out, struct error *e)
 {
-    CHECK_MSG(!m->training, "a decoder needs a model that was made for inference");
+    CHECK_MSG(!m->training && m->has_embedding && m->has_head,
+              "a decoder needs a whole model that was made for inference");
     struct model_decoder *d = mem_calloc(1, sizeof(*d));
     d->m = m;
     d->free = -1;

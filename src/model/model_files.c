@@ -136,7 +136,7 @@ static int load_biases(model_t *m, const struct safetensors *st, const char *pat
     if (!E) return 0;
     for (int64_t i = 0; i < m->dims.L; i++) {
         float *out = m->router_bias + (size_t)i * E;
-        bias_name(i, name);
+        bias_name(m->shard.first_layer + i, name);
         const struct safetensors_entry *t = safetensors_find(st, name);
         memset(out, 0, E * sizeof(*out));
         if (!t) continue;
@@ -152,23 +152,29 @@ static int load_biases(model_t *m, const struct safetensors *st, const char *pat
 static bool is_bias(const model_t *m, const char *tensor)
 {
     char name[64];
-    for (int64_t i = 0; m->dims.E && i < m->dims.L; i++) {
+    for (int64_t i = 0; m->dims.E && i < m->config.n_layers; i++) {
         bias_name(i, name);
         if (strcmp(tensor, name) == 0) return true;
     }
     return false;
 }
 
+/* The file is the whole model's, whatever part of it this process holds. */
 static int refuse_extra(const model_t *m, const struct safetensors *st, const char *path,
                         struct error *e)
 {
-    for (size_t i = 0; i < st->n_entries; i++) {
+    struct arena a = {0};
+    struct param_table whole;
+    const char *extra = NULL;
+    model_params_build(&m->config, &a, &whole);
+    for (size_t i = 0; i < st->n_entries && !extra; i++) {
         const char *name = st->entries[i].name;
-        if (param_find(&m->params, name) || is_bias(m, name)) continue;
-        error_set(e, "%s: tensor '%s' is not part of this model", path, name);
-        return error_hint(e, "the file belongs to another configuration");
+        if (!param_find(&whole, name) && !is_bias(m, name)) extra = name;
     }
-    return 0;
+    arena_fini(&a);
+    if (!extra) return 0;
+    error_set(e, "%s: tensor '%s' is not part of this model", path, extra);
+    return error_hint(e, "the file belongs to another configuration");
 }
 
 static int load_tensors(model_t *m, const struct safetensors *st, const char *path, struct error *e)

@@ -28,18 +28,19 @@ static void add_router_stats(const struct model *m, int64_t layer, const struct 
                              int64_t M, struct model_stats *s)
 {
     const struct model_dims *d = &m->dims;
-    double aux = 0, z = 0, sum[STATS_BLOCK] = {0};
+    double aux = 0, z = 0, sum[STATS_BLOCK] = {0}, L = (double)m->config.n_layers;
+    int64_t at = (m->shard.first_layer + layer) * d->E;
     for (int64_t e = 0; e < d->E; e++) {
         if (e % STATS_BLOCK == 0) sum_probs(r, M, d->E, e, sum);
         double slots = r->count[e], probs = sum[e % STATS_BLOCK];
         aux += slots / (double)(M * d->k) * probs / (double)M;
-        if (s->load) s->load[layer * d->E + e] += slots;
-        if (s->prob) s->prob[layer * d->E + e] += probs;
+        if (s->load) s->load[at + e] += slots;
+        if (s->prob) s->prob[at + e] += probs;
     }
     for (int64_t i = 0; i < M; i++)
         z += (double)r->lse[i] * (double)r->lse[i];
-    s->aux += (double)d->E * aux / (double)d->L;
-    s->z += z / (double)M / (double)d->L;
+    s->aux += (double)d->E * aux / L;
+    s->z += z / (double)M / L;
 }
 
 /* ------------------------------------------------------------------ the whole */
@@ -70,11 +71,11 @@ void model_forward_rows(struct model *m, const struct model_slot *s, const struc
                         const uint32_t *tokens, struct model_stats *stats)
 {
     const struct model_dims *d = &m->dims;
-    model_check_tokens(m, tokens, r->M);
     struct compute_embed embed = {r->M, d->D, tokens, (float)m->config.embedding_multiplier};
+    if (m->has_embedding) model_check_tokens(m, tokens, r->M);
     if (m->table)
         compute_linear_embed(m->table, &embed, s->h0);
-    else
+    else if (m->has_embedding)
         compute_embed(m->compute, &embed, m->embedding.w, s->h0);
     struct compute_norm norm = model_norm_in(m, 0, r->M, &s->layers[0]);
     norm.rstd = s->rstd0;

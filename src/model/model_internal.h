@@ -92,9 +92,9 @@ struct model_acts {
  * way (a pipeline, a decoder) has a slot for each. */
 struct model_slot {
     struct model_acts *layers; /* [L] */
-    float *h0;                 /* [M, D] embedded tokens */
+    float *h0;                 /* [M, D] embedded tokens, or what comes from the stage in front */
     float *rstd0;              /* [M] of the first norm */
-    void *x_final;             /* act [M, D] normalised input of the head */
+    void *x_final;             /* act [M, D] normalised input of the head, where there is one */
 };
 
 /* Which rows go through the layers. Either whole sequences from position 0 on, T rows each, which
@@ -167,7 +167,8 @@ struct model {
     struct model_config config;
     struct model_shard shard;
     struct model_hooks hooks;
-    struct model_dims dims;
+    struct model_dims dims; /* L: layers held, from config's layer shard.first_layer on */
+    bool has_embedding, has_head;
     compute_t *compute;
     int64_t B, T; /* largest microbatch */
     bool training;
@@ -264,15 +265,17 @@ void model_regions_unmap(struct model_region *regions);
 struct model_rows model_rows_of(const struct model *m, const struct model_batch *b);
 /* A token beyond the vocabulary is the caller's mistake. */
 void model_check_tokens(const struct model *m, const uint32_t *tokens, int64_t n);
-/* tokens [M] to the residual h0 and the first layer's input, then all layers; leaves x_final. A
- * layer's routing is reported to stats where that is not NULL. */
+/* tokens [M] to the residual h0, or h0 as it stands where there is no embedding; then all layers;
+ * leaves x_final, or h_out of the last layer. A layer's routing is reported to stats where that is
+ * not NULL. */
 void model_forward_rows(struct model *m, const struct model_slot *s, const struct model_rows *r,
                         const uint32_t *tokens, struct model_stats *stats);
 /* Embeds and runs all layers; leaves x_final. stats may be NULL. */
 void model_forward(struct model *m, const struct model_slot *s, const struct model_batch *b,
                    struct model_stats *stats);
-/* From the gradient of x_final in scratch.da to all gradients but the head's. */
+/* From the gradient of x_final in scratch.da, or of the last h_out in g->d_out, to all gradients but
+ * the head's. */
 void model_backward(struct model *m, const struct model_slot *s, const struct model_batch *b,
-                    double scale, bool first);
+                    const struct model_stage_grad *g);
 
 #endif

@@ -30,9 +30,10 @@ void model_dims_init(const struct model_config *c, const struct model_shard *sha
                      struct model_dims *d)
 {
     int64_t tp = MAX(shard->tensor_size, 1);
+    int64_t end = shard->end_layer ? shard->end_layer : c->n_layers;
     *d = (struct model_dims){
         .V = c->vocab_size,
-        .L = c->n_layers,
+        .L = end - shard->first_layer,
         .D = c->d_model,
         .H = c->n_heads / tp,
         .K = c->n_kv_heads / tp,
@@ -138,16 +139,22 @@ static void add_layer(struct table_builder *b, const struct model_dims *d,
     if (c->post_norms) add_vector(b, "layer_output_norm", d->D);
 }
 
+/* The table first, then the layers from `first` on, then what belongs to the head: it has its table
+ * last, but where that is the embedding's, which is there. */
 static void add_model(struct table_builder *b, const struct model_dims *d,
-                      const struct model_config *c)
+                      const struct model_config *c, int64_t first)
 {
     b->layer = -1;
-    add_matrix(b, "token_embd", PARAM_EMBEDDING, d->V, d->D, -1);
-    for (b->layer = 0; b->layer < d->L; b->layer++)
+    if (first == 0) add_matrix(b, "token_embd", PARAM_EMBEDDING, d->V, d->D, -1);
+    for (b->layer = first; b->layer < first + d->L; b->layer++)
         add_layer(b, d, c);
     b->layer = -1;
+    if (first + d->L < c->n_layers) return;
     add_vector(b, "output_norm", d->D);
-    if (!c->tied_embeddings) add_matrix(b, "output", PARAM_HEAD, d->V, d->D, -1);
+    if (!c->tied_embeddings)
+        add_matrix(b, "output", PARAM_HEAD, d->V, d->D, -1);
+    else if (first > 0)
+        add_matrix(b, "token_embd", PARAM_EMBEDDING, d->V, d->D, -1);
 }
 
 /* ------------------------------------------------------------------ rules per tensor */
@@ -190,12 +197,12 @@ void model_params_build_shard(const struct model_config *c, const struct model_s
     struct model_dims d;
     model_dims_init(c, shard, &d);
     struct table_builder b = {.tp = MAX(shard->tensor_size, 1)};
-    add_model(&b, &d, c);
+    add_model(&b, &d, c, shard->first_layer);
 
     *t = (struct param_table){.n_rows = b.n_rows, .total = b.total};
     t->rows = arena_alloc(a, b.n_rows * sizeof(*t->rows));
     b = (struct table_builder){.tp = b.tp, .rows = t->rows};
-    add_model(&b, &d, c);
+    add_model(&b, &d, c, shard->first_layer);
     for (size_t i = 0; i < t->n_rows; i++)
         set_rules(&t->rows[i]);
 }

@@ -160,7 +160,7 @@ void model_carve_slot(struct model_carver *c, struct model_slot *s)
     void *x[2] = {NULL}; /* a layer that is computed again must not overwrite its own input */
     s->h0 = carve_f32(c, REGION_ACTIVATIONS, M * D);
     s->rstd0 = carve_f32(c, REGION_ACTIVATIONS, M);
-    s->x_final = carve_act(c, REGION_ACTIVATIONS, M * D);
+    s->x_final = m->has_head ? carve_act(c, REGION_ACTIVATIONS, M * D) : NULL;
     layout_passing(c, &shared);
     if (!own_ffn) layout_ffn(c, &shared);
     if (!own) {
@@ -184,6 +184,57 @@ void model_carve_slot(struct model_carver *c, struct model_slot *s)
         if (i > 0) a[-1].x_next = a->x_attn;
     }
     s->layers[L - 1].x_next = s->x_final;
+}
+
+/* A slot of its own, with what it lies in. */
+struct own_slot {
+    struct model_slot slot;
+    struct model_region regions[REGION_COUNT];
+};
+
+static void layout_own(const struct model *m, struct own_slot *o)
+{
+    struct model_carver c = {.m = m, .regions = o->regions, .M = m->B * m->T};
+    model_carve_slot(&c, &o->slot);
+    for (int i = 0; i < REGION_COUNT; i++)
+        if (!o->regions[i].base) o->regions[i].size = c.used[i];
+}
+
+size_t model_slot_bytes(const model_t *m)
+{
+    struct own_slot o = {0};
+    size_t bytes = 0;
+    o.slot.layers = mem_calloc((size_t)m->dims.L, sizeof(*o.slot.layers));
+    layout_own(m, &o);
+    mem_free(o.slot.layers);
+    for (int i = 0; i < REGION_COUNT; i++)
+        bytes += o.regions[i].size;
+    return bytes;
+}
+
+int model_slot_new(model_t *m, model_slot_t **out, struct error *e)
+{
+    struct own_slot *o = mem_calloc(1, sizeof(*o));
+    o->slot.layers = mem_calloc((size_t)m->dims.L, sizeof(*o->slot.layers));
+    *out = &o->slot;
+    layout_own(m, o);
+    int rc = model_regions_map(o->regions, e);
+    if (rc == 0) {
+        layout_own(m, o);
+        return 0;
+    }
+    model_slot_free(*out);
+    *out = NULL;
+    return rc;
+}
+
+void model_slot_free(model_slot_t *s)
+{
+    struct own_slot *o = (struct own_slot *)(void *)s; /* its first member */
+    if (!o) return;
+    model_regions_unmap(o->regions);
+    mem_free(o->slot.layers);
+    mem_free(o);
 }
 
 static void layout_scratch(struct model_carver *c, struct model *m)
@@ -213,6 +264,7 @@ static void layout_scratch(struct model_carver *c, struct model *m)
 static void layout_head(struct model_carver *c, struct model *m)
 {
     int64_t M = c->M;
+    if (!m->has_head) return;
     int64_t rows = HEAD_LOGITS_MAX / m->dims.V / HEAD_ROWS_MULTIPLE * HEAD_ROWS_MULTIPLE;
     m->head.rows = MIN(M, MIN(MAX(rows, HEAD_ROWS_MIN), HEAD_ROWS_MAX));
     m->head.logits = carve_f32(c, REGION_HEAD, m->head.rows * m->dims.V);
@@ -253,7 +305,7 @@ static const struct param *layer_param(const struct model *m, int64_t layer, con
 {
     const struct model_layer *l = &m->layers[layer];
     char full[sizeof(((struct param *)0)->name)];
-    snprintf(full, sizeof(full), "blk.%d.%s", (int)layer, name);
+    snprintf(full, sizeof(full), "blk.%d.%s", (int)(m->shard.first_layer + layer), name);
     for (size_t i = 0; i < l->n_params; i++) {
         const struct param *p = &m->params.rows[l->first_param + i];
         if (strcmp(p->name, full) == 0) return p;
@@ -297,9 +349,11 @@ static void each_product(struct model *m, product_fn *act, void *ctx)
     struct product head = {.desc = {.groups = 1, .max_rows = m->head.rows}, .to = &m->head.linear};
     head.desc.max_rows = MAX(m->head.rows, m->training ? COMPUTE_ROW_ALIGN : MODEL_DECODER_ROWS);
     struct product table = {.desc = {.groups = 1, .max_rows = COMPUTE_ROW_ALIGN}, .to = &m->table};
-    add_part(m, &head, &rows[tied ? 0 : m->params.n_rows - 1]);
-    act(m, &head, ctx);
-    if (!m->training && !tied) {
+    if (m->has_head) {
+        add_part(m, &head, &rows[tied && m->has_embedding ? 0 : m->params.n_rows - 1]);
+        act(m, &head, ctx);
+    }
+    if (!m->training && m->has_embedding && !(tied && m->has_head)) {
         add_part(m, &table, &rows[0]);
         act(m, &table, ctx);
     }
@@ -342,7 +396,8 @@ static void make_linears(struct model *m)
 {
     struct model_carver c = {.m = m, .regions = m->regions};
     each_product(m, make_product, &c);
-    if (!m->training && m->config.tied_embeddings) m->table = m->head.linear;
+    if (!m->training && m->has_embedding && m->has_head && m->config.tied_embeddings)
+        m->table = m->head.linear;
 }
 
 static struct model_tensor tensor_of(const struct model *m, const struct param *p)
@@ -354,7 +409,7 @@ static struct model_tensor tensor_of(const struct model *m, const struct param *
 
 static void bind_tensors(struct model *m)
 {
-    m->embedding = tensor_of(m, &m->params.rows[0]);
+    if (m->has_embedding) m->embedding = tensor_of(m, &m->params.rows[0]);
     m->output_norm = tensor_of(m, param_find(&m->params, "output_norm.weight"));
     for (int64_t i = 0; i < m->dims.L; i++) {
         struct model_layer *l = &m->layers[i];
@@ -423,18 +478,23 @@ static void sketch(struct model *m, const struct model_config *c, const struct m
                         .T = o->T,
                         .training = o->training,
                         .recompute = o->recompute};
+    const int64_t first = m->shard.first_layer;
     model_config_derive(&m->config);
     model_dims_init(&m->config, &m->shard, &m->dims);
+    m->has_embedding = m->shard.first_layer == 0;
+    m->has_head = m->shard.first_layer + m->dims.L == m->config.n_layers;
     model_params_build_shard(&m->config, &m->shard, &m->arena, &m->params);
     m->layers = arena_alloc(&m->arena, (size_t)m->dims.L * sizeof(*m->layers));
     m->places = arena_alloc(&m->arena, m->params.n_rows * sizeof(*m->places));
     memset(m->places, 0, m->params.n_rows * sizeof(*m->places));
     m->slot.layers = arena_alloc(&m->arena, (size_t)m->dims.L * sizeof(*m->slot.layers));
-    size_t outside = m->config.tied_embeddings ? 2 : 3; /* embedding, last norm, head */
-    size_t per_layer = (m->params.n_rows - outside) / (size_t)m->dims.L;
+    size_t front = m->has_embedding, behind = 0;
+    if (m->has_head)
+        behind = m->config.tied_embeddings && m->has_embedding ? 1 : 2; /* norm, head */
+    size_t per_layer = (m->params.n_rows - front - behind) / (size_t)m->dims.L;
     for (int64_t i = 0; i < m->dims.L; i++) {
-        m->layers[i] = (struct model_layer){.form = model_form_of(&m->config, i),
-                                            .first_param = 1 + (size_t)i * per_layer,
+        m->layers[i] = (struct model_layer){.form = model_form_of(&m->config, first + i),
+                                            .first_param = front + (size_t)i * per_layer,
                                             .n_params = per_layer};
     }
     layout(m);
@@ -448,6 +508,10 @@ static int check_shard(const struct model_config *c, const struct model_shard *s
                               "experts divided over %d processes: this model holds all experts "
                               "in every process",
                               s->expert_size);
+    int64_t end = s->end_layer ? s->end_layer : c->n_layers;
+    if (s->first_layer < 0 || s->first_layer >= end || end > c->n_layers)
+        return error_set_code(e, ERROR_CONFIG, "layers %lld to %lld of a model of %lld",
+                              (long long)s->first_layer, (long long)end, (long long)c->n_layers);
     if (s->tensor_rank < 0 || s->tensor_rank >= tp)
         return error_set_code(e, ERROR_CONFIG, "tensor rank %d of %lld", s->tensor_rank,
                               (long long)tp);
@@ -567,7 +631,7 @@ float *model_router_bias(model_t *m)
 void model_weights_changed(model_t *m)
 {
     if (!m->training) return;
-    compute_linear_update(m->head.linear);
+    if (m->has_head) compute_linear_update(m->head.linear);
     for (int64_t i = 0; i < m->dims.L; i++)
         for (int id = 0; id < LINEAR_COUNT; id++)
             if (m->layers[i].linears[id]) compute_linear_update(m->layers[i].linears[id]);

@@ -4,47 +4,62 @@
  * head takes some hundred rows at a time: logits, cross entropy and the gradient of the logits,
  * then at once the gradients of the head's weight (summed over chunks) and of its input. The
  * forward pass of the head is therefore part of the backward pass, and nothing of size [M, V]
- * exists. */
+ * exists.
+ *
+ * A stage of a pipeline is a model with some of the layers; a whole model is the only stage of one.
+ */
 #include "model/model_internal.h"
 
-/* Raw products: multiplier and cap belong to the loss, or to compute_logits. */
-static void head_logits(struct model *m, int64_t first, int64_t n, float *logits)
+#include <string.h>
+
+static void check_whole(const struct model *m)
 {
-    int32_t rows[2] = {0, (int32_t)n};
-    compute_linear_forward(m->head.linear, rows,
-                           model_act_at(m, m->slot.x_final, first * m->dims.D), logits,
-                           COMPUTE_F32);
+    CHECK_MSG(m->has_embedding && m->has_head, "a part of the layers cannot do this alone");
 }
 
-/* nll of up to head.rows rows from `first` on, to nll[first ..]; returns their number. d_logits
- * gets d_scale * d nll / d logits (NULL: not wanted). */
-static int64_t head_nll(struct model *m, const struct model_batch *b, int64_t first, float d_scale,
-                        float *nll, void *d_logits)
+/* Raw products: multiplier and cap belong to the loss, or to compute_logits. */
+static void head_logits(struct model *m, const struct model_slot *s, int64_t first, int64_t n,
+                        float *logits)
+{
+    int32_t rows[2] = {0, (int32_t)n};
+    compute_linear_forward(m->head.linear, rows, model_act_at(m, s->x_final, first * m->dims.D),
+                           logits, COMPUTE_F32);
+}
+
+/* What the head's loss gives beside nll. */
+struct head_grad {
+    float scale;    /* d_logits gets this times d nll / d logits */
+    void *d_logits; /* NULL: not wanted */
+};
+
+/* nll of up to head.rows rows from `first` on, to nll[first ..]; returns their number. */
+static int64_t head_nll(struct model *m, const struct model_slot *s, const struct model_batch *b,
+                        int64_t first, float *nll, struct head_grad g)
 {
     int64_t n = MIN(m->head.rows, b->B * b->T - first);
-    head_logits(m, first, n, m->head.logits);
-    struct compute_loss loss = {.M = n, .V = m->dims.V, .z = m->head.logits, .d_scale = d_scale};
+    head_logits(m, s, first, n, m->head.logits);
+    struct compute_loss loss = {.M = n, .V = m->dims.V, .z = m->head.logits, .d_scale = g.scale};
     loss.targets = b->targets + first;
     loss.multiplier = (float)m->config.output_multiplier;
     loss.cap = (float)m->config.final_softcap;
     loss.nll = nll + first;
-    loss.d_logits = d_logits;
+    loss.d_logits = g.d_logits;
     compute_cross_entropy(m->compute, &loss);
     return n;
 }
 
 /* Losses of all rows and the gradient of x_final in scratch.da; the head's weight gradient. */
-static void head_train(struct model *m, const struct model_batch *b, double scale, bool first)
+static void head_train(struct model *m, const struct model_slot *s, const struct model_batch *b,
+                       double scale, bool first)
 {
     const struct model_dims *d = &m->dims;
     int64_t M = b->B * b->T;
-    float d_scale = (float)(scale / (double)M);
+    struct head_grad g = {(float)(scale / (double)M), m->head.d_logits};
     for (int64_t at = 0; at < M; at += m->head.rows) {
-        int64_t n = head_nll(m, b, at, d_scale, m->head.nll, m->head.d_logits);
+        int64_t n = head_nll(m, s, b, at, m->head.nll, g);
         int32_t rows[2] = {0, (int32_t)n};
         compute_linear_backward_weight(m->head.linear, rows, m->head.d_logits,
-                                       model_act_at(m, m->slot.x_final, at * d->D),
-                                       !first || at > 0);
+                                       model_act_at(m, s->x_final, at * d->D), !first || at > 0);
         compute_linear_backward_input(m->head.linear, rows, m->head.d_logits,
                                       model_act_at(m, m->scratch.da, at * d->D),
                                       compute_act_dtype(m->compute));
@@ -62,21 +77,47 @@ static void add_nll(const float *nll, int64_t M, struct model_stats *s)
     s->microbatches += 1;
 }
 
+/* ------------------------------------------------------------------ a part of the layers */
+
+void model_stage_forward(model_t *m, model_slot_t *slot, const struct model_batch *b,
+                         const float *in, float *out, struct model_stats *s)
+{
+    size_t residual = (size_t)(b->B * b->T * m->dims.D) * sizeof(float);
+    if (!slot) slot = &m->slot;
+    CHECK(!in == m->has_embedding && !out == m->has_head);
+    if (in) memcpy(slot->h0, in, residual);
+    model_forward(m, slot, b, s);
+    if (out) memcpy(out, slot->layers[m->dims.L - 1].h_out, residual);
+}
+
+void model_stage_backward(model_t *m, model_slot_t *slot, const struct model_batch *b,
+                          const struct model_stage_grad *g, struct model_stats *s)
+{
+    CHECK(m->training && !g->d_in == m->has_embedding && !g->d_out == m->has_head);
+    if (!slot) slot = &m->slot;
+    if (m->has_head) {
+        head_train(m, slot, b, g->scale, g->first);
+        add_nll(m->head.nll, b->B * b->T, s);
+    }
+    model_backward(m, slot, b, g);
+}
+
+/* ------------------------------------------------------------------ the whole */
+
 void model_train_step(model_t *m, const struct model_batch *b, double scale, bool first,
                       struct model_stats *s)
 {
-    CHECK(m->training);
-    model_forward(m, &m->slot, b, s);
-    head_train(m, b, scale, first);
-    add_nll(m->head.nll, b->B * b->T, s);
-    model_backward(m, &m->slot, b, scale, first);
+    check_whole(m);
+    model_stage_forward(m, NULL, b, NULL, NULL, s);
+    model_stage_backward(m, NULL, b, &(struct model_stage_grad){scale, first}, s);
 }
 
 static void score(struct model *m, const struct model_batch *b, struct model_stats *s, float *nll)
 {
+    check_whole(m);
     model_forward(m, &m->slot, b, s);
     for (int64_t at = 0; at < b->B * b->T; at += m->head.rows)
-        head_nll(m, b, at, 0, nll, NULL);
+        head_nll(m, &m->slot, b, at, nll, (struct head_grad){0});
 }
 
 void model_score(model_t *m, const struct model_batch *b, float *nll)
@@ -93,10 +134,11 @@ void model_evaluate(model_t *m, const struct model_batch *b, struct model_stats 
 void model_logits(model_t *m, const struct model_batch *b, float *logits)
 {
     int64_t M = b->B * b->T, V = m->dims.V;
+    check_whole(m);
     model_forward(m, &m->slot, b, NULL);
     for (int64_t at = 0; at < M; at += m->head.rows) {
         int64_t n = MIN(m->head.rows, M - at);
-        head_logits(m, at, n, logits + at * V);
+        head_logits(m, &m->slot, at, n, logits + at * V);
         compute_logits(m->compute, n, V, (float)m->config.output_multiplier,
                        (float)m->config.final_softcap, logits + at * V);
     }
