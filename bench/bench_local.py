@@ -25,7 +25,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 # its batch. The text is the project's own source.
 RUNS = {
     "fortunes": """model: {n_layers: 4, d_model: 256, n_heads: 4, n_kv_heads: 2, head_dim: 64,
-        ffn_hidden: 512, n_experts: 8, n_experts_used: 2, router_aux_coef: 0.1}
+        ffn_hidden: 512, n_experts: 8, n_experts_used: 2}
 batch: {seq_len: 256, micro_batch: 16}
 optimizer: {kind: muon, lr: 0.003, muon_lr: 0.02}""",
     "dense": """model: {n_layers: 6, d_model: 384, n_heads: 6, n_kv_heads: 6, head_dim: 64,

@@ -136,8 +136,9 @@ struct model_config {
                 "off"),                                                                            \
         ROW_BOOL(T, P "tied_embeddings", M tied_embeddings, "true",                                \
                  "the output head is the embedding table"),                                        \
-        ROW_REAL(T, P "router_aux_coef", M router_aux_coef, NULL, "0.01", 0, 1e3, "0.01",          \
-                 "weight of the auxiliary balancing loss; used where balance.kind is aux"),        \
+        ROW_REAL(T, P "router_aux_coef", M router_aux_coef, NULL, "0.1", 0, 1e3, "0.01",           \
+                 "weight of the auxiliary balancing loss; with balance.kind bias 0 where not "     \
+                 "given, with none 0"),                                                            \
         ROW_REAL(T, P "router_z_coef", M router_z_coef, NULL, "0.001", 0, 1e3, "0.001",            \
                  "weight of the router's z-loss; used where balance.kind is not none")
 /* Keys of the form of a layer: this program runs what they say, and trains what is the default. */
@@ -367,6 +368,8 @@ struct model_stats {
     double microbatches;
     double *load; /* [L, E] routed slots, caller's array of n_layers * n_experts or NULL */
     double *prob; /* [L, E] sum of router probabilities, or NULL */
+    double *bias; /* [L, E] sum over microbatches of the selection biases that would have balanced
+                   * each (model_balance.c), or NULL; of a model that is trained */
 };
 
 /* Of a whole model, as are all passes from here to the decoder but those of a part of the layers.

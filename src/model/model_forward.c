@@ -37,6 +37,11 @@ static void add_router_stats(const struct model *m, int64_t layer, const struct 
         if (s->load) s->load[at + e] += slots;
         if (s->prob) s->prob[at + e] += probs;
     }
+    if (s->bias) {
+        struct model_balance b = {
+            M, d->E, d->k, r->probs, m->router_bias + layer * d->E, m->scratch.dh};
+        model_balance_add(&b, s->bias + layer * d->E);
+    }
     for (int64_t i = 0; i < M; i++)
         z += (double)r->lse[i] * (double)r->lse[i];
     s->aux += (double)d->E * aux / L;
@@ -101,6 +106,7 @@ void model_forward(struct model *m, const struct model_slot *s, const struct mod
     if (stats) {
         own.load = stats->load;
         own.prob = stats->prob;
+        own.bias = stats->bias;
     }
     model_forward_rows(m, s, &r, b->inputs, stats ? &own : NULL);
     if (stats) {

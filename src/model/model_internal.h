@@ -243,6 +243,17 @@ void model_block_forward(struct model *m, int64_t layer, const struct model_rows
 void model_block_again(struct model *m, int64_t layer, const struct model_rows *r,
                        const struct model_acts *a);
 
+/* ------------------------------------------------------------------ balance (model_balance.c) */
+
+struct model_balance { /* how M rows were dealt to experts */
+    int64_t M, E, k;
+    const float *probs, *bias; /* [M, E], [E] */
+    float *scratch;            /* [3 M] */
+};
+/* Adds, for each expert, the selection bias that would have given it its share of the rows while the
+ * others keep theirs; nothing where k is E. */
+void model_balance_add(const struct model_balance *b, double *sum);
+
 /* ------------------------------------------------------------------ memory (model_plan.c) */
 
 /* Hands out places in regions, or only counts while these have no memory; for M rows. */

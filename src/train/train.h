@@ -16,7 +16,12 @@
 enum train_precision { TRAIN_PRECISION_AUTO, TRAIN_PRECISION_FP32, TRAIN_PRECISION_BF16 };
 enum train_optimizer { TRAIN_OPTIMIZER_ADAMW, TRAIN_OPTIMIZER_MUON };
 enum train_schedule { TRAIN_SCHEDULE_COSINE, TRAIN_SCHEDULE_WSD, TRAIN_SCHEDULE_CONSTANT };
-enum train_balance { TRAIN_BALANCE_AUX, TRAIN_BALANCE_BIAS, TRAIN_BALANCE_NONE };
+enum train_balance {
+    TRAIN_BALANCE_AUX,
+    TRAIN_BALANCE_BIAS,
+    TRAIN_BALANCE_QUANTILE,
+    TRAIN_BALANCE_NONE
+};
 
 /* Every key of RUN.yaml; the table train_run_rows documents each (key, type, unit, default,
  * bounds) and is the only place where defaults stand. */
@@ -51,6 +56,7 @@ struct train_config {
     int optimizer;
     double lr, beta1, beta2, eps, weight_decay;
     bool mup;
+    double router_lr_factor;
     double muon_lr, muon_momentum;
     int64_t muon_steps;
 
@@ -61,7 +67,7 @@ struct train_config {
 
     /* balance.* */
     int balance;
-    double bias_rate;
+    double bias_rate, quantile_rate;
 
     /* log.* and checkpoint.* */
     int64_t log_every, valid_every;                  /* steps */

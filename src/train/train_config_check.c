@@ -80,7 +80,15 @@ void train_config_derive(struct train_run_file *f)
         mark(f, "model.n_experts_used");
     }
     bool experts = m->n_experts > 1;
-    if (m->router_aux_coef != 0 && (!experts || c->balance != TRAIN_BALANCE_AUX)) {
+    if (!experts && *origin_at(f, "balance.kind") == ORIGIN_DEFAULT) {
+        c->balance = TRAIN_BALANCE_NONE;
+        mark(f, "balance.kind");
+    }
+    /* Beside biases that move in steps the auxiliary loss is there where the run file asks for it. */
+    enum option_origin asked = *origin_at(f, "model.router_aux_coef");
+    bool wanted = c->balance == TRAIN_BALANCE_BIAS ? asked == ORIGIN_FILE || asked == ORIGIN_FLAG
+                                                   : c->balance != TRAIN_BALANCE_NONE;
+    if (m->router_aux_coef != 0 && !(experts && wanted)) {
         m->router_aux_coef = 0;
         mark(f, "model.router_aux_coef");
     }
@@ -222,8 +230,9 @@ static int check_model(const struct train_config *c, const struct train_config_s
         m.vocab_size = 256; /* the dataset's is not known yet; checked again with it */
     struct error inner = {0};
     if (model_config_check_trainable(&m, &inner) < 0) return refuse_model(s, &inner, e);
-    if (c->balance == TRAIN_BALANCE_BIAS && m.n_experts <= 1) {
-        refuse(s, "balance.kind", NULL, e, "balance.kind bias needs model.n_experts above 1");
+    if (train_balances_by_bias(c) && m.n_experts <= 1) {
+        refuse(s, "balance.kind", NULL, e, "balance.kind %s needs model.n_experts above 1",
+               c->balance == TRAIN_BALANCE_BIAS ? "bias" : "quantile");
         return error_hint(e, "for example model.n_experts: 8, or balance.kind: none");
     }
     return 0;

@@ -14,7 +14,7 @@ static const char *const precisions[] = {"auto", "fp32", "bf16", NULL};
 static const char *const backends[] = {"auto", "reference", "avx2", "avx512", NULL};
 static const char *const optimizers[] = {"adamw", "muon", NULL};
 static const char *const schedules[] = {"cosine", "wsd", "constant", NULL};
-static const char *const balances[] = {"aux", "bias", "none", NULL};
+static const char *const balances[] = {"aux", "bias", "quantile", "none", NULL};
 
 #define T    struct train_config
 #define MANY 1e15 /* larger than any count of tokens that a run can reach */
@@ -83,6 +83,8 @@ const struct option train_run_rows[] = {
     ROW_REAL(T, "optimizer.weight_decay", weight_decay, NULL, "0.1", 0, 10, NULL,
              "decoupled, times the learning rate; not on norms, embedding and head"),
     ROW_BOOL(T, "optimizer.mup", mup, "true", "use the tensors' muP learning-rate multipliers"),
+    ROW_REAL(T, "optimizer.router_lr_factor", router_lr_factor, NULL, "0.1", 0, 100, NULL,
+             "learning rate of the routers, over optimizer.lr"),
     ROW_REAL(T, "optimizer.muon_lr", muon_lr, NULL, "0.02", 0, 10, NULL,
              "peak learning rate of Muon; the update of a matrix is orthogonal times "
              "sqrt(max(1, out / in))"),
@@ -100,10 +102,13 @@ const struct option train_run_rows[] = {
     ROW_REAL(T, "schedule.final_lr_fraction", final_lr_fraction, NULL, "0.1", 0, 1, NULL,
              "of the peak learning rate, at the end"),
 
-    ROW_ENUM(T, "balance.kind", balance, "aux", balances, NULL,
-             "of the experts' load: auxiliary loss, selection bias, or not at all"),
+    ROW_ENUM(T, "balance.kind", balance, "quantile", balances, NULL,
+             "of the experts' load: by an auxiliary loss; by selection biases that move in fixed "
+             "steps, or towards those that would have balanced the last step; or not at all"),
     ROW_REAL(T, "balance.bias_rate", bias_rate, NULL, "0.001", 0, 1, NULL,
              "bias: step by which an expert's selection bias moves after each update"),
+    ROW_REAL(T, "balance.quantile_rate", quantile_rate, NULL, "0.5", 0, 1, NULL,
+             "quantile: share of the way that selection biases move after each update"),
 
     ROW_INT(T, "log.every", log_every, "steps", "10", 1, MANY, NULL, "between log lines"),
     ROW_INT(T, "log.valid_every", valid_every, "steps", "100", 0, MANY, NULL,

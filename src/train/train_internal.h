@@ -234,6 +234,11 @@ void train_session_settle_steps(struct train_session *s);
 /* Tokens of the whole run, done and to come. */
 int64_t train_session_total_tokens(const struct train_session *s);
 void train_session_close(struct train_session *s);
+/* Whether experts have a selection bias, which checkpoints then hold. */
+static inline bool train_balances_by_bias(const struct train_config *c)
+{
+    return c->balance == TRAIN_BALANCE_BIAS || c->balance == TRAIN_BALANCE_QUANTILE;
+}
 /* Whether the load of the worst layer is nearer to collapse than to balance. */
 bool train_load_is_unbalanced(const struct model_config *m, double max_mean, double entropy);
 /* One step: gradients of the global batch, verdict, update, balancing. Where its data cannot be

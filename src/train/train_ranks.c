@@ -68,7 +68,8 @@ int train_ranks_sum_stats(const struct train_ranks *r, struct model_stats *s, si
     s->aux = sums[2];
     s->z = sums[3];
     s->microbatches = sums[4];
-    return s->load ? group_sum(r->world, s->load, n_loads, GROUP_F64, e) : 0;
+    if (s->load) TRY(group_sum(r->world, s->load, n_loads, GROUP_F64, e));
+    return s->bias ? group_sum(r->world, s->bias, n_loads, GROUP_F64, e) : 0;
 }
 
 int train_ranks_sum_gradients(const struct train_ranks *r, float *gradients, size_t n,

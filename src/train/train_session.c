@@ -51,9 +51,10 @@ static void prepare(struct train_session *s)
     train_guard_init(&s->guard, c->skip_sigma, c->skip_window, &s->arena);
     s->flops_per_token = model_config_train_flops_per_token(m, c->seq_len);
     train_session_settle_steps(s);
-    if (m->n_experts > 1)
-        s->stats.load =
-            arena_alloc(&s->arena, (size_t)(m->n_layers * m->n_experts) * sizeof(double));
+    size_t n = (size_t)(m->n_layers * m->n_experts);
+    if (m->n_experts > 1) s->stats.load = arena_alloc(&s->arena, n * sizeof(double));
+    if (c->balance == TRAIN_BALANCE_QUANTILE)
+        s->stats.bias = arena_alloc(&s->arena, n * sizeof(double));
 }
 
 int train_session_open(struct train_session *s, const struct train_config *c, cluster_t *cluster,
@@ -163,19 +164,20 @@ static int gather_gradients(struct train_session *s, double *data_s, struct erro
     return rc;
 }
 
-/* The sums are of one step; the array of loads is kept. */
+/* The sums are of one step; the arrays are kept. */
 static void clear_stats(struct train_session *s)
 {
-    double *load = s->stats.load;
     const struct model_config *m = &s->c.model;
-    s->stats = (struct model_stats){.load = load};
-    if (load) memset(load, 0, (size_t)(m->n_layers * m->n_experts) * sizeof(double));
+    size_t bytes = (size_t)(m->n_layers * m->n_experts) * sizeof(double);
+    s->stats = (struct model_stats){.load = s->stats.load, .bias = s->stats.bias};
+    if (s->stats.load) memset(s->stats.load, 0, bytes);
+    if (s->stats.bias) memset(s->stats.bias, 0, bytes);
 }
 
 /* DeepSeek-V3's balancing without a loss (2412.19437, 2.1.2): the selection bias of an expert with
  * less than the mean load goes up by a fixed step, of one with more it goes down; the mean of the
  * steps is taken out, so that biases do not drift together. */
-static void move_router_bias(struct train_session *s)
+static void step_router_bias(struct train_session *s)
 {
     const struct model_config *m = &s->c.model;
     int64_t E = m->n_experts;
@@ -196,6 +198,29 @@ static void move_router_bias(struct train_session *s)
     }
 }
 
+/* Part of the way to the biases that would have balanced this step (model_balance.c), on the mean of
+ * its microbatches. All the way would follow each batch's noise. The mean is taken out: a selection
+ * does not depend on it. */
+static void draw_router_bias(struct train_session *s)
+{
+    const struct model_config *m = &s->c.model;
+    int64_t E = m->n_experts;
+    if (m->n_experts_used == E) return;
+    for (int64_t i = 0; i < m->n_layers; i++) {
+        const double *sum = s->stats.bias + i * E;
+        float *bias = model_router_bias(s->model) + i * E;
+        double mean = 0;
+        for (int64_t j = 0; j < E; j++)
+            mean += (double)bias[j] +
+                    s->c.quantile_rate * (sum[j] / s->stats.microbatches - (double)bias[j]);
+        mean /= (double)E;
+        for (int64_t j = 0; j < E; j++) {
+            double move = s->c.quantile_rate * (sum[j] / s->stats.microbatches - (double)bias[j]);
+            bias[j] = (float)((double)bias[j] + move - mean);
+        }
+    }
+}
+
 /* 1e-6 as in PyTorch's clip_grad_norm_: the reference clips so. */
 static void apply_update(struct train_session *s, double norm, double lr_fraction)
 {
@@ -203,7 +228,8 @@ static void apply_update(struct train_session *s, double norm, double lr_fractio
     double scale = clip > 0 ? fmin(1, clip / (norm + 1e-6)) : 1;
     s->updates++;
     train_optim_step(s->optim, lr_fraction, s->updates, scale);
-    if (s->c.balance == TRAIN_BALANCE_BIAS && s->stats.load) move_router_bias(s);
+    if (s->c.balance == TRAIN_BALANCE_BIAS) step_router_bias(s);
+    if (s->c.balance == TRAIN_BALANCE_QUANTILE) draw_router_bias(s);
 }
 
 /* As a share of log E. Two of eight experts have 0.33, four of eight 0.67. */

@@ -39,7 +39,7 @@ static struct ckpt_set weights_set(struct train_session *s)
     float *weights = s->model ? model_weights(s->model) : NULL;
     for (size_t i = 0; i < n; i++)
         t[i] = entry_of(&s->params.rows[i], weights);
-    if (s->c.balance != TRAIN_BALANCE_BIAS) return (struct ckpt_set){"weights.safetensors", t, n};
+    if (!train_balances_by_bias(&s->c)) return (struct ckpt_set){"weights.safetensors", t, n};
     float *bias = s->model ? model_router_bias(s->model) : NULL;
     for (size_t i = 0; i < layers; i++) {
         struct safetensors_entry *b = &t[n + i];

@@ -70,6 +70,7 @@ static void test_resume_gives_the_same_weights(void **state)
     check_resume(f, yaml, "optimizer.kind=adamw", NULL);
     check_resume(f, yaml, "optimizer.kind=muon", "train.precision=bf16");
     check_resume(f, yaml, "balance.kind=bias", "balance.bias_rate=0.05");
+    check_resume(f, yaml, "balance.kind=quantile", "balance.quantile_rate=0.7");
     check_resume(f, yaml, "schedule.kind=wsd", "data.document_mask=true");
 }
 
