@@ -115,6 +115,12 @@ void *mem_try_realloc(void *p, size_t size);
 /* Large planned memory: zeroed, 2 MiB aligned, huge pages advised; NULL when there is none. */
 void *mem_map(size_t size);
 void mem_unmap(void *p, size_t size);
+/* The same for an array of which only parts will be used: what is not touched takes no memory, and
+ * pages are small. mem_unmap gives it back. */
+void *mem_map_sparse(size_t size);
+/* Gives back the memory of the whole pages in [p, p + size) of either kind of mapping: they read as
+ * zeros, and take memory again where they are written, small page by small page. */
+void mem_release(void *p, size_t size);
 /* Bytes this process may use: the machine's memory, or its control groups' limit if that is less. */
 double mem_limit_bytes(void);
 /* Ends the program: so many bytes (0: unknown) are not to be had, and nothing goes on without. */

@@ -168,7 +168,7 @@ static size_t map_length(size_t size)
     return size > SIZE_MAX - 2 * HUGE_PAGE ? 0 : (size + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
 }
 
-void *mem_map(size_t size)
+static void *map_advised(size_t size, int advice)
 {
     size_t length = map_length(size);
     if (!length) return NULL;
@@ -179,9 +179,19 @@ void *mem_map(size_t size)
     size_t before = (HUGE_PAGE - (uintptr_t)raw % HUGE_PAGE) % HUGE_PAGE;
     if (before) munmap(raw, before);
     munmap(raw + before + length, HUGE_PAGE - before);
-    madvise(raw + before, length, MADV_HUGEPAGE); /* advice: kernels without it are fine too */
+    madvise(raw + before, length, advice); /* kernels without it are fine too */
     count_one();
     return raw + before;
+}
+
+void *mem_map(size_t size)
+{
+    return map_advised(size, MADV_HUGEPAGE);
+}
+
+void *mem_map_sparse(size_t size)
+{
+    return map_advised(size, MADV_NOHUGEPAGE);
 }
 
 void mem_unmap(void *p, size_t size)
@@ -189,6 +199,19 @@ void mem_unmap(void *p, size_t size)
     if (!p) return;
     int rc = munmap(p, map_length(size));
     CHECK_MSG(rc == 0, "mem_unmap of %zu bytes that mem_map did not give", size);
+}
+
+/* Without the first advice the kernel may fill the gaps again, to make huge pages of small ones. */
+void mem_release(void *p, size_t size)
+{
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t begin = ((uintptr_t)p + page - 1) / page * page;
+    uintptr_t end = ((uintptr_t)p + size) / page * page;
+    if (begin >= end) return;
+    char *at = (char *)p + (begin - (uintptr_t)p);
+    madvise(at, end - begin, MADV_NOHUGEPAGE);
+    int rc = madvise(at, end - begin, MADV_DONTNEED);
+    CHECK_MSG(rc == 0, "mem_release of %zu bytes that mem_map did not give", size);
 }
 
 /* ------------------------------------------------------------------ arenas */

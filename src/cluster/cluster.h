@@ -114,6 +114,11 @@ struct group_ticket {
 void group_start(struct group_ticket *t);
 int group_wait(struct group_ticket *t, struct error *e);
 
+/* Without a group, for plans: bytes that member `rank` of `size` sends for a piece of work (the
+ * ticket's group is not looked at), and the memory that a group takes for messages at most. */
+uint64_t group_work_sends(const struct group_ticket *t, int rank, int size);
+size_t group_scratch_bytes(int size);
+
 /* ------------------------------------------------------------------ is it well? (cluster_doctor.c) */
 
 /* One MPI's shared object, as a process alone can see it. */

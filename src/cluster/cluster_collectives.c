@@ -208,16 +208,41 @@ static int gather(group_t *g, enum cluster_lane lane, void *x, const size_t *bou
     return 0;
 }
 
-/* Parts of equal length, in whole cache lines of any type. */
+/* Where part r of a sum begins: parts of equal length, in whole cache lines of any type. */
+static size_t sum_bound(size_t n, int size, int r)
+{
+    size_t part = ((n + (size_t)size - 1) / (size_t)size + 63) / 64 * 64;
+    return MIN((size_t)r * part, n);
+}
+
 static int sum(group_t *g, enum cluster_lane lane, void *x, size_t n, enum group_dtype d)
 {
     if (n * group_dtype_size(d) <= SHORT_BYTES) return sum_short(g, lane, x, n, d);
-    size_t part = ((n + (size_t)g->size - 1) / (size_t)g->size + 63) / 64 * 64;
     size_t *bounds = g->lanes[lane].bounds;
     for (int r = 0; r <= g->size; r++)
-        bounds[r] = MIN((size_t)r * part, n);
+        bounds[r] = sum_bound(n, g->size, r);
     TRY(reduce(g, lane, x, bounds, d));
     return gather(g, lane, x, bounds, d);
+}
+
+uint64_t group_work_sends(const struct group_ticket *t, int rank, int size)
+{
+    uint64_t others = (uint64_t)size - 1, all, own;
+    size_t bytes = group_dtype_size(t->dtype);
+    if (t->work == GROUP_WORK_SUM) {
+        all = t->n;
+        own = sum_bound(t->n, size, rank + 1) - sum_bound(t->n, size, rank);
+        if (t->n * bytes <= SHORT_BYTES) return all * bytes * others;
+        return (all - own + own * others) * bytes;
+    }
+    all = t->bounds[size] - t->bounds[0];
+    own = t->bounds[rank + 1] - t->bounds[rank];
+    return (t->work == GROUP_WORK_REDUCE ? all - own : own * others) * bytes;
+}
+
+size_t group_scratch_bytes(int size)
+{
+    return size > 1 ? N_LANES * PIECE_BYTES * (size_t)size : 0;
 }
 
 int cluster_work(const struct group_ticket *t, enum cluster_lane lane)

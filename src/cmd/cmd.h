@@ -43,6 +43,12 @@ const struct option_table *const *cmd_all_tables(size_t *count);
 void cmd_complete(const char *line, struct arena *a, FILE *out);
 void cmd_complete_script(const char *shell, FILE *out);
 
+/* First of $PATH that can be run, in *a, or NULL (cmd_ranks.c). */
+const char *cmd_find_program(const char *name, struct arena *a);
+/* This process becomes the launcher of so many ranks, which run this program with n arguments.
+ * Returns only where that cannot be. */
+int cmd_start_ranks(int ranks, const char *const *arguments, size_t n, struct error *e);
+
 /* A JSON object that becomes one line of standard output: begin, members by jsonw_* on the result,
  * end, which prints the line where `print` and frees it. */
 struct cmd_json {

@@ -1,12 +1,17 @@
-/* cmd_check_golden.c: `colossus check-golden DIR`: model and training against the reference. */
+/* cmd_check_golden.c: `colossus check-golden DIR`: model and training against the reference, by this
+ * process or by ranks that it starts. */
+#include "cluster/cluster.h"
 #include "cmd/cmd.h"
 #include "train/train.h"
+
+#include <string.h>
 
 static const char *const PRECISIONS[] = {"fp32", "bf16", NULL};
 
 struct check_golden_options {
     int precision, backend;
-    int64_t threads;
+    int64_t threads, ranks;
+    const char *layout;
     bool json;
 };
 
@@ -17,6 +22,11 @@ static const struct option rows[] = {
                "mantissa"),
     CMD_CHOICE("backend", 0, backend, "auto", cmd_backends, "kernels to use"),
     CMD_INT("threads", 0, threads, NULL, "0", 0, 1024, "how many to use; 0: one per processor"),
+    CMD_INT("ranks", 'n', ranks, NULL, "0", 0, 4096,
+            "how many ranks compute together, started with the launcher of an MPI; 0: as many as "
+            "the layout has"),
+    CMD_TEXT("layout", 'l', layout, "KEY=N,...", NULL,
+             "how they share the work: values of cluster.dp and cluster.zero, as dp=2,zero=1"),
     CMD_FLAG("json", 0, json, "one JSON object per folder"),
 };
 #undef AT
@@ -29,35 +39,88 @@ const struct option_table cmd_check_golden_table = {
     "tests/golden/grok_reference.py, or is the name of one that travels with the program, in\n"
     "presets/golden. Logits, losses, every gradient, the loss curve, the weights after the\n"
     "optimiser's steps and a greedy continuation are compared; exit code 1 where an error exceeds\n"
-    "its bound.\n\n"
+    "its bound. With --ranks or --layout the ranks are started here, unless this runs under a\n"
+    "launcher already.\n\n"
     "  colossus check-golden grok-2-small many-experts\n"
     "  colossus check-golden grok-2-small --precision bf16",
     rows,
     ARRAY_LEN(rows)};
 
-/* Every folder is looked at, and the first failure's code is what counts. */
-static int check_all(const struct option_line *l, void *options, struct error *e)
+/* The ranks that are asked for, or 1; an error where the two options contradict each other. */
+static int count_ranks(const struct check_golden_options *o, struct error *e)
 {
-    const struct check_golden_options *o = options;
+    if (!o->layout || !*o->layout) return (int)MAX(o->ranks, 1);
+    int ranks = train_layout_ranks(o->layout, e);
+    if (ranks < 0 || o->ranks == 0 || o->ranks == ranks) return ranks;
+    error_set_code(e, ERROR_USAGE, "layout '%s' is of %d rank%s, --ranks says %lld", o->layout,
+                   ranks, ranks == 1 ? "" : "s", (long long)o->ranks);
+    return error_hint(e, "--ranks %d, or --layout dp=%lld", ranks, (long long)o->ranks);
+}
+
+/* The same command once more, as the ranks of a job. */
+static int start_ranks(const struct option_line *l, const struct check_golden_options *o, int ranks,
+                       struct error *e)
+{
+    size_t n = 0;
+    const char **arguments = arena_alloc(l->arena, ((size_t)l->n_rest + 16) * sizeof(*arguments));
+    arguments[n++] = "check-golden";
+    arguments[n++] = "--precision";
+    arguments[n++] = PRECISIONS[o->precision];
+    arguments[n++] = "--backend";
+    arguments[n++] = cmd_backends[o->backend];
+    arguments[n++] = "--threads";
+    arguments[n++] = arena_printf(l->arena, "%lld", (long long)o->threads);
+    arguments[n++] = "--layout";
+    arguments[n++] = o->layout && *o->layout ? o->layout : arena_printf(l->arena, "dp=%d", ranks);
+    if (o->json) arguments[n++] = "--json";
+    arguments[n++] = "--";
+    for (int i = 0; i < l->n_rest; i++)
+        arguments[n++] = l->rest[i];
+    return cmd_start_ranks(ranks, arguments, n, e);
+}
+
+/* Every folder is looked at, and the first failure's code is what counts. */
+static int check_folders(const struct option_line *l, const struct check_golden_options *o,
+                         cluster_t *c, struct error *e)
+{
     struct train_golden_options g = {.dtype = o->precision ? COMPUTE_BF16 : COMPUTE_F32,
                                      .backend = (enum compute_backend)o->backend,
                                      .threads = (int)o->threads,
-                                     .json = o->json};
+                                     .json = o->json,
+                                     .layout = o->layout,
+                                     .cluster = c};
     int rc = 0;
-    if (l->n_rest < 1) {
-        error_set_code(e, ERROR_USAGE, "the folder of golden numbers is needed");
-        return error_hint(e, "colossus check-golden grok-2-small");
-    }
     for (int i = 0; i < l->n_rest; i++) {
         struct error failure = {0};
         const char *preset = preset_find_file(l->arena, "golden", l->rest[i]);
         const char *dir = preset && !file_exists(l->rest[i]) ? preset : l->rest[i];
         int failed = train_check_golden(dir, &g, stdout, &failure);
         if (failed >= 0) continue;
-        cmd_fail(l->table->command, &failure); /* behind the folder's own table */
+        /* Behind the folder's own table; all ranks have the same to say. */
+        if (cluster_rank(c) == 0 || cluster_is_lost(c)) cmd_fail(l->table->command, &failure);
         rc = rc < 0 ? rc : failed;
     }
     e->code = rc;
+    return rc;
+}
+
+static int check_all(const struct option_line *l, void *options, struct error *e)
+{
+    const struct check_golden_options *o = options;
+    struct cluster_launch launch;
+    cluster_t *c = NULL;
+    if (l->n_rest < 1) {
+        error_set_code(e, ERROR_USAGE, "the folder of golden numbers is needed");
+        return error_hint(e, "colossus check-golden grok-2-small");
+    }
+    int ranks = count_ranks(o, e);
+    TRY(ranks);
+    cluster_find_launch(&launch);
+    if (launch.size == 1 && ranks > 1) return start_ranks(l, o, ranks, e);
+    TRY(cluster_open(NULL, &c, e));
+    int rc = check_folders(l, o, c, e);
+    if (cluster_is_lost(c)) cluster_abort(c, 1);
+    cluster_close(c);
     return rc;
 }
 

@@ -29,19 +29,6 @@ const struct option_table cmd_doctor_mpi_table = {
     mpi_rows,
     ARRAY_LEN(mpi_rows)};
 
-/* First of $PATH that can be run, in *a, or NULL. */
-static const char *find_program(const char *name, struct arena *a)
-{
-    const char *path = getenv("PATH");
-    while (path && *path) {
-        size_t n = strcspn(path, ":");
-        char *file = arena_printf(a, "%.*s/%s", (int)n, path, name);
-        if (n > 0 && access(file, X_OK) == 0) return file;
-        path += n + (path[n] == ':');
-    }
-    return NULL;
-}
-
 static void show_launch(const struct cluster_launch *l)
 {
     printf("%-10s %s", "launcher", l->launcher);
@@ -70,7 +57,7 @@ static void print_alone(const struct cluster_launch *l)
     }
     static const char *const programs[] = {"mpirun", "mpirun.openmpi", "mpirun.mpich", "srun"};
     for (size_t i = 0; i < ARRAY_LEN(programs); i++) {
-        const char *file = find_program(programs[i], &a);
+        const char *file = cmd_find_program(programs[i], &a);
         printf("%-14s %s\n", programs[i], file ? file : "not found");
     }
     printf("\n%s\n", any ? "now try    mpirun -n 2 colossus doctor mpi"

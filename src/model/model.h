@@ -285,6 +285,12 @@ void model_params_build(const struct model_config *c, struct arena *a, struct pa
 void model_params_build_shard(const struct model_config *c, const struct model_shard *shard,
                               struct arena *a, struct param_table *t);
 const struct param *param_find(const struct param_table *t, const char *name);
+/* Whether a model that trains reads these masters in model_weights_changed only: products work on
+ * copies of theirs. Between two calls the memory of such masters may be given back. */
+static inline bool param_is_copied(const struct param *p)
+{
+    return p->kind == PARAM_MATRIX || p->kind == PARAM_EXPERTS || p->kind == PARAM_HEAD;
+}
 
 /* ------------------------------------------------------------------ the model */
 
@@ -298,6 +304,9 @@ struct model_hooks { /* every one may be NULL */
     /* gradients of rows [first, first + count) of the parameter table are final for this
      * microbatch; called during backward, last layer first */
     void (*grads_ready)(void *ctx, size_t first, size_t count);
+    /* sum, over processes that train on other rows at the same time, of what the balancing loss is
+     * made of; called once between the forward and the backward pass of a whole model with experts */
+    void (*sum_routing)(void *ctx, double *x, size_t n);
 };
 
 /* What the backward pass computes again instead of keeping it. The results are the same bits. */
@@ -353,6 +362,8 @@ void model_put(model_t *m, size_t param, int64_t first, int64_t n, const float *
 void model_copy_weights(model_t *to, model_t *from);
 /* Must be called after masters were changed from outside, before the next forward. */
 void model_weights_changed(model_t *m);
+/* The same of rows [first, first + n) of the parameter table: of whole layers, and what is outside. */
+void model_weights_changed_rows(model_t *m, size_t first, size_t n);
 
 struct model_batch {
     int64_t B, T;
@@ -499,8 +510,43 @@ struct safetensors_written {
 int safetensors_write(const char *path, const struct safetensors_entry *entries, size_t n_entries,
                       struct safetensors_written *written, struct error *e);
 
+/* Tensors in the files of several ranks, put together (model_parts.c). */
+struct safetensors_piece {
+    const struct safetensors_entry *entry;
+    size_t first, count; /* numbers of the whole tensor */
+};
+struct safetensors_tensor {
+    struct safetensors_entry whole; /* data: NULL where it lies in parts */
+    struct safetensors_piece *pieces;
+    size_t n_pieces;
+};
+struct safetensors_set {
+    struct safetensors *files;
+    size_t n_files;
+    struct safetensors_tensor *tensors; /* sorted by name */
+    size_t n_tensors;
+    struct arena arena;
+};
+/* path is "DIR/weights.safetensors": that file, or where it is not there its parts beside it. */
+int safetensors_set_open(const char *path, struct safetensors_set *s, struct error *e);
+bool safetensors_set_exists(const char *path);
+int safetensors_set_check(const struct safetensors_set *s, const char *path, struct error *e);
+void safetensors_set_close(struct safetensors_set *s);
+const struct safetensors_tensor *safetensors_set_find(const struct safetensors_set *s,
+                                                      const char *name);
+/* Numbers [first, first + count), which must be there: as floats; or byte for byte. */
+int safetensors_tensor_read(const struct safetensors_tensor *t, size_t first, size_t count,
+                            float *out, struct error *e);
+void safetensors_tensor_copy(const struct safetensors_tensor *t, size_t first, size_t count,
+                             void *out);
+/* The file of a rank's part, in *a: "DIR/weights-00001-of-00004.safetensors" of rank 0 of 4. */
+char *safetensors_part_name(struct arena *a, const char *path, int rank, int ranks);
+/* What stands beside a part that begins at number `first` of the whole; its data in *a. */
+struct safetensors_entry safetensors_companion(const struct safetensors_entry *whole, size_t first,
+                                               struct arena *a);
+
 /* path is a safetensors file, or a folder that holds model.safetensors or (golden folders)
- * weights.safetensors. Every tensor must be there with the configuration's shape and finite values,
+ * weights.safetensors, whole or in parts. Every tensor must be there with the configuration's shape and finite values,
  * and nothing else but the routers' selection biases "blk.<layer>.exp_probs_b.bias" (all layers or
  * none: zeros); F64, BF16 and F16 are converted. A shard takes its part. Calls
  * model_weights_changed. */

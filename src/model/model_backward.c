@@ -108,8 +108,11 @@ static void backward_router(struct model *m, int64_t layer, int64_t M, const str
     for (int64_t i = 0; i < M * d->k; i++)
         s->d_weight[i] = s->d_row[r->slot_row[i]];
     reduce_input_grad(m, s->d_weight, M * d->k, COMPUTE_F32);
+    const double *routed = s->routed + layer * 2 * d->E;
     for (int64_t e = 0; e < d->E; e++)
-        s->share[e] = (float)((double)r->count[e] / (double)(M * d->k));
+        s->share[e] =
+            (float)(m->hooks.sum_routing ? routed[e] / (s->routed[2 * d->L * d->E] * (double)d->k)
+                                         : (double)r->count[e] / (double)(M * d->k));
     double per_layer = scale / (double)m->config.n_layers;
     struct compute_router router = model_router(m, layer, M, a->x_ffn, r);
     struct compute_router_grad grad = {.d_weight = s->d_weight, .f = s->share};

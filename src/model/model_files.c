@@ -70,29 +70,29 @@ static int check_finite(model_t *m, const struct safetensors_entry *t, const flo
                          "earlier checkpoint");
 }
 
-static int read_finite(model_t *m, const struct safetensors_entry *t, float *out, size_t count,
+static int read_finite(model_t *m, const struct safetensors_tensor *t, float *out, size_t count,
                        struct error *e)
 {
-    TRY(safetensors_read_f32(t, out, count, e));
-    return check_finite(m, t, out, count, e);
+    TRY(safetensors_tensor_read(t, 0, count, out, e));
+    return check_finite(m, &t->whole, out, count, e);
 }
 
 /* A tensor of which this process holds all, some rows at a time. */
-static int load_rows(model_t *m, const struct param *p, const struct safetensors_entry *t,
+static int load_rows(model_t *m, const struct param *p, const struct safetensors_tensor *t,
                      float *rows, int64_t step, struct error *e)
 {
     int64_t width = p->shape[p->n_dims - 1], all = (int64_t)p->count / width;
     for (int64_t r = 0; r < all; r += step) {
         int64_t n = MIN(step, all - r);
-        TRY(safetensors_read_part(t, (size_t)(r * width), (size_t)(n * width), rows, e));
-        TRY(check_finite(m, t, rows, (size_t)(n * width), e));
+        TRY(safetensors_tensor_read(t, (size_t)(r * width), (size_t)(n * width), rows, e));
+        TRY(check_finite(m, &t->whole, rows, (size_t)(n * width), e));
         model_put(m, (size_t)(p - m->params.rows), r, n, rows);
     }
     return 0;
 }
 
 /* A tensor of which this process holds a part: read whole, kept in part. */
-static int load_part(model_t *m, const struct param *p, const struct safetensors_entry *t,
+static int load_part(model_t *m, const struct param *p, const struct safetensors_tensor *t,
                      float *whole, size_t count, struct error *e)
 {
     float *part = mem_try_alloc(p->count * sizeof(float));
@@ -107,7 +107,7 @@ static int load_part(model_t *m, const struct param *p, const struct safetensors
     return rc;
 }
 
-static int load_tensor(model_t *m, const struct param *p, const struct safetensors_entry *t,
+static int load_tensor(model_t *m, const struct param *p, const struct safetensors_tensor *t,
                        struct error *e)
 {
     bool parted = p->shard_dim >= 0 && p->whole != p->shape[p->shard_dim];
@@ -128,7 +128,8 @@ static void bias_name(int64_t layer, char name[64])
     snprintf(name, 64, "blk.%lld.exp_probs_b.bias", (long long)layer);
 }
 
-static int load_biases(model_t *m, const struct safetensors *st, const char *path, struct error *e)
+static int load_biases(model_t *m, const struct safetensors_set *st, const char *path,
+                       struct error *e)
 {
     size_t E = (size_t)m->dims.E;
     int64_t found = 0;
@@ -137,9 +138,11 @@ static int load_biases(model_t *m, const struct safetensors *st, const char *pat
     for (int64_t i = 0; i < m->dims.L; i++) {
         float *out = m->router_bias + (size_t)i * E;
         bias_name(m->shard.first_layer + i, name);
-        const struct safetensors_entry *t = safetensors_find(st, name);
+        const struct safetensors_tensor *t = safetensors_set_find(st, name);
         memset(out, 0, E * sizeof(*out));
         if (!t) continue;
+        if (t->whole.n_dims != 1 || t->whole.shape[0] != m->dims.E)
+            return error_set(e, "%s: tensor '%s' is not of %zu experts", path, name, E);
         int rc = read_finite(m, t, out, E, e);
         if (rc < 0) return error_context(e, "%s", path);
         found++;
@@ -160,15 +163,15 @@ static bool is_bias(const model_t *m, const char *tensor)
 }
 
 /* The file is the whole model's, whatever part of it this process holds. */
-static int refuse_extra(const model_t *m, const struct safetensors *st, const char *path,
+static int refuse_extra(const model_t *m, const struct safetensors_set *st, const char *path,
                         struct error *e)
 {
     struct arena a = {0};
     struct param_table whole;
     const char *extra = NULL;
     model_params_build(&m->config, &a, &whole);
-    for (size_t i = 0; i < st->n_entries && !extra; i++) {
-        const char *name = st->entries[i].name;
+    for (size_t i = 0; i < st->n_tensors && !extra; i++) {
+        const char *name = st->tensors[i].whole.name;
         if (!param_find(&whole, name) && !is_bias(m, name)) extra = name;
     }
     arena_fini(&a);
@@ -177,13 +180,14 @@ static int refuse_extra(const model_t *m, const struct safetensors *st, const ch
     return error_hint(e, "the file belongs to another configuration");
 }
 
-static int load_tensors(model_t *m, const struct safetensors *st, const char *path, struct error *e)
+static int load_tensors(model_t *m, const struct safetensors_set *st, const char *path,
+                        struct error *e)
 {
     for (size_t i = 0; i < m->params.n_rows; i++) {
         const struct param *p = &m->params.rows[i];
-        const struct safetensors_entry *t = safetensors_find(st, p->name);
+        const struct safetensors_tensor *t = safetensors_set_find(st, p->name);
         if (!t) return error_set(e, "%s: tensor '%s' is missing", path, p->name);
-        TRY(check_shape(p, t, path, e));
+        TRY(check_shape(p, &t->whole, path, e));
         int rc = load_tensor(m, p, t, e);
         if (rc < 0) return error_context(e, "%s", path);
     }
@@ -193,11 +197,11 @@ static int load_tensors(model_t *m, const struct safetensors *st, const char *pa
 
 static int load_file(model_t *m, const char *path, struct error *e)
 {
-    struct safetensors st;
-    TRY(safetensors_open(path, &st, e));
+    struct safetensors_set st;
+    TRY(safetensors_set_open(path, &st, e));
     int rc = load_tensors(m, &st, path, e);
-    if (rc == 0) rc = file_map_check(&st.map, path, e);
-    safetensors_close(&st);
+    if (rc == 0) rc = safetensors_set_check(&st, path, e);
+    safetensors_set_close(&st);
     if (rc == 0) model_weights_changed(m);
     return rc;
 }
@@ -209,7 +213,7 @@ int model_load_weights(model_t *m, const char *path, struct error *e)
     const char *file = NULL;
     for (size_t i = 0; i < ARRAY_LEN(WEIGHT_FILES) && !file; i++) {
         const char *candidate = file_join(&a, path, WEIGHT_FILES[i]);
-        if (file_exists(candidate)) file = candidate;
+        if (safetensors_set_exists(candidate)) file = candidate;
     }
     int rc =
         file ? load_file(m, file, e) : error_set(e, "no %s in folder '%s'", WEIGHT_FILES[0], path);

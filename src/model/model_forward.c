@@ -29,11 +29,16 @@ static void add_router_stats(const struct model *m, int64_t layer, const struct 
 {
     const struct model_dims *d = &m->dims;
     double aux = 0, z = 0, sum[STATS_BLOCK] = {0}, L = (double)m->config.n_layers;
+    double *routed = m->hooks.sum_routing ? m->scratch.routed + layer * 2 * d->E : NULL;
     int64_t at = (m->shard.first_layer + layer) * d->E;
     for (int64_t e = 0; e < d->E; e++) {
         if (e % STATS_BLOCK == 0) sum_probs(r, M, d->E, e, sum);
         double slots = r->count[e], probs = sum[e % STATS_BLOCK];
         aux += slots / (double)(M * d->k) * probs / (double)M;
+        if (routed) {
+            routed[e] = slots;
+            routed[d->E + e] = probs;
+        }
         if (s->load) s->load[at + e] += slots;
         if (s->prob) s->prob[at + e] += probs;
     }
@@ -46,6 +51,21 @@ static void add_router_stats(const struct model *m, int64_t layer, const struct 
         z += (double)r->lse[i] * (double)r->lse[i];
     s->aux += (double)d->E * aux / L;
     s->z += z / (double)M / L;
+}
+
+double model_sum_routing(struct model *m, int64_t M)
+{
+    const struct model_dims *d = &m->dims;
+    double *routed = m->scratch.routed, *tokens = &routed[2 * d->L * d->E], aux = 0;
+    *tokens = (double)M;
+    m->hooks.sum_routing(m->hooks.ctx, routed, (size_t)(2 * d->L * d->E + 1));
+    for (int64_t i = 0; i < d->L; i++, routed += 2 * d->E) {
+        double layer = 0;
+        for (int64_t e = 0; e < d->E; e++)
+            layer += routed[e] / (*tokens * (double)d->k) * routed[d->E + e] / *tokens;
+        aux += (double)d->E * layer / (double)d->L;
+    }
+    return aux;
 }
 
 /* ------------------------------------------------------------------ the whole */

@@ -129,6 +129,8 @@ struct model_scratch {
     float *d_row;      /* [R] gradient of row_weight */
     float *d_weight;   /* [M, k] */
     float *share;      /* [E] share of the routed slots */
+    double *routed;    /* [L, 2, E] routed slots and sums of probabilities of the pass, and behind
+                          them its tokens: with sum_routing, of all processes */
     float *d_router_x; /* [M, D] */
 };
 
@@ -284,6 +286,9 @@ void model_forward_rows(struct model *m, const struct model_slot *s, const struc
 /* Embeds and runs all layers; leaves x_final. stats may be NULL. */
 void model_forward(struct model *m, const struct model_slot *s, const struct model_batch *b,
                    struct model_stats *stats);
+/* Behind the forward pass of M rows that trains experts: their routing summed over processes (hook
+ * sum_routing). Returns the balancing loss over all of them. */
+double model_sum_routing(struct model *m, int64_t M);
 /* From the gradient of x_final in scratch.da, or of the last h_out in g->d_out, to all gradients but
  * the head's. */
 void model_backward(struct model *m, const struct model_slot *s, const struct model_batch *b,

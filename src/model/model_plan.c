@@ -257,6 +257,8 @@ static void layout_scratch(struct model_carver *c, struct model *m)
         s->d_row = carve_f32(c, REGION_SCRATCH, R);
         s->d_weight = carve_f32(c, REGION_SCRATCH, M * d->k);
         s->share = carve_f32(c, REGION_SCRATCH, d->E);
+        s->routed =
+            model_carve(c, REGION_SCRATCH, (size_t)(2 * d->L * d->E + 1) * sizeof(*s->routed));
         s->d_router_x = carve_f32(c, REGION_SCRATCH, M * d->D);
     }
 }
@@ -628,13 +630,21 @@ float *model_router_bias(model_t *m)
     return m->router_bias;
 }
 
-void model_weights_changed(model_t *m)
+void model_weights_changed_rows(model_t *m, size_t first, size_t n)
 {
     if (!m->training) return;
-    if (m->has_head) compute_linear_update(m->head.linear);
-    for (int64_t i = 0; i < m->dims.L; i++)
+    size_t head = m->config.tied_embeddings && m->has_embedding ? 0 : m->params.n_rows - 1;
+    if (m->has_head && head - first < n) compute_linear_update(m->head.linear);
+    for (int64_t i = 0; i < m->dims.L; i++) {
+        if (m->layers[i].first_param - first >= n) continue;
         for (int id = 0; id < LINEAR_COUNT; id++)
             if (m->layers[i].linears[id]) compute_linear_update(m->layers[i].linears[id]);
+    }
+}
+
+void model_weights_changed(model_t *m)
+{
+    model_weights_changed_rows(m, 0, m->params.n_rows);
 }
 
 void model_put(model_t *m, size_t param, int64_t first, int64_t n, const float *w)

@@ -108,7 +108,10 @@ void model_train_step(model_t *m, const struct model_batch *b, double scale, boo
                       struct model_stats *s)
 {
     check_whole(m);
+    double before = s->aux;
     model_stage_forward(m, NULL, b, NULL, NULL, s);
+    if (m->hooks.sum_routing && m->dims.E)
+        s->aux = before + model_sum_routing(m, b->B * b->T); /* not of these rows alone */
     model_stage_backward(m, NULL, b, &(struct model_stage_grad){scale, first}, s);
 }
 

@@ -50,7 +50,9 @@ struct train_config {
     double grad_clip, skip_sigma;
     int64_t skip_window, max_skips;
 
-    int64_t dp; /* cluster.dp: ranks that share the rows of a step; 0: all that were started */
+    /* cluster.* */
+    int64_t dp;   /* ranks that share the rows of a step; 0: all that were started */
+    int64_t zero; /* 1: each keeps its part of masters and moments; 2: of gradients, too */
 
     /* optimizer.* */
     int optimizer;
@@ -104,14 +106,17 @@ void train_config_print(const struct train_run_file *f, struct str *out);
 /* ------------------------------------------------------------------ optimiser (train_optim.c) */
 
 typedef struct train_optim train_optim_t;
+struct train_shares; /* train_internal.h: the part that this rank updates; NULL: all of it */
 /* State is allocated at once: AdamW m and v (Muon matrices: momentum only) and Muon's scratch. */
-size_t train_optim_bytes(const struct param_table *t, const struct train_config *c, int threads);
+size_t train_optim_bytes(const struct param_table *t, const struct train_config *c,
+                         const struct train_shares *shares, int threads);
 /* NULL where there is no memory. c and m outlive it; cfg is copied. */
-train_optim_t *train_optim_new(compute_t *c, model_t *m, const struct train_config *cfg);
+train_optim_t *train_optim_new(compute_t *c, model_t *m, const struct train_config *cfg,
+                               const struct train_shares *shares);
 void train_optim_free(train_optim_t *o);
 /* One update of the model's masters: learning rates times lr_fraction (the schedule's value, 0 to
  * 1) times each tensor's muP multiplier; gradients times grad_scale (clipping). update counts
- * from 1, for the bias correction. Calls model_weights_changed. */
+ * from 1, for the bias correction. Calls model_weights_changed where all of it was updated. */
 void train_optim_step(train_optim_t *o, double lr_fraction, int64_t update, double grad_scale);
 /* Flat state for checkpoints, laid out as the parameter table, [params->total] each. v has zeros
  * for the matrices that Muon updates (train_optim_uses_v). */
@@ -151,8 +156,13 @@ struct train_golden_options {
     enum compute_backend backend;
     int threads;
     bool json;
+    const char *layout; /* "dp=2,zero=1"; NULL or "": dp of all ranks */
+    cluster_t *cluster; /* the ranks; NULL: this process alone */
 };
-/* Compares with a golden folder and prints the table; 0 when every bound holds. */
+/* How many ranks a layout is of; negative: it says what is no key of `cluster`, or no value. */
+int train_layout_ranks(const char *layout, struct error *e);
+/* Compares with a golden folder, by all ranks, and prints the table on the first; 0 when every bound
+ * holds. What is wrong with a folder is the same error on all ranks. */
 int train_check_golden(const char *dir, const struct train_golden_options *o, FILE *out,
                        struct error *e);
 
@@ -161,8 +171,10 @@ int train_check_golden(const char *dir, const struct train_golden_options *o, FI
  * weights.safetensors lie in it. `path` may be a run folder (its newest valid checkpoint), a
  * checkpoint folder, or a folder with config.json and weights (golden, exported). */
 struct train_model_paths {
-    char *config, *weights, *tokenizer; /* in the arena; tokenizer NULL where there is none */
-    int64_t step;                       /* -1: unknown */
+    /* In the arena. weights may stand for parts of it (safetensors_set_open); tokenizer: NULL where
+     * there is none. */
+    char *config, *weights, *tokenizer;
+    int64_t step; /* -1: unknown */
 };
 int train_find_model(const char *path, struct arena *a, struct train_model_paths *out,
                      struct error *e);

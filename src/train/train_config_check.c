@@ -273,6 +273,7 @@ bool train_config_may_change(const char *key)
         "train.threads",
         "train.recompute",
         "cluster.dp",
+        "cluster.zero",
         "train.max_skips",
         "log.every",
         "log.valid_every",

@@ -18,6 +18,16 @@ static char *first_file(const char *dir, const char *const *names, size_t n, str
     return NULL;
 }
 
+/* Of weights that several ranks have written, the name that stands for all parts. */
+static char *first_weights(const char *dir, const char *const *names, size_t n, struct arena *a)
+{
+    for (size_t i = 0; i < n; i++) {
+        char *path = file_join(a, dir, names[i]);
+        if (safetensors_set_exists(path)) return path;
+    }
+    return NULL;
+}
+
 /* A tokenizer of a checkpoint has whatever name the dataset kept it under. */
 static char *any_tokenizer(const char *dir, struct arena *a)
 {
@@ -39,7 +49,7 @@ static int find_in_folder(const char *dir, struct arena *a, struct train_model_p
                                              "tokenizer.tiktoken", "tokenizer.bin"};
     static const char *const configs[] = {"config.json"};
     out->config = first_file(dir, configs, 1, a);
-    out->weights = first_file(dir, weights, ARRAY_LEN(weights), a);
+    out->weights = first_weights(dir, weights, ARRAY_LEN(weights), a);
     out->tokenizer = first_file(dir, tokenizers, ARRAY_LEN(tokenizers), a);
     if (!out->tokenizer) out->tokenizer = any_tokenizer(dir, a);
     out->step = -1;

@@ -182,8 +182,11 @@ static void print_table(const struct report *r, FILE *out)
               !r->greedy_judged ? "shown"
               : greedy_holds(r) ? "holds"
                                 : "FAILS");
-    fprintf(out, "%s: %lld steps of %lld x %lld tokens, %s\n", g->dir, (long long)g->steps,
+    fprintf(out, "%s: %lld steps of %lld x %lld tokens, %s", g->dir, (long long)g->steps,
             (long long)g->B, (long long)g->T, r->backend);
+    if (g->ranks.size > 1)
+        fprintf(out, "; %d ranks, zero %lld", g->ranks.size, (long long)g->config.zero);
+    fputc('\n', out);
     table_print(t, out);
     table_free(t);
     if (r->ties)
@@ -215,6 +218,7 @@ static void print_json(const struct report *r, FILE *out)
     for (size_t i = 0; i < r->g->params.n_rows; i++)
         json_object_set_new(gradients, r->g->params.rows[i].name,
                             json_number_or_null(r->errors.gradient[i]));
+    json_object_set_new(o, "ranks", json_integer(r->g->ranks.size));
     json_object_set_new(o, "folder", json_string(r->g->dir));
     json_object_set_new(o, "backend", json_string(r->backend));
     json_object_set_new(o, "errors", rows);
@@ -236,10 +240,12 @@ static int check(struct golden *g, const struct train_golden_options *o, FILE *o
     TRY(golden_measure(g, &run, &r.errors, &r.backend, e));
     TRY(set_bounds(g, o, &r, e));
     sort_gradients(&r, &g->arena);
-    if (o->json)
-        print_json(&r, out);
-    else
-        print_table(&r, out);
+    if (train_ranks_lead(&g->ranks)) {
+        if (o->json)
+            print_json(&r, out);
+        else
+            print_table(&r, out);
+    }
     if (all_hold(&r)) return 0;
     return error_set(e, "'%s' differs from the reference by more than the bounds", g->dir);
 }
@@ -248,7 +254,7 @@ int train_check_golden(const char *dir, const struct train_golden_options *o, FI
                        struct error *e)
 {
     struct golden g;
-    TRY(golden_open(&g, dir, o->threads, e));
+    TRY(golden_open(&g, dir, o, e));
     int rc = check(&g, o, out, e);
     int changed = file_map_check(&g.expected.map, dir, e);
     if (changed >= 0) changed = file_map_check(&g.batch.map, dir, e);

@@ -7,12 +7,13 @@
 struct golden {
     const char *dir;
     struct arena arena;
-    struct train_config config; /* of model and optimiser */
+    struct train_config config; /* of model, optimiser, layout and batch */
+    struct train_ranks ranks;
     struct param_table params;
     struct safetensors batch, expected;
     int64_t steps, B, T;
     uint32_t *tokens;           /* [steps, B, T + 1] */
-    uint32_t *inputs, *targets; /* [B, T] scratch */
+    uint32_t *inputs, *targets; /* [B, T] scratch, of a rank its rows */
     struct pool *pool;
 };
 
@@ -40,7 +41,8 @@ struct golden_errors {
     int greedy_same, greedy_total;
 };
 
-int golden_open(struct golden *g, const char *dir, int threads, struct error *e);
+int golden_open(struct golden *g, const char *dir, const struct train_golden_options *o,
+                struct error *e);
 void golden_close(struct golden *g);
 /* Computes everything and compares. disturb > 0: the weights are multiplied by 1 + disturb * x
  * first, x uniform in [-1, 1) from the seed. */

@@ -4,7 +4,10 @@
  * settings), weights.safetensors, batch.safetensors (tokens [steps, B, T + 1]) and
  * expected.safetensors: logits [B, T, V], ce, aux, z, loss and grad.<tensor> of the first batch,
  * greedy [prompt + 16], train.loss and train.grad_norm [steps], trained.<tensor>. Sizes are taken
- * from the files, so any folder of the format will do. */
+ * from the files, so any folder of the format will do.
+ *
+ * Of many ranks each computes its share of the rows, as in training; what is compared is put
+ * together first, on every rank, so that all come to the same verdict. */
 #include "train/train_golden_internal.h"
 
 #include <math.h>
@@ -19,6 +22,8 @@
 /* What is computed with: one number format, one set of weights. */
 struct machine {
     struct golden *g;
+    struct train_shares shares;
+    struct train_reduce reduce;
     compute_t *compute;
     model_t *model;
     train_optim_t *optim;
@@ -65,6 +70,32 @@ static int read_config(struct golden *g, struct error *e)
     return read_optimizer(g, e);
 }
 
+/* Rows are dealt out to the ranks of dp. */
+static int share_rows(struct golden *g, struct error *e)
+{
+    struct train_config *c = &g->config;
+    int64_t dp = g->ranks.size;
+    if (c->dp > 0 && c->dp != dp) {
+        error_set_code(e, ERROR_CONFIG, "the layout has dp %lld and %lld rank%s started",
+                       (long long)c->dp, (long long)dp, dp == 1 ? " was" : "s were");
+        return error_hint(e, "--ranks %lld", (long long)c->dp);
+    }
+    if (g->B % dp != 0) {
+        int64_t nearest = dp;
+        while (g->B % nearest != 0)
+            nearest--;
+        error_set_code(e, ERROR_CONFIG,
+                       "'%s' has batches of %lld rows, which %lld ranks cannot "
+                       "share",
+                       g->dir, (long long)g->B, (long long)dp);
+        return error_hint(e, "the nearest that can: --ranks %lld", (long long)nearest);
+    }
+    c->dp = dp;
+    c->global_batch = g->B;
+    c->micro_batch = g->B / dp;
+    return 0;
+}
+
 /* Tokens are checked here once, as the model takes one beyond its vocabulary for a defect of the
  * program. */
 static int read_tokens(struct golden *g, struct error *e)
@@ -91,6 +122,7 @@ static int read_tokens(struct golden *g, struct error *e)
                              g->dir, (int32_t)g->tokens[i], i,
                              (long long)g->config.model.vocab_size);
     }
+    TRY(share_rows(g, e));
     g->inputs = arena_alloc(&g->arena, (size_t)(g->B * g->T) * sizeof(uint32_t));
     g->targets = arena_alloc(&g->arena, (size_t)(g->B * g->T) * sizeof(uint32_t));
     return 0;
@@ -166,17 +198,46 @@ static double l2_error(const struct l2 *l)
     return l->size > 0 ? sqrt(l->difference / l->size) : sqrt(l->difference);
 }
 
-/* The rows of a step as the model wants them: targets are the inputs moved by one. Overwrites what
- * the last call returned. */
+/* This rank's rows of a step as the model wants them: targets are the inputs moved by one.
+ * Overwrites what the last call returned. */
 static struct model_batch batch_of(struct golden *g, int64_t step)
 {
     size_t row = (size_t)g->T * sizeof(uint32_t);
-    const uint32_t *t = g->tokens + step * g->B * (g->T + 1);
-    for (int64_t b = 0; b < g->B; b++) {
+    int64_t B = g->config.micro_batch;
+    const uint32_t *t = g->tokens + (step * g->B + g->ranks.rank * B) * (g->T + 1);
+    for (int64_t b = 0; b < B; b++) {
         memcpy(g->inputs + b * g->T, t + b * (g->T + 1), row);
         memcpy(g->targets + b * g->T, t + b * (g->T + 1) + 1, row);
     }
-    return (struct model_batch){.B = g->B, .T = g->T, .inputs = g->inputs, .targets = g->targets};
+    return (struct model_batch){.B = B, .T = g->T, .inputs = g->inputs, .targets = g->targets};
+}
+
+/* The logits of all rows of the first batch. */
+static int all_logits(struct machine *m, float *logits, struct error *e)
+{
+    struct golden *g = m->g;
+    size_t own = (size_t)(g->config.micro_batch * g->T * g->config.model.vocab_size);
+    size_t *bounds = arena_alloc(&g->arena, ((size_t)g->ranks.size + 1) * sizeof(*bounds));
+    for (int r = 0; r <= g->ranks.size; r++)
+        bounds[r] = (size_t)r * own;
+    struct model_batch b = batch_of(g, 0);
+    model_logits(m->model, &b, logits + bounds[g->ranks.rank]);
+    return g->ranks.size > 1 ? group_gather(g->ranks.world, logits, bounds, GROUP_F32, e) : 0;
+}
+
+/* Gradients and losses of a batch, by all ranks; as a mean over their microbatches. */
+static int train_batch(struct machine *m, int64_t step, struct model_stats *s, struct error *e)
+{
+    struct golden *g = m->g;
+    const struct model_config *c = &g->config.model;
+    struct model_batch b = batch_of(g, step);
+    train_reduce_begin(&m->reduce, model_gradients(m->model));
+    model_train_step(m->model, &b, 1.0 / g->ranks.size, true, s);
+    TRY(train_reduce_end(&m->reduce, e));
+    TRY(train_ranks_sum_stats(&g->ranks, s, (size_t)(c->n_layers * c->n_experts), e));
+    s->aux /= s->microbatches;
+    s->z /= s->microbatches;
+    return 0;
 }
 
 static int compare_logits(struct machine *m, struct golden_errors *out, struct error *e)
@@ -186,8 +247,7 @@ static int compare_logits(struct machine *m, struct golden_errors *out, struct e
     float *have = arena_alloc(&g->arena, n * sizeof(float));
     float *want = arena_alloc(&g->arena, n * sizeof(float));
     TRY(expect_floats(g, "logits", n, want, e));
-    struct model_batch b = batch_of(g, 0);
-    model_logits(m->model, &b, have);
+    TRY(all_logits(m, have, e));
     double largest = 0, error = 0;
     struct l2 l = {0};
     for (size_t i = 0; i < n; i++) {
@@ -232,7 +292,8 @@ static int compare_losses(struct golden *g, const struct model_stats *s, struct 
 static int compare_gradients(struct machine *m, struct golden_errors *out, struct error *e)
 {
     struct golden *g = m->g;
-    const float *have = model_gradients(m->model);
+    float *have = model_gradients(m->model);
+    TRY(train_reduce_complete(&m->reduce, have, e));
     float *want = arena_alloc(&g->arena, g->params.total * sizeof(float));
     struct l2 all = {0};
     size_t n = g->params.n_rows;
@@ -263,8 +324,7 @@ static int first_batch(struct machine *m, struct golden_errors *out, struct erro
         arena_alloc(&m->g->arena, (size_t)(c->n_layers * MAX(c->n_experts, 1)) * sizeof(double));
     struct model_stats s = {.load = c->n_experts > 1 ? out->load : NULL};
     TRY(compare_logits(m, out, e));
-    struct model_batch b = batch_of(m->g, 0);
-    model_train_step(m->model, &b, 1, true, &s);
+    TRY(train_batch(m, 0, &s, e));
     TRY(compare_losses(m->g, &s, out, e));
     return compare_gradients(m, out, e);
 }
@@ -299,6 +359,11 @@ static int compare_greedy(struct machine *m, struct golden_errors *out, struct e
     struct model_options mo = {.compute = m->compute, .B = 1, .T = 1, .shard = {0, 1, 0, 1}};
     model_t *model;
     TRY(model_new(&g->config.model, &mo, &model, e));
+    int whole = train_reduce_complete(&m->reduce, model_weights(m->model), e);
+    if (whole < 0) {
+        model_free(model);
+        return whole;
+    }
     model_copy_weights(model, m->model);
     model_cache_t *cache = model_cache_new(model, n);
     if (cache) model_decode(model, cache, g->tokens, prompt, logits);
@@ -319,7 +384,8 @@ static int compare_greedy(struct machine *m, struct golden_errors *out, struct e
 static int compare_trained(struct machine *m, struct golden_errors *out, struct error *e)
 {
     struct golden *g = m->g;
-    const float *have = model_weights(m->model);
+    float *have = model_weights(m->model);
+    TRY(train_reduce_complete(&m->reduce, have, e));
     float *want = arena_alloc(&g->arena, g->params.total * sizeof(float));
     out->worst_trained = "";
     for (size_t i = 0; i < g->params.n_rows; i++) {
@@ -335,6 +401,14 @@ static int compare_trained(struct machine *m, struct golden_errors *out, struct 
     return 0;
 }
 
+static int norm_of(struct machine *m, double *norm, struct error *e)
+{
+    const struct golden *g = m->g;
+    if (g->ranks.size > 1) return train_reduce_norm(&m->reduce, m->compute, norm, e);
+    *norm = sqrt(compute_sum_squares(m->compute, model_gradients(m->model), g->params.total));
+    return 0;
+}
+
 /* The reference's whole training: losses and gradient norms on the way, then the weights. */
 static int train(struct machine *m, struct golden_errors *out, struct error *e)
 {
@@ -346,11 +420,11 @@ static int train(struct machine *m, struct golden_errors *out, struct error *e)
     TRY(expect_doubles(g, "train.grad_norm", n, norms, e));
     for (int64_t i = 0; i < g->steps; i++) {
         struct model_stats s = {0};
-        struct model_batch b = batch_of(g, i);
-        model_train_step(m->model, &b, 1, true, &s);
-        const float *gradients = model_gradients(m->model);
-        double norm = sqrt(compute_sum_squares(m->compute, gradients, g->params.total));
+        double norm;
+        TRY(train_batch(m, i, &s, e));
+        TRY(norm_of(m, &norm, e));
         train_optim_step(m->optim, 1, i + 1, fmin(1, g->config.grad_clip / (norm + 1e-6)));
+        if (m->reduce.zero > 0) TRY(train_reduce_gather(&m->reduce, m->model, e));
         out->of[GOLDEN_CURVE] = worse(relative(loss_of(g, &s), losses[i]), out->of[GOLDEN_CURVE]);
         out->of[GOLDEN_NORMS] = worse(relative(norm, norms[i]), out->of[GOLDEN_NORMS]);
     }
@@ -373,12 +447,21 @@ static int open_machine(struct machine *m, const struct golden_run *r, struct er
     struct golden *g = m->g;
     struct compute_options co = {.dtype = r->dtype, .backend = r->backend, .pool = g->pool};
     TRY(compute_new(&co, &m->compute, e));
-    struct model_options mo = {
-        .compute = m->compute, .B = g->B, .T = g->T, .training = true, .shard = {0, 1, 0, 1}};
-    TRY(model_new(&g->config.model, &mo, &m->model, e));
+    const struct train_config *c = &g->config;
+    const struct train_ranks *ranks = &g->ranks;
+    train_shares_build(&g->params, c, ranks->rank, ranks->size, &g->arena, &m->shares);
+    train_reduce_init(&m->reduce, ranks, &m->shares, c, &g->arena);
+    struct model_options mo = {.compute = m->compute,
+                               .B = c->micro_batch,
+                               .T = g->T,
+                               .training = true,
+                               .shard = {0, 1, 0, 1},
+                               .hooks = train_reduce_hooks(&m->reduce)};
+    TRY(model_new(&c->model, &mo, &m->model, e));
     TRY(model_load_weights(m->model, file_join(&g->arena, g->dir, "weights.safetensors"), e));
     if (r->disturb > 0) disturb(m, r->disturb, r->seed);
-    m->optim = train_optim_new(m->compute, m->model, &g->config);
+    if (m->reduce.zero > 0) TRY(train_reduce_gather(&m->reduce, m->model, e));
+    m->optim = train_optim_new(m->compute, m->model, c, m->reduce.zero > 0 ? &m->shares : NULL);
     return m->optim ? 0 : error_set(e, "no memory for the optimiser's state");
 }
 
@@ -399,20 +482,22 @@ int golden_measure(struct golden *g, const struct golden_run *r, struct golden_e
     return rc;
 }
 
-static int open_all(struct golden *g, struct error *e)
+static int open_all(struct golden *g, const char *layout, struct error *e)
 {
     TRY(read_config(g, e));
+    if (layout) TRY(train_ranks_read_layout(layout, &g->config, e));
     TRY(open_file(g, "batch.safetensors", &g->batch, e));
     TRY(open_file(g, "expected.safetensors", &g->expected, e));
     model_params_build(&g->config.model, &g->arena, &g->params);
     return read_tokens(g, e);
 }
 
-int golden_open(struct golden *g, const char *dir, int threads, struct error *e)
+int golden_open(struct golden *g, const char *dir, const struct train_golden_options *o,
+                struct error *e)
 {
-    *g = (struct golden){.dir = dir};
-    g->pool = pool_new(threads);
-    int rc = open_all(g, e);
+    *g = (struct golden){.dir = dir, .ranks = train_ranks_of(o->cluster)};
+    g->pool = pool_new(o->threads > 0 ? o->threads : train_ranks_threads(&g->ranks));
+    int rc = open_all(g, o->layout, e);
     if (rc < 0) golden_close(g);
     return rc;
 }

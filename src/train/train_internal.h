@@ -37,14 +37,41 @@ size_t train_config_differences(const struct train_config *was, const struct tra
 /* Share of the peak learning rate, 0 to 1, for the update that ends at token `tokens`. */
 double train_schedule_fraction(const struct train_config *c, int64_t tokens);
 
+/* ------------------------------------------------------------------ train_shares.c */
+
+struct train_range {
+    size_t first, count; /* floats of the flat arrays */
+};
+struct train_bucket {
+    size_t first_row, n_rows; /* of the parameter table */
+    size_t offset, count;     /* floats, padding included */
+    size_t *bounds;           /* [size + 1] from offset on: rank r's part is [r] .. [r + 1] */
+};
+struct train_shares {
+    int rank, size;
+    struct train_bucket *buckets; /* in the order of the table, without gaps */
+    size_t n;
+    size_t own;     /* floats of this rank's part, over all buckets */
+    size_t largest; /* floats of the largest bucket */
+};
+/* Of `size` ranks' rank `rank`; in *a. No matrix that Muon updates is cut. */
+void train_shares_build(const struct param_table *t, const struct train_config *c, int rank,
+                        int size, struct arena *a, struct train_shares *s);
+/* This rank's part of a bucket. */
+struct train_range train_shares_own(const struct train_shares *s, size_t bucket);
+/* What of [first, first + count), which lies in one bucket, is this rank's; s NULL: all of it. */
+struct train_range train_shares_clip(const struct train_shares *s, size_t first, size_t count);
+
 /* ------------------------------------------------------------------ train_muon.c */
 
 /* Muon for every matrix and expert of a parameter table. */
 typedef struct train_muon train_muon_t;
-size_t train_muon_bytes(const struct param_table *t, int threads);
+/* shares NULL: of all matrices. */
+size_t train_muon_bytes(const struct param_table *t, const struct train_shares *shares,
+                        int threads);
 /* NULL where there is no memory. c outlives it. */
 train_muon_t *train_muon_new(compute_t *c, const struct param_table *t,
-                             const struct train_config *cfg);
+                             const struct train_config *cfg, const struct train_shares *shares);
 void train_muon_free(train_muon_t *m);
 /* Whether a parameter is Muon's: a matrix, or a stack of them. */
 bool train_muon_takes(const struct param *p);
@@ -79,23 +106,69 @@ struct train_ranks {
     int rank, size, local_size;
 };
 struct train_ranks train_ranks_of(cluster_t *c); /* NULL: this process alone */
+/* For a plan: rank 0 of as many as the configuration asks for, whatever was started. */
+struct train_ranks train_ranks_planned(const struct train_ranks *started,
+                                       const struct train_config *c);
 bool train_ranks_lead(const struct train_ranks *r);
+/* "dp=2,zero=1": values of keys of `cluster`, into *c. */
+int train_ranks_read_layout(const char *layout, struct train_config *c, struct error *e);
 /* Whether the ranks that were started can train that configuration. */
 int train_ranks_check(const struct train_ranks *r, const struct train_config *c, struct error *e);
 int train_ranks_threads(const struct train_ranks *r); /* where none are told */
 /* Called by every rank, each with how it fared: 0 or more where all did well. Otherwise a negative
  * code for all; *e tells what went wrong on the rank where it did, and its text is empty elsewhere. */
 int train_ranks_settle(const struct train_ranks *r, int rc, struct error *e);
-/* The signal that any of them has got, or 0; negative: an error. */
-int train_ranks_stop(const struct train_ranks *r, int signal, struct error *e);
 /* Sums over the ranks. loads: of s->load. */
+enum { TRAIN_STATS_SUMS = 5 }; /* numbers beside the loads */
 int train_ranks_sum_stats(const struct train_ranks *r, struct model_stats *s, size_t n_loads,
                           struct error *e);
-int train_ranks_sum_gradients(const struct train_ranks *r, float *gradients, size_t n,
-                              struct error *e);
 /* *value becomes rank 0's. */
-int train_ranks_share(const struct train_ranks *r, double *value, struct error *e);
 int train_ranks_share_int(const struct train_ranks *r, int64_t *value, struct error *e);
+
+/* ------------------------------------------------------------------ train_reduce.c */
+
+struct train_reduce {
+    const struct train_ranks *ranks;
+    const struct train_shares *shares;
+    int zero;      /* cluster.zero; 0 where there is one rank */
+    bool releases; /* gradients of other ranks' parts go back to the system within the step */
+    bool running;  /* in the backward pass whose gradients are summed */
+    float *gradients;
+    struct group_ticket *tickets; /* [buckets] */
+    size_t *order;                /* [buckets] as they were started */
+    size_t n_started, n_done;
+    double *squares; /* [buckets, ranks] */
+};
+/* Both outlive it. */
+void train_reduce_init(struct train_reduce *r, const struct train_ranks *ranks,
+                       const struct train_shares *shares, const struct train_config *c,
+                       struct arena *a);
+/* Around the backward pass of a step's last microbatch, by a model with train_reduce_hooks. Behind
+ * it this rank's part, with zero 0 all, holds the sum over the ranks. */
+void train_reduce_begin(struct train_reduce *r, float *gradients);
+/* The hooks of the model of a run of more ranks than one; none of one. */
+struct model_hooks train_reduce_hooks(struct train_reduce *r);
+int train_reduce_end(struct train_reduce *r, struct error *e);
+/* The norm of all gradients, of more ranks than one: the same for each of them. */
+int train_reduce_norm(struct train_reduce *r, compute_t *c, double *norm, struct error *e);
+/* With zero 1 and 2: every part of the weights from the rank that has it, to the copies that products
+ * work on; and the initial weights, likewise. */
+int train_reduce_gather(struct train_reduce *r, model_t *m, struct error *e);
+/* Every part of a flat array (weights, gradients) from the rank that keeps it; it stays whole. */
+int train_reduce_complete(struct train_reduce *r, float *flat, struct error *e);
+void train_reduce_init_weights(struct train_reduce *r, model_t *m, uint64_t seed);
+struct train_reduce_memory {       /* floats of this rank */
+    size_t masters, read, passing; /* own masters; others' that are read in fp32, or pass through */
+    size_t gradients, in_flight;   /* kept; others' that are not given back yet */
+};
+void train_reduce_plan(const struct train_reduce *r, const struct param_table *t, bool tied,
+                       struct train_reduce_memory *m);
+struct train_traffic { /* bytes that this rank sends in a step */
+    uint64_t gradients, weights, verdict;
+};
+/* stats: what a step sums, n_loads numbers in each of its arrays; microbatches: of a rank. */
+void train_reduce_traffic(const struct train_reduce *r, const struct model_stats *stats,
+                          size_t n_loads, int64_t microbatches, struct train_traffic *t);
 
 /* ------------------------------------------------------------------ train_data.c */
 
@@ -210,7 +283,9 @@ struct train_session {
     train_optim_t *optim;
     struct train_guard guard;
     struct model_stats stats; /* of one step; load in the arena */
-    struct ckpt_layout layout;
+    struct train_shares shares;
+    struct train_reduce reduce;
+    struct ckpt_layout layout;          /* of what this rank saves */
     double flops_per_token, peak_flops; /* 0: not measured */
 
     int64_t total_steps; /* that this call trains up to */
@@ -223,14 +298,16 @@ struct train_session {
 enum { TRAIN_MEMORY_ROWS = 24 };
 /* Settles precision, threads and vocabulary in *c, opens compute and data. No large memory yet:
  * enough for the memory table. */
-int train_session_open(struct train_session *s, const struct train_config *c, cluster_t *cluster,
-                       struct error *e);
+int train_session_open(struct train_session *s, const struct train_config *c,
+                       const struct train_ranks *ranks, struct error *e);
 size_t train_session_plan(const struct train_session *s, struct model_memory *rows, size_t cap);
 /* The large memory: model, optimiser, initial weights. Refuses what train_plan_check does: mapped
  * memory is promised freely, and taken back by the kernel's kill. */
 int train_session_allocate(struct train_session *s, struct error *e);
 /* total_steps from what is done and what is asked for; again after the state was restored. */
 void train_session_settle_steps(struct train_session *s);
+/* Microbatches of one step on each rank. */
+int64_t train_session_microbatches(const struct train_session *s);
 /* Tokens of the whole run, done and to come. */
 int64_t train_session_total_tokens(const struct train_session *s);
 void train_session_close(struct train_session *s);
@@ -247,15 +324,43 @@ int train_session_step(struct train_session *s, struct train_record *r, struct e
 
 /* ------------------------------------------------------------------ train_state.c */
 
-/* The arrays and small files of a checkpoint; data pointers are NULL before allocation (only the
- * sizes count then, for the memory plan). */
-void train_state_layout(struct train_session *s, struct ckpt_layout *l);
+/* The arrays and small files of a checkpoint that this rank writes, or that it reads (`reads`); data
+ * pointers are NULL before allocation (only the sizes count then, for the memory plan). */
+void train_state_layout(struct train_session *s, bool reads, struct ckpt_layout *l);
 json_t *train_state_to_json(const struct train_session *s);
 /* Whether a checkpoint of that state was saved while no update was being skipped. In a row of them
  * the weights stay as they were, and may be what is wrong. */
 bool train_state_is_sound(const json_t *state);
 /* Counters, cursor; refuses a state of other data, another tokenizer or another model. */
 int train_state_from_json(struct train_session *s, const json_t *state, struct error *e);
+
+/* ------------------------------------------------------------------ train_save.c */
+
+struct train_save {
+    const struct train_ranks *ranks;
+    ckpt_writer_t *writer;
+    int64_t step; /* of the checkpoint under way, or of the last one; -1: none */
+    enum {
+        TRAIN_SAVE_IDLE,
+        TRAIN_SAVE_PARTS, /* the ranks write their parts */
+        TRAIN_SAVE_COMMIT /* rank 0's thread makes a checkpoint of them, or one process all of it */
+    } phase;
+    struct ckpt_part *parts; /* rank 0's list of all files */
+};
+/* Of many ranks rank 0 opens first. ranks outlives it. */
+int train_save_open(struct train_save *s, const struct train_ranks *ranks,
+                    const struct ckpt_writer_options *o, const struct ckpt_layout *l,
+                    struct error *e);
+void train_save_close(struct train_save *s); /* also where it was not opened */
+/* Whether this rank's part is still being written: to be agreed on. */
+bool train_save_is_busy(const struct train_save *s);
+/* Begins a checkpoint; none is under way. A reference of state is stolen. */
+int train_save_begin(struct train_save *s, int64_t step, json_t *state, struct error *e);
+/* Once a step, with what the ranks agreed on. 1: the checkpoint is saved, on the rank that leads;
+ * negative: it failed; 0: none was under way, or it goes on. */
+int train_save_look(struct train_save *s, bool any_busy, struct error *e);
+/* The same, waiting for the end of it. */
+int train_save_finish(struct train_save *s, struct error *e);
 
 /* ------------------------------------------------------------------ train_plan.c */
 

@@ -198,26 +198,34 @@ bool train_muon_takes(const struct param *p)
     return p->kind == PARAM_MATRIX || p->kind == PARAM_EXPERTS;
 }
 
-/* Sizes of both kinds of worker; the numbers of matrices. */
-static void measure(const struct param_table *t, struct muon_worker *small,
-                    struct muon_worker *large, size_t *n_small, size_t *n_large)
+/* How many matrices of a parameter are this rank's: those of its part, which no cut divides. */
+static int64_t count_own(const struct param *p, const struct train_shares *shares)
 {
-    *n_small = *n_large = 0;
+    size_t size = (size_t)(p->shape[p->n_dims - 1] * p->shape[p->n_dims - 2]);
+    return (int64_t)(train_shares_clip(shares, p->offset, p->count).count / size);
+}
+
+/* Sizes of both kinds of worker; the numbers of matrices. */
+static void measure(const struct param_table *t, const struct train_shares *shares,
+                    struct muon_worker *small, struct muon_worker *large, size_t n[2])
+{
+    n[0] = n[1] = 0;
     for (size_t i = 0; i < t->n_rows; i++) {
         const struct param *p = &t->rows[i];
-        if (!train_muon_takes(p)) continue;
+        int64_t own = train_muon_takes(p) ? count_own(p, shares) : 0;
+        if (own == 0) continue;
         int64_t in = p->shape[p->n_dims - 1], out = p->shape[p->n_dims - 2];
         bool is_large = out * in >= LARGE;
-        *(is_large ? n_large : n_small) += p->n_dims == 3 ? (size_t)p->shape[0] : 1;
+        n[is_large] += (size_t)own;
         measure_worker(is_large ? large : small, out, in);
     }
 }
 
-size_t train_muon_bytes(const struct param_table *t, int threads)
+size_t train_muon_bytes(const struct param_table *t, const struct train_shares *shares, int threads)
 {
     struct muon_worker small = {0}, large = {0};
-    size_t n_small, n_large;
-    measure(t, &small, &large, &n_small, &n_large);
+    size_t n[2];
+    measure(t, shares, &small, &large, n);
     return worker_bytes(&small) * (size_t)threads + worker_bytes(&large);
 }
 
@@ -262,7 +270,8 @@ static bool open_workers(train_muon_t *m, compute_t *c, const struct muon_worker
     return good;
 }
 
-static void list_matrices(train_muon_t *m, const struct param_table *t, double decay)
+static void list_matrices(train_muon_t *m, const struct param_table *t,
+                          const struct train_shares *shares, double decay)
 {
     size_t n_small = 0, n_large = 0;
     m->small = mem_calloc(m->n_small + 1, sizeof(*m->small));
@@ -271,9 +280,10 @@ static void list_matrices(train_muon_t *m, const struct param_table *t, double d
         const struct param *p = &t->rows[i];
         if (!train_muon_takes(p)) continue;
         int64_t in = p->shape[p->n_dims - 1], out = p->shape[p->n_dims - 2];
-        int64_t count = p->n_dims == 3 ? p->shape[0] : 1;
+        int64_t count = count_own(p, shares);
+        size_t first = train_shares_clip(shares, p->offset, p->count).first;
         for (int64_t j = 0; j < count; j++) {
-            struct muon_matrix x = {.offset = p->offset + (size_t)(j * out * in),
+            struct muon_matrix x = {.offset = first + (size_t)(j * out * in),
                                     .out = out,
                                     .in = in,
                                     .decay = p->decay ? decay : 0};
@@ -304,19 +314,22 @@ static void warm_up(const struct muon_worker *w, const struct muon_matrix *list,
 }
 
 train_muon_t *train_muon_new(compute_t *c, const struct param_table *t,
-                             const struct train_config *cfg)
+                             const struct train_config *cfg, const struct train_shares *shares)
 {
+    size_t n[2];
     train_muon_t *m = mem_calloc(1, sizeof(*m));
     struct muon_worker small = {0};
     m->momentum = cfg->muon_momentum;
     m->iterations = cfg->muon_steps;
     m->pool = compute_pool(c);
-    measure(t, &small, &m->together, &m->n_small, &m->n_large);
+    measure(t, shares, &small, &m->together, n);
+    m->n_small = n[0];
+    m->n_large = n[1];
     if (!open_workers(m, c, &small, (enum compute_backend)cfg->backend)) {
         train_muon_free(m);
         return NULL;
     }
-    list_matrices(m, t, cfg->weight_decay);
+    list_matrices(m, t, shares, cfg->weight_decay);
     warm_up(&m->together, m->large, m->n_large);
     for (int i = 0; i < m->n_workers; i++)
         warm_up(&m->workers[i], m->small, m->n_small);

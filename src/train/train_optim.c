@@ -1,5 +1,8 @@
 /* train_optim.c: AdamW for all, or Muon for the matrices and AdamW for the rest.
  *
+ * Of many ranks each may update its own part only (train_shares.c): the arrays of moments then are
+ * as long as ever, but only the pages of that part are ever touched, and take memory.
+ *
  * The parameter table is cut into segments once: a run of neighbouring tensors that AdamW treats
  * alike (same multiplier, same decay) is one segment and one pass over memory; padding between them
  * holds zeros and stays so. What Muon updates is left out (train_muon.c).
@@ -23,6 +26,7 @@ struct train_optim {
     struct train_config config;
     struct optim_segment *segments;
     size_t n_segments, total;
+    bool in_part;       /* other ranks update the rest */
     float *m, *v;       /* [total] */
     train_muon_t *muon; /* NULL: AdamW for all */
 };
@@ -32,15 +36,18 @@ bool train_optim_uses_v(const struct train_config *c, const struct param *p)
     return c->optimizer != TRAIN_OPTIMIZER_MUON || !train_muon_takes(p);
 }
 
-size_t train_optim_bytes(const struct param_table *t, const struct train_config *c, int threads)
+size_t train_optim_bytes(const struct param_table *t, const struct train_config *c,
+                         const struct train_shares *shares, int threads)
 {
-    size_t bytes = 2 * t->total * sizeof(float);
-    if (c->optimizer == TRAIN_OPTIMIZER_MUON) bytes += train_muon_bytes(t, threads);
+    size_t bytes = 2 * (shares ? shares->own : t->total) * sizeof(float);
+    if (c->optimizer == TRAIN_OPTIMIZER_MUON) bytes += train_muon_bytes(t, shares, threads);
     return bytes;
 }
 
-/* Neighbours that AdamW treats alike become one segment, with the padding between them. */
-static void build_segments(train_optim_t *o, const struct param_table *t)
+/* Neighbours that AdamW treats alike become one segment, with the padding between them; of this
+ * rank's part only. */
+static void build_segments(train_optim_t *o, const struct param_table *t,
+                           const struct train_shares *shares)
 {
     const struct train_config *c = &o->config;
     bool joins = false; /* the row before this one is the end of the last segment */
@@ -51,20 +58,23 @@ static void build_segments(train_optim_t *o, const struct param_table *t)
         double multiplier = c->mup ? p->lr_multiplier : 1;
         if (p->kind == PARAM_ROUTER) multiplier *= c->router_lr_factor;
         double decay = p->decay ? c->weight_decay : 0;
-        if (!train_optim_uses_v(c, p)) {
+        struct train_range own = train_shares_clip(shares, p->offset, p->count);
+        if (!train_optim_uses_v(c, p) || own.count == 0) {
             joins = false;
             continue;
         }
+        joins = joins && own.first == p->offset;
         if (joins && last->multiplier == multiplier && last->decay == decay)
-            last->count = p->offset + p->count - last->offset;
+            last->count = own.first + own.count - last->offset;
         else
             o->segments[o->n_segments++] =
-                (struct optim_segment){p->offset, p->count, multiplier, decay};
-        joins = true;
+                (struct optim_segment){own.first, own.count, multiplier, decay};
+        joins = own.first + own.count == p->offset + p->count;
     }
 }
 
-train_optim_t *train_optim_new(compute_t *c, model_t *m, const struct train_config *cfg)
+train_optim_t *train_optim_new(compute_t *c, model_t *m, const struct train_config *cfg,
+                               const struct train_shares *shares)
 {
     const struct param_table *t = model_params(m);
     train_optim_t *o = mem_calloc(1, sizeof(*o));
@@ -72,12 +82,13 @@ train_optim_t *train_optim_new(compute_t *c, model_t *m, const struct train_conf
     o->model = m;
     o->config = *cfg;
     o->total = t->total;
-    build_segments(o, t);
-    o->m = mem_map(o->total * sizeof(float));
-    o->v = mem_map(o->total * sizeof(float));
+    o->in_part = shares != NULL;
+    build_segments(o, t, shares);
+    o->m = shares ? mem_map_sparse(o->total * sizeof(float)) : mem_map(o->total * sizeof(float));
+    o->v = shares ? mem_map_sparse(o->total * sizeof(float)) : mem_map(o->total * sizeof(float));
     bool good = o->m && o->v;
     if (cfg->optimizer == TRAIN_OPTIMIZER_MUON) {
-        o->muon = train_muon_new(c, t, cfg);
+        o->muon = train_muon_new(c, t, cfg, shares);
         good = good && o->muon;
     }
     if (good) return o;
@@ -122,7 +133,7 @@ void train_optim_step(train_optim_t *o, double lr_fraction, int64_t update, doub
     if (o->muon)
         train_muon_step(o->muon, c->muon_lr * lr_fraction, grad_scale, model_gradients(o->model),
                         o->m, model_weights(o->model));
-    model_weights_changed(o->model);
+    if (!o->in_part) model_weights_changed(o->model);
 }
 
 float *train_optim_m(train_optim_t *o)

@@ -24,10 +24,12 @@ static double total_bytes(const struct train_session *s)
 int train_plan_check(const struct train_session *s, struct error *e)
 {
     char needs[32], has[32];
-    double total = total_bytes(s), limit = mem_limit_bytes();
+    int here = MAX(s->ranks.local_size, 1);
+    double total = total_bytes(s) * here, limit = mem_limit_bytes();
     if (total <= limit) return 0;
-    error_set(e, "this does not fit: the run takes %s, this machine has %s",
-              format_bytes(needs, total), format_bytes(has, limit));
+    error_set(e, "this does not fit: the run takes %s%s, this machine has %s",
+              format_bytes(needs, total), here > 1 ? " on the ranks here" : "",
+              format_bytes(has, limit));
     return error_hint(e, "%s; --plan shows what takes how much", remedy);
 }
 
@@ -60,10 +62,54 @@ void train_plan_describe(const struct train_session *s, FILE *out)
     fflush(out);
 }
 
+struct traffic_row {
+    const char *what, *key;
+    uint64_t bytes;
+};
+enum { TRAFFIC_ROWS = 4 };
+
+/* What a rank sends in a step; returns the number of rows, 0 where there is one rank. */
+static size_t list_traffic(const struct train_session *s, struct traffic_row rows[TRAFFIC_ROWS])
+{
+    struct train_traffic t;
+    size_t n = 0;
+    if (s->ranks.size == 1) return 0;
+    const struct model_config *m = &s->c.model;
+    size_t n_loads = (size_t)(m->n_layers * m->n_experts);
+    train_reduce_traffic(&s->reduce, &s->stats, n_loads, train_session_microbatches(s), &t);
+    rows[n++] = (struct traffic_row){s->reduce.zero > 0 ? "gradients, reduced to their ranks"
+                                                        : "gradients, summed to all ranks",
+                                     "gradients", t.gradients};
+    if (s->reduce.zero > 0)
+        rows[n++] = (struct traffic_row){"weights, gathered", "weights", t.weights};
+    rows[n++] = (struct traffic_row){"norm, losses, agreement", "verdict", t.verdict};
+    return n;
+}
+
+static void print_traffic(const struct train_session *s, FILE *out)
+{
+    static const char *const heads[] = {"traffic of a step", "sent"};
+    struct traffic_row rows[TRAFFIC_ROWS];
+    size_t n = list_traffic(s, rows);
+    if (n == 0) return;
+    struct table *t = table_new(heads, 2, "lr");
+    char text[32];
+    double total = 0;
+    for (size_t i = 0; i < n; i++) {
+        table_row(t, rows[i].what, format_bytes(text, (double)rows[i].bytes));
+        total += (double)rows[i].bytes;
+    }
+    table_rule(t);
+    table_row(t, "total", format_bytes(text, total));
+    table_print(t, out);
+    table_free(t);
+}
+
 void train_plan_print(const struct train_session *s, FILE *out)
 {
     static const char *const heads[] = {"memory", "size"};
     struct model_memory rows[TRAIN_MEMORY_ROWS];
+    if (s->ranks.size > 1) fprintf(out, "rank %d of %d:\n", s->ranks.rank, s->ranks.size);
     size_t n = train_session_plan(s, rows, TRAIN_MEMORY_ROWS);
     struct table *t = table_new(heads, 2, "lr");
     char text[32];
@@ -75,6 +121,7 @@ void train_plan_print(const struct train_session *s, FILE *out)
     table_row(t, "this machine", format_bytes(text, limit));
     table_print(t, out);
     table_free(t);
+    print_traffic(s, out);
     if (total > limit) fprintf(out, "this does not fit: %s\n", remedy);
 }
 
@@ -90,6 +137,14 @@ json_t *train_plan_to_json(const struct train_session *s)
         json_array_append_new(list, row);
     }
     const struct train_config *c = &s->c;
+    struct traffic_row sent[TRAFFIC_ROWS];
+    size_t n_sent = list_traffic(s, sent);
+    json_t *traffic = json_object();
+    for (size_t i = 0; i < n_sent; i++)
+        json_object_set_new(traffic, sent[i].key, json_integer((json_int_t)sent[i].bytes));
+    json_object_set_new(o, "rank", json_integer(s->ranks.rank));
+    json_object_set_new(o, "ranks", json_integer(s->ranks.size));
+    json_object_set_new(o, "sent_bytes", traffic);
     json_object_set_new(o, "memory", list);
     json_object_set_new(o, "total_bytes", json_integer((json_int_t)total_bytes(s)));
     json_object_set_new(o, "machine_bytes", json_integer((json_int_t)mem_limit_bytes()));

@@ -1,9 +1,9 @@
 /* train_ranks.c: one run on many ranks: what they agree on, and what they add up.
  *
  * Data parallel: every rank holds the whole model and takes its share of the rows of each step. The
- * gradients are summed over the ranks in their order (cluster.h), so that every rank applies the
- * same update to the same weights, and a run of the same ranks ends with the same bits. What a step
- * is judged by, the loss and the norm, is one number for all of them.
+ * gradients are summed over the ranks in their order (train_reduce.c), so that every rank goes on
+ * with the same weights, and a run of the same ranks ends with the same bits. What a step is judged
+ * by, the loss and the norm, is one number for all of them.
  *
  * Rank 0 leads: it owns the run folder, writes checkpoints, metrics and lines, and restores; the
  * others read the checkpoint that it chose. An error of one rank ends all of them at the next place
@@ -24,6 +24,13 @@ struct train_ranks train_ranks_of(cluster_t *c)
                                 .rank = cluster_rank(c),
                                 .size = cluster_size(c),
                                 .local_size = cluster_local_size(c)};
+}
+
+struct train_ranks train_ranks_planned(const struct train_ranks *started,
+                                       const struct train_config *c)
+{
+    if (started->size > 1 || c->dp <= 1) return *started;
+    return (struct train_ranks){.size = (int)c->dp};
 }
 
 /* Of the lowest rank that failed, everybody gets the code; the text stays with that rank, which
@@ -48,19 +55,12 @@ int train_ranks_settle(const struct train_ranks *r, int rc, struct error *e)
     return code;
 }
 
-int train_ranks_stop(const struct train_ranks *r, int signal, struct error *e)
-{
-    int64_t largest = signal;
-    if (r->size == 1) return signal;
-    TRY(group_agree(r->world, &largest, 1, e));
-    return (int)largest;
-}
-
 /* Losses of a step or of a validation, and where there are experts, how many tokens each got. */
 int train_ranks_sum_stats(const struct train_ranks *r, struct model_stats *s, size_t n_loads,
                           struct error *e)
 {
     double sums[] = {s->nll, s->tokens, s->aux, s->z, s->microbatches};
+    _Static_assert(ARRAY_LEN(sums) == TRAIN_STATS_SUMS, "train_internal.h says how many");
     if (r->size == 1) return 0;
     TRY(group_sum(r->world, sums, ARRAY_LEN(sums), GROUP_F64, e));
     s->nll = sums[0];
@@ -70,18 +70,6 @@ int train_ranks_sum_stats(const struct train_ranks *r, struct model_stats *s, si
     s->microbatches = sums[4];
     if (s->load) TRY(group_sum(r->world, s->load, n_loads, GROUP_F64, e));
     return s->bias ? group_sum(r->world, s->bias, n_loads, GROUP_F64, e) : 0;
-}
-
-int train_ranks_sum_gradients(const struct train_ranks *r, float *gradients, size_t n,
-                              struct error *e)
-{
-    return r->size == 1 ? 0 : group_sum(r->world, gradients, n, GROUP_F32, e);
-}
-
-/* Rank 0's, should machines of several kinds have rounded differently. */
-int train_ranks_share(const struct train_ranks *r, double *value, struct error *e)
-{
-    return r->size == 1 ? 0 : group_broadcast(r->world, 0, value, sizeof(*value), e);
 }
 
 int train_ranks_share_int(const struct train_ranks *r, int64_t *value, struct error *e)
@@ -95,6 +83,36 @@ int train_ranks_threads(const struct train_ranks *r)
     int cpus = pool_available_cpus();
     if (r->local_size <= 1 || cpus < cluster_host_cpus()) return cpus;
     return MAX(1, cpus / r->local_size);
+}
+
+int train_ranks_read_layout(const char *layout, struct train_config *c, struct error *e)
+{
+    struct arena a = {0};
+    int rc = 0;
+    for (const char *at = layout; rc >= 0 && *at; at += *at == ',') {
+        size_t n = strcspn(at, ",");
+        char *key = arena_strndup(&a, at, n), *value = strchr(key, '=');
+        if (value) *value++ = '\0';
+        const char *name = arena_printf(&a, "cluster.%s", key);
+        const struct option *row = options_find(train_run_rows, train_run_n_rows, name);
+        if (!row || !value) {
+            rc = error_set_code(e, ERROR_CONFIG, "'%.*s' is no part of a layout", (int)n, at);
+            rc = error_hint(e, "dp=2,zero=1");
+        } else {
+            rc = options_set(row, value, c, &a, "layout", e);
+        }
+        at += n;
+    }
+    arena_fini(&a);
+    return rc;
+}
+
+int train_layout_ranks(const char *layout, struct error *e)
+{
+    struct train_config c;
+    options_defaults(train_run_rows, train_run_n_rows, &c);
+    TRY(train_ranks_read_layout(layout, &c, e));
+    return (int)MAX(c.dp, 1);
 }
 
 int train_ranks_check(const struct train_ranks *r, const struct train_config *c, struct error *e)

@@ -35,12 +35,11 @@ struct run {
     const char *dir;
     FILE *out; /* lines for people */
     struct train_log log;
-    ckpt_writer_t *writer;
+    struct train_save save;
     struct str differences;
     struct rejected *rejected;
     const char *aside;      /* where --restart has put the folder of an earlier run; or NULL */
     int64_t resumed_step;   /* -1: begun afresh */
-    int64_t pending_step;   /* a checkpoint under way; -1: none */
     int64_t saved_step;     /* submitted last; -1: none in this process */
     int stop;               /* the signal that ends the run, on whichever rank it came; 0: none */
     double began_s, step_s; /* step_s: smoothed, for the time left */
@@ -98,14 +97,6 @@ static bool is_stopping(struct run *r)
     return r->stop != 0;
 }
 
-static int agree_on_stop(struct run *r, struct error *e)
-{
-    int number = train_ranks_stop(&r->s.ranks, stop_signal, e);
-    if (number < 0) return number;
-    r->stop = number;
-    return 0;
-}
-
 /* Before the first step there is nothing to save. */
 static int heed_signal(struct error *e)
 {
@@ -125,16 +116,19 @@ static void on_reject(void *ctx, int64_t step, const char *why)
     r->rejected = x;
 }
 
-static int restore(struct run *r, struct error *e)
+/* From the newest checkpoint, or, on a rank that does not lead, from the one of that step. */
+static int restore(struct run *r, int64_t step, struct error *e)
 {
     struct ckpt_loaded loaded;
-    if (r->o->go_back > 0 && leads(r)) TRY(ckpt_writer_go_back(r->writer, r->o->go_back, e));
-    int rc = ckpt_load_newest(r->dir, &r->s.layout, &loaded, on_reject, r, e);
+    struct ckpt_layout reads;
+    train_state_layout(&r->s, true, &reads);
+    int rc = leads(r) ? ckpt_load_newest(r->dir, &reads, &loaded, on_reject, r, e)
+                      : ckpt_load_step(r->dir, step, &reads, &loaded, e);
     if (rc <= 0) return rc;
     rc = train_state_from_json(&r->s, loaded.state, e);
     json_decref(loaded.state);
     if (rc < 0) return error_context(e, "while resuming '%s'", r->dir);
-    model_weights_changed(r->s.model);
+    if (r->s.reduce.zero == 0) model_weights_changed(r->s.model);
     r->resumed_step = loaded.step;
     train_session_settle_steps(&r->s);
     return 0;
@@ -177,40 +171,45 @@ static void say_start(struct run *r)
 
 /* ------------------------------------------------------------------ checkpoints */
 
-/* Tells how the checkpoint under way ended; rc and e are what the writer returned. */
-static void settle_pending(struct run *r, int rc, const struct error *e)
+/* Tells how the checkpoint under way ended; rc is what train_save.c returned. */
+static int tell_saved(struct run *r, int rc, const struct error *e)
 {
-    if (r->pending_step < 0) return;
+    if (rc == 0 || !leads(r)) return rc;
     const char *event = rc < 0 ? "checkpoint_failed" : "checkpoint_saved";
-    train_log_event(&r->log, event, r->pending_step, "why", rc < 0 ? e->text : NULL);
+    train_log_event(&r->log, event, r->save.step, "why", rc < 0 ? e->text : NULL);
     if (rc < 0) log_warn("%s", e->text);
-    r->pending_step = -1;
+    return rc;
+}
+
+static int finish_saving(struct run *r, struct error *e)
+{
+    return MIN(tell_saved(r, train_save_finish(&r->save, e), e), 0);
 }
 
 static void save(struct run *r)
 {
     struct error e = {0};
+    finish_saving(r, &e);
     r->saved_step = r->s.step;
-    if (!leads(r)) return;
     train_log_sync(&r->log); /* the metrics up to this step are on disk before the checkpoint */
-    int rc = ckpt_writer_submit(r->writer, r->s.step, train_state_to_json(&r->s), &e);
-    settle_pending(r, rc, &e);
-    r->pending_step = r->s.step;
+    tell_saved(r, train_save_begin(&r->save, r->s.step, train_state_to_json(&r->s), &e), &e);
 }
 
-static int finish_saving(struct run *r, struct error *e)
+/* What the ranks agree on once a step: a signal that any of them got, and whether a part of the
+ * checkpoint under way is still being written. One that is on disk by now gets its event: a later
+ * process must know that there was one. */
+static int agree(struct run *r, struct error *e)
 {
-    if (!leads(r)) return 0;
-    int rc = ckpt_writer_wait(r->writer, e);
-    settle_pending(r, rc, e);
-    return rc;
-}
-
-/* The event of a checkpoint that is on disk by now: a later process must know that there was one. */
-static void look_at_saving(struct run *r)
-{
-    struct error e = {0};
-    if (r->pending_step >= 0 && ckpt_writer_is_idle(r->writer)) finish_saving(r, &e);
+    int64_t values[] = {stop_signal, train_save_is_busy(&r->save)};
+    struct error saving = {0};
+    if (r->s.ranks.size > 1) {
+        TRY(group_agree(r->s.ranks.world, values, ARRAY_LEN(values), e));
+        r->stop = (int)values[0];
+    }
+    uint64_t before = mem_alloc_count();
+    tell_saved(r, train_save_look(&r->save, values[1] != 0, &saving), &saving);
+    r->allocation_mark += mem_alloc_count() - before;
+    return 0;
 }
 
 /* ------------------------------------------------------------------ loop */
@@ -299,7 +298,6 @@ static int record(struct run *r, struct train_record *rec, struct error *e)
     struct train_session *s = &r->s;
     const struct train_config *c = &s->c;
     bool last = s->step == s->total_steps;
-    look_at_saving(r);
     watch_balance(r, rec);
     uint64_t now = mem_alloc_count();
     rec->allocations = now - r->allocation_mark;
@@ -307,7 +305,7 @@ static int record(struct run *r, struct train_record *rec, struct error *e)
     r->step_s = r->step_s > 0 ? 0.9 * r->step_s + 0.1 * rec->step_s : rec->step_s;
     int rc = 0;
     if (s->data.valid && (last || is_due(s->step, c->valid_every))) rc = validate(r, rec, e);
-    if (rc >= 0) rc = agree_on_stop(r, e);
+    if (rc >= 0) rc = agree(r, e);
     bool shown = last || s->step == 1 || is_due(s->step, c->log_every) || r->stop ||
                  !isnan(rec->valid_bits_per_byte);
     r->allocation_mark = mem_alloc_count(); /* what validation took is not the step's */
@@ -546,6 +544,18 @@ static int put_aside(struct run *r, struct error *e)
     return 0;
 }
 
+static int open_saving(struct run *r, struct error *e)
+{
+    struct train_session *s = &r->s;
+    train_state_layout(s, false, &s->layout);
+    struct ckpt_writer_options w = {.run_dir = r->dir,
+                                    .keep_last = s->c.keep_last,
+                                    .keep_every = s->c.keep_every,
+                                    .pool = s->pool,
+                                    .is_sound = train_state_is_sound};
+    return train_save_open(&r->save, &s->ranks, &w, &s->layout, e);
+}
+
 /* The folder of the run and the state it goes on from: of the rank that leads. */
 static int open_folder(struct run *r, struct error *e)
 {
@@ -554,14 +564,9 @@ static int open_folder(struct run *r, struct error *e)
     TRY(train_folder_check(r->dir, &s->c, r->o, &r->differences, e));
     TRY(train_session_allocate(s, e));
     TRY(heed_signal(e));
-    train_state_layout(s, &s->layout);
-    struct ckpt_writer_options w = {.run_dir = r->dir,
-                                    .keep_last = s->c.keep_last,
-                                    .keep_every = s->c.keep_every,
-                                    .pool = s->pool,
-                                    .is_sound = train_state_is_sound};
-    TRY(ckpt_writer_open(&w, &s->layout, &r->writer, e)); /* the lock: the folder is ours now */
-    TRY(restore(r, e));
+    TRY(open_saving(r, e)); /* the lock: the folder is ours now */
+    if (r->o->go_back > 0) TRY(ckpt_writer_go_back(r->save.writer, r->o->go_back, e));
+    TRY(restore(r, -1, e));
     r->complete = recall(r);
     return r->complete ? 0 : heed_signal(e);
 }
@@ -570,29 +575,31 @@ static int open_folder(struct run *r, struct error *e)
 static int open_beside(struct run *r, struct error *e)
 {
     TRY(train_session_allocate(&r->s, e));
-    train_state_layout(&r->s, &r->s.layout);
     r->log.silent = true;
     return heed_signal(e);
 }
 
 static int follow(struct run *r, struct error *e)
 {
-    int64_t step = r->resumed_step, leaders = step;
-    bool complete = r->complete;
-    TRY(train_ranks_share_int(&r->s.ranks, &leaders, e));
-    if (!leads(r)) {
-        TRY(restore(r, e));
-        step = r->resumed_step;
-    }
-    if (step != leaders)
-        return error_set(e,
-                         "rank %d sees the checkpoint of step %" PRId64 " as the newest in '%s', "
-                         "rank 0 that of step %" PRId64,
-                         r->s.ranks.rank, step, r->dir, leaders);
-    leaders = complete;
-    TRY(train_ranks_share_int(&r->s.ranks, &leaders, e));
-    r->complete = leaders != 0;
-    return 0;
+    int64_t leaders[] = {r->resumed_step, r->complete};
+    TRY(train_ranks_share_int(&r->s.ranks, &leaders[0], e));
+    TRY(train_ranks_share_int(&r->s.ranks, &leaders[1], e));
+    if (leads(r)) return 0;
+    r->complete = leaders[1] != 0;
+    TRY(open_saving(r, e));
+    if (leaders[0] < 0) return 0;
+    int rc = restore(r, leaders[0], e);
+    if (rc < 0)
+        error_hint(e, "every rank must see the run folder '%s', on a disk that all share", r->dir);
+    return rc;
+}
+
+/* The weights that each rank has read are its part of them. */
+static int complete_weights(struct run *r, struct error *e)
+{
+    struct train_session *s = &r->s;
+    if (s->reduce.zero == 0 || r->resumed_step < 0) return 0;
+    return train_reduce_gather(&s->reduce, s->model, e);
 }
 
 static int begin(struct run *r, struct error *e)
@@ -617,12 +624,13 @@ static int open_run(struct run *r, struct error *e)
     TRY(train_ranks_settle(ranks, rc, e));
     if (ranks->size > 1) TRY(train_ranks_settle(ranks, follow(r, e), e));
     if (r->complete) return 0;
+    TRY(complete_weights(r, e));
     return train_ranks_settle(ranks, begin(r, e), e);
 }
 
 static void close_run(struct run *r)
 {
-    ckpt_writer_close(r->writer);
+    train_save_close(&r->save);
     train_log_close(&r->log);
     str_fini(&r->differences);
     arena_fini(&r->arena);
@@ -633,11 +641,11 @@ static int run_all(struct run *r, struct error *e)
 {
     struct train_config c = r->file->config;
     if (c.precision == TRAIN_PRECISION_AUTO) c.precision = train_folder_precision(r->dir);
-    int opened = train_session_open(&r->s, &c, r->o->cluster, e);
-    const struct train_ranks ranks = train_ranks_of(r->o->cluster);
-    TRY(train_ranks_settle(&ranks, opened, e));
+    const struct train_ranks started = train_ranks_of(r->o->cluster);
+    const struct train_ranks ranks = r->o->plan_only ? train_ranks_planned(&started, &c) : started;
+    TRY(train_ranks_settle(&started, train_session_open(&r->s, &c, &ranks, e), e));
     r->s.hooks = r->o->hooks;
-    train_state_layout(&r->s, &r->s.layout);
+    train_state_layout(&r->s, false, &r->s.layout);
     if (r->o->plan_only || r->o->dry_run) return leads(r) ? preview(r, e) : 0;
     TRY(open_run(r, e));
     if (r->complete) {
@@ -656,7 +664,7 @@ int train_run(struct train_run_file *f, const struct train_options *o, struct er
     struct run r = {.o = o,
                     .file = f,
                     .resumed_step = -1,
-                    .pending_step = -1,
+                    .save.step = -1,
                     .saved_step = -1,
                     .began_s = time_now_s(),
                     .last_loss = NAN,

@@ -48,6 +48,8 @@ static void prepare(struct train_session *s)
     const struct train_config *c = &s->c;
     const struct model_config *m = &c->model;
     model_params_build(m, &s->arena, &s->params);
+    train_shares_build(&s->params, c, s->ranks.rank, s->ranks.size, &s->arena, &s->shares);
+    train_reduce_init(&s->reduce, &s->ranks, &s->shares, c, &s->arena);
     train_guard_init(&s->guard, c->skip_sigma, c->skip_window, &s->arena);
     s->flops_per_token = model_config_train_flops_per_token(m, c->seq_len);
     train_session_settle_steps(s);
@@ -57,12 +59,12 @@ static void prepare(struct train_session *s)
         s->stats.bias = arena_alloc(&s->arena, n * sizeof(double));
 }
 
-int train_session_open(struct train_session *s, const struct train_config *c, cluster_t *cluster,
-                       struct error *e)
+int train_session_open(struct train_session *s, const struct train_config *c,
+                       const struct train_ranks *ranks, struct error *e)
 {
     memset(s, 0, sizeof(*s));
     s->c = *c;
-    s->ranks = train_ranks_of(cluster);
+    s->ranks = *ranks;
     int rc = train_ranks_check(&s->ranks, &s->c, e);
     s->c.dp = s->ranks.size;
     if (rc >= 0) rc = train_data_open(&s->c, &s->ranks, &s->data, e);
@@ -75,6 +77,17 @@ int train_session_open(struct train_session *s, const struct train_config *c, cl
     return 0;
 }
 
+/* The part that this rank updates; NULL: all of it. */
+static const struct train_shares *updated(const struct train_session *s)
+{
+    return s->reduce.zero > 0 ? &s->shares : NULL;
+}
+
+static size_t optim_bytes(const struct train_session *s)
+{
+    return train_optim_bytes(&s->params, &s->c, updated(s), pool_threads(s->pool));
+}
+
 static struct model_options model_options_of(const struct train_session *s)
 {
     return (struct model_options){.compute = s->compute,
@@ -85,13 +98,41 @@ static struct model_options model_options_of(const struct train_session *s)
                                   .shard = {0, 1, 0, 1}};
 }
 
+static struct model_memory *find_line(struct model_memory *rows, size_t n, const char *what)
+{
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(rows[i].what, what) == 0) return &rows[i];
+    CHECK_MSG(false, "no line '%s'", what);
+    return NULL;
+}
+
+/* What this rank holds of the model's flat arrays, instead of all of them. */
+static size_t plan_parts(const struct train_session *s, struct model_memory *rows, size_t n)
+{
+    struct train_reduce_memory m;
+    if (s->ranks.size == 1) return n;
+    train_reduce_plan(&s->reduce, &s->params, s->c.model.tied_embeddings, &m);
+    if (s->reduce.zero > 0) {
+        *find_line(rows, n, "weights (fp32)") =
+            (struct model_memory){"masters (fp32), this rank's part", m.masters * sizeof(float)};
+        rows[n++] = (struct model_memory){"embedding, norms, routers of other parts",
+                                          m.read * sizeof(float)};
+        rows[n++] = (struct model_memory){"masters passing through", m.passing * sizeof(float)};
+    }
+    if (s->reduce.releases)
+        *find_line(rows, n, "gradients (fp32)") = (struct model_memory){
+            "gradients (fp32), this rank's part", (m.gradients + m.in_flight) * sizeof(float)};
+    rows[n++] = (struct model_memory){"messages between ranks", group_scratch_bytes(s->ranks.size)};
+    return n;
+}
+
 size_t train_session_plan(const struct train_session *s, struct model_memory *rows, size_t cap)
 {
     struct model_options o = model_options_of(s);
     size_t n = model_plan_memory(&s->c.model, &o, rows, cap);
-    CHECK(n + 3 <= cap);
-    rows[n++] = (struct model_memory){"optimiser state",
-                                      train_optim_bytes(&s->params, &s->c, pool_threads(s->pool))};
+    CHECK(n + 6 <= cap);
+    n = plan_parts(s, rows, n);
+    rows[n++] = (struct model_memory){"optimiser state", optim_bytes(s)};
     rows[n++] = (struct model_memory){"checkpoint staging copy", ckpt_writer_bytes(&s->layout)};
     rows[n++] = (struct model_memory){"batch and kernel scratch",
                                       train_data_bytes(&s->c) + compute_scratch_bytes(s->compute)};
@@ -101,17 +142,20 @@ size_t train_session_plan(const struct train_session *s, struct model_memory *ro
 int train_session_allocate(struct train_session *s, struct error *e)
 {
     struct model_options o = model_options_of(s);
+    o.hooks = train_reduce_hooks(&s->reduce);
     TRY(train_plan_check(s, e));
     TRY(model_new(&s->c.model, &o, &s->model, e));
-    s->optim = train_optim_new(s->compute, s->model, &s->c);
+    s->optim = train_optim_new(s->compute, s->model, &s->c, updated(s));
     if (!s->optim) {
         char text[32];
         error_set(e, "no memory for the optimiser's state of %s",
-                  format_bytes(
-                      text, (double)train_optim_bytes(&s->params, &s->c, pool_threads(s->pool))));
+                  format_bytes(text, (double)optim_bytes(s)));
         return error_hint(e, "colossus train RUN.yaml --plan shows what a run needs");
     }
-    model_init_weights(s->model, (uint64_t)s->c.seed);
+    if (s->reduce.zero > 0)
+        train_reduce_init_weights(&s->reduce, s->model, (uint64_t)s->c.seed);
+    else
+        model_init_weights(s->model, (uint64_t)s->c.seed);
     return 0;
 }
 
@@ -128,38 +172,56 @@ void train_session_close(struct train_session *s)
 
 /* ------------------------------------------------------------------ a step */
 
-/* Gradients of this rank's share of the global batch; *data_s: seconds spent on reading data. */
-static int accumulate_gradients(struct train_session *s, double *data_s, struct error *e)
+int64_t train_session_microbatches(const struct train_session *s)
+{
+    return s->c.global_batch / s->c.micro_batch / s->ranks.size;
+}
+
+/* Reads the next microbatch; *data_s: seconds spent on that. */
+static int read_batch(struct train_session *s, double *data_s, struct error *e)
 {
     struct train_data *d = &s->data;
-    int64_t n = s->c.global_batch / s->c.micro_batch;
-    *data_s = 0;
-    for (int64_t i = 0; i < n / s->ranks.size; i++) {
-        double start_s = time_now_s();
-        TRY(loader_next(d->loader, d->inputs, d->targets, d->doc_start, e));
-        *data_s += time_now_s() - start_s;
-        struct model_batch b = {.B = d->B,
-                                .T = d->T,
-                                .inputs = d->inputs,
-                                .targets = d->targets,
-                                .doc_start = d->doc_start};
-        model_train_step(s->model, &b, 1.0 / (double)n, i == 0, &s->stats);
-    }
+    double start_s = time_now_s();
+    TRY(loader_next(d->loader, d->inputs, d->targets, d->doc_start, e));
+    *data_s += time_now_s() - start_s;
     return 0;
 }
 
-/* The same of the whole batch, by all ranks. A step that could not be done has not been: its first
- * batches are dealt again, on every rank. */
+static void train_batch(struct train_session *s, bool first)
+{
+    const struct train_data *d = &s->data;
+    struct model_batch b = {.B = d->B,
+                            .T = d->T,
+                            .inputs = d->inputs,
+                            .targets = d->targets,
+                            .doc_start = d->doc_start};
+    double n = (double)(train_session_microbatches(s) * s->ranks.size);
+    model_train_step(s->model, &b, 1.0 / n, first, &s->stats);
+}
+
+/* Gradients of this rank's share of the global batch. Within a microbatch ranks sum over each other,
+ * so all must have read theirs before any begins. Under the last backward pass gradients are
+ * summed. */
+static int accumulate_gradients(struct train_session *s, double *data_s, struct error *e)
+{
+    int64_t n = train_session_microbatches(s);
+    *data_s = 0;
+    for (int64_t i = 0; i < n; i++) {
+        TRY(train_ranks_settle(&s->ranks, read_batch(s, data_s, e), e));
+        if (i + 1 == n) train_reduce_begin(&s->reduce, model_gradients(s->model));
+        train_batch(s, i == 0);
+    }
+    return train_reduce_end(&s->reduce, e);
+}
+
+/* Gradients of the whole batch. A step that could not be done has not been: its first batches are
+ * dealt again, on every rank. */
 static int gather_gradients(struct train_session *s, double *data_s, struct error *e)
 {
-    const struct train_ranks *ranks = &s->ranks;
     struct loader_cursor before = loader_get_cursor(s->data.loader);
     size_t n_loads = (size_t)(s->c.model.n_layers * s->c.model.n_experts);
     int rc = accumulate_gradients(s, data_s, e);
-    rc = train_ranks_settle(ranks, rc, e);
-    if (rc >= 0)
-        rc = train_ranks_sum_gradients(ranks, model_gradients(s->model), s->params.total, e);
-    if (rc >= 0) rc = train_ranks_sum_stats(ranks, &s->stats, n_loads, e);
+    if (rc >= 0) rc = train_ranks_sum_stats(&s->ranks, &s->stats, n_loads, e);
     if (rc < 0) CHECK(loader_set_cursor(s->data.loader, before, NULL) == 0);
     return rc;
 }
@@ -222,14 +284,23 @@ static void draw_router_bias(struct train_session *s)
 }
 
 /* 1e-6 as in PyTorch's clip_grad_norm_: the reference clips so. */
-static void apply_update(struct train_session *s, double norm, double lr_fraction)
+static int apply_update(struct train_session *s, double norm, double lr_fraction, struct error *e)
 {
     double clip = s->c.grad_clip;
     double scale = clip > 0 ? fmin(1, clip / (norm + 1e-6)) : 1;
     s->updates++;
     train_optim_step(s->optim, lr_fraction, s->updates, scale);
+    if (s->reduce.zero > 0) TRY(train_reduce_gather(&s->reduce, s->model, e));
     if (s->c.balance == TRAIN_BALANCE_BIAS) step_router_bias(s);
     if (s->c.balance == TRAIN_BALANCE_QUANTILE) draw_router_bias(s);
+    return 0;
+}
+
+static int measure_norm(struct train_session *s, double *norm, struct error *e)
+{
+    if (s->ranks.size > 1) return train_reduce_norm(&s->reduce, s->compute, norm, e);
+    *norm = sqrt(compute_sum_squares(s->compute, model_gradients(s->model), s->params.total));
+    return 0;
 }
 
 /* As a share of log E. Two of eight experts have 0.33, four of eight 0.67. */
@@ -312,16 +383,14 @@ int train_session_step(struct train_session *s, struct train_record *r, struct e
     measure_losses(s, r);
     measure_load(s, r);
     count_unbalanced(s, r);
-    r->grad_norm =
-        sqrt(compute_sum_squares(s->compute, model_gradients(s->model), s->params.total));
-    TRY(train_ranks_share(&s->ranks, &r->grad_norm, e));
+    TRY(measure_norm(s, &r->grad_norm, e));
     r->verdict = train_guard_judge(&s->guard, r->objective, r->grad_norm);
 
     double fraction = train_schedule_fraction(&s->c, r->tokens);
     r->lr = s->c.lr * fraction;
     r->muon_lr = s->c.optimizer == TRAIN_OPTIMIZER_MUON ? s->c.muon_lr * fraction : NAN;
     if (r->verdict == TRAIN_UPDATE_GOOD) {
-        apply_update(s, r->grad_norm, fraction);
+        TRY(apply_update(s, r->grad_norm, fraction, e));
         s->skips_in_row = 0;
     } else {
         s->skips_in_row++;

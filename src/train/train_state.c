@@ -5,6 +5,8 @@
  *   optim-m.safetensors   first moments or momentum of every tensor
  *   optim-v.safetensors   second moments of the tensors that AdamW updates
  *   state.safetensors     the window of the bad-update guard
+ *                         (of many ranks each writes its part of the first three, model_parts.c,
+ *                         and rank 0 the rest)
  *   config.json           the model, tokenizer.* a copy of the dataset's: with the weights, a
  *                         checkpoint folder is a model that `generate` and `eval` open
  *   manifest "state"      counters, data cursor, and the identity of data, tokenizer and model
@@ -31,15 +33,31 @@ static struct safetensors_entry entry_of(const struct param *p, float *base)
     return t;
 }
 
-static struct ckpt_set weights_set(struct train_session *s)
+/* What of a parameter is written or read here; moves the tensor's data to where that begins. Each
+ * rank writes its part of all, and reads what it updates. */
+static struct ckpt_range range_of(const struct train_session *s, const struct param *p, bool reads,
+                                  struct safetensors_entry *t)
+{
+    bool whole = s->ranks.size == 1 || (reads && s->reduce.zero == 0);
+    struct train_range own = train_shares_clip(whole ? NULL : &s->shares, p->offset, p->count);
+    size_t first = own.first - p->offset;
+    if (t->data) t->data = (const float *)t->data + first;
+    return (struct ckpt_range){first, own.count};
+}
+
+static struct ckpt_set weights_set(struct train_session *s, bool reads)
 {
     const struct model_config *m = &s->c.model;
     size_t n = s->params.n_rows, layers = (size_t)m->n_layers;
     struct safetensors_entry *t = arena_alloc(&s->arena, (n + layers) * sizeof(*t));
+    struct ckpt_range *ranges = arena_alloc(&s->arena, (n + layers) * sizeof(*ranges));
     float *weights = s->model ? model_weights(s->model) : NULL;
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         t[i] = entry_of(&s->params.rows[i], weights);
-    if (!train_balances_by_bias(&s->c)) return (struct ckpt_set){"weights.safetensors", t, n};
+        ranges[i] = range_of(s, &s->params.rows[i], reads, &t[i]);
+    }
+    if (!train_balances_by_bias(&s->c))
+        return (struct ckpt_set){"weights.safetensors", t, n, ranges};
     float *bias = s->model ? model_router_bias(s->model) : NULL;
     for (size_t i = 0; i < layers; i++) {
         struct safetensors_entry *b = &t[n + i];
@@ -47,22 +65,27 @@ static struct ckpt_set weights_set(struct train_session *s)
         snprintf(b->name, sizeof(b->name), "blk.%zu.exp_probs_b.bias", i);
         b->data = bias ? bias + (int64_t)i * m->n_experts : NULL;
         b->bytes = (size_t)m->n_experts * sizeof(float);
+        bool here = reads || train_ranks_lead(&s->ranks);
+        ranges[n + i] = (struct ckpt_range){0, here ? (size_t)m->n_experts : 0};
     }
-    return (struct ckpt_set){"weights.safetensors", t, n + layers};
+    return (struct ckpt_set){"weights.safetensors", t, n + layers, ranges};
 }
 
 /* Moments are named like the parameter they belong to; they differ by the file they are in. */
-static struct ckpt_set moments_set(struct train_session *s, const char *file, bool second)
+static struct ckpt_set moments_set(struct train_session *s, bool second, bool reads)
 {
     size_t n = 0;
     struct safetensors_entry *t = arena_alloc(&s->arena, s->params.n_rows * sizeof(*t));
+    struct ckpt_range *ranges = arena_alloc(&s->arena, s->params.n_rows * sizeof(*ranges));
     float *base = NULL;
     if (s->optim) base = second ? train_optim_v(s->optim) : train_optim_m(s->optim);
     for (size_t i = 0; i < s->params.n_rows; i++) {
         if (second && !train_optim_uses_v(&s->c, &s->params.rows[i])) continue;
-        t[n++] = entry_of(&s->params.rows[i], base);
+        t[n] = entry_of(&s->params.rows[i], base);
+        ranges[n] = range_of(s, &s->params.rows[i], reads, &t[n]);
+        n++;
     }
-    return (struct ckpt_set){file, t, n};
+    return (struct ckpt_set){second ? "optim-v.safetensors" : "optim-m.safetensors", t, n, ranges};
 }
 
 /* In full precision: whether a step is skipped must come out the same after a restart. */
@@ -76,7 +99,7 @@ static struct ckpt_set guard_set(struct train_session *s)
         t[i].data = i == 0 ? g->loss : g->norm;
         t[i].bytes = (size_t)g->window * sizeof(double);
     }
-    return (struct ckpt_set){"state.safetensors", t, 2};
+    return (struct ckpt_set){"state.safetensors", t, 2, NULL};
 }
 
 static struct ckpt_file config_file(struct train_session *s)
@@ -110,20 +133,21 @@ static size_t tokenizer_file(struct train_session *s, struct ckpt_file *file)
     return 1;
 }
 
-void train_state_layout(struct train_session *s, struct ckpt_layout *l)
+void train_state_layout(struct train_session *s, bool reads, struct ckpt_layout *l)
 {
+    bool leads = train_ranks_lead(&s->ranks);
     struct ckpt_set *sets = arena_alloc(&s->arena, 4 * sizeof(*sets));
-    sets[0] = weights_set(s);
-    sets[1] = moments_set(s, "optim-m.safetensors", false);
-    sets[2] = moments_set(s, "optim-v.safetensors", true);
-    sets[3] = guard_set(s);
+    sets[0] = weights_set(s, reads);
+    sets[1] = moments_set(s, false, reads);
+    sets[2] = moments_set(s, true, reads);
+    if (reads || leads) sets[3] = guard_set(s);
     struct ckpt_file *files = arena_alloc(&s->arena, 2 * sizeof(*files));
-    size_t n = 0;
-    if (s->model) { /* for the memory plan only the sizes of the sets matter */
-        files[n++] = config_file(s);
-        n += tokenizer_file(s, &files[n]);
-    }
-    *l = (struct ckpt_layout){.sets = sets, .n_sets = 4, .files = files, .n_files = n};
+    *l = (struct ckpt_layout){.sets = sets, .n_sets = reads || leads ? 4 : 3, .files = files};
+    l->rank = s->ranks.rank;
+    l->n_ranks = s->ranks.size;
+    if (!s->model || !leads) return; /* for the memory plan only the sizes of the sets matter */
+    files[l->n_files++] = config_file(s);
+    l->n_files += tokenizer_file(s, &files[l->n_files]);
 }
 
 /* ------------------------------------------------------------------ counters and identity */

@@ -210,12 +210,73 @@ static void test_write_then_read(void **state)
     arena_fini(&a);
 }
 
+/* ------------------------------------------------------------------ parts */
+
+/* Writes one file of a part of tensor "x", int64 `says` beside it. */
+static void write_part(const char *path, int rank, const int64_t *says, int64_t n, int64_t count)
+{
+    static const float values[64];
+    struct arena a = {0};
+    struct error e = {0};
+    struct safetensors_entry entries[2] = {
+        {.name = "x", .dtype = ST_F32, .n_dims = 1, .shape = {count}, .data = values},
+        {.name = "part.x", .dtype = ST_I64, .n_dims = 1, .shape = {n}, .data = says}};
+    entries[0].bytes = (size_t)count * 4;
+    entries[1].bytes = (size_t)n * 8;
+    const char *file = safetensors_part_name(&a, path, rank, 2);
+    if (safetensors_write(file, entries, 2, NULL, &e) < 0) fail_with(&e);
+    arena_fini(&a);
+}
+
+static void test_parts_that_do_not_fit(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t first[4], second[4]; /* offset and shape of each part */
+        int64_t n, counts[2];
+        const char *message;
+    } cases[] = {
+        {{0, 4, 5}, {12, 4, 5}, 3, {12, 8}, NULL},
+        {{12, 4, 5}, {0, 4, 5}, 3, {8, 12}, NULL}, /* in any order */
+        {{0, 4, 5}, {13, 4, 5}, 3, {12, 7}, "leave a gap"},
+        {{0, 4, 5}, {11, 4, 5}, 3, {12, 9}, "leave a gap"}, /* or overlap */
+        {{0, 4, 5}, {12, 4, 5}, 3, {12, 7}, "the last part is missing"},
+        {{0, 4, 5}, {12, 5, 4}, 3, {12, 8}, "different tensors"},
+        {{0}, {12}, 1, {12, 8}, "not an offset and a shape"},
+        {{0, -4, 5}, {12, -4, 5}, 3, {12, 8}, "no shape"},
+        {{0, (int64_t)1 << 62, 8}, {12, (int64_t)1 << 62, 8}, 3, {12, 8}, "no shape"},
+    };
+    struct arena a = {0};
+    const char *dir = temporary_dir(), *path = file_join(&a, dir, "t.safetensors");
+    assert_false(safetensors_set_exists(path));
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct error e = {0};
+        struct safetensors_set set;
+        write_part(path, 0, cases[i].first, cases[i].n, cases[i].counts[0]);
+        write_part(path, 1, cases[i].second, cases[i].n, cases[i].counts[1]);
+        assert_true(safetensors_set_exists(path));
+        int rc = safetensors_set_open(path, &set, &e);
+        if (!cases[i].message) {
+            if (rc < 0) fail_with(&e);
+            assert_int_equal(safetensors_set_find(&set, "x")->whole.shape[1], 5);
+            assert_null(safetensors_set_find(&set, "y"));
+            safetensors_set_close(&set);
+        } else if (rc >= 0 || !strstr(e.text, cases[i].message)) {
+            fail_msg("case %zu: '%s' instead of '%s'", i, e.text, cases[i].message);
+        }
+    }
+    struct error e = {0};
+    assert_int_equal(file_remove_tree(dir, &e), 0);
+    arena_fini(&a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_malformed_files),         cmocka_unit_test(test_cut_files),
         cmocka_unit_test(test_entries_in_any_order),    cmocka_unit_test(test_conversions),
         cmocka_unit_test(test_reading_the_wrong_thing), cmocka_unit_test(test_write_then_read),
+        cmocka_unit_test(test_parts_that_do_not_fit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -306,8 +306,9 @@ static void put_manifest(const char *dir, int64_t step, const char *name, uint64
 {
     struct error e = {0};
     struct str text = {0};
-    const struct ckpt_manifest_file f = {name, size, 0};
-    ckpt_manifest_print(step, &f, 1, state, &text);
+    struct ckpt_manifest_file f = {name, size, 0};
+    ckpt_manifest_print(
+        &(struct ckpt_manifest){.step = step, .ranks = 1, .files = &f, .n_files = 1}, state, &text);
     assert_ok(file_write(step_path(dir, 30, CKPT_MANIFEST), text.data, text.len, &e), &e);
     str_fini(&text);
 }
@@ -338,8 +339,9 @@ static void test_hostile_manifests(void **unused)
         expect_fallback(dir, &s, cases[i].message);
     }
     struct str text = {0};
-    const struct ckpt_manifest_file twice[2] = {{"config.json", 15, 0}, {"config.json", 15, 0}};
-    ckpt_manifest_print(30, twice, 2, "{}", &text);
+    struct ckpt_manifest_file twice[2] = {{"config.json", 15, 0}, {"config.json", 15, 0}};
+    ckpt_manifest_print(
+        &(struct ckpt_manifest){.step = 30, .ranks = 1, .files = twice, .n_files = 2}, "{}", &text);
     assert_ok(file_write(step_path(dir, 30, CKPT_MANIFEST), text.data, text.len, &e), &e);
     expect_fallback(dir, &s, "twice");
     str_fini(&text);
@@ -433,6 +435,116 @@ static void test_second_writer_is_refused(void **unused)
     test_dir_free(dir);
 }
 
+/* ------------------------------------------------------------------ parts of ranks */
+
+enum { RANKS = 3 };
+
+/* What each rank has of big, small and counts: all of each tensor, in parts of any size. */
+static const struct ckpt_range ranges[RANKS][3] = {
+    {{0, 1000}, {0, 0}, {2, 3}},
+    {{1000, 0}, {0, STATE_SMALL}, {0, 0}},
+    {{1000, STATE_BIG - 1000}, {0, 0}, {0, 2}},
+};
+
+/* The state of one rank: its own copy of everything, of which only its part counts. */
+struct rank_state {
+    struct run_state s;
+    ckpt_writer_t *w;
+};
+
+static void rank_open(struct rank_state *r, const char *dir, int rank)
+{
+    struct error e = {0};
+    struct ckpt_writer_options o = {.run_dir = dir};
+    state_init(&r->s);
+    r->s.sets[0].ranges = ranges[rank];
+    r->s.sets[1].ranges = ranges[rank] + 2;
+    r->s.weights[0].data = r->s.big + ranges[rank][0].first;
+    r->s.moments[0].data = r->s.counts + ranges[rank][2].first;
+    r->s.layout.rank = rank;
+    r->s.layout.n_ranks = RANKS;
+    if (rank > 0) r->s.layout.n_files = 0;
+    assert_ok(ckpt_writer_open(&o, &r->s.layout, &r->w, &e), &e);
+}
+
+static void rank_close(struct rank_state *r)
+{
+    ckpt_writer_close(r->w);
+    state_fini(&r->s);
+}
+
+/* The first `n` ranks write their parts. */
+static void save_parts(struct rank_state *ranks, int n, int64_t step)
+{
+    struct error e = {0};
+    assert_ok(ckpt_writer_prepare(ranks[0].w, step, &e), &e);
+    for (int r = 0; r < n; r++) {
+        state_fill(&ranks[r].s, step);
+        assert_ok(ckpt_writer_submit(ranks[r].w, step, state_json(step), &e), &e);
+    }
+    for (int r = 0; r < n; r++)
+        assert_ok(ckpt_writer_wait(ranks[r].w, &e), &e);
+}
+
+static void commit_parts(struct rank_state *ranks)
+{
+    struct error e = {0};
+    struct ckpt_part parts[RANKS * 4];
+    size_t n = 0;
+    for (int r = 0; r < RANKS; r++)
+        n += ckpt_writer_parts(ranks[r].w, parts + n, ARRAY_LEN(parts) - n);
+    ckpt_writer_commit(ranks[0].w, parts, n);
+    assert_ok(ckpt_writer_wait(ranks[0].w, &e), &e);
+}
+
+/* Written by three ranks, read by one process and by a rank of another layout: the same bits. Parts
+ * that were not committed, because a rank died, are no checkpoint. */
+static void test_parts_of_ranks(void **unused)
+{
+    (void)unused;
+    char *dir = test_dir_new();
+    struct error e = {0};
+    struct rank_state ranks[RANKS];
+    struct run_state whole;
+    state_init(&whole);
+    for (int r = 0; r < RANKS; r++)
+        rank_open(&ranks[r], dir, r);
+    save_parts(ranks, RANKS, 10);
+    assert_int_equal(state_load(dir, &whole, NULL, &e), -1); /* not yet */
+    commit_parts(ranks);
+    assert_int_equal(state_load(dir, &whole, NULL, &e), 10);
+    save_parts(ranks, RANKS - 1, 20); /* the third dies */
+    for (int r = 0; r < RANKS; r++)
+        rank_close(&ranks[r]);
+    assert_string_equal(folder_names(dir), "step-00000010 step-00000020.tmp");
+    assert_int_equal(state_load(dir, &whole, NULL, &e), 10);
+
+    /* Numbers [700, 2400) of the large tensor, which lie in two parts. */
+    struct ckpt_range some[2] = {{700, 1700}, {3, 2}};
+    struct ckpt_loaded loaded;
+    state_fill(&whole, 999999);
+    struct run_state want;
+    state_init(&want);
+    state_fill(&want, 10);
+    whole.sets[0].ranges = some;
+    whole.weights[0].data = whole.big + 700;
+    whole.weights[1].data = whole.small + 3;
+    assert_ok(ckpt_load_step(dir, 10, &whole.layout, &loaded, &e), &e);
+    json_decref(loaded.state);
+    assert_memory_equal(whole.big + 700, want.big + 700, 1700 * sizeof(float));
+    assert_memory_equal(whole.small + 3, want.small + 3, 2 * sizeof(float));
+    assert_true(whole.big[699] != want.big[699] && whole.big[2400] != want.big[2400]);
+    state_fini(&want);
+
+    ckpt_writer_close(writer_open(dir, &whole, 0, 0)); /* by the next run */
+    assert_string_equal(folder_names(dir), "step-00000010");
+    assert_true(remove(step_path(dir, 10, "weights-00002-of-00003.safetensors")) == 0);
+    assert_true(ckpt_load_step(dir, 10, &whole.layout, &loaded, &e) < 0);
+    assert_non_null(strstr(e.text, "weights-00002-of-00003.safetensors"));
+    state_fini(&whole);
+    test_dir_free(dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -452,6 +564,7 @@ int main(void)
         cmocka_unit_test(test_retention),
         cmocka_unit_test(test_retention_after_fallback),
         cmocka_unit_test(test_second_writer_is_refused),
+        cmocka_unit_test(test_parts_of_ranks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,17 +3,24 @@
  * A checkpoint is a folder checkpoints/step-00000123/ of safetensors files (one set of tensors
  * each), config.json, a copy of the tokenizer, and manifest.json with every file's size and XXH3,
  * the data cursor, counters and configuration. It is written to step-N.tmp/, every file fsynced,
- * then the folder, the manifest last, then renamed; only a folder whose manifest verifies counts. */
+ * then the folder, the manifest last, then renamed; only a folder whose manifest verifies counts.
+ * Of many ranks each writes its part of every tensor (model_parts.c); rank 0 writes the rest, and
+ * the manifest when all parts are there. */
 #ifndef COLOSSUS_TRAIN_CHECKPOINT_INTERNAL_H
 #define COLOSSUS_TRAIN_CHECKPOINT_INTERNAL_H
 
 #include "model/model.h"
 
-/* Tensors that go into one file. The data pointers are the live arrays. */
+/* Tensors that go into one file, of many ranks into one each. The data pointers are the live arrays,
+ * from the first number on that this process has. */
+struct ckpt_range {
+    size_t first, count; /* numbers of a tensor */
+};
 struct ckpt_set {
-    const char *file; /* "weights.safetensors", "optim-m.safetensors", ... */
-    struct safetensors_entry *entries;
+    const char *file;                  /* "weights.safetensors", "optim-m.safetensors", ... */
+    struct safetensors_entry *entries; /* whole tensors: their shapes and bytes */
     size_t n_entries;
+    const struct ckpt_range *ranges; /* [n_entries] what of them is here; NULL: all */
 };
 struct ckpt_file { /* a small file copied in as it is */
     const char *name;
@@ -26,7 +33,10 @@ struct ckpt_layout {
     size_t n_sets;
     const struct ckpt_file *files;
     size_t n_files;
+    int rank, n_ranks; /* sets with ranges are this rank's part of them; 0 ranks: one */
 };
+/* Bytes of what is here of entry i of a set. */
+size_t ckpt_set_bytes(const struct ckpt_set *s, size_t i);
 
 typedef struct ckpt_writer ckpt_writer_t;
 struct ckpt_writer_options {
@@ -38,19 +48,34 @@ struct ckpt_writer_options {
      * stays only while it is the newest, and drives no other away. */
     bool (*is_sound)(const json_t *state);
 };
-/* Allocates the staging copy of every set and starts the writing thread. Removes left-over .tmp.
+/* Allocates the staging copy of every set and starts the writing thread. Removes left-over .tmp; of
+ * many ranks, rank 0 does, before the others open theirs.
  * Names, entries and files are copied here, so that only the live arrays must outlive the call; a
  * file's content is what it is now. Fails where another process writes to the same run. */
 int ckpt_writer_open(const struct ckpt_writer_options *o, const struct ckpt_layout *l,
                      ckpt_writer_t **out, struct error *e);
 size_t ckpt_writer_bytes(const struct ckpt_layout *l); /* staging, for the memory plan */
 /* Waits until the previous checkpoint is on disk, copies the live arrays, and returns; the thread
- * writes. state is the manifest's "state" object (cursor, counters; a reference is stolen). An
+ * writes: all of it, or of many ranks this one's part. state is the manifest's "state" object (cursor, counters; a reference is stolen). An
  * error of the previous write is returned here, and by ckpt_writer_wait, once; the new checkpoint
  * is being written all the same. A checkpoint of the same step is replaced. */
 int ckpt_writer_submit(ckpt_writer_t *w, int64_t step, json_t *state, struct error *e);
 int ckpt_writer_wait(ckpt_writer_t *w, struct error *e); /* until the disk has it */
 bool ckpt_writer_is_idle(ckpt_writer_t *w); /* whether ckpt_writer_wait would not wait */
+
+/* Of many ranks: rank 0 prepares the folder before any of them submits; when all have written their
+ * parts, rank 0 commits the checkpoint, which its thread does, or abandons it. */
+int ckpt_writer_prepare(ckpt_writer_t *w, int64_t step, struct error *e);
+struct ckpt_part { /* a file that was written */
+    char name[132];
+    uint64_t size, xxh3;
+};
+/* The files that the last submit wrote here, for rank 0; returns their number, at most cap. */
+size_t ckpt_writer_parts(const ckpt_writer_t *w, struct ckpt_part *parts, size_t cap);
+/* parts: of all ranks; they must stay until the writer is idle. */
+void ckpt_writer_commit(ckpt_writer_t *w, const struct ckpt_part *parts, size_t n);
+void ckpt_writer_abandon(ckpt_writer_t *w);
+
 /* Deletes every checkpoint that is newer than the one of that step, which must verify. */
 int ckpt_writer_go_back(ckpt_writer_t *w, int64_t step, struct error *e);
 /* Waits for the write under way; an error nobody asked for is logged. NULL is allowed. */
@@ -78,5 +103,8 @@ struct ckpt_loaded { /* from the manifest */
 int ckpt_load_newest(const char *run_dir, const struct ckpt_layout *l, struct ckpt_loaded *out,
                      void (*on_skip)(void *ctx, int64_t step, const char *why), void *ctx,
                      struct error *e);
+/* The checkpoint of that step, which another rank has verified: manifest and sizes are looked at. */
+int ckpt_load_step(const char *run_dir, int64_t step, const struct ckpt_layout *l,
+                   struct ckpt_loaded *out, struct error *e);
 
 #endif

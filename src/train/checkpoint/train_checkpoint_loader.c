@@ -76,6 +76,16 @@ int ckpt_verify(const char *ckpt_dir, struct error *e)
 
 /* ------------------------------------------------------------------ tensors */
 
+size_t ckpt_set_bytes(const struct ckpt_set *s, size_t i)
+{
+    const struct safetensors_entry *t = &s->entries[i];
+    size_t n = 1;
+    if (!s->ranges) return t->bytes;
+    for (int d = 0; d < t->n_dims; d++)
+        n *= (size_t)t->shape[d];
+    return n ? t->bytes / n * s->ranges[i].count : 0;
+}
+
 static void shape_text(const struct safetensors_entry *t, char *text, size_t size)
 {
     size_t n = (size_t)snprintf(text, size, "[");
@@ -101,13 +111,15 @@ static int compare_entry(const char *path, const struct safetensors_entry *want,
 }
 
 /* Gate 4 for one file: exactly the set's tensors. */
-static int compare_set(const char *path, const struct ckpt_set *set, const struct safetensors *st,
-                       struct error *e)
+static int compare_set(const char *path, const struct ckpt_set *set,
+                       const struct safetensors_set *st, struct error *e)
 {
-    for (size_t i = 0; i < set->n_entries; i++)
-        TRY(compare_entry(path, &set->entries[i], safetensors_find(st, set->entries[i].name), e));
-    if (st->n_entries != set->n_entries)
-        return error_set(e, "'%s' holds %zu tensors, this run has %zu", path, st->n_entries,
+    for (size_t i = 0; i < set->n_entries; i++) {
+        const struct safetensors_tensor *t = safetensors_set_find(st, set->entries[i].name);
+        TRY(compare_entry(path, &set->entries[i], t ? &t->whole : NULL, e));
+    }
+    if (st->n_tensors != set->n_entries)
+        return error_set(e, "'%s' holds %zu tensors, this run has %zu", path, st->n_tensors,
                          set->n_entries);
     return 0;
 }
@@ -119,25 +131,43 @@ static const struct ckpt_manifest_file *find_row(const struct ckpt_manifest *m, 
     return NULL;
 }
 
+/* Whether the manifest names the files of a set: one, or a part of each rank. */
+static int check_named(const char *dir, const struct ckpt_manifest *m, const struct ckpt_set *set,
+                       struct arena *a, struct error *e)
+{
+    if (find_row(m, set->file)) return 0;
+    for (int r = 0; r < m->ranks; r++) {
+        const char *name = safetensors_part_name(a, set->file, r, (int)m->ranks);
+        if (find_row(m, name)) continue;
+        return error_set(e, "the checkpoint '%s' has no file '%s'", dir,
+                         m->ranks > 1 ? name : set->file);
+    }
+    return 0;
+}
+
 /* Opened and compared (gate 4); the caller closes st. */
 static int open_set(const char *dir, const struct ckpt_manifest *m, const struct ckpt_set *set,
-                    struct arena *a, struct safetensors *st, struct error *e)
+                    struct arena *a, struct safetensors_set *st, struct error *e)
 {
     const char *path = file_join(a, dir, set->file);
-    if (!find_row(m, set->file))
-        return error_set(e, "the checkpoint '%s' has no file '%s'", dir, set->file);
-    TRY(safetensors_open(path, st, e));
+    TRY(check_named(dir, m, set, a, e));
+    TRY(safetensors_set_open(path, st, e));
     int rc = compare_set(path, set, st, e);
-    if (rc < 0) safetensors_close(st);
+    if (rc < 0) safetensors_set_close(st);
     return rc;
 }
 
 /* The layout's data pointers are the live arrays: const for the writer, filled here. */
-static void copy_set(const struct ckpt_set *set, const struct safetensors *st)
+static void copy_set(const struct ckpt_set *set, const struct safetensors_set *st)
 {
     for (size_t i = 0; i < set->n_entries; i++) {
-        const struct safetensors_entry *t = safetensors_find(st, set->entries[i].name);
-        if (t->bytes) memcpy((void *)(uintptr_t)set->entries[i].data, t->data, t->bytes);
+        const struct safetensors_entry *t = &set->entries[i];
+        struct ckpt_range r = {0, 1};
+        for (int d = 0; d < t->n_dims; d++)
+            r.count *= (size_t)t->shape[d];
+        if (set->ranges) r = set->ranges[i];
+        safetensors_tensor_copy(safetensors_set_find(st, t->name), r.first, r.count,
+                                (void *)(uintptr_t)t->data);
     }
 }
 
@@ -146,7 +176,7 @@ static void copy_set(const struct ckpt_set *set, const struct safetensors *st)
 static int load_tensors(const char *dir, const struct ckpt_manifest *m, const struct ckpt_layout *l,
                         struct arena *a, struct error *e)
 {
-    struct safetensors *st = arena_alloc(a, (l->n_sets + 1) * sizeof(*st));
+    struct safetensors_set *st = arena_alloc(a, (l->n_sets + 1) * sizeof(*st));
     size_t n_open = 0;
     int rc = 0;
     while (n_open < l->n_sets && rc == 0) {
@@ -155,10 +185,10 @@ static int load_tensors(const char *dir, const struct ckpt_manifest *m, const st
     }
     for (size_t i = 0; rc == 0 && i < l->n_sets; i++) {
         copy_set(&l->sets[i], &st[i]);
-        rc = file_map_check(&st[i].map, l->sets[i].file, e);
+        rc = safetensors_set_check(&st[i], l->sets[i].file, e);
     }
     for (size_t i = 0; i < n_open; i++)
-        safetensors_close(&st[i]);
+        safetensors_set_close(&st[i]);
     return rc;
 }
 
@@ -171,6 +201,37 @@ static int no_good_checkpoint(const char *root, size_t n, const struct error *ne
               newest->text);
     return error_hint(e, "restore the folder from a copy; --restart begins anew and keeps what is "
                          "there under another name");
+}
+
+/* What a verified checkpoint holds, into the arrays. 1: done. */
+static int take(const char *dir, const struct ckpt_manifest *m, const struct ckpt_layout *l,
+                struct ckpt_loaded *out, struct error *e)
+{
+    struct arena a = {0};
+    int rc = load_tensors(dir, m, l, &a, e);
+    if (rc < 0) {
+        error_context(e, "the checkpoint of step %" PRId64 " is not of this model", m->step);
+        error_hint(e, "give the run another name, or put the model's settings back");
+    } else {
+        *out = (struct ckpt_loaded){m->step, json_incref(m->state)};
+        rc = 1;
+    }
+    arena_fini(&a);
+    return rc;
+}
+
+int ckpt_load_step(const char *run_dir, int64_t step, const struct ckpt_layout *l,
+                   struct ckpt_loaded *out, struct error *e)
+{
+    struct arena a = {0};
+    struct ckpt_manifest m = {0};
+    const char *dir = ckpt_step_path(&a, ckpt_root_path(&a, run_dir), step, false);
+    int rc = ckpt_manifest_read(file_join(&a, dir, CKPT_MANIFEST), &a, &m, e);
+    if (rc >= 0) rc = ckpt_manifest_check_sizes(dir, &m, e);
+    if (rc >= 0) rc = take(dir, &m, l, out, e);
+    ckpt_manifest_free(&m);
+    arena_fini(&a);
+    return rc;
 }
 
 int ckpt_load_newest(const char *run_dir, const struct ckpt_layout *l, struct ckpt_loaded *out,
@@ -196,14 +257,7 @@ int ckpt_load_newest(const char *run_dir, const struct ckpt_layout *l, struct ck
         rc = no_good_checkpoint(root, n, &newest, e);
         goto out;
     }
-    rc = load_tensors(dir, &m, l, &a, e);
-    if (rc < 0) {
-        error_context(e, "the checkpoint of step %" PRId64 " is not of this model", steps[i]);
-        error_hint(e, "give the run another name, or put the model's settings back");
-    } else {
-        *out = (struct ckpt_loaded){m.step, json_incref(m.state)};
-        rc = 1;
-    }
+    rc = take(dir, &m, l, out, e);
     ckpt_manifest_free(&m);
 out:
     arena_fini(&a);

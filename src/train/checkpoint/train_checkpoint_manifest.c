@@ -1,8 +1,9 @@
 /* train_checkpoint_manifest.c: the format of a checkpoint folder, and when one is valid.
  *
  * RUN/checkpoints/step-00000123/      the step in decimal, at least 8 digits with leading zeros
- *     weights.safetensors             any number of files: tensors as safetensors, small ones
- *     optim-m.safetensors             (config.json, tokenizer.json) byte for byte as given
+ *     weights.safetensors             any number of files: tensors as safetensors, in one file or
+ *     optim-m.safetensors             in parts of several ranks (model_parts.c), small ones
+ *                                     (config.json, tokenizer.json) byte for byte as given
  *     ...
  *     manifest.json                   written last
  * RUN/checkpoints/step-00000123.tmp/  being written, being replaced or being deleted: never read
@@ -14,7 +15,7 @@
  *       "format": "colossus checkpoint",\n
  *       "version": 1,\n
  *       "step": S,\n                        equal to the folder's
- *       "ranks": 1,\n                       number of processes whose parts lie in the folder
+ *       "ranks": S,\n                       number of processes whose parts lie in the folder
  *       "files": [\n
  *         {"name": "NAME", "size": S, "xxh3": "H"},\n       one line per file, comma but for the
  *         ...                                               last; size in bytes; H of all bytes
@@ -117,19 +118,19 @@ int ckpt_scan(const char *root, struct arena *a, int64_t **steps, size_t *count,
 
 /* ------------------------------------------------------------------ writing */
 
-void ckpt_manifest_print(int64_t step, const struct ckpt_manifest_file *files, size_t n_files,
-                         const char *state_text, struct str *out)
+void ckpt_manifest_print(const struct ckpt_manifest *m, const char *state_text, struct str *out)
 {
     char hex[17];
     size_t begin = out->len;
     str_printf(out,
                "{\n  \"format\": \"" FORMAT_NAME "\",\n  \"version\": %d,\n  \"step\": %" PRId64
-               ",\n  \"ranks\": 1,\n  \"files\": [\n",
-               FORMAT_VERSION, step);
-    for (size_t i = 0; i < n_files; i++) {
-        hash_to_hex(files[i].xxh3, hex);
+               ",\n  \"ranks\": %" PRId64 ",\n  \"files\": [\n",
+               FORMAT_VERSION, m->step, m->ranks);
+    for (size_t i = 0; i < m->n_files; i++) {
+        const struct ckpt_manifest_file *f = &m->files[i];
+        hash_to_hex(f->xxh3, hex);
         str_printf(out, "    {\"name\": \"%s\", \"size\": %" PRIu64 ", \"xxh3\": \"%s\"}%s\n",
-                   files[i].name, files[i].size, hex, i + 1 < n_files ? "," : "");
+                   f->name, f->size, hex, i + 1 < m->n_files ? "," : "");
     }
     str_printf(out, "  ],\n  \"state\": %s,\n  \"xxh3\": \"", state_text);
     hash_to_hex(hash_xxh3(out->data + begin, out->len - begin), hex);
@@ -171,29 +172,44 @@ static int read_file_row(const json_t *row, const char *path, struct arena *a,
     return 0;
 }
 
+static int compare_text(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static int check_names_differ(const struct ckpt_manifest *m, const char *path, struct arena *a,
+                              struct error *e)
+{
+    const char **names = arena_alloc(a, m->n_files * sizeof(*names));
+    for (size_t i = 0; i < m->n_files; i++)
+        names[i] = m->files[i].name;
+    qsort(names, m->n_files, sizeof(*names), compare_text);
+    for (size_t i = 1; i < m->n_files; i++)
+        if (strcmp(names[i - 1], names[i]) == 0)
+            return error_set(e, "'%s' names the file '%s' twice", path, names[i]);
+    return 0;
+}
+
 static int read_files(const json_t *root, const char *path, struct arena *a,
                       struct ckpt_manifest *m, struct error *e)
 {
     const json_t *rows = json_object_get(root, "files");
     size_t n = json_array_size(rows);
     if (!json_is_array(rows) || n == 0 || n > CKPT_MAX_FILES)
-        return error_set(e, "'%s': 'files' must be a list of 1 to %d files", path, CKPT_MAX_FILES);
+        return error_set(e, "'%s': 'files' must be a list of 1 to %zu files", path, CKPT_MAX_FILES);
     m->files = arena_alloc(a, n * sizeof(*m->files));
     for (size_t i = 0; i < n; i++) {
         TRY(read_file_row(json_array_get(rows, i), path, a, &m->files[i], e));
-        for (size_t j = 0; j < i; j++)
-            if (strcmp(m->files[i].name, m->files[j].name) == 0)
-                return error_set(e, "'%s' names the file '%s' twice", path, m->files[i].name);
         m->n_files = i + 1;
     }
-    return 0;
+    return check_names_differ(m, path, a, e);
 }
 
 static int read_members(const json_t *root, const char *path, struct arena *a,
                         struct ckpt_manifest *m, struct error *e)
 {
     const char *format;
-    int64_t version, ranks;
+    int64_t version;
     TRY(json_get_string(root, "format", &format, path, e));
     TRY(json_get_int(root, "version", &version, path, e));
     if (strcmp(format, FORMAT_NAME) != 0)
@@ -204,10 +220,8 @@ static int read_members(const json_t *root, const char *path, struct arena *a,
         return error_hint(e, "use the version of colossus that wrote it");
     }
     TRY(json_get_int(root, "step", &m->step, path, e));
-    TRY(json_get_int(root, "ranks", &ranks, path, e));
-    if (ranks != 1)
-        return error_set(e, "'%s' is of a run on %" PRId64 " ranks, this program reads 1", path,
-                         ranks);
+    TRY(json_get_int(root, "ranks", &m->ranks, path, e));
+    if (m->ranks < 1) return error_set(e, "'%s' is of %" PRId64 " ranks", path, m->ranks);
     TRY(read_files(root, path, a, m, e));
     m->state = json_object_get(root, "state");
     if (!json_is_object(m->state)) {
@@ -251,11 +265,10 @@ static int check_one_file(const char *path, const struct ckpt_manifest_file *f, 
     return error_set(e, "'%s' is damaged: XXH3 %s, the manifest says %s", path, found, expected);
 }
 
-int ckpt_manifest_check_files(const char *dir, const struct ckpt_manifest *m, struct error *e)
+int ckpt_manifest_check_sizes(const char *dir, const struct ckpt_manifest *m, struct error *e)
 {
     struct arena a = {0};
     int rc = 0;
-    /* Every size before any hash: a missing or cut file shows without reading gigabytes. */
     for (size_t i = 0; i < m->n_files && rc == 0; i++) {
         const char *path = file_join(&a, dir, m->files[i].name);
         int64_t size = file_size(path, e);
@@ -265,6 +278,15 @@ int ckpt_manifest_check_files(const char *dir, const struct ckpt_manifest *m, st
             rc = error_set(e, "'%s' is %" PRId64 " bytes long, the manifest says %" PRIu64, path,
                            size, m->files[i].size);
     }
+    arena_fini(&a);
+    return rc;
+}
+
+/* Every size before any hash: a missing or cut file shows without reading gigabytes. */
+int ckpt_manifest_check_files(const char *dir, const struct ckpt_manifest *m, struct error *e)
+{
+    struct arena a = {0};
+    int rc = ckpt_manifest_check_sizes(dir, m, e);
     for (size_t i = 0; i < m->n_files && rc == 0; i++)
         rc = check_one_file(file_join(&a, dir, m->files[i].name), &m->files[i], e);
     arena_fini(&a);

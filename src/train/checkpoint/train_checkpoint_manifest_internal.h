@@ -7,8 +7,8 @@
 #include "train/checkpoint/train_checkpoint_internal.h"
 
 #define CKPT_MANIFEST     "manifest.json"
-#define CKPT_MAX_FILES    4096           /* per checkpoint, so that a bad manifest has a limit */
-#define CKPT_MAX_STEP     999999999999LL /* 12 digits: a name is never ambiguous */
+#define CKPT_MAX_FILES    ((size_t)1 << 19) /* per checkpoint: a bad manifest has a limit */
+#define CKPT_MAX_STEP     999999999999LL    /* 12 digits: a name is never ambiguous */
 #define CKPT_MAX_MANIFEST ((size_t)64 << 20)
 
 struct ckpt_manifest_file {
@@ -16,7 +16,7 @@ struct ckpt_manifest_file {
     uint64_t size, xxh3;
 };
 struct ckpt_manifest {
-    int64_t step;
+    int64_t step, ranks;
     struct ckpt_manifest_file *files;
     size_t n_files;
     json_t *state; /* owned */
@@ -34,13 +34,13 @@ bool ckpt_file_name_valid(const char *name);
  * A root that does not exist has none. */
 int ckpt_scan(const char *root, struct arena *a, int64_t **steps, size_t *count, struct error *e);
 
-/* Appends the whole text of a manifest. state_text is a JSON object. */
-void ckpt_manifest_print(int64_t step, const struct ckpt_manifest_file *files, size_t n_files,
-                         const char *state_text, struct str *out);
+/* Appends the whole text of a manifest: all but m->state, which is given as text. */
+void ckpt_manifest_print(const struct ckpt_manifest *m, const char *state_text, struct str *out);
 /* Reads and checks a manifest's own hash, form and limits; strings in *a, m->state is owned. */
 int ckpt_manifest_read(const char *path, struct arena *a, struct ckpt_manifest *m, struct error *e);
 void ckpt_manifest_free(struct ckpt_manifest *m);
-/* Sizes first, then the hash of every file that the manifest names. */
+/* The size of every file that the manifest names; and before the hash of each. */
+int ckpt_manifest_check_sizes(const char *dir, const struct ckpt_manifest *m, struct error *e);
 int ckpt_manifest_check_files(const char *dir, const struct ckpt_manifest *m, struct error *e);
 
 #endif

@@ -14,6 +14,11 @@
  *     older ones             deleted as the retention rule says: only now. Checkpoints that are not
  *                            sound (saved while updates are skipped) drive none away that is
  *
+ * Of many ranks each has a writer. All write their parts into the .tmp folder, which rank 0 has made
+ * (ckpt_writer_prepare), and verify them; from the manifest on rank 0 does the rest, when the caller
+ * says that all parts are there (ckpt_writer_commit). So a rank that dies while it writes leaves a
+ * .tmp folder, which the next opening removes.
+ *
  * What must stay true: (1) a folder with a checkpoint's name was complete and verified when it got
  * that name; (2) nothing older is deleted before (1) holds for the newer, so the last good
  * checkpoint never goes; (3) a failure (disk full, no permission, a device that lies) removes the
@@ -36,6 +41,12 @@
 #define COPY_PIECE    ((size_t)4 << 20) /* one task of the parallel copy */
 #define STAGING_ALIGN 64
 
+enum write_work {
+    WRITE_ALL,   /* one process: the whole checkpoint */
+    WRITE_PART,  /* the files of this rank */
+    WRITE_COMMIT /* rank 0: manifest and name */
+};
+
 struct copy_piece {
     const uint8_t *live;
     uint8_t *staged;
@@ -46,8 +57,8 @@ struct ckpt_writer {
     struct arena arena; /* names, entries and contents of small files; constant after open */
     const char *root;   /* RUN/checkpoints */
     struct ckpt_writer_options options; /* run_dir is read when it opens, and not kept */
-    int lock_fd;
-    struct ckpt_set *sets; /* entries point into the staging copy */
+    int lock_fd, rank, n_ranks;
+    struct ckpt_set *sets; /* what is written here; entries point into the staging copy */
     size_t n_sets;
     struct ckpt_file *files;
     size_t n_files;
@@ -56,12 +67,15 @@ struct ckpt_writer {
     struct copy_piece *pieces;
     size_t n_pieces;
     struct ckpt_manifest_file *rows; /* the writing thread's: sets, then files */
+    const struct ckpt_part *parts;   /* of all ranks, the caller's */
+    size_t n_parts;
 
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t changed;
     bool busy, quit, failed; /* under the lock; while busy the rest is the writing thread's */
     struct error failure;
+    enum write_work work;
     int64_t step;
     struct str state_text, manifest_text;
 };
@@ -85,23 +99,40 @@ static int write_files(ckpt_writer_t *w, const char *dir, struct arena *a, struc
     return file_sync_dir(dir, e);
 }
 
+/* Of this process's files, or of those of all ranks. */
+static struct ckpt_manifest list_files(const ckpt_writer_t *w, struct arena *a)
+{
+    struct ckpt_manifest m = {.step = w->step, .ranks = w->n_ranks};
+    m.files = w->rows;
+    m.n_files = w->n_sets + w->n_files;
+    if (w->work != WRITE_COMMIT) return m;
+    m.n_files = w->n_parts;
+    m.files = arena_alloc(a, w->n_parts * sizeof(*m.files));
+    for (size_t i = 0; i < w->n_parts; i++) {
+        const struct ckpt_part *p = &w->parts[i];
+        m.files[i] = (struct ckpt_manifest_file){p->name, p->size, p->xxh3};
+    }
+    return m;
+}
+
 static int write_manifest(ckpt_writer_t *w, const char *dir, struct arena *a, struct error *e)
 {
+    struct ckpt_manifest m = list_files(w, a);
     str_clear(&w->manifest_text);
-    ckpt_manifest_print(w->step, w->rows, w->n_sets + w->n_files, w->state_text.data,
-                        &w->manifest_text);
+    ckpt_manifest_print(&m, w->state_text.data, &w->manifest_text);
     return file_write(file_join(a, dir, CKPT_MANIFEST), w->manifest_text.data, w->manifest_text.len,
                       e);
 }
 
-/* What was written must be what a loader will accept. */
+/* What was written must be what a loader will accept. Each rank has read its part back already. */
 static int read_back(ckpt_writer_t *w, const char *dir, struct arena *a, struct error *e)
 {
-    struct ckpt_manifest m;
+    struct ckpt_manifest m, wrote = list_files(w, a);
     int rc = ckpt_manifest_read(file_join(a, dir, CKPT_MANIFEST), a, &m, e);
-    if (rc == 0 && (m.step != w->step || m.n_files != w->n_sets + w->n_files))
+    if (rc == 0 && (m.step != w->step || m.n_files != wrote.n_files))
         rc = error_set(e, "the manifest in '%s' is not the one that was written", dir);
-    if (rc == 0) rc = ckpt_manifest_check_files(dir, &m, e);
+    if (rc == 0 && w->work == WRITE_COMMIT) rc = ckpt_manifest_check_sizes(dir, &m, e);
+    if (rc == 0 && w->work == WRITE_ALL) rc = ckpt_manifest_check_files(dir, &m, e);
     ckpt_manifest_free(&m);
     return rc < 0 ? error_context(e, "reading back what was just written") : 0;
 }
@@ -170,6 +201,22 @@ static int apply_retention(const ckpt_writer_t *w, struct arena *a, struct error
     return 0;
 }
 
+/* The folder of a rank's part is there (ckpt_writer_prepare), and stays where this fails: other ranks
+ * may be writing to it. */
+static int write_part(ckpt_writer_t *w, struct error *e)
+{
+    struct arena a = {0};
+    const char *staging = ckpt_step_path(&a, w->root, w->step, true);
+    int rc = write_files(w, staging, &a, e);
+    struct ckpt_manifest own = list_files(w, &a);
+    if (rc == 0) rc = ckpt_manifest_check_files(staging, &own, e);
+    if (rc < 0)
+        error_context(e, "cannot save rank %d's part of the checkpoint of step %" PRId64, w->rank,
+                      w->step);
+    arena_fini(&a);
+    return rc;
+}
+
 static int write_checkpoint(ckpt_writer_t *w, struct error *e)
 {
     struct arena a = {0};
@@ -177,9 +224,12 @@ static int write_checkpoint(ckpt_writer_t *w, struct error *e)
     double start_s = time_now_s();
     const char *staging = ckpt_step_path(&a, w->root, w->step, true);
     const char *final = ckpt_step_path(&a, w->root, w->step, false);
-    int rc = file_remove_tree(staging, e);
-    if (rc == 0) rc = file_make_dirs(staging, e);
-    if (rc == 0) rc = write_files(w, staging, &a, e);
+    int rc = 0;
+    if (w->work == WRITE_ALL) {
+        rc = file_remove_tree(staging, e);
+        if (rc == 0) rc = file_make_dirs(staging, e);
+        if (rc == 0) rc = write_files(w, staging, &a, e);
+    }
     if (rc == 0) rc = write_manifest(w, staging, &a, e);
     if (rc == 0) rc = read_back(w, staging, &a, e);
     if (rc == 0) rc = publish(w, staging, final, e);
@@ -208,7 +258,7 @@ static void *writer_main(void *argument)
         if (!w->busy) break;
         pthread_mutex_unlock(&w->lock);
         struct error e = {0};
-        int rc = write_checkpoint(w, &e);
+        int rc = w->work == WRITE_PART ? write_part(w, &e) : write_checkpoint(w, &e);
         pthread_mutex_lock(&w->lock);
         if (rc < 0) {
             w->failed = true;
@@ -278,6 +328,16 @@ static void copy_one_piece(void *ctx, size_t task, int thread)
     memcpy(p->staged, p->live, p->bytes);
 }
 
+static void start_work(ckpt_writer_t *w, enum write_work work)
+{
+    pthread_mutex_lock(&w->lock);
+    CHECK(!w->busy);
+    w->work = work;
+    w->busy = true;
+    pthread_cond_broadcast(&w->changed);
+    pthread_mutex_unlock(&w->lock);
+}
+
 int ckpt_writer_submit(ckpt_writer_t *w, int64_t step, json_t *state, struct error *e)
 {
     CHECK_MSG(step >= 0 && step <= CKPT_MAX_STEP, "step %" PRId64, step);
@@ -292,12 +352,46 @@ int ckpt_writer_submit(ckpt_writer_t *w, int64_t step, json_t *state, struct err
     mem_free(text);
     pool_run(w->options.pool, w->n_pieces, copy_one_piece, w);
 
-    pthread_mutex_lock(&w->lock);
     w->step = step;
-    w->busy = true;
-    pthread_cond_broadcast(&w->changed);
-    pthread_mutex_unlock(&w->lock);
+    start_work(w, w->n_ranks > 1 ? WRITE_PART : WRITE_ALL);
     return rc;
+}
+
+int ckpt_writer_prepare(ckpt_writer_t *w, int64_t step, struct error *e)
+{
+    struct arena a = {0};
+    const char *staging = ckpt_step_path(&a, w->root, step, true);
+    int rc = file_remove_tree(staging, e);
+    if (rc == 0) rc = file_make_dirs(staging, e);
+    arena_fini(&a);
+    return rc;
+}
+
+size_t ckpt_writer_parts(const ckpt_writer_t *w, struct ckpt_part *parts, size_t cap)
+{
+    size_t n = w->n_sets + w->n_files;
+    CHECK(n <= cap);
+    for (size_t i = 0; i < n; i++) {
+        parts[i] = (struct ckpt_part){.size = w->rows[i].size, .xxh3 = w->rows[i].xxh3};
+        snprintf(parts[i].name, sizeof(parts[i].name), "%s", w->rows[i].name);
+    }
+    return n;
+}
+
+void ckpt_writer_commit(ckpt_writer_t *w, const struct ckpt_part *parts, size_t n)
+{
+    w->parts = parts;
+    w->n_parts = n;
+    start_work(w, WRITE_COMMIT);
+}
+
+void ckpt_writer_abandon(ckpt_writer_t *w)
+{
+    struct arena a = {0};
+    struct error e;
+    if (file_remove_tree(ckpt_step_path(&a, w->root, w->step, true), &e) < 0)
+        log_warn("%s", e.text);
+    arena_fini(&a);
 }
 
 /* ------------------------------------------------------------------ opening and closing */
@@ -312,7 +406,7 @@ size_t ckpt_writer_bytes(const struct ckpt_layout *l)
     size_t total = 0;
     for (size_t s = 0; s < l->n_sets; s++)
         for (size_t i = 0; i < l->sets[s].n_entries; i++)
-            total += staged_bytes(l->sets[s].entries[i].bytes);
+            total += staged_bytes(ckpt_set_bytes(&l->sets[s], i));
     return total;
 }
 
@@ -333,6 +427,40 @@ static void *arena_copy(struct arena *a, const void *data, size_t size)
     return copy;
 }
 
+/* A tensor of `bytes` from `live` on gets its place in the staging copy; returns it. */
+static const void *stage(ckpt_writer_t *w, const uint8_t *live, size_t bytes, size_t *used)
+{
+    uint8_t *staged = w->staging + *used;
+    for (size_t at = 0; at < bytes; at += COPY_PIECE)
+        w->pieces[w->n_pieces++] =
+            (struct copy_piece){live + at, staged + at, MIN(COPY_PIECE, bytes - at)};
+    *used += staged_bytes(bytes);
+    return staged;
+}
+
+/* The tensors of a set as they go into its file: whole, or the parts that are here, each with its
+ * companion, which never changes and is not staged. */
+static void take_set(ckpt_writer_t *w, struct ckpt_set *set, size_t *used)
+{
+    struct safetensors_entry *out = arena_alloc(&w->arena, (2 * set->n_entries + 1) * sizeof(*out));
+    size_t n = 0;
+    for (size_t i = 0; i < set->n_entries; i++) {
+        const struct safetensors_entry *whole = &set->entries[i];
+        size_t bytes = ckpt_set_bytes(set, i);
+        if (set->ranges && bytes == 0) continue;
+        struct safetensors_entry *t = &out[n++];
+        *t = *whole;
+        t->data = stage(w, whole->data, bytes, used);
+        if (bytes == whole->bytes) continue;
+        t->n_dims = 1;
+        t->shape[0] = (int64_t)set->ranges[i].count;
+        t->bytes = bytes;
+        out[n++] = safetensors_companion(whole, set->ranges[i].first, &w->arena);
+    }
+    set->entries = out;
+    set->n_entries = n;
+}
+
 /* Copies the layout into the arena, with the entries' data pointing into the staging copy. */
 static void take_layout(ckpt_writer_t *w, const struct ckpt_layout *l)
 {
@@ -349,17 +477,11 @@ static void take_layout(ckpt_writer_t *w, const struct ckpt_layout *l)
     w->n_files = l->n_files;
     for (size_t s = 0; s < w->n_sets; s++) {
         struct ckpt_set *set = &w->sets[s];
-        set->file = w->rows[s].name = arena_strdup(&w->arena, set->file);
-        set->entries = arena_copy(&w->arena, set->entries, set->n_entries * sizeof(*set->entries));
-        for (size_t i = 0; i < set->n_entries; i++) {
-            struct safetensors_entry *t = &set->entries[i];
-            const uint8_t *live = t->data;
-            t->data = w->staging + used;
-            for (size_t at = 0; at < t->bytes; at += COPY_PIECE)
-                w->pieces[w->n_pieces++] = (struct copy_piece){live + at, w->staging + used + at,
-                                                               MIN(COPY_PIECE, t->bytes - at)};
-            used += staged_bytes(t->bytes);
-        }
+        set->file = w->n_ranks > 1 && set->ranges
+                        ? safetensors_part_name(&w->arena, set->file, w->rank, w->n_ranks)
+                        : arena_strdup(&w->arena, set->file);
+        w->rows[s].name = set->file;
+        take_set(w, set, &used);
     }
     for (size_t i = 0; i < w->n_files; i++) {
         struct ckpt_file *f = &w->files[i];
@@ -438,11 +560,13 @@ int ckpt_writer_open(const struct ckpt_writer_options *o, const struct ckpt_layo
     ckpt_writer_t *w = mem_calloc(1, sizeof(*w));
     w->lock_fd = -1;
     w->options = *o;
+    w->rank = l->rank;
+    w->n_ranks = MAX(l->n_ranks, 1);
     w->root = ckpt_root_path(&w->arena, o->run_dir);
     w->staging_bytes = MAX(ckpt_writer_bytes(l), 1);
     int rc = file_make_dirs(w->root, e);
-    if (rc == 0) rc = lock_root(w->root, &w->lock_fd, e);
-    if (rc == 0) rc = remove_leftovers(w, e);
+    if (rc == 0 && w->rank == 0) rc = lock_root(w->root, &w->lock_fd, e);
+    if (rc == 0 && w->rank == 0) rc = remove_leftovers(w, e);
     if (rc == 0) {
         w->staging = mem_map(w->staging_bytes);
         if (!w->staging)

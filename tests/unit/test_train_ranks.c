@@ -1,0 +1,348 @@
+/* test_train_ranks.c: whole runs of a tiny model on ranks that are threads of this process: which
+ * rank keeps what, the same bits for zero 0, 1 and 2 and across a change of ranks, the balancing loss
+ * of all ranks, what a step sends as it was planned, and a part that cannot be written. */
+#include "test_cluster_threads.h"
+#include "test_train_util.h"
+
+#include <dirent.h>
+
+static const char *run_dir(struct fixture *f, const char *name)
+{
+    return arena_printf(&f->arena, "%s/runs/%s", f->dir, name);
+}
+
+/* ------------------------------------------------------------------ parts */
+
+static void build_shares(struct train_shares *s, const struct param_table *t, int optimizer,
+                         int rank, int size, struct arena *a)
+{
+    struct train_config c = {.optimizer = optimizer};
+    train_shares_build(t, &c, rank, size, a, s);
+}
+
+static void check_shares(const struct param_table *t, int optimizer, int size, struct arena *a)
+{
+    struct train_shares s;
+    size_t dealt = 0, at = 0, least = SIZE_MAX, most = 0;
+    for (int r = 0; r < size; r++) {
+        build_shares(&s, t, optimizer, r, size, a);
+        dealt += s.own;
+        least = MIN(least, s.own);
+        most = MAX(most, s.own);
+    }
+    assert_int_equal(dealt, t->total);
+    for (size_t i = 0; i < s.n; i++) {
+        const struct train_bucket *b = &s.buckets[i];
+        assert_int_equal(b->offset, at);
+        assert_int_equal(b->bounds[0], 0);
+        assert_int_equal(b->bounds[size], b->count);
+        at += b->count;
+    }
+    assert_int_equal(at, t->total);
+    /* AdamW: all alike but for cache lines. Muon: but for half the largest matrix at each end. */
+    size_t matrix = optimizer == TRAIN_OPTIMIZER_MUON ? 2 * 512 * 64 : 0;
+    if (most - least > matrix + 16 * s.n)
+        fail_msg("parts of %zu to %zu numbers on %d ranks", least, most, size);
+    for (size_t i = 0; i < t->n_rows && optimizer == TRAIN_OPTIMIZER_MUON; i++) {
+        const struct param *p = &t->rows[i];
+        if (!train_muon_takes(p)) continue;
+        size_t n = p->n_dims == 3 ? (size_t)p->shape[0] : 1, one = p->count / n;
+        for (size_t k = 0; k < n; k++) {
+            size_t own = train_shares_clip(&s, p->offset + k * one, one).count;
+            assert_true(own == 0 || own == one);
+        }
+    }
+}
+
+static void test_parts_are_equal_and_whole(void **state)
+{
+    (void)state;
+    struct arena a = {0};
+    struct param_table t;
+    struct model_config m;
+    model_config_defaults(&m);
+    m.vocab_size = 301;
+    m.n_layers = 3;
+    m.d_model = 64;
+    m.n_heads = 4;
+    m.n_kv_heads = 2;
+    m.ffn_hidden = 72;
+    m.dense_ffn_hidden = 512;
+    m.n_experts = 6;
+    m.n_experts_used = 2;
+    m.context_length = 16;
+    model_config_derive(&m);
+    model_params_build(&m, &a, &t);
+    static const int sizes[] = {1, 2, 3, 4, 7, 64};
+    for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
+        check_shares(&t, TRAIN_OPTIMIZER_ADAMW, sizes[i], &a);
+        check_shares(&t, TRAIN_OPTIMIZER_MUON, sizes[i], &a);
+    }
+    arena_fini(&a);
+}
+
+/* ------------------------------------------------------------------ runs */
+
+struct job { /* one run on many ranks */
+    const char *yaml;
+    const char *set[12];             /* as struct train_util_run's */
+    const struct train_hooks *hooks; /* of rank 0; its ctx is the job's */
+    atomic_int failed;
+    struct error e; /* rank 0's */
+    cluster_t *first;
+};
+
+static void train_rank(cluster_t *c, void *ctx)
+{
+    struct job *j = ctx;
+    struct train_run_file file;
+    struct error e = {0};
+    size_t n = 0;
+    while (n < ARRAY_LEN(j->set) && j->set[n])
+        n++;
+    const struct train_run_text from = {"run.yaml", j->yaml, strlen(j->yaml), j->set, n};
+    CHECK(train_config_load(&from, &file, &e) >= 0);
+    FILE *nowhere = fopen("/dev/null", "w");
+    struct train_options o = {.cluster = c, .out = nowhere};
+    if (cluster_rank(c) == 0) {
+        j->first = c;
+        o.hooks = j->hooks;
+    }
+    int rc = train_run(&file, &o, &e);
+    if (rc < 0) atomic_fetch_add(&j->failed, 1);
+    if (cluster_rank(c) == 0) j->e = e;
+    fclose(nowhere);
+    train_config_free(&file);
+}
+
+static void run_job(struct job *j, int ranks)
+{
+    struct office o = {.dead = -1};
+    run_ranks(&o, ranks, 20, train_rank, j);
+}
+
+static void must_run(const char *yaml, int ranks, const char *const *set, size_t n)
+{
+    struct job j = {.yaml = yaml};
+    memcpy(j.set, set, n * sizeof(*set));
+    run_job(&j, ranks);
+    if (atomic_load(&j.failed)) fail_msg("%s", j.e.text);
+}
+
+/* Every file of the newest checkpoints of two runs is the same. */
+static void assert_same_checkpoints(struct fixture *f, const char *a, const char *b)
+{
+    int64_t *steps;
+    size_t n, files = 0;
+    assert_ok(f, ckpt_list(run_dir(f, a), &f->arena, &steps, &n, &f->e));
+    assert_true(n > 0);
+    const char *dir =
+        arena_printf(&f->arena, "%s/checkpoints/step-%08lld", run_dir(f, a), (long long)steps[0]);
+    DIR *d = opendir(dir);
+    assert_non_null(d);
+    for (struct dirent *x; (x = readdir(d));) {
+        char *one, *two;
+        size_t size_one, size_two;
+        if (x->d_name[0] == '.') continue;
+        train_util_read_newest(f, run_dir(f, a), x->d_name, &one, &size_one);
+        train_util_read_newest(f, run_dir(f, b), x->d_name, &two, &size_two);
+        if (size_one != size_two || memcmp(one, two, size_one) != 0)
+            fail_msg("'%s' of '%s' and '%s' differ", x->d_name, a, b);
+        mem_free(one);
+        mem_free(two);
+        files++;
+    }
+    closedir(d);
+    assert_true(files > 5);
+}
+
+static void check_zero(struct fixture *f, const char *yaml, int ranks, const char *a, const char *b)
+{
+    const char *zero[] = {"cluster.zero=0", "cluster.zero=1", "cluster.zero=2"};
+    const char *name[] = {"zero-0", "zero-1", "zero-2"};
+    for (int z = 0; z < 3; z++) {
+        const char *set[] = {zero[z], arena_printf(&f->arena, "name=%s", name[z]), a, b};
+        must_run(yaml, ranks, set, ARRAY_LEN(set));
+    }
+    assert_same_checkpoints(f, name[0], name[1]);
+    assert_same_checkpoints(f, name[0], name[2]);
+    assert_ok(f, file_remove_tree(fixture_path(f, "runs"), &f->e));
+}
+
+static void test_zero_gives_the_same_bits(void **state)
+{
+    struct fixture *f = *state;
+    const char *yaml = train_util_yaml(f, train_util_dataset(f, "data", 1));
+    check_zero(f, yaml, 2, "optimizer.kind=adamw", "train.precision=fp32");
+    check_zero(f, yaml, 2, "optimizer.kind=muon", "train.precision=bf16");
+    check_zero(f, yaml, 2, "batch.global_batch=8", "model.tied_embeddings=false");
+    check_zero(f, yaml, 3, "batch.global_batch=6", "balance.kind=bias");
+}
+
+/* Stopped after 5 of 12 steps on 4 ranks, and gone on with by them: the bits of a run in one piece.
+ * Gone on with by 2 ranks, or by one process: the same state at the stop, so nearly the same end. */
+static void test_other_ranks_go_on(void **state)
+{
+    struct fixture *f = *state;
+    const char *yaml = train_util_yaml(f, train_util_dataset(f, "data", 1));
+    static const char *const names[] = {"same", "two", "one"};
+    static const int ranks[] = {4, 2, 1};
+    const char *whole[] = {"name=whole", "cluster.zero=2", "batch.micro_batch=1"};
+    must_run(yaml, 4, whole, ARRAY_LEN(whole));
+    for (size_t i = 0; i < ARRAY_LEN(ranks); i++) {
+        const char *name = arena_printf(&f->arena, "name=%s", names[i]);
+        const char *part[] = {name, "cluster.zero=2", "batch.micro_batch=1", "train.max_steps=5"};
+        const char *rest[] = {name, "cluster.zero=1", "batch.micro_batch=1"};
+        must_run(yaml, 4, part, ARRAY_LEN(part));
+        must_run(yaml, ranks[i], rest, ARRAY_LEN(rest));
+    }
+    assert_same_checkpoints(f, "whole", "same");
+    json_t *want = train_util_lines(f, run_dir(f, "whole"), "metrics.jsonl");
+    for (size_t i = 1; i < ARRAY_LEN(ranks); i++) {
+        json_t *have = train_util_lines(f, run_dir(f, names[i]), "metrics.jsonl");
+        assert_int_equal(json_array_size(have), 12);
+        for (size_t k = 0; k < 12; k++) {
+            double a = json_real_value(json_object_get(json_array_get(want, k), "loss"));
+            double b = json_real_value(json_object_get(json_array_get(have, k), "loss"));
+            if (!(fabs(a - b) < 2e-3 * a)) fail_msg("step %zu: %g, on other ranks %g", k, a, b);
+        }
+        json_decref(have);
+    }
+    json_decref(want);
+}
+
+/* The losses of two ranks are those of one process with microbatches of twice as many rows. */
+static void test_balancing_is_over_all_ranks(void **state)
+{
+    struct fixture *f = *state;
+    const char *yaml = train_util_yaml(f, train_util_dataset(f, "data", 1));
+    const char *coef = "model.router_aux_coef=1"; /* so that its gradient is seen */
+    const char *two[] = {"name=two", "batch.micro_batch=1", "batch.global_batch=4", coef};
+    const char *one[] = {"name=one", "batch.micro_batch=2", "batch.global_batch=4", coef};
+    must_run(yaml, 2, two, ARRAY_LEN(two));
+    must_run(yaml, 1, one, ARRAY_LEN(one));
+    json_t *a = train_util_lines(f, run_dir(f, "two"), "metrics.jsonl");
+    json_t *b = train_util_lines(f, run_dir(f, "one"), "metrics.jsonl");
+    static const char *const keys[] = {"loss", "aux", "z", "grad_norm"};
+    for (size_t i = 0; i < 4; i++) {
+        for (size_t k = 0; k < ARRAY_LEN(keys); k++) {
+            double x = json_real_value(json_object_get(json_array_get(a, i), keys[k]));
+            double y = json_real_value(json_object_get(json_array_get(b, i), keys[k]));
+            if (!(fabs(x - y) < 1e-5 * y))
+                fail_msg("step %zu: %s %.9g, on one rank %.9g", i + 1, keys[k], x, y);
+        }
+    }
+    json_decref(a);
+    json_decref(b);
+}
+
+/* ------------------------------------------------------------------ what a step sends */
+
+struct meter {
+    struct job *job;
+    uint64_t at[16]; /* bytes sent when a step had ended */
+};
+
+static void read_meter(void *ctx, int64_t step)
+{
+    struct meter *m = ctx;
+    m->at[step] = cluster_traffic(m->job->first).bytes;
+}
+
+static uint64_t planned_bytes(struct fixture *f, const char *yaml, const char *zero)
+{
+    char *path = fixture_path(f, "plan.json");
+    struct train_util_run plan = {.yaml = yaml, .set = {zero, "cluster.dp=2"}};
+    json_t *o;
+    const json_t *value;
+    const char *key;
+    uint64_t total = 0;
+    plan.options = (struct train_options){.plan_only = true, .json = true};
+    plan.options.out = fopen(path, "w");
+    assert_ok(f, train_util_try(f, &plan));
+    fclose(plan.options.out);
+    assert_ok(f, json_load_path(path, 1 << 20, &o, &f->e));
+    json_object_foreach(json_object_get(o, "sent_bytes"), key, value)
+    {
+        total += (uint64_t)json_integer_value(value);
+    }
+    json_decref(o);
+    return total;
+}
+
+static void test_steps_send_what_was_planned(void **state)
+{
+    struct fixture *f = *state;
+    const char *yaml = train_util_yaml(f, train_util_dataset(f, "data", 1));
+    static const char *const zero[] = {"cluster.zero=0", "cluster.zero=1", "cluster.zero=2"};
+    for (size_t i = 0; i < ARRAY_LEN(zero); i++) {
+        struct job j = {.yaml = yaml,
+                        .set = {zero[i], arena_printf(&f->arena, "name=sent-%zu", i)}};
+        struct meter m = {.job = &j};
+        struct train_hooks hooks = {.ctx = &m, .after_step = read_meter};
+        j.hooks = &hooks;
+        run_job(&j, 2);
+        assert_int_equal(atomic_load(&j.failed), 0);
+        /* Between the ends of steps 2 and 3: no validation, no checkpoint. */
+        assert_int_equal(m.at[3] - m.at[2], planned_bytes(f, yaml, zero[i]));
+    }
+}
+
+/* ------------------------------------------------------------------ errors */
+
+/* The folder of checkpoints cannot be written to while step 4 is saved: the run goes on, and saves
+ * the next. */
+static void close_folder(void *ctx, int64_t step)
+{
+    const char *dir = ctx;
+    char name[600];
+    snprintf(name, sizeof(name), "%s/step-00000004.tmp", dir);
+    if (step == 4) CHECK(file_write(name, "in the way", 10, NULL) == 0);
+}
+
+static void test_a_failed_part_ends_no_run(void **state)
+{
+    struct fixture *f = *state;
+    const char *yaml = train_util_yaml(f, train_util_dataset(f, "data", 1));
+    const char *dir = arena_printf(&f->arena, "%s/checkpoints", run_dir(f, "small"));
+    struct job j = {.yaml = yaml};
+    struct train_hooks hooks = {.ctx = (void *)(uintptr_t)dir, .after_step = close_folder};
+    j.hooks = &hooks;
+    run_job(&j, 2);
+    assert_int_equal(atomic_load(&j.failed), 0);
+    int64_t *steps;
+    size_t n;
+    assert_ok(f, ckpt_list(run_dir(f, "small"), &f->arena, &steps, &n, &f->e));
+    assert_true(n >= 1 && steps[0] == 12);
+}
+
+static void test_layouts_that_cannot_work(void **state)
+{
+    (void)state;
+    struct error e = {0};
+    assert_int_equal(train_layout_ranks("dp=4,zero=1", &e), 4);
+    assert_int_equal(train_layout_ranks("", &e), 1);
+    assert_true(train_layout_ranks("dp=4,tp=2", &e) < 0);
+    assert_non_null(strstr(e.text, "'tp=2' is no part of a layout"));
+    assert_true(train_layout_ranks("dp", &e) < 0);
+    assert_true(train_layout_ranks("zero=3", &e) < 0);
+    assert_non_null(strstr(e.text, "cluster.zero"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_parts_are_equal_and_whole),
+        cmocka_unit_test_setup_teardown(test_zero_gives_the_same_bits, fixture_setup,
+                                        fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_other_ranks_go_on, fixture_setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_balancing_is_over_all_ranks, fixture_setup,
+                                        fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_steps_send_what_was_planned, fixture_setup,
+                                        fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_a_failed_part_ends_no_run, fixture_setup,
+                                        fixture_teardown),
+        cmocka_unit_test(test_layouts_that_cannot_work),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
