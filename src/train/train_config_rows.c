@@ -70,7 +70,7 @@ const struct option train_run_rows[] = {
     ROW_INT(T, "cluster.dp", dp, "ranks", "0", 0, 1 << 20, "4",
             "data parallel: ranks that share the rows of a step, each with the whole model; 0: all "
             "that mpirun or srun started"),
-    ROW_INT(T, "cluster.zero", zero, NULL, "0", 0, 2, "1",
+    ROW_INT(T, "cluster.zero", zero, NULL, "1", 0, 2, "2",
             "what each of dp ranks keeps of its part only: 0: nothing; 1: masters and moments; 2: "
             "gradients, too; the results are the same bits"),
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Ranks under both MPIs: each library's launcher starts the one program, which joins all ranks and
-# trains data parallel. The same ranks end with the same bits, under either library and across a
-# stop; another number of ranks, with nearly the same loss.
+# trains data parallel. The same ranks end with the same bits, under either library, across a stop
+# and a kill, whatever each keeps of the model; another number of ranks, with nearly the same loss.
 set -uo pipefail
 
 # Where a test runs as root in a container, Open MPI wants to be told that this is meant.
@@ -15,7 +15,7 @@ ranks() { # MPI N ARGUMENTS...: colossus on N ranks
     [[ $1 == openmpi ]] && options=(--oversubscribe)
     timeout 200 "mpirun.$1" "${options[@]}" -n "$2" "$COLOSSUS" "${@:3}" </dev/null 2>&1
 }
-weights() { sha256sum "$1"/checkpoints/step-00000040/weights.safetensors | cut -d' ' -f1; }
+weights() { cat "$1"/checkpoints/step-00000040/weights*.safetensors | sha256sum | cut -d' ' -f1; }
 bits_per_byte() { grep -o '"valid_bits_per_byte":[0-9.]*' "$1/metrics.jsonl" | tail -n1 | cut -d: -f2; }
 
 # ---------------------------------------------------------------- one process
@@ -49,6 +49,12 @@ for mpi in openmpi mpich; do
         bad "$mpi: doctor" "$out"
     else
         ok "$mpi: doctor"
+    fi
+    if ! out=$(ranks $mpi 2 check-golden grok-2-small --layout dp=2,zero=2) ||
+        [[ $(grep -c 'every bound holds' <<<"$out") -ne 1 ]]; then
+        bad "$mpi: reference" "$out"
+    else
+        ok "$mpi: reference"
     fi
     if ! out=$(ranks $mpi 2 train run.yaml --run-dir $mpi); then
         bad "$mpi: two ranks" "$out"
@@ -88,6 +94,40 @@ else
     ok stop
 fi
 
+# What each of three ranks keeps of the model changes no bit; a rank that is killed while checkpoints
+# are written damages none, and the run goes on to the same end.
+for zero in 0 1 2; do
+    ranks $first 3 train run.yaml --run-dir zero-$zero --set batch.global_batch=3 \
+        --set train.tokens=3840 --set cluster.zero=$zero --set checkpoint.every=1 >log ||
+        bad "zero $zero" "$(cat log)"
+done
+if diff -r zero-0/checkpoints zero-1/checkpoints >log && diff -r zero-0/checkpoints zero-2/checkpoints >>log &&
+    [[ -f zero-2/checkpoints/step-00000040/weights-00003-of-00003.safetensors ]]; then
+    ok "zero 0, 1 and 2"
+else
+    bad "zero 0, 1 and 2" "$(cat log)"
+fi
+killed() { timeout 200 mpirun.$first $([[ $first == openmpi ]] && echo --oversubscribe) -n 3 "$COLOSSUS" \
+    train run.yaml --run-dir killed --set batch.global_batch=3 --set train.tokens=3840 \
+    --set cluster.zero=2 --set checkpoint.every=1 </dev/null 2>&1; }
+killed >log &
+for ((i = 0; i < 600; i++)); do
+    [[ -d killed/checkpoints/step-00000005 ]] && break
+    sleep 0.02
+done
+pgrep -f -- "^$COLOSSUS train run.yaml --run-dir killed" | tail -n1 | xargs -r kill -KILL
+wait $!
+if ! out=$(killed) || ! diff -r zero-2/checkpoints killed/checkpoints >log; then
+    bad "a killed rank" "$out $(cat log)"
+else
+    ok "a killed rank"
+fi
+if ! "$COLOSSUS" eval zero-2 text >log 2>&1; then
+    bad "a model in parts" "$(cat log)"
+else
+    ok "a model in parts"
+fi
+
 # Half the steps on four ranks, the rest by one process.
 if ! out=$(ranks $first 4 train run.yaml --run-dir fewer --set train.max_steps=20); then
     bad "fewer ranks" "$out"
@@ -107,6 +147,16 @@ if [[ $(grep -c 'cluster.dp is 4 and 2 ranks were started' <<<"$out") -ne 1 ]]; 
     bad "errors are said once" "$out"
 else
     ok "errors are said once"
+fi
+
+# A layout that cannot work is refused with the nearest that can; ranks are started by the check
+# itself, with the MPI that it finds.
+out=$("$COLOSSUS" check-golden one-token --layout dp=2 2>&1)
+if [[ $out == *"batches of 1 rows, which 2 ranks cannot share"*"--ranks 1"* ]] &&
+    "$COLOSSUS" check-golden top-1 --ranks 2 >log 2>&1; then
+    ok "layouts of a check"
+else
+    bad "layouts of a check" "$out $(cat log)"
 fi
 
 # srun without MPI is found out, and the cure is named.
