@@ -49,6 +49,7 @@ DEEPSEEK = [r"\p{N}{1,3}", "[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+",
             "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\r\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+"
             "| ?[\\p{P}\\p{S}]+[\r\n]*|\\s*[\r\n]+|\\s+(?!\\S)|\\s+"]
 BLOOM = " ?[^(\\s|[.,!?\u2026\u3002\uff0c\u3001\u0964\u06d4\u060c])]+"
+CLIP = (r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+")
 KIMI = o200k(r"&&[^\p{Han}]", "", r"[\p{Han}]+|")
 
 
@@ -77,6 +78,10 @@ def pre(*items):
 
 def replace(a, b):
     return {"type": "Replace", "pattern": {"String": a}, "content": b}
+
+
+def regex(a, b):
+    return {"type": "Replace", "pattern": {"Regex": a}, "content": b}
 
 
 def meta(scheme, do_split):
@@ -162,7 +167,16 @@ def forms():
         "unigram-bytes": dict(kind="unigram", norm=sequence("normalizers", {"type": "Nmt"}, {"type": "NFKD"},
                                                             {"type": "StripAccents"}),
                               pre=meta("never", True), decoder=sequence("decoders", {"type": "ByteFallback"}, meta("never", True)),
-                              model={"byte_fallback": True}, bytes=True, added=[added("<unk>")]),
+                              model={"byte_fallback": True}, bytes=True, double=300, added=[added("<unk>")]),
+        "clip": dict(norm=sequence("normalizers", NFC, regex(r"\s+", " "), {"type": "Lowercase"}),
+                     pre=pre(split(CLIP, "Removed", True), level(regex=False)),
+                     model={"unk_token": "<|endoftext|>", "end_of_word_suffix": "</w>"},
+                     added=[added("<|startoftext|>"), added("<|endoftext|>")]),
+        "albert": dict(kind="unigram", pre=meta("always", True), added=[added("<pad>"), added("<unk>"), added("[CLS]"),
+                                                                      added("[MASK]", lstrip=True)],
+                       norm=sequence("normalizers", replace("``", '"'), replace("''", '"'), {"type": "NFKD"},
+                                     {"type": "StripAccents"}, {"type": "Lowercase"}, regex(" {2,}", " ")),
+                       decoder=sequence("decoders", meta("always", True), regex("^ ", ""))),
         "bert": dict(kind="wordpiece", norm={"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True,
                                              "strip_accents": None, "lowercase": True},
                      pre={"type": "BertPreTokenizer"}, decoder={"type": "WordPiece", "prefix": "##", "cleanup": True},
@@ -173,6 +187,13 @@ def forms():
         "affixes": dict(pre={"type": "WhitespaceSplit"}, model={"unk_token": "[UNK]", "end_of_word_suffix": "</w>",
                                                                 "continuing_subword_prefix": "##"},
                         decoder={"type": "BPEDecoder", "suffix": "</w>"}, added=bert),
+        "affix-bytes": dict(pre={"type": "WhitespaceSplit"}, bytes=True, model=dict(FALLBACK, end_of_word_suffix="</w>"),
+                            decoder=sequence("decoders", {"type": "ByteFallback"}, {"type": "BPEDecoder", "suffix": "</w>"}),
+                            added=[added("<unk>")]),
+        "special-words": dict(norm=NFKC, pre=level(), added=end + [
+            added("the", single_word=True), added("er", single_word=True, lstrip=True), added("  ", lstrip=True, rstrip=True), added("\u0120a")]),
+        "special-pieces": dict(kind="unigram", norm=NFKC, pre=meta("always", True), decoder=meta("always", True), added=[
+            added("<unk>"), added("</s>"), added("the", single_word=True), added("er", single_word=True, rstrip=True)]),
         "single-word": dict(pre=level(), added=end + [added("the", special=False, single_word=True),
                                                       added("busy", special=False, single_word=True, normalized=False)]),
     }
@@ -338,6 +359,8 @@ def make_form(form, train, size):
     made = json.loads(fresh.to_str())
     made["pre_tokenizer"] = form["pre"]
     made["model"].update(form.get("model", {}))
+    if form.get("double"):  # the same piece again, under another id
+        made["model"]["vocab"].append(list(made["model"]["vocab"][form["double"]]))
     if kind in ("wordpiece", "wordlevel"):
         made["model"]["unk_token"] = unknown
     made["decoder"] = form.get("decoder", level() if byte_level else None)

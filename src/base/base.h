@@ -532,6 +532,9 @@ int json_get_real(const json_t *o, const char *key, double *value, const char *n
 /* Sorted keys, two-space indent, newline at the end, by file_write. */
 int json_save_path(const json_t *root, const char *path, struct error *e);
 
+/* A number in the shortest form that reads back the same; "null" where it is not finite. */
+const char *json_real_text(char text[40], double value);
+
 /* A writer for lines on hot paths: no heap beyond `out`, which keeps its memory. Numbers print in
  * the shortest form that reads back the same; NaN and infinities print as null. */
 struct json_writer {

@@ -205,19 +205,21 @@ void jsonw_int(struct json_writer *w, const char *key, int64_t value)
 /* 15 digits always survive the way there and back for a normal double, and %g drops the zeros
  * behind them, so the first of 15, 16, 17 that reads back the same is the shortest. A subnormal
  * has fewer digits to begin with: look from one up. */
+const char *json_real_text(char text[40], double value)
+{
+    if (!isfinite(value)) return "null";
+    for (int digits = fabs(value) < 2.2250738585072014e-308 ? 1 : 15; digits <= 17; digits++) {
+        snprintf(text, 40, "%.*g", digits, value);
+        if (strtod(text, NULL) == value) break;
+    }
+    return text;
+}
+
 void jsonw_real(struct json_writer *w, const char *key, double value)
 {
     char text[40];
     put_key(w, key);
-    if (!isfinite(value)) {
-        str_puts(w->out, "null");
-        return;
-    }
-    for (int digits = fabs(value) < 2.2250738585072014e-308 ? 1 : 15; digits <= 17; digits++) {
-        snprintf(text, sizeof(text), "%.*g", digits, value);
-        if (strtod(text, NULL) == value) break;
-    }
-    str_puts(w->out, text);
+    str_puts(w->out, json_real_text(text, value));
 }
 
 void jsonw_bool(struct json_writer *w, const char *key, bool value)

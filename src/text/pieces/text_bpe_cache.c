@@ -35,6 +35,15 @@ void bpe_cache_fini(struct bpe_cache *c)
     *c = (struct bpe_cache){0};
 }
 
+/* What is remembered holds for one of the two only. */
+void bpe_cache_control(struct bpe_cache *c, bool control)
+{
+    CHECK(c->n_pending == 0);
+    if (c->work.control == control) return;
+    c->work.control = control;
+    memset(c->entries, 0, cache_bytes(c));
+}
+
 static inline void entry_write(struct bpe_cache_entry *entry, const uint64_t key[2],
                                const uint32_t *ids, size_t n)
 {

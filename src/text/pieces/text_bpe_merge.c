@@ -74,6 +74,14 @@ static inline uint32_t symbol_size(const struct bpe_model *m, const char *word, 
     return (uint32_t)MIN(character_size[(uint8_t)word[0] >> 4], size);
 }
 
+uint32_t bpe_piece_spelt(const struct bpe_model *m, const struct bpe_work *w, const char *text,
+                         size_t size)
+{
+    uint32_t id = bpe_vocab_find(&m->vocab, text, size);
+    if (id == TOKENIZER_NONE || w->control) return id;
+    return m->vocab.pieces[id].type == BPE_PIECE_CONTROL ? TOKENIZER_NONE : id;
+}
+
 bool bpe_push_bytes(const struct bpe_model *m, const char *symbol, size_t size,
                     struct token_array *out)
 {
@@ -278,18 +286,22 @@ static void merge_part(const struct bpe_model *m, struct bpe_work *w, const char
         merge_short(m, BPE_JOIN_STRINGS, &s, out);
 }
 
-/* The id of a symbol that is looked up, with the word's prefix and suffix where it takes them. */
-static uint32_t symbol_find(const struct bpe_model *m, struct bpe_work *w, const char *symbol,
-                            size_t size, bool first, bool last)
+/* The id of a symbol that is looked up, with the word's prefix and suffix where it takes them:
+ * *symbol is then in w->text. */
+static uint32_t symbol_find(const struct bpe_model *m, struct bpe_work *w, const char **symbol,
+                            size_t *size, bool first, bool last)
 {
     bool plain = (first || !m->prefix.len) && (!last || !m->suffix.len);
-    if (plain && !m->characters) return m->byte_ids[(uint8_t)*symbol];
-    if (plain) return bpe_vocab_find(&m->vocab, symbol, size);
-    str_clear(&w->text);
-    if (!first && m->prefix.len) str_append(&w->text, m->prefix.data, m->prefix.len);
-    str_append(&w->text, symbol, size);
-    if (last && m->suffix.len) str_append(&w->text, m->suffix.data, m->suffix.len);
-    return bpe_vocab_find(&m->vocab, w->text.data, w->text.len);
+    if (plain && !m->characters) return m->byte_ids[(uint8_t) * *symbol];
+    if (!plain) {
+        str_clear(&w->text);
+        if (!first && m->prefix.len) str_append(&w->text, m->prefix.data, m->prefix.len);
+        str_append(&w->text, *symbol, *size);
+        if (last && m->suffix.len) str_append(&w->text, m->suffix.data, m->suffix.len);
+        *symbol = w->text.data;
+        *size = w->text.len;
+    }
+    return bpe_vocab_find(&m->vocab, *symbol, *size);
 }
 
 /* The word's symbols in w->symbols, as Hugging Face's BPE::merge_word has them: an unknown one
@@ -301,12 +313,14 @@ static void look_up_symbols(const struct bpe_model *m, struct bpe_work *w, const
     w->symbols.count = 0;
     for (size_t at = 0, n; at < size; at += n) {
         n = symbol_size(m, word + at, size - at);
-        uint32_t id = symbol_find(m, w, word + at, n, at == 0, at + n == size);
+        const char *symbol = word + at;
+        size_t as_size = n;
+        uint32_t id = symbol_find(m, w, &symbol, &as_size, at == 0, at + n == size);
         if (id != TOKENIZER_NONE) {
             if (waiting) token_array_push(&w->symbols, m->unknown_id);
             waiting = false;
             token_array_push(&w->symbols, id);
-        } else if (m->byte_fallback && bpe_push_bytes(m, word + at, n, &w->symbols)) {
+        } else if (m->byte_fallback && bpe_push_bytes(m, symbol, as_size, &w->symbols)) {
             continue;
         } else if (m->unknown_id != TOKENIZER_NONE) {
             if (waiting && !m->fuse_unknown) token_array_push(&w->symbols, m->unknown_id);
@@ -338,7 +352,7 @@ void bpe_merge_word(const struct bpe_model *m, struct bpe_work *w, const char *w
         return;
     }
     if (m->whole_words) {
-        uint32_t id = bpe_vocab_find(&m->vocab, word, size);
+        uint32_t id = bpe_piece_spelt(m, w, word, size);
         if (id == TOKENIZER_NONE && m->rule == BPE_WORDLEVEL) id = m->unknown_id;
         if (id != TOKENIZER_NONE) token_array_push(out, id);
         if (id != TOKENIZER_NONE || m->rule == BPE_WORDLEVEL) return;

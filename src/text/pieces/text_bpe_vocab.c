@@ -120,7 +120,7 @@ static int move_together(struct bpe_vocab *v, uint32_t n_slots, struct error *e)
     return 0;
 }
 
-/* Puts one piece in; false and *other set where the same bytes are there already. */
+/* Puts one piece in; false and *other set where the same bytes are there already and stay. */
 static bool insert(struct bpe_vocab *v, uint32_t id, uint64_t key, uint64_t *probes_left,
                    uint32_t *other)
 {
@@ -130,8 +130,10 @@ static bool insert(struct bpe_vocab *v, uint32_t id, uint64_t key, uint64_t *pro
     for (; v->slots[i].id != TOKENIZER_NONE && *probes_left; i = (i + 1) & v->slot_mask) {
         *other = v->slots[i].id;
         if (v->slots[i].key == key && v->pieces[*other].size == piece->size &&
-            bytes_equal(bpe_vocab_bytes(v, *other), bytes, piece->size))
-            return false;
+            bytes_equal(bpe_vocab_bytes(v, *other), bytes, piece->size)) {
+            if (v->doubles) v->slots[i].id = id;
+            return v->doubles;
+        }
         --*probes_left;
     }
     v->slots[i] = (struct bpe_slot){key, id, piece->priority};

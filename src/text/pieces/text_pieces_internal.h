@@ -135,7 +135,7 @@ enum bpe_piece_type {
     BPE_PIECE_BYTE,    /* SentencePiece byte fallback; the piece is the byte itself */
     BPE_PIECE_UNKNOWN, /* SentencePiece; the piece is its surface when decoded */
     BPE_PIECE_USER,    /* always matched in text */
-    BPE_PIECE_CONTROL  /* decodes to nothing; the bytes are its name */
+    BPE_PIECE_CONTROL  /* decodes to nothing; the bytes are its name (see bpe_work.control) */
 };
 
 #define BPE_NO_PRIORITY UINT32_MAX /* "does not merge" */
@@ -161,6 +161,7 @@ struct bpe_vocab {
     struct bpe_piece *pieces; /* [count] */
     uint32_t count, cap;
     uint32_t id_limit;      /* ids must be below; 0: TOKENIZER_MAX_IDS */
+    bool doubles;           /* pieces may be the same; the highest id is found */
     struct bpe_slot *slots; /* open addressing, at most half full; NULL before bpe_vocab_index */
     uint32_t slot_mask;
     size_t table_size; /* slots, pieces and blob are one block of this size once indexed */
@@ -181,8 +182,8 @@ int bpe_vocab_reserve(struct bpe_vocab *v, uint32_t pieces, size_t bytes, struct
  * they speak of "id N". */
 int bpe_vocab_set(struct bpe_vocab *v, uint32_t id, const char *bytes, size_t size,
                   enum bpe_piece_type type, struct error *e);
-/* Builds the hash over NORMAL and USER pieces that are not dead. Errors: the same bytes twice; a
- * file made so that its hashes collide. */
+/* Builds the hash over NORMAL, USER and CONTROL pieces that are not dead. Errors: the same bytes
+ * twice, where that is not allowed; a file made so that its hashes collide. */
 int bpe_vocab_index(struct bpe_vocab *v, struct error *e);
 
 static inline const char *bpe_vocab_bytes(const struct bpe_vocab *v, uint32_t id)
@@ -290,6 +291,9 @@ struct bpe_work {
     struct unigram_best *best;  /* UNIGRAM: of each place in the word */
     size_t best_cap;
     struct str text; /* a symbol between prefix and suffix */
+    /* A word that spells a control piece may be taken for it; otherwise it stays text. Merging does
+     * not ask: pieces that merges lead to were learned from text. */
+    bool control;
 };
 void bpe_work_fini(struct bpe_work *w);
 /* Appends the ids of one word. For SentencePiece the word is valid UTF-8 with ' ' for U+2581.
@@ -297,6 +301,9 @@ void bpe_work_fini(struct bpe_work *w);
 void bpe_merge_word(const struct bpe_model *m, struct bpe_work *w, const char *word, size_t size,
                     struct token_array *out);
 
+/* The id of the piece that a word, or a part of one, spells. */
+uint32_t bpe_piece_spelt(const struct bpe_model *m, const struct bpe_work *w, const char *text,
+                         size_t size);
 /* Appends the pieces of an unknown symbol's bytes where all of them have one; false where not. */
 bool bpe_push_bytes(const struct bpe_model *m, const char *symbol, size_t size,
                     struct token_array *out);
@@ -305,9 +312,10 @@ bool bpe_push_bytes(const struct bpe_model *m, const char *symbol, size_t size,
 
 /* A trie takes up to 40 bytes for a byte of its pieces; the largest known have 3 MB of them. */
 #define UNIGRAM_MAX_BYTES ((size_t)16 << 20)
-/* (text_unigram.c) Puts a piece into the trie; the first id given for the same bytes stays. size >
- * 0. Every id below n_scores has a score; those that were not added never match. */
-void unigram_add(struct unigram *u, const char *bytes, size_t size, uint32_t id);
+/* (text_unigram.c) Puts a piece into the trie; the last id given for the same bytes stays. size >
+ * 0. A control piece matches only where work.control says so. Every id below n_scores has a score;
+ * those that were not added never match. */
+void unigram_add(struct unigram *u, const char *bytes, size_t size, uint32_t id, bool control);
 void unigram_fini(struct unigram *u);
 /* Appends the ids of one word of valid UTF-8; neighbouring unknown characters are one. The steps
  * are at most the word's size times the longest piece's. */
@@ -355,6 +363,8 @@ struct bpe_cache {
 };
 void bpe_cache_init(struct bpe_cache *c, const struct bpe_model *m);
 void bpe_cache_fini(struct bpe_cache *c);
+/* Sets work.control for the words that follow; nothing may be pending. */
+void bpe_cache_control(struct bpe_cache *c, bool control);
 /* bpe_merge_word, remembered for short words. The ids appear in *out with bpe_cache_flush at the
  * latest; until then the word must stay where it is. */
 void bpe_cache_word(const struct bpe_model *m, struct bpe_cache *c, const char *word, size_t size,

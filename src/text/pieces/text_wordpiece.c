@@ -20,7 +20,7 @@ static size_t longest_piece(const struct bpe_model *m, struct bpe_work *w, const
     str_append(&w->text, text, size);
     for (size_t n = size; n > 0; n--) {
         if (n < size && ((uint8_t)text[n] & 0xc0) == 0x80) continue;
-        *id = bpe_vocab_find(&m->vocab, w->text.data, begin + n);
+        *id = bpe_piece_spelt(m, w, w->text.data, begin + n);
         if (*id != TOKENIZER_NONE) return n;
     }
     return 0;

@@ -20,13 +20,14 @@ enum normal_kind {
     NORMAL_DROP_MN, /* of BertNormalizer: no non-spacing marks */
     NORMAL_STRIP,   /* white space off the ends */
     NORMAL_PREPEND, /* in front of text that is not empty */
-    NORMAL_REPLACE, /* each occurrence of a string */
+    NORMAL_REPLACE, /* each occurrence of a string, each match of a pattern */
 };
 
 struct normal_step {
     enum normal_kind kind;
     bool left, right; /* STRIP: which ends */
-    struct str what, with;
+    struct str what;  /* PREPEND */
+    struct replacement replacement;
     struct charsmap map;
 };
 
@@ -34,7 +35,7 @@ void normal_fini(struct normal *n)
 {
     for (size_t i = 0; i < n->count; i++) {
         str_fini(&n->steps[i].what);
-        str_fini(&n->steps[i].with);
+        replacement_fini(&n->steps[i].replacement);
         charsmap_fini(&n->steps[i].map);
     }
     mem_free(n->steps);
@@ -120,18 +121,6 @@ static void strip(const struct normal_step *step, const char *text, size_t size,
     str_append(out, text, (size_t)(end - text));
 }
 
-void text_replace(const char *text, size_t size, const struct str *what, const struct str *with,
-                  struct str *out)
-{
-    const char *end = text + size, *found;
-    while (text < end && (found = memmem(text, (size_t)(end - text), what->data, what->len))) {
-        str_append(out, text, (size_t)(found - text));
-        if (with->len) str_append(out, with->data, with->len);
-        text = found + what->len;
-    }
-    str_append(out, text, (size_t)(end - text));
-}
-
 /* ------------------------------------------------------------------ the chain */
 
 static void apply(const struct normal_step *step, const char *text, size_t size, struct str *out)
@@ -143,7 +132,7 @@ static void apply(const struct normal_step *step, const char *text, size_t size,
     case NORMAL_NFKD: unicode_normalize(UNICODE_NFKD, text, size, out); break;
     case NORMAL_CHARSMAP: charsmap_apply_graphemes(&step->map, text, size, out); break;
     case NORMAL_STRIP: strip(step, text, size, out); break;
-    case NORMAL_REPLACE: text_replace(text, size, &step->what, &step->with, out); break;
+    case NORMAL_REPLACE: replacement_apply(&step->replacement, text, size, out); break;
     case NORMAL_PREPEND:
         if (size) str_append(out, step->what.data, step->what.len);
         str_append(out, text, size);
@@ -180,20 +169,6 @@ static struct normal_step *add(struct normal *n, enum normal_kind kind)
 static void copy_string(struct str *to, const json_t *from)
 {
     str_append(to, json_string_value(from), json_string_length(from));
-}
-
-static int read_replace(struct normal *n, const json_t *o, struct error *e)
-{
-    const json_t *pattern = json_object_get(json_object_get(o, "pattern"), "String");
-    const json_t *content = json_object_get(o, "content");
-    if (!json_is_string(pattern) || !json_is_string(content))
-        return error_set(e, "normalizer Replace by anything but a String is not supported");
-    if (!json_string_length(pattern))
-        return error_set(e, "normalizer Replace: the String is empty");
-    struct normal_step *step = add(n, NORMAL_REPLACE);
-    copy_string(&step->what, pattern);
-    copy_string(&step->with, content);
-    return 0;
 }
 
 /* strip_accents is lowercase's value where it is null. */
@@ -241,7 +216,10 @@ static int read_step(struct normal *n, const json_t *o, const char *type, struct
             add(n, plain[i].kind);
             return 0;
         }
-    if (strcmp(type, "Replace") == 0) return read_replace(n, o, e);
+    if (strcmp(type, "Replace") == 0)
+        return replacement_read(&add(n, NORMAL_REPLACE)->replacement, o, e) < 0
+                   ? error_context(e, "normalizer")
+                   : 0;
     if (strcmp(type, "BertNormalizer") == 0) return read_bert(n, o);
     if (strcmp(type, "Precompiled") == 0) return read_precompiled(n, o, e);
     if (strcmp(type, "Strip") == 0) {
@@ -287,7 +265,7 @@ static double growth(const struct normal_step *step)
     case NORMAL_CHINESE:
     case NORMAL_LOWERCASE: return 2;
     case NORMAL_PREPEND: return 1 + (double)step->what.len;
-    case NORMAL_REPLACE: return MAX(1, (double)step->with.len / (double)step->what.len);
+    case NORMAL_REPLACE: return replacement_growth(&step->replacement);
     case NORMAL_CHARSMAP:
         for (size_t at = 0, n; at < step->map.strings.len; at += n + 1) {
             n = strlen(step->map.strings.data + at);

@@ -262,7 +262,7 @@ static int add_scored(struct tokenizer *t, const struct spm_piece *p, uint32_t i
         return error_set(e, "piece %u: the score is not a number", id);
     if (t->bpe.vocab.blob_size > UNIGRAM_MAX_BYTES)
         return error_set(e, "piece %u: more than %zu bytes of pieces", id, UNIGRAM_MAX_BYTES);
-    if (!dead) unigram_add(u, bpe_vocab_bytes(&t->bpe.vocab, id), piece->size, id);
+    if (!dead) unigram_add(u, bpe_vocab_bytes(&t->bpe.vocab, id), piece->size, id, false);
     for (; u->n_scores <= id; u->n_scores++) {
         ARRAY_RESERVE(u->scores, u->score_cap, u->n_scores + 1);
         u->scores[u->n_scores] = 0;

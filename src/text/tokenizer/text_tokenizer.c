@@ -397,6 +397,7 @@ static void encode_around(struct encoding *c, const struct match_set *set, const
             continue;
         if (s->left) first = MAX(first - text_spaces_at_end(text, first), start);
         if (s->right) last += text_spaces_at_start(text + last, size - last);
+        if (first >= last) continue; /* another one took all of its white space along */
         if (first > start) between(c, text + start, first - start);
         c->at_begin = false;
         token_array_push(c->out, s->id);
@@ -444,6 +445,7 @@ void tokenizer_encode(const tokenizer_t *t, tokenizer_scratch_t *s, const char *
         text = s->valid.data;
         size = s->valid.len;
     }
+    bpe_cache_control(&s->cache, flags & TOKENIZER_PARSE_SPECIAL);
     struct encoding c = {t, s, flags & TOKENIZER_PARSE_SPECIAL, true, out};
     encode_around(&c, &t->raw, text, size, encode_section);
 }

@@ -22,16 +22,17 @@ enum decoder_kind {
 
 struct decoder_step {
     enum decoder_kind kind;
-    struct str what, with; /* REPLACE; STRIP, METASPACE: the character; WORDPIECE, SUFFIX: it */
-    size_t start, stop;    /* STRIP: how many at each end */
-    bool flag;             /* METASPACE: a prefix was added; WORDPIECE: clean up */
+    struct str what; /* STRIP, METASPACE: the character; WORDPIECE, SUFFIX: it */
+    struct replacement replacement;
+    size_t start, stop; /* STRIP: how many at each end */
+    bool flag;          /* METASPACE: a prefix was added; WORDPIECE: clean up */
 };
 
 void decoder_fini(struct piece_decoder *d)
 {
     for (size_t i = 0; i < d->count; i++) {
         str_fini(&d->steps[i].what);
-        str_fini(&d->steps[i].with);
+        replacement_fini(&d->steps[i].replacement);
     }
     mem_free(d->steps);
     str_fini(&d->shown);
@@ -150,7 +151,7 @@ static void apply_one(const struct decoder_step *step, bool first, bool last, co
                       size_t size, struct str *out)
 {
     switch (step->kind) {
-    case DECODER_REPLACE: text_replace(text, size, &step->what, &step->with, out); break;
+    case DECODER_REPLACE: replacement_apply(&step->replacement, text, size, out); break;
     case DECODER_STRIP: strip(step, text, size, out); break;
     case DECODER_METASPACE: metaspace(step, first, text, size, out); break;
     case DECODER_WORDPIECE: wordpiece(step, first, text, size, out); break;
@@ -274,16 +275,6 @@ static int copy_string(struct str *to, const json_t *o, const char *key, struct 
     return 0;
 }
 
-static int read_replace(struct piece_decoder *d, const json_t *o, struct error *e)
-{
-    const json_t *pattern = json_object_get(o, "pattern");
-    if (!json_string_length(json_object_get(pattern, "String")))
-        return error_set(e, "Replace by anything but a String is not supported");
-    struct decoder_step *step = add(d, DECODER_REPLACE);
-    TRY(copy_string(&step->what, pattern, "String", e));
-    return copy_string(&step->with, o, "content", e);
-}
-
 static int read_strip(struct piece_decoder *d, const json_t *o, struct error *e)
 {
     struct decoder_step *step = add(d, DECODER_STRIP);
@@ -310,7 +301,8 @@ static int read_metaspace(struct piece_decoder *d, const json_t *o, struct error
 static int read_step(struct piece_decoder *d, const json_t *o, struct error *e)
 {
     const char *type = form_text(o, "type");
-    if (strcmp(type, "Replace") == 0) return read_replace(d, o, e);
+    if (strcmp(type, "Replace") == 0)
+        return replacement_read(&add(d, DECODER_REPLACE)->replacement, o, e);
     if (strcmp(type, "Strip") == 0) return read_strip(d, o, e);
     if (strcmp(type, "Metaspace") == 0) return read_metaspace(d, o, e);
     if (strcmp(type, "ByteFallback") == 0 || strcmp(type, "Fuse") == 0) {
@@ -373,7 +365,7 @@ static int check_growth(const struct piece_decoder *d, size_t pieces, struct err
 {
     double factor = 1;
     for (size_t i = 0; i < d->count; i++)
-        factor *= 2 + (double)d->steps[i].with.len;
+        factor *= 2 + (double)d->steps[i].replacement.with.len;
     if ((double)pieces * factor < 0x1p31) return 0;
     return error_set(e, "decoder: pieces of %zu bytes would grow beyond 2 GiB", pieces);
 }

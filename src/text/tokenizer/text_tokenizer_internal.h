@@ -194,9 +194,23 @@ void normal_fini(struct normal *n);
 /* Appends the normalised text. work: memory between steps. */
 void normal_apply(const struct normal *n, struct str work[2], const char *text, size_t size,
                   struct str *out);
+
+/* ------------------------------------------------------------------ Replace (text_replace.c) */
+
 /* Appends text with each `what`, which is not empty, as `with`. */
 void text_replace(const char *text, size_t size, const struct str *what, const struct str *with,
                   struct str *out);
+
+struct replacement {
+    struct str what, with;
+    struct pattern *pattern; /* NULL: the string `what` */
+};
+/* Into a zeroed one, which the caller frees in any case. */
+int replacement_read(struct replacement *r, const json_t *o, struct error *e);
+void replacement_fini(struct replacement *r);
+void replacement_apply(const struct replacement *r, const char *text, size_t size, struct str *out);
+/* How many times as long a text may become at most. */
+double replacement_growth(const struct replacement *r);
 
 /* ------------------------------------------------------------------ decoders
  * (text_tokenizer_decode.c): what the pieces of a tokenizer.json become as text. */

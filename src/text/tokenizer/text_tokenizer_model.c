@@ -12,7 +12,8 @@
  *
  * An added token may be in the model's vocabulary too, under the same id. One that is not special
  * may then come out of merging as well, and decodes as the model's piece; a special one comes out
- * of text only where it is written, so nothing can merge to it, except a byte's own piece. */
+ * of text where it is written, of merging where merges lead to it, and of a word that spells it (see
+ * bpe_work.control). */
 #include "text/tokenizer/text_tokenizer_internal.h"
 
 /* The limit keeps a short file from claiming gigabytes. */
@@ -66,6 +67,38 @@ static int read_vocab(struct tokenizer *t, json_t *vocab, struct str *bytes, str
     return 0;
 }
 
+/* A number as serde_json reads it, with which `tokenizers` reads its files: the digits as one whole
+ * number, times or divided by a power of ten. Both are rounded, so the last bit may differ from the
+ * number that is written, and two ways to cut a word whose sums would be equal are not. The digits
+ * are the shortest that mean the number, as every program that makes such files writes them. */
+static double as_serde_reads(double value)
+{
+    char text[40], power[16];
+    uint64_t digits = 0;
+    int exponent = 0, behind = 0;
+    if (value == 0 || !isfinite(value)) return value;
+    for (const char *p = json_real_text(text, fabs(value)); *p; p++) {
+        if (*p == 'e') {
+            exponent += (int)strtol(p + 1, NULL, 10);
+            break;
+        }
+        if (*p == '.') {
+            behind = 1;
+            continue;
+        }
+        digits = digits * 10 + (uint64_t)(*p - '0');
+        exponent -= behind;
+    }
+    double read = (double)digits;
+    if (exponent < -308) {
+        read /= 1e308;
+        exponent += 308;
+    }
+    snprintf(power, sizeof(power), "1e%d", abs(exponent));
+    read = exponent < 0 ? read / strtod(power, NULL) : read * strtod(power, NULL);
+    return copysign(read, value);
+}
+
 /* [["piece", score], ...]: ids are places. */
 static int read_scored_vocab(struct tokenizer *t, const json_t *vocab, struct str *bytes,
                              struct error *e)
@@ -83,7 +116,7 @@ static int read_scored_vocab(struct tokenizer *t, const json_t *vocab, struct st
         if (add_piece(t, json_string_value(piece), json_string_length(piece), (uint32_t)i, bytes,
                       e) < 0)
             return error_context(e, "model.vocab[%zu]", i);
-        u->scores[i] = json_number_value(score);
+        u->scores[i] = as_serde_reads(json_number_value(score));
         least = i ? MIN(least, u->scores[i]) : u->scores[i];
     }
     u->unknown_score = least - 10;
@@ -92,18 +125,62 @@ static int read_scored_vocab(struct tokenizer *t, const json_t *vocab, struct st
 
 /* ------------------------------------------------------------------ added tokens */
 
-/* By default a special token matches before normalisation, another one after it. */
-static int add_added_token(struct tokenizer *t, const json_t *token, struct str *bytes,
-                           struct error *e)
+/* The vocabulary of the model, while added tokens are read. */
+struct added_reader {
+    const json_t *vocab;
+    uint32_t next; /* the id of a token that it lacks */
+    struct str bytes;
+};
+
+/* Does piece id, as long as it is the model's own, spell what is in `bytes`? */
+static bool piece_is(const struct bpe_vocab *v, uint32_t id, const struct str *bytes)
+{
+    return id < v->count && v->pieces[id].type == BPE_PIECE_NORMAL &&
+           v->pieces[id].size == bytes->len &&
+           memcmp(bpe_vocab_bytes(v, id), bytes->data, bytes->len) == 0;
+}
+
+/* The id that Hugging Face's tokenizers give an added token, whatever its `id` says: that of the
+ * vocabulary, else the next number behind all others. *known: it is in the vocabulary, and r->bytes
+ * spells it. */
+static int added_id(struct tokenizer *t, struct added_reader *r, const json_t *token, uint32_t *id,
+                    bool *known, struct error *e)
 {
     const json_t *content = json_object_get(token, "content");
     const char *name = json_string_value(content);
-    size_t size = json_string_length(content);
+    uint32_t stated;
+    TRY(form_id(json_object_get(token, "id"), &stated, e));
+    if (!json_string_length(content)) return error_set(e, "content is not a string or empty");
+    const json_t *there = json_object_get(r->vocab, name);
+    piece_bytes(t, name, json_string_length(content), &r->bytes);
+    const struct bpe_vocab *v = &t->bpe.vocab;
+    if (stated < v->count && v->pieces[stated].type != BPE_PIECE_NONE &&
+        !piece_is(v, stated, &r->bytes))
+        return error_set(e,
+                         v->pieces[stated].type == BPE_PIECE_NORMAL
+                             ? "id %u has another name in added_tokens or vocab"
+                             : "id %u is given twice",
+                         stated);
+    *id = stated;
+    if (there) TRY(form_id(there, id, e));
+    *known = piece_is(v, *id, &r->bytes);
+    if (!*known) *id = r->next;
+    if (*id != stated)
+        log_warn("added token '%.60s' says that its id is %u; it is %u, as Hugging Face's "
+                 "tokenizers number it",
+                 name, stated, *id);
+    return 0;
+}
+
+/* By default a special token matches before normalisation, another one after it. */
+static int add_added_token(struct tokenizer *t, struct added_reader *r, const json_t *token,
+                           struct error *e)
+{
+    const json_t *content = json_object_get(token, "content");
     struct bpe_vocab *v = &t->bpe.vocab;
-    uint32_t id;
-    TRY(form_id(json_object_get(token, "id"), &id, e));
-    if (!name || !size) return error_set(e, "content is not a string or empty");
-    bool control = form_true(token, "special");
+    uint32_t id = TOKENIZER_NONE;
+    bool known = false, control = form_true(token, "special");
+    TRY(added_id(t, r, token, &id, &known, e));
     struct tokenizer_special s = {
         .id = id,
         .control = control,
@@ -112,20 +189,14 @@ static int add_added_token(struct tokenizer *t, const json_t *token, struct str 
         .right = form_true(token, "rstrip"),
         .single_word = form_true(token, "single_word")};
     enum bpe_piece_type type = control ? BPE_PIECE_CONTROL : BPE_PIECE_USER;
-    if (id < v->count && v->pieces[id].type != BPE_PIECE_NONE) {
-        struct bpe_piece *piece = &v->pieces[id];
-        piece_bytes(t, name, size, bytes);
-        if (piece->type != BPE_PIECE_NORMAL) return error_set(e, "id %u is given twice", id);
-        if (piece->size != bytes->len ||
-            memcmp(bpe_vocab_bytes(v, id), bytes->data, bytes->len) != 0)
-            return error_set(e, "id %u has another name in added_tokens or vocab", id);
-        piece->type = (uint8_t)type;
-        piece->dead |= control && !(t->byte_level && piece->size == 1);
+    if (known) {
+        v->pieces[id].type = (uint8_t)type;
     } else {
-        TRY(bpe_vocab_set(v, id, name, size, type, e));
+        TRY(bpe_vocab_set(v, id, r->bytes.data, r->bytes.len, type, e));
         v->pieces[id].dead = true;
     }
-    tokenizer_special_add(t, s, name, size);
+    r->next = MAX(r->next, id + 1);
+    tokenizer_special_add(t, s, json_string_value(content), json_string_length(content));
     if (form_true(token, "ends_document")) { /* ours, see text_tokenizer_train.c */
         t->eos = id;
         t->eos_marked = true;
@@ -133,14 +204,35 @@ static int add_added_token(struct tokenizer *t, const json_t *token, struct str 
     return 0;
 }
 
-static int read_added_tokens(struct tokenizer *t, const json_t *tokens, struct str *bytes,
+static int read_added_tokens(struct tokenizer *t, const json_t *vocab, const json_t *tokens,
                              struct error *e)
 {
+    size_t n_pieces = json_object_size(vocab) + json_array_size(vocab);
+    struct added_reader r = {.vocab = vocab, .next = (uint32_t)MIN(n_pieces, TOKENIZER_MAX_IDS)};
+    int rc = 0;
     if (tokens && !json_is_null(tokens) && !json_is_array(tokens))
         return error_set(e, "added_tokens is not a list");
-    for (size_t i = 0; i < json_array_size(tokens); i++)
-        if (add_added_token(t, json_array_get(tokens, i), bytes, e) < 0)
-            return error_context(e, "added_tokens[%zu]", i);
+    for (size_t i = 0; rc == 0 && i < json_array_size(tokens); i++) {
+        rc = add_added_token(t, &r, json_array_get(tokens, i), e);
+        if (rc < 0) error_context(e, "added_tokens[%zu]", i);
+    }
+    str_fini(&r.bytes);
+    return rc;
+}
+
+/* A token that a Unigram vocabulary has elsewhere, or whose spelling as bytes is another piece's. */
+static int check_added_ids(const struct tokenizer *t, struct str *bytes, struct error *e)
+{
+    for (size_t i = 0; i < t->n_specials; i++) {
+        const struct tokenizer_special *s = &t->specials[i];
+        const char *name = t->names.data + s->name_at;
+        bool live = piece_bytes(t, name, s->name_size, bytes);
+        uint32_t id = live ? bpe_vocab_find(&t->bpe.vocab, bytes->data, bytes->len) : s->id;
+        if (id == TOKENIZER_NONE || id == s->id) continue;
+        error_set(e, "added_tokens: '%.*s' has id %u there, but %u in model.vocab",
+                  (int)MIN(s->name_size, 60), name, s->id, id);
+        return error_hint(e, "Hugging Face's tokenizers would take %u", id);
+    }
     return 0;
 }
 
@@ -171,15 +263,19 @@ static bool merge_sides(const json_t *merge, const char *side[2], size_t size[2]
 
 /* What the two give, without the prefix of the second, must be a piece too: merging goes from id
  * to id. */
-static int add_merge(struct tokenizer *t, const json_t *merge, uint32_t rank, struct str bytes[2],
+static int add_merge(struct tokenizer *t, const json_t *model, uint32_t rank, struct str bytes[2],
                      struct error *e)
 {
     const char *side[2];
     size_t size[2], skip = t->bpe.prefix.len;
     uint32_t id[2];
+    const json_t *vocab = json_object_get(model, "vocab");
+    const json_t *merge = json_array_get(json_object_get(model, "merges"), rank);
     if (!merge_sides(merge, side, size)) return error_set(e, "not two pieces");
     for (int i = 0; i < 2; i++) {
         bool live = size[i] && piece_bytes(t, side[i], size[i], &bytes[i]);
+        /* No text has such a piece's characters, so the merge never happens. */
+        if (size[i] && !live && json_object_get(vocab, side[i])) return 0;
         id[i] = live ? bpe_vocab_find(&t->bpe.vocab, bytes[i].data, bytes[i].len) : TOKENIZER_NONE;
         if (id[i] == TOKENIZER_NONE)
             return error_set(e, "'%.*s' is not in the vocabulary", (int)MIN(size[i], 60), side[i]);
@@ -194,13 +290,14 @@ static int add_merge(struct tokenizer *t, const json_t *merge, uint32_t rank, st
     return 0;
 }
 
-static int read_merges(struct tokenizer *t, const json_t *merges, struct error *e)
+static int read_merges(struct tokenizer *t, const json_t *model, struct error *e)
 {
+    const json_t *merges = json_object_get(model, "merges");
     struct str bytes[2] = {{0}, {0}};
     if (!json_is_array(merges)) return error_set(e, "model.merges is not a list");
     int rc = bpe_pairs_init(&t->bpe, json_array_size(merges), e);
     for (size_t i = 0; rc == 0 && i < json_array_size(merges); i++) {
-        rc = add_merge(t, json_array_get(merges, i), (uint32_t)i, bytes, e);
+        rc = add_merge(t, model, (uint32_t)i, bytes, e);
         if (rc < 0) error_context(e, "model.merges[%zu]", i);
     }
     str_fini(&bytes[0]);
@@ -253,7 +350,7 @@ static int read_bpe(struct tokenizer *t, const json_t *model, struct str *bytes,
     find_byte_pieces(t);
     if (t->byte_level && m->unknown_id == TOKENIZER_NONE) TRY(tokenizer_bytes_check(t, e));
     (void)bytes;
-    return read_merges(t, json_object_get(model, "merges"), e);
+    return read_merges(t, model, e);
 }
 
 static int read_unigram(struct tokenizer *t, const json_t *model, struct error *e)
@@ -267,13 +364,16 @@ static int read_unigram(struct tokenizer *t, const json_t *model, struct error *
     if (m->vocab.blob_size > UNIGRAM_MAX_BYTES)
         return error_set(e, "pieces of %zu bytes, the limit of Unigram is %zu", m->vocab.blob_size,
                          UNIGRAM_MAX_BYTES);
+    m->vocab.doubles = true;
     if (m->unknown_id >= m->unigram.n_scores)
         return error_set(e, "model.unk_id is not in the vocabulary");
     TRY(bpe_vocab_index(&m->vocab, e));
     find_byte_pieces(t);
-    for (uint32_t id = 0; id < m->unigram.n_scores; id++)
-        if (m->vocab.pieces[id].type != BPE_PIECE_CONTROL)
-            unigram_add(&m->unigram, bpe_vocab_bytes(&m->vocab, id), m->vocab.pieces[id].size, id);
+    for (uint32_t id = 0; id < m->unigram.n_scores; id++) {
+        const struct bpe_piece *piece = &m->vocab.pieces[id];
+        unigram_add(&m->unigram, bpe_vocab_bytes(&m->vocab, id), piece->size, id,
+                    piece->type == BPE_PIECE_CONTROL);
+    }
     return 0;
 }
 
@@ -317,10 +417,11 @@ int tokenizer_read_model(struct tokenizer *t, const json_t *root, struct error *
     bpe_vocab_limit_ids(&t->bpe.vocab, json_object_size(vocab) + json_array_size(vocab) +
                                            json_array_size(json_object_get(root, "added_tokens")));
     int rc = unigram ? read_scored_vocab(t, vocab, &bytes, e) : read_vocab(t, vocab, &bytes, e);
-    if (rc == 0) rc = read_added_tokens(t, json_object_get(root, "added_tokens"), &bytes, e);
+    if (rc == 0) rc = read_added_tokens(t, vocab, json_object_get(root, "added_tokens"), e);
     if (rc == 0 && bpe) rc = read_bpe(t, model, &bytes, e);
     if (rc == 0 && unigram) rc = read_unigram(t, model, e);
     if (rc == 0 && !bpe && !unigram) rc = read_words(t, model, wordpiece, e);
+    if (rc == 0) rc = check_added_ids(t, &bytes, e);
     str_fini(&bytes);
     return rc;
 }
