@@ -46,12 +46,13 @@ struct data_rank_args {
 };
 
 /* Their rows, for options whose field `ranks` is a struct data_rank_args. */
-#define DATA_RANK_ROWS                                                                     \
-    CMD_TEXT("pattern", 0, ranks.pattern, NULL, NULL,                                      \
-             "rank files: what cuts text into words: gpt2, cl100k, o200k, llama3, qwen2, " \
-             "grok2 or a regular expression"),                                             \
-        CMD_LIST("special-token", 0, ranks.special, NULL,                                  \
-                 "rank files: a special token as NAME=ID, such as '<|endoftext|>=100257'")
+#define DATA_RANK_ROWS                                                                         \
+    CMD_TEXT("pattern", 0, ranks.pattern, NULL, NULL,                                          \
+             "rank files: what cuts text into words: gpt2, cl100k, o200k, llama3, qwen2, "     \
+             "grok2 or a regular expression"),                                                 \
+        CMD_LIST("special-token", 0, ranks.special, NULL,                                      \
+                 "rank files: a special token as NAME=ID, such as '<|endoftext|>=100257', or " \
+                 "@FILE with one a line")
 
 struct tokenizer_options data_rank_options(const struct data_rank_args *args);
 

@@ -125,7 +125,7 @@ int tokenizer_parse(const void *data, size_t size, const char *name, tokenizer_t
  * o200k_base are known; any other file needs the pattern. Files of other forms take neither. */
 struct tokenizer_options {
     const char *pattern;         /* the name of a known one ("cl100k"), or a regular expression */
-    const char *const *specials; /* "NAME=ID" */
+    const char *const *specials; /* "NAME=ID", or "@FILE" of such lines */
     size_t n_specials;
 };
 int tokenizer_load_with(const char *path, const struct tokenizer_options *o, tokenizer_t **out,

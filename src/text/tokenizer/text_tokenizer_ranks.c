@@ -225,11 +225,35 @@ static int add_said_special(struct tokenizer *t, const char *said, struct error 
     return 0;
 }
 
+/* A file of such, one a line. */
+static int add_special_file(struct tokenizer *t, const char *path, struct error *e)
+{
+    enum { MOST = 16 << 20 };
+    char *text;
+    size_t size;
+    int rc = 0;
+    unsigned line = 1;
+    TRY(file_read(path, MOST, &text, &size, e));
+    for (char *p = text, *end; rc == 0 && p < text + size; p = end + 1, line++) {
+        end = memchr(p, '\n', (size_t)(text + size - p));
+        if (!end) end = text + size;
+        *end = '\0'; /* file_read puts one behind the last byte */
+        if (end > p && end[-1] == '\r') end[-1] = '\0';
+        if (!*p) continue;
+        if (strlen(p) + 1 < (size_t)(end - p)) rc = error_set(e, "a NUL byte");
+        if (rc == 0) rc = add_said_special(t, p, e);
+        if (rc < 0) error_context(e, "%s:%u", path, line);
+    }
+    mem_free(text);
+    return rc;
+}
+
 static int add_specials(struct tokenizer *t, const struct known *known,
                         const struct tokenizer_options *o, struct error *e)
 {
     for (size_t i = 0; i < o->n_specials; i++)
-        TRY(add_said_special(t, o->specials[i], e));
+        TRY(o->specials[i][0] == '@' ? add_special_file(t, o->specials[i] + 1, e)
+                                     : add_said_special(t, o->specials[i], e));
     for (size_t i = 0; known && i < ARRAY_LEN(known->specials) && known->specials[i].name; i++) {
         const struct known_special *s = &known->specials[i];
         if (tokenizer_special_find(t, s->name, strlen(s->name), true) == TOKENIZER_NONE)
