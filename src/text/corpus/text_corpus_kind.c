@@ -177,6 +177,31 @@ static bool is_safetensors(const struct corpus_head *h)
            h->bytes[7] == '\0';
 }
 
+static size_t skip_space(const char *p, size_t n, size_t i)
+{
+    while (i < n && byte_is_space(p[i]))
+        i++;
+    return i;
+}
+
+/* Where the first thing in a file is: behind a byte-order mark and white space. */
+static size_t first_place(const struct corpus_head *h)
+{
+    bool mark = h->size >= 3 && memcmp(h->bytes, "\xef\xbb\xbf", 3) == 0;
+    return skip_space(h->bytes, h->size, mark ? 3 : 0);
+}
+
+/* An object with a key, alone or in an array. */
+static bool begins_as_json(const struct corpus_head *h)
+{
+    const char *p = h->bytes;
+    size_t n = h->size, i = first_place(h);
+    if (i < n && p[i] == '[') i = skip_space(p, n, i + 1);
+    if (i == n || p[i] != '{') return false;
+    i = skip_space(p, n, i + 1);
+    return i < n && (p[i] == '"' || p[i] == '}');
+}
+
 const char *corpus_kind_find(const struct corpus_head *h, const char **cure)
 {
     const uint8_t *p = (const uint8_t *)h->bytes;
@@ -199,6 +224,7 @@ const char *corpus_kind_find(const struct corpus_head *h, const char **cure)
     *cure = RECODE;
     if (is_wide(h)) return "text in UTF-16 or UTF-32 without a byte-order mark";
     *cure = NO_TEXT;
+    if (begins_as_json(h)) return NULL; /* what its records hold is their affair, one by one */
     if (memchr(p, '\0', h->size)) return "binary data (it has NUL bytes)";
     if (h->size >= 16 && looks_binary(p, h->size)) return "binary data (it has control characters)";
     return NULL;
@@ -248,13 +274,6 @@ struct json_head {
     bool has_field; /* and has the field as a string */
 };
 
-static size_t skip_space(const char *p, size_t n, size_t i)
-{
-    while (i < n && byte_is_space(p[i]))
-        i++;
-    return i;
-}
-
 static struct json_head look_for_json(const struct corpus_head *h,
                                       const struct corpus_json_path *field)
 {
@@ -263,8 +282,7 @@ static struct json_head look_for_json(const struct corpus_head *h,
     struct corpus_json_result r;
     struct str scratch = {0};
     const char *p = h->bytes;
-    size_t n = h->size, i = n >= 3 && memcmp(p, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
-    i = skip_space(p, n, i);
+    size_t n = h->size, i = first_place(h);
     j.array = i < n && p[i] == '[';
     if (j.array) i = skip_space(p, n, i + 1);
     if (i == n || p[i] != '{') return j;
