@@ -342,6 +342,11 @@ struct compute_router {
     bool renormalise;  /* forward only: the k weights of a token are divided by their sum */
 };
 void compute_router_forward(compute_t *c, const struct compute_router *r);
+/* From the probs of a forward pass: moves bias [E], which need not be r's, to where each expert gets
+ * its share of the M rows, k of E, within some percent; their mean is 0. Nothing where k is E. */
+void compute_router_balance(compute_t *c, const struct compute_router *r, float *bias);
+/* top and weight again, of the probs that are there and another bias. */
+void compute_router_select(compute_t *c, const struct compute_router *r);
 /* Gradients: d_weight [M, k] from the experts; aux_coef * E * sum_e f_e P_e and z_coef *
  * mean(lse^2), with f [E] the share of routed slots per expert (a constant). dx fp32 [M, D] is
  * overwritten, dW [E, D] is added to (accumulate) or overwritten. */

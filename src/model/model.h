@@ -136,7 +136,7 @@ struct model_config {
                 "off"),                                                                            \
         ROW_BOOL(T, P "tied_embeddings", M tied_embeddings, "true",                                \
                  "the output head is the embedding table"),                                        \
-        ROW_REAL(T, P "router_aux_coef", M router_aux_coef, NULL, "0.1", 0, 1e3, "0.01",           \
+        ROW_REAL(T, P "router_aux_coef", M router_aux_coef, NULL, "0.01", 0, 1e3, "0.01",          \
                  "weight of the auxiliary balancing loss; with balance.kind bias 0 where not "     \
                  "given, with none 0"),                                                            \
         ROW_REAL(T, P "router_z_coef", M router_z_coef, NULL, "0.001", 0, 1e3, "0.001",            \
@@ -369,6 +369,8 @@ struct model_batch {
     int64_t B, T;
     const uint32_t *inputs, *targets; /* [B, T] */
     const int32_t *doc_start;         /* [B, T] for document masking, or NULL */
+    bool balance; /* deal the rows to experts evenly: each layer's selection biases begin at
+                   * model_router_bias and are the batch's own (training) */
 };
 
 /* Sums over microbatches; divide by `tokens` or `microbatches` where a mean is wanted. */
@@ -379,8 +381,8 @@ struct model_stats {
     double microbatches;
     double *load; /* [L, E] routed slots, caller's array of n_layers * n_experts or NULL */
     double *prob; /* [L, E] sum of router probabilities, or NULL */
-    double *bias; /* [L, E] sum over microbatches of the selection biases that would have balanced
-                   * each (model_balance.c), or NULL; of a model that is trained */
+    double *bias; /* [L, E] sum over microbatches of the selection biases that balanced each, where
+                   * model_batch's balance is set; or NULL */
 };
 
 /* Of a whole model, as are all passes from here to the decoder but those of a part of the layers.

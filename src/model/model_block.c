@@ -230,13 +230,26 @@ static void forward_attention(struct model *m, int64_t layer, const struct model
     add_bias(m, &l->output_bias, r->M, m->dims.D, a->y_attn, m->dims.D);
 }
 
+/* Selects the experts again, with biases that deal the rows evenly. */
+static void balance(struct model *m, int64_t layer, struct compute_router *r)
+{
+    float *bias = m->batch_bias + layer * r->E;
+    memcpy(bias, r->bias, (size_t)r->E * sizeof(*bias));
+    compute_router_balance(m->compute, r, bias);
+    r->bias = bias;
+    compute_router_select(m->compute, r);
+}
+
 /* Routes x_ffn and sorts the tokens by expert. */
-static void route(struct model *m, int64_t layer, int64_t M, const struct model_acts *a)
+static void route(struct model *m, int64_t layer, const struct model_rows *rows,
+                  const struct model_acts *a)
 {
     const struct model_dims *d = &m->dims;
     const struct model_routing *r = &a->routing;
+    int64_t M = rows->M;
     struct compute_router router = model_router(m, layer, M, a->x_ffn, r);
     compute_router_forward(m->compute, &router);
+    if (rows->balance) balance(m, layer, &router);
     struct compute_dispatch dispatch = {
         M,         d->E,     d->k,        model_row_align(m), r->top,
         r->offset, r->count, r->slot_row, r->row_token,       r->row_slot};
@@ -291,8 +304,10 @@ static void forward_dense_out(struct model *m, const struct model_layer *l, int6
 }
 
 /* x_ffn [M, D] -> y_ffn [M, D] */
-static void forward_ffn(struct model *m, int64_t layer, int64_t M, const struct model_acts *a)
+static void forward_ffn(struct model *m, int64_t layer, const struct model_rows *r,
+                        const struct model_acts *a)
 {
+    int64_t M = r->M;
     const struct model_dims *d = &m->dims;
     const struct model_layer *l = &m->layers[layer];
     void *dense = d->E ? a->y_dense : a->y_ffn;
@@ -301,7 +316,7 @@ static void forward_ffn(struct model *m, int64_t layer, int64_t M, const struct 
         forward_dense_out(m, l, M, a, dense);
     }
     if (d->E) {
-        route(m, layer, M, a);
+        route(m, layer, r, a);
         forward_experts_in(m, l, a);
         forward_experts_out(m, l, a);
         struct compute_combine c = {.M = M, .D = d->D, .k = d->k, .y = a->y_rows};
@@ -322,7 +337,7 @@ void model_block_forward(struct model *m, int64_t layer, const struct model_rows
     forward_attention(m, layer, r, a);
     struct compute_seam seam = model_seam_attn(m, layer, r->M, a);
     compute_seam_forward(m->compute, &seam);
-    forward_ffn(m, layer, r->M, a);
+    forward_ffn(m, layer, r, a);
     seam = model_seam_ffn(m, layer, r->M, a);
     compute_seam_forward(m->compute, &seam);
 }

@@ -41,11 +41,7 @@ static void add_router_stats(const struct model *m, int64_t layer, const struct 
         }
         if (s->load) s->load[at + e] += slots;
         if (s->prob) s->prob[at + e] += probs;
-    }
-    if (s->bias) {
-        struct model_balance b = {
-            M, d->E, d->k, r->probs, m->router_bias + layer * d->E, m->scratch.dh};
-        model_balance_add(&b, s->bias + layer * d->E);
+        if (s->bias) s->bias[at + e] += (double)m->batch_bias[layer * d->E + e];
     }
     for (int64_t i = 0; i < M; i++)
         z += (double)r->lse[i] * (double)r->lse[i];
@@ -84,7 +80,8 @@ struct model_rows model_rows_of(const struct model *m, const struct model_batch 
                            .T = b->T,
                            .doc_start = b->doc_start,
                            .window_start = m->window_start,
-                           .rope = (const float *const *)m->rope};
+                           .rope = (const float *const *)m->rope,
+                           .balance = b->balance};
     for (int64_t i = 0; i < r.M && m->window_start; i++) {
         int32_t first = (int32_t)(i % b->T) - window + 1;
         m->window_start[i] = MAX(first, b->doc_start ? b->doc_start[i] : 0);

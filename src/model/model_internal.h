@@ -107,6 +107,7 @@ struct model_rows {
     const int32_t *position;     /* [M] of runs */
     const struct compute_paged_run *runs;
     int64_t n_runs; /* 0: whole sequences */
+    bool balance;   /* model_batch's */
 };
 
 /* w is NULL of what a form lacks. */
@@ -183,6 +184,7 @@ struct model {
     struct model_place *places;   /* [params.n_rows], inference only */
     compute_linear_t *table;      /* inference: the embedding; the head's, or one of its own */
     float *router_bias;           /* [L, E] */
+    float *batch_bias;            /* [L, E] with which the last batch was dealt evenly; training */
     float *rope[MODEL_ROTATIONS]; /* compute_rope_table of T positions each */
     int32_t *window_start;        /* [B T], where a layer has a window */
     struct model_tensor embedding, output_norm;
@@ -244,17 +246,6 @@ void model_block_forward(struct model *m, int64_t layer, const struct model_rows
  * model_recompute). */
 void model_block_again(struct model *m, int64_t layer, const struct model_rows *r,
                        const struct model_acts *a);
-
-/* ------------------------------------------------------------------ balance (model_balance.c) */
-
-struct model_balance { /* how M rows were dealt to experts */
-    int64_t M, E, k;
-    const float *probs, *bias; /* [M, E], [E] */
-    float *scratch;            /* [3 M] */
-};
-/* Adds, for each expert, the selection bias that would have given it its share of the rows while the
- * others keep theirs; nothing where k is E. */
-void model_balance_add(const struct model_balance *b, double *sum);
 
 /* ------------------------------------------------------------------ memory (model_plan.c) */
 

@@ -246,6 +246,7 @@ static void layout_scratch(struct model_carver *c, struct model *m)
         m->rope[i] = carve_f32(c, REGION_SCRATCH, (int64_t)compute_rope_table_floats(m->T, d->h));
     if (m->config.window_layers > 0) m->window_start = carve_i32(c, REGION_SCRATCH, M);
     if (d->E) m->router_bias = carve_f32(c, REGION_SCRATCH, d->L * d->E);
+    if (d->E && m->training) m->batch_bias = carve_f32(c, REGION_SCRATCH, d->L * d->E);
     if (!m->training) return;
     s->d_hidden = carve_act(c, REGION_SCRATCH, MAX(R * d->F, M * d->Fd));
     s->dh = carve_f32(c, REGION_SCRATCH, M * d->D);

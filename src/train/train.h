@@ -58,7 +58,6 @@ struct train_config {
     int optimizer;
     double lr, beta1, beta2, eps, weight_decay;
     bool mup;
-    double router_lr_factor;
     double muon_lr, muon_momentum;
     int64_t muon_steps;
 

@@ -86,8 +86,6 @@ const struct option train_run_rows[] = {
     ROW_REAL(T, "optimizer.weight_decay", weight_decay, NULL, "0.1", 0, 10, NULL,
              "decoupled, times the learning rate; not on norms, embedding and head"),
     ROW_BOOL(T, "optimizer.mup", mup, "true", "use the tensors' muP learning-rate multipliers"),
-    ROW_REAL(T, "optimizer.router_lr_factor", router_lr_factor, NULL, "0.1", 0, 100, NULL,
-             "learning rate of the routers, over optimizer.lr"),
     ROW_REAL(T, "optimizer.muon_lr", muon_lr, NULL, "0.02", 0, 10, NULL,
              "peak learning rate of Muon; the update of a matrix is orthogonal times "
              "sqrt(max(1, out / in))"),
@@ -106,12 +104,12 @@ const struct option train_run_rows[] = {
              "of the peak learning rate, at the end"),
 
     ROW_ENUM(T, "balance.kind", balance, "quantile", balances, NULL,
-             "of the experts' load: by an auxiliary loss; by selection biases that move in fixed "
-             "steps, or towards those that would have balanced the last step; or not at all"),
+             "of the experts' load: auxiliary loss; selection biases that move in fixed steps, or "
+             "that give each expert its share of every microbatch; or not at all"),
     ROW_REAL(T, "balance.bias_rate", bias_rate, NULL, "0.001", 0, 1, NULL,
              "bias: step by which an expert's selection bias moves after each update"),
-    ROW_REAL(T, "balance.quantile_rate", quantile_rate, NULL, "0.5", 0, 1, NULL,
-             "quantile: share of the way that selection biases move after each update"),
+    ROW_REAL(T, "balance.quantile_rate", quantile_rate, NULL, "0.2", 0, 1, NULL,
+             "quantile: share of the way that the biases which are kept go to a step's"),
 
     ROW_INT(T, "log.every", log_every, "steps", "10", 1, MANY, NULL, "between log lines"),
     ROW_INT(T, "log.valid_every", valid_every, "steps", "100", 0, MANY, NULL,

@@ -11,22 +11,12 @@
 
 #include <string.h>
 
-/* A folder's run.yaml has every key that there was when it was written. One that came later stands
- * for what had been done before, which need not be its default. */
-static void settle_later_keys(struct train_run_file *f)
-{
-    const struct option *row =
-        options_find(train_run_rows, train_run_n_rows, "optimizer.router_lr_factor");
-    if (f->origins[row - train_run_rows] == ORIGIN_DEFAULT) f->config.router_lr_factor = 1;
-}
-
 static int load_folder_config(const char *dir, struct train_run_file *f, struct error *e)
 {
     struct arena a = {0};
     int rc =
         train_config_load(&(struct train_run_text){.path = file_join(&a, dir, "run.yaml")}, f, e);
     arena_fini(&a);
-    if (rc >= 0) settle_later_keys(f);
     return rc;
 }
 

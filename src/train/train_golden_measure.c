@@ -66,7 +66,6 @@ static int read_config(struct golden *g, struct error *e)
     TRY(model_config_load(file_join(&g->arena, g->dir, "config.json"), &g->config.model, e));
     g->config.optimizer = TRAIN_OPTIMIZER_ADAMW;
     g->config.mup = false; /* the reference has one learning rate for all */
-    g->config.router_lr_factor = 1;
     return read_optimizer(g, e);
 }
 

@@ -56,7 +56,6 @@ static void build_segments(train_optim_t *o, const struct param_table *t,
         const struct param *p = &t->rows[i];
         struct optim_segment *last = o->n_segments ? &o->segments[o->n_segments - 1] : NULL;
         double multiplier = c->mup ? p->lr_multiplier : 1;
-        if (p->kind == PARAM_ROUTER) multiplier *= c->router_lr_factor;
         double decay = p->decay ? c->weight_decay : 0;
         struct train_range own = train_shares_clip(shares, p->offset, p->count);
         if (!train_optim_uses_v(c, p) || own.count == 0) {

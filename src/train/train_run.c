@@ -270,7 +270,7 @@ static void watch_balance(struct run *r, const struct train_record *rec)
     static const char *const advice[] = {
         [TRAIN_BALANCE_AUX] = "raise model.router_aux_coef or lower optimizer.lr",
         [TRAIN_BALANCE_BIAS] = "raise balance.bias_rate or lower optimizer.lr",
-        [TRAIN_BALANCE_QUANTILE] = "lower optimizer.lr or optimizer.router_lr_factor",
+        [TRAIN_BALANCE_QUANTILE] = "lower optimizer.lr",
         [TRAIN_BALANCE_NONE] = "set balance.kind to quantile, bias or aux",
     };
     const struct model_config *m = &r->s.c.model;

@@ -194,7 +194,8 @@ static void train_batch(struct train_session *s, bool first)
                             .T = d->T,
                             .inputs = d->inputs,
                             .targets = d->targets,
-                            .doc_start = d->doc_start};
+                            .doc_start = d->doc_start,
+                            .balance = s->c.balance == TRAIN_BALANCE_QUANTILE};
     double n = (double)(train_session_microbatches(s) * s->ranks.size);
     model_train_step(s->model, &b, 1.0 / n, first, &s->stats);
 }
@@ -260,26 +261,15 @@ static void step_router_bias(struct train_session *s)
     }
 }
 
-/* Part of the way to the biases that would have balanced this step (model_balance.c), on the mean of
- * its microbatches. All the way would follow each batch's noise. The mean is taken out: a selection
- * does not depend on it. */
-static void draw_router_bias(struct train_session *s)
+/* A microbatch is dealt with biases of its own (compute_router_balance). Those that are kept, for
+ * validation, decoding and as the next step's beginning, follow their mean over the step. */
+static void follow_batch_bias(struct train_session *s)
 {
     const struct model_config *m = &s->c.model;
-    int64_t E = m->n_experts;
-    if (m->n_experts_used == E) return;
-    for (int64_t i = 0; i < m->n_layers; i++) {
-        const double *sum = s->stats.bias + i * E;
-        float *bias = model_router_bias(s->model) + i * E;
-        double mean = 0;
-        for (int64_t j = 0; j < E; j++)
-            mean += (double)bias[j] +
-                    s->c.quantile_rate * (sum[j] / s->stats.microbatches - (double)bias[j]);
-        mean /= (double)E;
-        for (int64_t j = 0; j < E; j++) {
-            double move = s->c.quantile_rate * (sum[j] / s->stats.microbatches - (double)bias[j]);
-            bias[j] = (float)((double)bias[j] + move - mean);
-        }
+    float *bias = model_router_bias(s->model);
+    for (int64_t i = 0; i < m->n_layers * m->n_experts; i++) {
+        double mean = s->stats.bias[i] / s->stats.microbatches;
+        bias[i] += (float)(s->c.quantile_rate * (mean - (double)bias[i]));
     }
 }
 
@@ -292,7 +282,7 @@ static int apply_update(struct train_session *s, double norm, double lr_fraction
     train_optim_step(s->optim, lr_fraction, s->updates, scale);
     if (s->reduce.zero > 0) TRY(train_reduce_gather(&s->reduce, s->model, e));
     if (s->c.balance == TRAIN_BALANCE_BIAS) step_router_bias(s);
-    if (s->c.balance == TRAIN_BALANCE_QUANTILE) draw_router_bias(s);
+    if (s->c.balance == TRAIN_BALANCE_QUANTILE) follow_batch_bias(s);
     return 0;
 }
 

@@ -54,6 +54,7 @@ static void check_threads(const struct model_config *c, struct rig_options o)
     struct model_stats x = {0}, y = {0};
     float a[M], b[M];
     sample_init(&s, c, 3);
+    s.batch.balance = c->n_experts > 1;
     open_random(&one, c, o);
     o.threads = 2;
     open_random(&two, c, o);
@@ -377,67 +378,56 @@ static void test_selection_bias(void **state)
     rig_close(&r);
 }
 
-/* One step's loads [L E], and the biases that it asks for where bias is not NULL. */
-static void deal(struct rig *r, const struct model_config *c, const struct sample *s, double *load,
-                 double *bias)
-{
-    struct model_stats x = {.load = load, .bias = bias};
-    size_t bytes = (size_t)(c->n_layers * c->n_experts) * sizeof(double);
-    memset(load, 0, bytes);
-    if (bias) memset(bias, 0, bytes);
-    model_train_step(r->model, &s->batch, 1, true, &x);
-}
-
-/* With the bias it asks for, and the others as they are, an expert gets its share; with half of
- * each again and again all do. A layer's probabilities do not depend on its own biases, so the first
- * layer's are those of the same scores. */
-static void check_asked_bias(const struct model_config *c, struct rig_options o)
+/* A balanced batch: every layer's experts get their share of the rows; the biases of that are told
+ * and those of the model stay, whatever they were; scoring goes by the model's. */
+static void check_balanced_batch(const struct model_config *c, struct rig_options o)
 {
     if (c->n_experts <= 1) return;
     struct rig r;
     struct sample s;
-    int64_t E = c->n_experts;
-    const double share = (double)(M * c->n_experts_used) / (double)E;
-    double load[2 * 4], asked[2 * 4], uneven = 0;
+    int64_t n = c->n_layers * c->n_experts;
+    const double share = (double)(M * c->n_experts_used) / (double)c->n_experts;
+    double load[2 * 4] = {0}, bias[2 * 4] = {0}, scored[2 * 4] = {0};
+    struct model_stats x = {.load = load, .bias = bias}, y = {.load = scored};
     sample_init(&s, c, 3);
     open_random(&r, c, o);
-    float *bias = model_router_bias(r.model);
-    bias[0] = 0.4f; /* far from balance */
-    for (int64_t e = 0; e < E; e++) {
-        deal(&r, c, &s, load, asked);
-        uneven = fmax(uneven, fabs(load[e] - share));
-        float was = bias[e];
-        bias[e] = (float)asked[e];
-        deal(&r, c, &s, load, NULL);
-        assert_true(fabs(load[e] - share) <= 1.5); /* half a token of rounding, one tie */
-        bias[e] = was;
-    }
-    assert_true(uneven > 10);
-    for (int i = 0; i < 40; i++) {
-        deal(&r, c, &s, load, asked);
-        for (int64_t e = 0; e < E; e++)
-            bias[e] += 0.5f * ((float)asked[e] - bias[e]);
-    }
-    deal(&r, c, &s, load, NULL);
-    for (int64_t e = 0; e < E; e++)
-        assert_true(fabs(load[e] - share) <= 2.5);
+    float *kept = model_router_bias(r.model);
+    kept[0] = kept[c->n_experts + 3] = 0.5f; /* far from balance */
+    s.batch.balance = true;
+    model_train_step(r.model, &s.batch, 1, true, &x);
+    for (int64_t i = 0; i < n; i++)
+        assert_true(fabs(load[i] - share) <= 0.2 * share);
+    for (int64_t i = 0; i < n; i++)
+        assert_true(kept[i] == (i == 0 || i == c->n_experts + 3 ? 0.5f : 0));
+    s.batch.balance = false;
+    model_evaluate(r.model, &s.batch, &y);
+    assert_true(scored[0] > 1.5 * share && scored[c->n_experts + 3] > 1.5 * share);
+    /* told in the unit of the kept ones: with them the same rows are dealt the same way */
+    for (int64_t i = 0; i < c->n_experts; i++)
+        kept[i] = (float)bias[i];
+    memset(scored, 0, sizeof(scored));
+    model_evaluate(r.model, &s.batch, &y);
+    for (int64_t i = 0; i < c->n_experts; i++)
+        assert_true(scored[i] == load[i]); /* the first layer's, whose rows are the same */
     rig_close(&r);
 }
 
-static void test_asked_bias_balances(void **state)
+static void test_balanced_batch(void **state)
 {
     (void)state;
-    for_all(check_asked_bias);
-    struct model_config c = small_config(); /* every token to every expert: nothing is asked */
+    for_all(check_balanced_batch);
+    struct model_config c = small_config(); /* every token to every expert: nothing to balance */
     struct rig r;
     struct sample s;
-    double load[2 * 4], asked[2 * 4];
+    double load[2 * 4] = {0}, bias[2 * 4] = {0};
+    struct model_stats x = {.load = load, .bias = bias};
     c.n_experts_used = c.n_experts;
     sample_init(&s, &c, 3);
+    s.batch.balance = true;
     open_random(&r, &c, (struct rig_options){COMPUTE_F32, COMPUTE_REFERENCE, 1, false});
-    deal(&r, &c, &s, load, asked);
+    model_train_step(r.model, &s.batch, 1, true, &x);
     for (int i = 0; i < 2 * 4; i++)
-        assert_true(asked[i] == 0 && load[i] == M);
+        assert_true(bias[i] == 0 && load[i] == M);
     rig_close(&r);
 }
 
@@ -622,7 +612,7 @@ int main(void)
         cmocka_unit_test(test_loss_falls_as_the_gradient_says),
         cmocka_unit_test(test_documents_are_kept_apart),
         cmocka_unit_test(test_selection_bias),
-        cmocka_unit_test(test_asked_bias_balances),
+        cmocka_unit_test(test_balanced_batch),
         cmocka_unit_test(test_idle_experts),
         cmocka_unit_test(test_shapes),
         cmocka_unit_test(test_evaluation),

@@ -78,7 +78,7 @@ static void test_balance_decides_about_losses(void **state)
     train_config_free(&r);
     assert_ok(f, parse(f, minimal, NULL, &r));
     assert_int_equal(r.config.balance, TRAIN_BALANCE_QUANTILE);
-    assert_true(r.config.model.router_aux_coef == 0.1 && r.config.router_lr_factor == 0.1);
+    assert_true(r.config.model.router_aux_coef == 0.01);
     train_config_free(&r);
     assert_ok(f, parse_more(f, "balance:\n  kind: none\n", &r));
     assert_true(r.config.model.router_aux_coef == 0 && r.config.model.router_z_coef == 0);

@@ -76,7 +76,6 @@ static void test_adamw_is_its_formula(void **state)
         for (size_t i = 0; i < t->n_rows; i++) {
             const struct param *row = &t->rows[i];
             double lr = c->lr * fraction * row->lr_multiplier;
-            if (row->kind == PARAM_ROUTER) lr *= 0.1; /* optimizer.router_lr_factor */
             for (size_t j = row->offset; j < row->offset + row->count; j++) {
                 double g = scale * (double)model_gradients(b.model)[j];
                 m[j] = c->beta1 * m[j] + (1 - c->beta1) * g;
