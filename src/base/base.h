@@ -115,6 +115,8 @@ void *mem_try_realloc(void *p, size_t size);
 /* Large planned memory: zeroed, 2 MiB aligned, huge pages advised; NULL when there is none. */
 void *mem_map(size_t size);
 void mem_unmap(void *p, size_t size);
+/* The memory that mem_map takes once all of it is used: whole huge pages. */
+size_t mem_map_bytes(size_t size);
 /* The same for an array of which only parts will be used: what is not touched takes no memory, and
  * pages are small. mem_unmap gives it back. */
 void *mem_map_sparse(size_t size);

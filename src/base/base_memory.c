@@ -168,6 +168,11 @@ static size_t map_length(size_t size)
     return size > SIZE_MAX - 2 * HUGE_PAGE ? 0 : (size + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
 }
 
+size_t mem_map_bytes(size_t size)
+{
+    return MAX(map_length(size), size);
+}
+
 static void *map_advised(size_t size, int advice)
 {
     size_t length = map_length(size);

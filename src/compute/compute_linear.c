@@ -179,7 +179,8 @@ static int64_t plain_tile_rows(int64_t K)
 
 static size_t plain_bytes(const compute_t *c, const struct compute_linear_desc *d)
 {
-    return (size_t)(d->groups * compute_linear_out(d) * d->in) * compute_dtype_size(c->dtype);
+    size_t n = (size_t)(d->groups * compute_linear_out(d) * d->in);
+    return mem_map_bytes(n * compute_dtype_size(c->dtype));
 }
 
 static void *plain_open(compute_linear_t *l)

@@ -51,7 +51,7 @@ static size_t dnnl_bytes(const compute_t *c, const struct compute_linear_desc *d
 {
     /* A packed copy pads widths to whole blocks of at most 64. */
     int64_t out = round_up(compute_linear_out(d), 64), in = round_up(d->in, 64);
-    return (size_t)(2 * d->groups * out * in) * compute_dtype_size(c->dtype);
+    return 2 * mem_map_bytes((size_t)(d->groups * out * in) * compute_dtype_size(c->dtype));
 }
 
 /* The packed form does not depend on the rows, so the product that makes it may be of any number.

@@ -105,6 +105,30 @@ static void test_map(void **state)
     mem_unmap(NULL, 10);
 }
 
+/* What is given back reads as zeros, page by page, and can be used again; what stands beside it on
+ * the first and the last page stays. */
+static void test_release(void **state)
+{
+    (void)state;
+    enum { PAGE = 4096, SIZE = 3 << 20 };
+    assert_int_equal(mem_map_bytes(SIZE), 4 << 20);
+    for (int sparse = 0; sparse < 2; sparse++) {
+        unsigned char *p = sparse ? mem_map_sparse(SIZE) : mem_map(SIZE);
+        assert_non_null(p);
+        for (size_t i = 0; i < SIZE; i++)
+            assert_int_equal(p[i], 0);
+        memset(p, 7, SIZE);
+        mem_release(p + 100, SIZE - 2 * 100);
+        for (size_t i = 0; i < SIZE; i++)
+            if (p[i] != (i < PAGE || i >= SIZE - PAGE ? 7 : 0)) fail_msg("byte %zu: %d", i, p[i]);
+        mem_release(p + 1, PAGE - 1); /* no whole page */
+        assert_int_equal(p[1], 7);
+        memset(p, 9, SIZE);
+        assert_int_equal(p[SIZE / 2], 9);
+        mem_unmap(p, SIZE);
+    }
+}
+
 static void test_arena(void **state)
 {
     (void)state;
@@ -217,6 +241,7 @@ int main(void)
         cmocka_unit_test(test_too_much),
         cmocka_unit_test(test_out_of_memory_ends_the_program),
         cmocka_unit_test(test_map),
+        cmocka_unit_test(test_release),
         cmocka_unit_test(test_arena),
         cmocka_unit_test(test_arena_reset),
         cmocka_unit_test(test_str),

@@ -49,7 +49,8 @@ static size_t amx_bytes(const compute_t *c, const struct compute_linear_desc *d)
     (void)c;
     int64_t out = compute_linear_out(d);
     size_t forward = packed_shape(d->groups, d->in, out).bytes;
-    return forward + (compute_linear_trains(d) ? packed_shape(d->groups, out, d->in).bytes : 0);
+    if (!compute_linear_trains(d)) return forward;
+    return mem_map_bytes(forward) + mem_map_bytes(packed_shape(d->groups, out, d->in).bytes);
 }
 
 static void packed_map(struct packed *p)
