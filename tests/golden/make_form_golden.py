@@ -19,6 +19,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 SEEDS = 300
 SIZE_MAX = 60_000      # bytes of one folder
 LENGTH = 40            # tokens
+LENGTH_EXPERTS = 12    # where experts are chosen: fewer choices, so a larger margin
 
 BASE = dict(
     vocab_size=40, n_layers=2, d_model=24, n_heads=4, n_kv_heads=2, head_dim=8, ffn_hidden=20,
@@ -146,7 +147,8 @@ def make_weights(c, seed):
     w["output_norm.weight"] = draw([D], 0.1, 1)
     if not c["tied_embeddings"]:
         w["output.weight"] = draw([c["vocab_size"], D], 0.5 / math.sqrt(D) * 3)
-    return w, [rng.randrange(c["vocab_size"]) for _ in range(LENGTH)]
+    length = LENGTH_EXPERTS if E > 1 else LENGTH
+    return w, [rng.randrange(c["vocab_size"]) for _ in range(length)]
 
 
 # ---------------------------------------------------------------- the model

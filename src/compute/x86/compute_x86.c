@@ -40,7 +40,11 @@ static bool amx_found;
 static void find_bf16(void)
 {
     bf16_table = compute_x86_bf16_avx512;
-    if (__builtin_cpu_supports("avx512bf16")) bf16_table.panel = compute_x86_panel_dot;
+    if (__builtin_cpu_supports("avx512bf16")) {
+        bf16_table.panel = compute_x86_panel_dot;
+        bf16_table.paged_scratch = compute_x86_paged_dot_scratch;
+        bf16_table.paged_attention = compute_x86_paged_dot;
+    }
     amx_found = ask_for_amx();
     amx_table = bf16_table;
     amx_table.name = "avx512 + amx bf16";

@@ -25,11 +25,9 @@
 
 #include "compute/x86/compute_x86_act_internal.h"
 #include "compute/x86/compute_x86_gemm_internal.h"
+#include "compute/x86/compute_x86_scores_internal.h"
 
 enum { ATT_QUERIES = 64, ATT_KEYS = 64, ATT_FEW = VL / 2 };
-
-#define ATT_BOUND   86.0f  /* 2^86 * 2^31 keys < 2^127; 2^-86 stays a normal number after scaling */
-#define ATT_NOTHING -1e30f /* running maximum before the first key */
 
 /* One query head of one sequence. */
 struct att_head {
@@ -154,13 +152,6 @@ static void att_transpose_out(const float *from, const float *factor, int64_t co
             for (int64_t i = 0; i < MIN(VL, count - lane); i++)
                 act_store_n(x + (lane + i) * ld + d, r[i], h - d);
         }
-}
-
-/* to[r, d] = x[r, d], zeros behind h. */
-static void att_widen(const act_t *x, int64_t ld, int64_t count, int64_t h, int64_t hp, float *to)
-{
-    for (int64_t r = 0; r < count; r++)
-        VECTOR_LOOP(d, n, h, { v_store(to + r * hp + d, act_load_n(x + r * ld + d, n)); });
 }
 
 /* Keys or values as floats: where they are, or widened into buffer. */

@@ -8,13 +8,34 @@
  * own maximum, its own sum by lanes, and its own range of keys, beyond which nothing is added to it.
  * Where a window hides a block's first keys from a row, they get no weight in it.
  *
- * Included by compute_x86_{f32,bf16}_{avx2,avx512}.c only (see compute_x86_act_internal.h). */
+ * The products are those of fp32 vectors, or where the including file says PAGED_BY_DOT those of pairs
+ * of bfloat16; probabilities are rounded to bfloat16 then, and their exponentials need no more.
+ *
+ * Included by compute_x86_{f32,bf16}_{avx2,avx512}.c (see compute_x86_act_internal.h) and
+ * compute_x86_paged_avx512bf16.c only. */
 #ifndef COLOSSUS_COMPUTE_X86_PAGED_INTERNAL_H
 #define COLOSSUS_COMPUTE_X86_PAGED_INTERNAL_H
 
-#include "compute/x86/compute_x86_attention_internal.h"
+#include "compute/x86/compute_x86_scores_internal.h"
+#ifdef PAGED_BY_DOT
+#    include "compute/x86/compute_x86_paged_dot_internal.h"
+#else
+#    include "compute/x86/compute_x86_gemm_internal.h"
+#    include "compute/x86/compute_x86_norms_internal.h"
+#endif
 
 enum { PAGED_KEYS = 8 * COMPUTE_PAGE };
+
+/* An element of the products' operands. */
+#ifdef PAGED_BY_DOT
+typedef bf16_t paged_t;
+#    define paged_exp2(x) v_exp2_low(x)
+#    define paged_tanh(x) v_tanh_low(x)
+#else
+typedef float paged_t;
+#    define paged_exp2(x) v_exp2(x)
+#    define paged_tanh(x) v_tanh(x)
+#endif
 
 struct paged_rows {
     const struct compute_paged *p;
@@ -22,15 +43,16 @@ struct paged_rows {
     int64_t kv, rows, hp; /* key head; queries times heads; h rounded up to whole vectors */
     bool capped, bounded; /* bounded: no running maximum, see ATT_BOUND */
     float to_tanh, to_log2;
-    float *q, *s, *o;          /* [rows, h], [rows, PAGED_KEYS], [rows, hp] */
-    float *page;               /* widened keys [h, PAGE] or values [PAGE, hp] */
+    float *s, *o;              /* [rows, PAGED_KEYS], [rows, hp] */
+    float *page;               /* keys [h, PAGE] or values [PAGE, hp], or words of pairs of them */
     float *c2, *sum, *largest; /* [rows] */
+    paged_t *q, *prob;         /* [rows, hp], [rows, PAGED_KEYS], which may be s */
 };
 
 static size_t x86_paged_scratch(int64_t rows, int64_t h)
 {
     int64_t hp = (h + VL - 1) / VL * VL;
-    return (size_t)(rows * (hp + PAGED_KEYS + hp + 3) + COMPUTE_PAGE * hp + 64) * sizeof(float);
+    return (size_t)(rows * (hp + 2 * PAGED_KEYS + hp + 3) + COMPUTE_PAGE * hp + 64) * sizeof(float);
 }
 
 /* Row r is query r % n of head head + r / n. */
@@ -47,13 +69,18 @@ static struct paged_rows paged_rows_of(const struct compute_paged *p, int64_t ru
     w.s = scratch;
     w.o = w.s + rows * PAGED_KEYS;
     w.page = w.o + rows * hp;
-    w.q = w.page + COMPUTE_PAGE * hp;
-    w.c2 = w.q + rows * hp;
+    w.c2 = w.page + COMPUTE_PAGE * hp;
     w.sum = w.c2 + rows;
     w.largest = w.sum + rows;
+    w.q = (paged_t *)(void *)(w.largest + rows);
+    w.prob = w.q + rows * hp;
     for (int64_t r = 0; r < rows; r++) {
-        const act_t *q = (const act_t *)p->q + (w.run->row + r % n) * p->ld;
-        att_widen(q + (head + r / n) * p->h, p->ld, 1, p->h, hp, w.q + r * hp);
+        const act_t *q = (const act_t *)p->q + (w.run->row + r % n) * p->ld + (head + r / n) * p->h;
+#ifdef PAGED_BY_DOT
+        memcpy(w.q + r * hp, q, (size_t)p->h * sizeof(*q));
+#else
+        att_widen(q, p->ld, 1, p->h, hp, w.q + r * hp);
+#endif
         w.sum[r] = 0;
         w.largest[r] = w.bounded ? 0 : ATT_NOTHING;
     }
@@ -84,28 +111,75 @@ static const act_t *paged_part(const struct paged_rows *w, int64_t u, bool value
            ((values ? w->p->K : 0) + w->kv) * w->p->h * COMPUTE_PAGE;
 }
 
-/* The keys of a page as floats, [h, PAGE]. */
-static const float *paged_keys(const struct paged_rows *w, int64_t u)
+/* Rows [row, row + rows) and keys [at, at + n) of a block, which these rows see. */
+struct paged_piece {
+    int64_t row, rows, at, n;
+};
+
+#ifdef PAGED_BY_DOT
+
+/* Scores of all rows with the keys of a page, to s [rows, PAGED_KEYS] from a column on. */
+static void paged_scores(const struct paged_rows *w, int64_t u, float *s)
 {
-    const act_t *k = paged_part(w, u, false);
-#if ACT_IS_BF16
-    x86_from_act((size_t)(w->p->h * COMPUTE_PAGE), k, w->page);
-    return w->page;
-#else
-    return k;
-#endif
+    uint32_t *pairs = (uint32_t *)(void *)w->page;
+    dot_pair_keys(w->p->h, paged_part(w, u, false), pairs);
+    dot_product(w->rows, COMPUTE_PAGE,
+                (struct dot_operands){w->p->h / 2, (const uint32_t *)(const void *)w->q, w->hp / 2,
+                                      pairs, COMPUTE_PAGE, s, PAGED_KEYS, false});
 }
 
-/* The values of a page as floats, [PAGE, hp]. */
+/* O of the piece's rows += their probabilities of its keys times these keys' values. */
+static void paged_add(const struct paged_rows *w, const float *v, struct paged_piece of)
+{
+    const bf16_t *p = w->prob + of.row * PAGED_KEYS + of.at;
+    dot_product(of.rows, w->hp,
+                (struct dot_operands){(of.n + 1) / 2, (const uint32_t *)(const void *)p,
+                                      PAGED_KEYS / 2, (const uint32_t *)(const void *)v, w->hp,
+                                      w->o + of.row * w->hp, w->hp, true});
+}
+
+/* The values of a page, for paged_add; of those that no row of the run sees, none. */
+static const float *paged_values(const struct paged_rows *w, int64_t u)
+{
+    int64_t n = MIN(COMPUTE_PAGE, w->run->pos + w->run->n - u);
+    dot_pair_values(w->p->h, n, paged_part(w, u, true), (uint32_t *)(void *)w->page);
+    return w->page;
+}
+
+#else
+
+static void paged_scores(const struct paged_rows *w, int64_t u, float *s)
+{
+    const act_t *k = paged_part(w, u, false);
+#    if ACT_IS_BF16
+    x86_from_act((size_t)(w->p->h * COMPUTE_PAGE), k, w->page);
+    const float *keys = w->page;
+#    else
+    const float *keys = k;
+#    endif
+    gemm(w->rows, COMPUTE_PAGE,
+         (struct gemm_operands){w->p->h, w->q, w->hp, 1, keys, COMPUTE_PAGE, s, PAGED_KEYS, false});
+}
+
 static const float *paged_values(const struct paged_rows *w, int64_t u)
 {
     const act_t *v = paged_part(w, u, true);
-#if !ACT_IS_BF16
+#    if !ACT_IS_BF16
     if (w->p->h == w->hp) return v;
-#endif
+#    endif
     att_widen(v, w->p->h, COMPUTE_PAGE, w->p->h, w->hp, w->page);
     return w->page;
 }
+
+static void paged_add(const struct paged_rows *w, const float *v, struct paged_piece of)
+{
+    const float *p = w->s + of.row * PAGED_KEYS + of.at;
+    gemm(of.rows, w->hp,
+         (struct gemm_operands){of.n, p, PAGED_KEYS, 1, v, w->hp, w->o + of.row * w->hp, w->hp,
+                                true});
+}
+
+#endif
 
 /* Lanes of the n keys from key i of a block on that are there and that the window leaves. */
 INLINE vm paged_lanes(int64_t i, int64_t n, int64_t hidden)
@@ -123,7 +197,7 @@ INLINE float paged_softmax(const struct paged_rows *w, int64_t r, int64_t hidden
     if (!w->bounded) {
         VECTOR_LOOP(i, n, n_keys, {
             vf x = v_load_n(s + i, n) * v_set1(w->to_tanh);
-            vf z = (w->capped ? v_tanh(x) : x) * c2;
+            vf z = (w->capped ? paged_tanh(x) : x) * c2;
             v_store_n(s + i, z, n);
             bool some = n < VL || hidden > 0;
             top = v_max(top, some ? v_select(paged_lanes(i, n, hidden), z, top) : z);
@@ -132,8 +206,8 @@ INLINE float paged_softmax(const struct paged_rows *w, int64_t r, int64_t hidden
     }
     VECTOR_LOOP(i, n, n_keys, {
         vf z = v_load_n(s + i, n);
-        if (w->bounded) z = v_tanh(z * v_set1(w->to_tanh)) * c2;
-        vf p = v_exp2(z - top);
+        if (w->bounded) z = paged_tanh(z * v_set1(w->to_tanh)) * c2;
+        vf p = paged_exp2(z - top);
         if (hidden > 0) p = v_keep(paged_lanes(i, n, hidden), p);
         v_store_n(s + i, p, n);
         total += n < VL ? v_keep(v_mask_first(n), p) : p;
@@ -145,37 +219,41 @@ INLINE float paged_softmax(const struct paged_rows *w, int64_t r, int64_t hidden
     return shrink;
 }
 
+/* Of a row's `keys` keys from u0 on: its probabilities, and what was summed before shrunk to them. */
+static void paged_weigh(const struct paged_rows *w, int64_t r, int64_t u0, int64_t keys)
+{
+    int64_t hidden = MIN(paged_first(w, r) - u0, keys);
+    float *s = w->s + r * PAGED_KEYS;
+    float shrink =
+        hidden > 0 ? paged_softmax(w, r, hidden, keys, s) : paged_softmax(w, r, 0, keys, s);
+#ifdef PAGED_BY_DOT
+    dot_round(keys, s, w->prob + r * PAGED_KEYS);
+#endif
+    if (shrink == 1.0f) return;
+    for (int64_t d = 0; d < w->hp; d += VL)
+        v_store(w->o + r * w->hp + d, v_load(w->o + r * w->hp + d) * v_set1(shrink));
+}
+
 /* Keys [u0, u1) of a block: scores, probabilities, and their part of O. */
 static void paged_block(const struct paged_rows *w, int64_t u0, int64_t u1)
 {
-    int64_t h = w->p->h, hp = w->hp;
     for (int64_t u = u0; u < u1; u += COMPUTE_PAGE)
-        gemm(w->rows, COMPUTE_PAGE,
-             (struct gemm_operands){h, w->q, hp, 1, paged_keys(w, u), COMPUTE_PAGE, w->s + (u - u0),
-                                    PAGED_KEYS, false});
+        paged_scores(w, u, w->s + (u - u0));
     for (int64_t r = 0; r < w->rows; r++) {
         int64_t keys = paged_seen(w, r, u1) - u0;
-        if (keys <= 0) continue;
-        int64_t hidden = MIN(paged_first(w, r) - u0, keys);
-        float *s = w->s + r * PAGED_KEYS;
-        float shrink =
-            hidden > 0 ? paged_softmax(w, r, hidden, keys, s) : paged_softmax(w, r, 0, keys, s);
-        if (shrink == 1.0f) continue;
-        for (int64_t d = 0; d < hp; d += VL)
-            v_store(w->o + r * hp + d, v_load(w->o + r * hp + d) * v_set1(shrink));
+        if (keys > 0) paged_weigh(w, r, u0, keys);
     }
     for (int64_t u = u0; u < u1; u += COMPUTE_PAGE) {
         int64_t end = u + COMPUTE_PAGE;
-        const float *v = paged_values(w, u), *p = w->s + (u - u0);
+        const float *v = paged_values(w, u);
         if (w->run->pos + 1 >= end) { /* every row sees the whole page */
-            gemm(w->rows, hp,
-                 (struct gemm_operands){COMPUTE_PAGE, p, PAGED_KEYS, 1, v, hp, w->o, hp, true});
+            paged_add(w, v, (struct paged_piece){0, w->rows, u - u0, COMPUTE_PAGE});
             continue;
         }
-        for (int64_t r = 0; r < w->rows; r++)
-            gemm(1, hp,
-                 (struct gemm_operands){paged_seen(w, r, end) - u, p + r * PAGED_KEYS, PAGED_KEYS,
-                                        1, v, hp, w->o + r * hp, hp, true});
+        for (int64_t r = 0; r < w->rows; r++) {
+            int64_t n = paged_seen(w, r, end) - u;
+            if (n > 0) paged_add(w, v, (struct paged_piece){r, 1, u - u0, n});
+        }
     }
 }
 
