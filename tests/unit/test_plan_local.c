@@ -136,7 +136,8 @@ static void test_run_folder(void **state)
         "  head_dim: 32, ffn_hidden: 256, n_experts: 4, n_experts_used: 2, dense_ffn_hidden: 0,\n"
         "  tied_embeddings: true}\n"
         "batch: {seq_len: 64, micro_batch: 4, global_batch: 0}\n"
-        "train: {threads: 2, precision: bf16}\noptimizer: {kind: muon, muon_steps: 6}\n";
+        "train: {threads: 2, precision: bf16, recompute: full}\n"
+        "optimizer: {kind: muon, muon_steps: 6}\n";
     static const char steps[] = "{\"step\":1,\"step_s\":9}\n{\"step\":2,\"step_s\":9}\n"
                                 "{\"step\":3,\"step_s\":9}\n{\"step\":4,\"step_s\":2}\n"
                                 "{\"step\":5,\"step_s\":1}\n{\"step\":6,\"step_s\":3}\n{\"ste";
@@ -149,6 +150,7 @@ static void test_run_folder(void **state)
     assert_int_equal(r.n_steps, 3);
     assert_float_equal(r.measured_s, 2, 0);
     assert_true(r.bf16 && r.muon_steps == 6 && r.model.tied_embeddings);
+    assert_int_equal(r.recompute, MODEL_RECOMPUTE_FULL);
     assert_int_equal(r.global_batch, 4);
     assert_ok(file_write(FOLDER "/metrics.jsonl", "{}\n", 3, &e), e);
     assert_ok(plan_local_load(FOLDER, &r, &e), e);
@@ -215,6 +217,17 @@ static void test_one_model(void **state)
     assert_false(isfinite(answer.reliability.mtbf_s.mid));
     double days = ceil(100e3 / (8 * 64)) * s.step_s / 86400;
     assert_float_equal(answer.days.mid, days, 1e-9 * days);
+
+    /* layers that are computed again take time and no memory */
+    double kept = answer.step.memory.activations, once = answer.step.step_s;
+    r.layout.recompute = PLAN_RECOMPUTE_SELECTIVE;
+    assert_ok(plan_solve(&r, &a, &answer, &e), e);
+    double selective = answer.step.memory.activations, little = answer.step.step_s;
+    r.layout.recompute = PLAN_RECOMPUTE_FULL;
+    assert_ok(plan_solve(&r, &a, &answer, &e), e);
+    assert_true(answer.step.memory.activations < selective && selective < kept);
+    assert_true(answer.step.step_s > little && little > once);
+    r.layout.recompute = PLAN_RECOMPUTE_NONE;
 
     /* another batch is cut as this one; what was measured is not of it */
     assert_ok(plan_override(&r, "batch", "16", &a, &e), e);

@@ -215,6 +215,7 @@ static void take_run_layout(const struct plan_model_extra *extra, struct plan_re
     out->layout = (struct plan_layout){.tp = 1, .pp = 1, .cp = 1, .ep = 1, .etp = 1, .dp = 1};
     out->layout.vp = 1;
     out->layout.micro_batch = (int32_t)extra->run.micro_batch;
+    out->layout.recompute = extra->run.recompute;
     /* The laptop that stands in computes in fp32 only; add_run_notes says so. */
     out->layout.precision = l->estimated                ? MACHINE_FP32
                             : extra->run.precision >= 0 ? extra->run.precision

@@ -16,6 +16,7 @@ struct plan_model_extra {
         int64_t micro_batch, threads;
         int64_t muon_steps; /* 0: AdamW */
         int32_t precision;  /* enum machine_precision; -1: auto */
+        int32_t recompute;  /* enum plan_recompute */
         const char *folder; /* of the run; "" where the file's name is not known */
     } run;
 };

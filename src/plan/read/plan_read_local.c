@@ -26,6 +26,7 @@ static int read_config(const struct yaml_reader *r, const struct yaml_node *root
     out->global_batch = extra.batch.global_batch;
     out->bf16 = extra.run.precision == MACHINE_BF16;
     out->muon_steps = extra.run.muon_steps;
+    out->recompute = extra.run.recompute;
     out->threads = extra.run.threads;
     return 0;
 }
@@ -109,7 +110,7 @@ static bool same_step(const struct plan_local_run *run, const struct plan_reques
     return run->seq_len == r->batch.seq_len && run->global_batch == r->batch.global_batch &&
            run->micro_batch == r->layout.micro_batch &&
            run->bf16 == (r->layout.precision == MACHINE_BF16) &&
-           run->muon_steps == r->software.muon_steps;
+           run->muon_steps == r->software.muon_steps && run->recompute == r->layout.recompute;
 }
 
 const char *plan_read_measured(const char *folder, bool vocab_assumed, struct plan_request *r,

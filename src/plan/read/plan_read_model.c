@@ -90,6 +90,9 @@ static void read_run_beside(const struct yaml_reader *r, const struct yaml_node 
                      : strcmp(precision, "bf16") == 0 ? MACHINE_BF16
                                                       : -1;
     (void)parse_int(get_text(root, "train", "threads"), &out->threads);
+    for (int i = 0; plan_recompute_names[i]; i++)
+        if (strcmp(get_text(root, "train", "recompute"), plan_recompute_names[i]) == 0)
+            out->recompute = i;
     if (strcmp(get_text(root, "optimizer", "kind"), "muon") == 0) {
         out->muon_steps = 5;
         (void)parse_int(get_text(root, "optimizer", "muon_steps"), &out->muon_steps);

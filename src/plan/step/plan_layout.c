@@ -163,7 +163,7 @@ static int check_dualpipe(const struct plan_layout *l, const struct plan_batch *
     return error_hint(e, "fewer replicas or stages, a larger batch, or stack megatron");
 }
 
-/* `colossus train`: one process on one machine, which keeps every activation. */
+/* `colossus train`: one process on one machine. */
 static int check_colossus(const struct plan_layout *l, struct error *e)
 {
     int64_t machines = (int64_t)l->tp * l->pp * l->cp * l->dp;
@@ -173,10 +173,9 @@ static int check_colossus(const struct plan_layout *l, struct error *e)
                        (long long)machines);
         return error_hint(e, "each of them 1, or another stack: megatron, fsdp, other");
     }
-    if (l->zero == 0 && l->recompute == PLAN_RECOMPUTE_NONE) return 0;
-    error_set_code(e, ERROR_CONFIG, "zero %d, recompute %s: stack colossus does neither", l->zero,
-                   plan_recompute_names[l->recompute]);
-    return error_hint(e, "zero 0 and recompute none");
+    if (l->zero == 0) return 0;
+    error_set_code(e, ERROR_CONFIG, "zero %d: stack colossus does not divide its state", l->zero);
+    return error_hint(e, "zero 0");
 }
 
 int plan_layout_check_stack(const struct plan_layout *l, const struct plan_batch *b,

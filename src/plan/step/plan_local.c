@@ -193,6 +193,9 @@ static double product_rate(const struct compute_machine *m, double rows, double 
     return exp(sum / weights);
 }
 
+/* Of the vector operations, the loss with them, two fifths run forward: three arrays of five. */
+#define FORWARD_SHARE 0.4
+
 struct local_sum {
     const struct compute_machine *m;
     struct plan_local_step *out;
@@ -282,6 +285,31 @@ static void add_optimizer(const struct local_sum *s, const struct plan_local_run
     if (G > 0) s->out->optimizer_s += 3 * L * newton_s(s->m, G, D, n);
 }
 
+/* What the backward pass computes again of M rows: whole layers, or the way into the feed-forwards
+ * (model_block_again). Of the layers alone stands in the sums so far. */
+static void add_again(const struct local_sum *s, const struct plan_local_run *run, double M)
+{
+    const struct model_config *c = &run->model;
+    struct plan_local_step *out = s->out;
+    double T = (double)run->seq_len, D = (double)c->d_model, L = (double)c->n_layers;
+    if (run->recompute == MODEL_RECOMPUTE_FULL) {
+        double there =
+            attention_s(s->m, T, COMPUTE_OP_ATTENTION_F_256, COMPUTE_OP_ATTENTION_F_1024);
+        double attention = L * there * M * T * (double)(c->n_heads * c->head_dim);
+        out->products_s += out->forward_s - attention;
+        out->attention_s += attention;
+        out->again_s = FORWARD_SHARE * out->vector_s;
+    }
+    if (run->recompute != MODEL_RECOMPUTE_SELECTIVE) return;
+    double dense = (double)model_dense_ffn(c), F = (double)c->ffn_hidden;
+    double rows = M * (double)c->n_experts_used, E = (double)c->n_experts;
+    if (dense > 0)
+        out->products_s += L * 2 * M * D * 2 * dense / product_rate(s->m, M, D, 2 * dense, 1, 0);
+    if (!model_is_moe(c)) return;
+    out->products_s += L * 2 * rows * D * 2 * F / product_rate(s->m, rows, D, 2 * F, E, 0);
+    out->again_s = L * s->m->op_s[COMPUTE_OP_GATHER] * rows * D;
+}
+
 void plan_local_step(const struct compute_machine *m, const struct plan_local_run *run,
                      struct plan_local_step *out)
 {
@@ -294,10 +322,11 @@ void plan_local_step(const struct compute_machine *m, const struct plan_local_ru
     add_attention(&s, c, M, T, L);
     add_ffn(&s, c, M, L);
     out->vector_s += (2 * L + 1) * seam * M * D;
+    add_again(&s, run, M);
     add_linear(&s, fmin(M, 1024), D, V, 1, M / fmin(M, 1024)); /* the loss goes by chunks */
     out->loss_s = m->op_s[COMPUTE_OP_LOSS] * M * V;
-    /* Of the vector operations, the loss with them, two fifths run forward: three arrays of five. */
-    out->forward_s += 0.4 * (out->vector_s + out->loss_s);
+    out->forward_s += FORWARD_SHARE * (out->vector_s + out->loss_s);
+    out->vector_s += out->again_s;
     double n = ceil((double)run->global_batch / (double)run->micro_batch);
     out->products_s *= n;
     out->attention_s *= n;

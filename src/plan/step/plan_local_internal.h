@@ -13,12 +13,14 @@ struct plan_local_run {
     int64_t seq_len, micro_batch, global_batch, threads;
     bool bf16;
     int64_t muon_steps; /* iterations; 0: AdamW */
+    int recompute;      /* enum model_recompute */
     double measured_s;  /* median of the steps after the first three */
     size_t n_steps;     /* that it is the median of; 0: none yet */
 };
 
 struct plan_local_step {
     double step_s, products_s, attention_s, vector_s, loss_s, optimizer_s;
+    double again_s;             /* of vector_s of a microbatch, what is computed again */
     double forward_s, weight_s; /* of a microbatch; products for the gradients of weights */
 };
 void plan_local_step(const struct compute_machine *m, const struct plan_local_run *run,

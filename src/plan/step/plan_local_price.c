@@ -89,7 +89,8 @@ void plan_local_price(const struct plan_job *job, struct plan_step *out)
                                        .seq_len = job->batch->seq_len,
                                        .micro_batch = MAX(job->layout->micro_batch, 1),
                                        .global_batch = job->batch->global_batch,
-                                       .muon_steps = job->software->muon_steps};
+                                       .muon_steps = job->software->muon_steps,
+                                       .recompute = MAX(job->layout->recompute, 0)};
     struct plan_local_step s = {0};
     CHECK_MSG(l && l->machine[is_bf16(job)].threads > 0, "stack colossus without its operations");
     plan_local_step(&l->machine[is_bf16(job)], &run, &s);
@@ -115,6 +116,7 @@ void plan_local_memory(const struct plan_job *job, struct plan_memory *out)
     struct model_options o = {.B = MAX(job->layout->micro_batch, 1),
                               .T = job->batch->seq_len,
                               .training = true,
+                              .recompute = (enum model_recompute)MAX(job->layout->recompute, 0),
                               .shard = {0, 1, 0, 1}};
     *out = (struct plan_memory){0};
     struct compute_options plain = c;
