@@ -52,6 +52,19 @@ const struct option_table cmd_train_table = {
     rows,
     ARRAY_LEN(rows)};
 
+/* Of many ranks the error is said before they part: a launcher ends them all as soon as one has gone
+ * with a code other than 0. Where ranks are lost, it is the only way to tell the others. */
+static int leave(cluster_t *c, int rc, struct error *e)
+{
+    if (rc < 0 && cluster_size(c) > 1 && e->text[0]) {
+        cmd_fail("train", e);
+        e->text[0] = '\0';
+    }
+    if (cluster_is_lost(c)) cluster_abort(c, 1);
+    cluster_close(c);
+    return rc;
+}
+
 /* The page docs/reference/run-file.md: made from the rows that read a run file. */
 static void print_keys(void)
 {
@@ -93,8 +106,7 @@ static int train(const struct option_line *l, void *options, struct error *e)
     int loaded = train_config_load(&from, &f, e);
     if (loaded < 0) {
         if (cluster_rank(c) > 0) e->text[0] = '\0'; /* every rank has read the same file */
-        cluster_close(c);
-        return loaded;
+        return leave(c, loaded, e);
     }
     struct train_options t = {.no_resume = !o->resume,
                               .restart = o->restart,
@@ -107,13 +119,7 @@ static int train(const struct option_line *l, void *options, struct error *e)
                               .cluster = c};
     int rc = train_run(&f, &t, e);
     train_config_free(&f);
-    if (cluster_is_lost(c)) { /* the others cannot be told in any other way */
-        cmd_fail("train", e);
-        e->text[0] = '\0';
-        cluster_abort(c, 1);
-    }
-    cluster_close(c);
-    return rc;
+    return leave(c, rc, e);
 }
 
 int cmd_train(int argc, char **argv)

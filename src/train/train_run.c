@@ -183,7 +183,8 @@ static int tell_saved(struct run *r, int rc, const struct error *e)
 
 static int finish_saving(struct run *r, struct error *e)
 {
-    return MIN(tell_saved(r, train_save_finish(&r->save, e), e), 0);
+    int rc = tell_saved(r, train_save_finish(&r->save, e), e);
+    return rc < 0 ? rc : 0;
 }
 
 static void save(struct run *r)
