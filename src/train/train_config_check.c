@@ -289,7 +289,7 @@ bool train_config_may_change(const char *key)
 bool train_config_is_fixed(const char *key)
 {
     static const char *const list[] = {"batch.seq_len", "train.seed", "train.skip_window",
-                                       "optimizer.kind"};
+                                       "optimizer.kind", "balance.kind"};
     return strncmp(key, "model.", 6) == 0 || is_in(key, list, ARRAY_LEN(list));
 }
 

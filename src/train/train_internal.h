@@ -202,6 +202,11 @@ double train_data_valid_bpb(const struct train_data *d, const struct model_stats
 /* ------------------------------------------------------------------ train_log.c */
 
 /* One step, as it goes into metrics.jsonl. NAN: unknown, left out. */
+struct train_load {  /* of the worst layer; NAN without experts */
+    double max_mean; /* largest load over the mean */
+    double entropy;  /* as a share of log E */
+};
+
 struct train_record {
     int64_t step, tokens;
     double loss, aux, z, bits_per_byte; /* loss: cross entropy, nats per token */
@@ -209,9 +214,10 @@ struct train_record {
     double grad_norm, lr, muon_lr;
     enum train_verdict verdict;
     double step_s, data_s, tokens_per_s, flops_per_s, mfu;
-    double load_max_mean, load_entropy; /* of the worst layer */
-    int64_t unbalanced;                 /* steps in a row that the load was out of its band */
+    struct train_load load;
+    int64_t unbalanced; /* steps in a row that the load was out of its band */
     double valid_nll, valid_bits_per_byte, valid_s;
+    struct train_load valid_load; /* by the kept selection biases */
     uint64_t allocations;
 };
 struct train_lines { /* one of the two files */
@@ -283,6 +289,7 @@ struct train_session {
     train_optim_t *optim;
     struct train_guard guard;
     struct model_stats stats; /* of one step; load in the arena */
+    double *valid_load;       /* of a validation */
     struct train_shares shares;
     struct train_reduce reduce;
     struct ckpt_layout layout;          /* of what this rank saves */
@@ -317,7 +324,9 @@ static inline bool train_balances_by_bias(const struct train_config *c)
     return c->balance == TRAIN_BALANCE_BIAS || c->balance == TRAIN_BALANCE_QUANTILE;
 }
 /* Whether the load of the worst layer is nearer to collapse than to balance. */
-bool train_load_is_unbalanced(const struct model_config *m, double max_mean, double entropy);
+bool train_load_is_unbalanced(const struct model_config *m, const struct train_load *l);
+/* Of loads [L, E], or of NULL. */
+void train_measure_load(const struct model_config *m, const double *all, struct train_load *out);
 /* One step: gradients of the global batch, verdict, update, balancing. Where its data cannot be
  * read, nothing that a checkpoint holds has changed. */
 int train_session_step(struct train_session *s, struct train_record *r, struct error *e);

@@ -238,6 +238,8 @@ static void put_validation(struct json_writer *w, const struct train_record *r)
     put_real(w, "valid_nll", r->valid_nll);
     put_real(w, "valid_bits_per_byte", r->valid_bits_per_byte);
     put_real(w, "valid_s", r->valid_s);
+    put_real(w, "valid_load_max_mean", r->valid_load.max_mean);
+    put_real(w, "valid_load_entropy", r->valid_load.entropy);
 }
 
 /* Shares of the routed slots, per layer and expert. */
@@ -277,8 +279,8 @@ void train_log_metrics(struct train_log *l, const struct train_record *r, const 
     jsonw_real(w, "tokens_per_s", r->tokens_per_s);
     jsonw_real(w, "flops_per_s", r->flops_per_s);
     put_real(w, "mfu", r->mfu);
-    put_real(w, "load_max_mean", r->load_max_mean);
-    put_real(w, "load_entropy", r->load_entropy);
+    put_real(w, "load_max_mean", r->load.max_mean);
+    put_real(w, "load_entropy", r->load.entropy);
     if (r->unbalanced > 0) jsonw_int(w, "unbalanced", r->unbalanced);
     if (load) put_load(w, load, n_layers, n_experts);
     put_validation(w, r);
@@ -351,8 +353,8 @@ void train_log_print(struct train_log *l, const struct train_record *r, int64_t 
     str_printf(line, "  norm %.3f  lr %.2e  %s tok/s", r->grad_norm,
                isnan(r->muon_lr) ? r->lr : r->muon_lr, format_count(rate, r->tokens_per_s));
     if (!isnan(r->mfu)) str_printf(line, "  MFU %.1f %%", 100 * r->mfu);
-    if (!isnan(r->load_max_mean))
-        str_printf(line, "  load %.2f  entropy %.3f", r->load_max_mean, r->load_entropy);
+    if (!isnan(r->load.max_mean))
+        str_printf(line, "  load %.2f  entropy %.3f", r->load.max_mean, r->load.entropy);
     if (r->verdict != TRAIN_UPDATE_GOOD)
         str_printf(line, "  SKIPPED: %s", train_verdict_text(r->verdict));
     if (seconds_left > 0) str_printf(line, "  %s left", format_duration(left, seconds_left));

@@ -218,14 +218,17 @@ static int agree(struct run *r, struct error *e)
 static int validate(struct run *r, struct train_record *rec, struct error *e)
 {
     struct train_session *s = &r->s;
-    struct model_stats stats = {0};
+    size_t n_loads = (size_t)(s->c.model.n_layers * s->c.model.n_experts);
+    struct model_stats stats = {.load = s->valid_load};
     double start_s = time_now_s();
+    if (stats.load) memset(stats.load, 0, n_loads * sizeof(*stats.load));
     static const volatile sig_atomic_t never = 0; /* of many ranks none may leave early */
     bool alone = s->ranks.size == 1;
     int rc = train_data_validate(&s->data, s->model, alone ? &stop_signal : &never, &stats, e);
     rc = train_ranks_settle(&s->ranks, rc, e);
     if (rc <= 0) return rc;
-    TRY(train_ranks_sum_stats(&s->ranks, &stats, 0, e));
+    TRY(train_ranks_sum_stats(&s->ranks, &stats, n_loads, e));
+    train_measure_load(&s->c.model, stats.load, &rec->valid_load);
     rec->valid_nll = stats.nll / stats.tokens;
     rec->valid_bits_per_byte = train_data_valid_bpb(&s->data, &stats);
     rec->valid_s = time_now_s() - start_s;
@@ -277,13 +280,13 @@ static void watch_balance(struct run *r, const struct train_record *rec)
     const struct model_config *m = &r->s.c.model;
     struct json_writer *w = train_log_event_begin(&r->log, "experts_unbalanced", rec->step);
     jsonw_int(w, "steps", rec->unbalanced);
-    jsonw_real(w, "load_max_mean", rec->load_max_mean);
-    jsonw_real(w, "load_entropy", rec->load_entropy);
+    jsonw_real(w, "load_max_mean", rec->load.max_mean);
+    jsonw_real(w, "load_entropy", rec->load.entropy);
     train_log_event_end(&r->log);
     log_warn("step %" PRId64 ": for %" PRId64 " steps most tokens have gone to few of the %lld "
              "experts (load %.2f of at most %.2f, entropy %.3f): %s",
-             rec->step, rec->unbalanced, (long long)m->n_experts, rec->load_max_mean,
-             (double)m->n_experts / (double)m->n_experts_used, rec->load_entropy,
+             rec->step, rec->unbalanced, (long long)m->n_experts, rec->load.max_mean,
+             (double)m->n_experts / (double)m->n_experts_used, rec->load.entropy,
              advice[r->s.c.balance]);
 }
 

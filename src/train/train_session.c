@@ -55,6 +55,7 @@ static void prepare(struct train_session *s)
     train_session_settle_steps(s);
     size_t n = (size_t)(m->n_layers * m->n_experts);
     if (m->n_experts > 1) s->stats.load = arena_alloc(&s->arena, n * sizeof(double));
+    if (m->n_experts > 1) s->valid_load = arena_alloc(&s->arena, n * sizeof(double));
     if (c->balance == TRAIN_BALANCE_QUANTILE)
         s->stats.bias = arena_alloc(&s->arena, n * sizeof(double));
 }
@@ -295,18 +296,16 @@ static int measure_norm(struct train_session *s, double *norm, struct error *e)
 
 /* As a share of log E. Two of eight experts have 0.33, four of eight 0.67. */
 #define MIN_LOAD_ENTROPY 0.8
+#define MIN_SLOTS        8 /* of an expert in a step, on average */
 
-/* Of the worst layer: largest load over the mean, and entropy as a share of log E. */
-static void measure_load(const struct train_session *s, struct train_record *r)
+void train_measure_load(const struct model_config *m, const double *all, struct train_load *out)
 {
-    const struct model_config *m = &s->c.model;
     int64_t E = m->n_experts;
-    r->load_max_mean = r->load_entropy = NAN;
-    if (!s->stats.load) return;
-    r->load_max_mean = 0;
-    r->load_entropy = 1;
+    *out = (struct train_load){NAN, NAN};
+    if (!all) return;
+    *out = (struct train_load){0, 1};
     for (int64_t i = 0; i < m->n_layers; i++) {
-        const double *load = s->stats.load + i * E;
+        const double *load = all + i * E;
         double sum = 0, largest = 0, entropy = 0;
         for (int64_t j = 0; j < E; j++) {
             sum += load[j];
@@ -315,21 +314,23 @@ static void measure_load(const struct train_session *s, struct train_record *r)
         for (int64_t j = 0; j < E; j++) {
             if (load[j] > 0) entropy -= load[j] / sum * log(load[j] / sum);
         }
-        r->load_max_mean = fmax(r->load_max_mean, largest * (double)E / sum);
-        r->load_entropy = fmin(r->load_entropy, entropy / log((double)E));
+        out->max_mean = fmax(out->max_mean, largest * (double)E / sum);
+        out->entropy = fmin(out->entropy, entropy / log((double)E));
     }
 }
 
-bool train_load_is_unbalanced(const struct model_config *m, double max_mean, double entropy)
+bool train_load_is_unbalanced(const struct model_config *m, const struct train_load *l)
 {
     double worst = (double)m->n_experts / (double)m->n_experts_used; /* of max_mean: collapse */
-    return max_mean > (1 + worst) / 2 || entropy < MIN_LOAD_ENTROPY;
+    return l->max_mean > (1 + worst) / 2 || l->entropy < MIN_LOAD_ENTROPY;
 }
 
+/* Few tokens for many experts tell nothing: chance alone deals them unevenly. */
 static void count_unbalanced(struct train_session *s, struct train_record *r)
 {
-    bool out =
-        s->stats.load && train_load_is_unbalanced(&s->c.model, r->load_max_mean, r->load_entropy);
+    const struct model_config *m = &s->c.model;
+    bool enough = train_config_step_tokens(&s->c) * m->n_experts_used >= MIN_SLOTS * m->n_experts;
+    bool out = s->stats.load && enough && train_load_is_unbalanced(m, &r->load);
     s->unbalanced = out ? s->unbalanced + 1 : 0;
     r->unbalanced = s->unbalanced;
 }
@@ -349,6 +350,7 @@ static void measure_losses(const struct train_session *s, struct train_record *r
     double bytes = s->data.bytes_per_token;
     r->bits_per_byte = bytes > 0 ? r->loss / M_LN2 / bytes : NAN;
     r->valid_nll = r->valid_bits_per_byte = r->valid_s = NAN;
+    r->valid_load = (struct train_load){NAN, NAN};
 }
 
 /* Without recomputation: the FLOPs are the model's, so their share of the peak is MFU. */
@@ -371,7 +373,7 @@ int train_session_step(struct train_session *s, struct train_record *r, struct e
     r->step = s->step + 1;
     r->tokens = s->tokens + train_config_step_tokens(&s->c);
     measure_losses(s, r);
-    measure_load(s, r);
+    train_measure_load(&s->c.model, s->stats.load, &r->load);
     count_unbalanced(s, r);
     TRY(measure_norm(s, &r->grad_norm, e));
     r->verdict = train_guard_judge(&s->guard, r->objective, r->grad_norm);

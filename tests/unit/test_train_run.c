@@ -560,6 +560,7 @@ static void test_metrics_tell_speed_and_load(void **state)
     assert_int_equal(real_of(o, "tokens"), 12 * 96);
     assert_in_range((int)(1000 * real_of(o, "load_entropy")), 1, 1000);
     assert_true(real_of(o, "load_max_mean") >= 1 && real_of(o, "load_max_mean") <= 4);
+    assert_true(real_of(o, "valid_load_max_mean") >= 1 && real_of(o, "valid_load_max_mean") <= 4);
     assert_int_equal(json_array_size(load), 2);
     double sum = 0;
     for (size_t i = 0; i < 4; i++)
@@ -608,12 +609,14 @@ static void test_band_of_the_load(void **state)
     (void)state;
     struct model_config eight = {.n_experts = 8, .n_experts_used = 2};
     struct model_config four = {.n_experts = 4, .n_experts_used = 2};
-    assert_false(train_load_is_unbalanced(&eight, 1.5, 0.97));
-    assert_false(train_load_is_unbalanced(&eight, 2.5, 0.81));
-    assert_true(train_load_is_unbalanced(&eight, 2.51, 0.9)); /* half way to 4 */
-    assert_true(train_load_is_unbalanced(&eight, 2, 0.67));   /* four of eight serve everything */
-    assert_true(train_load_is_unbalanced(&four, 2, 0.5));
-    assert_false(train_load_is_unbalanced(&four, 1.4, 0.95));
+    assert_false(train_load_is_unbalanced(&eight, &(struct train_load){1.5, 0.97}));
+    assert_false(train_load_is_unbalanced(&eight, &(struct train_load){2.5, 0.81}));
+    assert_true(
+        train_load_is_unbalanced(&eight, &(struct train_load){2.51, 0.9})); /* half way to 4 */
+    assert_true(train_load_is_unbalanced(
+        &eight, &(struct train_load){2, 0.67})); /* four of eight serve everything */
+    assert_true(train_load_is_unbalanced(&four, &(struct train_load){2, 0.5}));
+    assert_false(train_load_is_unbalanced(&four, &(struct train_load){1.4, 0.95}));
 }
 
 /* Nothing balances, and a learning rate that lets the router run away: told once after 20 steps, by
@@ -637,9 +640,9 @@ static void test_a_collapse_is_told(void **state)
     const json_t *o;
     json_array_foreach(lines, i, o)
     {
-        bool out =
-            train_load_is_unbalanced(&(struct model_config){.n_experts = 4, .n_experts_used = 2},
-                                     real_of(o, "load_max_mean"), real_of(o, "load_entropy"));
+        bool out = train_load_is_unbalanced(
+            &(struct model_config){.n_experts = 4, .n_experts_used = 2},
+            &(struct train_load){real_of(o, "load_max_mean"), real_of(o, "load_entropy")});
         in_row = out ? in_row + 1 : 0;
         assert_int_equal(json_integer_value(json_object_get(o, "unbalanced")), in_row);
         told += in_row == 20 || in_row == 40;
