@@ -41,6 +41,18 @@ static int check_window(const struct model_config *c, struct error *e)
         return error_set_code(e, ERROR_CONFIG,
                               "model field 'window' is 0, but 'window_layers' (%lld) have one",
                               (long long)c->window_layers);
+    const struct {
+        const char *name;
+        double value;
+    } of_window[] = {{"window", (double)c->window},
+                     {"window_period", (double)c->window_period},
+                     {"window_rope_theta", c->window_rope_theta}};
+    for (size_t i = 0; i < ARRAY_LEN(of_window); i++) {
+        if (c->window_layers > 0 || of_window[i].value == 0) continue;
+        error_set_code(e, ERROR_CONFIG, "model field '%s' is %g, but 'window_layers' is 0",
+                       of_window[i].name, of_window[i].value);
+        return error_hint(e, "window_layers says how many layers have the window");
+    }
     if (c->window_layers == windowed(c)) return 0;
     error_set_code(
         e, ERROR_CONFIG,
@@ -54,6 +66,15 @@ static int check_window(const struct model_config *c, struct error *e)
 
 static int check_rope(const struct model_config *c, struct error *e)
 {
+    bool scaled = c->rope_scaling != COMPUTE_ROPE_NONE;
+    if (!scaled && (c->rope_factor != 1 || c->rope_original_length != 0))
+        return error_set_code(e, ERROR_CONFIG,
+                              "model field '%s' is given, but rope_scaling is none",
+                              c->rope_factor != 1 ? "rope_factor" : "rope_original_length");
+    if (c->rope_size != 0 && c->rope_scaling != COMPUTE_ROPE_YARN)
+        return error_set_code(e, ERROR_CONFIG,
+                              "model field 'rope_size' is %g, but rope_scaling is not yarn",
+                              c->rope_size);
     bool original = c->rope_scaling == COMPUTE_ROPE_LLAMA3 || c->rope_scaling == COMPUTE_ROPE_YARN;
     if (original && c->rope_original_length == 0)
         return error_set_code(e, ERROR_CONFIG,

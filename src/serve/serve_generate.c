@@ -280,12 +280,8 @@ static int samples_plan(struct samples *p, struct error *e)
     struct serve_session *first = &p->s[0];
     TRY(encode_prompt(first, p->g, e));
     p->prompt = (int64_t)first->prompt_ids.count;
-    p->limit = p->g->max_tokens > 0 ? p->g->max_tokens : first->context - p->prompt;
-    if (p->limit > first->context - p->prompt) {
-        error_set(e, "%lld tokens behind a prompt of %lld, the model's context is %lld",
-                  (long long)p->limit, (long long)p->prompt, (long long)first->context);
-        return error_hint(e, "fewer --max-tokens, or one sequence at a time");
-    }
+    p->limit = first->context - p->prompt;
+    if (p->g->max_tokens > 0) p->limit = MIN(p->limit, p->g->max_tokens);
     char need[32], have[32];
     double positions = (double)p->prompt + (double)p->n * (double)(p->limit + COMPUTE_PAGE);
     double bytes = (double)model_decoder_bytes(p->m->model, (int64_t)fmin(positions, 1e15));
@@ -373,6 +369,30 @@ static int samples_run(struct samples *p, struct error *e)
     return rc;
 }
 
+/* Samples that have filled the context and are to go on: a session of one forgets the oldest tokens
+ * then, so each is written once more by such a session. */
+static int samples_beyond_context(struct samples *p, struct error *e)
+{
+    struct serve_session *s = NULL;
+    struct serve_generation g = *p->g;
+    int rc = 0;
+    for (int64_t i = 0; i < p->n && rc == 0; i++) {
+        struct serve_generated *r = &p->results[i];
+        bool full = r->reason == SERVE_STOP_LENGTH && p->prompt + r->new_tokens == p->s[i].context;
+        if (!full || r->new_tokens >= g.max_tokens) continue;
+        if (s)
+            serve_session_reset(s);
+        else
+            rc = serve_session_new(p->m, &s, e);
+        if (rc < 0) break;
+        str_clear(&p->texts[i]);
+        g.stream = p->g->stream + (uint64_t)i;
+        rc = serve_generate(s, &g, &p->texts[i], r, e);
+    }
+    serve_session_free(s);
+    return rc;
+}
+
 int serve_generate_samples(struct serve_model *m, const struct serve_generation *g, int64_t n,
                            struct str *texts, struct serve_generated *results, struct error *e)
 {
@@ -397,6 +417,8 @@ int serve_generate_samples(struct serve_model *m, const struct serve_generation 
     if (rc == 0) rc = samples_prompt(&p, e);
     t1 = time_now_s();
     if (rc == 0) rc = samples_run(&p, e);
+    model_decoder_free(p.d);
+    if (rc == 0) rc = samples_beyond_context(&p, e);
     for (int64_t i = 0; i < n; i++) {
         results[i].prompt_s = t1 - t0;
         results[i].decode_s = time_now_s() - t1;
@@ -404,7 +426,6 @@ int serve_generate_samples(struct serve_model *m, const struct serve_generation 
         token_array_fini(&p.s[i].prompt_ids);
         str_fini(&p.s[i].pending);
     }
-    model_decoder_free(p.d);
     mem_free(p.s);
     mem_free(p.sequences);
     mem_free(p.rows);

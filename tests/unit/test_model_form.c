@@ -221,6 +221,7 @@ static void test_training_refuses_each_key(void **state)
     (void)state;
     static const struct {
         const char *key, *value;
+        const char *with, *its; /* without which the key has no meaning; it is named first */
     } cases[] = {
         {"pre_norms", "false"},
         {"post_norms", "false"},
@@ -231,16 +232,16 @@ static void test_training_refuses_each_key(void **state)
         {"renormalise_top_k", "true"},
         {"rope_form", "pairs"},
         {"rope_scaling", "linear"},
-        {"rope_factor", "2"},
-        {"rope_original_length", "9"},
+        {"rope_factor", "2", "rope_scaling", "linear"},
+        {"rope_original_length", "9", "rope_scaling", "linear"},
         {"rope_low_freq", "2"},
         {"rope_high_freq", "8"},
         {"rope_beta_fast", "30"},
         {"rope_beta_slow", "2"},
-        {"rope_size", "2"},
-        {"window", "7"},
-        {"window_period", "2"},
-        {"window_rope_theta", "10000"},
+        {"rope_size", "2", "rope_scaling", "yarn"},
+        {"window", "7", "window_layers", "2"},
+        {"window_period", "2", "window_layers", "1"},
+        {"window_rope_theta", "10000", "window_layers", "2"},
     };
     struct compute_options o = {.dtype = COMPUTE_F32};
     struct error e = {0};
@@ -254,8 +255,14 @@ static void test_training_refuses_each_key(void **state)
         assert_non_null(row);
         assert_int_equal(model_config_check_trainable(&c, &e), 0);
         if (options_set(row, cases[i].value, &c, NULL, NULL, &e) < 0) fail_with(&e);
+        if (cases[i].with) {
+            const struct option *other = section_find(&model_section, cases[i].with);
+            if (options_set(other, cases[i].its, &c, NULL, NULL, &e) < 0) fail_with(&e);
+            if (c.window_layers > 0 && c.window == 0) c.window = 7;
+            if (c.rope_scaling == COMPUTE_ROPE_YARN) c.rope_original_length = 9;
+        }
         assert_int_equal(model_config_check_trainable(&c, &e), ERROR_CONFIG);
-        if (!strstr(e.text, cases[i].key) || !strstr(e.text, cases[i].value))
+        if (!cases[i].with && (!strstr(e.text, cases[i].key) || !strstr(e.text, cases[i].value)))
             fail_msg("'%s' does not name %s", e.text, cases[i].key);
         assert_int_equal(model_new(&c, &mo, &m, &e), ERROR_CONFIG);
         assert_null(m);
@@ -287,6 +294,13 @@ static void test_what_makes_no_sense_is_refused(void **state)
     REFUSED("window_layers", c.window = 4, c.window_layers = 1);
     REFUSED("window_layers", c.window = 4, c.window_layers = 2, c.window_period = 2);
     REFUSED("'window'", c.window_layers = 2);
+    REFUSED("'window' is 4", c.window = 4);
+    REFUSED("'window_period'", c.window_period = 2);
+    REFUSED("'window_rope_theta'", c.window_rope_theta = 500);
+    REFUSED("'rope_factor'", c.rope_factor = 4);
+    REFUSED("'rope_original_length'", c.rope_original_length = 64);
+    REFUSED("'rope_size'", c.rope_size = 2, c.rope_factor = 2,
+            c.rope_scaling = COMPUTE_ROPE_LINEAR);
     REFUSED("rope_original_length", c.rope_scaling = COMPUTE_ROPE_LLAMA3);
     REFUSED("rope_original_length", c.rope_scaling = COMPUTE_ROPE_YARN);
     REFUSED("rope_high_freq", c.rope_scaling = COMPUTE_ROPE_LLAMA3, c.rope_original_length = 64,

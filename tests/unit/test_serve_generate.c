@@ -106,8 +106,8 @@ static void test_greedy_continuation_is_the_models_own(void **state)
     str_fini(&text);
 }
 
-/* Samples in one batch are the texts of one session each, also where some end before others; what
- * does not fit the context is refused. */
+/* Samples in one batch are the texts of one session each, also where some end before others, and
+ * where some go beyond the context. */
 static void test_samples_at_once(void **state)
 {
     (void)state;
@@ -146,9 +146,25 @@ static void test_samples_at_once(void **state)
         str_fini(&together[i]);
     }
     assert_true(short_ones > 0 && short_ones < N);
-    g.max_tokens = 61; /* behind 4 of the prompt, in a context of 64 */
-    assert_true(serve_generate_samples(&m, &g, N, together, r, &e) < 0);
-    assert_non_null(strstr(e.text, "61 tokens behind a prompt of 4, the model's context is 64"));
+    /* 4 of the prompt and 80 in a context of 64: the oldest are forgotten, as alone */
+    struct serve_generation long_ones = plain(80);
+    int forgot = 0;
+    ask(&long_ones, "xyz", 3);
+    if (serve_generate_samples(&m, &long_ones, N, together, r, &e) < 0) fail_msg("%s", e.text);
+    for (int i = 0; i < N; i++) {
+        struct str alone = {0};
+        long_ones.stream = (uint64_t)i;
+        generate(1, "xyz", &long_ones, &alone, &one);
+        assert_int_equal(one.new_tokens, r[i].new_tokens);
+        assert_int_equal(one.forgotten, r[i].forgotten);
+        assert_int_equal(alone.len, together[i].len);
+        assert_memory_equal(alone.data ? alone.data : "", together[i].data ? together[i].data : "",
+                            alone.len);
+        forgot += one.forgotten > 0;
+        str_fini(&alone);
+        str_fini(&together[i]);
+    }
+    assert_true(forgot > 0);
     serve_model_close(&m);
 }
 
