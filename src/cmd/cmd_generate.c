@@ -1,5 +1,6 @@
 /* cmd_generate.c: `colossus generate`: let a trained model continue text. */
 #include "cmd/cmd_model_internal.h"
+#include "train/train.h"
 
 #include <math.h>
 #include <string.h>
@@ -12,7 +13,7 @@ struct generate_options {
     int64_t max_tokens, count, sequences, top_k, repetition_window, seed, threads;
     double temperature, top_p, min_p, repetition_penalty;
     struct option_list stop;
-    bool interactive, special, no_start_token, ignore_eos, json, quiet;
+    bool interactive, special, no_start_token, ignore_eos, json, quiet, plan;
     int precision, backend;
 };
 
@@ -57,6 +58,8 @@ static const struct option rows[] = {
                "number format of weights and activations"),
     CMD_CHOICE("backend", 0, backend, "auto", cmd_backends, "kernels to use"),
     CMD_INT("threads", 0, threads, NULL, "0", 0, 1024, "how many to use; 0: one per processor"),
+    CMD_FLAG("plan", 0, plan,
+             "say how much memory the model and --sequences that fill its context take, and stop"),
     CMD_FLAG("json", 0, json, "print one JSON object per continuation instead of streaming text"),
     CMD_FLAG("quiet", 'q', quiet, "do not print speeds to standard error"),
 };
@@ -273,6 +276,44 @@ static int read_prompt(const struct generate_options *o, char **prompt, size_t *
     return 0;
 }
 
+static int print_plan(const struct option_line *l, const struct generate_options *o,
+                      const struct serve_options *so, struct error *e)
+{
+    static const char *const heads[] = {"memory", "bytes"};
+    struct train_model_paths paths;
+    struct serve_options with = *so;
+    struct serve_plan p;
+    char text[32];
+    TRY(train_find_model(l->rest[0], l->arena, &paths, e));
+    with.config = paths.config;
+    TRY(serve_model_plan(&with, o->sequences, &p, e));
+    const char *sequences =
+        arena_printf(l->arena, "keys and values, %lld x %lld tokens", (long long)o->sequences,
+                     (long long)p.config.context_length);
+    p.rows[p.n_rows++] = (struct model_memory){sequences, p.decoder_bytes};
+    if (o->json) {
+        json_t *table = json_array();
+        for (size_t i = 0; i < p.n_rows; i++)
+            json_array_append_new(table, json_pack("{s:s, s:I}", "what", p.rows[i].what, "bytes",
+                                                   (json_int_t)p.rows[i].bytes));
+        json_t *all = json_pack("{s:o, s:f, s:f}", "memory", table, "total", p.bytes, "parameters",
+                                (double)model_config_total_params(&p.config));
+        json_dumpf(all, stdout, JSON_INDENT(2));
+        puts("");
+        json_decref(all);
+        return 0;
+    }
+    struct table *t = table_new(heads, 2, "lr");
+    for (size_t i = 0; i < p.n_rows; i++)
+        table_row(t, p.rows[i].what, format_bytes(text, (double)p.rows[i].bytes));
+    table_rule(t);
+    table_row(t, "total", format_bytes(text, p.bytes));
+    table_row(t, "this machine", format_bytes(text, mem_limit_bytes()));
+    table_print(t, stdout);
+    table_free(t);
+    return 0;
+}
+
 static int generate(const struct option_line *l, void *options, struct error *e)
 {
     const struct generate_options *o = options;
@@ -285,7 +326,6 @@ static int generate(const struct option_line *l, void *options, struct error *e)
                               "--interactive holds one conversation: no --sequences");
     char *prompt;
     size_t size;
-    TRY(read_prompt(o, &prompt, &size, e));
     struct serve_options so = {.tokenizer = o->tokenizer,
                                .eos = o->eos,
                                .precision = o->precision,
@@ -293,6 +333,8 @@ static int generate(const struct option_line *l, void *options, struct error *e)
                                .threads = o->threads,
                                .B = 1,
                                .T = 1};
+    if (o->plan) return print_plan(l, o, &so, e);
+    TRY(read_prompt(o, &prompt, &size, e));
     struct serve_model m;
     serve_session_t *s = NULL;
     int rc = cmd_model_open(l->rest[0], l->arena, &so, &m, e);

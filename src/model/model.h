@@ -339,6 +339,10 @@ struct model_memory {
 size_t model_plan_memory(const struct model_config *c, const struct model_options *o,
                          struct model_memory *rows, size_t cap);
 
+/* The same of a decoder (below) with so many positions. */
+size_t model_plan_decoder(const struct model_config *c, const struct model_options *o,
+                          int64_t positions);
+
 int model_new(const struct model_config *c, const struct model_options *o, model_t **out,
               struct error *e);
 void model_free(model_t *m);

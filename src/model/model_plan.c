@@ -575,6 +575,16 @@ size_t model_plan_memory(const struct model_config *c, const struct model_option
     return n;
 }
 
+size_t model_plan_decoder(const struct model_config *c, const struct model_options *o,
+                          int64_t positions)
+{
+    struct model m;
+    sketch(&m, c, o);
+    size_t bytes = model_decoder_bytes(&m, positions);
+    arena_fini(&m.arena);
+    return bytes;
+}
+
 int model_new(const struct model_config *c, const struct model_options *o, model_t **out,
               struct error *e)
 {

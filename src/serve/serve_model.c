@@ -9,6 +9,7 @@
  * have more rows than the tokenizer has ids (padded vocabularies), never fewer. */
 #include "serve/serve.h"
 
+#include <math.h>
 #include <string.h>
 
 static enum compute_dtype choose_dtype(int precision)
@@ -123,6 +124,25 @@ static int open_parts(const struct serve_options *o, struct serve_model *m, stru
     TRY(check_memory(o, &mo, m, e));
     TRY(model_new(&m->config, &mo, &m->model, e));
     return model_load_weights(m->model, o->weights, e);
+}
+
+int serve_model_plan(const struct serve_options *o, int64_t sequences, struct serve_plan *out,
+                     struct error *e)
+{
+    compute_t *compute;
+    struct compute_options c = {.dtype = choose_dtype(o->precision), .backend = o->backend};
+    *out = (struct serve_plan){0};
+    TRY(model_config_load(o->config, &out->config, e));
+    TRY(compute_new(&c, &compute, e));
+    struct model_options mo = {.compute = compute, .B = 1, .T = 1, .shard = {0, 1, 0, 1}};
+    double positions = (double)sequences * (double)out->config.context_length;
+    out->n_rows = model_plan_memory(&out->config, &mo, out->rows, ARRAY_LEN(out->rows) - 1);
+    out->decoder_bytes = model_plan_decoder(&out->config, &mo, (int64_t)fmin(positions, 1e12));
+    compute_free(compute);
+    for (size_t i = 0; i < out->n_rows; i++)
+        out->bytes += (double)out->rows[i].bytes;
+    out->bytes += (double)out->decoder_bytes;
+    return 0;
 }
 
 int serve_model_open(const struct serve_options *o, struct serve_model *m, struct error *e)

@@ -349,6 +349,29 @@ static void test_memory_is_bounded(void **state)
     assert_non_null(strstr(e.hint, "more memory"));
 }
 
+/* What is planned without the weights is what an opened model and its decoder take. */
+static void test_plan_is_what_is_taken(void **state)
+{
+    (void)state;
+    struct serve_model m;
+    struct serve_plan p;
+    struct error e = {0};
+    struct serve_options o = {
+        .config = fix.config, .precision = SERVE_PRECISION_FP32, .threads = 1, .B = 1, .T = 1};
+    fixture_open(&fix, 1, 1, 1, &m);
+    if (serve_model_plan(&o, 3, &p, &e) < 0) fail_msg("%s", e.text);
+    size_t decoder = model_decoder_bytes(m.model, 3 * m.config.context_length);
+    assert_int_equal(p.decoder_bytes, decoder);
+    assert_true(p.bytes == m.bytes + (double)decoder && m.bytes > 0);
+    double sum = (double)p.decoder_bytes;
+    for (size_t i = 0; i < p.n_rows; i++)
+        sum += (double)p.rows[i].bytes;
+    assert_true(sum == p.bytes);
+    serve_model_close(&m);
+    o.config = "/nowhere/config.json";
+    assert_true(serve_model_plan(&o, 1, &p, &e) < 0);
+}
+
 static void test_prompt_errors(void **state)
 {
     (void)state;
@@ -428,6 +451,7 @@ int main(void)
         cmocka_unit_test(test_generation_goes_on_behind_the_context),
         cmocka_unit_test(test_forgetting_is_starting_anew),
         cmocka_unit_test(test_memory_is_bounded),
+        cmocka_unit_test(test_plan_is_what_is_taken),
         cmocka_unit_test(test_prompt_errors),
         cmocka_unit_test(test_opening_reports_what_is_wrong),
         cmocka_unit_test(test_another_tokenizer_is_refused),
