@@ -91,12 +91,20 @@ static const char *instruction_set(enum compute_dtype dtype)
     }
 }
 
+/* Not the processor's, but the library's, which ONEDNN_MAX_CPU_ISA may hold back: below AVX-512 it has
+ * no product of bfloat16. */
+static bool library_has_bf16(void)
+{
+    const char *set = instruction_set(COMPUTE_BF16);
+    return strcmp(set, "avx2") != 0 && strcmp(set, "generic") != 0;
+}
+
 int compute_dnnl_new(compute_t *c, struct compute_dnnl **out, struct error *e)
 {
     struct compute_dnnl *d = mem_calloc(1, sizeof *d);
     d->c = c;
     /* The AVX2 kernels stand for processors without bfloat16 instructions, here too. */
-    d->widen_bf16 = c->backend == COMPUTE_AVX2 || !compute_has_fast_bf16();
+    d->widen_bf16 = c->backend == COMPUTE_AVX2 || !compute_has_fast_bf16() || !library_has_bf16();
     const struct compute_kernels *bf16 = compute_kernels_reference(COMPUTE_BF16);
     d->widen_line = c->dtype == COMPUTE_BF16 ? c->kernels.from_act : bf16->from_act;
     d->round_line = c->dtype == COMPUTE_BF16 ? c->kernels.to_act : bf16->to_act;
