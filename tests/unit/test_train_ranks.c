@@ -22,7 +22,7 @@ static void build_shares(struct train_shares *s, const struct param_table *t, in
 
 static void check_shares(const struct param_table *t, int optimizer, int size, struct arena *a)
 {
-    struct train_shares s;
+    struct train_shares s = {0};
     size_t dealt = 0, at = 0, least = SIZE_MAX, most = 0;
     for (int r = 0; r < size; r++) {
         build_shares(&s, t, optimizer, r, size, a);
