@@ -133,6 +133,7 @@ int serve_model_plan(const struct serve_options *o, int64_t sequences, struct se
     struct compute_options c = {.dtype = choose_dtype(o->precision), .backend = o->backend};
     *out = (struct serve_plan){0};
     TRY(model_config_load(o->config, &out->config, e));
+    TRY(model_config_check_runnable(&out->config, e));
     TRY(compute_new(&c, &compute, e));
     struct model_options mo = {.compute = compute, .B = 1, .T = 1, .shard = {0, 1, 0, 1}};
     double positions = (double)sequences * (double)out->config.context_length;
