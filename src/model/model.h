@@ -242,6 +242,8 @@ static inline bool model_has_dense_branch(const struct model_config *c)
 }
 
 struct model_shard { /* the whole: {0, 1, 0, 1}; sizes of 0 count as 1 */
+    /* Of a group that works on the same rows, each with a part of the heads and hidden units; and of a
+     * group that works on different rows, each with some of the experts. */
     int tensor_rank, tensor_size, expert_rank, expert_size;
     /* Layers [first_layer, end_layer), and the embedding with the first layer, the last norm and the
      * head with the last one. end_layer 0: all to the last. Where embedding and head are tied and the
@@ -268,11 +270,12 @@ struct param {
     int64_t shape[3];
     size_t offset, count; /* floats, within the flat arrays of weights, gradients, moments */
     bool decay; /* weight decay: matrices, experts and router; not norms, embedding, head */
-    double lr_multiplier; /* muP, xrex scaling.py (docs/model.md) */
-    double init_std;      /* of the normal distribution; norms start at 1 */
-    int64_t fan_in;       /* of the whole tensor */
-    int shard_dim;        /* the dimension of which this process holds a part, or -1 */
-    int64_t whole;        /* size of that dimension in the whole tensor */
+    double lr_multiplier;       /* muP, xrex scaling.py (docs/model.md) */
+    double init_std;            /* of the normal distribution; norms start at 1 */
+    int64_t fan_in;             /* of the whole tensor */
+    int64_t whole[3], first[3]; /* shape of the whole tensor, and where in it this part begins */
+    bool
+        divided; /* each process of a tensor-parallel group holds another part; else all hold the same */
 };
 struct param_table {
     struct param *rows;
@@ -281,10 +284,21 @@ struct param_table {
 };
 /* In *a. The order is the reference's. */
 void model_params_build(const struct model_config *c, struct arena *a, struct param_table *t);
-/* The same for the part a shard holds: its layers, heads and hidden units divided by tensor_size. */
+/* The same for the part a shard holds: its layers, heads and hidden units divided by tensor_size,
+ * experts by expert_size. */
 void model_params_build_shard(const struct model_config *c, const struct model_shard *shard,
                               struct arena *a, struct param_table *t);
 const struct param *param_find(const struct param_table *t, const char *name);
+
+/* A block of a tensor: numbers [first, first + shape) of each dimension of the whole. */
+struct tensor_block {
+    int n_dims;
+    int64_t whole[3], first[3], shape[3];
+};
+struct tensor_block param_block(const struct param *p);
+/* Element i of a block, counted in the block, is element *at of the whole; returns how many from there
+ * on are neighbours in both. */
+size_t tensor_block_run(const struct tensor_block *b, size_t i, size_t *at);
 /* Whether a model that trains reads these masters in model_weights_changed only: products work on
  * copies of theirs. Between two calls the memory of such masters may be given back. */
 static inline bool param_is_copied(const struct param *p)
@@ -294,7 +308,16 @@ static inline bool param_is_copied(const struct param *p)
 
 /* ------------------------------------------------------------------ the model */
 
-struct model_hooks { /* every one may be NULL */
+#define MODEL_MAX_EXPERT_SIZE 256 /* processes that may divide the experts */
+struct model_exchange {
+    const void *send;
+    const size_t *send_at; /* [expert_size + 1] bytes */
+    void *recv;
+    const size_t *recv_at; /* [expert_size + 1] bytes */
+};
+/* Every one may be NULL. One that fails keeps its error, and whoever set the hooks asks for it before
+ * anything that the pass has computed is used. */
+struct model_hooks {
     void *ctx;
     /* sum over the tensor-parallel group of act [rows, D] (after attention output and ffn down) */
     void (*reduce_output)(void *ctx, void *x, size_t n, enum compute_dtype dtype);
@@ -305,8 +328,12 @@ struct model_hooks { /* every one may be NULL */
      * microbatch; called during backward, last layer first */
     void (*grads_ready)(void *ctx, size_t first, size_t count);
     /* sum, over processes that train on other rows at the same time, of what the balancing loss is
-     * made of; called once between the forward and the backward pass of a whole model with experts */
+     * made of; called once between the forward and the backward pass of a model with experts */
     void (*sum_routing)(void *ctx, double *x, size_t n);
+    /* Bytes send[send_at[r] .. send_at[r + 1]) go to process r of those that divide the experts, and
+     * what it sent here arrives at recv[recv_at[r] ..]. Negative where it failed: nothing of recv may
+     * be believed then. Called by all of them at the same places of a pass. */
+    int (*exchange)(void *ctx, const struct model_exchange *x);
 };
 
 /* What the backward pass computes again instead of keeping it. The results are the same bits. */
@@ -339,6 +366,8 @@ struct model_memory {
 size_t model_plan_memory(const struct model_config *c, const struct model_options *o,
                          struct model_memory *rows, size_t cap);
 
+/* What another slot (below) of that model takes. */
+size_t model_plan_slot(const struct model_config *c, const struct model_options *o);
 /* The same of a decoder (below) with so many positions. */
 size_t model_plan_decoder(const struct model_config *c, const struct model_options *o,
                           int64_t positions);
@@ -407,6 +436,11 @@ void model_score(model_t *m, const struct model_batch *b, float *nll);
  * other give the bits of the whole model; but of a tied table, whose two gradients are the caller's
  * to add, and of aux and z, sums over layers, only the sum. */
 
+/* Layers [*first, *end) of stage `stage` of `stages`: as many each; what is left over, one more each
+ * from the second stage on, as the first has the embedding and the last the head. */
+void model_stage_layers(const struct model_config *c, int stage, int stages, int64_t *first,
+                        int64_t *end);
+
 /* The activations of one pass. A model has one of its own (NULL below); whoever has several
  * microbatches under way between forward and backward makes one for each other. */
 typedef struct model_slot model_slot_t;
@@ -418,6 +452,11 @@ void model_slot_free(model_slot_t *s);
  * layers to *s, and their loads, which stand where the whole model has them. */
 void model_stage_forward(model_t *m, model_slot_t *slot, const struct model_batch *b,
                          const float *in, float *out, struct model_stats *s);
+/* The same without a backward pass to come; with the head it adds the batch's losses to *s. */
+void model_stage_evaluate(model_t *m, const struct model_batch *b, const float *in, float *out,
+                          struct model_stats *s);
+/* Logits [B, T, V] of the rows of the last evaluation, by the stage that has the head. */
+void model_stage_logits(model_t *m, const struct model_batch *b, float *logits);
 struct model_stage_grad {
     double scale; /* as in model_train_step */
     bool first;
@@ -520,6 +559,7 @@ int safetensors_write(const char *path, const struct safetensors_entry *entries,
 struct safetensors_piece {
     const struct safetensors_entry *entry;
     size_t first, count; /* numbers of the whole tensor */
+    size_t from;         /* number of the entry that is the first of them */
 };
 struct safetensors_tensor {
     struct safetensors_entry whole; /* data: NULL where it lies in parts */
@@ -547,9 +587,12 @@ void safetensors_tensor_copy(const struct safetensors_tensor *t, size_t first, s
                              void *out);
 /* The file of a rank's part, in *a: "DIR/weights-00001-of-00004.safetensors" of rank 0 of 4. */
 char *safetensors_part_name(struct arena *a, const char *path, int rank, int ranks);
-/* What stands beside a part that begins at number `first` of the whole; its data in *a. */
-struct safetensors_entry safetensors_companion(const struct safetensors_entry *whole, size_t first,
-                                               struct arena *a);
+/* What stands beside a part that begins at number `first` of a block of the whole: one tensor, or two
+ * where the block (n_dims 0: the whole) is not all of it. Their data in *a; returns their number. */
+size_t safetensors_companions(const struct safetensors_entry *whole,
+                              const struct tensor_block *block, size_t first, struct arena *a,
+                              struct safetensors_entry out[2]);
+size_t safetensors_element_size(enum safetensors_dtype d);
 
 /* path is a safetensors file, or a folder that holds model.safetensors or (golden folders)
  * weights.safetensors, whole or in parts. Every tensor must be there with the configuration's shape and finite values,

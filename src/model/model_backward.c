@@ -74,72 +74,75 @@ static void backward_dense(struct model *m, const struct model_layer *l, int64_t
     compute_linear_backward_input(l->linears[LINEAR_DENSE_IN], rows, a->gu_dense, dx, act);
 }
 
-/* dy -> gradients of the experts' input rows in y_rows, and of the row weights in d_row */
+/* dy -> gradients of the experts' input rows in y_rows, and of the row weights in d_sorted */
 static void backward_experts(struct model *m, const struct model_layer *l,
                              const struct model_acts *a, const void *dy, bool first)
 {
     const struct model_dims *d = &m->dims;
     struct model_scratch *s = &m->scratch;
     const struct model_routing *r = &a->routing;
-    int64_t rows = r->offset[d->E];
+    const int32_t *offset = r->held_offset;
     enum compute_dtype act = compute_act_dtype(m->compute);
 
-    compute_gather(m->compute, rows, d->D, r->row_token, dy, a->y_rows);
-    compute_linear_backward_input(l->linears[LINEAR_EXPERTS_OUT], r->offset, a->y_rows, s->d_hidden,
+    model_to_experts(m, r, dy, a->y_rows);
+    compute_linear_backward_input(l->linears[LINEAR_EXPERTS_OUT], offset, a->y_rows, s->d_hidden,
                                   act);
-    struct compute_glu glu = {rows, d->F, a->gu, r->row_weight, a->hidden};
+    struct compute_glu glu = {offset[d->Eh], d->F, a->gu, r->held_weight, a->hidden};
     struct compute_glu_grad grad = {s->d_hidden, a->gu, s->d_row};
     compute_glu_backward(m->compute, &glu, &grad);
-    compute_linear_backward_weight(l->linears[LINEAR_EXPERTS_OUT], r->offset, a->y_rows, a->hidden,
+    compute_linear_backward_weight(l->linears[LINEAR_EXPERTS_OUT], offset, a->y_rows, a->hidden,
                                    !first);
-    compute_linear_backward_weight(l->linears[LINEAR_EXPERTS_IN], r->offset, a->gu, a->x_rows,
-                                   !first);
-    compute_linear_backward_input(l->linears[LINEAR_EXPERTS_IN], r->offset, a->gu, a->y_rows, act);
+    compute_linear_backward_weight(l->linears[LINEAR_EXPERTS_IN], offset, a->gu, a->x_rows, !first);
+    compute_linear_backward_input(l->linears[LINEAR_EXPERTS_IN], offset, a->gu, a->y_rows, act);
+    if (model_is_divided(m)) model_exchange_back_f32(m, r, s->d_row, s->d_sorted);
 }
 
-/* d_row and the two router losses -> gradient of x_ffn in d_router_x, and of the router */
-static void backward_router(struct model *m, int64_t layer, int64_t M, const struct model_acts *a,
-                            double scale, bool first)
+/* d_sorted and the two router losses -> gradient of x_ffn in d_router_x, and of the router */
+static void backward_router(struct model *m, int64_t layer, int64_t M,
+                            const struct model_slot *slot, const struct model_stage_grad *g)
 {
     const struct model_dims *d = &m->dims;
     struct model_scratch *s = &m->scratch;
+    const struct model_acts *a = &slot->layers[layer];
     const struct model_routing *r = &a->routing;
 
     for (int64_t i = 0; i < M * d->k; i++)
-        s->d_weight[i] = s->d_row[r->slot_row[i]];
+        s->d_weight[i] = s->d_sorted[r->slot_row[i]];
     reduce_input_grad(m, s->d_weight, M * d->k, COMPUTE_F32);
-    const double *routed = s->routed + layer * 2 * d->E;
+    const double *routed = slot->routed + layer * 2 * d->E;
     for (int64_t e = 0; e < d->E; e++)
-        s->share[e] =
-            (float)(m->hooks.sum_routing ? routed[e] / (s->routed[2 * d->L * d->E] * (double)d->k)
-                                         : (double)r->count[e] / (double)(M * d->k));
-    double per_layer = scale / (double)m->config.n_layers;
+        s->share[e] = (float)(m->hooks.sum_routing
+                                  ? routed[e] / (slot->routed[2 * d->L * d->E] * (double)d->k)
+                                  : (double)r->count[e] / (double)(M * d->k));
+    double per_layer = g->scale / (double)m->config.n_layers;
     struct compute_router router = model_router(m, layer, M, a->x_ffn, r);
     struct compute_router_grad grad = {.d_weight = s->d_weight, .f = s->share};
     grad.aux_coef = (float)(per_layer * m->config.router_aux_coef);
     grad.z_coef = (float)(per_layer * m->config.router_z_coef);
     grad.dx = s->d_router_x;
     grad.dW = m->layers[layer].router.g;
-    grad.accumulate = !first;
+    grad.accumulate = !g->first;
     compute_router_backward(m->compute, &router, &grad);
 }
 
 /* dy of y_ffn -> da of x_ffn. Every process of a tensor-parallel group has the whole gradient of the
  * routing weights and so of the router's input; only the first adds it to what is summed. */
-static void backward_ffn(struct model *m, int64_t layer, int64_t M, const struct model_acts *a,
-                         double scale, bool first)
+static void backward_ffn(struct model *m, int64_t layer, int64_t M, const struct model_slot *slot,
+                         const struct model_stage_grad *g)
 {
     const struct model_dims *d = &m->dims;
     const struct model_layer *l = &m->layers[layer];
+    const struct model_acts *a = &slot->layers[layer];
     struct model_scratch *s = &m->scratch;
     void *dense = d->E ? a->y_dense : s->da;
     if (d->E && d->Fd) compute_scale(m->compute, M * d->D, model_ffn_scale(m), s->dy, s->dy);
-    if (d->Fd) backward_dense(m, l, M, a, dense, first);
+    if (d->Fd) backward_dense(m, l, M, a, dense, g->first);
     if (d->E) {
-        backward_experts(m, l, a, s->dy, first);
-        backward_router(m, layer, M, a, scale, first);
+        backward_experts(m, l, a, s->dy, g->first);
+        backward_router(m, layer, M, slot, g);
+        const void *dx = model_from_experts(m, &a->routing, a->y_rows);
         const float *router = m->shard.tensor_rank == 0 ? s->d_router_x : NULL;
-        struct compute_combine c = {M,      d->D, d->k, a->routing.slot_row, a->y_rows, dense,
+        struct compute_combine c = {M,      d->D, d->k, a->routing.slot_row, dx, dense,
                                     router, 1,    s->da};
         compute_combine(m->compute, &c);
     }
@@ -217,7 +220,7 @@ void model_backward(struct model *m, const struct model_slot *slot, const struct
         if (last && !m->has_head) grad.da = NULL;
         compute_seam_backward(m->compute, &seam, &grad);
         ready_behind(m, i);
-        backward_ffn(m, i, r.M, a, g->scale, first);
+        backward_ffn(m, i, r.M, slot, g);
         seam = model_seam_attn(m, i, r.M, a);
         grad.da = s->da;
         grad.dg_post = l->attn_output_norm.g;

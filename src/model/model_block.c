@@ -256,6 +256,22 @@ static void route(struct model *m, int64_t layer, const struct model_rows *rows,
     compute_dispatch(&dispatch);
     for (int32_t i = 0; i < r->offset[d->E]; i++)
         r->row_weight[i] = r->row_token[i] >= 0 ? r->weight[r->row_slot[i]] : 0;
+    if (model_is_divided(m)) model_exchange_plan(m, r);
+}
+
+void model_to_experts(struct model *m, const struct model_routing *r, const void *x, void *rows)
+{
+    const struct model_dims *d = &m->dims;
+    void *sorted = model_is_divided(m) ? m->scratch.sorted : rows;
+    compute_gather(m->compute, r->offset[d->E], d->D, r->row_token, x, sorted);
+    if (model_is_divided(m)) model_exchange_out(m, r, sorted, rows);
+}
+
+const void *model_from_experts(struct model *m, const struct model_routing *r, const void *rows)
+{
+    if (!model_is_divided(m)) return rows;
+    model_exchange_back(m, r, rows, m->scratch.sorted);
+    return m->scratch.sorted;
 }
 
 /* x_ffn -> x_rows -> gu */
@@ -263,9 +279,8 @@ static void forward_experts_in(struct model *m, const struct model_layer *l,
                                const struct model_acts *a)
 {
     const struct model_routing *r = &a->routing;
-    int64_t rows = r->offset[m->dims.E];
-    compute_gather(m->compute, rows, m->dims.D, r->row_token, a->x_ffn, a->x_rows);
-    compute_linear_forward(l->linears[LINEAR_EXPERTS_IN], r->offset, a->x_rows, a->gu,
+    model_to_experts(m, r, a->x_ffn, a->x_rows);
+    compute_linear_forward(l->linears[LINEAR_EXPERTS_IN], r->held_offset, a->x_rows, a->gu,
                            compute_act_dtype(m->compute));
 }
 
@@ -278,16 +293,19 @@ static void forward_dense_in(struct model *m, const struct model_layer *l, int64
                            compute_act_dtype(m->compute));
 }
 
-/* gu -> y_rows [R, D], each token's experts in their own rows, already weighted */
+/* gu -> y_rows [Rh, D], each token's experts in their own rows, already weighted */
 static void forward_experts_out(struct model *m, const struct model_layer *l,
                                 const struct model_acts *a)
 {
     const struct model_routing *r = &a->routing;
-    struct compute_glu glu = {
-        r->offset[m->dims.E], m->dims.F, a->gu,
-        r->row_weight,        a->hidden, (enum compute_activation)m->config.activation};
+    struct compute_glu glu = {r->held_offset[m->dims.Eh],
+                              m->dims.F,
+                              a->gu,
+                              r->held_weight,
+                              a->hidden,
+                              (enum compute_activation)m->config.activation};
     compute_glu_forward(m->compute, &glu);
-    compute_linear_forward(l->linears[LINEAR_EXPERTS_OUT], r->offset, a->hidden, a->y_rows,
+    compute_linear_forward(l->linears[LINEAR_EXPERTS_OUT], r->held_offset, a->hidden, a->y_rows,
                            compute_act_dtype(m->compute));
 }
 
@@ -319,7 +337,8 @@ static void forward_ffn(struct model *m, int64_t layer, const struct model_rows 
         route(m, layer, r, a);
         forward_experts_in(m, l, a);
         forward_experts_out(m, l, a);
-        struct compute_combine c = {.M = M, .D = d->D, .k = d->k, .y = a->y_rows};
+        struct compute_combine c = {.M = M, .D = d->D, .k = d->k};
+        c.y = model_from_experts(m, &a->routing, a->y_rows);
         c.slot_row = a->routing.slot_row;
         c.a = dense;
         c.scale = model_ffn_scale(m);

@@ -15,11 +15,6 @@ static const char *const WEIGHT_FILES[] = {"model.safetensors", "weights.safeten
 
 /* ------------------------------------------------------------------ loading */
 
-static int64_t whole_size(const struct param *p, int dim)
-{
-    return dim == p->shard_dim ? p->whole : p->shape[dim];
-}
-
 static void print_shape(const int64_t *shape, int n_dims, char text[96])
 {
     size_t at = 0;
@@ -33,31 +28,15 @@ static void print_shape(const int64_t *shape, int n_dims, char text[96])
 static int check_shape(const struct param *p, const struct safetensors_entry *t, const char *path,
                        struct error *e)
 {
-    int64_t wanted[3] = {0};
     bool same = t->n_dims == p->n_dims;
-    for (int i = 0; i < p->n_dims; i++) {
-        wanted[i] = whole_size(p, i);
-        same = same && t->shape[i] == wanted[i];
-    }
+    for (int i = 0; i < p->n_dims; i++)
+        same = same && t->shape[i] == p->whole[i];
     if (same) return 0;
     char have[96], need[96];
     print_shape(t->shape, t->n_dims, have);
-    print_shape(wanted, p->n_dims, need);
+    print_shape(p->whole, p->n_dims, need);
     return error_set(e, "%s: tensor '%s' is %s, the configuration needs %s", path, p->name, have,
                      need);
-}
-
-/* Copies the shard's part of the whole tensor: runs of `inner` values, `part` of each `whole`. */
-static void copy_part(const struct param *p, int tensor_rank, const float *whole, float *out)
-{
-    size_t inner = 1, outer = 1;
-    for (int i = 0; i < p->n_dims; i++) {
-        inner *= i > p->shard_dim ? (size_t)p->shape[i] : 1;
-        outer *= i < p->shard_dim ? (size_t)p->shape[i] : 1;
-    }
-    size_t run = (size_t)p->shape[p->shard_dim] * inner, stride = (size_t)p->whole * inner;
-    for (size_t i = 0; i < outer; i++)
-        memcpy(out + i * run, whole + i * stride + (size_t)tensor_rank * run, run * sizeof(float));
 }
 
 /* Sees that numbers are numbers: one NaN would reach every logit. */
@@ -77,48 +56,35 @@ static int read_finite(model_t *m, const struct safetensors_tensor *t, float *ou
     return check_finite(m, &t->whole, out, count, e);
 }
 
-/* A tensor of which this process holds all, some rows at a time. */
-static int load_rows(model_t *m, const struct param *p, const struct safetensors_tensor *t,
-                     float *rows, int64_t step, struct error *e)
+/* Numbers [first, first + count) of the part that this process holds. */
+static int read_held(const struct param *p, const struct safetensors_tensor *t, size_t first,
+                     size_t count, float *out, struct error *e)
 {
-    int64_t width = p->shape[p->n_dims - 1], all = (int64_t)p->count / width;
-    for (int64_t r = 0; r < all; r += step) {
-        int64_t n = MIN(step, all - r);
-        TRY(safetensors_tensor_read(t, (size_t)(r * width), (size_t)(n * width), rows, e));
-        TRY(check_finite(m, &t->whole, rows, (size_t)(n * width), e));
-        model_put(m, (size_t)(p - m->params.rows), r, n, rows);
+    struct tensor_block block = param_block(p);
+    for (size_t i = 0, run, at; i < count; i += run) {
+        run = MIN(tensor_block_run(&block, first + i, &at), count - i);
+        TRY(safetensors_tensor_read(t, at, run, out + i, e));
     }
     return 0;
 }
 
-/* A tensor of which this process holds a part: read whole, kept in part. */
-static int load_part(model_t *m, const struct param *p, const struct safetensors_tensor *t,
-                     float *whole, size_t count, struct error *e)
-{
-    float *part = mem_try_alloc(p->count * sizeof(float));
-    if (!part) return error_set(e, "no memory to load tensor '%s'", p->name);
-    int rc = read_finite(m, t, whole, count, e);
-    if (rc == 0) {
-        copy_part(p, m->shard.tensor_rank, whole, part);
-        model_put(m, (size_t)(p - m->params.rows), 0, (int64_t)p->count / p->shape[p->n_dims - 1],
-                  part);
-    }
-    mem_free(part);
-    return rc;
-}
-
+/* Some rows at a time. */
 static int load_tensor(model_t *m, const struct param *p, const struct safetensors_tensor *t,
                        struct error *e)
 {
-    bool parted = p->shard_dim >= 0 && p->whole != p->shape[p->shard_dim];
-    int64_t width = p->shape[p->n_dims - 1];
-    int64_t step = MIN(MAX(1, MODEL_PUT_FLOATS / width), (int64_t)p->count / width);
-    size_t count = (size_t)(step * width);
-    if (parted) count = p->count / (size_t)p->shape[p->shard_dim] * (size_t)p->whole;
-    float *buffer = mem_try_alloc(count * sizeof(float));
-    if (!buffer) return error_set(e, "no memory to load tensor '%s'", p->name);
-    int rc = parted ? load_part(m, p, t, buffer, count, e) : load_rows(m, p, t, buffer, step, e);
-    mem_free(buffer);
+    int64_t width = p->shape[p->n_dims - 1], all = (int64_t)p->count / width;
+    int64_t step = MIN(MAX(1, MODEL_PUT_FLOATS / width), all);
+    float *rows = mem_try_alloc((size_t)(step * width) * sizeof(float));
+    if (!rows) return error_set(e, "no memory to load tensor '%s'", p->name);
+    int rc = 0;
+    for (int64_t r = 0; r < all && rc >= 0; r += step) {
+        int64_t n = MIN(step, all - r);
+        size_t count = (size_t)(n * width);
+        rc = read_held(p, t, (size_t)(r * width), count, rows, e);
+        if (rc >= 0) rc = check_finite(m, &t->whole, rows, count, e);
+        if (rc >= 0) model_put(m, (size_t)(p - m->params.rows), r, n, rows);
+    }
+    mem_free(rows);
     return rc;
 }
 

@@ -24,12 +24,13 @@ static void sum_probs(const struct model_routing *r, int64_t M, int64_t E, int64
             sum[e] += (double)r->probs[i * E + first + e];
 }
 
-static void add_router_stats(const struct model *m, int64_t layer, const struct model_routing *r,
+static void add_router_stats(const struct model *m, int64_t layer, const struct model_slot *slot,
                              int64_t M, struct model_stats *s)
 {
     const struct model_dims *d = &m->dims;
+    const struct model_routing *r = &slot->layers[layer].routing;
     double aux = 0, z = 0, sum[STATS_BLOCK] = {0}, L = (double)m->config.n_layers;
-    double *routed = m->hooks.sum_routing ? m->scratch.routed + layer * 2 * d->E : NULL;
+    double *routed = m->hooks.sum_routing ? slot->routed + layer * 2 * d->E : NULL;
     int64_t at = (m->shard.first_layer + layer) * d->E;
     for (int64_t e = 0; e < d->E; e++) {
         if (e % STATS_BLOCK == 0) sum_probs(r, M, d->E, e, sum);
@@ -49,17 +50,17 @@ static void add_router_stats(const struct model *m, int64_t layer, const struct 
     s->z += z / (double)M / L;
 }
 
-double model_sum_routing(struct model *m, int64_t M)
+double model_sum_routing(struct model *m, const struct model_slot *s, int64_t M)
 {
     const struct model_dims *d = &m->dims;
-    double *routed = m->scratch.routed, *tokens = &routed[2 * d->L * d->E], aux = 0;
+    double *routed = s->routed, *tokens = &routed[2 * d->L * d->E], aux = 0;
     *tokens = (double)M;
     m->hooks.sum_routing(m->hooks.ctx, routed, (size_t)(2 * d->L * d->E + 1));
     for (int64_t i = 0; i < d->L; i++, routed += 2 * d->E) {
         double layer = 0;
         for (int64_t e = 0; e < d->E; e++)
             layer += routed[e] / (*tokens * (double)d->k) * routed[d->E + e] / *tokens;
-        aux += (double)d->E * layer / (double)d->L;
+        aux += (double)d->E * layer / (double)m->config.n_layers;
     }
     return aux;
 }
@@ -107,7 +108,7 @@ void model_forward_rows(struct model *m, const struct model_slot *s, const struc
         compute_to_act(m->compute, norm.x, (size_t)(r->M * d->D), norm.y);
     for (int64_t i = 0; i < d->L; i++) {
         model_block_forward(m, i, r, &s->layers[i]);
-        if (stats && d->E) add_router_stats(m, i, &s->layers[i].routing, r->M, stats);
+        if (stats && d->E) add_router_stats(m, i, s, r->M, stats);
     }
 }
 

@@ -3,7 +3,7 @@
  *
  * Letters as in compute.h: M rows (B*T), D model width, H and K query and key heads held here, h
  * head width, E experts, k experts per token, F hidden width of an expert, Fd of the dense branch,
- * R rows of the experts' input (M*k and padding), V vocabulary. "act" is the compute context's
+ * R rows of the experts' input (M*k and padding), Rh those of the experts held here, V vocabulary. "act" is the compute context's
  * number format. Large arrays live in regions that are mapped once (model_plan.c). */
 #ifndef COLOSSUS_MODEL_INTERNAL_H
 #define COLOSSUS_MODEL_INTERNAL_H
@@ -14,6 +14,7 @@
  * without a dense branch has Fd = 0; Grok-2 has both. */
 struct model_dims {
     int64_t V, L, D, H, K, h, E, k, F, Fd;
+    int64_t Eh; /* experts whose weights are here: E, or E / expert_size */
 };
 void model_dims_init(const struct model_config *c, const struct model_shard *shard,
                      struct model_dims *d);
@@ -60,6 +61,13 @@ struct model_routing {
     float *weight;      /* [M, k] */
     int32_t *offset, *count, *slot_row, *row_token, *row_slot;
     float *row_weight; /* [R] weight of the slot in that row, 0 for padding */
+    /* The same of the rows of the experts that are here. Where those are all, they are the arrays
+     * above, and the rest is NULL; else a row goes to the process of its expert (model_exchange.c). */
+    int32_t *held_offset; /* [Eh + 1] */
+    float *held_weight;   /* [Rh] */
+    int32_t *held_came;   /* [Rh] which of the rows that came, -1 for padding */
+    int32_t *came_held;   /* [rows that came] where they are held */
+    size_t *went, *came;  /* [expert_size + 1] rows to, and from, each process */
 };
 
 /* The activations of one layer: what its forward pass reads and leaves for its backward pass. A
@@ -75,16 +83,16 @@ struct model_acts {
     float *rstd_attn_post, *rstd_attn_next; /* [M] */
     void *x_ffn;                            /* act [M, D] */
     struct model_routing routing;
-    void *x_rows;   /* act [R, D] the experts' input: x_ffn by row */
-    void *gu;       /* act [R, 2F] */
+    void *x_rows;   /* act [Rh, D] the experts' input: x_ffn by row */
+    void *gu;       /* act [Rh, 2F] */
     void *gu_dense; /* act [M, 2Fd] */
     void *y_ffn;    /* act [M, D] */
     float *h_out;   /* [M, D] residual behind the layer */
     float *rstd_ffn_post, *rstd_ffn_next;
     void *x_next; /* act [M, D] normalised input of the next layer, or of the head */
     /* Used by one sub-layer at a time, never kept: */
-    void *hidden;  /* act [max(R F, M Fd)] what the gated unit gives */
-    void *y_rows;  /* act [R, D] the experts' output */
+    void *hidden;  /* act [max(Rh F, M Fd)] what the gated unit gives */
+    void *y_rows;  /* act [Rh, D] the experts' output */
     void *y_dense; /* act [M, D] output of a dense branch beside experts */
 };
 
@@ -95,6 +103,8 @@ struct model_slot {
     float *h0;                 /* [M, D] embedded tokens, or what comes from the stage in front */
     float *rstd0;              /* [M] of the first norm */
     void *x_final;             /* act [M, D] normalised input of the head, where there is one */
+    double *routed; /* [L, 2, E] routed slots and sums of probabilities of the pass, and behind
+                                  them its tokens: with sum_routing, of all processes */
 };
 
 /* Which rows go through the layers. Either whole sequences from position 0 on, T rows each, which
@@ -127,12 +137,15 @@ struct model_scratch {
     void *da, *dy;     /* act [M, D] gradients of a sub-layer's input and output */
     void *d_o;         /* act [M, H h] */
     void *d_qkv;       /* act [M, (H + 2K) h] */
-    float *d_row;      /* [R] gradient of row_weight */
+    float *d_row;      /* [Rh] gradient of held_weight */
+    float *d_sorted;   /* [R] gradient of row_weight; the same array where all experts are here */
     float *d_weight;   /* [M, k] */
     float *share;      /* [E] share of the routed slots */
-    double *routed;    /* [L, 2, E] routed slots and sums of probabilities of the pass, and behind
-                          them its tokens: with sum_routing, of all processes */
     float *d_router_x; /* [M, D] */
+    /* Where the experts are divided: */
+    void *sorted;    /* act [R, D] rows by expert, before they go and when they are back */
+    void *moved;     /* act [rows that came, D] */
+    int32_t *counts; /* [expert_size, Eh] rows that come, by process and expert */
 };
 
 /* The head works on `rows` tokens at a time, so that [M, V] is never stored. */
@@ -175,6 +188,7 @@ struct model {
     compute_t *compute;
     int64_t B, T; /* largest microbatch */
     bool training;
+    bool measures; /* only a plan: rows that come from other processes are as many as go */
     enum model_recompute recompute;
     struct arena arena; /* layers and parameter table */
     struct param_table params;
@@ -205,10 +219,16 @@ static inline int64_t model_qkv_width(const struct model *m)
 /* Weights that are on their way into a model at once: 16 MiB. */
 #define MODEL_PUT_FLOATS ((int64_t)4 << 20)
 
-/* Rows that each expert's begin at a multiple of. */
+/* Whether other processes hold some of the experts. */
+static inline bool model_is_divided(const struct model *m)
+{
+    return m->dims.Eh < m->dims.E;
+}
+
+/* Rows that each expert's begin at a multiple of; rows that go to other processes have no padding. */
 static inline int64_t model_row_align(const struct model *m)
 {
-    return m->training ? COMPUTE_ROW_ALIGN : 1;
+    return m->training && !model_is_divided(m) ? COMPUTE_ROW_ALIGN : 1;
 }
 
 /* Address of element i of an act array. */
@@ -242,10 +262,29 @@ struct compute_seam model_seam_ffn(const struct model *m, int64_t layer, int64_t
 /* One layer: from h_in and x_attn to everything else in *a. */
 void model_block_forward(struct model *m, int64_t layer, const struct model_rows *r,
                          const struct model_acts *a);
+/* Rows of x [M, D], each to its experts, [Rh, D]; and what these made of them, sorted as slot_row says:
+ * the rows themselves, or scratch. */
+void model_to_experts(struct model *m, const struct model_routing *r, const void *x, void *rows);
+const void *model_from_experts(struct model *m, const struct model_routing *r, const void *rows);
 /* What the backward pass of a layer needs and its forward pass did not keep (enum
  * model_recompute). */
 void model_block_again(struct model *m, int64_t layer, const struct model_rows *r,
                        const struct model_acts *a);
+
+/* ------------------------------------------------------------------ model_exchange.c
+ * Experts that are divided over processes: rows go to the process of their expert and come back.
+ * Sorted: by expert, as row_token has them; held: as held_offset. */
+
+/* Behind the routing of a layer: which rows come, and where they are held, with their weights. */
+void model_exchange_plan(struct model *m, const struct model_routing *r);
+/* act [R, D] sorted -> [Rh, D] held, and back. */
+void model_exchange_out(struct model *m, const struct model_routing *r, const void *sorted,
+                        void *held);
+void model_exchange_back(struct model *m, const struct model_routing *r, const void *held,
+                         void *sorted);
+/* The same of one float a row: back. */
+void model_exchange_back_f32(struct model *m, const struct model_routing *r, const float *held,
+                             float *sorted);
 
 /* ------------------------------------------------------------------ memory (model_plan.c) */
 
@@ -279,7 +318,7 @@ void model_forward(struct model *m, const struct model_slot *s, const struct mod
                    struct model_stats *stats);
 /* Behind the forward pass of M rows that trains experts: their routing summed over processes (hook
  * sum_routing). Returns the balancing loss over all of them. */
-double model_sum_routing(struct model *m, int64_t M);
+double model_sum_routing(struct model *m, const struct model_slot *s, int64_t M);
 /* From the gradient of x_final in scratch.da, or of the last h_out in g->d_out, to all gradients but
  * the head's. */
 void model_backward(struct model *m, const struct model_slot *s, const struct model_batch *b,

@@ -41,6 +41,7 @@ void model_dims_init(const struct model_config *c, const struct model_shard *sha
     };
     if (c->n_experts > 1) {
         d->E = c->n_experts;
+        d->Eh = c->n_experts / MAX(shard->expert_size, 1);
         d->k = c->n_experts_used;
         d->F = c->ffn_hidden / tp;
         d->Fd = c->dense_ffn_hidden / tp;
@@ -55,28 +56,37 @@ void model_dims_init(const struct model_config *c, const struct model_shard *sha
 struct table_builder {
     struct param *rows;
     size_t n_rows, total;
-    int64_t tp;    /* tensor-parallel processes */
-    int64_t layer; /* of the names "blk.<layer>.", or -1 */
+    int64_t tp, ep;           /* tensor-parallel and expert-parallel processes */
+    int64_t tp_rank, ep_rank; /* this one's place among them */
+    int64_t layer;            /* of the names "blk.<layer>.", or -1 */
 };
+
+/* The part held here becomes one of n along a dimension. */
+static void divide(struct param *p, int dim, int64_t rank, int64_t n)
+{
+    p->whole[dim] = p->shape[dim] * n;
+    p->first[dim] = p->shape[dim] * rank;
+}
 
 /* Adds a tensor of 1 to 3 dimensions (a trailing 0 ends the shape) whose dimension shard_dim is
  * this process's part of tp times as much. */
 static void add_param(struct table_builder *b, const char *name, enum param_kind kind,
                       const int64_t shape[3], int shard_dim)
 {
-    struct param p = {.kind = kind, .shard_dim = shard_dim, .offset = b->total, .count = 1};
+    struct param p = {.kind = kind, .offset = b->total, .count = 1};
     const char *what = kind == PARAM_BIAS ? "bias" : "weight";
     if (b->layer >= 0)
         snprintf(p.name, sizeof(p.name), "blk.%d.%s.%s", (int)b->layer, name, what);
     else
         snprintf(p.name, sizeof(p.name), "%s.weight", name);
     for (; p.n_dims < 3 && shape[p.n_dims] > 0; p.n_dims++) {
-        p.shape[p.n_dims] = shape[p.n_dims];
+        p.shape[p.n_dims] = p.whole[p.n_dims] = shape[p.n_dims];
         p.count *= (size_t)shape[p.n_dims];
     }
-    p.fan_in = p.shape[p.n_dims - 1];
-    if (shard_dim >= 0) p.whole = p.shape[shard_dim] * b->tp;
-    if (shard_dim == p.n_dims - 1) p.fan_in = p.whole;
+    if (kind == PARAM_EXPERTS) divide(&p, 0, b->ep_rank, b->ep);
+    if (shard_dim >= 0) divide(&p, shard_dim, b->tp_rank, b->tp);
+    p.divided = shard_dim >= 0 && b->tp > 1;
+    p.fan_in = p.whole[p.n_dims - 1];
     if (b->rows) b->rows[b->n_rows] = p;
     b->n_rows++;
     b->total += (p.count + PARAM_ALIGN - 1) / PARAM_ALIGN * PARAM_ALIGN;
@@ -127,9 +137,9 @@ static void add_layer(struct table_builder *b, const struct model_dims *d,
     if (c->pre_norms) add_vector(b, "ffn_norm", d->D);
     if (d->E) {
         add_matrix(b, "ffn_gate_inp", PARAM_ROUTER, d->E, d->D, -1);
-        add_experts(b, "ffn_gate_exps", d->E, d->F, d->D, 1);
-        add_experts(b, "ffn_up_exps", d->E, d->F, d->D, 1);
-        add_experts(b, "ffn_down_exps", d->E, d->D, d->F, 2);
+        add_experts(b, "ffn_gate_exps", d->Eh, d->F, d->D, 1);
+        add_experts(b, "ffn_up_exps", d->Eh, d->F, d->D, 1);
+        add_experts(b, "ffn_down_exps", d->Eh, d->D, d->F, 2);
     }
     if (d->Fd) {
         add_matrix(b, "ffn_gate", PARAM_MATRIX, d->Fd, d->D, 0);
@@ -196,12 +206,17 @@ void model_params_build_shard(const struct model_config *c, const struct model_s
 {
     struct model_dims d;
     model_dims_init(c, shard, &d);
-    struct table_builder b = {.tp = MAX(shard->tensor_size, 1)};
+    const struct table_builder empty = {.tp = MAX(shard->tensor_size, 1),
+                                        .ep = MAX(shard->expert_size, 1),
+                                        .tp_rank = shard->tensor_rank,
+                                        .ep_rank = shard->expert_rank};
+    struct table_builder b = empty;
     add_model(&b, &d, c, shard->first_layer);
 
     *t = (struct param_table){.n_rows = b.n_rows, .total = b.total};
     t->rows = arena_alloc(a, b.n_rows * sizeof(*t->rows));
-    b = (struct table_builder){.tp = b.tp, .rows = t->rows};
+    b = empty;
+    b.rows = t->rows;
     add_model(&b, &d, c, shard->first_layer);
     for (size_t i = 0; i < t->n_rows; i++)
         set_rules(&t->rows[i]);
@@ -219,6 +234,32 @@ const struct param *param_find(const struct param_table *t, const char *name)
     return NULL;
 }
 
+struct tensor_block param_block(const struct param *p)
+{
+    struct tensor_block b = {.n_dims = p->n_dims};
+    memcpy(b.whole, p->whole, sizeof(b.whole));
+    memcpy(b.first, p->first, sizeof(b.first));
+    memcpy(b.shape, p->shape, sizeof(b.shape));
+    return b;
+}
+
+size_t tensor_block_run(const struct tensor_block *b, size_t i, size_t *at)
+{
+    size_t inner = 1; /* numbers behind dimension k, which the block has whole */
+    int k = b->n_dims - 1;
+    while (k > 0 && b->shape[k] == b->whole[k])
+        inner *= (size_t)b->shape[k--];
+    size_t run = (size_t)b->shape[k] * inner, outer = i / run, stride = (size_t)b->whole[k] * inner;
+    *at = (size_t)b->first[k] * inner + i % run;
+    while (k-- > 0) {
+        size_t n = (size_t)b->shape[k];
+        *at += ((size_t)b->first[k] + outer % n) * stride;
+        outer /= n;
+        stride *= (size_t)b->whole[k];
+    }
+    return run - i % run;
+}
+
 /* ------------------------------------------------------------------ initialisation */
 
 /* Values are drawn by their index in the whole tensor, so a shard draws exactly its part and the
@@ -227,33 +268,22 @@ const struct param *param_find(const struct param_table *t, const char *name)
 
 struct init_job {
     const struct param *p;
+    struct tensor_block block;
     uint64_t seed, stream;
-    int64_t shard_first; /* of this shard along shard_dim */
-    size_t first, n;     /* elements wanted */
+    size_t first, n; /* elements wanted */
     float *out;
 };
-
-/* The index in the whole tensor of element i of the shard's part. */
-static uint64_t whole_index(const struct init_job *j, size_t i)
-{
-    const struct param *p = j->p;
-    if (p->shard_dim < 0) return i;
-    size_t inner = 1;
-    for (int n = p->shard_dim + 1; n < p->n_dims; n++)
-        inner *= (size_t)p->shape[n];
-    size_t part = (size_t)p->shape[p->shard_dim];
-    size_t at = i / inner % part, outer = i / inner / part;
-    return (outer * (size_t)p->whole + (size_t)j->shard_first + at) * inner + i % inner;
-}
 
 static void init_block(void *ctx, size_t task, int thread)
 {
     (void)thread;
     const struct init_job *j = ctx;
-    size_t end = MIN((task + 1) * INIT_BLOCK, j->n);
-    for (size_t i = task * INIT_BLOCK; i < end; i++)
-        j->out[i] =
-            (float)(j->p->init_std * rng_normal(j->seed, j->stream, whole_index(j, j->first + i)));
+    size_t end = MIN((task + 1) * INIT_BLOCK, j->n), at;
+    for (size_t i = task * INIT_BLOCK, run; i < end; i += run) {
+        run = MIN(tensor_block_run(&j->block, j->first + i, &at), end - i);
+        for (size_t k = 0; k < run; k++)
+            j->out[i + k] = (float)(j->p->init_std * rng_normal(j->seed, j->stream, at + k));
+    }
 }
 
 void model_init_values(const model_t *m, size_t param, uint64_t seed, size_t first, size_t n,
@@ -267,8 +297,8 @@ void model_init_values(const model_t *m, size_t param, uint64_t seed, size_t fir
         return;
     }
     struct init_job j = {.p = p, .seed = seed, .first = first, .n = n, .out = out};
+    j.block = param_block(p);
     j.stream = hash_xxh3(p->name, strlen(p->name));
-    if (p->shard_dim >= 0) j.shard_first = m->shard.tensor_rank * p->shape[p->shard_dim];
     pool_run(compute_pool(m->compute), (n + INIT_BLOCK - 1) / INIT_BLOCK, init_block, &j);
 }
 

@@ -7,9 +7,11 @@
  *
  * A rank's part of a tensor is the numbers [first, first + n) of it, its last dimension running
  * fastest: a tensor of its name and the shape [n]. Beside it stands "part.<name>", int64:
- * first, and then the shape of the whole. A tensor without such a companion is whole. The parts of
- * all files together must make every tensor, without a gap or an overlap; whoever reads sees the
- * whole tensors, however many ranks wrote them. */
+ * first, and then the shape of the whole. Where a rank has a block of the tensor only, some of its
+ * heads or experts, "block.<name>", int64, says where in each dimension the block begins, and then
+ * its shape; first counts within the block. A tensor without companions is whole. The parts of all
+ * files together must make every tensor, without a gap or an overlap; whoever reads sees the whole
+ * tensors, however many ranks wrote them, and in which layout. */
 #include "model/model_internal.h"
 
 #include <stdlib.h>
@@ -17,6 +19,7 @@
 
 #define SUFFIX   ".safetensors"
 #define PREFIX   "part."
+#define BLOCK    "block."
 #define MAX_PART 99999 /* five digits */
 
 /* ------------------------------------------------------------------ names */
@@ -64,15 +67,21 @@ bool safetensors_set_exists(const char *path)
 /* ------------------------------------------------------------------ putting together */
 
 struct found { /* a tensor or a part of one */
+    const struct safetensors_entry *entry;
     struct safetensors_entry whole;
-    struct safetensors_piece piece;
+    struct tensor_block block; /* n_dims 0: the whole */
+    size_t first, count;       /* numbers of the block */
 };
 
 static int compare_found(const void *a, const void *b)
 {
-    const struct found *x = a, *y = b;
-    int order = strcmp(x->whole.name, y->whole.name);
-    return order ? order : (x->piece.first > y->piece.first) - (x->piece.first < y->piece.first);
+    return strcmp(((const struct found *)a)->whole.name, ((const struct found *)b)->whole.name);
+}
+
+static int compare_piece(const void *a, const void *b)
+{
+    const struct safetensors_piece *x = a, *y = b;
+    return (x->first > y->first) - (x->first < y->first);
 }
 
 static int refuse(const char *name, const char *why, struct error *e)
@@ -89,8 +98,8 @@ static int read_companion(const struct safetensors_entry *c, struct found *f, st
         return refuse(name, "not an offset and a shape", e);
     if (f->whole.n_dims != 1) return refuse(name, "a part is a list of numbers", e);
     memcpy(says, c->data, c->bytes);
-    f->piece.first = (size_t)MAX(says[0], 0);
-    size_t element = f->piece.count ? f->whole.bytes / f->piece.count : 0;
+    f->first = (size_t)MAX(says[0], 0);
+    size_t element = f->count ? f->whole.bytes / f->count : 0;
     f->whole.n_dims = (int)c->shape[0] - 1;
     for (int i = 0; i < f->whole.n_dims; i++) {
         f->whole.shape[i] = says[i + 1];
@@ -102,6 +111,31 @@ static int read_companion(const struct safetensors_entry *c, struct found *f, st
     return 0;
 }
 
+/* Which block of the tensor it is a part of: within the whole, in every dimension. */
+static int read_block(const struct safetensors_entry *c, struct found *f, struct error *e)
+{
+    int64_t says[6];
+    struct tensor_block *b = &f->block;
+    int n = f->whole.n_dims;
+    size_t size = 1;
+    if (n < 1 || n > 3 || c->dtype != ST_I64 || c->n_dims != 1 || c->shape[0] != 2 * n)
+        return refuse(f->whole.name, "not the beginning and the shape of a block", e);
+    memcpy(says, c->data, c->bytes);
+    b->n_dims = n;
+    for (int i = 0; i < n; i++) {
+        b->whole[i] = f->whole.shape[i];
+        b->first[i] = says[i];
+        b->shape[i] = says[n + i];
+        if (says[i] < 0 || says[n + i] < 1 || says[i] > b->whole[i] ||
+            says[n + i] > b->whole[i] - says[i])
+            return refuse(f->whole.name, "a block beyond the tensor", e);
+        size *= (size_t)b->shape[i];
+    }
+    if (f->first > size || f->count > size - f->first)
+        return refuse(f->whole.name, "more than the block has", e);
+    return 0;
+}
+
 static size_t elements_of(const struct safetensors_entry *t)
 {
     size_t n = 1;
@@ -110,36 +144,74 @@ static size_t elements_of(const struct safetensors_entry *t)
     return n;
 }
 
+static const struct safetensors_entry *find_beside(const struct safetensors *st, const char *prefix,
+                                                   const char *name)
+{
+    char beside[sizeof(st->entries->name) + sizeof(BLOCK)];
+    snprintf(beside, sizeof(beside), "%s%s", prefix, name);
+    return safetensors_find(st, beside);
+}
+
 /* Every tensor of one file, companions read. */
 static int collect(const struct safetensors *st, struct found *found, size_t *n, struct error *e)
 {
-    char name[sizeof(st->entries->name) + sizeof(PREFIX)];
     for (size_t i = 0; i < st->n_entries; i++) {
         const struct safetensors_entry *t = &st->entries[i];
         if (strncmp(t->name, PREFIX, strlen(PREFIX)) == 0) continue;
+        if (strncmp(t->name, BLOCK, strlen(BLOCK)) == 0) continue;
         struct found *f = &found[(*n)++];
-        *f = (struct found){.whole = *t, .piece = {t, 0, elements_of(t)}};
-        snprintf(name, sizeof(name), PREFIX "%s", t->name);
-        const struct safetensors_entry *companion = safetensors_find(st, name);
-        if (companion) TRY(read_companion(companion, f, e));
+        *f = (struct found){.entry = t, .whole = *t, .count = elements_of(t)};
+        const struct safetensors_entry *part = find_beside(st, PREFIX, t->name);
+        const struct safetensors_entry *block = find_beside(st, BLOCK, t->name);
+        if (part) TRY(read_companion(part, f, e));
+        if (block && !part) return refuse(t->name, "a block of no part", e);
+        if (block) TRY(read_block(block, f, e));
     }
     return 0;
 }
 
-/* found[0 .. n) are the parts of one tensor, in order. */
-static int check_parts(const struct found *found, size_t n, struct error *e)
+/* Runs of the whole tensor that a part is; with pieces NULL they are only counted. */
+static size_t list_runs(const struct found *f, struct safetensors_piece *pieces)
 {
-    const struct safetensors_entry *whole = &found->whole;
+    size_t n = 0;
+    for (size_t i = 0, run, at; i < f->count; i += run, n++) {
+        at = f->first + i;
+        run = f->count - i;
+        if (f->block.n_dims) run = MIN(tensor_block_run(&f->block, f->first + i, &at), run);
+        if (pieces) pieces[n] = (struct safetensors_piece){f->entry, at, run, i};
+    }
+    return n;
+}
+
+static int check_pieces(const struct safetensors_tensor *t, struct error *e)
+{
     size_t at = 0;
+    for (size_t i = 0; i < t->n_pieces; i++) {
+        if (t->pieces[i].first != at) return refuse(t->whole.name, "parts leave a gap", e);
+        at += t->pieces[i].count;
+    }
+    return at == elements_of(&t->whole) ? 0 : refuse(t->whole.name, "the last part is missing", e);
+}
+
+/* found[0 .. n) are the parts of one tensor. */
+static int put_together(struct safetensors_set *s, const struct found *found, size_t n,
+                        struct error *e)
+{
+    struct safetensors_tensor *t = &s->tensors[s->n_tensors++];
+    const struct safetensors_entry *whole = &found->whole;
+    *t = (struct safetensors_tensor){.whole = *whole};
     for (size_t i = 0; i < n; i++) {
         const struct safetensors_entry *w = &found[i].whole;
         bool same = w->dtype == whole->dtype && w->n_dims == whole->n_dims &&
                     memcmp(w->shape, whole->shape, (size_t)w->n_dims * sizeof(w->shape[0])) == 0;
         if (!same) return refuse(whole->name, "parts of different tensors", e);
-        if (found[i].piece.first != at) return refuse(whole->name, "parts leave a gap", e);
-        at += found[i].piece.count;
+        t->n_pieces += list_runs(&found[i], NULL);
     }
-    return at == elements_of(whole) ? 0 : refuse(whole->name, "the last part is missing", e);
+    t->pieces = arena_alloc(&s->arena, (t->n_pieces + 1) * sizeof(*t->pieces));
+    for (size_t i = 0, at = 0; i < n; i++)
+        at += list_runs(&found[i], t->pieces + at);
+    if (t->n_pieces) qsort(t->pieces, t->n_pieces, sizeof(*t->pieces), compare_piece);
+    return check_pieces(t, e);
 }
 
 static int build(struct safetensors_set *s, struct error *e)
@@ -155,12 +227,7 @@ static int build(struct safetensors_set *s, struct error *e)
     for (size_t i = 0, k; i < n; i += k) {
         for (k = 1; i + k < n && strcmp(found[i].whole.name, found[i + k].whole.name) == 0; k++) {
         }
-        TRY(check_parts(&found[i], k, e));
-        struct safetensors_tensor *t = &s->tensors[s->n_tensors++];
-        *t = (struct safetensors_tensor){.whole = found[i].whole, .n_pieces = k};
-        t->pieces = arena_alloc(&s->arena, k * sizeof(*t->pieces));
-        for (size_t j = 0; j < k; j++)
-            t->pieces[j] = found[i + j].piece;
+        TRY(put_together(s, &found[i], k, e));
     }
     return 0;
 }
@@ -219,23 +286,39 @@ const struct safetensors_tensor *safetensors_set_find(const struct safetensors_s
     return bsearch(name, s->tensors, s->n_tensors, sizeof(*s->tensors), compare_name);
 }
 
-/* What of [first, first + count) lies in a piece. */
-static size_t overlap(const struct safetensors_piece *p, size_t first, size_t count, size_t *begin)
+/* The piece that number `at` lies in, or where the search for it ends. */
+static size_t piece_at(const struct safetensors_tensor *t, size_t at)
 {
-    *begin = MAX(first, p->first);
-    size_t end = MIN(first + count, p->first + p->count);
-    return end > *begin ? end - *begin : 0;
+    size_t low = 0, high = t->n_pieces;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (t->pieces[middle].first + t->pieces[middle].count <= at)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* Numbers [at, *end) of the whole lie in a piece; *from is where in its entry they begin. */
+static const struct safetensors_piece *next_piece(const struct safetensors_tensor *t, size_t *i,
+                                                  size_t at, size_t *end, size_t *from)
+{
+    const struct safetensors_piece *p = &t->pieces[(*i)++];
+    *end = MIN(*end, p->first + p->count);
+    *from = p->from + at - p->first;
+    return p;
 }
 
 int safetensors_tensor_read(const struct safetensors_tensor *t, size_t first, size_t count,
                             float *out, struct error *e)
 {
     CHECK(first + count <= elements_of(&t->whole));
-    for (size_t i = 0; i < t->n_pieces; i++) {
-        const struct safetensors_piece *p = &t->pieces[i];
-        size_t begin, n = overlap(p, first, count, &begin);
-        if (n == 0) continue;
-        TRY(safetensors_read_part(p->entry, begin - p->first, n, out + (begin - first), e));
+    size_t i = piece_at(t, first), from;
+    for (size_t at = first, end; at < first + count; at = end) {
+        end = first + count;
+        const struct safetensors_piece *p = next_piece(t, &i, at, &end, &from);
+        TRY(safetensors_read_part(p->entry, from, end - at, out + (at - first), e));
     }
     return 0;
 }
@@ -244,29 +327,44 @@ void safetensors_tensor_copy(const struct safetensors_tensor *t, size_t first, s
                              void *out)
 {
     CHECK(first + count <= elements_of(&t->whole));
-    for (size_t i = 0; i < t->n_pieces; i++) {
-        const struct safetensors_piece *p = &t->pieces[i];
-        size_t begin, n = overlap(p, first, count, &begin);
-        if (n == 0) continue;
-        size_t size = p->entry->bytes / p->count;
-        memcpy((uint8_t *)out + (begin - first) * size,
-               (const uint8_t *)p->entry->data + (begin - p->first) * size, n * size);
+    size_t i = piece_at(t, first), from, size = safetensors_element_size(t->whole.dtype);
+    for (size_t at = first, end; at < first + count; at = end) {
+        end = first + count;
+        const struct safetensors_piece *p = next_piece(t, &i, at, &end, &from);
+        memcpy((uint8_t *)out + (at - first) * size, (const uint8_t *)p->entry->data + from * size,
+               (end - at) * size);
     }
 }
 
 /* ------------------------------------------------------------------ writing */
 
-struct safetensors_entry safetensors_companion(const struct safetensors_entry *whole, size_t first,
-                                               struct arena *a)
+static struct safetensors_entry companion(const char *prefix, const char *name, int64_t *says,
+                                          int64_t n)
 {
-    int64_t *says = arena_alloc(a, ((size_t)whole->n_dims + 1) * sizeof(*says));
-    struct safetensors_entry c = {.dtype = ST_I64, .n_dims = 1, .data = says};
-    int n = snprintf(c.name, sizeof(c.name), PREFIX "%s", whole->name);
-    CHECK(n > 0 && (size_t)n < sizeof(c.name));
-    says[0] = (int64_t)first;
-    for (int i = 0; i < whole->n_dims; i++)
-        says[i + 1] = whole->shape[i];
-    c.shape[0] = whole->n_dims + 1;
-    c.bytes = (size_t)c.shape[0] * sizeof(*says);
+    struct safetensors_entry c = {.dtype = ST_I64, .n_dims = 1, .shape = {n}, .data = says};
+    int length = snprintf(c.name, sizeof(c.name), "%s%s", prefix, name);
+    CHECK(length > 0 && (size_t)length < sizeof(c.name));
+    c.bytes = (size_t)n * sizeof(*says);
     return c;
+}
+
+size_t safetensors_companions(const struct safetensors_entry *whole,
+                              const struct tensor_block *block, size_t first, struct arena *a,
+                              struct safetensors_entry out[2])
+{
+    int n = whole->n_dims;
+    int64_t *says = arena_alloc(a, (size_t)(1 + 3 * n) * sizeof(*says));
+    bool all = true;
+    says[0] = (int64_t)first;
+    for (int i = 0; i < n; i++) {
+        says[1 + i] = whole->shape[i];
+        if (!block->n_dims) continue;
+        says[1 + n + i] = block->first[i];
+        says[1 + 2 * n + i] = block->shape[i];
+        all = all && block->shape[i] == whole->shape[i];
+    }
+    out[0] = companion(PREFIX, whole->name, says, 1 + n);
+    if (all) return 1;
+    out[1] = companion(BLOCK, whole->name, says + 1 + n, 2 * n);
+    return 2;
 }

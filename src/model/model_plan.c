@@ -90,6 +90,36 @@ static int64_t expert_rows(const struct model *m, int64_t M)
     return d->E ? compute_dispatch_rows(M, d->E, d->k, model_row_align(m)) : 0;
 }
 
+/* Rows that processes send each other for their experts: at most all of all; a plan is of experts that
+ * are in balance. */
+static int64_t senders(const struct model *m)
+{
+    return m->measures ? 1 : MAX(m->shard.expert_size, 1);
+}
+
+static int64_t held_rows(const struct model *m, int64_t M)
+{
+    const struct model_dims *d = &m->dims;
+    if (!model_is_divided(m)) return expert_rows(m, M);
+    return compute_dispatch_rows(M * senders(m), d->Eh, d->k, COMPUTE_ROW_ALIGN);
+}
+
+static void layout_held(struct model_carver *c, struct model_routing *r)
+{
+    const struct model *m = c->m;
+    size_t ends = (size_t)m->shard.expert_size + 1;
+    int64_t Rh = held_rows(m, c->M);
+    r->held_offset = r->offset;
+    r->held_weight = r->row_weight;
+    if (!model_is_divided(m)) return;
+    r->held_offset = carve_i32(c, REGION_ACTIVATIONS, m->dims.Eh + 1);
+    r->held_weight = carve_f32(c, REGION_ACTIVATIONS, Rh);
+    r->held_came = carve_i32(c, REGION_ACTIVATIONS, Rh);
+    r->came_held = carve_i32(c, REGION_ACTIVATIONS, c->M * senders(m) * m->dims.k);
+    r->went = model_carve(c, REGION_ACTIVATIONS, ends * sizeof(size_t));
+    r->came = model_carve(c, REGION_ACTIVATIONS, ends * sizeof(size_t));
+}
+
 static void layout_routing(struct model_carver *c, struct model_routing *r)
 {
     const struct model_dims *d = &c->m->dims;
@@ -104,13 +134,14 @@ static void layout_routing(struct model_carver *c, struct model_routing *r)
     r->row_token = carve_i32(c, REGION_ACTIVATIONS, R);
     r->row_slot = carve_i32(c, REGION_ACTIVATIONS, R);
     r->row_weight = carve_f32(c, REGION_ACTIVATIONS, R);
+    layout_held(c, r);
 }
 
 /* The inside of the feed-forward. */
 static void layout_ffn(struct model_carver *c, struct model_acts *a)
 {
     const struct model_dims *d = &c->m->dims;
-    int64_t R = expert_rows(c->m, c->M);
+    int64_t R = held_rows(c->m, c->M);
     if (d->E) {
         a->x_rows = carve_act(c, REGION_ACTIVATIONS, R * d->D);
         a->gu = carve_act(c, REGION_ACTIVATIONS, R * 2 * d->F);
@@ -122,7 +153,7 @@ static void layout_ffn(struct model_carver *c, struct model_acts *a)
 static void layout_passing(struct model_carver *c, struct model_acts *a)
 {
     const struct model_dims *d = &c->m->dims;
-    int64_t R = expert_rows(c->m, c->M);
+    int64_t R = held_rows(c->m, c->M);
     a->hidden = carve_act(c, REGION_SCRATCH, MAX(R * d->F, c->M * d->Fd));
     if (d->E) a->y_rows = carve_act(c, REGION_SCRATCH, R * d->D);
     if (d->E && d->Fd) a->y_dense = carve_act(c, REGION_SCRATCH, c->M * d->D);
@@ -161,6 +192,9 @@ void model_carve_slot(struct model_carver *c, struct model_slot *s)
     s->h0 = carve_f32(c, REGION_ACTIVATIONS, M * D);
     s->rstd0 = carve_f32(c, REGION_ACTIVATIONS, M);
     s->x_final = m->has_head ? carve_act(c, REGION_ACTIVATIONS, M * D) : NULL;
+    if (m->dims.E && m->training)
+        s->routed = model_carve(c, REGION_ACTIVATIONS,
+                                (size_t)(2 * L * m->dims.E + 1) * sizeof(*s->routed));
     layout_passing(c, &shared);
     if (!own_ffn) layout_ffn(c, &shared);
     if (!own) {
@@ -241,7 +275,7 @@ static void layout_scratch(struct model_carver *c, struct model *m)
 {
     const struct model_dims *d = &m->dims;
     struct model_scratch *s = &m->scratch;
-    int64_t M = c->M, R = expert_rows(m, M);
+    int64_t M = c->M, R = held_rows(m, M);
     for (int i = 0; i < model_rotations(&m->config); i++)
         m->rope[i] = carve_f32(c, REGION_SCRATCH, (int64_t)compute_rope_table_floats(m->T, d->h));
     if (m->config.window_layers > 0) m->window_start = carve_i32(c, REGION_SCRATCH, M);
@@ -255,13 +289,17 @@ static void layout_scratch(struct model_carver *c, struct model *m)
     s->d_o = carve_act(c, REGION_SCRATCH, M * d->H * d->h);
     s->d_qkv = carve_act(c, REGION_SCRATCH, M * model_qkv_width(m));
     if (d->E) {
-        s->d_row = carve_f32(c, REGION_SCRATCH, R);
+        s->d_row = s->d_sorted = carve_f32(c, REGION_SCRATCH, R);
         s->d_weight = carve_f32(c, REGION_SCRATCH, M * d->k);
         s->share = carve_f32(c, REGION_SCRATCH, d->E);
-        s->routed =
-            model_carve(c, REGION_SCRATCH, (size_t)(2 * d->L * d->E + 1) * sizeof(*s->routed));
         s->d_router_x = carve_f32(c, REGION_SCRATCH, M * d->D);
     }
+    if (!model_is_divided(m)) return;
+    int64_t went = expert_rows(m, M), came = M * senders(m) * d->k;
+    s->d_sorted = carve_f32(c, REGION_SCRATCH, went);
+    s->sorted = carve_act(c, REGION_SCRATCH, went * d->D);
+    s->moved = carve_act(c, REGION_SCRATCH, came * d->D);
+    s->counts = carve_i32(c, REGION_SCRATCH, d->E);
 }
 
 static void layout_head(struct model_carver *c, struct model *m)
@@ -329,7 +367,7 @@ static int64_t product_rows(const struct model *m, bool experts)
 {
     int64_t M = m->training ? m->B * m->T : MAX(m->B * m->T, MODEL_DECODER_ROWS);
     if (!experts) return MAX(M, COMPUTE_ROW_ALIGN);
-    return MAX(expert_rows(m, M), m->dims.E * COMPUTE_ROW_ALIGN);
+    return MAX(held_rows(m, M), m->dims.Eh * COMPUTE_ROW_ALIGN);
 }
 
 static void add_part(const struct model *m, struct product *product, const struct param *p)
@@ -471,7 +509,8 @@ static void layout(struct model *m)
 /* ------------------------------------------------------------------ a model */
 
 /* Sizes, tables and the measured regions: everything but memory. */
-static void sketch(struct model *m, const struct model_config *c, const struct model_options *o)
+static void sketch(struct model *m, const struct model_config *c, const struct model_options *o,
+                   bool measures)
 {
     *m = (struct model){.config = *c,
                         .shard = o->shard,
@@ -480,6 +519,7 @@ static void sketch(struct model *m, const struct model_config *c, const struct m
                         .B = o->B,
                         .T = o->T,
                         .training = o->training,
+                        .measures = measures,
                         .recompute = o->recompute};
     const int64_t first = m->shard.first_layer;
     model_config_derive(&m->config);
@@ -505,12 +545,12 @@ static void sketch(struct model *m, const struct model_config *c, const struct m
 
 static int check_shard(const struct model_config *c, const struct model_shard *s, struct error *e)
 {
-    int64_t tp = MAX(s->tensor_size, 1);
-    if (s->expert_size > 1)
+    int64_t tp = MAX(s->tensor_size, 1), ep = MAX(s->expert_size, 1);
+    if (s->expert_rank < 0 || s->expert_rank >= ep || ep > MODEL_MAX_EXPERT_SIZE ||
+        c->n_experts % ep != 0)
         return error_set_code(e, ERROR_CONFIG,
-                              "experts divided over %d processes: this model holds all experts "
-                              "in every process",
-                              s->expert_size);
+                              "process %d of %lld that divide the model's %lld experts",
+                              s->expert_rank, (long long)ep, (long long)c->n_experts);
     int64_t end = s->end_layer ? s->end_layer : c->n_layers;
     if (s->first_layer < 0 || s->first_layer >= end || end > c->n_layers)
         return error_set_code(e, ERROR_CONFIG, "layers %lld to %lld of a model of %lld",
@@ -541,6 +581,11 @@ static int check_options(const struct model_config *c, const struct model_option
     TRY(model_config_check(&derived, e));
     TRY(model_form_check(&derived, e));
     if (o->training) TRY(model_config_check_trainable(&derived, e));
+    if (o->shard.expert_size > 1 && !(o->training && o->hooks.exchange))
+        return error_set_code(e, ERROR_CONFIG,
+                              "experts divided over %d processes: only by a model that trains and "
+                              "can exchange rows",
+                              o->shard.expert_size);
     int64_t slots = INT32_MAX / MAX(c->n_experts > 1 ? c->n_experts_used : 1, 1);
     slots -= COMPUTE_ROW_ALIGN * MAX(c->n_experts, 1);
     if (o->B < 1 || o->T < 1 || o->T > slots || o->B > slots / o->T)
@@ -565,7 +610,7 @@ size_t model_plan_memory(const struct model_config *c, const struct model_option
 {
     struct model m;
     size_t n = 0, copies = 0;
-    sketch(&m, c, o);
+    sketch(&m, c, o, true);
     for (int i = 0; i < REGION_COUNT; i++)
         if (m.regions[i].size && n < cap)
             rows[n++] = (struct model_memory){region_name(&m, i), m.regions[i].size};
@@ -575,11 +620,20 @@ size_t model_plan_memory(const struct model_config *c, const struct model_option
     return n;
 }
 
+size_t model_plan_slot(const struct model_config *c, const struct model_options *o)
+{
+    struct model m;
+    sketch(&m, c, o, true);
+    size_t bytes = model_slot_bytes(&m);
+    arena_fini(&m.arena);
+    return bytes;
+}
+
 size_t model_plan_decoder(const struct model_config *c, const struct model_options *o,
                           int64_t positions)
 {
     struct model m;
-    sketch(&m, c, o);
+    sketch(&m, c, o, true);
     size_t bytes = model_decoder_bytes(&m, positions);
     arena_fini(&m.arena);
     return bytes;
@@ -591,7 +645,7 @@ int model_new(const struct model_config *c, const struct model_options *o, model
     *out = NULL;
     TRY(check_options(c, o, e));
     struct model *m = mem_alloc(sizeof(*m));
-    sketch(m, c, o);
+    sketch(m, c, o, false);
     int rc = model_regions_map(m->regions, e);
     if (rc < 0) {
         model_free(m);

@@ -36,6 +36,11 @@ static const struct {
     [ST_I64] = {"I64", 8}, [ST_I32] = {"I32", 4}, [ST_U8] = {"U8", 1},
 };
 
+size_t safetensors_element_size(enum safetensors_dtype d)
+{
+    return DTYPES[d].size;
+}
+
 /* ------------------------------------------------------------------ reading */
 
 /* What the functions below share while one file is taken apart. */

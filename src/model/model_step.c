@@ -79,15 +79,32 @@ static void add_nll(const float *nll, int64_t M, struct model_stats *s)
 
 /* ------------------------------------------------------------------ a part of the layers */
 
-void model_stage_forward(model_t *m, model_slot_t *slot, const struct model_batch *b,
+void model_stage_layers(const struct model_config *c, int stage, int stages, int64_t *first,
+                        int64_t *end)
+{
+    int64_t each = c->n_layers / stages, more = c->n_layers % stages;
+    *first = stage * each + MIN(MAX(stage - 1, 0), more);
+    *end = (stage + 1) * each + MIN(stage, more);
+}
+
+static void pass_forward(struct model *m, struct model_slot *slot, const struct model_batch *b,
                          const float *in, float *out, struct model_stats *s)
 {
     size_t residual = (size_t)(b->B * b->T * m->dims.D) * sizeof(float);
-    if (!slot) slot = &m->slot;
     CHECK(!in == m->has_embedding && !out == m->has_head);
     if (in) memcpy(slot->h0, in, residual);
     model_forward(m, slot, b, s);
     if (out) memcpy(out, slot->layers[m->dims.L - 1].h_out, residual);
+}
+
+void model_stage_forward(model_t *m, model_slot_t *slot, const struct model_batch *b,
+                         const float *in, float *out, struct model_stats *s)
+{
+    if (!slot) slot = &m->slot;
+    double before = s ? s->aux : 0;
+    pass_forward(m, slot, b, in, out, s);
+    if (s && m->hooks.sum_routing && m->dims.E)
+        s->aux = before + model_sum_routing(m, slot, b->B * b->T); /* not of these rows alone */
 }
 
 void model_stage_backward(model_t *m, model_slot_t *slot, const struct model_batch *b,
@@ -108,37 +125,49 @@ void model_train_step(model_t *m, const struct model_batch *b, double scale, boo
                       struct model_stats *s)
 {
     check_whole(m);
-    double before = s->aux;
     model_stage_forward(m, NULL, b, NULL, NULL, s);
-    if (m->hooks.sum_routing && m->dims.E)
-        s->aux = before + model_sum_routing(m, b->B * b->T); /* not of these rows alone */
     model_stage_backward(m, NULL, b, &(struct model_stage_grad){scale, first}, s);
 }
 
-static void score(struct model *m, const struct model_batch *b, struct model_stats *s, float *nll)
+static void score(struct model *m, const struct model_batch *b, float *nll)
 {
-    check_whole(m);
-    model_forward(m, &m->slot, b, s);
     for (int64_t at = 0; at < b->B * b->T; at += m->head.rows)
         head_nll(m, &m->slot, b, at, nll, (struct head_grad){0});
 }
 
+void model_stage_evaluate(model_t *m, const struct model_batch *b, const float *in, float *out,
+                          struct model_stats *s)
+{
+    pass_forward(m, &m->slot, b, in, out, s);
+    if (!m->has_head || !s) return;
+    score(m, b, m->head.nll);
+    add_nll(m->head.nll, b->B * b->T, s);
+}
+
 void model_score(model_t *m, const struct model_batch *b, float *nll)
 {
-    score(m, b, NULL, nll);
+    check_whole(m);
+    model_forward(m, &m->slot, b, NULL);
+    score(m, b, nll);
 }
 
 void model_evaluate(model_t *m, const struct model_batch *b, struct model_stats *s)
 {
-    score(m, b, s, m->head.nll);
-    add_nll(m->head.nll, b->B * b->T, s);
+    check_whole(m);
+    model_stage_evaluate(m, b, NULL, NULL, s);
 }
 
 void model_logits(model_t *m, const struct model_batch *b, float *logits)
 {
-    int64_t M = b->B * b->T, V = m->dims.V;
     check_whole(m);
     model_forward(m, &m->slot, b, NULL);
+    model_stage_logits(m, b, logits);
+}
+
+void model_stage_logits(model_t *m, const struct model_batch *b, float *logits)
+{
+    int64_t M = b->B * b->T, V = m->dims.V;
+    CHECK(m->has_head);
     for (int64_t at = 0; at < M; at += m->head.rows) {
         int64_t n = MIN(m->head.rows, M - at);
         head_logits(m, &m->slot, at, n, logits + at * V);

@@ -52,6 +52,9 @@ struct train_config {
 
     /* cluster.* */
     int64_t dp;   /* ranks that share the rows of a step; 0: all that were started */
+    int64_t tp;   /* ranks that share heads and hidden units of the same rows */
+    int64_t pp;   /* ranks that share the layers */
+    int64_t ep;   /* of dp ranks, those that share the experts of a layer */
     int64_t zero; /* 1: each keeps its part of masters and moments; 2: of gradients, too */
 
     /* optimizer.* */
@@ -109,9 +112,10 @@ struct train_shares; /* train_internal.h: the part that this rank updates; NULL:
 /* State is allocated at once: AdamW m and v (Muon matrices: momentum only) and Muon's scratch. */
 size_t train_optim_bytes(const struct param_table *t, const struct train_config *c,
                          const struct train_shares *shares, int threads);
-/* NULL where there is no memory. c and m outlive it; cfg is copied. */
+/* NULL where there is no memory. c and m outlive it; cfg is copied.
+ * tensor: the ranks that divide matrices, which Muon needs whole; NULL: this one has them whole. */
 train_optim_t *train_optim_new(compute_t *c, model_t *m, const struct train_config *cfg,
-                               const struct train_shares *shares);
+                               const struct train_shares *shares, group_t *tensor);
 void train_optim_free(train_optim_t *o);
 /* One update of the model's masters: learning rates times lr_fraction (the schedule's value, 0 to
  * 1) times each tensor's muP multiplier; gradients times grad_scale (clipping). update counts
@@ -155,7 +159,7 @@ struct train_golden_options {
     enum compute_backend backend;
     int threads;
     bool json;
-    const char *layout; /* "dp=2,zero=1"; NULL or "": dp of all ranks */
+    const char *layout; /* "tp=2,zero=1"; NULL or "": dp of all ranks */
     cluster_t *cluster; /* the ranks; NULL: this process alone */
 };
 /* How many ranks a layout is of; negative: it says what is no key of `cluster`, or no value. */

@@ -9,6 +9,11 @@ int64_t train_config_step_tokens(const struct train_config *c)
     return c->global_batch * c->seq_len;
 }
 
+int64_t train_config_microbatches(const struct train_config *c)
+{
+    return c->global_batch / c->micro_batch / MAX(c->dp, 1);
+}
+
 int64_t train_config_steps(const struct train_config *c, int64_t tokens)
 {
     int64_t per_step = train_config_step_tokens(c);
@@ -273,6 +278,9 @@ bool train_config_may_change(const char *key)
         "train.threads",
         "train.recompute",
         "cluster.dp",
+        "cluster.tp",
+        "cluster.pp",
+        "cluster.ep",
         "cluster.zero",
         "train.max_skips",
         "log.every",

@@ -67,9 +67,17 @@ const struct option train_run_rows[] = {
     ROW_INT(T, "train.max_skips", max_skips, "steps", "50", 1, 1e6, NULL,
             "skipped in a row after which the run gives up"),
 
-    ROW_INT(T, "cluster.dp", dp, "ranks", "0", 0, 1 << 20, "4",
-            "data parallel: ranks that share the rows of a step, each with the whole model; 0: all "
-            "that mpirun or srun started"),
+    ROW_INT(
+        T, "cluster.dp", dp, "ranks", "0", 0, 1 << 20, "4",
+        "data parallel: ranks, or groups of tp x pp ranks, that share the rows of a step; 0: as "
+        "many as mpirun or srun started"),
+    ROW_INT(T, "cluster.tp", tp, "ranks", "1", 1, 1 << 10, "2",
+            "tensor parallel: ranks that share attention heads and hidden units of the same rows"),
+    ROW_INT(T, "cluster.pp", pp, "ranks", "1", 1, 1 << 10, "2",
+            "pipeline parallel: ranks that share the layers; wants several microbatches a step"),
+    ROW_INT(T, "cluster.ep", ep, "ranks", "1", 1, MODEL_MAX_EXPERT_SIZE, "2",
+            "expert parallel: of the dp ranks so many divide the experts of each layer, and send "
+            "each other the rows for them"),
     ROW_INT(T, "cluster.zero", zero, NULL, "1", 0, 2, "2",
             "what each of dp ranks keeps of its part only: 0: nothing; 1: masters and moments; 2: "
             "gradients, too; the results are the same bits"),

@@ -88,6 +88,7 @@ size_t train_data_bytes(const struct train_config *c)
 {
     size_t tokens = (size_t)(c->micro_batch * c->seq_len);
     size_t arrays = c->document_mask ? 3 : 2;
+    tokens *= (size_t)train_config_microbatches(c);
     return arrays * tokens * sizeof(uint32_t) + (size_t)(c->seq_len + 1) * sizeof(uint32_t);
 }
 
@@ -99,17 +100,28 @@ static int open_loader(const struct train_config *c, const struct train_ranks *r
                                .T = (uint32_t)c->seq_len,
                                .seed = (uint64_t)c->seed,
                                .shuffle = true,
-                               .rank = (uint32_t)ranks->rank,
-                               .n_ranks = (uint32_t)ranks->size};
+                               .rank = (uint32_t)ranks->data,
+                               .n_ranks = (uint32_t)ranks->dp};
     if (loader_open(d->train, &o, &d->loader, e) < 0)
         return error_context(e, "training split of '%s'", c->data_path);
-    size_t tokens = (size_t)(d->B * d->T) * sizeof(uint32_t);
+    d->n = train_config_microbatches(c);
+    int64_t one = d->B * d->T;
+    size_t tokens = (size_t)(d->n * one) * sizeof(uint32_t);
     d->inputs = mem_try_alloc(tokens);
     d->targets = mem_try_alloc(tokens);
     d->span = mem_try_alloc((size_t)(d->T + 1) * sizeof(uint32_t));
     if (c->document_mask) d->doc_start = mem_try_alloc(tokens);
-    if (d->inputs && d->targets && d->span && (d->doc_start || !c->document_mask)) return 0;
-    return error_set(e, "no memory for a batch of %lld tokens", (long long)(d->B * d->T));
+    if (!d->inputs || !d->targets || !d->span || (!d->doc_start && c->document_mask))
+        return error_set(e, "no memory for the %lld tokens of a step", (long long)(d->n * one));
+    d->batches = mem_calloc((size_t)d->n, sizeof(*d->batches));
+    for (int64_t i = 0; i < d->n; i++)
+        d->batches[i] =
+            (struct model_batch){.B = d->B,
+                                 .T = d->T,
+                                 .inputs = d->inputs + i * one,
+                                 .targets = d->targets + i * one,
+                                 .doc_start = d->doc_start ? d->doc_start + i * one : NULL};
+    return 0;
 }
 
 static int open_all(struct train_config *c, const struct train_ranks *ranks, struct train_data *d,
@@ -130,8 +142,8 @@ int train_data_open(struct train_config *c, const struct train_ranks *ranks, str
                     struct error *e)
 {
     memset(d, 0, sizeof(*d));
-    d->rank = ranks->rank;
-    d->n_ranks = ranks->size;
+    d->rank = ranks->data;
+    d->n_ranks = ranks->dp;
     int rc = open_all(c, ranks, d, e);
     if (rc < 0) train_data_close(d);
     return rc;
@@ -147,7 +159,16 @@ void train_data_close(struct train_data *d)
     mem_free(d->targets);
     mem_free(d->doc_start);
     mem_free(d->span);
+    mem_free(d->batches);
     memset(d, 0, sizeof(*d));
+}
+
+int train_data_next(struct train_data *d, struct error *e)
+{
+    for (int64_t i = 0, at = 0; i < d->n; i++, at += d->B * d->T)
+        TRY(loader_next(d->loader, d->inputs + at, d->targets + at,
+                        d->doc_start ? d->doc_start + at : NULL, e));
+    return 0;
 }
 
 /* ------------------------------------------------------------------ validation */
@@ -177,25 +198,36 @@ static int fill_rows(struct train_data *d, const struct model_batch *b, uint64_t
     return 0;
 }
 
-int train_data_validate(struct train_data *d, model_t *m, const volatile sig_atomic_t *stop,
-                        struct model_stats *stats, struct error *e)
+/* One batch of this rank, where there is one for it (rows > 0). Ranks that divide experts go through a
+ * pass together: one that has no batch left does its last once more, and it does not count. */
+static int validate_batch(struct train_data *d, struct train_passes *p, struct model_batch *b,
+                          uint64_t first, struct model_stats *stats, struct error *e)
+{
+    if (b->B > 0) {
+        TRY(fill_rows(d, b, first, e));
+        return train_passes_evaluate(p, b, stats, e);
+    }
+    if (p->ranks->ep == 1) return 0;
+    struct model_batch again = d->batches[0];
+    again.balance = false;
+    again.B = 1;
+    return train_passes_evaluate(p, &again, NULL, e);
+}
+
+int train_data_validate(struct train_data *d, struct train_passes *p,
+                        const volatile sig_atomic_t *stop, struct model_stats *stats,
+                        struct error *e)
 {
     uint64_t T = (uint64_t)d->T, rows = d->valid_tokens / T, rest = d->valid_tokens - rows * T;
-    struct model_batch b = {
-        .T = d->T, .inputs = d->inputs, .targets = d->targets, .doc_start = d->doc_start};
-    int64_t batch = 0;
-    for (uint64_t row = 0; row < rows; row += (uint64_t)d->B) {
+    uint64_t batches = (rows + (uint64_t)d->B - 1) / (uint64_t)d->B, all = batches + (rest > 0);
+    struct model_batch b = d->batches[0];
+    b.balance = false; /* by the kept biases, as decoding does */
+    for (uint64_t turn = 0; turn < all; turn += (uint64_t)d->n_ranks) {
+        uint64_t own = turn + (uint64_t)d->rank, row = own * (uint64_t)d->B;
         if (*stop) return 0;
-        if (batch++ % d->n_ranks != d->rank) continue;
-        b.B = MIN(d->B, (int64_t)(rows - row));
-        TRY(fill_rows(d, &b, row * T, e));
-        model_evaluate(m, &b, stats);
-    }
-    if (rest > 0 && batch % d->n_ranks == d->rank) {
-        b.B = 1;
-        b.T = (int64_t)rest;
-        TRY(fill_rows(d, &b, rows * T, e));
-        model_evaluate(m, &b, stats);
+        b.B = own < batches ? MIN(d->B, (int64_t)(rows - row)) : own < all ? 1 : 0;
+        b.T = own < batches ? d->T : (int64_t)rest;
+        TRY(validate_batch(d, p, &b, own < batches ? row * T : rows * T, stats, e));
     }
     return 1;
 }

@@ -6,8 +6,8 @@
  * greedy [prompt + 16], train.loss and train.grad_norm [steps], trained.<tensor>. Sizes are taken
  * from the files, so any folder of the format will do.
  *
- * Of many ranks each computes its share of the rows, as in training; what is compared is put
- * together first, on every rank, so that all come to the same verdict. */
+ * Of many ranks each computes its share, as in training; what is compared is put together first, on
+ * every rank, so that all come to the same verdict. */
 #include "train/train_golden_internal.h"
 
 #include <math.h>
@@ -22,8 +22,10 @@
 /* What is computed with: one number format, one set of weights. */
 struct machine {
     struct golden *g;
+    struct param_table params; /* of what this rank holds */
     struct train_shares shares;
     struct train_reduce reduce;
+    struct train_passes passes;
     compute_t *compute;
     model_t *model;
     train_optim_t *optim;
@@ -73,12 +75,7 @@ static int read_config(struct golden *g, struct error *e)
 static int share_rows(struct golden *g, struct error *e)
 {
     struct train_config *c = &g->config;
-    int64_t dp = g->ranks.size;
-    if (c->dp > 0 && c->dp != dp) {
-        error_set_code(e, ERROR_CONFIG, "the layout has dp %lld and %lld rank%s started",
-                       (long long)c->dp, (long long)dp, dp == 1 ? " was" : "s were");
-        return error_hint(e, "--ranks %lld", (long long)c->dp);
-    }
+    int64_t group = c->tp * c->pp, dp = MAX(g->ranks.size / group, 1);
     if (g->B % dp != 0) {
         int64_t nearest = dp;
         while (g->B % nearest != 0)
@@ -87,12 +84,11 @@ static int share_rows(struct golden *g, struct error *e)
                        "'%s' has batches of %lld rows, which %lld ranks cannot "
                        "share",
                        g->dir, (long long)g->B, (long long)dp);
-        return error_hint(e, "the nearest that can: --ranks %lld", (long long)nearest);
+        return error_hint(e, "the nearest that can: --ranks %lld", (long long)(nearest * group));
     }
-    c->dp = dp;
     c->global_batch = g->B;
     c->micro_batch = g->B / dp;
-    return 0;
+    return train_ranks_arrange(&g->ranks, c, e);
 }
 
 /* Tokens are checked here once, as the model takes one beyond its vocabulary for a defect of the
@@ -203,7 +199,7 @@ static struct model_batch batch_of(struct golden *g, int64_t step)
 {
     size_t row = (size_t)g->T * sizeof(uint32_t);
     int64_t B = g->config.micro_batch;
-    const uint32_t *t = g->tokens + (step * g->B + g->ranks.rank * B) * (g->T + 1);
+    const uint32_t *t = g->tokens + (step * g->B + g->ranks.data * B) * (g->T + 1);
     for (int64_t b = 0; b < B; b++) {
         memcpy(g->inputs + b * g->T, t + b * (g->T + 1), row);
         memcpy(g->targets + b * g->T, t + b * (g->T + 1) + 1, row);
@@ -215,13 +211,62 @@ static struct model_batch batch_of(struct golden *g, int64_t step)
 static int all_logits(struct machine *m, float *logits, struct error *e)
 {
     struct golden *g = m->g;
+    const struct train_ranks *r = &g->ranks;
     size_t own = (size_t)(g->config.micro_batch * g->T * g->config.model.vocab_size);
-    size_t *bounds = arena_alloc(&g->arena, ((size_t)g->ranks.size + 1) * sizeof(*bounds));
-    for (int r = 0; r <= g->ranks.size; r++)
-        bounds[r] = (size_t)r * own;
+    size_t *bounds = arena_alloc(&g->arena, ((size_t)r->dp + 1) * sizeof(*bounds));
+    for (int i = 0; i <= r->dp; i++)
+        bounds[i] = (size_t)i * own;
     struct model_batch b = batch_of(g, 0);
-    model_logits(m->model, &b, logits + bounds[g->ranks.rank]);
-    return g->ranks.size > 1 ? group_gather(g->ranks.world, logits, bounds, GROUP_F32, e) : 0;
+    TRY(train_passes_evaluate(&m->passes, &b, NULL, e));
+    bool last = r->stage + 1 == r->pp;
+    if (last) model_stage_logits(m->model, &b, logits + bounds[r->data]);
+    if (r->size == 1) return 0;
+    if (last) TRY(group_gather(r->groups[TRAIN_GROUP_DATA], logits, bounds, GROUP_F32, e));
+    return group_broadcast(r->groups[TRAIN_GROUP_STAGES], r->pp - 1, logits,
+                           bounds[r->dp] * sizeof(float), e);
+}
+
+/* Whether of what several ranks hold alike this one's counts. */
+static bool is_first_holder(const struct train_ranks *r, const struct param *p)
+{
+    bool twins = p->kind == PARAM_EXPERTS;
+    if (train_ranks_group_rank(r, twins ? TRAIN_GROUP_TWINS : TRAIN_GROUP_DATA) > 0) return false;
+    if (!p->divided && r->tensor > 0) return false;
+    return p->kind != PARAM_EMBEDDING || r->stage == 0;
+}
+
+/* A flat array of the whole model from what each rank has of it (weights, gradients). */
+static int assemble(struct machine *m, float *flat, float *whole, struct error *e)
+{
+    struct golden *g = m->g;
+    const struct train_ranks *r = &g->ranks;
+    TRY(train_reduce_complete(&m->reduce, flat, e));
+    memset(whole, 0, g->params.total * sizeof(float));
+    for (size_t i = 0; i < m->params.n_rows; i++) {
+        const struct param *p = &m->params.rows[i];
+        const struct param *to = param_find(&g->params, p->name);
+        struct tensor_block block = param_block(p);
+        for (size_t k = 0, run, at; k < p->count && is_first_holder(r, p); k += run) {
+            run = tensor_block_run(&block, k, &at);
+            memcpy(whole + to->offset + at, flat + p->offset + k, run * sizeof(float));
+        }
+    }
+    return r->size > 1 ? group_sum(r->world, whole, g->params.total, GROUP_F32, e) : 0;
+}
+
+/* The selection biases of all layers. */
+static int assemble_biases(struct machine *m, float *whole, struct error *e)
+{
+    const struct golden *g = m->g;
+    const struct model_config *c = &g->config.model;
+    const struct train_ranks *r = &g->ranks;
+    struct model_shard here = train_ranks_shard(r, c);
+    size_t n = (size_t)(c->n_layers * c->n_experts);
+    memset(whole, 0, n * sizeof(float));
+    if (r->data == 0 && r->tensor == 0)
+        memcpy(whole + here.first_layer * c->n_experts, model_router_bias(m->model),
+               (size_t)((here.end_layer - here.first_layer) * c->n_experts) * sizeof(float));
+    return r->size > 1 ? group_sum(r->world, whole, n, GROUP_F32, e) : 0;
 }
 
 /* Gradients and losses of a batch, by all ranks; as a mean over their microbatches. */
@@ -230,9 +275,7 @@ static int train_batch(struct machine *m, int64_t step, struct model_stats *s, s
     struct golden *g = m->g;
     const struct model_config *c = &g->config.model;
     struct model_batch b = batch_of(g, step);
-    train_reduce_begin(&m->reduce, model_gradients(m->model));
-    model_train_step(m->model, &b, 1.0 / g->ranks.size, true, s);
-    TRY(train_reduce_end(&m->reduce, e));
+    TRY(train_passes_train(&m->passes, &b, 1, 1.0 / g->ranks.dp, s, e));
     TRY(train_ranks_sum_stats(&g->ranks, s, (size_t)(c->n_layers * c->n_experts), e));
     s->aux /= s->microbatches;
     s->z /= s->microbatches;
@@ -291,8 +334,8 @@ static int compare_losses(struct golden *g, const struct model_stats *s, struct 
 static int compare_gradients(struct machine *m, struct golden_errors *out, struct error *e)
 {
     struct golden *g = m->g;
-    float *have = model_gradients(m->model);
-    TRY(train_reduce_complete(&m->reduce, have, e));
+    float *have = arena_alloc(&g->arena, g->params.total * sizeof(float));
+    TRY(assemble(m, model_gradients(m->model), have, e));
     float *want = arena_alloc(&g->arena, g->params.total * sizeof(float));
     struct l2 all = {0};
     size_t n = g->params.n_rows;
@@ -338,6 +381,21 @@ static uint32_t largest_logit(const float *logits, int64_t V)
     return (uint32_t)best;
 }
 
+/* The weights of all ranks, into a whole model for inference. */
+static int put_weights(struct machine *m, model_t *to, struct error *e)
+{
+    struct golden *g = m->g;
+    float *all = arena_alloc(&g->arena, g->params.total * sizeof(float));
+    TRY(assemble(m, model_weights(m->model), all, e));
+    for (size_t i = 0; i < g->params.n_rows; i++) {
+        const struct param *p = &g->params.rows[i];
+        model_put(to, i, 0, (int64_t)p->count / p->shape[p->n_dims - 1], all + p->offset);
+    }
+    if (g->config.model.n_experts > 1) TRY(assemble_biases(m, model_router_bias(to), e));
+    model_weights_changed(to);
+    return 0;
+}
+
 /* By a model for inference with the same weights, prompt at once and then token by token, always on
  * the machine's own tokens. */
 static int compare_greedy(struct machine *m, struct golden_errors *out, struct error *e)
@@ -358,12 +416,11 @@ static int compare_greedy(struct machine *m, struct golden_errors *out, struct e
     struct model_options mo = {.compute = m->compute, .B = 1, .T = 1, .shard = {0, 1, 0, 1}};
     model_t *model;
     TRY(model_new(&g->config.model, &mo, &model, e));
-    int whole = train_reduce_complete(&m->reduce, model_weights(m->model), e);
+    int whole = put_weights(m, model, e);
     if (whole < 0) {
         model_free(model);
         return whole;
     }
-    model_copy_weights(model, m->model);
     model_cache_t *cache = model_cache_new(model, n);
     if (cache) model_decode(model, cache, g->tokens, prompt, logits);
     for (int64_t i = prompt; cache && i < n; i++) {
@@ -383,8 +440,8 @@ static int compare_greedy(struct machine *m, struct golden_errors *out, struct e
 static int compare_trained(struct machine *m, struct golden_errors *out, struct error *e)
 {
     struct golden *g = m->g;
-    float *have = model_weights(m->model);
-    TRY(train_reduce_complete(&m->reduce, have, e));
+    float *have = arena_alloc(&g->arena, g->params.total * sizeof(float));
+    TRY(assemble(m, model_weights(m->model), have, e));
     float *want = arena_alloc(&g->arena, g->params.total * sizeof(float));
     out->worst_trained = "";
     for (size_t i = 0; i < g->params.n_rows; i++) {
@@ -404,7 +461,7 @@ static int norm_of(struct machine *m, double *norm, struct error *e)
 {
     const struct golden *g = m->g;
     if (g->ranks.size > 1) return train_reduce_norm(&m->reduce, m->compute, norm, e);
-    *norm = sqrt(compute_sum_squares(m->compute, model_gradients(m->model), g->params.total));
+    *norm = sqrt(compute_sum_squares(m->compute, model_gradients(m->model), m->params.total));
     return 0;
 }
 
@@ -436,8 +493,17 @@ static int train(struct machine *m, struct golden_errors *out, struct error *e)
 static void disturb(struct machine *m, double amount, uint64_t seed)
 {
     float *w = model_weights(m->model);
-    for (size_t i = 0; i < m->g->params.total; i++)
-        w[i] *= (float)(1 + amount * (2 * rng_uniform(seed, 0, i) - 1));
+    for (size_t i = 0; i < m->params.n_rows; i++) {
+        const struct param *p = &m->params.rows[i];
+        size_t first = param_find(&m->g->params, p->name)->offset;
+        struct tensor_block block = param_block(p);
+        for (size_t k = 0, run, at; k < p->count; k += run) {
+            run = tensor_block_run(&block, k, &at);
+            for (size_t j = 0; j < run; j++)
+                w[p->offset + k + j] *=
+                    (float)(1 + amount * (2 * rng_uniform(seed, 0, first + at + j) - 1));
+        }
+    }
     model_weights_changed(m->model);
 }
 
@@ -448,19 +514,23 @@ static int open_machine(struct machine *m, const struct golden_run *r, struct er
     TRY(compute_new(&co, &m->compute, e));
     const struct train_config *c = &g->config;
     const struct train_ranks *ranks = &g->ranks;
-    train_shares_build(&g->params, c, ranks->rank, ranks->size, &g->arena, &m->shares);
-    train_reduce_init(&m->reduce, ranks, &m->shares, c, &g->arena);
+    struct model_shard shard = train_ranks_shard(ranks, &c->model);
+    model_params_build_shard(&c->model, &shard, &g->arena, &m->params);
+    train_shares_build(&m->params, c, ranks, &g->arena, &m->shares);
+    train_reduce_init(&m->reduce, ranks, &m->shares, &m->params, c, &g->arena);
     struct model_options mo = {.compute = m->compute,
                                .B = c->micro_batch,
                                .T = g->T,
                                .training = true,
-                               .shard = {0, 1, 0, 1},
+                               .shard = shard,
                                .hooks = train_reduce_hooks(&m->reduce)};
     TRY(model_new(&c->model, &mo, &m->model, e));
     TRY(model_load_weights(m->model, file_join(&g->arena, g->dir, "weights.safetensors"), e));
     if (r->disturb > 0) disturb(m, r->disturb, r->seed);
     if (m->reduce.zero > 0) TRY(train_reduce_gather(&m->reduce, m->model, e));
-    m->optim = train_optim_new(m->compute, m->model, c, m->reduce.zero > 0 ? &m->shares : NULL);
+    TRY(train_passes_open(&m->passes, m->model, &m->reduce, c, e));
+    m->optim = train_optim_new(m->compute, m->model, c, m->reduce.zero > 0 ? &m->shares : NULL,
+                               ranks->groups[TRAIN_GROUP_TENSOR]);
     return m->optim ? 0 : error_set(e, "no memory for the optimiser's state");
 }
 
@@ -476,6 +546,7 @@ int golden_measure(struct golden *g, const struct golden_run *r, struct golden_e
     if (rc >= 0 && backend_name)
         *backend_name = arena_strdup(&g->arena, compute_backend_name(m.compute));
     train_optim_free(m.optim);
+    train_passes_close(&m.passes);
     if (m.model) model_free(m.model);
     if (m.compute) compute_free(m.compute);
     return rc;
@@ -504,6 +575,7 @@ int golden_open(struct golden *g, const char *dir, const struct train_golden_opt
 void golden_close(struct golden *g)
 {
     pool_free(g->pool);
+    train_ranks_close(&g->ranks);
     if (g->batch.entries) safetensors_close(&g->batch);
     if (g->expected.entries) safetensors_close(&g->expected);
     arena_fini(&g->arena);

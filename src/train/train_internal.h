@@ -22,6 +22,8 @@ int train_config_check(const struct train_run_file *f, const struct train_config
 /* Steps for so many tokens: tokens / (global_batch * seq_len), rounded up. */
 int64_t train_config_steps(const struct train_config *c, int64_t tokens);
 int64_t train_config_step_tokens(const struct train_config *c);
+/* Microbatches of one step on each rank; c->dp is settled. */
+int64_t train_config_microbatches(const struct train_config *c);
 /* Whether a run may be continued with another value of that key: it changes where and how long,
  * but no number of any step. */
 bool train_config_may_change(const char *key);
@@ -45,18 +47,21 @@ struct train_range {
 struct train_bucket {
     size_t first_row, n_rows; /* of the parameter table */
     size_t offset, count;     /* floats, padding included */
+    bool experts;             /* of experts that are divided: among the ranks that have the same */
+    int rank, size;           /* of the group that it is dealt out to, and this rank in it */
     size_t *bounds;           /* [size + 1] from offset on: rank r's part is [r] .. [r + 1] */
 };
+struct train_ranks;
 struct train_shares {
-    int rank, size;
     struct train_bucket *buckets; /* in the order of the table, without gaps */
     size_t n;
     size_t own;     /* floats of this rank's part, over all buckets */
     size_t largest; /* floats of the largest bucket */
 };
-/* Of `size` ranks' rank `rank`; in *a. No matrix that Muon updates is cut. */
-void train_shares_build(const struct param_table *t, const struct train_config *c, int rank,
-                        int size, struct arena *a, struct train_shares *s);
+/* Of what this rank's layout gives it, t, dealt out to the ranks that hold the same; in *a. No matrix
+ * that Muon updates is cut. */
+void train_shares_build(const struct param_table *t, const struct train_config *c,
+                        const struct train_ranks *ranks, struct arena *a, struct train_shares *s);
 /* This rank's part of a bucket. */
 struct train_range train_shares_own(const struct train_shares *s, size_t bucket);
 /* What of [first, first + count), which lies in one bucket, is this rank's; s NULL: all of it. */
@@ -69,9 +74,16 @@ typedef struct train_muon train_muon_t;
 /* shares NULL: of all matrices. */
 size_t train_muon_bytes(const struct param_table *t, const struct train_shares *shares,
                         int threads);
-/* NULL where there is no memory. c outlives it. */
+struct train_muon_options {
+    const struct train_config *config;
+    const struct train_shares *shares; /* NULL: all matrices */
+    group_t *tensor; /* whose ranks have the other parts of divided ones; NULL: none are divided */
+};
+/* NULL where there is no memory. c and the group outlive it. */
 train_muon_t *train_muon_new(compute_t *c, const struct param_table *t,
-                             const struct train_config *cfg, const struct train_shares *shares);
+                             const struct train_muon_options *o);
+/* What a rank of a tensor-parallel group of `size` sends in a step. */
+uint64_t train_muon_sends(const struct param_table *t, const struct train_shares *shares, int size);
 void train_muon_free(train_muon_t *m);
 /* Whether a parameter is Muon's: a matrix, or a stack of them. */
 bool train_muon_takes(const struct param *p);
@@ -101,24 +113,47 @@ const char *train_verdict_text(enum train_verdict v);
 
 /* ------------------------------------------------------------------ train_ranks.c */
 
-struct train_ranks {
-    group_t *world; /* NULL: this process alone */
-    int rank, size, local_size;
+enum train_group {
+    TRAIN_GROUP_DATA,    /* other rows, the same part of the model, but for divided experts */
+    TRAIN_GROUP_TWINS,   /* of these, the ranks with the same experts */
+    TRAIN_GROUP_EXPERTS, /* of these, the ranks that divide the experts */
+    TRAIN_GROUP_TENSOR,  /* the same rows and layers, other heads and hidden units */
+    TRAIN_GROUP_STAGES,  /* the same rows, other layers */
+    TRAIN_GROUP_ENDS,    /* of these, the first and the last; of the others each alone */
+    TRAIN_GROUP_FORTH,   /* this stage and the one behind it, where that is there */
+    TRAIN_GROUP_BACK,    /* this stage and the one in front */
+    TRAIN_GROUPS
 };
-struct train_ranks train_ranks_of(cluster_t *c); /* NULL: this process alone */
+struct train_ranks {
+    cluster_t *cluster; /* NULL: this process alone, or a plan */
+    group_t *world;
+    int rank, size, local_size;
+    /* The layout: of how many ranks each group is, and which of them this is. Rank r of the job is
+     * (stage * dp + data) * tp + tensor; ranks that divide experts follow each other in data. */
+    int dp, tp, pp, ep;
+    int data, tensor, stage;
+    group_t *groups[TRAIN_GROUPS]; /* NULL without a cluster */
+};
+struct train_ranks train_ranks_of(cluster_t *c); /* no layout yet; NULL: this process alone */
 /* For a plan: rank 0 of as many as the configuration asks for, whatever was started. */
 struct train_ranks train_ranks_planned(const struct train_ranks *started,
                                        const struct train_config *c);
 bool train_ranks_lead(const struct train_ranks *r);
-/* "dp=2,zero=1": values of keys of `cluster`, into *c. */
+/* "tp=2,zero=1": values of keys of `cluster`, into *c. */
 int train_ranks_read_layout(const char *layout, struct train_config *c, struct error *e);
-/* Whether the ranks that were started can train that configuration. */
-int train_ranks_check(const struct train_ranks *r, const struct train_config *c, struct error *e);
+/* Whether the ranks that were started can train that configuration, and how they are laid out; settles
+ * c->dp. Of every rank at once: groups are made, which train_ranks_close frees. */
+int train_ranks_arrange(struct train_ranks *r, struct train_config *c, struct error *e);
+void train_ranks_close(struct train_ranks *r);
+int train_ranks_group_size(const struct train_ranks *r, enum train_group g);
+int train_ranks_group_rank(const struct train_ranks *r, enum train_group g);
+/* What of the model this rank holds. */
+struct model_shard train_ranks_shard(const struct train_ranks *r, const struct model_config *m);
 int train_ranks_threads(const struct train_ranks *r); /* where none are told */
 /* Called by every rank, each with how it fared: 0 or more where all did well. Otherwise a negative
  * code for all; *e tells what went wrong on the rank where it did, and its text is empty elsewhere. */
 int train_ranks_settle(const struct train_ranks *r, int rc, struct error *e);
-/* Sums over the ranks. loads: of s->load. */
+/* Sums over the ranks, each row and layer once. loads: of s->load. */
 enum { TRAIN_STATS_SUMS = 5 }; /* numbers beside the loads */
 int train_ranks_sum_stats(const struct train_ranks *r, struct model_stats *s, size_t n_loads,
                           struct error *e);
@@ -130,6 +165,8 @@ int train_ranks_share_int(const struct train_ranks *r, int64_t *value, struct er
 struct train_reduce {
     const struct train_ranks *ranks;
     const struct train_shares *shares;
+    const struct param_table *params;
+    bool tied;     /* the table is in the first stage and in the last */
     int zero;      /* cluster.zero; 0 where there is one rank */
     bool releases; /* gradients of other ranks' parts go back to the system within the step */
     bool running;  /* in the backward pass whose gradients are summed */
@@ -137,12 +174,12 @@ struct train_reduce {
     struct group_ticket *tickets; /* [buckets] */
     size_t *order;                /* [buckets] as they were started */
     size_t n_started, n_done;
-    double *squares; /* [buckets, ranks] */
+    double *squares; /* [ranks] */
 };
-/* Both outlive it. */
+/* All outlive it. */
 void train_reduce_init(struct train_reduce *r, const struct train_ranks *ranks,
-                       const struct train_shares *shares, const struct train_config *c,
-                       struct arena *a);
+                       const struct train_shares *shares, const struct param_table *params,
+                       const struct train_config *c, struct arena *a);
 /* Around the backward pass of a step's last microbatch, by a model with train_reduce_hooks. Behind
  * it this rank's part, with zero 0 all, holds the sum over the ranks. */
 void train_reduce_begin(struct train_reduce *r, float *gradients);
@@ -161,14 +198,47 @@ struct train_reduce_memory {       /* floats of this rank */
     size_t masters, read, passing; /* own masters; others' that are read in fp32, or pass through */
     size_t gradients, in_flight;   /* kept; others' that are not given back yet */
 };
-void train_reduce_plan(const struct train_reduce *r, const struct param_table *t, bool tied,
-                       struct train_reduce_memory *m);
+void train_reduce_plan(const struct train_reduce *r, bool tied, struct train_reduce_memory *m);
 struct train_traffic { /* bytes that this rank sends in a step */
-    uint64_t gradients, weights, verdict;
+    uint64_t gradients, weights, tensor, experts, stages, verdict;
 };
-/* stats: what a step sums, n_loads numbers in each of its arrays; microbatches: of a rank. */
-void train_reduce_traffic(const struct train_reduce *r, const struct model_stats *stats,
-                          size_t n_loads, int64_t microbatches, struct train_traffic *t);
+/* Of a sum that rank `rank` of `size` takes part in. */
+uint64_t train_sum_sends(size_t n, enum group_dtype dtype, int rank, int size);
+/* Of gradients, weights and the norm. */
+void train_reduce_traffic(const struct train_reduce *r, struct train_traffic *t);
+
+/* ------------------------------------------------------------------ train_passes.c */
+
+/* The microbatches of a step through this rank's part of the model, and whole passes of others. */
+struct train_passes {
+    const struct train_ranks *ranks;
+    model_t *model;
+    struct train_reduce *reduce;
+    model_slot_t **slots; /* [depth], the first the model's own */
+    int depth;            /* microbatches between forward and backward at once */
+    float *forth[2];      /* [B, T, D] residual that comes in and goes out */
+    float *back[2];  /* and its gradient: that comes in from behind, that goes out to the front */
+    size_t width;    /* D */
+    size_t residual; /* floats of each */
+    size_t went[3], came[3]; /* of an exchange with a neighbour */
+};
+/* n: microbatches of a step on this rank. model, ranks and reduce outlive it. */
+int train_passes_open(struct train_passes *p, model_t *m, struct train_reduce *reduce,
+                      const struct train_config *c, struct error *e);
+void train_passes_close(struct train_passes *p);
+/* Beside the model's own memory. */
+size_t train_passes_bytes(const struct train_ranks *r, const struct train_config *c,
+                          size_t slot_bytes);
+/* Gradients of n microbatches, each by `scale`; those of the last one's backward pass are summed under
+ * it. Losses are added to *s. An error of a rank's message is told here. */
+int train_passes_train(struct train_passes *p, const struct model_batch *b, int64_t n, double scale,
+                       struct model_stats *s, struct error *e);
+/* A forward pass alone, of all ranks at the same time. s NULL: only so that others can go on. */
+int train_passes_evaluate(struct train_passes *p, const struct model_batch *b,
+                          struct model_stats *s, struct error *e);
+/* What the passes of a step send. */
+void train_passes_traffic(const struct train_ranks *r, const struct train_config *c,
+                          struct train_traffic *t);
 
 /* ------------------------------------------------------------------ train_data.c */
 
@@ -177,11 +247,13 @@ struct train_data {
     tokenizer_t *tokenizer;   /* NULL where the dataset keeps no copy */
     loader_t *loader;
     int64_t B, T;
-    int rank, n_ranks;          /* batches of a validation are dealt out in turn */
-    uint32_t *inputs, *targets; /* [B, T] */
-    int32_t *doc_start;         /* [B, T]; NULL: no document masking */
-    uint32_t *span;             /* [T + 1] */
-    double bytes_per_token;     /* of the training split, to give its loss in bits per byte too */
+    int rank, n_ranks;           /* batches of a validation are dealt out in turn */
+    int64_t n;                   /* microbatches of a step on this rank */
+    uint32_t *inputs, *targets;  /* [n, B, T] */
+    int32_t *doc_start;          /* [n, B, T]; NULL: no document masking */
+    struct model_batch *batches; /* [n] of them */
+    uint32_t *span;              /* [T + 1] */
+    double bytes_per_token;      /* of the training split, to give its loss in bits per byte too */
     uint64_t valid_tokens, valid_bytes; /* of what a validation scores */
 };
 /* Opens the splits and the loader; the model's vocabulary (0: the dataset's) is settled here. On
@@ -189,13 +261,16 @@ struct train_data {
 int train_data_open(struct train_config *c, const struct train_ranks *ranks, struct train_data *d,
                     struct error *e);
 void train_data_close(struct train_data *d);
-size_t train_data_bytes(const struct train_config *c); /* of the batch arrays */
+size_t train_data_bytes(const struct train_config *c); /* of the batch arrays; c->dp is settled */
+/* Reads the microbatches of the next step. */
+int train_data_next(struct train_data *d, struct error *e);
 
 /* Every token of the span once, in order; the first is predicted from EOS. Of many ranks each takes
  * its share, and the sums of all are still to be added. 1: done; 0: stopped
  * early, because *stop became true; negative: the split cannot be read. */
-int train_data_validate(struct train_data *d, model_t *m, const volatile sig_atomic_t *stop,
-                        struct model_stats *stats, struct error *e);
+int train_data_validate(struct train_data *d, struct train_passes *p,
+                        const volatile sig_atomic_t *stop, struct model_stats *stats,
+                        struct error *e);
 /* nats over `tokens` tokens, as bits per byte of the validation text. */
 double train_data_valid_bpb(const struct train_data *d, const struct model_stats *s);
 
@@ -292,6 +367,7 @@ struct train_session {
     double *valid_load;       /* of a validation */
     struct train_shares shares;
     struct train_reduce reduce;
+    struct train_passes passes;
     struct ckpt_layout layout;          /* of what this rank saves */
     double flops_per_token, peak_flops; /* 0: not measured */
 
@@ -308,13 +384,13 @@ enum { TRAIN_MEMORY_ROWS = 24 };
 int train_session_open(struct train_session *s, const struct train_config *c,
                        const struct train_ranks *ranks, struct error *e);
 size_t train_session_plan(const struct train_session *s, struct model_memory *rows, size_t cap);
+/* What this rank sends in a step; its layout is of several. */
+void train_session_traffic(const struct train_session *s, struct train_traffic *t);
 /* The large memory: model, optimiser, initial weights. Refuses what train_plan_check does: mapped
  * memory is promised freely, and taken back by the kernel's kill. */
 int train_session_allocate(struct train_session *s, struct error *e);
 /* total_steps from what is done and what is asked for; again after the state was restored. */
 void train_session_settle_steps(struct train_session *s);
-/* Microbatches of one step on each rank. */
-int64_t train_session_microbatches(const struct train_session *s);
 /* Tokens of the whole run, done and to come. */
 int64_t train_session_total_tokens(const struct train_session *s);
 void train_session_close(struct train_session *s);

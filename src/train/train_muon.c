@@ -16,7 +16,11 @@
  * whole by one thread, with a compute context and scratch of its own, so threads never wait for each
  * other inside; a large one (LARGE) is done by all threads together. Which, is decided by size
  * alone, and a matrix never sees another, so results are the same for any number of threads.
- * Every worker does every shape once at the start: after that nothing is allocated. */
+ * Every worker does every shape once at the start: after that nothing is allocated.
+ *
+ * Of a matrix that the ranks of a tensor-parallel group divide, each has its own part of momentum and
+ * weights. They gather u, all make it orthogonal, and each takes its part of the result: such matrices
+ * are done one after the other by all threads, in the same order on all ranks. */
 #include "train/train_internal.h"
 
 #include <math.h>
@@ -25,8 +29,9 @@
 #define LARGE ((int64_t)1 << 20) /* numbers in a matrix that is worth all threads */
 
 struct muon_matrix {
-    size_t offset; /* in the flat arrays */
-    int64_t out, in;
+    size_t offset;               /* in the flat arrays */
+    int64_t out, in;             /* of what is here */
+    int64_t whole_out, whole_in; /* the same, or a multiple of one of them */
     double decay;
 };
 
@@ -46,8 +51,11 @@ struct train_muon {
     double momentum;
     int64_t iterations;
     struct pool *pool;
-    struct muon_matrix *small, *large;
-    size_t n_small, n_large;
+    struct muon_matrix *small, *large, *divided;
+    size_t n_small, n_large, n_divided;
+    group_t *tensor;
+    float *parts;                /* of a divided matrix: [ranks, out, in] */
+    size_t *bounds;              /* [ranks + 1] */
     struct muon_worker *workers; /* one a thread, for small matrices */
     int n_workers;
     struct muon_worker together; /* on the caller's context, for large ones */
@@ -158,6 +166,53 @@ static void step_matrix(const train_muon_t *m, const struct muon_worker *w,
                   m->weights + x->offset);
 }
 
+/* The parts of all ranks, one after the other, to a whole matrix, or its part of rank `own` back. */
+static void join_parts(const struct muon_matrix *x, const float *parts, int ranks, float *whole)
+{
+    for (int r = 0; r < ranks; r++) {
+        const float *part = parts + (int64_t)r * x->out * x->in;
+        int64_t row = x->whole_out > x->out ? r * x->out : 0;
+        int64_t column = x->whole_in > x->in ? r * x->in : 0;
+        for (int64_t i = 0; i < x->out; i++)
+            memcpy(whole + (row + i) * x->whole_in + column, part + i * x->in,
+                   (size_t)x->in * sizeof(float));
+    }
+}
+
+static void take_part(const struct muon_matrix *x, const float *whole, int own, float *part)
+{
+    int64_t row = x->whole_out > x->out ? own * x->out : 0;
+    int64_t column = x->whole_in > x->in ? own * x->in : 0;
+    for (int64_t i = 0; i < x->out; i++)
+        memcpy(part + i * x->in, whole + (row + i) * x->whole_in + column,
+               (size_t)x->in * sizeof(float));
+}
+
+/* An error of the gathering sticks to the job: whoever sums or agrees next is told. */
+static void step_divided(const train_muon_t *m, const struct muon_matrix *x)
+{
+    const struct muon_worker *w = &m->together;
+    int own = group_rank(m->tensor), ranks = group_size(m->tensor);
+    size_t n = (size_t)(x->out * x->in);
+    struct compute_momentum o = {.beta = (float)m->momentum,
+                                 .grad_scale = (float)m->grad_scale,
+                                 .nesterov = true,
+                                 .n = n,
+                                 .g = m->gradients + x->offset,
+                                 .m = m->momenta + x->offset,
+                                 .u = m->parts + (size_t)own * n};
+    compute_momentum(w->compute, &o);
+    for (int r = 0; r <= ranks; r++)
+        m->bounds[r] = (size_t)r * n;
+    group_gather(m->tensor, m->parts, m->bounds, GROUP_F32, NULL);
+    join_parts(x, m->parts, ranks, w->u);
+    const float *update = orthogonalize(w, x->whole_out, x->whole_in, m->iterations);
+    take_part(x, update ? update : w->u, own, m->parts);
+    double shape = sqrt(fmax(1, (double)x->whole_out / (double)x->whole_in));
+    compute_axpby(w->compute, n, (float)(-m->lr * shape), m->parts, (float)(1 - m->lr * x->decay),
+                  m->weights + x->offset);
+}
+
 static void step_task(void *ctx, size_t task, int thread)
 {
     const train_muon_t *m = ctx;
@@ -174,6 +229,8 @@ void train_muon_step(train_muon_t *m, double lr, double grad_scale, const float 
     m->weights = weights;
     for (size_t i = 0; i < m->n_large; i++)
         step_matrix(m, &m->together, &m->large[i]);
+    for (size_t i = 0; i < m->n_divided; i++)
+        step_divided(m, &m->divided[i]);
     pool_run(m->pool, m->n_small, step_task, m);
 }
 
@@ -205,28 +262,58 @@ static int64_t count_own(const struct param *p, const struct train_shares *share
     return (int64_t)(train_shares_clip(shares, p->offset, p->count).count / size);
 }
 
-/* Sizes of both kinds of worker; the numbers of matrices. */
-static void measure(const struct param_table *t, const struct train_shares *shares,
-                    struct muon_worker *small, struct muon_worker *large, size_t n[2])
+/* What a parameter's matrices are. */
+static struct muon_matrix matrix_of(const struct param *p)
 {
-    n[0] = n[1] = 0;
+    int last = p->n_dims - 1;
+    return (struct muon_matrix){.out = p->shape[last - 1],
+                                .in = p->shape[last],
+                                .whole_out = p->whole[last - 1],
+                                .whole_in = p->whole[last]};
+}
+
+enum { SMALL, LARGE_ONE, DIVIDED, KINDS };
+
+static int kind_of(const struct param *p)
+{
+    if (p->divided) return DIVIDED;
+    return p->shape[p->n_dims - 1] * p->shape[p->n_dims - 2] >= LARGE ? LARGE_ONE : SMALL;
+}
+
+/* Sizes of both kinds of worker; the numbers of matrices of each kind. */
+static void measure(const struct param_table *t, const struct train_shares *shares,
+                    struct muon_worker *small, struct muon_worker *large, size_t n[KINDS])
+{
+    memset(n, 0, KINDS * sizeof(*n));
     for (size_t i = 0; i < t->n_rows; i++) {
         const struct param *p = &t->rows[i];
         int64_t own = train_muon_takes(p) ? count_own(p, shares) : 0;
         if (own == 0) continue;
-        int64_t in = p->shape[p->n_dims - 1], out = p->shape[p->n_dims - 2];
-        bool is_large = out * in >= LARGE;
-        n[is_large] += (size_t)own;
-        measure_worker(is_large ? large : small, out, in);
+        struct muon_matrix x = matrix_of(p);
+        int kind = kind_of(p);
+        n[kind] += (size_t)own;
+        measure_worker(kind == SMALL ? small : large, x.whole_out, x.whole_in);
     }
+}
+
+uint64_t train_muon_sends(const struct param_table *t, const struct train_shares *shares, int size)
+{
+    uint64_t sent = 0;
+    for (size_t i = 0; i < t->n_rows; i++) {
+        const struct param *p = &t->rows[i];
+        if (!train_muon_takes(p) || !p->divided) continue;
+        sent += train_shares_clip(shares, p->offset, p->count).count * sizeof(float);
+    }
+    return sent * (uint64_t)(size - 1);
 }
 
 size_t train_muon_bytes(const struct param_table *t, const struct train_shares *shares, int threads)
 {
     struct muon_worker small = {0}, large = {0};
-    size_t n[2];
+    size_t n[KINDS];
     measure(t, shares, &small, &large, n);
-    return worker_bytes(&small) * (size_t)threads + worker_bytes(&large);
+    size_t parts = n[DIVIDED] ? large.matrix * sizeof(float) : 0;
+    return worker_bytes(&small) * (size_t)threads + worker_bytes(&large) + parts;
 }
 
 static bool map_worker(struct muon_worker *w, enum compute_dtype format)
@@ -273,25 +360,19 @@ static bool open_workers(train_muon_t *m, compute_t *c, const struct muon_worker
 static void list_matrices(train_muon_t *m, const struct param_table *t,
                           const struct train_shares *shares, double decay)
 {
-    size_t n_small = 0, n_large = 0;
-    m->small = mem_calloc(m->n_small + 1, sizeof(*m->small));
-    m->large = mem_calloc(m->n_large + 1, sizeof(*m->large));
+    struct muon_matrix *next[KINDS];
+    next[SMALL] = m->small = mem_calloc(m->n_small + 1, sizeof(*m->small));
+    next[LARGE_ONE] = m->large = mem_calloc(m->n_large + 1, sizeof(*m->large));
+    next[DIVIDED] = m->divided = mem_calloc(m->n_divided + 1, sizeof(*m->divided));
     for (size_t i = 0; i < t->n_rows; i++) {
         const struct param *p = &t->rows[i];
         if (!train_muon_takes(p)) continue;
-        int64_t in = p->shape[p->n_dims - 1], out = p->shape[p->n_dims - 2];
+        struct muon_matrix x = matrix_of(p);
         int64_t count = count_own(p, shares);
-        size_t first = train_shares_clip(shares, p->offset, p->count).first;
-        for (int64_t j = 0; j < count; j++) {
-            struct muon_matrix x = {.offset = first + (size_t)(j * out * in),
-                                    .out = out,
-                                    .in = in,
-                                    .decay = p->decay ? decay : 0};
-            if (out * in >= LARGE)
-                m->large[n_large++] = x;
-            else
-                m->small[n_small++] = x;
-        }
+        x.offset = train_shares_clip(shares, p->offset, p->count).first;
+        x.decay = p->decay ? decay : 0;
+        for (int64_t j = 0; j < count; j++, x.offset += (size_t)(x.out * x.in))
+            *next[kind_of(p)]++ = x;
     }
 }
 
@@ -302,35 +383,49 @@ static void warm_up(const struct muon_worker *w, const struct muon_matrix *list,
     for (size_t i = 0; i < n; i++) {
         bool seen = false;
         for (size_t j = 0; j < i && !seen; j++)
-            seen = list[j].out == list[i].out && list[j].in == list[i].in;
+            seen = list[j].whole_out == list[i].whole_out && list[j].whole_in == list[i].whole_in;
         if (seen) continue;
-        size_t count = (size_t)(list[i].out * list[i].in);
+        size_t count = (size_t)(list[i].whole_out * list[i].whole_in);
         for (size_t j = 0; j < count; j++)
             w->u[j] = (float)(1 + j % 7);
-        orthogonalize(w, list[i].out, list[i].in, 1);
+        orthogonalize(w, list[i].whole_out, list[i].whole_in, 1);
         struct compute_momentum o = {.nesterov = true, .n = count, .g = w->y, .m = w->y, .u = w->u};
         compute_momentum(w->compute, &o);
     }
 }
 
-train_muon_t *train_muon_new(compute_t *c, const struct param_table *t,
-                             const struct train_config *cfg, const struct train_shares *shares)
+/* Room for the parts of the ranks that divide matrices. */
+static bool open_parts(train_muon_t *m)
 {
-    size_t n[2];
+    if (m->n_divided == 0) return true;
+    m->parts = mem_map(m->together.matrix * sizeof(float));
+    m->bounds = mem_calloc((size_t)group_size(m->tensor) + 1, sizeof(*m->bounds));
+    return m->parts != NULL;
+}
+
+train_muon_t *train_muon_new(compute_t *c, const struct param_table *t,
+                             const struct train_muon_options *o)
+{
+    const struct train_config *cfg = o->config;
+    const struct train_shares *shares = o->shares;
+    size_t n[KINDS];
     train_muon_t *m = mem_calloc(1, sizeof(*m));
     struct muon_worker small = {0};
     m->momentum = cfg->muon_momentum;
     m->iterations = cfg->muon_steps;
     m->pool = compute_pool(c);
     measure(t, shares, &small, &m->together, n);
-    m->n_small = n[0];
-    m->n_large = n[1];
-    if (!open_workers(m, c, &small, (enum compute_backend)cfg->backend)) {
+    m->n_small = n[SMALL];
+    m->n_large = n[LARGE_ONE];
+    m->n_divided = n[DIVIDED];
+    m->tensor = o->tensor;
+    if (!open_workers(m, c, &small, (enum compute_backend)cfg->backend) || !open_parts(m)) {
         train_muon_free(m);
         return NULL;
     }
     list_matrices(m, t, shares, cfg->weight_decay);
     warm_up(&m->together, m->large, m->n_large);
+    warm_up(&m->together, m->divided, m->n_divided);
     for (int i = 0; i < m->n_workers; i++)
         warm_up(&m->workers[i], m->small, m->n_small);
     return m;
@@ -341,6 +436,9 @@ void train_muon_free(train_muon_t *m)
     if (!m) return;
     for (int i = 0; i < m->n_workers; i++)
         free_worker(&m->workers[i]);
+    if (m->parts) mem_unmap(m->parts, m->together.matrix * sizeof(float));
+    mem_free(m->bounds);
+    mem_free(m->divided);
     free_worker(&m->together);
     mem_free(m->workers);
     mem_free(m->small);

@@ -73,7 +73,7 @@ static void build_segments(train_optim_t *o, const struct param_table *t,
 }
 
 train_optim_t *train_optim_new(compute_t *c, model_t *m, const struct train_config *cfg,
-                               const struct train_shares *shares)
+                               const struct train_shares *shares, group_t *tensor)
 {
     const struct param_table *t = model_params(m);
     train_optim_t *o = mem_calloc(1, sizeof(*o));
@@ -87,7 +87,8 @@ train_optim_t *train_optim_new(compute_t *c, model_t *m, const struct train_conf
     o->v = shares ? mem_map_sparse(o->total * sizeof(float)) : mem_map(o->total * sizeof(float));
     bool good = o->m && o->v;
     if (cfg->optimizer == TRAIN_OPTIMIZER_MUON) {
-        o->muon = train_muon_new(c, t, cfg, shares);
+        const struct train_muon_options mo = {cfg, shares, tensor};
+        o->muon = train_muon_new(c, t, &mo);
         good = good && o->muon;
     }
     if (good) return o;

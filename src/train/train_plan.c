@@ -66,17 +66,21 @@ struct traffic_row {
     const char *what, *key;
     uint64_t bytes;
 };
-enum { TRAFFIC_ROWS = 4 };
+enum { TRAFFIC_ROWS = 6 };
 
 /* What a rank sends in a step; returns the number of rows, 0 where there is one rank. */
 static size_t list_traffic(const struct train_session *s, struct traffic_row rows[TRAFFIC_ROWS])
 {
-    struct train_traffic t;
+    struct train_traffic t = {0};
     size_t n = 0;
     if (s->ranks.size == 1) return 0;
-    const struct model_config *m = &s->c.model;
-    size_t n_loads = (size_t)(m->n_layers * m->n_experts);
-    train_reduce_traffic(&s->reduce, &s->stats, n_loads, train_session_microbatches(s), &t);
+    train_session_traffic(s, &t);
+    if (t.tensor)
+        rows[n++] = (struct traffic_row){"tensor parallel, sums in layers", "tensor", t.tensor};
+    if (t.experts)
+        rows[n++] =
+            (struct traffic_row){"rows to experts and back, evenly routed", "experts", t.experts};
+    if (t.stages) rows[n++] = (struct traffic_row){"rows between stages", "stages", t.stages};
     rows[n++] = (struct traffic_row){s->reduce.zero > 0 ? "gradients, reduced to their ranks"
                                                         : "gradients, summed to all ranks",
                                      "gradients", t.gradients};

@@ -1,9 +1,15 @@
-/* train_ranks.c: one run on many ranks: what they agree on, and what they add up.
+/* train_ranks.c: one run on many ranks: how they are laid out, what they agree on, and what they add
+ * up.
  *
- * Data parallel: every rank holds the whole model and takes its share of the rows of each step. The
- * gradients are summed over the ranks in their order (train_reduce.c), so that every rank goes on
- * with the same weights, and a run of the same ranks ends with the same bits. What a step is judged
- * by, the loss and the norm, is one number for all of them.
+ * Rank r is (stage * dp + data) * tp + tensor. Ranks that differ in
+ *   tensor   hold other heads and hidden units of the same layers, work on the same rows, and sum
+ *            what they made of them: several times a layer, so they are neighbours;
+ *   data     hold the same and work on other rows; they sum gradients (train_reduce.c). Blocks of ep
+ *            of them hold the same but for the experts, of which each has a part, and send each other
+ *            the rows for them;
+ *   stage    hold other layers and pass rows on to each other (train_passes.c).
+ * Sums are taken in the order of the ranks, so that a run of the same layout ends with the same
+ * bits. What a step is judged by, the loss and the norm, is one number for all of them.
  *
  * Rank 0 leads: it owns the run folder, writes checkpoints, metrics and lines, and restores; the
  * others read the checkpoint that it chose. An error of one rank ends all of them at the next place
@@ -17,21 +23,235 @@ bool train_ranks_lead(const struct train_ranks *r)
     return r->rank == 0;
 }
 
+/* What a layout says where keys are left out: data parallel is at least what divides the experts. */
+struct layout {
+    int64_t dp, tp, pp, ep;
+};
+
+static struct layout layout_of(const struct train_config *c)
+{
+    return (struct layout){MAX(c->dp, c->ep), c->tp, c->pp, c->ep};
+}
+
 struct train_ranks train_ranks_of(cluster_t *c)
 {
-    if (!c) return (struct train_ranks){.size = 1};
-    return (struct train_ranks){.world = group_world(c),
-                                .rank = cluster_rank(c),
-                                .size = cluster_size(c),
-                                .local_size = cluster_local_size(c)};
+    struct train_ranks r = {.size = 1, .dp = 1, .tp = 1, .pp = 1, .ep = 1};
+    if (!c) return r;
+    r.cluster = c;
+    r.world = group_world(c);
+    r.rank = cluster_rank(c);
+    r.size = cluster_size(c);
+    r.local_size = cluster_local_size(c);
+    return r;
 }
 
 struct train_ranks train_ranks_planned(const struct train_ranks *started,
                                        const struct train_config *c)
 {
-    if (started->size > 1 || c->dp <= 1) return *started;
-    return (struct train_ranks){.size = (int)c->dp};
+    struct train_ranks r = *started;
+    if (started->size == 1) r.size = (int)(layout_of(c).dp * c->tp * c->pp);
+    if (r.size > 1 && started->size == 1) r.world = NULL;
+    return r;
 }
+
+/* ------------------------------------------------------------------ layouts */
+
+/* Ranks first + step * i, i below n. */
+struct line {
+    int first, step, n;
+};
+
+static struct line line_of(const struct train_ranks *r, enum train_group g)
+{
+    int stage_size = r->dp * r->tp, block = r->data / r->ep * r->ep;
+    int in_stage = r->data * r->tp + r->tensor, stage_first = r->stage * stage_size;
+    int forth = g == TRAIN_GROUP_FORTH ? r->stage : r->stage - 1;
+    switch (g) {
+    case TRAIN_GROUP_DATA: return (struct line){stage_first + r->tensor, r->tp, r->dp};
+    case TRAIN_GROUP_TWINS:
+        return (struct line){stage_first + (r->data - block) * r->tp + r->tensor, r->ep * r->tp,
+                             r->dp / r->ep};
+    case TRAIN_GROUP_EXPERTS:
+        return (struct line){stage_first + block * r->tp + r->tensor, r->tp, r->ep};
+    case TRAIN_GROUP_TENSOR: return (struct line){stage_first + r->data * r->tp, 1, r->tp};
+    case TRAIN_GROUP_STAGES: return (struct line){in_stage, stage_size, r->pp};
+    case TRAIN_GROUP_ENDS:
+        if (r->pp > 1 && (r->stage == 0 || r->stage == r->pp - 1))
+            return (struct line){in_stage, (r->pp - 1) * stage_size, 2};
+        break;
+    case TRAIN_GROUP_FORTH:
+    case TRAIN_GROUP_BACK:
+        if (forth >= 0 && forth + 1 < r->pp)
+            return (struct line){forth * stage_size + in_stage, stage_size, 2};
+        break;
+    case TRAIN_GROUPS: break;
+    }
+    return (struct line){stage_first + in_stage, 1, 1};
+}
+
+int train_ranks_group_size(const struct train_ranks *r, enum train_group g)
+{
+    return line_of(r, g).n;
+}
+
+int train_ranks_group_rank(const struct train_ranks *r, enum train_group g)
+{
+    struct line l = line_of(r, g);
+    return ((r->stage * r->dp + r->data) * r->tp + r->tensor - l.first) / l.step;
+}
+
+static group_t *make_group(const struct train_ranks *r, enum train_group g)
+{
+    static const char *const names[TRAIN_GROUPS] = {
+        [TRAIN_GROUP_DATA] = "dp",          [TRAIN_GROUP_TWINS] = "dp of experts",
+        [TRAIN_GROUP_EXPERTS] = "ep",       [TRAIN_GROUP_TENSOR] = "tp",
+        [TRAIN_GROUP_STAGES] = "pp",        [TRAIN_GROUP_ENDS] = "first and last of pp",
+        [TRAIN_GROUP_FORTH] = "next of pp", [TRAIN_GROUP_BACK] = "previous of pp"};
+    struct line l = line_of(r, g);
+    int *ranks = mem_calloc((size_t)l.n, sizeof(*ranks));
+    for (int i = 0; i < l.n; i++)
+        ranks[i] = l.first + i * l.step;
+    group_t *made = group_new(r->cluster, names[g], ranks, l.n);
+    mem_free(ranks);
+    return made;
+}
+
+/* A message is known by its group's number, so both ends of a link must count it as the same: links
+ * behind even stages are made first. */
+static void make_groups(struct train_ranks *r)
+{
+    for (int g = 0; g < TRAIN_GROUP_FORTH; g++)
+        r->groups[g] = make_group(r, (enum train_group)g);
+    bool even = r->stage % 2 == 0;
+    enum train_group first = even ? TRAIN_GROUP_FORTH : TRAIN_GROUP_BACK;
+    enum train_group second = even ? TRAIN_GROUP_BACK : TRAIN_GROUP_FORTH;
+    r->groups[first] = make_group(r, first);
+    r->groups[second] = make_group(r, second);
+}
+
+/* The largest divisor of both that is at most `wish`. */
+static int64_t nearest_divisor(int64_t wish, int64_t a, int64_t b)
+{
+    int64_t n = MAX(MIN(wish, a), 1);
+    while (a % n != 0 || b % n != 0)
+        n--;
+    return n;
+}
+
+static int check_tensor(const struct train_config *c, struct error *e)
+{
+    const struct model_config *m = &c->model;
+    const struct {
+        const char *name;
+        int64_t size;
+    } divided[] = {{"n_heads", m->n_heads},
+                   {"n_kv_heads", m->n_kv_heads},
+                   {"ffn_hidden", m->ffn_hidden},
+                   {"dense_ffn_hidden", m->dense_ffn_hidden}};
+    for (size_t i = 0; i < ARRAY_LEN(divided); i++) {
+        if (divided[i].size % c->tp == 0) continue;
+        error_set_code(e, ERROR_CONFIG, "cluster.tp %lld does not divide model.%s %lld",
+                       (long long)c->tp, divided[i].name, (long long)divided[i].size);
+        return error_hint(e, "the nearest that does: cluster.tp: %lld",
+                          (long long)nearest_divisor(c->tp, m->n_kv_heads, m->ffn_hidden));
+    }
+    return 0;
+}
+
+/* What the model and the batch allow. */
+static int check_layout(const struct train_ranks *r, const struct train_config *c, struct error *e)
+{
+    const struct model_config *m = &c->model;
+    TRY(check_tensor(c, e));
+    if (c->pp > m->n_layers) {
+        error_set_code(e, ERROR_CONFIG, "cluster.pp %lld is more than the %lld layers of the model",
+                       (long long)c->pp, (long long)m->n_layers);
+        return error_hint(e, "cluster.pp: %lld", (long long)m->n_layers);
+    }
+    if (c->pp > 1 && c->zero == 2) {
+        error_set_code(
+            e, ERROR_CONFIG,
+            "cluster.zero 2 with cluster.pp %lld: a stage has several microbatches under "
+            "way, and gradients that add up cannot be given away",
+            (long long)c->pp);
+        return error_hint(e, "cluster.zero: 1");
+    }
+    if (c->ep > 1 && !model_is_moe(m)) {
+        error_set_code(e, ERROR_CONFIG, "cluster.ep %lld divides experts, and the model has none",
+                       (long long)c->ep);
+        return error_hint(e, "leave cluster.ep out");
+    }
+    if (c->ep > 1 && (m->n_experts % c->ep != 0 || r->dp % c->ep != 0)) {
+        error_set_code(
+            e, ERROR_CONFIG,
+            "cluster.ep %lld must divide the model's %lld experts and the %d ranks of dp",
+            (long long)c->ep, (long long)m->n_experts, r->dp);
+        return error_hint(e, "the nearest that does: cluster.ep: %lld",
+                          (long long)nearest_divisor(c->ep, m->n_experts, r->dp));
+    }
+    return 0;
+}
+
+static int check_batch(const struct train_ranks *r, const struct train_config *c, struct error *e)
+{
+    int64_t rows = c->micro_batch * r->dp;
+    if (c->global_batch % rows == 0) return 0;
+    error_set_code(e, ERROR_CONFIG,
+                   "batch.global_batch %lld is not a multiple of batch.micro_batch %lld times %d "
+                   "ranks",
+                   (long long)c->global_batch, (long long)c->micro_batch, r->dp);
+    return error_hint(e, "for example batch.global_batch: %lld",
+                      (long long)((c->global_batch / rows + 1) * rows));
+}
+
+/* How many ranks the configuration asks for, and how many there are. */
+static int check_number(const struct train_ranks *r, const struct train_config *c, struct error *e)
+{
+    int64_t group = c->tp * c->pp;
+    if (r->size % group == 0 && (c->dp == 0 || c->dp * group == r->size)) return 0;
+    int64_t dp = layout_of(c).dp;
+    error_set_code(e, ERROR_CONFIG,
+                   "cluster.dp %lld x tp %lld x pp %lld is of %lld ranks, and %d %s started",
+                   (long long)dp, (long long)c->tp, (long long)c->pp, (long long)(dp * group),
+                   r->size, r->size == 1 ? "was" : "were");
+    return error_hint(e, "mpirun -n %lld colossus train ..., or another layout of %d",
+                      (long long)(dp * group), r->size);
+}
+
+int train_ranks_arrange(struct train_ranks *r, struct train_config *c, struct error *e)
+{
+    TRY(check_number(r, c, e));
+    r->tp = (int)c->tp;
+    r->pp = (int)c->pp;
+    r->ep = (int)c->ep;
+    r->dp = r->size / r->tp / r->pp;
+    r->tensor = r->rank % r->tp;
+    r->data = r->rank / r->tp % r->dp;
+    r->stage = r->rank / r->tp / r->dp;
+    TRY(check_layout(r, c, e));
+    TRY(check_batch(r, c, e));
+    c->dp = r->dp;
+    if (r->cluster) make_groups(r);
+    return 0;
+}
+
+void train_ranks_close(struct train_ranks *r)
+{
+    for (int g = 0; g < TRAIN_GROUPS; g++)
+        group_free(r->groups[g]);
+    memset(r->groups, 0, sizeof(r->groups));
+}
+
+struct model_shard train_ranks_shard(const struct train_ranks *r, const struct model_config *m)
+{
+    struct model_shard s = {.tensor_rank = r->tensor, .tensor_size = r->tp};
+    s.expert_rank = train_ranks_group_rank(r, TRAIN_GROUP_EXPERTS);
+    s.expert_size = r->ep;
+    model_stage_layers(m, r->stage, r->pp, &s.first_layer, &s.end_layer);
+    return s;
+}
+
+/* ------------------------------------------------------------------ agreement */
 
 /* Of the lowest rank that failed, everybody gets the code; the text stays with that rank, which
  * prints it, and is empty for the others. */
@@ -62,6 +282,11 @@ int train_ranks_sum_stats(const struct train_ranks *r, struct model_stats *s, si
     double sums[] = {s->nll, s->tokens, s->aux, s->z, s->microbatches};
     _Static_assert(ARRAY_LEN(sums) == TRAIN_STATS_SUMS, "train_internal.h says how many");
     if (r->size == 1) return 0;
+    if (r->tensor > 0) { /* these have seen the same rows as the first of them */
+        memset(sums, 0, sizeof(sums));
+        if (s->load) memset(s->load, 0, n_loads * sizeof(*s->load));
+        if (s->bias) memset(s->bias, 0, n_loads * sizeof(*s->bias));
+    }
     TRY(group_sum(r->world, sums, ARRAY_LEN(sums), GROUP_F64, e));
     s->nll = sums[0];
     s->tokens = sums[1];
@@ -97,7 +322,7 @@ int train_ranks_read_layout(const char *layout, struct train_config *c, struct e
         const struct option *row = options_find(train_run_rows, train_run_n_rows, name);
         if (!row || !value) {
             rc = error_set_code(e, ERROR_CONFIG, "'%.*s' is no part of a layout", (int)n, at);
-            rc = error_hint(e, "dp=2,zero=1");
+            rc = error_hint(e, "dp=2,tp=2,zero=1");
         } else {
             rc = options_set(row, value, c, &a, "layout", e);
         }
@@ -112,23 +337,5 @@ int train_layout_ranks(const char *layout, struct error *e)
     struct train_config c;
     options_defaults(train_run_rows, train_run_n_rows, &c);
     TRY(train_ranks_read_layout(layout, &c, e));
-    return (int)MAX(c.dp, 1);
-}
-
-int train_ranks_check(const struct train_ranks *r, const struct train_config *c, struct error *e)
-{
-    int64_t rows = c->micro_batch * r->size;
-    if (c->dp > 0 && c->dp != r->size) {
-        error_set_code(e, ERROR_CONFIG, "cluster.dp is %lld and %d rank%s started",
-                       (long long)c->dp, r->size, r->size == 1 ? " was" : "s were");
-        return error_hint(e, "mpirun -n %lld colossus train ..., or leave cluster.dp out",
-                          (long long)c->dp);
-    }
-    if (c->global_batch % rows == 0) return 0;
-    error_set_code(e, ERROR_CONFIG,
-                   "batch.global_batch %lld is not a multiple of batch.micro_batch %lld times %d "
-                   "ranks",
-                   (long long)c->global_batch, (long long)c->micro_batch, r->size);
-    return error_hint(e, "for example batch.global_batch: %lld",
-                      (long long)((c->global_batch / rows + 1) * rows));
+    return (int)(layout_of(&c).dp * c.tp * c.pp);
 }

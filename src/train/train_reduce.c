@@ -1,5 +1,5 @@
-/* train_reduce.c: gradients summed over the ranks under the backward pass, their norm, and the
- * updated weights given to all.
+/* train_reduce.c: gradients summed under the backward pass over the ranks that hold the same weights,
+ * their norm, and the updated weights given to all.
  *
  * In the backward pass of a step's last microbatch, the gradients of a bucket (train_shares.c) are
  * final when its layer is done. From then on a thread of the job sums them while the next layer is
@@ -12,24 +12,39 @@
  * stands: embedding, norms, routers. The masters of the products pass through: a bucket is gathered
  * while the one before is copied to the format of the products, and then given back.
  *
- * The norm is the root of one sum: of the parts of all buckets, each added up by the rank that keeps
- * it, in the order of buckets and ranks. It is the same for zero 0, too. */
+ * A tied table is in the first stage of a pipeline and in the last: these two add up its gradients
+ * before each sums it over its own ranks, and so make the same update.
+ *
+ * The norm is the root of one sum: of what each rank keeps, added up by it in the order of the table,
+ * and then in the order of the ranks. It is the same for zero 0, too. */
 #include "train/train_internal.h"
 
 #include <math.h>
 #include <string.h>
 
 void train_reduce_init(struct train_reduce *r, const struct train_ranks *ranks,
-                       const struct train_shares *shares, const struct train_config *c,
-                       struct arena *a)
+                       const struct train_shares *shares, const struct param_table *params,
+                       const struct train_config *c, struct arena *a)
 {
-    size_t parts = shares->n * (size_t)shares->size;
-    *r = (struct train_reduce){.ranks = ranks, .shares = shares};
-    r->zero = ranks->size > 1 ? (int)c->zero : 0;
-    r->releases = r->zero == 2 && c->global_batch == c->micro_batch * ranks->size;
+    size_t parts = (size_t)ranks->size;
+    *r = (struct train_reduce){.ranks = ranks, .shares = shares, .params = params};
+    r->tied = c->model.tied_embeddings && ranks->pp > 1;
+    r->zero = ranks->dp > 1 ? (int)c->zero : 0;
+    r->releases = r->zero == 2 && c->global_batch == c->micro_batch * ranks->dp;
     r->tickets = arena_alloc(a, shares->n * sizeof(*r->tickets));
     r->order = arena_alloc(a, shares->n * sizeof(*r->order));
     r->squares = arena_alloc(a, parts * sizeof(*r->squares));
+}
+
+static group_t *group_of(const struct train_reduce *r, const struct train_bucket *b)
+{
+    return r->ranks->groups[b->experts ? TRAIN_GROUP_TWINS : TRAIN_GROUP_DATA];
+}
+
+/* The table, where the first and the last stage both have it; or NULL. */
+static const struct param *tied_table(const struct train_reduce *r)
+{
+    return r->tied ? param_find(r->params, "token_embd.weight") : NULL;
 }
 
 /* ------------------------------------------------------------------ gradients */
@@ -67,7 +82,7 @@ static void start_bucket(struct train_reduce *r, size_t bucket)
 {
     const struct train_bucket *b = &r->shares->buckets[bucket];
     r->tickets[bucket] = (struct group_ticket){
-        .group = r->ranks->world,
+        .group = group_of(r, b),
         .work = r->zero == 0 ? GROUP_WORK_SUM : GROUP_WORK_REDUCE,
         .x = r->gradients + b->offset,
         .bounds = b->bounds,
@@ -78,6 +93,12 @@ static void start_bucket(struct train_reduce *r, size_t bucket)
     group_start(&r->tickets[bucket]);
 }
 
+static bool has_row(const struct train_reduce *r, const struct train_bucket *b,
+                    const struct param *p)
+{
+    return p && (size_t)(p - r->params->rows) - b->first_row < b->n_rows;
+}
+
 /* model.h's grads_ready. An error of a sum sticks, and is told by train_reduce_end. */
 static void bucket_ready(void *ctx, size_t first, size_t count)
 {
@@ -86,7 +107,7 @@ static void bucket_ready(void *ctx, size_t first, size_t count)
     for (size_t i = 0; i < r->shares->n; i++) {
         const struct train_bucket *b = &r->shares->buckets[i];
         if (b->first_row < first || b->first_row >= first + count) continue;
-        start_bucket(r, i);
+        if (!has_row(r, b, tied_table(r))) start_bucket(r, i);
     }
     if (r->releases && r->n_started > 2) settle(r, r->n_started - 2, NULL);
 }
@@ -96,34 +117,89 @@ static void bucket_ready(void *ctx, size_t first, size_t count)
 static void sum_routing(void *ctx, double *x, size_t n)
 {
     const struct train_reduce *r = ctx;
-    group_sum(r->ranks->world, x, n, GROUP_F64, NULL);
+    group_sum(r->ranks->groups[TRAIN_GROUP_DATA], x, n, GROUP_F64, NULL);
+}
+
+/* model.h's reduce_output and reduce_input_grad. */
+static void sum_tensor(void *ctx, void *x, size_t n, enum compute_dtype dtype)
+{
+    const struct train_reduce *r = ctx;
+    group_sum(r->ranks->groups[TRAIN_GROUP_TENSOR], x, n,
+              dtype == COMPUTE_BF16 ? GROUP_BF16 : GROUP_F32, NULL);
+}
+
+/* model.h's exchange. */
+static int exchange_rows(void *ctx, const struct model_exchange *x)
+{
+    const struct train_reduce *r = ctx;
+    const struct group_exchange g = {x->send, x->send_at, x->recv, x->recv_at};
+    return group_exchange(r->ranks->groups[TRAIN_GROUP_EXPERTS], &g, NULL);
 }
 
 struct model_hooks train_reduce_hooks(struct train_reduce *r)
 {
-    if (r->ranks->size == 1) return (struct model_hooks){0};
-    return (struct model_hooks){.ctx = r, .grads_ready = bucket_ready, .sum_routing = sum_routing};
+    const struct train_ranks *ranks = r->ranks;
+    struct model_hooks h = {.ctx = r};
+    if (ranks->size > 1) h.grads_ready = bucket_ready;
+    if (ranks->dp > 1) h.sum_routing = sum_routing;
+    if (ranks->tp > 1) h.reduce_output = h.reduce_input_grad = sum_tensor;
+    if (ranks->ep > 1) h.exchange = exchange_rows;
+    return h;
+}
+
+/* The bucket of the tied table, of the first stage and of the last. */
+static int finish_tied(struct train_reduce *r, struct error *e)
+{
+    const struct param *p = tied_table(r);
+    if (!p) return 0;
+    TRY(group_sum(r->ranks->groups[TRAIN_GROUP_ENDS], r->gradients + p->offset, p->count, GROUP_F32,
+                  e));
+    for (size_t i = 0; i < r->shares->n; i++)
+        if (has_row(r, &r->shares->buckets[i], p)) start_bucket(r, i);
+    return 0;
 }
 
 int train_reduce_end(struct train_reduce *r, struct error *e)
 {
     if (!r->running) return 0;
     r->running = false;
+    int rc = finish_tied(r, e);
+    if (rc < 0) {
+        settle(r, r->n_started, NULL); /* their arrays are in use until then */
+        return rc;
+    }
     CHECK(r->n_started == r->shares->n);
     return settle(r, r->n_started, e);
 }
 
+/* Whether a tensor counts here: what several ranks hold alike counts on the first of them. */
+static bool counts(const struct train_reduce *r, const struct param *p)
+{
+    if (!p->divided && r->ranks->tensor > 0) return false;
+    return p != tied_table(r) || r->ranks->stage == 0;
+}
+
+/* Of what this rank keeps of a bucket. */
+static double own_squares(const struct train_reduce *r, compute_t *c, size_t bucket)
+{
+    const struct train_bucket *b = &r->shares->buckets[bucket];
+    double sum = 0;
+    for (size_t i = b->first_row; i < b->first_row + b->n_rows; i++) {
+        const struct param *p = &r->params->rows[i];
+        struct train_range own = train_shares_clip(r->shares, p->offset, p->count);
+        if (own.count > 0 && counts(r, p))
+            sum += compute_sum_squares(c, r->gradients + own.first, own.count);
+    }
+    return sum;
+}
+
 int train_reduce_norm(struct train_reduce *r, compute_t *c, double *norm, struct error *e)
 {
-    const struct train_shares *s = r->shares;
-    size_t size = (size_t)s->size, parts = s->n * size;
+    size_t parts = (size_t)r->ranks->size;
     double sum = 0;
     memset(r->squares, 0, parts * sizeof(*r->squares));
-    for (size_t i = 0; i < s->n; i++) {
-        struct train_range own = train_shares_own(s, i);
-        r->squares[i * size + (size_t)s->rank] =
-            compute_sum_squares(c, r->gradients + own.first, own.count);
-    }
+    for (size_t i = 0; i < r->shares->n; i++)
+        r->squares[r->ranks->rank] += own_squares(r, c, i);
     TRY(group_sum(r->ranks->world, r->squares, parts, GROUP_F64, e)); /* each is one rank's alone */
     for (size_t i = 0; i < parts; i++)
         sum += r->squares[i];
@@ -159,7 +235,7 @@ static void take_weights(const struct train_reduce *r, model_t *m, size_t bucket
 static void start_gather(struct train_reduce *r, size_t bucket, float *weights)
 {
     const struct train_bucket *b = &r->shares->buckets[bucket];
-    r->tickets[bucket] = (struct group_ticket){.group = r->ranks->world,
+    r->tickets[bucket] = (struct group_ticket){.group = group_of(r, b),
                                                .work = GROUP_WORK_GATHER,
                                                .x = weights + b->offset,
                                                .bounds = b->bounds,
@@ -185,7 +261,7 @@ int train_reduce_complete(struct train_reduce *r, float *flat, struct error *e)
 {
     for (size_t i = 0; r->zero > 0 && i < r->shares->n; i++) {
         const struct train_bucket *b = &r->shares->buckets[i];
-        TRY(group_gather(r->ranks->world, flat + b->offset, b->bounds, GROUP_F32, e));
+        TRY(group_gather(group_of(r, b), flat + b->offset, b->bounds, GROUP_F32, e));
     }
     return 0;
 }
@@ -207,13 +283,12 @@ void train_reduce_init_weights(struct train_reduce *r, model_t *m, uint64_t seed
 /* ------------------------------------------------------------------ what it takes */
 
 /* Floats of a bucket that other ranks keep: all of them, or the masters only that are given back. */
-static size_t foreign(const struct train_reduce *r, const struct param_table *t, size_t bucket,
-                      bool copied_only)
+static size_t foreign(const struct train_reduce *r, size_t bucket, bool copied_only)
 {
     const struct train_bucket *b = &r->shares->buckets[bucket];
     size_t n = 0;
     for (size_t i = b->first_row; i < b->first_row + b->n_rows; i++) {
-        const struct param *p = &t->rows[i];
+        const struct param *p = &r->params->rows[i];
         if (copied_only && !param_is_copied(p)) continue;
         n += p->count - train_shares_clip(r->shares, p->offset, p->count).count;
     }
@@ -221,63 +296,59 @@ static size_t foreign(const struct train_reduce *r, const struct param_table *t,
 }
 
 /* The most that `window` buckets in a row have of it. */
-static size_t most_foreign(const struct train_reduce *r, const struct param_table *t, size_t window,
-                           bool copied_only)
+static size_t most_foreign(const struct train_reduce *r, size_t window, bool copied_only)
 {
     size_t most = 0;
     for (size_t i = 0; i < r->shares->n; i++) {
         size_t n = 0;
         for (size_t j = i; j < MIN(i + window, r->shares->n); j++)
-            n += foreign(r, t, j, copied_only);
+            n += foreign(r, j, copied_only);
         most = MAX(most, n);
     }
     return most;
 }
 
-void train_reduce_plan(const struct train_reduce *r, const struct param_table *t, bool tied,
-                       struct train_reduce_memory *m)
+void train_reduce_plan(const struct train_reduce *r, bool tied, struct train_reduce_memory *m)
 {
+    const struct param_table *t = r->params;
     size_t kept = 0, n = r->shares->n;
     for (size_t i = 0; i < n; i++)
-        kept += foreign(r, t, i, false) - foreign(r, t, i, true);
+        kept += foreign(r, i, false) - foreign(r, i, true);
     *m = (struct train_reduce_memory){.masters = t->total, .gradients = t->total};
     if (r->zero > 0) {
         m->masters = r->shares->own;
         m->read = kept;
-        m->passing = most_foreign(r, t, 2, true);
+        m->passing = most_foreign(r, 2, true);
     }
     if (r->releases) {
         m->gradients = r->shares->own;
-        m->in_flight = most_foreign(r, t, 3, false);
-        if (tied && n > 3) m->in_flight += foreign(r, t, 0, false); /* the head's, from the start */
+        m->in_flight = most_foreign(r, 3, false);
+        if (tied && n > 3) m->in_flight += foreign(r, 0, false); /* the head's, from the start */
     }
 }
 
-static uint64_t sum_sends(const struct train_shares *s, size_t n)
+uint64_t train_sum_sends(size_t n, enum group_dtype dtype, int rank, int size)
 {
-    struct group_ticket sum = {.work = GROUP_WORK_SUM, .n = n, .dtype = GROUP_F64};
-    return n ? group_work_sends(&sum, s->rank, s->size) : 0;
+    struct group_ticket sum = {.work = GROUP_WORK_SUM, .n = n, .dtype = dtype};
+    return n && size > 1 ? group_work_sends(&sum, rank, size) : 0;
 }
 
-void train_reduce_traffic(const struct train_reduce *r, const struct model_stats *stats,
-                          size_t n_loads, int64_t microbatches, struct train_traffic *t)
+void train_reduce_traffic(const struct train_reduce *r, struct train_traffic *t)
 {
     const struct train_shares *s = r->shares;
-    *t = (struct train_traffic){0};
-    if (s->size == 1) return;
+    const struct train_ranks *ranks = r->ranks;
     for (size_t i = 0; i < s->n; i++) {
         const struct train_bucket *b = &s->buckets[i];
         struct group_ticket work = {.n = b->count, .bounds = b->bounds, .dtype = GROUP_F32};
+        if (b->size == 1) continue;
         work.work = r->zero == 0 ? GROUP_WORK_SUM : GROUP_WORK_REDUCE;
-        t->gradients += group_work_sends(&work, s->rank, s->size);
+        t->gradients += group_work_sends(&work, b->rank, b->size);
         work.work = GROUP_WORK_GATHER;
-        if (r->zero > 0) t->weights += group_work_sends(&work, s->rank, s->size);
+        if (r->zero > 0) t->weights += group_work_sends(&work, b->rank, b->size);
     }
-    /* Of each microbatch that all have read it, and its routing; norms, what train_ranks_sum_stats
-     * sums, and two numbers agreed on at the end (train_run.c: agree). */
-    uint64_t routing = stats->load ? sum_sends(s, 2 * n_loads + 1) : 0;
-    t->verdict = (uint64_t)microbatches * (sum_sends(s, 1) + routing) +
-                 sum_sends(s, s->n * (size_t)s->size) + sum_sends(s, TRAIN_STATS_SUMS) +
-                 sum_sends(s, stats->load ? n_loads : 0) + sum_sends(s, stats->bias ? n_loads : 0) +
-                 sum_sends(s, 2);
+    if (tied_table(r))
+        t->gradients += train_sum_sends(tied_table(r)->count, GROUP_F32,
+                                        train_ranks_group_rank(ranks, TRAIN_GROUP_ENDS),
+                                        train_ranks_group_size(ranks, TRAIN_GROUP_ENDS));
+    t->verdict += train_sum_sends((size_t)ranks->size, GROUP_F64, ranks->rank, ranks->size);
 }

@@ -224,7 +224,7 @@ static int validate(struct run *r, struct train_record *rec, struct error *e)
     if (stats.load) memset(stats.load, 0, n_loads * sizeof(*stats.load));
     static const volatile sig_atomic_t never = 0; /* of many ranks none may leave early */
     bool alone = s->ranks.size == 1;
-    int rc = train_data_validate(&s->data, s->model, alone ? &stop_signal : &never, &stats, e);
+    int rc = train_data_validate(&s->data, &s->passes, alone ? &stop_signal : &never, &stats, e);
     rc = train_ranks_settle(&s->ranks, rc, e);
     if (rc <= 0) return rc;
     TRY(train_ranks_sum_stats(&s->ranks, &stats, n_loads, e));

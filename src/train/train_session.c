@@ -47,9 +47,10 @@ static void prepare(struct train_session *s)
 {
     const struct train_config *c = &s->c;
     const struct model_config *m = &c->model;
-    model_params_build(m, &s->arena, &s->params);
-    train_shares_build(&s->params, c, s->ranks.rank, s->ranks.size, &s->arena, &s->shares);
-    train_reduce_init(&s->reduce, &s->ranks, &s->shares, c, &s->arena);
+    struct model_shard shard = train_ranks_shard(&s->ranks, m);
+    model_params_build_shard(m, &shard, &s->arena, &s->params);
+    train_shares_build(&s->params, c, &s->ranks, &s->arena, &s->shares);
+    train_reduce_init(&s->reduce, &s->ranks, &s->shares, &s->params, c, &s->arena);
     train_guard_init(&s->guard, c->skip_sigma, c->skip_window, &s->arena);
     s->flops_per_token = model_config_train_flops_per_token(m, c->seq_len);
     train_session_settle_steps(s);
@@ -66,8 +67,7 @@ int train_session_open(struct train_session *s, const struct train_config *c,
     memset(s, 0, sizeof(*s));
     s->c = *c;
     s->ranks = *ranks;
-    int rc = train_ranks_check(&s->ranks, &s->c, e);
-    s->c.dp = s->ranks.size;
+    int rc = train_ranks_arrange(&s->ranks, &s->c, e);
     if (rc >= 0) rc = train_data_open(&s->c, &s->ranks, &s->data, e);
     if (rc >= 0) rc = open_compute(s, e);
     if (rc < 0) {
@@ -96,7 +96,7 @@ static struct model_options model_options_of(const struct train_session *s)
                                   .T = s->c.seq_len,
                                   .training = true,
                                   .recompute = (enum model_recompute)s->c.recompute,
-                                  .shard = {0, 1, 0, 1}};
+                                  .shard = train_ranks_shard(&s->ranks, &s->c.model)};
 }
 
 static struct model_memory *find_line(struct model_memory *rows, size_t n, const char *what)
@@ -112,7 +112,7 @@ static size_t plan_parts(const struct train_session *s, struct model_memory *row
 {
     struct train_reduce_memory m;
     if (s->ranks.size == 1) return n;
-    train_reduce_plan(&s->reduce, &s->params, s->c.model.tied_embeddings, &m);
+    train_reduce_plan(&s->reduce, s->c.model.tied_embeddings, &m);
     if (s->reduce.zero > 0) {
         *find_line(rows, n, "weights (fp32)") =
             (struct model_memory){"masters (fp32), this rank's part", m.masters * sizeof(float)};
@@ -123,7 +123,21 @@ static size_t plan_parts(const struct train_session *s, struct model_memory *row
     if (s->reduce.releases)
         *find_line(rows, n, "gradients (fp32)") = (struct model_memory){
             "gradients (fp32), this rank's part", (m.gradients + m.in_flight) * sizeof(float)};
-    rows[n++] = (struct model_memory){"messages between ranks", group_scratch_bytes(s->ranks.size)};
+    size_t messages = 0;
+    for (int g = 0; g < TRAIN_GROUPS; g++)
+        messages += group_scratch_bytes(train_ranks_group_size(&s->ranks, (enum train_group)g));
+    rows[n++] = (struct model_memory){"messages between ranks", messages};
+    return n;
+}
+
+/* Of a stage that has several microbatches under way. */
+static size_t plan_slots(const struct train_session *s, struct model_memory *rows, size_t n)
+{
+    struct model_options o = model_options_of(s);
+    size_t slot = model_plan_slot(&s->c.model, &o);
+    if (s->ranks.pp == 1) return n;
+    rows[n++] = (struct model_memory){"microbatches between stages",
+                                      train_passes_bytes(&s->ranks, &s->c, slot)};
     return n;
 }
 
@@ -131,13 +145,30 @@ size_t train_session_plan(const struct train_session *s, struct model_memory *ro
 {
     struct model_options o = model_options_of(s);
     size_t n = model_plan_memory(&s->c.model, &o, rows, cap);
-    CHECK(n + 6 <= cap);
+    CHECK(n + 7 <= cap);
     n = plan_parts(s, rows, n);
+    n = plan_slots(s, rows, n);
     rows[n++] = (struct model_memory){"optimiser state", optim_bytes(s)};
     rows[n++] = (struct model_memory){"checkpoint staging copy", ckpt_writer_bytes(&s->layout)};
     rows[n++] = (struct model_memory){"batch and kernel scratch",
                                       train_data_bytes(&s->c) + compute_scratch_bytes(s->compute)};
     return n;
+}
+
+/* Beside what reduction and passes send: that all have read their data (train_ranks_settle), what
+ * train_ranks_sum_stats sums, and two numbers agreed on at the end (train_run.c: agree). */
+void train_session_traffic(const struct train_session *s, struct train_traffic *t)
+{
+    const struct train_ranks *r = &s->ranks;
+    size_t n_loads = (size_t)(s->c.model.n_layers * s->c.model.n_experts);
+    const size_t sums[] = {1, TRAIN_STATS_SUMS, s->stats.load ? n_loads : 0,
+                           s->stats.bias ? n_loads : 0, 2};
+    train_reduce_traffic(&s->reduce, t);
+    train_passes_traffic(r, &s->c, t);
+    if (s->c.optimizer == TRAIN_OPTIMIZER_MUON)
+        t->tensor += train_muon_sends(&s->params, updated(s), r->tp);
+    for (size_t i = 0; i < ARRAY_LEN(sums); i++)
+        t->verdict += train_sum_sends(sums[i], GROUP_F64, r->rank, r->size);
 }
 
 int train_session_allocate(struct train_session *s, struct error *e)
@@ -146,7 +177,8 @@ int train_session_allocate(struct train_session *s, struct error *e)
     o.hooks = train_reduce_hooks(&s->reduce);
     TRY(train_plan_check(s, e));
     TRY(model_new(&s->c.model, &o, &s->model, e));
-    s->optim = train_optim_new(s->compute, s->model, &s->c, updated(s));
+    s->optim = train_optim_new(s->compute, s->model, &s->c, updated(s),
+                               s->ranks.groups[TRAIN_GROUP_TENSOR]);
     if (!s->optim) {
         char text[32];
         error_set(e, "no memory for the optimiser's state of %s",
@@ -157,63 +189,37 @@ int train_session_allocate(struct train_session *s, struct error *e)
         train_reduce_init_weights(&s->reduce, s->model, (uint64_t)s->c.seed);
     else
         model_init_weights(s->model, (uint64_t)s->c.seed);
-    return 0;
+    return train_passes_open(&s->passes, s->model, &s->reduce, &s->c, e);
 }
 
 void train_session_close(struct train_session *s)
 {
+    train_passes_close(&s->passes);
     train_optim_free(s->optim);
     if (s->model) model_free(s->model);
     if (s->compute) compute_free(s->compute);
     if (s->pool) pool_free(s->pool);
     train_data_close(&s->data);
+    train_ranks_close(&s->ranks);
     arena_fini(&s->arena);
     memset(s, 0, sizeof(*s));
 }
 
 /* ------------------------------------------------------------------ a step */
 
-int64_t train_session_microbatches(const struct train_session *s)
-{
-    return s->c.global_batch / s->c.micro_batch / s->ranks.size;
-}
-
-/* Reads the next microbatch; *data_s: seconds spent on that. */
-static int read_batch(struct train_session *s, double *data_s, struct error *e)
+/* Gradients of this rank's share of the global batch. Ranks sum over each other within a microbatch, so
+ * all must have read theirs before any begins. */
+static int accumulate_gradients(struct train_session *s, double *data_s, struct error *e)
 {
     struct train_data *d = &s->data;
     double start_s = time_now_s();
-    TRY(loader_next(d->loader, d->inputs, d->targets, d->doc_start, e));
-    *data_s += time_now_s() - start_s;
-    return 0;
-}
-
-static void train_batch(struct train_session *s, bool first)
-{
-    const struct train_data *d = &s->data;
-    struct model_batch b = {.B = d->B,
-                            .T = d->T,
-                            .inputs = d->inputs,
-                            .targets = d->targets,
-                            .doc_start = d->doc_start,
-                            .balance = s->c.balance == TRAIN_BALANCE_QUANTILE};
-    double n = (double)(train_session_microbatches(s) * s->ranks.size);
-    model_train_step(s->model, &b, 1.0 / n, first, &s->stats);
-}
-
-/* Gradients of this rank's share of the global batch. Within a microbatch ranks sum over each other,
- * so all must have read theirs before any begins. Under the last backward pass gradients are
- * summed. */
-static int accumulate_gradients(struct train_session *s, double *data_s, struct error *e)
-{
-    int64_t n = train_session_microbatches(s);
-    *data_s = 0;
-    for (int64_t i = 0; i < n; i++) {
-        TRY(train_ranks_settle(&s->ranks, read_batch(s, data_s, e), e));
-        if (i + 1 == n) train_reduce_begin(&s->reduce, model_gradients(s->model));
-        train_batch(s, i == 0);
-    }
-    return train_reduce_end(&s->reduce, e);
+    int rc = train_data_next(d, e);
+    *data_s = time_now_s() - start_s;
+    TRY(train_ranks_settle(&s->ranks, rc, e));
+    for (int64_t i = 0; i < d->n; i++)
+        d->batches[i].balance = s->c.balance == TRAIN_BALANCE_QUANTILE;
+    return train_passes_train(&s->passes, d->batches, d->n, 1.0 / (double)(d->n * s->ranks.dp),
+                              &s->stats, e);
 }
 
 /* Gradients of the whole batch. A step that could not be done has not been: its first batches are
@@ -245,9 +251,10 @@ static void step_router_bias(struct train_session *s)
 {
     const struct model_config *m = &s->c.model;
     int64_t E = m->n_experts;
+    struct model_shard here = train_ranks_shard(&s->ranks, m);
     float *bias = model_router_bias(s->model);
-    for (int64_t i = 0; i < m->n_layers; i++) {
-        const double *load = s->stats.load + i * E;
+    for (int64_t i = 0; i < here.end_layer - here.first_layer; i++) {
+        const double *load = s->stats.load + (here.first_layer + i) * E;
         double sum = 0, drift = 0;
         for (int64_t j = 0; j < E; j++)
             sum += load[j];
@@ -267,9 +274,11 @@ static void step_router_bias(struct train_session *s)
 static void follow_batch_bias(struct train_session *s)
 {
     const struct model_config *m = &s->c.model;
+    struct model_shard here = train_ranks_shard(&s->ranks, m);
+    const double *sums = s->stats.bias + here.first_layer * m->n_experts;
     float *bias = model_router_bias(s->model);
-    for (int64_t i = 0; i < m->n_layers * m->n_experts; i++) {
-        double mean = s->stats.bias[i] / s->stats.microbatches;
+    for (int64_t i = 0; i < (here.end_layer - here.first_layer) * m->n_experts; i++) {
+        double mean = sums[i] / s->stats.microbatches;
         bias[i] += (float)(s->c.quantile_rate * (mean - (double)bias[i]));
     }
 }

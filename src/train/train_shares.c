@@ -1,9 +1,10 @@
 /* train_shares.c: which rank keeps which part of the flat arrays of weights, gradients and moments.
  *
  * The parameter table is cut into buckets: the rows of one layer are one, what lies before and
- * behind the layers another. The backward pass finishes the gradients of a bucket at a time, so a
- * bucket is what is summed, and what is gathered, in one piece. Each bucket is dealt out to all
- * ranks in their order, so that every rank receives as much as it sends; a rank's own part of the
+ * behind the layers another. Experts that are divided over ranks are buckets of their own, since
+ * fewer ranks hold the same of them. The backward pass finishes the gradients of a bucket at a time,
+ * so a bucket is what is summed, and what is gathered, in one piece. Each bucket is dealt out to all
+ * ranks that hold it, in their order, so that every rank receives as much as it sends; a rank's own part of the
  * whole is one range in every bucket.
  *
  * AdamW takes each number for itself, so a cut may fall on any cache line. Muon makes a matrix
@@ -43,11 +44,16 @@ static size_t allowed_cut(const struct param_table *t, const struct train_bucket
     return k >= matrices ? row_end(t, row) : p->offset + k * size;
 }
 
+/* What was dealt so far to one group of ranks. */
+struct dealt {
+    size_t *to; /* [ranks] floats */
+    size_t all;
+};
+
 /* Ranks that have less than their share of what was dealt so far get more of this bucket. */
-static void deal(const struct param_table *t, struct train_shares *s, struct train_bucket *b,
-                 size_t *dealt, bool muon)
+static void deal(const struct param_table *t, struct train_bucket *b, struct dealt *so, bool muon)
 {
-    size_t so_far = b->offset + b->count, n = (size_t)s->size;
+    size_t so_far = so->all + b->count, n = (size_t)b->size, *dealt = so->to;
     double wanted = 0, at = 0;
     for (size_t r = 0; r < n; r++)
         wanted += fmax((double)so_far / (double)n - (double)dealt[r], 0);
@@ -62,34 +68,49 @@ static void deal(const struct param_table *t, struct train_shares *s, struct tra
     }
     for (size_t r = 0; r < n; r++)
         dealt[r] += b->bounds[r + 1] - b->bounds[r];
+    so->all = so_far;
 }
 
-void train_shares_build(const struct param_table *t, const struct train_config *c, int rank,
-                        int size, struct arena *a, struct train_shares *s)
+static bool same_bucket(const struct param *p, const struct param *q, bool divided)
 {
-    size_t *dealt = arena_alloc(a, (size_t)size * sizeof(*dealt));
-    memset(dealt, 0, (size_t)size * sizeof(*dealt));
-    *s = (struct train_shares){.rank = rank, .size = size};
+    if (layer_of(p) != layer_of(q)) return false;
+    return !divided || (p->kind == PARAM_EXPERTS) == (q->kind == PARAM_EXPERTS);
+}
+
+void train_shares_build(const struct param_table *t, const struct train_config *c,
+                        const struct train_ranks *ranks, struct arena *a, struct train_shares *s)
+{
+    bool divided = ranks->ep > 1;
+    struct dealt dealt[2]; /* to all ranks of dp; of experts, to those that have the same */
+    for (int i = 0; i < 2; i++) {
+        dealt[i] = (struct dealt){arena_alloc(a, (size_t)ranks->dp * sizeof(size_t)), 0};
+        memset(dealt[i].to, 0, (size_t)ranks->dp * sizeof(size_t));
+    }
+    *s = (struct train_shares){0};
     s->buckets = arena_alloc(a, t->n_rows * sizeof(*s->buckets));
     for (size_t row = 0, n; row < t->n_rows; row += n) {
         n = 1;
-        while (row + n < t->n_rows && layer_of(&t->rows[row + n]) == layer_of(&t->rows[row]))
+        while (row + n < t->n_rows && same_bucket(&t->rows[row + n], &t->rows[row], divided))
             n++;
         struct train_bucket *b = &s->buckets[s->n++];
         *b = (struct train_bucket){.first_row = row, .n_rows = n, .offset = t->rows[row].offset};
         b->count = row_end(t, row + n - 1) - b->offset;
-        b->bounds = arena_alloc(a, ((size_t)size + 1) * sizeof(*b->bounds));
-        deal(t, s, b, dealt, c->optimizer == TRAIN_OPTIMIZER_MUON);
+        b->experts = divided && t->rows[row].kind == PARAM_EXPERTS;
+        enum train_group g = b->experts ? TRAIN_GROUP_TWINS : TRAIN_GROUP_DATA;
+        b->size = train_ranks_group_size(ranks, g);
+        b->rank = train_ranks_group_rank(ranks, g);
+        b->bounds = arena_alloc(a, ((size_t)b->size + 1) * sizeof(*b->bounds));
+        deal(t, b, &dealt[b->experts], c->optimizer == TRAIN_OPTIMIZER_MUON);
+        s->own += b->bounds[b->rank + 1] - b->bounds[b->rank];
         s->largest = MAX(s->largest, b->count);
     }
-    s->own = dealt[rank];
 }
 
 struct train_range train_shares_own(const struct train_shares *s, size_t bucket)
 {
     const struct train_bucket *b = &s->buckets[bucket];
-    return (struct train_range){b->offset + b->bounds[s->rank],
-                                b->bounds[s->rank + 1] - b->bounds[s->rank]};
+    return (struct train_range){b->offset + b->bounds[b->rank],
+                                b->bounds[b->rank + 1] - b->bounds[b->rank]};
 }
 
 struct train_range train_shares_clip(const struct train_shares *s, size_t first, size_t count)

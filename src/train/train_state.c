@@ -20,72 +20,110 @@
 
 /* ------------------------------------------------------------------ layout */
 
-/* A parameter as a tensor of a file: the same name and shape, so that any reader of the format can
- * use it; base is the flat array, NULL while only sizes count. */
-static struct safetensors_entry entry_of(const struct param *p, float *base)
+/* The tensors of a set, as they are collected. */
+struct listing {
+    const struct train_session *s;
+    bool reads;
+    struct safetensors_entry *entries;
+    struct ckpt_range *ranges;
+    size_t n;
+};
+
+static struct listing begin_list(struct train_session *s, size_t cap, bool reads)
 {
-    struct safetensors_entry t = {.dtype = ST_F32, .n_dims = p->n_dims};
-    snprintf(t.name, sizeof(t.name), "%s", p->name);
-    for (int i = 0; i < p->n_dims; i++)
-        t.shape[i] = p->shape[i];
-    t.data = base ? base + p->offset : NULL;
-    t.bytes = p->count * sizeof(float);
-    return t;
+    struct listing l = {.s = s, .reads = reads};
+    l.entries = arena_alloc(&s->arena, cap * sizeof(*l.entries));
+    l.ranges = arena_alloc(&s->arena, cap * sizeof(*l.ranges));
+    return l;
 }
 
-/* What of a parameter is written or read here; moves the tensor's data to where that begins. Each
- * rank writes its part of all, and reads what it updates. */
-static struct ckpt_range range_of(const struct train_session *s, const struct param *p, bool reads,
-                                  struct safetensors_entry *t)
+/* Whether this rank is the one that writes what several hold alike: of a tensor-parallel group its
+ * first, and of a tied table the first stage. */
+static bool writes(const struct train_session *s, const struct param *p)
 {
-    bool whole = s->ranks.size == 1 || (reads && s->reduce.zero == 0);
+    if (!p->divided && s->ranks.tensor > 0) return false;
+    return p->kind != PARAM_EMBEDDING || s->ranks.stage == 0;
+}
+
+/* A parameter as a tensor of a file: the same name and the shape of the whole, so that any reader of
+ * the format can use it; base is the flat array, NULL while only sizes count. Each rank writes its
+ * part, and reads what it updates. */
+static void list_param(struct listing *l, const struct param *p, float *base)
+{
+    const struct train_session *s = l->s;
+    bool whole = s->ranks.size == 1 || (l->reads && s->reduce.zero == 0);
     struct train_range own = train_shares_clip(whole ? NULL : &s->shares, p->offset, p->count);
-    size_t first = own.first - p->offset;
-    if (t->data) t->data = (const float *)t->data + first;
-    return (struct ckpt_range){first, own.count};
+    struct safetensors_entry *t = &l->entries[l->n];
+    struct ckpt_range *r = &l->ranges[l->n++];
+    *t = (struct safetensors_entry){.dtype = ST_F32, .n_dims = p->n_dims, .bytes = sizeof(float)};
+    snprintf(t->name, sizeof(t->name), "%s", p->name);
+    for (int i = 0; i < p->n_dims; i++) {
+        t->shape[i] = p->whole[i];
+        t->bytes *= (size_t)p->whole[i];
+    }
+    *r = (struct ckpt_range){own.first - p->offset, own.count, param_block(p)};
+    if (!l->reads && !writes(s, p)) r->count = 0;
+    t->data = base ? base + own.first : NULL;
+}
+
+/* How many tensors the set of the whole model has. */
+static size_t count_whole(struct train_session *s, bool second)
+{
+    struct param_table whole;
+    size_t n = 0;
+    model_params_build(&s->c.model, &s->arena, &whole);
+    for (size_t i = 0; i < whole.n_rows; i++)
+        n += !second || train_optim_uses_v(&s->c, &whole.rows[i]);
+    return n;
+}
+
+/* The selection biases of the layers that are here. */
+static void list_biases(struct listing *l)
+{
+    const struct train_session *s = l->s;
+    const struct model_config *m = &s->c.model;
+    struct model_shard here = train_ranks_shard(&s->ranks, m);
+    const float *bias = s->model ? model_router_bias(s->model) : NULL;
+    bool leads = s->ranks.data == 0 && s->ranks.tensor == 0;
+    for (int64_t i = here.first_layer; i < here.end_layer; i++) {
+        struct safetensors_entry *b = &l->entries[l->n];
+        struct tensor_block block = {1, {m->n_experts}, {0}, {m->n_experts}};
+        *b = (struct safetensors_entry){.dtype = ST_F32, .n_dims = 1, .shape = {m->n_experts}};
+        snprintf(b->name, sizeof(b->name), "blk.%lld.exp_probs_b.bias", (long long)i);
+        b->data = bias ? bias + (i - here.first_layer) * m->n_experts : NULL;
+        b->bytes = (size_t)m->n_experts * sizeof(float);
+        size_t count = l->reads || leads ? (size_t)m->n_experts : 0;
+        l->ranges[l->n++] = (struct ckpt_range){0, count, block};
+    }
 }
 
 static struct ckpt_set weights_set(struct train_session *s, bool reads)
 {
-    const struct model_config *m = &s->c.model;
-    size_t n = s->params.n_rows, layers = (size_t)m->n_layers;
-    struct safetensors_entry *t = arena_alloc(&s->arena, (n + layers) * sizeof(*t));
-    struct ckpt_range *ranges = arena_alloc(&s->arena, (n + layers) * sizeof(*ranges));
+    size_t n = s->params.n_rows, layers = (size_t)s->c.model.n_layers,
+           whole = count_whole(s, false);
+    struct listing l = begin_list(s, n + layers, reads);
     float *weights = s->model ? model_weights(s->model) : NULL;
-    for (size_t i = 0; i < n; i++) {
-        t[i] = entry_of(&s->params.rows[i], weights);
-        ranges[i] = range_of(s, &s->params.rows[i], reads, &t[i]);
+    for (size_t i = 0; i < n; i++)
+        list_param(&l, &s->params.rows[i], weights);
+    if (train_balances_by_bias(&s->c)) {
+        list_biases(&l);
+        whole += layers;
     }
-    if (!train_balances_by_bias(&s->c))
-        return (struct ckpt_set){"weights.safetensors", t, n, ranges};
-    float *bias = s->model ? model_router_bias(s->model) : NULL;
-    for (size_t i = 0; i < layers; i++) {
-        struct safetensors_entry *b = &t[n + i];
-        *b = (struct safetensors_entry){.dtype = ST_F32, .n_dims = 1, .shape = {m->n_experts}};
-        snprintf(b->name, sizeof(b->name), "blk.%zu.exp_probs_b.bias", i);
-        b->data = bias ? bias + (int64_t)i * m->n_experts : NULL;
-        b->bytes = (size_t)m->n_experts * sizeof(float);
-        bool here = reads || train_ranks_lead(&s->ranks);
-        ranges[n + i] = (struct ckpt_range){0, here ? (size_t)m->n_experts : 0};
-    }
-    return (struct ckpt_set){"weights.safetensors", t, n + layers, ranges};
+    return (struct ckpt_set){"weights.safetensors", l.entries, l.n, l.ranges, whole};
 }
 
 /* Moments are named like the parameter they belong to; they differ by the file they are in. */
 static struct ckpt_set moments_set(struct train_session *s, bool second, bool reads)
 {
-    size_t n = 0;
-    struct safetensors_entry *t = arena_alloc(&s->arena, s->params.n_rows * sizeof(*t));
-    struct ckpt_range *ranges = arena_alloc(&s->arena, s->params.n_rows * sizeof(*ranges));
+    struct listing l = begin_list(s, s->params.n_rows, reads);
     float *base = NULL;
     if (s->optim) base = second ? train_optim_v(s->optim) : train_optim_m(s->optim);
     for (size_t i = 0; i < s->params.n_rows; i++) {
         if (second && !train_optim_uses_v(&s->c, &s->params.rows[i])) continue;
-        t[n] = entry_of(&s->params.rows[i], base);
-        ranges[n] = range_of(s, &s->params.rows[i], reads, &t[n]);
-        n++;
+        list_param(&l, &s->params.rows[i], base);
     }
-    return (struct ckpt_set){second ? "optim-v.safetensors" : "optim-m.safetensors", t, n, ranges};
+    return (struct ckpt_set){second ? "optim-v.safetensors" : "optim-m.safetensors", l.entries, l.n,
+                             l.ranges, count_whole(s, second)};
 }
 
 /* In full precision: whether a step is skipped must come out the same after a restart. */
@@ -99,7 +137,7 @@ static struct ckpt_set guard_set(struct train_session *s)
         t[i].data = i == 0 ? g->loss : g->norm;
         t[i].bytes = (size_t)g->window * sizeof(double);
     }
-    return (struct ckpt_set){"state.safetensors", t, 2, NULL};
+    return (struct ckpt_set){"state.safetensors", t, 2, NULL, 2};
 }
 
 static struct ckpt_file config_file(struct train_session *s)

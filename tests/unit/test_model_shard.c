@@ -87,7 +87,7 @@ static void cut(const struct param *whole, const struct param *part, int rank, c
         for (int d = part->n_dims - 1; d >= 0; d--) {
             index[d] = rest % (size_t)part->shape[d];
             rest /= (size_t)part->shape[d];
-            if (d == part->shard_dim) index[d] += (size_t)(rank * part->shape[d]);
+            if (part->shape[d] < whole->shape[d]) index[d] += (size_t)(rank * part->shape[d]);
         }
         for (int d = 0; d < part->n_dims; d++)
             at = at * (size_t)whole->shape[d] + index[d];

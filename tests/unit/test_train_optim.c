@@ -67,7 +67,7 @@ static void test_adamw_is_its_formula(void **state)
     double *v = mem_calloc(t->total, sizeof(double));
     for (size_t i = 0; i < t->total; i++)
         p[i] = (double)model_weights(b.model)[i];
-    train_optim_t *o = train_optim_new(b.compute, b.model, c, NULL);
+    train_optim_t *o = train_optim_new(b.compute, b.model, c, NULL, NULL);
     assert_non_null(o);
     for (int step = 1; step <= 3; step++) {
         const double fraction = 0.5 * step, scale = 0.7;
@@ -110,7 +110,7 @@ static void test_multipliers_can_be_off(void **state)
     assert_true(p->lr_multiplier > 2); /* 512 / 48: else this test shows nothing */
     b.config.mup = false;
     b.config.weight_decay = 0;
-    train_optim_t *o = train_optim_new(b.compute, b.model, &b.config, NULL);
+    train_optim_t *o = train_optim_new(b.compute, b.model, &b.config, NULL, NULL);
     random_gradients(&b, 1);
     float before = model_weights(b.model)[p->offset];
     train_optim_step(o, 1, 1, 1);
@@ -172,9 +172,11 @@ static void orthogonalize(struct bench *b, int64_t out, int64_t in, float *u)
 {
     size_t n = (size_t)(out * in);
     struct param p = {.kind = PARAM_MATRIX, .n_dims = 2, .shape = {out, in}, .count = n};
+    memcpy(p.whole, p.shape, sizeof(p.whole));
     struct param_table table = {.rows = &p, .n_rows = 1, .total = n};
     float *momenta = mem_calloc(n, sizeof(float)), *weights = mem_calloc(n, sizeof(float));
-    train_muon_t *m = train_muon_new(b->compute, &table, &b->config, NULL);
+    train_muon_t *m =
+        train_muon_new(b->compute, &table, &(struct train_muon_options){&b->config, NULL, NULL});
     train_muon_step(m, 1, 1, u, momenta, weights);
     for (size_t i = 0; i < n; i++)
         u[i] = -weights[i] / (float)sqrt(fmax(1, (double)out / (double)in));
@@ -248,7 +250,7 @@ static void test_muon_updates_matrices_only(void **state)
     open_bench(&b, COMPUTE_F32, TRAIN_OPTIMIZER_MUON, 1);
     const struct param_table *t = model_params(b.model);
     b.config.weight_decay = 0;
-    train_optim_t *o = train_optim_new(b.compute, b.model, &b.config, NULL);
+    train_optim_t *o = train_optim_new(b.compute, b.model, &b.config, NULL, NULL);
     float *before = mem_alloc(t->total * sizeof(float));
     memcpy(before, model_weights(b.model), t->total * sizeof(float));
     random_gradients(&b, 5);
@@ -279,7 +281,7 @@ static void test_muon_survives_a_silent_expert(void **state)
     struct bench b;
     open_bench(&b, COMPUTE_F32, TRAIN_OPTIMIZER_MUON, 1);
     const struct param *p = param_find(model_params(b.model), "blk.0.ffn_up_exps.weight");
-    train_optim_t *o = train_optim_new(b.compute, b.model, &b.config, NULL);
+    train_optim_t *o = train_optim_new(b.compute, b.model, &b.config, NULL, NULL);
     random_gradients(&b, 5);
     size_t one = p->count / 3;
     memset(model_gradients(b.model) + p->offset + one, 0, one * sizeof(float));
@@ -296,7 +298,7 @@ static void test_same_for_any_number_of_threads(void **state)
         struct bench b[2];
         for (int i = 0; i < 2; i++) {
             open_bench(&b[i], COMPUTE_F32, optimizer, i == 0 ? 1 : 3);
-            train_optim_t *o = train_optim_new(b[i].compute, b[i].model, &b[i].config, NULL);
+            train_optim_t *o = train_optim_new(b[i].compute, b[i].model, &b[i].config, NULL, NULL);
             for (int step = 1; step <= 3; step++) {
                 random_gradients(&b[i], (uint64_t)step);
                 train_optim_step(o, 1, step, 1);

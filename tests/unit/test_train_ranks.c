@@ -17,7 +17,8 @@ static void build_shares(struct train_shares *s, const struct param_table *t, in
                          int rank, int size, struct arena *a)
 {
     struct train_config c = {.optimizer = optimizer};
-    train_shares_build(t, &c, rank, size, a, s);
+    struct train_ranks r = {.size = size, .dp = size, .tp = 1, .pp = 1, .ep = 1, .data = rank};
+    train_shares_build(t, &c, &r, a, s);
 }
 
 static void check_shares(const struct param_table *t, int optimizer, int size, struct arena *a)
@@ -324,8 +325,10 @@ static void test_layouts_that_cannot_work(void **state)
     struct error e = {0};
     assert_int_equal(train_layout_ranks("dp=4,zero=1", &e), 4);
     assert_int_equal(train_layout_ranks("", &e), 1);
-    assert_true(train_layout_ranks("dp=4,tp=2", &e) < 0);
-    assert_non_null(strstr(e.text, "'tp=2' is no part of a layout"));
+    assert_int_equal(train_layout_ranks("dp=4,tp=2,pp=2", &e), 16);
+    assert_int_equal(train_layout_ranks("ep=2", &e), 2);
+    assert_true(train_layout_ranks("dp=4,xp=2", &e) < 0);
+    assert_non_null(strstr(e.text, "'xp=2' is no part of a layout"));
     assert_true(train_layout_ranks("dp", &e) < 0);
     assert_true(train_layout_ranks("zero=3", &e) < 0);
     assert_non_null(strstr(e.text, "cluster.zero"));

@@ -14,13 +14,15 @@
 /* Tensors that go into one file, of many ranks into one each. The data pointers are the live arrays,
  * from the first number on that this process has. */
 struct ckpt_range {
-    size_t first, count; /* numbers of a tensor */
+    size_t first, count;       /* numbers of a block of the tensor */
+    struct tensor_block block; /* n_dims 0: all of it */
 };
 struct ckpt_set {
     const char *file;                  /* "weights.safetensors", "optim-m.safetensors", ... */
     struct safetensors_entry *entries; /* whole tensors: their shapes and bytes */
     size_t n_entries;
     const struct ckpt_range *ranges; /* [n_entries] what of them is here; NULL: all */
+    size_t n_whole;                  /* tensors that the files of all ranks hold together */
 };
 struct ckpt_file { /* a small file copied in as it is */
     const char *name;

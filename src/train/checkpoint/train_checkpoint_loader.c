@@ -110,7 +110,7 @@ static int compare_entry(const char *path, const struct safetensors_entry *want,
                      have->dtype == want->dtype ? "" : " of another type", want_shape);
 }
 
-/* Gate 4 for one file: exactly the set's tensors. */
+/* Gate 4 for one file: the set's tensors, and no more than the whole model has. */
 static int compare_set(const char *path, const struct ckpt_set *set,
                        const struct safetensors_set *st, struct error *e)
 {
@@ -118,9 +118,9 @@ static int compare_set(const char *path, const struct ckpt_set *set,
         const struct safetensors_tensor *t = safetensors_set_find(st, set->entries[i].name);
         TRY(compare_entry(path, &set->entries[i], t ? &t->whole : NULL, e));
     }
-    if (st->n_tensors != set->n_entries)
-        return error_set(e, "'%s' holds %zu tensors, this run has %zu", path, st->n_tensors,
-                         set->n_entries);
+    size_t n = set->n_whole ? set->n_whole : set->n_entries;
+    if (st->n_tensors != n)
+        return error_set(e, "'%s' holds %zu tensors, this run has %zu", path, st->n_tensors, n);
     return 0;
 }
 
@@ -157,17 +157,32 @@ static int open_set(const char *dir, const struct ckpt_manifest *m, const struct
     return rc;
 }
 
+static void copy_range(const struct ckpt_range *r, const struct safetensors_tensor *from,
+                       uint8_t *out)
+{
+    size_t element = safetensors_element_size(from->whole.dtype);
+    for (size_t i = 0, run, at; i < r->count; i += run) {
+        at = r->first + i;
+        run = r->count - i;
+        if (r->block.n_dims) run = MIN(tensor_block_run(&r->block, r->first + i, &at), run);
+        safetensors_tensor_copy(from, at, run, out + i * element);
+    }
+}
+
 /* The layout's data pointers are the live arrays: const for the writer, filled here. */
 static void copy_set(const struct ckpt_set *set, const struct safetensors_set *st)
 {
     for (size_t i = 0; i < set->n_entries; i++) {
         const struct safetensors_entry *t = &set->entries[i];
-        struct ckpt_range r = {0, 1};
+        const struct safetensors_tensor *from = safetensors_set_find(st, t->name);
+        if (set->ranges) {
+            copy_range(&set->ranges[i], from, (uint8_t *)(uintptr_t)t->data);
+            continue;
+        }
+        size_t count = 1;
         for (int d = 0; d < t->n_dims; d++)
-            r.count *= (size_t)t->shape[d];
-        if (set->ranges) r = set->ranges[i];
-        safetensors_tensor_copy(safetensors_set_find(st, t->name), r.first, r.count,
-                                (void *)(uintptr_t)t->data);
+            count *= (size_t)t->shape[d];
+        safetensors_tensor_copy(from, 0, count, (void *)(uintptr_t)t->data);
     }
 }
 

@@ -439,10 +439,10 @@ static const void *stage(ckpt_writer_t *w, const uint8_t *live, size_t bytes, si
 }
 
 /* The tensors of a set as they go into its file: whole, or the parts that are here, each with its
- * companion, which never changes and is not staged. */
+ * companions, which never change and are not staged. */
 static void take_set(ckpt_writer_t *w, struct ckpt_set *set, size_t *used)
 {
-    struct safetensors_entry *out = arena_alloc(&w->arena, (2 * set->n_entries + 1) * sizeof(*out));
+    struct safetensors_entry *out = arena_alloc(&w->arena, (3 * set->n_entries + 1) * sizeof(*out));
     size_t n = 0;
     for (size_t i = 0; i < set->n_entries; i++) {
         const struct safetensors_entry *whole = &set->entries[i];
@@ -455,7 +455,8 @@ static void take_set(ckpt_writer_t *w, struct ckpt_set *set, size_t *used)
         t->n_dims = 1;
         t->shape[0] = (int64_t)set->ranges[i].count;
         t->bytes = bytes;
-        out[n++] = safetensors_companion(whole, set->ranges[i].first, &w->arena);
+        n += safetensors_companions(whole, &set->ranges[i].block, set->ranges[i].first, &w->arena,
+                                    &out[n]);
     }
     set->entries = out;
     set->n_entries = n;

@@ -1,0 +1,215 @@
+/* train_passes.c: microbatches through the part of the model that a rank holds.
+ *
+ * One stage: each microbatch forward, then backward. A pipeline: 1F1B (PipeDream-Flush, Narayanan et
+ * al. 2021, 2006.09503). Stage s of P first does P - 1 - s forward passes, then a forward and a
+ * backward pass in turn, then the backward passes that are left; so it has at most P - s microbatches
+ * under way, each in a slot of its own. What goes to a neighbour and what comes from it are one
+ * exchange, so that two stages that both have something to send never wait for each other.
+ *
+ * A stage reads all tokens itself: the first needs them to embed, the last to judge, and all of them
+ * the borders of documents. */
+#include "train/train_internal.h"
+
+#include <string.h>
+
+enum { IN, OUT }; /* of what passes between stages */
+
+static bool has_front(const struct train_passes *p)
+{
+    return p->ranks->stage > 0;
+}
+
+static bool has_behind(const struct train_passes *p)
+{
+    return p->ranks->stage + 1 < p->ranks->pp;
+}
+
+/* ------------------------------------------------------------------ opening */
+
+/* Microbatches that a stage has under way at once. */
+static int depth_of(const struct train_ranks *r, const struct train_config *c)
+{
+    return (int)MAX(1, MIN(r->pp - r->stage, train_config_microbatches(c)));
+}
+
+size_t train_passes_bytes(const struct train_ranks *r, const struct train_config *c,
+                          size_t slot_bytes)
+{
+    size_t residual = (size_t)(c->micro_batch * c->seq_len * c->model.d_model) * sizeof(float);
+    size_t sides = (size_t)(r->stage > 0) + (size_t)(r->stage + 1 < r->pp);
+    return (size_t)(depth_of(r, c) - 1) * slot_bytes + 2 * sides * residual;
+}
+
+/* A neighbour on one side sends one array and gets another. */
+static int open_side(float **in, float **out, size_t n, struct error *e)
+{
+    *in = mem_try_alloc(n * sizeof(float));
+    *out = mem_try_alloc(n * sizeof(float));
+    return *in && *out ? 0 : error_set(e, "no memory for the rows that stages pass on");
+}
+
+int train_passes_open(struct train_passes *p, model_t *m, struct train_reduce *reduce,
+                      const struct train_config *c, struct error *e)
+{
+    *p = (struct train_passes){.ranks = reduce->ranks, .model = m, .reduce = reduce};
+    p->width = (size_t)c->model.d_model;
+    p->residual = (size_t)(c->micro_batch * c->seq_len) * p->width;
+    int depth = depth_of(p->ranks, c);
+    p->slots = mem_calloc((size_t)depth, sizeof(*p->slots));
+    for (p->depth = 1; p->depth < depth; p->depth++)
+        TRY(model_slot_new(m, &p->slots[p->depth], e));
+    if (has_front(p)) TRY(open_side(&p->forth[IN], &p->back[OUT], p->residual, e));
+    return has_behind(p) ? open_side(&p->back[IN], &p->forth[OUT], p->residual, e) : 0;
+}
+
+void train_passes_close(struct train_passes *p)
+{
+    for (int i = 1; i < p->depth; i++)
+        model_slot_free(p->slots[i]);
+    for (int i = 0; i < 2; i++) {
+        mem_free(p->forth[i]);
+        mem_free(p->back[i]);
+    }
+    mem_free(p->slots);
+    *p = (struct train_passes){0};
+}
+
+/* ------------------------------------------------------------------ neighbours */
+
+/* Sends `out` to a neighbour and receives `in` from it, n floats each; NULL: nothing that way. */
+static int pass_on(struct train_passes *p, group_t *g, const float *out, float *in, size_t n,
+                   struct error *e)
+{
+    size_t peer = (size_t)(1 - group_rank(g)), bytes = n * sizeof(float);
+    struct group_exchange x = {out, p->went, in, p->came};
+    for (size_t i = 0; i < 3; i++) {
+        p->went[i] = i > peer && out ? bytes : 0;
+        p->came[i] = i > peer && in ? bytes : 0;
+    }
+    return group_exchange(g, &x, e);
+}
+
+static int to_behind(struct train_passes *p, bool sends, bool receives, size_t n, struct error *e)
+{
+    if (!has_behind(p)) return 0;
+    return pass_on(p, p->ranks->groups[TRAIN_GROUP_FORTH], sends ? p->forth[OUT] : NULL,
+                   receives ? p->back[IN] : NULL, n, e);
+}
+
+static int to_front(struct train_passes *p, bool sends, bool receives, size_t n, struct error *e)
+{
+    if (!has_front(p)) return 0;
+    return pass_on(p, p->ranks->groups[TRAIN_GROUP_BACK], sends ? p->back[OUT] : NULL,
+                   receives ? p->forth[IN] : NULL, n, e);
+}
+
+/* ------------------------------------------------------------------ a step */
+
+/* The microbatches of a step and what is done with them. */
+struct work {
+    const struct model_batch *b;
+    int64_t n;
+    double scale;
+    struct model_stats *s;
+};
+
+static void forward(struct train_passes *p, const struct work *w, int64_t i)
+{
+    model_stage_forward(p->model, p->slots[i % p->depth], &w->b[i], p->forth[IN], p->forth[OUT],
+                        w->s);
+}
+
+static void backward(struct train_passes *p, const struct work *w, int64_t i)
+{
+    struct model_stage_grad g = {w->scale, i == 0, p->back[IN], p->back[OUT]};
+    if (i + 1 == w->n) train_reduce_begin(p->reduce, model_gradients(p->model));
+    model_stage_backward(p->model, p->slots[i % p->depth], &w->b[i], &g, w->s);
+}
+
+static int run(struct train_passes *p, const struct work *w, struct error *e)
+{
+    int64_t ahead = MIN(w->n, p->ranks->pp - 1 - p->ranks->stage), turns = w->n - ahead;
+    size_t n = p->residual;
+    for (int64_t i = 0; i < ahead; i++) {
+        TRY(to_front(p, false, true, n, e));
+        forward(p, w, i);
+        TRY(to_behind(p, true, false, n, e));
+    }
+    if (turns > 0) TRY(to_front(p, false, true, n, e));
+    for (int64_t i = 0; i < turns; i++) {
+        forward(p, w, ahead + i);
+        TRY(to_behind(p, true, true, n, e));
+        backward(p, w, i);
+        TRY(to_front(p, true, i + 1 < turns, n, e));
+    }
+    for (int64_t i = turns; i < w->n; i++) {
+        TRY(to_behind(p, false, true, n, e));
+        backward(p, w, i);
+        TRY(to_front(p, true, false, n, e));
+    }
+    return 0;
+}
+
+int train_passes_train(struct train_passes *p, const struct model_batch *b, int64_t n, double scale,
+                       struct model_stats *s, struct error *e)
+{
+    struct work w = {b, n, scale, s};
+    int rc = run(p, &w, e);
+    int summed = train_reduce_end(p->reduce, rc < 0 ? NULL : e);
+    return rc < 0 ? rc : summed;
+}
+
+int train_passes_evaluate(struct train_passes *p, const struct model_batch *b,
+                          struct model_stats *s, struct error *e)
+{
+    size_t n = (size_t)(b->B * b->T) * p->width;
+    TRY(to_front(p, false, true, n, e));
+    model_stage_evaluate(p->model, b, p->forth[IN], p->forth[OUT], s);
+    return to_behind(p, true, false, n, e);
+}
+
+/* ------------------------------------------------------------------ what it sends */
+
+/* Sums of a tensor-parallel group in one layer and microbatch: the outputs of both sub-layers, the
+ * gradients of their inputs, and of the routing weights. Full recomputation makes the outputs anew. */
+static uint64_t tensor_sends(const struct train_ranks *r, const struct train_config *c)
+{
+    const struct model_config *m = &c->model;
+    enum group_dtype act = c->precision == TRAIN_PRECISION_BF16 ? GROUP_BF16 : GROUP_F32;
+    size_t rows = (size_t)(c->micro_batch * c->seq_len);
+    uint64_t sums = c->recompute == MODEL_RECOMPUTE_FULL ? 6 : 4;
+    uint64_t sent = sums * train_sum_sends(rows * (size_t)m->d_model, act, r->tensor, r->tp);
+    if (!model_is_moe(m)) return sent;
+    return sent + train_sum_sends(rows * (size_t)m->n_experts_used, GROUP_F32, r->tensor, r->tp);
+}
+
+/* Rows that leave for other ranks of those that divide the experts, where routing is even: out and
+ * back, both again in the backward pass, with a weight and its gradient; and counts. */
+static uint64_t expert_sends(const struct train_ranks *r, const struct train_config *c)
+{
+    const struct model_config *m = &c->model;
+    if (r->ep == 1) return 0;
+    uint64_t rows = (uint64_t)(c->micro_batch * c->seq_len * m->n_experts_used);
+    uint64_t others = rows - rows / (uint64_t)r->ep;
+    uint64_t row = (uint64_t)m->d_model * (c->precision == TRAIN_PRECISION_BF16 ? 2 : 4);
+    uint64_t counts = (uint64_t)(m->n_experts - m->n_experts / r->ep) * sizeof(int32_t);
+    uint64_t pass = 2 * row + sizeof(float), again = 0;
+    if (c->recompute == MODEL_RECOMPUTE_SELECTIVE) again = row;
+    if (c->recompute == MODEL_RECOMPUTE_FULL) again = pass;
+    return others * (2 * pass + again) + counts * (c->recompute == MODEL_RECOMPUTE_FULL ? 2 : 1);
+}
+
+void train_passes_traffic(const struct train_ranks *r, const struct train_config *c,
+                          struct train_traffic *t)
+{
+    struct model_shard shard = train_ranks_shard(r, &c->model);
+    uint64_t layers = (uint64_t)(shard.end_layer - shard.first_layer);
+    uint64_t n = (uint64_t)train_config_microbatches(c);
+    uint64_t sides = (uint64_t)(r->stage > 0) + (uint64_t)(r->stage + 1 < r->pp);
+    uint64_t residual = (uint64_t)(c->micro_batch * c->seq_len * c->model.d_model) * sizeof(float);
+    t->tensor += n * layers * tensor_sends(r, c);
+    t->experts += n * layers * expert_sends(r, c);
+    t->stages += n * sides * residual;
+    size_t routed = model_is_moe(&c->model) ? 2 * layers * (size_t)c->model.n_experts + 1 : 0;
+    t->verdict += n * train_sum_sends(routed, GROUP_F64, r->data, r->dp);
+}
