@@ -141,7 +141,8 @@ struct mapped_file {
     int fd;
     struct file_stamp stamp; /* when it was mapped */
 };
-enum { MAX_MAPPED_FILES = 64 };
+/* Three files of each of 5000 ranks; of those that are never used no page is touched. */
+enum { MAX_MAPPED_FILES = 1 << 14 };
 static struct mapped_file mapped_files[MAX_MAPPED_FILES];
 
 /* mmap is not on the list of what a handler may call, but it is a bare system call. A SIGBUS that
@@ -176,7 +177,6 @@ static struct mapped_file *take_place(void)
     catch_bus_errors();
     for (int i = 0; i < MAX_MAPPED_FILES; i++)
         if (!atomic_exchange(&mapped_files[i].taken, true)) return &mapped_files[i];
-    CHECK_MSG(false, "%d files are mapped at once", MAX_MAPPED_FILES);
     return NULL;
 }
 
@@ -191,6 +191,10 @@ static int map_file(int fd, const char *path, struct file_map *m, struct error *
     void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
     if (p == MAP_FAILED) return error_errno(e, "map", path);
     struct mapped_file *f = take_place();
+    if (!f) {
+        munmap(p, (size_t)st.st_size);
+        return error_set(e, "cannot map '%s': %d files are mapped already", path, MAX_MAPPED_FILES);
+    }
     f->fd = fd;
     (void)file_stamp_of(fd, path, &f->stamp, NULL);
     f->stamp.size = st.st_size;

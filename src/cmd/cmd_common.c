@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
+#include <sys/resource.h>
 
 const char *const cmd_backends[] = {"auto", "reference", "avx2", "avx512", NULL};
 const char *const cmd_precisions[] = {"auto", "fp32", "bf16", NULL};
@@ -211,12 +212,23 @@ static void open_standard_descriptors(void)
     if (fd > STDERR_FILENO) close(fd);
 }
 
+/* A checkpoint of many ranks is many files, and the usual limit of 1024 is for programs that cannot
+ * count further. */
+static void raise_file_limit(void)
+{
+    struct rlimit r;
+    if (getrlimit(RLIMIT_NOFILE, &r) != 0 || r.rlim_cur >= r.rlim_max) return;
+    r.rlim_cur = r.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &r);
+}
+
 int cmd_main(const struct cmd_entry *entries, size_t count, int argc, char **argv)
 {
     open_standard_descriptors();
     all_entries = entries;
     n_all_entries = count;
     signal(SIGXFSZ, SIG_IGN); /* a file size limit is an error of write, EFBIG, that is reported */
+    raise_file_limit();
     if (argc < 2) {
         char help[] = "help", *alone[] = {help, NULL};
         cmd_help(1, alone);

@@ -395,7 +395,8 @@ void model_put(model_t *m, size_t param, int64_t first, int64_t n, const float *
 void model_copy_weights(model_t *to, model_t *from);
 /* Must be called after masters were changed from outside, before the next forward. */
 void model_weights_changed(model_t *m);
-/* The same of rows [first, first + n) of the parameter table: of whole layers, and what is outside. */
+/* The same of rows [first, first + n) of the parameter table, which hold all parts of every product
+ * that they hold one of. */
 void model_weights_changed_rows(model_t *m, size_t first, size_t n);
 
 struct model_batch {

@@ -127,6 +127,7 @@ struct model_layer {
     struct model_tensor q_norm, k_norm, q_bias, k_bias, v_bias, output_bias;
     size_t first_param, n_params; /* rows of the parameter table */
     compute_linear_t *linears[LINEAR_COUNT];
+    size_t linear_params[LINEAR_COUNT]; /* first row of the parameter table that each is made of */
 };
 
 /* Of the backward pass, one sub-layer at a time. Gradients of the experts' output and of their

@@ -472,6 +472,10 @@ static void bind_tensors(struct model *m)
         };
         for (size_t k = 0; k < ARRAY_LEN(tensors); k++)
             *tensors[k].to = tensor_of(m, layer_param(m, i, tensors[k].name));
+        for (int id = 0; id < LINEAR_COUNT; id++) {
+            const struct param *p = layer_param(m, i, LINEAR_PARTS[id][0]);
+            if (p) l->linear_params[id] = (size_t)(p - m->params.rows);
+        }
     }
 }
 
@@ -701,9 +705,10 @@ void model_weights_changed_rows(model_t *m, size_t first, size_t n)
     size_t head = m->config.tied_embeddings && m->has_embedding ? 0 : m->params.n_rows - 1;
     if (m->has_head && head - first < n) compute_linear_update(m->head.linear);
     for (int64_t i = 0; i < m->dims.L; i++) {
-        if (m->layers[i].first_param - first >= n) continue;
+        const struct model_layer *l = &m->layers[i];
         for (int id = 0; id < LINEAR_COUNT; id++)
-            if (m->layers[i].linears[id]) compute_linear_update(m->layers[i].linears[id]);
+            if (l->linears[id] && l->linear_params[id] - first < n)
+                compute_linear_update(l->linears[id]);
     }
 }
 

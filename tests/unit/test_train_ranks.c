@@ -104,7 +104,7 @@ static void train_rank(cluster_t *c, void *ctx)
     const struct train_run_text from = {"run.yaml", j->yaml, strlen(j->yaml), j->set, n};
     CHECK(train_config_load(&from, &file, &e) >= 0);
     FILE *nowhere = fopen("/dev/null", "w");
-    struct train_options o = {.cluster = c, .out = nowhere};
+    struct train_options o = {.cluster = c, .out = nowhere, .allow_changes = true};
     if (cluster_rank(c) == 0) {
         j->first = c;
         o.hooks = j->hooks;
@@ -239,6 +239,171 @@ static void test_balancing_is_over_all_ranks(void **state)
     json_decref(b);
 }
 
+/* ------------------------------------------------------------------ layouts */
+
+struct layout_case {
+    const char *name;
+    int ranks, dp;
+    const char *set[6];
+};
+
+static const struct layout_case layouts[] = {
+    {"tp2", 2, 1, {"cluster.tp=2"}},
+    {"pp2", 2, 1, {"cluster.pp=2"}},
+    {"ep2", 2, 2, {"cluster.ep=2"}},
+    {"ep4", 4, 4, {"cluster.ep=4"}},
+    {"tp2-pp2", 4, 1, {"cluster.tp=2", "cluster.pp=2"}},
+    {"dp4-ep2", 4, 4, {"cluster.ep=2", "cluster.zero=2"}},
+    {"dp2-tp2-pp2", 8, 2, {"cluster.tp=2", "cluster.pp=2"}},
+    {"dp2-tp2-pp2-ep2", 8, 2, {"cluster.tp=2", "cluster.pp=2", "cluster.ep=2", "cluster.zero=0"}},
+};
+
+static void run_layout(struct fixture *f, const char *yaml, const struct layout_case *l,
+                       const char *name, const char *const more[6])
+{
+    const char *set[12] = {arena_printf(&f->arena, "name=%s", name)};
+    size_t n = 1;
+    for (size_t i = 0; i < ARRAY_LEN(l->set) && l->set[i]; i++)
+        set[n++] = l->set[i];
+    for (size_t i = 0; i < 6 && more[i]; i++)
+        set[n++] = more[i];
+    must_run(yaml, l->ranks, set, n);
+}
+
+/* The first steps tightly; later a near tie between two experts may have fallen the other way. */
+static void compare_losses(struct fixture *f, const char *a, const char *b)
+{
+    json_t *want = train_util_lines(f, run_dir(f, a), "metrics.jsonl");
+    json_t *have = train_util_lines(f, run_dir(f, b), "metrics.jsonl");
+    static const char *const keys[] = {"loss", "grad_norm", "aux", "valid_nll"};
+    assert_int_equal(json_array_size(want), json_array_size(have));
+    for (size_t i = 0; i < json_array_size(want) * ARRAY_LEN(keys); i++) {
+        const char *key = keys[i % ARRAY_LEN(keys)];
+        const json_t *x = json_object_get(json_array_get(want, i / ARRAY_LEN(keys)), key);
+        const json_t *y = json_object_get(json_array_get(have, i / ARRAY_LEN(keys)), key);
+        assert_true(!x == !y);
+        if (!x || !json_is_real(x)) continue;
+        double p = json_real_value(x), q = json_real_value(y);
+        double bound = i / ARRAY_LEN(keys) < 3 ? 2e-5 : 2e-2;
+        if (!(fabs(p - q) <= bound * fabs(p)))
+            fail_msg("'%s' and '%s', line %zu: %s %.9g and %.9g", a, b, i / ARRAY_LEN(keys), key, p,
+                     q);
+    }
+    json_decref(want);
+    json_decref(have);
+}
+
+/* Twelve steps in any layout are those of one process whose microbatches have the rows of all ranks of
+ * dp, but for rounding; twice the same layout, also across a stop, is the same to the last bit. */
+static void check_layouts(struct fixture *f, const char *yaml, const char *const more[6])
+{
+    for (int dp = 1; dp <= 4; dp *= 2) {
+        const char *rows = arena_printf(&f->arena, "batch.micro_batch=%d", dp);
+        const struct layout_case one = {"one", 1, dp, {rows}};
+        run_layout(f, yaml, &one, arena_printf(&f->arena, "one-%d", dp), more);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(layouts); i++) {
+        const struct layout_case *l = &layouts[i];
+        const char *again = arena_printf(&f->arena, "%s-again", l->name);
+        struct layout_case part = *l;
+        size_t n = 0;
+        while (part.set[n])
+            n++;
+        struct layout_case all = *l;
+        all.set[n] = part.set[n] = "batch.micro_batch=1";
+        part.set[n + 1] = "train.max_steps=5";
+        run_layout(f, yaml, &all, l->name, more);
+        compare_losses(f, arena_printf(&f->arena, "one-%d", l->dp), l->name);
+        run_layout(f, yaml, &part, again, more);
+        run_layout(f, yaml, &all, again, more);
+        assert_same_checkpoints(f, l->name, again);
+    }
+    assert_ok(f, file_remove_tree(fixture_path(f, "runs"), &f->e));
+}
+
+static void test_layouts_are_one_process(void **state)
+{
+    static const char *const adamw[6] = {"batch.global_batch=8", "balance.kind=aux",
+                                         "model.n_kv_heads=2", "train.recompute=selective"};
+    static const char *const muon[6] = {"batch.global_batch=8",        "balance.kind=bias",
+                                        "model.n_kv_heads=2",          "optimizer.kind=muon",
+                                        "model.tied_embeddings=false", "data.document_mask=true"};
+    struct fixture *f = *state;
+    const char *yaml = train_util_yaml(f, train_util_dataset(f, "data", 1));
+    check_layouts(f, yaml, adamw);
+    check_layouts(f, yaml, muon);
+}
+
+static struct safetensors_set open_weights(struct fixture *f, const char *name)
+{
+    int64_t *steps;
+    size_t n;
+    struct safetensors_set s;
+    assert_ok(f, ckpt_list(run_dir(f, name), &f->arena, &steps, &n, &f->e));
+    const char *path = arena_printf(&f->arena, "%s/checkpoints/step-%08lld/weights.safetensors",
+                                    run_dir(f, name), (long long)steps[0]);
+    assert_ok(f, safetensors_set_open(path, &s, &f->e));
+    return s;
+}
+
+static void compare_weights(struct fixture *f, const struct safetensors_set *x, const char *name)
+{
+    struct safetensors_set y = open_weights(f, name);
+    assert_int_equal(x->n_tensors, y.n_tensors);
+    for (size_t i = 0; i < x->n_tensors; i++) {
+        const struct safetensors_tensor *p = &x->tensors[i];
+        const struct safetensors_tensor *q = safetensors_set_find(&y, p->whole.name);
+        assert_non_null(q);
+        assert_int_equal(p->whole.bytes, q->whole.bytes);
+        if (strstr(p->whole.name, "exp_probs_b")) continue; /* they follow the load */
+        size_t n = p->whole.bytes / sizeof(float);
+        float *one = mem_alloc(p->whole.bytes), *two = mem_alloc(p->whole.bytes);
+        safetensors_tensor_copy(p, 0, n, one);
+        safetensors_tensor_copy(q, 0, n, two);
+        if (memcmp(one, two, p->whole.bytes) != 0) fail_msg("%s differs", p->whole.name);
+        mem_free(one);
+        mem_free(two);
+    }
+    safetensors_set_close(&y);
+}
+
+/* A checkpoint of any layout goes on in any other: the next step, at a learning rate of 0, saves the
+ * weights as they were. */
+static void test_any_layout_reads_any_other(void **state)
+{
+    struct fixture *f = *state;
+    const char *yaml = train_util_yaml(f, train_util_dataset(f, "data", 1));
+    static const char *const kept[6] = {"batch.global_batch=8", "batch.micro_batch=1",
+                                        "model.n_kv_heads=2", "optimizer.kind=muon"};
+    static const struct layout_case chain[] = {
+        {"dp4", 4, 4, {"train.max_steps=3", "cluster.zero=2"}},
+        {"tp2-pp2", 4, 1, {"train.max_steps=4", "cluster.tp=2", "cluster.pp=2"}},
+        {"one", 1, 1, {"train.max_steps=5"}},
+        {"ep4", 4, 4, {"train.max_steps=6", "cluster.ep=4"}},
+        {"dp2-tp2-pp2-ep2",
+         8,
+         2,
+         {"train.max_steps=7", "cluster.tp=2", "cluster.pp=2", "cluster.ep=2"}},
+        {"dp3", 1, 1, {"train.max_steps=8"}},
+    };
+    static const char *const still[2] = {"optimizer.lr=0", "optimizer.muon_lr=0"};
+    struct safetensors_set first = {0};
+    for (size_t i = 0; i < ARRAY_LEN(chain); i++) {
+        struct layout_case l = chain[i];
+        size_t n = 0;
+        while (l.set[n])
+            n++;
+        for (size_t k = 0; i > 0 && k < ARRAY_LEN(still); k++)
+            if (n < ARRAY_LEN(l.set)) l.set[n++] = still[k];
+        run_layout(f, yaml, &l, "chain", kept);
+        if (i == 0)
+            first = open_weights(f, "chain");
+        else
+            compare_weights(f, &first, "chain");
+    }
+    safetensors_set_close(&first);
+}
+
 /* ------------------------------------------------------------------ what a step sends */
 
 struct meter {
@@ -252,10 +417,10 @@ static void read_meter(void *ctx, int64_t step)
     m->at[step] = cluster_traffic(m->job->first).bytes;
 }
 
-static uint64_t planned_bytes(struct fixture *f, const char *yaml, const char *zero)
+static uint64_t planned_bytes(struct fixture *f, const char *yaml, const char *const set[3])
 {
     char *path = fixture_path(f, "plan.json");
-    struct train_util_run plan = {.yaml = yaml, .set = {zero, "cluster.dp=2"}};
+    struct train_util_run plan = {.yaml = yaml, .set = {set[0], set[1], set[2]}};
     json_t *o;
     const json_t *value;
     const char *key;
@@ -277,17 +442,27 @@ static void test_steps_send_what_was_planned(void **state)
 {
     struct fixture *f = *state;
     const char *yaml = train_util_yaml(f, train_util_dataset(f, "data", 1));
-    static const char *const zero[] = {"cluster.zero=0", "cluster.zero=1", "cluster.zero=2"};
-    for (size_t i = 0; i < ARRAY_LEN(zero); i++) {
-        struct job j = {.yaml = yaml,
-                        .set = {zero[i], arena_printf(&f->arena, "name=sent-%zu", i)}};
+    static const struct {
+        int ranks;
+        const char *set[3];
+    } cases[] = {{2, {"cluster.zero=0", "cluster.dp=2"}},
+                 {2, {"cluster.zero=1", "cluster.dp=2"}},
+                 {2, {"cluster.zero=2", "cluster.dp=2"}},
+                 {2, {"cluster.tp=2", "model.n_kv_heads=2", "optimizer.kind=muon"}},
+                 {2, {"cluster.pp=2", "train.recompute=full"}},
+                 {8, {"cluster.tp=2", "cluster.pp=2", "model.n_kv_heads=2"}}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        const char *const *set = cases[i].set;
+        struct job j = {.yaml = yaml, .set = {arena_printf(&f->arena, "name=sent-%zu", i)}};
+        for (size_t k = 0; k < 3 && set[k]; k++)
+            j.set[1 + k] = set[k];
         struct meter m = {.job = &j};
         struct train_hooks hooks = {.ctx = &m, .after_step = read_meter};
         j.hooks = &hooks;
-        run_job(&j, 2);
-        assert_int_equal(atomic_load(&j.failed), 0);
+        run_job(&j, cases[i].ranks);
+        if (atomic_load(&j.failed)) fail_msg("%s", j.e.text);
         /* Between the ends of steps 2 and 3: no validation, no checkpoint. */
-        assert_int_equal(m.at[3] - m.at[2], planned_bytes(f, yaml, zero[i]));
+        assert_int_equal(m.at[3] - m.at[2], planned_bytes(f, yaml, set));
     }
 }
 
@@ -342,6 +517,10 @@ int main(void)
                                         fixture_teardown),
         cmocka_unit_test_setup_teardown(test_other_ranks_go_on, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(test_balancing_is_over_all_ranks, fixture_setup,
+                                        fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_any_layout_reads_any_other, fixture_setup,
+                                        fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_layouts_are_one_process, fixture_setup,
                                         fixture_teardown),
         cmocka_unit_test_setup_teardown(test_steps_send_what_was_planned, fixture_setup,
                                         fixture_teardown),
