@@ -137,7 +137,7 @@ static int bench_open(struct bench *b, struct error *e)
         .compute = b->compute, .B = b->B, .T = b->T, .training = true, .shard = {0, 1, 0, 1}};
     TRY(model_new(&b->model_config, &m, &b->model, e));
     model_init_weights(b->model, 1);
-    b->optim = train_optim_new(b->compute, b->model, &b->cfg, NULL);
+    b->optim = train_optim_new(b->compute, b->model, &b->cfg, NULL, NULL);
     if (!b->optim) return error_set(e, "not enough memory for the optimiser's state");
     draw_tokens(b);
     return 0;
