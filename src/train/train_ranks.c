@@ -50,7 +50,10 @@ struct train_ranks train_ranks_planned(const struct train_ranks *started,
 {
     struct train_ranks r = *started;
     if (started->size == 1) r.size = (int)(layout_of(c).dp * c->tp * c->pp);
-    if (r.size > 1 && started->size == 1) r.world = NULL;
+    if (started->size == 1) { /* nobody is there to speak to */
+        r.cluster = NULL;
+        r.world = NULL;
+    }
     return r;
 }
 

@@ -145,7 +145,7 @@ fi
 
 # What cannot be trained is said once, not once a rank.
 out=$(ranks $first 2 train run.yaml --run-dir none --set cluster.dp=4)
-if [[ $(grep -c 'cluster.dp is 4 and 2 ranks were started' <<<"$out") -ne 1 ]]; then
+if [[ $(grep -c 'cluster.dp 4 x tp 1 x pp 1 is of 4 ranks, and 2 were started' <<<"$out") -ne 1 ]]; then
     bad "errors are said once" "$out"
 else
     ok "errors are said once"
