@@ -7,6 +7,7 @@ static const struct cmd_entry commands[] = {
     {"generate", cmd_generate, "model", "let a trained model continue text"},
     {"eval", cmd_eval, "model", "score a model on text and evaluation sets"},
     {"plan", cmd_plan, "machine", "predict layout, days, failures, megawatts and dollars of a run"},
+    {"site", cmd_site, "machine", "live through months of a training site, event by event"},
     {"bench-machine", cmd_bench_machine, "machine", "measure this machine, for plans"},
     {"plot", cmd_plot, "runs", "draw a run's loss and speed, here and as SVG"},
     {"check-golden", cmd_check_golden, "runs", "compare the model with reference numbers"},

@@ -315,6 +315,7 @@ enum unit_kind {
     UNIT_CELSIUS,
     UNIT_TOKENS,
     UNIT_FAILURES, /* per 1,000 days of eight accelerators */
+    UNIT_SECONDS,
     UNIT_N_KINDS
 };
 enum unit_result { UNIT_OK, UNIT_BAD_NUMBER, UNIT_BAD_NAME };

@@ -14,7 +14,8 @@
 #include <unistd.h>
 
 static const char *const preset_folders[] = {"accelerators", "clusters", "models",
-                                             "plans",        "runs",     "sites"};
+                                             "plans",        "runs",     "scenarios",
+                                             "sites",        "weather"};
 
 enum { MAX_DIRS = 12, MAX_LISTED = 256 };
 

@@ -51,6 +51,8 @@ static const struct unit days[] = {{"days", 1}, {"years", 365.25}, {0}};
 static const struct unit years[] = {{"years", 1}, {"days", 1 / 365.25}, {0}};
 static const struct unit celsius[] = {{"C", 1}, {0}};
 static const struct unit tokens[] = {{"tokens", 1}, {0}};
+static const struct unit seconds[] = {{"s", 1},     {"ms", 1e-3},    {"min", 60}, {"h", 3600},
+                                      {"d", 86400}, {"days", 86400}, {0}};
 static const struct unit failures[] = {{"per 1000 node-days", 1}, {0}};
 
 static const struct unit *const tables[UNIT_N_KINDS] = {
@@ -75,6 +77,7 @@ static const struct unit *const tables[UNIT_N_KINDS] = {
     [UNIT_CELSIUS] = celsius,
     [UNIT_TOKENS] = tokens,
     [UNIT_FAILURES] = failures,
+    [UNIT_SECONDS] = seconds,
 };
 
 /* A prefix without a unit, as in "15T tokens" written "15T". Tokens and parameters are counted in

@@ -35,6 +35,8 @@ static const struct option_table *const all_tables[] = {
     &cmd_plan_compare_table,
     &cmd_plan_sweep_table,
     &cmd_plan_validate_table,
+    &cmd_site_table,
+    &cmd_site_compare_table,
     &cmd_bench_machine_table,
     &cmd_check_golden_table,
     &cmd_doctor_mpi_table,

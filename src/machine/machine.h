@@ -171,6 +171,8 @@ struct machine_draw {
 };
 void machine_draw(const struct machine_cluster *c, const int64_t used[MACHINE_MAX_POOLS],
                   double cap, double compute_share, struct machine_draw *out);
+/* Watts of switches and optics of one accelerator. */
+double machine_network_w(const struct machine_cluster *c);
 /* Watts before the servers' power supplies, by their efficiency (80 PLUS Titanium). */
 double machine_supplied_w(double direct_w);
 /* Watts of all IT: servers with their supplies' loss, network, and storage, management and CPU
@@ -219,6 +221,12 @@ double machine_stop_battery_wh(const struct machine_site *site,
  * its lemons (arXiv:2410.21680; machine_failures.c), times factor: 1 for what is known. */
 struct range machine_failure_rate(const struct machine_cluster *c,
                                   const int64_t used[MACHINE_MAX_POOLS], double factor);
+/* What it is made of: an accelerator's rate in a mature fleet, how many times as often a fleet of
+ * this age fails, and that summed up since it was new, in days. */
+double machine_mature_rate(const struct machine_accelerator *a);
+double machine_youth(double age_days);
+double machine_youth_days(double age_days);
+#define MACHINE_FAILURE_NODE 8.0 /* accelerators: the unit of the rates */
 /* Seconds between failures of a job of so many at that rate, with outages of the whole site. */
 struct range machine_mtbf_s(struct range rate, double accelerators);
 /* Nodes of 8 that must stand by so that repairs leave a job whole 99 % of the time. */
@@ -273,6 +281,62 @@ struct machine_cooling_year {
     double mean_pue, worst_pue, mean_l_per_kwh; /* worst: of the hottest month */
 };
 void machine_cooling_year(const struct machine_site *site, struct machine_cooling_year *out);
+
+/* ------------------------------------------------------------------ heat (machine_heat.c) */
+
+/* A die that was at now_c, dt_s later: exact, whatever the step. tau_s: resistance times heat. */
+double machine_die_step(double now_c, double settled_c, double tau_s, double dt_s);
+/* Seconds in which it warms by so much where no coolant flows. */
+double machine_die_alone_s(double kelvin, double watts, double j_per_k);
+/* How fast so many litres of water warm up that stand still. */
+double machine_loop_k_per_s(double watts, double litres);
+/* A dry cooler by its catalogue point: its effectiveness stays. */
+struct machine_dry_cooler {
+    double heat_w, air_c, fluid_in_c, fluid_out_c;
+};
+double machine_dry_cooler_w(const struct machine_dry_cooler *c, double fluid_in_c, double air_c);
+/* Share of the fans' power at a share of the cooler's capacity. */
+double machine_fan_share(double capacity_share);
+double machine_coolant_rise_k(double watts, double l_per_min, double kg_per_m3, double j_per_kg_k);
+/* An air-cooled chiller of a catalogue: capacity beside its rated one, and COP. False outside its
+ * curves, whose edge is then taken: water of 4.44 to 10 C. */
+bool machine_chiller(double water_c, double air_c, double *capacity, double *cop);
+/* Dry coolers, and chillers for what they cannot take, for one watt of IT. */
+struct machine_loop {
+    double supply_c, approach_k, span_k; /* coolant; over the air; its rise in the load */
+    double pumps, fans, electrical;      /* shares of IT power; fans at full speed */
+    double chiller_share, chilled_c;     /* of the heat that chillers can take; their water */
+    bool catalogue;                      /* chillers by machine_chiller, else by a line */
+};
+struct machine_loop_state {
+    double overhead; /* watts of cooling and losses for a watt of IT */
+    double supply_c; /* warmer than asked for where the chillers do not suffice */
+    double chilled;  /* share of the heat that chillers take */
+    bool within_curves;
+};
+void machine_loop_overhead(const struct machine_loop *l, double air_c,
+                           struct machine_loop_state *out);
+/* Wet bulb of air of this relative humidity (0 to 1) at this pressure (machine_air.c). */
+double machine_wet_bulb_c(double dry_c, double humidity, double pressure_pa);
+
+/* ------------------------------------------------------------------ gas units (machine_gas.c)
+ * Heat rates are of the lower heating value, as makers state them; dollars and emissions are counted
+ * by the higher. */
+
+double machine_gas_mmbtu_per_mwh(double kj_per_kwh);             /* of the higher heating value */
+double machine_gas_nox_g_per_kwh(double ppm, double kj_per_kwh); /* at 15 % oxygen */
+double machine_gas_co_g_per_kwh(double ppm, double kj_per_kwh);
+double machine_gas_co2_g_per_kwh(double kj_per_kwh);
+double machine_gas_heat_of_co2(double co2_g_per_kwh); /* the heat rate that leaves so much */
+/* Share of the power that is left in hot air. */
+double machine_gas_derated(double per_k, double above_c, double air_c);
+/* kJ for a kWh at a share of the load, straight between n points whose loads rise. */
+double machine_gas_heat_rate(const double *load, const double *kj_per_kwh, int n, double at);
+/* How fast an island's frequency changes where so many watts are missing (negative: too many), with
+ * so many watt-seconds turning: one mass, a screening figure. */
+double machine_island_hz_per_s(double missing_w, double inertia_ws, double hz);
+/* Joules that a server's supply lacks in a sag that leaves this share of the voltage. */
+double machine_sag_missing_j(double watts, double left, double current_limit, double lasts_s);
 
 /* Which sources feed a load: each in its order, up to its capacity. Returns the watts that none can
  * give; 0 for a site without sources, whose supply is not known. */

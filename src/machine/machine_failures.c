@@ -17,7 +17,7 @@
 
 #include <math.h>
 
-#define NODE 8.0 /* accelerators: the unit of the rates; a larger domain is a rack */
+#define NODE MACHINE_FAILURE_NODE /* a larger domain is a rack */
 /* RSC-2's rate (2.34; SemiAnalysis gives 1.6 to 4.0 for H100, 2.7 to 8.0 for GB200 NVL72, with
  * the rack as its blast radius; the middle there is geometric, pulled to the long-run end). */
 static const struct range MATURE = {1.6, 2.34, 4.0};
@@ -41,9 +41,24 @@ static const struct range LEMONS = {0.0, 0.05, 0.15};
 #define RESTART_S_PER_1000 8.5
 #define RESTART_COLD_S     480.0 /* median of MLPerf's audited init times, 512 to 11,616 */
 
-static double youth(double age_days)
+double machine_youth(double age_days)
 {
     return 1.0 + (YOUNG - 1.0) * exp(-fmax(age_days, 0.0) / SETTLE_DAYS);
+}
+
+double machine_youth_days(double age_days)
+{
+    return age_days - (YOUNG - 1.0) * SETTLE_DAYS * expm1(-fmax(age_days, 0.0) / SETTLE_DAYS);
+}
+
+static struct range mature_rate(const struct machine_accelerator *a)
+{
+    return figure_range(&a->failures, a->scaleup_domain > NODE ? MATURE_RACK : MATURE);
+}
+
+double machine_mature_rate(const struct machine_accelerator *a)
+{
+    return mature_rate(a).mid;
 }
 
 static double with_lemons(double fraction)
@@ -59,14 +74,12 @@ struct range machine_failure_rate(const struct machine_cluster *c,
     for (int64_t i = 0; i < c->n_pools; i++)
         all += used[i];
     for (int64_t i = 0; i < c->n_pools; i++) { /* pools share their kind of error: bounds add */
-        const struct machine_accelerator *a = c->pools[i].accelerator;
-        struct range own =
-            figure_range(&a->failures, a->scaleup_domain > NODE ? MATURE_RACK : MATURE);
+        struct range own = mature_rate(c->pools[i].accelerator);
         rate = range_sum(rate, range_scale(own, (double)used[i] / (double)all));
     }
     struct range age = figure_range(&c->fleet_age_days, AGE_DAYS);
     struct range lemons = figure_range(&c->lemon_fraction, LEMONS);
-    struct range young = {youth(age.high), youth(age.mid), youth(age.low)};
+    struct range young = {machine_youth(age.high), machine_youth(age.mid), machine_youth(age.low)};
     struct range weak = {with_lemons(lemons.low), with_lemons(lemons.mid),
                          with_lemons(lemons.high)};
     return range_mul(range_mul(rate, young), range_mul(weak, range_exact(factor)));

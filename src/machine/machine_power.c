@@ -83,8 +83,13 @@ void machine_draw(const struct machine_cluster *c, const int64_t used[MACHINE_MA
         out->idle_w += n * (p.idle_w + p.other_w);
         out->max_w += n * (p.cap_w + OTHER_PEAK * p.other_w);
         out->cap_w += n * p.cap_w;
-        out->network_w += n * figure_mid(&c->network_w, NETWORK_W);
+        out->network_w += n * machine_network_w(c);
     }
+}
+
+double machine_network_w(const struct machine_cluster *c)
+{
+    return figure_mid(&c->network_w, NETWORK_W);
 }
 
 double machine_supplied_w(double direct_w)

@@ -1,0 +1,525 @@
+/* site_read.c: a scenario from its file.
+ *
+ * The tables of site_rows.c say what each key means; here stand the lists, what follows from what
+ * was not said, and the relations that must hold between keys. */
+#include "site/read/site_read_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ------------------------------------------------------------------ lists */
+
+typedef int item_reader(const struct yaml_reader *r, const struct yaml_node *map, void *item);
+
+struct list_of {
+    const struct section *section;
+    const char *key;
+    size_t size; /* of an item */
+    int most;
+    item_reader *check; /* or NULL */
+};
+
+/* Items of a list into an array of at most so many; returns how many, or a code. */
+static int read_list(const struct yaml_reader *r, const struct option *f,
+                     const struct yaml_node *node, const struct list_of *l, void *items)
+{
+    if (yaml_is_null(node)) return 0;
+    if (node->kind != YAML_KIND_LIST) return yaml_wrong_row(r, node, f, "'%s' is a list", l->key);
+    if (node->count > (size_t)l->most)
+        return yaml_wrong_row(r, node, f, "'%s' has %zu entries, at most %d", l->key, node->count,
+                              l->most);
+    for (size_t i = 0; i < node->count; i++) {
+        void *item = (char *)items + i * l->size;
+        memset(item, 0, l->size);
+        section_defaults(l->section, item);
+        TRY(yaml_bind(r, l->section, node->items[i], false, item, NULL));
+        if (l->check) TRY(l->check(r, node->items[i], item));
+    }
+    return (int)node->count;
+}
+
+static int set_count(int n, int *count)
+{
+    if (n < 0) return n;
+    *count = n;
+    return 0;
+}
+
+int site_read_blocks(const struct yaml_reader *r, const struct option *f,
+                     const struct yaml_node *node, void *target)
+{
+    static const struct list_of l = {&site_block_section, "blocks", sizeof(struct site_block),
+                                     SITE_MAX_BLOCKS, NULL};
+    struct site_scenario *s = target;
+    return set_count(read_list(r, f, node, &l, s->blocks), &s->n_blocks);
+}
+
+static int check_job(const struct yaml_reader *r, const struct yaml_node *map, void *item)
+{
+    struct site_job *j = item;
+    const struct yaml_node *at = yaml_find(map, "low");
+    if (j->kind == SITE_JOB_TRAINING && j->low_s > j->step_s)
+        return yaml_wrong_row(r, at, section_find(&site_job_section, "low"),
+                              "'low' of job '%.60s' is longer than its step", j->name);
+    if (j->kind == SITE_JOB_GANGS && j->gangs < 1)
+        return yaml_wrong(r, map, "job '%.60s' has no gangs", j->name);
+    if (!yaml_get(map, "by_hour"))
+        for (int h = 0; h < 24; h++)
+            j->by_hour[h] = 1.0;
+    return 0;
+}
+
+int site_read_jobs(const struct yaml_reader *r, const struct option *f,
+                   const struct yaml_node *node, void *target)
+{
+    static const struct list_of l = {&site_job_section, "jobs", sizeof(struct site_job),
+                                     SITE_MAX_JOBS, check_job};
+    struct site_scenario *s = target;
+    return set_count(read_list(r, f, node, &l, s->jobs), &s->n_jobs);
+}
+
+static int check_gas(const struct yaml_reader *r, const struct yaml_node *map, void *item)
+{
+    struct site_gas *g = item;
+    if (!yaml_get(map, "heat_rate"))
+        for (int i = 0; i < SITE_CURVE; i++)
+            g->load_share[i] = 1.0, g->heat_kj_per_kwh[i] = 10160.0;
+    if (g->on > g->units)
+        return yaml_wrong_row(r, yaml_find(map, "on"), section_find(&site_gas_section, "on"),
+                              "'on' of '%.60s' is more than its units", g->name);
+    return 0;
+}
+
+int site_read_gas(const struct yaml_reader *r, const struct option *f, const struct yaml_node *node,
+                  void *target)
+{
+    static const struct list_of l = {&site_gas_section, "gas", sizeof(struct site_gas),
+                                     SITE_MAX_GAS, check_gas};
+    struct site_scenario *s = target;
+    TRY(set_count(read_list(r, f, node, &l, s->gas), &s->n_gas));
+    s->gas_given = true;
+    int64_t units = 0;
+    for (int i = 0; i < s->n_gas; i++)
+        units += s->gas[i].units;
+    if (units > SITE_MAX_UNITS)
+        return yaml_wrong_row(r, node, f, "'gas' has %lld units, at most %d", (long long)units,
+                              SITE_MAX_UNITS);
+    return 0;
+}
+
+static int check_load(const struct yaml_reader *r, const struct yaml_node *map, void *item)
+{
+    struct site_load *l = item;
+    if (l->swing_w > 0.0 && l->period_s <= 0.0)
+        return yaml_wrong_row(r, yaml_find(map, "swing_w"),
+                              section_find(&site_load_section, "period"),
+                              "'swing_w' of load '%.60s' has no period", l->name);
+    if (!yaml_get(map, "by_hour"))
+        for (int h = 0; h < 24; h++)
+            l->by_hour[h] = 1.0;
+    if (l->ramp_s > 3600.0)
+        return yaml_wrong_row(r, yaml_find(map, "ramp"), section_find(&site_load_section, "ramp"),
+                              "'ramp' of load '%.60s' is longer than an hour", l->name);
+    return 0;
+}
+
+int site_read_loads(const struct yaml_reader *r, const struct option *f,
+                    const struct yaml_node *node, void *target)
+{
+    static const struct list_of l = {&site_load_section, "loads", sizeof(struct site_load),
+                                     SITE_MAX_LOADS, check_load};
+    struct site_scenario *s = target;
+    return set_count(read_list(r, f, node, &l, s->loads), &s->n_loads);
+}
+
+static int check_cause(const struct yaml_reader *r, const struct yaml_node *map, void *item)
+{
+    struct site_cause *c = item;
+    if (c->needs > c->units)
+        return yaml_wrong_row(r, yaml_find(map, "needs"),
+                              section_find(&site_cause_section, "needs"),
+                              "'needs' of '%.60s' is more than its units", c->name);
+    if (c->mtbf_s <= 0.0)
+        return yaml_wrong_row(r, yaml_find(map, "mtbf"), section_find(&site_cause_section, "mtbf"),
+                              "'mtbf' of '%.60s' is 0", c->name);
+    return 0;
+}
+
+int site_read_causes(const struct yaml_reader *r, const struct option *f,
+                     const struct yaml_node *node, void *target)
+{
+    static const struct list_of l = {&site_cause_section, "causes", sizeof(struct site_cause),
+                                     SITE_MAX_CAUSES, check_cause};
+    struct site_scenario *s = target;
+    return set_count(read_list(r, f, node, &l, s->causes), &s->n_causes);
+}
+
+int site_read_events(const struct yaml_reader *r, const struct option *f,
+                     const struct yaml_node *node, void *target)
+{
+    static const struct list_of l = {&site_event_section, "events", sizeof(struct site_event),
+                                     SITE_MAX_EVENTS, NULL};
+    struct site_scenario *s = target;
+    if (node->kind == YAML_KIND_SCALAR && !yaml_is_null(node))
+        return site_read_log(r, node, node->text, s);
+    if (node->kind == YAML_KIND_LIST)
+        s->events = arena_alloc(r->arena, (node->count + 1) * sizeof(*s->events));
+    TRY(set_count(read_list(r, f, node, &l, s->events), &s->n_events));
+    for (int i = 0; i < s->n_events; i++)
+        s->events[i].line = node->items[i]->line;
+    return 0;
+}
+
+/* ------------------------------------------------------------------ rows of numbers */
+
+static int read_number(const struct yaml_reader *r, const struct option *f,
+                       const struct yaml_node *node, enum unit_kind unit, double *out)
+{
+    const char *name;
+    if (node->kind == YAML_KIND_SCALAR && unit_parse(node->text, unit, out, &name) == UNIT_OK)
+        return 0;
+    return yaml_wrong_row(r, node, f, "'%s' takes numbers", f->name);
+}
+
+static int read_day(const struct yaml_reader *r, const struct option *f,
+                    const struct yaml_node *node, double day[24])
+{
+    if (node->kind != YAML_KIND_LIST || node->count != 24)
+        return yaml_wrong_row(r, node, f, "'by_hour' is a list of 24 shares, one an hour");
+    for (size_t i = 0; i < 24; i++) {
+        TRY(read_number(r, f, node->items[i], UNIT_SHARE, &day[i]));
+        if (!(day[i] >= 0.0 && day[i] <= 1e6))
+            return yaml_wrong_row(r, node->items[i], f, "'by_hour' takes shares of at least 0");
+    }
+    return 0;
+}
+
+int site_read_day_of_job(const struct yaml_reader *r, const struct option *f,
+                         const struct yaml_node *node, void *target)
+{
+    struct site_job *j = target;
+    TRY(read_day(r, f, node, j->by_hour));
+    for (int h = 0; h < 24; h++)
+        if (j->by_hour[h] > 1.0)
+            return yaml_wrong_row(r, node->items[h], f, "'by_hour' of a job is at most 1");
+    return 0;
+}
+
+int site_read_day_of_load(const struct yaml_reader *r, const struct option *f,
+                          const struct yaml_node *node, void *target)
+{
+    struct site_load *l = target;
+    return read_day(r, f, node, l->by_hour);
+}
+
+int site_read_heat_rate(const struct yaml_reader *r, const struct option *f,
+                        const struct yaml_node *node, void *target)
+{
+    struct site_gas *g = target;
+    const bool flat = node->kind == YAML_KIND_SCALAR;
+    if (!flat && (node->kind != YAML_KIND_LIST || node->count < 1 || node->count > SITE_CURVE))
+        return yaml_wrong_row(r, node, f, "'heat_rate' is a number, or 1 to %d pairs", SITE_CURVE);
+    for (size_t i = 0; i < SITE_CURVE; i++) {
+        const struct yaml_node *pair = flat ? node : node->items[MIN(i, node->count - 1)];
+        if (!flat && (pair->kind != YAML_KIND_LIST || pair->count != 2))
+            return yaml_wrong_row(r, pair, f, "'heat_rate' takes pairs of load and kJ for a kWh");
+        g->load_share[i] = 1.0;
+        if (!flat) TRY(read_number(r, f, pair->items[0], UNIT_SHARE, &g->load_share[i]));
+        TRY(read_number(r, f, flat ? pair : pair->items[1], UNIT_NONE, &g->heat_kj_per_kwh[i]));
+        bool rises = flat || i == 0 || i >= node->count || g->load_share[i] > g->load_share[i - 1];
+        if (!rises || !(g->load_share[i] > 0.0 && g->load_share[i] <= 1.0))
+            return yaml_wrong_row(r, pair, f, "'heat_rate': loads rise, above 0 and up to 1");
+        if (!(g->heat_kj_per_kwh[i] >= 3600.0 && g->heat_kj_per_kwh[i] <= 1e5))
+            return yaml_wrong_row(r, pair, f,
+                                  "'heat_rate' of %.6g kJ for a kWh: it takes 3,600 to 100,000",
+                                  g->heat_kj_per_kwh[i]);
+    }
+    return 0;
+}
+
+int site_read_times(const struct yaml_reader *r, const struct option *f,
+                    const struct yaml_node *node, void *target)
+{
+    struct site_event *e = target;
+    if (node->kind != YAML_KIND_LIST || node->count > SITE_MAX_SAGS)
+        return yaml_wrong_row(r, node, f, "'times' is a list of at most %d times", SITE_MAX_SAGS);
+    for (size_t i = 0; i < node->count; i++) {
+        TRY(read_number(r, f, node->items[i], UNIT_SECONDS, &e->times_s[i]));
+        if (!(e->times_s[i] >= (i ? e->times_s[i - 1] : 0.0) && e->times_s[i] < 1e9))
+            return yaml_wrong_row(r, node->items[i], f, "'times' of sags do not fall");
+    }
+    e->n_times = (int)node->count;
+    return 0;
+}
+
+/* ------------------------------------------------------------------ what follows */
+
+static void default_blocks(struct site_scenario *s)
+{
+    s->n_blocks = 0;
+    for (int64_t p = 0; p < s->cluster.n_pools; p++) {
+        struct site_block *b = &s->blocks[s->n_blocks++];
+        memset(b, 0, sizeof(*b));
+        section_defaults(&site_block_section, b);
+        b->name = s->cluster.pools[p].accelerator->name;
+        b->pool = p + 1;
+        b->accelerators = s->cluster.pools[p].count;
+    }
+}
+
+/* The site's sources but the grid, as units that a planner's file does not tell apart: price all in,
+ * fuel and nitrogen oxides from the grams that it states. */
+static void default_gas(struct site_scenario *s)
+{
+    s->n_gas = 0;
+    for (int64_t i = 0; i < s->site.n_sources && s->n_gas < SITE_MAX_GAS; i++) {
+        const struct machine_power_source *p = &s->site.sources[i];
+        double capacity = figure_mid(&p->capacity_w, 0.0);
+        if (p->grid || capacity <= 0.0) continue;
+        struct site_gas *g = &s->gas[s->n_gas++];
+        memset(g, 0, sizeof(*g));
+        section_defaults(&site_gas_section, g);
+        g->name = p->name;
+        g->units = (int64_t)fmin(ceil(capacity / 50e6), SITE_MAX_UNITS / SITE_MAX_GAS);
+        g->unit_w = capacity / (double)g->units;
+        double ramp = figure_mid(&p->ramp_w_per_s, 0.0);
+        g->ramp_w_per_s = ramp > 0.0 ? ramp / (double)g->units : 0.0;
+        double heat = machine_gas_heat_of_co2(figure_mid(&p->co2_g_per_kwh, 566.0));
+        for (int k = 0; k < SITE_CURVE; k++)
+            g->load_share[k] = 1.0, g->heat_kj_per_kwh[k] = heat;
+        g->nox_ppm = figure_mid(&p->nox_g_per_kwh, 0.0) / machine_gas_nox_g_per_kwh(1.0, heat);
+        g->usd_per_mmbtu = 0.0;
+        g->usd_per_mwh = 1e3 * figure_mid(&p->usd_per_kwh, 0.065);
+    }
+}
+
+static int check_pool(const struct yaml_reader *r, const struct yaml_node *at, int64_t pool,
+                      const struct site_scenario *s, const char *what)
+{
+    if (pool <= s->cluster.n_pools) return 0;
+    yaml_wrong(r, at, "%s is of pool %lld, the cluster has %lld", what, (long long)pool,
+               (long long)s->cluster.n_pools);
+    return error_hint(r->e,
+                      "pools are counted from 1 as the cluster lists them; for example pool: 1");
+}
+
+static const struct yaml_node *item_of(const struct yaml_node *map, const char *key, int i)
+{
+    const struct yaml_node *list = yaml_get(map, key);
+    bool there = list && list->kind == YAML_KIND_LIST && (size_t)i < list->count;
+    return there ? list->items[i] : map;
+}
+
+static int check_blocks(const struct yaml_reader *r, const struct yaml_node *map,
+                        const struct site_scenario *s)
+{
+    int64_t sum[MACHINE_MAX_POOLS] = {0};
+    for (int i = 0; i < s->n_blocks; i++) {
+        const struct site_block *b = &s->blocks[i];
+        const struct yaml_node *at = item_of(map, "blocks", i);
+        TRY(check_pool(r, at, b->pool, s, "a block"));
+        sum[b->pool - 1] += b->accelerators;
+        int64_t most = s->cluster.pools[b->pool - 1].count;
+        if (sum[b->pool - 1] <= most) continue;
+        yaml_wrong(r, at, "blocks of pool %lld have %lld accelerators, the pool %lld",
+                   (long long)b->pool, (long long)sum[b->pool - 1], (long long)most);
+        return error_hint(r->e, "for example accelerators: %lld",
+                          (long long)MAX(most - (sum[b->pool - 1] - b->accelerators), 1));
+    }
+    return 0;
+}
+
+static int check_failures(const struct yaml_reader *r, const struct yaml_node *map,
+                          const struct site_scenario *s)
+{
+    const struct site_failures *f = &s->failures;
+    const struct yaml_node *at = yaml_find(map, "failures.law");
+    if (f->law == SITE_LAW_EXPONENTIAL && f->accelerator_days <= 0.0)
+        return yaml_wrong_row(r, at,
+                              section_find(&site_scenario_section, "failures.accelerator_days"),
+                              "failures are exponential without accelerator_days");
+    if (f->law == SITE_LAW_WEIBULL && f->accelerator_days <= 0.0 && f->scale_days <= 0.0)
+        return yaml_wrong_row(r, at, section_find(&site_scenario_section, "failures.scale_days"),
+                              "failures are weibull without scale_days or accelerator_days");
+    if (f->law == SITE_LAW_TABLE && !*f->table)
+        return yaml_wrong_row(r, at, section_find(&site_scenario_section, "failures.table"),
+                              "failures are by a table, and none is named");
+    return 0;
+}
+
+/* The name that an event is about, of gas units, blocks and halls, or jobs; NULL: any will do. */
+static int check_target(const struct yaml_reader *r, const struct yaml_node *at,
+                        const struct site_scenario *s, const struct site_event *e)
+{
+    const char *names[2 * SITE_MAX_BLOCKS + SITE_MAX_JOBS];
+    size_t n = 0;
+    switch (e->kind) {
+    case SITE_EVENT_TURBINE_TRIP:
+    case SITE_EVENT_FUEL_LOSS:
+    case SITE_EVENT_EMISSIONS:
+        for (int i = 0; i < s->n_gas; i++)
+            names[n++] = s->gas[i].name;
+        break;
+    case SITE_EVENT_ORDER_DELAYED:
+        for (int i = 0; i < s->n_blocks; i++)
+            names[n++] = s->blocks[i].name;
+        break;
+    case SITE_EVENT_FLAP_STORM:
+        for (int i = 0; i < s->n_jobs; i++)
+            names[n++] = s->jobs[i].name;
+        break;
+    default: return 0;
+    }
+    if (!*e->target) return 0;
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(names[i], e->target) == 0) return 0;
+    yaml_wrong(r, at, "event %s is about '%.60s', which is not there",
+               site_event_kind_names[e->kind], e->target);
+    const char *near = name_nearest(e->target, names, n);
+    if (near) return error_hint(r->e, "did you mean '%s'? for example target: %s", near, near);
+    if (n) return error_hint(r->e, "for example target: %s", names[0]);
+    return error_hint(r->e, "there is none; leave 'target' out");
+}
+
+static int check_events(const struct yaml_reader *r, const struct yaml_node *map,
+                        const struct site_scenario *s)
+{
+    for (int i = 0; i < s->n_events; i++) {
+        const struct yaml_node *at = item_of(map, "events", i);
+        TRY(check_pool(r, at, s->events[i].pool, s, "an event"));
+        TRY(check_target(r, at, s, &s->events[i]));
+    }
+    for (int i = 0; i < s->n_jobs; i++)
+        TRY(check_pool(r, item_of(map, "jobs", i), s->jobs[i].pool, s, "a job"));
+    for (int i = 0; i < s->n_causes; i++)
+        TRY(check_pool(r, item_of(map, "causes", i), s->causes[i].pool, s, "a cause"));
+    return 0;
+}
+
+static int check_battery(const struct yaml_reader *r, const struct yaml_node *map,
+                         const struct site_scenario *s)
+{
+    const struct site_battery *b = &s->battery;
+    const struct yaml_node *at = yaml_find(map, "battery.start");
+    if (b->floor > b->ceiling || b->start < b->floor || b->start > b->ceiling)
+        return yaml_wrong_row(r, at, section_find(&site_scenario_section, "battery.start"),
+                              "battery: floor <= start <= ceiling does not hold");
+    bool power = figure_mid(&b->power_w, 0.0) > 0.0, energy = figure_mid(&b->energy_wh, 0.0) > 0.0;
+    if (b->power_w.grade && b->energy_wh.grade && power != energy)
+        return yaml_wrong_row(r, yaml_find(map, "battery.power_w"),
+                              section_find(&site_scenario_section, "battery.energy_wh"),
+                              "'battery.power_w' and 'battery.energy_wh' are given together, or "
+                              "both 0");
+    return 0;
+}
+
+static int by_time(const void *a, const void *b)
+{
+    const struct site_event *x = a, *y = b;
+    if (x->at_s != y->at_s) return x->at_s < y->at_s ? -1 : 1;
+    return (x->line > y->line) - (x->line < y->line);
+}
+
+static int finish(const struct yaml_reader *r, const struct yaml_node *map, void *target)
+{
+    struct site_scenario *s = target;
+    const struct yaml_node *cluster = yaml_get(map, "cluster"), *site = yaml_get(map, "site");
+    if (cluster) TRY(machine_read_cluster(r, cluster, &s->cluster));
+    if (!s->cluster.n_pools)
+        return yaml_wrong_row(r, map, section_find(&site_scenario_section, "cluster"),
+                              "'cluster' of a scenario is missing");
+    if (site) {
+        TRY(machine_read_site(r, site, &s->site));
+    } else if (!s->site.name) {
+        struct yaml_node usual = YAML_SCALAR("us-average");
+        struct yaml_reader from_nowhere = {"", r->arena, r->e, r->depth};
+        TRY(machine_read_site(&from_nowhere, &usual, &s->site));
+    }
+    if (!yaml_get(map, "blocks") && (cluster || s->n_blocks == 0)) default_blocks(s);
+    if (!s->gas_given) default_gas(s);
+    const struct yaml_node *cooling = yaml_get(map, "cooling");
+    bool named = cooling && cooling->kind == YAML_KIND_MAP && yaml_get(cooling, "weather");
+    if (named && strcmp(s->cooling.weather, "climate") != 0) {
+        struct site_weather *w = arena_alloc(r->arena, sizeof(*w));
+        TRY(site_read_weather(r, yaml_find(map, "cooling.weather"), s->cooling.weather, w));
+        s->weather = w;
+    } else if (named) {
+        s->weather = NULL;
+    }
+    if (*s->failures.table && s->n_bins == 0)
+        TRY(site_read_table(r, yaml_find(map, "failures.table"), s));
+    TRY(check_blocks(r, map, s));
+    TRY(check_failures(r, map, s));
+    TRY(check_battery(r, map, s));
+    TRY(check_events(r, map, s));
+    if (s->n_events) qsort(s->events, (size_t)s->n_events, sizeof(*s->events), by_time);
+    if (!*s->title) s->title = s->name;
+    s->path = r->path;
+    return 0;
+}
+
+/* A list of another scenario is replaced whole; its own table and sources follow anew. */
+static void changed(const struct yaml_node *map, void *target)
+{
+    struct site_scenario *s = target;
+    if (yaml_get(map, "failures")) s->n_bins = 0;
+}
+
+static const struct preset_kind scenario_kind = {.section = &site_scenario_section,
+                                                 .size = sizeof(struct site_scenario),
+                                                 .changed = changed,
+                                                 .finish = finish};
+
+/* A saved state belongs to what the file said, and to every file that it named: to the numbers, and
+ * not to where they lie in memory. */
+static void add_rows(const struct section *rows, const void *target, struct str *text)
+{
+    for (size_t i = 0; i < rows->n_rows; i++)
+        if (rows->rows[i].type != OPTION_CUSTOM)
+            options_get(&rows->rows[i], target, text), str_puts(text, "\n");
+}
+
+static uint64_t fingerprint_of(const struct site_scenario *s)
+{
+    struct str text = {0};
+    add_rows(&site_scenario_section, s, &text);
+    add_rows(&machine_cluster_section, &s->cluster, &text);
+    add_rows(&machine_site_section, &s->site, &text);
+    for (int64_t i = 0; i < s->cluster.n_pools; i++)
+        add_rows(&machine_accelerator_section, s->cluster.pools[i].accelerator, &text);
+    for (int i = 0; i < s->n_blocks; i++)
+        add_rows(&site_block_section, &s->blocks[i], &text);
+    for (int i = 0; i < s->n_jobs; i++)
+        add_rows(&site_job_section, &s->jobs[i], &text);
+    for (int i = 0; i < s->n_gas; i++)
+        add_rows(&site_gas_section, &s->gas[i], &text);
+    for (int i = 0; i < s->n_loads; i++)
+        add_rows(&site_load_section, &s->loads[i], &text);
+    for (int i = 0; i < s->n_causes; i++)
+        add_rows(&site_cause_section, &s->causes[i], &text);
+    for (int i = 0; i < s->n_events; i++)
+        add_rows(&site_event_section, &s->events[i], &text);
+    if (s->weather) {
+        char hex[17];
+        hash_to_hex(hash_xxh3(s->weather->hours, s->weather->n * sizeof(*s->weather->hours)), hex);
+        str_puts(&text, hex);
+    }
+    uint64_t value = hash_xxh3(text.data, text.len);
+    str_fini(&text);
+    return value;
+}
+
+int site_read_root(const struct yaml_reader *r, const struct yaml_node *root,
+                   struct site_scenario *out)
+{
+    TRY(preset_read(r, &scenario_kind, root, out, NULL));
+    out->fingerprint = fingerprint_of(out);
+    return 0;
+}
+
+int site_load(const char *path, struct arena *a, struct site_scenario *out, struct error *e)
+{
+    TRY(preset_load(&scenario_kind, path, NULL, a, out, e));
+    out->fingerprint = fingerprint_of(out);
+    return 0;
+}

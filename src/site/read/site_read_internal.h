@@ -1,0 +1,26 @@
+/* site_read_internal.h: what the files that read scenarios share. */
+#ifndef COLOSSUS_SITE_READ_INTERNAL_H
+#define COLOSSUS_SITE_READ_INTERNAL_H
+
+#include "site/site.h"
+
+extern const struct section site_block_section, site_job_section, site_gas_section,
+    site_load_section, site_cause_section, site_event_section;
+
+/* Rows' own readers, named in site_rows.c. */
+typedef int site_row_reader(const struct yaml_reader *r, const struct option *f,
+                            const struct yaml_node *node, void *target);
+site_row_reader site_read_blocks, site_read_jobs, site_read_gas, site_read_loads, site_read_causes,
+    site_read_events, site_read_day_of_job, site_read_day_of_load, site_read_heat_rate,
+    site_read_times;
+
+/* Hazards by age of failures.table into the scenario (site_read_table.c). */
+int site_read_table(const struct yaml_reader *r, const struct yaml_node *at,
+                    struct site_scenario *s);
+/* Events of a run's log, FILE.jsonl (site_read_log.c). */
+int site_read_log(const struct yaml_reader *r, const struct yaml_node *at, const char *name,
+                  struct site_scenario *s);
+/* What a file beside the one being read is called. */
+const char *site_file_beside(const struct yaml_reader *r, const char *name);
+
+#endif

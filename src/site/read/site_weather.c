@@ -1,0 +1,109 @@
+/* site_weather.c: hours of weather from a CSV.
+ *
+ * A file has the column dry_bulb_c and either wet_bulb_c, or rh_pct (and perhaps pressure_mbar,
+ * 1013.25 where it is not said) from which the wet bulb follows; a column month is optional: without
+ * it the hours are those of a year that begins in January. Any number of hours: they repeat. */
+#include "site/read/site_read_internal.h"
+
+#include <string.h>
+
+enum { MAX_HOURS = 200000 };
+
+const char *site_file_beside(const struct yaml_reader *r, const char *name)
+{
+    const char *slash = strrchr(r->path, '/');
+    if (name[0] == '/' || !slash) return arena_strdup(r->arena, name);
+    return arena_printf(r->arena, "%.*s/%s", (int)(slash - r->path), r->path, name);
+}
+
+struct columns {
+    int dry, wet, rh, pressure, month;
+};
+
+static int cell(const struct csv *t, size_t row, int column, double low, double high, double *out,
+                struct error *e)
+{
+    const char *text = csv_field(t, row, column), *unit;
+    if (unit_parse(text, UNIT_NONE, out, &unit) == UNIT_OK && *out >= low && *out <= high) return 0;
+    error_set_code(e, ERROR_CONFIG, "%s:%d: '%s' must be a number from %.6g to %.6g, not '%.40s'",
+                   t->path, t->lines[row], t->heads[column], low, high, text);
+    return error_hint(e, "for example %.6g", low > 0.0 ? low : 10.0);
+}
+
+static uint8_t month_of_hour(size_t hour)
+{
+    size_t day = hour / 24 % 365;
+    uint8_t month = 1;
+    for (; month < 12 && day >= (size_t)machine_month_days[month - 1]; month++)
+        day -= (size_t)machine_month_days[month - 1];
+    return month;
+}
+
+static int read_hour(const struct csv *t, size_t row, const struct columns *c,
+                     struct site_hour *out, struct error *e)
+{
+    double dry, wet, rh, pressure = 1013.25, month = month_of_hour(row);
+    TRY(cell(t, row, c->dry, -70.0, 60.0, &dry, e));
+    if (c->month >= 0) TRY(cell(t, row, c->month, 1.0, 12.0, &month, e));
+    if (c->wet >= 0) {
+        TRY(cell(t, row, c->wet, -70.0, 60.0, &wet, e));
+        if (wet > dry) {
+            error_set_code(e, ERROR_CONFIG, "%s:%d: wet_bulb_c %.6g is above dry_bulb_c %.6g",
+                           t->path, t->lines[row], wet, dry);
+            return error_hint(e, "are the columns exchanged?");
+        }
+    } else {
+        TRY(cell(t, row, c->rh, 0.0, 100.0, &rh, e));
+        if (c->pressure >= 0) TRY(cell(t, row, c->pressure, 300.0, 1100.0, &pressure, e));
+        wet = machine_wet_bulb_c(dry, rh / 100.0, 100.0 * pressure);
+    }
+    *out = (struct site_hour){(float)dry, (float)wet, (uint8_t)month};
+    return 0;
+}
+
+int site_parse_weather(const char *text, size_t size, const char *path, struct arena *a,
+                       struct site_weather *out, struct error *e)
+{
+    struct csv t;
+    int rc = csv_parse(text, size, path, a, &t, e);
+    if (rc < 0) return error_set_code(e, ERROR_CONFIG, "%s", arena_strdup(a, e->text));
+    const struct columns c = {csv_column(&t, "dry_bulb_c"), csv_column(&t, "wet_bulb_c"),
+                              csv_column(&t, "rh_pct"), csv_column(&t, "pressure_mbar"),
+                              csv_column(&t, "month")};
+    if (c.dry < 0 || (c.wet < 0 && c.rh < 0)) {
+        error_set_code(e, ERROR_CONFIG, "%s:1: no column %s", path,
+                       c.dry < 0 ? "dry_bulb_c" : "wet_bulb_c or rh_pct");
+        return error_hint(e, "hours of weather have the columns dry_bulb_c and wet_bulb_c, or "
+                             "dry_bulb_c, rh_pct and pressure_mbar");
+    }
+    if (t.n_rows < 1 || t.n_rows > MAX_HOURS)
+        return error_set_code(e, ERROR_CONFIG, "%s:1: %zu hours; it takes 1 to %d", path, t.n_rows,
+                              MAX_HOURS);
+    struct site_hour *hours = arena_alloc(a, t.n_rows * sizeof(*hours));
+    for (size_t i = 0; i < t.n_rows; i++)
+        TRY(read_hour(&t, i, &c, &hours[i], e));
+    *out = (struct site_weather){arena_strdup(a, path), t.n_rows, hours};
+    return 0;
+}
+
+int site_read_weather(const struct yaml_reader *r, const struct yaml_node *node, const char *name,
+                      struct site_weather *out)
+{
+    char *text;
+    size_t size;
+    struct error *e = r->e;
+    if (r->depth >= PRESET_MAX_DEPTH)
+        return yaml_wrong(r, node, "weather '%.120s': no further file is opened", name);
+    const char *path = site_file_beside(r, name);
+    if (!file_exists(path))
+        path = preset_find_file(r->arena, "weather", arena_printf(r->arena, "%s.csv", name));
+    if (!path) {
+        yaml_wrong(r, node, "there is no weather '%.120s'", name);
+        return error_hint(e, "a CSV file of hours, or a name of presets/weather; for example "
+                             "weather: memphis-tmy3");
+    }
+    TRY(file_read(path, CSV_MAX_BYTES, &text, &size, e));
+    int rc = site_parse_weather(text, size, path, r->arena, out, e);
+    mem_free(text);
+    return rc;
+}

@@ -1,0 +1,285 @@
+/* site_gas.c: gas units: which run, how they start and stop, and how they fail.
+ *
+ * Each unit has a state of its own; what its group gives is shared evenly by those that run. Units
+ * are started and stopped in their order, so that the last ones cycle. A running unit fails at a
+ * constant rate; one at rest does not. A unit that trips takes its share away at once. */
+#include "site/run/site_run_internal.h"
+
+#include <string.h>
+
+#define NOMINAL_HZ 60.0
+
+double site_gas_unit_w(const struct site_sim *x, int g)
+{
+    const struct site_gas *k = &x->s->gas[g];
+    return k->unit_w * machine_gas_derated(k->derate_per_k, k->derate_above_c, x->st->dry_c);
+}
+
+static bool permitted(const struct site_sim *x, const struct site_unit *u)
+{
+    const struct site_permits *p = &x->s->permits;
+    if (!p->stops) return true;
+    site_us run = u->run + (u->state == SITE_UNIT_ON ? x->st->now - u->since : 0);
+    bool hours = p->hours > 0 && run >= p->hours * SITE_HOUR;
+    bool starts = p->starts > 0 && u->state == SITE_UNIT_OFF && u->starts >= (uint64_t)p->starts;
+    return !hours && !starts;
+}
+
+static bool can_run(const struct site_sim *x, const struct site_unit *u)
+{
+    return u->state != SITE_UNIT_OUT && !u->barred && permitted(x, u);
+}
+
+int site_gas_ready(const struct site_sim *x, int g)
+{
+    int n = 0;
+    for (int i = x->st->first_unit[g]; i < x->st->first_unit[g + 1]; i++)
+        n += can_run(x, &x->st->units[i]);
+    return n;
+}
+
+/* ------------------------------------------------------------------ states */
+
+static void set_on(struct site_sim *x, int i)
+{
+    struct site_state *st = x->st;
+    struct site_unit *u = &st->units[i];
+    const struct site_gas *k = &x->s->gas[u->group];
+    u->state = SITE_UNIT_ON;
+    u->since = st->now;
+    u->generation++;
+    st->n_on[u->group]++;
+    st->power_changed = true;
+    if (k->mttf_s <= 0.0) return;
+    double draw = rng_uniform(st->seed, (uint64_t)SITE_OF_UNIT << 56 | (uint64_t)i, u->draws++);
+    site_push_in(x, -log(draw + 0x1p-54) * k->mttf_s, SITE_K_UNIT_FAILED, (uint32_t)i,
+                 u->generation);
+}
+
+static void start(struct site_sim *x, int i)
+{
+    struct site_state *st = x->st;
+    struct site_unit *u = &st->units[i];
+    struct site_gas_result *r = &st->r.gas[u->group];
+    u->starts++;
+    u->generation++;
+    r->starts++;
+    r->unit_starts_most = fmax(r->unit_starts_most, u->starts);
+    if (x->s->permits.starts > 0 && u->starts > (uint64_t)x->s->permits.starts &&
+        r->over_starts_day < 0.0)
+        r->over_starts_day = (double)(st->now / SITE_DAY) + 1.0;
+    u->state = SITE_UNIT_STARTING;
+    u->since = st->now;
+    st->n_starting[u->group]++;
+    site_push_in(x, x->s->gas[u->group].start_s, SITE_K_UNIT_STARTED, (uint32_t)i, u->generation);
+}
+
+void site_gas_started(struct site_sim *x, int i)
+{
+    x->st->n_starting[x->st->units[i].group]--;
+    set_on(x, i);
+}
+
+/* A running unit leaves; what it gave is gone, or the others have taken it before. */
+static void leave(struct site_sim *x, int i, enum site_unit_state state, bool at_once)
+{
+    struct site_state *st = x->st;
+    struct site_unit *u = &st->units[i];
+    struct site_flow *f = &st->flows[u->group];
+    u->run += st->now - u->since;
+    u->since = st->now;
+    u->generation++;
+    u->state = state;
+    double share = f->w / (double)st->n_on[u->group];
+    st->n_on[u->group]--;
+    if (state == SITE_UNIT_OUT) st->n_out[u->group]++;
+    if (at_once) {
+        f->w -= share;
+        if (site_grid_limit(x) <= 0.0) site_island_step(x, share);
+    }
+    st->power_changed = true;
+}
+
+/* ------------------------------------------------------------------ commitment */
+
+static void wait_until(struct site_sim *x, site_us at)
+{
+    struct site_state *st = x->st;
+    if (at >= st->units_due) return;
+    st->units_due = at;
+    site_push(x, at, SITE_K_UNITS, 0, 0);
+}
+
+static void start_some(struct site_sim *x, int g, int want)
+{
+    struct site_state *st = x->st;
+    for (int i = st->first_unit[g]; i < st->first_unit[g + 1] && want > 0; i++) {
+        struct site_unit *u = &st->units[i];
+        if (u->state != SITE_UNIT_OFF || !can_run(x, u)) continue;
+        site_us rested = u->since + (u->starts ? site_us_of(x->s->gas[g].min_down_s) : 0);
+        want--;
+        if (rested > st->now)
+            wait_until(x, rested);
+        else
+            start(x, i);
+    }
+}
+
+static void stop_some(struct site_sim *x, int g, int want)
+{
+    struct site_state *st = x->st;
+    for (int i = st->first_unit[g + 1] - 1; i >= st->first_unit[g] && want > 0; i--) {
+        struct site_unit *u = &st->units[i];
+        if (u->state != SITE_UNIT_ON) continue;
+        site_us allowed = u->since + site_us_of(x->s->gas[g].min_up_s);
+        /* the others must be able to give what the group gives now */
+        bool spare = st->flows[g].w <= (st->n_on[g] - 1) * site_gas_unit_w(x, g) * (1.0 + 1e-9);
+        want--;
+        if (allowed > st->now)
+            wait_until(x, allowed);
+        else if (spare)
+            leave(x, i, SITE_UNIT_OFF, false);
+    }
+}
+
+/* Units whose permit is used up go, whatever the load. */
+static void bar_units(struct site_sim *x, int g)
+{
+    struct site_state *st = x->st;
+    if (!x->s->permits.stops) return;
+    for (int i = st->first_unit[g]; i < st->first_unit[g + 1]; i++)
+        if (st->units[i].state == SITE_UNIT_ON && !permitted(x, &st->units[i]))
+            leave(x, i, SITE_UNIT_OFF, true);
+}
+
+void site_gas_commit(struct site_sim *x, const double need[SITE_MAX_GAS])
+{
+    struct site_state *st = x->st;
+    for (int g = 0; g < x->s->n_gas; g++) {
+        double unit = site_gas_unit_w(x, g);
+        int want = unit > 0.0 ? (int)ceil(need[g] / unit - 1e-9) : 0;
+        bar_units(x, g);
+        int have = st->n_on[g] + st->n_starting[g];
+        if (st->now == 0 && x->s->gas[g].on < 0) { /* as many as it takes, without a start */
+            for (int i = st->first_unit[g]; i < st->first_unit[g + 1] && have < want; i++)
+                if (st->units[i].state == SITE_UNIT_OFF && can_run(x, &st->units[i]))
+                    set_on(x, i), have++;
+        }
+        if (have < want) start_some(x, g, want - have);
+        if (st->n_on[g] > want && st->n_starting[g] == 0) stop_some(x, g, st->n_on[g] - want);
+    }
+    st->power_changed = false;
+}
+
+void site_gas_init(struct site_sim *x)
+{
+    struct site_state *st = x->st;
+    st->units_due = SITE_NEVER;
+    for (int g = 0; g < x->s->n_gas; g++) {
+        st->first_unit[g] = st->n_units;
+        st->nox_ppm[g] = x->s->gas[g].nox_ppm;
+        st->r.gas[g].over_starts_day = -1.0;
+        for (int64_t i = 0; i < x->s->gas[g].units; i++) {
+            struct site_unit *u = &st->units[st->n_units++];
+            *u = (struct site_unit){.group = g};
+            if (i < x->s->gas[g].on) set_on(x, st->n_units - 1);
+        }
+        st->first_unit[g + 1] = st->n_units;
+    }
+}
+
+/* ------------------------------------------------------------------ outages */
+
+static void log_unit(struct site_sim *x, const char *event, int group, const char *why)
+{
+    struct json_writer *w = site_log(x, event);
+    if (!w) return;
+    jsonw_string(w, "target", x->s->gas[group].name);
+    jsonw_int(w, "units", 1);
+    if (why) jsonw_string(w, "why", why);
+    site_log_end(x);
+}
+
+void site_gas_failed(struct site_sim *x, int i)
+{
+    struct site_state *st = x->st;
+    struct site_unit *u = &st->units[i];
+    uint64_t entity = (uint64_t)SITE_OF_UNIT << 56 | (uint64_t)i;
+    double draw = -log(rng_uniform(st->seed, entity, u->draws++) + 0x1p-54);
+    st->r.gas[u->group].trips++;
+    leave(x, i, SITE_UNIT_OUT, true);
+    log_unit(x, "turbine_trip", u->group, "forced outage");
+    site_push_in(x, draw * x->s->gas[u->group].mttr_s, SITE_K_UNIT_REPAIRED, (uint32_t)i,
+                 u->generation);
+}
+
+void site_gas_repaired(struct site_sim *x, int i)
+{
+    struct site_unit *u = &x->st->units[i];
+    u->state = SITE_UNIT_OFF;
+    u->since = x->st->now;
+    u->generation++;
+    x->st->n_out[u->group]--;
+    x->st->power_changed = true;
+    log_unit(x, "turbine_back", u->group, NULL);
+}
+
+void site_gas_trip(struct site_sim *x, int g, int64_t units, const char *why, double lasts_s)
+{
+    struct site_state *st = x->st;
+    for (int i = st->first_unit[g]; i < st->first_unit[g + 1] && units > 0; i++) {
+        struct site_unit *u = &st->units[i];
+        if (u->state != SITE_UNIT_ON) continue;
+        units--;
+        st->r.gas[g].trips++;
+        leave(x, i, SITE_UNIT_OUT, true);
+        log_unit(x, "turbine_trip", g, why);
+        double back = lasts_s > 0.0 ? lasts_s : x->s->gas[g].mttr_s;
+        site_push_in(x, back, SITE_K_UNIT_REPAIRED, (uint32_t)i, u->generation);
+    }
+}
+
+/* A share of the units, from the last, has no fuel; or has it again. */
+void site_gas_fuel(struct site_sim *x, int g, double share, bool back)
+{
+    struct site_state *st = x->st;
+    int n = (int)round(share * (double)x->s->gas[g].units);
+    for (int i = st->first_unit[g + 1] - 1; i >= st->first_unit[g] && n > 0; i--, n--) {
+        struct site_unit *u = &st->units[i];
+        u->barred = !back;
+        if (back) continue;
+        if (u->state == SITE_UNIT_ON) leave(x, i, SITE_UNIT_OFF, true);
+        if (u->state == SITE_UNIT_STARTING) {
+            u->state = SITE_UNIT_OFF;
+            u->generation++;
+            st->n_starting[g]--;
+        }
+    }
+    st->power_changed = true;
+}
+
+void site_gas_finish(struct site_sim *x)
+{
+    struct site_state *st = x->st;
+    for (int i = 0; i < st->n_units; i++) {
+        struct site_unit *u = &st->units[i];
+        if (u->state == SITE_UNIT_ON) u->run += st->now - u->since;
+        u->since = st->now;
+    }
+}
+
+/* Load or a unit has gone at once, on an island: how fast the frequency moves, with what still turns,
+ * and with the battery's help, which comes within a few milliseconds. */
+void site_island_step(struct site_sim *x, double missing)
+{
+    struct site_state *st = x->st;
+    double turning = 0.0;
+    for (int g = 0; g < x->s->n_gas; g++)
+        turning += st->n_on[g] * x->s->gas[g].unit_w * x->s->gas[g].inertia_s;
+    if (turning <= 0.0 || fabs(missing) < 1.0) return;
+    double help = copysign(fmin(site_battery_power(x), fabs(missing)), missing);
+    double alone = fabs(machine_island_hz_per_s(missing, turning, NOMINAL_HZ));
+    double helped = fabs(machine_island_hz_per_s(missing - help, turning, NOMINAL_HZ));
+    st->r.frequency_hz_per_s = fmax(st->r.frequency_hz_per_s, alone);
+    st->r.frequency_with_battery_hz_per_s = fmax(st->r.frequency_with_battery_hz_per_s, helped);
+}

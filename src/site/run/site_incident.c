@@ -1,0 +1,228 @@
+/* site_incident.c: what a scenario says happens, when it begins and when it is over. */
+#include "site/run/site_run_internal.h"
+
+#include <string.h>
+
+void site_incident_init(struct site_sim *x)
+{
+    struct site_state *st = x->st;
+    st->grid_limit_w = st->curtail_w = INFINITY;
+    st->chiller_share = st->firmware_factor = 1.0;
+    for (int i = 0; i < x->s->n_events; i++)
+        site_push(x, site_us_of(x->s->events[i].at_s), SITE_K_SCENARIO, (uint32_t)i, 0);
+}
+
+static void log_begin(struct site_sim *x, const struct site_event *e, bool begins)
+{
+    struct json_writer *w;
+    if (e->kind == SITE_EVENT_FAILURE || e->kind == SITE_EVENT_TURBINE_TRIP) return; /* they do */
+    w = site_log(x, site_event_kind_names[e->kind]);
+    if (!w) return;
+    jsonw_string(w, "phase", begins ? "begins" : "ends");
+    if (*e->target) jsonw_string(w, "target", e->target);
+    site_log_end(x);
+}
+
+/* ------------------------------------------------------------------ accelerators kept out */
+
+static void keep_out(struct site_sim *x, int event, bool lost)
+{
+    struct site_state *st = x->st;
+    const struct site_event *e = &x->s->events[event];
+    if (st->n_held == SITE_MAX_HELD) return;
+    double n = site_fleet_take(x, (int)e->pool - 1, (double)e->units, lost);
+    if (e->lasts_s <= 0.0) {
+        site_fleet_give(x, (int)e->pool - 1, n); /* an instant: it only interrupts */
+        return;
+    }
+    st->held_event[st->n_held] = event;
+    st->held_out[st->n_held++] = n;
+}
+
+static void give_back(struct site_sim *x, int event)
+{
+    struct site_state *st = x->st;
+    for (int i = 0; i < st->n_held; i++) {
+        if (st->held_event[i] != event) continue;
+        site_fleet_give(x, (int)x->s->events[event].pool - 1, st->held_out[i]);
+        st->held_event[i] = st->held_event[--st->n_held];
+        st->held_out[i] = st->held_out[st->n_held];
+        return;
+    }
+}
+
+/* A pump of a CDU: what stands behind it has seconds. */
+static void pump_stops(struct site_sim *x, int event)
+{
+    const struct site_event *e = &x->s->events[event];
+    const struct site_cooling *c = &x->s->cooling;
+    struct machine_phase_power p;
+    machine_phase_power(x->s->cluster.pools[e->pool - 1].accelerator, 0.0, &p);
+    double die = x->st->coolant_c + c->resistance_k_per_w * p.compute_w;
+    int64_t rack = MAX(x->s->cluster.pools[e->pool - 1].accelerator->scaleup_domain, 1);
+    double rack_w = machine_supplied_w((double)rack * (p.compute_w + p.other_w));
+    struct json_writer *w = site_log(x, "flow_lost");
+    if (w) {
+        double alone =
+            machine_die_alone_s(fmax(c->limit_c - die, 0.0), p.compute_w, c->heat_j_per_k);
+        jsonw_real(w, "die_limit_s", alone);
+        jsonw_real(w, "loop_k_per_s", machine_loop_k_per_s(rack_w, c->loop_l_per_rack));
+        site_log_end(x);
+    }
+    keep_out(x, event, true);
+}
+
+/* ------------------------------------------------------------------ sags */
+
+static void outage(struct site_sim *x)
+{
+    x->st->r.sag_trips++;
+    for (int i = 0; i < x->s->n_jobs; i++)
+        site_job_interrupt(x, i, 0.0, SITE_STOP_OUTAGE);
+}
+
+void site_incident_sag(struct site_sim *x, int event, int which)
+{
+    struct site_state *st = x->st;
+    const struct site_event *e = &x->s->events[event];
+    const struct site_supplies *u = &x->s->supplies;
+    (void)which;
+    st->r.sags++;
+    if (machine_sag_missing_j(u->watts, e->depth, u->current_limit, e->sag_s) <= u->stored_j) {
+        st->r.sags_ridden++;
+        if (!u->ups) return; /* nobody notices */
+    } else if (!u->ups || st->now < st->locked_until) {
+        outage(x);
+        return;
+    }
+    if (st->now < st->locked_until) return;
+    /* A UPS transfers at every sag, also where the supplies would have done without it. */
+    int n = 0;
+    for (int i = 0; i < st->n_sag_times; i++)
+        if (st->now - st->sag_times[i] < site_us_of(u->lockout_s))
+            st->sag_times[n++] = st->sag_times[i];
+    st->n_sag_times = MIN(n, (int)ARRAY_LEN(st->sag_times) - 1);
+    st->sag_times[st->n_sag_times++] = st->now;
+    if (st->n_sag_times < u->lockout_transfers) return;
+    st->locked_until = st->now + site_us_of(u->lockout_lasts_s);
+    st->n_sag_times = 0;
+    if (st->r.lockouts++ == 0.0) st->r.lockout_at_s = site_seconds(st->now);
+    site_log_text(x, "ups_lockout", "why", "transfers");
+}
+
+/* ------------------------------------------------------------------ firmware */
+
+void site_incident_firmware(struct site_sim *x)
+{
+    struct site_state *st = x->st;
+    if (st->firmware_per_day <= 0.0) return;
+    bool more = false;
+    for (int p = 0; p < x->s->cluster.n_pools; p++) {
+        st->pools[p].firmware_share =
+            fmin(st->pools[p].firmware_share + st->firmware_per_day / 24.0, 1.0);
+        more = more || st->pools[p].firmware_share < 1.0;
+    }
+    if (more) site_push(x, st->now + SITE_HOUR, SITE_K_FIRMWARE, 0, 0);
+}
+
+/* ------------------------------------------------------------------ both ends */
+
+static bool meant(const struct site_event *e, const char *name)
+{
+    return !*e->target || strcmp(e->target, name) == 0;
+}
+
+static void to_gas(struct site_sim *x, const struct site_event *e, bool begins)
+{
+    for (int g = 0; g < x->s->n_gas; g++) {
+        if (!meant(e, x->s->gas[g].name)) continue;
+        if (e->kind == SITE_EVENT_EMISSIONS)
+            x->st->nox_ppm[g] = begins ? e->nox_ppm : x->s->gas[g].nox_ppm;
+        else if (e->kind == SITE_EVENT_FUEL_LOSS)
+            site_gas_fuel(x, g, e->share, !begins);
+        else if (begins)
+            site_gas_trip(x, g, e->units, "scenario", e->lasts_s);
+    }
+    site_build_power(x);
+}
+
+static void delay_orders(struct site_sim *x, const struct site_event *e)
+{
+    for (int b = 0; b < x->s->n_blocks; b++)
+        if (meant(e, x->s->blocks[b].name)) site_build_delay(x, b, e->lasts_s);
+}
+
+static void change(struct site_sim *x, int event, bool begins)
+{
+    struct site_state *st = x->st;
+    const struct site_event *e = &x->s->events[event];
+    switch ((enum site_event_kind)e->kind) {
+    case SITE_EVENT_HEAT_WAVE:
+        st->kelvin += begins ? e->kelvin : -e->kelvin;
+        site_cooling_hour(x);
+        site_cooling_throttle(x);
+        break;
+    case SITE_EVENT_CHILLER_FAULT:
+        st->chiller_share *= begins ? 1.0 - e->share : 1.0;
+        if (!begins) st->chiller_share = 1.0;
+        site_cooling_hour(x);
+        site_cooling_throttle(x);
+        break;
+    case SITE_EVENT_CURTAILMENT: st->curtail_w = begins ? e->watts : INFINITY; break;
+    case SITE_EVENT_GRID_LIMIT: st->grid_limit_w = begins ? e->watts : INFINITY; break;
+    case SITE_EVENT_TURBINE_TRIP:
+    case SITE_EVENT_FUEL_LOSS:
+    case SITE_EVENT_EMISSIONS: to_gas(x, e, begins); break;
+    case SITE_EVENT_FLAP_STORM: site_flap_storm(x, e, begins); break;
+    case SITE_EVENT_BAD_FIRMWARE:
+        st->firmware_factor = begins ? e->factor : 1.0;
+        st->firmware_per_day = begins ? e->per_day : 0.0;
+        if (begins) site_incident_firmware(x);
+        for (int p = 0; p < x->s->cluster.n_pools && !begins; p++)
+            st->pools[p].firmware_share = 0.0;
+        break;
+    case SITE_EVENT_FALSE_ALARMS: st->false_alarms = begins ? e->factor : 0.0; break;
+    case SITE_EVENT_ORDER_DELAYED:
+        if (begins) delay_orders(x, e);
+        break;
+    default:
+        if (!begins)
+            give_back(x, event);
+        else if (e->kind == SITE_EVENT_CDU_PUMP)
+            pump_stops(x, event);
+        else
+            keep_out(x, event, false);
+    }
+    st->power_changed = true;
+    site_build_power(x);
+}
+
+void site_incident(struct site_sim *x, int event)
+{
+    const struct site_event *e = &x->s->events[event];
+    log_begin(x, e, true);
+    if (e->kind == SITE_EVENT_SAG_TRAIN) {
+        site_incident_sag(x, event, 0);
+        for (int i = 0; i < e->n_times; i++)
+            site_push_in(x, e->times_s[i], SITE_K_SAG, (uint32_t)event, (uint32_t)i + 1);
+        return;
+    }
+    if (e->kind == SITE_EVENT_FAILURE) {
+        for (int c = 0; c < x->st->n_cohorts; c++)
+            if (x->st->cohorts[c].pool == e->pool - 1 && x->st->cohorts[c].count > 0.0) {
+                site_fleet_failure(x, c, (double)e->units, e->hardware);
+                return;
+            }
+        return;
+    }
+    change(x, event, true);
+    bool lasts = e->lasts_s > 0.0 && e->kind != SITE_EVENT_ORDER_DELAYED &&
+                 e->kind != SITE_EVENT_TURBINE_TRIP;
+    if (lasts) site_push_in(x, e->lasts_s, SITE_K_SCENARIO_END, (uint32_t)event, 0);
+}
+
+void site_incident_end(struct site_sim *x, int event)
+{
+    log_begin(x, &x->s->events[event], false);
+    change(x, event, false);
+}

@@ -1,0 +1,181 @@
+/* site_ladder.c: what is done about a deficit.
+ *
+ * A deficit is load that nothing serves, or that only a battery below its reserve does while sources
+ * cannot. The battery comes first, then, each `delay` after the last: the accelerators' power is
+ * capped, as little as it takes; jobs save and stop, lowest priority first; what is left is shed and
+ * counted as unserved. After `restore` without a deficit the last step is taken back, if the sources
+ * can then carry the load. Supplies and UPS are taken to ride through the delays. */
+#include "site/run/site_run_internal.h"
+
+#define MARGIN 1e-3 /* of the load: that is left free when a step is taken back */
+
+bool site_ladder_active(const struct site_sim *x)
+{
+    return x->st->cap < 1.0 || x->st->n_paused > 0 || x->st->shed;
+}
+
+/* Watts that the sources give once they have moved, without the battery. `could`: with those that
+ * stand ready, too. */
+static double firm_w(const struct site_sim *x, bool could)
+{
+    double sum = site_grid_limit(x);
+    for (int g = 0; g < x->s->n_gas; g++)
+        sum +=
+            (could ? (double)site_gas_ready(x, g) : (double)x->st->n_on[g]) * site_gas_unit_w(x, g);
+    return sum;
+}
+
+static bool in_deficit(const struct site_sim *x)
+{
+    const struct site_state *st = x->st;
+    double all = site_battery_energy_j(x), near = 1e-9 * fmax(st->load_w, 1.0);
+    if (st->unserved_w > near || st->unserved_slope > 0.0) return true;
+    return st->battery_w > near && st->soc_j <= x->s->battery.reserve * all * (1.0 + 1e-8) &&
+           st->load_w > firm_w(x, false) * (1.0 + 1e-9);
+}
+
+void site_ladder_look(struct site_sim *x)
+{
+    struct site_state *st = x->st;
+    bool deficit = in_deficit(x);
+    if (deficit && !st->ladder_waits && !st->shed) {
+        st->ladder_waits = true;
+        site_push_in(x, x->s->controls.delay_s, SITE_K_LADDER, 0, ++st->ladder_generation);
+    }
+    if (!deficit && st->ladder_waits) { /* it has passed by itself */
+        st->ladder_waits = false;
+        st->ladder_generation++;
+    }
+    if (deficit && st->restore_waits) {
+        st->restore_waits = false;
+        st->restore_generation++;
+    }
+    if (!deficit && site_ladder_active(x) && !st->restore_waits) {
+        st->restore_waits = true;
+        site_push_in(x, x->s->controls.restore_s, SITE_K_RESTORE, 0, ++st->restore_generation);
+    }
+}
+
+/* The highest cap at which the load is no more than `firm`; cap_min where none is. */
+static double cap_for(const struct site_sim *x, double firm)
+{
+    double low = x->s->controls.cap_min, high = x->st->cap;
+    if (low >= high || site_load_at(x, low, false) > firm) return fmin(low, high);
+    for (int i = 0; i < 24; i++) {
+        double middle = 0.5 * (low + high);
+        if (site_load_at(x, middle, false) > firm)
+            high = middle;
+        else
+            low = middle;
+    }
+    return low;
+}
+
+static void log_step(struct site_sim *x, const char *step, double value)
+{
+    struct json_writer *w = site_log(x, step);
+    if (!w) return;
+    jsonw_real(w, "value", value);
+    jsonw_real(w, "load_w", x->st->load_w);
+    site_log_end(x);
+}
+
+/* Pauses jobs from the lowest priority until the load fits; false: none is left to pause. */
+static bool pause_jobs(struct site_sim *x, double firm)
+{
+    struct site_state *st = x->st;
+    bool any = false;
+    for (int n = x->s->n_jobs - 1; n >= 0; n--) {
+        int i = st->order[n];
+        struct site_job_now *j = &st->jobs[i];
+        bool draws =
+            j->held > 0.0 && j->state != SITE_STATE_PAUSED && j->state != SITE_STATE_QUEUED;
+        if (!draws) continue;
+        if (any && site_load_at(x, st->cap, false) <= firm) break;
+        site_job_account(x, i);
+        for (int p = 0; p < 3; p++) /* saved before it stops */
+            j->pending_s[p] = 0.0;
+        j->returns++;
+        j->away = 0.0;
+        site_job_set(x, i, SITE_STATE_PAUSED, -1.0);
+        site_log_text(x, "job_paused", "job", x->s->jobs[i].name);
+        st->n_paused++;
+        st->r.pauses++;
+        any = true;
+    }
+    return any;
+}
+
+void site_ladder_act(struct site_sim *x)
+{
+    struct site_state *st = x->st;
+    double firm = firm_w(x, false), cap = cap_for(x, firm);
+    st->ladder_waits = false;
+    st->power_changed = true;
+    if (!in_deficit(x)) return;
+    if (cap < st->cap - 1e-9) {
+        st->cap = cap;
+        st->r.caps++;
+        site_load_table(x);
+        log_step(x, "power_cap", cap);
+        return;
+    }
+    if (x->s->controls.pause && pause_jobs(x, firm)) return;
+    st->shed = true;
+    st->r.sheds++;
+    log_step(x, "shed", st->unserved_w);
+}
+
+static bool fits(const struct site_sim *x, double load)
+{
+    return load * (1.0 + MARGIN) <= firm_w(x, true);
+}
+
+static bool resume_job(struct site_sim *x)
+{
+    struct site_state *st = x->st;
+    for (int n = 0; n < x->s->n_jobs; n++) {
+        int i = st->order[n];
+        struct site_job_now *j = &st->jobs[i];
+        if (j->state != SITE_STATE_PAUSED) continue;
+        j->state = SITE_STATE_RUNNING; /* only to ask */
+        bool carried = fits(x, site_load_at(x, st->cap, false));
+        j->state = SITE_STATE_PAUSED;
+        if (!carried) return false;
+        site_job_account(x, i);
+        st->n_paused--;
+        site_log_text(x, "job_resumed", "job", x->s->jobs[i].name);
+        site_job_start_time(x, i);
+        return true;
+    }
+    return false;
+}
+
+void site_ladder_restore(struct site_sim *x)
+{
+    struct site_state *st = x->st;
+    st->restore_waits = false;
+    st->power_changed = true;
+    if (st->shed) {
+        st->shed = false;
+        return;
+    }
+    if (st->n_paused > 0) {
+        resume_job(x);
+        return;
+    }
+    if (st->cap >= 1.0) return;
+    double low = st->cap, high = 1.0;
+    for (int i = 0; i < 24 && !fits(x, site_load_at(x, high, false)); i++) {
+        double middle = 0.5 * (low + high);
+        if (fits(x, site_load_at(x, middle, false)))
+            low = middle;
+        else
+            high = middle;
+        if (high - low < 1e-3) high = low;
+    }
+    if (high <= st->cap + 1e-3 && high < 1.0) return; /* later */
+    st->cap = high;
+    site_load_table(x);
+    log_step(x, "power_cap", high);
+}

@@ -1,0 +1,124 @@
+/* site_segment.c: energy between two events, exactly, and the proof that none was made or lost.
+ *
+ * All watts are linear in a segment, so their integrals are closed; the fuel of units on their way is
+ * a quadratic, which Simpson's rule integrates exactly. The battery loses a part each way, and what
+ * the wave of steps costs it. At every segment both balances are checked: of watts, and of joules
+ * since the beginning. */
+#include "site/run/site_run_internal.h"
+
+#define BALANCE 1e-9
+
+static double linear(double at, double slope, double dt)
+{
+    return (at + 0.5 * slope * dt) * dt;
+}
+
+/* Watts of fuel of a group that gives so much. */
+static double fuel_w(const struct site_sim *x, int g, double w)
+{
+    const struct site_gas *k = &x->s->gas[g];
+    double all = (double)x->st->n_on[g] * k->unit_w;
+    if (all <= 0.0 || w <= 0.0) return 0.0;
+    return w * machine_gas_heat_rate(k->load_share, k->heat_kj_per_kwh, SITE_CURVE, w / all) /
+           3600.0;
+}
+
+static void gas(struct site_sim *x, int g, double dt)
+{
+    struct site_state *st = x->st;
+    const struct site_flow *f = &st->flows[g];
+    struct site_gas_result *r = &st->r.gas[g];
+    double end = f->w + f->slope * dt;
+    double energy = linear(f->w, f->slope, dt), fuel = fuel_w(x, g, f->w) * dt;
+    if (f->slope != 0.0)
+        fuel = (fuel_w(x, g, f->w) + 4.0 * fuel_w(x, g, 0.5 * (f->w + end)) + fuel_w(x, g, end)) *
+               dt / 6.0;
+    r->energy_j += energy;
+    r->fuel_j += fuel;
+    r->run_s += st->n_on[g] * dt;
+    r->out_s += st->n_out[g] * dt;
+    st->r.gas_j += energy;
+    double nox = machine_gas_nox_g_per_kwh(st->nox_ppm[g], 1.0) * fuel / 1e3;
+    r->nox_g += nox;
+    st->r.nox_g += nox;
+    st->r.co_g += machine_gas_co_g_per_kwh(x->s->gas[g].co_ppm, 1.0) * fuel / 1e3;
+    st->r.co2_g += machine_gas_co2_g_per_kwh(1.0) * fuel / 1e3;
+}
+
+static void battery(struct site_sim *x, double dt)
+{
+    struct site_state *st = x->st;
+    double way = site_battery_way(x), bus = linear(st->battery_w, st->battery_slope, dt);
+    double stored = bus > 0.0 ? -bus / way : -bus * way;
+    double drain = st->drain_w * dt;
+    if (bus > 0.0)
+        st->r.battery_out_j += bus;
+    else
+        st->r.battery_in_j -= bus;
+    st->soc_j += stored - drain;
+    st->r.battery_loss_j += drain - bus - stored;
+    st->r.soc_low = fmin(st->r.soc_low, st->soc_j);
+    st->r.soc_high = fmax(st->r.soc_high, st->soc_j);
+}
+
+static double given_w(const struct site_sim *x)
+{
+    double sum = x->st->battery_w + x->st->unserved_w - x->st->spilled_w;
+    for (int g = 0; g <= x->s->n_gas; g++)
+        sum += x->st->flows[g < x->s->n_gas ? g : SITE_MAX_GAS].w;
+    return sum;
+}
+
+/* Watts now, and joules so far. */
+static void check(struct site_sim *x)
+{
+    struct site_state *st = x->st;
+    struct site_result *r = &st->r;
+    double scale = fmax(st->load_w, fmax(fabs(st->battery_w), st->spilled_w)) + 1.0;
+    double off = fabs(given_w(x) - st->load_w) / scale;
+    r->balance_worst = fmax(r->balance_worst, off);
+    CHECK_MSG(off <= BALANCE, "power: %.9g W given, %.9g W drawn", given_w(x), st->load_w);
+    double in = r->grid_j + r->gas_j + r->battery_out_j + r->unserved_j;
+    double out = r->load_j + r->battery_in_j + r->spilled_j;
+    double stored = st->soc_j - st->soc_start_j;
+    double kept = r->battery_in_j - r->battery_out_j - r->battery_loss_j;
+    r->energy_error = (fabs(in - out) + fabs(stored - kept)) / fmax(out, 1.0);
+    CHECK_MSG(r->energy_error <= BALANCE, "energy: %.9g J in, %.9g J out; %.9g J stored of %.9g J",
+              in, out, stored, kept);
+}
+
+void site_segment(struct site_sim *x, site_us t)
+{
+    struct site_state *st = x->st;
+    struct site_result *r = &st->r;
+    struct site_flow *grid = &st->flows[SITE_MAX_GAS];
+    double dt = site_seconds(t - st->now);
+    if (t <= st->now) return;
+    double cooling = st->cooled_w * st->overhead;
+    r->load_j += linear(st->load_w, st->load_slope, dt);
+    r->it_j += st->it_w * dt;
+    r->other_j += linear(st->fixed_w, st->fixed_slope, dt);
+    r->pue_month_it_j[st->month - 1] += st->it_w * dt;
+    r->pue_month_load_j[st->month - 1] += (st->it_w + cooling) * dt;
+    r->water_l += st->it_w * dt / 3.6e6 * st->l_per_kwh;
+    r->grid_j += linear(grid->w, grid->slope, dt);
+    r->grid_peak_w = fmax(r->grid_peak_w, fmax(grid->w, grid->w + grid->slope * dt));
+    for (int g = 0; g < x->s->n_gas; g++)
+        gas(x, g, dt);
+    battery(x, dt);
+    r->unserved_j += linear(st->unserved_w, st->unserved_slope, dt);
+    r->spilled_j += linear(st->spilled_w, st->spilled_slope, dt);
+    if (st->heat_cap < 1.0) r->throttled_s += dt;
+    site_ramp_segment(x, st->now, t, grid->w, grid->slope);
+    for (int g = 0; g <= x->s->n_gas; g++) {
+        struct site_flow *f = &st->flows[g < x->s->n_gas ? g : SITE_MAX_GAS];
+        f->w += f->slope * dt;
+    }
+    st->battery_w += st->battery_slope * dt;
+    st->unserved_w += st->unserved_slope * dt;
+    st->spilled_w += st->spilled_slope * dt;
+    st->load_w += st->load_slope * dt;
+    st->fixed_w += st->fixed_slope * dt;
+    st->now = t;
+    check(x);
+}

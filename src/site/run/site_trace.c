@@ -1,0 +1,79 @@
+/* site_trace.c: site.csv: the site at every report, for plots. A row is read off the state without
+ * changing it: what is linear is extended from the last event. */
+#include "site/run/site_run_internal.h"
+
+int site_csv_open(struct site_sim *x, const char *dir, struct error *e)
+{
+    struct arena a;
+    arena_init(&a);
+    int rc = file_make_dirs(dir, e);
+    const char *path = file_join(&a, dir, "site.csv");
+    if (rc >= 0) {
+        x->csv = fopen(path, "w");
+        if (!x->csv) rc = error_errno(e, "write", path);
+    }
+    if (rc >= 0) {
+        fputs("day,load_w,it_w,served_w,grid_w", x->csv);
+        for (int g = 0; g < x->s->n_gas; g++)
+            fprintf(x->csv, ",gas_%d_w,gas_%d_units", g + 1, g + 1);
+        fputs(",battery_w,charge,unserved_w,spilled_w,cap,air_c,wet_bulb_c,coolant_c,pue,standing,"
+              "in_service,in_repair,nox_t",
+              x->csv);
+        for (int i = 0; i < x->s->n_jobs; i++)
+            fprintf(x->csv, ",job_%d_accelerators,job_%d_running", i + 1, i + 1);
+        fputc('\n', x->csv);
+    }
+    arena_fini(&a);
+    return rc;
+}
+
+static void put(FILE *out, double value)
+{
+    char text[40];
+    fprintf(out, ",%s", json_real_text(text, value));
+}
+
+void site_csv_row(struct site_sim *x, site_us at)
+{
+    const struct site_state *st = x->st;
+    FILE *out = x->csv;
+    char text[40];
+    double dt = site_seconds(at - st->now), all = site_battery_energy_j(x),
+           way = site_battery_way(x);
+    double load = st->load_w + st->load_slope * dt;
+    double unserved = st->unserved_w + st->unserved_slope * dt;
+    double bus = (st->battery_w + 0.5 * st->battery_slope * dt) * dt;
+    double charge = st->soc_j - (bus > 0.0 ? bus / way : bus * way) - st->drain_w * dt;
+    double standing = 0.0, in_service = 0.0;
+    for (int b = 0; b < x->s->n_blocks; b++)
+        standing += st->standing[b];
+    for (int p = 0; p < x->s->cluster.n_pools; p++)
+        in_service += st->pools[p].installed - st->pools[p].out;
+    fputs(json_real_text(text, site_seconds(at) / 86400.0), out);
+    put(out, load);
+    put(out, st->it_w);
+    put(out, load - unserved);
+    put(out, st->flows[SITE_MAX_GAS].w + st->flows[SITE_MAX_GAS].slope * dt);
+    for (int g = 0; g < x->s->n_gas; g++) {
+        put(out, st->flows[g].w + st->flows[g].slope * dt);
+        put(out, st->n_on[g]);
+    }
+    put(out, st->battery_w + st->battery_slope * dt);
+    put(out, all > 0.0 ? charge / all : 0.0);
+    put(out, unserved);
+    put(out, st->spilled_w + st->spilled_slope * dt);
+    put(out, fmin(st->cap, st->heat_cap));
+    put(out, st->dry_c);
+    put(out, st->wet_c);
+    put(out, st->coolant_c);
+    put(out, 1.0 + st->overhead);
+    put(out, standing);
+    put(out, in_service);
+    put(out, st->in_repair);
+    put(out, st->r.nox_g / 1e6);
+    for (int i = 0; i < x->s->n_jobs; i++) {
+        put(out, st->jobs[i].held);
+        put(out, st->jobs[i].state == SITE_STATE_RUNNING);
+    }
+    fputc('\n', out);
+}

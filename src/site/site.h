@@ -1,0 +1,400 @@
+/* site.h: the twin of a training site: what happens to machines, jobs, power, cooling, permits and
+ * money in time, event by event, from one rack to a million accelerators.
+ *
+ * The way through, a folder each: core/ is the queue of events and the random numbers; read/ takes a
+ * scenario from its file; run/ lives through it; show/ makes a page, JSON or CSV of what came out.
+ *
+ * A scenario is a cluster and a site (machine.h) with what happens in time: cohorts of accelerators
+ * that age and fail, crews that repair, jobs, sources of power, weather, limits, and events that
+ * somebody wrote down. Same scenario, same seed: same bits. Seconds, watts, joules, degrees Celsius,
+ * dollars; times of events are whole microseconds. */
+#ifndef COLOSSUS_SITE_H
+#define COLOSSUS_SITE_H
+
+#include "base/base.h"
+#include "machine/machine.h"
+
+enum {
+    SITE_MAX_JOBS = 24,
+    SITE_MAX_BLOCKS = 32,
+    SITE_MAX_GAS = 8,     /* groups of units of one kind */
+    SITE_MAX_UNITS = 192, /* gas units, all groups */
+    SITE_MAX_LOADS = 8,
+    SITE_MAX_CAUSES = 12,
+    SITE_MAX_EVENTS = 1 << 18, /* a run's log may be a scenario */
+    SITE_MAX_SAGS = 16,
+    SITE_MAX_BINS = 160, /* of a table of hazards by age */
+    SITE_CURVE = 4       /* points of a curve of heat rates */
+};
+
+/* ------------------------------------------------------------------ scenarios */
+
+enum site_law {
+    SITE_LAW_NONE,
+    SITE_LAW_MACHINE,
+    SITE_LAW_EXPONENTIAL,
+    SITE_LAW_WEIBULL,
+    SITE_LAW_TABLE
+};
+extern const char *const site_law_names[];
+struct site_failures {
+    int law;                   /* enum site_law */
+    double accelerator_days;   /* mean, between failures of one; 0: the machine's own law */
+    double shape, scale_days;  /* of Weibull */
+    const char *table, *batch; /* CSV of hazards by age; which of its batches, "": it has one */
+    struct figure age_days;    /* at the start; not given: the cluster's */
+    struct figure lemons;      /* share of nodes; not given: the cluster's */
+    double lemon_factor;       /* times as often */
+    double lemons_found;       /* share of their failures after which one is replaced for good */
+    int64_t unit;              /* accelerators that a failure takes; 0: a node */
+    double idle_factor;        /* rate of those without a job, beside those with one */
+    double hardware_share;     /* the rest only interrupts */
+    bool as_new;               /* a repaired unit begins its life again */
+    double doubles_k; /* degrees of coolant that double the rate; 0: heat does not matter */
+    double reference_c;
+    double false_alarms; /* for each real failure: healthy units that are drained, too */
+};
+
+enum site_time_law { SITE_TIME_FIXED, SITE_TIME_EXPONENTIAL, SITE_TIME_TWO_POINT };
+extern const char *const site_time_law_names[];
+struct site_repair {
+    double triage_s;            /* automatic: reset, tests */
+    double escalates;           /* share that needs hands */
+    double hands_s;             /* of one technician or crew */
+    double turnaround_s;        /* of parts and paper, without hands */
+    int law;                    /* enum site_time_law, of hands and turnaround */
+    int64_t crews, night_crews; /* at once; 0: as many as are wanted, as by day */
+    double needs_part;          /* share of repairs by hand */
+    int64_t parts;              /* in stock; 0: never short */
+    double part_lead_s;         /* a part that is used is ordered again */
+    double readmit_s;           /* tests before work */
+    double readmit_fails;       /* share that is sent back */
+};
+
+struct site_block { /* accelerators that arrive together */
+    const char *name;
+    int64_t pool; /* of the cluster, from 1 */
+    int64_t accelerators;
+    double day, install_days; /* the first stands on `day`, the last so many days later */
+    double power_day, cooling_day;
+    double age_days; /* when it comes; of those at the start: failures.age_days */
+    const char *hall;
+};
+
+enum site_job_kind { SITE_JOB_TRAINING, SITE_JOB_SERVING, SITE_JOB_GANGS };
+extern const char *const site_job_kind_names[];
+struct site_job {
+    const char *name;
+    int kind;             /* enum site_job_kind */
+    int64_t accelerators; /* 0: all that are left */
+    int64_t pool;         /* from 1; 0: of any */
+    int64_t priority;     /* higher first */
+    bool preemptible;
+    double start_s, work_s;              /* productive time after which it is done; 0: never */
+    double step_s, compute_share, low_s; /* of a step; low_s: all wait */
+    double checkpoint_s;                 /* between; 0: the best for the rate of failures */
+    double stall_s;                      /* that a step waits for a checkpoint */
+    int64_t store_every; /* every so many checkpoints one lies in storage, the rest in memory */
+    double detect_s, restart_s, load_s; /* restart_s negative: the machine's law */
+    double elastic_min;     /* share of its accelerators with which it goes on; 1: a gang */
+    int64_t group;          /* accelerators that leave together where it is elastic */
+    double elastic_stall_s; /* all wait so long where one leaves */
+    int64_t gangs;          /* of kind gangs: equal small jobs */
+    double by_hour[24];     /* of kind serving: share of its accelerators asked for */
+    double flaps_tolerated, flap_window_s; /* of links; more of them interrupt */
+    double usd_per_hour;                   /* worth of an accelerator's hour of productive work */
+};
+
+struct site_load { /* what draws power beside the accelerators */
+    const char *name;
+    double watts, by_hour[24];      /* by_hour: share of watts */
+    double ramp_s;                  /* from one hour's level to the next */
+    double swing_w, period_s, duty; /* a square wave around it: half height, share of time high */
+};
+
+struct site_gas { /* units of one kind */
+    const char *name;
+    int64_t units;
+    double unit_w, min_share;
+    double ramp_w_per_s; /* of one unit; 0: at once */
+    double start_s, min_up_s, min_down_s;
+    double load_share[SITE_CURVE], heat_kj_per_kwh[SITE_CURVE]; /* lower heating value */
+    double nox_ppm, co_ppm;                                     /* at 15 % oxygen */
+    double derate_per_k, derate_above_c;
+    double mttf_s, mttr_s; /* of one unit; mttf_s 0: never fails */
+    double inertia_s;      /* of one unit, over unit_w */
+    double usd_per_mmbtu;  /* higher heating value */
+    double usd_per_start, usd_per_mwh;
+    int64_t on; /* units that run at the start; the rest is at rest. Negative: as needed */
+};
+
+struct site_grid {
+    struct figure contract_w, usd_per_kwh, co2_g_per_kwh; /* not given: the site's */
+    double usd_per_kw_month;   /* for the month's highest quarter hour is not kept: highest watts */
+    double ramp_w_per_s;       /* that it may be asked; 0: any */
+    double ramp_limit_w_per_s; /* what the contract calls a violation; 0: none */
+    bool last;                 /* used after the gas units; else by cost */
+};
+struct site_battery {
+    struct figure power_w, energy_wh, efficiency;  /* not given: the site's */
+    double start, target, floor, ceiling, reserve; /* shares of its energy */
+    bool smooths;                                  /* takes the swing of steps */
+};
+
+/* What is done about a deficit, in this order, each so long after the last. */
+struct site_controls {
+    double delay_s;         /* before the first and between two */
+    double cap_min;         /* accelerators' power, share of their cap; 1: never lowered */
+    bool pause;             /* jobs, lowest priority first, with a checkpoint */
+    double restore_s;       /* of quiet before a step is taken back */
+    double spinning_w;      /* kept in gas units that run, beyond the load */
+    double smoothing_floor; /* accelerators burn up to this share of their cap; 0: no */
+};
+
+enum site_cooling_law { SITE_COOLING_SITE, SITE_COOLING_LOOP };
+extern const char *const site_cooling_law_names[];
+struct site_cooling {
+    int law;
+    const char *weather; /* file of hours, or "climate": the site's months */
+    int64_t start_day;   /* of the year, from 1 */
+    double supply_c, approach_k, span_k, pumps, fans, electrical, capacity;
+    double chiller_share; /* of the heat that chillers can take; 1: all */
+    bool catalogue;       /* chillers by the catalogue's curve, else by a line */
+    double chilled_c;     /* water that they make */
+    double resistance_k_per_w, heat_j_per_k, limit_c; /* of an accelerator: die over coolant */
+    double loop_l_per_rack;
+};
+
+struct site_supplies { /* of servers: what they ride through */
+    double stored_j, current_limit, watts;
+    bool ups;
+    int64_t lockout_transfers;
+    double lockout_s, lockout_lasts_s;
+};
+struct site_permits {
+    struct figure nox_t; /* rolling twelve months; not given: the site's; 0: none */
+    double co2_t, co_t;
+    int64_t starts, hours; /* of one unit */
+    double nox_before_t;   /* of the eleven months before, spread evenly */
+    bool stops;            /* units whose starts or hours are used up stand still */
+};
+struct site_money {
+    double opex_fraction_year; /* negative: the site's */
+    bool capital;              /* write-off of machine and building */
+    double usd_per_technician_hour, usd_per_part;
+};
+
+struct site_cause { /* things that fail and take several accelerators with them */
+    const char *name;
+    int64_t pool;
+    int64_t instances, units, needs; /* of each: so many units, of which so many suffice */
+    double mtbf_s;                   /* of one unit */
+    double mttr_s;
+    int64_t takes; /* accelerators of one instance; 0: all of the pool */
+};
+
+enum site_event_kind {
+    SITE_EVENT_HEAT_WAVE,
+    SITE_EVENT_SAG_TRAIN,
+    SITE_EVENT_CDU_PUMP,
+    SITE_EVENT_TURBINE_TRIP,
+    SITE_EVENT_FUEL_LOSS,
+    SITE_EVENT_CURTAILMENT,
+    SITE_EVENT_FLAP_STORM,
+    SITE_EVENT_BAD_FIRMWARE,
+    SITE_EVENT_FALSE_ALARMS,
+    SITE_EVENT_ORDER_DELAYED,
+    SITE_EVENT_CHILLER_FAULT,
+    SITE_EVENT_EMISSIONS,
+    SITE_EVENT_GRID_LIMIT,
+    SITE_EVENT_MAINTENANCE,
+    SITE_EVENT_FAILURE, /* of the log of a run */
+    SITE_N_EVENT_KINDS
+};
+extern const char *const site_event_kind_names[];
+struct site_event {
+    int kind;
+    double at_s, lasts_s;
+    double kelvin;                 /* heat wave */
+    double depth, sag_s;           /* sags: volts left, per unit; each so long */
+    double times_s[SITE_MAX_SAGS]; /* of further sags, after the first */
+    int n_times;
+    int64_t pool;
+    int64_t units;      /* turbines; accelerators of firmware, pumps, maintenance, failures */
+    const char *target; /* group of gas units, block, hall, job, pool */
+    double watts;       /* curtailment: what is left; 0: nothing */
+    double per_day;     /* flaps of a link; share of firmware a day */
+    double factor;      /* failures of bad firmware; false alarms for each failure */
+    double share;       /* chillers lost, fuel left */
+    double nox_ppm;
+    bool hardware;
+    int line; /* of the file */
+};
+
+struct site_scenario {
+    const char *name, *title, *source, *path;
+    double days;
+    struct machine_cluster cluster;
+    struct machine_site site;
+    struct site_failures failures;
+    struct site_repair repair;
+    struct site_grid grid;
+    struct site_battery battery;
+    struct site_controls controls;
+    struct site_cooling cooling;
+    struct site_supplies supplies;
+    struct site_permits permits;
+    struct site_money money;
+    struct site_block blocks[SITE_MAX_BLOCKS];
+    struct site_job jobs[SITE_MAX_JOBS];
+    struct site_gas gas[SITE_MAX_GAS];
+    struct site_load loads[SITE_MAX_LOADS];
+    struct site_cause causes[SITE_MAX_CAUSES];
+    struct site_event *events; /* in order of time */
+    int n_blocks, n_jobs, n_gas, n_loads, n_causes, n_events;
+    bool gas_given;      /* also as an empty list */
+    double commission_w; /* watts that an accelerator is given before it is switched on; 0: any */
+    int64_t cold_spares; /* accelerators that stand without power, of the free ones */
+    const struct site_weather *weather; /* hours of the file; NULL: the site's months */
+    double bin_from_d[SITE_MAX_BINS + 1], bin_hazard[SITE_MAX_BINS]; /* of failures.table */
+    int n_bins;
+    uint64_t fingerprint; /* of all of it: a saved state belongs to one scenario */
+};
+
+extern const struct section site_scenario_section;
+
+/* Hours of a typical year or of any other (site_weather.c). */
+struct site_hour {
+    float dry_c, wet_c;
+    uint8_t month; /* 1 to 12 */
+};
+struct site_weather {
+    const char *path;
+    size_t n;
+    const struct site_hour *hours;
+};
+/* A CSV with the columns dry_bulb_c and wet_bulb_c, or dry_bulb_c, rh_pct and perhaps pressure_mbar,
+ * and perhaps month; or a name of presets/weather. ERROR_CONFIG names file, line and column. */
+int site_read_weather(const struct yaml_reader *r, const struct yaml_node *node, const char *name,
+                      struct site_weather *out);
+/* The same of a text in memory. */
+int site_parse_weather(const char *text, size_t size, const char *path, struct arena *a,
+                       struct site_weather *out, struct error *e);
+
+/* From a name of presets/scenarios or a file; all in *a, and large: keep it there. */
+int site_load(const char *path, struct arena *a, struct site_scenario *out, struct error *e);
+/* From the root of a scenario's document. */
+int site_read_root(const struct yaml_reader *r, const struct yaml_node *root,
+                   struct site_scenario *out);
+/* Markdown tables of every key: docs/reference/scenario-files.md. */
+void site_print_keys(FILE *out);
+
+/* ------------------------------------------------------------------ what comes out */
+
+/* Where the time of a job goes; the parts sum to its time. */
+enum site_part {
+    SITE_PART_PRODUCTIVE,
+    SITE_PART_SLOWED,  /* by heat or a lowered cap */
+    SITE_PART_MISSING, /* work that absent accelerators would have done */
+    SITE_PART_CHECKPOINT,
+    SITE_PART_ROLLBACK, /* done again */
+    SITE_PART_DETECTION,
+    SITE_PART_RESTART,
+    SITE_PART_SPARES,   /* waiting for accelerators */
+    SITE_PART_POWER,    /* stopped for want of power */
+    SITE_PART_BUILDING, /* before its accelerators stood */
+    SITE_PART_YIELDED,  /* to a job of higher priority */
+    SITE_N_PARTS
+};
+extern const char *const site_part_names[];
+
+struct site_job_result {
+    double wall_s, part_s[SITE_N_PARTS];
+    double accelerator_s;                            /* held */
+    double interruptions, checkpoints, checkpoint_s; /* interval used */
+    double whole_s;                                  /* with every accelerator it wants */
+    double flap_windows, flap_windows_over, flaps;   /* of 5 minutes within storms */
+    double done_s;                                   /* when its work was done; negative: never */
+};
+struct site_gas_result {
+    double energy_j, fuel_j, starts, run_s, out_s, out_possible_s, nox_g, trips;
+    double unit_starts_most, over_starts_day; /* the first day beyond the permit; negative: never */
+};
+enum { SITE_ENERGY_PARTS = 7 };
+struct site_result {
+    double days, events;
+    /* hardware */
+    double installed_s; /* accelerator-seconds that stood */
+    double running_s;   /* and had power and cooling */
+    double failures, hardware, from_lemons, common, both_down_s, false_alarms, first_failures;
+    double repairs, by_hand, in_repair_s, in_repair_most, in_repair_p99, waits, wait_s, hands_s, parts_used;
+    double exposed_s; /* accelerator-seconds that could fail */
+    struct site_job_result jobs[SITE_MAX_JOBS];
+    /* power, joules and watts */
+    double it_j, load_j, grid_j, gas_j, battery_in_j, battery_out_j, battery_loss_j, spilled_j,
+        unserved_j, served_j, other_j;
+    double soc_low, soc_high, soc_end, peak_w, grid_peak_w, balance_worst, energy_error;
+    struct site_gas_result gas[SITE_MAX_GAS];
+    double ramps, ramp_s, caps, pauses, sheds, sags, sags_ridden, sag_trips, lockouts;
+    double lockout_at_s;
+    double frequency_hz_per_s, frequency_with_battery_hz_per_s; /* worst, of an island */
+    double swing_w, swing_hz, swing_ripple; /* widest wave; its energy over the battery's */
+    /* heat */
+    double pue_month_load_j[12], pue_month_it_j[12];
+    double water_l, hours_hot[3], dry_high_c, wet_high_c, throttled_s, die_high_c, hours;
+    /* permits and money */
+    double nox_g, co2_g, co_g, nox_rolling_t, nox_over_day;
+    double grid_usd, demand_usd, fuel_usd, gas_usd, repair_usd, upkeep_usd, capital_usd, lost_usd;
+    double total_usd;
+};
+
+/* One figure of a result, told alike by pages, JSON, seeds and comparisons (site_tell.c). */
+struct site_figure {
+    const char *name, *unit, *help;
+    double (*value)(const struct site_scenario *s, const struct site_result *r);
+};
+extern const struct site_figure site_figures[];
+extern const size_t site_n_figures;
+/* The share of its time that the first job spends productively; of many jobs weighed by size. */
+double site_goodput(const struct site_scenario *s, const struct site_result *r);
+
+/* ------------------------------------------------------------------ running */
+
+struct site_sim; /* a scenario being lived through */
+
+/* What is written while it runs; paths NULL: nothing. */
+struct site_run_options {
+    uint64_t seed;
+    double days;        /* 0: the scenario's */
+    const char *csv;    /* folder */
+    double csv_every_s; /* 0: an hour */
+    const char *events; /* FILE.jsonl */
+    double pause_s;     /* stop there and save; 0: no */
+    const char *save, *resume;
+};
+/* Lives through a scenario. Large state is on the heap and freed. Errors are of files only. */
+int site_run(const struct site_scenario *s, const struct site_run_options *o,
+             struct site_result *out, struct error *e);
+
+/* The same over seeds 1, 2 ...: until the half-width of the mean goodput's 95 % interval is 1 % of
+ * it, at least 16 and at most n; over all CPUs, with the same results for any number of them. */
+struct site_seeds {
+    size_t n;
+    struct site_result *each; /* [n] */
+    double half_width;        /* of goodput, as a share of it */
+};
+int site_run_seeds(const struct site_scenario *s, const struct site_run_options *o, size_t n,
+                   struct arena *a, struct site_seeds *out, struct error *e);
+
+/* ------------------------------------------------------------------ pages */
+
+void site_print(const struct site_scenario *s, const struct site_result *r, uint64_t seed,
+                FILE *out);
+void site_print_seeds(const struct site_scenario *s, const struct site_seeds *x, FILE *out);
+void site_print_compare(const struct site_scenario *const s[2], const struct site_seeds x[2],
+                        FILE *out);
+json_t *site_to_json(const struct site_scenario *s, const struct site_result *r, uint64_t seed);
+json_t *site_seeds_to_json(const struct site_scenario *s, const struct site_seeds *x);
+json_t *site_compare_to_json(const struct site_scenario *const s[2], const struct site_seeds x[2]);
+
+#endif
