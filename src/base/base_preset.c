@@ -13,9 +13,8 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char *const preset_folders[] = {"accelerators", "clusters", "models",
-                                             "plans",        "runs",     "scenarios",
-                                             "sites",        "weather"};
+static const char *const preset_folders[] = {"accelerators", "clusters",  "models", "plans",
+                                             "runs",         "scenarios", "sites",  "weather"};
 
 enum { MAX_DIRS = 12, MAX_LISTED = 256 };
 

@@ -327,7 +327,8 @@ struct site_result {
     double installed_s; /* accelerator-seconds that stood */
     double running_s;   /* and had power and cooling */
     double failures, hardware, from_lemons, common, both_down_s, false_alarms, first_failures;
-    double repairs, by_hand, in_repair_s, in_repair_most, in_repair_p99, waits, wait_s, hands_s, parts_used;
+    double repairs, by_hand, in_repair_s, in_repair_most, in_repair_p99, waits, wait_s, hands_s,
+        parts_used;
     double exposed_s; /* accelerator-seconds that could fail */
     struct site_job_result jobs[SITE_MAX_JOBS];
     /* power, joules and watts */

@@ -20,14 +20,22 @@ struct columns {
     int dry, wet, rh, pressure, month;
 };
 
-static int cell(const struct csv *t, size_t row, int column, double low, double high, double *out,
+/* What a column may hold. */
+struct bounds {
+    double low, high;
+};
+static const struct bounds DEGREES = {-70.0, 60.0}, MONTHS = {1.0, 12.0}, PERCENT = {0.0, 100.0},
+                           MILLIBAR = {300.0, 1100.0};
+
+static int cell(const struct csv *t, size_t row, int column, struct bounds b, double *out,
                 struct error *e)
 {
     const char *text = csv_field(t, row, column), *unit;
-    if (unit_parse(text, UNIT_NONE, out, &unit) == UNIT_OK && *out >= low && *out <= high) return 0;
+    if (unit_parse(text, UNIT_NONE, out, &unit) == UNIT_OK && *out >= b.low && *out <= b.high)
+        return 0;
     error_set_code(e, ERROR_CONFIG, "%s:%d: '%s' must be a number from %.6g to %.6g, not '%.40s'",
-                   t->path, t->lines[row], t->heads[column], low, high, text);
-    return error_hint(e, "for example %.6g", low > 0.0 ? low : 10.0);
+                   t->path, t->lines[row], t->heads[column], b.low, b.high, text);
+    return error_hint(e, "for example %.6g", b.low > 0.0 ? b.low : 10.0);
 }
 
 static uint8_t month_of_hour(size_t hour)
@@ -43,18 +51,18 @@ static int read_hour(const struct csv *t, size_t row, const struct columns *c,
                      struct site_hour *out, struct error *e)
 {
     double dry, wet, rh, pressure = 1013.25, month = month_of_hour(row);
-    TRY(cell(t, row, c->dry, -70.0, 60.0, &dry, e));
-    if (c->month >= 0) TRY(cell(t, row, c->month, 1.0, 12.0, &month, e));
+    TRY(cell(t, row, c->dry, DEGREES, &dry, e));
+    if (c->month >= 0) TRY(cell(t, row, c->month, MONTHS, &month, e));
     if (c->wet >= 0) {
-        TRY(cell(t, row, c->wet, -70.0, 60.0, &wet, e));
+        TRY(cell(t, row, c->wet, DEGREES, &wet, e));
         if (wet > dry) {
             error_set_code(e, ERROR_CONFIG, "%s:%d: wet_bulb_c %.6g is above dry_bulb_c %.6g",
                            t->path, t->lines[row], wet, dry);
             return error_hint(e, "are the columns exchanged?");
         }
     } else {
-        TRY(cell(t, row, c->rh, 0.0, 100.0, &rh, e));
-        if (c->pressure >= 0) TRY(cell(t, row, c->pressure, 300.0, 1100.0, &pressure, e));
+        TRY(cell(t, row, c->rh, PERCENT, &rh, e));
+        if (c->pressure >= 0) TRY(cell(t, row, c->pressure, MILLIBAR, &pressure, e));
         wet = machine_wet_bulb_c(dry, rh / 100.0, 100.0 * pressure);
     }
     *out = (struct site_hour){(float)dry, (float)wet, (uint8_t)month};
