@@ -30,6 +30,7 @@ static const struct option_table *const all_tables[] = {
     &cmd_train_table,
     &cmd_generate_table,
     &cmd_eval_table,
+    &cmd_serve_table,
     &cmd_plot_table,
     &cmd_plan_table,
     &cmd_plan_compare_table,

@@ -69,7 +69,8 @@ const struct option_table cmd_generate_table = {
     "generate",
     "MODEL [options]",
     "let a trained model continue text",
-    "MODEL is a run folder, a checkpoint or a folder with config.json and weights.\n\n"
+    "MODEL is a run folder, a checkpoint, a folder with config.json and weights, or a GGUF file\n"
+    "of the family llama.\n\n"
     "  colossus generate runs/fortunes --count 10\n"
     "  colossus generate runs/fortunes --prompt \"Never trust\" --temperature 0.7 --top-p 0.95\n"
     "  echo \"Once upon a time\" | colossus generate runs/fortunes --seed 7",
@@ -276,44 +277,6 @@ static int read_prompt(const struct generate_options *o, char **prompt, size_t *
     return 0;
 }
 
-static int print_plan(const struct option_line *l, const struct generate_options *o,
-                      const struct serve_options *so, struct error *e)
-{
-    static const char *const heads[] = {"memory", "bytes"};
-    struct train_model_paths paths;
-    struct serve_options with = *so;
-    struct serve_plan p;
-    char text[32];
-    TRY(train_find_model(l->rest[0], l->arena, &paths, e));
-    with.config = paths.config;
-    TRY(serve_model_plan(&with, o->sequences, &p, e));
-    const char *sequences =
-        arena_printf(l->arena, "keys and values, %lld x %lld tokens", (long long)o->sequences,
-                     (long long)p.config.context_length);
-    p.rows[p.n_rows++] = (struct model_memory){sequences, p.decoder_bytes};
-    if (o->json) {
-        json_t *table = json_array();
-        for (size_t i = 0; i < p.n_rows; i++)
-            json_array_append_new(table, json_pack("{s:s, s:I}", "what", p.rows[i].what, "bytes",
-                                                   (json_int_t)p.rows[i].bytes));
-        json_t *all = json_pack("{s:o, s:f, s:f}", "memory", table, "total", p.bytes, "parameters",
-                                (double)model_config_total_params(&p.config));
-        json_dumpf(all, stdout, JSON_INDENT(2));
-        puts("");
-        json_decref(all);
-        return 0;
-    }
-    struct table *t = table_new(heads, 2, "lr");
-    for (size_t i = 0; i < p.n_rows; i++)
-        table_row(t, p.rows[i].what, format_bytes(text, (double)p.rows[i].bytes));
-    table_rule(t);
-    table_row(t, "total", format_bytes(text, p.bytes));
-    table_row(t, "this machine", format_bytes(text, mem_limit_bytes()));
-    table_print(t, stdout);
-    table_free(t);
-    return 0;
-}
-
 static int generate(const struct option_line *l, void *options, struct error *e)
 {
     const struct generate_options *o = options;
@@ -333,7 +296,7 @@ static int generate(const struct option_line *l, void *options, struct error *e)
                                .threads = o->threads,
                                .B = 1,
                                .T = 1};
-    if (o->plan) return print_plan(l, o, &so, e);
+    if (o->plan) return cmd_model_plan(l->rest[0], l->arena, &so, o->sequences, o->json, e);
     TRY(read_prompt(o, &prompt, &size, e));
     struct serve_model m;
     serve_session_t *s = NULL;

@@ -1,4 +1,4 @@
-/* cmd_model.c: opens the model that a command was given. */
+/* cmd_model.c: opens the model that a command was given, or says what it takes. */
 #include "cmd/cmd_model_internal.h"
 #include "train/train.h"
 
@@ -15,6 +15,10 @@ int cmd_model_open(const char *path, struct arena *a, struct serve_options *so,
                    struct serve_model *m, struct error *e)
 {
     const char *tokenizer = so->tokenizer;
+    if (gguf_is(path)) { /* the file is all of it */
+        so->config = so->weights = path;
+        return serve_model_open(so, m, e);
+    }
     for (int tries = 1;; tries++) {
         struct train_model_paths paths;
         struct error why = {0};
@@ -29,4 +33,45 @@ int cmd_model_open(const char *path, struct arena *a, struct serve_options *so,
                  (long long)paths.step);
         if (e) *e = (struct error){0};
     }
+}
+
+int cmd_model_plan(const char *path, struct arena *a, const struct serve_options *so,
+                   int64_t n_sequences, bool json, struct error *e)
+{
+    static const char *const heads[] = {"memory", "bytes"};
+    struct train_model_paths paths;
+    struct serve_options with = *so;
+    struct serve_plan p;
+    char text[32];
+    with.config = path;
+    if (!gguf_is(with.config)) {
+        TRY(train_find_model(path, a, &paths, e));
+        with.config = paths.config;
+    }
+    TRY(serve_model_plan(&with, n_sequences, &p, e));
+    const char *sequences =
+        arena_printf(a, "keys and values, %lld x %lld tokens", (long long)n_sequences,
+                     (long long)p.config.context_length);
+    p.rows[p.n_rows++] = (struct model_memory){sequences, p.decoder_bytes};
+    if (json) {
+        json_t *table = json_array();
+        for (size_t i = 0; i < p.n_rows; i++)
+            json_array_append_new(table, json_pack("{s:s, s:I}", "what", p.rows[i].what, "bytes",
+                                                   (json_int_t)p.rows[i].bytes));
+        json_t *all = json_pack("{s:o, s:f, s:f}", "memory", table, "total", p.bytes, "parameters",
+                                (double)model_config_total_params(&p.config));
+        json_dumpf(all, stdout, JSON_INDENT(2));
+        puts("");
+        json_decref(all);
+        return 0;
+    }
+    struct table *t = table_new(heads, 2, "lr");
+    for (size_t i = 0; i < p.n_rows; i++)
+        table_row(t, p.rows[i].what, format_bytes(text, (double)p.rows[i].bytes));
+    table_rule(t);
+    table_row(t, "total", format_bytes(text, p.bytes));
+    table_row(t, "this machine", format_bytes(text, mem_limit_bytes()));
+    table_print(t, stdout);
+    table_free(t);
+    return 0;
 }

@@ -504,6 +504,10 @@ struct model_row {
  * pages it fails before anything is changed. */
 int model_decode_rows(model_decoder_t *d, const struct model_row *rows, int64_t n, float *logits,
                       struct error *e);
+/* The same, but instead of logits the rows' states in front of the head [n, D], normalised. */
+int model_decode_states(model_decoder_t *d, const struct model_row *rows, int64_t n, float *states,
+                        struct error *e);
+int64_t model_decoder_pages(const model_decoder_t *d); /* that its sequences have */
 
 /* The simplest user: a decoder with one sequence. */
 typedef struct model_cache model_cache_t;
@@ -601,5 +605,68 @@ size_t safetensors_element_size(enum safetensors_dtype d);
  * none: zeros); F64, BF16 and F16 are converted. A shard takes its part. Calls
  * model_weights_changed. */
 int model_load_weights(model_t *m, const char *path, struct error *e);
+
+/* ------------------------------------------------------------------ GGUF
+ * Files of ggml (model_gguf.c): values by name, and tensors in block formats. */
+
+struct gguf_format {
+    const char *name;
+    size_t block, bytes; /* numbers of a block, and its bytes */
+};
+/* NULL: not read. */
+const struct gguf_format *gguf_format_of(uint32_t type);
+/* Turns `count` numbers, whole blocks, to floats (model_gguf_blocks.c). */
+void gguf_to_f32(const struct gguf_format *f, const uint8_t *data, size_t count, float *out);
+
+struct gguf_value {
+    const char *key;
+    int type, element; /* as the file numbers them */
+    size_t count;      /* of an array */
+    const uint8_t *data;
+};
+struct gguf_tensor {
+    char name[96];
+    int n_dims;
+    int64_t shape[4]; /* the dense dimension first */
+    int64_t rows;     /* of shape[0] numbers, row_bytes apart */
+    size_t row_bytes;
+    const struct gguf_format *format;
+    const uint8_t *data;
+};
+struct gguf {
+    struct file_map map; /* of gguf_open */
+    struct gguf_value *values;
+    size_t n_values;
+    struct gguf_tensor *tensors; /* by name */
+    size_t n_tensors;
+    struct arena arena;
+};
+struct gguf_text {
+    const char *data;
+    size_t size;
+};
+bool gguf_is(const char *path); /* by its first bytes */
+/* Every count, size and offset is checked; errors name file and value or tensor. */
+int gguf_open(const char *path, struct gguf *g, struct error *e);
+/* data must live as long as *g. */
+int gguf_parse(const void *data, size_t size, const char *name, struct gguf *g, struct error *e);
+void gguf_close(struct gguf *g);
+const struct gguf_value *gguf_find(const struct gguf *g, const char *key); /* or NULL */
+const struct gguf_tensor *gguf_tensor(const struct gguf *g, const char *name);
+/* False where it is missing (v NULL) or of another type. */
+bool gguf_text(const struct gguf_value *v, struct gguf_text *out);
+bool gguf_number(const struct gguf_value *v, double *out);
+bool gguf_is_texts(const struct gguf_value *v);
+bool gguf_is_numbers(const struct gguf_value *v);
+/* The texts of an array one after the other; *at begins at 0. */
+struct gguf_text gguf_next_text(const struct gguf_value *v, size_t *at);
+double gguf_number_of(const struct gguf_value *v, size_t i);
+
+/* What a file of the family `llama` says of its model (model_gguf_weights.c); `name` is the file's,
+ * for messages. What is not done here is refused by its name. */
+int gguf_model_config(const struct gguf *g, const char *name, struct model_config *c,
+                      struct error *e);
+/* All weights, into a whole model of that configuration. Calls model_weights_changed. */
+int gguf_load_weights(model_t *m, const struct gguf *g, const char *name, struct error *e);
 
 #endif

@@ -47,6 +47,7 @@ struct model_decoder {
     struct page *pages;
     int64_t n_pages;
     int32_t free; /* the first free page, -1: none */
+    int64_t used; /* pages that sequences have */
     struct sequence *sequences;
     int32_t n_sequences;
 };
@@ -173,6 +174,7 @@ static int32_t take_page(struct model_decoder *d)
     int32_t number = d->free;
     d->free = d->pages[number].next;
     d->pages[number].users = 1;
+    d->used++;
     return number;
 }
 
@@ -181,8 +183,14 @@ static void release_page(struct model_decoder *d, int32_t number)
     struct page *p = &d->pages[number];
     CHECK(p->users > 0);
     if (--p->users > 0) return;
+    d->used--;
     p->next = d->free;
     d->free = number;
+}
+
+int64_t model_decoder_pages(const model_decoder_t *d)
+{
+    return d->used;
 }
 
 /* ------------------------------------------------------------------ sequences */
@@ -325,16 +333,22 @@ static int64_t make_runs(struct model_decoder *d, const struct model_row *rows, 
     return n_runs;
 }
 
-/* At most MODEL_DECODER_ROWS rows; returns how many of them wanted logits. */
-static int64_t pass(struct model_decoder *d, const struct model_row *rows, int64_t n, float *logits)
+/* At most MODEL_DECODER_ROWS rows through the layers: leaves x_final. */
+static void pass_layers(struct model_decoder *d, const struct model_row *rows, int64_t n)
 {
-    struct model *m = d->m;
-    int64_t D = m->dims.D, wanted = 0;
     struct model_rows r = {
         .M = n, .T = n, .rope = (const float *const *)d->rope, .position = d->position};
     r.runs = d->runs;
     r.n_runs = make_runs(d, rows, n);
-    model_forward_rows(m, &d->slot, &r, d->tokens, NULL);
+    model_forward_rows(d->m, &d->slot, &r, d->tokens, NULL);
+}
+
+/* The same and the head; returns how many of them wanted logits. */
+static int64_t pass(struct model_decoder *d, const struct model_row *rows, int64_t n, float *logits)
+{
+    struct model *m = d->m;
+    int64_t D = m->dims.D, wanted = 0;
+    pass_layers(d, rows, n);
     size_t bytes = (size_t)D * compute_dtype_size(compute_act_dtype(m->compute));
     for (int64_t i = 0; i < n; i++)
         if (rows[i].want_logits)
@@ -362,8 +376,9 @@ static void check_rows(struct model_decoder *d, const struct model_row *rows, in
         sequence_of(d, rows[i].sequence)->length--;
 }
 
-int model_decode_rows(model_decoder_t *d, const struct model_row *rows, int64_t n, float *logits,
-                      struct error *e)
+/* Memory for the rows, or an error; then they are the sequences'. */
+static int append_rows(struct model_decoder *d, const struct model_row *rows, int64_t n,
+                       struct error *e)
 {
     check_rows(d, rows, n);
     /* The last row of a sequence in the call says how far it must reach. */
@@ -373,8 +388,33 @@ int model_decode_rows(model_decoder_t *d, const struct model_row *rows, int64_t 
                              (long long)(rows[i].position + 1));
     for (int64_t i = 0; i < n; i++)
         sequence_of(d, rows[i].sequence)->length++;
+    return 0;
+}
+
+int model_decode_rows(model_decoder_t *d, const struct model_row *rows, int64_t n, float *logits,
+                      struct error *e)
+{
+    TRY(append_rows(d, rows, n, e));
     for (int64_t at = 0; at < n; at += MODEL_DECODER_ROWS)
         logits += pass(d, rows + at, MIN(n - at, MODEL_DECODER_ROWS), logits) * d->m->dims.V;
+    return 0;
+}
+
+int model_decode_states(model_decoder_t *d, const struct model_row *rows, int64_t n, float *states,
+                        struct error *e)
+{
+    int64_t D = d->m->dims.D;
+    TRY(append_rows(d, rows, n, e));
+    for (int64_t at = 0; at < n; at += MODEL_DECODER_ROWS) {
+        int64_t count = MIN(n - at, MODEL_DECODER_ROWS);
+        pass_layers(d, rows + at, count);
+        for (int64_t i = 0; i < count * D; i++) {
+            const void *x = model_act_at(d->m, d->slot.x_final, i);
+            states[at * D + i] = compute_act_dtype(d->m->compute) == COMPUTE_F32
+                                     ? *(const float *)x
+                                     : bf16_load(*(const bf16_t *)x);
+        }
+    }
     return 0;
 }
 

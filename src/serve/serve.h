@@ -13,7 +13,9 @@
 /* ------------------------------------------------------------------ an opened model */
 
 struct serve_options {
-    const char *config, *weights, *tokenizer; /* paths */
+    const char *config, *weights,
+        *tokenizer;  /* paths; config and weights may be one GGUF file, which
+                                                 needs no tokenizer */
     const char *eos; /* the token, or its id, that ends a document; NULL: as the tokenizer says */
     int precision;   /* enum serve_precision */
     enum compute_backend backend;
@@ -31,8 +33,10 @@ struct serve_model {
     tokenizer_scratch_t *scratch;
     struct model_config config;
     int64_t B, T;
-    uint32_t start; /* id that stands before a document: EOS, else BOS, else TOKENIZER_NONE */
-    double bytes;   /* planned for the model, without caches */
+    uint32_t start;      /* id that stands before a document: EOS, else BOS, else TOKENIZER_NONE */
+    uint32_t text_start; /* id in front of a text that is completed, or TOKENIZER_NONE */
+    char *chat_template; /* how a conversation is written for it; NULL: nothing says so */
+    double bytes;        /* planned for the model, without caches */
 };
 /* Refuses what this machine's memory cannot hold before it takes any, and a tokenizer that is not
  * the one named by the manifest.json beside the configuration, where there is one. */
@@ -126,6 +130,34 @@ int serve_generate(serve_session_t *s, const struct serve_generation *g, struct 
  * context together. */
 int serve_generate_samples(struct serve_model *m, const struct serve_generation *g, int64_t n,
                            struct str *texts, struct serve_generated *results, struct error *e);
+
+/* ------------------------------------------------------------------ a server
+ * The model behind an interface that OpenAI's clients speak (api/). Any number of clients are written
+ * for at once; what each gets depends, bit for bit, on its own request alone. */
+
+struct serve_server_options {
+    const char *host; /* address to listen on */
+    int port;         /* 0: any that is free */
+    const char *name; /* of the model, as clients name it */
+    const char *const *keys, *const *origins;
+    size_t n_keys, n_origins;
+    const char *certificate, *private_key; /* paths of PEM files, or NULL */
+    int64_t parallel;                      /* texts that are written at once */
+    int64_t context;                       /* longest of them, tokens; 0: the model's */
+    int64_t queue;                         /* prompts that may wait */
+    bool no_cache;        /* keep nothing of what was read for later prompts that begin so */
+    const char *log_path; /* a line for each request; NULL: none */
+};
+typedef struct serve_server serve_server_t;
+/* Listens and answers, in threads of its own; what *o points at, and the model, must outlive it. */
+int serve_server_new(struct serve_model *m, const struct serve_server_options *o,
+                     serve_server_t **out, struct error *e);
+int serve_server_port(const serve_server_t *s);
+int64_t serve_server_context(const serve_server_t *s);
+/* Takes no new requests, and waits up to so many seconds for those that are there; whether none is. */
+bool serve_server_stop(serve_server_t *s, double seconds);
+/* Cuts off what is left. NULL is allowed. */
+void serve_server_free(serve_server_t *s);
 
 /* ------------------------------------------------------------------ evaluation */
 

@@ -1,8 +1,7 @@
 /* serve_generate.c: prompt in, text out, as it becomes certain.
  *
- * Two things hold text back: an unfinished UTF-8 character (its bytes may be several tokens), and
- * the beginning of a stop string, which must not be shown before it is known not to be one. What is
- * certain goes to on_text at once, so a terminal or a browser sees whole characters only.
+ * What is certain (serve_hold.c) goes to on_text at once, so a terminal or a browser sees whole
+ * characters only.
  *
  * The context is finite. When it is full, the newer half of it (or all of a longer prompt) is read
  * again into an empty cache, with positions that count from 0 again. So the session is then exactly
@@ -11,6 +10,7 @@
  *
  * The cache grows with the session, twofold, up to the context: a context of millions costs nothing
  * until it is used. */
+#include "serve/serve_hold_internal.h"
 #include "serve/serve_score_internal.h"
 
 #include <math.h>
@@ -114,42 +114,6 @@ static int append(serve_session_t *s, const uint32_t *ids, size_t n, struct erro
     return 0;
 }
 
-/* Bytes at the end of text that begin a UTF-8 character whose rest is missing. */
-static size_t unfinished_utf8(const char *text, size_t n)
-{
-    for (size_t back = 1; back <= 3 && back <= n; back++) {
-        unsigned char c = (unsigned char)text[n - back];
-        if ((c & 0xC0) == 0x80) continue;
-        size_t need = c >= 0xF0 ? 4 : c >= 0xE0 ? 3 : c >= 0xC0 ? 2 : 1;
-        return need > back ? back : 0;
-    }
-    return 0;
-}
-
-/* Longest end of text that is the beginning of a stop string. */
-static size_t unfinished_stop(const struct serve_generation *g, const char *text, size_t n)
-{
-    size_t longest = 0;
-    for (size_t i = 0; i < g->n_stop; i++) {
-        size_t len = strlen(g->stop[i]);
-        for (size_t k = MIN(n, len ? len - 1 : 0); k > longest; k--) {
-            if (memcmp(text + n - k, g->stop[i], k) == 0) longest = k;
-        }
-    }
-    return longest;
-}
-
-/* Offset of the earliest stop string, or SIZE_MAX. */
-static size_t find_stop(const struct serve_generation *g, const char *text, size_t n)
-{
-    size_t first = SIZE_MAX;
-    for (size_t i = 0; i < g->n_stop; i++) {
-        const char *at = g->stop[i][0] ? memmem(text, n, g->stop[i], strlen(g->stop[i])) : NULL;
-        if (at) first = MIN(first, (size_t)(at - text));
-    }
-    return first;
-}
-
 /* Shows the first n pending bytes; true when the caller wants to stop. */
 static bool show(serve_session_t *s, const struct serve_generation *g, size_t n, struct str *text)
 {
@@ -172,15 +136,14 @@ static bool emit(serve_session_t *s, const struct serve_generation *g, uint32_t 
     size_t n = s->pending.len;
     *reason = SERVE_STOP_CALLER;
     if (n == 0) return false;
-    size_t stop = find_stop(g, s->pending.data, n);
+    size_t stop = serve_find_stop(g->stop, g->n_stop, s->pending.data, n);
     if (stop != SIZE_MAX) {
         show(s, g, stop, text);
         str_clear(&s->pending);
         *reason = SERVE_STOP_STRING;
         return true;
     }
-    size_t held = MAX(unfinished_utf8(s->pending.data, n), unfinished_stop(g, s->pending.data, n));
-    return show(s, g, n - held, text);
+    return show(s, g, serve_certain(g->stop, g->n_stop, s->pending.data, n), text);
 }
 
 /* The prompt's ids, which fit. Without a prompt a new session begins like a document; a going one

@@ -7,7 +7,7 @@
  * The tokenizer must be the one the model was trained with. A checkpoint's manifest.json has its
  * hash (state.tokenizer_hash); a model without one can only be held against its vocabulary: it may
  * have more rows than the tokenizer has ids (padded vocabularies), never fewer. */
-#include "serve/serve.h"
+#include "serve/serve_gguf_internal.h"
 
 #include <math.h>
 #include <string.h>
@@ -21,6 +21,7 @@ static enum compute_dtype choose_dtype(int precision)
 
 #define MANIFEST     "manifest.json" /* beside a checkpoint's config.json */
 #define MAX_MANIFEST ((size_t)64 << 20)
+#define MAX_TEMPLATE ((size_t)4 << 20)
 
 static int check_hash(const char *manifest, const struct serve_options *o,
                       const struct serve_model *m, struct error *e)
@@ -58,6 +59,21 @@ static int check_tokenizer(const struct serve_options *o, const struct serve_mod
     return error_hint(e, "use the tokenizer the model was trained with");
 }
 
+/* What follows from a tokenizer; eos: what ends a document, or NULL. */
+static int settle_tokenizer(const struct serve_options *o, const char *eos, struct serve_model *m,
+                            struct error *e)
+{
+    TRY(tokenizer_settle_eos(m->tokenizer, o->tokenizer, eos, false, e));
+    if (tokenizer_eos(m->tokenizer) == TOKENIZER_NONE)
+        log_warn("nothing says which token of '%s' ends a document: none does (--eos names it)",
+                 o->tokenizer);
+    m->scratch = tokenizer_scratch_new(m->tokenizer);
+    m->start = tokenizer_eos(m->tokenizer);
+    if (m->start == TOKENIZER_NONE) m->start = tokenizer_bos(m->tokenizer);
+    m->text_start = m->start;
+    return 0;
+}
+
 static int open_tokenizer(const struct serve_options *o, struct serve_model *m, struct error *e)
 {
     if (!o->tokenizer) {
@@ -66,14 +82,55 @@ static int open_tokenizer(const struct serve_options *o, struct serve_model *m, 
     }
     TRY(tokenizer_load(o->tokenizer, &m->tokenizer, e));
     TRY(check_tokenizer(o, m, e));
-    TRY(tokenizer_settle_eos(m->tokenizer, o->tokenizer, o->eos, false, e));
-    if (tokenizer_eos(m->tokenizer) == TOKENIZER_NONE)
-        log_warn("nothing says which token of '%s' ends a document: none does (--eos names it)",
-                 o->tokenizer);
-    m->scratch = tokenizer_scratch_new(m->tokenizer);
-    m->start = tokenizer_eos(m->tokenizer);
-    if (m->start == TOKENIZER_NONE) m->start = tokenizer_bos(m->tokenizer);
+    return settle_tokenizer(o, o->eos, m, e);
+}
+
+/* The tokenizer that lies in the file, or the one that was named instead. */
+static int open_gguf_tokenizer(const struct serve_options *o, const struct gguf *g,
+                               struct serve_model *m, struct error *e)
+{
+    struct serve_options with = *o;
+    uint32_t eos = serve_gguf_token(g, "eos_token_id"), bos = serve_gguf_token(g, "bos_token_id");
+    uint32_t ids = (uint32_t)m->config.vocab_size;
+    char text[16];
+    bool own = !o->tokenizer || strcmp(o->tokenizer, o->config) == 0;
+    if (own)
+        TRY(serve_gguf_tokenizer(g, o->config, &m->tokenizer, e));
+    else
+        TRY(tokenizer_load(o->tokenizer, &m->tokenizer, e));
+    if (tokenizer_vocab_size(m->tokenizer) > ids)
+        return error_set(e, "%s: the tokenizer has %u ids, the model only %u", o->config,
+                         tokenizer_vocab_size(m->tokenizer), ids);
+    if (own) with.tokenizer = o->config;
+    snprintf(text, sizeof(text), "%u", eos);
+    TRY(settle_tokenizer(&with, o->eos ? o->eos : own && eos < ids ? text : NULL, m, e));
+    m->text_start = serve_gguf_adds_bos(g) && bos < ids ? bos : TOKENIZER_NONE;
+    if (bos < ids) m->start = bos;
+    m->chat_template = serve_gguf_template(g);
     return 0;
+}
+
+/* Beside a model: chat_template.jinja, or what tokenizer_config.json says. NULL: neither. */
+static int find_template(const char *config, char **out, struct error *e)
+{
+    struct arena a = {0};
+    const char *name = file_base_name(config);
+    char *dir = arena_strndup(&a, config, (size_t)(name - config));
+    const char *file = arena_printf(&a, "%schat_template.jinja", dir);
+    const char *settings = arena_printf(&a, "%stokenizer_config.json", dir);
+    size_t size;
+    json_t *root = NULL;
+    int rc = 0;
+    if (file_exists(file)) {
+        rc = file_read(file, MAX_TEMPLATE, out, &size, e);
+    } else if (file_exists(settings)) {
+        rc = json_load_path(settings, MAX_MANIFEST, &root, e);
+        const char *text = json_string_value(json_object_get(root, "chat_template"));
+        if (text) *out = mem_strdup(text);
+        json_decref(root);
+    }
+    arena_fini(&a);
+    return rc;
 }
 
 static double planned_bytes(const struct model_config *c, const struct model_options *o)
@@ -110,10 +167,9 @@ static int check_memory(const struct serve_options *o, const struct model_option
     return error_hint(e, "smaller windows need less, for example --context 1024 --batch 1");
 }
 
-static int open_parts(const struct serve_options *o, struct serve_model *m, struct error *e)
+/* The model by its configuration, without weights. */
+static int open_model(const struct serve_options *o, struct serve_model *m, struct error *e)
 {
-    TRY(model_config_load(o->config, &m->config, e));
-    TRY(open_tokenizer(o, m, e));
     m->pool = pool_new((int)o->threads);
     struct compute_options c = {
         .dtype = choose_dtype(o->precision), .backend = o->backend, .pool = m->pool};
@@ -122,8 +178,42 @@ static int open_parts(const struct serve_options *o, struct serve_model *m, stru
     m->T = o->T > 0 ? MIN(o->T, m->config.context_length) : m->config.context_length;
     struct model_options mo = {.compute = m->compute, .B = m->B, .T = m->T, .shard = {0, 1, 0, 1}};
     TRY(check_memory(o, &mo, m, e));
-    TRY(model_new(&m->config, &mo, &m->model, e));
+    return model_new(&m->config, &mo, &m->model, e);
+}
+
+static int open_gguf_parts(const struct serve_options *o, const struct gguf *g,
+                           struct serve_model *m, struct error *e)
+{
+    TRY(gguf_model_config(g, o->config, &m->config, e));
+    TRY(open_gguf_tokenizer(o, g, m, e));
+    TRY(open_model(o, m, e));
+    return gguf_load_weights(m->model, g, o->config, e);
+}
+
+static int open_parts(const struct serve_options *o, struct serve_model *m, struct error *e)
+{
+    if (gguf_is(o->config)) {
+        struct gguf g;
+        TRY(gguf_open(o->config, &g, e));
+        int rc = open_gguf_parts(o, &g, m, e);
+        gguf_close(&g);
+        return rc;
+    }
+    TRY(model_config_load(o->config, &m->config, e));
+    TRY(open_tokenizer(o, m, e));
+    TRY(find_template(o->config, &m->chat_template, e));
+    TRY(open_model(o, m, e));
     return model_load_weights(m->model, o->weights, e);
+}
+
+static int read_config(const char *path, struct model_config *c, struct error *e)
+{
+    struct gguf g;
+    if (!gguf_is(path)) return model_config_load(path, c, e);
+    TRY(gguf_open(path, &g, e));
+    int rc = gguf_model_config(&g, path, c, e);
+    gguf_close(&g);
+    return rc;
 }
 
 int serve_model_plan(const struct serve_options *o, int64_t sequences, struct serve_plan *out,
@@ -132,7 +222,7 @@ int serve_model_plan(const struct serve_options *o, int64_t sequences, struct se
     compute_t *compute;
     struct compute_options c = {.dtype = choose_dtype(o->precision), .backend = o->backend};
     *out = (struct serve_plan){0};
-    TRY(model_config_load(o->config, &out->config, e));
+    TRY(read_config(o->config, &out->config, e));
     TRY(model_config_check_runnable(&out->config, e));
     TRY(compute_new(&c, &compute, e));
     struct model_options mo = {.compute = compute, .B = 1, .T = 1, .shard = {0, 1, 0, 1}};
@@ -161,5 +251,6 @@ void serve_model_close(struct serve_model *m)
     if (m->scratch) tokenizer_scratch_free(m->scratch);
     if (m->tokenizer) tokenizer_free(m->tokenizer);
     if (m->pool) pool_free(m->pool);
+    mem_free(m->chat_template);
     memset(m, 0, sizeof(*m));
 }

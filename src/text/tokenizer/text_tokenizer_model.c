@@ -348,7 +348,8 @@ static int read_bpe(struct tokenizer *t, const json_t *model, struct str *bytes,
         m->characters || m->prefix.len || m->suffix.len || m->unknown_id != TOKENIZER_NONE;
     TRY(bpe_vocab_index(&m->vocab, e));
     find_byte_pieces(t);
-    if (t->byte_level && m->unknown_id == TOKENIZER_NONE) TRY(tokenizer_bytes_check(t, e));
+    for (int i = 0; i < 256 && t->byte_level; i++) /* a byte without a piece vanishes, as there */
+        m->looked_up = m->looked_up || m->byte_ids[i] == TOKENIZER_NONE;
     (void)bytes;
     return read_merges(t, model, e);
 }

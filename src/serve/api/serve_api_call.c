@@ -1,0 +1,545 @@
+/* serve_api_call.c: a call, from its ids to the end of its answer.
+ *
+ * Text comes from the engine token by token. What is certain of it (serve_hold.c) is sent at once in
+ * a stream, or added to the whole; a stop string ends a choice before it. */
+#include "serve/api/serve_api_internal.h"
+#include "serve/serve_hold_internal.h"
+
+#include <string.h>
+#include <time.h>
+
+#define PING_S 5.0
+
+/* ------------------------------------------------------------------ probabilities */
+
+static void put_token(struct api_call *c, struct json_writer *w, uint32_t id, double logprob)
+{
+    struct str text = {0};
+    str_reserve(&text, 1);
+    api_token_text(c->s, id, &text);
+    jsonw_string_n(w, "token", text.data, text.len);
+    jsonw_int(w, "id", id);
+    jsonw_real(w, "logprob", isfinite(logprob) ? logprob : -9999);
+    jsonw_open(w, "bytes", '[');
+    for (size_t i = 0; i < text.len; i++)
+        jsonw_int(w, NULL, (unsigned char)text.data[i]);
+    jsonw_close(w, ']');
+    str_fini(&text);
+}
+
+/* One entry of choices[].logprobs.content. */
+static void add_chat_logprob(struct api_choice *k, const struct engine_token *t)
+{
+    struct json_writer w;
+    if (k->logprobs.len) str_append_char(&k->logprobs, ',');
+    jsonw_begin(&w, &k->logprobs);
+    jsonw_open(&w, NULL, '{');
+    put_token(k->call, &w, t->id, t->logprob);
+    jsonw_open(&w, "top_logprobs", '[');
+    for (int i = 0; i < t->n_top; i++) {
+        jsonw_open(&w, NULL, '{');
+        put_token(k->call, &w, t->top[i].id, t->top[i].logprob);
+        jsonw_close(&w, '}');
+    }
+    jsonw_close(&w, ']');
+    jsonw_close(&w, '}');
+}
+
+static void put_number(struct str *out, double value)
+{
+    char text[40];
+    if (value == -INFINITY)
+        str_puts(out, "null");
+    else
+        str_puts(out, json_real_text(text, value));
+}
+
+/* {"token": probability}: of tokens that read the same the likelier one stays. */
+static void put_top(struct api_call *c, struct str *out, const struct engine_token *t)
+{
+    struct str names[ENGINE_MAX_TOP] = {{0}};
+    struct json_writer w;
+    jsonw_begin(&w, out);
+    jsonw_open(&w, NULL, '{');
+    for (int i = 0; i < t->n_top; i++) {
+        bool there = false;
+        str_reserve(&names[i], 1);
+        api_token_text(c->s, t->top[i].id, &names[i]);
+        for (int k = 0; k < i && !there; k++)
+            there = names[k].len == names[i].len &&
+                    memcmp(names[k].data, names[i].data, names[i].len) == 0;
+        struct str key = {0};
+        str_append(&key, names[i].data, names[i].len);
+        str_append_char(&key, '\0');
+        if (!there && memchr(names[i].data, 0, names[i].len) == NULL)
+            jsonw_real(&w, key.data, t->top[i].logprob);
+        str_fini(&key);
+    }
+    jsonw_close(&w, '}');
+    for (int i = 0; i < t->n_top; i++)
+        str_fini(&names[i]);
+}
+
+/* The four lists of a completion's logprobs. */
+static void add_list_logprob(struct api_choice *k, const struct engine_token *t)
+{
+    struct str text = {0};
+    struct json_writer w;
+    const char *comma = k->lp_count++ ? "," : "";
+    str_puts(&k->logprobs, comma);
+    for (size_t i = 0; i < ARRAY_LEN(k->lp); i++)
+        str_puts(&k->lp[i], comma);
+    str_reserve(&text, 1);
+    api_token_text(k->call->s, t->id, &text);
+    jsonw_begin(&w, &k->logprobs);
+    jsonw_string_n(&w, NULL, text.data, text.len);
+    put_number(&k->lp[0], t->logprob);
+    if (t->logprob == -INFINITY)
+        str_puts(&k->lp[1], "null");
+    else
+        put_top(k->call, &k->lp[1], t);
+    str_printf(&k->lp[2], "%zu", k->text_offset);
+    k->text_offset += text.len;
+    str_fini(&text);
+}
+
+static void add_logprob(struct api_choice *k, const struct engine_token *t)
+{
+    if (k->call->kind == API_COMPLETION)
+        add_list_logprob(k, t);
+    else
+        add_chat_logprob(k, t);
+}
+
+/* "logprobs": what was gathered, which is then forgotten; null where none is wanted. */
+static void put_logprobs(struct api_choice *k, struct json_writer *w)
+{
+    static const char *const names[] = {"token_logprobs", "top_logprobs", "text_offset"};
+    if (!k->call->p.logprobs) {
+        jsonw_real(w, "logprobs", NAN);
+        return;
+    }
+    jsonw_open(w, "logprobs", '{');
+    bool lists = k->call->kind == API_COMPLETION;
+    jsonw_open(w, lists ? "tokens" : "content", '[');
+    str_append(w->out, k->logprobs.data, k->logprobs.len);
+    jsonw_close(w, ']');
+    for (size_t i = 0; lists && i < ARRAY_LEN(names); i++) {
+        jsonw_open(w, names[i], '[');
+        str_append(w->out, k->lp[i].data, k->lp[i].len);
+        jsonw_close(w, ']');
+        str_clear(&k->lp[i]);
+    }
+    jsonw_close(w, '}');
+    str_clear(&k->logprobs);
+    k->lp_count = 0;
+}
+
+/* ------------------------------------------------------------------ pieces of answers */
+
+static void put_head(struct api_call *c, struct json_writer *w, bool chunk)
+{
+    static const char *const objects[][2] = {{"chat.completion", "chat.completion.chunk"},
+                                             {"text_completion", "text_completion"}};
+    jsonw_open(w, NULL, '{');
+    jsonw_string(w, "id", c->id);
+    jsonw_string(w, "object", objects[c->kind][chunk]);
+    jsonw_int(w, "created", c->created);
+    jsonw_string(w, "model", c->s->id);
+}
+
+static const char *reason_of(const struct api_choice *k)
+{
+    if (k->stopped) return "stop";
+    return k->why == ENGINE_END_LENGTH ? "length" : "stop";
+}
+
+static void put_usage(struct api_call *c, struct json_writer *w)
+{
+    int64_t prompt = 0, cached = 0, written = 0;
+    double prompt_s = 0, write_s = 0;
+    for (int i = 0; i < c->n_prompts; i++) {
+        const struct engine_job *j = &c->prompts[i].job;
+        prompt += j->n_prompt;
+        cached += j->cached;
+        if (j->first_s > 0) prompt_s += j->first_s - j->prompt_s;
+        if (j->first_s > 0) write_s = fmax(write_s, time_now_s() - j->first_s);
+    }
+    for (int i = 0; i < c->n_choices; i++)
+        written += c->choices[i].tokens;
+    jsonw_open(w, "usage", '{');
+    jsonw_int(w, "prompt_tokens", prompt);
+    jsonw_int(w, "completion_tokens", written);
+    jsonw_int(w, "total_tokens", prompt + written);
+    jsonw_open(w, "prompt_tokens_details", '{');
+    jsonw_int(w, "cached_tokens", cached);
+    jsonw_close(w, '}');
+    jsonw_close(w, '}');
+    jsonw_open(w, "timings", '{');
+    jsonw_int(w, "prompt_n", prompt - cached);
+    jsonw_real(w, "prompt_ms", floor(prompt_s * 1e6) / 1e3);
+    jsonw_int(w, "predicted_n", written);
+    jsonw_real(w, "predicted_ms", floor(write_s * 1e6) / 1e3);
+    jsonw_close(w, '}');
+}
+
+static void send_line(struct api_call *c)
+{
+    http_event(c->http, NULL, c->line.data, c->line.len);
+    c->wrote_s = time_now_s();
+}
+
+/* One chunk of a choice; text NULL: its end. */
+static void send_chunk(struct api_choice *k, const char *text, size_t n, bool role)
+{
+    struct api_call *c = k->call;
+    struct json_writer w;
+    str_clear(&c->line);
+    jsonw_begin(&w, &c->line);
+    put_head(c, &w, true);
+    jsonw_open(&w, "choices", '[');
+    jsonw_open(&w, NULL, '{');
+    jsonw_int(&w, "index", k->index);
+    if (c->kind == API_CHAT) {
+        jsonw_open(&w, "delta", '{');
+        if (role) jsonw_string(&w, "role", "assistant");
+        if (text) jsonw_string_n(&w, "content", text, n);
+        jsonw_close(&w, '}');
+    } else {
+        jsonw_string_n(&w, "text", text ? text : "", n);
+    }
+    if (role)
+        jsonw_real(&w, "logprobs", NAN);
+    else
+        put_logprobs(k, &w);
+    if (text)
+        jsonw_real(&w, "finish_reason", NAN);
+    else
+        jsonw_string(&w, "finish_reason", reason_of(k));
+    jsonw_close(&w, '}');
+    jsonw_close(&w, ']');
+    jsonw_close(&w, '}');
+    send_line(c);
+}
+
+static void send_usage(struct api_call *c)
+{
+    struct json_writer w;
+    str_clear(&c->line);
+    jsonw_begin(&w, &c->line);
+    put_head(c, &w, true);
+    jsonw_open(&w, "choices", '[');
+    jsonw_close(&w, ']');
+    put_usage(c, &w);
+    jsonw_close(&w, '}');
+    send_line(c);
+}
+
+static void put_choice(struct api_choice *k, struct json_writer *w)
+{
+    struct api_call *c = k->call;
+    jsonw_open(w, NULL, '{');
+    jsonw_int(w, "index", k->index);
+    if (c->kind == API_CHAT) {
+        jsonw_open(w, "message", '{');
+        jsonw_string(w, "role", "assistant");
+        jsonw_string_n(w, "content", k->text.data, k->text.len);
+        jsonw_close(w, '}');
+    } else {
+        jsonw_string_n(w, "text", k->text.data, k->text.len);
+    }
+    put_logprobs(k, w);
+    jsonw_string(w, "finish_reason", reason_of(k));
+    jsonw_close(w, '}');
+}
+
+static void reply_whole(struct api_call *c)
+{
+    struct json_writer w;
+    str_clear(&c->line);
+    jsonw_begin(&w, &c->line);
+    put_head(c, &w, false);
+    jsonw_open(&w, "choices", '[');
+    for (int i = 0; i < c->n_choices; i++)
+        put_choice(&c->choices[i], &w);
+    jsonw_close(&w, ']');
+    put_usage(c, &w);
+    jsonw_close(&w, '}');
+    http_reply(c->http, 200, HTTP_JSON, c->line.data, c->line.len);
+}
+
+/* ------------------------------------------------------------------ from the engine */
+
+/* The first n pending bytes are certain. */
+static void emit(struct api_choice *k, size_t n)
+{
+    if (n == 0) return;
+    if (k->call->p.stream)
+        send_chunk(k, k->pending.data, n, false);
+    else
+        str_append(&k->text, k->pending.data, n);
+    memmove(k->pending.data, k->pending.data + n, k->pending.len - n);
+    k->pending.len -= n;
+}
+
+static bool on_token(void *ctx, int i, const struct engine_token *t)
+{
+    struct api_prompt *p = ctx;
+    struct api_call *c = p->call;
+    int n = (int)c->p.n;
+    if (i < 0) {
+        for (int k = 0; k < n; k++)
+            add_logprob(&c->choices[p->index * n + k], t);
+        return true;
+    }
+    struct api_choice *k = &c->choices[p->index * n + i];
+    size_t size;
+    const char *piece = tokenizer_piece(c->s->m->tokenizer, t->id, &size);
+    k->tokens++;
+    if (c->p.logprobs) add_logprob(k, t);
+    if (!piece || size == 0) return true;
+    str_append(&k->pending, piece, size);
+    size_t at = serve_find_stop(c->p.stop, c->p.n_stop, k->pending.data, k->pending.len);
+    if (at != SIZE_MAX) {
+        emit(k, at);
+        str_clear(&k->pending);
+        k->stopped = true;
+        return false;
+    }
+    emit(k, serve_certain(c->p.stop, c->p.n_stop, k->pending.data, k->pending.len));
+    return true;
+}
+
+static void on_end(void *ctx, int i, enum engine_end why)
+{
+    struct api_prompt *p = ctx;
+    struct api_choice *k = &p->call->choices[p->index * (int)p->call->p.n + i];
+    k->ended = true;
+    k->why = why;
+    if (why == ENGINE_END_STOP) k->tokens++; /* the token that says so */
+    if (why == ENGINE_END_GONE) return;
+    emit(k, k->pending.len);
+    if (p->call->p.stream && why != ENGINE_END_FAILED) send_chunk(k, NULL, 0, false);
+}
+
+static void on_wait(void *ctx)
+{
+    struct api_call *c = ((struct api_prompt *)ctx)->call;
+    if (!c->begun || time_now_s() - c->wrote_s < PING_S) return;
+    http_event_comment(c->http, "the prompt is being read");
+    c->wrote_s = time_now_s();
+}
+
+static bool is_gone(void *ctx)
+{
+    return http_is_gone(((struct api_prompt *)ctx)->call->http);
+}
+
+static void measure_first(struct api_call *c)
+{
+    struct serve_server *s = c->s;
+    const struct engine_job *j = &c->prompts[0].job;
+    if (j->first_s <= 0) return;
+    double seconds = j->first_s - j->queued_s;
+    size_t i = 0;
+    pthread_mutex_lock(&s->log_lock);
+    while (i + 1 < ARRAY_LEN(s->first_token) && seconds > s->first_token[i].up_to)
+        i++;
+    s->first_token[i].count++;
+    s->first_token_sum += seconds;
+    pthread_mutex_unlock(&s->log_lock);
+}
+
+static void finish(struct api_call *c)
+{
+    struct api_error x = {0};
+    int64_t prompt = 0, written = 0;
+    bool gone = http_is_gone(c->http), failed = false;
+    for (int i = 0; i < c->n_prompts; i++)
+        prompt += c->prompts[i].job.n_prompt;
+    for (int i = 0; i < c->n_choices; i++) {
+        written += c->choices[i].tokens;
+        failed = failed || c->choices[i].why == ENGINE_END_FAILED;
+        gone = gone || c->choices[i].why == ENGINE_END_GONE;
+    }
+    http_note(c->http, "prompt %lld, written %lld%s", (long long)prompt, (long long)written,
+              failed ? ", failed"
+              : gone ? ", cancelled"
+                     : "");
+    if (failed)
+        api_wrong(&x, 500, NULL, "the model could not go on: no memory, or no token may come next");
+    else if (gone)
+        api_wrong(&x, 503, NULL, "the server stops");
+    measure_first(c);
+    if (c->begun) {
+        str_clear(&c->line);
+        if (x.status) {
+            api_error_json(&x, &c->line);
+            send_line(c);
+        } else if (c->p.include_usage) {
+            send_usage(c);
+        }
+        http_event(c->http, NULL, "[DONE]", 6);
+        http_stream_end(c->http);
+    } else if (x.status) {
+        api_reply_error(c->http, &x);
+    } else {
+        reply_whole(c);
+    }
+    api_call_free(c);
+}
+
+static void on_done(void *ctx)
+{
+    struct api_call *c = ((struct api_prompt *)ctx)->call;
+    if (--c->jobs_left == 0) finish(c);
+}
+
+/* ------------------------------------------------------------------ life */
+
+void api_new_id(struct serve_server *s, const char *prefix, char id[48])
+{
+    static uint64_t number;
+    uint64_t n = __atomic_add_fetch(&number, 1, __ATOMIC_RELAXED);
+    snprintf(id, 48, "%s%016llx%08llx", prefix, (unsigned long long)rng_u64(s->salt, 2, n),
+             (unsigned long long)(n & 0xffffffffu));
+}
+
+struct api_call *api_call_new(struct serve_server *s, http_request_t *r, enum api_kind kind,
+                              const struct api_params *p, int n_prompts)
+{
+    static const char *const prefixes[] = {"chatcmpl-", "cmpl-"};
+    struct api_call *c = mem_calloc(1, sizeof(*c));
+    c->s = s;
+    c->http = r;
+    c->arena = http_arena(r);
+    c->kind = kind;
+    c->p = *p;
+    c->created = (int64_t)time(NULL);
+    c->n_prompts = c->jobs_left = n_prompts;
+    c->n_choices = n_prompts * (int)p->n;
+    api_new_id(s, prefixes[kind], c->id);
+    c->prompts = mem_calloc((size_t)n_prompts, sizeof(*c->prompts));
+    c->choices = mem_calloc((size_t)c->n_choices, sizeof(*c->choices));
+    for (int i = 0; i < n_prompts; i++)
+        c->prompts[i] = (struct api_prompt){.call = c, .index = i};
+    for (int i = 0; i < c->n_choices; i++) {
+        c->choices[i] = (struct api_choice){.call = c, .index = i};
+        str_reserve(&c->choices[i].text, 1);
+        str_reserve(&c->choices[i].pending, 1);
+        str_reserve(&c->choices[i].logprobs, 1);
+        for (size_t k = 0; k < ARRAY_LEN(c->choices[i].lp); k++)
+            str_reserve(&c->choices[i].lp[k], 1);
+    }
+    return c;
+}
+
+void api_call_free(struct api_call *c)
+{
+    if (!c) return;
+    for (int i = 0; i < c->n_choices; i++) {
+        struct api_choice *k = &c->choices[i];
+        str_fini(&k->pending);
+        str_fini(&k->text);
+        str_fini(&k->logprobs);
+        for (size_t n = 0; n < ARRAY_LEN(k->lp); n++)
+            str_fini(&k->lp[n]);
+    }
+    for (int i = 0; i < c->n_prompts; i++)
+        token_array_fini(&c->prompts[i].ids);
+    str_fini(&c->line);
+    mem_free(c->prompts);
+    mem_free(c->choices);
+    mem_free(c);
+}
+
+static int fill_job(struct api_prompt *p, struct api_error *x)
+{
+    struct api_call *c = p->call;
+    struct serve_server *s = c->s;
+    int64_t n = (int64_t)p->ids.count, room = s->context - n;
+    if (n == 0) return api_wrong(x, 400, "prompt", "the prompt is empty");
+    if (room < 1) {
+        api_wrong(x, 400, c->kind == API_CHAT ? "messages" : "prompt",
+                  "the prompt is %lld tokens long, and the context of this model %lld: nothing "
+                  "could be written",
+                  (long long)n, (long long)s->context);
+        x->code = "context_length_exceeded";
+        return -1;
+    }
+    p->job = (struct engine_job){
+        .prompt = p->ids.ids,
+        .n_prompt = n,
+        .max_tokens = c->p.max_tokens < 0 ? room : MIN(c->p.max_tokens, room),
+        .n = (int)c->p.n,
+        .sampling = {.temperature = c->p.temperature,
+                     .top_k = c->p.top_k,
+                     .top_p = c->p.top_p,
+                     .min_p = c->p.min_p,
+                     .repetition_penalty = c->p.repetition_penalty,
+                     .repetition_window = 256,
+                     .seed = c->p.seed},
+        .presence_penalty = c->p.presence_penalty,
+        .frequency_penalty = c->p.frequency_penalty,
+        .bias = c->p.bias,
+        .n_bias = c->p.n_bias,
+        .stop = s->stop,
+        .n_stop = s->n_stop,
+        .ignore_stop = c->p.ignore_eos,
+        .logprobs = c->p.logprobs,
+        .prompt_logprobs = c->p.logprobs && c->p.echo,
+        .top_logprobs = (int)c->p.top_logprobs,
+        .ctx = p,
+        .on_token = on_token,
+        .on_end = on_end,
+        .on_wait = on_wait,
+        .is_gone = is_gone,
+        .on_done = on_done,
+    };
+    int64_t pages = engine_pages_of(&p->job);
+    if (pages > s->pages)
+        return api_wrong(
+            x, 400, "n", "%d choices of %lld tokens take more than this server has: %lld positions",
+            p->job.n, (long long)p->job.max_tokens, (long long)s->pages * COMPUTE_PAGE);
+    return 0;
+}
+
+/* Places in the queue for all prompts, or none. */
+static int reserve(struct api_call *c, struct api_error *x)
+{
+    for (int i = 0; i < c->n_prompts; i++) {
+        if (engine_reserve(c->s->engine)) continue;
+        while (i-- > 0)
+            engine_unreserve(c->s->engine);
+        return api_wrong(x, 429, NULL, "too many requests wait: try again later");
+    }
+    return 0;
+}
+
+static void begin_stream(struct api_call *c)
+{
+    c->begun = true;
+    http_stream_begin(c->http, 200, HTTP_EVENTS);
+    for (int i = 0; i < c->n_choices && c->kind == API_CHAT; i++)
+        send_chunk(&c->choices[i], "", 0, true);
+}
+
+int api_call_start(struct api_call *c, struct api_error *x)
+{
+    int n = c->n_prompts;
+    for (int i = 0; i < n; i++)
+        if (fill_job(&c->prompts[i], x) < 0) return -1;
+    if (reserve(c, x) < 0) return -1;
+    http_defer(c->http);
+    if (c->p.stream) begin_stream(c);
+    for (int i = 0; i < c->n_choices && c->p.echo; i++) {
+        const struct api_prompt *p = &c->prompts[i / (int)c->p.n];
+        str_append(&c->choices[i].pending, p->text ? p->text : "", p->text_size);
+        emit(&c->choices[i], p->text_size);
+    }
+    struct api_prompt *prompts = c->prompts;
+    engine_t *engine = c->s->engine;
+    for (int i = 0; i < n; i++)
+        engine_submit(engine, &prompts[i].job); /* behind the last one c may be gone */
+    return 0;
+}

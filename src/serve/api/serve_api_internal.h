@@ -1,0 +1,155 @@
+/* serve_api_internal.h: what the files of the interface over HTTP share: the server, and a call, which
+ * is one request of a client that makes the engine write.
+ *
+ * A call is made in the thread of the HTTP server: its body read and checked, its prompts rendered
+ * and turned to ids. Then it belongs to the engine's thread, which writes its answer and frees it. */
+#ifndef COLOSSUS_SERVE_API_INTERNAL_H
+#define COLOSSUS_SERVE_API_INTERNAL_H
+
+#include "http/http.h"
+#include "serve/api/serve_engine_internal.h"
+#include "serve/jinja/serve_jinja_internal.h"
+
+enum { API_MAX_STOPS = 16, API_MAX_CHOICES = 32, API_MAX_PROMPTS = 64 };
+
+struct api_special { /* a control token as it is written */
+    const char *text;
+    size_t size;
+    uint32_t id;
+};
+struct serve_server {
+    struct serve_model *m;
+    struct serve_server_options o;
+    const char *id;                                /* of the model, as clients name it */
+    int64_t created, context, most_choices, pages; /* pages: of keys and values */
+    engine_t *engine;
+    http_server_t *http;
+    jinja_t *jinja;
+    const char *template_text;
+    struct api_special *specials;
+    size_t n_specials;
+    bool special_first[256];
+    uint32_t *stop; /* ids that end a turn or a text */
+    size_t n_stop;
+    struct arena arena;
+    FILE *log;
+    pthread_mutex_t log_lock;
+    uint64_t salt; /* of ids and seeds that are not given */
+    struct http_bucket first_token[12];
+    double first_token_sum;
+};
+
+/* ------------------------------------------------------------------ errors (serve_api_error.c) */
+
+/* What a client gets instead of an answer. */
+struct api_error {
+    int status; /* 0: none */
+    const char *type, *param, *code;
+    char text[700];
+};
+/* Fills it; returns -1. type by the status. param and code may be NULL. */
+int api_wrong(struct api_error *x, int status, const char *param, const char *fmt, ...)
+    PRINTF_LIKE(4, 5);
+void api_error_json(const struct api_error *x, struct str *out);
+void api_reply_error(http_request_t *r, const struct api_error *x);
+void api_error_body(int status, const char *text, struct str *out); /* http_options */
+
+/* ------------------------------------------------------------------ fields (serve_api_params.c) */
+
+struct api_params {
+    double temperature, top_p, min_p, presence_penalty, frequency_penalty, repetition_penalty;
+    int64_t top_k, max_tokens, n, seed, top_logprobs; /* max_tokens -1: not given */
+    bool has_seed, logprobs, stream, include_usage, ignore_eos, echo;
+    const char *stop[API_MAX_STOPS]; /* in the arena */
+    size_t n_stop;
+    struct engine_bias *bias;
+    size_t n_bias;
+};
+/* Reads what all writing requests share; fields of other types and out of range are errors. */
+int api_read_params(struct serve_server *s, const json_t *o, struct arena *a, struct api_params *p,
+                    struct api_error *x);
+/* Members that may be missing or null. */
+int api_read_bool(const json_t *o, const char *key, bool *out, struct api_error *x);
+int api_read_int(const json_t *o, const char *key, int64_t least, int64_t most, int64_t *out,
+                 struct api_error *x);
+int api_read_real(const json_t *o, const char *key, double least, double most, double *out,
+                  struct api_error *x);
+/* Names the body's members that are not among `known` (up to NULL) in a header of the answer. */
+void api_name_unknown(http_request_t *r, const json_t *o, const char *const *known);
+/* The model's name, where one is given, must be this one. */
+int api_check_model(const struct serve_server *s, const json_t *o, struct api_error *x);
+
+/* ------------------------------------------------------------------ prompts (serve_api_prompt.c) */
+
+/* Finds control tokens and what ends a turn, and reads the template. */
+int api_prompt_init(struct serve_server *s, struct error *e);
+/* The messages rendered by the template. */
+struct api_chat {
+    const json_t *messages, *tools, *extra; /* as a client gave them; chat_template_kwargs */
+    bool add_prompt, go_on;                 /* go on: the last message is the model's to continue */
+};
+int api_render(struct serve_server *s, const struct api_chat *chat, struct arena *a,
+               struct jinja_text *out, struct api_error *x);
+/* Ids of a text of which marked bytes are a user's: these never become control tokens. */
+void api_encode(struct serve_server *s, const struct jinja_text *t, struct token_array *out);
+/* Of a plain text; special: control tokens written in it become their ids; start: what the model
+ * wants in front of a text goes there. */
+void api_encode_text(struct serve_server *s, const char *text, size_t size, bool special,
+                     bool start, struct token_array *out);
+/* Bytes of a token as its name: of a control token its text. */
+void api_token_text(struct serve_server *s, uint32_t id, struct str *out);
+
+/* ------------------------------------------------------------------ calls (serve_api_call.c) */
+
+enum api_kind { API_CHAT, API_COMPLETION };
+struct api_call;
+struct api_prompt {
+    struct api_call *call;
+    int index;
+    struct token_array ids;
+    const char *text; /* for echo, or NULL */
+    size_t text_size;
+    struct engine_job job;
+};
+struct api_choice {
+    struct api_call *call;
+    int index;
+    struct str pending, text; /* not certain yet; the whole */
+    struct str logprobs;      /* entries that were not sent yet, or all */
+    struct str lp[3];         /* of completions: probabilities, likeliest, offsets */
+    size_t lp_count, text_offset;
+    int64_t tokens;
+    bool stopped, ended;
+    enum engine_end why;
+};
+struct api_call {
+    struct serve_server *s;
+    http_request_t *http;
+    struct arena *arena; /* the request's */
+    enum api_kind kind;
+    struct api_params p;
+    char id[48];
+    int64_t created;
+    struct api_prompt *prompts;
+    struct api_choice *choices;
+    int n_prompts, n_choices, jobs_left;
+    bool begun; /* the stream */
+    double wrote_s;
+    struct str line; /* scratch */
+};
+/* A call for n prompts, whose ids the caller fills in. */
+struct api_call *api_call_new(struct serve_server *s, http_request_t *r, enum api_kind kind,
+                              const struct api_params *p, int n_prompts);
+void api_call_free(struct api_call *c);
+/* Checks lengths, takes a place in the queue and starts; the call is not the caller's afterwards,
+ * unless this fails. */
+int api_call_start(struct api_call *c, struct api_error *x);
+
+void api_new_id(struct serve_server *s, const char *prefix, char id[48]);
+
+/* ------------------------------------------------------------------ requests */
+
+http_handler api_chat_handler, api_completion_handler, api_tokenize_handler, api_detokenize_handler,
+    api_template_handler, api_embeddings_handler;
+
+#endif

@@ -1,0 +1,340 @@
+/* Tests of src/serve/api: a tiny random model with a byte tokenizer behind the interface, asked over
+ * loopback. What is asked for is checked, and that answers are the same alone and in company. */
+#include "http_client.h"
+#include "serve_fixture.h"
+#include "test_cmocka.h"
+
+#include <pthread.h>
+
+struct server {
+    struct fixture f;
+    struct serve_model m;
+    serve_server_t *s;
+    int port;
+};
+
+static void begin(struct server *s, struct serve_server_options o)
+{
+    struct error e = {0};
+    fixture_make(&s->f);
+    fixture_open(&s->f, 2, 1, 1, &s->m);
+    o.host = "127.0.0.1";
+    o.name = "tiny";
+    if (!o.parallel) o.parallel = 4;
+    if (!o.queue) o.queue = 64;
+    assert_ok(serve_server_new(&s->m, &o, &s->s, &e), e);
+    s->port = serve_server_port(s->s);
+}
+
+static void end(struct server *s)
+{
+    assert_true(serve_server_stop(s->s, 10));
+    serve_server_free(s->s);
+    serve_model_close(&s->m);
+    fixture_remove(&s->f);
+}
+
+/* The answer to a POST, or a GET where there is no body; caller frees. */
+static char *ask(int port, const char *path, const char *body, int *status)
+{
+    struct str request = {0}, out = {0};
+    str_printf(&request, "%s %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n",
+               body ? "POST" : "GET", path);
+    if (body) str_printf(&request, "Content-Length: %zu\r\n", strlen(body));
+    str_printf(&request, "\r\n%s", body ? body : "");
+    client_ask(port, request.data, &out);
+    *status = out.len > 12 ? (int)strtol(out.data + 9, NULL, 10) : 0;
+    const char *at = strstr(out.data, "\r\n\r\n");
+    char *answer = mem_strdup(at ? at + 4 : "");
+    str_fini(&request);
+    str_fini(&out);
+    return answer;
+}
+
+static json_t *ask_json(const struct server *s, const char *path, const char *body, int wanted)
+{
+    int status;
+    char *text = ask(s->port, path, body, &status);
+    json_t *o = json_loads(text, JSON_ALLOW_NUL, NULL);
+    if (status != wanted || !o)
+        fail_msg("%s %s: status %d, wanted %d: %s", path, body ? body : "", status, wanted, text);
+    mem_free(text);
+    return o;
+}
+
+static const char *at(const json_t *o, const char *a, size_t i, const char *b, const char *c)
+{
+    const json_t *v = json_object_get(json_array_get(json_object_get(o, a), i), b);
+    return json_string_value(c ? json_object_get(v, c) : v);
+}
+
+static void expect_error(const struct server *s, const char *path, const char *body, int status,
+                         const char *words)
+{
+    json_t *o = ask_json(s, path, body, status), *e = json_object_get(o, "error");
+    const char *text = json_string_value(json_object_get(e, "message"));
+    if (!text || !strstr(text, words)) fail_msg("%s: '%s' lacks '%s'", body, text, words);
+    assert_non_null(json_string_value(json_object_get(e, "type")));
+    json_decref(o);
+}
+
+#define CHAT  "/v1/chat/completions"
+#define HELLO "\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]"
+
+static void what_it_tells(void **unused)
+{
+    struct server s;
+    (void)unused;
+    begin(&s, (struct serve_server_options){0});
+    json_t *o = ask_json(&s, "/v1/models", NULL, 200);
+    assert_string_equal(at(o, "data", 0, "id", NULL), "tiny");
+    json_decref(o);
+    json_decref(ask_json(&s, "/v1/models/tiny", NULL, 200));
+    expect_error(&s, "/v1/models/other", NULL, 404, "'tiny'");
+    json_decref(ask_json(&s, "/health", NULL, 200));
+    o = ask_json(&s, "/props", NULL, 200);
+    assert_int_equal(json_integer_value(json_object_get(o, "n_ctx")), 64);
+    json_decref(o);
+    o = ask_json(&s, "/tokenize", "{\"content\":\"ab\"}", 200);
+    json_t *tokens = json_object_get(o, "tokens");
+    assert_int_equal(json_array_size(tokens), 2);
+    assert_int_equal(json_integer_value(json_array_get(tokens, 0)), 'a' + 1);
+    json_decref(o);
+    o = ask_json(&s, "/detokenize", "{\"tokens\":[98,99]}", 200);
+    assert_string_equal(json_string_value(json_object_get(o, "content")), "ab");
+    json_decref(o);
+    end(&s);
+}
+
+static void errors(void **unused)
+{
+    struct server s;
+    (void)unused;
+    begin(&s, (struct serve_server_options){0});
+    expect_error(&s, CHAT, "{", 400, "body:1");
+    expect_error(&s, CHAT, "[]", 400, "no JSON object");
+    expect_error(&s, CHAT, "{}", 400, "'messages'");
+    expect_error(&s, CHAT, "{\"messages\":[{\"role\":\"king\",\"content\":\"\"}]}", 400, "role");
+    expect_error(&s, CHAT, "{\"messages\":[{\"role\":\"user\",\"content\":7}]}", 400, "content");
+    expect_error(&s, CHAT, "{" HELLO ",\"temperature\":-1}", 400, "'temperature' is -1");
+    expect_error(&s, CHAT, "{" HELLO ",\"temperature\":\"hot\"}", 400, "must be a number");
+    expect_error(&s, CHAT, "{" HELLO ",\"n\":1000}", 400, "'n' is 1000");
+    expect_error(&s, CHAT, "{" HELLO ",\"max_tokens\":-1}", 400, "'max_tokens'");
+    expect_error(&s, CHAT, "{" HELLO ",\"logit_bias\":{\"9999\":1}}", 400, "no token id");
+    expect_error(&s, CHAT, "{" HELLO ",\"model\":\"other\"}", 404, "'tiny'");
+    expect_error(&s, CHAT, "{" HELLO ",\"top_logprobs\":2}", 400, "'logprobs'");
+    expect_error(&s, "/v1/completions", "{\"prompt\":7}", 400, "'prompt'");
+    expect_error(&s, "/v1/completions", "{\"prompt\":[1,999]}", 400, "none of this model");
+    expect_error(
+        &s, "/v1/completions",
+        "{\"prompt\":\"1234567890123456789012345678901234567890123456789012345678901234\"}", 400,
+        "the context of this model 64");
+    expect_error(&s, "/v1/nothing", "{}", 404, "nothing at this path");
+    end(&s);
+}
+
+static char *chat_text(const struct server *s, const char *fields)
+{
+    struct str body = {0};
+    str_printf(&body, "{" HELLO "%s%s}", fields[0] ? "," : "", fields);
+    json_t *o = ask_json(s, CHAT, body.data, 200);
+    char *text = mem_strdup(at(o, "choices", 0, "message", "content"));
+    json_decref(o);
+    str_fini(&body);
+    return text;
+}
+
+static void chats(void **unused)
+{
+    struct server s;
+    (void)unused;
+    begin(&s, (struct serve_server_options){0});
+    json_t *o = ask_json(
+        &s, CHAT, "{" HELLO ",\"max_tokens\":5,\"ignore_eos\":true,\"n\":3,\"seed\":1}", 200);
+    assert_string_equal(json_string_value(json_object_get(o, "object")), "chat.completion");
+    assert_int_equal(json_array_size(json_object_get(o, "choices")), 3);
+    assert_string_equal(at(o, "choices", 2, "finish_reason", NULL), "length");
+    json_t *usage = json_object_get(o, "usage");
+    assert_int_equal(json_integer_value(json_object_get(usage, "completion_tokens")), 15);
+    json_decref(o);
+    char *a = chat_text(&s, "\"max_tokens\":16,\"seed\":3,\"ignore_eos\":true");
+    char *b = chat_text(&s, "\"max_tokens\":16,\"seed\":3,\"ignore_eos\":true");
+    char *c = chat_text(&s, "\"max_tokens\":16,\"seed\":4,\"ignore_eos\":true");
+    assert_string_equal(a, b);
+    assert_string_not_equal(a, c);
+    mem_free(a);
+    mem_free(b);
+    mem_free(c);
+    a = chat_text(&s, "\"max_tokens\":4,\"logit_bias\":{\"98\":100}");
+    assert_string_equal(a, "aaaa");
+    mem_free(a);
+    a = chat_text(&s, "\"max_tokens\":9,\"logit_bias\":{\"98\":100},\"stop\":\"aa\"");
+    assert_string_equal(a, "");
+    mem_free(a);
+    end(&s);
+}
+
+/* All pieces of a stream's text, and what else there must be of it. */
+static void streams(void **unused)
+{
+    struct server s;
+    int status;
+    (void)unused;
+    begin(&s, (struct serve_server_options){0});
+    char *whole = chat_text(&s, "\"max_tokens\":12,\"temperature\":0,\"ignore_eos\":true");
+    char *text = ask(s.port, CHAT,
+                     "{" HELLO ",\"max_tokens\":12,\"temperature\":0,\"ignore_eos\":true,"
+                     "\"stream\":true,\"stream_options\":{\"include_usage\":true}}",
+                     &status);
+    struct str joined = {0};
+    bool done = false, role = false, usage = false;
+    str_reserve(&joined, 1);
+    assert_int_equal(status, 200);
+    for (char *line = strstr(text, "data: "); line; line = strstr(line + 6, "data: ")) {
+        json_t *o = json_loads(line + 6, JSON_DISABLE_EOF_CHECK | JSON_ALLOW_NUL, NULL);
+        assert_false(done);
+        done = strncmp(line + 6, "[DONE]", 6) == 0;
+        const char *piece = at(o, "choices", 0, "delta", "content");
+        role = role || at(o, "choices", 0, "delta", "role");
+        usage = usage || json_object_get(o, "usage");
+        if (piece) str_puts(&joined, piece);
+        json_decref(o);
+    }
+    assert_true(done && role && usage);
+    assert_string_equal(joined.data, whole);
+    str_fini(&joined);
+    mem_free(text);
+    mem_free(whole);
+    end(&s);
+}
+
+static void completions(void **unused)
+{
+    struct server s;
+    (void)unused;
+    begin(&s, (struct serve_server_options){0});
+    json_t *o = ask_json(&s, "/v1/completions",
+                         "{\"prompt\":[[98,99,100]],\"echo\":true,\"logprobs\":1,\"max_tokens\":1,"
+                         "\"temperature\":0}",
+                         200);
+    const json_t *choice = json_array_get(json_object_get(o, "choices"), 0);
+    const json_t *lp = json_object_get(choice, "logprobs");
+    const json_t *numbers = json_object_get(lp, "token_logprobs");
+    assert_int_equal(json_array_size(numbers), 4);
+    assert_true(json_is_null(json_array_get(numbers, 0)));
+    for (size_t i = 1; i < 4; i++)
+        assert_true(json_number_value(json_array_get(numbers, i)) <= 0);
+    assert_memory_equal(json_string_value(json_object_get(choice, "text")), "abc", 3);
+    json_decref(o);
+    o = ask_json(&s, "/v1/completions",
+                 "{\"prompt\":[\"ab\",\"cd\"],\"max_tokens\":3,\"temperature\":0}", 200);
+    assert_int_equal(json_array_size(json_object_get(o, "choices")), 2);
+    json_decref(o);
+    o = ask_json(&s, "/v1/embeddings", "{\"input\":[\"ab\",\"cd\"]}", 200);
+    const json_t *v = json_object_get(json_array_get(json_object_get(o, "data"), 1), "embedding");
+    double sum = 0;
+    for (size_t i = 0; i < json_array_size(v); i++)
+        sum += pow(json_number_value(json_array_get(v, i)), 2);
+    assert_int_equal(json_array_size(v), 32);
+    assert_true(fabs(sum - 1) < 1e-5);
+    json_decref(o);
+    end(&s);
+}
+
+struct asker {
+    const struct server *s;
+    int i;
+    char *text;
+    pthread_t thread;
+};
+
+static void *ask_alone(void *ctx)
+{
+    struct asker *a = ctx;
+    char fields[128];
+    snprintf(fields, sizeof(fields),
+             "\"max_tokens\":%d,\"seed\":%d,\"ignore_eos\":true,\"logprobs\":true", 8 + a->i, a->i);
+    struct str body = {0};
+    int status;
+    str_printf(&body, "{\"messages\":[{\"role\":\"user\",\"content\":\"Number %d\"}],%s}", a->i,
+               fields);
+    char *text = ask(a->s->port, CHAT, body.data, &status);
+    json_t *o = json_loads(text, JSON_ALLOW_NUL, NULL);
+    CHECK_MSG(status == 200 && o, "%d: %s", status, text);
+    a->text = json_dumps(json_object_get(o, "choices"), 0);
+    json_decref(o);
+    mem_free(text);
+    str_fini(&body);
+    return NULL;
+}
+
+/* One after the other, and all at once with others that leave: the same bytes, probabilities too. */
+static void the_same_in_company(void **unused)
+{
+    enum { N = 12 };
+    for (int cache = 0; cache < 2; cache++) {
+        struct server s;
+        struct asker alone[N], together[N];
+        (void)unused;
+        begin(&s, (struct serve_server_options){.no_cache = cache == 0});
+        for (int i = 0; i < N; i++) {
+            alone[i] = together[i] = (struct asker){.s = &s, .i = i};
+            ask_alone(&alone[i]);
+        }
+        for (int i = 0; i < N; i++) {
+            assert_int_equal(pthread_create(&together[i].thread, NULL, ask_alone, &together[i]), 0);
+            int fd = client_connect(s.port); /* somebody who leaves */
+            client_send(fd, "POST " CHAT
+                            " HTTP/1.1\r\nHost: localhost\r\nContent-Length: 63\r\n\r\n{" HELLO
+                            ",\"ignore_eos\":true}");
+            close(fd);
+        }
+        for (int i = 0; i < N; i++) {
+            pthread_join(together[i].thread, NULL);
+            assert_string_equal(alone[i].text, together[i].text);
+            mem_free(alone[i].text);
+            mem_free(together[i].text);
+        }
+        end(&s);
+    }
+}
+
+static void a_full_queue_refuses(void **unused)
+{
+    struct server s;
+    int status, refused = 0, fds[24];
+    (void)unused;
+    begin(&s, (struct serve_server_options){.parallel = 1, .queue = 2});
+    for (int i = 0; i < 24; i++) {
+        fds[i] = client_connect(s.port);
+        client_send(fds[i], "POST " CHAT " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+                            "Content-Length: 63\r\n\r\n{" HELLO ",\"ignore_eos\":true}");
+    }
+    for (int i = 0; i < 24; i++) {
+        struct str out = {0};
+        str_reserve(&out, 1);
+        client_read(fds[i], NULL, &out);
+        status = out.len > 12 ? (int)strtol(out.data + 9, NULL, 10) : 0;
+        if (status != 200 && status != 429) fail_msg("an odd answer: %s", out.data);
+        refused += status == 429;
+        close(fds[i]);
+        str_fini(&out);
+    }
+    assert_true(refused > 0);
+    json_decref(ask_json(&s, "/health", NULL, 200));
+    end(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_it_tells),
+        cmocka_unit_test(errors),
+        cmocka_unit_test(chats),
+        cmocka_unit_test(streams),
+        cmocka_unit_test(completions),
+        cmocka_unit_test(the_same_in_company),
+        cmocka_unit_test(a_full_queue_refuses),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
