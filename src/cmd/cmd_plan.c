@@ -3,8 +3,7 @@
  *
  * A plan is a file; inputs that are often varied are options too. They are read as text and handed
  * to plan_override, which knows what each means, so that options and sweeps accept the same. */
-#include "cmd/cmd.h"
-#include "plan/plan.h"
+#include "cmd/cmd_plan_internal.h"
 
 #include <string.h>
 
@@ -13,7 +12,7 @@
 struct plan_options {
     const char *inputs[PLAN_N_INPUTS]; /* first: rows of all commands share the offsets */
     bool json, keys;
-    const char *html, *timeline, *svg, *over;
+    const char *html, *timeline, *svg, *over, *scenario;
     int64_t top;
 };
 
@@ -55,6 +54,8 @@ static const struct option plan_rows[] = {
     CMD_TEXT("html", 0, html, "FILE", NULL, "write one self-contained page with plots"),
     CMD_TEXT("timeline", 0, timeline, "FILE", NULL,
              "draw one step over the pipeline's stages, as SVG"),
+    CMD_TEXT("scenario", 0, scenario, "FILE", NULL,
+             "write the run as a scenario of `colossus site`, which lives through it"),
     CMD_INT("top", 0, top, "layouts", "0", 0, 8, "print the best layouts of the search, too"),
     CMD_FLAG("keys", 0, keys, "print every key of plan files, as in docs/reference/plan-files.md"),
     PLAN_INPUTS(INPUT_ROW)};
@@ -107,6 +108,7 @@ static int plan_one(const char *path, const struct plan_options *o, struct arena
     TRY(plan_solve(&r, a, answer, e));
     if (o->html) TRY(plan_write_html(answer, o->html, e));
     if (o->timeline) TRY(plan_write_timeline(answer, o->timeline, e));
+    if (o->scenario) TRY(cmd_plan_scenario(answer, o->scenario, e));
     if (o->json) {
         print_json(plan_to_json(answer));
         return 0;

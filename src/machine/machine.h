@@ -138,6 +138,10 @@ int machine_load_cluster(const char *name, const char *from, struct arena *a,
 int machine_load_site(const char *name, const char *from, struct arena *a, struct machine_site *out,
                       struct error *e);
 
+/* As one map that the readers read back, whole (machine_write.c): middle values only. */
+void machine_write_cluster(const struct machine_cluster *c, struct str *out);
+void machine_write_site(const struct machine_site *s, struct str *out);
+
 /* ------------------------------------------------------------------ laws
  * All are pure: they allocate nothing, keep nothing and may be called from any thread, and for any
  * hour of a simulated year. `used` counts the accelerators of each pool that work; the rest of the
@@ -263,6 +267,8 @@ struct machine_elastic {
 /* Accelerators that leave and restart together: whole units (what holds the state and can leave
  * alone), and of a job of n at most 64 groups. */
 int64_t machine_elastic_group(int64_t unit, int64_t n);
+/* How long all of an elastic job of so many wait where some leave it. */
+double machine_elastic_stall_s(double accelerators);
 /* The number of accelerators of the job that is fastest; more make it slower. */
 double machine_elastic_size(const struct machine_elastic *x);
 /* Useful share of the wall time of a job of so many, in groups of so many. */

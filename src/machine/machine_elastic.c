@@ -62,6 +62,13 @@ static double known_stall_s(const struct machine_elastic *x)
     return x->restart_factor * STALL_OF_RESTART * machine_restart_s(known).mid;
 }
 
+double machine_elastic_stall_s(double accelerators)
+{
+    const struct machine_elastic x = {.accelerators = accelerators, .restart_factor = 1.0};
+    const struct corner mid = {accelerators, 1.0, known_stall_s(&x), 0.0, 0.0};
+    return stall_s(&mid, accelerators);
+}
+
 int64_t machine_elastic_group(int64_t unit, int64_t n)
 {
     int64_t want = (n + GROUPS - 1) / GROUPS;

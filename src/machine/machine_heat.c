@@ -51,6 +51,7 @@ static const double CHILLER_INPUT[6] = {0.7536306994,  -0.0079585809, 0.00039503
 #define CHILLER_WATER_HI 10.0
 #define CHILLER_AIR_LOW  15.0
 #define CHILLER_AIR_HIGH 46.11
+#define CHILLER_PER_K    0.035 /* more capacity for each degree of warmer water, by the same curve */
 
 static double biquadratic(const double k[6], double x, double y)
 {
@@ -80,10 +81,12 @@ void machine_loop_overhead(const struct machine_loop *l, double air_c,
     chilled = fmin(fmax(chilled, 0.0), 1.0);
     out->within_curves = true;
     if (l->catalogue) out->within_curves = machine_chiller(l->chilled_c, air_c, &capacity, &cop);
-    /* Beyond what the chillers can take the coolant warms up until the coolers take the rest. */
-    double most = fmin(l->chiller_share * capacity, 1.0);
-    double warmer = air_c + l->approach_k + 0.5 * l->span_k - most * l->span_k;
-    out->supply_c = chilled > most ? fmax(warmer, l->supply_c) : l->supply_c;
+    /* Beyond what the chillers can take the coolant warms up, until they can, or the coolers take the
+     * rest. */
+    double most = fmin(l->chiller_share * capacity, 1.0), short_of = fmax(chilled - most, 0.0);
+    double by_coolers = fmax(air_c + l->approach_k + (0.5 - most) * l->span_k - l->supply_c, 0.0);
+    double by_chillers = most > 0.0 ? short_of / most / CHILLER_PER_K : INFINITY;
+    out->supply_c = l->supply_c + (short_of > 0.0 ? fmin(by_coolers, by_chillers) : 0.0);
     out->chilled = fmin(chilled, most);
     double room = fmax((l->supply_c + l->span_k - air_c) / (l->span_k + l->approach_k), 0.2);
     double fan = fmin(1.0 / room, 1.0);

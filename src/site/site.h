@@ -144,6 +144,7 @@ struct site_battery {
 /* What is done about a deficit, in this order, each so long after the last. */
 struct site_controls {
     double delay_s;         /* before the first and between two */
+    double cap;             /* always in force, share of accelerators' own cap */
     double cap_min;         /* accelerators' power, share of their cap; 1: never lowered */
     bool pause;             /* jobs, lowest priority first, with a checkpoint */
     double restore_s;       /* of quiet before a step is taken back */
@@ -320,7 +321,7 @@ struct site_gas_result {
     double energy_j, fuel_j, starts, run_s, out_s, out_possible_s, nox_g, trips;
     double unit_starts_most, over_starts_day; /* the first day beyond the permit; negative: never */
 };
-enum { SITE_ENERGY_PARTS = 7 };
+enum { SITE_LINES = 5 }; /* of the widest wave's spectrum */
 struct site_result {
     double days, events;
     /* hardware */
@@ -339,6 +340,7 @@ struct site_result {
     double ramps, ramp_s, caps, pauses, sheds, sags, sags_ridden, sag_trips, lockouts;
     double lockout_at_s;
     double frequency_hz_per_s, frequency_with_battery_hz_per_s; /* worst, of an island */
+    double swing_line_w[SITE_LINES];
     double swing_w, swing_hz, swing_ripple; /* widest wave; its energy over the battery's */
     /* heat */
     double pue_month_load_j[12], pue_month_it_j[12];
@@ -372,8 +374,11 @@ struct site_run_options {
     const char *events; /* FILE.jsonl */
     double pause_s;     /* stop there and save; 0: no */
     const char *save, *resume;
+    double most_events; /* 0: SITE_MOST_EVENTS */
 };
-/* Lives through a scenario. Large state is on the heap and freed. Errors are of files only. */
+#define SITE_MOST_EVENTS 4e9 /* beyond, it is an error: a scenario that never ends is a mistake */
+/* Lives through a scenario. Large state is on the heap and freed. Errors are of files, and of too
+ * many events. */
 int site_run(const struct site_scenario *s, const struct site_run_options *o,
              struct site_result *out, struct error *e);
 

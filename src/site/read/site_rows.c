@@ -146,6 +146,8 @@ static const struct option scenario_rows[] = {
 
     TIME(S, "controls.delay", controls.delay_s, "5 s", "5 s",
         "from a deficit to the first step against it, and to each further one"),
+    NUMBER(S, "controls.cap", controls.cap, UNIT_SHARE, "100 %", 0.4, 1, "85 %",
+        "accelerators' power that is always in force, share of their cap"),
     SHARE(S, "controls.cap_min", controls.cap_min, "80 %", "80 %",
         "first step: accelerators' power, down to this share of their cap; 100 %: never"),
     ROW_BOOL(S, "controls.pause", controls.pause, "true",

@@ -68,11 +68,14 @@ void site_cause_fails(struct site_sim *x, int c)
         sum += (double)(k->units - st->down[i].units);
         if (at < sum) instance = st->down[i].instance;
     }
-    if (instance < 0) /* one that is whole */
-        do
-            instance = (int)(uniform(x, c) * (double)k->instances);
-        while (k->instances > 1 && st->down[MAX(find_down(st, c, instance), 0)].cause == c &&
-               st->down[MAX(find_down(st, c, instance), 0)].instance == instance);
+    for (int tries = 0; instance < 0 && tries < 1000; tries++) { /* one that is whole */
+        int any = (int)(uniform(x, c) * (double)k->instances), at_slot = find_down(st, c, any);
+        if (at_slot < 0 || st->down[at_slot].cause < 0) instance = any;
+    }
+    if (instance < 0) { /* hardly any is */
+        queue_next(x, c);
+        return;
+    }
     int slot = find_down(st, c, instance);
     queue_next(x, c);
     if (slot < 0) return; /* thousands are down already: this one adds nothing */

@@ -78,7 +78,8 @@ void site_power_init(struct site_sim *x)
     st->soc_j = st->soc_start_j = x->s->battery.start * site_battery_energy_j(x);
     st->r.soc_low = st->r.soc_high = st->soc_j;
     st->flows[GRID].ramp = x->s->grid.ramp_w_per_s;
-    st->cap = st->heat_cap = 1.0;
+    st->cap = x->s->controls.cap;
+    st->heat_cap = 1.0;
     st->cooled_w = -1.0;
     site_load_table(x);
     site_gas_init(x);
@@ -282,7 +283,7 @@ void site_dispatch(struct site_sim *x)
     if (st->now > 0 && site_grid_limit(x) <= 0.0) site_island_step(x, st->load_w - was);
     set_charging(x);
     double ahead = site_load_ahead(x), whole = ahead;
-    if (site_ladder_active(x)) whole = fmax(whole, site_load_at(x, 1.0, true));
+    if (site_ladder_active(x)) whole = fmax(whole, site_load_at(x, x->s->controls.cap, true));
     double fill = st->charging ? fmin(site_battery_power(x),
                                       site_battery_energy_j(x) / (3600.0 * CHARGE_HOURS))
                                : 0.0;

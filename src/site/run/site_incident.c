@@ -201,6 +201,7 @@ void site_incident(struct site_sim *x, int event)
 {
     const struct site_event *e = &x->s->events[event];
     log_begin(x, e, true);
+    if (e->kind != SITE_EVENT_FAILURE) site_swing_begin(x);
     if (e->kind == SITE_EVENT_SAG_TRAIN) {
         site_incident_sag(x, event, 0);
         for (int i = 0; i < e->n_times; i++)

@@ -11,7 +11,7 @@
 
 bool site_ladder_active(const struct site_sim *x)
 {
-    return x->st->cap < 1.0 || x->st->n_paused > 0 || x->st->shed;
+    return x->st->cap < x->s->controls.cap || x->st->n_paused > 0 || x->st->shed;
 }
 
 /* Watts that the sources give once they have moved, without the battery. `could`: with those that
@@ -164,8 +164,9 @@ void site_ladder_restore(struct site_sim *x)
         resume_job(x);
         return;
     }
-    if (st->cap >= 1.0) return;
-    double low = st->cap, high = 1.0;
+    const double whole = x->s->controls.cap;
+    if (st->cap >= whole) return;
+    double low = st->cap, high = whole;
     for (int i = 0; i < 24 && !fits(x, site_load_at(x, high, false)); i++) {
         double middle = 0.5 * (low + high);
         if (fits(x, site_load_at(x, middle, false)))
@@ -174,7 +175,7 @@ void site_ladder_restore(struct site_sim *x)
             high = middle;
         if (high - low < 1e-3) high = low;
     }
-    if (high <= st->cap + 1e-3 && high < 1.0) return; /* later */
+    if (high <= st->cap + 1e-3 && high < whole) return; /* later */
     st->cap = high;
     site_load_table(x);
     log_step(x, "power_cap", high);

@@ -88,7 +88,8 @@ double site_load_at(const struct site_sim *x, double cap, bool whole)
     double watts[MACHINE_MAX_POOLS][4], clock;
     for (int p = 0; p < x->s->cluster.n_pools; p++)
         phases(x, p, fmin(cap, x->st->heat_cap), watts[p], &clock);
-    return it_at(x, watts, whole) * (1.0 + x->st->overhead) + x->st->fixed_w;
+    double it = it_at(x, watts, whole), cooled = whole ? it : fmax(it, x->st->cooled_w);
+    return it + cooled * x->st->overhead + x->st->fixed_w;
 }
 
 void site_load_now(struct site_sim *x)
@@ -162,30 +163,8 @@ double site_load_ahead(const struct site_sim *x)
 
 /* ------------------------------------------------------------------ swing */
 
-struct wave {
-    double height_w, high_share, period_s;
-};
-
-static struct wave wave_of_job(const struct site_sim *x, int i)
-{
-    const struct site_job_now *j = &x->st->jobs[i];
-    const struct site_job *k = &x->s->jobs[i];
-    struct wave w = {0};
-    if (k->kind != SITE_JOB_TRAINING || j->state != SITE_STATE_RUNNING || k->low_s <= 0.0) return w;
-    double high_share = 1.0 - k->low_s / k->step_s;
-    for (int p = 0; p < x->s->cluster.n_pools && high_share > 0.0; p++) {
-        const double *v = x->st->watts[p];
-        double busy = fmin(k->compute_share / high_share, 1.0);
-        w.height_w += j->alloc[p] * busy * (v[SITE_DRAWS_RUN_COMPUTE] - v[SITE_DRAWS_RUN_COMM]);
-    }
-    w.height_w = machine_supplied_w(w.height_w);
-    w.high_share = high_share;
-    w.period_s = k->step_s / fmax(j->clock, 1e-3);
-    return w;
-}
-
 /* Watts that pass through a battery of this power, each way, for a wave around its mean. */
-static double through(const struct wave *w, double battery_w)
+static double through(const struct site_wave *w, double battery_w)
 {
     double up = fmin(w->height_w * (1.0 - w->high_share), battery_w) * w->high_share;
     double down = fmin(w->height_w * w->high_share, battery_w) * (1.0 - w->high_share);
@@ -195,21 +174,22 @@ static double through(const struct wave *w, double battery_w)
 double site_load_drain(const struct site_sim *x)
 {
     struct site_state *st = x->st;
+    struct site_wave waves[SITE_MAX_WAVES];
     double power = site_battery_power(x), way = site_battery_way(x), squares = 0.0;
-    for (int i = 0; i < x->s->n_jobs + x->s->n_loads; i++) {
-        const struct site_load *l = &x->s->loads[MAX(i - x->s->n_jobs, 0)];
-        struct wave w = i < x->s->n_jobs ? wave_of_job(x, i)
-                                         : (struct wave){2.0 * l->swing_w, l->duty, l->period_s};
-        double both = through(&w, power);
+    double energy = site_battery_energy_j(x);
+    int n = site_waves(x, waves);
+    for (int i = 0; i < n; i++) {
+        const struct site_wave *w = &waves[i];
+        double both = through(w, power);
         squares += both * both; /* waves without a common phase: their powers add */
-        if (w.height_w > st->r.swing_w) {
-            st->r.swing_w = w.height_w;
-            st->r.swing_hz = w.period_s > 0.0 ? 1.0 / w.period_s : 0.0;
-            double energy = site_battery_energy_j(x);
-            st->r.swing_ripple = energy > 0.0 ? both * w.period_s / way / energy : 0.0;
-        }
+        if (w->height_w <= st->r.swing_w) continue;
+        st->r.swing_w = w->height_w;
+        st->r.swing_hz = w->period_s > 0.0 ? 1.0 / w->period_s : 0.0;
+        st->r.swing_ripple = energy > 0.0 ? both * w->period_s / way / energy : 0.0;
+        for (int k = 0; k < SITE_LINES; k++)
+            st->r.swing_line_w[k] = site_wave_line(w, k + 1);
     }
     if (!x->s->battery.smooths || power <= 0.0) return 0.0;
-    double floor_j = x->s->battery.floor * site_battery_energy_j(x);
+    double floor_j = x->s->battery.floor * energy;
     return st->soc_j > floor_j * (1.0 + 1e-9) ? sqrt(squares) * (1.0 / way - way) : 0.0;
 }

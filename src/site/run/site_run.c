@@ -206,8 +206,17 @@ static void end(struct site_sim *x)
     site_ledger_finish(x);
 }
 
+static int too_many(const struct site_sim *x, struct error *e)
+{
+    char text[32];
+    error_set(e, "'%s' has had %llu events in its first %s", x->s->name,
+              (unsigned long long)x->st->n_events, format_duration(text, site_seconds(x->st->now)));
+    return error_hint(e,
+                      "does something fail, flap or repeat far too often? fewer --days will end");
+}
+
 /* Everything until `stop`, that moment with it. */
-static void live(struct site_sim *x, site_us stop)
+static int live(struct site_sim *x, site_us stop, double most, struct error *e)
 {
     struct site_state *st = x->st;
     for (;;) {
@@ -217,11 +226,13 @@ static void live(struct site_sim *x, site_us stop)
             site_csv_row(x, x->csv_next);
             x->csv_next += x->csv_every;
         }
+        site_swing_rows(x, MIN(at, stop));
         if (!first || first->at > MIN(stop, st->end)) break;
-        struct site_queued e = site_queue_pop(&x->queue);
-        site_segment(x, e.at);
+        if ((double)st->n_events >= most) return too_many(x, e);
+        struct site_queued next = site_queue_pop(&x->queue);
+        site_segment(x, next.at);
         st->n_events++;
-        handle(x, &e);
+        handle(x, &next);
         while (st->schedule_again)
             site_schedule(x);
         /* all of one moment come before the load is shared out */
@@ -229,6 +240,7 @@ static void live(struct site_sim *x, site_us stop)
         while (st->power_changed && !(first && first->at == st->now))
             site_dispatch(x);
     }
+    return 0;
 }
 
 static int open_files(struct site_sim *x, const struct site_run_options *o, struct error *e)
@@ -246,6 +258,7 @@ static int close_files(struct site_sim *x, const struct site_run_options *o, int
 {
     bool bad_events = x->events && (ferror(x->events) | fclose(x->events));
     bool bad_csv = x->csv && (ferror(x->csv) | fclose(x->csv));
+    bad_csv |= x->swing && (ferror(x->swing) | fclose(x->swing));
     if (rc < 0) return rc;
     if (bad_events) return error_set(e, "cannot write '%s'", o->events);
     if (bad_csv) return error_set(e, "cannot write into '%s'", o->csv);
@@ -266,7 +279,10 @@ int site_run(const struct site_scenario *s, const struct site_run_options *o,
         if (x.csv && o->resume)
             while (x.csv_next < x.st->now)
                 x.csv_next += x.csv_every;
-        live(&x, o->pause_s > 0.0 ? site_us_of(o->pause_s) : x.st->end);
+        double most = o->most_events > 0.0 ? o->most_events : SITE_MOST_EVENTS;
+        rc = live(&x, o->pause_s > 0.0 ? site_us_of(o->pause_s) : x.st->end, most, e);
+    }
+    if (rc >= 0) {
         if (o->save)
             rc = site_save(&x, o->save, e);
         else
@@ -293,6 +309,7 @@ struct batch {
     struct site_run_options o;
     struct site_result *each;
     size_t first;
+    struct error failed[BATCH]; /* code 0: it has not */
 };
 
 static void run_one(void *ctx, size_t task, int thread)
@@ -304,7 +321,7 @@ static void run_one(void *ctx, size_t task, int thread)
     o.seed = b->o.seed + b->first + task;
     o.csv = o.events = o.save = o.resume = NULL;
     o.pause_s = 0.0;
-    CHECK(site_run(b->s, &o, &b->each[b->first + task], &e) >= 0); /* it writes no file */
+    if (site_run(b->s, &o, &b->each[b->first + task], &e) < 0) b->failed[task] = e;
 }
 
 double site_goodput(const struct site_scenario *s, const struct site_result *r)
@@ -336,16 +353,19 @@ int site_run_seeds(const struct site_scenario *s, const struct site_run_options 
                    struct arena *a, struct site_seeds *out, struct error *e)
 {
     struct pool *pool = pool_new(0);
-    (void)e;
+    int rc = 0;
     *out = (struct site_seeds){.each = arena_alloc(a, n * sizeof(*out->each))};
     while (out->n < n) {
-        struct batch b = {s, *o, out->each, out->n};
+        struct batch b = {s, *o, out->each, out->n, {{0}}};
         size_t some = MIN((size_t)BATCH, n - out->n);
         pool_run(pool, some, run_one, &b);
+        for (size_t i = 0; i < some && rc >= 0; i++)
+            if (b.failed[i].code < 0) rc = (*e = b.failed[i]).code;
+        if (rc < 0) break;
         out->n += some;
         out->half_width = half_width(s, out);
         if (out->n >= BATCH && out->half_width <= WANTED) break;
     }
     pool_free(pool);
-    return 0;
+    return rc;
 }

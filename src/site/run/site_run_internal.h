@@ -160,7 +160,7 @@ struct site_state {
     site_us ramp_from[SITE_MAX_LOADS], ramp_to[SITE_MAX_LOADS];
     struct site_flow flows[SITE_MAX_GAS + 1]; /* the grid is the last */
     double battery_w, battery_slope, drain_w, unserved_w, unserved_slope, spilled_w, spilled_slope;
-    double soc_j, soc_start_j;
+    double soc_j, soc_start_j, stored_j; /* the charge; what has come in since the start */
     bool charging;
     uint32_t power_generation, ladder_generation, restore_generation, heat_generation;
     bool ladder_waits, restore_waits, heat_waits, shed;
@@ -201,7 +201,10 @@ struct site_sim {
     struct site_queue queue;
     struct site_ticket *tickets;
     size_t n_tickets;
-    FILE *events, *csv;
+    FILE *events, *csv, *swing;
+    site_us swing_from, swing_next, swing_until;
+    double mean[100]; /* the last rows of a window */
+    int mean_n, windows;
     struct json_writer writer;
     struct str line;
     site_us csv_every, csv_next;
@@ -323,6 +326,18 @@ void site_ladder_restore(struct site_sim *x);
 /* (site_ramp.c) */
 void site_ramp_segment(struct site_sim *x, site_us from, site_us to, double w, double slope);
 
+/* ------------------------------------------------------------------ the wave (site_wave.c) */
+
+/* A square wave around the mean: `height_w` peak to peak, high for a share of its period. */
+struct site_wave {
+    double height_w, high_share, period_s, phase; /* phase: share of the period at time 0 */
+};
+enum { SITE_MAX_WAVES = SITE_MAX_JOBS + SITE_MAX_LOADS };
+double site_wave_at(const struct site_wave *w, double seconds); /* watts over the mean */
+double site_wave_line(const struct site_wave *w, int n);        /* amplitude of its n-th line */
+/* Of the jobs that run and the loads beside; returns how many. */
+int site_waves(const struct site_sim *x, struct site_wave waves[SITE_MAX_WAVES]);
+
 /* ------------------------------------------------------------------ heat (site_cooling.c) */
 
 void site_cooling_hour(struct site_sim *x);
@@ -343,5 +358,7 @@ int site_restore(struct site_sim *x, const char *path, struct error *e);
 /* (site_trace.c) */
 int site_csv_open(struct site_sim *x, const char *dir, struct error *e);
 void site_csv_row(struct site_sim *x, site_us at);
+void site_swing_begin(struct site_sim *x); /* a window opens now */
+void site_swing_rows(struct site_sim *x, site_us until);
 
 #endif

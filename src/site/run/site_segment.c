@@ -55,7 +55,8 @@ static void battery(struct site_sim *x, double dt)
         st->r.battery_out_j += bus;
     else
         st->r.battery_in_j -= bus;
-    st->soc_j += stored - drain;
+    st->stored_j += stored - drain;
+    st->soc_j = st->soc_start_j + st->stored_j;
     st->r.battery_loss_j += drain - bus - stored;
     st->r.soc_low = fmin(st->r.soc_low, st->soc_j);
     st->r.soc_high = fmax(st->r.soc_high, st->soc_j);
@@ -80,8 +81,7 @@ static void check(struct site_sim *x)
     CHECK_MSG(off <= BALANCE, "power: %.9g W given, %.9g W drawn", given_w(x), st->load_w);
     double in = r->grid_j + r->gas_j + r->battery_out_j + r->unserved_j;
     double out = r->load_j + r->battery_in_j + r->spilled_j;
-    double stored = st->soc_j - st->soc_start_j;
-    double kept = r->battery_in_j - r->battery_out_j - r->battery_loss_j;
+    double stored = st->stored_j, kept = r->battery_in_j - r->battery_out_j - r->battery_loss_j;
     r->energy_error = (fabs(in - out) + fabs(stored - kept)) / fmax(out, 1.0);
     CHECK_MSG(r->energy_error <= BALANCE, "energy: %.9g J in, %.9g J out; %.9g J stored of %.9g J",
               in, out, stored, kept);

@@ -1,17 +1,24 @@
-/* site_trace.c: site.csv: the site at every report, for plots. A row is read off the state without
- * changing it: what is linear is extended from the last event. */
+/* site_trace.c: site.csv: the site at every report; swing.csv: 60 s windows at 10 ms that begin with
+ * what the scenario says happens, with the wave of the steps, and its means over a second, which hide
+ * most of it. A row is read off the state without changing it: what is linear is extended from the
+ * last event. */
 #include "site/run/site_run_internal.h"
+
+static int open_one(const char *path, FILE **out, struct error *e)
+{
+    *out = fopen(path, "w");
+    return *out ? 0 : error_errno(e, "write", path);
+}
 
 int site_csv_open(struct site_sim *x, const char *dir, struct error *e)
 {
     struct arena a;
     arena_init(&a);
     int rc = file_make_dirs(dir, e);
-    const char *path = file_join(&a, dir, "site.csv");
-    if (rc >= 0) {
-        x->csv = fopen(path, "w");
-        if (!x->csv) rc = error_errno(e, "write", path);
-    }
+    if (rc >= 0) rc = open_one(file_join(&a, dir, "site.csv"), &x->csv, e);
+    if (rc >= 0) rc = open_one(file_join(&a, dir, "swing.csv"), &x->swing, e);
+    if (rc >= 0)
+        fputs("window,seconds,load_w,load_mean_of_1_s_w,grid_w,battery_w,unserved_w\n", x->swing);
     if (rc >= 0) {
         fputs("day,load_w,it_w,served_w,grid_w", x->csv);
         for (int g = 0; g < x->s->n_gas; g++)
@@ -76,4 +83,54 @@ void site_csv_row(struct site_sim *x, site_us at)
         put(out, st->jobs[i].state == SITE_STATE_RUNNING);
     }
     fputc('\n', out);
+}
+
+/* ------------------------------------------------------------------ windows */
+
+enum { MAX_WINDOWS = 8, MEAN_OF = 100 }; /* rows that a mean is of */
+#define WINDOW (60 * SITE_SECOND)
+#define STEP   (SITE_SECOND / 100)
+
+void site_swing_begin(struct site_sim *x)
+{
+    if (!x->swing || x->windows == MAX_WINDOWS || x->st->now < x->swing_until) return;
+    x->windows++;
+    x->swing_from = x->swing_next = x->st->now;
+    x->swing_until = x->st->now + WINDOW;
+    x->mean_n = 0;
+}
+
+static void swing_row(struct site_sim *x, site_us at)
+{
+    const struct site_state *st = x->st;
+    struct site_wave waves[SITE_MAX_WAVES];
+    double dt = site_seconds(at - st->now), wave = 0.0, t = site_seconds(at), sum = 0.0;
+    int n = site_waves(x, waves);
+    for (int i = 0; i < n; i++)
+        wave += site_wave_at(&waves[i], t);
+    double most = x->s->battery.smooths && st->drain_w > 0.0 ? site_battery_power(x) : 0.0;
+    double mean_b = st->battery_w + st->battery_slope * dt;
+    double b = fmin(fmax(mean_b + wave, -most), most), taken = most > 0.0 ? b - mean_b : 0.0;
+    double load = st->load_w + st->load_slope * dt + wave;
+    x->mean[x->mean_n++ % MEAN_OF] = load;
+    int have = MIN(x->mean_n, MEAN_OF);
+    for (int i = 0; i < have; i++)
+        sum += x->mean[i];
+    fprintf(x->swing, "%d", x->windows);
+    put(x->swing, site_seconds(at - x->swing_from));
+    put(x->swing, load);
+    put(x->swing, sum / have);
+    double grid = st->flows[SITE_MAX_GAS].w + st->flows[SITE_MAX_GAS].slope * dt;
+    put(x->swing, grid + wave - taken);
+    put(x->swing, mean_b + taken);
+    put(x->swing, st->unserved_w + st->unserved_slope * dt);
+    fputc('\n', x->swing);
+}
+
+void site_swing_rows(struct site_sim *x, site_us until)
+{
+    while (x->swing && x->swing_next <= until && x->swing_next < x->swing_until) {
+        swing_row(x, x->swing_next);
+        x->swing_next += STEP;
+    }
 }

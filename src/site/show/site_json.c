@@ -66,7 +66,8 @@ static json_t *gas(const struct site_gas *k, const struct site_gas_result *r)
 
 json_t *site_to_json(const struct site_scenario *s, const struct site_result *r, uint64_t seed)
 {
-    json_t *o = json_object(), *jobs = json_array(), *units = json_array(), *months = json_array();
+    json_t *o = json_object(), *jobs = json_array(), *units = json_array(), *months = json_array(),
+           *lines = json_array();
     json_object_set_new(o, "scenario", json_string(s->name));
     json_object_set_new(o, "days", json_real(r->days));
     json_object_set_new(o, "seed", json_integer((json_int_t)seed));
@@ -81,6 +82,9 @@ json_t *site_to_json(const struct site_scenario *s, const struct site_result *r,
         json_array_append_new(months, number(r->pue_month_it_j[m] > 0.0
                                                  ? r->pue_month_load_j[m] / r->pue_month_it_j[m]
                                                  : NAN));
+    for (int i = 0; i < SITE_LINES; i++)
+        json_array_append_new(lines, json_real(r->swing_line_w[i]));
+    json_object_set_new(o, "swing_lines_w", lines);
     json_object_set_new(o, "pue_of_month", months);
     return o;
 }
