@@ -146,7 +146,8 @@ static int run_site(const struct option_line *l, void *options, struct error *e)
 static int run_compare(const struct option_line *l, void *options, struct error *e)
 {
     const struct site_options *o = options;
-    const struct site_run_options run = {.seed = (uint64_t)o->seed, .days = o->days};
+    const struct site_run_options run = {
+        .seed = (uint64_t)o->seed, .days = o->days, .every_seed = true};
     const struct site_scenario *s[2];
     struct site_seeds x[2];
     if (l->n_rest != 2) {

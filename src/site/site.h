@@ -117,7 +117,7 @@ struct site_gas { /* units of one kind */
     int64_t units;
     double unit_w, min_share;
     double ramp_w_per_s; /* of one unit; 0: at once */
-    double start_s, min_up_s, min_down_s;
+    double start_s, min_up_s, min_down_s, stop_after_s;
     double load_share[SITE_CURVE], heat_kj_per_kwh[SITE_CURVE]; /* lower heating value */
     double nox_ppm, co_ppm;                                     /* at 15 % oxygen */
     double derate_per_k, derate_above_c;
@@ -374,6 +374,7 @@ struct site_run_options {
     const char *events; /* FILE.jsonl */
     double pause_s;     /* stop there and save; 0: no */
     const char *save, *resume;
+    bool every_seed;    /* of site_run_seeds: all of them, whatever is known */
     double most_events; /* 0: SITE_MOST_EVENTS */
 };
 #define SITE_MOST_EVENTS 4e9 /* beyond, it is an error: a scenario that never ends is a mistake */

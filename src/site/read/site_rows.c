@@ -292,6 +292,8 @@ static const struct option gas_rows[] = {
     NUMBER(G, "ramp_w_per_s", ramp_w_per_s, UNIT_W_PER_S, "5 MW/min", 0, 1e12, "5 MW/min",
         "of one; 0: at once"),
     TIME(G, "start", start_s, "10 min", "10 min", "from rest to minimum load"),
+    TIME(G, "stop_after", stop_after_s, "30 min", "30 min",
+        "runs on so long after it was last needed: steps of jobs that stop and start again pass"),
     TIME(G, "min_up", min_up_s, "1 h", "1 h", "runs at least"),
     TIME(G, "min_down", min_down_s, "1 h", "1 h", "rests at least"),
     ROW_CUSTOM("heat_rate", "10160", "[[0.4, 13848], [0.6, 11658], [0.8, 10749], [1, 10244]]",

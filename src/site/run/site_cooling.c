@@ -122,6 +122,7 @@ void site_cooling_hour(struct site_sim *x)
     if (st->pue_scale == 0.0) st->pue_scale = scale_of(x);
     read_weather(x);
     overhead(x);
+    site_gas_hour(x);
     if (st->now % SITE_HOUR == 0) {
         st->r.hours++;
         for (int i = 0; i < 3; i++)

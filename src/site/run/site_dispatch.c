@@ -15,26 +15,20 @@ enum { GRID = SITE_MAX_GAS };
 
 /* ------------------------------------------------------------------ the battery */
 
-double site_battery_power(const struct site_sim *x)
+void site_battery_init(struct site_sim *x)
 {
-    return figure_mid(&x->s->battery.power_w, figure_mid(&x->s->site.battery_w, 0.0));
-}
-
-double site_battery_energy_j(const struct site_sim *x)
-{
-    return 3600.0 * figure_mid(&x->s->battery.energy_wh, figure_mid(&x->s->site.battery_wh, 0.0));
-}
-
-double site_battery_way(const struct site_sim *x)
-{
-    return sqrt(
-        figure_mid(&x->s->battery.efficiency, figure_mid(&x->s->site.battery_efficiency, 0.91)));
+    const struct site_battery *b = &x->s->battery;
+    const struct machine_site *site = &x->s->site;
+    x->battery_w = figure_mid(&b->power_w, figure_mid(&site->battery_w, 0.0));
+    x->battery_j = 3600.0 * figure_mid(&b->energy_wh, figure_mid(&site->battery_wh, 0.0));
+    x->battery_way = sqrt(figure_mid(&b->efficiency, figure_mid(&site->battery_efficiency, 0.91)));
 }
 
 /* What a microsecond may carry: nearer to a bound than this is on it. */
 static double soc_tolerance(const struct site_sim *x)
 {
-    return fmax(1e-9 * site_battery_energy_j(x), 4e-6 * (site_battery_power(x) + x->st->drain_w));
+    return site_more(1e-9 * site_battery_energy_j(x),
+                     4e-6 * (site_battery_power(x) + x->st->drain_w));
 }
 
 double site_grid_limit(const struct site_sim *x)
@@ -47,7 +41,7 @@ double site_grid_limit(const struct site_sim *x)
     }
     const struct figure *f = &x->s->grid.contract_w;
     double limit = f->grade ? f->mid : own; /* 0 is an island */
-    return fmin(fmin(limit, x->st->grid_limit_w), x->st->curtail_w);
+    return site_less(site_less(limit, x->st->grid_limit_w), x->st->curtail_w);
 }
 
 /* ------------------------------------------------------------------ merit */
@@ -89,7 +83,7 @@ static void set_charging(struct site_sim *x)
 {
     struct site_state *st = x->st;
     double all = site_battery_energy_j(x),
-           target = fmin(x->s->battery.target, x->s->battery.ceiling);
+           target = site_less(x->s->battery.target, x->s->battery.ceiling);
     if (all <= 0.0 || target <= 0.0)
         st->charging = false;
     else if (st->soc_j >= target * all - soc_tolerance(x))
@@ -107,12 +101,12 @@ static void assign_needs(struct site_sim *x, double load, double need[SITE_MAX_G
         int k = st->merit[i];
         double most =
             k == GRID ? site_grid_limit(x) : (double)site_gas_ready(x, k) * site_gas_unit_w(x, k);
-        double part = fmin(left, most);
+        double part = site_less(left, most);
         left -= part;
         if (k == GRID) continue;
         need[k] = part;
         if (left <= 0.0) { /* the reserve where the last of it comes from */
-            double more = fmin(reserve, most - part);
+            double more = site_less(reserve, most - part);
             need[k] += more;
             reserve -= more;
         }
@@ -125,17 +119,17 @@ static void set_bounds(struct site_sim *x)
     for (int g = 0; g < x->s->n_gas; g++) {
         struct site_flow *f = &st->flows[g];
         f->high = st->n_on[g] * site_gas_unit_w(x, g);
-        f->low = fmin(st->n_on[g] * x->s->gas[g].min_share * x->s->gas[g].unit_w, f->high);
+        f->low = site_less(st->n_on[g] * x->s->gas[g].min_share * x->s->gas[g].unit_w, f->high);
         f->ramp = st->n_on[g] * x->s->gas[g].ramp_w_per_s;
         f->follows = x->s->gas[g].ramp_w_per_s <= 0.0;
-        f->w = fmin(f->w, f->high);
+        f->w = site_less(f->w, f->high);
         f->slope = 0.0;
     }
     struct site_flow *grid = &st->flows[GRID];
     grid->high = site_grid_limit(x);
     grid->low = 0.0;
     grid->follows = grid->ramp <= 0.0;
-    grid->w = fmin(grid->w, grid->high);
+    grid->w = site_less(grid->w, grid->high);
     grid->slope = 0.0;
 }
 
@@ -148,11 +142,11 @@ static void set_points(struct site_sim *x, double want, bool following, bool all
         const struct site_flow *f = &st->flows[st->merit[i]];
         if (all || f->follows == following) left -= f->low;
     }
-    left = fmax(left, 0.0);
+    left = site_more(left, 0.0);
     for (int i = 0; i <= x->s->n_gas; i++) {
         struct site_flow *f = &st->flows[st->merit[i]];
         if (!all && f->follows != following) continue;
-        double more = fmin(left, f->high - f->low);
+        double more = site_less(left, f->high - f->low);
         f->target = f->low + more;
         left -= more;
     }
@@ -168,7 +162,7 @@ static double start_ramps(struct site_sim *x, double *slope)
         struct site_flow *f = &st->flows[st->merit[i]];
         if (f->follows) continue;
         double off = f->target - f->w;
-        if (fabs(off) <= fmax(1e-9 * fmax(f->high, 1.0), 2e-6 * f->ramp)) {
+        if (fabs(off) <= site_more(1e-9 * site_more(f->high, 1.0), 2e-6 * f->ramp)) {
             f->w = f->target;
         } else {
             f->slope = off > 0.0 ? f->ramp : -f->ramp;
@@ -186,7 +180,7 @@ static struct site_flow *follower(struct site_sim *x, double slope)
     for (int i = 0; i <= x->s->n_gas; i++) {
         struct site_flow *f = &st->flows[st->merit[slope > 0.0 ? i : x->s->n_gas - i]];
         if (!f->follows) continue;
-        double near = 1e-9 * fmax(f->high, 1.0);
+        double near = 1e-9 * site_more(f->high, 1.0);
         if (slope > 0.0 ? f->w < f->high - near : f->w > f->low + near) return f;
     }
     return NULL;
@@ -200,11 +194,11 @@ static void to_battery(struct site_sim *x, double rest, double slope)
     double power = site_battery_power(x), all = site_battery_energy_j(x), near = soc_tolerance(x);
     double give = st->soc_j > b->floor * all + near ? power : 0.0;
     double take = st->soc_j < b->ceiling * all - near ? power : 0.0;
-    double nothing = 1e-12 * fmax(st->load_w, 1.0);
+    double nothing = 1e-12 * site_more(st->load_w, 1.0);
     if (fabs(rest) <= nothing) rest = 0.0;
-    st->battery_w = fmin(fmax(rest, -take), give);
-    st->unserved_w = fmax(rest - give, 0.0);
-    st->spilled_w = fmax(-take - rest, 0.0);
+    st->battery_w = site_less(site_more(rest, -take), give);
+    st->unserved_w = site_more(rest - give, 0.0);
+    st->spilled_w = site_more(-take - rest, 0.0);
     st->battery_slope = st->unserved_slope = st->spilled_slope = 0.0;
     if (rest > give || (rest >= give && slope > 0.0))
         st->unserved_slope = slope;
@@ -220,7 +214,7 @@ static void to_battery(struct site_sim *x, double rest, double slope)
 static double until(double at, double slope, double level)
 {
     double t = slope != 0.0 ? (level - at) / slope : INFINITY;
-    return t > 0.0 ? fmax(t, 1e-6) : INFINITY;
+    return t > 0.0 ? site_more(t, 1e-6) : INFINITY;
 }
 
 /* Seconds until the charge is at a level. */
@@ -239,7 +233,7 @@ static double until_charge(const struct site_sim *x, double level)
            second = q != 0.0 ? c / q : -1.0;
     double t = INFINITY;
     if (first > 1e-9) t = first;
-    if (second > 1e-9) t = fmin(t, second);
+    if (second > 1e-9) t = site_less(t, second);
     return t;
 }
 
@@ -252,25 +246,25 @@ static void queue_next(struct site_sim *x)
         const struct site_flow *f = &st->flows[st->merit[i]];
         if (f->slope == 0.0) continue;
         if (f->follows)
-            t = fmin(t, until(f->w, f->slope, f->slope > 0.0 ? f->high : f->low));
+            t = site_less(t, until(f->w, f->slope, f->slope > 0.0 ? f->high : f->low));
         else
-            t = fmin(t, until(f->w, f->slope, f->target));
+            t = site_less(t, until(f->w, f->slope, f->target));
     }
     if (st->battery_slope != 0.0) {
-        t = fmin(t, until(st->battery_w, st->battery_slope, 0.0));
-        t = fmin(t, until(st->battery_w, st->battery_slope, power));
-        t = fmin(t, until(st->battery_w, st->battery_slope, -power));
+        t = site_less(t, until(st->battery_w, st->battery_slope, 0.0));
+        t = site_less(t, until(st->battery_w, st->battery_slope, power));
+        t = site_less(t, until(st->battery_w, st->battery_slope, -power));
     }
-    t = fmin(t, until(st->unserved_w, st->unserved_slope, 0.0));
-    t = fmin(t, until(st->spilled_w, st->spilled_slope, 0.0));
+    t = site_less(t, until(st->unserved_w, st->unserved_slope, 0.0));
+    t = site_less(t, until(st->spilled_w, st->spilled_slope, 0.0));
     if (all > 0.0 && (st->battery_w != 0.0 || st->battery_slope != 0.0 || st->drain_w > 0.0)) {
         const double levels[] = {b->floor, b->ceiling, b->reserve, b->target, b->target - BAND};
         for (size_t i = 0; i < ARRAY_LEN(levels); i++)
-            t = fmin(t, until_charge(x, levels[i] * all));
+            t = site_less(t, until_charge(x, levels[i] * all));
     }
     st->power_generation++;
     if (t == INFINITY) return;
-    site_us at = st->now + MAX((site_us)fmin(floor(t * 1e6), 9e15), 1);
+    site_us at = st->now + (site_us)site_more(site_less(floor(t * 1e6), 9e15), 1.0);
     site_push(x, at, SITE_K_POWER, 0, st->power_generation);
 }
 
@@ -283,11 +277,11 @@ void site_dispatch(struct site_sim *x)
     if (st->now > 0 && site_grid_limit(x) <= 0.0) site_island_step(x, st->load_w - was);
     set_charging(x);
     double ahead = site_load_ahead(x), whole = ahead;
-    if (site_ladder_active(x)) whole = fmax(whole, site_load_at(x, x->s->controls.cap, true));
-    double fill = st->charging ? fmin(site_battery_power(x),
-                                      site_battery_energy_j(x) / (3600.0 * CHARGE_HOURS))
+    if (site_ladder_active(x)) whole = site_more(whole, site_load_at(x, x->s->controls.cap, true));
+    double fill = st->charging ? site_less(site_battery_power(x),
+                                           site_battery_energy_j(x) / (3600.0 * CHARGE_HOURS))
                                : 0.0;
-    assign_needs(x, whole + fmin(fill, CHARGE_NEED * whole), need);
+    assign_needs(x, whole + site_less(fill, CHARGE_NEED * whole), need);
     site_gas_commit(x, need);
     set_bounds(x);
     set_points(x, ahead + fill, false, true);

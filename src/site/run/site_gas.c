@@ -11,8 +11,16 @@
 
 double site_gas_unit_w(const struct site_sim *x, int g)
 {
-    const struct site_gas *k = &x->s->gas[g];
-    return k->unit_w * machine_gas_derated(k->derate_per_k, k->derate_above_c, x->st->dry_c);
+    return x->st->gas_unit_w[g];
+}
+
+void site_gas_hour(struct site_sim *x)
+{
+    for (int g = 0; g < x->s->n_gas; g++) {
+        const struct site_gas *k = &x->s->gas[g];
+        x->st->gas_unit_w[g] =
+            k->unit_w * machine_gas_derated(k->derate_per_k, k->derate_above_c, x->st->dry_c);
+    }
 }
 
 static bool permitted(const struct site_sim *x, const struct site_unit *u)
@@ -32,7 +40,9 @@ static bool can_run(const struct site_sim *x, const struct site_unit *u)
 
 int site_gas_ready(const struct site_sim *x, int g)
 {
-    int n = 0;
+    int n = (int)x->s->gas[g].units - x->st->n_out[g];
+    if (!x->s->permits.stops && x->st->n_barred[g] == 0) return n;
+    n = 0;
     for (int i = x->st->first_unit[g]; i < x->st->first_unit[g + 1]; i++)
         n += can_run(x, &x->st->units[i]);
     return n;
@@ -166,7 +176,16 @@ void site_gas_commit(struct site_sim *x, const double need[SITE_MAX_GAS])
                     set_on(x, i), have++;
         }
         if (have < want) start_some(x, g, want - have);
-        if (st->n_on[g] > want && st->n_starting[g] == 0) stop_some(x, g, st->n_on[g] - want);
+        if (st->n_on[g] <= want || st->n_starting[g] > 0)
+            st->surplus_since[g] = SITE_NEVER;
+        else if (st->surplus_since[g] == SITE_NEVER)
+            st->surplus_since[g] = st->now;
+        if (st->surplus_since[g] == SITE_NEVER) continue;
+        site_us stops = st->surplus_since[g] + site_us_of(x->s->gas[g].stop_after_s);
+        if (stops > st->now)
+            wait_until(x, stops);
+        else
+            stop_some(x, g, st->n_on[g] - want);
     }
     st->power_changed = false;
 }
@@ -178,6 +197,7 @@ void site_gas_init(struct site_sim *x)
     for (int g = 0; g < x->s->n_gas; g++) {
         st->first_unit[g] = st->n_units;
         st->nox_ppm[g] = x->s->gas[g].nox_ppm;
+        st->surplus_since[g] = SITE_NEVER;
         st->r.gas[g].over_starts_day = -1.0;
         for (int64_t i = 0; i < x->s->gas[g].units; i++) {
             struct site_unit *u = &st->units[st->n_units++];
@@ -246,6 +266,7 @@ void site_gas_fuel(struct site_sim *x, int g, double share, bool back)
     int n = (int)round(share * (double)x->s->gas[g].units);
     for (int i = st->first_unit[g + 1] - 1; i >= st->first_unit[g] && n > 0; i--, n--) {
         struct site_unit *u = &st->units[i];
+        st->n_barred[g] += (int)!back - (int)u->barred;
         u->barred = !back;
         if (back) continue;
         if (u->state == SITE_UNIT_ON) leave(x, i, SITE_UNIT_OFF, true);

@@ -270,6 +270,7 @@ int site_run(const struct site_scenario *s, const struct site_run_options *o,
 {
     struct site_sim x = {.s = s, .e = e};
     x.st = mem_calloc(1, sizeof(*x.st));
+    site_battery_init(&x);
     double days = o->days > 0.0 ? o->days : s->days;
     int rc = 0;
     if (o->resume) rc = site_restore(&x, o->resume, e);
@@ -364,7 +365,7 @@ int site_run_seeds(const struct site_scenario *s, const struct site_run_options 
         if (rc < 0) break;
         out->n += some;
         out->half_width = half_width(s, out);
-        if (out->n >= BATCH && out->half_width <= WANTED) break;
+        if (!o->every_seed && out->n >= BATCH && out->half_width <= WANTED) break;
     }
     pool_free(pool);
     return rc;

@@ -169,6 +169,9 @@ struct site_state {
     int32_t n_units, first_unit[SITE_MAX_GAS + 1], n_on[SITE_MAX_GAS], n_starting[SITE_MAX_GAS],
         n_out[SITE_MAX_GAS];
     int32_t merit[SITE_MAX_GAS + 1];
+    int32_t n_barred[SITE_MAX_GAS];
+    double gas_unit_w[SITE_MAX_GAS];     /* of one unit, in the air of this hour */
+    site_us surplus_since[SITE_MAX_GAS]; /* more run than are needed; SITE_NEVER: no */
     site_us units_due; /* when a minimum of time next ends; SITE_NEVER: nobody waits */
     struct site_ramp_point ramp[SITE_RING];
     int32_t ramp_first, ramp_n;
@@ -201,6 +204,7 @@ struct site_sim {
     struct site_queue queue;
     struct site_ticket *tickets;
     size_t n_tickets;
+    double battery_w, battery_j, battery_way; /* of the scenario, as site_battery_* say */
     FILE *events, *csv, *swing;
     site_us swing_from, swing_next, swing_until;
     double mean[100]; /* the last rows of a window */
@@ -210,6 +214,16 @@ struct site_sim {
     site_us csv_every, csv_next;
     struct error *e;
 };
+
+/* fmin and fmax of numbers, which the library would be called for. */
+static inline double site_less(double a, double b)
+{
+    return a < b ? a : b;
+}
+static inline double site_more(double a, double b)
+{
+    return a > b ? a : b;
+}
 
 /* ------------------------------------------------------------------ the loop (site_run.c) */
 
@@ -302,14 +316,26 @@ double site_load_drain(const struct site_sim *x); /* what the swing costs in the
 /* Shares the load among the sources, and queues when something next reaches its bound. */
 void site_dispatch(struct site_sim *x);
 double site_grid_limit(const struct site_sim *x);
-double site_battery_power(const struct site_sim *x);
-double site_battery_energy_j(const struct site_sim *x);
-double site_battery_way(const struct site_sim *x); /* efficiency of one way */
+/* The battery: watts in and out, joules, efficiency of one way. */
+void site_battery_init(struct site_sim *x);
+static inline double site_battery_power(const struct site_sim *x)
+{
+    return x->battery_w;
+}
+static inline double site_battery_energy_j(const struct site_sim *x)
+{
+    return x->battery_j;
+}
+static inline double site_battery_way(const struct site_sim *x)
+{
+    return x->battery_way;
+}
 /* (site_gas.c) */
 void site_gas_init(struct site_sim *x);
 void site_gas_commit(struct site_sim *x, const double need_w[SITE_MAX_GAS]);
 /* Watts of one unit in the air of this hour. */
 double site_gas_unit_w(const struct site_sim *x, int group);
+void site_gas_hour(struct site_sim *x);                  /* the air has changed */
 int site_gas_ready(const struct site_sim *x, int group); /* units that run or could */
 void site_gas_started(struct site_sim *x, int unit);
 void site_gas_failed(struct site_sim *x, int unit);

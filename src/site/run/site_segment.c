@@ -58,8 +58,8 @@ static void battery(struct site_sim *x, double dt)
     st->stored_j += stored - drain;
     st->soc_j = st->soc_start_j + st->stored_j;
     st->r.battery_loss_j += drain - bus - stored;
-    st->r.soc_low = fmin(st->r.soc_low, st->soc_j);
-    st->r.soc_high = fmax(st->r.soc_high, st->soc_j);
+    st->r.soc_low = site_less(st->r.soc_low, st->soc_j);
+    st->r.soc_high = site_more(st->r.soc_high, st->soc_j);
 }
 
 static double given_w(const struct site_sim *x)
@@ -75,14 +75,14 @@ static void check(struct site_sim *x)
 {
     struct site_state *st = x->st;
     struct site_result *r = &st->r;
-    double scale = fmax(st->load_w, fmax(fabs(st->battery_w), st->spilled_w)) + 1.0;
+    double scale = site_more(st->load_w, site_more(fabs(st->battery_w), st->spilled_w)) + 1.0;
     double off = fabs(given_w(x) - st->load_w) / scale;
-    r->balance_worst = fmax(r->balance_worst, off);
+    r->balance_worst = site_more(r->balance_worst, off);
     CHECK_MSG(off <= BALANCE, "power: %.9g W given, %.9g W drawn", given_w(x), st->load_w);
     double in = r->grid_j + r->gas_j + r->battery_out_j + r->unserved_j;
     double out = r->load_j + r->battery_in_j + r->spilled_j;
     double stored = st->stored_j, kept = r->battery_in_j - r->battery_out_j - r->battery_loss_j;
-    r->energy_error = (fabs(in - out) + fabs(stored - kept)) / fmax(out, 1.0);
+    r->energy_error = (fabs(in - out) + fabs(stored - kept)) / site_more(out, 1.0);
     CHECK_MSG(r->energy_error <= BALANCE, "energy: %.9g J in, %.9g J out; %.9g J stored of %.9g J",
               in, out, stored, kept);
 }
@@ -102,7 +102,7 @@ void site_segment(struct site_sim *x, site_us t)
     r->pue_month_load_j[st->month - 1] += (st->it_w + cooling) * dt;
     r->water_l += st->it_w * dt / 3.6e6 * st->l_per_kwh;
     r->grid_j += linear(grid->w, grid->slope, dt);
-    r->grid_peak_w = fmax(r->grid_peak_w, fmax(grid->w, grid->w + grid->slope * dt));
+    r->grid_peak_w = site_more(r->grid_peak_w, site_more(grid->w, grid->w + grid->slope * dt));
     for (int g = 0; g < x->s->n_gas; g++)
         gas(x, g, dt);
     battery(x, dt);

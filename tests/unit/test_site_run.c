@@ -1,0 +1,336 @@
+/* test_site_run.c: what holds for any scenario: the same bits for the same seed, after a pause and at
+ * any interval of reports; presets whose energy is whole; building, flaps, waves, life tables; and the
+ * planner's closed forms beside the twin. */
+#include "site/run/site_run_internal.h"
+#include "test_site_util.h"
+
+static char *folder;
+
+static const char *in_folder(const char *name)
+{
+    return arena_printf(&test_arena, "%s/%s", folder, name);
+}
+
+static void run_with(const struct site_scenario *s, const struct site_run_options *o,
+                     struct site_result *r)
+{
+    struct error e = {0};
+    assert_ok(site_run(s, o, r, &e), e);
+}
+
+/* A scenario in which everything happens. */
+static struct site_scenario *busy(double days)
+{
+    struct error e = {0};
+    struct site_scenario *s = arena_alloc(&test_arena, sizeof(*s));
+    assert_ok(site_load("heat-wave-and-trip", &test_arena, s, &e), e);
+    s->days = days;
+    return s;
+}
+
+static void same_bits(void **state)
+{
+    (void)state;
+    const struct site_scenario *s = busy(16.0);
+    struct site_result *a = arena_alloc(&test_arena, sizeof(*a)),
+                       *b = arena_alloc(&test_arena, sizeof(*b));
+    struct site_run_options o = {.seed = 5};
+    run_with(s, &o, a);
+    run_with(s, &o, b);
+    assert_memory_equal(a, b, sizeof(*a));
+    o.csv = folder; /* reports at an odd interval, windows at 10 ms, a log */
+    o.csv_every_s = 777.7;
+    o.events = in_folder("events.jsonl");
+    run_with(s, &o, b);
+    assert_memory_equal(a, b, sizeof(*a));
+    o.csv_every_s = 60.0;
+    o.events = NULL;
+    run_with(s, &o, b);
+    assert_memory_equal(a, b, sizeof(*a));
+    o = (struct site_run_options){.seed = 6};
+    run_with(s, &o, b);
+    assert_true(a->failures != b->failures);
+}
+
+static void paused_and_resumed(void **state)
+{
+    (void)state;
+    const struct site_scenario *s = busy(16.0);
+    struct site_result *a = arena_alloc(&test_arena, sizeof(*a)),
+                       *b = arena_alloc(&test_arena, sizeof(*b));
+    struct site_run_options o = {.seed = 5};
+    const char *path = in_folder("paused.site");
+    run_with(s, &o, a);
+    static const double AT[] = {0.0001, 3600.0, 12.0 * 86400.0 + 7.0, 13.3 * 86400.0};
+    for (size_t i = 0; i < ARRAY_LEN(AT); i++) {
+        struct error e = {0};
+        const struct site_run_options first = {.seed = 5, .pause_s = AT[i], .save = path};
+        const struct site_run_options then = {.seed = 99, .resume = path};
+        run_with(s, &first, b);
+        run_with(s, &then, b);
+        assert_memory_equal(a, b, sizeof(*a));
+        /* another scenario, a cut and a turned bit are refused */
+        struct site_scenario *other = busy(16.0);
+        other->fingerprint++;
+        assert_true(site_run(other, &then, b, &e) < 0);
+        assert_contains(e.text, "another scenario");
+    }
+    char *data;
+    size_t size;
+    struct error e = {0};
+    const struct site_run_options then = {.resume = path};
+    assert_ok(file_read(path, 1 << 24, &data, &size, &e), e);
+    data[size / 2] ^= 4;
+    assert_ok(file_write(path, data, size, &e), e);
+    assert_true(site_run(s, &then, b, &e) < 0);
+    assert_contains(e.text, "damaged");
+    assert_ok(file_write(path, data, size - 100, &e), e);
+    assert_true(site_run(s, &then, b, &e) < 0);
+    assert_contains(e.text, "cut off");
+    mem_free(data);
+}
+
+/* Each preset is read, lives, and its energy is whole at every event. */
+static void presets(void **state)
+{
+    (void)state;
+    static const char *const NAMES[] = {"gigafactory-20k",    "colossus-1-100k", "colossus-1-200k",
+                                        "colossus-2-550k",    "colossus-2-1m",   "stargate-abilene",
+                                        "heat-wave-and-trip", "sag-train",       "curtailment",
+                                        "flap-storm",         "bad-firmware",    "late-order"};
+    for (size_t i = 0; i < ARRAY_LEN(NAMES); i++) {
+        struct error e = {0};
+        struct site_scenario *s = arena_alloc(&test_arena, sizeof(*s));
+        assert_ok(site_load(NAMES[i], &test_arena, s, &e), e);
+        const struct site_result *r = test_live(s, 1);
+        struct site_sim x = {.s = s};
+        site_battery_init(&x);
+        double all = site_battery_energy_j(&x);
+        print_message("%-20s goodput %.3f, balance %.1e, energy %.1e, %.0f events\n", NAMES[i],
+                      site_goodput(s, r), r->balance_worst, r->energy_error, r->events);
+        assert_true(site_goodput(s, r) > 0.2 && site_goodput(s, r) < 1.0);
+        assert_true(r->soc_low >= s->battery.floor * all * (1.0 - 1e-9));
+        assert_true(r->soc_high <= s->battery.ceiling * all * (1.0 + 1e-9) + 1.0);
+    }
+}
+
+static double mean_running(const char *text, double day)
+{
+    struct site_scenario *s = test_scenario(text);
+    s->days = day;
+    double before = test_live(s, 1)->running_s;
+    s->days = day + 1.0;
+    return (test_live(s, 1)->running_s - before) / 86400.0;
+}
+
+/* Racks that are installed one by one; blocks that wait for power. */
+static void building(void **state)
+{
+    (void)state;
+    const char *text = "cluster: 100000 x h100\nfailures: {law: none}\ndays: 90\n"
+                       "blocks: [{accelerators: 100000, install_days: 19}]\n";
+    assert_near(test_one(text, "accelerator_days"), 1e5 * 71.0 + 1e5 * 9.5, 0.001);
+    text = "cluster: 330000 x h100\nfailures: {law: none}\ncommission_w: 2 kW\ngas: []\n"
+           "grid: {contract_w: 1 GW}\n"
+           "blocks: [{accelerators: 110000}, {accelerators: 110000, day: 30},\n"
+           "  {accelerators: 110000, day: 60}]\n"
+           "events: [{at: 0, what: grid_limit, watts: 300 MW, lasts: 45 d}]\n";
+    assert_near(mean_running(text, 10.0), 110000.0, 1e-9);
+    assert_near(mean_running(text, 40.0), 150000.0, 1e-9);
+    assert_near(mean_running(text, 50.0), 220000.0, 1e-9);
+    assert_near(mean_running(text, 70.0), 330000.0, 1e-9);
+}
+
+static void order_delayed(void **state)
+{
+    (void)state;
+    const char *text = "cluster: 1000 x h100\nfailures: {law: none}\ndays: 20\n"
+                       "blocks: [{name: late, accelerators: 1000, day: 5}]\n"
+                       "events: [{at: 1 d, what: order_delayed, target: late, lasts: 10 d}]\n";
+    assert_near(test_one(text, "running_days"), 1000.0 * 5.0, 1e-9);
+}
+
+/* 60,000 flaps a day of 15,000 links; a job of 1,024 that tolerates two in five minutes. */
+static void flaps(void **state)
+{
+    (void)state;
+    const struct site_scenario *s =
+        test_scenario("cluster: 1024 x h100\nfailures: {law: none}\ndays: 60\n"
+                      "jobs: [{name: j, restart: 0, flaps_tolerated: 2, flap_window: 5 min}]\n"
+                      "events: [{at: 1 d, what: flap_storm, lasts: 58 d, per_day: 4}]\n");
+    const struct site_result *r = test_live(s, 1);
+    double mean = 4.0 * 1024.0 / 288.0, few = exp(-mean) * (1.0 + mean + mean * mean / 2.0);
+    assert_near(r->jobs[0].flaps / r->jobs[0].flap_windows, mean, 0.01);
+    assert_near(r->jobs[0].flap_windows_over / r->jobs[0].flap_windows, 1.0 - few, 0.001);
+    assert_true(r->jobs[0].interruptions > 1000.0);
+}
+
+/* Lines of a square wave: closed form, and a transform of its trace. */
+static void waves(void **state)
+{
+    (void)state;
+    static const double DUTY[] = {0.5, 0.7, 0.9};
+    enum { N = 20000 }; /* 200 s at 10 ms, 100 periods */
+    for (size_t d = 0; d < ARRAY_LEN(DUTY); d++) {
+        const struct site_wave w = {200e6, DUTY[d], 2.0, 0.0};
+        for (int n = 1; n <= 5; n++) {
+            double re = 0.0, im = 0.0;
+            for (int i = 0; i < N; i++) {
+                double x = site_wave_at(&w, (i + 0.5) * 0.01), angle = 2.0 * M_PI * n * i / 200.0;
+                re += x * cos(angle) * 2.0 / N;
+                im += x * sin(angle) * 2.0 / N;
+            }
+            double want = 2.0 * 200e6 / (M_PI * n) * fabs(sin(M_PI * n * DUTY[d]));
+            assert_near(site_wave_line(&w, n), want, 1e-12);
+            assert_true(fabs(hypot(re, im) - want) <= 0.01 * want + 1.0);
+        }
+    }
+    /* nine equal jobs without a common phase: a ninth of the mean square of one of their size */
+    struct site_scenario *s = test_scenario("cluster: 9 x h100\n");
+    struct site_sim x = {.s = s, .st = arena_alloc(&test_arena, sizeof(*x.st))};
+    double sum = 0.0;
+    s->n_jobs = 9;
+    x.st->watts[0][SITE_DRAWS_RUN_COMPUTE] = 700.0;
+    for (int i = 0; i < 9; i++) {
+        s->jobs[i] = (struct site_job){.step_s = 10.0, .low_s = 2.0, .compute_share = 0.7};
+        x.st->jobs[i] =
+            (struct site_job_now){.state = SITE_STATE_RUNNING, .clock = 1.0, .alloc = {1}};
+    }
+    for (x.st->seed = 0; x.st->seed < 4000; x.st->seed++) {
+        struct site_wave w[SITE_MAX_WAVES];
+        double re = 0.0, im = 0.0, one = 0.0;
+        assert_int_equal(site_waves(&x, w), 9);
+        for (int i = 0; i < 9; i++) {
+            re += site_wave_line(&w[i], 1) * cos(2.0 * M_PI * w[i].phase);
+            im += site_wave_line(&w[i], 1) * sin(2.0 * M_PI * w[i].phase);
+            one += site_wave_line(&w[i], 1);
+        }
+        sum += (re * re + im * im) / (one * one) / 4000.0;
+    }
+    assert_near(sum, 1.0 / 9.0, 0.05);
+}
+
+/* What the twin reports of a load's wave. */
+static void reported_wave(void **state)
+{
+    (void)state;
+    const struct site_scenario *s = test_scenario(
+        "cluster: 1 x h100\nfailures: {law: none}\ndays: 1\ngas: []\n"
+        "loads: [{name: l, watts: 500 MW, swing_w: 100 MW, period: 2 s, duty: 70 %}]\n");
+    const struct site_result *r = test_live(s, 1);
+    static const double WANT[] = {103.00724296, 60.54613829, 13.11508857, 18.70978558, 25.46479089};
+    for (int i = 0; i < SITE_LINES; i++)
+        assert_near(r->swing_line_w[i] / 1e6, WANT[i], 1e-6);
+}
+
+/* Titan's GPUs by their life table: who never failed, at each age. */
+static void life_table(void **state)
+{
+    (void)state;
+    static const char *const BATCH[] = {"new", "old"};
+    for (int b = 0; b < 2; b++) {
+        struct csv t;
+        struct error e = {0};
+        double hazard = 0.0;
+        assert_ok(csv_load("tests/data/titan-gpu-life.csv", &test_arena, &t, &e), e);
+        const char *text =
+            arena_printf(&test_arena,
+                         "cluster: 2000000 x h100\ndays: 1800\nrepair: {triage: 1e10 s}\n"
+                         "failures: {law: table, table: tests/data/titan-gpu-life.csv, batch: %s,\n"
+                         "  unit: 1, hardware_share: 100 %%}\n",
+                         BATCH[b]);
+        for (size_t i = 0; i < t.n_rows; i++) {
+            double from, failed, days;
+            const char *unit;
+            if (strcmp(csv_field(&t, i, csv_column(&t, "batch")), BATCH[b]) != 0) continue;
+            unit_parse(csv_field(&t, i, csv_column(&t, "age_from_d")), UNIT_NONE, &from, &unit);
+            unit_parse(csv_field(&t, i, csv_column(&t, "removed_failed")), UNIT_NONE, &failed,
+                       &unit);
+            unit_parse(csv_field(&t, i, csv_column(&t, "gpu_days")), UNIT_NONE, &days, &unit);
+            if (from < 1800.0) hazard += 30.0 * failed / days;
+        }
+        double failed = test_one(text, "failures"), want = 2e6 * (1.0 - exp(-hazard));
+        assert_near(1.0 - failed / 2e6, exp(-hazard), 0.001); /* survival */
+        assert_near(failed, want, 0.01);
+    }
+}
+
+/* Sixteen seeds at least, then until 1 % is known. */
+static void seeds(void **state)
+{
+    (void)state;
+    const struct site_scenario *s = test_scenario("cluster: 16384 x h100\ndays: 20\ngas: []\n"
+                                                  "failures: {hardware_share: 0}\n"
+                                                  "jobs: [{name: j}]\n");
+    const struct site_run_options o = {.seed = 1};
+    struct site_seeds x;
+    struct error e = {0};
+    assert_ok(site_run_seeds(s, &o, 64, &test_arena, &x, &e), e);
+    assert_true(x.n >= 16 && x.half_width <= 0.01);
+    struct site_result *r = arena_alloc(&test_arena, sizeof(*r));
+    const struct site_run_options third = {.seed = 3};
+    run_with(s, &third, r);
+    assert_memory_equal(&x.each[2], r, sizeof(*r));
+    const struct site_run_options endless = {.seed = 1, .most_events = 50};
+    assert_true(site_run_seeds(s, &endless, 64, &test_arena, &x, &e) < 0);
+    assert_contains(e.text, "events in its first");
+}
+
+/* Where the assumptions are the planner's, so are the answers. */
+static void closed_forms_of_plans(void **state)
+{
+    (void)state;
+    const struct site_scenario *s = test_scenario(
+        "cluster: 16384 x h100\nsite: colossus-1\ngas: []\ngrid: {contract_w: 1 GW}\ndays: 365\n"
+        "failures: {law: none}\n"
+        "jobs: [{name: j, restart: 0, stall: 0, checkpoint: 3600 s, compute_share: 70 %}]\n");
+    const struct site_result *r = test_live(s, 1);
+    const int64_t used[MACHINE_MAX_POOLS] = {16384};
+    struct machine_draw d;
+    struct machine_cooling_year year;
+    machine_draw(&s->cluster, used, 0.0, 0.7, &d);
+    machine_cooling_year(&s->site, &year);
+    double it = machine_it_w(d.accelerators_w + d.other_w, d.network_w);
+    assert_near(r->it_j / 365.0 / 86400.0, it, 1e-6);
+    assert_near(r->load_j / r->it_j, year.mean_pue, 1e-6);
+    assert_near(r->water_l / (r->it_j / 3.6e6), year.mean_l_per_kwh, 1e-6);
+    struct machine_checkpoint c; /* a storm of a million: 14 s at 2 TB/s */
+    const struct machine_cluster storage = {
+        .storage_write_bytes_per_s = {.mid = 2e12, .grade = 'A'}};
+    machine_checkpoint(&storage, 2e12, 1e6, &c);
+    assert_near(c.write_s, 14.0, 1e-12);
+}
+
+static int start(void **state)
+{
+    (void)state;
+    arena_init(&test_arena);
+    folder = test_folder(&test_arena);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    file_remove_tree(folder, NULL);
+    arena_fini(&test_arena);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(same_bits),
+        cmocka_unit_test(paused_and_resumed),
+        cmocka_unit_test(presets),
+        cmocka_unit_test(building),
+        cmocka_unit_test(order_delayed),
+        cmocka_unit_test(flaps),
+        cmocka_unit_test(waves),
+        cmocka_unit_test(reported_wave),
+        cmocka_unit_test(life_table),
+        cmocka_unit_test(seeds),
+        cmocka_unit_test(closed_forms_of_plans),
+    };
+    return cmocka_run_group_tests(tests, start, stop);
+}
