@@ -150,6 +150,7 @@ static void put_head(struct api_call *c, struct json_writer *w, bool chunk)
 
 static const char *reason_of(const struct api_choice *k)
 {
+    if (k->n_calls > 0 && k->why != ENGINE_END_LENGTH) return "tool_calls";
     if (k->stopped) return "stop";
     return k->why == ENGINE_END_LENGTH ? "length" : "stop";
 }
@@ -189,8 +190,44 @@ static void send_line(struct api_call *c)
     c->wrote_s = time_now_s();
 }
 
-/* One chunk of a choice; text NULL: its end. */
-static void send_chunk(struct api_choice *k, const char *text, size_t n, bool role)
+/* What a chunk of a chat adds to its message. */
+struct delta {
+    bool role, end;
+    const char *text, *thought; /* n bytes of one of them, or NULL */
+    size_t n;
+    const char *call, *arguments; /* the name of a tool */
+};
+
+static void put_call(struct api_choice *k, struct json_writer *w, const struct delta *d, bool index)
+{
+    char id[48];
+    api_new_id(k->call->s, "call_", id);
+    jsonw_open(w, NULL, '{');
+    if (index) jsonw_int(w, "index", k->n_calls);
+    jsonw_string(w, "id", id);
+    jsonw_string(w, "type", "function");
+    jsonw_open(w, "function", '{');
+    jsonw_string(w, "name", d->call);
+    jsonw_string(w, "arguments", d->arguments);
+    jsonw_close(w, '}');
+    jsonw_close(w, '}');
+}
+
+static void put_delta(struct api_choice *k, struct json_writer *w, const struct delta *d)
+{
+    jsonw_open(w, "delta", '{');
+    if (d->role) jsonw_string(w, "role", "assistant");
+    if (d->text) jsonw_string_n(w, "content", d->text, d->n);
+    if (d->thought) jsonw_string_n(w, "reasoning_content", d->thought, d->n);
+    if (d->call) {
+        jsonw_open(w, "tool_calls", '[');
+        put_call(k, w, d, true);
+        jsonw_close(w, ']');
+    }
+    jsonw_close(w, '}');
+}
+
+static void send_chunk(struct api_choice *k, const struct delta *d)
 {
     struct api_call *c = k->call;
     struct json_writer w;
@@ -200,22 +237,15 @@ static void send_chunk(struct api_choice *k, const char *text, size_t n, bool ro
     jsonw_open(&w, "choices", '[');
     jsonw_open(&w, NULL, '{');
     jsonw_int(&w, "index", k->index);
-    if (c->kind == API_CHAT) {
-        jsonw_open(&w, "delta", '{');
-        if (role) jsonw_string(&w, "role", "assistant");
-        if (text) jsonw_string_n(&w, "content", text, n);
-        jsonw_close(&w, '}');
-    } else {
-        jsonw_string_n(&w, "text", text ? text : "", n);
-    }
-    if (role)
+    if (c->kind == API_CHAT)
+        put_delta(k, &w, d);
+    else
+        jsonw_string_n(&w, "text", d->text ? d->text : "", d->n);
+    if (d->role)
         jsonw_real(&w, "logprobs", NAN);
     else
         put_logprobs(k, &w);
-    if (text)
-        jsonw_real(&w, "finish_reason", NAN);
-    else
-        jsonw_string(&w, "finish_reason", reason_of(k));
+    jsonw_string(&w, "finish_reason", d->end ? reason_of(k) : NULL);
     jsonw_close(&w, '}');
     jsonw_close(&w, ']');
     jsonw_close(&w, '}');
@@ -243,7 +273,16 @@ static void put_choice(struct api_choice *k, struct json_writer *w)
     if (c->kind == API_CHAT) {
         jsonw_open(w, "message", '{');
         jsonw_string(w, "role", "assistant");
-        jsonw_string_n(w, "content", k->text.data, k->text.len);
+        if (k->n_calls && k->text.len == 0)
+            jsonw_string(w, "content", NULL);
+        else
+            jsonw_string_n(w, "content", k->text.data, k->text.len);
+        if (k->thought.len) jsonw_string_n(w, "reasoning_content", k->thought.data, k->thought.len);
+        if (k->n_calls) {
+            jsonw_open(w, "tool_calls", '[');
+            str_append(w->out, k->calls.data, k->calls.len);
+            jsonw_close(w, ']');
+        }
         jsonw_close(w, '}');
     } else {
         jsonw_string_n(w, "text", k->text.data, k->text.len);
@@ -270,14 +309,38 @@ static void reply_whole(struct api_call *c)
 
 /* ------------------------------------------------------------------ from the engine */
 
+void api_part_text(struct api_choice *k, const char *text, size_t n, bool thought)
+{
+    const struct delta d = {
+        .text = thought ? NULL : text, .thought = thought ? text : NULL, .n = n};
+    if (k->call->p.stream)
+        send_chunk(k, &d);
+    else
+        str_append(thought ? &k->thought : &k->text, text, n);
+}
+
+void api_part_call(struct api_choice *k, const char *name, const char *arguments)
+{
+    const struct delta d = {.call = name, .arguments = arguments};
+    struct json_writer w;
+    if (k->call->p.stream) {
+        send_chunk(k, &d);
+    } else {
+        if (k->calls.len) str_append_char(&k->calls, ',');
+        jsonw_begin(&w, &k->calls);
+        put_call(k, &w, &d, false);
+    }
+    k->n_calls++;
+}
+
 /* The first n pending bytes are certain. */
 static void emit(struct api_choice *k, size_t n)
 {
     if (n == 0) return;
-    if (k->call->p.stream)
-        send_chunk(k, k->pending.data, n, false);
+    if (k->call->kind == API_CHAT)
+        api_parts_add(k, k->pending.data, n);
     else
-        str_append(&k->text, k->pending.data, n);
+        api_part_text(k, k->pending.data, n, false);
     memmove(k->pending.data, k->pending.data + n, k->pending.len - n);
     k->pending.len -= n;
 }
@@ -306,8 +369,10 @@ static bool on_token(void *ctx, int i, const struct engine_token *t)
         k->stopped = true;
         return false;
     }
-    emit(k, serve_certain(c->p.stop, c->p.n_stop, k->pending.data, k->pending.len));
-    return true;
+    k->stopped = api_is_whole(c, k->index);
+    emit(k, k->stopped ? k->pending.len
+                       : serve_certain(c->p.stop, c->p.n_stop, k->pending.data, k->pending.len));
+    return !k->stopped;
 }
 
 static void on_end(void *ctx, int i, enum engine_end why)
@@ -319,7 +384,8 @@ static void on_end(void *ctx, int i, enum engine_end why)
     if (why == ENGINE_END_STOP) k->tokens++; /* the token that says so */
     if (why == ENGINE_END_GONE) return;
     emit(k, k->pending.len);
-    if (p->call->p.stream && why != ENGINE_END_FAILED) send_chunk(k, NULL, 0, false);
+    if (p->call->kind == API_CHAT) api_parts_end(k);
+    if (p->call->p.stream && why != ENGINE_END_FAILED) send_chunk(k, &(struct delta){.end = true});
 }
 
 static void on_wait(void *ctx)
@@ -427,6 +493,7 @@ struct api_call *api_call_new(struct serve_server *s, http_request_t *r, enum ap
         c->choices[i] = (struct api_choice){.call = c, .index = i};
         str_reserve(&c->choices[i].text, 1);
         str_reserve(&c->choices[i].pending, 1);
+        str_reserve(&c->choices[i].held, 1);
         str_reserve(&c->choices[i].logprobs, 1);
         for (size_t k = 0; k < ARRAY_LEN(c->choices[i].lp); k++)
             str_reserve(&c->choices[i].lp[k], 1);
@@ -441,6 +508,9 @@ void api_call_free(struct api_call *c)
         struct api_choice *k = &c->choices[i];
         str_fini(&k->pending);
         str_fini(&k->text);
+        str_fini(&k->held);
+        str_fini(&k->thought);
+        str_fini(&k->calls);
         str_fini(&k->logprobs);
         for (size_t n = 0; n < ARRAY_LEN(k->lp); n++)
             str_fini(&k->lp[n]);
@@ -448,6 +518,8 @@ void api_call_free(struct api_call *c)
     for (int i = 0; i < c->n_prompts; i++)
         token_array_fini(&c->prompts[i].ids);
     str_fini(&c->line);
+    json_decref(c->tools);
+    api_constrain_free(c);
     mem_free(c->prompts);
     mem_free(c->choices);
     mem_free(c);
@@ -489,6 +561,7 @@ static int fill_job(struct api_prompt *p, struct api_error *x)
         .logprobs = c->p.logprobs,
         .prompt_logprobs = c->p.logprobs && c->p.echo,
         .top_logprobs = (int)c->p.top_logprobs,
+        .constraints = c->constraints ? c->constraints + p->index * c->p.n : NULL,
         .ctx = p,
         .on_token = on_token,
         .on_end = on_end,
@@ -521,7 +594,7 @@ static void begin_stream(struct api_call *c)
     c->begun = true;
     http_stream_begin(c->http, 200, HTTP_EVENTS);
     for (int i = 0; i < c->n_choices && c->kind == API_CHAT; i++)
-        send_chunk(&c->choices[i], "", 0, true);
+        send_chunk(&c->choices[i], &(struct delta){.role = true, .text = ""});
 }
 
 int api_call_start(struct api_call *c, struct api_error *x)

@@ -8,6 +8,7 @@
 
 #include "http/http.h"
 #include "serve/api/serve_engine_internal.h"
+#include "serve/grammar/serve_grammar_internal.h"
 #include "serve/jinja/serve_jinja_internal.h"
 
 enum { API_MAX_STOPS = 16, API_MAX_CHOICES = 32, API_MAX_PROMPTS = 64 };
@@ -102,6 +103,13 @@ void api_token_text(struct serve_server *s, uint32_t id, struct str *out);
 /* ------------------------------------------------------------------ calls (serve_api_call.c) */
 
 enum api_kind { API_CHAT, API_COMPLETION };
+enum api_part { /* of a text, as it is being written */
+                API_PART_BEGINNING,
+                API_PART_TEXT,
+                API_PART_THOUGHT,
+                API_PART_CALL, /* of a tool, until its end */
+                API_PART_WHOLE /* looks like a call, and is known at the text's end */
+};
 struct api_call;
 struct api_prompt {
     struct api_call *call;
@@ -114,14 +122,19 @@ struct api_prompt {
 struct api_choice {
     struct api_call *call;
     int index;
-    struct str pending, text; /* not certain yet; the whole */
-    struct str logprobs;      /* entries that were not sent yet, or all */
-    struct str lp[3];         /* of completions: probabilities, likeliest, offsets */
+    struct str pending;              /* not certain yet */
+    struct str held;                 /* not known yet what it is part of */
+    struct str text, thought, calls; /* the whole; of calls the members of a list */
+    struct str logprobs;             /* entries that were not sent yet, or all */
+    struct str lp[3];                /* of completions: probabilities, likeliest, offsets */
     size_t lp_count, text_offset;
+    enum api_part part;
+    int n_calls;
     int64_t tokens;
     bool stopped, ended;
     enum engine_end why;
 };
+struct api_held;
 struct api_call {
     struct serve_server *s;
     http_request_t *http;
@@ -133,6 +146,11 @@ struct api_call {
     struct api_prompt *prompts;
     struct api_choice *choices;
     int n_prompts, n_choices, jobs_left;
+    json_t *tools;      /* that may be called, or NULL */
+    bool forced;        /* one of them must be */
+    grammar_t *grammar; /* of the text, or NULL; with a place of each choice in it */
+    struct api_held *held;
+    struct engine_constraint *constraints;
     bool begun; /* the stream */
     double wrote_s;
     struct str line; /* scratch */
@@ -144,6 +162,32 @@ void api_call_free(struct api_call *c);
 /* Checks lengths, takes a place in the queue and starts; the call is not the caller's afterwards,
  * unless this fails. */
 int api_call_start(struct api_call *c, struct api_error *x);
+
+/* ------------------------------------------------------------------ parts (serve_api_parts.c) */
+
+/* More of a chat's text; and that there is no more. */
+void api_parts_add(struct api_choice *k, const char *text, size_t n);
+void api_parts_end(struct api_choice *k);
+/* What they give (serve_api_call.c). */
+void api_part_text(struct api_choice *k, const char *text, size_t n, bool thought);
+void api_part_call(struct api_choice *k, const char *name, const char *arguments);
+
+/* ------------------------------------------------------------------ constraints
+ * (serve_api_constraint.c) */
+
+struct api_tools {
+    const json_t *tools; /* that may be called, or NULL */
+    bool forced;
+    grammar_t *grammar; /* of a call that must come, or NULL */
+};
+/* What response_format asks for, or NULL; tools and tool_choice. */
+int api_read_format(const json_t *o, grammar_t **out, struct api_error *x);
+int api_read_tools(const json_t *o, struct api_tools *t, struct api_error *x);
+/* The call's choices are held to the grammar, which becomes the call's. */
+void api_constrain(struct api_call *c, grammar_t *g);
+/* Whether the choice's text is whole, and nothing may come behind it. */
+bool api_is_whole(const struct api_call *c, int choice);
+void api_constrain_free(struct api_call *c);
 
 void api_new_id(struct serve_server *s, const char *prefix, char id[48]);
 

@@ -73,42 +73,72 @@ static int read_chat(struct serve_server *s, http_request_t *r, const json_t *o,
     return 0;
 }
 
-/* The messages as ids. */
+/* The messages as ids; *thinks: the text begins within a thought that the template has begun. */
 static int chat_prompt(struct serve_server *s, http_request_t *r, const json_t *o,
-                       struct token_array *ids, struct api_error *x)
+                       const json_t *tools, struct token_array *ids, bool *thinks,
+                       struct api_error *x)
 {
     struct api_chat chat = {.messages = json_object_get(o, "messages"),
-                            .tools = json_object_get(o, "tools"),
+                            .tools = tools,
                             .extra = json_object_get(o, "chat_template_kwargs"),
                             .add_prompt = true};
     struct jinja_text text;
     if (api_read_bool(o, "add_generation_prompt", &chat.add_prompt, x) < 0) return -1;
     if (api_read_bool(o, "continue_final_message", &chat.go_on, x) < 0) return -1;
-    if (chat.tools && !json_is_null(chat.tools) && !json_is_array(chat.tools))
-        return api_wrong(x, 400, "tools", "'tools' must be a list");
     if (api_render(s, &chat, http_arena(r), &text, x) < 0) return -1;
     api_encode(s, &text, ids);
+    while (text.size && strchr(" \n", text.text[text.size - 1]))
+        text.size--;
+    *thinks = text.size > 7 && memcmp(text.text + text.size - 7, "<think>", 7) == 0;
     return 0;
+}
+
+/* A call of the body, or NULL and the error. */
+static struct api_call *read_chat_call(struct serve_server *s, http_request_t *r, const json_t *o,
+                                       struct api_error *x)
+{
+    struct api_params p;
+    struct api_tools tools = {0};
+    grammar_t *format = NULL;
+    bool thinks = false;
+    if (read_chat(s, r, o, &p, x) < 0 || api_read_tools(o, &tools, x) < 0) return NULL;
+    if (api_read_format(o, &format, x) < 0) {
+        grammar_free(tools.grammar);
+        return NULL;
+    }
+    struct api_call *c = api_call_new(s, r, API_CHAT, &p, 1);
+    if (tools.tools) c->tools = json_deep_copy(tools.tools);
+    c->forced = tools.forced;
+    int rc = 0;
+    if (format && tools.grammar)
+        rc = api_wrong(x, 400, "response_format",
+                       "'response_format' beside a tool that must be "
+                       "called");
+    if (rc == 0) rc = chat_prompt(s, r, o, tools.tools, &c->prompts[0].ids, &thinks, x);
+    if (rc < 0) {
+        grammar_free(format);
+        grammar_free(tools.grammar);
+        api_call_free(c);
+        return NULL;
+    }
+    for (int i = 0; i < c->n_choices; i++)
+        if (format)
+            c->choices[i].part = API_PART_TEXT;
+        else if (thinks)
+            c->choices[i].part = API_PART_THOUGHT;
+    if (format || tools.grammar) api_constrain(c, format ? format : tools.grammar);
+    return c;
 }
 
 void api_chat_handler(void *ctx, http_request_t *r)
 {
     struct serve_server *s = ctx;
     struct api_error x = {0};
-    struct api_params p;
-    struct api_call *c = NULL;
     json_t *o = read_body(r);
     if (!o) return;
-    int rc = read_chat(s, r, o, &p, &x);
-    if (rc == 0) {
-        c = api_call_new(s, r, API_CHAT, &p, 1);
-        rc = chat_prompt(s, r, o, &c->prompts[0].ids, &x);
-    }
-    if (rc == 0) {
-        api_name_unknown(r, o, chat_fields);
-        rc = api_call_start(c, &x);
-    }
-    if (rc < 0)
+    struct api_call *c = read_chat_call(s, r, o, &x);
+    if (c) api_name_unknown(r, o, chat_fields);
+    if (!c || api_call_start(c, &x) < 0)
         refuse(r, o, c, &x);
     else
         json_decref(o);
@@ -253,7 +283,7 @@ void api_tokenize_handler(void *ctx, http_request_t *r)
     if (rc == 0) rc = api_read_bool(o, "parse_special", &special, &x);
     if (rc == 0) rc = api_read_bool(o, "with_pieces", &pieces, &x);
     if (rc == 0 && !text && json_object_get(o, "messages"))
-        rc = chat_prompt(s, r, o, &ids, &x);
+        rc = chat_prompt(s, r, o, json_object_get(o, "tools"), &ids, &special, &x);
     else if (rc == 0 && json_is_string(text))
         api_encode_text(s, json_string_value(text), json_string_length(text), special, start, &ids);
     else if (rc == 0)
