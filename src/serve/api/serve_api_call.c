@@ -148,57 +148,55 @@ static void put_head(struct api_call *c, struct json_writer *w, bool chunk)
     jsonw_string(w, "model", c->s->id);
 }
 
-static const char *reason_of(const struct api_choice *k)
+const char *api_reason(const struct api_choice *k)
 {
     if (k->n_calls > 0 && k->why != ENGINE_END_LENGTH) return "tool_calls";
     if (k->stopped) return "stop";
     return k->why == ENGINE_END_LENGTH ? "length" : "stop";
 }
 
-static void put_usage(struct api_call *c, struct json_writer *w)
+struct api_usage api_usage_of(const struct api_call *c)
 {
-    int64_t prompt = 0, cached = 0, written = 0;
-    double prompt_s = 0, write_s = 0;
+    struct api_usage u = {0};
     for (int i = 0; i < c->n_prompts; i++) {
         const struct engine_job *j = &c->prompts[i].job;
-        prompt += j->n_prompt;
-        cached += j->cached;
-        if (j->first_s > 0) prompt_s += j->first_s - j->prompt_s;
-        if (j->first_s > 0) write_s = fmax(write_s, time_now_s() - j->first_s);
+        u.prompt += j->n_prompt;
+        u.cached += j->cached;
+        if (j->first_s > 0) u.prompt_s += j->first_s - j->prompt_s;
+        if (j->first_s > 0) u.write_s = fmax(u.write_s, time_now_s() - j->first_s);
     }
     for (int i = 0; i < c->n_choices; i++)
-        written += c->choices[i].tokens;
+        u.written += c->choices[i].tokens;
+    return u;
+}
+
+static void put_usage(struct api_call *c, struct json_writer *w)
+{
+    const struct api_usage u = api_usage_of(c);
     jsonw_open(w, "usage", '{');
-    jsonw_int(w, "prompt_tokens", prompt);
-    jsonw_int(w, "completion_tokens", written);
-    jsonw_int(w, "total_tokens", prompt + written);
+    jsonw_int(w, "prompt_tokens", u.prompt);
+    jsonw_int(w, "completion_tokens", u.written);
+    jsonw_int(w, "total_tokens", u.prompt + u.written);
     jsonw_open(w, "prompt_tokens_details", '{');
-    jsonw_int(w, "cached_tokens", cached);
+    jsonw_int(w, "cached_tokens", u.cached);
     jsonw_close(w, '}');
     jsonw_close(w, '}');
     jsonw_open(w, "timings", '{');
-    jsonw_int(w, "prompt_n", prompt - cached);
-    jsonw_real(w, "prompt_ms", floor(prompt_s * 1e6) / 1e3);
-    jsonw_int(w, "predicted_n", written);
-    jsonw_real(w, "predicted_ms", floor(write_s * 1e6) / 1e3);
+    jsonw_int(w, "prompt_n", u.prompt - u.cached);
+    jsonw_real(w, "prompt_ms", floor(u.prompt_s * 1e6) / 1e3);
+    jsonw_int(w, "predicted_n", u.written);
+    jsonw_real(w, "predicted_ms", floor(u.write_s * 1e6) / 1e3);
     jsonw_close(w, '}');
 }
 
-static void send_line(struct api_call *c)
+void api_send(struct api_call *c, const char *event)
 {
-    http_event(c->http, NULL, c->line.data, c->line.len);
+    http_event(c->http, event, c->line.data, c->line.len);
     c->wrote_s = time_now_s();
 }
 
-/* What a chunk of a chat adds to its message. */
-struct delta {
-    bool role, end;
-    const char *text, *thought; /* n bytes of one of them, or NULL */
-    size_t n;
-    const char *call, *arguments; /* the name of a tool */
-};
-
-static void put_call(struct api_choice *k, struct json_writer *w, const struct delta *d, bool index)
+static void put_call(struct api_choice *k, struct json_writer *w, const struct api_delta *d,
+                     bool index)
 {
     char id[48];
     api_new_id(k->call->s, "call_", id);
@@ -213,7 +211,7 @@ static void put_call(struct api_choice *k, struct json_writer *w, const struct d
     jsonw_close(w, '}');
 }
 
-static void put_delta(struct api_choice *k, struct json_writer *w, const struct delta *d)
+static void put_delta(struct api_choice *k, struct json_writer *w, const struct api_delta *d)
 {
     jsonw_open(w, "delta", '{');
     if (d->role) jsonw_string(w, "role", "assistant");
@@ -227,7 +225,7 @@ static void put_delta(struct api_choice *k, struct json_writer *w, const struct 
     jsonw_close(w, '}');
 }
 
-static void send_chunk(struct api_choice *k, const struct delta *d)
+static void send_chunk(struct api_choice *k, const struct api_delta *d)
 {
     struct api_call *c = k->call;
     struct json_writer w;
@@ -237,7 +235,7 @@ static void send_chunk(struct api_choice *k, const struct delta *d)
     jsonw_open(&w, "choices", '[');
     jsonw_open(&w, NULL, '{');
     jsonw_int(&w, "index", k->index);
-    if (c->kind == API_CHAT)
+    if (c->kind != API_COMPLETION)
         put_delta(k, &w, d);
     else
         jsonw_string_n(&w, "text", d->text ? d->text : "", d->n);
@@ -245,11 +243,11 @@ static void send_chunk(struct api_choice *k, const struct delta *d)
         jsonw_real(&w, "logprobs", NAN);
     else
         put_logprobs(k, &w);
-    jsonw_string(&w, "finish_reason", d->end ? reason_of(k) : NULL);
+    jsonw_string(&w, "finish_reason", d->end ? api_reason(k) : NULL);
     jsonw_close(&w, '}');
     jsonw_close(&w, ']');
     jsonw_close(&w, '}');
-    send_line(c);
+    api_send(c, NULL);
 }
 
 static void send_usage(struct api_call *c)
@@ -262,7 +260,7 @@ static void send_usage(struct api_call *c)
     jsonw_close(&w, ']');
     put_usage(c, &w);
     jsonw_close(&w, '}');
-    send_line(c);
+    api_send(c, NULL);
 }
 
 static void put_choice(struct api_choice *k, struct json_writer *w)
@@ -288,14 +286,13 @@ static void put_choice(struct api_choice *k, struct json_writer *w)
         jsonw_string_n(w, "text", k->text.data, k->text.len);
     }
     put_logprobs(k, w);
-    jsonw_string(w, "finish_reason", reason_of(k));
+    jsonw_string(w, "finish_reason", api_reason(k));
     jsonw_close(w, '}');
 }
 
-static void reply_whole(struct api_call *c)
+static void write_whole(struct api_call *c)
 {
     struct json_writer w;
-    str_clear(&c->line);
     jsonw_begin(&w, &c->line);
     put_head(c, &w, false);
     jsonw_open(&w, "choices", '[');
@@ -304,28 +301,54 @@ static void reply_whole(struct api_call *c)
     jsonw_close(&w, ']');
     put_usage(c, &w);
     jsonw_close(&w, '}');
-    http_reply(c->http, 200, HTTP_JSON, c->line.data, c->line.len);
+}
+
+static void begin_chat(struct api_call *c)
+{
+    for (int i = 0; i < c->n_choices; i++)
+        send_chunk(&c->choices[i], &(struct api_delta){.role = true, .text = ""});
+}
+
+static void begin_nothing(struct api_call *c)
+{
+    (void)c;
+}
+
+static void end_chunks(struct api_call *c)
+{
+    if (c->p.include_usage) send_usage(c);
+    http_event(c->http, NULL, "[DONE]", 6);
+}
+
+static const struct api_shape chat_shape = {"chatcmpl-", begin_chat,  send_chunk,
+                                            end_chunks,  write_whole, api_error_json};
+static const struct api_shape completion_shape = {"cmpl-",    begin_nothing, send_chunk,
+                                                  end_chunks, write_whole,   api_error_json};
+
+static const struct api_shape *shape_of(enum api_kind kind)
+{
+    static const struct api_shape *const shapes[] = {&chat_shape, &completion_shape,
+                                                     &api_response_shape, &api_message_shape};
+    return shapes[kind];
 }
 
 /* ------------------------------------------------------------------ from the engine */
 
 void api_part_text(struct api_choice *k, const char *text, size_t n, bool thought)
 {
-    const struct delta d = {
+    const struct api_delta d = {
         .text = thought ? NULL : text, .thought = thought ? text : NULL, .n = n};
-    if (k->call->p.stream)
-        send_chunk(k, &d);
-    else
+    if (k->call->p.stream) k->call->shape->delta(k, &d);
+    if (!k->call->p.stream || k->call->kind == API_RESPONSE)
         str_append(thought ? &k->thought : &k->text, text, n);
 }
 
 void api_part_call(struct api_choice *k, const char *name, const char *arguments)
 {
-    const struct delta d = {.call = name, .arguments = arguments};
+    const struct api_delta d = {.call = name, .arguments = arguments};
     struct json_writer w;
-    if (k->call->p.stream) {
-        send_chunk(k, &d);
-    } else {
+    if (k->call->p.stream) k->call->shape->delta(k, &d);
+    if (!k->call->p.stream || k->call->kind == API_RESPONSE) {
         if (k->calls.len) str_append_char(&k->calls, ',');
         jsonw_begin(&w, &k->calls);
         put_call(k, &w, &d, false);
@@ -337,7 +360,7 @@ void api_part_call(struct api_choice *k, const char *name, const char *arguments
 static void emit(struct api_choice *k, size_t n)
 {
     if (n == 0) return;
-    if (k->call->kind == API_CHAT)
+    if (k->call->kind != API_COMPLETION)
         api_parts_add(k, k->pending.data, n);
     else
         api_part_text(k, k->pending.data, n, false);
@@ -384,8 +407,9 @@ static void on_end(void *ctx, int i, enum engine_end why)
     if (why == ENGINE_END_STOP) k->tokens++; /* the token that says so */
     if (why == ENGINE_END_GONE) return;
     emit(k, k->pending.len);
-    if (p->call->kind == API_CHAT) api_parts_end(k);
-    if (p->call->p.stream && why != ENGINE_END_FAILED) send_chunk(k, &(struct delta){.end = true});
+    if (p->call->kind != API_COMPLETION) api_parts_end(k);
+    if (p->call->p.stream && why != ENGINE_END_FAILED)
+        send_chunk(k, &(struct api_delta){.end = true});
 }
 
 static void on_wait(void *ctx)
@@ -440,17 +464,18 @@ static void finish(struct api_call *c)
     if (c->begun) {
         str_clear(&c->line);
         if (x.status) {
-            api_error_json(&x, &c->line);
-            send_line(c);
-        } else if (c->p.include_usage) {
-            send_usage(c);
+            c->shape->error(&x, &c->line);
+            api_send(c, c->kind == API_MESSAGE ? "error" : NULL);
+        } else {
+            c->shape->end(c);
         }
-        http_event(c->http, NULL, "[DONE]", 6);
         http_stream_end(c->http);
     } else if (x.status) {
         api_reply_error(c->http, &x);
     } else {
-        reply_whole(c);
+        str_clear(&c->line);
+        c->shape->whole(c);
+        http_reply(c->http, 200, HTTP_JSON, c->line.data, c->line.len);
     }
     api_call_free(c);
 }
@@ -474,7 +499,6 @@ void api_new_id(struct serve_server *s, const char *prefix, char id[48])
 struct api_call *api_call_new(struct serve_server *s, http_request_t *r, enum api_kind kind,
                               const struct api_params *p, int n_prompts)
 {
-    static const char *const prefixes[] = {"chatcmpl-", "cmpl-"};
     struct api_call *c = mem_calloc(1, sizeof(*c));
     c->s = s;
     c->http = r;
@@ -484,7 +508,8 @@ struct api_call *api_call_new(struct serve_server *s, http_request_t *r, enum ap
     c->created = (int64_t)time(NULL);
     c->n_prompts = c->jobs_left = n_prompts;
     c->n_choices = n_prompts * (int)p->n;
-    api_new_id(s, prefixes[kind], c->id);
+    c->shape = shape_of(kind);
+    api_new_id(s, c->shape->prefix, c->id);
     c->prompts = mem_calloc((size_t)n_prompts, sizeof(*c->prompts));
     c->choices = mem_calloc((size_t)c->n_choices, sizeof(*c->choices));
     for (int i = 0; i < n_prompts; i++)
@@ -532,7 +557,7 @@ static int fill_job(struct api_prompt *p, struct api_error *x)
     int64_t n = (int64_t)p->ids.count, room = s->context - n;
     if (n == 0) return api_wrong(x, 400, "prompt", "the prompt is empty");
     if (room < 1) {
-        api_wrong(x, 400, c->kind == API_CHAT ? "messages" : "prompt",
+        api_wrong(x, 400, c->kind == API_COMPLETION ? "prompt" : "messages",
                   "the prompt is %lld tokens long, and the context of this model %lld: nothing "
                   "could be written",
                   (long long)n, (long long)s->context);
@@ -593,8 +618,7 @@ static void begin_stream(struct api_call *c)
 {
     c->begun = true;
     http_stream_begin(c->http, 200, HTTP_EVENTS);
-    for (int i = 0; i < c->n_choices && c->kind == API_CHAT; i++)
-        send_chunk(&c->choices[i], &(struct delta){.role = true, .text = ""});
+    c->shape->begin(c);
 }
 
 int api_call_start(struct api_call *c, struct api_error *x)

@@ -102,7 +102,7 @@ void api_token_text(struct serve_server *s, uint32_t id, struct str *out);
 
 /* ------------------------------------------------------------------ calls (serve_api_call.c) */
 
-enum api_kind { API_CHAT, API_COMPLETION };
+enum api_kind { API_CHAT, API_COMPLETION, API_RESPONSE, API_MESSAGE };
 enum api_part { /* of a text, as it is being written */
                 API_PART_BEGINNING,
                 API_PART_TEXT,
@@ -134,14 +134,36 @@ struct api_choice {
     bool stopped, ended;
     enum engine_end why;
 };
+/* What is added to an answer's message. */
+struct api_delta {
+    bool role, end;
+    const char *text, *thought; /* n bytes of one of them, or NULL */
+    size_t n;
+    const char *call, *arguments; /* the name of a tool */
+};
+struct api_usage { /* tokens; seconds of reading and writing */
+    int64_t prompt, cached, written;
+    double prompt_s, write_s;
+};
+/* How an answer of a kind looks. */
+struct api_shape {
+    const char *prefix;                                                 /* of ids */
+    void (*begin)(struct api_call *c);                                  /* of a stream */
+    void (*delta)(struct api_choice *k, const struct api_delta *delta); /* in a stream */
+    void (*end)(struct api_call *c);                                    /* behind all of them */
+    void (*whole)(struct api_call *c);                                  /* writes c->line */
+    void (*error)(const struct api_error *x, struct str *out);
+};
 struct api_held;
 struct api_call {
     struct serve_server *s;
     http_request_t *http;
     struct arena *arena; /* the request's */
     enum api_kind kind;
+    const struct api_shape *shape;
     struct api_params p;
-    char id[48];
+    char id[48], item[48]; /* of the answer; of what is being written of it */
+    int64_t events;        /* sent */
     int64_t created;
     struct api_prompt *prompts;
     struct api_choice *choices;
@@ -189,11 +211,25 @@ void api_constrain(struct api_call *c, grammar_t *g);
 bool api_is_whole(const struct api_call *c, int choice);
 void api_constrain_free(struct api_call *c);
 
+/* ------------------------------------------------------------------ shapes
+ * serve_api_call.c has those of chats and completions. */
+
+extern const struct api_shape api_response_shape, api_message_shape;
+struct api_usage api_usage_of(const struct api_call *c);
+/* "stop", "length" or "tool_calls" */
+const char *api_reason(const struct api_choice *k);
+/* Sends c->line as an event. */
+void api_send(struct api_call *c, const char *event);
+/* A call of a chat's body, or NULL and the error. */
+struct api_call *api_read_chat(struct serve_server *s, http_request_t *r, const json_t *o,
+                               enum api_kind kind, struct api_error *x);
+
 void api_new_id(struct serve_server *s, const char *prefix, char id[48]);
 
 /* ------------------------------------------------------------------ requests */
 
 http_handler api_chat_handler, api_completion_handler, api_tokenize_handler, api_detokenize_handler,
-    api_template_handler, api_embeddings_handler;
+    api_template_handler, api_embeddings_handler, api_response_handler, api_message_handler,
+    api_count_handler;
 
 #endif

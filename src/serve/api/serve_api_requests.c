@@ -93,9 +93,8 @@ static int chat_prompt(struct serve_server *s, http_request_t *r, const json_t *
     return 0;
 }
 
-/* A call of the body, or NULL and the error. */
-static struct api_call *read_chat_call(struct serve_server *s, http_request_t *r, const json_t *o,
-                                       struct api_error *x)
+struct api_call *api_read_chat(struct serve_server *s, http_request_t *r, const json_t *o,
+                               enum api_kind kind, struct api_error *x)
 {
     struct api_params p;
     struct api_tools tools = {0};
@@ -106,7 +105,7 @@ static struct api_call *read_chat_call(struct serve_server *s, http_request_t *r
         grammar_free(tools.grammar);
         return NULL;
     }
-    struct api_call *c = api_call_new(s, r, API_CHAT, &p, 1);
+    struct api_call *c = api_call_new(s, r, kind, &p, 1);
     if (tools.tools) c->tools = json_deep_copy(tools.tools);
     c->forced = tools.forced;
     int rc = 0;
@@ -121,11 +120,8 @@ static struct api_call *read_chat_call(struct serve_server *s, http_request_t *r
         api_call_free(c);
         return NULL;
     }
-    for (int i = 0; i < c->n_choices; i++)
-        if (format)
-            c->choices[i].part = API_PART_TEXT;
-        else if (thinks)
-            c->choices[i].part = API_PART_THOUGHT;
+    for (int i = 0; i < c->n_choices && (format || thinks); i++)
+        c->choices[i].part = format ? API_PART_TEXT : API_PART_THOUGHT;
     if (format || tools.grammar) api_constrain(c, format ? format : tools.grammar);
     return c;
 }
@@ -136,7 +132,7 @@ void api_chat_handler(void *ctx, http_request_t *r)
     struct api_error x = {0};
     json_t *o = read_body(r);
     if (!o) return;
-    struct api_call *c = read_chat_call(s, r, o, &x);
+    struct api_call *c = api_read_chat(s, r, o, API_CHAT, &x);
     if (c) api_name_unknown(r, o, chat_fields);
     if (!c || api_call_start(c, &x) < 0)
         refuse(r, o, c, &x);

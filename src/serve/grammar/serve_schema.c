@@ -236,13 +236,16 @@ static const struct gnode *string_node(struct schema *s, const json_t *j)
 
 /* ------------------------------------------------------------------ numbers */
 
-/* The least and the most whole number within the bounds. */
-static bool read_bounds(struct schema *s, const json_t *j, int64_t *least, int64_t *most)
+struct bounds {
+    int64_t least, most; /* whole numbers within */
+    int64_t low, high;   /* between which every fraction is within */
+};
+
+static bool read_bounds(struct schema *s, const json_t *j, struct bounds *b)
 {
     static const char *const keys[] = {"minimum", "exclusiveMinimum", "maximum",
                                        "exclusiveMaximum"};
-    *least = -MAX_WHOLE;
-    *most = MAX_WHOLE;
+    *b = (struct bounds){-MAX_WHOLE, MAX_WHOLE, -MAX_WHOLE, MAX_WHOLE};
     for (int i = 0; i < 4; i++) {
         const json_t *v = json_object_get(j, keys[i]);
         if (!v) continue;
@@ -251,42 +254,47 @@ static bool read_bounds(struct schema *s, const json_t *j, int64_t *least, int64
             return false;
         }
         double x = json_number_value(v);
-        if (i == 0) *least = MAX(*least, (int64_t)ceil(x));
-        if (i == 1) *least = MAX(*least, (int64_t)floor(x) + 1);
-        if (i == 2) *most = MIN(*most, (int64_t)floor(x));
-        if (i == 3) *most = MIN(*most, (int64_t)ceil(x) - 1);
+        if (i == 0) b->least = MAX(b->least, (int64_t)ceil(x));
+        if (i == 1) b->least = MAX(b->least, (int64_t)floor(x) + 1);
+        if (i == 2) b->most = MIN(b->most, (int64_t)floor(x));
+        if (i == 3) b->most = MIN(b->most, (int64_t)ceil(x) - 1);
+        if (i < 2)
+            b->low = MAX(b->low, (int64_t)ceil(x));
+        else
+            b->high = MIN(b->high, (int64_t)floor(x));
     }
     return true;
 }
 
-/* Between whole bounds: whole numbers, and fractions that lie between two of them. */
-static const struct gnode *fractions(struct schema *s, int64_t least, int64_t most)
+/* Whole numbers, and fractions that are none, between two whole numbers. */
+static const struct gnode *fractions(struct schema *s, const struct bounds *b)
 {
     grammar_t *g = s->g;
     const struct gnode *any[3];
     size_t n = 0;
     const struct gnode *fraction =
-        GRAMMAR_ALL(g, grammar_text(g, "."), grammar_repeat(g, grammar_range(g, '0', '9'), 1, 6));
-    any[n++] = schema_whole(g, least, most);
-    if (most >= 1) any[n++] = GRAMMAR_ALL(g, schema_whole(g, MAX(least, 0), most - 1), fraction);
-    if (least <= -1)
-        any[n++] = GRAMMAR_ALL(g, grammar_text(g, "-"), schema_whole(g, MAX(-most, 0), -least - 1),
-                               fraction);
-    return grammar_any(g, n, any);
+        GRAMMAR_ALL(g, grammar_text(g, "."), grammar_repeat(g, grammar_range(g, '0', '9'), 0, 5),
+                    grammar_range(g, '1', '9'));
+    if (b->least <= b->most) any[n++] = schema_whole(g, b->least, b->most);
+    if (b->high >= 1 && b->low < b->high)
+        any[n++] = GRAMMAR_ALL(g, schema_whole(g, MAX(b->low, 0), b->high - 1), fraction);
+    if (b->low <= -1 && b->low < b->high)
+        any[n++] = GRAMMAR_ALL(g, grammar_text(g, "-"),
+                               schema_whole(g, MAX(-b->high, 0), -b->low - 1), fraction);
+    return n ? grammar_any(g, n, any) : refuse(s, "the bounds are too narrow for a number");
 }
 
 static const struct gnode *number_node(struct schema *s, const json_t *j, bool whole)
 {
-    int64_t least, most;
-    bool bounds = has(j, "minimum") || has(j, "maximum") || has(j, "exclusiveMinimum") ||
-                  has(j, "exclusiveMaximum");
-    if (!whole && has(j, "multipleOf")) whole = true;
-    if (!bounds) return whole ? s->shared.integer : s->shared.number;
-    if (!read_bounds(s, j, &least, &most)) return NULL;
-    if (least > most) return refuse(s, "no whole number lies within the bounds");
-    if (whole) return schema_whole(s->g, least, most);
-    /* one place is given up where -0.5 would be below a least of 0, and the like */
-    return least == most ? schema_whole(s->g, least, most) : fractions(s, least, most);
+    struct bounds b;
+    bool given = has(j, "minimum") || has(j, "maximum") || has(j, "exclusiveMinimum") ||
+                 has(j, "exclusiveMaximum");
+    if (has(j, "multipleOf")) whole = true;
+    if (!given) return whole ? s->shared.integer : s->shared.number;
+    if (!read_bounds(s, j, &b)) return NULL;
+    if (!whole) return fractions(s, &b);
+    if (b.least > b.most) return refuse(s, "no whole number lies within the bounds");
+    return schema_whole(s->g, b.least, b.most);
 }
 
 /* ------------------------------------------------------------------ lists */

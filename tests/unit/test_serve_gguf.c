@@ -1,0 +1,161 @@
+/* Tests of a model in one GGUF file: it gives the bits that the same weights give from a folder; its
+ * tokenizer and template are used; what it asks for and is not done is refused. */
+#include "gguf_file.h"
+#include "test_cmocka.h"
+
+static void open_bytes(const struct str *bytes, struct serve_model *m, int *rc, struct error *e)
+{
+    struct arena a = {0};
+    char *dir = test_folder(&a);
+    const char *path = file_join(&a, dir, "model.gguf");
+    struct serve_options o = {.config = path, .weights = path, .B = 1, .T = 1, .threads = 1};
+    o.precision = SERVE_PRECISION_FP32;
+    assert_ok(file_write(path, bytes->data, bytes->len, e), *e);
+    *rc = serve_model_open(&o, m, e);
+    file_remove_tree(dir, NULL);
+    arena_fini(&a);
+}
+
+static char *continuation(struct serve_model *m)
+{
+    struct error e = {0};
+    serve_session_t *s;
+    struct str text = {0};
+    struct serve_generation g = {.prompt = "Hello 12",
+                                 .prompt_size = 8,
+                                 .max_tokens = 20,
+                                 .ignore_eos = true,
+                                 .no_start_token = true};
+    assert_ok(serve_session_new(m, &s, &e), e);
+    assert_ok(serve_generate(s, &g, &text, NULL, &e), e);
+    serve_session_free(s);
+    return text.data;
+}
+
+/* The same numbers as safetensors beside a config.json. */
+static void write_folder(const struct model_config *c, const char *dir, struct arena *a)
+{
+    struct error e = {0};
+    struct param_table t;
+    json_t *config = model_config_to_json(c), *tokenizer = fixture_tokenizer();
+    model_params_build(c, a, &t);
+    struct safetensors_entry *entries = arena_alloc(a, t.n_rows * sizeof(*entries));
+    for (size_t i = 0; i < t.n_rows; i++) {
+        const struct param *p = &t.rows[i];
+        float *data = arena_alloc(a, p->count * sizeof(*data));
+        for (size_t k = 0; k < p->count; k++)
+            data[k] = gguf_file_number(i, k, p);
+        entries[i] = (struct safetensors_entry){
+            .dtype = ST_F32, .n_dims = p->n_dims, .data = data, .bytes = p->count * sizeof(*data)};
+        memcpy(entries[i].name, p->name, sizeof(p->name));
+        memcpy(entries[i].shape, p->shape, sizeof(p->shape));
+    }
+    assert_ok(
+        safetensors_write(file_join(a, dir, "weights.safetensors"), entries, t.n_rows, NULL, &e),
+        e);
+    assert_ok(json_save_path(config, file_join(a, dir, "config.json"), &e), e);
+    assert_ok(json_save_path(tokenizer, file_join(a, dir, "tokenizer.json"), &e), e);
+    json_decref(config);
+    json_decref(tokenizer);
+}
+
+static void the_same_as_a_folder(void **unused)
+{
+    struct error e = {0};
+    struct arena a = {0};
+    struct str bytes = {0};
+    struct serve_model from_file, from_folder;
+    int rc;
+    (void)unused;
+    struct model_config c = gguf_file_config();
+    for (int tied = 0; tied < 2; tied++) {
+        char *dir = test_folder(&a);
+        c.tied_embeddings = tied;
+        c.qkv_biases = !tied;
+        str_clear(&bytes);
+        gguf_file_make(&bytes, &c, "llama");
+        open_bytes(&bytes, &from_file, &rc, &e);
+        assert_ok(rc, e);
+        write_folder(&c, dir, &a);
+        struct serve_options o = {.config = file_join(&a, dir, "config.json"),
+                                  .weights = file_join(&a, dir, "weights.safetensors"),
+                                  .tokenizer = file_join(&a, dir, "tokenizer.json"),
+                                  .precision = SERVE_PRECISION_FP32,
+                                  .threads = 1,
+                                  .B = 1,
+                                  .T = 1};
+        assert_ok(serve_model_open(&o, &from_folder, &e), e);
+        char *x = continuation(&from_file), *y = continuation(&from_folder);
+        assert_string_equal(x, y);
+        assert_string_equal(
+            from_file.chat_template,
+            "{% for m in messages %}{{ m.role }}:{{ m.content }}<|eos|>{% endfor %}a:");
+        assert_null(from_folder.chat_template);
+        assert_int_equal(tokenizer_eos(from_file.tokenizer), 0);
+        mem_free(x);
+        mem_free(y);
+        serve_model_close(&from_file);
+        serve_model_close(&from_folder);
+        file_remove_tree(dir, NULL);
+    }
+    str_fini(&bytes);
+    arena_fini(&a);
+}
+
+static void expect_refused(const struct str *bytes, const char *words)
+{
+    struct error e = {0};
+    struct serve_model m;
+    int rc;
+    open_bytes(bytes, &m, &rc, &e);
+    assert_true(rc < 0);
+    assert_contains(e.text, words);
+}
+
+/* Another text of the same length in place of one. */
+static void change(struct str *bytes, const char *from, const char *to)
+{
+    char *at = memmem(bytes->data, bytes->len, from, strlen(from));
+    assert_non_null(at);
+    assert_int_equal(strlen(from), strlen(to));
+    memcpy(at, to, strlen(to));
+}
+
+static void what_is_refused(void **unused)
+{
+    struct model_config c = gguf_file_config();
+    struct str whole = {0}, bytes = {0};
+    static const struct {
+        const char *from, *to, *words;
+    } changes[] = {
+        {"llama.block_count", "llama.block_kount", "'llama.block_count' is missing"},
+        {"smollm", "smellm", "'smellm': how it cuts text is not known"},
+        {"gpt2", "bert", "'bert'"},
+        {"blk.1.attn_q.weight", "blk.9.attn_q.weight", "'blk.1.attn_q.weight' is missing"},
+        {"tokenizer.ggml.merges", "tokenizer.ggml.nerges", "merges' is missing"},
+        {"tokenizer.ggml.tokens", "tokenizer.ggml.tokenz", "tokens' is missing"}};
+    (void)unused;
+    gguf_file_make(&whole, &c, "llama");
+    for (size_t i = 0; i < ARRAY_LEN(changes); i++) {
+        str_clear(&bytes);
+        str_append(&bytes, whole.data, whole.len);
+        change(&bytes, changes[i].from, changes[i].to);
+        expect_refused(&bytes, changes[i].words);
+    }
+    str_clear(&bytes);
+    gguf_file_make(&bytes, &c, "other");
+    expect_refused(&bytes, "family 'other'");
+    str_clear(&bytes);
+    str_append(&bytes, whole.data, whole.len);
+    memcpy(bytes.data + bytes.len - 4, "\0\0\xc0\x7f", 4); /* NaN in the last tensor */
+    expect_refused(&bytes, "NaN");
+    str_fini(&whole);
+    str_fini(&bytes);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(the_same_as_a_folder),
+                                       cmocka_unit_test(what_is_refused)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
