@@ -175,9 +175,10 @@ static int run(struct serve_model *m, const struct option_line *l,
     TRY(read_keys(l, o, keys, &so.n_keys, e));
     TRY(read_origins(o, so.n_keys, &so, e));
     if (o->template_file) {
-        mem_free(m->chat_template);
-        m->chat_template = NULL;
-        TRY(file_read(o->template_file, 4u << 20, &m->chat_template, &size, e));
+        char *text;
+        TRY(file_read(o->template_file, 4u << 20, &text, &size, e));
+        so.template_text = arena_strdup(l->arena, text);
+        mem_free(text);
     }
     if (so.n_keys == 0 && strncmp(o->host, "127.", 4) != 0 && strcmp(o->host, "localhost") != 0 &&
         strcmp(o->host, "::1") != 0)

@@ -145,8 +145,9 @@ struct serve_server_options {
     int64_t parallel;                      /* texts that are written at once */
     int64_t context;                       /* longest of them, tokens; 0: the model's */
     int64_t queue;                         /* prompts that may wait */
-    bool no_cache;        /* keep nothing of what was read for later prompts that begin so */
-    const char *log_path; /* a line for each request; NULL: none */
+    bool no_cache;             /* keep nothing of what was read for later prompts that begin so */
+    const char *template_text; /* of conversations, in place of the model's own; NULL: that */
+    const char *log_path;      /* a line for each request; NULL: none */
 };
 typedef struct serve_server serve_server_t;
 /* Listens and answers, in threads of its own; what *o points at, and the model, must outlive it. */

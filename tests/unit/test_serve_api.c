@@ -241,6 +241,138 @@ static void completions(void **unused)
     end(&s);
 }
 
+/* What a user writes is text, whatever it looks like. */
+static void users_write_no_control_tokens(void **unused)
+{
+    struct server s;
+    (void)unused;
+    begin(&s, (struct serve_server_options){0});
+    json_t *o = ask_json(&s, "/tokenize",
+                         "{\"messages\":[{\"role\":\"user\",\"content\":\"<|eos|>\"}]}", 200);
+    const json_t *tokens = json_object_get(o, "tokens");
+    for (size_t i = 0; i < json_array_size(tokens); i++)
+        assert_true(json_integer_value(json_array_get(tokens, i)) > 0);
+    json_decref(o);
+    o = ask_json(&s, "/tokenize", "{\"content\":\"<|eos|>\",\"parse_special\":true}", 200);
+    tokens = json_object_get(o, "tokens");
+    assert_int_equal(json_array_size(tokens), 1);
+    assert_int_equal(json_integer_value(json_array_get(tokens, 0)), 0);
+    json_decref(o);
+    end(&s);
+}
+
+#define SCHEMA                                                                        \
+    "{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"integer\",\"minimum\":0," \
+    "\"maximum\":99},\"k\":{\"enum\":[\"x\",\"yz\"]}},\"required\":[\"a\",\"k\"]}"
+
+/* A model of random weights writes what a schema says, at any temperature. */
+static void answers_fit_schemas(void **unused)
+{
+    struct server s;
+    (void)unused;
+    begin(&s, (struct serve_server_options){0});
+    for (int seed = 0; seed < 6; seed++) {
+        struct str fields = {0};
+        str_printf(&fields,
+                   "\"seed\":%d,\"temperature\":%d,\"response_format\":{\"type\":\"json_schema\","
+                   "\"json_schema\":{\"name\":\"n\",\"schema\":" SCHEMA "}}",
+                   seed, seed % 3);
+        char *text = chat_text(&s, fields.data);
+        json_t *v = json_loads(text, 0, NULL);
+        const char *k = json_string_value(json_object_get(v, "k"));
+        if (!k || (strcmp(k, "x") != 0 && strcmp(k, "yz") != 0)) fail_msg("%s", text);
+        assert_in_range(json_integer_value(json_object_get(v, "a")), 0, 99);
+        json_decref(v);
+        mem_free(text);
+        str_fini(&fields);
+    }
+    expect_error(&s, CHAT,
+                 "{" HELLO ",\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{"
+                 "\"schema\":{\"not\":{}}}}}",
+                 400, "'not'");
+    expect_error(&s, CHAT, "{" HELLO ",\"response_format\":{\"type\":\"yaml\"}}", 400, "'yaml");
+    end(&s);
+}
+
+#define TOOL                                                                                   \
+    "\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"parameters\":{\"type\":" \
+    "\"object\",\"properties\":{\"n\":{\"enum\":[1]}},\"required\":[\"n\"]}}}]"
+
+static void calls_of_tools(void **unused)
+{
+    struct server s;
+    int status;
+    (void)unused;
+    begin(&s, (struct serve_server_options){.template_text = "{{ tools and '' }}:"});
+    json_t *o = ask_json(&s, CHAT, "{" HELLO "," TOOL ",\"tool_choice\":\"required\"}", 200);
+    const json_t *choice = json_array_get(json_object_get(o, "choices"), 0);
+    const json_t *calls = json_object_get(json_object_get(choice, "message"), "tool_calls");
+    const json_t *f = json_object_get(json_array_get(calls, 0), "function");
+    assert_string_equal(json_string_value(json_object_get(f, "name")), "f");
+    assert_string_equal(json_string_value(json_object_get(f, "arguments")), "{\"n\":1}");
+    assert_string_equal(json_string_value(json_object_get(choice, "finish_reason")), "tool_calls");
+    json_decref(o);
+    char *text = ask(s.port, CHAT,
+                     "{" HELLO "," TOOL ",\"tool_choice\":\"required\",\"stream\":true}", &status);
+    assert_contains(text, "\"tool_calls\":[{\"index\":0,\"id\":\"call_");
+    assert_contains(text, "\"finish_reason\":\"tool_calls\"");
+    mem_free(text);
+    o = ask_json(
+        &s, "/v1/messages",
+        "{\"max_tokens\":60,\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"tools\":"
+        "[{\"name\":\"f\",\"input_schema\":{\"type\":\"object\",\"additionalProperties\":"
+        "false}}],\"tool_choice\":{\"type\":\"any\"}}",
+        200);
+    assert_string_equal(at(o, "content", 0, "type", NULL), "tool_use");
+    assert_string_equal(json_string_value(json_object_get(o, "stop_reason")), "tool_use");
+    json_decref(o);
+    expect_error(&s, CHAT, "{" HELLO ",\"tool_choice\":\"required\"}", 400, "needs 'tools'");
+    expect_error(&s, CHAT, "{" HELLO "," TOOL ",\"tool_choice\":{\"function\":{\"name\":\"g\"}}}",
+                 400, "no tool 'g'");
+    end(&s);
+}
+
+static void other_interfaces(void **unused)
+{
+    struct server s;
+    int status;
+    (void)unused;
+    begin(&s, (struct serve_server_options){0});
+    json_t *o = ask_json(&s, "/v1/responses", "{\"input\":\"Hi\",\"max_output_tokens\":4}", 200);
+    assert_string_equal(json_string_value(json_object_get(o, "object")), "response");
+    assert_string_equal(at(o, "output", 0, "role", NULL), "assistant");
+    json_decref(o);
+    char *text = ask(
+        s.port, "/v1/responses",
+        "{\"input\":[{\"role\":\"user\",\"content\":\"Hi\"}],\"max_output_tokens\":4,\"stream\":"
+        "true}",
+        &status);
+    assert_contains(text, "event: response.created\n");
+    assert_contains(text, "event: response.incomplete\n");
+    mem_free(text);
+    o = ask_json(&s, "/v1/messages",
+                 "{\"max_tokens\":4,\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}", 200);
+    assert_string_equal(at(o, "content", 0, "type", NULL), "text");
+    json_decref(o);
+    text = ask(s.port, "/v1/messages",
+               "{\"max_tokens\":4,\"stream\":true,\"messages\":[{\"role\":\"user\",\"content\":[{"
+               "\"type\":\"text\",\"text\":\"Hi\"}]}]}",
+               &status);
+    assert_contains(text, "event: message_start\n");
+    assert_contains(text, "event: message_stop\n");
+    mem_free(text);
+    o = ask_json(&s, "/v1/messages/count_tokens",
+                 "{\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}", 200);
+    assert_int_equal(json_integer_value(json_object_get(o, "input_tokens")), 19);
+    json_decref(o);
+    int unused_status;
+    text = ask(s.port, "/v1/messages", "{\"messages\":[]}", &unused_status);
+    assert_int_equal(unused_status, 400);
+    assert_contains(text, "{\"type\":\"error\"");
+    mem_free(text);
+    end(&s);
+}
+
 struct asker {
     const struct server *s;
     int i;
@@ -335,6 +467,10 @@ int main(void)
         cmocka_unit_test(completions),
         cmocka_unit_test(the_same_in_company),
         cmocka_unit_test(a_full_queue_refuses),
+        cmocka_unit_test(users_write_no_control_tokens),
+        cmocka_unit_test(answers_fit_schemas),
+        cmocka_unit_test(calls_of_tools),
+        cmocka_unit_test(other_interfaces),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -409,7 +409,7 @@ static void on_end(void *ctx, int i, enum engine_end why)
     emit(k, k->pending.len);
     if (p->call->kind != API_COMPLETION) api_parts_end(k);
     if (p->call->p.stream && why != ENGINE_END_FAILED)
-        send_chunk(k, &(struct api_delta){.end = true});
+        p->call->shape->delta(k, &(struct api_delta){.end = true});
 }
 
 static void on_wait(void *ctx)
@@ -510,6 +510,7 @@ struct api_call *api_call_new(struct serve_server *s, http_request_t *r, enum ap
     c->n_choices = n_prompts * (int)p->n;
     c->shape = shape_of(kind);
     api_new_id(s, c->shape->prefix, c->id);
+    api_new_id(s, "msg_", c->item);
     c->prompts = mem_calloc((size_t)n_prompts, sizeof(*c->prompts));
     c->choices = mem_calloc((size_t)c->n_choices, sizeof(*c->choices));
     for (int i = 0; i < n_prompts; i++)

@@ -58,7 +58,8 @@ static void find_specials(struct serve_server *s)
 int api_prompt_init(struct serve_server *s, struct error *e)
 {
     find_specials(s);
-    const char *text = s->m->chat_template ? s->m->chat_template : plain_template;
+    const char *own = s->o.template_text ? s->o.template_text : s->m->chat_template;
+    const char *text = own ? own : plain_template;
     s->template_text = text;
     return jinja_parse(text, strlen(text), "chat template", &s->jinja, e);
 }

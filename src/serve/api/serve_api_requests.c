@@ -73,10 +73,14 @@ static int read_chat(struct serve_server *s, http_request_t *r, const json_t *o,
     return 0;
 }
 
-/* The messages as ids; *thinks: the text begins within a thought that the template has begun. */
-static int chat_prompt(struct serve_server *s, http_request_t *r, const json_t *o,
-                       const json_t *tools, struct token_array *ids, bool *thinks,
-                       struct api_error *x)
+struct chat_ids {
+    struct token_array *ids;
+    bool thinks; /* the text begins within a thought that the template has begun */
+};
+
+/* The messages as ids. */
+static int chat_prompt(struct serve_server *s, struct arena *a, const json_t *o,
+                       const json_t *tools, struct chat_ids *out, struct api_error *x)
 {
     struct api_chat chat = {.messages = json_object_get(o, "messages"),
                             .tools = tools,
@@ -85,11 +89,11 @@ static int chat_prompt(struct serve_server *s, http_request_t *r, const json_t *
     struct jinja_text text;
     if (api_read_bool(o, "add_generation_prompt", &chat.add_prompt, x) < 0) return -1;
     if (api_read_bool(o, "continue_final_message", &chat.go_on, x) < 0) return -1;
-    if (api_render(s, &chat, http_arena(r), &text, x) < 0) return -1;
-    api_encode(s, &text, ids);
+    if (api_render(s, &chat, a, &text, x) < 0) return -1;
+    api_encode(s, &text, out->ids);
     while (text.size && strchr(" \n", text.text[text.size - 1]))
         text.size--;
-    *thinks = text.size > 7 && memcmp(text.text + text.size - 7, "<think>", 7) == 0;
+    out->thinks = text.size > 7 && memcmp(text.text + text.size - 7, "<think>", 7) == 0;
     return 0;
 }
 
@@ -99,7 +103,6 @@ struct api_call *api_read_chat(struct serve_server *s, http_request_t *r, const 
     struct api_params p;
     struct api_tools tools = {0};
     grammar_t *format = NULL;
-    bool thinks = false;
     if (read_chat(s, r, o, &p, x) < 0 || api_read_tools(o, &tools, x) < 0) return NULL;
     if (api_read_format(o, &format, x) < 0) {
         grammar_free(tools.grammar);
@@ -108,19 +111,20 @@ struct api_call *api_read_chat(struct serve_server *s, http_request_t *r, const 
     struct api_call *c = api_call_new(s, r, kind, &p, 1);
     if (tools.tools) c->tools = json_deep_copy(tools.tools);
     c->forced = tools.forced;
+    struct chat_ids ids = {&c->prompts[0].ids, false};
     int rc = 0;
     if (format && tools.grammar)
         rc = api_wrong(x, 400, "response_format",
                        "'response_format' beside a tool that must be "
                        "called");
-    if (rc == 0) rc = chat_prompt(s, r, o, tools.tools, &c->prompts[0].ids, &thinks, x);
+    if (rc == 0) rc = chat_prompt(s, c->arena, o, tools.tools, &ids, x);
     if (rc < 0) {
         grammar_free(format);
         grammar_free(tools.grammar);
         api_call_free(c);
         return NULL;
     }
-    for (int i = 0; i < c->n_choices && (format || thinks); i++)
+    for (int i = 0; i < c->n_choices && (format || ids.thinks); i++)
         c->choices[i].part = format ? API_PART_TEXT : API_PART_THOUGHT;
     if (format || tools.grammar) api_constrain(c, format ? format : tools.grammar);
     return c;
@@ -279,7 +283,8 @@ void api_tokenize_handler(void *ctx, http_request_t *r)
     if (rc == 0) rc = api_read_bool(o, "parse_special", &special, &x);
     if (rc == 0) rc = api_read_bool(o, "with_pieces", &pieces, &x);
     if (rc == 0 && !text && json_object_get(o, "messages"))
-        rc = chat_prompt(s, r, o, json_object_get(o, "tools"), &ids, &special, &x);
+        rc = chat_prompt(s, http_arena(r), o, json_object_get(o, "tools"),
+                         &(struct chat_ids){&ids, false}, &x);
     else if (rc == 0 && json_is_string(text))
         api_encode_text(s, json_string_value(text), json_string_length(text), special, start, &ids);
     else if (rc == 0)
