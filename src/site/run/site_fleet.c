@@ -338,7 +338,7 @@ void site_fleet_candidate(struct site_sim *x, int i)
         double unit = unit_of(x->s, c->pool);
         if (lemon) st->r.from_lemons++;
         if (lemon && u[DRAW_FOUND] < f->lemons_found) c->lemons = fmax(c->lemons - unit, 0.0);
-        if (c->never > 0.0) st->r.first_failures++;
+        st->r.first_failures += f->as_new;
         if (f->as_new) c->never = fmax(c->never - unit, 0.0);
         fail(x, i, unit, hardware, u[DRAW_WHO]);
         if (f->false_alarms > 0.0 || st->false_alarms > 0.0) false_alarms(x, i, u[DRAW_ALARM]);
