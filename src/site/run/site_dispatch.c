@@ -152,21 +152,39 @@ static void set_points(struct site_sim *x, double want, bool following, bool all
     }
 }
 
-/* Sources with a ramp go to their set-points; returns what they give, and how that changes. */
+/* Seconds until every source with a ramp can be where it is going; snaps those that are. */
+static double longest_ramp_s(struct site_sim *x)
+{
+    struct site_state *st = x->st;
+    double longest = 0.0;
+    for (int i = 0; i <= x->s->n_gas; i++) {
+        struct site_flow *f = &st->flows[st->merit[i]];
+        if (f->follows) continue;
+        double off = fabs(f->target - f->w);
+        if (off <= site_more(1e-9 * site_more(f->high, 1.0), 2e-6 * f->ramp))
+            f->w = f->target;
+        else if (f->ramp > 0.0)
+            longest = site_more(longest, off / f->ramp);
+    }
+    return longest;
+}
+
+/* Sources with a ramp go to their set-points; returns what they give, and how that changes. Where a
+ * battery bridges the way, all arrive together, none faster than it must; else each goes as fast as it
+ * can. */
 static double start_ramps(struct site_sim *x, double *slope)
 {
     struct site_state *st = x->st;
-    double sum = 0.0;
+    const bool together =
+        site_battery_power(x) > 0.0 && st->soc_j > x->s->battery.reserve * site_battery_energy_j(x);
+    double sum = 0.0, longest = longest_ramp_s(x);
     *slope = 0.0;
     for (int i = 0; i <= x->s->n_gas; i++) {
         struct site_flow *f = &st->flows[st->merit[i]];
         if (f->follows) continue;
         double off = f->target - f->w;
-        if (fabs(off) <= site_more(1e-9 * site_more(f->high, 1.0), 2e-6 * f->ramp)) {
-            f->w = f->target;
-        } else {
-            f->slope = off > 0.0 ? f->ramp : -f->ramp;
-        }
+        if (off != 0.0 && f->ramp > 0.0)
+            f->slope = together ? off / longest : copysign(f->ramp, off);
         sum += f->w;
         *slope += f->slope;
     }

@@ -230,6 +230,7 @@ static int live(struct site_sim *x, site_us stop, double most, struct error *e)
         if (!first || first->at > MIN(stop, st->end)) break;
         if ((double)st->n_events >= most) return too_many(x, e);
         struct site_queued next = site_queue_pop(&x->queue);
+        if (next.kind == SITE_K_POWER && next.generation != st->power_generation) continue;
         site_segment(x, next.at);
         st->n_events++;
         handle(x, &next);
