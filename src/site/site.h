@@ -152,7 +152,7 @@ struct site_controls {
     double smoothing_floor; /* accelerators burn up to this share of their cap; 0: no */
 };
 
-enum site_cooling_law { SITE_COOLING_SITE, SITE_COOLING_LOOP };
+enum site_cooling_law { SITE_COOLING_SITE, SITE_COOLING_LOOP, SITE_COOLING_COOLERS };
 extern const char *const site_cooling_law_names[];
 struct site_cooling {
     int law;
@@ -164,6 +164,8 @@ struct site_cooling {
     double chilled_c;     /* water that they make */
     double resistance_k_per_w, heat_j_per_k, limit_c; /* of an accelerator: die over coolant */
     double loop_l_per_rack;
+    int64_t coolers; /* of this catalogue point */
+    double cooler_w, cooler_air_c, cooler_in_c, cooler_out_c, cooler_fan_w;
 };
 
 struct site_supplies { /* of servers: what they ride through */
@@ -344,7 +346,8 @@ struct site_result {
     double swing_w, swing_hz, swing_ripple; /* widest wave; its energy over the battery's */
     /* heat */
     double pue_month_load_j[12], pue_month_it_j[12];
-    double water_l, hours_hot[3], dry_high_c, wet_high_c, throttled_s, die_high_c, hours;
+    double water_l, hours_hot[3], dry_high_c, wet_high_c, throttled_s, die_high_c, hours,
+        coolers_least_w;
     /* permits and money */
     double nox_g, co2_g, co_g, nox_rolling_t, nox_over_day;
     double grid_usd, demand_usd, fuel_usd, gas_usd, repair_usd, upkeep_usd, capital_usd, lost_usd;

@@ -102,6 +102,33 @@ static void coolers_and_chillers(void **state)
     }
 }
 
+/* One dry cooler of the catalogue's point, 36.11 C supplied and 46.11 C back. */
+static void coolers_of_a_site(void **state)
+{
+    (void)state;
+    static const int AIR[] = {25, 30, 38, 42};
+    static const double MW[] = {5.569163816, 4.250081908, 2.139550855, 1.084285329};
+    for (size_t i = 0; i < ARRAY_LEN(AIR); i++) {
+        const struct site_scenario *s = test_scenario(
+            arena_printf(&test_arena,
+                         "cluster: 1024 x h100\nfailures: {law: none}\ndays: 2\ngas: []\n"
+                         "site: {like: us-average, climate: {\n"
+                         "  dry_bulb_c: [%d, 20, 20, 20, 20, 20, 20, 20, 20, 20, 20, 20],\n"
+                         "  wet_bulb_c: [15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15]}}\n"
+                         "cooling: {law: coolers, coolers: 1, supply_c: 36.11, span_k: 10}\n"
+                         "jobs: [{name: j, restart: 0}]\n",
+                         AIR[i]));
+        const struct site_result *r = test_live(s, 1);
+        assert_near(test_figure(s, r, "coolers_least_w") / 1e6, MW[i], 1e-6);
+        /* 1.2 MW of heat: by the cooler alone but in the hottest air, where the chillers help */
+        double it = r->it_j / 86400.0 / 2.0, share = fmin(it / (1e6 * MW[i]), 1.0), capacity, cop;
+        machine_chiller(10.0, AIR[i], &capacity, &cop);
+        double more =
+            0.06 + 117680.0 * pow(share, 3.75) / it + fmax(1.0 - 1e6 * MW[i] / it, 0.0) / cop;
+        assert_near(test_figure(s, r, "pue"), 1.0 + more, 1e-3);
+    }
+}
+
 /* Hot coolant lowers the clock; the same without chillers. */
 static void throttling(void **state)
 {
@@ -171,9 +198,13 @@ static int stop(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(months),     cmocka_unit_test(wet_bulbs),
-        cmocka_unit_test(dies),       cmocka_unit_test(coolers_and_chillers),
-        cmocka_unit_test(throttling), cmocka_unit_test(broken_weather),
+        cmocka_unit_test(months),
+        cmocka_unit_test(wet_bulbs),
+        cmocka_unit_test(dies),
+        cmocka_unit_test(coolers_and_chillers),
+        cmocka_unit_test(throttling),
+        cmocka_unit_test(broken_weather),
+        cmocka_unit_test(coolers_of_a_site),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }

@@ -396,6 +396,16 @@ static int check_events(const struct yaml_reader *r, const struct yaml_node *map
     return 0;
 }
 
+static int check_coolers(const struct yaml_reader *r, const struct yaml_node *map,
+                         const struct site_scenario *s)
+{
+    const struct site_cooling *c = &s->cooling;
+    if (c->cooler_air_c < c->cooler_out_c && c->cooler_out_c < c->cooler_in_c) return 0;
+    return yaml_wrong_row(r, yaml_find(map, "cooling.cooler_in_c"),
+                          section_find(&site_scenario_section, "cooling.cooler_in_c"),
+                          "cooling: cooler_air_c < cooler_out_c < cooler_in_c does not hold");
+}
+
 static int check_battery(const struct yaml_reader *r, const struct yaml_node *map,
                          const struct site_scenario *s)
 {
@@ -451,6 +461,7 @@ static int finish(const struct yaml_reader *r, const struct yaml_node *map, void
     TRY(check_blocks(r, map, s));
     TRY(check_failures(r, map, s));
     TRY(check_battery(r, map, s));
+    TRY(check_coolers(r, map, s));
     TRY(check_events(r, map, s));
     if (s->n_events) qsort(s->events, (size_t)s->n_events, sizeof(*s->events), by_time);
     if (!*s->title) s->title = s->name;

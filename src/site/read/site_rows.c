@@ -24,7 +24,7 @@
 const char *const site_law_names[] = {"none", "machine", "exponential", "weibull", "table", NULL};
 const char *const site_time_law_names[] = {"fixed", "exponential", "two_point", NULL};
 const char *const site_job_kind_names[] = {"training", "serving", "gangs", NULL};
-const char *const site_cooling_law_names[] = {"site", "loop", NULL};
+const char *const site_cooling_law_names[] = {"site", "loop", "coolers", NULL};
 const char *const site_event_kind_names[] = {
     "heat_wave", "sag_train", "cdu_pump", "turbine_trip", "fuel_loss", "curtailment", "flap_storm",
     "bad_firmware", "false_alarms", "order_delayed", "chiller_fault", "emissions", "grid_limit",
@@ -160,8 +160,9 @@ static const struct option scenario_rows[] = {
         "of accelerators' cap that they burn while they wait within a step, as far as they can"),
 
     ROW_ENUM(S, "cooling.law", cooling.law, "site", site_cooling_law_names, "loop",
-        "site: the planner's, by the site's kind of cooling; loop: dry coolers, and chillers for "
-        "what they cannot, by the keys here"),
+        "site: the planner's, by the site's kind of cooling; loop: dry coolers to an approach, and "
+        "chillers for what they cannot, by the keys here; coolers: the same with so many dry coolers "
+        "of a catalogue's point"),
     ROW_STRING(S, "cooling.weather", cooling.weather, "climate", "memphis-tmy3",
         "a file of hours or a name of presets/weather; climate: means of the site's months"),
     ROW_INT(S, "cooling.start_day", cooling.start_day, NULL, "1", 1, 366, "152",
@@ -189,6 +190,18 @@ static const struct option scenario_rows[] = {
     PLAIN(S, "cooling.loop_l_per_rack", cooling.loop_l_per_rack, "30", 0.1, 1e5, "30",
         "litres in a rack, which warm up when the flow is lost"),
 
+    ROW_INT(S, "cooling.coolers", cooling.coolers, NULL, "100", 1, 1e6, "100",
+        "of law coolers: how many dry coolers"),
+    WATTS(S, "cooling.cooler_w", cooling.cooler_w, "2.931 MW", "2.931 MW",
+        "heat of one at its catalogue point"),
+    NUMBER(S, "cooling.cooler_air_c", cooling.cooler_air_c, UNIT_CELSIUS, "35", -50, 60, "35 C",
+        "air there"),
+    NUMBER(S, "cooling.cooler_in_c", cooling.cooler_in_c, UNIT_CELSIUS, "46.11", -50, 120, "46.11 C",
+        "fluid in there"),
+    NUMBER(S, "cooling.cooler_out_c", cooling.cooler_out_c, UNIT_CELSIUS, "40.55", -50, 120,
+        "40.55 C", "fluid out there"),
+    WATTS(S, "cooling.cooler_fan_w", cooling.cooler_fan_w, "117.68 kW", "117.68 kW",
+        "fans of one at full speed; capacity goes with speed to 0.8, power with its cube"),
     PLAIN(S, "supplies.stored_j", supplies.stored_j, "65", 0, 1e9, "65",
         "joules in the capacitors of one supply"),
     PLAIN(S, "supplies.current_limit", supplies.current_limit, "1.1", 0, 10, "1.1",

@@ -48,6 +48,7 @@ static void stand_still(struct site_sim *x, int c, struct site_down *d)
     int pool = (int)k->pool - 1;
     double want = k->takes > 0 ? (double)k->takes : x->st->pools[pool].installed;
     x->st->r.common++;
+    d->since = x->st->now;
     d->taken = site_fleet_take(x, pool, want, true);
     struct json_writer *w = site_log(x, "common_cause");
     if (!w) return;
@@ -80,7 +81,8 @@ void site_cause_fails(struct site_sim *x, int c)
     queue_next(x, c);
     if (slot < 0) return; /* thousands are down already: this one adds nothing */
     struct site_down *d = &st->down[slot];
-    if (d->cause < 0) *d = (struct site_down){.cause = c, .instance = instance};
+    if (d->cause < 0)
+        *d = (struct site_down){.cause = c, .instance = instance, .since = SITE_NEVER};
     if (d->units >= k->units) return;
     d->units++;
     st->cause_down[c]++;
@@ -95,8 +97,10 @@ void site_cause_ends(struct site_sim *x, int slot)
     struct site_down *d = &st->down[slot];
     const struct site_cause *k = &x->s->causes[d->cause];
     int c = d->cause;
-    if (k->units - d->units == k->needs - 1 && d->taken > 0.0) {
-        site_fleet_give(x, (int)k->pool - 1, d->taken);
+    if (k->units - d->units == k->needs - 1) {
+        st->r.both_down_s += site_seconds(st->now - d->since);
+        d->since = SITE_NEVER;
+        if (d->taken > 0.0) site_fleet_give(x, (int)k->pool - 1, d->taken);
         d->taken = 0.0;
     }
     d->units--;

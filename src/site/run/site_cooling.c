@@ -67,9 +67,35 @@ static void read_weather(struct site_sim *x)
     st->wet_c = fmin(st->wet_c + WET_OF_DRY * st->kelvin, st->dry_c);
 }
 
+/* So many dry coolers of a catalogue's point; chillers take what they cannot. */
+static void coolers(struct site_sim *x)
+{
+    struct site_state *st = x->st;
+    const struct site_cooling *c = &x->s->cooling;
+    const struct machine_dry_cooler k = {c->cooler_w, c->cooler_air_c, c->cooler_in_c,
+                                         c->cooler_out_c};
+    double most = (double)c->coolers * machine_dry_cooler_w(&k, c->supply_c + c->span_k, st->dry_c);
+    double heat = fmax(st->cooled_w, 1.0), taken = fmin(most, heat), capacity, cop = 1.0;
+    bool inside = machine_chiller(c->chilled_c, st->dry_c, &capacity, &cop);
+    double chilled = fmin(heat - taken, c->chiller_share * st->chiller_share * heat);
+    double fans = most > 0.0 ? machine_fan_share(taken / most) * c->cooler_fan_w : 0.0;
+    /* what neither takes warms the coolant until the coolers do */
+    double left = heat - taken - chilled;
+    double per_k = (double)c->coolers * c->cooler_w / (c->cooler_in_c - c->cooler_air_c);
+    st->coolant_c = c->supply_c + left / per_k;
+    st->overhead = c->electrical + c->pumps + ((double)c->coolers * fans + chilled / cop) / heat;
+    st->l_per_kwh = 0.0;
+    st->r.coolers_least_w = st->r.coolers_least_w > 0.0 ? fmin(st->r.coolers_least_w, most) : most;
+    if (chilled > 0.0 && !inside) st->warned_curves = true;
+}
+
 static void overhead(struct site_sim *x)
 {
     struct site_state *st = x->st;
+    if (x->s->cooling.law == SITE_COOLING_COOLERS) {
+        coolers(x);
+        return;
+    }
     if (x->s->cooling.law == SITE_COOLING_LOOP) {
         struct machine_loop_state l;
         struct machine_loop loop = loop_of(x);
@@ -137,5 +163,6 @@ void site_cooling_follow(struct site_sim *x)
 {
     x->st->heat_waits = false;
     x->st->cooled_w = x->st->it_w;
+    if (x->s->cooling.law == SITE_COOLING_COOLERS) overhead(x);
     x->st->power_changed = true;
 }

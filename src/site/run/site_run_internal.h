@@ -104,7 +104,8 @@ struct site_flow { /* a source of power; watts are linear until the next event o
 enum { SITE_MAX_HELD = 256, SITE_MAX_DOWN = 4096, SITE_RING = 512 };
 struct site_down { /* an instance of a cause of which units are down, or accelerators that are */
     int32_t cause, instance, units;
-    double taken; /* accelerators that stand still by it */
+    double taken;  /* accelerators that stand still by it */
+    site_us since; /* when it stood still; SITE_NEVER: it does not */
 };
 struct site_ramp_point {
     site_us at;
@@ -208,6 +209,7 @@ struct site_sim {
     FILE *events, *csv, *swing;
     site_us swing_from, swing_next, swing_until;
     double mean[100]; /* the last rows of a window */
+    double die, die_w;
     int mean_n, windows;
     struct json_writer writer;
     struct str line;

@@ -18,7 +18,8 @@ int site_csv_open(struct site_sim *x, const char *dir, struct error *e)
     if (rc >= 0) rc = open_one(file_join(&a, dir, "site.csv"), &x->csv, e);
     if (rc >= 0) rc = open_one(file_join(&a, dir, "swing.csv"), &x->swing, e);
     if (rc >= 0)
-        fputs("window,seconds,load_w,load_mean_of_1_s_w,grid_w,battery_w,unserved_w\n", x->swing);
+        fputs("window,seconds,load_w,load_mean_of_1_s_w,grid_w,battery_w,unserved_w,die_c\n",
+              x->swing);
     if (rc >= 0) {
         fputs("day,load_w,it_w,served_w,grid_w", x->csv);
         for (int g = 0; g < x->s->n_gas; g++)
@@ -91,6 +92,19 @@ enum { MAX_WINDOWS = 8, MEAN_OF = 100 }; /* rows that a mean is of */
 #define WINDOW (60 * SITE_SECOND)
 #define STEP   (SITE_SECOND / 100)
 
+/* Watts of an accelerator of the first pool: of the first job that has any, or idle. */
+static double accelerator_w(const struct site_sim *x)
+{
+    const struct site_state *st = x->st;
+    for (int i = 0; i < x->s->n_jobs; i++) {
+        const struct site_job *k = &x->s->jobs[i];
+        if (st->jobs[i].alloc[0] <= 0.0 || st->jobs[i].state != SITE_STATE_RUNNING) continue;
+        return k->compute_share * st->watts[0][SITE_DRAWS_RUN_COMPUTE] +
+               (1.0 - k->compute_share) * st->watts[0][SITE_DRAWS_RUN_COMM];
+    }
+    return st->watts[0][SITE_DRAWS_IDLE];
+}
+
 void site_swing_begin(struct site_sim *x)
 {
     if (!x->swing || x->windows == MAX_WINDOWS || x->st->now < x->swing_until) return;
@@ -98,6 +112,20 @@ void site_swing_begin(struct site_sim *x)
     x->swing_from = x->swing_next = x->st->now;
     x->swing_until = x->st->now + WINDOW;
     x->mean_n = 0;
+    x->die_w = accelerator_w(x);
+}
+
+/* The die's exact step from row to row, at the watts of the interval's end; settled when the window
+ * opens. */
+static double die_now(struct site_sim *x, bool first)
+{
+    const struct site_cooling *c = &x->s->cooling;
+    double settled =
+        x->st->coolant_c + c->resistance_k_per_w * (first ? x->die_w : accelerator_w(x));
+    double tau = c->resistance_k_per_w * c->heat_j_per_k;
+    x->die =
+        first || tau <= 0.0 ? settled : machine_die_step(x->die, settled, tau, site_seconds(STEP));
+    return x->die;
 }
 
 static void swing_row(struct site_sim *x, site_us at)
@@ -124,6 +152,7 @@ static void swing_row(struct site_sim *x, site_us at)
     put(x->swing, grid + wave - taken);
     put(x->swing, mean_b + taken);
     put(x->swing, st->unserved_w + st->unserved_slope * dt);
+    put(x->swing, die_now(x, at == x->swing_from));
     fputc('\n', x->swing);
 }
 

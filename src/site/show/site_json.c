@@ -52,6 +52,9 @@ static json_t *gas(const struct site_gas *k, const struct site_gas_result *r)
     json_object_set_new(o, "mwh", json_real(mwh));
     json_object_set_new(o, "fuel_kj_per_kwh",
                         number(mwh > 0.0 ? r->fuel_j / r->energy_j * 3600.0 : NAN));
+    json_object_set_new(
+        o, "co2_g_per_kwh",
+        number(mwh > 0.0 ? machine_gas_co2_g_per_kwh(r->fuel_j / r->energy_j * 3600.0) : NAN));
     json_object_set_new(o, "nox_lb_per_mwh", number(mwh > 0.0 ? r->nox_g / 453.59237 / mwh : NAN));
     json_object_set_new(o, "nox_short_t", json_real(r->nox_g / 907184.74));
     json_object_set_new(o, "starts", json_real(r->starts));

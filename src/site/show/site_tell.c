@@ -82,6 +82,7 @@ TELL(rate_days, r->failures > 0.0 ? r->exposed_s / 86400.0 / r->failures : NAN)
 TELL(lemons, share_of(r->from_lemons, r->failures))
 TELL(first_failures, r->first_failures)
 TELL(common, r->common)
+TELL(common_h, r->both_down_s / 3600.0)
 TELL(false_alarms, r->false_alarms)
 TELL(stops, interruptions(r))
 TELL(mtbf_h, interruptions(r) > 0.0 ? r->days * 24.0 / interruptions(r) : NAN)
@@ -139,6 +140,7 @@ TELL(hot_30, r->hours_hot[0])
 TELL(hot_32, r->hours_hot[1])
 TELL(hot_35, r->hours_hot[2])
 TELL(die_high, r->die_high_c)
+TELL(coolers_least, r->coolers_least_w > 0.0 ? r->coolers_least_w : NAN)
 TELL(throttled, r->throttled_s / 3600.0)
 TELL(nox, r->nox_g / 1e6)
 TELL(nox_rolling, r->nox_rolling_t)
@@ -169,6 +171,7 @@ const struct site_figure site_figures[] = {
     {"lemon_share", "share", "of failures", lemons},
     {"first_failures", "", "of units that had not failed before", first_failures},
     {"common_causes", "", "instances that stood still", common},
+    {"common_cause_h", "h", "that they stood still, all instances together", common_h},
     {"false_alarms", "", "healthy units that were drained", false_alarms},
     {"interruptions", "", "of jobs", stops},
     {"hours_between_interruptions", "h", "of all jobs", mtbf_h},
@@ -226,6 +229,7 @@ const struct site_figure site_figures[] = {
     {"hours_over_32_c", "h", "of air", hot_32},
     {"hours_over_35_c", "h", "of air", hot_35},
     {"die_high_c", "C", "hottest die", die_high},
+    {"coolers_least_w", "W", "that the dry coolers could take, in the hottest hour", coolers_least},
     {"throttled_h", "h", "by heat", throttled},
     {"nox_t", "t", "of the site's units", nox},
     {"nox_rolling_t", "t", "most in 365 days", nox_rolling},
