@@ -58,9 +58,10 @@ static const struct compute_machine_product shapes[] = {
     {ROWS, 768, 1536, 1},     {ROWS, 1024, 256, 1},    {HEAD_ROWS, 256, 8192, 1},
     {HEAD_ROWS, 512, 512, 1}, {2 * ROWS, 128, 512, 8}, {2 * ROWS, 256, 1024, 8},
     {2 * ROWS, 512, 256, 8},  {ROWS, 512, 2048, 8},    {2 * ROWS, 1024, 512, 8},
-    {2048, 256, 1024, 8}};
+    {2048, 256, 1024, 8},     {ROWS, 384, 1152, 1},    {ROWS, 640, 2560, 1},
+    {ROWS, 1280, 640, 1},     {2048, 640, 2560, 8}};
 
-enum { MAX_ACT = ROWS * 2048, MAX_F32 = HEAD_ROWS * 8192 };
+enum { MAX_ACT = ROWS * 2560, MAX_F32 = HEAD_ROWS * 8192 };
 
 /* ------------------------------------------------------------------ linear layers */
 
