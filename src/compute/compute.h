@@ -395,17 +395,29 @@ struct compute_embed {
     int64_t M, D;
     const uint32_t *ids; /* [M] rows of the table */
     float scale;
+    int64_t first, count; /* rows of it that are here; count 0: all, from 0 on */
 };
-/* h fp32 [M, D] = scale * table[ids[m]]. */
+/* Which row of the table that is here token m has; -1: it is elsewhere. */
+static inline int64_t compute_embed_row(const struct compute_embed *e, int64_t m)
+{
+    int64_t at = (int64_t)e->ids[m] - e->first;
+    return e->count == 0 || (at >= 0 && at < e->count) ? at : -1;
+}
+/* h fp32 [M, D] = scale * table[ids[m]]; zeros where that row is elsewhere. */
 void compute_embed(compute_t *c, const struct compute_embed *e, const float *table, float *h);
 /* The same from the weights that a linear layer for inference holds ([V, D], groups and parts 1). */
 void compute_linear_embed(compute_linear_t *l, const struct compute_embed *e, float *h);
-/* d_table[ids[m]] += scale * dh[m], dh fp32 [M, D]. */
+/* d_table[ids[m]] += scale * dh[m], dh fp32 [M, D]; of the rows that are here. */
 void compute_embed_backward(compute_t *c, const struct compute_embed *e, const float *dh,
                             float *d_table);
 /* Softmax cross entropy of rows of raw logits z fp32 [M, V]: x = multiplier * z, and cap * tanh(x /
  * cap) where cap > 0. nll [M] = -log p(target); where d_logits (act [M, V]) is not NULL it gets
- * d_scale * d nll / d z. */
+ * d_scale * d nll / d z.
+ *
+ * Where logits are divided over processes, in two steps: COMPUTE_LOSS_SUM gives lse [M], the logarithm of
+ * the sum of exponentials of the logits that are here, and nll [M], minus the target's logit where it
+ * is here, else 0. COMPUTE_LOSS_GRADIENT takes lse over all processes and gives d_logits alone. */
+enum compute_loss_step { COMPUTE_LOSS_WHOLE, COMPUTE_LOSS_SUM, COMPUTE_LOSS_GRADIENT };
 struct compute_loss {
     int64_t M, V;
     const float *z;
@@ -413,7 +425,16 @@ struct compute_loss {
     float multiplier, cap, d_scale;
     float *nll;
     void *d_logits;
+    enum compute_loss_step step;
+    int64_t first; /* id of the first logit that is here */
+    float *lse;    /* [M] of the two steps */
 };
+/* Which of the logits that are here is row m's target; -1: it is elsewhere. */
+static inline int64_t compute_loss_target(const struct compute_loss *l, int64_t m)
+{
+    int64_t at = (int64_t)l->targets[m] - l->first;
+    return at >= 0 && at < l->V ? at : -1;
+}
 void compute_cross_entropy(compute_t *c, const struct compute_loss *l);
 /* Final logits in place: multiplier and cap as above. */
 void compute_logits(compute_t *c, int64_t M, int64_t V, float multiplier, float cap, float *z);

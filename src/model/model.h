@@ -245,6 +245,8 @@ struct model_shard { /* the whole: {0, 1, 0, 1}; sizes of 0 count as 1 */
     /* Of a group that works on the same rows, each with a part of the heads and hidden units; and of a
      * group that works on different rows, each with some of the experts. */
     int tensor_rank, tensor_size, expert_rank, expert_size;
+    bool
+        divides_vocabulary; /* rows of embedding and head are divided like heads; a model that trains */
     /* Layers [first_layer, end_layer), and the embedding with the first layer, the last norm and the
      * head with the last one. end_layer 0: all to the last. Where embedding and head are tied and the
      * layers between them are parted, both parts hold the table. */
@@ -319,7 +321,8 @@ struct model_exchange {
  * anything that the pass has computed is used. */
 struct model_hooks {
     void *ctx;
-    /* sum over the tensor-parallel group of act [rows, D] (after attention output and ffn down) */
+    /* sum over the tensor-parallel group of act [rows, D] (after attention output and ffn down), and
+     * where the vocabulary is divided of the residual and of the head's sums */
     void (*reduce_output)(void *ctx, void *x, size_t n, enum compute_dtype dtype);
     /* sum over the same group of a gradient at a sub-layer's input, or of the gradient of the
      * routing weights */
@@ -366,6 +369,10 @@ struct model_memory {
 size_t model_plan_memory(const struct model_config *c, const struct model_options *o,
                          struct model_memory *rows, size_t cap);
 
+/* Whether each of so many processes gets some ids of the vocabulary. */
+bool model_can_divide(const struct model_config *c, int64_t parts);
+/* Rows of M that the head works on at a time, with V logits each. */
+int64_t model_head_rows(int64_t M, int64_t V);
 /* What another slot (below) of that model takes. */
 size_t model_plan_slot(const struct model_config *c, const struct model_options *o);
 /* The same of a decoder (below) with so many positions. */

@@ -155,10 +155,9 @@ static void backward_ffn(struct model *m, int64_t layer, int64_t M, const struct
 static void backward_embedding(struct model *m, const struct model_batch *b, bool first)
 {
     const struct model_dims *d = &m->dims;
-    struct compute_embed embed = {b->B * b->T, d->D, b->inputs,
-                                  (float)m->config.embedding_multiplier};
+    struct compute_embed embed = model_embed(m, b->B * b->T, b->inputs);
     if (first && !(m->config.tied_embeddings && m->has_head))
-        memset(m->embedding.g, 0, (size_t)(d->V * d->D) * sizeof(float));
+        memset(m->embedding.g, 0, (size_t)(d->Vh * d->D) * sizeof(float));
     compute_embed_backward(m->compute, &embed, m->scratch.dh, m->embedding.g);
 }
 

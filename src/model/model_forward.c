@@ -74,6 +74,17 @@ void model_check_tokens(const struct model *m, const uint32_t *tokens, int64_t n
                   (long long)m->dims.V);
 }
 
+struct compute_embed model_embed(const struct model *m, int64_t M, const uint32_t *ids)
+{
+    const struct model_dims *d = &m->dims;
+    return (struct compute_embed){.M = M,
+                                  .D = d->D,
+                                  .ids = ids,
+                                  .scale = (float)m->config.embedding_multiplier,
+                                  .first = d->first_id,
+                                  .count = model_divides_vocabulary(m) ? d->Vh : 0};
+}
+
 struct model_rows model_rows_of(const struct model *m, const struct model_batch *b)
 {
     const int32_t window = (int32_t)m->config.window;
@@ -94,12 +105,14 @@ void model_forward_rows(struct model *m, const struct model_slot *s, const struc
                         const uint32_t *tokens, struct model_stats *stats)
 {
     const struct model_dims *d = &m->dims;
-    struct compute_embed embed = {r->M, d->D, tokens, (float)m->config.embedding_multiplier};
+    struct compute_embed embed = model_embed(m, r->M, tokens);
     if (m->has_embedding) model_check_tokens(m, tokens, r->M);
     if (m->table)
         compute_linear_embed(m->table, &embed, s->h0);
     else if (m->has_embedding)
         compute_embed(m->compute, &embed, m->embedding.w, s->h0);
+    if (m->has_embedding && model_divides_vocabulary(m))
+        m->hooks.reduce_output(m->hooks.ctx, s->h0, (size_t)(r->M * d->D), COMPUTE_F32);
     struct compute_norm norm = model_norm_in(m, 0, r->M, &s->layers[0]);
     norm.rstd = s->rstd0;
     if (norm.g)

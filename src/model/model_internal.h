@@ -15,6 +15,9 @@
 struct model_dims {
     int64_t V, L, D, H, K, h, E, k, F, Fd;
     int64_t Eh; /* experts whose weights are here: E, or E / expert_size */
+    /* Ids whose rows of embedding and head are here: all V, or one of tensor_size parts, of which the
+     * last may be shorter. */
+    int64_t Vh, first_id, longest_part;
 };
 void model_dims_init(const struct model_config *c, const struct model_shard *shard,
                      struct model_dims *d);
@@ -156,6 +159,7 @@ struct model_head {
     float *logits;  /* [rows, V] */
     void *d_logits; /* act [rows, V] */
     float *nll;     /* [M] */
+    float *sums;    /* of a divided vocabulary: [tensor_size + 2, rows], see head_nll */
 };
 
 /* Each is one line of the memory table and one mapping. */
@@ -231,6 +235,13 @@ static inline int64_t model_row_align(const struct model *m)
 {
     return m->training && !model_is_divided(m) ? COMPUTE_ROW_ALIGN : 1;
 }
+
+/* Whether other processes hold some rows of embedding and head. */
+static inline bool model_divides_vocabulary(const struct model *m)
+{
+    return m->dims.Vh < m->dims.V;
+}
+struct compute_embed model_embed(const struct model *m, int64_t M, const uint32_t *ids);
 
 /* Address of element i of an act array. */
 static inline void *model_act_at(const struct model *m, void *x, int64_t i)

@@ -38,7 +38,14 @@ void model_dims_init(const struct model_config *c, const struct model_shard *sha
         .H = c->n_heads / tp,
         .K = c->n_kv_heads / tp,
         .h = c->head_dim,
+        .Vh = c->vocab_size,
+        .longest_part = c->vocab_size,
     };
+    if (shard->divides_vocabulary) {
+        d->longest_part = (c->vocab_size + tp - 1) / tp;
+        d->first_id = shard->tensor_rank * d->longest_part;
+        d->Vh = MIN(d->longest_part, c->vocab_size - d->first_id);
+    }
     if (c->n_experts > 1) {
         d->E = c->n_experts;
         d->Eh = c->n_experts / MAX(shard->expert_size, 1);
@@ -103,6 +110,18 @@ static void add_matrix(struct table_builder *b, const char *name, enum param_kin
     add_param(b, name, kind, (int64_t[3]){out, in, 0}, shard_dim);
 }
 
+/* Rows of the ids that are here. */
+static void add_table(struct table_builder *b, const char *name, enum param_kind kind,
+                      const struct model_dims *d)
+{
+    add_matrix(b, name, kind, d->Vh, d->D, -1);
+    if (!b->rows) return;
+    struct param *p = &b->rows[b->n_rows - 1];
+    p->whole[0] = d->V;
+    p->first[0] = d->first_id;
+    p->divided = d->Vh < d->V;
+}
+
 static void add_experts(struct table_builder *b, const char *name, int64_t E, int64_t out,
                         int64_t in, int shard_dim)
 {
@@ -155,16 +174,16 @@ static void add_model(struct table_builder *b, const struct model_dims *d,
                       const struct model_config *c, int64_t first)
 {
     b->layer = -1;
-    if (first == 0) add_matrix(b, "token_embd", PARAM_EMBEDDING, d->V, d->D, -1);
+    if (first == 0) add_table(b, "token_embd", PARAM_EMBEDDING, d);
     for (b->layer = first; b->layer < first + d->L; b->layer++)
         add_layer(b, d, c);
     b->layer = -1;
     if (first + d->L < c->n_layers) return;
     add_vector(b, "output_norm", d->D);
     if (!c->tied_embeddings)
-        add_matrix(b, "output", PARAM_HEAD, d->V, d->D, -1);
+        add_table(b, "output", PARAM_HEAD, d);
     else if (first > 0)
-        add_matrix(b, "token_embd", PARAM_EMBEDDING, d->V, d->D, -1);
+        add_table(b, "token_embd", PARAM_EMBEDDING, d);
 }
 
 /* ------------------------------------------------------------------ rules per tensor */

@@ -302,15 +302,27 @@ static void layout_scratch(struct model_carver *c, struct model *m)
     s->counts = carve_i32(c, REGION_SCRATCH, d->E);
 }
 
+bool model_can_divide(const struct model_config *c, int64_t parts)
+{
+    return (parts - 1) * ((c->vocab_size + parts - 1) / parts) < c->vocab_size;
+}
+
+int64_t model_head_rows(int64_t M, int64_t V)
+{
+    int64_t rows = HEAD_LOGITS_MAX / V / HEAD_ROWS_MULTIPLE * HEAD_ROWS_MULTIPLE;
+    return MIN(M, MIN(MAX(rows, HEAD_ROWS_MIN), HEAD_ROWS_MAX));
+}
+
 static void layout_head(struct model_carver *c, struct model *m)
 {
     int64_t M = c->M;
     if (!m->has_head) return;
-    int64_t rows = HEAD_LOGITS_MAX / m->dims.V / HEAD_ROWS_MULTIPLE * HEAD_ROWS_MULTIPLE;
-    m->head.rows = MIN(M, MIN(MAX(rows, HEAD_ROWS_MIN), HEAD_ROWS_MAX));
-    m->head.logits = carve_f32(c, REGION_HEAD, m->head.rows * m->dims.V);
+    m->head.rows = model_head_rows(M, m->dims.longest_part);
+    m->head.logits = carve_f32(c, REGION_HEAD, m->head.rows * m->dims.Vh);
+    if (model_divides_vocabulary(m))
+        m->head.sums = carve_f32(c, REGION_HEAD, (m->shard.tensor_size + 2) * m->head.rows);
     m->head.nll = carve_f32(c, REGION_HEAD, M);
-    if (m->training) m->head.d_logits = carve_act(c, REGION_HEAD, m->head.rows * m->dims.V);
+    if (m->training) m->head.d_logits = carve_act(c, REGION_HEAD, m->head.rows * m->dims.Vh);
 }
 
 /* ------------------------------------------------------------------ products */
@@ -585,6 +597,8 @@ static int check_options(const struct model_config *c, const struct model_option
     TRY(model_config_check(&derived, e));
     TRY(model_form_check(&derived, e));
     if (o->training) TRY(model_config_check_trainable(&derived, e));
+    if (o->shard.divides_vocabulary)
+        CHECK(o->training && o->hooks.reduce_output && model_can_divide(c, o->shard.tensor_size));
     if (o->shard.expert_size > 1 && !(o->training && o->hooks.exchange))
         return error_set_code(e, ERROR_CONFIG,
                               "experts divided over %d processes: only by a model that trains and "

@@ -10,6 +10,7 @@
  */
 #include "model/model_internal.h"
 
+#include <math.h>
 #include <string.h>
 
 static void check_whole(const struct model *m)
@@ -32,19 +33,51 @@ struct head_grad {
     void *d_logits; /* NULL: not wanted */
 };
 
+/* The loss of logits that are divided over the tensor-parallel group. One sum over it tells all the
+ * logarithm of each part's sum of exponentials, and the target's logit, which one of them has; they
+ * are added up in the order of the parts. */
+static void divided_loss(struct model *m, struct compute_loss *loss)
+{
+    int64_t n = loss->M, parts = m->shard.tensor_size;
+    float *sums = m->head.sums, *target = sums + parts * n, *all = target + n, *nll = loss->nll;
+    memset(sums, 0, (size_t)((parts + 1) * n) * sizeof(*sums));
+    loss->first = m->dims.first_id;
+    loss->step = COMPUTE_LOSS_SUM;
+    loss->lse = sums + m->shard.tensor_rank * n;
+    loss->nll = target;
+    compute_cross_entropy(m->compute, loss);
+    m->hooks.reduce_output(m->hooks.ctx, sums, (size_t)((parts + 1) * n), COMPUTE_F32);
+    for (int64_t i = 0; i < n; i++) {
+        double largest = -INFINITY, total = 0;
+        for (int64_t p = 0; p < parts; p++)
+            largest = fmax(largest, (double)sums[p * n + i]);
+        for (int64_t p = 0; p < parts; p++)
+            total += exp((double)sums[p * n + i] - largest);
+        double lse = largest + log(total);
+        all[i] = (float)lse;
+        nll[i] = (float)(lse + (double)target[i]);
+    }
+    loss->step = COMPUTE_LOSS_GRADIENT;
+    loss->lse = all;
+    if (loss->d_logits) compute_cross_entropy(m->compute, loss);
+}
+
 /* nll of up to head.rows rows from `first` on, to nll[first ..]; returns their number. */
 static int64_t head_nll(struct model *m, const struct model_slot *s, const struct model_batch *b,
                         int64_t first, float *nll, struct head_grad g)
 {
     int64_t n = MIN(m->head.rows, b->B * b->T - first);
     head_logits(m, s, first, n, m->head.logits);
-    struct compute_loss loss = {.M = n, .V = m->dims.V, .z = m->head.logits, .d_scale = g.scale};
+    struct compute_loss loss = {.M = n, .V = m->dims.Vh, .z = m->head.logits, .d_scale = g.scale};
     loss.targets = b->targets + first;
     loss.multiplier = (float)m->config.output_multiplier;
     loss.cap = (float)m->config.final_softcap;
     loss.nll = nll + first;
     loss.d_logits = g.d_logits;
-    compute_cross_entropy(m->compute, &loss);
+    if (model_divides_vocabulary(m))
+        divided_loss(m, &loss);
+    else
+        compute_cross_entropy(m->compute, &loss);
     return n;
 }
 
@@ -64,6 +97,9 @@ static void head_train(struct model *m, const struct model_slot *s, const struct
                                       model_act_at(m, m->scratch.da, at * d->D),
                                       compute_act_dtype(m->compute));
     }
+    if (model_divides_vocabulary(m))
+        m->hooks.reduce_input_grad(m->hooks.ctx, m->scratch.da, (size_t)(M * d->D),
+                                   compute_act_dtype(m->compute));
 }
 
 /* In double and in order, so that the mean does not depend on how rows were cut into chunks. */
@@ -164,13 +200,28 @@ void model_logits(model_t *m, const struct model_batch *b, float *logits)
     model_stage_logits(m, b, logits);
 }
 
+/* Raw logits [n, V] of all parts of the vocabulary. */
+static void divided_logits(struct model *m, int64_t first, int64_t n, float *logits)
+{
+    const struct model_dims *d = &m->dims;
+    head_logits(m, &m->slot, first, n, m->head.logits);
+    memset(logits, 0, (size_t)(n * d->V) * sizeof(*logits));
+    for (int64_t i = 0; i < n; i++)
+        memcpy(logits + i * d->V + d->first_id, m->head.logits + i * d->Vh,
+               (size_t)d->Vh * sizeof(*logits));
+    m->hooks.reduce_output(m->hooks.ctx, logits, (size_t)(n * d->V), COMPUTE_F32);
+}
+
 void model_stage_logits(model_t *m, const struct model_batch *b, float *logits)
 {
     int64_t M = b->B * b->T, V = m->dims.V;
     CHECK(m->has_head);
     for (int64_t at = 0; at < M; at += m->head.rows) {
         int64_t n = MIN(m->head.rows, M - at);
-        head_logits(m, &m->slot, at, n, logits + at * V);
+        if (model_divides_vocabulary(m))
+            divided_logits(m, at, n, logits + at * V);
+        else
+            head_logits(m, &m->slot, at, n, logits + at * V);
         compute_logits(m->compute, n, V, (float)m->config.output_multiplier,
                        (float)m->config.final_softcap, logits + at * V);
     }

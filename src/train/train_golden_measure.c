@@ -88,6 +88,7 @@ static int share_rows(struct golden *g, struct error *e)
     }
     c->global_batch = g->B;
     c->micro_batch = g->B / dp;
+    TRY(train_ranks_check_vocabulary(c, e));
     return train_ranks_arrange(&g->ranks, c, e);
 }
 

@@ -144,6 +144,8 @@ int train_ranks_read_layout(const char *layout, struct train_config *c, struct e
 /* Whether the ranks that were started can train that configuration, and how they are laid out; settles
  * c->dp. Of every rank at once: groups are made, which train_ranks_close frees. */
 int train_ranks_arrange(struct train_ranks *r, struct train_config *c, struct error *e);
+/* Whether the vocabulary, which is known behind train_data_open, is large enough for tp. */
+int train_ranks_check_vocabulary(const struct train_config *c, struct error *e);
 void train_ranks_close(struct train_ranks *r);
 int train_ranks_group_size(const struct train_ranks *r, enum train_group g);
 int train_ranks_group_rank(const struct train_ranks *r, enum train_group g);
@@ -386,6 +388,7 @@ int train_session_open(struct train_session *s, const struct train_config *c,
 size_t train_session_plan(const struct train_session *s, struct model_memory *rows, size_t cap);
 /* What this rank sends in a step; its layout is of several. */
 void train_session_traffic(const struct train_session *s, struct train_traffic *t);
+uint64_t train_session_sends(const struct train_session *s); /* all of it */
 /* The large memory: model, optimiser, initial weights. Refuses what train_plan_check does: mapped
  * memory is promised freely, and taken back by the kernel's kill. */
 int train_session_allocate(struct train_session *s, struct error *e);

@@ -183,6 +183,23 @@ static uint64_t tensor_sends(const struct train_ranks *r, const struct train_con
     return sent + train_sum_sends(rows * (size_t)m->n_experts_used, GROUP_F32, r->tensor, r->tp);
 }
 
+/* The same of the two ends: the embedded rows, and of each chunk of the head what every part sums to and
+ * the target's logit; then the gradient of the head's input. */
+static uint64_t vocabulary_sends(const struct train_ranks *r, const struct train_config *c)
+{
+    enum group_dtype act = c->precision == TRAIN_PRECISION_BF16 ? GROUP_BF16 : GROUP_F32;
+    int64_t M = c->micro_batch * c->seq_len,
+            chunk = model_head_rows(M, (c->model.vocab_size + r->tp - 1) / r->tp);
+    size_t all = (size_t)(M * c->model.d_model);
+    uint64_t sent = 0;
+    if (r->stage == 0) sent += train_sum_sends(all, GROUP_F32, r->tensor, r->tp);
+    if (r->stage + 1 < r->pp) return sent;
+    for (int64_t at = 0; at < M; at += chunk)
+        sent += train_sum_sends((size_t)((r->tp + 1) * MIN(chunk, M - at)), GROUP_F32, r->tensor,
+                                r->tp);
+    return sent + train_sum_sends(all, act, r->tensor, r->tp);
+}
+
 /* Rows that leave for other ranks of those that divide the experts, where routing is even: out and
  * back, both again in the backward pass, with a weight and its gradient; and counts. */
 static uint64_t expert_sends(const struct train_ranks *r, const struct train_config *c)
@@ -207,7 +224,7 @@ void train_passes_traffic(const struct train_ranks *r, const struct train_config
     uint64_t n = (uint64_t)train_config_microbatches(c);
     uint64_t sides = (uint64_t)(r->stage > 0) + (uint64_t)(r->stage + 1 < r->pp);
     uint64_t residual = (uint64_t)(c->micro_batch * c->seq_len * c->model.d_model) * sizeof(float);
-    t->tensor += n * layers * tensor_sends(r, c);
+    t->tensor += n * (layers * tensor_sends(r, c) + vocabulary_sends(r, c));
     t->experts += n * layers * expert_sends(r, c);
     t->stages += n * sides * residual;
     size_t routed = model_is_moe(&c->model) ? 2 * layers * (size_t)c->model.n_experts + 1 : 0;

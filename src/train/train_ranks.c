@@ -161,6 +161,17 @@ static int check_tensor(const struct train_config *c, struct error *e)
     return 0;
 }
 
+int train_ranks_check_vocabulary(const struct train_config *c, struct error *e)
+{
+    if (model_can_divide(&c->model, c->tp)) return 0;
+    error_set_code(e, ERROR_CONFIG,
+                   "cluster.tp %lld is too many for the %lld ids of the vocabulary",
+                   (long long)c->tp, (long long)c->model.vocab_size);
+    return error_hint(
+        e, "cluster.tp: %lld",
+        (long long)nearest_divisor(c->tp - 1, c->model.n_kv_heads, c->model.ffn_hidden));
+}
+
 /* What the model and the batch allow. */
 static int check_layout(const struct train_ranks *r, const struct train_config *c, struct error *e)
 {
@@ -248,6 +259,7 @@ void train_ranks_close(struct train_ranks *r)
 struct model_shard train_ranks_shard(const struct train_ranks *r, const struct model_config *m)
 {
     struct model_shard s = {.tensor_rank = r->tensor, .tensor_size = r->tp};
+    s.divides_vocabulary = r->tp > 1;
     s.expert_rank = train_ranks_group_rank(r, TRAIN_GROUP_EXPERTS);
     s.expert_size = r->ep;
     model_stage_layers(m, r->stage, r->pp, &s.first_layer, &s.end_layer);

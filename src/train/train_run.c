@@ -44,8 +44,9 @@ struct run {
     int stop;               /* the signal that ends the run, on whichever rank it came; 0: none */
     double began_s, step_s; /* step_s: smoothed, for the time left */
     double last_loss, last_bpb;
-    int64_t valid_step; /* that last_bpb is of; -1: unknown */
-    bool complete;      /* an earlier call did all of it */
+    int64_t valid_step;           /* that last_bpb is of; -1: unknown */
+    bool complete;                /* an earlier call did all of it */
+    struct cluster_health health; /* of many ranks */
     uint64_t allocation_mark;
 };
 
@@ -151,6 +152,15 @@ static void say_start(struct run *r)
     jsonw_int(w, "active_parameters", (int64_t)model_config_active_params(&s->c.model));
     jsonw_int(w, "threads", pool_threads(s->pool));
     jsonw_int(w, "ranks", s->ranks.size);
+    if (s->ranks.size > 1) {
+        jsonw_int(w, "dp", s->ranks.dp);
+        jsonw_int(w, "tp", s->ranks.tp);
+        jsonw_int(w, "pp", s->ranks.pp);
+        jsonw_int(w, "ep", s->ranks.ep);
+        jsonw_int(w, "sent_bytes", (int64_t)train_session_sends(s));
+        jsonw_real(w, "link_bytes_per_s", r->health.bytes_per_s);
+        jsonw_real(w, "link_latency_s", r->health.latency_s);
+    }
     jsonw_string(w, "backend", compute_backend_name(s->compute));
     jsonw_string(w, "precision", s->c.precision == TRAIN_PRECISION_BF16 ? "bf16" : "fp32");
     jsonw_real(w, "flops_per_token", s->flops_per_token);
@@ -629,6 +639,7 @@ static int open_run(struct run *r, struct error *e)
     if (ranks->size > 1) TRY(train_ranks_settle(ranks, follow(r, e), e));
     if (r->complete) return 0;
     TRY(complete_weights(r, e));
+    if (ranks->size > 1) TRY(cluster_examine(r->o->cluster, &r->health, &r->arena, e));
     return train_ranks_settle(ranks, begin(r, e), e);
 }
 

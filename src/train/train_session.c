@@ -69,6 +69,7 @@ int train_session_open(struct train_session *s, const struct train_config *c,
     s->ranks = *ranks;
     int rc = train_ranks_arrange(&s->ranks, &s->c, e);
     if (rc >= 0) rc = train_data_open(&s->c, &s->ranks, &s->data, e);
+    if (rc >= 0) rc = train_ranks_check_vocabulary(&s->c, e);
     if (rc >= 0) rc = open_compute(s, e);
     if (rc < 0) {
         train_session_close(s);
@@ -169,6 +170,13 @@ void train_session_traffic(const struct train_session *s, struct train_traffic *
         t->tensor += train_muon_sends(&s->params, updated(s), r->tp);
     for (size_t i = 0; i < ARRAY_LEN(sums); i++)
         t->verdict += train_sum_sends(sums[i], GROUP_F64, r->rank, r->size);
+}
+
+uint64_t train_session_sends(const struct train_session *s)
+{
+    struct train_traffic t = {0};
+    train_session_traffic(s, &t);
+    return t.gradients + t.weights + t.tensor + t.experts + t.stages + t.verdict;
 }
 
 int train_session_allocate(struct train_session *s, struct error *e)

@@ -81,8 +81,8 @@ void train_shares_build(const struct param_table *t, const struct train_config *
                         const struct train_ranks *ranks, struct arena *a, struct train_shares *s)
 {
     bool divided = ranks->ep > 1;
-    struct dealt dealt[2]; /* to all ranks of dp; of experts, to those that have the same */
-    for (int i = 0; i < 2; i++) {
+    struct dealt dealt[3]; /* to all ranks of dp; of experts, to those that have the same; of one */
+    for (int i = 0; i < 3; i++) {
         dealt[i] = (struct dealt){arena_alloc(a, (size_t)ranks->dp * sizeof(size_t)), 0};
         memset(dealt[i].to, 0, (size_t)ranks->dp * sizeof(size_t));
     }
@@ -100,7 +100,12 @@ void train_shares_build(const struct param_table *t, const struct train_config *
         b->size = train_ranks_group_size(ranks, g);
         b->rank = train_ranks_group_rank(ranks, g);
         b->bounds = arena_alloc(a, ((size_t)b->size + 1) * sizeof(*b->bounds));
-        deal(t, b, &dealt[b->experts], c->optimizer == TRAIN_OPTIMIZER_MUON);
+        /* Parts of a vocabulary may differ in length, and what follows must be cut alike by all who
+         * hold parts of the same matrices. */
+        bool outside = layer_of(&t->rows[row]) < 0 && ranks->tp > 1;
+        struct dealt apart = {dealt[2].to, 0};
+        memset(apart.to, 0, (size_t)ranks->dp * sizeof(size_t));
+        deal(t, b, outside ? &apart : &dealt[b->experts], c->optimizer == TRAIN_OPTIMIZER_MUON);
         s->own += b->bounds[b->rank + 1] - b->bounds[b->rank];
         s->largest = MAX(s->largest, b->count);
     }

@@ -51,17 +51,21 @@ float compute_reference_temperature(int64_t t, int64_t temperature_len)
 void compute_reference_embed(const struct compute_embed *e, int64_t first, int64_t rows,
                              const float *table, float *h)
 {
-    for (int64_t m = first; m < first + rows; m++)
+    for (int64_t m = first; m < first + rows; m++) {
+        int64_t row = compute_embed_row(e, m);
         for (int64_t d = 0; d < e->D; d++)
-            h[m * e->D + d] = e->scale * table[(int64_t)e->ids[m] * e->D + d];
+            h[m * e->D + d] = row < 0 ? 0 : e->scale * table[row * e->D + d];
+    }
 }
 
 void compute_reference_embed_backward(const struct compute_embed *e, int64_t d0, int64_t d1,
                                       const float *dh, float *d_table)
 {
-    for (int64_t m = 0; m < e->M; m++)
-        for (int64_t d = d0; d < d1; d++)
-            d_table[(int64_t)e->ids[m] * e->D + d] += e->scale * dh[m * e->D + d];
+    for (int64_t m = 0; m < e->M; m++) {
+        int64_t row = compute_embed_row(e, m);
+        for (int64_t d = d0; d < d1 && row >= 0; d++)
+            d_table[row * e->D + d] += e->scale * dh[m * e->D + d];
+    }
 }
 
 void compute_reference_logits(int64_t rows, int64_t V, float multiplier, float cap, float *z)

@@ -228,27 +228,40 @@ static void ref_glu_backward(const struct compute_glu *g, const struct compute_g
 
 /* ------------------------------------------------------------------ loss */
 
+/* Of a row: the logarithm of the sum of exponentials, as given or of the logits that are here. */
+static double ref_loss_sum(const struct compute_loss *l, int64_t r)
+{
+    const float *z = l->z + r * l->V;
+    float largest = -INFINITY;
+    double sum = 0;
+    if (l->step == COMPUTE_LOSS_GRADIENT) return (double)l->lse[r];
+    for (int64_t i = 0; i < l->V; i++)
+        largest = fmaxf(largest, compute_reference_cap(l->multiplier * z[i], l->cap));
+    for (int64_t i = 0; i < l->V; i++)
+        sum += exp((double)(compute_reference_cap(l->multiplier * z[i], l->cap) - largest));
+    return (double)largest + log(sum);
+}
+
 /* With y = cap tanh(m z / cap) and p = softmax(y): dL/dz_i = (p_i - [i = target]) * slope * m. */
 static void ref_cross_entropy(const struct compute_loss *l, int64_t first, int64_t rows)
 {
-    act_t *dz = l->d_logits;
+    act_t *dz = l->step == COMPUTE_LOSS_SUM ? NULL : l->d_logits;
     int64_t V = l->V;
     float multiplier = l->multiplier, cap = l->cap;
     for (int64_t r = first; r < first + rows; r++) {
         const float *z = l->z + r * V;
-        float largest = -INFINITY;
-        for (int64_t i = 0; i < V; i++)
-            largest = fmaxf(largest, compute_reference_cap(multiplier * z[i], cap));
-        double sum = 0;
-        for (int64_t i = 0; i < V; i++)
-            sum += exp((double)(compute_reference_cap(multiplier * z[i], cap) - largest));
-        double lse = (double)largest + log(sum);
-        l->nll[r] =
-            (float)(lse - (double)compute_reference_cap(multiplier * z[l->targets[r]], cap));
+        int64_t target = compute_loss_target(l, r);
+        double lse = ref_loss_sum(l, r);
+        if (l->step != COMPUTE_LOSS_GRADIENT) {
+            double sum = l->step == COMPUTE_LOSS_WHOLE ? lse : 0;
+            double y = target < 0 ? 0 : compute_reference_cap(multiplier * z[target], cap);
+            l->nll[r] = (float)(sum - y);
+        }
+        if (l->step == COMPUTE_LOSS_SUM) l->lse[r] = (float)lse;
         if (!dz) continue;
         for (int64_t i = 0; i < V; i++) {
             float y = compute_reference_cap(multiplier * z[i], cap);
-            double p = exp((double)y - lse) - (i == l->targets[r] ? 1.0 : 0.0);
+            double p = exp((double)y - lse) - (i == target ? 1.0 : 0.0);
             dz[r * V + i] =
                 act_store((float)p * l->d_scale * multiplier * compute_reference_cap_slope(y, cap));
         }

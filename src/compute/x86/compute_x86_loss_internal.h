@@ -7,6 +7,7 @@
 #define COLOSSUS_COMPUTE_X86_LOSS_INTERNAL_H
 
 #include <math.h>
+#include <string.h>
 
 #include "compute/x86/compute_x86_act_internal.h"
 
@@ -18,8 +19,13 @@ static void x86_embed(const struct compute_embed *e, int64_t first, int64_t rows
     int64_t D = e->D;
     vf scale = v_set1(e->scale);
     for (int64_t m = first; m < first + rows; m++) {
-        const float *from = table + (int64_t)e->ids[m] * D;
+        int64_t row = compute_embed_row(e, m);
         float *to = h + m * D;
+        if (row < 0) {
+            memset(to, 0, (size_t)D * sizeof(*to));
+            continue;
+        }
+        const float *from = table + row * D;
         VECTOR_LOOP(d, n, D, { v_store_n(to + d, scale * v_load_n(from + d, n), n); });
     }
 }
@@ -29,8 +35,10 @@ static void x86_embed_backward(const struct compute_embed *e, int64_t d0, int64_
 {
     vf scale = v_set1(e->scale);
     for (int64_t m = 0; m < e->M; m++) {
+        int64_t row = compute_embed_row(e, m);
+        if (row < 0) continue;
         const float *from = dh + m * e->D + d0;
-        float *to = d_table + (int64_t)e->ids[m] * e->D + d0;
+        float *to = d_table + row * e->D + d0;
         VECTOR_LOOP(d, n, d1 - d0, {
             v_store_n(to + d, v_fma(scale, v_load_n(from + d, n), v_load_n(to + d, n)), n);
         });
@@ -115,18 +123,29 @@ INLINE vf loss_gradient(vf z, struct loss_slope s, float hit, bool capped)
 
 INLINE void loss_row(const struct compute_loss *l, int64_t r, bool capped)
 {
-    int64_t V = l->V, target = l->targets[r];
+    int64_t V = l->V, target = compute_loss_target(l, r);
     const float *z = l->z + r * V;
-    struct loss_sum s = loss_sum_row(V, z, l->multiplier, l->cap, capped);
-    float y[VL];
-    v_store(y, loss_logit(v_set1(z[target]), l->multiplier, l->cap, capped));
-    l->nll[r] = (float)((double)s.largest - (double)y[0] + log((double)s.total));
+    struct loss_sum s = {0, 1};
+    float y[VL] = {0};
+    if (l->step == COMPUTE_LOSS_GRADIENT)
+        s.largest = l->lse[r];
+    else
+        s = loss_sum_row(V, z, l->multiplier, l->cap, capped);
+    if (target >= 0) v_store(y, loss_logit(v_set1(z[target]), l->multiplier, l->cap, capped));
+    double lse = (double)s.largest + log((double)s.total);
+    if (l->step == COMPUTE_LOSS_SUM) {
+        l->lse[r] = (float)lse;
+        l->nll[r] = -y[0];
+        return;
+    }
+    if (l->step == COMPUTE_LOSS_WHOLE)
+        l->nll[r] = (float)((double)s.largest - (double)y[0] + log((double)s.total));
     if (!l->d_logits) return;
     act_t *dz = (act_t *)l->d_logits + r * V;
     const struct loss_slope g = {l->multiplier, l->cap, l->d_scale, s.largest, log2f(s.total)};
     VECTOR_LOOP(i, n, V,
                 { act_store_n(dz + i, loss_gradient(v_load_n(z + i, n), g, 0.0f, capped), n); });
-    act_store_n(dz + target, loss_gradient(v_set1(z[target]), g, 1.0f, capped), 1);
+    if (target >= 0) act_store_n(dz + target, loss_gradient(v_set1(z[target]), g, 1.0f, capped), 1);
 }
 
 static void x86_cross_entropy(const struct compute_loss *l, int64_t first, int64_t rows)

@@ -15,6 +15,24 @@
 
 enum { WARM_UP = 3, MAX_STEPS = 1 << 20, MAX_METRICS = 1 << 28 };
 
+static int64_t layout_key(const struct yaml_node *root, const char *key, int64_t otherwise)
+{
+    const struct yaml_node *node = yaml_get(yaml_get(root, "cluster"), key);
+    int64_t value = otherwise;
+    if (node && node->kind == YAML_KIND_SCALAR) (void)parse_int(node->text, &value);
+    return value;
+}
+
+/* The effective run.yaml has every key. */
+static void read_layout(const struct yaml_node *root, struct plan_local_run *out)
+{
+    out->dp = MAX(layout_key(root, "dp", 1), 1);
+    out->tp = MAX(layout_key(root, "tp", 1), 1);
+    out->pp = MAX(layout_key(root, "pp", 1), 1);
+    out->ep = MAX(layout_key(root, "ep", 1), 1);
+    out->parts = layout_key(root, "zero", 1) > 0;
+}
+
 /* What the step of a run depends on. */
 static int read_config(const struct yaml_reader *r, const struct yaml_node *root,
                        struct plan_local_run *out)
@@ -28,6 +46,32 @@ static int read_config(const struct yaml_reader *r, const struct yaml_node *root
     out->muon_steps = extra.run.muon_steps;
     out->recompute = extra.run.recompute;
     out->threads = extra.run.threads;
+    read_layout(root, out);
+    return 0;
+}
+
+/* Of a run on several ranks: what rank 0 sends in a step, and how fast messages are there, as the run
+ * has written in its last event of a start. Nothing where it is of one process. */
+static int read_messages(const char *path, struct plan_local_run *out, struct error *e)
+{
+    char *text;
+    size_t size;
+    if (out->dp * out->tp * out->pp == 1 || !file_exists(path)) return 0;
+    TRY(file_read(path, MAX_METRICS, &text, &size, e));
+    for (const char *p = text; *p;) {
+        size_t length = strcspn(p, "\n");
+        struct error ignored = {0};
+        json_t *line = NULL;
+        if (json_parse(p, length, path, &line, &ignored) >= 0) {
+            const json_t *sent = json_object_get(line, "sent_bytes");
+            const json_t *rate = json_object_get(line, "link_bytes_per_s");
+            if (sent) out->sent_bytes = json_number_value(sent);
+            if (rate) out->bytes_per_s = json_number_value(rate);
+            json_decref(line);
+        }
+        p += length + (p[length] == '\n');
+    }
+    mem_free(text);
     return 0;
 }
 
@@ -84,6 +128,7 @@ int plan_local_load(const char *folder, struct plan_local_run *out, struct error
     if (rc == 0) rc = read_config(&r, root, out);
     out->model.name = out->model.source = NULL; /* of the arena */
     if (rc == 0) rc = read_metrics(file_join(&a, folder, "metrics.jsonl"), out, e);
+    if (rc == 0) rc = read_messages(file_join(&a, folder, "events.jsonl"), out, e);
     arena_fini(&a);
     return rc;
 }

@@ -252,7 +252,7 @@ static void add_attention(const struct local_sum *s, const struct model_config *
 
 /* Dense width beside experts is a branch of its own (Grok-2's). Every matrix there and back. */
 static void add_ffn(const struct local_sum *s, const struct model_config *c, double M,
-                    double layers)
+                    double layers, double experts)
 {
     const double *op = s->m->op_s;
     double D = (double)c->d_model, E = (double)c->n_experts, k = (double)c->n_experts_used;
@@ -268,7 +268,7 @@ static void add_ffn(const struct local_sum *s, const struct model_config *c, dou
     add_linear(s, rows, D, 2 * F, E, layers);
     add_linear(s, rows, F, D, E, layers);
     s->out->vector_s +=
-        layers * (glu * rows * F + op[COMPUTE_OP_ROUTER] * M * D * E +
+        layers * (glu * rows * F + op[COMPUTE_OP_ROUTER] * M * D * experts +
                   2 * op[COMPUTE_OP_GATHER] * rows * D + 2 * op[COMPUTE_OP_COMBINE] * rows * D);
 }
 
@@ -279,30 +279,35 @@ static double newton_s(const struct compute_machine *m, double out, double in, d
     return iterations * m->op_s[COMPUTE_OP_NEWTON] * (4 * r * r * k + 2 * r * r * r);
 }
 
-/* Muon adds its iterations for every matrix; the rest of its update costs what AdamW's does. */
-static void add_optimizer(const struct local_sum *s, const struct plan_local_run *run)
+/* Muon adds its iterations for every matrix; the rest of its update costs what AdamW's does. Copies for
+ * products are made of all that is held, whoever has updated it. */
+static void add_optimizer(const struct local_sum *s, const struct plan_local_run *run,
+                          const struct plan_local_part *part)
 {
-    const struct model_config *c = &run->model;
+    const struct model_config *c = &part->model;
     const double *op = s->m->op_s;
     double D = (double)c->d_model, h = (double)c->head_dim, H = (double)c->n_heads * h;
     double K = (double)c->n_kv_heads * h, F = (double)c->ffn_hidden, E = fmax(c->n_experts, 1);
     double L = (double)c->n_layers, G = (double)c->dense_ffn_hidden, V = (double)c->vocab_size;
-    double matrices = L * (2 * D * (H + K) + 3 * E * F * D + (3 * G * D));
-    double tables = V * D * (c->tied_embeddings ? 1 : 2), all = matrices + tables;
-    s->out->optimizer_s = all * (op[COMPUTE_OP_SQUARES] + op[COMPUTE_OP_REFRESH]);
-    s->out->optimizer_s += all * op[COMPUTE_OP_ADAMW];
+    double tables = V * D * (c->tied_embeddings ? 1 : 2);
+    double experts = L * 3 * E * F * D, rest = L * (2 * D * (H + K) + 3 * G * D) + tables;
+    double updated = part->update * rest + part->update_experts * experts;
+    s->out->optimizer_s = (experts + rest) * op[COMPUTE_OP_REFRESH];
+    s->out->optimizer_s += updated * (op[COMPUTE_OP_SQUARES] + op[COMPUTE_OP_ADAMW]);
     if (run->muon_steps == 0) return;
     double n = (double)run->muon_steps;
-    s->out->optimizer_s += L * (newton_s(s->m, H, D, n) + 2 * newton_s(s->m, K, D, n) +
-                                newton_s(s->m, D, H, n) + 3 * E * newton_s(s->m, F, D, n));
-    if (G > 0) s->out->optimizer_s += 3 * L * newton_s(s->m, G, D, n);
+    s->out->optimizer_s +=
+        L * (part->update *
+                 (newton_s(s->m, H, D, n) + 2 * newton_s(s->m, K, D, n) + newton_s(s->m, D, H, n)) +
+             part->update_experts * 3 * E * newton_s(s->m, F, D, n));
+    if (G > 0) s->out->optimizer_s += part->update * 3 * L * newton_s(s->m, G, D, n);
 }
 
 /* What the backward pass computes again of M rows: whole layers, or the way into the feed-forwards
  * (model_block_again). Of the layers alone stands in the sums so far. */
-static void add_again(const struct local_sum *s, const struct plan_local_run *run, double M)
+static void add_again(const struct local_sum *s, const struct plan_local_run *run,
+                      const struct model_config *c, double M)
 {
-    const struct model_config *c = &run->model;
     struct plan_local_step *out = s->out;
     double T = (double)run->seq_len, D = (double)c->d_model, L = (double)c->n_layers;
     if (run->recompute == MODEL_RECOMPUTE_FULL) {
@@ -323,29 +328,42 @@ static void add_again(const struct local_sum *s, const struct plan_local_run *ru
     out->again_s = L * s->m->op_s[COMPUTE_OP_GATHER] * rows * D;
 }
 
-void plan_local_step(const struct compute_machine *m, const struct plan_local_run *run,
-                     struct plan_local_step *out)
+void plan_local_one(const struct compute_machine *m, const struct plan_local_run *run,
+                    const struct plan_local_part *part, struct plan_local_step *out)
 {
-    const struct model_config *c = &run->model;
+    const struct model_config *c = &part->model;
     const struct local_sum s = {m, out};
     double M = (double)(run->micro_batch * run->seq_len), T = (double)run->seq_len;
     double D = (double)c->d_model, V = (double)c->vocab_size, L = (double)c->n_layers;
     double seam = m->op_s[COMPUTE_OP_SEAM_F] + m->op_s[COMPUTE_OP_SEAM_B];
     memset(out, 0, sizeof *out);
     add_attention(&s, c, M, T, L);
-    add_ffn(&s, c, M, L);
+    add_ffn(&s, c, M, L, part->experts);
     out->vector_s += (2 * L + 1) * seam * M * D;
-    add_again(&s, run, M);
-    add_linear(&s, fmin(M, 1024), D, V, 1, M / fmin(M, 1024)); /* the loss goes by chunks */
-    out->loss_s = m->op_s[COMPUTE_OP_LOSS] * M * V;
+    add_again(&s, run, c, M);
+    if (part->head) {
+        add_linear(&s, fmin(M, 1024), D, V, 1, M / fmin(M, 1024)); /* the loss goes by chunks */
+        out->loss_s = m->op_s[COMPUTE_OP_LOSS] * M * V;
+    }
     out->forward_s += FORWARD_SHARE * (out->vector_s + out->loss_s);
     out->vector_s += out->again_s;
+    add_optimizer(&s, run, part);
+}
+
+void plan_local_step(const struct compute_machine *m, const struct plan_local_run *run,
+                     struct plan_local_step *out)
+{
+    const struct plan_local_part whole = {run->model, (double)run->model.n_experts, true, 1, 1};
+    if (MAX(run->dp, 1) * MAX(run->tp, 1) * MAX(run->pp, 1) > 1) {
+        plan_local_ranks(m, run, out);
+        return;
+    }
+    plan_local_one(m, run, &whole, out);
     double n = ceil((double)run->global_batch / (double)run->micro_batch);
     out->products_s *= n;
     out->attention_s *= n;
     out->vector_s *= n;
     out->loss_s *= n;
-    add_optimizer(&s, run);
     out->step_s =
         out->products_s + out->attention_s + out->vector_s + out->loss_s + out->optimizer_s;
 }

@@ -16,15 +16,35 @@ struct plan_local_run {
     int recompute;      /* enum model_recompute */
     double measured_s;  /* median of the steps after the first three */
     size_t n_steps;     /* that it is the median of; 0: none yet */
+    /* Of a run on several ranks of this machine (0 counts as 1), which all of its threads share. */
+    int64_t dp, tp, pp, ep;
+    bool parts;         /* each rank updates its part only (zero 1 and 2) */
+    double sent_bytes;  /* that rank 0 sends in a step, as the run says */
+    double bytes_per_s; /* of a message between two of them, as the run has measured */
 };
 
 struct plan_local_step {
     double step_s, products_s, attention_s, vector_s, loss_s, optimizer_s;
-    double again_s;             /* of vector_s of a microbatch, what is computed again */
-    double forward_s, weight_s; /* of a microbatch; products for the gradients of weights */
+    double messages_s, bubble_s; /* of several ranks */
+    double again_s;              /* of vector_s of a microbatch, what is computed again */
+    double forward_s, weight_s;  /* of a microbatch; products for the gradients of weights */
 };
+/* Of a run on several ranks the sums over a step are of all its ranks' CPU time, as parts of the step. */
 void plan_local_step(const struct compute_machine *m, const struct plan_local_run *run,
                      struct plan_local_step *out);
+/* What of a model one process works on: the whole, or a rank's part of it. */
+struct plan_local_part {
+    struct model_config model; /* its heads, hidden units, layers; n_experts: those that are here */
+    double experts;            /* that its router knows */
+    bool head;
+    double update, update_experts; /* share of what it holds that it updates */
+};
+/* One microbatch and one update of a process that has all threads of the machine. */
+void plan_local_one(const struct compute_machine *m, const struct plan_local_run *run,
+                    const struct plan_local_part *part, struct plan_local_step *out);
+/* plan_local_ranks.c */
+void plan_local_ranks(const struct compute_machine *m, const struct plan_local_run *run,
+                      struct plan_local_step *out);
 /* Times of the operations of one machine, by number format. */
 struct plan_local {
     const char *from;                  /* the accelerator's `operations` */
