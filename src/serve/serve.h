@@ -34,6 +34,7 @@ struct serve_model {
     struct model_config config;
     int64_t B, T;
     uint32_t start;      /* id that stands before a document: EOS, else BOS, else TOKENIZER_NONE */
+    uint32_t bos;        /* what templates call bos_token, or TOKENIZER_NONE */
     uint32_t text_start; /* id in front of a text that is completed, or TOKENIZER_NONE */
     char *chat_template; /* how a conversation is written for it; NULL: nothing says so */
     double bytes;        /* planned for the model, without caches */

@@ -71,6 +71,7 @@ static int settle_tokenizer(const struct serve_options *o, const char *eos, stru
     m->start = tokenizer_eos(m->tokenizer);
     if (m->start == TOKENIZER_NONE) m->start = tokenizer_bos(m->tokenizer);
     m->text_start = m->start;
+    m->bos = tokenizer_bos(m->tokenizer);
     return 0;
 }
 
@@ -105,7 +106,7 @@ static int open_gguf_tokenizer(const struct serve_options *o, const struct gguf 
     snprintf(text, sizeof(text), "%u", eos);
     TRY(settle_tokenizer(&with, o->eos ? o->eos : own && eos < ids ? text : NULL, m, e));
     m->text_start = serve_gguf_adds_bos(g) && bos < ids ? bos : TOKENIZER_NONE;
-    if (bos < ids) m->start = bos;
+    if (bos < ids) m->start = m->bos = bos;
     m->chat_template = serve_gguf_template(g);
     return 0;
 }

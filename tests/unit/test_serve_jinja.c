@@ -49,8 +49,8 @@ static void expressions(void **unused)
     (void)unused;
     expect("{{ 1 + 2 * 3 }} {{ 7 // 2 }} {{ -7 // 2 }} {{ 7 % 3 }} {{ 1 / 4 }} {{ 2 ** 3 }}", "{}",
            "7 3 -4 1 0.25 8");
-    expect("{{ 'a' ~ 1 ~ true }} {{ 'ab' * 2 }} {{ [1, 'x'] }} {{ {'k': none} }}", "{}",
-           "a1True abab [1, 'x'] {'k': None}");
+    expect("{{ 'a' ~ 1 ~ true }} {{ 'ab' * 2 }}{{ 2 * 'c' }} {{ [1, 'x'] }} {{ {'k': none} }}",
+           "{}", "a1True ababcc [1, 'x'] {'k': None}");
     expect("{{ x.a }} {{ x['b'][0] }} {{ x.b[-1] }} {{ x.c is defined }}|{{ x.c }}|",
            "{\"x\":{\"a\":1,\"b\":[2,3]}}", "1 2 3 False||");
     expect("{{ l[1:] }} {{ l[:-1] }} {{ l[::-1] }} {{ s[1:3] }}",

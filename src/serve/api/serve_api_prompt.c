@@ -287,10 +287,9 @@ int api_render(struct serve_server *s, const struct api_chat *chat, struct arena
         json_object_set(given, "tools", (json_t *)(uintptr_t)chat->tools);
     else
         json_object_set_new(given, "tools", json_null());
-    trusted =
-        json_pack("{s:b, s:s, s:s}", "add_generation_prompt", chat->add_prompt && !chat->go_on,
-                  "bos_token", token_name(s, tokenizer_bos(s->m->tokenizer), a), "eos_token",
-                  token_name(s, tokenizer_eos(s->m->tokenizer), a));
+    trusted = json_pack("{s:b, s:s, s:s}", "add_generation_prompt",
+                        chat->add_prompt && !chat->go_on, "bos_token", token_name(s, s->m->bos, a),
+                        "eos_token", token_name(s, tokenizer_eos(s->m->tokenizer), a));
     int rc = jinja_render(s->jinja, trusted, given, a, out, &e);
     if (rc == 0 && chat->go_on) cut_end(out, messages);
     json_decref(messages);

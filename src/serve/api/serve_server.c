@@ -66,7 +66,7 @@ static void tokenizer_info(void *ctx, http_request_t *r)
     const tokenizer_t *t = s->m->tokenizer;
     str_reserve(&bos, 1);
     str_reserve(&eos, 1);
-    if (tokenizer_bos(t) != TOKENIZER_NONE) api_token_text(s, tokenizer_bos(t), &bos);
+    if (s->m->bos != TOKENIZER_NONE) api_token_text(s, s->m->bos, &bos);
     if (tokenizer_eos(t) != TOKENIZER_NONE) api_token_text(s, tokenizer_eos(t), &eos);
     json_t *o = json_pack("{s:s, s:I, s:o, s:o}", "tokenizer_class", tokenizer_kind(t),
                           "vocab_size", (json_int_t)tokenizer_vocab_size(t), "bos_token",

@@ -107,9 +107,9 @@ static int replace(struct jinja_run *r, const struct jinja_value *v, const struc
     return 0;
 }
 
-enum letter_case { UPPER, LOWER, TITLE, CAPITAL };
+enum letter_case { UPPER, LOWER, TITLE, CAPITAL, WORDS };
 
-/* Of ASCII's letters. */
+/* Of ASCII's letters. TITLE as the method does it, WORDS as the filter. */
 static int change_case(struct jinja_run *r, const struct jinja_value *v, enum letter_case to,
                        struct jinja_value *out)
 {
@@ -118,10 +118,10 @@ static int change_case(struct jinja_run *r, const struct jinja_value *v, enum le
     for (size_t i = 0; i < v->n; i++) {
         char c = v->s[i];
         bool lower = c >= 'a' && c <= 'z', upper = c >= 'A' && c <= 'Z';
-        bool wanted = to == UPPER || ((to == TITLE || to == CAPITAL) && begins);
+        bool wanted = to == UPPER || ((to == TITLE || to == CAPITAL || to == WORDS) && begins);
         if (lower && wanted) c = (char)(c - 32);
         if (upper && !wanted) c = (char)(c + 32);
-        begins = to == TITLE ? !lower && !upper : false;
+        begins = to == TITLE ? !lower && !upper : to == WORDS && strchr(" \t\n\r-({[<", c);
         TRY(jinja_put(r, &b, &c, v->user ? v->user + i : NULL, 1));
     }
     *out = jinja_built(&b);
@@ -538,6 +538,7 @@ int jinja_filter(struct jinja_run *r, const char *name, const struct jinja_value
         *out = text;
         if (strcmp(name, "trim") == 0) *out = strip(&text, &a, true, true);
         if (strcmp(name, "indent") == 0) return indent(r, &text, args, out);
+        if (strcmp(name, "title") == 0) return change_case(r, &text, WORDS, out);
         return is_one_of(name, as_methods) ? string_method(r, name, &text, args, out) : 0;
     }
     if (strcmp(name, "join") == 0) {

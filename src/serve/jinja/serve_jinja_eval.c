@@ -146,6 +146,8 @@ static int binary(struct jinja_run *r, int op, const struct jinja_value *a,
         return join_values(r, a, b, out);
     if (op == OP_MUL && a->kind == JINJA_STRING && b->kind == JINJA_INT)
         return repeat(r, a, b->i, out);
+    if (op == OP_MUL && a->kind == JINJA_INT && b->kind == JINJA_STRING)
+        return repeat(r, b, a->i, out);
     if (op == OP_ADD && a->kind == JINJA_LIST && b->kind == JINJA_LIST) {
         TRY(jinja_list_new(r, a->list->count + b->list->count, out));
         for (size_t i = 0; i < a->list->count; i++)
