@@ -342,6 +342,7 @@ struct site_result {
     double ramps, ramp_s, caps, pauses, sheds, sags, sags_ridden, sag_trips, lockouts;
     double lockout_at_s;
     double frequency_hz_per_s, frequency_with_battery_hz_per_s; /* worst, of an island */
+    double deficit_w, sag_missing_j; /* the largest of both that something was done about */
     double swing_line_w[SITE_LINES];
     double swing_w, swing_hz, swing_ripple; /* widest wave; its energy over the battery's */
     /* heat */

@@ -88,10 +88,12 @@ void site_incident_sag(struct site_sim *x, int event, int which)
     const struct site_supplies *u = &x->s->supplies;
     (void)which;
     st->r.sags++;
-    if (machine_sag_missing_j(u->watts, e->depth, u->current_limit, e->sag_s) <= u->stored_j) {
+    double missing = machine_sag_missing_j(u->watts, e->depth, u->current_limit, e->sag_s);
+    if (missing <= u->stored_j) {
         st->r.sags_ridden++;
         if (!u->ups) return; /* nobody notices */
     } else if (!u->ups || st->now < st->locked_until) {
+        st->r.sag_missing_j = fmax(st->r.sag_missing_j, missing);
         outage(x);
         return;
     }

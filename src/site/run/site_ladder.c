@@ -113,6 +113,8 @@ void site_ladder_act(struct site_sim *x)
     st->ladder_waits = false;
     st->power_changed = true;
     if (!in_deficit(x)) return;
+    double wanted = site_load_at(x, x->s->controls.cap, true);
+    st->r.deficit_w = fmax(st->r.deficit_w, wanted - firm_w(x, true));
     if (cap < st->cap - 1e-9) {
         st->cap = cap;
         st->r.caps++;

@@ -102,6 +102,38 @@ static void advice(const struct site_scenario *s, const struct site_result *r, F
             s->jobs[job].name, format_duration(text, worst), site_part_names[part]);
 }
 
+/* What each kind of trouble hangs on, by how much. */
+static void remedies(const struct site_scenario *s, const struct site_result *r, FILE *out)
+{
+    char text[32];
+    const double days = r->days;
+    if (r->deficit_w > 0.0)
+        fprintf(out,
+                "Power: %s more from sources that stand ready would have spared %.0f caps and %.0f "
+                "pauses of jobs.\n",
+                format_si(text, r->deficit_w, "W"), r->caps, r->pauses);
+    if (r->sag_trips > 0.0)
+        fprintf(
+            out,
+            "Sags: supplies that store %.1f J each (now %.1f), or a UPS that does not lock itself "
+            "out, would have ridden through the %.0f that stopped every job.\n",
+            r->sag_missing_j, s->supplies.stored_j, r->sag_trips);
+    if (r->by_hand > 0.0 && r->waits > 0.2 * r->by_hand)
+        fprintf(
+            out,
+            "Repair: %.0f %% of the repairs by hand waited, %.1f h in the mean, for %lld crews.\n",
+            100.0 * r->waits / r->by_hand, r->wait_s / r->by_hand / 3600.0,
+            (long long)s->repair.crews);
+    for (int g = 0; g < s->n_gas; g++)
+        if (r->gas[g].over_starts_day >= 0.0)
+            fprintf(out,
+                    "Starts: a unit of '%s' passed its %lld on day %.0f (%.1f a day); units that "
+                    "run on "
+                    "longer (stop_after), or a larger battery, start less.\n",
+                    s->gas[g].name, (long long)s->permits.starts, r->gas[g].over_starts_day,
+                    r->gas[g].unit_starts_most / days);
+}
+
 static void warnings(const struct site_scenario *s, const struct site_result *r, FILE *out)
 {
     const struct site_cooling *c = &s->cooling;
@@ -175,6 +207,7 @@ void site_print(const struct site_scenario *s, const struct site_result *r, uint
     group(s, r, "Permits and money", rest, out);
     warnings(s, r, out);
     advice(s, r, out);
+    remedies(s, r, out);
     group(s, r, "Proof", proof, out);
     fprintf(out, "\nSeed %llu: the same seed gives the same answer, to the bit.\n",
             (unsigned long long)seed);
@@ -208,7 +241,8 @@ void site_print_compare(const struct site_scenario *const s[2], const struct sit
         const struct site_figure *f = &site_figures[i];
         double a = site_tell_range(s[0], &x[0], f).mid, b = site_tell_range(s[1], &x[1], f).mid;
         char left[32], right[32], difference[32];
-        if (site_tell_quiet(f) && (a == b || (!isfinite(a) && !isfinite(b)))) continue;
+        bool same = fabs(a - b) <= 1e-9 * fmax(fabs(a), fabs(b)) || (!isfinite(a) && !isfinite(b));
+        if (site_tell_quiet(f) && (same || strstr(f->name, "error"))) continue;
         table_row(t, f->name, site_tell(left, f, a), site_tell(right, f, b),
                   isfinite(a) && isfinite(b) ? site_tell(difference, f, b - a) : NULL);
     }
