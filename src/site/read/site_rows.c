@@ -144,7 +144,7 @@ static const struct option scenario_rows[] = {
     ROW_BOOL(S, "battery.smooths", battery.smooths, "true",
         "takes the swing of steps, as far as its power goes, and loses what that costs"),
 
-    TIME(S, "controls.delay", controls.delay_s, "5 s", "5 s",
+    NUMBER(S, "controls.delay", controls.delay_s, UNIT_SECONDS, "5 s", 1, 1e9, "5 s",
         "from a deficit to the first step against it, and to each further one"),
     NUMBER(S, "controls.cap", controls.cap, UNIT_SHARE, "100 %", 0.4, 1, "85 %",
         "accelerators' power that is always in force, share of their cap"),
@@ -152,7 +152,7 @@ static const struct option scenario_rows[] = {
         "first step: accelerators' power, down to this share of their cap; 100 %: never"),
     ROW_BOOL(S, "controls.pause", controls.pause, "true",
         "second: jobs save and stop, lowest priority first; last, the rest of the load is shed"),
-    TIME(S, "controls.restore", controls.restore_s, "10 min", "10 min",
+    NUMBER(S, "controls.restore", controls.restore_s, UNIT_SECONDS, "10 min", 1, 1e9, "10 min",
         "without a deficit before one step is taken back"),
     WATTS(S, "controls.spinning_w", controls.spinning_w, "0", "38 MW",
         "kept free in gas units that run"),

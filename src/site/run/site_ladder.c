@@ -7,7 +7,8 @@
  * can then carry the load. Supplies and UPS are taken to ride through the delays. */
 #include "site/run/site_run_internal.h"
 
-#define MARGIN 1e-3 /* of the load: that is left free when a step is taken back */
+#define CAP_MARGIN 5e-3 /* of what the sources give: so that a load that still rises is met once */
+#define MARGIN     1e-3 /* of the load: that is left free when a step is taken back */
 
 bool site_ladder_active(const struct site_sim *x)
 {
@@ -109,7 +110,7 @@ static bool pause_jobs(struct site_sim *x, double firm)
 void site_ladder_act(struct site_sim *x)
 {
     struct site_state *st = x->st;
-    double firm = firm_w(x, false), cap = cap_for(x, firm);
+    double firm = firm_w(x, false), cap = cap_for(x, firm * (1.0 - CAP_MARGIN));
     st->ladder_waits = false;
     st->power_changed = true;
     if (!in_deficit(x)) return;
