@@ -204,23 +204,51 @@ static struct site_flow *follower(struct site_sim *x, double slope)
     return NULL;
 }
 
+/* Sources with a ramp that have arrived go with a load that changes, as fast as they can; returns what
+ * is left of its slope. */
+static double go_along(struct site_sim *x, double slope)
+{
+    struct site_state *st = x->st;
+    for (int i = 0; i <= x->s->n_gas && slope != 0.0; i++) {
+        struct site_flow *f = &st->flows[st->merit[slope > 0.0 ? i : x->s->n_gas - i]];
+        double near = 1e-9 * site_more(f->high, 1.0);
+        bool room = slope > 0.0 ? f->w < f->high - near : f->w > f->low + near;
+        if (f->follows || f->slope != 0.0 || f->ramp <= 0.0 || !room) continue;
+        f->slope = site_less(site_more(slope, -f->ramp), f->ramp);
+        f->target = slope > 0.0 ? f->high : f->low;
+        slope -= f->slope;
+    }
+    return slope;
+}
+
+/* What the battery could give and take just now. */
+static double could_give(const struct site_sim *x)
+{
+    double floor_j = x->s->battery.floor * site_battery_energy_j(x);
+    return x->st->soc_j > floor_j + soc_tolerance(x) ? site_battery_power(x) : 0.0;
+}
+
+static double could_take(const struct site_sim *x)
+{
+    double ceiling_j = x->s->battery.ceiling * site_battery_energy_j(x);
+    return x->st->soc_j < ceiling_j - soc_tolerance(x) ? site_battery_power(x) : 0.0;
+}
+
 /* What is left over to the battery, and beyond it. */
 static void to_battery(struct site_sim *x, double rest, double slope)
 {
     struct site_state *st = x->st;
-    const struct site_battery *b = &x->s->battery;
-    double power = site_battery_power(x), all = site_battery_energy_j(x), near = soc_tolerance(x);
-    double give = st->soc_j > b->floor * all + near ? power : 0.0;
-    double take = st->soc_j < b->ceiling * all - near ? power : 0.0;
+    double power = site_battery_power(x), give = could_give(x), take = could_take(x);
     double nothing = 1e-12 * site_more(st->load_w, 1.0);
     if (fabs(rest) <= nothing) rest = 0.0;
     st->battery_w = site_less(site_more(rest, -take), give);
     st->unserved_w = site_more(rest - give, 0.0);
     st->spilled_w = site_more(-take - rest, 0.0);
     st->battery_slope = st->unserved_slope = st->spilled_slope = 0.0;
-    if (rest > give || (rest >= give && slope > 0.0))
+    double edge = 1e-9 * power;
+    if (rest > give || (rest >= give - edge && slope > 0.0))
         st->unserved_slope = slope;
-    else if (rest < -take || (rest <= -take && slope < 0.0))
+    else if (rest < -take || (rest <= -take + edge && slope < 0.0))
         st->spilled_slope = -slope;
     else
         st->battery_slope = slope;
@@ -320,6 +348,10 @@ void site_dispatch(struct site_sim *x)
     if (f) {
         f->slope = rest_slope;
         rest_slope = 0.0;
+    } else if (st->load_slope != 0.0 && slope == 0.0) {
+        /* not while a rising load only takes what is spilled, or a falling one what is missing */
+        bool alone = rest_slope > 0.0 ? rest < -could_take(x) : rest > could_give(x);
+        if (!alone) rest_slope = go_along(x, rest_slope);
     }
     to_battery(x, rest, rest_slope);
     site_ladder_look(x);
