@@ -97,7 +97,8 @@ static void presets(void **state)
     static const char *const NAMES[] = {"gigafactory-20k",    "colossus-1-100k", "colossus-1-200k",
                                         "colossus-2-550k",    "colossus-2-1m",   "stargate-abilene",
                                         "heat-wave-and-trip", "sag-train",       "curtailment",
-                                        "flap-storm",         "bad-firmware",    "late-order"};
+                                        "flap-storm",         "bad-firmware",    "late-order",
+                                        "llama-3-16k"};
     for (size_t i = 0; i < ARRAY_LEN(NAMES); i++) {
         struct error e = {0};
         struct site_scenario *s = arena_alloc(&test_arena, sizeof(*s));
