@@ -49,6 +49,11 @@ const char *cmd_find_program(const char *name, struct arena *a);
  * Returns only where that cannot be. */
 int cmd_start_ranks(int ranks, const char *const *arguments, size_t n, struct error *e);
 
+/* `cluster.layout: auto` (cmd_layout.c): settles cluster.dp, tp, pp and ep, on all ranks alike. */
+struct train_run_file; /* train/train.h */
+struct cluster;
+int cmd_choose_layout(struct train_run_file *f, struct cluster *cluster, struct error *e);
+
 /* A JSON object that becomes one line of standard output: begin, members by jsonw_* on the result,
  * end, which prints the line where `print` and frees it. */
 struct cmd_json {

@@ -117,7 +117,8 @@ static int train(const struct option_line *l, void *options, struct error *e)
                               .json = o->json,
                               .run_dir = o->run_dir,
                               .cluster = c};
-    int rc = train_run(&f, &t, e);
+    int rc = f.config.layout == TRAIN_LAYOUT_AUTO ? cmd_choose_layout(&f, c, e) : 0;
+    if (rc >= 0) rc = train_run(&f, &t, e);
     train_config_free(&f);
     return leave(c, rc, e);
 }

@@ -386,6 +386,20 @@ struct plan_busy {
 };
 void plan_busy_begin(struct plan_busy *b);
 void plan_busy_end(const struct plan_busy *b, const struct compute_machine *machines, size_t n);
+/* A run of `colossus train` on ranks of this machine that share its threads. */
+struct plan_train_job {
+    const struct model_config *model;
+    int64_t seq_len, micro_batch, global_batch;
+    int64_t muon_steps; /* iterations; 0: AdamW */
+    int recompute;      /* enum model_recompute */
+    bool bf16;
+    int64_t dp, tp, pp, ep;
+    bool parts;        /* each rank updates its part only (zero 1 and 2) */
+    double sent_bytes; /* that a rank sends in a step */
+};
+/* Seconds of its step, from what bench-machine has measured; ERROR_CONFIG where it has not. Messages
+ * pass through memory: a copy out and a copy in. */
+int plan_train_step(const struct plan_train_job *job, double *seconds, struct error *e);
 /* Predicted and measured steps of runs of `colossus train` on this machine. local NULL: as above. */
 int plan_validate_local(const char *const *runs, size_t n, const char *local, bool json, FILE *out,
                         struct error *e);

@@ -23,6 +23,8 @@ enum train_balance {
     TRAIN_BALANCE_NONE
 };
 
+enum train_layout_choice { TRAIN_LAYOUT_GIVEN, TRAIN_LAYOUT_AUTO };
+
 /* Every key of RUN.yaml; the table train_run_rows documents each (key, type, unit, default,
  * bounds) and is the only place where defaults stand. */
 struct train_config {
@@ -51,6 +53,7 @@ struct train_config {
     int64_t skip_window, max_skips;
 
     /* cluster.* */
+    int layout;   /* enum train_layout_choice */
     int64_t dp;   /* ranks that share the rows of a step; 0: all that were started */
     int64_t tp;   /* ranks that share heads and hidden units of the same rows */
     int64_t pp;   /* ranks that share the layers */
@@ -162,6 +165,15 @@ struct train_golden_options {
     const char *layout; /* "tp=2,zero=1"; NULL or "": dp of all ranks */
     cluster_t *cluster; /* the ranks; NULL: this process alone */
 };
+/* What a rank of a layout takes of memory and sends in a step, without starting any. */
+struct train_layout_cost {
+    double bytes, sent_bytes;
+    int64_t vocab_size; /* the dataset's, where the run file leaves it out */
+};
+/* Of rank 0 of `ranks`, laid out as c says. ERROR_CONFIG: the model, the batch or the number of ranks
+ * does not allow that. */
+int train_layout_cost(const struct train_config *c, int ranks, struct train_layout_cost *out,
+                      struct error *e);
 /* How many ranks a layout is of; negative: it says what is no key of `cluster`, or no value. */
 int train_layout_ranks(const char *layout, struct error *e);
 /* Compares with a golden folder, by all ranks, and prints the table on the first; 0 when every bound

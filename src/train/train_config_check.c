@@ -277,6 +277,7 @@ bool train_config_may_change(const char *key)
         "train.max_steps",
         "train.threads",
         "train.recompute",
+        "cluster.layout",
         "cluster.dp",
         "cluster.tp",
         "cluster.pp",

@@ -14,6 +14,7 @@ static const char *const precisions[] = {"auto", "fp32", "bf16", NULL};
 static const char *const backends[] = {"auto", "reference", "avx2", "avx512", NULL};
 static const char *const optimizers[] = {"adamw", "muon", NULL};
 static const char *const schedules[] = {"cosine", "wsd", "constant", NULL};
+static const char *const layouts[] = {"given", "auto", NULL};
 static const char *const balances[] = {"aux", "bias", "quantile", "none", NULL};
 
 #define T    struct train_config
@@ -67,6 +68,10 @@ const struct option train_run_rows[] = {
     ROW_INT(T, "train.max_skips", max_skips, "steps", "50", 1, 1e6, NULL,
             "skipped in a row after which the run gives up"),
 
+    ROW_ENUM(
+        T, "cluster.layout", layout, "given", layouts, NULL,
+        "given: by the keys below; auto: of all layouts of the ranks that were started the one "
+        "that is predicted to be fastest on this machine, which bench-machine has measured"),
     ROW_INT(
         T, "cluster.dp", dp, "ranks", "0", 0, 1 << 20, "4",
         "data parallel: ranks, or groups of tp x pp ranks, that share the rows of a step; 0: as "

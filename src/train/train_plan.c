@@ -109,6 +109,23 @@ static void print_traffic(const struct train_session *s, FILE *out)
     table_free(t);
 }
 
+int train_layout_cost(const struct train_config *c, int ranks, struct train_layout_cost *out,
+                      struct error *e)
+{
+    struct train_session s;
+    struct train_config own = *c;
+    struct train_ranks r = train_ranks_of(NULL);
+    r.size = ranks;
+    own.verify = false;  /* the run itself does that */
+    own.valid_every = 0; /* the split is not needed */
+    TRY(train_session_open(&s, &own, &r, e));
+    train_state_layout(&s, false, &s.layout);
+    *out = (struct train_layout_cost){total_bytes(&s), (double)train_session_sends(&s),
+                                      s.c.model.vocab_size};
+    train_session_close(&s);
+    return 0;
+}
+
 void train_plan_print(const struct train_session *s, FILE *out)
 {
     static const char *const heads[] = {"memory", "size"};

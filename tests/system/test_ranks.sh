@@ -143,6 +143,26 @@ else
     ok "fewer ranks"
 fi
 
+# The planner's layout, on a machine that is measured, is written into the run folder; on one that is
+# not, that is said.
+export XDG_CONFIG_HOME=$PWD/config
+out=$(ranks $first 2 train run.yaml --run-dir unmeasured --set cluster.layout=auto)
+if [[ $(grep -c 'measure this machine first' <<<"$out") -ne 1 ]]; then
+    bad "a layout for an unknown machine" "$out"
+else
+    ok "a layout for an unknown machine"
+fi
+"$COLOSSUS" bench-machine --rounds 1 --precision fp32 >log 2>&1 || bad "bench-machine" "$(cat log)"
+if ! out=$(ranks $first 2 train run.yaml --run-dir chosen --set cluster.layout=auto --set train.max_steps=5) ||
+    [[ $(grep -c '^layout: dp [12], tp [12], pp [12], ep [12]: ' <<<"$out") -ne 1 ]] ||
+    [[ $(grep -c 'layout: given  # derived' chosen/run.yaml) -ne 1 ]]; then
+    bad "the planner's layout" "$out"
+elif ! "$COLOSSUS" plan validate --local chosen >log 2>&1 || ! grep -q '^chosen ' log; then
+    bad "the planner's layout" "$(cat log)"
+else
+    ok "the planner's layout"
+fi
+
 # What cannot be trained is said once, not once a rank.
 out=$(ranks $first 2 train run.yaml --run-dir none --set cluster.dp=4)
 if [[ $(grep -c 'cluster.dp 4 x tp 1 x pp 1 is of 4 ranks, and 2 were started' <<<"$out") -ne 1 ]]; then

@@ -66,6 +66,58 @@ static void test_products(void **state)
     assert_true(s.vector_s < 1e-9);
 }
 
+/* Ranks share the machine's speed, so what they only share takes as long as on one process; what each
+ * does for itself takes as often as there are ranks; and a pipeline waits at its ends. */
+static void test_ranks_share_the_machine(void **state)
+{
+    (void)state;
+    struct compute_machine m = machine();
+    struct plan_local_run r = run_of();
+    struct plan_local_step one = {0}, s = {0};
+    r.model.n_layers = 4;
+    r.model.n_experts = 8;
+    m.op_s[COMPUTE_OP_ADAMW] = 1e-9;
+    m.op_s[COMPUTE_OP_REFRESH] = 3e-9;
+    plan_local_step(&m, &r, &one);
+
+    r.dp = 2;
+    plan_local_step(&m, &r, &s);
+    assert_float_equal(s.products_s, one.products_s, 1e-6 * one.products_s);
+    assert_float_equal(s.optimizer_s, 2 * one.optimizer_s, 1e-6 * one.optimizer_s);
+    r.parts = true; /* each updates its half and makes all copies */
+    plan_local_step(&m, &r, &s);
+    assert_float_equal(s.optimizer_s, 7 * one.optimizer_s / 4, 1e-6 * one.optimizer_s);
+    r.ep = 2; /* and of the experts holds a half, which is all its own */
+    plan_local_step(&m, &r, &s);
+    assert_true(s.optimizer_s < 1.1 * one.optimizer_s);
+    assert_float_equal(s.products_s, one.products_s, 1e-6 * one.products_s);
+    r.sent_bytes = 5e6;
+    r.bytes_per_s = 1e9;
+    plan_local_step(&m, &r, &s);
+    assert_float_equal(s.messages_s, 5e-3, 1e-9);
+    assert_float_equal(s.step_s, s.products_s + s.optimizer_s + 5e-3, 1e-6);
+
+    r = run_of();
+    r.tp = 2;
+    plan_local_step(&m, &r, &s);
+    r.tp = 1;
+    plan_local_step(&m, &r, &one);
+    assert_float_equal(s.products_s, one.products_s, 1e-6 * one.products_s);
+
+    /* Two stages of two layers, the head in the second: with n microbatches the first waits for the
+     * second, and both once for each other. */
+    r = run_of();
+    r.model.n_layers = 4;
+    plan_local_step(&m, &r, &one);
+    r.pp = 2;
+    plan_local_step(&m, &r, &s);
+    assert_float_equal(s.products_s, one.products_s, 1e-6 * one.products_s);
+    double head = 6 * 128.0 * 1000 * 4 * 64 / 1e9, all = one.products_s / 2; /* of one microbatch */
+    double last = 2 * ((all - head) / 2 + head), first = all - head;
+    assert_float_equal(s.step_s - s.optimizer_s, first + last + last, 1e-6 * one.products_s);
+    assert_float_equal(s.bubble_s, first + 2 * last - 2 * all, 1e-6 * one.products_s);
+}
+
 static void test_other_operations(void **state)
 {
     (void)state;
@@ -289,9 +341,13 @@ static void test_estimate(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_products),  cmocka_unit_test(test_other_operations),
-        cmocka_unit_test(test_files),     cmocka_unit_test(test_run_folder),
-        cmocka_unit_test(test_one_model), cmocka_unit_test(test_estimate),
+        cmocka_unit_test(test_products),
+        cmocka_unit_test(test_other_operations),
+        cmocka_unit_test(test_files),
+        cmocka_unit_test(test_run_folder),
+        cmocka_unit_test(test_ranks_share_the_machine),
+        cmocka_unit_test(test_one_model),
+        cmocka_unit_test(test_estimate),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -240,6 +240,11 @@ static void add_run_notes(const struct yaml_reader *r, const struct plan_model_e
                         "measures it in a minute");
     if (extra->run.precision == MACHINE_BF16 && out->layout.precision == MACHINE_FP32)
         add_note(r, out, "the run computes in bf16, which that laptop does not: planned in fp32");
+    if (extra->run.dp * extra->run.tp * extra->run.pp > 1)
+        add_note(
+            r, out,
+            "the run is of several ranks and this page of one process: `colossus plan validate "
+            "--local RUN` predicts its ranks");
     add_note(r, out, plan_read_measured(extra->run.folder, extra->note != NULL, out, r->arena));
     if (out->model.vocab_size == vocab) add_note(r, out, extra->note);
     if (measured && extra->run.threads > 0 && extra->run.threads != threads)

@@ -14,10 +14,12 @@ struct plan_model_extra {
     const char *note;        /* an assumption that had to be made, or NULL */
     struct plan_run_beside { /* of a run file: what its step depends on beside these */
         int64_t micro_batch, threads;
-        int64_t muon_steps; /* 0: AdamW */
-        int32_t precision;  /* enum machine_precision; -1: auto */
-        int32_t recompute;  /* enum plan_recompute */
-        const char *folder; /* of the run; "" where the file's name is not known */
+        int64_t dp, tp, pp, ep; /* ranks, 1 where nothing is said */
+        bool parts;             /* each updates its part of the weights only */
+        int64_t muon_steps;     /* 0: AdamW */
+        int32_t precision;      /* enum machine_precision; -1: auto */
+        int32_t recompute;      /* enum plan_recompute */
+        const char *folder;     /* of the run; "" where the file's name is not known */
     } run;
 };
 enum { PLAN_N_RUN_SECTIONS = 12 };

@@ -15,24 +15,6 @@
 
 enum { WARM_UP = 3, MAX_STEPS = 1 << 20, MAX_METRICS = 1 << 28 };
 
-static int64_t layout_key(const struct yaml_node *root, const char *key, int64_t otherwise)
-{
-    const struct yaml_node *node = yaml_get(yaml_get(root, "cluster"), key);
-    int64_t value = otherwise;
-    if (node && node->kind == YAML_KIND_SCALAR) (void)parse_int(node->text, &value);
-    return value;
-}
-
-/* The effective run.yaml has every key. */
-static void read_layout(const struct yaml_node *root, struct plan_local_run *out)
-{
-    out->dp = MAX(layout_key(root, "dp", 1), 1);
-    out->tp = MAX(layout_key(root, "tp", 1), 1);
-    out->pp = MAX(layout_key(root, "pp", 1), 1);
-    out->ep = MAX(layout_key(root, "ep", 1), 1);
-    out->parts = layout_key(root, "zero", 1) > 0;
-}
-
 /* What the step of a run depends on. */
 static int read_config(const struct yaml_reader *r, const struct yaml_node *root,
                        struct plan_local_run *out)
@@ -46,7 +28,11 @@ static int read_config(const struct yaml_reader *r, const struct yaml_node *root
     out->muon_steps = extra.run.muon_steps;
     out->recompute = extra.run.recompute;
     out->threads = extra.run.threads;
-    read_layout(root, out);
+    out->dp = extra.run.dp;
+    out->tp = extra.run.tp;
+    out->pp = extra.run.pp;
+    out->ep = extra.run.ep;
+    out->parts = extra.run.parts;
     return 0;
 }
 

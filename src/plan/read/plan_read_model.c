@@ -76,6 +76,14 @@ static const char *get_text(const struct yaml_node *root, const char *section, c
     return node && node->kind == YAML_KIND_SCALAR ? node->text : "";
 }
 
+/* Of a key of `cluster`; dp 0 says nothing. */
+static int64_t read_ranks(const struct yaml_node *root, const char *key)
+{
+    int64_t n = 1;
+    (void)parse_int(get_text(root, "cluster", key), &n);
+    return MAX(n, 1);
+}
+
 /* The defaults are those of `colossus train` (a unit test compares). */
 static void read_run_beside(const struct yaml_reader *r, const struct yaml_node *root,
                             struct plan_run_beside *out)
@@ -90,6 +98,11 @@ static void read_run_beside(const struct yaml_reader *r, const struct yaml_node 
                      : strcmp(precision, "bf16") == 0 ? MACHINE_BF16
                                                       : -1;
     (void)parse_int(get_text(root, "train", "threads"), &out->threads);
+    out->dp = read_ranks(root, "dp");
+    out->tp = read_ranks(root, "tp");
+    out->pp = read_ranks(root, "pp");
+    out->ep = read_ranks(root, "ep");
+    out->parts = strcmp(get_text(root, "cluster", "zero"), "0") != 0;
     for (int i = 0; plan_recompute_names[i]; i++)
         if (strcmp(get_text(root, "train", "recompute"), plan_recompute_names[i]) == 0)
             out->recompute = i;

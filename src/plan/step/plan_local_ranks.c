@@ -63,3 +63,35 @@ void plan_local_ranks(const struct compute_machine *m, const struct plan_local_r
     if (run->bytes_per_s > 0) out->messages_s = run->sent_bytes / run->bytes_per_s;
     out->step_s = passes + update + out->messages_s;
 }
+
+int plan_train_step(const struct plan_train_job *job, double *seconds, struct error *e)
+{
+    struct arena a = {0};
+    struct plan_local l;
+    struct plan_local_step step = {0};
+    const char *times = plan_local_times(plan_local_path(&a), &a);
+    int rc = plan_local_read(times, &l, e);
+    l.from = times;
+    if (rc == 0) rc = plan_local_check(&l, job->bf16, e);
+    if (rc == 0) {
+        const struct compute_machine *m = &l.machine[job->bf16];
+        const struct plan_local_run run = {.model = *job->model,
+                                           .seq_len = job->seq_len,
+                                           .micro_batch = job->micro_batch,
+                                           .global_batch = job->global_batch,
+                                           .bf16 = job->bf16,
+                                           .muon_steps = job->muon_steps,
+                                           .recompute = job->recompute,
+                                           .dp = job->dp,
+                                           .tp = job->tp,
+                                           .pp = job->pp,
+                                           .ep = job->ep,
+                                           .parts = job->parts,
+                                           .sent_bytes = job->sent_bytes,
+                                           .bytes_per_s = m->copy_bytes_per_s / 2};
+        plan_local_step(m, &run, &step);
+        *seconds = step.step_s;
+    }
+    arena_fini(&a);
+    return rc;
+}

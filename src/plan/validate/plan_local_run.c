@@ -67,9 +67,10 @@ int plan_validate_local(const char *const *runs, size_t n, const char *local, bo
         plan_local_step(m, &run, &step);
         add_row(t, runs[i], &run, &step);
         json_array_append_new(list, row_to_json(runs[i], &run, &step));
-        if (run.threads > 0 && run.threads != m->threads)
+        int64_t threads = run.threads * run.dp * run.tp * run.pp;
+        if (threads > 0 && threads != m->threads)
             log_warn("%s ran with %lld threads, the machine was measured with %d", runs[i],
-                     (long long)run.threads, m->threads);
+                     (long long)threads, m->threads);
     }
     if (rc == 0 && json) {
         json_dumpf(list, out, JSON_INDENT(2) | JSON_REAL_PRECISION(6));

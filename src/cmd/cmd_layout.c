@@ -1,0 +1,144 @@
+/* cmd_layout.c: `cluster.layout: auto`: of all layouts of the ranks that were started, the one that the
+ * planner expects to be fastest on this machine, among those that fit its memory.
+ *
+ * The trainer says what a rank of a layout takes and sends, the planner how long its step is; this is
+ * the only place that knows both. Rank 0 chooses, and the others are told. */
+#include "cmd/cmd.h"
+#include "plan/plan.h"
+#include "train/train.h"
+
+#include <math.h>
+
+/* A layout under consideration, and what is known of it. */
+struct choice {
+    int64_t dp, tp, pp, ep;
+    double seconds, bytes;
+    int considered, fitting;
+};
+
+static int refuse_keys(const struct train_config *c, struct error *e)
+{
+    if (c->dp == 0 && c->tp == 1 && c->pp == 1 && c->ep == 1) return 0;
+    error_set_code(e, ERROR_CONFIG,
+                   "cluster.layout auto chooses dp, tp, pp and ep, and some are given");
+    return error_hint(e, "leave them out, or cluster.layout");
+}
+
+/* 1: it is possible; 0: it is not; negative: nothing can be said of any. */
+static int consider(const struct train_config *base, int ranks, const struct choice *l,
+                    struct choice *out, struct error *e)
+{
+    struct train_config c = *base;
+    struct train_layout_cost cost;
+    struct error why = {0};
+    c.dp = l->dp;
+    c.tp = l->tp;
+    c.pp = l->pp;
+    c.ep = l->ep;
+    if (train_layout_cost(&c, ranks, &cost, &why) < 0) {
+        if (why.code == ERROR_CONFIG) return 0;
+        *e = why;
+        return e->code;
+    }
+    c.model.vocab_size = cost.vocab_size;
+    bool bf16 = c.precision == TRAIN_PRECISION_BF16 ||
+                (c.precision == TRAIN_PRECISION_AUTO && compute_has_fast_bf16());
+    const struct plan_train_job job = {.model = &c.model,
+                                       .seq_len = c.seq_len,
+                                       .micro_batch = c.micro_batch,
+                                       .global_batch = c.global_batch,
+                                       .muon_steps =
+                                           c.optimizer == TRAIN_OPTIMIZER_MUON ? c.muon_steps : 0,
+                                       .recompute = c.recompute,
+                                       .bf16 = bf16,
+                                       .dp = l->dp,
+                                       .tp = l->tp,
+                                       .pp = l->pp,
+                                       .ep = l->ep,
+                                       .parts = c.zero > 0,
+                                       .sent_bytes = cost.sent_bytes};
+    *out = *l;
+    out->bytes = cost.bytes;
+    TRY(plan_train_step(&job, &out->seconds, e));
+    return 1;
+}
+
+static int take_best(const struct train_config *c, int ranks, int local, const struct choice *l,
+                     struct choice *best, struct error *e)
+{
+    struct choice one;
+    int rc = consider(c, ranks, l, &one, e);
+    if (rc <= 0) return rc;
+    best->considered++;
+    if (one.bytes * local > mem_limit_bytes()) return 0;
+    one.considered = best->considered;
+    one.fitting = ++best->fitting;
+    if (best->fitting == 1 || one.seconds < best->seconds) *best = one;
+    best->considered = one.considered;
+    best->fitting = one.fitting;
+    return 0;
+}
+
+static int search(const struct train_config *c, int ranks, int local, struct choice *best,
+                  struct error *e)
+{
+    for (int64_t tp = 1; tp <= ranks; tp++) {
+        for (int64_t pp = 1; tp * pp <= ranks; pp++) {
+            if (ranks % (tp * pp) != 0) continue;
+            int64_t dp = ranks / (tp * pp);
+            for (int64_t ep = 1; ep <= dp; ep++) {
+                const struct choice l = {.dp = dp, .tp = tp, .pp = pp, .ep = ep};
+                if (dp % ep == 0) TRY(take_best(c, ranks, local, &l, best, e));
+            }
+        }
+    }
+    if (best->fitting > 0) return 0;
+    error_set(e,
+              "of %d layouts of %d ranks that the model and the batch allow none fits this machine",
+              best->considered, ranks);
+    return error_hint(e, "a smaller batch.micro_batch, train.recompute full, or fewer ranks");
+}
+
+/* The run folder's run.yaml says that nobody has written these. */
+static void mark_derived(struct train_run_file *f)
+{
+    static const char *const keys[] = {"cluster.layout", "cluster.dp", "cluster.tp", "cluster.pp",
+                                       "cluster.ep"};
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++)
+        f->origins[options_find(train_run_rows, train_run_n_rows, keys[i]) - train_run_rows] =
+            ORIGIN_DERIVED;
+}
+
+int cmd_choose_layout(struct train_run_file *f, cluster_t *cluster, struct error *e)
+{
+    struct train_config *c = &f->config;
+    int ranks = cluster_size(cluster), local = cluster_local_size(cluster);
+    struct choice best = {0};
+    struct error lost = {0};
+    int rc = refuse_keys(c, e);
+    if (rc == 0 && cluster_rank(cluster) == 0)
+        rc = search(c, ranks, local > 0 ? local : ranks, &best, e);
+    int64_t told[] = {rc, best.dp, best.tp, best.pp, best.ep};
+    if (ranks > 1 &&
+        group_broadcast(group_world(cluster), 0, told, sizeof(told), rc < 0 ? &lost : e) < 0)
+        return rc < 0 ? rc : e->code;
+    if (told[0] < 0) {
+        if (cluster_rank(cluster) > 0) *e = (struct error){.code = (int)told[0]};
+        return (int)told[0];
+    }
+    c->layout = TRAIN_LAYOUT_GIVEN; /* from here on, and in the run folder */
+    c->dp = told[1];
+    c->tp = told[2];
+    c->pp = told[3];
+    c->ep = told[4];
+    mark_derived(f);
+    if (cluster_rank(cluster) == 0) {
+        char step[32];
+        fprintf(stderr,
+                "layout: dp %lld, tp %lld, pp %lld, ep %lld: a step of %s is predicted; %d of %d "
+                "layouts fit\n",
+                (long long)c->dp, (long long)c->tp, (long long)c->pp, (long long)c->ep,
+                format_duration(step, best.seconds), best.fitting, best.considered);
+    }
+    return 0;
+}
