@@ -195,7 +195,7 @@ build-all: $(B)/colossus unit-bins fuzz-replay bench-bins
 
 # Address and undefined behaviour for everything; data races where threads meet.
 RACES := $(filter $(B)/unit/test_base_pool% $(B)/unit/test_base_log% \
-           $(B)/unit/test_cluster_group% $(B)/unit/test_text_loader% $(B)/unit/test_text_shard% $(B)/unit/test_train_checkpoint%, \
+           $(B)/unit/test_http_server% $(B)/unit/test_serve_api% $(B)/unit/test_cluster_group% $(B)/unit/test_text_loader% $(B)/unit/test_text_shard% $(B)/unit/test_train_checkpoint%, \
            $(UNIT_BINS))
 races: $(RACES)
 

@@ -71,7 +71,8 @@ struct http_server {
 
 void http_request_hold(http_request_t *r);
 void http_request_release(http_request_t *r);
-/* Gives the answer to libmicrohttpd, once; the lock is held. */
+/* Gives an answer that there is to libmicrohttpd, once, in its thread. The lock is not held: the
+ * library's own is taken, within which it calls the reader of a stream. */
 enum MHD_Result http_request_queue(http_request_t *r);
 /* The headers of the server itself for an answer. */
 void http_server_headers(struct http_request *r, struct MHD_Response *response);

@@ -279,11 +279,14 @@ static ssize_t read_stream(void *cls, uint64_t position, char *buffer, size_t ma
 enum MHD_Result http_request_queue(http_request_t *r)
 {
     struct MHD_Response *response;
+    pthread_mutex_lock(&r->lock);
+    r->queued = true;
+    if (!r->streaming) r->total = r->out.len;
+    pthread_mutex_unlock(&r->lock);
     if (r->streaming) {
         response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 4096, read_stream, r, NULL);
     } else {
         response = MHD_create_response_from_buffer(r->out.len, r->out.data, MHD_RESPMEM_MUST_COPY);
-        r->total = r->out.len;
     }
     if (!response) return MHD_NO;
     MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, r->type);
@@ -296,6 +299,5 @@ enum MHD_Result http_request_queue(http_request_t *r)
     http_server_headers(r, response);
     enum MHD_Result rc = MHD_queue_response(r->connection, (unsigned)r->answer_status, response);
     MHD_destroy_response(response);
-    r->queued = true;
     return rc;
 }

@@ -254,10 +254,7 @@ static enum MHD_Result begin_request(struct http_server *s, struct MHD_Connectio
     http_request_hold(r);
     r->started = true;
     answer_error(r, 413, text);
-    pthread_mutex_lock(&r->lock);
-    enum MHD_Result rc = http_request_queue(r);
-    pthread_mutex_unlock(&r->lock);
-    return rc;
+    return http_request_queue(r);
 }
 
 static void run_request(http_request_t *r)
@@ -276,9 +273,10 @@ static void run_request(http_request_t *r)
 static enum MHD_Result answer_or_wait(http_request_t *r)
 {
     enum MHD_Result rc = MHD_YES;
+    bool queue = false;
     pthread_mutex_lock(&r->lock);
     if (r->answered && !r->queued) {
-        rc = http_request_queue(r);
+        queue = true;
     } else if (r->gone || r->server->stopping) {
         rc = MHD_NO;
     } else if (!r->answered) {
@@ -287,7 +285,7 @@ static enum MHD_Result answer_or_wait(http_request_t *r)
         r->suspended = true;
     }
     pthread_mutex_unlock(&r->lock);
-    return rc;
+    return queue ? http_request_queue(r) : rc;
 }
 
 static enum MHD_Result access_handler(void *cls, struct MHD_Connection *c, const char *path,
