@@ -351,8 +351,6 @@ bool site_ladder_active(const struct site_sim *x);
 void site_ladder_look(struct site_sim *x);
 void site_ladder_act(struct site_sim *x);
 void site_ladder_restore(struct site_sim *x);
-/* (site_ramp.c) */
-void site_ramp_segment(struct site_sim *x, site_us from, site_us to, double w, double slope);
 
 /* ------------------------------------------------------------------ the wave (site_wave.c) */
 
