@@ -87,9 +87,9 @@ static int run_once(const struct site_scenario *s, const struct site_options *o,
     struct site_result *r = mem_alloc(sizeof(*r));
     int rc = site_run(s, run, r, e);
     if (rc >= 0 && o->json)
-        print_json(site_to_json(s, r, run->seed));
+        print_json(site_to_json(s, r));
     else if (rc >= 0)
-        site_print(s, r, run->seed, stdout);
+        site_print(s, r, stdout);
     mem_free(r);
     return rc;
 }
@@ -111,6 +111,10 @@ static int check_options(const struct site_options *o, struct error *e)
     if ((o->pause_at != NULL) != (o->save != NULL)) {
         error_set_code(e, ERROR_USAGE, "--pause-at and --save are given together");
         return error_hint(e, "for example --pause-at '12 d' --save paused.site");
+    }
+    if (o->resume && o->days > 0.0) {
+        error_set_code(e, ERROR_USAGE, "--resume goes on to the end that it was begun with");
+        return error_hint(e, "leave --days out, or begin anew with it");
     }
     if (o->seeds > 0 && (o->save || o->resume || o->csv || o->events)) {
         error_set_code(e, ERROR_USAGE, "--seeds writes no files and does not pause");

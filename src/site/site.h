@@ -325,6 +325,7 @@ struct site_gas_result {
 };
 enum { SITE_LINES = 5 }; /* of the widest wave's spectrum */
 struct site_result {
+    uint64_t seed; /* whose luck: of a resumed one, that of its beginning */
     double days, events;
     /* hardware */
     double installed_s; /* accelerator-seconds that stood */
@@ -399,12 +400,11 @@ int site_run_seeds(const struct site_scenario *s, const struct site_run_options 
 
 /* ------------------------------------------------------------------ pages */
 
-void site_print(const struct site_scenario *s, const struct site_result *r, uint64_t seed,
-                FILE *out);
+void site_print(const struct site_scenario *s, const struct site_result *r, FILE *out);
 void site_print_seeds(const struct site_scenario *s, const struct site_seeds *x, FILE *out);
 void site_print_compare(const struct site_scenario *const s[2], const struct site_seeds x[2],
                         FILE *out);
-json_t *site_to_json(const struct site_scenario *s, const struct site_result *r, uint64_t seed);
+json_t *site_to_json(const struct site_scenario *s, const struct site_result *r);
 json_t *site_seeds_to_json(const struct site_scenario *s, const struct site_seeds *x);
 json_t *site_compare_to_json(const struct site_scenario *const s[2], const struct site_seeds x[2]);
 

@@ -26,7 +26,7 @@ static void live(const struct site_scenario *s)
         CHECK_MSG(fabs(sum - r->jobs[i].wall_s) <= 1e-6 * r->jobs[i].wall_s + 1e-3,
                   "job %d: %.9g of %.9g s", i, sum, r->jobs[i].wall_s);
     }
-    json_decref(site_to_json(s, r, 1));
+    json_decref(site_to_json(s, r));
     mem_free(r);
 }
 

@@ -160,6 +160,7 @@ static void begin(struct site_sim *x, uint64_t seed, double days)
     st->seed = seed;
     st->end = site_us_of(86400.0 * days);
     st->r.days = days;
+    st->r.seed = seed;
     st->r.nox_over_day = -1.0;
     st->month = 1;
     site_incident_init(x);

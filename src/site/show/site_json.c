@@ -67,13 +67,13 @@ static json_t *gas(const struct site_gas *k, const struct site_gas_result *r)
     return o;
 }
 
-json_t *site_to_json(const struct site_scenario *s, const struct site_result *r, uint64_t seed)
+json_t *site_to_json(const struct site_scenario *s, const struct site_result *r)
 {
     json_t *o = json_object(), *jobs = json_array(), *units = json_array(), *months = json_array(),
            *lines = json_array();
     json_object_set_new(o, "scenario", json_string(s->name));
     json_object_set_new(o, "days", json_real(r->days));
-    json_object_set_new(o, "seed", json_integer((json_int_t)seed));
+    json_object_set_new(o, "seed", json_integer((json_int_t)r->seed));
     json_object_set_new(o, "figures", figures(s, r));
     for (int i = 0; i < s->n_jobs; i++)
         json_array_append_new(jobs, job(&s->jobs[i], &r->jobs[i]));

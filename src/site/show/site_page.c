@@ -148,8 +148,7 @@ static void warnings(const struct site_scenario *s, const struct site_result *r,
         fprintf(out, "\nThe permit for nitrogen oxides was passed on day %.0f.\n", r->nox_over_day);
 }
 
-void site_print(const struct site_scenario *s, const struct site_result *r, uint64_t seed,
-                FILE *out)
+void site_print(const struct site_scenario *s, const struct site_result *r, FILE *out)
 {
     static const char *const hardware[] = {"failures",
                                            "hardware_failures",
@@ -210,7 +209,7 @@ void site_print(const struct site_scenario *s, const struct site_result *r, uint
     remedies(s, r, out);
     group(s, r, "Proof", proof, out);
     fprintf(out, "\nSeed %llu: the same seed gives the same answer, to the bit.\n",
-            (unsigned long long)seed);
+            (unsigned long long)r->seed);
 }
 
 void site_print_seeds(const struct site_scenario *s, const struct site_seeds *x, FILE *out)
