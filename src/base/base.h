@@ -497,6 +497,10 @@ struct option_renamed {
 #define YAML_SCALAR(t) {.kind = YAML_KIND_SCALAR, .line = 1, .column = 1, .text = (t)}
 /* clang-format on */
 
+/* The map with its keys "section.key" put below "section", where a file writes some of them so; the map
+ * itself where there is none. In *a. */
+const struct yaml_node *yaml_nested(const struct yaml_node *map, struct arena *a);
+
 /* Fills target from a map: a row "optimizer.lr" is the key lr of the map optimizer. Unknown keys,
  * wrong types and units are ERROR_CONFIG naming file, line, the nearest valid key and an example.
  * Rows not in the file keep their value; one without a fallback that is missing is an error, unless

@@ -66,6 +66,67 @@ const struct yaml_node *yaml_find(const struct yaml_node *map, const char *key)
     return dot && below->kind == YAML_KIND_MAP ? yaml_find(below, dot + 1) : below;
 }
 
+/* The map below a key, which is the caller's to change: a copy of what was there, with room for one
+ * more, or a new one. */
+static struct yaml_node *own_below(struct yaml_node *map, const struct yaml_node *key,
+                                   const char *head, struct arena *a)
+{
+    size_t i = 0;
+    while (i < map->count && strcmp(map->keys[i]->text, head) != 0)
+        i++;
+    struct yaml_node *below = arena_alloc(a, sizeof(*below));
+    *below = (struct yaml_node){.kind = YAML_KIND_MAP, .line = key->line, .column = key->column};
+    if (i < map->count) *below = *map->items[i];
+    if (below->kind != YAML_KIND_MAP) return NULL;
+    struct yaml_node **items = arena_alloc(a, (below->count + 1) * sizeof(*items));
+    struct yaml_node **keys = arena_alloc(a, (below->count + 1) * sizeof(*keys));
+    for (size_t k = 0; k < below->count; k++) {
+        items[k] = below->items[k];
+        keys[k] = below->keys[k];
+    }
+    below->items = items;
+    below->keys = keys;
+    if (i == map->count) {
+        struct yaml_node *name = arena_alloc(a, sizeof(*name));
+        *name = *key;
+        name->text = head;
+        map->keys[map->count++] = name;
+    }
+    map->items[i] = below;
+    return below;
+}
+
+const struct yaml_node *yaml_nested(const struct yaml_node *map, struct arena *a)
+{
+    bool any = false;
+    for (size_t i = 0; i < map->count; i++)
+        any = any || strchr(map->keys[i]->text, '.');
+    if (!any || map->kind != YAML_KIND_MAP) return map;
+    struct yaml_node *out = arena_alloc(a, sizeof(*out));
+    *out = *map;
+    out->count = 0;
+    out->items = arena_alloc(a, map->count * sizeof(*out->items));
+    out->keys = arena_alloc(a, map->count * sizeof(*out->keys));
+    for (size_t i = 0; i < map->count; i++) { /* whole sections first */
+        if (strchr(map->keys[i]->text, '.')) continue;
+        out->keys[out->count] = map->keys[i];
+        out->items[out->count++] = map->items[i];
+    }
+    for (size_t i = 0; i < map->count; i++) {
+        const char *key = map->keys[i]->text, *dot = strchr(key, '.');
+        if (!dot) continue;
+        const char *head = arena_strndup(a, key, (size_t)(dot - key));
+        struct yaml_node *below = own_below(out, map->keys[i], head, a);
+        if (!below) return map; /* the reader will say what is wrong with it */
+        struct yaml_node *name = arena_alloc(a, sizeof(*name));
+        *name = *map->keys[i];
+        name->text = dot + 1;
+        below->keys[below->count] = name;
+        below->items[below->count++] = map->items[i];
+    }
+    return out;
+}
+
 bool options_below(const char *name, const char *section)
 {
     size_t n = strlen(section);

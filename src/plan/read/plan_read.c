@@ -291,7 +291,8 @@ static int read_run_as_plan(const struct yaml_reader *r, const struct yaml_node 
 int plan_read_root(const struct yaml_reader *r, const struct yaml_node *root,
                    struct plan_request *out)
 {
-    if (plan_is_run_file(root)) return read_run_as_plan(r, root, out);
+    const struct yaml_node *nested = yaml_nested(root, r->arena);
+    if (plan_is_run_file(nested)) return read_run_as_plan(r, nested, out);
     return read_plan(r, root, out);
 }
 
