@@ -217,8 +217,6 @@ static const struct option scenario_rows[] = {
 
     ROW_FIGURE(S, "permits.nox", permits.nox_t, UNIT_T_PER_YEAR, "", "87 short-t/year",
         "in any twelve months; default: the site's; 0: none"),
-    PLAIN(S, "permits.co2_t", permits.co2_t, "0", 0, 1e12, "2000000", "the same, tonnes; 0: none"),
-    PLAIN(S, "permits.co_t", permits.co_t, "0", 0, 1e12, "94", "the same"),
     ROW_INT(S, "permits.starts", permits.starts, NULL, "0", 0, 1e6, "22",
         "of one gas unit, in the simulated time; 0: any"),
     ROW_INT(S, "permits.hours", permits.hours, NULL, "0", 0, 1e7, "4000", "the same"),
