@@ -175,7 +175,7 @@ struct site_supplies { /* of servers: what they ride through */
     double lockout_s, lockout_lasts_s;
 };
 struct site_permits {
-    struct figure nox_t; /* rolling twelve months; not given: the site's; 0: none */
+    struct figure nox_t;   /* rolling twelve months; not given: the site's; 0: none */
     int64_t starts, hours; /* of one unit */
     double nox_before_t;   /* of the eleven months before, spread evenly */
     bool stops;            /* units whose starts or hours are used up stand still */
