@@ -73,7 +73,6 @@ static double pue(const struct site_result *r)
     return it > 0.0 ? load / it : NAN;
 }
 
-TELL(goodput, site_goodput(s, r))
 TELL(accelerator_days, r->installed_s / 86400.0)
 TELL(running_days, r->running_s / 86400.0)
 TELL(failures, r->failures)
@@ -162,7 +161,7 @@ TELL(events, r->events)
 
 /* clang-format off */
 const struct site_figure site_figures[] = {
-    {"goodput", "share", "of their time that jobs make progress, weighed by size", goodput},
+    {"goodput", "share", "of their time that jobs make progress, weighed by size", site_goodput},
     {"accelerator_days", "", "days of accelerators that stood", accelerator_days},
     {"running_days", "", "of these with power and cooling", running_days},
     {"failures", "", "of accelerators, software's with them", failures},
