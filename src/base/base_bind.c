@@ -99,9 +99,9 @@ static struct yaml_node *own_below(struct yaml_node *map, const struct yaml_node
 const struct yaml_node *yaml_nested(const struct yaml_node *map, struct arena *a)
 {
     bool any = false;
-    for (size_t i = 0; i < map->count; i++)
+    for (size_t i = 0; map->kind == YAML_KIND_MAP && i < map->count; i++)
         any = any || strchr(map->keys[i]->text, '.');
-    if (!any || map->kind != YAML_KIND_MAP) return map;
+    if (!any) return map;
     struct yaml_node *out = arena_alloc(a, sizeof(*out));
     *out = *map;
     out->count = 0;
