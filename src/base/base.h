@@ -498,8 +498,9 @@ struct option_renamed {
 /* clang-format on */
 
 /* The map with its keys "section.key" put below "section", where a file writes some of them so; the map
- * itself where there is none. In *a. */
-const struct yaml_node *yaml_nested(const struct yaml_node *map, struct arena *a);
+ * itself where there is none. A key that is given both ways is an error. */
+int yaml_nested(const struct yaml_reader *r, const struct yaml_node *map,
+                const struct yaml_node **nested);
 
 /* Fills target from a map: a row "optimizer.lr" is the key lr of the map optimizer. Unknown keys,
  * wrong types and units are ERROR_CONFIG naming file, line, the nearest valid key and an example.

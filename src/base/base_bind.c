@@ -66,6 +66,13 @@ const struct yaml_node *yaml_find(const struct yaml_node *map, const char *key)
     return dot && below->kind == YAML_KIND_MAP ? yaml_find(below, dot + 1) : below;
 }
 
+/* Once below its section and once with a dot. */
+static int given_twice(const struct yaml_reader *r, const struct yaml_node *key, const char *full)
+{
+    yaml_wrong(r, key, "'%.120s' is given twice", full);
+    return error_hint(r->e, "take one of the two lines away");
+}
+
 /* The map below a key, which is the caller's to change: a copy of what was there, with room for one
  * more, or a new one. */
 static struct yaml_node *own_below(struct yaml_node *map, const struct yaml_node *key,
@@ -96,12 +103,15 @@ static struct yaml_node *own_below(struct yaml_node *map, const struct yaml_node
     return below;
 }
 
-const struct yaml_node *yaml_nested(const struct yaml_node *map, struct arena *a)
+int yaml_nested(const struct yaml_reader *r, const struct yaml_node *map,
+                const struct yaml_node **nested)
 {
+    struct arena *a = r->arena;
     bool any = false;
     for (size_t i = 0; map->kind == YAML_KIND_MAP && i < map->count; i++)
         any = any || strchr(map->keys[i]->text, '.');
-    if (!any) return map;
+    *nested = map;
+    if (!any) return 0;
     struct yaml_node *out = arena_alloc(a, sizeof(*out));
     *out = *map;
     out->count = 0;
@@ -117,14 +127,16 @@ const struct yaml_node *yaml_nested(const struct yaml_node *map, struct arena *a
         if (!dot) continue;
         const char *head = arena_strndup(a, key, (size_t)(dot - key));
         struct yaml_node *below = own_below(out, map->keys[i], head, a);
-        if (!below) return map; /* the reader will say what is wrong with it */
+        if (!below) return 0; /* the reader will say what is wrong with it */
+        if (yaml_get(below, dot + 1)) return given_twice(r, map->keys[i], key);
         struct yaml_node *name = arena_alloc(a, sizeof(*name));
         *name = *map->keys[i];
         name->text = dot + 1;
         below->keys[below->count] = name;
         below->items[below->count++] = map->items[i];
     }
-    return out;
+    *nested = out;
+    return 0;
 }
 
 bool options_below(const char *name, const char *section)
@@ -330,6 +342,7 @@ static int bind_map(const struct binding *b, const struct yaml_node *map, const 
             inside[0] ? arena_printf(b->r->arena, "%s.%s", inside, key->text) : key->text;
         const struct option *row = section_find(b->s, full);
         const struct option *below = row ? NULL : first_below(b->s, full);
+        if (row && b->given[row - b->s->rows]) return given_twice(b->r, key, full);
         if (row) {
             TRY(bind_row(b->r, row, item, b->target));
             b->given[row - b->s->rows] = true;

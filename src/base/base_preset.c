@@ -208,6 +208,9 @@ int preset_open(const struct yaml_reader *r, const struct section *s, const char
     const char *dirs[MAX_DIRS];
     size_t n = list_dirs(r, s->folder, dirs);
     const char *path = is_path(name) ? find_path(r, name) : find_name(r, name, dirs, n);
+    /* What a user names, and no file, may be a file of any name. */
+    if (!path && !at && file_exists(name) && !file_is_dir(name))
+        path = arena_strdup(r->arena, name);
     if (!path) return not_found(r, s, name, at);
     if (at && file_is_dir(path))
         return no_file(r, s, at, arena_printf(r->arena, "'%.200s' is a folder, not a file", name));

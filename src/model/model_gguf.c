@@ -43,8 +43,8 @@ struct reader {
 
 static int cut_off(const struct reader *r)
 {
-    return error_set(r->e, "%s: the file ends at byte %zu, in the middle of its head", r->name,
-                     r->size);
+    error_set(r->e, "%s: the file ends at byte %zu, in the middle of its head", r->name, r->size);
+    return error_hint(r->e, "fetch or copy the file again: this one is not whole");
 }
 
 static int read_bytes(struct reader *r, size_t n, const uint8_t **out)

@@ -291,7 +291,8 @@ static int read_run_as_plan(const struct yaml_reader *r, const struct yaml_node 
 int plan_read_root(const struct yaml_reader *r, const struct yaml_node *root,
                    struct plan_request *out)
 {
-    const struct yaml_node *nested = yaml_nested(root, r->arena);
+    const struct yaml_node *nested;
+    TRY(yaml_nested(r, root, &nested));
     if (plan_is_run_file(nested)) return read_run_as_plan(r, nested, out);
     return read_plan(r, root, out);
 }
