@@ -110,8 +110,9 @@ int train_find_model(const char *path, struct arena *a, struct train_model_paths
         return error_hint(e, "name a run folder, a checkpoint, or a folder with a model");
     }
     if (!file_is_dir(path)) {
-        error_set(e, "'%s' is a file, not the folder of a model", path);
-        return error_hint(e, "name the folder that holds config.json and the weights");
+        error_set(e, "'%s' is a file, and neither a GGUF file nor the folder of a model", path);
+        return error_hint(e,
+                          "name a GGUF file, or the folder that holds config.json and the weights");
     }
     if (file_exists(file_join(a, path, "checkpoints"))) return find_in_run(path, a, out, e);
     TRY(find_in_folder(path, a, out, e));

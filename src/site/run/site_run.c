@@ -255,16 +255,21 @@ static int open_files(struct site_sim *x, const struct site_run_options *o, stru
     return x->events ? 0 : error_errno(e, "write", o->events);
 }
 
+/* A write that failed before the last one leaves its reason as long as nothing else fails. */
 static int close_files(struct site_sim *x, const struct site_run_options *o, int rc,
                        struct error *e)
 {
-    bool bad_events = x->events && (ferror(x->events) | fclose(x->events));
-    bool bad_csv = x->csv && (ferror(x->csv) | fclose(x->csv));
-    bad_csv |= x->swing && (ferror(x->swing) | fclose(x->swing));
-    if (rc < 0) return rc;
-    if (bad_events) return error_set(e, "cannot write '%s'", o->events);
-    if (bad_csv) return error_set(e, "cannot write into '%s'", o->csv);
-    return 0;
+    const struct {
+        FILE *file;
+        const char *path;
+    } files[] = {{x->events, o->events}, {x->csv, o->csv}, {x->swing, o->csv}};
+    for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+        if (!files[i].file) continue;
+        bool bad = fflush(files[i].file) != 0 || ferror(files[i].file);
+        if (bad && rc >= 0) rc = error_errno(e, "write", files[i].path);
+        fclose(files[i].file);
+    }
+    return rc;
 }
 
 int site_run(const struct site_scenario *s, const struct site_run_options *o,
