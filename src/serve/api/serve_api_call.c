@@ -155,6 +155,15 @@ const char *api_reason(const struct api_choice *k)
     return k->why == ENGINE_END_LENGTH ? "length" : "stop";
 }
 
+json_t *api_calls_of(const struct api_choice *k)
+{
+    struct str list = {0};
+    str_printf(&list, "[%s]", k->calls.len ? k->calls.data : "");
+    json_t *calls = json_loads(list.data, JSON_ALLOW_NUL, NULL);
+    str_fini(&list);
+    return calls;
+}
+
 struct api_usage api_usage_of(const struct api_call *c)
 {
     struct api_usage u = {0};

@@ -216,6 +216,8 @@ void api_constrain_free(struct api_call *c);
 
 extern const struct api_shape api_response_shape, api_message_shape;
 struct api_usage api_usage_of(const struct api_call *c);
+/* The calls of tools that were gathered, in a chat's form: an array that the caller json_decrefs. */
+json_t *api_calls_of(const struct api_choice *k);
 /* "stop", "length" or "tool_calls" */
 const char *api_reason(const struct api_choice *k);
 /* Sends c->line as an event. */

@@ -216,9 +216,7 @@ static void put_usage(const struct api_call *c, struct json_writer *w)
 
 static void put_calls(const struct api_choice *k, struct json_writer *w)
 {
-    struct str list = {0};
-    str_printf(&list, "[%s]", k->calls.len ? k->calls.data : "");
-    json_t *calls = json_loads(list.data, JSON_ALLOW_NUL, NULL);
+    json_t *calls = api_calls_of(k);
     for (size_t i = 0; i < json_array_size(calls); i++) {
         const json_t *one = json_array_get(calls, i), *f = json_object_get(one, "function");
         const char *input = json_string_value(json_object_get(f, "arguments"));
@@ -232,7 +230,6 @@ static void put_calls(const struct api_choice *k, struct json_writer *w)
         jsonw_close(w, '}');
     }
     json_decref(calls);
-    str_fini(&list);
 }
 
 static void whole(struct api_call *c)

@@ -27,36 +27,23 @@ static void refuse(http_request_t *r, json_t *body, struct api_call *c, const st
 
 /* ------------------------------------------------------------------ chats */
 
-static const char *const chat_fields[] = {"messages",
-                                          "model",
+/* What chats and completions both take. */
+#define COMMON_FIELDS                                                                            \
+    "model", "temperature", "top_p", "min_p", "top_k", "presence_penalty", "frequency_penalty",  \
+        "repetition_penalty", "repeat_penalty", "max_tokens", "n", "seed", "stop", "logit_bias", \
+        "logprobs", "stream", "stream_options", "ignore_eos", "user", "cache_prompt"
+
+static const char *const chat_fields[] = {COMMON_FIELDS,
+                                          "messages",
                                           "tools",
                                           "tool_choice",
                                           "parallel_tool_calls",
                                           "response_format",
-                                          "temperature",
-                                          "top_p",
-                                          "min_p",
-                                          "top_k",
-                                          "presence_penalty",
-                                          "frequency_penalty",
-                                          "repetition_penalty",
-                                          "repeat_penalty",
-                                          "max_tokens",
                                           "max_completion_tokens",
-                                          "n",
-                                          "seed",
-                                          "stop",
-                                          "logit_bias",
-                                          "logprobs",
                                           "top_logprobs",
-                                          "stream",
-                                          "stream_options",
-                                          "ignore_eos",
                                           "chat_template_kwargs",
                                           "continue_final_message",
                                           "add_generation_prompt",
-                                          "user",
-                                          "cache_prompt",
                                           NULL};
 
 static int read_chat(struct serve_server *s, http_request_t *r, const json_t *o,
@@ -146,31 +133,8 @@ void api_chat_handler(void *ctx, http_request_t *r)
 
 /* ------------------------------------------------------------------ completions */
 
-static const char *const completion_fields[] = {"prompt",
-                                                "model",
-                                                "echo",
-                                                "temperature",
-                                                "top_p",
-                                                "min_p",
-                                                "top_k",
-                                                "presence_penalty",
-                                                "frequency_penalty",
-                                                "repetition_penalty",
-                                                "repeat_penalty",
-                                                "max_tokens",
-                                                "n",
-                                                "seed",
-                                                "stop",
-                                                "logit_bias",
-                                                "logprobs",
-                                                "stream",
-                                                "stream_options",
-                                                "ignore_eos",
-                                                "user",
-                                                "best_of",
-                                                "suffix",
-                                                "cache_prompt",
-                                                NULL};
+static const char *const completion_fields[] = {COMMON_FIELDS, "prompt", "echo",
+                                                "best_of",     "suffix", NULL};
 
 static bool is_ids(const json_t *v)
 {

@@ -184,9 +184,7 @@ static void put_call(struct json_writer *w, const char *key, const char *id, con
 /* The calls were gathered in a chat's form. */
 static void put_calls(const struct api_choice *k, struct json_writer *w)
 {
-    struct str list = {0};
-    str_printf(&list, "[%s]", k->calls.len ? k->calls.data : "");
-    json_t *calls = json_loads(list.data, JSON_ALLOW_NUL, NULL);
+    json_t *calls = api_calls_of(k);
     for (size_t i = 0; i < json_array_size(calls); i++) {
         const json_t *one = json_array_get(calls, i), *f = json_object_get(one, "function");
         put_call(w, NULL, json_string_value(json_object_get(one, "id")),
@@ -194,7 +192,6 @@ static void put_calls(const struct api_choice *k, struct json_writer *w)
                  json_string_value(json_object_get(f, "arguments")));
     }
     json_decref(calls);
-    str_fini(&list);
 }
 
 static void put_response(const struct api_call *c, struct json_writer *w, const char *key,
