@@ -747,6 +747,103 @@ static void check_cross_entropy(const struct fast_table *t, int64_t rows, int64_
         array_free(all[i]);
 }
 
+/* The logits of two processes, ids [0, cut) and [cut, V): their sums put together are the whole's, and
+ * with them each gives its columns of the gradient. */
+static void check_divided_loss(const struct compute_kernels *k, enum compute_dtype dtype, int64_t V,
+                               int64_t cut)
+{
+    enum { ROWS = 5 };
+    struct array z = array_random(COMPUTE_F32, (size_t)(ROWS * V), 1, 0, 4);
+    struct array want = array_new(dtype, (size_t)(ROWS * V));
+    uint32_t targets[ROWS];
+    float nll[ROWS], lse[2][ROWS], hit[2][ROWS], all[ROWS];
+    for (int64_t r = 0; r < ROWS; r++)
+        targets[r] = (uint32_t)(r * 31 % V);
+    struct compute_loss whole = {ROWS, V, z.data, targets, 0.6f, 5, 0.01f, nll, want.data};
+    k->cross_entropy(&whole, 0, ROWS);
+    const int64_t first[] = {0, cut, V};
+    struct array part[2], got[2];
+    for (int p = 0; p < 2; p++) {
+        int64_t n = first[p + 1] - first[p];
+        part[p] = array_new(COMPUTE_F32, (size_t)(ROWS * n));
+        got[p] = array_new(dtype, (size_t)(ROWS * n));
+        for (int64_t i = 0; i < ROWS * n; i++)
+            array_f32(&part[p])[i] = array_f32(&z)[i / n * V + first[p] + i % n];
+        struct compute_loss half = {ROWS, n, part[p].data, targets, 0.6f, 5, 0.01f, hit[p], NULL};
+        half.step = COMPUTE_LOSS_SUM;
+        half.first = first[p];
+        half.lse = lse[p];
+        k->cross_entropy(&half, 0, ROWS);
+    }
+    for (int64_t r = 0; r < ROWS; r++) {
+        all[r] = (float)log(exp((double)lse[0][r]) + exp((double)lse[1][r]));
+        assert_true(fabsf(all[r] + hit[0][r] + hit[1][r] - nll[r]) < 1e-5f);
+        assert_true(hit[0][r] == 0 || hit[1][r] == 0); /* a target is in one of them */
+    }
+    for (int p = 0; p < 2; p++) {
+        int64_t n = first[p + 1] - first[p];
+        struct compute_loss half = {ROWS, n, part[p].data, targets, 0.6f, 5, 0.01f, NULL};
+        half.d_logits = got[p].data;
+        half.step = COMPUTE_LOSS_GRADIENT;
+        half.first = first[p];
+        half.lse = all;
+        k->cross_entropy(&half, 0, ROWS);
+        for (int64_t i = 0; i < ROWS * n; i++) {
+            float x = array_get(&got[p], (size_t)i);
+            float y = array_get(&want, (size_t)(i / n * V + first[p] + i % n));
+            if (!(fabsf(x - y) <= 1e-6f + (float)BF16_STEP * fabsf(y)))
+                fail_msg("%s: %g, want %g", k->name, (double)x, (double)y);
+        }
+        array_free(&part[p]);
+        array_free(&got[p]);
+    }
+    array_free(&z);
+    array_free(&want);
+}
+
+/* Of a table that is divided likewise, each gives the rows of its ids, and zeros for the others'. */
+static void check_divided_embed(const struct compute_kernels *k, int64_t V, int64_t cut)
+{
+    enum { ROWS = 7, D = 19 };
+    struct array table = array_random(COMPUTE_F32, (size_t)(V * D), 1, 0, 1);
+    struct array d_whole = array_copy(&table), d_parts = array_copy(&table);
+    struct array h = array_new(COMPUTE_F32, ROWS * D), part = array_copy(&h);
+    uint32_t ids[ROWS];
+    for (int64_t i = 0; i < ROWS; i++)
+        ids[i] = (uint32_t)(i * i % V);
+    struct compute_embed whole = {ROWS, D, ids, 0.3f};
+    k->embed(&whole, 0, ROWS, table.data, h.data);
+    k->embed_backward(&whole, 0, D, h.data, d_whole.data);
+    const int64_t first[] = {0, cut, V};
+    for (int p = 0; p < 2; p++) {
+        struct compute_embed half = whole;
+        half.first = first[p];
+        half.count = first[p + 1] - first[p];
+        k->embed(&half, 0, ROWS, array_f32(&table) + first[p] * D, part.data);
+        for (int64_t i = 0; i < ROWS * D; i++) {
+            bool here = ids[i / D] >= (uint64_t)first[p] && ids[i / D] < (uint64_t)first[p + 1];
+            assert_true(array_f32(&part)[i] == (here ? array_f32(&h)[i] : 0));
+        }
+        k->embed_backward(&half, 0, D, h.data, array_f32(&d_parts) + first[p] * D);
+    }
+    assert_memory_equal(d_parts.data, d_whole.data, (size_t)(V * D) * sizeof(float));
+    struct array *all[] = {&table, &d_whole, &d_parts, &h, &part};
+    for (size_t i = 0; i < ARRAY_LEN(all); i++)
+        array_free(all[i]);
+}
+
+static void test_divided_vocabulary(void **state)
+{
+    (void)state;
+    FOR_TABLES(name, t)
+    for (int64_t cut = 1; cut < 40; cut += 6) {
+        check_divided_loss(t->fast, t->dtype, 41, cut);
+        check_divided_loss(t->ref, t->dtype, 41, cut);
+        check_divided_embed(t->fast, 41, cut);
+        check_divided_embed(t->ref, 41, cut);
+    }
+}
+
 static void test_cross_entropy(void **state)
 {
     (void)state;
@@ -833,14 +930,23 @@ static void test_optimizers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_convert),     cmocka_unit_test(test_scale),
-        cmocka_unit_test(test_rmsnorm),     cmocka_unit_test(test_rmsnorm_backward),
-        cmocka_unit_test(test_seam),        cmocka_unit_test(test_attention),
-        cmocka_unit_test(test_rope),        cmocka_unit_test(test_head_norm_and_bias),
-        cmocka_unit_test(test_glu),         cmocka_unit_test(test_router),
-        cmocka_unit_test(test_router_ties), cmocka_unit_test(test_combine),
-        cmocka_unit_test(test_embed),       cmocka_unit_test(test_cross_entropy),
-        cmocka_unit_test(test_reductions),  cmocka_unit_test(test_optimizers),
+        cmocka_unit_test(test_convert),
+        cmocka_unit_test(test_scale),
+        cmocka_unit_test(test_rmsnorm),
+        cmocka_unit_test(test_rmsnorm_backward),
+        cmocka_unit_test(test_seam),
+        cmocka_unit_test(test_attention),
+        cmocka_unit_test(test_rope),
+        cmocka_unit_test(test_head_norm_and_bias),
+        cmocka_unit_test(test_glu),
+        cmocka_unit_test(test_router),
+        cmocka_unit_test(test_router_ties),
+        cmocka_unit_test(test_combine),
+        cmocka_unit_test(test_divided_vocabulary),
+        cmocka_unit_test(test_embed),
+        cmocka_unit_test(test_cross_entropy),
+        cmocka_unit_test(test_reductions),
+        cmocka_unit_test(test_optimizers),
     };
     return cmocka_run_group_tests(tests, collect_all, NULL);
 }
