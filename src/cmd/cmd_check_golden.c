@@ -26,7 +26,7 @@ static const struct option rows[] = {
             "how many ranks compute together, started with the launcher of an MPI; 0: as many as "
             "the layout has"),
     CMD_TEXT("layout", 'l', layout, "KEY=N,...", NULL,
-             "how they share the work: values of cluster.dp and cluster.zero, as dp=2,zero=1"),
+             "how they share the work: values of cluster.dp, tp, pp, ep and zero, as tp=2,zero=1"),
     CMD_FLAG("json", 0, json, "one JSON object per folder"),
 };
 #undef AT
@@ -42,7 +42,8 @@ const struct option_table cmd_check_golden_table = {
     "its bound. With --ranks or --layout the ranks are started here, unless this runs under a\n"
     "launcher already.\n\n"
     "  colossus check-golden grok-2-small many-experts\n"
-    "  colossus check-golden grok-2-small --precision bf16",
+    "  colossus check-golden grok-2-small --precision bf16\n"
+    "  colossus check-golden layouts-tied --layout dp=2,zero=2",
     rows,
     ARRAY_LEN(rows)};
 
@@ -50,11 +51,7 @@ const struct option_table cmd_check_golden_table = {
 static int count_ranks(const struct check_golden_options *o, struct error *e)
 {
     if (!o->layout || !*o->layout) return (int)MAX(o->ranks, 1);
-    int ranks = train_layout_ranks(o->layout, e);
-    if (ranks < 0 || o->ranks == 0 || o->ranks == ranks) return ranks;
-    error_set_code(e, ERROR_USAGE, "layout '%s' is of %d rank%s, --ranks says %lld", o->layout,
-                   ranks, ranks == 1 ? "" : "s", (long long)o->ranks);
-    return error_hint(e, "--ranks %d, or --layout dp=%lld", ranks, (long long)o->ranks);
+    return train_layout_ranks(o->layout, (int)o->ranks, e);
 }
 
 /* The same command once more, as the ranks of a job. */

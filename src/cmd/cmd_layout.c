@@ -13,7 +13,13 @@
 struct choice {
     int64_t dp, tp, pp, ep;
     double seconds, bytes;
+};
+/* Of all of them. */
+struct search {
+    const struct train_config *config;
+    int ranks, local; /* of the job, and on this machine */
     int considered, fitting;
+    struct choice best; /* where any fits */
 };
 
 static int refuse_keys(const struct train_config *c, struct error *e)
@@ -63,39 +69,39 @@ static int consider(const struct train_config *base, int ranks, const struct cho
     return 1;
 }
 
-static int take_best(const struct train_config *c, int ranks, int local, const struct choice *l,
-                     struct choice *best, struct error *e)
+static int take_best(struct search *s, const struct choice *l, struct error *e)
 {
     struct choice one;
-    int rc = consider(c, ranks, l, &one, e);
+    int rc = consider(s->config, s->ranks, l, &one, e);
     if (rc <= 0) return rc;
-    best->considered++;
-    if (one.bytes * local > mem_limit_bytes()) return 0;
-    one.considered = best->considered;
-    one.fitting = ++best->fitting;
-    if (best->fitting == 1 || one.seconds < best->seconds) *best = one;
-    best->considered = one.considered;
-    best->fitting = one.fitting;
+    s->considered++;
+    if (one.bytes * s->local > mem_limit_bytes()) return 0;
+    s->fitting++;
+    if (s->fitting == 1 || one.seconds < s->best.seconds) s->best = one;
     return 0;
 }
 
-static int search(const struct train_config *c, int ranks, int local, struct choice *best,
-                  struct error *e)
+static int search(struct search *s, struct error *e)
 {
-    for (int64_t tp = 1; tp <= ranks; tp++) {
-        for (int64_t pp = 1; tp * pp <= ranks; pp++) {
-            if (ranks % (tp * pp) != 0) continue;
-            int64_t dp = ranks / (tp * pp);
+    for (int64_t tp = 1; tp <= s->ranks; tp++) {
+        for (int64_t pp = 1; tp * pp <= s->ranks; pp++) {
+            if (s->ranks % (tp * pp) != 0) continue;
+            int64_t dp = s->ranks / (tp * pp);
             for (int64_t ep = 1; ep <= dp; ep++) {
                 const struct choice l = {.dp = dp, .tp = tp, .pp = pp, .ep = ep};
-                if (dp % ep == 0) TRY(take_best(c, ranks, local, &l, best, e));
+                if (dp % ep == 0) TRY(take_best(s, &l, e));
             }
         }
     }
-    if (best->fitting > 0) return 0;
+    if (s->fitting > 0) return 0;
+    if (s->considered == 0) {
+        error_set_code(e, ERROR_CONFIG, "the model and the batch allow no layout of %d ranks",
+                       s->ranks);
+        return error_hint(e, "batch.global_batch must be a multiple of batch.micro_batch times dp");
+    }
     error_set(e,
               "of %d layouts of %d ranks that the model and the batch allow none fits this machine",
-              best->considered, ranks);
+              s->considered, s->ranks);
     return error_hint(e, "a smaller batch.micro_batch, train.recompute full, or fewer ranks");
 }
 
@@ -113,12 +119,12 @@ int cmd_choose_layout(struct train_run_file *f, cluster_t *cluster, struct error
 {
     struct train_config *c = &f->config;
     int ranks = cluster_size(cluster), local = cluster_local_size(cluster);
-    struct choice best = {0};
+    struct search s = {.config = c, .ranks = ranks, .local = local > 0 ? local : ranks};
+    const struct choice *best = &s.best;
     struct error lost = {0};
     int rc = refuse_keys(c, e);
-    if (rc == 0 && cluster_rank(cluster) == 0)
-        rc = search(c, ranks, local > 0 ? local : ranks, &best, e);
-    int64_t told[] = {rc, best.dp, best.tp, best.pp, best.ep};
+    if (rc == 0 && cluster_rank(cluster) == 0) rc = search(&s, e);
+    int64_t told[] = {rc, best->dp, best->tp, best->pp, best->ep};
     if (ranks > 1 &&
         group_broadcast(group_world(cluster), 0, told, sizeof(told), rc < 0 ? &lost : e) < 0)
         return rc < 0 ? rc : e->code;
@@ -138,7 +144,7 @@ int cmd_choose_layout(struct train_run_file *f, cluster_t *cluster, struct error
                 "layout: dp %lld, tp %lld, pp %lld, ep %lld: a step of %s is predicted; %d of %d "
                 "layouts fit\n",
                 (long long)c->dp, (long long)c->tp, (long long)c->pp, (long long)c->ep,
-                format_duration(step, best.seconds), best.fitting, best.considered);
+                format_duration(step, best->seconds), s.fitting, s.considered);
     }
     return 0;
 }

@@ -245,8 +245,7 @@ struct model_shard { /* the whole: {0, 1, 0, 1}; sizes of 0 count as 1 */
     /* Of a group that works on the same rows, each with a part of the heads and hidden units; and of a
      * group that works on different rows, each with some of the experts. */
     int tensor_rank, tensor_size, expert_rank, expert_size;
-    bool
-        divides_vocabulary; /* rows of embedding and head are divided like heads; a model that trains */
+    bool divides_vocabulary; /* also rows of embedding and head (model_can_divide); training only */
     /* Layers [first_layer, end_layer), and the embedding with the first layer, the last norm and the
      * head with the last one. end_layer 0: all to the last. Where embedding and head are tied and the
      * layers between them are parted, both parts hold the table. */
@@ -276,8 +275,8 @@ struct param {
     double init_std;            /* of the normal distribution; norms start at 1 */
     int64_t fan_in;             /* of the whole tensor */
     int64_t whole[3], first[3]; /* shape of the whole tensor, and where in it this part begins */
-    bool
-        divided; /* each process of a tensor-parallel group holds another part; else all hold the same */
+    /* Each process of a tensor-parallel group holds another part; else all hold the same. */
+    bool divided;
 };
 struct param_table {
     struct param *rows;
@@ -369,6 +368,9 @@ struct model_memory {
 size_t model_plan_memory(const struct model_config *c, const struct model_options *o,
                          struct model_memory *rows, size_t cap);
 
+/* The first size of the model that so many tensor-parallel processes cannot share alike, and what it is,
+ * in *size; NULL: there is none. */
+const char *model_undivided(const struct model_config *c, int64_t parts, int64_t *size);
 /* Whether each of so many processes gets some ids of the vocabulary. */
 bool model_can_divide(const struct model_config *c, int64_t parts);
 /* Rows of M that the head works on at a time, with V logits each. */

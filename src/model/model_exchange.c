@@ -20,14 +20,11 @@ static size_t *bytes_of(const size_t *rows, size_t row_bytes, int n, size_t *byt
     return bytes;
 }
 
-/* The largest group that an exchange may have; model_new refuses more. */
-#define MAX_PROCESSES MODEL_MAX_EXPERT_SIZE
-
 /* Rows of row_bytes each; outward, or back. */
 static int move(const struct model *m, const struct model_routing *r, bool back, size_t row_bytes,
                 const void *from, void *to)
 {
-    size_t went[MAX_PROCESSES + 1], came[MAX_PROCESSES + 1];
+    size_t went[MODEL_MAX_EXPERT_SIZE + 1], came[MODEL_MAX_EXPERT_SIZE + 1];
     int n = m->shard.expert_size;
     bytes_of(r->went, row_bytes, n, went);
     bytes_of(r->came, row_bytes, n, came);
@@ -39,7 +36,7 @@ static int move(const struct model *m, const struct model_routing *r, bool back,
 static void exchange_counts(struct model *m, const struct model_routing *r)
 {
     const struct model_dims *d = &m->dims;
-    size_t at[MAX_PROCESSES + 1], n = (size_t)m->shard.expert_size;
+    size_t at[MODEL_MAX_EXPERT_SIZE + 1], n = (size_t)m->shard.expert_size;
     for (size_t p = 0; p <= n; p++)
         at[p] = p * (size_t)d->Eh * sizeof(int32_t);
     struct model_exchange x = {r->count, at, m->scratch.counts, at};

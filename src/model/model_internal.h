@@ -3,8 +3,8 @@
  *
  * Letters as in compute.h: M rows (B*T), D model width, H and K query and key heads held here, h
  * head width, E experts, k experts per token, F hidden width of an expert, Fd of the dense branch,
- * R rows of the experts' input (M*k and padding), Rh those of the experts held here, V vocabulary. "act" is the compute context's
- * number format. Large arrays live in regions that are mapped once (model_plan.c). */
+ * R rows of the experts' input (M*k and padding), Rh those of the experts held here, V vocabulary.
+ * "act" is the compute context's number format. Large arrays live in regions that are mapped once (model_plan.c). */
 #ifndef COLOSSUS_MODEL_INTERNAL_H
 #define COLOSSUS_MODEL_INTERNAL_H
 

@@ -302,6 +302,22 @@ static void layout_scratch(struct model_carver *c, struct model *m)
     s->counts = carve_i32(c, REGION_SCRATCH, d->E);
 }
 
+const char *model_undivided(const struct model_config *c, int64_t parts, int64_t *size)
+{
+    const struct {
+        const char *name;
+        int64_t size;
+    } divided[] = {{"n_heads", c->n_heads},
+                   {"n_kv_heads", c->n_kv_heads},
+                   {"ffn_hidden", c->ffn_hidden},
+                   {"dense_ffn_hidden", c->dense_ffn_hidden}};
+    for (size_t i = 0; i < ARRAY_LEN(divided); i++) {
+        *size = divided[i].size;
+        if (*size % parts != 0) return divided[i].name;
+    }
+    return NULL;
+}
+
 bool model_can_divide(const struct model_config *c, int64_t parts)
 {
     return (parts - 1) * ((c->vocab_size + parts - 1) / parts) < c->vocab_size;
@@ -574,19 +590,12 @@ static int check_shard(const struct model_config *c, const struct model_shard *s
     if (s->tensor_rank < 0 || s->tensor_rank >= tp)
         return error_set_code(e, ERROR_CONFIG, "tensor rank %d of %lld", s->tensor_rank,
                               (long long)tp);
-    const struct {
-        const char *name;
-        int64_t size;
-    } divided[] = {{"n_heads", c->n_heads},
-                   {"n_kv_heads", c->n_kv_heads},
-                   {"ffn_hidden", c->ffn_hidden},
-                   {"dense_ffn_hidden", c->dense_ffn_hidden}};
-    for (size_t i = 0; i < ARRAY_LEN(divided); i++)
-        if (divided[i].size % tp != 0)
-            return error_set_code(e, ERROR_CONFIG,
-                                  "model field '%s' (%lld) cannot be divided over %lld processes",
-                                  divided[i].name, (long long)divided[i].size, (long long)tp);
-    return 0;
+    int64_t size;
+    const char *field = model_undivided(c, tp, &size);
+    if (!field) return 0;
+    return error_set_code(e, ERROR_CONFIG,
+                          "model field '%s' (%lld) cannot be divided over %lld processes", field,
+                          (long long)size, (long long)tp);
 }
 
 static int check_options(const struct model_config *c, const struct model_options *o,

@@ -174,8 +174,9 @@ struct train_layout_cost {
  * does not allow that. */
 int train_layout_cost(const struct train_config *c, int ranks, struct train_layout_cost *out,
                       struct error *e);
-/* How many ranks a layout is of; negative: it says what is no key of `cluster`, or no value. */
-int train_layout_ranks(const char *layout, struct error *e);
+/* How many ranks a layout is of, or `wanted` (0: none are), where data parallel ranks make up for what
+ * it leaves out. Negative: it says what is no key of `cluster`, or no value, or is of another number. */
+int train_layout_ranks(const char *layout, int wanted, struct error *e);
 /* Compares with a golden folder, by all ranks, and prints the table on the first; 0 when every bound
  * holds. What is wrong with a folder is the same error on all ranks. */
 int train_check_golden(const char *dir, const struct train_golden_options *o, FILE *out,

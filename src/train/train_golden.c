@@ -184,8 +184,10 @@ static void print_table(const struct report *r, FILE *out)
                                 : "FAILS");
     fprintf(out, "%s: %lld steps of %lld x %lld tokens, %s", g->dir, (long long)g->steps,
             (long long)g->B, (long long)g->T, r->backend);
+    char layout[96];
     if (g->ranks.size > 1)
-        fprintf(out, "; %d ranks, zero %lld", g->ranks.size, (long long)g->config.zero);
+        fprintf(out, "; %d ranks: %s, zero %lld", g->ranks.size,
+                train_ranks_text(&g->ranks, layout), (long long)g->config.zero);
     fputc('\n', out);
     table_print(t, out);
     table_free(t);

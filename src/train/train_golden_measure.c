@@ -232,8 +232,7 @@ static bool is_first_holder(const struct train_ranks *r, const struct param *p)
 {
     bool twins = p->kind == PARAM_EXPERTS;
     if (train_ranks_group_rank(r, twins ? TRAIN_GROUP_TWINS : TRAIN_GROUP_DATA) > 0) return false;
-    if (!p->divided && r->tensor > 0) return false;
-    return p->kind != PARAM_EMBEDDING || r->stage == 0;
+    return train_ranks_counts(r, p);
 }
 
 /* A flat array of the whole model from what each rank has of it (weights, gradients). */

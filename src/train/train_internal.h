@@ -149,6 +149,11 @@ int train_ranks_check_vocabulary(const struct train_config *c, struct error *e);
 void train_ranks_close(struct train_ranks *r);
 int train_ranks_group_size(const struct train_ranks *r, enum train_group g);
 int train_ranks_group_rank(const struct train_ranks *r, enum train_group g);
+/* Whether of what several ranks of a tensor-parallel group, or the ends of a pipeline, hold alike this
+ * rank's counts: it is written, measured and looked at once. */
+bool train_ranks_counts(const struct train_ranks *r, const struct param *p);
+/* "dp 2, tp 2, pp 1, ep 1", in text; returns it. */
+const char *train_ranks_text(const struct train_ranks *r, char text[96]);
 /* What of the model this rank holds. */
 struct model_shard train_ranks_shard(const struct train_ranks *r, const struct model_config *m);
 int train_ranks_threads(const struct train_ranks *r); /* where none are told */

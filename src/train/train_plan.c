@@ -37,7 +37,7 @@ void train_plan_describe(const struct train_session *s, FILE *out)
 {
     const struct train_config *c = &s->c;
     const struct model_config *m = &c->model;
-    char total[32], active[32], tokens[32], data[32], peak[32];
+    char total[32], active[32], tokens[32], data[32], peak[32], layout[96];
     format_count(total, (double)model_config_total_params(m));
     format_count(active, (double)model_config_active_params(m));
     fprintf(out, "model: %s parameters, %s active per token; %lld layers x %lld", total, active,
@@ -56,6 +56,10 @@ void train_plan_describe(const struct train_session *s, FILE *out)
             c->optimizer == TRAIN_OPTIMIZER_MUON ? "Muon" : "AdamW", pool_threads(s->pool),
             compute_backend_name(s->compute),
             c->precision == TRAIN_PRECISION_BF16 ? ", bf16" : ", fp32");
+    if (s->ranks.size > 1)
+        fprintf(out, "ranks: %d, %s, zero %lld; %lld microbatches a step on each\n", s->ranks.size,
+                train_ranks_text(&s->ranks, layout), (long long)c->zero,
+                (long long)train_config_microbatches(c));
     if (s->peak_flops > 0)
         fprintf(out, "peak: matrix products reach %s here\n",
                 format_si(peak, s->peak_flops, "FLOP/s"));

@@ -132,33 +132,24 @@ static void make_groups(struct train_ranks *r)
     r->groups[second] = make_group(r, second);
 }
 
-/* The largest divisor of both that is at most `wish`. */
-static int64_t nearest_divisor(int64_t wish, int64_t a, int64_t b)
+/* The largest number of tp below that of c that the model allows. */
+static int64_t nearest_tensor(const struct train_config *c)
 {
-    int64_t n = MAX(MIN(wish, a), 1);
-    while (a % n != 0 || b % n != 0)
+    const struct model_config *m = &c->model;
+    int64_t n = MIN(c->tp, MAX(m->n_heads, 2)) - 1, size;
+    while (n > 1 && (model_undivided(m, n, &size) || !model_can_divide(m, n)))
         n--;
-    return n;
+    return MAX(n, 1);
 }
 
 static int check_tensor(const struct train_config *c, struct error *e)
 {
-    const struct model_config *m = &c->model;
-    const struct {
-        const char *name;
-        int64_t size;
-    } divided[] = {{"n_heads", m->n_heads},
-                   {"n_kv_heads", m->n_kv_heads},
-                   {"ffn_hidden", m->ffn_hidden},
-                   {"dense_ffn_hidden", m->dense_ffn_hidden}};
-    for (size_t i = 0; i < ARRAY_LEN(divided); i++) {
-        if (divided[i].size % c->tp == 0) continue;
-        error_set_code(e, ERROR_CONFIG, "cluster.tp %lld does not divide model.%s %lld",
-                       (long long)c->tp, divided[i].name, (long long)divided[i].size);
-        return error_hint(e, "the nearest that does: cluster.tp: %lld",
-                          (long long)nearest_divisor(c->tp, m->n_kv_heads, m->ffn_hidden));
-    }
-    return 0;
+    int64_t size;
+    const char *field = model_undivided(&c->model, c->tp, &size);
+    if (!field) return 0;
+    error_set_code(e, ERROR_CONFIG, "cluster.tp %lld does not divide model.%s %lld",
+                   (long long)c->tp, field, (long long)size);
+    return error_hint(e, "the nearest that does: cluster.tp: %lld", (long long)nearest_tensor(c));
 }
 
 int train_ranks_check_vocabulary(const struct train_config *c, struct error *e)
@@ -167,9 +158,16 @@ int train_ranks_check_vocabulary(const struct train_config *c, struct error *e)
     error_set_code(e, ERROR_CONFIG,
                    "cluster.tp %lld is too many for the %lld ids of the vocabulary",
                    (long long)c->tp, (long long)c->model.vocab_size);
-    return error_hint(
-        e, "cluster.tp: %lld",
-        (long long)nearest_divisor(c->tp - 1, c->model.n_kv_heads, c->model.ffn_hidden));
+    return error_hint(e, "cluster.tp: %lld", (long long)nearest_tensor(c));
+}
+
+/* The largest divisor of both that is at most `wish`. */
+static int64_t nearest_divisor(int64_t wish, int64_t a, int64_t b)
+{
+    int64_t n = MAX(MIN(wish, a), 1);
+    while (a % n != 0 || b % n != 0)
+        n--;
+    return n;
 }
 
 /* What the model and the batch allow. */
@@ -254,6 +252,19 @@ void train_ranks_close(struct train_ranks *r)
     for (int g = 0; g < TRAIN_GROUPS; g++)
         group_free(r->groups[g]);
     memset(r->groups, 0, sizeof(r->groups));
+}
+
+/* A table that is tied is in the first stage and in the last; one that is not, in the first. */
+bool train_ranks_counts(const struct train_ranks *r, const struct param *p)
+{
+    if (!p->divided && r->tensor > 0) return false;
+    return p->kind != PARAM_EMBEDDING || r->stage == 0;
+}
+
+const char *train_ranks_text(const struct train_ranks *r, char text[96])
+{
+    snprintf(text, 96, "dp %d, tp %d, pp %d, ep %d", r->dp, r->tp, r->pp, r->ep);
+    return text;
 }
 
 struct model_shard train_ranks_shard(const struct train_ranks *r, const struct model_config *m)
@@ -347,10 +358,15 @@ int train_ranks_read_layout(const char *layout, struct train_config *c, struct e
     return rc;
 }
 
-int train_layout_ranks(const char *layout, struct error *e)
+int train_layout_ranks(const char *layout, int wanted, struct error *e)
 {
     struct train_config c;
     options_defaults(train_run_rows, train_run_n_rows, &c);
     TRY(train_ranks_read_layout(layout, &c, e));
-    return (int)(layout_of(&c).dp * c.tp * c.pp);
+    int ranks = (int)(layout_of(&c).dp * c.tp * c.pp);
+    if (wanted == 0 || wanted == ranks) return ranks;
+    if (c.dp == 0 && wanted % ranks == 0) return wanted;
+    error_set_code(e, ERROR_USAGE, "the layout '%s' is of %d rank%s%s, and %d are wanted", layout,
+                   ranks, ranks == 1 ? "" : "s", c.dp == 0 ? " or a multiple" : "", wanted);
+    return error_hint(e, "--ranks %d, or another layout", ranks);
 }

@@ -172,13 +172,6 @@ int train_reduce_end(struct train_reduce *r, struct error *e)
     return settle(r, r->n_started, e);
 }
 
-/* Whether a tensor counts here: what several ranks hold alike counts on the first of them. */
-static bool counts(const struct train_reduce *r, const struct param *p)
-{
-    if (!p->divided && r->ranks->tensor > 0) return false;
-    return p != tied_table(r) || r->ranks->stage == 0;
-}
-
 /* Of what this rank keeps of a bucket. */
 static double own_squares(const struct train_reduce *r, compute_t *c, size_t bucket)
 {
@@ -187,7 +180,7 @@ static double own_squares(const struct train_reduce *r, compute_t *c, size_t buc
     for (size_t i = b->first_row; i < b->first_row + b->n_rows; i++) {
         const struct param *p = &r->params->rows[i];
         struct train_range own = train_shares_clip(r->shares, p->offset, p->count);
-        if (own.count > 0 && counts(r, p))
+        if (own.count > 0 && train_ranks_counts(r->ranks, p))
             sum += compute_sum_squares(c, r->gradients + own.first, own.count);
     }
     return sum;

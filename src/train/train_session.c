@@ -125,8 +125,9 @@ static size_t plan_parts(const struct train_session *s, struct model_memory *row
         *find_line(rows, n, "gradients (fp32)") = (struct model_memory){
             "gradients (fp32), this rank's part", (m.gradients + m.in_flight) * sizeof(float)};
     size_t messages = 0;
-    for (int g = 0; g < TRAIN_GROUPS; g++)
-        messages += group_scratch_bytes(train_ranks_group_size(&s->ranks, (enum train_group)g));
+    for (int g = 0; g < TRAIN_GROUPS; g++) /* the twins of experts speak where these are divided */
+        if (g != TRAIN_GROUP_TWINS || s->ranks.ep > 1)
+            messages += group_scratch_bytes(train_ranks_group_size(&s->ranks, (enum train_group)g));
     rows[n++] = (struct model_memory){"messages between ranks", messages};
     return n;
 }

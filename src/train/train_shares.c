@@ -4,8 +4,8 @@
  * behind the layers another. Experts that are divided over ranks are buckets of their own, since
  * fewer ranks hold the same of them. The backward pass finishes the gradients of a bucket at a time,
  * so a bucket is what is summed, and what is gathered, in one piece. Each bucket is dealt out to all
- * ranks that hold it, in their order, so that every rank receives as much as it sends; a rank's own part of the
- * whole is one range in every bucket.
+ * ranks that hold it, in their order, so that every rank receives as much as it sends; a rank's own
+ * part of the whole is one range in every bucket.
  *
  * AdamW takes each number for itself, so a cut may fall on any cache line. Muon makes a matrix
  * orthogonal whole: a cut within one moves to its nearer end. What a rank gets too much by that in

@@ -37,14 +37,6 @@ static struct listing begin_list(struct train_session *s, size_t cap, bool reads
     return l;
 }
 
-/* Whether this rank is the one that writes what several hold alike: of a tensor-parallel group its
- * first, and of a tied table the first stage. */
-static bool writes(const struct train_session *s, const struct param *p)
-{
-    if (!p->divided && s->ranks.tensor > 0) return false;
-    return p->kind != PARAM_EMBEDDING || s->ranks.stage == 0;
-}
-
 /* A parameter as a tensor of a file: the same name and the shape of the whole, so that any reader of
  * the format can use it; base is the flat array, NULL while only sizes count. Each rank writes its
  * part, and reads what it updates. */
@@ -62,7 +54,7 @@ static void list_param(struct listing *l, const struct param *p, float *base)
         t->bytes *= (size_t)p->whole[i];
     }
     *r = (struct ckpt_range){own.first - p->offset, own.count, param_block(p)};
-    if (!l->reads && !writes(s, p)) r->count = 0;
+    if (!l->reads && !train_ranks_counts(&s->ranks, p)) r->count = 0;
     t->data = base ? base + own.first : NULL;
 }
 

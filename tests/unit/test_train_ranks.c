@@ -501,14 +501,18 @@ static void test_layouts_that_cannot_work(void **state)
 {
     (void)state;
     struct error e = {0};
-    assert_int_equal(train_layout_ranks("dp=4,zero=1", &e), 4);
-    assert_int_equal(train_layout_ranks("", &e), 1);
-    assert_int_equal(train_layout_ranks("dp=4,tp=2,pp=2", &e), 16);
-    assert_int_equal(train_layout_ranks("ep=2", &e), 2);
-    assert_true(train_layout_ranks("dp=4,xp=2", &e) < 0);
+    assert_int_equal(train_layout_ranks("dp=4,zero=1", 0, &e), 4);
+    assert_int_equal(train_layout_ranks("", 0, &e), 1);
+    assert_int_equal(train_layout_ranks("dp=4,tp=2,pp=2", 0, &e), 16);
+    assert_int_equal(train_layout_ranks("ep=2", 0, &e), 2);
+    assert_int_equal(train_layout_ranks("tp=2", 8, &e), 8);
+    assert_true(train_layout_ranks("tp=2", 3, &e) < 0);
+    assert_true(train_layout_ranks("dp=1,tp=2", 8, &e) < 0);
+    assert_non_null(strstr(e.text, "is of 2 ranks, and 8 are wanted"));
+    assert_true(train_layout_ranks("dp=4,xp=2", 0, &e) < 0);
     assert_non_null(strstr(e.text, "'xp=2' is no part of a layout"));
-    assert_true(train_layout_ranks("dp", &e) < 0);
-    assert_true(train_layout_ranks("zero=3", &e) < 0);
+    assert_true(train_layout_ranks("dp", 0, &e) < 0);
+    assert_true(train_layout_ranks("zero=3", 0, &e) < 0);
     assert_non_null(strstr(e.text, "cluster.zero"));
 }
 

@@ -22,7 +22,7 @@ struct ckpt_set {
     struct safetensors_entry *entries; /* whole tensors: their shapes and bytes */
     size_t n_entries;
     const struct ckpt_range *ranges; /* [n_entries] what of them is here; NULL: all */
-    size_t n_whole;                  /* tensors that the files of all ranks hold together */
+    size_t n_whole;                  /* tensors in the files of all ranks; 0: n_entries */
 };
 struct ckpt_file { /* a small file copied in as it is */
     const char *name;
