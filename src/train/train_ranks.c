@@ -226,7 +226,7 @@ static int check_number(const struct train_ranks *r, const struct train_config *
                    "cluster.dp %lld x tp %lld x pp %lld is of %lld ranks, and %d %s started",
                    (long long)dp, (long long)c->tp, (long long)c->pp, (long long)(dp * group),
                    r->size, r->size == 1 ? "was" : "were");
-    return error_hint(e, "mpirun -n %lld colossus train ..., or another layout of %d",
+    return error_hint(e, "mpirun -n %lld colossus train ..., or a layout of %d",
                       (long long)(dp * group), r->size);
 }
 

@@ -756,7 +756,7 @@ static void check_divided_loss(const struct compute_kernels *k, enum compute_dty
     struct array z = array_random(COMPUTE_F32, (size_t)(ROWS * V), 1, 0, 4);
     struct array want = array_new(dtype, (size_t)(ROWS * V));
     uint32_t targets[ROWS];
-    float nll[ROWS], lse[2][ROWS], hit[2][ROWS], all[ROWS];
+    float nll[ROWS], lse[2][ROWS] = {{0}}, hit[2][ROWS] = {{0}}, all[ROWS];
     for (int64_t r = 0; r < ROWS; r++)
         targets[r] = (uint32_t)(r * 31 % V);
     struct compute_loss whole = {ROWS, V, z.data, targets, 0.6f, 5, 0.01f, nll, want.data};

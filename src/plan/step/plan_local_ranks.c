@@ -43,7 +43,7 @@ void plan_local_ranks(const struct compute_machine *m, const struct plan_local_r
     memset(out, 0, sizeof *out);
     for (int stage = 0; stage < pp; stage++) {
         struct plan_local_part part = part_of(run, stage);
-        struct plan_local_step s;
+        struct plan_local_step s = {0};
         plan_local_one(m, run, &part, &s);
         double pass = s.products_s + s.attention_s + s.vector_s + s.loss_s;
         double same = (double)(dp * tp); /* ranks that do this */
