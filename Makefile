@@ -5,6 +5,7 @@
 #   make deps       what is missing, from Debian        make deps-dev  and what `make check` needs
 #   make check      format, layers, cppcheck, -Werror   make format    clang-format on everything
 #   make sanitize   tests under the sanitizers          make fuzz      FUZZ_RUNS=5000000
+#   make faults     FAULTS=50 FAULT_SEED=1: ranks are killed, frozen, slowed, falsified at random
 #   make install    PREFIX=/usr/local DESTDIR=          make uninstall
 #   make SANITIZE=address,undefined ...                 make CC=clang-14 ...      make WERROR=1 ...
 #
@@ -195,7 +196,7 @@ build-all: $(B)/colossus unit-bins fuzz-replay bench-bins
 
 # Address and undefined behaviour for everything; data races where threads meet.
 RACES := $(filter $(B)/unit/test_base_pool% $(B)/unit/test_base_log% \
-           $(B)/unit/test_http_server% $(B)/unit/test_serve_api% $(B)/unit/test_cluster_group% $(B)/unit/test_text_loader% $(B)/unit/test_text_shard% $(B)/unit/test_train_checkpoint%, \
+           $(B)/unit/test_http_server% $(B)/unit/test_serve_api% $(B)/unit/test_cluster_group% $(B)/unit/test_cluster_launch% $(B)/unit/test_text_loader% $(B)/unit/test_text_shard% $(B)/unit/test_train_checkpoint%, \
            $(UNIT_BINS))
 races: $(RACES)
 
@@ -214,6 +215,13 @@ fuzz:
 	@+$(MAKE) $(SUBFLAGS) CC=clang-14 SANITIZE=fuzzer-no-link,address,undefined OPT="-O1 -g" fuzz-bins
 	@tools/run-fuzz --build build/clang-14-fuzzer-no-link-address-undefined --runs $(FUZZ_RUNS) \
 	    --jobs $(JOBS)
+
+# Random faults of runs of four ranks; every run must end with the bits of one left alone.
+FAULTS     ?= 50
+FAULT_SEED ?= 1
+faults: all
+	@tools/deps test
+	@COLOSSUS=$(CURDIR)/$(B)/colossus tests/system/test_launch.sh --random $(FAULTS) $(FAULT_SEED)
 
 # README.md and docs/ stand to each other as here, so that their links hold.
 SHARE := $(PREFIX)/share
@@ -247,5 +255,5 @@ clean:
     $(B)/fuzz/fuzz_replay.d $(BENCH_BINS:=.d)
 
 .PHONY: FORCE $(CHECKS) all unit-bins fuzz-replay fuzz-bins bench-bins tested deps deps-dev test demo \
-    bench format check build-all races sanitize sanitized raced fuzz install uninstall clean
+    bench format check build-all faults races sanitize sanitized raced fuzz install uninstall clean
 .SECONDARY:

@@ -145,11 +145,90 @@ struct cluster_health {
  * out wrong is an error. */
 int cluster_examine(cluster_t *c, struct cluster_health *h, struct arena *a, struct error *e);
 
-/* Bytes sent by this rank since the job began, and seconds that calls of this rank waited. */
+/* Bytes sent by this rank since the job began, seconds that calls of this rank waited, and of these
+ * the seconds that its own thread stood still, not the one of the background. */
 struct cluster_traffic {
     uint64_t bytes, messages;
-    double wait_s;
+    double wait_s, blocked_s;
 };
 struct cluster_traffic cluster_traffic(const cluster_t *c);
+
+/* ------------------------------------------------------------------ a rank under a launcher
+ * (launch/cluster_watch.c). What a rank says of itself, and what it is told. Every function but
+ * _open accepts NULL, which stands for a rank that nobody watches. */
+
+typedef struct cluster_watch cluster_watch_t;
+/* Connects to the launcher that the environment names, before the ranks have joined; *out is NULL
+ * where it names none. A launcher that cannot be reached is an error. */
+int cluster_watch_open(cluster_watch_t **out, struct error *e);
+/* The job that has been joined: from now on it is said whom this rank waits for. */
+void cluster_watch_join(cluster_watch_t *w, cluster_t *c);
+/* Says farewell with the exit code of this process; before the job is closed. */
+void cluster_watch_close(cluster_watch_t *w, int exit_code);
+/* What this rank does from here on, "forward"; a word that stays (letters and '+' for a space). */
+void cluster_watch_at(cluster_watch_t *w, const char *word);
+/* Steps that are done, and what this rank's own work of the last one took. */
+void cluster_watch_step(cluster_watch_t *w, int64_t step, double busy_s);
+/* Whether the state is to be saved and the run to end: it was told so, or the launcher is gone. */
+bool cluster_watch_stops(const cluster_watch_t *w);
+/* Results of that rank (-1: of one of several) were wrong at a step; the state of `good` is not. */
+void cluster_watch_corrupt(cluster_watch_t *w, int rank, int64_t step, int64_t good);
+
+/* ------------------------------------------------------------------ the launcher itself
+ * (launch/cluster_supervise.c): starts the ranks, watches them, and starts them again. */
+
+struct cluster_attempt {      /* one start of all ranks */
+    int number, ranks;        /* the first is 1 */
+    const char *const *nodes; /* [n_nodes] to run on; none: this machine */
+    size_t n_nodes;
+};
+struct cluster_supervisor {
+    int ranks;
+    const char *host;   /* this machine's address for the ranks; NULL: 127.0.0.1 */
+    const char *events; /* path of the run's events.jsonl */
+    const struct cluster_fault *faults;
+    size_t n_faults;
+    double silence_s;  /* a rank that sends nothing for so long is frozen */
+    double hang_s;     /* no operation may take longer, nor 8 times as long as any before */
+    double start_s;    /* until the first step */
+    double slow_times; /* its own time of a step beside the others': a straggler; 0: nobody is */
+    int restarts;      /* without progress, before it gives up */
+    const char *const *nodes; /* [n_nodes] that may be used, spares behind the others; none: here */
+    size_t n_nodes, n_spares;
+    /* The command line that starts an attempt, NULL behind its end, in *a. */
+    int (*command)(void *ctx, const struct cluster_attempt *at, struct arena *a, const char ***argv,
+                   struct error *e);
+    /* Whether the run can be on that many ranks; NULL: on no other number. */
+    bool (*can_have)(void *ctx, int ranks);
+    /* Before each attempt, whose number it gets: waits until nobody writes to the run any more. NULL:
+     * nobody does. */
+    int (*settle)(void *ctx, int attempt, struct error *e);
+    void *ctx;
+};
+/* Until the run has ended: 0; or ERROR_AGAIN where it was told to stop and the state is saved,
+ * ERROR_NO_REQUEUE after restarts without progress, or whatever error the ranks ended with. */
+int cluster_supervise(const struct cluster_supervisor *s, struct error *e);
+
+/* Faults for tests of all this (launch/cluster_fault.c), "kill:rank=1@step=5,hang:rank=0@step=9". */
+enum cluster_fault_kind {
+    CLUSTER_FAULT_KILL,   /* the process is gone */
+    CLUSTER_FAULT_HANG,   /* it does nothing any more, and lives */
+    CLUSTER_FAULT_FREEZE, /* it stands still, as a stopped process does */
+    CLUSTER_FAULT_SLOW,   /* from then on each of its steps takes half a second more */
+    CLUSTER_FAULT_FLIP,   /* from then on one bit of each of its gradients is wrong */
+    CLUSTER_FAULTS
+};
+struct cluster_fault {
+    enum cluster_fault_kind kind;
+    int rank;
+    int64_t step;
+};
+#define CLUSTER_FAULTS_MAX 64
+/* Negative: `list` is none; it says where, and how one is written. *n at most CLUSTER_FAULTS_MAX. */
+int cluster_faults_parse(const char *list, struct cluster_fault *out, size_t *n, struct error *e);
+/* Does to this rank what it was told to do in that step, each once; may not return. */
+void cluster_watch_inject(cluster_watch_t *w, int64_t step);
+/* Whether its gradients are to be falsified. */
+bool cluster_watch_flips(const cluster_watch_t *w);
 
 #endif

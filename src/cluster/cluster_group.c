@@ -121,8 +121,14 @@ int group_wait(struct group_ticket *t, struct error *e)
 {
     cluster_t *c = t->group->cluster;
     pthread_mutex_lock(&c->queue_lock);
-    while (!t->done)
-        pthread_cond_wait(&c->queue_changed, &c->queue_lock);
+    if (!t->done) {
+        double start_s = time_now_s();
+        atomic_store_explicit(&c->stands, true, memory_order_relaxed);
+        while (!t->done)
+            pthread_cond_wait(&c->queue_changed, &c->queue_lock);
+        atomic_store_explicit(&c->stands, false, memory_order_relaxed);
+        cluster_add_seconds(&c->blocked_s, time_now_s() - start_s);
+    }
     pthread_mutex_unlock(&c->queue_lock);
     return cluster_failed(c, e);
 }

@@ -27,7 +27,9 @@ struct cluster {
     struct error error;
 
     atomic_uint_fast64_t bytes, messages;
-    _Atomic double wait_s;
+    _Atomic double wait_s, blocked_s;
+    atomic_int waits[N_LANES]; /* the rank that a lane has waited for, for a while; -1: none */
+    atomic_bool stands;        /* the caller's thread waits for the background's */
 
     /* The thread of the background, started with the first work. */
     pthread_t thread;
@@ -76,6 +78,9 @@ int cluster_messages_wait(group_t *g, struct cluster_message *m, int n, const ch
 void cluster_messages_cancel(group_t *g, struct cluster_message *m, int n);
 /* The error that stuck, into *e; 0: none. */
 int cluster_failed(cluster_t *c, struct error *e);
+/* The rank that the caller's thread cannot go on without, for some milliseconds by now; -1: none. */
+int cluster_waits_for(const cluster_t *c);
+void cluster_add_seconds(_Atomic double *sum, double seconds);
 void *cluster_scratch(group_t *g, enum cluster_lane lane, size_t bytes);
 
 /* ------------------------------------------------------------------ cluster_collectives.c

@@ -134,11 +134,35 @@ static void pause_for(const cluster_t *c, double waited_s)
     }
 }
 
-static void add_wait(cluster_t *c, double seconds)
+void cluster_add_seconds(_Atomic double *sum, double seconds)
 {
-    double was = atomic_load_explicit(&c->wait_s, memory_order_relaxed);
-    while (!atomic_compare_exchange_weak(&c->wait_s, &was, was + seconds)) {
+    double was = atomic_load_explicit(sum, memory_order_relaxed);
+    while (!atomic_compare_exchange_weak(sum, &was, was + seconds)) {
     }
+}
+
+/* In which lane the calling thread waits. */
+static enum cluster_lane own_lane(const cluster_t *c)
+{
+    return c->has_thread && pthread_equal(c->thread, pthread_self()) ? LANE_BACK : LANE_FRONT;
+}
+
+/* The first that is awaited, for who asks where this rank is. */
+static void say_whom(group_t *g, const struct cluster_message *m, int n)
+{
+    int i = 0;
+    while (i + 1 < n && !m[i].request)
+        i++;
+    atomic_store_explicit(&g->cluster->waits[own_lane(g->cluster)], g->ranks[m[i].peer],
+                          memory_order_relaxed);
+}
+
+int cluster_waits_for(const cluster_t *c)
+{
+    int rank = atomic_load_explicit(&c->waits[LANE_FRONT], memory_order_relaxed);
+    if (rank < 0 && atomic_load_explicit(&c->stands, memory_order_relaxed))
+        rank = atomic_load_explicit(&c->waits[LANE_BACK], memory_order_relaxed);
+    return rank;
 }
 
 int cluster_messages_wait(group_t *g, struct cluster_message *m, int n, const char *what)
@@ -150,9 +174,13 @@ int cluster_messages_wait(group_t *g, struct cluster_message *m, int n, const ch
         TRY(cluster_failed(c, NULL)); /* the other thread's */
         waited_s = time_now_s() - start_s;
         if (c->timeout_s > 0 && waited_s > c->timeout_s) return too_late(g, m, n, what);
+        if (waited_s > YIELD_S) say_whom(g, m, n);
         pause_for(c, waited_s);
     }
-    add_wait(c, waited_s);
+    enum cluster_lane lane = own_lane(c);
+    if (waited_s > YIELD_S) atomic_store_explicit(&c->waits[lane], -1, memory_order_relaxed);
+    cluster_add_seconds(&c->wait_s, waited_s);
+    if (lane == LANE_FRONT) cluster_add_seconds(&c->blocked_s, waited_s);
     return left;
 }
 
@@ -181,5 +209,6 @@ struct cluster_traffic cluster_traffic(const cluster_t *c)
 {
     return (struct cluster_traffic){.bytes = atomic_load(&c->bytes),
                                     .messages = atomic_load(&c->messages),
-                                    .wait_s = atomic_load(&c->wait_s)};
+                                    .wait_s = atomic_load(&c->wait_s),
+                                    .blocked_s = atomic_load(&c->blocked_s)};
 }

@@ -132,6 +132,8 @@ static void fill(cluster_t *c, const struct cluster_options *o)
     c->size = t ? t->size : 1;
     c->timeout_s = o ? o->timeout_s : 0;
     c->patient = t && t->local_size > cluster_host_cpus();
+    for (int i = 0; i < N_LANES; i++)
+        c->waits[i] = -1;
     pthread_mutex_init(&c->transport_lock, NULL);
     pthread_mutex_init(&c->error_lock, NULL);
     pthread_mutex_init(&c->queue_lock, NULL);

@@ -18,6 +18,7 @@ struct cmd_entry {
 /* Prints "colossus <command>: <text>" and "hint: <hint>" to standard error and returns the exit
  * code that belongs to e->code (docs/STYLE.md, errors). */
 int cmd_fail(const char *command, const struct error *e);
+int cmd_exit_code(int error_code); /* of an enum error_code; 0 or more: 0 */
 /* The command itself, on the options it takes; a negative error_code in *e is what went wrong, where
  * a body that has printed its errors leaves the text empty. */
 typedef int cmd_body(const struct option_line *l, void *options, struct error *e);
@@ -45,9 +46,12 @@ void cmd_complete_script(const char *shell, FILE *out);
 
 /* First of $PATH that can be run, in *a, or NULL (cmd_ranks.c). */
 const char *cmd_find_program(const char *name, struct arena *a);
-/* This process becomes the launcher of so many ranks, which run this program with n arguments.
- * Returns only where that cannot be. */
-int cmd_start_ranks(int ranks, const char *const *arguments, size_t n, struct error *e);
+/* The command line that starts so many ranks of this program with these arguments, NULL behind the end
+ * of both; in *a. */
+int cmd_ranks_line(int ranks, const char *const *arguments, struct arena *a, const char ***line,
+                   struct error *e);
+/* This process becomes the launcher of so many ranks. Returns only where that cannot be. */
+int cmd_start_ranks(int ranks, const char *const *arguments, struct error *e);
 
 /* `cluster.layout: auto` (cmd_layout.c): settles cluster.dp, tp, pp and ep, on all ranks alike. */
 struct train_run_file; /* train/train.h */
@@ -88,8 +92,9 @@ void cmd_json_end(struct cmd_json *j, bool print);
  * numbers to compute with: auto, fp32, bf16. */
 extern const char *const cmd_backends[], *const cmd_precisions[];
 
-cmd_fn cmd_data, cmd_train, cmd_generate, cmd_eval, cmd_check_golden, cmd_plot, cmd_plan, cmd_site,
-    cmd_bench_machine, cmd_doctor, cmd_serve, cmd_version, cmd_help;
+cmd_fn cmd_data, cmd_train, cmd_launch, cmd_status, cmd_why, cmd_generate, cmd_eval,
+    cmd_check_golden, cmd_plot, cmd_plan, cmd_site, cmd_bench_machine, cmd_doctor, cmd_serve,
+    cmd_version, cmd_help;
 
 #define COLOSSUS_VERSION "0.1.0"
 #ifndef COLOSSUS_COMMIT /* the Makefile knows it where there is a git */
@@ -100,10 +105,10 @@ cmd_fn cmd_data, cmd_train, cmd_generate, cmd_eval, cmd_check_golden, cmd_plot, 
  * cmd_common.c. */
 extern const struct option_table cmd_data_train_tokenizer_table, cmd_data_tokenize_table,
     cmd_data_inspect_table, cmd_data_convert_tokenizer_table, cmd_data_encode_table,
-    cmd_data_decode_table, cmd_train_table, cmd_generate_table, cmd_eval_table,
-    cmd_check_golden_table, cmd_plot_table, cmd_plan_table, cmd_plan_compare_table,
-    cmd_plan_sweep_table, cmd_plan_validate_table, cmd_site_table, cmd_site_compare_table,
-    cmd_bench_machine_table, cmd_doctor_mpi_table, cmd_serve_table, cmd_version_table,
-    cmd_help_table;
+    cmd_data_decode_table, cmd_train_table, cmd_launch_table, cmd_status_table, cmd_why_table,
+    cmd_generate_table, cmd_eval_table, cmd_check_golden_table, cmd_plot_table, cmd_plan_table,
+    cmd_plan_compare_table, cmd_plan_sweep_table, cmd_plan_validate_table, cmd_site_table,
+    cmd_site_compare_table, cmd_bench_machine_table, cmd_doctor_mpi_table, cmd_serve_table,
+    cmd_version_table, cmd_help_table;
 
 #endif

@@ -73,7 +73,7 @@ static int start_ranks(const struct option_line *l, const struct check_golden_op
     arguments[n++] = "--";
     for (int i = 0; i < l->n_rest; i++)
         arguments[n++] = l->rest[i];
-    return cmd_start_ranks(ranks, arguments, n, e);
+    return cmd_start_ranks(ranks, arguments, e); /* NULL behind them: the arena's are zeros */
 }
 
 /* Every folder is looked at, and the first failure's code is what counts. */

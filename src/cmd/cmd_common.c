@@ -28,6 +28,9 @@ static const struct option_table *const all_tables[] = {
     &cmd_data_encode_table,
     &cmd_data_decode_table,
     &cmd_train_table,
+    &cmd_launch_table,
+    &cmd_status_table,
+    &cmd_why_table,
     &cmd_generate_table,
     &cmd_eval_table,
     &cmd_serve_table,
@@ -58,8 +61,9 @@ const struct cmd_entry *cmd_all_entries(size_t *count)
 }
 
 /* docs/STYLE.md has the list; everything else is 1. */
-static int exit_code_of(int error_code)
+int cmd_exit_code(int error_code)
 {
+    if (error_code >= 0) return 0;
     switch (error_code) {
     case ERROR_USAGE:
     case ERROR_CONFIG:
@@ -74,7 +78,7 @@ int cmd_fail(const char *command, const struct error *e)
     fflush(stdout); /* what was printed before it went wrong stands before the message */
     fprintf(stderr, "colossus%s%s: %s\n", command[0] ? " " : "", command, e->text);
     if (e->hint[0]) fprintf(stderr, "hint: %s\n", e->hint);
-    return exit_code_of(e->code);
+    return cmd_exit_code(e->code);
 }
 
 int cmd_run(const struct option_table *t, int argc, char **argv, size_t options_size,
@@ -92,7 +96,7 @@ int cmd_run(const struct option_table *t, int argc, char **argv, size_t options_
         rc = body(&l, options, &e);
     arena_fini(&a);
     if (rc >= 0) return 0;
-    return e.text[0] ? cmd_fail(t->command, &e) : exit_code_of(e.code);
+    return e.text[0] ? cmd_fail(t->command, &e) : cmd_exit_code(e.code);
 }
 
 struct json_writer *cmd_json_begin(struct cmd_json *j)
@@ -176,7 +180,7 @@ int cmd_dispatch(const char *command, const struct cmd_entry *entries, size_t co
     const char *name = argc > 1 ? argv[1] : NULL;
     if (!name || strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) {
         print_entries(command, entries, count, name ? stdout : stderr);
-        return name ? 0 : exit_code_of(ERROR_USAGE);
+        return name ? 0 : cmd_exit_code(ERROR_USAGE);
     }
     const struct cmd_entry *entry = find_entry(entries, count, name);
     if (!entry) return unknown_entry(command, entries, count, name);
@@ -235,7 +239,7 @@ int cmd_main(const struct cmd_entry *entries, size_t count, int argc, char **arg
     if (argc < 2) {
         char help[] = "help", *alone[] = {help, NULL};
         cmd_help(1, alone);
-        return exit_code_of(ERROR_USAGE);
+        return cmd_exit_code(ERROR_USAGE);
     }
     const char *name = argv[1];
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) name = "help";

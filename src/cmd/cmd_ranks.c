@@ -41,33 +41,45 @@ static int no_launcher(struct error *e)
     return error_hint(e, "colossus doctor mpi says what is there and what is missing");
 }
 
-int cmd_start_ranks(int ranks, const char *const *arguments, size_t n, struct error *e)
+int cmd_ranks_line(int ranks, const char *const *arguments, struct arena *a, const char ***line,
+                   struct error *e)
 {
-    struct arena a = {0};
     char program[PATH_MAX];
-    const char *mpi = "", *launcher = find_launcher(&mpi, &a);
+    const char *mpi = "", *launcher = ranks > 1 ? find_launcher(&mpi, a) : NULL;
     ssize_t length = readlink("/proc/self/exe", program, sizeof(program) - 1);
-    if (!launcher || length < 0) {
-        arena_fini(&a);
-        return no_launcher(e);
-    }
+    size_t n = 0, at = 0;
+    if ((ranks > 1 && !launcher) || length < 0) return no_launcher(e);
     program[length] = '\0';
-    const char **argv = arena_alloc(&a, (n + 8) * sizeof(*argv));
-    size_t at = 0;
-    argv[at++] = launcher;
-    if (strcmp(mpi, "openmpi") == 0) {
+    while (arguments[n])
+        n++;
+    const char **argv = arena_alloc(a, (n + 9) * sizeof(*argv));
+    if (launcher) argv[at++] = launcher;
+    if (launcher && strcmp(mpi, "openmpi") == 0) {
         argv[at++] = "--oversubscribe"; /* more ranks than CPUs is what a check may ask for */
         if (geteuid() == 0) argv[at++] = "--allow-run-as-root";
     }
-    argv[at++] = "-n";
-    argv[at++] = arena_printf(&a, "%d", ranks);
-    argv[at++] = program;
+    if (launcher) {
+        argv[at++] = "-n";
+        argv[at++] = arena_printf(a, "%d", ranks);
+    }
+    argv[at++] = arena_strdup(a, program);
     for (size_t i = 0; i < n; i++)
         argv[at++] = arguments[i];
     argv[at] = NULL;
-    fflush(NULL);
-    execv(launcher, (char *const *)(uintptr_t)argv);
-    error_errno(e, "start", launcher);
+    *line = argv;
+    return 0;
+}
+
+int cmd_start_ranks(int ranks, const char *const *arguments, struct error *e)
+{
+    struct arena a = {0};
+    const char **argv;
+    int rc = cmd_ranks_line(ranks, arguments, &a, &argv, e);
+    if (rc >= 0) {
+        fflush(NULL);
+        execv(argv[0], (char *const *)(uintptr_t)argv);
+        rc = error_errno(e, "start", argv[0]);
+    }
     arena_fini(&a);
-    return e->code;
+    return rc;
 }

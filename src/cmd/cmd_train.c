@@ -54,12 +54,13 @@ const struct option_table cmd_train_table = {
 
 /* Of many ranks the error is said before they part: a launcher ends them all as soon as one has gone
  * with a code other than 0. Where ranks are lost, it is the only way to tell the others. */
-static int leave(cluster_t *c, int rc, struct error *e)
+static int leave(cluster_t *c, cluster_watch_t *w, int rc, struct error *e)
 {
     if (rc < 0 && cluster_size(c) > 1 && e->text[0]) {
         cmd_fail("train", e);
         e->text[0] = '\0';
     }
+    cluster_watch_close(w, cmd_exit_code(rc));
     if (cluster_is_lost(c)) cluster_abort(c, 1);
     cluster_close(c);
     return rc;
@@ -102,11 +103,18 @@ static int train(const struct option_line *l, void *options, struct error *e)
     const struct train_run_text from = {
         .path = l->rest[0], .overrides = o->set.items, .n_overrides = o->set.count};
     cluster_t *c = NULL;
-    TRY(cluster_open(NULL, &c, e));
+    cluster_watch_t *w = NULL;
+    TRY(cluster_watch_open(&w, e));
+    int rc = cluster_open(NULL, &c, e);
+    if (rc < 0) {
+        cluster_watch_close(w, cmd_exit_code(rc));
+        return rc;
+    }
+    cluster_watch_join(w, c);
     int loaded = train_config_load(&from, &f, e);
     if (loaded < 0) {
         if (cluster_rank(c) > 0) e->text[0] = '\0'; /* every rank has read the same file */
-        return leave(c, loaded, e);
+        return leave(c, w, loaded, e);
     }
     struct train_options t = {.no_resume = !o->resume,
                               .restart = o->restart,
@@ -116,11 +124,12 @@ static int train(const struct option_line *l, void *options, struct error *e)
                               .dry_run = o->dry_run,
                               .json = o->json,
                               .run_dir = o->run_dir,
-                              .cluster = c};
-    int rc = f.config.layout == TRAIN_LAYOUT_AUTO ? cmd_choose_layout(&f, c, e) : 0;
+                              .cluster = c,
+                              .watch = w};
+    rc = f.config.layout == TRAIN_LAYOUT_AUTO ? cmd_choose_layout(&f, c, e) : 0;
     if (rc >= 0) rc = train_run(&f, &t, e);
     train_config_free(&f);
-    return leave(c, rc, e);
+    return leave(c, w, rc, e);
 }
 
 int cmd_train(int argc, char **argv)

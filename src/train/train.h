@@ -53,12 +53,13 @@ struct train_config {
     int64_t skip_window, max_skips;
 
     /* cluster.* */
-    int layout;   /* enum train_layout_choice */
-    int64_t dp;   /* ranks that share the rows of a step; 0: all that were started */
-    int64_t tp;   /* ranks that share heads and hidden units of the same rows */
-    int64_t pp;   /* ranks that share the layers */
-    int64_t ep;   /* of dp ranks, those that share the experts of a layer */
-    int64_t zero; /* 1: each keeps its part of masters and moments; 2: of gradients, too */
+    int layout;          /* enum train_layout_choice */
+    int64_t dp;          /* ranks that share the rows of a step; 0: all that were started */
+    int64_t tp;          /* ranks that share heads and hidden units of the same rows */
+    int64_t pp;          /* ranks that share the layers */
+    int64_t ep;          /* of dp ranks, those that share the experts of a layer */
+    int64_t zero;        /* 1: each keeps its part of masters and moments; 2: of gradients, too */
+    int64_t check_every; /* steps between checks of each rank's results by another; 0: none */
 
     /* optimizer.* */
     int optimizer;
@@ -144,10 +145,73 @@ struct train_options {
     const char *run_dir; /* NULL: <dir>/<name> of the run file */
     FILE *out;           /* NULL: standard output */
     cluster_t *cluster;  /* the ranks of the run; NULL: this process alone */
+    cluster_watch_t *watch;          /* who watches this rank; NULL: nobody */
     const struct train_hooks *hooks; /* NULL but in tests */
 };
 /* Trains to the end (returns 0), or until SIGTERM, SIGHUP or SIGINT (ERROR_AGAIN, state saved). */
 int train_run(struct train_run_file *f, const struct train_options *o, struct error *e);
+/* The folder of a run: run_dir, or NULL for the run file's own. In *a. */
+const char *train_run_dir(const struct train_run_file *f, const char *run_dir, struct arena *a);
+/* An error while a process writes checkpoints there. */
+int train_run_check_idle(const char *run_dir, struct error *e);
+
+/* ------------------------------------------------------------------ what became of a run
+ * (show/train_status.c): everything is read from the two .jsonl files of its folder. */
+
+enum train_state {
+    TRAIN_STATE_NEW,     /* nothing was written yet */
+    TRAIN_STATE_RUNNING, /* a process is at work in the folder */
+    TRAIN_STATE_FINISHED,
+    TRAIN_STATE_STOPPED, /* in good order; the same command goes on */
+    TRAIN_STATE_FAILED,  /* it said why */
+    TRAIN_STATE_BROKEN   /* it ended without a word: killed, or the power went */
+};
+extern const char *const train_state_names[];
+enum train_cause { /* of time that brought no step */
+                   TRAIN_LOST_DEATH,
+                   TRAIN_LOST_FROZEN,
+                   TRAIN_LOST_HANG,
+                   TRAIN_LOST_STRAGGLER,
+                   TRAIN_LOST_CORRUPT,
+                   TRAIN_LOST_FAILED, /* ended by an error, or never started */
+                   TRAIN_LOST_START,  /* the first start of each launcher */
+                   TRAIN_LOST_QUEUE,  /* nobody was at work */
+                   TRAIN_LOST_VALIDATION,
+                   TRAIN_LOST_OTHER, /* checkpoints, what is not known */
+                   TRAIN_LOST_CAUSES
+};
+extern const char *const train_cause_names[];
+struct train_incident { /* a rank that was lost. Strings live in the arena. */
+    const char *time, *why, *node, *operation, *text, *action;
+    int64_t rank, attempt, step;            /* -1: not known */
+    double detect_s, restart_s, rollback_s; /* NAN: it did not go on, or not yet */
+};
+struct train_status {
+    enum train_state state;
+    const char *dir;
+    int64_t step, total_steps, tokens, ranks; /* -1: not known */
+    double loss, valid_bits_per_byte, tokens_per_s, mfu,
+        step_s; /* of the last step; NAN: not known */
+    double load_max_mean, load_entropy;
+    int64_t checkpoint_step; /* -1: none */
+    double checkpoint_age_s;
+    int64_t launches, restarts, skipped;
+    struct train_incident *incidents; /* [n_incidents], in the order in which they happened */
+    size_t n_incidents;
+    const char *end_text;         /* what the last line of all says of why it ended; or NULL */
+    double total_s, productive_s; /* from the first line on, and of the steps that count */
+    double lost_s[TRAIN_LOST_CAUSES];
+    const char *const *events; /* [n_events] the last lines for people: "12:03:04 rank 1 ..." */
+    size_t n_events;
+};
+/* dir: of the run, or a path below it. In *a. */
+int train_status_read(const char *dir, struct arena *a, struct train_status *out, struct error *e);
+double train_status_goodput(const struct train_status *s); /* 0 to 1; NAN: not known */
+void train_status_print(const struct train_status *s, FILE *out);
+void train_status_json(const struct train_status *s, struct json_writer *w); /* members */
+/* Every loss, and why the run ended. */
+void train_why_print(const struct train_status *s, FILE *out);
+void train_why_json(const struct train_status *s, struct json_writer *w);
 
 /* ------------------------------------------------------------------ plots (train_plot.c) */
 

@@ -276,6 +276,7 @@ bool train_config_may_change(const char *key)
         "train.tokens",
         "train.max_steps",
         "train.threads",
+        "cluster.check_every",
         "train.recompute",
         "cluster.layout",
         "cluster.dp",

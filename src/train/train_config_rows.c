@@ -87,6 +87,12 @@ const struct option train_run_rows[] = {
             "what each of dp ranks keeps of its part only: 0: nothing; 1: masters and moments; 2: "
             "gradients, too; the results are the same bits"),
 
+    ROW_INT(
+        T, "cluster.check_every", check_every, "steps", "0", 0, MANY, "100",
+        "between checks for silent corruption: each of dp ranks computes another one's gradients "
+        "of a step once more, which must be the same bits; what is wrong is undone back to the "
+        "last check; 0: never"),
+
     ROW_ENUM(T, "optimizer.kind", optimizer, "adamw", optimizers, NULL,
              "muon: matrices and experts by Muon, the rest by AdamW"),
     ROW_REAL(T, "optimizer.lr", lr, NULL, "0.002", 0, 10, NULL,

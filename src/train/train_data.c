@@ -104,6 +104,10 @@ static int open_loader(const struct train_config *c, const struct train_ranks *r
                                .n_ranks = (uint32_t)ranks->dp};
     if (loader_open(d->train, &o, &d->loader, e) < 0)
         return error_context(e, "training split of '%s'", c->data_path);
+    for (int turn = 1; turn <= TRAIN_TURNS && c->check_every > 0 && ranks->dp > 1; turn++) {
+        o.rank = (uint32_t)((ranks->data + turn) % ranks->dp);
+        TRY(loader_open(d->train, &o, &d->turned[turn - 1], e));
+    }
     d->n = train_config_microbatches(c);
     int64_t one = d->B * d->T;
     size_t tokens = (size_t)(d->n * one) * sizeof(uint32_t);
@@ -152,6 +156,8 @@ int train_data_open(struct train_config *c, const struct train_ranks *ranks, str
 void train_data_close(struct train_data *d)
 {
     if (d->loader) loader_close(d->loader);
+    for (int i = 0; i < TRAIN_TURNS; i++)
+        loader_close(d->turned[i]);
     if (d->valid) dataset_close(d->valid);
     if (d->train) dataset_close(d->train);
     if (d->tokenizer) tokenizer_free(d->tokenizer);
@@ -163,12 +169,24 @@ void train_data_close(struct train_data *d)
     memset(d, 0, sizeof(*d));
 }
 
-int train_data_next(struct train_data *d, struct error *e)
+static int read_step(struct train_data *d, loader_t *from, struct error *e)
 {
     for (int64_t i = 0, at = 0; i < d->n; i++, at += d->B * d->T)
-        TRY(loader_next(d->loader, d->inputs + at, d->targets + at,
+        TRY(loader_next(from, d->inputs + at, d->targets + at,
                         d->doc_start ? d->doc_start + at : NULL, e));
     return 0;
+}
+
+int train_data_next(struct train_data *d, struct error *e)
+{
+    return read_step(d, d->loader, e);
+}
+
+int train_data_of(struct train_data *d, int turn, struct loader_cursor cursor, struct error *e)
+{
+    loader_t *from = d->turned[turn - 1];
+    TRY(loader_set_cursor(from, cursor, e));
+    return read_step(d, from, e);
 }
 
 /* ------------------------------------------------------------------ validation */

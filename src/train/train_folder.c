@@ -37,7 +37,12 @@ static int check_unclaimed(const char *dir, struct error *e)
     size_t n;
     int rc = file_list_dir(dir, &a, &names, &n, e);
     for (size_t i = 0; rc >= 0 && i < n; i++) {
-        if (strcmp(names[i], "checkpoints") == 0 || strcmp(names[i], "run.yaml.tmp") == 0) continue;
+        static const char *const ours[] = {"checkpoints", "run.yaml.tmp", "events.jsonl",
+                                           "launch.lock"};
+        size_t k = 0;
+        while (k < ARRAY_LEN(ours) && strcmp(names[i], ours[k]) != 0)
+            k++;
+        if (k < ARRAY_LEN(ours)) continue;
         error_set(e, "'%s' exists and is not the folder of a run", dir);
         rc = error_hint(e, "choose another name, or --run-dir DIR");
     }
@@ -63,16 +68,21 @@ static int compare(const char *dir, const struct train_config *now, const struct
     return error_hint(e, "give this run another name or --run-dir, or go on with --allow-changes");
 }
 
-/* Whether events.jsonl tells that a checkpoint was saved; also where that cannot be known. */
+/* Whether events.jsonl tells that a checkpoint was saved, and not deleted as corrupt; also where that
+ * cannot be known. */
 static bool has_saved(const char *dir)
 {
     static const char saved[] = "\"event\":\"checkpoint_saved\"";
+    static const char corrupt[] = "\"event\":\"corruption_found\"";
     struct arena a = {0};
     struct file_map m;
     bool has = true;
     const char *path = file_join(&a, dir, "events.jsonl");
     if (file_map_open(&m, path, NULL) >= 0) {
-        has = memmem(m.data, m.size, saved, sizeof(saved) - 1) != NULL;
+        const uint8_t *at = m.data, *end = m.data + m.size, *next;
+        while ((next = memmem(at, (size_t)(end - at), corrupt, sizeof(corrupt) - 1)))
+            at = next + 1;
+        has = memmem(at, (size_t)(end - at), saved, sizeof(saved) - 1) != NULL;
         if (file_map_check(&m, path, NULL) < 0) has = true;
         file_map_close(&m);
     }

@@ -124,8 +124,10 @@ enum train_group {
     TRAIN_GROUP_BACK,    /* this stage and the one in front */
     TRAIN_GROUPS
 };
+enum { TRAIN_TURNS = 2 };
 struct train_ranks {
-    cluster_t *cluster; /* NULL: this process alone, or a plan */
+    cluster_t *cluster;     /* NULL: this process alone, or a plan */
+    cluster_watch_t *watch; /* who is told where this rank is; NULL: nobody */
     group_t *world;
     int rank, size, local_size;
     /* The layout: of how many ranks each group is, and which of them this is. Rank r of the job is
@@ -133,6 +135,9 @@ struct train_ranks {
     int dp, tp, pp, ep;
     int data, tensor, stage;
     group_t *groups[TRAIN_GROUPS]; /* NULL without a cluster */
+    /* For checks: the data group with its ranks in the order of the rows that they take when each does
+     * those of the next one, and of the one behind that; NULL: there are no checks. */
+    group_t *turned[TRAIN_TURNS];
 };
 struct train_ranks train_ranks_of(cluster_t *c); /* no layout yet; NULL: this process alone */
 /* For a plan: rank 0 of as many as the configuration asks for, whatever was started. */
@@ -175,8 +180,12 @@ struct train_reduce {
     const struct param_table *params;
     bool tied;     /* the table is in the first stage and in the last */
     int zero;      /* cluster.zero; 0 where there is one rank */
+    bool checks;   /* some steps are checked: then a rank has all its gradients at once */
     bool releases; /* gradients of other ranks' parts go back to the system within the step */
     bool running;  /* in the backward pass whose gradients are summed */
+    bool checked;  /* gradients of this pass are hashed, before they are summed */
+    int turn; /* of a pass over another rank's rows, which are not summed: 1 or 2; 0: it is not */
+    uint64_t hash; /* of the checked gradients of this rank */
     float *gradients;
     struct group_ticket *tickets; /* [buckets] */
     size_t *order;                /* [buckets] as they were started */
@@ -253,6 +262,7 @@ struct train_data {
     dataset_t *train, *valid; /* valid NULL: the dataset has none, or none is wanted */
     tokenizer_t *tokenizer;   /* NULL where the dataset keeps no copy */
     loader_t *loader;
+    loader_t *turned[TRAIN_TURNS]; /* of other ranks' rows, for checks; NULL: there are none */
     int64_t B, T;
     int rank, n_ranks;           /* batches of a validation are dealt out in turn */
     int64_t n;                   /* microbatches of a step on this rank */
@@ -271,6 +281,8 @@ void train_data_close(struct train_data *d);
 size_t train_data_bytes(const struct train_config *c); /* of the batch arrays; c->dp is settled */
 /* Reads the microbatches of the next step. */
 int train_data_next(struct train_data *d, struct error *e);
+/* Those of the rank `turn` places further (1 or 2), of the step that begins at the cursor. */
+int train_data_of(struct train_data *d, int turn, struct loader_cursor cursor, struct error *e);
 
 /* Every token of the span once, in order; the first is predicted from EOS. Of many ranks each takes
  * its share, and the sums of all are still to be added. 1: done; 0: stopped
@@ -309,6 +321,7 @@ struct train_lines { /* one of the two files */
     int64_t start; /* of the last whole line */
     int64_t step;  /* of that line; -1: none */
     bool torn;     /* a part of a line is behind them, and could not be cut off */
+    bool shared;   /* a launcher appends lines, too */
     int64_t lost;  /* lines that could not be written since the last that was */
 };
 struct train_log {
@@ -349,6 +362,32 @@ void train_log_event(struct train_log *l, const char *event, int64_t step, const
 void train_log_print(struct train_log *l, const struct train_record *r, int64_t total_steps,
                      double seconds_left);
 
+/* ------------------------------------------------------------------ train_check.c
+ * Silent corruption: results that are wrong and look right. */
+
+struct train_session;
+/* Hashes that a rank has of its own gradients, of the next one's, and of those two further. */
+struct train_opinions {
+    uint64_t own, next, third;
+};
+struct train_check {
+    int64_t good;                /* the state of that step was checked */
+    bool found;                  /* results of the step in progress were wrong: it was not done */
+    int rank;                    /* whose; -1: it cannot be said */
+    uint64_t seen;               /* hash of the next rank's gradients, computed here */
+    struct loader_cursor cursor; /* where the step in progress begins */
+    struct train_opinions *all;  /* [ranks], from the first check on */
+    size_t *bounds;              /* [ranks + 1] */
+};
+/* Whether the next step is one that is checked. */
+bool train_check_is_due(const struct train_session *s);
+/* Before a checked step, and behind its sums: what another rank computes is computed here, and
+ * compared. train_check_end: ERROR_AGAIN where it differs, on all ranks alike. */
+int train_check_begin(struct train_session *s, struct error *e);
+int train_check_end(struct train_session *s, struct error *e);
+/* What the checks of a run need; ERROR_CONFIG where its layout has none to check by. */
+int train_check_config(const struct train_config *c, int dp, struct error *e);
+
 /* ------------------------------------------------------------------ train_session.c */
 
 struct train_hooks {
@@ -384,6 +423,7 @@ struct train_session {
     int64_t updates;     /* applied: step less the skipped */
     int64_t skips_in_row;
     int64_t unbalanced; /* steps in a row with the experts' load out of its band */
+    struct train_check check;
 };
 enum { TRAIN_MEMORY_ROWS = 24 };
 /* Settles precision, threads and vocabulary in *c, opens compute and data. No large memory yet:

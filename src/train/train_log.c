@@ -6,7 +6,9 @@
  *
  *   run_started  resumed  config_changed  step_skipped  validation  checkpoint_saved
  *   checkpoint_failed  checkpoint_rejected  stopping  run_finished
- *   run_failed
+ *   run_failed  corruption_found
+ *
+ * A launcher writes lines of its own to events.jsonl (cluster_report.c), each with "by": "launch".
  *
  * A line is one write(2), so a killed process leaves whole lines; a torn one (power loss) is
  * dropped when the file is opened again. A write that fails (disk full) is reported once, takes
@@ -110,6 +112,7 @@ int train_log_open(struct train_log *l, const char *run_dir, int64_t step, FILE 
     l->out = out;
     int rc = open_lines(&l->metrics, file_join(a, run_dir, "metrics.jsonl"), step, e);
     if (rc >= 0) rc = open_lines(&l->events, file_join(a, run_dir, "events.jsonl"), -1, e);
+    l->events.shared = true;
     if (rc < 0) {
         train_log_close(l);
         return rc;
@@ -128,18 +131,24 @@ void train_log_close(struct train_log *l)
 
 /* ------------------------------------------------------------------ what is known already */
 
-/* The last whole line of a file as an object that the caller json_decrefs; NULL: none. */
+/* The last whole line of a file, but for a launcher's, as an object that the caller json_decrefs;
+ * NULL: none. */
 static json_t *last_line(const char *path)
 {
+    static const char launch[] = "\"by\":\"launch\"";
     struct file_map map;
     json_t *o = NULL;
     if (file_map_open(&map, path, NULL) < 0) return NULL;
     const char *data = (const char *)map.data;
     const char *end = map.size ? memrchr(data, '\n', map.size) : NULL;
-    if (end) {
+    while (end) {
         const char *before = memrchr(data, '\n', (size_t)(end - data));
         const char *start = before ? before + 1 : data;
-        if (json_parse(start, (size_t)(end - start), path, &o, NULL) < 0) o = NULL;
+        if (!memmem(start, (size_t)(end - start), launch, sizeof(launch) - 1)) {
+            if (json_parse(start, (size_t)(end - start), path, &o, NULL) < 0) o = NULL;
+            break;
+        }
+        end = before;
     }
     if (file_map_check(&map, path, NULL) < 0) {
         json_decref(o);
@@ -199,6 +208,7 @@ static void write_line(struct train_log *l, struct train_lines *f, int64_t step)
     int rc = 0;
     if (l->silent) return;
     if (f->torn && ftruncate(f->fd, (off_t)f->end) != 0) rc = error_errno(&e, "write", f->path);
+    if (f->shared && rc >= 0) f->end = MAX(f->end, (int64_t)lseek(f->fd, 0, SEEK_END));
     if (rc >= 0) rc = file_write_fd(f->fd, l->line.data, l->line.len, f->path, &e);
     if (rc < 0) {
         f->torn = ftruncate(f->fd, (off_t)f->end) != 0;

@@ -115,6 +115,7 @@ struct work {
 
 static void forward(struct train_passes *p, const struct work *w, int64_t i)
 {
+    cluster_watch_at(p->ranks->watch, "forward");
     model_stage_forward(p->model, p->slots[i % p->depth], &w->b[i], p->forth[IN], p->forth[OUT],
                         w->s);
 }
@@ -122,6 +123,7 @@ static void forward(struct train_passes *p, const struct work *w, int64_t i)
 static void backward(struct train_passes *p, const struct work *w, int64_t i)
 {
     struct model_stage_grad g = {w->scale, i == 0, p->back[IN], p->back[OUT]};
+    cluster_watch_at(p->ranks->watch, "backward");
     if (i + 1 == w->n) train_reduce_begin(p->reduce, model_gradients(p->model));
     model_stage_backward(p->model, p->slots[i % p->depth], &w->b[i], &g, w->s);
 }
@@ -155,6 +157,7 @@ int train_passes_train(struct train_passes *p, const struct model_batch *b, int6
 {
     struct work w = {b, n, scale, s};
     int rc = run(p, &w, e);
+    cluster_watch_at(p->ranks->watch, "sum+of+gradients");
     int summed = train_reduce_end(p->reduce, rc < 0 ? NULL : e);
     return rc < 0 ? rc : summed;
 }
@@ -163,6 +166,7 @@ int train_passes_evaluate(struct train_passes *p, const struct model_batch *b,
                           struct model_stats *s, struct error *e)
 {
     size_t n = (size_t)(b->B * b->T) * p->width;
+    cluster_watch_at(p->ranks->watch, "validation");
     TRY(to_front(p, false, true, n, e));
     model_stage_evaluate(p->model, b, p->forth[IN], p->forth[OUT], s);
     return to_behind(p, true, false, n, e);

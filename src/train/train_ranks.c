@@ -132,6 +132,21 @@ static void make_groups(struct train_ranks *r)
     r->groups[second] = make_group(r, second);
 }
 
+/* Place j of a turned group is the rank that takes the rows of data rank j, so that a sum over it is
+ * taken in the order of the rows, and is the same bits. */
+static void make_turned(struct train_ranks *r)
+{
+    static const char *const names[TRAIN_TURNS] = {"dp, turned by 1", "dp, turned by 2"};
+    struct line l = line_of(r, TRAIN_GROUP_DATA);
+    int *ranks = mem_calloc((size_t)l.n, sizeof(*ranks));
+    for (int turn = 1; turn <= TRAIN_TURNS; turn++) {
+        for (int i = 0; i < l.n; i++)
+            ranks[i] = l.first + (i + l.n - turn % l.n) % l.n * l.step;
+        r->turned[turn - 1] = group_new(r->cluster, names[turn - 1], ranks, l.n);
+    }
+    mem_free(ranks);
+}
+
 /* The largest number of tp below that of c that the model allows. */
 static int64_t nearest_tensor(const struct train_config *c)
 {
@@ -242,8 +257,10 @@ int train_ranks_arrange(struct train_ranks *r, struct train_config *c, struct er
     r->stage = r->rank / r->tp / r->dp;
     TRY(check_layout(r, c, e));
     TRY(check_batch(r, c, e));
+    TRY(train_check_config(c, r->dp, e));
     c->dp = r->dp;
     if (r->cluster) make_groups(r);
+    if (r->cluster && c->check_every > 0 && r->dp > 1) make_turned(r);
     return 0;
 }
 
@@ -251,7 +268,10 @@ void train_ranks_close(struct train_ranks *r)
 {
     for (int g = 0; g < TRAIN_GROUPS; g++)
         group_free(r->groups[g]);
+    for (int i = 0; i < TRAIN_TURNS; i++)
+        group_free(r->turned[i]);
     memset(r->groups, 0, sizeof(r->groups));
+    memset(r->turned, 0, sizeof(r->turned));
 }
 
 /* A table that is tied is in the first stage and in the last; one that is not, in the first. */

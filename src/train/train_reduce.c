@@ -15,6 +15,10 @@
  * A tied table is in the first stage of a pipeline and in the last: these two add up its gradients
  * before each sums it over its own ranks, and so make the same update.
  *
+ * Where a pass is checked (train_check.c), each bucket is hashed when it is final and not summed yet.
+ * A pass over another rank's rows is only hashed; what ranks must add up within it, they add up in the
+ * order of the rows.
+ *
  * The norm is the root of one sum: of what each rank keeps, added up by it in the order of the table,
  * and then in the order of the ranks. It is the same for zero 0, too. */
 #include "train/train_internal.h"
@@ -31,6 +35,7 @@ void train_reduce_init(struct train_reduce *r, const struct train_ranks *ranks,
     r->tied = c->model.tied_embeddings && ranks->pp > 1;
     r->zero = ranks->dp > 1 ? (int)c->zero : 0;
     r->releases = r->zero == 2 && c->global_batch == c->micro_batch * ranks->dp;
+    r->checks = c->check_every > 0 && ranks->dp > 1;
     r->tickets = arena_alloc(a, shares->n * sizeof(*r->tickets));
     r->order = arena_alloc(a, shares->n * sizeof(*r->order));
     r->squares = arena_alloc(a, parts * sizeof(*r->squares));
@@ -54,6 +59,27 @@ void train_reduce_begin(struct train_reduce *r, float *gradients)
     r->gradients = gradients;
     r->n_started = r->n_done = 0;
     r->running = r->ranks->size > 1;
+    r->hash = 0;
+}
+
+/* A wrong bit in what this rank has computed, for tests. */
+static void falsify(const struct train_reduce *r, const struct train_bucket *b)
+{
+    uint32_t bits;
+    float *x = &r->gradients[b->offset + b->count / 3];
+    memcpy(&bits, x, sizeof(bits));
+    bits ^= 1u << 21;
+    memcpy(x, &bits, sizeof(bits));
+}
+
+/* What of a bucket this rank has computed is final, and will be summed. */
+static void finish_bucket(struct train_reduce *r, size_t bucket)
+{
+    const struct train_bucket *b = &r->shares->buckets[bucket];
+    if (bucket == 0 && cluster_watch_flips(r->ranks->watch)) falsify(r, b);
+    if (r->checked)
+        r->hash = r->hash * 0x9E3779B97F4A7C15u +
+                  hash_xxh3(r->gradients + b->offset, b->count * sizeof(float));
 }
 
 /* Gives back what of a bucket other ranks keep. */
@@ -107,7 +133,9 @@ static void bucket_ready(void *ctx, size_t first, size_t count)
     for (size_t i = 0; i < r->shares->n; i++) {
         const struct train_bucket *b = &r->shares->buckets[i];
         if (b->first_row < first || b->first_row >= first + count) continue;
-        if (!has_row(r, b, tied_table(r))) start_bucket(r, i);
+        if (has_row(r, b, tied_table(r))) continue;
+        finish_bucket(r, i);
+        if (r->turn == 0) start_bucket(r, i);
     }
     if (r->releases && r->n_started > 2) settle(r, r->n_started - 2, NULL);
 }
@@ -117,7 +145,8 @@ static void bucket_ready(void *ctx, size_t first, size_t count)
 static void sum_routing(void *ctx, double *x, size_t n)
 {
     const struct train_reduce *r = ctx;
-    group_sum(r->ranks->groups[TRAIN_GROUP_DATA], x, n, GROUP_F64, NULL);
+    group_t *g = r->turn ? r->ranks->turned[r->turn - 1] : r->ranks->groups[TRAIN_GROUP_DATA];
+    group_sum(g, x, n, GROUP_F64, NULL);
 }
 
 /* model.h's reduce_output and reduce_input_grad. */
@@ -152,6 +181,9 @@ static int finish_tied(struct train_reduce *r, struct error *e)
 {
     const struct param *p = tied_table(r);
     if (!p) return 0;
+    for (size_t i = 0; i < r->shares->n; i++)
+        if (has_row(r, &r->shares->buckets[i], p)) finish_bucket(r, i);
+    if (r->turn) return 0;
     TRY(group_sum(r->ranks->groups[TRAIN_GROUP_ENDS], r->gradients + p->offset, p->count, GROUP_F32,
                   e));
     for (size_t i = 0; i < r->shares->n; i++)
@@ -168,6 +200,7 @@ int train_reduce_end(struct train_reduce *r, struct error *e)
         settle(r, r->n_started, NULL); /* their arrays are in use until then */
         return rc;
     }
+    if (r->turn) return 0;
     CHECK(r->n_started == r->shares->n);
     return settle(r, r->n_started, e);
 }
@@ -313,7 +346,7 @@ void train_reduce_plan(const struct train_reduce *r, bool tied, struct train_red
         m->read = kept;
         m->passing = most_foreign(r, 2, true);
     }
-    if (r->releases) {
+    if (r->releases && !r->checks) {
         m->gradients = r->shares->own;
         m->in_flight = most_foreign(r, 3, false);
         if (tied && n > 3) m->in_flight += foreign(r, 0, false); /* the head's, from the start */

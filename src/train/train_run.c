@@ -47,6 +47,8 @@ struct run {
     int64_t valid_step;           /* that last_bpb is of; -1: unknown */
     bool complete;                /* an earlier call did all of it */
     struct cluster_health health; /* of many ranks */
+    double told_s;                /* when the last step was told to who watches */
+    double blocked_s;             /* that this rank had waited for others by the last step's end */
     uint64_t allocation_mark;
 };
 
@@ -57,8 +59,12 @@ static void on_signal(int number)
     stop_signal = number;
 }
 
+/* Instead of a signal: whoever watches this rank wants it to end, or is gone. */
+#define BY_LAUNCHER 1000
+
 static const char *signal_name(int number)
 {
+    if (number == BY_LAUNCHER) return "the launcher";
     return number == SIGINT ? "SIGINT" : number == SIGHUP ? "SIGHUP" : "SIGTERM";
 }
 
@@ -90,18 +96,26 @@ static bool leads(const struct run *r)
     return train_ranks_lead(&r->s.ranks);
 }
 
+/* What this rank alone knows of why the run should end; 0: nothing. */
+static int stop_wish(const struct run *r)
+{
+    int number = stop_signal;
+    if (number == 0 && cluster_watch_stops(r->o->watch)) number = BY_LAUNCHER;
+    return number;
+}
+
 /* A signal may come to any rank, and at any time; all act on it at once, so the ranks agree on it
  * once a step. A process alone can look whenever it likes. */
 static bool is_stopping(struct run *r)
 {
-    if (r->s.ranks.size <= 1) r->stop = stop_signal;
+    if (r->s.ranks.size <= 1) r->stop = stop_wish(r);
     return r->stop != 0;
 }
 
 /* Before the first step there is nothing to save. */
-static int heed_signal(struct error *e)
+static int heed_signal(const struct run *r, struct error *e)
 {
-    int number = stop_signal;
+    int number = stop_wish(r);
     if (!number) return 0;
     error_set_code(e, ERROR_AGAIN, "stopped by %s before the first step", signal_name(number));
     return error_hint(e, "the same command begins, or goes on, where the run was");
@@ -200,9 +214,11 @@ static int finish_saving(struct run *r, struct error *e)
 static void save(struct run *r)
 {
     struct error e = {0};
+    cluster_watch_at(r->o->watch, "checkpoint");
     finish_saving(r, &e);
     r->saved_step = r->s.step;
     train_log_sync(&r->log); /* the metrics up to this step are on disk before the checkpoint */
+    if (r->s.c.check_every > 0) ckpt_writer_guard(r->save.writer, r->s.check.good);
     tell_saved(r, train_save_begin(&r->save, r->s.step, train_state_to_json(&r->s), &e), &e);
 }
 
@@ -211,7 +227,7 @@ static void save(struct run *r)
  * process must know that there was one. */
 static int agree(struct run *r, struct error *e)
 {
-    int64_t values[] = {stop_signal, train_save_is_busy(&r->save)};
+    int64_t values[] = {stop_wish(r), train_save_is_busy(&r->save)};
     struct error saving = {0};
     if (r->s.ranks.size > 1) {
         TRY(group_agree(r->s.ranks.world, values, ARRAY_LEN(values), e));
@@ -231,6 +247,7 @@ static int validate(struct run *r, struct train_record *rec, struct error *e)
     size_t n_loads = (size_t)(s->c.model.n_layers * s->c.model.n_experts);
     struct model_stats stats = {.load = s->valid_load};
     double start_s = time_now_s();
+    cluster_watch_at(r->o->watch, "validation");
     if (stats.load) memset(stats.load, 0, n_loads * sizeof(*stats.load));
     static const volatile sig_atomic_t never = 0; /* of many ranks none may leave early */
     bool alone = s->ranks.size == 1;
@@ -351,6 +368,43 @@ static int stop_without_data(struct run *r, struct error *e)
                       s->step, r->dir);
 }
 
+/* Results of the step in progress were wrong, and perhaps those of steps since the last check: what was
+ * saved since then goes, and the same command, or the launcher, goes on from before. */
+static int undo(struct run *r, struct error *e)
+{
+    const struct train_check *c = &r->s.check;
+    struct error saving = {0};
+    finish_saving(r, &saving);
+    struct json_writer *w = train_log_event_begin(&r->log, "corruption_found", r->s.step);
+    jsonw_int(w, "at_step", r->s.step + 1);
+    if (c->rank >= 0) jsonw_int(w, "rank", c->rank);
+    jsonw_int(w, "good_step", c->good);
+    train_log_event_end(&r->log);
+    int rc = leads(r) ? ckpt_writer_discard(r->save.writer, c->good, e) : 0;
+    cluster_watch_corrupt(r->o->watch, c->rank, r->s.step + 1, c->good);
+    TRY(train_ranks_settle(&r->s.ranks, rc, e));
+    error_set_code(e, ERROR_AGAIN,
+                   "silent corruption in step %" PRId64 ": %s; what was saved behind step %" PRId64
+                   " is deleted",
+                   r->s.step + 1,
+                   c->rank < 0 ? "two ranks disagree"
+                               : arena_printf(&r->arena, "rank %d computes wrongly", c->rank),
+                   c->good);
+    if (!leads(r)) e->text[0] = '\0';
+    return error_hint(e, "the same command goes on from there, better without that machine");
+}
+
+/* What of the step was this rank's own work tells a straggler from those that wait for it. */
+static void tell_step(struct run *r, const struct train_record *rec)
+{
+    if (!r->o->watch) return;
+    double blocked_s = r->o->cluster ? cluster_traffic(r->o->cluster).blocked_s : 0;
+    double now_s = time_now_s(), whole_s = r->told_s > 0 ? now_s - r->told_s : rec->step_s;
+    cluster_watch_step(r->o->watch, r->s.step, fmax(whole_s - (blocked_s - r->blocked_s), 0));
+    r->blocked_s = blocked_s;
+    r->told_s = now_s;
+}
+
 static int loop(struct run *r, struct error *e)
 {
     struct train_session *s = &r->s;
@@ -358,7 +412,10 @@ static int loop(struct run *r, struct error *e)
     while (s->step < s->total_steps && !is_stopping(r)) {
         struct train_record rec = {0};
         check_set_context("step %" PRId64, s->step + 1);
-        if (train_session_step(s, &rec, e) < 0) return stop_without_data(r, e);
+        cluster_watch_inject(r->o->watch, s->step + 1);
+        if (train_session_step(s, &rec, e) < 0)
+            return s->check.found ? undo(r, e) : stop_without_data(r, e);
+        tell_step(r, &rec);
         int rc = judge(r, &rec, e);
         struct error unread = {0};
         int recorded = record(r, &rec, &unread);
@@ -422,6 +479,7 @@ static int make_up_validation(struct run *r, struct error *e)
 static int finish(struct run *r, struct error *e)
 {
     const struct train_session *s = &r->s;
+    cluster_watch_at(r->o->watch, "end");
     if (s->step >= s->total_steps && !is_stopping(r) && lacks_validation(r))
         TRY(make_up_validation(r, e));
     bool stopped = s->step < s->total_steps || lacks_validation(r);
@@ -429,7 +487,7 @@ static int finish(struct run *r, struct error *e)
     /* A signal can arrive when the last step has been recorded but not saved. */
     if (s->step > 0 && r->saved_step != s->step && r->resumed_step != s->step) save(r);
     TRY(finish_saving(r, e));
-    if (stopped && s->step == 0) return heed_signal(e);
+    if (stopped && s->step == 0) return heed_signal(r, e);
     if (stopped) {
         error_set_code(e, ERROR_AGAIN, "stopped by %s after step %" PRId64 ", state saved in '%s'",
                        signal_name(r->stop), s->step, r->dir);
@@ -566,7 +624,8 @@ static int open_saving(struct run *r, struct error *e)
                                     .keep_last = s->c.keep_last,
                                     .keep_every = s->c.keep_every,
                                     .pool = s->pool,
-                                    .is_sound = train_state_is_sound};
+                                    .is_sound = train_state_is_sound,
+                                    .takes_over = r->o->watch != NULL};
     return train_save_open(&r->save, &s->ranks, &w, &s->layout, e);
 }
 
@@ -577,12 +636,12 @@ static int open_folder(struct run *r, struct error *e)
     if (r->o->restart) TRY(put_aside(r, e));
     TRY(train_folder_check(r->dir, &s->c, r->o, &r->differences, e));
     TRY(train_session_allocate(s, e));
-    TRY(heed_signal(e));
+    TRY(heed_signal(r, e));
     TRY(open_saving(r, e)); /* the lock: the folder is ours now */
     if (r->o->go_back > 0) TRY(ckpt_writer_go_back(r->save.writer, r->o->go_back, e));
     TRY(restore(r, -1, e));
     r->complete = recall(r);
-    return r->complete ? 0 : heed_signal(e);
+    return r->complete ? 0 : heed_signal(r, e);
 }
 
 /* What the others do meanwhile, and then: the checkpoint that the leader chose is theirs, too. */
@@ -590,7 +649,7 @@ static int open_beside(struct run *r, struct error *e)
 {
     TRY(train_session_allocate(&r->s, e));
     r->log.silent = true;
-    return heed_signal(e);
+    return heed_signal(r, e);
 }
 
 static int follow(struct run *r, struct error *e)
@@ -656,13 +715,16 @@ static int run_all(struct run *r, struct error *e)
 {
     struct train_config c = r->file->config;
     if (c.precision == TRAIN_PRECISION_AUTO) c.precision = train_folder_precision(r->dir);
-    const struct train_ranks started = train_ranks_of(r->o->cluster);
+    struct train_ranks started = train_ranks_of(r->o->cluster);
+    started.watch = r->o->watch;
     const struct train_ranks ranks = r->o->plan_only ? train_ranks_planned(&started, &c) : started;
     TRY(train_ranks_settle(&started, train_session_open(&r->s, &c, &ranks, e), e));
     r->s.hooks = r->o->hooks;
     train_state_layout(&r->s, false, &r->s.layout);
     if (r->o->plan_only || r->o->dry_run) return leads(r) ? preview(r, e) : 0;
+    cluster_watch_at(r->o->watch, "restore");
     TRY(open_run(r, e));
+    cluster_watch_step(r->o->watch, r->s.step, 0);
     if (r->complete) {
         print_summary(r);
         return 0;
@@ -670,6 +732,16 @@ static int run_all(struct run *r, struct error *e)
     int rc = loop(r, e);
     if (rc >= 0) rc = finish(r, e);
     return rc < 0 && rc != ERROR_AGAIN ? give_up(r, e) : rc;
+}
+
+const char *train_run_dir(const struct train_run_file *f, const char *run_dir, struct arena *a)
+{
+    return run_dir ? run_dir : file_join(a, f->config.dir, f->config.name);
+}
+
+int train_run_check_idle(const char *run_dir, struct error *e)
+{
+    return ckpt_check_unlocked(run_dir, e);
 }
 
 int train_run(struct train_run_file *f, const struct train_options *o, struct error *e)
@@ -685,7 +757,7 @@ int train_run(struct train_run_file *f, const struct train_options *o, struct er
                     .last_loss = NAN,
                     .last_bpb = NAN,
                     .valid_step = -1};
-    r.dir = o->run_dir ? o->run_dir : file_join(&r.arena, f->config.dir, f->config.name);
+    r.dir = train_run_dir(f, o->run_dir, &r.arena);
     r.out = o->json ? stderr : o->out ? o->out : stdout;
     train_log_init(&r.log);
     struct handlers old;

@@ -222,6 +222,7 @@ static int accumulate_gradients(struct train_session *s, double *data_s, struct 
 {
     struct train_data *d = &s->data;
     double start_s = time_now_s();
+    cluster_watch_at(s->ranks.watch, "data");
     int rc = train_data_next(d, e);
     *data_s = time_now_s() - start_s;
     TRY(train_ranks_settle(&s->ranks, rc, e));
@@ -298,6 +299,7 @@ static int apply_update(struct train_session *s, double norm, double lr_fraction
     double clip = s->c.grad_clip;
     double scale = clip > 0 ? fmin(1, clip / (norm + 1e-6)) : 1;
     s->updates++;
+    cluster_watch_at(s->ranks.watch, "update");
     train_optim_step(s->optim, lr_fraction, s->updates, scale);
     if (s->reduce.zero > 0) TRY(train_reduce_gather(&s->reduce, s->model, e));
     if (s->c.balance == TRAIN_BALANCE_BIAS) step_router_bias(s);
@@ -307,6 +309,7 @@ static int apply_update(struct train_session *s, double norm, double lr_fraction
 
 static int measure_norm(struct train_session *s, double *norm, struct error *e)
 {
+    cluster_watch_at(s->ranks.watch, "norm");
     if (s->ranks.size > 1) return train_reduce_norm(&s->reduce, s->compute, norm, e);
     *norm = sqrt(compute_sum_squares(s->compute, model_gradients(s->model), s->params.total));
     return 0;
@@ -383,8 +386,12 @@ static void measure_speed(const struct train_session *s, double start_s, struct 
 int train_session_step(struct train_session *s, struct train_record *r, struct error *e)
 {
     double start_s = time_now_s();
+    bool checked = train_check_is_due(s);
     clear_stats(s);
+    if (checked) TRY(train_check_begin(s, e));
+    if (checked) clear_stats(s);
     TRY(gather_gradients(s, &r->data_s, e));
+    if (checked) TRY(train_check_end(s, e));
     if (s->hooks && s->hooks->after_gradients)
         s->hooks->after_gradients(s->hooks->ctx, s->step + 1, model_gradients(s->model),
                                   s->params.total);

@@ -198,6 +198,7 @@ json_t *train_state_to_json(const struct train_session *s)
     json_object_set_new(o, "updates", json_integer(s->updates));
     json_object_set_new(o, "skips_in_row", json_integer(s->skips_in_row));
     json_object_set_new(o, "unbalanced", json_integer(s->unbalanced));
+    if (s->c.check_every > 0) json_object_set_new(o, "checked_step", json_integer(s->check.good));
     json_object_set_new(o, "guard_count", json_integer(s->guard.count));
     json_object_set_new(o, "cursor_epoch", json_integer((json_int_t)cursor.epoch));
     json_object_set_new(o, "cursor_window", json_integer((json_int_t)cursor.window));
@@ -258,6 +259,8 @@ static int read_counters(struct train_session *s, const json_t *state, struct er
     TRY(json_get_int(state, "updates", &s->updates, name, e));
     TRY(json_get_int(state, "skips_in_row", &s->skips_in_row, name, e));
     s->unbalanced = json_integer_value(json_object_get(state, "unbalanced")); /* older: none */
+    const json_t *checked = json_object_get(state, "checked_step");
+    s->check.good = checked ? json_integer_value(checked) : s->step; /* never checked: believed */
     TRY(json_get_int(state, "guard_count", &s->guard.count, name, e));
     TRY(json_get_int(state, "cursor_epoch", &epoch, name, e));
     TRY(json_get_int(state, "cursor_window", &window, name, e));

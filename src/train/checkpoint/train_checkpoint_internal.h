@@ -49,6 +49,10 @@ struct ckpt_writer_options {
     /* Whether a checkpoint of that state is worth going back to; NULL: each is. One that is not
      * stays only while it is the newest, and drives no other away. */
     bool (*is_sound)(const json_t *state);
+    /* A process that still holds the lock was left behind by the launcher that started this one: it
+     * stands still, and is told to leave as soon as it does not. It may write what it was writing,
+     * which are the same bytes. */
+    bool takes_over;
 };
 /* Allocates the staging copy of every set and starts the writing thread. Removes left-over .tmp; of
  * many ranks, rank 0 does, before the others open theirs.
@@ -78,6 +82,11 @@ size_t ckpt_writer_parts(const ckpt_writer_t *w, struct ckpt_part *parts, size_t
 void ckpt_writer_commit(ckpt_writer_t *w, const struct ckpt_part *parts, size_t n);
 void ckpt_writer_abandon(ckpt_writer_t *w);
 
+/* The newest checkpoint that is not newer than that step stays, whatever the rule of retention says:
+ * what is newer may turn out to be wrong. Nothing is under way. */
+void ckpt_writer_guard(ckpt_writer_t *w, int64_t step);
+/* Deletes every checkpoint that is newer than that step, be there another or not. */
+int ckpt_writer_discard(ckpt_writer_t *w, int64_t step, struct error *e);
 /* Deletes every checkpoint that is newer than the one of that step, which must verify. */
 int ckpt_writer_go_back(ckpt_writer_t *w, int64_t step, struct error *e);
 /* Waits for the write under way; an error nobody asked for is logged. NULL is allowed. */

@@ -77,6 +77,7 @@ struct ckpt_writer {
     struct error failure;
     enum write_work work;
     int64_t step;
+    int64_t guarded; /* the newest up to that step stays; -1: none */
     struct str state_text, manifest_text;
 };
 
@@ -185,6 +186,7 @@ static int apply_retention(const ckpt_writer_t *w, struct arena *a, struct error
 {
     int64_t *steps, kept = 0;
     size_t n;
+    bool guarded = w->guarded < 0;
     if (w->options.keep_last <= 0) return 0;
     TRY(ckpt_scan(w->root, a, &steps, &n, e));
     for (size_t i = 0; i < n; i++) {
@@ -195,6 +197,7 @@ static int apply_retention(const ckpt_writer_t *w, struct arena *a, struct error
         judge_checkpoint(w, dir, a, &counts, &unsound);
         if (counts) kept++;
         recent = recent && !unsound;
+        if (!guarded && counts && steps[i] <= w->guarded) recent = guarded = true;
         if (steps[i] == w->step || forever || recent) continue;
         TRY(delete_checkpoint(w, steps[i], a, e));
     }
@@ -311,6 +314,24 @@ static int delete_newer(ckpt_writer_t *w, int64_t step, struct arena *a, struct 
     for (size_t i = 0; i < n && steps[i] > step; i++)
         TRY(delete_checkpoint(w, steps[i], a, e));
     return 0;
+}
+
+void ckpt_writer_guard(ckpt_writer_t *w, int64_t step)
+{
+    CHECK(!w->busy);
+    w->guarded = step;
+}
+
+int ckpt_writer_discard(ckpt_writer_t *w, int64_t step, struct error *e)
+{
+    struct arena a = {0};
+    int64_t *steps;
+    size_t n;
+    int rc = ckpt_scan(w->root, &a, &steps, &n, e);
+    for (size_t i = 0; rc >= 0 && i < n && steps[i] > step; i++)
+        rc = delete_checkpoint(w, steps[i], &a, e);
+    arena_fini(&a);
+    return rc;
 }
 
 int ckpt_writer_go_back(ckpt_writer_t *w, int64_t step, struct error *e)
@@ -560,6 +581,7 @@ int ckpt_writer_open(const struct ckpt_writer_options *o, const struct ckpt_layo
 {
     ckpt_writer_t *w = mem_calloc(1, sizeof(*w));
     w->lock_fd = -1;
+    w->guarded = -1;
     w->options = *o;
     w->rank = l->rank;
     w->n_ranks = MAX(l->n_ranks, 1);
@@ -567,6 +589,7 @@ int ckpt_writer_open(const struct ckpt_writer_options *o, const struct ckpt_layo
     w->staging_bytes = MAX(ckpt_writer_bytes(l), 1);
     int rc = file_make_dirs(w->root, e);
     if (rc == 0 && w->rank == 0) rc = lock_root(w->root, &w->lock_fd, e);
+    if (rc < 0 && w->lock_fd >= 0 && o->takes_over) rc = 0; /* somebody was left behind */
     if (rc == 0 && w->rank == 0) rc = remove_leftovers(w, e);
     if (rc == 0) {
         w->staging = mem_map(w->staging_bytes);

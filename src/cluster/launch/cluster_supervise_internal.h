@@ -1,0 +1,82 @@
+/* cluster_supervise_internal.h: what the files of the supervisor share. */
+#ifndef COLOSSUS_CLUSTER_SUPERVISE_INTERNAL_H
+#define COLOSSUS_CLUSTER_SUPERVISE_INTERNAL_H
+
+#include "cluster/launch/cluster_launch_internal.h"
+
+enum { LAUNCH_STEP_TIMES = 1 << 12, LAUNCH_OLD_MAX = 64 };
+
+struct launch_link { /* a connection */
+    int fd;
+    int rank; /* -1: it has not said who it is */
+    double since_s;
+    struct launch_lines lines;
+};
+
+struct supervisor {
+    const struct cluster_supervisor *o;
+    int listen_fd, signal_fd, port;
+    char key[17];
+    struct launch_limits limits;
+    struct launch_history history;
+    struct cluster_fault faults[CLUSTER_FAULTS_MAX]; /* not done yet */
+    size_t n_faults;
+    bool *excluded; /* [n_nodes] */
+
+    /* The attempt. */
+    int attempt, n; /* its number, and how many ranks it has */
+    struct launch_rank *ranks;
+    struct launch_link *links; /* [n_links], more than ranks while strangers try */
+    size_t n_links;
+    pid_t child; /* the group of processes; 0: it has ended */
+    int child_status;
+    double child_s;  /* when it ended */
+    bool stopping;   /* the ranks were told to save and to end */
+    int stop_signal; /* that came here; 0: none */
+    int64_t resumed; /* step that the attempt goes on from; -1: not known yet */
+    bool stepped;
+    int corrupt_rank; /* -2: no corruption was told; -1: of one that cannot be named */
+    int64_t corrupt_step, good_step;
+
+    /* Across attempts. */
+    pid_t old[LAUNCH_OLD_MAX]; /* children that were left behind */
+    double old_s[LAUNCH_OLD_MAX];
+    size_t n_old;
+    int fruitless; /* restarts in a row without progress */
+    int restarts;
+    int64_t last_step, best_step;     /* of any attempt */
+    double progress_s;                /* when a step last ended */
+    double step_s[LAUNCH_STEP_TIMES]; /* when step i % LAUNCH_STEP_TIMES ended, in any attempt */
+    struct launch_verdict lost;       /* what the last attempt ended with */
+    double lost_s, attempt_s, loop_s;
+    int slow_kept; /* a straggler that is there again is lived with; -1: none */
+    struct str line;
+    struct json_writer json;
+    int events_fd;
+};
+
+/* ------------------------------------------------------------------ cluster_attempt.c */
+
+/* Listens, and makes the key. */
+int launch_listen(struct supervisor *s, struct error *e);
+/* Starts attempt s->attempt of s->n ranks on nodes. */
+int launch_start(struct supervisor *s, const char *const *nodes, size_t n_nodes, struct error *e);
+/* Takes the ranks of the attempt down without waiting for them. */
+void launch_leave(struct supervisor *s);
+/* Collects children that have ended, and kills those left behind that have not after a while. */
+void launch_reap(struct supervisor *s);
+void launch_accept(struct supervisor *s);
+void launch_drop(struct supervisor *s, size_t link);
+void launch_tell(struct supervisor *s, enum launch_note_kind kind);
+
+/* ------------------------------------------------------------------ cluster_report.c
+ * Lines of events.jsonl, beside those of rank 0. Each has "by": "launch". */
+int launch_report_open(struct supervisor *s, struct error *e);
+struct json_writer *launch_event_begin(struct supervisor *s, const char *event);
+void launch_event_end(struct supervisor *s);
+void launch_report_lost(struct supervisor *s, const struct launch_verdict *v, const char *action);
+/* "rank 1 on node2 hangs in 'forward' of step 6: 4.1 s without progress, ranks 0, 2 wait for it" */
+void launch_verdict_text(const struct supervisor *s, const struct launch_verdict *v,
+                         struct str *out);
+
+#endif

@@ -1,0 +1,212 @@
+/* cmd_launch.c: `colossus launch RUN.yaml`: the ranks of a run, watched, and started again when one is
+ * lost. */
+#include "cluster/cluster.h"
+#include "cmd/cmd.h"
+#include "train/train.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#define IDLE_FIRST_S 600.0 /* for ranks of a launcher that was killed: they are saving */
+#define IDLE_AGAIN_S 5.0   /* for ranks that were just left behind */
+
+struct launch_options {
+    struct option_list set;
+    const char *run_dir, *inject;
+    int64_t ranks, restarts;
+    double silence_s, hang_s, start_s, straggler;
+    bool allow_changes, dry_run;
+};
+
+#define AT(field) offsetof(struct launch_options, field)
+static const struct option rows[] = {
+    CMD_INT("ranks", 'n', ranks, NULL, "0", 0, 65536,
+            "how many to start; 0: as many as the section cluster of the run file is of"),
+    CMD_LIST("set", 's', set, "KEY=VALUE",
+             "override a key of the run file; may be given many times"),
+    CMD_TEXT("run-dir", 'd', run_dir, NULL, NULL,
+             "the run folder, instead of dir/name of the run file"),
+    CMD_FLAG("allow-changes", 0, allow_changes, "as train's: continue although settings changed"),
+    CMD_INT("restarts", 0, restarts, NULL, "3", 0, 1e6,
+            "without progress, after which the run is given up (exit code 93)"),
+    CMD_REAL("silence", 0, silence_s, "s", "5", 0.5, 86400,
+             "a rank that sends nothing for so long stands still"),
+    CMD_REAL("hang", 0, hang_s, "s", "15", 0.5, 86400,
+             "an operation may take that long, or 8 times as long as any before it"),
+    CMD_REAL("start", 0, start_s, "s", "600", 1, 86400, "time until the first step"),
+    CMD_REAL("straggler", 0, straggler, "x", "3", 0, 1000,
+             "a rank whose own part of five steps in a row takes that many times the median is "
+             "replaced; 0: never"),
+    CMD_TEXT("inject", 0, inject, "FAULTS", NULL,
+             "for tests: kill:rank=1@step=5 and the like, commas between; kill, hang, freeze, "
+             "slow, flip"),
+    CMD_FLAG("dry-run", 0, dry_run, "print the command line of the ranks and stop"),
+};
+#undef AT
+
+const struct option_table cmd_launch_table = {
+    "launch",
+    "RUN.yaml [options]",
+    "train on many ranks, and go on when one is lost",
+    "Starts the ranks of `colossus train RUN.yaml` with the MPI that is here, and watches them: "
+    "each\n"
+    "says ten times a second where it is. When one dies, hangs, stands still or is far slower "
+    "than\n"
+    "the others, its rank, node and operation are told, and all start again from the newest good\n"
+    "state. SIGTERM or ^C: the state is saved, exit code 75, and the same command goes on.\n"
+    "What happened: `colossus why RUN`, `colossus status RUN`.\n\n"
+    "  colossus launch fortunes --ranks 2 --dry-run",
+    rows,
+    ARRAY_LEN(rows)};
+
+/* What every attempt needs to know. */
+struct launch {
+    const struct option_line *line;
+    const struct launch_options *o;
+    const struct train_run_file *file;
+    const char *run_dir;
+};
+
+/* ------------------------------------------------------------------ the ranks' command line */
+
+static int make_line(void *ctx, const struct cluster_attempt *at, struct arena *a,
+                     const char ***argv, struct error *e)
+{
+    const struct launch *l = ctx;
+    size_t n = 0;
+    const char **words = arena_alloc(a, (2 * l->o->set.count + 8) * sizeof(*words));
+    words[n++] = "train";
+    words[n++] = l->line->rest[0];
+    for (size_t i = 0; i < l->o->set.count; i++) {
+        words[n++] = "--set";
+        words[n++] = l->o->set.items[i];
+    }
+    if (l->o->run_dir) {
+        words[n++] = "--run-dir";
+        words[n++] = l->o->run_dir;
+    }
+    if (l->o->allow_changes) words[n++] = "--allow-changes";
+    return cmd_ranks_line(at->ranks, words, a, argv, e);
+}
+
+static bool can_have(void *ctx, int ranks)
+{
+    const struct launch *l = ctx;
+    struct train_layout_cost cost;
+    return train_layout_cost(&l->file->config, ranks, &cost, NULL) >= 0;
+}
+
+/* Those left behind are killed, or stand still on a node of their own and are told to leave as soon as
+ * they do not: they are not waited for. */
+static int settle(void *ctx, int attempt, struct error *e)
+{
+    const struct launch *l = ctx;
+    double end_s = time_now_s() + (attempt == 1 ? IDLE_FIRST_S : IDLE_AGAIN_S);
+    struct error busy = {0};
+    bool told = false;
+    int rc;
+    while ((rc = train_run_check_idle(l->run_dir, &busy)) < 0 && time_now_s() < end_s) {
+        if (attempt == 1 && !told) log_info("ranks of an earlier launcher are ending; waiting");
+        told = true;
+        poll(NULL, 0, 50);
+    }
+    if (rc == 0 || attempt > 1) return 0;
+    *e = busy;
+    return rc;
+}
+
+/* ------------------------------------------------------------------ the command */
+
+/* One launcher for a run; the kernel drops the lock with the process. */
+static int lock_run(const char *run_dir, struct arena *a, int *fd, struct error *e)
+{
+    const char *path = file_join(a, run_dir, "launch.lock");
+    TRY(file_make_dirs(run_dir, e));
+    *fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+    if (*fd < 0) return error_errno(e, "open", path);
+    if (flock(*fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return 0;
+    error_set(e, "another launcher is at work on '%s'", run_dir);
+    return error_hint(e, "colossus status %s", run_dir);
+}
+
+static int count_ranks(const struct launch_options *o, const struct train_config *c,
+                       struct error *e)
+{
+    if (o->ranks > 0) return (int)o->ranks;
+    if (c->dp > 0) return (int)(c->dp * c->tp * c->pp);
+    error_set_code(e, ERROR_USAGE, "how many ranks is not said");
+    return error_hint(e, "--ranks 4, or cluster.dp in the run file");
+}
+
+static int dry_run(struct launch *l, int ranks, struct error *e)
+{
+    const struct cluster_attempt at = {.number = 1, .ranks = ranks};
+    const char **argv;
+    TRY(make_line(l, &at, l->line->arena, &argv, e));
+    for (size_t i = 0; argv[i]; i++)
+        printf("%s%s", i ? " " : "", argv[i]);
+    printf("\nrun folder: %s\n", l->run_dir);
+    return 0;
+}
+
+static int start(struct launch *l, int ranks, struct error *e)
+{
+    const struct launch_options *o = l->o;
+    struct cluster_fault faults[CLUSTER_FAULTS_MAX];
+    size_t n_faults = 0;
+    int lock;
+    if (o->inject) TRY(cluster_faults_parse(o->inject, faults, &n_faults, e));
+    for (size_t i = 0; i < n_faults; i++)
+        if (faults[i].rank >= ranks)
+            return error_set_code(e, ERROR_USAGE, "--inject: there is no rank %d of %d",
+                                  faults[i].rank, ranks);
+    if (o->dry_run) return dry_run(l, ranks, e);
+    TRY(lock_run(l->run_dir, l->line->arena, &lock, e));
+    const struct cluster_supervisor s = {.ranks = ranks,
+                                         .events =
+                                             file_join(l->line->arena, l->run_dir, "events.jsonl"),
+                                         .faults = faults,
+                                         .n_faults = n_faults,
+                                         .silence_s = o->silence_s,
+                                         .hang_s = o->hang_s,
+                                         .start_s = o->start_s,
+                                         .slow_times = o->straggler,
+                                         .restarts = (int)o->restarts,
+                                         .command = make_line,
+                                         .can_have = can_have,
+                                         .settle = settle,
+                                         .ctx = l};
+    int rc = cluster_supervise(&s, e);
+    close(lock);
+    return rc;
+}
+
+static int launch(const struct option_line *l, void *options, struct error *e)
+{
+    const struct launch_options *o = options;
+    struct train_run_file f;
+    if (l->n_rest != 1) {
+        error_set_code(e, ERROR_USAGE, "one RUN.yaml is needed, %d given", l->n_rest);
+        return error_hint(e, "see 'colossus launch --help'");
+    }
+    const struct train_run_text from = {
+        .path = l->rest[0], .overrides = o->set.items, .n_overrides = o->set.count};
+    TRY(train_config_load(&from, &f, e));
+    struct launch whole = {.line = l, .o = o, .file = &f};
+    whole.run_dir = train_run_dir(&f, o->run_dir, l->arena);
+    signal(SIGPIPE, SIG_IGN);
+    int rc = count_ranks(o, &f.config, e);
+    if (rc >= 0) rc = start(&whole, rc, e);
+    train_config_free(&f);
+    return rc;
+}
+
+int cmd_launch(int argc, char **argv)
+{
+    return cmd_run(&cmd_launch_table, argc, argv, sizeof(struct launch_options), launch);
+}

@@ -1,0 +1,330 @@
+/* train_status.c: what became of a run, from the two .jsonl files of its folder.
+ *
+ * The time of a run, from its first line on, is divided among the steps that count and what brought no
+ * step. A step that was done again counts once: metrics.jsonl has one line for it. Losses that a
+ * launcher has seen say themselves what they cost, in the event `recovered`; the start of each
+ * launcher lasts from its first line to the first of its rank 0; between the last line of one and the
+ * first of the next nobody was at work. What is left is `other`. */
+#include "train/train.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <time.h>
+#include <unistd.h>
+
+const char *const train_state_names[] = {"new",     "running", "finished",
+                                         "stopped", "failed",  "ended without a word"};
+const char *const train_cause_names[] = {"death",  "frozen", "hang",  "straggler",  "corrupt",
+                                         "failed", "start",  "queue", "validation", "other"};
+
+/* The words of the launcher's events. */
+static const struct {
+    const char *why;
+    enum train_cause cause;
+} causes[] = {{"death", TRAIN_LOST_DEATH},     {"frozen", TRAIN_LOST_FROZEN},
+              {"hang", TRAIN_LOST_HANG},       {"slow", TRAIN_LOST_STRAGGLER},
+              {"corrupt", TRAIN_LOST_CORRUPT}, {"failed", TRAIN_LOST_FAILED},
+              {"no start", TRAIN_LOST_FAILED}};
+
+enum { SHOWN_EVENTS = 12, INCIDENTS_MAX = 1 << 16 };
+
+/* Seconds since 1970 of "2026-11-22T03:04:05.678Z"; NAN: it is none. */
+static double seconds_of(const char *text)
+{
+    struct tm t = {0};
+    char *end;
+    const char *rest = text ? strptime(text, "%Y-%m-%dT%H:%M:%S", &t) : NULL;
+    if (!rest) return NAN;
+    double fraction = *rest == '.' ? strtod(rest, &end) : 0;
+    return (double)timegm(&t) + fraction;
+}
+
+static double now_seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static double real_of(const json_t *o, const char *key)
+{
+    const json_t *v = json_object_get(o, key);
+    return json_is_number(v) ? json_number_value(v) : NAN;
+}
+
+static int64_t int_of(const json_t *o, const char *key)
+{
+    const json_t *v = json_object_get(o, key);
+    return json_is_integer(v) ? json_integer_value(v) : -1;
+}
+
+static const char *text_of(const json_t *o, const char *key, struct arena *a)
+{
+    const char *text = json_string_value(json_object_get(o, key));
+    return text ? arena_strdup(a, text) : NULL;
+}
+
+/* ------------------------------------------------------------------ reading lines */
+
+/* What is gathered while events are read. */
+struct reading {
+    struct train_status *s;
+    struct arena *a;
+    double first, last;  /* seconds since 1970 of the first and the newest line */
+    const double *steps; /* [n_steps] times of the lines of metrics.jsonl, in order */
+    size_t n_steps;
+    double launched;   /* of a launcher whose rank 0 has said nothing yet; 0: none */
+    double checkpoint; /* when the newest was saved */
+    char last_event[32];
+    const char **lines; /* ring of SHOWN_EVENTS */
+    size_t n_lines;
+};
+
+typedef void line_fn(struct reading *r, const json_t *o);
+
+/* Whole lines only; one that is no JSON is left out. */
+static void read_lines(const char *path, struct reading *r, line_fn *take)
+{
+    struct file_map map;
+    if (file_map_open(&map, path, NULL) < 0) return;
+    const char *at = (const char *)map.data, *end = at + map.size, *stop;
+    for (; (stop = memchr(at, '\n', (size_t)(end - at))); at = stop + 1) {
+        json_t *o = NULL;
+        if (json_parse(at, (size_t)(stop - at), path, &o, NULL) < 0) continue;
+        take(r, o);
+        json_decref(o);
+    }
+    file_map_close(&map);
+}
+
+static void take_step(struct reading *r, const json_t *o)
+{
+    struct train_status *s = r->s;
+    double t = seconds_of(json_string_value(json_object_get(o, "time")));
+    double step_s = real_of(o, "step_s"), valid_s = real_of(o, "valid_s");
+    s->step = int_of(o, "step");
+    s->tokens = int_of(o, "tokens");
+    s->loss = real_of(o, "loss");
+    s->tokens_per_s = real_of(o, "tokens_per_s");
+    s->mfu = real_of(o, "mfu");
+    s->load_max_mean = real_of(o, "load_max_mean");
+    s->load_entropy = real_of(o, "load_entropy");
+    s->step_s = step_s;
+    if (!isnan(real_of(o, "valid_bits_per_byte")))
+        s->valid_bits_per_byte = real_of(o, "valid_bits_per_byte");
+    s->skipped += json_object_get(o, "skipped") != NULL;
+    if (!isnan(step_s)) s->productive_s += step_s;
+    if (!isnan(valid_s)) s->lost_s[TRAIN_LOST_VALIDATION] += valid_s;
+    if (isnan(t)) return;
+    if (r->first == 0 || t - step_s < r->first) r->first = t - (isnan(step_s) ? 0 : step_s);
+    r->last = fmax(r->last, t);
+    double *steps = (double *)(uintptr_t)r->steps;
+    if ((r->n_steps & (r->n_steps - 1)) == 0)
+        steps = mem_realloc(steps, MAX(r->n_steps * 2, (size_t)64) * sizeof(*steps));
+    steps[r->n_steps++] = t;
+    r->steps = steps;
+}
+
+/* The newest line of a step before that time; 0: none. */
+static double last_step_before(const struct reading *r, double t)
+{
+    size_t low = 0, high = r->n_steps;
+    while (low < high) {
+        size_t mid = (low + high) / 2;
+        if (r->steps[mid] < t)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low ? r->steps[low - 1] : 0;
+}
+
+/* ------------------------------------------------------------------ events */
+
+static void take_incident(struct reading *r, const json_t *o)
+{
+    struct train_status *s = r->s;
+    if (s->n_incidents == INCIDENTS_MAX) return;
+    if ((s->n_incidents & (s->n_incidents - 1)) == 0) {
+        struct train_incident *more =
+            arena_alloc(r->a, MAX(2 * s->n_incidents, (size_t)16) * sizeof(*more));
+        if (s->n_incidents) memcpy(more, s->incidents, s->n_incidents * sizeof(*more));
+        s->incidents = more;
+    }
+    s->incidents[s->n_incidents++] =
+        (struct train_incident){.time = text_of(o, "time", r->a),
+                                .why = text_of(o, "why", r->a),
+                                .node = text_of(o, "node", r->a),
+                                .operation = text_of(o, "operation", r->a),
+                                .text = text_of(o, "text", r->a),
+                                .action = text_of(o, "action", r->a),
+                                .rank = int_of(o, "rank"),
+                                .attempt = int_of(o, "attempt"),
+                                .step = int_of(o, "steps_done"),
+                                .detect_s = real_of(o, "detect_s"),
+                                .restart_s = NAN,
+                                .rollback_s = NAN};
+}
+
+static void take_recovery(struct reading *r, const json_t *o)
+{
+    struct train_status *s = r->s;
+    const char *cause = json_string_value(json_object_get(o, "cause"));
+    double parts[] = {real_of(o, "detect_s"), real_of(o, "restart_s"), real_of(o, "rollback_s")};
+    if (s->n_incidents > 0) {
+        struct train_incident *i = &s->incidents[s->n_incidents - 1];
+        i->detect_s = parts[0];
+        i->restart_s = parts[1];
+        i->rollback_s = parts[2];
+    }
+    s->restarts++;
+    for (size_t i = 0; cause && i < ARRAY_LEN(causes); i++)
+        for (size_t k = 0; strcmp(causes[i].why, cause) == 0 && k < ARRAY_LEN(parts); k++)
+            if (!isnan(parts[k])) s->lost_s[causes[i].cause] += parts[k];
+}
+
+/* A line for people, where there is something to tell. */
+static void show_event(struct reading *r, const json_t *o, const char *event)
+{
+    static const char *const quiet[] = {"validation", "attempt_started"};
+    const char *time = json_string_value(json_object_get(o, "time"));
+    const char *text = json_string_value(json_object_get(o, "text"));
+    const char *why = json_string_value(json_object_get(o, "why"));
+    for (size_t i = 0; i < ARRAY_LEN(quiet); i++)
+        if (strcmp(event, quiet[i]) == 0) return;
+    if (!time || strlen(time) < 19) return;
+    char *line = arena_printf(r->a, "%.8s step %" PRId64 " %s%s%s", time + 11, int_of(o, "step"),
+                              event, text || why ? ": " : "",
+                              text  ? text
+                              : why ? why
+                                    : "");
+    r->lines[r->n_lines++ % SHOWN_EVENTS] = line;
+}
+
+static void begin_launch(struct reading *r, double t)
+{
+    double before = fmax(r->last, last_step_before(r, t));
+    if (r->s->launches++ > 0 && before > 0) r->s->lost_s[TRAIN_LOST_QUEUE] += fmax(t - before, 0);
+    r->launched = t;
+}
+
+static void take_event(struct reading *r, const json_t *o)
+{
+    struct train_status *s = r->s;
+    const char *event = json_string_value(json_object_get(o, "event"));
+    double t = seconds_of(json_string_value(json_object_get(o, "time")));
+    if (!event || isnan(t)) return;
+    bool begins = strcmp(event, "run_started") == 0 || strcmp(event, "resumed") == 0;
+    if (strcmp(event, "launch_started") == 0) begin_launch(r, t);
+    if (r->first == 0 || t < r->first) r->first = t;
+    r->last = fmax(r->last, t);
+    if (begins && r->launched > 0) s->lost_s[TRAIN_LOST_START] += t - r->launched;
+    if (begins) {
+        r->launched = 0;
+        s->total_steps = int_of(o, "total_steps");
+        s->ranks = int_of(o, "ranks");
+    }
+    if (strcmp(event, "rank_lost") == 0) take_incident(r, o);
+    if (strcmp(event, "recovered") == 0) take_recovery(r, o);
+    if (strcmp(event, "checkpoint_saved") == 0) {
+        s->checkpoint_step = int_of(o, "step");
+        r->checkpoint = t;
+    }
+    if (strcmp(event, "corruption_found") == 0 && s->checkpoint_step > int_of(o, "good_step"))
+        s->checkpoint_step = int_of(o, "good_step");
+    const char *text = json_string_value(json_object_get(o, "text"));
+    const char *why = json_string_value(json_object_get(o, "why"));
+    if (strcmp(event, "launch_ended") == 0 || strcmp(event, "run_failed") == 0)
+        s->end_text = text ? arena_strdup(r->a, text) : why ? arena_strdup(r->a, why) : s->end_text;
+    if (strcmp(event, "launch_ended") != 0 || int_of(o, "code") == 93)
+        snprintf(r->last_event, sizeof(r->last_event), "%s", event);
+    show_event(r, o, event);
+}
+
+/* ------------------------------------------------------------------ the whole */
+
+/* Whether a process holds the lock of a launcher, or the one of a run's checkpoints. */
+static bool is_locked(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return false;
+    bool locked = flock(fd, LOCK_SH | LOCK_NB) != 0;
+    close(fd);
+    return locked;
+}
+
+static enum train_state find_state(const struct reading *r, const char *dir)
+{
+    if (is_locked(file_join(r->a, dir, "launch.lock")) ||
+        is_locked(file_join(r->a, dir, "checkpoints")))
+        return TRAIN_STATE_RUNNING;
+    if (!r->last_event[0]) return TRAIN_STATE_NEW;
+    if (strcmp(r->last_event, "run_finished") == 0) return TRAIN_STATE_FINISHED;
+    if (strcmp(r->last_event, "run_failed") == 0 || strcmp(r->last_event, "launch_ended") == 0)
+        return TRAIN_STATE_FAILED;
+    for (size_t i = 0; i < MIN(r->n_lines, (size_t)SHOWN_EVENTS); i++)
+        if (strstr(r->lines[(r->n_lines - 1 - i) % SHOWN_EVENTS], " stopping")) /* and saved */
+            return i <= 2 ? TRAIN_STATE_STOPPED : TRAIN_STATE_BROKEN;
+    return TRAIN_STATE_BROKEN;
+}
+
+/* Time is told as it went by; steps of a run that is at work may have ended just now. */
+static void settle_times(struct reading *r)
+{
+    struct train_status *s = r->s;
+    double end = s->state == TRAIN_STATE_RUNNING ? fmax(now_seconds(), r->last) : r->last;
+    double known = s->productive_s;
+    s->total_s = r->first > 0 ? end - r->first : 0;
+    if (s->checkpoint_step >= 0) s->checkpoint_age_s = fmax(end - r->checkpoint, 0);
+    for (int i = 0; i < TRAIN_LOST_OTHER; i++)
+        known += s->lost_s[i];
+    s->lost_s[TRAIN_LOST_OTHER] = fmax(s->total_s - known, 0);
+}
+
+int train_status_read(const char *dir, struct arena *a, struct train_status *s, struct error *e)
+{
+    *s = (struct train_status){.dir = arena_strdup(a, dir),
+                               .step = -1,
+                               .total_steps = -1,
+                               .tokens = -1,
+                               .ranks = -1,
+                               .checkpoint_step = -1,
+                               .loss = NAN,
+                               .valid_bits_per_byte = NAN,
+                               .tokens_per_s = NAN,
+                               .mfu = NAN,
+                               .step_s = NAN,
+                               .load_max_mean = NAN,
+                               .load_entropy = NAN,
+                               .checkpoint_age_s = NAN};
+    struct reading r = {.s = s, .a = a};
+    r.lines = arena_alloc(a, SHOWN_EVENTS * sizeof(*r.lines));
+    const char *events = file_join(a, dir, "events.jsonl");
+    if (!file_is_dir(dir) || !file_exists(events)) {
+        error_set(e, "'%s' is not the folder of a run: it has no events.jsonl", dir);
+        return error_hint(e, "name a run folder, as colossus train and launch make: runs/NAME");
+    }
+    read_lines(file_join(a, dir, "metrics.jsonl"), &r, take_step);
+    double last_step = r.last;
+    r.last = 0;
+    read_lines(events, &r, take_event);
+    r.last = fmax(r.last, last_step);
+    s->state = find_state(&r, dir);
+    settle_times(&r);
+    s->n_events = MIN(r.n_lines, (size_t)SHOWN_EVENTS);
+    const char **shown = arena_alloc(a, SHOWN_EVENTS * sizeof(*shown));
+    for (size_t i = 0; i < s->n_events; i++)
+        shown[i] = r.lines[(r.n_lines - s->n_events + i) % SHOWN_EVENTS];
+    s->events = shown;
+    mem_free((void *)(uintptr_t)r.steps);
+    return 0;
+}
+
+double train_status_goodput(const struct train_status *s)
+{
+    return s->total_s > 0 ? fmin(s->productive_s / s->total_s, 1) : NAN;
+}

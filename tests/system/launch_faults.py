@@ -1,0 +1,348 @@
+"""launch_faults.py: a run of four ranks that loses some ends as if it had not.
+
+A tiny mixture-of-experts model trains on synthetic text under `colossus launch`. Each fault strikes a
+run of its own; every run must end with the weights, moments and manifest of one that was left alone,
+bit for bit, the lost rank must be named, and each step recorded once.
+
+    launch_faults.py                     five faults and what else a launcher must do, in a minute
+    launch_faults.py --random 50 [SEED]  so many random faults, several of them in one run, and more
+                                         kinds: a torn checkpoint, a killed launcher
+
+Only the standard library is used. Prints one "ok NAME" or "not ok NAME: WHY" a test; never asserts how
+long something took.
+"""
+import glob
+import json
+import os
+import random
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+COLOSSUS = os.environ.get("COLOSSUS") or os.path.join(
+    os.path.dirname(os.path.abspath(__file__)), "..", "..", "colossus")
+RANKS = 4
+STEPS = 24
+EVERY = 4  # steps between checkpoints
+CHECK = 3  # steps between checks for silent corruption
+LIMIT_S = 150  # of one process; a hang is a failure, not a wait
+AGAIN, GIVEN_UP = 75, 93
+FAST = ["--silence", "3", "--hang", "4"]
+
+RUN_FILE = """\
+name: run
+dir: runs
+data: {path: data}
+model: {n_layers: 2, d_model: 32, n_heads: 2, n_kv_heads: 1, ffn_hidden: 64, n_experts: 4,
+        n_experts_used: 2}
+batch: {seq_len: 32, micro_batch: 1, global_batch: 8}
+train: {tokens: %d, seed: 7, threads: 1, precision: fp32}
+optimizer: {kind: muon}
+schedule: {warmup_tokens: 2048}
+cluster: {check_every: %d}
+log: {every: 20, valid_every: 12, peak_seconds: 0}
+checkpoint: {every: %d, keep_last: 2}
+""" % (STEPS * 8 * 32, CHECK, EVERY)
+
+ENVIRONMENT = dict(os.environ, OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1",
+                   HWLOC_HIDE_ERRORS="2")
+
+
+class Failure(Exception):
+    pass
+
+
+def check(condition, why):
+    if not condition:
+        raise Failure(why)
+
+
+def write_input():
+    rng = random.Random(11)
+    with open("text", "w") as f:
+        for i in range(400):
+            words = " ".join(rng.choice(["grok", "the", "cat", "moves", "a", "large", "box"])
+                             for _ in range(rng.randint(8, 30)))
+            f.write(f"{words} {i} squared is {i * i}.\n%\n")
+    with open("run.yaml", "w") as f:
+        f.write(RUN_FILE)
+    for c in (["data", "train-tokenizer", "text", "--format", "fortune", "--vocab-size", "300",
+               "--out", "tok.json"],
+              ["data", "tokenize", "text", "--format", "fortune", "--tokenizer", "tok.json",
+               "--valid-fraction", "0.1", "--out", "data"]):
+        p = subprocess.run([COLOSSUS, *c], capture_output=True, text=True, timeout=LIMIT_S)
+        check(p.returncode == 0, " ".join(c[:2]) + ": " + p.stderr)
+
+
+def command(run_dir, *more):
+    return [COLOSSUS, "launch", "run.yaml", "--ranks", str(RANKS), "--run-dir", run_dir, *FAST,
+            *more]
+
+
+def start(run_dir, *more):
+    return subprocess.Popen(command(run_dir, *more), stdout=subprocess.PIPE,
+                            stderr=subprocess.STDOUT, text=True, env=ENVIRONMENT)
+
+
+def ended(p, code):
+    """What it printed; the exit code is checked."""
+    try:
+        out, _ = p.communicate(timeout=LIMIT_S)
+    except subprocess.TimeoutExpired:
+        p.send_signal(signal.SIGTERM)
+        time.sleep(5)
+        p.kill()
+        raise
+    check(p.returncode == code, f"exit {p.returncode} instead of {code}: {out[-1500:]}")
+    return out
+
+
+def launch(run_dir, *more, code=0):
+    return ended(start(run_dir, *more), code)
+
+
+def lines(path):
+    with open(path) as f:
+        return [json.loads(x) for x in f]
+
+
+def events(run_dir, name):
+    return [x for x in lines(run_dir + "/events.jsonl") if x["event"] == name]
+
+
+def contents(run_dir):
+    """Every file of the last checkpoint: {name: bytes}."""
+    folder = f"{run_dir}/checkpoints/step-{STEPS:08d}"
+    return {n: open(os.path.join(folder, n), "rb").read() for n in sorted(os.listdir(folder))}
+
+
+def check_final(run_dir, reference):
+    final = contents(run_dir)
+    check(final.keys() == reference.keys(), f"{run_dir}: files {sorted(final)}")
+    for name, data in reference.items():
+        check(final[name] == data, f"{run_dir}: {name} differs from the run left alone")
+    steps = [x["step"] for x in lines(run_dir + "/metrics.jsonl")]
+    check(steps == list(range(1, STEPS + 1)), f"{run_dir}: metrics.jsonl has steps {steps}")
+
+
+def wait_for_step(p, run_dir, step):
+    path, end = run_dir + "/metrics.jsonl", time.monotonic() + LIMIT_S
+    while time.monotonic() < end and p.poll() is None:
+        try:
+            with open(path, "rb") as f:
+                if f.read().count(b"\n") >= step:
+                    return
+        except FileNotFoundError:
+            pass
+        time.sleep(0.005)
+    check(p.poll() is None, f"ended before step {step}: {p.stdout.read()[-1500:]}")
+    raise Failure(f"no step {step} within {LIMIT_S} s")
+
+
+def leftovers(run_dir):
+    """Processes that still name the run folder."""
+    out = subprocess.run(["pgrep", "-f", "--", f"--run-dir {run_dir}"], capture_output=True,
+                         text=True)
+    return out.stdout.split()
+
+
+def check_gone(run_dir):
+    end = time.monotonic() + 30
+    while leftovers(run_dir) and time.monotonic() < end:
+        time.sleep(0.1)
+    check(not leftovers(run_dir), f"{run_dir}: processes are left")
+
+
+# ---------------------------------------------------------------- tests
+
+NAMED = {"kill": "death", "hang": "hang", "freeze": "frozen", "slow": "slow", "flip": "corrupt"}
+
+
+def one_fault(kind, reference):
+    rank = {"kill": 1, "hang": 2, "freeze": 0, "slow": 3, "flip": 1}[kind]
+    step = 10
+    run_dir = "fault-" + kind
+    launch(run_dir, "--inject", f"{kind}:rank={rank}@step={step}")
+    check_final(run_dir, reference)
+    lost = events(run_dir, "rank_lost")
+    check(len(lost) == 1, f"{kind}: lost {lost}")
+    check(lost[0]["why"] == NAMED[kind] and lost[0].get("rank") == rank, f"{kind}: {lost[0]}")
+    check(lost[0]["node"] and lost[0]["operation"], f"{kind}: {lost[0]}")
+    check(len(events(run_dir, "recovered")) == 1, f"{kind}: did not say that it goes on")
+    p = subprocess.run([COLOSSUS, "why", run_dir], capture_output=True, text=True, timeout=LIMIT_S)
+    check(p.returncode == 0 and f"rank {rank} on " in p.stdout, f"why: {p.stdout}{p.stderr}")
+    check_gone(run_dir)
+    r = events(run_dir, "recovered")[0]
+    return (f"found after {r['detect_s']:.1f} s, the next step {r['restart_s']:.1f} s later, from "
+            f"step {r['from_step']}")
+
+
+def test_signal(reference):
+    p = start("signal")
+    wait_for_step(p, "signal", 5)
+    p.send_signal(signal.SIGTERM)
+    ended(p, AGAIN)
+    done = lines("signal/metrics.jsonl")[-1]["step"]
+    check(os.path.isdir(f"signal/checkpoints/step-{done:08d}"), f"step {done} is not saved")
+    check_gone("signal")
+    launch("signal")
+    check_final("signal", reference)
+
+
+def test_killed_launcher(reference):
+    p = start("killed")
+    wait_for_step(p, "killed", 5)
+    p.kill()
+    p.communicate(timeout=LIMIT_S)
+    launch("killed")  # waits for the ranks, which save
+    check_final("killed", reference)
+    stopped = events("killed", "stopping")
+    check(stopped and stopped[0]["why"] == "the launcher", f"the ranks: {stopped}")
+    check(len(events("killed", "launch_started")) == 2, "launchers")
+    p = subprocess.run([COLOSSUS, "status", "killed", "--json"], capture_output=True, text=True,
+                       timeout=LIMIT_S)
+    check(p.returncode == 0, p.stderr)
+    s = json.loads(p.stdout)
+    check(s["state"] == "finished" and s["step"] == STEPS and s["launches"] == 2, p.stdout)
+    check(0 < s["goodput"] < 1 and s["lost_s"]["start"] > 0, p.stdout)
+    whole = s["productive_s"] + sum(s["lost_s"].values())
+    check(abs(whole - s["total_s"]) < 0.02 * s["total_s"] + 0.1, f"times do not add up: {p.stdout}")
+
+
+def test_no_progress(reference):
+    faults = ",".join("kill:rank=1@step=5" for _ in range(4))
+    out = launch("fruitless", "--set", "checkpoint.every=0", "--inject", faults, code=GIVEN_UP)
+    check("3 restarts without progress" in out, out[-800:])
+    check(len(events("fruitless", "rank_lost")) == 4, "losses")
+    check_gone("fruitless")
+
+
+def test_refused(reference):
+    out = launch("refused", "--set", "cluster.tp=3", code=3)
+    check("tp 3" in out, out)
+
+
+def run_test(name, test):
+    began = time.monotonic()
+    try:
+        said = test()
+        took = time.monotonic() - began
+        print(f"ok launch, {name}", flush=True)
+        print(f"   ({took:.1f} s{'; ' + said if said else ''})", flush=True)
+        return True
+    except (Failure, OSError, subprocess.TimeoutExpired, KeyError, IndexError, ValueError) as e:
+        print(f"not ok launch, {name}: {e}", flush=True)
+        return False
+
+
+def few(reference):
+    good = True
+    for kind in NAMED:
+        good &= run_test(f"fault: {kind}", lambda kind=kind: one_fault(kind, reference))
+    good &= run_test("SIGTERM", lambda: test_signal(reference))
+    good &= run_test("a killed launcher", lambda: test_killed_launcher(reference))
+    good &= run_test("no progress", lambda: test_no_progress(reference))
+    good &= run_test("a layout that cannot be", lambda: test_refused(reference))
+    return good
+
+
+# ---------------------------------------------------------------- random faults
+
+def tear_checkpoint(run_dir, rng):
+    """A file of the newest checkpoint loses its end, as after a power cut that a disk lied about."""
+    folders = sorted(x for x in glob.glob(run_dir + "/checkpoints/step-*") if not x.endswith(".tmp"))
+    if not folders:
+        return False
+    path = os.path.join(folders[-1], rng.choice(sorted(os.listdir(folders[-1]))))
+    size = os.path.getsize(path)
+    with open(path, "r+b") as f:
+        f.truncate(rng.randrange(size))
+    return True
+
+
+def random_run(number, rng, left, reference):
+    """One run with up to three faults; returns {kind: how many}."""
+    run_dir = f"random-{number}"
+    done, faults = {}, []
+    for step in sorted(rng.sample(range(2, STEPS), min(left, rng.randint(1, 3)))):
+        kind = rng.choice([*NAMED, "tear", "launcher"])
+        done[kind] = done.get(kind, 0) + 1
+        faults.append((kind, rng.randrange(RANKS), step))
+    text = ",".join(f"{k}:rank={r}@step={s}" for k, r, s in faults if k in NAMED)
+    outside = [f for f in faults if f[0] not in NAMED]
+    while True:
+        p = start(run_dir, *(["--inject", text] if text else []))
+        if outside:
+            kind, _, step = outside.pop(0)
+            wait_for_step(p, run_dir, step)
+            p.kill()
+            p.communicate(timeout=LIMIT_S)
+            check_gone(run_dir)
+            if kind == "tear":
+                tear_checkpoint(run_dir, rng)
+            struck = {(e["what"], e["rank"], e["at_step"])
+                      for e in events(run_dir, "fault_injected")}
+            text = ",".join(f"{k}:rank={r}@step={s}" for k, r, s in faults
+                            if k in NAMED and (k, r, s) not in struck)
+            continue
+        ended(p, 0)
+        break
+    check_final(run_dir, reference)
+    check_gone(run_dir)
+    times = [e["restart_s"] for e in events(run_dir, "recovered")]
+    shutil.rmtree(run_dir)
+    return done, times
+
+
+def many(count, seed, reference):
+    rng = random.Random(seed)
+    total, times, number, good = {}, [], 0, True
+    while sum(total.values()) < count and good:
+        number += 1
+        state = rng.getstate()
+
+        def test():
+            done, took = random_run(number, rng, count - sum(total.values()), reference)
+            for kind, n in done.items():
+                total[kind] = total.get(kind, 0) + n
+            times.extend(took)
+            return ", ".join(f"{n} {k}" for k, n in sorted(done.items()))
+        good = run_test(f"random faults, run {number}", test)
+        if not good:
+            print(f"   (seed {seed}, run {number}, state {hash(state)})")
+    print(f"   ({sum(total.values())} faults in {number} runs: "
+          + ", ".join(f"{n} {k}" for k, n in sorted(total.items()))
+          + (f"; from a loss to the next step {statistics.median(times):.1f} s in the median, "
+             f"{max(times):.1f} s at most)" if times else ")"))
+    return good
+
+
+def main():
+    home = os.getcwd()
+    with tempfile.TemporaryDirectory(prefix="launch-") as folder:
+        os.chdir(folder)
+        try:
+            write_input()
+            launch("alone")
+            reference = contents("alone")
+            check("manifest.json" in reference, "no manifest in the last checkpoint")
+            check(not events("alone", "rank_lost"), "a rank was lost in the run left alone")
+        except (Failure, OSError, subprocess.TimeoutExpired) as e:
+            print(f"not ok launch, the run left alone: {e}")
+            os.chdir(home)
+            sys.exit(1)
+        if "--random" in sys.argv:
+            at = sys.argv.index("--random")
+            seed = int(sys.argv[at + 2]) if len(sys.argv) > at + 2 else 1
+            good = many(int(sys.argv[at + 1]), seed, reference)
+        else:
+            good = few(reference)
+        os.chdir(home)
+    sys.exit(not good)
+
+
+main()
