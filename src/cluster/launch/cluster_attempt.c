@@ -18,6 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define OLD_NOTICE_S   1.0 /* for their launcher to see that they are gone */
 #define OLD_PATIENCE_S 3.0
 #define STRANGER_S     5.0 /* a connection that does not say who it is */
 
@@ -154,7 +155,6 @@ void launch_leave(struct supervisor *s)
     while (s->n_links > 0)
         launch_drop(s, s->n_links - 1);
     if (s->child > 0) {
-        kill(s->child, SIGTERM);
         if (s->n_old ==
             LAUNCH_OLD_MAX) { /* nobody can leave so many behind: the oldest goes hard */
             kill(-s->old[0], SIGKILL);
@@ -179,7 +179,8 @@ void launch_reap(struct supervisor *s)
     for (size_t i = 0; i < s->n_old; i++) {
         pid_t pid = s->old[i];
         bool ended = waitpid(pid, &status, WNOHANG) != 0;
-        if (!ended && time_now_s() - s->old_s[i] > OLD_PATIENCE_S) kill(-pid, SIGKILL);
+        double age_s = time_now_s() - s->old_s[i];
+        if (!ended && age_s > OLD_NOTICE_S) kill(pid, age_s > OLD_PATIENCE_S ? SIGKILL : SIGTERM);
         if (!ended) continue;
         s->n_old--;
         s->old[i] = s->old[s->n_old];

@@ -85,7 +85,7 @@ static void report_recovery(struct supervisor *s, double now_s)
     s->lost = (struct launch_verdict){.why = LAUNCH_WELL, .rank = -1};
 }
 
-/* Steps are counted by rank 0's word. */
+/* Ranks end a step together, so whoever tells of one first is believed. */
 static void take_step(struct supervisor *s, int64_t step, double now_s)
 {
     if (s->resumed < 0) {
@@ -121,7 +121,7 @@ static int take_note(struct supervisor *s, struct launch_link *l, const struct l
     switch (n->kind) {
     case NOTE_BEAT:
         launch_take_beat(r, n, &s->history, now_s);
-        if (l->rank == 0 && n->step >= 0) take_step(s, n->step, now_s);
+        if (n->step >= 0) take_step(s, n->step, now_s);
         return 0;
     case NOTE_FAULT: forget_fault(s, l->rank, n); return 0;
     case NOTE_CORRUPT:

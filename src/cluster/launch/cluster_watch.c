@@ -309,6 +309,7 @@ static void do_fault(cluster_watch_t *w, const struct cluster_fault *f)
 {
     struct launch_note n = {.kind = NOTE_FAULT, .step = f->step};
     snprintf(n.word, sizeof(n.word), "%s", launch_fault_word(f->kind));
+    send_beat(w);
     send_note(w, &n);
     switch (f->kind) {
     case CLUSTER_FAULT_KILL: raise(SIGKILL); break;
