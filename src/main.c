@@ -7,6 +7,7 @@ static const struct cmd_entry commands[] = {
     {"generate", cmd_generate, "model", "let a trained model continue text"},
     {"eval", cmd_eval, "model", "score a model on text and evaluation sets"},
     {"serve", cmd_serve, "model", "serve a model over HTTP to OpenAI's clients"},
+    {"feed", cmd_feed, "posts", "take posts in, keep them, find them, see what rises"},
     {"plan", cmd_plan, "machine", "predict layout, days, failures, megawatts and dollars of a run"},
     {"site", cmd_site, "machine", "live through months of a training site, event by event"},
     {"bench-machine", cmd_bench_machine, "machine", "measure this machine, for plans"},

@@ -99,6 +99,11 @@ cmd_fn cmd_data, cmd_train, cmd_launch, cmd_status, cmd_why, cmd_generate, cmd_e
 #define COLOSSUS_VERSION "0.1.0"
 #ifndef COLOSSUS_COMMIT /* the Makefile knows it where there is a git */
 #    define COLOSSUS_COMMIT ""
+/* Of posts (cmd_feed.c). */
+cmd_fn cmd_feed;
+extern const struct option_table cmd_feed_ingest_table, cmd_feed_search_table, cmd_feed_stats_table,
+    cmd_feed_verify_table, cmd_feed_vacuum_table, cmd_feed_export_table;
+
 #endif
 
 /* The option table of each command, defined in its file. A new one is declared here and listed in
@@ -110,5 +115,10 @@ extern const struct option_table cmd_data_train_tokenizer_table, cmd_data_tokeni
     cmd_plan_compare_table, cmd_plan_sweep_table, cmd_plan_validate_table, cmd_site_table,
     cmd_site_compare_table, cmd_bench_machine_table, cmd_doctor_mpi_table, cmd_serve_table,
     cmd_version_table, cmd_help_table;
+
+/* Of posts (cmd_feed.c). */
+cmd_fn cmd_feed;
+extern const struct option_table cmd_feed_ingest_table, cmd_feed_search_table, cmd_feed_stats_table,
+    cmd_feed_verify_table, cmd_feed_vacuum_table, cmd_feed_export_table;
 
 #endif

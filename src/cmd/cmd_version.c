@@ -4,6 +4,7 @@
 
 #include <dnnl.h>
 #include <jansson.h>
+#include <sqlite3.h>
 #include <string.h>
 #include <utf8proc.h>
 #include <xxhash.h>
@@ -38,7 +39,7 @@ const struct option_table cmd_version_table = {
 struct library {
     const char *name, *version;
 };
-enum { MAX_LIBRARIES = 8 };
+enum { MAX_LIBRARIES = 12 };
 
 /* As they are loaded, not as they were compiled against. */
 static size_t list_libraries(struct arena *a, struct library list[MAX_LIBRARIES])
@@ -49,6 +50,7 @@ static size_t list_libraries(struct arena *a, struct library list[MAX_LIBRARIES]
         {"oneDNN", arena_printf(a, "%d.%d.%d", dnnl->major, dnnl->minor, dnnl->patch)},
         {"jansson", jansson_version_str()},
         {"libyaml", yaml_get_version_string()},
+        {"sqlite", sqlite3_libversion()},
         {"utf8proc", utf8proc_version()},
         {"xxhash", arena_printf(a, "%u.%u.%u", xxhash / 10000, xxhash / 100 % 100, xxhash % 100)},
         {"zlib", zlibVersion()},

@@ -1,0 +1,20 @@
+/* cmd_feed_internal.h: what the files of `colossus feed` share. */
+#ifndef COLOSSUS_CMD_FEED_INTERNAL_H
+#define COLOSSUS_CMD_FEED_INTERNAL_H
+
+#include "cmd/cmd.h"
+#include "feed/feed.h"
+
+cmd_fn cmd_feed_search;
+
+/* "7 days" or "12 h" in seconds, "20 GB" in bytes; 0 where text is NULL. */
+int feed_time_option(const char *option, const char *text, double *out, struct error *e);
+int feed_size_option(const char *option, const char *text, double *out, struct error *e);
+/* The one STORE of a command that takes nothing else. */
+int feed_only_store(const struct option_line *l, const char *example, struct error *e);
+/* SIGINT and SIGTERM set it. */
+extern volatile sig_atomic_t feed_stopped;
+void feed_catch_signals(void);
+void feed_print_json(json_t *j);
+
+#endif

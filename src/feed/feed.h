@@ -1,0 +1,246 @@
+/* feed.h: posts of X, Bluesky, Mastodon and of tables: taken in from files and live streams, kept in
+ * a store that is searched while it is written, and followed for what rises.
+ *
+ * Each sub-room stands on those before it: read (records become changes), words (a post becomes
+ * terms), store (segments on disk), search, trends, show (HTTP), follow (live connections). */
+#ifndef COLOSSUS_FEED_H
+#define COLOSSUS_FEED_H
+
+#include "base/base.h"
+
+#include <signal.h>
+
+/* ------------------------------------------------------------------ posts (feed/read) */
+
+/* Bytes somewhere else; not NUL-terminated. */
+struct feed_slice {
+    char *s;
+    size_t n;
+};
+
+enum feed_service { FEED_OTHER, FEED_X, FEED_BLUESKY, FEED_MASTODON, FEED_N_SERVICES };
+extern const char *const feed_service_names[]; /* "other", "x", "bluesky", "mastodon", NULL */
+
+enum feed_flag {
+    FEED_REPLY = 1,
+    FEED_REPOST = 2,
+    FEED_QUOTE = 4,
+    FEED_LINKS = 8,
+    FEED_IMAGES = 16,
+    FEED_VIDEO = 32,
+    FEED_SENSITIVE = 64,
+    FEED_VERIFIED = 128, /* the author */
+    FEED_EDITED = 256
+};
+
+/* A text that a service gives is as people see it: entities and HTML are undone. */
+struct feed_post {
+    enum feed_service service;
+    unsigned flags;     /* enum feed_flag */
+    int64_t created_ms; /* since 1970 */
+    int64_t edited_ms;  /* 0: not known */
+    int64_t likes, reposts, replies, quotes, followers;
+    struct feed_slice id, author_id, author, name, lang, text;
+    struct feed_slice reply_to, reply_user, repost_of, quote_of, conversation; /* ids; a name */
+    struct feed_slice urls;  /* joined by blanks, as they were before shortening */
+    struct feed_slice older; /* ids of the versions that this one replaces, joined by blanks */
+};
+
+/* What a record says. Only `service` and the ids count but in a post. */
+enum feed_change_kind {
+    FEED_POST,      /* a post, new or seen before */
+    FEED_UPDATE,    /* its author has changed it */
+    FEED_DELETE,    /* it vanishes, also where it comes later */
+    FEED_WITHHELD,  /* the same, until it is restored */
+    FEED_RESTORE,   /* it may come again */
+    FEED_USER_GONE, /* all posts of author_id vanish */
+    FEED_USER_BACK  /* they may come again */
+};
+struct feed_change {
+    enum feed_change_kind kind;
+    struct feed_post post;
+};
+
+/* Called for each change; what the post points at lives until it returns. Negative stops. */
+typedef int feed_sink(void *ctx, const struct feed_change *c, struct error *e);
+
+/* What was read. A record is a line, or what stands for one in CSV and in documents of JSON. */
+struct feed_counts {
+    uint64_t records, bytes, posts, changes; /* bytes: unpacked */
+    uint64_t others;  /* understood, and of no interest: likes, follows, heartbeats */
+    uint64_t bad;     /* not understood */
+    uint64_t errors;  /* in-stream errors of the service, which are logged */
+    uint64_t limited; /* posts that the service says it left out ("limit") */
+};
+
+/* Columns of CSV, or members of JSON lines, by what they mean. */
+enum feed_field {
+    FEED_FIELD_ID,
+    FEED_FIELD_TEXT,
+    FEED_FIELD_TIME,
+    FEED_FIELD_AUTHOR,
+    FEED_FIELD_AUTHOR_ID,
+    FEED_FIELD_NAME,
+    FEED_FIELD_LANG,
+    FEED_FIELD_LIKES,
+    FEED_FIELD_REPOSTS,
+    FEED_FIELD_REPLIES,
+    FEED_FIELD_FOLLOWERS,
+    FEED_FIELD_REPLY_TO,
+    FEED_N_FIELDS
+};
+struct feed_map {
+    const char *names[FEED_N_FIELDS]; /* NULL: by the names that are usual */
+    bool given;                       /* any is: JSON lines are read by it alone */
+};
+/* "text=body,id=tweet_id"; strings in *a. */
+int feed_map_parse(const char *text, struct arena *a, struct feed_map *m, struct error *e);
+
+struct feed_bad {
+    const char *path;
+    uint64_t record; /* line, from 1 */
+    const char *why; /* static, or lives during the call */
+};
+struct feed_read_options {
+    feed_sink *sink;
+    void *ctx;
+    const struct feed_map *map;                          /* NULL: nothing is given */
+    void (*on_bad)(void *ctx, const struct feed_bad *b); /* or NULL */
+    /* Called where nothing came for a while, and after each block; negative stops. Or NULL. */
+    int (*on_pause)(void *ctx, bool idle, struct error *e);
+};
+/* Reads a file (or "-") to its end: form by content, packed or not. Bad records are counted and
+ * handed to on_bad; only what cannot be read at all is an error. Adds to *counts. */
+int feed_read_file(const char *path, const struct feed_read_options *o, struct feed_counts *counts,
+                   struct error *e);
+
+/* A reader of single records, for streams and tests. */
+typedef struct feed_reader feed_reader_t;
+feed_reader_t *feed_reader_new(const struct feed_read_options *o, struct feed_counts *counts);
+void feed_reader_free(feed_reader_t *r);
+/* One line, copied. 0 also where it is bad, which is counted; *why (may be NULL) says what of. */
+int feed_reader_line(feed_reader_t *r, const char *line, size_t n, const char **why,
+                     struct error *e);
+
+bool feed_time_parse(struct feed_slice s, int64_t *ms);
+void feed_time_text(int64_t ms, char text[32]); /* "2026-07-04T14:38:06.240Z" */
+int64_t feed_now_ms(void);
+
+/* ------------------------------------------------------------------ the store (feed/store) */
+
+typedef struct feed_store feed_store_t;   /* for readers; one thread */
+typedef struct feed_writer feed_writer_t; /* one of a store at a time, by a lock */
+
+struct feed_write_options {
+    uint64_t segment_posts; /* 0: a million */
+    double keep_s;          /* posts older than this are dropped; 0: as the store was told before */
+    double keep_bytes;      /* the oldest segments are, beyond it; 0: the same */
+    size_t batch_posts;     /* a transaction has at most so many; 0: 50,000 */
+    double batch_s;         /* and waits at most so long; 0: 0.4 s */
+};
+struct feed_write_counts {
+    uint64_t added, duplicates, updated, deleted, refused, expired;
+    /* deleted: posts that were there and are gone; refused: came after their deletion; expired: older
+     * than what is kept */
+    uint64_t commits, segments;
+};
+/* Makes the folder where there is none. */
+int feed_writer_open(const char *dir, const struct feed_write_options *o, feed_writer_t **out,
+                     struct error *e);
+/* Takes a change over, copied; waits where the disk is behind. Sent on in batches. */
+int feed_writer_add(feed_writer_t *w, const struct feed_change *c, struct error *e);
+/* A word that is kept with the posts before it, in the same transaction: where a stream is. */
+int feed_writer_mark(feed_writer_t *w, const char *name, const char *value, struct error *e);
+/* Sends on what is older than batch_s, or whatever there is. */
+int feed_writer_pump(feed_writer_t *w, bool all, struct error *e);
+/* Until everything taken over is committed. */
+int feed_writer_flush(feed_writer_t *w, struct error *e);
+/* How many calls of feed_writer_add are committed. */
+uint64_t feed_writer_done(feed_writer_t *w);
+struct feed_write_counts feed_writer_counts(feed_writer_t *w);
+/* Commits, waits for what runs beside, frees. */
+int feed_writer_close(feed_writer_t *w, struct error *e);
+
+int feed_store_open(const char *dir, feed_store_t **out, struct error *e);
+void feed_store_close(feed_store_t *s); /* accepts NULL */
+/* The value of a mark, in *a; NULL where there is none. */
+const char *feed_store_mark(feed_store_t *s, const char *name, struct arena *a);
+
+/* Something that a stream is known to have missed. */
+struct feed_gap {
+    const char *source, *why;
+    int64_t from_ms, to_ms;
+};
+int feed_writer_gap(feed_writer_t *w, const struct feed_gap *g, struct error *e);
+
+struct feed_stats {
+    uint64_t posts, segments, tombstones, bytes, by_service[FEED_N_SERVICES];
+    int64_t oldest_ms, newest_ms; /* 0: no posts */
+    double keep_s, keep_bytes;
+    struct feed_gap *gaps; /* in the arena */
+    size_t n_gaps;
+};
+int feed_store_stats(feed_store_t *s, struct arena *a, struct feed_stats *out, struct error *e);
+
+/* Index against posts: each post's terms are made anew and looked for, and nothing else is there. */
+struct feed_verify {
+    uint64_t segments, posts, terms, wrong;
+    struct str report; /* a line for each fault, up to a hundred */
+};
+int feed_store_verify(const char *dir, struct feed_verify *v, struct error *e);
+/* Drops what is too old, merges the index of each segment that posts vanished from (of all, with
+ * `whole`), gives back the room, empties the logs. *touched: segments. */
+int feed_store_vacuum(const char *dir, bool whole, uint64_t *touched, struct error *e);
+/* Every post as a line of JSON, oldest segment first, that feed_read_file reads back. */
+int feed_store_export(feed_store_t *s, FILE *out, uint64_t *posts, struct error *e);
+/* A post as one line of JSON without its end. */
+void feed_post_json(const struct feed_post *p, struct str *out);
+
+/* ------------------------------------------------------------------ search (feed/search) */
+
+typedef struct feed_query feed_query_t; /* immutable */
+/* X's operators. Errors name the place and say what may stand there. */
+int feed_query_parse(const char *text, feed_query_t **out, struct error *e);
+void feed_query_free(feed_query_t *q);
+bool feed_query_matches(feed_query_t *q, const struct feed_post *p); /* one thread at a time */
+
+struct feed_search_options {
+    int64_t limit;      /* hits of a page */
+    int64_t depth;      /* the newest so many matches are ranked; 0: 2,000 */
+    double half_life_s; /* of recency; 0: six hours */
+    int64_t now_ms;     /* recency is counted from here; 0: the newest post's time, or the clock
+                         * where that is earlier */
+    bool newest;        /* by time alone, to any depth */
+    const char *page;   /* of an earlier answer; NULL: the first */
+};
+struct feed_hit {
+    struct feed_post post; /* in the arena */
+    double score, bm25, recency, engagement;
+    double order; /* the score's logarithm */
+};
+struct feed_answer {
+    struct feed_hit *hits;
+    size_t n_hits;
+    uint64_t matches; /* that were ranked */
+    bool cut;         /* there are more matches than depth */
+    const char *next; /* page; NULL: none */
+    double seconds;
+    struct str plan; /* what was looked up in the index, in the arena's life: str_fini it */
+};
+int feed_search(feed_store_t *s, feed_query_t *q, const struct feed_search_options *o,
+                struct arena *a, struct feed_answer *out, struct error *e);
+/* The same answer from reading every post, with document frequencies as feed_search takes them. */
+int feed_search_scan(feed_store_t *s, feed_query_t *q, const struct feed_search_options *o,
+                     struct arena *a, struct feed_answer *out, struct error *e);
+/* What came into the store since the last call, oldest first, at most a few thousand; in *a. 1: there
+ * is more at once, 0: not now. Only a store's own thread. */
+typedef struct feed_tail feed_tail_t;
+int feed_tail_new(feed_store_t *s, feed_tail_t **out, struct error *e); /* from now on */
+int feed_tail_next(feed_tail_t *t, struct arena *a, struct feed_post **posts, size_t *n,
+                   struct error *e);
+void feed_tail_free(feed_tail_t *t);
+
+json_t *feed_answer_json(const struct feed_answer *x);
+json_t *feed_post_to_json(const struct feed_post *p);
+
+#endif

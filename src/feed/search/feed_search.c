@@ -1,0 +1,272 @@
+/* feed_search.c: a search over all segments, newest posts first.
+ *
+ * Each segment gives its matches from the newest on; segments overlap in time where posts came late,
+ * so their streams are merged by seq, and one is not asked before the merge has come down to its
+ * newest post. The newest `depth` matches are ranked and the best shown; a page names the span of
+ * time and the moment of the first answer, so that the next one is cut from the same list although
+ * posts keep coming. By time alone (`newest`) a page is where the one before it ended. */
+#include "feed/search/feed_search_internal.h"
+
+struct stream {
+    struct feed_segment *segment;
+    sqlite3_stmt *q;
+    int64_t newest; /* of the segment; then the seq of the row that is up */
+    bool asked, up;
+};
+
+struct candidate {
+    struct feed_hit parts;
+    int64_t seq;
+    struct feed_segment *segment;
+};
+
+struct run {
+    struct feed_store *s;
+    struct feed_query *q;
+    const struct feed_search_options *o;
+    enum feed_segment_query which; /* FEED_Q_SEARCH or FEED_Q_SCAN */
+    struct stream *streams;
+    size_t n_streams;
+    int64_t low, high; /* seq, both included */
+    int64_t offset;
+    struct feed_rank rank;
+    struct candidate *found;
+    size_t n_found, cap;
+};
+
+/* "r<seq>.<now>.<offset>" of a ranked answer, "n<seq>" of one by time. */
+static int read_page(struct run *r, struct error *e)
+{
+    long long seq, now, offset;
+    char end;
+    if (!r->o->page) return 0;
+    if (r->o->newest && sscanf(r->o->page, "n%lld%c", &seq, &end) == 1) {
+        r->high = MIN(r->high, seq);
+        return 0;
+    }
+    if (!r->o->newest && sscanf(r->o->page, "r%lld.%lld.%lld%c", &seq, &now, &offset, &end) == 3 &&
+        offset >= 0) {
+        r->high = MIN(r->high, seq);
+        r->rank.now_ms = now;
+        r->offset = offset;
+        return 0;
+    }
+    error_set_code(e, ERROR_USAGE, "'%.60s' is no page of such an answer", r->o->page);
+    return error_hint(e, "--page takes what an earlier answer of the same order calls 'next'");
+}
+
+static int begin(struct run *r, struct arena *a, struct error *e)
+{
+    const struct feed_query *q = r->q;
+    TRY(feed_manifest_refresh(&r->s->m, e));
+    r->low = q->since_ms == INT64_MIN ? INT64_MIN : feed_seq_of_ms(q->since_ms);
+    r->high = q->until_ms == INT64_MAX ? INT64_MAX : feed_seq_of_ms(q->until_ms) - 1;
+    if (r->s->m.keep_s > 0) {
+        int64_t oldest = feed_seq_of_ms(feed_now_ms() - (int64_t)(r->s->m.keep_s * 1000));
+        r->low = MAX(r->low, oldest);
+    }
+    r->streams = arena_alloc(a, (r->s->m.n + 1) * sizeof(*r->streams));
+    int64_t newest = INT64_MIN;
+    for (size_t i = 0; i < r->s->m.n; i++) {
+        struct stream *x = &r->streams[r->n_streams];
+        sqlite3_stmt *last;
+        *x = (struct stream){.segment = &r->s->m.segments[i]};
+        TRY(feed_segment_open(x->segment, false, e));
+        TRY(feed_segment_query(x->segment, FEED_Q_LAST, &last, e));
+        bool some = sqlite3_step(last) == SQLITE_ROW && sqlite3_column_type(last, 0) != SQLITE_NULL;
+        x->newest = some ? sqlite3_column_int64(last, 0) : 0;
+        sqlite3_reset(last);
+        if (!some) continue;
+        newest = MAX(newest, x->newest);
+        r->n_streams++;
+    }
+    r->high = MIN(r->high, newest);
+    r->rank.now_ms = r->o->now_ms ? r->o->now_ms : feed_now_ms();
+    if (!r->o->now_ms && r->n_streams) r->rank.now_ms = MIN(r->rank.now_ms, feed_ms_of_seq(newest));
+    r->rank.half_life_s = r->o->half_life_s > 0 ? r->o->half_life_s : 6 * 3600.0;
+    return read_page(r, e);
+}
+
+/* The stream's next row. */
+static int advance(struct run *r, struct stream *x, struct error *e)
+{
+    if (!x->asked) {
+        TRY(feed_segment_query(x->segment, r->which, &x->q, e));
+        sqlite3_bind_text(x->q, 1, r->q->match, -1, SQLITE_STATIC);
+        sqlite3_bind_int64(x->q, 2, r->low);
+        sqlite3_bind_int64(x->q, 3, r->high);
+        x->asked = true;
+    }
+    int rc = sqlite3_step(x->q);
+    x->up = rc == SQLITE_ROW;
+    if (x->up)
+        x->newest = sqlite3_column_int64(x->q, 0);
+    else
+        sqlite3_reset(x->q);
+    return rc == SQLITE_ROW || rc == SQLITE_DONE
+               ? 0
+               : feed_sql_error(x->segment->db, x->segment->path, e);
+}
+
+/* The stream whose row is the newest of all; NULL where none is left. */
+static int newest_stream(struct run *r, struct stream **out, struct error *e)
+{
+    for (;;) {
+        struct stream *best = NULL;
+        for (size_t i = 0; i < r->n_streams; i++) {
+            struct stream *x = &r->streams[i];
+            if (x->asked && !x->up) continue;
+            if (!best || x->newest > best->newest) best = x;
+        }
+        *out = best;
+        if (!best || best->asked) return 0;
+        TRY(advance(r, best, e));
+    }
+}
+
+static void keep(struct run *r, const struct candidate *c)
+{
+    if (r->n_found == r->cap) {
+        r->cap = r->cap ? 2 * r->cap : 256;
+        r->found = mem_realloc(r->found, r->cap * sizeof(*r->found));
+    }
+    r->found[r->n_found++] = *c;
+}
+
+/* The newest matches, up to `limit`; *cut: there is another one. */
+static int collect(struct run *r, uint64_t limit, bool *cut, struct error *e)
+{
+    struct stream *x;
+    *cut = false;
+    for (;;) {
+        TRY(newest_stream(r, &x, e));
+        if (!x) return 0;
+        struct candidate c = {.seq = x->newest, .segment = x->segment};
+        struct feed_post p;
+        feed_row_post(x->q, 0, &p);
+        if (feed_query_matches(r->q, &p)) {
+            if (r->n_found == limit) {
+                *cut = true;
+                return 0;
+            }
+            feed_rank_score(r->q, &r->rank, &p, &c.parts);
+            keep(r, &c);
+        }
+        TRY(advance(r, x, e));
+    }
+}
+
+static int by_score(const void *a, const void *b)
+{
+    const struct candidate *x = a, *y = b;
+    if (x->parts.order != y->parts.order) return x->parts.order < y->parts.order ? 1 : -1;
+    return x->seq < y->seq ? 1 : x->seq > y->seq ? -1 : 0;
+}
+
+static void copy_slices(struct feed_post *p, struct arena *a)
+{
+    struct feed_slice *s[] = {&p->id,        &p->author_id, &p->author,       &p->name,
+                              &p->lang,      &p->text,      &p->reply_to,     &p->reply_user,
+                              &p->repost_of, &p->quote_of,  &p->conversation, &p->urls};
+    for (size_t i = 0; i < ARRAY_LEN(s); i++)
+        if (s[i]->n) s[i]->s = arena_strndup(a, s[i]->s, s[i]->n);
+}
+
+/* The posts of a page, read once more. One that vanished meanwhile is left out. */
+static int fetch(struct run *r, size_t first, size_t n, struct arena *a, struct feed_answer *out,
+                 struct error *e)
+{
+    out->hits = arena_alloc(a, (n + 1) * sizeof(*out->hits));
+    for (size_t i = first; i < first + n; i++) {
+        struct candidate *c = &r->found[i];
+        sqlite3_stmt *q;
+        TRY(feed_segment_query(c->segment, FEED_Q_GET, &q, e));
+        sqlite3_bind_int64(q, 1, c->seq);
+        if (sqlite3_step(q) == SQLITE_ROW) {
+            struct feed_hit *h = &out->hits[out->n_hits++];
+            *h = c->parts;
+            feed_row_post(q, 0, &h->post);
+            copy_slices(&h->post, a);
+        }
+        sqlite3_reset(q);
+    }
+    return 0;
+}
+
+static int answer(struct run *r, struct arena *a, struct feed_answer *out, struct error *e)
+{
+    int64_t limit = r->o->limit > 0 ? r->o->limit : 20,
+            depth = r->o->depth > 0 ? r->o->depth : 2000;
+    TRY(begin(r, a, e));
+    TRY(feed_rank_prepare(r->s, r->q, &r->rank.posts, e));
+    TRY(collect(r, (uint64_t)(r->o->newest ? limit : depth), &out->cut, e));
+    out->matches = r->n_found;
+    if (!r->o->newest && r->n_found) qsort(r->found, r->n_found, sizeof(*r->found), by_score);
+    size_t first = MIN((size_t)r->offset, r->n_found), n = MIN((size_t)limit, r->n_found - first);
+    if (r->o->newest && out->cut)
+        out->next = arena_printf(a, "n%lld", (long long)r->found[n - 1].seq - 1);
+    if (!r->o->newest && first + n < r->n_found)
+        out->next = arena_printf(a, "r%lld.%lld.%lld", (long long)r->high,
+                                 (long long)r->rank.now_ms, (long long)(first + n));
+    str_printf(&out->plan, "index: %s\n", r->q->match);
+    for (size_t i = 0; i < r->q->n_scored; i++)
+        str_printf(&out->plan, "%s: in %lld of %lld posts\n", r->q->scored[i]->elements[0].text,
+                   (long long)r->q->frequencies[i], (long long)r->rank.posts);
+    return fetch(r, first, n, a, out, e);
+}
+
+static int search(feed_store_t *s, feed_query_t *q, struct run *r, struct arena *a,
+                  struct feed_answer *out, struct error *e)
+{
+    double t0 = time_now_s();
+    *out = (struct feed_answer){0};
+    r->s = s;
+    r->q = q;
+    int rc = answer(r, a, out, e);
+    for (size_t i = 0; i < r->n_streams; i++)
+        if (r->streams[i].q) sqlite3_reset(r->streams[i].q);
+    mem_free(r->found);
+    out->seconds = time_now_s() - t0;
+    return rc;
+}
+
+int feed_search(feed_store_t *s, feed_query_t *q, const struct feed_search_options *o,
+                struct arena *a, struct feed_answer *out, struct error *e)
+{
+    struct run r = {.o = o, .which = FEED_Q_SEARCH};
+    return search(s, q, &r, a, out, e);
+}
+
+int feed_search_scan(feed_store_t *s, feed_query_t *q, const struct feed_search_options *o,
+                     struct arena *a, struct feed_answer *out, struct error *e)
+{
+    struct run r = {.o = o, .which = FEED_Q_SCAN};
+    return search(s, q, &r, a, out, e);
+}
+
+json_t *feed_post_to_json(const struct feed_post *p)
+{
+    struct str text = {0};
+    feed_post_json(p, &text);
+    json_t *j = json_loadb(text.data, text.len, 0, NULL);
+    str_fini(&text);
+    return j ? j : json_object();
+}
+
+json_t *feed_answer_json(const struct feed_answer *x)
+{
+    json_t *hits = json_array();
+    for (size_t i = 0; i < x->n_hits; i++) {
+        const struct feed_hit *h = &x->hits[i];
+        json_t *j = feed_post_to_json(&h->post);
+        json_object_set_new(j, "score", json_real(h->score));
+        json_object_set_new(j, "bm25", json_real(h->bm25));
+        json_object_set_new(j, "recency", json_real(h->recency));
+        json_object_set_new(j, "engagement", json_real(h->engagement));
+        json_array_append_new(hits, j);
+    }
+    json_t *all = json_pack("{s:o, s:I, s:b, s:f}", "posts", hits, "matches",
+                            (json_int_t)x->matches, "cut", (int)x->cut, "seconds", x->seconds);
+    if (x->next) json_object_set_new(all, "next", json_string(x->next));
+    return all;
+}
