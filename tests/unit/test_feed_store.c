@@ -313,7 +313,8 @@ static void test_pages(void **state)
             assert_ok(feed_search(s, q, &o, &f.a, &x, &f.e), f.e);
             str_fini(&x.plan);
             for (size_t i = 0; i < x.n_hits; i++) {
-                int id = atoi(x.hits[i].post.id.s);
+                int64_t id;
+                assert_int_equal(parse_int(x.hits[i].post.id.s, &id), 0);
                 assert_false(seen[id]);
                 seen[id] = true;
             }

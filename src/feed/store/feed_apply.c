@@ -18,23 +18,37 @@ struct feed_segment *feed_applier_open_segment(struct feed_applier *x)
 
 /* ------------------------------------------------------------------ tombstones */
 
-static int bury_sql(struct feed_applier *x, sqlite3_stmt *q, uint64_t key, struct error *e)
+/* Within a transaction of store.db that ends with the batch. Tombstones of batches before this one
+ * have done their work by then, and forget whose they are. */
+static int bury_begin(struct feed_applier *x, struct error *e)
 {
-    if (!x->burying) TRY(feed_sql_exec(x->m.db, x->m.path, "BEGIN IMMEDIATE", e));
+    if (x->burying) return 0;
+    TRY(feed_sql_exec(x->m.db, x->m.path,
+                      "BEGIN IMMEDIATE; UPDATE gone SET id=NULL WHERE id IS NOT NULL", e));
     x->burying = true;
-    sqlite3_bind_int64(q, 1, (int64_t)key);
+    return 0;
+}
+
+static int bury_step(struct feed_applier *x, sqlite3_stmt *q, struct error *e)
+{
     int rc = sqlite3_step(q) == SQLITE_DONE ? 0 : feed_sql_error(x->m.db, x->m.path, e);
     sqlite3_reset(q);
     return rc;
 }
 
-static int bury(struct feed_applier *x, uint64_t key, struct error *e)
+/* The id is kept beside the key until the posts are gone: feed_applier_open goes by it. */
+static int bury(struct feed_applier *x, uint64_t key, enum feed_service service, bool user,
+                struct feed_slice id, struct error *e)
 {
     int64_t *at = feed_keys_at(&x->gone, key, true);
     if (*at) return 0;
     *at = feed_now_ms();
+    TRY(bury_begin(x, e));
+    sqlite3_bind_int64(x->bury, 1, (int64_t)key);
     sqlite3_bind_int64(x->bury, 2, *at);
-    return bury_sql(x, x->bury, key, e);
+    sqlite3_bind_int(x->bury, 3, (int)service * 2 + user);
+    feed_sql_bind(x->bury, 4, id);
+    return bury_step(x, x->bury, e);
 }
 
 static int unbury(struct feed_applier *x, uint64_t key, struct error *e)
@@ -42,7 +56,9 @@ static int unbury(struct feed_applier *x, uint64_t key, struct error *e)
     int64_t *at = feed_keys_at(&x->gone, key, false);
     if (!at || !*at) return 0;
     *at = 0;
-    return bury_sql(x, x->unbury, key, e);
+    TRY(bury_begin(x, e));
+    sqlite3_bind_int64(x->unbury, 1, (int64_t)key);
+    return bury_step(x, x->unbury, e);
 }
 
 static bool is_gone(struct feed_applier *x, uint64_t key)
@@ -119,7 +135,7 @@ static int forget_older(struct feed_applier *x, struct feed_batch *b, const stru
         int rc = forget_post(x, b, key, &old, e);
         if (rc < 0) return rc;
         x->counts.updated += rc > 0;
-        TRY(bury(x, key, e));
+        TRY(bury(x, key, p->service, false, old.id, e));
         s += old.id.n + 1;
     }
     return 0;
@@ -283,9 +299,12 @@ static int take_change(struct feed_applier *x, struct feed_batch *b, size_t i, s
         rc = forget_post(x, b, entry->key, &entry->change.post, e);
         if (rc < 0) return rc;
         x->counts.deleted += rc > 0;
-        return bury(x, entry->key, e);
+        return bury(x, entry->key, entry->change.post.service, false, entry->change.post.id, e);
     case FEED_RESTORE: return unbury(x, entry->key, e);
-    case FEED_USER_GONE: TRY(forget_user(x, b, i, e)); return bury(x, entry->user_key, e);
+    case FEED_USER_GONE:
+        TRY(forget_user(x, b, i, e));
+        return bury(x, entry->user_key, entry->change.post.service, true,
+                    entry->change.post.author_id, e);
     case FEED_USER_BACK: return unbury(x, entry->user_key, e);
     }
     return 0;
@@ -459,9 +478,41 @@ static int read_gone(struct feed_applier *x, struct error *e)
     if (rc != SQLITE_DONE) feed_sql_error(x->m.db, x->m.path, e);
     sqlite3_finalize(q);
     TRY(rc == SQLITE_DONE ? 0 : ERROR_FAILED);
-    TRY(feed_sql_prepare(x->m.db, x->m.path, "INSERT OR REPLACE INTO gone VALUES(?,?)", &x->bury,
-                         e));
+    TRY(feed_sql_prepare(x->m.db, x->m.path, "INSERT OR REPLACE INTO gone VALUES(?,?,?,?)",
+                         &x->bury, e));
     return feed_sql_prepare(x->m.db, x->m.path, "DELETE FROM gone WHERE key=?", &x->unbury, e);
+}
+
+/* Tombstones whose batch was perhaps never committed: what they are about goes now. */
+static int finish_gone(struct feed_applier *x, struct error *e)
+{
+    struct feed_batch b = {0};
+    struct arena a = {0};
+    sqlite3_stmt *q;
+    TRY(feed_sql_prepare(x->m.db, x->m.path, "SELECT what, id FROM gone WHERE id IS NOT NULL", &q,
+                         e));
+    while (sqlite3_step(q) == SQLITE_ROW) {
+        if (b.n == b.n_cap) {
+            b.n_cap = b.n_cap ? 2 * b.n_cap : 64;
+            b.entries = mem_realloc(b.entries, b.n_cap * sizeof(*b.entries));
+        }
+        int what = sqlite3_column_int(q, 0);
+        struct feed_slice id = feed_sql_slice(q, 1);
+        id.s = arena_strndup(&a, id.s, id.n);
+        struct feed_entry *entry = &b.entries[b.n++];
+        bool user = what & 1;
+        *entry = (struct feed_entry){.change = {user ? FEED_USER_GONE : FEED_DELETE}};
+        struct feed_post *p = &entry->change.post;
+        p->service = (enum feed_service)(what / 2);
+        *(user ? &p->author_id : &p->id) = id;
+        entry->key = feed_key(p->service, "p", p->id);
+        entry->user_key = feed_key(p->service, "u", p->author_id);
+    }
+    sqlite3_finalize(q);
+    int rc = b.n ? feed_apply(x, &b, e) : 0;
+    mem_free(b.entries);
+    arena_fini(&a);
+    return rc;
 }
 
 static int settle(struct feed_applier *x, const struct feed_write_options *o, struct error *e)
@@ -496,6 +547,8 @@ int feed_applier_open(struct feed_applier *x, const char *dir, const struct feed
     for (size_t i = 0; i < x->m.n && rc >= 0; i++)
         if (x->m.segments[i].state != FEED_SEGMENT_SEALED)
             rc = finish_pending(x, &x->m.segments[i], e);
+    if (rc >= 0) rc = finish_gone(x, e);
+    if (rc >= 0) x->counts = (struct feed_write_counts){0};
     if (rc < 0) feed_applier_close(x, NULL);
     return rc;
 }

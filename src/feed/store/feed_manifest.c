@@ -12,7 +12,9 @@ static const char *const schema =
     "BEGIN;"
     "CREATE TABLE IF NOT EXISTS settings(name TEXT PRIMARY KEY, value) WITHOUT ROWID;"
     "CREATE TABLE IF NOT EXISTS segments(n INTEGER PRIMARY KEY, state INTEGER NOT NULL);"
-    "CREATE TABLE IF NOT EXISTS gone(key INTEGER PRIMARY KEY, at INTEGER NOT NULL);"
+    "CREATE TABLE IF NOT EXISTS gone(key INTEGER PRIMARY KEY, at INTEGER NOT NULL, what INTEGER,"
+    " id TEXT);"
+    "CREATE INDEX IF NOT EXISTS gone_undone ON gone(key) WHERE id IS NOT NULL;"
     "CREATE TABLE IF NOT EXISTS gaps(source TEXT, why TEXT, from_ms INTEGER, to_ms INTEGER);"
     "COMMIT;";
 

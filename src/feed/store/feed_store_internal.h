@@ -21,7 +21,9 @@
  *
  * A segment is open (it takes posts), full, then sealed: its index merged to one piece, its filter
  * and df written. Only the writer changes anything; a commit of the open segment is what is
- * acknowledged. Tombstones are committed before it, deletions in other segments after it. */
+ * acknowledged. Tombstones are committed before it, with the id of whom they are about until the next
+ * ones come, so that a store that is opened in between finishes them; deletions in other segments
+ * come after it. */
 #ifndef COLOSSUS_FEED_STORE_INTERNAL_H
 #define COLOSSUS_FEED_STORE_INTERNAL_H
 

@@ -63,7 +63,10 @@ static int vacuum_all(struct feed_applier *x, bool whole, uint64_t *touched, str
                  (long long)(feed_now_ms() - (int64_t)(x->m.keep_s * 1000)));
         TRY(feed_sql_exec(x->m.db, x->m.path, text, e));
     }
-    return feed_sql_exec(x->m.db, x->m.path, "VACUUM; PRAGMA wal_checkpoint(TRUNCATE);", e);
+    return feed_sql_exec(x->m.db, x->m.path,
+                         "UPDATE gone SET id=NULL WHERE id IS NOT NULL; VACUUM;"
+                         "PRAGMA wal_checkpoint(TRUNCATE);",
+                         e);
 }
 
 int feed_store_vacuum(const char *dir, bool whole, uint64_t *touched, struct error *e)
