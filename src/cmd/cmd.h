@@ -99,11 +99,6 @@ cmd_fn cmd_data, cmd_train, cmd_launch, cmd_status, cmd_why, cmd_generate, cmd_e
 #define COLOSSUS_VERSION "0.1.0"
 #ifndef COLOSSUS_COMMIT /* the Makefile knows it where there is a git */
 #    define COLOSSUS_COMMIT ""
-/* Of posts (cmd_feed.c). */
-cmd_fn cmd_feed;
-extern const struct option_table cmd_feed_ingest_table, cmd_feed_search_table, cmd_feed_stats_table,
-    cmd_feed_verify_table, cmd_feed_vacuum_table, cmd_feed_export_table;
-
 #endif
 
 /* The option table of each command, defined in its file. A new one is declared here and listed in
