@@ -26,6 +26,7 @@ enum { MAX_ARGS = 4, MAX_PRODUCTS = 4096 };
 /* One thread's memory objects of one product. */
 struct binding {
     dnnl_memory_t a, b, c, scratch;
+    bool ran;
 };
 
 /* An operand as the caller has it: `lines` runs of `width` elements, `ld` apart. */
@@ -67,7 +68,9 @@ struct compute_dnnl {
         if (status_ != dnnl_success) dnnl_failed(status_); \
     } while (0)
 
-/* A kernel that had no room for its code is reported as one that is not implemented. */
+/* Below AVX-512 the library writes the code of its kernels when the first product of a kind runs, and
+ * calls NULL where it found no room for it: who creates or runs something for the first time asks
+ * mem_is_short() before. A kernel that had no room for its code is reported as one that is not implemented. */
 static void dnnl_failed(dnnl_status_t status)
 {
     if (status == dnnl_out_of_memory || mem_is_short()) mem_exhausted(0);
@@ -399,6 +402,8 @@ void compute_dnnl_run(struct dnnl_product *p, int thread, const void *A, const v
                       void *scratch)
 {
     struct binding *b = &p->bindings[thread];
+    if (!b->ran && mem_is_short()) mem_exhausted(0);
+    b->ran = true;
     A = stage_in(p, &p->a, A, scratch);
     if (!p->key.b_packed) B = stage_in(p, &p->b, B, scratch);
     char *c = C;
