@@ -3,14 +3,19 @@
 
     bench/bench_layouts.py curves [--steps 200]     losses of each layout beside one process
     bench/bench_layouts.py speed [--rounds 7]       steps of each layout, measured and predicted
+    bench/bench_layouts.py overlap [--rounds 7]     steps on slower networks, and what they could be
+    bench/bench_layouts.py checkpoints              what one every 20 steps costs
 
 `curves` trains the same tokens in every layout and prints how far the losses are from those of one
 process whose microbatches have the rows of all ranks of dp: the mean and the largest over the steps,
 relative. `speed` lets one process with all threads and each layout, whose ranks share them, take
 turns, with bench-machine between them; a ratio is of two neighbours, the median over the rounds
-counts. The text is the project's own source; as root or in a container set what your MPI asks for.
+counts. `overlap` plays a network on which a step's messages take half, as long as, and twice as long
+as the step takes without it: a step can take the longer of the two at best. `checkpoints` lets runs
+with and without them take turns. The text is the project's own source; as root or in a container set what your MPI asks for.
 """
 import argparse
+import datetime
 import glob
 import json
 import os
@@ -139,16 +144,71 @@ def speed(o):
         print(f"| {key} | {statistics.median(values):.2f} | {statistics.median(off[key]):.2f} |")
 
 
+def overlap(o):
+    ratios = {}
+    layouts = o.layouts.split(",") if o.layouts else ["dp2"]
+    for i in range(o.rounds):
+        for shape, text in SPEED.items():
+            if o.shapes and shape not in o.shapes.split(","):
+                continue
+            with open(f"{shape}.yaml", "w", encoding="utf-8") as f:
+                f.write(text + "\n" + SPEED_COMMON % (o.steps, o.precision))
+            for name in layouts:
+                os.environ.pop("COLOSSUS_LINK", None)
+                free = step_s(train(o, f"{shape}.yaml", name, LAYOUTS[name], ["train.threads=1"]))
+                with open(os.path.join(name, "events.jsonl"), encoding="utf-8") as lines:
+                    sent = json.loads(lines.readline())["sent_bytes"]
+                for factor in (0.5, 1, 2):
+                    os.environ["COLOSSUS_LINK"] = f"{sent / (factor * free)} B/s"
+                    slow = step_s(train(o, f"{shape}.yaml", name, LAYOUTS[name],
+                                        ["train.threads=1"]))
+                    key = f"{shape}, {name} | {factor}"
+                    ratios.setdefault(key, []).append(slow / (free * max(1, factor)))
+                    print(f"round {i + 1}  {key}: without {1e3 * free:.0f} ms, with "
+                          f"{1e3 * slow:.0f} ms", file=sys.stderr, flush=True)
+    os.environ.pop("COLOSSUS_LINK", None)
+    print("| run | messages / step without them | step / the longer of the two |")
+    print("|---|---|---|")
+    for key, values in ratios.items():
+        print(f"| {key} | {statistics.median(values):.2f} |")
+
+
+def wall_s(rows):
+    """Seconds from the third step's end to the last one's, a step."""
+    when = [datetime.datetime.fromisoformat(r["time"].replace("Z", "+00:00")) for r in rows]
+    return (when[-1] - when[2]).total_seconds() / (len(rows) - 3)
+
+
+def checkpoints(o):
+    ratios = {}
+    for i in range(o.rounds):
+        for shape in o.shapes.split(",") if o.shapes else ["dense", "experts"]:
+            with open(f"{shape}.yaml", "w", encoding="utf-8") as f:
+                f.write(SPEED[shape] + "\n" + SPEED_COMMON % (63, o.precision))
+            for name in o.layouts.split(",") if o.layouts else ["dp2"]:
+                more = ["train.threads=1", "train.tokens=1G"]
+                none = wall_s(train(o, f"{shape}.yaml", name, LAYOUTS[name], more))
+                some = wall_s(train(o, f"{shape}.yaml", name, LAYOUTS[name],
+                                    more + ["checkpoint.every=20"]))
+                ratios.setdefault(f"{shape}, {name}", []).append(some / none - 1)
+                print(f"round {i + 1}  {shape}, {name}: {1e3 * none:.1f} ms without, "
+                      f"{1e3 * some:.1f} ms with one every 20 steps", file=sys.stderr, flush=True)
+    print("| run | a checkpoint every 20 steps costs |")
+    print("|---|---|")
+    for key, values in ratios.items():
+        print(f"| {key} | {100 * statistics.median(values):+.1f} % |")
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__,
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("what", choices=["curves", "speed"])
+    p.add_argument("what", choices=["curves", "speed", "overlap", "checkpoints"])
     p.add_argument("--program", default=os.path.join(ROOT, "colossus"))
     p.add_argument("--mpirun", default="mpirun.openmpi")
     p.add_argument("--mpi-options", default="--oversubscribe")
     p.add_argument("--layouts", help="of " + ", ".join(LAYOUTS))
     p.add_argument("--shapes", help="of " + ", ".join(SPEED))
-    p.add_argument("--steps", type=int, default=0, help="default: 200 of curves, 9 of speed")
+    p.add_argument("--steps", type=int, default=0, help="default: 200 of curves, 9 of the others")
     p.add_argument("--rounds", type=int, default=7)
     p.add_argument("--precision", choices=["bf16", "fp32"], default="fp32")
     o = p.parse_args()
@@ -158,7 +218,8 @@ def main():
         os.chdir(folder)
         os.environ["XDG_CONFIG_HOME"] = folder  # what bench-machine writes stays here
         make_data(o)
-        {"curves": curves, "speed": speed}[o.what](o)
+        {"curves": curves, "speed": speed, "overlap": overlap,
+         "checkpoints": checkpoints}[o.what](o)
         os.chdir(ROOT)
 
 

@@ -22,8 +22,17 @@ struct cluster_options {
     double timeout_s; /* a message that takes longer is an error that names the rank; 0: never */
 };
 /* Joins the job that this process was started in: the ranks of mpirun or srun, or this process
- * alone. An error where a launcher started several processes that cannot be joined. */
+ * alone. An error where a launcher started several processes that cannot be joined. The variable
+ * COLOSSUS_LINK plays a slower network (cluster_link.c). */
 int cluster_open(const struct cluster_options *o, cluster_t **out, struct error *e);
+/* From here on a message that takes longer than timeout_s is an error that names the rank; 0: none is.
+ * Where for most of that time none came or went, this rank writes what it waits for and where each of
+ * its threads is to the file report_path, whose folder is made then. */
+int cluster_limit_waits(cluster_t *c, double timeout_s, const char *report_path, struct error *e);
+/* Where the ranks of a machine may all use the same CPUs, binds this rank to its share of them, and so
+ * the threads that it starts from here on; of every rank at once. Returns the number of CPUs of the
+ * share; 0: nothing was bound, because ranks are bound already or are more than the CPUs. */
+int cluster_bind(cluster_t *c, struct error *e);
 /* Whether a message has failed: from then on ranks can only be taken down. */
 bool cluster_is_lost(const cluster_t *c);
 /* Of all ranks at once, after an orderly end. Accepts NULL. */
@@ -144,6 +153,23 @@ struct cluster_health {
 /* Of every rank at once; the same answer for all but the times, which are rank 0's. A sum that came
  * out wrong is an error. */
 int cluster_examine(cluster_t *c, struct cluster_health *h, struct arena *a, struct error *e);
+
+/* ------------------------------------------------------------------ when (cluster_spans.c) */
+
+struct cluster_span {
+    const char *name, *group; /* literals, and a group's name; group NULL: work of this rank */
+    enum { CLUSTER_SPAN_WORK, CLUSTER_SPAN_CALL, CLUSTER_SPAN_BACKGROUND } kind;
+    double begin_s, end_s; /* since the recording began */
+};
+/* From here on spans go into spans[cap], which must stay until the next call; NULL: no more. */
+void cluster_record(cluster_t *c, struct cluster_span *spans, size_t cap);
+/* How many were kept so far, and how many found no place. */
+size_t cluster_recorded(cluster_t *c, size_t *lost);
+/* Work between begin and end, where a recording is under way; c may be NULL. */
+double cluster_span_begin(const cluster_t *c);
+void cluster_span_end(cluster_t *c, double begin_s, const char *name);
+
+/* ------------------------------------------------------------------ traffic */
 
 /* Bytes sent by this rank since the job began, seconds that calls of this rank waited, and of these
  * the seconds that its own thread stood still, not the one of the background. */

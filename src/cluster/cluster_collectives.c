@@ -113,7 +113,7 @@ static int round_wait(struct round *r, const char *what)
     struct cluster_message *m = r->group->lanes[r->lane].messages;
     int n = r->n;
     r->n = 0;
-    if (r->rc >= 0) r->rc = cluster_messages_wait(r->group, m, n, what);
+    if (r->rc >= 0) r->rc = cluster_messages_wait(r->group, r->lane, m, n, what);
     if (r->rc < 0) cluster_messages_cancel(r->group, m, n);
     return r->rc;
 }
@@ -250,12 +250,17 @@ int cluster_work(const struct group_ticket *t, enum cluster_lane lane)
     group_t *g = t->group;
     if (g->size == 1) return 0;
     TRY(cluster_failed(g->cluster, NULL));
+    static const char *const names[] = {
+        [GROUP_WORK_SUM] = "sum", [GROUP_WORK_REDUCE] = "reduce", [GROUP_WORK_GATHER] = "gather"};
+    double begin_s = cluster_span_begin(g->cluster);
+    int rc = 0;
     switch (t->work) {
-    case GROUP_WORK_SUM: return sum(g, lane, t->x, t->n, t->dtype);
-    case GROUP_WORK_REDUCE: return reduce(g, lane, t->x, t->bounds, t->dtype);
-    case GROUP_WORK_GATHER: return gather(g, lane, t->x, t->bounds, t->dtype);
+    case GROUP_WORK_SUM: rc = sum(g, lane, t->x, t->n, t->dtype); break;
+    case GROUP_WORK_REDUCE: rc = reduce(g, lane, t->x, t->bounds, t->dtype); break;
+    case GROUP_WORK_GATHER: rc = gather(g, lane, t->x, t->bounds, t->dtype); break;
     }
-    return 0;
+    cluster_span_messages(g, lane, begin_s, names[t->work]);
+    return rc;
 }
 
 /* What was done in the foreground; the error that stuck is the caller's, too. */
@@ -321,7 +326,10 @@ int group_exchange(group_t *g, const struct group_exchange *x, struct error *e)
     if (mine > 0)
         memcpy((uint8_t *)x->recv + x->recv_at[g->rank],
                (const uint8_t *)x->send + x->send_at[g->rank], mine);
-    return exchange(g, x) < 0 ? cluster_failed(g->cluster, e) : 0;
+    double begin_s = cluster_span_begin(g->cluster);
+    int rc = exchange(g, x);
+    cluster_span_messages(g, LANE_FRONT, begin_s, "exchange");
+    return rc < 0 ? cluster_failed(g->cluster, e) : 0;
 }
 
 static int pass(group_t *g, int peer, const void *out, void *in, size_t bytes, const char *what)
@@ -387,7 +395,10 @@ static int agree(group_t *g, int64_t *values, size_t n)
 int group_agree(group_t *g, int64_t *values, size_t n, struct error *e)
 {
     if (g->size == 1) return 0;
-    return agree(g, values, n) < 0 ? cluster_failed(g->cluster, e) : 0;
+    double begin_s = cluster_span_begin(g->cluster);
+    int rc = agree(g, values, n);
+    cluster_span_messages(g, LANE_FRONT, begin_s, "agree");
+    return rc < 0 ? cluster_failed(g->cluster, e) : 0;
 }
 
 int group_barrier(group_t *g, struct error *e)

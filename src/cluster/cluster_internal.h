@@ -12,6 +12,21 @@
  * lane of its own, so that their messages are never taken for each other. */
 enum cluster_lane { LANE_FRONT, LANE_BACK, N_LANES };
 
+/* A wait of one lane that has become long. */
+struct cluster_wait {
+    const char *what, *group; /* NULL: none */
+    int rank;                 /* the first of the job that has not answered */
+    double since_s;
+};
+struct cluster_hang { /* cluster_hang.c */
+    bool running, stop;
+    double limit_s;
+    char *path;
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+};
+
 struct cluster {
     struct cluster_transport *transport; /* NULL: one process */
     void *library;                       /* dlopen's; NULL: the transport is the caller's */
@@ -25,11 +40,20 @@ struct cluster {
     atomic_bool failed; /* `error` is filled and stays */
     pthread_mutex_t error_lock;
     struct error error;
+    struct cluster_wait waits[N_LANES]; /* under error_lock */
+    struct cluster_hang hang;
+    struct {
+        atomic_bool on;
+        pthread_mutex_t lock;
+        struct cluster_span *list;
+        size_t n, cap, lost;
+        double start_s;
+    } spans; /* cluster_spans.c */
 
-    atomic_uint_fast64_t bytes, messages;
+    atomic_uint_fast64_t bytes, messages; /* sent */
+    atomic_uint_fast64_t finished;        /* waits that came to an end */
     _Atomic double wait_s, blocked_s;
-    atomic_int waits[N_LANES]; /* the rank that a lane has waited for, for a while; -1: none */
-    atomic_bool stands;        /* the caller's thread waits for the background's */
+    atomic_bool stands; /* the caller's thread waits for the background's */
 
     /* The thread of the background, started with the first work. */
     pthread_t thread;
@@ -59,6 +83,25 @@ struct group {
  * nothing; the transport must outlive the job. */
 cluster_t *cluster_over(struct cluster_transport *t, const struct cluster_options *o);
 
+/* ------------------------------------------------------------------ cluster_link.c */
+
+/* A transport whose messages take at least as long as on a network of that rate and latency; takes
+ * ownership of `below`. */
+struct cluster_transport *cluster_link_over(struct cluster_transport *below, double bytes_per_s,
+                                            double latency_s);
+/* Puts one over *t where COLOSSUS_LINK asks for it. */
+int cluster_link_from_environment(struct cluster_transport **t, struct error *e);
+
+/* ------------------------------------------------------------------ cluster_spans.c */
+
+/* A call of a group that began at cluster_span_begin's answer and is done. */
+void cluster_span_messages(const group_t *g, enum cluster_lane lane, double begin_s,
+                           const char *name);
+
+/* ------------------------------------------------------------------ cluster_hang.c */
+
+void cluster_hang_end(cluster_t *c);
+
 /* ------------------------------------------------------------------ cluster_messages.c */
 
 struct cluster_message {
@@ -73,13 +116,14 @@ int cluster_message_send(group_t *g, enum cluster_lane lane, struct cluster_mess
 int cluster_message_recv(group_t *g, enum cluster_lane lane, struct cluster_message *m, int peer,
                          void *data, size_t bytes);
 /* Waits for n of them. `what` ("sum") is for the error. */
-int cluster_messages_wait(group_t *g, struct cluster_message *m, int n, const char *what);
+int cluster_messages_wait(group_t *g, enum cluster_lane lane, struct cluster_message *m, int n,
+                          const char *what);
 /* Forgets those of n that are still under way, after an error. */
 void cluster_messages_cancel(group_t *g, struct cluster_message *m, int n);
 /* The error that stuck, into *e; 0: none. */
 int cluster_failed(cluster_t *c, struct error *e);
 /* The rank that the caller's thread cannot go on without, for some milliseconds by now; -1: none. */
-int cluster_waits_for(const cluster_t *c);
+int cluster_waits_for(cluster_t *c);
 void cluster_add_seconds(_Atomic double *sum, double seconds);
 void *cluster_scratch(group_t *g, enum cluster_lane lane, size_t bytes);
 

@@ -120,7 +120,13 @@ static int too_late(group_t *g, const struct cluster_message *m, int n, const ch
         i++;
     error_set(&e, "rank %d, group %s: %s has waited %g s for rank %d", c->rank, g->name, what,
               c->timeout_s, g->ranks[m[i].peer]);
-    error_hint(&e, "that rank has died, hangs, or is slower than the limit on waiting");
+    if (c->hang.running)
+        error_hint(&e,
+                   "that rank has died, hangs, or is slower than cluster.timeout; what each rank "
+                   "was at stands beside '%s'",
+                   c->hang.path);
+    else
+        error_hint(&e, "that rank has died, hangs, or is slower than the limit on waiting");
     return stick(c, &e);
 }
 
@@ -141,46 +147,50 @@ void cluster_add_seconds(_Atomic double *sum, double seconds)
     }
 }
 
-/* In which lane the calling thread waits. */
-static enum cluster_lane own_lane(const cluster_t *c)
+/* For who asks where this rank is: of a wait that has become long, the first that is awaited. */
+static void note_wait(group_t *g, enum cluster_lane lane, const struct cluster_message *m,
+                      const struct cluster_wait *w)
 {
-    return c->has_thread && pthread_equal(c->thread, pthread_self()) ? LANE_BACK : LANE_FRONT;
+    cluster_t *c = g->cluster;
+    struct cluster_wait now = *w;
+    while (now.what && !m->request) /* there is one that has not come */
+        m++;
+    if (now.what) now.rank = g->ranks[m->peer];
+    pthread_mutex_lock(&c->error_lock);
+    c->waits[lane] = now;
+    pthread_mutex_unlock(&c->error_lock);
 }
 
-/* The first that is awaited, for who asks where this rank is. */
-static void say_whom(group_t *g, const struct cluster_message *m, int n)
+int cluster_waits_for(cluster_t *c)
 {
-    int i = 0;
-    while (i + 1 < n && !m[i].request)
-        i++;
-    atomic_store_explicit(&g->cluster->waits[own_lane(g->cluster)], g->ranks[m[i].peer],
-                          memory_order_relaxed);
-}
-
-int cluster_waits_for(const cluster_t *c)
-{
-    int rank = atomic_load_explicit(&c->waits[LANE_FRONT], memory_order_relaxed);
-    if (rank < 0 && atomic_load_explicit(&c->stands, memory_order_relaxed))
-        rank = atomic_load_explicit(&c->waits[LANE_BACK], memory_order_relaxed);
+    pthread_mutex_lock(&c->error_lock);
+    const struct cluster_wait *w = &c->waits[LANE_FRONT];
+    if (!w->what && atomic_load_explicit(&c->stands, memory_order_relaxed))
+        w = &c->waits[LANE_BACK];
+    int rank = w->what ? w->rank : -1;
+    pthread_mutex_unlock(&c->error_lock);
     return rank;
 }
 
-int cluster_messages_wait(group_t *g, struct cluster_message *m, int n, const char *what)
+int cluster_messages_wait(group_t *g, enum cluster_lane lane, struct cluster_message *m, int n,
+                          const char *what)
 {
     cluster_t *c = g->cluster;
     double start_s = time_now_s(), waited_s = 0;
+    bool noted = false;
     int left;
     while ((left = ask(g, m, n)) > 0) {
         TRY(cluster_failed(c, NULL)); /* the other thread's */
         waited_s = time_now_s() - start_s;
         if (c->timeout_s > 0 && waited_s > c->timeout_s) return too_late(g, m, n, what);
-        if (waited_s > YIELD_S) say_whom(g, m, n);
+        noted = waited_s > YIELD_S;
+        if (noted) note_wait(g, lane, m, &(struct cluster_wait){what, g->name, 0, start_s});
         pause_for(c, waited_s);
     }
-    enum cluster_lane lane = own_lane(c);
-    if (waited_s > YIELD_S) atomic_store_explicit(&c->waits[lane], -1, memory_order_relaxed);
+    if (noted) note_wait(g, lane, m, &(struct cluster_wait){0});
     cluster_add_seconds(&c->wait_s, waited_s);
     if (lane == LANE_FRONT) cluster_add_seconds(&c->blocked_s, waited_s);
+    atomic_fetch_add_explicit(&c->finished, 1, memory_order_relaxed);
     return left;
 }
 

@@ -113,7 +113,7 @@ static int load(cluster_t *c, const struct cluster_launch *l, struct error *e)
         error_hint(e, "build both again");
     }
     arena_fini(&a);
-    return rc;
+    return rc < 0 ? rc : cluster_link_from_environment(&c->transport, e);
 }
 
 /* ------------------------------------------------------------------ open, close */
@@ -132,10 +132,9 @@ static void fill(cluster_t *c, const struct cluster_options *o)
     c->size = t ? t->size : 1;
     c->timeout_s = o ? o->timeout_s : 0;
     c->patient = t && t->local_size > cluster_host_cpus();
-    for (int i = 0; i < N_LANES; i++)
-        c->waits[i] = -1;
     pthread_mutex_init(&c->transport_lock, NULL);
     pthread_mutex_init(&c->error_lock, NULL);
+    pthread_mutex_init(&c->spans.lock, NULL);
     pthread_mutex_init(&c->queue_lock, NULL);
     pthread_cond_init(&c->queue_changed, NULL);
     int *ranks = mem_calloc((size_t)c->size, sizeof(*ranks));
@@ -178,6 +177,7 @@ int cluster_open(const struct cluster_options *o, cluster_t **out, struct error 
 void cluster_close(cluster_t *c)
 {
     if (!c) return;
+    cluster_hang_end(c);
     if (c->has_thread) {
         pthread_mutex_lock(&c->queue_lock);
         c->stop = true;
@@ -189,6 +189,7 @@ void cluster_close(cluster_t *c)
     if (c->library && c->transport) c->transport->close(c->transport);
     pthread_mutex_destroy(&c->transport_lock);
     pthread_mutex_destroy(&c->error_lock);
+    pthread_mutex_destroy(&c->spans.lock);
     pthread_mutex_destroy(&c->queue_lock);
     pthread_cond_destroy(&c->queue_changed);
     mem_free(c);

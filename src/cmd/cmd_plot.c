@@ -1,14 +1,17 @@
-/* cmd_plot.c: `colossus plot RUN`: the curves of a run, in the terminal and as SVG. */
+/* cmd_plot.c: `colossus plot RUN`: the curves of a run, or a step of its ranks, in the terminal and as
+ * SVG. */
 #include "cmd/cmd.h"
 #include "train/train.h"
 
 struct plot_options {
-    bool quiet;
+    bool quiet, timeline;
 };
 
 static const struct option rows[] = {
     {"quiet", 'q', OPTION_BOOL, offsetof(struct plot_options, quiet), NULL, "false", 0, 0, NULL,
      "write the SVG files only"},
+    {"timeline", 't', OPTION_BOOL, offsetof(struct plot_options, timeline), NULL, "false", 0, 0,
+     NULL, "the last recorded step of every rank with its communication, instead of the curves"},
 };
 
 const struct option_table cmd_plot_table = {
@@ -16,8 +19,11 @@ const struct option_table cmd_plot_table = {
     "RUN... [options]",
     "loss and throughput curves of a run",
     "RUN is a run folder, also of a run in progress; loss.svg and throughput.svg are written\n"
-    "into it.\n\n"
-    "  colossus plot runs/fortunes",
+    "into it. --timeline shows what every rank did in a step, its own work and its messages, in\n"
+    "the terminal and as timeline.svg; a run records its third step and then every hundredth\n"
+    "(log.timeline_every).\n\n"
+    "  colossus plot runs/fortunes\n"
+    "  colossus plot runs/fortunes --timeline",
     rows,
     ARRAY_LEN(rows)};
 
@@ -30,6 +36,11 @@ static int plot(const struct option_line *l, void *options, struct error *e)
     }
     for (int i = 0; i < l->n_rest; i++) {
         const char *run = l->rest[i];
+        if (o->timeline) {
+            TRY(train_plot_timeline(run, o->quiet ? NULL : stdout, e));
+            if (!o->quiet) printf("%s/timeline.svg\n", run);
+            continue;
+        }
         TRY(train_plot(run, o->quiet ? NULL : stdout, e));
         if (!o->quiet) printf("%s/loss.svg\n%s/throughput.svg\n", run, run);
     }

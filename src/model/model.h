@@ -320,12 +320,17 @@ struct model_exchange {
  * anything that the pass has computed is used. */
 struct model_hooks {
     void *ctx;
-    /* sum over the tensor-parallel group of act [rows, D] (after attention output and ffn down), and
-     * where the vocabulary is divided of the residual and of the head's sums */
-    void (*reduce_output)(void *ctx, void *x, size_t n, enum compute_dtype dtype);
-    /* sum over the same group of a gradient at a sub-layer's input, or of the gradient of the
-     * routing weights */
-    void (*reduce_input_grad)(void *ctx, void *x, size_t n, enum compute_dtype dtype);
+    /* Sum of x [n] over the tensor-parallel group, for all of it: of the head's sums, the routing
+     * weights' gradient, and of what a sub-layer gives without training. */
+    void (*sum_tensor)(void *ctx, void *x, size_t n, enum compute_dtype dtype);
+    /* The same of rows that the group has divided (model_own_rows): process r's part of x is
+     * x[bounds[r] .. bounds[r + 1]), and gets the sum; or is given to all. Of a sub-layer's output
+     * and its input's gradient; of its input and its output's gradient. */
+    void (*sum_rows)(void *ctx, void *x, const size_t *bounds, enum compute_dtype dtype);
+    void (*gather_rows)(void *ctx, void *x, const size_t *bounds, enum compute_dtype dtype);
+    /* weights of rows [first, first + count) of the parameter table are read from here on; called in
+     * a forward pass, in the order of the table */
+    void (*weights_wanted)(void *ctx, size_t first, size_t count);
     /* gradients of rows [first, first + count) of the parameter table are final for this
      * microbatch; called during backward, last layer first */
     void (*grads_ready)(void *ctx, size_t first, size_t count);
@@ -337,6 +342,24 @@ struct model_hooks {
      * be believed then. Called by all of them at the same places of a pass. */
     int (*exchange)(void *ctx, const struct model_exchange *x);
 };
+
+/* Processes of a tensor-parallel group that train divide the rows of a microbatch for what lies between
+ * their products: residual, norms and their gradients (Korthikanti et al. 2022, 2205.05198). M rows:
+ * this one has [first, first + n) of them. The gradients of norms are then of these rows, and still to
+ * be summed over the group (param_is_of_rows). */
+struct model_own_rows {
+    int64_t first, n;
+};
+static inline struct model_own_rows model_own_rows(const struct model_shard *s, int64_t M)
+{
+    int64_t parts = s->tensor_size > 1 ? s->tensor_size : 1;
+    int64_t first = s->tensor_rank * M / parts;
+    return (struct model_own_rows){first, (s->tensor_rank + 1) * M / parts - first};
+}
+static inline bool param_is_of_rows(const struct param *p)
+{
+    return p->kind == PARAM_NORM;
+}
 
 /* What the backward pass computes again instead of keeping it. The results are the same bits. */
 enum model_recompute {

@@ -17,11 +17,6 @@
 #include <math.h>
 #include <string.h>
 
-static void reduce_input_grad(struct model *m, void *x, int64_t n, enum compute_dtype dtype)
-{
-    if (m->hooks.reduce_input_grad) m->hooks.reduce_input_grad(m->hooks.ctx, x, (size_t)n, dtype);
-}
-
 static void grads_ready(struct model *m, size_t first, size_t count)
 {
     if (m->hooks.grads_ready) m->hooks.grads_ready(m->hooks.ctx, first, count);
@@ -50,7 +45,7 @@ static void backward_attention(struct model *m, int64_t layer, const struct mode
     compute_rope(m->compute, &rope);
     compute_linear_backward_weight(l->linears[LINEAR_QKV], rows, s->d_qkv, a->x_attn, !first);
     compute_linear_backward_input(l->linears[LINEAR_QKV], rows, s->d_qkv, s->da, act);
-    reduce_input_grad(m, s->da, r->M * d->D, act);
+    model_sum_rows(m, r, s->da);
 }
 
 /* ------------------------------------------------------------------ feed-forward */
@@ -108,7 +103,8 @@ static void backward_router(struct model *m, int64_t layer, int64_t M,
 
     for (int64_t i = 0; i < M * d->k; i++)
         s->d_weight[i] = s->d_sorted[r->slot_row[i]];
-    reduce_input_grad(m, s->d_weight, M * d->k, COMPUTE_F32);
+    if (m->hooks.sum_tensor)
+        m->hooks.sum_tensor(m->hooks.ctx, s->d_weight, (size_t)(M * d->k), COMPUTE_F32);
     const double *routed = slot->routed + layer * 2 * d->E;
     for (int64_t e = 0; e < d->E; e++)
         s->share[e] = (float)(m->hooks.sum_routing
@@ -127,9 +123,10 @@ static void backward_router(struct model *m, int64_t layer, int64_t M,
 
 /* dy of y_ffn -> da of x_ffn. Every process of a tensor-parallel group has the whole gradient of the
  * routing weights and so of the router's input; only the first adds it to what is summed. */
-static void backward_ffn(struct model *m, int64_t layer, int64_t M, const struct model_slot *slot,
-                         const struct model_stage_grad *g)
+static void backward_ffn(struct model *m, int64_t layer, const struct model_rows *rows,
+                         const struct model_slot *slot, const struct model_stage_grad *g)
 {
+    int64_t M = rows->M;
     const struct model_dims *d = &m->dims;
     const struct model_layer *l = &m->layers[layer];
     const struct model_acts *a = &slot->layers[layer];
@@ -146,39 +143,47 @@ static void backward_ffn(struct model *m, int64_t layer, int64_t M, const struct
                                     router, 1,    s->da};
         compute_combine(m->compute, &c);
     }
-    reduce_input_grad(m, s->da, M * d->D, compute_act_dtype(m->compute));
+    model_sum_rows(m, rows, s->da);
 }
 
 /* ------------------------------------------------------------------ the whole */
 
-/* Embedding rows behind the head's gradient, or behind zeros. */
-static void backward_embedding(struct model *m, const struct model_batch *b, bool first)
+/* Embedding rows behind the head's gradient, or behind zeros. Where rows are divided, the gradient of
+ * each is needed where its id is. */
+static void backward_embedding(struct model *m, const struct model_batch *b,
+                               const struct model_rows *r, bool first)
 {
     const struct model_dims *d = &m->dims;
+    float *dh = m->scratch.dh;
+    if (r->own.first > 0)
+        memmove(dh + r->own.first * d->D, dh, (size_t)(r->own.n * d->D) * sizeof(*dh));
+    model_gather_rows(m, r, dh, COMPUTE_F32);
     struct compute_embed embed = model_embed(m, b->B * b->T, b->inputs);
     if (first && !(m->config.tied_embeddings && m->has_head))
         memset(m->embedding.g, 0, (size_t)(d->Vh * d->D) * sizeof(float));
-    compute_embed_backward(m->compute, &embed, m->scratch.dh, m->embedding.g);
+    compute_embed_backward(m->compute, &embed, dh, m->embedding.g);
 }
 
 /* The norm in front of the first layer. At a border of stages its gradient is worked out as in the
  * seam that the whole model has there. */
-static void backward_norm_in(struct model *m, const struct model_slot *slot, int64_t M, bool first)
+static void backward_norm_in(struct model *m, const struct model_slot *slot,
+                             const struct model_rows *r, bool first)
 {
     struct model_scratch *s = &m->scratch;
     const struct model_layer *l = &m->layers[0];
+    const void *da = model_own_act(m, r, s->da);
     if (m->has_embedding) {
-        struct compute_norm norm = model_norm_in(m, 0, M, &slot->layers[0]);
+        struct compute_norm norm = model_norm_in(m, 0, r, &slot->layers[0]);
         norm.rstd = slot->rstd0;
-        struct compute_norm_grad grad = {s->da, s->dh, l->attn_norm.g, true, !first};
+        struct compute_norm_grad grad = {da, s->dh, l->attn_norm.g, true, !first};
         compute_rmsnorm_backward(m->compute, &norm, &grad);
         return;
     }
-    struct compute_seam seam = {.M = M, .D = m->dims.D, .eps = (float)m->config.rms_eps};
+    struct compute_seam seam = {.M = r->own.n, .D = m->dims.D, .eps = (float)m->config.rms_eps};
     seam.h_out = slot->h0;
     seam.g_next = l->attn_norm.w;
     seam.rstd_next = slot->rstd0;
-    struct compute_seam_grad grad = {.da = s->da, .dh = s->dh, .accumulate = !first};
+    struct compute_seam_grad grad = {.da = da, .dh = s->dh, .accumulate = !first};
     grad.dg_next = l->attn_norm.g;
     compute_seam_backward(m->compute, &seam, &grad);
 }
@@ -201,7 +206,9 @@ void model_backward(struct model *m, const struct model_slot *slot, const struct
     struct model_scratch *s = &m->scratch;
     struct model_rows r = model_rows_of(m, b);
     bool first = g->first;
-    size_t residual = (size_t)(r.M * d->D) * sizeof(float);
+    size_t residual = (size_t)(r.own.n * d->D) * sizeof(float);
+    enum compute_dtype act = compute_act_dtype(m->compute);
+    void *da = model_own_act(m, &r, s->da), *dy = model_own_act(m, &r, s->dy);
 
     if (m->has_head)
         memset(s->dh, 0, residual);
@@ -212,25 +219,27 @@ void model_backward(struct model *m, const struct model_slot *slot, const struct
         const struct model_acts *a = &slot->layers[i];
         bool last = i + 1 == d->L;
         model_block_again(m, i, &r, a);
-        struct compute_seam seam = model_seam_ffn(m, i, r.M, a);
-        struct compute_seam_grad grad = {s->da, s->dh, s->dy, .accumulate = !first};
+        struct compute_seam seam = model_seam_ffn(m, i, &r, a);
+        struct compute_seam_grad grad = {da, s->dh, dy, .accumulate = !first};
         grad.dg_post = l->layer_output_norm.g;
         grad.dg_next = last ? m->output_norm.g : m->layers[i + 1].attn_norm.g;
         if (last && !m->has_head) grad.da = NULL;
         compute_seam_backward(m->compute, &seam, &grad);
         ready_behind(m, i);
-        backward_ffn(m, i, r.M, slot, g);
-        seam = model_seam_attn(m, i, r.M, a);
-        grad.da = s->da;
+        model_gather_rows(m, &r, s->dy, act);
+        backward_ffn(m, i, &r, slot, g);
+        seam = model_seam_attn(m, i, &r, a);
+        grad.da = da;
         grad.dg_post = l->attn_output_norm.g;
         grad.dg_next = l->ffn_norm.g;
         compute_seam_backward(m->compute, &seam, &grad);
+        model_gather_rows(m, &r, s->dy, act);
         backward_attention(m, i, &r, a, first);
     }
-    backward_norm_in(m, slot, r.M, first);
+    backward_norm_in(m, slot, &r, first);
     grads_ready(m, m->layers[0].first_param, m->layers[0].n_params);
     if (m->has_embedding) {
-        backward_embedding(m, b, first);
+        backward_embedding(m, b, &r, first);
         grads_ready(m, 0, 1);
     } else {
         memcpy(g->d_in, s->dh, residual);

@@ -14,6 +14,10 @@
  * second product: W_down (w * act) = w * W_down act. Then the scatter is a plain sum, and the
  * gradient of w comes out of the gated unit's backward pass without the experts' output.
  *
+ * Tensor-parallel processes that train have all rows in their products, and between them, from the sum
+ * of a sub-layer's parts to the input of the next one, each its own (model_own_rows): the sum goes to
+ * whose row it is, and the normalised row to all.
+ *
  * Where activations lie is the caller's: arrays come in a struct model_acts. With selective
  * recomputation those of the feed-forward's inside are shared by all layers, with full recomputation
  * all but h_in are; model_block_again makes them once more for the backward pass, by the same
@@ -93,52 +97,57 @@ struct compute_rope model_rope(const struct model *m, int64_t layer, const struc
     };
 }
 
-struct compute_norm model_norm_in(const struct model *m, int64_t layer, int64_t M,
+void *model_own_act(const struct model *m, const struct model_rows *r, void *x)
+{
+    return x ? model_act_at(m, x, r->own.first * m->dims.D) : NULL;
+}
+
+struct compute_norm model_norm_in(const struct model *m, int64_t layer, const struct model_rows *r,
                                   const struct model_acts *a)
 {
-    return (struct compute_norm){.M = M,
+    return (struct compute_norm){.M = r->own.n,
                                  .D = m->dims.D,
                                  .eps = (float)m->config.rms_eps,
                                  .x = a->h_in,
                                  .g = m->layers[layer].attn_norm.w,
-                                 .y = a->x_attn};
+                                 .y = model_own_act(m, r, a->x_attn)};
 }
 
-struct compute_seam model_seam_attn(const struct model *m, int64_t layer, int64_t M,
-                                    const struct model_acts *a)
+struct compute_seam model_seam_attn(const struct model *m, int64_t layer,
+                                    const struct model_rows *r, const struct model_acts *a)
 {
     const struct model_layer *l = &m->layers[layer];
     return (struct compute_seam){
-        .M = M,
+        .M = r->own.n,
         .D = m->dims.D,
         .eps = (float)m->config.rms_eps,
         .h = a->h_in,
-        .y = a->y_attn,
+        .y = model_own_act(m, r, a->y_attn),
         .g_post = l->attn_output_norm.w,
         .g_next = l->ffn_norm.w,
         .h_out = a->h_mid,
-        .a = a->x_ffn,
+        .a = model_own_act(m, r, a->x_ffn),
         .rstd_post = a->rstd_attn_post,
         .rstd_next = a->rstd_attn_next,
         .scale = (float)m->config.residual_multiplier,
     };
 }
 
-struct compute_seam model_seam_ffn(const struct model *m, int64_t layer, int64_t M,
+struct compute_seam model_seam_ffn(const struct model *m, int64_t layer, const struct model_rows *r,
                                    const struct model_acts *a)
 {
     const struct model_layer *l = &m->layers[layer];
     bool last = layer + 1 == m->dims.L; /* without a head nothing is behind it: x_next is NULL */
     return (struct compute_seam){
-        .M = M,
+        .M = r->own.n,
         .D = m->dims.D,
         .eps = (float)m->config.rms_eps,
         .h = a->h_mid,
-        .y = a->y_ffn,
+        .y = model_own_act(m, r, a->y_ffn),
         .g_post = l->layer_output_norm.w,
         .g_next = last ? m->output_norm.w : m->layers[layer + 1].attn_norm.w,
         .h_out = a->h_out,
-        .a = a->x_next,
+        .a = model_own_act(m, r, a->x_next),
         .rstd_post = a->rstd_ffn_post,
         .rstd_next = a->rstd_ffn_next,
         .scale = (float)m->config.residual_multiplier,
@@ -147,12 +156,31 @@ struct compute_seam model_seam_ffn(const struct model *m, int64_t layer, int64_t
 
 /* ------------------------------------------------------------------ sub-layers */
 
-/* The sum over a tensor-parallel group; a process alone has no hook. */
-static void reduce_output(struct model *m, void *x, int64_t M)
+void model_want_weights(struct model *m, int64_t layer)
 {
-    if (m->hooks.reduce_output)
-        m->hooks.reduce_output(m->hooks.ctx, x, (size_t)(M * m->dims.D),
-                               compute_act_dtype(m->compute));
+    const struct model_layer *l = &m->layers[MIN(layer, m->dims.L - 1)];
+    size_t first = layer == 0 ? 0 : l->first_param, end = l->first_param + l->n_params;
+    if (layer == m->dims.L) {
+        first = end;
+        end = m->params.n_rows;
+    }
+    if (m->hooks.weights_wanted && end > first)
+        m->hooks.weights_wanted(m->hooks.ctx, first, end - first);
+}
+
+void model_sum_rows(struct model *m, const struct model_rows *r, void *x)
+{
+    enum compute_dtype act = compute_act_dtype(m->compute);
+    if (r->bounds)
+        m->hooks.sum_rows(m->hooks.ctx, x, r->bounds, act);
+    else if (m->hooks.sum_tensor)
+        m->hooks.sum_tensor(m->hooks.ctx, x, (size_t)(r->M * m->dims.D), act);
+}
+
+void model_gather_rows(struct model *m, const struct model_rows *r, void *x,
+                       enum compute_dtype dtype)
+{
+    if (r->bounds) m->hooks.gather_rows(m->hooks.ctx, x, r->bounds, dtype);
 }
 
 /* The attention of runs: keys and values go to their pages first. */
@@ -226,8 +254,8 @@ static void forward_attention(struct model *m, int64_t layer, const struct model
         compute_attention_forward(m->compute, &attention);
     }
     compute_linear_forward(l->linears[LINEAR_OUT], rows, a->o, a->y_attn, act);
-    reduce_output(m, a->y_attn, r->M);
-    add_bias(m, &l->output_bias, r->M, m->dims.D, a->y_attn, m->dims.D);
+    model_sum_rows(m, r, a->y_attn);
+    add_bias(m, &l->output_bias, r->own.n, m->dims.D, model_own_act(m, r, a->y_attn), m->dims.D);
 }
 
 /* Selects the experts again, with biases that deal the rows evenly. */
@@ -345,20 +373,29 @@ static void forward_ffn(struct model *m, int64_t layer, const struct model_rows 
         c.out = a->y_ffn;
         compute_combine(m->compute, &c);
     }
-    reduce_output(m, a->y_ffn, M);
+    model_sum_rows(m, r, a->y_ffn);
 }
 
 /* ------------------------------------------------------------------ a layer */
 
+static void block(struct model *m, int64_t layer, const struct model_rows *r,
+                  const struct model_acts *a)
+{
+    forward_attention(m, layer, r, a);
+    struct compute_seam seam = model_seam_attn(m, layer, r, a);
+    compute_seam_forward(m->compute, &seam);
+    model_gather_rows(m, r, a->x_ffn, compute_act_dtype(m->compute));
+    forward_ffn(m, layer, r, a);
+    model_want_weights(m, layer + 1); /* the seam has its norm */
+    seam = model_seam_ffn(m, layer, r, a);
+    compute_seam_forward(m->compute, &seam);
+}
+
 void model_block_forward(struct model *m, int64_t layer, const struct model_rows *r,
                          const struct model_acts *a)
 {
-    forward_attention(m, layer, r, a);
-    struct compute_seam seam = model_seam_attn(m, layer, r->M, a);
-    compute_seam_forward(m->compute, &seam);
-    forward_ffn(m, layer, r, a);
-    seam = model_seam_ffn(m, layer, r->M, a);
-    compute_seam_forward(m->compute, &seam);
+    block(m, layer, r, a);
+    if (a->x_next) model_gather_rows(m, r, a->x_next, compute_act_dtype(m->compute));
 }
 
 void model_block_again(struct model *m, int64_t layer, const struct model_rows *r,
@@ -369,8 +406,9 @@ void model_block_again(struct model *m, int64_t layer, const struct model_rows *
         if (m->dims.Fd) forward_dense_in(m, &m->layers[layer], r->M, a);
     }
     if (m->recompute == MODEL_RECOMPUTE_FULL) {
-        struct compute_norm norm = model_norm_in(m, layer, r->M, a);
+        struct compute_norm norm = model_norm_in(m, layer, r, a);
         compute_rmsnorm(m->compute, &norm);
-        model_block_forward(m, layer, r, a);
+        model_gather_rows(m, r, a->x_attn, compute_act_dtype(m->compute));
+        block(m, layer, r, a); /* what is behind it has its input */
     }
 }

@@ -336,8 +336,11 @@ static int64_t make_runs(struct model_decoder *d, const struct model_row *rows, 
 /* At most MODEL_DECODER_ROWS rows through the layers: leaves x_final. */
 static void pass_layers(struct model_decoder *d, const struct model_row *rows, int64_t n)
 {
-    struct model_rows r = {
-        .M = n, .T = n, .rope = (const float *const *)d->rope, .position = d->position};
+    struct model_rows r = {.M = n,
+                           .T = n,
+                           .rope = (const float *const *)d->rope,
+                           .position = d->position,
+                           .own = {0, n}};
     r.runs = d->runs;
     r.n_runs = make_runs(d, rows, n);
     model_forward_rows(d->m, &d->slot, &r, d->tokens, NULL);

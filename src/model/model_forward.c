@@ -93,7 +93,17 @@ struct model_rows model_rows_of(const struct model *m, const struct model_batch 
                            .doc_start = b->doc_start,
                            .window_start = m->window_start,
                            .rope = (const float *const *)m->rope,
-                           .balance = b->balance};
+                           .balance = b->balance,
+                           .own = {0, b->B * b->T}};
+    if (model_divides_rows(m)) {
+        struct model_shard part = m->shard;
+        for (part.tensor_rank = 0; part.tensor_rank < m->shard.tensor_size; part.tensor_rank++)
+            m->row_bounds[part.tensor_rank] =
+                (size_t)(model_own_rows(&part, r.M).first * m->dims.D);
+        m->row_bounds[m->shard.tensor_size] = (size_t)(r.M * m->dims.D);
+        r.bounds = m->row_bounds;
+        r.own = model_own_rows(&m->shard, r.M);
+    }
     for (int64_t i = 0; i < r.M && m->window_start; i++) {
         int32_t first = (int32_t)(i % b->T) - window + 1;
         m->window_start[i] = MAX(first, b->doc_start ? b->doc_start[i] : 0);
@@ -101,24 +111,35 @@ struct model_rows model_rows_of(const struct model *m, const struct model_batch 
     return r;
 }
 
+/* What each process of a tensor-parallel group found of the rows' ids, added up; own rows to the
+ * front. */
+static void sum_embedded(struct model *m, const struct model_rows *r, float *h)
+{
+    size_t D = (size_t)m->dims.D;
+    if (model_divides_vocabulary(m)) m->hooks.sum_rows(m->hooks.ctx, h, r->bounds, COMPUTE_F32);
+    if (r->own.first > 0)
+        memmove(h, h + (size_t)r->own.first * D, (size_t)r->own.n * D * sizeof(*h));
+}
+
 void model_forward_rows(struct model *m, const struct model_slot *s, const struct model_rows *r,
                         const uint32_t *tokens, struct model_stats *stats)
 {
     const struct model_dims *d = &m->dims;
     struct compute_embed embed = model_embed(m, r->M, tokens);
+    model_want_weights(m, 0);
     if (m->has_embedding) model_check_tokens(m, tokens, r->M);
     if (m->table)
         compute_linear_embed(m->table, &embed, s->h0);
     else if (m->has_embedding)
         compute_embed(m->compute, &embed, m->embedding.w, s->h0);
-    if (m->has_embedding && model_divides_vocabulary(m))
-        m->hooks.reduce_output(m->hooks.ctx, s->h0, (size_t)(r->M * d->D), COMPUTE_F32);
-    struct compute_norm norm = model_norm_in(m, 0, r->M, &s->layers[0]);
+    if (m->has_embedding) sum_embedded(m, r, s->h0);
+    struct compute_norm norm = model_norm_in(m, 0, r, &s->layers[0]);
     norm.rstd = s->rstd0;
     if (norm.g)
         compute_rmsnorm(m->compute, &norm);
     else
-        compute_to_act(m->compute, norm.x, (size_t)(r->M * d->D), norm.y);
+        compute_to_act(m->compute, norm.x, (size_t)(r->own.n * d->D), norm.y);
+    model_gather_rows(m, r, s->layers[0].x_attn, compute_act_dtype(m->compute));
     for (int64_t i = 0; i < d->L; i++) {
         model_block_forward(m, i, r, &s->layers[i]);
         if (stats && d->E) add_router_stats(m, i, s, r->M, stats);

@@ -74,24 +74,25 @@ struct model_routing {
 };
 
 /* The activations of one layer: what its forward pass reads and leaves for its backward pass. A
- * layer does not know whether its arrays are its own or shared with other layers. */
+ * layer does not know whether its arrays are its own or shared with other layers. S: rows of this
+ * process (model_own_rows), M where they are not divided. */
 struct model_acts {
-    const float *h_in; /* [M, D] residual in front of the layer */
+    const float *h_in; /* [S, D] residual in front of the layer */
     void *x_attn;      /* act [M, D] input of the attention: h_in, normalised */
     void *qkv;         /* act [M, (H + 2K) h], rotated */
     void *o;           /* act [M, H h] */
     float *lse;        /* [B, H, T] */
     void *y_attn;      /* act [M, D] */
-    float *h_mid;      /* [M, D] residual behind the attention */
-    float *rstd_attn_post, *rstd_attn_next; /* [M] */
+    float *h_mid;      /* [S, D] residual behind the attention */
+    float *rstd_attn_post, *rstd_attn_next; /* [S] */
     void *x_ffn;                            /* act [M, D] */
     struct model_routing routing;
-    void *x_rows;   /* act [Rh, D] the experts' input: x_ffn by row */
-    void *gu;       /* act [Rh, 2F] */
-    void *gu_dense; /* act [M, 2Fd] */
-    void *y_ffn;    /* act [M, D] */
-    float *h_out;   /* [M, D] residual behind the layer */
-    float *rstd_ffn_post, *rstd_ffn_next;
+    void *x_rows;                         /* act [Rh, D] the experts' input: x_ffn by row */
+    void *gu;                             /* act [Rh, 2F] */
+    void *gu_dense;                       /* act [M, 2Fd] */
+    void *y_ffn;                          /* act [M, D] */
+    float *h_out;                         /* [S, D] residual behind the layer */
+    float *rstd_ffn_post, *rstd_ffn_next; /* [S] */
     void *x_next; /* act [M, D] normalised input of the next layer, or of the head */
     /* Used by one sub-layer at a time, never kept: */
     void *hidden;  /* act [max(Rh F, M Fd)] what the gated unit gives */
@@ -103,9 +104,10 @@ struct model_acts {
  * way (a pipeline, a decoder) has a slot for each. */
 struct model_slot {
     struct model_acts *layers; /* [L] */
-    float *h0;                 /* [M, D] embedded tokens, or what comes from the stage in front */
-    float *rstd0;              /* [M] of the first norm */
-    void *x_final;             /* act [M, D] normalised input of the head, where there is one */
+    float *h0;      /* [S, D] embedded tokens, or what comes from the stage in front; of the
+                                  first stage it has place for [M, D] */
+    float *rstd0;   /* [S] of the first norm */
+    void *x_final;  /* act [M, D] normalised input of the head, where there is one */
     double *routed; /* [L, 2, E] routed slots and sums of probabilities of the pass, and behind
                                   them its tokens: with sum_routing, of all processes */
 };
@@ -120,7 +122,9 @@ struct model_rows {
     const int32_t *position;     /* [M] of runs */
     const struct compute_paged_run *runs;
     int64_t n_runs; /* 0: whole sequences */
-    bool balance;   /* model_batch's */
+    struct model_own_rows own;
+    const size_t *bounds; /* [tensor_size + 1] elements of act [M, D]; NULL: own are all */
+    bool balance;         /* model_batch's */
 };
 
 /* w is NULL of what a form lacks. */
@@ -137,7 +141,7 @@ struct model_layer {
  * input, and of the dense branch's input, lie in y_rows and y_dense of the layer. */
 struct model_scratch {
     void *d_hidden;    /* as hidden */
-    float *dh;         /* [M, D] gradient of the residual */
+    float *dh;         /* [S, D] gradient of the residual; as h0 */
     void *da, *dy;     /* act [M, D] gradients of a sub-layer's input and output */
     void *d_o;         /* act [M, H h] */
     void *d_qkv;       /* act [M, (H + 2K) h] */
@@ -206,6 +210,7 @@ struct model {
     float *batch_bias;            /* [L, E] with which the last batch was dealt evenly; training */
     float *rope[MODEL_ROTATIONS]; /* compute_rope_table of T positions each */
     int32_t *window_start;        /* [B T], where a layer has a window */
+    size_t *row_bounds;           /* [tensor_size + 1] of a pass, where rows are divided */
     struct model_tensor embedding, output_norm;
     struct model_layer *layers;
     struct model_slot slot;
@@ -236,6 +241,12 @@ static inline int64_t model_row_align(const struct model *m)
     return m->training && !model_is_divided(m) ? COMPUTE_ROW_ALIGN : 1;
 }
 
+/* Whether the processes of a tensor-parallel group divide rows between their products. */
+static inline bool model_divides_rows(const struct model *m)
+{
+    return m->training && m->shard.tensor_size > 1;
+}
+
 /* Whether other processes hold some rows of embedding and head. */
 static inline bool model_divides_vocabulary(const struct model *m)
 {
@@ -264,13 +275,23 @@ struct compute_rope model_rope(const struct model *m, int64_t layer, const struc
                                bool backward, void *qkv);
 /* The norm in front of a layer, which makes x_attn of h_in; the layer has one. Behind another layer
  * the seam does it. */
-struct compute_norm model_norm_in(const struct model *m, int64_t layer, int64_t M,
+struct compute_norm model_norm_in(const struct model *m, int64_t layer, const struct model_rows *r,
                                   const struct model_acts *a);
 /* The seams of a layer: behind its attention, and behind its feed-forward. */
-struct compute_seam model_seam_attn(const struct model *m, int64_t layer, int64_t M,
-                                    const struct model_acts *a);
-struct compute_seam model_seam_ffn(const struct model *m, int64_t layer, int64_t M,
+struct compute_seam model_seam_attn(const struct model *m, int64_t layer,
+                                    const struct model_rows *r, const struct model_acts *a);
+struct compute_seam model_seam_ffn(const struct model *m, int64_t layer, const struct model_rows *r,
                                    const struct model_acts *a);
+/* Tells whoever brings weights that those of a layer are needed: with layer 0 what is in front of it,
+ * too; layer L stands for what is behind the last. */
+void model_want_weights(struct model *m, int64_t layer);
+/* Own rows of act x [M, D], which may be NULL. */
+void *model_own_act(const struct model *m, const struct model_rows *r, void *x);
+/* Of a sub-layer's result: its sum over the tensor-parallel group, for own rows at least; and own rows
+ * for all. Nothing is to be done where the rows are not divided, or the group is one process. */
+void model_sum_rows(struct model *m, const struct model_rows *r, void *x);
+void model_gather_rows(struct model *m, const struct model_rows *r, void *x,
+                       enum compute_dtype dtype);
 /* One layer: from h_in and x_attn to everything else in *a. */
 void model_block_forward(struct model *m, int64_t layer, const struct model_rows *r,
                          const struct model_acts *a);

@@ -11,7 +11,8 @@
  *   a (3 D + D + 2 Hh + 2 Kh) attention in, out and post-norm; y of both branches; q, k, v, o
  *   a (2F + D) R/M or a 2 Fd  gate and up; the experts' gathered input. The product of gate and up
  *                             is computed again
- *   8 D + 4 (H + 4 + E + ...) the residual twice in fp32, and a few numbers per row
+ *   8 D + 4 (H + 4 + E + ...) the residual twice in fp32, and a few numbers per row; of own rows only
+ *                             (model_own_rows), where tensor-parallel processes divide them
  * The rest is scratch shared by all layers, or belongs to the head, which works in chunks. */
 #include "model/model_internal.h"
 
@@ -104,6 +105,18 @@ static int64_t held_rows(const struct model *m, int64_t M)
     return compute_dispatch_rows(M * senders(m), d->Eh, d->k, COMPUTE_ROW_ALIGN);
 }
 
+/* Rows of M that are this process's between products, at most. */
+static int64_t own_rows(const struct model *m, int64_t M)
+{
+    return model_divides_rows(m) ? (M + m->shard.tensor_size - 1) / m->shard.tensor_size : M;
+}
+
+/* Where rows of all processes come together: at the embedding. */
+static int64_t end_rows(const struct model *m, int64_t M)
+{
+    return m->has_embedding ? M : own_rows(m, M);
+}
+
 static void layout_held(struct model_carver *c, struct model_routing *r)
 {
     const struct model *m = c->m;
@@ -164,7 +177,7 @@ static void layout_acts(struct model_carver *c, struct model_acts *a)
 {
     const struct model *m = c->m;
     const struct model_dims *d = &m->dims;
-    int64_t M = c->M;
+    int64_t M = c->M, S = own_rows(m, M);
     a->x_attn = carve_act(c, REGION_ACTIVATIONS, M * d->D);
     a->qkv = carve_act(c, REGION_ACTIVATIONS, M * model_qkv_width(m));
     a->o = carve_act(c, REGION_ACTIVATIONS, M * d->H * d->h);
@@ -172,10 +185,10 @@ static void layout_acts(struct model_carver *c, struct model_acts *a)
     a->y_attn = carve_act(c, REGION_ACTIVATIONS, M * d->D);
     a->x_ffn = carve_act(c, REGION_ACTIVATIONS, M * d->D);
     a->y_ffn = carve_act(c, REGION_ACTIVATIONS, M * d->D);
-    a->rstd_attn_post = carve_f32(c, REGION_ACTIVATIONS, M);
-    a->rstd_attn_next = carve_f32(c, REGION_ACTIVATIONS, M);
-    a->rstd_ffn_post = carve_f32(c, REGION_ACTIVATIONS, M);
-    a->rstd_ffn_next = carve_f32(c, REGION_ACTIVATIONS, M);
+    a->rstd_attn_post = carve_f32(c, REGION_ACTIVATIONS, S);
+    a->rstd_attn_next = carve_f32(c, REGION_ACTIVATIONS, S);
+    a->rstd_ffn_post = carve_f32(c, REGION_ACTIVATIONS, S);
+    a->rstd_ffn_next = carve_f32(c, REGION_ACTIVATIONS, S);
     if (d->E) layout_routing(c, &a->routing);
 }
 
@@ -184,13 +197,13 @@ static void layout_acts(struct model_carver *c, struct model_acts *a)
 void model_carve_slot(struct model_carver *c, struct model_slot *s)
 {
     const struct model *m = c->m;
-    int64_t M = c->M, D = m->dims.D, L = m->dims.L;
+    int64_t M = c->M, S = own_rows(m, M), D = m->dims.D, L = m->dims.L;
     bool own = m->training && m->recompute != MODEL_RECOMPUTE_FULL;
     bool own_ffn = m->training && m->recompute == MODEL_RECOMPUTE_NONE;
     struct model_acts shared = {0};
     void *x[2] = {NULL}; /* a layer that is computed again must not overwrite its own input */
-    s->h0 = carve_f32(c, REGION_ACTIVATIONS, M * D);
-    s->rstd0 = carve_f32(c, REGION_ACTIVATIONS, M);
+    s->h0 = carve_f32(c, REGION_ACTIVATIONS, end_rows(m, M) * D);
+    s->rstd0 = carve_f32(c, REGION_ACTIVATIONS, S);
     s->x_final = m->has_head ? carve_act(c, REGION_ACTIVATIONS, M * D) : NULL;
     if (m->dims.E && m->training)
         s->routed = model_carve(c, REGION_ACTIVATIONS,
@@ -199,7 +212,7 @@ void model_carve_slot(struct model_carver *c, struct model_slot *s)
     if (!own_ffn) layout_ffn(c, &shared);
     if (!own) {
         layout_acts(c, &shared);
-        shared.h_mid = m->training ? carve_f32(c, REGION_ACTIVATIONS, M * D) : s->h0;
+        shared.h_mid = m->training ? carve_f32(c, REGION_ACTIVATIONS, S * D) : s->h0;
         x[0] = shared.x_attn;
         x[1] = m->training ? carve_act(c, REGION_ACTIVATIONS, M * D) : shared.x_attn;
     }
@@ -209,12 +222,12 @@ void model_carve_slot(struct model_carver *c, struct model_slot *s)
         if (own_ffn) layout_ffn(c, a);
         if (own) {
             layout_acts(c, a);
-            a->h_mid = carve_f32(c, REGION_ACTIVATIONS, M * D);
+            a->h_mid = carve_f32(c, REGION_ACTIVATIONS, S * D);
         } else {
             a->x_attn = x[i % 2];
         }
         a->h_in = i > 0 ? a[-1].h_out : s->h0;
-        a->h_out = m->training ? carve_f32(c, REGION_ACTIVATIONS, M * D) : s->h0;
+        a->h_out = m->training ? carve_f32(c, REGION_ACTIVATIONS, S * D) : s->h0;
         if (i > 0) a[-1].x_next = a->x_attn;
     }
     s->layers[L - 1].x_next = s->x_final;
@@ -283,7 +296,7 @@ static void layout_scratch(struct model_carver *c, struct model *m)
     if (d->E && m->training) m->batch_bias = carve_f32(c, REGION_SCRATCH, d->L * d->E);
     if (!m->training) return;
     s->d_hidden = carve_act(c, REGION_SCRATCH, MAX(R * d->F, M * d->Fd));
-    s->dh = carve_f32(c, REGION_SCRATCH, M * d->D);
+    s->dh = carve_f32(c, REGION_SCRATCH, end_rows(m, M) * d->D);
     s->da = carve_act(c, REGION_SCRATCH, M * d->D);
     s->dy = carve_act(c, REGION_SCRATCH, M * d->D);
     s->d_o = carve_act(c, REGION_SCRATCH, M * d->H * d->h);
@@ -562,6 +575,8 @@ static void sketch(struct model *m, const struct model_config *c, const struct m
     m->layers = arena_alloc(&m->arena, (size_t)m->dims.L * sizeof(*m->layers));
     m->places = arena_alloc(&m->arena, m->params.n_rows * sizeof(*m->places));
     memset(m->places, 0, m->params.n_rows * sizeof(*m->places));
+    m->row_bounds =
+        arena_alloc(&m->arena, (size_t)(m->shard.tensor_size + 1) * sizeof(*m->row_bounds));
     m->slot.layers = arena_alloc(&m->arena, (size_t)m->dims.L * sizeof(*m->slot.layers));
     size_t front = m->has_embedding, behind = 0;
     if (m->has_head)
@@ -607,7 +622,9 @@ static int check_options(const struct model_config *c, const struct model_option
     TRY(model_form_check(&derived, e));
     if (o->training) TRY(model_config_check_trainable(&derived, e));
     if (o->shard.divides_vocabulary)
-        CHECK(o->training && o->hooks.reduce_output && model_can_divide(c, o->shard.tensor_size));
+        CHECK(o->training && model_can_divide(c, o->shard.tensor_size));
+    if (o->training && o->shard.tensor_size > 1)
+        CHECK(o->hooks.sum_tensor && o->hooks.sum_rows && o->hooks.gather_rows);
     if (o->shard.expert_size > 1 && !(o->training && o->hooks.exchange))
         return error_set_code(e, ERROR_CONFIG,
                               "experts divided over %d processes: only by a model that trains and "

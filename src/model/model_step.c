@@ -46,7 +46,7 @@ static void divided_loss(struct model *m, struct compute_loss *loss)
     loss->lse = sums + m->shard.tensor_rank * n;
     loss->nll = target;
     compute_cross_entropy(m->compute, loss);
-    m->hooks.reduce_output(m->hooks.ctx, sums, (size_t)((parts + 1) * n), COMPUTE_F32);
+    m->hooks.sum_tensor(m->hooks.ctx, sums, (size_t)((parts + 1) * n), COMPUTE_F32);
     for (int64_t i = 0; i < n; i++) {
         double largest = -INFINITY, total = 0;
         for (int64_t p = 0; p < parts; p++)
@@ -97,9 +97,10 @@ static void head_train(struct model *m, const struct model_slot *s, const struct
                                       model_act_at(m, m->scratch.da, at * d->D),
                                       compute_act_dtype(m->compute));
     }
-    if (model_divides_vocabulary(m))
-        m->hooks.reduce_input_grad(m->hooks.ctx, m->scratch.da, (size_t)(M * d->D),
-                                   compute_act_dtype(m->compute));
+    if (model_divides_vocabulary(m)) {
+        const struct model_rows r = model_rows_of(m, b);
+        model_sum_rows(m, &r, m->scratch.da);
+    }
 }
 
 /* In double and in order, so that the mean does not depend on how rows were cut into chunks. */
@@ -126,7 +127,9 @@ void model_stage_layers(const struct model_config *c, int stage, int stages, int
 static void pass_forward(struct model *m, struct model_slot *slot, const struct model_batch *b,
                          const float *in, float *out, struct model_stats *s)
 {
-    size_t residual = (size_t)(b->B * b->T * m->dims.D) * sizeof(float);
+    int64_t rows = b->B * b->T;
+    if (model_divides_rows(m)) rows = model_own_rows(&m->shard, rows).n;
+    size_t residual = (size_t)(rows * m->dims.D) * sizeof(float);
     CHECK(!in == m->has_embedding && !out == m->has_head);
     if (in) memcpy(slot->h0, in, residual);
     model_forward(m, slot, b, s);
@@ -209,7 +212,7 @@ static void divided_logits(struct model *m, int64_t first, int64_t n, float *log
     for (int64_t i = 0; i < n; i++)
         memcpy(logits + i * d->V + d->first_id, m->head.logits + i * d->Vh,
                (size_t)d->Vh * sizeof(*logits));
-    m->hooks.reduce_output(m->hooks.ctx, logits, (size_t)(n * d->V), COMPUTE_F32);
+    m->hooks.sum_tensor(m->hooks.ctx, logits, (size_t)(n * d->V), COMPUTE_F32);
 }
 
 void model_stage_logits(model_t *m, const struct model_batch *b, float *logits)

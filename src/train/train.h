@@ -60,6 +60,8 @@ struct train_config {
     int64_t ep;          /* of dp ranks, those that share the experts of a layer */
     int64_t zero;        /* 1: each keeps its part of masters and moments; 2: of gradients, too */
     int64_t check_every; /* steps between checks of each rank's results by another; 0: none */
+    bool bind;           /* each rank to CPUs of its own */
+    double timeout_s;    /* that a rank waits for another */
 
     /* optimizer.* */
     int optimizer;
@@ -79,6 +81,7 @@ struct train_config {
 
     /* log.* and checkpoint.* */
     int64_t log_every, valid_every;                  /* steps */
+    int64_t timeline_every;                          /* steps between recorded ones; 0: none */
     double peak_seconds;                             /* spent on measuring the machine's peak */
     int64_t checkpoint_every, keep_last, keep_every; /* steps; checkpoints; steps */
 };
@@ -218,6 +221,9 @@ void train_why_json(const struct train_status *s, struct json_writer *w);
 /* Reads metrics.jsonl of a run folder: prints loss curves in the terminal (out NULL: not) and
  * writes loss.svg and throughput.svg into the folder. */
 int train_plot(const char *run_dir, FILE *out, struct error *e);
+/* The step that was recorded last, of every rank: a table in the terminal (out NULL: none) and
+ * timeline.svg in the folder. An error where none was recorded. */
+int train_plot_timeline(const char *run_dir, FILE *out, struct error *e);
 
 /* ------------------------------------------------------------------ golden (train_golden.c) */
 

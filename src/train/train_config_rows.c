@@ -86,6 +86,12 @@ const struct option train_run_rows[] = {
     ROW_INT(T, "cluster.zero", zero, NULL, "1", 0, 2, "2",
             "what each of dp ranks keeps of its part only: 0: nothing; 1: masters and moments; 2: "
             "gradients, too; the results are the same bits"),
+    ROW_BOOL(T, "cluster.bind", bind, "true",
+             "deal the CPUs of a machine out to its ranks, where the launcher has not"),
+    ROW_REAL(
+        T, "cluster.timeout", timeout_s, "s", "1800", 0, 1e6, NULL,
+        "that a rank waits for a message of another; longer is an error that names it, and what "
+        "every rank was at is in the run folder's stacks/; 0: for ever"),
 
     ROW_INT(
         T, "cluster.check_every", check_every, "steps", "0", 0, MANY, "100",
@@ -135,6 +141,9 @@ const struct option train_run_rows[] = {
             "between validations, and at the end; 0: never"),
     ROW_REAL(T, "log.peak_seconds", peak_seconds, "s", "0.5", 0, 60, NULL,
              "spent at the start on measuring the peak that MFU refers to; 0: MFU is not shown"),
+    ROW_INT(T, "log.timeline_every", timeline_every, "steps", "100", 0, MANY, NULL,
+            "between steps that are recorded for `colossus plot --timeline`, beside the third; 0: "
+            "none"),
 
     ROW_INT(T, "checkpoint.every", checkpoint_every, "steps", "200", 0, MANY, NULL,
             "between checkpoints; one is always saved at the end; 0: only there"),

@@ -190,7 +190,9 @@ struct train_reduce {
     struct group_ticket *tickets; /* [buckets] */
     size_t *order;                /* [buckets] as they were started */
     size_t n_started, n_done;
-    double *squares; /* [ranks] */
+    model_t *model;          /* whose weights are on their way; NULL: none are */
+    size_t n_asked, n_taken; /* buckets of weights, in the order of the table */
+    double *squares;         /* [ranks] */
 };
 /* All outlive it. */
 void train_reduce_init(struct train_reduce *r, const struct train_ranks *ranks,
@@ -205,8 +207,12 @@ int train_reduce_end(struct train_reduce *r, struct error *e);
 /* The norm of all gradients, of more ranks than one: the same for each of them. */
 int train_reduce_norm(struct train_reduce *r, compute_t *c, double *norm, struct error *e);
 /* With zero 1 and 2: every part of the weights from the rank that has it, to the copies that products
- * work on; and the initial weights, likewise. */
+ * work on: begun, so that the next forward pass takes each layer's when it needs them; or done. And
+ * the initial weights, likewise. */
+void train_reduce_gather_ahead(struct train_reduce *r, model_t *m);
 int train_reduce_gather(struct train_reduce *r, model_t *m, struct error *e);
+/* Takes what is still on its way: before the model is read otherwise, or freed. */
+int train_reduce_settle(struct train_reduce *r, struct error *e);
 /* Every part of a flat array (weights, gradients) from the rank that keeps it; it stays whole. */
 int train_reduce_complete(struct train_reduce *r, float *flat, struct error *e);
 void train_reduce_init_weights(struct train_reduce *r, model_t *m, uint64_t seed);
@@ -505,6 +511,27 @@ void train_plan_print(const struct train_session *s, FILE *out);
 json_t *train_plan_to_json(const struct train_session *s);
 /* An error where the run takes more memory than this process may use. */
 int train_plan_check(const struct train_session *s, struct error *e);
+
+/* ------------------------------------------------------------------ train_timeline.c */
+
+struct train_timeline {
+    const struct train_ranks *ranks;
+    int64_t every; /* 0: never */
+    const char *path;
+    struct cluster_span *spans;
+    struct str text;
+    int64_t steps_here; /* of this process */
+    bool recording;
+    double begin_s;
+    struct arena arena;
+};
+/* Not opened, or opened: train_timeline_close. ranks outlives it. */
+int train_timeline_open(struct train_timeline *t, const struct train_ranks *ranks,
+                        const struct train_config *c, const char *run_dir, struct error *e);
+void train_timeline_close(struct train_timeline *t);
+/* Around each step, of all ranks at once. A file that cannot be written is a warning. */
+int train_timeline_begin(struct train_timeline *t, int64_t step, struct error *e);
+void train_timeline_end(struct train_timeline *t, int64_t step);
 
 /* ------------------------------------------------------------------ train_folder.c */
 

@@ -32,10 +32,18 @@ static int depth_of(const struct train_ranks *r, const struct train_config *c)
     return (int)MAX(1, MIN(r->pp - r->stage, train_config_microbatches(c)));
 }
 
+/* Rows of a microbatch whose residual this rank has: tensor-parallel ranks divide them. */
+static size_t own_rows(const struct train_ranks *r, int64_t rows)
+{
+    const struct model_shard shard = {.tensor_rank = r->tensor, .tensor_size = r->tp};
+    return (size_t)model_own_rows(&shard, rows).n;
+}
+
 size_t train_passes_bytes(const struct train_ranks *r, const struct train_config *c,
                           size_t slot_bytes)
 {
-    size_t residual = (size_t)(c->micro_batch * c->seq_len * c->model.d_model) * sizeof(float);
+    size_t residual = own_rows(r, c->micro_batch * c->seq_len) * (size_t)c->model.d_model;
+    residual *= sizeof(float);
     size_t sides = (size_t)(r->stage > 0) + (size_t)(r->stage + 1 < r->pp);
     return (size_t)(depth_of(r, c) - 1) * slot_bytes + 2 * sides * residual;
 }
@@ -53,7 +61,7 @@ int train_passes_open(struct train_passes *p, model_t *m, struct train_reduce *r
 {
     *p = (struct train_passes){.ranks = reduce->ranks, .model = m, .reduce = reduce};
     p->width = (size_t)c->model.d_model;
-    p->residual = (size_t)(c->micro_batch * c->seq_len) * p->width;
+    p->residual = own_rows(p->ranks, c->micro_batch * c->seq_len) * p->width;
     int depth = depth_of(p->ranks, c);
     p->slots = mem_calloc((size_t)depth, sizeof(*p->slots));
     for (p->depth = 1; p->depth < depth; p->depth++)
@@ -116,16 +124,20 @@ struct work {
 static void forward(struct train_passes *p, const struct work *w, int64_t i)
 {
     cluster_watch_at(p->ranks->watch, "forward");
+    double begin_s = cluster_span_begin(p->ranks->cluster);
     model_stage_forward(p->model, p->slots[i % p->depth], &w->b[i], p->forth[IN], p->forth[OUT],
                         w->s);
+    cluster_span_end(p->ranks->cluster, begin_s, "forward");
 }
 
 static void backward(struct train_passes *p, const struct work *w, int64_t i)
 {
     struct model_stage_grad g = {w->scale, i == 0, p->back[IN], p->back[OUT]};
     cluster_watch_at(p->ranks->watch, "backward");
+    double begin_s = cluster_span_begin(p->ranks->cluster);
     if (i + 1 == w->n) train_reduce_begin(p->reduce, model_gradients(p->model));
     model_stage_backward(p->model, p->slots[i % p->depth], &w->b[i], &g, w->s);
+    cluster_span_end(p->ranks->cluster, begin_s, "backward");
 }
 
 static int run(struct train_passes *p, const struct work *w, struct error *e)
@@ -158,14 +170,16 @@ int train_passes_train(struct train_passes *p, const struct model_batch *b, int6
     struct work w = {b, n, scale, s};
     int rc = run(p, &w, e);
     cluster_watch_at(p->ranks->watch, "sum+of+gradients");
+    double begin_s = cluster_span_begin(p->ranks->cluster);
     int summed = train_reduce_end(p->reduce, rc < 0 ? NULL : e);
+    cluster_span_end(p->ranks->cluster, begin_s, "wait");
     return rc < 0 ? rc : summed;
 }
 
 int train_passes_evaluate(struct train_passes *p, const struct model_batch *b,
                           struct model_stats *s, struct error *e)
 {
-    size_t n = (size_t)(b->B * b->T) * p->width;
+    size_t n = own_rows(p->ranks, b->B * b->T) * p->width;
     cluster_watch_at(p->ranks->watch, "validation");
     TRY(to_front(p, false, true, n, e));
     model_stage_evaluate(p->model, b, p->forth[IN], p->forth[OUT], s);
@@ -174,34 +188,54 @@ int train_passes_evaluate(struct train_passes *p, const struct model_batch *b,
 
 /* ------------------------------------------------------------------ what it sends */
 
-/* Sums of a tensor-parallel group in one layer and microbatch: the outputs of both sub-layers, the
- * gradients of their inputs, and of the routing weights. Full recomputation makes the outputs anew. */
+static uint64_t act_bytes(const struct train_config *c)
+{
+    return group_dtype_size(c->precision == TRAIN_PRECISION_BF16 ? GROUP_BF16 : GROUP_F32);
+}
+
+/* Bytes that a rank of a tensor-parallel group sends where each gets its rows of a sum of [M, D]; or
+ * gives its rows to all. */
+struct row_sends {
+    uint64_t sum, gather;
+};
+static struct row_sends row_sends(const struct train_ranks *r, const struct train_config *c,
+                                  uint64_t element)
+{
+    uint64_t rows = (uint64_t)(c->micro_batch * c->seq_len);
+    uint64_t own = own_rows(r, c->micro_batch * c->seq_len),
+             row = (uint64_t)c->model.d_model * element;
+    return (struct row_sends){(rows - own) * row, own * (uint64_t)(r->tp - 1) * row};
+}
+
+/* A tensor-parallel group in one layer and microbatch: rows of both sub-layers' outputs are summed and
+ * of their inputs gathered, in the backward pass of the inputs' and outputs' gradients; and the
+ * gradients of the routing weights are summed. Full recomputation makes the forward pass anew. */
 static uint64_t tensor_sends(const struct train_ranks *r, const struct train_config *c)
 {
     const struct model_config *m = &c->model;
-    enum group_dtype act = c->precision == TRAIN_PRECISION_BF16 ? GROUP_BF16 : GROUP_F32;
-    size_t rows = (size_t)(c->micro_batch * c->seq_len);
-    uint64_t sums = c->recompute == MODEL_RECOMPUTE_FULL ? 6 : 4;
-    uint64_t sent = sums * train_sum_sends(rows * (size_t)m->d_model, act, r->tensor, r->tp);
+    struct row_sends each = row_sends(r, c, act_bytes(c));
+    uint64_t sublayers = c->recompute == MODEL_RECOMPUTE_FULL ? 6 : 4;
+    uint64_t sent = sublayers * (each.sum + each.gather);
     if (!model_is_moe(m)) return sent;
-    return sent + train_sum_sends(rows * (size_t)m->n_experts_used, GROUP_F32, r->tensor, r->tp);
+    size_t routed = (size_t)(c->micro_batch * c->seq_len * m->n_experts_used);
+    return sent + train_sum_sends(routed, GROUP_F32, r->tensor, r->tp);
 }
 
-/* The same of the two ends: the embedded rows, and of each chunk of the head what every part sums to and
- * the target's logit; then the gradient of the head's input. */
+/* The same of the two ends: the embedded rows and their gradient, and of each chunk of the head its
+ * parts' sums and the target's logit; then the gradient of the head's input. The last layer's next
+ * input is the head's, which only the last stage gathers. */
 static uint64_t vocabulary_sends(const struct train_ranks *r, const struct train_config *c)
 {
-    enum group_dtype act = c->precision == TRAIN_PRECISION_BF16 ? GROUP_BF16 : GROUP_F32;
+    struct row_sends act = row_sends(r, c, act_bytes(c)), wide = row_sends(r, c, sizeof(float));
     int64_t M = c->micro_batch * c->seq_len,
             chunk = model_head_rows(M, (c->model.vocab_size + r->tp - 1) / r->tp);
-    size_t all = (size_t)(M * c->model.d_model);
     uint64_t sent = 0;
-    if (r->stage == 0) sent += train_sum_sends(all, GROUP_F32, r->tensor, r->tp);
+    if (r->stage == 0) sent += wide.sum + wide.gather;
     if (r->stage + 1 < r->pp) return sent;
     for (int64_t at = 0; at < M; at += chunk)
         sent += train_sum_sends((size_t)((r->tp + 1) * MIN(chunk, M - at)), GROUP_F32, r->tensor,
                                 r->tp);
-    return sent + train_sum_sends(all, act, r->tensor, r->tp);
+    return sent + act.gather + act.sum;
 }
 
 /* Rows that leave for other ranks of those that divide the experts, where routing is even: out and
@@ -212,7 +246,7 @@ static uint64_t expert_sends(const struct train_ranks *r, const struct train_con
     if (r->ep == 1) return 0;
     uint64_t rows = (uint64_t)(c->micro_batch * c->seq_len * m->n_experts_used);
     uint64_t others = rows - rows / (uint64_t)r->ep;
-    uint64_t row = (uint64_t)m->d_model * (c->precision == TRAIN_PRECISION_BF16 ? 2 : 4);
+    uint64_t row = (uint64_t)m->d_model * act_bytes(c);
     uint64_t counts = (uint64_t)(m->n_experts - m->n_experts / r->ep) * sizeof(int32_t);
     uint64_t pass = 2 * row + sizeof(float), again = 0;
     if (c->recompute == MODEL_RECOMPUTE_SELECTIVE) again = row;
@@ -227,7 +261,8 @@ void train_passes_traffic(const struct train_ranks *r, const struct train_config
     uint64_t layers = (uint64_t)(shard.end_layer - shard.first_layer);
     uint64_t n = (uint64_t)train_config_microbatches(c);
     uint64_t sides = (uint64_t)(r->stage > 0) + (uint64_t)(r->stage + 1 < r->pp);
-    uint64_t residual = (uint64_t)(c->micro_batch * c->seq_len * c->model.d_model) * sizeof(float);
+    uint64_t residual = (uint64_t)own_rows(r, c->micro_batch * c->seq_len);
+    residual *= (uint64_t)c->model.d_model * sizeof(float);
     t->tensor += n * (layers * tensor_sends(r, c) + vocabulary_sends(r, c));
     t->experts += n * layers * expert_sends(r, c);
     t->stages += n * sides * residual;

@@ -10,7 +10,8 @@
  *
  * With zero 1 and 2 a rank keeps the masters of its part, and of the rest what is read in fp32 as it
  * stands: embedding, norms, routers. The masters of the products pass through: a bucket is gathered
- * while the one before is copied to the format of the products, and then given back.
+ * while the layers in front of it are at work in the next step's first forward pass, copied to the
+ * format of the products when its layer's turn has come, and given back.
  *
  * A tied table is in the first stage of a pipeline and in the last: these two add up its gradients
  * before each sums it over its own ranks, and so make the same update.
@@ -119,6 +120,16 @@ static void start_bucket(struct train_reduce *r, size_t bucket)
     group_start(&r->tickets[bucket]);
 }
 
+/* Gradients that are of this rank's rows only, in the foreground: they are short. */
+static void sum_norms(struct train_reduce *r, const struct train_bucket *b)
+{
+    group_t *g = r->ranks->groups[TRAIN_GROUP_TENSOR];
+    for (size_t i = b->first_row; r->ranks->tp > 1 && i < b->first_row + b->n_rows; i++) {
+        const struct param *p = &r->params->rows[i];
+        if (param_is_of_rows(p)) group_sum(g, r->gradients + p->offset, p->count, GROUP_F32, NULL);
+    }
+}
+
 static bool has_row(const struct train_reduce *r, const struct train_bucket *b,
                     const struct param *p)
 {
@@ -133,6 +144,7 @@ static void bucket_ready(void *ctx, size_t first, size_t count)
     for (size_t i = 0; i < r->shares->n; i++) {
         const struct train_bucket *b = &r->shares->buckets[i];
         if (b->first_row < first || b->first_row >= first + count) continue;
+        sum_norms(r, b);
         if (has_row(r, b, tied_table(r))) continue;
         finish_bucket(r, i);
         if (r->turn == 0) start_bucket(r, i);
@@ -149,12 +161,26 @@ static void sum_routing(void *ctx, double *x, size_t n)
     group_sum(g, x, n, GROUP_F64, NULL);
 }
 
-/* model.h's reduce_output and reduce_input_grad. */
+/* model.h's sum_tensor, sum_rows and gather_rows. */
 static void sum_tensor(void *ctx, void *x, size_t n, enum compute_dtype dtype)
 {
     const struct train_reduce *r = ctx;
     group_sum(r->ranks->groups[TRAIN_GROUP_TENSOR], x, n,
               dtype == COMPUTE_BF16 ? GROUP_BF16 : GROUP_F32, NULL);
+}
+
+static void sum_rows(void *ctx, void *x, const size_t *bounds, enum compute_dtype dtype)
+{
+    const struct train_reduce *r = ctx;
+    group_reduce(r->ranks->groups[TRAIN_GROUP_TENSOR], x, bounds,
+                 dtype == COMPUTE_BF16 ? GROUP_BF16 : GROUP_F32, NULL);
+}
+
+static void gather_rows(void *ctx, void *x, const size_t *bounds, enum compute_dtype dtype)
+{
+    const struct train_reduce *r = ctx;
+    group_gather(r->ranks->groups[TRAIN_GROUP_TENSOR], x, bounds,
+                 dtype == COMPUTE_BF16 ? GROUP_BF16 : GROUP_F32, NULL);
 }
 
 /* model.h's exchange. */
@@ -163,17 +189,6 @@ static int exchange_rows(void *ctx, const struct model_exchange *x)
     const struct train_reduce *r = ctx;
     const struct group_exchange g = {x->send, x->send_at, x->recv, x->recv_at};
     return group_exchange(r->ranks->groups[TRAIN_GROUP_EXPERTS], &g, NULL);
-}
-
-struct model_hooks train_reduce_hooks(struct train_reduce *r)
-{
-    const struct train_ranks *ranks = r->ranks;
-    struct model_hooks h = {.ctx = r};
-    if (ranks->size > 1) h.grads_ready = bucket_ready;
-    if (ranks->dp > 1) h.sum_routing = sum_routing;
-    if (ranks->tp > 1) h.reduce_output = h.reduce_input_grad = sum_tensor;
-    if (ranks->ep > 1) h.exchange = exchange_rows;
-    return h;
 }
 
 /* The bucket of the tied table, of the first stage and of the last. */
@@ -270,17 +285,52 @@ static void start_gather(struct train_reduce *r, size_t bucket, float *weights)
     group_start(&r->tickets[bucket]);
 }
 
+/* The next one is asked for when the last but one has been taken: two are on their way at most. */
+static int take_next(struct train_reduce *r, struct error *e)
+{
+    size_t bucket = r->n_taken++;
+    int rc = group_wait(&r->tickets[bucket], e);
+    if (rc == 0) take_weights(r, r->model, bucket);
+    if (rc == 0 && r->n_asked < r->shares->n)
+        start_gather(r, r->n_asked++, model_weights(r->model));
+    if (r->n_taken == r->n_asked) r->model = NULL; /* all are there, or none will come any more */
+    return rc;
+}
+
+/* model.h's weights_wanted. An error sticks, and whoever uses what the pass computes meets it. */
+static void weights_wanted(void *ctx, size_t first, size_t count)
+{
+    struct train_reduce *r = ctx;
+    if (!r->model) return;
+    double begin_s = cluster_span_begin(r->ranks->cluster);
+    while (r->model && r->shares->buckets[r->n_taken].first_row < first + count)
+        take_next(r, NULL);
+    cluster_span_end(r->ranks->cluster, begin_s, "wait");
+}
+
+void train_reduce_gather_ahead(struct train_reduce *r, model_t *m)
+{
+    CHECK(!r->model && !r->running);
+    r->model = m;
+    r->n_asked = r->n_taken = 0;
+    while (r->n_asked < MIN(2, r->shares->n))
+        start_gather(r, r->n_asked++, model_weights(m));
+}
+
+int train_reduce_settle(struct train_reduce *r, struct error *e)
+{
+    int rc = 0;
+    while (r->model) {
+        int taken = take_next(r, rc < 0 ? NULL : e);
+        rc = rc < 0 ? rc : taken;
+    }
+    return rc;
+}
+
 int train_reduce_gather(struct train_reduce *r, model_t *m, struct error *e)
 {
-    float *weights = model_weights(m);
-    start_gather(r, 0, weights);
-    for (size_t i = 0; i < r->shares->n; i++) {
-        int rc = group_wait(&r->tickets[i], e);
-        if (rc < 0) return rc;
-        if (i + 1 < r->shares->n) start_gather(r, i + 1, weights);
-        take_weights(r, m, i);
-    }
-    return 0;
+    train_reduce_gather_ahead(r, m);
+    return train_reduce_settle(r, e);
 }
 
 int train_reduce_complete(struct train_reduce *r, float *flat, struct error *e)
@@ -304,6 +354,26 @@ void train_reduce_init_weights(struct train_reduce *r, model_t *m, uint64_t seed
         }
         take_weights(r, m, i);
     }
+}
+
+/* ------------------------------------------------------------------ hooks */
+
+struct model_hooks train_reduce_hooks(struct train_reduce *r)
+{
+    const struct train_ranks *ranks = r->ranks;
+    struct model_hooks h = {.ctx = r};
+    if (ranks->size > 1) {
+        h.grads_ready = bucket_ready;
+        h.weights_wanted = weights_wanted;
+    }
+    if (ranks->dp > 1) h.sum_routing = sum_routing;
+    if (ranks->tp > 1) {
+        h.sum_tensor = sum_tensor;
+        h.sum_rows = sum_rows;
+        h.gather_rows = gather_rows;
+    }
+    if (ranks->ep > 1) h.exchange = exchange_rows;
+    return h;
 }
 
 /* ------------------------------------------------------------------ what it takes */
@@ -372,6 +442,10 @@ void train_reduce_traffic(const struct train_reduce *r, struct train_traffic *t)
         work.work = GROUP_WORK_GATHER;
         if (r->zero > 0) t->weights += group_work_sends(&work, b->rank, b->size);
     }
+    for (size_t i = 0; i < r->params->n_rows; i++)
+        if (param_is_of_rows(&r->params->rows[i]))
+            t->tensor +=
+                train_sum_sends(r->params->rows[i].count, GROUP_F32, ranks->tensor, ranks->tp);
     if (tied_table(r))
         t->gradients += train_sum_sends(tied_table(r)->count, GROUP_F32,
                                         train_ranks_group_rank(ranks, TRAIN_GROUP_ENDS),

@@ -49,6 +49,8 @@ struct run {
     struct cluster_health health; /* of many ranks */
     double told_s;                /* when the last step was told to who watches */
     double blocked_s;             /* that this rank had waited for others by the last step's end */
+    struct train_timeline timeline;
+    int bound_cpus; /* of this rank; 0: it may use all that the launcher gave it */
     uint64_t allocation_mark;
 };
 
@@ -171,6 +173,7 @@ static void say_start(struct run *r)
         jsonw_int(w, "tp", s->ranks.tp);
         jsonw_int(w, "pp", s->ranks.pp);
         jsonw_int(w, "ep", s->ranks.ep);
+        if (r->bound_cpus > 0) jsonw_int(w, "bound_cpus", r->bound_cpus);
         jsonw_int(w, "sent_bytes", (int64_t)train_session_sends(s));
         jsonw_real(w, "link_bytes_per_s", r->health.bytes_per_s);
         jsonw_real(w, "link_latency_s", r->health.latency_s);
@@ -354,12 +357,13 @@ static int record(struct run *r, struct train_record *rec, struct error *e)
     return rc;
 }
 
-/* Data that cannot be read ends the run, but loses nothing: what was done is saved. */
+/* Data that cannot be read ends the run, but loses nothing: what was done is saved. With ranks that
+ * are lost nothing can be saved any more. */
 static int stop_without_data(struct run *r, struct error *e)
 {
     const struct train_session *s = &r->s;
     struct error saving = {0};
-    if (s->step == 0) return e->code;
+    if (s->step == 0 || (r->o->cluster && cluster_is_lost(r->o->cluster))) return e->code;
     if (r->saved_step != s->step && r->resumed_step != s->step) save(r);
     if (finish_saving(r, &saving) < 0) return error_hint(e, "%s", saving.text);
     return error_hint(e,
@@ -413,8 +417,12 @@ static int loop(struct run *r, struct error *e)
         struct train_record rec = {0};
         check_set_context("step %" PRId64, s->step + 1);
         cluster_watch_inject(r->o->watch, s->step + 1);
+        TRY(train_timeline_begin(&r->timeline, s->step + 1, e));
         if (train_session_step(s, &rec, e) < 0)
             return s->check.found ? undo(r, e) : stop_without_data(r, e);
+        uint64_t before = mem_alloc_count();
+        train_timeline_end(&r->timeline, s->step);
+        r->allocation_mark += mem_alloc_count() - before;
         tell_step(r, &rec);
         int rc = judge(r, &rec, e);
         struct error unread = {0};
@@ -699,16 +707,30 @@ static int open_run(struct run *r, struct error *e)
     if (r->complete) return 0;
     TRY(complete_weights(r, e));
     if (ranks->size > 1) TRY(cluster_examine(r->o->cluster, &r->health, &r->arena, e));
-    return train_ranks_settle(ranks, begin(r, e), e);
+    TRY(train_ranks_settle(ranks, begin(r, e), e));
+    rc = train_timeline_open(&r->timeline, ranks, &r->s.c, r->dir, e);
+    return train_ranks_settle(ranks, rc, e);
 }
 
 static void close_run(struct run *r)
 {
     train_save_close(&r->save);
     train_log_close(&r->log);
+    train_timeline_close(&r->timeline);
     str_fini(&r->differences);
     arena_fini(&r->arena);
     train_session_close(&r->s);
+}
+
+/* Where ranks run, how long they wait for each other, and where they tell what they were at. */
+static int settle_ranks(struct run *r, const struct train_ranks *ranks, struct error *e)
+{
+    if (ranks->size == 1 || r->o->plan_only || r->o->dry_run) return 0;
+    if (r->file->config.bind) r->bound_cpus = cluster_bind(ranks->cluster, e);
+    if (r->bound_cpus < 0) return r->bound_cpus;
+    return cluster_limit_waits(
+        ranks->cluster, r->file->config.timeout_s,
+        arena_printf(&r->arena, "%s/stacks/rank-%05d.txt", r->dir, ranks->rank), e);
 }
 
 static int run_all(struct run *r, struct error *e)
@@ -717,6 +739,7 @@ static int run_all(struct run *r, struct error *e)
     if (c.precision == TRAIN_PRECISION_AUTO) c.precision = train_folder_precision(r->dir);
     struct train_ranks started = train_ranks_of(r->o->cluster);
     started.watch = r->o->watch;
+    TRY(train_ranks_settle(&started, settle_ranks(r, &started, e), e));
     const struct train_ranks ranks = r->o->plan_only ? train_ranks_planned(&started, &c) : started;
     TRY(train_ranks_settle(&started, train_session_open(&r->s, &c, &ranks, e), e));
     r->s.hooks = r->o->hooks;

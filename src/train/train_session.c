@@ -203,6 +203,7 @@ int train_session_allocate(struct train_session *s, struct error *e)
 
 void train_session_close(struct train_session *s)
 {
+    train_reduce_settle(&s->reduce, NULL);
     train_passes_close(&s->passes);
     train_optim_free(s->optim);
     if (s->model) model_free(s->model);
@@ -221,10 +222,11 @@ void train_session_close(struct train_session *s)
 static int accumulate_gradients(struct train_session *s, double *data_s, struct error *e)
 {
     struct train_data *d = &s->data;
-    double start_s = time_now_s();
+    double start_s = time_now_s(), begin_s = cluster_span_begin(s->ranks.cluster);
     cluster_watch_at(s->ranks.watch, "data");
     int rc = train_data_next(d, e);
     *data_s = time_now_s() - start_s;
+    cluster_span_end(s->ranks.cluster, begin_s, "data");
     TRY(train_ranks_settle(&s->ranks, rc, e));
     for (int64_t i = 0; i < d->n; i++)
         d->batches[i].balance = s->c.balance == TRAIN_BALANCE_QUANTILE;
@@ -294,23 +296,29 @@ static void follow_batch_bias(struct train_session *s)
 }
 
 /* 1e-6 as in PyTorch's clip_grad_norm_: the reference clips so. */
-static int apply_update(struct train_session *s, double norm, double lr_fraction, struct error *e)
+static void apply_update(struct train_session *s, double norm, double lr_fraction)
 {
     double clip = s->c.grad_clip;
     double scale = clip > 0 ? fmin(1, clip / (norm + 1e-6)) : 1;
     s->updates++;
     cluster_watch_at(s->ranks.watch, "update");
+    double begin_s = cluster_span_begin(s->ranks.cluster);
     train_optim_step(s->optim, lr_fraction, s->updates, scale);
-    if (s->reduce.zero > 0) TRY(train_reduce_gather(&s->reduce, s->model, e));
+    cluster_span_end(s->ranks.cluster, begin_s, "update");
+    if (s->reduce.zero > 0) train_reduce_gather_ahead(&s->reduce, s->model);
     if (s->c.balance == TRAIN_BALANCE_BIAS) step_router_bias(s);
     if (s->c.balance == TRAIN_BALANCE_QUANTILE) follow_batch_bias(s);
-    return 0;
 }
 
 static int measure_norm(struct train_session *s, double *norm, struct error *e)
 {
     cluster_watch_at(s->ranks.watch, "norm");
-    if (s->ranks.size > 1) return train_reduce_norm(&s->reduce, s->compute, norm, e);
+    double begin_s = cluster_span_begin(s->ranks.cluster);
+    if (s->ranks.size > 1) {
+        TRY(train_reduce_norm(&s->reduce, s->compute, norm, e));
+        cluster_span_end(s->ranks.cluster, begin_s, "norm");
+        return 0;
+    }
     *norm = sqrt(compute_sum_squares(s->compute, model_gradients(s->model), s->params.total));
     return 0;
 }
@@ -407,7 +415,7 @@ int train_session_step(struct train_session *s, struct train_record *r, struct e
     r->lr = s->c.lr * fraction;
     r->muon_lr = s->c.optimizer == TRAIN_OPTIMIZER_MUON ? s->c.muon_lr * fraction : NAN;
     if (r->verdict == TRAIN_UPDATE_GOOD) {
-        TRY(apply_update(s, r->grad_norm, fraction, e));
+        apply_update(s, r->grad_norm, fraction);
         s->skips_in_row = 0;
     } else {
         s->skips_in_row++;

@@ -163,6 +163,52 @@ else
     ok "the planner's layout"
 fi
 
+# A recorded step of every rank, as a table and as a picture; one process has one, too.
+if ! out=$("$COLOSSUS" plot $first --timeline 2>&1) || [[ $(grep -c '^ *[01]  *[0-9.]*  ' <<<"$out") -ne 2 ]] ||
+    [[ $(grep -c 'step 3, dp 2' <<<"$out") -ne 1 ]] || [[ $(grep -c '>rank 1<' $first/timeline.svg) -ne 1 ]]; then
+    bad "a timeline" "$out"
+elif ! "$COLOSSUS" plot alone --timeline --quiet >log 2>&1 || ! grep -q '>rank 0<' alone/timeline.svg; then
+    bad "a timeline" "$(cat log)"
+elif out=$("$COLOSSUS" plot none --timeline 2>&1) || [[ $out != *"has no recorded step"* ]]; then
+    bad "a timeline" "$out"
+else
+    ok "a timeline"
+fi
+
+# A slower network takes its time and changes no bit; a wrong one is refused.
+if ! out=$(COLOSSUS_LINK='50 MB/s, 0.5 ms' ranks $first 2 train run.yaml --run-dir slow); then
+    bad "a slower network" "$out"
+elif [[ $(weights slow) != $(weights $first) ]]; then
+    bad "a slower network" "other weights than without it"
+elif out=$(COLOSSUS_LINK='50 apples' ranks $first 2 train run.yaml --run-dir slow) ||
+    [[ $out != *"COLOSSUS_LINK is '50 apples'"*"1.25 GB/s"* ]]; then
+    bad "a slower network" "$out"
+else
+    ok "a slower network"
+fi
+
+# A rank that is frozen: the others name it, and say what they were at.
+ranks $first 2 train run.yaml --run-dir frozen --set train.tokens=100M --set cluster.timeout=3 >log &
+for ((i = 0; i < 600; i++)); do
+    [[ -s frozen/metrics.jsonl ]] && break
+    sleep 0.05
+done
+pid=$(pgrep -f -- "^$COLOSSUS train run.yaml --run-dir frozen" | tail -n1)
+kill -STOP "$pid"
+for ((i = 0; i < 300; i++)); do
+    grep -q 'has waited 3 s for rank' log && break
+    sleep 0.1
+done
+kill -KILL "$pid" 2>/dev/null
+wait $!
+if [[ $(grep -c 'has waited 3 s for rank' log) -lt 1 ]] || ! grep -q "frozen/stacks/rank-" log ||
+    ! grep -q 'waits .*for rank .*in a.* of group' frozen/stacks/rank-*.txt ||
+    ! grep -q '^  thread [0-9]' frozen/stacks/rank-*.txt; then
+    bad "a frozen rank" "$(cat log; cat frozen/stacks/*)"
+else
+    ok "a frozen rank"
+fi
+
 # What cannot be trained is said once, not once a rank.
 out=$(ranks $first 2 train run.yaml --run-dir none --set cluster.dp=4)
 if [[ $(grep -c 'cluster.dp 4 x tp 1 x pp 1 is of 4 ranks, and 2 were started' <<<"$out") -ne 1 ]]; then

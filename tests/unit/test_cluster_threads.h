@@ -21,7 +21,8 @@ struct office { /* of one job */
     pthread_mutex_t lock;
     struct mail *first, *last;
     double delay_s;
-    int dead; /* whose messages are swallowed; -1: nobody's */
+    int dead;                                /* whose messages are swallowed; -1: nobody's */
+    double link_bytes_per_s, link_latency_s; /* 0: no slower network is played */
     int size;
 };
 struct desk { /* of one rank */
@@ -113,6 +114,11 @@ static void desk_cancel(struct cluster_transport *t, void **request)
     *request = NULL;
 }
 
+static void desk_close(struct cluster_transport *t)
+{
+    (void)t;
+}
+
 static void desk_init(struct desk *d, struct office *o, int rank)
 {
     *d = (struct desk){.office = o};
@@ -124,7 +130,8 @@ static void desk_init(struct desk *d, struct office *o, int rank)
                                           .send = desk_send,
                                           .recv = desk_recv,
                                           .test = desk_test,
-                                          .cancel = desk_cancel};
+                                          .cancel = desk_cancel,
+                                          .close = desk_close};
     snprintf(d->table.name, sizeof(d->table.name), "threads");
 }
 
@@ -142,9 +149,13 @@ struct rank_thread {
 static void *rank_main(void *arg)
 {
     struct rank_thread *r = arg;
-    cluster_t *c = cluster_over(&r->desk.table, &r->options);
+    const struct office *o = r->desk.office;
+    struct cluster_transport *t = &r->desk.table;
+    if (o->link_bytes_per_s > 0) t = cluster_link_over(t, o->link_bytes_per_s, o->link_latency_s);
+    cluster_t *c = cluster_over(t, &r->options);
     r->fn(c, r->ctx);
     cluster_close(c);
+    if (t != &r->desk.table) t->close(t);
     return NULL;
 }
 

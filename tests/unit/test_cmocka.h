@@ -26,7 +26,7 @@
         if ((call) < 0) fail_msg("%s: %s", #call, (e).text); \
     } while (0)
 
-/* A fresh folder below $TMPDIR, removed by test_folder_remove. */
+/* A fresh folder below $TMPDIR, which tools/run-tests removes. */
 static inline char *test_folder(struct arena *a)
 {
     const char *base = getenv("TMPDIR");

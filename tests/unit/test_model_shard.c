@@ -6,7 +6,7 @@
 
 #include <pthread.h>
 
-enum { B = 2, T = 13, M = B * T };
+enum { B = 3, T = 13, M = B * T }; /* two processes divide 39 rows: 19 and 20 */
 
 static struct model_config kinds(int i)
 {
@@ -51,6 +51,39 @@ static void group_sum(void *ctx, void *x, size_t n, enum compute_dtype dtype)
     pthread_barrier_wait(&g->barrier);
 }
 
+/* Sums [first, end) of x for process `owner`. */
+static void sum_part(struct member *me, float *x, size_t first, size_t end, int owner)
+{
+    struct group *g = me->group;
+    g->offered[me->rank] = x;
+    pthread_barrier_wait(&g->barrier);
+    if (me->rank == owner)
+        for (size_t i = first; i < end; i++)
+            x[i] = g->offered[0][i] + g->offered[1][i];
+    pthread_barrier_wait(&g->barrier);
+}
+
+static void group_sum_rows(void *ctx, void *x, const size_t *bounds, enum compute_dtype dtype)
+{
+    struct member *me = ctx;
+    assert_int_equal(dtype, COMPUTE_F32);
+    for (int owner = 0; owner < 2; owner++)
+        sum_part(me, x, bounds[owner], bounds[owner + 1], owner);
+}
+
+static void group_gather_rows(void *ctx, void *x, const size_t *bounds, enum compute_dtype dtype)
+{
+    struct member *me = ctx;
+    struct group *g = me->group;
+    int other = 1 - me->rank;
+    assert_int_equal(dtype, COMPUTE_F32);
+    g->offered[me->rank] = x;
+    pthread_barrier_wait(&g->barrier);
+    memcpy((float *)x + bounds[other], g->offered[other] + bounds[other],
+           (bounds[other + 1] - bounds[other]) * sizeof(float));
+    pthread_barrier_wait(&g->barrier);
+}
+
 static void member_open(struct member *me)
 {
     struct error e = {0};
@@ -58,8 +91,10 @@ static void member_open(struct member *me)
     if (compute_new(&co, &me->rig.compute, &e) < 0) fail_with(&e);
     struct model_options o = {.compute = me->rig.compute, .B = B, .T = T, .training = true};
     o.shard = (struct model_shard){me->rank, 2, 0, 1};
-    o.hooks =
-        (struct model_hooks){.ctx = me, .reduce_output = group_sum, .reduce_input_grad = group_sum};
+    o.hooks = (struct model_hooks){.ctx = me,
+                                   .sum_tensor = group_sum,
+                                   .sum_rows = group_sum_rows,
+                                   .gather_rows = group_gather_rows};
     if (model_new(me->config, &o, &me->rig.model, &e) < 0) fail_with(&e);
     me->options = o;
 }
@@ -69,6 +104,10 @@ static void *member_run(void *ctx)
     struct member *me = ctx;
     model_t *m = me->rig.model;
     model_train_step(m, me->batch, 0.7, true, &me->stats);
+    const struct param_table *t = model_params(m);
+    for (size_t i = 0; i < t->n_rows; i++)
+        if (param_is_of_rows(&t->rows[i]))
+            group_sum(me, model_gradients(m) + t->rows[i].offset, t->rows[i].count, COMPUTE_F32);
     model_score(m, me->batch, me->nll);
     model_t *inference = inference_of(&me->rig, me->config, &me->options);
     model_cache_t *c = model_cache_new(inference, T);

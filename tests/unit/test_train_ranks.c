@@ -408,12 +408,14 @@ static void test_any_layout_reads_any_other(void **state)
 
 struct meter {
     struct job *job;
-    uint64_t at[16]; /* bytes sent when a step had ended */
+    uint64_t at[16]; /* bytes sent when a step's gradients were there, and nothing on its way */
 };
 
-static void read_meter(void *ctx, int64_t step)
+static void read_meter(void *ctx, int64_t step, float *gradients, size_t count)
 {
     struct meter *m = ctx;
+    (void)gradients;
+    (void)count;
     m->at[step] = cluster_traffic(m->job->first).bytes;
 }
 
@@ -457,11 +459,11 @@ static void test_steps_send_what_was_planned(void **state)
         for (size_t k = 0; k < 4 && set[k]; k++)
             j.set[1 + k] = set[k];
         struct meter m = {.job = &j};
-        struct train_hooks hooks = {.ctx = &m, .after_step = read_meter};
+        struct train_hooks hooks = {.ctx = &m, .after_gradients = read_meter};
         j.hooks = &hooks;
         run_job(&j, cases[i].ranks);
         if (atomic_load(&j.failed)) fail_msg("%s", j.e.text);
-        /* Between the ends of steps 2 and 3: no validation, no checkpoint. */
+        /* Between the gradients of steps 2 and 3: no validation, no checkpoint. */
         uint64_t sent = m.at[3] - m.at[2], planned = planned_bytes(f, yaml, set);
         if (sent != planned)
             fail_msg("case %zu: %llu bytes, planned %llu", i, (unsigned long long)sent,

@@ -50,6 +50,7 @@ static inline const char *train_util_yaml(struct fixture *f, const char *data)
                         "  skip_window: 8\n"
                         "schedule:\n  warmup_tokens: 200\n"
                         "log:\n  every: 1000\n  valid_every: 5\n  peak_seconds: 0\n"
+                        "  timeline_every: 0\n"
                         "checkpoint:\n  every: 4\n",
                         f->dir, data);
 }

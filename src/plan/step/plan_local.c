@@ -339,7 +339,7 @@ void plan_local_one(const struct compute_machine *m, const struct plan_local_run
     memset(out, 0, sizeof *out);
     add_attention(&s, c, M, T, L);
     add_ffn(&s, c, M, L, part->experts);
-    out->vector_s += (2 * L + 1) * seam * M * D;
+    out->vector_s += (2 * L + 1) * seam * M * part->rows * D;
     add_again(&s, run, c, M);
     if (part->head) {
         add_linear(&s, fmin(M, 1024), D, V, 1, M / fmin(M, 1024)); /* the loss goes by chunks */
@@ -353,7 +353,7 @@ void plan_local_one(const struct compute_machine *m, const struct plan_local_run
 void plan_local_step(const struct compute_machine *m, const struct plan_local_run *run,
                      struct plan_local_step *out)
 {
-    const struct plan_local_part whole = {run->model, (double)run->model.n_experts, true, 1, 1};
+    const struct plan_local_part whole = {run->model, (double)run->model.n_experts, true, 1, 1, 1};
     if (MAX(run->dp, 1) * MAX(run->tp, 1) * MAX(run->pp, 1) > 1) {
         plan_local_ranks(m, run, out);
         return;

@@ -38,6 +38,7 @@ struct plan_local_part {
     double experts;            /* that its router knows */
     bool head;
     double update, update_experts; /* share of what it holds that it updates */
+    double rows;                   /* share of a microbatch's rows whose residual it has */
 };
 /* One microbatch and one update of a process that has all threads of the machine. */
 void plan_local_one(const struct compute_machine *m, const struct plan_local_run *run,

@@ -14,7 +14,8 @@
 static struct plan_local_part part_of(const struct plan_local_run *run, int stage)
 {
     int64_t tp = MAX(run->tp, 1), ep = MAX(run->ep, 1), dp = MAX(run->dp, 1), pp = MAX(run->pp, 1);
-    struct plan_local_part p = {run->model, (double)run->model.n_experts, true, 1, 1};
+    struct plan_local_part p = {run->model,      (double)run->model.n_experts, true, 1, 1,
+                                1.0 / (double)tp};
     int64_t first, end;
     model_stage_layers(&run->model, stage, (int)pp, &first, &end);
     p.model.n_layers = end - first;
