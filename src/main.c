@@ -8,6 +8,7 @@ static const struct cmd_entry commands[] = {
     {"eval", cmd_eval, "model", "score a model on text and evaluation sets"},
     {"serve", cmd_serve, "model", "serve a model over HTTP to OpenAI's clients"},
     {"feed", cmd_feed, "posts", "take posts in, keep them, find them, see what rises"},
+    {"bench-serve", cmd_bench_serve, "model", "measure how fast a server answers many clients"},
     {"plan", cmd_plan, "machine", "predict layout, days, failures, megawatts and dollars of a run"},
     {"site", cmd_site, "machine", "live through months of a training site, event by event"},
     {"bench-machine", cmd_bench_machine, "machine", "measure this machine, for plans"},

@@ -48,6 +48,7 @@ static const struct option_table *const all_tables[] = {
     &cmd_site_table,
     &cmd_site_compare_table,
     &cmd_bench_machine_table,
+    &cmd_bench_serve_table,
     &cmd_check_golden_table,
     &cmd_doctor_mpi_table,
     &cmd_version_table,

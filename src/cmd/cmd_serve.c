@@ -12,7 +12,7 @@ struct serve_options_line {
     const char *host, *name, *key_file, *tokenizer, *eos, *template_file, *certificate,
         *private_key, *log;
     int64_t port, threads, parallel, context, queue;
-    double grace_s;
+    double grace_s, timeout_s;
     struct option_list keys, origins;
     bool no_cache, plan, json;
     int precision, backend;
@@ -36,6 +36,10 @@ static const struct option rows[] = {
             "longest prompt and answer together; 0: what the model was made for"),
     CMD_INT("queue", 0, queue, NULL, "256", 1, 1e6,
             "how many prompts may wait; one more is answered with status 429"),
+    CMD_REAL(
+        "timeout", 0, timeout_s, "s", "0", 0, 1e6,
+        "an answer that is not whole by then, the wait counted, ends with an error; a request's "
+        "own `timeout` may be shorter; 0: any"),
     CMD_FLAG("no-prefix-cache", 0, no_cache,
              "read every prompt anew, also where an earlier one began in the same way"),
     CMD_TEXT("log", 0, log, "FILE", NULL,
@@ -66,7 +70,7 @@ const struct option_table cmd_serve_table = {
     "MODEL [options]",
     "serve a model over HTTP to OpenAI's clients",
     "MODEL is a run folder, a checkpoint, a folder with config.json and weights, or a GGUF file\n"
-    "of the family llama.\n"
+    "of the families llama and grok.\n"
     "Clients are told the address, with /v1 behind it. What is written for one is the same, bit\n"
     "for bit, whoever else is served.\n\n"
     "  colossus serve runs/fortunes\n"
@@ -168,6 +172,7 @@ static int run(struct serve_model *m, const struct option_line *l,
                                       .parallel = o->parallel,
                                       .context = o->context,
                                       .queue = o->queue,
+                                      .timeout_s = o->timeout_s,
                                       .no_cache = o->no_cache,
                                       .log_path = o->log};
     serve_server_t *s;

@@ -80,17 +80,38 @@ void compute_to_act(compute_t *c, const float *x, size_t n, void *y);
  * format, they come in by compute_linear_put, and there is no backward pass. Then a row of Y depends
  * on its row of X alone, bit for bit: not on how many rows there are, nor on its place among them. */
 
+/* For inference a part's weights may be whole numbers in blocks, as files of quantised models have
+ * them, and stay so: w = scale * (code - zero) + least. A scale and a least value belong to a block of
+ * 32 codes, or of 16 where codes have 6 bits. They are halves (IEEE binary16), or, where `shared`, bytes
+ * times a half that 256 codes share: scale = half * signed byte, least = -(half * byte).
+ *
+ * A product with them rounds each 32 numbers of X to 16 bits with a scale of their own (an error of
+ * 2^-16 of the largest; bfloat16's is 2^-9 of each), adds up the whole numbers of a block exactly, and
+ * the blocks in their order in fp32, a multiply-add for each. So its bits are the same on every
+ * backend. */
+struct compute_codes {
+    int bits;    /* of a code: 4, 5, 6 or 8; 0: weights are in the activations' format */
+    int zero;    /* is taken off each code */
+    bool least;  /* there are least values; without, these are 0 */
+    bool shared; /* the width of X is a multiple of 256 then, otherwise of 32 */
+};
+static inline int compute_codes_block(const struct compute_codes *f)
+{
+    return f->bits == 6 ? 16 : 32;
+}
+
 #define COMPUTE_MAX_PARTS 3
 #define COMPUTE_ROW_ALIGN 32 /* expert row ranges begin at multiples of this */
 
 struct compute_linear_desc {
-    int groups;                             /* experts; 1: an ordinary layer */
-    int64_t in;                             /* width of X */
-    int parts;                              /* 1..3 */
-    int64_t out[COMPUTE_MAX_PARTS];         /* rows of each part's weight */
-    const float *master[COMPUTE_MAX_PARTS]; /* [groups, out[p], in]; all NULL: inference */
-    float *grad[COMPUTE_MAX_PARTS];         /* the same shapes; NULL where never trained */
-    int64_t max_rows;                       /* largest number of rows in a call */
+    int groups;                                    /* experts; 1: an ordinary layer */
+    int64_t in;                                    /* width of X */
+    int parts;                                     /* 1..3 */
+    int64_t out[COMPUTE_MAX_PARTS];                /* rows of each part's weight */
+    const float *master[COMPUTE_MAX_PARTS];        /* [groups, out[p], in]; all NULL: inference */
+    float *grad[COMPUTE_MAX_PARTS];                /* the same shapes; NULL where never trained */
+    struct compute_codes codes[COMPUTE_MAX_PARTS]; /* inference; of all parts, or of none */
+    int64_t max_rows;                              /* largest number of rows in a call */
     void
         *memory; /* inference: where the weights are held, compute_linear_bytes of it, the caller's,
                      at a multiple of 64 bytes */
@@ -111,6 +132,18 @@ struct compute_linear_rows {
     const float *w;
 };
 void compute_linear_put(compute_linear_t *l, const struct compute_linear_rows *r);
+/* The same of weights in codes, by their parts. Steps are there where the format's halves are shared,
+ * least values where it has them. */
+struct compute_linear_codes {
+    int group, part;
+    int64_t first, n;
+    const uint8_t *codes;                     /* [n, in] */
+    const uint16_t *scales, *leasts;          /* halves [n, in / block], shared: [n, in / 256] */
+    const uint8_t *scale_steps, *least_steps; /* [n, in / block]; the first are signed */
+};
+/* NULL: it holds none. */
+const struct compute_codes *compute_linear_form(const compute_linear_t *l, int part);
+void compute_linear_put_codes(compute_linear_t *l, const struct compute_linear_codes *r);
 
 /* Row ranges: group g has rows [offset[g], offset[g + 1]) of X and Y, of which those behind its
  * true count hold zeros; for training, offsets are multiples of COMPUTE_ROW_ALIGN. With groups == 1
@@ -284,6 +317,7 @@ struct compute_rotation {
     double theta;
     enum compute_rope_scaling scaling; /* the rest counts where this says so */
     double factor, original, low_freq, high_freq, beta_fast, beta_slow, size;
+    const float *divisors; /* [h / 2] of each f_i, as a file has them; NULL: none */
 };
 /* Row p: h/2 cosines, then h/2 sines of position p. */
 size_t compute_rope_table_floats(int64_t max_positions, int64_t h);

@@ -19,6 +19,7 @@ static const struct linear_ops linear_plain;
 static const struct linear_ops *linear_ops_of(const compute_t *c,
                                               const struct compute_linear_desc *d)
 {
+    if (d->codes[0].bits) return &compute_linear_codes_ops;
 #if COMPUTE_X86_KERNELS
     if (c->amx && c->dtype == COMPUTE_BF16) return &compute_x86_linear_amx;
 #endif
@@ -42,6 +43,7 @@ compute_linear_t *compute_linear_new(compute_t *c, const struct compute_linear_d
     l->d = *d;
     for (int p = 0; p < d->parts; p++) {
         CHECK(d->out[p] >= 1 && !d->master[p] == !compute_linear_trains(d));
+        CHECK(!d->codes[p].bits == !d->codes[0].bits && (!d->codes[p].bits || !d->master[p]));
         l->out_start[p + 1] = l->out_start[p] + d->out[p];
     }
     l->out = l->out_start[d->parts];
@@ -72,9 +74,23 @@ void compute_linear_update(compute_linear_t *l)
 void compute_linear_put(compute_linear_t *l, const struct compute_linear_rows *r)
 {
     const struct compute_linear_desc *d = &l->d;
-    CHECK(!compute_linear_trains(d) && r->group < d->groups && r->part < d->parts);
+    CHECK(!compute_linear_trains(d) && !d->codes[0].bits);
+    CHECK(r->group < d->groups && r->part < d->parts);
     CHECK(r->first >= 0 && r->n >= 0 && r->first + r->n <= d->out[r->part]);
     l->ops->put(l, r);
+}
+
+const struct compute_codes *compute_linear_form(const compute_linear_t *l, int part)
+{
+    return l->d.codes[part].bits ? &l->d.codes[part] : NULL;
+}
+
+void compute_linear_put_codes(compute_linear_t *l, const struct compute_linear_codes *r)
+{
+    const struct compute_linear_desc *d = &l->d;
+    CHECK(d->codes[0].bits && r->group < d->groups && r->part < d->parts);
+    CHECK(r->first >= 0 && r->n >= 0 && r->first + r->n <= d->out[r->part]);
+    l->ops->put_codes(l, r);
 }
 
 struct embed_run {

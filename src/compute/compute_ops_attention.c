@@ -100,6 +100,7 @@ void compute_rope_table(int64_t max_positions, const struct compute_rotation *r,
     for (int64_t i = 0; i < h / 2; i++) {
         double f = pow(r->theta, -2.0 * (double)i / (double)h), share = plain_share(r, i, f);
         if (share < 1) f = share * f + (1 - share) * f / r->factor;
+        if (r->divisors) f /= (double)r->divisors[i];
         for (int64_t pos = 0; pos < max_positions; pos++) {
             table[pos * h + i] = (float)(size * cos((double)pos * f));
             table[pos * h + h / 2 + i] = (float)(size * sin((double)pos * f));

@@ -94,5 +94,7 @@ static inline size_t chunk_length(size_t n, size_t task)
 struct linear_ops;
 /* The linear layers for inference that any CPU can run (compute_linear_panels.c). */
 extern const struct linear_ops compute_linear_panels;
+/* Those that hold their weights as codes (compute_linear_codes.c). */
+extern const struct linear_ops compute_linear_codes_ops;
 
 #endif

@@ -1,4 +1,5 @@
-/* http.h: a server for pages and interfaces that knows nothing of what it serves, on libmicrohttpd.
+/* http.h: a server for pages and interfaces that knows nothing of what it serves, on libmicrohttpd,
+ * and a small client.
  *
  * One thread of the server's own reads requests, calls handlers and writes answers. A handler that
  * needs long defers: it keeps the request and lets other threads answer it, at once or piece by
@@ -112,6 +113,30 @@ size_t http_server_busy(http_server_t *s);
 void http_server_free(http_server_t *s);
 /* Whether two keys are the same, in a time that depends on the first one's length only. */
 bool http_same_key(const char *key, const char *given);
+
+/* ------------------------------------------------------------------ a client (http_client.c) */
+
+struct http_url {
+    char host[256], path[512]; /* the path without '/' at its end */
+    int port;
+};
+/* "http://HOST[:PORT][/PATH]" */
+int http_url_parse(const char *url, struct http_url *out, struct error *e);
+
+/* One request on a connection of its own. Returns the status, or an error where there is no whole
+ * answer. */
+struct http_call {
+    const struct http_url *url;
+    const char *method, *path; /* the path is put behind the URL's */
+    const char *key;           /* bearer token, or NULL */
+    const void *body;          /* JSON, or NULL */
+    size_t size;
+    double timeout_s; /* for all of it */
+    /* Pieces of the answer's body as they come; false: enough, the connection is closed. */
+    bool (*on_data)(void *ctx, const char *data, size_t n);
+    void *ctx;
+};
+int http_call(const struct http_call *call, struct error *e);
 
 /* ------------------------------------------------------------------ Prometheus (http_metrics.c) */
 

@@ -377,6 +377,10 @@ struct model_options {
     enum model_recompute recompute;
     struct model_shard shard;
     struct model_hooks hooks;
+    /* Inference: whether a tensor's weights are kept as codes, and in which form; NULL: none are. A
+     * product of several tensors keeps codes only where all of them come so. */
+    bool (*codes_of)(const void *ctx, const char *tensor, struct compute_codes *out);
+    const void *codes_ctx;
 };
 
 typedef struct model model_t;
@@ -421,6 +425,10 @@ void model_init_weights(model_t *m, uint64_t seed);
 /* Sets rows [first, first + n) of a tensor (row `param` of the table), whose shape is taken as rows of
  * its last dimension. */
 void model_put(model_t *m, size_t param, int64_t first, int64_t n, const float *w);
+/* The same of a tensor that is kept as codes (model_options), whole rows one behind the other; group
+ * and part are of no matter. */
+bool model_keeps_codes(const model_t *m, size_t param);
+void model_put_codes(model_t *m, size_t param, const struct compute_linear_codes *rows);
 /* Everything that a trained model holds: the masters and selection biases of `from`, which trains,
  * into another model of the same configuration and shard; so text can be generated in the middle of
  * training. */
@@ -649,6 +657,19 @@ struct gguf_format {
 const struct gguf_format *gguf_format_of(uint32_t type);
 /* Turns `count` numbers, whole blocks, to floats (model_gguf_blocks.c). */
 void gguf_to_f32(const struct gguf_format *f, const uint8_t *data, size_t count, float *out);
+/* Whether the format is one of codes, and which. Takes `count` numbers apart, whole blocks: the arrays
+ * of *out are the caller's, as long as the form says (compute.h), and are written. False: a half is
+ * not finite. */
+bool gguf_codes_of(const struct gguf_format *f, struct compute_codes *out);
+struct gguf_codes {
+    uint8_t *codes;
+    uint16_t *scales, *leasts;
+    uint8_t *scale_steps, *least_steps;
+};
+bool gguf_to_codes(const struct gguf_format *f, const uint8_t *data, size_t count,
+                   const struct gguf_codes *out);
+/* The form of a tensor of the file: model_options.codes_of. */
+bool gguf_tensor_codes(const void *g, const char *tensor, struct compute_codes *out);
 
 struct gguf_value {
     const char *key;
@@ -694,7 +715,7 @@ bool gguf_is_numbers(const struct gguf_value *v);
 struct gguf_text gguf_next_text(const struct gguf_value *v, size_t *at);
 double gguf_number_of(const struct gguf_value *v, size_t i);
 
-/* What a file of the family `llama` says of its model (model_gguf_weights.c); `name` is the file's,
+/* What a file of the families `llama` and `grok` says of its model (model_gguf_weights.c); `name` is the file's,
  * for messages. What is not done here is refused by its name. */
 int gguf_model_config(const struct gguf *g, const char *name, struct model_config *c,
                       struct error *e);

@@ -96,7 +96,7 @@ static bool rotate_to(struct model_decoder *d, int64_t positions)
     int64_t n =
         MAX(FIRST_ROTATION, MAX(positions, MIN(2 * d->rotations, m->config.context_length)));
     for (int i = 0; i < model_rotations(&m->config); i++) {
-        struct compute_rotation r = model_rotation(&m->config, i);
+        struct compute_rotation r = model_rotation(m, i);
         float *rope = mem_try_alloc(compute_rope_table_floats(n, m->dims.h) * sizeof(float));
         if (!rope) return false;
         compute_rope_table(n, &r, rope);

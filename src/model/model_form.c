@@ -149,8 +149,9 @@ int model_rotations(const struct model_config *c)
     return c->window_rope_theta > 0 && windowed(c) > 0 ? 2 : 1;
 }
 
-struct compute_rotation model_rotation(const struct model_config *c, int which)
+struct compute_rotation model_rotation(const struct model *m, int which)
 {
+    const struct model_config *c = &m->config;
     if (which == 1)
         return (struct compute_rotation){.h = c->head_dim, .theta = c->window_rope_theta};
     return (struct compute_rotation){
@@ -164,5 +165,6 @@ struct compute_rotation model_rotation(const struct model_config *c, int which)
         .beta_fast = c->rope_beta_fast,
         .beta_slow = c->rope_beta_slow,
         .size = c->rope_size,
+        .divisors = m->rope_divisors,
     };
 }

@@ -1,4 +1,4 @@
-/* model_gguf_blocks.c: numbers in GGUF's block formats, turned to floats.
+/* model_gguf_blocks.c: numbers in GGUF's block formats, turned to floats, or taken apart.
  *
  * A block holds 32 or 256 numbers: small whole numbers, and one or two scales that turn them back.
  * The layouts are ggml's (block_q4_0 and so on), field by field; each is computed here with the same
@@ -161,17 +161,119 @@ static void q6_k_block(const uint8_t *p, float *y)
             }
 }
 
+/* ------------------------------------------------------------------ taken apart
+ * The same blocks as whole numbers, scales and least values (struct compute_codes). */
+
+/* 32 codes of four bits: low halves first; and their fifth bits. */
+static void nibbles(const uint8_t *q, uint32_t high, uint8_t *codes)
+{
+    for (int i = 0; i < 16; i++) {
+        codes[i] = (uint8_t)((q[i] & 15) | (high >> i & 1) << 4);
+        codes[i + 16] = (uint8_t)((q[i] >> 4) | (high >> (i + 16) & 1) << 4);
+    }
+}
+
+static void q4_0_apart(const uint8_t *p, const struct gguf_codes *to)
+{
+    *to->scales = u16_at(p);
+    nibbles(p + 2, 0, to->codes);
+}
+
+static void q4_1_apart(const uint8_t *p, const struct gguf_codes *to)
+{
+    *to->scales = u16_at(p);
+    *to->leasts = u16_at(p + 2);
+    nibbles(p + 4, 0, to->codes);
+}
+
+static void q5_0_apart(const uint8_t *p, const struct gguf_codes *to)
+{
+    *to->scales = u16_at(p);
+    nibbles(p + 6, u32_at(p + 2), to->codes);
+}
+
+static void q5_1_apart(const uint8_t *p, const struct gguf_codes *to)
+{
+    *to->scales = u16_at(p);
+    *to->leasts = u16_at(p + 2);
+    nibbles(p + 8, u32_at(p + 4), to->codes);
+}
+
+/* A signed byte plus 128. */
+static void q8_0_apart(const uint8_t *p, const struct gguf_codes *to)
+{
+    *to->scales = u16_at(p);
+    for (int i = 0; i < 32; i++)
+        to->codes[i] = p[2 + i] ^ 128;
+}
+
+/* d, dmin and eight steps of either. */
+static void k_scales_apart(const uint8_t *p, const struct gguf_codes *to)
+{
+    *to->scales = u16_at(p);
+    *to->leasts = u16_at(p + 2);
+    for (int j = 0; j < 8; j++) {
+        int scale, min;
+        scale_min(p + 4, j, &scale, &min);
+        to->scale_steps[j] = (uint8_t)scale;
+        to->least_steps[j] = (uint8_t)min;
+    }
+}
+
+static void q4_k_apart(const uint8_t *p, const struct gguf_codes *to)
+{
+    k_scales_apart(p, to);
+    for (int j = 0; j < 8; j++)
+        for (int i = 0; i < 32; i++) {
+            uint8_t q = p[16 + j / 2 * 32 + i];
+            to->codes[j * 32 + i] = j % 2 ? q >> 4 : q & 15;
+        }
+}
+
+static void q5_k_apart(const uint8_t *p, const struct gguf_codes *to)
+{
+    k_scales_apart(p, to);
+    for (int j = 0; j < 8; j++)
+        for (int i = 0; i < 32; i++) {
+            uint8_t q = p[48 + j / 2 * 32 + i];
+            int low = j % 2 ? q >> 4 : q & 15;
+            to->codes[j * 32 + i] = (uint8_t)(low | (p[16 + i] >> j & 1) << 4);
+        }
+}
+
+static void q6_k_apart(const uint8_t *p, const struct gguf_codes *to)
+{
+    *to->scales = u16_at(p + 208);
+    memcpy(to->scale_steps, p + 192, 16);
+    for (int n = 0; n < 2; n++)
+        for (int i = 0; i < 32; i++)
+            for (int k = 0; k < 4; k++) {
+                uint8_t low = p[64 * n + i + 32 * (k % 2)];
+                int q = k < 2 ? low & 15 : low >> 4;
+                q |= (p[128 + 32 * n + i] >> 2 * k & 3) << 4;
+                to->codes[128 * n + i + 32 * k] = (uint8_t)q;
+            }
+}
+
+/* codes.bits 0: no format of codes */
 static const struct {
     uint32_t type; /* of the file */
     struct gguf_format format;
     void (*block)(const uint8_t *p, float *y);
+    struct compute_codes codes;
+    void (*apart)(const uint8_t *p, const struct gguf_codes *to);
 } formats[] = {
-    {0, {"F32", 1, 4}, f32_block},        {1, {"F16", 1, 2}, f16_block},
-    {30, {"BF16", 1, 2}, bf16_block},     {2, {"Q4_0", 32, 18}, q4_0_block},
-    {3, {"Q4_1", 32, 20}, q4_1_block},    {6, {"Q5_0", 32, 22}, q5_0_block},
-    {7, {"Q5_1", 32, 24}, q5_1_block},    {8, {"Q8_0", 32, 34}, q8_0_block},
-    {12, {"Q4_K", 256, 144}, q4_k_block}, {13, {"Q5_K", 256, 176}, q5_k_block},
-    {14, {"Q6_K", 256, 210}, q6_k_block},
+    {0, {"F32", 1, 4}, f32_block},
+    {1, {"F16", 1, 2}, f16_block},
+    {30, {"BF16", 1, 2}, bf16_block},
+    {2, {"Q4_0", 32, 18}, q4_0_block, {4, 8, false, false}, q4_0_apart},
+    {3, {"Q4_1", 32, 20}, q4_1_block, {4, 0, true, false}, q4_1_apart},
+    {6, {"Q5_0", 32, 22}, q5_0_block, {5, 16, false, false}, q5_0_apart},
+    {7, {"Q5_1", 32, 24}, q5_1_block, {5, 0, true, false}, q5_1_apart},
+    {8, {"Q8_0", 32, 34}, q8_0_block, {8, 128, false, false}, q8_0_apart},
+    {12, {"Q4_K", 256, 144}, q4_k_block, {4, 0, true, true}, q4_k_apart},
+    {13, {"Q5_K", 256, 176}, q5_k_block, {5, 0, true, true}, q5_k_apart},
+    {14, {"Q6_K", 256, 210}, q6_k_block, {6, 32, false, true}, q6_k_apart},
 };
 
 const struct gguf_format *gguf_format_of(uint32_t type)
@@ -191,4 +293,43 @@ void gguf_to_f32(const struct gguf_format *f, const uint8_t *data, size_t count,
         return;
     }
     CHECK_MSG(false, "a format that is not of the table");
+}
+
+bool gguf_codes_of(const struct gguf_format *f, struct compute_codes *out)
+{
+    for (size_t i = 0; i < ARRAY_LEN(formats); i++)
+        if (&formats[i].format == f) *out = formats[i].codes;
+    return out->bits != 0;
+}
+
+bool gguf_tensor_codes(const void *g, const char *tensor, struct compute_codes *out)
+{
+    const struct gguf_tensor *t = gguf_tensor(g, tensor);
+    *out = (struct compute_codes){0};
+    return t && gguf_codes_of(t->format, out);
+}
+
+static bool is_finite_half(uint16_t x)
+{
+    return (x >> 10 & 31) != 31;
+}
+
+bool gguf_to_codes(const struct gguf_format *f, const uint8_t *data, size_t count,
+                   const struct gguf_codes *out)
+{
+    size_t form = 0;
+    while (&formats[form].format != f)
+        CHECK_MSG(++form < ARRAY_LEN(formats), "a format that is not of the table");
+    const struct compute_codes *codes = &formats[form].codes;
+    size_t steps = f->block / (size_t)compute_codes_block(codes);
+    CHECK(codes->bits && count % f->block == 0);
+    for (size_t b = 0; b < count / f->block; b++) {
+        struct gguf_codes to = {.codes = out->codes + b * f->block, .scales = out->scales + b};
+        if (codes->least) to.leasts = out->leasts + b;
+        if (codes->shared) to.scale_steps = out->scale_steps + b * steps;
+        if (codes->shared && codes->least) to.least_steps = out->least_steps + b * steps;
+        formats[form].apart(data + b * f->bytes, &to);
+        if (!is_finite_half(*to.scales) || (to.leasts && !is_finite_half(*to.leasts))) return false;
+    }
+    return true;
 }

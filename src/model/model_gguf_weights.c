@@ -1,15 +1,22 @@
-/* model_gguf_weights.c: a model's sizes, form and weights from a GGUF file of the family `llama`.
+/* model_gguf_weights.c: a model's sizes, form and weights from a GGUF file of the families `llama`
+ * and `grok`.
  *
- * Keys of the file as ggml writes them ("llama.block_count"). The family: norms in front of each
+ * Keys of the file as ggml writes them ("llama.block_count"). Llama: norms in front of each
  * sub-layer, SiLU, grouped queries, rotations of neighbouring elements (the converter has permuted
- * queries and keys for that), no multipliers and no caps. What a key asks for and is not done here is
- * refused by its name, since a model with one wrong detail still talks, only worse.
+ * queries and keys for that), no multipliers and no caps. Grok: this program's own form and names of
+ * tensors; multipliers and caps that the file does not say are Grok-1's, as ggml has them. What a key
+ * asks for and is not done here is refused by its name, since a model with one wrong detail still
+ * talks, only worse.
  *
- * Weights are turned to the model's own format as they are read, some rows at a time; the file is
- * mapped, so it takes no memory of its own. */
+ * Weights in blocks stay whole numbers where the model keeps them so; others are turned to the model's
+ * own format as they are read. Both happen some rows at a time; the file is mapped, so it takes no
+ * memory of its own. */
 #include "model/model_internal.h"
 
+#include <stdatomic.h>
 #include <string.h>
+
+#define ROPE_DIVISORS "rope_freqs.weight"
 
 /* ------------------------------------------------------------------ configuration */
 
@@ -68,13 +75,15 @@ static int refuse_others(const struct keys *k, const struct model_config *c)
     if (scaling.size != 4 || memcmp(scaling.data, "none", 4) != 0)
         return error_set(k->e, "%s: '%s.rope.scaling.type' is '%.*s', which is not read", k->name,
                          k->family, (int)MIN(scaling.size, 40), scaling.data);
-    const struct gguf_tensor *factors = gguf_tensor(k->g, "rope_freqs.weight");
-    if (factors)
-        return error_set(k->e,
-                         "%s: tensor 'rope_freqs.weight' slows some rotations, which is not "
-                         "read yet",
-                         k->name);
     return 0;
+}
+
+/* Grok-2's dense branch beside the experts, whose width the other key says then. */
+static void read_branch(const struct keys *k, struct model_config *c)
+{
+    if (gguf_tensor(k->g, "blk.0.ffn_gate.weight") &&
+        gguf_tensor(k->g, "blk.0.ffn_gate_exps.weight"))
+        c->dense_ffn_hidden = c->ffn_hidden;
 }
 
 static int read_sizes(const struct keys *k, struct model_config *c)
@@ -89,6 +98,8 @@ static int read_sizes(const struct keys *k, struct model_config *c)
     c->n_kv_heads = c->n_heads;
     TRY(read_size(k, "attention.head_count_kv", false, &c->n_kv_heads));
     TRY(read_size(k, "feed_forward_length", true, &c->ffn_hidden));
+    if (c->architecture == MODEL_GROK) read_branch(k, c);
+    TRY(read_size(k, "expert_feed_forward_length", false, &c->ffn_hidden));
     TRY(read_size(k, "context_length", true, &c->context_length));
     if (c->n_heads < 1) return error_set(k->e, "%s: a model without heads", k->name);
     c->head_dim = c->d_model / c->n_heads;
@@ -101,6 +112,38 @@ static int read_sizes(const struct keys *k, struct model_config *c)
     return 0;
 }
 
+static void llama_form(struct model_config *c)
+{
+    c->activation = COMPUTE_SILU;
+    c->post_norms = false;
+    c->attn_softcap = 0;
+    c->embedding_multiplier = c->output_multiplier = 1;
+    c->attn_multiplier = 1 / sqrt((double)c->head_dim);
+    c->rope_form = MODEL_ROPE_PAIRS;
+    c->renormalise_top_k = c->n_experts > 1;
+}
+
+/* Grok-1's, where the file says nothing: sqrt(6144), 1 / sqrt(3), 1 / sqrt(128). */
+static int grok_form(const struct keys *k, struct model_config *c)
+{
+    double length = 0;
+    c->embedding_multiplier = 78.38367176906169;
+    c->output_multiplier = 0.5773502691896257;
+    c->attn_multiplier = 0.08838834764831845;
+    c->attn_softcap = 30;
+    TRY(read_real(k, "embedding_scale", &c->embedding_multiplier));
+    TRY(read_real(k, "logit_scale", &c->output_multiplier));
+    TRY(read_real(k, "attention.output_scale", &c->attn_multiplier));
+    TRY(read_real(k, "attn_logit_softcapping", &c->attn_softcap));
+    TRY(read_real(k, "router_logit_softcapping", &c->router_softcap));
+    TRY(read_real(k, "final_logit_softcapping", &c->final_softcap));
+    TRY(read_real(k, "attention.temperature_length", &length));
+    c->attn_temperature_len = (int64_t)fmin(fmax(length, 0), 1 << 24);
+    if (c->n_experts > 1) return 0;
+    error_set(k->e, "%s: a grok with one expert", k->name);
+    return error_hint(k->e, "models of this family have several");
+}
+
 int gguf_model_config(const struct gguf *g, const char *name, struct model_config *c,
                       struct error *e)
 {
@@ -109,25 +152,25 @@ int gguf_model_config(const struct gguf *g, const char *name, struct model_confi
     model_config_defaults(c);
     if (!gguf_text(gguf_find(g, "general.architecture"), &family))
         return error_set(e, "%s: 'general.architecture' is missing", name);
-    if (family.size != 5 || memcmp(family.data, "llama", 5) != 0) {
+    c->architecture = MODEL_LLAMA;
+    if (family.size == 4 && memcmp(family.data, "grok", 4) == 0) {
+        k.family = "grok";
+        c->architecture = MODEL_GROK;
+    } else if (family.size != 5 || memcmp(family.data, "llama", 5) != 0) {
         error_set(e, "%s: a model of the family '%.*s'", name, (int)MIN(family.size, 40),
                   family.data);
-        return error_hint(e, "of GGUF files those of the family 'llama' are read");
+        return error_hint(e, "of GGUF files those of the families 'llama' and 'grok' are read");
     }
     TRY(read_sizes(&k, c));
-    c->architecture = MODEL_LLAMA;
-    c->activation = COMPUTE_SILU;
-    c->post_norms = false;
-    c->attn_softcap = 0;
-    c->embedding_multiplier = c->output_multiplier = 1;
-    c->attn_multiplier = 1 / sqrt((double)c->head_dim);
-    c->rope_form = MODEL_ROPE_PAIRS;
     c->rope_theta = 10000;
     c->router_aux_coef = c->router_z_coef = 0;
-    c->renormalise_top_k = c->n_experts > 1;
     c->tied_embeddings = gguf_tensor(g, "output.weight") == NULL;
     c->qkv_biases = gguf_tensor(g, "blk.0.attn_q.bias") != NULL;
     c->output_bias = gguf_tensor(g, "blk.0.attn_output.bias") != NULL;
+    if (c->architecture == MODEL_LLAMA)
+        llama_form(c);
+    else
+        TRY(grok_form(&k, c));
     TRY(read_real(&k, "rope.freq_base", &c->rope_theta));
     TRY(read_real(&k, "attention.layer_norm_rms_epsilon", &c->rms_eps));
     TRY(refuse_others(&k, c));
@@ -177,6 +220,65 @@ static int load_tensor(model_t *m, const struct param *p, const struct gguf_tens
     return 0;
 }
 
+/* Rows on their way as codes; the arrays are cut from the memory for floats, of which codes take a
+ * third at most. */
+struct apart {
+    const struct gguf_tensor *t;
+    struct compute_codes form;
+    struct gguf_codes rows;
+    int64_t first, step, n;
+    atomic_bool bad;
+};
+
+static struct gguf_codes codes_at(const struct apart *a, int64_t row)
+{
+    int64_t width = a->t->shape[0], block = compute_codes_block(&a->form);
+    int64_t steps = row * (width / block), halves = a->form.shared ? row * (width / 256) : steps;
+    return (struct gguf_codes){a->rows.codes + row * width, a->rows.scales + halves,
+                               a->rows.leasts + halves, a->rows.scale_steps + steps,
+                               a->rows.least_steps + steps};
+}
+
+/* Task: `step` rows. */
+static void apart_task(void *ctx, size_t task, int thread)
+{
+    struct apart *a = ctx;
+    int64_t at = (int64_t)task * a->step, n = MIN(a->step, a->n - at), width = a->t->shape[0];
+    struct gguf_codes to = codes_at(a, at);
+    (void)thread;
+    if (!gguf_to_codes(a->t->format, a->t->data + (size_t)(a->first + at) * a->t->row_bytes,
+                       (size_t)(n * width), &to))
+        a->bad = true;
+}
+
+static int load_codes(model_t *m, const struct param *p, const struct gguf_tensor *t, float *rows,
+                      struct error *e)
+{
+    int64_t width = t->shape[0], step = MAX(1, MODEL_PUT_FLOATS / width), all = step * width;
+    struct apart a = {.t = t, .step = MAX(1, 16384 / width)};
+    gguf_codes_of(t->format, &a.form);
+    a.rows.scales = (uint16_t *)(void *)rows; /* 2 and 2 bytes for 16 codes at most, ... */
+    a.rows.leasts = a.rows.scales + all / 16;
+    a.rows.codes = (uint8_t *)(a.rows.leasts + all / 16);
+    a.rows.scale_steps = a.rows.codes + all; /* ... 1 and 1 for 16 */
+    a.rows.least_steps = a.rows.scale_steps + all / 16;
+    for (int64_t r = 0; r < t->rows; r += step) {
+        a.first = r;
+        a.n = MIN(step, t->rows - r);
+        pool_run(compute_pool(m->compute), (size_t)((a.n + a.step - 1) / a.step), apart_task, &a);
+        if (a.bad) return error_set(e, "tensor '%s' holds NaN or infinite values", t->name);
+        struct compute_linear_codes c = {.first = r,
+                                         .n = a.n,
+                                         .codes = a.rows.codes,
+                                         .scales = a.rows.scales,
+                                         .leasts = a.rows.leasts,
+                                         .scale_steps = a.rows.scale_steps,
+                                         .least_steps = a.rows.least_steps};
+        model_put_codes(m, (size_t)(p - m->params.rows), &c);
+    }
+    return 0;
+}
+
 static int load_tensors(model_t *m, const struct gguf *g, float *rows, struct error *e)
 {
     for (size_t i = 0; i < m->params.n_rows; i++) {
@@ -184,11 +286,33 @@ static int load_tensors(model_t *m, const struct gguf *g, float *rows, struct er
         const struct gguf_tensor *t = gguf_tensor(g, p->name);
         if (!t) return error_set(e, "tensor '%s' is missing", p->name);
         TRY(check_shape(p, t, e));
-        TRY(load_tensor(m, p, t, rows, e));
+        if (model_keeps_codes(m, i))
+            TRY(load_codes(m, p, t, rows, e));
+        else
+            TRY(load_tensor(m, p, t, rows, e));
     }
     for (size_t i = 0; i < g->n_tensors; i++)
-        if (!param_find(&m->params, g->tensors[i].name))
+        if (!param_find(&m->params, g->tensors[i].name) &&
+            strcmp(g->tensors[i].name, ROPE_DIVISORS) != 0)
             return error_set(e, "tensor '%s' is not part of this model", g->tensors[i].name);
+    return 0;
+}
+
+/* What slows the rotations of some pairs, in models for long contexts (Llama 3.1). */
+static int load_divisors(model_t *m, const struct gguf *g, struct error *e)
+{
+    const struct gguf_tensor *t = gguf_tensor(g, ROPE_DIVISORS);
+    int64_t n = m->dims.h / 2;
+    if (!t) return 0;
+    if (t->n_dims != 1 || t->shape[0] != n)
+        return error_set(e, "tensor '%s' is not of %lld numbers, half a head", t->name,
+                         (long long)n);
+    m->rope_divisors = arena_alloc(&m->arena, (size_t)n * sizeof(*m->rope_divisors));
+    gguf_to_f32(t->format, t->data, (size_t)n, m->rope_divisors);
+    for (int64_t i = 0; i < n; i++)
+        if (!(m->rope_divisors[i] > 0 && isfinite(m->rope_divisors[i])))
+            return error_set(e, "tensor '%s' holds numbers that are not above 0", t->name);
+    model_rotate(m);
     return 0;
 }
 
@@ -203,6 +327,7 @@ int gguf_load_weights(model_t *m, const struct gguf *g, const char *name, struct
     if (!rows) return error_set(e, "no memory to load '%s'", name);
     int rc = load_tensors(m, g, rows, e);
     mem_free(rows);
+    if (rc == 0) rc = load_divisors(m, g, e);
     if (rc == 0) rc = file_map_check(&g->map, name, e);
     if (rc < 0) return error_context(e, "%s", name);
     model_weights_changed(m);

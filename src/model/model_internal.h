@@ -33,7 +33,10 @@ struct model_form {
 };
 struct model_form model_form_of(const struct model_config *c, int64_t layer);
 int model_rotations(const struct model_config *c); /* how many tables */
-struct compute_rotation model_rotation(const struct model_config *c, int which);
+struct model;
+struct compute_rotation model_rotation(const struct model *m, int which);
+/* Fills the model's tables; again where its rotations were changed. */
+void model_rotate(struct model *m);
 /* Whether the keys of the form say what the named family's layer is. */
 bool model_form_is_told(const struct model_config *c);
 int model_form_check(const struct model_config *c, struct error *e);
@@ -192,6 +195,8 @@ struct model {
     struct model_config config;
     struct model_shard shard;
     struct model_hooks hooks;
+    bool (*codes_of)(const void *ctx, const char *tensor, struct compute_codes *out);
+    const void *codes_ctx; /* of both: while it is planned and made */
     struct model_dims dims; /* L: layers held, from config's layer shard.first_layer on */
     bool has_embedding, has_head;
     compute_t *compute;
@@ -209,6 +214,7 @@ struct model {
     float *router_bias;           /* [L, E] */
     float *batch_bias;            /* [L, E] with which the last batch was dealt evenly; training */
     float *rope[MODEL_ROTATIONS]; /* compute_rope_table of T positions each */
+    float *rope_divisors;         /* [h / 2], of a file that has them (inference); NULL: none */
     int32_t *window_start;        /* [B T], where a layer has a window */
     size_t *row_bounds;           /* [tensor_size + 1] of a pass, where rows are divided */
     struct model_tensor embedding, output_norm;

@@ -416,10 +416,25 @@ static void add_part(const struct model *m, struct product *product, const struc
     struct compute_linear_desc *d = &product->desc;
     if (p->kind == PARAM_EXPERTS) d->groups = (int)p->shape[0];
     d->in = p->shape[p->n_dims - 1];
+    struct compute_codes f;
+    if (m->codes_of && !m->training && m->codes_of(m->codes_ctx, p->name, &f) &&
+        d->in % (f.shared ? 256 : 32) == 0)
+        d->codes[d->parts] = f;
     d->out[d->parts] = p->shape[p->n_dims - 2];
     d->master[d->parts] = weights_of(m, p);
     d->grad[d->parts] = gradient_of(m, p);
     product->parts[d->parts++] = p;
+}
+
+/* Codes of all parts, or of none. */
+static void act_on(struct model *m, struct product *p, product_fn *act, void *ctx)
+{
+    bool all = true;
+    for (int i = 0; i < p->desc.parts; i++)
+        all = all && p->desc.codes[i].bits;
+    for (int i = 0; i < p->desc.parts && !all; i++)
+        p->desc.codes[i] = (struct compute_codes){0};
+    act(m, p, ctx);
 }
 
 /* Tied: the head multiplies by the embedding, and both add to one gradient; for inference both read
@@ -433,11 +448,11 @@ static void each_product(struct model *m, product_fn *act, void *ctx)
     struct product table = {.desc = {.groups = 1, .max_rows = COMPUTE_ROW_ALIGN}, .to = &m->table};
     if (m->has_head) {
         add_part(m, &head, &rows[tied && m->has_embedding ? 0 : m->params.n_rows - 1]);
-        act(m, &head, ctx);
+        act_on(m, &head, act, ctx);
     }
     if (!m->training && m->has_embedding && !(tied && m->has_head)) {
         add_part(m, &table, &rows[0]);
-        act(m, &table, ctx);
+        act_on(m, &table, act, ctx);
     }
     for (int64_t i = 0; i < m->dims.L; i++)
         for (int id = 0; id < LINEAR_COUNT; id++) {
@@ -448,7 +463,7 @@ static void each_product(struct model *m, product_fn *act, void *ctx)
                 const struct param *part = layer_param(m, i, LINEAR_PARTS[id][k]);
                 if (part) add_part(m, &p, part);
             }
-            if (p.desc.parts) act(m, &p, ctx);
+            if (p.desc.parts) act_on(m, &p, act, ctx);
         }
 }
 
@@ -560,6 +575,8 @@ static void sketch(struct model *m, const struct model_config *c, const struct m
     *m = (struct model){.config = *c,
                         .shard = o->shard,
                         .hooks = o->hooks,
+                        .codes_of = o->codes_of,
+                        .codes_ctx = o->codes_ctx,
                         .compute = o->compute,
                         .B = o->B,
                         .T = o->T,
@@ -683,6 +700,14 @@ size_t model_plan_decoder(const struct model_config *c, const struct model_optio
     return bytes;
 }
 
+void model_rotate(struct model *m)
+{
+    for (int i = 0; i < model_rotations(&m->config); i++) {
+        struct compute_rotation r = model_rotation(m, i);
+        compute_rope_table(m->T, &r, m->rope[i]);
+    }
+}
+
 int model_new(const struct model_config *c, const struct model_options *o, model_t **out,
               struct error *e)
 {
@@ -698,10 +723,8 @@ int model_new(const struct model_config *c, const struct model_options *o, model
     layout(m);
     bind_tensors(m);
     make_linears(m);
-    for (int i = 0; i < model_rotations(&m->config); i++) {
-        struct compute_rotation r = model_rotation(&m->config, i);
-        compute_rope_table(m->T, &r, m->rope[i]);
-    }
+    m->codes_of = NULL;
+    model_rotate(m);
     *out = m;
     return 0;
 }
@@ -778,6 +801,37 @@ void model_put(model_t *m, size_t param, int64_t first, int64_t n, const float *
         first += r.n;
         n -= r.n;
         w += r.n * width;
+    }
+}
+
+bool model_keeps_codes(const model_t *m, size_t param)
+{
+    CHECK(param < m->params.n_rows);
+    return !m->training && m->places[param].linear &&
+           compute_linear_form(m->places[param].linear, 0);
+}
+
+void model_put_codes(model_t *m, size_t param, const struct compute_linear_codes *rows)
+{
+    CHECK(model_keeps_codes(m, param));
+    const struct param *p = &m->params.rows[param];
+    const struct model_place *to = &m->places[param];
+    struct compute_codes f = *compute_linear_form(to->linear, to->part);
+    int64_t in = p->shape[p->n_dims - 1], out = p->shape[p->n_dims - 2];
+    int64_t blocks = in / compute_codes_block(&f), halves = f.shared ? in / 256 : blocks;
+    for (int64_t i = 0; i < rows->n;) {
+        int64_t at = rows->first + i;
+        struct compute_linear_codes r = {.group = (int)(at / out),
+                                         .part = to->part,
+                                         .first = at % out,
+                                         .codes = rows->codes + i * in,
+                                         .scales = rows->scales + i * halves};
+        r.n = MIN(rows->n - i, out - r.first);
+        if (f.least) r.leasts = rows->leasts + i * halves;
+        if (f.shared) r.scale_steps = rows->scale_steps + i * blocks;
+        if (f.shared && f.least) r.least_steps = rows->least_steps + i * blocks;
+        compute_linear_put_codes(to->linear, &r);
+        i += r.n;
     }
 }
 

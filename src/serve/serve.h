@@ -7,6 +7,7 @@
 #define COLOSSUS_SERVE_H
 
 #include "base/base.h"
+#include "http/http.h"
 #include "model/model.h"
 #include "text/text.h"
 
@@ -146,6 +147,7 @@ struct serve_server_options {
     int64_t parallel;                      /* texts that are written at once */
     int64_t context;                       /* longest of them, tokens; 0: the model's */
     int64_t queue;                         /* prompts that may wait */
+    double timeout_s;                      /* longest time to an answer's end; 0: any */
     bool no_cache;             /* keep nothing of what was read for later prompts that begin so */
     const char *template_text; /* of conversations, in place of the model's own; NULL: that */
     const char *log_path;      /* a line for each request; NULL: none */
@@ -160,6 +162,53 @@ int64_t serve_server_context(const serve_server_t *s);
 bool serve_server_stop(serve_server_t *s, double seconds);
 /* Cuts off what is left. NULL is allowed. */
 void serve_server_free(serve_server_t *s);
+
+/* ------------------------------------------------------------------ load (load/)
+ * How fast a server of this interface answers many clients, this one's or another's. */
+
+struct load_options {
+    int64_t requests, clients; /* of a round; at once at most */
+    double rate; /* arrivals a second (open loop); 0: clients ask again when answered */
+    int64_t prompt_words, answer_tokens;
+    int64_t seed;
+    double timeout_s; /* for an answer */
+};
+struct load_server {
+    struct http_url url; /* of the interface: "http://HOST:PORT/v1" */
+    const char *key;     /* or NULL */
+    const char *model;   /* as the server names it */
+};
+struct load_request {
+    double first_s, whole_s; /* from when it was sent or, by rate, arrived */
+    int64_t prompt_tokens, answer_tokens, pieces;
+    bool failed;
+};
+struct load_round {
+    struct load_request *requests;
+    size_t n;
+    double *gaps; /* between pieces of an answer, seconds */
+    size_t n_gaps;
+    double seconds;
+    char errors[3][256]; /* the first ones */
+    int n_errors;
+};
+struct load_spread {
+    double p50, p90, p99;
+};
+struct load_figures {
+    size_t failed;
+    double prompt_tokens, answer_tokens;         /* means of those that were answered */
+    struct load_spread first, token, gap, whole; /* seconds; token: of an answer's mean */
+    double tokens_s, prompt_tokens_s, requests_s;
+    double good_share, good_s; /* answered whole within the deadline: of all; a second */
+};
+/* Rounds of one number ask for the same prompts. What fails is counted, and is no error. */
+int serve_load_round(const struct load_options *o, const struct load_server *s, int64_t round,
+                     struct load_round *out, struct error *e);
+struct load_figures serve_load_figures(const struct load_round *r, double deadline_s);
+void serve_load_round_fini(struct load_round *r);
+/* The first model that the server has, as s->model, which is in name. */
+int serve_load_model(struct load_server *s, char name[256], struct error *e);
 
 /* ------------------------------------------------------------------ evaluation */
 

@@ -168,8 +168,9 @@ static int check_memory(const struct serve_options *o, const struct model_option
     return error_hint(e, "smaller windows need less, for example --context 1024 --batch 1");
 }
 
-/* The model by its configuration, without weights. */
-static int open_model(const struct serve_options *o, struct serve_model *m, struct error *e)
+/* The model by its configuration, without weights; g: of a file whose weights may stay codes. */
+static int open_model(const struct serve_options *o, const struct gguf *g, struct serve_model *m,
+                      struct error *e)
 {
     m->pool = pool_new((int)o->threads);
     struct compute_options c = {
@@ -178,6 +179,8 @@ static int open_model(const struct serve_options *o, struct serve_model *m, stru
     m->B = MAX(o->B, (int64_t)1);
     m->T = o->T > 0 ? MIN(o->T, m->config.context_length) : m->config.context_length;
     struct model_options mo = {.compute = m->compute, .B = m->B, .T = m->T, .shard = {0, 1, 0, 1}};
+    if (g) mo.codes_of = gguf_tensor_codes;
+    mo.codes_ctx = g;
     TRY(check_memory(o, &mo, m, e));
     return model_new(&m->config, &mo, &m->model, e);
 }
@@ -187,7 +190,7 @@ static int open_gguf_parts(const struct serve_options *o, const struct gguf *g,
 {
     TRY(gguf_model_config(g, o->config, &m->config, e));
     TRY(open_gguf_tokenizer(o, g, m, e));
-    TRY(open_model(o, m, e));
+    TRY(open_model(o, g, m, e));
     return gguf_load_weights(m->model, g, o->config, e);
 }
 
@@ -203,30 +206,23 @@ static int open_parts(const struct serve_options *o, struct serve_model *m, stru
     TRY(model_config_load(o->config, &m->config, e));
     TRY(open_tokenizer(o, m, e));
     TRY(find_template(o->config, &m->chat_template, e));
-    TRY(open_model(o, m, e));
+    TRY(open_model(o, NULL, m, e));
     return model_load_weights(m->model, o->weights, e);
 }
 
-static int read_config(const char *path, struct model_config *c, struct error *e)
-{
-    struct gguf g;
-    if (!gguf_is(path)) return model_config_load(path, c, e);
-    TRY(gguf_open(path, &g, e));
-    int rc = gguf_model_config(&g, path, c, e);
-    gguf_close(&g);
-    return rc;
-}
-
-int serve_model_plan(const struct serve_options *o, int64_t sequences, struct serve_plan *out,
-                     struct error *e)
+/* g: of the file, or NULL. */
+static int plan(const struct serve_options *o, const struct gguf *g, int64_t sequences,
+                struct serve_plan *out, struct error *e)
 {
     compute_t *compute;
     struct compute_options c = {.dtype = choose_dtype(o->precision), .backend = o->backend};
-    *out = (struct serve_plan){0};
-    TRY(read_config(o->config, &out->config, e));
+    TRY(g ? gguf_model_config(g, o->config, &out->config, e)
+          : model_config_load(o->config, &out->config, e));
     TRY(model_config_check_runnable(&out->config, e));
     TRY(compute_new(&c, &compute, e));
     struct model_options mo = {.compute = compute, .B = 1, .T = 1, .shard = {0, 1, 0, 1}};
+    if (g) mo.codes_of = gguf_tensor_codes;
+    mo.codes_ctx = g;
     double positions = (double)sequences * (double)out->config.context_length;
     out->n_rows = model_plan_memory(&out->config, &mo, out->rows, ARRAY_LEN(out->rows) - 1);
     out->decoder_bytes = model_plan_decoder(&out->config, &mo, (int64_t)fmin(positions, 1e12));
@@ -235,6 +231,18 @@ int serve_model_plan(const struct serve_options *o, int64_t sequences, struct se
         out->bytes += (double)out->rows[i].bytes;
     out->bytes += (double)out->decoder_bytes;
     return 0;
+}
+
+int serve_model_plan(const struct serve_options *o, int64_t sequences, struct serve_plan *out,
+                     struct error *e)
+{
+    struct gguf g;
+    *out = (struct serve_plan){0};
+    if (!gguf_is(o->config)) return plan(o, NULL, sequences, out, e);
+    TRY(gguf_open(o->config, &g, e));
+    int rc = plan(o, &g, sequences, out, e);
+    gguf_close(&g);
+    return rc;
 }
 
 int serve_model_open(const struct serve_options *o, struct serve_model *m, struct error *e)

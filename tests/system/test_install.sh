@@ -65,7 +65,16 @@ while IFS= read -r table; do
     # examples one names a file of its user's, and one asks a server that is running.
     quick=$(sed -e 's/colossus bench-machine/& --rounds 1/' \
         -e 's/colossus serve/timeout --preserve-status 5 & --port 0/' \
-        -e '/model\.gguf/d' -e '/^curl/d' <<<"$text")
+        -e '/model\.gguf/d' -e '/^curl/d' \
+        -e 's/colossus bench-serve.*/& --rounds 1 --requests 3 --prompt 2 --answer 4/' \
+        -e 's#http://127.0.0.1:808[01]/v1#"$url"#g' <<<"$text")
+    # What measures servers gets one, for the time of its examples.
+    [[ $table != bench-serve ]] || quick="timeout 120 colossus serve runs/fortunes --port 0 >served &
+server=\$!
+until grep -q /v1 served; do kill -0 \$server; sleep 0.1; done
+url=\$(grep -o 'http[^,]*' served)
+$quick
+kill -TERM \$server; wait \$server || true"
     [[ $text == *colossus* ]] && out=$(bash -euo pipefail -c "$quick" 2>&1 </dev/null) ||
         { printf '%s\n' "$text" "$out"; false; }
     report "install: examples of help $table" $?

@@ -3,6 +3,38 @@
 #include "model/model.h"
 #include "test_cmocka.h"
 
+/* The same numbers taken apart: scale * (code - zero) + least gives the same bits. */
+static void expect_codes(const struct gguf_format *f, const uint8_t *data, const float *want)
+{
+    static uint8_t codes[1024], scale_steps[64], least_steps[64];
+    static uint16_t scales[64], leasts[64];
+    struct compute_codes form = {0};
+    const struct gguf_codes to = {codes, scales, leasts, scale_steps, least_steps};
+    if (!gguf_codes_of(f, &form)) {
+        assert_int_equal(f->block, 1);
+        return;
+    }
+    assert_true(gguf_to_codes(f, data, 1024, &to));
+    for (size_t i = 0; i < 1024; i++) {
+        size_t b = i / (size_t)compute_codes_block(&form), h = form.shared ? i / 256 : b;
+        float scale = 0, least = 0;
+        gguf_to_f32(gguf_format_of(1), (const uint8_t *)&scales[h], 1, &scale);
+        if (form.least) gguf_to_f32(gguf_format_of(1), (const uint8_t *)&leasts[h], 1, &least);
+        if (form.shared) scale *= (float)(int8_t)scale_steps[b];
+        if (form.shared) least *= -(float)least_steps[b];
+        float got = scale * (float)(codes[i] - form.zero);
+        if (form.least) got += least;
+        if (got != want[i])
+            fail_msg("%s: number %zu is %g, want %g", f->name, i, (double)got, (double)want[i]);
+    }
+    uint8_t infinite[256];
+    memcpy(infinite, data, f->bytes);
+    size_t at = form.bits == 6 ? 208 : 0;
+    infinite[at] = 0;
+    infinite[at + 1] = 0x7c;
+    assert_false(gguf_to_codes(f, infinite, f->block, &to));
+}
+
 /* Blocks of 1,024 numbers are made of this row of bytes; bits that would make a number of them
  * infinite or none are cleared, in each block alike. The sums are FNV-1a of the floats' bytes that
  * gguf.quants.dequantize gives. */
@@ -49,6 +81,7 @@ static void formats(void **unused)
         for (size_t k = 0; k < sizeof(out); k++)
             sum = (sum ^ ((const uint8_t *)out)[k]) * 0x100000001b3u;
         if (sum != cases[i].sum) fail_msg("%s: %g %g", f->name, (double)out[0], (double)out[1]);
+        expect_codes(f, data, out);
     }
     assert_null(gguf_format_of(4));
 }

@@ -153,9 +153,164 @@ static void what_is_refused(void **unused)
     str_fini(&bytes);
 }
 
+/* ------------------------------------------------------------------ the family grok */
+
+static void open_folder(const struct model_config *c, struct serve_model *m)
+{
+    struct error e = {0};
+    struct arena a = {0};
+    char *dir = test_folder(&a);
+    write_folder(c, dir, &a);
+    struct serve_options o = {.config = file_join(&a, dir, "config.json"),
+                              .weights = file_join(&a, dir, "weights.safetensors"),
+                              .tokenizer = file_join(&a, dir, "tokenizer.json"),
+                              .precision = SERVE_PRECISION_FP32,
+                              .threads = 1,
+                              .B = 1,
+                              .T = 1};
+    assert_ok(serve_model_open(&o, m, &e), e);
+    file_remove_tree(dir, NULL);
+    arena_fini(&a);
+}
+
+/* Grok-1, and Grok-2 with its branch, caps and temperature: as the same weights from a folder. */
+static void grok(void **unused)
+{
+    struct error e = {0};
+    (void)unused;
+    for (int two = 0; two < 2; two++) {
+        struct model_config c = fixture_config();
+        struct str bytes = {0};
+        struct serve_model from_file, from_folder;
+        int rc;
+        c.rms_eps = 9.9999997473787516e-06;
+        c.embedding_multiplier = (double)(float)c.embedding_multiplier;
+        c.output_multiplier = (double)(float)c.output_multiplier;
+        c.attn_multiplier = (double)(float)c.attn_multiplier;
+        c.dense_ffn_hidden = two ? 40 : 0;
+        c.router_softcap = c.final_softcap = two ? 20 : 0;
+        c.attn_temperature_len = two ? 8 : 0;
+        c.tied_embeddings = !two;
+        gguf_file_make(&bytes, &c, "grok");
+        open_bytes(&bytes, &from_file, &rc, &e);
+        assert_ok(rc, e);
+        open_folder(&c, &from_folder);
+        char *x = continuation(&from_file), *y = continuation(&from_folder);
+        assert_string_equal(x, y);
+        mem_free(x);
+        mem_free(y);
+        serve_model_close(&from_file);
+        serve_model_close(&from_folder);
+        str_fini(&bytes);
+    }
+}
+
+/* ------------------------------------------------------------------ logits */
+
+enum { ASKED = 24 };
+
+static float *logits_of(const struct str *bytes)
+{
+    struct error e = {0};
+    struct serve_model m;
+    uint32_t ids[ASKED];
+    int rc;
+    open_bytes(bytes, &m, &rc, &e);
+    assert_ok(rc, e);
+    for (uint32_t i = 0; i < ASKED; i++)
+        ids[i] = (i * 37 + 5) % 257;
+    float *logits = mem_alloc(257 * sizeof(*logits));
+    model_cache_t *cache = model_cache_new(m.model, ASKED);
+    model_decode(m.model, cache, ids, ASKED, logits);
+    model_cache_free(cache);
+    serve_model_close(&m);
+    return logits;
+}
+
+/* The largest difference, in parts of the spread of the second. */
+static double apart(const float *x, const float *y)
+{
+    double most = 0, low = INFINITY, high = -INFINITY;
+    for (int i = 0; i < 257; i++) {
+        most = fmax(most, fabs((double)x[i] - (double)y[i]));
+        low = fmin(low, (double)y[i]);
+        high = fmax(high, (double)y[i]);
+    }
+    return most / (high - low);
+}
+
+/* Weights that stay in blocks give what their floats give, but for the rounding of activations to 16
+ * bits: of a llama, and of experts. */
+static void weights_in_blocks(void **unused)
+{
+    (void)unused;
+    for (int family = 0; family < 2; family++) {
+        struct model_config c = family ? fixture_config() : gguf_file_config();
+        struct str blocks = {0}, floats = {0};
+        const char *name = family ? "grok" : "llama";
+        c.ffn_hidden = 96;
+        c.tied_embeddings = family;
+        gguf_file_make_as(&blocks, &c, name, GGUF_FILE_Q8, NULL);
+        gguf_file_make_as(&floats, &c, name, GGUF_FILE_LIKE_Q8, NULL);
+        assert_true(blocks.len < floats.len / 2);
+        float *x = logits_of(&blocks), *y = logits_of(&floats);
+        if (apart(x, y) > 2e-4) fail_msg("%s: off by %g of the spread", name, apart(x, y));
+        assert_true(apart(x, y) > 0); /* or they were not kept as blocks */
+        mem_free(x);
+        mem_free(y);
+        str_fini(&blocks);
+        str_fini(&floats);
+    }
+}
+
+/* Divisors that are all 1 change nothing, and all the same they are a scaling of positions. */
+static void slowed_rotations(void **unused)
+{
+    struct model_config c = gguf_file_config();
+    float ones[8], fours[8], bad[8] = {1, 1, 0};
+    struct str plain = {0}, one = {0}, four = {0}, none = {0};
+    (void)unused;
+    for (int i = 0; i < 8; i++) {
+        ones[i] = 1;
+        fours[i] = 4;
+    }
+    gguf_file_make(&plain, &c, "llama");
+    gguf_file_make_as(&one, &c, "llama", GGUF_FILE_PLAIN, ones);
+    gguf_file_make_as(&four, &c, "llama", GGUF_FILE_PLAIN, fours);
+    gguf_file_make_as(&none, &c, "llama", GGUF_FILE_PLAIN, bad);
+    float *x = logits_of(&plain), *y = logits_of(&one), *z = logits_of(&four);
+    assert_memory_equal(x, y, 257 * sizeof(*x));
+    assert_true(apart(z, x) > 1e-3);
+    expect_refused(&none, "rope_freqs.weight");
+    mem_free(x);
+    mem_free(y);
+    mem_free(z);
+    c.rope_scaling = COMPUTE_ROPE_LINEAR;
+    c.rope_factor = 4;
+    struct serve_model m;
+    open_folder(&c, &m);
+    struct error e = {0};
+    struct serve_model from_file;
+    int rc;
+    open_bytes(&four, &from_file, &rc, &e);
+    assert_ok(rc, e);
+    char *p = continuation(&m), *q = continuation(&from_file);
+    assert_string_equal(p, q);
+    mem_free(p);
+    mem_free(q);
+    serve_model_close(&m);
+    serve_model_close(&from_file);
+    str_fini(&plain);
+    str_fini(&one);
+    str_fini(&four);
+    str_fini(&none);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(the_same_as_a_folder),
-                                       cmocka_unit_test(what_is_refused)};
+                                       cmocka_unit_test(what_is_refused), cmocka_unit_test(grok),
+                                       cmocka_unit_test(weights_in_blocks),
+                                       cmocka_unit_test(slowed_rotations)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -30,6 +30,29 @@ struct compute_panel {
     bool add;
 };
 
+/* Rows of X rounded for products with codes: per 32 numbers a scale, and the sum of the 16-bit numbers
+ * times it; per 16 the sum. A row has B = in / 32 blocks. */
+struct compute_rounded {
+    int16_t *x;     /* [rows, 32 B] */
+    float *scales;  /* [rows, B]: largest magnitude / COMPUTE_ROUND_MOST, 0 of next to nothing */
+    float *sums;    /* [rows, B] */
+    int32_t *parts; /* [rows, 2 B] */
+};
+#define COMPUTE_ROUND_MOST  32767.0f
+#define COMPUTE_ROUND_LEAST 1e-30f /* a block without a larger magnitude counts as zeros */
+
+/* c [rows, COMPUTE_BAND] fp32, rows ldc apart, = rows of X times COMPUTE_BAND rows of W. How a band
+ * lies in memory: compute_codes_internal.h. */
+#define COMPUTE_BAND 16
+struct compute_band {
+    const struct compute_codes *form;
+    int64_t rows, blocks;
+    uint8_t *codes; /* read only */
+    struct compute_rounded x;
+    float *c;
+    int64_t ldc;
+};
+
 struct compute_kernels {
     const char *name;
 
@@ -91,6 +114,9 @@ struct compute_kernels {
 
     /* A piece of a product with weights that are held for inference. */
     void (*panel)(const struct compute_panel *p);
+    /* Blocks of 32 of X, one after the other, and a band of a product with codes. */
+    void (*round)(int64_t blocks, const void *x, const struct compute_rounded *to);
+    void (*band)(const struct compute_band *b);
     /* The whole product on one thread; A and B of the table's act format. The reference's plain
      * loops; fast backends use oneDNN or AMX tiles (compute_linear.c) and leave this NULL. */
     void (*matmul)(const struct compute_matmul *m);

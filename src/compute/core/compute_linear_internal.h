@@ -2,8 +2,8 @@
  *
  * compute_linear.c checks arguments and cuts the rows of all groups into tiles; an implementation
  * (plain: the backend's own matmul; dnnl: oneDNN; panels: for inference; AMX: for both) keeps its
- * compute copy of the weights and does the products. A format of weights in blocks would be another
- * implementation for inference, whose `put` takes floats or, better, the blocks. The list of tiles depends on the row ranges alone. */
+ * compute copy of the weights and does the products; codes: for weights in blocks. The list of tiles
+ * depends on the row ranges alone. */
 #ifndef COLOSSUS_COMPUTE_LINEAR_INTERNAL_H
 #define COLOSSUS_COMPUTE_LINEAR_INTERNAL_H
 
@@ -35,6 +35,7 @@ struct linear_ops {
     /* For inference (NULL: never): rows of W take their place; rows of W as a table, tokens [first,
      * first + rows) of *e. */
     void (*put)(compute_linear_t *l, const struct compute_linear_rows *r);
+    void (*put_codes)(compute_linear_t *l, const struct compute_linear_codes *r);
     void (*embed)(const compute_linear_t *l, const struct compute_embed *e, int64_t first,
                   int64_t rows, float *h);
     /* Y = X . W^T, or where not `forward` dX = dY . W. */

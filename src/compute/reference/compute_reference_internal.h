@@ -26,6 +26,7 @@ void compute_reference_embed(const struct compute_embed *e, int64_t first, int64
 void compute_reference_embed_backward(const struct compute_embed *e, int64_t d0, int64_t d1,
                                       const float *dh, float *d_table);
 void compute_reference_logits(int64_t rows, int64_t V, float multiplier, float cap, float *z);
+void compute_reference_band(const struct compute_band *b);
 double compute_reference_sum_squares(size_t n, const float *x);
 bool compute_reference_all_finite(size_t n, const float *x);
 void compute_reference_adamw(const struct compute_adamw *o, float bias1, float bias2, size_t first,

@@ -289,4 +289,29 @@ static void ref_panel(const struct compute_panel *p)
         }
 }
 
+/* Numbers that are not finite show in the scale, and so in every result of the row. */
+static void ref_round(int64_t blocks, const void *x, const struct compute_rounded *to)
+{
+    for (int64_t b = 0; b < blocks; b++) {
+        const act_t *from = (const act_t *)x + b * 32;
+        float most = 0;
+        for (int i = 0; i < 32; i++) {
+            float size = fabsf(act_load(from[i]));
+            if (!(size <= most)) most = isnan(most) ? most : size;
+        }
+        bool none = most < COMPUTE_ROUND_LEAST, rounds = !none && isfinite(most);
+        float inverse = rounds ? COMPUTE_ROUND_MOST / most : 0;
+        int32_t sums[2] = {0, 0};
+        for (int i = 0; i < 32; i++) {
+            int16_t whole = rounds ? (int16_t)lrintf(act_load(from[i]) * inverse) : 0;
+            to->x[b * 32 + i] = whole;
+            sums[i / 16] += whole;
+        }
+        to->scales[b] = none ? 0 : most / COMPUTE_ROUND_MOST;
+        to->sums[b] = (float)(sums[0] + sums[1]) * to->scales[b];
+        to->parts[2 * b] = sums[0];
+        to->parts[2 * b + 1] = sums[1];
+    }
+}
+
 #endif

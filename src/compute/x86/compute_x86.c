@@ -33,13 +33,16 @@ static bool ask_for_amx(void)
     return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
 }
 
-static struct compute_kernels bf16_table, amx_table;
+static struct compute_kernels f32_table, bf16_table, amx_table;
 static bool amx_found;
 
-/* The table of bfloat16 with AVX-512, by what else the CPU has. */
-static void find_bf16(void)
+/* The tables with AVX-512, by what else the CPU has. */
+static void find_tables(void)
 {
+    f32_table = compute_x86_f32_avx512;
     bf16_table = compute_x86_bf16_avx512;
+    if (__builtin_cpu_supports("avx512vnni"))
+        f32_table.band = bf16_table.band = compute_x86_band_dot;
     if (__builtin_cpu_supports("avx512bf16")) {
         bf16_table.panel = compute_x86_panel_dot;
         bf16_table.paged_scratch = compute_x86_paged_dot_scratch;
@@ -56,21 +59,24 @@ static void find_bf16(void)
 bool compute_x86_has_amx(void)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, find_bf16);
+    pthread_once(&once, find_tables);
     return amx_found;
 }
 
 const struct compute_kernels *compute_kernels_avx2(enum compute_dtype dtype)
 {
+    unsigned a, b, c, d; /* leaf 1, ecx bit 29: F16C */
     if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return NULL;
+    if (!__get_cpuid(1, &a, &b, &c, &d) || !(c >> 29 & 1)) return NULL;
     return dtype == COMPUTE_F32 ? &compute_x86_f32_avx2 : &compute_x86_bf16_avx2;
 }
 
 const struct compute_kernels *compute_kernels_avx512(enum compute_dtype dtype)
 {
     if (!has_avx512()) return NULL;
-    if (dtype == COMPUTE_F32) return &compute_x86_f32_avx512;
-    return compute_x86_has_amx() ? &amx_table : &bf16_table;
+    bool amx = compute_x86_has_amx(); /* fills the tables */
+    if (dtype == COMPUTE_F32) return &f32_table;
+    return amx ? &amx_table : &bf16_table;
 }
 
 void compute_x86_temperatures(int64_t t, int64_t n, int64_t temperature_len, float scale,

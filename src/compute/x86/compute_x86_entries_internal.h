@@ -14,6 +14,8 @@
     .paged_scratch = x86_paged_scratch,
     .paged_attention = x86_paged_attention,
     .panel = x86_panel,
+    .round = x86_round,
+    .band = x86_band,
     .rope = x86_rope,
     .head_norm = x86_head_norm,
     .bias = x86_bias,

@@ -1,6 +1,7 @@
 /* compute_x86_f32_avx2.c: the x86 kernels for activations in float, with AVX2. */
 #define ACT_IS_BF16 0
 #include "compute/x86/compute_x86_attention_internal.h"
+#include "compute/x86/compute_x86_codes_internal.h"
 #include "compute/x86/compute_x86_experts_internal.h"
 #include "compute/x86/compute_x86_loss_internal.h"
 #include "compute/x86/compute_x86_norms_internal.h"

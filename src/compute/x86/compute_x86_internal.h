@@ -20,7 +20,9 @@ void compute_x86_amx_attention_backward(const struct compute_attention *a,
 
 /* Products for inference by AVX512-BF16 (compute_x86_panels_avx512bf16.c). */
 void compute_x86_panel_dot(const struct compute_panel *p);
-/* Attention over pages by it (compute_x86_paged_avx512bf16.c). */
+/* Products with codes by AVX512-VNNI (compute_x86_codes_avx512vnni.c). */
+void compute_x86_band_dot(const struct compute_band *b);
+/* Attention over pages by AVX512-BF16 (compute_x86_paged_avx512bf16.c). */
 size_t compute_x86_paged_dot_scratch(int64_t rows, int64_t h);
 void compute_x86_paged_dot(const struct compute_paged *p, int64_t run, int64_t head, int64_t heads,
                            void *scratch);

@@ -417,7 +417,7 @@ static void on_end(void *ctx, int i, enum engine_end why)
     if (why == ENGINE_END_GONE) return;
     emit(k, k->pending.len);
     if (p->call->kind != API_COMPLETION) api_parts_end(k);
-    if (p->call->p.stream && why != ENGINE_END_FAILED)
+    if (p->call->p.stream && why != ENGINE_END_FAILED && why != ENGINE_END_LATE)
         p->call->shape->delta(k, &(struct api_delta){.end = true});
 }
 
@@ -453,20 +453,24 @@ static void finish(struct api_call *c)
 {
     struct api_error x = {0};
     int64_t prompt = 0, written = 0;
-    bool gone = http_is_gone(c->http), failed = false;
+    bool gone = http_is_gone(c->http), failed = false, late = false;
     for (int i = 0; i < c->n_prompts; i++)
         prompt += c->prompts[i].job.n_prompt;
     for (int i = 0; i < c->n_choices; i++) {
         written += c->choices[i].tokens;
         failed = failed || c->choices[i].why == ENGINE_END_FAILED;
         gone = gone || c->choices[i].why == ENGINE_END_GONE;
+        late = late || c->choices[i].why == ENGINE_END_LATE;
     }
     http_note(c->http, "prompt %lld, written %lld%s", (long long)prompt, (long long)written,
               failed ? ", failed"
+              : late ? ", late"
               : gone ? ", cancelled"
                      : "");
     if (failed)
         api_wrong(&x, 500, NULL, "the model could not go on: no memory, or no token may come next");
+    else if (late)
+        api_wrong(&x, 504, "timeout", "the answer was not whole in time");
     else if (gone)
         api_wrong(&x, 503, NULL, "the server stops");
     measure_first(c);
@@ -597,6 +601,7 @@ static int fill_job(struct api_prompt *p, struct api_error *x)
         .prompt_logprobs = c->p.logprobs && c->p.echo,
         .top_logprobs = (int)c->p.top_logprobs,
         .constraints = c->constraints ? c->constraints + p->index * c->p.n : NULL,
+        .deadline_s = c->p.deadline_s,
         .ctx = p,
         .on_token = on_token,
         .on_end = on_end,

@@ -12,7 +12,7 @@ struct embed_input {
     struct embed_call *call;
     struct token_array ids;
     float *vector; /* [D] */
-    bool ended;
+    bool ended, late;
     struct engine_job job;
 };
 struct embed_call {
@@ -103,6 +103,7 @@ static void on_end(void *ctx, int choice, enum engine_end why)
     struct embed_input *p = ctx;
     (void)choice;
     p->ended = why == ENGINE_END_LENGTH;
+    p->late = why == ENGINE_END_LATE;
 }
 
 static void on_embedding(void *ctx, const float *mean)
@@ -134,7 +135,8 @@ static void on_done(void *ctx)
     if (--c->left > 0) return;
     for (int i = 0; i < c->n; i++)
         if (!c->inputs[i].ended || !c->inputs[i].vector)
-            api_wrong(&x, 503, NULL, "the vectors could not be worked out");
+            api_wrong(&x, c->inputs[i].late ? 504 : 503, NULL,
+                      "the vectors could not be worked out%s", c->inputs[i].late ? " in time" : "");
     if (x.status)
         api_reply_error(c->http, &x);
     else
@@ -201,6 +203,7 @@ static int read_call(struct embed_call *c, const json_t *o, struct api_error *x)
         if (!json_is_string(v) && !json_is_array(v))
             return api_wrong(x, 400, "input", "'input' must be texts or lists of token ids");
         if (read_input(&c->inputs[i], v, x) < 0) return -1;
+        if (api_read_deadline(c->s, o, &c->inputs[i].job.deadline_s, x) < 0) return -1;
     }
     for (int i = 0; i < c->n; i++) {
         if (engine_reserve(c->s->engine)) continue;

@@ -10,6 +10,7 @@ static const char *type_of(int status)
     case 404: return "not_found_error";
     case 429: return "rate_limit_error";
     case 503: return "unavailable_error";
+    case 504: return "timeout_error";
     default: return status >= 500 ? "server_error" : "invalid_request_error";
     }
 }

@@ -60,6 +60,7 @@ void api_error_body(int status, const char *text, struct str *out); /* http_opti
 struct api_params {
     double temperature, top_p, min_p, presence_penalty, frequency_penalty, repetition_penalty;
     int64_t top_k, max_tokens, n, seed, top_logprobs; /* max_tokens -1: not given */
+    double deadline_s; /* of time_now_s; 0: none */
     bool has_seed, logprobs, stream, include_usage, ignore_eos, echo;
     const char *stop[API_MAX_STOPS]; /* in the arena */
     size_t n_stop;
@@ -69,6 +70,9 @@ struct api_params {
 /* Reads what all writing requests share; fields of other types and out of range are errors. */
 int api_read_params(struct serve_server *s, const json_t *o, struct arena *a, struct api_params *p,
                     struct api_error *x);
+/* When a request of this body has to be answered: `timeout`, in seconds, and the server's. */
+int api_read_deadline(const struct serve_server *s, const json_t *o, double *out,
+                      struct api_error *x);
 /* Members that may be missing or null. */
 int api_read_bool(const json_t *o, const char *key, bool *out, struct api_error *x);
 int api_read_int(const json_t *o, const char *key, int64_t least, int64_t most, int64_t *out,

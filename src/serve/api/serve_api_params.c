@@ -106,6 +106,16 @@ static int read_stream(const json_t *o, struct api_params *p, struct api_error *
     return api_read_bool(options, "include_usage", &p->include_usage, x);
 }
 
+int api_read_deadline(const struct serve_server *s, const json_t *o, double *out,
+                      struct api_error *x)
+{
+    double timeout = INFINITY;
+    if (api_read_real(o, "timeout", 0.001, 1e6, &timeout, x) < 0) return -1;
+    if (s->o.timeout_s > 0) timeout = fmin(timeout, s->o.timeout_s);
+    *out = isfinite(timeout) ? time_now_s() + timeout : 0;
+    return 0;
+}
+
 int api_read_params(struct serve_server *s, const json_t *o, struct arena *a, struct api_params *p,
                     struct api_error *x)
 {
@@ -135,6 +145,7 @@ int api_read_params(struct serve_server *s, const json_t *o, struct arena *a, st
         return -1;
     p->has_seed = given(o, "seed") != NULL;
     if (!p->has_seed) p->seed = (int64_t)rng_u64(s->salt, 1, (uint64_t)(time_now_s() * 1e9));
+    if (api_read_deadline(s, o, &p->deadline_s, x) < 0) return -1;
     if (read_stream(o, p, x) < 0 || read_stop(o, a, p, x) < 0) return -1;
     return read_bias(s, o, a, p, x);
 }

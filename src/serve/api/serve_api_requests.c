@@ -31,7 +31,7 @@ static void refuse(http_request_t *r, json_t *body, struct api_call *c, const st
 #define COMMON_FIELDS                                                                            \
     "model", "temperature", "top_p", "min_p", "top_k", "presence_penalty", "frequency_penalty",  \
         "repetition_penalty", "repeat_penalty", "max_tokens", "n", "seed", "stop", "logit_bias", \
-        "logprobs", "stream", "stream_options", "ignore_eos", "user", "cache_prompt"
+        "logprobs", "stream", "stream_options", "ignore_eos", "user", "cache_prompt", "timeout"
 
 static const char *const chat_fields[] = {COMMON_FIELDS,
                                           "messages",

@@ -256,11 +256,24 @@ static void end_job(struct engine *e, struct engine_job *job, enum engine_end wh
     pthread_mutex_lock(&e->lock);
     e->figures.cancelled += why == ENGINE_END_GONE;
     e->figures.failed += why == ENGINE_END_FAILED;
+    e->figures.late += why == ENGINE_END_LATE;
     pthread_mutex_unlock(&e->lock);
     job->on_done(job->ctx);
 }
 
-/* Takes what fits from the queue, and sees who of those that wait has left. */
+static bool is_late(const struct engine_job *job)
+{
+    return job->deadline_s > 0 && time_now_s() > job->deadline_s;
+}
+
+/* Why a job must leave that is not whole; ENGINE_END_STOP: it need not. */
+static enum engine_end why_leave(const struct engine *e, const struct engine_job *job)
+{
+    if (e->stopping || job->is_gone(job->ctx)) return ENGINE_END_GONE;
+    return is_late(job) ? ENGINE_END_LATE : ENGINE_END_STOP;
+}
+
+/* Takes what fits from the queue, and sees who of those that wait has left or waits too long. */
 static void take_jobs(struct engine *e)
 {
     struct engine_job *gone = NULL, *job;
@@ -268,7 +281,7 @@ static void take_jobs(struct engine *e)
     pthread_mutex_lock(&e->lock);
     struct engine_job **at = &e->queue;
     while ((job = *at)) {
-        if (!e->stopping && !job->is_gone(job->ctx)) {
+        if (why_leave(e, job) == ENGINE_END_STOP) {
             if (tell) job->on_wait(job->ctx);
             at = &job->next;
             continue;
@@ -290,7 +303,7 @@ static void take_jobs(struct engine *e)
     pthread_mutex_unlock(&e->lock);
     while ((job = gone)) {
         gone = job->next;
-        end_job(e, job, ENGINE_END_GONE);
+        end_job(e, job, is_late(job) ? ENGINE_END_LATE : ENGINE_END_GONE);
     }
     for (job = e->jobs; job && tell; job = job->next)
         if (job->read < job->n_prompt) job->on_wait(job->ctx);
@@ -304,18 +317,18 @@ static bool is_over(const struct engine_job *job)
     return true;
 }
 
-/* Jobs whose clients have left, or that have ended, leave. */
+/* Jobs whose clients have left, that are late, or that have ended, leave. */
 static void drop_jobs(struct engine *e)
 {
     for (struct engine_job **at = &e->jobs; *at;) {
         struct engine_job *job = *at;
-        bool over = is_over(job);
-        if (!over && !e->stopping && !job->is_gone(job->ctx)) {
+        enum engine_end why = why_leave(e, job);
+        if (!is_over(job) && why == ENGINE_END_STOP) {
             at = &job->next;
             continue;
         }
         *at = job->next;
-        end_job(e, job, over ? ENGINE_END_STOP : ENGINE_END_GONE);
+        end_job(e, job, is_over(job) ? ENGINE_END_STOP : why);
     }
 }
 

@@ -105,6 +105,7 @@ static void metrics(void *ctx, http_request_t *r)
         COUNTER("generation_tokens_total", "Tokens written.", f.generated_tokens),
         COUNTER("requests_total", "Prompts taken in.", f.jobs),
         COUNTER("requests_cancelled_total", "Prompts whose clients left.", f.cancelled),
+        COUNTER("requests_late_total", "Prompts whose deadline passed.", f.late),
         COUNTER("requests_failed_total", "Prompts that could not be ended.", f.failed),
         COUNTER("requests_refused_total", "Prompts refused as the queue was full.", f.refused),
         COUNTER("steps_total", "Steps of the model.", f.steps),

@@ -1,0 +1,131 @@
+/* compute_codes_internal.h: how weights in codes lie in memory (struct compute_codes).
+ *
+ * A band is COMPUTE_BAND rows of W, over the whole width of X. First its codes, 64 * bits bytes for
+ * each 32 of the width, then its scales:
+ *
+ *   4 bits  4 x 64 bytes: word (32 bits) j of the g-th 64 bytes is of row j. The i-th nibble of its
+ *           lower half is code 8 g + 2 i, of its upper half code 8 g + 2 i + 1: a mask and a shift of
+ *           16-bit lanes give pairs of neighbours, which a dot product of pairs takes.
+ *   5 bits  the lower four as above, then 16 words: bit 2 j + h of word p is the fifth bit of code
+ *           2 p + h of row j.
+ *   6 bits  the lower four as above, then 2 x 64 bytes: word j of the g-th is of row j. Bits 2 i and
+ *           2 i + 1 of its lower half are the upper two of code 16 g + 2 i, of its upper half those of
+ *           16 g + 2 i + 1.
+ *   8 bits  8 x 64 bytes: the bytes of word j of the g-th are codes 4 g, 4 g + 2, 4 g + 1, 4 g + 3.
+ *
+ *   scales  halves [in / block, 16] and those of least values; shared: halves [in / 256, 16], those of
+ *           least values, then bytes [in / block, 16] and those of least values.
+ *
+ * Rows of a band that W does not have are zeros. */
+#ifndef COLOSSUS_COMPUTE_CODES_INTERNAL_H
+#define COLOSSUS_COMPUTE_CODES_INTERNAL_H
+
+#include "compute/core/compute_kernels_internal.h"
+
+enum { CODES_WIDTH = 32, CODES_SHARED = 256 };
+
+/* Where the parts of a band begin; NULL where the form has none. */
+struct codes_band {
+    uint8_t *codes;
+    uint16_t *scales, *leasts;
+    uint8_t *scale_steps, *least_steps;
+    size_t bytes; /* of the band, a multiple of 64 */
+};
+
+static inline struct codes_band codes_band_at(const struct compute_codes *f, int64_t blocks,
+                                              uint8_t *data)
+{
+    size_t in = (size_t)blocks * CODES_WIDTH, halves = in / CODES_SHARED * COMPUTE_BAND;
+    size_t steps = in / (size_t)compute_codes_block(f) * COMPUTE_BAND;
+    struct codes_band b = {.codes = data};
+    if (!f->shared) halves = steps;
+    size_t at = (size_t)blocks * 64 * (size_t)f->bits;
+    b.scales = (uint16_t *)(void *)(data + at);
+    at += halves * sizeof(uint16_t);
+    if (f->least) b.leasts = (uint16_t *)(void *)(data + at);
+    if (f->least) at += halves * sizeof(uint16_t);
+    if (f->shared) {
+        b.scale_steps = data + at;
+        at += steps;
+        if (f->least) b.least_steps = data + at;
+        if (f->least) at += steps;
+    }
+    b.bytes = (at + 63) / 64 * 64;
+    return b;
+}
+
+/* Code k of row j of a band; and setting it, where it was 0. */
+static inline unsigned codes_get(int bits, const uint8_t *codes, int64_t k, int64_t j)
+{
+    const uint8_t *block = codes + k / 32 * 64 * bits;
+    unsigned i = (unsigned)(k % 32), h = i % 2, code;
+    if (bits == 8) return block[i / 4 * 64 + (unsigned)j * 4 + 2 * h + i / 2 % 2];
+    code = block[i / 8 * 64 + (unsigned)j * 4 + 2 * h + i % 8 / 4] >> (i / 2 % 2 * 4) & 15;
+    if (bits == 5) {
+        unsigned bit = 2 * (unsigned)j + h;
+        code |= (block[256 + i / 2 * 4 + bit / 8] >> bit % 8 & 1u) << 4;
+    } else if (bits == 6) {
+        unsigned field = i % 16 / 2;
+        code |=
+            (block[256 + i / 16 * 64 + (unsigned)j * 4 + 2 * h + field / 4] >> field % 4 * 2 & 3u)
+            << 4;
+    }
+    return code;
+}
+
+static inline void codes_set(int bits, uint8_t *codes, int64_t k, int64_t j, unsigned code)
+{
+    uint8_t *block = codes + k / 32 * 64 * bits;
+    unsigned i = (unsigned)(k % 32), h = i % 2;
+    if (bits == 8) {
+        block[i / 4 * 64 + (unsigned)j * 4 + 2 * h + i / 2 % 2] = (uint8_t)code;
+        return;
+    }
+    block[i / 8 * 64 + (unsigned)j * 4 + 2 * h + i % 8 / 4] |=
+        (uint8_t)((code & 15) << (i / 2 % 2 * 4));
+    if (bits == 5) {
+        unsigned bit = 2 * (unsigned)j + h;
+        block[256 + i / 2 * 4 + bit / 8] |= (uint8_t)((code >> 4 & 1) << bit % 8);
+    } else if (bits == 6) {
+        unsigned field = i % 16 / 2;
+        block[256 + i / 16 * 64 + (unsigned)j * 4 + 2 * h + field / 4] |=
+            (uint8_t)((code >> 4 & 3) << field % 4 * 2);
+    }
+}
+
+/* IEEE binary16: 1 sign, 5 exponent, 10 fraction bits. A subnormal is fraction * 2^-24. */
+static inline float codes_half(uint16_t x)
+{
+    uint32_t sign = (uint32_t)(x & 0x8000) << 16, exponent = x >> 10 & 31, fraction = x & 1023;
+    uint32_t bits = sign | (exponent + 112) << 23 | fraction << 13;
+    float f;
+    if (exponent == 0) {
+        f = (float)fraction * 0x1p-24f;
+        return sign ? -f : f;
+    }
+    if (exponent == 31) bits = sign | 0x7f800000u | fraction << 13;
+    memcpy(&f, &bits, sizeof f);
+    return f;
+}
+
+/* Scale and least value of code k of row j. */
+static inline float codes_scale(const struct compute_codes *f, const struct codes_band *b,
+                                int64_t k, int64_t j)
+{
+    int64_t at = k / compute_codes_block(f) * COMPUTE_BAND + j;
+    if (!f->shared) return codes_half(b->scales[at]);
+    return codes_half(b->scales[k / CODES_SHARED * COMPUTE_BAND + j]) *
+           (float)(int8_t)b->scale_steps[at];
+}
+
+static inline float codes_least(const struct compute_codes *f, const struct codes_band *b,
+                                int64_t k, int64_t j)
+{
+    int64_t at = k / compute_codes_block(f) * COMPUTE_BAND + j;
+    if (!f->least) return 0;
+    if (!f->shared) return codes_half(b->leasts[at]);
+    return -(codes_half(b->leasts[k / CODES_SHARED * COMPUTE_BAND + j]) *
+             (float)b->least_steps[at]);
+}
+
+#endif
