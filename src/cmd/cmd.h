@@ -93,8 +93,8 @@ void cmd_json_end(struct cmd_json *j, bool print);
 extern const char *const cmd_backends[], *const cmd_precisions[];
 
 cmd_fn cmd_data, cmd_train, cmd_launch, cmd_status, cmd_why, cmd_generate, cmd_eval,
-    cmd_check_golden, cmd_plot, cmd_plan, cmd_site, cmd_bench_machine, cmd_bench_serve,
-    cmd_doctor, cmd_serve, cmd_version, cmd_help;
+    cmd_check_golden, cmd_plot, cmd_plan, cmd_site, cmd_bench_machine, cmd_bench_serve, cmd_doctor,
+    cmd_serve, cmd_version, cmd_help;
 
 #define COLOSSUS_VERSION "0.1.0"
 #ifndef COLOSSUS_COMMIT /* the Makefile knows it where there is a git */
