@@ -196,7 +196,7 @@ struct model {
     struct model_shard shard;
     struct model_hooks hooks;
     bool (*codes_of)(const void *ctx, const char *tensor, struct compute_codes *out);
-    const void *codes_ctx; /* of both: while it is planned and made */
+    const void *codes_ctx;  /* of both: while it is planned and made */
     struct model_dims dims; /* L: layers held, from config's layer shard.first_layer on */
     bool has_embedding, has_head;
     compute_t *compute;

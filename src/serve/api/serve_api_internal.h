@@ -60,7 +60,7 @@ void api_error_body(int status, const char *text, struct str *out); /* http_opti
 struct api_params {
     double temperature, top_p, min_p, presence_penalty, frequency_penalty, repetition_penalty;
     int64_t top_k, max_tokens, n, seed, top_logprobs; /* max_tokens -1: not given */
-    double deadline_s; /* of time_now_s; 0: none */
+    double deadline_s;                                /* of time_now_s; 0: none */
     bool has_seed, logprobs, stream, include_usage, ignore_eos, echo;
     const char *stop[API_MAX_STOPS]; /* in the arena */
     size_t n_stop;
