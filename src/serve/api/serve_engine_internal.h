@@ -67,7 +67,7 @@ struct engine_job {
     bool embed;                     /* the mean of the last hidden states instead of text */
     int top_logprobs;
     struct engine_constraint *constraints; /* [n], or NULL */
-    double deadline_s; /* of time_now_s, by when it has to be whole; 0: none */
+    double deadline_s;                     /* of time_now_s, by when it has to be whole; 0: none */
     void *ctx;
     /* The engine's thread calls. Of a prompt's tokens choice is -1. False ends that choice. */
     bool (*on_token)(void *ctx, int choice, const struct engine_token *t);
@@ -95,7 +95,8 @@ struct engine_options {
 };
 /* Figures that grow, and of this moment. */
 struct engine_figures {
-    uint64_t prompt_tokens, cached_tokens, generated_tokens, steps, rows, jobs, cancelled, failed, late;
+    uint64_t prompt_tokens, cached_tokens, generated_tokens, steps, rows, jobs, cancelled, failed,
+        late;
     uint64_t refused;
     double busy_s;
     int64_t running, waiting, sequences, pages_used, pages, cache_entries, cache_tokens;
