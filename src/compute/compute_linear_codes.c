@@ -45,7 +45,7 @@ static size_t lay_out(const struct compute_linear_desc *d, struct codes *s)
         CHECK(d->in % (d->codes[p].shared ? CODES_SHARED : CODES_WIDTH) == 0);
         part->bands = ceil_div(d->out[p], COMPUTE_BAND);
         part->at = at;
-        part->band_bytes = codes_band_at(&d->codes[p], s->blocks, NULL).bytes;
+        part->band_bytes = codes_offsets(&d->codes[p], s->blocks).bytes;
         at += (size_t)(d->groups * part->bands) * part->band_bytes;
         s->bands += part->bands;
     }

@@ -24,33 +24,41 @@
 
 enum { CODES_WIDTH = 32, CODES_SHARED = 256 };
 
-/* Where the parts of a band begin; NULL where the form has none. */
+/* Where the parts of a band begin, bytes behind its codes; those that the form lacks have no place of
+ * their own. bytes: of the band, a multiple of 64. */
+struct codes_offsets {
+    size_t scales, leasts, scale_steps, least_steps, bytes;
+};
+
+static inline struct codes_offsets codes_offsets(const struct compute_codes *f, int64_t blocks)
+{
+    size_t in = (size_t)blocks * CODES_WIDTH;
+    size_t steps = in / (size_t)compute_codes_block(f) * COMPUTE_BAND;
+    size_t halves = f->shared ? in / CODES_SHARED * COMPUTE_BAND : steps;
+    struct codes_offsets o = {.scales = (size_t)blocks * 64 * (size_t)f->bits};
+    o.leasts = o.scales + halves * sizeof(uint16_t);
+    o.scale_steps = o.leasts + (f->least ? halves * sizeof(uint16_t) : 0);
+    o.least_steps = o.scale_steps + (f->shared ? steps : 0);
+    size_t end = o.least_steps + (f->shared && f->least ? steps : 0);
+    o.bytes = (end + 63) / 64 * 64;
+    return o;
+}
+
+/* The same of a band in memory; NULL where the form has none. */
 struct codes_band {
     uint8_t *codes;
     uint16_t *scales, *leasts;
     uint8_t *scale_steps, *least_steps;
-    size_t bytes; /* of the band, a multiple of 64 */
 };
 
 static inline struct codes_band codes_band_at(const struct compute_codes *f, int64_t blocks,
                                               uint8_t *data)
 {
-    size_t in = (size_t)blocks * CODES_WIDTH, halves = in / CODES_SHARED * COMPUTE_BAND;
-    size_t steps = in / (size_t)compute_codes_block(f) * COMPUTE_BAND;
-    struct codes_band b = {.codes = data};
-    if (!f->shared) halves = steps;
-    size_t at = (size_t)blocks * 64 * (size_t)f->bits;
-    b.scales = (uint16_t *)(void *)(data + at);
-    at += halves * sizeof(uint16_t);
-    if (f->least) b.leasts = (uint16_t *)(void *)(data + at);
-    if (f->least) at += halves * sizeof(uint16_t);
-    if (f->shared) {
-        b.scale_steps = data + at;
-        at += steps;
-        if (f->least) b.least_steps = data + at;
-        if (f->least) at += steps;
-    }
-    b.bytes = (at + 63) / 64 * 64;
+    struct codes_offsets o = codes_offsets(f, blocks);
+    struct codes_band b = {.codes = data, .scales = (uint16_t *)(void *)(data + o.scales)};
+    if (f->least) b.leasts = (uint16_t *)(void *)(data + o.leasts);
+    if (f->shared) b.scale_steps = data + o.scale_steps;
+    if (f->shared && f->least) b.least_steps = data + o.least_steps;
     return b;
 }
 
