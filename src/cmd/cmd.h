@@ -114,6 +114,7 @@ extern const struct option_table cmd_data_train_tokenizer_table, cmd_data_tokeni
 /* Of posts (cmd_feed.c). */
 cmd_fn cmd_feed;
 extern const struct option_table cmd_feed_ingest_table, cmd_feed_search_table, cmd_feed_stats_table,
-    cmd_feed_verify_table, cmd_feed_vacuum_table, cmd_feed_export_table;
+    cmd_feed_verify_table, cmd_feed_vacuum_table, cmd_feed_export_table,
+    cmd_feed_trends_table;
 
 #endif

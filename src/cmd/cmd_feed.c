@@ -50,6 +50,15 @@ int feed_size_option(const char *option, const char *text, double *out, struct e
     return unit_option(option, text, UNIT_BYTES, out, e);
 }
 
+int feed_moment_option(const char *option, const char *text, int64_t *ms, struct error *e)
+{
+    *ms = 0;
+    if (!text) return 0;
+    if (feed_time_parse((struct feed_slice){(char *)(uintptr_t)text, strlen(text)}, ms)) return 0;
+    error_set_code(e, ERROR_USAGE, "--%s takes a moment, not '%.60s'", option, text);
+    return error_hint(e, "for example --%s 2026-07-04T12:00:00Z", option);
+}
+
 int feed_only_store(const struct option_line *l, const char *example, struct error *e)
 {
     if (l->n_rest == 1) return 0;
@@ -390,6 +399,7 @@ static int cmd_feed_export(int argc, char **argv)
 static const struct cmd_entry feed_commands[] = {
     {"ingest", cmd_feed_ingest, "feed", "take posts in from files or standard input"},
     {"search", cmd_feed_search, "feed", "find posts, in X's query language"},
+    {"trends", cmd_feed_trends, "feed", "what is talked about more than before"},
     {"stats", cmd_feed_stats, "feed", "what a store holds, and known gaps"},
     {"verify", cmd_feed_verify, "feed", "hold the index against the posts"},
     {"vacuum", cmd_feed_vacuum, "feed", "make deleted posts leave the files"},

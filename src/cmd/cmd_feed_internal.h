@@ -5,10 +5,12 @@
 #include "cmd/cmd.h"
 #include "feed/feed.h"
 
-cmd_fn cmd_feed_search;
+cmd_fn cmd_feed_search, cmd_feed_trends;
 
 /* "7 days" or "12 h" in seconds, "20 GB" in bytes; 0 where text is NULL. */
 int feed_time_option(const char *option, const char *text, double *out, struct error *e);
+/* "2026-07-04T12:00:00Z"; 0 where text is NULL. */
+int feed_moment_option(const char *option, const char *text, int64_t *ms, struct error *e);
 int feed_size_option(const char *option, const char *text, double *out, struct error *e);
 /* The one STORE of a command that takes nothing else. */
 int feed_only_store(const struct option_line *l, const char *example, struct error *e);

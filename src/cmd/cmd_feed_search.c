@@ -89,11 +89,7 @@ static int read_options(const struct search_options *o, struct feed_search_optio
     *s = (struct feed_search_options){
         .limit = o->limit, .depth = o->depth, .newest = o->newest, .page = o->page};
     TRY(feed_time_option("half-life", o->half_life, &s->half_life_s, e));
-    if (!o->now) return 0;
-    struct feed_slice text = {(char *)(uintptr_t)o->now, strlen(o->now)};
-    if (feed_time_parse(text, &s->now_ms)) return 0;
-    error_set_code(e, ERROR_USAGE, "--now takes a moment, not '%.60s'", o->now);
-    return error_hint(e, "for example --now 2026-07-04T12:00:00Z");
+    return feed_moment_option("now", o->now, &s->now_ms, e);
 }
 
 /* New matches as they come: what is newer than anything that was there. */

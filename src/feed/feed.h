@@ -242,5 +242,46 @@ void feed_tail_free(feed_tail_t *t);
 
 json_t *feed_answer_json(const struct feed_answer *x);
 json_t *feed_post_to_json(const struct feed_post *p);
+/* Its texts become the arena's, as strings. */
+void feed_post_copy(struct feed_post *p, struct arena *a);
+
+/* ------------------------------------------------------------------ trends (feed/trends) */
+
+#define FEED_SPREAD 24 /* parts of the window */
+
+struct feed_trend_options {
+    double window_s;     /* 0: an hour */
+    int64_t history;     /* so many windows before it are its history; 0: 24 */
+    int64_t limit;       /* 0: 20 */
+    int64_t min_authors; /* fewer than that are no trend; 0: 3 */
+    int64_t now_ms;   /* the window's end; 0: the newest post, or the clock where that is earlier */
+    const char *lang; /* posts of this language alone; NULL: all */
+};
+struct feed_trend {
+    const char *term;
+    uint64_t posts;
+    size_t voices;   /* authors who lead a group of one text: who do not copy */
+    size_t copies;   /* posts that repeat or pass on another one's text */
+    double expected; /* voices, by its own history */
+    double score;    /* (voices - expected) / sqrt(expected + 1) */
+    int64_t first_ms, last_ms;
+    struct feed_post first;       /* the earliest post of the window */
+    uint64_t spread[FEED_SPREAD]; /* posts by part of the window; of the newest 4,000 */
+    uint64_t led[FEED_SPREAD];    /* those of them that copy none */
+    const char *also[8];          /* terms of the same posts */
+    size_t n_also;
+};
+struct feed_trends {
+    struct feed_trend *trends; /* in the arena, best first */
+    size_t n;
+    uint64_t posts; /* of the window */
+    bool cut;       /* there were more than two million, and the newest were looked at */
+    int64_t now_ms;
+    double window_s,
+        covered; /* windows of history that the store has; below a half: none is used */
+};
+int feed_trends(feed_store_t *s, const struct feed_trend_options *o, struct arena *a,
+                struct feed_trends *out, struct error *e);
+json_t *feed_trends_json(const struct feed_trends *x);
 
 #endif

@@ -163,7 +163,7 @@ static int by_score(const void *a, const void *b)
     return x->seq < y->seq ? 1 : x->seq > y->seq ? -1 : 0;
 }
 
-static void copy_slices(struct feed_post *p, struct arena *a)
+void feed_post_copy(struct feed_post *p, struct arena *a)
 {
     struct feed_slice *s[] = {&p->id,        &p->author_id, &p->author,       &p->name,
                               &p->lang,      &p->text,      &p->reply_to,     &p->reply_user,
@@ -186,7 +186,7 @@ static int fetch(struct run *r, size_t first, size_t n, struct arena *a, struct 
             struct feed_hit *h = &out->hits[out->n_hits++];
             *h = c->parts;
             feed_row_post(q, 0, &h->post);
-            copy_slices(&h->post, a);
+            feed_post_copy(&h->post, a);
         }
         sqlite3_reset(q);
     }

@@ -43,15 +43,6 @@ static int changed(struct feed_tail *t, struct feed_segment *s, bool *out, struc
     return 0;
 }
 
-static void copy_post(struct feed_post *p, struct arena *a)
-{
-    struct feed_slice *s[] = {&p->id,        &p->author_id, &p->author,       &p->name,
-                              &p->lang,      &p->text,      &p->reply_to,     &p->reply_user,
-                              &p->repost_of, &p->quote_of,  &p->conversation, &p->urls};
-    for (size_t i = 0; i < ARRAY_LEN(s); i++)
-        if (s[i]->n) s[i]->s = arena_strndup(a, s[i]->s, s[i]->n);
-}
-
 /* Posts of a segment behind the bound that were not seen; posts NULL: they are only remembered. */
 static int look(struct feed_tail *t, struct feed_segment *s, struct arena *a,
                 struct feed_post *posts, size_t *n, struct error *e)
@@ -70,7 +61,7 @@ static int look(struct feed_tail *t, struct feed_segment *s, struct arena *a,
         *when = seq;
         if (!posts) continue;
         feed_row_post(q, 0, &posts[*n]);
-        copy_post(&posts[(*n)++], a);
+        feed_post_copy(&posts[(*n)++], a);
     }
     if (rc != SQLITE_DONE && rc != SQLITE_ROW) feed_sql_error(s->db, s->path, e);
     sqlite3_finalize(q);

@@ -41,6 +41,8 @@ static const char *const sql[FEED_Q_N] = {
                       " ON posts.seq = terms.rowid WHERE terms MATCH ?1"
                       " AND terms.rowid BETWEEN ?2 AND ?3 ORDER BY terms.rowid DESC",
     [FEED_Q_COUNT] = "SELECT count(*) FROM (SELECT rowid FROM terms WHERE terms MATCH ?1 LIMIT ?2)",
+    [FEED_Q_BETWEEN] = "SELECT count(*) FROM (SELECT rowid FROM terms WHERE terms MATCH ?1"
+                       " AND rowid BETWEEN ?2 AND ?3 LIMIT ?4)",
     [FEED_Q_DF] = "SELECT n FROM df WHERE term=?1",
     [FEED_Q_LAST] = "SELECT max(seq) FROM posts",
     [FEED_Q_SCAN] = "SELECT " FEED_POST_COLUMNS " FROM posts WHERE seq BETWEEN ?2 AND ?3"

@@ -102,11 +102,12 @@ enum feed_segment_query {
     FEED_Q_METRICS,
     FEED_Q_MARK,
     FEED_Q_PENDING,
-    FEED_Q_SEARCH, /* rows of FEED_POST_COLUMNS that match ?1 in ?2 .. ?3, newest first */
-    FEED_Q_COUNT,  /* how many posts match ?1, up to ?2 */
-    FEED_Q_DF,     /* of the term ?1, once sealed */
-    FEED_Q_LAST,   /* the newest post's seq */
-    FEED_Q_SCAN,   /* as FEED_Q_SEARCH, of all posts */
+    FEED_Q_SEARCH,  /* rows of FEED_POST_COLUMNS that match ?1 in ?2 .. ?3, newest first */
+    FEED_Q_COUNT,   /* how many posts match ?1, up to ?2 */
+    FEED_Q_BETWEEN, /* how many match ?1 in ?2 .. ?3, up to ?4 */
+    FEED_Q_DF,      /* of the term ?1, once sealed */
+    FEED_Q_LAST,    /* the newest post's seq */
+    FEED_Q_SCAN,    /* as FEED_Q_SEARCH, of all posts */
     FEED_Q_N
 };
 
