@@ -33,7 +33,7 @@ WARN := -Wall -Wextra -Wshadow -Wvla -Wundef -Wformat=2 -Wstrict-prototypes -Wmi
 WARN += -Wno-missing-field-initializers
 CFLAGS  += -std=gnu11 $(OPT) -fno-common -fno-math-errno -ffp-contract=off -pthread $(WARN)
 CPPFLAGS += -Isrc -D_GNU_SOURCE
-LDLIBS  := -lmicrohttpd -lsqlite3 -ljansson -lyaml -lzstd -lz -lxxhash -lutf8proc -ldnnl -lgomp -lhwloc -lm -ldl
+LDLIBS  := -lmicrohttpd -lcurl -lwebsockets -lsqlite3 -ljansson -lyaml -lzstd -lz -lxxhash -lutf8proc -ldnnl -lgomp -lhwloc -lm -ldl
 LDFLAGS += -pthread
 ifneq ($(SANITIZE),)
 CFLAGS  += -fsanitize=$(SANITIZE) -fno-omit-frame-pointer -fno-sanitize-recover=all
@@ -63,7 +63,7 @@ $(B)/colossus-%.so: src/cluster/mpi/cluster_mpi.c src/cluster/cluster_transport_
 	$(call say,link,$@) mpicc.$* $(CPPFLAGS) -std=gnu11 -O2 -g -fPIC -shared -fvisibility=hidden $(WARN) -o $@ $<
 
 # Asked before the first file is compiled: is there a compiler, and every library?
-HEADERS := dnnl.h hwloc.h jansson.h microhttpd.h sqlite3.h utf8proc.h xxhash.h yaml.h zlib.h zstd.h
+HEADERS := curl/curl.h dnnl.h hwloc.h jansson.h libwebsockets.h microhttpd.h sqlite3.h utf8proc.h xxhash.h yaml.h zlib.h zstd.h
 $(B)/found:
 	@mkdir -p $(@D)
 	@{ printf '#include <%s>\n' $(HEADERS); \

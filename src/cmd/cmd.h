@@ -111,10 +111,15 @@ extern const struct option_table cmd_data_train_tokenizer_table, cmd_data_tokeni
     cmd_site_compare_table, cmd_bench_machine_table, cmd_bench_serve_table, cmd_doctor_mpi_table,
     cmd_serve_table, cmd_version_table, cmd_help_table;
 
+/* Keys of a file, one on a line, behind those that there are; blank lines and those that begin with
+ * '#' are none (cmd_keys.c). */
+int cmd_read_key_file(const char *path, struct arena *a, const char **keys, size_t cap, size_t *n,
+                      struct error *e);
+
 /* Of posts (cmd_feed.c). */
 cmd_fn cmd_feed;
 extern const struct option_table cmd_feed_ingest_table, cmd_feed_search_table, cmd_feed_stats_table,
     cmd_feed_verify_table, cmd_feed_vacuum_table, cmd_feed_export_table,
-    cmd_feed_trends_table;
+    cmd_feed_trends_table, cmd_feed_serve_table, cmd_feed_follow_table;
 
 #endif

@@ -37,6 +37,8 @@ static const struct option_table *const all_tables[] = {
     &cmd_feed_ingest_table,
     &cmd_feed_search_table,
     &cmd_feed_trends_table,
+    &cmd_feed_serve_table,
+    &cmd_feed_follow_table,
     &cmd_feed_stats_table,
     &cmd_feed_verify_table,
     &cmd_feed_vacuum_table,

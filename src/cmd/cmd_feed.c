@@ -400,6 +400,8 @@ static const struct cmd_entry feed_commands[] = {
     {"ingest", cmd_feed_ingest, "feed", "take posts in from files or standard input"},
     {"search", cmd_feed_search, "feed", "find posts, in X's query language"},
     {"trends", cmd_feed_trends, "feed", "what is talked about more than before"},
+    {"serve", cmd_feed_serve, "feed", "search, trends and new matches over HTTP, and a page"},
+    {"follow", cmd_feed_follow, "feed", "take in a live stream"},
     {"stats", cmd_feed_stats, "feed", "what a store holds, and known gaps"},
     {"verify", cmd_feed_verify, "feed", "hold the index against the posts"},
     {"vacuum", cmd_feed_vacuum, "feed", "make deleted posts leave the files"},

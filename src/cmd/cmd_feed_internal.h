@@ -5,7 +5,7 @@
 #include "cmd/cmd.h"
 #include "feed/feed.h"
 
-cmd_fn cmd_feed_search, cmd_feed_trends;
+cmd_fn cmd_feed_search, cmd_feed_trends, cmd_feed_serve, cmd_feed_follow;
 
 /* "7 days" or "12 h" in seconds, "20 GB" in bytes; 0 where text is NULL. */
 int feed_time_option(const char *option, const char *text, double *out, struct error *e);

@@ -5,8 +5,7 @@
 #include <string.h>
 #include <time.h>
 
-#define MAX_KEYS     64
-#define MAX_KEY_FILE (1u << 16)
+#define MAX_KEYS 64
 
 struct serve_options_line {
     const char *host, *name, *key_file, *tokenizer, *eos, *template_file, *certificate,
@@ -91,25 +90,13 @@ static void block_signals(sigset_t *set)
     signal(SIGPIPE, SIG_IGN);
 }
 
-/* Keys of the command line and of the file; blank lines and those that begin with '#' are none. */
+/* Keys of the command line and of the file. */
 static int read_keys(const struct option_line *l, const struct serve_options_line *o,
                      const char **keys, size_t *n, struct error *e)
 {
-    char *text = NULL;
-    size_t size;
     for (size_t i = 0; i < o->keys.count && *n < MAX_KEYS; i++)
         keys[(*n)++] = o->keys.items[i];
-    if (o->key_file) {
-        TRY(file_read(o->key_file, MAX_KEY_FILE, &text, &size, e));
-        for (char *line = text, *next; line && *n < MAX_KEYS; line = next) {
-            next = strchr(line, '\n');
-            if (next) *next++ = '\0';
-            line[strcspn(line, "\r")] = '\0';
-            if (line[0] && line[0] != '#') keys[(*n)++] = arena_strdup(l->arena, line);
-        }
-        mem_free(text);
-        if (*n == 0) return error_set(e, "there is no key in '%s'", o->key_file);
-    }
+    if (o->key_file) TRY(cmd_read_key_file(o->key_file, l->arena, keys, MAX_KEYS, n, e));
     for (size_t i = 0; i < *n; i++)
         if (strlen(keys[i]) < 1 || strchr(keys[i], ' '))
             return error_set_code(e, ERROR_USAGE, "a key must not be empty or hold a space");

@@ -284,4 +284,42 @@ int feed_trends(feed_store_t *s, const struct feed_trend_options *o, struct aren
                 struct feed_trends *out, struct error *e);
 json_t *feed_trends_json(const struct feed_trends *x);
 
+/* ------------------------------------------------------------------ over HTTP (feed/show) */
+
+struct feed_server_options {
+    const char *dir, *host;
+    int port;                /* 0: any that is free */
+    const char *const *keys; /* without any, nobody needs one */
+    size_t n_keys;
+};
+typedef struct feed_server feed_server_t;
+/* Listens; what *o points at must outlive the server. Routes: feed_server.c. */
+int feed_server_new(const struct feed_server_options *o, feed_server_t **out, struct error *e);
+int feed_server_port(const feed_server_t *s);
+void feed_server_free(feed_server_t *s); /* accepts NULL */
+
+/* ------------------------------------------------------------------ live streams (feed/follow) */
+
+enum feed_follow_source { FEED_FOLLOW_X, FEED_FOLLOW_MASTODON, FEED_FOLLOW_JETSTREAM };
+extern const char *const feed_follow_names[]; /* in that order, then NULL */
+struct feed_follow_options {
+    const char *dir;   /* of the store, which is made where there is none */
+    const char *url;   /* X: of the service; others: of the stream */
+    const char *name;  /* as messages and gaps call it */
+    const char *token; /* bearer; NULL: none */
+    enum feed_follow_source source;
+    struct feed_write_options write;
+    size_t memory;  /* bytes of lines that wait; 0: 64 MiB. What is beyond waits on disk */
+    double seconds; /* end after so long; 0: when *stopped is set */
+    double hurry;   /* divides all waits, for tests; 0: 1 */
+    const volatile sig_atomic_t *stopped;
+};
+/* Follows until it is stopped. An error is of the store, or a refusal that waiting does not change. */
+int feed_follow(const struct feed_follow_options *o, struct feed_counts *counts,
+                struct feed_write_counts *written, struct error *e);
+enum feed_rule_act { FEED_RULE_LIST, FEED_RULE_ADD, FEED_RULE_REMOVE };
+/* Rules of X's filtered stream; text: a query to add, an id to remove. *out: the service's answer. */
+int feed_rules(const struct feed_follow_options *o, enum feed_rule_act act, const char *text,
+               json_t **out, struct error *e);
+
 #endif
