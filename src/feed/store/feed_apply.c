@@ -69,20 +69,25 @@ static bool is_gone(struct feed_applier *x, uint64_t key)
 
 /* ------------------------------------------------------------------ where a post is */
 
+static uint64_t pending_key(int64_t segment, int64_t seq)
+{
+    return (uint64_t)seq * 0x9e3779b97f4a7c15ULL ^ (uint64_t)segment;
+}
+
 static void add_pending(struct feed_applier *x, int64_t segment, int64_t seq)
 {
     if (x->n_pending == x->pending_cap) {
         x->pending_cap = x->pending_cap ? 2 * x->pending_cap : 256;
         x->pending = mem_realloc(x->pending, x->pending_cap * sizeof(*x->pending));
     }
+    if (x->n_pending == 0) feed_keys_clear(&x->pending_set);
     x->pending[x->n_pending++] = (struct feed_pending){segment, seq};
+    *feed_keys_at(&x->pending_set, pending_key(segment, seq), true) = 1;
 }
 
-static bool is_pending(const struct feed_applier *x, int64_t segment, int64_t seq)
+static bool is_pending(struct feed_applier *x, int64_t segment, int64_t seq)
 {
-    for (size_t i = x->n_pending; i-- > 0;)
-        if (x->pending[i].segment == segment && x->pending[i].seq == seq) return true;
-    return false;
+    return x->n_pending && feed_keys_at(&x->pending_set, pending_key(segment, seq), false);
 }
 
 /* The segment that has the post, newest first, as an index into the list; -1: none. */
@@ -95,7 +100,7 @@ static int find_stored(struct feed_applier *x, uint64_t key, const struct feed_p
         TRY(feed_segment_open(s, true, e));
         int found = feed_segment_find(s, key, p, seq, e);
         if (found < 0) return found;
-        if (!found || (x->n_pending && is_pending(x, s->n, *seq))) continue;
+        if (!found || is_pending(x, s->n, *seq)) continue;
         *where = i;
         return 1;
     }
@@ -563,6 +568,7 @@ int feed_applier_close(struct feed_applier *x, struct error *e)
     feed_manifest_close(&x->m);
     feed_keys_fini(&x->gone);
     feed_keys_fini(&x->in_batch);
+    feed_keys_fini(&x->pending_set);
     feed_terms_fini(&x->terms);
     mem_free(x->pending);
     mem_free(x->raises);

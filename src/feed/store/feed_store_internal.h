@@ -209,6 +209,7 @@ struct feed_applier {
         int64_t segment, seq;
     } * pending;
     size_t n_pending, pending_cap;
+    struct feed_keys pending_set; /* the same, to be asked */
     struct feed_raise {
         int64_t segment, seq, numbers[4]; /* likes, reposts, replies, quotes */
     } * raises;
