@@ -119,7 +119,7 @@ int cmd_read_key_file(const char *path, struct arena *a, const char **keys, size
 /* Of posts (cmd_feed.c). */
 cmd_fn cmd_feed;
 extern const struct option_table cmd_feed_ingest_table, cmd_feed_search_table, cmd_feed_stats_table,
-    cmd_feed_verify_table, cmd_feed_vacuum_table, cmd_feed_export_table,
-    cmd_feed_trends_table, cmd_feed_serve_table, cmd_feed_follow_table;
+    cmd_feed_verify_table, cmd_feed_vacuum_table, cmd_feed_export_table, cmd_feed_trends_table,
+    cmd_feed_serve_table, cmd_feed_follow_table;
 
 #endif
