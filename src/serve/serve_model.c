@@ -12,10 +12,19 @@
 #include <math.h>
 #include <string.h>
 
-static enum compute_dtype choose_dtype(int precision)
+static bool has_codes(const struct gguf *g)
+{
+    struct compute_codes f;
+    for (size_t i = 0; i < g->n_tensors; i++)
+        if (gguf_tensor_codes(g, g->tensors[i].name, &f)) return true;
+    return false;
+}
+
+/* Products with weights in blocks take as long in either format, and fp32 is nearer. g: or NULL. */
+static enum compute_dtype choose_dtype(int precision, const struct gguf *g)
 {
     if (precision == SERVE_PRECISION_AUTO)
-        return compute_has_fast_bf16() ? COMPUTE_BF16 : COMPUTE_F32;
+        return compute_has_fast_bf16() && !(g && has_codes(g)) ? COMPUTE_BF16 : COMPUTE_F32;
     return precision == SERVE_PRECISION_BF16 ? COMPUTE_BF16 : COMPUTE_F32;
 }
 
@@ -174,7 +183,7 @@ static int open_model(const struct serve_options *o, const struct gguf *g, struc
 {
     m->pool = pool_new((int)o->threads);
     struct compute_options c = {
-        .dtype = choose_dtype(o->precision), .backend = o->backend, .pool = m->pool};
+        .dtype = choose_dtype(o->precision, g), .backend = o->backend, .pool = m->pool};
     TRY(compute_new(&c, &m->compute, e));
     m->B = MAX(o->B, (int64_t)1);
     m->T = o->T > 0 ? MIN(o->T, m->config.context_length) : m->config.context_length;
@@ -215,7 +224,7 @@ static int plan(const struct serve_options *o, const struct gguf *g, int64_t seq
                 struct serve_plan *out, struct error *e)
 {
     compute_t *compute;
-    struct compute_options c = {.dtype = choose_dtype(o->precision), .backend = o->backend};
+    struct compute_options c = {.dtype = choose_dtype(o->precision, g), .backend = o->backend};
     TRY(g ? gguf_model_config(g, o->config, &out->config, e)
           : model_config_load(o->config, &out->config, e));
     TRY(model_config_check_runnable(&out->config, e));

@@ -4,21 +4,57 @@
  * between calls, so a stream can be continued or repeated from anywhere. Candidates are ordered
  * by logit, ties by the smaller id, which makes every cut (top-k, top-p, min-p) well defined.
  *
- * A candidate whose probability is below e^-30 of the most likely one is dropped before sorting:
- * 131,072 of them together weigh less than 2e-8, and sorting a vocabulary would cost more than the
- * rest of the step. */
+ * A candidate whose probability is below e^-30 of the most likely one is dropped: 131,072 of them
+ * together weigh less than 2e-8. The others are sorted only as far as somebody looks, by a heap: of a
+ * vocabulary most draws need a few hundred, and sorting all would cost more than the rest of a step. */
 #include "serve/serve.h"
 
 #include <math.h>
-#include <stdlib.h>
 
 #define NEGLIGIBLE_LOG 30.0
 
-static int by_logit(const void *a, const void *b)
+static bool is_before(const struct serve_candidate *x, const struct serve_candidate *y)
 {
-    const struct serve_candidate *x = a, *y = b;
-    if (x->logit != y->logit) return x->logit > y->logit ? -1 : 1;
-    return x->id < y->id ? -1 : x->id > y->id;
+    if (x->logit != y->logit) return x->logit > y->logit;
+    return x->id < y->id;
+}
+
+/* n candidates, of which the first ones in order, `sorted` many, stand at the end, backwards; the
+ * others before them are a heap, the first of them on top. */
+struct order {
+    struct serve_candidate *work;
+    size_t n, sorted;
+};
+
+static void sift(struct serve_candidate *heap, size_t n, size_t i)
+{
+    struct serve_candidate x = heap[i];
+    for (size_t child; (child = 2 * i + 1) < n; i = child) {
+        if (child + 1 < n && is_before(&heap[child + 1], &heap[child])) child++;
+        if (!is_before(&heap[child], &x)) break;
+        heap[i] = heap[child];
+    }
+    heap[i] = x;
+}
+
+static struct order order_of(struct serve_candidate *work, size_t n)
+{
+    for (size_t i = n / 2; i-- > 0;)
+        sift(work, n, i);
+    return (struct order){work, n, 0};
+}
+
+/* The i-th in order. */
+static const struct serve_candidate *nth(struct order *o, size_t i)
+{
+    while (o->sorted <= i) {
+        size_t last = o->n - ++o->sorted;
+        struct serve_candidate top = o->work[0];
+        o->work[0] = o->work[last];
+        sift(o->work, last, 0);
+        o->work[last] = top;
+    }
+    return &o->work[o->n - 1 - i];
 }
 
 static uint32_t most_likely(const struct serve_candidate *work, uint32_t vocab)
@@ -45,26 +81,39 @@ static void penalise(const struct serve_sampling *s, const struct serve_draw *d,
     }
 }
 
-/* Sorted candidates in, number that stay out. p(i) = exp((logit_i - logit_0) / temperature). */
-static size_t cut(const struct serve_sampling *s, const struct serve_candidate *work, size_t n)
+/* How likely, beside the first one. */
+static double weight(const struct serve_sampling *s, float logit, float first)
 {
-    if (s->top_k > 0) n = MIN(n, (size_t)s->top_k);
-    double scale = 1.0 / s->temperature;
-    if (s->top_p < 1.0) {
-        double total = 0, sum = 0;
+    return exp((double)(logit - first) / s->temperature);
+}
+
+/* How many stay; *total becomes their weight, which is that of all on entry. */
+static size_t cut(const struct serve_sampling *s, struct order *o, double *total)
+{
+    float first = nth(o, 0)->logit;
+    size_t n = o->n, keep = 0;
+    double sum = 0;
+    if (s->top_k > 0 && (size_t)s->top_k < n) {
+        n = (size_t)s->top_k;
         for (size_t i = 0; i < n; i++)
-            total += exp((work[i].logit - work[0].logit) * scale);
-        size_t keep = 0;
-        while (keep < n && sum < s->top_p * total)
-            sum += exp((work[keep++].logit - work[0].logit) * scale);
-        n = MAX(keep, (size_t)1);
+            sum += weight(s, nth(o, i)->logit, first);
+        *total = sum;
+    }
+    if (s->top_p < 1.0) {
+        for (sum = 0; keep < n && (keep == 0 || sum < s->top_p * *total); keep++)
+            sum += weight(s, nth(o, keep)->logit, first);
+        n = keep;
+        *total = sum;
     }
     if (s->min_p > 0) {
-        double least = log(s->min_p);
-        size_t keep = 1;
-        while (keep < n && (work[keep].logit - work[0].logit) * scale >= least)
-            keep++;
+        sum = 1;
+        for (keep = 1; keep < n; keep++) {
+            double w = weight(s, nth(o, keep)->logit, first);
+            if (w < s->min_p) break;
+            sum += w;
+        }
         n = keep;
+        *total = sum;
     }
     return n;
 }
@@ -79,23 +128,23 @@ uint32_t serve_sample(const struct serve_sampling *s, const struct serve_draw *d
     penalise(s, d, work);
     uint32_t best = most_likely(work, vocab);
     if (s->temperature <= 0) return best;
-    float least = (float)(work[best].logit - NEGLIGIBLE_LOG * s->temperature);
+    float first = work[best].logit, least = (float)(first - NEGLIGIBLE_LOG * s->temperature);
     size_t n = 0;
+    double total = 0, sum = 0;
     for (uint32_t i = 0; i < vocab; i++) {
-        if (work[i].logit >= least) work[n++] = work[i];
+        if (!(work[i].logit >= least)) continue;
+        total += weight(s, work[i].logit, first);
+        work[n++] = work[i];
     }
     if (n == 0) /* every logit is NaN */
         return best;
-    qsort(work, n, sizeof(*work), by_logit);
-    n = cut(s, work, n);
-
-    double scale = 1.0 / s->temperature, total = 0, sum = 0;
-    for (size_t i = 0; i < n; i++)
-        total += exp((work[i].logit - work[0].logit) * scale);
+    struct order o = order_of(work, n);
+    n = cut(s, &o, &total);
     double u = rng_uniform((uint64_t)s->seed, d->stream, d->position) * total;
     for (size_t i = 0; i < n; i++) {
-        sum += exp((work[i].logit - work[0].logit) * scale);
-        if (u < sum) return work[i].id;
+        const struct serve_candidate *c = nth(&o, i);
+        sum += weight(s, c->logit, first);
+        if (u < sum) return c->id;
     }
-    return work[n - 1].id;
+    return nth(&o, n - 1)->id;
 }

@@ -74,13 +74,13 @@ INLINE vi codes_two(const int16_t *x)
 struct codes_scales {
     const struct compute_codes *f;
     struct codes_band at;
-    int64_t per_half; /* blocks that share a half */
+    int half_shift; /* 2 to this: blocks that share a half */
 };
 
 INLINE struct codes_scales codes_scales_of(const struct compute_band *b, int64_t first)
 {
     struct codes_scales s = {.f = b->form, .at = codes_band_at(b->form, b->blocks, b->codes)};
-    s.per_half = s.f->shared ? CODES_SHARED / compute_codes_block(s.f) : 1;
+    s.half_shift = !s.f->shared ? 0 : s.f->bits == 6 ? 4 : 3; /* 256 of 16 or 32 */
     s.at.scales += first;
     if (s.at.leasts) s.at.leasts += first;
     if (s.at.scale_steps) s.at.scale_steps += first;
@@ -90,14 +90,14 @@ INLINE struct codes_scales codes_scales_of(const struct compute_band *b, int64_t
 
 INLINE vf codes_scale_at(const struct codes_scales *s, int64_t k)
 {
-    vf half = v_halves(s->at.scales + k / s->per_half * COMPUTE_BAND);
+    vf half = v_halves(s->at.scales + (k >> s->half_shift) * COMPUTE_BAND);
     if (!s->f->shared) return half;
     return half * vi_to_float(vi_signed_bytes(s->at.scale_steps + k * COMPUTE_BAND));
 }
 
 INLINE vf codes_least_at(const struct codes_scales *s, int64_t k)
 {
-    vf half = v_halves(s->at.leasts + k / s->per_half * COMPUTE_BAND);
+    vf half = v_halves(s->at.leasts + (k >> s->half_shift) * COMPUTE_BAND);
     if (!s->f->shared) return half;
     return v_set1(-1.0f) *
            (half * vi_to_float(vi_unsigned_bytes(s->at.least_steps + k * COMPUTE_BAND)));
@@ -191,6 +191,8 @@ INLINE vf codes_least_at(const struct codes_scales *s, int64_t k)
         const vi nibble = vi_set16(15), high_two = vi_set16(48), byte = vi_set16(255);             \
         const uint8_t *c = b->codes + 4 * first;                                                   \
         const int16_t *x = b->x.x + row * ld;                                                      \
+        const char *ahead = (const char *)b->codes + CODES_AHEAD;                                  \
+        const int64_t step = 64 * BITS + 64; /* codes of a block, and at most its scales */        \
         vf sum[MR];                                                                                \
         (void)nibble, (void)high_two, (void)byte, (void)least;                                     \
         UNROLL for (int i = 0; i < MR; i++)                                                        \
@@ -198,8 +200,9 @@ INLINE vf codes_least_at(const struct codes_scales *s, int64_t k)
         for (int64_t k = 0; k < b->blocks; k++, c += 64 * BITS, x += CODES_WIDTH) {                \
             vi whole[MR];                                                                          \
             if (MR <= 2) {                                                                         \
-                UNROLL for (int j = 0; j < BITS; j++)                                              \
-                    _mm_prefetch((const char *)c + 64 * j + CODES_AHEAD, _MM_HINT_T0);             \
+                UNROLL for (int j = 0; j <= BITS; j++)                                             \
+                    _mm_prefetch(ahead + 64 * j, _MM_HINT_T0);                                     \
+                ahead += step;                                                                     \
             }                                                                                      \
             CODES_BLOCK_##BITS(MR)                                                                 \
         }                                                                                          \
