@@ -13,7 +13,7 @@
 #include <string.h>
 
 #define SHORT_BYTES ((size_t)16 << 10)  /* a sum that takes one round */
-#define PIECE_BYTES ((size_t)512 << 10) /* of a part, under way at once from each member */
+#define PIECE_BYTES ((size_t)256 << 10) /* of a part; two are under way from each member */
 
 size_t group_dtype_size(enum group_dtype d)
 {
@@ -89,20 +89,28 @@ static void add(const struct addends *a, enum group_dtype d)
 struct round {
     group_t *group;
     enum cluster_lane lane;
+    struct cluster_message *messages;
     int n;  /* messages started */
     int rc; /* of starting them: told by round_wait */
 };
 
+/* Two may be under way at once in a lane. */
+static struct round round_of(group_t *g, enum cluster_lane lane, int which)
+{
+    return (struct round){
+        .group = g, .lane = lane, .messages = g->lanes[lane].messages + 2 * g->size * which};
+}
+
 static void round_recv(struct round *r, int peer, void *data, size_t bytes)
 {
-    struct cluster_message *m = r->group->lanes[r->lane].messages;
+    struct cluster_message *m = r->messages;
     if (bytes == 0 || peer == r->group->rank || r->rc < 0) return;
     r->rc = cluster_message_recv(r->group, r->lane, &m[r->n++], peer, data, bytes);
 }
 
 static void round_send(struct round *r, int peer, const void *data, size_t bytes)
 {
-    struct cluster_message *m = r->group->lanes[r->lane].messages;
+    struct cluster_message *m = r->messages;
     if (bytes == 0 || peer == r->group->rank || r->rc < 0) return;
     r->rc = cluster_message_send(r->group, r->lane, &m[r->n++], peer, data, bytes);
 }
@@ -110,7 +118,7 @@ static void round_send(struct round *r, int peer, const void *data, size_t bytes
 /* Nothing of the round is under way afterwards, also where it failed. */
 static int round_wait(struct round *r, const char *what)
 {
-    struct cluster_message *m = r->group->lanes[r->lane].messages;
+    struct cluster_message *m = r->messages;
     int n = r->n;
     r->n = 0;
     if (r->rc >= 0) r->rc = cluster_messages_wait(r->group, r->lane, m, n, what);
@@ -123,7 +131,7 @@ static int round_wait(struct round *r, const char *what)
 static int sum_short(group_t *g, enum cluster_lane lane, void *x, size_t n, enum group_dtype d)
 {
     size_t bytes = n * group_dtype_size(d), stride = (bytes + 63) / 64 * 64;
-    struct round r = {.group = g, .lane = lane};
+    struct round r = round_of(g, lane, 0);
     const void **from = g->lanes[lane].from;
     uint8_t *scratch = cluster_scratch(g, lane, stride * (size_t)g->size);
     for (int p = 0; p < g->size; p++) {
@@ -158,43 +166,62 @@ static size_t longest_part(const struct parts *s, int n_parts)
     return longest;
 }
 
-static int reduce_piece(struct round *r, const struct parts *s, enum group_dtype d, size_t at,
-                        size_t piece)
+/* A piece of every part on its way: what the others have of ours comes to scratch, a stretch of `piece`
+ * elements for each. */
+static void reduce_start(struct round *r, const struct parts *s, size_t at, size_t piece,
+                         uint8_t *scratch)
 {
     group_t *g = r->group;
-    size_t mine = piece_length(s, g->rank, at, piece), stride = piece * s->size;
-    uint8_t *scratch = cluster_scratch(g, r->lane, stride * (size_t)g->size);
-    const void **from = g->lanes[r->lane].from;
-    for (int p = 0; p < g->size; p++) {
-        from[p] = p == g->rank ? NULL : scratch + (size_t)p * stride;
-        round_recv(r, p, scratch + (size_t)p * stride, mine * s->size);
-    }
+    size_t mine = piece_length(s, g->rank, at, piece);
+    for (int p = 0; p < g->size; p++)
+        round_recv(r, p, scratch + (size_t)p * piece * s->size, mine * s->size);
     for (int i = 1; i < g->size; i++) { /* not all to the same one first */
         int p = (g->rank + i) % g->size;
         round_send(r, p, s->x + (s->bounds[p] + at) * s->size,
                    piece_length(s, p, at, piece) * s->size);
     }
-    TRY(round_wait(r, "a reduction"));
-    add(&(struct addends){g, from, s->x + (s->bounds[g->rank] + at) * s->size, mine}, d);
-    return 0;
 }
 
+static void reduce_add(const struct round *r, const struct parts *s, enum group_dtype d, size_t at,
+                       size_t piece, const uint8_t *scratch)
+{
+    group_t *g = r->group;
+    const void **from = g->lanes[r->lane].from;
+    for (int p = 0; p < g->size; p++)
+        from[p] = p == g->rank ? NULL : scratch + (size_t)p * piece * s->size;
+    add(&(struct addends){g, from, s->x + (s->bounds[g->rank] + at) * s->size,
+                          piece_length(s, g->rank, at, piece)},
+        d);
+}
+
+/* While one piece is added the next one is on its way. */
 static int reduce(group_t *g, enum cluster_lane lane, void *x, const size_t *bounds,
                   enum group_dtype d)
 {
     struct parts s = {x, bounds, group_dtype_size(d)};
-    struct round r = {.group = g, .lane = lane};
-    size_t piece = PIECE_BYTES / s.size, longest = longest_part(&s, g->size);
-    for (size_t at = 0; at < longest; at += piece)
-        TRY(reduce_piece(&r, &s, d, at, MIN(piece, longest)));
-    return 0;
+    struct round rounds[2] = {round_of(g, lane, 0), round_of(g, lane, 1)};
+    size_t longest = longest_part(&s, g->size), piece = MIN(PIECE_BYTES / s.size, longest);
+    size_t stretch = piece * s.size * (size_t)g->size;
+    uint8_t *scratch = cluster_scratch(g, lane, 2 * stretch);
+    int rc = 0;
+    if (longest > 0) reduce_start(&rounds[0], &s, 0, piece, scratch);
+    for (size_t at = 0, k = 0; at < longest && rc >= 0; at += piece, k = 1 - k) {
+        uint8_t *here = scratch + k * stretch, *next = scratch + (1 - k) * stretch;
+        if (at + piece < longest) reduce_start(&rounds[1 - k], &s, at + piece, piece, next);
+        rc = round_wait(&rounds[k], "a reduction");
+        if (rc < 0)
+            round_wait(&rounds[1 - k], "a reduction"); /* fails at once, and leaves nothing */
+        else
+            reduce_add(&rounds[k], &s, d, at, piece, here);
+    }
+    return rc;
 }
 
 static int gather(group_t *g, enum cluster_lane lane, void *x, const size_t *bounds,
                   enum group_dtype d)
 {
     struct parts s = {x, bounds, group_dtype_size(d)};
-    struct round r = {.group = g, .lane = lane};
+    struct round r = round_of(g, lane, 0);
     size_t piece = CLUSTER_MESSAGE_MAX / s.size, longest = longest_part(&s, g->size);
     for (size_t at = 0; at < longest; at += piece) {
         for (int p = 0; p < g->size; p++)
@@ -242,7 +269,7 @@ uint64_t group_work_sends(const struct group_ticket *t, int rank, int size)
 
 size_t group_scratch_bytes(int size)
 {
-    return size > 1 ? N_LANES * PIECE_BYTES * (size_t)size : 0;
+    return size > 1 ? N_LANES * 2 * PIECE_BYTES * (size_t)size : 0;
 }
 
 int cluster_work(const struct group_ticket *t, enum cluster_lane lane)
@@ -298,7 +325,7 @@ static int exchange(group_t *g, const struct group_exchange *x)
 {
     const uint8_t *send = x->send;
     uint8_t *recv = x->recv;
-    struct round r = {.group = g, .lane = LANE_FRONT};
+    struct round r = round_of(g, LANE_FRONT, 0);
     size_t longest = 0;
     for (int p = 0; p < g->size; p++) {
         longest = MAX(longest, x->send_at[p + 1] - x->send_at[p]);
@@ -334,7 +361,7 @@ int group_exchange(group_t *g, const struct group_exchange *x, struct error *e)
 
 static int pass(group_t *g, int peer, const void *out, void *in, size_t bytes, const char *what)
 {
-    struct round r = {.group = g, .lane = LANE_FRONT};
+    struct round r = round_of(g, LANE_FRONT, 0);
     CHECK(peer >= 0 && peer < g->size && peer != g->rank);
     for (size_t at = 0; at < bytes; at += CLUSTER_MESSAGE_MAX) {
         size_t n = MIN(CLUSTER_MESSAGE_MAX, bytes - at);
@@ -359,7 +386,7 @@ int group_recv(group_t *g, int from, void *data, size_t bytes, struct error *e)
 
 static int broadcast(group_t *g, int root, void *data, size_t bytes)
 {
-    struct round r = {.group = g, .lane = LANE_FRONT};
+    struct round r = round_of(g, LANE_FRONT, 0);
     for (size_t at = 0; at < bytes; at += CLUSTER_MESSAGE_MAX) {
         size_t n = MIN(CLUSTER_MESSAGE_MAX, bytes - at);
         if (g->rank != root) round_recv(&r, root, (uint8_t *)data + at, n);
@@ -378,7 +405,7 @@ int group_broadcast(group_t *g, int root, void *data, size_t bytes, struct error
 
 static int agree(group_t *g, int64_t *values, size_t n)
 {
-    struct round r = {.group = g, .lane = LANE_FRONT};
+    struct round r = round_of(g, LANE_FRONT, 0);
     int64_t *theirs = cluster_scratch(g, LANE_FRONT, n * (size_t)g->size * sizeof(int64_t));
     for (int p = 0; p < g->size; p++)
         round_recv(&r, p, theirs + (size_t)p * n, n * sizeof(int64_t));

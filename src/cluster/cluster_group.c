@@ -22,7 +22,7 @@ group_t *group_new(cluster_t *c, const char *name, const int *ranks, int size)
     CHECK(g->rank >= 0);
     for (int i = 0; i < N_LANES; i++) {
         struct group_lane *l = &g->lanes[i];
-        l->messages = mem_calloc(2 * (size_t)size, sizeof(*l->messages));
+        l->messages = mem_calloc(4 * (size_t)size, sizeof(*l->messages));
         l->from = mem_calloc((size_t)size, sizeof(*l->from));
         l->bounds = mem_calloc((size_t)size + 1, sizeof(*l->bounds));
     }

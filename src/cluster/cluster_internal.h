@@ -73,7 +73,7 @@ struct group {
     struct group_lane {
         void *scratch; /* grows to what the largest call needs */
         size_t scratch_bytes;
-        struct cluster_message *messages; /* [2 * size] under way */
+        struct cluster_message *messages; /* [2, 2 * size] under way, of two rounds */
         const void **from;                /* [size] */
         size_t *bounds;                   /* [size + 1] */
     } lanes[N_LANES];

@@ -356,6 +356,8 @@ static inline struct model_own_rows model_own_rows(const struct model_shard *s, 
     int64_t first = s->tensor_rank * M / parts;
     return (struct model_own_rows){first, (s->tensor_rank + 1) * M / parts - first};
 }
+/* Whether a tensor of a layer belongs to its second half: the feed-forward with the norms around it. */
+bool param_is_of_ffn(const struct param *p);
 static inline bool param_is_of_rows(const struct param *p)
 {
     return p->kind == PARAM_NORM;

@@ -188,13 +188,14 @@ static void backward_norm_in(struct model *m, const struct model_slot *slot,
     compute_seam_backward(m->compute, &seam, &grad);
 }
 
-/* Behind layer i all gradients are final of the layer after it, or of what is behind the last. */
+/* Behind the last seam of layer i all gradients are final of the attention of the layer after it, whose
+ * first norm was in that seam, or of what is behind the last. */
 static void ready_behind(struct model *m, int64_t i)
 {
     const struct model_layer *l = &m->layers[i];
     size_t behind = l->first_param + l->n_params;
     if (i + 1 < m->dims.L)
-        grads_ready(m, m->layers[i + 1].first_param, m->layers[i + 1].n_params);
+        grads_ready(m, m->layers[i + 1].first_param, m->layers[i + 1].n_attn_params);
     else if (m->params.n_rows > behind)
         grads_ready(m, behind, m->params.n_rows - behind);
 }
@@ -233,11 +234,12 @@ void model_backward(struct model *m, const struct model_slot *slot, const struct
         grad.dg_post = l->attn_output_norm.g;
         grad.dg_next = l->ffn_norm.g;
         compute_seam_backward(m->compute, &seam, &grad);
+        grads_ready(m, l->first_param + l->n_attn_params, l->n_params - l->n_attn_params);
         model_gather_rows(m, &r, s->dy, act);
         backward_attention(m, i, &r, a, first);
     }
     backward_norm_in(m, slot, &r, first);
-    grads_ready(m, m->layers[0].first_param, m->layers[0].n_params);
+    grads_ready(m, m->layers[0].first_param, m->layers[0].n_attn_params);
     if (m->has_embedding) {
         backward_embedding(m, b, &r, first);
         grads_ready(m, 0, 1);

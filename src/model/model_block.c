@@ -156,16 +156,24 @@ struct compute_seam model_seam_ffn(const struct model *m, int64_t layer, const s
 
 /* ------------------------------------------------------------------ sub-layers */
 
+static void want(struct model *m, size_t first, size_t end)
+{
+    if (m->hooks.weights_wanted && end > first)
+        m->hooks.weights_wanted(m->hooks.ctx, first, end - first);
+}
+
 void model_want_weights(struct model *m, int64_t layer)
 {
     const struct model_layer *l = &m->layers[MIN(layer, m->dims.L - 1)];
-    size_t first = layer == 0 ? 0 : l->first_param, end = l->first_param + l->n_params;
-    if (layer == m->dims.L) {
-        first = end;
-        end = m->params.n_rows;
-    }
-    if (m->hooks.weights_wanted && end > first)
-        m->hooks.weights_wanted(m->hooks.ctx, first, end - first);
+    if (layer == m->dims.L)
+        want(m, l->first_param + l->n_params, m->params.n_rows);
+    else
+        want(m, layer == 0 ? 0 : l->first_param, l->first_param + l->n_attn_params);
+}
+
+static void want_ffn(struct model *m, const struct model_layer *l)
+{
+    want(m, l->first_param + l->n_attn_params, l->first_param + l->n_params);
 }
 
 void model_sum_rows(struct model *m, const struct model_rows *r, void *x)
@@ -382,11 +390,12 @@ static void block(struct model *m, int64_t layer, const struct model_rows *r,
                   const struct model_acts *a)
 {
     forward_attention(m, layer, r, a);
+    want_ffn(m, &m->layers[layer]); /* each seam has the norm of what is behind it */
     struct compute_seam seam = model_seam_attn(m, layer, r, a);
     compute_seam_forward(m->compute, &seam);
     model_gather_rows(m, r, a->x_ffn, compute_act_dtype(m->compute));
     forward_ffn(m, layer, r, a);
-    model_want_weights(m, layer + 1); /* the seam has its norm */
+    model_want_weights(m, layer + 1);
     seam = model_seam_ffn(m, layer, r, a);
     compute_seam_forward(m->compute, &seam);
 }

@@ -136,6 +136,7 @@ struct model_layer {
     struct model_tensor attn_norm, attn_output_norm, ffn_norm, layer_output_norm, router;
     struct model_tensor q_norm, k_norm, q_bias, k_bias, v_bias, output_bias;
     size_t first_param, n_params; /* rows of the parameter table */
+    size_t n_attn_params;         /* of them those in front of the feed-forward's */
     compute_linear_t *linears[LINEAR_COUNT];
     size_t linear_params[LINEAR_COUNT]; /* first row of the parameter table that each is made of */
 };
@@ -288,8 +289,8 @@ struct compute_seam model_seam_attn(const struct model *m, int64_t layer,
                                     const struct model_rows *r, const struct model_acts *a);
 struct compute_seam model_seam_ffn(const struct model *m, int64_t layer, const struct model_rows *r,
                                    const struct model_acts *a);
-/* Tells whoever brings weights that those of a layer are needed: with layer 0 what is in front of it,
- * too; layer L stands for what is behind the last. */
+/* Tells whoever brings weights that those of a layer's attention are needed: with layer 0 what is in
+ * front of it, too; layer L stands for what is behind the last. */
 void model_want_weights(struct model *m, int64_t layer);
 /* Own rows of act x [M, D], which may be NULL. */
 void *model_own_act(const struct model *m, const struct model_rows *r, void *x);

@@ -57,6 +57,11 @@ void model_dims_init(const struct model_config *c, const struct model_shard *sha
     }
 }
 
+bool param_is_of_ffn(const struct param *p)
+{
+    return strstr(p->name, ".ffn_") || strstr(p->name, ".layer_output_norm");
+}
+
 /* ------------------------------------------------------------------ the table */
 
 /* Collects rows; counting only where rows is NULL. */

@@ -603,6 +603,11 @@ static void sketch(struct model *m, const struct model_config *c, const struct m
         m->layers[i] = (struct model_layer){.form = model_form_of(&m->config, first + i),
                                             .first_param = front + (size_t)i * per_layer,
                                             .n_params = per_layer};
+        const struct param *rows = &m->params.rows[m->layers[i].first_param];
+        size_t n = 0;
+        while (n < per_layer && !param_is_of_ffn(&rows[n]))
+            n++;
+        m->layers[i].n_attn_params = n;
     }
     layout(m);
 }

@@ -190,9 +190,12 @@ struct train_reduce {
     struct group_ticket *tickets; /* [buckets] */
     size_t *order;                /* [buckets] as they were started */
     size_t n_started, n_done;
-    model_t *model;          /* whose weights are on their way; NULL: none are */
-    size_t n_asked, n_taken; /* buckets of weights, in the order of the table */
-    double *squares;         /* [ranks] */
+    model_t *model;           /* whose weights are on their way; NULL: none are */
+    size_t n_asked, n_taken;  /* buckets of weights, in the order of the table */
+    bool packs;               /* what products read goes as they read it: in bfloat16 */
+    uint8_t *packed[2];       /* of the buckets on their way, by turns; NULL before the first */
+    size_t *packed_bounds[2]; /* [dp + 1] bytes */
+    double *squares;          /* [ranks] */
 };
 /* All outlive it. */
 void train_reduce_init(struct train_reduce *r, const struct train_ranks *ranks,
@@ -213,12 +216,15 @@ void train_reduce_gather_ahead(struct train_reduce *r, model_t *m);
 int train_reduce_gather(struct train_reduce *r, model_t *m, struct error *e);
 /* Takes what is still on its way: before the model is read otherwise, or freed. */
 int train_reduce_settle(struct train_reduce *r, struct error *e);
+void train_reduce_close(struct train_reduce *r); /* the same, and the memory for it */
 /* Every part of a flat array (weights, gradients) from the rank that keeps it; it stays whole. */
 int train_reduce_complete(struct train_reduce *r, float *flat, struct error *e);
 void train_reduce_init_weights(struct train_reduce *r, model_t *m, uint64_t seed);
-struct train_reduce_memory {       /* floats of this rank */
-    size_t masters, read, passing; /* own masters; others' that are read in fp32, or pass through */
-    size_t gradients, in_flight;   /* kept; others' that are not given back yet */
+struct train_reduce_memory { /* floats of this rank */
+    size_t masters, read,
+        passing; /* own masters; others' that are read in fp32, or pass through, with
+                                      the form in which they come */
+    size_t gradients, in_flight; /* kept; others' that are not given back yet */
 };
 void train_reduce_plan(const struct train_reduce *r, bool tied, struct train_reduce_memory *m);
 struct train_traffic { /* bytes that this rank sends in a step */

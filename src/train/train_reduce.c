@@ -11,7 +11,8 @@
  * With zero 1 and 2 a rank keeps the masters of its part, and of the rest what is read in fp32 as it
  * stands: embedding, norms, routers. The masters of the products pass through: a bucket is gathered
  * while the layers in front of it are at work in the next step's first forward pass, copied to the
- * format of the products when its layer's turn has come, and given back.
+ * format of the products when its layer's turn has come, and given back. Where products read bfloat16
+ * it goes as that: half the bytes, and the same copies.
  *
  * A tied table is in the first stage of a pipeline and in the last: these two add up its gradients
  * before each sums it over its own ranks, and so make the same update.
@@ -40,6 +41,9 @@ void train_reduce_init(struct train_reduce *r, const struct train_ranks *ranks,
     r->tickets = arena_alloc(a, shares->n * sizeof(*r->tickets));
     r->order = arena_alloc(a, shares->n * sizeof(*r->order));
     r->squares = arena_alloc(a, parts * sizeof(*r->squares));
+    r->packs = r->zero > 0 && c->precision == TRAIN_PRECISION_BF16;
+    for (int i = 0; i < 2; i++)
+        r->packed_bounds[i] = arena_alloc(a, (parts + 1) * sizeof(*r->packed_bounds[i]));
 }
 
 static group_t *group_of(const struct train_reduce *r, const struct train_bucket *b)
@@ -273,16 +277,118 @@ static void take_weights(const struct train_reduce *r, model_t *m, size_t bucket
     release_masters(r, model_params(m), bucket, model_weights(m));
 }
 
+/* What a bucket's rows have in part `part`, in the order of the table. */
+struct piece {
+    size_t first, count; /* floats of the flat arrays */
+    bool narrow;         /* goes as bfloat16: products read it so, and nothing else reads it */
+};
+static struct piece piece_of(const struct train_reduce *r, const struct train_bucket *b, int part,
+                             size_t row)
+{
+    const struct param *p = &r->params->rows[row];
+    size_t from = b->offset + b->bounds[part], to = b->offset + b->bounds[part + 1];
+    size_t first = MAX(from, p->offset), end = MIN(to, p->offset + p->count);
+    return (struct piece){first, end > first ? end - first : 0, param_is_copied(p)};
+}
+
+static size_t piece_bytes(const struct piece *x)
+{
+    return x->count * (x->narrow ? sizeof(bf16_t) : sizeof(float));
+}
+
+/* Where each part of a bucket begins when it is packed. */
+static void pack_bounds(const struct train_reduce *r, const struct train_bucket *b, size_t *bounds)
+{
+    bounds[0] = 0;
+    for (int part = 0; part < b->size; part++) {
+        bounds[part + 1] = bounds[part];
+        for (size_t i = b->first_row; i < b->first_row + b->n_rows; i++) {
+            const struct piece x = piece_of(r, b, part, i);
+            bounds[part + 1] += piece_bytes(&x);
+        }
+    }
+}
+
+/* Whether a bucket has anything that comes in a narrower form than it is kept in. */
+static bool is_packed(const struct train_reduce *r, const struct train_bucket *b)
+{
+    for (size_t i = b->first_row; r->packs && i < b->first_row + b->n_rows; i++)
+        if (param_is_copied(&r->params->rows[i])) return true;
+    return false;
+}
+
+static size_t largest_packed(const struct train_reduce *r)
+{
+    size_t largest = 0;
+    for (size_t i = 0; i < r->shares->n; i++) {
+        const struct train_bucket *b = &r->shares->buckets[i];
+        if (!is_packed(r, b)) continue;
+        pack_bounds(r, b, r->packed_bounds[0]);
+        largest = MAX(largest, r->packed_bounds[0][b->size]);
+    }
+    return largest;
+}
+
+/* One part of a bucket between the flat array and its packed form. What is rounded here is rounded
+ * once more when products get their copies, to the same bits. */
+static void pack_part(const struct train_reduce *r, const struct train_bucket *b, int part,
+                      const float *weights, uint8_t *to)
+{
+    for (size_t i = b->first_row; i < b->first_row + b->n_rows; i++) {
+        const struct piece x = piece_of(r, b, part, i);
+        for (size_t k = 0; k < x.count && x.narrow; k++) {
+            bf16_t y = bf16_store(weights[x.first + k]);
+            memcpy(to + k * sizeof(y), &y, sizeof(y));
+        }
+        if (!x.narrow && x.count > 0) memcpy(to, weights + x.first, x.count * sizeof(float));
+        to += piece_bytes(&x);
+    }
+}
+
+static void unpack_part(const struct train_reduce *r, const struct train_bucket *b, int part,
+                        const uint8_t *from, float *weights)
+{
+    for (size_t i = b->first_row; i < b->first_row + b->n_rows; i++) {
+        const struct piece x = piece_of(r, b, part, i);
+        for (size_t k = 0; k < x.count && x.narrow; k++) {
+            bf16_t y;
+            memcpy(&y, from + k * sizeof(y), sizeof(y));
+            weights[x.first + k] = bf16_load(y);
+        }
+        if (!x.narrow && x.count > 0) memcpy(weights + x.first, from, x.count * sizeof(float));
+        from += piece_bytes(&x);
+    }
+}
+
 static void start_gather(struct train_reduce *r, size_t bucket, float *weights)
 {
     const struct train_bucket *b = &r->shares->buckets[bucket];
-    r->tickets[bucket] = (struct group_ticket){.group = group_of(r, b),
-                                               .work = GROUP_WORK_GATHER,
-                                               .x = weights + b->offset,
-                                               .bounds = b->bounds,
-                                               .n = b->count,
-                                               .dtype = GROUP_F32};
-    group_start(&r->tickets[bucket]);
+    struct group_ticket *t = &r->tickets[bucket];
+    *t = (struct group_ticket){.group = group_of(r, b),
+                               .work = GROUP_WORK_GATHER,
+                               .x = weights + b->offset,
+                               .bounds = b->bounds,
+                               .n = b->count,
+                               .dtype = GROUP_F32};
+    if (is_packed(r, b)) {
+        size_t *bounds = r->packed_bounds[bucket % 2];
+        pack_bounds(r, b, bounds);
+        pack_part(r, b, b->rank, weights, r->packed[bucket % 2] + bounds[b->rank]);
+        t->x = r->packed[bucket % 2];
+        t->bounds = bounds;
+        t->dtype = GROUP_BYTE;
+    }
+    group_start(t);
+}
+
+static void unpack_bucket(const struct train_reduce *r, size_t bucket, float *weights)
+{
+    const struct train_bucket *b = &r->shares->buckets[bucket];
+    if (!is_packed(r, b)) return;
+    for (int part = 0; part < b->size; part++)
+        if (part != b->rank)
+            unpack_part(r, b, part, r->packed[bucket % 2] + r->packed_bounds[bucket % 2][part],
+                        weights);
 }
 
 /* The next one is asked for when the last but one has been taken: two are on their way at most. */
@@ -290,7 +396,10 @@ static int take_next(struct train_reduce *r, struct error *e)
 {
     size_t bucket = r->n_taken++;
     int rc = group_wait(&r->tickets[bucket], e);
-    if (rc == 0) take_weights(r, r->model, bucket);
+    if (rc == 0) {
+        unpack_bucket(r, bucket, model_weights(r->model));
+        take_weights(r, r->model, bucket);
+    }
     if (rc == 0 && r->n_asked < r->shares->n)
         start_gather(r, r->n_asked++, model_weights(r->model));
     if (r->n_taken == r->n_asked) r->model = NULL; /* all are there, or none will come any more */
@@ -311,6 +420,8 @@ static void weights_wanted(void *ctx, size_t first, size_t count)
 void train_reduce_gather_ahead(struct train_reduce *r, model_t *m)
 {
     CHECK(!r->model && !r->running);
+    for (int i = 0; i < 2 && r->packs; i++)
+        if (!r->packed[i]) r->packed[i] = mem_alloc(MAX(largest_packed(r), 1));
     r->model = m;
     r->n_asked = r->n_taken = 0;
     while (r->n_asked < MIN(2, r->shares->n))
@@ -325,6 +436,15 @@ int train_reduce_settle(struct train_reduce *r, struct error *e)
         rc = rc < 0 ? rc : taken;
     }
     return rc;
+}
+
+void train_reduce_close(struct train_reduce *r)
+{
+    train_reduce_settle(r, NULL);
+    for (int i = 0; i < 2; i++) {
+        mem_free(r->packed[i]);
+        r->packed[i] = NULL;
+    }
 }
 
 int train_reduce_gather(struct train_reduce *r, model_t *m, struct error *e)
@@ -415,6 +535,7 @@ void train_reduce_plan(const struct train_reduce *r, bool tied, struct train_red
         m->masters = r->shares->own;
         m->read = kept;
         m->passing = most_foreign(r, 2, true);
+        if (r->packs) m->passing += 2 * largest_packed(r) / sizeof(float);
     }
     if (r->releases && !r->checks) {
         m->gradients = r->shares->own;
@@ -440,6 +561,11 @@ void train_reduce_traffic(const struct train_reduce *r, struct train_traffic *t)
         work.work = r->zero == 0 ? GROUP_WORK_SUM : GROUP_WORK_REDUCE;
         t->gradients += group_work_sends(&work, b->rank, b->size);
         work.work = GROUP_WORK_GATHER;
+        if (is_packed(r, b)) {
+            pack_bounds(r, b, r->packed_bounds[0]);
+            work.bounds = r->packed_bounds[0];
+            work.dtype = GROUP_BYTE;
+        }
         if (r->zero > 0) t->weights += group_work_sends(&work, b->rank, b->size);
     }
     for (size_t i = 0; i < r->params->n_rows; i++)

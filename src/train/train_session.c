@@ -203,7 +203,7 @@ int train_session_allocate(struct train_session *s, struct error *e)
 
 void train_session_close(struct train_session *s)
 {
-    train_reduce_settle(&s->reduce, NULL);
+    train_reduce_close(&s->reduce);
     train_passes_close(&s->passes);
     train_optim_free(s->optim);
     if (s->model) model_free(s->model);

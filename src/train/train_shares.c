@@ -1,7 +1,7 @@
 /* train_shares.c: which rank keeps which part of the flat arrays of weights, gradients and moments.
  *
- * The parameter table is cut into buckets: the rows of one layer are one, what lies before and
- * behind the layers another. Experts that are divided over ranks are buckets of their own, since
+ * The parameter table is cut into buckets: a layer's attention is one, its feed-forward another, and
+ * so is what lies before and behind the layers. Experts that are divided over ranks are buckets of their own, since
  * fewer ranks hold the same of them. The backward pass finishes the gradients of a bucket at a time,
  * so a bucket is what is summed, and what is gathered, in one piece. Each bucket is dealt out to all
  * ranks that hold it, in their order, so that every rank receives as much as it sends; a rank's own
@@ -73,7 +73,7 @@ static void deal(const struct param_table *t, struct train_bucket *b, struct dea
 
 static bool same_bucket(const struct param *p, const struct param *q, bool divided)
 {
-    if (layer_of(p) != layer_of(q)) return false;
+    if (layer_of(p) != layer_of(q) || param_is_of_ffn(p) != param_is_of_ffn(q)) return false;
     return !divided || (p->kind == PARAM_EXPERTS) == (q->kind == PARAM_EXPERTS);
 }
 

@@ -450,6 +450,7 @@ static void test_steps_send_what_was_planned(void **state)
     } cases[] = {{2, {"cluster.zero=0", "cluster.dp=2"}},
                  {2, {"cluster.zero=1", "cluster.dp=2"}},
                  {2, {"cluster.zero=2", "cluster.dp=2"}},
+                 {2, {"cluster.zero=1", "cluster.dp=2", "train.precision=bf16"}},
                  {2, {"cluster.tp=2", "model.n_kv_heads=2", "optimizer.kind=muon"}},
                  {2, {"cluster.pp=2", "train.recompute=full"}},
                  {8, {"cluster.dp=2", "cluster.tp=2", "cluster.pp=2", "model.n_kv_heads=2"}}};
