@@ -78,7 +78,7 @@ static void print_answer(const struct feed_answer *x, const struct search_option
         printf("%s%llu matches looked at in %.2f ms\n", x->plan.data,
                (unsigned long long)x->matches, 1000 * x->seconds);
         if (x->cut && !o->newest)
-            printf("there are more matches, older than these: --depth goes further back\n");
+            printf("there may be more matches, older than these: --depth goes further back\n");
     }
     if (x->next) printf("next: --page %s\n", x->next);
 }

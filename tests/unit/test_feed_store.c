@@ -335,6 +335,41 @@ static void test_pages(void **state)
     finish(&f);
 }
 
+/* Posts that have a phrase's words and not the phrase bound the time of a search; by time, pages go
+ * on behind them. */
+static void test_looks(void **state)
+{
+    (void)state;
+    struct fixture f;
+    feed_store_t *s;
+    feed_query_t *q;
+    struct feed_answer x;
+    size_t total = 0;
+    begin(&f, &(struct feed_write_options){0});
+    for (int i = 0; i < 205; i++)
+        add(&f, post(&f, i, i < 5 ? "alpha beta" : "beta alpha"));
+    assert_ok(feed_writer_flush(f.w, &f.e), f.e);
+    assert_ok(feed_store_open(f.dir, &s, &f.e), f.e);
+    assert_ok(feed_query_parse("\"alpha beta\"", &q, &f.e), f.e);
+    struct feed_search_options o = {.limit = 3, .depth = 10};
+    assert_ok(feed_search(s, q, &o, &f.a, &x, &f.e), f.e);
+    str_fini(&x.plan);
+    assert_int_equal(x.n_hits, 0);
+    assert_true(x.cut);
+    o.newest = true;
+    for (int page = 0; page < 20; page++) {
+        assert_ok(feed_search(s, q, &o, &f.a, &x, &f.e), f.e);
+        str_fini(&x.plan);
+        total += x.n_hits;
+        if (!x.next) break;
+        o.page = x.next;
+    }
+    assert_int_equal(total, 5);
+    feed_query_free(q);
+    feed_store_close(s);
+    finish(&f);
+}
+
 static void test_tail(void **state)
 {
     (void)state;
@@ -405,10 +440,11 @@ static void test_query_errors(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_once),        cmocka_unit_test(test_edits_and_deletes),
-        cmocka_unit_test(test_vacuum),      cmocka_unit_test(test_retention),
-        cmocka_unit_test(test_scan_agrees), cmocka_unit_test(test_pages),
-        cmocka_unit_test(test_tail),        cmocka_unit_test(test_query_errors),
+        cmocka_unit_test(test_once),         cmocka_unit_test(test_edits_and_deletes),
+        cmocka_unit_test(test_vacuum),       cmocka_unit_test(test_retention),
+        cmocka_unit_test(test_scan_agrees),  cmocka_unit_test(test_pages),
+        cmocka_unit_test(test_looks),        cmocka_unit_test(test_tail),
+        cmocka_unit_test(test_query_errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

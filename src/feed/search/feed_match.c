@@ -91,7 +91,12 @@ bool feed_node_holds(const struct feed_query *q, const struct feed_node *n,
 
 bool feed_query_matches(feed_query_t *q, const struct feed_post *p)
 {
-    feed_terms_of_post(&q->terms, p);
+    if (q->facts) {
+        feed_terms_of_post(&q->terms, p);
+    } else { /* what the text says is enough */
+        feed_terms_clear(&q->terms);
+        feed_terms_of_text(&q->terms, p->text.s, p->text.n);
+    }
     return feed_node_holds(q, q->root, p);
 }
 

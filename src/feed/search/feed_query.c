@@ -467,7 +467,9 @@ static void collect(struct parse *x, struct feed_node *n, bool negated)
     struct feed_query *q = x->q;
     for (size_t i = 0; i < n->n; i++)
         collect(x, n->children[i], negated != (n->kind == FEED_NODE_NOT));
-    if (n->kind == FEED_NODE_ATOM && n->scored && !negated) q->scored[q->n_scored++] = n;
+    if (n->kind != FEED_NODE_ATOM) return;
+    if (n->atom != FEED_ATOM_RANGE && !n->scored) q->facts = true;
+    if (n->scored && !negated) q->scored[q->n_scored++] = n;
 }
 
 /* Bounds of time that every match keeps. */

@@ -7,6 +7,10 @@
  * posts keep coming. By time alone (`newest`) a page is where the one before it ended. */
 #include "feed/search/feed_search_internal.h"
 
+/* The index names a superset: of "to be", every post with both words. Of it five times the depth is
+ * looked at, which bounds the time of a search. */
+#define LOOKS 5
+
 struct stream {
     struct feed_segment *segment;
     sqlite3_stmt *q;
@@ -32,6 +36,9 @@ struct run {
     struct feed_rank rank;
     struct candidate *found;
     size_t n_found, cap;
+    uint64_t look;    /* so many posts that the index names are looked at, at most */
+    int64_t last_seq; /* of the last one that was */
+    bool looked_out;  /* there were more of them */
 };
 
 /* "r<seq>.<now>.<offset>" of a ranked answer, "n<seq>" of one by time. */
@@ -138,9 +145,14 @@ static int collect(struct run *r, uint64_t limit, bool *cut, struct error *e)
 {
     struct stream *x;
     *cut = false;
-    for (;;) {
+    for (uint64_t looked = 0;; looked++) {
         TRY(newest_stream(r, &x, e));
         if (!x) return 0;
+        if (looked == r->look) {
+            *cut = r->looked_out = true;
+            return 0;
+        }
+        r->last_seq = x->newest;
         struct candidate c = {.seq = x->newest, .segment = x->segment};
         struct feed_post p;
         feed_row_post(x->q, 0, &p);
@@ -199,12 +211,13 @@ static int answer(struct run *r, struct arena *a, struct feed_answer *out, struc
             depth = r->o->depth > 0 ? r->o->depth : 2000;
     TRY(begin(r, a, e));
     TRY(feed_rank_prepare(r->s, r->q, &r->rank.posts, e));
+    r->look = r->which == FEED_Q_SEARCH ? (uint64_t)depth * LOOKS : UINT64_MAX;
     TRY(collect(r, (uint64_t)(r->o->newest ? limit : depth), &out->cut, e));
     out->matches = r->n_found;
     if (!r->o->newest && r->n_found) qsort(r->found, r->n_found, sizeof(*r->found), by_score);
     size_t first = MIN((size_t)r->offset, r->n_found), n = MIN((size_t)limit, r->n_found - first);
-    if (r->o->newest && out->cut)
-        out->next = arena_printf(a, "n%lld", (long long)r->found[n - 1].seq - 1);
+    int64_t end = r->looked_out || n == 0 ? r->last_seq : r->found[n - 1].seq;
+    if (r->o->newest && out->cut) out->next = arena_printf(a, "n%lld", (long long)end - 1);
     if (!r->o->newest && first + n < r->n_found)
         out->next = arena_printf(a, "r%lld.%lld.%lld", (long long)r->high,
                                  (long long)r->rank.now_ms, (long long)(first + n));

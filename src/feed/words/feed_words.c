@@ -74,20 +74,38 @@ static bool is_word_at(const char *p, const char *end)
     return p < end && feed_fold_char(feed_char_at(p, end, &n))->class == FEED_CHAR_WORD;
 }
 
+/* ASCII letters, digits and '_' as words have them; 0: of no word. */
+static inline char ascii_folded(unsigned char c)
+{
+    if (c >= 'A' && c <= 'Z') return (char)(c | 32);
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' ? (char)c : 0;
+}
+
 /* A word from p on, folded; where it ends. */
 static const char *add_word(struct feed_terms *t, const char *p, const char *end)
 {
-    size_t at = t->text.len;
+    char word[MAX_WORD];
+    size_t size = 0, at = t->text.len;
     while (p < end) {
         unsigned n;
+        char plain = ascii_folded((unsigned char)*p); /* most characters, without a table */
+        if (plain) {
+            if (size < MAX_WORD) word[size++] = plain;
+            p++;
+            continue;
+        }
         const struct feed_fold_char *c = feed_fold_char(feed_char_at(p, end, &n));
         if (c->class == FEED_CHAR_WORD) {
-            if (t->text.len - at + c->n <= MAX_WORD) str_append(&t->text, c->text, c->n);
+            if (size + c->n <= MAX_WORD) {
+                memcpy(word + size, c->text, c->n);
+                size += c->n;
+            }
         } else if (c->class != FEED_CHAR_DROP) {
-            if (t->text.len == at || !is_mark_of_word(p, end, &n) || !is_word_at(p + n, end)) break;
+            if (size == 0 || !is_mark_of_word(p, end, &n) || !is_word_at(p + n, end)) break;
         }
         p += n;
     }
+    str_append(&t->text, word, size);
     struct feed_term *x = close_term(t, at, FEED_WORD);
     if (x) x->pos = ++t->pos;
     return p;
