@@ -80,7 +80,18 @@ enum feed_outcome { FEED_GOOD, FEED_BAD, FEED_STOP };
 
 /* Hands a change on, once it is complete: a post needs id and time. */
 enum feed_outcome feed_emit(struct feed_parser *p, struct feed_change *c, const char **why);
-/* Another piece of a list that is joined by blanks, in the record's memory. */
+/* The next piece of a list that is joined by blanks, taken off it; false: none is left. */
+static inline bool feed_list_next(struct feed_slice *list, struct feed_slice *one)
+{
+    if (list->n == 0) return false;
+    char *blank = memchr(list->s, ' ', list->n);
+    *one = (struct feed_slice){list->s, blank ? (size_t)(blank - list->s) : list->n};
+    size_t taken = MIN(one->n + 1, list->n);
+    list->s += taken;
+    list->n -= taken;
+    return true;
+}
+/* Another piece of such a list, in the record's memory. */
 void feed_list_add(struct feed_parser *p, struct feed_slice *list, struct feed_slice item);
 
 /* The keys of a record's outermost object that tell what it is. */

@@ -94,9 +94,9 @@ static enum feed_outcome finish(struct feed_parser *p, struct feed_change *c,
         struct feed_slice *text = text_of(&c->post, f);
         int64_t *number = number_of(&c->post, f);
         if (text) *text = fields[f];
-        if (!number) continue;
+        if (!number || fields[f].n == 0) continue;
         struct feed_json j = {fields[f].s, fields[f].s + fields[f].n, NULL};
-        if (fields[f].n) feed_json_int(&j, number);
+        feed_json_int(&j, number);
     }
     if (!c->post.id.n) {
         *why = "no id";

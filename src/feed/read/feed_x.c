@@ -99,7 +99,7 @@ static bool read_includes(struct feed_parser *p, struct feed_json j, struct incl
 
 static bool same(struct feed_slice a, struct feed_slice b)
 {
-    return a.n == b.n && memcmp(a.s, b.s, a.n) == 0;
+    return a.n == b.n && (a.n == 0 || memcmp(a.s, b.s, a.n) == 0);
 }
 
 static bool read_metrics(struct feed_json *j, struct feed_post *post)
@@ -286,7 +286,7 @@ static void drop_own_id(struct feed_post *post)
 {
     struct feed_slice *s = &post->older;
     size_t n = post->id.n;
-    if (s->n < n || memcmp(s->s + s->n - n, post->id.s, n) != 0) return;
+    if (n == 0 || s->n < n || memcmp(s->s + s->n - n, post->id.s, n) != 0) return;
     s->n -= n;
     if (s->n && s->s[s->n - 1] == ' ') s->n--;
     if (s->n) post->flags |= FEED_EDITED;
@@ -384,13 +384,9 @@ static enum feed_outcome read_edit(struct feed_parser *p, struct feed_json j, co
         return FEED_BAD;
     }
     if (!ids.n && first_id.n && !same(first_id, own)) ids = first_id;
-    c.post.older = ids;
-    for (char *s = ids.s, *end = ids.s + ids.n; ids.n && s < end;) {
-        char *blank = memchr(s, ' ', (size_t)(end - s));
-        bool last = !blank;
-        c.post.id = (struct feed_slice){s, (size_t)((blank ? blank : end) - s)};
-        s = blank ? blank + 1 : end;
-        if ((last && !same(ids, first_id)) || same(c.post.id, own)) continue;
+    while (feed_list_next(&ids, &c.post.id)) {
+        bool last = ids.n == 0;
+        if ((last && !same(c.post.id, first_id)) || same(c.post.id, own)) continue;
         enum feed_outcome out = feed_emit(p, &c, why);
         if (out != FEED_GOOD) return out;
     }

@@ -132,16 +132,14 @@ static int forget_post(struct feed_applier *x, struct feed_batch *b, uint64_t ke
 static int forget_older(struct feed_applier *x, struct feed_batch *b, const struct feed_post *p,
                         struct error *e)
 {
-    for (char *s = p->older.s, *end = s + p->older.n; p->older.n && s < end;) {
-        char *blank = memchr(s, ' ', (size_t)(end - s));
-        struct feed_post old = {.service = p->service,
-                                .id = {s, (size_t)((blank ? blank : end) - s)}};
+    struct feed_slice left = p->older;
+    struct feed_post old = {.service = p->service};
+    while (feed_list_next(&left, &old.id)) {
         uint64_t key = feed_key(p->service, "p", old.id);
         int rc = forget_post(x, b, key, &old, e);
         if (rc < 0) return rc;
         x->counts.updated += rc > 0;
         TRY(bury(x, key, p->service, false, old.id, e));
-        s += old.id.n + 1;
     }
     return 0;
 }

@@ -145,6 +145,7 @@ static const char *add_bigrams(struct feed_terms *t, const char *p, const char *
 
 void feed_fold(struct str *out, const char *s, size_t n)
 {
+    if (n == 0) return;
     for (const char *p = s, *end = s + n; p < end;) {
         unsigned size;
         const struct feed_fold_char *c = feed_fold_char(feed_char_at(p, end, &size));
@@ -211,6 +212,7 @@ static size_t address_at(const char *p, const char *end)
 
 void feed_terms_of_text(struct feed_terms *t, const char *s, size_t n)
 {
+    if (n == 0) return;
     const char *p = s, *end = s + n;
     bool in_word = false; /* in_word: what stands before p is of a word */
     while (p < end) {
@@ -308,12 +310,9 @@ void feed_terms_of_post(struct feed_terms *t, const struct feed_post *p)
     feed_terms_add_fact(t, "retweets_of_id", p->repost_of.s, p->repost_of.n);
     feed_terms_add_fact(t, "quotes_of_id", p->quote_of.s, p->quote_of.n);
     feed_terms_add_fact(t, "in_reply_to_id", p->reply_to.s, p->reply_to.n);
-    for (const char *s = p->urls.s, *end = s + p->urls.n; p->urls.n && s < end;) {
-        const char *blank = memchr(s, ' ', (size_t)(end - s));
-        size_t n = (size_t)((blank ? blank : end) - s);
-        feed_terms_add_url(t, (struct feed_slice){(char *)(uintptr_t)s, n});
-        s += n + 1;
-    }
+    struct feed_slice urls = p->urls, url;
+    while (feed_list_next(&urls, &url))
+        feed_terms_add_url(t, url);
     bool tag = false, cash = false, name = false;
     for (size_t i = 0; i < t->n; i++) {
         tag |= t->items[i].kind == FEED_TAG;
