@@ -103,6 +103,7 @@ static bool tag_is(const char *p, const char *end, const char *name)
 
 void feed_strip_html(struct feed_slice *s)
 {
+    if (s->n == 0) return;
     char *p = s->s, *to = s->s, *end = s->s + s->n;
     while (p < end) {
         if (*p != '<') {

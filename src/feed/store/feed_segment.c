@@ -118,8 +118,9 @@ static void read_refs(struct feed_slice refs, struct feed_post *p)
 {
     struct feed_slice *to[] = {&p->reply_to, &p->reply_user,   &p->repost_of,
                                &p->quote_of, &p->conversation, &p->urls};
+    if (refs.n == 0) return;
     char *s = refs.s, *end = refs.s + refs.n;
-    for (size_t i = 0; refs.n && i < ARRAY_LEN(to); i++) {
+    for (size_t i = 0; i < ARRAY_LEN(to); i++) {
         char *sep = memchr(s, REFS_SEP, (size_t)(end - s));
         *to[i] = (struct feed_slice){s, (size_t)((sep ? sep : end) - s)};
         if (!sep) break;
