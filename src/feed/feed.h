@@ -275,7 +275,7 @@ struct feed_trends {
     struct feed_trend *trends; /* in the arena, best first */
     size_t n;
     uint64_t posts; /* of the window */
-    bool cut;       /* there were more than two million, and the newest were looked at */
+    bool cut;       /* there were more than 400,000: the window is cut to the newest */
     int64_t now_ms;
     double window_s,
         covered; /* windows of history that the store has; below a half: none is used */

@@ -216,6 +216,7 @@ const char feed_page_js[] =
     "$(\"live\").addEventListener(\"click\", follow);\n"
     "$(\"keyform\").addEventListener(\"submit\", (e) => { e.preventDefault(); key = $(\""
     "key\").value; refresh(); });\n"
-    "refresh();\n"
-    "setInterval(refresh, 10000);\n";
+    "(async () => {\n"
+    "  for (;;) { await refresh(); await new Promise((go) => setTimeout(go, 10000)); }\n"
+    "})();\n";
 /* clang-format on */

@@ -15,11 +15,11 @@
 
 #include <xxhash.h>
 
-#define MAX_POSTS   2000000 /* of a window; the newest are taken */
-#define MAX_TERMS   400     /* that are held against their history */
-#define MAX_STORIES 60      /* whose posts are looked at again */
-#define MAX_VOICES  4000    /* posts of a story */
-#define COUNT_LIMIT 50000   /* posts of a term in its history */
+#define MAX_POSTS   400000 /* of a window; with more it is cut to the newest */
+#define MAX_TERMS   400    /* that are held against their history */
+#define MAX_STORIES 60     /* whose posts are looked at again */
+#define MAX_VOICES  4000   /* posts of a story */
+#define COUNT_LIMIT 50000  /* posts of a term in its history */
 
 struct term {
     uint64_t hash;
@@ -44,6 +44,7 @@ struct finder {
     struct term *chosen;
     size_t n_chosen;
     int64_t from, to; /* seq */
+    int64_t oldest;   /* seq, of the posts that were read */
     uint64_t posts;
     bool cut;
 };
@@ -117,7 +118,7 @@ static void count_post(struct finder *f, const struct feed_post *p, int64_t seq)
 {
     uint64_t hash, author = author_of(p);
     bool pair;
-    (void)seq;
+    f->oldest = MIN(f->oldest, seq);
     if (f->o->lang && !feed_is(p->lang, f->o->lang)) return;
     feed_terms_clear(&f->terms);
     feed_terms_of_text(&f->terms, p->text.s, p->text.n);
@@ -354,8 +355,13 @@ static void fold_stories(struct finder *f, struct feed_trends *out)
 
 static int find_all(struct finder *f, struct feed_trends *out, struct error *e)
 {
+    f->oldest = f->to;
     TRY(each_post(f, count_post, e));
     out->posts = f->posts;
+    if (f->cut) { /* the window that was read, and history in windows as long */
+        f->from = f->oldest;
+        out->window_s = (double)(f->to - f->from) / (1 << FEED_SEQ_BITS) / 1000;
+    }
     choose(f);
     index_chosen(f);
     TRY(each_post(f, name_post, e));
@@ -395,6 +401,7 @@ int feed_trends(feed_store_t *s, const struct feed_trend_options *o, struct aren
     f.from = feed_seq_of_ms(now - (int64_t)(filled.window_s * 1000));
     out->now_ms = now;
     out->window_s = filled.window_s;
+    f.oldest = f.to;
     feed_filter_init(&f.named, 4000000);
     int rc = find_all(&f, out, e);
     for (size_t i = 0; i < f.n_chosen; i++)
