@@ -99,9 +99,11 @@ const struct option_table cmd_feed_ingest_table = {
     "events, Bluesky's Jetstream, Mastodon's statuses and events, CSV, JSON lines, and what\n"
     "`feed export` writes. A record that is not understood is listed and counted.\n"
     "The same file again changes nothing: a post is known by its id.\n\n"
-    "  colossus feed ingest posts statuses.jsonl.zst\n"
-    "  colossus feed ingest posts table.csv --map id=number,text=body,time=date\n"
-    "  tail -F stream.jsonl | colossus feed ingest posts -",
+    "  echo '{\"id\": 1, \"time\": \"2026-07-04\", \"author\": \"ada\", \"text\": \"a fox\"}' "
+    ">fox\n"
+    "  colossus feed ingest posts fox\n"
+    "  gzip <fox | colossus feed ingest posts -\n"
+    "  colossus feed ingest posts fox --map id=id,text=text,time=time --dry-run",
     ingest_rows,
     ARRAY_LEN(ingest_rows)};
 

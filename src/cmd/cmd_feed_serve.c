@@ -29,7 +29,7 @@ const struct option_table cmd_feed_serve_table = {
     "search, trends and new matches over HTTP, and a page of them",
     "GET /v1/search?q=...  /v1/trends  /v1/stats  /v1/stream?q=... (server-sent events)  /metrics\n"
     "and a page at /. The store may be filled meanwhile.\n\n"
-    "  colossus feed serve posts\n"
+    "  colossus feed serve posts --port 0 --for 2\n"
     "  curl '127.0.0.1:8090/v1/search?q=rocket&limit=5'",
     rows,
     ARRAY_LEN(rows)};

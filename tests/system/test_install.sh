@@ -58,8 +58,8 @@ PATH=$at/bin:$PATH
 tables=$("$program" help --markdown | sed -n 's/^## colossus //p')
 [[ $(wc -l <<<"$tables") -gt 15 ]] || { echo "$tables"; report "install: the helps are found" 1; }
 while IFS= read -r table; do
-    # its examples name files that others publish
-    [[ $table != "data convert-tokenizer" ]] || continue
+    # their examples name files that others publish, and streams of others
+    [[ $table != "data convert-tokenizer" && $table != "feed follow" ]] || continue
     text=$(examples "$table")
     # One round of measuring is enough here. A server serves until it is told to stop; of its other
     # examples one names a file of its user's, and one asks a server that is running.
