@@ -233,6 +233,7 @@ static size_t find_document(struct file_read *f)
 
 static size_t find_end(struct file_read *f)
 {
+    if (f->buf.len == f->at) return 0;
     switch (f->cut) {
     case CUT_TABLE: return find_row(f);
     case CUT_DOCUMENTS: return find_document(f);
