@@ -23,6 +23,7 @@
 #define T0      1783000000000LL
 #define RATE    6000
 
+static void fail(const struct error *e) __attribute__((noreturn));
 static void fail(const struct error *e)
 {
     fprintf(stderr, "bench_feed: %s\n", e->text);
