@@ -66,11 +66,25 @@ static uint32_t most_likely(const struct serve_candidate *work, uint32_t vocab)
     return best;
 }
 
+/* The same of logits as they stand. */
+static uint32_t highest(const float *logits, uint32_t vocab)
+{
+    uint32_t best = 0;
+    for (uint32_t i = 1; i < vocab; i++)
+        if (logits[i] > logits[best]) best = i;
+    return best;
+}
+
+static bool penalises(const struct serve_sampling *s)
+{
+    return s->repetition_penalty != 1.0 && s->repetition_penalty > 0;
+}
+
 /* Each recent id is penalised once, however often it occurs. */
 static void penalise(const struct serve_sampling *s, const struct serve_draw *d,
                      struct serve_candidate *work)
 {
-    if (s->repetition_penalty == 1.0 || s->repetition_penalty <= 0) return;
+    if (!penalises(s)) return;
     size_t n = MIN(d->n_history, (size_t)MAX(s->repetition_window, 0));
     for (size_t i = d->n_history - n; i < d->n_history; i++) {
         uint32_t id = d->history[i];
@@ -123,6 +137,7 @@ uint32_t serve_sample(const struct serve_sampling *s, const struct serve_draw *d
 {
     uint32_t vocab = d->vocab;
     CHECK(vocab > 0);
+    if (s->temperature <= 0 && !penalises(s)) return highest(d->logits, vocab);
     for (uint32_t i = 0; i < vocab; i++)
         work[i] = (struct serve_candidate){.logit = d->logits[i], .id = i};
     penalise(s, d, work);
