@@ -668,6 +668,7 @@ static const char *region_name(const struct model *m, int id)
     if (m->training) return REGION_NAMES[id];
     if (id == REGION_WEIGHTS) return "norms and routers (fp32)"; /* and biases */
     if (id != REGION_LINEARS) return REGION_NAMES[id];
+    if (m->codes_of) return "weights (as in the file)";
     return compute_act_dtype(m->compute) == COMPUTE_BF16 ? "weights (bf16)" : "weights (fp32)";
 }
 

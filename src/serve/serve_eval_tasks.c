@@ -89,15 +89,17 @@ static void task_grow(struct task *t)
     }
 }
 
-/* t->whole = start + context + continuation; returns how many ids are context (at least 1). */
+/* t->whole = start + context + continuation; returns how many ids are context (at least 1). In front
+ * of a context stands what the model's file puts in front of texts, which may be nothing. */
 static int64_t encode_pair(struct task *t, const char *context, size_t n_context,
                            const char *continuation, size_t n_continuation)
 {
     struct serve_model *m = t->m;
+    uint32_t start = n_context > 0 ? m->text_start : m->start;
     t->context.count = t->whole.count = 0;
-    if (m->start != TOKENIZER_NONE) {
-        token_array_push(&t->context, m->start);
-        token_array_push(&t->whole, m->start);
+    if (start != TOKENIZER_NONE) {
+        token_array_push(&t->context, start);
+        token_array_push(&t->whole, start);
     }
     str_clear(&t->text);
     str_append(&t->text, context, n_context);

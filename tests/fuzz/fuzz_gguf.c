@@ -15,6 +15,12 @@ static void check_tensor(const struct gguf_tensor *t, const uint8_t *data, size_
     gguf_to_f32(t->format, t->data, (size_t)t->shape[0], row);
     gguf_to_f32(t->format, t->data + (size_t)(t->rows - 1) * t->row_bytes, (size_t)t->shape[0],
                 row);
+    static uint8_t codes[1 << 16], scale_steps[1 << 12], least_steps[1 << 12];
+    static uint16_t scales[1 << 11], leasts[1 << 11];
+    const struct gguf_codes to = {codes, scales, leasts, scale_steps, least_steps};
+    struct compute_codes form;
+    if (gguf_codes_of(t->format, &form))
+        gguf_to_codes(t->format, t->data, (size_t)t->shape[0], &to);
 }
 
 static void check_value(const struct gguf_value *v)
@@ -34,6 +40,20 @@ static void check_value(const struct gguf_value *v)
     CHECK(sum + 1 > 0 || x == 0);
 }
 
+/* The layout of a model whose tensors may have other forms and shapes than its sizes say. */
+static void plan(const struct gguf *g, const struct model_config *c)
+{
+    static compute_t *compute;
+    struct compute_options co = {.dtype = COMPUTE_F32, .backend = COMPUTE_REFERENCE};
+    struct model_memory rows[16];
+    if (c->n_layers > 64 || c->n_experts > 64) return; /* only slow */
+    if (!compute) CHECK(compute_new(&co, &compute, NULL) == 0);
+    struct model_options o = {.compute = compute, .B = 1, .T = 1, .shard = {0, 1, 0, 1}};
+    o.codes_of = gguf_tensor_codes;
+    o.codes_ctx = g;
+    CHECK(model_plan_memory(c, &o, rows, ARRAY_LEN(rows)) > 0);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct gguf g;
@@ -47,7 +67,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check_tensor(&g.tensors[i], data, size);
     for (size_t i = 0; i < g.n_values; i++)
         check_value(&g.values[i]);
-    if (gguf_model_config(&g, "input", &c, &e) < 0) CHECK(e.text[0]);
+    if (gguf_model_config(&g, "input", &c, &e) < 0)
+        CHECK(e.text[0]);
+    else
+        plan(&g, &c);
     gguf_close(&g);
     return 0;
 }
