@@ -179,6 +179,11 @@ struct cluster_traffic {
 };
 struct cluster_traffic cluster_traffic(const cluster_t *c);
 
+/* What the machine of this process is called: by Slurm, or by itself. Of letters, digits, '_', '-' and
+ * '.' (launch/cluster_watch.c). */
+#define CLUSTER_NODE_MAX 64
+void cluster_node_name(char node[CLUSTER_NODE_MAX]);
+
 /* ------------------------------------------------------------------ a rank under a launcher
  * (launch/cluster_watch.c). What a rank says of itself, and what it is told. Every function but
  * _open accepts NULL, which stands for a rank that nobody watches. */
@@ -191,6 +196,8 @@ int cluster_watch_open(cluster_watch_t **out, struct error *e);
 void cluster_watch_join(cluster_watch_t *w, cluster_t *c);
 /* Says farewell with the exit code of this process; before the job is closed. */
 void cluster_watch_close(cluster_watch_t *w, int exit_code);
+/* Which start of the ranks this is, from 1; 0: nobody watches. */
+int cluster_watch_attempt(const cluster_watch_t *w);
 /* What this rank does from here on, "forward"; a word that stays (letters and '+' for a space). */
 void cluster_watch_at(cluster_watch_t *w, const char *word);
 /* Steps that are done, and what this rank's own work of the last one took. */

@@ -84,6 +84,7 @@ struct train_config {
     int64_t timeline_every;                          /* steps between recorded ones; 0: none */
     double peak_seconds;                             /* spent on measuring the machine's peak */
     int64_t checkpoint_every, keep_last, keep_every; /* steps; checkpoints; steps */
+    int64_t copy_every;                              /* steps between copies in memory; 0: none */
 };
 extern const struct option train_run_rows[];
 extern const struct section train_run_section; /* of them */

@@ -277,6 +277,7 @@ bool train_config_may_change(const char *key)
         "train.max_steps",
         "train.threads",
         "cluster.check_every",
+        "checkpoint.copy_every",
         "train.recompute",
         "cluster.layout",
         "cluster.dp",

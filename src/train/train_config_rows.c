@@ -152,6 +152,10 @@ const struct option train_run_rows[] = {
             "0: all"),
     ROW_INT(T, "checkpoint.keep_every", keep_every, "steps", "0", 0, MANY, NULL,
             "a checkpoint of a step that is a multiple is kept for ever; 0: none"),
+    ROW_INT(
+        T, "checkpoint.copy_every", copy_every, "steps", "0", 0, MANY, "10",
+        "between copies of the state in memory, of this node and of another one, from which a run "
+        "that lost a rank goes on; 0: none"),
 };
 /* clang-format on */
 const size_t train_run_n_rows = ARRAY_LEN(train_run_rows);

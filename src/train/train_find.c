@@ -71,7 +71,7 @@ static int find_newest(const char *run_dir, struct arena *a, int64_t *newest,
     *newest = n ? steps[0] : -1;
     for (size_t i = 0; i < n; i++) {
         struct error why = {0};
-        char *dir = ckpt_step_path(a, ckpt_root_path(a, run_dir), steps[i], false);
+        char *dir = ckpt_step_path(a, ckpt_root_path(a, run_dir), steps[i]);
         if (ckpt_verify(dir, &why) < 0) {
             if (!file_exists(dir)) continue;
             log_warn("checkpoint of step %" PRId64 " is not used: %s", steps[i], why.text);

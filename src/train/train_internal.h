@@ -427,6 +427,7 @@ struct train_session {
     struct train_reduce reduce;
     struct train_passes passes;
     struct ckpt_layout layout;          /* of what this rank saves */
+    struct ckpt_layout reads;           /* of what it reads */
     double flops_per_token, peak_flops; /* 0: not measured */
 
     int64_t total_steps; /* that this call trains up to */
@@ -506,6 +507,50 @@ int train_save_begin(struct train_save *s, int64_t step, json_t *state, struct e
 int train_save_look(struct train_save *s, bool any_busy, struct error *e);
 /* The same, waiting for the end of it. */
 int train_save_finish(struct train_save *s, struct error *e);
+
+/* ------------------------------------------------------------------ train_copy.c
+ * Copies of the state in memory. Functions that name the ranks' world are called by all of them. */
+
+enum { TRAIN_COPIES = 3 }; /* of each rank, at most */
+struct train_copied {
+    const struct ckpt_layout *reads; /* the live arrays of what this rank would read */
+    int slots;                       /* 2; or 3, where one is kept that was checked */
+};
+struct train_copy {
+    struct arena arena;
+    int slots;
+    const struct train_ranks *ranks;
+    struct ckpt_layout reads; /* the live arrays of what this rank would read */
+    const char *dir;          /* of this node */
+    bool usable;              /* on every rank */
+    bool sends, receives;     /* to and from another node */
+    int to, from;             /* ranks of other nodes that keep ours, and whose we keep */
+    uint64_t node, *nodes,
+        layout;            /* hashes of names: of this node, of all ranks'; of what is copied */
+    const uint64_t *sizes; /* [ranks] bytes of each one's file */
+    size_t bytes, from_bytes, *places;
+    uint8_t *own[TRAIN_COPIES], *guest[TRAIN_COPIES]; /* mapped files */
+};
+static inline int train_copy_slots(const struct train_config *c)
+{
+    return c->check_every > 0 ? 3 : 2;
+}
+/* Of this rank's files, and where ranks are on several nodes, of another one's. */
+size_t train_copy_bytes(const struct ckpt_layout *reads, int slots, bool elsewhere);
+/* The run folder is there; the layout is of allocated arrays and outlives it, as ranks do. Where there
+ * is no memory for copies that is said, and there are none. */
+int train_copy_open(struct train_copy *c, const char *run_dir, const struct train_ranks *ranks,
+                    const struct train_copied *what, struct error *e);
+void train_copy_close(struct train_copy *c); /* files stay */
+/* A reference of state is stolen. With three slots the newest copy up to step `good` stays. */
+int train_copy_save(struct train_copy *c, int64_t step, int64_t good, json_t *state,
+                    struct error *e);
+/* The newest copy that is whole for every rank and of step at_least or later, into the arrays: its step,
+ * and *state, which the caller json_decrefs; -1: there is none. An error code is -1 as well: then the
+ * ranks have lost each other, which every later call tells. */
+int64_t train_copy_restore(struct train_copy *c, int64_t at_least, json_t **state, struct error *e);
+void train_copy_discard(struct train_copy *c, int64_t step); /* what is newer than that */
+void train_copy_remove(struct train_copy *c);                /* of this node */
 
 /* ------------------------------------------------------------------ train_plan.c */
 

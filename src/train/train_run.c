@@ -36,6 +36,8 @@ struct run {
     FILE *out; /* lines for people */
     struct train_log log;
     struct train_save save;
+    struct train_copy copy; /* where checkpoint.copy_every is set */
+    bool from_memory;       /* the state that this process began with was a copy */
     struct str differences;
     struct rejected *rejected;
     const char *aside;      /* where --restart has put the folder of an earlier run; or NULL */
@@ -161,6 +163,7 @@ static void say_start(struct run *r)
     bool fresh = r->resumed_step < 0;
     struct json_writer *w =
         train_log_event_begin(&r->log, fresh ? "run_started" : "resumed", s->step);
+    if (r->from_memory) jsonw_string(w, "from", "memory");
     jsonw_int(w, "total_steps", s->total_steps);
     jsonw_int(w, "tokens", s->tokens);
     jsonw_int(w, "step_tokens", train_config_step_tokens(&s->c));
@@ -192,7 +195,10 @@ static void say_start(struct run *r)
         train_log_event(&r->log, "restarted", s->step, "aside", r->aside);
         fprintf(r->out, "begun anew; what was there is now '%s'\n", r->aside);
     }
-    if (!fresh) fprintf(r->out, "resumed from the checkpoint of step %" PRId64 "\n", s->step);
+    if (r->from_memory)
+        fprintf(r->out, "resumed from copies in memory of step %" PRId64 "\n", s->step);
+    else if (!fresh)
+        fprintf(r->out, "resumed from the checkpoint of step %" PRId64 "\n", s->step);
     fflush(r->out);
 }
 
@@ -223,6 +229,17 @@ static void save(struct run *r)
     train_log_sync(&r->log); /* the metrics up to this step are on disk before the checkpoint */
     if (r->s.c.check_every > 0) ckpt_writer_guard(r->save.writer, r->s.check.good);
     tell_saved(r, train_save_begin(&r->save, r->s.step, train_state_to_json(&r->s), &e), &e);
+}
+
+/* A copy in memory, for a start after a loss. */
+static int copy_state(struct run *r, struct error *e)
+{
+    struct train_session *s = &r->s;
+    uint64_t before = mem_alloc_count();
+    cluster_watch_at(r->o->watch, "copy");
+    int rc = train_copy_save(&r->copy, s->step, s->check.good, train_state_to_json(s), e);
+    r->allocation_mark += mem_alloc_count() - before;
+    return rc;
 }
 
 /* What the ranks agree on once a step: a signal that any of them got, and whether a part of the
@@ -354,7 +371,14 @@ static int record(struct run *r, struct train_record *rec, struct error *e)
         save(r);
         r->allocation_mark += mem_alloc_count() - before;
     }
+    if (rc >= 0 && !last && is_due(s->step, c->copy_every)) rc = copy_state(r, e);
     return rc;
+}
+
+/* Whether this process has begun with this state, from disk. */
+static bool is_on_disk(const struct run *r)
+{
+    return r->resumed_step == r->s.step && !r->from_memory;
 }
 
 /* Data that cannot be read ends the run, but loses nothing: what was done is saved. With ranks that
@@ -364,7 +388,7 @@ static int stop_without_data(struct run *r, struct error *e)
     const struct train_session *s = &r->s;
     struct error saving = {0};
     if (s->step == 0 || (r->o->cluster && cluster_is_lost(r->o->cluster))) return e->code;
-    if (r->saved_step != s->step && r->resumed_step != s->step) save(r);
+    if (r->saved_step != s->step && !is_on_disk(r)) save(r);
     if (finish_saving(r, &saving) < 0) return error_hint(e, "%s", saving.text);
     return error_hint(e,
                       "the state of step %" PRId64 " is saved in '%s': put the data back, and the "
@@ -384,6 +408,7 @@ static int undo(struct run *r, struct error *e)
     if (c->rank >= 0) jsonw_int(w, "rank", c->rank);
     jsonw_int(w, "good_step", c->good);
     train_log_event_end(&r->log);
+    train_copy_discard(&r->copy, c->good);
     int rc = leads(r) ? ckpt_writer_discard(r->save.writer, c->good, e) : 0;
     cluster_watch_corrupt(r->o->watch, c->rank, r->s.step + 1, c->good);
     TRY(train_ranks_settle(&r->s.ranks, rc, e));
@@ -493,8 +518,9 @@ static int finish(struct run *r, struct error *e)
     bool stopped = s->step < s->total_steps || lacks_validation(r);
     if (stopped) train_log_event(&r->log, "stopping", s->step, "why", signal_name(r->stop));
     /* A signal can arrive when the last step has been recorded but not saved. */
-    if (s->step > 0 && r->saved_step != s->step && r->resumed_step != s->step) save(r);
+    if (s->step > 0 && r->saved_step != s->step && !is_on_disk(r)) save(r);
     TRY(finish_saving(r, e));
+    train_copy_remove(&r->copy); /* the disk has all of it */
     if (stopped && s->step == 0) return heed_signal(r, e);
     if (stopped) {
         error_set_code(e, ERROR_AGAIN, "stopped by %s after step %" PRId64 ", state saved in '%s'",
@@ -633,7 +659,7 @@ static int open_saving(struct run *r, struct error *e)
                                     .keep_every = s->c.keep_every,
                                     .pool = s->pool,
                                     .is_sound = train_state_is_sound,
-                                    .takes_over = r->o->watch != NULL};
+                                    .attempt = cluster_watch_attempt(r->o->watch)};
     return train_save_open(&r->save, &s->ranks, &w, &s->layout, e);
 }
 
@@ -646,8 +672,40 @@ static int open_folder(struct run *r, struct error *e)
     TRY(train_session_allocate(s, e));
     TRY(heed_signal(r, e));
     TRY(open_saving(r, e)); /* the lock: the folder is ours now */
-    if (r->o->go_back > 0) TRY(ckpt_writer_go_back(r->save.writer, r->o->go_back, e));
-    TRY(restore(r, -1, e));
+    return r->o->go_back > 0 ? ckpt_writer_go_back(r->save.writer, r->o->go_back, e) : 0;
+}
+
+/* From copies in memory, where they are not older than the newest checkpoint. Of all ranks. */
+static int restore_copy(struct run *r, struct error *e)
+{
+    struct train_session *s = &r->s;
+    int64_t newest = 0, *steps;
+    size_t n = 0;
+    json_t *state;
+    if (s->c.copy_every == 0) return 0;
+    train_state_layout(s, true, &s->reads);
+    const struct train_copied what = {&s->reads, train_copy_slots(&s->c)};
+    TRY(train_copy_open(&r->copy, r->dir, &s->ranks, &what, e));
+    if (leads(r) && ckpt_list(r->dir, &r->arena, &steps, &n, NULL) >= 0 && n > 0) newest = steps[0];
+    TRY(train_ranks_share_int(&s->ranks, &newest, e));
+    if (r->o->go_back > 0) train_copy_discard(&r->copy, -1);
+    int64_t step = train_copy_restore(&r->copy, MAX(newest, 1), &state, e);
+    if (step < 0) return 0;
+    int rc = train_ranks_settle(&s->ranks, train_state_from_json(s, state, e), e);
+    json_decref(state);
+    TRY(rc);
+    if (s->reduce.zero == 0) model_weights_changed(s->model);
+    r->from_memory = true;
+    r->resumed_step = step;
+    train_session_settle_steps(s);
+    return 0;
+}
+
+/* The state that the rank that leads goes on from, which is the others', too. */
+static int open_state(struct run *r, struct error *e)
+{
+    if (!leads(r)) return 0;
+    if (!r->from_memory) TRY(restore(r, -1, e));
     r->complete = recall(r);
     return r->complete ? 0 : heed_signal(r, e);
 }
@@ -668,7 +726,7 @@ static int follow(struct run *r, struct error *e)
     if (leads(r)) return 0;
     r->complete = leaders[1] != 0;
     TRY(open_saving(r, e));
-    if (leaders[0] < 0) return 0;
+    if (leaders[0] < 0 || r->from_memory) return 0;
     int rc = restore(r, leaders[0], e);
     if (rc < 0)
         error_hint(e, "every rank must see the run folder '%s', on a disk that all share", r->dir);
@@ -703,8 +761,12 @@ static int open_run(struct run *r, struct error *e)
     const struct train_ranks *ranks = &r->s.ranks;
     int rc = leads(r) ? open_folder(r, e) : open_beside(r, e);
     TRY(train_ranks_settle(ranks, rc, e));
+    TRY(restore_copy(r, e));
+    TRY(train_ranks_settle(ranks, open_state(r, e), e));
     if (ranks->size > 1) TRY(train_ranks_settle(ranks, follow(r, e), e));
     if (r->complete) return 0;
+    train_copy_discard(&r->copy,
+                       MAX(r->resumed_step, 0)); /* not of all ranks, or of another future */
     TRY(complete_weights(r, e));
     if (ranks->size > 1) TRY(cluster_examine(r->o->cluster, &r->health, &r->arena, e));
     TRY(train_ranks_settle(ranks, begin(r, e), e));
@@ -715,6 +777,7 @@ static int open_run(struct run *r, struct error *e)
 static void close_run(struct run *r)
 {
     train_save_close(&r->save);
+    train_copy_close(&r->copy);
     train_log_close(&r->log);
     train_timeline_close(&r->timeline);
     str_fini(&r->differences);
@@ -744,6 +807,7 @@ static int run_all(struct run *r, struct error *e)
     TRY(train_ranks_settle(&started, train_session_open(&r->s, &c, &ranks, e), e));
     r->s.hooks = r->o->hooks;
     train_state_layout(&r->s, false, &r->s.layout);
+    train_state_layout(&r->s, true, &r->s.reads);
     if (r->o->plan_only || r->o->dry_run) return leads(r) ? preview(r, e) : 0;
     cluster_watch_at(r->o->watch, "restore");
     TRY(open_run(r, e));

@@ -147,11 +147,15 @@ size_t train_session_plan(const struct train_session *s, struct model_memory *ro
 {
     struct model_options o = model_options_of(s);
     size_t n = model_plan_memory(&s->c.model, &o, rows, cap);
-    CHECK(n + 7 <= cap);
+    CHECK(n + 8 <= cap);
     n = plan_parts(s, rows, n);
     n = plan_slots(s, rows, n);
     rows[n++] = (struct model_memory){"optimiser state", optim_bytes(s)};
     rows[n++] = (struct model_memory){"checkpoint staging copy", ckpt_writer_bytes(&s->layout)};
+    if (s->c.copy_every > 0)
+        rows[n++] = (struct model_memory){"copies of the state in memory",
+                                          train_copy_bytes(&s->reads, train_copy_slots(&s->c),
+                                                           s->ranks.local_size < s->ranks.size)};
     rows[n++] = (struct model_memory){"batch and kernel scratch",
                                       train_data_bytes(&s->c) + compute_scratch_bytes(s->compute)};
     return n;

@@ -213,6 +213,53 @@ def test_killed_launcher(reference):
     check(abs(whole - s["total_s"]) < 0.02 * s["total_s"] + 0.1, f"times do not add up: {p.stdout}")
 
 
+def test_memory(reference):
+    before = set(glob.glob(f"/dev/shm/colossus-{os.geteuid()}/*/*/*"))
+    launch("memory", "--set", "checkpoint.every=0", "--set", "checkpoint.copy_every=1", "--inject",
+           "kill:rank=1@step=10,flip:rank=2@step=16")
+    check_final("memory", reference)
+    lost = events("memory", "recovered")
+    check([x["from_step"] for x in lost] == [9, 15], f"went on from {lost}")
+    check([x.get("from") for x in events("memory", "resumed")] == ["memory", "memory"], "resumed")
+    left = set(glob.glob(f"/dev/shm/colossus-{os.geteuid()}/*/*/*")) - before
+    check(not left, f"left in memory: {sorted(left)}")
+
+
+def nodes(run_dir, first, second, *settings):
+    """Four ranks of two nodes that are this machine by two names."""
+    train = ["train", "run.yaml", "--run-dir", run_dir, "--set", "checkpoint.every=0", "--set",
+             "checkpoint.copy_every=2", *settings]
+    line = ["mpirun", "--oversubscribe"] if shutil.which("mpirun.openmpi") else ["mpirun"]
+    for i, node in enumerate((first, second)):
+        line += [":"] * (i > 0)
+        line += ["-n", "2", "env", f"SLURMD_NODENAME={node}", COLOSSUS, *train]
+    return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                            env=ENVIRONMENT, stdin=subprocess.DEVNULL)
+
+
+def test_memory_of_a_peer(reference):
+    before = set(glob.glob(f"/dev/shm/colossus-{os.geteuid()}/*"))
+    p = nodes("peer", "a", "b", "--set", "log.valid_every=1")
+    wait_for_step(p, "peer", 7)
+    for pid in leftovers("peer"):
+        try:
+            os.kill(int(pid), signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+    p.communicate(timeout=LIMIT_S)
+    check_gone("peer")
+    done = lines("peer/metrics.jsonl")[-1]["step"]
+    check(done < STEPS, "the run ended before it was killed")
+    ours = set(glob.glob(f"/dev/shm/colossus-{os.geteuid()}/*")) - before
+    check(len(ours) == 1, f"folders {ours}")
+    shutil.rmtree(os.path.join(ours.pop(), "a"))  # node a is gone, and what was in its memory
+    ended(nodes("peer", "c", "b"), 0)
+    resumed = events("peer", "resumed")
+    check(len(resumed) == 1 and resumed[0].get("from") == "memory", f"resumed: {resumed}")
+    check(done - 3 <= resumed[0]["step"] <= done + 1, f"step {done}, resumed {resumed}")
+    check_final("peer", reference)
+
+
 def test_no_progress(reference):
     faults = ",".join("kill:rank=1@step=5" for _ in range(4))
     out = launch("fruitless", "--set", "checkpoint.every=0", "--inject", faults, code=GIVEN_UP)
@@ -245,6 +292,8 @@ def few(reference):
         good &= run_test(f"fault: {kind}", lambda kind=kind: one_fault(kind, reference))
     good &= run_test("SIGTERM", lambda: test_signal(reference))
     good &= run_test("a killed launcher", lambda: test_killed_launcher(reference))
+    good &= run_test("copies in memory", lambda: test_memory(reference))
+    good &= run_test("copies in a peer's memory", lambda: test_memory_of_a_peer(reference))
     good &= run_test("no progress", lambda: test_no_progress(reference))
     good &= run_test("a layout that cannot be", lambda: test_refused(reference))
     return good

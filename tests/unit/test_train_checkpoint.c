@@ -364,6 +364,9 @@ static void test_names(void **unused)
     for (size_t i = 0; i < ARRAY_LEN(cases); i++)
         assert_int_equal(ckpt_step_from_name(cases[i].name), cases[i].step);
     assert_true(ckpt_is_staging_name("step-00000123.tmp"));
+    assert_true(ckpt_is_staging_name("step-00000123.2.tmp"));
+    assert_false(ckpt_is_staging_name("step-00000123.x.tmp"));
+    assert_false(ckpt_is_staging_name("step-00000123..tmp"));
     assert_false(ckpt_is_staging_name("step-00000123"));
     assert_false(ckpt_is_staging_name("step-123.tmp"));
     assert_false(ckpt_is_staging_name("notes.tmp"));

@@ -144,8 +144,8 @@ int launch_start(struct supervisor *s, const char *const *nodes, size_t n_nodes,
 
 void launch_leave(struct supervisor *s)
 {
-    char here[LAUNCH_NODE_MAX];
-    launch_node_name(here);
+    char here[CLUSTER_NODE_MAX];
+    cluster_node_name(here);
     launch_tell(s, NOTE_LEAVE);
     for (int i = 0; i < s->n; i++) {
         const struct launch_rank *r = &s->ranks[i];

@@ -16,7 +16,7 @@
 /* ------------------------------------------------------------------ cluster_note.c */
 
 #define LAUNCH_LINE_MAX 192 /* bytes of a line, its end included */
-enum { LAUNCH_WORD_MAX = 32, LAUNCH_NODE_MAX = 64, LAUNCH_RANKS_MAX = 1 << 16 };
+enum { LAUNCH_WORD_MAX = 32, LAUNCH_RANKS_MAX = 1 << 16 };
 
 enum launch_note_kind {
     NOTE_HELLO,   /* the first line of a rank */
@@ -34,7 +34,7 @@ struct launch_note {
     char key[17]; /* HELLO: proves that the rank is of this launcher */
     int attempt, rank, size;
     int64_t pid;
-    char node[LAUNCH_NODE_MAX];
+    char node[CLUSTER_NODE_MAX];
     int64_t step;               /* BEAT: done, -1: none yet; FAULT, CORRUPT: at which */
     int64_t good;               /* CORRUPT */
     uint64_t ticks;             /* BEAT: operations that the rank has begun */
@@ -69,7 +69,7 @@ struct launch_rank {
     int code;  /* of its farewell */
     double since_s, heard_s, gone_s;
     int64_t pid, step;
-    char node[LAUNCH_NODE_MAX];
+    char node[CLUSTER_NODE_MAX];
     uint64_t ticks;
     double idle_s; /* as it said itself, at heard_s */
     int waits;
@@ -117,10 +117,5 @@ void launch_take_beat(struct launch_rank *r, const struct launch_note *b, struct
 const char *launch_fault_word(enum cluster_fault_kind k);
 /* As cluster_faults_parse reads them back, behind what *out has. */
 void launch_faults_print(const struct cluster_fault *f, size_t n, struct str *out);
-
-/* ------------------------------------------------------------------ cluster_watch.c */
-
-/* What this machine is called: by Slurm, or by itself. */
-void launch_node_name(char node[LAUNCH_NODE_MAX]);
 
 #endif

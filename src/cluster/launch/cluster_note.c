@@ -70,7 +70,7 @@ static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVW
 /* How many bytes of a text a word, or a node's name, may have. */
 static size_t text_max(enum field_form f)
 {
-    return f == FORM_NODE ? LAUNCH_NODE_MAX : LAUNCH_WORD_MAX;
+    return f == FORM_NODE ? CLUSTER_NODE_MAX : LAUNCH_WORD_MAX;
 }
 
 static bool text_fits(enum field_form f, const char *text, size_t n)

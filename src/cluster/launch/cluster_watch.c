@@ -26,7 +26,7 @@
 #define SLOW_S 0.5 /* what CLUSTER_FAULT_SLOW adds to a step */
 
 struct cluster_watch {
-    int fd, rank, size;
+    int fd, rank, size, attempt;
     pthread_t thread;
     pthread_mutex_t send_lock;
     atomic_bool quit, stop;
@@ -172,12 +172,12 @@ static int connect_to(const struct address *at, int *fd, struct error *e)
     return 0;
 }
 
-void launch_node_name(char node[LAUNCH_NODE_MAX])
+void cluster_node_name(char node[CLUSTER_NODE_MAX])
 {
     const char *slurm = getenv("SLURMD_NODENAME");
     char name[256] = "";
     if (!slurm && gethostname(name, sizeof(name) - 1) == 0) slurm = name;
-    snprintf(node, LAUNCH_NODE_MAX, "%s", slurm && *slurm ? slurm : "unknown");
+    snprintf(node, CLUSTER_NODE_MAX, "%s", slurm && *slurm ? slurm : "unknown");
     for (char *c = node; *c; c++)
         if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.", *c))
             *c = '_';
@@ -208,11 +208,11 @@ static int open_watch(cluster_watch_t *w, const char *text, struct arena *a, str
     w->size = l.size;
     TRY(take_faults(w, e));
     TRY(connect_to(&at, &w->fd, e));
-    hello.attempt = (int)at.attempt;
+    w->attempt = hello.attempt = (int)at.attempt;
     hello.rank = w->rank;
     hello.size = w->size;
     snprintf(hello.key, sizeof(hello.key), "%s", at.key);
-    launch_node_name(hello.node);
+    cluster_node_name(hello.node);
     if (send_note(w, &hello) < 0) return error_set(e, "the launcher does not listen any more");
     return start_thread(w, e);
 }
@@ -269,6 +269,11 @@ void cluster_watch_close(cluster_watch_t *w, int exit_code)
 
 /* ------------------------------------------------------------------ the training's side */
 
+int cluster_watch_attempt(const cluster_watch_t *w)
+{
+    return w ? w->attempt : 0;
+}
+
 void cluster_watch_at(cluster_watch_t *w, const char *word)
 {
     if (!w) return;
@@ -281,7 +286,8 @@ void cluster_watch_step(cluster_watch_t *w, int64_t step, double busy_s)
 {
     if (!w) return;
     atomic_store(&w->busy_s, busy_s);
-    atomic_store(&w->step, step);
+    /* Where it goes on from is told at once: the next step may be done before the next line. */
+    if (atomic_exchange(&w->step, step) < 0) send_beat(w);
 }
 
 bool cluster_watch_stops(const cluster_watch_t *w)

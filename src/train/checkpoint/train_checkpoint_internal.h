@@ -49,10 +49,9 @@ struct ckpt_writer_options {
     /* Whether a checkpoint of that state is worth going back to; NULL: each is. One that is not
      * stays only while it is the newest, and drives no other away. */
     bool (*is_sound)(const json_t *state);
-    /* A process that still holds the lock was left behind by the launcher that started this one: it
-     * stands still, and is told to leave as soon as it does not. It may write what it was writing,
-     * which are the same bytes. */
-    bool takes_over;
+    /* Of the launcher that started this process; 0: none did. A process that still holds the lock was
+     * then left behind by it: it stands still, and is told to leave as soon as it does not. */
+    int attempt;
 };
 /* Allocates the staging copy of every set and starts the writing thread. Removes left-over .tmp; of
  * many ranks, rank 0 does, before the others open theirs.

@@ -26,7 +26,7 @@ int ckpt_list(const char *run_dir, struct arena *a, int64_t **steps, size_t *cou
     size_t n, kept = 0;
     TRY(ckpt_scan(root, a, steps, &n, e));
     for (size_t i = 0; i < n; i++) {
-        const char *dir = ckpt_step_path(a, root, (*steps)[i], false);
+        const char *dir = ckpt_step_path(a, root, (*steps)[i]);
         if (file_exists(file_join(a, dir, CKPT_MANIFEST))) (*steps)[kept++] = (*steps)[i];
     }
     *count = kept;
@@ -240,7 +240,7 @@ int ckpt_load_step(const char *run_dir, int64_t step, const struct ckpt_layout *
 {
     struct arena a = {0};
     struct ckpt_manifest m = {0};
-    const char *dir = ckpt_step_path(&a, ckpt_root_path(&a, run_dir), step, false);
+    const char *dir = ckpt_step_path(&a, ckpt_root_path(&a, run_dir), step);
     int rc = ckpt_manifest_read(file_join(&a, dir, CKPT_MANIFEST), &a, &m, e);
     if (rc >= 0) rc = ckpt_manifest_check_sizes(dir, &m, e);
     if (rc >= 0) rc = take(dir, &m, l, out, e);
@@ -262,7 +262,7 @@ int ckpt_load_newest(const char *run_dir, const struct ckpt_layout *l, struct ck
     int rc = ckpt_scan(root, &a, &steps, &n, e);
     if (rc < 0 || n == 0) goto out;
     for (i = 0; i < n; i++) {
-        dir = ckpt_step_path(&a, root, steps[i], false);
+        dir = ckpt_step_path(&a, root, steps[i]);
         if (read_verified(dir, steps[i], &a, &m, &why) == 0) break;
         log_warn("checkpoint of step %" PRId64 " is not used: %s", steps[i], why.text);
         if (on_skip) on_skip(ctx, steps[i], why.text);

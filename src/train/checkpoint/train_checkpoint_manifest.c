@@ -6,7 +6,9 @@
  *                                     (config.json, tokenizer.json) byte for byte as given
  *     ...
  *     manifest.json                   written last
- * RUN/checkpoints/step-00000123.tmp/  being written, being replaced or being deleted: never read
+ * RUN/checkpoints/step-00000123.tmp/  being written, being replaced or being deleted: never read; of
+ *                                     attempt 2 of a launcher .2.tmp, so that who was left behind
+ *                                     never writes where others write now
  *
  * manifest.json is UTF-8 text, one JSON object, in exactly this form (LF line ends, two-space
  * indents, lower-case hex; S a decimal integer, H 16 hex digits of an XXH3-64):
@@ -54,10 +56,17 @@ char *ckpt_root_path(struct arena *a, const char *run_dir)
     return file_join(a, run_dir, "checkpoints");
 }
 
-char *ckpt_step_path(struct arena *a, const char *root, int64_t step, bool staging)
+char *ckpt_step_path(struct arena *a, const char *root, int64_t step)
 {
     CHECK_MSG(step >= 0 && step <= CKPT_MAX_STEP, "step %" PRId64, step);
-    return arena_printf(a, "%s/step-%08" PRId64 "%s", root, step, staging ? STAGING_SUFFIX : "");
+    return arena_printf(a, "%s/step-%08" PRId64, root, step);
+}
+
+char *ckpt_staging_path(struct arena *a, const char *root, int64_t step, int attempt)
+{
+    const char *path = ckpt_step_path(a, root, step);
+    return attempt > 0 ? arena_printf(a, "%s.%d" STAGING_SUFFIX, path, attempt)
+                       : arena_printf(a, "%s" STAGING_SUFFIX, path);
 }
 
 int64_t ckpt_step_from_name(const char *name)
@@ -79,6 +88,9 @@ bool ckpt_is_staging_name(const char *name)
     if (n <= suffix || n - suffix >= sizeof(base)) return false;
     if (strcmp(name + n - suffix, STAGING_SUFFIX) != 0) return false;
     snprintf(base, sizeof(base), "%.*s", (int)(n - suffix), name);
+    char *attempt = strchr(base, '.');
+    if (attempt && attempt[1] && strspn(attempt + 1, "0123456789") == strlen(attempt + 1))
+        *attempt = '\0';
     return ckpt_step_from_name(base) >= 0;
 }
 

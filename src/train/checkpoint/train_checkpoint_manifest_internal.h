@@ -22,9 +22,11 @@ struct ckpt_manifest {
     json_t *state; /* owned */
 };
 
-/* "RUN/checkpoints"; "RUN/checkpoints/step-00000123" and the same with ".tmp". In *a. */
+/* "RUN/checkpoints"; "RUN/checkpoints/step-00000123"; the same with ".tmp", or of attempt 2 of a
+ * launcher with ".2.tmp". In *a. */
 char *ckpt_root_path(struct arena *a, const char *run_dir);
-char *ckpt_step_path(struct arena *a, const char *root, int64_t step, bool staging);
+char *ckpt_step_path(struct arena *a, const char *root, int64_t step);
+char *ckpt_staging_path(struct arena *a, const char *root, int64_t step, int attempt);
 /* The step of a folder's name, or -1 where it is not one that ckpt_step_path makes. */
 int64_t ckpt_step_from_name(const char *name);
 bool ckpt_is_staging_name(const char *name);

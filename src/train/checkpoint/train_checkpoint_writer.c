@@ -159,8 +159,8 @@ static int publish(const ckpt_writer_t *w, const char *staging, const char *fina
 /* Renamed before it is taken apart, so that no half of it ever looks like a checkpoint. */
 static int delete_checkpoint(const ckpt_writer_t *w, int64_t step, struct arena *a, struct error *e)
 {
-    const char *dir = ckpt_step_path(a, w->root, step, false);
-    const char *doomed = ckpt_step_path(a, w->root, step, true);
+    const char *dir = ckpt_step_path(a, w->root, step);
+    const char *doomed = ckpt_staging_path(a, w->root, step, w->options.attempt);
     TRY(file_remove_tree(doomed, e));
     TRY(file_rename(dir, doomed, e));
     return file_remove_tree(doomed, e);
@@ -191,7 +191,7 @@ static int apply_retention(const ckpt_writer_t *w, struct arena *a, struct error
     TRY(ckpt_scan(w->root, a, &steps, &n, e));
     for (size_t i = 0; i < n; i++) {
         if (steps[i] > w->step) continue;
-        const char *dir = ckpt_step_path(a, w->root, steps[i], false);
+        const char *dir = ckpt_step_path(a, w->root, steps[i]);
         bool forever = w->options.keep_every > 0 && steps[i] % w->options.keep_every == 0;
         bool counts, unsound, recent = kept < w->options.keep_last;
         judge_checkpoint(w, dir, a, &counts, &unsound);
@@ -209,7 +209,7 @@ static int apply_retention(const ckpt_writer_t *w, struct arena *a, struct error
 static int write_part(ckpt_writer_t *w, struct error *e)
 {
     struct arena a = {0};
-    const char *staging = ckpt_step_path(&a, w->root, w->step, true);
+    const char *staging = ckpt_staging_path(&a, w->root, w->step, w->options.attempt);
     int rc = write_files(w, staging, &a, e);
     struct ckpt_manifest own = list_files(w, &a);
     if (rc == 0) rc = ckpt_manifest_check_files(staging, &own, e);
@@ -225,8 +225,8 @@ static int write_checkpoint(ckpt_writer_t *w, struct error *e)
     struct arena a = {0};
     struct error cleanup;
     double start_s = time_now_s();
-    const char *staging = ckpt_step_path(&a, w->root, w->step, true);
-    const char *final = ckpt_step_path(&a, w->root, w->step, false);
+    const char *staging = ckpt_staging_path(&a, w->root, w->step, w->options.attempt);
+    const char *final = ckpt_step_path(&a, w->root, w->step);
     int rc = 0;
     if (w->work == WRITE_ALL) {
         rc = file_remove_tree(staging, e);
@@ -304,7 +304,7 @@ static int delete_newer(ckpt_writer_t *w, int64_t step, struct arena *a, struct 
 {
     int64_t *steps;
     size_t n;
-    const char *dir = ckpt_step_path(a, w->root, step, false);
+    const char *dir = ckpt_step_path(a, w->root, step);
     TRY(ckpt_scan(w->root, a, &steps, &n, e));
     if (!file_exists(dir)) {
         error_set(e, "there is no checkpoint of step %" PRId64 " in '%s'", step, w->root);
@@ -381,7 +381,7 @@ int ckpt_writer_submit(ckpt_writer_t *w, int64_t step, json_t *state, struct err
 int ckpt_writer_prepare(ckpt_writer_t *w, int64_t step, struct error *e)
 {
     struct arena a = {0};
-    const char *staging = ckpt_step_path(&a, w->root, step, true);
+    const char *staging = ckpt_staging_path(&a, w->root, step, w->options.attempt);
     int rc = file_remove_tree(staging, e);
     if (rc == 0) rc = file_make_dirs(staging, e);
     arena_fini(&a);
@@ -410,7 +410,7 @@ void ckpt_writer_abandon(ckpt_writer_t *w)
 {
     struct arena a = {0};
     struct error e;
-    if (file_remove_tree(ckpt_step_path(&a, w->root, w->step, true), &e) < 0)
+    if (file_remove_tree(ckpt_staging_path(&a, w->root, w->step, w->options.attempt), &e) < 0)
         log_warn("%s", e.text);
     arena_fini(&a);
 }
@@ -589,7 +589,7 @@ int ckpt_writer_open(const struct ckpt_writer_options *o, const struct ckpt_layo
     w->staging_bytes = MAX(ckpt_writer_bytes(l), 1);
     int rc = file_make_dirs(w->root, e);
     if (rc == 0 && w->rank == 0) rc = lock_root(w->root, &w->lock_fd, e);
-    if (rc < 0 && w->lock_fd >= 0 && o->takes_over) rc = 0; /* somebody was left behind */
+    if (rc < 0 && w->lock_fd >= 0 && o->attempt > 0) rc = 0; /* somebody was left behind */
     if (rc == 0 && w->rank == 0) rc = remove_leftovers(w, e);
     if (rc == 0) {
         w->staging = mem_map(w->staging_bytes);
