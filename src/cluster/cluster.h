@@ -242,6 +242,19 @@ struct cluster_supervisor {
  * ERROR_NO_REQUEUE after restarts without progress, or whatever error the ranks ended with. */
 int cluster_supervise(const struct cluster_supervisor *s, struct error *e);
 
+/* An allocation of Slurm that this process is in (launch/cluster_slurm.c). */
+struct cluster_allocation {
+    const char *job;    /* its number; NULL: it is in none */
+    const char **nodes; /* [n_nodes] */
+    size_t n_nodes;
+    int tasks_per_node; /* as was asked for; 1 where that was not said */
+};
+/* 1: there is one; 0: there is none; negative: its list of nodes cannot be read. In *a. */
+int cluster_find_allocation(struct cluster_allocation *out, struct arena *a, struct error *e);
+/* "n[1-3,07],login" as names, in *a. */
+int cluster_expand_nodes(const char *list, struct arena *a, const char ***names, size_t *n,
+                         struct error *e);
+
 /* Faults for tests of all this (launch/cluster_fault.c), "kill:rank=1@step=5,hang:rank=0@step=9". */
 enum cluster_fault_kind {
     CLUSTER_FAULT_KILL,   /* the process is gone */

@@ -50,8 +50,24 @@ const char *cmd_find_program(const char *name, struct arena *a);
  * of both; in *a. */
 int cmd_ranks_line(int ranks, const char *const *arguments, struct arena *a, const char ***line,
                    struct error *e);
+/* The same by srun, within an allocation, on these nodes. mpi: srun's --mpi; NULL: what srun has and
+ * this program can load (cmd_slurm.c). */
+struct cluster_attempt;
+int cmd_srun_line(const struct cluster_attempt *at, const char *mpi, const char *const *arguments,
+                  struct arena *a, const char ***line, struct error *e);
+/* What a program prints, both of its streams, in *out; its exit code, or negative. */
+int cmd_capture(const char *const *argv, struct str *out, struct error *e);
 /* This process becomes the launcher of so many ranks. Returns only where that cannot be. */
 int cmd_start_ranks(int ranks, const char *const *arguments, struct error *e);
+
+int cmd_doctor_slurm(int argc, char **argv); /* cmd_doctor_slurm.c */
+
+/* A run's figures at http://HOST:PORT/metrics, by a thread of its own (cmd_metrics.c). run_dir and host
+ * outlive it. */
+struct cmd_metrics;
+int cmd_metrics_open(const char *run_dir, const char *host, int port, struct cmd_metrics **out,
+                     struct error *e);
+void cmd_metrics_close(struct cmd_metrics *m); /* accepts NULL */
 
 /* `cluster.layout: auto` (cmd_layout.c): settles cluster.dp, tp, pp and ep, on all ranks alike. */
 struct train_run_file; /* train/train.h */
@@ -121,5 +137,9 @@ cmd_fn cmd_feed;
 extern const struct option_table cmd_feed_ingest_table, cmd_feed_search_table, cmd_feed_stats_table,
     cmd_feed_verify_table, cmd_feed_vacuum_table, cmd_feed_export_table, cmd_feed_trends_table,
     cmd_feed_serve_table, cmd_feed_follow_table;
+
+/* Runs as jobs of Slurm, and watched (cmd_slurm.c, cmd_doctor_slurm.c, cmd_top.c). */
+cmd_fn cmd_submit, cmd_top;
+extern const struct option_table cmd_submit_table, cmd_top_table, cmd_doctor_slurm_table;
 
 #endif

@@ -29,8 +29,10 @@ static const struct option_table *const all_tables[] = {
     &cmd_data_decode_table,
     &cmd_train_table,
     &cmd_launch_table,
+    &cmd_submit_table,
     &cmd_status_table,
     &cmd_why_table,
+    &cmd_top_table,
     &cmd_generate_table,
     &cmd_eval_table,
     &cmd_serve_table,
@@ -54,6 +56,7 @@ static const struct option_table *const all_tables[] = {
     &cmd_bench_serve_table,
     &cmd_check_golden_table,
     &cmd_doctor_mpi_table,
+    &cmd_doctor_slurm_table,
     &cmd_version_table,
     &cmd_help_table,
 };

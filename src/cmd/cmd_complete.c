@@ -104,7 +104,8 @@ static void offer_value(const struct typed *t, const struct option_table *table,
         offer_list(t, before, row->choices);
     else if (row->type == OPTION_BOOL)
         offer_list(t, before, switch_words);
-    else if ((table == &cmd_train_table || table == &cmd_launch_table) &&
+    else if ((table == &cmd_train_table || table == &cmd_launch_table ||
+              table == &cmd_submit_table) &&
              strcmp(row->name, "set") == 0)
         offer_setting(t, before, typed);
     else if (table == &cmd_plan_sweep_table && strcmp(row->name, "over") == 0)
@@ -186,7 +187,7 @@ static void offer_arguments(const struct typed *t, const struct option_table *ta
     } named[] = {{&cmd_site_table, "scenarios"},   {&cmd_site_compare_table, "scenarios"},
                  {&cmd_plan_table, "plans"},       {&cmd_plan_compare_table, "plans"},
                  {&cmd_plan_sweep_table, "plans"}, {&cmd_train_table, "runs"},
-                 {&cmd_launch_table, "runs"}};
+                 {&cmd_launch_table, "runs"},      {&cmd_submit_table, "runs"}};
     for (size_t i = 0; i < ARRAY_LEN(named); i++)
         if (named[i].table == table) offer_presets(t, "", named[i].folder);
     if (table == &cmd_help_table && t->n == 2) offer_commands(t);

@@ -191,6 +191,7 @@ static int run_mpi(int argc, char **argv)
 
 static const struct cmd_entry entries[] = {
     {"mpi", run_mpi, NULL, "what is wrong with a site's MPI and its launcher"},
+    {"slurm", cmd_doctor_slurm, NULL, "what launch and submit would find of Slurm"},
 };
 
 int cmd_doctor(int argc, char **argv)

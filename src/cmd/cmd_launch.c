@@ -17,16 +17,23 @@
 
 struct launch_options {
     struct option_list set;
-    const char *run_dir, *inject;
-    int64_t ranks, restarts;
+    const char *run_dir, *inject, *address, *mpi;
+    int64_t ranks, restarts, spares, per_node;
+    const char *metrics_host;
+    int64_t metrics;
     double silence_s, hang_s, start_s, straggler;
-    bool allow_changes, dry_run;
+    bool allow_changes, dry_run, requeue;
 };
 
 #define AT(field) offsetof(struct launch_options, field)
 static const struct option rows[] = {
     CMD_INT("ranks", 'n', ranks, NULL, "0", 0, 65536,
-            "how many to start; 0: as many as the section cluster of the run file is of"),
+            "how many to start; 0: as many as the section cluster of the run file is of, or, in an "
+            "allocation of Slurm, as its nodes hold"),
+    CMD_INT("spares", 0, spares, "NODES", "0", 0, 65535,
+            "in an allocation: of its nodes so many wait until another is lost"),
+    CMD_INT("ranks-per-node", 0, per_node, NULL, "0", 0, 4096,
+            "in an allocation; 0: as it was asked for"),
     CMD_LIST("set", 's', set, "KEY=VALUE",
              "override a key of the run file; may be given many times"),
     CMD_TEXT("run-dir", 'd', run_dir, NULL, NULL,
@@ -45,6 +52,15 @@ static const struct option rows[] = {
     CMD_TEXT("inject", 0, inject, "FAULTS", NULL,
              "for tests: kill:rank=1@step=5 and the like, commas between; kill, hang, freeze, "
              "slow, flip"),
+    CMD_TEXT("address", 0, address, "HOST", NULL,
+             "where ranks of other nodes reach this one; without it, in an allocation, its name"),
+    CMD_TEXT("mpi", 0, mpi, "NAME", NULL,
+             "srun's --mpi; without it pmix or pmi2, whichever srun has and this program can load"),
+    CMD_FLAG("requeue", 0, requeue,
+             "in a job of Slurm: queue it again where its time is over, or no node is left"),
+    CMD_INT("metrics", 0, metrics, "PORT", "-1", -1, 65535,
+            "the run's figures for Prometheus at that port; 0: any that is free, -1: none"),
+    CMD_TEXT("metrics-host", 0, metrics_host, "ADDRESS", "127.0.0.1", "where metrics are answered"),
     CMD_FLAG("dry-run", 0, dry_run, "print the command line of the ranks and stop"),
 };
 #undef AT
@@ -53,12 +69,12 @@ const struct option_table cmd_launch_table = {
     "launch",
     "RUN.yaml [options]",
     "train on many ranks, and go on when one is lost",
-    "Starts the ranks of `colossus train RUN.yaml` with the MPI that is here, and watches them: "
-    "each\n"
-    "says ten times a second where it is. When one dies, hangs, stands still or is far slower "
-    "than\n"
-    "the others, its rank, node and operation are told, and all start again from the newest good\n"
-    "state. SIGTERM or ^C: the state is saved, exit code 75, and the same command goes on.\n"
+    "Starts the ranks of `colossus train RUN.yaml` with the MPI that is here, and watches them:\n"
+    "each says ten times a second where it is. When one dies, hangs, stands still or is far\n"
+    "slower than the others, its rank, node and operation are told, and all start again from the\n"
+    "newest good state. In an allocation of Slurm srun starts them on its nodes, and the node of\n"
+    "a lost rank is left out: a spare one takes its place, or the run goes on with fewer ranks.\n"
+    "SIGTERM or ^C: the state is saved, exit code 75, and the same command goes on.\n"
     "What happened: `colossus why RUN`, `colossus status RUN`.\n\n"
     "  colossus launch fortunes --ranks 2 --dry-run",
     rows,
@@ -70,6 +86,7 @@ struct launch {
     const struct launch_options *o;
     const struct train_run_file *file;
     const char *run_dir;
+    struct cluster_allocation in; /* job NULL: this machine alone */
 };
 
 /* ------------------------------------------------------------------ the ranks' command line */
@@ -91,6 +108,7 @@ static int make_line(void *ctx, const struct cluster_attempt *at, struct arena *
         words[n++] = l->o->run_dir;
     }
     if (l->o->allow_changes) words[n++] = "--allow-changes";
+    if (l->in.job) return cmd_srun_line(at, l->o->mpi, words, a, argv, e);
     return cmd_ranks_line(at->ranks, words, a, argv, e);
 }
 
@@ -134,9 +152,33 @@ static int lock_run(const char *run_dir, struct arena *a, int *fd, struct error 
     return error_hint(e, "colossus status %s", run_dir);
 }
 
-static int count_ranks(const struct launch_options *o, const struct train_config *c,
-                       struct error *e)
+/* Of an allocation: its nodes without the spare ones, each with as many. */
+static int count_in_allocation(const struct launch *l, struct error *e)
 {
+    const struct launch_options *o = l->o;
+    int64_t per_node = o->per_node > 0 ? o->per_node : l->in.tasks_per_node;
+    if ((size_t)o->spares >= l->in.n_nodes) {
+        error_set_code(e, ERROR_USAGE, "of the %zu nodes of the allocation %lld cannot be spare",
+                       l->in.n_nodes, (long long)o->spares);
+        return error_hint(e, "--spares %zu, or more nodes", l->in.n_nodes - 1);
+    }
+    int64_t nodes = (int64_t)l->in.n_nodes - o->spares;
+    if (o->ranks == 0) return (int)(nodes * per_node);
+    if (o->ranks % nodes == 0) return (int)o->ranks;
+    error_set_code(e, ERROR_USAGE, "--ranks %lld is no multiple of the %lld nodes that are used",
+                   (long long)o->ranks, (long long)nodes);
+    return error_hint(e, "--ranks %lld", (long long)(nodes * per_node));
+}
+
+static int count_ranks(const struct launch *l, const struct train_config *c, struct error *e)
+{
+    const struct launch_options *o = l->o;
+    if (l->in.job) return count_in_allocation(l, e);
+    if (o->spares > 0) {
+        error_set_code(e, ERROR_USAGE, "--spares is for an allocation of Slurm");
+        return error_hint(e,
+                          "colossus submit asks for one; on one machine ranks start again there");
+    }
     if (o->ranks > 0) return (int)o->ranks;
     if (c->dp > 0) return (int)(c->dp * c->tp * c->pp);
     error_set_code(e, ERROR_USAGE, "how many ranks is not said");
@@ -145,13 +187,42 @@ static int count_ranks(const struct launch_options *o, const struct train_config
 
 static int dry_run(struct launch *l, int ranks, struct error *e)
 {
-    const struct cluster_attempt at = {.number = 1, .ranks = ranks};
+    const struct cluster_attempt at = {.number = 1,
+                                       .ranks = ranks,
+                                       .nodes = l->in.nodes,
+                                       .n_nodes = l->in.n_nodes - (size_t)l->o->spares};
     const char **argv;
     TRY(make_line(l, &at, l->line->arena, &argv, e));
     for (size_t i = 0; argv[i]; i++)
         printf("%s%s", i ? " " : "", argv[i]);
     printf("\nrun folder: %s\n", l->run_dir);
     return 0;
+}
+
+/* Ranks of other nodes must find it. */
+static const char *own_address(const struct launch *l)
+{
+    char name[256] = "";
+    if (l->o->address) return l->o->address;
+    if (!l->in.job) return NULL;
+    gethostname(name, sizeof(name) - 1);
+    return arena_strdup(l->line->arena, name);
+}
+
+/* Whoever ends a job by hand does not want it again: Slurm then knows of no job that could be queued,
+ * and says so. */
+static void requeue(const struct launch *l, const struct error *why)
+{
+    const char *argv[] = {cmd_find_program("scontrol", l->line->arena), "requeue", l->in.job, NULL};
+    struct str said = {0};
+    struct error e = {0};
+    if (strstr(why->text, strsignal(SIGTERM)) || strstr(why->text, strsignal(SIGINT))) return;
+    int rc = argv[0] ? cmd_capture(argv, &said, &e) : error_set(&e, "there is no scontrol");
+    if (rc != 0)
+        log_warn("job %s is not queued again: %s", l->in.job, rc < 0 ? e.text : said.data);
+    else
+        log_info("job %s is queued again", l->in.job);
+    str_fini(&said);
 }
 
 static int start(struct launch *l, int ranks, struct error *e)
@@ -168,6 +239,10 @@ static int start(struct launch *l, int ranks, struct error *e)
     if (o->dry_run) return dry_run(l, ranks, e);
     TRY(lock_run(l->run_dir, l->line->arena, &lock, e));
     const struct cluster_supervisor s = {.ranks = ranks,
+                                         .host = own_address(l),
+                                         .nodes = l->in.nodes,
+                                         .n_nodes = l->in.n_nodes,
+                                         .n_spares = (size_t)o->spares,
                                          .events =
                                              file_join(l->line->arena, l->run_dir, "events.jsonl"),
                                          .faults = faults,
@@ -181,8 +256,14 @@ static int start(struct launch *l, int ranks, struct error *e)
                                          .can_have = can_have,
                                          .settle = settle,
                                          .ctx = l};
-    int rc = cluster_supervise(&s, e);
+    struct cmd_metrics *metrics = NULL;
+    int rc = 0;
+    if (o->metrics >= 0)
+        rc = cmd_metrics_open(l->run_dir, o->metrics_host, (int)o->metrics, &metrics, e);
+    if (rc >= 0) rc = cluster_supervise(&s, e);
+    cmd_metrics_close(metrics);
     close(lock);
+    if (rc == ERROR_AGAIN && o->requeue && l->in.job) requeue(l, e);
     return rc;
 }
 
@@ -200,7 +281,8 @@ static int launch(const struct option_line *l, void *options, struct error *e)
     struct launch whole = {.line = l, .o = o, .file = &f};
     whole.run_dir = train_run_dir(&f, o->run_dir, l->arena);
     signal(SIGPIPE, SIG_IGN);
-    int rc = count_ranks(o, &f.config, e);
+    int rc = cluster_find_allocation(&whole.in, l->arena, e);
+    if (rc >= 0) rc = count_ranks(&whole, &f.config, e);
     if (rc >= 0) rc = start(&whole, rc, e);
     train_config_free(&f);
     return rc;

@@ -54,6 +54,7 @@ static int show(const struct option_line *l, const struct status_options *o, pri
     } else {
         print(&s, stdout);
     }
+    train_status_free(&s);
     return 0;
 }
 

@@ -207,12 +207,21 @@ struct train_status {
     double lost_s[TRAIN_LOST_CAUSES];
     const char *const *events; /* [n_events] the last lines for people: "12:03:04 rank 1 ..." */
     size_t n_events;
+    double grad_norm, lr,
+        wait_share;            /* wait_share: of a step, that rank 0 stood still for others */
+    const double *rank_busy_s; /* [n_rank_busy] each rank's own part of the last step told */
+    size_t n_rank_busy;
+    const double *losses; /* [n_losses] of every step, freed by train_status_free */
+    size_t n_losses;
 };
 /* dir: of the run, or a path below it. In *a. */
 int train_status_read(const char *dir, struct arena *a, struct train_status *out, struct error *e);
+void train_status_free(struct train_status *s);            /* losses; what is in the arena stays */
 double train_status_goodput(const struct train_status *s); /* 0 to 1; NAN: not known */
 void train_status_print(const struct train_status *s, FILE *out);
 void train_status_json(const struct train_status *s, struct json_writer *w); /* members */
+/* One screen of `colossus top`, of so many columns and lines, each ended by '\n' (show/train_top.c). */
+void train_top_draw(const struct train_status *s, int width, int height, struct str *out);
 /* Every loss, and why the run ended. */
 void train_why_print(const struct train_status *s, FILE *out);
 void train_why_json(const struct train_status *s, struct json_writer *w);

@@ -9,6 +9,7 @@
  * --restart renames the folder, so that whatever is in it is kept, and begins anew. */
 #include "train/train_internal.h"
 
+#include <fnmatch.h>
 #include <string.h>
 
 static int load_folder_config(const char *dir, struct train_run_file *f, struct error *e)
@@ -38,7 +39,8 @@ static int check_unclaimed(const char *dir, struct error *e)
     int rc = file_list_dir(dir, &a, &names, &n, e);
     for (size_t i = 0; rc >= 0 && i < n; i++) {
         static const char *const ours[] = {"checkpoints", "run.yaml.tmp", "events.jsonl",
-                                           "launch.lock"};
+                                           "launch.lock", "job.sh"};
+        if (fnmatch("slurm-*.out", names[i], 0) == 0) continue;
         size_t k = 0;
         while (k < ARRAY_LEN(ours) && strcmp(names[i], ours[k]) != 0)
             k++;

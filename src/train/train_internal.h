@@ -325,6 +325,10 @@ struct train_record {
     double valid_nll, valid_bits_per_byte, valid_s;
     struct train_load valid_load; /* by the kept selection biases */
     uint64_t allocations;
+    double wait_s; /* of many ranks: that this one stood still for others */
+    const double
+        *rank_busy; /* [n_ranks] what each took for its own part of the step; NULL: not said */
+    int n_ranks;
 };
 struct train_lines { /* one of the two files */
     int fd;

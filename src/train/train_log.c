@@ -294,6 +294,13 @@ void train_log_metrics(struct train_log *l, const struct train_record *r, const 
     if (r->unbalanced > 0) jsonw_int(w, "unbalanced", r->unbalanced);
     if (load) put_load(w, load, n_layers, n_experts);
     put_validation(w, r);
+    put_real(w, "wait_s", r->wait_s);
+    if (r->rank_busy) {
+        jsonw_open(w, "rank_busy_s", '[');
+        for (int i = 0; i < r->n_ranks; i++)
+            jsonw_real(w, NULL, round(1e4 * r->rank_busy[i]) / 1e4);
+        jsonw_close(w, ']');
+    }
     jsonw_int(w, "allocations", (int64_t)r->allocations);
     end_line(l, &l->metrics, r->step);
 }

@@ -21,6 +21,8 @@
 #include <math.h>
 #include <string.h>
 
+enum { SHOWN_RANKS = 64 }; /* of more, metrics.jsonl does not tell each one's time */
+
 struct rejected { /* a checkpoint that was passed over, told once the log is open */
     int64_t step;
     const char *why;
@@ -49,10 +51,13 @@ struct run {
     int64_t valid_step;           /* that last_bpb is of; -1: unknown */
     bool complete;                /* an earlier call did all of it */
     struct cluster_health health; /* of many ranks */
-    double told_s;                /* when the last step was told to who watches */
+    double told_s;                /* when the last step ended */
     double blocked_s;             /* that this rank had waited for others by the last step's end */
     struct train_timeline timeline;
-    int bound_cpus; /* of this rank; 0: it may use all that the launcher gave it */
+    int bound_cpus;      /* of this rank; 0: it may use all that the launcher gave it */
+    double own_s;        /* what the last step took of this rank, without waiting */
+    double *rank_busy;   /* [ranks] own_s of all */
+    size_t *rank_bounds; /* [ranks + 1] of it */
     uint64_t allocation_mark;
 };
 
@@ -342,6 +347,23 @@ static bool is_due(int64_t step, int64_t every)
     return every > 0 && step % every == 0;
 }
 
+/* What every rank took for its own part of the step; of all ranks, for lines that are shown. */
+static int share_busy(struct run *r, struct train_record *rec, struct error *e)
+{
+    size_t n = (size_t)r->s.ranks.size;
+    if (n == 1 || n > SHOWN_RANKS) return 0;
+    if (!r->rank_busy) {
+        r->rank_busy = arena_alloc(&r->arena, n * sizeof(*r->rank_busy));
+        r->rank_bounds = arena_alloc(&r->arena, (n + 1) * sizeof(*r->rank_bounds));
+        for (size_t i = 0; i <= n; i++)
+            r->rank_bounds[i] = i;
+    }
+    r->rank_busy[r->s.ranks.rank] = r->own_s;
+    rec->rank_busy = r->rank_busy;
+    rec->n_ranks = (int)n;
+    return group_gather(r->s.ranks.world, r->rank_busy, r->rank_bounds, GROUP_F64, e);
+}
+
 /* Validation, metrics, line and checkpoint of the step that was just done. Where the validation
  * split cannot be read the step still gets its metrics. */
 static int record(struct run *r, struct train_record *rec, struct error *e)
@@ -359,6 +381,7 @@ static int record(struct run *r, struct train_record *rec, struct error *e)
     if (rc >= 0) rc = agree(r, e);
     bool shown = last || s->step == 1 || is_due(s->step, c->log_every) || r->stop ||
                  !isnan(rec->valid_bits_per_byte);
+    if (rc >= 0 && shown) rc = share_busy(r, rec, e);
     r->allocation_mark = mem_alloc_count(); /* what validation took is not the step's */
     train_log_metrics(&r->log, rec, shown ? s->stats.load : NULL, c->model.n_layers,
                       c->model.n_experts);
@@ -424,12 +447,14 @@ static int undo(struct run *r, struct error *e)
 }
 
 /* What of the step was this rank's own work tells a straggler from those that wait for it. */
-static void tell_step(struct run *r, const struct train_record *rec)
+static void tell_step(struct run *r, struct train_record *rec)
 {
-    if (!r->o->watch) return;
-    double blocked_s = r->o->cluster ? cluster_traffic(r->o->cluster).blocked_s : 0;
+    bool many = r->s.ranks.size > 1;
+    double blocked_s = many ? cluster_traffic(r->o->cluster).blocked_s : 0;
     double now_s = time_now_s(), whole_s = r->told_s > 0 ? now_s - r->told_s : rec->step_s;
-    cluster_watch_step(r->o->watch, r->s.step, fmax(whole_s - (blocked_s - r->blocked_s), 0));
+    rec->wait_s = many ? fmin(blocked_s - r->blocked_s, whole_s) : NAN;
+    r->own_s = many ? whole_s - rec->wait_s : whole_s;
+    cluster_watch_step(r->o->watch, r->s.step, r->own_s);
     r->blocked_s = blocked_s;
     r->told_s = now_s;
 }

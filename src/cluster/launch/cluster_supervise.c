@@ -105,6 +105,7 @@ static void take_step(struct supervisor *s, int64_t step, double now_s)
     if (step > s->best_step) {
         s->best_step = step;
         s->fruitless = 0;
+        s->fruitful = true;
     }
 }
 
@@ -375,7 +376,8 @@ static int run_attempt(struct supervisor *s, enum ending *ending, struct error *
     size_t n_nodes = choose_nodes(s, nodes);
     int ranks = choose_ranks(s, n_nodes), rc = 0;
     if (ranks == 0) {
-        rc = error_set_code(e, ERROR_AGAIN, "too few nodes are left for the run");
+        rc = error_set_code(e, s->fruitful ? ERROR_AGAIN : ERROR_NO_REQUEUE,
+                            "too few nodes are left for the run");
         error_hint(e, "the same command goes on when they are mended");
     }
     if (rc == 0 && s->o->settle) rc = s->o->settle(s->o->ctx, s->attempt + 1, e);
@@ -389,9 +391,10 @@ static int run_attempt(struct supervisor *s, enum ending *ending, struct error *
     return rc;
 }
 
-/* The node of the lost rank is not used again, where others are there. */
+/* The node of the lost rank is not used again, but where the rank itself said that it failed. */
 static bool exclude(struct supervisor *s)
 {
+    if (s->lost.why == LAUNCH_FAILED) return false;
     const char *node = s->lost.rank >= 0 ? s->ranks[s->lost.rank].node : "";
     for (size_t i = 0; i < s->o->n_nodes; i++) {
         if (s->excluded[i] || strcmp(s->o->nodes[i], node) != 0) continue;

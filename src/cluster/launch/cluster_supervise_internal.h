@@ -44,6 +44,7 @@ struct supervisor {
     size_t n_old;
     int fruitless; /* restarts in a row without progress */
     int restarts;
+    bool fruitful;                    /* some step was done */
     int64_t last_step, best_step;     /* of any attempt */
     double progress_s;                /* when a step last ended */
     double step_s[LAUNCH_STEP_TIMES]; /* when step i % LAUNCH_STEP_TIMES ended, in any attempt */

@@ -101,6 +101,33 @@ static void read_lines(const char *path, struct reading *r, line_fn *take)
     file_map_close(&map);
 }
 
+/* Room for one element more of an array that grows by doubling. */
+static double *make_room(const double *array, size_t n)
+{
+    void *old = (void *)(uintptr_t)array;
+    if ((n & (n - 1)) != 0) return old;
+    return mem_realloc(old, MAX(n * 2, (size_t)64) * sizeof(double));
+}
+
+static void take_loss(struct train_status *s)
+{
+    double *all = make_room(s->losses, s->n_losses);
+    all[s->n_losses++] = s->loss;
+    s->losses = all;
+}
+
+static void take_busy(struct reading *r, const json_t *list)
+{
+    struct train_status *s = r->s;
+    size_t n = MIN(json_array_size(list), (size_t)1024);
+    if (n == 0) return;
+    double *busy = arena_alloc(r->a, n * sizeof(*busy));
+    for (size_t i = 0; i < n; i++)
+        busy[i] = json_number_value(json_array_get(list, i));
+    s->rank_busy_s = busy;
+    s->n_rank_busy = n;
+}
+
 static void take_step(struct reading *r, const json_t *o)
 {
     struct train_status *s = r->s;
@@ -113,6 +140,12 @@ static void take_step(struct reading *r, const json_t *o)
     s->mfu = real_of(o, "mfu");
     s->load_max_mean = real_of(o, "load_max_mean");
     s->load_entropy = real_of(o, "load_entropy");
+    s->grad_norm = real_of(o, "grad_norm");
+    s->lr = real_of(o, isnan(real_of(o, "muon_lr")) ? "lr" : "muon_lr");
+    double wait_s = real_of(o, "wait_s");
+    s->wait_share = step_s > 0 && !isnan(wait_s) ? fmin(wait_s / step_s, 1) : NAN;
+    take_busy(r, json_object_get(o, "rank_busy_s"));
+    take_loss(s);
     s->step_s = step_s;
     if (!isnan(real_of(o, "valid_bits_per_byte")))
         s->valid_bits_per_byte = real_of(o, "valid_bits_per_byte");
@@ -122,9 +155,7 @@ static void take_step(struct reading *r, const json_t *o)
     if (isnan(t)) return;
     if (r->first == 0 || t - step_s < r->first) r->first = t - (isnan(step_s) ? 0 : step_s);
     r->last = fmax(r->last, t);
-    double *steps = (double *)(uintptr_t)r->steps;
-    if ((r->n_steps & (r->n_steps - 1)) == 0)
-        steps = mem_realloc(steps, MAX(r->n_steps * 2, (size_t)64) * sizeof(*steps));
+    double *steps = make_room(r->steps, r->n_steps);
     steps[r->n_steps++] = t;
     r->steps = steps;
 }
@@ -300,6 +331,9 @@ int train_status_read(const char *dir, struct arena *a, struct train_status *s, 
                                .step_s = NAN,
                                .load_max_mean = NAN,
                                .load_entropy = NAN,
+                               .grad_norm = NAN,
+                               .lr = NAN,
+                               .wait_share = NAN,
                                .checkpoint_age_s = NAN};
     struct reading r = {.s = s, .a = a};
     r.lines = arena_alloc(a, SHOWN_EVENTS * sizeof(*r.lines));
@@ -322,6 +356,13 @@ int train_status_read(const char *dir, struct arena *a, struct train_status *s, 
     s->events = shown;
     mem_free((void *)(uintptr_t)r.steps);
     return 0;
+}
+
+void train_status_free(struct train_status *s)
+{
+    mem_free((void *)(uintptr_t)s->losses);
+    s->losses = NULL;
+    s->n_losses = 0;
 }
 
 double train_status_goodput(const struct train_status *s)
