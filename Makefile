@@ -5,6 +5,7 @@
 #   make deps       what is missing, from Debian        make deps-dev  and what `make check` needs
 #   make check      format, layers, cppcheck, -Werror   make format    clang-format on everything
 #   make sanitize   tests under the sanitizers          make fuzz      FUZZ_RUNS=5000000
+#   make test-slurm jobs of a Slurm on this machine that lose nodes
 #   make faults     FAULTS=50 FAULT_SEED=1: ranks are killed, frozen, slowed, falsified at random
 #   make install    PREFIX=/usr/local DESTDIR=          make uninstall
 #   make SANITIZE=address,undefined ...                 make CC=clang-14 ...      make WERROR=1 ...
@@ -224,6 +225,11 @@ faults: all
 	@tools/deps test
 	@COLOSSUS=$(CURDIR)/$(B)/colossus tests/system/test_launch.sh --random $(FAULTS) $(FAULT_SEED)
 
+# A Slurm of three nodes on this machine, and jobs that lose nodes of it.
+test-slurm: all
+	@tools/deps test
+	@COLOSSUS=$(CURDIR)/$(B)/colossus python3 tests/slurm/slurm_faults.py
+
 # README.md and docs/ stand to each other as here, so that their links hold.
 SHARE := $(PREFIX)/share
 DOC   := $(SHARE)/doc/colossus
@@ -256,5 +262,5 @@ clean:
     $(B)/fuzz/fuzz_replay.d $(BENCH_BINS:=.d)
 
 .PHONY: FORCE $(CHECKS) all unit-bins fuzz-replay fuzz-bins bench-bins tested deps deps-dev test demo \
-    bench format check build-all faults races sanitize sanitized raced fuzz install uninstall clean
+    bench format check build-all faults test-slurm races sanitize sanitized raced fuzz install uninstall clean
 .SECONDARY:

@@ -19,7 +19,7 @@
  * Run by tests/system/test_spin.sh; the code is train_copy.c, train_save.c, cluster_supervise.c. */
 
 #define RANKS    2 /* a rank has to do with its neighbour and with rank 0: here each is the other's */
-#define STEPS    4
+#define STEPS    3
 #define ATTEMPTS 2
 #define TORN     15
 #define NONE     14
