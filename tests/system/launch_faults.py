@@ -5,6 +5,7 @@ run of its own; every run must end with the weights, moments and manifest of one
 bit for bit, the lost rank must be named, and each step recorded once.
 
     launch_faults.py                     five faults and what else a launcher must do, in a minute
+    launch_faults.py --flips 20          so many runs in which a rank's results are wrong
     launch_faults.py --random 50 [SEED]  so many random faults, several of them in one run, and more
                                          kinds: a torn checkpoint, a killed launcher
 
@@ -15,13 +16,16 @@ import glob
 import json
 import os
 import random
+import re
 import shutil
 import signal
+import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 
 COLOSSUS = os.environ.get("COLOSSUS") or os.path.join(
     os.path.dirname(os.path.abspath(__file__)), "..", "..", "colossus")
@@ -268,6 +272,40 @@ def test_no_progress(reference):
     check_gone("fruitless")
 
 
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def test_metrics(reference):
+    """Figures while ranks start, train and end; promtool agrees with the text, where it is here."""
+    port, seen, text = free_port(), set(), ""
+    p = start("metrics", "--metrics", str(port), "--inject", "kill:rank=1@step=10")
+    end = time.monotonic() + LIMIT_S
+    while p.poll() is None and time.monotonic() < end:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as f:
+                text = f.read().decode()
+            found = re.search(r"^colossus_step (\d+)$", text, re.M)
+            if found:
+                seen.add(int(found[1]))
+        except OSError:
+            pass
+        time.sleep(0.05)
+    ended(p, 0)
+    check(len(seen) > 1, f"steps seen: {seen}; {text}")
+    for name in ("colossus_goodput_ratio", 'colossus_lost_seconds_total{cause="death"}',
+                 'colossus_ranks_lost_total{cause="death"} 1', 'colossus_loss_nats{split="train"}',
+                 'colossus_ckpt_step{tier="disk"}', "colossus_restarts_total 1"):
+        check(name in text, f"no {name}: {text}")
+    if not shutil.which("promtool"):
+        return "promtool is not here (Debian: prometheus), the text was not checked by it"
+    c = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True)
+    check(c.returncode == 0, f"promtool: {c.stdout}{c.stderr}")
+    return "promtool has nothing to say"
+
+
 def test_refused(reference):
     out = launch("refused", "--set", "cluster.tp=3", code=3)
     check("tp 3" in out, out)
@@ -295,6 +333,7 @@ def few(reference):
     good &= run_test("copies in memory", lambda: test_memory(reference))
     good &= run_test("copies in a peer's memory", lambda: test_memory_of_a_peer(reference))
     good &= run_test("no progress", lambda: test_no_progress(reference))
+    good &= run_test("metrics", lambda: test_metrics(reference))
     good &= run_test("a layout that cannot be", lambda: test_refused(reference))
     return good
 
@@ -370,6 +409,23 @@ def many(count, seed, reference):
     return good
 
 
+def flips(count, seed, reference):
+    """So many runs in which a rank computes wrongly from some step on."""
+    rng = random.Random(seed)
+    good = True
+    for i in range(count):
+        rank, step, run_dir = rng.randrange(RANKS), rng.randint(1, STEPS - CHECK), f"flip-{i}"
+
+        def test():
+            launch(run_dir, "--inject", f"flip:rank={rank}@step={step}")
+            check_final(run_dir, reference)
+            lost = events(run_dir, "rank_lost")
+            check([(x["why"], x["rank"]) for x in lost] == [("corrupt", rank)], f"lost {lost}")
+            return f"rank {rank} from step {step} on"
+        good &= run_test(f"a wrong bit, run {i + 1}", test)
+    return good
+
+
 def main():
     home = os.getcwd()
     with tempfile.TemporaryDirectory(prefix="launch-") as folder:
@@ -388,6 +444,8 @@ def main():
             at = sys.argv.index("--random")
             seed = int(sys.argv[at + 2]) if len(sys.argv) > at + 2 else 1
             good = many(int(sys.argv[at + 1]), seed, reference)
+        elif "--flips" in sys.argv:
+            good = flips(int(sys.argv[sys.argv.index("--flips") + 1]), 1, reference)
         else:
             good = few(reference)
         os.chdir(home)

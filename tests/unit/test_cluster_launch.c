@@ -230,6 +230,42 @@ static void test_faults_are_read(void **state)
     }
 }
 
+/* ------------------------------------------------------------------ lists of nodes */
+
+static void test_lists_of_nodes_unfold(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *list, *names; /* NULL: it is none */
+    } cases[] = {{"n1", "n1 "},
+                 {"n[1-3]", "n1 n2 n3 "},
+                 {"n[08-10,2],login-a", "n08 n09 n10 n2 login-a "},
+                 {"a[1]b,c", "a1b c "},
+                 {"", NULL},
+                 {"n[", NULL},
+                 {"n[1-", NULL},
+                 {"n[3-1]", NULL},
+                 {"n[1-9999999]", NULL},
+                 {"n[x]", NULL},
+                 {"a,,b", NULL},
+                 {"a,", NULL},
+                 {"a[1]b[2]", NULL}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct arena a = {0};
+        struct error e = {0};
+        struct str all = {0};
+        const char **names;
+        size_t n;
+        int rc = cluster_expand_nodes(cases[i].list, &a, &names, &n, &e);
+        if ((rc == 0) != (cases[i].names != NULL)) fail_msg("'%s': %s", cases[i].list, e.text);
+        for (size_t k = 0; rc == 0 && k < n; k++)
+            str_printf(&all, "%s ", names[k]);
+        if (rc == 0) assert_string_equal(all.data, cases[i].names);
+        str_fini(&all);
+        arena_fini(&a);
+    }
+}
+
 /* ------------------------------------------------------------------ whom a rank waits for */
 
 static atomic_int seen_front, seen_back;
@@ -304,6 +340,7 @@ int main(void)
         cmocka_unit_test(test_who_never_came_is_named),
         cmocka_unit_test(test_stragglers_and_what_is_learned),
         cmocka_unit_test(test_faults_are_read),
+        cmocka_unit_test(test_lists_of_nodes_unfold),
         cmocka_unit_test(test_a_rank_says_whom_it_waits_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
