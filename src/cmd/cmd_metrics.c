@@ -47,8 +47,9 @@ static void put_training(struct figures *f, const struct train_status *s)
     n = f->n;
     put(f, HTTP_GAUGE, "colossus_loss_nats", "cross entropy, nats per token", s->loss);
     label(f, n, "split", "train");
-    put(f, HTTP_GAUGE, "colossus_valid_bits_per_byte", "of the newest validation",
-        s->valid_bits_per_byte);
+    n = f->n;
+    put(f, HTTP_GAUGE, "colossus_loss_nats", "cross entropy, nats per token", s->valid_nats);
+    label(f, n, "split", "valid");
     put(f, HTTP_GAUGE, "colossus_grad_norm", "of the last step, before clipping", s->grad_norm);
     put(f, HTTP_GAUGE, "colossus_learning_rate", "of the last step", s->lr);
     put(f, HTTP_GAUGE, "colossus_step_seconds", "what the last step took", s->step_s);

@@ -194,6 +194,7 @@ struct train_status {
     enum train_state state;
     const char *dir;
     int64_t step, total_steps, tokens, ranks; /* -1: not known */
+    double valid_nats;                        /* of the newest validation */
     double loss, valid_bits_per_byte, tokens_per_s, mfu,
         step_s; /* of the last step; NAN: not known */
     double load_max_mean, load_entropy;

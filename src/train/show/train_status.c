@@ -149,6 +149,7 @@ static void take_step(struct reading *r, const json_t *o)
     s->step_s = step_s;
     if (!isnan(real_of(o, "valid_bits_per_byte")))
         s->valid_bits_per_byte = real_of(o, "valid_bits_per_byte");
+    if (!isnan(real_of(o, "valid_nll"))) s->valid_nats = real_of(o, "valid_nll");
     s->skipped += json_object_get(o, "skipped") != NULL;
     if (!isnan(step_s)) s->productive_s += step_s;
     if (!isnan(valid_s)) s->lost_s[TRAIN_LOST_VALIDATION] += valid_s;
@@ -326,6 +327,7 @@ int train_status_read(const char *dir, struct arena *a, struct train_status *s, 
                                .checkpoint_step = -1,
                                .loss = NAN,
                                .valid_bits_per_byte = NAN,
+                               .valid_nats = NAN,
                                .tokens_per_s = NAN,
                                .mfu = NAN,
                                .step_s = NAN,
