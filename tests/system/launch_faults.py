@@ -4,7 +4,7 @@ A tiny mixture-of-experts model trains on synthetic text under `colossus launch`
 run of its own; every run must end with the weights, moments and manifest of one that was left alone,
 bit for bit, the lost rank must be named, and each step recorded once.
 
-    launch_faults.py                     five faults and what else a launcher must do, in a minute
+    launch_faults.py                     five faults and what else a launcher must do, in a minute or two
     launch_faults.py --flips 20          so many runs in which a rank's results are wrong
     launch_faults.py --random 50 [SEED]  so many random faults, several of them in one run, and more
                                          kinds: a torn checkpoint, a killed launcher
@@ -35,7 +35,7 @@ EVERY = 4  # steps between checkpoints
 CHECK = 3  # steps between checks for silent corruption
 LIMIT_S = 150  # of one process; a hang is a failure, not a wait
 AGAIN, GIVEN_UP = 75, 93
-FAST = ["--silence", "3", "--hang", "4"]
+FAST = ["--silence", "8", "--hang", "10"]  # below what a busy machine does to a process that is well
 
 RUN_FILE = """\
 name: run
