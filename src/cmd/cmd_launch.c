@@ -46,9 +46,9 @@ static const struct option rows[] = {
     CMD_REAL("hang", 0, hang_s, "s", "15", 0.5, 86400,
              "an operation may take that long, or 8 times as long as any before it"),
     CMD_REAL("start", 0, start_s, "s", "600", 1, 86400, "time until the first step"),
-    CMD_REAL("straggler", 0, straggler, "x", "3", 0, 1000,
+    CMD_REAL("straggler", 0, straggler, "x", "-1", -1, 1000,
              "a rank whose own part of five steps in a row takes that many times the median is "
-             "replaced; 0: never"),
+             "replaced; 0: never; -1: 3, but never where more ranks than CPUs are on this machine"),
     CMD_TEXT("inject", 0, inject, "FAULTS", NULL,
              "for tests: kill:rank=1@step=5 and the like, commas between; kill, hang, freeze, "
              "slow, flip"),
@@ -225,6 +225,14 @@ static void requeue(const struct launch *l, const struct error *why)
     str_fini(&said);
 }
 
+/* Ranks that take turns on a CPU say nothing by their time. */
+static double straggler_of(const struct launch *l, int ranks)
+{
+    bool share = !l->in.job && ranks > cluster_host_cpus();
+    if (l->o->straggler >= 0) return l->o->straggler;
+    return share ? 0 : 3;
+}
+
 static int start(struct launch *l, int ranks, struct error *e)
 {
     const struct launch_options *o = l->o;
@@ -250,7 +258,7 @@ static int start(struct launch *l, int ranks, struct error *e)
                                          .silence_s = o->silence_s,
                                          .hang_s = o->hang_s,
                                          .start_s = o->start_s,
-                                         .slow_times = o->straggler,
+                                         .slow_times = straggler_of(l, ranks),
                                          .restarts = (int)o->restarts,
                                          .command = make_line,
                                          .can_have = can_have,

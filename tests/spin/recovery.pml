@@ -10,8 +10,9 @@
  * on from the newest step of which every rank's file is whole somewhere, or from the newest checkpoint.
  *
  * What must hold:
- *     copies      once all ranks of an attempt have ended a copy, the loss of one node goes back by at
- *                 most one copy; before that, what the node before has taken along may be missing
+ *     copies      after the loss of one node the run goes on from the last copy that all ranks of the
+ *                 attempt have ended; before the first of them, what the node before has taken along
+ *                 may be missing
  *     checkpoint  what is committed has the part of every rank, all of its step
  *     same step   all ranks of an attempt go on from one step
  *     left behind a rank of an old attempt changes nothing that the new one counts
@@ -120,7 +121,7 @@ active proctype launcher() {
                 fi
             }
             assert(from >= committed);
-            assert(from + 1 >= least);
+            assert(from >= least);
             attempt++;
             at[0] = from;
             at[1] = from;

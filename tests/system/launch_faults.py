@@ -170,7 +170,8 @@ def one_fault(kind, reference):
     rank = {"kill": 1, "hang": 2, "freeze": 0, "slow": 3, "flip": 1}[kind]
     step = 10
     run_dir = "fault-" + kind
-    launch(run_dir, "--inject", f"{kind}:rank={rank}@step={step}")
+    limits = ["--straggler", "3"] if kind == "slow" else []
+    launch(run_dir, *limits, "--inject", f"{kind}:rank={rank}@step={step}")
     check_final(run_dir, reference)
     lost = events(run_dir, "rank_lost")
     check(len(lost) == 1, f"{kind}: lost {lost}")
