@@ -224,7 +224,9 @@ def test_memory(reference):
            "kill:rank=1@step=10,flip:rank=2@step=16")
     check_final("memory", reference)
     lost = events("memory", "recovered")
-    check([x["from_step"] for x in lost] == [9, 15], f"went on from {lost}")
+    # Rank 1 may die in step 10 while another still writes its copy of step 9.
+    back = [x["from_step"] for x in lost]
+    check(len(back) == 2 and back[0] in (8, 9) and back[1] == 15, f"went on from {lost}")
     check([x.get("from") for x in events("memory", "resumed")] == ["memory", "memory"], "resumed")
     left = set(glob.glob(f"/dev/shm/colossus-{os.geteuid()}/*/*/*")) - before
     check(not left, f"left in memory: {sorted(left)}")
