@@ -93,8 +93,11 @@ def stats(store):
 def wait_until(what, condition, seconds=40):
     end = time.time() + seconds
     while time.time() < end:
-        if condition():
-            return
+        try:
+            if condition():
+                return
+        except subprocess.CalledProcessError:
+            pass  # the store is not there yet
         time.sleep(0.05)
     raise AssertionError(f"in vain: {what}")
 
