@@ -148,7 +148,8 @@ int cluster_link_from_environment(struct cluster_transport **t, struct error *e)
     if (n >= sizeof(rate)) return refuse(text, e);
     memcpy(rate, text, n);
     rate[n] = '\0';
-    if (unit_parse(rate, UNIT_BYTES_PER_S, &bytes_per_s, &unit) != UNIT_OK || !(bytes_per_s > 0))
+    if (unit_parse(rate, UNIT_BYTES_PER_S, &bytes_per_s, &unit) != UNIT_OK || !*unit ||
+        !(bytes_per_s > 0))
         return refuse(text, e);
     const char *latency = text + n + (text[n] == ',');
     latency += strspn(latency, " ");

@@ -152,7 +152,8 @@ static int64_t nearest_tensor(const struct train_config *c)
 {
     const struct model_config *m = &c->model;
     int64_t n = MIN(c->tp, MAX(m->n_heads, 2)) - 1, size;
-    while (n > 1 && (model_undivided(m, n, &size) || !model_can_divide(m, n)))
+    while (n > 1 && (model_undivided(m, n, &size) ||
+                     (m->vocab_size > 0 && !model_can_divide(m, n)))) /* 0: the dataset's */
         n--;
     return MAX(n, 1);
 }

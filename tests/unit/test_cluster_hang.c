@@ -45,8 +45,8 @@ static void test_the_environment_asks_for_a_link(void **state)
     struct desk d;
     desk_init(&d, &o, 0);
     struct cluster_transport *t = &d.table;
-    static const char *const wrong[] = {"fast", "0 GB/s", "1 GB/s, soon", "1 GB/s, -1 ms",
-                                        ", 1 ms"};
+    static const char *const wrong[] = {"fast",         "1.25",          "0 GB/s",
+                                        "1 GB/s, soon", "1 GB/s, -1 ms", ", 1 ms"};
     for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
         setenv("COLOSSUS_LINK", wrong[i], 1);
         assert_true(cluster_link_from_environment(&t, &e) < 0);

@@ -272,8 +272,10 @@ static void take_event(struct reading *r, const json_t *o)
     const char *why = json_string_value(json_object_get(o, "why"));
     if (strcmp(event, "launch_ended") == 0 || strcmp(event, "run_failed") == 0)
         s->end_text = text ? arena_strdup(r->a, text) : why ? arena_strdup(r->a, why) : s->end_text;
-    if (strcmp(event, "launch_ended") != 0 || int_of(o, "code") == 93)
-        snprintf(r->last_event, sizeof(r->last_event), "%s", event);
+    /* The launcher tells of a recovery when it is sure, which may be behind the run's end. */
+    bool settles = strcmp(event, "recovered") != 0;
+    if (strcmp(event, "launch_ended") == 0) settles = int_of(o, "code") == 93;
+    if (settles) snprintf(r->last_event, sizeof(r->last_event), "%s", event);
     show_event(r, o, event);
 }
 
