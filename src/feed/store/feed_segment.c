@@ -37,9 +37,11 @@ static const char *const sql[FEED_Q_N] = {
                        " replies=max(replies,?), quotes=max(quotes,?) WHERE seq=?",
     [FEED_Q_MARK] = "INSERT OR REPLACE INTO meta VALUES(?,?)",
     [FEED_Q_PENDING] = "INSERT INTO pending VALUES(?,?)",
+    /* The plus keeps the upper bound from the index: where that begins to walk backwards in the midst
+     * of a list which several commits wrote, FTS5 of SQLite 3.40 passes some matches over. */
     [FEED_Q_SEARCH] = "SELECT " FEED_POST_COLUMNS " FROM terms CROSS JOIN posts"
                       " ON posts.seq = terms.rowid WHERE terms MATCH ?1"
-                      " AND terms.rowid BETWEEN ?2 AND ?3 ORDER BY terms.rowid DESC",
+                      " AND terms.rowid >= ?2 AND +terms.rowid <= ?3 ORDER BY terms.rowid DESC",
     [FEED_Q_COUNT] = "SELECT count(*) FROM (SELECT rowid FROM terms WHERE terms MATCH ?1 LIMIT ?2)",
     [FEED_Q_BETWEEN] = "SELECT count(*) FROM (SELECT rowid FROM terms WHERE terms MATCH ?1"
                        " AND rowid BETWEEN ?2 AND ?3 LIMIT ?4)",
