@@ -11,6 +11,14 @@ static int64_t days_of(int64_t y, int m, int d)
     return era * 146097 + yoe * 365 + yoe / 4 - yoe / 100 + doy - 719468;
 }
 
+/* Whether a month of that year has such a day. */
+static bool is_day(int y, int m, int d)
+{
+    if (m < 1 || m > 12 || d < 1) return false;
+    int64_t next = m < 12 ? days_of(y, m + 1, 1) : days_of(y + 1, 1, 1);
+    return d <= next - days_of(y, m, 1);
+}
+
 static bool digits(const char **p, const char *end, int n, int *v)
 {
     *v = 0;
@@ -68,7 +76,7 @@ static bool rfc3339(struct feed_slice s, int64_t *out)
     if (!digits(&p, end, 4, &y) || !word(&p, end, "-") || !digits(&p, end, 2, &m) ||
         !word(&p, end, "-") || !digits(&p, end, 2, &d))
         return false;
-    if (m < 1 || m > 12 || d < 1 || d > 31) return false;
+    if (!is_day(y, m, d)) return false;
     if (p < end) {
         if (!word(&p, end, "Tt ") || !clock_time(&p, end, hms)) return false;
         if (p < end && *p == '.') {
@@ -95,8 +103,8 @@ static bool v1_time(struct feed_slice s, int64_t *out)
         !clock_time(&p, end, hms) || !word(&p, end, " ") || !zone(&p, p + 5, &minutes) ||
         !word(&p, end, " ") || !digits(&p, end, 4, &y))
         return false;
-    if (d < 1 || d > 31) return false;
-    return moment(days_of(y, (int)(month - months) / 3 + 1, d), hms, 0, minutes, out);
+    int m = (int)(month - months) / 3 + 1;
+    return is_day(y, m, d) && moment(days_of(y, m, d), hms, 0, minutes, out);
 }
 
 /* Seconds, milliseconds or microseconds since 1970, told by their size. */
