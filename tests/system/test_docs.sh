@@ -9,7 +9,9 @@ for page in tutorial how-to; do
     n=0
     while IFS= read -r -d '' block; do
         n=$((n + 1))
-        output=$(bash -euo pipefail -c "$block" 2>&1)
+        # A server that a failing block leaves behind would be waited for.
+        output=$(bash -euo pipefail -c 'trap "kill \$(jobs -p) 2>/dev/null || true" EXIT
+'"$block" 2>&1)
         rc=$?
         if [[ $rc -eq 0 ]]; then
             echo "ok docs: $page, block $n"
