@@ -109,6 +109,8 @@ static size_t add(char *text, size_t size, size_t n, const char *fmt, ...)
     return n;
 }
 
+#define LAST_WORDS_S 5 /* that a reader who does not read may hold a process that ends */
+
 /* One write, past stdio: its lock may be held by the thread that this happens to. */
 static void write_last_words(const char *text, size_t n)
 {
@@ -127,7 +129,10 @@ void exit_exhausted(const char *hint, const char *fmt, ...)
     va_end(args);
     if (check_context[0]) n = add(text, sizeof(text), n, " (%s)", check_context);
     n = add(text, sizeof(text), n, "\nhint: %s\n", hint);
-    if (!atomic_flag_test_and_set(&said)) write_last_words(text, n); /* of many threads, once */
+    if (atomic_flag_test_and_set(&said))
+        sleep(LAST_WORDS_S); /* another thread is about to say it, and ends the process */
+    else
+        write_last_words(text, n);
     _exit(1);
 }
 
