@@ -221,7 +221,11 @@ static int ingest(const struct option_line *l, void *options, struct error *e)
     if (rc >= 0 && !o->json && !o->ack) progress_fini(&in.progress, (double)in.counts.posts);
     if (rc >= 0 || stopped) report(&in, time_now_s() - t0);
     int closed = feed_writer_close(in.writer, rc < 0 ? NULL : e);
-    return rc < 0 ? rc : closed;
+    if (rc < 0 || closed < 0) return rc < 0 ? rc : closed;
+    const struct feed_counts *c = &in.counts;
+    if (c->bad == 0 || c->bad < c->records) return 0;
+    error_set(e, "none of %llu records was understood", (unsigned long long)c->records);
+    return error_hint(e, "the warnings say why; --map names columns or members of another form");
 }
 
 static int cmd_feed_ingest(int argc, char **argv)

@@ -361,3 +361,18 @@ bool feed_json_end(struct feed_json *j)
     skip_space(j);
     return j->p >= j->end || feed_json_fail(j, "something follows the record");
 }
+
+bool feed_read_media(struct feed_json *j, const char *still, struct feed_post *post)
+{
+    int item;
+    for (bool f = true; (item = feed_json_item(j, &f)) > 0;) {
+        struct feed_slice key, type = {0};
+        int rc;
+        for (bool first = true; (rc = feed_json_member(j, &first, &key)) > 0;)
+            if (!(feed_is(key, "type") ? feed_json_text(j, &type) : feed_json_skip(j)))
+                return false;
+        if (rc < 0) return false;
+        post->flags |= feed_is(type, still) ? FEED_IMAGES : FEED_VIDEO;
+    }
+    return item == 0;
+}

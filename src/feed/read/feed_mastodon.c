@@ -29,21 +29,6 @@ static bool read_account(struct feed_json *j, struct status *s)
     return rc == 0;
 }
 
-static bool read_media(struct feed_json *j, struct feed_post *post)
-{
-    int item;
-    for (bool f = true; (item = feed_json_item(j, &f)) > 0;) {
-        struct feed_slice key, type = {0};
-        int rc;
-        for (bool first = true; (rc = feed_json_member(j, &first, &key)) > 0;)
-            if (!(feed_is(key, "type") ? feed_json_text(j, &type) : feed_json_skip(j)))
-                return false;
-        if (rc < 0) return false;
-        post->flags |= feed_is(type, "image") ? FEED_IMAGES : FEED_VIDEO;
-    }
-    return item == 0;
-}
-
 /* "card": the page that a link leads to. */
 static bool read_card(struct feed_parser *p, struct feed_json *j, struct feed_post *post)
 {
@@ -79,7 +64,7 @@ static bool read_member(struct feed_json *j, struct feed_slice key, struct statu
     if (c == '{' && feed_is(key, "account")) return read_account(j, s);
     if (c == '{' && feed_is(key, "reblog")) return read_reblog(j, post);
     if (c == '{' && feed_is(key, "card")) return read_card(s->p, j, post);
-    if (c == '[' && feed_is(key, "media_attachments")) return read_media(j, post);
+    if (c == '[' && feed_is(key, "media_attachments")) return feed_read_media(j, "image", post);
     if (feed_is(key, "content")) {
         struct feed_slice text;
         if (!feed_json_text(j, &text)) return false;

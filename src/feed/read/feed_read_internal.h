@@ -71,6 +71,7 @@ struct feed_parser {
     const struct feed_map *map;
     int *columns; /* [FEED_N_FIELDS] of the CSV file under way, -1: none */
     size_t n_columns;
+    bool torn;      /* the last CSV row has wrong quotes, or not as many fields as the head */
     char event[24]; /* of server-sent events: the last "event:" line's word */
     struct error *e;
 };
@@ -106,6 +107,8 @@ struct feed_outer {
     bool metrics, own; /* of X's v2; as feed_post_json writes it */
 };
 
+/* A list of attachments, each with its "type", which is `still` of a picture that does not move. */
+bool feed_read_media(struct feed_json *j, const char *still, struct feed_post *post);
 enum feed_outcome feed_read_json(struct feed_parser *p, struct feed_json *j, const char **why);
 enum feed_outcome feed_read_x(struct feed_parser *p, const struct feed_outer *o, const char **why);
 enum feed_outcome feed_read_x_event(struct feed_parser *p, const struct feed_outer *o,

@@ -162,6 +162,7 @@ struct file_read {
     bool end, headed, skipping; /* skipping: within a record that was too long */
     int depth;                  /* of documents: brackets that are open at `scanned` */
     bool in_string, escaped;    /* the same; of a table: within quotes */
+    bool in_field, closed; /* of a table: the last byte was of a field; was its closing quote */
 };
 
 /* More bytes in buf; 0 at the end. */
@@ -198,14 +199,35 @@ static size_t find_line(struct file_read *f)
     return end ? f->scanned : 0;
 }
 
+/* A quote opens a field only at its beginning, and one more behind its end goes on with it. */
 static size_t find_row(struct file_read *f)
 {
     for (; f->scanned < f->buf.len; f->scanned++) {
         char c = f->buf.data[f->scanned];
-        if (c == '"') f->in_string = !f->in_string;
-        if (c == '\n' && !f->in_string) return ++f->scanned;
+        bool quote = c == '"', was_closed = f->closed;
+        f->closed = f->in_string && quote;
+        if (f->in_string) {
+            f->in_string = !quote;
+            f->in_field = true;
+        } else if (c == '\n') {
+            f->in_field = false;
+            return ++f->scanned;
+        } else {
+            f->in_string = quote && (!f->in_field || was_closed);
+            f->in_field = c != ',';
+        }
     }
     return 0;
+}
+
+/* Behind a row whose quotes or fields are wrong only its first line is given up: a quote that nothing
+ * closes would take all that follows. */
+static size_t end_of_first_line(struct file_read *f, size_t end)
+{
+    char *first = memchr(f->buf.data + f->at, '\n', end - f->at);
+    if (!first || (size_t)(first - f->buf.data) + 1 == end) return end;
+    f->in_string = f->in_field = f->closed = false;
+    return f->scanned = (size_t)(first - f->buf.data) + 1;
 }
 
 static size_t find_document(struct file_read *f)
@@ -257,10 +279,18 @@ static void settle_cut(struct file_read *f, const char *s, size_t n)
     }
     struct file_read probe = {.buf = {.data = f->buf.data, .len = n + (size_t)(s - f->buf.data)},
                               .scanned = (size_t)(s - f->buf.data)};
-    if (find_document(&probe) == 0) f->cut = CUT_DOCUMENTS;
+    if (find_document(&probe) > 0 || probe.in_string) return;
+    /* A record that was cut off looks like the beginning of a document, but no string holds the end of
+     * a line, and none begins another object where none can be. */
+    while (n > i && (s[n - 1] == '\n' || s[n - 1] == '\r' || s[n - 1] == ' '))
+        n--;
+    const char *next = f->buf.data + probe.buf.len, *end = f->buf.data + f->buf.len;
+    bool begins = next < end && *next == '{' && s[i] == '{';
+    if (!begins || strchr(",:[", s[n - 1])) f->cut = CUT_DOCUMENTS;
 }
 
-static int one_record(struct file_read *f, char *s, size_t n, struct error *e)
+/* *torn: a row of a table is not one. */
+static int one_record(struct file_read *f, char *s, size_t n, bool *torn, struct error *e)
 {
     feed_reader_t *r = f->reader;
     const char *why = NULL;
@@ -276,7 +306,9 @@ static int one_record(struct file_read *f, char *s, size_t n, struct error *e)
                 return error_context(e, "%s:%llu", f->path, (unsigned long long)f->line);
             return 0;
         }
+        r->parser.torn = false;
         out = feed_read_csv_row(&r->parser, s, n, &why);
+        *torn = r->parser.torn;
     } else {
         out = read_record(r, s, n, &why);
     }
@@ -307,8 +339,10 @@ static int take(struct file_read *f, size_t end, struct error *e)
             return 0;
         }
     }
-    if (!f->skipping) rc = one_record(f, s, n, e);
+    bool torn = false;
+    if (!f->skipping) rc = one_record(f, s, n, &torn, e);
     f->skipping = false;
+    if (torn) end = end_of_first_line(f, end);
     count_lines(f, end);
     f->at = end;
     return rc;
@@ -317,9 +351,16 @@ static int take(struct file_read *f, size_t end, struct error *e)
 static int too_long(struct file_read *f)
 {
     int rc = 0;
+    if (f->cut == CUT_UNKNOWN) f->cut = CUT_LINES; /* as long as that, it is no head of a table */
     if (!f->skipping)
         rc = settle(f->reader, FEED_BAD,
                     (struct feed_bad){f->path, f->line, "a record longer than 16 MiB"});
+    size_t line = f->cut == CUT_TABLE ? end_of_first_line(f, f->buf.len) : f->buf.len;
+    if (line < f->buf.len) {
+        f->line++;
+        f->at = line;
+        return rc;
+    }
     f->skipping = true;
     if (f->cut != CUT_LINES) count_lines(f, f->buf.len);
     f->at = f->scanned = f->buf.len;
@@ -339,11 +380,9 @@ static int read_all(struct file_read *f, struct error *e)
     }
     while (f->buf.len > f->at) { /* the last line has no end */
         enum cut before = f->cut;
-        TRY(take(f, f->buf.len, e));
-        if (before == f->cut) break;
-        size_t end;
-        while ((end = find_end(f)) > 0)
-            TRY(take(f, end, e));
+        size_t at = f->at, end = find_end(f);
+        TRY(take(f, end ? end : f->buf.len, e));
+        if (before == f->cut && at == f->at) break;
     }
     return 0;
 }

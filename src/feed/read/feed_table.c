@@ -86,6 +86,20 @@ static int64_t *number_of(struct feed_post *p, int field)
     }
 }
 
+/* A whole number, as "12", or "12.0", which tables with gaps are written with. */
+static bool count_of(struct feed_slice s, int64_t *out)
+{
+    struct feed_json j = {s.s, s.s + s.n, NULL};
+    size_t i = 0;
+    while (i < s.n && s.s[i] >= '0' && s.s[i] <= '9')
+        i++;
+    bool whole = i > 0 && i <= 18;
+    if (i < s.n && s.s[i] == '.')
+        for (i++; i < s.n && s.s[i] == '0';)
+            i++;
+    return whole && i == s.n && feed_json_int(&j, out);
+}
+
 /* Fields without which there is no post, and those that are there. */
 static enum feed_outcome finish(struct feed_parser *p, struct feed_change *c,
                                 struct feed_slice fields[FEED_N_FIELDS], const char **why)
@@ -95,9 +109,11 @@ static enum feed_outcome finish(struct feed_parser *p, struct feed_change *c,
         int64_t *number = number_of(&c->post, f);
         if (text) *text = fields[f];
         if (!number || fields[f].n == 0) continue;
-        struct feed_json j = {fields[f].s, fields[f].s + fields[f].n, NULL};
-        feed_json_int(&j, number);
+        if (count_of(fields[f], number)) continue;
+        *why = "a count that is no whole number";
+        return FEED_BAD;
     }
+    feed_unescape_html(&c->post.text);
     if (!c->post.id.n) {
         *why = "no id";
         return FEED_BAD;
@@ -200,23 +216,46 @@ int feed_read_csv_head(struct feed_parser *p, char *row, size_t n, struct error 
     return 0;
 }
 
+/* Whether the row has as many fields as the head, rightly quoted; nothing of it is changed. */
+static bool is_row(const struct feed_parser *p, const char *row, size_t n, const char **why)
+{
+    const char *s = row, *end = row + n;
+    for (size_t column = 1;; column++) {
+        if (s < end && *s == '"') {
+            for (s++; s < end && (*s != '"' || (s + 1 < end && s[1] == '"')); s++)
+                s += *s == '"';
+            if (s++ >= end || (s < end && *s != ',')) {
+                *why = "wrong quotes";
+                return false;
+            }
+        } else {
+            const char *comma = memchr(s, ',', (size_t)(end - s));
+            s = comma ? comma : end;
+        }
+        if (s < end) {
+            s++;
+            continue;
+        }
+        if (column == p->n_columns) return true;
+        *why = "more or fewer fields than the head has";
+        return false;
+    }
+}
+
 enum feed_outcome feed_read_csv_row(struct feed_parser *p, char *row, size_t n, const char **why)
 {
     struct feed_change c = {.kind = FEED_POST};
     struct feed_slice fields[FEED_N_FIELDS] = {{0}}, field;
     char *at = row, *end = row + n;
     size_t column = 0;
+    if (!is_row(p, row, n, why)) {
+        p->torn = true;
+        return FEED_BAD;
+    }
     for (; at; column++) {
-        if (!next_field(&at, end, &field)) {
-            *why = "wrong quotes";
-            return FEED_BAD;
-        }
+        next_field(&at, end, &field);
         for (int f = 0; f < FEED_N_FIELDS; f++)
             if (p->columns[f] == (int)column) fields[f] = field;
-    }
-    if (column != p->n_columns) {
-        *why = "more or fewer fields than the head has";
-        return FEED_BAD;
     }
     for (int f = 0; f < FEED_N_FIELDS; f++) {
         if (fields[f].n && (!feed_utf8_valid(fields[f].s, fields[f].n) ||

@@ -46,21 +46,6 @@ static bool read_urls(struct feed_parser *p, struct feed_json *j, struct feed_po
     return item == 0;
 }
 
-static bool read_media(struct feed_json *j, struct feed_post *post)
-{
-    int item;
-    for (bool f = true; (item = feed_json_item(j, &f)) > 0;) {
-        struct feed_slice key, type = {0};
-        int rc;
-        for (bool first = true; (rc = feed_json_member(j, &first, &key)) > 0;)
-            if (!(feed_is(key, "type") ? feed_json_text(j, &type) : feed_json_skip(j)))
-                return false;
-        if (rc < 0) return false;
-        post->flags |= feed_is(type, "photo") ? FEED_IMAGES : FEED_VIDEO;
-    }
-    return item == 0;
-}
-
 static bool read_entities(struct feed_parser *p, struct feed_json *j, struct feed_post *post)
 {
     struct feed_slice key;
@@ -68,7 +53,7 @@ static bool read_entities(struct feed_parser *p, struct feed_json *j, struct fee
     for (bool first = true; (rc = feed_json_member(j, &first, &key)) > 0;) {
         bool list = feed_json_peek(j) == '[';
         if (!(list && feed_is(key, "urls")    ? read_urls(p, j, post)
-              : list && feed_is(key, "media") ? read_media(j, post)
+              : list && feed_is(key, "media") ? feed_read_media(j, "photo", post)
                                               : feed_json_skip(j)))
             return false;
     }

@@ -312,6 +312,10 @@ static enum feed_outcome read_post(struct feed_parser *p, struct feed_json *j,
     if (v.sensitive) c.post.flags |= FEED_SENSITIVE;
     if (!v.created.n || !feed_time_parse(v.created, &c.post.created_ms))
         c.post.created_ms = snowflake_ms(c.post.id);
+    if (c.post.created_ms == 0 && c.post.id.n && !v.withheld) {
+        *why = "no time, and an id that tells none";
+        return FEED_BAD;
+    }
     if (v.withheld) c.kind = FEED_WITHHELD;
     return feed_emit(p, &c, why);
 }
