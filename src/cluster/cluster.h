@@ -147,7 +147,7 @@ struct cluster_health {
     struct cluster_place *places; /* [size of the job], in the caller's arena */
     int peer;                     /* the rank that rank 0 exchanged messages with: the last */
     double latency_s;             /* of a message of 8 bytes, one way */
-    double bytes_per_s;           /* of a message of 8 MiB, one way */
+    double bytes_per_s;           /* of a long message, one way: 8 MiB, less on a slow link */
     double sum_s;                 /* of 1 MiB over all ranks */
 };
 /* Of every rank at once; the same answer for all but the times, which are rank 0's. A sum that came

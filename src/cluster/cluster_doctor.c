@@ -3,11 +3,14 @@
 #include "cluster/cluster_internal.h"
 
 #include <dlfcn.h>
+#include <math.h>
 #include <string.h>
 #include <unistd.h>
 
 #define ROUNDS      200
 #define LONG_BYTES  ((size_t)8 << 20)
+#define TRIAL_BYTES ((size_t)64 << 10)
+#define ONE_WAY_S   0.02 /* that a long message may take, and all short ones together */
 #define LONG_ROUNDS 8
 #define SUM_FLOATS  ((size_t)1 << 18)
 
@@ -60,6 +63,22 @@ static int bounce(cluster_t *c, void *data, size_t bytes, int rounds, double *on
     return 0;
 }
 
+/* Rank 0's measurement for all, as a whole number: how many short messages are sent there and back. */
+static int share_rounds(cluster_t *c, double latency_s, struct error *e)
+{
+    int64_t rounds = c->rank == 0 ? (int64_t)fmin(ROUNDS, ONE_WAY_S / fmax(latency_s, 1e-9)) : 0;
+    TRY(group_agree(c->world, &rounds, 1, e));
+    return (int)rounds;
+}
+
+/* And how long the long ones are: less where the link is slow. */
+static int share_size(cluster_t *c, double trial_s, int64_t *bytes, struct error *e)
+{
+    double fits = (double)TRIAL_BYTES * ONE_WAY_S / fmax(trial_s, 1e-9);
+    *bytes = c->rank == 0 ? (int64_t)fmin((double)LONG_BYTES, fmax((double)TRIAL_BYTES, fits)) : 0;
+    return group_agree(c->world, bytes, 1, e);
+}
+
 /* Small whole numbers: their sum is exact, so any difference is a fault. */
 static int check_sum(cluster_t *c, double *seconds, struct error *e)
 {
@@ -85,10 +104,16 @@ int cluster_examine(cluster_t *c, struct cluster_health *h, struct arena *a, str
     TRY(find_places(c, h->places, e));
     if (c->size == 1) return 0;
     double seconds = 0;
+    int64_t bytes = TRIAL_BYTES;
     void *data = mem_calloc(1, LONG_BYTES);
-    int rc = bounce(c, data, 8, ROUNDS, &h->latency_s, e);
-    if (rc == 0) rc = bounce(c, data, LONG_BYTES, LONG_ROUNDS, &seconds, e);
-    h->bytes_per_s = seconds > 0 ? (double)LONG_BYTES / seconds : 0;
+    int rc = bounce(c, data, 8, 1, &h->latency_s, e);
+    if (rc == 0) rc = share_rounds(c, h->latency_s, e);
+    int rounds = MAX(rc, 1);
+    if (rc >= 0) rc = bounce(c, data, 8, rounds, &h->latency_s, e);
+    if (rc == 0) rc = bounce(c, data, TRIAL_BYTES, 1, &seconds, e);
+    if (rc == 0) rc = share_size(c, seconds, &bytes, e);
+    if (rc == 0) rc = bounce(c, data, (size_t)bytes, LONG_ROUNDS, &seconds, e);
+    h->bytes_per_s = seconds > 0 ? (double)bytes / seconds : 0;
     if (rc == 0) rc = check_sum(c, &h->sum_s, e);
     mem_free(data);
     return rc;

@@ -39,7 +39,8 @@ static int check_unclaimed(const char *dir, struct error *e)
     int rc = file_list_dir(dir, &a, &names, &n, e);
     for (size_t i = 0; rc >= 0 && i < n; i++) {
         static const char *const ours[] = {"checkpoints", "run.yaml.tmp", "events.jsonl",
-                                           "launch.lock", "job.sh"};
+                                           "launch.lock", "job.sh",       "stacks",
+                                           "timeline"};
         if (fnmatch("slurm-*.out", names[i], 0) == 0) continue;
         size_t k = 0;
         while (k < ARRAY_LEN(ours) && strcmp(names[i], ours[k]) != 0)
