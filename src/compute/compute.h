@@ -66,6 +66,21 @@ static inline bf16_t bf16_store(float x)
     return (bf16_t)((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
 }
 
+/* IEEE binary16: 1 sign, 5 exponent, 10 fraction bits. A subnormal is fraction * 2^-24. */
+static inline float half_load(uint16_t x)
+{
+    uint32_t sign = (uint32_t)(x & 0x8000) << 16, exponent = x >> 10 & 31, fraction = x & 1023;
+    uint32_t bits = sign | (exponent + 112) << 23 | fraction << 13;
+    float f;
+    if (exponent == 0) {
+        f = (float)fraction * 0x1p-24f;
+        return sign ? -f : f;
+    }
+    if (exponent == 31) bits = sign | 0x7f800000u | fraction << 13;
+    memcpy(&f, &bits, sizeof f);
+    return f;
+}
+
 /* y act [n] = x. */
 void compute_to_act(compute_t *c, const float *x, size_t n, void *y);
 

@@ -18,20 +18,9 @@ static uint32_t u32_at(const uint8_t *p)
     return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
 }
 
-/* 1 sign, 5 exponent, 10 fraction bits. A subnormal is fraction * 2^-24. */
 static float half_at(const uint8_t *p)
 {
-    uint16_t x = u16_at(p);
-    uint32_t sign = (uint32_t)(x & 0x8000) << 16, exponent = x >> 10 & 31, fraction = x & 1023;
-    uint32_t bits = sign | (exponent + 112) << 23 | fraction << 13;
-    float f;
-    if (exponent == 0) {
-        f = (float)fraction * 0x1p-24f;
-        return sign ? -f : f;
-    }
-    if (exponent == 31) bits = sign | 0x7f800000u | fraction << 13;
-    memcpy(&f, &bits, sizeof(f));
-    return f;
+    return half_load(u16_at(p));
 }
 
 static void f32_block(const uint8_t *p, float *y)

@@ -567,6 +567,18 @@ json_t *train_plan_to_json(const struct train_session *s);
 /* An error where the run takes more memory than this process may use. */
 int train_plan_check(const struct train_session *s, struct error *e);
 
+/* From here on this rank does `what`: for its launcher, and for the step's timeline, where train_ends
+ * closes the span that began with the answer. */
+static inline double train_begins(const struct train_ranks *r, const char *what)
+{
+    cluster_watch_at(r->watch, what);
+    return cluster_span_begin(r->cluster);
+}
+static inline void train_ends(const struct train_ranks *r, double begin_s, const char *what)
+{
+    cluster_span_end(r->cluster, begin_s, what);
+}
+
 /* ------------------------------------------------------------------ train_timeline.c */
 
 struct train_timeline {

@@ -123,21 +123,19 @@ struct work {
 
 static void forward(struct train_passes *p, const struct work *w, int64_t i)
 {
-    cluster_watch_at(p->ranks->watch, "forward");
-    double begin_s = cluster_span_begin(p->ranks->cluster);
+    double begin_s = train_begins(p->ranks, "forward");
     model_stage_forward(p->model, p->slots[i % p->depth], &w->b[i], p->forth[IN], p->forth[OUT],
                         w->s);
-    cluster_span_end(p->ranks->cluster, begin_s, "forward");
+    train_ends(p->ranks, begin_s, "forward");
 }
 
 static void backward(struct train_passes *p, const struct work *w, int64_t i)
 {
     struct model_stage_grad g = {w->scale, i == 0, p->back[IN], p->back[OUT]};
-    cluster_watch_at(p->ranks->watch, "backward");
-    double begin_s = cluster_span_begin(p->ranks->cluster);
+    double begin_s = train_begins(p->ranks, "backward");
     if (i + 1 == w->n) train_reduce_begin(p->reduce, model_gradients(p->model));
     model_stage_backward(p->model, p->slots[i % p->depth], &w->b[i], &g, w->s);
-    cluster_span_end(p->ranks->cluster, begin_s, "backward");
+    train_ends(p->ranks, begin_s, "backward");
 }
 
 static int run(struct train_passes *p, const struct work *w, struct error *e)
@@ -169,10 +167,9 @@ int train_passes_train(struct train_passes *p, const struct model_batch *b, int6
 {
     struct work w = {b, n, scale, s};
     int rc = run(p, &w, e);
-    cluster_watch_at(p->ranks->watch, "sum+of+gradients");
-    double begin_s = cluster_span_begin(p->ranks->cluster);
+    double begin_s = train_begins(p->ranks, "sum+of+gradients");
     int summed = train_reduce_end(p->reduce, rc < 0 ? NULL : e);
-    cluster_span_end(p->ranks->cluster, begin_s, "wait");
+    train_ends(p->ranks, begin_s, "wait");
     return rc < 0 ? rc : summed;
 }
 

@@ -226,11 +226,10 @@ void train_session_close(struct train_session *s)
 static int accumulate_gradients(struct train_session *s, double *data_s, struct error *e)
 {
     struct train_data *d = &s->data;
-    double start_s = time_now_s(), begin_s = cluster_span_begin(s->ranks.cluster);
-    cluster_watch_at(s->ranks.watch, "data");
+    double begin_s = train_begins(&s->ranks, "data"), start_s = time_now_s();
     int rc = train_data_next(d, e);
     *data_s = time_now_s() - start_s;
-    cluster_span_end(s->ranks.cluster, begin_s, "data");
+    train_ends(&s->ranks, begin_s, "data");
     TRY(train_ranks_settle(&s->ranks, rc, e));
     for (int64_t i = 0; i < d->n; i++)
         d->batches[i].balance = s->c.balance == TRAIN_BALANCE_QUANTILE;
@@ -305,10 +304,9 @@ static void apply_update(struct train_session *s, double norm, double lr_fractio
     double clip = s->c.grad_clip;
     double scale = clip > 0 ? fmin(1, clip / (norm + 1e-6)) : 1;
     s->updates++;
-    cluster_watch_at(s->ranks.watch, "update");
-    double begin_s = cluster_span_begin(s->ranks.cluster);
+    double begin_s = train_begins(&s->ranks, "update");
     train_optim_step(s->optim, lr_fraction, s->updates, scale);
-    cluster_span_end(s->ranks.cluster, begin_s, "update");
+    train_ends(&s->ranks, begin_s, "update");
     if (s->reduce.zero > 0) train_reduce_gather_ahead(&s->reduce, s->model);
     if (s->c.balance == TRAIN_BALANCE_BIAS) step_router_bias(s);
     if (s->c.balance == TRAIN_BALANCE_QUANTILE) follow_batch_bias(s);
@@ -316,11 +314,10 @@ static void apply_update(struct train_session *s, double norm, double lr_fractio
 
 static int measure_norm(struct train_session *s, double *norm, struct error *e)
 {
-    cluster_watch_at(s->ranks.watch, "norm");
-    double begin_s = cluster_span_begin(s->ranks.cluster);
+    double begin_s = train_begins(&s->ranks, "norm");
     if (s->ranks.size > 1) {
         TRY(train_reduce_norm(&s->reduce, s->compute, norm, e));
-        cluster_span_end(s->ranks.cluster, begin_s, "norm");
+        train_ends(&s->ranks, begin_s, "norm");
         return 0;
     }
     *norm = sqrt(compute_sum_squares(s->compute, model_gradients(s->model), s->params.total));

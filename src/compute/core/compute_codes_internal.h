@@ -101,28 +101,13 @@ static inline void codes_set(int bits, uint8_t *codes, int64_t k, int64_t j, uns
     }
 }
 
-/* IEEE binary16: 1 sign, 5 exponent, 10 fraction bits. A subnormal is fraction * 2^-24. */
-static inline float codes_half(uint16_t x)
-{
-    uint32_t sign = (uint32_t)(x & 0x8000) << 16, exponent = x >> 10 & 31, fraction = x & 1023;
-    uint32_t bits = sign | (exponent + 112) << 23 | fraction << 13;
-    float f;
-    if (exponent == 0) {
-        f = (float)fraction * 0x1p-24f;
-        return sign ? -f : f;
-    }
-    if (exponent == 31) bits = sign | 0x7f800000u | fraction << 13;
-    memcpy(&f, &bits, sizeof f);
-    return f;
-}
-
 /* Scale and least value of code k of row j. */
 static inline float codes_scale(const struct compute_codes *f, const struct codes_band *b,
                                 int64_t k, int64_t j)
 {
     int64_t at = k / compute_codes_block(f) * COMPUTE_BAND + j;
-    if (!f->shared) return codes_half(b->scales[at]);
-    return codes_half(b->scales[k / CODES_SHARED * COMPUTE_BAND + j]) *
+    if (!f->shared) return half_load(b->scales[at]);
+    return half_load(b->scales[k / CODES_SHARED * COMPUTE_BAND + j]) *
            (float)(int8_t)b->scale_steps[at];
 }
 
@@ -131,9 +116,8 @@ static inline float codes_least(const struct compute_codes *f, const struct code
 {
     int64_t at = k / compute_codes_block(f) * COMPUTE_BAND + j;
     if (!f->least) return 0;
-    if (!f->shared) return codes_half(b->leasts[at]);
-    return -(codes_half(b->leasts[k / CODES_SHARED * COMPUTE_BAND + j]) *
-             (float)b->least_steps[at]);
+    if (!f->shared) return half_load(b->leasts[at]);
+    return -(half_load(b->leasts[k / CODES_SHARED * COMPUTE_BAND + j]) * (float)b->least_steps[at]);
 }
 
 #endif
