@@ -42,7 +42,7 @@ const char *const compute_machine_op_names[] = {"seam_forward",
 struct bench {
     compute_t *c;
     enum compute_dtype dtype;
-    char *act[ROTATE][2];
+    char *act[ROTATE][3]; /* what a product takes, makes, and makes of that for its input */
     float *f[4];
     int32_t *index;
     uint32_t *ids;
@@ -62,6 +62,7 @@ static const struct compute_machine_product shapes[] = {
     {ROWS, 1280, 640, 1},     {2048, 640, 2560, 8}};
 
 enum { MAX_ACT = ROWS * 2560, MAX_F32 = HEAD_ROWS * 8192 };
+enum { BLOCK = 1 << 20, OP_ACT = 4 * BLOCK /* of an activation, what the other operations use */ };
 
 /* ------------------------------------------------------------------ linear layers */
 
@@ -104,11 +105,11 @@ static void layer_close(size_t i, struct layer *l)
 
 static void layer_once(struct bench *b, struct layer *l, double t[3])
 {
-    void *x = b->act[b->turn][0], *y = b->act[b->turn][1];
+    void *x = b->act[b->turn][0], *y = b->act[b->turn][1], *dx = b->act[b->turn][2];
     double t0 = time_now_s();
     compute_linear_forward(l->linear, l->offset, x, y, b->dtype);
     double t1 = time_now_s();
-    compute_linear_backward_input(l->linear, l->offset, y, x, b->dtype);
+    compute_linear_backward_input(l->linear, l->offset, y, dx, b->dtype);
     double t2 = time_now_s();
     compute_linear_backward_weight(l->linear, l->offset, y, x, false);
     double t3 = time_now_s();
@@ -347,13 +348,34 @@ static void fill(float *x, size_t n)
         x[i] = 0.01f * (float)(i % 17) + 0.01f;
 }
 
+static void fill_task(void *ctx, size_t task, int thread)
+{
+    struct bench *b = ctx;
+    (void)thread;
+    float *f = b->f[task / (MAX_F32 / BLOCK)];
+    fill(f + task % (MAX_F32 / BLOCK) * BLOCK, BLOCK);
+}
+
+/* Values of a usual size in the first n numbers of each activation, and in all of f. Operations work
+ * on each other's results: without this they shrink from one to the next until they are denormal,
+ * which some CPUs add and multiply twenty times slower, and which no training step has. */
+static void refresh_operands(struct bench *b, size_t n)
+{
+    pool_run(compute_pool(b->c), (size_t)ARRAY_LEN(b->f) * (MAX_F32 / BLOCK), fill_task, b);
+    for (int i = 0; i < ROTATE; i++)
+        for (int k = 0; k < 3; k++)
+            for (size_t at = 0; at < n; at += BLOCK)
+                compute_to_act(b->c, b->f[0], BLOCK,
+                               b->act[i][k] + at * compute_dtype_size(b->dtype));
+}
+
 /* On failure what was opened stays for bench_close. */
 static int bench_open(compute_t *c, struct bench *b, struct error *e)
 {
     *b = (struct bench){.c = c, .dtype = compute_act_dtype(c)};
     b->threads = pool_threads(compute_pool(c));
     for (int i = 0; i < ROTATE; i++)
-        for (int k = 0; k < 2; k++) {
+        for (int k = 0; k < 3; k++) {
             b->act[i][k] = mem_map((size_t)MAX_ACT * sizeof(float));
             if (!b->act[i][k])
                 return error_set(e, "not enough memory for the arrays to measure on");
@@ -361,15 +383,10 @@ static int bench_open(compute_t *c, struct bench *b, struct error *e)
     for (int i = 0; i < 4; i++) {
         b->f[i] = mem_map((size_t)MAX_F32 * sizeof(float));
         if (!b->f[i]) return error_set(e, "not enough memory for the arrays to measure on");
-        fill(b->f[i], MAX_F32);
     }
     b->newton = mem_alloc((size_t)b->threads * NEWTON_FLOATS * sizeof(float));
     fill(b->newton, (size_t)b->threads * NEWTON_FLOATS);
-    for (int i = 0; i < ROTATE; i++)
-        for (int k = 0; k < 2; k++)
-            for (size_t at = 0; at < MAX_ACT; at += 1 << 20)
-                compute_to_act(c, b->f[0], 1 << 20,
-                               b->act[i][k] + at * compute_dtype_size(b->dtype));
+    refresh_operands(b, MAX_ACT);
     b->index = mem_calloc(8 * ROWS, sizeof *b->index);
     b->ids = mem_calloc(HEAD_ROWS, sizeof *b->ids);
     for (int i = 0; i < 4 * ROWS; i++)
@@ -385,7 +402,7 @@ static int bench_open(compute_t *c, struct bench *b, struct error *e)
 static void bench_close(struct bench *b)
 {
     for (int i = 0; i < ROTATE; i++)
-        for (int k = 0; k < 2; k++)
+        for (int k = 0; k < 3; k++)
             if (b->act[i][k]) mem_unmap(b->act[i][k], (size_t)MAX_ACT * sizeof(float));
     for (int i = 0; i < 4; i++)
         if (b->f[i]) mem_unmap(b->f[i], (size_t)MAX_F32 * sizeof(float));
@@ -413,11 +430,13 @@ static void measure_rounds(struct bench *b, int rounds, bool show_progress,
         progress_init(&progress, b->dtype == COMPUTE_BF16 ? "measure bf16" : "measure fp32",
                       "operations", (double)each * (rounds + 1));
     for (int round = -1; round < rounds; round++) { /* the first one warms up */
+        refresh_operands(b, MAX_ACT);
         for (size_t i = 0; i < ARRAY_LEN(shapes); i++) {
             layer_run(b, &layers[i], round);
             if (show_progress) progress_update(&progress, ++done);
         }
         for (int op = 0; op < COMPUTE_N_OPS; op++) {
+            refresh_operands(b, OP_ACT);
             double s = op_run(b, op, layers);
             if (round >= 0) ops[op][round] = s;
             if (show_progress) progress_update(&progress, ++done);
