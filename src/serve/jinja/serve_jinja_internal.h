@@ -25,8 +25,8 @@ struct jinja_text {
     uint8_t *user; /* [size] 1: the byte came from `given` */
     size_t size;
 };
-/* Variables are the members of both objects: of `given` every string is a user's, but the names of
- * roles; *out lives in *a. */
+/* Variables are the members of both objects: of `given` every string is a user's, but the known names
+ * of roles where a member "role" has one; *out lives in *a. */
 int jinja_render(const jinja_t *t, const json_t *trusted, const json_t *given, struct arena *a,
                  struct jinja_text *out, struct error *e);
 

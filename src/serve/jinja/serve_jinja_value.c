@@ -417,10 +417,16 @@ static int string_from_json(struct jinja_run *r, const char *s, size_t n, bool u
     return 0;
 }
 
-/* A role names a place in the template, of which the caller has made sure that there are few. */
-static bool is_role(const char *key)
+/* A role's name becomes part of a control token in some templates ("<|user|>"). Only names that are
+ * known are the template's; whatever else somebody calls a role is a user's text. */
+static bool is_role(const char *key, const json_t *value)
 {
-    return strcmp(key, "role") == 0;
+    static const char *const names[] = {"system",    "developer", "user",
+                                        "assistant", "tool",      "function"};
+    const char *name = json_string_value(value);
+    for (size_t i = 0; name && i < ARRAY_LEN(names) && strcmp(key, "role") == 0; i++)
+        if (strcmp(names[i], name) == 0 && strlen(name) == json_string_length(value)) return true;
+    return false;
 }
 
 static int map_from_json(struct jinja_run *r, const json_t *j, bool user, struct jinja_value *out)
@@ -434,7 +440,7 @@ static int map_from_json(struct jinja_run *r, const json_t *j, bool user, struct
     {
         struct jinja_member *m = &out->map->members[out->map->count++];
         TRY(string_from_json(r, key, strlen(key), user, &m->key));
-        TRY(jinja_from_json(r, item, user && !is_role(key), &value));
+        TRY(jinja_from_json(r, item, user && !is_role(key, item), &value));
         m->value = value;
     }
     return 0;
