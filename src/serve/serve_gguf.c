@@ -21,13 +21,28 @@ enum piece_type { NORMAL = 1, UNKNOWN, CONTROL, USER, UNUSED, BYTE };
     "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}" digits \
     "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
 
+/* Letters of deepseek-llm: those of scripts that know upper case. */
+#define CASED_LETTERS                                                                  \
+    "A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶͷͻ-ͽͿΆΈ-ΊΌΎ-ΡΣ-ϵϷ-ҁ"   \
+    "Ҋ-ԯԱ-ՖႠ-ჅᎠ-Ᏽᏸ-ᏽᲐ-ᲺᲽ-Ჿᴀ-ᴫᵫ-ᵷᵹ-ᶚḀ-ἕἘ-Ἕ" \
+    "ἠ-ὅὈ-Ὅὐ-ὗὙὛὝὟ-ώᾀ-ᾴᾶ-ᾼιῂ-ῄῆ-ῌῐ-ΐ"      \
+    "ῖ-Ίῠ-Ῥῲ-ῴῶ-ῼℂℇℊ-ℓℕℙ-ℝℤΩℨK-ℭℯ-ℴℹ"    \
+    "ℼ-ℿⅅ-ⅉⅎↃↄⰀ-ⱻⱾ-ⳤⳫ-ⳮⳲⳳꙀ-ꙭꚀ-ꚛꜢ-ꝯꝱ-ꞇ"   \
+    "Ꞌ-ꞎꭰ-ꮿﬀ-ﬆﬓ-ﬗＡ-Ｚａ-ｚ𐐀-𐑏𐒰-𐓓𐓘-𐓻𐲀-𐲲"   \
+    "𐳀-𐳲𑢠-𑣟𞤀-𞥃"
+#define HAN_AND_MORE "[一-龥ࠀ-一가-\xed\x9f\xbf]+"
+#define QWEN35_WORDS                                                            \
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?[\\p{L}\\p{M}]+|\\p{N}" \
+    "| ?[^\\s\\p{L}\\p{M}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+#define FALCON_MARKS "[\\p{P}\\$\\+<=>\\^~\\|`]+"
+
 /* Cuts one after the other. */
 static const struct {
     const char *name;
-    const char *patterns[3];
+    const char *patterns[6];
     bool whole_words; /* a word that is a piece is taken whole */
 } cuts[] = {
-    {"default", {GPT2_WORDS}, false},
+    {"default", {"[\\p{P}\\$\\+<=>\\^~\\|]+", GPT2_WORDS, "\\p{N}+", "[0-9][0-9][0-9]"}, false},
     {"gpt-2", {GPT2_WORDS}, false},
     {"smollm", {"\\p{N}", GPT2_WORDS}, false},
     {"starcoder", {"\\p{N}", GPT2_WORDS}, false},
@@ -37,6 +52,18 @@ static const struct {
     {"llama3", {LLAMA3_WORDS("{1,3}")}, true},
     {"llama-v3", {LLAMA3_WORDS("{1,3}")}, true},
     {"qwen2", {LLAMA3_WORDS("")}, false},
+    {"deepseek-r1-qwen", {LLAMA3_WORDS("")}, false},
+    {"stablelm2", {LLAMA3_WORDS("")}, false},
+    {"qwen35", {QWEN35_WORDS}, false},
+    {"mpt", {GPT2_WORDS}, false},
+    {"olmo", {GPT2_WORDS}, false},
+    {"phi-2", {GPT2_WORDS}, false},
+    {"falcon", {FALCON_MARKS, GPT2_WORDS, "[0-9][0-9][0-9]"}, false},
+    {"deepseek-coder", {"[\\r\\n]", "\\s?\\p{L}+", "\\s?\\p{P}+", HAN_AND_MORE, "\\p{N}"}, false},
+    {"deepseek-llm",
+     {"[\\r\\n]", "\\s?[" CASED_LETTERS "]+", "\\s?[!-/:-~！-／：-～‘-‟\xe3\x80\x80-。]+", "\\s+$",
+      HAN_AND_MORE, "\\p{N}+"},
+     false},
 };
 
 static const struct gguf_value *find(const struct gguf *g, const char *key)
@@ -248,7 +275,7 @@ static int spm_text(const struct gguf *g, const char *name, struct str *out, str
     const struct gguf_value *tokens = find(g, "tokens"), *types = find(g, "token_type");
     const struct gguf_value *scores = find(g, "scores");
     struct str part = {0};
-    size_t at = 0, bytes = 0;
+    size_t at = 0, bytes = 0, unknown = 0;
     if (!gguf_is_numbers(scores) || scores->count != tokens->count)
         return error_set(e, "%s: 'tokenizer.ggml.scores' is missing, or does not fit the tokens",
                          name);
@@ -257,7 +284,11 @@ static int spm_text(const struct gguf *g, const char *name, struct str *out, str
         str_clear(&part);
         put_bytes(&part, 1, t.data, t.size);
         put_float(&part, 2, (float)gguf_number_of(scores, i));
-        put_number(&part, 3, type_of(types, i));
+        /* Only one piece may stand for what is unknown; tokens that were added later are marked so,
+         * too. */
+        enum piece_type type = type_of(types, i);
+        if (type == UNKNOWN && unknown++ > 0) type = CONTROL;
+        put_number(&part, 3, type);
         bytes += type_of(types, i) == BYTE;
         put_bytes(out, 1, part.data, part.len);
     }

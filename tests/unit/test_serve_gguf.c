@@ -1,6 +1,7 @@
 /* Tests of a model in one GGUF file: it gives the bits that the same weights give from a folder; its
  * tokenizer and template are used; what it asks for and is not done is refused. */
 #include "gguf_file.h"
+#include "serve/serve_gguf_internal.h"
 #include "test_cmocka.h"
 
 static void open_bytes(const struct str *bytes, struct serve_model *m, int *rc, struct error *e)
@@ -306,11 +307,98 @@ static void slowed_rotations(void **unused)
     str_fini(&none);
 }
 
+/* The lines of a vocabulary's .out are the ids of the texts of its .inp. */
+static void check_texts(const char *path, const tokenizer_t *t)
+{
+    static const char between[] = "\n__ggml_vocab_test__\n";
+    struct error e = {0};
+    struct str name = {0};
+    char *texts, *wanted;
+    size_t size, n = 0;
+    str_printf(&name, "%s.inp", path);
+    assert_ok(file_read(name.data, 1 << 20, &texts, &size, &e), e);
+    str_clear(&name);
+    str_printf(&name, "%s.out", path);
+    assert_ok(file_read(name.data, 1 << 20, &wanted, &size, &e), e);
+    tokenizer_scratch_t *scratch = tokenizer_scratch_new(t);
+    char *line = wanted;
+    for (char *text = texts; text && line && *line; n++) {
+        char *end = strstr(text, between), *line_end = strchr(line, '\n');
+        size_t length = end ? (size_t)(end - text) : strlen(text);
+        struct token_array ids = {0};
+        struct str got = {0};
+        tokenizer_encode(t, scratch, text, length, 0, &ids);
+        str_reserve(&got, 1);
+        for (size_t i = 0; i < ids.count; i++)
+            str_printf(&got, " %u", ids.ids[i]);
+        if (line_end) *line_end = '\0';
+        line += strspn(line, " ");
+        const char *ours = got.data + strspn(got.data, " ");
+        if (strcmp(ours, line) != 0)
+            fail_msg("%s, text %zu '%.*s': %s instead of %s", path, n, (int)length, text, ours,
+                     line);
+        token_array_fini(&ids);
+        str_fini(&got);
+        text = end ? end + strlen(between) : NULL;
+        line = line_end ? line_end + 1 : NULL;
+    }
+    assert_true(n > 40);
+    tokenizer_scratch_free(scratch);
+    str_fini(&name);
+    mem_free(texts);
+    mem_free(wanted);
+}
+
+/* llama.cpp's vocabularies (its folder models/, whose ggml-vocab-NAME.gguf have texts and ids beside
+ * them): every one that is read gives those ids; the others are refused by name. */
+static void published_vocabularies(void **unused)
+{
+    static const char *const refused[] = {"bert", "gemma4"};
+    const char *dir = getenv("COLOSSUS_VOCABULARIES");
+    struct arena a = {0};
+    struct error e = {0};
+    char **names;
+    size_t count, read = 0;
+    (void)unused;
+    if (!dir) {
+        print_message("skip: COLOSSUS_VOCABULARIES=FOLDER of llama.cpp's models\n");
+        skip();
+    }
+    assert_ok(file_list_dir(dir, &a, &names, &count, &e), e);
+    for (size_t i = 0; i < count; i++) {
+        const char *path = file_join(&a, dir, names[i]);
+        struct gguf g;
+        tokenizer_t *t;
+        if (!strstr(names[i], "ggml-vocab-") || strcmp(strrchr(names[i], '.'), ".gguf") != 0 ||
+            !file_exists(arena_printf(&a, "%s.inp", path)))
+            continue;
+        assert_ok(gguf_open(path, &g, &e), e);
+        int rc = serve_gguf_tokenizer(&g, names[i], &t, &e);
+        gguf_close(&g);
+        if (rc == 0) {
+            check_texts(path, t);
+            tokenizer_free(t);
+            read++;
+            continue;
+        }
+        bool known = false;
+        for (size_t k = 0; k < ARRAY_LEN(refused); k++)
+            known = known || strstr(e.text, refused[k]);
+        if (!known) fail_msg("%s", e.text);
+        print_message("refused: %s\n", e.text);
+    }
+    print_message("%zu vocabularies give llama.cpp's ids\n", read);
+    assert_true(read > 0);
+    arena_fini(&a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(the_same_as_a_folder),
-                                       cmocka_unit_test(what_is_refused), cmocka_unit_test(grok),
+                                       cmocka_unit_test(what_is_refused),
+                                       cmocka_unit_test(grok),
                                        cmocka_unit_test(weights_in_blocks),
-                                       cmocka_unit_test(slowed_rotations)};
+                                       cmocka_unit_test(slowed_rotations),
+                                       cmocka_unit_test(published_vocabularies)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
