@@ -296,7 +296,9 @@ static int generate(const struct option_line *l, void *options, struct error *e)
                                .threads = o->threads,
                                .B = 1,
                                .T = 1};
-    if (o->plan) return cmd_model_plan(l->rest[0], l->arena, &so, o->sequences, o->json, e);
+    if (o->plan)
+        return cmd_model_plan(l->rest[0], l->arena, &so, (struct serve_texts){o->sequences, 0},
+                              o->json, e);
     TRY(read_prompt(o, &prompt, &size, e));
     struct serve_model m;
     serve_session_t *s = NULL;

@@ -36,7 +36,7 @@ int cmd_model_open(const char *path, struct arena *a, struct serve_options *so,
 }
 
 int cmd_model_plan(const char *path, struct arena *a, const struct serve_options *so,
-                   int64_t n_sequences, bool json, struct error *e)
+                   struct serve_texts texts, bool json, struct error *e)
 {
     static const char *const heads[] = {"memory", "bytes"};
     struct train_model_paths paths;
@@ -48,10 +48,9 @@ int cmd_model_plan(const char *path, struct arena *a, const struct serve_options
         TRY(train_find_model(path, a, &paths, e));
         with.config = paths.config;
     }
-    TRY(serve_model_plan(&with, n_sequences, &p, e));
-    const char *sequences =
-        arena_printf(a, "keys and values, %lld x %lld tokens", (long long)n_sequences,
-                     (long long)p.config.context_length);
+    TRY(serve_model_plan(&with, texts, &p, e));
+    const char *sequences = arena_printf(a, "keys and values, %lld x %lld tokens",
+                                         (long long)texts.sequences, (long long)p.context);
     p.rows[p.n_rows++] = (struct model_memory){sequences, p.decoder_bytes};
     if (json) {
         json_t *table = json_array();

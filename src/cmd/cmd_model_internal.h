@@ -10,8 +10,8 @@
  * while it is opened; then the run is looked through again. */
 int cmd_model_open(const char *path, struct arena *a, struct serve_options *so,
                    struct serve_model *m, struct error *e);
-/* Prints the memory that it and so many sequences that fill its context take. */
+/* Prints the memory that it and so many sequences of such a length take. */
 int cmd_model_plan(const char *path, struct arena *a, const struct serve_options *so,
-                   int64_t n_sequences, bool json, struct error *e);
+                   struct serve_texts texts, bool json, struct error *e);
 
 #endif

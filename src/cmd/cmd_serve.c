@@ -59,7 +59,7 @@ static const struct option rows[] = {
     CMD_INT("threads", 0, threads, NULL, "0", 0, 1024, "how many to use; 0: one per processor"),
     CMD_FLAG("plan", 0, plan,
              "say how much memory the model and --parallel texts that fill the "
-             "context take, and stop"),
+             "context (--context, or the model's) take, and stop"),
     CMD_FLAG("json", 0, json, "with --plan: as JSON"),
 };
 #undef AT
@@ -70,8 +70,8 @@ const struct option_table cmd_serve_table = {
     "serve a model over HTTP to OpenAI's clients",
     "MODEL is a run folder, a checkpoint, a folder with config.json and weights, or a GGUF file\n"
     "of the families llama and grok.\n"
-    "Clients are told the address, with /v1 behind it. What is written for one is the same, bit\n"
-    "for bit, whoever else is served.\n\n"
+    "Clients are told the address, with /v1 behind it; a browser finds a page to talk in there,\n"
+    "without /v1. What is written for one is the same, bit for bit, whoever else is served.\n\n"
     "  colossus serve runs/fortunes\n"
     "  colossus serve model.gguf --port 9000 --api-key-file keys --cors https://example.org\n"
     "  curl 127.0.0.1:8080/v1/chat/completions -d '{\"messages\": [{\"role\": \"user\", "
@@ -202,7 +202,9 @@ static int serve(const struct option_line *l, void *options, struct error *e)
         error_set_code(e, ERROR_USAGE, "one MODEL is needed, %d given", l->n_rest);
         return error_hint(e, "colossus serve runs/fortunes");
     }
-    if (o->plan) return cmd_model_plan(l->rest[0], l->arena, &so, o->parallel, o->json, e);
+    if (o->plan)
+        return cmd_model_plan(l->rest[0], l->arena, &so,
+                              (struct serve_texts){o->parallel, o->context}, o->json, e);
     block_signals(&set);
     TRY(cmd_model_open(l->rest[0], l->arena, &so, &m, e));
     int rc = run(&m, l, o, &set, e);

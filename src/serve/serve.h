@@ -46,16 +46,21 @@ int serve_model_open(const struct serve_options *o, struct serve_model *m, struc
 void serve_model_close(struct serve_model *m);
 
 /* What a model takes, without opening its weights: the memory table, keys and values of so many
- * sequences that fill the context, and the format of the weights. */
+ * sequences of `context` tokens each (0, or more than the model's: the model's), and the format of
+ * the weights. */
 enum { SERVE_PLAN_ROWS = 16 };
 struct serve_plan {
     struct model_config config;
     struct model_memory rows[SERVE_PLAN_ROWS];
     size_t n_rows, decoder_bytes;
-    double bytes; /* all of it */
+    int64_t context; /* of each sequence */
+    double bytes;    /* all of it */
 };
-int serve_model_plan(const struct serve_options *o, int64_t sequences, struct serve_plan *out,
-                     struct error *e);
+struct serve_texts {
+    int64_t sequences, context;
+};
+int serve_model_plan(const struct serve_options *o, struct serve_texts texts,
+                     struct serve_plan *out, struct error *e);
 
 /* ------------------------------------------------------------------ sampling */
 

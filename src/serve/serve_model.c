@@ -220,7 +220,7 @@ static int open_parts(const struct serve_options *o, struct serve_model *m, stru
 }
 
 /* g: of the file, or NULL. */
-static int plan(const struct serve_options *o, const struct gguf *g, int64_t sequences,
+static int plan(const struct serve_options *o, const struct gguf *g, struct serve_texts texts,
                 struct serve_plan *out, struct error *e)
 {
     compute_t *compute;
@@ -232,7 +232,9 @@ static int plan(const struct serve_options *o, const struct gguf *g, int64_t seq
     struct model_options mo = {.compute = compute, .B = 1, .T = 1, .shard = {0, 1, 0, 1}};
     if (g) mo.codes_of = gguf_tensor_codes;
     mo.codes_ctx = g;
-    double positions = (double)sequences * (double)out->config.context_length;
+    out->context = out->config.context_length;
+    if (texts.context > 0) out->context = MIN(out->context, texts.context);
+    double positions = (double)texts.sequences * (double)out->context;
     out->n_rows = model_plan_memory(&out->config, &mo, out->rows, ARRAY_LEN(out->rows) - 1);
     out->decoder_bytes = model_plan_decoder(&out->config, &mo, (int64_t)fmin(positions, 1e12));
     compute_free(compute);
@@ -242,14 +244,14 @@ static int plan(const struct serve_options *o, const struct gguf *g, int64_t seq
     return 0;
 }
 
-int serve_model_plan(const struct serve_options *o, int64_t sequences, struct serve_plan *out,
-                     struct error *e)
+int serve_model_plan(const struct serve_options *o, struct serve_texts texts,
+                     struct serve_plan *out, struct error *e)
 {
     struct gguf g;
     *out = (struct serve_plan){0};
-    if (!gguf_is(o->config)) return plan(o, NULL, sequences, out, e);
+    if (!gguf_is(o->config)) return plan(o, NULL, texts, out, e);
     TRY(gguf_open(o->config, &g, e));
-    int rc = plan(o, &g, sequences, out, e);
+    int rc = plan(o, &g, texts, out, e);
     gguf_close(&g);
     return rc;
 }

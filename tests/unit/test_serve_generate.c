@@ -359,7 +359,7 @@ static void test_plan_is_what_is_taken(void **state)
     struct serve_options o = {
         .config = fix.config, .precision = SERVE_PRECISION_FP32, .threads = 1, .B = 1, .T = 1};
     fixture_open(&fix, 1, 1, 1, &m);
-    if (serve_model_plan(&o, 3, &p, &e) < 0) fail_msg("%s", e.text);
+    if (serve_model_plan(&o, (struct serve_texts){3, 0}, &p, &e) < 0) fail_msg("%s", e.text);
     size_t decoder = model_decoder_bytes(m.model, 3 * m.config.context_length);
     assert_int_equal(p.decoder_bytes, decoder);
     assert_true(p.bytes == m.bytes + (double)decoder && m.bytes > 0);
@@ -369,7 +369,7 @@ static void test_plan_is_what_is_taken(void **state)
     assert_true(sum == p.bytes);
     serve_model_close(&m);
     o.config = "/nowhere/config.json";
-    assert_true(serve_model_plan(&o, 1, &p, &e) < 0);
+    assert_true(serve_model_plan(&o, (struct serve_texts){1, 0}, &p, &e) < 0);
 }
 
 static void test_prompt_errors(void **state)
