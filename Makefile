@@ -97,6 +97,9 @@ $(B)/%.o: src/%.c | $(B)/found
 	@mkdir -p $(@D)
 	$(call say,cc,$<) $(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
+# Pages are assembled in as they are.
+$(B)/http/http_files.o: $(wildcard web/*)
+
 # The commit goes into one object, which is compiled anew when it changes. An archive, or a folder
 # within somebody else's repository, has none.
 $(B)/commit: FORCE

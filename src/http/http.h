@@ -59,6 +59,12 @@ void http_stream_end(http_request_t *r);
 void http_event(http_request_t *r, const char *name, const char *data, size_t size);
 void http_event_comment(http_request_t *r, const char *text);
 
+/* ------------------------------------------------------------------ pages (http_files.c) */
+
+/* Answers with the file of web/ of that name ("chat.html"), which is part of the program, under a
+ * policy that lets a page load and ask nothing else; false, and no answer, where there is none. */
+bool http_reply_file(http_request_t *r, const char *name);
+
 /* ------------------------------------------------------------------ the server (http_server.c) */
 
 typedef void http_handler(void *ctx, http_request_t *r);
@@ -93,6 +99,7 @@ struct http_options {
     size_t n_origins;
     const char *certificate, *private_key; /* paths of PEM files; NULL: no TLS */
     size_t max_body;                       /* bytes; 0: 16 MiB */
+    size_t max_bodies;                     /* of all requests at once; 0: 256 MiB */
     int max_connections;                   /* 0: 1,024 */
     double request_s;                      /* time for a request to come in; 0: 30 s */
     /* How errors of the server itself look (404, 405, 401, 413): writes the body of the answer. NULL:

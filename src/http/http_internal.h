@@ -26,8 +26,8 @@ struct http_request {
     const char *why;
     double began_s;
     struct arena arena;
-    struct str body;
-    bool started; /* the handler was called */
+    struct str body; /* its bytes count among the server's */
+    bool started;    /* the handler was called */
 
     pthread_mutex_t lock;
     struct MHD_Connection *connection; /* NULL once it is done with the request */
@@ -64,6 +64,7 @@ struct http_server {
     size_t n_requests;
     uint64_t number;
     atomic_bool quiet, stopping;
+    atomic_size_t body_bytes; /* of all requests that are there */
     pthread_t watcher;
     bool watching;
     char *certificate, *private_key; /* PEM */

@@ -81,6 +81,7 @@ void http_request_hold(http_request_t *r)
 static void request_free(http_request_t *r)
 {
     struct http_server *s = r->server;
+    s->body_bytes -= r->body.len;
     pthread_mutex_lock(&s->lock);
     if (r->previous) r->previous->next = r->next;
     if (s->requests == r) s->requests = r->next;

@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #define MAX_BODY        ((size_t)16 << 20)
+#define MAX_BODIES      ((size_t)256 << 20)
 #define MAX_CONNECTIONS 1024
 #define REQUEST_S       30.0
 #define HEADER_BYTES    ((size_t)64 << 10) /* of a connection: headers, and what is on its way out */
@@ -288,6 +289,23 @@ static enum MHD_Result answer_or_wait(http_request_t *r)
     return queue ? http_request_queue(r) : rc;
 }
 
+/* More of the body, unless those of all requests together grow too large: then what there is of this
+ * one is let go, the rest passed over, and the request refused. */
+static void take_body(http_request_t *r, const char *data, size_t size)
+{
+    struct http_server *s = r->server;
+    if (r->status) return;
+    if (s->body_bytes + size > s->o.max_bodies) {
+        r->status = 503;
+        r->why = "too much is being sent to this server at once: try again later";
+        s->body_bytes -= r->body.len;
+        str_fini(&r->body);
+        return;
+    }
+    s->body_bytes += size;
+    str_append(&r->body, data, size);
+}
+
 static enum MHD_Result access_handler(void *cls, struct MHD_Connection *c, const char *path,
                                       const char *method, const char *version, const char *data,
                                       size_t *size, void **con)
@@ -298,7 +316,7 @@ static enum MHD_Result access_handler(void *cls, struct MHD_Connection *c, const
     if (!r) return begin_request(s, c, con, method, path);
     if (*size) {
         if (r->body.len + *size > s->o.max_body) return MHD_NO;
-        if (!r->status) str_append(&r->body, data, *size);
+        take_body(r, data, *size);
         *size = 0;
         return MHD_YES;
     }
@@ -536,6 +554,7 @@ int http_server_new(const struct http_options *o, http_server_t **out, struct er
     struct http_server *s = mem_calloc(1, sizeof(*s));
     s->o = *o;
     if (!s->o.max_body) s->o.max_body = MAX_BODY;
+    if (!s->o.max_bodies) s->o.max_bodies = MAX_BODIES;
     if (s->o.request_s <= 0) s->o.request_s = REQUEST_S;
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->done, NULL);

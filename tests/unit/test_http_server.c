@@ -149,6 +149,31 @@ static void bodies_have_a_limit(void **unused)
     http_server_free(server);
 }
 
+/* What many send at once has a limit too; whoever is beyond it may come again. */
+static void bodies_have_a_limit_together(void **unused)
+{
+    struct state s;
+    http_server_t *server = begin(&s, (struct http_options){.max_bodies = 10});
+    struct str out = {0};
+    (void)unused;
+    int fd = client_connect(http_server_port(server));
+    client_send(fd, "POST /echo HTTP/1.1\r\nContent-Length: 8\r\n" END "\r\n123456");
+    while (http_server_busy(server) == 0)
+        poll(NULL, 0, 5);
+    poll(NULL, 0,
+         100); /* its six bytes have come by then, or the next line shows that they had not */
+    expect(server, "POST /echo HTTP/1.1\r\nContent-Length: 8\r\n" END "\r\n12345678", "503",
+           "too much");
+    client_send(fd, "78");
+    client_read(fd, NULL, &out);
+    assert_contains(out.data, "\r\n\r\n12345678");
+    expect(server, "POST /echo HTTP/1.1\r\nContent-Length: 8\r\n" END "\r\n12345678", "200",
+           "12345678");
+    close(fd);
+    str_fini(&out);
+    http_server_free(server);
+}
+
 static void keys(void **unused)
 {
     static const char *const known[] = {"one", "another"};
@@ -346,6 +371,7 @@ int main(void)
         cmocka_unit_test(routes_and_errors),
         cmocka_unit_test(a_busy_port_is_an_error),
         cmocka_unit_test(bodies_have_a_limit),
+        cmocka_unit_test(bodies_have_a_limit_together),
         cmocka_unit_test(keys),
         cmocka_unit_test(pages_of_other_sites),
         cmocka_unit_test(answers_that_come_later),

@@ -92,11 +92,11 @@ static void metrics(void *ctx, http_request_t *r)
     pthread_mutex_unlock(&s->log_lock);
 #define COUNTER(name, help, value)                                                 \
     {                                                                              \
-        "colossus:" name, help, HTTP_COUNTER, NULL, NULL, (double)(value), NULL, 0 \
+        "colossus_" name, help, HTTP_COUNTER, NULL, NULL, (double)(value), NULL, 0 \
     }
 #define GAUGE(name, help, value)                                                 \
     {                                                                            \
-        "colossus:" name, help, HTTP_GAUGE, NULL, NULL, (double)(value), NULL, 0 \
+        "colossus_" name, help, HTTP_GAUGE, NULL, NULL, (double)(value), NULL, 0 \
     }
     const struct http_metric m[] = {
         COUNTER("prompt_tokens_total", "Prompt tokens read.", f.prompt_tokens),
@@ -118,7 +118,7 @@ static void metrics(void *ctx, http_request_t *r)
         GAUGE("kv_pages", "Pages of keys and values that may be used.", f.pages),
         GAUGE("kv_cache_entries", "Texts in the prefix cache.", f.cache_entries),
         GAUGE("kv_cache_tokens", "Tokens in the prefix cache.", f.cache_tokens),
-        {"colossus:time_to_first_token_seconds", "From a request's coming to its first token.",
+        {"colossus_time_to_first_token_seconds", "From a request's coming to its first token.",
          HTTP_HISTOGRAM, NULL, NULL, first_sum, first, ARRAY_LEN(first)},
     };
 #undef COUNTER
@@ -128,22 +128,19 @@ static void metrics(void *ctx, http_request_t *r)
     str_fini(&out);
 }
 
-static void welcome(void *ctx, http_request_t *r)
+static void page(void *ctx, http_request_t *r)
 {
-    const struct serve_server *s = ctx;
-    struct str out = {0};
-    str_puts(&out, "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n<title>");
-    svg_escape(&out, s->id);
-    str_puts(&out, "</title></head><body><h1>");
-    svg_escape(&out, s->id);
-    str_puts(&out, "</h1>\n<p>This model is served to programs that speak OpenAI's interface. "
-                   "Its address is this page's, with <code>/v1</code> behind it.</p>\n"
-                   "<p><a href=\"/v1/models\">Models</a> &middot; <a href=\"/props\">Settings</a> "
-                   "&middot; <a href=\"/metrics\">Figures</a> &middot; <a "
-                   "href=\"/health\">Health</a></p></body></html>\n");
-    http_add_header(r, "Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'");
-    http_reply(r, 200, "text/html; charset=utf-8", out.data, out.len);
-    str_fini(&out);
+    (void)ctx;
+    CHECK(http_reply_file(r, "chat.html"));
+}
+
+static void page_file(void *ctx, http_request_t *r)
+{
+    struct api_error x;
+    (void)ctx;
+    if (http_reply_file(r, http_rest(r))) return;
+    api_wrong(&x, 404, NULL, "there is nothing at this path");
+    api_reply_error(r, &x);
 }
 
 /* ------------------------------------------------------------------ the log */
@@ -181,7 +178,8 @@ static void log_request(void *ctx, const struct http_record *record)
 /* ------------------------------------------------------------------ beginning and end */
 
 static const struct http_route routes[] = {
-    {"GET", "/", welcome, true},
+    {"GET", "/", page, true},
+    {"GET", "/web/*", page_file, true},
     {"GET", "/health", health, true},
     {"GET", "/v1/health", health, true},
     {"GET", "/v1/models", models, false},
