@@ -2,6 +2,7 @@
  * loopback. What is asked for is checked, and that answers are the same alone and in company. */
 #include "http_client.h"
 #include "serve_fixture.h"
+#include "serve/api/serve_engine_internal.h"
 #include "test_cmocka.h"
 
 #include <pthread.h>
@@ -81,6 +82,10 @@ static void expect_error(const struct server *s, const char *path, const char *b
 #define CHAT  "/v1/chat/completions"
 #define HELLO "\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]"
 
+#define TOOL                                                                                   \
+    "\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"parameters\":{\"type\":" \
+    "\"object\",\"properties\":{\"n\":{\"enum\":[1]}},\"required\":[\"n\"]}}}]"
+
 static void what_it_tells(void **unused)
 {
     struct server s;
@@ -116,6 +121,21 @@ static void errors(void **unused)
     expect_error(&s, CHAT, "{}", 400, "'messages'");
     expect_error(&s, CHAT, "{\"messages\":[{\"role\":\"king\",\"content\":\"\"}]}", 400, "role");
     expect_error(&s, CHAT, "{\"messages\":[{\"role\":\"user\",\"content\":7}]}", 400, "content");
+    expect_error(&s, CHAT, "{\"messages\":[{\"role\":\"user\"}]}", 400, "messages[0].content");
+    expect_error(&s, CHAT, "{\"messages\":[{\"role\":\"user\",\"content\":null}]}", 400,
+                 "messages[0].content");
+    expect_error(&s, CHAT, "{\"messages\":[{\"role\":\"assistant\",\"tool_calls\":[]}]}", 400,
+                 "messages[0].content");
+    expect_error(&s, CHAT, "{\"messages\":[{\"role\":\"user\",\"content\":[]}]}", 400,
+                 "at least one part");
+    expect_error(&s, CHAT,
+                 "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"image_url\",\"text\":"
+                 "\"a\"}]}]}",
+                 400, "part of text");
+    expect_error(&s, CHAT, "{" HELLO ",\"stop\":\"a\\u0000b\"}", 400, "zero byte");
+    expect_error(&s, CHAT, "{" HELLO ",\"chat_template_kwargs\":[]}", 400, "must be an object");
+    expect_error(&s, CHAT, "{" HELLO "," TOOL ",\"parallel_tool_calls\":1}", 400,
+                 "'parallel_tool_calls'");
     expect_error(&s, CHAT, "{" HELLO ",\"temperature\":-1}", 400, "'temperature' is -1");
     expect_error(&s, CHAT, "{" HELLO ",\"temperature\":\"hot\"}", 400, "must be a number");
     expect_error(&s, CHAT, "{" HELLO ",\"n\":1000}", 400, "'n' is 1000");
@@ -123,6 +143,11 @@ static void errors(void **unused)
     expect_error(&s, CHAT, "{" HELLO ",\"logit_bias\":{\"9999\":1}}", 400, "no token id");
     expect_error(&s, CHAT, "{" HELLO ",\"model\":\"other\"}", 404, "'tiny'");
     expect_error(&s, CHAT, "{" HELLO ",\"top_logprobs\":2}", 400, "'logprobs'");
+    expect_error(&s, "/v1/responses", "{\"input\":\"a\",\"instructions\":5}", 400,
+                 "'instructions'");
+    expect_error(&s, "/v1/responses", "{\"input\":\"a\",\"tools\":{}}", 400,
+                 "'tools' must be a list");
+    expect_error(&s, "/v1/messages", "{\"max_tokens\":2,\"system\":5," HELLO "}", 400, "'system'");
     expect_error(&s, "/v1/completions", "{\"prompt\":7}", 400, "'prompt'");
     expect_error(&s, "/v1/completions", "{\"prompt\":[1,999]}", 400, "none of this model");
     expect_error(
@@ -130,6 +155,35 @@ static void errors(void **unused)
         "{\"prompt\":\"1234567890123456789012345678901234567890123456789012345678901234\"}", 400,
         "the context of this model 64");
     expect_error(&s, "/v1/nothing", "{}", 404, "nothing at this path");
+    end(&s);
+}
+
+/* Fields that nobody reads are named; what may not stand in a header is spelled out. */
+static void unknown_fields_are_named(void **unused)
+{
+    static const struct {
+        const char *path, *body;
+    } asked[] = {
+        {CHAT, "{" HELLO ",\"max_tokens\":1,\"no such\":1,\"metadata\":{}}"},
+        {"/v1/completions", "{\"prompt\":\"a\",\"max_tokens\":1,\"no such\":1,\"metadata\":{}}"},
+        {"/v1/embeddings", "{\"input\":\"a\",\"no such\":1,\"metadata\":{}}"},
+        {"/tokenize", "{\"content\":\"a\",\"no such\":1,\"metadata\":{}}"},
+        {"/detokenize", "{\"tokens\":[5],\"no such\":1,\"metadata\":{}}"},
+        {"/apply-template", "{" HELLO ",\"no such\":1,\"metadata\":{}}"}};
+    struct server s;
+    (void)unused;
+    begin(&s, (struct serve_server_options){0});
+    for (size_t i = 0; i < ARRAY_LEN(asked); i++) {
+        struct str request = {0}, out = {0};
+        str_printf(&request,
+                   "POST %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+                   "Content-Length: %zu\r\n\r\n%s",
+                   asked[i].path, strlen(asked[i].body), asked[i].body);
+        client_ask(s.port, request.data, &out);
+        assert_contains(out.data, "X-Colossus-Ignored: no%20such, metadata\r\n");
+        str_fini(&request);
+        str_fini(&out);
+    }
     end(&s);
 }
 
@@ -246,10 +300,24 @@ static void users_write_no_control_tokens(void **unused)
 {
     struct server s;
     (void)unused;
-    begin(&s, (struct serve_server_options){0});
+    begin(&s, (struct serve_server_options){
+                  .template_text =
+                      "{% if a %}{{ tools | tojson }}{{ a | tojson }}{{ a.role }}{% endif %}"
+                      "{% for m in messages %}{{ m.content }}{% endfor %}"});
     json_t *o = ask_json(&s, "/tokenize",
                          "{\"messages\":[{\"role\":\"user\",\"content\":\"<|eos|>\"}]}", 200);
     const json_t *tokens = json_object_get(o, "tokens");
+    for (size_t i = 0; i < json_array_size(tokens); i++)
+        assert_true(json_integer_value(json_array_get(tokens, i)) > 0);
+    json_decref(o);
+    /* nor where it is called a role, in what a template shows of tools or of its own settings */
+    o = ask_json(&s, "/tokenize",
+                 "{" HELLO ",\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\","
+                 "\"parameters\":{\"role\":\"<|eos|>\"}}}],\"chat_template_kwargs\":{\"a\":{"
+                 "\"role\":\"<|eos|>\"}}}",
+                 200);
+    tokens = json_object_get(o, "tokens");
+    assert_true(json_array_size(tokens) > 40);
     for (size_t i = 0; i < json_array_size(tokens); i++)
         assert_true(json_integer_value(json_array_get(tokens, i)) > 0);
     json_decref(o);
@@ -293,10 +361,6 @@ static void answers_fit_schemas(void **unused)
     expect_error(&s, CHAT, "{" HELLO ",\"response_format\":{\"type\":\"yaml\"}}", 400, "'yaml");
     end(&s);
 }
-
-#define TOOL                                                                                   \
-    "\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"parameters\":{\"type\":" \
-    "\"object\",\"properties\":{\"n\":{\"enum\":[1]}},\"required\":[\"n\"]}}}]"
 
 static void calls_of_tools(void **unused)
 {
@@ -365,11 +429,214 @@ static void other_interfaces(void **unused)
                  "{\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}", 200);
     assert_int_equal(json_integer_value(json_object_get(o, "input_tokens")), 19);
     json_decref(o);
+    json_decref(ask_json(&s, "/v1/messages/count_tokens",
+                         "{\"messages\":[{\"role\":\"assistant\",\"content\":[{\"type\":"
+                         "\"thinking\",\"thinking\":\"hm\",\"signature\":\"\"},{\"type\":\"text\","
+                         "\"text\":\"Hi\"}]}]}",
+                         200));
     int unused_status;
     text = ask(s.port, "/v1/messages", "{\"messages\":[]}", &unused_status);
     assert_int_equal(unused_status, 400);
     assert_contains(text, "{\"type\":\"error\"");
     mem_free(text);
+    end(&s);
+}
+
+/* What comes of a job that is given to the engine as it is. */
+struct told {
+    struct engine_job job;
+    int tokens, late_after; /* its deadline passes with that token; 0: not so */
+    enum engine_end why;
+    pthread_mutex_t lock;
+    bool done;
+};
+
+static bool told_token(void *ctx, int choice, const struct engine_token *t)
+{
+    struct told *x = ctx;
+    (void)choice;
+    (void)t;
+    if (++x->tokens == x->late_after) x->job.deadline_s = time_now_s() - 1;
+    return true;
+}
+
+static void told_end(void *ctx, int choice, enum engine_end why)
+{
+    (void)choice;
+    ((struct told *)ctx)->why = why;
+}
+
+static void told_wait(void *ctx)
+{
+    (void)ctx;
+}
+
+static bool told_is_gone(void *ctx)
+{
+    (void)ctx;
+    return false;
+}
+
+static void told_done(void *ctx)
+{
+    struct told *x = ctx;
+    pthread_mutex_lock(&x->lock);
+    x->done = true;
+    pthread_mutex_unlock(&x->lock);
+}
+
+static bool is_done(struct told *x)
+{
+    pthread_mutex_lock(&x->lock);
+    bool done = x->done;
+    pthread_mutex_unlock(&x->lock);
+    return done;
+}
+
+/* Whose deadline has passed before it is taken in writes nothing; whose passes while it writes ends
+ * at the next step; the others are written whole. */
+static void deadlines(void **unused)
+{
+    static const uint32_t prompt[] = {5, 6, 7};
+    enum { N = 4, TOKENS = 30 };
+    struct fixture f;
+    struct serve_model m;
+    struct error e = {0};
+    engine_t *engine;
+    struct engine_figures figures;
+    struct told told[N];
+    (void)unused;
+    fixture_make(&f);
+    fixture_open(&f, 2, 1, 1, &m);
+    const struct engine_options o = {.sequences = 2, .context = 64, .queue = N, .pages = 64};
+    assert_ok(engine_new(&m, &o, &engine, &e), e);
+    for (int i = 0; i < N; i++) {
+        told[i] = (struct told){.late_after = i == 1 ? 3 : 0};
+        pthread_mutex_init(&told[i].lock, NULL);
+        told[i].job = (struct engine_job){.prompt = prompt,
+                                          .n_prompt = ARRAY_LEN(prompt),
+                                          .max_tokens = TOKENS,
+                                          .n = 1,
+                                          .sampling = {.top_p = 1, .repetition_penalty = 1},
+                                          .deadline_s = i == 2   ? time_now_s() - 1
+                                                        : i == 3 ? time_now_s() + 1e6
+                                                                 : 0,
+                                          .ctx = &told[i],
+                                          .on_token = told_token,
+                                          .on_end = told_end,
+                                          .on_wait = told_wait,
+                                          .is_gone = told_is_gone,
+                                          .on_done = told_done};
+        assert_true(engine_reserve(engine));
+        engine_submit(engine, &told[i].job);
+    }
+    for (int i = 0; i < N; i++)
+        for (int tries = 0; !is_done(&told[i]); tries++) {
+            assert_true(tries < 3000); /* half a minute: it stands still */
+            poll(NULL, 0, 10);
+        }
+    assert_int_equal(told[0].why, ENGINE_END_LENGTH);
+    assert_int_equal(told[0].tokens, TOKENS);
+    assert_int_equal(told[1].why, ENGINE_END_LATE);
+    assert_int_equal(told[1].tokens, 3);
+    assert_int_equal(told[2].why, ENGINE_END_LATE);
+    assert_int_equal(told[2].tokens, 0);
+    assert_int_equal(told[3].why, ENGINE_END_LENGTH);
+    assert_int_equal(told[3].tokens, TOKENS);
+    engine_figures(engine, &figures);
+    assert_int_equal(figures.late, 2);
+    engine_stop(engine);
+    engine_free(engine);
+    serve_model_close(&m);
+    fixture_remove(&f);
+}
+
+/* The same seen from outside: a status, or an error in the stream, and no answer that looks whole. */
+static void late_answers(void **unused)
+{
+    struct server s;
+    int status;
+    (void)unused;
+    begin(&s, (struct serve_server_options){.timeout_s = 1e-9});
+    expect_error(&s, CHAT, "{" HELLO "}", 504, "in time");
+    expect_error(&s, "/v1/embeddings", "{\"input\":\"a\"}", 504, "in time");
+    char *text = ask(s.port, CHAT, "{" HELLO ",\"stream\":true}", &status);
+    assert_int_equal(status, 200);
+    assert_contains(text, "\"type\":\"timeout_error\"");
+    assert_null(strstr(text, "[DONE]"));
+    assert_null(strstr(text, "\"finish_reason\":\"stop\""));
+    mem_free(text);
+    expect_error(&s, CHAT, "{" HELLO ",\"timeout\":0}", 400, "'timeout' is 0");
+    end(&s);
+}
+
+/* The requests of Open WebUI (backend/open_webui/routers/openai.py and tasks.py): the list of models
+ * below the base address, a chat that it knows to be a stream by its type alone, whose last chunks
+ * have usage and times, and the calls for a title, for tags and for embeddings behind a turn. */
+static void open_webui(void **unused)
+{
+    static const char body[] =
+        "{\"stream\":true,\"model\":\"tiny\",\"stream_options\":{\"include_usage\":true},"
+        "\"max_tokens\":3,\"temperature\":0.7,\"messages\":[{\"role\":\"system\",\"content\":\"S\"}"
+        ","
+        "{\"role\":\"user\",\"content\":\"Hi\"},{\"role\":\"assistant\",\"content\":\"\"},"
+        "{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"a\"}]}]}";
+    struct server s;
+    struct str request = {0}, out = {0};
+    (void)unused;
+    begin(&s, (struct serve_server_options){0});
+    json_t *o = ask_json(&s, "/v1/models", NULL, 200);
+    assert_string_equal(at(o, "data", 0, "id", NULL), "tiny");
+    assert_string_equal(at(o, "data", 0, "object", NULL), "model");
+    json_decref(o);
+    str_printf(&request,
+               "POST " CHAT " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+               "Authorization: Bearer sk\r\nX-OpenWebUI-User-Role: user\r\n"
+               "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
+               strlen(body), body);
+    client_ask(s.port, request.data, &out);
+    assert_contains(out.data, "Content-Type: text/event-stream");
+    assert_contains(out.data, "\"choices\":[],\"usage\":{\"prompt_tokens\":");
+    assert_contains(out.data, "\"timings\":{\"prompt_n\":");
+    assert_contains(out.data, "data: [DONE]\n\n");
+    o = ask_json(&s, CHAT,
+                 "{\"model\":\"tiny\",\"stream\":false,\"max_completion_tokens\":4,\"messages\":[{"
+                 "\"role\":\"user\",\"content\":\"A title\"}],\"ignore_eos\":true}",
+                 200);
+    assert_non_null(at(o, "choices", 0, "message", "content"));
+    json_decref(o);
+    o = ask_json(&s, "/v1/embeddings", "{\"input\":[\"ab\",\"c\"],\"model\":\"tiny\"}", 200);
+    assert_int_equal(json_array_size(json_object_get(o, "data")), 2);
+    json_decref(o);
+    str_fini(&request);
+    str_fini(&out);
+    end(&s);
+}
+
+/* The page and what it loads come with a policy; nothing else lies there. */
+static void a_page(void **unused)
+{
+    static const char *const paths[] = {"/", "/web/chat.js", "/web/style.css"};
+    struct server s;
+    int status;
+    (void)unused;
+    begin(&s, (struct serve_server_options){0});
+    for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
+        struct str request = {0}, out = {0};
+        str_printf(&request, "GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+                   paths[i]);
+        client_ask(s.port, request.data, &out);
+        assert_contains(out.data, "HTTP/1.1 200");
+        assert_contains(out.data,
+                        "Content-Security-Policy: default-src 'none'; script-src 'self'; ");
+        assert_contains(out.data, "X-Content-Type-Options: nosniff");
+        str_fini(&request);
+        str_fini(&out);
+    }
+    mem_free(ask(s.port, "/web/nothing.js", NULL, &status));
+    assert_int_equal(status, 404);
+    mem_free(ask(s.port, "/web/../style.css", NULL, &status));
+    assert_int_equal(status, 404);
     end(&s);
 }
 
@@ -471,6 +738,11 @@ int main(void)
         cmocka_unit_test(answers_fit_schemas),
         cmocka_unit_test(calls_of_tools),
         cmocka_unit_test(other_interfaces),
+        cmocka_unit_test(unknown_fields_are_named),
+        cmocka_unit_test(deadlines),
+        cmocka_unit_test(late_answers),
+        cmocka_unit_test(open_webui),
+        cmocka_unit_test(a_page),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

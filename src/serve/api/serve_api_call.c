@@ -174,8 +174,10 @@ struct api_usage api_usage_of(const struct api_call *c)
         if (j->first_s > 0) u.prompt_s += j->first_s - j->prompt_s;
         if (j->first_s > 0) u.write_s = fmax(u.write_s, time_now_s() - j->first_s);
     }
-    for (int i = 0; i < c->n_choices; i++)
+    for (int i = 0; i < c->n_choices; i++) {
         u.written += c->choices[i].tokens;
+        u.thought += c->choices[i].thought_tokens;
+    }
     return u;
 }
 
@@ -188,6 +190,9 @@ static void put_usage(struct api_call *c, struct json_writer *w)
     jsonw_int(w, "total_tokens", u.prompt + u.written);
     jsonw_open(w, "prompt_tokens_details", '{');
     jsonw_int(w, "cached_tokens", u.cached);
+    jsonw_close(w, '}');
+    jsonw_open(w, "completion_tokens_details", '{');
+    jsonw_int(w, "reasoning_tokens", u.thought);
     jsonw_close(w, '}');
     jsonw_close(w, '}');
     jsonw_open(w, "timings", '{');
@@ -356,6 +361,7 @@ void api_part_call(struct api_choice *k, const char *name, const char *arguments
 {
     const struct api_delta d = {.call = name, .arguments = arguments};
     struct json_writer w;
+    if (k->call->one_call && k->n_calls) return;
     if (k->call->p.stream) k->call->shape->delta(k, &d);
     if (!k->call->p.stream || k->call->kind == API_RESPONSE) {
         if (k->calls.len) str_append_char(&k->calls, ',');
@@ -377,6 +383,15 @@ static void emit(struct api_choice *k, size_t n)
     k->pending.len -= n;
 }
 
+/* The stop string that the text begins with. */
+static const char *stop_of(const struct api_params *p, const char *text, size_t n)
+{
+    for (size_t i = 0; i < p->n_stop; i++)
+        if (strlen(p->stop[i]) <= n && memcmp(p->stop[i], text, strlen(p->stop[i])) == 0)
+            return p->stop[i];
+    return NULL;
+}
+
 static bool on_token(void *ctx, int i, const struct engine_token *t)
 {
     struct api_prompt *p = ctx;
@@ -391,11 +406,13 @@ static bool on_token(void *ctx, int i, const struct engine_token *t)
     size_t size;
     const char *piece = tokenizer_piece(c->s->m->tokenizer, t->id, &size);
     k->tokens++;
+    k->thought_tokens += k->part == API_PART_THOUGHT;
     if (c->p.logprobs) add_logprob(k, t);
     if (!piece || size == 0) return true;
     str_append(&k->pending, piece, size);
     size_t at = serve_find_stop(c->p.stop, c->p.n_stop, k->pending.data, k->pending.len);
     if (at != SIZE_MAX) {
+        k->stop = stop_of(&c->p, k->pending.data + at, k->pending.len - at);
         emit(k, at);
         str_clear(&k->pending);
         k->stopped = true;
@@ -404,7 +421,7 @@ static bool on_token(void *ctx, int i, const struct engine_token *t)
     k->stopped = api_is_whole(c, k->index);
     emit(k, k->stopped ? k->pending.len
                        : serve_certain(c->p.stop, c->p.n_stop, k->pending.data, k->pending.len));
-    return !k->stopped;
+    return !k->stopped && !(c->one_call && k->n_calls);
 }
 
 static void on_end(void *ctx, int i, enum engine_end why)
@@ -417,8 +434,8 @@ static void on_end(void *ctx, int i, enum engine_end why)
     if (why == ENGINE_END_GONE) return;
     emit(k, k->pending.len);
     if (p->call->kind != API_COMPLETION) api_parts_end(k);
-    if (p->call->p.stream && why != ENGINE_END_FAILED && why != ENGINE_END_LATE)
-        p->call->shape->delta(k, &(struct api_delta){.end = true});
+    bool whole = why != ENGINE_END_FAILED && why != ENGINE_END_LATE && why != ENGINE_END_STUCK;
+    if (p->call->p.stream && whole) p->call->shape->delta(k, &(struct api_delta){.end = true});
 }
 
 static void on_wait(void *ctx)
@@ -453,7 +470,7 @@ static void finish(struct api_call *c)
 {
     struct api_error x = {0};
     int64_t prompt = 0, written = 0;
-    bool gone = http_is_gone(c->http), failed = false, late = false;
+    bool gone = http_is_gone(c->http), failed = false, late = false, stuck = false;
     for (int i = 0; i < c->n_prompts; i++)
         prompt += c->prompts[i].job.n_prompt;
     for (int i = 0; i < c->n_choices; i++) {
@@ -461,14 +478,21 @@ static void finish(struct api_call *c)
         failed = failed || c->choices[i].why == ENGINE_END_FAILED;
         gone = gone || c->choices[i].why == ENGINE_END_GONE;
         late = late || c->choices[i].why == ENGINE_END_LATE;
+        stuck = stuck || c->choices[i].why == ENGINE_END_STUCK;
     }
     http_note(c->http, "prompt %lld, written %lld%s", (long long)prompt, (long long)written,
-              failed ? ", failed"
-              : late ? ", late"
-              : gone ? ", cancelled"
-                     : "");
+              failed  ? ", failed"
+              : late  ? ", late"
+              : stuck ? ", stuck"
+              : gone  ? ", cancelled"
+                      : "");
     if (failed)
-        api_wrong(&x, 500, NULL, "the model could not go on: no memory, or no token may come next");
+        api_wrong(&x, 500, NULL, "the model could not go on: there was no memory for it");
+    else if (stuck)
+        api_wrong(
+            &x, 400, "response_format",
+            "no token may come next: what the answer must be and 'logit_bias' or 'ignore_eos' "
+            "leave none");
     else if (late)
         api_wrong(&x, 504, "timeout", "the answer was not whole in time");
     else if (gone)

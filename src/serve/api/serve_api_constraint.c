@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+enum { MOST_CALLS = 8 };  /* that are forced, in one answer */
 enum { LOOK_FIRST = 16 }; /* tokens asked for, after which first bytes are looked at once for all */
 
 struct api_held {
@@ -177,6 +178,10 @@ int api_read_tools(const json_t *o, struct api_tools *t, struct api_error *x)
         return api_wrong(x, 400, "tool_choice", "'tool_choice' needs 'tools'");
     if (n == 0 || (word && strcmp(word, "none") == 0)) return 0;
     t->tools = tools;
+    bool parallel = false;
+    const json_t *many = json_object_get(o, "parallel_tool_calls");
+    if (api_read_bool(o, "parallel_tool_calls", &parallel, x) < 0) return -1;
+    t->one = !parallel && json_is_boolean(many);
     if (!required && !wanted) return 0;
     grammar_t *g = grammar_new();
     for (size_t i = 0; i < n; i++) {
@@ -196,5 +201,9 @@ int api_read_tools(const json_t *o, struct api_tools *t, struct api_error *x)
         return api_wrong(x, 400, "tool_choice", "there is no tool '%.60s'", wanted);
     }
     t->forced = true;
+    if (required && parallel)
+        any = GRAMMAR_ALL(
+            g, any,
+            grammar_repeat(g, GRAMMAR_ALL(g, grammar_text(g, "\n"), any), 0, MOST_CALLS - 1));
     return finish(g, any, "tools", &e, &t->grammar, x);
 }

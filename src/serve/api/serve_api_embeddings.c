@@ -7,6 +7,9 @@
 
 enum { MAX_INPUTS = 256 };
 
+static const char *const fields[] = {"model", "input", "encoding_format", "dimensions", "timeout",
+                                     "user",  NULL};
+
 struct embed_call;
 struct embed_input {
     struct embed_call *call;
@@ -229,6 +232,7 @@ void api_embeddings_handler(void *ctx, http_request_t *r)
     c->s = s;
     c->http = r;
     int rc = read_call(c, o, &x);
+    if (rc == 0) api_name_unknown(r, o, fields);
     json_decref(o);
     if (rc < 0) {
         call_free(c);

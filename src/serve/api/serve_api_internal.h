@@ -79,6 +79,8 @@ int api_read_int(const json_t *o, const char *key, int64_t least, int64_t most, 
                  struct api_error *x);
 int api_read_real(const json_t *o, const char *key, double least, double most, double *out,
                   struct api_error *x);
+/* Members that must be lists of something, or missing, or null. */
+int api_check_list(const json_t *o, const char *key, struct api_error *x);
 /* Names the body's members that are not among `known` (up to NULL) in a header of the answer. */
 void api_name_unknown(http_request_t *r, const json_t *o, const char *const *known);
 /* The model's name, where one is given, must be this one. */
@@ -134,7 +136,8 @@ struct api_choice {
     size_t lp_count, text_offset;
     enum api_part part;
     int n_calls;
-    int64_t tokens;
+    int64_t tokens, thought_tokens;
+    const char *stop; /* the string that ended it, or NULL */
     bool stopped, ended;
     enum engine_end why;
 };
@@ -146,7 +149,7 @@ struct api_delta {
     const char *call, *arguments; /* the name of a tool */
 };
 struct api_usage { /* tokens; seconds of reading and writing */
-    int64_t prompt, cached, written;
+    int64_t prompt, cached, written, thought;
     double prompt_s, write_s;
 };
 /* How an answer of a kind looks. */
@@ -174,6 +177,7 @@ struct api_call {
     int n_prompts, n_choices, jobs_left;
     json_t *tools;      /* that may be called, or NULL */
     bool forced;        /* one of them must be */
+    bool one_call;      /* and no second one may be */
     grammar_t *grammar; /* of the text, or NULL; with a place of each choice in it */
     struct api_held *held;
     struct engine_constraint *constraints;
@@ -203,8 +207,8 @@ void api_part_call(struct api_choice *k, const char *name, const char *arguments
 
 struct api_tools {
     const json_t *tools; /* that may be called, or NULL */
-    bool forced;
-    grammar_t *grammar; /* of a call that must come, or NULL */
+    bool forced, one;    /* one must come; no second one may */
+    grammar_t *grammar;  /* of a call that must come, or NULL */
 };
 /* What response_format asks for, or NULL; tools and tool_choice. */
 int api_read_format(const json_t *o, grammar_t **out, struct api_error *x);

@@ -11,6 +11,12 @@ static void add_text(struct str *all, const json_t *text)
     if (json_is_string(text)) str_append(all, json_string_value(text), json_string_length(text));
 }
 
+static bool is_block(const json_t *b, const char *type)
+{
+    const char *own = json_string_value(json_object_get(b, "type"));
+    return own && strcmp(own, type) == 0;
+}
+
 /* A text, or the texts of a list of blocks. */
 static json_t *texts_of(const json_t *content)
 {
@@ -24,12 +30,26 @@ static json_t *texts_of(const json_t *content)
     return out;
 }
 
+/* What the model thought before it said it, as clients send it back. */
+static json_t *thoughts_of(const json_t *content)
+{
+    struct str all = {0};
+    str_reserve(&all, 1);
+    for (size_t i = 0; i < json_array_size(content); i++)
+        if (is_block(json_array_get(content, i), "thinking"))
+            add_text(&all, json_object_get(json_array_get(content, i), "thinking"));
+    json_t *out = json_stringn(all.data, all.len);
+    str_fini(&all);
+    return out;
+}
+
 /* A block that is no text: a call, or what a tool gave. */
 static int add_block(json_t *messages, json_t *calls, const json_t *b, struct api_error *x)
 {
     const char *type = json_string_value(json_object_get(b, "type"));
-    if (type && strcmp(type, "text") == 0) return 0;
-    if (type && strcmp(type, "tool_use") == 0) {
+    if (is_block(b, "text") && json_is_string(json_object_get(b, "text"))) return 0;
+    if (is_block(b, "thinking") || is_block(b, "redacted_thinking")) return 0;
+    if (is_block(b, "tool_use")) {
         char *input = json_dumps(json_object_get(b, "input"), JSON_COMPACT);
         json_array_append_new(calls, json_pack("{s:O*, s:s, s:{s:O*, s:s}}", "id",
                                                json_object_get(b, "id"), "type", "function",
@@ -38,7 +58,7 @@ static int add_block(json_t *messages, json_t *calls, const json_t *b, struct ap
         mem_free(input);
         return 0;
     }
-    if (type && strcmp(type, "tool_result") == 0) {
+    if (is_block(b, "tool_result")) {
         json_array_append_new(messages,
                               json_pack("{s:s, s:O*, s:o}", "role", "tool", "tool_call_id",
                                         json_object_get(b, "tool_use_id"), "content",
@@ -65,7 +85,10 @@ static int add_message(json_t *messages, const json_t *m, struct api_error *x)
     if (rc == 0 &&
         (json_string_length(text) || json_array_size(calls) || json_is_string(content))) {
         json_t *o = json_pack("{s:s, s:O}", "role", role, "content", text);
+        json_t *thought = thoughts_of(content);
         if (json_array_size(calls)) json_object_set(o, "tool_calls", calls);
+        if (json_string_length(thought)) json_object_set(o, "reasoning_content", thought);
+        json_decref(thought);
         json_array_append_new(messages, o);
     }
     json_decref(calls);
@@ -86,6 +109,9 @@ static void read_tools(const json_t *o, json_t *chat)
                                               "parameters", json_object_get(t, "input_schema")));
     }
     json_object_set_new(chat, "tools", list);
+    json_t *single = json_object_get(choice, "disable_parallel_tool_use");
+    if (json_is_boolean(single))
+        json_object_set_new(chat, "parallel_tool_calls", json_boolean(json_is_false(single)));
     if (!type) return;
     if (strcmp(type, "tool") == 0)
         json_object_set_new(chat, "tool_choice",
@@ -103,6 +129,9 @@ static int to_chat(const json_t *o, json_t *chat, struct api_error *x)
     const json_t *system = json_object_get(o, "system"), *list = json_object_get(o, "messages");
     json_t *messages = json_array(), *stop = json_object_get(o, "stop_sequences");
     json_object_set_new(chat, "messages", messages);
+    if (api_check_list(o, "tools", x) < 0 || api_check_list(o, "stop_sequences", x) < 0) return -1;
+    if (system && !json_is_null(system) && !json_is_string(system) && !json_is_array(system))
+        return api_wrong(x, 400, "system", "'system' must be a string or a list of blocks");
     for (size_t i = 0; i < ARRAY_LEN(same); i++)
         if (json_object_get(o, same[i]))
             json_object_set(chat, same[i], json_object_get(o, same[i]));
@@ -193,7 +222,7 @@ static const char *stop_reason(const struct api_choice *k)
     const char *reason = api_reason(k);
     if (strcmp(reason, "length") == 0) return "max_tokens";
     if (strcmp(reason, "tool_calls") == 0) return "tool_use";
-    return k->stopped && !k->call->grammar ? "stop_sequence" : "end_turn";
+    return k->stop ? "stop_sequence" : "end_turn";
 }
 
 static void put_head(const struct api_call *c, struct json_writer *w)
@@ -256,7 +285,7 @@ static void whole(struct api_call *c)
     put_calls(k, &w);
     jsonw_close(&w, ']');
     jsonw_string(&w, "stop_reason", stop_reason(k));
-    jsonw_string(&w, "stop_sequence", NULL);
+    jsonw_string(&w, "stop_sequence", k->stop);
     put_usage(c, &w);
     jsonw_close(&w, '}');
 }
@@ -364,7 +393,7 @@ static void end(struct api_call *c)
     open_event(c, &w, "message_delta");
     jsonw_open(&w, "delta", '{');
     jsonw_string(&w, "stop_reason", stop_reason(&c->choices[0]));
-    jsonw_string(&w, "stop_sequence", NULL);
+    jsonw_string(&w, "stop_sequence", c->choices[0].stop);
     jsonw_close(&w, '}');
     put_usage(c, &w);
     close_event(c, &w, "message_delta");

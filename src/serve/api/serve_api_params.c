@@ -47,6 +47,12 @@ int api_read_real(const json_t *o, const char *key, double least, double most, d
     return 0;
 }
 
+int api_check_list(const json_t *o, const char *key, struct api_error *x)
+{
+    const json_t *v = given(o, key);
+    return !v || json_is_array(v) ? 0 : api_wrong(x, 400, key, "'%s' must be a list", key);
+}
+
 static int add_stop(const json_t *v, struct arena *a, struct api_params *p, struct api_error *x)
 {
     if (json_is_null(v)) return 0;
@@ -55,6 +61,8 @@ static int add_stop(const json_t *v, struct arena *a, struct api_params *p, stru
     if (json_string_length(v) == 0) return 0;
     if (json_string_length(v) > 4096)
         return api_wrong(x, 400, "stop", "a stop string of more than 4096 bytes");
+    if (strlen(json_string_value(v)) != json_string_length(v))
+        return api_wrong(x, 400, "stop", "a stop string with a zero byte");
     if (p->n_stop == API_MAX_STOPS)
         return api_wrong(x, 400, "stop", "more than %d stop strings", API_MAX_STOPS);
     p->stop[p->n_stop++] = arena_strdup(a, json_string_value(v));
@@ -150,6 +158,18 @@ int api_read_params(struct serve_server *s, const json_t *o, struct arena *a, st
     return read_bias(s, o, a, p, x);
 }
 
+/* A name as it may stand in a header: other bytes as %XX. */
+static void put_name(struct str *out, const char *name)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.";
+    for (size_t i = 0; name[i] && i < 64; i++) {
+        if (strchr(plain, name[i]))
+            str_append_char(out, name[i]);
+        else
+            str_printf(out, "%%%02X", (unsigned)(unsigned char)name[i]);
+    }
+}
+
 void api_name_unknown(http_request_t *r, const json_t *o, const char *const *known)
 {
     json_t *object = (json_t *)(uintptr_t)o, *item;
@@ -157,12 +177,16 @@ void api_name_unknown(http_request_t *r, const json_t *o, const char *const *kno
     const char *key;
     json_object_foreach(object, key, item)
     {
-        size_t n = strspn(key, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.");
         size_t i = 0;
         while (known[i] && strcmp(known[i], key) != 0)
             i++;
-        if (known[i] || key[n] || n == 0 || names.len > 512) continue;
-        str_printf(&names, "%s%.64s", names.len ? ", " : "", key);
+        if (known[i]) continue;
+        if (names.len) str_puts(&names, ", ");
+        if (names.len > 512) {
+            str_puts(&names, "..."); /* and more */
+            break;
+        }
+        put_name(&names, key);
     }
     if (names.len) http_add_header(r, "X-Colossus-Ignored", names.data);
     str_fini(&names);

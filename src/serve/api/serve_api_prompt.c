@@ -118,22 +118,29 @@ void api_token_text(struct serve_server *s, uint32_t id, struct str *out)
 
 /* ------------------------------------------------------------------ messages */
 
+static bool is_text_part(const char *type)
+{
+    static const char *const types[] = {"text", "input_text", "output_text"};
+    for (size_t i = 0; type && i < ARRAY_LEN(types); i++)
+        if (strcmp(type, types[i]) == 0) return true;
+    return false;
+}
+
 /* A text, or a list of parts of text, as one text. */
 static json_t *read_content(const json_t *v, size_t i, struct api_error *x)
 {
     struct str all = {0};
-    if (!v || json_is_null(v)) return json_string("");
     if (json_is_string(v)) return json_stringn(json_string_value(v), json_string_length(v));
-    if (!json_is_array(v)) {
-        api_wrong(x, 400, "messages", "messages[%zu].content must be a string or a list of parts",
-                  i);
+    if (json_array_size(v) == 0) {
+        api_wrong(x, 400, "messages",
+                  "messages[%zu].content must be a string or a list of at least one part", i);
         return NULL;
     }
     str_reserve(&all, 1);
     for (size_t k = 0; k < json_array_size(v); k++) {
         const json_t *part = json_array_get(v, k), *text = json_object_get(part, "text");
         const char *type = json_string_value(json_object_get(part, "type"));
-        if (!type || !json_is_string(text)) {
+        if (!is_text_part(type) || !json_is_string(text)) {
             api_wrong(x, 400, "messages",
                       "messages[%zu].content[%zu] must be a part of text: this model reads nothing "
                       "else",
@@ -185,7 +192,9 @@ static int read_message(const json_t *m, size_t i, json_t *out, struct api_error
         return api_wrong(x, 400, "messages",
                          "messages[%zu].role must be system, developer, user, assistant or tool",
                          i);
-    json_t *content = read_content(json_object_get(m, "content"), i, x);
+    const json_t *said = json_object_get(m, "content");
+    bool calls_only = known == 3 && json_array_size(calls) > 0 && (!said || json_is_null(said));
+    json_t *content = calls_only ? json_string("") : read_content(said, i, x);
     if (!content) return -1;
     json_t *o = json_pack("{s:s, s:o}", "role",
                           known == 1   ? "system"
@@ -275,6 +284,11 @@ int api_render(struct serve_server *s, const struct api_chat *chat, struct arena
 {
     struct error e = {0};
     json_t *messages = json_array(), *given, *trusted;
+    if (chat->extra && !json_is_null(chat->extra) && !json_is_object(chat->extra)) {
+        json_decref(messages);
+        return api_wrong(x, 400, "chat_template_kwargs",
+                         "'chat_template_kwargs' must be an object");
+    }
     if (read_messages(chat, messages, x) < 0) {
         json_decref(messages);
         return -1;

@@ -98,6 +98,7 @@ struct api_call *api_read_chat(struct serve_server *s, http_request_t *r, const 
     struct api_call *c = api_call_new(s, r, kind, &p, 1);
     if (tools.tools) c->tools = json_deep_copy(tools.tools);
     c->forced = tools.forced;
+    c->one_call = tools.one;
     struct chat_ids ids = {&c->prompts[0].ids, false};
     int rc = 0;
     if (format && tools.grammar)
@@ -230,6 +231,28 @@ void api_completion_handler(void *ctx, http_request_t *r)
 
 /* ------------------------------------------------------------------ tokens */
 
+static const char *const tokenize_fields[] = {"model",
+                                              "content",
+                                              "prompt",
+                                              "messages",
+                                              "tools",
+                                              "add_special",
+                                              "add_special_tokens",
+                                              "parse_special",
+                                              "with_pieces",
+                                              "add_generation_prompt",
+                                              "continue_final_message",
+                                              "chat_template_kwargs",
+                                              NULL};
+static const char *const detokenize_fields[] = {"model", "tokens", NULL};
+static const char *const template_fields[] = {"model",
+                                              "messages",
+                                              "tools",
+                                              "add_generation_prompt",
+                                              "continue_final_message",
+                                              "chat_template_kwargs",
+                                              NULL};
+
 /* llama.cpp's form has `content`, vLLM's `prompt` or `messages`. */
 void api_tokenize_handler(void *ctx, http_request_t *r)
 {
@@ -253,6 +276,7 @@ void api_tokenize_handler(void *ctx, http_request_t *r)
         api_encode_text(s, json_string_value(text), json_string_length(text), special, start, &ids);
     else if (rc == 0)
         rc = api_wrong(&x, 400, "content", "'content', 'prompt' or 'messages' is needed");
+    if (rc == 0) api_name_unknown(r, o, tokenize_fields);
     json_decref(o);
     if (rc < 0) {
         token_array_fini(&ids);
@@ -306,6 +330,7 @@ void api_detokenize_handler(void *ctx, http_request_t *r)
         api_reply_error(r, &x);
     } else {
         struct json_writer w;
+        api_name_unknown(r, o, detokenize_fields);
         jsonw_begin(&w, &out);
         jsonw_open(&w, NULL, '{');
         jsonw_string_n(&w, "content", text.data ? text.data : "", text.len);
@@ -332,11 +357,13 @@ void api_template_handler(void *ctx, http_request_t *r)
                             .extra = json_object_get(o, "chat_template_kwargs"),
                             .add_prompt = true};
     int rc = api_read_bool(o, "add_generation_prompt", &chat.add_prompt, &x);
+    if (rc == 0) rc = api_read_bool(o, "continue_final_message", &chat.go_on, &x);
     if (rc == 0) rc = api_render(s, &chat, http_arena(r), &text, &x);
     if (rc < 0) {
         api_reply_error(r, &x);
     } else {
         struct json_writer w;
+        api_name_unknown(r, o, template_fields);
         jsonw_begin(&w, &out);
         jsonw_open(&w, NULL, '{');
         jsonw_string_n(&w, "prompt", text.text, text.size);

@@ -38,6 +38,8 @@ static int read_input(const json_t *o, json_t *chat, struct api_error *x)
     json_t *input = json_object_get(o, "input"), *instructions = json_object_get(o, "instructions");
     json_t *messages = json_array();
     json_object_set_new(chat, "messages", messages);
+    if (instructions && !json_is_null(instructions) && !json_is_string(instructions))
+        return api_wrong(x, 400, "instructions", "'instructions' must be a string");
     if (json_is_string(instructions))
         json_array_append_new(messages,
                               json_pack("{s:s, s:O}", "role", "system", "content", instructions));
@@ -70,13 +72,15 @@ static void read_tools(const json_t *o, json_t *chat)
 
 static int to_chat(const json_t *o, json_t *chat, struct api_error *x)
 {
-    static const char *const same[] = {"model", "temperature", "top_p", "top_k",
-                                       "min_p", "seed",        "stop",  "stream"};
+    static const char *const same[] = {"model",   "temperature", "top_p", "top_k",
+                                       "min_p",   "seed",        "stop",  "parallel_tool_calls",
+                                       "timeout", "stream"};
     json_t *most = json_object_get(o, "max_output_tokens"), *format;
     const json_t *before = json_object_get(o, "previous_response_id");
     if (before && !json_is_null(before))
         return api_wrong(x, 400, "previous_response_id",
                          "responses are not stored here: send the whole conversation");
+    if (api_check_list(o, "tools", x) < 0) return -1;
     for (size_t i = 0; i < ARRAY_LEN(same); i++)
         if (json_object_get(o, same[i]))
             json_object_set(chat, same[i], json_object_get(o, same[i]));
@@ -101,6 +105,8 @@ static const char *const fields[] = {"model",
                                      "text",
                                      "tools",
                                      "tool_choice",
+                                     "parallel_tool_calls",
+                                     "timeout",
                                      "previous_response_id",
                                      "store",
                                      NULL};
@@ -138,7 +144,7 @@ static void put_usage(const struct api_call *c, struct json_writer *w)
     jsonw_close(w, '}');
     jsonw_int(w, "output_tokens", u.written);
     jsonw_open(w, "output_tokens_details", '{');
-    jsonw_int(w, "reasoning_tokens", 0);
+    jsonw_int(w, "reasoning_tokens", u.thought);
     jsonw_close(w, '}');
     jsonw_int(w, "total_tokens", u.prompt + u.written);
     jsonw_close(w, '}');
@@ -194,6 +200,21 @@ static void put_calls(const struct api_choice *k, struct json_writer *w)
     json_decref(calls);
 }
 
+/* Tools have their function's members beside their type here. */
+static void put_tools(const struct api_call *c, struct json_writer *w)
+{
+    jsonw_open(w, "tools", '[');
+    for (size_t i = 0; i < json_array_size(c->tools); i++) {
+        json_t *f = json_deep_copy(json_object_get(json_array_get(c->tools, i), "function"));
+        json_object_set_new(f, "type", json_string("function"));
+        char *text = json_dumps(f, JSON_COMPACT);
+        str_printf(w->out, "%s%s", i ? "," : "", text ? text : "{}");
+        mem_free(text);
+        json_decref(f);
+    }
+    jsonw_close(w, ']');
+}
+
 static void put_response(const struct api_call *c, struct json_writer *w, const char *key,
                          bool done)
 {
@@ -218,12 +239,11 @@ static void put_response(const struct api_call *c, struct json_writer *w, const 
     if (done && (k->text.len || k->n_calls == 0)) put_message(c, w, NULL, true);
     if (done && k->n_calls) put_calls(k, w);
     jsonw_close(w, ']');
-    jsonw_bool(w, "parallel_tool_calls", true);
+    jsonw_bool(w, "parallel_tool_calls", !c->one_call);
     jsonw_real(w, "temperature", c->p.temperature);
     jsonw_real(w, "top_p", c->p.top_p);
-    jsonw_string(w, "tool_choice", "auto");
-    jsonw_open(w, "tools", '[');
-    jsonw_close(w, ']');
+    jsonw_string(w, "tool_choice", c->forced ? "required" : "auto");
+    put_tools(c, w);
     if (done) put_usage(c, w);
     jsonw_close(w, '}');
 }

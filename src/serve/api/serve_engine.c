@@ -526,7 +526,7 @@ static void deliver(struct engine *e)
         struct engine_choice *c = e->drawing[k];
         int i = (int)(c - job->choices);
         if (c->token.id == TOKENIZER_NONE) {
-            end_choice(e, job, i, ENGINE_END_FAILED);
+            end_choice(e, job, i, ENGINE_END_STUCK);
             continue;
         }
         if (job->first_s == 0) job->first_s = time_now_s();

@@ -34,7 +34,8 @@ enum engine_end {
     ENGINE_END_LENGTH,
     ENGINE_END_OWNER,
     ENGINE_END_GONE,
-    ENGINE_END_LATE, /* its deadline passed */
+    ENGINE_END_LATE,  /* its deadline passed */
+    ENGINE_END_STUCK, /* no token may come next */
     ENGINE_END_FAILED
 };
 
