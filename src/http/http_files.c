@@ -24,15 +24,10 @@
     X(style, "style.css")
 
 /* Bytes of a file, and how many there are. */
-#define EMBED(id, name)                                                                  \
-    __asm__(".pushsection .rodata\n"                                                     \
-            ".global http_file_" #id "\n.hidden http_file_" #id "\nhttp_file_" #id ":\n" \
-            ".incbin \"web/" name "\"\n1:\n"                                             \
-            ".balign 8\n"                                                                \
-            ".global http_size_" #id "\n.hidden http_size_" #id "\nhttp_size_" #id ":\n" \
-            ".quad 1b - http_file_" #id "\n"                                             \
-            ".popsection\n");                                                            \
-    extern const char http_file_##id[];                                                  \
+#define EMBED(id, name)                                                                    \
+    __asm__(".pushsection .rodata\nhttp_file_" #id ":\n.incbin \"web/" name "\"\n1:\n"     \
+            ".balign 8\nhttp_size_" #id ":\n.quad 1b - http_file_" #id "\n.popsection\n"); \
+    extern const char http_file_##id[];                                                    \
     extern const uint64_t http_size_##id;
 FILES(EMBED)
 
