@@ -59,7 +59,7 @@ class Load:
     def body(self, rng):
         n = rng.randrange(40)
         words = random.Random(n)
-        text = " ".join(words.choice(WORDS) for _ in range(3 + n * 3))
+        text = " ".join(words.choice(WORDS) for _ in range(3 + n % 9))
         return n, {"messages": [{"role": "user", "content": text}], "seed": n, "temperature": 0.8,
                    "max_tokens": 8 + n % 24, "ignore_eos": True}
 

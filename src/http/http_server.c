@@ -530,7 +530,9 @@ static int start(struct http_server *s, struct error *e)
                                    {MHD_OPTION_HTTPS_MEM_KEY, 0, s->private_key},
                                    {MHD_OPTION_END, 0, NULL}};
     struct MHD_OptionItem none[] = {{MHD_OPTION_END, 0, NULL}};
-    unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG |
+    /* Not epoll: libmicrohttpd 0.9.75 registers for edges and loses some, so connections whose other
+     * end has gone fill the places until they idle out. */
+    unsigned flags = MHD_USE_POLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG |
                      (s->certificate ? MHD_USE_TLS : 0);
     s->daemon = MHD_start_daemon(
         flags, (uint16_t)s->port, NULL, NULL, access_handler, s, MHD_OPTION_EXTERNAL_LOGGER,

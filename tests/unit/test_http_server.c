@@ -306,6 +306,37 @@ static void slow_requests_are_cut_off(void **unused)
     http_server_free(server);
 }
 
+/* Sends what is no HTTP, or half a request, and leaves at once. */
+static void *leave_at_once(void *ctx)
+{
+    int port = *(const int *)ctx;
+    for (int i = 0; i < 1500; i++) {
+        int fd = client_connect(port);
+        client_send(fd, i % 2 ? "\x01\x02 nonsense"
+                              : "POST /echo HTTP/1.1\r\nContent-Length: 9\r\n\r\n1");
+        close(fd);
+    }
+    return NULL;
+}
+
+/* Their places are free again, whatever they left behind: others are answered all the while. */
+static void clients_that_leave_take_no_places(void **unused)
+{
+    struct state s;
+    http_server_t *server = begin(&s, (struct http_options){.max_connections = 48});
+    pthread_t threads[2];
+    int port = http_server_port(server);
+    (void)unused;
+    for (size_t i = 0; i < ARRAY_LEN(threads); i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, leave_at_once, &port), 0);
+    for (int i = 0; i < 500; i++)
+        expect(server, "POST /echo HTTP/1.1\r\nContent-Length: 3\r\n" END "\r\nabc", "200", "abc");
+    for (size_t i = 0; i < ARRAY_LEN(threads); i++)
+        pthread_join(threads[i], NULL);
+    expect(server, "GET / HTTP/1.1\r\n" END "\r\n", "200", "hello");
+    http_server_free(server);
+}
+
 struct ender {
     struct state *s;
     pthread_t thread;
@@ -377,6 +408,7 @@ int main(void)
         cmocka_unit_test(answers_that_come_later),
         cmocka_unit_test(streams),
         cmocka_unit_test(clients_that_leave),
+        cmocka_unit_test(clients_that_leave_take_no_places),
         cmocka_unit_test(slow_requests_are_cut_off),
         cmocka_unit_test(the_end_waits_for_who_answers),
         cmocka_unit_test(prometheus),
