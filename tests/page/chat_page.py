@@ -65,6 +65,8 @@ def same(got, wanted):
 
 def a_chat_streams_and_stays(p):
     p.fresh(p.real)
+    p.b.js("localStorage.setItem('defaults', '{\"settings\": {\"max_tokens\": 40}}')")
+    p.new()
     p.send("the cat")
     usage = p.b.js(f"return {LAST}.querySelector('.figures').textContent")
     assert "token" in usage, usage
@@ -233,9 +235,11 @@ def files_are_attached(p):
     binary = os.path.join(p.folder, "picture.png")
     with open(binary, "wb") as f:
         f.write(b"\x89PNG\0\xff")
+    p.b.js("localStorage.setItem('defaults', '{\"settings\": {\"max_tokens\": 40}}')")
     p.new()
     p.b.type("#attach-file", path)
     p.b.wait("the file's name", "document.querySelector('#files').textContent.includes('note.txt')")
+    p.b.js("localStorage.setItem('defaults', '{}')")
     p.b.type("#attach-file", binary)
     p.b.wait("what is wrong", "document.querySelector('#notice').textContent.includes('no text')")
     p.send("script:think")
@@ -319,7 +323,10 @@ def a_key_is_asked_for(p):
     p.b.type("dialog input", "secret")
     p.b.js("document.querySelector('dialog form').requestSubmit()")
     p.b.wait("the model's name", "document.querySelector('#model').textContent")
-    p.send("the cat")
+    p.send("the cat", done=False)
+    p.b.wait("some words", f"{LAST} && {LAST}.querySelector('.body').textContent")
+    p.b.keys("escape")
+    p.b.wait("its end", IDLE)
 
 
 # ------------------------------------------------------------------ for everybody

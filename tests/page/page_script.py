@@ -64,8 +64,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 self.send_header(name, value)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
-        self.wfile.write(data)
         real.close()
+        self.wfile.write(data)
 
     def do_GET(self):
         if self.server.away:
@@ -166,6 +166,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 class Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
+
+    def handle_error(self, *_):
+        """A browser that has left."""
 
     def __init__(self, host, port):
         super().__init__(("127.0.0.1", 0), Handler)
