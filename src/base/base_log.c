@@ -63,8 +63,8 @@ void log_line(enum log_level level, const char *fmt, ...)
     va_end(args);
     size_t begin = n;
     n = MIN(n + (size_t)MAX(more, 0), sizeof(text) - 2);
-    for (size_t i = begin; i < n; i++) /* what a file or a user put in must not forge a line */
-        if (text[i] == '\n' || text[i] == '\r') text[i] = ' ';
+    for (size_t i = begin; i < n; i++) /* what others put in must not forge a line or steer */
+        if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f) text[i] = ' ';
     text[n++] = '\n';
     pthread_mutex_lock(&log_lock);
     emit(text, n);

@@ -55,7 +55,7 @@ static size_t steering(const unsigned char *s, size_t n)
     return turns ? 3 : 0;
 }
 
-static void print_text(struct feed_slice s)
+void feed_print_text(struct feed_slice s)
 {
     const unsigned char *p = (const unsigned char *)s.s;
     for (size_t i = 0, k; i < s.n; i += MAX(k, 1)) {
@@ -70,12 +70,24 @@ static void print_post(const struct feed_post *p)
     feed_time_text(p->created_ms, when);
     printf("%s  %s  ", when, feed_service_names[p->service]);
     if (p->author.n) putchar('@');
-    print_text(p->author.n ? p->author : p->author_id);
+    feed_print_text(p->author.n ? p->author : p->author_id);
     printf("  ");
-    print_text(p->id);
+    feed_print_text(p->id);
     printf("\n    ");
-    print_text(p->text);
+    feed_print_text(p->text);
     putchar('\n');
+}
+
+/* A score that a number cannot hold any more is told by its logarithm. */
+static void print_parts(const struct feed_hit *h)
+{
+    char recency[32], score[32];
+    snprintf(recency, sizeof(recency), h->half_lives < 40 ? "%.4g" : "1/2^%.1f",
+             h->half_lives < 40 ? h->recency : h->half_lives);
+    snprintf(score, sizeof(score), h->half_lives < 40 ? "%.4g" : "e^%.2f",
+             h->half_lives < 40 ? h->score : h->order);
+    printf("    score %s = words %.4g x recency %s x engagement %.4g\n", score, h->bm25, recency,
+           h->engagement);
 }
 
 static void print_answer(const struct feed_answer *x, const struct search_options *o)
@@ -83,9 +95,7 @@ static void print_answer(const struct feed_answer *x, const struct search_option
     for (size_t i = 0; i < x->n_hits; i++) {
         const struct feed_hit *h = &x->hits[i];
         print_post(&h->post);
-        if (o->explain)
-            printf("    score %.4g = words %.4g x recency %.4g x engagement %.4g\n", h->score,
-                   h->bm25, h->recency, h->engagement);
+        if (o->explain) print_parts(h);
     }
     if (o->explain) {
         printf("%s%llu matches looked at in %.2f ms\n", x->plan.data,

@@ -33,15 +33,6 @@ const struct option_table cmd_feed_trends_table = {
     rows,
     ARRAY_LEN(rows)};
 
-static void print_line(const char *text, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        unsigned char c = (unsigned char)text[i];
-        putchar(c < 0x20 || c == 0x7f ? ' ' : c);
-    }
-    putchar('\n');
-}
-
 static void print(const struct feed_trends *x)
 {
     char from[32], to[32], last[32];
@@ -63,7 +54,8 @@ static void print(const struct feed_trends *x)
         feed_time_text(t->first_ms, from);
         feed_time_text(t->last_ms, last);
         printf("    %s to %s; the first: ", from, last);
-        print_line(t->first.text.s ? t->first.text.s : "", t->first.text.n);
+        feed_print_text(t->first.text);
+        putchar('\n');
     }
 }
 

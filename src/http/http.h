@@ -22,6 +22,9 @@ const char *http_path(const http_request_t *r); /* without the query */
 /* What stands behind a route's '*'; "" where it has none. */
 const char *http_rest(const http_request_t *r);
 const char *http_query(const http_request_t *r, const char *key); /* decoded; NULL: not given */
+/* Each parameter of the query is one of `known` (up to NULL, at most 32), is given once, and holds no
+ * NUL; if not, ERROR_USAGE that names it, and the nearest of those (http_query.c). */
+int http_query_check(const http_request_t *r, const char *const *known, struct error *e);
 /* NULL where the client did not send it. For the thread that calls the handler only. */
 const char *http_header(http_request_t *r, const char *name);
 /* The body, NUL-terminated behind *size bytes. */

@@ -365,7 +365,8 @@ def test_jetstream(folder):
                stats(store)["posts"] == n)
     stop(p)
     check_once(store, [f"did:plc:{i % 9}/r{i}" for i in range(n)])
-    assert len(server.cursors) >= 2 and server.cursors[1] > 0, server.cursors
+    # on a busy machine a connection may fall silent before its first event
+    assert len(server.cursors) >= 2 and max(server.cursors) > 0, server.cursors
     assert not os.path.exists(store + "/spill.log"), "the queue's file is left"
     server.socket.close()
 
@@ -427,6 +428,24 @@ def test_http(folder):
         raise AssertionError("a wrong query is answered")
     except urllib.error.HTTPError as e:
         assert e.code == 400 and "has:" in json.loads(e.read())["error"]["message"]
+    for path, said in (("search?q=post&limt=3", "no parameter 'limt'"),
+                       ("search?q=post&limit=3&limit=4", "given twice"),
+                       ("search?q=po%00st", "NUL"),
+                       ("search?q=post&page=%00", "NUL"),
+                       ("search?q=post&newest=yes", "from 0 to 1"),
+                       ("search?q=post&depth=0", "from 1 to 100000"),
+                       ("search?q=post&page=r1.2.3", "no page of this search"),
+                       ("search?limit=3", "'q' is missing"),
+                       ("trends?limit=61", "from 1 to 60"),
+                       ("trends?q=post", "no parameter 'q'"),
+                       ("stats?verbose=1", "no parameter 'verbose'"),
+                       ("stream?q=post&limit=3", "no parameter 'limit'")):
+        try:
+            get(base + "/v1/" + path, "sesame")
+            raise AssertionError(f"{path} is answered")
+        except urllib.error.HTTPError as e:
+            message = json.loads(e.read())["error"]["message"]
+            assert e.code == 400 and said in message, (path, e.code, message)
     stream = urllib.request.urlopen(urllib.request.Request(
         base + "/v1/stream?q=fresh", headers={"Authorization": "Bearer sesame"}), timeout=20)
     stream.readline()

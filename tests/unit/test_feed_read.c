@@ -63,7 +63,7 @@ static void read_lines(struct got *g, const char *text)
 static void read_file(struct got *g, const char *text, size_t size, const char *map_text)
 {
     struct feed_counts counts = {0};
-    struct feed_map map;
+    struct feed_map map = {0};
     struct error e = {0};
     const struct feed_read_options o = {.sink = take, .ctx = g, .map = &map, .on_bad = bad};
     memset(g, 0, sizeof(*g));

@@ -119,6 +119,16 @@ static void test_edits_and_deletes(void **state)
     add(&f, c);
     assert_int_equal(count(&f, "common"), 34);
     assert_int_equal(count(&f, "changed"), 1);
+    c.post.edited_ms = 20;
+    add(&f, c);
+    assert_ok(feed_writer_flush(f.w, &f.e), f.e);
+    struct feed_change late = post(&f, 3, "an older text"); /* edits out of order */
+    late.kind = FEED_UPDATE;
+    late.post.edited_ms = 10;
+    add(&f, late);
+    assert_int_equal(count(&f, "older"), 0);
+    assert_int_equal(count(&f, "changed"), 1);
+    c.post.edited_ms = 0;
     c = post(&f, 100, "version two"); /* of X: an edit has an id of its own */
     c.post.older = slice(&f, "4 5");
     add(&f, c);
@@ -335,6 +345,261 @@ static void test_pages(void **state)
     finish(&f);
 }
 
+/* A page belongs to its query and to how that was ranked. */
+static void test_page_of_another(void **state)
+{
+    (void)state;
+    static const char *const queries[] = {"alpha", "beta"};
+    struct fixture f;
+    feed_store_t *s;
+    begin(&f, &(struct feed_write_options){0});
+    fill_random(&f, 300);
+    assert_ok(feed_writer_flush(f.w, &f.e), f.e);
+    assert_ok(feed_store_open(f.dir, &s, &f.e), f.e);
+    const struct feed_search_options first = {.limit = 3},
+                                     others[] = {{.limit = 3, .newest = true},
+                                                 {.limit = 3, .depth = 50},
+                                                 {.limit = 3, .half_life_s = 60},
+                                                 {.limit = 3, .now_ms = 1783000050000LL}};
+    for (int newest = 0; newest < 2; newest++) {
+        feed_query_t *q[2];
+        struct feed_answer x, y;
+        struct feed_search_options o = {.limit = 3, .newest = newest};
+        for (int i = 0; i < 2; i++)
+            assert_ok(feed_query_parse(queries[i], &q[i], &f.e), f.e);
+        assert_ok(feed_search(s, q[0], &o, &f.a, &x, &f.e), f.e);
+        assert_non_null(x.next);
+        str_fini(&x.plan);
+        o.page = x.next;
+        o.limit = 5; /* a page may have another size */
+        assert_ok(feed_search(s, q[0], &o, &f.a, &y, &f.e), f.e);
+        str_fini(&y.plan);
+        assert_int_equal(feed_search(s, q[1], &o, &f.a, &y, &f.e), ERROR_USAGE);
+        assert_contains(f.e.text, "is no page of this search");
+        str_fini(&y.plan);
+        const char *const wrong[] = {"",
+                                     "n",
+                                     "r1.2.3",
+                                     "n5.0.0.0",
+                                     arena_printf(&f.a, "%s0", x.next),
+                                     arena_printf(&f.a, " %s", x.next),
+                                     arena_printf(&f.a, "%.*s", (int)strlen(x.next) - 1, x.next)};
+        for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+            o.page = wrong[i];
+            assert_int_equal(feed_search(s, q[0], &o, &f.a, &y, &f.e), ERROR_USAGE);
+            str_fini(&y.plan);
+        }
+        for (size_t i = 0; i < ARRAY_LEN(others) && !newest; i++) {
+            struct feed_search_options other = others[i];
+            other.page = x.next;
+            assert_int_equal(feed_search(s, q[0], &other, &f.a, &y, &f.e), ERROR_USAGE);
+            str_fini(&y.plan);
+        }
+        for (int i = 0; i < 2; i++)
+            feed_query_free(q[i]);
+    }
+    /* half-lives by the thousand: the score is nothing, its logarithm still orders */
+    struct feed_search_options old = first;
+    old.now_ms = 1783000100000LL + 4000LL * 3600000;
+    old.half_life_s = 3600;
+    feed_query_t *q;
+    struct feed_answer x;
+    assert_ok(feed_query_parse("alpha", &q, &f.e), f.e);
+    assert_ok(feed_search(s, q, &old, &f.a, &x, &f.e), f.e);
+    assert_true(x.hits[0].recency == 0 && x.hits[0].half_lives > 3999);
+    assert_true(isfinite(x.hits[0].order) && x.hits[0].order > x.hits[1].order);
+    str_fini(&x.plan);
+    feed_query_free(q);
+    feed_store_close(s);
+    finish(&f);
+}
+
+/* ------------------------------------------------------------------ any order of changes */
+
+#define IDS 300
+
+/* What a store must hold, as the rules say it: feed.h, docs/feed.md. */
+struct expected {
+    bool there, gone;
+    char *text;
+    int64_t edited_ms, likes;
+};
+struct history {
+    struct fixture *f;
+    struct expected posts[IDS];
+    bool user_gone[7];
+    uint64_t seed, drawn;
+};
+
+static uint64_t draw(struct history *h, uint64_t n)
+{
+    return rng_u64(h->seed, h->drawn++, 77) % n;
+}
+
+static void expect_post(struct history *h, const struct feed_change *c, size_t id, size_t older)
+{
+    struct expected *x = &h->posts[id];
+    bool update = c->kind == FEED_UPDATE;
+    if (x->gone || h->user_gone[id % 7]) return;
+    if (older < IDS) {
+        h->posts[older].there = false;
+        h->posts[older].gone = true;
+    }
+    if (x->there && !(update && c->post.edited_ms >= x->edited_ms)) {
+        x->likes = MAX(x->likes, c->post.likes);
+        return;
+    }
+    *x = (struct expected){.there = true,
+                           .text = arena_strndup(&h->f->a, c->post.text.s, c->post.text.n),
+                           .edited_ms = c->post.edited_ms,
+                           .likes = c->post.likes};
+}
+
+static void change_post(struct history *h)
+{
+    size_t id = draw(h, IDS), older = IDS, kind = draw(h, 20);
+    struct feed_change c = post(h->f, (int)id, random_text(h->f, draw(h, 100000)));
+    c.post.likes = (int64_t)draw(h, 5);
+    if (kind < 5) {
+        c.kind = FEED_UPDATE;
+        c.post.edited_ms = 1 + (int64_t)draw(h, 50);
+    } else if (kind < 7 && (older = draw(h, IDS)) != id) {
+        c.post.older = slice(h->f, arena_printf(&h->f->a, "%zu", older));
+    } else {
+        older = IDS;
+    }
+    add(h->f, c);
+    expect_post(h, &c, id, older);
+}
+
+static void change_one(struct history *h)
+{
+    size_t what = draw(h, 100), id = draw(h, IDS);
+    struct feed_change c = {.post = {.service = FEED_X}};
+    if (what < 85) {
+        change_post(h);
+        return;
+    }
+    c.post.id = slice(h->f, arena_printf(&h->f->a, "%zu", id));
+    if (what < 98) {
+        c.kind = what < 92 ? FEED_DELETE : what < 94 ? FEED_WITHHELD : FEED_RESTORE;
+        h->posts[id].gone = c.kind != FEED_RESTORE;
+        h->posts[id].there &= !h->posts[id].gone;
+    } else {
+        c.kind = what < 99 ? FEED_USER_GONE : FEED_USER_BACK;
+        c.post.author_id = slice(h->f, arena_printf(&h->f->a, "%zu", 1000 + id % 7));
+        h->user_gone[id % 7] = c.kind == FEED_USER_GONE;
+        for (size_t i = id % 7; i < IDS && h->user_gone[id % 7]; i += 7)
+            h->posts[i].there = false;
+    }
+    add(h->f, c);
+}
+
+/* The store holds what is expected, post by post. */
+static void compare_posts(struct history *h)
+{
+    struct feed_answer x = find(h->f, "lang:en", false);
+    size_t n = 0;
+    for (size_t i = 0; i < IDS; i++)
+        n += h->posts[i].there;
+    if (x.n_hits != n) fail_msg("seed %d: %zu posts, not %zu", (int)h->seed, x.n_hits, n);
+    for (size_t i = 0; i < n; i++) {
+        const struct feed_post *p = &x.hits[i].post;
+        int64_t id;
+        assert_int_equal(parse_int(p->id.s, &id), 0);
+        const struct expected *y = &h->posts[id];
+        assert_true(y->there && p->edited_ms == y->edited_ms && p->likes == y->likes);
+        assert_true(p->text.n == strlen(y->text) && memcmp(p->text.s, y->text, p->text.n) == 0);
+    }
+}
+
+static void random_atom(struct history *h, struct str *out)
+{
+    static const char *const atoms[] = {"alpha",      "beta",           "gamma",
+                                        "delta",      "\"alpha beta\"", "#tag",
+                                        "$AAPL",      "@someone",       "東京",
+                                        "京",         "dont",           "ete",
+                                        "ภาษา",       "from:user3",     "lang:en",
+                                        "has:links",  "min_faves:3",    "\"京 alpha\"",
+                                        "max_id:150", "is:edited",      "since_time:1783000000",
+                                        "sample:40",  "url:example.org"};
+    str_printf(out, "%s%s", draw(h, 4) == 0 ? "-" : "", atoms[draw(h, ARRAY_LEN(atoms))]);
+}
+
+/* Whatever a query names, the index finds what a scan of all posts finds, in the same order. */
+static size_t compare_queries(struct history *h, size_t queries)
+{
+    size_t held = 0;
+    for (size_t i = 0; i < queries; i++) {
+        struct str text = {0};
+        struct error e = {0};
+        feed_query_t *q;
+        size_t groups = 1 + draw(h, 3);
+        for (size_t g = 0; g < groups; g++) {
+            str_puts(&text, g ? draw(h, 2) ? " OR " : " " : "");
+            bool brackets = draw(h, 2);
+            if (brackets) str_puts(&text, draw(h, 4) ? "(" : "-(");
+            for (size_t k = 0, n = 1 + draw(h, 3); k < n; k++) {
+                str_puts(&text, k ? draw(h, 3) ? " " : " OR " : "");
+                random_atom(h, &text);
+            }
+            if (brackets) str_puts(&text, ")");
+        }
+        if (feed_query_parse(text.data, &q, &e) >= 0) { /* others name nothing to look up */
+            feed_query_free(q);
+            struct feed_answer x = find(h->f, text.data, false), y = find(h->f, text.data, true);
+            if (x.n_hits != y.n_hits)
+                fail_msg("seed %d, '%s': %zu and %zu", (int)h->seed, text.data, x.n_hits, y.n_hits);
+            for (size_t k = 0; k < x.n_hits; k++) {
+                struct feed_slice a = x.hits[k].post.id, b = y.hits[k].post.id;
+                assert_true(a.n == b.n && memcmp(a.s, b.s, a.n) == 0);
+                assert_true(x.hits[k].order == y.hits[k].order);
+            }
+            held++;
+        }
+        str_fini(&text);
+    }
+    return held;
+}
+
+static void test_any_order(void **state)
+{
+    (void)state;
+    size_t held = 0;
+    for (uint64_t seed = 1; seed <= 8; seed++) {
+        struct fixture f;
+        struct history *h = mem_calloc(1, sizeof(*h));
+        h->f = &f;
+        h->seed = seed;
+        begin(&f, &(struct feed_write_options){.segment_posts = 40 + 30 * (seed % 4),
+                                               .batch_posts = seed % 2 ? 1000 : 7});
+        for (int step = 0; step < 1500; step++) {
+            change_one(h);
+            size_t what = draw(h, 100);
+            if (what < 4) assert_ok(feed_writer_flush(f.w, &f.e), f.e);
+            if (what == 4) {
+                compare_posts(h);
+                held += compare_queries(h, 4);
+            }
+            if (what == 5 && draw(h, 3) == 0) check(&f);
+            if (what == 6 && draw(h, 4) == 0) {
+                uint64_t touched;
+                assert_ok(feed_writer_close(f.w, &f.e), f.e);
+                assert_ok(feed_store_vacuum(f.dir, draw(h, 2), &touched, &f.e), f.e);
+                assert_ok(feed_writer_open(f.dir, &(struct feed_write_options){0}, &f.w, &f.e),
+                          f.e);
+            }
+        }
+        compare_posts(h);
+        held += compare_queries(h, 30);
+        check(&f);
+        compare_posts(h);
+        mem_free(h);
+        finish(&f);
+    }
+    assert_true(held > 300);
+}
+
 /* Posts that have a phrase's words and not the phrase bound the time of a search; by time, pages go
  * on behind them. */
 static void test_looks(void **state)
@@ -440,10 +705,16 @@ static void test_query_errors(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_once),         cmocka_unit_test(test_edits_and_deletes),
-        cmocka_unit_test(test_vacuum),       cmocka_unit_test(test_retention),
-        cmocka_unit_test(test_scan_agrees),  cmocka_unit_test(test_pages),
-        cmocka_unit_test(test_looks),        cmocka_unit_test(test_tail),
+        cmocka_unit_test(test_once),
+        cmocka_unit_test(test_edits_and_deletes),
+        cmocka_unit_test(test_vacuum),
+        cmocka_unit_test(test_retention),
+        cmocka_unit_test(test_scan_agrees),
+        cmocka_unit_test(test_pages),
+        cmocka_unit_test(test_looks),
+        cmocka_unit_test(test_tail),
+        cmocka_unit_test(test_page_of_another),
+        cmocka_unit_test(test_any_order),
         cmocka_unit_test(test_query_errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

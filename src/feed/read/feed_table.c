@@ -26,7 +26,6 @@ static const char *const usual[FEED_N_FIELDS][8] = {
 
 int feed_map_parse(const char *text, struct arena *a, struct feed_map *m, struct error *e)
 {
-    *m = (struct feed_map){0};
     while (text && *text) {
         size_t n = strcspn(text, ",");
         const char *equals = memchr(text, '=', n);
@@ -43,6 +42,11 @@ int feed_map_parse(const char *text, struct arena *a, struct feed_map *m, struct
         if (!equals || equals + 1 == text + n) {
             error_set_code(e, ERROR_USAGE, "'%s' is given no column", name);
             return error_hint(e, "for example --map %s=column", name);
+        }
+        if (m->names[field]) {
+            error_set_code(e, ERROR_USAGE, "'%s' is given two columns, '%s' and '%.*s'", name,
+                           m->names[field], (int)(text + n - equals - 1), equals + 1);
+            return error_hint(e, "a field of a post is one column, or one member, of the input");
         }
         m->names[field] = arena_strndup(a, equals + 1, (size_t)(text + n - equals - 1));
         m->given = true;

@@ -512,6 +512,7 @@ int feed_query_parse(const char *text, feed_query_t **out, struct error *e)
         rc = error_set_code(e, ERROR_USAGE, "a query has at most %d bytes", MAX_BYTES);
     else if (!feed_utf8_valid(text, strlen(text)))
         rc = error_set_code(e, ERROR_USAGE, "the query is not UTF-8");
+    q->hash = XXH3_64bits(text, strlen(text));
     if (rc >= 0) rc = read_or(&x, &q->root);
     if (rc >= 0 && *x.p) rc = wrong(&x, x.p, "a bracket that was not opened");
     if (rc >= 0) rc = settle(&x);

@@ -118,10 +118,11 @@ void feed_rank_score(const struct feed_query *q, const struct feed_rank *r,
     double age_s = (double)(r->now_ms - p->created_ms) / 1000;
     double acts = (double)(p->likes + p->replies + 2 * (p->reposts + p->quotes));
     parts->bm25 = q->n_scored ? sum : 1;
-    parts->recency = exp2(-MAX(age_s, 0) / r->half_life_s);
+    parts->half_lives = MAX(age_s, 0) / r->half_life_s;
+    parts->recency = exp2(-parts->half_lives);
     parts->engagement =
         (1 + log1p(MAX(acts, 0)) / 4) * (1 + log1p((double)MAX(p->followers, 0)) / 20);
     /* what is ordered by is the logarithm, which does not vanish with age */
-    parts->order = log(parts->bm25 * parts->engagement) - M_LN2 * MAX(age_s, 0) / r->half_life_s;
+    parts->order = log(parts->bm25 * parts->engagement) - M_LN2 * parts->half_lives;
     parts->score = parts->bm25 * parts->recency * parts->engagement;
 }

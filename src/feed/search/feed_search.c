@@ -7,9 +7,13 @@
  * posts keep coming. By time alone (`newest`) a page is where the one before it ended. */
 #include "feed/search/feed_search_internal.h"
 
+#include <xxhash.h>
+
 /* The index names a superset: of "to be", every post with both words. Of it five times the depth is
  * looked at, which bounds the time of a search. */
 #define LOOKS 5
+
+#define PAGE_BYTES 96
 
 struct stream {
     struct feed_segment *segment;
@@ -41,25 +45,46 @@ struct run {
     bool looked_out;  /* there were more of them */
 };
 
-/* "r<seq>.<now>.<offset>" of a ranked answer, "n<seq>" of one by time. */
+static int64_t depth_of(const struct feed_search_options *o)
+{
+    return o->depth > 0 ? o->depth : 2000;
+}
+
+/* "r<seq>.<now>.<offset>.<hash>" of a ranked answer, "n<seq>.0.0.<hash>" of one by time. The hash is of
+ * these numbers, the query and what it was ranked by: another question's page is no page of this. */
+static void write_page(const struct run *r, const int64_t of[3], char text[PAGE_BYTES])
+{
+    const struct feed_search_options *o = r->o;
+    int64_t all[8] = {of[0], of[1], of[2], (int64_t)r->q->hash, o->newest};
+    if (!o->newest) {
+        all[5] = depth_of(o);
+        all[6] = o->now_ms;
+        memcpy(&all[7], &r->rank.half_life_s, sizeof(all[7]));
+    }
+    snprintf(text, PAGE_BYTES, "%c%lld.%lld.%lld.%016llx", o->newest ? 'n' : 'r', (long long)of[0],
+             (long long)of[1], (long long)of[2], (unsigned long long)XXH3_64bits(all, sizeof(all)));
+}
+
 static int read_page(struct run *r, struct error *e)
 {
-    long long seq, now, offset;
-    char end;
-    if (!r->o->page) return 0;
-    if (r->o->newest && sscanf(r->o->page, "n%lld%c", &seq, &end) == 1) {
-        r->high = MIN(r->high, seq);
-        return 0;
+    const char *page = r->o->page, *p = page ? page + strcspn(page, "-0123456789") : NULL;
+    char *end, again[PAGE_BYTES] = "";
+    int64_t of[3] = {0};
+    if (!page) return 0;
+    for (size_t i = 0; i < ARRAY_LEN(of); i++, p = end + (*end == '.'))
+        of[i] = strtoll(p, &end, 10);
+    write_page(r, of, again);
+    if (strcmp(again, page) != 0 || of[2] < 0) {
+        error_set_code(e, ERROR_USAGE, "'%.80s' is no page of this search", page);
+        return error_hint(e,
+                          "a page is what an earlier answer to the same query, in the same order "
+                          "and with the same depth, half-life and moment, calls 'next'");
     }
-    if (!r->o->newest && sscanf(r->o->page, "r%lld.%lld.%lld%c", &seq, &now, &offset, &end) == 3 &&
-        offset >= 0) {
-        r->high = MIN(r->high, seq);
-        r->rank.now_ms = now;
-        r->offset = offset;
-        return 0;
-    }
-    error_set_code(e, ERROR_USAGE, "'%.60s' is no page of such an answer", r->o->page);
-    return error_hint(e, "--page takes what an earlier answer of the same order calls 'next'");
+    r->high = MIN(r->high, of[0]);
+    if (r->o->newest) return 0;
+    r->rank.now_ms = of[1];
+    r->offset = of[2];
+    return 0;
 }
 
 static int begin(struct run *r, struct arena *a, struct error *e)
@@ -197,6 +222,7 @@ static int fetch(struct run *r, size_t first, size_t n, struct arena *a, struct 
         if (sqlite3_step(q) == SQLITE_ROW) {
             struct feed_hit *h = &out->hits[out->n_hits++];
             *h = c->parts;
+            h->place = c->seq;
             feed_row_post(q, 0, &h->post);
             feed_post_copy(&h->post, a);
         }
@@ -207,8 +233,8 @@ static int fetch(struct run *r, size_t first, size_t n, struct arena *a, struct 
 
 static int answer(struct run *r, struct arena *a, struct feed_answer *out, struct error *e)
 {
-    int64_t limit = r->o->limit > 0 ? r->o->limit : 20,
-            depth = r->o->depth > 0 ? r->o->depth : 2000;
+    int64_t limit = r->o->limit > 0 ? r->o->limit : 20, depth = depth_of(r->o);
+    char page[PAGE_BYTES];
     TRY(begin(r, a, e));
     TRY(feed_rank_prepare(r->s, r->q, &r->rank.posts, e));
     r->look = r->which == FEED_Q_SEARCH ? (uint64_t)depth * LOOKS : UINT64_MAX;
@@ -217,10 +243,12 @@ static int answer(struct run *r, struct arena *a, struct feed_answer *out, struc
     if (!r->o->newest && r->n_found) qsort(r->found, r->n_found, sizeof(*r->found), by_score);
     size_t first = MIN((size_t)r->offset, r->n_found), n = MIN((size_t)limit, r->n_found - first);
     int64_t end = r->looked_out || n == 0 ? r->last_seq : r->found[n - 1].seq;
-    if (r->o->newest && out->cut) out->next = arena_printf(a, "n%lld", (long long)end - 1);
-    if (!r->o->newest && first + n < r->n_found)
-        out->next = arena_printf(a, "r%lld.%lld.%lld", (long long)r->high,
-                                 (long long)r->rank.now_ms, (long long)(first + n));
+    if (r->o->newest ? out->cut : first + n < r->n_found) {
+        const int64_t by_time[] = {end - 1, 0, 0},
+                      ranked[] = {r->high, r->rank.now_ms, (int64_t)(first + n)};
+        write_page(r, r->o->newest ? by_time : ranked, page);
+        out->next = arena_strdup(a, page);
+    }
     str_printf(&out->plan, "index: %s\n", r->q->match);
     for (size_t i = 0; i < r->q->n_scored; i++)
         str_printf(&out->plan, "%s: in %lld of %lld posts\n", r->q->scored[i]->elements[0].text,
@@ -273,6 +301,8 @@ json_t *feed_answer_json(const struct feed_answer *x)
         const struct feed_hit *h = &x->hits[i];
         json_t *j = feed_post_to_json(&h->post);
         json_object_set_new(j, "score", json_real(h->score));
+        json_object_set_new(j, "log_score", json_real(h->order));
+        json_object_set_new(j, "half_lives", json_real(h->half_lives));
         json_object_set_new(j, "bm25", json_real(h->bm25));
         json_object_set_new(j, "recency", json_real(h->recency));
         json_object_set_new(j, "engagement", json_real(h->engagement));

@@ -43,6 +43,7 @@ struct feed_node {
 struct feed_query {
     struct arena arena;
     struct feed_node *root;
+    uint64_t hash;           /* of its text */
     struct feed_terms terms; /* of the post that is looked at */
     struct feed_node **scored;
     size_t n_scored;

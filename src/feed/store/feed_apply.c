@@ -90,18 +90,18 @@ static bool is_pending(struct feed_applier *x, int64_t segment, int64_t seq)
     return x->n_pending && feed_keys_at(&x->pending_set, pending_key(segment, seq), false);
 }
 
-/* The segment that has the post, newest first, as an index into the list; -1: none. */
+/* Where the post is, of segments newest first. 1, 0 or negative. */
 static int find_stored(struct feed_applier *x, uint64_t key, const struct feed_post *p,
-                       size_t *where, int64_t *seq, struct error *e)
+                       struct feed_place *at, struct error *e)
 {
     for (size_t i = x->m.n; i-- > 0;) {
         struct feed_segment *s = &x->m.segments[i];
         if (!feed_filter_has(&s->filter, key)) continue;
         TRY(feed_segment_open(s, true, e));
-        int found = feed_segment_find(s, key, p, seq, e);
+        int found = feed_segment_find(s, key, p, at, e);
         if (found < 0) return found;
-        if (!found || is_pending(x, s->n, *seq)) continue;
-        *where = i;
+        if (!found || is_pending(x, s->n, at->seq)) continue;
+        at->segment = i;
         return 1;
     }
     return 0;
@@ -111,8 +111,8 @@ static int find_stored(struct feed_applier *x, uint64_t key, const struct feed_p
 static int forget_post(struct feed_applier *x, struct feed_batch *b, uint64_t key,
                        const struct feed_post *p, struct error *e)
 {
-    size_t where;
-    int64_t seq, *in = feed_keys_at(&x->in_batch, key, false);
+    struct feed_place at;
+    int64_t *in = feed_keys_at(&x->in_batch, key, false);
     if (in && *in > 0) {
         struct feed_entry *entry = &b->entries[*in - 1];
         *in = 0;
@@ -121,8 +121,8 @@ static int forget_post(struct feed_applier *x, struct feed_batch *b, uint64_t ke
             return 1;
         }
     }
-    int found = find_stored(x, key, p, &where, &seq, e);
-    if (found > 0) add_pending(x, x->m.segments[where].n, seq);
+    int found = find_stored(x, key, p, &at, e);
+    if (found > 0) add_pending(x, x->m.segments[at.segment].n, at.seq);
     return found;
 }
 
@@ -196,13 +196,17 @@ static void raise_entry(struct feed_post *a, const struct feed_post *b)
     a->quotes = MAX(a->quotes, b->quotes);
 }
 
+/* Edits may come out of order: the one that was made last stays. */
+static bool replaces(const struct feed_change *c, int64_t edited_ms)
+{
+    return c->kind == FEED_UPDATE && (c->post.edited_ms == 0 || c->post.edited_ms >= edited_ms);
+}
+
 static int take_post(struct feed_applier *x, struct feed_batch *b, size_t i, struct error *e)
 {
     struct feed_entry *entry = &b->entries[i];
     struct feed_post *p = &entry->change.post;
-    bool update = entry->change.kind == FEED_UPDATE;
-    size_t where;
-    int64_t seq;
+    struct feed_place at;
     if (is_gone(x, entry->key) || (p->author_id.n && is_gone(x, entry->user_key))) {
         x->counts.refused++;
         entry->drop = true;
@@ -217,7 +221,7 @@ static int take_post(struct feed_applier *x, struct feed_batch *b, size_t i, str
     int64_t *in = feed_keys_at(&x->in_batch, entry->key, true);
     if (*in > 0 && !b->entries[*in - 1].drop) {
         struct feed_entry *before = &b->entries[*in - 1];
-        if (!update || before->change.post.edited_ms > p->edited_ms) {
+        if (!replaces(&entry->change, before->change.post.edited_ms)) {
             raise_entry(&before->change.post, p);
             x->counts.duplicates++;
             entry->drop = true;
@@ -228,17 +232,17 @@ static int take_post(struct feed_applier *x, struct feed_batch *b, size_t i, str
         *in = (int64_t)i + 1;
         return 0;
     }
-    int found = find_stored(x, entry->key, p, &where, &seq, e);
+    int found = find_stored(x, entry->key, p, &at, e);
     if (found < 0) return found;
-    if (found && !update) {
+    if (found && !replaces(&entry->change, at.edited_ms)) {
         x->counts.duplicates++;
         entry->drop = true;
-        note_metrics(x, x->m.segments[where].n, seq, p);
+        note_metrics(x, x->m.segments[at.segment].n, at.seq, p);
         return 0;
     }
     if (found) {
         x->counts.updated++;
-        add_pending(x, x->m.segments[where].n, seq);
+        add_pending(x, x->m.segments[at.segment].n, at.seq);
     }
     *in = (int64_t)i + 1;
     return 0;
@@ -411,6 +415,7 @@ static int make_room(struct feed_applier *x, struct feed_segment **open, struct 
     if (!s) {
         TRY(feed_manifest_add(&x->m, &s, e));
         feed_filter_init(&s->filter, x->m.segment_posts);
+        s->placed = true;
     }
     *open = s;
     return 0;
@@ -545,7 +550,7 @@ int feed_applier_open(struct feed_applier *x, const char *dir, const struct feed
         struct feed_segment *s = &x->m.segments[i];
         bool open = s->state == FEED_SEGMENT_OPEN;
         rc = open ? feed_segment_create(s, e) : 0; /* it may lack its tables */
-        if (rc >= 0) rc = feed_segment_read_filter(s, x->m.segment_posts, e);
+        if (rc >= 0) rc = feed_segment_read_keys(s, x->m.segment_posts, e);
     }
     for (size_t i = 0; i < x->m.n && rc >= 0; i++)
         if (x->m.segments[i].state != FEED_SEGMENT_SEALED)

@@ -163,7 +163,12 @@ int feed_manifest_state(struct feed_manifest *m, int64_t n, enum feed_segment_st
     snprintf(text, sizeof(text), "INSERT OR REPLACE INTO segments VALUES(%lld, %d)", (long long)n,
              (int)state);
     TRY(feed_sql_exec(m->db, m->path, text, e));
-    if (s) s->state = state;
+    if (!s) return 0;
+    s->state = state;
+    if (state == FEED_SEGMENT_SEALED) { /* its index knows the keys now */
+        s->placed = false;
+        feed_keys_fini(&s->places);
+    }
     return 0;
 }
 

@@ -10,7 +10,6 @@ static const char *const schema =
     " flags INTEGER NOT NULL, id TEXT NOT NULL, author_id TEXT, author TEXT, name TEXT, lang TEXT,"
     " text TEXT, likes INTEGER, reposts INTEGER, replies INTEGER, quotes INTEGER,"
     " followers INTEGER, edited INTEGER, refs TEXT);"
-    "CREATE INDEX posts_key ON posts(key);"
     "CREATE VIRTUAL TABLE terms USING fts5(t, content='', columnsize=0, detail=none,"
     " tokenize='feed');"
     "INSERT INTO terms(terms, rank) VALUES('pgsz', 4040);"
@@ -30,7 +29,9 @@ static const char *const sql[FEED_Q_N] = {
         "INSERT INTO posts(" FEED_POST_COLUMNS ") VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
     [FEED_Q_INDEX] = "INSERT INTO terms(rowid, t) VALUES(?,?)",
     [FEED_Q_UNINDEX] = "INSERT INTO terms(terms, rowid, t) VALUES('delete',?,?)",
-    [FEED_Q_FIND] = "SELECT seq, id, service FROM posts WHERE key=?",
+    [FEED_Q_FIND] = "SELECT seq, id, service, edited FROM posts WHERE key=?1",
+    [FEED_Q_PLACED] = "SELECT seq, id, service, edited FROM posts WHERE seq=?2"
+                      " AND key=?1",
     [FEED_Q_GET] = "SELECT " FEED_POST_COLUMNS " FROM posts WHERE seq=?",
     [FEED_Q_DELETE] = "DELETE FROM posts WHERE seq=?",
     [FEED_Q_METRICS] = "UPDATE posts SET likes=max(likes,?), reposts=max(reposts,?),"
@@ -75,6 +76,8 @@ void feed_segment_close(struct feed_segment *s)
     sqlite3_close(s->db);
     s->db = NULL;
     feed_filter_fini(&s->filter);
+    feed_keys_fini(&s->places);
+    s->placed = false;
 }
 
 int feed_segment_query(struct feed_segment *s, enum feed_segment_query which, sqlite3_stmt **q,
@@ -95,25 +98,46 @@ int feed_segment_run(struct feed_segment *s, enum feed_segment_query which, stru
     return rc == SQLITE_DONE ? 0 : ERROR_FAILED;
 }
 
-int feed_segment_find(struct feed_segment *s, uint64_t key, const struct feed_post *p, int64_t *seq,
-                      struct error *e)
+/* Whether one of the rows that q gives is the post. *some: there are any. */
+static int find_among(struct feed_segment *s, sqlite3_stmt *q, const struct feed_post *p,
+                      struct feed_place *at, bool *some, struct error *e)
 {
-    sqlite3_stmt *q;
     int found = 0, rc;
-    TRY(feed_segment_query(s, FEED_Q_FIND, &q, e));
-    sqlite3_bind_int64(q, 1, (int64_t)key);
+    *some = false;
     while ((rc = sqlite3_step(q)) == SQLITE_ROW) {
+        *some = true;
         struct feed_slice id = feed_sql_slice(q, 1);
         if (id.n != p->id.n || memcmp(id.s, p->id.s, id.n) != 0 ||
             sqlite3_column_int(q, 2) != (int)p->service)
             continue;
-        *seq = sqlite3_column_int64(q, 0);
+        at->seq = sqlite3_column_int64(q, 0);
+        at->edited_ms = sqlite3_column_int64(q, 3);
         found = 1;
         break;
     }
     if (rc != SQLITE_ROW && rc != SQLITE_DONE) found = feed_sql_error(s->db, s->path, e);
     sqlite3_reset(q);
     return found;
+}
+
+int feed_segment_find(struct feed_segment *s, uint64_t key, const struct feed_post *p,
+                      struct feed_place *at, struct error *e)
+{
+    sqlite3_stmt *q;
+    bool some;
+    if (s->placed) {
+        const int64_t *seq = feed_keys_at(&s->places, key, false);
+        if (!seq) return 0;
+        TRY(feed_segment_query(s, FEED_Q_PLACED, &q, e));
+        sqlite3_bind_int64(q, 1, (int64_t)key);
+        sqlite3_bind_int64(q, 2, *seq);
+        int found = find_among(s, q, p, at, &some, e);
+        /* nothing there: it has vanished; another post of the same key: both are looked for */
+        if (found != 0 || !some) return found;
+    }
+    TRY(feed_segment_query(s, FEED_Q_FIND, &q, e));
+    sqlite3_bind_int64(q, 1, (int64_t)key);
+    return find_among(s, q, p, at, &some, e);
 }
 
 static void read_refs(struct feed_slice refs, struct feed_post *p)
@@ -204,6 +228,7 @@ int feed_segment_insert(struct feed_segment *s, const struct feed_post *p, uint6
 {
     sqlite3_stmt *q;
     TRY(put_row(s, p, key, seq, e));
+    if (s->placed) *feed_keys_at(&s->places, key, true) = *seq;
     TRY(feed_segment_query(s, FEED_Q_INDEX, &q, e));
     sqlite3_bind_int64(q, 1, *seq);
     sqlite3_bind_text(q, 2, terms.n ? terms.s : "", (int)terms.n, SQLITE_STATIC);
@@ -271,25 +296,42 @@ int feed_segment_term(struct feed_segment *s, const char *term, int64_t **out, s
     return rc == SQLITE_DONE ? 0 : ERROR_FAILED;
 }
 
-/* ------------------------------------------------------------------ filter and seal */
+/* ------------------------------------------------------------------ keys and seal */
 
-static int fill_filter(sqlite3 *db, const char *path, struct feed_filter *f, uint64_t *posts,
-                       struct error *e)
+static int fill_filter(sqlite3 *db, const char *path, struct feed_filter *f, struct error *e)
 {
     sqlite3_stmt *q;
     int rc;
     TRY(feed_sql_prepare(db, path, "SELECT key FROM posts INDEXED BY posts_key", &q, e));
-    for (*posts = 0; (rc = sqlite3_step(q)) == SQLITE_ROW; ++*posts)
+    while ((rc = sqlite3_step(q)) == SQLITE_ROW)
         feed_filter_add(f, (uint64_t)sqlite3_column_int64(q, 0));
     if (rc != SQLITE_DONE) feed_sql_error(db, path, e);
     sqlite3_finalize(q);
     return rc == SQLITE_DONE ? 0 : ERROR_FAILED;
 }
 
-int feed_segment_read_filter(struct feed_segment *s, uint64_t room, struct error *e)
+static int read_places(struct feed_segment *s, uint64_t room, struct error *e)
+{
+    sqlite3_stmt *q;
+    int rc;
+    feed_filter_init(&s->filter, room);
+    TRY(feed_sql_prepare(s->db, s->path, "SELECT seq, key FROM posts", &q, e));
+    for (s->posts = 0; (rc = sqlite3_step(q)) == SQLITE_ROW; s->posts++) {
+        uint64_t key = (uint64_t)sqlite3_column_int64(q, 1);
+        feed_filter_add(&s->filter, key);
+        *feed_keys_at(&s->places, key, true) = sqlite3_column_int64(q, 0);
+    }
+    s->placed = true;
+    if (rc != SQLITE_DONE) feed_sql_error(s->db, s->path, e);
+    sqlite3_finalize(q);
+    return rc == SQLITE_DONE ? 0 : ERROR_FAILED;
+}
+
+int feed_segment_read_keys(struct feed_segment *s, uint64_t room, struct error *e)
 {
     sqlite3_stmt *q;
     TRY(feed_segment_open(s, true, e));
+    if (s->state != FEED_SEGMENT_SEALED) return read_places(s, room, e);
     TRY(feed_sql_prepare(s->db, s->path, "SELECT value FROM meta WHERE name='filter'", &q, e));
     int rc = sqlite3_step(q);
     size_t n = rc == SQLITE_ROW ? (size_t)sqlite3_column_bytes(q, 0) : 0;
@@ -301,7 +343,7 @@ int feed_segment_read_filter(struct feed_segment *s, uint64_t room, struct error
     sqlite3_finalize(q);
     if (s->filter.blocks) return 0;
     feed_filter_init(&s->filter, room);
-    return fill_filter(s->db, s->path, &s->filter, &s->posts, e);
+    return fill_filter(s->db, s->path, &s->filter, e);
 }
 
 static int write_filter(sqlite3 *db, const char *path, struct error *e)
@@ -309,10 +351,9 @@ static int write_filter(sqlite3 *db, const char *path, struct error *e)
     struct feed_filter f;
     sqlite3_stmt *q;
     int64_t posts;
-    uint64_t n;
     TRY(feed_sql_int(db, path, "SELECT count(*) FROM posts", &posts, e));
     feed_filter_init(&f, (uint64_t)posts);
-    int rc = fill_filter(db, path, &f, &n, e);
+    int rc = fill_filter(db, path, &f, e);
     if (rc >= 0)
         rc = feed_sql_prepare(db, path, "INSERT OR REPLACE INTO meta VALUES('filter',?)", &q, e);
     if (rc >= 0) {
@@ -333,7 +374,8 @@ int feed_segment_seal(const char *path, struct error *e)
              "INSERT INTO df SELECT term, doc FROM vocabulary WHERE doc >= %d;"
              "INSERT INTO df SELECT '', count(*) FROM posts;",
              FEED_DF_MIN);
-    int rc = feed_sql_exec(db, path, "INSERT INTO terms(terms) VALUES('optimize')", e);
+    int rc = feed_sql_exec(db, path, "CREATE INDEX IF NOT EXISTS posts_key ON posts(key)", e);
+    if (rc >= 0) rc = feed_sql_exec(db, path, "INSERT INTO terms(terms) VALUES('optimize')", e);
     if (rc >= 0)
         rc = feed_sql_exec(db, path,
                            "CREATE VIRTUAL TABLE temp.vocabulary USING fts5vocab(main, terms, row);"

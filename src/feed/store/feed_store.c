@@ -1,6 +1,8 @@
 /* feed_store.c: a store read: marks, statistics, export. */
 #include "feed/store/feed_store_internal.h"
 
+#include <xxhash.h>
+
 int feed_store_open(const char *dir, feed_store_t **out, struct error *e)
 {
     feed_store_t *s = mem_calloc(1, sizeof(*s));
@@ -40,6 +42,30 @@ const char *feed_store_mark(feed_store_t *s, const char *name, struct arena *a)
         sqlite3_finalize(q);
     }
     return value;
+}
+
+int feed_store_post_hash(struct feed_store *s, int64_t place, const struct feed_post *p,
+                         int64_t *hash, struct error *e)
+{
+    for (size_t i = s->m.n; i-- > 0;) {
+        struct feed_segment *seg = &s->m.segments[i];
+        sqlite3_stmt *q;
+        struct feed_post there = {0};
+        TRY(feed_segment_open(seg, false, e));
+        TRY(feed_segment_query(seg, FEED_Q_GET, &q, e));
+        sqlite3_bind_int64(q, 1, place);
+        int rc = sqlite3_step(q);
+        if (rc == SQLITE_ROW) feed_row_post(q, 0, &there);
+        bool same = rc == SQLITE_ROW && there.service == p->service && there.id.n == p->id.n &&
+                    memcmp(there.id.s, p->id.s, p->id.n) == 0;
+        if (same) *hash = (int64_t)XXH3_64bits(there.text.n ? there.text.s : "", there.text.n);
+        bool bad = rc != SQLITE_ROW && rc != SQLITE_DONE;
+        if (bad) feed_sql_error(seg->db, seg->path, e);
+        sqlite3_reset(q);
+        if (bad) return ERROR_FAILED;
+        if (same) return 1;
+    }
+    return 0;
 }
 
 static int segment_stats(struct feed_segment *s, struct feed_stats *out, struct error *e)

@@ -10,7 +10,9 @@
  *
  *   posts   seq INTEGER PRIMARY KEY: (created_ms - EPOCH) << 22, plus 22 bits of the key, plus what
  *           makes it unique; so the order of seq is the order of time, and a span of time is a span
- *           of seq. key: XXH3 of service and id, indexed; ids are compared where keys are the same
+ *           of seq. key: XXH3 of service and id; ids are compared where keys are the same. Indexed
+ *           once the segment is sealed, all at once; before that the writer has a table in memory,
+ *           since an index that grows row by row is changed at a random place for each
  *   terms   FTS5 without content, columns' sizes or positions (detail=none), rowid = seq; its
  *           tokenizer splits at blanks what feed_terms_of_post made
  *   pending posts of other segments that must go: written in the transaction that made it so, and
@@ -19,8 +21,8 @@
  *   df      terms that are in a thousand posts and more, and how many posts there are (under the
  *           empty term), once the segment is sealed
  *
- * A segment is open (it takes posts), full, then sealed: its index merged to one piece, its filter
- * and df written. Only the writer changes anything; a commit of the open segment is what is
+ * A segment is open (it takes posts), full, then sealed: its keys indexed, its index of terms merged
+ * to one piece, its filter and df written. Only the writer changes anything; a commit of the open segment is what is
  * acknowledged. Tombstones are committed before it, with the id of whom they are about until the next
  * ones come, so that a store that is opened in between finishes them; deletions in other segments
  * come after it. */
@@ -97,6 +99,7 @@ enum feed_segment_query {
     FEED_Q_INDEX,
     FEED_Q_UNINDEX,
     FEED_Q_FIND,
+    FEED_Q_PLACED, /* the same row of a key ?1 at the seq ?2 */
     FEED_Q_GET,
     FEED_Q_DELETE,
     FEED_Q_METRICS,
@@ -118,6 +121,8 @@ struct feed_segment {
     sqlite3 *db; /* NULL: not opened yet */
     sqlite3_stmt *q[FEED_Q_N];
     struct feed_filter filter; /* of the writer */
+    bool placed;               /* the writer's, until it is sealed: `places` has every post */
+    struct feed_keys places;   /* by key: the seq where it is, or was */
     uint64_t posts;            /* of an open one, for the writer */
     int64_t counted;           /* of a reader: posts, as of counted_s */
     double counted_s;
@@ -136,16 +141,21 @@ int feed_segment_query(struct feed_segment *s, enum feed_segment_query which, sq
                        struct error *e);
 /* Runs a query that gives no rows, and resets it. */
 int feed_segment_run(struct feed_segment *s, enum feed_segment_query which, struct error *e);
-/* Whether a post is here, by key and id; *seq where. 1, 0 or negative. */
-int feed_segment_find(struct feed_segment *s, uint64_t key, const struct feed_post *p, int64_t *seq,
-                      struct error *e);
+/* Whether a post is here, by key and id; *at where, but for the segment. 1, 0 or negative. */
+struct feed_place {
+    size_t segment; /* in the list of segments */
+    int64_t seq, edited_ms;
+};
+int feed_segment_find(struct feed_segment *s, uint64_t key, const struct feed_post *p,
+                      struct feed_place *at, struct error *e);
 /* Takes a post and its terms out, within a transaction; 0 where there is none. Marks it touched. */
 int feed_segment_remove(struct feed_segment *s, int64_t seq, struct error *e);
 /* Puts one in at its seq or behind it; *seq is where. */
 int feed_segment_insert(struct feed_segment *s, const struct feed_post *p, uint64_t key,
                         struct feed_slice terms, int64_t *seq, struct error *e);
-int feed_segment_read_filter(struct feed_segment *s, uint64_t room, struct error *e);
-/* Merges the index, writes filter and df. On a connection of its own. */
+/* Filter, and of one that is not sealed the places of its posts. */
+int feed_segment_read_keys(struct feed_segment *s, uint64_t room, struct error *e);
+/* Indexes the keys, merges the index of terms, writes filter and df. On a connection of its own. */
 int feed_segment_seal(const char *path, struct error *e);
 /* Sequences of the posts of a term, newest first, into *out (mem_free). */
 int feed_segment_term(struct feed_segment *s, const char *term, int64_t **out, size_t *n,
@@ -225,6 +235,10 @@ int feed_apply(struct feed_applier *x, struct feed_batch *b, struct error *e);
 struct feed_segment *feed_applier_open_segment(struct feed_applier *x);
 /* Retention: segments that are too old or too many are dropped. */
 int feed_applier_retain(struct feed_applier *x, struct error *e);
+
+/* Whether a post is still at its place, and the hash of its text. 1, 0 or negative; for readers. */
+int feed_store_post_hash(struct feed_store *s, int64_t place, const struct feed_post *p,
+                         int64_t *hash, struct error *e);
 
 struct feed_store {
     struct feed_manifest m;
