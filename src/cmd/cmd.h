@@ -136,7 +136,8 @@ int cmd_read_key_file(const char *path, struct arena *a, const char **keys, size
 cmd_fn cmd_feed;
 extern const struct option_table cmd_feed_ingest_table, cmd_feed_search_table, cmd_feed_stats_table,
     cmd_feed_verify_table, cmd_feed_vacuum_table, cmd_feed_export_table, cmd_feed_trends_table,
-    cmd_feed_serve_table, cmd_feed_follow_table;
+    cmd_feed_serve_table, cmd_feed_follow_table, cmd_feed_ask_table, cmd_feed_answers_table,
+    cmd_feed_signals_table;
 
 /* Runs as jobs of Slurm, and watched (cmd_slurm.c, cmd_doctor_slurm.c, cmd_top.c). */
 cmd_fn cmd_submit, cmd_top;

@@ -69,14 +69,15 @@ int feed_only_store(const struct option_line *l, const char *example, struct err
 /* ------------------------------------------------------------------ ingest */
 
 struct ingest_options {
-    const char *map, *keep, *keep_size;
+    struct option_list maps;
+    const char *keep, *keep_size;
     int64_t bad, segment;
     bool ack, dry_run, json;
 };
 
 #define AT(field) offsetof(struct ingest_options, field)
 static const struct option ingest_rows[] = {
-    CMD_TEXT("map", 'm', map, "FIELD=COLUMN,...", NULL,
+    CMD_LIST("map", 'm', maps, "FIELD=COLUMN,...",
              "which column or member is the id, text, time, author, author_id, name, lang, likes, "
              "reposts, replies, followers, reply_to"),
     CMD_TEXT("keep", 0, keep, "TIME", NULL, "drop posts that are older, from now on; 7 d"),
@@ -200,13 +201,14 @@ static int ingest(const struct option_line *l, void *options, struct error *e)
 {
     const struct ingest_options *o = options;
     struct ingest in = {.o = o};
-    struct feed_map map;
+    struct feed_map map = {0};
     struct feed_write_options w = {.segment_posts = (uint64_t)o->segment};
     if (l->n_rest < 1) {
         error_set_code(e, ERROR_USAGE, "STORE is missing");
         return error_hint(e, "colossus feed ingest posts statuses.jsonl");
     }
-    TRY(feed_map_parse(o->map, l->arena, &map, e));
+    for (size_t i = 0; i < o->maps.count; i++)
+        TRY(feed_map_parse(o->maps.items[i], l->arena, &map, e));
     TRY(feed_time_option("keep", o->keep, &w.keep_s, e));
     TRY(feed_size_option("keep-size", o->keep_size, &w.keep_bytes, e));
     if (!o->dry_run) TRY(feed_writer_open(l->rest[0], &w, &in.writer, e));
@@ -363,13 +365,16 @@ static int verify(const struct option_line *l, void *options, struct error *e)
 static int vacuum(const struct option_line *l, void *options, struct error *e)
 {
     const struct keep_options *o = options;
-    uint64_t touched;
+    uint64_t touched, expired;
     TRY(feed_only_store(l, "colossus feed vacuum posts", e));
     TRY(feed_store_vacuum(l->rest[0], o->whole, &touched, e));
+    TRY(feed_replies_sweep(l->rest[0], &expired, e));
     if (o->json)
-        feed_print_json(json_pack("{s:I}", "segments", (json_int_t)touched));
+        feed_print_json(json_pack("{s:I,s:I}", "segments", (json_int_t)touched, "answers_expired",
+                                  (json_int_t)expired));
     else
         printf("%llu segments written anew\n", (unsigned long long)touched);
+    if (!o->json && expired) printf("%llu answers expired\n", (unsigned long long)expired);
     return 0;
 }
 
@@ -405,7 +410,10 @@ static int cmd_feed_export(int argc, char **argv)
 static const struct cmd_entry feed_commands[] = {
     {"ingest", cmd_feed_ingest, "feed", "take posts in from files or standard input"},
     {"search", cmd_feed_search, "feed", "find posts, in X's query language"},
+    {"ask", cmd_feed_ask, "feed", "answer a question from posts, with its sources"},
+    {"answers", cmd_feed_answers, "feed", "answers that were kept, and which have expired"},
     {"trends", cmd_feed_trends, "feed", "what is talked about more than before"},
+    {"signals", cmd_feed_signals, "feed", "do posts say what a price will do, and who pushes it?"},
     {"serve", cmd_feed_serve, "feed", "search, trends and new matches over HTTP, and a page"},
     {"follow", cmd_feed_follow, "feed", "take in a live stream"},
     {"stats", cmd_feed_stats, "feed", "what a store holds, and known gaps"},

@@ -5,7 +5,8 @@
 #include "cmd/cmd.h"
 #include "feed/feed.h"
 
-cmd_fn cmd_feed_search, cmd_feed_trends, cmd_feed_serve, cmd_feed_follow;
+cmd_fn cmd_feed_search, cmd_feed_trends, cmd_feed_serve, cmd_feed_follow, cmd_feed_ask,
+    cmd_feed_answers, cmd_feed_signals;
 
 /* "7 days" or "12 h" in seconds, "20 GB" in bytes; 0 where text is NULL. */
 int feed_time_option(const char *option, const char *text, double *out, struct error *e);
@@ -18,5 +19,7 @@ int feed_only_store(const struct option_line *l, const char *example, struct err
 extern volatile sig_atomic_t feed_stopped;
 void feed_catch_signals(void);
 void feed_print_json(json_t *j);
+/* A post's text on one line, without what would steer a terminal (cmd_feed_search.c). */
+void feed_print_text(struct feed_slice s);
 
 #endif

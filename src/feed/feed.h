@@ -2,7 +2,8 @@
  * a store that is searched while it is written, and followed for what rises.
  *
  * Each sub-room stands on those before it: read (records become changes), words (a post becomes
- * terms), store (segments on disk), search, trends, show (HTTP), follow (live connections). */
+ * terms), store (segments on disk), search, trends, ask (answers with sources), signals, show
+ * (HTTP), follow (live connections). */
 #ifndef COLOSSUS_FEED_H
 #define COLOSSUS_FEED_H
 
@@ -93,7 +94,8 @@ struct feed_map {
     const char *names[FEED_N_FIELDS]; /* NULL: by the names that are usual */
     bool given;                       /* any is: JSON lines are read by it alone */
 };
-/* "text=body,id=tweet_id"; strings in *a. */
+/* "text=body,id=tweet_id", added to *m, which begins as {0}; a field that is named twice is an error.
+ * Strings in *a. */
 int feed_map_parse(const char *text, struct arena *a, struct feed_map *m, struct error *e);
 
 struct feed_bad {
@@ -211,12 +213,14 @@ struct feed_search_options {
     int64_t now_ms;     /* recency is counted from here; 0: the newest post's time, or the clock
                          * where that is earlier */
     bool newest;        /* by time alone, to any depth */
-    const char *page;   /* of an earlier answer; NULL: the first */
+    const char *page; /* what an earlier answer to the same question calls next; NULL: the first */
 };
 struct feed_hit {
     struct feed_post post; /* in the arena */
+    int64_t place;         /* in the store, until it is changed or gone */
     double score, bm25, recency, engagement;
-    double order; /* the score's logarithm */
+    double order; /* the score's natural logarithm, which is finite where the score has vanished */
+    double half_lives; /* age: recency is 2 to the power of minus that */
 };
 struct feed_answer {
     struct feed_hit *hits;
@@ -283,6 +287,164 @@ struct feed_trends {
 int feed_trends(feed_store_t *s, const struct feed_trend_options *o, struct arena *a,
                 struct feed_trends *out, struct error *e);
 json_t *feed_trends_json(const struct feed_trends *x);
+
+/* ------------------------------------------------------------------ answers (feed/ask) */
+
+/* Writes what answers `user` under the orders of `system`, appended to *out. */
+typedef int feed_write(void *ctx, const char *system, const char *user, struct str *out,
+                       struct error *e);
+/* A feed_write that asks a server of OpenAI's interface; ctx is a struct feed_chat. */
+struct http_url; /* http/http.h */
+struct feed_chat {
+    const struct http_url *url; /* "http://HOST:PORT/v1" */
+    const char *key, *model;    /* bearer token, and what the server calls it; or NULL */
+    int64_t max_tokens;
+    double timeout_s;
+};
+int feed_chat_write(void *ctx, const char *system, const char *user, struct str *out,
+                    struct error *e);
+
+struct feed_source {
+    struct feed_post post; /* the earliest of those that say the same; in the arena */
+    int64_t place;
+    size_t posts, authors; /* that say the same in nearly the same words */
+    size_t agree;          /* other authors who say it in words of their own, up to five */
+    double covered;        /* share of the question's words, by weight */
+    double relevance;
+    const char *label; /* what a reader should know of it, or NULL */
+    bool cited;
+};
+struct feed_sentence {
+    const char *text;
+    size_t source;       /* of the sources, from 0 */
+    const char *dropped; /* why it is not in the answer; NULL: it is */
+};
+struct feed_reply {
+    const char *question, *model, *text; /* text: with [n] behind each sentence */
+    const char *wrote;                   /* all that the model wrote, or NULL */
+    const char *label;                   /* "single source, unverified", or NULL */
+    const char *queries;                 /* what was searched for, a line each */
+    int64_t asked_ms;
+    struct feed_source *sources; /* best first */
+    size_t n_sources;
+    struct feed_sentence *sentences; /* that the model wrote */
+    size_t n_sentences, n_kept, n_quotes;
+    bool answered; /* there was something to say */
+    bool quoted;   /* the text is posts, not sentences of a model */
+    bool degraded; /* it is less than was asked for; reasons say why */
+    const char **reasons;
+    size_t n_reasons;
+    size_t independent;      /* authors who were the first to say what is cited */
+    size_t gathered, groups; /* posts that were looked at, texts among them */
+    uint64_t orders;         /* posts left out that give orders to machines */
+    double search_ms, write_ms, check_ms, total_ms;
+};
+struct feed_ask_options {
+    feed_write *write; /* NULL: no model, posts are quoted */
+    const char *model; /* as the answer names it */
+    void *ctx;
+    const char *within; /* a query that every source matches (from:, since:, lang:), or NULL */
+    int64_t sources;    /* at most; 0: 8 */
+    double half_life_s; /* of recency; 0: seven days */
+    int64_t now_ms;     /* as of a search */
+    uint64_t mark;      /* drawn anew for each question: no post knows it */
+    void (*on_sources)(void *ctx, const struct feed_reply *x); /* they are there; or NULL */
+};
+/* What is found and written; an error where the question has no word to look for, or the store cannot
+ * be read. A model that fails is no error: posts are quoted. All in *a. */
+int feed_ask(feed_store_t *s, const char *question, const struct feed_ask_options *o,
+             struct arena *a, struct feed_reply *x, struct error *e);
+json_t *feed_reply_json(const struct feed_reply *x);
+/* Where a service shows a post; false: that is not known. */
+bool feed_post_link(const struct feed_post *p, char *out, size_t size);
+
+/* Keeps an answer in the store's folder until a post that it cites is gone or changed; its number. */
+int feed_reply_keep(const char *dir, const struct feed_reply *x, int64_t *id, struct error *e);
+/* The newest answers, as an array. One that has expired has no text any more: "expired" says so. */
+int feed_replies(feed_store_t *s, int64_t limit, json_t **out, struct error *e);
+/* Looks through all of them; *expired: how many ended now. */
+int feed_replies_sweep(const char *dir, uint64_t *expired, struct error *e);
+
+/* ------------------------------------------------------------------ signals (feed/signals) */
+
+enum feed_signal { /* what they are: feed_features.c */
+                   FEED_SIGNAL_VOLUME,
+                   FEED_SIGNAL_AUTHORS,
+                   FEED_SIGNAL_NOVELTY,
+                   FEED_SIGNAL_SENTIMENT,
+                   FEED_SIGNAL_DISAGREEMENT,
+                   FEED_SIGNAL_CAMPAIGN,
+                   FEED_N_SIGNALS
+};
+enum { FEED_N_STRATEGIES = 5 }; /* the model, and four baselines */
+extern const char *const feed_signal_names[], *const feed_strategy_names[]; /* up to NULL */
+struct feed_signal_options {
+    const char *prices; /* a folder with SYMBOL.csv: Date, Open, Close */
+    const char *const *symbols;
+    size_t n_symbols;
+    double cost_bp;     /* of a round trip, in hundredths of a per cent */
+    int64_t train_days; /* with posts, before the first that is tested; 0: 120 */
+    int64_t draws;      /* of each bootstrap; 0: 2,000 */
+    uint64_t seed;
+};
+struct feed_interval { /* NAN where so few days give none */
+    double low, mean, high;
+};
+struct feed_strategy {
+    size_t days; /* on which it took a side */
+    struct feed_interval hit_rate, net_bp;
+};
+struct feed_signal_point {
+    int64_t cut_ms; /* 09:30 of New York */
+    size_t posts;
+    double close, target, x[FEED_N_SIGNALS];
+};
+struct feed_signal_result {
+    const char *symbol;
+    size_t posts, days, tested, ranked; /* days: with posts; ranked: of the correlations */
+    struct feed_strategy strategies[FEED_N_STRATEGIES];
+    struct feed_interval beyond_bp; /* the model less always being long */
+    double smallest_bp; /* an edge that these days would have shown, four times of five */
+    double rho[FEED_N_SIGNALS], p[FEED_N_SIGNALS], p_holm[FEED_N_SIGNALS];
+    size_t guard_days, guard_wrong; /* recomputed without the future; that came out otherwise */
+    bool edge;
+    struct feed_signal_point *points;
+    size_t n_points;
+};
+struct feed_signals {
+    struct arena *arena;
+    struct feed_signal_result *results;
+    size_t n, edges;
+    double cost_bp;
+};
+/* What posts before 09:30 of New York say about the day's close over its open. */
+int feed_signals(feed_store_t *s, const struct feed_signal_options *o, struct arena *a,
+                 struct feed_signals *out, struct error *e);
+json_t *feed_signals_json(const struct feed_signals *x);
+/* Close, volume and sentiment of each symbol over time. */
+int feed_signals_svg(const struct feed_signals *x, const char *path, struct error *e);
+
+struct feed_alert_options {
+    double span_s;    /* in which accounts post one text; 0: two hours */
+    int64_t until_ms; /* posts before it alone; 0: all */
+};
+struct feed_alert {
+    size_t authors, posts;        /* within the span */
+    double fresh, stuffed, score; /* feed_campaign.c */
+    int64_t first_ms, last_ms;
+    struct feed_post shown[3]; /* of different authors; in the arena */
+    size_t n_shown;
+};
+struct feed_alerts {
+    struct feed_alert *alerts; /* best first */
+    size_t n;
+    uint64_t looked; /* posts with text enough that say not whose they are */
+    bool cut;        /* there were more than 400,000 of them: the later ones were not looked at */
+};
+/* Campaigns: one text of several accounts in a short time. */
+int feed_alerts(feed_store_t *s, const struct feed_alert_options *o, struct arena *a,
+                struct feed_alerts *out, struct error *e);
+json_t *feed_alerts_json(const struct feed_alerts *x);
 
 /* ------------------------------------------------------------------ over HTTP (feed/show) */
 

@@ -47,7 +47,7 @@ static enum MHD_Result each(void *ctx, enum MHD_ValueKind kind, const char *key,
 
 int http_query_check(const http_request_t *r, const char *const *known, struct error *e)
 {
-    struct error own;
+    struct error own = {0};
     struct check c = {.known = known, .e = e ? e : &own};
     while (known[c.n])
         c.n++;

@@ -461,6 +461,15 @@ def test_http(folder):
     ingest(store, ['{"delete":{"tweet":{"id":"200"}}}\n'])
     assert json.loads(get(base + "/v1/search?q=fresh", "sesame"))["posts"] == []
     assert "trends" in json.loads(get(base + "/v1/trends?window_s=600", "sesame"))
+    subprocess.run([PROGRAM, "feed", "ask", store, "which post 31 of the stream?", "--save"],
+                   capture_output=True, check=True)
+
+    def kept():
+        return json.loads(get(base + "/v1/answers", "sesame"))["answers"]
+    assert len(kept()) == 1 and not kept()[0]["expired"] and "post 31" in kept()[0]["answer"]
+    ingest(store, ['{"delete":{"tweet":{"id":"31"}}}\n'])
+    assert kept()[0]["expired"]
+    assert "answer" not in kept()[0] and "sources" not in kept()[0]
     assert "colossus_feed_lag_seconds" in get(base + "/metrics", "sesame")
     page = get(base + "/")
     assert "feed.js" in page and "fetch(" in get(base + "/feed.js")

@@ -380,7 +380,7 @@ static void test_page_of_another(void **state)
         const char *const wrong[] = {"",
                                      "n",
                                      "r1.2.3",
-                                     "n5.0.0.0",
+                                     "n5.0.0",
                                      arena_printf(&f.a, "%s0", x.next),
                                      arena_printf(&f.a, " %s", x.next),
                                      arena_printf(&f.a, "%.*s", (int)strlen(x.next) - 1, x.next)};

@@ -2,6 +2,7 @@
  *
  *   GET /v1/search?q=...&limit=&page=&newest=1&depth=&half_life_s=&now_ms=
  *   GET /v1/trends?window_s=&limit=&lang=&min_authors=
+ *   GET /v1/answers?limit=  answers that were kept; those whose sources are gone have expired
  *   GET /v1/stats           with the rate at which posts come, and how old the newest is
  *   GET /v1/stream?q=...    server-sent events "post" with new matches, "lag" every five seconds
  *   GET /metrics            for Prometheus
@@ -63,12 +64,26 @@ static void reply_error(http_request_t *r, const struct error *e)
                     json_pack("{s:{s:s,s:s}}", "error", "message", e->text, "hint", e->hint));
 }
 
-static int number_of(http_request_t *r, const char *name, int64_t *out, struct error *e)
+/* A whole number from least to most; *out is left alone where it is not given. */
+struct bounds {
+    const char *name;
+    int64_t least, most;
+};
+static int number_of(http_request_t *r, struct bounds b, int64_t *out, struct error *e)
 {
-    const char *text = http_query(r, name);
-    if (!text || (parse_int(text, out) == 0 && *out >= 0)) return 0;
-    return error_set_code(e, ERROR_USAGE, "'%s' takes a whole number, not '%.60s'", name, text);
+    const char *text = http_query(r, b.name);
+    if (!text || (parse_int(text, out) == 0 && *out >= b.least && *out <= b.most)) return 0;
+    return error_set_code(e, ERROR_USAGE,
+                          "'%s' takes a whole number from %lld to %lld, not '%.60s'", b.name,
+                          (long long)b.least, (long long)b.most, text);
 }
+
+static const char *const search_names[] = {"q",     "limit",  "page",        "newest",
+                                           "depth", "now_ms", "half_life_s", NULL};
+static const char *const trend_names[] = {"window_s", "limit", "lang", "min_authors", NULL};
+static const char *const answer_names[] = {"limit", NULL};
+static const char *const stream_names[] = {"q", NULL};
+static const char *const no_names[] = {NULL};
 
 /* ------------------------------------------------------------------ answers */
 
@@ -82,17 +97,15 @@ static int parse_query(http_request_t *r, feed_query_t **q, struct error *e)
 
 static int read_search(http_request_t *r, struct feed_search_options *o, struct error *e)
 {
-    int64_t half_life = 0;
-    const char *newest = http_query(r, "newest");
+    int64_t half_life = 0, newest = 0;
     *o = (struct feed_search_options){.limit = 20, .page = http_query(r, "page")};
-    TRY(number_of(r, "limit", &o->limit, e));
-    TRY(number_of(r, "depth", &o->depth, e));
-    TRY(number_of(r, "now_ms", &o->now_ms, e));
-    TRY(number_of(r, "half_life_s", &half_life, e));
-    if (o->limit < 1 || o->limit > 1000 || o->depth > 100000)
-        return error_set_code(e, ERROR_USAGE, "'limit' is from 1 to 1000, 'depth' to 100000");
+    TRY(number_of(r, (struct bounds){"limit", 1, 1000}, &o->limit, e));
+    TRY(number_of(r, (struct bounds){"depth", 1, 100000}, &o->depth, e));
+    TRY(number_of(r, (struct bounds){"now_ms", 1, 3124137600000}, &o->now_ms, e));
+    TRY(number_of(r, (struct bounds){"half_life_s", 1, 1000000000}, &half_life, e));
+    TRY(number_of(r, (struct bounds){"newest", 0, 1}, &newest, e));
     o->half_life_s = (double)half_life;
-    o->newest = newest && strcmp(newest, "0") != 0;
+    o->newest = newest;
     return 0;
 }
 
@@ -103,7 +116,8 @@ static void run_search(struct feed_server *s, feed_store_t *store, http_request_
     struct feed_search_options o;
     struct feed_answer x = {0};
     feed_query_t *q = NULL;
-    int rc = parse_query(r, &q, &e);
+    int rc = http_query_check(r, search_names, &e);
+    if (rc >= 0) rc = parse_query(r, &q, &e);
     if (rc >= 0) rc = read_search(r, &o, &e);
     if (rc >= 0) rc = feed_search(store, q, &o, &a, &x, &e);
     if (rc < 0)
@@ -127,9 +141,11 @@ static void run_trends(struct feed_server *s, feed_store_t *store, http_request_
     struct feed_trend_options o = {.lang = http_query(r, "lang")};
     int64_t window = 0;
     (void)s;
-    int rc = number_of(r, "window_s", &window, &e);
-    if (rc >= 0) rc = number_of(r, "limit", &o.limit, &e);
-    if (rc >= 0) rc = number_of(r, "min_authors", &o.min_authors, &e);
+    int rc = http_query_check(r, trend_names, &e);
+    if (rc >= 0) rc = number_of(r, (struct bounds){"window_s", 1, 1000000000}, &window, &e);
+    if (rc >= 0) rc = number_of(r, (struct bounds){"limit", 1, 60}, &o.limit, &e);
+    if (rc >= 0)
+        rc = number_of(r, (struct bounds){"min_authors", 1, 1000000000}, &o.min_authors, &e);
     o.window_s = (double)window;
     if (rc >= 0) rc = feed_trends(store, &o, &a, &x, &e);
     if (rc < 0)
@@ -137,6 +153,21 @@ static void run_trends(struct feed_server *s, feed_store_t *store, http_request_
     else
         http_reply_json(r, 200, feed_trends_json(&x));
     arena_fini(&a);
+}
+
+static void run_answers(struct feed_server *s, feed_store_t *store, http_request_t *r)
+{
+    struct error e = {0};
+    json_t *all = NULL;
+    int64_t limit = 20;
+    (void)s;
+    int rc = http_query_check(r, answer_names, &e);
+    if (rc >= 0) rc = number_of(r, (struct bounds){"limit", 1, 1000}, &limit, &e);
+    if (rc >= 0) rc = feed_replies(store, limit, &all, &e);
+    if (rc < 0)
+        reply_error(r, &e);
+    else
+        http_reply_json(r, 200, json_pack("{s:o}", "answers", all));
 }
 
 /* Posts a second over the last whole minute; the guard is held. */
@@ -159,7 +190,7 @@ static void run_stats(struct feed_server *s, feed_store_t *store, http_request_t
     struct error e = {0};
     struct arena a = {0};
     struct feed_stats x;
-    if (feed_store_stats(store, &a, &x, &e) < 0) {
+    if (http_query_check(r, no_names, &e) < 0 || feed_store_stats(store, &a, &x, &e) < 0) {
         reply_error(r, &e);
         arena_fini(&a);
         return;
@@ -185,7 +216,12 @@ static void run_stats(struct feed_server *s, feed_store_t *store, http_request_t
 static void run_metrics(struct feed_server *s, feed_store_t *store, http_request_t *r)
 {
     struct str out = {0};
+    struct error e = {0};
     (void)store;
+    if (http_query_check(r, no_names, &e) < 0) {
+        reply_error(r, &e);
+        return;
+    }
     pthread_mutex_lock(&s->guard);
     const struct http_metric m[] = {
         {"colossus_feed_posts_per_second", "Posts that came, over the last minute.", HTTP_GAUGE,
@@ -345,6 +381,10 @@ static void on_trends(void *ctx, http_request_t *r)
 {
     enqueue(ctx, r, run_trends);
 }
+static void on_answers(void *ctx, http_request_t *r)
+{
+    enqueue(ctx, r, run_answers);
+}
 static void on_stats(void *ctx, http_request_t *r)
 {
     enqueue(ctx, r, run_stats);
@@ -359,7 +399,7 @@ static void on_stream(void *ctx, http_request_t *r)
     struct feed_server *s = ctx;
     struct error e = {0};
     feed_query_t *q;
-    if (parse_query(r, &q, &e) < 0) {
+    if (http_query_check(r, stream_names, &e) < 0 || parse_query(r, &q, &e) < 0) {
         reply_error(r, &e);
         return;
     }
@@ -399,6 +439,7 @@ static const struct http_route routes[] = {
     {"GET", "/feed.js", on_script, true},
     {"GET", "/v1/search", on_search, false},
     {"GET", "/v1/trends", on_trends, false},
+    {"GET", "/v1/answers", on_answers, false},
     {"GET", "/v1/stats", on_stats, false},
     {"GET", "/v1/stream", on_stream, false},
     {"GET", "/metrics", on_metrics, false},

@@ -1,0 +1,157 @@
+#!/usr/bin/env python3
+"""bench_ask.py: 200 questions over posts at hand.
+
+  bench/bench_ask.py COLOSSUS STORE [--model MODEL_OR_URL] [--questions 200] [--seed 1]
+                     [--list FILE]
+
+Three of four questions can be answered: each is made from a post of the store that says something
+of its own (no repost, ten words and more, no near-duplicate among those chosen): four of its six
+rarest words that another post has too, one perhaps in another form, put into the form of a
+question. So they are easier than those of people, who use words that the post does not have. The
+others ask about things that nobody mentions, beside words that everybody does.
+
+Prints how many of the answerable have a right post among the sources (the post itself, or one that
+shares six tenths of its words), how many are answered with one, how many of the others are said to
+have no answer; citations of missing posts; and the milliseconds by phase. With a model also how
+many answers are its own sentences, and --list writes them for a reader."""
+import argparse
+import json
+import random
+import re
+import statistics
+import subprocess
+
+SHAPES = ["What do people say about {0} {1} and {2} {3}?", "Is it true that {0} {1} {2}, and {3}?",
+          "Who wrote about {2} {3} of {0} {1}?", "Why {0} {1} {2} {3}?",
+          "What happened with {0} and {1} when {2} {3}?"]
+NOBODY = ["zeppelinport", "Krakozhia", "quiddlewort", "blorptech", "Zanzibarium", "flumoxer",
+          "snarkpipe", "Wubbleton", "grommetfish", "Xylophobia"]
+COMMON = ["stock", "market", "price", "today", "news", "shares", "buy", "trading"]
+STOP = set("""about after again all also and any are been before being but can could did does for
+from get had has have here how into its just like more most much new not now off one only other our
+out over people post said say says she should some such than that the their them then there these
+they this those through time under until very via was were what when where which while who why will
+with would you your http https""".split())
+
+
+def words(text):
+    text = re.sub(r"https?://\S+", " ", text)
+    return [w.lower() for w in re.findall(r"[A-Za-z][A-Za-z']{2,}", text)]
+
+
+def stem(w):
+    for ending in ("ing", "ed", "es", "s"):
+        if w.endswith(ending) and len(w) - len(ending) > 3:
+            return w[:-len(ending)]
+    return w
+
+
+def alike(a, b):
+    a, b = {stem(w) for w in words(a)}, {stem(w) for w in words(b)}
+    return len(a & b) >= 0.6 * max(1, min(len(a), len(b)))
+
+
+def other_form(w, rng):
+    if w.endswith("s") or len(w) < 4:
+        return w
+    return w + "s" if rng.random() < 0.3 and not w.endswith(("y", "x", "ed", "ing")) else w
+
+
+def make_questions(posts, n, rng):
+    count = {}
+    for p in posts:
+        for w in set(words(p["text"])):
+            count[w] = count.get(w, 0) + 1
+    out, chosen = [], []
+    order = posts[:]
+    rng.shuffle(order)
+    for p in order:
+        if len(out) >= n * 3 // 4:
+            break
+        own = list(dict.fromkeys(w for w in words(p["text"]) if w not in STOP))
+        passed_on = p["text"].startswith("RT ") or "repost_of" in p
+        if passed_on or len(own) < 10 or p.get("lang", "en") != "en":
+            continue
+        if any(alike(p["text"], q) for q in chosen):
+            continue
+        rare = sorted((w for w in own if 2 <= count[w] < len(posts) / 20), key=count.get)[:6]
+        if len(rare) < 4:
+            continue
+        picked = sorted(rng.sample(rare, 4), key=own.index)
+        k = rng.randrange(4)
+        picked[k] = other_form(picked[k], rng)
+        chosen.append(p["text"])
+        out.append((rng.choice(SHAPES).format(*picked), p))
+    while len(out) < n:
+        a, b = rng.sample(NOBODY, 2)
+        c, d = rng.sample(COMMON, 2)
+        out.append((rng.choice(SHAPES).format(a, c, b, d), None))
+    return out
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("colossus")
+    parser.add_argument("store")
+    parser.add_argument("--model")
+    parser.add_argument("--questions", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--list")
+    o = parser.parse_args()
+    rng = random.Random(o.seed)
+    export = [o.colossus, "feed", "export", o.store]
+    lines = subprocess.run(export, capture_output=True, check=True).stdout
+    posts = [p for p in map(json.loads, lines.splitlines()) if "text" in p]
+    questions = make_questions(posts, o.questions, rng)
+    by_id = {(p["service"], p["id"]): p for p in posts}
+    found = cited = answerable = refused = own = kept = dropped = missing = single = degraded = 0
+    ms = {"sources": [], "writing": [], "checking": [], "total": []}
+    listed = []
+    for text, right in questions:
+        model = [o.model] if o.model else []
+        command = [o.colossus, "feed", "ask", o.store, *model, text, "--json"]
+        a = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+        for k in ms:
+            ms[k].append(a["ms"][k])
+        for s in a["sources"]:
+            missing += (s["service"], s["id"]) not in by_id
+        numbers = {int(x) for x in re.findall(r"\[(\d+)\]", a["answer"])}
+        missing += sum(1 for x in numbers if x < 1 or x > len(a["sources"]))
+        kept += sum(1 for s in a["sentences"] if "dropped" not in s)
+        dropped += sum(1 for s in a["sentences"] if "dropped" in s)
+        own += bool(a["answered"] and not a["quoted"])
+        single += a.get("label") is not None
+        degraded += a["degraded"]
+        if right is None:
+            refused += not a["answered"]
+        else:
+            answerable += 1
+            good = [s for s in a["sources"]
+                    if s["id"] == right["id"] or alike(s["text"], right["text"])]
+            found += bool(good)
+            cited += any(s["n"] in numbers for s in good)
+        listed.append({"question": text, "answer": a["answer"], "quoted": a["quoted"],
+                       "right": right and right["text"],
+                       "sources": [s["text"] for s in a["sources"]], "sentences": a["sentences"]})
+    n = len(questions)
+    print(f"{n} questions over {len(posts)} posts, {answerable} of them answerable")
+    shares = {"a right post among the sources": found, "answered with a right post": cited}
+    for what, k in shares.items():
+        print(f"{what:<32} {k} of {answerable}: {100 * k / answerable:.1f} %")
+    if n > answerable:
+        print(f"no answer, and said so           {refused} of {n - answerable}")
+    print(f"citations of missing posts       {missing}")
+    print(f"marked single source             {single}")
+    if o.model:
+        print(f"answers in the model's own words {own}; sentences kept {kept}, dropped {dropped}")
+        print(f"degraded                         {degraded}")
+    for k, v in ms.items():
+        nine = sorted(v)[int(0.9 * (n - 1))]
+        print(f"ms, {k:<10} median {statistics.median(v):.1f}, of nine in ten below {nine:.1f}")
+    if o.list:
+        with open(o.list, "w") as f:
+            json.dump(listed, f, indent=1)
+
+
+if __name__ == "__main__":
+    main()

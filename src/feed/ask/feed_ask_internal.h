@@ -1,0 +1,104 @@
+/* feed_ask_internal.h: a question, what of the store may answer it, and what a sentence rests on. */
+#ifndef COLOSSUS_FEED_ASK_INTERNAL_H
+#define COLOSSUS_FEED_ASK_INTERNAL_H
+
+#include "feed/trends/feed_trends_internal.h"
+
+#define FEED_QUESTION_WORDS  16
+#define FEED_ASK_HALF_LIFE_S (7 * 86400.0)
+#define FEED_NO_AGE_S        1e12 /* a half-life at which nothing is old */
+#define FEED_ASK_SOURCES     8    /* where nothing else is asked for; at most FEED_ASK_MOST */
+#define FEED_ASK_MOST        16
+
+/* ------------------------------------------------------------------ words (feed_stems.c) */
+
+/* A word that says nothing alone, or asks: "the", "which", "about". Folded. */
+bool feed_is_stop_word(const char *s, size_t n);
+/* "not", "dont", "denied", "false" ...: a text with one of them says another thing than one without. */
+bool feed_is_negation(const char *s, size_t n);
+/* Endings of English words are cut off: "prices", "priced" and "pricing" have one stem. The stem's
+ * bytes in `out`, of n + 1 bytes at least; returns how many. */
+size_t feed_stem(const char *s, size_t n, char *out);
+
+/* Stems of a text's words in their order, without stop words, and without numbers unless these are
+ * wanted. */
+struct feed_stems {
+    uint64_t *items;
+    size_t n, cap;
+    bool negated;
+};
+void feed_stems_of(struct feed_terms *scratch, struct feed_slice text, bool numbers,
+                   struct feed_stems *out);
+void feed_stems_fini(struct feed_stems *s);
+bool feed_stems_have(const struct feed_stems *s, uint64_t stem);
+
+/* ------------------------------------------------------------------ questions (feed_question.c) */
+
+struct feed_question_word {
+    char *text; /* folded */
+    uint64_t stem;
+    int64_t posts; /* how many posts have it, in any form */
+    double weight; /* log of all posts over those */
+};
+struct feed_question {
+    struct feed_question_word words[FEED_QUESTION_WORDS]; /* rarest first */
+    size_t n;
+    double weight; /* of all words */
+};
+
+/* A post that has words of the question. */
+struct feed_candidate {
+    struct feed_post post; /* in the arena */
+    int64_t place;
+    double covered;   /* share of the question's weight that its words have */
+    double relevance; /* covered x recency x engagement, both bounded: feed_question.c */
+};
+struct feed_candidates {
+    struct feed_candidate *items; /* mem_free */
+    size_t n, cap;
+    struct feed_keys seen; /* keys of posts */
+    uint64_t orders;       /* posts left out because they give orders to machines */
+    struct str queries;    /* what was searched for, a line each */
+};
+void feed_candidates_fini(struct feed_candidates *c);
+
+/* The words of the question, weighed by the store. */
+int feed_question_read(feed_store_t *s, const char *text, struct feed_question *q, struct arena *a,
+                       struct error *e);
+/* Searches for them, narrow first; adds posts that are not there yet. without: a query that posts must
+ * not match, or NULL. */
+struct feed_gather {
+    const struct feed_question *q;
+    const struct feed_ask_options *o;
+    const char *without;
+    struct arena *a;
+};
+int feed_question_gather(feed_store_t *s, const struct feed_gather *g, struct feed_candidates *out,
+                         struct error *e);
+/* Whether a text speaks to a machine instead of to people: orders, control tokens, markup. */
+bool feed_gives_orders(struct feed_slice text);
+
+/* ------------------------------------------------------------------ sources (feed_sources.c) */
+
+/* Folds near-duplicates and chooses sources, best first, into x. *flood: the text of which a group
+ * takes most of the candidates' room, or empty. */
+int feed_sources_choose(struct feed_candidates *c, const struct feed_ask_options *o,
+                        struct arena *a, struct feed_reply *x, struct feed_slice *flood);
+
+/* ------------------------------------------------------------------ writing (feed_prompt.c) */
+
+/* What the model is told, and what it is asked. */
+void feed_prompt_write(const struct feed_reply *x, uint64_t mark, struct str *system,
+                       struct str *user);
+/* A text as data: on one line, without what steers, without brackets that could be a citation, a tag
+ * or a control token. At most `most` bytes. */
+void feed_prompt_text(struct feed_slice text, size_t most, struct str *out);
+
+/* ------------------------------------------------------------------ checking (feed_check.c) */
+
+/* Why a sentence does not rest on a post; NULL: it does. `sentence` has no citations. */
+const char *feed_check_support(struct feed_slice sentence, const struct feed_post *p);
+/* The sentences of what a model wrote, each kept with its sources or dropped with the reason. */
+void feed_check_text(struct feed_reply *x, const char *text, struct arena *a);
+
+#endif

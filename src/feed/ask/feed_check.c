@@ -1,0 +1,327 @@
+/* feed_check.c: does a sentence rest on the post that it cites?
+ *
+ * A sentence is held against each source, the ones that it cites first; the first that bears it is
+ * cited, and where none does the sentence is dropped with the reason that the best one gives:
+ *
+ *   numbers   each number of the sentence stands in the post (1,200 is 1200), or is of its day
+ *   names     each word with a capital inside the sentence, each @name, #tag and $CASHTAG stands in
+ *             the post, or is its author's
+ *   words     three words that say something, or all that the post has; of them 0.7 are in the post
+ *             in some form, and those that are stand in the same order (a longest common subsequence
+ *             of 0.75): who beat whom
+ *   negation  both deny, or neither does
+ *
+ * This is about words. A sentence that uses a post's words in their order and bends what they mean
+ * passes; one that says the same in other words is dropped. */
+#include "feed/ask/feed_ask_internal.h"
+
+#include <stdlib.h>
+
+#define IN_POST   0.7
+#define IN_ORDER  0.75
+#define LEAST     3
+#define MAX_WORDS 200
+#define MAX_KEPT  4
+
+/* ------------------------------------------------------------------ numbers and names */
+
+static bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+/* The next number from *at on, "1,200.50" as 1200.5; false: none is left. */
+static bool next_number(struct feed_slice s, size_t *at, double *out)
+{
+    char text[64];
+    size_t n = 0, i = *at;
+    while (i < s.n && !is_digit(s.s[i]))
+        i++;
+    if (i == s.n) return false;
+    for (; i < s.n; i++) {
+        bool mark = s.s[i] == ',' || s.s[i] == '.';
+        bool inside = mark && i + 1 < s.n && is_digit(s.s[i + 1]);
+        if (!is_digit(s.s[i]) && !inside) break;
+        if (s.s[i] != ',' && n + 1 < sizeof(text)) text[n++] = s.s[i];
+    }
+    text[n] = '\0';
+    *at = i;
+    *out = strtod(text, NULL);
+    return true;
+}
+
+static bool has_number(struct feed_slice s, double wanted)
+{
+    double v;
+    for (size_t at = 0; next_number(s, &at, &v);)
+        if (v == wanted) return true;
+    return false;
+}
+
+static bool numbers_hold(struct feed_slice sentence, const struct feed_post *p)
+{
+    char when[32];
+    double v;
+    feed_time_text(p->created_ms, when);
+    when[10] = '\0';
+    for (char *c = when; *c; c++)
+        if (*c == '-') *c = ' ';
+    for (size_t at = 0; next_number(sentence, &at, &v);)
+        if (!has_number(p->text, v) && !has_number((struct feed_slice){when, 10}, v)) return false;
+    return true;
+}
+
+static bool is_word_byte(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || is_digit(c) || c == '_' ||
+           (unsigned char)c >= 0x80;
+}
+
+/* Whether a folded word is among the terms. */
+static bool has_word(const struct feed_terms *t, struct feed_slice word)
+{
+    char a[256], b[256];
+    if (word.n >= sizeof(a)) return false;
+    size_t n = feed_stem(word.s, word.n, a);
+    for (size_t i = 0; i < t->n; i++) {
+        const struct feed_term *x = &t->items[i];
+        if (x->n >= sizeof(b) || x->kind == FEED_FACT) continue;
+        const char *s = feed_term_text(t, x);
+        size_t k = feed_stem(s, x->n, b);
+        if (k == n && memcmp(a, b, n) == 0) return true;
+    }
+    return false;
+}
+
+/* Whether the words of a token are among the terms. */
+static bool token_holds(struct feed_terms *scratch, struct feed_slice token, bool marked,
+                        const struct feed_terms *own)
+{
+    feed_terms_clear(scratch);
+    feed_terms_of_text(scratch, token.s, token.n);
+    for (size_t i = 0; i < scratch->n; i++) {
+        const struct feed_term *x = &scratch->items[i];
+        const struct feed_slice word = {scratch->text.data + x->at, x->n};
+        if (x->kind != FEED_WORD || (!marked && feed_is_stop_word(word.s, word.n))) continue;
+        if (!has_word(own, word)) return false;
+    }
+    return true;
+}
+
+/* Each name of the sentence is among what the post says; `own`: its text and its author's names. */
+static bool names_hold(struct feed_slice sentence, const struct feed_terms *own)
+{
+    struct feed_terms scratch = {0};
+    bool good = true, first = true;
+    for (size_t i = 0, begin; i < sentence.n && good;) {
+        if (!is_word_byte(sentence.s[i])) {
+            i++;
+            continue;
+        }
+        char before = i ? sentence.s[i - 1] : ' ';
+        for (begin = i; i < sentence.n && (is_word_byte(sentence.s[i]) || sentence.s[i] == '\'');)
+            i++;
+        bool marked = before == '@' || before == '#' || before == '$';
+        bool capital = sentence.s[begin] >= 'A' && sentence.s[begin] <= 'Z';
+        const struct feed_slice token = {sentence.s + begin, i - begin};
+        if (marked || (capital && !first)) good = token_holds(&scratch, token, marked, own);
+        first = false;
+    }
+    feed_terms_fini(&scratch);
+    return good;
+}
+
+/* ------------------------------------------------------------------ words */
+
+/* Of a's words, how many are in b, and how many of those in the same order. */
+static void compare(const struct feed_stems *a, const struct feed_stems *b, size_t *common,
+                    size_t *in_order)
+{
+    uint16_t row[MAX_WORDS + 1] = {0};
+    size_t n = MIN(a->n, (size_t)MAX_WORDS), m = MIN(b->n, (size_t)MAX_WORDS);
+    *common = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint16_t diagonal = 0;
+        *common += feed_stems_have(b, a->items[i]);
+        for (size_t k = 1; k <= m; k++) {
+            uint16_t above = row[k];
+            row[k] =
+                a->items[i] == b->items[k - 1] ? (uint16_t)(diagonal + 1) : MAX(row[k], row[k - 1]);
+            diagonal = above;
+        }
+    }
+    *in_order = row[m];
+}
+
+static const char *words_hold(const struct feed_stems *said, const struct feed_stems *post)
+{
+    size_t common, in_order;
+    if (said->n == 0 || said->n > MAX_WORDS) return "it says nothing";
+    compare(said, post, &common, &in_order);
+    if (common < MIN((size_t)LEAST, post->n) || (double)common < IN_POST * (double)said->n)
+        return "its words are not in a post";
+    if ((double)in_order < IN_ORDER * (double)common) return "its words are in another order";
+    if (said->negated != post->negated)
+        return "it denies what the post says, or the other way round";
+    return NULL;
+}
+
+const char *feed_check_support(struct feed_slice sentence, const struct feed_post *p)
+{
+    struct feed_terms own = {0}, scratch = {0};
+    struct feed_stems said = {0}, post = {0};
+    const char *why;
+    feed_stems_of(&scratch, sentence, false, &said);
+    feed_stems_of(&scratch, p->text, false, &post);
+    why = words_hold(&said, &post);
+    if (!why && !numbers_hold(sentence, p)) why = "a number of it is not in the post";
+    if (!why) {
+        feed_terms_of_text(&own, p->text.s, p->text.n);
+        if (p->author.n) feed_terms_of_text(&own, p->author.s, p->author.n);
+        if (p->name.n) feed_terms_of_text(&own, p->name.s, p->name.n);
+        if (!names_hold(sentence, &own)) why = "a name of it is not in the post";
+    }
+    feed_terms_fini(&own);
+    feed_terms_fini(&scratch);
+    feed_stems_fini(&said);
+    feed_stems_fini(&post);
+    return why;
+}
+
+/* ------------------------------------------------------------------ sentences */
+
+struct sentence {
+    struct str text; /* without citations */
+    size_t cited[FEED_ASK_MOST];
+    size_t n_cited;
+    bool wrong; /* it cites a post that is not there */
+};
+
+/* "[1]", "[1, 2]", "[post 1]" at s: its bytes, and the numbers into x; 0: none is there. */
+static size_t read_citation(struct feed_slice s, size_t n_sources, struct sentence *x)
+{
+    size_t i = 1, numbers = 0;
+    if (s.n < 3 || s.s[0] != '[') return 0;
+    while (i < s.n && s.s[i] != ']' && i < 40) {
+        if (!is_digit(s.s[i])) {
+            if (!strchr("post ,;#PS", s.s[i])) return 0;
+            i++;
+            continue;
+        }
+        size_t v = 0;
+        for (; i < s.n && is_digit(s.s[i]); i++)
+            v = MIN(v * 10 + (size_t)(s.s[i] - '0'), (size_t)1000000);
+        numbers++;
+        if (v == 0 || v > n_sources)
+            x->wrong = true;
+        else if (x->n_cited < ARRAY_LEN(x->cited))
+            x->cited[x->n_cited++] = v - 1;
+    }
+    return numbers && i < s.n && s.s[i] == ']' ? i + 1 : 0;
+}
+
+/* Whether a sentence ends behind the mark at i: what follows begins another one. */
+static bool ends_here(struct feed_slice s, size_t i)
+{
+    if (s.s[i] == '\n') return true;
+    if (!strchr(".!?", s.s[i])) return false;
+    size_t k = i + 1;
+    while (k < s.n && strchr(".!?\"')", s.s[k]))
+        k++;
+    if (k == s.n || s.s[k] == '\n') return true;
+    if (s.s[k] != ' ') return false;
+    while (k < s.n && s.s[k] == ' ')
+        k++;
+    return k == s.n || !(s.s[k] >= 'a' && s.s[k] <= 'z');
+}
+
+/* The next sentence from *at on, with the citations behind it; false: none is left. */
+static bool next_sentence(struct feed_slice s, size_t *at, size_t n_sources, struct sentence *x)
+{
+    size_t i = *at, k;
+    bool ended = false;
+    str_clear(&x->text);
+    x->n_cited = 0;
+    x->wrong = false;
+    while (i < s.n && strchr(" \n\t-*", s.s[i]))
+        i++;
+    for (k = i; k < s.n && is_digit(s.s[k]);) /* "1. " of a list */
+        k++;
+    if (k > i && k + 1 < s.n && s.s[k] == '.' && s.s[k + 1] == ' ') i = k + 2;
+    for (; i < s.n && (!ended || strchr(" [", s.s[i])); i++) {
+        size_t n = read_citation((struct feed_slice){s.s + i, s.n - i}, n_sources, x);
+        if (n) {
+            while (x->text.len && x->text.data[x->text.len - 1] == ' ')
+                x->text.data[--x->text.len] = '\0';
+            i += n - 1;
+            continue;
+        }
+        if (ended && s.s[i] == '[') break;
+        if (ended) continue;
+        ended = ends_here(s, i);
+        if (s.s[i] != '\n') str_append_char(&x->text, s.s[i]);
+    }
+    *at = i;
+    while (x->text.len && x->text.data[x->text.len - 1] == ' ')
+        x->text.data[--x->text.len] = '\0';
+    return x->text.len > 0 || i < s.n;
+}
+
+static void keep(struct feed_reply *x, const char *text, size_t source, struct arena *a)
+{
+    struct feed_sentence *s = &x->sentences[x->n_sentences++];
+    *s = (struct feed_sentence){.text = arena_strdup(a, text), .source = source};
+    x->sources[source].cited = true;
+    x->n_kept++;
+}
+
+/* The source that bears the sentence, those that it cites first; -1: none, and why. */
+static int64_t supporter(const struct feed_reply *x, const struct sentence *s, const char **why)
+{
+    struct feed_slice text = {s->text.data, s->text.len};
+    *why = NULL;
+    for (size_t i = 0; i < s->n_cited; i++) {
+        const char *reason = feed_check_support(text, &x->sources[s->cited[i]].post);
+        if (!reason) return (int64_t)s->cited[i];
+        if (!*why) *why = reason;
+    }
+    for (size_t i = 0; i < x->n_sources; i++) {
+        const char *reason = feed_check_support(text, &x->sources[i].post);
+        if (!reason) return (int64_t)i;
+        if (!*why || strcmp(*why, "its words are not in a post") == 0) *why = reason;
+    }
+    return -1;
+}
+
+static bool is_said_already(const struct feed_reply *x, const char *text)
+{
+    for (size_t i = 0; i < x->n_sentences; i++)
+        if (!x->sentences[i].dropped && strcmp(x->sentences[i].text, text) == 0) return true;
+    return false;
+}
+
+void feed_check_text(struct feed_reply *x, const char *text, struct arena *a)
+{
+    const struct feed_slice s = {(char *)(uintptr_t)text, strlen(text)};
+    struct sentence next = {0};
+    const size_t most = 64;
+    x->sentences = arena_alloc(a, most * sizeof(*x->sentences));
+    x->n_sentences = x->n_kept = 0;
+    for (size_t at = 0; x->n_sentences < most && x->n_kept < MAX_KEPT &&
+                        next_sentence(s, &at, x->n_sources, &next);) {
+        const char *why = NULL;
+        if (next.text.len == 0) continue;
+        if (is_said_already(x, next.text.data)) continue;
+        int64_t source = feed_gives_orders((struct feed_slice){next.text.data, next.text.len})
+                             ? -1
+                             : supporter(x, &next, &why);
+        if (source >= 0) {
+            keep(x, next.text.data, (size_t)source, a);
+            continue;
+        }
+        if (!why) why = "it gives orders to machines";
+        x->sentences[x->n_sentences++] =
+            (struct feed_sentence){.text = arena_strdup(a, next.text.data), .dropped = why};
+    }
+    str_fini(&next.text);
+}

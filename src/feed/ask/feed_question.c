@@ -1,0 +1,355 @@
+/* feed_question.c: a question becomes searches, and posts become candidates.
+ *
+ * No model rewrites the question: its words are taken that say something, each in its usual forms
+ * ("fall" also as falls, falling), and weighed by how few posts have them. First posts are looked for
+ * that have all of them, then all but the commonest, and so on, at last any; until there are enough.
+ *
+ *   covered    the share of the question's weight that the post's words have; below FEED_COVERED a
+ *              post is no candidate. A word that no post has weighs most, so that a question about
+ *              something that nobody mentions finds nothing
+ *   relevance  covered x (1 + recency) / 2 x min(engagement, 4)^(1/4): how new and how liked a post is
+ *              orders what says the same, and does not outweigh what it says */
+#include "feed/ask/feed_ask_internal.h"
+
+#include <xxhash.h>
+
+#define FEED_COVERED 0.55
+#define ENOUGH       60   /* candidates, then no wider search is made */
+#define HITS         2000 /* of a search */
+#define DEPTH        6000 /* newest matches that are ranked in it */
+
+void feed_candidates_fini(struct feed_candidates *c)
+{
+    mem_free(c->items);
+    feed_keys_fini(&c->seen);
+    str_fini(&c->queries);
+    *c = (struct feed_candidates){0};
+}
+
+/* ------------------------------------------------------------------ words */
+
+static void add_word(struct feed_question *q, const char *s, size_t n, struct arena *a)
+{
+    char stem[256];
+    if (n >= sizeof(stem) || q->n == FEED_QUESTION_WORDS) return;
+    uint64_t hash = XXH3_64bits(stem, feed_stem(s, n, stem));
+    for (size_t i = 0; i < q->n; i++)
+        if (q->words[i].stem == hash) return;
+    q->words[q->n++] = (struct feed_question_word){.text = arena_strndup(a, s, n), .stem = hash};
+}
+
+/* "(\"sell\" OR \"sells\" OR ...)": a word in the forms that have its stem. */
+static void put_forms(const struct feed_question_word *w, struct str *out)
+{
+    static const char *const endings[] = {"", "s", "e", "es", "ed", "ing", "ly"};
+    char stem[256], again[256];
+    size_t n = strlen(w->text), k = feed_stem(w->text, n, stem);
+    str_printf(out, "(\"%s\"", w->text);
+    bool letters = k >= 3;
+    for (size_t i = 0; i < n; i++)
+        letters &= w->text[i] >= 'a' && w->text[i] <= 'z';
+    for (size_t i = 0; i < ARRAY_LEN(endings) && letters && k < 200; i++) {
+        char form[256];
+        int size = snprintf(form, sizeof(form), "%.*s%s", (int)k, stem, endings[i]);
+        size_t same = feed_stem(form, (size_t)size, again);
+        if (strcmp(form, w->text) == 0 || same != k || memcmp(again, stem, k) != 0) continue;
+        str_printf(out, " OR \"%s\"", form);
+    }
+    if (letters && stem[k - 1] == 'y') str_printf(out, " OR \"%.*sies\"", (int)k - 1, stem);
+    str_append_char(out, ')');
+}
+
+/* How many posts have each word, asked of the index all at once. */
+static int weigh(feed_store_t *s, struct feed_question *q, struct error *e)
+{
+    struct str text = {0};
+    feed_query_t *query;
+    int64_t posts = 0;
+    for (size_t i = 0; i < q->n; i++) {
+        if (i) str_puts(&text, " OR ");
+        put_forms(&q->words[i], &text);
+    }
+    int rc = feed_query_parse(text.data, &query, e);
+    str_fini(&text);
+    TRY(rc);
+    rc = feed_rank_prepare(s, query, &posts, e);
+    for (size_t i = 0; i < query->n_scored && rc >= 0; i++) {
+        char stem[256];
+        const struct feed_element *x = &query->scored[i]->elements[0];
+        uint64_t hash = XXH3_64bits(stem, feed_stem(x->text, MIN(x->size, sizeof(stem) - 1), stem));
+        for (size_t k = 0; k < q->n; k++)
+            if (q->words[k].stem == hash) q->words[k].posts += query->frequencies[i];
+    }
+    feed_query_free(query);
+    q->weight = 0;
+    for (size_t i = 0; i < q->n; i++) {
+        double n = (double)MIN(q->words[i].posts, posts);
+        q->words[i].weight = log(1 + ((double)posts + 1) / (n + 0.5));
+        q->weight += q->words[i].weight;
+    }
+    return rc;
+}
+
+static int by_weight(const void *a, const void *b)
+{
+    const struct feed_question_word *x = a, *y = b;
+    if (x->weight != y->weight) return x->weight < y->weight ? 1 : -1;
+    return strcmp(x->text, y->text);
+}
+
+int feed_question_read(feed_store_t *s, const char *text, struct feed_question *q, struct arena *a,
+                       struct error *e)
+{
+    struct feed_terms t = {0};
+    *q = (struct feed_question){0};
+    if (!feed_utf8_valid(text, strlen(text)))
+        return error_set_code(e, ERROR_USAGE, "the question is not UTF-8");
+    feed_terms_of_text(&t, text, strlen(text));
+    for (size_t i = 0; i < t.n; i++) {
+        const struct feed_term *x = &t.items[i];
+        const char *word = feed_term_text(&t, x);
+        if (x->kind == FEED_WORD && !feed_is_stop_word(word, x->n)) add_word(q, word, x->n, a);
+    }
+    feed_terms_fini(&t);
+    if (q->n == 0) {
+        error_set_code(e, ERROR_USAGE, "no word of the question can be looked for");
+        return error_hint(e, "name what it is about: \"what do people say about $TSLA?\"");
+    }
+    TRY(feed_manifest_refresh(&s->m, e));
+    TRY(weigh(s, q, e));
+    qsort(q->words, q->n, sizeof(q->words[0]), by_weight);
+    return 0;
+}
+
+/* ------------------------------------------------------------------ candidates */
+
+static double covered_by(const struct feed_question *q, const struct feed_stems *stems)
+{
+    double sum = 0;
+    for (size_t i = 0; i < q->n; i++)
+        if (feed_stems_have(stems, q->words[i].stem)) sum += q->words[i].weight;
+    return q->weight > 0 ? sum / q->weight : 0;
+}
+
+static void keep_hit(struct feed_candidates *c, const struct feed_hit *h, double covered,
+                     const struct feed_ask_options *o)
+{
+    if (c->n == c->cap) {
+        c->cap = c->cap ? 2 * c->cap : 256;
+        c->items = mem_realloc(c->items, c->cap * sizeof(*c->items));
+    }
+    /* the search was told of no age; here it counts */
+    double half_life_s = o->half_life_s > 0 ? o->half_life_s : FEED_ASK_HALF_LIFE_S;
+    double recency = exp2(-h->half_lives * FEED_NO_AGE_S / half_life_s);
+    c->items[c->n++] = (struct feed_candidate){.post = h->post,
+                                               .place = h->place,
+                                               .covered = covered,
+                                               .relevance = covered * (1 + recency) / 2 *
+                                                            pow(MIN(h->engagement, 4.0), 0.25)};
+}
+
+static int search_for(feed_store_t *s, const struct feed_gather *g, const char *query,
+                      struct feed_candidates *out, struct error *e)
+{
+    const struct feed_search_options o = {
+        .limit = HITS, .depth = DEPTH, .half_life_s = FEED_NO_AGE_S, .now_ms = g->o->now_ms};
+    struct feed_answer x;
+    struct feed_terms scratch = {0};
+    struct feed_stems stems = {0};
+    feed_query_t *q;
+    TRY(feed_query_parse(query, &q, e));
+    str_printf(&out->queries, "%s\n", query);
+    int rc = feed_search(s, q, &o, g->a, &x, e);
+    for (size_t i = 0; rc >= 0 && i < x.n_hits; i++) {
+        const struct feed_post *p = &x.hits[i].post;
+        int64_t *seen = feed_keys_at(&out->seen, feed_key(p->service, "p", p->id), true);
+        if (*seen) continue;
+        *seen = 1;
+        feed_stems_of(&scratch, p->text, true, &stems);
+        double covered = covered_by(g->q, &stems);
+        if (covered < FEED_COVERED) continue;
+        if (feed_gives_orders(p->text)) {
+            out->orders++;
+            continue;
+        }
+        keep_hit(out, &x.hits[i], covered, g->o);
+    }
+    str_fini(&x.plan);
+    feed_query_free(q);
+    feed_terms_fini(&scratch);
+    feed_stems_fini(&stems);
+    return rc;
+}
+
+/* The n weightiest of the words that any post has; all must stand in a post, or one of them. */
+static bool put_query(const struct feed_gather *g, size_t n, bool any, struct str *out)
+{
+    size_t k = 0;
+    str_clear(out);
+    str_append_char(out, '(');
+    for (size_t i = 0; i < g->q->n && k < n; i++) {
+        if (g->q->words[i].posts == 0) continue;
+        if (k++) str_puts(out, any ? " OR " : " ");
+        put_forms(&g->q->words[i], out);
+    }
+    str_append_char(out, ')');
+    if (g->o->within) str_printf(out, " (%s)", g->o->within);
+    if (g->without) str_printf(out, " %s", g->without);
+    return k > 0;
+}
+
+int feed_question_gather(feed_store_t *s, const struct feed_gather *g, struct feed_candidates *out,
+                         struct error *e)
+{
+    struct str query = {0};
+    size_t known = 0, before = out->n;
+    int rc = 0;
+    for (size_t i = 0; i < g->q->n; i++)
+        known += g->q->words[i].posts > 0;
+    for (size_t n = known; n > 1 && rc >= 0 && out->n - before < ENOUGH; n--) {
+        put_query(g, n, false, &query);
+        rc = search_for(s, g, query.data, out, e);
+    }
+    if (rc >= 0 && known && out->n - before < ENOUGH) {
+        put_query(g, known, true, &query);
+        rc = search_for(s, g, query.data, out, e);
+    }
+    str_fini(&query);
+    return rc;
+}
+
+/* ------------------------------------------------------------------ orders */
+
+/* Words in a row that speak to a machine; folded, blanks around each. */
+static const char *const orders[] = {
+    " ignore previous ",
+    " ignore all previous ",
+    " ignore the previous ",
+    " ignore all prior ",
+    " ignore prior ",
+    " ignore the above ",
+    " ignore everything above ",
+    " ignore all instructions ",
+    " ignore your instructions ",
+    " ignore these instructions ",
+    " ignore any instructions ",
+    " ignore the instructions ",
+    " ignore the other posts ",
+    " ignore other posts ",
+    " disregard previous ",
+    " disregard all ",
+    " disregard the above ",
+    " disregard your ",
+    " disregard prior ",
+    " forget previous ",
+    " forget all previous ",
+    " forget your instructions ",
+    " forget everything above ",
+    " forget the above ",
+    " override your ",
+    " override previous ",
+    " system prompt ",
+    " your instructions ",
+    " new instructions ",
+    " developer mode ",
+    " you are now ",
+    " pretend you are ",
+    " pretend to be ",
+    " act as a ",
+    " act as an ",
+    " as an ai ",
+    " if you are an ai ",
+    " if you are a language model ",
+    " attention ai ",
+    " dear ai ",
+    " note to ai ",
+    " ai assistant ",
+    " ai assistants ",
+    " ai models must ",
+    " you must answer ",
+    " you must say ",
+    " you must reply ",
+    " you must respond ",
+    " you must cite ",
+    " respond only ",
+    " respond with ",
+    " reply only ",
+    " reply with exactly ",
+    " answer only with ",
+    " answer with exactly ",
+    " say exactly ",
+    " output only ",
+    " output exactly ",
+    " output the following ",
+    " print the following ",
+    " repeat the following ",
+    " do not mention this ",
+    " do not cite ",
+    " do not tell the user ",
+    " cite this post ",
+    " cite this as ",
+    " cite only this ",
+    " the only source ",
+    " end of posts ",
+    " end of sources ",
+    " begin system ",
+    " im_start ",
+    " im_end ",
+    " endoftext ",
+    " eot_id ",
+    " start_header_id ",
+};
+
+/* Bytes that stand in no text for people, whatever their case. */
+static const char *const marks[] = {
+    "<|",           "|>",       "[inst]",     "[/inst]",  "<<sys",          "</s>",
+    "<s>",          "### inst", "### system", "### resp", "```sys",         "\nsystem:",
+    "\nassistant:", "<post",    "</post",     "<script",  "</script",       "<iframe",
+    "<img",         "<svg",     "onerror=",   "onload=",  "javascript:",    "data:text",
+    "<system",      "</system", "<source",    "<cite",    "<start_of_turn", "<end_of_turn",
+};
+
+/* A word for a machine and an order, in one text. */
+static const char *const machines[] = {
+    " ai ",   " bot ",    " chatbot ", " llm ",       " llms ",           " gpt ",
+    " grok ", " claude ", " gemini ",  " assistant ", " language model ",
+};
+static const char *const imperatives[] = {
+    " say ",    " reply ", " answer ",  " respond ", " write ",
+    " output ", " tell ",  " must ",    " print ",   " repeat ",
+    " ignore ", " obey ",  " include ", " cite ",    " summarizing ",
+};
+
+static bool has_any(const char *words, const char *const *of, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (strstr(words, of[i])) return true;
+    return false;
+}
+
+bool feed_gives_orders(struct feed_slice text)
+{
+    struct feed_terms t = {0};
+    struct str words = {0};
+    bool found = false;
+    char *low = mem_alloc(text.n + 1); /* the text behind the end of a line */
+    low[0] = '\n';
+    for (size_t i = 0; i < text.n; i++)
+        low[i + 1] = text.s[i] >= 'A' && text.s[i] <= 'Z' ? (char)(text.s[i] | 0x20) : text.s[i];
+    for (size_t i = 0; i < ARRAY_LEN(marks) && !found; i++)
+        found = memmem(low, text.n + 1, marks[i], strlen(marks[i])) != NULL;
+    mem_free(low);
+    feed_terms_of_text(&t, text.s, text.n);
+    str_append_char(&words, ' ');
+    for (size_t i = 0; i < t.n; i++) {
+        if (t.items[i].kind != FEED_WORD) continue;
+        str_append(&words, feed_term_text(&t, &t.items[i]), t.items[i].n);
+        str_append_char(&words, ' ');
+    }
+    found = found || has_any(words.data, orders, ARRAY_LEN(orders)) ||
+            (has_any(words.data, machines, ARRAY_LEN(machines)) &&
+             has_any(words.data, imperatives, ARRAY_LEN(imperatives)));
+    feed_terms_fini(&t);
+    str_fini(&words);
+    return found;
+}

@@ -1,0 +1,253 @@
+/* feed_sources.c: candidates become sources: each text once, by who said it first, and the texts that
+ * others bear out before those that a few repeat.
+ *
+ * Posts of nearly one text, and reposts, are one group (feed_minhash.c), and so are groups that have
+ * seven tenths of their words in common; the earliest post speaks for it. A group's worth is its best relevance, times
+ *
+ *   1 + 0.2 x agree     for up to five other groups of other authors, of which none wrote in this one,
+ *                       that say the same: a third of the words that are not the question's in common,
+ *                       two at least, and both negated or none
+ *   0.3                 where ten posts and more are of a fifth as many authors or fewer: a few who
+ *                       repeat themselves are no crowd
+ *
+ * So how often a text was posted never counts for it. Of one author at most two groups are sources.
+ * The earliest group that is nearly as relevant as the best (0.8) is one of them. */
+#include "feed/ask/feed_ask_internal.h"
+
+#include <stdlib.h>
+
+#define MOST_GROUPS 64 /* that are compared with each other */
+#define AGREE       5
+#define REPEATED    10 /* posts of a group, from which on its authors are counted against it */
+
+struct group {
+    const struct feed_candidate *first; /* the earliest */
+    double relevance, covered, worth;
+    size_t posts, authors, agree;
+    uint64_t author;        /* of the first */
+    struct feed_keys who;   /* authors */
+    struct feed_stems said; /* by the first */
+    bool repeated;
+};
+
+static uint64_t author_of(const struct feed_post *p)
+{
+    return feed_key(p->service, "u", p->author_id.n ? p->author_id : p->author);
+}
+
+static int by_relevance(const void *a, const void *b)
+{
+    const struct group *x = a, *y = b;
+    if (x->relevance != y->relevance) return x->relevance < y->relevance ? 1 : -1;
+    return x->first->place < y->first->place ? -1 : x->first->place > y->first->place;
+}
+
+static int by_worth(const void *a, const void *b)
+{
+    const struct group *x = a, *y = b;
+    if (x->worth != y->worth) return x->worth < y->worth ? 1 : -1;
+    return x->first->place < y->first->place ? -1 : x->first->place > y->first->place;
+}
+
+/* ------------------------------------------------------------------ folding */
+
+/* Groups of near-duplicates; *n of them (mem_free). */
+static struct group *fold(struct feed_candidates *c, size_t *n)
+{
+    struct feed_voice *v = mem_calloc(c->n + 1, sizeof(*v));
+    struct feed_terms t = {0};
+    struct feed_keys at = {0}, group_at = {0};
+    size_t authors;
+    *n = 0;
+    for (size_t i = 0; i < c->n; i++) {
+        const struct feed_post *p = &c->items[i].post;
+        feed_terms_clear(&t);
+        feed_terms_of_text(&t, p->text.s, p->text.n);
+        v[i] = (struct feed_voice){.author = author_of(p),
+                                   .key = feed_key(p->service, "p", p->id),
+                                   .seq = c->items[i].place};
+        if (p->repost_of.n) v[i].original = feed_key(p->service, "p", p->repost_of);
+        feed_signature_of(&t, &v[i].signature);
+        *feed_keys_at(&at, v[i].key, true) = (int64_t)i + 1;
+    }
+    size_t groups = feed_fold_voices(v, c->n, &authors);
+    struct group *all = mem_calloc(groups + 1, sizeof(*all));
+    for (size_t i = 0; i < c->n; i++) { /* the earliest first */
+        const struct feed_candidate *x = &c->items[*feed_keys_at(&at, v[i].key, false) - 1];
+        int64_t *which = feed_keys_at(&group_at, v[i].group + 1, true);
+        if (*which == 0) {
+            *which = (int64_t)++ * n;
+            all[*n - 1] = (struct group){.first = x, .author = v[i].author};
+        }
+        struct group *g = &all[*which - 1];
+        int64_t *seen = feed_keys_at(&g->who, v[i].author, true);
+        g->authors += *seen == 0;
+        *seen = 1;
+        g->posts++;
+        g->relevance = MAX(g->relevance, x->relevance);
+        g->covered = MAX(g->covered, x->covered);
+    }
+    feed_terms_fini(&t);
+    feed_keys_fini(&at);
+    feed_keys_fini(&group_at);
+    mem_free(v);
+    return all;
+}
+
+/* ------------------------------------------------------------------ who bears whom out */
+
+static bool same_said(struct group *a, struct group *b, const struct feed_stems *common)
+{
+    size_t own = 0, other = 0, both = 0;
+    if (a->said.negated != b->said.negated) return false;
+    if (feed_keys_at(&a->who, b->author, false) || feed_keys_at(&b->who, a->author, false))
+        return false;
+    for (size_t i = 0; i < a->said.n; i++) {
+        if (feed_stems_have(common, a->said.items[i])) continue;
+        own++;
+        both += feed_stems_have(&b->said, a->said.items[i]);
+    }
+    for (size_t i = 0; i < b->said.n; i++)
+        other += !feed_stems_have(common, b->said.items[i]);
+    return both >= 2 && 3 * both >= MIN(own, other);
+}
+
+/* Whether two texts have nearly the same words, and both deny or neither does. */
+static bool same_words(const struct group *a, const struct group *b)
+{
+    size_t both = 0;
+    for (size_t i = 0; i < a->said.n; i++)
+        both += feed_stems_have(&b->said, a->said.items[i]);
+    both = MIN(both, b->said.n);
+    return 10 * both >= 7 * (a->said.n + b->said.n - both) && a->said.negated == b->said.negated;
+}
+
+static void merge(struct group *into, struct group *from)
+{
+    into->posts += from->posts;
+    into->relevance = MAX(into->relevance, from->relevance);
+    into->covered = MAX(into->covered, from->covered);
+    for (size_t i = 0; i < from->who.cap; i++) {
+        if (!from->who.items[i].used) continue;
+        int64_t *seen = feed_keys_at(&into->who, from->who.items[i].key, true);
+        into->authors += *seen == 0;
+        *seen = 1;
+    }
+    if (from->first->place < into->first->place) {
+        into->first = from->first;
+        into->author = from->author;
+    }
+}
+
+/* What the folding of near-duplicates has left apart; how many groups are left of n. */
+static size_t fold_words(struct group *g, size_t n)
+{
+    struct feed_terms scratch = {0};
+    size_t left = 0;
+    for (size_t i = 0; i < n; i++) {
+        size_t k = 0;
+        feed_stems_of(&scratch, g[i].first->post.text, false, &g[i].said);
+        while (k < left && !same_words(&g[k], &g[i]))
+            k++;
+        if (k == left) {
+            struct group next = g[i];
+            g[i] = g[left];
+            g[left++] = next;
+        } else {
+            merge(&g[k], &g[i]);
+        }
+    }
+    feed_terms_fini(&scratch);
+    return left;
+}
+
+static void weigh(struct group *g, size_t n, const struct feed_stems *question)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct feed_keys voices = {0}; /* each author bears out once */
+        for (size_t k = 0; k < n && g[i].agree < AGREE; k++) {
+            if (k == i || !same_said(&g[i], &g[k], question)) continue;
+            int64_t *seen = feed_keys_at(&voices, g[k].author, true);
+            g[i].agree += *seen == 0;
+            *seen = 1;
+        }
+        feed_keys_fini(&voices);
+        g[i].repeated = g[i].posts >= REPEATED && 5 * g[i].authors <= g[i].posts;
+        g[i].worth = g[i].relevance * (1 + 0.2 * (double)g[i].agree) * (g[i].repeated ? 0.3 : 1);
+    }
+}
+
+/* ------------------------------------------------------------------ choosing */
+
+static size_t of_author(const struct feed_reply *x, uint64_t author)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < x->n_sources; i++)
+        n += author_of(&x->sources[i].post) == author;
+    return n;
+}
+
+static struct feed_source source_of(const struct group *g, struct arena *a)
+{
+    struct feed_source s = {.post = g->first->post,
+                            .place = g->first->place,
+                            .posts = g->posts,
+                            .authors = g->authors,
+                            .agree = g->agree,
+                            .covered = g->covered,
+                            .relevance = g->worth};
+    if (g->repeated)
+        s.label = arena_printf(a, "%zu posts repeat this, of %zu %s", g->posts, g->authors,
+                               g->authors == 1 ? "author" : "authors");
+    return s;
+}
+
+/* Sources [0, most), and the early one in the last place where it is not among them. */
+static void take(struct group *g, size_t n, size_t most, struct arena *a, struct feed_reply *x)
+{
+    const struct group *early = NULL;
+    for (size_t i = 0; i < n; i++)
+        if (g[i].worth >= 0.8 * g[0].worth && (!early || g[i].first->place < early->first->place))
+            early = &g[i];
+    bool has_early = false;
+    for (size_t i = 0; i < n && x->n_sources < most; i++) {
+        bool last = x->n_sources + 1 == most && !has_early && &g[i] != early;
+        const struct group *next = last && early ? early : &g[i];
+        if (next == early && has_early) continue;
+        if (of_author(x, next->author) >= 2 && !last) continue;
+        has_early |= next == early;
+        x->sources[x->n_sources++] = source_of(next, a);
+    }
+}
+
+int feed_sources_choose(struct feed_candidates *c, const struct feed_ask_options *o,
+                        struct arena *a, struct feed_reply *x, struct feed_slice *flood)
+{
+    size_t n, most = o->sources > 0 ? (size_t)o->sources : FEED_ASK_SOURCES;
+    struct feed_terms scratch = {0};
+    struct feed_stems question = {0};
+    struct feed_slice asked = {(char *)(uintptr_t)x->question, strlen(x->question)};
+    most = MIN(most, (size_t)FEED_ASK_MOST);
+    x->n_sources = 0;
+    x->sources = arena_alloc(a, (most + 1) * sizeof(*x->sources));
+    *flood = (struct feed_slice){0};
+    if (c->n == 0) return 0;
+    feed_stems_of(&scratch, asked, true, &question);
+    struct group *g = fold(c, &n);
+    x->groups = n;
+    for (size_t i = 0; i < n; i++)
+        if (2 * g[i].posts > c->n && g[i].posts > 200) *flood = g[i].first->post.text;
+    qsort(g, n, sizeof(*g), by_relevance);
+    size_t compared = fold_words(g, MIN(n, (size_t)MOST_GROUPS));
+    weigh(g, compared, &question);
+    qsort(g, compared, sizeof(*g), by_worth);
+    take(g, compared, most, a, x);
+    for (size_t i = 0; i < n; i++) {
+        feed_keys_fini(&g[i].who);
+        feed_stems_fini(&g[i].said);
+    }
+    mem_free(g);
+    feed_terms_fini(&scratch);
+    feed_stems_fini(&question);
+    return 0;
+}

@@ -1,0 +1,146 @@
+/* feed_stems.c: which words of a question or a sentence say something, and which are the same in
+ * another form.
+ *
+ * The endings that are cut off are those of English nouns and verbs, fewer than Porter's (An algorithm
+ * for suffix stripping, 1980): s, es, ies, ed, ing, ly, and a last e. What is written in other letters
+ * stays as it is. */
+#include "feed/ask/feed_ask_internal.h"
+
+#include <stdlib.h>
+#include <xxhash.h>
+
+/* Sorted, for a binary search. */
+static const char *const stop_words[] = {
+    "a",       "about",    "according", "after",   "all",       "also",    "am",     "an",
+    "and",     "any",      "are",       "arent",   "as",        "at",      "be",     "because",
+    "been",    "before",   "being",     "but",     "by",        "can",     "cannot", "cant",
+    "come",    "could",    "couldnt",   "did",     "didnt",     "do",      "does",   "doesnt",
+    "doing",   "dont",     "during",    "each",    "for",       "from",    "get",    "give",
+    "given",   "gives",    "go",        "got",     "had",       "hadnt",   "happen", "happened",
+    "has",     "hasnt",    "have",      "havent",  "having",    "he",      "her",    "here",
+    "him",     "his",      "how",       "i",       "if",        "in",      "into",   "is",
+    "isnt",    "it",       "its",       "just",    "know",      "like",    "made",   "make",
+    "many",    "may",      "me",        "mention", "mentioned", "might",   "more",   "most",
+    "much",    "must",     "my",        "name",    "never",     "no",      "nobody", "none",
+    "not",     "nothing",  "of",        "on",      "one",       "only",    "or",     "other",
+    "our",     "out",      "over",      "people",  "post",      "posted",  "posts",  "really",
+    "rt",      "said",     "same",      "say",     "saying",    "says",    "see",    "she",
+    "should",  "shouldnt", "so",        "some",    "still",     "such",    "tell",   "than",
+    "that",    "thats",    "the",       "their",   "them",      "then",    "there",  "these",
+    "they",    "think",    "this",      "those",   "through",   "time",    "to",     "too",
+    "tweet",   "tweeted",  "tweets",    "under",   "until",     "up",      "us",     "user",
+    "users",   "very",     "via",       "was",     "wasnt",     "we",      "were",   "werent",
+    "what",    "whats",    "when",      "where",   "which",     "while",   "who",    "whom",
+    "whos",    "whose",    "why",       "will",    "with",      "without", "wont",   "would",
+    "wouldnt", "write",    "written",   "wrote",   "yet",       "you",     "your",
+};
+
+static const char *const negations[] = {
+    "arent",  "cannot",   "cant",   "couldnt", "debunked", "denied",  "denies", "deny",    "didnt",
+    "doesnt", "dont",     "fake",   "false",   "hadnt",    "hasnt",   "havent", "hoax",    "isnt",
+    "never",  "no",       "nobody", "none",    "not",      "nothing", "refute", "refuted", "rumor",
+    "rumour", "shouldnt", "untrue", "wasnt",   "werent",   "without", "wont",   "wouldnt",
+};
+
+static int compare(const void *key, const void *item)
+{
+    const struct feed_slice *k = key;
+    const char *s = *(const char *const *)item;
+    int c = strncmp(k->s, s, k->n);
+    return c ? c : s[k->n] ? -1 : 0;
+}
+
+static bool is_among(const char *s, size_t n, const char *const *words, size_t count)
+{
+    const struct feed_slice key = {(char *)(uintptr_t)s, n};
+    return n && bsearch(&key, words, count, sizeof(*words), compare) != NULL;
+}
+
+bool feed_is_stop_word(const char *s, size_t n)
+{
+    return is_among(s, n, stop_words, ARRAY_LEN(stop_words));
+}
+
+bool feed_is_negation(const char *s, size_t n)
+{
+    return is_among(s, n, negations, ARRAY_LEN(negations));
+}
+
+static bool ends(const char *s, size_t n, const char *with)
+{
+    size_t k = strlen(with);
+    return n > k && memcmp(s + n - k, with, k) == 0;
+}
+
+/* "stopp" is stop; "sell" stays. */
+static size_t undouble(const char *s, size_t n)
+{
+    bool twice = n > 3 && s[n - 1] == s[n - 2] && !strchr("aeiouls", s[n - 1]);
+    return twice ? n - 1 : n;
+}
+
+size_t feed_stem(const char *s, size_t n, char *out)
+{
+    memcpy(out, s, n);
+    for (size_t i = 0; i < n; i++)
+        if (s[i] < 'a' || s[i] > 'z') return n;
+    if (n > 4 && ends(s, n, "ies")) {
+        out[n - 3] = 'y';
+        return n - 2;
+    }
+    if (n > 4 &&
+        (ends(s, n, "sses") || ends(s, n, "shes") || ends(s, n, "ches") || ends(s, n, "xes")))
+        n -= 2;
+    else if (n > 3 && s[n - 1] == 's' && !strchr("sui", s[n - 2]))
+        n--;
+    if (n > 5 && ends(out, n, "ing"))
+        n = undouble(out, n - 3);
+    else if (n > 4 && ends(out, n, "ed"))
+        n = undouble(out, n - 2);
+    if (n > 5 && ends(out, n, "ly")) n -= 2;
+    if (n > 3 && out[n - 1] == 'e') n--;
+    return n;
+}
+
+static bool is_number(const char *s, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (s[i] < '0' || s[i] > '9') return false;
+    return true;
+}
+
+void feed_stems_of(struct feed_terms *scratch, struct feed_slice text, bool numbers,
+                   struct feed_stems *out)
+{
+    char stem[256];
+    out->n = 0;
+    out->negated = false;
+    feed_terms_clear(scratch);
+    feed_terms_of_text(scratch, text.s, text.n);
+    for (size_t i = 0; i < scratch->n; i++) {
+        const struct feed_term *t = &scratch->items[i];
+        const char *s = feed_term_text(scratch, t);
+        if (t->kind != FEED_WORD && t->kind != FEED_LAST) continue;
+        if (t->n >= sizeof(stem)) continue;
+        if (feed_is_negation(s, t->n)) out->negated = true;
+        if (feed_is_stop_word(s, t->n) || (!numbers && is_number(s, t->n))) continue;
+        if (out->n == out->cap) {
+            out->cap = out->cap ? 2 * out->cap : 64;
+            out->items = mem_realloc(out->items, out->cap * sizeof(*out->items));
+        }
+        out->items[out->n++] = XXH3_64bits(stem, feed_stem(s, t->n, stem));
+    }
+}
+
+void feed_stems_fini(struct feed_stems *s)
+{
+    mem_free(s->items);
+    *s = (struct feed_stems){0};
+}
+
+bool feed_stems_have(const struct feed_stems *s, uint64_t stem)
+{
+    for (size_t i = 0; i < s->n; i++)
+        if (s->items[i] == stem) return true;
+    return false;
+}
