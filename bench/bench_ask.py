@@ -2,13 +2,14 @@
 """bench_ask.py: 200 questions over posts at hand.
 
   bench/bench_ask.py COLOSSUS STORE [--model MODEL_OR_URL] [--questions 200] [--seed 1]
-                     [--list FILE]
+                     [--asked FILE] [--list FILE]
 
 Three of four questions can be answered: each is made from a post of the store that says something
 of its own (no repost, ten words and more, no near-duplicate among those chosen): four of its six
 rarest words that another post has too, one perhaps in another form, put into the form of a
 question. So they are easier than those of people, who use words that the post does not have. The
-others ask about things that nobody mentions, beside words that everybody does.
+others ask about things that nobody mentions, beside words that everybody does. --asked takes
+questions from a file instead (bench/ask_questions.tsv, which belongs to the posts that it names).
 
 Prints how many of the answerable have a right post among the sources (the post itself, or one that
 shares six tenths of its words), how many are answered with one, how many of the others are said to
@@ -89,6 +90,12 @@ def make_questions(posts, n, rng):
     return out
 
 
+def read_questions(path):
+    with open(path) as f:
+        rows = [x.rstrip("\n").split("\t") for x in f if not x.startswith("#")]
+    return [(question, {"pattern": pattern} if pattern else None) for question, pattern in rows]
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("colossus")
@@ -96,13 +103,14 @@ def main():
     parser.add_argument("--model")
     parser.add_argument("--questions", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--asked")
     parser.add_argument("--list")
     o = parser.parse_args()
     rng = random.Random(o.seed)
     export = [o.colossus, "feed", "export", o.store]
     lines = subprocess.run(export, capture_output=True, check=True).stdout
     posts = [p for p in map(json.loads, lines.splitlines()) if "text" in p]
-    questions = make_questions(posts, o.questions, rng)
+    questions = read_questions(o.asked) if o.asked else make_questions(posts, o.questions, rng)
     by_id = {(p["service"], p["id"]): p for p in posts}
     found = cited = answerable = refused = own = kept = dropped = missing = single = degraded = 0
     ms = {"sources": [], "writing": [], "checking": [], "total": []}
@@ -127,11 +135,13 @@ def main():
         else:
             answerable += 1
             good = [s for s in a["sources"]
-                    if s["id"] == right["id"] or alike(s["text"], right["text"])]
+                    if ("pattern" in right and re.search(right["pattern"], s["text"])) or
+                    ("id" in right and
+                     (s["id"] == right["id"] or alike(s["text"], right["text"])))]
             found += bool(good)
             cited += any(s["n"] in numbers for s in good)
         listed.append({"question": text, "answer": a["answer"], "quoted": a["quoted"],
-                       "right": right and right["text"],
+                       "right": right and right.get("text", right.get("pattern")),
                        "sources": [s["text"] for s in a["sources"]], "sentences": a["sentences"]})
     n = len(questions)
     print(f"{n} questions over {len(posts)} posts, {answerable} of them answerable")

@@ -175,10 +175,10 @@ static int set_up(struct asking *x, const struct option_line *l, const struct as
         .within = o->within, .sources = o->sources, .ctx = x, .on_sources = print_sources};
     TRY(feed_time_option("half-life", o->half_life, &f->half_life_s, e));
     TRY(feed_moment_option("now", o->now, &f->now_ms, e));
-    if (o->within) { /* what is wrong in it is said as it stands */
-        TRY(feed_query_parse(o->within, &q, e));
+    if (o->within && feed_query_parse(o->within, &q, e) >= 0)
         feed_query_free(q);
-    }
+    else if (o->within && strncmp(e->text, "the query names nothing", 23) != 0)
+        return e->code; /* what only narrows is right here: the question names what to look up */
     if (getrandom(&f->mark, sizeof(f->mark), 0) != (ssize_t)sizeof(f->mark))
         return error_errno(e, "draw", "a mark");
     if (!x->path) return 0;

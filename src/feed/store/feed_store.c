@@ -47,6 +47,8 @@ const char *feed_store_mark(feed_store_t *s, const char *name, struct arena *a)
 int feed_store_post_hash(struct feed_store *s, int64_t place, const struct feed_post *p,
                          int64_t *hash, struct error *e)
 {
+    const double age_s = (double)(feed_now_ms() - feed_ms_of_seq(place)) / 1000;
+    if (s->m.keep_s > 0 && age_s > s->m.keep_s) return 0; /* as in a search */
     for (size_t i = s->m.n; i-- > 0;) {
         struct feed_segment *seg = &s->m.segments[i];
         sqlite3_stmt *q;
