@@ -54,6 +54,26 @@ static void put_number(struct str *out, double value)
         str_puts(out, json_real_text(text, value));
 }
 
+/* A token's name in a completion's lists: its text or, of bytes that are no whole characters or hold a
+ * zero, "bytes:\xNN...", as OpenAI has it, so that different tokens do not read the same. */
+static void put_name(struct api_call *c, uint32_t id, struct str *out)
+{
+    struct str text = {0};
+    str_reserve(&text, 1);
+    api_token_text(c->s, id, &text);
+    json_t *whole = memchr(text.data, 0, text.len) ? NULL : json_stringn(text.data, text.len);
+    str_reserve(out, 1);
+    if (whole) {
+        str_append(out, text.data, text.len);
+    } else {
+        str_puts(out, "bytes:");
+        for (size_t i = 0; i < text.len; i++)
+            str_printf(out, "\\x%02x", (unsigned)(unsigned char)text.data[i]);
+    }
+    json_decref(whole);
+    str_fini(&text);
+}
+
 /* {"token": probability}: of tokens that read the same the likelier one stays. */
 static void put_top(struct api_call *c, struct str *out, const struct engine_token *t)
 {
@@ -63,17 +83,10 @@ static void put_top(struct api_call *c, struct str *out, const struct engine_tok
     jsonw_open(&w, NULL, '{');
     for (int i = 0; i < t->n_top; i++) {
         bool there = false;
-        str_reserve(&names[i], 1);
-        api_token_text(c->s, t->top[i].id, &names[i]);
+        put_name(c, t->top[i].id, &names[i]);
         for (int k = 0; k < i && !there; k++)
-            there = names[k].len == names[i].len &&
-                    memcmp(names[k].data, names[i].data, names[i].len) == 0;
-        struct str key = {0};
-        str_append(&key, names[i].data, names[i].len);
-        str_append_char(&key, '\0');
-        if (!there && memchr(names[i].data, 0, names[i].len) == NULL)
-            jsonw_real(&w, key.data, t->top[i].logprob);
-        str_fini(&key);
+            there = strcmp(names[k].data, names[i].data) == 0;
+        if (!there) jsonw_real(&w, names[i].data, t->top[i].logprob);
     }
     jsonw_close(&w, '}');
     for (int i = 0; i < t->n_top; i++)
@@ -83,16 +96,16 @@ static void put_top(struct api_call *c, struct str *out, const struct engine_tok
 /* The four lists of a completion's logprobs. */
 static void add_list_logprob(struct api_choice *k, const struct engine_token *t)
 {
-    struct str text = {0};
+    struct str text = {0}, name = {0};
     struct json_writer w;
     const char *comma = k->lp_count++ ? "," : "";
     str_puts(&k->logprobs, comma);
     for (size_t i = 0; i < ARRAY_LEN(k->lp); i++)
         str_puts(&k->lp[i], comma);
-    str_reserve(&text, 1);
-    api_token_text(k->call->s, t->id, &text);
+    put_name(k->call, t->id, &name);
     jsonw_begin(&w, &k->logprobs);
-    jsonw_string_n(&w, NULL, text.data, text.len);
+    jsonw_string_n(&w, NULL, name.data, name.len);
+    api_token_text(k->call->s, t->id, &text);
     put_number(&k->lp[0], t->logprob);
     if (t->logprob == -INFINITY)
         str_puts(&k->lp[1], "null");
@@ -101,6 +114,7 @@ static void add_list_logprob(struct api_choice *k, const struct engine_token *t)
     str_printf(&k->lp[2], "%zu", k->text_offset);
     k->text_offset += text.len;
     str_fini(&text);
+    str_fini(&name);
 }
 
 static void add_logprob(struct api_choice *k, const struct engine_token *t)
