@@ -14,7 +14,7 @@ static size_t n_judged;
 
 static bool is_judged(const struct plan_row *r, char tier, const char *source)
 {
-    return r->tier == tier && strstr(r->source, source) && !r->mismatch && !r->skip && r->step_s > 0;
+    return r->tier == tier && strstr(r->source, source) && !r->skip && r->step_s > 0;
 }
 
 /* Adds the rows of a table that are of a tier and of a source (a part of its name), consistent in themselves,
@@ -25,7 +25,7 @@ int fit_open(const char *path, char tier, const char *source)
     struct error e = {0};
     struct plan_rows all;
     if (judged == NULL) arena_init(&memory);
-    if (plan_rows_load(*path ? path : NULL, &memory, &all, &e) < 0) {
+    if (plan_rows_load(*path ? path : NULL, 0, &memory, &all, &e) < 0) {
         fprintf(stderr, "fit-plan: %s\n", e.text);
         return -1;
     }

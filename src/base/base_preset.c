@@ -8,9 +8,11 @@
  * may share a name: the plan and the model deepseek-v3). */
 #include "base/base.h"
 
+#include <ctype.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static const char *const preset_folders[] = {"accelerators", "clusters",  "models", "plans",
@@ -99,14 +101,39 @@ static const char *find_path(const struct yaml_reader *r, const char *name)
     return file_exists(name) ? arena_strdup(r->arena, name) : NULL;
 }
 
+/* However its path is written: "./x.yaml" is x.yaml. */
+static bool is_file_read(const struct yaml_reader *r, const char *path)
+{
+    struct stat a, b;
+    if (strcmp(path, r->path) == 0) return true;
+    return r->path[0] && stat(path, &a) == 0 && stat(r->path, &b) == 0 && a.st_ino == b.st_ino &&
+           a.st_dev == b.st_dev;
+}
+
 static const char *find_name(const struct yaml_reader *r, const char *name, const char *const *dirs,
                              size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         const char *path = arena_printf(r->arena, "%s/%s.yaml", dirs[i], name);
-        if (strcmp(path, r->path) != 0 && file_exists(path)) return path;
+        if (file_exists(path) && !is_file_read(r, path)) return path;
     }
     return NULL;
+}
+
+/* The same whatever the case of its letters: "H100" is h100. */
+static char *lower_case(struct arena *a, const char *name)
+{
+    char *text = arena_strdup(a, name);
+    for (char *p = text; *p; p++)
+        *p = (char)tolower((unsigned char)*p);
+    return text;
+}
+
+static const char *find_any_case(const struct yaml_reader *r, const char *name,
+                                 const char *const *dirs, size_t n)
+{
+    const char *path = find_name(r, name, dirs, n), *lower = lower_case(r->arena, name);
+    return path || strcmp(lower, name) == 0 ? path : find_name(r, lower, dirs, n);
 }
 
 size_t preset_list(const struct yaml_reader *r, const char *folder, const char **names, size_t cap)
@@ -152,7 +179,7 @@ static int not_found(const struct yaml_reader *r, const struct section *s, const
         return error_hint(r->e, "there is a preset of that name: '%s'", alone);
     }
     size_t n = preset_list(r, s->folder, names, ARRAY_LEN(names));
-    const char *near = name_nearest(name, names, n);
+    const char *near = name_nearest(lower_case(r->arena, name), names, n);
     no_file(r, s, at, arena_printf(r->arena, "there is no %s '%.120s'", s->what, name));
     if (near && !at) return error_hint(r->e, "did you mean '%s'?", near);
     if (near) return error_hint(r->e, "did you mean '%s'? for example %s: %s", near, s->what, near);
@@ -199,7 +226,7 @@ const char *preset_find_file(struct arena *a, const char *folder, const char *na
 bool preset_exists(const struct yaml_reader *r, const char *folder, const char *name)
 {
     const char *dirs[MAX_DIRS];
-    return find_name(r, name, dirs, list_dirs(r, folder, dirs)) != NULL;
+    return find_any_case(r, name, dirs, list_dirs(r, folder, dirs)) != NULL;
 }
 
 int preset_open(const struct yaml_reader *r, const struct section *s, const char *name,
@@ -207,7 +234,7 @@ int preset_open(const struct yaml_reader *r, const struct section *s, const char
 {
     const char *dirs[MAX_DIRS];
     size_t n = list_dirs(r, s->folder, dirs);
-    const char *path = is_path(name) ? find_path(r, name) : find_name(r, name, dirs, n);
+    const char *path = is_path(name) ? find_path(r, name) : find_any_case(r, name, dirs, n);
     /* What a user names, and no file, may be a file of any name. */
     if (!path && !at && file_exists(name) && !file_is_dir(name))
         path = arena_strdup(r->arena, name);

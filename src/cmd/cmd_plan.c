@@ -200,7 +200,7 @@ static int sweep(const char *path, const struct plan_options *o, struct arena *a
 /* ------------------------------------------------------------------ plan validate */
 
 struct validate_options {
-    bool rows, json, groups, constants;
+    bool rows, json, strict, groups, constants, production;
     const char *plot, *tiers, *measured;
     int64_t recipes;
     struct option_list local;
@@ -210,11 +210,15 @@ struct validate_options {
 static const struct option validate_rows[] = {
     CMD_FLAG("rows", 0, rows, "each row: predicted and measured"),
     CMD_FLAG("json", 0, json, "errors by group as JSON"),
+    CMD_FLAG("strict", 0, strict,
+             "a cell that cannot be read is an error; else its row is left out"),
     CMD_FLAG("groups", 0, groups, "errors by source, accelerator, kind of model, precision, size"),
     CMD_FLAG("constants", 0, constants, "the constants, and what each was fitted on or is from"),
     CMD_TEXT("plot", 0, plot, "FILE", NULL, "draw predicted over measured, as SVG"),
     CMD_TEXT("tiers", 0, tiers, NULL, "A",
              "rows of these tiers: A whole layouts, B single nodes and proxies, C aggregates"),
+    CMD_FLAG("production", 0, production,
+             "whole published runs instead: accelerator-hours, and the production factor"),
     CMD_INT("recipes", 0, recipes, "rows", "0", 0, 1000000,
             "search beside so many published layouts: is each possible, is a better one found"),
     CMD_LIST("local", 0, local, "RUN",
@@ -241,6 +245,7 @@ static int run_validate(const struct option_line *l, void *options, struct error
     const struct validate_options *o = options;
     struct plan_validate_options v = {.rows = o->rows,
                                       .json = o->json,
+                                      .strict = o->strict,
                                       .groups = o->groups,
                                       .constants = o->constants,
                                       .plot = o->plot,
@@ -250,6 +255,7 @@ static int run_validate(const struct option_line *l, void *options, struct error
         return error_set_code(e, ERROR_USAGE, "one FILE.csv at most, %d given", l->n_rest);
     if (o->local.count > 0)
         return plan_validate_local(o->local.items, o->local.count, o->measured, o->json, stdout, e);
+    if (o->production) return plan_validate_production(o->json, stdout, e);
     const char *path = l->n_rest ? l->rest[0] : NULL;
     if (path && !file_exists(path)) {
         const char *csv = arena_printf(l->arena, "%s.csv", preset_name_of_path(l->arena, path));

@@ -60,6 +60,8 @@ struct machine_pool { /* accelerators of one kind within a cluster */
     int64_t count;
 };
 #define MACHINE_MAX_POOLS 8
+/* Share of the line rate left by collisions where a cluster states none: adaptive routing. */
+#define MACHINE_ROUTING 0.95
 struct machine_cluster {
     const char *name, *title, *source;
     struct machine_pool
@@ -80,6 +82,9 @@ struct machine_cluster {
     double headroom; /* share of the accelerators' memory that jobs leave free: a plan's choice */
 };
 int64_t machine_cluster_accelerators(const struct machine_cluster *c);
+/* Not whole scale-up domains: a bare number of accelerators, or a published one, then counts those that
+ * a job uses, and its racks may have others. What domains_as_needed is where nothing else is said. */
+bool machine_cluster_counts_used(const struct machine_cluster *c);
 
 struct machine_power_source {
     const char *name; /* as printed */

@@ -206,6 +206,7 @@ static int read_shorthand(const struct yaml_reader *r, const struct yaml_node *n
     out->n_pools = 1;
     out->name = arena_strdup(r->arena, node->text);
     out->title = arena_printf(r->arena, "%lld %s", (long long)count, x->title);
+    out->domains_as_needed = machine_cluster_counts_used(out);
     return finish_cluster(r, node, out);
 }
 
@@ -260,6 +261,13 @@ int machine_read_cluster(const struct yaml_reader *r, const struct yaml_node *no
         !preset_exists(r, "clusters", node->text))
         return not_shorthand(r, node, near);
     return preset_read(r, &cluster_kind, node, out, NULL);
+}
+
+bool machine_cluster_counts_used(const struct machine_cluster *c)
+{
+    for (int64_t i = 0; i < c->n_pools; i++)
+        if (c->pools[i].count % MAX(c->pools[i].accelerator->scaleup_domain, 1)) return true;
+    return false;
 }
 
 int64_t machine_cluster_accelerators(const struct machine_cluster *c)

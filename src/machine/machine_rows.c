@@ -7,6 +7,9 @@
 
 #include <math.h>
 
+#define MACHINE_TEXT_OF(x) #x
+#define MACHINE_TEXT(x)    MACHINE_TEXT_OF(x) /* a number of machine.h, as documented */
+
 #define A struct machine_accelerator
 #define C struct machine_cluster
 #define S struct machine_site
@@ -90,7 +93,7 @@ static const struct option cluster_rows[] = {
         "of the top layer; 1: none (the default)"),
     FIGURE_IN(C, routing_efficiency, UNIT_SHARE, "", 0.01, 1, "0.95",
         "share of the line rate left by collisions: 0.60 static ECMP, 0.80 tuned RoCE, 0.95 "
-        "adaptive routing (a vendor's figure); default: 0.95"),
+        "adaptive routing (a vendor's figure); default: " MACHINE_TEXT(MACHINE_ROUTING)),
     FIGURE(C, storage_write_bytes_per_s, UNIT_BYTES_PER_S, "2 TB/s",
         "of checkpoints, the whole cluster; default: 27 MB/s per accelerator (50 GB/s to 2 TB/s "
         "are stated for 16,384)"),

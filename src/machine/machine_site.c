@@ -6,6 +6,17 @@
 
 /* ------------------------------------------------------------------ sites */
 
+/* 65 is what a megawatt-hour costs. */
+static void warn_of_price(const struct yaml_reader *r, const struct yaml_node *node,
+                          const struct machine_power_source *source)
+{
+    static const double DEAR = 2; /* USD a kWh: ten times what anybody pays */
+    if (!node || !(source->usd_per_kwh.mid > DEAR)) return;
+    log_warn("%s:%d: usd_per_kwh of %g USD for a kilowatt-hour: is it of a megawatt-hour? then "
+             "%g USD/MWh",
+             r->path, node->line, source->usd_per_kwh.mid, source->usd_per_kwh.mid);
+}
+
 int machine_read_sources(const struct yaml_reader *r, const struct option *f,
                          const struct yaml_node *node, void *target)
 {
@@ -20,6 +31,7 @@ int machine_read_sources(const struct yaml_reader *r, const struct option *f,
         section_defaults(&machine_source_section, source);
         TRY(yaml_bind(r, &machine_source_section, node->items[i], false, source, NULL));
         source->grid = strcmp(source->name, "grid") == 0; /* the name that says so */
+        warn_of_price(r, yaml_get(node->items[i], "usd_per_kwh"), source);
         site->n_sources++;
     }
     return 0;

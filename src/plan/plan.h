@@ -37,9 +37,51 @@ enum plan_stack {
 };
 extern const char *const plan_stack_names[];
 struct plan_local; /* times of this machine's operations: plan/step/plan_local_internal.h */
+/* What of the software a step depends on beside its date. 0 of each is what the stack did at that date on
+ * that accelerator (plan_features.c), so that a plan states what it knows. */
+enum plan_dispatcher { /* of tokens to experts */
+                       PLAN_DISPATCH_BY_DATE,
+                       PLAN_DISPATCH_ALL_TO_ALL, /* NCCL's: a token once for each of its experts, permuted on both sides */
+                       PLAN_DISPATCH_DEDUPLICATED, /* DeepEP: once for each rank or domain that wants it */
+                       PLAN_DISPATCH_HYBRID, /* HybridEP: the same, permuted while it is copied */
+                       PLAN_N_DISPATCHERS
+};
+enum plan_a2a_overlap { PLAN_A2A_BY_DATE, PLAN_A2A_NONE, PLAN_A2A_1F1B };
+enum plan_graphs { PLAN_GRAPHS_BY_DATE, PLAN_GRAPHS_NONE, PLAN_GRAPHS_SCOPED, PLAN_GRAPHS_FULL };
+enum plan_host { PLAN_HOST_BY_DATE, PLAN_HOST_UNBOUND, PLAN_HOST_BOUND };
+enum plan_token_drop { PLAN_DROP_BY_DATE, PLAN_DROP_NO, PLAN_DROP_YES };
+enum plan_fp8_recipe { PLAN_FP8_BY_DATE, PLAN_FP8_TENSOR, PLAN_FP8_ROW, PLAN_FP8_BLOCK };
+enum plan_attention {
+    PLAN_ATTENTION_BY_DATE,
+    PLAN_ATTENTION_UNFUSED,
+    PLAN_ATTENTION_FLASH2,
+    PLAN_ATTENTION_FUSED /* cuDNN's or FlashAttention 3 */
+};
+enum plan_tp_overlap { PLAN_TP_BY_DATE, PLAN_TP_NONE, PLAN_TP_OVERLAPPED };
+extern const char *const plan_dispatcher_names[],
+    *const plan_a2a_overlap_names[], *const plan_graphs_names[],
+                                         *const plan_host_names[],
+                                             *const plan_token_drop_names[],
+                                                 *const plan_fp8_recipe_names[],
+                                                     *const plan_attention_names[],
+                                                         *const plan_tp_overlap_names[];
+/* Modules that selective recomputation computes again, bits; 0: norms and activations. */
+enum plan_module {
+    PLAN_AGAIN_CORE = 1,   /* core_attn */
+    PLAN_AGAIN_ACT = 2,    /* moe_act */
+    PLAN_AGAIN_NORM = 4,   /* layernorm */
+    PLAN_AGAIN_UP = 8,     /* mla_up_proj */
+    PLAN_AGAIN_MLP = 16,   /* mlp: that of layers without experts */
+    PLAN_AGAIN_MOE = 32,   /* moe: experts, router and dispatch */
+    PLAN_AGAIN_SHARED = 64 /* shared_experts */
+};
 struct plan_software {
     int stack;         /* enum plan_stack */
     double generation; /* decimal year of the release, 2021.0 ...; 0: today's (the default) */
+    int dispatcher, a2a_overlap, graphs, host, token_drop, fp8_recipe, attention, tp_overlap;
+    unsigned modules;         /* of enum plan_module */
+    double optimizer_bytes;   /* of state a parameter: master and two moments; 0: 12 */
+    double optimizer_offload; /* share of it that lies in the host's memory */
     /* What the model of a step was fitted to; borrowed. NULL: the program's own. A fit sets others. */
     const struct plan_constant_values *constants;
     /* Of stack colossus: what its operations take, borrowed (others: NULL), and Muon's iterations; 0:
@@ -167,6 +209,15 @@ int plan_search(const struct plan_search_space *space, struct arena *a, struct p
 
 /* ------------------------------------------------------------------ a run (plan_run.c) */
 
+/* How many times longer whole runs take than their steps at a benchmark's pace: factor at a million
+ * accelerator-hours, times the slope-th power of planned hours over a million. */
+struct plan_production {
+    double slope;
+    struct range factor;
+};
+double plan_production_size(double hours); /* over a million, within what was published */
+struct range plan_production_factor(const struct plan_production *p, double hours);
+
 struct plan_reliability {
     struct range failures_per_1000_node_days; /* of 8 accelerators, at the fleet's age */
     struct range mtbf_s;                      /* of the whole job */
@@ -246,6 +297,7 @@ struct plan_request {
     const char *tokens_from; /* "given" or the scaling law */
     double power_cap;        /* share of the accelerators' own cap, 0.4 .. 1; 0: not lowered */
     double headroom;         /* share of their memory that a layout leaves free */
+    bool benchmark;          /* thirty steps on a quiet machine, kept up: no production factor */
     const char *notes[PLAN_MAX_NOTES]; /* what the reader had to assume, to be shown */
     int n_notes;
 };
@@ -259,7 +311,10 @@ struct plan_answer {
     struct plan_layout layout;
     struct plan_step step;
     struct range tokens, days, gpu_hours, mwh, step_s; /* days: of the middle of tokens */
-    const char *tokens_from;                           /* "given", or the law that said so */
+    /* Days as a benchmark would keep them up, and how many times longer published runs took: days has it
+     * in it. 1 where the request is of a benchmark, or of this machine. */
+    struct range benchmark_days, production;
+    const char *tokens_from; /* "given", or the law that said so */
     struct range site_w;     /* power.facility_w with the band of the check on MLPerf nodes */
     struct range build_days; /* to install the accelerators, at the site's rate; 0: unknown */
     struct plan_reliability reliability;
@@ -360,6 +415,7 @@ int plan_write_sweep(const struct plan_sweep *s, const char *path, struct error 
 
 struct plan_validate_options {
     bool rows, json;
+    bool strict;       /* a cell that cannot be read is an error; else its row is left out */
     bool groups;       /* errors by source, accelerator, kind of model ... */
     bool constants;    /* what they were fitted on, or are from */
     const char *plot;  /* SVG scatter, or NULL */
@@ -369,6 +425,10 @@ struct plan_validate_options {
 /* csv_path NULL: the table that travels with the program. */
 int plan_validate(const char *csv_path, const struct plan_validate_options *o, FILE *out,
                   struct error *e);
+
+/* Whole published runs beside plans of them, and the production factor that follows
+ * (plan_production.c). */
+int plan_validate_production(bool json, FILE *out, struct error *e);
 
 /* ------------------------------------------------------------------ this machine (plan_local.c) */
 

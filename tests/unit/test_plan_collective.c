@@ -16,7 +16,10 @@ static struct machine_accelerator machine(double scaleup, int64_t domain, double
 static double collective(const struct machine_accelerator *a, const struct machine_cluster *c,
                          int kind, int64_t group, int64_t near, double bytes)
 {
-    const struct plan_work w = {.a = a, .c = c, .k = &plan_constants_own};
+    const struct plan_work w = {.a = a,
+                                .c = c,
+                                .k = &plan_constants_own,
+                                .a2a_share = plan_constants_own.value[PLAN_K_A2A_SHARE_HYBRID]};
     return plan_collective_s(&w, kind, group, near, bytes);
 }
 

@@ -295,12 +295,14 @@ static void test_ranges_are_told(void **state)
 {
     struct fixture *f = *state;
     struct plan_request *r = load(f, "llama-3-405b");
-    static const char *const wrong[] = {"0.39", "80%", "1.2", "-1"};
+    static const char *const wrong[] = {"0.39", "39%", "1.2", "-1"};
     for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
         assert_int_equal(plan_override(r, "cap", wrong[i], &f->arena, &f->e), ERROR_USAGE);
-        assert_contains(f->e.text, "a number from 0.4 to 1");
+        assert_contains(f->e.text, "0.05 or 5 %, from 0.4 to 1");
         assert_contains(f->e.hint, "cap=0.8");
     }
+    assert_ok(plan_override(r, "cap", "80%", &f->arena, &f->e), f->e);
+    assert_float_equal(r->power_cap, 0.8, 1e-12);
     assert_int_equal(plan_override(r, "by", "joules", &f->arena, &f->e), ERROR_USAGE);
     assert_contains(f->e.text, "time, cost, energy or tokens-per-mwh");
 }

@@ -146,7 +146,7 @@ static void test_figures_of_the_data_sheets(void **state)
         const char *name;
         double both_ways;
     } links[] = {{"h100", 900e9},   {"a100-80gb", 600e9}, {"gb200", 1800e9},  {"gb300", 1800e9},
-                 {"tpu-v4", 300e9}, {"tpu-v5p", 600e9},   {"tpu-v6e", 800e9}, {"tpu-v5e", 400e9}};
+                 {"tpu-v4", 600e9}, {"tpu-v5p", 1200e9},  {"tpu-v6e", 800e9}, {"tpu-v5e", 400e9}};
     struct machine_accelerator x;
     for (size_t i = 0; i < ARRAY_LEN(links); i++) {
         assert_ok(machine_load_accelerator(links[i].name, NULL, &f->arena, &x, &f->e), f->e);
@@ -175,7 +175,9 @@ static void test_a_million_needs_elasticity(void **state)
     double steps =
         x->tokens.mid / (double)(x->request->batch.global_batch * x->request->batch.seq_len);
     check_near("colossus-2-1m", "days", x->days.mid,
-               steps * x->step.step_s / x->reliability.goodput_elastic.mid / 86400, 1e-3);
+               steps * x->step.step_s / x->reliability.goodput_elastic.mid / 86400 *
+                   x->production.mid,
+               1e-3);
     check_near("colossus-2-1m", "an hour's price", x->money.run_usd.mid / x->gpu_hours.mid,
                x->money.usd_per_accelerator_hour.mid, 0.05);
     assert_non_null(strstr(x->limit, "(the whole machine at work)"));

@@ -16,6 +16,7 @@ static int setup(void **state)
     arena_init(&f->a);
     f->h100 = test_h100();
     f->r = test_llama3_request(&f->h100);
+    f->r.benchmark = true;
     f->r.cluster.fleet_age_days = FIGURE(180);
     f->r.cluster.lemon_fraction = RANGE(0.01, 0.02, 0.05);
     *state = f;
@@ -89,7 +90,7 @@ static void deepseek_v3_hours(void **state)
     struct fixture *f = *state;
     struct machine_accelerator h800 = f->h100;
     h800.scaleup_bytes_per_s = FIGURE(200e9);
-    struct plan_request r = {.name = "deepseek-v3", .model = test_deepseek_v3()};
+    struct plan_request r = {.name = "deepseek-v3", .model = test_deepseek_v3(), .benchmark = true};
     r.cluster = test_cluster(&h800, 2048);
     r.cluster.fabric_tiers = 2;
     r.batch = (struct plan_batch){.global_batch = 15360, .seq_len = 4096};
@@ -136,6 +137,26 @@ static void shipped_plans(void **state)
     assert_ok(plan_solve(&f->r, &f->a, &f->out, &f->e), f->e);
     assert_within(f->out.reliability.mtbf_s.mid / 3600, 54.0 * 24 / 419, 0.10);
     assert_true(f->out.reliability.goodput.mid > 0.90);
+}
+
+/* Days and dollars are those of whole runs; a benchmark's are shown beside them. */
+static void production_takes_longer(void **state)
+{
+    struct fixture *f = *state;
+    assert_ok(plan_solve(&f->r, &f->a, &f->out, &f->e), f->e);
+    const struct plan_answer quiet = f->out;
+    assert_true(quiet.production.mid == 1 && quiet.days.mid == quiet.benchmark_days.mid);
+    f->r.benchmark = false;
+    assert_ok(plan_solve(&f->r, &f->a, &f->out, &f->e), f->e);
+    assert_true(f->out.production.low < f->out.production.mid);
+    assert_true(f->out.production.mid < f->out.production.high);
+    assert_true(f->out.production.mid > 1.05 && f->out.production.mid < 1.3); /* a large run */
+    assert_within(f->out.benchmark_days.mid, quiet.days.mid, 1e-12);
+    assert_within(f->out.days.mid, quiet.days.mid * f->out.production.mid, 1e-12);
+    assert_within(f->out.mwh.mid, quiet.mwh.mid * f->out.production.mid, 1e-9);
+    assert_within(f->out.money.run_usd.mid, quiet.money.run_usd.mid * f->out.production.mid, 0.01);
+    /* 30.84 million hours (its model card) lie within */
+    assert_between(30.84e6, f->out.gpu_hours.low, f->out.gpu_hours.high);
 }
 
 static void budgets(void **state)
@@ -254,6 +275,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(energy_spreads_with_goodput, setup, teardown),
         cmocka_unit_test_setup_teardown(deepseek_v3_hours, setup, teardown),
         cmocka_unit_test_setup_teardown(shipped_plans, setup, teardown),
+        cmocka_unit_test_setup_teardown(production_takes_longer, setup, teardown),
         cmocka_unit_test_setup_teardown(budgets, setup, teardown),
         cmocka_unit_test_setup_teardown(inputs_matter, setup, teardown),
         cmocka_unit_test_setup_teardown(a_cap_costs_time_and_saves_energy, setup, teardown),

@@ -41,7 +41,8 @@ static inline struct plan_request test_llama3_request(const struct machine_accel
                                     .micro_batch = 1,
                                     .zero = 2,
                                     .precision = MACHINE_BF16};
-    r.software = (struct plan_software){.stack = PLAN_STACK_FSDP, .generation = 2024.3};
+    r.software = (struct plan_software){
+        .stack = PLAN_STACK_FSDP, .generation = 2024.3, .tp_overlap = PLAN_TP_OVERLAPPED};
     r.tokens = FIGURE(15.6e12);
     return r;
 }

@@ -3,7 +3,7 @@
  * A change may make the plan's own layout impossible, so what divides by the old number is searched
  * again: another number of accelerators, another kind, model or batch forget the layout but for its
  * precision (and that, too, where the accelerators do not compute in it) and for what options ask
- * for; one factor that is asked for keeps the others that the plan gives, and tp, pp and cp free the
+ * for; another number or batch also leave the file's ZeRO, recomputation and microbatch; one factor that is asked for keeps the others that the plan gives, and tp, pp and cp free the
  * dp of the file; stack and generation keep the layout. The value that a plan has already changes
  * nothing. What was changed is told with the title. */
 #include "plan/read/plan_read_internal.h"
@@ -61,6 +61,19 @@ static void forget_layout(struct plan_request *r)
     r->search = true;
 }
 
+/* Another size: how memory is saved, and what a microbatch is, stay the file's where that divides. */
+static void forget_numbers(struct plan_request *r)
+{
+    const struct plan_layout file = r->layout;
+    struct plan_layout *l = &r->layout;
+    forget_layout(r);
+    if (l->zero < 0) l->zero = file.zero;
+    if (l->recompute < 0) l->recompute = file.recompute;
+    if (l->micro_batch == 0 && file.micro_batch > 0 &&
+        r->batch.global_batch % file.micro_batch == 0)
+        l->micro_batch = file.micro_batch;
+}
+
 /* The record of what is asked for, to be written to. */
 static struct plan_layout *ask(const struct change *c)
 {
@@ -80,7 +93,7 @@ static int set_gpus(const struct change *c)
     if (n == machine_cluster_accelerators(cluster)) return 0;
     *cluster = plan_cluster_scaled(cluster, n);
     c->r->title = NULL; /* it names the number of the file */
-    forget_layout(c->r);
+    forget_numbers(c->r);
     return 0;
 }
 
@@ -138,7 +151,7 @@ static int set_tokens(const struct change *c)
 static int set_count(const struct change *c)
 {
     TRY(set_field(c));
-    if (is_new(c, sizeof(int64_t))) forget_layout(c->r);
+    if (is_new(c, sizeof(int64_t))) forget_numbers(c->r);
     return 0;
 }
 
@@ -235,9 +248,11 @@ static const struct input inputs[PLAN_N_INPUTS] = {
         {ROW_INT(R, "batch", batch.global_batch, NULL, NULL, 1, 1e9, "2048", NULL), set_count},
     [PLAN_INPUT_seq_len] =
         {ROW_INT(R, "seq-len", batch.seq_len, NULL, NULL, 1, 1e8, "8192", NULL), set_count},
-    [PLAN_INPUT_cap] = {APART(OPTION_REAL, "cap", .min = 0.4, .max = 1), set_cap},
+    [PLAN_INPUT_cap] = {APART(OPTION_REAL, "cap", .measures = UNIT_SHARE, .min = 0.4, .max = 1), set_cap},
     [PLAN_INPUT_headroom] =
-        {ROW_REAL(R, "headroom", headroom, NULL, NULL, 0, 0.9, "0.05", NULL), set_field},
+        {{ROW_(R, "headroom", headroom, OPTION_REAL, NULL, "0.05", NULL),
+          .measures = UNIT_SHARE, .min = 0, .max = 0.9},
+         set_field},
     [PLAN_INPUT_generation] =
         {ROW_REAL(R, "generation", software.generation, NULL, NULL, 0, 1e4, "2025.5", NULL),
          set_generation},

@@ -39,6 +39,25 @@ int plan_read_tokens(const struct yaml_reader *r, const struct option *f,
     return 0;
 }
 
+int plan_read_modules(const struct yaml_reader *r, const struct option *f,
+                      const struct yaml_node *node, void *target)
+{
+    struct plan_software *out = target;
+    out->modules = 0;
+    if (node->kind == YAML_KIND_SCALAR) {
+        out->modules = plan_modules_parse(node->text);
+        if (out->modules) return 0;
+    }
+    for (size_t i = 0; node->kind == YAML_KIND_LIST && i < node->count; i++) {
+        const struct yaml_node *item = node->items[i];
+        unsigned one = item->kind == YAML_KIND_SCALAR ? plan_modules_parse(item->text) : 0;
+        if (!one) return yaml_wrong_row(r, item, f, "'recompute_modules' has an unknown module");
+        out->modules |= one;
+    }
+    if (out->modules) return 0;
+    return yaml_wrong_row(r, node, f, "'recompute_modules' is a list of modules");
+}
+
 /* Those of a run file, where the plan has none of its own. */
 static void take_tokens(const struct plan_model_extra *extra, struct plan_request *out)
 {

@@ -38,9 +38,12 @@ bool plan_is_run_file(const struct yaml_node *root);
 int plan_read_run_file(const struct yaml_reader *r, const struct yaml_node *root,
                        struct model_config *out, struct plan_model_extra *extra);
 
-/* The row's own reader, named in plan_rows.c: a figure or a word. */
+/* The rows' own readers, named in plan_rows.c: a figure or a word; a list of modules. */
 int plan_read_tokens(const struct yaml_reader *r, const struct option *f,
                      const struct yaml_node *node, void *target);
+
+int plan_read_modules(const struct yaml_reader *r, const struct option *f,
+                      const struct yaml_node *node, void *target);
 
 /* A whole plan, or a run file as one. */
 int plan_read_root(const struct yaml_reader *r, const struct yaml_node *root,

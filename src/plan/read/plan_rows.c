@@ -30,6 +30,9 @@ static const struct option request_rows[] = {
     {ROW_(R, "power_cap", power_cap, OPTION_REAL, "0", "80 %",
           "share of the accelerators' own cap, 40 to 100 %; 0: not lowered"),
      .measures = UNIT_SHARE, .min = 0, .max = 1},
+    {ROW_(R, "benchmark", benchmark, OPTION_BOOL, "false", "true",
+          "thirty steps on a quiet machine, kept up for the whole run; else days and dollars carry "
+          "the production factor of published runs")},
     {ROW_(R, "headroom", headroom, OPTION_REAL, "0", "5 %",
           "share of the accelerators' memory that a layout leaves free, up to 90 %"),
      .measures = UNIT_SHARE, .min = 0, .max = 0.9},
@@ -64,6 +67,32 @@ static const struct option software_rows[] = {
         "family of the training software"),
     ROW_REAL(S, "generation", generation, NULL, "0", 0, 2100, "2024.5",
         "year of the release as a decimal; 0: today's"),
+    ROW_ENUM(S, "dispatcher", dispatcher, "by_date", plan_dispatcher_names, "hybrid",
+        "how tokens reach their experts: NCCL's all-to-all, deduplicated (DeepEP), or hybrid "
+        "(HybridEP); by_date, here and below: what the stack did at that date on that accelerator"),
+    ROW_ENUM(S, "a2a_overlap", a2a_overlap, "by_date", plan_a2a_overlap_names, "1f1b",
+        "whether the experts' traffic lies under another microbatch"),
+    ROW_ENUM(S, "graphs", graphs, "by_date", plan_graphs_names, "scoped",
+        "what is captured in graphs: nothing, attention and router, or whole layers"),
+    ROW_ENUM(S, "host", host, "by_date", plan_host_names, "bound",
+        "whether threads and memory of the host are bound to the accelerator's socket"),
+    ROW_ENUM(S, "token_drop", token_drop, "by_date", plan_token_drop_names, "no",
+        "whether experts drop tokens beyond their capacity: their load is then even"),
+    ROW_ENUM(S, "fp8_recipe", fp8_recipe, "by_date", plan_fp8_recipe_names, "tensorwise",
+        "what shares a scale in fp8"),
+    ROW_ENUM(S, "attention", attention, "by_date", plan_attention_names, "fused",
+        "kernel of attention's core: flash2 is FlashAttention 2, fused cuDNN's or the newest"),
+    ROW_ENUM(S, "tp_overlap", tp_overlap, "by_date", plan_tp_overlap_names, "overlapped",
+        "whether tensor-parallel traffic lies under products (PyTorch: asynchronous TP)"),
+    ROW_CUSTOM("recompute_modules", "", "[mla_up_proj, mlp]",
+        "what selective recomputation computes again: core_attn, moe_act, layernorm, mla_up_proj, "
+        "mlp, moe, shared_experts; default: norms and activations", plan_read_modules),
+    {ROW_(S, "optimizer_bytes", optimizer_bytes, OPTION_REAL, "0", "8",
+          "bytes of optimizer state a parameter, master weight and two moments; 0: 12"),
+     .min = 0, .max = 32},
+    {ROW_(S, "optimizer_offload", optimizer_offload, OPTION_REAL, "0", "50 %",
+          "share of that state that lies in the host's memory"),
+     .measures = UNIT_SHARE, .min = 0, .max = 1},
 };
 const struct section plan_software_section = SECTION("software", NULL, "software", software_rows);
 /* clang-format on */

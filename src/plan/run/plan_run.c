@@ -32,6 +32,28 @@ static double with_lost_time(const struct plan_power *p, double goodput)
     return p->facility_w + lost * p->facility_idle_w;
 }
 
+double plan_production_size(double hours)
+{
+    static const double LEAST = 3e4, MOST = 3e7; /* accelerator-hours of the reports */
+    return fmin(fmax(hours, LEAST), MOST) / 1e6;
+}
+
+struct range plan_production_factor(const struct plan_production *p, double hours)
+{
+    return range_scale(p->factor, pow(plan_production_size(hours), p->slope));
+}
+
+/* Published runs beside plans of them (plan validate --production). What `colossus train` takes on one
+ * machine was measured as it trains. */
+static struct range production(const struct plan_request *r, double hours)
+{
+    const double *k = plan_constants_of(&r->software)->value;
+    const struct plan_production fit = {
+        k[PLAN_K_PRODUCTION_SLOPE],
+        {k[PLAN_K_PRODUCTION_LOW], k[PLAN_K_PRODUCTION], k[PLAN_K_PRODUCTION_HIGH]}};
+    return r->benchmark || r->software.local ? range_exact(1) : plan_production_factor(&fit, hours);
+}
+
 static void run_length(const struct plan_request *r, const struct plan_what_if *w,
                        struct plan_answer *out)
 {
@@ -46,6 +68,11 @@ static void run_length(const struct plan_request *r, const struct plan_what_if *
     double job = rel->job_share, busy = (double)out->step.used;
     double fewer = busy > 0.0 ? (double)rel->job_accelerators / busy : 1.0;
     out->days = range_scale(range_div(out->step_s, goodput), steps / 86400.0 / fewer);
+    out->benchmark_days = out->days;
+    out->production = production(r, out->days.mid * 24 * n * job);
+    /* its range holds the error of the step, too: it is that of whole runs beside whole plans */
+    if (out->production.high > out->production.low)
+        out->days = range_scale(out->production, out->benchmark_days.mid);
     out->gpu_hours = range_scale(out->days, 24.0 * n * job);
     out->site_w = range_scale(plan_power_band, p->facility_w * w->power);
     struct range busy_h = range_scale(out->step_s, steps / 3600.0 / fewer);
@@ -53,6 +80,7 @@ static void run_length(const struct plan_request *r, const struct plan_what_if *
                            with_lost_time(p, goodput.low)};
     out->mwh =
         range_mul(range_mul(busy_h, range_scale(busy_w, job * w->power / 1e6)), plan_power_band);
+    out->mwh = range_mul(out->mwh, out->production);
     out->build_days =
         range_scale(figure_range(&r->site.build_days_per_1000, range_exact(0.0)), n / 1e3);
     if (rel->mtbf_s.mid > 0.0) out->power.swing.stops_per_day = 86400.0 / rel->mtbf_s.mid;

@@ -45,7 +45,7 @@ enum {
     MIN_TOKENS_PER_CP_RANK = 512,
     MAX_DIVISORS = 4096, /* the most a 40-bit number has is under 3000 */
     SMALL_SPACE = 16,    /* groups below which threads cost more than they save */
-    BOUND_KINDS = 8      /* straddling or not, one microbatch or more, one stage or more */
+    BOUND_KINDS = 16     /* straddling or not, one microbatch, stage or virtual stage, or more */
 };
 
 struct divisors {
@@ -288,16 +288,26 @@ static uint64_t memory_choices(const struct search *s)
     return (uint64_t)zeros * (s->fixed.recompute >= 0 ? 1 : 3);
 }
 
-static bool even_chunks(const struct model_config *m, int64_t chunks)
+/* Blocks of a microbatch cost the same in all layouts of a group, but for where the ranks lie, whether
+ * the experts' traffic has another microbatch to lie under (where stages are interleaved or there is
+ * one), and whether there is a pipeline to feed from both ends. */
+static const struct plan_search_bound *bound_of(struct search *s, struct group *g, size_t size,
+                                                const struct plan_layout *l, bool straddle)
 {
-    for (int64_t beside = 0; beside <= 2 + m->mtp_layers; beside++)
-        if ((m->n_layers + beside) % chunks == 0) return true;
-    return false;
+    bool several = s->b->global_batch / l->dp / l->micro_batch >= 2, stages = l->pp > 1;
+    struct plan_search_bound *bound =
+        &g->bounds[BOUND_KINDS * size + 8 * (l->vp > 1) + 4 * stages + 2 * several + straddle];
+    const struct plan_job job = {s->m, s->c, l, s->b, s->s};
+    if (bound->n_pools == 0) plan_search_bound_init(&job, bound);
+    plan_search_bound_ranks(bound, l);
+    return bound;
 }
 
-static void try_interleavings(struct search *s, struct group *g,
-                              const struct plan_search_bound *bound, struct plan_layout *l)
+static void try_interleavings(struct search *s, struct group *g, size_t size, bool straddle,
+                              struct plan_layout *l)
 {
+    const struct plan_search_bound *bound = NULL;
+    bool woven = false; /* the bound is of several virtual stages */
     int64_t microbatches = s->b->global_batch / l->dp / l->micro_batch;
     int64_t most = l->pp > 1 && microbatches >= l->pp ? MAX((s->m->n_layers + 2) / l->pp, 1) : 1;
     int64_t from = s->fixed.vp ? s->fixed.vp : 1, to = s->fixed.vp ? s->fixed.vp : most;
@@ -307,7 +317,9 @@ static void try_interleavings(struct search *s, struct group *g,
     }
     for (int64_t vp = from; vp <= to; vp++) {
         l->vp = (int32_t)vp;
-        if (vp > 1 && !s->fixed.vp && !even_chunks(s->m, vp * l->pp)) continue;
+        if (vp > 1 && !s->fixed.vp && !plan_stage_even(s->m, vp * l->pp)) continue;
+        if (!bound || !woven) bound = bound_of(s, g, size, l, straddle);
+        woven = vp > 1;
         try_memory_choices(s, g, bound, l);
     }
 }
@@ -334,21 +346,6 @@ static bool allowed(int32_t fixed, int64_t value)
     return fixed == 0 || fixed == value;
 }
 
-/* Blocks of a microbatch cost the same in all layouts of a group, but for where the ranks lie, whether
- * the experts' traffic has another microbatch to lie under, and whether there is a pipeline to feed
- * from both ends. */
-static const struct plan_search_bound *bound_of(struct search *s, struct group *g, size_t size,
-                                                const struct plan_layout *l, bool straddle)
-{
-    bool several = s->b->global_batch / l->dp / l->micro_batch >= 2, stages = l->pp > 1;
-    struct plan_search_bound *bound =
-        &g->bounds[BOUND_KINDS * size + 4 * stages + 2 * several + straddle];
-    const struct plan_job job = {s->m, s->c, l, s->b, s->s};
-    if (bound->n_pools == 0) plan_search_bound_init(&job, bound);
-    plan_search_bound_ranks(bound, l);
-    return bound;
-}
-
 static void try_microbatches(struct search *s, struct group *g, struct plan_layout *l,
                              bool straddle)
 {
@@ -366,23 +363,10 @@ static void try_microbatches(struct search *s, struct group *g, struct plan_layo
         int64_t size = s->sizes.values[i];
         if (share % size || !allowed(s->fixed.micro_batch, size)) continue;
         l->micro_batch = (int32_t)size;
-        try_interleavings(s, g, bound_of(s, g, i, l, straddle), l);
+        try_interleavings(s, g, i, straddle, l);
         if (first) memcpy(g->full_before, g->full, chunks * sizeof *g->full);
         first = false;
     }
-}
-
-/* A number of stages that leaves as many layers to the fullest one as a smaller number does is
- * slower and fuller than that one. The embedding, the output head and MTP layers may count as a
- * layer each. */
-static bool stages_matter(const struct model_config *m, int64_t pp)
-{
-    if (pp == 1) return true;
-    for (int64_t beside = 0; beside <= 2 + m->mtp_layers; beside++) {
-        int64_t layers = m->n_layers + beside;
-        if ((layers + pp - 1) / pp < (layers + pp - 2) / (pp - 1)) return true;
-    }
-    return false;
 }
 
 /* The numbers of replicas of l (tp, cp, pp, ep, etp), most first. */
@@ -425,7 +409,8 @@ static void try_group(void *ctx, size_t task, int thread)
     for (int64_t pp = s->fixed.pp ? s->fixed.pp : 1; pp <= most; pp++) {
         struct plan_layout l = g->layout;
         l.pp = (int32_t)pp;
-        if (s->fixed.pp ? pp == s->fixed.pp : stages_matter(s->m, pp)) try_replicas(s, g, &l);
+        if (s->fixed.pp ? pp == s->fixed.pp : plan_stage_count_matters(s->m, pp))
+            try_replicas(s, g, &l);
         if (s->fixed.pp) break;
     }
     pthread_mutex_lock(&s->lock);

@@ -24,10 +24,22 @@ static const char page_style[] =
     "td,th{padding:4px 10px;border-bottom:1px solid var(--line);text-align:right;"
     "font-variant-numeric:tabular-nums;white-space:nowrap}"
     "td:first-child,th:first-child{text-align:left;white-space:normal}th{color:var(--dim);"
-    "font-weight:500}.scroll{overflow-x:auto}.bad{color:var(--bad);font-weight:600}";
+    "font-weight:500}.scroll{overflow-x:auto}.bad{color:var(--bad);font-weight:600}"
+    /* on a phone a plot keeps the size of its letters and is moved under the finger */
+    "@media(max-width:640px){.scroll svg{max-width:none;width:760px}}";
 
 /* ------------------------------------------------------------------ pieces of a page
  * Every text goes through svg_escape: names and titles come from files that somebody wrote. */
+
+static void open_plot(struct str *out)
+{
+    str_puts(out, "<div class=\"scroll\">");
+}
+
+static void close_plot(struct str *out)
+{
+    str_puts(out, "</div>\n");
+}
 
 /* tag: the name and, behind a space, what else stands in the opening one. */
 static void add_element(struct str *out, const char *tag, const char *text)
@@ -156,13 +168,19 @@ static void add_step(const struct plan_answer *a, struct str *out)
     char one[32], two[32];
     str_printf(out, "<h2>Where a step's time goes: %s in all</h2>\n",
                format_duration(one, a->step.step_s));
+    open_plot(out);
     plan_svg_bar(&parts, 0, "", out);
+    close_plot(out);
     str_puts(out, "<h2>One step over the stages of a pipeline</h2>\n");
+    open_plot(out);
     plan_svg_timeline(&a->step, &a->layout, out);
+    close_plot(out);
     str_printf(out, "<h2>Memory of the fullest accelerator: %s of %s</h2>\n",
                format_bytes(one, a->step.memory.total),
                format_bytes(two, a->step.memory_limit_bytes));
+    open_plot(out);
     plan_svg_bar(&memory, a->step.memory_limit_bytes, "free for the job:", out);
+    close_plot(out);
     if (!a->step.fits) str_puts(out, "<p class=\"bad\">It does not fit.</p>\n");
     char text[256];
     plan_describe_headroom(a, text, sizeof text);
@@ -195,7 +213,9 @@ static void add_front(const struct plan_search *s, struct str *out)
                               .series = series,
                               .n_series = 2,
                               .log_x = n > 0 && x[n - 1] > 8 * x[0]};
+    open_plot(out);
     plot_svg(out, &plot, 1, PLAN_SVG_WIDTH, 300);
+    close_plot(out);
     arena_fini(&a);
 }
 
@@ -276,7 +296,9 @@ static void add_wave(const struct plan_answer *a, struct str *out)
                               .series = &series,
                               .n_series = 1,
                               .from_zero = true};
+    open_plot(out);
     plot_svg(out, &plot, 1, PLAN_SVG_WIDTH, 260);
+    close_plot(out);
 }
 
 /* The lines of the wave's Fourier series, which are what a utility limits. */
@@ -301,7 +323,9 @@ static void add_spectrum(const struct machine_swing *s, struct str *out)
                               .series = series,
                               .n_series = s->limit_w > 0 ? 2 : 1,
                               .from_zero = true};
+    open_plot(out);
     plot_svg(out, &plot, 1, PLAN_SVG_WIDTH, 240);
+    close_plot(out);
 }
 
 static void add_swing_table(const struct machine_swing *s, struct str *out)
@@ -338,10 +362,14 @@ static void add_power(const struct plan_answer *a, struct str *out)
         "<h2>Power</h2>\n<p class=\"dim\">What draws it: %s in the mean while training, %s by "
         "the nameplates</p>\n",
         plan_format_watts(mean, p->facility_w), plan_format_watts(most, p->facility_max_w));
+    open_plot(out);
     plan_svg_bar(&draw, p->facility_max_w, "nameplate", out);
+    close_plot(out);
     if (supply.n > 1) {
         str_puts(out, "<p class=\"dim\">What feeds it</p>\n");
+        open_plot(out);
         plan_svg_bar(&supply, 0, "", out);
+        close_plot(out);
     }
     if (p->swing.peak_w < PLAN_SWING_SHOWN_W) return;
     add_wave(a, out);
@@ -397,7 +425,9 @@ static void add_year(const struct plan_power *p, struct str *out)
     str_printf(out, "<h2>A year at this load: PUE %.3f in the mean%s%s</h2>\n", p->pue,
                any > 0 ? ", cooling water " : "",
                any > 0 ? plan_format_litres(all, any * 1e6) : "");
+    open_plot(out);
     plot_svg(out, plots, any > 0 ? 2 : 1, PLAN_SVG_WIDTH, 220);
+    close_plot(out);
 }
 
 /* ------------------------------------------------------------------ money, trust */
@@ -408,10 +438,14 @@ static void add_money(const struct plan_answer *a, struct str *out)
     struct plan_list machine = plan_tell_machine_costs(&a->money);
     char usd[32];
     str_printf(out, "<h2>Cost of the run: %s</h2>\n", plan_format_usd(usd, a->money.run_usd.mid));
+    open_plot(out);
     plan_svg_bar(&run, 0, "", out);
+    close_plot(out);
     str_printf(out, "<h2>Cost of the machine: %s</h2>\n",
                plan_format_usd(usd, a->money.capex_usd.mid));
+    open_plot(out);
     plan_svg_bar(&machine, 0, "", out);
+    close_plot(out);
 }
 
 static void add_sensitivities(const struct plan_answer *a, struct str *out)
@@ -419,7 +453,9 @@ static void add_sensitivities(const struct plan_answer *a, struct str *out)
     if (a->n_sensitivities < 1) return;
     str_puts(out, "<h2>Which input matters most</h2><p class=\"dim\">Cost of the run with each "
                   "input at its low and its high, and its days where they change.</p>\n");
+    open_plot(out);
     plan_svg_sensitivities(a, out);
+    close_plot(out);
 }
 
 static void add_notes(const struct plan_request *r, struct str *out)

@@ -279,6 +279,8 @@ json_t *plan_to_json(const struct plan_answer *a)
     json_object_set_new(j, "step", step(&a->step));
     json_object_set_new(j, "measured", measured(a));
     set_told(j, &told, "days");
+    json_object_set_new(j, "benchmark_days", range(a->benchmark_days));
+    json_object_set_new(j, "production_factor", range(a->production));
     set_told(j, &told, "gpu_hours");
     set_told(j, &told, "mwh");
     json_object_set_new(j, "reliability", reliability(&a->reliability, &told));

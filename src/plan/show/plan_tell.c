@@ -33,7 +33,8 @@ struct plan_list plan_tell(const struct plan_answer *a)
     const struct plan_reliability *rel = &a->reliability;
     struct range goodput = rel->elastic ? rel->goodput_elastic : rel->goodput;
     double work = a->step_s.mid;
-    struct range job = range_exact((double)rel->job_accelerators);
+    struct range job = range_exact((double)rel->job_accelerators), benchmark = a->benchmark_days;
+    if (a->production.mid == 1) benchmark = range_exact(0); /* the same: it is not told twice */
     const struct plan_told all[] = {
         {"step", "step_s", a->step_s, format_duration, true, false},
         {"tokens a second", "tokens_per_s", per_step(s->tokens_per_s * work, a->step_s),
@@ -43,6 +44,7 @@ struct plan_list plan_tell(const struct plan_answer *a)
         {"accelerators of the job", "job_accelerators", job, plan_format_whole, false, false},
         {"goodput", "goodput", goodput, plan_format_percent, false, true},
         {"time of the run", "days", a->days, plan_format_days, true, false},
+        {"  at a benchmark's pace", "benchmark_days", benchmark, plan_format_days, true, false},
         {"accelerator-hours", "gpu_hours", a->gpu_hours, plan_format_words, true, false},
         {"site power", "site_w", a->site_w, plan_format_watts, true, false},
         {"energy", "mwh", a->mwh, plan_format_mwh, true, false},

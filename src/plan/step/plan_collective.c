@@ -24,9 +24,6 @@
  * fat-tree of radix 64 to 128 switches above it. */
 enum { LEAF_BLOCK = 256, SPINE_BLOCK = 8192 };
 
-/* Efficiency of routing that NIC_SHARE was fitted at, and that a cluster has which states none. */
-#define ROUTING 0.95
-
 static inline double figure_or(const struct figure *f, double fallback)
 {
     return f->mid > 0 ? f->mid : fallback;
@@ -46,10 +43,10 @@ static inline double fabric_rate(const struct plan_work *w, double span)
 {
     const struct machine_cluster *c = w->c;
     double rate = figure_or(&w->a->nic_bytes_per_s, 50e9) * K(w, NIC_SHARE);
-    double routing = figure_or(&c->routing_efficiency, ROUTING);
+    double routing = figure_or(&c->routing_efficiency, MACHINE_ROUTING);
     double over = figure_or(&c->oversubscription, 1);
     double block = c->fabric_tiers >= 3 ? SPINE_BLOCK : LEAF_BLOCK;
-    rate *= MIN(routing / ROUTING, 1.05);
+    rate *= MIN(routing / MACHINE_ROUTING, 1.05); /* NIC_SHARE was fitted at it */
     return span > block ? rate / MAX(over, 1) : rate;
 }
 
@@ -60,8 +57,8 @@ static inline double domain_rate(const struct plan_work *w)
 
 static double all_to_all_s(const struct plan_work *w, double n, double p, double bytes)
 {
-    double inside = bytes * (p - 1) / n / (domain_rate(w) * K(w, A2A_SHARE));
-    double outside = bytes * (n - p) / n / (fabric_rate(w, n) * K(w, A2A_SHARE));
+    double inside = bytes * (p - 1) / n / (domain_rate(w) * w->a2a_share);
+    double outside = bytes * (n - p) / n / (fabric_rate(w, n) * K(w, A2A_SHARE_FAR));
     return K(w, A2A_LATENCY_S) * (1 + log2(n / p)) + MAX(inside, outside);
 }
 

@@ -33,11 +33,6 @@ const struct plan_constant plan_memory_constants[] = {
 };
 const size_t plan_memory_constants_count = ARRAY_LEN(plan_memory_constants);
 
-/* FP8 weights without a bf16 copy came to Megatron-Core in 2024. */
-#define FP8_WEIGHTS_SINCE 2024.3
-/* torchtitan's peaks of 2024-12 and 2025-06 are 6 bytes a logit apart: the loss is compiled since. */
-#define TORCH_LOSS_SINCE 2025.1
-
 struct memory_bytes { /* per parameter, before any sharding */
     double weights, gradients, optimizer;
 };
@@ -74,13 +69,16 @@ static bool is_fp8(int precision)
 static void bytes_per_parameter(const struct plan_layout *l, const struct plan_software *s,
                                 double generation, bool both_orders, struct memory_bytes *b)
 {
-    *b = (struct memory_bytes){2, 4, 12};
+    double state = s->optimizer_bytes > 0 ? s->optimizer_bytes : 12; /* master and two moments */
+    *b = (struct memory_bytes){2, 4, state};
     if (l->precision == MACHINE_FP32 || (s->stack == PLAN_STACK_FSDP && l->zero == 3))
-        *b = (struct memory_bytes){4, 4, 8};
+        *b = (struct memory_bytes){4, 4, fmax(state - 4, 0)};
+    b->optimizer *= 1 - s->optimizer_offload;
     if (!is_fp8(l->precision)) return;
     if (l->precision == MACHINE_FP4) {
         b->weights += 2 * (0.5 + 1.0 / 16); /* 4 bits and a scale for 16, in both orders */
-    } else if (generation < FP8_WEIGHTS_SINCE || b->weights > 2) {
+    } else if (generation < plan_constants_of(s)->value[PLAN_K_FP8_WEIGHTS_YEAR] ||
+               b->weights > 2) {
         b->weights += both_orders ? 2 : 1;
     } else {
         b->weights = both_orders ? 2 : 1;
@@ -173,6 +171,7 @@ static double layer_activations(const struct memory_context *c, const struct mem
     double held = again * input * s->layers + (1 - again) * kept, work = MAX(dense, moe);
     /* with what PyTorch's sequence parallelism gathers for the two column-parallel products */
     if (c->torch) work += 2 * c->width * (double)c->m->d_model * (1 - 1 / c->tp);
+    if (c->torch && again == 1) work *= K(c, TORCH_WORK);
     return c->tokens * (held * s->in_flight + work);
 }
 
@@ -222,7 +221,7 @@ static double stage_activations(const struct memory_context *c, const struct mem
     /* in fp32 the logits and the loss's copy are as wide */
     double wide = plan_memory_constants[LOGIT_BYTES].value + c->width - 2;
     /* PyTorch's loss that is not compiled holds the gradients of both beside them */
-    if (c->torch && c->generation < TORCH_LOSS_SINCE) wide += 4 + c->width;
+    if (c->torch && c->generation < K(c, TORCH_LOSS_YEAR)) wide += 4 + c->width;
     sum += c->tokens * wide * logits;
     if (m->mtp_layers > 0)
         sum += c->tokens * (double)m->mtp_layers * layer_bytes(c, model_is_moe(m));
@@ -286,24 +285,20 @@ static double in_flight(const struct plan_layout *l, double microbatches, int st
     return MIN(chunks / l->vp, microbatches);
 }
 
-/* Layers of a stage: where they do not divide, the first stage and then the last have one less
- * (arXiv:2407.21783, section 3.3.2), the rest the most. */
+/* Layers of a stage without those of multi-token prediction, which stage_params counts beside them. */
 static void stage_fill(const struct memory_context *c, int stage, struct memory_stage *s)
 {
     const struct plan_layout *l = c->l;
-    double L = (double)c->m->n_layers, chunks = (double)l->pp * l->vp;
-    double full = ceil(L / chunks) * l->vp, missing = full * l->pp - L;
     s->first = stage == 0;
     s->last = stage == l->pp - 1;
-    s->layers = l->pp == 1 ? L : full;
-    if (l->pp > 1 && s->first && missing >= 1) s->layers -= 1;
-    if (l->pp > 1 && s->last && missing >= 2) s->layers -= 1;
+    int64_t layers = plan_stage_layers(c->m, l, stage) - (s->last ? c->m->mtp_layers : 0);
+    s->layers = (double)MAX(layers, 0);
     s->moe_layers = 0;
     if (model_is_moe(c->m)) {
-        double dense = s->first ? (double)c->m->dense_layers : 0;
-        if (stage > 0 && (double)c->m->dense_layers > full)
-            dense = (double)c->m->dense_layers - full * stage;
-        s->moe_layers = s->layers - MIN(MAX(dense, 0), s->layers);
+        int64_t before = 0; /* layers of the stages in front of it */
+        if (stage > 0) before = plan_stage_layers(c->m, l, 0);
+        if (stage > 1) before += (stage - 1) * plan_stage_most_layers(c->m, l);
+        s->moe_layers = s->layers - (double)MIN(MAX(c->m->dense_layers - before, 0), layers);
     }
     s->in_flight = in_flight(l, c->microbatches, stage);
 }
@@ -326,12 +321,12 @@ static void context_fill(struct memory_context *c, const struct plan_job *job,
     c->width = l->precision == MACHINE_FP32 ? 4 : 2;
     c->tp = l->tp;
     c->norm_tp = sequence_parallel ? l->tp : 1;
+    c->torch = s->stack == PLAN_STACK_FSDP;
     c->fp8 = is_fp8(l->precision);
     c->flash = generation >= K(c, FLASH_YEAR);
-    c->modern = generation >= FP8_WEIGHTS_SINCE;
+    c->modern = generation >= K(c, FP8_WEIGHTS_YEAR);
     c->generation = generation;
     c->one_reduction = plan_stack_is_megatron(s->stack);
-    c->torch = s->stack == PLAN_STACK_FSDP;
     c->both_orders = l->precision != MACHINE_FP8 || !blackwell;
     plan_model_layer_params(m, false, &c->dense);
     plan_model_layer_params(m, true, &c->moe);
@@ -353,7 +348,7 @@ static int stages_of(const struct memory_context *c, struct memory_stage stages[
     for (int i = 0; i < 3; i++) {
         if (i > 0 && (at[i] >= l->pp || at[i] <= at[i - 1])) continue;
         /* the second only where the first is lighter than it: leading dense layers, a layer less */
-        const bool even = c->m->n_layers % ((int64_t)l->pp * l->vp) == 0;
+        const bool even = plan_stage_spare(c->m, l, false) == 0;
         if (i == 1 && l->pp > 2 && c->m->dense_layers == 0 && even) continue;
         stage_fill(c, at[i], &stages[n++]);
     }
@@ -481,11 +476,11 @@ void plan_memory_of(const struct machine_accelerator *a, const struct model_conf
     *out = all[choice_of(l)];
 }
 
-/* Outside the allocator: 0.5 to 0.7 GB of driver context, 1 to 3 GB of NCCL channels at many peers;
- * inside, 2 to 4 % is lost to fragments with expandable segments. */
+/* Outside the allocator: 0.5 to 0.7 GB of driver context, and NCCL's channels; inside, 1 to 2 % is lost
+ * to fragments with expandable segments. Published ranks of 80 GB are filled to 96 %. */
 double plan_memory_limit(const struct machine_accelerator *a)
 {
-    return MAX(0.97 * a->hbm_bytes.mid - 1.5e9, 0);
+    return MAX(0.98 * a->hbm_bytes.mid - 0.8e9, 0);
 }
 
 double plan_memory_limit_of(const struct machine_cluster *c)

@@ -179,7 +179,10 @@ struct machine_cluster plan_cluster_scaled(const struct machine_cluster *c, int6
     int64_t counts[MACHINE_MAX_POOLS];
     if (accelerators <= 0 || machine_cluster_accelerators(c) <= 0) return *c;
     shares(c, accelerators, counts);
-    return with_counts(c, counts);
+    struct machine_cluster scaled = with_counts(c, counts);
+    if (!c->source || !*c->source) /* a bare number, as COUNT x ACCELERATOR */
+        scaled.domains_as_needed = machine_cluster_counts_used(&scaled);
+    return scaled;
 }
 
 /* Of kinds with the same peak, the one that may draw more is faster under load. */

@@ -48,21 +48,8 @@ static double backward_time(const struct plan_layer_time *t)
     return plan_backward_compute_s(t) + t->tp_b + t->ep_b + t->cp_b;
 }
 
-/* Layers of the fullest stage without the head, and whether the head shares it. Where the layers
- * do not divide, embedding and loss count as a layer each: Llama 3's 126 layers over 64 chunks
- * (arXiv:2407.21783, 3.3.2) and every published DeepSeek-V3 layout of 61 layers follow it. */
-static double stage_layers(const struct plan_work *w, bool *head)
-{
-    double layers = (double)(w->m->n_layers + w->m->mtp_layers);
-    double chunks = (double)MAX(w->l->pp, 1) * (double)MAX(w->l->vp, 1);
-    *head = true;
-    if (w->l->pp <= 1) return layers;
-    if (fmod(layers, chunks) == 0) return layers / w->l->pp;
-    *head = false;
-    return fmin(ceil((layers + 2) / chunks) * MAX(w->l->vp, 1), layers);
-}
-
-static void stage_params(const struct plan_work *w, double share, bool head, struct stage *st)
+/* `spare`: layers that the stage of the output table has less than the fullest. */
+static void stage_params(const struct plan_work *w, double share, double spare, struct stage *st)
 {
     const struct model_config *m = w->m;
     struct plan_layer_params dense, moe;
@@ -77,7 +64,8 @@ static void stage_params(const struct plan_work *w, double share, bool head, str
     st->dense_params = share * (sharded / tp + n_dense * dense.other + n_moe * moe.other);
     st->expert_params = share * n_moe * moe.experts / groups;
     double tables = w->l->pp > 1 || m->tied_embeddings ? 1 : 2;
-    if (head) st->dense_params += tables * plan_model_embedding_params(m) / tp;
+    double room = st->dense_params * spare / fmax(st->blocks, 1);
+    st->dense_params += fmax(tables * plan_model_embedding_params(m) / tp - room, 0);
 }
 
 /* Share of the forward pass that runs again. */
@@ -96,10 +84,12 @@ static void add_recompute(const struct plan_work *w, const struct plan_layer_tim
     if (share > 0) {
         st->recompute_s = share * plan_forward_compute_s(layers);
         st->recompute_comm_s = share * forward_comm(layers);
+    } else if (w->has.modules) {
+        st->recompute_s = layers->again;
     } else if (w->l->recompute == PLAN_RECOMPUTE_SELECTIVE) {
         /* the scores before fused attention (arXiv:2205.05198), norms and activations since */
-        st->recompute_s = w->year < K(w, FLASH_YEAR) ? layers->attention_f
-                                                     : K(w, SELECTIVE_SHARE) * layers->vector_f;
+        bool scores = w->has.attention == PLAN_ATTENTION_UNFUSED;
+        st->recompute_s = scores ? layers->attention_f : K(w, SELECTIVE_SHARE) * layers->vector_f;
     }
 }
 
@@ -112,30 +102,29 @@ static void stage_time(const struct plan_work *w, struct stage *st)
 {
     const struct model_config *m = w->m;
     memset(st, 0, sizeof *st);
-    bool with_head;
-    st->blocks = stage_layers(w, &with_head);
+    st->blocks = (double)plan_stage_most_layers(m, w->l);
+    /* layers that the last stage has less, so that the head has room */
+    double spare = w->l->pp > 1 ? st->blocks - (double)plan_stage_layers(m, w->l, w->l->pp - 1) : 0;
     double share = st->blocks / (double)(m->n_layers + m->mtp_layers);
     struct plan_layer_time head;
-    double head_share = 0;
     plan_blocks_time(w, share, &st->sum);
     add_recompute(w, &st->sum, st);
     plan_head_time(w, &head);
     double layer_s = plan_forward_compute_s(&st->sum) / fmax(st->blocks, 1);
-    if (with_head)
-        head_share = w->l->pp > 1 ? K(w, HEAD_EXPOSED) : 1;
-    else if (plan_forward_compute_s(&head) > layer_s) /* the loss stage has one layer less */
-        head_share = 1 - layer_s / plan_forward_compute_s(&head);
+    double beyond = fmax(plan_forward_compute_s(&head) - spare * layer_s, 0);
+    double head_share = beyond / plan_forward_compute_s(&head);
+    if (w->l->pp > 1) head_share *= K(w, HEAD_EXPOSED);
     if (dualpipe(w))
         head_share /= 2; /* the ranks at both ends have it for half of the microbatches */
     plan_layer_time_add(&st->sum, &head, head_share);
     st->head_b_s = head_share * backward_time(&head);
     st->head_matmul_b = head_share * head.matmul_b;
     st->head_s = head_share * (plan_forward_compute_s(&head) + backward_time(&head));
-    stage_params(w, share, with_head, st);
+    stage_params(w, share, spare, st);
     st->f_s = plan_forward_compute_s(&st->sum) + forward_comm(&st->sum);
     st->b_s = backward_time(&st->sum) + st->recompute_s + st->recompute_comm_s;
     double passes = 3 + forward_again(w);
-    st->host_s = st->sum.kernels * passes * K(w, HOST_LAUNCH_S);
+    st->host_s = st->sum.kernels * passes * w->launch_s;
 }
 
 /* The gradients of the weights: half of the products back, without the head's. */
@@ -223,7 +212,10 @@ static double optimizer_time(const struct plan_work *w, const struct stage *st)
         experts /= fmax(ranks / ((double)MAX(l->ep, 1) * MAX(l->etp, 1)), 1);
     } else if (dualpipe(w)) /* the weights of two stages, of each the whole */
         dense *= 2, experts *= 2;
-    return (dense + experts) * K(w, OPTIMIZER_BYTES) / w->vector_rate;
+    double moved = K(w, OPTIMIZER_BYTES) + 2 * (w->state_bytes - 12);
+    double far = w->state_offload * 2 * w->state_bytes; /* to the host's memory and back */
+    double link = w->a->scaleup_domain > w->a->node_size ? K(w, HOST_LINK_RACK) : K(w, HOST_LINK);
+    return (dense + experts) * (moved / w->vector_rate + far / link);
 }
 
 /* Exposed seconds of the messages between stages, of one microbatch. */
@@ -256,11 +248,12 @@ static void fill_parts(const struct stage *st, double m, struct plan_step *out)
     out->hidden_comm_s = m * t->hidden;
 }
 
-/* The slower of accelerator and host, joined smoothly. */
-static double slower(double a, double b)
+/* The slower of accelerator and host, joined smoothly: in some parts of a layer the one waits, in others
+ * the other. */
+static double slower(const struct plan_work *w, double a, double b)
 {
-    double big = fmax(a, b), small = fmin(a, b), r = big > 0 ? small / big : 0;
-    return big * pow(1 + r * r * r * r, 0.25);
+    double big = fmax(a, b), small = fmin(a, b), n = K(w, HOST_JOIN);
+    return big > 0 ? big * pow(1 + pow(small / big, n), 1 / n) : 0;
 }
 
 /* The step of one kind of accelerator with m microbatches per replica. */
@@ -269,7 +262,7 @@ static void pool_step(const struct plan_work *w, const struct stage *st, int64_t
 {
     memset(out, 0, sizeof *out);
     double work_s = st->f_s + st->b_s, messages = message_time(w);
-    double wait_s = slower(work_s, st->host_s) - work_s;
+    double wait_s = slower(w, work_s, st->host_s) - work_s;
     double t = work_s + wait_s + messages;
     fill_parts(st, (double)m, out);
     out->part_s[PLAN_PART_PP] = (double)m * messages;

@@ -45,6 +45,20 @@ double plan_model_context(const struct model_config *m, int64_t seq_len, bool wi
 double plan_model_core_flops(const struct model_config *m, double context); /* forward, one token */
 double plan_model_embedding_params(const struct model_config *m); /* one table, vocab x hidden */
 
+/* ------------------------------------------------------------------ stages (plan_stage.c) */
+
+/* Layers of a pipeline stage, 0 .. pp - 1, those of multi-token prediction with them: these lie on the
+ * last one. */
+int64_t plan_stage_layers(const struct model_config *m, const struct plan_layout *l, int64_t stage);
+/* Of the fullest stage. */
+int64_t plan_stage_most_layers(const struct model_config *m, const struct plan_layout *l);
+/* Layers that the last chunk (else the first) has less than the others, for the loss (the embedding). */
+int64_t plan_stage_spare(const struct model_config *m, const struct plan_layout *l, bool last);
+/* So many chunks of one size hold the layers, where embedding, loss and MTP layers may count as one each. */
+bool plan_stage_even(const struct model_config *m, int64_t chunks);
+/* Some smaller number of stages leaves more layers to its fullest stage: else this one is slower and fuller. */
+bool plan_stage_count_matters(const struct model_config *m, int64_t pp);
+
 /* ------------------------------------------------------------------ memory (plan_memory.c) */
 
 /* Bytes per accelerator of the fullest pipeline stage: the most that one of any of the cluster's
@@ -70,7 +84,7 @@ double plan_memory_limit_of(const struct machine_cluster *c); /* of the kind tha
  * rank sends in all). `group` ranks, of which `per_domain` share a scale-up domain. */
 struct plan_work;
 enum plan_collective { PLAN_ALL_REDUCE, PLAN_ALL_GATHER, PLAN_REDUCE_SCATTER, PLAN_ALL_TO_ALL };
-/* Of *w only accelerator, cluster and constants are read. */
+/* Of *w only accelerator, cluster, constants and a2a_share are read. */
 double plan_collective_s(const struct plan_work *w, int kind, int64_t group, int64_t per_domain,
                          double bytes);
 /* One message between two neighbours, inside a domain or across the fabric. */
@@ -116,6 +130,23 @@ static inline bool plan_stack_is_megatron(int stack)
 {
     return stack == PLAN_STACK_MEGATRON || stack == PLAN_STACK_DUALPIPE;
 }
+struct plan_module_name {
+    const char *name; /* Megatron's recompute_modules, and what papers call them */
+    unsigned module;  /* enum plan_module */
+};
+extern const struct plan_module_name plan_module_names[]; /* the end has no name */
+/* "mla_up_proj,mlp" or "norm + act": bits of enum plan_module; 0: a word is none of them. */
+unsigned plan_modules_parse(const char *text);
+/* What a step has of its software, once every input that is left to the date is settled. */
+struct plan_features {
+    int dispatcher, graphs, recipe, attention; /* enums, none of them BY_DATE */
+    bool woven;                                /* experts' traffic under another microbatch */
+    bool bound, drop, tp_overlap;
+    unsigned modules; /* computed again; 0: as recomputation says */
+};
+/* plan_features.c: what software of a date did on an accelerator. */
+void plan_features_of(const struct plan_job *job, const struct machine_accelerator *a,
+                      struct plan_features *out);
 double plan_software_today(void); /* the newest generation that was fitted */
 /* 0 (today's), or 2018 to two years from the newest that was fitted. */
 int plan_generation_check(double year, struct error *e);
@@ -132,16 +163,23 @@ struct plan_work { /* everything a layer's time depends on */
     struct plan_place place;
     int64_t seq_len;
     int stack, family; /* enums plan_stack, machine_family */
+    struct plan_features has;
     double year;
-    double microbatches;           /* of a replica, of several kinds their mean */
-    double tokens;                 /* of a microbatch in one cp shard; the tp ranks share them */
-    double own_tokens;             /* tokens / tp: what sequence parallelism leaves to one rank */
-    double norm_tokens;            /* own_tokens, or tokens before sequence parallelism */
-    double matrix_rate;            /* FLOP/s of weight products */
-    double bf16_rate;              /* of attention, head and router */
-    double vector_rate;            /* bytes/s */
-    double cast_bytes;             /* per element of a product's input */
-    double young_dense, young_moe; /* factors of the software's age, 1 when grown up */
+    double microbatches; /* of a replica, of several kinds their mean */
+    double tokens;       /* of a microbatch in one cp shard; the tp ranks share them */
+    double own_tokens;   /* tokens / tp: what sequence parallelism leaves to one rank */
+    double norm_tokens;  /* own_tokens, or tokens before sequence parallelism */
+    double matrix_rate;  /* FLOP/s of weight products */
+    double bf16_rate;    /* of attention, head and router */
+    double vector_rate;  /* bytes/s */
+    double cast_bytes;   /* per element of a product's input */
+    double young;        /* factor of the software's age on compute, 1 when grown up */
+    double young_moe;    /* on what moves and starts experts' work */
+    double launch_s;     /* of one kernel, by the host */
+    double a2a_share;    /* of the link that dispatch inside a domain reaches */
+    double moe_passes;   /* over routed rows */
+    double state_bytes,
+        state_offload; /* of the optimizer, a parameter; share in the host's memory */
 };
 
 /* Seconds on one accelerator for one microbatch, forward (_f) and backward (_b), of one block or of
@@ -153,8 +191,9 @@ struct plan_layer_time {
             double tp_f, tp_b, ep_f, ep_b, cp_f, cp_b, hidden;
             double ep_woven; /* of experts, one pass, still to be laid under another microbatch */
             double kernels;  /* started forward */
+            double again;    /* what selective recomputation computes again, by its modules */
         };
-        double all[15]; /* the same, to be summed */
+        double all[16]; /* the same, to be summed */
     };
 };
 void plan_layer_time_add(struct plan_layer_time *to, const struct plan_layer_time *t, double times);

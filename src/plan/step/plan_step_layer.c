@@ -67,7 +67,9 @@ static double matrix_rate(const struct plan_work *w, int precision)
     double ceiling = w->a->ceiling_flops[offered].mid;
     if (ceiling <= 0 && offered == MACHINE_MXFP8) ceiling = w->a->ceiling_flops[MACHINE_FP8].mid;
     if (ceiling <= 0) ceiling = machine_peak_flops(w->a, precision) * K(w, CEILING_SHARE);
-    return ceiling * family_ceiling_share(w, offered) * power_share(w);
+    double rate = ceiling * fmin(family_ceiling_share(w, offered) * power_share(w), 1);
+    bool row = w->has.recipe == PLAN_FP8_ROW && offered == MACHINE_FP8;
+    return row ? rate * K(w, FP8_ROW_RATE) : rate;
 }
 
 static double cast_bytes(const struct plan_work *w)
@@ -83,15 +85,38 @@ static double cast_bytes(const struct plan_work *w)
 /* Software grows with its hardware: fastest in the first year after an accelerator's launch. */
 static void software_age(struct plan_work *w)
 {
-    static const double launch[MACHINE_N_FAMILIES] = {
-        [MACHINE_AMPERE] = 2020.4, [MACHINE_HOPPER] = 2022.8, [MACHINE_BLACKWELL] = 2024.9};
+    const double launch[MACHINE_N_FAMILIES] = {[MACHINE_AMPERE] = K(w, LAUNCH_AMPERE),
+                                               [MACHINE_HOPPER] = K(w, LAUNCH_HOPPER),
+                                               [MACHINE_BLACKWELL] = K(w, LAUNCH_BLACKWELL)};
     double age = fmax(w->year - launch[w->family], 0);
     double young = exp(-age / K(w, YOUNG_YEARS));
     double stack = w->stack == PLAN_STACK_FSDP    ? K(w, FSDP_COMPUTE)
                    : w->stack == PLAN_STACK_OTHER ? K(w, OTHER_COMPUTE)
                                                   : 1;
-    w->young_dense = stack * (1 + K(w, YOUNG_DENSE) * young);
-    w->young_moe = stack * (1 + K(w, YOUNG_MOE) * young);
+    w->young = stack * (1 + K(w, YOUNG_DENSE) * young);
+    w->young_moe = 1 + K(w, YOUNG_MOE) * young;
+}
+
+/* What the settled inputs cost: launches, dispatch, and the passes over routed rows that go with it. */
+static void software_costs(struct plan_work *w)
+{
+    const struct plan_features *f = &w->has;
+    bool quantised = w->matrix_rate != w->bf16_rate;
+    w->launch_s = K(w, HOST_LAUNCH_S) * (f->bound ? 1 : K(w, HOST_UNBOUND));
+    if (model_is_moe(w->m) && f->graphs == PLAN_GRAPHS_SCOPED) w->launch_s *= K(w, GRAPHS_SCOPED);
+    if (model_is_moe(w->m) && f->graphs == PLAN_GRAPHS_FULL) w->launch_s *= K(w, GRAPHS_FULL);
+    switch (f->dispatcher) {
+    case PLAN_DISPATCH_HYBRID:
+        w->a2a_share = K(w, A2A_SHARE_HYBRID);
+        w->moe_passes = K(w, MOE_PASSES_HYBRID);
+        break;
+    case PLAN_DISPATCH_DEDUPLICATED:
+        w->a2a_share = K(w, A2A_SHARE_DEDUP);
+        w->moe_passes = K(w, MOE_PASSES_DEDUP);
+        break;
+    default: w->a2a_share = K(w, A2A_SHARE); w->moe_passes = K(w, MOE_PASSES_A2A);
+    }
+    if (quantised && w->family == MACHINE_HOPPER) w->moe_passes += K(w, MOE_QUANT_HOPPER);
 }
 
 void plan_work_init(struct plan_work *w, const struct plan_job *job,
@@ -111,6 +136,7 @@ void plan_work_init(struct plan_work *w, const struct plan_job *job,
     w->stack = s->stack;
     w->year = s->generation > 0 ? s->generation : plan_software_today();
     w->family = machine_family(a);
+    plan_features_of(job, a, &w->has);
     w->tokens = (double)l->micro_batch * (double)b->seq_len / MAX(l->cp, 1);
     w->own_tokens = w->tokens / MAX(l->tp, 1);
     w->norm_tokens = w->year < K(w, SEQUENCE_YEAR) ? w->tokens : w->own_tokens;
@@ -119,7 +145,10 @@ void plan_work_init(struct plan_work *w, const struct plan_job *job,
     w->bf16_rate = matrix_rate(w, l->precision == MACHINE_FP32 ? MACHINE_FP32 : MACHINE_BF16);
     w->vector_rate = (a->hbm_bytes_per_s.mid > 0 ? a->hbm_bytes_per_s.mid : 2e12) * K(w, HBM_SHARE);
     w->cast_bytes = cast_bytes(w);
+    w->state_bytes = s->optimizer_bytes > 0 ? s->optimizer_bytes : 12;
+    w->state_offload = s->optimizer_offload;
     software_age(w);
+    software_costs(w);
 }
 
 struct product { /* `groups` products of m rows, n columns and depth k, in one launch */
@@ -164,9 +193,7 @@ static void expose(const struct plan_work *w, struct plan_layer_time *t, double 
 
 static double tp_share(const struct plan_work *w)
 {
-    bool modern =
-        w->year >= K(w, TP_OVERLAP_YEAR) && w->family != MACHINE_AMPERE && !model_is_moe(w->m);
-    return modern ? K(w, TP_OVERLAP) : 0;
+    return w->has.tp_overlap ? K(w, TP_OVERLAP) : 0;
 }
 
 /* One all-gather and one reduce-scatter of the hidden state, forward and backward; backward gathers
@@ -208,10 +235,10 @@ static void unfused_core(const struct plan_work *w, struct plan_layer_time *t)
 static double core_share(const struct plan_work *w)
 {
     bool hopper = w->family == MACHINE_HOPPER;
-    if (w->stack == PLAN_STACK_FSDP && w->family != MACHINE_BLACKWELL) {
-        if (w->year < K(w, TORCH_FLASH2_YEAR))
+    if (w->has.attention == PLAN_ATTENTION_FLASH2) {
+        if (w->stack == PLAN_STACK_FSDP && w->year < K(w, TORCH_FLASH2_YEAR))
             return hopper ? K(w, TRITON_HOPPER) : K(w, TRITON_AMPERE);
-        if (hopper && w->year < K(w, TORCH_CUDNN_YEAR)) return K(w, FLASH2_HOPPER);
+        if (hopper) return K(w, FLASH2_HOPPER);
     }
     if (w->family == MACHINE_AMPERE) return K(w, FLASH_AMPERE);
     return hopper ? K(w, FLASH_HOPPER) : K(w, FLASH_BLACKWELL);
@@ -247,6 +274,13 @@ static void add_context_parallel(const struct plan_work *w, struct plan_layer_ti
     expose(w, t, 2 * s, b, &t->cp_b);
 }
 
+/* What was added since the forward pass took `before` is computed again where its module is. */
+static void again(const struct plan_work *w, struct plan_layer_time *t, unsigned module,
+                  double before)
+{
+    if (w->has.modules & module) t->again += plan_forward_compute_s(t) - before;
+}
+
 static void add_attention_projections(const struct plan_work *w, struct plan_layer_time *t)
 {
     const struct model_config *m = w->m;
@@ -264,18 +298,21 @@ static void add_attention_projections(const struct plan_work *w, struct plan_lay
     double own = w->own_tokens; /* the narrow projections run on sequence shards */
     if (q > 0) add_product(w, t, (struct product){r, 1, own, q, h});
     add_product(w, t, (struct product){r, 1, own, kv + rope, h});
+    add_product(w, t, (struct product){r, 1, T, h, a * v});
+    double before = plan_forward_compute_s(t);
     add_product(w, t, (struct product){r, 1, T, a * (nope + rope), q > 0 ? q : h});
     add_product(w, t, (struct product){r, 1, T, a * (nope + v), kv});
-    add_product(w, t, (struct product){r, 1, T, h, a * v});
     /* keys and values are put together with the shared rotary part: read and written twice */
     add_vector(w, t, 4 * plan_work_width(w) * T * a * (nope + rope + v));
+    again(w, t, PLAN_AGAIN_UP, before);
 }
 
 /* What every block without experts has: norms and residuals, tensor parallelism, and its kernels. */
 static void end_block(const struct plan_work *w, struct plan_layer_time *t)
 {
-    double h = (double)w->m->d_model;
+    double h = (double)w->m->d_model, before = plan_forward_compute_s(t);
     add_vector(w, t, K(w, VECTOR_PASSES) / 2 * w->norm_tokens * h * plan_work_width(w));
+    again(w, t, PLAN_AGAIN_NORM, before);
     add_tensor_parallel(w, t);
     t->kernels += K(w, HOST_KERNELS_DENSE) / 2;
 }
@@ -283,11 +320,12 @@ static void end_block(const struct plan_work *w, struct plan_layer_time *t)
 static void attention_block(const struct plan_work *w, struct plan_layer_time *t)
 {
     add_attention_projections(w, t);
-    bool fused = w->year >= K(w, FLASH_YEAR);
-    if (fused)
-        fused_core(w, t);
-    else
+    double before = plan_forward_compute_s(t);
+    if (w->has.attention == PLAN_ATTENTION_UNFUSED)
         unfused_core(w, t);
+    else
+        fused_core(w, t);
+    again(w, t, PLAN_AGAIN_CORE, before);
     add_context_parallel(w, t);
     end_block(w, t);
 }
@@ -307,35 +345,42 @@ static void add_ffn(const struct plan_work *w, struct plan_layer_time *t, double
 static void ffn_block(const struct plan_work *w, struct plan_layer_time *t)
 {
     add_ffn(w, t, (double)model_dense_ffn(w->m));
+    again(w, t, PLAN_AGAIN_MLP, 0);
     end_block(w, t);
 }
 
-/* Dispatch and combine: every token goes to top_k experts spread evenly over ep ranks. Kernels
- * that know the topology (DeepEP, HybridEP) send a token once to each domain that wants it. What
- * another microbatch hides is left to the stage, whose whole compute hides it. */
+/* How many places of n a token's k experts lie in, on average: spread evenly. */
+static double distinct(double n, double k)
+{
+    return n * (1 - pow(1 - 1 / n, k));
+}
+
+/* Dispatch and combine: every token goes to top_k experts spread evenly over ep ranks. NCCL's all-to-all
+ * sends it once for each of them; dispatch that knows the topology once to each rank within a domain and
+ * once to each domain (DeepSeek-V3: to four at most), where a group has as many ranks in each: not where
+ * groups straddle (DualPipe came with it, arXiv:2412.19437, section 3.2.2). */
 static void add_expert_parallel(const struct plan_work *w, struct plan_layer_time *t, double width)
 {
     int64_t ep = w->l->ep, etp = MAX(w->l->etp, 1);
     if (ep <= 1) return;
     int64_t near = plan_place_near(&w->place, ep, etp);
-    double bytes = w->own_tokens * (double)w->m->n_experts_used * width * plan_work_width(w);
-    double s = plan_collective_s(w, PLAN_ALL_TO_ALL, ep, near, bytes);
-    double domains = (double)ep / (double)near;
-    /* those kernels want as many ranks of a group in each domain: not where groups straddle; DualPipe
-     * came with them (arXiv:2412.19437, section 3.2.2) */
-    bool knows = w->year >= K(w, EP_DEDUP_YEAR) || w->stack == PLAN_STACK_DUALPIPE;
-    if (domains > 1 && !w->place.straddles && knows) {
-        double k = (double)w->m->n_experts_used;
-        double distinct = domains * (1 - pow(1 - 1 / domains, k));
-        if (w->m->route_domains > 0) distinct = fmin(distinct, (double)w->m->route_domains);
-        s *= fmin(distinct / k, 1);
+    double k = (double)w->m->n_experts_used, domains = (double)ep / (double)near;
+    double copies = k;
+    bool once = w->has.dispatcher != PLAN_DISPATCH_ALL_TO_ALL && !w->place.straddles;
+    if (once && domains > 1) {
+        copies = distinct(domains, k);
+        if (w->m->route_domains > 0) copies = fmin(copies, (double)w->m->route_domains);
+    } else if (once) {
+        copies = distinct((double)ep, k);
     }
-    if (domains > 1) {
+    double bytes = w->own_tokens * fmin(copies, k) * width * plan_work_width(w);
+    double s = plan_collective_s(w, PLAN_ALL_TO_ALL, ep, near, bytes);
+    if (w->has.woven) {
         t->ep_woven += 2 * s;
         return;
     }
-    expose(w, t, 2 * s, K(w, EP_OVERLAP), &t->ep_f);
-    expose(w, t, 2 * s, K(w, EP_OVERLAP), &t->ep_b);
+    expose(w, t, 2 * s, K(w, EP_HIDDEN), &t->ep_f);
+    expose(w, t, 2 * s, K(w, EP_HIDDEN), &t->ep_b);
 }
 
 /* Two microbatches interleave, one forward and one backward (DualPipe, arXiv:2412.19437, section
@@ -367,42 +412,61 @@ static bool fused_experts(const struct plan_work *w)
            wide % 128 == 0 && w->m->ffn_hidden % 128 == 0;
 }
 
+/* Products of the experts of a rank, gated. One expert is a dense product; several are grouped. */
+static void add_experts(const struct plan_work *w, struct plan_layer_time *t, double wide,
+                        bool fused)
+{
+    const struct model_config *m = w->m;
+    double etp = MAX(w->l->etp, 1), ep = MAX(w->l->ep, 1), gates = m->glu ? 2 : 1;
+    double groups = fmax((double)m->n_experts / ep, 1);
+    /* rows of this rank's experts */
+    double routed = w->own_tokens * (double)m->n_experts_used * etp;
+    double f = (double)m->ffn_hidden / etp, rows = routed / groups;
+    double rate = w->matrix_rate * (fused || groups <= 1 ? 1 : K(w, GROUPED_SHARE));
+    /* clamped gates and biases had no kernel of their own before */
+    bool biased = m->architecture == MODEL_GPT_OSS && w->year < K(w, MOE_FUSED_YEAR);
+    add_product(w, t, (struct product){rate, groups, rows, gates * f, wide});
+    add_product(w, t, (struct product){rate, groups, rows, wide, f});
+    double before = plan_forward_compute_s(t);
+    double passes = (gates + 1) * (biased ? K(w, ACT_UNFUSED) : 1);
+    add_vector(w, t, passes * routed * f * plan_work_width(w));
+    again(w, t, PLAN_AGAIN_ACT, before);
+    double moved = w->moe_passes * routed * (wide + K(w, MOE_ROW)) * plan_work_width(w);
+    add_vector(w, t, moved * w->young_moe);
+    double operands = w->matrix_rate != w->bf16_rate ? 2 : 1;
+    t->kernels += w->young_moe * (K(w, HOST_KERNELS_MOE) - K(w, HOST_KERNELS_DENSE) / 2);
+    t->kernels += w->young_moe * K(w, HOST_PER_EXPERT) * groups * operands;
+}
+
 static void experts_block(const struct plan_work *w, struct plan_layer_time *t)
 {
     const struct model_config *m = w->m;
     double h = (double)m->d_model, wide = m->moe_latent > 0 ? (double)m->moe_latent : h;
-    double etp = MAX(w->l->etp, 1), ep = MAX(w->l->ep, 1), gates = m->glu ? 2 : 1;
-    double groups = fmax((double)m->n_experts / ep, 1);
-    double routed =
-        w->own_tokens * (double)m->n_experts_used * etp; /* rows of this rank's experts */
-    double f = (double)m->ffn_hidden / etp, rows = routed / groups;
     bool fused = fused_experts(w);
-    double rate = w->matrix_rate * (fused ? 1 : K(w, GROUPED_SHARE));
-    double passes = w->family == MACHINE_BLACKWELL ? K(w, MOE_PASSES) : K(w, MOE_PASSES_HOPPER);
-    add_product(w, t, (struct product){rate, groups, rows, gates * f, wide});
-    add_product(w, t, (struct product){rate, groups, rows, wide, f});
-    add_vector(w, t, (gates + 1) * routed * f * plan_work_width(w));
-    add_vector(w, t, passes * routed * (wide + K(w, MOE_ROW)) * plan_work_width(w));
+    add_experts(w, t, wide, fused);
     add_product(w, t, (struct product){w->bf16_rate, 1, w->own_tokens, (double)m->n_experts, h});
     if (m->moe_latent > 0) {
         add_product(w, t, (struct product){w->matrix_rate, 1, w->own_tokens, wide, h});
         add_product(w, t, (struct product){w->matrix_rate, 1, w->own_tokens, h, wide});
     }
+    again(w, t, PLAN_AGAIN_MOE, 0);
+    double before = plan_forward_compute_s(t);
     add_ffn(w, t, (double)m->shared_ffn_hidden);
+    again(w, t, PLAN_AGAIN_SHARED, before);
     if (model_has_dense_branch(m)) add_ffn(w, t, (double)model_dense_ffn(m));
+    before = plan_forward_compute_s(t);
     add_vector(w, t, K(w, VECTOR_PASSES) / 2 * w->norm_tokens * h * plan_work_width(w));
-    if (w->l->tp > 1 && (etp > 1 || m->shared_ffn_hidden > 0 || model_has_dense_branch(m)))
+    again(w, t, PLAN_AGAIN_NORM, before);
+    if (w->l->tp > 1 && (w->l->etp > 1 || m->shared_ffn_hidden > 0 || model_has_dense_branch(m)))
         add_tensor_parallel(w, t);
-    t->kernels += K(w, HOST_KERNELS_MOE) - K(w, HOST_KERNELS_DENSE) / 2;
     if (fused) {
         t->vector_f *= K(w, MOE_FUSED);
         t->vector_b *= K(w, MOE_FUSED);
-        t->kernels *= K(w, MOE_FUSED);
     }
     add_expert_parallel(w, t, wide);
 }
 
-/* Mamba-2: two projections, a short convolution and a chunked scan that moves its inner state. */
+/* Mamba-2: two projections, a short convolution and a chunked scan. */
 static void mamba_block(const struct plan_work *w, struct plan_layer_time *t)
 {
     const struct model_config *m = w->m;
@@ -410,7 +474,9 @@ static void mamba_block(const struct plan_work *w, struct plan_layer_time *t)
     double in = plan_model_mamba_params(m) / h / tp - inner;
     add_product(w, t, (struct product){w->matrix_rate, 1, w->tokens, in, h});
     add_product(w, t, (struct product){w->matrix_rate, 1, w->tokens, h, inner});
-    add_vector(w, t, K(w, MAMBA_PASSES) * w->tokens * inner * plan_work_width(w));
+    double scan = K(w, MAMBA_SCAN_S) * w->tokens * inner;
+    t->vector_f += scan;
+    t->vector_b += 2 * scan;
     end_block(w, t);
 }
 
@@ -422,6 +488,7 @@ static void grow(struct plan_layer_time *t, double factor)
     t->attention_b *= factor;
     t->vector_f *= factor;
     t->vector_b *= factor;
+    t->again *= factor;
 }
 
 static void block_time(const struct plan_work *w, enum block block, struct plan_layer_time *t)
@@ -434,7 +501,7 @@ static void block_time(const struct plan_work *w, enum block block, struct plan_
     case BLOCK_MAMBA: mamba_block(w, t); break;
     case N_BLOCKS: break;
     }
-    grow(t, model_is_moe(w->m) ? w->young_moe : w->young_dense);
+    grow(t, w->young);
 }
 
 void plan_blocks_time(const struct plan_work *w, double share, struct plan_layer_time *sum)
@@ -465,5 +532,5 @@ void plan_head_time(const struct plan_work *w, struct plan_layer_time *t)
     t->vector_f += w->tokens * V * 12 / w->vector_rate;
     t->vector_b += w->tokens * V * 8 / w->vector_rate;
     t->kernels = 20;
-    grow(t, w->young_dense);
+    grow(t, w->young);
 }

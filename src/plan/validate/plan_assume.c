@@ -16,28 +16,18 @@
  *   fit, since the row ran and so left out something else. */
 #include "plan/validate/plan_validate_internal.h"
 
-static const double FOLDING_YEAR = 2025.4; /* Megatron-Core 0.12 */
 static const double PARTIAL_RECOMPUTE = 1.5;
 static const double HOST_OFFLOAD_BYTES = 240e9; /* 480 GB of LPDDR5X for two accelerators */
 enum { COHERENT_DOMAIN = 32 };
-
-/* Layers of a stage; where they do not divide, embedding and loss count as one each. */
-static int64_t layers_of_stage(const struct model_config *m, int64_t pp)
-{
-    int64_t layers = m->n_layers + m->mtp_layers;
-    if (layers % pp == 0) return layers / pp;
-    return (layers + 2) % pp == 0 ? (layers + 2) / pp : 1;
-}
 
 static int32_t assumed_virtual_stages(const struct model_config *m, const struct plan_layout *l,
                                       const struct plan_batch *b)
 {
     if (l->pp <= 1) return 1;
-    int64_t layers = layers_of_stage(m, l->pp);
     int64_t microbatches = b->global_batch / MAX((int64_t)MAX(l->dp, 1) * l->micro_batch, 1);
     int64_t most = 1;
-    for (int64_t v = 1; v <= layers; v++) {
-        if (layers % v != 0) continue;
+    for (int64_t v = 1; v * l->pp <= m->n_layers + m->mtp_layers + 2; v++) {
+        if (!plan_stage_even(m, v * l->pp)) continue;
         most = v;
         if (10 * (l->pp - 1) <= v * MAX(microbatches, 1)) return (int32_t)v;
     }
@@ -74,7 +64,8 @@ void plan_layout_assume(const struct model_config *m, const struct machine_accel
     if (b->global_batch <= 0)
         b->global_batch = (int64_t)8 * MAX(l->pp, 1) * MAX(l->dp, 1) * l->micro_batch;
     if (l->etp <= 0) {
-        bool folded = s->generation <= 0 || s->generation >= FOLDING_YEAR;
+        bool folded =
+            s->generation <= 0 || s->generation >= plan_constants_own.value[PLAN_K_FOLDING_YEAR];
         l->etp = !model_is_moe(m) || folded ? 1 : MAX(l->tp, 1);
     }
     if (l->vp <= 0)

@@ -131,7 +131,8 @@ static int judge_table(const char *csv_path, struct arena *a, struct validate_re
                        struct error *e)
 {
     struct plan_rows rows;
-    TRY(plan_rows_load(csv_path, a, &rows, e));
+    TRY(plan_rows_load(csv_path, v->strict ? 0 : PLAN_ROWS_LENIENT, a, &rows, e));
+    v->n_bad = rows.n_bad;
     v->path = csv_path ? csv_path : "the table of published runs that comes with colossus";
     v->n_rows = rows.count;
     v->rows = arena_alloc(a, v->n_rows * sizeof(*v->rows));
@@ -151,7 +152,7 @@ static int judge_table(const char *csv_path, struct arena *a, struct validate_re
 static int judge_held_out(struct arena *a, struct validate_result *held, struct error *e)
 {
     const char *path = validate_find_table("held_out_runs.csv", "", a, e);
-    *held = (struct validate_result){.tiers = "A"};
+    *held = (struct validate_result){.tiers = "A", .strict = true};
     return path ? judge_table(path, a, held, e) : ERROR_CONFIG;
 }
 
@@ -175,7 +176,9 @@ static int check_fits(const struct validate_result *v, struct error *e)
 static int validate(const char *csv_path, const struct plan_validate_options *o, struct arena *a,
                     FILE *out, struct error *e)
 {
-    struct validate_result v = {.tiers = o->tiers && *o->tiers ? o->tiers : "A"}, held_out = {0};
+    struct validate_result v = {.tiers = o->tiers && *o->tiers ? o->tiers : "A",
+                                .strict = o->strict || !csv_path},
+                           held_out = {0};
     const struct validate_result *held = csv_path ? NULL : &held_out;
     TRY(check_tiers(v.tiers, e));
     TRY(plan_left_out_load(NULL, a, &v.left_out, e));

@@ -21,7 +21,10 @@ struct plan_row {
                     * clock */
     const char *source, *family; /* family: releases of one source together ("Megatron-Bridge") */
     const char *model_name, *gpu, *precision;
-    const char *skip;    /* for people; code asks only whether there is a reason */
+    const char *skip; /* for people; code asks only whether there is a reason */
+    const char *bad,
+        *cure;           /* line, column and reason of what could not be read, and an example; NULL:
+                             * all of it could */
     const char *assumed; /* for people: what the row leaves out and which rule filled it, or "" */
     bool recompute_assumed; /* the row does not say what is computed again */
     int64_t n_gpus;
@@ -34,15 +37,22 @@ struct plan_row {
     double step_s;                  /* measured; 0: not stated */
     double memory_bytes;            /* measured peak; 0: not stated */
 };
+enum plan_rows_flags {
+    PLAN_ROWS_LENIENT = 1, /* rows with a cell that cannot be read are left out */
+    PLAN_ROWS_FREE = 2     /* of a layout, what a row does not say is left open: 0, or -1 */
+};
 struct plan_rows {
     struct plan_row *row; /* [count]; they must stay where they are: cluster points into its row */
     size_t count;
+    unsigned flags; /* enum plan_rows_flags */
+    size_t n_bad;   /* rows that were left out for a cell that cannot be read: bad says which */
 };
 /* All rows of a table in the columns of docs/reference/validation-rows.md, in *a. path NULL: the
  * table that travels with the program. ERROR_CONFIG names file, line and column of what cannot be
  * read. */
-int plan_rows_load(const char *path, struct arena *a, struct plan_rows *out, struct error *e);
-/* The same from memory; path is for messages and for finding descriptions. */
+int plan_rows_load(const char *path, unsigned flags, struct arena *a, struct plan_rows *out,
+                   struct error *e);
+/* The same from memory, not lenient; path is for messages and for finding descriptions. */
 int plan_rows_parse(const char *text, size_t size, const char *path, struct arena *a,
                     struct plan_rows *out, struct error *e);
 /* The path of a table that travels with the program; NULL: not found, and the hint ends with what else
@@ -63,6 +73,8 @@ void plan_layout_assume(const struct model_config *m, const struct machine_accel
  * false: nothing dates the source, which gets today's. */
 bool plan_software_of_source(const char *source, const char *table, const char *dist_opt,
                              struct plan_software *out);
+/* The year of a date YYYY-MM within a text, or 0. */
+double plan_year_dated(const char *text);
 /* What the few machines that differ from their accelerator's usual server have instead, told in
  * words, or NULL. */
 const char *plan_machine_of_source(const char *source, struct machine_accelerator *a);
@@ -83,6 +95,32 @@ int plan_left_out_load(const char *path, struct arena *a, struct plan_left_out *
                        struct error *e);
 /* The values of this source, or NULL where the constants were not fitted without it. */
 const double *plan_left_out_values(const struct plan_left_out *t, const char *source);
+
+/* ------------------------------------------------------------------ whole runs
+ * (plan_production.c) */
+
+/* A published training run and what a plan of it says: accelerator-hours. */
+struct validate_run {
+    const struct plan_row *row;
+    double tokens, hours; /* stated */
+    char grade;           /* 'A': a primary source; 'B': quoted */
+    bool production;      /* else clean speed, times the steps: no restarts, evaluations, ramps */
+    const char *assumed;  /* what its row had to assume */
+    const char *why;      /* it cannot be planned, or NULL */
+    double planned_hours; /* of the plan as a benchmark */
+    struct range others;  /* factor, fitted without this run */
+};
+struct validate_production {
+    struct validate_run *run;
+    size_t count;
+    size_t judged;              /* production, of grade A and B, planned */
+    struct plan_production fit; /* of all of these */
+    /* Each predicted with the factor of the others: errors in per cent, share within low .. high. */
+    double median_pct, mape_pct, bias_pct, within_pct;
+    double benchmark_bias_pct; /* without a factor */
+};
+/* Plans every run of presets/validation/production_runs.csv: a search each. In *a. */
+int validate_production(struct arena *a, struct validate_production *out, struct error *e);
 
 /* ------------------------------------------------------------------ predictions */
 
@@ -178,6 +216,8 @@ struct validate_result {
     size_t n_mismatch;               /* judged, though their source contradicts itself */
     struct validate_row *agreeing;   /* [n_rows] the same, those not judged */
     size_t n_skipped;                /* of the tiers asked for, not predictable */
+    size_t n_bad;                    /* of them, with a cell that could not be read */
+    bool strict;                     /* none of those: the first is an error */
     size_t n_left_out;               /* rows of sources that the constants were fitted on */
     size_t n_in_band;                /* measured within low .. high */
     struct validate_recipes recipes; /* rows 0: not asked for */

@@ -113,6 +113,20 @@ static void summary_row(struct table *t, const char *name, const struct validate
               *worst.name ? arena_printf(a, "%.1f (%s)", worst.stats.mape_pct, worst.name) : "");
 }
 
+/* The same by class: a mean over runs hides which of them it is worth something for. */
+static void summary_classes(struct table *t, const struct validate_row *rows, size_t count,
+                            enum validate_quantity q, struct arena *a)
+{
+    struct validate_group *g;
+    size_t n = validate_groups(rows, count, q, VALIDATE_BY_CLASS, a, &g);
+    for (size_t i = 0; i < n; i++) {
+        const struct validate_stats *s = &g[i].stats;
+        table_row(t, arena_printf(a, "  %s", g[i].name), arena_printf(a, "%zu", s->rows),
+                  arena_printf(a, "%.1f", s->mape_pct), arena_printf(a, "%.1f", s->median_pct),
+                  arena_printf(a, "%+.1f", s->bias_pct), arena_printf(a, "%.1f", s->p90_pct), "");
+    }
+}
+
 static void print_summary(const struct validate_result *v, const struct validate_result *held,
                           struct arena *a, FILE *out)
 {
@@ -122,12 +136,12 @@ static void print_summary(const struct validate_result *v, const struct validate
     if (held)
         summary_row(t, "runs that no constant was fitted on", held->rows, held->n_rows,
                     VALIDATE_STEP, a);
+    if (held) summary_classes(t, held->rows, held->n_rows, VALIDATE_STEP, a);
     for (size_t i = 0; i < ARRAY_LEN(predictors); i++) {
         enum validate_quantity q = predictors[i].quantity;
         if (q == VALIDATE_CONSTANT_OUT) table_rule(t);
         summary_row(t, predictors[i].title, v->rows, v->n_rows, q, a);
-        if (v->n_mismatch && q != VALIDATE_CONSTANT_OUT && q != VALIDATE_CONSTANT)
-            summary_row(t, "  where the source agrees with itself", v->agreeing, v->n_rows, q, a);
+        if (q == VALIDATE_FAMILY_OUT) summary_classes(t, v->rows, v->n_rows, q, a);
     }
     table_rule(t);
     if (held)
@@ -167,7 +181,7 @@ static void print_left_out(const struct validate_result *v, struct arena *a, FIL
     for (size_t i = 0; i < v->n_rows; i++) {
         const struct plan_row *r = v->rows[i].row;
         size_t k = 0;
-        if (v->rows[i].timed || !strchr(v->tiers, r->tier)) continue;
+        if (v->rows[i].timed || !strchr(v->tiers, r->tier) || r->bad) continue;
         const char *why = r->skip ? r->skip : "memory only: no step time is stated";
         while (k < n && strcmp(reasons[k], why) != 0)
             k++;
@@ -185,12 +199,19 @@ static void print_left_out(const struct validate_result *v, struct arena *a, FIL
             fprintf(out, "%s %d", i ? "," : "", lines[k][i]);
         fprintf(out, "%s)\n", counts[k] > LINES_TOLD ? ", ..." : "");
     }
+    if (v->n_bad)
+        fprintf(out, "  %4zu  with a cell that could not be read (--strict stops at the first):\n",
+                v->n_bad);
+    for (size_t i = 0; i < v->n_rows; i++) {
+        const struct plan_row *r = v->rows[i].row;
+        if (r->bad) fprintf(out, "        line %s; %s\n", r->bad, r->cure);
+    }
     if (others) fprintf(out, "  %4zu  for other reasons: see --rows\n", others);
     if (v->n_mismatch)
         fprintf(out,
                 "Of %zu judged the source's FLOP rate contradicts its time (its counter changed, "
                 "not the\n"
-                "clock); no constant was fitted on them.\n",
+                "clock): the time is what is judged.\n",
                 v->n_mismatch);
 }
 
@@ -415,10 +436,10 @@ static json_t *row_json(const struct validate_row *x)
 
 static json_t *counts_json(const struct validate_result *v)
 {
-    return json_pack("{s:o, s:I, s:s, s:I, s:I, s:I}", "path", plan_json_text(v->path), "rows",
+    return json_pack("{s:o, s:I, s:s, s:I, s:I, s:I, s:I}", "path", plan_json_text(v->path), "rows",
                      (json_int_t)v->n_rows, "tiers", v->tiers, "other_tiers", (json_int_t)v->n_tier,
                      "mismatch", (json_int_t)v->n_mismatch, "not_predictable",
-                     (json_int_t)v->n_skipped);
+                     (json_int_t)v->n_skipped, "not_readable", (json_int_t)v->n_bad);
 }
 
 static json_t *recipes_json(const struct validate_recipes *r)
@@ -442,6 +463,12 @@ static json_t *beside_json(const struct validate_row *rows, size_t count, bool p
     }
     const struct validate_group memory = whole_of(rows, count, VALIDATE_MEMORY, a);
     json_object_set_new(o, "memory", stats_json(&memory.stats));
+    struct validate_group *g;
+    size_t n = validate_groups(rows, count, VALIDATE_STEP, VALIDATE_BY_CLASS, a, &g);
+    json_t *by = json_object();
+    for (size_t i = 0; i < n; i++)
+        json_object_set_new(by, g[i].name, stats_json(&g[i].stats));
+    json_object_set_new(o, "by_class", by);
     return o;
 }
 

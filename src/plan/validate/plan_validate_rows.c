@@ -20,7 +20,9 @@ static const char all_columns[] =
     "ffn_hidden,glu,vocab,seq_len,experts,top_k,moe_ffn_hidden,dense_layers,gpu,n_gpus,tp,pp,"
     "ep,etp,cp,dp,vp,mbs,gbs,precision,recompute,dist_opt,convention,tflops_gpu,mfu_pct,"
     "hfu_pct,step_time_s,step_kind,tok_s_gpu,mem_gib,step_p10,step_p90,check,calc_tf_full,"
-    "calc_tf_causal,provenance,notes,shared_ffn_hidden,vocab_assumed";
+    "calc_tf_causal,provenance,notes,shared_ffn_hidden,vocab_assumed,generation,stack,dispatcher,"
+    "a2a_overlap,graphs,host,token_drop,fp8_recipe,attention,tp_overlap,optimizer_bytes,"
+    "optimizer_offload,tokens,accelerator_hours,kind,grade,assumed";
 static const char *const required[] = {"source", "gpu",     "n_gpus", "layers", "hidden",
                                        "heads",  "seq_len", "tp",     "pp"};
 
@@ -38,6 +40,7 @@ struct rows_reader {
     struct machine_accelerator *accelerators; /* by name, each read once */
     size_t n_accelerators;
     struct model_config hybrids[N_HYBRIDS]; /* of HYBRIDS, each read once; source NULL: not yet */
+    bool free_layout; /* what a row does not say of its layout is left to a search */
 };
 #define MAX_ACCELERATORS 64
 #define MAX_LAYERS       16384
@@ -165,6 +168,7 @@ static bool ties_embeddings(const char *name)
 static int read_attention(struct rows_reader *r, struct plan_row *row)
 {
     static const char *const plain[] = {"MHA", "GQA", "MQA"};
+    static const char chunks[] = "chunked"; /* Llama 4: attention within chunks, read as full */
     struct model_config *m = &row->model;
     const char *attn = text_of(r, "attn"), *window = strstr(attn, "sliding-window");
     if (strncmp(attn, "MLA", 3) == 0) {
@@ -180,6 +184,8 @@ static int read_attention(struct rows_reader *r, struct plan_row *row)
         at += strspn(at, " ");
         m->window_layers = contains(attn, "alt") ? m->n_layers / 2 : m->n_layers;
         known = read_size(&at, &m->window) && !*at;
+    } else if (known && contains(attn, chunks)) {
+        assume(r, row, "chunked attention read as full");
     } else {
         known = known && strlen(attn) == strlen("GQA");
     }
@@ -238,6 +244,8 @@ static int read_model(struct rows_reader *r, struct plan_row *row)
     if (strcmp(row->model_name, "DeepSeek-V3") == 0 && m->n_layers == 61) m->mtp_layers = 1;
     if (strncmp(row->model_name, "DeepSeek-V3", 11) == 0)
         m->route_domains = 4; /* its report, 2.1.2 */
+    if (strncasecmp(row->model_name, "GPT-OSS", 7) == 0)
+        m->architecture = MODEL_GPT_OSS; /* experts with biases and a clamped gate */
 
     struct error e = {0};
     const bool hybrid = contains(text_of(r, "attn"), "hybrid"); /* its columns cannot say how */
@@ -290,35 +298,22 @@ static int read_zero(struct rows_reader *r, int32_t *zero)
     return 0;
 }
 
-/* Megatron's recompute_modules and the two names of papers; the names are parted by , or +. */
-static bool are_modules(const char *text)
-{
-    static const char *const modules[] = {
-        "core_attn", "moe_act",        "layernorm", "mla_up_proj", "mlp",
-        "moe",       "shared_experts", "norm",      "RMSNorm",     "MLA up-proj"};
-    for (;;) {
-        text += strspn(text, " ");
-        if (!begins_any(text, modules, ARRAY_LEN(modules))) return false;
-        text += strcspn(text, ",+");
-        if (!*text) return true;
-        text++;
-    }
-}
-
-static int read_recompute(struct rows_reader *r, int32_t *recompute)
+static int read_recompute(struct rows_reader *r, struct plan_row *row)
 {
     const char *text = text_of(r, "recompute");
-    size_t n = strlen(text);
+    int32_t *recompute = &row->layout.recompute;
+    unsigned modules = plan_modules_parse(text);
     *recompute = -1; /* plan_layout_assume: the least that fits */
-    if (!n) return 0;
+    if (!*text) return 0;
     *recompute = PLAN_RECOMPUTE_SELECTIVE;
+    row->software.modules = modules;
     if (begins(text, "none"))
         *recompute = PLAN_RECOMPUTE_NONE;
     else if (begins(text, "full"))
         *recompute = PLAN_RECOMPUTE_FULL;
-    else if (are_modules(text) && contains(text, "mlp") && n > 4 && !strcmp(text + n - 4, ",moe"))
-        *recompute = PLAN_RECOMPUTE_FULL; /* a list that holds the whole FFN */
-    else if (!begins(text, "selective") && !are_modules(text))
+    else if (modules & PLAN_AGAIN_MLP && modules & PLAN_AGAIN_MOE)
+        *recompute = PLAN_RECOMPUTE_FULL; /* the whole FFN of every layer */
+    else if (!begins(text, "selective") && !modules)
         return wrong_value(r, "recompute", "what is computed again", text,
                            "none, selective, full, or Megatron's modules: mla_up_proj,mlp,moe; "
                            "empty: the least that fits memory");
@@ -339,14 +334,14 @@ static int read_layout(struct rows_reader *r, struct plan_row *row)
     TRY(int_of(r, "gbs", 0, &row->batch.global_batch));
     TRY(int_of(r, "seq_len", 0, &row->batch.seq_len));
     TRY(read_zero(r, &l->zero));
-    TRY(read_recompute(r, &l->recompute));
+    TRY(read_recompute(r, row));
     if (!read_precision(row->precision, &l->precision))
         return wrong_value(r, "precision", "a number format", row->precision,
                            "bf16, fp16, fp32, fp8, FP8-CS, MXFP8 or NVFP4; empty: bf16");
     if (row->skip) return 0;
     if (row->batch.seq_len < 1)
         row->skip = "the sequence length is not stated";
-    else if (l->tp < 1 || l->pp < 1)
+    else if (!r->free_layout && (l->tp < 1 || l->pp < 1))
         row->skip = "tensor and pipeline parallel sizes are not stated";
     else if (l->cp < 1 || l->ep < 1)
         row->skip = "cp and ep must be at least 1";
@@ -407,19 +402,105 @@ static void complete_layout(struct rows_reader *r, struct plan_row *row)
         row->skip = arena_strdup(r->a, e.text);
 }
 
+/* ------------------------------------------------------------------ software */
+
+/* One of the words of a column, whatever its case; `by_date` where the field is empty. */
+static int word_of(const struct rows_reader *r, const char *column, const char *const *words,
+                   int *value)
+{
+    const char *text = text_of(r, column);
+    if (!*text) return 0;
+    for (int i = 0; words[i]; i++)
+        if (strcasecmp(text, words[i]) == 0) {
+            *value = i;
+            return 0;
+        }
+    char known[200] = "";
+    for (int i = 0; words[i]; i++)
+        snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", i ? ", " : "",
+                 words[i]);
+    return wrong_value(r, column, "one of its words", text, known);
+}
+
+/* The year of the software, as a decimal or YYYY-MM: the page's own date may be a later one. */
+static int read_generation(struct rows_reader *r, struct plan_software *s)
+{
+    const char *text = text_of(r, "generation");
+    struct error ignored = {0};
+    double year = plan_year_dated(text);
+    if (!*text) return 0;
+    if (year == 0 && parse_number(text, &year) < 0) year = -1;
+    if (plan_generation_check(year, &ignored) < 0 || year == 0)
+        return wrong_value(r, "generation", "the year of the software", text,
+                           "for example 2025.4 or 2025-05");
+    s->generation = year;
+    return 0;
+}
+
+static int read_software(struct rows_reader *r, struct plan_software *s)
+{
+    TRY(read_generation(r, s));
+    TRY(word_of(r, "stack", plan_stack_names, &s->stack));
+    TRY(word_of(r, "dispatcher", plan_dispatcher_names, &s->dispatcher));
+    TRY(word_of(r, "a2a_overlap", plan_a2a_overlap_names, &s->a2a_overlap));
+    TRY(word_of(r, "graphs", plan_graphs_names, &s->graphs));
+    TRY(word_of(r, "host", plan_host_names, &s->host));
+    TRY(word_of(r, "token_drop", plan_token_drop_names, &s->token_drop));
+    TRY(word_of(r, "fp8_recipe", plan_fp8_recipe_names, &s->fp8_recipe));
+    TRY(word_of(r, "attention", plan_attention_names, &s->attention));
+    TRY(word_of(r, "tp_overlap", plan_tp_overlap_names, &s->tp_overlap));
+    TRY(real_of(r, "optimizer_bytes", 0, 32, &s->optimizer_bytes));
+    return real_of(r, "optimizer_offload", 0, 1, &s->optimizer_offload);
+}
+
 /* ------------------------------------------------------------------ accelerator and cluster */
+
+/* Words of an accelerator's name that say who made it and what it is soldered to. */
+static bool says_nothing(const char *word)
+{
+    static const char *const words[] = {"nvidia", "amd",  "instinct", "google", "cloud", "aws",
+                                        "gpu",    "core", "tensor",   "hbm2",   "hbm2e", "hbm3",
+                                        "hbm3e",  "sxm",  "sxm4",     "sxm5",   "sxm6",  "oam"};
+    for (size_t i = 0; i < ARRAY_LEN(words); i++)
+        if (strcmp(word, words[i]) == 0) return true;
+    return false;
+}
+
+/* "NVIDIA H100 80GB HBM3" and "H100-80GB" are h100-80gb, "TPUv4" and "TPU v4" tpu-v4: words in lower
+ * case, joined by dashes; never a path. */
+static void accelerator_key(const char *gpu, char *key, size_t size)
+{
+    static const struct {
+        const char *as, *is;
+    } known[] = {{"tpu7x", "tpu-v7"},
+                 {"ironwood", "tpu-v7"},
+                 {"trillium", "tpu-v6e"},
+                 {"trn2", "trainium2"},
+                 {"trainium-2", "trainium2"}};
+    key[0] = 0;
+    for (const char *p = gpu; *p;) {
+        char word[64];
+        size_t n = 0, used = strlen(key);
+        for (; *p && !isalnum((unsigned char)*p); p++) {
+        }
+        for (; isalnum((unsigned char)*p); p++)
+            if (n + 2 < sizeof word) word[n++] = (char)tolower((unsigned char)*p);
+        word[n] = 0;
+        if (!n || says_nothing(word)) continue;
+        bool tpu = strncmp(word, "tpuv", 4) == 0, unit = used && strcmp(word, "gb") == 0;
+        snprintf(key + used, size - used, "%s%s%s", used && !unit ? "-" : "", tpu ? "tpu-v" : "",
+                 word + (tpu ? 4 : 0));
+    }
+    for (size_t i = 0; i < ARRAY_LEN(known); i++)
+        if (strcmp(key, known[i].as) == 0) snprintf(key, size, "%s", known[i].is);
+}
 
 /* "H100-80GB" is h100-80gb, else h100; "TPU v6e" is tpu-v6e; "GB200 or GB300" is gb200. */
 static const struct machine_accelerator *find_accelerator(struct rows_reader *r, const char *gpu)
 {
     char name[64];
-    size_t n = 0;
-    for (; gpu[n] && n + 1 < sizeof(name); n++) {
-        name[n] = (char)tolower((unsigned char)gpu[n]);
-        if (!isalnum((unsigned char)name[n])) name[n] = '-'; /* never a path */
-    }
-    name[n] = 0;
-    if (!n) return NULL;
+    accelerator_key(gpu, name, sizeof name);
+    if (!name[0]) return NULL;
     for (;;) {
         for (size_t i = 0; i < r->n_accelerators; i++)
             if (strcmp(r->accelerators[i].name, name) == 0) return &r->accelerators[i];
@@ -443,15 +524,14 @@ static const struct machine_accelerator *find_accelerator(struct rows_reader *r,
 static int check_accelerator(struct rows_reader *r, const struct plan_row *row)
 {
     static const char *const others[] = {"A800", "Ascend", "Gaudi",  "Trainium", "MTIA",
-                                         "V100", "H20",    "MI250X", "MI325X",   "MI355X"};
+                                         "V100", "H20",    "MI250X", "MI325X"};
     const char *described[MAX_ACCELERATORS];
     if (find_accelerator(r, row->gpu) || begins_any(row->gpu, others, ARRAY_LEN(others))) return 0;
     struct error ignored = {0};
     struct yaml_reader here = {r->t->path, r->a, &ignored, 0};
     size_t n = preset_list(&here, "accelerators", described, ARRAY_LEN(described));
-    char *gpu = arena_strdup(r->a, row->gpu);
-    for (char *p = gpu; *p; p++)
-        *p = (char)tolower((unsigned char)*p);
+    char gpu[64];
+    accelerator_key(row->gpu, gpu, sizeof gpu);
     const char *near = name_nearest(gpu, described, n);
     return wrong_value(
         r, "gpu", "an accelerator", row->gpu,
@@ -471,10 +551,11 @@ static void build_cluster(struct plan_row *row)
     c->source = row->source;
     c->pools[0] = (struct machine_pool){&row->accelerator, row->n_gpus};
     c->n_pools = 1;
-    c->domains_as_needed = true;
+    c->domains_as_needed = machine_cluster_counts_used(c);
     c->fabric_tiers = row->n_gpus > 2048 ? 3 : 2;
     c->oversubscription = (struct figure){1, 1, 1, 'A', "assumed"};
-    c->routing_efficiency = (struct figure){0.95, 0.95, 0.95, 'A', "assumed"};
+    c->routing_efficiency =
+        (struct figure){MACHINE_ROUTING, MACHINE_ROUTING, MACHINE_ROUTING, 'A', "assumed"};
 }
 
 static void read_accelerator(struct rows_reader *r, struct plan_row *row)
@@ -553,14 +634,18 @@ static int read_row(struct rows_reader *r, struct plan_row *row)
     if (!plan_software_of_source(row->source, text_of(r, "table"), text_of(r, "dist_opt"),
                                  &row->software))
         assume(r, row, "newest software by rule");
+    if (row->software.stack == PLAN_STACK_FSDP &&
+        strcasestr(text_of(r, "notes"), "asynchronous TP"))
+        row->software.tp_overlap = PLAN_TP_OVERLAPPED;
+    TRY(read_software(r, &row->software));
     TRY(read_model(r, row));
     TRY(read_layout(r, row));
     if (!row->skip && contains(text_of(r, "table"), "LoRA"))
         row->skip = "LoRA trains a small part of the weights";
     if (!row->skip && row->n_gpus < 1) row->skip = "the number of accelerators is not stated";
     if (!row->skip) read_accelerator(r, row);
-    if (!row->skip) complete_layout(r, row);
-    return read_measured(r, row);
+    if (!row->skip && !r->free_layout) complete_layout(r, row);
+    return r->free_layout ? 0 : read_measured(r, row);
 }
 
 /* A column nobody knows is left alone, unless it looks like a known one misspelt. */
@@ -584,8 +669,8 @@ static int check_columns(const struct csv *t, struct arena *a, struct error *e)
         }
         log_info("%s: column '%.60s' is not used", t->path, t->heads[i]);
     }
-    if (csv_column(t, "step_time_s") >= 0 || csv_column(t, "tok_s_gpu") >= 0 ||
-        csv_column(t, "mem_gib") >= 0)
+    if (csv_column(t, "accelerator_hours") >= 0 || csv_column(t, "step_time_s") >= 0 ||
+        csv_column(t, "tok_s_gpu") >= 0 || csv_column(t, "mem_gib") >= 0)
         return 0;
     error_set_code(e, ERROR_CONFIG, "%s:1: nothing measured in the table", t->path);
     return error_hint(e, "one of the columns step_time_s, tok_s_gpu, mem_gib is needed");
@@ -602,9 +687,16 @@ const char *validate_find_table(const char *name, const char *else_do, struct ar
     return NULL;
 }
 
+/* What of an error's text is the table's name: the line that follows says enough. */
+static size_t name_of_path(const char *text, const char *path)
+{
+    size_t n = strlen(path);
+    return strncmp(text, path, n) == 0 && text[n] == ':' ? n + 1 : 0;
+}
+
 static int read_table(struct csv *t, struct arena *a, struct plan_rows *out, struct error *e)
 {
-    struct rows_reader r = {.t = t, .a = a, .e = e};
+    struct rows_reader r = {.t = t, .a = a, .e = e, .free_layout = out->flags & PLAN_ROWS_FREE};
     TRY(check_columns(t, a, e));
     if (t->n_rows == 0) {
         error_set_code(e, ERROR_CONFIG, "%s: no rows below the head", t->path);
@@ -612,8 +704,17 @@ static int read_table(struct csv *t, struct arena *a, struct plan_rows *out, str
     }
     r.accelerators = arena_alloc(a, (MAX_ACCELERATORS + 1) * sizeof(*r.accelerators));
     out->row = arena_alloc(a, t->n_rows * sizeof(*out->row));
-    for (r.row = 0; r.row < t->n_rows; r.row++)
-        TRY(read_row(&r, &out->row[r.row]));
+    for (r.row = 0; r.row < t->n_rows; r.row++) {
+        struct plan_row *row = &out->row[r.row];
+        if (read_row(&r, row) >= 0) continue;
+        if (!(out->flags & PLAN_ROWS_LENIENT) || e->code != ERROR_CONFIG) return e->code;
+        row->bad = row->skip = arena_strdup(a, e->text + name_of_path(e->text, t->path));
+        row->cure = arena_strdup(a, e->hint);
+        row->step_s = row->memory_bytes = 0;
+        if (!row->tier) row->tier = 'A';
+        out->n_bad++;
+        *e = (struct error){0};
+    }
     out->count = t->n_rows;
     return 0;
 }
@@ -627,17 +728,23 @@ int plan_rows_parse(const char *text, size_t size, const char *path, struct aren
     return read_table(&t, a, out, e);
 }
 
-int plan_rows_load(const char *path, struct arena *a, struct plan_rows *out, struct error *e)
+int plan_rows_load(const char *path, unsigned flags, struct arena *a, struct plan_rows *out,
+                   struct error *e)
 {
     char *text;
     size_t size;
+    struct csv t;
+    struct error local;
+    if (!e) e = &local;
+    *out = (struct plan_rows){.flags = flags};
     if (!path) path = validate_find_table("published_runs.csv", ", or name a table", a, e);
     if (!path) return ERROR_CONFIG;
     int rc = file_read(path, CSV_MAX_BYTES, &text, &size, e);
     if (rc < 0 && !file_exists(path))
         error_hint(e, "without a file: the published runs that come with colossus");
     TRY(rc);
-    rc = plan_rows_parse(text, size, path, a, out, e);
+    rc = csv_parse(text, size, path, a, &t, e);
+    if (rc >= 0) rc = read_table(&t, a, out, e);
     mem_free(text);
     return rc;
 }

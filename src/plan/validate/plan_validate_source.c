@@ -13,6 +13,7 @@ struct known_source {
     const char *name, *table; /* substrings */
     double year;
     int stack;
+    bool plain; /* Megatron as it comes, without what NVIDIA's recipes turn on */
 };
 
 static const struct known_source known[] = {
@@ -42,7 +43,7 @@ static const struct known_source known[] = {
     {"MLPerf", "v4.1", 2024.8, PLAN_STACK_MEGATRON},
     {"MLPerf", "v5.0", 2025.4, PLAN_STACK_MEGATRON},
     {"MLPerf", "v5.1", 2025.8, PLAN_STACK_MEGATRON},
-    {"SimuMax", NULL, 2025.7, PLAN_STACK_MEGATRON},
+    {"SimuMax", NULL, 2025.7, PLAN_STACK_MEGATRON, true},
     {"ModelZoo", NULL, 2025.5, PLAN_STACK_MEGATRON},
 };
 
@@ -60,8 +61,7 @@ static size_t digits_at(const char *s)
     return strspn(s, "0123456789");
 }
 
-/* A date YYYY-MM, or 0. */
-static double year_dated(const char *text)
+double plan_year_dated(const char *text)
 {
     for (const char *p = text; *p; p++) {
         if (p > text && (isdigit((unsigned char)p[-1]) || p[-1] == '-')) continue;
@@ -96,16 +96,22 @@ bool plan_software_of_source(const char *source, const char *table, const char *
 {
     out->stack = PLAN_STACK_MEGATRON;
     out->generation = 0;
-    const double dated = year_dated(source);
+    const double dated = plan_year_dated(source);
     for (size_t i = 0; i < ARRAY_LEN(known) && out->generation == 0; i++) {
         const struct known_source *k = &known[i];
         bool round = strcmp(k->name, "MLPerf") == 0;
-        if (strstr(source, k->name) == NULL) continue;
-        if (k->table != NULL && strstr(round ? source : table, k->table) == NULL) continue;
+        if (strcasestr(source, k->name) == NULL) continue;
+        if (k->table != NULL && strcasestr(round ? source : table, k->table) == NULL) continue;
         out->stack = k->stack;
         out->generation = k->year;
+        if (k->plain) {
+            out->tp_overlap = PLAN_TP_NONE;
+            out->dispatcher = PLAN_DISPATCH_ALL_TO_ALL;
+            out->a2a_overlap = PLAN_A2A_NONE;
+            out->graphs = PLAN_GRAPHS_NONE;
+        }
     }
-    if (dated > 0) out->generation = dated;
+    if (dated > 0) out->generation = dated; /* of whatever stack */
     if (out->generation == 0) out->generation = year_in(source);
     if (out->generation > plan_software_today() + 0.5) out->generation = 0; /* no date, then */
     bool known_date = out->generation > 0;

@@ -72,10 +72,11 @@ static bool pair_of(const struct validate_row *v, enum validate_quantity q, stru
 
 /* ------------------------------------------------------------------ groups */
 
-static const char *class_of(const struct model_config *m)
+static const char *class_of(const struct plan_row *r)
 {
-    if (m->mamba_layers > 0) return "hybrid";
-    return model_is_moe(m) ? "moe" : "dense";
+    if (r->software.stack == PLAN_STACK_FSDP) return "PyTorch";
+    if (r->model.mamba_layers > 0) return "hybrid";
+    return model_is_moe(&r->model) ? "experts" : "dense";
 }
 
 static const char *key_of(const struct plan_row *r, enum validate_key key)
@@ -94,7 +95,7 @@ static const char *key_of(const struct plan_row *r, enum validate_key key)
     case VALIDATE_BY_SOURCE: return r->source;
     case VALIDATE_BY_FAMILY: return r->family;
     case VALIDATE_BY_ACCELERATOR: return r->accelerator.name;
-    case VALIDATE_BY_CLASS: return class_of(&r->model);
+    case VALIDATE_BY_CLASS: return class_of(r);
     case VALIDATE_BY_PRECISION: return machine_precision_names[r->layout.precision];
     case VALIDATE_BY_SCALE:
         while (r->n_gpus >= scales[i].below)
@@ -176,7 +177,7 @@ static bool same_class(const struct validate_row *x, const struct validate_row *
     if (level == 2) return true;
     if (strcmp(x->row->accelerator.name, y->row->accelerator.name) != 0) return false;
     if (x->row->layout.precision != y->row->layout.precision) return false;
-    return level == 1 || strcmp(class_of(&x->row->model), class_of(&y->row->model)) == 0;
+    return level == 1 || strcmp(class_of(x->row), class_of(y->row)) == 0;
 }
 
 /* The constant rate for v from rows of its class, of other sources only where left_out. */
