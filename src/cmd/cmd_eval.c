@@ -42,7 +42,9 @@ const struct option_table cmd_eval_table = {
     "eval",
     "MODEL FILE... [options]",
     "bits per byte of text, LAMBADA, BLiMP and multiple choice",
-    "MODEL is a run folder, a checkpoint or a folder with config.json and weights.\n"
+    "MODEL is a run folder, a checkpoint, a folder with config.json and weights (this program's "
+    "or\n"
+    "Hugging Face's), or a GGUF file.\n"
     "FILE is text, read as `data tokenize` reads it, or a task as objects of JSON; both may be\n"
     "packed with gzip or zstd. Of a text every token is scored and every document's end, each\n"
     "document alone: what a run's validation counts, so give a fortune file --format fortune. The\n"

@@ -70,7 +70,7 @@ const struct option_table cmd_generate_table = {
     "MODEL [options]",
     "let a trained model continue text",
     "MODEL is a run folder, a checkpoint, a folder with config.json and weights, or a GGUF file\n"
-    "of the families llama and grok.\n\n"
+    "of the families llama, qwen2, qwen3, qwen3moe, gemma2, gemma3 and grok.\n\n"
     "  colossus generate runs/fortunes --count 10\n"
     "  colossus generate runs/fortunes --prompt \"Never trust\" --temperature 0.7 --top-p 0.95\n"
     "  echo \"Once upon a time\" | colossus generate runs/fortunes --seed 7",

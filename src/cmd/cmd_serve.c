@@ -69,7 +69,7 @@ const struct option_table cmd_serve_table = {
     "MODEL [options]",
     "serve a model over HTTP to OpenAI's clients",
     "MODEL is a run folder, a checkpoint, a folder with config.json and weights, or a GGUF file\n"
-    "of the families llama and grok.\n"
+    "of the families llama, qwen2, qwen3, qwen3moe, gemma2, gemma3 and grok.\n"
     "Clients are told the address, with /v1 behind it; a browser finds a page to talk in there,\n"
     "without /v1. What is written for one is the same, bit for bit, whoever else is served.\n\n"
     "  colossus serve runs/fortunes\n"

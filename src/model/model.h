@@ -26,7 +26,10 @@ enum model_architecture { /* of which family a model is; this program trains Gro
                           MODEL_GPT_OSS,
                           MODEL_NEMOTRON,
                           MODEL_PALM,
-                          MODEL_BLOOM
+                          MODEL_BLOOM,
+                          MODEL_QWEN2,
+                          MODEL_GEMMA2,
+                          MODEL_GEMMA3
 };
 extern const char *const model_architecture_names[];
 enum model_attention { MODEL_ATTENTION_MHA, MODEL_ATTENTION_MLA }; /* MHA: also MQA and GQA */
@@ -215,7 +218,8 @@ extern const struct preset_kind model_kind;
 const char *model_config_missing(const struct model_config *c);
 /* Names of the presets that this program can train, in r's arena: "grok-1, grok-2". */
 const char *model_config_trainable_presets(const struct yaml_reader *r);
-/* The reference's config.json; unknown keys are refused except "optimizer" and "_"-prefixed ones. */
+/* A config.json: this program's, whose unknown keys are refused except "optimizer" and "_"-prefixed ones,
+ * or Hugging Face's (hf_model_config). */
 int model_config_load(const char *path, struct model_config *c, struct error *e);
 int model_config_from_json(const json_t *o, const char *name, struct model_config *c,
                            struct error *e);
@@ -597,6 +601,8 @@ int safetensors_read_part(const struct safetensors_entry *t, size_t first, size_
 struct safetensors_written {
     uint64_t xxh3, size; /* of the whole file; size in bytes */
 };
+/* What stands in front of the data of entries, which are as long as they say; their own data is not read. */
+void safetensors_head(const struct safetensors_entry *entries, size_t n_entries, struct str *out);
 /* Streams entries to path (not atomic by itself: callers write into a temporary folder) and fsyncs
  * it. *written (NULL: not wanted) is computed while writing. */
 int safetensors_write(const char *path, const struct safetensors_entry *entries, size_t n_entries,
@@ -620,7 +626,8 @@ struct safetensors_set {
     size_t n_tensors;
     struct arena arena;
 };
-/* path is "DIR/weights.safetensors": that file, or where it is not there its parts beside it. */
+/* path is "DIR/weights.safetensors": that file, or where it is not there what stands for it
+ * (model_folder.c). */
 int safetensors_set_open(const char *path, struct safetensors_set *s, struct error *e);
 bool safetensors_set_exists(const char *path);
 int safetensors_set_check(const struct safetensors_set *s, const char *path, struct error *e);
@@ -641,12 +648,55 @@ size_t safetensors_companions(const struct safetensors_entry *whole,
                               struct safetensors_entry out[2]);
 size_t safetensors_element_size(enum safetensors_dtype d);
 
+/* Of a model that trains: numbers of row `param` of its table as it holds them, [count]; and its
+ * routers' selection biases. path: of the files, for messages. */
+int model_read_values(model_t *m, const struct safetensors_set *st, const char *path, size_t param,
+                      float *out, struct error *e);
+int model_read_biases(model_t *m, const struct safetensors_set *st, const char *path,
+                      struct error *e);
+
 /* path is a safetensors file, or a folder that holds model.safetensors or (golden folders)
  * weights.safetensors, whole or in parts. Every tensor must be there with the configuration's shape and finite values,
  * and nothing else but the routers' selection biases "blk.<layer>.exp_probs_b.bias" (all layers or
- * none: zeros); F64, BF16 and F16 are converted. A shard takes its part. Calls
- * model_weights_changed. */
+ * none: zeros); F64, BF16 and F16 are converted. A shard takes its part. Names are this program's, or
+ * Hugging Face's, of a whole model. Calls model_weights_changed. */
 int model_load_weights(model_t *m, const char *path, struct error *e);
+
+/* ------------------------------------------------------------------ Hugging Face
+ * Folders with a config.json and safetensors files as transformers writes them: model_hf_config.c says
+ * which families and how their keys are read, model_hf_names.c how their tensors are named. */
+
+/* By its keys. */
+bool hf_is_config(const json_t *o);
+/* What a family's keys say. A key that is not known and says something is refused, and so is what this
+ * program does not do. */
+int hf_model_config(const json_t *o, const char *name, struct model_config *c, struct error *e);
+
+enum hf_style {              /* of names, where the families differ */
+                HF_PLAIN,    /* Llama, Qwen, Gemma: "mlp.experts.0.gate_proj" */
+                HF_SPARSE,   /* Mixtral, Grok-2: "block_sparse_moe.experts.0.w1" */
+                HF_COMMUNITY /* Grok-1's: "moe_block.experts.0.linear" */
+};
+/* Theirs for one of ours; expert: of experts' tensors, which they keep apart, or -1: of all of them in
+ * one tensor, which has gate and up one behind the other. False: that style has none. */
+bool hf_tensor_name(const struct model_config *c, const char *ours, int64_t expert,
+                    enum hf_style style, char out[96]);
+
+struct hf_tensors {
+    const struct safetensors_set *st;
+    const struct model_config *config;
+    bool *used; /* [st->n_tensors] that were found, or NULL */
+};
+/* Whether a file's tensors are named so. */
+bool hf_is_named(const struct safetensors_set *st);
+/* Where rows [first, first + n) of a tensor of ours lie: in how many of them from there on it is one
+ * tensor of theirs, *t, from its row *at on; at least 1. Checks the shape. */
+int hf_tensor_find(const struct hf_tensors *h, const struct param *p, int64_t first,
+                   const struct safetensors_tensor **t, int64_t *at, struct error *e);
+/* Rows as numbers of ours: Gemma's norms are stored less 1. */
+int hf_tensor_read(const struct hf_tensors *h, const struct param *p, int64_t first, int64_t n,
+                   float *out, struct error *e);
+bool hf_is_less_one(const struct model_config *c, const struct param *p);
 
 /* ------------------------------------------------------------------ GGUF
  * Files of ggml (model_gguf.c): values by name, and tensors in block formats. */
@@ -655,8 +705,10 @@ struct gguf_format {
     const char *name;
     size_t block, bytes; /* numbers of a block, and its bytes */
 };
-/* NULL: not read. */
+/* By the number that a file has for it, or its name ("Q4_K"); NULL: not read. */
 const struct gguf_format *gguf_format_of(uint32_t type);
+const struct gguf_format *gguf_format_named(const char *name);
+uint32_t gguf_format_type(const struct gguf_format *f);
 /* Turns `count` numbers, whole blocks, to floats (model_gguf_blocks.c). */
 void gguf_to_f32(const struct gguf_format *f, const uint8_t *data, size_t count, float *out);
 /* Whether the format is one of codes, and which. Takes `count` numbers apart, whole blocks: the arrays
@@ -678,6 +730,7 @@ struct gguf_value {
     int type, element; /* as the file numbers them */
     size_t count;      /* of an array */
     const uint8_t *data;
+    size_t size; /* bytes of data */
 };
 struct gguf_tensor {
     char name[96];
@@ -717,10 +770,14 @@ bool gguf_is_numbers(const struct gguf_value *v);
 struct gguf_text gguf_next_text(const struct gguf_value *v, size_t *at);
 double gguf_number_of(const struct gguf_value *v, size_t i);
 
-/* What a file of the families `llama` and `grok` says of its model (model_gguf_weights.c); `name` is the file's,
- * for messages. What is not done here is refused by its name. */
+/* What a file says of its model (model_gguf_config.c, which lists the families); `name` is the file's, for
+ * messages. What is not done here is refused by its name. */
 int gguf_model_config(const struct gguf *g, const char *name, struct model_config *c,
                       struct error *e);
+/* The name of a tensor of ours in a file of that family (enum model_architecture). */
+void gguf_tensor_name(int architecture, const char *ours, char out[96]);
+/* Of the numbers that the speed of each rotation is divided by. */
+#define GGUF_ROPE_DIVISORS "rope_freqs.weight"
 /* All weights, into a whole model of that configuration. Calls model_weights_changed. */
 int gguf_load_weights(model_t *m, const struct gguf *g, const char *name, struct error *e);
 

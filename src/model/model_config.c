@@ -22,7 +22,8 @@
 #define MAX_PARAMS      0x1p45
 
 const char *const model_architecture_names[] = {"grok",    "gpt",      "llama", "qwen3", "deepseek",
-                                                "gpt-oss", "nemotron", "palm",  "bloom", NULL};
+                                                "gpt-oss", "nemotron", "palm",  "bloom", "qwen2",
+                                                "gemma2",  "gemma3",   NULL};
 const char *const model_attention_names[] = {"mha", "mla", NULL};
 
 /* Families but Grok's, and what their block has that this program's lacks (model cards, papers). */
@@ -35,6 +36,9 @@ static const char *const lacking[] = {
     [MODEL_NEMOTRON] = "squared ReLU and LayerNorm",
     [MODEL_PALM] = "attention and FFN side by side",
     [MODEL_BLOOM] = "positions as biases of attention (ALiBi), and LayerNorm",
+    [MODEL_QWEN2] = "SiLU, and biases of queries, keys and values",
+    [MODEL_GEMMA2] = "norms in front of and behind the sub-layers, and none of queries and keys",
+    [MODEL_GEMMA3] = "norms in front of and behind the sub-layers, and of queries and keys",
 };
 
 /* clang-format off: a table is read by its columns */
@@ -51,8 +55,8 @@ static const struct option rows[] = {
     ROW_STRING(C, "source", source, "", "config.json of the release", "where the sizes are from"),
     ROW_ENUM(
         C, "architecture", architecture, "grok", model_architecture_names, "llama",
-        "family; this program trains grok, runs llama and qwen3 where the keys of a layer's form "
-        "say so, and a plan counts all"),
+        "family; this program trains grok, runs llama, qwen2, qwen3, gemma2 and gemma3 where the "
+        "keys of a layer's form say so, and a plan counts all"),
     ROW_BOOL(C, "glu", glu, "true", "a gated FFN, three matrices instead of two"),
     ROW_ENUM(
         C, "attention", attention, "mha", model_attention_names, "mha",
@@ -455,7 +459,8 @@ int model_config_load(const char *path, struct model_config *c, struct error *e)
 {
     json_t *root = NULL;
     TRY(json_load_path(path, 1 << 20, &root, e));
-    int rc = model_config_from_json(root, path, c, e);
+    int rc = hf_is_config(root) ? hf_model_config(root, path, c, e)
+                                : model_config_from_json(root, path, c, e);
     json_decref(root);
     return rc;
 }

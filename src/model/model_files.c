@@ -1,4 +1,5 @@
-/* model_files.c: a model's weights from safetensors files.
+/* model_files.c: a model's weights from safetensors files, under this program's names or Hugging Face's
+ * (model_hf_names.c).
  *
  * Loading is strict: a tensor that is missing, has another shape, is not the model's or holds a
  * number that is not finite is an error that names it, because a model with one wrong tensor still
@@ -40,11 +41,10 @@ static int check_shape(const struct param *p, const struct safetensors_entry *t,
 }
 
 /* Sees that numbers are numbers: one NaN would reach every logit. */
-static int check_finite(model_t *m, const struct safetensors_entry *t, const float *x, size_t count,
-                        struct error *e)
+static int check_finite(model_t *m, const char *name, const float *x, size_t count, struct error *e)
 {
     if (compute_all_finite(m->compute, x, count)) return 0;
-    error_set(e, "tensor '%s' holds NaN or infinite values", t->name);
+    error_set(e, "tensor '%s' holds NaN or infinite values", name);
     return error_hint(e, "the training that wrote it went wrong, or the file is damaged: use an "
                          "earlier checkpoint");
 }
@@ -53,7 +53,7 @@ static int read_finite(model_t *m, const struct safetensors_tensor *t, float *ou
                        struct error *e)
 {
     TRY(safetensors_tensor_read(t, 0, count, out, e));
-    return check_finite(m, &t->whole, out, count, e);
+    return check_finite(m, t->whole.name, out, count, e);
 }
 
 /* Numbers [first, first + count) of the part that this process holds. */
@@ -68,9 +68,22 @@ static int read_held(const struct param *p, const struct safetensors_tensor *t, 
     return 0;
 }
 
+/* Where the numbers of a tensor are: a tensor of its name, or those of Hugging Face that make it. */
+struct origin {
+    const struct safetensors_tensor *t; /* or NULL */
+    const struct hf_tensors *hf;
+};
+
+static int read_origin(const struct origin *o, const struct param *p, int64_t row, int64_t n,
+                       float *out, struct error *e)
+{
+    size_t width = (size_t)p->shape[p->n_dims - 1];
+    if (!o->t) return hf_tensor_read(o->hf, p, row, n, out, e);
+    return read_held(p, o->t, (size_t)row * width, (size_t)n * width, out, e);
+}
+
 /* Some rows at a time. */
-static int load_tensor(model_t *m, const struct param *p, const struct safetensors_tensor *t,
-                       struct error *e)
+static int load_tensor(model_t *m, const struct param *p, const struct origin *o, struct error *e)
 {
     int64_t width = p->shape[p->n_dims - 1], all = (int64_t)p->count / width;
     int64_t step = MIN(MAX(1, MODEL_PUT_FLOATS / width), all);
@@ -79,9 +92,8 @@ static int load_tensor(model_t *m, const struct param *p, const struct safetenso
     int rc = 0;
     for (int64_t r = 0; r < all && rc >= 0; r += step) {
         int64_t n = MIN(step, all - r);
-        size_t count = (size_t)(n * width);
-        rc = read_held(p, t, (size_t)(r * width), count, rows, e);
-        if (rc >= 0) rc = check_finite(m, &t->whole, rows, count, e);
+        rc = read_origin(o, p, r, n, rows, e);
+        if (rc >= 0) rc = check_finite(m, p->name, rows, (size_t)(n * width), e);
         if (rc >= 0) model_put(m, (size_t)(p - m->params.rows), r, n, rows);
     }
     mem_free(rows);
@@ -94,8 +106,8 @@ static void bias_name(int64_t layer, char name[64])
     snprintf(name, 64, "blk.%lld.exp_probs_b.bias", (long long)layer);
 }
 
-static int load_biases(model_t *m, const struct safetensors_set *st, const char *path,
-                       struct error *e)
+int model_read_biases(model_t *m, const struct safetensors_set *st, const char *path,
+                      struct error *e)
 {
     size_t E = (size_t)m->dims.E;
     int64_t found = 0;
@@ -116,6 +128,18 @@ static int load_biases(model_t *m, const struct safetensors_set *st, const char 
     if (found == 0 || found == m->dims.L) return 0;
     return error_set(e, "%s: selection biases ('%s') of only %lld of %lld layers", path, name,
                      (long long)found, (long long)m->dims.L);
+}
+
+int model_read_values(model_t *m, const struct safetensors_set *st, const char *path, size_t param,
+                      float *out, struct error *e)
+{
+    const struct param *p = &m->params.rows[param];
+    const struct safetensors_tensor *t = safetensors_set_find(st, p->name);
+    if (!t) return error_set(e, "%s: tensor '%s' is missing", path, p->name);
+    TRY(check_shape(p, &t->whole, path, e));
+    TRY(read_held(p, t, 0, p->count, out, e));
+    int rc = check_finite(m, p->name, out, p->count, e);
+    return rc < 0 ? error_context(e, "%s", path) : 0;
 }
 
 static bool is_bias(const model_t *m, const char *tensor)
@@ -146,18 +170,49 @@ static int refuse_extra(const model_t *m, const struct safetensors_set *st, cons
     return error_hint(e, "the file belongs to another configuration");
 }
 
+/* Without consequence: angles that older files hold, and the table once more as the head it is tied to. */
+static bool is_repeated(const model_t *m, const char *name)
+{
+    size_t n = strlen(name), suffix = strlen(".rotary_emb.inv_freq");
+    if (n > suffix && strcmp(name + n - suffix, ".rotary_emb.inv_freq") == 0) return true;
+    return m->config.tied_embeddings && strcmp(name, "lm_head.weight") == 0;
+}
+
+/* Every tensor of a folder of Hugging Face's, of which all must be used. */
+static int load_hf(model_t *m, const struct safetensors_set *st, const char *path, struct error *e)
+{
+    bool *used = arena_alloc(&m->arena, st->n_tensors + 1);
+    struct hf_tensors hf = {st, &m->config, used};
+    struct origin o = {NULL, &hf};
+    if (m->shard.tensor_size > 1 || m->shard.expert_size > 1 || !m->has_embedding || !m->has_head)
+        return error_set(e, "%s: Hugging Face's files are read by one process: convert it first",
+                         path);
+    for (size_t i = 0; i < m->params.n_rows; i++) {
+        int rc = load_tensor(m, &m->params.rows[i], &o, e);
+        if (rc < 0) return error_context(e, "%s", path);
+    }
+    for (size_t i = 0; i < st->n_tensors; i++) {
+        const char *name = st->tensors[i].whole.name;
+        if (used[i] || is_repeated(m, name)) continue;
+        error_set(e, "%s: tensor '%s' is not part of this model", path, name);
+        return error_hint(e, "the file belongs to another configuration");
+    }
+    return 0;
+}
+
 static int load_tensors(model_t *m, const struct safetensors_set *st, const char *path,
                         struct error *e)
 {
+    if (hf_is_named(st)) return load_hf(m, st, path, e);
     for (size_t i = 0; i < m->params.n_rows; i++) {
         const struct param *p = &m->params.rows[i];
         const struct safetensors_tensor *t = safetensors_set_find(st, p->name);
         if (!t) return error_set(e, "%s: tensor '%s' is missing", path, p->name);
         TRY(check_shape(p, &t->whole, path, e));
-        int rc = load_tensor(m, p, t, e);
+        int rc = load_tensor(m, p, &(struct origin){t, NULL}, e);
         if (rc < 0) return error_context(e, "%s", path);
     }
-    TRY(load_biases(m, st, path, e));
+    TRY(model_read_biases(m, st, path, e));
     return refuse_extra(m, st, path, e);
 }
 

@@ -20,10 +20,14 @@ static const struct option form_rows[] = {MODEL_FORM_ROWS("", struct model_confi
 bool model_form_is_told(const struct model_config *c)
 {
     bool llama = c->activation == COMPUTE_SILU && c->pre_norms && !c->post_norms;
+    bool gemma = c->activation == COMPUTE_GELU_TANH && c->pre_norms && c->post_norms;
     switch (c->architecture) {
     case MODEL_GROK: return true;
     case MODEL_LLAMA: return llama;
+    case MODEL_QWEN2: return llama && c->qkv_biases;
     case MODEL_QWEN3: return llama && c->qk_norm;
+    case MODEL_GEMMA2: return gemma && !c->qk_norm;
+    case MODEL_GEMMA3: return gemma && c->qk_norm;
     default: return false;
     }
 }
@@ -33,6 +37,14 @@ static int64_t windowed(const struct model_config *c)
 {
     if (c->window == 0 || c->window_layers == 0) return 0;
     return c->n_layers - (c->window_period ? c->n_layers / c->window_period : 0);
+}
+
+void model_form_set_window(struct model_config *c, int64_t window, int64_t period)
+{
+    c->window = c->window_layers = window;
+    c->window_period = period;
+    c->window_layers = windowed(c);
+    if (c->window_layers == 0) c->window = c->window_period = 0;
 }
 
 static int check_window(const struct model_config *c, struct error *e)

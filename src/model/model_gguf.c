@@ -123,10 +123,15 @@ static int read_value(struct reader *r, struct gguf *g, struct gguf_value *v)
         return error_set(r->e, "%s: value '%s' has type %llu, which is not known", r->name, v->key,
                          (unsigned long long)type);
     v->type = (int)type;
-    if (type == GGUF_ARRAY) return read_array(r, v);
     v->data = r->data + r->at;
-    if (type == GGUF_STRING) return read_string(r, &text);
-    return read_bytes(r, type_sizes[type], &v->data);
+    if (type == GGUF_ARRAY)
+        TRY(read_array(r, v));
+    else if (type == GGUF_STRING)
+        TRY(read_string(r, &text));
+    else
+        TRY(read_bytes(r, type_sizes[type], &v->data));
+    v->size = (size_t)(r->data + r->at - v->data);
+    return 0;
 }
 
 const struct gguf_value *gguf_find(const struct gguf *g, const char *key)

@@ -272,6 +272,21 @@ const struct gguf_format *gguf_format_of(uint32_t type)
     return NULL;
 }
 
+const struct gguf_format *gguf_format_named(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(formats); i++)
+        if (strcmp(formats[i].format.name, name) == 0) return &formats[i].format;
+    return NULL;
+}
+
+uint32_t gguf_format_type(const struct gguf_format *f)
+{
+    size_t i = 0;
+    while (&formats[i].format != f)
+        CHECK_MSG(++i < ARRAY_LEN(formats), "a format that is not of the table");
+    return formats[i].type;
+}
+
 void gguf_to_f32(const struct gguf_format *f, const uint8_t *data, size_t count, float *out)
 {
     for (size_t i = 0; i < ARRAY_LEN(formats); i++) {

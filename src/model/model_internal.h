@@ -37,9 +37,34 @@ struct model;
 struct compute_rotation model_rotation(const struct model *m, int which);
 /* Fills the model's tables; again where its rotations were changed. */
 void model_rotate(struct model *m);
+/* Layers see `window` positions, but for the last of each `period`; where no layer has a window, none is
+ * said. */
+void model_form_set_window(struct model_config *c, int64_t window, int64_t period);
 /* Whether the keys of the form say what the named family's layer is. */
 bool model_form_is_told(const struct model_config *c);
 int model_form_check(const struct model_config *c, struct error *e);
+
+/* ------------------------------------------------------------------ model_folder.c */
+
+struct safetensors_file {
+    const char *path;
+    int device; /* of which it holds a part of each tensor; -1: whole tensors */
+};
+struct safetensors_files {
+    struct safetensors_file *list;
+    size_t n, cap;
+    int devices;
+    json_t *index; /* the caller's to give back; NULL: none */
+    const char *index_path;
+};
+/* In *a. */
+int safetensors_list_files(const char *path, struct arena *a, struct safetensors_files *out,
+                           struct error *e);
+/* The files that an index names, each once, sorted; and whether they have all its tensors. */
+int safetensors_index_files(const json_t *o, const char *name, struct arena *a,
+                            struct safetensors_files *out, struct error *e);
+int safetensors_index_check(const json_t *o, const char *name, const struct safetensors_set *s,
+                            struct error *e);
 
 /* ------------------------------------------------------------------ structures */
 

@@ -17,52 +17,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SUFFIX   ".safetensors"
-#define PREFIX   "part."
-#define BLOCK    "block."
-#define MAX_PART 99999 /* five digits */
-
-/* ------------------------------------------------------------------ names */
-
-char *safetensors_part_name(struct arena *a, const char *path, int rank, int ranks)
-{
-    size_t n = strlen(path), suffix = strlen(SUFFIX);
-    CHECK(n > suffix && strcmp(path + n - suffix, SUFFIX) == 0 && ranks <= MAX_PART);
-    return arena_printf(a, "%.*s-%05d-of-%05d" SUFFIX, (int)(n - suffix), path, rank + 1, ranks);
-}
-
-/* Of how many ranks a set is whose files stand in the folder of `path`; 0: none is there. */
-static int count_ranks(const char *path, struct arena *a, struct error *e)
-{
-    char **names;
-    size_t n;
-    int ranks = 0;
-    const char *base = file_base_name(path);
-    const char *dir = base > path ? arena_strndup(a, path, (size_t)(base - path)) : ".";
-    if (!file_is_dir(dir)) return 0;
-    TRY(file_list_dir(dir, a, &names, &n, e));
-    for (size_t i = 0; i < n; i++) {
-        int rank, of, end = 0;
-        size_t stem = strlen(base) - strlen(SUFFIX);
-        if (strncmp(names[i], base, stem) != 0) continue;
-        if (sscanf(names[i] + stem, "-%5d-of-%5d" SUFFIX "%n", &rank, &of, &end) != 2 || !end ||
-            names[i][stem + (size_t)end])
-            continue;
-        if (of < 1 || rank < 1 || rank > of) continue;
-        if (ranks && of != ranks)
-            return error_set(e, "'%s' holds parts of %d and of %d ranks", dir, ranks, of);
-        ranks = of;
-    }
-    return ranks;
-}
-
-bool safetensors_set_exists(const char *path)
-{
-    struct arena a = {0};
-    bool there = file_exists(path) || count_ranks(path, &a, NULL) > 0;
-    arena_fini(&a);
-    return there;
-}
+#define PREFIX "part."
+#define BLOCK  "block."
 
 /* ------------------------------------------------------------------ putting together */
 
@@ -152,6 +108,28 @@ static const struct safetensors_entry *find_beside(const struct safetensors *st,
     return safetensors_find(st, beside);
 }
 
+/* A part for one of several devices, which its name does not say: of the last matrix of a feed-forward
+ * columns, of others rows. */
+static int read_device(int device, int devices, struct found *f, struct error *e)
+{
+    int64_t *shape = f->whole.shape, wide;
+    int n = f->whole.n_dims, k = strstr(f->whole.name, ".w2.") ? n - 1 : 0;
+    if (n < 1 || n > 2) return refuse(f->whole.name, "a device's part of no matrix", e);
+    f->block.n_dims = n;
+    if (__builtin_mul_overflow(shape[k], (int64_t)devices, &wide) || shape[k] < 1)
+        return refuse(f->whole.name, "a device's part of no size", e);
+    for (int i = 0; i < n; i++) {
+        f->block.shape[i] = f->block.whole[i] = shape[i];
+        f->block.first[i] = 0;
+    }
+    f->block.whole[k] = wide;
+    f->block.first[k] = shape[k] * device;
+    shape[k] = wide;
+    f->whole.bytes *= (size_t)devices;
+    f->whole.data = NULL;
+    return 0;
+}
+
 /* Every tensor of one file, companions read. */
 static int collect(const struct safetensors *st, struct found *found, size_t *n, struct error *e)
 {
@@ -214,14 +192,17 @@ static int put_together(struct safetensors_set *s, const struct found *found, si
     return check_pieces(t, e);
 }
 
-static int build(struct safetensors_set *s, struct error *e)
+static int build(struct safetensors_set *s, const struct safetensors_files *files, struct error *e)
 {
     size_t all = 0, n = 0;
     for (size_t i = 0; i < s->n_files; i++)
         all += s->files[i].n_entries;
     struct found *found = arena_alloc(&s->arena, (all + 1) * sizeof(*found));
-    for (size_t i = 0; i < s->n_files; i++)
+    for (size_t i = 0, before = 0; i < s->n_files; i++, before = n) {
         TRY(collect(&s->files[i], found, &n, e));
+        for (size_t k = before; k < n && files->list[i].device >= 0; k++)
+            TRY(read_device(files->list[i].device, files->devices, &found[k], e));
+    }
     if (n) qsort(found, n, sizeof(*found), compare_found);
     s->tensors = arena_alloc(&s->arena, (n + 1) * sizeof(*s->tensors));
     for (size_t i = 0, k; i < n; i += k) {
@@ -234,25 +215,26 @@ static int build(struct safetensors_set *s, struct error *e)
 
 /* ------------------------------------------------------------------ opening */
 
-static int open_files(const char *path, struct safetensors_set *s, struct error *e)
+static int open_files(const char *path, struct safetensors_set *s, struct safetensors_files *files,
+                      struct error *e)
 {
-    bool alone = file_exists(path);
-    int ranks = alone ? 1 : count_ranks(path, &s->arena, e);
-    TRY(ranks);
-    if (ranks == 0) return error_set(e, "there is no '%s', nor are there parts of it", path);
-    s->files = arena_alloc(&s->arena, (size_t)ranks * sizeof(*s->files));
-    for (int i = 0; i < ranks; i++) {
-        const char *file = alone ? path : safetensors_part_name(&s->arena, path, i, ranks);
-        TRY(safetensors_open(file, &s->files[i], e));
+    TRY(safetensors_list_files(path, &s->arena, files, e));
+    s->files = arena_alloc(&s->arena, files->n * sizeof(*s->files));
+    for (size_t i = 0; i < files->n; i++) {
+        TRY(safetensors_open(files->list[i].path, &s->files[i], e));
         s->n_files++;
     }
-    return build(s, e) < 0 ? error_context(e, "%s", path) : 0;
+    int rc = build(s, files, e);
+    if (rc < 0) return error_context(e, "%s", path);
+    return files->index ? safetensors_index_check(files->index, files->index_path, s, e) : 0;
 }
 
 int safetensors_set_open(const char *path, struct safetensors_set *s, struct error *e)
 {
+    struct safetensors_files files = {0};
     *s = (struct safetensors_set){0};
-    int rc = open_files(path, s, e);
+    int rc = open_files(path, s, &files, e);
+    json_decref(files.index);
     if (rc < 0) safetensors_set_close(s);
     return rc;
 }

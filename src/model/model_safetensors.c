@@ -335,6 +335,16 @@ static void build_header(const struct safetensors_entry *entries, size_t n_entri
         str_append_char(out, ' ');
 }
 
+void safetensors_head(const struct safetensors_entry *entries, size_t n_entries, struct str *out)
+{
+    struct str json = {0};
+    build_header(entries, n_entries, &json);
+    uint64_t length = json.len;
+    str_append(out, &length, sizeof(length));
+    str_append(out, json.data, json.len);
+    str_fini(&json);
+}
+
 /* A file being written, and what is known of it so far. */
 struct output {
     int fd;

@@ -62,6 +62,21 @@ struct serve_texts {
 int serve_model_plan(const struct serve_options *o, struct serve_texts texts,
                      struct serve_plan *out, struct error *e);
 
+/* What of a model's files convert needs, too: the tokenizer of a GGUF file as the text of a file of that
+ * name; the name that GGUF files have for a way to cut text into words, one pattern after the other
+ * (whole_words: a word that is a piece is taken whole), or NULL; and what tokenizer_config.json beside
+ * a model says of the token in front of a text. */
+int serve_gguf_tokenizer_file(const struct gguf *g, const char *name, struct str *text,
+                              const char **file, struct error *e);
+const char *serve_gguf_cut_name(const char *const *patterns, size_t n, bool whole_words);
+struct serve_start {
+    bool said;    /* there is such a file */
+    uint32_t bos; /* or TOKENIZER_NONE */
+    bool adds;    /* whether it stands in front of a text */
+};
+int serve_start_of(const char *config, const char *tokenizer, const tokenizer_t *t,
+                   struct serve_start *out, struct error *e);
+
 /* ------------------------------------------------------------------ sampling */
 
 /* Applied in this order: repetition penalty, temperature, top-k, top-p, min-p. */

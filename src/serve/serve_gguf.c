@@ -269,13 +269,22 @@ static bool flag(const struct gguf *g, const char *key, bool fallback)
     return gguf_number(find(g, key), &value) ? value != 0 : fallback;
 }
 
+/* Which piece stands for what is not known: one of that type, or the one that a key names, which may have
+ * another type in the list (Gemma's). */
+static size_t unknown_piece(const struct gguf *g, const struct gguf_value *types, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (type_of(types, i) == UNKNOWN) return i;
+    return serve_gguf_token(g, "unknown_token_id");
+}
+
 /* sentencepiece_model.proto: pieces, TrainerSpec, NormalizerSpec. */
 static int spm_text(const struct gguf *g, const char *name, struct str *out, struct error *e)
 {
     const struct gguf_value *tokens = find(g, "tokens"), *types = find(g, "token_type");
     const struct gguf_value *scores = find(g, "scores");
     struct str part = {0};
-    size_t at = 0, bytes = 0, unknown = 0;
+    size_t at = 0, bytes = 0, unknown = unknown_piece(g, types, tokens->count);
     if (!gguf_is_numbers(scores) || scores->count != tokens->count)
         return error_set(e, "%s: 'tokenizer.ggml.scores' is missing, or does not fit the tokens",
                          name);
@@ -287,8 +296,8 @@ static int spm_text(const struct gguf *g, const char *name, struct str *out, str
         /* Only one piece may stand for what is unknown; tokens that were added later are marked so,
          * too. */
         enum piece_type type = type_of(types, i);
-        if (type == UNKNOWN && unknown++ > 0) type = CONTROL;
-        put_number(&part, 3, type);
+        if (type == UNKNOWN) type = CONTROL;
+        put_number(&part, 3, i == unknown ? UNKNOWN : type);
         bytes += type_of(types, i) == BYTE;
         put_bytes(out, 1, part.data, part.len);
     }
@@ -307,21 +316,39 @@ static int spm_text(const struct gguf *g, const char *name, struct str *out, str
 
 /* ------------------------------------------------------------------ either */
 
+int serve_gguf_tokenizer_file(const struct gguf *g, const char *name, struct str *text,
+                              const char **file, struct error *e)
+{
+    struct gguf_text model = {"", 0};
+    bool bpe = is_text(g, "model", "gpt2");
+    TRY(check_lists(g, name, e));
+    *file = bpe ? "tokenizer.json" : "tokenizer.model";
+    if (bpe) return bpe_text(g, name, text, e);
+    if (is_text(g, "model", "llama")) return spm_text(g, name, text, e);
+    gguf_text(find(g, "model"), &model);
+    error_set(e, "%s: a tokenizer of the kind '%.*s'", name, (int)MIN(model.size, 40), model.data);
+    return error_hint(e, "read are 'gpt2' and 'llama'; or name a tokenizer with --tokenizer");
+}
+
+const char *serve_gguf_cut_name(const char *const *patterns, size_t n, bool whole_words)
+{
+    for (size_t i = 0; i < ARRAY_LEN(cuts); i++) {
+        size_t k = 0;
+        while (k < n && k < ARRAY_LEN(cuts[i].patterns) && cuts[i].patterns[k] &&
+               strcmp(cuts[i].patterns[k], patterns[k]) == 0)
+            k++;
+        bool all = k == ARRAY_LEN(cuts[i].patterns) || !cuts[i].patterns[k];
+        bool own = strcmp(cuts[i].name, "default") != 0; /* which others cut otherwise */
+        if (own && k == n && all && cuts[i].whole_words == whole_words) return cuts[i].name;
+    }
+    return NULL;
+}
+
 int serve_gguf_tokenizer(const struct gguf *g, const char *name, tokenizer_t **out, struct error *e)
 {
     struct str text = {0};
-    struct gguf_text model = {"", 0};
-    int rc = check_lists(g, name, e);
-    gguf_text(find(g, "model"), &model);
-    if (rc == 0 && is_text(g, "model", "gpt2"))
-        rc = bpe_text(g, name, &text, e);
-    else if (rc == 0 && is_text(g, "model", "llama"))
-        rc = spm_text(g, name, &text, e);
-    else if (rc == 0) {
-        error_set(e, "%s: a tokenizer of the kind '%.*s'", name, (int)MIN(model.size, 40),
-                  model.data);
-        rc = error_hint(e, "read are 'gpt2' and 'llama'; or name a tokenizer with --tokenizer");
-    }
+    const char *file;
+    int rc = serve_gguf_tokenizer_file(g, name, &text, &file, e);
     if (rc == 0) rc = tokenizer_parse(text.data, text.len, name, out, e);
     str_fini(&text);
     return rc;

@@ -95,6 +95,17 @@ static int open_tokenizer(const struct serve_options *o, struct serve_model *m, 
     return settle_tokenizer(o, o->eos, m, e);
 }
 
+/* What begins a text, where a tokenizer_config.json says so. */
+static int start_as_said(const struct serve_options *o, struct serve_model *m, struct error *e)
+{
+    struct serve_start s;
+    TRY(serve_start_of(o->config, o->tokenizer, m->tokenizer, &s, e));
+    if (!s.said) return 0;
+    m->text_start = s.adds ? s.bos : TOKENIZER_NONE;
+    if (s.bos != TOKENIZER_NONE) m->start = m->bos = s.bos;
+    return 0;
+}
+
 /* The tokenizer that lies in the file, or the one that was named instead. */
 static int open_gguf_tokenizer(const struct serve_options *o, const struct gguf *g,
                                struct serve_model *m, struct error *e)
@@ -214,6 +225,7 @@ static int open_parts(const struct serve_options *o, struct serve_model *m, stru
     }
     TRY(model_config_load(o->config, &m->config, e));
     TRY(open_tokenizer(o, m, e));
+    TRY(start_as_said(o, m, e));
     TRY(find_template(o->config, &m->chat_template, e));
     TRY(open_model(o, NULL, m, e));
     return model_load_weights(m->model, o->weights, e);
