@@ -48,6 +48,7 @@ struct train_config {
     int64_t tokens; /* the run's length */
     int64_t max_steps;
     int64_t seed, threads;
+    const char *start_from; /* a model whose weights are the first; "": random ones */
     int precision, backend, recompute;
     double grad_clip, skip_sigma;
     int64_t skip_window, max_skips;

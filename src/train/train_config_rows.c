@@ -48,6 +48,9 @@ const struct option train_run_rows[] = {
             "stop there although the schedule goes on; 0: no"),
     ROW_INT(T, "train.seed", seed, NULL, "1", 0, MANY, NULL,
             "of the initial weights and the data order"),
+    ROW_STRING(T, "train.start_from", start_from, "", "runs/first",
+               "a run, a checkpoint or a model's folder whose weights the run begins with, instead "
+               "of random ones; the optimiser begins anew"),
     ROW_INT(T, "train.threads", threads, NULL, "0", 0, 1024, NULL,
             "0: one for each available core; the result does not depend on it"),
     ROW_ENUM(T, "train.precision", precision, "auto", precisions, NULL,

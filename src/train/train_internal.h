@@ -219,6 +219,10 @@ int train_reduce_settle(struct train_reduce *r, struct error *e);
 void train_reduce_close(struct train_reduce *r); /* the same, and the memory for it */
 /* Every part of a flat array (weights, gradients) from the rank that keeps it; it stays whole. */
 int train_reduce_complete(struct train_reduce *r, float *flat, struct error *e);
+/* All weights anew: `fill` gives those of a row of the table, as this rank holds them. */
+typedef int train_fill_fn(void *ctx, model_t *m, size_t row, float *out, struct error *e);
+int train_reduce_set_weights(struct train_reduce *r, model_t *m, train_fill_fn *fill, void *ctx,
+                             struct error *e);
 void train_reduce_init_weights(struct train_reduce *r, model_t *m, uint64_t seed);
 struct train_reduce_memory { /* floats of this rank */
     size_t masters, read,
@@ -453,6 +457,8 @@ void train_session_traffic(const struct train_session *s, struct train_traffic *
 uint64_t train_session_sends(const struct train_session *s); /* all of it */
 /* The large memory: model, optimiser, initial weights. Refuses what train_plan_check does: mapped
  * memory is promised freely, and taken back by the kernel's kill. */
+int train_start(struct train_session *s,
+                struct error *e); /* weights of train.start_from (train_start.c) */
 int train_session_allocate(struct train_session *s, struct error *e);
 /* total_steps from what is done and what is asked for; again after the state was restored. */
 void train_session_settle_steps(struct train_session *s);

@@ -463,17 +463,30 @@ int train_reduce_complete(struct train_reduce *r, float *flat, struct error *e)
 }
 
 /* Bucket by bucket, so that the masters are never there as a whole. */
-void train_reduce_init_weights(struct train_reduce *r, model_t *m, uint64_t seed)
+int train_reduce_set_weights(struct train_reduce *r, model_t *m, train_fill_fn *fill, void *ctx,
+                             struct error *e)
 {
     const struct param_table *t = model_params(m);
     for (size_t i = 0; i < r->shares->n; i++) {
         const struct train_bucket *b = &r->shares->buckets[i];
-        for (size_t row = b->first_row; row < b->first_row + b->n_rows; row++) {
-            const struct param *p = &t->rows[row];
-            model_init_values(m, row, seed, 0, p->count, model_weights(m) + p->offset);
-        }
+        for (size_t row = b->first_row; row < b->first_row + b->n_rows; row++)
+            TRY(fill(ctx, m, row, model_weights(m) + t->rows[row].offset, e));
         take_weights(r, m, i);
     }
+    return 0;
+}
+
+static int draw(void *ctx, model_t *m, size_t row, float *out, struct error *e)
+{
+    const uint64_t *seed = ctx;
+    (void)e;
+    model_init_values(m, row, *seed, 0, model_params(m)->rows[row].count, out);
+    return 0;
+}
+
+void train_reduce_init_weights(struct train_reduce *r, model_t *m, uint64_t seed)
+{
+    train_reduce_set_weights(r, m, draw, &seed, NULL);
 }
 
 /* ------------------------------------------------------------------ hooks */

@@ -790,6 +790,8 @@ static int open_run(struct run *r, struct error *e)
     TRY(train_ranks_settle(ranks, open_state(r, e), e));
     if (ranks->size > 1) TRY(train_ranks_settle(ranks, follow(r, e), e));
     if (r->complete) return 0;
+    if (r->resumed_step < 0 && *r->s.c.start_from)
+        TRY(train_ranks_settle(ranks, train_start(&r->s, e), e));
     train_copy_discard(&r->copy,
                        MAX(r->resumed_step, 0)); /* not of all ranks, or of another future */
     TRY(complete_weights(r, e));
