@@ -7,6 +7,8 @@ static const struct cmd_entry commands[] = {
     {"generate", cmd_generate, "model", "let a trained model continue text"},
     {"eval", cmd_eval, "model", "score a model on text and evaluation sets"},
     {"serve", cmd_serve, "model", "serve a model over HTTP to OpenAI's clients"},
+    {"convert", cmd_convert, "model",
+     "write a model's files for llama.cpp, transformers or training"},
     {"bench-serve", cmd_bench_serve, "model", "measure how fast a server answers many clients"},
     {"feed", cmd_feed, "posts", "take posts in, keep them, find them, see what rises"},
     {"plan", cmd_plan, "machine", "predict layout, days, failures, megawatts and dollars of a run"},

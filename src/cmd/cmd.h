@@ -110,7 +110,7 @@ extern const char *const cmd_backends[], *const cmd_precisions[];
 
 cmd_fn cmd_data, cmd_train, cmd_launch, cmd_status, cmd_why, cmd_generate, cmd_eval,
     cmd_check_golden, cmd_plot, cmd_plan, cmd_site, cmd_bench_machine, cmd_bench_serve, cmd_doctor,
-    cmd_serve, cmd_version, cmd_help;
+    cmd_serve, cmd_convert, cmd_version, cmd_help;
 
 #define COLOSSUS_VERSION "0.1.0"
 #ifndef COLOSSUS_COMMIT /* the Makefile knows it where there is a git */
@@ -125,7 +125,7 @@ extern const struct option_table cmd_data_train_tokenizer_table, cmd_data_tokeni
     cmd_generate_table, cmd_eval_table, cmd_check_golden_table, cmd_plot_table, cmd_plan_table,
     cmd_plan_compare_table, cmd_plan_sweep_table, cmd_plan_validate_table, cmd_site_table,
     cmd_site_compare_table, cmd_bench_machine_table, cmd_bench_serve_table, cmd_doctor_mpi_table,
-    cmd_serve_table, cmd_version_table, cmd_help_table;
+    cmd_serve_table, cmd_convert_table, cmd_version_table, cmd_help_table;
 
 /* Keys of a file, one on a line, behind those that there are; blank lines and those that begin with
  * '#' are none (cmd_keys.c). */

@@ -36,6 +36,7 @@ static const struct option_table *const all_tables[] = {
     &cmd_generate_table,
     &cmd_eval_table,
     &cmd_serve_table,
+    &cmd_convert_table,
     &cmd_feed_ingest_table,
     &cmd_feed_search_table,
     &cmd_feed_ask_table,
