@@ -96,21 +96,21 @@ static const char *key_of(const struct convert_target *t, const char *key, struc
 static void put_size(struct convert_values *v, const struct convert_target *t, const char *key,
                      int64_t value)
 {
-    struct key k;
+    struct key k = {""};
     convert_put_u32(v, key_of(t, key, &k), value);
 }
 
 static void put_real(struct convert_values *v, const struct convert_target *t, const char *key,
                      double value)
 {
-    struct key k;
+    struct key k = {""};
     convert_put_f32(v, key_of(t, key, &k), value);
 }
 
 static void put_rope(struct convert_values *v, const struct convert_target *t,
                      const struct model_config *c)
 {
-    struct key k;
+    struct key k = {""};
     const char *scaling = c->rope_scaling == COMPUTE_ROPE_LINEAR ? "linear"
                           : c->rope_scaling == COMPUTE_ROPE_YARN ? "yarn"
                                                                  : NULL;

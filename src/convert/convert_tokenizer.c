@@ -314,7 +314,7 @@ static int put_spm(const struct convert_source *s, struct pieces *p, struct conv
 static int put_ends(const struct convert_source *s, struct convert_values *v, struct error *e)
 {
     tokenizer_t *t;
-    struct serve_start start;
+    struct serve_start start = {0};
     TRY(tokenizer_load(s->tokenizer, &t, e));
     int rc = tokenizer_settle_eos(t, s->tokenizer, NULL, false, e);
     if (rc >= 0) rc = serve_start_of(s->path, s->tokenizer, t, &start, e);
