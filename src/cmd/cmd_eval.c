@@ -75,6 +75,7 @@ static void print_json(const char *path, const struct serve_eval_result *r)
     jsonw_int(w, "examples", (int64_t)r->examples);
     jsonw_int(w, "tokens", (int64_t)r->tokens);
     if (r->bytes) jsonw_int(w, "bytes", (int64_t)r->bytes); /* tasks do not count them */
+    if (!r->bytes) jsonw_int(w, "contexts_cut", (int64_t)r->cut);
     jsonw_real(w, "bits_per_byte", r->bits_per_byte);
     jsonw_real(w, "perplexity", r->perplexity);
     jsonw_real(w, "accuracy", r->accuracy);
@@ -120,6 +121,9 @@ static int eval_files(struct serve_model *m, const struct eval_options *o, char 
             o->task ? serve_eval_tasks[o->task] : serve_eval_guess(paths[i], &eo.corpus, e);
         struct serve_eval_result r;
         rc = task ? serve_eval(m, task, paths[i], &eo, &r, e) : ERROR_FAILED;
+        if (rc == 0 && r.cut)
+            log_warn("%s: %llu contexts are longer than the model's and lost their beginning",
+                     paths[i], (unsigned long long)r.cut);
         if (rc == 0 && o->json)
             print_json(paths[i], &r);
         else if (rc == 0)

@@ -235,6 +235,7 @@ int serve_load_model(struct load_server *s, char name[256], struct error *e);
 struct serve_eval_result {
     const char *task; /* of serve_eval_tasks */
     uint64_t examples, tokens, bytes;
+    uint64_t cut; /* tasks: sequences whose context was cut from the left to fit the model's */
     double bits_per_byte; /* text; NAN where it does not apply, as below */
     double perplexity;    /* text: per token; lambada: per last word */
     double accuracy;      /* lambada, blimp, choices (by likelihood) */

@@ -110,15 +110,22 @@ static int64_t encode_pair(struct task *t, const char *context, size_t n_context
     return MAX(from, (int64_t)1);
 }
 
-/* Scores one continuation under the next tag. */
-static void add_pair(struct task *t, const char *context, size_t n_context,
-                     const char *continuation, size_t n_continuation)
+/* Scores one continuation under the next tag. Of a long context the newest part counts. */
+static int add_pair(struct task *t, const char *context, size_t n_context, const char *continuation,
+                    size_t n_continuation, struct error *e)
 {
     int64_t from = encode_pair(t, context, n_context, continuation, n_continuation);
+    int64_t count = (int64_t)t->whole.count, room = t->m->T;
+    if (count - from > room) {
+        error_set(e, "%s: an answer of %lld tokens does not fit the context of %lld",
+                  t->lines.where, (long long)(count - from), (long long)room);
+        return error_hint(e, "leave the line out, or take a model with a longer context");
+    }
+    t->r->cut += count - 1 > room;
     uint64_t tag = t->n_tags++;
     t->nll[tag] = 0;
-    if ((int64_t)t->whole.count > from)
-        scorer_add(&t->scorer, t->whole.ids, (int64_t)t->whole.count, from, tag);
+    if (count > from) scorer_add(&t->scorer, t->whole.ids, count, from, tag);
+    return 0;
 }
 
 typedef int task_fn(struct task *t, const json_t *o, struct error *e);
@@ -188,8 +195,8 @@ static int blimp_line(struct task *t, const json_t *o, struct error *e)
     const char *good, *bad;
     TRY(json_get_string(o, "sentence_good", &good, t->lines.where, e));
     TRY(json_get_string(o, "sentence_bad", &bad, t->lines.where, e));
-    add_pair(t, "", 0, good, strlen(good));
-    add_pair(t, "", 0, bad, strlen(bad));
+    TRY(add_pair(t, "", 0, good, strlen(good), e));
+    TRY(add_pair(t, "", 0, bad, strlen(bad), e));
     return 0;
 }
 
@@ -222,8 +229,8 @@ static uint64_t count_characters(const char *text)
 }
 
 /* White space at the end of a context is given to the continuation, as the harness does. */
-static void add_answer(struct task *t, const char *context, const char *continuation,
-                       const char *answer)
+static int add_answer(struct task *t, const char *context, const char *continuation,
+                      const char *answer, struct error *e)
 {
     struct str piece = {0};
     size_t n = strlen(context), spaces = 0;
@@ -231,8 +238,9 @@ static void add_answer(struct task *t, const char *context, const char *continua
         spaces++;
     str_printf(&piece, "%s%s", context + n - spaces, continuation);
     t->chars[t->n_tags] = count_characters(answer);
-    add_pair(t, context, n - spaces, piece.data, piece.len);
+    int rc = add_pair(t, context, n - spaces, piece.data, piece.len, e);
     str_fini(&piece);
+    return rc;
 }
 
 static int question_line(struct task *t, const json_t *o, struct error *e)
@@ -243,7 +251,7 @@ static int question_line(struct task *t, const json_t *o, struct error *e)
     int rc = form->read(o, t->lines.where, &q, e);
     t->gold[t->r->examples] = q.gold;
     for (int i = 0; rc == 0 && i < q.n; i++)
-        add_answer(t, q.context[i], q.continuation[i], q.answer[i]);
+        rc = add_answer(t, q.context[i], q.continuation[i], q.answer[i], e);
     arena_fini(&arena);
     return rc;
 }
@@ -327,6 +335,7 @@ static int lambada_line(struct task *t, const json_t *o, struct error *e)
     if (from <= drop || from >= count)
         return error_set(e, "%s: the last word does not fit the context of %lld tokens",
                          t->lines.where, (long long)room);
+    t->r->cut += drop > 0;
     const uint32_t *ids = t->whole.ids;
     model_cache_truncate(l->cache, 0);
     if (!model_cache_grow(l->cache, count - drop))

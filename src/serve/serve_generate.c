@@ -167,20 +167,6 @@ static int encode_prompt(serve_session_t *s, const struct serve_generation *g, s
     return 0;
 }
 
-/* A sampler would draw some token from any numbers. All exponent bits are set only in infinities and
- * in what is no number. */
-static bool all_finite(const float *logits, int64_t n)
-{
-    const uint32_t exponent = 0x7f800000;
-    uint32_t found = 0;
-    for (int64_t i = 0; i < n; i++) {
-        uint32_t bits;
-        memcpy(&bits, &logits[i], sizeof(bits));
-        found |= (bits & exponent) == exponent;
-    }
-    return !found;
-}
-
 int serve_generate(serve_session_t *s, const struct serve_generation *g, struct str *text,
                    struct serve_generated *result, struct error *e)
 {
@@ -197,7 +183,7 @@ int serve_generate(serve_session_t *s, const struct serve_generation *g, struct 
                                 .prompt_tokens = (int64_t)s->prompt_ids.count};
     str_clear(&s->pending);
     while (r.new_tokens < limit) {
-        if (!all_finite(s->logits, s->m->config.vocab_size)) return serve_not_finite(e);
+        if (!serve_all_finite(s->logits, s->m->config.vocab_size)) return serve_not_finite(e);
         struct serve_draw draw = {s->logits,    vocab,     s->ids.ids,
                                   s->ids.count, g->stream, s->position++};
         uint32_t id = serve_sample(&g->sampling, &draw, s->work);
@@ -282,7 +268,7 @@ static bool samples_draw(struct samples *p, int64_t i, struct error *e, int *rc)
 {
     struct serve_session *s = &p->s[i];
     struct serve_generated *r = &p->results[i];
-    if (!all_finite(s->logits, p->m->config.vocab_size)) {
+    if (!serve_all_finite(s->logits, p->m->config.vocab_size)) {
         *rc = serve_not_finite(e);
         return false;
     }

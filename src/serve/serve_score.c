@@ -87,6 +87,19 @@ int scorer_check(const struct scorer *s, struct error *e)
     return s->not_finite ? serve_not_finite(e) : 0;
 }
 
+/* All exponent bits are set only in infinities and in what is no number. */
+bool serve_all_finite(const float *logits, int64_t n)
+{
+    const uint32_t exponent = 0x7f800000;
+    uint32_t found = 0;
+    for (int64_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, &logits[i], sizeof(bits));
+        found |= (bits & exponent) == exponent;
+    }
+    return !found;
+}
+
 int serve_not_finite(struct error *e)
 {
     error_set(e, "the model gives a likelihood that is not a finite number");

@@ -33,6 +33,8 @@ void scorer_fini(struct scorer *s);
  * (callers cut long text themselves). Runs the model when the batch is full. */
 void scorer_add(struct scorer *s, const uint32_t *ids, int64_t n, int64_t from, uint64_t tag);
 void scorer_flush(struct scorer *s);
+/* Whether all of n logits are numbers: a sampler would draw some token from any. */
+bool serve_all_finite(const float *logits, int64_t n);
 /* The error of a model whose likelihoods or logits are no finite numbers. */
 int serve_not_finite(struct error *e);
 /* Fails where a likelihood was not a number: the model is broken, and a comparison with NaN would

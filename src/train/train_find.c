@@ -97,7 +97,8 @@ static int find_in_run(const char *run_dir, struct arena *a, struct train_model_
         int rc = find_newest(run_dir, a, &newest, out, e);
         if (rc != 0) return MIN(rc, 0);
     } while (++tries < 3 || (newest != before && tries < 10));
-    error_set(e, "the run '%s' has no %scheckpoint", run_dir, newest >= 0 ? "good " : "");
+    if (newest >= 0 && ckpt_find_good(run_dir, &newest, e) < 0) return -1;
+    error_set(e, "the run '%s' has no checkpoint", run_dir);
     return error_hint(e, "train it first: colossus train %s/run.yaml", run_dir);
 }
 

@@ -653,12 +653,11 @@ static int preview(struct run *r, struct error *e)
     }
     int state = train_folder_check(r->dir, &r->s.c, o, &r->differences, e);
     if (state < 0) return state;
-    int64_t *steps;
-    size_t n = 0;
-    if (state != TRAIN_FOLDER_NEW) TRY(ckpt_list(r->dir, &r->arena, &steps, &n, e));
-    if (o->json) return 0;
-    if (n > 0)
-        fprintf(out, "would continue '%s' from step %" PRId64 "\n", r->dir, steps[0]);
+    int64_t step = 0;
+    int found = state == TRAIN_FOLDER_NEW ? 0 : ckpt_find_good(r->dir, &step, e);
+    if (found < 0 || o->json) return MIN(found, 0);
+    if (found)
+        fprintf(out, "would continue '%s' from step %" PRId64 "\n", r->dir, step);
     else
         fprintf(out, "would begin in '%s'\n", r->dir);
     return 0;

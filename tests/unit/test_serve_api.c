@@ -14,10 +14,12 @@ struct server {
     int port;
 };
 
-static void begin(struct server *s, struct serve_server_options o)
+static void begin_changed(struct server *s, struct serve_server_options o,
+                          void (*change)(const struct fixture *f))
 {
     struct error e = {0};
     fixture_make(&s->f);
+    if (change) change(&s->f);
     fixture_open(&s->f, 2, 1, 1, &s->m);
     o.host = "127.0.0.1";
     o.name = "tiny";
@@ -25,6 +27,11 @@ static void begin(struct server *s, struct serve_server_options o)
     if (!o.queue) o.queue = 64;
     assert_ok(serve_server_new(&s->m, &o, &s->s, &e), e);
     s->port = serve_server_port(s->s);
+}
+
+static void begin(struct server *s, struct serve_server_options o)
+{
+    begin_changed(s, o, NULL);
 }
 
 static void end(struct server *s)
@@ -184,6 +191,33 @@ static void unknown_fields_are_named(void **unused)
         str_fini(&request);
         str_fini(&out);
     }
+    end(&s);
+}
+
+/* Half of the weights become so large that sums of products with them are no numbers. */
+static void spoil(const struct fixture *f)
+{
+    struct error e = {0};
+    const float large = 1e38f;
+    char *data;
+    size_t size;
+    assert_ok(file_read(f->weights, (size_t)1 << 30, &data, &size, &e), e);
+    for (size_t at = size - sizeof(large); at > size / 2; at -= sizeof(large))
+        memcpy(data + at, &large, sizeof(large));
+    assert_ok(file_write(f->weights, data, size, &e), e);
+    mem_free(data);
+}
+
+static void no_answer_from_what_is_no_number(void **unused)
+{
+    struct server s;
+    const char *words = "not finite numbers";
+    (void)unused;
+    begin_changed(&s, (struct serve_server_options){0}, spoil);
+    expect_error(&s, CHAT, "{" HELLO ",\"max_tokens\":3}", 500, words);
+    expect_error(&s, "/v1/completions",
+                 "{\"prompt\":\"ab\",\"max_tokens\":0,\"echo\":true,\"logprobs\":1}", 500, words);
+    expect_error(&s, "/v1/embeddings", "{\"input\":\"ab\"}", 500, words);
     end(&s);
 }
 
@@ -406,11 +440,11 @@ static void other_interfaces(void **unused)
     assert_string_equal(json_string_value(json_object_get(o, "object")), "response");
     assert_string_equal(at(o, "output", 0, "role", NULL), "assistant");
     json_decref(o);
-    char *text = ask(
-        s.port, "/v1/responses",
-        "{\"input\":[{\"role\":\"user\",\"content\":\"Hi\"}],\"max_output_tokens\":4,\"stream\":"
-        "true}",
-        &status);
+    char *text = ask(s.port, "/v1/responses",
+                     "{\"input\":[{\"role\":\"user\",\"content\":\"Hi\"}],\"max_output_"
+                     "tokens\":4,\"stream\":"
+                     "true}",
+                     &status);
     assert_contains(text, "event: response.created\n");
     assert_contains(text, "event: response.incomplete\n");
     mem_free(text);
@@ -577,7 +611,8 @@ static void open_webui(void **unused)
 {
     static const char body[] =
         "{\"stream\":true,\"model\":\"tiny\",\"stream_options\":{\"include_usage\":true},"
-        "\"max_tokens\":3,\"temperature\":0.7,\"messages\":[{\"role\":\"system\",\"content\":\"S\"}"
+        "\"max_tokens\":3,\"temperature\":0.7,\"messages\":[{\"role\":\"system\",\"content\":"
+        "\"S\"}"
         ","
         "{\"role\":\"user\",\"content\":\"Hi\"},{\"role\":\"assistant\",\"content\":\"\"},"
         "{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"a\"}]}]}";
@@ -729,6 +764,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_it_tells),
         cmocka_unit_test(errors),
+        cmocka_unit_test(no_answer_from_what_is_no_number),
         cmocka_unit_test(chats),
         cmocka_unit_test(streams),
         cmocka_unit_test(completions),

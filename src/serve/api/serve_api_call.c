@@ -484,9 +484,11 @@ static void finish(struct api_call *c)
 {
     struct api_error x = {0};
     int64_t prompt = 0, written = 0;
-    bool gone = http_is_gone(c->http), failed = false, late = false, stuck = false;
-    for (int i = 0; i < c->n_prompts; i++)
+    bool gone = http_is_gone(c->http), failed = false, late = false, stuck = false, broken = false;
+    for (int i = 0; i < c->n_prompts; i++) {
         prompt += c->prompts[i].job.n_prompt;
+        broken = broken || c->prompts[i].job.not_finite;
+    }
     for (int i = 0; i < c->n_choices; i++) {
         written += c->choices[i].tokens;
         failed = failed || c->choices[i].why == ENGINE_END_FAILED;
@@ -500,7 +502,9 @@ static void finish(struct api_call *c)
               : stuck ? ", stuck"
               : gone  ? ", cancelled"
                       : "");
-    if (failed)
+    if (broken)
+        api_wrong(&x, 500, NULL, "%s", API_NOT_FINITE);
+    else if (failed)
         api_wrong(&x, 500, NULL, "the model could not go on: there was no memory for it");
     else if (stuck)
         api_wrong(

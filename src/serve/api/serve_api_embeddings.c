@@ -137,7 +137,9 @@ static void on_done(void *ctx)
     struct api_error x = {0};
     if (--c->left > 0) return;
     for (int i = 0; i < c->n; i++)
-        if (!c->inputs[i].ended || !c->inputs[i].vector)
+        if (c->inputs[i].job.not_finite)
+            api_wrong(&x, 500, NULL, "%s", API_NOT_FINITE);
+        else if (!c->inputs[i].ended || !c->inputs[i].vector)
             api_wrong(&x, c->inputs[i].late ? 504 : 503, NULL,
                       "the vectors could not be worked out%s", c->inputs[i].late ? " in time" : "");
     if (x.status)

@@ -48,6 +48,9 @@ struct api_error {
     const char *type, *param, *code;
     char text[700];
 };
+#define API_NOT_FINITE                                                                          \
+    "the model gives logits that are not finite numbers: its weights are beyond use; serve an " \
+    "earlier checkpoint"
 /* Fills it; returns -1. type by the status. param and code may be NULL. */
 int api_wrong(struct api_error *x, int status, const char *param, const char *fmt, ...)
     PRINTF_LIKE(4, 5);

@@ -6,6 +6,7 @@
  * sequence. A sequence that has ended stays in the prefix cache until its pages are needed: a later
  * prompt that begins in the same way forks it. */
 #include "serve/api/serve_engine_internal.h"
+#include "serve/serve_score_internal.h"
 
 #include <string.h>
 
@@ -491,6 +492,11 @@ static void draw_task(void *ctx, size_t task, int thread)
     int i = (int)(c - job->choices);
     memcpy(logits, e->logits + c->row * V, (size_t)V * sizeof(*logits));
     c->token = (struct engine_token){0};
+    if (!serve_all_finite(logits, V)) {
+        c->token.id = TOKENIZER_NONE;
+        c->token.not_finite = true;
+        return;
+    }
     if (job->logprobs) measure(job, logits, V, &c->token);
     penalise(job, c, logits, e->counts + (int64_t)thread * V);
     push_down(job, logits, V);
@@ -526,7 +532,8 @@ static void deliver(struct engine *e)
         struct engine_choice *c = e->drawing[k];
         int i = (int)(c - job->choices);
         if (c->token.id == TOKENIZER_NONE) {
-            end_choice(e, job, i, ENGINE_END_STUCK);
+            job->not_finite |= c->token.not_finite;
+            end_choice(e, job, i, c->token.not_finite ? ENGINE_END_FAILED : ENGINE_END_STUCK);
             continue;
         }
         if (job->first_s == 0) job->first_s = time_now_s();
@@ -558,6 +565,10 @@ static void tell_prompt(struct engine *e, struct engine_job *job)
         if (at == 0) job->on_token(job->ctx, -1, &t);
         if (at + 1 == job->n_prompt) continue;
         const float *logits = e->logits + (job->row + i) * V;
+        if (!serve_all_finite(logits, V)) {
+            job->not_finite = true;
+            return;
+        }
         t = (struct engine_token){.id = job->prompt[at + 1]};
         measure(job, logits, V, &t);
         t.logprob = (double)logits[t.id] - t.logprob;
@@ -586,6 +597,11 @@ static void after_prompts(struct engine *e)
         job->read += job->part;
         int64_t row = job->row + (job->prompt_logprobs ? job->part - 1 : 0);
         job->part = 0;
+        if (job->not_finite) {
+            for (int i = 0; i < job->n; i++)
+                end_choice(e, job, i, ENGINE_END_FAILED);
+            continue;
+        }
         if (job->read < job->n_prompt) continue;
         if (job->max_tokens > 0)
             begin_writing(job, e->decoder, row);
@@ -668,8 +684,9 @@ static void step_states(struct engine *e)
     if (job->read == job->n_prompt) {
         for (int64_t k = 0; k < D; k++)
             e->states[k] = (float)(job->states[k] / (double)job->n_prompt);
-        job->on_embedding(job->ctx, e->states);
-        end_choice(e, job, 0, ENGINE_END_LENGTH);
+        job->not_finite = !serve_all_finite(e->states, D);
+        if (!job->not_finite) job->on_embedding(job->ctx, e->states);
+        end_choice(e, job, 0, job->not_finite ? ENGINE_END_FAILED : ENGINE_END_LENGTH);
     }
     count_step(e, time_now_s() - t0, n);
 }

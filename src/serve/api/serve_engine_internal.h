@@ -22,8 +22,9 @@ enum {
 struct engine_token {
     uint32_t id;
     bool has_logprobs;
-    double logprob; /* natural, of the untempered probabilities; -INFINITY: none */
-    int n_top;      /* most likely first */
+    double logprob;  /* natural, of the untempered probabilities; -INFINITY: none */
+    bool not_finite; /* the logits are no numbers, and there is no token */
+    int n_top;       /* most likely first */
     struct {
         uint32_t id;
         double logprob;
@@ -78,6 +79,7 @@ struct engine_job {
     bool (*is_gone)(void *ctx);
     void (*on_done)(void *ctx); /* the last call: the engine has let go of the job */
     /* To be read by the owner in its callbacks. */
+    bool not_finite;                            /* the model gave no numbers */
     int64_t cached;                             /* tokens of the prompt that the cache had */
     double queued_s, prompt_s, first_s, done_s; /* when it came, was taken in, wrote, ended */
 

@@ -259,6 +259,15 @@ static int look_at_pipe(struct corpus *c, struct error *e)
     return rc > 0 ? ERROR_FAILED : rc;
 }
 
+/* A byte-order mark at the beginning of a file of text is none of its text. */
+static int skip_mark(struct corpus *c, struct error *e)
+{
+    while (!c->eof && c->end - c->start < 3)
+        TRY(corpus_buffer_more(c, CORPUS_FIRST_BUFFER, e));
+    if (c->end - c->start >= 3 && memcmp(c->buf + c->start, "\xef\xbb\xbf", 3) == 0) c->start += 3;
+    return 0;
+}
+
 /* Everything that is known of a file begins anew; the buffer's memory and the scratch string
  * stay. */
 static int file_start(struct corpus *c, struct error *e)
@@ -274,7 +283,7 @@ static int file_start(struct corpus *c, struct error *e)
     c->format = c->file->format;
     if (c->file->pipe) TRY(look_at_pipe(c, e));
     c->no_nul = c->o.format == CORPUS_AUTO && c->format != CORPUS_JSONL && c->format != CORPUS_JSON;
-    return 0;
+    return c->no_nul ? skip_mark(c, e) : 0;
 }
 
 static void file_end(struct corpus *c)

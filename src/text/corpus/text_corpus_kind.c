@@ -64,7 +64,7 @@ static const struct magic MAGICS[] = {
     AT(0, "!<arch>\n", "an ar archive (or .deb)", MEMBERS),
     AT(0, "\xed\xab\xee\xdb", "an RPM package", MEMBERS),
     BINARY("070701", "a cpio archive", MEMBERS),
-    BINARY("%PDF-", "a PDF document", EXTRACT),
+    AT(0, "%PDF-", "a PDF document", EXTRACT),
     AT(0, "{\\rtf", "an RTF document", EXTRACT),
     AT(0, "\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Office document", EXTRACT),
     AT(0, "AT&TFORM", "a DjVu document", EXTRACT),

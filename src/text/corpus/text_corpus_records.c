@@ -120,6 +120,8 @@ static int record_problem(struct corpus *c, const struct record *r,
     return hint_record(c, no_object ? CORPUS_BAD_JSON : found->bad, e);
 }
 
+#define TOO_MANY_BAD "look at the input, or allow more with a higher --skip-bad"
+
 /* Whether there are more bad records than the options allow. */
 static bool over_limit(const struct corpus *c)
 {
@@ -140,8 +142,9 @@ static int skip_record(struct corpus *c, const struct record *r,
     c->bad++;
     if (over_limit(c)) {
         record_problem(c, r, found, e);
-        return error_context(e, "%llu of %llu records are bad, more than --skip-bad allows",
-                             (unsigned long long)c->bad, (unsigned long long)c->records);
+        error_context(e, "%llu of %llu records are bad, more than --skip-bad allows",
+                      (unsigned long long)c->bad, (unsigned long long)c->records);
+        return error_hint(e, TOO_MANY_BAD);
     }
     if (c->skipped[found->bad] > 1 || c->o.quiet) return 0;
     struct error why = {0};
@@ -155,7 +158,7 @@ int corpus_records_check(const struct corpus *c, struct error *e)
     if (!(c->o.bad_share > 0) || (double)c->bad <= c->o.bad_share * (double)c->records) return 0;
     error_set(e, "%llu of %llu records are bad, more than --skip-bad allows",
               (unsigned long long)c->bad, (unsigned long long)c->records);
-    return error_hint(e, "look at the input, or allow more");
+    return error_hint(e, TOO_MANY_BAD);
 }
 
 /* ------------------------------------------------------------------ one record */

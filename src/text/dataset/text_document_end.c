@@ -155,6 +155,11 @@ static int by_id(struct ending *n, const char *name, struct error *e)
     const json_t *ids = json_object_get(root, "eos_token_id");
     if (!ids) ids = json_object_get(json_object_get(root, "text_config"), "eos_token_id");
     const json_t *chosen = choose_id(n, ids);
+    if (chosen && !json_is_integer(chosen) && !json_is_null(chosen)) {
+        json_decref(root);
+        error_set(e, "'%s' beside '%s' has an eos_token_id that is no whole number", name, n->path);
+        return error_hint(e, "say which token ends a text with --eos TOKEN or ID");
+    }
     json_int_t id = json_is_integer(chosen) ? json_integer_value(chosen) : -1;
     uint32_t named = tokenizer_eos_by_name(n->t);
     rc = 0;
@@ -171,12 +176,30 @@ static int by_id(struct ending *n, const char *name, struct error *e)
     return rc;
 }
 
+/* What generation_config.json settled must not be denied by config.json. */
+static int both_ids(struct ending *n, struct error *e)
+{
+    int rc = by_id(n, "generation_config.json", e);
+    if (rc < 0) return rc;
+    uint32_t settled = n->t->eos;
+    const char *source = n->t->eos_source;
+    int other = by_id(n, "config.json", e);
+    if (rc == 0 || other < 0) return other;
+    if (other > 0 && n->t->eos != settled) {
+        error_set(e,
+                  "beside '%s' generation_config.json says that a text ends with %s, "
+                  "config.json says %s",
+                  n->path, show(n, settled), show(n, n->t->eos));
+        return error_hint(e, "say which with --eos TOKEN or ID");
+    }
+    return settle(n, settled, source);
+}
+
 static int by_files(struct ending *n, struct error *e)
 {
     int rc = by_token(n, "tokenizer_config.json", e);
     if (rc == 0) rc = by_token(n, "special_tokens_map.json", e);
-    if (rc == 0) rc = by_id(n, "generation_config.json", e);
-    return rc == 0 ? by_id(n, "config.json", e) : rc;
+    return rc == 0 ? both_ids(n, e) : rc;
 }
 
 /* ------------------------------------------------------------------ the post-processor */

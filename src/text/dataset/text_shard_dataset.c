@@ -65,7 +65,7 @@ static int read_at(int fd, const char *path, uint64_t at, void *out, size_t size
         if (n < 0 && errno == EINTR) continue;
         if (n < 0) return error_errno(e, "read", path);
         if (n == 0) {
-            error_set(e, "shard '%s' ends at byte %llu: it was cut off", path,
+            error_set(e, "shard '%s' ends before byte %llu: it was cut off", path,
                       (unsigned long long)at);
             return error_hint(e, "copy it again or tokenize the text again");
         }

@@ -220,6 +220,8 @@ static int add_said_special(struct tokenizer *t, const char *said, struct error 
     if (!sign || sign == said || !digits || digits_parse(sign + 1, digits, &id) != digits ||
         id >= TOKENIZER_MAX_IDS)
         return error_set(e, "special token '%s' is not NAME=ID", said);
+    if (tokenizer_special_find(t, said, (size_t)(sign - said), true) != TOKENIZER_NONE)
+        return error_set(e, "special token '%.*s' is given twice", (int)(sign - said), said);
     if (add_special(t, said, (size_t)(sign - said), (uint32_t)id, e) < 0)
         return error_context(e, "special token '%s'", said);
     return 0;

@@ -101,6 +101,9 @@ int ckpt_list(const char *run_dir, struct arena *a, int64_t **steps, size_t *cou
               struct error *e);
 /* Verifies one checkpoint folder whole: manifest, sizes, hashes. */
 int ckpt_verify(const char *ckpt_dir, struct error *e);
+/* The step of the newest checkpoint that verifies, as ckpt_load_newest would take it, and with its
+ * return values and warnings. */
+int ckpt_find_good(const char *run_dir, int64_t *step, struct error *e);
 struct ckpt_loaded { /* from the manifest */
     int64_t step;
     json_t *state; /* the caller json_decrefs it */

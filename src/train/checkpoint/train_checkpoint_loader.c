@@ -214,8 +214,9 @@ static int no_good_checkpoint(const char *root, size_t n, const struct error *ne
 {
     error_set(e, "none of the %zu checkpoints in '%s' is whole; the newest: %s", n, root,
               newest->text);
-    return error_hint(e, "restore the folder from a copy; --restart begins anew and keeps what is "
-                         "there under another name");
+    return error_hint(
+        e, "restore the folder from a copy; train --restart begins anew and keeps what is "
+           "there under another name");
 }
 
 /* What a verified checkpoint holds, into the arrays. 1: done. */
@@ -249,32 +250,57 @@ int ckpt_load_step(const char *run_dir, int64_t step, const struct ckpt_layout *
     return rc;
 }
 
+/* Whom ckpt_load_newest tells. */
+struct skips {
+    void (*tell)(void *ctx, int64_t step, const char *why);
+    void *ctx;
+};
+
+/* The newest that verifies: its folder, in *a, and its manifest. 1: found; 0: there is none at all. */
+static int find_good(const char *run_dir, struct arena *a, const struct skips *skips,
+                     const char **dir, struct ckpt_manifest *m, struct error *e)
+{
+    struct error newest = {0}, why = {0};
+    const char *root = ckpt_root_path(a, run_dir);
+    int64_t *steps;
+    size_t n;
+    TRY(ckpt_scan(root, a, &steps, &n, e));
+    for (size_t i = 0; i < n; i++) {
+        *dir = ckpt_step_path(a, root, steps[i]);
+        if (read_verified(*dir, steps[i], a, m, &why) == 0) return 1;
+        log_warn("checkpoint of step %" PRId64 " is not used: %s", steps[i], why.text);
+        if (skips->tell) skips->tell(skips->ctx, steps[i], why.text);
+        if (i == 0) newest = why;
+    }
+    return n ? no_good_checkpoint(root, n, &newest, e) : 0;
+}
+
+int ckpt_find_good(const char *run_dir, int64_t *step, struct error *e)
+{
+    struct arena a = {0};
+    struct ckpt_manifest m = {0};
+    const char *dir;
+    int rc = find_good(run_dir, &a, &(struct skips){0}, &dir, &m, e);
+    if (rc > 0) {
+        *step = m.step;
+        ckpt_manifest_free(&m);
+    }
+    arena_fini(&a);
+    return rc;
+}
+
 int ckpt_load_newest(const char *run_dir, const struct ckpt_layout *l, struct ckpt_loaded *out,
                      void (*on_skip)(void *ctx, int64_t step, const char *why), void *ctx,
                      struct error *e)
 {
     struct arena a = {0};
     struct ckpt_manifest m = {0};
-    struct error newest = {0}, why = {0};
-    const char *root = ckpt_root_path(&a, run_dir), *dir = NULL;
-    int64_t *steps;
-    size_t n, i;
-    int rc = ckpt_scan(root, &a, &steps, &n, e);
-    if (rc < 0 || n == 0) goto out;
-    for (i = 0; i < n; i++) {
-        dir = ckpt_step_path(&a, root, steps[i]);
-        if (read_verified(dir, steps[i], &a, &m, &why) == 0) break;
-        log_warn("checkpoint of step %" PRId64 " is not used: %s", steps[i], why.text);
-        if (on_skip) on_skip(ctx, steps[i], why.text);
-        if (i == 0) newest = why;
+    const char *dir;
+    int rc = find_good(run_dir, &a, &(struct skips){on_skip, ctx}, &dir, &m, e);
+    if (rc > 0) {
+        rc = take(dir, &m, l, out, e);
+        ckpt_manifest_free(&m);
     }
-    if (i == n) {
-        rc = no_good_checkpoint(root, n, &newest, e);
-        goto out;
-    }
-    rc = take(dir, &m, l, out, e);
-    ckpt_manifest_free(&m);
-out:
     arena_fini(&a);
     return rc;
 }
