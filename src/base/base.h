@@ -147,6 +147,11 @@ void *arena_alloc(struct arena *a, size_t size); /* 16-byte aligned, zeroed, nev
 char *arena_strdup(struct arena *a, const char *s);
 char *arena_strndup(struct arena *a, const char *s, size_t n);
 char *arena_printf(struct arena *a, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* Text of a file as a terminal may be given it: what would steer it becomes '?' (base_print.c). */
+char *arena_plain(struct arena *a, const char *text);
+/* Bytes at s[0..n), n at least 1, that would steer a terminal: a control character, C1 included, or
+ * one that turns the direction of what follows (U+202A to U+202E, U+2066 to U+2069). 0: none. */
+size_t text_steers(const char *s, size_t n);
 
 /* A growing byte string, always NUL-terminated once anything was added; {0} is empty. */
 struct str {

@@ -219,3 +219,25 @@ void table_free(struct table *t)
     mem_free(t->rows);
     mem_free(t);
 }
+
+size_t text_steers(const char *text, size_t n)
+{
+    const unsigned char *s = (const unsigned char *)text;
+    if (s[0] < 0x20 || s[0] == 0x7f) return 1;
+    if (n >= 2 && s[0] == 0xc2 && s[1] >= 0x80 && s[1] < 0xa0) return 2;
+    if (n < 3 || s[0] != 0xe2) return 0;
+    bool turns = (s[1] == 0x80 && s[2] >= 0xaa && s[2] <= 0xae) ||
+                 (s[1] == 0x81 && s[2] >= 0xa6 && s[2] <= 0xa9);
+    return turns ? 3 : 0;
+}
+
+char *arena_plain(struct arena *a, const char *text)
+{
+    size_t n = strlen(text), out = 0;
+    char *plain = arena_alloc(a, n + 1);
+    for (size_t i = 0, k; i < n; i += MAX(k, (size_t)1)) {
+        k = text_steers(text + i, n - i);
+        plain[out++] = k ? '?' : text[i];
+    }
+    return plain;
+}

@@ -129,6 +129,14 @@ static int settle(void *ctx, int attempt, struct error *e)
     bool told = false;
     int rc;
     while ((rc = train_run_check_idle(l->run_dir, &busy)) < 0 && time_now_s() < end_s) {
+        sigset_t waiting; /* of the signals that the launcher keeps back for itself */
+        sigpending(&waiting);
+        if (sigismember(&waiting, SIGTERM) == 1 || sigismember(&waiting, SIGINT) == 1 ||
+            sigismember(&waiting, SIGHUP) == 1 || sigismember(&waiting, SIGUSR1) == 1) {
+            error_set_code(e, ERROR_AGAIN,
+                           "stopped while ranks of an earlier launcher were still ending");
+            return error_hint(e, "the same command continues the run");
+        }
         if (attempt == 1 && !told) log_info("ranks of an earlier launcher are ending; waiting");
         told = true;
         poll(NULL, 0, 50);

@@ -191,28 +191,56 @@ static int write_command(const struct submit_options *o, const char *run_file, s
     return 0;
 }
 
+/* #SBATCH KEY="VALUE", as sbatch reads it back. */
+static void put_directive(struct str *out, const char *key, const char *before, const char *value,
+                          const char *behind)
+{
+    str_printf(out, "#SBATCH --%s=\"%s", key, before);
+    for (const char *c = value; *c; c++) {
+        if (*c == '"' || *c == '\\') str_append_char(out, '\\');
+        str_append_char(out, *c);
+    }
+    str_printf(out, "%s\"\n", behind);
+}
+
+#define ENDS_A_LINE "%s holds an end of a line, which a line #SBATCH cannot"
+
+/* A directive ends with its line: a value with more lines would be commands of the script. */
+static int check_lines(const struct submit_options *o, const char *run_dir, struct error *e)
+{
+    const struct {
+        const char *name, *value;
+    } values[] = {{"the run folder", run_dir}, {"--time", o->time}, {"--partition", o->partition}};
+    for (size_t i = 0; i < ARRAY_LEN(values); i++)
+        if (values[i].value && strpbrk(values[i].value, "\r\n"))
+            return error_set_code(e, ERROR_USAGE, ENDS_A_LINE, values[i].name);
+    for (size_t i = 0; i < o->sbatch.count; i++)
+        if (strpbrk(o->sbatch.items[i], "\r\n"))
+            return error_set_code(e, ERROR_USAGE, ENDS_A_LINE, "--sbatch");
+    return 0;
+}
+
 static int write_script(const struct submit_options *o, const char *run_file, const char *run_dir,
                         struct str *out, struct error *e)
 {
     char here[PATH_MAX];
+    TRY(check_lines(o, run_dir, e));
     if (!getcwd(here, sizeof(here))) return error_errno(e, "find", "the current folder");
+    str_puts(out, "#!/bin/sh\n");
+    put_directive(out, "job-name", "colossus-", file_base_name(run_dir), "");
+    put_directive(out, "output", "", run_dir, "/slurm-%j.out");
     str_printf(out,
-               "#!/bin/sh\n"
-               "#SBATCH --job-name=colossus-%s\n"
                "#SBATCH --nodes=%lld\n"
                "#SBATCH --ntasks-per-node=%lld\n"
                "#SBATCH --no-kill\n"
                "#SBATCH --requeue\n"
                "#SBATCH --open-mode=append\n"
-               "#SBATCH --signal=B:USR1@120\n"
-               "#SBATCH --output=%s/slurm-%%j.out\n",
-               file_base_name(run_dir), (long long)o->nodes, (long long)o->per_node, run_dir);
-    if (o->time) str_printf(out, "#SBATCH --time=%s\n", o->time);
-    if (o->partition) str_printf(out, "#SBATCH --partition=%s\n", o->partition);
+               "#SBATCH --signal=B:USR1@120\n",
+               (long long)o->nodes, (long long)o->per_node);
+    if (o->time) put_directive(out, "time", "", o->time, "");
+    if (o->partition) put_directive(out, "partition", "", o->partition, "");
     for (size_t i = 0; i < o->sbatch.count; i++)
         str_printf(out, "#SBATCH %s\n", o->sbatch.items[i]);
-    for (const char *c = out->data; *c; c++)
-        if (*c == '\r') return error_set_code(e, ERROR_USAGE, "an option holds an end of a line");
     str_puts(out, "cd ");
     quote(out, here);
     str_puts(out, " || exit 1\n");

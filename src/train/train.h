@@ -211,6 +211,7 @@ struct train_status {
     size_t n_events;
     double grad_norm, lr,
         wait_share;            /* wait_share: of a step, that rank 0 stood still for others */
+    double silent_s;           /* of a run at work: since its last step; NAN: not known */
     const double *rank_busy_s; /* [n_rank_busy] each rank's own part of the last step told */
     size_t n_rank_busy;
     const double *losses; /* [n_losses] of every step, freed by train_status_free */
@@ -218,7 +219,9 @@ struct train_status {
 };
 /* dir: of the run, or a path below it. In *a. */
 int train_status_read(const char *dir, struct arena *a, struct train_status *out, struct error *e);
-void train_status_free(struct train_status *s);            /* losses; what is in the arena stays */
+void train_status_free(struct train_status *s); /* losses; what is in the arena stays */
+/* Whether a run at work has not ended a step for much longer than its last one took. */
+bool train_status_is_silent(const struct train_status *s);
 double train_status_goodput(const struct train_status *s); /* 0 to 1; NAN: not known */
 void train_status_print(const struct train_status *s, FILE *out);
 void train_status_json(const struct train_status *s, struct json_writer *w); /* members */

@@ -7,13 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_FILE ((size_t)16 << 20)
-#define COLUMNS  72 /* of a step in the terminal */
-#define WIDTH_PX 1000
-#define LEFT_PX  70
-#define ROW_PX   44 /* of a rank */
-#define TOP_PX   64
-#define BELOW_PX 40
+#define MAX_FILE  ((size_t)16 << 20)
+#define MAX_RANKS (1 << 20)
+#define COLUMNS   72 /* of a step in the terminal */
+#define WIDTH_PX  1000
+#define LEFT_PX   70
+#define ROW_PX    44 /* of a rank */
+#define TOP_PX    64
+#define BELOW_PX  40
 
 struct span {
     const char *name, *group; /* group NULL: work */
@@ -79,8 +80,10 @@ static int read_rank(const char *path, struct rank_step *r, struct arena *a, str
     TRY(json_get_int(r->root, "lost", &r->lost, path, e));
     TRY(json_get_real(r->root, "seconds", &r->seconds, path, e));
     TRY(json_get_string(r->root, "layout", &r->layout, path, e));
+    r->layout = arena_plain(a, r->layout);
     const json_t *spans = json_object_get(r->root, "spans");
-    if (!json_is_array(spans) || !(r->seconds > 0))
+    if (!json_is_array(spans) || !(r->seconds > 0 && r->seconds < 1e9) || r->ranks < 1 ||
+        r->ranks > MAX_RANKS)
         return error_set(e, "%s: not a recorded step", path);
     r->spans = arena_alloc(a, MAX(json_array_size(spans), 1) * sizeof(*r->spans));
     for (; r->n < json_array_size(spans); r->n++)
@@ -93,14 +96,18 @@ static int read_all(const char *run_dir, struct rank_step **out, size_t *n, stru
 {
     struct rank_step first = {0};
     const char *folder = file_join(a, run_dir, "timeline");
-    int rc = read_rank(arena_printf(a, "%s/rank-00000.json", folder), &first, a, e);
+    const char *path_0 = arena_printf(a, "%s/rank-00000.json", folder);
+    int rc = file_exists(path_0) ? read_rank(path_0, &first, a, e) : 0;
     if (rc < 0) {
         json_decref(first.root);
-        error_context(e, "'%s' has no recorded step", run_dir);
+        return error_hint(e, "what another step records replaces the file");
+    }
+    if (!first.root) {
+        error_set(e, "'%s' has no recorded step: there is no '%s'", run_dir, path_0);
         return error_hint(e, "a run records its third step, and then every log.timeline_every-th");
     }
     *n = 1;
-    *out = arena_alloc(a, (size_t)MAX(first.ranks, 1) * sizeof(**out));
+    *out = arena_alloc(a, (size_t)first.ranks * sizeof(**out));
     (*out)[0] = first;
     for (; *n < (size_t)first.ranks; (*n)++) {
         struct rank_step *r = &(*out)[*n];
@@ -110,8 +117,10 @@ static int read_all(const char *run_dir, struct rank_step **out, size_t *n, stru
         if (rc < 0) json_decref(r->root);
         if (rc < 0) return rc;
         if (r->step == first.step && r->ranks == first.ranks) continue;
-        error_set(e, "%s is of step %" PRId64 ", and that of rank 0 of step %" PRId64, path,
-                  r->step, first.step);
+        error_set(e,
+                  "%s is of step %" PRId64 " of %" PRId64 " ranks, and that of rank 0 of step "
+                  "%" PRId64 " of %" PRId64,
+                  path, r->step, r->ranks, first.step, first.ranks);
         (*n)++;
         return error_hint(e, "the run is just writing them: ask again");
     }

@@ -9,9 +9,13 @@
 
 #define LAUNCH_VARIABLE        "COLOSSUS_LAUNCHER" /* "ADDRESS PORT KEY ATTEMPT", of the ranks */
 #define LAUNCH_FAULTS_VARIABLE "COLOSSUS_INJECT"
-#define LAUNCH_BEAT_S          0.1  /* between two lines of a rank */
-#define LAUNCH_ALIVE_S         1.0  /* between two lines of the launcher */
-#define LAUNCH_ALONE_S         60.0 /* a rank that has heard nothing for so long is alone */
+#define LAUNCH_BEAT_S          0.1 /* between two lines of a rank */
+#define LAUNCH_ALIVE_S         1.0 /* between two lines of the launcher */
+/* A rank without a launcher that has done nothing for so long, and for so many times its own part of
+ * a step, waits for one that is gone: it leaves. */
+#define LAUNCH_STUCK_S     60.0
+#define LAUNCH_STUCK_TIMES 20
+#define LAUNCH_ALONE_S     60.0 /* a rank that has heard nothing for so long is alone */
 
 /* ------------------------------------------------------------------ cluster_note.c */
 

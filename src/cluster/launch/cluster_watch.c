@@ -89,6 +89,16 @@ static void hear(cluster_watch_t *w, struct launch_lines *l, bool *lost)
     *lost = rc < 0;
 }
 
+/* Nobody is there any more who would find out. */
+static void leave_if_stuck(const cluster_watch_t *w)
+{
+    double idle_s = time_now_s() - atomic_load(&w->ticked_s);
+    if (idle_s < LAUNCH_STUCK_S + LAUNCH_STUCK_TIMES * atomic_load(&w->busy_s)) return;
+    log_error("rank %d: at '%s' for %.0f s, and its launcher is gone: it leaves", w->rank,
+              atomic_load(&w->word), idle_s);
+    raise(SIGKILL);
+}
+
 static void *watch_main(void *arg)
 {
     cluster_watch_t *w = arg;
@@ -108,6 +118,7 @@ static void *watch_main(void *arg)
         }
         if (!lost) lost = send_beat(w) < 0 || time_now_s() - heard_s > LAUNCH_ALONE_S;
         if (lost) atomic_store(&w->stop, true);
+        if (lost) leave_if_stuck(w);
     }
     return NULL;
 }

@@ -212,8 +212,9 @@ static int load_tensors(const char *dir, const struct ckpt_manifest *m, const st
 static int no_good_checkpoint(const char *root, size_t n, const struct error *newest,
                               struct error *e)
 {
-    error_set(e, "none of the %zu checkpoints in '%s' is whole; the newest: %s", n, root,
-              newest->text);
+    error_set_code(e, ERROR_NO_REQUEUE,
+                   "none of the %zu checkpoints in '%s' is whole; the newest: %s", n, root,
+                   newest->text);
     return error_hint(
         e, "restore the folder from a copy; train --restart begins anew and keeps what is "
            "there under another name");

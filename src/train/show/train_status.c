@@ -65,7 +65,7 @@ static int64_t int_of(const json_t *o, const char *key)
 static const char *text_of(const json_t *o, const char *key, struct arena *a)
 {
     const char *text = json_string_value(json_object_get(o, key));
-    return text ? arena_strdup(a, text) : NULL;
+    return text ? arena_plain(a, text) : NULL;
 }
 
 /* ------------------------------------------------------------------ reading lines */
@@ -229,12 +229,12 @@ static void show_event(struct reading *r, const json_t *o, const char *event)
     for (size_t i = 0; i < ARRAY_LEN(quiet); i++)
         if (strcmp(event, quiet[i]) == 0) return;
     if (!time || strlen(time) < 19) return;
-    char *line = arena_printf(r->a, "%.8s step %" PRId64 " %s%s%s", time + 11, int_of(o, "step"),
-                              event, text || why ? ": " : "",
-                              text  ? text
-                              : why ? why
-                                    : "");
-    r->lines[r->n_lines++ % SHOWN_EVENTS] = line;
+    int64_t step = int_of(o, "step");
+    const char *at = step >= 0 ? arena_printf(r->a, "step %" PRId64 " ", step) : "";
+    const char *said = text && *text ? text : why && *why ? why : NULL;
+    const char *line = arena_printf(r->a, "%.8s %s%s%s%s", time + 11, at, event, said ? ": " : "",
+                                    said ? said : "");
+    r->lines[r->n_lines++ % SHOWN_EVENTS] = arena_plain(r->a, line);
 }
 
 static void begin_launch(struct reading *r, double t)
@@ -270,11 +270,20 @@ static void take_event(struct reading *r, const json_t *o)
         s->checkpoint_step = int_of(o, "good_step");
     const char *text = json_string_value(json_object_get(o, "text"));
     const char *why = json_string_value(json_object_get(o, "why"));
-    if (strcmp(event, "launch_ended") == 0 || strcmp(event, "run_failed") == 0)
-        s->end_text = text ? arena_strdup(r->a, text) : why ? arena_strdup(r->a, why) : s->end_text;
+    if (begins || strcmp(event, "launch_started") == 0 || strcmp(event, "run_finished") == 0)
+        s->end_text = NULL; /* what stopped it before is past */
+    if (strcmp(event, "launch_ended") == 0 || strcmp(event, "run_failed") == 0) {
+        const char *said = text && *text ? text : why && *why ? why : NULL;
+        if (said) s->end_text = arena_plain(r->a, said);
+        if (!s->end_text && int_of(o, "code") > 0)
+            s->end_text = arena_printf(
+                r->a, "the ranks ended with exit code %" PRId64 "; why stands in their output",
+                int_of(o, "code"));
+    }
     /* The launcher tells of a recovery when it is sure, which may be behind the run's end. */
     bool settles = strcmp(event, "recovered") != 0;
-    if (strcmp(event, "launch_ended") == 0) settles = int_of(o, "code") == 93;
+    if (strcmp(event, "launch_ended") == 0)
+        settles = int_of(o, "code") > 0 && int_of(o, "code") != 75;
     if (settles) snprintf(r->last_event, sizeof(r->last_event), "%s", event);
     show_event(r, o, event);
 }
@@ -338,6 +347,7 @@ int train_status_read(const char *dir, struct arena *a, struct train_status *s, 
                                .grad_norm = NAN,
                                .lr = NAN,
                                .wait_share = NAN,
+                               .silent_s = NAN,
                                .checkpoint_age_s = NAN};
     struct reading r = {.s = s, .a = a};
     r.lines = arena_alloc(a, SHOWN_EVENTS * sizeof(*r.lines));
@@ -352,6 +362,8 @@ int train_status_read(const char *dir, struct arena *a, struct train_status *s, 
     read_lines(events, &r, take_event);
     r.last = fmax(r.last, last_step);
     s->state = find_state(&r, dir);
+    if (last_step > 0 && s->state == TRAIN_STATE_RUNNING)
+        s->silent_s = fmax(now_seconds() - last_step, 0);
     settle_times(&r);
     s->n_events = MIN(r.n_lines, (size_t)SHOWN_EVENTS);
     const char **shown = arena_alloc(a, SHOWN_EVENTS * sizeof(*shown));
@@ -367,6 +379,12 @@ void train_status_free(struct train_status *s)
     mem_free((void *)(uintptr_t)s->losses);
     s->losses = NULL;
     s->n_losses = 0;
+}
+
+bool train_status_is_silent(const struct train_status *s)
+{
+    enum { LEAST_S = 10, STEPS = 5 };
+    return s->silent_s > LEAST_S && !(s->silent_s < STEPS * s->step_s);
 }
 
 double train_status_goodput(const struct train_status *s)

@@ -27,6 +27,8 @@ static void print_progress(const struct train_status *s, FILE *out)
     if (!isnan(s->valid_bits_per_byte))
         fprintf(out, ", validation %.4f bits per byte", s->valid_bits_per_byte);
     if (!isnan(s->tokens_per_s)) fprintf(out, ", %s tok/s", format_count(rate, s->tokens_per_s));
+    if (train_status_is_silent(s))
+        fprintf(out, "; no step for %s", format_duration(rate, s->silent_s));
     fputc('\n', out);
 }
 
@@ -95,6 +97,7 @@ void train_status_json(const struct train_status *s, struct json_writer *w)
     put_real(w, "valid_bits_per_byte", s->valid_bits_per_byte);
     put_real(w, "tokens_per_s", s->tokens_per_s);
     put_real(w, "step_s", s->step_s);
+    put_real(w, "silent_s", rounded(s->silent_s));
     put_real(w, "mfu", s->mfu);
     put_int(w, "checkpoint_step", s->checkpoint_step);
     put_real(w, "checkpoint_age_s", rounded(s->checkpoint_age_s));

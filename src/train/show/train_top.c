@@ -65,7 +65,9 @@ static void draw_progress(struct screen *s, const struct train_status *t)
     for (int i = 0; i < bar; i++)
         str_append_char(&line, (double)i < share * bar ? '#' : '.');
     str_printf(&line, "] %.0f %%", 100 * share);
-    if (t->state == TRAIN_STATE_RUNNING && t->step_s > 0 && t->total_steps > t->step)
+    if (train_status_is_silent(t))
+        str_printf(&line, "  no step for %s", format_duration(left, t->silent_s));
+    else if (t->state == TRAIN_STATE_RUNNING && t->step_s > 0 && t->total_steps > t->step)
         str_printf(&line, "  %s left",
                    format_duration(left, (double)(t->total_steps - t->step) * t->step_s));
     put_line(s, line.data);
