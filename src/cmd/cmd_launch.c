@@ -125,21 +125,22 @@ static int settle(void *ctx, int attempt, struct error *e)
 {
     const struct launch *l = ctx;
     double end_s = time_now_s() + (attempt == 1 ? IDLE_FIRST_S : IDLE_AGAIN_S);
+    const struct timespec nap = {.tv_nsec = 50 * 1000 * 1000};
+    static const int numbers[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1}; /* which launch keeps back */
     struct error busy = {0};
+    sigset_t stops;
     bool told = false;
     int rc;
+    sigemptyset(&stops);
+    for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
+        sigaddset(&stops, numbers[i]);
     while ((rc = train_run_check_idle(l->run_dir, &busy)) < 0 && time_now_s() < end_s) {
-        sigset_t waiting; /* of the signals that the launcher keeps back for itself */
-        sigpending(&waiting);
-        if (sigismember(&waiting, SIGTERM) == 1 || sigismember(&waiting, SIGINT) == 1 ||
-            sigismember(&waiting, SIGHUP) == 1 || sigismember(&waiting, SIGUSR1) == 1) {
-            error_set_code(e, ERROR_AGAIN,
-                           "stopped while ranks of an earlier launcher were still ending");
-            return error_hint(e, "the same command continues the run");
-        }
         if (attempt == 1 && !told) log_info("ranks of an earlier launcher are ending; waiting");
         told = true;
-        poll(NULL, 0, 50);
+        if (sigtimedwait(&stops, NULL, &nap) < 0) continue;
+        error_set_code(e, ERROR_AGAIN,
+                       "stopped while ranks of an earlier launcher were still ending");
+        return error_hint(e, "the same command continues the run");
     }
     if (rc == 0 || attempt > 1) return 0;
     *e = busy;
@@ -248,10 +249,14 @@ static int start(struct launch *l, int ranks, struct error *e)
     size_t n_faults = 0;
     int lock;
     if (o->inject) TRY(cluster_faults_parse(o->inject, faults, &n_faults, e));
-    for (size_t i = 0; i < n_faults; i++)
+    for (size_t i = 0; i < n_faults; i++) {
         if (faults[i].rank >= ranks)
             return error_set_code(e, ERROR_USAGE, "--inject: there is no rank %d of %d",
                                   faults[i].rank, ranks);
+        if (faults[i].kind == CLUSTER_FAULT_FLIP && l->file->config.check_every == 0)
+            log_warn("--inject flip: nobody looks for it, and the weights will be wrong: "
+                     "cluster.check_every is 0");
+    }
     if (o->dry_run) return dry_run(l, ranks, e);
     TRY(lock_run(l->run_dir, l->line->arena, &lock, e));
     const struct cluster_supervisor s = {.ranks = ranks,

@@ -477,7 +477,8 @@ static int listen_on(struct http_server *s, struct error *e)
     if (fd >= 0) setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
     if (fd < 0 || bind(fd, &a.at.any, a.size) < 0 || listen(fd, 512) < 0) {
         error_set(e, "cannot listen on %s port %d: %s", s->o.host, s->o.port, strerror(errno));
-        if (errno == EADDRINUSE) error_hint(e, "another program has that port: --port takes one");
+        if (errno == EADDRINUSE)
+            error_hint(e, "another program has that port: take another one, or 0 for any");
         if (fd >= 0) close(fd);
         return ERROR_FAILED;
     }
