@@ -311,8 +311,9 @@ static const struct family *family_of(const struct gguf *g, const char *name, st
         const char *family = families[i].name;
         if (strlen(family) == text.size && memcmp(family, text.data, text.size) == 0)
             return &families[i];
-        str_printf(&names, "%s%s", i ? ", " : "", family);
     }
+    for (size_t i = 0; i < ARRAY_LEN(families); i++)
+        str_printf(&names, "%s%s", i ? ", " : "", families[i].name);
     error_set(e, "%s: a model of the family '%.*s'", name, (int)MIN(text.size, 40), text.data);
     error_hint(e, "of GGUF files those of these families are read: %s", names.data);
     str_fini(&names);

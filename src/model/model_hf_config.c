@@ -400,8 +400,9 @@ static const struct family *family_of(const struct keys *k)
         const struct family *f = &families[i];
         bool named = type && strcmp(f->type, type) == 0;
         if (named && (!f->arch || (arch && strcmp(f->arch, arch) == 0))) return f;
-        if (!f->arch) str_printf(&names, "%s%s", i ? ", " : "", f->type);
     }
+    for (size_t i = 0; i < ARRAY_LEN(families); i++)
+        if (!families[i].arch) str_printf(&names, "%s%s", i ? ", " : "", families[i].type);
     error_set_code(k->e, ERROR_CONFIG, "%s: a model of the type '%.40s'", k->name,
                    type ? type : "(none)");
     error_hint(k->e, "of Hugging Face's those of these types are read: %s, and Grok-2", names.data);
