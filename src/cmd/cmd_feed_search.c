@@ -43,24 +43,11 @@ const struct option_table cmd_feed_search_table = {
     search_rows,
     ARRAY_LEN(search_rows)};
 
-/* Bytes at s that would steer a terminal: a control character, C1 included, or one that turns the
- * direction of what follows (U+202A to U+202E, U+2066 to U+2069). 0: none. */
-static size_t steering(const unsigned char *s, size_t n)
-{
-    if (s[0] < 0x20 || s[0] == 0x7f) return 1;
-    if (n >= 2 && s[0] == 0xc2 && s[1] < 0xa0) return 2;
-    if (n < 3 || s[0] != 0xe2) return 0;
-    bool turns = (s[1] == 0x80 && s[2] >= 0xaa && s[2] <= 0xae) ||
-                 (s[1] == 0x81 && s[2] >= 0xa6 && s[2] <= 0xa9);
-    return turns ? 3 : 0;
-}
-
 void feed_print_text(struct feed_slice s)
 {
-    const unsigned char *p = (const unsigned char *)s.s;
     for (size_t i = 0, k; i < s.n; i += MAX(k, 1)) {
-        k = steering(p + i, s.n - i);
-        putchar(p[i] == '\n' ? ' ' : k ? '?' : p[i]);
+        k = text_steers(s.s + i, s.n - i);
+        putchar(s.s[i] == '\n' ? ' ' : k ? '?' : s.s[i]);
     }
 }
 
