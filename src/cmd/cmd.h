@@ -139,6 +139,9 @@ extern const struct option_table cmd_feed_ingest_table, cmd_feed_search_table, c
     cmd_feed_serve_table, cmd_feed_follow_table, cmd_feed_ask_table, cmd_feed_answers_table,
     cmd_feed_signals_table;
 
+/* What is asked of a site's runs (cmd_site_study.c). */
+extern const struct option_table cmd_site_explain_table, cmd_site_sweep_table, cmd_site_fit_table;
+
 /* Runs as jobs of Slurm, and watched (cmd_slurm.c, cmd_doctor_slurm.c, cmd_top.c). */
 cmd_fn cmd_submit, cmd_top;
 extern const struct option_table cmd_submit_table, cmd_top_table, cmd_doctor_slurm_table;

@@ -184,10 +184,11 @@ static void offer_arguments(const struct typed *t, const struct option_table *ta
     static const struct {
         const struct option_table *table;
         const char *folder;
-    } named[] = {{&cmd_site_table, "scenarios"},   {&cmd_site_compare_table, "scenarios"},
-                 {&cmd_plan_table, "plans"},       {&cmd_plan_compare_table, "plans"},
-                 {&cmd_plan_sweep_table, "plans"}, {&cmd_train_table, "runs"},
-                 {&cmd_launch_table, "runs"},      {&cmd_submit_table, "runs"}};
+    } named[] = {{&cmd_site_table, "scenarios"},       {&cmd_site_compare_table, "scenarios"},
+                 {&cmd_site_sweep_table, "scenarios"}, {&cmd_plan_table, "plans"},
+                 {&cmd_plan_compare_table, "plans"},   {&cmd_plan_sweep_table, "plans"},
+                 {&cmd_train_table, "runs"},           {&cmd_launch_table, "runs"},
+                 {&cmd_submit_table, "runs"}};
     for (size_t i = 0; i < ARRAY_LEN(named); i++)
         if (named[i].table == table) offer_presets(t, "", named[i].folder);
     if (table == &cmd_help_table && t->n == 2) offer_commands(t);

@@ -1,14 +1,18 @@
 /* cmd_site.c: `colossus site`: a training site lived through, event by event; and `site compare`. */
-#include "cmd/cmd.h"
-#include "site/site.h"
+#include "cmd/cmd_site_internal.h"
 
+#include <poll.h>
+#include <signal.h>
 #include <string.h>
+#include <unistd.h>
 
 struct site_options {
     double days;
     int64_t seed, seeds;
+    int64_t port;
+    double speed, seconds;
     bool json, keys;
-    const char *csv, *csv_every, *events, *pause_at, *save, *resume;
+    const char *csv, *csv_every, *events, *html, *pause_at, *save, *resume;
 };
 
 #define AT(field) offsetof(struct site_options, field)
@@ -22,6 +26,15 @@ static const struct option site_rows[] = {
     CMD_TEXT("csv-every", 0, csv_every, "TIME", "1 h", "time between two reports"),
     CMD_TEXT("events", 0, events, "FILE.jsonl", NULL,
              "write what happened, a line an event; a scenario can name it as its events"),
+    CMD_TEXT("html", 0, html, "FILE.html", NULL,
+             "write a page that stands alone: the run over time, what happened, what it cost"),
+    CMD_INT(
+        "serve", 0, port, "PORT", "-1", -1, 65535,
+        "show that page at 127.0.0.1, with the log and what Prometheus reads; 0: any port, which "
+        "is printed; -1: no"),
+    CMD_REAL("speed", 0, speed, NULL, "100000", 1, 1e9,
+             "of --serve: how much faster than the clock /metrics goes"),
+    CMD_REAL("for", 0, seconds, "s", "0", 0, 1e9, "of --serve: end after so long; 0: on ctrl-c"),
     CMD_TEXT("pause-at", 0, pause_at, "TIME", NULL, "stop there, for --save: 12 d, 3 h"),
     CMD_TEXT("save", 0, save, "FILE", NULL, "write the state at --pause-at"),
     CMD_TEXT("resume", 0, resume, "FILE", NULL, "go on from a saved state of the same scenario"),
@@ -39,6 +52,8 @@ const struct option_table cmd_site_table = {
     "  colossus site colossus-2-1m\n"
     "  colossus site colossus-2-1m --seeds 64\n"
     "  colossus site colossus-1-100k --days 10 --csv out --events out/events.jsonl\n"
+    "  colossus site heat-wave-and-trip --html page.html\n"
+    "  colossus site colossus-2-1m --days 30 --serve 8091 --for 2\n"
     "  colossus site compare colossus-1-100k colossus-1-200k",
     site_rows,
     ARRAY_LEN(site_rows)};
@@ -60,7 +75,7 @@ const struct option_table cmd_site_compare_table = {
     compare_rows,
     ARRAY_LEN(compare_rows)};
 
-static void print_json(json_t *j)
+void cmd_site_print_json(json_t *j)
 {
     json_dumpf(j, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(15));
     putchar('\n');
@@ -75,19 +90,77 @@ static int time_of(const char *option, const char *text, double *out, struct err
     return error_hint(e, "for example --%s '12 d', or 3 h, 10 min, 90 s", option);
 }
 
-static int load(const char *path, struct arena *a, struct site_scenario **out, struct error *e)
+int cmd_site_load(const char *path, struct arena *a, struct site_scenario **out, struct error *e)
 {
     *out = arena_alloc(a, sizeof(**out));
     return site_load(path, a, *out, e);
 }
 
+static volatile sig_atomic_t stopped;
+
+static void on_signal(int number)
+{
+    (void)number;
+    stopped = 1;
+}
+
+static int serve(const struct site_served *what, const struct site_options *o, struct error *e)
+{
+    site_server_t *server;
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGINT, on_signal);
+    signal(SIGTERM, on_signal);
+    TRY(site_server_new(what, "127.0.0.1", (int)o->port, &server, e));
+    fprintf(stderr, "%s on http://127.0.0.1:%d/\n", what->s->name, site_server_port(server));
+    double until = o->seconds > 0.0 ? time_now_s() + o->seconds : INFINITY;
+    while (!stopped && time_now_s() < until)
+        poll(NULL, 0, 100);
+    site_server_free(server);
+    return 0;
+}
+
+/* The page needs the log, too: where nobody asked for one, beside the page, and only meanwhile. */
+static int run_page(const struct site_scenario *s, const struct site_options *o,
+                    const struct site_run_options *run, struct site_result *r, struct arena *a,
+                    struct error *e)
+{
+    enum { REPORTS = 1440 };
+    double days = run->days > 0.0 ? run->days : s->days;
+    struct site_record record = {.every_s = fmax(days * 86400.0 / REPORTS, 1.0)};
+    struct site_log log;
+    struct str page = {0};
+    char *text = NULL;
+    size_t size = 0;
+    const char *path = o->events ? o->events
+                       : o->html ? arena_printf(a, "%s.log.tmp", o->html)
+                                 : arena_printf(a, "/tmp/colossus-site-%d.log.tmp", (int)getpid());
+    struct site_run_options with = *run;
+    with.record = &record;
+    with.events = path;
+    int rc = site_run(s, &with, r, e);
+    if (rc >= 0) rc = site_read_story(path, a, &log, e);
+    if (rc >= 0) rc = site_html(s, r, &record, &log, &page, e);
+    if (rc >= 0 && o->html) rc = file_write(o->html, page.data, page.len, e);
+    if (rc >= 0 && o->port >= 0) rc = file_read(path, 1 << 30, &text, &size, e);
+    if (!o->events) remove(path);
+    if (rc >= 0 && o->port >= 0) {
+        const struct site_served what = {s, &record, page.data, text, page.len, size, o->speed};
+        rc = serve(&what, o, e);
+    }
+    mem_free(text);
+    str_fini(&page);
+    site_record_free(&record);
+    return rc;
+}
+
 static int run_once(const struct site_scenario *s, const struct site_options *o,
-                    struct site_run_options *run, struct error *e)
+                    struct site_run_options *run, struct arena *a, struct error *e)
 {
     struct site_result *r = mem_alloc(sizeof(*r));
-    int rc = site_run(s, run, r, e);
+    bool page = o->html || o->port >= 0;
+    int rc = page ? run_page(s, o, run, r, a, e) : site_run(s, run, r, e);
     if (rc >= 0 && o->json)
-        print_json(site_to_json(s, r));
+        cmd_site_print_json(site_to_json(s, r));
     else if (rc >= 0)
         site_print(s, r, stdout);
     mem_free(r);
@@ -100,7 +173,7 @@ static int run_seeds(const struct site_scenario *s, const struct site_options *o
     struct site_seeds x;
     TRY(site_run_seeds(s, run, (size_t)o->seeds, a, &x, e));
     if (o->json)
-        print_json(site_seeds_to_json(s, &x));
+        cmd_site_print_json(site_seeds_to_json(s, &x));
     else
         site_print_seeds(s, &x, stdout);
     return 0;
@@ -116,7 +189,11 @@ static int check_options(const struct site_options *o, struct error *e)
         error_set_code(e, ERROR_USAGE, "--resume goes on to the end that it was begun with");
         return error_hint(e, "leave --days out, or begin anew with it");
     }
-    if (o->seeds > 0 && (o->save || o->resume || o->csv || o->events)) {
+    if ((o->html || o->port >= 0) && (o->save || o->resume)) {
+        error_set_code(e, ERROR_USAGE, "--html and --serve are of a whole run");
+        return error_hint(e, "leave --pause-at, --save and --resume out");
+    }
+    if (o->seeds > 0 && (o->save || o->resume || o->csv || o->events || o->html || o->port >= 0)) {
         error_set_code(e, ERROR_USAGE, "--seeds writes no files and does not pause");
         return error_hint(e, "name one seed instead: --seed 1");
     }
@@ -139,12 +216,12 @@ static int run_site(const struct option_line *l, void *options, struct error *e)
     TRY(check_options(o, e));
     TRY(time_of("csv-every", o->csv_every, &run.csv_every_s, e));
     TRY(time_of("pause-at", o->pause_at, &run.pause_s, e));
-    TRY(load(l->rest[0], l->arena, &s, e));
+    TRY(cmd_site_load(l->rest[0], l->arena, &s, e));
     run.csv = o->csv;
     run.events = o->events;
     run.save = o->save;
     run.resume = o->resume;
-    return o->seeds > 0 ? run_seeds(s, o, &run, l->arena, e) : run_once(s, o, &run, e);
+    return o->seeds > 0 ? run_seeds(s, o, &run, l->arena, e) : run_once(s, o, &run, l->arena, e);
 }
 
 static int run_compare(const struct option_line *l, void *options, struct error *e)
@@ -160,12 +237,12 @@ static int run_compare(const struct option_line *l, void *options, struct error 
     }
     for (int i = 0; i < 2; i++) {
         struct site_scenario *loaded;
-        TRY(load(l->rest[i], l->arena, &loaded, e));
+        TRY(cmd_site_load(l->rest[i], l->arena, &loaded, e));
         s[i] = loaded;
         TRY(site_run_seeds(s[i], &run, (size_t)o->seeds, l->arena, &x[i], e));
     }
     if (o->json)
-        print_json(site_compare_to_json(s, x));
+        cmd_site_print_json(site_compare_to_json(s, x));
     else
         site_print_compare(s, x, stdout);
     return 0;
@@ -173,8 +250,12 @@ static int run_compare(const struct option_line *l, void *options, struct error 
 
 int cmd_site(int argc, char **argv)
 {
-    if (argc > 1 && strcmp(argv[1], "compare") == 0)
+    const char *word = argc > 1 ? argv[1] : "";
+    if (strcmp(word, "compare") == 0)
         return cmd_run(&cmd_site_compare_table, argc - 1, argv + 1, sizeof(struct site_options),
                        run_compare);
+    if (strcmp(word, "explain") == 0) return cmd_site_explain(argc - 1, argv + 1);
+    if (strcmp(word, "sweep") == 0) return cmd_site_sweep(argc - 1, argv + 1);
+    if (strcmp(word, "fit") == 0) return cmd_site_fit(argc - 1, argv + 1);
     return cmd_run(&cmd_site_table, argc, argv, sizeof(struct site_options), run_site);
 }

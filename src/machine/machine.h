@@ -308,6 +308,8 @@ struct machine_dry_cooler {
 double machine_dry_cooler_w(const struct machine_dry_cooler *c, double fluid_in_c, double air_c);
 /* Share of the fans' power at a share of the cooler's capacity. */
 double machine_fan_share(double capacity_share);
+/* Share of the pumps' power at a share of their flow: its cube. */
+double machine_pump_share(double flow_share);
 double machine_coolant_rise_k(double watts, double l_per_min, double kg_per_m3, double j_per_kg_k);
 /* An air-cooled chiller of a catalogue: capacity beside its rated one, and COP. False outside its
  * curves, whose edge is then taken: water of 4.44 to 10 C. */

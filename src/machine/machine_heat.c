@@ -34,6 +34,11 @@ double machine_fan_share(double capacity_share)
     return pow(fmin(fmax(capacity_share, 0.0), 1.0), FAN_POWER);
 }
 
+double machine_pump_share(double flow_share)
+{
+    return flow_share * flow_share * flow_share;
+}
+
 double machine_coolant_rise_k(double watts, double l_per_min, double kg_per_m3, double j_per_kg_k)
 {
     return watts / (l_per_min / 60e3 * kg_per_m3 * j_per_kg_k);

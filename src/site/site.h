@@ -81,8 +81,20 @@ struct site_block { /* accelerators that arrive together */
     const char *hall;
 };
 
-enum site_job_kind { SITE_JOB_TRAINING, SITE_JOB_SERVING, SITE_JOB_GANGS };
+enum site_job_kind { SITE_JOB_TRAINING, SITE_JOB_SERVING, SITE_JOB_GANGS, SITE_JOB_REPLAY };
 extern const char *const site_job_kind_names[];
+/* Jobs that somebody ran, in the order in which they were handed in (site_read_trace.c). */
+struct site_small {
+    double submit_s, seconds;
+    int64_t accelerators;
+    bool fails; /* at its end, by itself */
+};
+struct site_trace {
+    const char *path;
+    size_t n;
+    const struct site_small *rows;
+};
+
 struct site_job {
     const char *name;
     int kind;             /* enum site_job_kind */
@@ -98,9 +110,12 @@ struct site_job {
     double detect_s, restart_s, load_s; /* restart_s negative: the machine's law */
     double elastic_min;     /* share of its accelerators with which it goes on; 1: a gang */
     int64_t group;          /* accelerators that leave together where it is elastic */
+    int64_t block;          /* it has them by so many, a rack; 0: singly */
     double elastic_stall_s; /* all wait so long where one leaves */
     int64_t gangs;          /* of kind gangs: equal small jobs */
     double by_hour[24];     /* of kind serving: share of its accelerators asked for */
+    const char *trace_path; /* of kind replay */
+    const struct site_trace *trace;
     double flaps_tolerated, flap_window_s; /* of links; more of them interrupt */
     double usd_per_hour;                   /* worth of an accelerator's hour of productive work */
 };
@@ -130,8 +145,8 @@ struct site_gas { /* units of one kind */
 
 struct site_grid {
     struct figure contract_w, usd_per_kwh, co2_g_per_kwh; /* not given: the site's */
-    double usd_per_kw_month;   /* for the month's highest quarter hour is not kept: highest watts */
-    double ramp_w_per_s;       /* that it may be asked; 0: any */
+    double usd_per_kw_month;                              /* for each month's highest watts */
+    double ramp_w_per_s;                                  /* that it may be asked; 0: any */
     double ramp_limit_w_per_s; /* what the contract calls a violation; 0: none */
     bool last;                 /* used after the gas units; else by cost */
 };
@@ -143,13 +158,15 @@ struct site_battery {
 
 /* What is done about a deficit, in this order, each so long after the last. */
 struct site_controls {
-    double delay_s;         /* before the first and between two */
-    double cap;             /* always in force, share of accelerators' own cap */
-    double cap_min;         /* accelerators' power, share of their cap; 1: never lowered */
-    bool pause;             /* jobs, lowest priority first, with a checkpoint */
-    double restore_s;       /* of quiet before a step is taken back */
-    double spinning_w;      /* kept in gas units that run, beyond the load */
-    double smoothing_floor; /* accelerators burn up to this share of their cap; 0: no */
+    double delay_s;                /* before the first and between two */
+    double cap;                    /* always in force, share of accelerators' own cap */
+    double cap_min;                /* accelerators' power, share of their cap; 1: never lowered */
+    bool pause;                    /* jobs, lowest priority first, with a checkpoint */
+    double restore_s;              /* of quiet before a step is taken back */
+    double spinning_w;             /* kept in gas units that run, beyond the load */
+    double smoothing_floor;        /* accelerators burn up to this share of their cap; 0: no */
+    double smoothing_ramp_w_per_s; /* of one: its power follows so fast; 0: at once */
+    double damper, damper_slows;   /* the same by software: share of their cap; of their clock */
 };
 
 enum site_cooling_law { SITE_COOLING_SITE, SITE_COOLING_LOOP, SITE_COOLING_COOLERS };
@@ -158,13 +175,14 @@ struct site_cooling {
     int law;
     const char *weather; /* file of hours, or "climate": the site's months */
     int64_t start_day;   /* of the year, from 1 */
-    double supply_c, approach_k, span_k, pumps, fans, electrical, capacity;
+    double supply_c, approach_k, span_k, pumps, flow, fans, electrical;
     double chiller_share; /* of the heat that chillers can take; 1: all */
     bool catalogue;       /* chillers by the catalogue's curve, else by a line */
     double chilled_c;     /* water that they make */
     double resistance_k_per_w, heat_j_per_k, limit_c; /* of an accelerator: die over coolant */
     double loop_l_per_rack;
-    int64_t coolers; /* of this catalogue point */
+    double leak_detect_s; /* from a leak to the valves that close */
+    int64_t coolers;      /* of this catalogue point */
     double cooler_w, cooler_air_c, cooler_in_c, cooler_out_c, cooler_fan_w;
 };
 
@@ -174,11 +192,14 @@ struct site_supplies { /* of servers: what they ride through */
     int64_t lockout_transfers;
     double lockout_s, lockout_lasts_s;
 };
+enum site_stack { SITE_NOX, SITE_CO2, SITE_CO, SITE_N_STACK }; /* what leaves the gas units */
+extern const char *const site_stack_names[];
 struct site_permits {
-    struct figure nox_t;   /* rolling twelve months; not given: the site's; 0: none */
-    int64_t starts, hours; /* of one unit */
-    double nox_before_t;   /* of the eleven months before, spread evenly */
-    bool stops;            /* units whose starts or hours are used up stand still */
+    struct figure
+        most_t[SITE_N_STACK];      /* in any twelve months; 0: none. NOx not given: the site's */
+    double before_t[SITE_N_STACK]; /* of the year before, spread evenly */
+    int64_t starts, hours;         /* of one unit, in any twelve months; 0: any */
+    bool stops;                    /* units whose starts or hours are used up stand still */
 };
 struct site_money {
     double opex_fraction_year; /* negative: the site's */
@@ -189,6 +210,7 @@ struct site_money {
 struct site_cause { /* things that fail and take several accelerators with them */
     const char *name;
     int64_t pool;
+    const char *hall;                /* of which blocks; "": of any */
     int64_t instances, units, needs; /* of each: so many units, of which so many suffice */
     double mtbf_s;                   /* of one unit */
     double mttr_s;
@@ -210,6 +232,7 @@ enum site_event_kind {
     SITE_EVENT_EMISSIONS,
     SITE_EVENT_GRID_LIMIT,
     SITE_EVENT_MAINTENANCE,
+    SITE_EVENT_LEAK,
     SITE_EVENT_FAILURE, /* of the log of a run */
     SITE_N_EVENT_KINDS
 };
@@ -223,12 +246,13 @@ struct site_event {
     int n_times;
     int64_t pool;
     int64_t units;      /* turbines; accelerators of firmware, pumps, maintenance, failures */
-    const char *target; /* group of gas units, block, hall, job, pool */
+    const char *target; /* group of gas units, block, hall, job */
     double watts;       /* curtailment: what is left; 0: nothing */
     double per_day;     /* flaps of a link; share of firmware a day */
     double factor;      /* failures of bad firmware; false alarms for each failure */
     double share;       /* chillers lost, fuel left */
     double nox_ppm;
+    double l_per_min; /* of a leak */
     bool hardware;
     int line; /* of the file */
 };
@@ -306,6 +330,7 @@ enum site_part {
     SITE_PART_POWER,    /* stopped for want of power */
     SITE_PART_BUILDING, /* before its accelerators stood */
     SITE_PART_YIELDED,  /* to a job of higher priority */
+    SITE_PART_IDLE,     /* of a trace: none of its jobs wants the accelerators, or fits */
     SITE_N_PARTS
 };
 extern const char *const site_part_names[];
@@ -317,10 +342,14 @@ struct site_job_result {
     double whole_s;                                  /* with every accelerator it wants */
     double flap_windows, flap_windows_over, flaps;   /* of 5 minutes within storms */
     double done_s;                                   /* when its work was done; negative: never */
+    /* of a trace: jobs handed in, begun, ended; seconds that those begun had waited; accelerator-seconds
+     * of those that ended, and of these of those that failed by themselves */
+    double small_in, small_begun, small_done, small_wait_s, small_s, small_failed_s;
 };
 struct site_gas_result {
     double energy_j, fuel_j, starts, run_s, out_s, out_possible_s, nox_g, trips;
-    double unit_starts_most, over_starts_day; /* the first day beyond the permit; negative: never */
+    double unit_starts_most;                /* of one unit, in all of the time */
+    double over_starts_day, over_hours_day; /* the first beyond the permit; negative: never */
 };
 enum { SITE_LINES = 5 }; /* of the widest wave's spectrum */
 struct site_result {
@@ -350,7 +379,10 @@ struct site_result {
     double water_l, hours_hot[3], dry_high_c, wet_high_c, throttled_s, die_high_c, hours,
         coolers_least_w;
     /* permits and money */
-    double nox_g, co2_g, co_g, nox_rolling_t, nox_over_day;
+    double stack_g[SITE_N_STACK];   /* the grid's carbon dioxide is not in it */
+    double rolling_t[SITE_N_STACK]; /* most in 365 days */
+    double over_day[SITE_N_STACK];  /* first day beyond the permit; negative: never */
+    double grid_co2_g, leaks, leaked_l;
     double grid_usd, demand_usd, fuel_usd, gas_usd, repair_usd, upkeep_usd, capital_usd, lost_usd;
     double total_usd;
 };
@@ -362,6 +394,8 @@ struct site_figure {
 };
 extern const struct site_figure site_figures[];
 extern const size_t site_n_figures;
+/* A value with its unit, as a page shows it, into buf; "N/A" where it is unknown. */
+char *site_tell(char buf[32], const struct site_figure *f, double value);
 /* The share of its time that the first job spends productively; of many jobs weighed by size. */
 double site_goodput(const struct site_scenario *s, const struct site_result *r);
 
@@ -369,14 +403,32 @@ double site_goodput(const struct site_scenario *s, const struct site_result *r);
 
 struct site_sim; /* a scenario being lived through */
 
+/* The site at one moment, and the least and the most of its load since the last one. */
+struct site_report {
+    double at_s, load_w, low_w, high_w, grid_w, gas_w[SITE_MAX_GAS], battery_w, charge_j,
+        unserved_w;
+    double air_c, wet_c, coolant_c, pue, standing, installed, out, busy;
+    double at_work[SITE_MAX_JOBS];     /* share of a job that works, by its clock */
+    double block_out[SITE_MAX_BLOCKS]; /* share of a block that is out of service */
+    double stack_t[SITE_N_STACK];      /* of the last 365 days */
+    double starts, hours;              /* the most of one unit, the same */
+};
+struct site_record { /* {0}, with every_s set */
+    double every_s;
+    struct site_report *rows;
+    size_t n, cap;
+};
+void site_record_free(struct site_record *r);
+
 /* What is written while it runs; paths NULL: nothing. */
 struct site_run_options {
     uint64_t seed;
-    double days;        /* 0: the scenario's */
-    const char *csv;    /* folder */
-    double csv_every_s; /* 0: an hour */
-    const char *events; /* FILE.jsonl */
-    double pause_s;     /* stop there and save; 0: no */
+    double days;                /* 0: the scenario's */
+    const char *csv;            /* folder */
+    double csv_every_s;         /* 0: an hour */
+    const char *events;         /* FILE.jsonl */
+    struct site_record *record; /* or NULL */
+    double pause_s;             /* stop there and save; 0: no */
     const char *save, *resume;
     bool every_seed;    /* of site_run_seeds: all of them, whatever is known */
     double most_events; /* 0: SITE_MOST_EVENTS */
@@ -393,7 +445,11 @@ struct site_seeds {
     size_t n;
     struct site_result *each; /* [n] */
     double half_width;        /* of goodput, as a share of it */
+    double deviation;         /* of one seed's goodput, as a share of the mean */
 };
+/* Seeds after which a mean is known to 1 % (95 %), of which one deviates by this share of it (Law,
+ * Simulation Modeling and Analysis, 4.5); at least 16. */
+double site_seeds_needed(double deviation);
 int site_run_seeds(const struct site_scenario *s, const struct site_run_options *o, size_t n,
                    struct arena *a, struct site_seeds *out, struct error *e);
 
@@ -406,5 +462,159 @@ void site_print_compare(const struct site_scenario *const s[2], const struct sit
 json_t *site_to_json(const struct site_scenario *s, const struct site_result *r);
 json_t *site_seeds_to_json(const struct site_scenario *s, const struct site_seeds *x);
 json_t *site_compare_to_json(const struct site_scenario *const s[2], const struct site_seeds x[2]);
+
+/* ------------------------------------------------------------------ afterwards (study/) */
+
+/* The log that a run wrote, FILE.jsonl (site_log.c); text in the arena, "" where a line has none. */
+struct site_log_line {
+    double at_s;
+    int64_t id, by; /* its number, and that of the line it follows from; 0: of none */
+    const char *event, *job, *target, *phase, *why;
+    double after_s, lost_s; /* of a job that runs again; accelerator-seconds */
+    double unserved_wh, missing_w, value;
+};
+struct site_log_job {
+    const char *name;
+    double usd_per_hour;
+};
+struct site_log {
+    const char *scenario;
+    int64_t seed;
+    double days;
+    struct site_log_job jobs[SITE_MAX_JOBS];
+    int n_jobs;
+    struct site_log_line *lines;
+    size_t n;
+};
+/* ERROR_CONFIG names file and line. */
+int site_read_story(const char *path, struct arena *a, struct site_log *out, struct error *e);
+
+struct site_cost { /* of a line with all that followed from it */
+    double accelerator_h, usd, unserved_wh, missing_w;
+    int64_t interruptions;
+};
+struct site_explained { /* indices of lines */
+    size_t line, *because, n_because, *then, n_then;
+    struct site_cost cost;
+    size_t *ranked, n_ranked; /* without an event: those that cost most */
+    struct site_cost *ranked_cost;
+};
+/* event: the number of a line, a time ("12 d": the nearest), or a name (the dearest of it); NULL: which
+ * cost most. ERROR_USAGE where the log has no such event. */
+int site_explain(const struct site_log *log, const char *event, struct arena *a,
+                 struct site_explained *out, struct error *e);
+void site_print_explained(const struct site_log *log, const struct site_explained *x, FILE *out);
+json_t *site_explained_to_json(const struct site_log *log, const struct site_explained *x);
+
+/* One input at several values, and the cheapest that reaches a goal (site_sweep.c). */
+enum site_knob {
+    SITE_KNOB_SPARES,     /* accelerators more, cold, in the first pool */
+    SITE_KNOB_BATTERY,    /* megawatts, of as many hours as the scenario's */
+    SITE_KNOB_TURBINES,   /* units of a group */
+    SITE_KNOB_CHECKPOINT, /* seconds between two, of every training job */
+    SITE_KNOB_CREWS       /* by day; by night in the scenario's proportion */
+};
+extern const char *const site_knob_names[];
+enum { SITE_SWEEP_MAX = 64, SITE_SWEEP_NAMES = 128 };
+struct site_sweep_options {
+    const char *over;  /* "spares=0,72,144" */
+    const char *until; /* "goodput>=0.9": a figure of site_figures */
+    const char *group; /* of gas units; NULL: the first */
+    double confidence, days;
+    uint64_t seed;
+    size_t seeds; /* of one value, at most */
+    bool all;     /* try every value, not only those that halving needs */
+};
+struct site_sweep_point {
+    double value, mean, deviation; /* of the figure, over seeds */
+    double sure;                   /* that the mean reaches the goal */
+    double usd, lost_usd;          /* means: of all costs; worth of lost training */
+    size_t seeds;
+    bool tried;
+};
+struct site_sweep {
+    int knob;
+    const char *group;
+    const struct site_figure *figure;
+    bool at_least, all;
+    double goal, confidence, days;
+    uint64_t seed;
+    size_t most, n, best; /* n: values; best: the cheapest that holds, n where none does */
+    struct site_sweep_point points[SITE_SWEEP_MAX]; /* the cheapest first */
+};
+/* ERROR_USAGE for what is asked, else the run's errors. */
+int site_sweep(const struct site_scenario *s, const struct site_sweep_options *o, struct arena *a,
+               struct site_sweep *out, struct error *e);
+/* The scenario with an input at a value; it shares what `from` points to. */
+int site_sweep_set(const struct site_scenario *from, int knob, const char *group, double value,
+                   struct site_scenario *out, struct error *e);
+double site_student(double t, double degrees); /* its distribution function */
+void site_print_sweep(const struct site_sweep *w, FILE *out);
+void site_plot_sweep(const struct site_sweep *w, FILE *out);
+int site_write_sweep(const struct site_sweep *w, const char *path, struct error *e); /* as SVG */
+json_t *site_sweep_to_json(const struct site_sweep *w);
+
+/* An operator's own incidents, as failures and repair of a scenario (site_fit.c). */
+struct site_fit_options {
+    double units, days, age_days; /* of the fleet; how long it was watched; how old it was before */
+    int64_t unit;                 /* accelerators that one incident takes */
+};
+struct site_estimate {
+    double value, low, high; /* low, high: of 90 %; NAN: not known */
+};
+enum { SITE_FIT_CAUSES = 32 };
+struct site_fit {
+    struct site_fit_options o;
+    size_t n, n_repairs;  /* incidents; of these with a time of repair */
+    double exposure_days; /* of accelerators */
+    struct site_estimate accelerator_days, hardware_share;
+    bool ages; /* the rate changes with age: shape is not 1 */
+    struct site_estimate shape, scale_days;
+    bool has_lemons;
+    struct site_estimate lemons, lemon_factor;
+    double spread; /* variance over mean of the units' counts; with lemons */
+    struct site_estimate repair_h;
+    double repair_spread; /* deviation over mean */
+    int n_causes;
+    struct {
+        const char *name;
+        size_t n;
+        struct site_estimate accelerator_days;
+    } causes[SITE_FIT_CAUSES]; /* the most frequent first; the last one may be "others" */
+};
+/* A CSV with unit, at_h (or at_d), and perhaps cause and repair_h. ERROR_CONFIG names file and line. */
+int site_fit(const char *path, const struct site_fit_options *o, struct arena *a,
+             struct site_fit *out, struct error *e);
+/* The same of a text in memory. */
+int site_fit_text(const struct str *text, const char *path, const struct site_fit_options *o,
+                  struct arena *a, struct site_fit *out, struct error *e);
+void site_print_fit(const struct site_fit *f, FILE *out); /* as a part of a scenario */
+json_t *site_fit_to_json(const struct site_fit *f);
+
+/* ------------------------------------------------------------------ pages that are looked at (page/) */
+
+/* A page that stands alone, appended to *out: the run over time, where its hours went, what happened and
+ * what it cost (site_html.c). record and log: of the same run. */
+int site_html(const struct site_scenario *s, const struct site_result *r,
+              const struct site_record *record, const struct site_log *log, struct str *out,
+              struct error *e);
+
+/* The page at /, the log at /events.jsonl, and at /metrics what Prometheus would read of the site, were it
+ * `speed` times as fast as the clock and begun with the server (site_server.c). What it shows outlives it. */
+struct site_served {
+    const struct site_scenario *s;
+    const struct site_record *record;
+    const char *page, *log;
+    size_t page_size, log_size;
+    double speed;
+};
+typedef struct site_server site_server_t;
+int site_server_new(const struct site_served *what, const char *host, int port, site_server_t **out,
+                    struct error *e);
+int site_server_port(const site_server_t *s);
+void site_server_free(site_server_t *s); /* accepts NULL */
+/* The text of /metrics at a moment of the run. */
+void site_metrics(const struct site_scenario *s, const struct site_record *record, double at_s,
+                  struct str *out);
 
 #endif

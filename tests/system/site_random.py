@@ -11,7 +11,8 @@ import subprocess
 import sys
 
 KINDS = ("heat_wave sag_train cdu_pump turbine_trip fuel_loss curtailment flap_storm bad_firmware "
-         "false_alarms order_delayed chiller_fault emissions grid_limit maintenance failure").split()
+         "false_alarms order_delayed chiller_fault emissions grid_limit maintenance leak "
+         "failure").split()
 
 
 class Draw(random.Random):
@@ -45,8 +46,10 @@ def gas_units(d, name, watts):
 
 
 def job(d, name, n):
-    return keys(name=name, kind=d.choice(["training", "training", "serving", "gangs"]),
-                accelerators=max(1, int(n * d.choice([.2, .5, .98, 1]))), priority=d.randint(0, 5),
+    rack = d.choice([0, 0, 8]) if n >= 16 else 0
+    wants = max(1, int(n * d.choice([.2, .5, .98, 1])))
+    return keys(block=rack, name=name, kind=d.choice(["training", "training", "serving", "gangs"]),
+                accelerators=max(wants // rack, 1) * rack if rack else wants, priority=d.randint(0, 5),
                 preemptible=d.flag(), start=f"{d.choice([0, 0, 2])} d", gangs=d.choice([1, 7]),
                 work=f"{d.choice([0, 1])} d", low=d.choice([0, 1, 3]), stall=d.choice([0, 1, 10]),
                 checkpoint=d.choice([0, 100, 3600]), store_every=d.choice([1, 20]),
@@ -88,12 +91,14 @@ def scenario(seed):
                         ramp_limit_w_per_s=d.choice([0, watts / 1000])),
         "controls: " + keys(delay=d.choice([1, 5, 60]), cap_min=d.uniform(.4, 1), pause=d.flag(),
                             restore=f"{d.between(.1, 30):.3g} min", cap=d.uniform(.5, 1),
-                            spinning_w=d.choice([0, watts * .05])),
+                            spinning_w=d.choice([0, watts * .05]), damper=d.choice([0, .7]),
+                            smoothing_ramp_w_per_s=d.choice([0, 0, 50])),
         "cooling: " + keys(law=d.choice(["site", "loop", "coolers"]), weather="memphis-tmy3",
                            start_day=d.randint(1, 366), supply_c=d.uniform(15, 45),
-                           chiller_share=d.share(), catalogue=d.flag(),
+                           chiller_share=d.share(), catalogue=d.flag(), flow=d.uniform(.2, 1),
                            coolers=max(1, int(watts / 3e6))),
-        "permits: " + keys(starts=d.choice([0, 5]), hours=d.choice([0, 50]), stops=d.flag()),
+        "permits: " + keys(starts=d.choice([0, 5]), hours=d.choice([0, 50]), stops=d.flag(),
+                           co2=d.choice(["0 t/year", "100 t/year"])),
         "gas: [" + ", ".join(groups) + "]",
         "loads: [" + keys(name="l", watts=watts * d.between(.05, .5), ramp=d.choice([0, 300, 3600]),
                           swing_w=watts * d.choice([0, .1]), period=d.between(.5, 20),

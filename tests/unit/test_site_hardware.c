@@ -96,6 +96,76 @@ static void spares_and_crews(void **state)
     }
 }
 
+/* A job of whole racks: one tray that breaks takes its rack along, and racks are the servers of the
+ * closed form; the same trays without racks never lack a spare. */
+static void racks(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        const struct site_scenario *s = test_scenario(
+            arena_printf(&test_arena,
+                         "cluster: 144864 x gb200\ndays: %d\n"
+                         "failures: {law: exponential, accelerator_days: 19000, unit: 4,\n"
+                         "  idle_factor: 0, hardware_share: 100 %%}\n"
+                         "repair: {triage: 0, escalates: 100 %%, hands: 40.4 h, turnaround: 0,\n"
+                         "  law: exponential}\n"
+                         "jobs: [{name: j, accelerators: 144000, elastic_min: 0.1 %%, block: %d,\n"
+                         "  elastic_stall: 0}]\n",
+                         i ? 109575 : 3650, i ? 72 : 0));
+        const struct site_result *r = test_live(s, 1);
+        double share = r->jobs[0].whole_s / r->jobs[0].wall_s;
+        double want = i ? whole(2000, 12, 19000.0 / 72.0 * 24.0, 40.4, 1000000) : 1.0;
+        print_message("racks %d: whole %.4f, closed form %.4f\n", i, share, want);
+        assert_true(fabs(share - want) <= 0.01);
+    }
+    /* of 150 accelerators two racks of 72 are a job's; an hour's work loses one of them for a day */
+    const struct site_result *r =
+        test_live(test_scenario("cluster: 150 x gb200\ndays: 2\n"
+                                "failures: {law: none, idle_factor: 0}\n"
+                                "repair: {triage: 24 h, escalates: 0}\n"
+                                "jobs: [{name: j, elastic_min: 50 %, block: 72, restart: 0,\n"
+                                "  elastic_stall: 0}]\n"
+                                "events: [{at: 1 h, what: failure, units: 4}]\n"),
+                  1);
+    assert_near(r->jobs[0].accelerator_s, 144.0 * 86400.0 * 2.0 - 72.0 * 86400.0, 1e-6);
+}
+
+/* What stands in a hall: a cause and a maintenance of that hall reach no further. */
+static void halls(void **state)
+{
+    (void)state;
+    const char *text = "cluster: 3000 x h100\ndays: 4000\nfailures: {law: none}\n"
+                       "blocks: [{name: a, accelerators: 1000, hall: north},\n"
+                       "  {name: b, accelerators: 2000, hall: south}]\n"
+                       "jobs: [{name: j, elastic_min: 10 %, elastic_stall: 0, restart: 0}]\n";
+    double down = 8.0 / 108.0;
+    const struct site_scenario *s = test_scenario(
+        arena_printf(&test_arena, "%scauses: [{name: hall, hall: north, mtbf: 100 h}]\n", text));
+    const struct site_result *r = test_live(s, 1);
+    assert_near(1.0 - r->jobs[0].accelerator_s / r->jobs[0].wall_s / 3000.0, down / 3.0, 0.1);
+    s = test_scenario(arena_printf(&test_arena,
+                                   "%sevents: [{at: 10 d, what: maintenance, target: a, units: "
+                                   "2500, lasts: 1000 d}]\n",
+                                   text));
+    r = test_live(s, 1);
+    assert_near(r->jobs[0].accelerator_s / 86400.0, 4000.0 * 3000.0 - 1000.0 * 1000.0, 1e-6);
+}
+
+/* A leak: half of a rack got wet and is repaired, the other half waits ten hours for the hose. */
+static void leak(void **state)
+{
+    (void)state;
+    const struct site_scenario *s = test_scenario(
+        "cluster: 144 x gb200\ndays: 5\nfailures: {law: none}\n"
+        "repair: {triage: 2 h, escalates: 100 %}\ncooling: {leak_detect: 20 s}\n"
+        "jobs: [{name: j, elastic_min: 10 %, elastic_stall: 0, restart: 0}]\n"
+        "events: [{at: 1 h, what: leak, units: 72, share: 50 %, l_per_min: 3, lasts: 10 h}]\n");
+    const struct site_result *r = test_live(s, 1);
+    assert_near(test_figure(s, r, "leaked_l"), 1.0, 1e-12);
+    assert_int_equal(r->hardware, 1);
+    assert_near(r->jobs[0].accelerator_s / 3600.0, 144.0 * 120.0 - 36.0 * 10.0 - 36.0 * 50.0, 1e-6);
+}
+
 /* Erlang's C: by so many crews, at this load. */
 static double waits_of(double load, int crews)
 {
@@ -271,6 +341,9 @@ int main(void)
         cmocka_unit_test(in_repair),
         cmocka_unit_test(lemons),
         cmocka_unit_test(spares_and_crews),
+        cmocka_unit_test(racks),
+        cmocka_unit_test(halls),
+        cmocka_unit_test(leak),
         cmocka_unit_test(crews_that_are_busy),
         cmocka_unit_test(ages),
         cmocka_unit_test(common_causes),

@@ -129,6 +129,24 @@ static void coolers_of_a_site(void **state)
     }
 }
 
+/* At two thirds of the flow the pumps draw 8/27; the coolant rises by half more. */
+static void pumps(void **state)
+{
+    (void)state;
+    assert_near(machine_pump_share(2.0 / 3.0), 0.2962962962962962, 1e-9);
+    double pue[2];
+    for (int i = 0; i < 2; i++) /* cold air: no chiller runs, and no fan */
+        pue[i] = test_one(arena_printf(&test_arena,
+                                       "cluster: 1024 x h100\nfailures: {law: none}\ndays: 1\n"
+                                       "gas: []\n"
+                                       "cooling: {law: loop, pumps: 9 %%, fans: 0, electrical: 0,\n"
+                                       "  flow: %s}\njobs: [{name: j, restart: 0}]\n",
+                                       i ? "0.6666666666666666" : "1"),
+                          "pue");
+    assert_near(pue[0], 1.09, 1e-3); /* cooling begins with what idles */
+    assert_near((pue[1] - 1.0) / (pue[0] - 1.0), 8.0 / 27.0, 1e-9);
+}
+
 /* Hot coolant lowers the clock; the same without chillers. */
 static void throttling(void **state)
 {
@@ -198,13 +216,10 @@ static int stop(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(months),
-        cmocka_unit_test(wet_bulbs),
-        cmocka_unit_test(dies),
-        cmocka_unit_test(coolers_and_chillers),
-        cmocka_unit_test(throttling),
-        cmocka_unit_test(broken_weather),
-        cmocka_unit_test(coolers_of_a_site),
+        cmocka_unit_test(months),         cmocka_unit_test(wet_bulbs),
+        cmocka_unit_test(dies),           cmocka_unit_test(coolers_and_chillers),
+        cmocka_unit_test(throttling),     cmocka_unit_test(pumps),
+        cmocka_unit_test(broken_weather), cmocka_unit_test(coolers_of_a_site),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }

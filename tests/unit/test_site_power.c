@@ -44,8 +44,18 @@ static void battery_bridges_a_ramp(void **state)
                  "  2, 2, 2, 2, 2, 2, 2, 2]}]\n";
     const struct site_scenario *s = test_scenario(text);
     const struct site_result *r = test_live(s, 1);
-    assert_near(r->battery_out_j / 3.6e9, 0.5 * 66.7 * 66.7 / 10.0 / 60.0, 1e-6);
+    assert_near(r->battery_out_j / 3.6e9, 3.7074083333333334, 1e-9);
     assert_true(r->unserved_j == 0.0);
+    /* it is there after 66.7 MW / (10 MW/min) = 400.2 s, and not a second before: until then the
+     * battery has given P t - r t^2 / 2 */
+    struct site_scenario *part = test_scenario(text);
+    static const double AFTER_S[] = {100.0, 399.2, 400.2, 900.0};
+    for (size_t i = 0; i < ARRAY_LEN(AFTER_S); i++) {
+        double t = fmin(AFTER_S[i], 400.2);
+        part->days = (3600.0 + AFTER_S[i]) / 86400.0;
+        assert_near(test_live(part, 1)->battery_out_j, 66.7e6 * t - 10e6 / 60.0 * t * t / 2.0,
+                    1e-7);
+    }
 }
 
 /* 10 MW/min are allowed; 100 MW in five minutes, each hour, are twice that: 23 times a day. */
@@ -159,7 +169,7 @@ static void stacks(void **state)
         double mwh = r->gas[0].energy_j / 3.6e9;
         assert_near(r->gas[0].nox_g / 453.59237 / mwh, CASES[i].lb_per_mwh, 1e-4);
         assert_near(r->gas[0].nox_g / 907184.74, CASES[i].short_t, 1e-3);
-        assert_near(r->co2_g / 1e3 / mwh, 566.4704, 0.002);
+        assert_near((r->stack_g[SITE_CO2] + r->grid_co2_g) / 1e3 / mwh, 566.4704, 0.002);
         assert_near(r->fuel_usd / mwh, CASES[i].kj / 0.902 / 1055.06 * 3.5, 1e-9);
     }
 }
@@ -176,9 +186,117 @@ static void rolling_permit(void **state)
             "events: [{at: 0, what: emissions, nox_ppm: 25, lasts: 30 d}]\n";
     const struct site_scenario *s = test_scenario(text);
     const struct site_result *r = test_live(s, 1);
-    assert_near(r->nox_rolling_t / 0.90718474, 165.537417, 0.001);
+    assert_near(r->rolling_t[SITE_NOX] / 0.90718474, 165.537417, 0.001);
     double hot = 0.98326288 * 24.0 * 247.0 / 2000.0, clean = 0.07866103 * 24.0 * 247.0 / 2000.0;
-    assert_int_equal(r->nox_over_day, 30 + (int)ceil((160.0 - 30.0 * hot) / clean));
+    assert_int_equal(r->over_day[SITE_NOX], 30 + (int)ceil((160.0 - 30.0 * hot) / clean));
+}
+
+/* Carbon dioxide and monoxide in any twelve months, with those before; starts and hours of a unit. */
+static void other_permits(void **state)
+{
+    (void)state;
+    const char *text =
+        ONE "days: 500\ngrid: {contract_w: 0}\n"
+            "permits: {co2: 1e6 t/year, co2_before_t: 730000, co: 40 short-t/year, hours: 5000}\n"
+            "gas: [{name: t, units: 15, unit_w: 20 MW, mttf: 0, co_ppm: 2, heat_rate: 10160,\n"
+            "  derate_per_k: 0, ramp_w_per_s: 0}]\nloads: [{name: l, watts: 247 MW}]\n";
+    const struct site_scenario *s = test_scenario(text);
+    const struct site_result *r = test_live(s, 1);
+    double co2_day = r->stack_g[SITE_CO2] / 1e6 / 500.0, co_day = r->stack_g[SITE_CO] / 1e6 / 500.0;
+    assert_near(co2_day, 566.4704 * 247.0 * 24.0 / 1e3, 0.002);
+    assert_near(r->rolling_t[SITE_CO2], co2_day * 365.0, 1e-6);
+    assert_int_equal(r->over_day[SITE_CO2], ceil((1e6 - 730000.0) / (co2_day - 2000.0)));
+    assert_near(r->rolling_t[SITE_CO], co_day * 365.0, 1e-6);
+    assert_int_equal(r->over_day[SITE_CO], ceil(40.0 * 0.90718474 / co_day));
+    assert_int_equal(r->gas[0].over_hours_day, ceil(5000.0 / 24.0));
+    assert_true(r->over_day[SITE_NOX] < 0.0);
+    /* six of thirty units start each day for 800 days: 400 of one in any 365 are never reached; where
+     * 22 are allowed and then it stands still, it starts 22 times in each of three years */
+    for (int i = 0; i < 2; i++) {
+        s = test_scenario(arena_printf(
+            &test_arena,
+            ONE "days: 800\ngrid: {contract_w: 0}\npermits: {%s}\n"
+                "gas: [{name: t, units: 30, unit_w: 38 MW, mttf: 0, ramp_w_per_s: 0,\n"
+                "  derate_per_k: 0, min_load: 10 %%, start: 1 min}]\n"
+                "loads: [{name: day, watts: 100 MW, by_hour: [6.99, 6.99, 6.99, 6.99, 6.99, 6.99, "
+                "6.99, 6.99,\n"
+                "  9.49, 9.49, 9.49, 9.49, 9.49, 9.49, 9.49, 9.49, 9.49, 9.49, 9.49, 9.49,\n"
+                "  6.99, 6.99, 6.99, 6.99]}]\n",
+            i ? "starts: 22, stops: true" : "starts: 400"));
+        r = test_live(s, 1);
+        assert_int_equal(r->gas[0].unit_starts_most, i ? 66 : 800);
+        assert_true(r->gas[0].over_starts_day < 0.0);
+    }
+}
+
+/* Of each month its own highest draw is paid: 200 MW in one hour of January, 100 MW else. */
+static void demand(void **state)
+{
+    (void)state;
+    const char *text =
+        ONE GRID "days: 59\ngas: []\ngrid: {contract_w: 2 GW, usd_per_kw_month: 10}\n"
+                 "loads: [{name: l, watts: 100 MW}]\n"
+                 "events: [{at: 31 d, what: grid_limit, watts: 50 MW, lasts: 28 d}]\n";
+    const struct site_scenario *s = test_scenario(text);
+    const struct site_result *r = test_live(s, 1);
+    double month = 365.25 / 12.0;
+    assert_near(r->demand_usd, 10.0 * (r->grid_peak_w / 1e3 * 31.0 + 50e3 * 28.0) / month, 1e-9);
+}
+
+/* Software that burns what accelerators wait for: a smaller wave, a slower job. */
+static void damper(void **state)
+{
+    (void)state;
+    const struct site_scenario *s[2];
+    const struct site_result *r[2];
+    for (int i = 0; i < 2; i++) {
+        s[i] = test_scenario(
+            arena_printf(&test_arena,
+                         "cluster: 1024 x h100\nfailures: {law: none}\ndays: 2\ngas: []\n"
+                         "controls: {damper: %s, damper_slows: 3 %%}\n"
+                         "jobs: [{name: j, restart: 0, stall: 0, low: 1 s, step: 10 s}]\n",
+                         i ? "60 %" : "0"));
+        r[i] = test_live(s[i], 1);
+    }
+    struct machine_phase_power p;
+    machine_phase_power(s[0]->cluster.pools[0].accelerator, 0.0, &p);
+    assert_true(0.6 * p.cap_w > p.comm_w && 0.6 * p.cap_w < p.compute_w);
+    double left = (p.compute_w - 0.6 * p.cap_w) / (p.compute_w - p.comm_w);
+    assert_near(test_figure(s[1], r[1], "swing_w"), left * test_figure(s[0], r[0], "swing_w"),
+                1e-9);
+    assert_near(r[1]->jobs[0].part_s[SITE_PART_SLOWED] / r[1]->jobs[0].wall_s, 0.03, 1e-9);
+    assert_true(r[0]->jobs[0].part_s[SITE_PART_SLOWED] == 0.0);
+    assert_true(r[1]->it_j > r[0]->it_j * 1.01);
+}
+
+/* A job that begins and ends: with a ramp of 100 W/s of each accelerator an island feels nothing, and what is
+ * burnt meanwhile is a triangle. */
+static void ramp_of_accelerators(void **state)
+{
+    (void)state;
+    const struct site_scenario *s = NULL;
+    double it_j[2][2] = {{0}}, hz[2] = {0};
+    for (int i = 0; i < 2; i++)
+        for (int half = 0; half < 2; half++) {
+            s = test_scenario(arena_printf(
+                &test_arena,
+                "cluster: 100000 x gb200\nfailures: {law: none}\ndays: %.17g\n"
+                "grid: {contract_w: 0}\ncontrols: {smoothing_ramp_w_per_s: %s}\n"
+                "cooling: {law: loop, pumps: 0, fans: 0, electrical: 0, chiller_share: 0}\n"
+                "gas: [{name: t, units: 20, unit_w: 20 MW, mttf: 0, ramp_w_per_s: 0, on: 20,\n"
+                "  min_load: 0, min_up: 24 h, derate_per_k: 0}]\n"
+                "jobs: [{name: j, restart: 0, stall: 0, work: 1 h}]\n",
+                half ? 1.0 / 24.0 : 2.0 / 24.0, i ? "100 W/s" : "0"));
+            const struct site_result *r = test_live(s, 1);
+            it_j[i][half] = r->it_j;
+            if (!half) hz[i] = test_figure(s, r, "island_hz_per_s");
+        }
+    struct machine_phase_power p;
+    machine_phase_power(s->cluster.pools[0].accelerator, 0.0, &p);
+    double fall_w = (it_j[0][1] - (it_j[0][0] - it_j[0][1])) / 3600.0;
+    assert_near(it_j[0][1] - it_j[1][1], 0.5 * fall_w * (p.compute_w - p.idle_w) / 100.0, 1e-4);
+    assert_near(it_j[1][0], it_j[0][0], 1e-9); /* what the start saved, the end burns */
+    assert_true(hz[0] > 1.0 && hz[1] < 1e-3 * hz[0]);
 }
 
 static void hot_air(void **state)
@@ -287,6 +405,10 @@ int main(void)
         cmocka_unit_test(starts),
         cmocka_unit_test(stacks),
         cmocka_unit_test(rolling_permit),
+        cmocka_unit_test(other_permits),
+        cmocka_unit_test(demand),
+        cmocka_unit_test(damper),
+        cmocka_unit_test(ramp_of_accelerators),
         cmocka_unit_test(hot_air),
         cmocka_unit_test(forced_outages),
         cmocka_unit_test(energy_bill),

@@ -277,6 +277,153 @@ static void seeds(void **state)
     assert_contains(e.text, "events in its first");
 }
 
+/* One run that deviates by 5 % takes 97 seeds to be known to 1 %; runs stop there. */
+static void seeds_needed(void **state)
+{
+    (void)state;
+    assert_int_equal(site_seeds_needed(0.05), 97);
+    assert_int_equal(site_seeds_needed(0.0), 16);
+    const struct site_scenario *s =
+        test_scenario("cluster: 1024 x h100\ndays: 20\ngas: []\n"
+                      "failures: {law: exponential, accelerator_days: 5120}\n"
+                      "repair: {triage: 10 h, escalates: 0}\n"
+                      "jobs: [{name: j, restart: 1 h}]\n");
+    const struct site_run_options o = {.seed = 1};
+    struct site_seeds x;
+    struct error e = {0};
+    assert_ok(site_run_seeds(s, &o, 1000, &test_arena, &x, &e), e);
+    double needed = site_seeds_needed(x.deviation);
+    print_message("one seed deviates by %.2f %%: %zu seeds, %.0f needed\n", 100.0 * x.deviation,
+                  x.n, needed);
+    assert_true(x.deviation > 0.03 && x.n > 32 && x.n < 1000);
+    assert_true((double)x.n >= needed && (double)x.n <= 1.15 * needed + 16.0);
+}
+
+/* Within a window each checkpoint is there by itself, and the mean is what it was. */
+static void checkpoints_in_windows(void **state)
+{
+    (void)state;
+    struct error e = {0};
+    struct csv t;
+    const struct site_scenario *s =
+        test_scenario("cluster: 1024 x h100\ndays: 0.01\nfailures: {law: none}\ngas: []\n"
+                      "battery: {power_w: 0, energy_wh: 0}\n"
+                      "jobs: [{name: j, restart: 0, checkpoint: 18 s, stall: 2 s}]\n"
+                      "events: [{at: 100 s, what: false_alarms, lasts: 1 s}]\n");
+    struct site_result *r = arena_alloc(&test_arena, sizeof(*r));
+    const struct site_run_options o = {.seed = 1, .csv = folder, .csv_every_s = 1.0};
+    run_with(s, &o, r);
+    assert_ok(csv_load(in_folder("site.csv"), &test_arena, &t, &e), e);
+    const char *text = csv_field(&t, 110, csv_column(&t, "load_w")), *unit;
+    double mean;
+    assert_true(unit_parse(text, UNIT_NONE, &mean, &unit) == UNIT_OK);
+    assert_ok(csv_load(in_folder("swing.csv"), &test_arena, &t, &e), e);
+    double least = INFINITY, sum = 0.0, load;
+    int low = 0;
+    for (int pass = 0; pass < 2; pass++)
+        for (size_t i = 0; i < 6000; i++) {
+            assert_true(unit_parse(csv_field(&t, i, csv_column(&t, "load_w")), UNIT_NONE, &load,
+                                   &unit) == UNIT_OK);
+            if (pass == 0) sum += load / 6000.0;
+            if (pass == 0) least = fmin(least, load);
+            low += pass == 1 && load < least * (1.0 + 1e-9);
+        }
+    assert_near(sum, mean, 1e-6);
+    assert_int_equal(low, 600);
+    assert_true(least < 0.9 * mean);
+}
+
+static const struct site_scenario *with_trace(const char *csv, int n, const char *more, double days)
+{
+    struct error e = {0};
+    const char *path = in_folder("jobs.csv");
+    assert_ok(file_write(path, csv, strlen(csv), &e), e);
+    return test_scenario(
+        arena_printf(&test_arena,
+                     "cluster: %d x h100\ndays: %.9g\n%s"
+                     "jobs: [{name: t, kind: replay, accelerators: %d, trace: %s,\n"
+                     "  restart: 0}]\n",
+                     n, days, more, n, path));
+}
+
+/* Backfill: c begins before b, which waits for all eight; d would make b wait, and does not. */
+static void backfill(void **state)
+{
+    (void)state;
+    const struct site_scenario *s = with_trace("submit_s,accelerators,duration_s,state\n"
+                                               "0,6,100,COMPLETED\n1,8,100,FAILED\n"
+                                               "2,2,50,COMPLETED\n3,2,200,COMPLETED\n",
+                                               8, "failures: {law: none}\n", 0.01);
+    const struct site_job_result *j = &test_live(s, 1)->jobs[0];
+    assert_int_equal(j->small_done, 4);
+    assert_near(j->small_wait_s, 0.0 + 99.0 + 0.0 + 197.0, 1e-6);
+    assert_near(j->part_s[SITE_PART_PRODUCTIVE], (600.0 + 800.0 + 100.0 + 400.0) / 8.0, 1e-6);
+    assert_near(j->small_failed_s / j->small_s, 800.0 / 1900.0, 1e-9);
+}
+
+/* Jobs of one accelerator that come and last at random: each waits until the first of eight is free
+ * (Kiefer and Wolfowitz, 1955), in the mean as long as Erlang's C says. */
+static void queue_of_jobs(void **state)
+{
+    (void)state;
+    enum { JOBS = 200000, SERVERS = 8 };
+    struct str csv = {0};
+    double at = 0.0, free_at[SERVERS] = {0}, waited = 0.0;
+    str_puts(&csv, "submit_s,accelerators,duration_s\n");
+    for (uint64_t i = 0; i < JOBS; i++) {
+        double lasts = floor(-1e8 * log(rng_uniform(7, 2, i) + 0x1p-54)) * 1e-6;
+        at += floor(-1e8 / 6.4 * log(rng_uniform(7, 1, i) + 0x1p-54)) * 1e-6;
+        str_printf(&csv, "%.6f,1,%.6f\n", at, lasts);
+        int first = 0;
+        for (int k = 1; k < SERVERS; k++)
+            if (free_at[k] < free_at[first]) first = k;
+        waited += fmax(free_at[first] - at, 0.0);
+        free_at[first] = fmax(free_at[first], at) + lasts;
+    }
+    const struct site_scenario *s =
+        with_trace(csv.data, SERVERS, "failures: {law: none}\n", at / 86400.0 + 0.1);
+    str_fini(&csv);
+    const struct site_job_result *j = &test_live(s, 1)->jobs[0];
+    double b = 1.0;
+    for (int k = 1; k <= SERVERS; k++)
+        b = 6.4 * b / (k + 6.4 * b);
+    double waits = b / (1.0 - 0.8 * (1.0 - b));
+    assert_int_equal(j->small_done, JOBS);
+    assert_near(j->small_wait_s, waited, 1e-5);
+    assert_near(j->small_wait_s / JOBS, waits * 100.0 / (SERVERS - 6.4), 0.1);
+}
+
+/* With failures, a lack of power and a pause in between. */
+static void trace_that_is_hit(void **state)
+{
+    (void)state;
+    struct str csv = {0};
+    str_puts(&csv, "submit_s,accelerators,duration_s\n");
+    for (uint64_t i = 0; i < 2000; i++)
+        str_printf(&csv, "%.3f,%d,%.3f\n", 500.0 * (double)i, 1 << rng_u64(3, 1, i) % 9,
+                   6000.0 * rng_uniform(3, 2, i));
+    const struct site_scenario *s =
+        with_trace(csv.data, 512,
+                   "failures: {law: exponential, accelerator_days: 100}\ngas: []\n"
+                   "grid: {contract_w: 2 MW}\nevents:\n"
+                   "  - {at: 3 d, what: curtailment, lasts: 5 h, watts: 100 kW}\n"
+                   "  - {at: 5 d, what: sag_train, depth: 0.1, times: [3, 5, 9, 12]}\n",
+                   12.0);
+    str_fini(&csv);
+    const struct site_result *r = test_live(s, 1);
+    const struct site_job_result *j = &r->jobs[0];
+    assert_true(j->small_done > 1500 && j->small_done <= 2000);
+    assert_true(j->part_s[SITE_PART_ROLLBACK] > 0.0 && j->part_s[SITE_PART_POWER] > 3600.0);
+    assert_true(j->part_s[SITE_PART_IDLE] > 0.0 && j->interruptions > 15.0);
+    struct site_result *b = arena_alloc(&test_arena, sizeof(*b));
+    const char *path = in_folder("paused.site");
+    const struct site_run_options first = {.seed = 1, .pause_s = 3.07 * 86400.0, .save = path};
+    const struct site_run_options then = {.resume = path};
+    run_with(s, &first, b);
+    run_with(s, &then, b);
+    assert_memory_equal(r, b, sizeof(*r));
+}
+
 /* Where the assumptions are the planner's, so are the answers. */
 static void closed_forms_of_plans(void **state)
 {
@@ -331,6 +478,11 @@ int main(void)
         cmocka_unit_test(reported_wave),
         cmocka_unit_test(life_table),
         cmocka_unit_test(seeds),
+        cmocka_unit_test(seeds_needed),
+        cmocka_unit_test(backfill),
+        cmocka_unit_test(queue_of_jobs),
+        cmocka_unit_test(trace_that_is_hit),
+        cmocka_unit_test(checkpoints_in_windows),
         cmocka_unit_test(closed_forms_of_plans),
     };
     return cmocka_run_group_tests(tests, start, stop);

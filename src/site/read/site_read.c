@@ -63,6 +63,22 @@ static int check_job(const struct yaml_reader *r, const struct yaml_node *map, v
                               "'low' of job '%.60s' is longer than its step", j->name);
     if (j->kind == SITE_JOB_GANGS && j->gangs < 1)
         return yaml_wrong(r, map, "job '%.60s' has no gangs", j->name);
+    if (j->kind == SITE_JOB_REPLAY) {
+        if (!*j->trace_path)
+            return yaml_wrong_row(r, map, section_find(&site_job_section, "trace"),
+                                  "job '%.60s' is of kind replay, and no trace is named", j->name);
+        if (j->accelerators == 0)
+            return yaml_wrong_row(r, map, section_find(&site_job_section, "accelerators"),
+                                  "job '%.60s' of kind replay states no accelerators", j->name);
+        TRY(site_read_trace(r, yaml_find(map, "trace"), j));
+    }
+    if (j->block > 0 && j->accelerators % j->block != 0) {
+        yaml_wrong_row(r, yaml_find(map, "block"), section_find(&site_job_section, "block"),
+                       "job '%.60s' wants %lld accelerators, which are no whole racks of %lld",
+                       j->name, (long long)j->accelerators, (long long)j->block);
+        return error_hint(r->e, "for example accelerators: %lld",
+                          (long long)(MAX(j->accelerators / j->block, 1) * j->block));
+    }
     if (!yaml_get(map, "by_hour"))
         for (int h = 0; h < 24; h++)
             j->by_hour[h] = 1.0;
@@ -347,7 +363,19 @@ static int check_failures(const struct yaml_reader *r, const struct yaml_node *m
     return 0;
 }
 
-/* The name that an event is about, of gas units, blocks and halls, or jobs; NULL: any will do. */
+/* Names of the blocks and halls of a pool (0: of all); returns how many. */
+static size_t places_of(const struct site_scenario *s, int64_t pool, const char **names)
+{
+    size_t n = 0;
+    for (int i = 0; i < s->n_blocks; i++) {
+        if (pool && s->blocks[i].pool != pool) continue;
+        if (*s->blocks[i].name) names[n++] = s->blocks[i].name;
+        if (*s->blocks[i].hall) names[n++] = s->blocks[i].hall;
+    }
+    return n;
+}
+
+/* The name that an event is about, of gas units, blocks and halls, or jobs; "": any will do. */
 static int check_target(const struct yaml_reader *r, const struct yaml_node *at,
                         const struct site_scenario *s, const struct site_event *e)
 {
@@ -360,10 +388,10 @@ static int check_target(const struct yaml_reader *r, const struct yaml_node *at,
         for (int i = 0; i < s->n_gas; i++)
             names[n++] = s->gas[i].name;
         break;
-    case SITE_EVENT_ORDER_DELAYED:
-        for (int i = 0; i < s->n_blocks; i++)
-            names[n++] = s->blocks[i].name;
-        break;
+    case SITE_EVENT_ORDER_DELAYED: n = places_of(s, 0, names); break;
+    case SITE_EVENT_CDU_PUMP:
+    case SITE_EVENT_LEAK:
+    case SITE_EVENT_MAINTENANCE: n = places_of(s, e->pool, names); break;
     case SITE_EVENT_FLAP_STORM:
         for (int i = 0; i < s->n_jobs; i++)
             names[n++] = s->jobs[i].name;
@@ -381,6 +409,36 @@ static int check_target(const struct yaml_reader *r, const struct yaml_node *at,
     return error_hint(r->e, "there is none; leave 'target' out");
 }
 
+/* A job that could never have what it wants is a mistake. */
+static int check_size(const struct yaml_reader *r, const struct yaml_node *at,
+                      const struct site_scenario *s, const struct site_job *j)
+{
+    int64_t there =
+        j->pool ? s->cluster.pools[j->pool - 1].count : machine_cluster_accelerators(&s->cluster);
+    double least = j->kind == SITE_JOB_TRAINING ? j->elastic_min * (double)j->accelerators : 1.0;
+    if (least <= (double)there && j->block <= there) return 0;
+    yaml_wrong(r, at, "job '%.60s' wants %lld accelerators, %s %lld", j->name,
+               (long long)MAX(j->accelerators, j->block),
+               j->pool ? "its pool has" : "the cluster has", (long long)there);
+    return error_hint(
+        r->e, "for example accelerators: %lld",
+        (long long)(j->block > 1 && j->block <= there ? there / j->block * j->block : there));
+}
+
+static int check_cause_hall(const struct yaml_reader *r, const struct yaml_node *at,
+                            const struct site_scenario *s, const struct site_cause *c)
+{
+    if (!*c->hall) return 0;
+    for (int i = 0; i < s->n_blocks; i++)
+        if (s->blocks[i].pool == c->pool && strcmp(s->blocks[i].hall, c->hall) == 0) return 0;
+    yaml_wrong(r, at, "cause '%.60s' is of hall '%.60s', in which no block of pool %lld stands",
+               c->name, c->hall, (long long)c->pool);
+    return error_hint(r->e,
+                      "blocks name their halls; for example blocks: [{accelerators: 1024, "
+                      "hall: %.60s}]",
+                      c->hall);
+}
+
 static int check_events(const struct yaml_reader *r, const struct yaml_node *map,
                         const struct site_scenario *s)
 {
@@ -389,10 +447,16 @@ static int check_events(const struct yaml_reader *r, const struct yaml_node *map
         TRY(check_pool(r, at, s->events[i].pool, s, "an event"));
         TRY(check_target(r, at, s, &s->events[i]));
     }
-    for (int i = 0; i < s->n_jobs; i++)
-        TRY(check_pool(r, item_of(map, "jobs", i), s->jobs[i].pool, s, "a job"));
-    for (int i = 0; i < s->n_causes; i++)
-        TRY(check_pool(r, item_of(map, "causes", i), s->causes[i].pool, s, "a cause"));
+    for (int i = 0; i < s->n_jobs; i++) {
+        const struct yaml_node *at = item_of(map, "jobs", i);
+        TRY(check_pool(r, at, s->jobs[i].pool, s, "a job"));
+        TRY(check_size(r, at, s, &s->jobs[i]));
+    }
+    for (int i = 0; i < s->n_causes; i++) {
+        const struct yaml_node *at = item_of(map, "causes", i);
+        TRY(check_pool(r, at, s->causes[i].pool, s, "a cause"));
+        TRY(check_cause_hall(r, at, s, &s->causes[i]));
+    }
     return 0;
 }
 
@@ -490,6 +554,13 @@ static void add_rows(const struct section *rows, const void *target, struct str 
             options_get(&rows->rows[i], target, text), str_puts(text, "\n");
 }
 
+static void add_trace(const struct site_trace *t, struct str *text)
+{
+    for (size_t i = 0; t && i < t->n; i++)
+        str_printf(text, "%.17g %.17g %lld %d\n", t->rows[i].submit_s, t->rows[i].seconds,
+                   (long long)t->rows[i].accelerators, t->rows[i].fails);
+}
+
 static uint64_t fingerprint_of(const struct site_scenario *s)
 {
     struct str text = {0};
@@ -501,7 +572,7 @@ static uint64_t fingerprint_of(const struct site_scenario *s)
     for (int i = 0; i < s->n_blocks; i++)
         add_rows(&site_block_section, &s->blocks[i], &text);
     for (int i = 0; i < s->n_jobs; i++)
-        add_rows(&site_job_section, &s->jobs[i], &text);
+        add_rows(&site_job_section, &s->jobs[i], &text), add_trace(s->jobs[i].trace, &text);
     for (int i = 0; i < s->n_gas; i++)
         add_rows(&site_gas_section, &s->gas[i], &text);
     for (int i = 0; i < s->n_loads; i++)

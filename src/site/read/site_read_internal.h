@@ -17,6 +17,8 @@ site_row_reader site_read_blocks, site_read_jobs, site_read_gas, site_read_loads
 /* Hazards by age of failures.table into the scenario (site_read_table.c). */
 int site_read_table(const struct yaml_reader *r, const struct yaml_node *at,
                     struct site_scenario *s);
+/* The jobs of a trace, of which none is larger than what the job holds (site_read_trace.c). */
+int site_read_trace(const struct yaml_reader *r, const struct yaml_node *at, struct site_job *j);
 /* Events of a run's log, FILE.jsonl (site_read_log.c). */
 int site_read_log(const struct yaml_reader *r, const struct yaml_node *at, const char *name,
                   struct site_scenario *s);

@@ -23,12 +23,12 @@
 
 const char *const site_law_names[] = {"none", "machine", "exponential", "weibull", "table", NULL};
 const char *const site_time_law_names[] = {"fixed", "exponential", "two_point", NULL};
-const char *const site_job_kind_names[] = {"training", "serving", "gangs", NULL};
+const char *const site_job_kind_names[] = {"training", "serving", "gangs", "replay", NULL};
 const char *const site_cooling_law_names[] = {"site", "loop", "coolers", NULL};
 const char *const site_event_kind_names[] = {
     "heat_wave", "sag_train", "cdu_pump", "turbine_trip", "fuel_loss", "curtailment", "flap_storm",
     "bad_firmware", "false_alarms", "order_delayed", "chiller_fault", "emissions", "grid_limit",
-    "maintenance", "failure", NULL};
+    "maintenance", "leak", "failure", NULL};
 
 /* ------------------------------------------------------------------ scenarios */
 
@@ -121,7 +121,7 @@ static const struct option scenario_rows[] = {
     ROW_FIGURE(S, "grid.co2_g_per_kwh", grid.co2_g_per_kwh, UNIT_G_PER_KWH, "", "283 g/kWh",
         "default: the site's"),
     PLAIN(S, "grid.usd_per_kw_month", grid.usd_per_kw_month, "0", 0, 1000, "12",
-        "for the highest draw of all of the time, a month of 30.4 days"),
+        "for the highest draw of each month; of one that is not whole, its share of 30.4 days"),
     NUMBER(S, "grid.ramp_w_per_s", grid.ramp_w_per_s, UNIT_W_PER_S, "0", 0, 1e12, "10 MW/min",
         "that is asked of it, a battery bridges the rest; 0: any"),
     NUMBER(S, "grid.ramp_limit_w_per_s", grid.ramp_limit_w_per_s, UNIT_W_PER_S, "0", 0, 1e12,
@@ -147,7 +147,8 @@ static const struct option scenario_rows[] = {
     NUMBER(S, "controls.delay", controls.delay_s, UNIT_SECONDS, "5 s", 1, 1e9, "5 s",
         "from a deficit to the first step against it, and to each further one"),
     NUMBER(S, "controls.cap", controls.cap, UNIT_SHARE, "100 %", 0.4, 1, "85 %",
-        "accelerators' power that is always in force, share of their cap"),
+        "accelerators' power that is always in force, share of their cap; the steps of jobs are as "
+        "they are with it"),
     SHARE(S, "controls.cap_min", controls.cap_min, "80 %", "80 %",
         "first step: accelerators' power, down to this share of their cap; 100 %: never"),
     ROW_BOOL(S, "controls.pause", controls.pause, "true",
@@ -158,6 +159,14 @@ static const struct option scenario_rows[] = {
         "kept free in gas units that run"),
     SHARE(S, "controls.smoothing_floor", controls.smoothing_floor, "0", "90 %",
         "of accelerators' cap that they burn while they wait within a step, as far as they can"),
+    NUMBER(S, "controls.smoothing_ramp_w_per_s", controls.smoothing_ramp_w_per_s, UNIT_W_PER_S, "0",
+        0, 1e6, "100 W/s", "of one accelerator: its power follows so fast where jobs start and stop; "
+        "0: at once"),
+    SHARE(S, "controls.damper", controls.damper, "0", "80 %",
+        "of accelerators' cap that software burns while they wait within a step, on any kind; it "
+        "ends with its job (PyTorch's power damper, arXiv:2508.14318)"),
+    NUMBER(S, "controls.damper_slows", controls.damper_slows, UNIT_SHARE, "2 %", 0, 0.5, "2 %",
+        "of their speed that the damper costs (measured: below 5 %)"),
 
     ROW_ENUM(S, "cooling.law", cooling.law, "site", site_cooling_law_names, "loop",
         "site: the planner's, by the site's kind of cooling; loop: dry coolers to an approach, and "
@@ -171,7 +180,9 @@ static const struct option scenario_rows[] = {
         "of loop: coolant that is supplied"),
     PLAIN(S, "cooling.approach_k", cooling.approach_k, "8", 0, 60, "8", "coolant over the air"),
     PLAIN(S, "cooling.span_k", cooling.span_k, "10", 0.1, 60, "10", "rise of the coolant"),
-    SHARE(S, "cooling.pumps", cooling.pumps, "2 %", "2 %", "of IT power"),
+    SHARE(S, "cooling.pumps", cooling.pumps, "2 %", "2 %", "of IT power, at full flow"),
+    NUMBER(S, "cooling.flow", cooling.flow, UNIT_SHARE, "100 %", 0.2, 1, "67 %",
+        "of the coolant's full flow: pumps draw its cube, the coolant's rise is its inverse"),
     SHARE(S, "cooling.fans", cooling.fans, "4 %", "4 %",
         "of IT power, at full speed; the cube of what is needed"),
     SHARE(S, "cooling.electrical", cooling.electrical, "4 %", "4 %", "losses, of IT power"),
@@ -189,6 +200,8 @@ static const struct option scenario_rows[] = {
         "of the die: above it the clock comes down"),
     PLAIN(S, "cooling.loop_l_per_rack", cooling.loop_l_per_rack, "30", 0.1, 1e5, "30",
         "litres in a rack, which warm up when the flow is lost"),
+    TIME(S, "cooling.leak_detect", cooling.leak_detect_s, "10 s", "10 s",
+        "from the beginning of a leak until its valves close"),
 
     ROW_INT(S, "cooling.coolers", cooling.coolers, NULL, "100", 1, 1e6, "100",
         "of law coolers: how many dry coolers"),
@@ -215,13 +228,19 @@ static const struct option scenario_rows[] = {
     TIME(S, "supplies.lockout", supplies.lockout_lasts_s, "15 min", "15 min",
         "until somebody has put the UPS back: sags then trip what they meet"),
 
-    ROW_FIGURE(S, "permits.nox", permits.nox_t, UNIT_T_PER_YEAR, "", "87 short-t/year",
-        "in any twelve months; default: the site's; 0: none"),
-    ROW_INT(S, "permits.starts", permits.starts, NULL, "0", 0, 1e6, "22",
-        "of one gas unit, in the simulated time; 0: any"),
-    ROW_INT(S, "permits.hours", permits.hours, NULL, "0", 0, 1e7, "4000", "the same"),
-    PLAIN(S, "permits.nox_before_t", permits.nox_before_t, "0", 0, 1e9, "70",
+    ROW_FIGURE(S, "permits.nox", permits.most_t[SITE_NOX], UNIT_T_PER_YEAR, "", "87 short-t/year",
+        "nitrogen oxides of the gas units in any twelve months; default: the site's; 0: none"),
+    ROW_FIGURE(S, "permits.co2", permits.most_t[SITE_CO2], UNIT_T_PER_YEAR, "", "2.3e6 t/year",
+        "carbon dioxide of the gas units, the grid's is elsewhere, the same; default: none"),
+    ROW_FIGURE(S, "permits.co", permits.most_t[SITE_CO], UNIT_T_PER_YEAR, "", "94 short-t/year",
+        "carbon monoxide, the same; default: none"),
+    ROW_INT(S, "permits.starts", permits.starts, NULL, "0", 0, 60000, "22",
+        "of one gas unit in any 365 days; 0: any"),
+    ROW_INT(S, "permits.hours", permits.hours, NULL, "0", 0, 8760, "4000", "the same"),
+    PLAIN(S, "permits.nox_before_t", permits.before_t[SITE_NOX], "0", 0, 1e9, "70",
         "in the year before, spread evenly over it"),
+    PLAIN(S, "permits.co2_before_t", permits.before_t[SITE_CO2], "0", 0, 1e12, "900000", "the same"),
+    PLAIN(S, "permits.co_before_t", permits.before_t[SITE_CO], "0", 0, 1e9, "60", "the same"),
     ROW_BOOL(S, "permits.stops", permits.stops, "false",
         "a unit whose starts or hours are used up stands still; else it is only reported"),
 
@@ -254,7 +273,10 @@ static const struct option job_rows[] = {
     ROW_STRING(J, "name", name, NULL, "pretraining", "as printed"),
     ROW_ENUM(J, "kind", kind, "training", site_job_kind_names, "serving",
         "training; serving, whose demand has a daily curve and which no failure stops; gangs: "
-        "many small equal jobs"),
+        "many small equal jobs; replay: jobs that somebody ran, on accelerators of their own"),
+    ROW_STRING(J, "trace", trace_path, "", "jobs.csv",
+        "of kind replay: a CSV with submit_s, accelerators, duration_s and perhaps state (FAILED ...); "
+        "first come, first served, with backfill; checkpoint 0: a failure takes a job to its beginning"),
     ROW_INT(J, "accelerators", accelerators, NULL, "0", 0, 1e8, "16384",
         "that it wants, all gangs together; 0: all of the cluster"),
     ROW_INT(J, "pool", pool, NULL, "0", 0, 8, "1", "of the cluster, from 1; 0: any"),
@@ -280,6 +302,9 @@ static const struct option job_rows[] = {
         "of its accelerators with which it goes on; 100 %: stops when one is missing"),
     ROW_INT(J, "group", group, NULL, "0", 0, 1e8, "1024",
         "accelerators that leave together where it is elastic; 0: those of the failure"),
+    ROW_INT(J, "block", block, NULL, "0", 0, 1e6, "72",
+        "it has whole racks of so many: where one accelerator of a rack breaks, the others wait for "
+        "its repair; 0: any accelerators will do"),
     TIME(J, "elastic_stall", elastic_stall_s, "30 s", "180 s",
         "that all wait where some leave an elastic job"),
     ROW_INT(J, "gangs", gangs, NULL, "1", 1, 1e6, "40", "of kind gangs: how many"),
@@ -342,13 +367,14 @@ const struct section site_load_section = SECTION("load", NULL, "a load", load_ro
 static const struct option cause_rows[] = {
     ROW_STRING(C, "name", name, NULL, "CDU", "as printed"),
     ROW_INT(C, "pool", pool, NULL, "1", 1, 8, "1", "of the cluster, from 1"),
+    ROW_STRING(C, "hall", hall, "", "north", "of blocks in this hall only; default: of any"),
     ROW_INT(C, "instances", instances, NULL, "1", 1, 1e6, "1000", "how many stand there"),
     ROW_INT(C, "units", units, NULL, "1", 1, 16, "2", "of each, as its pumps"),
     ROW_INT(C, "needs", needs, NULL, "1", 1, 16, "1", "units that suffice"),
     TIME(C, "mtbf", mtbf_s, NULL, "50000 h", "between failures of one unit"),
     TIME(C, "mttr", mttr_s, "8 h", "8 h", "until it works again, exponential"),
     ROW_INT(C, "takes", takes, NULL, "0", 0, 1e8, "576",
-        "accelerators that stand still with one instance; 0: the whole pool"),
+        "accelerators that stand still with one instance; 0: all of the pool or hall"),
 };
 const struct section site_cause_section = SECTION("cause", NULL, "a cause", cause_rows);
 
@@ -362,20 +388,23 @@ static const struct option event_rows[] = {
     ROW_CUSTOM("times", "", "[14, 28, 45, 62, 82]", "sag_train: further ones, seconds after the first",
         site_read_times),
     ROW_INT(E, "units", units, NULL, "1", 0, 1e8, "3",
-        "turbine_trip: units; cdu_pump, maintenance, failure: accelerators"),
+        "turbine_trip: units; cdu_pump, leak, maintenance, failure: accelerators"),
     ROW_STRING(E, "target", target, "", "Titan 350",
-        "turbine_trip, fuel_loss, emissions: gas units; order_delayed: block; flap_storm: job; "
-        "\"\": all"),
-    ROW_INT(E, "pool", pool, NULL, "1", 1, 8, "2", "cdu_pump, maintenance, failure: of the cluster"),
+        "turbine_trip, fuel_loss, emissions: gas units; order_delayed, cdu_pump, leak, maintenance: "
+        "block or hall; flap_storm: job; \"\": all"),
+    ROW_INT(E, "pool", pool, NULL, "1", 1, 8, "2",
+        "cdu_pump, leak, maintenance, failure: of the cluster"),
     WATTS(E, "watts", watts, "0", "100 MW", "curtailment, grid_limit: that may still be drawn"),
     PLAIN(E, "per_day", per_day, "0", 0, 1e6, "4",
         "flap_storm: flaps of one link a day; bad_firmware: share of the units that get it a day"),
     PLAIN(E, "factor", factor, "1", 0, 1e4, "3",
         "bad_firmware: failures of a unit that has it; false_alarms: for each real failure"),
     SHARE(E, "share", share, "100 %", "50 %",
-        "fuel_loss: of units that stop; chiller_fault: of chillers"),
+        "fuel_loss: of units that stop; chiller_fault: of chillers; leak: of the accelerators, which "
+        "got wet and are repaired"),
     ROW_BOOL(E, "hardware", hardware, "true", "failure: it needs repair, else it only interrupts"),
     PLAIN(E, "nox_ppm", nox_ppm, "0", 0, 1e4, "25", "emissions: from here on"),
+    PLAIN(E, "l_per_min", l_per_min, "1", 0, 1e5, "3", "leak: coolant that is lost until it closes"),
 };
 const struct section site_event_section = SECTION("event", NULL, "an event", event_rows);
 /* clang-format on */

@@ -45,11 +45,11 @@ static int find_down(const struct site_state *st, int cause, int instance)
 static void stand_still(struct site_sim *x, int c, struct site_down *d)
 {
     const struct site_cause *k = &x->s->causes[c];
-    int pool = (int)k->pool - 1;
-    double want = k->takes > 0 ? (double)k->takes : x->st->pools[pool].installed;
+    const struct site_place place = {.pool = (int)k->pool - 1, .hall = k->hall};
+    double want = k->takes > 0 ? (double)k->takes : site_fleet_at(x, place);
     x->st->r.common++;
     d->since = x->st->now;
-    d->taken = site_fleet_take(x, pool, want, true);
+    d->taken = site_fleet_take(x, place, want, true);
     struct json_writer *w = site_log(x, "common_cause");
     if (!w) return;
     jsonw_string(w, "cause", k->name);
@@ -100,7 +100,8 @@ void site_cause_ends(struct site_sim *x, int slot)
     if (k->units - d->units == k->needs - 1) {
         st->r.both_down_s += site_seconds(st->now - d->since);
         d->since = SITE_NEVER;
-        if (d->taken > 0.0) site_fleet_give(x, (int)k->pool - 1, d->taken);
+        const struct site_place place = {.pool = (int)k->pool - 1, .hall = k->hall};
+        if (d->taken > 0.0) site_fleet_give(x, place, d->taken);
         d->taken = 0.0;
     }
     d->units--;

@@ -14,8 +14,8 @@ static struct machine_loop loop_of(const struct site_sim *x)
     const struct site_cooling *c = &x->s->cooling;
     return (struct machine_loop){.supply_c = c->supply_c,
                                  .approach_k = c->approach_k,
-                                 .span_k = c->span_k,
-                                 .pumps = c->pumps,
+                                 .span_k = c->span_k / c->flow,
+                                 .pumps = c->pumps * machine_pump_share(c->flow),
                                  .fans = c->fans,
                                  .electrical = c->electrical,
                                  .chiller_share = c->chiller_share * x->st->chiller_share,
@@ -74,7 +74,8 @@ static void coolers(struct site_sim *x)
     const struct site_cooling *c = &x->s->cooling;
     const struct machine_dry_cooler k = {c->cooler_w, c->cooler_air_c, c->cooler_in_c,
                                          c->cooler_out_c};
-    double most = (double)c->coolers * machine_dry_cooler_w(&k, c->supply_c + c->span_k, st->dry_c);
+    double most =
+        (double)c->coolers * machine_dry_cooler_w(&k, c->supply_c + c->span_k / c->flow, st->dry_c);
     double heat = fmax(st->cooled_w, 1.0), taken = fmin(most, heat), capacity, cop = 1.0;
     bool inside = machine_chiller(c->chilled_c, st->dry_c, &capacity, &cop);
     double chilled = fmin(heat - taken, c->chiller_share * st->chiller_share * heat);
@@ -83,7 +84,8 @@ static void coolers(struct site_sim *x)
     double left = heat - taken - chilled;
     double per_k = (double)c->coolers * c->cooler_w / (c->cooler_in_c - c->cooler_air_c);
     st->coolant_c = c->supply_c + left / per_k;
-    st->overhead = c->electrical + c->pumps + ((double)c->coolers * fans + chilled / cop) / heat;
+    st->overhead = c->electrical + c->pumps * machine_pump_share(c->flow) +
+                   ((double)c->coolers * fans + chilled / cop) / heat;
     st->l_per_kwh = 0.0;
     st->r.coolers_least_w = st->r.coolers_least_w > 0.0 ? fmin(st->r.coolers_least_w, most) : most;
     if (chilled > 0.0 && !inside) st->warned_curves = true;

@@ -301,6 +301,7 @@ static void queue_next(struct site_sim *x)
         t = site_less(t, until(st->battery_w, st->battery_slope, power));
         t = site_less(t, until(st->battery_w, st->battery_slope, -power));
     }
+    t = site_less(t, until(st->lag_w, st->lag_slope, 0.0));
     t = site_less(t, until(st->unserved_w, st->unserved_slope, 0.0));
     t = site_less(t, until(st->spilled_w, st->spilled_slope, 0.0));
     if (all > 0.0 && (st->battery_w != 0.0 || st->battery_slope != 0.0 || st->drain_w > 0.0)) {

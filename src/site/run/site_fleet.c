@@ -11,6 +11,8 @@
  * draws its next life, which is queued only if it ends within the scenario. */
 #include "site/run/site_run_internal.h"
 
+#include <string.h>
+
 #define HOT_K 25.0  /* coolant over the reference at which the rate is no longer followed */
 enum { DRAWS = 8 }; /* of one candidate */
 enum { DRAW_TIME, DRAW_ACCEPT, DRAW_LEMON, DRAW_KIND, DRAW_WHO, DRAW_ALARM, DRAW_FOUND };
@@ -267,6 +269,13 @@ static void out_of_cohort(struct site_state *st, struct site_cohort *c, double n
     st->pools[c->pool].out += n;
 }
 
+/* What leaves a job with n of its accelerators: where it has racks, all of theirs. */
+static double rack_with(const struct site_sim *x, int job, int pool, double n)
+{
+    double rack = (double)x->s->jobs[job].block;
+    return rack > 0.0 ? fmin(ceil(n / rack - 1e-9) * rack, x->st->jobs[job].alloc[pool]) : n;
+}
+
 static void fail(struct site_sim *x, int cohort, double n, bool hardware, double who)
 {
     struct site_state *st = x->st;
@@ -276,21 +285,23 @@ static void fail(struct site_sim *x, int cohort, double n, bool hardware, double
     site_fleet_account(x);
     n = fmin(n, job >= 0 ? st->jobs[job].alloc[pool] : site_free(st, pool));
     if (n <= 0.0) return;
+    double all = job >= 0 && hardware ? rack_with(x, job, pool, n) : n;
+    all = fmax(fmin(all, c->count - c->out), n);
     st->r.failures++;
     if (hardware) st->r.hardware++;
     log_failure(x, pool, n, job, hardware);
     if (job >= 0) site_job_account(x, job);
     if (hardware) {
         if (job >= 0) {
-            st->jobs[job].alloc[pool] -= n;
-            st->jobs[job].held -= n;
-            st->pools[pool].busy -= n;
+            st->jobs[job].alloc[pool] -= all;
+            st->jobs[job].held -= all;
+            st->pools[pool].busy -= all;
         }
-        out_of_cohort(st, c, n);
-        site_repair_open(x, cohort, n, false);
+        out_of_cohort(st, c, all);
+        site_repair_open(x, cohort, n, all - n, false);
         st->power_changed = true;
     }
-    if (job >= 0) site_job_interrupt(x, job, hardware ? n : 0.0, SITE_STOP_FAILURE);
+    if (job >= 0) site_job_interrupt(x, job, hardware ? all : 0.0, SITE_STOP_FAILURE);
 }
 
 void site_fleet_failure(struct site_sim *x, int cohort, double n, bool hardware)
@@ -307,10 +318,11 @@ static void false_alarms(struct site_sim *x, int cohort, double u)
     int n = (int)floor(rule + u);
     struct site_cohort *c = &st->cohorts[cohort];
     for (int i = 0; i < n; i++) {
-        double unit = unit_of(x->s, c->pool), got = site_fleet_take(x, c->pool, unit, false);
+        const struct site_place here = {.pool = c->pool, .hall = "", .one = true, .cohort = cohort};
+        double unit = unit_of(x->s, c->pool), got = site_fleet_take(x, here, unit, false);
         if (got <= 0.0) return;
         st->r.false_alarms++;
-        site_repair_open(x, cohort, got, true);
+        site_repair_open(x, cohort, got, 0.0, true);
     }
 }
 
@@ -357,31 +369,59 @@ void site_fleet_life(struct site_sim *x, int cohort)
 
 /* ------------------------------------------------------------------ taken and given back */
 
-/* Spread over the cohorts of a pool by what they have in service. */
-static void out_of_pool(struct site_sim *x, int pool, double n)
+static bool is_at(const struct site_sim *x, int cohort, struct site_place place)
+{
+    const struct site_cohort *c = &x->st->cohorts[cohort];
+    const struct site_block *b = &x->s->blocks[c->block];
+    if (place.one) return cohort == place.cohort;
+    if (c->pool != place.pool) return false;
+    return !*place.hall || strcmp(b->hall, place.hall) == 0 || strcmp(b->name, place.hall) == 0;
+}
+
+double site_fleet_at(const struct site_sim *x, struct site_place place)
+{
+    double n = 0.0;
+    for (int i = 0; i < x->st->n_cohorts; i++)
+        if (is_at(x, i, place)) n += x->st->cohorts[i].count;
+    return n;
+}
+
+static double in_service(const struct site_sim *x, struct site_place place)
+{
+    double n = 0.0;
+    for (int i = 0; i < x->st->n_cohorts; i++)
+        if (is_at(x, i, place)) n += x->st->cohorts[i].count - x->st->cohorts[i].out;
+    return n;
+}
+
+/* Spread over the cohorts of a place by what they have in service. */
+static void out_of_place(struct site_sim *x, struct site_place place, double n)
 {
     struct site_state *st = x->st;
     double there = 0.0;
     for (int i = 0; i < st->n_cohorts; i++)
-        if (st->cohorts[i].pool == pool)
+        if (is_at(x, i, place))
             there += n > 0.0 ? st->cohorts[i].count - st->cohorts[i].out : st->cohorts[i].out;
-    st->pools[pool].out = fmax(st->pools[pool].out + n, 0.0);
+    st->pools[place.pool].out = fmax(st->pools[place.pool].out + n, 0.0);
     for (int i = 0; i < st->n_cohorts && there > 0.0; i++) {
         struct site_cohort *c = &st->cohorts[i];
-        if (c->pool == pool) c->out += n * (n > 0.0 ? c->count - c->out : c->out) / there;
+        if (is_at(x, i, place)) c->out += n * (n > 0.0 ? c->count - c->out : c->out) / there;
     }
 }
 
-double site_fleet_take(struct site_sim *x, int pool, double n, bool lost)
+double site_fleet_take(struct site_sim *x, struct site_place place, double n, bool lost)
 {
     struct site_state *st = x->st;
     const uint64_t entity = (uint64_t)SITE_OF_EVENT << 56;
+    const int pool = place.pool;
     double taken = 0.0;
     site_fleet_account(x);
     while (n - taken > 1e-6) {
         int job = pick_job(x, pool, 1.0, rng_uniform(st->seed, entity, st->takes++));
         double here = job >= 0 ? st->jobs[job].alloc[pool] : site_free(st, pool);
         double part = fmin(here, n - taken);
+        if (job >= 0) part = rack_with(x, job, pool, part);
+        part = fmin(part, in_service(x, place));
         if (part <= 1e-6) break;
         taken += part;
         if (job >= 0) {
@@ -390,7 +430,7 @@ double site_fleet_take(struct site_sim *x, int pool, double n, bool lost)
             st->jobs[job].held -= part;
             st->pools[pool].busy -= part;
         }
-        out_of_pool(x, pool, part);
+        out_of_place(x, place, part);
         if (job >= 0)
             site_job_interrupt(x, job, part, lost ? SITE_STOP_FAILURE : SITE_STOP_GRACEFUL);
     }
@@ -398,10 +438,10 @@ double site_fleet_take(struct site_sim *x, int pool, double n, bool lost)
     return taken;
 }
 
-void site_fleet_give(struct site_sim *x, int pool, double n)
+void site_fleet_give(struct site_sim *x, struct site_place place, double n)
 {
     site_fleet_account(x);
-    out_of_pool(x, pool, -fmin(n, x->st->pools[pool].out));
+    out_of_place(x, place, -fmin(n, x->st->pools[place.pool].out));
     x->st->schedule_again = x->st->power_changed = true;
 }
 

@@ -1,5 +1,6 @@
 /* site_gas.c: gas units: which run, how they start and stop, and how they fail.
  *
+ * Starts and hours of each are counted by days, as permits are: over any 365.
  * Each unit has a state of its own; what its group gives is shared evenly by those that run. Units
  * are started and stopped in their order, so that the last ones cycle. A running unit fails at a
  * constant rate; one at rest does not. A unit that trips takes its share away at once. */
@@ -27,9 +28,10 @@ static bool permitted(const struct site_sim *x, const struct site_unit *u)
 {
     const struct site_permits *p = &x->s->permits;
     if (!p->stops) return true;
-    site_us run = u->run + (u->state == SITE_UNIT_ON ? x->st->now - u->since : 0);
+    site_us run = u->run_year + (u->state == SITE_UNIT_ON ? x->st->now - u->counted : 0);
     bool hours = p->hours > 0 && run >= p->hours * SITE_HOUR;
-    bool starts = p->starts > 0 && u->state == SITE_UNIT_OFF && u->starts >= (uint64_t)p->starts;
+    bool starts =
+        p->starts > 0 && u->state == SITE_UNIT_OFF && u->starts_year >= (uint64_t)p->starts;
     return !hours && !starts;
 }
 
@@ -48,6 +50,39 @@ int site_gas_ready(const struct site_sim *x, int g)
     return n;
 }
 
+/* ------------------------------------------------------------------ the last 365 days */
+
+/* The time that a unit has run since it was last counted. */
+static void count_run(struct site_sim *x, int i)
+{
+    struct site_state *st = x->st;
+    struct site_unit *u = &st->units[i];
+    if (u->state != SITE_UNIT_ON) return;
+    u->run_year += st->now - u->counted;
+    st->run_day[i][st->days_over % SITE_YEAR] += st->now - u->counted;
+    u->counted = st->now;
+}
+
+void site_gas_day(struct site_sim *x)
+{
+    struct site_state *st = x->st;
+    int64_t next = (st->days_over + 1) % SITE_YEAR;
+    for (int i = 0; i < st->n_units; i++) {
+        struct site_unit *u = &st->units[i];
+        struct site_gas_result *r = &st->r.gas[u->group];
+        count_run(x, i);
+        bool over = x->s->permits.hours > 0 && u->run_year > x->s->permits.hours * SITE_HOUR;
+        if (over && r->over_hours_day < 0.0) {
+            r->over_hours_day = (double)st->days_over + 1.0;
+            site_log_text(x, "permit_exceeded", "which", "hours");
+        }
+        u->run_year -= st->run_day[i][next];
+        u->starts_year -= st->starts_day[i][next];
+        st->run_day[i][next] = 0;
+        st->starts_day[i][next] = 0;
+    }
+}
+
 /* ------------------------------------------------------------------ states */
 
 static void set_on(struct site_sim *x, int i)
@@ -56,7 +91,7 @@ static void set_on(struct site_sim *x, int i)
     struct site_unit *u = &st->units[i];
     const struct site_gas *k = &x->s->gas[u->group];
     u->state = SITE_UNIT_ON;
-    u->since = st->now;
+    u->since = u->counted = st->now;
     u->generation++;
     st->n_on[u->group]++;
     st->power_changed = true;
@@ -72,12 +107,16 @@ static void start(struct site_sim *x, int i)
     struct site_unit *u = &st->units[i];
     struct site_gas_result *r = &st->r.gas[u->group];
     u->starts++;
+    u->starts_year++;
+    st->starts_day[i][st->days_over % SITE_YEAR]++;
     u->generation++;
     r->starts++;
     r->unit_starts_most = fmax(r->unit_starts_most, u->starts);
-    if (x->s->permits.starts > 0 && u->starts > (uint64_t)x->s->permits.starts &&
-        r->over_starts_day < 0.0)
+    if (x->s->permits.starts > 0 && u->starts_year > (uint64_t)x->s->permits.starts &&
+        r->over_starts_day < 0.0) {
         r->over_starts_day = (double)(st->now / SITE_DAY) + 1.0;
+        site_log_text(x, "permit_exceeded", "which", "starts");
+    }
     u->state = SITE_UNIT_STARTING;
     u->since = st->now;
     st->n_starting[u->group]++;
@@ -96,6 +135,7 @@ static void leave(struct site_sim *x, int i, enum site_unit_state state, bool at
     struct site_state *st = x->st;
     struct site_unit *u = &st->units[i];
     struct site_flow *f = &st->flows[u->group];
+    count_run(x, i);
     u->run += st->now - u->since;
     u->since = st->now;
     u->generation++;
@@ -198,7 +238,7 @@ void site_gas_init(struct site_sim *x)
         st->first_unit[g] = st->n_units;
         st->nox_ppm[g] = x->s->gas[g].nox_ppm;
         st->surplus_since[g] = SITE_NEVER;
-        st->r.gas[g].over_starts_day = -1.0;
+        st->r.gas[g].over_starts_day = st->r.gas[g].over_hours_day = -1.0;
         for (int64_t i = 0; i < x->s->gas[g].units; i++) {
             struct site_unit *u = &st->units[st->n_units++];
             *u = (struct site_unit){.group = g};
@@ -218,6 +258,7 @@ static void log_unit(struct site_sim *x, const char *event, int group, const cha
     jsonw_int(w, "units", 1);
     if (why) jsonw_string(w, "why", why);
     site_log_end(x);
+    if (why) x->st->supply_by = x->st->log_id;
 }
 
 void site_gas_failed(struct site_sim *x, int i)

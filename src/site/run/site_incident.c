@@ -8,31 +8,43 @@ void site_incident_init(struct site_sim *x)
     struct site_state *st = x->st;
     st->grid_limit_w = st->curtail_w = INFINITY;
     st->chiller_share = st->firmware_factor = 1.0;
-    for (int i = 0; i < x->s->n_events; i++)
-        site_push(x, site_us_of(x->s->events[i].at_s), SITE_K_SCENARIO, (uint32_t)i, 0);
+    for (int i = 0; i < x->s->n_events; i++) { /* a leak is nothing until somebody notices */
+        const struct site_event *e = &x->s->events[i];
+        double later = e->kind == SITE_EVENT_LEAK ? x->s->cooling.leak_detect_s : 0.0;
+        site_push(x, site_us_of(e->at_s + later), SITE_K_SCENARIO, (uint32_t)i, 0);
+    }
 }
 
 static void log_begin(struct site_sim *x, const struct site_event *e, bool begins)
 {
     struct json_writer *w;
+    bool supply = e->kind == SITE_EVENT_CURTAILMENT || e->kind == SITE_EVENT_GRID_LIMIT ||
+                  e->kind == SITE_EVENT_FUEL_LOSS || e->kind == SITE_EVENT_HEAT_WAVE;
+    if (supply && e->lasts_s > 0.0) x->st->supply_events += begins ? 1 : -1;
     if (e->kind == SITE_EVENT_FAILURE || e->kind == SITE_EVENT_TURBINE_TRIP) return; /* they do */
     w = site_log(x, site_event_kind_names[e->kind]);
     if (!w) return;
     jsonw_string(w, "phase", begins ? "begins" : "ends");
     if (*e->target) jsonw_string(w, "target", e->target);
     site_log_end(x);
+    if (begins && supply) x->st->supply_by = x->st->log_id;
 }
 
 /* ------------------------------------------------------------------ accelerators kept out */
 
-static void keep_out(struct site_sim *x, int event, bool lost)
+static struct site_place place_of(const struct site_event *e)
+{
+    return (struct site_place){.pool = (int)e->pool - 1, .hall = e->target};
+}
+
+static void keep_out(struct site_sim *x, int event, double units, bool lost)
 {
     struct site_state *st = x->st;
     const struct site_event *e = &x->s->events[event];
     if (st->n_held == SITE_MAX_HELD) return;
-    double n = site_fleet_take(x, (int)e->pool - 1, (double)e->units, lost);
+    double n = site_fleet_take(x, place_of(e), units, lost);
     if (e->lasts_s <= 0.0) {
-        site_fleet_give(x, (int)e->pool - 1, n); /* an instant: it only interrupts */
+        site_fleet_give(x, place_of(e), n); /* an instant: it only interrupts */
         return;
     }
     st->held_event[st->n_held] = event;
@@ -44,15 +56,15 @@ static void give_back(struct site_sim *x, int event)
     struct site_state *st = x->st;
     for (int i = 0; i < st->n_held; i++) {
         if (st->held_event[i] != event) continue;
-        site_fleet_give(x, (int)x->s->events[event].pool - 1, st->held_out[i]);
+        site_fleet_give(x, place_of(&x->s->events[event]), st->held_out[i]);
         st->held_event[i] = st->held_event[--st->n_held];
         st->held_out[i] = st->held_out[st->n_held];
         return;
     }
 }
 
-/* A pump of a CDU: what stands behind it has seconds. */
-static void pump_stops(struct site_sim *x, int event)
+/* What stands behind a pump that stops, or valves that close, has seconds. */
+static void log_flow_lost(struct site_sim *x, int event)
 {
     const struct site_event *e = &x->s->events[event];
     const struct site_cooling *c = &x->s->cooling;
@@ -69,7 +81,39 @@ static void pump_stops(struct site_sim *x, int event)
         jsonw_real(w, "loop_k_per_s", machine_loop_k_per_s(rack_w, c->loop_l_per_rack));
         site_log_end(x);
     }
-    keep_out(x, event, true);
+}
+
+static void fail_first(struct site_sim *x, const struct site_event *e, double units, bool hardware)
+{
+    for (int c = 0; c < x->st->n_cohorts; c++) {
+        const struct site_block *b = &x->s->blocks[x->st->cohorts[c].block];
+        bool there = !*e->target || strcmp(b->hall, e->target) == 0 ||
+                     strcmp(b->name, e->target) == 0 || e->kind == SITE_EVENT_FAILURE;
+        if (x->st->cohorts[c].pool != e->pool - 1 || x->st->cohorts[c].count <= 0.0 || !there)
+            continue;
+        site_fleet_failure(x, c, units, hardware);
+        return;
+    }
+}
+
+/* Coolant runs out until the valves around the leak close: then what it cooled stands still, and what
+ * got wet is repaired. */
+static void leak_closes(struct site_sim *x, int event)
+{
+    const struct site_event *e = &x->s->events[event];
+    double litres = e->l_per_min / 60.0 * x->s->cooling.leak_detect_s;
+    double wet = floor(e->share * (double)e->units);
+    x->st->r.leaks++;
+    x->st->r.leaked_l += litres;
+    struct json_writer *w = site_log(x, "leak_closed");
+    if (w) {
+        jsonw_real(w, "litres", litres);
+        jsonw_real(w, "wet", wet);
+        site_log_end(x);
+    }
+    log_flow_lost(x, event);
+    keep_out(x, event, (double)e->units - wet, true);
+    if (wet > 0.0) fail_first(x, e, wet, true);
 }
 
 /* ------------------------------------------------------------------ sags */
@@ -151,7 +195,8 @@ static void to_gas(struct site_sim *x, const struct site_event *e, bool begins)
 static void delay_orders(struct site_sim *x, const struct site_event *e)
 {
     for (int b = 0; b < x->s->n_blocks; b++)
-        if (meant(e, x->s->blocks[b].name)) site_build_delay(x, b, e->lasts_s);
+        if (meant(e, x->s->blocks[b].name) || meant(e, x->s->blocks[b].hall))
+            site_build_delay(x, b, e->lasts_s);
 }
 
 static void change(struct site_sim *x, int event, bool begins)
@@ -190,10 +235,12 @@ static void change(struct site_sim *x, int event, bool begins)
     default:
         if (!begins)
             give_back(x, event);
+        else if (e->kind == SITE_EVENT_LEAK)
+            leak_closes(x, event);
         else if (e->kind == SITE_EVENT_CDU_PUMP)
-            pump_stops(x, event);
-        else
-            keep_out(x, event, false);
+            log_flow_lost(x, event);
+        if (begins && e->kind != SITE_EVENT_LEAK)
+            keep_out(x, event, (double)e->units, e->kind == SITE_EVENT_CDU_PUMP);
     }
     st->power_changed = true;
     site_build_power(x);
@@ -211,11 +258,7 @@ void site_incident(struct site_sim *x, int event)
         return;
     }
     if (e->kind == SITE_EVENT_FAILURE) {
-        for (int c = 0; c < x->st->n_cohorts; c++)
-            if (x->st->cohorts[c].pool == e->pool - 1 && x->st->cohorts[c].count > 0.0) {
-                site_fleet_failure(x, c, (double)e->units, e->hardware);
-                return;
-            }
+        fail_first(x, e, (double)e->units, e->hardware);
         return;
     }
     change(x, event, true);

@@ -11,9 +11,14 @@
  * place in its cycle is drawn. Serving is stopped by nothing but a lack of accelerators. */
 #include "site/run/site_run_internal.h"
 
-const char *const site_part_names[] = {"productive", "slowed",    "missing", "checkpoint",
-                                       "rollback",   "detection", "restart", "spares",
-                                       "power",      "building",  "yielded", NULL};
+const char *const site_part_names[] = {"productive", "slowed",  "missing", "checkpoint", "rollback",
+                                       "detection",  "restart", "spares",  "power",      "building",
+                                       "yielded",    "idle",    NULL};
+
+double site_job_racks(const struct site_job *k, double n)
+{
+    return k->block > 0 ? floor((n + 1e-6) / (double)k->block) * (double)k->block : n;
+}
 
 double site_job_size(const struct site_job_now *j)
 {
@@ -98,6 +103,18 @@ static void account_serving(const struct site_sim *x, int i, double dt)
     j->result.part_s[SITE_PART_MISSING] += dt * (1.0 - served);
 }
 
+static void account_trace(const struct site_sim *x, int i, double dt)
+{
+    struct site_job_now *j = &x->st->jobs[i];
+    double used = dt * j->used / j->want, here = dt * fmin(site_job_size(j) / j->want, 1.0);
+    double there = dt * fmin(built(x, i) / j->want, 1.0);
+    j->result.part_s[SITE_PART_PRODUCTIVE] += used * j->clock;
+    j->result.part_s[SITE_PART_SLOWED] += used * (1.0 - j->clock);
+    j->result.part_s[SITE_PART_IDLE] += fmax(here - used, 0.0);
+    j->result.part_s[SITE_PART_MISSING] += fmax(there - fmax(here, used), 0.0);
+    j->result.part_s[SITE_PART_BUILDING] += dt - fmax(there, fmax(here, used));
+}
+
 void site_job_account(struct site_sim *x, int i)
 {
     static const enum site_part PART_OF[] = {
@@ -124,6 +141,8 @@ void site_job_account(struct site_sim *x, int i)
         j->result.part_s[PART_OF[j->state]] += dt;
     else if (k->kind == SITE_JOB_TRAINING)
         account_training(x, i);
+    else if (k->kind == SITE_JOB_REPLAY)
+        account_trace(x, i, dt);
     else
         account_serving(x, i, dt);
     j->since = now;
@@ -146,6 +165,48 @@ static void roll_back(struct site_job_now *j, bool outage)
         j->cycles = 0;
     }
     j->result.part_s[SITE_PART_ROLLBACK] += lost;
+    j->stopped_lost_s += lost;
+}
+
+/* ------------------------------------------------------------------ the log */
+
+void site_job_log_stop(struct site_sim *x, int i, enum site_stop how)
+{
+    static const char *const words[] = {"failure", "orderly", "outage"};
+    struct json_writer *w = site_log(x, "interruption");
+    if (!w) return;
+    jsonw_string(w, "job", x->s->jobs[i].name);
+    jsonw_string(w, "how", words[how]);
+    site_log_end(x);
+}
+
+void site_job_stopped(struct site_sim *x, int i)
+{
+    struct site_job_now *j = &x->st->jobs[i];
+    if (j->stopped) return; /* it was already: what comes now only prolongs it */
+    j->stopped = true;
+    j->stopped_by = x->st->log_id;
+    j->stopped_at = x->st->now;
+    j->stopped_lost_s = j->stopped_away_s = 0.0;
+}
+
+/* It runs again: how long it did not, for how many accelerators, and what it has to do again. */
+static void log_run(struct site_sim *x, int i)
+{
+    struct site_job_now *j = &x->st->jobs[i];
+    if (!j->stopped) return;
+    j->stopped = false;
+    uint64_t by = x->st->log_by;
+    x->st->log_by = j->stopped_by;
+    struct json_writer *w = site_log(x, "job_runs");
+    x->st->log_by = by;
+    if (!w) return;
+    jsonw_string(w, "job", x->s->jobs[i].name);
+    jsonw_real(w, "after_s", site_seconds(x->st->now - j->stopped_at));
+    jsonw_real(w, "accelerators", j->want);
+    jsonw_real(w, "again_s", j->stopped_lost_s);
+    jsonw_real(w, "away_accelerator_s", j->stopped_away_s);
+    site_log_end(x);
 }
 
 /* ------------------------------------------------------------------ states */
@@ -202,6 +263,7 @@ static void run(struct site_sim *x, int i)
     const struct site_job *k = &x->s->jobs[i];
     double rate = rate_of(x, j) / (k->kind == SITE_JOB_GANGS ? (double)k->gangs : 1.0);
     double tau = k->checkpoint_s;
+    if (tau <= 0.0 && k->kind == SITE_JOB_REPLAY) tau = 1e9;
     if (tau <= 0.0) tau = rate > 0.0 ? machine_checkpoint_interval(k->stall_s, 1.0 / rate) : 3600.0;
     tau = fmin(fmax(tau, 1.0), 1e9);
     j->tau = site_us_of(tau);
@@ -209,7 +271,9 @@ static void run(struct site_sim *x, int i)
     j->cycle_start = x->st->now;
     j->result.checkpoint_s = tau;
     site_job_set(x, i, SITE_STATE_RUNNING, -1.0);
+    log_run(x, i);
     queue_end(x, i);
+    if (k->kind == SITE_JOB_REPLAY) site_batch_go(x, i);
 }
 
 static double restart_s(const struct site_job *k, double accelerators)
@@ -226,7 +290,13 @@ static void start_or_wait(struct site_sim *x, int i)
     const struct site_job *k = &x->s->jobs[i];
     bool enough = j->held > 0.0 && j->held >= k->elastic_min * j->want - 1e-6;
     j->away = 0.0;
-    j->returns++; /* whoever was on the way back starts with the rest */
+    j->returns++;      /* whoever was on the way back starts with the rest */
+    if (!j->stopped) { /* its first start follows from nothing */
+        j->stopped = true;
+        j->stopped_by = 0;
+        j->stopped_at = x->st->now;
+        j->stopped_lost_s = j->stopped_away_s = 0.0;
+    }
     if (enough && k->kind == SITE_JOB_TRAINING)
         site_job_set(x, i, SITE_STATE_RESTARTING, restart_s(k, j->held));
     else if (enough || (k->kind != SITE_JOB_TRAINING && j->held > 0.0))
@@ -295,6 +365,7 @@ static void send_away(struct site_sim *x, int i, double n, double seconds)
     n = fmin(n, site_job_size(j));
     if (n < 1.0) return;
     j->away += floor(n);
+    if (j->stopped) j->stopped_away_s += floor(n) * seconds;
     struct site_queued item = {.at = x->st->now + MAX(site_us_of(seconds), 1),
                                .kind = SITE_K_JOB_RETURN,
                                .id = (uint32_t)i,
@@ -311,6 +382,7 @@ void site_job_gain(struct site_sim *x, int i, double n)
     bool works = j->state == SITE_STATE_RUNNING || j->state == SITE_STATE_STALLED;
     if (works && k->kind == SITE_JOB_TRAINING) send_away(x, i, n, restart_s(k, n));
     queue_end(x, i);
+    if (works && k->kind == SITE_JOB_REPLAY) site_batch_go(x, i);
 }
 
 /* One gang of many restarts, from its own last checkpoint. */
@@ -325,7 +397,15 @@ static void gang_fails(struct site_sim *x, int i, double lost)
         fmin(u * site_seconds(j->tau) / (double)k->gangs, j->result.part_s[SITE_PART_PRODUCTIVE]);
     j->result.part_s[SITE_PART_PRODUCTIVE] -= again;
     j->result.part_s[SITE_PART_ROLLBACK] += again;
-    send_away(x, i, gang - lost, k->detect_s + restart_s(k, gang));
+    double seconds = k->detect_s + restart_s(k, gang);
+    send_away(x, i, gang - lost, seconds);
+    struct json_writer *w = site_log(x, "gang_restarts");
+    if (!w) return;
+    jsonw_string(w, "job", k->name);
+    jsonw_real(w, "accelerators", j->want);
+    jsonw_real(w, "again_s", again);
+    jsonw_real(w, "away_accelerator_s", fmax(gang - lost, 0.0) * seconds);
+    site_log_end(x);
 }
 
 /* Whether the job can go on without what it has lost: where it starts, the others do; where it waits
@@ -341,6 +421,7 @@ static bool goes_on(struct site_sim *x, int i, double lost, enum site_stop how)
         double again = fmin(0.5 * k->step_s, j->result.part_s[SITE_PART_PRODUCTIVE]);
         j->result.part_s[SITE_PART_PRODUCTIVE] -= again;
         j->result.part_s[SITE_PART_ROLLBACK] += again;
+        j->stopped_lost_s += again;
     }
     send_away(x, i, group - lost, k->detect_s + restart_s(k, group));
     if (j->state == SITE_STATE_RESTARTING || j->state == SITE_STATE_DETECTING) return true;
@@ -349,16 +430,6 @@ static bool goes_on(struct site_sim *x, int i, double lost, enum site_stop how)
     else
         run(x, i);
     return true;
-}
-
-static void log_stop(struct site_sim *x, int i, enum site_stop how)
-{
-    static const char *const words[] = {"failure", "orderly", "outage"};
-    struct json_writer *w = site_log(x, "interruption");
-    if (!w) return;
-    jsonw_string(w, "job", x->s->jobs[i].name);
-    jsonw_string(w, "how", words[how]);
-    site_log_end(x);
 }
 
 void site_job_interrupt(struct site_sim *x, int i, double lost, enum site_stop how)
@@ -374,8 +445,14 @@ void site_job_interrupt(struct site_sim *x, int i, double lost, enum site_stop h
         if (j->held <= 0.0) site_job_set(x, i, SITE_STATE_QUEUED, -1.0);
         return;
     }
+    if (k->kind == SITE_JOB_REPLAY) {
+        site_batch_stops(x, i, lost, how);
+        if (j->held <= 0.0) site_job_set(x, i, SITE_STATE_QUEUED, -1.0);
+        return;
+    }
     j->result.interruptions++;
-    log_stop(x, i, how);
+    site_job_log_stop(x, i, how);
+    if (k->kind == SITE_JOB_TRAINING) site_job_stopped(x, i);
     if (k->kind == SITE_JOB_GANGS) {
         gang_fails(x, i, lost);
         if (j->held <= 0.0) site_job_set(x, i, SITE_STATE_QUEUED, -1.0);
@@ -410,6 +487,7 @@ void site_job_clocks(struct site_sim *x)
             if (j->alloc[p] > 0.0) clock = fmin(clock, x->st->clock[p]);
         if (clock == j->clock) continue;
         site_job_account(x, i);
+        site_batch_clock(x, i, clock);
         j->clock = clock;
         queue_end(x, i);
     }
@@ -425,6 +503,7 @@ void site_job_init(struct site_sim *x)
         const struct site_job *k = &x->s->jobs[i];
         struct site_job_now *j = &st->jobs[i];
         double in_pool = k->pool ? (double)x->s->cluster.pools[k->pool - 1].count : all;
+        in_pool = fmax(site_job_racks(k, in_pool), 1.0);
         *j = (struct site_job_now){.want = k->accelerators ? (double)k->accelerators : in_pool,
                                    .clock = 1.0,
                                    .tau = SITE_HOUR,

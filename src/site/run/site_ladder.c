@@ -35,11 +35,48 @@ static bool in_deficit(const struct site_sim *x)
            st->load_w > firm_w(x, false) * (1.0 + 1e-9);
 }
 
+/* A deficit begins: by what happened just now, or by what made power short before. */
+static void log_deficit(struct site_sim *x)
+{
+    struct site_state *st = x->st;
+    if (!st->in_deficit) {
+        st->in_deficit = true;
+        st->deficit_since = st->now;
+        st->deficit_unserved_j = st->r.unserved_j;
+    }
+    if (!st->log_by) st->log_by = st->supply_by;
+    struct json_writer *w = site_log(x, "deficit");
+    if (!w) return;
+    jsonw_real(w, "load_w", st->load_w);
+    jsonw_real(w, "missing_w", fmax(st->load_w - firm_w(x, false), 0.0));
+    jsonw_real(w, "unserved_w", st->unserved_w);
+    site_log_end(x);
+    st->deficit_by = st->log_id;
+}
+
+/* All of it is over: nothing is lowered, paused or shed any more. */
+static void log_whole(struct site_sim *x)
+{
+    struct site_state *st = x->st;
+    uint64_t by = st->log_by;
+    st->in_deficit = false;
+    st->log_by = st->deficit_by;
+    struct json_writer *w = site_log(x, "deficit_over");
+    st->log_by = by;
+    if (!w) return;
+    jsonw_real(w, "after_s", site_seconds(st->now - st->deficit_since));
+    jsonw_real(w, "unserved_wh", (st->r.unserved_j - st->deficit_unserved_j) / 3600.0);
+    site_log_end(x);
+}
+
 void site_ladder_look(struct site_sim *x)
 {
     struct site_state *st = x->st;
     bool deficit = in_deficit(x);
+    if (!deficit && st->in_deficit && !site_ladder_active(x)) log_whole(x);
+    if (!deficit && st->battery_w <= 0.0 && st->supply_events == 0) st->supply_by = 0;
     if (deficit && !st->ladder_waits && !st->shed) {
+        log_deficit(x);
         st->ladder_waits = true;
         site_push_in(x, x->s->controls.delay_s, SITE_K_LADDER, 0, ++st->ladder_generation);
     }
@@ -98,8 +135,10 @@ static bool pause_jobs(struct site_sim *x, double firm)
             j->pending_s[p] = 0.0;
         j->returns++;
         j->away = 0.0;
+        if (x->s->jobs[i].kind == SITE_JOB_REPLAY) site_batch_stops(x, i, 0.0, SITE_STOP_GRACEFUL);
         site_job_set(x, i, SITE_STATE_PAUSED, -1.0);
         site_log_text(x, "job_paused", "job", x->s->jobs[i].name);
+        site_job_stopped(x, i);
         st->n_paused++;
         st->r.pauses++;
         any = true;
@@ -113,6 +152,7 @@ void site_ladder_act(struct site_sim *x)
     double firm = firm_w(x, false), cap = cap_for(x, firm * (1.0 - CAP_MARGIN));
     st->ladder_waits = false;
     st->power_changed = true;
+    st->log_by = st->deficit_by;
     if (!in_deficit(x)) return;
     double wanted = site_load_at(x, x->s->controls.cap, true);
     st->r.deficit_w = fmax(st->r.deficit_w, wanted - firm_w(x, true));
@@ -159,6 +199,7 @@ void site_ladder_restore(struct site_sim *x)
     struct site_state *st = x->st;
     st->restore_waits = false;
     st->power_changed = true;
+    st->log_by = st->deficit_by;
     if (st->shed) {
         st->shed = false;
         return;

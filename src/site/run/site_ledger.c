@@ -2,31 +2,49 @@
 #include "site/run/site_run_internal.h"
 
 #define DAYS_PER_MONTH (365.25 / 12.0)
-enum { YEAR = 365 };
+
+const char *const site_stack_names[] = {"nox", "co2", "co", NULL};
+
+static double limit_g(const struct site_sim *x, int k)
+{
+    double own = k == SITE_NOX ? figure_mid(&x->s->site.permit_nox_t_per_year, 0.0) : 0.0;
+    return 1e6 * figure_mid(&x->s->permits.most_t[k], own);
+}
 
 /* A day is over: it comes into the window of 365, the oldest leaves. */
-static void close_day(struct site_sim *x, double grams)
+static void close_day(struct site_sim *x, int k)
 {
     struct site_state *st = x->st;
-    double before = x->s->permits.nox_before_t * 1e6 / YEAR;
-    int64_t i = st->nox_index++, slot = i % YEAR;
-    double oldest = i < YEAR ? before : st->nox_day[slot];
-    if (i == 0) st->nox_sum = before * YEAR;
-    st->nox_day[slot] = grams;
-    st->nox_sum += grams - oldest;
-    st->r.nox_rolling_t = fmax(st->r.nox_rolling_t, st->nox_sum / 1e6);
-    double limit =
-        figure_mid(&x->s->permits.nox_t, figure_mid(&x->s->site.permit_nox_t_per_year, 0.0));
-    if (limit <= 0.0 || st->nox_sum <= limit * 1e6 || st->r.nox_over_day >= 0.0) return;
-    st->r.nox_over_day = (double)i + 1.0;
-    site_log_text(x, "permit_exceeded", "which", "nox");
+    struct site_result *r = &st->r;
+    double before = x->s->permits.before_t[k] * 1e6 / SITE_YEAR, limit = limit_g(x, k);
+    double grams = r->stack_g[k] - st->stack_mark[k];
+    int64_t day = st->days_over, slot = day % SITE_YEAR;
+    double oldest = day < SITE_YEAR ? before : st->stack_day[k][slot];
+    if (day == 0) st->stack_sum[k] = before * SITE_YEAR;
+    st->stack_mark[k] = r->stack_g[k];
+    st->stack_day[k][slot] = grams;
+    st->stack_sum[k] += grams - oldest;
+    r->rolling_t[k] = fmax(r->rolling_t[k], st->stack_sum[k] / 1e6);
+    if (limit <= 0.0 || st->stack_sum[k] <= limit || r->over_day[k] >= 0.0) return;
+    r->over_day[k] = (double)day + 1.0;
+    site_log_text(x, "permit_exceeded", "which", site_stack_names[k]);
 }
 
 void site_ledger_day(struct site_sim *x)
 {
+    for (int k = 0; k < SITE_N_STACK; k++)
+        close_day(x, k);
+    site_gas_day(x);
+    x->st->days_over++;
+}
+
+void site_ledger_month(struct site_sim *x)
+{
     struct site_state *st = x->st;
-    close_day(x, st->r.nox_g - st->nox_mark);
-    st->nox_mark = st->r.nox_g;
+    double months = site_seconds(st->now - st->month_since) / 86400.0 / DAYS_PER_MONTH;
+    st->r.demand_usd += st->month_peak_w / 1e3 * x->s->grid.usd_per_kw_month * months;
+    st->month_peak_w = 0.0;
+    st->month_since = st->now;
 }
 
 static double price_of_grid(const struct site_scenario *s)
@@ -77,13 +95,11 @@ void site_ledger_finish(struct site_sim *x)
 {
     struct site_state *st = x->st;
     struct site_result *r = &st->r;
-    if (st->nox_index == 0) { /* less than a day */
-        st->nox_sum = x->s->permits.nox_before_t * 1e6;
-        r->nox_rolling_t = (st->nox_sum + r->nox_g) / 1e6;
-    }
-    r->co2_g += r->grid_j / 3.6e6 * co2_of_grid(x->s);
+    for (int k = 0; k < SITE_N_STACK && st->days_over == 0; k++) /* less than a day */
+        r->rolling_t[k] = x->s->permits.before_t[k] + r->stack_g[k] / 1e6;
+    r->grid_co2_g = r->grid_j / 3.6e6 * co2_of_grid(x->s);
     r->grid_usd = r->grid_j / 3.6e6 * price_of_grid(x->s);
-    r->demand_usd = r->grid_peak_w / 1e3 * x->s->grid.usd_per_kw_month * r->days / DAYS_PER_MONTH;
+    site_ledger_month(x);
     gas_money(x);
     capital(x);
     r->repair_usd = r->hands_s / 3600.0 * x->s->money.usd_per_technician_hour +

@@ -1,9 +1,11 @@
 /* site_load.c: what draws power: accelerators by what their job is doing and by the cap in force, the
- * rest of the servers, network, cooling, and loads beside.
+ * rest of the servers, network, cooling, and loads beside; and the wave of steps within it.
  *
  * Between events the load is constant, or linear while a load beside goes from one hour's level to
  * the next. The wave of synchronous steps within it is not followed: it is a descriptor, whose mean
- * is in the load and whose passage through the battery costs a constant power. */
+ * is in the load, whose lines are closed forms (Oppenheim and Willsky, Signals and Systems, table
+ * 4.1), and whose passage through the battery costs a constant power. Its trace is written only for
+ * windows around incidents. Jobs have no common phase. */
 #include "site/run/site_run_internal.h"
 
 /* ------------------------------------------------------------------ accelerators */
@@ -11,15 +13,20 @@
 static void phases(const struct site_sim *x, int pool, double cap, double watts[4], double *clock)
 {
     const struct machine_accelerator *a = x->s->cluster.pools[pool].accelerator;
-    struct machine_phase_power p;
+    struct machine_phase_power p, then;
     machine_phase_power(a, cap < 1.0 ? cap : 0.0, &p);
     double can = figure_mid(&a->smoothing_floor, 0.0);
-    double floor_w = fmin(x->s->controls.smoothing_floor, can) * p.cap_w;
+    double floor_w =
+        fmax(fmin(x->s->controls.smoothing_floor, can), x->s->controls.damper) * p.cap_w;
     watts[SITE_DRAWS_RUN_COMPUTE] = fmax(p.compute_w, floor_w);
     watts[SITE_DRAWS_RUN_COMM] = fmax(p.comm_w, floor_w);
     watts[SITE_DRAWS_IDLE] = p.idle_w;
     watts[SITE_DRAWS_OTHER] = p.other_w;
-    *clock = p.clock;
+    /* the steps of jobs are those at the cap that is always in force */
+    double cap_then = x->s->controls.cap;
+    machine_phase_power(a, cap_then < 1.0 ? cap_then : 0.0, &then);
+    *clock = fmin(p.clock / then.clock, 1.0) *
+             (x->s->controls.damper > 0.0 ? 1.0 - x->s->controls.damper_slows : 1.0);
 }
 
 void site_load_table(struct site_sim *x)
@@ -41,6 +48,8 @@ static double compute_share(const struct site_sim *x, int i)
         double here = fmin(site_job_size(j) / j->want, 1.0), asked = k->by_hour[x->st->hour % 24];
         return here > 0.0 ? k->compute_share * fmin(asked / here, 1.0) : 0.0;
     }
+    if (k->kind == SITE_JOB_REPLAY)
+        return j->held > 0.0 ? k->compute_share * fmin(j->used / j->held, 1.0) : 0.0;
     double stalled =
         k->kind == SITE_JOB_TRAINING ? (double)j->stall / (double)(j->tau + j->stall) : 0;
     return k->compute_share * (1.0 - stalled);
@@ -92,17 +101,36 @@ double site_load_at(const struct site_sim *x, double cap, bool whole)
     return it + cooled * x->st->overhead + x->st->fixed_w;
 }
 
+/* Accelerators whose power has a ramp of its own follow what their jobs ask for: all that changed since
+ * they last did arrives together, after as long as one takes from idle to work. */
+static void follow(struct site_sim *x, double was)
+{
+    struct site_state *st = x->st;
+    const double ramp = x->s->controls.smoothing_ramp_w_per_s, *w = st->watts[0];
+    double seconds = ramp > 0.0 ? (w[SITE_DRAWS_RUN_COMPUTE] - w[SITE_DRAWS_IDLE]) / ramp : 0.0;
+    double step = st->it_w - was, nothing = 1e-9 * fmax(st->it_w, 1.0);
+    if (seconds <= 0.0 || st->now == 0) return;
+    if (fabs(step) > nothing) {
+        st->lag_w += step;
+        st->lag_slope = -st->lag_w / seconds;
+    }
+    if (fabs(st->lag_w) <= fmax(nothing, 2e-6 * fabs(st->lag_slope)))
+        st->lag_w = st->lag_slope = 0.0;
+}
+
 void site_load_now(struct site_sim *x)
 {
     struct site_state *st = x->st;
+    double was = st->it_w;
     st->it_w = it_at(x, st->watts, false);
+    follow(x, was);
     if (st->cooled_w < 0.0) st->cooled_w = st->it_w; /* at the start */
     if (fabs(st->cooled_w - st->it_w) > 1e-9 * st->it_w && !st->heat_waits) {
         st->heat_waits = true;
         site_push(x, st->now + 300 * SITE_SECOND, SITE_K_HEAT, 0, ++st->heat_generation);
     }
-    st->load_w = st->it_w + st->cooled_w * st->overhead + st->fixed_w;
-    st->load_slope = st->fixed_slope;
+    st->load_w = st->it_w - st->lag_w + st->cooled_w * st->overhead + st->fixed_w;
+    st->load_slope = st->fixed_slope - st->lag_slope;
     st->drain_w = site_load_drain(x);
     st->r.peak_w = fmax(st->r.peak_w, st->load_w);
 }
@@ -155,10 +183,92 @@ void site_load_hour(struct site_sim *x)
 /* The load when the ramps that are under way have ended. */
 double site_load_ahead(const struct site_sim *x)
 {
-    double ahead = x->st->load_w - x->st->fixed_w;
+    double ahead = x->st->load_w + x->st->lag_w - x->st->fixed_w;
     for (int i = 0; i < x->s->n_loads; i++)
         ahead += x->st->level_to[i];
     return fmax(ahead, x->st->load_w);
+}
+
+/* ------------------------------------------------------------------ the wave */
+double site_wave_at(const struct site_wave *w, double seconds)
+{
+    if (w->height_w <= 0.0 || w->period_s <= 0.0) return 0.0;
+    double cycles = seconds / w->period_s + w->phase, at = cycles - floor(cycles);
+    return at < w->high_share ? w->height_w * (1.0 - w->high_share) : -w->height_w * w->high_share;
+}
+
+double site_wave_line(const struct site_wave *w, int n)
+{
+    return 2.0 * w->height_w / (M_PI * n) * fabs(sin(M_PI * n * w->high_share));
+}
+
+/* Watts of a running job's accelerators over those that they would draw waiting, in the mean of a step. */
+static double over_waiting(const struct site_sim *x, int i)
+{
+    const struct site_job_now *j = &x->st->jobs[i];
+    double at_work = fmin(site_job_size(j) / fmax(j->held, 1e-9), 1.0), sum = 0.0;
+    for (int p = 0; p < x->s->cluster.n_pools; p++) {
+        const double *v = x->st->watts[p];
+        sum += j->alloc[p] * (v[SITE_DRAWS_RUN_COMPUTE] - v[SITE_DRAWS_RUN_COMM]);
+    }
+    return machine_supplied_w(sum * at_work * x->s->jobs[i].compute_share);
+}
+
+static bool in_checkpoint(const struct site_sim *x, int i, site_us at)
+{
+    const struct site_job_now *j = &x->st->jobs[i];
+    site_us cycle = j->tau + j->stall;
+    return cycle > 0 && (at - j->cycle_start) % cycle >= j->tau;
+}
+
+static struct site_wave of_job(const struct site_sim *x, int i)
+{
+    const struct site_job_now *j = &x->st->jobs[i];
+    const struct site_job *k = &x->s->jobs[i];
+    struct site_wave w = {.job = i};
+    if (k->kind != SITE_JOB_TRAINING || j->state != SITE_STATE_RUNNING || k->low_s <= 0.0) return w;
+    w.high_share = 1.0 - k->low_s / k->step_s;
+    for (int p = 0; p < x->s->cluster.n_pools && w.high_share > 0.0; p++) {
+        const double *v = x->st->watts[p];
+        double busy = fmin(k->compute_share / w.high_share, 1.0);
+        w.height_w += j->alloc[p] * busy * (v[SITE_DRAWS_RUN_COMPUTE] - v[SITE_DRAWS_RUN_COMM]);
+    }
+    w.height_w = machine_supplied_w(w.height_w);
+    w.period_s = k->step_s / fmax(j->clock, 1e-3);
+    w.phase = rng_uniform(x->st->seed, (uint64_t)SITE_OF_JOB << 56 | 2ull << 40 | (uint64_t)i, 0);
+    return w;
+}
+
+int site_waves(const struct site_sim *x, struct site_wave waves[SITE_MAX_WAVES])
+{
+    int n = 0;
+    for (int i = 0; i < x->s->n_jobs; i++) {
+        struct site_wave w = of_job(x, i);
+        if (w.height_w > 0.0) waves[n++] = w;
+    }
+    for (int i = 0; i < x->s->n_loads; i++) {
+        const struct site_load *l = &x->s->loads[i];
+        if (l->swing_w > 0.0)
+            waves[n++] = (struct site_wave){2.0 * l->swing_w, l->duty, l->period_s, 0.0, -1};
+    }
+    return n;
+}
+
+double site_wave_now(const struct site_sim *x, site_us at)
+{
+    struct site_wave waves[SITE_MAX_WAVES];
+    double sum = 0.0;
+    int n = site_waves(x, waves);
+    for (int i = 0; i < n; i++)
+        if (waves[i].job < 0 || !in_checkpoint(x, waves[i].job, at))
+            sum += site_wave_at(&waves[i], site_seconds(at));
+    for (int i = 0; i < x->s->n_jobs; i++) { /* its checkpoints are in the mean load */
+        const struct site_job_now *j = &x->st->jobs[i];
+        if (x->s->jobs[i].kind != SITE_JOB_TRAINING || j->state != SITE_STATE_RUNNING) continue;
+        double share = (double)j->stall / (double)(j->tau + j->stall);
+        sum += over_waiting(x, i) * (in_checkpoint(x, i, at) ? share - 1.0 : share);
+    }
+    return sum;
 }
 
 /* ------------------------------------------------------------------ swing */

@@ -167,7 +167,7 @@ void site_repair_shift(struct site_sim *x)
     assign(x);
 }
 
-void site_repair_open(struct site_sim *x, int cohort, double n, bool alarm)
+void site_repair_open(struct site_sim *x, int cohort, double n, double with_it, bool alarm)
 {
     struct site_state *st = x->st;
     site_repair_account(x);
@@ -176,6 +176,7 @@ void site_repair_open(struct site_sim *x, int cohort, double n, bool alarm)
                                          .cohort = cohort,
                                          .pool = st->cohorts[cohort].pool,
                                          .accelerators = n,
+                                         .with_it = with_it,
                                          .number = st->tickets++,
                                          .alarm = alarm};
     st->in_repair++;
@@ -209,8 +210,9 @@ static void close_ticket(struct site_sim *x, int i)
     st->in_repair--;
     st->r.repairs++;
     site_fleet_account(x);
-    c->out = fmax(c->out - t->accelerators, 0.0);
-    st->pools[t->pool].out = fmax(st->pools[t->pool].out - t->accelerators, 0.0);
+    double back = t->accelerators + t->with_it;
+    c->out = fmax(c->out - back, 0.0);
+    st->pools[t->pool].out = fmax(st->pools[t->pool].out - back, 0.0);
     live_again(x, t);
     t->next = st->first_free;
     st->first_free = i;

@@ -42,6 +42,11 @@ struct json_writer *site_log(struct site_sim *x, const char *event)
     jsonw_string(&x->writer, "time", text);
     jsonw_string(&x->writer, "event", event);
     jsonw_real(&x->writer, "at_s", site_seconds(x->st->now));
+    jsonw_int(&x->writer, "id", (int64_t)++x->st->log_id);
+    if (x->st->log_by)
+        jsonw_int(&x->writer, "by", (int64_t)x->st->log_by);
+    else
+        x->st->log_by = x->st->log_id;
     return &x->writer;
 }
 
@@ -60,16 +65,41 @@ void site_log_text(struct site_sim *x, const char *event, const char *key, const
     site_log_end(x);
 }
 
+/* What the log is of. */
+static void log_begin(struct site_sim *x)
+{
+    const struct site_scenario *s = x->s;
+    struct json_writer *w = site_log(x, "site");
+    if (!w) return;
+    jsonw_string(w, "scenario", s->name);
+    jsonw_int(w, "seed", (int64_t)x->st->seed);
+    jsonw_real(w, "days", x->st->r.days);
+    jsonw_int(w, "accelerators", machine_cluster_accelerators(&s->cluster));
+    jsonw_open(w, "jobs", '[');
+    for (int i = 0; i < s->n_jobs; i++) {
+        jsonw_open(w, NULL, '{');
+        jsonw_string(w, "name", s->jobs[i].name);
+        jsonw_real(w, "accelerators", x->st->jobs[i].want);
+        jsonw_real(w, "usd_per_hour", s->jobs[i].usd_per_hour);
+        jsonw_close(w, '}');
+    }
+    jsonw_close(w, ']');
+    site_log_end(x);
+    x->st->log_by = 0;
+}
+
 /* ------------------------------------------------------------------ events */
 
 static void hour(struct site_sim *x)
 {
     struct site_state *st = x->st;
+    int32_t month = st->month;
     for (int i = 0; i < x->s->n_jobs; i++)
         if (x->s->jobs[i].kind == SITE_JOB_SERVING) site_job_account(x, i);
     st->hour++;
     if (st->hour % 24 == 0) site_ledger_day(x);
     site_cooling_hour(x);
+    if (st->month != month) site_ledger_month(x);
     site_cooling_throttle(x);
     site_load_hour(x);
     site_push(x, st->now + SITE_HOUR, SITE_K_HOUR, 0, 0);
@@ -145,6 +175,8 @@ static void handle(struct site_sim *x, const struct site_queued *e)
     case SITE_K_JOB:
     case SITE_K_JOB_RETURN:
     case SITE_K_FLAP: to_job(x, e); break;
+    case SITE_K_SUBMIT: site_batch_submit(x, (int)e->id); break;
+    case SITE_K_SMALL: site_batch_due(x, (int)e->id, e->generation); break;
     case SITE_K_HEAT:
         if (e->generation == st->heat_generation) site_cooling_follow(x);
         break;
@@ -161,10 +193,12 @@ static void begin(struct site_sim *x, uint64_t seed, double days)
     st->end = site_us_of(86400.0 * days);
     st->r.days = days;
     st->r.seed = seed;
-    st->r.nox_over_day = -1.0;
+    for (int k = 0; k < SITE_N_STACK; k++)
+        st->r.over_day[k] = -1.0;
     st->month = 1;
     site_incident_init(x);
     site_job_init(x);
+    log_begin(x);
     site_fleet_init(x);
     site_repair_init(x);
     site_cooling_hour(x);
@@ -173,6 +207,8 @@ static void begin(struct site_sim *x, uint64_t seed, double days)
     site_load_hour(x);
     site_build_init(x);
     site_cause_init(x);
+    site_batch_init(x);
+    site_batch_begin(x);
     site_push(x, SITE_HOUR, SITE_K_HOUR, 0, 0);
     for (int i = 0; i < x->s->n_jobs;
          i++) /* those that may begin at once do not wait for an event */
@@ -227,6 +263,10 @@ static int live(struct site_sim *x, site_us stop, double most, struct error *e)
             site_csv_row(x, x->csv_next);
             x->csv_next += x->csv_every;
         }
+        while (x->record && x->record_next <= MIN(at, stop)) {
+            site_record_row(x, x->record_next);
+            x->record_next += MAX(site_us_of(x->record->every_s), 1);
+        }
         site_swing_rows(x, MIN(at, stop));
         if (!first || first->at > MIN(stop, st->end)) break;
         if ((double)st->n_events >= most) return too_many(x, e);
@@ -234,6 +274,7 @@ static int live(struct site_sim *x, site_us stop, double most, struct error *e)
         if (next.kind == SITE_K_POWER && next.generation != st->power_generation) continue;
         site_segment(x, next.at);
         st->n_events++;
+        st->log_by = 0;
         handle(x, &next);
         while (st->schedule_again)
             site_schedule(x);
@@ -275,7 +316,7 @@ static int close_files(struct site_sim *x, const struct site_run_options *o, int
 int site_run(const struct site_scenario *s, const struct site_run_options *o,
              struct site_result *out, struct error *e)
 {
-    struct site_sim x = {.s = s, .e = e};
+    struct site_sim x = {.s = s, .e = e, .record = o->record, .low_w = INFINITY};
     x.st = mem_calloc(1, sizeof(*x.st));
     site_battery_init(&x);
     double days = o->days > 0.0 ? o->days : s->days;
@@ -302,6 +343,7 @@ int site_run(const struct site_scenario *s, const struct site_run_options *o,
     str_fini(&x.line);
     site_queue_fini(&x.queue);
     mem_free(x.tickets);
+    mem_free(x.small);
     mem_free(x.st);
     return rc;
 }
@@ -328,6 +370,7 @@ static void run_one(void *ctx, size_t task, int thread)
     (void)thread;
     o.seed = b->o.seed + b->first + task;
     o.csv = o.events = o.save = o.resume = NULL;
+    o.record = NULL;
     o.pause_s = 0.0;
     if (site_run(b->s, &o, &b->each[b->first + task], &e) < 0) b->failed[task] = e;
 }
@@ -345,7 +388,12 @@ double site_goodput(const struct site_scenario *s, const struct site_result *r)
     return all > 0.0 ? productive / all : 0.0;
 }
 
-static double half_width(const struct site_scenario *s, const struct site_seeds *x)
+double site_seeds_needed(double deviation)
+{
+    return fmax(ceil(pow(1.96 * deviation / WANTED, 2.0) - 1e-9), BATCH);
+}
+
+static double deviation_of(const struct site_scenario *s, const struct site_seeds *x)
 {
     double sum = 0.0, squares = 0.0;
     for (size_t i = 0; i < x->n; i++)
@@ -354,7 +402,7 @@ static double half_width(const struct site_scenario *s, const struct site_seeds 
     for (size_t i = 0; i < x->n; i++)
         squares += pow(site_goodput(s, &x->each[i]) - mean, 2.0);
     if (x->n < 2 || mean <= 0.0) return 0.0;
-    return STUDENT(x->n) * sqrt(squares / ((double)x->n - 1.0) / (double)x->n) / mean;
+    return sqrt(squares / ((double)x->n - 1.0)) / mean;
 }
 
 int site_run_seeds(const struct site_scenario *s, const struct site_run_options *o, size_t n,
@@ -371,7 +419,9 @@ int site_run_seeds(const struct site_scenario *s, const struct site_run_options 
             if (b.failed[i].code < 0) rc = (*e = b.failed[i]).code;
         if (rc < 0) break;
         out->n += some;
-        out->half_width = half_width(s, out);
+        out->deviation = deviation_of(s, out);
+        out->half_width =
+            out->n > 1 ? STUDENT(out->n) * out->deviation / sqrt((double)out->n) : 0.0;
         if (!o->every_seed && out->n >= BATCH && out->half_width <= WANTED) break;
     }
     pool_free(pool);

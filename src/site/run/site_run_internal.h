@@ -34,7 +34,9 @@ enum site_kind {
     SITE_K_JOB,        /* the state of a job ends; id: job */
     SITE_K_JOB_RETURN, /* extra: accelerators come back to an elastic job */
     SITE_K_FLAP,
-    SITE_K_HEAT, /* cooling has followed the load */
+    SITE_K_SUBMIT, /* the next job of a trace; id: whose */
+    SITE_K_SMALL,  /* a job of a trace ends, or may begin again; id: which */
+    SITE_K_HEAT,   /* cooling has followed the load */
     SITE_K_END
 };
 
@@ -84,6 +86,16 @@ struct site_job_now {
     int32_t n_flaps;
     site_us flap_window;
     int32_t flaps_in_window;
+    /* of a trace: accelerators at work; where its jobs lie in the sim's list; how many were handed in, how
+     * many of these run; none before `first` waits */
+    double used;
+    int64_t small_from, small_in, small_runs, small_first;
+    /* of the log: since when it has not run, by which line, and what that costs beside the time */
+    bool stopped;
+    uint64_t stopped_by;
+    site_us stopped_at;
+    double stopped_lost_s,
+        stopped_away_s; /* work to be done again; accelerator-seconds of groups */
     struct site_job_result result;
 };
 
@@ -92,6 +104,9 @@ struct site_unit {
     int32_t state, group;
     uint32_t generation, starts;
     site_us since, run;
+    /* in the last 365 days: starts, time on; until when that time is counted */
+    uint32_t starts_year;
+    site_us run_year, counted;
     uint64_t draws;
     bool barred; /* its permit is used up, or it has no fuel */
 };
@@ -101,7 +116,7 @@ struct site_flow { /* a source of power; watts are linear until the next event o
     bool follows; /* without a ramp of its own: takes what is left over */
 };
 
-enum { SITE_MAX_HELD = 256, SITE_MAX_DOWN = 4096, SITE_RING = 512 };
+enum { SITE_MAX_HELD = 256, SITE_MAX_DOWN = 4096, SITE_RING = 512, SITE_YEAR = 365 };
 struct site_down { /* an instance of a cause of which units are down, or accelerators that are */
     int32_t cause, instance, units;
     double taken;  /* accelerators that stand still by it */
@@ -115,6 +130,13 @@ struct site_ramp_point {
 struct site_state {
     site_us now, end;
     uint64_t seed, n_events;
+    /* of the log: the last line's number; the line that is the cause of the next, 0: none; the last that
+     * made power short; of the episode of deficit that goes on */
+    uint64_t log_id, log_by, supply_by, deficit_by;
+    int32_t supply_events; /* of the scenario, that make power short and last */
+    bool in_deficit;
+    site_us deficit_since;
+    double deficit_unserved_j;
     struct site_cohort cohorts[SITE_MAX_COHORTS];
     int32_t n_cohorts;
     struct site_pool pools[MACHINE_MAX_POOLS];
@@ -161,6 +183,7 @@ struct site_state {
     site_us ramp_from[SITE_MAX_LOADS], ramp_to[SITE_MAX_LOADS];
     struct site_flow flows[SITE_MAX_GAS + 1]; /* the grid is the last */
     double battery_w, battery_slope, drain_w, unserved_w, unserved_slope, spilled_w, spilled_slope;
+    double lag_w, lag_slope; /* by which accelerators' power is behind what their jobs ask for */
     double soc_j, soc_start_j, stored_j; /* the charge; what has come in since the start */
     bool charging;
     uint32_t power_generation, ladder_generation, restore_generation, heat_generation;
@@ -183,9 +206,13 @@ struct site_state {
     double pue_scale, dry_c, wet_c, overhead, l_per_kwh, coolant_c, die_c;
     int32_t month;
     bool warned_curves;
-    /* permits */
-    double nox_day[366], nox_sum, nox_mark;
-    int64_t nox_index;
+    double month_peak_w; /* of the grid, in the month that goes on */
+    site_us month_since;
+    /* permits: the last 365 days, a ring; how many are over */
+    double stack_day[SITE_N_STACK][SITE_YEAR], stack_sum[SITE_N_STACK], stack_mark[SITE_N_STACK];
+    uint16_t starts_day[SITE_MAX_UNITS][SITE_YEAR];
+    site_us run_day[SITE_MAX_UNITS][SITE_YEAR];
+    int64_t days_over;
     struct site_result r;
 };
 
@@ -193,10 +220,22 @@ enum site_draws { SITE_DRAWS_RUN_COMPUTE, SITE_DRAWS_RUN_COMM, SITE_DRAWS_IDLE, 
 
 struct site_ticket {
     int32_t next, cohort, pool, stage;
-    double accelerators;
+    double
+        accelerators; /* that are broken; of a rack that is one job's, the others wait with them */
+    double with_it;
     uint64_t number; /* of its draws */
     bool by_hand, alarm;
     site_us waits_since;
+};
+
+enum site_small_state { SITE_SMALL_WAITS = 1, SITE_SMALL_RUNS, SITE_SMALL_DONE };
+struct site_small_now { /* a job of a trace; {0}: not handed in yet */
+    int32_t state, job;
+    uint32_t generation;
+    int32_t runs; /* in this place of the list of those that run, a job each */
+    double left_s;
+    site_us since; /* it runs or waits */
+    site_us not_before;
 };
 
 struct site_sim {
@@ -205,6 +244,8 @@ struct site_sim {
     struct site_queue queue;
     struct site_ticket *tickets;
     size_t n_tickets;
+    struct site_small_now *small; /* [n_small] of all traces, one after the other */
+    size_t n_small;
     double battery_w, battery_j, battery_way; /* of the scenario, as site_battery_* say */
     FILE *events, *csv, *swing;
     site_us swing_from, swing_next, swing_until;
@@ -214,7 +255,19 @@ struct site_sim {
     struct json_writer writer;
     struct str line;
     site_us csv_every, csv_next;
+    struct site_record *record;
+    site_us record_next;
+    double low_w, high_w; /* of the load since the last report of the record */
     struct error *e;
+};
+
+/* Accelerators of a pool: all of it, those of the blocks that stand in a hall or are called so, or those
+ * of one cohort. */
+struct site_place {
+    int pool;
+    const char *hall; /* "": all */
+    bool one;
+    int cohort; /* where it is one */
 };
 
 /* fmin and fmax of numbers, which the library would be called for. */
@@ -234,7 +287,9 @@ void site_push(struct site_sim *x, site_us at, enum site_kind kind, uint32_t id,
 /* Seconds from now; the event is due at least a microsecond later. */
 void site_push_in(struct site_sim *x, double seconds, enum site_kind kind, uint32_t id,
                   uint32_t generation);
-/* A line of the log of events: closed by site_log_end. NULL: nobody keeps one. */
+/* A line of the log of events: closed by site_log_end. NULL: nobody keeps one. Each has a number, `id`,
+ * and says by `by` which line it follows from: the first of a moment, or what was kept of an earlier
+ * one (st->log_by). */
 struct json_writer *site_log(struct site_sim *x, const char *event);
 void site_log_end(struct site_sim *x);
 void site_log_text(struct site_sim *x, const char *event, const char *key, const char *text);
@@ -248,13 +303,16 @@ void site_fleet_failure(struct site_sim *x, int cohort, double accelerators, boo
 void site_fleet_grow(struct site_sim *x, int cohort, double accelerators);
 /* Failures a second of one accelerator of a pool, at its cohorts' age and heat. */
 double site_fleet_rate(const struct site_sim *x, int pool);
-/* Takes up to so many accelerators of a pool out of service, of jobs and of the free ones in
- * proportion, and interrupts the jobs; returns how many. `lost`: memory is lost with them. */
-double site_fleet_take(struct site_sim *x, int pool, double accelerators, bool lost);
-void site_fleet_give(struct site_sim *x, int pool, double accelerators);
+/* Takes up to so many accelerators of a place out of service, of jobs and of the free ones in
+ * proportion, and interrupts the jobs; returns how many: of a job that has racks, whole ones. `lost`:
+ * memory is lost with them. */
+double site_fleet_take(struct site_sim *x, struct site_place place, double accelerators, bool lost);
+void site_fleet_give(struct site_sim *x, struct site_place place, double accelerators);
 /* Adds up accelerator-seconds until now: before any count of them changes. */
 void site_fleet_account(struct site_sim *x);
 double site_free(const struct site_state *st, int pool);
+/* Accelerators that stand at a place. */
+double site_fleet_at(const struct site_sim *x, struct site_place place);
 void site_fleet_rebase(struct site_sim *x, int pool);
 
 /* ------------------------------------------------------------------ blocks (site_build.c) */
@@ -267,7 +325,9 @@ void site_build_power(struct site_sim *x); /* what sources can feed has changed 
 /* ------------------------------------------------------------------ repair (site_repair.c) */
 
 void site_repair_init(struct site_sim *x);
-void site_repair_open(struct site_sim *x, int cohort, double accelerators, bool alarm);
+/* `with_it`: healthy ones that wait until it is done. */
+void site_repair_open(struct site_sim *x, int cohort, double accelerators, double with_it,
+                      bool alarm);
 void site_repair_ticket(struct site_sim *x, int ticket);
 void site_repair_part(struct site_sim *x);
 void site_repair_shift(struct site_sim *x);
@@ -295,7 +355,22 @@ void site_job_clocks(struct site_sim *x);
 /* So many more accelerators are its own now: replicas of an elastic job restart first. */
 void site_job_gain(struct site_sim *x, int job, double accelerators);
 void site_job_release(struct site_sim *x, int job);
+/* Of n accelerators those that make whole racks, where the job has racks. */
+double site_job_racks(const struct site_job *k, double n);
 void site_job_start_time(struct site_sim *x, int job);
+void site_job_log_stop(struct site_sim *x, int job, enum site_stop how);
+/* From the line that was just written on it does not run. */
+void site_job_stopped(struct site_sim *x, int job);
+/* (site_batch.c) Jobs of a trace: memory for them, before a scenario begins or is restored; the first
+ * is awaited; those that fit begin; some or all stop; one is handed in, ends or may begin again; all go
+ * on at another clock. */
+void site_batch_init(struct site_sim *x);
+void site_batch_begin(struct site_sim *x);
+void site_batch_go(struct site_sim *x, int job);
+void site_batch_stops(struct site_sim *x, int job, double lost, enum site_stop how);
+void site_batch_submit(struct site_sim *x, int job);
+void site_batch_due(struct site_sim *x, int small, uint32_t generation);
+void site_batch_clock(struct site_sim *x, int job, double clock);
 /* (site_schedule.c) */
 void site_schedule(struct site_sim *x);
 /* (site_flap.c) */
@@ -339,6 +414,7 @@ void site_gas_commit(struct site_sim *x, const double need_w[SITE_MAX_GAS]);
 double site_gas_unit_w(const struct site_sim *x, int group);
 void site_gas_hour(struct site_sim *x);                  /* the air has changed */
 int site_gas_ready(const struct site_sim *x, int group); /* units that run or could */
+void site_gas_day(struct site_sim *x);                   /* before the day is counted as over */
 void site_gas_started(struct site_sim *x, int unit);
 void site_gas_failed(struct site_sim *x, int unit);
 void site_gas_repaired(struct site_sim *x, int unit);
@@ -352,15 +428,18 @@ void site_ladder_look(struct site_sim *x);
 void site_ladder_act(struct site_sim *x);
 void site_ladder_restore(struct site_sim *x);
 
-/* ------------------------------------------------------------------ the wave (site_wave.c) */
+/* ------------------------------------------------------------------ the wave (site_load.c) */
 
 /* A square wave around the mean: `height_w` peak to peak, high for a share of its period. */
 struct site_wave {
     double height_w, high_share, period_s, phase; /* phase: share of the period at time 0 */
+    int job;                                      /* whose; -1: a load beside */
 };
 enum { SITE_MAX_WAVES = SITE_MAX_JOBS + SITE_MAX_LOADS };
 double site_wave_at(const struct site_wave *w, double seconds); /* watts over the mean */
-double site_wave_line(const struct site_wave *w, int n);        /* amplitude of its n-th line */
+/* Of all waves at a moment of the stretch, with the checkpoints of jobs, over the mean load. */
+double site_wave_now(const struct site_sim *x, site_us at);
+double site_wave_line(const struct site_wave *w, int n); /* amplitude of its n-th line */
 /* Of the jobs that run and the loads beside; returns how many. */
 int site_waves(const struct site_sim *x, struct site_wave waves[SITE_MAX_WAVES]);
 
@@ -371,6 +450,7 @@ void site_cooling_follow(struct site_sim *x);
 void site_cooling_throttle(struct site_sim *x);
 /* Permits and money (site_ledger.c) */
 void site_ledger_day(struct site_sim *x);
+void site_ledger_month(struct site_sim *x); /* it is over */
 void site_ledger_finish(struct site_sim *x);
 /* Events of the file (site_incident.c) */
 void site_incident_init(struct site_sim *x);
@@ -384,6 +464,7 @@ int site_restore(struct site_sim *x, const char *path, struct error *e);
 /* (site_trace.c) */
 int site_csv_open(struct site_sim *x, const char *dir, struct error *e);
 void site_csv_row(struct site_sim *x, site_us at);
+void site_record_row(struct site_sim *x, site_us at);
 void site_swing_begin(struct site_sim *x); /* a window opens now */
 void site_swing_rows(struct site_sim *x, site_us until);
 

@@ -1,27 +1,29 @@
 /* site_save.c: a paused scenario on disk.
  *
- * Bytes: "CSITE1\n", then as 64-bit numbers of this machine: the scenario's fingerprint, the size of
- * the state, the number of queued events and of tickets; then the state, the events and the tickets
- * as they lie in memory; last the XXH3 hash of all before. It is for the same program on the same
+ * Bytes: "CSITE2\n", then as 64-bit numbers of this machine: the scenario's fingerprint, the size of
+ * the state, the numbers of queued events, of tickets and of jobs of traces; then the state, the
+ * events, the tickets and these jobs as they lie in memory; last the XXH3 hash of all before. It is for the same program on the same
  * kind of machine: another one refuses it by the sizes. Nothing in it is trusted but by that hash,
  * and the fingerprint says that it is this scenario's. */
 #include "site/run/site_run_internal.h"
 
 #include <string.h>
 
-static const char MAGIC[8] = "CSITE1\n";
-enum { HEAD = 8 + 4 * 8 };
+static const char MAGIC[8] = "CSITE2\n";
+enum { HEAD = 8 + 5 * 8 };
 #define MAX_BYTES ((size_t)1 << 30)
 
 int site_save(const struct site_sim *x, const char *path, struct error *e)
 {
     struct str out = {0};
-    const uint64_t head[4] = {x->s->fingerprint, sizeof(*x->st), x->queue.n, x->n_tickets};
+    const uint64_t head[5] = {x->s->fingerprint, sizeof(*x->st), x->queue.n, x->n_tickets,
+                              x->n_small};
     str_append(&out, MAGIC, sizeof(MAGIC));
     str_append(&out, head, sizeof(head));
     str_append(&out, x->st, sizeof(*x->st));
     if (x->queue.n) str_append(&out, x->queue.items, x->queue.n * sizeof(*x->queue.items));
     if (x->n_tickets) str_append(&out, x->tickets, x->n_tickets * sizeof(*x->tickets));
+    if (x->n_small) str_append(&out, x->small, x->n_small * sizeof(*x->small));
     uint64_t hash = hash_xxh3(out.data, out.len);
     str_append(&out, &hash, sizeof(hash));
     int rc = file_write(path, out.data, out.len, e);
@@ -32,17 +34,18 @@ int site_save(const struct site_sim *x, const char *path, struct error *e)
 static int take(struct site_sim *x, const char *data, size_t size, const char *path,
                 struct error *e)
 {
-    uint64_t head[4], hash;
+    uint64_t head[5], hash;
     if (size < HEAD + 8 || memcmp(data, MAGIC, sizeof(MAGIC)) != 0) {
         error_set(e, "'%s' is no saved scenario", path);
         return error_hint(e, "it is written by colossus site SCENARIO --pause-at T --save FILE");
     }
     memcpy(head, data + sizeof(MAGIC), sizeof(head));
     memcpy(&hash, data + size - 8, 8);
-    size_t items = sizeof(*x->queue.items), tickets = sizeof(*x->tickets);
-    bool small = head[2] < MAX_BYTES / items && head[3] < MAX_BYTES / tickets;
+    size_t items = sizeof(*x->queue.items), tickets = sizeof(*x->tickets), jobs = sizeof(*x->small);
+    bool small =
+        head[2] < MAX_BYTES / items && head[3] < MAX_BYTES / tickets && head[4] < MAX_BYTES / jobs;
     if (head[1] != sizeof(*x->st) || !small ||
-        size != HEAD + head[1] + head[2] * items + head[3] * tickets + 8)
+        size != HEAD + head[1] + head[2] * items + head[3] * tickets + head[4] * jobs + 8)
         return error_set(e, "'%s' is of another version of this program, or cut off", path);
     if (hash != hash_xxh3(data, size - 8)) return error_set(e, "'%s' is damaged", path);
     if (head[0] != x->s->fingerprint) {
@@ -57,7 +60,11 @@ static int take(struct site_sim *x, const char *data, size_t size, const char *p
     if (head[2]) memcpy(x->queue.items, p, head[2] * items);
     x->n_tickets = head[3];
     x->tickets = mem_alloc(MAX(head[3], 1) * tickets);
-    if (head[3]) memcpy(x->tickets, p + head[2] * items, head[3] * tickets);
+    p += head[2] * items;
+    if (head[3]) memcpy(x->tickets, p, head[3] * tickets);
+    x->n_small = head[4];
+    if (head[4]) x->small = mem_alloc(head[4] * jobs);
+    if (head[4]) memcpy(x->small, p + head[3] * tickets, head[4] * jobs);
     return 0;
 }
 

@@ -3,7 +3,8 @@
  * By priority. A job that waits takes what is free of its pools, and what preemptible jobs of lower
  * priority hold, if that is enough for all it needs (a gang), or for the least that it goes on with.
  * While one waits, only preemptible ones may fill in behind it. Jobs at work that lack some are
- * filled up. */
+ * filled up. A job of racks takes whole ones only; jobs without are packed into as few racks as hold
+ * them. */
 #include "site/run/site_run_internal.h"
 
 static bool may_use(const struct site_scenario *s, int job, int pool)
@@ -15,7 +16,7 @@ static double free_for(const struct site_sim *x, int job)
 {
     double n = 0.0;
     for (int p = 0; p < x->s->cluster.n_pools; p++)
-        if (may_use(x->s, job, p)) n += site_free(x->st, p);
+        if (may_use(x->s, job, p)) n += site_job_racks(&x->s->jobs[job], site_free(x->st, p));
     return n;
 }
 
@@ -23,6 +24,7 @@ static double least_of(const struct site_scenario *s, int i, double want)
 {
     const struct site_job *k = &s->jobs[i];
     switch ((enum site_job_kind)k->kind) {
+    case SITE_JOB_REPLAY:
     case SITE_JOB_SERVING: return fmin(1.0, want);
     case SITE_JOB_GANGS: return want / (double)k->gangs;
     case SITE_JOB_TRAINING: break;
@@ -38,6 +40,7 @@ static void take(struct site_sim *x, int i)
     site_fleet_account(x);
     for (int p = 0; p < x->s->cluster.n_pools && had + more < j->want; p++) {
         double n = may_use(x->s, i, p) ? fmin(site_free(x->st, p), j->want - had - more) : 0.0;
+        n = site_job_racks(&x->s->jobs[i], n);
         j->alloc[p] += n;
         x->st->pools[p].busy += n;
         more += n;
@@ -45,6 +48,7 @@ static void take(struct site_sim *x, int i)
     if (more <= 0.0) return;
     x->st->power_changed = true;
     site_job_gain(x, i, more);
+    site_job_clocks(x);
 }
 
 /* What preemptible jobs of lower priority hold of a job's pools. */

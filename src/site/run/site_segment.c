@@ -125,9 +125,9 @@ static void gas(struct site_sim *x, int g, double dt)
     st->r.gas_j += energy;
     double nox = machine_gas_nox_g_per_kwh(st->nox_ppm[g], 1.0) * fuel / 1e3;
     r->nox_g += nox;
-    st->r.nox_g += nox;
-    st->r.co_g += machine_gas_co_g_per_kwh(x->s->gas[g].co_ppm, 1.0) * fuel / 1e3;
-    st->r.co2_g += machine_gas_co2_g_per_kwh(1.0) * fuel / 1e3;
+    st->r.stack_g[SITE_NOX] += nox;
+    st->r.stack_g[SITE_CO] += machine_gas_co_g_per_kwh(x->s->gas[g].co_ppm, 1.0) * fuel / 1e3;
+    st->r.stack_g[SITE_CO2] += machine_gas_co2_g_per_kwh(1.0) * fuel / 1e3;
 }
 
 static void battery(struct site_sim *x, double dt)
@@ -179,15 +179,19 @@ void site_segment(struct site_sim *x, site_us t)
     struct site_flow *grid = &st->flows[SITE_MAX_GAS];
     double dt = site_seconds(t - st->now);
     if (t <= st->now) return;
-    double cooling = st->cooled_w * st->overhead;
+    double cooling = st->cooled_w * st->overhead, there = st->load_w + st->load_slope * dt;
+    x->low_w = site_less(x->low_w, site_less(st->load_w, there));
+    x->high_w = site_more(x->high_w, site_more(st->load_w, there));
     r->load_j += linear(st->load_w, st->load_slope, dt);
-    r->it_j += st->it_w * dt;
+    double lag = linear(st->lag_w, st->lag_slope, dt);
+    r->it_j += st->it_w * dt - lag;
     r->other_j += linear(st->fixed_w, st->fixed_slope, dt);
-    r->pue_month_it_j[st->month - 1] += st->it_w * dt;
-    r->pue_month_load_j[st->month - 1] += (st->it_w + cooling) * dt;
+    r->pue_month_it_j[st->month - 1] += st->it_w * dt - lag;
+    r->pue_month_load_j[st->month - 1] += (st->it_w + cooling) * dt - lag;
     r->water_l += st->it_w * dt / 3.6e6 * st->l_per_kwh;
     r->grid_j += linear(grid->w, grid->slope, dt);
-    r->grid_peak_w = site_more(r->grid_peak_w, site_more(grid->w, grid->w + grid->slope * dt));
+    st->month_peak_w = site_more(st->month_peak_w, site_more(grid->w, grid->w + grid->slope * dt));
+    r->grid_peak_w = site_more(r->grid_peak_w, st->month_peak_w);
     for (int g = 0; g < x->s->n_gas; g++)
         gas(x, g, dt);
     battery(x, dt);
@@ -203,6 +207,7 @@ void site_segment(struct site_sim *x, site_us t)
     st->unserved_w += st->unserved_slope * dt;
     st->spilled_w += st->spilled_slope * dt;
     st->load_w += st->load_slope * dt;
+    st->lag_w += st->lag_slope * dt;
     st->fixed_w += st->fixed_slope * dt;
     st->now = t;
     check(x);

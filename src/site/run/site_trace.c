@@ -1,6 +1,6 @@
 /* site_trace.c: site.csv: the site at every report; swing.csv: 60 s windows at 10 ms that begin with
- * what the scenario says happens, with the wave of the steps, and its means over a second, which hide
- * most of it. A row is read off the state without changing it: what is linear is extended from the
+ * what the scenario says happens, with the wave of the steps and the checkpoints of jobs, each by
+ * itself, and means over a second, which hide most of it. A row is read off the state without changing it: what is linear is extended from the
  * last event. */
 #include "site/run/site_run_internal.h"
 
@@ -78,12 +78,88 @@ void site_csv_row(struct site_sim *x, site_us at)
     put(out, standing);
     put(out, in_service);
     put(out, st->in_repair);
-    put(out, st->r.nox_g / 1e6);
+    put(out, st->r.stack_g[SITE_NOX] / 1e6);
     for (int i = 0; i < x->s->n_jobs; i++) {
         put(out, st->jobs[i].held);
         put(out, st->jobs[i].state == SITE_STATE_RUNNING);
     }
     fputc('\n', out);
+}
+
+/* ------------------------------------------------------------------ reports that are kept */
+
+void site_record_free(struct site_record *r)
+{
+    mem_free(r->rows);
+    *r = (struct site_record){.every_s = r->every_s};
+}
+
+/* Of what has a permit: the last 365 days until now, days that are over and the one that goes on. */
+static void record_permits(const struct site_sim *x, site_us at, struct site_report *r)
+{
+    const struct site_state *st = x->st;
+    for (int k = 0; k < SITE_N_STACK; k++) {
+        double before = st->days_over == 0 ? x->s->permits.before_t[k] * 1e6 : st->stack_sum[k];
+        r->stack_t[k] = (before + st->r.stack_g[k] - st->stack_mark[k]) / 1e6;
+    }
+    for (int i = 0; i < st->n_units; i++) {
+        const struct site_unit *u = &st->units[i];
+        double run = site_seconds(u->run_year + (u->state == SITE_UNIT_ON ? at - u->counted : 0));
+        r->starts = fmax(r->starts, u->starts_year);
+        r->hours = fmax(r->hours, run / 3600.0);
+    }
+}
+
+static void record_jobs(const struct site_sim *x, struct site_report *r)
+{
+    const struct site_state *st = x->st;
+    for (int i = 0; i < x->s->n_jobs; i++) {
+        const struct site_job_now *j = &st->jobs[i];
+        double size = x->s->jobs[i].kind == SITE_JOB_REPLAY ? j->used : site_job_size(j);
+        if (j->state == SITE_STATE_RUNNING) r->at_work[i] = fmin(size / j->want, 1.0) * j->clock;
+    }
+    for (int i = 0; i < st->n_cohorts; i++) {
+        const struct site_cohort *c = &st->cohorts[i];
+        if (c->count > 0.0) r->block_out[c->block] = fmin(c->out / c->count, 1.0);
+    }
+    for (int p = 0; p < x->s->cluster.n_pools; p++) {
+        r->installed += st->pools[p].installed;
+        r->out += st->pools[p].out;
+        r->busy += st->pools[p].busy;
+    }
+    for (int b = 0; b < x->s->n_blocks; b++)
+        r->standing += st->standing[b];
+}
+
+void site_record_row(struct site_sim *x, site_us at)
+{
+    const struct site_state *st = x->st;
+    struct site_record *k = x->record;
+    double dt = site_seconds(at - st->now), load = st->load_w + st->load_slope * dt;
+    double bus = (st->battery_w + 0.5 * st->battery_slope * dt) * dt, way = site_battery_way(x);
+    if (k->n == k->cap) {
+        k->cap = k->cap ? 2 * k->cap : 256;
+        k->rows = mem_realloc(k->rows, k->cap * sizeof(*k->rows));
+    }
+    struct site_report *r = &k->rows[k->n++];
+    *r = (struct site_report){.at_s = site_seconds(at),
+                              .load_w = load,
+                              .low_w = site_less(x->low_w, load),
+                              .high_w = site_more(x->high_w, load),
+                              .battery_w = st->battery_w + st->battery_slope * dt,
+                              .unserved_w = st->unserved_w + st->unserved_slope * dt,
+                              .air_c = st->dry_c,
+                              .wet_c = st->wet_c,
+                              .coolant_c = st->coolant_c,
+                              .pue = 1.0 + st->overhead};
+    const struct site_flow *grid = &st->flows[SITE_MAX_GAS];
+    r->grid_w = grid->w + grid->slope * dt;
+    for (int g = 0; g < x->s->n_gas; g++)
+        r->gas_w[g] = st->flows[g].w + st->flows[g].slope * dt;
+    r->charge_j = st->soc_j - (bus > 0.0 ? bus / way : bus * way) - st->drain_w * dt;
+    record_jobs(x, r);
+    record_permits(x, at, r);
+    x->low_w = x->high_w = load;
 }
 
 /* ------------------------------------------------------------------ windows */
@@ -131,11 +207,7 @@ static double die_now(struct site_sim *x, bool first)
 static void swing_row(struct site_sim *x, site_us at)
 {
     const struct site_state *st = x->st;
-    struct site_wave waves[SITE_MAX_WAVES];
-    double dt = site_seconds(at - st->now), wave = 0.0, t = site_seconds(at), sum = 0.0;
-    int n = site_waves(x, waves);
-    for (int i = 0; i < n; i++)
-        wave += site_wave_at(&waves[i], t);
+    double dt = site_seconds(at - st->now), wave = site_wave_now(x, at), sum = 0.0;
     double most = x->s->battery.smooths && st->drain_w > 0.0 ? site_battery_power(x) : 0.0;
     double mean_b = st->battery_w + st->battery_slope * dt;
     double b = fmin(fmax(mean_b + wave, -most), most), taken = most > 0.0 ? b - mean_b : 0.0;

@@ -35,6 +35,14 @@ static json_t *job(const struct site_job *k, const struct site_job_result *r)
     json_object_set_new(o, "checkpoint_s", json_real(r->checkpoint_s));
     json_object_set_new(o, "checkpoints", json_real(r->checkpoints));
     json_object_set_new(o, "done_day", number(r->done_s >= 0.0 ? r->done_s / 86400.0 : NAN));
+    if (k->kind == SITE_JOB_REPLAY) {
+        json_object_set_new(o, "jobs_handed_in", json_real(r->small_in));
+        json_object_set_new(o, "jobs_ended", json_real(r->small_done));
+        json_object_set_new(o, "mean_wait_s",
+                            number(r->small_begun > 0.0 ? r->small_wait_s / r->small_begun : NAN));
+        json_object_set_new(o, "failed_share",
+                            number(r->small_s > 0.0 ? r->small_failed_s / r->small_s : NAN));
+    }
     if (r->flap_windows > 0.0) {
         json_object_set_new(o, "flaps_in_5_min", json_real(r->flaps / r->flap_windows));
         json_object_set_new(o, "windows_over_tolerance",
@@ -62,6 +70,8 @@ static json_t *gas(const struct site_gas *k, const struct site_gas_result *r)
     json_object_set_new(o, "starts_over_permit_day",
                         number(r->over_starts_day >= 0.0 ? r->over_starts_day : NAN));
     json_object_set_new(o, "hours", json_real(r->run_s / 3600.0));
+    json_object_set_new(o, "hours_over_permit_day",
+                        number(r->over_hours_day >= 0.0 ? r->over_hours_day : NAN));
     json_object_set_new(o, "trips", json_real(r->trips));
     json_object_set_new(o, "outage_share", number(both > 0.0 ? r->out_s / both : NAN));
     return o;
@@ -98,6 +108,8 @@ json_t *site_seeds_to_json(const struct site_scenario *s, const struct site_seed
     json_object_set_new(o, "scenario", json_string(s->name));
     json_object_set_new(o, "seeds", json_integer((json_int_t)x->n));
     json_object_set_new(o, "goodput_half_width", json_real(x->half_width));
+    json_object_set_new(o, "goodput_deviation", json_real(x->deviation));
+    json_object_set_new(o, "seeds_needed", json_real(site_seeds_needed(x->deviation)));
     for (size_t i = 0; i < site_n_figures; i++) {
         struct range v = site_tell_range(s, x, &site_figures[i]);
         json_object_set_new(list, site_figures[i].name,

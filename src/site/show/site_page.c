@@ -56,6 +56,23 @@ static void lost(const struct site_scenario *s, const struct site_result *r, FIL
     }
 }
 
+/* How the jobs of traces fared. */
+static void traces(const struct site_scenario *s, const struct site_result *r, FILE *out)
+{
+    for (int i = 0; i < s->n_jobs; i++) {
+        const struct site_job_result *j = &r->jobs[i];
+        if (s->jobs[i].kind != SITE_JOB_REPLAY) continue;
+        char wait[32];
+        fprintf(
+            out,
+            "%s: %.0f of %.0f jobs ended, waited %s in the mean; %.1f %% of their time "
+            "went into jobs that failed by themselves\n",
+            s->jobs[i].name, j->small_done, j->small_in,
+            format_duration(wait, j->small_begun > 0.0 ? j->small_wait_s / j->small_begun : 0.0),
+            j->small_s > 0.0 ? 100.0 * j->small_failed_s / j->small_s : 0.0);
+    }
+}
+
 static void group(const struct site_scenario *s, const struct site_result *r, const char *title,
                   const char *const *names, FILE *out)
 {
@@ -144,8 +161,11 @@ static void warnings(const struct site_scenario *s, const struct site_result *r,
                 "\nNote: water of %.1f C lies outside the chillers' curves, 4.4 to 10 C; their "
                 "edge is taken.\n",
                 c->chilled_c);
-    if (r->nox_over_day >= 0.0)
-        fprintf(out, "\nThe permit for nitrogen oxides was passed on day %.0f.\n", r->nox_over_day);
+    static const char *const WHAT[SITE_N_STACK] = {"nitrogen oxides", "carbon dioxide",
+                                                   "carbon monoxide"};
+    for (int k = 0; k < SITE_N_STACK; k++)
+        if (r->over_day[k] >= 0.0)
+            fprintf(out, "\nThe permit for %s was passed on day %.0f.\n", WHAT[k], r->over_day[k]);
 }
 
 void site_print(const struct site_scenario *s, const struct site_result *r, FILE *out)
@@ -178,6 +198,7 @@ void site_print(const struct site_scenario *s, const struct site_result *r, FILE
                                         "gas_starts",
                                         "gas_trips",
                                         "gas_starts_over_permit_day",
+                                        "gas_hours_over_permit_day",
                                         "island_hz_per_s",
                                         "island_hz_per_s_with_battery",
                                         "ramp_violations",
@@ -191,7 +212,7 @@ void site_print(const struct site_scenario *s, const struct site_result *r, FILE
                                         NULL};
     static const char *const heat[] = {
         "pue",        "wue_l_per_kwh", "air_high_c", "wet_bulb_high_c", "hours_over_35_c",
-        "die_high_c", "throttled_h",   NULL};
+        "die_high_c", "throttled_h",   "leaks",      "leaked_l",        NULL};
     static const char *const rest[] = {
         "nox_t",     "nox_rolling_t",     "co2_t",      "grid_usd",   "demand_usd",
         "fuel_usd",  "gas_usd",           "repair_usd", "upkeep_usd", "capital_usd",
@@ -200,6 +221,7 @@ void site_print(const struct site_scenario *s, const struct site_result *r, FILE
     head(s, r, out);
     jobs(s, r, out);
     lost(s, r, out);
+    traces(s, r, out);
     group(s, r, "Hardware", hardware, out);
     group(s, r, "Power", power, out);
     group(s, r, "Heat", heat, out);
@@ -225,8 +247,10 @@ void site_print_seeds(const struct site_scenario *s, const struct site_seeds *x,
         table_row(t, f->name, site_tell(low, f, v.low), site_tell(mid, f, v.mid),
                   site_tell(high, f, v.high), f->help);
     }
-    fprintf(out, "\n%zu seeds; the mean goodput is known to %.2f %% of it (95 %%)\n\n", x->n,
+    fprintf(out, "\n%zu seeds; the mean goodput is known to %.2f %% of it (95 %%)\n", x->n,
             100.0 * x->half_width);
+    fprintf(out, "One seed deviates by %.2f %%; to know it to 1 %% takes %.0f\n\n",
+            100.0 * x->deviation, site_seeds_needed(x->deviation));
     table_print(t, out);
     table_free(t);
 }

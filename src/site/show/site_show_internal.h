@@ -4,8 +4,6 @@
 
 #include "site/site.h"
 
-/* A figure with its unit, as a page shows it, into buf; "N/A" where it is unknown. */
-char *site_tell(char buf[32], const struct site_figure *f, double value);
 /* Whether a figure of 0 says nothing and is left out of a page for people. */
 bool site_tell_quiet(const struct site_figure *f);
 /* Mean of a figure over seeds, and the 10th and 90th percentile. */

@@ -60,6 +60,14 @@ static double over_starts(const struct site_scenario *s, const struct site_resul
     return day < 0.0 ? NAN : day;
 }
 
+static double over_hours(const struct site_scenario *s, const struct site_result *r)
+{
+    double day = INFINITY;
+    for (int g = 0; g < s->n_gas; g++)
+        if (r->gas[g].over_hours_day >= 0.0) day = fmin(day, r->gas[g].over_hours_day);
+    return day < INFINITY ? day : NAN;
+}
+
 static double battery_j(const struct site_scenario *s)
 {
     return WH * figure_mid(&s->battery.energy_wh, figure_mid(&s->site.battery_wh, 0.0));
@@ -141,11 +149,18 @@ TELL(hot_35, r->hours_hot[2])
 TELL(die_high, r->die_high_c)
 TELL(coolers_least, r->coolers_least_w > 0.0 ? r->coolers_least_w : NAN)
 TELL(throttled, r->throttled_s / 3600.0)
-TELL(nox, r->nox_g / 1e6)
-TELL(nox_rolling, r->nox_rolling_t)
-TELL(nox_day, r->nox_over_day >= 0.0 ? r->nox_over_day : NAN)
-TELL(co, r->co_g / 1e6)
-TELL(co2, r->co2_g / 1e6)
+TELL(nox, r->stack_g[SITE_NOX] / 1e6)
+TELL(nox_rolling, r->rolling_t[SITE_NOX])
+TELL(nox_day, r->over_day[SITE_NOX] >= 0.0 ? r->over_day[SITE_NOX] : NAN)
+TELL(co, r->stack_g[SITE_CO] / 1e6)
+TELL(co_rolling, r->rolling_t[SITE_CO])
+TELL(co_day, r->over_day[SITE_CO] >= 0.0 ? r->over_day[SITE_CO] : NAN)
+TELL(co2, (r->stack_g[SITE_CO2] + r->grid_co2_g) / 1e6)
+TELL(co2_rolling, r->rolling_t[SITE_CO2])
+TELL(co2_day, r->over_day[SITE_CO2] >= 0.0 ? r->over_day[SITE_CO2] : NAN)
+TELL(hours_day, over_hours(s, r))
+TELL(leaks, r->leaks)
+TELL(leaked, r->leaked_l)
 TELL(grid_usd, r->grid_usd)
 TELL(demand_usd, r->demand_usd)
 TELL(fuel_usd, r->fuel_usd)
@@ -204,6 +219,7 @@ const struct site_figure site_figures[] = {
     {"gas_starts_of_a_unit", "", "the most", starts_unit},
     {"gas_starts_over_permit_day", "d", "first day on which a unit had too many", starts_day},
     {"gas_hours", "h", "of all units", gas_hours},
+    {"gas_hours_over_permit_day", "d", "first day on which a unit had too many", hours_day},
     {"gas_trips", "", "forced outages and trips", trips},
     {"gas_outage_share", "share", "of the time that units ran or were to be repaired", outage},
     {"island_hz_per_s", "Hz/s", "fastest change of an island's frequency", island_hz},
@@ -228,13 +244,19 @@ const struct site_figure site_figures[] = {
     {"hours_over_32_c", "h", "of air", hot_32},
     {"hours_over_35_c", "h", "of air", hot_35},
     {"die_high_c", "C", "hottest die", die_high},
+    {"leaks", "", "of coolant", leaks},
+    {"leaked_l", "L", "lost by them", leaked},
     {"coolers_least_w", "W", "that the dry coolers could take, in the hottest hour", coolers_least},
     {"throttled_h", "h", "by heat", throttled},
     {"nox_t", "t", "of the site's units", nox},
     {"nox_rolling_t", "t", "most in 365 days", nox_rolling},
     {"nox_over_permit_day", "d", "first day beyond the permit", nox_day},
     {"co_t", "t", "of the site's units", co},
+    {"co_rolling_t", "t", "most in 365 days", co_rolling},
+    {"co_over_permit_day", "d", "first day beyond the permit", co_day},
     {"co2_t", "t", "the grid's with it", co2},
+    {"co2_rolling_t", "t", "of the site's units, most in 365 days", co2_rolling},
+    {"co2_over_permit_day", "d", "first day beyond the permit", co2_day},
     {"grid_usd", "USD", "energy", grid_usd},
     {"demand_usd", "USD", "for the highest draw", demand_usd},
     {"fuel_usd", "USD", "of gas units", fuel_usd},

@@ -1,0 +1,269 @@
+/* site_html.c: a run as a page that stands alone: the reports of its record, where the hours of its jobs
+ * went, what cost most, and every figure, as JSON within the page, which its script draws.
+ *
+ * Numbers of series keep five digits. '<' never stands in the JSON, so that no text can end it. */
+#include "site/page/site_page_internal.h"
+
+#include <string.h>
+
+static void put_number(struct str *out, double v)
+{
+    if (!isfinite(v))
+        str_puts(out, "null");
+    else
+        str_printf(out, "%.5g", v);
+}
+
+/* A member that is a list of one field of every report, times a factor. */
+static void put_series(struct json_writer *w, const char *key, const struct site_record *k,
+                       size_t field, double times)
+{
+    jsonw_open(w, key, '[');
+    for (size_t i = 0; i < k->n; i++) {
+        if (i) str_append_char(w->out, ',');
+        put_number(w->out, times * *(const double *)((const char *)&k->rows[i] + field));
+    }
+    jsonw_close(w, ']');
+}
+
+#define AT(field) offsetof(struct site_report, field)
+
+static void put_power(struct json_writer *w, const struct site_scenario *s,
+                      const struct site_record *k)
+{
+    double all = 3600.0 * figure_mid(&s->battery.energy_wh, figure_mid(&s->site.battery_wh, 0.0));
+    jsonw_open(w, "sources", '[');
+    for (int g = 0; g <= s->n_gas; g++) {
+        jsonw_open(w, NULL, '{');
+        jsonw_string(w, "name", g < s->n_gas ? s->gas[g].name : "grid");
+        put_series(w, "w", k, g < s->n_gas ? AT(gas_w) + (size_t)g * sizeof(double) : AT(grid_w),
+                   1.0);
+        jsonw_close(w, '}');
+    }
+    jsonw_close(w, ']');
+    put_series(w, "load", k, AT(load_w), 1.0);
+    put_series(w, "load_low", k, AT(low_w), 1.0);
+    put_series(w, "load_high", k, AT(high_w), 1.0);
+    put_series(w, "battery", k, AT(battery_w), 1.0);
+    put_series(w, "unserved", k, AT(unserved_w), 1.0);
+    jsonw_bool(w, "has_battery", all > 0.0);
+    put_series(w, "charge", k, AT(charge_j), all > 0.0 ? 1.0 / all : 0.0);
+}
+
+static void put_jobs(struct json_writer *w, const struct site_scenario *s,
+                     const struct site_result *r, const struct site_record *k)
+{
+    jsonw_open(w, "parts", '[');
+    for (int p = 0; p < SITE_N_PARTS; p++)
+        jsonw_string(w, NULL, site_part_names[p]);
+    jsonw_close(w, ']');
+    jsonw_open(w, "jobs", '[');
+    for (int i = 0; i < s->n_jobs; i++) {
+        const struct site_job_result *j = &r->jobs[i];
+        jsonw_open(w, NULL, '{');
+        jsonw_string(w, "name", s->jobs[i].name);
+        jsonw_real(w, "interruptions", j->interruptions);
+        put_series(w, "share", k, AT(at_work) + (size_t)i * sizeof(double), 1.0);
+        jsonw_open(w, "parts", '[');
+        for (int p = 0; p < SITE_N_PARTS; p++)
+            jsonw_real(w, NULL, j->wall_s > 0.0 ? j->part_s[p] / j->wall_s : 0.0);
+        jsonw_close(w, ']');
+        jsonw_close(w, '}');
+    }
+    jsonw_close(w, ']');
+    jsonw_open(w, "halls", '[');
+    for (int b = 0; b < s->n_blocks; b++) {
+        const struct site_block *block = &s->blocks[b];
+        char number[32];
+        snprintf(number, sizeof number, "block %d", b + 1);
+        jsonw_open(w, NULL, '{');
+        jsonw_string(w, "name", *block->name ? block->name : number);
+        put_series(w, "out", k, AT(block_out) + (size_t)b * sizeof(double), 1.0);
+        jsonw_close(w, '}');
+    }
+    jsonw_close(w, ']');
+}
+
+static void put_permit(struct json_writer *w, const char *name, const struct site_record *k,
+                       size_t field, double most)
+{
+    if (most <= 0.0) return;
+    jsonw_open(w, NULL, '{');
+    jsonw_string(w, "name", name);
+    put_series(w, "share", k, field, 1.0 / most);
+    jsonw_close(w, '}');
+}
+
+static void put_permits(struct json_writer *w, const struct site_scenario *s,
+                        const struct site_record *k)
+{
+    static const char *const names[SITE_N_STACK] = {"nitrogen oxides", "carbon dioxide",
+                                                    "carbon monoxide"};
+    jsonw_open(w, "permits", '[');
+    for (int i = 0; i < SITE_N_STACK; i++) {
+        double own = i == SITE_NOX ? figure_mid(&s->site.permit_nox_t_per_year, 0.0) : 0.0;
+        put_permit(w, names[i], k, AT(stack_t) + (size_t)i * sizeof(double),
+                   figure_mid(&s->permits.most_t[i], own));
+    }
+    put_permit(w, "starts of a unit", k, AT(starts), (double)s->permits.starts);
+    put_permit(w, "hours of a unit", k, AT(hours), (double)s->permits.hours);
+    jsonw_close(w, ']');
+}
+
+/* "turbine_trip of Titan 350" */
+static void name_of(const struct site_log_line *l, struct str *out)
+{
+    str_puts(out, l->event);
+    if (*l->target) str_printf(out, " of %s", l->target);
+    if (*l->why) str_printf(out, " (%s)", l->why);
+}
+
+static int put_incidents(struct json_writer *w, const struct site_log *log, struct arena *a,
+                         struct error *e)
+{
+    struct site_explained x, one;
+    TRY(site_explain(log, NULL, a, &x, e));
+    jsonw_open(w, "incidents", '[');
+    for (size_t i = 0; i < x.n_ranked; i++) {
+        const struct site_log_line *l = &log->lines[x.ranked[i]];
+        const char *id = arena_printf(a, "%lld", (long long)l->id), *last = "";
+        struct str what = {0}, then = {0};
+        TRY(site_explain(log, id, a, &one, e));
+        name_of(l, &what);
+        for (size_t k = 0, shown = 0; k < one.n_then && shown < 4;
+             k++) { /* what is not the same again */
+            const struct site_log_line *t = &log->lines[one.then[k]];
+            if (strcmp(t->event, last) == 0) continue;
+            last = t->event;
+            str_puts(&then, shown++ ? ", " : "");
+            name_of(t, &then);
+        }
+        jsonw_open(w, NULL, '{');
+        jsonw_real(w, "day", l->at_s / 86400.0);
+        jsonw_string(w, "what", what.data);
+        jsonw_string(w, "then", then.data ? then.data : "");
+        jsonw_real(w, "accelerator_h", x.ranked_cost[i].accelerator_h);
+        jsonw_real(w, "unserved_wh", x.ranked_cost[i].unserved_wh);
+        jsonw_close(w, '}');
+        str_fini(&what);
+        str_fini(&then);
+    }
+    jsonw_close(w, ']');
+    return 0;
+}
+
+static void put_pair(struct json_writer *w, const char *name, double value)
+{
+    jsonw_open(w, NULL, '[');
+    jsonw_string(w, NULL, name);
+    jsonw_real(w, NULL, value);
+    jsonw_close(w, ']');
+}
+
+static void put_figures(struct json_writer *w, const struct site_scenario *s,
+                        const struct site_result *r)
+{
+    static const char *const lines[SITE_LINES] = {"first", "second", "third", "fourth", "fifth"};
+    jsonw_open(w, "figures", '[');
+    for (size_t i = 0; i < site_n_figures; i++) {
+        char text[32];
+        double v = site_figures[i].value(s, r);
+        if (!isfinite(v)) continue;
+        jsonw_open(w, NULL, '[');
+        jsonw_string(w, NULL, site_figures[i].name);
+        jsonw_string(w, NULL, site_tell(text, &site_figures[i], v));
+        jsonw_string(w, NULL, site_figures[i].help);
+        jsonw_close(w, ']');
+    }
+    jsonw_close(w, ']');
+    jsonw_open(w, "cost", '[');
+    for (size_t i = 0; i < site_n_figures; i++)
+        if (strcmp(site_figures[i].unit, "USD") == 0)
+            put_pair(w, site_figures[i].help, site_figures[i].value(s, r));
+    jsonw_close(w, ']');
+    jsonw_open(w, "lines", '[');
+    for (int i = 0; i < SITE_LINES && r->swing_w > 0.0; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "%s, %.3g Hz", lines[i], r->swing_hz * (i + 1));
+        put_pair(w, name, r->swing_line_w[i]);
+    }
+    jsonw_close(w, ']');
+    jsonw_real(w, "line_limit", figure_mid(&s->site.swing_limit_w, 0.0));
+}
+
+static void put_rest(struct json_writer *w, const struct site_record *k)
+{
+    put_series(w, "t", k, AT(at_s), 1.0 / 86400.0);
+    put_series(w, "air", k, AT(air_c), 1.0);
+    put_series(w, "wet", k, AT(wet_c), 1.0);
+    put_series(w, "coolant", k, AT(coolant_c), 1.0);
+    put_series(w, "pue", k, AT(pue), 1.0);
+    put_series(w, "standing", k, AT(standing), 1.0);
+    put_series(w, "installed", k, AT(installed), 1.0);
+    put_series(w, "out", k, AT(out), 1.0);
+    put_series(w, "busy", k, AT(busy), 1.0);
+}
+
+/* The JSON in a page: a '<' in it could end it. */
+static void put_data(const struct str *json, struct str *page)
+{
+    str_puts(page, "<script type=\"application/json\" id=\"data\">");
+    for (size_t i = 0; i < json->len; i++) {
+        if (json->data[i] == '<')
+            str_puts(page, "\\u003c");
+        else
+            str_append_char(page, json->data[i]);
+    }
+    str_puts(page, "</script>\n");
+}
+
+static void put_page(const struct site_scenario *s, const struct site_result *r,
+                     const struct str *json, struct str *page)
+{
+    char days[32], n[32];
+    str_puts(page, "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
+                   "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
+                   "<meta http-equiv=\"Content-Security-Policy\" content=\"");
+    str_puts(page, site_html_policy);
+    str_puts(page, "\">\n<title>Colossus: ");
+    svg_escape(page, s->title);
+    str_puts(page, "</title>\n<style>");
+    str_puts(page, site_html_css);
+    str_puts(page, "</style>\n</head>\n<body>\n<h1>");
+    svg_escape(page, s->title);
+    str_puts(page, "</h1>\n<p>");
+    str_printf(page,
+               "%s accelerators, %s, seed %llu. Drag over a chart or press + and - to look closer; "
+               "arrow keys move the cursor.",
+               format_count(n, (double)machine_cluster_accelerators(&s->cluster)),
+               format_duration(days, r->days * 86400.0), (unsigned long long)r->seed);
+    str_puts(page, "</p>\n");
+    str_puts(page, site_html_body);
+    put_data(json, page);
+    str_puts(page, "<script>");
+    str_puts(page, site_html_js);
+    str_puts(page, "</script>\n</body>\n</html>\n");
+}
+
+int site_html(const struct site_scenario *s, const struct site_result *r,
+              const struct site_record *k, const struct site_log *log, struct str *out,
+              struct error *e)
+{
+    struct str json = {0};
+    struct json_writer w;
+    struct arena a = {0};
+    jsonw_begin(&w, &json);
+    jsonw_open(&w, NULL, '{');
+    jsonw_real(&w, "days", r->days);
+    put_rest(&w, k);
+    put_power(&w, s, k);
+    put_jobs(&w, s, r, k);
+    put_permits(&w, s, k);
+    put_figures(&w, s, r);
+    int rc = put_incidents(&w, log, &a, e);
+    jsonw_close(&w, '}');
+    if (rc >= 0) put_page(s, r, &json, out);
+    str_fini(&json);
+    arena_fini(&a);
+    return rc;
+}

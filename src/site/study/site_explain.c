@@ -1,0 +1,310 @@
+/* site_explain.c: why something happened and what it cost, from the log of a run.
+ *
+ * A line of the log says which one it follows from. Upwards that is the reason; downwards it is what
+ * followed, whose time and power are the cost: of a job that stopped, the time until it ran again and
+ * the work that it did once more, of all its accelerators; of a deficit the watt-hours that nobody
+ * served. A cost counts for every line above it. */
+#include "site/study/site_study_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define DAY 86400.0
+enum { SHOWN = 24, RANKED = 12 };
+
+static void add_cost(struct site_cost *c, const struct site_log *log, const struct site_log_line *l)
+{
+    c->accelerator_h += l->lost_s / 3600.0;
+    c->unserved_wh += l->unserved_wh;
+    c->interruptions += strcmp(l->event, "interruption") == 0;
+    c->missing_w = fmax(c->missing_w, l->missing_w);
+    for (int i = 0; i < log->n_jobs && l->lost_s > 0.0; i++)
+        if (strcmp(log->jobs[i].name, l->job) == 0)
+            c->usd += l->lost_s / 3600.0 * log->jobs[i].usd_per_hour;
+}
+
+/* Of every line, with all that followed from it; in *a. */
+static struct site_cost *costs_of(const struct site_log *log, struct arena *a)
+{
+    struct site_cost *c = arena_alloc(a, (log->n + 1) * sizeof(*c));
+    for (size_t i = log->n; i-- > 0;) { /* what follows comes later: it is whole before its cause */
+        add_cost(&c[i], log, &log->lines[i]);
+        size_t by = log->lines[i].by ? site_log_find(log, log->lines[i].by) : log->n;
+        if (by >= i) continue;
+        c[by].accelerator_h += c[i].accelerator_h;
+        c[by].usd += c[i].usd;
+        c[by].unserved_wh += c[i].unserved_wh;
+        c[by].interruptions += c[i].interruptions;
+        c[by].missing_w = fmax(c[by].missing_w, c[i].missing_w);
+    }
+    return c;
+}
+
+static bool dearer(const struct site_cost *a, const struct site_cost *b)
+{
+    if (a->accelerator_h != b->accelerator_h) return a->accelerator_h > b->accelerator_h;
+    return a->unserved_wh > b->unserved_wh;
+}
+
+/* ------------------------------------------------------------------ which one */
+
+/* The line nearest to a time; of those as near the one that cost most. */
+static size_t near_time(const struct site_log *log, const struct site_cost *c, double at)
+{
+    size_t best = 0;
+    for (size_t i = 1; i < log->n; i++) {
+        double was = fabs(log->lines[best].at_s - at), is = fabs(log->lines[i].at_s - at);
+        if (is < was || (is == was && dearer(&c[i], &c[best]))) best = i;
+    }
+    return best;
+}
+
+static int of_name(const struct site_log *log, const struct site_cost *c, const char *name,
+                   size_t *out, struct error *e)
+{
+    const char **names = mem_alloc((log->n + 1) * sizeof(*names));
+    size_t n = 0, best = log->n;
+    for (size_t i = 0; i < log->n; i++) {
+        const struct site_log_line *l = &log->lines[i];
+        bool known = false;
+        for (size_t k = 0; k < n && !known; k++)
+            known = strcmp(names[k], l->event) == 0;
+        if (!known) names[n++] = l->event;
+        if (strcmp(l->event, name) != 0) continue;
+        if (best == log->n || dearer(&c[i], &c[best])) best = i;
+    }
+    int rc = 0;
+    if (best == log->n) {
+        const char *near = name_nearest(name, names, n);
+        rc = error_set_code(e, ERROR_USAGE, "the log has no event '%.60s'", name);
+        error_hint(e,
+                   near ? "did you mean '%s'? a number of a line or a time will do, too"
+                        : "for example %s, or a number of a line, or a time: '12 d'",
+                   near ? near : names[0]);
+    }
+    mem_free(names);
+    *out = best;
+    return rc;
+}
+
+static int choose(const struct site_log *log, const struct site_cost *c, const char *event,
+                  size_t *out, struct error *e)
+{
+    int64_t id;
+    double at;
+    const char *unit;
+    if (parse_int(event, &id) >= 0) {
+        *out = site_log_find(log, id);
+        if (*out < log->n) return 0;
+        error_set_code(e, ERROR_USAGE, "the log has no line with the number %lld", (long long)id);
+        return error_hint(e, "they go from %lld to %lld", (long long)log->lines[0].id,
+                          (long long)log->lines[log->n - 1].id);
+    }
+    if (unit_parse(event, UNIT_SECONDS, &at, &unit) == UNIT_OK) {
+        *out = near_time(log, c, at);
+        return 0;
+    }
+    return of_name(log, c, event, out, e);
+}
+
+/* ------------------------------------------------------------------ the answer */
+
+static void chain_up(const struct site_log *log, struct site_explained *x, struct arena *a)
+{
+    size_t n = 0;
+    for (size_t i = x->line; log->lines[i].by;) {
+        size_t by = site_log_find(log, log->lines[i].by);
+        if (by >= i) break; /* its line is not in this log */
+        i = by;
+        n++;
+    }
+    x->because = arena_alloc(a, (n + 1) * sizeof(*x->because));
+    for (size_t i = x->line; x->n_because < n;)
+        x->because[x->n_because++] = i = site_log_find(log, log->lines[i].by);
+}
+
+static void chain_down(const struct site_log *log, struct site_explained *x, struct arena *a)
+{
+    bool *follows = arena_alloc(a, log->n);
+    x->then = arena_alloc(a, (log->n - x->line + 1) * sizeof(*x->then));
+    follows[x->line] = true;
+    for (size_t i = x->line + 1; i < log->n; i++) {
+        size_t by = log->lines[i].by ? site_log_find(log, log->lines[i].by) : log->n;
+        if (by >= i || !follows[by]) continue;
+        follows[i] = true;
+        x->then[x->n_then++] = i;
+    }
+}
+
+int site_explain(const struct site_log *log, const char *event, struct arena *a,
+                 struct site_explained *out, struct error *e)
+{
+    const struct site_cost *c = costs_of(log, a);
+    *out = (struct site_explained){0};
+    if (event) {
+        TRY(choose(log, c, event, &out->line, e));
+        out->cost = c[out->line];
+        chain_up(log, out, a);
+        chain_down(log, out, a);
+        return 0;
+    }
+    out->ranked = arena_alloc(a, RANKED * sizeof(*out->ranked));
+    out->ranked_cost = arena_alloc(a, RANKED * sizeof(*out->ranked_cost));
+    for (size_t i = 0; i < log->n; i++) { /* those that follow from nothing, the dearest first */
+        if (log->lines[i].by || (c[i].accelerator_h <= 0.0 && c[i].unserved_wh <= 0.0)) continue;
+        size_t at = out->n_ranked < RANKED ? out->n_ranked++ : RANKED;
+        for (; at > 0 && dearer(&c[i], &out->ranked_cost[at - 1]); at--) {
+            if (at == RANKED) continue;
+            out->ranked[at] = out->ranked[at - 1];
+            out->ranked_cost[at] = out->ranked_cost[at - 1];
+        }
+        if (at == RANKED) continue;
+        out->ranked[at] = i;
+        out->ranked_cost[at] = c[i];
+    }
+    return 0;
+}
+
+/* ------------------------------------------------------------------ shown */
+
+static const char *moment(char buf[48], double at_s)
+{
+    double day = floor(at_s / DAY), rest = at_s - day * DAY;
+    snprintf(buf, 48, "day %.0f, %02d:%02d:%02d", day + 1.0, (int)(rest / 3600.0),
+             (int)(fmod(rest, 3600.0) / 60.0), (int)fmod(rest, 60.0));
+    return buf;
+}
+
+/* "turbine_trip of Titan 350 (forced outage)" */
+static void put_what(const struct site_log_line *l, struct str *out)
+{
+    str_puts(out, l->event);
+    if (*l->target) str_printf(out, " of %.60s", l->target);
+    if (*l->phase) str_printf(out, ", %.20s", l->phase);
+    if (*l->why) str_printf(out, " (%.60s)", l->why);
+    if (l->missing_w > 0.0) {
+        char text[32];
+        str_printf(out, ", %s missing", format_si(text, l->missing_w, "W"));
+    }
+    if (strcmp(l->event, "power_cap") == 0) str_printf(out, " at %.0f %%", 100.0 * l->value);
+    if (l->after_s > 0.0) {
+        char text[32];
+        str_printf(out, " after %s", format_duration(text, l->after_s));
+    }
+}
+
+static void put_line(const struct site_log_line *l, double from_s, FILE *out)
+{
+    struct str what = {0};
+    char text[32];
+    put_what(l, &what);
+    fprintf(out, "  %10s  %s  [%lld]\n", format_duration(text, fabs(l->at_s - from_s)), what.data,
+            (long long)l->id);
+    str_fini(&what);
+}
+
+static void put_cost(const struct site_cost *c, FILE *out)
+{
+    char hours[32], usd[32], wh[32], w[32];
+    fprintf(out, "\nWhat it cost\n");
+    if (c->accelerator_h <= 0.0 && c->unserved_wh <= 0.0) {
+        fprintf(out, "  no job stood still for it, and all power was served\n");
+        return;
+    }
+    if (c->accelerator_h > 0.0)
+        fprintf(out, "  %s accelerator-hours of jobs in %lld interruptions, worth %s\n",
+                format_count(hours, c->accelerator_h), (long long)c->interruptions,
+                format_si(usd, c->usd, "USD"));
+    if (c->unserved_wh > 0.0)
+        fprintf(out, "  %s that were asked for and not served\n",
+                format_si(wh, c->unserved_wh, "Wh"));
+    if (c->missing_w > 0.0)
+        fprintf(out, "  %s more from sources that stand ready would have prevented the deficit\n",
+                format_si(w, c->missing_w, "W"));
+}
+
+static void print_ranked(const struct site_log *log, const struct site_explained *x, FILE *out)
+{
+    static const char *const heads[] = {"number", "when", "what", "accelerator-hours", "unserved"};
+    struct table *t = table_new(heads, ARRAY_LEN(heads), "rllrr");
+    fprintf(out, "What cost most in '%s', seed %lld\n\n", log->scenario, (long long)log->seed);
+    for (size_t i = 0; i < x->n_ranked; i++) {
+        const struct site_log_line *l = &log->lines[x->ranked[i]];
+        struct str what = {0};
+        char id[32], when[48], hours[32], wh[32];
+        put_what(l, &what);
+        snprintf(id, sizeof id, "%lld", (long long)l->id);
+        table_row(t, id, moment(when, l->at_s), what.data,
+                  format_count(hours, x->ranked_cost[i].accelerator_h),
+                  format_si(wh, x->ranked_cost[i].unserved_wh, "Wh"));
+        str_fini(&what);
+    }
+    table_print(t, out);
+    table_free(t);
+    if (x->n_ranked == 0)
+        fputs("Nothing stopped a job, and all power was served.\n", out);
+    else
+        fprintf(out, "\nOne of them: colossus site explain LOG.jsonl %lld\n",
+                (long long)log->lines[x->ranked[0]].id);
+}
+
+void site_print_explained(const struct site_log *log, const struct site_explained *x, FILE *out)
+{
+    if (x->ranked) {
+        print_ranked(log, x, out);
+        return;
+    }
+    const struct site_log_line *l = &log->lines[x->line];
+    struct str what = {0};
+    char when[48];
+    put_what(l, &what);
+    fprintf(out, "%s  [%lld]\n%s of '%s', seed %lld\n\nBecause of\n", what.data, (long long)l->id,
+            moment(when, l->at_s), log->scenario, (long long)log->seed);
+    str_fini(&what);
+    if (x->n_because == 0) fputs("  nothing before it: it happened by itself\n", out);
+    for (size_t i = 0; i < x->n_because; i++)
+        put_line(&log->lines[x->because[i]], l->at_s, out);
+    fputs("\nThen\n", out);
+    if (x->n_then == 0) fputs("  nothing followed\n", out);
+    for (size_t i = 0; i < x->n_then && i < SHOWN; i++)
+        put_line(&log->lines[x->then[i]], l->at_s, out);
+    if (x->n_then > SHOWN) fprintf(out, "  and %zu more\n", x->n_then - SHOWN);
+    put_cost(&x->cost, out);
+}
+
+static json_t *line_to_json(const struct site_log_line *l)
+{
+    return json_pack("{s:I,s:f,s:s,s:s,s:s}", "id", (json_int_t)l->id, "at_s", l->at_s, "event",
+                     l->event, "target", l->target, "why", l->why);
+}
+
+static json_t *cost_to_json(const struct site_cost *c)
+{
+    return json_pack("{s:f,s:f,s:f,s:I,s:f}", "accelerator_hours", c->accelerator_h, "usd", c->usd,
+                     "unserved_wh", c->unserved_wh, "interruptions", (json_int_t)c->interruptions,
+                     "missing_w", c->missing_w);
+}
+
+json_t *site_explained_to_json(const struct site_log *log, const struct site_explained *x)
+{
+    json_t *o = json_pack("{s:s,s:I}", "scenario", log->scenario, "seed", (json_int_t)log->seed);
+    json_t *list = json_array(), *then = json_array();
+    for (size_t i = 0; i < x->n_ranked; i++) {
+        json_t *l = line_to_json(&log->lines[x->ranked[i]]);
+        json_object_set_new(l, "cost", cost_to_json(&x->ranked_cost[i]));
+        json_array_append_new(list, l);
+    }
+    for (size_t i = 0; i < x->n_because; i++)
+        json_array_append_new(list, line_to_json(&log->lines[x->because[i]]));
+    for (size_t i = 0; i < x->n_then; i++)
+        json_array_append_new(then, line_to_json(&log->lines[x->then[i]]));
+    json_object_set_new(o, x->ranked ? "ranked" : "because", list);
+    if (x->ranked) {
+        json_decref(then);
+        return o;
+    }
+    json_object_set_new(o, "event", line_to_json(&log->lines[x->line]));
+    json_object_set_new(o, "then", then);
+    json_object_set_new(o, "cost", cost_to_json(&x->cost));
+    return o;
+}

@@ -1,0 +1,458 @@
+/* test_site_study.c: what is asked of runs afterwards: why and at what cost, which value suffices, and
+ * which rates a list of incidents tells. */
+#include "test_site_util.h"
+
+static char *folder;
+
+static const char *in_folder(const char *name)
+{
+    return arena_printf(&test_arena, "%s/%s", folder, name);
+}
+
+static const struct site_result *run_logged(const struct site_scenario *s, struct site_log *log)
+{
+    struct error e = {0};
+    const struct site_run_options o = {.seed = 1, .events = in_folder("log.jsonl")};
+    struct site_result *r = arena_alloc(&test_arena, sizeof(*r));
+    assert_ok(site_run(s, &o, r, &e), e);
+    assert_ok(site_read_story(o.events, &test_arena, log, &e), e);
+    return r;
+}
+
+static struct site_explained explained(const struct site_log *log, const char *event)
+{
+    struct error e = {0};
+    struct site_explained x;
+    assert_ok(site_explain(log, event, &test_arena, &x, &e), e);
+    return x;
+}
+
+static int times_in(const struct site_log *log, const struct site_explained *x, const char *event)
+{
+    int n = 0;
+    for (size_t i = 0; i < x->n_then; i++)
+        n += strcmp(log->lines[x->then[i]].event, event) == 0;
+    return n;
+}
+
+/* A curtailment: the deficit, the steps against it and their end follow from it, and cost what the run
+ * says. */
+static void why_power(void **state)
+{
+    (void)state;
+    const struct site_scenario *s = test_scenario(
+        "cluster: 8192 x h100\nfailures: {law: none}\ndays: 2\ngas: []\n"
+        "grid: {contract_w: 20 MW}\nbattery: {power_w: 1 MW, energy_wh: 100 kWh}\n"
+        "jobs: [{name: high, accelerators: 4096, priority: 2, restart: 0, stall: 0},\n"
+        "  {name: low, accelerators: 4096, restart: 0, stall: 0, usd_per_hour: 3}]\n"
+        "events: [{at: 10 h, what: curtailment, lasts: 3 h, watts: 1 MW},\n"
+        "  {at: 30 h, what: heat_wave, lasts: 1 h, kelvin: 1}]\n");
+    struct site_log log;
+    const struct site_result *r = run_logged(s, &log);
+    struct site_explained x = explained(&log, "curtailment");
+    assert_near(log.lines[x.line].at_s, 36000.0, 1e-9);
+    assert_int_equal(x.n_because, 0);
+    assert_int_equal(times_in(&log, &x, "job_paused"), 2);
+    assert_int_equal(times_in(&log, &x, "job_runs"), 2);
+    assert_true(times_in(&log, &x, "deficit") >= 1 && times_in(&log, &x, "power_cap") >= 1);
+    assert_int_equal(times_in(&log, &x, "deficit_over"), 1);
+    assert_near(x.cost.unserved_wh, r->unserved_j / 3600.0, 1e-9);
+    double hours[2];
+    for (int i = 0; i < 2; i++)
+        hours[i] = 4096.0 * r->jobs[i].part_s[SITE_PART_POWER] / 3600.0;
+    assert_near(x.cost.accelerator_h, hours[0] + hours[1], 1e-9);
+    assert_near(x.cost.usd, 2.0 * hours[0] + 3.0 * hours[1], 1e-9);
+    assert_true(times_in(&log, &x, "interruption") == 0);
+    /* upwards, from the end of the chain */
+    x = explained(&log, "job_paused");
+    assert_string_equal(log.lines[x.because[x.n_because - 1]].event, "curtailment");
+    /* by its time, by its number, and what cost most */
+    struct site_explained at = explained(&log, "10 h");
+    assert_string_equal(log.lines[at.line].event, "curtailment");
+    const char *id = arena_printf(&test_arena, "%lld", (long long)log.lines[at.line].id);
+    assert_int_equal(explained(&log, id).line, at.line);
+    at = explained(&log, NULL);
+    assert_int_equal(at.n_ranked, 1);
+    assert_string_equal(log.lines[at.ranked[0]].event, "curtailment");
+    struct error e = {0};
+    assert_int_equal(site_explain(&log, "curtailmint", &test_arena, &at, &e), ERROR_USAGE);
+    assert_contains(e.hint, "curtailment");
+    assert_int_equal(site_explain(&log, "999999", &test_arena, &at, &e), ERROR_USAGE);
+}
+
+/* Failures: what all of them cost is what the job lost to detection, restart, waiting and rollback. */
+static void why_failures(void **state)
+{
+    (void)state;
+    const struct site_scenario *s =
+        test_scenario("cluster: 8192 x h100\nfailures: {law: machine}\ndays: 10\ngas: []\n"
+                      "jobs: [{name: j, accelerators: 8000, detect: 60 s, restart: 300 s}]\n");
+    struct site_log log;
+    const struct site_result *r = run_logged(s, &log);
+    const struct site_job_result *j = &r->jobs[0];
+    double sum = 0.0, lost = j->part_s[SITE_PART_DETECTION] + j->part_s[SITE_PART_RESTART] +
+                             j->part_s[SITE_PART_SPARES] + j->part_s[SITE_PART_ROLLBACK];
+    int failures = 0;
+    for (size_t i = 0; i < log.n; i++) {
+        failures += strcmp(log.lines[i].event, "failure") == 0;
+        sum += log.lines[i].lost_s / 8000.0;
+        if (strcmp(log.lines[i].event, "interruption") != 0) continue;
+        const char *id = arena_printf(&test_arena, "%lld", (long long)log.lines[i].id);
+        struct site_explained x = explained(&log, id);
+        assert_int_equal(x.n_because, 1);
+        assert_string_equal(log.lines[x.because[0]].event, "failure");
+    }
+    assert_int_equal(failures, r->failures);
+    assert_true(j->interruptions > 20.0);
+    assert_near(sum, lost - 300.0, 1e-6);
+    struct site_explained first = explained(&log, "job_runs"); /* a start is nobody's fault */
+    for (size_t i = 0; i < log.n; i++)
+        if (strcmp(log.lines[i].event, "job_runs") == 0) {
+            first = explained(&log, arena_printf(&test_arena, "%lld", (long long)log.lines[i].id));
+            break;
+        }
+    assert_int_equal(first.n_because, 0);
+    assert_true(first.cost.accelerator_h == 0.0);
+}
+
+static void broken_logs(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *says;
+    } CASES[] = {
+        {"", "has no lines"},
+        {"{\"event\": \"x\"}\n", "log.jsonl:1"},
+        {"{\"event\": \"x\", \"at_s\": 1, \"id\": 1}\n{\"event\": \"x\", \"at_s\": 1, \"id\": 1}\n",
+         "log.jsonl:2"},
+        {"{\"event\": \"x\", \"at_s\": 1, \"id\": 1, \"by\": 1}\n", "'by'"},
+        {"{\"event\": \"x\", \"at_s\": -1, \"id\": 1}\n", "'at_s'"},
+        {"{\"event\": \"x\", \"at_s\": 1, \"id\": 1}\n{\"event\": \"x\", \"at", "log.jsonl:2"},
+        {"{\"event\": 3, \"at_s\": 1, \"id\": 1}\n", "'event'"},
+        {"[1]\n", "log.jsonl:1"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(CASES); i++) {
+        struct error e = {0};
+        struct site_log log;
+        const char *path = in_folder("log.jsonl");
+        assert_ok(file_write(path, CASES[i].text, strlen(CASES[i].text), &e), e);
+        print_message("%s", CASES[i].text);
+        assert_true(site_read_story(path, &test_arena, &log, &e) < 0);
+        assert_contains(e.text, CASES[i].says);
+    }
+}
+
+/* ------------------------------------------------------------------ sweep */
+
+static void student(void **state)
+{
+    (void)state;
+    assert_near(site_student(0.0, 5.0), 0.5, 1e-12);
+    assert_near(site_student(1.0, 1.0), 0.75, 1e-9);
+    assert_near(site_student(1.7530503557, 15.0), 0.95, 1e-8);
+    assert_near(site_student(-2.3263478740, 1e6), 0.01, 1e-3);
+}
+
+/* Halving finds what trying all finds; more seeds are spent only where it is close. */
+static void sweep_as_all(void **state)
+{
+    (void)state;
+#define FLEET                                                                                  \
+    "cluster: 1088 x h100\ndays: 30\ngas: []\nfailures: {law: exponential, accelerator_days: " \
+    "2000, "                                                                                   \
+    "idle_factor: 0}\n"
+#define JOB "jobs: [{name: j, accelerators: 1024, restart: 300 s}]\n"
+    static const struct {
+        const char *text, *over, *until;
+    } CASES[] = {
+        {FLEET JOB, "spares=0,8,16,32,64", "goodput>=0.9"},
+        {FLEET JOB, "spares=0,8,16,32,64", "goodput>=0.999"},
+        {FLEET "repair: {crews: 4}\n" JOB, "crews=1,2,3,4,8", "goodput>=90 %"},
+        {FLEET "repair: {crews: 4, hands: 20 h}\n" JOB, "crews=1,2,3,5,8", "in_repair<=9"},
+        {FLEET JOB, "checkpoint_s=300,1800,7200,36000", "goodput>=0.9"},
+        {FLEET JOB, "checkpoint_s=10,30,100,300,1000", "goodput>=0.95"},
+        {"cluster: 4096 x h100\nfailures: {law: none}\ndays: 2\ngas: []\n"
+         "grid: {contract_w: 8 MW}\nbattery: {power_w: 1 MW, energy_wh: 4 MWh}\n"
+         "jobs: [{name: j, restart: 0}]\ncontrols: {cap_min: 100 %, pause: false}\n"
+         "events: [{at: 5 h, what: curtailment, lasts: 2 h, watts: 2 MW}]\n",
+         "battery_mw=1,2,4,8,16", "unserved_wh<=0"},
+        {"cluster: 4096 x h100\nfailures: {law: none}\ndays: 20\ngrid: {contract_w: 0}\n"
+         "gas: [{name: t, units: 9, unit_w: 1 MW, mttf: 100 h}]\n"
+         "controls: {cap_min: 100 %, pause: false}\njobs: [{name: j, restart: 0}]\n",
+         "turbines=3,5,6,7,8,9,12", "unserved_share<=0.001"},
+        {FLEET "repair: {crews: 2, hands: 9 h}\n" JOB, "crews=1,2,3", "repair_wait_h<=1"},
+        {FLEET JOB, "spares=0,64", "goodput>=0.2"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(CASES); i++) {
+        struct error e = {0};
+        const struct site_scenario *s = test_scenario(CASES[i].text);
+        struct site_sweep *w[2];
+        for (int all = 0; all < 2; all++) {
+            const struct site_sweep_options o = {.over = CASES[i].over,
+                                                 .until = CASES[i].until,
+                                                 .confidence = 0.9,
+                                                 .seed = 1,
+                                                 .seeds = 32,
+                                                 .all = all};
+            w[all] = arena_alloc(&test_arena, sizeof(*w[all]));
+            assert_ok(site_sweep(s, &o, &test_arena, w[all], &e), e);
+        }
+        double best = w[1]->best < w[1]->n ? w[1]->points[w[1]->best].value : NAN;
+        print_message("%s until %s: %g\n", CASES[i].over, CASES[i].until, best);
+        assert_int_equal(w[0]->best, w[1]->best);
+        for (size_t k = 0; k < w[1]->n; k++)
+            assert_true(w[1]->points[k].tried);
+        json_decref(site_sweep_to_json(w[0]));
+    }
+}
+
+static void wrong_sweeps(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *over, *until, *says;
+    } CASES[] = {
+        {"spares", "goodput>=0.9", "INPUT=A,B"},
+        {"spare=1", "goodput>=0.9", "INPUT=A,B"},
+        {"spares=1.5", "goodput>=0.9", "whole"},
+        {"crews=", "goodput>=0.9", "whole"},
+        {"crews=1,,2", "goodput>=0.9", "whole"},
+        {"battery_mw=nan", "goodput>=0.9", "numbers"},
+        {"battery_mw=-3", "goodput>=0.9", "numbers"},
+        {"crews=1", "goodput", "FIGURE>=X"},
+        {"crews=1", "godput>=0.9", "FIGURE>=X"},
+        {"crews=1", "goodput>0.9", "FIGURE>=X"},
+        {"crews=1", "goodput>=high", "FIGURE>=X"},
+        {"turbines=3", "goodput>=0.5", "no gas units"},
+        {"checkpoint_s=0", "goodput>=0.5", "from 1"},
+        {"spares=1,2", "island_limit_s>=1", "not known"},
+    };
+    const struct site_scenario *s =
+        test_scenario("cluster: 64 x h100\ndays: 1\ngas: []\njobs: [{name: j}]\n");
+    for (size_t i = 0; i < ARRAY_LEN(CASES); i++) {
+        struct error e = {0};
+        struct site_sweep *w = arena_alloc(&test_arena, sizeof(*w));
+        const struct site_sweep_options o = {
+            .over = CASES[i].over, .until = CASES[i].until, .confidence = 0.9, .seeds = 16};
+        print_message("%s %s\n", CASES[i].over, CASES[i].until);
+        assert_true(site_sweep(s, &o, &test_arena, w, &e) < 0);
+        assert_contains(e.text, CASES[i].says);
+    }
+}
+
+/* ------------------------------------------------------------------ fit */
+
+struct planted {
+    double units, days, age, accelerator_days, shape, lemons, factor, hardware, repair_h;
+};
+
+/* A fleet watched: each unit of eight has a Poisson number of incidents by its hazard, at ages drawn by
+ * it. */
+static void plant(const struct planted *p, uint64_t trial, struct str *csv)
+{
+    uint64_t at = 0;
+    double from = pow(p->age, p->shape), to = pow(p->age + p->days, p->shape);
+    /* accelerator_days is the mean of all, lemons with them */
+    double all = 8.0 * p->days / p->accelerator_days;
+    str_clear(csv);
+    str_puts(csv, "unit,at_d,cause,repair_h\n");
+    for (int i = 0; i < (int)p->units; i++) {
+        double lemon = rng_uniform(trial, 1, at++) < p->lemons ? p->factor : 1.0;
+        double left = all * lemon / (1.0 + (p->factor - 1.0) * p->lemons);
+        while ((left += log(rng_uniform(trial, 1, at++) + 0x1p-54)) > 0.0) {
+            double h = from + rng_uniform(trial, 1, at++) * (to - from);
+            bool hard = rng_uniform(trial, 1, at++) < p->hardware;
+            str_printf(csv, "node-%d,%.9g,%s,", i, pow(h, 1.0 / p->shape) - p->age,
+                       hard ? "gpu" : "software");
+            if (hard)
+                str_printf(csv, "%.6g", -p->repair_h * log(rng_uniform(trial, 1, at++) + 0x1p-54));
+            str_append_char(csv, '\n');
+        }
+    }
+}
+
+static void recovered(const struct planted *p)
+{
+    enum { TRIALS = 100, WHAT = 7 };
+    static const char *const names[WHAT] = {"accelerator_days", "shape",        "scale_days",
+                                            "lemons",           "lemon_factor", "hardware_share",
+                                            "repair_h"};
+    int inside[WHAT] = {0}, lemons = 0, ages = 0;
+    struct str csv = {0};
+    struct arena a = {0};
+    /* of one accelerator: (B^k - A^k) / scale^k incidents in the time */
+    double per = p->days / p->accelerator_days;
+    double grown = pow(p->age + p->days, p->shape) - pow(p->age, p->shape);
+    double scale = pow(grown / per, 1.0 / p->shape);
+    const double want[WHAT] = {p->accelerator_days, p->shape,    scale,      p->lemons,
+                               p->factor,           p->hardware, p->repair_h};
+    for (uint64_t trial = 1; trial <= TRIALS; trial++) {
+        struct error e = {0};
+        struct site_fit f;
+        const struct site_fit_options o = {p->units, p->days, p->age, 8};
+        plant(p, trial, &csv);
+        assert_ok(site_fit_text(&csv, "planted.csv", &o, &a, &f, &e), e);
+        const struct site_estimate *got[WHAT] = {
+            &f.accelerator_days, &f.shape,          &f.scale_days, &f.lemons,
+            &f.lemon_factor,     &f.hardware_share, &f.repair_h};
+        lemons += f.has_lemons;
+        ages += f.ages;
+        for (int k = 0; k < WHAT; k++)
+            inside[k] += got[k]->low <= want[k] && want[k] <= got[k]->high;
+        json_decref(site_fit_to_json(&f));
+        arena_reset(&a);
+    }
+    for (int k = 0; k < WHAT; k++) {
+        bool lemon = k == 3 || k == 4;
+        if (lemon && p->lemons <= 0.0) continue;
+        print_message("%-18s %d of %d within the interval\n", names[k], inside[k], TRIALS);
+        assert_true(inside[k] >= 85);
+    }
+    print_message("lemons told in %d, ages in %d\n", lemons, ages);
+    assert_true(p->lemons > 0.0 ? lemons >= 95 : lemons <= 5);
+    assert_true(p->shape == 1.0 ? ages <= 16 : ages >= 90);
+    str_fini(&csv);
+    arena_fini(&a);
+}
+
+static void fit_constant(void **state)
+{
+    (void)state;
+    recovered(&(struct planted){.units = 1000,
+                                .days = 180,
+                                .accelerator_days = 2000,
+                                .shape = 1.0,
+                                .factor = 1.0,
+                                .hardware = 0.78,
+                                .repair_h = 6.0});
+}
+
+static void fit_lemons(void **state)
+{
+    (void)state;
+    recovered(&(struct planted){.units = 2000,
+                                .days = 180,
+                                .accelerator_days = 800,
+                                .shape = 1.0,
+                                .lemons = 0.10,
+                                .factor = 6.0,
+                                .hardware = 0.6,
+                                .repair_h = 2.0});
+}
+
+static void fit_infancy(void **state)
+{
+    (void)state;
+    recovered(&(struct planted){.units = 1000,
+                                .days = 120,
+                                .accelerator_days = 2000,
+                                .shape = 0.6,
+                                .factor = 1.0,
+                                .hardware = 0.9,
+                                .repair_h = 3.0});
+}
+
+static void fit_wear(void **state)
+{
+    (void)state;
+    recovered(&(struct planted){.units = 3000,
+                                .days = 365,
+                                .age = 200,
+                                .accelerator_days = 9000,
+                                .shape = 2.64,
+                                .factor = 1.0,
+                                .hardware = 0.5,
+                                .repair_h = 3.0});
+}
+
+/* What is fitted is a scenario, and lives through as many incidents as were seen. */
+static void fit_is_a_scenario(void **state)
+{
+    (void)state;
+    struct str csv = {0};
+    struct error e = {0};
+    struct site_fit f;
+    const struct planted p = {.units = 1000,
+                              .days = 180,
+                              .accelerator_days = 900,
+                              .shape = 0.7,
+                              .lemons = 0.15,
+                              .factor = 6.0,
+                              .hardware = 0.78,
+                              .repair_h = 20.0};
+    const struct site_fit_options o = {p.units, p.days, p.age, 8};
+    plant(&p, 7, &csv);
+    assert_ok(site_fit_text(&csv, "planted.csv", &o, &test_arena, &f, &e), e);
+    assert_true(f.ages && f.has_lemons);
+    const char *path = in_folder("failures.yaml");
+    FILE *out = fopen(path, "w");
+    assert_non_null(out);
+    fputs("cluster: 8000 x h100\ndays: 180\ngas: []\n", out);
+    site_print_fit(&f, out);
+    fclose(out);
+    struct site_scenario *s = arena_alloc(&test_arena, sizeof(*s));
+    assert_ok(site_load(path, &test_arena, s, &e), e);
+    const struct site_result *r = test_live(s, 1);
+    assert_near(r->failures, (double)f.n, 0.06);
+    assert_near(test_figure(s, r, "lemon_share"), 0.15 * 6.0 / (1.0 + 5.0 * 0.15), 0.15);
+    assert_near(r->hardware / r->failures, 0.78, 0.05);
+    str_fini(&csv);
+}
+
+static void wrong_incidents(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *says;
+    } CASES[] = {
+        {"", "x.csv"},
+        {"unit\na\n", "no column at_h"},
+        {"at_h\n3\n", "no column unit"},
+        {"unit,at_h\na,3\n", "1 incidents"},
+        {"unit,at_h\na,3\nb,-1\n", "x.csv:3"},
+        {"unit,at_h\na,3\nb,nan\n", "x.csv:3"},
+        {"unit,at_h\na,3\nb,2401\n", "x.csv:3"},
+        {"unit,at_h\na,3\n,5\n", "no unit is named"},
+        {"unit,at_h,repair_h\na,3,x\nb,3,1\n", "x.csv:2"},
+        {"unit,at_h\na,3\nb,3\nc,3\nd,3\n", "--units"},
+    };
+    const struct site_fit_options o = {3.0, 100.0, 0.0, 8};
+    for (size_t i = 0; i < ARRAY_LEN(CASES); i++) {
+        struct error e = {0};
+        struct site_fit f;
+        const struct str text = {arena_strdup(&test_arena, CASES[i].text), strlen(CASES[i].text),
+                                 0};
+        print_message("%s", CASES[i].text);
+        assert_true(site_fit_text(&text, "x.csv", &o, &test_arena, &f, &e) < 0);
+        assert_contains(e.text, CASES[i].says);
+    }
+}
+
+static int start(void **state)
+{
+    (void)state;
+    arena_init(&test_arena);
+    folder = test_folder(&test_arena);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    file_remove_tree(folder, NULL);
+    arena_fini(&test_arena);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(why_power),         cmocka_unit_test(why_failures),
+        cmocka_unit_test(broken_logs),       cmocka_unit_test(student),
+        cmocka_unit_test(sweep_as_all),      cmocka_unit_test(wrong_sweeps),
+        cmocka_unit_test(fit_constant),      cmocka_unit_test(fit_lemons),
+        cmocka_unit_test(fit_infancy),       cmocka_unit_test(fit_wear),
+        cmocka_unit_test(fit_is_a_scenario), cmocka_unit_test(wrong_incidents),
+    };
+    return cmocka_run_group_tests(tests, start, stop);
+}
