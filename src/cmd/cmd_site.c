@@ -119,7 +119,19 @@ static int serve(const struct site_served *what, const struct site_options *o, s
     return 0;
 }
 
-/* The page needs the log, too: where nobody asked for one, beside the page, and only meanwhile. */
+/* A file of our own under a name that nobody can foretell; the caller removes it. */
+static int make_log(struct arena *a, const char **path, struct error *e)
+{
+    const char *folder = getenv("TMPDIR");
+    char *name = arena_printf(a, "%s/colossus-site-XXXXXX", folder && *folder ? folder : "/tmp");
+    int fd = mkstemp(name);
+    if (fd < 0) return error_errno(e, "create", name);
+    close(fd);
+    *path = name;
+    return 0;
+}
+
+/* The page needs the log, too: where nobody asked for one, it is kept only meanwhile. */
 static int run_page(const struct site_scenario *s, const struct site_options *o,
                     const struct site_run_options *run, struct site_result *r, struct arena *a,
                     struct error *e)
@@ -131,9 +143,8 @@ static int run_page(const struct site_scenario *s, const struct site_options *o,
     struct str page = {0};
     char *text = NULL;
     size_t size = 0;
-    const char *path = o->events ? o->events
-                       : o->html ? arena_printf(a, "%s.log.tmp", o->html)
-                                 : arena_printf(a, "/tmp/colossus-site-%d.log.tmp", (int)getpid());
+    const char *path = o->events;
+    if (!path) TRY(make_log(a, &path, e));
     struct site_run_options with = *run;
     with.record = &record;
     with.events = path;
