@@ -533,7 +533,7 @@ static void deadlines(void **unused)
 {
     static const uint32_t prompt[] = {5, 6, 7};
     enum { N = 4, TOKENS = 30 };
-    struct fixture f;
+    struct fixture f = {0};
     struct serve_model m;
     struct error e = {0};
     engine_t *engine;

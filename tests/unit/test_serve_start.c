@@ -28,7 +28,7 @@ static void what_is_said(void **unused)
         {"{\"bos_token\": \"A\"}", 66, TOKENIZER_NONE},
         {"{\"bos_token\": null, \"add_bos_token\": true}", 0, TOKENIZER_NONE},
     };
-    struct fixture f;
+    struct fixture f = {0};
     fixture_make(&f);
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct serve_model m = open_with(&f, cases[i].settings);
@@ -43,7 +43,7 @@ static void what_is_said(void **unused)
 static void a_post_processor(void **unused)
 {
     (void)unused;
-    struct fixture f;
+    struct fixture f = {0};
     struct error e = {0};
     fixture_make(&f);
     for (int several = 0; several < 2; several++) {
