@@ -357,7 +357,7 @@ def test_nothing_left(reference, state):
     for step in saved_steps("damaged"):
         flip(step_dir("damaged", step) + "/weights.safetensors", 200, 1)
     before = state_of("damaged")
-    out = train("damaged", code=1)
+    out = train("damaged", code=93)
     check("none of the" in out and "weights.safetensors" in out, f"said only: {out[-400:]}")
     after = state_of("damaged")
     changed = {p for p in before if "/checkpoints/" in p and after.get(p) != before[p]}
