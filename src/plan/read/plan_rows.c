@@ -77,9 +77,10 @@ static const struct option software_rows[] = {
     ROW_ENUM(S, "host", host, "by_date", plan_host_names, "bound",
         "whether threads and memory of the host are bound to the accelerator's socket"),
     ROW_ENUM(S, "token_drop", token_drop, "by_date", plan_token_drop_names, "no",
-        "whether experts drop tokens beyond their capacity: their load is then even"),
+        "whether experts drop tokens beyond their capacity; recorded only, since a step is planned "
+        "with an even load either way"),
     ROW_ENUM(S, "fp8_recipe", fp8_recipe, "by_date", plan_fp8_recipe_names, "tensorwise",
-        "what shares a scale in fp8"),
+        "what shares a scale in fp8; block is planned as tensorwise"),
     ROW_ENUM(S, "attention", attention, "by_date", plan_attention_names, "fused",
         "kernel of attention's core: flash2 is FlashAttention 2, fused cuDNN's or the newest"),
     ROW_ENUM(S, "tp_overlap", tp_overlap, "by_date", plan_tp_overlap_names, "overlapped",
