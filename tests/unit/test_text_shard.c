@@ -541,7 +541,7 @@ static void test_shard_changed_while_open(void **state)
     assert_memory_equal(ids, again, sizeof(ids));
 
     assert_int_equal(truncate(path, 70), 0);
-    assert_error(f, dataset_read(d, 0, 20, again, &f->e), "train-00000.bin' ends at byte 70");
+    assert_error(f, dataset_read(d, 0, 20, again, &f->e), "train-00000.bin' ends before byte 70");
     assert_error(f, dataset_document_size(d, 0, &f->e), "train-00000.bin");
     struct dataset_stats stats;
     assert_error(f, dataset_count(d, 3, &f->arena, &stats, &f->e), "train-00000.bin");
