@@ -97,14 +97,12 @@ struct want {
     float *logits;
 };
 
-static const struct safetensors_entry *entry(struct work *w, const char *dir, const char *file,
-                                             const char *name)
+/* The caller closes *st. */
+static const struct safetensors_entry *entry(struct work *w, const char *path, const char *name,
+                                             struct safetensors *st)
 {
     struct error e = {0};
-    struct safetensors *st = arena_alloc(&w->arena, sizeof(*st)); /* stays open */
-    if (safetensors_open(file_join(&w->arena, file_join(&w->arena, "tests/golden", dir), file), st,
-                         &e) < 0)
-        fail_with(&e);
+    if (safetensors_open(file_join(&w->arena, "tests/golden", path), st, &e) < 0) fail_with(&e);
     const struct safetensors_entry *t = safetensors_find(st, name);
     assert_non_null(t);
     return t;
@@ -116,9 +114,11 @@ static struct want want_of(struct work *w, const char *dir)
     struct error e = {0};
     struct want x = {0};
     bool ours = strncmp(dir, "data/", 5) == 0;
-    const struct safetensors_entry *t =
-        entry(w, dir, ours ? "batch.safetensors" : "expected.safetensors", "tokens");
-    const struct safetensors_entry *z = entry(w, dir, "expected.safetensors", "logits");
+    struct safetensors batch, expected;
+    const char *results = file_join(&w->arena, dir, "expected.safetensors");
+    const char *first = ours ? file_join(&w->arena, dir, "batch.safetensors") : results;
+    const struct safetensors_entry *t = entry(w, first, "tokens", &batch);
+    const struct safetensors_entry *z = entry(w, results, "logits", &expected);
     x.T = t->shape[t->n_dims - 1] - ours; /* the last of a batch is only a target */
     x.V = z->shape[z->n_dims - 1];
     size_t n = (size_t)(x.T * x.V);
@@ -126,6 +126,8 @@ static struct want want_of(struct work *w, const char *dir)
     x.logits = arena_alloc(&w->arena, n * sizeof(*x.logits));
     memcpy(x.tokens, t->data, (size_t)x.T * sizeof(*x.tokens));
     if (safetensors_read_part(z, 0, n, x.logits, &e) < 0) fail_with(&e);
+    safetensors_close(&batch);
+    safetensors_close(&expected);
     return x;
 }
 
