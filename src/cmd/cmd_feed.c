@@ -66,6 +66,30 @@ int feed_only_store(const struct option_line *l, const char *example, struct err
     return error_hint(e, "%s", example);
 }
 
+/* Whether the option is among the names, which are separated by blanks. */
+static bool is_named(const char *name, const char *names)
+{
+    const size_t n = strlen(name);
+    for (const char *p = names; *p; p += strspn(p, " ")) {
+        size_t k = strcspn(p, " ");
+        if (k == n && memcmp(p, name, n) == 0) return true;
+        p += k;
+    }
+    return false;
+}
+
+int feed_refuse_options(const struct option_line *l, const char *names, const char *when,
+                        struct error *e)
+{
+    for (size_t i = 0; i < l->table->n_rows; i++) {
+        const char *name = l->table->rows[i].name;
+        if (l->origins[i] != ORIGIN_FLAG || !is_named(name, names)) continue;
+        error_set_code(e, ERROR_USAGE, "--%s changes nothing %s", name, when);
+        return error_hint(e, "leave it out");
+    }
+    return 0;
+}
+
 /* ------------------------------------------------------------------ ingest */
 
 struct ingest_options {
@@ -211,6 +235,7 @@ static int ingest(const struct option_line *l, void *options, struct error *e)
         TRY(feed_map_parse(o->maps.items[i], l->arena, &map, e));
     TRY(feed_time_option("keep", o->keep, &w.keep_s, e));
     TRY(feed_size_option("keep-size", o->keep_size, &w.keep_bytes, e));
+    if (o->dry_run) TRY(feed_refuse_options(l, "keep keep-size segment ack", "with --dry-run", e));
     if (!o->dry_run) TRY(feed_writer_open(l->rest[0], &w, &in.writer, e));
     feed_catch_signals();
     double t0 = time_now_s();

@@ -181,11 +181,20 @@ static int set_up(struct asking *x, const struct option_line *l, const struct as
         return e->code; /* what only narrows is right here: the question names what to look up */
     if (getrandom(&f->mark, sizeof(f->mark), 0) != (ssize_t)sizeof(f->mark))
         return error_errno(e, "draw", "a mark");
-    if (!x->path) return 0;
+    if (!x->path)
+        return feed_refuse_options(
+            l, "max-tokens timeout api-key-file context precision backend threads",
+            "without a MODEL", e);
+    const bool remote = strncmp(x->path, "http://", 7) == 0;
+    if (remote)
+        TRY(feed_refuse_options(l, "context precision backend threads",
+                                "where the model is another server's", e));
+    else
+        TRY(feed_refuse_options(l, "api-key-file", "where the model is opened here", e));
     f->write = ask_model;
     f->model = file_base_name(x->path);
     x->chat = (struct feed_chat){.max_tokens = o->max_tokens, .timeout_s = o->timeout_s};
-    if (strncmp(x->path, "http://", 7) != 0) {
+    if (!remote) {
         if (!file_exists(x->path)) return error_set(e, "there is no model '%s'", x->path);
         return 0;
     }

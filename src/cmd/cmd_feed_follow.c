@@ -99,6 +99,9 @@ static int follow(const struct option_line *l, void *options, struct error *e)
     TRY(feed_time_option("keep", o->keep, &f.write.keep_s, e));
     TRY(feed_size_option("keep-size", o->keep_size, &f.write.keep_bytes, e));
     TRY(read_token(o->token_file, l->arena, &f.token, e));
+    if (o->list_rules || o->remove_rule)
+        TRY(feed_refuse_options(l, "keep keep-size memory for json",
+                                "with --list-rules or --remove-rule, which do not follow", e));
     TRY(rules(o, &f, &stop, e));
     if (stop) return 0;
     feed_catch_signals();

@@ -15,6 +15,9 @@ int feed_moment_option(const char *option, const char *text, int64_t *ms, struct
 int feed_size_option(const char *option, const char *text, double *out, struct error *e);
 /* The one STORE of a command that takes nothing else. */
 int feed_only_store(const struct option_line *l, const char *example, struct error *e);
+/* An error where an option of `names` ("limit page") was given, which changes nothing `when`. */
+int feed_refuse_options(const struct option_line *l, const char *names, const char *when,
+                        struct error *e);
 /* SIGINT and SIGTERM set it. */
 extern volatile sig_atomic_t feed_stopped;
 void feed_catch_signals(void);

@@ -93,11 +93,19 @@ static void print_answer(const struct feed_answer *x, const struct search_option
     if (x->next) printf("next: --page %s\n", x->next);
 }
 
-static int read_options(const struct search_options *o, struct feed_search_options *s,
-                        struct error *e)
+static int read_options(const struct option_line *l, const struct search_options *o,
+                        struct feed_search_options *s, struct error *e)
 {
     *s = (struct feed_search_options){
         .limit = o->limit, .depth = o->depth, .newest = o->newest, .page = o->page};
+    if (o->follow)
+        TRY(feed_refuse_options(l, "limit depth half-life now newest page explain scan",
+                                "with --follow, which prints every match as it comes", e));
+    else
+        TRY(feed_refuse_options(l, "follow-for", "without --follow", e));
+    if (o->newest)
+        TRY(feed_refuse_options(l, "depth half-life now", "with --newest, which goes by time", e));
+    if (o->json) TRY(feed_refuse_options(l, "explain", "with --json, which has its parts", e));
     TRY(feed_time_option("half-life", o->half_life, &s->half_life_s, e));
     return feed_moment_option("now", o->now, &s->now_ms, e);
 }
@@ -147,7 +155,7 @@ static int search(const struct option_line *l, void *options, struct error *e)
         return error_hint(e, "a query is one word of the shell: "
                              "colossus feed search posts 'from:alice rocket'");
     }
-    TRY(read_options(o, &s, e));
+    TRY(read_options(l, o, &s, e));
     TRY(feed_query_parse(l->rest[1], &q, e));
     int rc = feed_store_open(l->rest[0], &store, e);
     if (rc >= 0) {

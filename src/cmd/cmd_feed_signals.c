@@ -178,9 +178,11 @@ static int signals(const struct option_line *l, void *options, struct error *e)
         error_set_code(e, ERROR_USAGE, "--prices and --symbols are needed");
         return error_hint(e, "--prices DIR --symbols AAPL,JPM; or --alerts, which needs no prices");
     }
-    if (o->alerts && (o->prices || o->symbols || o->svg))
-        return error_set_code(e, ERROR_USAGE, "--alerts takes no prices, symbols or picture");
-    if (!o->alerts && o->until) return error_set_code(e, ERROR_USAGE, "--until goes with --alerts");
+    if (o->alerts)
+        TRY(feed_refuse_options(l, "prices symbols cost train draws seed svg",
+                                "with --alerts, which reads posts alone", e));
+    else
+        TRY(feed_refuse_options(l, "span until", "without --alerts", e));
     TRY(feed_store_open(l->rest[0], &store, e));
     int rc = o->alerts ? print_alerts(l, o, store, e) : print_signals(l, o, store, e);
     feed_store_close(store);

@@ -446,6 +446,66 @@ static void test_expiry(void **state)
     finish(&f);
 }
 
+/* The answers of a store whose answers.db is `bytes`, or where that is NULL, to which `sql` was done. */
+static void assert_damaged(struct fixture *f, const char *bytes, size_t n, const char *sql)
+{
+    struct arena a = {0};
+    const char *path = file_join(&a, f->dir, "answers.db");
+    feed_store_t *s;
+    json_t *all;
+    uint64_t expired;
+    if (bytes) {
+        assert_ok(file_write(path, bytes, n, &f->e), f->e);
+    } else {
+        sqlite3 *db;
+        assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+        assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+        sqlite3_close(db);
+    }
+    assert_ok(feed_store_open(f->dir, &s, &f->e), f->e);
+    assert_int_equal(feed_replies(s, 10, &all, &f->e), ERROR_FAILED);
+    assert_null(all);
+    assert_contains(f->e.text, "answers.db");
+    assert_contains(f->e.hint, "only the kept answers are lost");
+    feed_store_close(s);
+    if (bytes) assert_int_equal(feed_replies_sweep(f->dir, &expired, &f->e), ERROR_FAILED);
+    arena_fini(&a);
+}
+
+/* Kept answers whose file is damaged are no empty list: that is said, with what to do. */
+static void test_damaged(void **state)
+{
+    (void)state;
+    struct fixture f;
+    char *whole, page[4096];
+    size_t n;
+    int64_t id;
+    begin(&f);
+    add_bridge(&f);
+    struct feed_reply r = ask(&f, "Why was the red bridge closed?",
+                              "The red bridge closed on Monday after 3 cracks were found [1].");
+    assert_ok(feed_reply_keep(f.dir, &r, &id, &f.e), f.e);
+    const char *path = file_join(&f.a, f.dir, "answers.db");
+    assert_ok(file_read(path, 1 << 20, &whole, &n, &f.e), f.e);
+    assert_true(n > 2 * sizeof(page));
+    assert_damaged(&f, NULL, 0, "UPDATE answers SET body='{\"question\": '");
+    assert_damaged(&f, NULL, 0, "UPDATE answers SET body='[1]'");
+    assert_damaged(&f, NULL, 0, "UPDATE answers SET body=''");
+    assert_damaged(&f, NULL, 0, "DROP TABLE cited; CREATE TABLE cited(other)");
+    assert_damaged(&f, "no database", 11, NULL);
+    assert_damaged(&f, whole, sizeof(page), NULL);    /* cut off */
+    memcpy(page, whole + sizeof(page), sizeof(page)); /* the table of the answers */
+    memset(whole + sizeof(page), 0x5a, sizeof(page));
+    assert_damaged(&f, whole, n, NULL);
+    memcpy(whole + sizeof(page), page, sizeof(page));
+    assert_ok(file_write(path, whole, n, &f.e), f.e);
+    json_t *all = kept(&f);
+    assert_int_equal(json_array_size(all), 1);
+    json_decref(all);
+    mem_free(whole);
+    finish(&f);
+}
+
 /* ------------------------------------------------------------------ a server that writes */
 
 struct canned {
@@ -518,7 +578,8 @@ int main(void)
         cmocka_unit_test(test_answer),  cmocka_unit_test(test_quotes),
         cmocka_unit_test(test_nothing), cmocka_unit_test(test_rumour),
         cmocka_unit_test(test_flood),   cmocka_unit_test(test_injected),
-        cmocka_unit_test(test_expiry),  cmocka_unit_test(test_chat),
+        cmocka_unit_test(test_expiry),  cmocka_unit_test(test_damaged),
+        cmocka_unit_test(test_chat),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -126,7 +126,7 @@ int feed_reply_keep(const char *dir, const struct feed_reply *r, int64_t *id, st
 static int holds(struct answers *x, feed_store_t *s, int64_t id, struct error *e)
 {
     sqlite3_stmt *q;
-    int rc, good = 1;
+    int rc = SQLITE_DONE, good = 1;
     TRY(feed_sql_prepare(x->db, x->path,
                          "SELECT place, service, id, hash FROM cited WHERE answer=?", &q, e));
     sqlite3_bind_int64(q, 1, id);
@@ -137,7 +137,7 @@ static int holds(struct answers *x, feed_store_t *s, int64_t id, struct error *e
         good = feed_store_post_hash(s, sqlite3_column_int64(q, 0), &p, &hash, e);
         if (good > 0) good = hash == sqlite3_column_int64(q, 3);
     }
-    sqlite3_finalize(q);
+    TRY(feed_sql_end(x->db, x->path, q, rc, e));
     return good;
 }
 
@@ -163,10 +163,11 @@ static int sweep(struct answers *x, feed_store_t *s, int64_t limit, uint64_t *n,
     int rc = feed_sql_prepare(
         x->db, x->path, "SELECT id, body IS NOT NULL FROM answers ORDER BY id DESC LIMIT ?", &q, e);
     if (rc >= 0) {
+        int step;
         sqlite3_bind_int64(q, 1, limit);
-        while (sqlite3_step(q) == SQLITE_ROW && count < (size_t)limit)
+        while ((step = sqlite3_step(q)) == SQLITE_ROW && count < (size_t)limit)
             if (sqlite3_column_int(q, 1)) ids[count++] = sqlite3_column_int64(q, 0);
-        sqlite3_finalize(q);
+        rc = feed_sql_end(x->db, x->path, q, step, e);
     }
     for (size_t i = 0; i < count && rc >= 0; i++) {
         int good = holds(x, s, ids[i], e);
@@ -177,20 +178,28 @@ static int sweep(struct answers *x, feed_store_t *s, int64_t limit, uint64_t *n,
     return rc < 0 ? rc : 0;
 }
 
-static json_t *row_json(sqlite3_stmt *q)
+/* A row as JSON, appended to *all; an error where it is not what was written. */
+static int put_row(const struct answers *x, sqlite3_stmt *q, json_t *all, struct error *e)
 {
     struct feed_slice body = feed_sql_slice(q, 3), asked = feed_sql_slice(q, 2);
-    json_t *j = body.n ? json_loadb(body.s, body.n, 0, NULL) : NULL;
-    if (!j) {
-        j = json_pack("{s:s%,s:I,s:b}", "question", asked.n ? asked.s : "", asked.n, "asked_ms",
-                      (json_int_t)sqlite3_column_int64(q, 1), "expired", 1);
-        CHECK(j != NULL);
-        json_object_set_new(j, "expired_ms", json_integer((json_int_t)sqlite3_column_int64(q, 4)));
-    } else {
-        json_object_set_new(j, "expired", json_false());
+    const bool expired = sqlite3_column_type(q, 3) == SQLITE_NULL;
+    const long long id = sqlite3_column_int64(q, 0);
+    json_t *j = expired ? json_object() : json_loadb(body.n ? body.s : "", body.n, 0, NULL);
+    json_t *question = json_stringn(asked.n ? asked.s : "", asked.n);
+    if (!json_is_object(j) || !question) {
+        json_decref(j);
+        json_decref(question);
+        error_set(e, "'%s': answer %lld is not what was kept", x->path, id);
+        return error_hint(e, "%s", feed_sql_cure(x->path));
     }
-    json_object_set_new(j, "id", json_integer((json_int_t)sqlite3_column_int64(q, 0)));
-    return j;
+    json_object_set_new(j, "expired", json_boolean(expired));
+    json_object_set_new(j, "id", json_integer((json_int_t)id));
+    json_object_set_new(j, "question", question);
+    json_object_set_new(j, "asked_ms", json_integer((json_int_t)sqlite3_column_int64(q, 1)));
+    if (expired)
+        json_object_set_new(j, "expired_ms", json_integer((json_int_t)sqlite3_column_int64(q, 4)));
+    json_array_append_new(all, j);
+    return 0;
 }
 
 static bool there_are_answers(const char *dir)
@@ -218,10 +227,12 @@ int feed_replies(feed_store_t *s, int64_t limit, json_t **out, struct error *e)
                               " ORDER BY id DESC LIMIT ?",
                               &q, e);
     if (rc >= 0) {
+        int step = SQLITE_DONE;
         sqlite3_bind_int64(q, 1, limit);
-        while (sqlite3_step(q) == SQLITE_ROW)
-            json_array_append_new(*out, row_json(q));
-        sqlite3_finalize(q);
+        while (rc >= 0 && (step = sqlite3_step(q)) == SQLITE_ROW)
+            rc = put_row(&x, q, *out, e);
+        int ended = feed_sql_end(x.db, x.path, q, step, rc < 0 ? NULL : e);
+        if (rc >= 0) rc = ended;
     }
     close_answers(&x);
     if (rc >= 0) return 0;

@@ -93,10 +93,7 @@ static int begin(struct run *r, struct arena *a, struct error *e)
     TRY(feed_manifest_refresh(&r->s->m, e));
     r->low = q->since_ms == INT64_MIN ? INT64_MIN : feed_seq_of_ms(q->since_ms);
     r->high = q->until_ms == INT64_MAX ? INT64_MAX : feed_seq_of_ms(q->until_ms) - 1;
-    if (r->s->m.keep_s > 0) {
-        int64_t oldest = feed_seq_of_ms(feed_now_ms() - (int64_t)(r->s->m.keep_s * 1000));
-        r->low = MAX(r->low, oldest);
-    }
+    r->low = MAX(r->low, feed_manifest_oldest(&r->s->m));
     r->streams = arena_alloc(a, (r->s->m.n + 1) * sizeof(*r->streams));
     int64_t newest = INT64_MIN;
     for (size_t i = 0; i < r->s->m.n; i++) {

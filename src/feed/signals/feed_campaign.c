@@ -166,8 +166,10 @@ static int read_posts(struct finder *f, feed_store_t *s, int64_t until_ms, struc
         x->segment = &s->m.segments[i];
         rc = feed_segment_open(x->segment, false, e);
         if (rc >= 0)
-            rc = feed_sql_prepare(x->segment->db, x->segment->path,
-                                  "SELECT " FEED_POST_COLUMNS " FROM posts ORDER BY seq", &x->q, e);
+            rc = feed_sql_prepare(
+                x->segment->db, x->segment->path,
+                "SELECT " FEED_POST_COLUMNS " FROM posts WHERE seq >= ? ORDER BY seq", &x->q, e);
+        if (rc >= 0) sqlite3_bind_int64(x->q, 1, feed_manifest_oldest(&s->m));
         if (rc >= 0) rc = advance(x, e);
     }
     int64_t until = until_ms ? feed_seq_of_ms(until_ms) - 1 : INT64_MAX;

@@ -326,9 +326,10 @@ static int finish_pending(struct feed_applier *x, struct feed_segment *open, str
     int rc = 0;
     if (x->n_pending == 0) { /* of a process that ended before it came to this */
         TRY(feed_sql_prepare(open->db, open->path, "SELECT segment, seq FROM pending", &q, e));
-        while (sqlite3_step(q) == SQLITE_ROW)
+        while ((rc = sqlite3_step(q)) == SQLITE_ROW)
             add_pending(x, sqlite3_column_int64(q, 0), sqlite3_column_int64(q, 1));
-        sqlite3_finalize(q);
+        TRY(feed_sql_end(open->db, open->path, q, rc, e));
+        rc = 0;
         if (x->n_pending == 0) return 0;
     }
     for (size_t s = 0; s < x->m.n && rc >= 0; s++) {
@@ -497,9 +498,10 @@ static int finish_gone(struct feed_applier *x, struct error *e)
     struct feed_batch b = {0};
     struct arena a = {0};
     sqlite3_stmt *q;
+    int step;
     TRY(feed_sql_prepare(x->m.db, x->m.path, "SELECT what, id FROM gone WHERE id IS NOT NULL", &q,
                          e));
-    while (sqlite3_step(q) == SQLITE_ROW) {
+    while ((step = sqlite3_step(q)) == SQLITE_ROW) {
         if (b.n == b.n_cap) {
             b.n_cap = b.n_cap ? 2 * b.n_cap : 64;
             b.entries = mem_realloc(b.entries, b.n_cap * sizeof(*b.entries));
@@ -516,8 +518,8 @@ static int finish_gone(struct feed_applier *x, struct error *e)
         entry->key = feed_key(p->service, "p", p->id);
         entry->user_key = feed_key(p->service, "u", p->author_id);
     }
-    sqlite3_finalize(q);
-    int rc = b.n ? feed_apply(x, &b, e) : 0;
+    int rc = feed_sql_end(x->m.db, x->m.path, q, step, e);
+    if (rc >= 0 && b.n) rc = feed_apply(x, &b, e);
     mem_free(b.entries);
     arena_fini(&a);
     return rc;

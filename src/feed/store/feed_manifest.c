@@ -62,6 +62,26 @@ static void forget(struct feed_manifest *m, size_t i)
     m->n--;
 }
 
+static int read_settings(struct feed_manifest *m, struct error *e)
+{
+    sqlite3_stmt *q;
+    int words = 0, step;
+    TRY(feed_sql_prepare(m->db, m->path, "SELECT name, value FROM settings", &q, e));
+    while ((step = sqlite3_step(q)) == SQLITE_ROW) {
+        struct feed_slice name = feed_sql_slice(q, 0);
+        double v = sqlite3_column_double(q, 1);
+        if (feed_is(name, "keep_s")) m->keep_s = v;
+        if (feed_is(name, "keep_bytes")) m->keep_bytes = v;
+        if (feed_is(name, "segment_posts")) m->segment_posts = (uint64_t)v;
+        if (feed_is(name, "words")) words = (int)v;
+    }
+    TRY(feed_sql_end(m->db, m->path, q, step, e));
+    if (words == 0 || words == FEED_WORDS_VERSION) return 0;
+    error_set(e, "the index of '%s' was made by version %d of the terms, this is %d", m->dir, words,
+              FEED_WORDS_VERSION);
+    return error_hint(e, "'feed export' with the program that made it, and ingest that");
+}
+
 int feed_manifest_refresh(struct feed_manifest *m, struct error *e)
 {
     sqlite3_stmt *q;
@@ -70,6 +90,7 @@ int feed_manifest_refresh(struct feed_manifest *m, struct error *e)
     int rc;
     TRY(feed_sql_int(m->db, m->path, "PRAGMA data_version", &version, e));
     if (version == m->version) return 0;
+    TRY(read_settings(m, e));
     TRY(feed_sql_prepare(m->db, m->path, "SELECT n, state FROM segments ORDER BY n", &q, e));
     while ((rc = sqlite3_step(q)) == SQLITE_ROW && n_seen < ARRAY_LEN(seen)) {
         int64_t n = sqlite3_column_int64(q, 0);
@@ -90,26 +111,6 @@ int feed_manifest_refresh(struct feed_manifest *m, struct error *e)
     }
     m->version = version;
     return 0;
-}
-
-static int read_settings(struct feed_manifest *m, struct error *e)
-{
-    sqlite3_stmt *q;
-    int words = 0;
-    TRY(feed_sql_prepare(m->db, m->path, "SELECT name, value FROM settings", &q, e));
-    while (sqlite3_step(q) == SQLITE_ROW) {
-        struct feed_slice name = feed_sql_slice(q, 0);
-        double v = sqlite3_column_double(q, 1);
-        if (feed_is(name, "keep_s")) m->keep_s = v;
-        if (feed_is(name, "keep_bytes")) m->keep_bytes = v;
-        if (feed_is(name, "segment_posts")) m->segment_posts = (uint64_t)v;
-        if (feed_is(name, "words")) words = (int)v;
-    }
-    sqlite3_finalize(q);
-    if (words == 0 || words == FEED_WORDS_VERSION) return 0;
-    error_set(e, "the index of '%s' was made by version %d of the terms, this is %d", m->dir, words,
-              FEED_WORDS_VERSION);
-    return error_hint(e, "'feed export' with the program that made it, and ingest that");
 }
 
 int feed_manifest_setting(struct feed_manifest *m, const char *name, double value, struct error *e)
@@ -142,6 +143,13 @@ int feed_manifest_open(struct feed_manifest *m, const char *dir, bool write, str
     if (rc >= 0) rc = feed_manifest_refresh(m, e);
     if (rc < 0) feed_manifest_close(m);
     return rc;
+}
+
+int64_t feed_manifest_oldest(const struct feed_manifest *m)
+{
+    const double oldest_ms = (double)feed_now_ms() - m->keep_s * 1000;
+    const double first_ms = (double)FEED_EPOCH_MS - (double)(INT64_MAX >> FEED_SEQ_BITS);
+    return m->keep_s > 0 && oldest_ms > first_ms ? feed_seq_of_ms((int64_t)oldest_ms) : INT64_MIN;
 }
 
 void feed_manifest_close(struct feed_manifest *m)

@@ -2,15 +2,35 @@
  * blanks, and nothing else, what feed/words made. */
 #include "feed/store/feed_store_internal.h"
 
+const char *feed_sql_cure(const char *path)
+{
+    const char *name = file_base_name(path);
+    if (strcmp(name, "answers.db") == 0)
+        return "the file is damaged; without it ('mv' it away) only the kept answers are lost, no "
+               "post is";
+    if (strcmp(name, "store.db") == 0)
+        return "the list of the store's segments is damaged: put a copy of it back, or take the "
+               "posts in again to another folder";
+    return "the file is damaged: 'colossus feed verify' says how far; a segment is a file of its "
+           "own, the others are not touched by it";
+}
+
 int feed_sql_error(sqlite3 *db, const char *path, struct error *e)
 {
-    int rc = sqlite3_extended_errcode(db);
+    int rc = sqlite3_extended_errcode(db) & 0xff;
     error_set(e, "'%s': %s", path, sqlite3_errmsg(db));
-    if ((rc & 0xff) == SQLITE_CORRUPT || rc == SQLITE_NOTADB)
-        return error_hint(e, "the file is damaged: 'colossus feed verify' says how far; a segment "
-                             "is a file of its own, the others are not touched by it");
-    if ((rc & 0xff) == SQLITE_FULL) return error_hint(e, "the disk is full");
+    if (rc == SQLITE_CORRUPT || rc == SQLITE_NOTADB || rc == SQLITE_ERROR)
+        return error_hint(e, "%s", feed_sql_cure(path));
+    if (rc == SQLITE_FULL) return error_hint(e, "the disk is full");
     return e ? e->code : ERROR_FAILED;
+}
+
+int feed_sql_end(sqlite3 *db, const char *path, sqlite3_stmt *q, int step, struct error *e)
+{
+    bool bad = step != SQLITE_ROW && step != SQLITE_DONE;
+    if (bad) feed_sql_error(db, path, e);
+    sqlite3_finalize(q);
+    return bad ? ERROR_FAILED : 0;
 }
 
 static int tokenizer_create(void *ctx, const char **args, int n, Fts5Tokenizer **out)

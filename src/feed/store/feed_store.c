@@ -47,8 +47,7 @@ const char *feed_store_mark(feed_store_t *s, const char *name, struct arena *a)
 int feed_store_post_hash(struct feed_store *s, int64_t place, const struct feed_post *p,
                          int64_t *hash, struct error *e)
 {
-    const double age_s = (double)(feed_now_ms() - feed_ms_of_seq(place)) / 1000;
-    if (s->m.keep_s > 0 && age_s > s->m.keep_s) return 0; /* as in a search */
+    if (place < feed_manifest_oldest(&s->m)) return 0;
     for (size_t i = s->m.n; i-- > 0;) {
         struct feed_segment *seg = &s->m.segments[i];
         sqlite3_stmt *q;
@@ -70,14 +69,17 @@ int feed_store_post_hash(struct feed_store *s, int64_t place, const struct feed_
     return 0;
 }
 
-static int segment_stats(struct feed_segment *s, struct feed_stats *out, struct error *e)
+static int segment_stats(struct feed_segment *s, int64_t oldest_seq, struct feed_stats *out,
+                         struct error *e)
 {
     sqlite3_stmt *q;
     int rc;
     TRY(feed_segment_open(s, false, e));
     TRY(feed_sql_prepare(s->db, s->path,
-                         "SELECT service, count(*), min(seq), max(seq) FROM posts GROUP BY service",
+                         "SELECT service, count(*), min(seq), max(seq) FROM posts WHERE seq >= ?"
+                         " GROUP BY service",
                          &q, e));
+    sqlite3_bind_int64(q, 1, oldest_seq);
     while ((rc = sqlite3_step(q)) == SQLITE_ROW) {
         int service = sqlite3_column_int(q, 0);
         uint64_t n = (uint64_t)sqlite3_column_int64(q, 1);
@@ -88,9 +90,7 @@ static int segment_stats(struct feed_segment *s, struct feed_stats *out, struct 
         if (out->posts == 0 || newest > out->newest_ms) out->newest_ms = newest;
         out->posts += n;
     }
-    if (rc != SQLITE_DONE) feed_sql_error(s->db, s->path, e);
-    sqlite3_finalize(q);
-    return rc == SQLITE_DONE ? 0 : ERROR_FAILED;
+    return feed_sql_end(s->db, s->path, q, rc, e);
 }
 
 static int read_gaps(struct feed_manifest *m, struct arena *a, struct feed_stats *out,
@@ -98,19 +98,19 @@ static int read_gaps(struct feed_manifest *m, struct arena *a, struct feed_stats
 {
     sqlite3_stmt *q;
     int64_t n;
+    int step;
     TRY(feed_sql_int(m->db, m->path, "SELECT count(*) FROM gaps", &n, e));
     out->gaps = arena_alloc(a, (size_t)(n + 1) * sizeof(*out->gaps));
     TRY(feed_sql_prepare(m->db, m->path,
                          "SELECT source, why, from_ms, to_ms FROM gaps ORDER BY from_ms", &q, e));
-    while (sqlite3_step(q) == SQLITE_ROW && out->n_gaps < (size_t)n) {
+    while ((step = sqlite3_step(q)) == SQLITE_ROW && out->n_gaps < (size_t)n) {
         struct feed_slice source = feed_sql_slice(q, 0), why = feed_sql_slice(q, 1);
         out->gaps[out->n_gaps++] =
             (struct feed_gap){arena_strndup(a, source.s ? source.s : "", source.n),
                               arena_strndup(a, why.s ? why.s : "", why.n),
                               sqlite3_column_int64(q, 2), sqlite3_column_int64(q, 3)};
     }
-    sqlite3_finalize(q);
-    return 0;
+    return feed_sql_end(m->db, m->path, q, step, e);
 }
 
 int feed_store_stats(feed_store_t *s, struct arena *a, struct feed_stats *out, struct error *e)
@@ -120,7 +120,7 @@ int feed_store_stats(feed_store_t *s, struct arena *a, struct feed_stats *out, s
     TRY(feed_manifest_refresh(&s->m, e));
     out->segments = s->m.n;
     for (size_t i = 0; i < s->m.n; i++) {
-        TRY(segment_stats(&s->m.segments[i], out, e));
+        TRY(segment_stats(&s->m.segments[i], feed_manifest_oldest(&s->m), out, e));
         out->bytes += feed_segment_bytes(&s->m.segments[i]);
     }
     TRY(feed_sql_int(s->m.db, s->m.path, "SELECT count(*) FROM gone", &gone, e));
@@ -132,6 +132,7 @@ int feed_store_export(feed_store_t *s, FILE *out, uint64_t *posts, struct error 
 {
     struct str line = {0};
     int rc = feed_manifest_refresh(&s->m, e);
+    const int64_t oldest = feed_manifest_oldest(&s->m);
     *posts = 0;
     for (size_t i = 0; i < s->m.n && rc >= 0; i++) {
         struct feed_segment *seg = &s->m.segments[i];
@@ -139,10 +140,12 @@ int feed_store_export(feed_store_t *s, FILE *out, uint64_t *posts, struct error 
         struct feed_post p;
         rc = feed_segment_open(seg, false, e);
         if (rc >= 0)
-            rc = feed_sql_prepare(seg->db, seg->path,
-                                  "SELECT " FEED_POST_COLUMNS " FROM posts ORDER BY seq", &q, e);
+            rc = feed_sql_prepare(
+                seg->db, seg->path,
+                "SELECT " FEED_POST_COLUMNS " FROM posts WHERE seq >= ? ORDER BY seq", &q, e);
         if (rc < 0) break;
         int step;
+        sqlite3_bind_int64(q, 1, oldest);
         while ((step = sqlite3_step(q)) == SQLITE_ROW) {
             feed_row_post(q, 0, &p);
             str_clear(&line);
@@ -151,8 +154,7 @@ int feed_store_export(feed_store_t *s, FILE *out, uint64_t *posts, struct error 
             fwrite(line.data, 1, line.len, out);
             ++*posts;
         }
-        if (step != SQLITE_DONE) rc = feed_sql_error(seg->db, seg->path, e);
-        sqlite3_finalize(q);
+        rc = feed_sql_end(seg->db, seg->path, q, step, e);
     }
     str_fini(&line);
     return rc;

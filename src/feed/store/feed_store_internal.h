@@ -50,11 +50,15 @@ uint64_t feed_key(enum feed_service service, const char *kind, struct feed_slice
 /* ------------------------------------------------------------------ SQLite (feed_sql.c) */
 
 int feed_sql_error(sqlite3 *db, const char *path, struct error *e);
+/* What to do about a file that is damaged, or holds something else. */
+const char *feed_sql_cure(const char *path);
 /* Opens with the tokenizer "feed" at hand. */
 int feed_sql_open(const char *path, bool write, sqlite3 **db, struct error *e);
 int feed_sql_exec(sqlite3 *db, const char *path, const char *sql, struct error *e);
 int feed_sql_prepare(sqlite3 *db, const char *path, const char *sql, sqlite3_stmt **out,
                      struct error *e);
+/* Finalizes q; an error where its last step was neither a row nor the end. */
+int feed_sql_end(sqlite3 *db, const char *path, sqlite3_stmt *q, int step, struct error *e);
 /* One number; 0 where there is no row. */
 int feed_sql_int(sqlite3 *db, const char *path, const char *sql, int64_t *out, struct error *e);
 struct feed_slice feed_sql_slice(sqlite3_stmt *q, int column); /* lives until the next step */
@@ -174,6 +178,8 @@ struct feed_manifest {
 };
 int feed_manifest_open(struct feed_manifest *m, const char *dir, bool write, struct error *e);
 void feed_manifest_close(struct feed_manifest *m);
+/* The first seq that is not too old to be kept; what is before it is gone for every reader. */
+int64_t feed_manifest_oldest(const struct feed_manifest *m);
 /* Reads the list anew where it changed; segments that are still there stay open. */
 int feed_manifest_refresh(struct feed_manifest *m, struct error *e);
 int feed_manifest_setting(struct feed_manifest *m, const char *name, double value, struct error *e);

@@ -18,10 +18,9 @@ static int vacuum_segment(struct feed_segment *s, struct error *e)
 }
 
 /* Posts that are older than what is kept, of segments that are not old as a whole. */
-static int drop_old(struct feed_segment *s, double keep_s, struct error *e)
+static int drop_old(struct feed_segment *s, int64_t before, struct error *e)
 {
     sqlite3_stmt *q;
-    int64_t before = feed_seq_of_ms(feed_now_ms() - (int64_t)(keep_s * 1000));
     int rc = 0, step = SQLITE_ROW;
     while (rc >= 0 && step == SQLITE_ROW) { /* in transactions of bounded size */
         int64_t seqs[10000];
@@ -31,7 +30,7 @@ static int drop_old(struct feed_segment *s, double keep_s, struct error *e)
         sqlite3_bind_int64(q, 1, before);
         while ((step = sqlite3_step(q)) == SQLITE_ROW && n < ARRAY_LEN(seqs))
             seqs[n++] = sqlite3_column_int64(q, 0);
-        sqlite3_finalize(q);
+        TRY(feed_sql_end(s->db, s->path, q, step, e));
         if (n == 0) return 0;
         TRY(feed_segment_run(s, FEED_Q_BEGIN, e));
         for (size_t i = 0; i < n && rc >= 0; i++)
@@ -50,7 +49,7 @@ static int vacuum_all(struct feed_applier *x, bool whole, uint64_t *touched, str
         struct feed_segment *s = &x->m.segments[i];
         int64_t marked;
         TRY(feed_segment_open(s, true, e));
-        if (x->m.keep_s > 0) TRY(drop_old(s, x->m.keep_s, e));
+        if (x->m.keep_s > 0) TRY(drop_old(s, feed_manifest_oldest(&x->m), e));
         TRY(feed_sql_int(s->db, s->path, "SELECT count(*) FROM meta WHERE name='touched'", &marked,
                          e));
         if (!marked && !whole) continue;
@@ -59,8 +58,8 @@ static int vacuum_all(struct feed_applier *x, bool whole, uint64_t *touched, str
     }
     if (x->m.keep_s > 0) {
         char text[128]; /* nothing of before can come again */
-        snprintf(text, sizeof(text), "DELETE FROM gone WHERE at < %lld",
-                 (long long)(feed_now_ms() - (int64_t)(x->m.keep_s * 1000)));
+        snprintf(text, sizeof(text), "DELETE FROM gone WHERE at < %.0f",
+                 (double)feed_now_ms() - x->m.keep_s * 1000);
         TRY(feed_sql_exec(x->m.db, x->m.path, text, e));
     }
     return feed_sql_exec(x->m.db, x->m.path,

@@ -120,13 +120,13 @@ static int check_index(struct check *c, struct feed_segment *s, struct error *e)
 static int check_file(struct check *c, struct feed_segment *s, struct error *e)
 {
     sqlite3_stmt *q;
+    int step;
     TRY(feed_sql_prepare(s->db, s->path, "PRAGMA integrity_check(5)", &q, e));
-    while (sqlite3_step(q) == SQLITE_ROW) {
+    while ((step = sqlite3_step(q)) == SQLITE_ROW) {
         struct feed_slice line = feed_sql_slice(q, 0);
         if (!feed_is(line, "ok")) wrong(c, "%s: %.*s", s->path, (int)line.n, line.s);
     }
-    sqlite3_finalize(q);
-    return 0;
+    return feed_sql_end(s->db, s->path, q, step, e);
 }
 
 int feed_store_verify(const char *dir, struct feed_verify *v, struct error *e)

@@ -230,7 +230,7 @@ static int hold_against_history(struct finder *f, double *covered, struct error 
     const int64_t window = f->to - f->from;
     int64_t oldest, begin = f->from - (int64_t)f->o->history * window;
     TRY(oldest_of(f, &oldest, e));
-    begin = MAX(begin, oldest);
+    begin = MAX(MAX(begin, oldest), feed_manifest_oldest(&f->s->m));
     *covered = begin < f->from ? (double)(f->from - begin) / (double)window : 0;
     for (size_t i = 0; i < f->n_chosen; i++) {
         struct term *t = &f->chosen[i];
@@ -399,6 +399,7 @@ int feed_trends(feed_store_t *s, const struct feed_trend_options *o, struct aren
     int64_t now = filled.now_ms ? filled.now_ms : MIN(newest, feed_now_ms());
     f.to = feed_seq_of_ms(now + 1) - 1;
     f.from = feed_seq_of_ms(now - (int64_t)(filled.window_s * 1000));
+    f.from = MAX(f.from, feed_manifest_oldest(&s->m));
     out->now_ms = now;
     out->window_s = filled.window_s;
     f.oldest = f.to;
