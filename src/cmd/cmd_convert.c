@@ -3,6 +3,8 @@
 #include "convert/convert.h"
 #include "train/train.h"
 
+#include <signal.h>
+
 struct convert_args {
     const char *tokenizer, *name;
     int to, type;
@@ -81,6 +83,22 @@ static void print_report(const struct convert_args *o, const char *out,
         printf("note: %s\n", r->notes[i]);
 }
 
+static volatile sig_atomic_t stop;
+
+static void on_signal(int number)
+{
+    (void)number;
+    stop = 1;
+}
+
+static void catch_signals(void)
+{
+    struct sigaction a = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND | SA_RESTART};
+    sigaction(SIGINT, &a, NULL);
+    sigaction(SIGTERM, &a, NULL);
+    sigaction(SIGHUP, &a, NULL);
+}
+
 static int convert(const struct option_line *l, void *options, struct error *e)
 {
     const struct convert_args *o = options;
@@ -105,7 +123,9 @@ static int convert(const struct option_line *l, void *options, struct error *e)
                                 .drop_biases = o->drop_biases,
                                 .force = o->force,
                                 .dry_run = o->dry_run,
-                                .threads = o->threads};
+                                .threads = o->threads,
+                                .stop = &stop};
+    catch_signals();
     TRY(convert_model(&c, &r, e));
     if (o->json)
         print_json(o, c.out, &r);

@@ -4,11 +4,11 @@
 
 enum { MODEL_TRIES = 10 };
 
-/* Whether one of the model's files is no more. */
-static bool is_gone(const struct serve_options *so)
+/* Whether one of the files of a checkpoint, which a training that goes on may remove, is no more. */
+static bool is_gone(const struct train_model_paths *p)
 {
-    return !file_exists(so->config) || !file_exists(so->weights) ||
-           (so->tokenizer && !file_exists(so->tokenizer));
+    return p->step >= 0 && (!file_exists(p->config) || !safetensors_set_exists(p->weights) ||
+                            (p->tokenizer && !file_exists(p->tokenizer)));
 }
 
 int cmd_model_open(const char *path, struct arena *a, struct serve_options *so,
@@ -28,7 +28,7 @@ int cmd_model_open(const char *path, struct arena *a, struct serve_options *so,
         so->tokenizer = tokenizer ? tokenizer : paths.tokenizer;
         int rc = serve_model_open(so, m, &why);
         if (rc < 0 && e) *e = why;
-        if (rc == 0 || tries == MODEL_TRIES || !is_gone(so)) return rc;
+        if (rc == 0 || tries == MODEL_TRIES || !is_gone(&paths)) return rc;
         log_info("checkpoint of step %lld was removed while it was opened: looking for a newer one",
                  (long long)paths.step);
         if (e) *e = (struct error){0};

@@ -28,49 +28,61 @@ void convert_count(const struct convert_list *l, const char *family, struct conv
     }
 }
 
-static int check_options(const struct convert_options *o, struct error *e)
+/* What would change nothing is a mistake about what is written. */
+static int check_needless(const struct convert_options *o, struct error *e)
 {
-    if (o->to != CONVERT_GGUF && o->type > CONVERT_BF16) {
-        error_set_code(e, ERROR_USAGE, "--type %s is of GGUF files only",
-                       convert_type_names[o->type]);
-        return error_hint(e, "f32, f16 and bf16 are of folders, too");
+    bool few = o->type == CONVERT_Q4_0 || o->type == CONVERT_Q4_K;
+    const char *hint = NULL;
+    if (o->pure && !few) {
+        error_set_code(e, ERROR_USAGE, "--pure changes nothing here: it is of q4_0 and q4_k");
+        hint = "leave it out, or say --type q4_0 or --type q4_k";
+    } else if (o->name && o->to != CONVERT_GGUF) {
+        error_set_code(e, ERROR_USAGE, "--name changes nothing here: a folder holds no name");
+        hint = "leave it out: the folder's name is the model's";
     }
-    if (!file_exists(o->out) || o->force) return 0;
-    error_set(e, "'%s' is there already", o->out);
-    return error_hint(e, "another name, or --force to replace it");
+    return hint ? error_hint(e, "%s", hint) : 0;
 }
 
-/* A folder is replaced only where it is a model's. */
-static int check_replaced(const struct convert_options *o, struct error *e)
+static int check_options(const struct convert_options *o, struct error *e)
 {
-    struct arena a = {0};
-    bool folder = file_is_dir(o->out);
-    bool model = folder && file_exists(file_join(&a, o->out, "config.json"));
-    arena_fini(&a);
-    if (folder && o->to == CONVERT_GGUF)
-        return error_set(e, "'%s' is a folder, and a GGUF file would take its place", o->out);
-    if (folder && !model)
-        return error_set(e, "'%s' is a folder without a config.json: it is not replaced", o->out);
-    if (!folder && file_exists(o->out) && o->to != CONVERT_GGUF)
-        return error_set(e, "'%s' is a file, and a folder would take its place", o->out);
-    return 0;
+    TRY(check_needless(o, e));
+    if (o->to == CONVERT_GGUF || o->type <= CONVERT_BF16) return 0;
+    error_set_code(e, ERROR_USAGE, "--type %s is of GGUF files only", convert_type_names[o->type]);
+    return error_hint(e, "f32, f16 and bf16 are of folders, too");
+}
+
+static int convert_opened(const struct convert_options *o, const struct convert_source *s,
+                          struct convert_report *r, struct error *e)
+{
+    if (s->drops_biases)
+        convert_note(r,
+                     "the routers' selection biases are left out: some tokens go to other experts "
+                     "than here");
+    if (o->drop_biases && !s->holds_biases) {
+        error_set_code(e, ERROR_USAGE,
+                       "--drop-biases changes nothing here: %s has no selection biases", s->path);
+        return error_hint(e, "leave it out");
+    }
+    struct pool *pool = pool_new((int)o->threads);
+    int rc = o->to == CONVERT_GGUF ? convert_to_gguf(o, s, pool, r, e)
+                                   : convert_to_folder(o, s, pool, r, e);
+    pool_free(pool);
+    return rc;
 }
 
 int convert_model(const struct convert_options *o, struct convert_report *r, struct error *e)
 {
     struct convert_source s;
+    struct convert_options with = *o;
+    struct arena a = {0};
     *r = (struct convert_report){0};
     TRY(check_options(o, e));
-    TRY(check_replaced(o, e));
-    TRY(convert_source_open(o, &s, e));
-    if (s.drops_biases)
-        convert_note(r,
-                     "the routers' selection biases are left out: some tokens go to other experts "
-                     "than here");
-    struct pool *pool = pool_new((int)o->threads);
-    int rc = o->to == CONVERT_GGUF ? convert_to_gguf(o, &s, pool, r, e)
-                                   : convert_to_folder(o, &s, pool, r, e);
-    pool_free(pool);
-    convert_source_close(&s);
+    int rc = convert_place_find(o, &a, &with.out, e);
+    if (rc == 0) rc = convert_source_open(&with, &s, e);
+    if (rc == 0) {
+        rc = convert_opened(&with, &s, r, e);
+        convert_source_close(&s);
+    }
+    arena_fini(&a);
     return rc;
 }

@@ -9,6 +9,8 @@
 #include "base/base.h"
 #include "model/model.h"
 
+#include <signal.h>
+
 enum convert_to { CONVERT_GGUF, CONVERT_HF, CONVERT_COLOSSUS };
 extern const char *const convert_to_names[]; /* ends in NULL */
 
@@ -37,6 +39,8 @@ struct convert_options {
     bool force;       /* replace what is there */
     bool dry_run;     /* write nothing */
     int64_t threads;  /* 0: all */
+    const volatile sig_atomic_t
+        *stop; /* NULL, or a flag that ends the conversion: nothing is left */
 };
 struct convert_report {
     char family[32];            /* as the other side names it */
@@ -46,7 +50,7 @@ struct convert_report {
     char notes[4][240]; /* what a reader should know */
     int n_notes;
 };
-/* Nothing appears at o->out before all of it is there. */
+/* Nothing appears at o->out before all of it is there, and what was there stays whole until then. */
 int convert_model(const struct convert_options *o, struct convert_report *r, struct error *e);
 
 /* The root mean square of the errors of numbers in a format, of floats as `count` whole blocks of it; for

@@ -201,7 +201,11 @@ static int fill(const struct folder *f, const char *dir, struct convert_report *
 {
     struct str head = {0};
     make_head(f->l, &head);
-    struct convert_file file = {file_join(f->a, dir, "model.safetensors"), &head, 1, f->pool};
+    struct convert_file file = {.path = file_join(f->a, dir, "model.safetensors"),
+                                .head = &head,
+                                .align = 1,
+                                .pool = f->pool,
+                                .stop = f->o->stop};
     int rc = convert_write_tensors(&file, f->s, f->l, e);
     str_fini(&head);
     TRY(rc);
@@ -212,14 +216,9 @@ static int fill(const struct folder *f, const char *dir, struct convert_report *
 
 static int write_folder(const struct folder *f, struct convert_report *r, struct error *e)
 {
-    const char *part = arena_printf(f->a, "%s.part", f->o->out);
-    TRY(file_remove_tree(part, e));
-    TRY(file_make_dirs(part, e));
-    int rc = fill(f, part, r, e);
-    if (rc == 0 && file_exists(f->o->out)) rc = file_remove_tree(f->o->out, e);
-    if (rc == 0) rc = file_rename(part, f->o->out, e);
-    if (rc < 0) file_remove_tree(part, NULL);
-    return rc;
+    struct convert_place p;
+    TRY(convert_place_open(&p, f->o, e));
+    return convert_place_end(&p, fill(f, p.part, r, e), e);
 }
 
 int convert_to_folder(const struct convert_options *o, const struct convert_source *s,

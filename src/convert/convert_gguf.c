@@ -4,7 +4,6 @@
 
 #include <math.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { ALIGN = 32, TYPE_U32 = 4, TYPE_F32 = 6, TYPE_BOOL = 7, TYPE_STRING = 8, TYPE_ARRAY = 9 };
 
@@ -218,15 +217,15 @@ static void make_head(struct str *head, const struct convert_values *v,
         str_append_char(head, '\0');
 }
 
-/* Written beside its place, and then put there. */
 static int write_file(const struct convert_options *o, const struct convert_source *s,
-                      const struct convert_list *l, const struct convert_file *f, struct error *e)
+                      const struct convert_list *l, struct convert_file *f, struct error *e)
 {
+    struct convert_place p;
+    TRY(convert_place_open(&p, o, e));
+    f->path = p.part;
     int rc = convert_write_tensors(f, s, l, e);
     if (rc == 0) rc = convert_source_check(s, e);
-    if (rc == 0) rc = file_rename(f->path, o->out, e);
-    if (rc < 0) unlink(f->path);
-    return rc;
+    return convert_place_end(&p, rc, e);
 }
 
 int convert_to_gguf(const struct convert_options *o, const struct convert_source *s,
@@ -247,8 +246,7 @@ int convert_to_gguf(const struct convert_options *o, const struct convert_source
     if (rc == 0) {
         make_head(&head, &v, &l);
         convert_count(&l, t.family, r);
-        const char *path = arena_printf(&a, "%s.part", o->out);
-        struct convert_file f = {path, &head, ALIGN, pool};
+        struct convert_file f = {.head = &head, .align = ALIGN, .pool = pool, .stop = o->stop};
         if (!o->dry_run) rc = write_file(o, s, &l, &f, e);
     }
     str_fini(&head);

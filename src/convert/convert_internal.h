@@ -5,6 +5,8 @@
 #include "convert/convert.h"
 #include "serve/serve.h"
 
+#include <limits.h>
+
 /* ------------------------------------------------------------------ convert_source.c */
 
 /* A model that is read. */
@@ -20,7 +22,8 @@ struct convert_source {
     struct hf_tensors hf;
     const float *divisors; /* of rotations, [head_dim / 2]; NULL: none */
     bool has_biases;       /* selection biases of the routers, of which some are not 0 */
-    bool drops_biases;     /* they are there, and left out */
+    bool holds_biases;     /* selection biases, whatever they are */
+    bool drops_biases;     /* some are not 0, and they are left out */
     struct arena arena;
 };
 int convert_source_open(const struct convert_options *o, struct convert_source *s, struct error *e);
@@ -28,9 +31,10 @@ void convert_source_close(struct convert_source *s);
 /* Rows [first, first + n) of a tensor, counted over all experts. */
 int convert_source_read(const struct convert_source *s, const struct param *p, int64_t first,
                         int64_t n, float *out, struct error *e);
-/* The format that they have in the file, whose bytes may be copied; NULL: numbers of another kind. */
+/* The format that all of these rows have in the file, whose bytes may be copied; NULL: numbers of
+ * another kind, or of several. */
 const struct gguf_format *convert_source_format(const struct convert_source *s,
-                                                const struct param *p);
+                                                const struct param *p, int64_t first, int64_t n);
 int convert_source_copy(const struct convert_source *s, const struct param *p, int64_t first,
                         int64_t n, uint8_t *out, struct error *e);
 /* Selection biases of a layer, [n_experts]; false: the source has none. */
@@ -85,6 +89,7 @@ struct convert_file {
     const struct str *head;
     size_t align;
     struct pool *pool;
+    const volatile sig_atomic_t *stop; /* NULL, or ends it with an error when it is not 0 */
 };
 int convert_write_tensors(const struct convert_file *f, const struct convert_source *s,
                           const struct convert_list *l, struct error *e);
@@ -95,6 +100,24 @@ bool convert_encodes(const struct gguf_format *f);
 /* count numbers, whole blocks, to out. */
 void convert_encode(struct pool *pool, const struct gguf_format *f, const float *x, size_t count,
                     uint8_t *out);
+
+/* ------------------------------------------------------------------ convert_place.c */
+
+/* Where the result goes: o->out, links followed, in *a; refused where something else is there, or a
+ * model and not o->force. */
+int convert_place_find(const struct convert_options *o, struct arena *a, const char **place,
+                       struct error *e);
+struct convert_place {
+    const char *out;
+    char part[PATH_MAX]; /* the file or folder that is written */
+    bool folder, force;
+    int fd; /* of part; holds its lock */
+};
+/* o->out is what was found. Whoever opened it ends it. */
+int convert_place_open(struct convert_place *p, const struct convert_options *o, struct error *e);
+/* With rc 0 (all is written and synced) part becomes out, and what was there goes; else part goes.
+ * Returns rc, or that of what failed here. */
+int convert_place_end(struct convert_place *p, int rc, struct error *e);
 
 /* ------------------------------------------------------------------ convert_gguf.c, convert_folder.c */
 

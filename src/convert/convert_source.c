@@ -72,6 +72,7 @@ static int find_biases(struct convert_source *s, struct error *e)
         for (int64_t k = 0; k < E; k++)
             s->has_biases = s->has_biases || b[k] != 0;
     }
+    s->holds_biases = layers > 0;
     if (layers == 0 || layers == s->config.n_layers) return 0;
     return error_set(e, "%s: selection biases of only %lld of %lld layers", s->path,
                      (long long)layers, (long long)s->config.n_layers);
@@ -219,22 +220,32 @@ int convert_source_read(const struct convert_source *s, const struct param *p, i
     return check_finite(p, out, count, e);
 }
 
-const struct gguf_format *convert_source_format(const struct convert_source *s,
-                                                const struct param *p)
+static const struct gguf_format *plain_format(enum safetensors_dtype dtype)
 {
-    const struct safetensors_tensor *t = NULL;
-    int64_t at;
-    if (s->is_gguf) return gguf_of(s, p)->format;
-    if (!s->is_hf)
-        t = safetensors_set_find(&s->st, p->name);
-    else if (hf_is_less_one(&s->config, p) || hf_tensor_find(&s->hf, p, 0, &t, &at, NULL) < 0)
-        return NULL;
-    switch (t->whole.dtype) {
+    switch (dtype) {
     case ST_F32: return gguf_format_named("F32");
     case ST_F16: return gguf_format_named("F16");
     case ST_BF16: return gguf_format_named("BF16");
     default: return NULL;
     }
+}
+
+const struct gguf_format *convert_source_format(const struct convert_source *s,
+                                                const struct param *p, int64_t first, int64_t n)
+{
+    const struct safetensors_tensor *t = NULL;
+    const struct gguf_format *all = NULL;
+    int64_t at;
+    if (s->is_gguf) return gguf_of(s, p)->format;
+    if (!s->is_hf) return plain_format(safetensors_set_find(&s->st, p->name)->whole.dtype);
+    if (hf_is_less_one(&s->config, p)) return NULL;
+    for (int64_t r = first, run; r < first + n; r += run) { /* experts may be a tensor each */
+        run = hf_tensor_find(&s->hf, p, r, &t, &at, NULL);
+        const struct gguf_format *f = run > 0 ? plain_format(t->whole.dtype) : NULL;
+        if (!f || (all && f != all)) return NULL;
+        all = f;
+    }
+    return all;
 }
 
 int convert_source_copy(const struct convert_source *s, const struct param *p, int64_t first,

@@ -103,12 +103,12 @@ static bool is_turned(const struct param *p)
            is_of(p, "attn_k_norm.");
 }
 
-/* Everything but name and rows. */
+/* Of the tensor's rows, which are said before, everything but the name. */
 static void describe(const struct convert_options *o, const struct convert_source *s,
                      const struct convert_target *t, const struct param *p,
                      struct convert_tensor *x)
 {
-    const struct gguf_format *have = convert_source_format(s, p);
+    const struct gguf_format *have = convert_source_format(s, p, x->first, x->rows);
     bool pairs = s->config.rope_form == MODEL_ROPE_PAIRS;
     x->p = p;
     x->width = p->shape[p->n_dims - 1];
@@ -119,10 +119,6 @@ static void describe(const struct convert_options *o, const struct convert_sourc
     bool changed = x->scale != 1 || x->add != 0;
     x->format = format_of(o, s, p, have, changed);
     x->copied = x->format == have && !changed;
-}
-
-static void finish(struct convert_tensor *x)
-{
     x->bytes = (size_t)x->rows * ((size_t)x->width / x->format->block * x->format->bytes);
 }
 
@@ -133,14 +129,13 @@ static int add_experts(const struct convert_options *o, const struct convert_sou
 {
     for (int64_t i = 0; i < p->shape[0]; i++) {
         struct convert_tensor *x = add(l, a);
-        describe(o, s, t, p, x);
-        CHECK(hf_tensor_name(&s->config, p->name, i, t->style, x->name));
         x->first = i * p->shape[1];
         x->rows = p->shape[1];
+        describe(o, s, t, p, x);
+        CHECK(hf_tensor_name(&s->config, p->name, i, t->style, x->name));
         x->n_dims = 2;
         x->shape[0] = p->shape[1];
         x->shape[1] = p->shape[2];
-        finish(x);
     }
     return 0;
 }
@@ -154,15 +149,14 @@ static void add_param(const struct convert_options *o, const struct convert_sour
         return;
     }
     struct convert_tensor *x = add(l, a);
+    x->rows = (int64_t)p->count / p->shape[p->n_dims - 1];
     describe(o, s, t, p, x);
     if (o->to == CONVERT_HF)
         CHECK(hf_tensor_name(&s->config, p->name, 0, t->style, x->name));
     else
         gguf_tensor_name(t->architecture, p->name, x->name);
-    x->rows = (int64_t)p->count / x->width;
     x->n_dims = p->n_dims;
     memcpy(x->shape, p->shape, sizeof(x->shape));
-    finish(x);
 }
 
 static void add_made(struct convert_list *l, const char *name, const float *made, int64_t n,
@@ -175,7 +169,7 @@ static void add_made(struct convert_list *l, const char *name, const float *made
     x->width = x->shape[0] = n;
     x->n_dims = 1;
     x->format = named("F32");
-    finish(x);
+    x->bytes = (size_t)n * sizeof(float);
 }
 
 /* What Llama 3's rotations divide the speed of each pair by, as llama.cpp's own converter writes it. */
@@ -295,25 +289,46 @@ static int copy_rows(const struct work *w, const struct convert_tensor *x, int64
     return 0;
 }
 
+/* A number beyond what the format holds would become an infinity, or its block zeros. No scale of any
+ * format is larger than the largest half, and what is within a half each of them holds. */
+static int check_range(const struct work *w, const struct convert_tensor *x, size_t n,
+                       struct error *e)
+{
+    size_t most = 0;
+    for (size_t i = 1; i < n; i++)
+        if (fabsf(w->floats[i]) > fabsf(w->floats[most])) most = i;
+    float largest = w->floats[most];
+    if (fabsf(largest) <= 65504) return 0;
+    float *back = mem_alloc(n * sizeof(*back));
+    gguf_to_f32(x->format, w->bytes, n, back);
+    bool held = fabsf(back[most] - largest) <= 0.1f * fabsf(largest); /* not so an infinity */
+    mem_free(back);
+    if (held) return 0;
+    error_set(e, "tensor '%s' holds %g, which the format %s does not", x->name, (double)largest,
+              x->format->name);
+    return error_hint(e, "--type bf16 and --type f32 hold it");
+}
+
 static int make_rows(const struct work *w, const struct convert_tensor *x, int64_t first, int64_t n,
                      struct error *e)
 {
     if (x->copied && !(x->turn && x->n_dims == 1)) return copy_rows(w, x, first, n, e);
     TRY(read_floats(w, x, first, n, e));
     convert_encode(w->pool, x->format, w->floats, (size_t)(n * x->width), w->bytes);
-    return 0;
+    return check_range(w, x, (size_t)(n * x->width), e);
 }
 
 /* ------------------------------------------------------------------ the file */
 
 static int write_tensor(const struct work *w, const struct convert_tensor *x, int fd,
-                        const char *path, struct error *e)
+                        const struct convert_file *f, struct error *e)
 {
     int64_t step = MIN(x->rows, MAX((int64_t)1, CHUNK / x->width));
     for (int64_t r = 0; r < x->rows; r += step) {
         int64_t n = MIN(step, x->rows - r);
+        if (f->stop && *f->stop) return error_set(e, "stopped: nothing was written");
         TRY(make_rows(w, x, r, n, e));
-        TRY(file_write_fd(fd, w->bytes, (size_t)n * row_bytes(x), path, e));
+        TRY(file_write_fd(fd, w->bytes, (size_t)n * row_bytes(x), f->path, e));
     }
     return 0;
 }
@@ -333,7 +348,7 @@ static int write_all(const struct work *w, const struct convert_file *f,
     TRY(file_write_fd(fd, f->head->data, f->head->len, f->path, e));
     for (size_t i = 0; i < l->n; i++) {
         TRY(pad(fd, f, &at, e));
-        TRY(write_tensor(w, &l->list[i], fd, f->path, e));
+        TRY(write_tensor(w, &l->list[i], fd, f, e));
         at += l->list[i].bytes;
     }
     TRY(pad(fd, f, &at, e));

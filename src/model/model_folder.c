@@ -82,6 +82,21 @@ static int device_of(const char *name)
     return device;
 }
 
+/* Those of a set of devices that the folder lacks are a thing to say. */
+static int check_devices(const char *dir, const struct safetensors_files *f, struct error *e)
+{
+    bool seen[MAX_DEVICE + 1] = {false};
+    int missing = 0;
+    for (size_t i = 0; i < f->n; i++)
+        if (f->list[i].device >= 0) seen[f->list[i].device] = true;
+    while (missing < f->devices && seen[missing])
+        missing++;
+    if (missing == f->devices) return 0;
+    error_set(e, "'%s' is not whole: of the files of %d devices there is no '*-TP-%03d" SUFFIX "'",
+              dir, f->devices, missing);
+    return error_hint(e, "fetch or copy the folder again");
+}
+
 static int list_devices(const char *path, struct arena *a, struct safetensors_files *out,
                         struct error *e)
 {
@@ -96,7 +111,7 @@ static int list_devices(const char *path, struct arena *a, struct safetensors_fi
         add(out, a, file_join(a, dir, names[i]), device);
         out->devices = MAX(out->devices, device + 1);
     }
-    return 0;
+    return check_devices(dir, out, e);
 }
 
 /* ------------------------------------------------------------------ an index */
@@ -174,6 +189,20 @@ int safetensors_list_files(const char *path, struct arena *a, struct safetensors
     if (ranks == 0) TRY(list_devices(path, a, out, e));
     if (out->n > 0) return 0;
     return error_set(e, "there is no '%s', nor are there parts of it", path);
+}
+
+int safetensors_files_check(const struct safetensors_files *f, const char *path, struct error *e)
+{
+    const char *first = NULL;
+    size_t n = 0;
+    for (size_t i = 0; i < f->n; i++) {
+        if (file_exists(f->list[i].path)) continue;
+        if (n++ == 0) first = f->list[i].path;
+    }
+    if (n == 0) return 0;
+    error_set(e, "'%s' is not whole: %zu of its %zu files are missing, the first is '%s'", path, n,
+              f->n, file_base_name(first));
+    return error_hint(e, "fetch or copy the folder again");
 }
 
 bool safetensors_set_exists(const char *path)

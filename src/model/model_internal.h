@@ -60,6 +60,8 @@ struct safetensors_files {
 /* In *a. */
 int safetensors_list_files(const char *path, struct arena *a, struct safetensors_files *out,
                            struct error *e);
+/* Whether all are there; the error names the first one that is not. */
+int safetensors_files_check(const struct safetensors_files *f, const char *path, struct error *e);
 /* The files that an index names, each once, sorted; and whether they have all its tensors. */
 int safetensors_index_files(const json_t *o, const char *name, struct arena *a,
                             struct safetensors_files *out, struct error *e);

@@ -219,6 +219,7 @@ static int open_files(const char *path, struct safetensors_set *s, struct safete
                       struct error *e)
 {
     TRY(safetensors_list_files(path, &s->arena, files, e));
+    TRY(safetensors_files_check(files, path, e));
     s->files = arena_alloc(&s->arena, files->n * sizeof(*s->files));
     for (size_t i = 0; i < files->n; i++) {
         TRY(safetensors_open(files->list[i].path, &s->files[i], e));

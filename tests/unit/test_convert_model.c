@@ -4,6 +4,8 @@
 #include "convert/convert.h"
 #include "test_model_support.h"
 
+#include <fcntl.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #define LOGITS 1e-4
@@ -455,6 +457,307 @@ static void test_what_is_there(void **state)
     work_close(&w);
 }
 
+/* ------------------------------------------------------------------ places */
+
+static struct convert_options small_options(struct work *w, const char *out, enum convert_to to)
+{
+    return (struct convert_options){.config = "tests/golden/hf/qwen3/config.json",
+                                    .weights = "tests/golden/hf/qwen3/model.safetensors",
+                                    .tokenizer = w->tokenizer,
+                                    .out = out,
+                                    .to = to,
+                                    .threads = 1};
+}
+
+static void refused(const struct convert_options *o, const char *word)
+{
+    struct convert_report r;
+    struct error e = {0};
+    if (convert_model(o, &r, &e) >= 0 || !strstr(e.text, word))
+        fail_msg("'%s' does not say '%s'", e.text, word);
+}
+
+static void converted(const struct convert_options *o)
+{
+    struct convert_report r;
+    struct error e = {0};
+    if (convert_model(o, &r, &e) < 0) fail_with(&e);
+}
+
+static size_t size_of(const char *path)
+{
+    struct error e = {0};
+    int64_t n = file_size(path, &e);
+    if (n < 0) fail_with(&e);
+    return (size_t)n;
+}
+
+static size_t count_files(struct work *w, const char *dir)
+{
+    struct error e = {0};
+    char **names;
+    size_t n;
+    if (file_list_dir(dir, &w->arena, &names, &n, &e) < 0) fail_with(&e);
+    return n;
+}
+
+/* A conversion that ends early, for whatever reason, leaves what was there, whole, and nothing else. */
+static void test_old_stays_until_the_new_is_there(void **state)
+{
+    (void)state;
+    static const volatile sig_atomic_t stop = 1;
+    struct work w;
+    work_open(&w);
+    for (int folder = 0; folder < 2; folder++) {
+        const char *out = file_join(&w.arena, w.dir, folder ? "folder" : "file.gguf");
+        struct convert_options o = small_options(&w, out, folder ? CONVERT_HF : CONVERT_GGUF);
+        converted(&o);
+        const char *in = folder ? file_join(&w.arena, out, "model.safetensors") : out;
+        size_t size = size_of(in), files = count_files(&w, w.dir);
+        o.force = true;
+        o.type = CONVERT_F32;
+        o.stop = &stop;
+        refused(&o, "stopped");
+        assert_int_equal(size_of(in), size);
+        assert_int_equal(count_files(&w, w.dir), files);
+        o.stop = NULL;
+        converted(&o);
+        assert_true(size_of(in) > size);
+        assert_int_equal(count_files(&w, w.dir), files);
+    }
+    work_close(&w);
+}
+
+static void test_odd_places(void **state)
+{
+    (void)state;
+    struct work w;
+    struct error e = {0};
+    work_open(&w);
+    const char *out = file_join(&w.arena, w.dir, "folder");
+    /* a slash behind the name is the same place */
+    struct convert_options o = small_options(&w, arena_printf(&w.arena, "%s//", out), CONVERT_HF);
+    converted(&o);
+    o.force = true;
+    converted(&o);
+    assert_true(size_of(file_join(&w.arena, out, "model.safetensors")) > 1000);
+    /* a link is followed, and stays */
+    const char *link = file_join(&w.arena, w.dir, "link");
+    assert_int_equal(symlink("folder", link), 0);
+    o.out = link;
+    converted(&o);
+    assert_true(readlink(link, (char[16]){0}, 16) > 0);
+    assert_true(file_exists(file_join(&w.arena, out, "config.json")));
+    assert_int_equal(symlink("nothing", file_join(&w.arena, w.dir, "lost")), 0);
+    o.out = file_join(&w.arena, w.dir, "lost");
+    refused(&o, "link to nothing");
+    /* what is no file, no model, or holds the source */
+    o.out = "/dev/null";
+    refused(&o, "neither a file nor a folder");
+    o.to = CONVERT_GGUF;
+    refused(&o, "neither a file nor a folder");
+    o.out = arena_printf(&w.arena, "%s/", out);
+    refused(&o, "name of a folder");
+    o.out = "";
+    refused(&o, "OUT is empty");
+    const char *inner = file_join(&w.arena, out, "inner.gguf");
+    o.out = inner;
+    converted(&o);
+    struct convert_options back = {.config = inner, .weights = inner, .out = out};
+    back.to = CONVERT_HF;
+    back.force = true;
+    refused(&back, "holds the model that is read");
+    assert_true(file_exists(inner));
+    o.to = CONVERT_HF;
+    o.out = out;
+    if (file_write(file_join(&w.arena, out, "manifest.json"), "{}", 2, &e) < 0) fail_with(&e);
+    refused(&o, "checkpoint of a run");
+    work_close(&w);
+}
+
+/* Two commands do not write into each other's file; what a killed one left is no hindrance. */
+static void test_one_command_writes(void **state)
+{
+    (void)state;
+    struct work w;
+    work_open(&w);
+    for (int folder = 0; folder < 2; folder++) {
+        const char *out = file_join(&w.arena, w.dir, folder ? "folder" : "file.gguf");
+        struct convert_options o = small_options(&w, out, folder ? CONVERT_HF : CONVERT_GGUF);
+        const char *part = arena_printf(&w.arena, "%s.part", out);
+        struct error e = {0};
+        const char *left = folder ? file_join(&w.arena, part, "left") : part;
+        if (folder && file_make_dirs(part, &e) < 0) fail_with(&e);
+        if (file_write(left, "left", 4, &e) < 0) fail_with(&e);
+        int fd = open(part, O_RDONLY);
+        assert_int_equal(flock(fd, LOCK_EX), 0);
+        refused(&o, "another command is writing");
+        assert_int_equal(size_of(left), 4);
+        close(fd);
+        converted(&o);
+        assert_false(file_exists(part));
+        if (folder) assert_false(file_exists(file_join(&w.arena, out, "left")));
+    }
+    work_close(&w);
+}
+
+static void test_options_that_change_nothing(void **state)
+{
+    (void)state;
+    struct work w;
+    work_open(&w);
+    struct convert_options o = small_options(&w, file_join(&w.arena, w.dir, "x"), CONVERT_HF);
+    o.name = "somebody";
+    refused(&o, "--name changes nothing");
+    o.to = CONVERT_GGUF;
+    o.pure = true;
+    o.type = CONVERT_Q6_K;
+    refused(&o, "--pure changes nothing");
+    o.pure = false;
+    o.type = CONVERT_KEEP;
+    o.drop_biases = true;
+    refused(&o, "--drop-biases changes nothing");
+    assert_int_equal(count_files(&w, w.dir), 1); /* the tokenizer */
+    work_close(&w);
+}
+
+/* ------------------------------------------------------------------ numbers of other kinds */
+
+/* The entry of a safetensors file that was read, or NULL. */
+static struct safetensors_entry *of_name(struct safetensors *st, const char *name)
+{
+    for (size_t i = 0; i < st->n_entries; i++)
+        if (strcmp(st->entries[i].name, name) == 0) return &st->entries[i];
+    return NULL;
+}
+
+/* A copy of a golden folder with one tensor as floats; `largest` is its first number, unless 0. */
+static const char *with_floats(struct work *w, const char *from, const char *name, float largest)
+{
+    struct safetensors st;
+    struct error e = {0};
+    const char *dir = file_join(&w->arena, w->dir, "changed");
+    const char *config = file_join(&w->arena, from, "config.json");
+    char *text;
+    size_t size;
+    if (safetensors_open(file_join(&w->arena, from, "model.safetensors"), &st, &e) < 0 ||
+        file_read(config, 1 << 20, &text, &size, &e) < 0 || file_make_dirs(dir, &e) < 0 ||
+        file_write(file_join(&w->arena, dir, "config.json"), text, size, &e) < 0)
+        fail_with(&e);
+    mem_free(text);
+    struct safetensors_entry *t = of_name(&st, name);
+    assert_non_null(t);
+    size_t n = t->bytes / safetensors_element_size(t->dtype);
+    float *x = arena_alloc(&w->arena, n * sizeof(*x));
+    if (safetensors_read_f32(t, x, n, &e) < 0) fail_with(&e);
+    if (largest != 0) x[0] = largest;
+    t->dtype = ST_F32;
+    t->data = x;
+    t->bytes = n * sizeof(*x);
+    if (safetensors_write(file_join(&w->arena, dir, "model.safetensors"), st.entries, st.n_entries,
+                          NULL, &e) < 0)
+        fail_with(&e);
+    safetensors_close(&st);
+    return dir;
+}
+
+/* Experts of a layer, one of which has wider numbers than the others: none is read as what it is not. */
+static void test_experts_of_two_types(void **state)
+{
+    (void)state;
+    static const char *const numbers[] = {"1", "3"};
+    for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
+        struct work w;
+        work_open(&w);
+        const char *from = "tests/golden/hf/mixtral";
+        const char *changed = arena_printf(
+            &w.arena, "model.layers.1.block_sparse_moe.experts.%s.w1.weight", numbers[i]);
+        const char *dir = with_floats(&w, from, changed, 0);
+        struct want x = want_of(&w, "hf/mixtral");
+        const char *file = convert(&w, dir, "a.gguf", CONVERT_GGUF, CONVERT_KEEP);
+        assert_string_equal(format_in(file, "blk.1.ffn_gate_exps.weight"), "F32");
+        assert_string_equal(format_in(file, "blk.0.ffn_gate_exps.weight"), "BF16");
+        same_logits(&w, file, &x);
+        same_logits(&w, convert(&w, dir, "own", CONVERT_COLOSSUS, CONVERT_KEEP), &x);
+        const char *hf = convert(&w, dir, "hf", CONVERT_HF, CONVERT_KEEP);
+        same_folder_tensors(&w, dir, hf, false);
+        work_close(&w);
+    }
+}
+
+/* What a format does not hold is an error that names the tensor, never an infinity or a zero. */
+static void test_numbers_out_of_range(void **state)
+{
+    (void)state;
+    static const struct {
+        enum convert_type type;
+        float largest;
+        bool held;
+    } cases[] = {{CONVERT_F16, 65504, true},    {CONVERT_F16, 65536, false},
+                 {CONVERT_BF16, 65536, true},   {CONVERT_F32, 3e38f, true},
+                 {CONVERT_Q8_0, 8e6f, true},    {CONVERT_Q8_0, 1e9f, false},
+                 {CONVERT_BF16, 3.4e38f, false}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct work w;
+        struct error e = {0};
+        work_open(&w);
+        const char *name = "model.layers.0.self_attn.o_proj.weight";
+        const char *dir = with_floats(&w, "tests/golden/hf/qwen3", name, cases[i].largest);
+        const char *out = file_join(&w.arena, w.dir, "a.gguf");
+        int rc = try_convert(&w, dir, out, CONVERT_GGUF, cases[i].type, &e);
+        if (cases[i].held && rc < 0) fail_with(&e);
+        if (!cases[i].held &&
+            (rc >= 0 || !strstr(e.text, "blk.0.attn_output.weight") || !e.hint[0]))
+            fail_msg("%g as %s: '%s'", (double)cases[i].largest, convert_type_names[cases[i].type],
+                     e.text);
+        assert_int_equal(file_exists(out), cases[i].held);
+        work_close(&w);
+    }
+}
+
+/* A folder without one of its files, or without one of eight devices', says which one. */
+static void test_missing_shard(void **state)
+{
+    (void)state;
+    static const char *const files[] = {"config.json",
+                                        "model.safetensors.index.json",
+                                        "model-00001-of-00005.safetensors",
+                                        "model-00002-of-00005.safetensors",
+                                        "model-00003-of-00005.safetensors",
+                                        "model-00005-of-00005.safetensors"};
+    struct work w;
+    struct error e = {0};
+    struct safetensors_set st;
+    work_open(&w);
+    for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+        char *text;
+        size_t size;
+        const char *from = file_join(&w.arena, "tests/golden/hf/sharded", files[i]);
+        if (file_read(from, 1 << 22, &text, &size, &e) < 0 ||
+            file_write(file_join(&w.arena, w.dir, files[i]), text, size, &e) < 0)
+            fail_with(&e);
+        mem_free(text);
+    }
+    for (int with_index = 1; with_index >= 0; with_index--) {
+        const char *out = file_join(&w.arena, w.dir, "out.gguf");
+        assert_true(try_convert(&w, w.dir, out, CONVERT_GGUF, CONVERT_KEEP, &e) < 0);
+        if (!strstr(e.text, "1 of its 5 files are missing") ||
+            !strstr(e.text, "'model-00004-of-00005.safetensors'") || !e.hint[0])
+            fail_msg("%s (%s)", e.text, e.hint);
+        unlink(file_join(&w.arena, w.dir, "model.safetensors.index.json"));
+    }
+    const char *dir = file_join(&w.arena, w.dir, "devices");
+    if (file_make_dirs(dir, &e) < 0) fail_with(&e);
+    for (int i = 0; i < 4; i++)
+        if (i != 2 &&
+            file_write(arena_printf(&w.arena, "%s/pytorch-%05d-TP-%03d.safetensors", dir, i, i), "",
+                       0, &e) < 0)
+            fail_with(&e);
+    assert_true(safetensors_set_open(file_join(&w.arena, dir, "model.safetensors"), &st, &e) < 0);
+    if (!strstr(e.text, "of 4 devices there is no '*-TP-002.safetensors'")) fail_msg("%s", e.text);
+    work_close(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -463,6 +766,13 @@ int main(void)
         cmocka_unit_test(test_what_would_be_another_model),
         cmocka_unit_test(test_types),
         cmocka_unit_test(test_what_is_there),
+        cmocka_unit_test(test_old_stays_until_the_new_is_there),
+        cmocka_unit_test(test_odd_places),
+        cmocka_unit_test(test_one_command_writes),
+        cmocka_unit_test(test_options_that_change_nothing),
+        cmocka_unit_test(test_experts_of_two_types),
+        cmocka_unit_test(test_numbers_out_of_range),
+        cmocka_unit_test(test_missing_shard),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
