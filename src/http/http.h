@@ -33,6 +33,9 @@ const char *http_body(const http_request_t *r, size_t *size);
 int http_body_json(const http_request_t *r, json_t **root, struct error *e);
 struct arena *http_arena(http_request_t *r);   /* lives as long as the request */
 uint64_t http_number(const http_request_t *r); /* of the server's requests, from 1 */
+/* Who asks, as a number: whoever has the same key, where there are several; else whoever comes from the
+ * same address, of IPv6 the same network of 64 bits. */
+uint64_t http_client(const http_request_t *r);
 
 /* One header more for the answer; before it is given. Name and value are copied. */
 void http_add_header(http_request_t *r, const char *name, const char *value);

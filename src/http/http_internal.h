@@ -19,7 +19,7 @@ struct http_pair {
 
 struct http_request {
     struct http_server *server;
-    uint64_t number;
+    uint64_t number, client;
     const char *method, *path, *rest; /* in the arena */
     const struct http_route *route;   /* NULL: `status` says why */
     int status;                       /* 0, or the error to answer once the body was read */
@@ -51,6 +51,7 @@ struct http_connection {
     double since_s; /* its request began to come in; 0: the server is at work on it, or it idles */
     struct http_connection *next, *previous;
     char client[64];
+    uint64_t address; /* a hash of it, or of its network */
 };
 
 struct http_server {

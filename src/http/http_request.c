@@ -64,6 +64,11 @@ struct arena *http_arena(http_request_t *r)
     return &r->arena;
 }
 
+uint64_t http_client(const http_request_t *r)
+{
+    return r->client;
+}
+
 uint64_t http_number(const http_request_t *r)
 {
     return r->number;

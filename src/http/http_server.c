@@ -43,7 +43,8 @@ bool http_same_key(const char *key, const char *given)
     return !differs;
 }
 
-/* "Authorization: Bearer KEY", or "x-api-key: KEY". Every key is looked at. */
+/* "Authorization: Bearer KEY", or "x-api-key: KEY". Every key is looked at. Which of several it was says
+ * who asks. */
 static bool has_key(http_request_t *r)
 {
     const struct http_options *o = &r->server->o;
@@ -53,8 +54,11 @@ static bool has_key(http_request_t *r)
         given += 7;
     else
         given = http_header(r, "x-api-key");
-    for (size_t i = 0; given && i < o->n_keys; i++)
-        if (http_same_key(o->keys[i], given)) found = true;
+    for (size_t i = 0; given && i < o->n_keys; i++) {
+        if (!http_same_key(o->keys[i], given)) continue;
+        found = true;
+        if (o->n_keys > 1) r->client = i;
+    }
     return found;
 }
 
@@ -220,6 +224,7 @@ static http_request_t *request_new(struct http_server *s, struct MHD_Connection 
     r->began_s = time_now_s();
     r->holds = 1;
     r->rest = "";
+    r->client = connection_of(c) ? connection_of(c)->address : 0;
     r->method = arena_strdup(&r->arena, method);
     r->path = arena_strdup(&r->arena, path);
     pthread_mutex_init(&r->lock, NULL);
@@ -355,16 +360,22 @@ static void completed(void *cls, struct MHD_Connection *c, void **con,
     http_request_release(r);
 }
 
-static void name_client(struct MHD_Connection *c, char text[64])
+static void name_client(struct MHD_Connection *c, struct http_connection *at)
 {
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(c, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
     const struct sockaddr *a = info ? info->client_addr : NULL;
-    text[0] = '\0';
-    if (a && a->sa_family == AF_INET)
-        inet_ntop(AF_INET, &((const struct sockaddr_in *)(const void *)a)->sin_addr, text, 64);
-    if (a && a->sa_family == AF_INET6)
-        inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)(const void *)a)->sin6_addr, text, 64);
+    if (a && a->sa_family == AF_INET) {
+        const struct sockaddr_in *v4 = (const void *)a;
+        inet_ntop(AF_INET, &v4->sin_addr, at->client, sizeof(at->client));
+        at->address = hash_xxh3(&v4->sin_addr, sizeof(v4->sin_addr));
+    }
+    if (a && a->sa_family == AF_INET6) {
+        const struct sockaddr_in6 *v6 = (const void *)a;
+        size_t n = IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr) ? sizeof(v6->sin6_addr) : 8;
+        inet_ntop(AF_INET6, &v6->sin6_addr, at->client, sizeof(at->client));
+        at->address = hash_xxh3(&v6->sin6_addr, n);
+    }
 }
 
 static void connected(void *cls, struct MHD_Connection *c, void **socket_context,
@@ -378,7 +389,7 @@ static void connected(void *cls, struct MHD_Connection *c, void **socket_context
         at = mem_calloc(1, sizeof(*at));
         at->fd = info ? info->connect_fd : -1;
         at->since_s = time_now_s();
-        name_client(c, at->client);
+        name_client(c, at);
         pthread_mutex_lock(&s->lock);
         at->next = s->connections;
         if (at->next) at->next->previous = at;

@@ -37,6 +37,14 @@ static void json(void *ctx, http_request_t *r)
         http_reply_json(r, 200, o);
 }
 
+static void who(void *ctx, http_request_t *r)
+{
+    char text[32];
+    (void)ctx;
+    int n = snprintf(text, sizeof(text), "<%llx>", (unsigned long long)http_client(r));
+    http_reply(r, 200, "text/plain", text, (size_t)n);
+}
+
 static void hold(void *ctx, http_request_t *r)
 {
     struct state *s = ctx;
@@ -63,7 +71,8 @@ static http_request_t *take_held(struct state *s)
 static const struct http_route routes[] = {
     {"GET", "/", hello, true},      {"GET", "/private", hello, false},
     {"POST", "/echo", echo, false}, {"POST", "/echo/*", echo, false},
-    {"POST", "/json", json, false}, {"POST", "/hold", hold, false}};
+    {"POST", "/json", json, false}, {"POST", "/hold", hold, false},
+    {"GET", "/who", who, false}};
 
 static http_server_t *begin(struct state *s, struct http_options o)
 {
@@ -171,6 +180,43 @@ static void bodies_have_a_limit_together(void **unused)
            "12345678");
     close(fd);
     str_fini(&out);
+    http_server_free(server);
+}
+
+static void tell_who(http_server_t *server, const char *header, char text[32])
+{
+    struct str out = {0};
+    char *request = NULL;
+    assert_true(asprintf(&request, "GET /who HTTP/1.1\r\n" END "%s\r\n", header) > 0);
+    client_ask(http_server_port(server), request, &out);
+    const char *at = strchr(out.data, '<');
+    assert_non_null(at);
+    snprintf(text, 32, "%s", at);
+    free(request);
+    str_fini(&out);
+}
+
+/* Of several keys each is a client of its own; with one, or none, whoever comes from one address. */
+static void who_asks(void **unused)
+{
+    static const char *const known[] = {"one", "two"};
+    struct state s;
+    char a[32], b[32], c[32];
+    (void)unused;
+    http_server_t *server = begin(&s, (struct http_options){.keys = known, .n_keys = 2});
+    tell_who(server, "Authorization: Bearer one\r\n", a);
+    tell_who(server, "x-api-key: one\r\n", b);
+    tell_who(server, "Authorization: Bearer two\r\n", c);
+    assert_string_equal(a, b);
+    assert_string_not_equal(a, c);
+    http_server_free(server);
+    server = begin(&s, (struct http_options){.keys = known, .n_keys = 1});
+    tell_who(server, "Authorization: Bearer one\r\n", a);
+    http_server_free(server);
+    server = begin(&s, (struct http_options){0});
+    tell_who(server, "", b);
+    assert_string_equal(a, b);
+    assert_string_not_equal(a, "<0>");
     http_server_free(server);
 }
 
@@ -404,6 +450,7 @@ int main(void)
         cmocka_unit_test(bodies_have_a_limit),
         cmocka_unit_test(bodies_have_a_limit_together),
         cmocka_unit_test(keys),
+        cmocka_unit_test(who_asks),
         cmocka_unit_test(pages_of_other_sites),
         cmocka_unit_test(answers_that_come_later),
         cmocka_unit_test(streams),

@@ -561,7 +561,7 @@ static void deadlines(void **unused)
                                           .on_wait = told_wait,
                                           .is_gone = told_is_gone,
                                           .on_done = told_done};
-        assert_true(engine_reserve(engine));
+        assert_true(engine_reserve(engine, 0));
         engine_submit(engine, &told[i].job);
     }
     for (int i = 0; i < N; i++)

@@ -644,6 +644,7 @@ static int fill_job(struct api_prompt *p, struct api_error *x)
         .top_logprobs = (int)c->p.top_logprobs,
         .constraints = c->constraints ? c->constraints + p->index * c->p.n : NULL,
         .deadline_s = c->p.deadline_s,
+        .client = http_client(c->http),
         .ctx = p,
         .on_token = on_token,
         .on_end = on_end,
@@ -662,10 +663,11 @@ static int fill_job(struct api_prompt *p, struct api_error *x)
 /* Places in the queue for all prompts, or none. */
 static int reserve(struct api_call *c, struct api_error *x)
 {
+    uint64_t who = http_client(c->http);
     for (int i = 0; i < c->n_prompts; i++) {
-        if (engine_reserve(c->s->engine)) continue;
+        if (engine_reserve(c->s->engine, who)) continue;
         while (i-- > 0)
-            engine_unreserve(c->s->engine);
+            engine_unreserve(c->s->engine, who);
         return api_wrong(x, 429, NULL, "too many requests wait: try again later");
     }
     return 0;

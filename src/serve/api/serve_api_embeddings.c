@@ -210,10 +210,12 @@ static int read_call(struct embed_call *c, const json_t *o, struct api_error *x)
         if (read_input(&c->inputs[i], v, x) < 0) return -1;
         if (api_read_deadline(c->s, o, &c->inputs[i].job.deadline_s, x) < 0) return -1;
     }
+    uint64_t who = http_client(c->http);
     for (int i = 0; i < c->n; i++) {
-        if (engine_reserve(c->s->engine)) continue;
+        c->inputs[i].job.client = who;
+        if (engine_reserve(c->s->engine, who)) continue;
         while (i-- > 0)
-            engine_unreserve(c->s->engine);
+            engine_unreserve(c->s->engine, who);
         return api_wrong(x, 429, NULL, "too many requests wait: try again later");
     }
     return 0;

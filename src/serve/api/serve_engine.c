@@ -1,9 +1,9 @@
 /* serve_engine.c: steps of the model over the jobs that are there.
  *
- * A job is admitted in the order in which it came, when there are sequences and pages for the whole
- * of it, so that one that has begun never lacks memory. Its prompt is read in parts beside the
- * others' writing, as many rows a step as fit 50 ms; its other choices fork off the prompt's
- * sequence. A sequence that has ended stays in the prefix cache until its pages are needed: a later
+ * A job is admitted when its client's turn comes (serve_queue.c) and there are sequences and pages for
+ * the whole of it, so that one that has begun never lacks memory. Its prompt is read in parts beside
+ * the others' writing, as many rows a step as fit 50 ms, which clients share; its other choices fork
+ * off the prompt's sequence. A sequence that has ended stays in the prefix cache until its pages are needed: a later
  * prompt that begins in the same way forks it. */
 #include "serve/api/serve_engine_internal.h"
 #include "serve/serve_score_internal.h"
@@ -45,8 +45,7 @@ struct engine {
     bool started;
     pthread_mutex_t lock; /* of the queue, `stopping` and figures */
     pthread_cond_t work;
-    struct engine_job *queue, **queue_end;
-    int64_t waiting, places; /* in the queue; given out by engine_reserve */
+    struct job_queue queue;
     bool stopping;
     struct engine_figures figures;
 
@@ -69,35 +68,29 @@ struct engine {
 
 /* ------------------------------------------------------------------ the queue */
 
-bool engine_reserve(engine_t *e)
+bool engine_reserve(engine_t *e, uint64_t client)
 {
     pthread_mutex_lock(&e->lock);
-    bool room = e->waiting + e->places < e->o.queue && !e->stopping;
-    e->places += room;
+    bool room = !e->stopping && job_queue_reserve(&e->queue, client);
     e->figures.refused += !room;
     pthread_mutex_unlock(&e->lock);
     return room;
 }
 
-void engine_unreserve(engine_t *e)
+void engine_unreserve(engine_t *e, uint64_t client)
 {
     pthread_mutex_lock(&e->lock);
-    e->places--;
+    job_queue_unreserve(&e->queue, client);
     pthread_mutex_unlock(&e->lock);
 }
 
 void engine_submit(engine_t *e, struct engine_job *job)
 {
     CHECK(job->n >= 1 && job->n_prompt >= 1);
-    job->next = NULL;
     job->sequence = -1;
     job->queued_s = time_now_s();
     pthread_mutex_lock(&e->lock);
-    CHECK(e->places > 0);
-    e->places--;
-    e->waiting++;
-    *e->queue_end = job;
-    e->queue_end = &job->next;
+    job_queue_push(&e->queue, job);
     pthread_cond_signal(&e->work);
     pthread_mutex_unlock(&e->lock);
 }
@@ -106,7 +99,7 @@ void engine_figures(engine_t *e, struct engine_figures *f)
 {
     pthread_mutex_lock(&e->lock);
     *f = e->figures;
-    f->waiting = e->waiting;
+    f->waiting = e->queue.waiting;
     f->pages = e->o.pages;
     pthread_mutex_unlock(&e->lock);
 }
@@ -250,11 +243,13 @@ static void end_job(struct engine *e, struct engine_job *job, enum engine_end wh
         e->reserved -= job->reserved;
         e->sequences -= job->n;
     }
+    bool taken = job->choices != NULL;
     mem_free(job->choices);
     mem_free(job->states);
     job->choices = NULL;
     job->done_s = time_now_s();
     pthread_mutex_lock(&e->lock);
+    job_queue_end(&e->queue, job, taken);
     e->figures.cancelled += why == ENGINE_END_GONE;
     e->figures.failed += why == ENGINE_END_FAILED;
     e->figures.late += why == ENGINE_END_LATE;
@@ -274,29 +269,29 @@ static enum engine_end why_leave(const struct engine *e, const struct engine_job
     return is_late(job) ? ENGINE_END_LATE : ENGINE_END_STOP;
 }
 
+/* Whether a job that waits leaves; who stays is told now and then. */
+struct sift {
+    struct engine *e;
+    bool tell;
+};
+
+static bool leaves(void *ctx, struct engine_job *job)
+{
+    const struct sift *s = ctx;
+    if (why_leave(s->e, job) != ENGINE_END_STOP) return true;
+    if (s->tell) job->on_wait(job->ctx);
+    return false;
+}
+
 /* Takes what fits from the queue, and sees who of those that wait has left or waits too long. */
 static void take_jobs(struct engine *e)
 {
-    struct engine_job *gone = NULL, *job;
+    struct engine_job *job;
     bool tell = time_now_s() - e->waited_s > WAIT_EACH_S;
     pthread_mutex_lock(&e->lock);
-    struct engine_job **at = &e->queue;
-    while ((job = *at)) {
-        if (why_leave(e, job) == ENGINE_END_STOP) {
-            if (tell) job->on_wait(job->ctx);
-            at = &job->next;
-            continue;
-        }
-        *at = job->next;
-        job->next = gone;
-        gone = job;
-        e->waiting--;
-    }
-    e->queue_end = at;
-    while ((job = e->queue) && fits(e, job)) {
-        e->queue = job->next;
-        if (!e->queue) e->queue_end = &e->queue;
-        e->waiting--;
+    struct engine_job *gone = job_queue_sift(&e->queue, leaves, &(struct sift){e, tell});
+    while ((job = job_queue_first(&e->queue)) && fits(e, job)) {
+        job_queue_take(&e->queue, job);
         pthread_mutex_unlock(&e->lock);
         admit(e, job);
         pthread_mutex_lock(&e->lock);
@@ -366,24 +361,51 @@ static int64_t prompt_room(const struct engine *e, int64_t writing)
     return MIN(MAX(rows, LEAST_ROWS), MAX(MOST_ROWS - writing, LEAST_ROWS));
 }
 
+/* Rows that a job's prompt still wants in this step. */
+static int64_t rows_left(const struct engine_job *job, int64_t logit_rows)
+{
+    int64_t left = job->embed ? 0 : job->n_prompt - job->read - job->part;
+    return job->prompt_logprobs ? MIN(left, logit_rows) : left;
+}
+
+/* Clients have as many rows each, and a client's jobs theirs in order; what one does not need the others
+ * have. */
+static void share_rows(struct engine *e, int64_t room)
+{
+    int64_t logit_rows = ENGINE_LOGIT_ROWS, clients;
+    do {
+        clients = 0;
+        for (struct engine_job *job = e->jobs; job; job = job->next)
+            job->of->rows = -1;
+        for (struct engine_job *job = e->jobs; job; job = job->next) {
+            if (rows_left(job, logit_rows) <= 0 || job->of->rows == 0) continue;
+            job->of->rows = 0;
+            clients++;
+        }
+        int64_t share = clients ? MAX(room / clients, 1) : 0;
+        for (struct engine_job *job = e->jobs; job && room > 0 && clients; job = job->next) {
+            int64_t rows = MIN(rows_left(job, logit_rows), MIN(share - job->of->rows, room));
+            if (rows <= 0) continue;
+            job->part += rows;
+            job->of->rows += rows;
+            room -= rows;
+            if (job->prompt_logprobs) logit_rows -= rows;
+        }
+    } while (room > 0 && clients > 0);
+}
+
 static void add_prompt_rows(struct engine *e, int64_t *n, int64_t *wanted)
 {
-    int64_t room = prompt_room(e, *n), logit_rows = ENGINE_LOGIT_ROWS;
-    for (struct engine_job *job = e->jobs; job && room > 0; job = job->next) {
-        int64_t part = MIN(job->n_prompt - job->read, room);
-        if (job->prompt_logprobs) part = MIN(part, logit_rows);
-        if (part <= 0 || job->embed) continue;
-        if (job->prompt_logprobs) logit_rows -= part;
-        job->part = part;
+    share_rows(e, prompt_room(e, *n));
+    for (struct engine_job *job = e->jobs; job; job = job->next) {
         job->row = *wanted;
-        for (int64_t i = 0; i < part; i++) {
+        for (int64_t i = 0; i < job->part; i++) {
             bool last = job->read + i + 1 == job->n_prompt;
             struct model_row *row = add_row(e, n, job->sequence, job->prompt[job->read + i]);
             row->position = job->read + i;
             row->want_logits = job->prompt_logprobs || (last && job->max_tokens > 0);
             *wanted += row->want_logits;
         }
-        room -= part;
     }
 }
 
@@ -659,16 +681,26 @@ static void give_way(struct engine *e, const struct error *why)
     end_job(e, job, ENGINE_END_FAILED);
 }
 
+/* Of the client whose last pass is longest ago. */
+static struct engine_job *next_states(const struct engine *e)
+{
+    struct engine_job *next = NULL;
+    for (struct engine_job *job = e->jobs; job; job = job->next)
+        if (job->embed && job->read < job->n_prompt &&
+            (!next || job->of->read_turn < next->of->read_turn))
+            next = job;
+    return next;
+}
+
 /* Rows of one job that wants states, in a pass of their own. */
 static void step_states(struct engine *e)
 {
     struct error why = {0};
     int64_t D = e->m->config.d_model, n = 0;
     double t0 = time_now_s();
-    struct engine_job *job = e->jobs;
-    while (job && !(job->embed && job->read < job->n_prompt))
-        job = job->next;
+    struct engine_job *job = next_states(e);
     if (!job) return;
+    job->of->read_turn = e->figures.steps;
     int64_t part = MIN(job->n_prompt - job->read, MOST_ROWS);
     for (int64_t i = 0; i < part; i++)
         add_row(e, &n, job->sequence, job->prompt[job->read + i])->position = job->read + i;
@@ -719,7 +751,7 @@ static void *run(void *ctx)
     struct engine *e = ctx;
     for (;;) {
         pthread_mutex_lock(&e->lock);
-        while (!e->queue && !e->jobs && !e->stopping)
+        while (e->queue.waiting == 0 && !e->jobs && !e->stopping)
             pthread_cond_wait(&e->work, &e->lock);
         bool stop = e->stopping;
         pthread_mutex_unlock(&e->lock);
@@ -744,7 +776,7 @@ int engine_new(struct serve_model *m, const struct engine_options *o, engine_t *
     size_t threads = (size_t)pool_threads(m->pool);
     e->m = m;
     e->o = *o;
-    e->queue_end = &e->queue;
+    e->queue.most = o->queue;
     pthread_mutex_init(&e->lock, NULL);
     pthread_cond_init(&e->work, NULL);
     e->rows = mem_calloc(n + MOST_ROWS + LEAST_ROWS, sizeof(*e->rows));

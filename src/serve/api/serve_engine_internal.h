@@ -70,6 +70,7 @@ struct engine_job {
     int top_logprobs;
     struct engine_constraint *constraints; /* [n], or NULL */
     double deadline_s;                     /* of time_now_s, by when it has to be whole; 0: none */
+    uint64_t client;                       /* who asks (http_client): jobs share by it */
     void *ctx;
     /* The engine's thread calls. Of a prompt's tokens choice is -1. False ends that choice. */
     bool (*on_token)(void *ctx, int choice, const struct engine_token *t);
@@ -89,8 +90,42 @@ struct engine_job {
     int64_t row;                  /* of the first of them in the logits */
     int32_t sequence;             /* while the prompt is read */
     double *states;               /* [D] sums */
+    struct queue_client *of;
     struct engine_job *next;
 };
+
+/* ------------------------------------------------------------------ serve_queue.c */
+
+/* Whoever has a place in the queue, or a job. */
+struct queue_client {
+    uint64_t id;
+    struct engine_job *first, **end; /* that wait */
+    int64_t waiting, places;         /* of those; given out and not used yet */
+    int64_t jobs, sequences;         /* that wait or were taken; of those that were taken */
+    uint64_t turn;                   /* when the last one was taken */
+    uint64_t read_turn;              /* when the last states were made: the engine's own */
+    int64_t rows;                    /* of prompts, in a step: the engine's own */
+    struct queue_client *next;
+};
+struct job_queue {
+    struct queue_client *clients;
+    int64_t waiting, places, most; /* `most` wait and have places, and as many of others' shares */
+    uint64_t turns;
+};
+/* A place, which a push takes. */
+bool job_queue_reserve(struct job_queue *q, uint64_t client);
+void job_queue_unreserve(struct job_queue *q, uint64_t client);
+void job_queue_push(struct job_queue *q, struct engine_job *job);
+/* Whose turn it is; NULL: nobody waits. It stays until it is taken. */
+struct engine_job *job_queue_first(const struct job_queue *q);
+void job_queue_take(struct job_queue *q, struct engine_job *job);
+/* Those that leave, by what is asked of each, as a list. */
+struct engine_job *job_queue_sift(struct job_queue *q, bool (*leaves)(void *, struct engine_job *),
+                                  void *ctx);
+/* A job that was taken, or sifted out, is no more. */
+void job_queue_end(struct job_queue *q, struct engine_job *job, bool taken);
+
+/* ------------------------------------------------------------------ serve_engine.c */
 
 struct engine_options {
     int64_t sequences, context, queue, pages; /* at once; longest; jobs that may wait; of keys */
@@ -111,9 +146,9 @@ int engine_new(struct serve_model *m, const struct engine_options *o, engine_t *
 /* Ends its thread, and the jobs that are there as gone; takes no more. */
 void engine_stop(engine_t *e);
 void engine_free(engine_t *e);
-/* A place in the queue, which engine_submit takes; false: there is none. */
-bool engine_reserve(engine_t *e);
-void engine_unreserve(engine_t *e);
+/* A place in the queue for a client, which engine_submit takes; false: there is none. */
+bool engine_reserve(engine_t *e, uint64_t client);
+void engine_unreserve(engine_t *e, uint64_t client);
 /* The job belongs to the engine until on_done. */
 void engine_submit(engine_t *e, struct engine_job *job);
 void engine_figures(engine_t *e, struct engine_figures *f);
