@@ -263,11 +263,14 @@ static int cmd_feed_ingest(int argc, char **argv)
 /* ------------------------------------------------------------------ stats, verify, vacuum, export */
 
 struct keep_options {
-    bool json, whole;
+    bool json, whole, repair;
 };
 
 #define AT(field) offsetof(struct keep_options, field)
 static const struct option json_rows[] = {CMD_FLAG("json", 0, json, "as JSON")};
+static const struct option verify_rows[] = {
+    CMD_FLAG("repair", 0, repair, "put damaged files aside, so that the others go on"),
+    CMD_FLAG("json", 0, json, "as JSON")};
 static const struct option vacuum_rows[] = {
     CMD_FLAG("all", 'a', whole, "every segment, not only those that posts vanished from"),
     CMD_FLAG("json", 0, json, "as JSON")};
@@ -284,10 +287,12 @@ const struct option_table cmd_feed_verify_table = {
     "feed verify",
     "STORE [options]",
     "hold the index against the posts, and look for doubles",
-    "First what a process left undone is finished. Exit code 1 where something is wrong.\n\n"
+    "First what a process left undone is finished. Exit code 1 where something is wrong.\n"
+    "A segment that cannot be read stops every command: --repair puts its file aside, and makes\n"
+    "a list of segments that cannot be read anew (which deletions it knew is lost then).\n\n"
     "  colossus feed verify posts",
-    json_rows,
-    ARRAY_LEN(json_rows)};
+    verify_rows,
+    ARRAY_LEN(verify_rows)};
 const struct option_table cmd_feed_vacuum_table = {
     "feed vacuum",
     "STORE [options]",
@@ -372,19 +377,26 @@ static int verify(const struct option_line *l, void *options, struct error *e)
     const struct keep_options *o = options;
     struct feed_verify v;
     TRY(feed_only_store(l, "colossus feed verify posts", e));
-    int rc = feed_store_verify(l->rest[0], &v, e);
+    int rc = feed_store_verify(l->rest[0], o->repair, &v, e);
+    const bool looked = v.damaged == 0 || o->repair;
     if (rc >= 0 && o->json)
-        feed_print_json(json_pack("{s:I,s:I,s:I,s:I}", "segments", (json_int_t)v.segments, "posts",
-                                  (json_int_t)v.posts, "terms", (json_int_t)v.terms, "wrong",
-                                  (json_int_t)v.wrong));
+        feed_print_json(json_pack("{s:I,s:I,s:I,s:I,s:I,s:s}", "segments", (json_int_t)v.segments,
+                                  "posts", (json_int_t)v.posts, "terms", (json_int_t)v.terms,
+                                  "wrong", (json_int_t)v.wrong, "damaged", (json_int_t)v.damaged,
+                                  "report", v.report.len ? v.report.data : ""));
+    else if (rc >= 0 && !looked)
+        fputs(v.report.data, stdout);
     else if (rc >= 0)
         printf("%s%llu posts and %llu entries of the index in %llu segments: %s\n",
                v.report.len ? v.report.data : "", (unsigned long long)v.posts,
                (unsigned long long)v.terms, (unsigned long long)v.segments,
                v.wrong ? "not all is well" : "all is well");
     str_fini(&v.report);
-    if (rc >= 0 && v.wrong) return error_set(e, "%llu faults", (unsigned long long)v.wrong);
-    return rc;
+    if (rc < 0) return rc;
+    if (v.wrong) return error_set(e, "%llu faults", (unsigned long long)v.wrong);
+    if (looked) return 0;
+    error_set(e, "%llu damaged files", (unsigned long long)v.damaged);
+    return error_hint(e, "'colossus feed verify %.200s --repair' puts them aside", l->rest[0]);
 }
 
 static int vacuum(const struct option_line *l, void *options, struct error *e)

@@ -56,6 +56,22 @@ static int read_token(const char *path, struct arena *a, const char **token, str
     return path ? cmd_read_key_file(path, a, token, 1, &n, e) : 0;
 }
 
+static bool begins(const char *s, const char *with)
+{
+    return strncmp(s, with, strlen(with)) == 0;
+}
+
+static int check_scheme(const char *url, enum feed_follow_source source, struct error *e)
+{
+    bool socket = source == FEED_FOLLOW_JETSTREAM;
+    if (socket ? begins(url, "ws://") || begins(url, "wss://")
+               : begins(url, "http://") || begins(url, "https://"))
+        return 0;
+    error_set_code(e, ERROR_USAGE, "--url: '%.100s' is no address of a stream of %s", url,
+                   feed_follow_names[source]);
+    return error_hint(e, "it begins with %s", socket ? "wss:// or ws://" : "https:// or http://");
+}
+
 static int rules(const struct follow_options *o, const struct feed_follow_options *f, bool *stop,
                  struct error *e)
 {
@@ -96,6 +112,7 @@ static int follow(const struct option_line *l, void *options, struct error *e)
         error_set_code(e, ERROR_USAGE, "--url is missing");
         return error_hint(e, "for example --url https://example.social/api/v1/streaming/public");
     }
+    TRY(check_scheme(f.url, f.source, e));
     TRY(feed_time_option("keep", o->keep, &f.write.keep_s, e));
     TRY(feed_size_option("keep-size", o->keep_size, &f.write.keep_bytes, e));
     TRY(read_token(o->token_file, l->arena, &f.token, e));

@@ -77,7 +77,9 @@ static int read_symbols(const char *text, struct arena *a, const char **out, siz
 
 static void print_interval(const struct feed_interval *x, double scale)
 {
-    if (isnan(x->low))
+    if (isnan(x->mean))
+        printf("     N/A  (no days)        ");
+    else if (isnan(x->low))
         printf("%8.1f  (too few days)  ", scale * x->mean);
     else
         printf("%8.1f  (%6.1f .. %6.1f)", scale * x->mean, scale * x->low, scale * x->high);
@@ -99,7 +101,10 @@ static void print_result(const struct feed_signal_result *r)
     }
     printf("  model less always long, bp a day: ");
     print_interval(&r->beyond_bp, 1);
-    printf("\n  smallest edge that would show: %.1f bp a day\n", r->smallest_bp);
+    if (isnan(r->smallest_bp))
+        printf("\n  smallest edge that would show: N/A\n");
+    else
+        printf("\n  smallest edge that would show: %.1f bp a day\n", r->smallest_bp);
     for (size_t f = 0; f < FEED_N_SIGNALS; f++)
         printf("  %-13s rank correlation %7.3f, p %.3f, corrected for all %.3f\n",
                feed_signal_names[f], r->rho[f], r->p[f], r->p_holm[f]);
@@ -174,7 +179,7 @@ static int signals(const struct option_line *l, void *options, struct error *e)
     const struct signal_options *o = options;
     feed_store_t *store;
     TRY(feed_only_store(l, "colossus feed signals posts --prices prices --symbols AAPL", e));
-    if (!o->alerts && (!o->prices || !o->symbols)) {
+    if (!o->alerts && (!o->prices || !o->symbols || !*o->symbols)) {
         error_set_code(e, ERROR_USAGE, "--prices and --symbols are needed");
         return error_hint(e, "--prices DIR --symbols AAPL,JPM; or --alerts, which needs no prices");
     }

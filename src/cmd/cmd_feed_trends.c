@@ -42,6 +42,7 @@ static void print(const struct feed_trends *x)
            x->cut ? ", the newest of them" : "");
     if (x->covered < 0.5)
         printf("the store has no history before that: what is common looks like what is new\n");
+    if (x->n == 0) printf("nothing stands out\n");
     for (size_t i = 0; i < x->n; i++) {
         const struct feed_trend *t = &x->trends[i];
         printf("\n%s", t->term);

@@ -184,12 +184,13 @@ struct feed_stats {
 };
 int feed_store_stats(feed_store_t *s, struct arena *a, struct feed_stats *out, struct error *e);
 
-/* Index against posts: each post's terms are made anew and looked for, and nothing else is there. */
+/* Index against posts: each post's terms are made anew and looked for, and nothing else is there. Not
+ * where files are damaged: with `repair` these are put aside first (feed_repair.c). */
 struct feed_verify {
-    uint64_t segments, posts, terms, wrong;
-    struct str report; /* a line for each fault, up to a hundred */
+    uint64_t segments, posts, terms, wrong, damaged; /* damaged: files */
+    struct str report; /* a line for each fault, up to a hundred, and for each file */
 };
-int feed_store_verify(const char *dir, struct feed_verify *v, struct error *e);
+int feed_store_verify(const char *dir, bool repair, struct feed_verify *v, struct error *e);
 /* Drops what is too old, merges the index of each segment that posts vanished from (of all, with
  * `whole`), gives back the room, empties the logs. *touched: segments. */
 int feed_store_vacuum(const char *dir, bool whole, uint64_t *touched, struct error *e);

@@ -73,7 +73,7 @@ static void check(struct fixture *f)
     const struct feed_write_options o = {0};
     struct feed_verify v;
     assert_ok(feed_writer_close(f->w, &f->e), f->e);
-    assert_ok(feed_store_verify(f->dir, &v, &f->e), f->e);
+    assert_ok(feed_store_verify(f->dir, false, &v, &f->e), f->e);
     if (v.wrong) fail_msg("%s", v.report.data);
     assert_true(v.posts == 0 || v.terms > 0);
     str_fini(&v.report);

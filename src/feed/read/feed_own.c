@@ -62,7 +62,7 @@ void feed_post_json(const struct feed_post *p, struct str *out)
 
 enum feed_outcome feed_read_own(struct feed_parser *p, struct feed_json *j, const char **why)
 {
-    struct feed_change c = {.kind = FEED_POST};
+    struct feed_change change = {.kind = FEED_POST};
     struct feed_slice key, service = {0};
     int64_t flags = 0;
     int rc;
@@ -71,9 +71,14 @@ enum feed_outcome feed_read_own(struct feed_parser *p, struct feed_json *j, cons
         int64_t *number = feed_is(key, "flags") ? &flags : NULL;
         if (feed_is(key, "service")) text = &service;
         for (size_t i = 0; i < ARRAY_LEN(texts) && !text; i++)
-            if (feed_is(key, texts[i].name)) text = text_at(&c.post, i);
+            if (feed_is(key, texts[i].name)) text = text_at(&change.post, i);
         for (size_t i = 0; i < ARRAY_LEN(numbers) && !number; i++)
-            if (feed_is(key, numbers[i].name)) number = number_at(&c.post, i);
+            if (feed_is(key, numbers[i].name)) number = number_at(&change.post, i);
+        const char c = number ? feed_json_peek(j) : '0';
+        if (c != '-' && (c < '0' || c > '9')) {
+            *why = "a count or a time that is no number";
+            return FEED_BAD;
+        }
         if (!(text     ? feed_json_text(j, text)
               : number ? feed_json_int(j, number)
                        : feed_json_skip(j)))
@@ -83,9 +88,17 @@ enum feed_outcome feed_read_own(struct feed_parser *p, struct feed_json *j, cons
         *why = j->why;
         return FEED_BAD;
     }
-    for (int i = 0; i < FEED_N_SERVICES; i++)
-        if (feed_is(service, feed_service_names[i])) c.post.service = (enum feed_service)i;
-    c.post.flags = (unsigned)flags & (2 * FEED_EDITED - 1);
-    if (c.post.edited_ms) c.kind = FEED_UPDATE;
-    return feed_emit(p, &c, why);
+    bool known = service.n == 0;
+    for (int i = 0; i < FEED_N_SERVICES; i++) {
+        if (!feed_is(service, feed_service_names[i])) continue;
+        change.post.service = (enum feed_service)i;
+        known = true;
+    }
+    if (!known) {
+        *why = "a service that is neither x, bluesky, mastodon nor other";
+        return FEED_BAD;
+    }
+    change.post.flags = (unsigned)flags & (2 * FEED_EDITED - 1);
+    if (change.post.edited_ms) change.kind = FEED_UPDATE;
+    return feed_emit(p, &change, why);
 }

@@ -204,6 +204,10 @@ int feed_read_csv_head(struct feed_parser *p, char *row, size_t n, struct error 
             return error_set(e, "wrong quotes in the head of the table");
         for (int f = 0; f < FEED_N_FIELDS; f++) {
             int rank = rank_of(p->map, f, name);
+            if (rank >= 0 && rank == best[f]) {
+                error_set(e, "two columns are called '%.*s'", (int)MIN(name.n, (size_t)60), name.s);
+                return error_hint(e, "a column that is to be read has a name of its own");
+            }
             if (rank < 0 || rank >= best[f]) continue;
             best[f] = rank;
             p->columns[f] = (int)p->n_columns;
@@ -214,8 +218,9 @@ int feed_read_csv_head(struct feed_parser *p, char *row, size_t n, struct error 
         if (p->columns[f] >= 0 || (f > FEED_FIELD_TIME && !asked)) continue;
         error_set(e, "no column %s%s%s", asked ? "'" : "that holds the ",
                   asked ? p->map->names[f] : field_names[f], asked ? "'" : " of a post");
-        return error_hint(e, "this is read as a table (CSV), whose first line names its columns; "
-                             "--map id=COLUMN,text=COLUMN,time=COLUMN says which is what");
+        return error_hint(
+            e, "this is read as a table (CSV), whose first line names its columns, "
+               "separated by commas; --map id=COLUMN,text=COLUMN,time=COLUMN says which is what");
     }
     return 0;
 }

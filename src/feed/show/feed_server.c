@@ -106,6 +106,10 @@ static int read_search(http_request_t *r, struct feed_search_options *o, struct 
     TRY(number_of(r, (struct bounds){"newest", 0, 1}, &newest, e));
     o->half_life_s = (double)half_life;
     o->newest = newest;
+    if (newest && (o->depth || o->now_ms || half_life))
+        return error_set_code(e, ERROR_USAGE,
+                              "'newest' goes by time: depth, now_ms and "
+                              "half_life_s change nothing");
     return 0;
 }
 

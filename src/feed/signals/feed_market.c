@@ -65,6 +65,7 @@ int feed_market_read(const char *dir, const char *symbol, struct arena *a, struc
         error_set(e, "'%s' has no column '%s'", path, columns[i]);
         return error_hint(e, "prices of a symbol are a table with Date, Open and Close");
     }
+    if (t.n_rows == 0) return error_set(e, "'%s' has no day of trading", path);
     *days = arena_alloc(a, (t.n_rows + 1) * sizeof(**days));
     *n = t.n_rows;
     for (size_t i = 0; i < t.n_rows; i++) {

@@ -124,7 +124,25 @@ int feed_manifest_setting(struct feed_manifest *m, const char *name, double valu
     return rc;
 }
 
-int feed_manifest_open(struct feed_manifest *m, const char *dir, bool write, struct error *e)
+/* Segments whose list is gone are neither a new store nor none. */
+static int refuse_orphans(struct feed_manifest *m, struct error *e)
+{
+    struct arena a = {0};
+    int64_t *numbers, listed = 0;
+    size_t n;
+    if (m->db)
+        TRY(feed_sql_int(m->db, m->path, "SELECT count(*) FROM sqlite_master WHERE name='segments'",
+                         &listed, e));
+    if (listed) return 0;
+    int rc = feed_segments_in(m->dir, &a, &numbers, &n, e);
+    arena_fini(&a);
+    if (rc < 0 || n == 0) return rc;
+    error_set(e, "'%s' has %zu segments of posts, and no list of them in '%s'", m->dir, n, m->path);
+    return error_hint(e, "'colossus feed verify %.200s --repair' makes the list anew", m->dir);
+}
+
+static int open_manifest(struct feed_manifest *m, const char *dir, bool write, bool anew,
+                         struct error *e)
 {
     struct arena a = {0};
     *m = (struct feed_manifest){.version = -1};
@@ -132,17 +150,30 @@ int feed_manifest_open(struct feed_manifest *m, const char *dir, bool write, str
     m->path = mem_strdup(file_join(&a, dir, "store.db"));
     arena_fini(&a);
     int rc = 0;
-    if (!write && !file_exists(m->path)) {
+    bool there = file_exists(m->path);
+    if (!there && !anew && file_exists(dir)) rc = refuse_orphans(m, e);
+    if (rc >= 0 && !there && !write) {
         rc = error_set(e, "there is no store of posts in '%s'", dir);
         error_hint(e, "'colossus feed ingest %.200s FILE' makes one", dir);
     }
     if (rc >= 0) rc = feed_sql_open(m->path, write, &m->db, e);
+    if (rc >= 0 && there && write && !anew) rc = refuse_orphans(m, e);
     if (rc >= 0 && write) rc = feed_sql_exec(m->db, m->path, schema, e);
     if (rc >= 0) rc = read_settings(m, e);
     if (rc >= 0 && write) rc = feed_manifest_setting(m, "words", FEED_WORDS_VERSION, e);
     if (rc >= 0) rc = feed_manifest_refresh(m, e);
     if (rc < 0) feed_manifest_close(m);
     return rc;
+}
+
+int feed_manifest_open(struct feed_manifest *m, const char *dir, bool write, struct error *e)
+{
+    return open_manifest(m, dir, write, false, e);
+}
+
+int feed_manifest_make(struct feed_manifest *m, const char *dir, struct error *e)
+{
+    return open_manifest(m, dir, true, true, e);
 }
 
 int64_t feed_manifest_oldest(const struct feed_manifest *m)

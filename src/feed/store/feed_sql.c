@@ -9,17 +9,18 @@ const char *feed_sql_cure(const char *path)
         return "the file is damaged; without it ('mv' it away) only the kept answers are lost, no "
                "post is";
     if (strcmp(name, "store.db") == 0)
-        return "the list of the store's segments is damaged: put a copy of it back, or take the "
-               "posts in again to another folder";
-    return "the file is damaged: 'colossus feed verify' says how far; a segment is a file of its "
-           "own, the others are not touched by it";
+        return "the list of the store's segments is damaged: put a copy of it back, or 'colossus "
+               "feed verify STORE --repair' makes it anew without its deletions";
+    return "the segment is damaged: 'colossus feed verify STORE --repair' puts it aside, and the "
+           "others are searched and filled again";
 }
 
 int feed_sql_error(sqlite3 *db, const char *path, struct error *e)
 {
     int rc = sqlite3_extended_errcode(db) & 0xff;
     error_set(e, "'%s': %s", path, sqlite3_errmsg(db));
-    if (rc == SQLITE_CORRUPT || rc == SQLITE_NOTADB || rc == SQLITE_ERROR)
+    if (rc == SQLITE_CORRUPT || rc == SQLITE_NOTADB || rc == SQLITE_ERROR ||
+        (rc == SQLITE_CANTOPEN && !file_exists(path)))
         return error_hint(e, "%s", feed_sql_cure(path));
     if (rc == SQLITE_FULL) return error_hint(e, "the disk is full");
     return e ? e->code : ERROR_FAILED;

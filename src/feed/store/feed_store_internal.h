@@ -177,6 +177,8 @@ struct feed_manifest {
     uint64_t segment_posts;
 };
 int feed_manifest_open(struct feed_manifest *m, const char *dir, bool write, struct error *e);
+/* A new store.db, whatever else lies in the folder. */
+int feed_manifest_make(struct feed_manifest *m, const char *dir, struct error *e);
 void feed_manifest_close(struct feed_manifest *m);
 /* The first seq that is not too old to be kept; what is before it is gone for every reader. */
 int64_t feed_manifest_oldest(const struct feed_manifest *m);
@@ -192,6 +194,12 @@ int feed_manifest_drop(struct feed_manifest *m, size_t i, struct error *e);
 uint64_t feed_segment_bytes(const struct feed_segment *s);
 /* The lock, held until the descriptor is closed; names who else holds it. */
 int feed_store_lock(const char *dir, int *fd, struct error *e);
+
+/* Numbers of the segments whose files lie in the folder, in their order; in *a (feed_repair.c). */
+int feed_segments_in(const char *dir, struct arena *a, int64_t **out, size_t *n, struct error *e);
+/* Whether the files of a store are whole: into v->damaged and v->report. With `repair` what is damaged
+ * leaves the store. The caller holds the lock. */
+int feed_store_look(const char *dir, bool repair, struct feed_verify *v, struct error *e);
 
 /* ------------------------------------------------------------------ the writer */
 

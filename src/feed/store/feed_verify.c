@@ -117,37 +117,36 @@ static int check_index(struct check *c, struct feed_segment *s, struct error *e)
     return rc == SQLITE_DONE ? 0 : ERROR_FAILED;
 }
 
-static int check_file(struct check *c, struct feed_segment *s, struct error *e)
+/* Whether the folder has anything of a store: no lock is left in one that is none. */
+static bool is_store(const char *dir)
 {
-    sqlite3_stmt *q;
-    int step;
-    TRY(feed_sql_prepare(s->db, s->path, "PRAGMA integrity_check(5)", &q, e));
-    while ((step = sqlite3_step(q)) == SQLITE_ROW) {
-        struct feed_slice line = feed_sql_slice(q, 0);
-        if (!feed_is(line, "ok")) wrong(c, "%s: %.*s", s->path, (int)line.n, line.s);
-    }
-    return feed_sql_end(s->db, s->path, q, step, e);
+    struct arena a = {0};
+    struct error e = {0};
+    int64_t *numbers;
+    size_t n = 0;
+    bool there = file_exists(file_join(&a, dir, "store.db")) ||
+                 (feed_segments_in(dir, &a, &numbers, &n, &e) >= 0 && n > 0);
+    arena_fini(&a);
+    return there;
 }
 
-int feed_store_verify(const char *dir, struct feed_verify *v, struct error *e)
+int feed_store_verify(const char *dir, bool repair, struct feed_verify *v, struct error *e)
 {
     const struct feed_write_options o = {0};
     struct feed_applier x;
     int fd, rc = 0;
-    struct arena a = {0};
     *v = (struct feed_verify){0};
-    bool there = file_exists(file_join(&a, dir, "store.db"));
-    arena_fini(&a);
-    if (!there) return error_set(e, "there is no store of posts in '%s'", dir);
+    if (!is_store(dir)) return error_set(e, "there is no store of posts in '%s'", dir);
     TRY(feed_store_lock(dir, &fd, e));
-    rc = feed_applier_open(&x, dir, &o, e); /* finishes what a process left undone */
-    if (rc >= 0) {
+    rc = feed_store_look(dir, repair, v, e);
+    bool whole = rc >= 0 && (v->damaged == 0 || repair);
+    if (whole) rc = feed_applier_open(&x, dir, &o, e); /* finishes what a process left undone */
+    if (whole && rc >= 0) {
         struct check c = {.v = v, .gone = &x.gone};
         for (size_t i = 0; i < x.m.n && rc >= 0; i++) {
             struct feed_segment *s = &x.m.segments[i];
             v->segments++;
             rc = feed_segment_open(s, true, e);
-            if (rc >= 0) rc = check_file(&c, s, e);
             if (rc >= 0) rc = check_posts(&c, s, e);
             if (rc >= 0) rc = check_index(&c, s, e);
         }

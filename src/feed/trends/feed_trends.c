@@ -13,6 +13,7 @@
  * call to the next, so a post that was deleted is not counted. */
 #include "feed/trends/feed_trends_internal.h"
 
+#include <strings.h>
 #include <xxhash.h>
 
 #define MAX_POSTS   400000 /* of a window; with more it is cut to the newest */
@@ -114,12 +115,18 @@ static bool next_candidate(const struct feed_terms *t, size_t *i, uint64_t *hash
     return false;
 }
 
+static bool is_of_language(const struct finder *f, const struct feed_post *p)
+{
+    const char *lang = f->o->lang;
+    return !lang || (p->lang.n == strlen(lang) && strncasecmp(p->lang.s, lang, p->lang.n) == 0);
+}
+
 static void count_post(struct finder *f, const struct feed_post *p, int64_t seq)
 {
     uint64_t hash, author = author_of(p);
     bool pair;
     f->oldest = MIN(f->oldest, seq);
-    if (f->o->lang && !feed_is(p->lang, f->o->lang)) return;
+    if (!is_of_language(f, p)) return;
     feed_terms_clear(&f->terms);
     feed_terms_of_text(&f->terms, p->text.s, p->text.n);
     for (size_t i = 0; next_candidate(&f->terms, &i, &hash, &pair); i++) {
@@ -255,7 +262,7 @@ static void voice_post(struct finder *f, const struct feed_post *p, int64_t seq)
     uint64_t hash;
     bool pair, signed_already = false;
     struct feed_signature signature;
-    if (f->o->lang && !feed_is(p->lang, f->o->lang)) return;
+    if (!is_of_language(f, p)) return;
     feed_terms_clear(&f->terms);
     feed_terms_of_text(&f->terms, p->text.s, p->text.n);
     for (size_t i = 0; next_candidate(&f->terms, &i, &hash, &pair); i++) {
@@ -384,6 +391,8 @@ int feed_trends(feed_store_t *s, const struct feed_trend_options *o, struct aren
     struct finder f = {.s = s, .o = &filled, .a = a};
     int64_t newest = 0;
     if (filled.window_s <= 0) filled.window_s = 3600;
+    if (filled.window_s > 1e9)
+        return error_set_code(e, ERROR_USAGE, "a window of trends has at most 11,574 days");
     if (filled.history <= 0) filled.history = 24;
     if (filled.limit <= 0) filled.limit = 20;
     if (filled.min_authors <= 0) filled.min_authors = 3;
