@@ -5,6 +5,7 @@
 #   make deps       what is missing, from Debian        make deps-dev  and what `make check` needs
 #   make check      format, layers, cppcheck, -Werror   make format    clang-format on everything
 #   make sanitize   tests under the sanitizers          make fuzz      FUZZ_RUNS=5000000
+#   make test-cuda  kernels for GPUs in an emulator: CUDA_ARGS="--schedules 9"
 #   make test-slurm jobs of a Slurm on this machine that lose nodes
 #   make faults     FAULTS=50 FAULT_SEED=1: ranks are killed, frozen, slowed, falsified at random
 #   make install    PREFIX=/usr/local DESTDIR=          make uninstall
@@ -126,7 +127,20 @@ $(B)/unit/%.o: tests/unit/%.c | $(B)/found
 	@mkdir -p $(@D)
 	$(call say,cc,$<) $(CC) $(CPPFLAGS) -Itests/unit $(CFLAGS) -MMD -MP -c -o $@ $<
 
-unit-bins: $(UNIT_BINS)
+# The emulator that proves the kernels for GPUs, and the checks that run in it: the PTX becomes shared
+# objects that find the emulator in the program, hence -rdynamic (tests/cuda/cuda_run.py).
+CUDA_SRCS  := $(wildcard tests/cuda/emu/*.c tests/cuda/check/*.c)
+CUDA_CHECK := $(if $(filter x86_64,$(shell uname -m)),$(B)/cuda/cuda_check)
+$(B)/cuda/%.o: tests/cuda/%.c | $(B)/found
+	@mkdir -p $(@D)
+	$(call say,cc,$<) $(CC) $(CPPFLAGS) -Itests/cuda/emu $(CFLAGS) -MMD -MP -c -o $@ $<
+$(B)/cuda/cuda_check: $(CUDA_SRCS:tests/cuda/%.c=$(B)/cuda/%.o) $(B)/libcompute.a $(B)/libbase.a
+	$(call say,link,$@) $(CC) $(LDFLAGS) -rdynamic -o $@ $(filter %.o,$^) $(call group,$(filter %.a,$^)) $(LDLIBS)
+unit-bins: $(UNIT_BINS) $(CUDA_CHECK)
+
+test-cuda: $(CUDA_CHECK)
+	@tools/deps test
+	@python3 tests/cuda/cuda_run.py --build $(B) $(CUDA_ARGS)
 
 # Each tests/fuzz/fuzz_<name>.c is built twice: with libFuzzer by `make fuzz`, and with a small main
 # that replays the corpus tests/fuzz/corpus/<name>/ by `make test`, which needs no clang.
@@ -174,7 +188,7 @@ bench:
 	@COLOSSUS_BENCH_TRAIN=$(CURDIR)/$(B)/bench/bench_train bench/run.sh $(BENCH_ARGS)
 
 # Every source file that follows .clang-format.
-STYLED = $(sort $(wildcard src/*.c src/*/*.[ch] src/*/*/*.[ch] tests/*/*.[ch] bench/*.[ch] bench/*/*.[ch]))
+STYLED = $(sort $(wildcard src/*.c src/*/*.[ch] src/*/*/*.[ch] src/*/*/*.cu src/*/*/*.cuh tests/*/*.[ch] tests/cuda/*/*.[ch] bench/*.[ch] bench/*/*.[ch]))
 
 format:
 	clang-format-14 -i $(STYLED)
@@ -262,8 +276,8 @@ clean:
 	rm -rf build colossus
 
 -include $(OBJS:.o=.d) $(B)/main.d $(UNIT_BINS:=.d) $(FUZZ_NAMES:%=$(B)/fuzz/fuzz_%.d) \
-    $(B)/fuzz/fuzz_replay.d $(BENCH_BINS:=.d)
+    $(B)/fuzz/fuzz_replay.d $(BENCH_BINS:=.d) $(CUDA_SRCS:tests/cuda/%.c=$(B)/cuda/%.d)
 
 .PHONY: FORCE $(CHECKS) all unit-bins fuzz-replay fuzz-bins bench-bins tested deps deps-dev test demo \
-    bench format check build-all faults test-slurm races sanitize sanitized raced fuzz install uninstall clean
+    bench format check build-all faults test-slurm test-cuda races sanitize sanitized raced fuzz install uninstall clean
 .SECONDARY:
