@@ -306,7 +306,7 @@ static void test_attention(void **state)
 static void check_paged(compute_t *c, compute_t *whole, float cap, int64_t temperature_len,
                         int64_t window)
 {
-    enum { T = 301, H = 6, K = 2, W = 24, LD = (H + 2 * K) * W, PAGES = T / COMPUTE_PAGE + 1 };
+    enum { T = 861, H = 6, K = 2, W = 24, LD = (H + 2 * K) * W, PAGES = T / COMPUTE_PAGE + 1 };
     enum compute_dtype act = compute_act_dtype(c);
     size_t size = compute_dtype_size(act);
     struct array qkv = array_random(act, T * LD, 1, 0, 1);
@@ -333,32 +333,40 @@ static void check_paged(compute_t *c, compute_t *whole, float cap, int64_t tempe
         start[i] = MAX(i - (int32_t)window + 1, 0);
     if (window) a.doc_start = start;
     compute_attention_forward(whole, &a);
-    static const int64_t lengths[][5] = {{1, 1, 1, 1, 1}, {32, 32, 32, 32, 32}, {3, 31, 1, 7, 20}};
+    struct compute_paged p = {.H = H, .K = K, .h = W, .ld = LD, .ld_out = H * W};
+    p.at = bytes; /* the second layer of a page */
+    p.q = a.q;
+    p.k = a.k;
+    p.v = a.v;
+    p.out = got.data;
+    p.multiplier = a.multiplier;
+    p.cap = cap;
+    p.temperature_len = temperature_len;
+    p.window = window;
+    /* how many positions a run has, in turns; and how many runs a call */
+    static const int64_t lengths[][5] = {
+        {1, 1, 1, 1, 1}, {32, 32, 32, 32, 32}, {3, 31, 1, 7, 20}, {29, 32, 5, 31, 32}};
+    static const int64_t calls[] = {1, 1, 1, T};
+    struct compute_paged_run *runs = mem_calloc(T, sizeof(*runs));
     for (size_t kind = 0; kind < ARRAY_LEN(lengths); kind++) {
         memset(memory, 0xff, PAGES * 2 * bytes); /* NaN where nothing was written */
+        p.runs = runs;
+        p.n_runs = 0;
         for (int64_t pos = 0, i = 0; pos < T; i++) {
             int64_t n = MIN(lengths[kind][i % 5], T - pos);
-            struct compute_paged_run run = {.row = pos, .n = n, .pos = pos, .pages = pages};
-            struct compute_paged p = {.H = H, .K = K, .h = W, .ld = LD, .ld_out = H * W};
-            p.runs = &run;
-            p.n_runs = 1;
-            p.at = bytes; /* the second layer of a page */
-            p.q = a.q;
-            p.k = a.k;
-            p.v = a.v;
-            p.out = got.data;
-            p.multiplier = a.multiplier;
-            p.cap = cap;
-            p.temperature_len = temperature_len;
-            p.window = window;
+            runs[p.n_runs++] =
+                (struct compute_paged_run){.row = pos, .n = n, .pos = pos, .pages = pages};
+            pos += n;
+            if (p.n_runs < calls[kind] && pos < T) continue;
             compute_paged_store(c, &p);
             compute_paged_attention(c, &p);
-            pos += n;
+            p.n_runs = 0;
         }
         array_expect("paged attention", &got, &want, 2e-6, act == COMPUTE_F32 ? 2e-6 : 0x1p-8);
         if (kind == 0) memcpy(first.data, got.data, T * H * W * size);
         assert_memory_equal(first.data, got.data, T * H * W * size);
     }
+    mem_free(runs);
     struct array *all[] = {&qkv, &want, &got, &first};
     for (size_t i = 0; i < ARRAY_LEN(all); i++)
         array_free(all[i]);

@@ -30,6 +30,15 @@ struct compute_panel {
     bool add;
 };
 
+/* Query heads [head, head + heads), which share a key head, of run `run` of p, and blocks [first, first + n)
+ * of the keys that its first query sees; blocks begin at multiples of COMPUTE_PAGED_BLOCK. */
+#define COMPUTE_PAGED_BLOCK (8 * COMPUTE_PAGE)
+struct compute_paged_part {
+    const struct compute_paged *p;
+    int64_t run, head, heads, first, n;
+    float *sums; /* of all blocks */
+};
+
 /* Rows of X rounded for products with codes: per 32 numbers a scale, and the sum of the 16-bit numbers
  * times it; per 16 the sum. A row has B = in / 32 blocks. */
 struct compute_rounded {
@@ -79,11 +88,15 @@ struct compute_kernels {
     void (*attention_backward)(const struct compute_attention *a,
                                const struct compute_attention_grad *d, int64_t b, int64_t kv,
                                void *scratch);
-    /* Query heads [head, head + heads), which share a key head, of run `run`; scratch of
-     * paged_scratch(queries times heads, h) bytes, as above. */
+    /* Scratch of paged_scratch(queries times heads, h) bytes, as above. paged_attention takes all
+     * blocks (n of them), and so do paged_sum, some blocks at a time by whatever threads, each to its
+     * paged_floats(queries times heads, h) of sums, and then paged_join: the same bits. NULL: there is
+     * only paged_attention. */
     size_t (*paged_scratch)(int64_t rows, int64_t h);
-    void (*paged_attention)(const struct compute_paged *p, int64_t run, int64_t head, int64_t heads,
-                            void *scratch);
+    size_t (*paged_floats)(int64_t rows, int64_t h);
+    void (*paged_attention)(const struct compute_paged_part *t, void *scratch);
+    void (*paged_sum)(const struct compute_paged_part *t, void *scratch);
+    void (*paged_join)(const struct compute_paged_part *t, void *scratch);
     void (*rope)(const struct compute_rope *p, int64_t first, int64_t rows);
     void (*head_norm)(const struct compute_head_norm *n, int64_t first, int64_t rows);
     void (*bias)(const struct compute_bias *b, int64_t first, int64_t rows);

@@ -175,12 +175,11 @@ static void paged_query(const struct compute_paged *p, const struct compute_page
         out[d] = act_store((float)(o[d] / sum));
 }
 
-static void ref_paged_attention(const struct compute_paged *p, int64_t run, int64_t head,
-                                int64_t heads, void *scratch)
+static void ref_paged_attention(const struct compute_paged_part *t, void *scratch)
 {
-    const struct compute_paged_run *r = &p->runs[run];
-    for (int64_t i = 0; i < r->n * heads; i++)
-        paged_query(p, r, head + i / r->n, r->pos + i % r->n, scratch);
+    const struct compute_paged_run *r = &t->p->runs[t->run];
+    for (int64_t i = 0; i < r->n * t->heads; i++)
+        paged_query(t->p, r, t->head + i / r->n, r->pos + i % r->n, scratch);
 }
 
 #endif

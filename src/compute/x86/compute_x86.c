@@ -46,7 +46,10 @@ static void find_tables(void)
     if (__builtin_cpu_supports("avx512bf16")) {
         bf16_table.panel = compute_x86_panel_dot;
         bf16_table.paged_scratch = compute_x86_paged_dot_scratch;
+        bf16_table.paged_floats = compute_x86_paged_dot_floats;
         bf16_table.paged_attention = compute_x86_paged_dot;
+        bf16_table.paged_sum = compute_x86_paged_dot_sum;
+        bf16_table.paged_join = compute_x86_paged_dot_join;
     }
     amx_found = ask_for_amx();
     amx_table = bf16_table;

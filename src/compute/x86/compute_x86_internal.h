@@ -24,8 +24,10 @@ void compute_x86_panel_dot(const struct compute_panel *p);
 void compute_x86_band_dot(const struct compute_band *b);
 /* Attention over pages by AVX512-BF16 (compute_x86_paged_avx512bf16.c). */
 size_t compute_x86_paged_dot_scratch(int64_t rows, int64_t h);
-void compute_x86_paged_dot(const struct compute_paged *p, int64_t run, int64_t head, int64_t heads,
-                           void *scratch);
+size_t compute_x86_paged_dot_floats(int64_t rows, int64_t h);
+void compute_x86_paged_dot(const struct compute_paged_part *t, void *scratch);
+void compute_x86_paged_dot_sum(const struct compute_paged_part *t, void *scratch);
+void compute_x86_paged_dot_join(const struct compute_paged_part *t, void *scratch);
 
 /* Factors on the scores of queries t .. t + n - 1 (1 where there is no temperature), times
  * `scale`. */

@@ -8,8 +8,22 @@ size_t compute_x86_paged_dot_scratch(int64_t rows, int64_t h)
     return x86_paged_scratch(rows, h);
 }
 
-void compute_x86_paged_dot(const struct compute_paged *p, int64_t run, int64_t head, int64_t heads,
-                           void *scratch)
+size_t compute_x86_paged_dot_floats(int64_t rows, int64_t h)
 {
-    x86_paged_attention(p, run, head, heads, scratch);
+    return x86_paged_floats(rows, h);
+}
+
+void compute_x86_paged_dot(const struct compute_paged_part *t, void *scratch)
+{
+    x86_paged_attention(t, scratch);
+}
+
+void compute_x86_paged_dot_sum(const struct compute_paged_part *t, void *scratch)
+{
+    x86_paged_sum(t, scratch);
+}
+
+void compute_x86_paged_dot_join(const struct compute_paged_part *t, void *scratch)
+{
+    x86_paged_join(t, scratch);
 }

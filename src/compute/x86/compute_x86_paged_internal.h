@@ -8,6 +8,9 @@
  * own maximum, its own sum by lanes, and its own range of keys, beyond which nothing is added to it.
  * Where a window hides a block's first keys from a row, they get no weight in it.
  *
+ * Every block is summed up for itself, and then put to those before it, in their order. So blocks may
+ * be different threads' without a bit that changes.
+ *
  * The products are those of fp32 vectors, or where the including file says PAGED_BY_DOT those of pairs
  * of bfloat16; probabilities are rounded to bfloat16 then, and their exponentials need no more.
  *
@@ -24,7 +27,7 @@
 #    include "compute/x86/compute_x86_norms_internal.h"
 #endif
 
-enum { PAGED_KEYS = 8 * COMPUTE_PAGE };
+enum { PAGED_KEYS = COMPUTE_PAGED_BLOCK };
 
 /* An element of the products' operands. */
 #ifdef PAGED_BY_DOT
@@ -43,49 +46,67 @@ struct paged_rows {
     int64_t kv, rows, hp; /* key head; queries times heads; h rounded up to whole vectors */
     bool capped, bounded; /* bounded: no running maximum, see ATT_BOUND */
     float to_tanh, to_log2;
-    float *s, *o;              /* [rows, PAGED_KEYS], [rows, hp] */
-    float *page;               /* keys [h, PAGE] or values [PAGE, hp], or words of pairs of them */
-    float *c2, *sum, *largest; /* [rows] */
-    paged_t *q, *prob;         /* [rows, hp], [rows, PAGED_KEYS], which may be s */
+    float *s;                 /* [rows, PAGED_KEYS] */
+    float *page;              /* keys [h, PAGE] or values [PAGE, hp], or words of pairs of them */
+    float *c2;                /* [rows] */
+    float *o, *sum, *largest; /* of a block: [rows, hp], [rows], [rows] */
+    paged_t *q, *prob;        /* [rows, hp], [rows, PAGED_KEYS], which may be s */
 };
 
 static size_t x86_paged_scratch(int64_t rows, int64_t h)
 {
     int64_t hp = (h + VL - 1) / VL * VL;
-    return (size_t)(rows * (hp + 2 * PAGED_KEYS + hp + 3) + COMPUTE_PAGE * hp + 64) * sizeof(float);
+    return (size_t)(rows * (3 * hp + 2 * PAGED_KEYS + 5) + COMPUTE_PAGE * hp + 64) * sizeof(float);
 }
 
-/* Row r is query r % n of head head + r / n. */
-static struct paged_rows paged_rows_of(const struct compute_paged *p, int64_t run, int64_t head,
-                                       int64_t heads, float *scratch)
+/* What a block of keys comes to, for all rows: w->o and behind it the others. */
+static size_t x86_paged_floats(int64_t rows, int64_t h)
 {
-    int64_t hp = (p->h + VL - 1) / VL * VL, n = p->runs[run].n, rows = n * heads;
+    int64_t hp = (h + VL - 1) / VL * VL;
+    return (size_t)(rows * (hp + 2) + VL - 1) / VL * VL;
+}
+
+static void paged_sums(struct paged_rows *w, float *at)
+{
+    w->o = at;
+    w->sum = at + w->rows * w->hp;
+    w->largest = w->sum + w->rows;
+}
+
+static void paged_clear(struct paged_rows *w)
+{
+    memset(w->o, 0, (size_t)(w->rows * (w->hp + 1)) * sizeof(float));
+    for (int64_t r = 0; r < w->rows; r++)
+        w->largest[r] = w->bounded ? 0 : ATT_NOTHING;
+}
+
+/* Row r is query r % n of head head + r / n. Of the scratch, two blocks' sums are at its beginning. */
+static struct paged_rows paged_rows_of(const struct compute_paged_part *t, float *scratch)
+{
+    const struct compute_paged *p = t->p;
+    int64_t hp = (p->h + VL - 1) / VL * VL, n = p->runs[t->run].n, rows = n * t->heads;
     bool capped = p->cap > 0;
-    struct paged_rows w = {.p = p, .run = &p->runs[run], .rows = rows, .hp = hp, .capped = capped};
-    w.kv = head / (p->H / p->K);
+    struct paged_rows w = {.p = p, .rows = rows, .hp = hp, .capped = capped};
+    w.run = &p->runs[t->run];
+    w.kv = t->head / (p->H / p->K);
     w.bounded = capped && p->temperature_len == 0 && p->cap * LOG2_E <= ATT_BOUND;
     w.to_tanh = capped ? p->multiplier / p->cap : p->multiplier;
     w.to_log2 = capped ? p->cap * LOG2_E : LOG2_E;
-    w.s = scratch;
-    w.o = w.s + rows * PAGED_KEYS;
-    w.page = w.o + rows * hp;
+    w.s = scratch + 2 * x86_paged_floats(rows, p->h);
+    w.page = w.s + rows * PAGED_KEYS;
     w.c2 = w.page + COMPUTE_PAGE * hp;
-    w.sum = w.c2 + rows;
-    w.largest = w.sum + rows;
-    w.q = (paged_t *)(void *)(w.largest + rows);
+    w.q = (paged_t *)(void *)(w.c2 + rows);
     w.prob = w.q + rows * hp;
     for (int64_t r = 0; r < rows; r++) {
-        const act_t *q = (const act_t *)p->q + (w.run->row + r % n) * p->ld + (head + r / n) * p->h;
+        const act_t *q =
+            (const act_t *)p->q + (w.run->row + r % n) * p->ld + (t->head + r / n) * p->h;
 #ifdef PAGED_BY_DOT
         memcpy(w.q + r * hp, q, (size_t)p->h * sizeof(*q));
 #else
         att_widen(q, p->ld, 1, p->h, hp, w.q + r * hp);
 #endif
-        w.sum[r] = 0;
-        w.largest[r] = w.bounded ? 0 : ATT_NOTHING;
     }
-    memset(w.o, 0, (size_t)(rows * hp) * sizeof(float));
-    for (int64_t i = 0; i < heads; i++)
+    for (int64_t i = 0; i < t->heads; i++)
         compute_x86_temperatures(w.run->pos, n, p->temperature_len, w.to_log2, w.c2 + i * n);
     return w;
 }
@@ -219,7 +240,7 @@ INLINE float paged_softmax(const struct paged_rows *w, int64_t r, int64_t hidden
     return shrink;
 }
 
-/* Of a row's `keys` keys from u0 on: its probabilities, and what was summed before shrunk to them. */
+/* Of a row's `keys` keys from u0 on its probabilities, of the block the largest score. */
 static void paged_weigh(const struct paged_rows *w, int64_t r, int64_t u0, int64_t keys)
 {
     int64_t hidden = MIN(paged_first(w, r) - u0, keys);
@@ -257,19 +278,85 @@ static void paged_block(const struct paged_rows *w, int64_t u0, int64_t u1)
     }
 }
 
-static void x86_paged_attention(const struct compute_paged *p, int64_t run, int64_t head,
-                                int64_t heads, void *scratch)
+/* The b-th block of keys that the run's first row sees, summed up. */
+static void paged_sum_block(struct paged_rows *w, int64_t b)
 {
-    struct paged_rows w = paged_rows_of(p, run, head, heads, scratch);
-    int64_t n = w.run->n, end = w.run->pos + n;
-    for (int64_t u = paged_first(&w, 0) / PAGED_KEYS * PAGED_KEYS; u < end; u += PAGED_KEYS)
-        paged_block(&w, u, MIN(u + PAGED_KEYS, end));
-    for (int64_t r = 0; r < w.rows; r++) {
-        act_t *out = (act_t *)p->out + (w.run->row + r % n) * p->ld_out + (head + r / n) * p->h;
-        vf factor = v_set1(1.0f / w.sum[r]);
-        VECTOR_LOOP(d, m, p->h,
-                    { act_store_n(out + d, factor * v_load_n(w.o + r * w.hp + d, m), m); });
+    int64_t u = (paged_first(w, 0) / PAGED_KEYS + b) * PAGED_KEYS;
+    paged_clear(w);
+    paged_block(w, u, MIN(u + PAGED_KEYS, w->run->pos + w->run->n));
+}
+
+/* A factor for what was summed with a largest score of `from`. */
+INLINE float paged_shrink(float from, float to)
+{
+    float shrink = 1;
+    if (from != to) v_store_n(&shrink, v_exp2(v_set1(from) - v_set1(to)), 1);
+    return shrink;
+}
+
+/* What is in w, of the b-th block, is put to what its earlier blocks came to. */
+static void paged_put(const struct paged_rows *w, int64_t b, struct paged_rows *all)
+{
+    int64_t u = (paged_first(w, 0) / PAGED_KEYS + b) * PAGED_KEYS;
+    for (int64_t r = 0; r < w->rows; r++) {
+        if (paged_seen(w, r, u + PAGED_KEYS) <= u) continue;
+        float top = fmaxf(all->largest[r], w->largest[r]);
+        float old = paged_shrink(all->largest[r], top), new = paged_shrink(w->largest[r], top);
+        float *to = all->o + r * w->hp;
+        const float *from = w->o + r * w->hp;
+        for (int64_t d = 0; d < w->hp; d += VL)
+            v_store(to + d, v_fma(v_load(from + d), v_set1(new), v_load(to + d) * v_set1(old)));
+        all->sum[r] = all->sum[r] * old + w->sum[r] * new;
+        all->largest[r] = top;
     }
+}
+
+static void paged_finish(const struct paged_rows *all, int64_t head)
+{
+    const struct compute_paged *p = all->p;
+    int64_t n = all->run->n;
+    for (int64_t r = 0; r < all->rows; r++) {
+        act_t *out = (act_t *)p->out + (all->run->row + r % n) * p->ld_out + (head + r / n) * p->h;
+        vf factor = v_set1(1.0f / all->sum[r]);
+        VECTOR_LOOP(d, m, p->h,
+                    { act_store_n(out + d, factor * v_load_n(all->o + r * all->hp + d, m), m); });
+    }
+}
+
+static void x86_paged_sum(const struct compute_paged_part *t, void *scratch)
+{
+    struct paged_rows w = paged_rows_of(t, scratch);
+    size_t floats = x86_paged_floats(w.rows, t->p->h);
+    for (int64_t b = t->first; b < t->first + t->n; b++) {
+        paged_sums(&w, t->sums + (size_t)b * floats);
+        paged_sum_block(&w, b);
+    }
+}
+
+static void x86_paged_join(const struct compute_paged_part *t, void *scratch)
+{
+    struct paged_rows w = paged_rows_of(t, scratch), all = w;
+    size_t floats = x86_paged_floats(w.rows, t->p->h);
+    paged_sums(&all, scratch);
+    paged_clear(&all);
+    for (int64_t b = 0; b < t->n; b++) {
+        paged_sums(&w, t->sums + (size_t)b * floats);
+        paged_put(&w, b, &all);
+    }
+    paged_finish(&all, t->head);
+}
+
+static void x86_paged_attention(const struct compute_paged_part *t, void *scratch)
+{
+    struct paged_rows w = paged_rows_of(t, scratch), all = w;
+    paged_sums(&all, scratch);
+    paged_sums(&w, (float *)scratch + x86_paged_floats(w.rows, t->p->h));
+    paged_clear(&all);
+    for (int64_t b = 0; b < t->n; b++) {
+        paged_sum_block(&w, b);
+        paged_put(&w, b, &all);
+    }
+    paged_finish(&all, t->head);
 }
 
 #endif
