@@ -99,7 +99,8 @@ $(B)/%.o: src/%.c | $(B)/found
 	$(call say,cc,$<) $(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 # Pages are assembled in as they are.
-$(B)/http/http_files.o $(B)/site/page/site_html_asset.o: $(wildcard web/*)
+$(B)/http/http_files.o $(B)/site/page/site_html_asset.o $(B)/feed/show/feed_page.o: \
+    $(wildcard web/*)
 
 # The commit goes into one object, which is compiled anew when it changes. An archive, or a folder
 # within somebody else's repository, has none.
