@@ -203,6 +203,14 @@ static int measure(const struct bench_serve_options *o, struct side *s, size_t n
     return 0;
 }
 
+static int check_options(const struct bench_serve_options *o, struct error *e)
+{
+    if (o->vs || (!o->vs_key && !o->vs_model)) return 0;
+    error_set_code(e, ERROR_USAGE, "%s changes nothing here: it is of --vs",
+                   o->vs_key ? "--vs-api-key" : "--vs-model");
+    return error_hint(e, "leave it out, or name the other server by --vs URL");
+}
+
 static int bench_serve(const struct option_line *l, void *options, struct error *e)
 {
     const struct bench_serve_options *o = options;
@@ -211,6 +219,7 @@ static int bench_serve(const struct option_line *l, void *options, struct error 
         error_set_code(e, ERROR_USAGE, "one URL is needed, %d given", l->n_rest);
         return error_hint(e, "colossus bench-serve http://127.0.0.1:8080/v1");
     }
+    TRY(check_options(o, e));
     struct side *s = mem_calloc(SIDES, sizeof(*s));
     const char *const urls[SIDES] = {l->rest[0], o->vs}, *const keys[SIDES] = {o->key, o->vs_key};
     const char *const models[SIDES] = {o->model, o->vs_model};

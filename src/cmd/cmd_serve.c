@@ -119,6 +119,19 @@ static int read_origins(const struct serve_options_line *o, size_t n_keys,
     return 0;
 }
 
+static int read_template(const char *path, struct arena *a, const char **out, struct error *e)
+{
+    char *text;
+    size_t size;
+    TRY(file_read(path, 4u << 20, &text, &size, e));
+    json_t *is_text = strlen(text) == size ? json_string(text) : NULL; /* checks it */
+    *out = arena_strdup(a, text);
+    mem_free(text);
+    if (!is_text) return error_set(e, "'%s' is no text in UTF-8", path);
+    json_decref(is_text);
+    return 0;
+}
+
 /* "model" of "dir/model.gguf", "fortunes" of "runs/fortunes/". */
 static const char *name_of(struct arena *a, const char *path)
 {
@@ -163,20 +176,14 @@ static int run(struct serve_model *m, const struct option_line *l,
                                       .no_cache = o->no_cache,
                                       .log_path = o->log};
     serve_server_t *s;
-    size_t size;
     TRY(read_keys(l, o, keys, &so.n_keys, e));
     TRY(read_origins(o, so.n_keys, &so, e));
-    if (o->template_file) {
-        char *text;
-        TRY(file_read(o->template_file, 4u << 20, &text, &size, e));
-        so.template_text = arena_strdup(l->arena, text);
-        mem_free(text);
-    }
+    if (o->template_file) TRY(read_template(o->template_file, l->arena, &so.template_text, e));
+    TRY(serve_server_new(m, &so, &s, e));
     if (so.n_keys == 0 && strncmp(o->host, "127.", 4) != 0 && strcmp(o->host, "localhost") != 0 &&
         strcmp(o->host, "::1") != 0)
         log_warn("everybody who reaches %s may use this server: --api-key-file asks for a key",
                  o->host);
-    TRY(serve_server_new(m, &so, &s, e));
     printf("%s on http%s://%s%s%s:%d/v1, context %lld\n", so.name, o->certificate ? "s" : "",
            strchr(o->host, ':') ? "[" : "", o->host, strchr(o->host, ':') ? "]" : "",
            serve_server_port(s), (long long)serve_server_context(s));
@@ -184,6 +191,17 @@ static int run(struct serve_model *m, const struct option_line *l,
     int rc = wait_for_end(s, set, o->grace_s);
     serve_server_free(s);
     return rc;
+}
+
+static int check_options(const struct serve_options_line *o, struct error *e)
+{
+    if (o->json && !o->plan) {
+        error_set_code(e, ERROR_USAGE, "--json changes nothing here: it is of --plan");
+        return error_hint(e, "leave it out, or say --plan");
+    }
+    if (o->name && !o->name[0])
+        return error_set_code(e, ERROR_USAGE, "--name is empty: clients could not ask for it");
+    return 0;
 }
 
 static int serve(const struct option_line *l, void *options, struct error *e)
@@ -202,6 +220,7 @@ static int serve(const struct option_line *l, void *options, struct error *e)
         error_set_code(e, ERROR_USAGE, "one MODEL is needed, %d given", l->n_rest);
         return error_hint(e, "colossus serve runs/fortunes");
     }
+    TRY(check_options(o, e));
     if (o->plan)
         return cmd_model_plan(l->rest[0], l->arena, &so,
                               (struct serve_texts){o->parallel, o->context}, o->json, e);

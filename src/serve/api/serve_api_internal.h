@@ -34,6 +34,7 @@ struct serve_server {
     size_t n_stop;
     struct arena arena;
     FILE *log;
+    bool log_failed; /* the last line was lost, which was said */
     pthread_mutex_t log_lock;
     uint64_t salt; /* of ids and seeds that are not given */
     struct http_bucket first_token[12];

@@ -6,6 +6,7 @@
  * off. */
 #include "serve/api/serve_api_internal.h"
 
+#include <errno.h>
 #include <string.h>
 #include <time.h>
 
@@ -169,8 +170,11 @@ static void log_request(void *ctx, const struct http_record *record)
     jsonw_close(&w, '}');
     str_append_char(&line, '\n');
     pthread_mutex_lock(&s->log_lock);
-    fwrite(line.data, 1, line.len, s->log);
-    fflush(s->log);
+    bool written = fwrite(line.data, 1, line.len, s->log) == line.len && fflush(s->log) == 0;
+    if (!written && !s->log_failed)
+        log_warn("'%s' cannot be written, its lines are lost: %s", s->o.log_path, strerror(errno));
+    s->log_failed = !written;
+    if (!written) clearerr(s->log);
     pthread_mutex_unlock(&s->log_lock);
     str_fini(&line);
 }
