@@ -57,7 +57,7 @@ static int convert_opened(const struct convert_options *o, const struct convert_
     if (s->drops_biases)
         convert_note(r,
                      "the routers' selection biases are left out: some tokens go to other experts "
-                     "than here");
+                     "than here; colossus eval of both says what that costs");
     if (o->drop_biases && !s->holds_biases) {
         error_set_code(e, ERROR_USAGE,
                        "--drop-biases changes nothing here: %s has no selection biases", s->path);

@@ -3,9 +3,12 @@
  * posts are set as text, never as markup. */
 #include "feed/show/feed_show_internal.h"
 
-/* Ends in NUL. */
-#define EMBED(id, name)                                                           \
-    __asm__(".pushsection .rodata\n.globl " #id "\n" #id ":\n.incbin \"web/" name \
-            "\"\n.byte 0\n.popsection\n")
-EMBED(feed_page_html, "feed.html");
-EMBED(feed_page_js, "feed.js");
+/* A file, and a NUL behind it. */
+#define EMBED(id, name)                                                                          \
+    __asm__(".pushsection .rodata\n" #id ":\n.incbin \"web/" name "\"\n.byte 0\n.popsection\n"); \
+    extern const char id[]
+EMBED(feed_html_file, "feed.html");
+EMBED(feed_js_file, "feed.js");
+
+const char *const feed_page_html = feed_html_file;
+const char *const feed_page_js = feed_js_file;

@@ -6,6 +6,6 @@
 
 #include <string.h>
 
-extern const char feed_page_html[], feed_page_js[];
+extern const char *const feed_page_html, *const feed_page_js;
 
 #endif

@@ -9,10 +9,14 @@ const char site_html_policy[] = "default-src 'none'; base-uri 'none'; form-actio
                                 "style-src 'sha256-FqTHb81OJi1iLa6s4iEsaH83N6UqcuUQewS1zDSD/k0='; "
                                 "script-src 'sha256-50dGY2sSDPFWVofuX/8fFVCHUOVlCgXwooBH1ucodo0='";
 
-/* Ends in NUL. */
-#define EMBED(id, name)                                                           \
-    __asm__(".pushsection .rodata\n.globl " #id "\n" #id ":\n.incbin \"web/" name \
-            "\"\n.byte 0\n.popsection\n")
-EMBED(site_html_css, "site.css");
-EMBED(site_html_body, "site.html");
-EMBED(site_html_js, "site.js");
+/* A file, and a NUL behind it. */
+#define EMBED(id, name)                                                                          \
+    __asm__(".pushsection .rodata\n" #id ":\n.incbin \"web/" name "\"\n.byte 0\n.popsection\n"); \
+    extern const char id[]
+EMBED(site_css_file, "site.css");
+EMBED(site_html_file, "site.html");
+EMBED(site_js_file, "site.js");
+
+const char *const site_html_css = site_css_file;
+const char *const site_html_body = site_html_file;
+const char *const site_html_js = site_js_file;

@@ -4,6 +4,7 @@
 
 #include "site/site.h"
 
-extern const char site_html_policy[], site_html_css[], site_html_body[], site_html_js[];
+extern const char site_html_policy[];
+extern const char *const site_html_css, *const site_html_body, *const site_html_js;
 
 #endif
