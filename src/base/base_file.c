@@ -38,6 +38,28 @@ bool file_is_dir(const char *path)
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
+/* The folder that holds path; in copy, or constant. */
+static const char *parent_of(const char *path, char copy[PATH_MAX])
+{
+    snprintf(copy, PATH_MAX, "%s", path);
+    return dirname(copy);
+}
+
+/* Of what is not there yet, the folder and the name in it decide. */
+bool file_is_same(const char *a, const char *b)
+{
+    char dir_a[PATH_MAX], dir_b[PATH_MAX];
+    struct stat x, y;
+    if (strcmp(a, b) == 0) return true;
+    bool there_a = stat(a, &x) == 0, there_b = stat(b, &y) == 0;
+    if (there_a != there_b) return false;
+    if (!there_a && strcmp(file_base_name(a), file_base_name(b)) != 0) return false;
+    if (!there_a && (strlen(a) >= PATH_MAX || strlen(b) >= PATH_MAX)) return false;
+    if (!there_a && (stat(parent_of(a, dir_a), &x) != 0 || stat(parent_of(b, dir_b), &y) != 0))
+        return false;
+    return x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
 int64_t file_size(const char *path, struct error *e)
 {
     struct stat st;
@@ -259,13 +281,6 @@ int file_write_fd(int fd, const void *data, size_t size, const char *path, struc
         size -= (size_t)n;
     }
     return 0;
-}
-
-/* The folder that holds path; in copy, or constant. */
-static const char *parent_of(const char *path, char copy[PATH_MAX])
-{
-    snprintf(copy, PATH_MAX, "%s", path);
-    return dirname(copy);
 }
 
 int file_sync_dir(const char *path, struct error *e)

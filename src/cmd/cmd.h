@@ -26,6 +26,18 @@ typedef int cmd_body(const struct option_line *l, void *options, struct error *e
  * code of the process; prints help where that was asked for, or the error. */
 int cmd_run(const struct option_table *t, int argc, char **argv, size_t options_size,
             cmd_body *body);
+
+/* What a command writes and what it reads, by path; NULL: not asked for. No output may take the place of
+ * an input, nor two of them be one file: ERROR_USAGE, before anything is written. */
+struct cmd_output {
+    const char *option, *path;
+};
+struct cmd_outputs {
+    const struct cmd_output *out;
+    const char *const *in;
+    size_t n, n_in;
+};
+int cmd_check_outputs(const struct cmd_outputs *o, struct error *e);
 /* Runs the entry named argv[1] of a table of sub-subcommands ("data tokenize"). */
 int cmd_dispatch(const char *command, const struct cmd_entry *entries, size_t count, int argc,
                  char **argv);

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 const char *const cmd_backends[] = {"auto", "reference", "avx2", "avx512", NULL};
 const char *const cmd_precisions[] = {"auto", "fp32", "bf16", NULL};
@@ -99,6 +100,33 @@ int cmd_fail(const char *command, const struct error *e)
     fprintf(stderr, "colossus%s%s: %s\n", command[0] ? " " : "", command, e->text);
     if (e->hint[0]) fprintf(stderr, "hint: %s\n", e->hint);
     return cmd_exit_code(e->code);
+}
+
+/* A device or a pipe is written to, and nothing of it is lost. */
+static bool is_kept(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) != 0 || S_ISREG(st.st_mode);
+}
+
+int cmd_check_outputs(const struct cmd_outputs *o, struct error *e)
+{
+    for (size_t i = 0; i < o->n; i++) {
+        if (!o->out[i].path || !is_kept(o->out[i].path)) continue;
+        for (size_t k = 0; k < o->n_in; k++) {
+            if (!o->in[k] || !file_is_same(o->out[i].path, o->in[k])) continue;
+            error_set_code(e, ERROR_USAGE, "--%s would overwrite '%.200s', which is read",
+                           o->out[i].option, o->in[k]);
+            return error_hint(e, "name a file of its own");
+        }
+        for (size_t k = 0; k < i; k++) {
+            if (!o->out[k].path || !file_is_same(o->out[i].path, o->out[k].path)) continue;
+            error_set_code(e, ERROR_USAGE, "--%s and --%s are one file, '%.200s'", o->out[k].option,
+                           o->out[i].option, o->out[i].path);
+            return error_hint(e, "name a file for each");
+        }
+    }
+    return 0;
 }
 
 int cmd_run(const struct option_table *t, int argc, char **argv, size_t options_size,

@@ -190,11 +190,25 @@ static int run_seeds(const struct site_scenario *s, const struct site_options *o
     return 0;
 }
 
-static int check_options(const struct site_options *o, struct error *e)
+static bool given(const struct option_line *l, const char *name)
+{
+    const struct option *row = options_find(l->table->rows, l->table->n_rows, name);
+    return row && l->origins[row - l->table->rows] == ORIGIN_FLAG;
+}
+
+static int check_options(const struct option_line *l, const struct site_options *o, struct error *e)
 {
     if ((o->pause_at != NULL) != (o->save != NULL)) {
         error_set_code(e, ERROR_USAGE, "--pause-at and --save are given together");
         return error_hint(e, "for example --pause-at '12 d' --save paused.site");
+    }
+    if (given(l, "csv-every") && !o->csv) {
+        error_set_code(e, ERROR_USAGE, "--csv-every is of --csv, which is not there");
+        return error_hint(e, "for example --csv out --csv-every '10 min'");
+    }
+    if ((given(l, "speed") || given(l, "for")) && o->port < 0) {
+        error_set_code(e, ERROR_USAGE, "--speed and --for are of --serve, which is not there");
+        return error_hint(e, "for example --serve 8091 --for 60");
     }
     if (o->resume && o->days > 0.0) {
         error_set_code(e, ERROR_USAGE, "--resume goes on to the end that it was begun with");
@@ -211,6 +225,22 @@ static int check_options(const struct site_options *o, struct error *e)
     return 0;
 }
 
+/* What is written must not be what is read, the saved state with it. */
+static int check_files(const struct site_scenario *s, const struct site_options *o, struct arena *a,
+                       struct error *e)
+{
+    const char *in[SITE_MAX_FILES + 1], *csv = o->csv;
+    memcpy(in, s->files, sizeof(s->files));
+    in[s->n_files] = o->resume;
+    const struct cmd_output out[] = {{"html", o->html},
+                                     {"events", o->events},
+                                     {"save", o->save},
+                                     {"csv", csv ? file_join(a, csv, "site.csv") : NULL},
+                                     {"csv", csv ? file_join(a, csv, "swing.csv") : NULL}};
+    const struct cmd_outputs all = {out, in, ARRAY_LEN(out), (size_t)s->n_files + 1};
+    return cmd_check_outputs(&all, e);
+}
+
 static int run_site(const struct option_line *l, void *options, struct error *e)
 {
     const struct site_options *o = options;
@@ -224,10 +254,17 @@ static int run_site(const struct option_line *l, void *options, struct error *e)
         error_set_code(e, ERROR_USAGE, "one scenario is needed, %d given", l->n_rest);
         return error_hint(e, "colossus site colossus-2-1m");
     }
-    TRY(check_options(o, e));
+    TRY(check_options(l, o, e));
     TRY(time_of("csv-every", o->csv_every, &run.csv_every_s, e));
     TRY(time_of("pause-at", o->pause_at, &run.pause_s, e));
     TRY(cmd_site_load(l->rest[0], l->arena, &s, e));
+    TRY(check_files(s, o, l->arena, e));
+    double days = o->days > 0.0 ? o->days : s->days;
+    if (!o->resume && run.pause_s > days * 86400.0) {
+        error_set_code(e, ERROR_USAGE, "--pause-at '%.60s' lies after the end, day %.6g",
+                       o->pause_at, days);
+        return error_hint(e, "for example --pause-at '%.6g d'", 0.5 * days);
+    }
     run.csv = o->csv;
     run.events = o->events;
     run.save = o->save;

@@ -112,6 +112,9 @@ static int run_sweep(const struct option_line *l, void *options, struct error *e
     }
     struct site_sweep *found = arena_alloc(l->arena, sizeof(*found));
     TRY(cmd_site_load(l->rest[0], l->arena, &s, e));
+    const struct cmd_output out = {"svg", o->svg};
+    const struct cmd_outputs all = {&out, s->files, 1, (size_t)s->n_files};
+    TRY(cmd_check_outputs(&all, e));
     TRY(site_sweep(s, &w, l->arena, found, e));
     if (o->svg) TRY(site_write_sweep(found, o->svg, e));
     if (o->json) {

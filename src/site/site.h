@@ -24,7 +24,8 @@ enum {
     SITE_MAX_EVENTS = 1 << 18, /* a run's log may be a scenario */
     SITE_MAX_SAGS = 16,
     SITE_MAX_BINS = 160, /* of a table of hazards by age */
-    SITE_CURVE = 4       /* points of a curve of heat rates */
+    SITE_CURVE = 4,      /* points of a curve of heat rates */
+    SITE_MAX_FILES = 64  /* that a scenario is read from */
 };
 
 /* ------------------------------------------------------------------ scenarios */
@@ -285,6 +286,8 @@ struct site_scenario {
     double bin_from_d[SITE_MAX_BINS + 1], bin_hazard[SITE_MAX_BINS]; /* of failures.table */
     int n_bins;
     uint64_t fingerprint; /* of all of it: a saved state belongs to one scenario */
+    const char *files[SITE_MAX_FILES]; /* that were read for it: no output may take their place */
+    int n_files;
 };
 
 extern const struct section site_scenario_section;
@@ -368,7 +371,7 @@ struct site_result {
         unserved_j, served_j, other_j;
     double soc_low, soc_high, soc_end, peak_w, grid_peak_w, balance_worst, energy_error;
     struct site_gas_result gas[SITE_MAX_GAS];
-    double ramps, ramp_s, caps, pauses, sheds, sags, sags_ridden, sag_trips, lockouts;
+    double ramps, ramp_s, steep_s, caps, pauses, sheds, sags, sags_ridden, sag_trips, lockouts;
     double lockout_at_s;
     double frequency_hz_per_s, frequency_with_battery_hz_per_s; /* worst, of an island */
     double deficit_w, sag_missing_j; /* the largest of both that something was done about */

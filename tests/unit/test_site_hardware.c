@@ -227,6 +227,38 @@ static void ages(void **state)
     assert_near(renewed, 133000.0, 0.01); /* by simulation of each unit */
 }
 
+/* Where repair makes new, what only interrupts ends no life. Without age it changes nothing: the rate
+ * stays as stated, by the stated shares, and those that never were repaired become fewer by hardware's
+ * share alone. */
+static void as_new(void **state)
+{
+    (void)state;
+    static const double SHARES[] = {0.0, 0.5, 1.0};
+    for (size_t i = 0; i < ARRAY_LEN(SHARES); i++) {
+        const struct site_scenario *s = test_scenario(
+            arena_printf(&test_arena,
+                         "cluster: 400000 x h100\ndays: 900\nrepair: {triage: 0, escalates: 0}\n"
+                         "failures: {law: exponential, " OFTEN ", hardware_share: %g,\n"
+                         "  as_new: true, lemons: 10 %%, lemon_factor: 6}\n",
+                         SHARES[i]));
+        const struct site_result *r = test_live(s, 1);
+        double good = 1.0 / 2111.0 / 1.5, t = 900.0 * SHARES[i];
+        assert_near(r->failures, 4e5 / 2111.0 * 900.0, 0.01);
+        assert_near(test_figure(s, r, "lemon_share"), 0.6 / 1.5, 0.01);
+        assert_near(test_figure(s, r, "first_failures") / 4e5,
+                    0.9 * -expm1(-good * t) + 0.1 * -expm1(-6.0 * good * t), 0.01);
+    }
+    /* the planner's law with it: young again, and failing more often than what only grows older */
+    double n[2];
+    for (int i = 0; i < 2; i++)
+        n[i] = test_one(arena_printf(&test_arena,
+                                     "cluster: 40000 x h100\ndays: 900\n"
+                                     "failures: {law: machine, as_new: %s}\n",
+                                     i ? "true" : "false"),
+                        "failures");
+    assert_true(n[1] > 1.1 * n[0] && n[1] < 2.5 * n[0]);
+}
+
 /* Two pumps of two, a hundred times as often as real ones. */
 static void common_causes(void **state)
 {
@@ -338,6 +370,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(failures_of_a_million),
+        cmocka_unit_test(as_new),
         cmocka_unit_test(in_repair),
         cmocka_unit_test(lemons),
         cmocka_unit_test(spares_and_crews),

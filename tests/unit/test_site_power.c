@@ -76,6 +76,49 @@ static void ramps_of_the_contract(void **state)
     assert_near(r->ramp_s / 60.0, 115.0, 1e-6);
 }
 
+/* Other steps than those of the reference: what lies within the limit over any minute is none, however
+ * long; what is beyond lasts until the minute before is level again. */
+static void other_ramps(void **state)
+{
+    (void)state;
+    static const struct {
+        double mw, seconds, limit; /* MW/min */
+        int ramps;
+        double over_s; /* of one: T + 60 - 2 (60 limit / slope) */
+    } CASES[] = {{80, 240, 12, 3, 228}, {150, 300, 10, 3, 320}, {80, 401, 12, 0, 0},
+                 {80, 2000, 12, 0, 0},  {50, 200, 16, 0, 0},    {60, 0, 30, 3, 60}};
+    for (size_t i = 0; i < ARRAY_LEN(CASES); i++) {
+        double high = 9.0 + CASES[i].mw / 100.0, t = CASES[i].seconds;
+        const struct site_scenario *s = test_scenario(arena_printf(
+            &test_arena,
+            ONE GRID "days: 0.25\ngas: []\n"
+                     "grid: {contract_w: 2 GW, ramp_limit_w_per_s: %g MW/min}\n"
+                     "loads: [{name: l, watts: 100 MW, ramp: %g s, by_hour: [9, %.17g, %.17g, 9,\n"
+                     "  %.17g, %.17g, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9]}]\n",
+            CASES[i].limit, t, high, high, high, high));
+        const struct site_result *r = test_live(s, 1);
+        assert_int_equal(r->ramps, CASES[i].ramps);
+        assert_near(r->ramp_s, 3.0 * CASES[i].over_s, 1e-6);
+        bool steep = t > 0.0 && CASES[i].mw * 60.0 / t > CASES[i].limit;
+        assert_near(r->steep_s, steep ? 3.0 * t : 0.0, 1e-6);
+    }
+}
+
+/* Units that trip a thousand times a second: events of one microsecond, a stale one among them, do
+ * not leave the load unshared (the balance is checked at every event, and ends the program). */
+static void trips_without_end(void **state)
+{
+    (void)state;
+    const struct site_result *r = test_live(
+        test_scenario("cluster: 64 x h100\nfailures: {law: none}\ndays: 0.01\n"
+                      "grid: {contract_w: 0}\nloads: [{name: l, watts: 10 kW}]\n"
+                      "gas: [{name: t, units: 2, unit_w: 20 kW, start: 0, stop_after: 0,\n"
+                      "  min_up: 0, min_down: 0, mttf: 1 ms, mttr: 0}]\n"),
+        1);
+    assert_true(r->gas[0].trips > 1e5);
+    assert_true(r->balance_worst <= 1e-9);
+}
+
 /* Load falls away on an island. */
 static void island(void **state)
 {
@@ -400,6 +443,8 @@ int main(void)
         cmocka_unit_test(wave_through_the_battery),
         cmocka_unit_test(battery_bridges_a_ramp),
         cmocka_unit_test(ramps_of_the_contract),
+        cmocka_unit_test(other_ramps),
+        cmocka_unit_test(trips_without_end),
         cmocka_unit_test(island),
         cmocka_unit_test(sags),
         cmocka_unit_test(starts),

@@ -19,6 +19,29 @@ struct list_of {
     item_reader *check; /* or NULL */
 };
 
+/* Events and pages name what they are about: no two of a list are called the same. */
+static int check_names(const struct yaml_reader *r, const struct yaml_node *node,
+                       const struct list_of *l, const void *items)
+{
+    const struct option *row = section_find(l->section, "name");
+    if (!row) return 0;
+    for (size_t i = 0; i < node->count; i++) {
+        const char *name =
+            *(const char *const *)(const void *)((const char *)items + i * l->size + row->offset);
+        const struct yaml_node *at = yaml_find(node->items[i], "name");
+        if (!*name && yaml_get(node->items[i], "name"))
+            return yaml_wrong_row(r, at, row, "an entry of '%s' has an empty name", l->key);
+        for (size_t j = 0; j < i && *name; j++) {
+            const char *other = *(const char *const *)(const void *)((const char *)items +
+                                                                     j * l->size + row->offset);
+            if (strcmp(name, other) != 0) continue;
+            yaml_wrong(r, at, "two entries of '%s' are called '%.60s'", l->key, name);
+            return error_hint(r->e, "for example name: %.60s 2", name);
+        }
+    }
+    return 0;
+}
+
 /* Items of a list into an array of at most so many; returns how many, or a code. */
 static int read_list(const struct yaml_reader *r, const struct option *f,
                      const struct yaml_node *node, const struct list_of *l, void *items)
@@ -35,6 +58,7 @@ static int read_list(const struct yaml_reader *r, const struct option *f,
         TRY(yaml_bind(r, l->section, node->items[i], false, item, NULL));
         if (l->check) TRY(l->check(r, node->items[i], item));
     }
+    TRY(check_names(r, node, l, items));
     return (int)node->count;
 }
 
@@ -130,6 +154,16 @@ static int check_load(const struct yaml_reader *r, const struct yaml_node *map, 
         return yaml_wrong_row(r, yaml_find(map, "swing_w"),
                               section_find(&site_load_section, "period"),
                               "'swing_w' of load '%.60s' has no period", l->name);
+    double most = l->duty > 0.0 ? 0.5 * l->watts / l->duty : INFINITY;
+    if (l->swing_w > most * (1.0 + 1e-9)) {
+        yaml_wrong(r, yaml_find(map, "swing_w"),
+                   "the wave of load '%.60s' would fall below 0 W: its mean is %.6g W", l->name,
+                   l->watts);
+        return error_hint(r->e,
+                          "half of its height is at most watts / (2 duty); for example "
+                          "swing_w: %.6g",
+                          most);
+    }
     if (!yaml_get(map, "by_hour"))
         for (int h = 0; h < 24; h++)
             l->by_hour[h] = 1.0;
@@ -363,6 +397,23 @@ static int check_failures(const struct yaml_reader *r, const struct yaml_node *m
     return 0;
 }
 
+static int check_repair(const struct yaml_reader *r, const struct yaml_node *map,
+                        const struct site_scenario *s)
+{
+    const struct site_repair *f = &s->repair;
+    if (f->readmit_fails >= 1.0 && f->hands_s + f->turnaround_s + f->readmit_s <= 0.0)
+        return yaml_wrong_row(r, yaml_find(map, "repair.readmit_fails"),
+                              section_find(&site_scenario_section, "repair.readmit_fails"),
+                              "nothing passes its tests, and each takes no time");
+    int64_t there = machine_cluster_accelerators(&s->cluster);
+    if (s->cold_spares > there)
+        return yaml_wrong_row(r, yaml_find(map, "cold_spares"),
+                              section_find(&site_scenario_section, "cold_spares"),
+                              "%lld cold spares, the cluster has %lld accelerators",
+                              (long long)s->cold_spares, (long long)there);
+    return 0;
+}
+
 /* Names of the blocks and halls of a pool (0: of all); returns how many. */
 static size_t places_of(const struct site_scenario *s, int64_t pool, const char **names)
 {
@@ -397,6 +448,13 @@ static int check_target(const struct yaml_reader *r, const struct yaml_node *at,
             names[n++] = s->jobs[i].name;
         break;
     default: return 0;
+    }
+    const bool of_gas = e->kind == SITE_EVENT_TURBINE_TRIP || e->kind == SITE_EVENT_FUEL_LOSS ||
+                        e->kind == SITE_EVENT_EMISSIONS;
+    if (of_gas && s->n_gas == 0) {
+        yaml_wrong(r, at, "event %s is about gas units, and the site has none",
+                   site_event_kind_names[e->kind]);
+        return error_hint(r->e, "for example gas: [{name: turbines, units: 16, unit_w: 38 MW}]");
     }
     if (!*e->target) return 0;
     for (size_t i = 0; i < n; i++)
@@ -478,8 +536,11 @@ static int check_battery(const struct yaml_reader *r, const struct yaml_node *ma
     if (b->floor > b->ceiling || b->start < b->floor || b->start > b->ceiling)
         return yaml_wrong_row(r, at, section_find(&site_scenario_section, "battery.start"),
                               "battery: floor <= start <= ceiling does not hold");
-    bool power = figure_mid(&b->power_w, 0.0) > 0.0, energy = figure_mid(&b->energy_wh, 0.0) > 0.0;
-    if (b->power_w.grade && b->energy_wh.grade && power != energy)
+    const struct machine_site *site = &s->site;
+    bool power = figure_mid(&b->power_w, figure_mid(&site->battery_w, 0.0)) > 0.0;
+    bool energy = figure_mid(&b->energy_wh, figure_mid(&site->battery_wh, 0.0)) > 0.0;
+    bool both = b->power_w.grade && b->energy_wh.grade, off = b->power_w.grade && !power && !both;
+    if ((b->power_w.grade || b->energy_wh.grade) && power != energy && !off)
         return yaml_wrong_row(r, yaml_find(map, "battery.power_w"),
                               section_find(&site_scenario_section, "battery.energy_wh"),
                               "'battery.power_w' and 'battery.energy_wh' are given together, or "
@@ -492,6 +553,29 @@ static int by_time(const void *a, const void *b)
     const struct site_event *x = a, *y = b;
     if (x->at_s != y->at_s) return x->at_s < y->at_s ? -1 : 1;
     return (x->line > y->line) - (x->line < y->line);
+}
+
+static void note_file(struct site_scenario *s, const char *path)
+{
+    if (*path && s->n_files < SITE_MAX_FILES) s->files[s->n_files++] = path;
+}
+
+/* The file itself, and what it names. */
+static void note_files(const struct yaml_reader *r, const struct yaml_node *map,
+                       struct site_scenario *s)
+{
+    static const char *const keys[] = {"cluster", "site", "events"};
+    const struct yaml_node *failures = yaml_get(map, "failures");
+    note_file(s, r->path);
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+        const struct yaml_node *node = yaml_get(map, keys[i]);
+        if (node && node->kind == YAML_KIND_SCALAR) note_file(s, site_file_beside(r, node->text));
+    }
+    if (failures && failures->kind == YAML_KIND_MAP && yaml_get(failures, "table"))
+        note_file(s, site_file_beside(r, s->failures.table));
+    if (s->weather) note_file(s, s->weather->path);
+    for (int i = 0; i < s->n_jobs; i++)
+        if (s->jobs[i].trace) note_file(s, s->jobs[i].trace->path);
 }
 
 static int finish(const struct yaml_reader *r, const struct yaml_node *map, void *target)
@@ -522,8 +606,10 @@ static int finish(const struct yaml_reader *r, const struct yaml_node *map, void
     }
     if (*s->failures.table && s->n_bins == 0)
         TRY(site_read_table(r, yaml_find(map, "failures.table"), s));
+    note_files(r, map, s);
     TRY(check_blocks(r, map, s));
     TRY(check_failures(r, map, s));
+    TRY(check_repair(r, map, s));
     TRY(check_battery(r, map, s));
     TRY(check_coolers(r, map, s));
     TRY(check_events(r, map, s));

@@ -6,6 +6,7 @@
 #include <string.h>
 
 enum { MAX_BYTES = 1 << 28 };
+#define EXAMPLE "for example {\"event\": \"failure\", \"at_s\": 3600, \"pool\": 1, \"units\": 8}"
 
 /* Number of an event's name, or -1. */
 static int kind_of(const char *name)
@@ -38,8 +39,7 @@ static int read_line(const struct yaml_reader *r, const json_t *o, const char *w
     if (!(e->at_s >= 0.0 && e->at_s < 1e11) || !(pool >= 1.0 && pool <= 8.0) ||
         !(units >= 0.0 && units <= 1e8)) {
         error_set_code(r->e, ERROR_CONFIG, "%s: at_s, pool or units is out of bounds", where);
-        return error_hint(r->e, "for example {\"event\": \"failure\", \"at_s\": 3600, \"pool\": 1, "
-                                "\"units\": 8}");
+        return error_hint(r->e, EXAMPLE);
     }
     e->kind = kind;
     e->pool = (int64_t)pool;
@@ -71,15 +71,15 @@ static int read_lines(const struct yaml_reader *r, const char *path, const char 
                 if (s->n_events) memcpy(more, s->events, (size_t)s->n_events * sizeof(*more));
                 s->events = more;
             }
-            if (json_parse(p, n, where, &o, r->e) < 0) {
-                r->e->code = ERROR_CONFIG;
-                return ERROR_CONFIG;
+            int rc = json_parse(p, n, where, &o, r->e);
+            if (rc >= 0) {
+                rc = read_line(r, o, where, line, s);
+                json_decref(o);
             }
-            int rc = read_line(r, o, where, line, s);
-            json_decref(o);
             if (rc < 0) {
                 r->e->code = ERROR_CONFIG;
-                return ERROR_CONFIG;
+                if (r->e->hint[0]) return ERROR_CONFIG;
+                return error_hint(r->e, EXAMPLE);
             }
         }
         p += n + (end != NULL);

@@ -74,7 +74,10 @@ int site_parse_weather(const char *text, size_t size, const char *path, struct a
 {
     struct csv t;
     int rc = csv_parse(text, size, path, a, &t, e);
-    if (rc < 0) return error_set_code(e, ERROR_CONFIG, "%s", arena_strdup(a, e->text));
+    if (rc < 0) {
+        error_set_code(e, ERROR_CONFIG, "%s", arena_strdup(a, e->text));
+        return error_hint(e, "its head is: month,dry_bulb_c,wet_bulb_c");
+    }
     const struct columns c = {csv_column(&t, "dry_bulb_c"), csv_column(&t, "wet_bulb_c"),
                               csv_column(&t, "rh_pct"), csv_column(&t, "pressure_mbar"),
                               csv_column(&t, "month")};

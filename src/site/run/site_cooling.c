@@ -87,7 +87,7 @@ static void coolers(struct site_sim *x)
     st->overhead = c->electrical + c->pumps * machine_pump_share(c->flow) +
                    ((double)c->coolers * fans + chilled / cop) / heat;
     st->l_per_kwh = 0.0;
-    st->r.coolers_least_w = st->r.coolers_least_w > 0.0 ? fmin(st->r.coolers_least_w, most) : most;
+    st->r.coolers_least_w = st->now > 0 ? fmin(st->r.coolers_least_w, most) : most;
     if (chilled > 0.0 && !inside) st->warned_curves = true;
 }
 

@@ -7,8 +7,9 @@
  * (thinning: Lewis and Shedler, 1979). So a candidate costs the same for ten accelerators and for a
  * million, and candidates do not depend on what else happens: the same luck in two scenarios.
  *
- * Where repair makes new, a cohort's process is of those that never failed, and a repaired unit
- * draws its next life, which is queued only if it ends within the scenario. */
+ * Where repair makes new, a cohort's process is of those that were never repaired, and a repaired
+ * unit has one of its own by its own age, thinned alike; its ticket is kept as long as a candidate
+ * lies within the scenario. What only interrupts ends no life. */
 #include "site/run/site_run_internal.h"
 
 #include <string.h>
@@ -16,6 +17,8 @@
 #define HOT_K 25.0  /* coolant over the reference at which the rate is no longer followed */
 enum { DRAWS = 8 }; /* of one candidate */
 enum { DRAW_TIME, DRAW_ACCEPT, DRAW_LEMON, DRAW_KIND, DRAW_WHO, DRAW_ALARM, DRAW_FOUND };
+/* Of a failure: what it is, and of which unit. */
+enum { OF_HARDWARE = 1, OF_A_LEMON = 2 };
 
 /* ------------------------------------------------------------------ hazards by age */
 
@@ -133,13 +136,18 @@ static double weight_of(const struct site_scenario *s, double count, double lemo
     return count + (s->failures.lemon_factor - 1.0) * lemons;
 }
 
+/* What the rate is at most, of that by age: idle or not, in the worst heat and firmware. */
+static double most_factor(const struct site_sim *x)
+{
+    return fmax(1.0, x->s->failures.idle_factor) * x->st->rate_bound;
+}
+
 static void next_candidate(struct site_sim *x, int i)
 {
     struct site_state *st = x->st;
     struct site_cohort *c = &st->cohorts[i];
-    const double most = fmax(1.0, x->s->failures.idle_factor) * st->rate_bound;
     double n = weight_of(x->s, c->count, c->count * lemon_share(x->s));
-    double rate = n * st->pools[c->pool].per_day * most;
+    double rate = n * st->pools[c->pool].per_day * most_factor(x);
     c->generation++;
     if (rate <= 0.0) return;
     uint64_t entity = (uint64_t)SITE_OF_COHORT << 56 | (uint64_t)i;
@@ -276,8 +284,9 @@ static double rack_with(const struct site_sim *x, int job, int pool, double n)
     return rack > 0.0 ? fmin(ceil(n / rack - 1e-9) * rack, x->st->jobs[job].alloc[pool]) : n;
 }
 
-static void fail(struct site_sim *x, int cohort, double n, bool hardware, double who)
+static void fail(struct site_sim *x, int cohort, double n, int kind, double who)
 {
+    const bool hardware = kind & OF_HARDWARE;
     struct site_state *st = x->st;
     struct site_cohort *c = &st->cohorts[cohort];
     const int pool = c->pool;
@@ -298,7 +307,8 @@ static void fail(struct site_sim *x, int cohort, double n, bool hardware, double
             st->pools[pool].busy -= all;
         }
         out_of_cohort(st, c, all);
-        site_repair_open(x, cohort, n, all - n, false);
+        const struct site_broken what = {n, all - n, kind & OF_A_LEMON, false};
+        site_repair_open(x, cohort, &what);
         st->power_changed = true;
     }
     if (job >= 0) site_job_interrupt(x, job, hardware ? all : 0.0, SITE_STOP_FAILURE);
@@ -307,7 +317,8 @@ static void fail(struct site_sim *x, int cohort, double n, bool hardware, double
 void site_fleet_failure(struct site_sim *x, int cohort, double n, bool hardware)
 {
     uint64_t entity = (uint64_t)SITE_OF_EVENT << 56;
-    fail(x, cohort, n, hardware, rng_uniform(x->st->seed, entity, x->st->takes++));
+    fail(x, cohort, n, hardware ? OF_HARDWARE : 0,
+         rng_uniform(x->st->seed, entity, x->st->takes++));
 }
 
 /* A rule that drains healthy units: so many for each real failure. */
@@ -322,8 +333,18 @@ static void false_alarms(struct site_sim *x, int cohort, double u)
         double unit = unit_of(x->s, c->pool), got = site_fleet_take(x, here, unit, false);
         if (got <= 0.0) return;
         st->r.false_alarms++;
-        site_repair_open(x, cohort, got, 0.0, true);
+        const struct site_broken what = {got, 0.0, false, true};
+        site_repair_open(x, cohort, &what);
     }
+}
+
+/* The rate of those in service just now, of that by age: at work or idle, warm, with bad firmware. */
+static double exposed_factor(const struct site_sim *x, int pool)
+{
+    const struct site_pool *p = &x->st->pools[pool];
+    double there = p->installed - p->out, idle = x->s->failures.idle_factor;
+    double exposed = there > 0.0 ? (p->busy + idle * free_warm(x, pool)) / there : 0.0;
+    return exposed * heat_factor(x) * (1.0 + (x->st->firmware_factor - 1.0) * p->firmware_share);
 }
 
 void site_fleet_candidate(struct site_sim *x, int i)
@@ -336,35 +357,55 @@ void site_fleet_candidate(struct site_sim *x, int i)
     for (int k = 0; k < DRAWS; k++)
         u[k] = rng_uniform(st->seed, entity, DRAWS * c->candidates + (uint64_t)k);
     c->candidates++;
-    const struct site_pool *p = &st->pools[c->pool];
-    double there = p->installed - p->out, most = fmax(1.0, f->idle_factor) * st->rate_bound;
-    double exposed = there > 0.0 ? (p->busy + f->idle_factor * free_warm(x, c->pool)) / there : 0.0;
-    double mix = weight_of(x->s, c->count, c->lemons);
+    const double of = f->as_new ? c->never : c->count; /* whose process it is */
+    double mix = weight_of(x->s, of, c->lemons);
     double share = mix / weight_of(x->s, c->count, c->count * lemon_share(x->s));
-    share *=
-        fmax((f->as_new ? fmin(c->never, c->count - c->out) : c->count - c->out), 0.0) / c->count;
-    double firmware = 1.0 + (st->firmware_factor - 1.0) * p->firmware_share;
-    if (u[DRAW_ACCEPT] * most < exposed * share * heat_factor(x) * firmware) {
+    share *= of > 0.0 ? fmax(fmin(of, c->count - c->out), 0.0) / of : 0.0;
+    if (u[DRAW_ACCEPT] * most_factor(x) < exposed_factor(x, c->pool) * share) {
         const bool lemon = u[DRAW_LEMON] * mix < f->lemon_factor * c->lemons;
         const bool hardware = u[DRAW_KIND] < f->hardware_share;
+        const bool found = lemon && u[DRAW_FOUND] < f->lemons_found;
         double unit = unit_of(x->s, c->pool);
         if (lemon) st->r.from_lemons++;
-        if (lemon && u[DRAW_FOUND] < f->lemons_found) c->lemons = fmax(c->lemons - unit, 0.0);
-        st->r.first_failures += f->as_new;
-        if (f->as_new) c->never = fmax(c->never - unit, 0.0);
-        fail(x, i, unit, hardware, u[DRAW_WHO]);
+        if (found || (lemon && hardware && f->as_new)) c->lemons = fmax(c->lemons - unit, 0.0);
+        if (f->as_new && hardware) {
+            st->r.first_failures++;
+            c->never = fmax(c->never - unit, 0.0);
+        }
+        fail(x, i, unit, (hardware ? OF_HARDWARE : 0) | (lemon && !found ? OF_A_LEMON : 0),
+             u[DRAW_WHO]);
         if (f->false_alarms > 0.0 || st->false_alarms > 0.0) false_alarms(x, i, u[DRAW_ALARM]);
     }
     next_candidate(x, i);
 }
 
-/* A unit that was repaired as new, and lives until here. */
-void site_fleet_life(struct site_sim *x, int cohort)
+bool site_fleet_live_on(struct site_sim *x, int ticket, double u)
+{
+    const struct site_ticket *t = &x->tickets[ticket];
+    const double age = (double)(x->st->now - t->waits_since) / (double)SITE_DAY;
+    double weight = weight_of(x->s, t->accelerators, t->lemon ? t->accelerators : 0.0);
+    double rate = weight * x->st->pools[t->pool].per_day * most_factor(x);
+    if (rate <= 0.0) return false;
+    double later = age_of(x->s, hazard_of(x->s, age) - log(u) / rate);
+    double seconds = (later - age) * 86400.0;
+    if (!(seconds < site_seconds(x->st->end - x->st->now))) return false;
+    site_push_in(x, seconds, SITE_K_LIFE, (uint32_t)ticket, 0);
+    return true;
+}
+
+bool site_fleet_life(struct site_sim *x, int ticket, const double u[SITE_LIFE_DRAWS])
 {
     struct site_state *st = x->st;
-    uint64_t entity = (uint64_t)SITE_OF_COHORT << 56 | 1ull << 40 | (uint64_t)cohort;
-    double who = rng_uniform(st->seed, entity, st->cohorts[cohort].lives++);
-    fail(x, cohort, unit_of(x->s, st->cohorts[cohort].pool), true, who);
+    const struct site_ticket t = x->tickets[ticket]; /* a failure may move them */
+    const struct site_failures *f = &x->s->failures;
+    if (u[0] * most_factor(x) >= exposed_factor(x, t.pool)) return true;
+    const bool hardware = u[1] < f->hardware_share;
+    uint64_t entity = (uint64_t)SITE_OF_COHORT << 56 | 1ull << 40 | (uint64_t)t.cohort;
+    double who = rng_uniform(st->seed, entity, st->cohorts[t.cohort].lives++);
+    if (t.lemon) st->r.from_lemons++;
+    fail(x, t.cohort, t.accelerators, (hardware ? OF_HARDWARE : 0) | (t.lemon ? OF_A_LEMON : 0),
+         who);
+    return !hardware;
 }
 
 /* ------------------------------------------------------------------ taken and given back */

@@ -5,8 +5,16 @@
  * are fewer by night; whoever has begun ends his work. A ticket of a false alarm is triage only. */
 #include "site/run/site_run_internal.h"
 
-enum stage { STAGE_TRIAGE, STAGE_CREW, STAGE_PART, STAGE_HANDS, STAGE_TURNAROUND, STAGE_TESTS };
-enum { DRAW_ESCALATES, DRAW_HANDS, DRAW_TURNAROUND, DRAW_PART, DRAW_TESTS, DRAW_LIFE };
+enum stage {
+    STAGE_TRIAGE,
+    STAGE_CREW,
+    STAGE_PART,
+    STAGE_HANDS,
+    STAGE_TURNAROUND,
+    STAGE_TESTS,
+    STAGE_LIFE /* repaired as new, and at work again */
+};
+enum { DRAW_ESCALATES, DRAW_HANDS, DRAW_TURNAROUND, DRAW_PART, DRAW_TESTS, DRAW_LIFE, DRAW_FAILS };
 enum { DRAWS = 8 }; /* of one ticket */
 enum { NIGHT_FROM = 20, NIGHT_TO = 6 };
 
@@ -167,7 +175,7 @@ void site_repair_shift(struct site_sim *x)
     assign(x);
 }
 
-void site_repair_open(struct site_sim *x, int cohort, double n, double with_it, bool alarm)
+void site_repair_open(struct site_sim *x, int cohort, const struct site_broken *what)
 {
     struct site_state *st = x->st;
     site_repair_account(x);
@@ -175,31 +183,40 @@ void site_repair_open(struct site_sim *x, int cohort, double n, double with_it, 
     x->tickets[i] = (struct site_ticket){.next = -1,
                                          .cohort = cohort,
                                          .pool = st->cohorts[cohort].pool,
-                                         .accelerators = n,
-                                         .with_it = with_it,
+                                         .accelerators = what->accelerators,
+                                         .with_it = what->with_it,
                                          .number = st->tickets++,
-                                         .alarm = alarm};
+                                         .lemon = what->lemon,
+                                         .alarm = what->alarm};
     st->in_repair++;
     st->r.in_repair_most = fmax(st->r.in_repair_most, st->in_repair);
     enter(x, i, STAGE_TRIAGE, x->s->repair.triage_s);
 }
 
-/* The next life of a unit that is new again; queued where it ends within the scenario. */
-static void live_again(struct site_sim *x, const struct site_ticket *t)
+static void release(struct site_sim *x, int i)
 {
-    const struct site_failures *f = &x->s->failures;
-    if (!f->as_new || t->alarm) return;
-    double u = -log(draw(x, t, DRAW_LIFE)), days = u * f->accelerator_days;
-    if (f->law == SITE_LAW_WEIBULL) {
-        double scale = f->scale_days > 0.0 ? f->scale_days
-                                           : f->accelerator_days / tgamma(1.0 + 1.0 / f->shape);
-        /* the first of its accelerators */
-        days = scale * pow(u / t->accelerators, 1.0 / f->shape);
-    } else {
-        days /= t->accelerators;
-    }
-    if (days * 86400.0 < site_seconds(x->st->end - x->st->now))
-        site_push_in(x, days * 86400.0, SITE_K_LIFE, (uint32_t)t->cohort, 0);
+    x->tickets[i].next = x->st->first_free;
+    x->st->first_free = i;
+}
+
+/* A unit that is new again: true where it may fail within the scenario. */
+static bool live_again(struct site_sim *x, int i)
+{
+    struct site_ticket *t = &x->tickets[i];
+    if (!x->s->failures.as_new || t->alarm) return false;
+    t->stage = STAGE_LIFE;
+    t->waits_since = x->st->now;
+    return site_fleet_live_on(x, i, draw(x, t, DRAW_LIFE));
+}
+
+void site_repair_life(struct site_sim *x, int i)
+{
+    const double u[SITE_LIFE_DRAWS] = {draw(x, &x->tickets[i], DRAW_FAILS),
+                                       draw(x, &x->tickets[i], DRAW_FAILS + 1)};
+    bool lives = site_fleet_life(x, i, u);
+    struct site_ticket *t = &x->tickets[i];
+    t->number = x->st->tickets++; /* luck of its own */
+    if (!lives || !site_fleet_live_on(x, i, draw(x, t, DRAW_LIFE))) release(x, i);
 }
 
 static void close_ticket(struct site_sim *x, int i)
@@ -213,9 +230,7 @@ static void close_ticket(struct site_sim *x, int i)
     double back = t->accelerators + t->with_it;
     c->out = fmax(c->out - back, 0.0);
     st->pools[t->pool].out = fmax(st->pools[t->pool].out - back, 0.0);
-    live_again(x, t);
-    t->next = st->first_free;
-    st->first_free = i;
+    if (!live_again(x, i)) release(x, i);
     st->schedule_again = st->power_changed = true;
 }
 
@@ -252,6 +267,7 @@ void site_repair_ticket(struct site_sim *x, int i)
     case STAGE_TURNAROUND: enter(x, i, STAGE_TESTS, r->readmit_s); break;
     case STAGE_TESTS: tested(x, i); break;
     case STAGE_CREW:
+    case STAGE_LIFE:
     case STAGE_PART: CHECK_MSG(false, "a ticket that waits has no end of its own"); break;
     }
 }

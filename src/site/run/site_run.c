@@ -163,7 +163,7 @@ static void handle(struct site_sim *x, const struct site_queued *e)
     case SITE_K_FAILURE:
         if (e->generation == st->cohorts[e->id].generation) site_fleet_candidate(x, (int)e->id);
         break;
-    case SITE_K_LIFE: site_fleet_life(x, (int)e->id); break;
+    case SITE_K_LIFE: site_repair_life(x, (int)e->id); break;
     case SITE_K_FIRMWARE: site_incident_firmware(x); break;
     case SITE_K_CAUSE:
         if (e->generation == st->cause_generation[e->id]) site_cause_fails(x, (int)e->id);
@@ -271,14 +271,16 @@ static int live(struct site_sim *x, site_us stop, double most, struct error *e)
         if (!first || first->at > MIN(stop, st->end)) break;
         if ((double)st->n_events >= most) return too_many(x, e);
         struct site_queued next = site_queue_pop(&x->queue);
-        if (next.kind == SITE_K_POWER && next.generation != st->power_generation) continue;
-        site_segment(x, next.at);
-        st->n_events++;
-        st->log_by = 0;
-        handle(x, &next);
+        bool stale = next.kind == SITE_K_POWER && next.generation != st->power_generation;
+        if (!stale) {
+            site_segment(x, next.at);
+            st->n_events++;
+            st->log_by = 0;
+            handle(x, &next);
+        }
         while (st->schedule_again)
             site_schedule(x);
-        /* all of one moment come before the load is shared out */
+        /* all of one moment come before the load is shared out, a stale event with them */
         first = site_queue_first(&x->queue);
         while (st->power_changed && !(first && first->at == st->now))
             site_dispatch(x);

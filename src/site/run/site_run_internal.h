@@ -224,8 +224,8 @@ struct site_ticket {
         accelerators; /* that are broken; of a rack that is one job's, the others wait with them */
     double with_it;
     uint64_t number; /* of its draws */
-    bool by_hand, alarm;
-    site_us waits_since;
+    bool lemon, alarm;
+    site_us waits_since; /* for a crew; of one that lives again, its birth */
 };
 
 enum site_small_state { SITE_SMALL_WAITS = 1, SITE_SMALL_RUNS, SITE_SMALL_DONE };
@@ -298,7 +298,12 @@ void site_log_text(struct site_sim *x, const char *event, const char *key, const
 
 void site_fleet_init(struct site_sim *x);
 void site_fleet_candidate(struct site_sim *x, int cohort);
-void site_fleet_life(struct site_sim *x, int cohort);
+/* Of a unit that was repaired as new, by its ticket. live_on queues the next candidate of its life;
+ * false: none lies within the scenario. life makes a failure of a candidate, or not; u: whether, and
+ * of what. false: the life has ended. */
+enum { SITE_LIFE_DRAWS = 2 };
+bool site_fleet_live_on(struct site_sim *x, int ticket, double u);
+bool site_fleet_life(struct site_sim *x, int ticket, const double u[SITE_LIFE_DRAWS]);
 void site_fleet_failure(struct site_sim *x, int cohort, double accelerators, bool hardware);
 void site_fleet_grow(struct site_sim *x, int cohort, double accelerators);
 /* Failures a second of one accelerator of a pool, at its cohorts' age and heat. */
@@ -325,10 +330,14 @@ void site_build_power(struct site_sim *x); /* what sources can feed has changed 
 /* ------------------------------------------------------------------ repair (site_repair.c) */
 
 void site_repair_init(struct site_sim *x);
-/* `with_it`: healthy ones that wait until it is done. */
-void site_repair_open(struct site_sim *x, int cohort, double accelerators, double with_it,
-                      bool alarm);
+struct site_broken {
+    double accelerators, with_it; /* healthy ones that wait until it is done */
+    bool lemon, alarm;            /* alarm: nothing is broken */
+};
+void site_repair_open(struct site_sim *x, int cohort, const struct site_broken *what);
 void site_repair_ticket(struct site_sim *x, int ticket);
+/* A candidate of a unit that was repaired as new: its ticket is kept for it. */
+void site_repair_life(struct site_sim *x, int ticket);
 void site_repair_part(struct site_sim *x);
 void site_repair_shift(struct site_sim *x);
 void site_repair_account(struct site_sim *x);

@@ -71,6 +71,9 @@ static void ramp_segment(struct site_sim *x, site_us from, site_us to, double w,
     struct site_state *st = x->st;
     if (x->s->grid.ramp_limit_w_per_s <= 0.0) return;
     add_point(st, from, w);
+    add_point(st, to, w + slope * site_seconds(to - from)); /* a minute ago may be in this one */
+    if (fabs(slope) > x->s->grid.ramp_limit_w_per_s * (1.0 + 1e-9))
+        st->r.steep_s += site_seconds(to - from);
     site_us at = from;
     while (at < to) {
         site_us next = to;
@@ -84,7 +87,6 @@ static void ramp_segment(struct site_sim *x, site_us from, site_us to, double w,
         stretch(x, g0, g1, site_seconds(next - at));
         at = next;
     }
-    add_point(st, to, w + slope * site_seconds(to - from));
     while (st->ramp_n > 2 && point(st, 1)->at < to - WINDOW) {
         st->ramp_first = (st->ramp_first + 1) % SITE_RING;
         st->ramp_n--;

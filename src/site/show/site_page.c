@@ -161,6 +161,12 @@ static void warnings(const struct site_scenario *s, const struct site_result *r,
                 "\nNote: water of %.1f C lies outside the chillers' curves, 4.4 to 10 C; their "
                 "edge is taken.\n",
                 c->chilled_c);
+    int late = 0;
+    for (int i = 0; i < s->n_events; i++)
+        late += s->events[i].at_s > r->days * 86400.0;
+    if (late > 0)
+        fprintf(out, "\nNote: %d of the scenario's %d events lie after its last day.\n", late,
+                s->n_events);
     static const char *const WHAT[SITE_N_STACK] = {"nitrogen oxides", "carbon dioxide",
                                                    "carbon monoxide"};
     for (int k = 0; k < SITE_N_STACK; k++)
@@ -202,6 +208,7 @@ void site_print(const struct site_scenario *s, const struct site_result *r, FILE
                                         "island_hz_per_s",
                                         "island_hz_per_s_with_battery",
                                         "ramp_violations",
+                                        "ramp_violation_min",
                                         "power_caps",
                                         "jobs_paused",
                                         "loads_shed",

@@ -87,7 +87,7 @@ TELL(failures, r->failures)
 TELL(hardware, r->hardware)
 TELL(rate_days, r->failures > 0.0 ? r->exposed_s / 86400.0 / r->failures : NAN)
 TELL(lemons, share_of(r->from_lemons, r->failures))
-TELL(first_failures, r->first_failures)
+TELL(first_failures, s->failures.as_new ? r->first_failures : NAN)
 TELL(common, r->common)
 TELL(common_h, r->both_down_s / 3600.0)
 TELL(false_alarms, r->false_alarms)
@@ -130,6 +130,7 @@ TELL(island_s, r->frequency_hz_per_s > 0.0 ? 1.8 / r->frequency_hz_per_s : NAN)
 TELL(island_battery_hz, r->frequency_with_battery_hz_per_s)
 TELL(ramps, r->ramps)
 TELL(ramp_min, r->ramp_s / 60.0)
+TELL(steep_min, r->steep_s / 60.0)
 TELL(caps, r->caps)
 TELL(pauses, r->pauses)
 TELL(sheds, r->sheds)
@@ -147,7 +148,7 @@ TELL(hot_30, r->hours_hot[0])
 TELL(hot_32, r->hours_hot[1])
 TELL(hot_35, r->hours_hot[2])
 TELL(die_high, r->die_high_c)
-TELL(coolers_least, r->coolers_least_w > 0.0 ? r->coolers_least_w : NAN)
+TELL(coolers_least, s->cooling.law == SITE_COOLING_COOLERS ? r->coolers_least_w : NAN)
 TELL(throttled, r->throttled_s / 3600.0)
 TELL(nox, r->stack_g[SITE_NOX] / 1e6)
 TELL(nox_rolling, r->rolling_t[SITE_NOX])
@@ -183,7 +184,7 @@ const struct site_figure site_figures[] = {
     {"hardware_failures", "", "that need repair", hardware},
     {"accelerator_days_per_failure", "d", "of those that could fail", rate_days},
     {"lemon_share", "share", "of failures", lemons},
-    {"first_failures", "", "of units that had not failed before", first_failures},
+    {"first_failures", "", "of hardware never repaired, where repair makes new", first_failures},
     {"common_causes", "", "instances that stood still", common},
     {"common_cause_h", "h", "that they stood still, all instances together", common_h},
     {"false_alarms", "", "healthy units that were drained", false_alarms},
@@ -226,7 +227,8 @@ const struct site_figure site_figures[] = {
     {"island_limit_s", "s", "to a deviation of 1.8 Hz at that rate", island_s},
     {"island_hz_per_s_with_battery", "Hz/s", "the same once the battery has come in", island_battery_hz},
     {"ramp_violations", "", "of the grid's contract", ramps},
-    {"ramp_violation_min", "min", "in all", ramp_min},
+    {"ramp_violation_min", "min", "in which the draw and itself a minute ago differ by more", ramp_min},
+    {"ramp_steep_min", "min", "in which the draw changed faster than that", steep_min},
     {"power_caps", "", "steps against a deficit", caps},
     {"jobs_paused", "", "the same", pauses},
     {"loads_shed", "", "the same", sheds},
