@@ -430,6 +430,7 @@ struct option_line {
 /* Parses a line and fills target. Long options: --name value, --name=value. Unknown ones:
  * ERROR_USAGE with the nearest name as hint. "--" ends options; a lone "-" is positional. */
 int options_parse(struct option_line *line, void *target, struct error *e);
+bool options_given(const struct option_line *line, const char *name); /* on the command line */
 /* Sets one row from text with its type, bounds and choices; errors name the row and a valid
  * example. `where` ("run.yaml:12") goes in front of messages, or NULL. */
 int options_set(const struct option *row, const char *text, void *target, struct arena *a,

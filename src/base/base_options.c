@@ -434,6 +434,12 @@ int options_parse(struct option_line *line, void *target, struct error *e)
     return 0;
 }
 
+bool options_given(const struct option_line *line, const char *name)
+{
+    const struct option *row = options_find(line->table->rows, line->table->n_rows, name);
+    return row && line->origins && line->origins[row - line->table->rows] == ORIGIN_FLAG;
+}
+
 /* ------------------------------------------------------------------ help */
 
 static const char *value_word(const struct option *row)

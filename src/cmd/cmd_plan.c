@@ -95,16 +95,23 @@ static void print_top(const struct plan_answer *a, int64_t top)
     table_free(t);
 }
 
+/* Nothing that is written takes the place of the plan, nor of what it is said to be of. */
+static int check_files(const struct plan_request *r, const struct plan_options *o, struct error *e)
+{
+    const struct cmd_output out[] = {
+        {"html", o->html}, {"timeline", o->timeline}, {"scenario", o->scenario}, {"svg", o->svg}};
+    const char *const in[] = {r->path, o->inputs[PLAN_INPUT_model], o->inputs[PLAN_INPUT_site]};
+    const struct cmd_outputs all = {out, in, ARRAY_LEN(out), ARRAY_LEN(in)};
+    return cmd_check_outputs(&all, e);
+}
+
 static int plan_one(const char *path, const struct plan_options *o, struct arena *a,
                     struct error *e)
 {
     struct plan_request r;
     struct plan_answer *answer = arena_alloc(a, sizeof *answer);
-    if (o->html && o->timeline && strcmp(o->html, o->timeline) == 0) {
-        error_set_code(e, ERROR_USAGE, "--html and --timeline are one file, '%s'", o->html);
-        return error_hint(e, "for example --html page.html --timeline step.svg");
-    }
     TRY(load(path, o, &r, a, e));
+    TRY(check_files(&r, o, e));
     TRY(plan_solve(&r, a, answer, e));
     if (o->html) TRY(plan_write_html(answer, o->html, e));
     if (o->timeline) TRY(plan_write_timeline(answer, o->timeline, e));
@@ -188,6 +195,7 @@ static int sweep(const char *path, const struct plan_options *o, struct arena *a
         return error_hint(e, "colossus plan sweep %s --over gpus=8Ki,16Ki,32Ki", path);
     }
     TRY(load(path, o, &r, a, e));
+    TRY(check_files(&r, o, e));
     TRY(plan_sweep(&r, o->over, a, s, e));
     if (o->svg) TRY(plan_write_sweep(s, o->svg, e));
     if (o->json)
@@ -255,13 +263,24 @@ static int run_validate(const struct option_line *l, void *options, struct error
         return error_set_code(e, ERROR_USAGE, "one FILE.csv at most, %d given", l->n_rest);
     if (o->local.count > 0)
         return plan_validate_local(o->local.items, o->local.count, o->measured, o->json, stdout, e);
-    if (o->production) return plan_validate_production(o->json, stdout, e);
+    if (o->production) {
+        bool other = l->n_rest || o->rows || o->groups || o->constants || o->plot || o->recipes ||
+                     o->strict || options_given(l, "tiers");
+        if (other) {
+            error_set_code(e, ERROR_USAGE, "--production is of its own table, and alone");
+            return error_hint(e, "colossus plan validate --production, perhaps with --json");
+        }
+        return plan_validate_production(o->json, stdout, e);
+    }
     const char *path = l->n_rest ? l->rest[0] : NULL;
     if (path && !file_exists(path)) {
         const char *csv = arena_printf(l->arena, "%s.csv", preset_name_of_path(l->arena, path));
         const char *preset = preset_find_file(l->arena, "validation", csv);
         path = preset ? preset : path;
     }
+    const struct cmd_output out = {"plot", o->plot};
+    const struct cmd_outputs all = {&out, &path, 1, 1};
+    TRY(cmd_check_outputs(&all, e));
     return plan_validate(path, &v, stdout, e);
 }
 

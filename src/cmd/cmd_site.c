@@ -131,7 +131,8 @@ static int make_log(struct arena *a, const char **path, struct error *e)
     return 0;
 }
 
-/* The page needs the log, too: where nobody asked for one, it is kept only meanwhile. */
+/* The page needs the log, too: it is written to a file of ours and read again, since who asked for one
+ * may have named a pipe. */
 static int run_page(const struct site_scenario *s, const struct site_options *o,
                     const struct site_run_options *run, struct site_result *r, struct arena *a,
                     struct error *e)
@@ -143,8 +144,8 @@ static int run_page(const struct site_scenario *s, const struct site_options *o,
     struct str page = {0};
     char *text = NULL;
     size_t size = 0;
-    const char *path = o->events;
-    if (!path) TRY(make_log(a, &path, e));
+    const char *path = NULL;
+    TRY(make_log(a, &path, e));
     struct site_run_options with = *run;
     with.record = &record;
     with.events = path;
@@ -152,8 +153,9 @@ static int run_page(const struct site_scenario *s, const struct site_options *o,
     if (rc >= 0) rc = site_read_story(path, a, &log, e);
     if (rc >= 0) rc = site_html(s, r, &record, &log, &page, e);
     if (rc >= 0 && o->html) rc = file_write(o->html, page.data, page.len, e);
-    if (rc >= 0 && o->port >= 0) rc = file_read(path, 1 << 30, &text, &size, e);
-    if (!o->events) remove(path);
+    if (rc >= 0 && (o->port >= 0 || o->events)) rc = file_read(path, 1 << 30, &text, &size, e);
+    if (rc >= 0 && o->events) rc = file_write(o->events, text, size, e);
+    remove(path);
     if (rc >= 0 && o->port >= 0) {
         const struct site_served what = {s, &record, page.data, text, page.len, size, o->speed};
         rc = serve(&what, o, e);
@@ -190,23 +192,17 @@ static int run_seeds(const struct site_scenario *s, const struct site_options *o
     return 0;
 }
 
-static bool given(const struct option_line *l, const char *name)
-{
-    const struct option *row = options_find(l->table->rows, l->table->n_rows, name);
-    return row && l->origins[row - l->table->rows] == ORIGIN_FLAG;
-}
-
 static int check_options(const struct option_line *l, const struct site_options *o, struct error *e)
 {
     if ((o->pause_at != NULL) != (o->save != NULL)) {
         error_set_code(e, ERROR_USAGE, "--pause-at and --save are given together");
         return error_hint(e, "for example --pause-at '12 d' --save paused.site");
     }
-    if (given(l, "csv-every") && !o->csv) {
+    if (options_given(l, "csv-every") && !o->csv) {
         error_set_code(e, ERROR_USAGE, "--csv-every is of --csv, which is not there");
         return error_hint(e, "for example --csv out --csv-every '10 min'");
     }
-    if ((given(l, "speed") || given(l, "for")) && o->port < 0) {
+    if ((options_given(l, "speed") || options_given(l, "for")) && o->port < 0) {
         error_set_code(e, ERROR_USAGE, "--speed and --for are of --serve, which is not there");
         return error_hint(e, "for example --serve 8091 --for 60");
     }

@@ -39,6 +39,18 @@ int plan_read_tokens(const struct yaml_reader *r, const struct option *f,
     return 0;
 }
 
+static int unknown_module(const struct yaml_reader *r, const struct option *f,
+                          const struct yaml_node *at)
+{
+    const char *names[PLAN_MODULE_NAMES], *text = at->kind == YAML_KIND_SCALAR ? at->text : "";
+    size_t n = 0;
+    for (; n < ARRAY_LEN(names) && plan_module_names[n].name; n++)
+        names[n] = plan_module_names[n].name;
+    const char *near = name_nearest(text, names, n);
+    yaml_wrong_row(r, at, f, "'recompute_modules' knows no module '%.60s'", text);
+    return near ? error_hint(r->e, "did you mean '%s'?", near) : r->e->code;
+}
+
 int plan_read_modules(const struct yaml_reader *r, const struct option *f,
                       const struct yaml_node *node, void *target)
 {
@@ -51,9 +63,10 @@ int plan_read_modules(const struct yaml_reader *r, const struct option *f,
     for (size_t i = 0; node->kind == YAML_KIND_LIST && i < node->count; i++) {
         const struct yaml_node *item = node->items[i];
         unsigned one = item->kind == YAML_KIND_SCALAR ? plan_modules_parse(item->text) : 0;
-        if (!one) return yaml_wrong_row(r, item, f, "'recompute_modules' has an unknown module");
+        if (!one) return unknown_module(r, f, item);
         out->modules |= one;
     }
+    if (node->kind == YAML_KIND_SCALAR && *node->text) return unknown_module(r, f, node);
     if (out->modules) return 0;
     return yaml_wrong_row(r, node, f, "'recompute_modules' is a list of modules");
 }
@@ -157,6 +170,23 @@ static int check_layout(const struct yaml_reader *r, const struct yaml_node *roo
     return error_hint(r->e, "%s", local.hint[0] ? local.hint : "for example layout: auto");
 }
 
+/* What is asked of the software, and what of it a step does not know. */
+static int check_software(const struct yaml_reader *r, const struct yaml_node *root,
+                          struct plan_request *out)
+{
+    const struct plan_software *s = &out->software;
+    const int recompute = out->layout.recompute;
+    if (s->modules && recompute >= 0 && recompute != PLAN_RECOMPUTE_SELECTIVE)
+        return yaml_wrong_row(r, yaml_find(root, "layout.recompute"),
+                              section_find(&plan_layout_section, "recompute"),
+                              "'recompute_modules' are those of selective recomputation");
+    if (s->token_drop == PLAN_DROP_YES)
+        add_note(r, out, "token_drop: the step is that of an even load without it");
+    if (s->fp8_recipe == PLAN_FP8_BLOCK)
+        add_note(r, out, "fp8_recipe block: the step is that of tensorwise scales");
+    return 0;
+}
+
 static int read_part_names(const struct yaml_reader *r, const struct yaml_node *root,
                            struct plan_request *out)
 {
@@ -165,6 +195,7 @@ static int read_part_names(const struct yaml_reader *r, const struct yaml_node *
     if (!*out->title)
         out->title = arena_printf(r->arena, "%s on %s", out->model.name, out->cluster.title);
     out->path = arena_strdup(r->arena, r->path);
+    TRY(check_software(r, root, out));
     return check_layout(r, root, out);
 }
 

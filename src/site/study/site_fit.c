@@ -587,10 +587,14 @@ void site_print_fit(const struct site_fit *f, FILE *out)
         fprintf(out, "  %-28s # %.5g to %.5g h\n", value, f->repair_h.low, f->repair_h.high);
     }
     fprintf(out, "# accelerator-days between incidents, by cause:\n");
-    for (int i = 0; i < f->n_causes; i++)
-        fprintf(out, "#   %-24s %6zu  %.5g (%.5g to %.5g)\n", f->causes[i].name, f->causes[i].n,
+    for (int i = 0; i < f->n_causes; i++) {
+        struct str name = {0}; /* a cell may hold a line's end, and what steers a terminal */
+        yaml_quote(&name, f->causes[i].name);
+        fprintf(out, "#   %-24s %6zu  %.5g (%.5g to %.5g)\n", name.data, f->causes[i].n,
                 f->causes[i].accelerator_days.value, f->causes[i].accelerator_days.low,
                 f->causes[i].accelerator_days.high);
+        str_fini(&name);
+    }
 }
 
 static json_t *number(double v)

@@ -22,18 +22,22 @@ static int read_values(const char *text, struct site_sweep *out, struct error *e
 {
     const bool whole = out->knob == SITE_KNOB_SPARES || out->knob == SITE_KNOB_TURBINES ||
                        out->knob == SITE_KNOB_CREWS;
+    /* of crews 0 are any number, of checkpoints the best: neither is the least */
+    const double least =
+        out->knob == SITE_KNOB_SPARES || out->knob == SITE_KNOB_BATTERY ? 0.0 : 1.0;
     for (const char *p = text; out->n < SITE_SWEEP_MAX;) {
         size_t n = strcspn(p, ",");
         char one[40];
         double value;
         snprintf(one, sizeof one, "%.*s", (int)MIN(n, sizeof one - 1), p);
         bool good =
-            n < sizeof one && parse_number(one, &value) >= 0 && value >= 0.0 && value <= 1e9;
+            n < sizeof one && parse_number(one, &value) >= 0 && value >= least && value <= 1e9;
         if (!good || (whole && value != floor(value))) {
-            error_set_code(e, ERROR_USAGE, "--over %s takes %s, not '%.40s'",
-                           site_knob_names[out->knob], whole ? "whole numbers" : "numbers", one);
+            error_set_code(e, ERROR_USAGE, "--over %s takes %s from %.0f on, not '%.40s'",
+                           site_knob_names[out->knob], whole ? "whole numbers" : "numbers", least,
+                           one);
             return error_hint(e, "for example --over %s=%s", site_knob_names[out->knob],
-                              whole ? "0,8,16,32" : "50,100,200");
+                              whole ? "4,8,16,32" : "50,100,200");
         }
         out->points[out->n++].value = value;
         if (!p[n]) return 0;
@@ -200,10 +204,6 @@ static int try_value(const struct site_scenario *from, struct site_sweep *w,
     struct site_scenario *s = mem_alloc(sizeof(*s));
     double sum = 0.0, squares = 0.0, usd = 0.0, lost = 0.0;
     int rc = site_sweep_set(from, w->knob, w->group, p->value, s, e);
-    if (rc >= 0 && w->knob == SITE_KNOB_CHECKPOINT && p->value < 1.0) {
-        error_set_code(e, ERROR_USAGE, "--over checkpoint_s takes seconds from 1 on");
-        rc = error_hint(e, "for example --over checkpoint_s=60,300,900");
-    }
     while (rc >= 0 && p->seeds < w->most) {
         struct site_run_options o = {
             .seed = w->seed + p->seeds, .days = w->days, .every_seed = true};
