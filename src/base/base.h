@@ -181,7 +181,7 @@ struct cgroup_limits cgroup_limits(const char *top);
 
 bool file_exists(const char *path);
 bool file_is_dir(const char *path);
-bool file_is_same(const char *a, const char *b); /* however they are written, there or not */
+bool file_is_same(const char *a, const char *b);      /* however they are written, there or not */
 int64_t file_size(const char *path, struct error *e); /* bytes, or negative */
 /* Reads at most max_size bytes (an error names path, size and limit when it is larger). *data is
  * NUL-terminated behind *size bytes; the caller frees it with mem_free. "-" is standard input. */

@@ -285,7 +285,7 @@ struct site_scenario {
     const struct site_weather *weather; /* hours of the file; NULL: the site's months */
     double bin_from_d[SITE_MAX_BINS + 1], bin_hazard[SITE_MAX_BINS]; /* of failures.table */
     int n_bins;
-    uint64_t fingerprint; /* of all of it: a saved state belongs to one scenario */
+    uint64_t fingerprint;              /* of all of it: a saved state belongs to one scenario */
     const char *files[SITE_MAX_FILES]; /* that were read for it: no output may take their place */
     int n_files;
 };

@@ -134,7 +134,7 @@ struct plan_module_name {
     const char *name; /* Megatron's recompute_modules, and what papers call them */
     unsigned module;  /* enum plan_module */
 };
-enum { PLAN_MODULE_NAMES = 24 }; /* at most */
+enum { PLAN_MODULE_NAMES = 24 };                          /* at most */
 extern const struct plan_module_name plan_module_names[]; /* the end has no name */
 /* "mla_up_proj,mlp" or "norm + act": bits of enum plan_module; 0: a word is none of them. */
 unsigned plan_modules_parse(const char *text);
