@@ -103,6 +103,8 @@ const isRunning = () => open && running.has(open.id);
 function drawState() {
   $("title").textContent = open.title;
   document.title = open.title + " - " + (server.name || "Colossus");
+  $("posts").hidden = !server.posts;
+  $("search-posts").checked = Boolean(open.posts);
   $("send").hidden = isRunning();
   $("stop").hidden = !isRunning();
 }
@@ -179,6 +181,8 @@ function messages(c, leaf) {
 // Settings as fields of a request; what is not set is left to the server.
 function fields(c) {
   const { stop, tools, ...numbers } = c.settings, out = {};
+  if (c.posts && server.posts) return { max_tokens: c.settings.max_tokens, // it reads posts alone
+    search_parameters: { mode: "on" } };
   for (const [k, v] of Object.entries(numbers)) if (typeof v === "number") out[k] = v;
   if (stop) out.stop = stop.split("\n").filter(Boolean);
   if (tools) try { out.tools = JSON.parse(tools); } catch { /* the form lets none in */ }
@@ -251,7 +255,7 @@ function wordsOf(problem) {
 async function write(c, node, goOn = false) {
   const job = { c, node, abort: new AbortController() }, began = performance.now();
   const body = { ...fields(c), messages: messages(c, goOn ? node.id : node.parent) };
-  if (goOn) Object.assign(body, { continue_final_message: true, add_generation_prompt: false });
+  if (goOn && !body.search_parameters) Object.assign(body, { continue_final_message: true, add_generation_prompt: false });
   node.end = "";
   node.problem = undefined;
   node.usage = { written: 0, first_s: 0, write_s: 0 };
@@ -505,7 +509,7 @@ function setLook(look) {
 
 async function connect() {
   try {
-    server = await api.about();
+    server = { posts: false, ...await api.about() };
     $("model").textContent = server.name;
     notice();
     draw();
@@ -523,6 +527,10 @@ function listen() {
   $("draft").addEventListener("keydown", (event) => {
     if (event.key === "Enter" && !event.shiftKey && !event.isComposing) send(event);
   });
+  $("search-posts").onchange = async () => {
+    open.posts = $("search-posts").checked;
+    if (open.leaf) await keep(open);
+  };
   $("stop").onclick = () => running.get(open.id)?.abort.abort();
   $("new").onclick = newConversation;
   $("search").addEventListener("input", search);

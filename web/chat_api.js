@@ -44,7 +44,7 @@ const json = async (path, body, signal) => (await reach(path, body, signal)).jso
 export async function about() {
   const list = await json("v1/models");
   const props = await json("props");
-  return { name: list.data[0].id, context: props.n_ctx };
+  return { name: list.data[0].id, context: props.n_ctx, posts: props.live_search === true };
 }
 
 export async function isThere() {

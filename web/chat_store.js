@@ -4,7 +4,8 @@
 // of them, one by one, for a search or an export. A conversation is a tree: each node names its
 // parent, and `leaf` is where the path that is shown ends, so that nothing is lost by an edit.
 //
-//   { id, title, made, changed, system, settings: {...}, leaf, nodes: { ID: node } }
+//   { id, title, made, changed, system, settings: {...}, posts, leaf, nodes: { ID: node } }
+//     posts: whether answers come from posts
 //   node: { id, parent, role, content, at, thought, thought_s, calls: [{id, name, arguments}],
 //           call_id, files: [{name, size, text}], sources: [{title, url, text}], usage: {...},
 //           end, problem }
@@ -187,7 +188,7 @@ export function imported(source) {
     const settings = c.settings && typeof c.settings === "object" ? c.settings : {};
     return { id: newId(), title: text(c.title) || "Conversation", made: Number(c.made) || 0,
       changed: Number(c.changed) || 0, system: text(c.system), settings, leaf: c.leaf,
-      nodes };
+      posts: Boolean(c.posts), nodes };
   });
 }
 

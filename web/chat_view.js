@@ -65,8 +65,9 @@ export class Turn {
     }
     this.body.classList.toggle("writing", writing);
     this.element.setAttribute("aria-busy", writing);
-    if (writing) this.tools.replaceChildren(h("span", { class: "dim figures", text: speed(n) }));
-    else this.drawRest();
+    if (!writing) return this.drawRest();
+    this.tools.replaceChildren(h("span", { class: "dim figures", text: speed(n) }));
+    if (n.sources && !this.below.children.length) this.below.replaceChildren(sources(n.sources));
   }
 
   drawThought(writing) {

@@ -3,13 +3,14 @@
 
 #include <signal.h>
 #include <string.h>
+#include <sys/random.h>
 #include <time.h>
 
 #define MAX_KEYS 64
 
 struct serve_options_line {
     const char *host, *name, *key_file, *tokenizer, *eos, *template_file, *certificate,
-        *private_key, *log;
+        *private_key, *log, *feed;
     int64_t port, threads, parallel, context, queue;
     double grace_s, timeout_s;
     struct option_list keys, origins;
@@ -41,6 +42,9 @@ static const struct option rows[] = {
         "own `timeout` may be shorter; 0: any"),
     CMD_FLAG("no-prefix-cache", 0, no_cache,
              "read every prompt anew, also where an earlier one began in the same way"),
+    CMD_TEXT("feed", 0, feed, "STORE", NULL,
+             "posts of `colossus feed`, from which requests with search_parameters or a tool "
+             "live_search or x_search are answered"),
     CMD_TEXT("log", 0, log, "FILE", NULL,
              "add a line of JSON for each request; what was said is not in it"),
     CMD_TEXT("tls-cert", 0, certificate, "FILE", NULL, "certificate (PEM), for https"),
@@ -73,6 +77,7 @@ const struct option_table cmd_serve_table = {
     "Clients are told the address, with /v1 behind it; a browser finds a page to talk in there,\n"
     "without /v1. What is written for one is the same, bit for bit, whoever else is served.\n\n"
     "  colossus serve runs/fortunes\n"
+    "  colossus serve runs/fortunes --feed posts\n"
     "  colossus serve model.gguf --port 9000 --api-key-file keys --cors https://example.org\n"
     "  curl 127.0.0.1:8080/v1/chat/completions -d '{\"messages\": [{\"role\": \"user\", "
     "\"content\": \"Hello\"}]}'",
@@ -159,6 +164,46 @@ static int wait_for_end(serve_server_t *s, const sigset_t *set, double grace_s)
     return 0;
 }
 
+/* Answers from posts: they ask this server itself, with a key of their own where keys are needed. */
+struct live {
+    serve_live_t *l;
+    char key[40];
+};
+
+static int open_live(const struct serve_options_line *o, struct serve_server_options *so,
+                     const char **keys, struct live *x, struct error *e)
+{
+    struct serve_live_options lo = {.store = o->feed, .timeout_s = o->timeout_s};
+    uint64_t secret[2];
+    x->l = NULL;
+    if (!o->feed) return 0;
+    if (o->certificate) {
+        error_set_code(e, ERROR_USAGE, "--feed does not go with --tls-cert");
+        return error_hint(e, "answers from posts ask this server over plain HTTP; a proxy in front "
+                             "of it can speak https");
+    }
+    if (so->n_keys) {
+        if (getrandom(secret, sizeof(secret), 0) != (ssize_t)sizeof(secret))
+            return error_errno(e, "draw", "a key");
+        snprintf(x->key, sizeof(x->key), "%016llx%016llx", (unsigned long long)secret[0],
+                 (unsigned long long)secret[1]);
+        lo.key = keys[so->n_keys++] = x->key;
+    }
+    TRY(serve_live_new(&lo, &x->l, e));
+    so->search = serve_live_search(x->l);
+    return 0;
+}
+
+static void begin_live(const struct serve_options_line *o, serve_server_t *s, struct live *x)
+{
+    struct http_url url = {.path = "/v1", .port = serve_server_port(s)};
+    const char *host = strcmp(o->host, "0.0.0.0") == 0 ? "127.0.0.1"
+                       : strcmp(o->host, "::") == 0    ? "::1"
+                                                       : o->host;
+    snprintf(url.host, sizeof(url.host), "%s", host);
+    serve_live_begin(x->l, &url);
+}
+
 static int run(struct serve_model *m, const struct option_line *l,
                const struct serve_options_line *o, const sigset_t *set, struct error *e)
 {
@@ -179,7 +224,14 @@ static int run(struct serve_model *m, const struct option_line *l,
     TRY(read_keys(l, o, keys, &so.n_keys, e));
     TRY(read_origins(o, so.n_keys, &so, e));
     if (o->template_file) TRY(read_template(o->template_file, l->arena, &so.template_text, e));
-    TRY(serve_server_new(m, &so, &s, e));
+    struct live live;
+    TRY(open_live(o, &so, keys, &live, e));
+    int made = serve_server_new(m, &so, &s, e);
+    if (made < 0) {
+        serve_live_free(live.l);
+        return made;
+    }
+    if (live.l) begin_live(o, s, &live);
     if (so.n_keys == 0 && strncmp(o->host, "127.", 4) != 0 && strcmp(o->host, "localhost") != 0 &&
         strcmp(o->host, "::1") != 0)
         log_warn("everybody who reaches %s may use this server: --api-key-file asks for a key",
@@ -190,6 +242,7 @@ static int run(struct serve_model *m, const struct option_line *l,
     fflush(stdout);
     int rc = wait_for_end(s, set, o->grace_s);
     serve_server_free(s);
+    serve_live_free(live.l);
     return rc;
 }
 

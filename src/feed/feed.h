@@ -301,6 +301,11 @@ struct feed_chat {
     const char *key, *model;    /* bearer token, and what the server calls it; or NULL */
     int64_t max_tokens;
     double timeout_s;
+    /* Asked again and again while the answer comes, which is then a stream; false: nobody waits for it
+     * any more. Or NULL. */
+    bool (*is_wanted)(void *ctx);
+    void *wanted_ctx;
+    int64_t prompt_tokens, written_tokens; /* of the answer, where the server says it */
 };
 int feed_chat_write(void *ctx, const char *system, const char *user, struct str *out,
                     struct error *e);

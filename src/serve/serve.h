@@ -153,6 +153,43 @@ int serve_generate(serve_session_t *s, const struct serve_generation *g, struct 
 int serve_generate_samples(struct serve_model *m, const struct serve_generation *g, int64_t n,
                            struct str *texts, struct serve_generated *results, struct error *e);
 
+/* ------------------------------------------------------------------ answers from posts (live/)
+ * A request that asks for sources in xAI's words (`search_parameters`, a tool `live_search` or `x_search`)
+ * is read by the server, and answered by whoever has posts. */
+
+struct serve_search_request {
+    bool chat;         /* a chat completion; false: a response */
+    const char *model; /* as the answer names it */
+    const char *question,
+        *within;                 /* what the user says last; a query that sources match, or NULL */
+    int64_t sources, max_tokens; /* at most; 0: not given */
+    double timeout_s;            /* 0: any */
+    bool stream, include_usage, citations;
+    const char *notes[4]; /* what was asked for and is not done */
+    size_t n_notes;
+};
+struct serve_search {
+    void *ctx;
+    /* Takes the request over, which it answers from any thread; false: too many wait. *q lives as long
+     * as the request. */
+    bool (*take)(void *ctx, http_request_t *r, const struct serve_search_request *q);
+};
+
+struct serve_live_options {
+    const char *store; /* folder of posts */
+    const char *key;   /* of the server that writes, or NULL */
+    double timeout_s;  /* of writing; 0: 120 */
+};
+typedef struct serve_live serve_live_t;
+/* What *o points at must outlive it. An error where there is no store. */
+int serve_live_new(const struct serve_live_options *o, serve_live_t **out, struct error *e);
+const struct serve_search *serve_live_search(const serve_live_t *l); /* of serve_server_options */
+/* From now on requests are answered; the model is asked at this address ("http://HOST:PORT/v1"). */
+void serve_live_begin(serve_live_t *l, const struct http_url *server);
+/* Answers what was taken, and takes no more; while the server is still there. */
+void serve_live_end(serve_live_t *l);
+void serve_live_free(serve_live_t *l); /* accepts NULL */
+
 /* ------------------------------------------------------------------ a server
  * The model behind an interface that OpenAI's clients speak (api/). Any number of clients are written
  * for at once; what each gets depends, bit for bit, on its own request alone. */
@@ -171,6 +208,7 @@ struct serve_server_options {
     bool no_cache;             /* keep nothing of what was read for later prompts that begin so */
     const char *template_text; /* of conversations, in place of the model's own; NULL: that */
     const char *log_path;      /* a line for each request; NULL: none */
+    const struct serve_search *search; /* who has sources (live/); NULL: nobody */
 };
 typedef struct serve_server serve_server_t;
 /* Listens and answers, in threads of its own; what *o points at, and the model, must outlive it. */

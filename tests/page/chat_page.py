@@ -19,6 +19,10 @@ sys.dont_write_bytecode = True
 import page_script  # noqa: E402
 from page_browser import Browser  # noqa: E402
 
+POSTS = """{"id":"1","service":"x","created_ms":1783000000000,"author":"ada",\
+"text":"The red bridge closed on Monday after 3 <b>cracks</b> were found <img src=x>"}
+{"id":"2","service":"x","created_ms":1783000060000,"author":"ben","text":"A cake with cherries"}
+"""
 LAST = "[...document.querySelectorAll('.turn.assistant')].at(-1)"
 IDLE = "!document.querySelector('#send').hidden && document.querySelector('#stop').hidden"
 
@@ -171,6 +175,26 @@ def sources_are_shown(p):
     same(p.b.js(f"return [...{LAST}.querySelectorAll('.sources li')]"
                 ".map(x => [x.firstChild.textContent, x.querySelectorAll('a').length])"),
          [["A report", 1], ["A trap", 0]])
+
+
+def posts_are_searched(p):
+    """The switch, sources with addresses, and a post's markup that stays text."""
+    p.fresh()
+    assert p.b.js("return !document.querySelector('#posts').hidden")
+    p.b.click("#search-posts")
+    p.send("Why was the red bridge closed?")
+    same(p.script.asked[-1]["search_parameters"], {"mode": "on"})
+    links = p.b.js(f"return [...{LAST}.querySelectorAll('.sources a')].map(x => x.href)")
+    same(links, ["https://x.com/ada/status/1"])
+    same(p.b.js(f"return {LAST}.querySelectorAll('img, script, b').length"), 0)
+    assert "cracks were found" in p.turns()[-1], p.turns()
+    p.b.call("POST", "/refresh")
+    p.b.wait("the switch after a reload", "document.querySelector('#search-posts').checked")
+    p.send("Who won the chess match?")
+    assert "No post in the store answers this." in p.turns()[-1], p.turns()
+    p.b.click("#search-posts")
+    p.send("script:think")
+    assert "search_parameters" not in p.script.asked[-1]
 
 
 def a_busy_server_is_asked_again(p):
@@ -461,7 +485,7 @@ def pictures(p, folder):
 
 TESTS = [a_chat_streams_and_stays, writing_again_makes_a_version, an_edit_makes_a_branch,
          settings_and_a_system_prompt_are_sent, thoughts_are_folded, tools_are_called_and_answered,
-         markdown_is_safe, sources_are_shown, a_busy_server_is_asked_again,
+         markdown_is_safe, sources_are_shown, posts_are_searched, a_busy_server_is_asked_again,
          a_server_that_comes_back_is_asked_again, a_cut_answer_says_so,
          a_long_prompt_says_what_to_do, stop_stops, an_answer_goes_on_beside_another_conversation,
          files_are_attached, conversations_leave_and_come_back, conversations_are_named_and_deleted,
@@ -514,7 +538,10 @@ def main():
     failed, browser, processes = 1, None, []
     with tempfile.TemporaryDirectory() as folder:
         try:
-            server, url = serve(o.colossus, o.model)
+            store = os.path.join(folder, "posts")
+            subprocess.run([o.colossus, "feed", "ingest", store, "-"], input=POSTS, text=True,
+                           check=True, capture_output=True)
+            server, url = serve(o.colossus, o.model, "--feed", store)
             processes.append(server)
             locked, locked_url = serve(o.colossus, o.model, "--api-key", "secret")
             processes.append(locked)

@@ -238,6 +238,11 @@ void api_send(struct api_call *c, const char *event);
 struct api_call *api_read_chat(struct serve_server *s, http_request_t *r, const json_t *o,
                                enum api_kind kind, struct api_error *x);
 
+/* A request that asks for sources goes to whoever has them (serve_api_search.c). 1: it is taken; 0: it asks
+ * for none; -1: the error. */
+int api_take_search(struct serve_server *s, http_request_t *r, const json_t *o, bool chat,
+                    struct api_error *x);
+
 void api_new_id(struct serve_server *s, const char *prefix, char id[48]);
 
 /* ------------------------------------------------------------------ requests */

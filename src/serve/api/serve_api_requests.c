@@ -124,9 +124,12 @@ void api_chat_handler(void *ctx, http_request_t *r)
     struct api_error x = {0};
     json_t *o = read_body(r);
     if (!o) return;
-    struct api_call *c = api_read_chat(s, r, o, API_CHAT, &x);
+    int taken = api_take_search(s, r, o, true, &x);
+    struct api_call *c = taken == 0 ? api_read_chat(s, r, o, API_CHAT, &x) : NULL;
     if (c) api_name_unknown(r, o, chat_fields);
-    if (!c || api_call_start(c, &x) < 0)
+    if (taken > 0)
+        json_decref(o);
+    else if (!c || api_call_start(c, &x) < 0)
         refuse(r, o, c, &x);
     else
         json_decref(o);

@@ -118,15 +118,17 @@ void api_response_handler(void *ctx, http_request_t *r)
     struct error e = {0};
     struct api_call *c = NULL;
     json_t *o, *chat = json_object();
+    int taken = 0;
     if (http_body_json(r, &o, &e) < 0) {
         api_wrong(&x, 400, NULL, "%s", e.text);
         o = NULL;
-    } else if (to_chat(o, chat, &x) == 0) {
+    } else if ((taken = api_take_search(s, r, o, false, &x)) == 0 && to_chat(o, chat, &x) == 0) {
         c = api_read_chat(s, r, chat, API_RESPONSE, &x);
         if (c) api_name_unknown(r, o, fields);
     }
     json_decref(o);
     json_decref(chat);
+    if (taken > 0) return;
     if (c && api_call_start(c, &x) == 0) return;
     api_call_free(c);
     api_reply_error(r, &x);

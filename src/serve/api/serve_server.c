@@ -55,6 +55,7 @@ static void props(void *ctx, http_request_t *r)
                           (json_int_t)s->o.parallel, "n_ctx", (json_int_t)s->context,
                           "default_generation_settings", "n_ctx", (json_int_t)s->context,
                           "prefix_cache", !s->o.no_cache);
+    json_object_set_new(o, "live_search", json_boolean(s->o.search != NULL));
     json_t *text = json_string(s->template_text);
     json_object_set_new(o, "chat_template", text ? text : json_null());
     http_reply_json(r, 200, o);
