@@ -20,7 +20,7 @@ import page_script  # noqa: E402
 from page_browser import Browser  # noqa: E402
 
 POSTS = """{"id":"1","service":"x","created_ms":1783000000000,"author":"ada",\
-"text":"The red bridge closed on Monday after 3 <b>cracks</b> were found <img src=x>"}
+"text":"The red bridge closed on Monday after 3 <b>cracks</b> were found"}
 {"id":"2","service":"x","created_ms":1783000060000,"author":"ben","text":"A cake with cherries"}
 """
 LAST = "[...document.querySelectorAll('.turn.assistant')].at(-1)"
@@ -187,7 +187,7 @@ def posts_are_searched(p):
     links = p.b.js(f"return [...{LAST}.querySelectorAll('.sources a')].map(x => x.href)")
     same(links, ["https://x.com/ada/status/1"])
     same(p.b.js(f"return {LAST}.querySelectorAll('img, script, b').length"), 0)
-    assert "cracks were found" in p.turns()[-1], p.turns()
+    assert "‹b›cracks‹/b› were found" in p.turns()[-1], p.turns()
     p.b.call("POST", "/refresh")
     p.b.wait("the switch after a reload", "document.querySelector('#search-posts').checked")
     p.send("Who won the chess match?")

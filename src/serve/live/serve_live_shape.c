@@ -66,8 +66,10 @@ static void put_text(const struct feed_reply *x, struct str *out)
     if (x->quoted) str_puts(out, "Quoted from posts:\n");
     str_puts(out, x->text);
     if (x->label) str_printf(out, "\n\n(%s)", x->label);
-    for (size_t i = 0; i < x->n_reasons && x->answered; i++)
-        str_printf(out, "%s%s", i ? "; " : "\n\nNote: ", x->reasons[i]);
+    size_t told = 0;
+    for (size_t i = 0; i < x->n_reasons; i++)
+        if (strcmp(x->reasons[i], "nothing was found") != 0) /* the text says it */
+            str_printf(out, "%s%s", told++ ? "; " : "\n\nNote: ", x->reasons[i]);
 }
 
 /* One annotation for each [n] of the text that names a source with an address. */
