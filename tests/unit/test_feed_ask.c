@@ -446,6 +446,79 @@ static void test_expiry(void **state)
     finish(&f);
 }
 
+static const struct feed_question_word *word_of(const struct feed_question *q, const char *text)
+{
+    for (size_t i = 0; i < q->n; i++)
+        if (strcmp(q->words[i].text, text) == 0) return &q->words[i];
+    return NULL;
+}
+
+/* Which words of a question are looked for: names and numbers weigh twice, "12,000" is one word. */
+static void test_question(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct feed_question q;
+    feed_store_t *s;
+    begin(&f);
+    add_bridge(&f);
+    assert_ok(feed_writer_flush(f.w, &f.e), f.e);
+    assert_ok(feed_store_open(f.dir, &s, &f.e), f.e);
+    assert_ok(feed_question_read(s,
+                                 "Did anybody explain how two traders turned $12,000 into 2.5 of "
+                                 "Motorola, and why Motorola?",
+                                 &q, &f.a, &f.e),
+              f.e);
+    assert_int_equal(q.n, 5);
+    const struct feed_question_word *sum = word_of(&q, "12 000"), *turned = word_of(&q, "turned");
+    assert_true(sum && turned && word_of(&q, "2 5") && word_of(&q, "traders"));
+    assert_true(word_of(&q, "motorola") && word_of(&q, "motorola")->name && sum->name);
+    assert_false(turned->name);
+    assert_true(fabs(sum->weight - 2 * turned->weight) < 1e-9); /* no post has either */
+    assert_true(word_of(&q, "traders")->deed != 0 && turned->deed == 0);
+    feed_store_close(s);
+    finish(&f);
+}
+
+/* What a number means, who a deed's doer is, which of several copies answers, and what does not. */
+static void test_found(void **state)
+{
+    static const struct {
+        const char *question, *source; /* NULL: no answer */
+    } cases[] = {
+        {"How did a trader turn $12,000 into a million?", "from $12,000 to a million"},
+        {"How did a trader turn $12,500 into a million?", NULL},
+        {"Which code gives an offer for a win by knockout?", "BLUE to win by knockout"},
+        {"Which fighter got tired?", "tired in the fight"},
+        {"Who won the World Cup of 1998?", NULL},
+        {"Who won the World Cup of 2018?", "World Cup of 2018"},
+    };
+    (void)state;
+    struct fixture f;
+    begin(&f);
+    add(&f, "ann", "A video: from $12,000 to a million by trading stocks");
+    add(&f, "ann", "12 of the 000 people in trading turn away");
+    add(&f, "bob", "HOT OFFER for all: RED to win, use code RED and join here today");
+    add(&f, "bob", "HOT OFFER for all: BLUE to win by knockout, use code BLUE and join here today");
+    add(&f, "cem", "He got tired in the fight");
+    add(&f, "dan", "They talk about the World Cup of 2018");
+    for (size_t i = 0; i < 40; i++)
+        add(&f, arena_printf(&f.a, "u%zu", i),
+            arena_printf(&f.a, "a%zu b%zu nothing of interest c%zu", i, i, i));
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct feed_reply r = ask(&f, cases[i].question, "NOT FOUND");
+        bool found = false;
+        for (size_t k = 0; k < r.n_sources; k++) {
+            const struct feed_slice t = r.sources[k].post.text;
+            found |= cases[i].source &&
+                     memmem(t.s, t.n, cases[i].source, strlen(cases[i].source)) != NULL;
+        }
+        if (cases[i].source ? !found : r.answered)
+            fail_msg("%s: %zu sources", cases[i].question, r.n_sources);
+    }
+    finish(&f);
+}
+
 /* The answers of a store whose answers.db is `bytes`, or where that is NULL, to which `sql` was done. */
 static void assert_damaged(struct fixture *f, const char *bytes, size_t n, const char *sql)
 {
@@ -574,11 +647,12 @@ static void test_chat(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_stems),   cmocka_unit_test(test_support),
-        cmocka_unit_test(test_answer),  cmocka_unit_test(test_quotes),
-        cmocka_unit_test(test_nothing), cmocka_unit_test(test_rumour),
-        cmocka_unit_test(test_flood),   cmocka_unit_test(test_injected),
-        cmocka_unit_test(test_expiry),  cmocka_unit_test(test_damaged),
+        cmocka_unit_test(test_stems),    cmocka_unit_test(test_support),
+        cmocka_unit_test(test_answer),   cmocka_unit_test(test_quotes),
+        cmocka_unit_test(test_question), cmocka_unit_test(test_found),
+        cmocka_unit_test(test_nothing),  cmocka_unit_test(test_rumour),
+        cmocka_unit_test(test_flood),    cmocka_unit_test(test_injected),
+        cmocka_unit_test(test_expiry),   cmocka_unit_test(test_damaged),
         cmocka_unit_test(test_chat),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

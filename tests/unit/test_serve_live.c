@@ -228,9 +228,8 @@ static void a_stream(void **unused)
                                         "\"type\":\"url_citation\"",
                                         "event: response.completed\n"};
     for (size_t i = 0; i < ARRAY_LEN(order); i++) {
-        const char *at = strstr(all, order[i]);
-        if (!at) fail_msg("'%s' is missing", order[i]);
-        all = at;
+        all = strstr(all, order[i]);
+        assert_non_null(all);
     }
     end(&x);
 }

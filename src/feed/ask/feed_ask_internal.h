@@ -30,15 +30,19 @@ struct feed_stems {
 void feed_stems_of(struct feed_terms *scratch, struct feed_slice text, bool numbers,
                    struct feed_stems *out);
 void feed_stems_fini(struct feed_stems *s);
+/* A text without its tags, cashtags, @names and addresses, appended (feed_check.c). */
+void feed_plain_text(struct feed_slice s, struct str *out);
 bool feed_stems_have(const struct feed_stems *s, uint64_t stem);
 
 /* ------------------------------------------------------------------ questions (feed_question.c) */
 
 struct feed_question_word {
-    char *text; /* folded */
-    uint64_t stem;
+    char *text;            /* folded; of a number with marks in it "12 000" */
+    uint64_t stem, second; /* second: of what must follow it, or 0 */
+    uint64_t deed;         /* of what somebody does who is called so: trade of a trader; or 0 */
+    bool name;     /* written with a capital, as a tag, a cashtag or a handle; or a number */
     int64_t posts; /* how many posts have it, in any form */
-    double weight; /* log of all posts over those */
+    double weight; /* log of all posts over those; of a name twice that */
 };
 struct feed_question {
     struct feed_question_word words[FEED_QUESTION_WORDS]; /* rarest first */

@@ -166,8 +166,7 @@ static const char *words_hold(const struct feed_stems *said, const struct feed_s
     return NULL;
 }
 
-/* The sentence without its tags, cashtags, @names and addresses. */
-static void put_plain(struct feed_slice s, struct str *out)
+void feed_plain_text(struct feed_slice s, struct str *out)
 {
     for (size_t i = 0; i < s.n;) {
         size_t k = i;
@@ -187,7 +186,7 @@ const char *feed_check_support(struct feed_slice sentence, const struct feed_pos
     struct str plain = {0};
     const char *why;
     if (sentence.n && sentence.s[sentence.n - 1] == '?') return "it asks";
-    put_plain(sentence, &plain);
+    feed_plain_text(sentence, &plain);
     if (plain.len)
         feed_stems_of(&scratch, (struct feed_slice){plain.data, plain.len}, false, &said);
     str_fini(&plain);

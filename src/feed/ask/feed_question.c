@@ -4,19 +4,28 @@
  * ("fall" also as falls, falling), and weighed by how few posts have them. First posts are looked for
  * that have all of them, then all but the commonest, and so on, at last any; until there are enough.
  *
- *   covered    the share of the question's weight that the post's words have; below FEED_COVERED a
- *              post is no candidate. A word that no post has weighs most, so that a question about
- *              something that nobody mentions finds nothing
+ *   covered    the share of the question's weight that the post's words have; below COVERED a post
+ *              is no candidate, unless it has MANY of its words, all its names and numbers, and
+ *              COVERED_BY_MANY of the weight: of a long question some words say how it is asked. One
+ *              word of several is enough only where it is a name or a number; these weigh twice as
+ *              much as others. "12,000" is one word; who trades is a trader, for 0.6 of the weight.
+ *              A word that no post has weighs most, so that a question about something that nobody
+ *              mentions finds nothing
  *   relevance  covered x (1 + recency) / 2 x min(engagement, 4)^(1/4): how new and how liked a post is
  *              orders what says the same, and does not outweigh what it says */
 #include "feed/ask/feed_ask_internal.h"
 
+#include <strings.h>
 #include <xxhash.h>
 
-#define FEED_COVERED 0.55
-#define ENOUGH       60   /* candidates, then no wider search is made */
-#define HITS         2000 /* of a search */
-#define DEPTH        6000 /* newest matches that are ranked in it */
+#define COVERED         0.55
+#define COVERED_BY_MANY 0.4
+#define MANY            3
+#define NAME            2.0
+#define DEED            0.6
+#define ENOUGH          60   /* candidates, then no wider search is made */
+#define HITS            2000 /* of a search */
+#define DEPTH           6000 /* newest matches that are ranked in it */
 
 void feed_candidates_fini(struct feed_candidates *c)
 {
@@ -28,14 +37,63 @@ void feed_candidates_fini(struct feed_candidates *c)
 
 /* ------------------------------------------------------------------ words */
 
-static void add_word(struct feed_question *q, const char *s, size_t n, struct arena *a)
+static uint64_t stem_of(struct feed_slice word)
 {
     char stem[256];
-    if (n >= sizeof(stem) || q->n == FEED_QUESTION_WORDS) return;
-    uint64_t hash = XXH3_64bits(stem, feed_stem(s, n, stem));
-    for (size_t i = 0; i < q->n; i++)
-        if (q->words[i].stem == hash) return;
-    q->words[q->n++] = (struct feed_question_word){.text = arena_strndup(a, s, n), .stem = hash};
+    return XXH3_64bits(stem, feed_stem(word.s, word.n, stem));
+}
+
+static bool is_number(struct feed_slice s)
+{
+    for (size_t i = 0; i < s.n; i++)
+        if (s.s[i] < '0' || s.s[i] > '9') return false;
+    return s.n > 0;
+}
+
+/* The stem of "fight" for "fighter" and "fighters"; 0: nobody is called so. */
+static uint64_t deed_of(struct feed_slice word)
+{
+    size_t n = word.n - (word.n > 0 && word.s[word.n - 1] == 's');
+    if (n < 6 || word.s[n - 1] != 'r' || word.s[n - 2] != 'e') return 0;
+    char deed[256];
+    n -= 2;
+    memcpy(deed, word.s, n);
+    memcpy(deed + n, "ed", 2); /* cut off again, with what it doubles */
+    return stem_of((struct feed_slice){deed, n + 2});
+}
+
+/* A word of the question, and what stands behind it where both are one number. */
+static void add_word(struct feed_question *q, struct feed_slice word, struct feed_slice second,
+                     bool name, struct arena *a)
+{
+    if (word.n >= 256 || second.n >= 256 || q->n == FEED_QUESTION_WORDS) return;
+    struct feed_question_word w = {.stem = stem_of(word), .name = name || is_number(word)};
+    if (second.n)
+        w.second = stem_of(second);
+    else
+        w.deed = deed_of(word);
+    for (size_t i = 0; i < q->n; i++) {
+        if (q->words[i].stem != w.stem || q->words[i].second != w.second) continue;
+        q->words[i].name |= name;
+        return;
+    }
+    w.text = arena_printf(a, "%.*s%s%.*s", (int)word.n, word.s, second.n ? " " : "", (int)second.n,
+                          second.n ? second.s : "");
+    q->words[q->n++] = w;
+}
+
+/* Whether the text has the word as a name: a capital that does not begin the text, or a mark. */
+static bool is_name(const char *text, struct feed_slice folded)
+{
+    for (const char *s = text; *s; s++) {
+        bool begins =
+            s == text || !((s[-1] >= 'a' && s[-1] <= 'z') || (s[-1] >= 'A' && s[-1] <= 'Z') ||
+                           (s[-1] >= '0' && s[-1] <= '9') || (s[-1] & 0x80));
+        if (!begins || strncasecmp(s, folded.s, folded.n) != 0) continue;
+        if (s > text && strchr("#$@", s[-1])) return true;
+        if (s > text && *s >= 'A' && *s <= 'Z') return true;
+    }
+    return false;
 }
 
 /* "(\"sell\" OR \"sells\" OR ...)": a word in the forms that have its stem. */
@@ -43,6 +101,10 @@ static void put_forms(const struct feed_question_word *w, struct str *out)
 {
     static const char *const endings[] = {"", "s", "e", "es", "ed", "ing", "ly"};
     char stem[256], again[256];
+    if (w->second) {
+        str_printf(out, "\"%s\"", w->text);
+        return;
+    }
     size_t n = strlen(w->text), k = feed_stem(w->text, n, stem);
     str_printf(out, "(\"%s\"", w->text);
     bool letters = k >= 3;
@@ -56,6 +118,12 @@ static void put_forms(const struct feed_question_word *w, struct str *out)
         str_printf(out, " OR \"%s\"", form);
     }
     if (letters && stem[k - 1] == 'y') str_printf(out, " OR \"%.*sies\"", (int)k - 1, stem);
+    if (w->deed && letters) { /* trader: trade, trades, traded, trading */
+        size_t m = n - 2 - (w->text[n - 1] == 's');
+        m -= m > 4 && w->text[m - 1] == w->text[m - 2] && !strchr("ls", w->text[m - 1]);
+        for (size_t i = 0; i < ARRAY_LEN(endings) - 1; i++)
+            str_printf(out, " OR \"%.*s%s\"", (int)m, w->text, endings[i]);
+    }
     str_append_char(out, ')');
 }
 
@@ -75,16 +143,19 @@ static int weigh(feed_store_t *s, struct feed_question *q, struct error *e)
     rc = feed_rank_prepare(s, query, &posts, e);
     for (size_t i = 0; i < query->n_scored && rc >= 0; i++) {
         char stem[256];
-        const struct feed_element *x = &query->scored[i]->elements[0];
+        const struct feed_node *node = query->scored[i];
+        const struct feed_element *x = &node->elements[0];
         uint64_t hash = XXH3_64bits(stem, feed_stem(x->text, MIN(x->size, sizeof(stem) - 1), stem));
         for (size_t k = 0; k < q->n; k++)
-            if (q->words[k].stem == hash) q->words[k].posts += query->frequencies[i];
+            if (q->words[k].stem == hash && (q->words[k].second != 0) == (node->n_elements > 1))
+                q->words[k].posts += query->frequencies[i];
     }
     feed_query_free(query);
     q->weight = 0;
     for (size_t i = 0; i < q->n; i++) {
         double n = (double)MIN(q->words[i].posts, posts);
-        q->words[i].weight = log(1 + ((double)posts + 1) / (n + 0.5));
+        q->words[i].weight =
+            log(1 + ((double)posts + 1) / (n + 0.5)) * (q->words[i].name ? NAME : 1);
         q->weight += q->words[i].weight;
     }
     return rc;
@@ -97,6 +168,25 @@ static int by_weight(const void *a, const void *b)
     return strcmp(x->text, y->text);
 }
 
+/* "Which of the two fighters": how many, not which. */
+static bool is_count_word(struct feed_slice s)
+{
+    static const char *const words[] = {"two", "three", "four", "five", "six", "ten"};
+    for (size_t i = 0; i < ARRAY_LEN(words); i++)
+        if (feed_is(s, words[i])) return true;
+    return false;
+}
+
+/* Whether the text has "12,000" or "2.5" of the two. */
+static bool is_one_number(const char *text, struct feed_slice a, struct feed_slice b)
+{
+    for (const char *s = text; (s = strpbrk(s, ",.")); s++) {
+        if ((size_t)(s - text) < a.n || strncmp(s - a.n, a.s, a.n) != 0) continue;
+        if (strncmp(s + 1, b.s, b.n) == 0) return true;
+    }
+    return false;
+}
+
 int feed_question_read(feed_store_t *s, const char *text, struct feed_question *q, struct arena *a,
                        struct error *e)
 {
@@ -106,9 +196,17 @@ int feed_question_read(feed_store_t *s, const char *text, struct feed_question *
         return error_set_code(e, ERROR_USAGE, "the question is not UTF-8");
     feed_terms_of_text(&t, text, strlen(text));
     for (size_t i = 0; i < t.n; i++) {
-        const struct feed_term *x = &t.items[i];
-        const char *word = feed_term_text(&t, x);
-        if (x->kind == FEED_WORD && !feed_is_stop_word(word, x->n)) add_word(q, word, x->n, a);
+        const struct feed_term *x = &t.items[i], *y = i + 1 < t.n ? x + 1 : NULL;
+        struct feed_slice word = {t.text.data + x->at, x->n}, next = {0};
+        if (x->kind != FEED_WORD || feed_is_stop_word(word.s, word.n) || is_count_word(word))
+            continue;
+        if (y && y->kind == FEED_WORD && y->pos == x->pos + 1) {
+            next = (struct feed_slice){t.text.data + y->at, y->n};
+            if (!is_number(word) || !is_number(next) || !is_one_number(text, word, next))
+                next.n = 0;
+        }
+        add_word(q, word, next, is_name(text, word), a);
+        i += next.n > 0;
     }
     feed_terms_fini(&t);
     if (q->n == 0) {
@@ -123,12 +221,41 @@ int feed_question_read(feed_store_t *s, const char *text, struct feed_question *
 
 /* ------------------------------------------------------------------ candidates */
 
-static double covered_by(const struct feed_question *q, const struct feed_stems *stems)
+/* Whether the text has the number, "12 000" as 12,000 or 12.000. */
+static bool has_number(struct feed_slice t, const char *number)
+{
+    const size_t n = strlen(number);
+    for (size_t i = 0; i + n <= t.n; i++) {
+        size_t k = 0;
+        while (k < n && (number[k] == ' ' ? t.s[i + k] == ',' || t.s[i + k] == '.'
+                                          : t.s[i + k] == number[k]))
+            k++;
+        bool begins = i == 0 || !is_number((struct feed_slice){t.s + i - 1, 1});
+        bool ends = i + n == t.n || !is_number((struct feed_slice){t.s + i + n, 1});
+        if (k == n && begins && ends) return true;
+    }
+    return false;
+}
+
+/* The share of the question's weight; 0: too little for a candidate. */
+static double covered_by(const struct feed_question *q, const struct feed_stems *stems,
+                         struct feed_slice text)
 {
     double sum = 0;
-    for (size_t i = 0; i < q->n; i++)
-        if (feed_stems_have(stems, q->words[i].stem)) sum += q->words[i].weight;
-    return q->weight > 0 ? sum / q->weight : 0;
+    size_t words = 0, names = 0, missing = 0;
+    for (size_t i = 0; i < q->n; i++) {
+        const struct feed_question_word *w = &q->words[i];
+        bool there = w->second ? has_number(text, w->text) : feed_stems_have(stems, w->stem);
+        bool deed = !there && w->deed && feed_stems_have(stems, w->deed);
+        sum += there ? w->weight : deed ? DEED * w->weight : 0;
+        words += there || deed;
+        names += there && w->name;
+        missing += !there && w->name;
+    }
+    double covered = q->weight > 0 ? sum / q->weight : 0;
+    if (words < 2 && q->n > 1 && !names) return 0;
+    if (covered >= COVERED) return covered;
+    return words >= MANY && !missing && covered >= COVERED_BY_MANY ? covered : 0;
 }
 
 static void keep_hit(struct feed_candidates *c, const struct feed_hit *h, double covered,
@@ -166,8 +293,8 @@ static int search_for(feed_store_t *s, const struct feed_gather *g, const char *
         if (*seen) continue;
         *seen = 1;
         feed_stems_of(&scratch, p->text, true, &stems);
-        double covered = covered_by(g->q, &stems);
-        if (covered < FEED_COVERED) continue;
+        double covered = covered_by(g->q, &stems, p->text);
+        if (covered <= 0) continue;
         if (feed_gives_orders(p->text)) {
             out->orders++;
             continue;

@@ -2,7 +2,8 @@
  * others bear out before those that a few repeat.
  *
  * Posts of nearly one text, and reposts, are one group (feed_minhash.c), and so are groups that have
- * seven tenths of their words in common; the earliest post speaks for it. A group's worth is its best relevance, times
+ * seven tenths of their words in common (tags, cashtags, @names and addresses do not count); the earliest post speaks for it, of those that cover nearly
+ * as much of the question (0.95) as any of them. A group's worth is its best relevance, times
  *
  *   1 + 0.2 x agree     for up to five other groups of other authors, of which none wrote in this one,
  *                       that say the same: a third of the words that are not the question's in common,
@@ -17,6 +18,7 @@
 #include <stdlib.h>
 
 #define MOST_GROUPS 64 /* that are compared with each other */
+#define NEARLY      0.95
 #define AGREE       5
 #define REPEATED    10 /* posts of a group, from which on its authors are counted against it */
 
@@ -51,6 +53,12 @@ static int by_worth(const void *a, const void *b)
 
 /* ------------------------------------------------------------------ folding */
 
+static void lead(struct group *g, const struct feed_candidate *x, uint64_t author)
+{
+    g->first = x;
+    g->author = author;
+}
+
 /* Groups of near-duplicates; *n of them (mem_free). */
 static struct group *fold(struct feed_candidates *c, size_t *n)
 {
@@ -80,6 +88,7 @@ static struct group *fold(struct feed_candidates *c, size_t *n)
             all[*n - 1] = (struct group){.first = x, .author = v[i].author};
         }
         struct group *g = &all[*which - 1];
+        if (g->first->covered < NEARLY * x->covered) lead(g, x, v[i].author);
         int64_t *seen = feed_keys_at(&g->who, v[i].author, true);
         g->authors += *seen == 0;
         *seen = 1;
@@ -133,20 +142,23 @@ static void merge(struct group *into, struct group *from)
         into->authors += *seen == 0;
         *seen = 1;
     }
-    if (from->first->place < into->first->place) {
-        into->first = from->first;
-        into->author = from->author;
-    }
+    const double own = into->first->covered, other = from->first->covered;
+    bool earlier = from->first->place < into->first->place && other >= NEARLY * own;
+    if (earlier || own < NEARLY * other) lead(into, from->first, from->author);
 }
 
 /* What the folding of near-duplicates has left apart; how many groups are left of n. */
 static size_t fold_words(struct group *g, size_t n)
 {
     struct feed_terms scratch = {0};
+    struct str plain = {0};
     size_t left = 0;
     for (size_t i = 0; i < n; i++) {
         size_t k = 0;
-        feed_stems_of(&scratch, g[i].first->post.text, false, &g[i].said);
+        str_clear(&plain);
+        feed_plain_text(g[i].first->post.text, &plain);
+        const struct feed_slice text = {plain.data, plain.len};
+        feed_stems_of(&scratch, plain.len ? text : (struct feed_slice){0}, false, &g[i].said);
         while (k < left && !same_words(&g[k], &g[i]))
             k++;
         if (k == left) {
@@ -158,6 +170,7 @@ static size_t fold_words(struct group *g, size_t n)
         }
     }
     feed_terms_fini(&scratch);
+    str_fini(&plain);
     return left;
 }
 

@@ -70,7 +70,7 @@ static int read_handles(struct reading *r, const json_t *o, const char *key, boo
                          MOST_HANDLES);
     for (size_t i = 0; i < n; i++) {
         const char *name = json_string_value(json_array_get(list, i));
-        name += name && name[0] == '@';
+        if (name && name[0] == '@') name++;
         if (!name || !is_handle(name))
             return api_wrong(r->x, 400, key, "'%s': name %zu is none that an author has", key, i);
         if (without)
