@@ -361,6 +361,7 @@ struct feed_ask_options {
 int feed_ask(feed_store_t *s, const char *question, const struct feed_ask_options *o,
              struct arena *a, struct feed_reply *x, struct error *e);
 json_t *feed_reply_json(const struct feed_reply *x);
+json_t *feed_sources_json(const struct feed_reply *x); /* an array, from when they are known on */
 /* Where a service shows a post; false: that is not known. */
 bool feed_post_link(const struct feed_post *p, char *out, size_t size);
 
@@ -459,6 +460,7 @@ struct feed_server_options {
     int port;                /* 0: any that is free */
     const char *const *keys; /* without any, nobody needs one */
     size_t n_keys;
+    const struct feed_chat *chat; /* who writes answers; NULL: posts are quoted */
 };
 typedef struct feed_server feed_server_t;
 /* Listens; what *o points at must outlive the server. Routes: feed_server.c. */

@@ -477,12 +477,65 @@ def test_http(folder):
     assert p.wait(timeout=20) == 0
 
 
+def test_ask(folder):
+    """Sources come before a model has said anything; then what of it holds."""
+    may_write, asked = threading.Event(), []
+
+    class Model(Handler):
+        def do_POST(self):
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            asked.append((body, self.headers.get("Authorization")))
+            assert may_write.wait(30)
+            self.begin("text/event-stream")
+            for text in ("Repairs of the red bridge ", "take 40 days. ", "All is lost [1]."):
+                self.chunk("data: " + json.dumps({"choices": [{"delta": {"content": text}}]}) +
+                           "\n\n")
+            self.chunk("data: [DONE]\n\n")
+            self.chunk("")
+
+    server, url = serve(Model)
+    store, key = os.path.join(folder, "asked"), os.path.join(folder, "model-key")
+    with open(key, "w") as f:
+        f.write("open\n")
+    ingest(store, [json.dumps({"id": str(i), "service": "x", "created_ms": T0 + i, "author": f"a{i}",
+                               "text": text}) + "\n" for i, text in enumerate(
+        ["The red bridge closed on Monday", "City council: repairs of the red bridge take 40 days"])])
+    p = subprocess.Popen([PROGRAM, "feed", "serve", store, "--port", "0", "--for", "60", "--model",
+                          url + "/v1", "--model-key-file", key], stdout=subprocess.PIPE, text=True)
+    base = p.stdout.readline().split(" on ")[1].strip().rstrip("/")
+    stream = urllib.request.urlopen(base + "/v1/ask?q=repairs+of+the+red+bridge", timeout=30)
+
+    def event():
+        lines = []
+        while not lines or lines[-1]:
+            line = stream.readline().decode().rstrip("\n")
+            if line and not line.startswith(":"):
+                lines.append(line)
+            elif not line and lines:
+                break
+        return lines[0], json.loads(lines[1][6:])
+
+    name, sources = event()
+    assert name == "event: sources" and [s["id"] for s in sources["sources"]] == ["1", "0"]
+    wait_until("the model", lambda: asked)
+    assert asked[0][1] == "Bearer open" and "tools" not in asked[0][0]
+    json.loads(get(base + "/v1/search?q=bridge"))  # others are answered meanwhile
+    may_write.set()
+    name, answer = event()
+    assert name == "event: answer"
+    assert answer["answer"] == "Repairs of the red bridge take 40 days. [1]", answer["answer"]
+    assert not answer["quoted"] and len(answer["sentences"]) == 2
+    p.send_signal(signal.SIGTERM)
+    assert p.wait(timeout=20) == 0
+    server.shutdown()
+
+
 def main():
     bad = 0
     only = sys.argv[2:]
     with tempfile.TemporaryDirectory() as folder:
         for test in (test_x, test_x_refuses, test_x_gap, test_mastodon, test_jetstream, test_kills,
-                     test_http):
+                     test_http, test_ask):
             if only and test.__name__ not in only:
                 continue
             try:

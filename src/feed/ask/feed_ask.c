@@ -241,11 +241,17 @@ static json_t *source_json(const struct feed_source *s, size_t number)
     return j;
 }
 
-json_t *feed_reply_json(const struct feed_reply *x)
+json_t *feed_sources_json(const struct feed_reply *x)
 {
-    json_t *sources = json_array(), *sentences = json_array(), *reasons = json_array();
+    json_t *sources = json_array();
     for (size_t i = 0; i < x->n_sources; i++)
         json_array_append_new(sources, source_json(&x->sources[i], i + 1));
+    return sources;
+}
+
+json_t *feed_reply_json(const struct feed_reply *x)
+{
+    json_t *sources = feed_sources_json(x), *sentences = json_array(), *reasons = json_array();
     for (size_t i = 0; i < x->n_sentences; i++) {
         const struct feed_sentence *s = &x->sentences[i];
         json_t *j = json_pack("{s:s}", "text", s->text);

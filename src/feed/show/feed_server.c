@@ -3,13 +3,15 @@
  *   GET /v1/search?q=...&limit=&page=&newest=1&depth=&half_life_s=&now_ms=
  *   GET /v1/trends?window_s=&limit=&lang=&min_authors=
  *   GET /v1/answers?limit=  answers that were kept; those whose sources are gone have expired
+ *   GET /v1/ask?q=...       a question: its sources, then its answer (feed_server_ask.c)
  *   GET /v1/stats           with the rate at which posts come, and how old the newest is
  *   GET /v1/stream?q=...    server-sent events "post" with new matches, "lag" every five seconds
  *   GET /metrics            for Prometheus
  *   GET / and /feed.js      a page of rate, lag, trends and search
  *
- * The server's own thread only takes requests. Two threads answer them, each with the store opened
- * anew, so that trends of a long window do not hold searches up; a third follows the store five
+ * The server's own thread only takes requests. Four threads answer them, each with the store opened
+ * anew, so that trends of a long window do not hold searches up, and two at most of them questions,
+ * for which a model may write for minutes; another one follows the store five
  * times a second and writes to the streams. Errors are {"error": {"message", "hint"}}. A stream whose
  * client is a megabyte behind is ended. */
 #include "feed/show/feed_show_internal.h"
@@ -20,7 +22,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#define N_WORKERS   2
+#define N_WORKERS   4
+#define MAX_ASKED   2 /* questions that are answered at once */
 #define MAX_JOBS    256
 #define MAX_STREAMS 256
 #define RATE_S      60
@@ -28,6 +31,7 @@
 
 struct job {
     http_request_t *r;
+    bool question;
     void (*run)(struct feed_server *s, feed_store_t *store, http_request_t *r);
 };
 
@@ -39,6 +43,8 @@ struct live {
 
 struct feed_server {
     const char *dir;
+    const struct feed_chat *chat; /* who writes answers, or NULL */
+    size_t n_asked;               /* questions that are being answered */
     http_server_t *http;
     pthread_mutex_t guard;
     pthread_cond_t changed;
@@ -174,6 +180,12 @@ static void run_answers(struct feed_server *s, feed_store_t *store, http_request
         http_reply_json(r, 200, json_pack("{s:o}", "answers", all));
 }
 
+static void run_ask(struct feed_server *s, feed_store_t *store, http_request_t *r)
+{
+    struct error e = {0};
+    if (feed_server_ask(s->chat, store, r, &e) < 0) reply_error(r, &e);
+}
+
 /* Posts a second over the last whole minute; the guard is held. */
 static double rate_of(const struct feed_server *s)
 {
@@ -248,18 +260,31 @@ static void run_metrics(struct feed_server *s, feed_store_t *store, http_request
 
 /* ------------------------------------------------------------------ threads */
 
+/* The first job that may be done now, taken out; false: there is none. The guard is held. */
+static bool next_job(struct feed_server *s, struct job *out)
+{
+    for (size_t i = 0; i < s->n_jobs; i++) {
+        if (s->jobs[i].question && s->n_asked == MAX_ASKED) continue;
+        *out = s->jobs[i];
+        memmove(s->jobs + i, s->jobs + i + 1, (--s->n_jobs - i) * sizeof(s->jobs[0]));
+        s->n_asked += out->question;
+        return true;
+    }
+    return false;
+}
+
 static void *work(void *ctx)
 {
     struct feed_server *s = ctx;
     struct error e = {0};
     feed_store_t *store = NULL;
     for (;;) {
+        struct job j;
+        bool got;
         pthread_mutex_lock(&s->guard);
-        while (s->n_jobs == 0 && !s->ending)
+        while (!(got = next_job(s, &j)) && !(s->ending && s->n_jobs == 0))
             pthread_cond_wait(&s->changed, &s->guard);
-        if (s->n_jobs == 0) break;
-        struct job j = s->jobs[0];
-        memmove(s->jobs, s->jobs + 1, --s->n_jobs * sizeof(s->jobs[0]));
+        if (!got) break;
         pthread_mutex_unlock(&s->guard);
         if (!store && feed_store_open(s->dir, &store, &e) < 0) {
             reply_error(j.r, &e);
@@ -267,6 +292,10 @@ static void *work(void *ctx)
         } else {
             j.run(s, store, j.r);
         }
+        pthread_mutex_lock(&s->guard);
+        s->n_asked -= j.question;
+        pthread_cond_broadcast(&s->changed);
+        pthread_mutex_unlock(&s->guard);
     }
     pthread_mutex_unlock(&s->guard);
     feed_store_close(store);
@@ -367,8 +396,8 @@ static void enqueue(struct feed_server *s, http_request_t *r,
     bool full = s->n_jobs == MAX_JOBS || s->ending;
     if (!full) {
         http_defer(r);
-        s->jobs[s->n_jobs++] = (struct job){r, run};
-        pthread_cond_signal(&s->changed);
+        s->jobs[s->n_jobs++] = (struct job){r, run == run_ask, run};
+        pthread_cond_broadcast(&s->changed);
     }
     pthread_mutex_unlock(&s->guard);
     if (full)
@@ -388,6 +417,10 @@ static void on_trends(void *ctx, http_request_t *r)
 static void on_answers(void *ctx, http_request_t *r)
 {
     enqueue(ctx, r, run_answers);
+}
+static void on_ask(void *ctx, http_request_t *r)
+{
+    enqueue(ctx, r, run_ask);
 }
 static void on_stats(void *ctx, http_request_t *r)
 {
@@ -444,6 +477,7 @@ static const struct http_route routes[] = {
     {"GET", "/v1/search", on_search, false},
     {"GET", "/v1/trends", on_trends, false},
     {"GET", "/v1/answers", on_answers, false},
+    {"GET", "/v1/ask", on_ask, false},
     {"GET", "/v1/stats", on_stats, false},
     {"GET", "/v1/stream", on_stream, false},
     {"GET", "/metrics", on_metrics, false},
@@ -468,6 +502,7 @@ int feed_server_new(const struct feed_server_options *o, feed_server_t **out, st
     feed_store_close(probe);
     struct feed_server *s = mem_calloc(1, sizeof(*s));
     s->dir = o->dir;
+    s->chat = o->chat;
     pthread_mutex_init(&s->guard, NULL);
     pthread_cond_init(&s->changed, NULL);
     const struct http_options h = {.host = o->host,
