@@ -66,5 +66,68 @@ void compute_cuda_embed(struct compute_cuda *q, const struct compute_embed *e, c
                         float *h);
 void compute_cuda_embed_backward(struct compute_cuda *q, const struct compute_embed *e,
                                  const float *dh, float *d_table);
+void compute_cuda_glu_forward(struct compute_cuda *q, const struct compute_glu *g);
+void compute_cuda_glu_backward(struct compute_cuda *q, const struct compute_glu *g,
+                               const struct compute_glu_grad *d);
+void compute_cuda_router_forward(struct compute_cuda *q, const struct compute_router *r);
+void compute_cuda_router_backward(struct compute_cuda *q, const struct compute_router *r,
+                                  const struct compute_router_grad *d);
+void compute_cuda_router_balance(struct compute_cuda *q, const struct compute_router *r,
+                                 float *bias);
+void compute_cuda_router_select(struct compute_cuda *q, const struct compute_router *r);
+/* rows: an upper bound of offset[E] that the host knows, at least compute_dispatch_rows; row_token and
+ * row_slot have so many elements, and those behind offset[E] are padding, too. */
+void compute_cuda_dispatch(struct compute_cuda *q, const struct compute_dispatch *d, int64_t rows);
+void compute_cuda_gather(struct compute_cuda *q, int64_t rows, int64_t D, const int32_t *row_token,
+                         const void *x, void *y);
+void compute_cuda_combine(struct compute_cuda *q, const struct compute_combine *m);
+/* out[i] = x[index[i]], 0 where the index is negative: weights of slots to rows, gradients back. */
+void compute_cuda_pick(struct compute_cuda *q, int64_t n, const int32_t *index, const float *x,
+                       float *out);
+/* share[e] = count[e] / total, divided in double. */
+void compute_cuda_share(struct compute_cuda *q, int64_t E, const int32_t *count, double total,
+                        float *share);
+void compute_cuda_logits(struct compute_cuda *q, int64_t n, float multiplier, float cap, float *z);
+void compute_cuda_cross_entropy(struct compute_cuda *q, const struct compute_loss *l);
+/* out, on the device: a sum in double; kind: CUDA_SUM_*, of the numbers, of their squares, or how many
+ * are not finite. */
+void compute_cuda_sum(struct compute_cuda *q, int kind, const float *x, size_t n, double *out);
+void compute_cuda_adamw(struct compute_cuda *q, const struct compute_adamw *o);
+void compute_cuda_momentum(struct compute_cuda *q, const struct compute_momentum *o);
+void compute_cuda_axpby(struct compute_cuda *q, size_t n, float a, const float *x, float b,
+                        float *y);
+void compute_cuda_attention_forward(struct compute_cuda *q, const struct compute_attention *a);
+void compute_cuda_attention_backward(struct compute_cuda *q, const struct compute_attention *a,
+                                     const struct compute_attention_grad *d);
+/* runs and the lists of pages lie on the device, too. */
+void compute_cuda_paged_store(struct compute_cuda *q, const struct compute_paged *p);
+void compute_cuda_paged_attention(struct compute_cuda *q, const struct compute_paged *p);
+
+/* ------------------------------------------------------------------ products */
+
+void compute_cuda_matmul(struct compute_cuda *q, const struct compute_matmul *m);
+/* A linear layer of compute.h with its parts one below the other: W act [groups, out, in], out being
+ * the sum of the parts'. rows: how many there are, with offset [groups + 1] on the device an upper
+ * bound of offset[groups]; without it groups is 1. */
+struct compute_cuda_linear {
+    int groups;
+    int64_t in, out, rows;
+    const void *W;
+    const int32_t *offset;
+};
+void compute_cuda_linear_forward(struct compute_cuda *q, const struct compute_cuda_linear *l,
+                                 const void *X, void *Y, enum compute_dtype y_dtype);
+void compute_cuda_linear_backward_input(struct compute_cuda *q, const struct compute_cuda_linear *l,
+                                        const void *dY, void *dX, enum compute_dtype dx_dtype);
+/* grad fp32 [groups, n, in] of one part, which has columns [first, first + n) of dY. */
+struct compute_cuda_weight_grad {
+    const void *dY, *X;
+    float *grad;
+    int64_t first, n;
+    bool accumulate;
+};
+void compute_cuda_linear_backward_weight(struct compute_cuda *q,
+                                         const struct compute_cuda_linear *l,
+                                         const struct compute_cuda_weight_grad *g);
 
 #endif

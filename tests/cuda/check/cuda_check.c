@@ -1,10 +1,10 @@
 /* cuda_check.c: runs the checks of all kernels, or those that are named.
  *
- *     cuda_check [--schedules N] [--list] MODULE.so... [-- NAME...]
+ *     cuda_check [--schedules N] [--quiet] MODULE.so... [-- NAME...]
  *
  * A module is a PTX file, translated and compiled. Prints for each check "ok NAME: ..." or
- * "not ok NAME: WHY"; the exit code is 1 where one failed. With --faults a fault that the emulator
- * finds is printed as the reason and the check ends there: for tests that plant one. */
+ * "not ok NAME: WHY", a fault that the emulator found or a number that is off; the exit code is 1
+ * where one failed. --quiet: the emulator itself prints nothing. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -245,7 +245,8 @@ static bool wanted(const char *name, int n, char **names)
 
 int main(int argc, char **argv)
 {
-    static const struct check *const lists[] = {row_checks};
+    static const struct check *const lists[] = {row_checks, expert_checks, vector_checks,
+                                                attention_checks, product_checks};
     int n_schedules = 3, at = 1, failed = 0, ran = 0;
     cuda.launch = launch;
     cuda.scratch = scratch;

@@ -5,9 +5,8 @@
 
 static void land(const struct emu_copy *c)
 {
-    if (c->valid)
-        memcpy(c->to, emu_at(EMU_GENERIC, (uintptr_t)c->from, c->valid, EMU_READ, c->line),
-               c->valid);
+    for (uint32_t i = 0; i < c->valid; i += 2)
+        memcpy(c->to + i, emu_at(EMU_GENERIC, (uintptr_t)c->from + i, 2, EMU_READ, c->line), 2);
     memset(c->to + c->valid, 0, c->bytes - c->valid);
     emu_flight(c->to, c->bytes, false, c->line);
 }
@@ -15,8 +14,8 @@ static void land(const struct emu_copy *c)
 void emu_copy_async(uint32_t to, uint64_t from, uint32_t bytes, uint32_t valid, int line)
 {
     struct emu_thread *t = emu_self;
-    if (valid > bytes || (valid != 0 && valid != bytes)) {
-        emu_fault(line, "a copy of %u of %u bytes is not modelled", valid, bytes);
+    if (valid > bytes || valid % 2 != 0 || from % bytes != 0) {
+        emu_fault(line, "a copy of %u of %u bytes from such an address", valid, bytes);
         return;
     }
     struct emu_copy c = {.to = emu_at(EMU_SHARED, to, bytes, EMU_WRITE, line),
@@ -25,7 +24,6 @@ void emu_copy_async(uint32_t to, uint64_t from, uint32_t bytes, uint32_t valid, 
                          .valid = valid,
                          .group = t->group,
                          .line = line};
-    if (valid) (void)emu_at(EMU_GLOBAL, from, bytes, EMU_READ, line);
     if (t->n_copies == EMU_MAX_COPIES) {
         emu_abandon(line, "more copies in flight than are modelled");
         return;

@@ -194,6 +194,14 @@ def bfe(e, m, o):
     return e.put(o[0], "u32", f"((uint64_t){a} >> ({at} & 255u)) & ((1ull << ({n} & 63u)) - 1)")
 
 
+@rule(r"bfi\.b32", 5)
+def bfi(e, _, o):
+    a, b = e.source(o[1], "b32"), e.source(o[2], "b32")
+    at, n = e.integer(o[3], 0, 31), e.integer(o[4], 0, 32)
+    mask = ((1 << n) - 1) << at & 0xffffffff
+    return e.put(o[0], "b32", f"({a} << {at} & {mask}u) | ({b} & {mask ^ 0xffffffff}u)")
+
+
 @rule(r"brev\.b32", 2)
 def brev(e, _, o):
     a = e.source(o[1], "b32")
