@@ -12,6 +12,8 @@ ROWS, EXPERTS, LOSS = "compute_cuda_rows", "compute_cuda_experts", "compute_cuda
 VECTORS, ATTENTION = "compute_cuda_vectors", "compute_cuda_attention"
 PRODUCTS, FLASH = "compute_cuda_products", "compute_cuda_flash"
 MMA = r"(mma\.sync\S+ \{[^}]*\}), \{(\S+),(\S+),(\S+),(\S+)\}, \{(\S+),(\S+)\}, (\{[^}]*\});"
+WGMMA = r"(wgmma\.mma_async\S+ \{[^}]*\}), (%rd\d+), (%rd\d+), ([^;]*);"
+HOPPER = "compute_cuda_products_sm90"
 IN_FLIGHT = "touches what a copy is about to write"
 
 BUGS = [
@@ -73,4 +75,15 @@ BUGS = [
     Bug("a key goes to the wrong page", ATTENTION, "cuda_paged_store_f32",
         r"and\.b64 (%rd\d+), (%rd\d+), -32;", 0, r"and.b64 \1, \2, -64;", "paged",
         f"{NUMBERS}|out of bounds|race|nobody wrote", 1, False),
+    Bug("a stage is filled before it is empty", HOPPER, "cuda_hopper_nt",
+        r"mbarrier\.try_wait\.parity\.shared::cta\.b64 (\w+), [^;]*;", 0,
+        r"setp.eq.u32 \1, 0, 0;", "hopper", "more arrivals|changed|about to write", 3, False),
+    Bug("a stage is read before it is full", HOPPER, "cuda_hopper_nt",
+        r"mbarrier\.try_wait\.parity\.shared::cta\.b64 (\w+), [^;]*;", 1,
+        r"setp.eq.u32 \1, 0, 0;", "hopper", "about to write|nobody wrote|more arrivals", 3, False),
+    Bug("an operand's description is of another place", HOPPER, "cuda_hopper_nt",
+        WGMMA, 1, r"\1, \2, \2, \4;", "hopper", f"{NUMBERS}|nobody wrote", 1, False),
+    Bug("a product is waited for too weakly", HOPPER, "cuda_hopper_nt",
+        r"wgmma\.wait_group\.sync\.aligned 0;", 0, "wgmma.wait_group.sync.aligned 4;", "hopper",
+        "never waited for|changed before", 3, False),
 ]

@@ -8,7 +8,8 @@ where none is named:
 
   kernels    every kernel beside the reference kernels, under N schedules (3; --short: 2)
   bugs       mistakes planted in the PTX (cuda_bugs.py), each of which must be found
-  mutations  PTX changed at random: the translator gives C that compiles, or an error with its line
+  mutations  PTX, and single instructions, changed at random: the translator gives C that compiles,
+             or an error with its line
   source     that the PTX is of the kernels' source, where nvcc is (tools/cuda-ptx)
 
 Prints "ok NAME", "not ok NAME: WHY" and "skip NAME: WHAT IS MISSING". What was compiled is kept in
@@ -31,7 +32,10 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.path[:0] = [HERE, os.path.join(HERE, "ptx")]
 from cuda_bugs import BUGS  # noqa: E402
 from ptx_error import PtxError  # noqa: E402
-from ptx_to_c import translate  # noqa: E402
+import ptx_reader  # noqa: E402
+from ptx_emit import Emitter  # noqa: E402
+from ptx_reader import Instruction  # noqa: E402
+from ptx_to_c import SHARED_BASE, translate  # noqa: E402
 
 FLAGS = ["-std=gnu11", "-O1", "-w", "-fno-strict-aliasing", "-ffp-contract=off", "-fPIC", "-shared",
          "-I" + os.path.join(HERE, "emu")]
@@ -199,6 +203,53 @@ def check_mutations(builder, files, count):
                 None if refused and passed else "all of one kind")
 
 
+def change_instruction(r, i, parts, operands):
+    """A copy of an instruction with one thing changed."""
+    opcode, chosen = i.opcode.split("."), list(i.operands)
+    how, at = r.randrange(6), r.randrange(len(opcode))
+    if how == 0:
+        opcode[at] = r.choice(parts)
+    elif how == 1:
+        opcode.insert(at, r.choice(parts))
+    elif how == 2:
+        del opcode[at]
+    elif how == 3 and chosen:
+        chosen[r.randrange(len(chosen))] = r.choice(operands)
+    elif how == 4 and chosen:
+        del chosen[r.randrange(len(chosen))]
+    elif chosen:
+        word, n = chosen[r.randrange(len(chosen))], r.randrange(len(chosen))
+        at = r.randrange(len(word) + 1)
+        chosen[n] = word[:at] + chr(r.randrange(32, 127)) + word[at + 1:]
+    return Instruction(i.line, i.guard, ".".join(opcode), chosen, i.scope)
+
+
+def check_instructions(files, count):
+    """Single instructions, changed at random: C, or a PtxError."""
+    r, kernels = random.Random(2), []
+    for text in files.values():
+        module = ptx_reader.read(text.decode())
+        for kernel in module.kernels:
+            shared = {v[0]: SHARED_BASE for v in module.shared + kernel.shared}
+            body = [i for i in kernel.body if not isinstance(i, str)]
+            kernels.append((Emitter(kernel, shared), body))
+    parts = sorted({p for _, body in kernels for i in body for p in i.opcode.split(".")})
+    operands = sorted({o for _, body in kernels for i in body for o in i.operands})
+    refused = 0
+    for n in range(count):
+        emitter, body = r.choice(kernels)
+        changed = change_instruction(r, r.choice(body), parts, operands)
+        try:
+            emitter.instruction(changed)
+        except PtxError:
+            refused += 1
+        except Exception as problem:  # a crash is what is looked for
+            return tell("instructions", f"number {n}: {changed.opcode} {changed.operands}: "
+                                        f"{type(problem).__name__}: {problem}")
+    return tell(f"instructions ({count}: {refused} refused)",
+                None if 0 < refused < count else "all of one kind")
+
+
 def check_source():
     done = subprocess.run([os.path.join(ROOT, "tools/cuda-ptx"), "--check"], capture_output=True,
                           text=True)
@@ -229,6 +280,8 @@ def main():
         check_bugs(builder, files, modules, [b for b in BUGS if b.short or not options.short])
     if "mutations" in parts:
         check_mutations(builder, files, 300 if options.short else 10000)
+        few = {n: t for n, t in files.items() if len(t) < 100000}
+        check_instructions(few if options.short else files, 20000 if options.short else 1000000)
     if "source" in parts and not options.short:
         check_source()
     sys.exit(1 if failed else 0)

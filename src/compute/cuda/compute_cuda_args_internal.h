@@ -259,4 +259,22 @@ struct cuda_product_args {
     float alpha, beta;
 };
 
+/* CUtensorMap of the driver: two dimensions of bfloat16, tiles in the pattern of 128 bytes. */
+struct cuda_tensor_map {
+#ifdef __CUDACC__
+    __align__(128)
+#else
+    _Alignas(128)
+#endif
+        uint64_t opaque[16];
+};
+/* Y = X . W[g]^T; x: tiles of X [rows, K], w: of W [groups * N, K], 64 x 128 each. */
+struct cuda_hopper_args {
+    struct cuda_tensor_map x, w;
+    int32_t groups, rows, N, K;
+    const int32_t *offset;
+    void *y;
+    int32_t out_bf16;
+};
+
 #endif

@@ -25,6 +25,11 @@ struct compute_cuda {
     void (*launch)(void *device, const struct compute_cuda_launch *l);
     /* Memory on the device for the operation at work, until the next one asks; 256-byte aligned. */
     void *(*scratch)(void *device, size_t bytes);
+    /* On Hopper: the map by which the GPU copies tiles of 64 x 128 of a matrix of bfloat16, rows of
+     * `width` numbers one behind the other, in the pattern of 128 bytes; false where it cannot. NULL on
+     * GPUs without such copies. */
+    bool (*tensor_map)(void *device, const void *matrix, int64_t width, int64_t rows,
+                       struct cuda_tensor_map *out);
 };
 
 /* ------------------------------------------------------------------ for the operations' files */

@@ -1,7 +1,10 @@
-/* compute_cuda_products.c: launches of compute_cuda_products.cu. */
+/* compute_cuda_products.c: launches of compute_cuda_products.cu and
+ * compute_cuda_products_sm90.cu. */
 #include "compute/cuda/compute_cuda_internal.h"
 
+/* As in compute_cuda_products.cu and compute_cuda_products_sm90.cu. */
 enum { MMA_TILE = 128, MMA_STEP = 32, MMA_STAGES = 3 };
+enum { HOPPER_TILE = 128, HOPPER_DEPTH = 64, HOPPER_STAGES = 4, HOPPER_THREADS = 384 };
 
 static bool is_aligned(const void *p, int64_t ld)
 {
@@ -48,9 +51,39 @@ void compute_cuda_matmul(struct compute_cuda *q, const struct compute_matmul *m)
     launch_product(q, a, m->in == COMPUTE_BF16);
 }
 
+/* By bulk copies and wgmma, where the GPU has them and shapes are as they need; false: it was not. */
+static bool hopper_forward(struct compute_cuda *q, const struct compute_cuda_linear *l,
+                           const void *X, void *Y, enum compute_dtype y_dtype)
+{
+    struct cuda_hopper_args a = {.groups = l->groups,
+                                 .rows = (int32_t)l->rows,
+                                 .N = (int32_t)l->out,
+                                 .K = (int32_t)l->in,
+                                 .offset = l->offset,
+                                 .y = Y,
+                                 .out_bf16 = y_dtype == COMPUTE_BF16};
+    int64_t w_rows = l->groups * l->out;
+    if (!q->tensor_map || q->dtype != COMPUTE_BF16 || l->rows > INT32_MAX / 2 ||
+        w_rows > INT32_MAX / 2 || l->in > INT32_MAX / 2 || !is_aligned(X, l->in) ||
+        !is_aligned(l->W, l->in) || !q->tensor_map(q->device, X, l->in, l->rows, &a.x) ||
+        !q->tensor_map(q->device, l->W, l->in, w_rows, &a.w))
+        return false;
+    int64_t tiles = cuda_ceil(l->rows, HOPPER_TILE) + (l->offset ? l->groups : 0);
+    compute_cuda_launch(q,
+                        &(struct compute_cuda_launch){
+                            .kernel = "cuda_hopper_nt",
+                            .grid = {(uint32_t)cuda_ceil(l->out, HOPPER_TILE), (uint32_t)tiles, 1},
+                            .block = HOPPER_THREADS,
+                            .shared = HOPPER_STAGES * (2 * HOPPER_TILE * HOPPER_DEPTH * 2 + 16),
+                            .args = &a,
+                            .args_bytes = sizeof a});
+    return true;
+}
+
 void compute_cuda_linear_forward(struct compute_cuda *q, const struct compute_cuda_linear *l,
                                  const void *X, void *Y, enum compute_dtype y_dtype)
 {
+    if (hopper_forward(q, l, X, Y, y_dtype)) return;
     struct cuda_product_args a = {.M = l->rows,
                                   .N = l->out,
                                   .K = l->in,

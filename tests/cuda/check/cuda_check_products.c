@@ -117,6 +117,30 @@ static void linear(int64_t in, int64_t out0, int64_t out1, enum compute_dtype y_
     want_f32("grad", grad_on, grad, (size_t)(GROUPS * out1 * in), 4e-6f);
 }
 
+static bool tensor_map(void *device, const void *matrix, int64_t width, int64_t rows,
+                       struct cuda_tensor_map *out)
+{
+    (void)device;
+    struct emu_tensor_map m = {.base = matrix,
+                               .dims = {(uint64_t)width, (uint64_t)rows},
+                               .stride = (uint64_t)width,
+                               .box = {64, 128},
+                               .swizzle = 128};
+    _Static_assert(sizeof m == sizeof *out, "");
+    memcpy(out, &m, sizeof m);
+    return true;
+}
+
+static void check_hopper(void)
+{
+    check_format(COMPUTE_BF16);
+    cuda.tensor_map = tensor_map;
+    linear(40, 16, 24, COMPUTE_F32);
+    linear(328, 120, 16, COMPUTE_BF16);
+    linear(64, 130, 1, COMPUTE_BF16);
+    cuda.tensor_map = NULL;
+}
+
 static void check_linear(void)
 {
     FOR_FORMATS
@@ -127,4 +151,5 @@ static void check_linear(void)
     }
 }
 
-const struct check product_checks[] = {{"matmul", check_matmul}, {"linear", check_linear}, {0}};
+const struct check product_checks[] = {
+    {"matmul", check_matmul}, {"linear", check_linear}, {"hopper", check_hopper}, {0}};

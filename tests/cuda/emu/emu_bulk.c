@@ -94,8 +94,8 @@ static void land(const struct bulk *b)
             int64_t x = (int64_t)b->copy.x + k, y = (int64_t)b->copy.y + r;
             if (x >= 0 && (uint64_t)x < m->dims[0] && y >= 0 && (uint64_t)y < m->dims[1]) {
                 const uint16_t *from = (const uint16_t *)m->base + (uint64_t)y * m->stride + x;
-                if (!emu_there(from, 2, true)) {
-                    emu_fault(b->line, "a bulk copy of what nobody wrote, or out of bounds");
+                if (!emu_there(from, 2, false)) {
+                    emu_fault(b->line, "a bulk copy from out of bounds");
                     return;
                 }
                 v = *from;

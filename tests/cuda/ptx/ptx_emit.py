@@ -135,14 +135,13 @@ class Emitter:
         return int(text, 0)
 
     def find_rule(self, opcode):
-        if opcode not in self.cache:
-            self.cache[opcode] = None
-            for pattern, counts, function in RULES:
-                match = pattern.fullmatch(opcode)
-                if match:
-                    self.cache[opcode] = (match, counts, function)
-                    break
-        return self.cache[opcode] or self.fail(f"unknown instruction '{opcode}'")
+        found = self.cache.get(opcode)
+        for pattern, counts, function in () if found else RULES:
+            match = pattern.fullmatch(opcode)
+            if match:
+                found = self.cache[opcode] = (match, counts, function)
+                break
+        return found or self.fail(f"unknown instruction '{opcode}'")
 
     def instruction(self, i):
         self.line, self.scope = i.line, i.scope
