@@ -5,7 +5,7 @@
 
 Both sides take turns within a round, with 1 thread and with 2, and medians over the rounds are
 printed. One stream: `llama-bench` beside `colossus generate`, prompts of 512 and 4,000 tokens and
-the writing of 64 behind a short one. Many: `colossus bench-serve` asks both servers, 16 clients,
+the writing of 64 behind a short one and behind 4,000. Many: `colossus bench-serve` asks both servers, 16 clients,
 prompts of 128 tokens and answers of 64. --llama and --server are commands, so that a prefix may be
 put before them (nice, chroot); MODEL as they see it may be named by --llama-model. --wrap is put
 before ours. What the other programs need is their user's business; without them only ours is run."""
@@ -40,21 +40,23 @@ def ours(o, words, tokens, threads):
     return r["prompt_tokens"] / r["prompt_s"], r["new_tokens"] / r["decode_s"]
 
 
-def theirs(o, prompt, tokens, threads):
+def theirs(o, prompt, tokens, threads, depth):
     line = [*o.llama, "-m", o.llama_model, "-t", str(threads), "-p", str(prompt), "-n", str(tokens),
-            "-r", "1", "-o", "json"]
+            "-d", str(depth), "-r", "1", "-o", "json"]
     r = json.loads(subprocess.run(line, capture_output=True, text=True, check=True).stdout)
     return r[0]["avg_ts"]
 
 
 def one_stream(o):
-    cases = [("read 512", 510, 2, 0), ("read 4,000", 3998, 2, 0), ("write 64", 1, 65, 1)]
+    cases = [("read 512", 510, 2, 0), ("read 4,000", 3998, 2, 0), ("write 64", 1, 65, 1),
+             ("write 64 behind 4,000", 3998, 65, 1)]
     for threads in (1, 2):
         for name, words, tokens, which in cases:
             a, b = [], []
             for _ in range(o.rounds):
                 if o.llama:
-                    b.append(theirs(o, 0 if which else words + 2, 64 if which else 0, threads))
+                    b.append(theirs(o, 0 if which else words + 2, 64 if which else 0, threads,
+                                    words if which and words > 1 else 0))
                 a.append(ours(o, words, tokens, threads)[which])
             show(f"{name}, {threads} threads, tokens/s", a, b)
 
