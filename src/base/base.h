@@ -257,7 +257,15 @@ void pool_free(struct pool *p);
 int pool_threads(const struct pool *p); /* p NULL is 1 */
 /* Runs fn for every task in [0, n_tasks); returns when all are done. p NULL: in order, here. */
 void pool_run(struct pool *p, size_t n_tasks, pool_fn *fn, void *ctx);
-int pool_available_cpus(void); /* by affinity and control groups, at least 1 */
+/* Since it began: seconds of a CPU that a thread got, and those that it was ready to run in and had
+ * none (0 where the kernel does not say). Of the caller's thread, and the sums of the pool's others. */
+struct thread_time {
+    double cpu_s, starved_s;
+};
+struct thread_time thread_time(void);
+struct thread_time pool_time(const struct pool *p); /* p NULL: of none */
+double thread_cpu_s(void);                          /* of the caller's alone, quickly */
+int pool_available_cpus(void);                      /* by affinity and control groups, at least 1 */
 
 double time_now_s(void);          /* monotonic */
 void time_iso8601(char text[32]); /* UTC wall clock, "2026-11-22T03:04:05.678Z" */

@@ -16,12 +16,14 @@
 #include "base/base.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <linux/futex.h>
 #include <math.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -54,7 +56,8 @@ struct pool {
 struct worker {
     struct pool *pool;
     pthread_t thread;
-    int index; /* from 1; the caller is 0 */
+    int index;        /* from 1; the caller is 0 */
+    _Atomic pid_t id; /* the kernel's; 0: it has not begun */
 };
 
 static __thread const struct pool *current_pool; /* the pool whose task this thread is running */
@@ -146,6 +149,7 @@ static void *worker_main(void *arg)
     struct worker *w = arg;
     struct pool *p = w->pool;
     openmp_quieten();
+    atomic_store(&w->id, gettid());
     uint32_t seen = 0;
     while (!atomic_load(&p->stop)) {
         if (!spin_until(job_is_new, p, seen)) {
@@ -248,6 +252,47 @@ int pool_threads(const struct pool *p)
 }
 
 /* ------------------------------------------------------------------ CPUs */
+
+/* Of /proc/PID/task/TID/schedstat, "RAN WAITED SLICES", in nanoseconds. */
+static struct thread_time time_of(pid_t thread)
+{
+    char path[64], text[96];
+    unsigned long long ran, waited;
+    snprintf(path, sizeof(path), "/proc/self/task/%d/schedstat", (int)thread);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return (struct thread_time){0};
+    ssize_t n = read(fd, text, sizeof(text) - 1);
+    close(fd);
+    text[MAX(n, 0)] = '\0';
+    if (sscanf(text, "%llu %llu", &ran, &waited) != 2) return (struct thread_time){0};
+    return (struct thread_time){1e-9 * (double)ran, 1e-9 * (double)waited};
+}
+
+double thread_cpu_s(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+struct thread_time thread_time(void)
+{
+    struct thread_time t = time_of(gettid());
+    t.cpu_s = thread_cpu_s();
+    return t;
+}
+
+struct thread_time pool_time(const struct pool *p)
+{
+    struct thread_time sum = {0};
+    for (int i = 1; p && i < p->n_threads; i++) {
+        pid_t id = atomic_load(&p->workers[i - 1].id);
+        struct thread_time one = id ? time_of(id) : (struct thread_time){0};
+        sum.cpu_s += one.cpu_s;
+        sum.starved_s += one.starved_s;
+    }
+    return sum;
+}
 
 static int affinity_cpus(void)
 {

@@ -172,10 +172,11 @@ void cluster_span_end(cluster_t *c, double begin_s, const char *name);
 /* ------------------------------------------------------------------ traffic */
 
 /* Bytes sent by this rank since the job began, seconds that calls of this rank waited, and of these
- * the seconds that its own thread stood still, not the one of the background. */
+ * the seconds that its own thread stood still, not the one of the background; in those it used as much
+ * of a CPU, asking whether it has to wait on. And what the background's thread had to do without. */
 struct cluster_traffic {
     uint64_t bytes, messages;
-    double wait_s, blocked_s;
+    double wait_s, blocked_s, blocked_cpu_s, starved_s;
 };
 struct cluster_traffic cluster_traffic(const cluster_t *c);
 
@@ -200,7 +201,8 @@ void cluster_watch_close(cluster_watch_t *w, int exit_code);
 int cluster_watch_attempt(const cluster_watch_t *w);
 /* What this rank does from here on, "forward"; a word that stays (letters and '+' for a space). */
 void cluster_watch_at(cluster_watch_t *w, const char *word);
-/* Steps that are done, and what this rank's own work of the last one took. */
+/* Steps that are done, and what this rank's own work of the last one took: of a CPU, where others have
+ * that, too. */
 void cluster_watch_step(cluster_watch_t *w, int64_t step, double busy_s);
 /* Whether the state is to be saved and the run to end: it was told so, or the launcher is gone. */
 bool cluster_watch_stops(const cluster_watch_t *w);

@@ -86,6 +86,7 @@ static void *work_in_background(void *arg)
     mem_alloc_count_skip_thread();
     while ((t = next_ticket(c))) {
         cluster_work(t, LANE_BACK); /* its error sticks */
+        atomic_store(&c->starved_s, thread_time().starved_s);
         settle(c, t);
     }
     return NULL;

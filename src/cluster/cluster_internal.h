@@ -52,8 +52,9 @@ struct cluster {
 
     atomic_uint_fast64_t bytes, messages; /* sent */
     atomic_uint_fast64_t finished;        /* waits that came to an end */
-    _Atomic double wait_s, blocked_s;
-    atomic_bool stands; /* the caller's thread waits for the background's */
+    _Atomic double wait_s, blocked_s, blocked_cpu_s;
+    _Atomic double starved_s; /* of the background's thread, as it said last */
+    atomic_bool stands;       /* the caller's thread waits for the background's */
 
     /* The thread of the background, started with the first work. */
     pthread_t thread;

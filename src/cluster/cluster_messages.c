@@ -176,7 +176,7 @@ int cluster_messages_wait(group_t *g, enum cluster_lane lane, struct cluster_mes
                           const char *what)
 {
     cluster_t *c = g->cluster;
-    double start_s = time_now_s(), waited_s = 0;
+    double start_s = time_now_s(), waited_s = 0, cpu_s = thread_cpu_s();
     bool noted = false;
     int left;
     while ((left = ask(g, m, n)) > 0) {
@@ -189,7 +189,10 @@ int cluster_messages_wait(group_t *g, enum cluster_lane lane, struct cluster_mes
     }
     if (noted) note_wait(g, lane, m, &(struct cluster_wait){0});
     cluster_add_seconds(&c->wait_s, waited_s);
-    if (lane == LANE_FRONT) cluster_add_seconds(&c->blocked_s, waited_s);
+    if (lane == LANE_FRONT) {
+        cluster_add_seconds(&c->blocked_s, waited_s);
+        cluster_add_seconds(&c->blocked_cpu_s, thread_cpu_s() - cpu_s);
+    }
     atomic_fetch_add_explicit(&c->finished, 1, memory_order_relaxed);
     return left;
 }
@@ -220,5 +223,7 @@ struct cluster_traffic cluster_traffic(const cluster_t *c)
     return (struct cluster_traffic){.bytes = atomic_load(&c->bytes),
                                     .messages = atomic_load(&c->messages),
                                     .wait_s = atomic_load(&c->wait_s),
-                                    .blocked_s = atomic_load(&c->blocked_s)};
+                                    .blocked_s = atomic_load(&c->blocked_s),
+                                    .blocked_cpu_s = atomic_load(&c->blocked_cpu_s),
+                                    .starved_s = atomic_load(&c->starved_s)};
 }

@@ -52,6 +52,7 @@ struct run {
     bool complete;                /* an earlier call did all of it */
     struct cluster_health health; /* of many ranks */
     double told_s;                /* when the last step ended */
+    struct thread_time threads;   /* their share of the CPU by then, without that in waits */
     double blocked_s;             /* that this rank had waited for others by the last step's end */
     struct train_timeline timeline;
     int bound_cpus;      /* of this rank; 0: it may use all that the launcher gave it */
@@ -446,16 +447,35 @@ static int undo(struct run *r, struct error *e)
     return error_hint(e, "the same command goes on from there, better without that machine");
 }
 
+/* Where threads of this rank had no CPU for so much of its own time, others keep it from working, and its
+ * time says nothing of how fast it is. */
+#define STARVED_SHARE 0.25
+
+/* Of the step's own_s seconds: what a straggler is told by. On a machine with other load that is what it
+ * had of a CPU, by which a slow one is slow, too, and a healthy one is not. */
+static double work_of_step(struct run *r, const struct cluster_traffic *t)
+{
+    struct thread_time now = thread_time(), others = pool_time(r->s.pool);
+    int n = pool_threads(r->s.pool);
+    now.cpu_s = (now.cpu_s + others.cpu_s - t->blocked_cpu_s) / n;
+    now.starved_s += others.starved_s + t->starved_s;
+    double cpu_s = now.cpu_s - r->threads.cpu_s;
+    bool starved = now.starved_s - r->threads.starved_s > STARVED_SHARE * r->own_s;
+    r->threads = now;
+    return fmax(starved ? fmin(cpu_s, r->own_s) : r->own_s, 0);
+}
+
 /* What of the step was this rank's own work tells a straggler from those that wait for it. */
 static void tell_step(struct run *r, struct train_record *rec)
 {
     bool many = r->s.ranks.size > 1;
-    double blocked_s = many ? cluster_traffic(r->o->cluster).blocked_s : 0;
+    struct cluster_traffic t = {0};
+    if (many) t = cluster_traffic(r->o->cluster);
     double now_s = time_now_s(), whole_s = r->told_s > 0 ? now_s - r->told_s : rec->step_s;
-    rec->wait_s = many ? fmin(blocked_s - r->blocked_s, whole_s) : NAN;
+    rec->wait_s = many ? fmin(t.blocked_s - r->blocked_s, whole_s) : NAN;
     r->own_s = many ? whole_s - rec->wait_s : whole_s;
-    cluster_watch_step(r->o->watch, r->s.step, r->own_s);
-    r->blocked_s = blocked_s;
+    cluster_watch_step(r->o->watch, r->s.step, work_of_step(r, &t));
+    r->blocked_s = t.blocked_s;
     r->told_s = now_s;
 }
 

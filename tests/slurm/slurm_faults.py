@@ -144,19 +144,25 @@ def restore_cluster():
 
 
 def processes_left():
-    """Of this Slurm: they have its configuration in their environment, or its folder in their line."""
+    """Of this Slurm: its configuration is in their environment or their line, and they are its own
+    processes or tasks of its nodes."""
     found = []
+    conf = CLUSTER.encode() + b"/etc/slurm.conf"
     for path in glob.glob("/proc/[0-9]*/environ"):
         pid = int(path.split("/")[2])
         try:
             with open(path, "rb") as f:
-                ours = f"SLURM_CONF={CLUSTER}/".encode() in f.read()
+                environment = f.read()
             with open(f"/proc/{pid}/cmdline", "rb") as f:
-                ours = ours and b"SLURMD_NODENAME" in open(path, "rb").read() or \
-                    CLUSTER.encode() + b"/root" in f.read()
+                line = f.read()
+            with open(f"/proc/{pid}/comm", "rb") as f:
+                name = f.read()
         except OSError:
             continue
-        if ours and pid != os.getpid():
+        daemon = name.startswith((b"slurmctld", b"slurmd", b"slurmstepd"))
+        task = b"SLURMD_NODENAME=" in environment
+        if pid != os.getpid() and (daemon and conf in line + environment or
+                                   task and b"SLURM_CONF=" + conf in environment):
             found.append(pid)
     return found
 

@@ -4,17 +4,20 @@
 #   slurm_local.sh up FOLDER NODES     starts it; FOLDER/env is then to be read by a shell that uses it
 #   slurm_local.sh down FOLDER         ends what it started, by process number
 #
-# No munge, no systemd, nothing outside FOLDER. Packages that are not installed are fetched with
-# apt-get and unpacked there. Debian's slurmd may run several times on one machine where every node has
+# No munge, no systemd, nothing outside FOLDER. Where Slurm is not installed its packages are fetched
+# with apt-get and unpacked there. Debian's slurmd may run several times on one machine where every node has
 # a NodeHostname of its own; the nodes' address is the loopback. Timeouts are Slurm's defaults, but that
 # a job which is queued again need not wait two minutes for old credentials to expire.
 set -eu
 what=$1
 D=$(mkdir -p "$2" && cd "$2" && pwd)
 root=$D/root
+[ ! -x /usr/sbin/slurmctld ] || [ ! -x /usr/sbin/slurmd ] || [ ! -x /usr/bin/sbatch ] || root=
+# Those of `tools/deps slurm`, and what they cannot be without.
 packages="slurmctld slurmd slurm-client slurm-wlm-basic-plugins libmunge2 libpmix2"
 
 unpack() {
+    [ "$root" ] || return 0
     [ -x "$root/usr/sbin/slurmctld" ] || [ -x "$root/usr/sbin/slurmctld-wlm" ] && return
     mkdir -p "$D/debs"
     (cd "$D/debs" && apt-get -q download $packages >"$D/apt.log" 2>&1) || {
@@ -77,16 +80,16 @@ END
     : >"$D/pids"
     local ctld=slurmctld slurmd=slurmd stepd=slurmstepd
     [ -x "$root/usr/sbin/slurmctld" ] || ctld=slurmctld-wlm slurmd=slurmd-wlm stepd=slurmstepd-wlm
-    "$root/usr/sbin/$ctld" -D >"$D/log/slurmctld.out" 2>&1 &
+    "$root/usr/sbin/$ctld" -D -f "$D/etc/slurm.conf" >"$D/log/slurmctld.out" 2>&1 &
     echo "slurmctld $!" >>"$D/pids"
     sleep 1
     for ((i = 1; i <= nodes; i++)); do
         mkdir -p "$D/spool/n$i" "$D/tmpfs/n$i"
-        "$root/usr/sbin/$slurmd" -D -N "n$i" -d "$root/usr/sbin/$stepd" >"$D/log/slurmd.n$i.out" 2>&1 &
+        "$root/usr/sbin/$slurmd" -D -f "$D/etc/slurm.conf" -N "n$i" -d "$root/usr/sbin/$stepd" >"$D/log/slurmd.n$i.out" 2>&1 &
         echo "n$i $!" >>"$D/pids"
     done
     # Linked under their plain names, where Debian's alternatives would.
-    for tool in srun sbatch scontrol scancel sinfo squeue; do
+    [ ! "$root" ] || for tool in srun sbatch scontrol scancel sinfo squeue; do
         [ -e "$root/usr/bin/$tool" ] || ln -sf "$tool-wlm" "$root/usr/bin/$tool" 2>/dev/null || true
     done
     for ((i = 0; i < 100; i++)); do

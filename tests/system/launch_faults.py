@@ -186,6 +186,74 @@ def one_fault(kind, reference):
             f"step {r['from_step']}")
 
 
+def ranks_of(run_dir):
+    """{rank: process number} of the ranks that are there."""
+    found = {}
+    for pid in leftovers(run_dir):
+        try:
+            with open(f"/proc/{pid}/environ", "rb") as f:
+                rank = re.search(rb"(?:^|\0)(?:OMPI_COMM_WORLD|PMI)_RANK=(\d+)\0", f.read())
+            if rank:
+                found[int(rank[1])] = int(pid)
+        except OSError:
+            pass
+    return found
+
+
+def end_process(pid):
+    """Kills it, and waits until it has closed its files."""
+    try:
+        os.kill(pid, signal.SIGKILL)
+        while True:
+            with open(f"/proc/{pid}/stat") as f:
+                if f.read().rsplit(")", 1)[1].split()[0] in "ZX":
+                    return
+            time.sleep(0.001)
+    except (ProcessLookupError, FileNotFoundError):
+        pass
+
+
+def test_one_turn(reference):
+    """A rank dies, and then all others, between two lines of theirs, while the launcher stands still:
+    the first one is named, whichever the launcher asks first."""
+    for first in (3, 0):
+        run_dir = f"turn-{first}"
+        p = start(run_dir)
+        wait_for_step(p, run_dir, 5)
+        ranks = ranks_of(run_dir)
+        check(len(ranks) == RANKS, f"ranks {ranks}")
+        p.send_signal(signal.SIGSTOP)
+        for rank in (first, *(r for r in ranks if r != first)):
+            end_process(ranks[rank])
+            time.sleep(0.02)
+        p.send_signal(signal.SIGCONT)
+        ended(p, 0)
+        check_final(run_dir, reference)
+        lost = events(run_dir, "rank_lost")
+        check([(x["why"], x.get("rank")) for x in lost] == [("death", first)], f"lost {lost}")
+
+
+def test_busy_machine(reference):
+    """A rank that gets little CPU beside other programs is no straggler."""
+    others = [subprocess.Popen([sys.executable, "-c", "while True: pass"])
+              for _ in range(os.cpu_count())]
+    try:
+        p = start("busy", "--straggler", "3", "--hang", "60", "--silence", "30")
+        wait_for_step(p, "busy", 1)
+        for rank, pid in ranks_of("busy").items():
+            if rank == 2:
+                for task in os.listdir(f"/proc/{pid}/task"):
+                    os.setpriority(os.PRIO_PROCESS, int(task), 10)
+        wait_for_step(p, "busy", 14)
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()
+    ended(p, 0)
+    check_final("busy", reference)
+    check(not events("busy", "rank_lost"), f"lost {events('busy', 'rank_lost')}")
+
+
 def test_signal(reference):
     p = start("signal")
     wait_for_step(p, "signal", 5)
@@ -331,6 +399,8 @@ def few(reference):
     good = True
     for kind in NAMED:
         good &= run_test(f"fault: {kind}", lambda kind=kind: one_fault(kind, reference))
+    good &= run_test("ends in one turn", lambda: test_one_turn(reference))
+    good &= run_test("a busy machine", lambda: test_busy_machine(reference))
     good &= run_test("SIGTERM", lambda: test_signal(reference))
     good &= run_test("a killed launcher", lambda: test_killed_launcher(reference))
     good &= run_test("copies in memory", lambda: test_memory(reference))

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 int omp_get_max_threads(void); /* libgomp's */
 
@@ -337,6 +338,52 @@ static void test_time(void **state)
     assert_true(year >= 2024 && month >= 1 && month <= 12 && day >= 1 && day <= 31);
 }
 
+static void *burn(void *arg)
+{
+    double *share = arg, begun_s = time_now_s(), before_s = thread_time().starved_s;
+    while (time_now_s() < begun_s + 0.5) {
+    }
+    *share = (thread_time().starved_s - before_s) / (time_now_s() - begun_s);
+    return NULL;
+}
+
+/* Two threads that want one CPU for half a second each get half of it; one that sleeps wants none. */
+static void test_starved_threads_know_it(void **state)
+{
+    (void)state;
+    cpu_set_t all, one;
+    pthread_t threads[2];
+    double share[2];
+    int cpu = 0;
+    assert_int_equal(sched_getaffinity(0, sizeof(all), &all), 0);
+    while (!CPU_ISSET(cpu, &all))
+        cpu++;
+    CPU_ZERO(&one);
+    CPU_SET(cpu, &one);
+    assert_int_equal(sched_setaffinity(0, sizeof(one), &one), 0);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, burn, &share[i]), 0);
+    for (int i = 0; i < 2; i++)
+        pthread_join(threads[i], NULL);
+    assert_true(share[0] + share[1] > 0.6);
+    assert_true(share[0] < 1 && share[1] < 1);
+    double begun_s = time_now_s(), cpu_s = thread_cpu_s();
+    struct thread_time before = thread_time();
+    usleep(50000);
+    struct thread_time after = thread_time();
+    double asleep_s = after.starved_s - before.starved_s + thread_cpu_s() - cpu_s;
+    assert_true(asleep_s >= 0 && asleep_s < time_now_s() - begun_s - 0.045);
+    assert_true(after.cpu_s >= before.cpu_s && before.cpu_s >= cpu_s);
+    assert_int_equal(sched_setaffinity(0, sizeof(all), &all), 0);
+    struct pool *p = pool_new(2);
+    atomic_int runs[8] = {0};
+    struct job j = {.n_tasks = 8, .n_threads = 2, .runs = runs};
+    for (double end_s = time_now_s() + 20; pool_time(p).cpu_s == 0 && time_now_s() < end_s;)
+        pool_run(p, 8, count_task, &j);
+    assert_true(pool_time(p).cpu_s > 0 && pool_time(NULL).cpu_s == 0);
+    pool_free(p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -351,6 +398,7 @@ int main(void)
         cmocka_unit_test(test_openmp_stays_single_threaded),
         cmocka_unit_test(test_callers),
         cmocka_unit_test(test_available_cpus),
+        cmocka_unit_test(test_starved_threads_know_it),
         cmocka_unit_test(test_time),
     };
     return cmocka_run_group_tests_name("base_pool", tests, NULL, NULL);

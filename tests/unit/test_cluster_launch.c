@@ -3,7 +3,10 @@
 #include "test_cmocka.h"
 #include "test_cluster_threads.h"
 
-#include "cluster/launch/cluster_launch_internal.h"
+#include "cluster/launch/cluster_supervise_internal.h"
+
+#include <netinet/in.h>
+#include <sys/socket.h>
 
 /* ------------------------------------------------------------------ lines */
 
@@ -125,6 +128,99 @@ static void test_the_first_that_dies_is_named(void **state)
     assert_verdict(r, LAUNCH_WELL, -1);
 }
 
+static void on_nodes(struct launch_rank *ranks, const char *const names[RANKS])
+{
+    well(ranks, 1000);
+    for (int i = 0; i < RANKS; i++)
+        snprintf(ranks[i].node, sizeof(ranks[i].node), "%s", names[i]);
+}
+
+static void go(struct launch_rank *r, double when_s)
+{
+    r->gone = true;
+    r->gone_s = when_s;
+}
+
+/* What is seen in one turn of the launcher is told apart by when it came; what came at once, by whose
+ * neighbours are there. */
+static void test_ends_of_two_nodes_in_one_turn(void **state)
+{
+    (void)state;
+    static const char *const two[RANKS] = {"n1", "n1", "n2", "n2"};
+    struct launch_rank r[RANKS];
+    on_nodes(r, two);
+    go(&r[0], 999.95); /* could not reach node 2 any more */
+    go(&r[2], 999.93);
+    go(&r[3], 999.92);
+    assert_verdict(r, LAUNCH_DEATH, 3);
+    go(&r[1], 999.94); /* all are gone: the first one began it */
+    assert_verdict(r, LAUNCH_DEATH, 3);
+    on_nodes(r, two);
+    go(&r[0], 999.950);
+    go(&r[3], 999.951);
+    go(&r[2], 999.952); /* within a tick, and rank 1 is well: node 2 has gone */
+    assert_verdict(r, LAUNCH_DEATH, 3);
+    r[0].gone_s = 999.90; /* a rank has died, and the others of it */
+    assert_verdict(r, LAUNCH_DEATH, 0);
+}
+
+/* srun ends the ranks that have come where a node does not answer: none of them is to blame. */
+static void test_a_node_that_nobody_came_from(void **state)
+{
+    (void)state;
+    static const char *const two[RANKS] = {"n2", "n2", "n3", "n3"};
+    struct launch_rank r[RANKS];
+    on_nodes(r, two);
+    r[0].here = r[1].here = false;
+    go(&r[3], 999.5);
+    assert_verdict(r, LAUNCH_WELL, -1); /* they may be coming */
+    r[3].gone_s = 998;
+    assert_verdict(r, LAUNCH_START, 0);
+    r[1].here = true; /* somebody came from there: the node is there */
+    assert_verdict(r, LAUNCH_DEATH, 3);
+    r[1].here = false;
+    r[0].node[0] = r[1].node[0] = '\0'; /* where they were to be is not known */
+    assert_verdict(r, LAUNCH_DEATH, 3);
+}
+
+/* The kernel says which of two connections ended first, however late it is asked. */
+static void test_the_kernel_knows_when_an_end_came(void **state)
+{
+    (void)state;
+    struct sockaddr_in at = {.sin_family = AF_INET};
+    socklen_t size = sizeof(at);
+    int listens = socket(AF_INET, SOCK_STREAM, 0), near[2], far[2];
+    char byte = 'x';
+    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    assert_int_equal(bind(listens, (struct sockaddr *)&at, sizeof(at)), 0);
+    assert_int_equal(listen(listens, 2), 0);
+    assert_int_equal(getsockname(listens, (struct sockaddr *)&at, &size), 0);
+    for (int i = 0; i < 2; i++) {
+        far[i] = socket(AF_INET, SOCK_STREAM, 0);
+        assert_int_equal(connect(far[i], (struct sockaddr *)&at, sizeof(at)), 0);
+        near[i] = accept(listens, NULL, NULL);
+        assert_true(near[i] >= 0);
+        assert_int_equal(send(far[i], &byte, 1, 0), 1);
+    }
+    double sent_s = time_now_s();
+    usleep(100000);
+    close(far[1]);
+    usleep(100000);
+    close(far[0]);
+    usleep(100000);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(recv(near[i], &byte, 1, 0), 1);
+        assert_int_equal(recv(near[i], &byte, 1, 0), 0);
+    }
+    double first_s = launch_came_s(near[1], true), second_s = launch_came_s(near[0], true);
+    assert_true(second_s > first_s + 0.05);
+    assert_true(first_s > sent_s + 0.05);
+    assert_true(launch_came_s(near[0], false) < first_s - 0.05);
+    for (int i = 0; i < 2; i++)
+        close(near[i]);
+    close(listens);
+}
+
 static void test_silence_is_no_waiting(void **state)
 {
     (void)state;
@@ -190,6 +286,11 @@ static void test_stragglers_and_what_is_learned(void **state)
         }
         assert_verdict(r, step < 12 ? LAUNCH_WELL : LAUNCH_SLOW, step < 12 ? -1 : 2);
     }
+    for (int i = 0; i < LAUNCH_BUSY; i++) /* others that never had to do anything of their own */
+        r[0].busy_s[i] = r[1].busy_s[i] = r[3].busy_s[i] = 0;
+    assert_verdict(r, LAUNCH_SLOW, 2);
+    r[2].busy_s[3] = 0.05; /* one of the five was as quick as the others' */
+    assert_verdict(r, LAUNCH_WELL, -1);
     r[1].idle_s = 4;
     r[1].waits = 3;
     struct launch_note next = {.kind = NOTE_BEAT, .step = 13, .waits = -1, .ticks = 1000};
@@ -335,6 +436,9 @@ int main(void)
         cmocka_unit_test(test_a_line_has_one_spelling),
         cmocka_unit_test(test_lines_come_in_pieces),
         cmocka_unit_test(test_the_first_that_dies_is_named),
+        cmocka_unit_test(test_ends_of_two_nodes_in_one_turn),
+        cmocka_unit_test(test_a_node_that_nobody_came_from),
+        cmocka_unit_test(test_the_kernel_knows_when_an_end_came),
         cmocka_unit_test(test_silence_is_no_waiting),
         cmocka_unit_test(test_who_hangs_is_at_the_end_of_waiting),
         cmocka_unit_test(test_who_never_came_is_named),

@@ -65,6 +65,15 @@ void launch_accept(struct supervisor *s)
             launch_drop(s, i--);
 }
 
+double launch_came_s(int fd, bool end)
+{
+    struct tcp_info i;
+    socklen_t size = sizeof(i);
+    double now_s = time_now_s();
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &i, &size) < 0 || size < sizeof(i)) return now_s;
+    return now_s - 1e-3 * (end ? i.tcpi_last_ack_recv : i.tcpi_last_data_recv);
+}
+
 void launch_drop(struct supervisor *s, size_t link)
 {
     close(s->links[link].fd);
@@ -155,15 +164,12 @@ void launch_leave(struct supervisor *s)
     while (s->n_links > 0)
         launch_drop(s, s->n_links - 1);
     if (s->child > 0) {
-        if (s->n_old ==
-            LAUNCH_OLD_MAX) { /* nobody can leave so many behind: the oldest goes hard */
-            kill(-s->old[0], SIGKILL);
+        if (s->n_old == LAUNCH_OLD_MAX) { /* so many cannot be: the oldest goes hard */
+            kill(-s->old[0].pid, SIGKILL);
             memmove(s->old, s->old + 1, (LAUNCH_OLD_MAX - 1) * sizeof(s->old[0]));
-            memmove(s->old_s, s->old_s + 1, (LAUNCH_OLD_MAX - 1) * sizeof(s->old_s[0]));
             s->n_old--;
         }
-        s->old_s[s->n_old] = time_now_s();
-        s->old[s->n_old++] = s->child;
+        s->old[s->n_old++] = (struct launch_old){s->child, time_now_s(), false};
     }
     s->child = 0;
 }
@@ -177,14 +183,14 @@ void launch_reap(struct supervisor *s)
         s->child_s = time_now_s();
     }
     for (size_t i = 0; i < s->n_old; i++) {
-        pid_t pid = s->old[i];
-        bool ended = waitpid(pid, &status, WNOHANG) != 0;
-        double age_s = time_now_s() - s->old_s[i];
-        if (!ended && age_s > OLD_NOTICE_S) kill(pid, age_s > OLD_PATIENCE_S ? SIGKILL : SIGTERM);
-        if (!ended) continue;
-        s->n_old--;
-        s->old[i] = s->old[s->n_old];
-        s->old_s[i] = s->old_s[s->n_old];
-        i--;
+        struct launch_old *o = &s->old[i];
+        double age_s = time_now_s() - o->since_s;
+        if (waitpid(o->pid, &status, WNOHANG) != 0) {
+            s->old[i--] = s->old[--s->n_old];
+            continue;
+        }
+        if (age_s > OLD_PATIENCE_S) kill(o->pid, SIGKILL);
+        if (age_s > OLD_NOTICE_S && !o->told) kill(o->pid, SIGTERM);
+        o->told = age_s > OLD_NOTICE_S;
     }
 }

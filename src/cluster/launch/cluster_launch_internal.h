@@ -71,9 +71,10 @@ struct launch_rank {
     bool gone; /* its connection has ended */
     bool bye;  /* it had said so before */
     int code;  /* of its farewell */
-    double since_s, heard_s, gone_s;
+    double since_s, heard_s;
+    double gone_s; /* its connection's end or its farewell, as the kernel saw them come */
     int64_t pid, step;
-    char node[CLUSTER_NODE_MAX];
+    char node[CLUSTER_NODE_MAX]; /* before it has come: where it is to be; "": not known */
     uint64_t ticks;
     double idle_s; /* as it said itself, at heard_s */
     int waits;

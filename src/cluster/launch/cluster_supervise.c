@@ -100,6 +100,7 @@ static void take_step(struct supervisor *s, int64_t step, double now_s)
         report_recovery(s, now_s);
     }
     s->stepped = true;
+    s->doubted = s->o->n_nodes;
     s->progress_s = now_s;
     s->step_s[step % LAUNCH_STEP_TIMES] = now_s;
     if (step > s->best_step) {
@@ -134,19 +135,22 @@ static int take_note(struct supervisor *s, struct launch_link *l, const struct l
     case NOTE_BYE:
         r->bye = true;
         r->code = n->code;
-        r->gone_s = now_s;
+        r->gone_s = launch_came_s(l->fd, false);
         return 0;
     default: return -1;
     }
 }
 
-/* Whatever has come on a connection; false: it has ended, or says what no rank says. */
-static bool read_link(struct supervisor *s, struct launch_link *l)
+/* Whatever has come on a connection; false: it has ended (*ended_s: when), or says what no rank
+ * says. */
+static bool read_link(struct supervisor *s, struct launch_link *l, double *ended_s)
 {
     struct launch_note n;
     ssize_t more = recv(l->fd, l->lines.data + l->lines.size, sizeof(l->lines.data) - l->lines.size,
                         MSG_DONTWAIT);
+    *ended_s = time_now_s();
     if (more < 0 && (errno == EAGAIN || errno == EINTR)) return true;
+    if (more == 0) *ended_s = launch_came_s(l->fd, true);
     if (more <= 0) return false;
     l->lines.size += (size_t)more;
     int rc;
@@ -155,17 +159,23 @@ static bool read_link(struct supervisor *s, struct launch_link *l)
     return rc == 0;
 }
 
+/* Again, where one has ended: another may have ended before it, and have been asked before that. */
 static void read_links(struct supervisor *s)
 {
-    for (size_t i = 0; i < s->n_links; i++) {
-        if (read_link(s, &s->links[i])) continue;
-        int rank = s->links[i].rank;
-        if (rank >= 0) {
-            s->ranks[rank].gone = true;
-            if (!s->ranks[rank].bye) s->ranks[rank].gone_s = time_now_s();
+    size_t before;
+    do {
+        before = s->n_links;
+        for (size_t i = 0; i < s->n_links; i++) {
+            double ended_s;
+            if (read_link(s, &s->links[i], &ended_s)) continue;
+            int rank = s->links[i].rank;
+            if (rank >= 0) {
+                s->ranks[rank].gone = true;
+                if (!s->ranks[rank].bye) s->ranks[rank].gone_s = ended_s;
+            }
+            launch_drop(s, i--);
         }
-        launch_drop(s, i--);
-    }
+    } while (s->n_links < before);
 }
 
 /* ------------------------------------------------------------------ a turn */
@@ -343,16 +353,21 @@ static void report_start(struct supervisor *s, const char *const *nodes, size_t 
     launch_event_end(s);
 }
 
-static void reset_attempt(struct supervisor *s, int ranks)
+/* Ranks are dealt to nodes in blocks, as srun does. */
+static void reset_attempt(struct supervisor *s, int ranks, const char *const *nodes, size_t n_nodes)
 {
+    size_t per_node = n_nodes ? ((size_t)ranks + n_nodes - 1) / n_nodes : 1;
     s->n = ranks;
     s->attempt++;
     s->attempt_s = time_now_s();
     s->ranks = mem_calloc((size_t)ranks, sizeof(*s->ranks));
     s->links = mem_calloc((size_t)ranks + 64, sizeof(*s->links));
     s->n_links = 0;
-    for (int i = 0; i < ranks; i++)
-        s->ranks[i] = (struct launch_rank){.since_s = s->attempt_s, .step = -1, .waits = -1};
+    for (int i = 0; i < ranks; i++) {
+        struct launch_rank *r = &s->ranks[i];
+        *r = (struct launch_rank){.since_s = s->attempt_s, .step = -1, .waits = -1};
+        if (n_nodes > 0) snprintf(r->node, sizeof(r->node), "%s", nodes[(size_t)i / per_node]);
+    }
     s->resumed = -1;
     s->last_step = -1;
     s->stepped = false;
@@ -382,7 +397,7 @@ static int run_attempt(struct supervisor *s, enum ending *ending, struct error *
     }
     if (rc == 0 && s->o->settle) rc = s->o->settle(s->o->ctx, s->attempt + 1, e);
     if (rc == 0) {
-        reset_attempt(s, ranks);
+        reset_attempt(s, ranks, nodes, n_nodes);
         report_start(s, nodes, n_nodes);
         rc = launch_start(s, nodes, n_nodes, e);
     }
@@ -391,14 +406,19 @@ static int run_attempt(struct supervisor *s, enum ending *ending, struct error *
     return rc;
 }
 
-/* The node of the lost rank is not used again, but where the rank itself said that it failed. */
+/* The node of the lost rank is not used again, but where the rank itself said that it failed. Where a
+ * node does not come at the start after a death on another one, it was the one that had gone, and the
+ * other is used again. */
 static bool exclude(struct supervisor *s)
 {
+    size_t n_nodes = s->o->n_nodes;
     if (s->lost.why == LAUNCH_FAILED) return false;
     const char *node = s->lost.rank >= 0 ? s->ranks[s->lost.rank].node : "";
-    for (size_t i = 0; i < s->o->n_nodes; i++) {
+    for (size_t i = 0; i < n_nodes; i++) {
         if (s->excluded[i] || strcmp(s->o->nodes[i], node) != 0) continue;
         s->excluded[i] = true;
+        if (s->lost.why == LAUNCH_START && s->doubted < n_nodes) s->excluded[s->doubted] = false;
+        s->doubted = s->lost.why == LAUNCH_DEATH ? i : n_nodes;
         return true;
     }
     return false;
@@ -517,6 +537,7 @@ int cluster_supervise(const struct cluster_supervisor *o, struct error *e)
                                        .start_s = o->start_s,
                                        .slow_times = o->slow_times};
     s->slow_kept = s->lost.rank = -1;
+    s->doubted = o->n_nodes;
     s->progress_s = time_now_s();
     s->excluded = mem_calloc(o->n_nodes + 1, sizeof(*s->excluded));
     s->n_faults = MIN(o->n_faults, (size_t)CLUSTER_FAULTS_MAX);

@@ -22,6 +22,7 @@ struct supervisor {
     struct cluster_fault faults[CLUSTER_FAULTS_MAX]; /* not done yet */
     size_t n_faults;
     bool *excluded; /* [n_nodes] */
+    size_t doubted; /* the node that was excluded last, for a death; n_nodes: none since a step */
 
     /* The attempt. */
     int attempt, n; /* its number, and how many ranks it has */
@@ -39,8 +40,11 @@ struct supervisor {
     int64_t corrupt_step, good_step;
 
     /* Across attempts. */
-    pid_t old[LAUNCH_OLD_MAX]; /* children that were left behind */
-    double old_s[LAUNCH_OLD_MAX];
+    struct launch_old {
+        pid_t pid;
+        double since_s;
+        bool told;         /* by SIGTERM; once, since srun answers each with a line */
+    } old[LAUNCH_OLD_MAX]; /* children that were left behind */
     size_t n_old;
     int fruitless; /* restarts in a row without progress */
     int restarts;
@@ -69,6 +73,10 @@ void launch_reap(struct supervisor *s);
 void launch_accept(struct supervisor *s);
 void launch_drop(struct supervisor *s, size_t link);
 void launch_tell(struct supervisor *s, enum launch_note_kind kind);
+/* When the end of a connection has come (`end`: recv has answered 0), or else the last bytes of it, by
+ * the kernel's clock; the time now where it does not say. A turn of the loop may see several ends at
+ * once, and what counts is which came first. */
+double launch_came_s(int fd, bool end);
 
 /* ------------------------------------------------------------------ cluster_report.c
  * Lines of events.jsonl, beside those of rank 0. Each has "by": "launch". */

@@ -2,14 +2,20 @@
  * what is known and of the time, so that every case is a test.
  *
  * In this order, since each hides those below it:
- *   death    its connection has ended and it had not said farewell. Of several, the first: the others
- *            are taken down by their launcher, or by that they could not reach it
+ *   death    its connection has ended and it had not said farewell. Of several, the first by the
+ *            kernel's clock: the others are taken down by their launcher, or by that they could not
+ *            reach it. What that clock cannot tell apart is a node's before it is a rank's: ranks of
+ *            a node that are gone, all of them, come before one whose neighbours are there
+ *   no start a rank died, and of some node nobody ever came: that node is gone, and their launcher
+ *            ended the others for it
  *   failed   it said farewell with an exit code that is an error
  *   frozen   its connection stands and no line has come: the process, or its node, stands still. Lines
  *            come from a thread of their own, whatever the rank computes or waits for
  *   hang     lines come and no operation ends. All ranks soon wait for the one that hangs, so it is
  *            looked for along who waits for whom: the rank at the end of it waits for nobody
- *   slow     it needs many times as long for its own work as the others do, several steps in a row
+ *   slow     it needs many times as long for its own work as the others do, several steps in a row.
+ *            On a machine with other load ranks tell what they had of a CPU (train_run.c): nobody is
+ *            a straggler because others keep it from working
  *
  * How long an operation may take is learned: several times the longest that one ever took, and never
  * less than a floor. Before the first step nothing is known, and the limit is another one. */
@@ -63,18 +69,56 @@ static int end_of_waiting(const struct launch_rank *ranks, int n, int from)
     return -1;
 }
 
+/* Two ends that are closer than this came at once, as far as the kernel's clock tells (a tick). */
+#define AT_ONCE_S 0.01
+/* Nodes of one start come within that of each other. */
+#define LATE_S 1.5
+
+static bool failed(const struct launch_rank *r)
+{
+    return r->bye && r->code != 0 && r->code != -ERROR_AGAIN;
+}
+
+/* Whether nobody of that rank's node is there: all are gone, or, without `came`, never came. */
+static bool node_is_empty(const struct launch_rank *ranks, int n, const char *node, bool came)
+{
+    for (int i = 0; i < n; i++)
+        if (strcmp(ranks[i].node, node) == 0 && ranks[i].here && !(came && ranks[i].gone))
+            return false;
+    return true;
+}
+
+static bool went_before(const struct launch_rank *ranks, int n, int a, int b)
+{
+    const struct launch_rank *x = &ranks[a], *y = &ranks[b];
+    if (fabs(x->gone_s - y->gone_s) < AT_ONCE_S && strcmp(x->node, y->node) != 0) {
+        bool x_empty = node_is_empty(ranks, n, x->node, true);
+        if (x_empty != node_is_empty(ranks, n, y->node, true)) return x_empty;
+    }
+    return x->gone_s < y->gone_s;
+}
+
 /* The first that died or failed. */
 static struct launch_verdict find_dead(const struct launch_rank *ranks, int n, double now_s)
 {
     struct launch_verdict v = {.why = LAUNCH_WELL, .rank = -1};
     for (int i = 0; i < n; i++) {
         const struct launch_rank *r = &ranks[i];
-        bool failed = r->bye && r->code != 0 && r->code != -ERROR_AGAIN;
-        if (!failed && (r->bye || !r->gone)) continue;
-        if (v.rank >= 0 && r->gone_s >= ranks[v.rank].gone_s) continue;
-        v = (struct launch_verdict){failed ? LAUNCH_FAILED : LAUNCH_DEATH, i, now_s - r->heard_s};
+        if (!failed(r) && (r->bye || !r->gone)) continue;
+        if (v.rank >= 0 && !went_before(ranks, n, i, v.rank)) continue;
+        v = (struct launch_verdict){failed(r) ? LAUNCH_FAILED : LAUNCH_DEATH, i,
+                                    now_s - r->heard_s};
     }
     return v;
+}
+
+/* The first rank of a node that is known by name and of which nobody ever came; -1: none. */
+static int find_missing_node(const struct launch_rank *ranks, int n)
+{
+    for (int i = 0; i < n; i++)
+        if (!ranks[i].here && ranks[i].node[0] && node_is_empty(ranks, n, ranks[i].node, false))
+            return i;
+    return -1;
 }
 
 static struct launch_verdict find_frozen(const struct launch_rank *ranks, int n, double limit_s,
@@ -105,13 +149,13 @@ static struct launch_verdict find_hanging(const struct launch_rank *ranks, int n
     return (struct launch_verdict){.why = LAUNCH_WELL, .rank = -1};
 }
 
-/* Least time of its own that a rank took for any of its last steps; 0: too few are known. */
+/* Least time of its own that a rank took for any of its last steps; negative: too few are known. */
 static double least_busy(const struct launch_rank *r)
 {
     double least = r->busy_s[0];
     for (int i = 1; i < LAUNCH_BUSY; i++)
         least = fmin(least, r->busy_s[i]);
-    return r->n_busy >= LAUNCH_BUSY ? least : 0;
+    return r->n_busy >= LAUNCH_BUSY ? least : -1;
 }
 
 static int compare_doubles(const void *a, const void *b)
@@ -137,7 +181,7 @@ static struct launch_verdict find_slow(const struct launch_rank *ranks, int n, d
     qsort(all, (size_t)n, sizeof(*all), compare_doubles);
     double median = all[(n - 1) / 2], least = all[0];
     mem_free(all);
-    if (least > 0 && most > times * median && most > median + SLOW_AT_LEAST_S)
+    if (least >= 0 && most > times * median && most > median + SLOW_AT_LEAST_S)
         v = (struct launch_verdict){LAUNCH_SLOW, slowest, most};
     return v;
 }
@@ -159,6 +203,11 @@ struct launch_verdict launch_judge(const struct launch_rank *ranks, int n,
     double hang_s = fmax(l->hang_s, l->hang_times * h->longest_s);
     double start_s = h->started_s > 0 ? fmax(l->hang_s, l->hang_times * h->started_s) : l->start_s;
     struct launch_verdict v = find_dead(ranks, n, now_s);
+    int missing = v.why == LAUNCH_DEATH ? find_missing_node(ranks, n) : -1;
+    if (missing >= 0 && now_s - ranks[v.rank].gone_s < LATE_S) /* it may still come */
+        return (struct launch_verdict){.why = LAUNCH_WELL, .rank = -1};
+    if (missing >= 0)
+        v = (struct launch_verdict){LAUNCH_START, missing, now_s - ranks[missing].since_s};
     if (v.why == LAUNCH_WELL) v = find_frozen(ranks, n, l->silence_s, now_s);
     if (v.why == LAUNCH_WELL) v = find_missing(ranks, n, start_s, now_s);
     if (v.why == LAUNCH_WELL) v = find_hanging(ranks, n, stepped ? hang_s : start_s, now_s);

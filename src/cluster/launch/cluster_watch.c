@@ -23,7 +23,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SLOW_S 0.5 /* what CLUSTER_FAULT_SLOW adds to a step */
+#define SLOW_S 0.5 /* of a CPU: what CLUSTER_FAULT_SLOW adds to a step */
 
 struct cluster_watch {
     int fd, rank, size, attempt;
@@ -321,6 +321,12 @@ static void nap(double seconds)
     nanosleep(&t, NULL);
 }
 
+static void work(double seconds)
+{
+    for (double end_s = thread_cpu_s() + seconds; thread_cpu_s() < end_s;) {
+    }
+}
+
 /* The launcher knows of it before it happens, so that it does not happen again. */
 static void do_fault(cluster_watch_t *w, const struct cluster_fault *f)
 {
@@ -349,7 +355,7 @@ void cluster_watch_inject(cluster_watch_t *w, int64_t step)
         w->faults[i--] = w->faults[--w->n_faults];
         do_fault(w, &f);
     }
-    if (w->slow) nap(SLOW_S);
+    if (w->slow) work(SLOW_S);
 }
 
 bool cluster_watch_flips(const cluster_watch_t *w)
