@@ -37,6 +37,38 @@ static void test_a_slow_link_takes_its_time(void **state)
     assert_true(seconds[1] >= 0.2 + 0.02 - 1e-3);
 }
 
+/* A message is on its way without its sender, and not there before it is due. */
+static void test_a_message_needs_no_sender_to_arrive(void **state)
+{
+    (void)state;
+    struct office o = {.dead = -1, .size = 2};
+    struct desk d[2];
+    struct cluster_transport *t[2];
+    char sent[200] = "a message", got[200] = "";
+    void *out, *in;
+    size_t bytes = 0;
+    int rc = 0;
+    pthread_mutex_init(&o.lock, NULL);
+    for (int i = 0; i < 2; i++) {
+        desk_init(&d[i], &o, i);
+        t[i] = cluster_link_over(&d[i].table, 2000, 0.05);
+    }
+    double begun_s = time_now_s(), end_s = begun_s + 20;
+    assert_int_equal(t[0]->send(t[0], 1, 7, sent, sizeof(sent), &out), 0);
+    assert_int_equal(t[1]->recv(t[1], 0, 7, got, sizeof(got), &in), 0);
+    while (rc == 0 && time_now_s() < end_s)
+        rc = t[1]->test(t[1], &in, &bytes);
+    assert_int_equal(rc, 1);
+    assert_null(in);
+    assert_int_equal(bytes, sizeof(sent));
+    assert_memory_equal(got, sent, sizeof(sent));
+    assert_true(time_now_s() - begun_s >= 0.15);
+    assert_int_equal(t[0]->test(t[0], &out, &bytes), 1);
+    for (int i = 0; i < 2; i++)
+        t[i]->close(t[i]);
+    pthread_mutex_destroy(&o.lock);
+}
+
 static void test_the_environment_asks_for_a_link(void **state)
 {
     (void)state;
@@ -51,8 +83,18 @@ static void test_the_environment_asks_for_a_link(void **state)
         setenv("COLOSSUS_LINK", wrong[i], 1);
         assert_true(cluster_link_from_environment(&t, &e) < 0);
         assert_non_null(strstr(e.text, wrong[i]));
+        assert_int_equal(e.code, ERROR_CONFIG); /* starting the ranks again is no cure */
         assert_ptr_equal(t, &d.table);
     }
+    d.table.rank = 1; /* what rank 0 has said */
+    assert_int_equal(cluster_link_from_environment(&t, &e), ERROR_CONFIG);
+    assert_string_equal(e.text, "");
+    d.table.rank = 0;
+    setenv("COLOSSUS_LINK", "1 GB/s", 1);
+    d.table.local_size = 1;
+    assert_int_equal(cluster_link_from_environment(&t, &e), ERROR_CONFIG);
+    assert_non_null(strstr(e.text, "one machine"));
+    d.table.local_size = 2;
     setenv("COLOSSUS_LINK", "", 1);
     assert_int_equal(cluster_link_from_environment(&t, &e), 0);
     assert_ptr_equal(t, &d.table);
@@ -171,6 +213,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_slow_link_takes_its_time),
+        cmocka_unit_test(test_a_message_needs_no_sender_to_arrive),
         cmocka_unit_test(test_the_environment_asks_for_a_link),
         cmocka_unit_test(test_every_rank_tells_what_it_was_at),
         cmocka_unit_test(test_spans_are_kept_while_asked_for),
