@@ -9,6 +9,7 @@
  * more; they are put into words here. */
 #include "cluster/cluster_internal.h"
 
+#include <errno.h>
 #include <dirent.h>
 #include <dlfcn.h>
 #include <execinfo.h>
@@ -40,9 +41,11 @@ static int ask_signal(void)
 
 static void answer(int number)
 {
+    int before = errno; /* of whatever was interrupted */
     (void)number;
     asked.n = backtrace(asked.frames, MAX_FRAMES);
     sem_post(&asked.answered);
+    errno = before;
 }
 
 static const char *last_part(const char *path)

@@ -28,12 +28,12 @@ import launch_faults as lf  # noqa: E402
 from launch_faults import COLOSSUS, Failure, check, events, lines  # noqa: E402
 
 LOCAL = os.path.join(HERE, "slurm_local.sh")
-STEPS = 300
+STEPS = 150
 KILL_AT = 60
 lf.STEPS = STEPS
 lf.RUN_FILE = re.sub(r"tokens: \d+", f"tokens: {STEPS * 8 * 32}", lf.RUN_FILE)
 lf.RUN_FILE = lf.RUN_FILE.replace("check_every: 3", "check_every: 0").replace("every: 4, ", "every: 50, ")
-lf.RUN_FILE = lf.RUN_FILE.replace("log: {every: 20, valid_every: 12", "log: {every: 200, valid_every: 30")
+lf.RUN_FILE = lf.RUN_FILE.replace("log: {every: 20, valid_every: 12", "log: {every: 100, valid_every: 30")
 lf.RUN_FILE += "  copy_every: 5\n" if lf.RUN_FILE.rstrip().endswith(":") else ""
 
 
