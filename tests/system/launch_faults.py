@@ -266,6 +266,25 @@ def test_signal(reference):
     check_final("signal", reference)
 
 
+def test_second_signal(reference):
+    """Ranks that hang do not keep a launcher that is told twice."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        run_dir = f"twice-{number:d}"
+        p = start(run_dir, "--hang", "600", "--inject", "hang:rank=2@step=6")
+        wait_for_step(p, run_dir, 5)
+        time.sleep(1)
+        p.send_signal(number)
+        time.sleep(2)
+        check(p.poll() is None, "it did not wait for the ranks when it was told once")
+        p.send_signal(number)
+        out = ended(p, AGAIN)
+        check("told twice" in out, out)
+        check_gone(run_dir)
+        check(events(run_dir, "launch_ended")[-1]["code"] == AGAIN, "launch_ended")
+        launch(run_dir)
+        check_final(run_dir, reference)
+
+
 def test_killed_launcher(reference):
     p = start("killed")
     wait_for_step(p, "killed", 5)
@@ -402,6 +421,7 @@ def few(reference):
     good &= run_test("ends in one turn", lambda: test_one_turn(reference))
     good &= run_test("a busy machine", lambda: test_busy_machine(reference))
     good &= run_test("SIGTERM", lambda: test_signal(reference))
+    good &= run_test("a second signal", lambda: test_second_signal(reference))
     good &= run_test("a killed launcher", lambda: test_killed_launcher(reference))
     good &= run_test("copies in memory", lambda: test_memory(reference))
     good &= run_test("copies in a peer's memory", lambda: test_memory_of_a_peer(reference))

@@ -23,11 +23,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define TURN_MS     50
-#define STALL_S     1.0  /* between two turns of the loop: time that nothing is known of */
-#define FAREWELL_S  20.0 /* from the first rank's farewell with an error, or its launcher's end */
-#define LAST_SAVE_S 600.0
-#define HANG_TIMES  8.0
+#define TURN_MS      50
+#define STALL_S      1.0  /* between two turns of the loop: time that nothing is known of */
+#define FAREWELL_S   20.0 /* from the first rank's farewell with an error, or its launcher's end */
+#define LAST_SAVE_S  600.0
+#define HANG_TIMES   8.0
+#define ONE_SIGNAL_S 0.5 /* one that was sent to a process and to its group comes twice */
 
 /* How an attempt ended. */
 enum ending { ENDING_NONE, ENDING_DONE, ENDING_STOPPED, ENDING_LOST, ENDING_REFUSED };
@@ -185,7 +186,10 @@ static void read_signals(struct supervisor *s)
     struct signalfd_siginfo info;
     while (read(s->signal_fd, &info, sizeof(info)) == sizeof(info)) {
         if (info.ssi_signo == SIGCHLD) continue;
-        if (s->stop_signal && info.ssi_signo == SIGINT) kill(getpid(), SIGKILL); /* ^C twice */
+        /* The same again: whoever sends it does not want to wait for the ranks. */
+        bool again = s->stop_signal == (int)info.ssi_signo;
+        if (again && time_now_s() - s->signal_s > ONE_SIGNAL_S) s->stop_now = true;
+        if (!again) s->signal_s = time_now_s();
         s->stop_signal = (int)info.ssi_signo;
     }
 }
@@ -312,7 +316,7 @@ static enum ending watch(struct supervisor *s)
     while (ending == ENDING_NONE) {
         wait_for_news(s, &alive_s);
         stop_ranks(s);
-        ending = judge(s, &farewell_s);
+        ending = s->stop_now ? ENDING_STOPPED : judge(s, &farewell_s);
     }
     return ending;
 }
@@ -477,7 +481,8 @@ static int supervise(struct supervisor *s, struct error *e)
         }
         if (ending == ENDING_STOPPED) rc = stopped(s, e);
         if (ending == ENDING_REFUSED) rc = refuse(s, e);
-        if (ending == ENDING_LOST) launch_leave(s);
+        if (s->stop_now) log_warn("told twice to end: the ranks are left before they have saved");
+        if (ending == ENDING_LOST || s->stop_now) launch_leave(s);
         for (double end_s = time_now_s() + FAREWELL_S; !again && s->child > 0;) {
             launch_reap(s);
             if (time_now_s() > end_s) launch_leave(s);

@@ -34,6 +34,8 @@ struct supervisor {
     double child_s;  /* when it ended */
     bool stopping;   /* the ranks were told to save and to end */
     int stop_signal; /* that came here; 0: none */
+    double signal_s; /* when it first did */
+    bool stop_now;   /* it came again: the ranks are not waited for */
     int64_t resumed; /* step that the attempt goes on from; -1: not known yet */
     bool stepped;
     int corrupt_rank; /* -2: no corruption was told; -1: of one that cannot be named */
