@@ -447,12 +447,10 @@ static int undo(struct run *r, struct error *e)
     return error_hint(e, "the same command goes on from there, better without that machine");
 }
 
-/* Where threads of this rank had no CPU for so much of its own time, others keep it from working, and its
- * time says nothing of how fast it is. */
-#define STARVED_SHARE 0.25
+#define STARVED_SHARE 0.25 /* of its own time without a CPU: its time does not say how fast it is */
 
-/* Of the step's own_s seconds: what a straggler is told by. On a machine with other load that is what it
- * had of a CPU, by which a slow one is slow, too, and a healthy one is not. */
+/* What a straggler is told by, of the step's own_s seconds. On a machine with other load that is what
+ * it had of a CPU, by which a slow one is slow, too, and a healthy one is not. */
 static double work_of_step(struct run *r, const struct cluster_traffic *t)
 {
     struct thread_time now = thread_time(), others = pool_time(r->s.pool);
@@ -469,8 +467,7 @@ static double work_of_step(struct run *r, const struct cluster_traffic *t)
 static void tell_step(struct run *r, struct train_record *rec)
 {
     bool many = r->s.ranks.size > 1;
-    struct cluster_traffic t = {0};
-    if (many) t = cluster_traffic(r->o->cluster);
+    struct cluster_traffic t = many ? cluster_traffic(r->o->cluster) : (struct cluster_traffic){0};
     double now_s = time_now_s(), whole_s = r->told_s > 0 ? now_s - r->told_s : rec->step_s;
     rec->wait_s = many ? fmin(t.blocked_s - r->blocked_s, whole_s) : NAN;
     r->own_s = many ? whole_s - rec->wait_s : whole_s;
