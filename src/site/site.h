@@ -413,6 +413,7 @@ struct site_report {
     double air_c, wet_c, coolant_c, pue, standing, installed, out, busy;
     double at_work[SITE_MAX_JOBS];     /* share of a job that works, by its clock */
     double block_out[SITE_MAX_BLOCKS]; /* share of a block that is out of service */
+    double accelerator_w[MACHINE_MAX_POOLS], die_c[MACHINE_MAX_POOLS]; /* mean of those in service */
     double stack_t[SITE_N_STACK];      /* of the last 365 days */
     double starts, hours;              /* the most of one unit, the same */
 };

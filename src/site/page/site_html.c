@@ -110,11 +110,54 @@ static void put_permits(struct json_writer *w, const struct site_scenario *s,
     jsonw_close(w, ']');
 }
 
-/* "turbine_trip of Titan 350" */
+/* What a line of the log says, in words; NULL: the name of the event is the word. */
+static const char *words_of(const char *event)
+{
+    static const struct {
+        const char *event, *words;
+    } all[] = {{"heat_wave", "a heat wave"},
+               {"sag_train", "sags of the grid's voltage"},
+               {"cdu_pump", "a pump of a cooling loop fails"},
+               {"turbine_trip", "turbines trip"},
+               {"fuel_loss", "fuel is short"},
+               {"curtailment", "the grid curtails"},
+               {"flap_storm", "links flap"},
+               {"bad_firmware", "bad firmware spreads"},
+               {"false_alarms", "a rule drains healthy nodes"},
+               {"order_delayed", "an order is late"},
+               {"chiller_fault", "chillers fail"},
+               {"emissions", "units emit more"},
+               {"grid_limit", "the grid gives less"},
+               {"failure", "an accelerator fails"},
+               {"block_stands", "a block stands"},
+               {"common_cause", "a common cause"},
+               {"deficit", "power is short"},
+               {"deficit_over", "power suffices again"},
+               {"power_cap", "the accelerators' power is capped"},
+               {"shed", "load is shed"},
+               {"flow_lost", "a loop loses its flow"},
+               {"leak_closed", "a leak is closed"},
+               {"gang_restarts", "gangs restart"},
+               {"interruption", "a job is interrupted"},
+               {"job_done", "a job is done"},
+               {"job_paused", "a job is paused"},
+               {"job_resumed", "a job is resumed"},
+               {"job_runs", "a job runs"},
+               {"permit_exceeded", "a permit is exceeded"},
+               {"throttled", "the clock comes down"},
+               {"ups_lockout", "the UPS lock themselves out"}};
+    for (size_t i = 0; i < ARRAY_LEN(all); i++)
+        if (strcmp(all[i].event, event) == 0) return all[i].words;
+    return NULL;
+}
+
+/* "turbines trip: Titan 350" */
 static void name_of(const struct site_log_line *l, struct str *out)
 {
-    str_puts(out, l->event);
-    if (*l->target) str_printf(out, " of %s", l->target);
+    const char *words = words_of(l->event);
+    str_puts(out, words ? words : l->event);
+    if (*l->target) str_printf(out, ": %s", l->target);
+    if (*l->job) str_printf(out, ": %s", l->job);
     if (*l->why) str_printf(out, " (%s)", l->why);
 }
 

@@ -67,6 +67,22 @@ static void put_fleet(struct figures *f, const struct site_scenario *s, const st
                r->at_work[i]);
 }
 
+/* As NVIDIA's exporter names them, so that its dashboards show a twin, too: a series for each kind of
+ * accelerator. */
+static void put_dies(struct figures *f, const struct site_scenario *s, const struct site_report *r)
+{
+    for (int p = 0; p < s->cluster.n_pools; p++) {
+        const char *name = s->cluster.pools[p].accelerator->title;
+        put_of(f, "DCGM_FI_DEV_POWER_USAGE", "Power draw (in W), mean of those in service.",
+               "modelName", name, r->accelerator_w[p]);
+    }
+    for (int p = 0; p < s->cluster.n_pools; p++) {
+        const char *name = s->cluster.pools[p].accelerator->title;
+        put_of(f, "DCGM_FI_DEV_GPU_TEMP", "GPU temperature (in C), mean of those in service.",
+               "modelName", name, r->die_c[p]);
+    }
+}
+
 void site_metrics(const struct site_scenario *s, const struct site_record *record, double at_s,
                   struct str *out)
 {
@@ -78,6 +94,7 @@ void site_metrics(const struct site_scenario *s, const struct site_record *recor
         put(&f, "colossus_site_simulated_seconds", "since the scenario began", at_s);
         put_power(&f, s, &record->rows[i]);
         put_fleet(&f, s, &record->rows[i]);
+        put_dies(&f, s, &record->rows[i]);
     }
     http_metrics_write(f.list, f.n, out);
 }

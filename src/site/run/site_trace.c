@@ -131,6 +131,29 @@ static void record_jobs(const struct site_sim *x, struct site_report *r)
         r->standing += st->standing[b];
 }
 
+/* Mean watts of the accelerators of a pool that are in service, and their dies in the steady state. */
+static void record_dies(const struct site_sim *x, struct site_report *r)
+{
+    const struct site_state *st = x->st;
+    for (int p = 0; p < x->s->cluster.n_pools; p++) {
+        const double *w = st->watts[p], there = st->pools[p].installed - st->pools[p].out;
+        double sum = 0.0, left = there;
+        for (int i = 0; i < x->s->n_jobs; i++) {
+            const struct site_job_now *j = &st->jobs[i];
+            double share = x->s->jobs[i].compute_share;
+            bool runs = j->state == SITE_STATE_RUNNING;
+            double mean =
+                runs ? share * w[SITE_DRAWS_RUN_COMPUTE] + (1.0 - share) * w[SITE_DRAWS_RUN_COMM]
+                     : w[SITE_DRAWS_IDLE];
+            sum += j->alloc[p] * mean;
+            left -= j->alloc[p];
+        }
+        sum += fmax(left, 0.0) * w[SITE_DRAWS_IDLE];
+        r->accelerator_w[p] = there > 0.0 ? sum / there : NAN;
+        r->die_c[p] = st->coolant_c + x->s->cooling.resistance_k_per_w * r->accelerator_w[p];
+    }
+}
+
 void site_record_row(struct site_sim *x, site_us at)
 {
     const struct site_state *st = x->st;
@@ -159,6 +182,7 @@ void site_record_row(struct site_sim *x, site_us at)
     r->charge_j = st->soc_j - (bus > 0.0 ? bus / way : bus * way) - st->drain_w * dt;
     record_jobs(x, r);
     record_permits(x, at, r);
+    record_dies(x, r);
     x->low_w = x->high_w = load;
 }
 
