@@ -62,6 +62,8 @@ static const struct option compare_rows[] = {
     CMD_REAL("days", 'd', days, "days", "0", 0, 200000, "simulate so many; 0: the scenarios'"),
     CMD_INT("seed", 's', seed, NULL, "1", 0, 1e15, "the first"),
     CMD_INT("seeds", 'n', seeds, NULL, "16", 1, 100000, "so many of each"),
+    CMD_TEXT("html", 0, html, "FILE.html", NULL,
+             "write both as a page that stands alone: bands of all seeds over time, figures"),
     CMD_FLAG("json", 0, json, "the answer as JSON"),
 };
 #undef AT
@@ -71,7 +73,8 @@ const struct option_table cmd_site_compare_table = {
     "A.yaml B.yaml [options]",
     "two scenarios with the same luck, side by side",
     "Draws are hashed from seed and entity, so that what differs is what was changed.\n\n"
-    "  colossus site compare colossus-1-100k colossus-1-200k --seeds 4 --days 20",
+    "  colossus site compare colossus-1-100k colossus-1-200k --seeds 4 --days 20\n"
+    "  colossus site compare curtailment colossus-1-200k --days 20 --html both.html",
     compare_rows,
     ARRAY_LEN(compare_rows)};
 
@@ -281,9 +284,21 @@ static int run_compare(const struct option_line *l, void *options, struct error 
     }
     for (int i = 0; i < 2; i++) {
         struct site_scenario *loaded;
+        const struct cmd_output out = {"html", o->html};
         TRY(cmd_site_load(l->rest[i], l->arena, &loaded, e));
+        const struct cmd_outputs all = {&out, loaded->files, 1, (size_t)loaded->n_files};
+        TRY(cmd_check_outputs(&all, e));
         s[i] = loaded;
+    }
+    for (int i = 0; i < 2; i++) {
         TRY(site_run_seeds(s[i], &run, (size_t)o->seeds, l->arena, &x[i], e));
+    }
+    if (o->html) {
+        struct str page = {0};
+        int rc = site_compare_html(s, x, &run, &page, e);
+        if (rc >= 0) rc = file_write(o->html, page.data, page.len, e);
+        str_fini(&page);
+        TRY(rc);
     }
     if (o->json)
         cmd_site_print_json(site_compare_to_json(s, x));

@@ -413,9 +413,10 @@ struct site_report {
     double air_c, wet_c, coolant_c, pue, standing, installed, out, busy;
     double at_work[SITE_MAX_JOBS];     /* share of a job that works, by its clock */
     double block_out[SITE_MAX_BLOCKS]; /* share of a block that is out of service */
-    double accelerator_w[MACHINE_MAX_POOLS], die_c[MACHINE_MAX_POOLS]; /* mean of those in service */
-    double stack_t[SITE_N_STACK];      /* of the last 365 days */
-    double starts, hours;              /* the most of one unit, the same */
+    double accelerator_w[MACHINE_MAX_POOLS],
+        die_c[MACHINE_MAX_POOLS]; /* mean of those in service */
+    double stack_t[SITE_N_STACK]; /* of the last 365 days */
+    double starts, hours;         /* the most of one unit, the same */
 };
 struct site_record { /* {0}, with every_s set */
     double every_s;
@@ -602,6 +603,11 @@ json_t *site_fit_to_json(const struct site_fit *f);
 int site_html(const struct site_scenario *s, const struct site_result *r,
               const struct site_record *record, const struct site_log *log, struct str *out,
               struct error *e);
+
+/* Two scenarios side by side as a page that stands alone, appended to *out: bands of up to 24 seeds over
+ * time, which are lived through once more, and the figures of x (site_compare_page.c). */
+int site_compare_html(const struct site_scenario *const s[2], const struct site_seeds x[2],
+                      const struct site_run_options *o, struct str *out, struct error *e);
 
 /* The page at /, the log at /events.jsonl, and at /metrics what Prometheus would read of the site, were it
  * `speed` times as fast as the clock and begun with the server (site_server.c). What it shows outlives it. */

@@ -5,7 +5,7 @@ set -u
 PATH=$(dirname "$(readlink -f "$COLOSSUS")"):$PATH
 [[ -d /usr/share/games/fortunes ]] || { echo "Debian's package fortunes is missing"; exit 77; }
 bad=0
-for page in tutorial how-to; do
+for page in tutorial how-to site-tutorial; do
     n=0
     while IFS= read -r -d '' block; do
         n=$((n + 1))

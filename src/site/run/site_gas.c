@@ -160,36 +160,44 @@ static void wait_until(struct site_sim *x, site_us at)
     site_push(x, at, SITE_K_UNITS, 0, 0);
 }
 
+/* Units that have rested start; only where they are too few is one waited for that has not. */
 static void start_some(struct site_sim *x, int g, int want)
 {
     struct site_state *st = x->st;
+    site_us first = SITE_NEVER;
     for (int i = st->first_unit[g]; i < st->first_unit[g + 1] && want > 0; i++) {
         struct site_unit *u = &st->units[i];
         if (u->state != SITE_UNIT_OFF || !can_run(x, u)) continue;
         site_us rested = u->since + (u->starts ? site_us_of(x->s->gas[g].min_down_s) : 0);
+        if (rested > st->now) {
+            first = MIN(first, rested);
+            continue;
+        }
+        start(x, i);
         want--;
-        if (rested > st->now)
-            wait_until(x, rested);
-        else
-            start(x, i);
     }
+    if (want > 0 && first < SITE_NEVER) wait_until(x, first);
 }
 
 static void stop_some(struct site_sim *x, int g, int want)
 {
     struct site_state *st = x->st;
+    site_us first = SITE_NEVER;
     for (int i = st->first_unit[g + 1] - 1; i >= st->first_unit[g] && want > 0; i--) {
         struct site_unit *u = &st->units[i];
         if (u->state != SITE_UNIT_ON) continue;
         site_us allowed = u->since + site_us_of(x->s->gas[g].min_up_s);
-        /* the others must be able to give what the group gives now */
-        bool spare = st->flows[g].w <= (st->n_on[g] - 1) * site_gas_unit_w(x, g) * (1.0 + 1e-9);
+        /* the others must be able to give what the group gives now, or follow at once */
+        bool spare = x->s->gas[g].ramp_w_per_s <= 0.0 ||
+                     st->flows[g].w <= (st->n_on[g] - 1) * site_gas_unit_w(x, g) * (1.0 + 1e-9);
+        if (allowed > st->now) {
+            first = MIN(first, allowed);
+            continue;
+        }
         want--;
-        if (allowed > st->now)
-            wait_until(x, allowed);
-        else if (spare)
-            leave(x, i, SITE_UNIT_OFF, false);
+        if (spare) leave(x, i, SITE_UNIT_OFF, false);
     }
+    if (want > 0 && first < SITE_NEVER) wait_until(x, first);
 }
 
 /* Units whose permit is used up go, whatever the load. */
