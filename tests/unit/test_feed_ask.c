@@ -490,6 +490,7 @@ static void test_found(void **state)
         {"How did a trader turn $12,500 into a million?", NULL},
         {"Which code gives an offer for a win by knockout?", "BLUE to win by knockout"},
         {"Which fighter got tired?", "tired in the fight"},
+        {"Which winners smiled?", "win the derby"},
         {"Who won the World Cup of 1998?", NULL},
         {"Who won the World Cup of 2018?", "World Cup of 2018"},
     };
@@ -502,6 +503,7 @@ static void test_found(void **state)
     add(&f, "bob", "HOT OFFER for all: BLUE to win by knockout, use code BLUE and join here today");
     add(&f, "cem", "He got tired in the fight");
     add(&f, "dan", "They talk about the World Cup of 2018");
+    add(&f, "dan", "You can win the derby and not even smile");
     for (size_t i = 0; i < 40; i++)
         add(&f, arena_printf(&f.a, "u%zu", i),
             arena_printf(&f.a, "a%zu b%zu nothing of interest c%zu", i, i, i));

@@ -40,9 +40,9 @@ struct feed_question_word {
     char *text;            /* folded; of a number with marks in it "12 000" */
     uint64_t stem, second; /* second: of what must follow it, or 0 */
     uint64_t deed;         /* of what somebody does who is called so: trade of a trader; or 0 */
-    bool name;     /* written with a capital, as a tag, a cashtag or a handle; or a number */
-    int64_t posts; /* how many posts have it, in any form */
-    double weight; /* log of all posts over those; of a name twice that */
+    bool name;            /* written with a capital, as a tag, a cashtag or a handle; or a number */
+    int64_t posts, deeds; /* how many posts have it, in any form; and the deed */
+    double weight;        /* log of all posts over those; of a name twice that */
 };
 struct feed_question {
     struct feed_question_word words[FEED_QUESTION_WORDS]; /* rarest first */

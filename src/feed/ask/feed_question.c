@@ -120,7 +120,7 @@ static void put_forms(const struct feed_question_word *w, struct str *out)
     if (letters && stem[k - 1] == 'y') str_printf(out, " OR \"%.*sies\"", (int)k - 1, stem);
     if (w->deed && letters) { /* trader: trade, trades, traded, trading */
         size_t m = n - 2 - (w->text[n - 1] == 's');
-        m -= m > 4 && w->text[m - 1] == w->text[m - 2] && !strchr("ls", w->text[m - 1]);
+        m -= m > 3 && w->text[m - 1] == w->text[m - 2] && !strchr("ls", w->text[m - 1]);
         for (size_t i = 0; i < ARRAY_LEN(endings) - 1; i++)
             str_printf(out, " OR \"%.*s%s\"", (int)m, w->text, endings[i]);
     }
@@ -146,6 +146,8 @@ static int weigh(feed_store_t *s, struct feed_question *q, struct error *e)
         const struct feed_node *node = query->scored[i];
         const struct feed_element *x = &node->elements[0];
         uint64_t hash = XXH3_64bits(stem, feed_stem(x->text, MIN(x->size, sizeof(stem) - 1), stem));
+        for (size_t k = 0; k < q->n; k++)
+            if (q->words[k].deed == hash) q->words[k].deeds += query->frequencies[i];
         for (size_t k = 0; k < q->n; k++)
             if (q->words[k].stem == hash && (q->words[k].second != 0) == (node->n_elements > 1))
                 q->words[k].posts += query->frequencies[i];
@@ -315,7 +317,7 @@ static bool put_query(const struct feed_gather *g, size_t n, bool any, struct st
     str_clear(out);
     str_append_char(out, '(');
     for (size_t i = 0; i < g->q->n && k < n; i++) {
-        if (g->q->words[i].posts == 0) continue;
+        if (g->q->words[i].posts + g->q->words[i].deeds == 0) continue;
         if (k++) str_puts(out, any ? " OR " : " ");
         put_forms(&g->q->words[i], out);
     }
@@ -332,7 +334,7 @@ int feed_question_gather(feed_store_t *s, const struct feed_gather *g, struct fe
     size_t known = 0, before = out->n;
     int rc = 0;
     for (size_t i = 0; i < g->q->n; i++)
-        known += g->q->words[i].posts > 0;
+        known += g->q->words[i].posts + g->q->words[i].deeds > 0;
     for (size_t n = known; n > 1 && rc >= 0 && out->n - before < ENOUGH; n--) {
         put_query(g, n, false, &query);
         rc = search_for(s, g, query.data, out, e);
