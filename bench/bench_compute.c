@@ -58,23 +58,28 @@ static int n_cases;
 
 /* ------------------------------------------------------------------ linear layers */
 
+static struct compute_rows rows_of(const struct bench_case *k)
+{
+    return (struct compute_rows){k->offset, k->rows};
+}
+
 static void run_forward(struct context *x, const struct bench_case *k)
 {
     bool logits = k->out == k->s.V;
-    compute_linear_forward(k->linear, k->offset, x->act[k->turn][0],
+    compute_linear_forward(k->linear, rows_of(k), x->act[k->turn][0],
                            logits ? (void *)x->f[1] : x->act[k->turn][1],
                            logits ? COMPUTE_F32 : x->dtype);
 }
 
 static void run_backward_input(struct context *x, const struct bench_case *k)
 {
-    compute_linear_backward_input(k->linear, k->offset, x->act[k->turn][1], x->act[k->turn][0],
+    compute_linear_backward_input(k->linear, rows_of(k), x->act[k->turn][1], x->act[k->turn][0],
                                   x->dtype);
 }
 
 static void run_backward_weight(struct context *x, const struct bench_case *k)
 {
-    compute_linear_backward_weight(k->linear, k->offset, x->act[k->turn][1], x->act[k->turn][0],
+    compute_linear_backward_weight(k->linear, rows_of(k), x->act[k->turn][1], x->act[k->turn][0],
                                    k->out == k->s.V);
 }
 
@@ -251,7 +256,9 @@ static void run_glu_backward(struct context *x, const struct bench_case *k)
 
 static void run_gather(struct context *x, const struct bench_case *k)
 {
-    compute_gather(x->c, k->rows, k->s.D, x->index[0], x->act[k->turn][0], x->act[k->turn][1]);
+    struct compute_gather g = {k->rows,           k->s.D, NULL, x->index[0], x->act[k->turn][0],
+                               x->act[k->turn][1]};
+    compute_gather(x->c, &g);
 }
 
 static void run_combine(struct context *x, const struct bench_case *k)

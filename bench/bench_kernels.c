@@ -242,7 +242,7 @@ static void run_attention_forward(const struct run *r)
     struct compute_attention a = attention_of(r);
     r->k->attention_forward(&a, 0, 0, 0, r->rows, attention_memory);
 }
-/* As compute_ops_attention.c cuts it: the last 128 queries see all keys. */
+/* As compute_cpu_attention.c cuts it: the last 128 queries see all keys. */
 static void run_attention_range(const struct run *r)
 {
     struct compute_attention a = attention_of(r);

@@ -34,6 +34,9 @@ struct compute_options {
     enum compute_dtype dtype;     /* of activations and of the weights' compute copies */
     enum compute_backend backend; /* one this CPU lacks is an error */
     struct pool *pool;            /* NULL: one thread */
+    /* Memory of compute_alloc can be read and written by operations only, as on a device with memory
+     * of its own; everybody else's access ends the program. For tests, which so prove that nobody does. */
+    bool closed;
 };
 typedef struct compute compute_t;
 
@@ -45,6 +48,24 @@ const char *compute_backend_name(const compute_t *c); /* "avx512 + oneDNN (amx-b
 bool compute_has_fast_bf16(void);
 struct pool *compute_pool(const compute_t *c);
 size_t compute_scratch_bytes(const compute_t *c); /* held by the context itself */
+
+/* ------------------------------------------------------------------ memory
+ * Arrays that operations read and write lie in memory of the context's device. On a CPU that is memory
+ * like any other; elsewhere the host cannot read it. What an operation takes from the host is said to
+ * be the host's. */
+
+/* Zeros, at a multiple of 64 bytes; NULL: there is no memory. */
+void *compute_alloc(compute_t *c, size_t bytes);
+/* With the same number of bytes; NULL is allowed. */
+void compute_release(compute_t *c, void *memory, size_t bytes);
+/* From the host to the device, and back. Both are done when they return. */
+void compute_upload(compute_t *c, void *to, const void *from, size_t bytes);
+void compute_download(compute_t *c, void *to, const void *from, size_t bytes);
+/* Within the device; the two may overlap. */
+void compute_copy(compute_t *c, void *to, const void *from, size_t bytes);
+void compute_clear(compute_t *c, void *to, size_t bytes);
+/* Whether the host may give operations its own memory and read what they leave there. */
+bool compute_is_host(const compute_t *c);
 
 /* ------------------------------------------------------------------ conversion */
 
@@ -160,17 +181,22 @@ struct compute_linear_codes {
 const struct compute_codes *compute_linear_form(const compute_linear_t *l, int part);
 void compute_linear_put_codes(compute_linear_t *l, const struct compute_linear_codes *r);
 
-/* Row ranges: group g has rows [offset[g], offset[g + 1]) of X and Y, of which those behind its
- * true count hold zeros; for training, offsets are multiples of COMPUTE_ROW_ALIGN. With groups == 1
- * pass {0, M} where M may be any number. */
+/* Row ranges. Of one group without offsets it is rows [0, n) of X and Y. Else group g has rows
+ * [offset[g], offset[g + 1]), of which those behind its true count hold zeros; for training these are
+ * multiples of COMPUTE_ROW_ALIGN. How many rows that is the host need not know, but that they are not
+ * more than n. */
+struct compute_rows {
+    const int32_t *offset; /* [groups + 1], or NULL */
+    int64_t n;
+};
 /* Y [rows, sum out] of y_dtype; X act [rows, in]. */
-void compute_linear_forward(compute_linear_t *l, const int32_t *offset, const void *X, void *Y,
+void compute_linear_forward(compute_linear_t *l, struct compute_rows rows, const void *X, void *Y,
                             enum compute_dtype y_dtype);
 /* dX [rows, in] of dx_dtype = dY . W; dY act [rows, sum out]. */
-void compute_linear_backward_input(compute_linear_t *l, const int32_t *offset, const void *dY,
+void compute_linear_backward_input(compute_linear_t *l, struct compute_rows rows, const void *dY,
                                    void *dX, enum compute_dtype dx_dtype);
 /* grad[p] (+)= dY_p^T . X; accumulate false overwrites (with zeros for a group without rows). */
-void compute_linear_backward_weight(compute_linear_t *l, const int32_t *offset, const void *dY,
+void compute_linear_backward_weight(compute_linear_t *l, struct compute_rows rows, const void *dY,
                                     const void *X, bool accumulate);
 
 /* General product for optimisers: C[M, N] = alpha * op(A) . op(B) + beta * C. Leading dimensions
@@ -360,6 +386,7 @@ struct compute_glu {
     const float *w;
     void *act;
     enum compute_activation activation;
+    const int32_t *used; /* how many of the rows there are, at most M; NULL: M */
 };
 void compute_glu_forward(compute_t *c, const struct compute_glu *g);
 /* d_act act [M, F] -> dgu act [M, 2F] (may be gu itself); also gives g->act again (for the weight
@@ -412,18 +439,45 @@ void compute_router_backward(compute_t *c, const struct compute_router *r,
  * experts' input; rows of expert e are [offset[e], offset[e] + count[e]), padded to `align` rows
  * (COMPUTE_ROW_ALIGN for training, 1 for inference); row_token is the token of a row, -1 for
  * padding, and row_slot its slot. offset [E + 1], count [E], slot_row [M * k], row_token and row_slot
- * [compute_dispatch_rows]. */
+ * [compute_dispatch_rows]. row_weight gives each row its slot's weight, padding 0. */
 int64_t compute_dispatch_rows(int64_t M, int64_t E, int64_t k,
                               int64_t align); /* upper bound of offset[E] */
 struct compute_dispatch {
     int64_t M, E, k, align;
     const int32_t *top; /* [M, k] */
     int32_t *offset, *count, *slot_row, *row_token, *row_slot;
+    const float *weight; /* [M, k] */
+    float *row_weight;   /* [compute_dispatch_rows], or NULL */
 };
-void compute_dispatch(const struct compute_dispatch *d);
-/* y[r, :] = x[row_token[r], :], zeros for padding. act. rows = offset[E]. */
-void compute_gather(compute_t *c, int64_t rows, int64_t D, const int32_t *row_token, const void *x,
-                    void *y);
+void compute_dispatch(compute_t *c, const struct compute_dispatch *d);
+/* What a balancing loss, its gradient and the log are made of: of the M rows of a router. out [2E + 1]:
+ * routed slots by expert (count), sums of probabilities by expert, and the sum of lse^2; each added up
+ * in the order of the rows. */
+struct compute_routed {
+    int64_t M, E;
+    const float *probs, *lse; /* [M, E], [M] */
+    const int32_t *count;     /* [E] */
+    double *out;
+};
+void compute_routed(compute_t *c, const struct compute_routed *r);
+/* The way back from rows to slots: d_weight [M, k] = d_row[slot_row]; share [E] = count / (M k), NULL:
+ * not wanted. */
+struct compute_slots {
+    int64_t M, E, k;
+    const float *d_row;
+    const int32_t *slot_row, *count;
+    float *d_weight, *share;
+};
+void compute_slots(compute_t *c, const struct compute_slots *s);
+/* y[r, :] = x[row_token[r], :], zeros for padding. act. */
+struct compute_gather {
+    int64_t rows, D;
+    const int32_t *used; /* how many of the rows there are, at most `rows`; NULL: all */
+    const int32_t *row_token;
+    const void *x;
+    void *y;
+};
+void compute_gather(compute_t *c, const struct compute_gather *g);
 /* out[m, :] = scale * (sum_j y[slot_row[m*k + j], :] + a[m, :] + b[m, :]) in this order; a act and b
  * fp32, either may be NULL; out act. */
 struct compute_combine {

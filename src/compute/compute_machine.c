@@ -70,6 +70,7 @@ struct layer {
     compute_linear_t *linear;
     float *master, *grad;
     int32_t offset[EXPERTS + 1];
+    struct compute_rows rows;
     double times[3][MAX_ROUNDS];
 };
 
@@ -84,6 +85,7 @@ static void layer_open(struct bench *b, size_t i, struct layer *l)
         l->master[k] = (float)((double)(k * 2654435761u % 2001) - 1000) * 1e-4f;
     for (int g = 0; g < shapes[i].groups; g++)
         l->offset[g + 1] = (int32_t)((g + 1) * shapes[i].rows / shapes[i].groups);
+    l->rows = (struct compute_rows){l->offset, shapes[i].rows};
     struct compute_linear_desc d = {.groups = shapes[i].groups,
                                     .in = shapes[i].in,
                                     .parts = 1,
@@ -107,11 +109,11 @@ static void layer_once(struct bench *b, struct layer *l, double t[3])
 {
     void *x = b->act[b->turn][0], *y = b->act[b->turn][1], *dx = b->act[b->turn][2];
     double t0 = time_now_s();
-    compute_linear_forward(l->linear, l->offset, x, y, b->dtype);
+    compute_linear_forward(l->linear, l->rows, x, y, b->dtype);
     double t1 = time_now_s();
-    compute_linear_backward_input(l->linear, l->offset, y, dx, b->dtype);
+    compute_linear_backward_input(l->linear, l->rows, y, dx, b->dtype);
     double t2 = time_now_s();
-    compute_linear_backward_weight(l->linear, l->offset, y, x, false);
+    compute_linear_backward_weight(l->linear, l->rows, y, x, false);
     double t3 = time_now_s();
     b->turn = (b->turn + 1) % ROTATE;
     t[0] += t1 - t0;
@@ -244,6 +246,7 @@ static void run_op(struct bench *b, int op, struct layer *layers)
     const struct compute_glu glu = {ROWS, D, x, b->f[2], op == COMPUTE_OP_GLU_B ? z : y};
     const struct compute_glu_grad glu_grad = {y, x, b->f[3]};
     const struct compute_rope rope = {ROWS, T, HEADS, 64, HEADS * 64, NULL, b->f[2], false, x};
+    const struct compute_gather gather = {ROWS, D, NULL, b->index, x, y};
     const struct compute_combine combine = {ROWS, D, TOP, b->index, x, .scale = 1, .out = y};
     const struct compute_loss loss = {HEAD_ROWS, V, b->f[0], b->ids, 0.5f, 0, 1e-3f, b->f[3], x};
     switch (op) {
@@ -253,7 +256,7 @@ static void run_op(struct bench *b, int op, struct layer *layers)
     case COMPUTE_OP_GLU_B: compute_glu_backward(b->c, &glu, &glu_grad); break;
     case COMPUTE_OP_ROPE: compute_rope(b->c, &rope); break;
     case COMPUTE_OP_ROUTER: run_router(b); break;
-    case COMPUTE_OP_GATHER: compute_gather(b->c, ROWS, D, b->index, x, y); break;
+    case COMPUTE_OP_GATHER: compute_gather(b->c, &gather); break;
     case COMPUTE_OP_COMBINE: compute_combine(b->c, &combine); break;
     case COMPUTE_OP_LOSS: compute_cross_entropy(b->c, &loss); break;
     case COMPUTE_OP_ADAMW: run_adamw(b); break;
@@ -460,6 +463,33 @@ static void measure_rounds(struct bench *b, int rounds, bool show_progress,
     out->copy_bytes_per_s = median(copy, rounds);
     mem_free(ops);
     mem_free(layers);
+}
+
+/* ------------------------------------------------------------------ peak */
+
+double compute_measure_peak(compute_t *c, double seconds)
+{
+    enum { SIDE = 2048 };
+    size_t size = compute_dtype_size(compute_act_dtype(c)), n = (size_t)SIDE * SIDE;
+    char *operands = mem_map(2 * n * size);
+    float *C = mem_map(n * sizeof(float));
+    if (!operands || !C) mem_exhausted(2 * n * size + n * sizeof(float));
+    struct compute_matmul m = {.transpose_b = true, .M = SIDE, .N = SIDE, .K = SIDE, .alpha = 1};
+    m.lda = m.ldb = m.ldc = SIDE;
+    m.in = compute_act_dtype(c);
+    m.A = operands;
+    m.B = operands + n * size;
+    m.C = C;
+    double best_s = 0, end_s = time_now_s() + seconds;
+    for (int run = 0; run < 3 || time_now_s() < end_s; run++) {
+        double start_s = time_now_s();
+        compute_matmul(c, &m);
+        double took_s = time_now_s() - start_s;
+        if (run == 1 || (run > 1 && took_s < best_s)) best_s = took_s; /* run 0 warms up */
+    }
+    mem_unmap(operands, 2 * n * size);
+    mem_unmap(C, n * sizeof(float));
+    return 2.0 * SIDE * SIDE * SIDE / best_s;
 }
 
 int compute_machine_measure(compute_t *c, int rounds, bool show_progress,

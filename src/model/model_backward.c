@@ -32,7 +32,7 @@ static void backward_attention(struct model *m, int64_t layer, const struct mode
     const struct model_layer *l = &m->layers[layer];
     struct model_scratch *s = &m->scratch;
     int64_t Hh = d->H * d->h;
-    int32_t rows[2] = {0, (int32_t)r->M};
+    struct compute_rows rows = {.n = r->M};
     enum compute_dtype act = compute_act_dtype(m->compute);
 
     compute_linear_backward_weight(l->linears[LINEAR_OUT], rows, s->dy, a->o, !first);
@@ -56,7 +56,7 @@ static void backward_dense(struct model *m, const struct model_layer *l, int64_t
 {
     struct model_scratch *s = &m->scratch;
     const void *dy = s->dy;
-    int32_t rows[2] = {0, (int32_t)M};
+    struct compute_rows rows = {.n = M};
     enum compute_dtype act = compute_act_dtype(m->compute);
 
     compute_linear_backward_input(l->linears[LINEAR_DENSE_OUT], rows, dy, s->d_hidden, act);
@@ -76,20 +76,31 @@ static void backward_experts(struct model *m, const struct model_layer *l,
     const struct model_dims *d = &m->dims;
     struct model_scratch *s = &m->scratch;
     const struct model_routing *r = &a->routing;
-    const int32_t *offset = r->held_offset;
+    struct compute_rows rows = model_held_rows(r);
     enum compute_dtype act = compute_act_dtype(m->compute);
 
     model_to_experts(m, r, dy, a->y_rows);
-    compute_linear_backward_input(l->linears[LINEAR_EXPERTS_OUT], offset, a->y_rows, s->d_hidden,
+    compute_linear_backward_input(l->linears[LINEAR_EXPERTS_OUT], rows, a->y_rows, s->d_hidden,
                                   act);
-    struct compute_glu glu = {offset[d->Eh], d->F, a->gu, r->held_weight, a->hidden};
+    struct compute_glu glu = {rows.n, d->F, a->gu, r->held_weight, a->hidden};
+    glu.used = &rows.offset[d->Eh];
     struct compute_glu_grad grad = {s->d_hidden, a->gu, s->d_row};
     compute_glu_backward(m->compute, &glu, &grad);
-    compute_linear_backward_weight(l->linears[LINEAR_EXPERTS_OUT], offset, a->y_rows, a->hidden,
+    compute_linear_backward_weight(l->linears[LINEAR_EXPERTS_OUT], rows, a->y_rows, a->hidden,
                                    !first);
-    compute_linear_backward_weight(l->linears[LINEAR_EXPERTS_IN], offset, a->gu, a->x_rows, !first);
-    compute_linear_backward_input(l->linears[LINEAR_EXPERTS_IN], offset, a->gu, a->y_rows, act);
+    compute_linear_backward_weight(l->linears[LINEAR_EXPERTS_IN], rows, a->gu, a->x_rows, !first);
+    compute_linear_backward_input(l->linears[LINEAR_EXPERTS_IN], rows, a->gu, a->y_rows, act);
     if (model_is_divided(m)) model_exchange_back_f32(m, r, s->d_row, s->d_sorted);
+}
+
+/* Shares of the slots of all processes. */
+static const float *summed_share(struct model *m, int64_t layer, const struct model_slot *slot)
+{
+    const struct model_dims *d = &m->dims;
+    const double *routed = slot->routed + layer * 2 * d->E;
+    for (int64_t e = 0; e < d->E; e++)
+        m->host.share[e] = (float)(routed[e] / (slot->routed[2 * d->L * d->E] * (double)d->k));
+    return model_to_device(m, m->scratch.share, m->host.share, (size_t)d->E * sizeof(float));
 }
 
 /* d_sorted and the two router losses -> gradient of x_ffn in d_router_x, and of the router */
@@ -101,18 +112,15 @@ static void backward_router(struct model *m, int64_t layer, int64_t M,
     const struct model_acts *a = &slot->layers[layer];
     const struct model_routing *r = &a->routing;
 
-    for (int64_t i = 0; i < M * d->k; i++)
-        s->d_weight[i] = s->d_sorted[r->slot_row[i]];
+    struct compute_slots slots = {M, d->E, d->k, s->d_sorted, r->slot_row, r->count, s->d_weight};
+    slots.share = m->hooks.sum_routing ? NULL : s->share;
+    compute_slots(m->compute, &slots);
     if (m->hooks.sum_tensor)
         m->hooks.sum_tensor(m->hooks.ctx, s->d_weight, (size_t)(M * d->k), COMPUTE_F32);
-    const double *routed = slot->routed + layer * 2 * d->E;
-    for (int64_t e = 0; e < d->E; e++)
-        s->share[e] = (float)(m->hooks.sum_routing
-                                  ? routed[e] / (slot->routed[2 * d->L * d->E] * (double)d->k)
-                                  : (double)r->count[e] / (double)(M * d->k));
+    const float *share = slots.share ? slots.share : summed_share(m, layer, slot);
     double per_layer = g->scale / (double)m->config.n_layers;
     struct compute_router router = model_router(m, layer, M, a->x_ffn, r);
-    struct compute_router_grad grad = {.d_weight = s->d_weight, .f = s->share};
+    struct compute_router_grad grad = {.d_weight = s->d_weight, .f = share};
     grad.aux_coef = (float)(per_layer * m->config.router_aux_coef);
     grad.z_coef = (float)(per_layer * m->config.router_z_coef);
     grad.dx = s->d_router_x;
@@ -156,11 +164,12 @@ static void backward_embedding(struct model *m, const struct model_batch *b,
     const struct model_dims *d = &m->dims;
     float *dh = m->scratch.dh;
     if (r->own.first > 0)
-        memmove(dh + r->own.first * d->D, dh, (size_t)(r->own.n * d->D) * sizeof(*dh));
+        compute_copy(m->compute, dh + r->own.first * d->D, dh,
+                     (size_t)(r->own.n * d->D) * sizeof(*dh));
     model_gather_rows(m, r, dh, COMPUTE_F32);
     struct compute_embed embed = model_embed(m, b->B * b->T, b->inputs);
     if (first && !(m->config.tied_embeddings && m->has_head))
-        memset(m->embedding.g, 0, (size_t)(d->Vh * d->D) * sizeof(float));
+        compute_clear(m->compute, m->embedding.g, (size_t)(d->Vh * d->D) * sizeof(float));
     compute_embed_backward(m->compute, &embed, dh, m->embedding.g);
 }
 
@@ -212,9 +221,9 @@ void model_backward(struct model *m, const struct model_slot *slot, const struct
     void *da = model_own_act(m, &r, s->da), *dy = model_own_act(m, &r, s->dy);
 
     if (m->has_head)
-        memset(s->dh, 0, residual);
+        compute_clear(m->compute, s->dh, residual);
     else
-        memcpy(s->dh, g->d_out, residual);
+        compute_upload(m->compute, s->dh, g->d_out, residual);
     for (int64_t i = d->L - 1; i >= 0; i--) {
         const struct model_layer *l = &m->layers[i];
         const struct model_acts *a = &slot->layers[i];
@@ -244,6 +253,6 @@ void model_backward(struct model *m, const struct model_slot *slot, const struct
         backward_embedding(m, b, &r, first);
         grads_ready(m, 0, 1);
     } else {
-        memcpy(g->d_in, s->dh, residual);
+        compute_download(m->compute, g->d_in, s->dh, residual);
     }
 }

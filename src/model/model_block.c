@@ -248,7 +248,7 @@ static void forward_attention(struct model *m, int64_t layer, const struct model
                               const struct model_acts *a)
 {
     const struct model_layer *l = &m->layers[layer];
-    int32_t rows[2] = {0, (int32_t)r->M};
+    struct compute_rows rows = {.n = r->M};
     enum compute_dtype act = compute_act_dtype(m->compute);
 
     compute_linear_forward(l->linears[LINEAR_QKV], rows, a->x_attn, a->qkv, act);
@@ -270,7 +270,7 @@ static void forward_attention(struct model *m, int64_t layer, const struct model
 static void balance(struct model *m, int64_t layer, struct compute_router *r)
 {
     float *bias = m->batch_bias + layer * r->E;
-    memcpy(bias, r->bias, (size_t)r->E * sizeof(*bias));
+    compute_copy(m->compute, bias, r->bias, (size_t)r->E * sizeof(*bias));
     compute_router_balance(m->compute, r, bias);
     r->bias = bias;
     compute_router_select(m->compute, r);
@@ -287,19 +287,23 @@ static void route(struct model *m, int64_t layer, const struct model_rows *rows,
     compute_router_forward(m->compute, &router);
     if (rows->balance) balance(m, layer, &router);
     struct compute_dispatch dispatch = {
-        M,         d->E,     d->k,        model_row_align(m), r->top,
-        r->offset, r->count, r->slot_row, r->row_token,       r->row_slot};
-    compute_dispatch(&dispatch);
-    for (int32_t i = 0; i < r->offset[d->E]; i++)
-        r->row_weight[i] = r->row_token[i] >= 0 ? r->weight[r->row_slot[i]] : 0;
+        M,        d->E,        d->k,         model_row_align(m), r->top,    r->offset,
+        r->count, r->slot_row, r->row_token, r->row_slot,        r->weight, r->row_weight};
+    compute_dispatch(m->compute, &dispatch);
     if (model_is_divided(m)) model_exchange_plan(m, r);
+}
+
+struct compute_rows model_held_rows(const struct model_routing *r)
+{
+    return (struct compute_rows){r->held_offset, r->held_rows};
 }
 
 void model_to_experts(struct model *m, const struct model_routing *r, const void *x, void *rows)
 {
     const struct model_dims *d = &m->dims;
     void *sorted = model_is_divided(m) ? m->scratch.sorted : rows;
-    compute_gather(m->compute, r->offset[d->E], d->D, r->row_token, x, sorted);
+    struct compute_gather g = {r->rows, d->D, &r->offset[d->E], r->row_token, x, sorted};
+    compute_gather(m->compute, &g);
     if (model_is_divided(m)) model_exchange_out(m, r, sorted, rows);
 }
 
@@ -316,7 +320,7 @@ static void forward_experts_in(struct model *m, const struct model_layer *l,
 {
     const struct model_routing *r = &a->routing;
     model_to_experts(m, r, a->x_ffn, a->x_rows);
-    compute_linear_forward(l->linears[LINEAR_EXPERTS_IN], r->held_offset, a->x_rows, a->gu,
+    compute_linear_forward(l->linears[LINEAR_EXPERTS_IN], model_held_rows(r), a->x_rows, a->gu,
                            compute_act_dtype(m->compute));
 }
 
@@ -324,7 +328,7 @@ static void forward_experts_in(struct model *m, const struct model_layer *l,
 static void forward_dense_in(struct model *m, const struct model_layer *l, int64_t M,
                              const struct model_acts *a)
 {
-    int32_t rows[2] = {0, (int32_t)M};
+    struct compute_rows rows = {.n = M};
     compute_linear_forward(l->linears[LINEAR_DENSE_IN], rows, a->x_ffn, a->gu_dense,
                            compute_act_dtype(m->compute));
 }
@@ -334,14 +338,15 @@ static void forward_experts_out(struct model *m, const struct model_layer *l,
                                 const struct model_acts *a)
 {
     const struct model_routing *r = &a->routing;
-    struct compute_glu glu = {r->held_offset[m->dims.Eh],
+    struct compute_glu glu = {r->held_rows,
                               m->dims.F,
                               a->gu,
                               r->held_weight,
                               a->hidden,
-                              (enum compute_activation)m->config.activation};
+                              (enum compute_activation)m->config.activation,
+                              &r->held_offset[m->dims.Eh]};
     compute_glu_forward(m->compute, &glu);
-    compute_linear_forward(l->linears[LINEAR_EXPERTS_OUT], r->held_offset, a->hidden, a->y_rows,
+    compute_linear_forward(l->linears[LINEAR_EXPERTS_OUT], model_held_rows(r), a->hidden, a->y_rows,
                            compute_act_dtype(m->compute));
 }
 
@@ -349,7 +354,7 @@ static void forward_experts_out(struct model *m, const struct model_layer *l,
 static void forward_dense_out(struct model *m, const struct model_layer *l, int64_t M,
                               const struct model_acts *a, void *y)
 {
-    int32_t rows[2] = {0, (int32_t)M};
+    struct compute_rows rows = {.n = M};
     struct compute_glu glu = {M,    m->dims.Fd, a->gu_dense,
                               NULL, a->hidden,  (enum compute_activation)m->config.activation};
     compute_glu_forward(m->compute, &glu);

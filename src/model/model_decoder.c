@@ -34,10 +34,13 @@ struct model_decoder {
     model_t *m;
     struct model_region regions[REGION_COUNT];
     struct model_slot slot;
-    uint32_t *tokens;  /* [MODEL_DECODER_ROWS], of the pass, as all up to runs */
-    int32_t *position; /* [MODEL_DECODER_ROWS] */
-    void *x;           /* act [MODEL_DECODER_ROWS, D] inputs of the head */
-    struct compute_paged_run *runs;
+    void *x; /* act [MODEL_DECODER_ROWS, D] inputs of the head, of the pass, as all up to runs */
+    float *logits;            /* [MODEL_DECODER_ROWS, V] where the device's memory is its own */
+    uint32_t *device_tokens;  /* [MODEL_DECODER_ROWS], the same */
+    int32_t *device_position; /* [MODEL_DECODER_ROWS], the same */
+    uint32_t tokens[MODEL_DECODER_ROWS];
+    int32_t position[MODEL_DECODER_ROWS];
+    struct compute_paged_run runs[MODEL_DECODER_ROWS];
     float *rope[MODEL_ROTATIONS]; /* of so many positions */
     int64_t rotations;
     size_t page_bytes;
@@ -61,10 +64,12 @@ static void layout(struct model_decoder *d)
     const int64_t n = MODEL_DECODER_ROWS;
     size_t act = compute_dtype_size(compute_act_dtype(m->compute));
     model_carve_slot(&c, &d->slot);
-    d->tokens = model_carve(&c, REGION_SCRATCH, (size_t)n * sizeof(*d->tokens));
-    d->position = model_carve(&c, REGION_SCRATCH, (size_t)n * sizeof(*d->position));
-    d->runs = model_carve(&c, REGION_SCRATCH, (size_t)n * sizeof(*d->runs));
     d->x = model_carve(&c, REGION_SCRATCH, (size_t)(n * m->dims.D) * act);
+    if (!compute_is_host(m->compute)) {
+        d->logits = model_carve(&c, REGION_SCRATCH, (size_t)(n * m->dims.V) * sizeof(float));
+        d->device_tokens = model_carve(&c, REGION_SCRATCH, sizeof(d->tokens));
+        d->device_position = model_carve(&c, REGION_SCRATCH, sizeof(d->position));
+    }
     for (int i = 0; i < REGION_COUNT; i++)
         if (!d->regions[i].base) d->regions[i].size = c.used[i];
 }
@@ -88,6 +93,13 @@ size_t model_decoder_bytes(const model_t *m, int64_t positions)
            rope * sizeof(float) * (size_t)model_rotations(&m->config);
 }
 
+static void free_rotations(struct model_decoder *d)
+{
+    size_t bytes = compute_rope_table_floats(d->rotations, d->m->dims.h) * sizeof(float);
+    for (int i = 0; i < MODEL_ROTATIONS; i++)
+        compute_release(d->m->compute, d->rope[i], bytes);
+}
+
 /* Rotations of at least so many positions; false: no memory. */
 static bool rotate_to(struct model_decoder *d, int64_t positions)
 {
@@ -95,13 +107,19 @@ static bool rotate_to(struct model_decoder *d, int64_t positions)
     if (positions <= d->rotations) return true;
     int64_t n =
         MAX(FIRST_ROTATION, MAX(positions, MIN(2 * d->rotations, m->config.context_length)));
+    const size_t bytes = compute_rope_table_floats(n, m->dims.h) * sizeof(float);
+    float *made[MODEL_ROTATIONS] = {NULL};
     for (int i = 0; i < model_rotations(&m->config); i++) {
-        struct compute_rotation r = model_rotation(m, i);
-        float *rope = mem_try_alloc(compute_rope_table_floats(n, m->dims.h) * sizeof(float));
-        if (!rope) return false;
-        compute_rope_table(n, &r, rope);
-        mem_free(d->rope[i]);
-        d->rope[i] = rope;
+        made[i] = compute_alloc(m->compute, bytes);
+        if (made[i]) continue;
+        for (; i > 0; i--)
+            compute_release(m->compute, made[i - 1], bytes);
+        return false;
+    }
+    free_rotations(d);
+    for (int i = 0; i < model_rotations(&m->config); i++) {
+        d->rope[i] = made[i];
+        model_rope_table(m, i, n, d->rope[i]);
     }
     d->rotations = n;
     return true;
@@ -118,7 +136,7 @@ int model_decoder_new(model_t *m, model_decoder_t **out, struct error *e)
     d->pages_per_slab = (int64_t)MAX(SLAB_BYTES / d->page_bytes, (size_t)1);
     d->slot.layers = mem_calloc((size_t)m->dims.L, sizeof(*d->slot.layers));
     layout(d);
-    int rc = model_regions_map(d->regions, e);
+    int rc = model_regions_map(m, d->regions, e);
     if (rc == 0 && !rotate_to(d, FIRST_ROTATION)) rc = error_set(e, "no memory for a decoder");
     if (rc < 0) {
         model_decoder_free(d);
@@ -137,14 +155,13 @@ void model_decoder_free(model_decoder_t *d)
         mem_free(d->sequences[i].pages);
     }
     for (size_t i = 0; i < d->n_slabs; i++)
-        mem_unmap(d->slabs[i], d->page_bytes * (size_t)d->pages_per_slab);
-    model_regions_unmap(d->regions);
+        compute_release(d->m->compute, d->slabs[i], d->page_bytes * (size_t)d->pages_per_slab);
+    model_regions_unmap(d->m, d->regions);
     mem_free(d->slabs);
     mem_free(d->pages);
     mem_free(d->sequences);
     mem_free(d->slot.layers);
-    for (int i = 0; i < MODEL_ROTATIONS; i++)
-        mem_free(d->rope[i]);
+    free_rotations(d);
     mem_free(d);
 }
 
@@ -153,7 +170,7 @@ void model_decoder_free(model_decoder_t *d)
 static bool add_slab(struct model_decoder *d)
 {
     size_t n = (size_t)d->pages_per_slab;
-    char *data = mem_map(d->page_bytes * n);
+    char *data = compute_alloc(d->m->compute, d->page_bytes * n);
     if (!data) return false;
     d->slabs = mem_realloc(d->slabs, (d->n_slabs + 1) * sizeof(*d->slabs));
     d->slabs[d->n_slabs++] = data;
@@ -279,7 +296,7 @@ static bool own_next_page(struct model_decoder *d, struct sequence *s)
     if (at >= s->n || d->pages[s->numbers[at]].users == 1) return true;
     int32_t copy = take_page(d);
     if (copy < 0) return false;
-    memcpy(d->pages[copy].data, s->pages[at], d->page_bytes);
+    compute_copy(d->m->compute, d->pages[copy].data, s->pages[at], d->page_bytes);
     release_page(d, s->numbers[at]);
     s->numbers[at] = copy;
     s->pages[at] = d->pages[copy].data;
@@ -336,14 +353,16 @@ static int64_t make_runs(struct model_decoder *d, const struct model_row *rows, 
 /* At most MODEL_DECODER_ROWS rows through the layers: leaves x_final. */
 static void pass_layers(struct model_decoder *d, const struct model_row *rows, int64_t n)
 {
-    struct model_rows r = {.M = n,
-                           .T = n,
-                           .rope = (const float *const *)d->rope,
-                           .position = d->position,
-                           .own = {0, n}};
-    r.runs = d->runs;
+    struct model *m = d->m;
+    struct model_rows r = {
+        .M = n, .T = n, .rope = (const float *const *)d->rope, .own = {0, n}, .runs = d->runs};
     r.n_runs = make_runs(d, rows, n);
-    model_forward_rows(d->m, &d->slot, &r, d->tokens, NULL);
+    model_check_tokens(m, d->tokens, n);
+    r.position = model_to_device(m, d->device_position, d->position, sizeof(d->position));
+    const uint32_t *tokens = model_to_device(m, d->device_tokens, d->tokens, sizeof(d->tokens));
+    m->router_bias = model_to_device(m, m->device.router_bias, m->host.router_bias,
+                                     (size_t)(m->dims.L * m->dims.E) * sizeof(float));
+    model_forward_rows(m, &d->slot, &r, tokens, NULL);
 }
 
 /* The same and the head; returns how many of them wanted logits. */
@@ -355,13 +374,16 @@ static int64_t pass(struct model_decoder *d, const struct model_row *rows, int64
     size_t bytes = (size_t)D * compute_dtype_size(compute_act_dtype(m->compute));
     for (int64_t i = 0; i < n; i++)
         if (rows[i].want_logits)
-            memcpy(model_act_at(m, d->x, wanted++ * D), model_act_at(m, d->slot.x_final, i * D),
-                   bytes);
+            compute_copy(m->compute, model_act_at(m, d->x, wanted++ * D),
+                         model_act_at(m, d->slot.x_final, i * D), bytes);
     if (wanted == 0) return 0;
-    const int32_t range[2] = {0, (int32_t)wanted};
-    compute_linear_forward(m->head.linear, range, d->x, logits, COMPUTE_F32);
+    float *to = compute_is_host(m->compute) ? logits : d->logits;
+    compute_linear_forward(m->head.linear, (struct compute_rows){.n = wanted}, d->x, to,
+                           COMPUTE_F32);
     compute_logits(m->compute, wanted, m->dims.V, (float)m->config.output_multiplier,
-                   (float)m->config.final_softcap, logits);
+                   (float)m->config.final_softcap, to);
+    if (to == d->logits)
+        compute_download(m->compute, logits, to, (size_t)(wanted * m->dims.V) * sizeof(*to));
     return wanted;
 }
 
@@ -408,16 +430,20 @@ int model_decode_states(model_decoder_t *d, const struct model_row *rows, int64_
 {
     int64_t D = d->m->dims.D;
     TRY(append_rows(d, rows, n, e));
+    void *acts = mem_alloc((size_t)(MIN(n, MODEL_DECODER_ROWS) * D) * sizeof(float));
     for (int64_t at = 0; at < n; at += MODEL_DECODER_ROWS) {
         int64_t count = MIN(n - at, MODEL_DECODER_ROWS);
+        size_t bytes = (size_t)(count * D) * compute_dtype_size(compute_act_dtype(d->m->compute));
         pass_layers(d, rows + at, count);
+        compute_download(d->m->compute, acts, d->slot.x_final, bytes);
         for (int64_t i = 0; i < count * D; i++) {
-            const void *x = model_act_at(d->m, d->slot.x_final, i);
+            const void *x = model_act_at(d->m, acts, i);
             states[at * D + i] = compute_act_dtype(d->m->compute) == COMPUTE_F32
                                      ? *(const float *)x
                                      : bf16_load(*(const bf16_t *)x);
         }
     }
+    mem_free(acts);
     return 0;
 }
 

@@ -100,14 +100,21 @@ void model_exchange_out(struct model *m, const struct model_routing *r, const vo
 {
     const struct model_dims *d = &m->dims;
     move(m, r, false, act_row_bytes(m), sorted, m->scratch.moved);
-    compute_gather(m->compute, r->held_offset[d->Eh], d->D, r->held_came, m->scratch.moved, held);
+    struct compute_gather g = {.rows = r->held_rows, .D = d->D, .used = &r->held_offset[d->Eh]};
+    g.row_token = r->held_came;
+    g.x = m->scratch.moved;
+    g.y = held;
+    compute_gather(m->compute, &g);
 }
 
 void model_exchange_back(struct model *m, const struct model_routing *r, const void *held,
                          void *sorted)
 {
-    int64_t came = (int64_t)r->came[m->shard.expert_size];
-    compute_gather(m->compute, came, m->dims.D, r->came_held, held, m->scratch.moved);
+    struct compute_gather g = {.rows = (int64_t)r->came[m->shard.expert_size], .D = m->dims.D};
+    g.row_token = r->came_held;
+    g.x = held;
+    g.y = m->scratch.moved;
+    compute_gather(m->compute, &g);
     move(m, r, true, act_row_bytes(m), m->scratch.moved, sorted);
 }
 

@@ -114,7 +114,7 @@ int model_read_biases(model_t *m, const struct safetensors_set *st, const char *
     char name[64];
     if (!E) return 0;
     for (int64_t i = 0; i < m->dims.L; i++) {
-        float *out = m->router_bias + (size_t)i * E;
+        float *out = m->host.router_bias + (size_t)i * E;
         bias_name(m->shard.first_layer + i, name);
         const struct safetensors_tensor *t = safetensors_set_find(st, name);
         memset(out, 0, E * sizeof(*out));

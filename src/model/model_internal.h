@@ -94,10 +94,12 @@ struct model_routing {
     float *weight;      /* [M, k] */
     int32_t *offset, *count, *slot_row, *row_token, *row_slot;
     float *row_weight; /* [R] weight of the slot in that row, 0 for padding */
+    int64_t rows;      /* R: at most so many */
     /* The same of the rows of the experts that are here. Where those are all, they are the arrays
      * above, and the rest is NULL; else a row goes to the process of its expert (model_exchange.c). */
     int32_t *held_offset; /* [Eh + 1] */
     float *held_weight;   /* [Rh] */
+    int64_t held_rows;    /* Rh: at most so many */
     int32_t *held_came;   /* [Rh] which of the rows that came, -1 for padding */
     int32_t *came_held;   /* [rows that came] where they are held */
     size_t *went, *came;  /* [expert_size + 1] rows to, and from, each process */
@@ -138,8 +140,10 @@ struct model_slot {
                                   first stage it has place for [M, D] */
     float *rstd0;   /* [S] of the first norm */
     void *x_final;  /* act [M, D] normalised input of the head, where there is one */
-    double *routed; /* [L, 2, E] routed slots and sums of probabilities of the pass, and behind
-                                  them its tokens: with sum_routing, of all processes */
+    double *sums;   /* [L, 2E + 1] of compute_routed */
+    double *routed; /* the host's, training: [L, 2, E] routed slots and sums of probabilities of the
+                                  pass, and behind them its tokens: with sum_routing, of all
+                                  processes */
 };
 
 /* Which rows go through the layers. Either whole sequences from position 0 on, T rows each, which
@@ -219,6 +223,22 @@ struct model_place {
     float *values; /* fp32 as it stands */
 };
 
+/* What the host gives to a pass and takes from it has a place on both sides, where these are two; on a
+ * CPU the host's arrays serve (model_to_device). */
+struct model_host {
+    float *router_bias;    /* [L, E] */
+    float *batch_bias;     /* [L, E] */
+    float *share;          /* [E] */
+    float *nll;            /* [B T] */
+    double *sums;          /* [L, 2E + 1] */
+    int32_t *window_start; /* [B T], where a layer has a window */
+};
+struct model_device {
+    float *router_bias;
+    uint32_t *inputs, *targets;        /* [B T] */
+    int32_t *doc_start, *window_start; /* [B T] */
+};
+
 struct model {
     struct model_config config;
     struct model_shard shard;
@@ -236,14 +256,16 @@ struct model {
     struct param_table params;
     struct model_region regions[REGION_COUNT];
 
-    float *weights, *gradients;   /* weights NULL for inference */
-    struct model_place *places;   /* [params.n_rows], inference only */
-    compute_linear_t *table;      /* inference: the embedding; the head's, or one of its own */
-    float *router_bias;           /* [L, E] */
+    float *weights, *gradients; /* weights NULL for inference */
+    struct model_place *places; /* [params.n_rows], inference only */
+    compute_linear_t *table;    /* inference: the embedding; the head's, or one of its own */
+    struct model_host host;
+    struct model_device device;
+    const float *router_bias;     /* [L, E] of the pass */
+    const int32_t *window_start;  /* [B T] of the pass */
     float *batch_bias;            /* [L, E] with which the last batch was dealt evenly; training */
     float *rope[MODEL_ROTATIONS]; /* compute_rope_table of T positions each */
     float *rope_divisors;         /* [h / 2], of a file that has them (inference); NULL: none */
-    int32_t *window_start;        /* [B T], where a layer has a window */
     size_t *row_bounds;           /* [tensor_size + 1] of a pass, where rows are divided */
     struct model_tensor embedding, output_norm;
     struct model_layer *layers;
@@ -294,6 +316,26 @@ static inline void *model_act_at(const struct model *m, void *x, int64_t i)
     return (uint8_t *)x + (size_t)i * compute_dtype_size(compute_act_dtype(m->compute));
 }
 
+/* An array of the host's for operations: itself, or a copy in `device`. And back: what operations left
+ * for the host, itself or a copy in `host`. */
+static inline const void *model_to_device(struct model *m, void *device, const void *host,
+                                          size_t bytes)
+{
+    if (!host || compute_is_host(m->compute)) return host;
+    compute_upload(m->compute, device, host, bytes);
+    return device;
+}
+static inline const void *model_to_host(struct model *m, void *host, const void *device,
+                                        size_t bytes)
+{
+    if (compute_is_host(m->compute)) return device;
+    compute_download(m->compute, host, device, bytes);
+    return host;
+}
+/* For operations: a batch, with the first row that each sees under the model's window, and the
+ * selection biases. A token beyond the vocabulary is the caller's mistake. */
+struct model_batch model_take_batch(struct model *m, const struct model_batch *b);
+
 /* ------------------------------------------------------------------ model_block.c */
 
 /* 1 / sqrt(2) beside a dense branch, else 1: (dense + experts) / sqrt(2). */
@@ -329,6 +371,8 @@ void model_gather_rows(struct model *m, const struct model_rows *r, void *x,
 /* One layer: from h_in and x_attn to everything else in *a. */
 void model_block_forward(struct model *m, int64_t layer, const struct model_rows *r,
                          const struct model_acts *a);
+/* The rows of the experts that are here. */
+struct compute_rows model_held_rows(const struct model_routing *r);
 /* Rows of x [M, D], each to its experts, [Rh, D]; and what these made of them, sorted as slot_row says:
  * the rows themselves, or scratch. */
 void model_to_experts(struct model *m, const struct model_routing *r, const void *x, void *rows);
@@ -366,14 +410,15 @@ void *model_carve(struct model_carver *c, enum model_region_id id, size_t bytes)
 /* A slot for M rows; s->layers is the caller's. */
 void model_carve_slot(struct model_carver *c, struct model_slot *s);
 /* Maps regions whose sizes are known; on failure the caller gives back what there is. */
-int model_regions_map(struct model_region *regions, struct error *e);
-void model_regions_unmap(struct model_region *regions);
+int model_regions_map(const struct model *m, struct model_region *regions, struct error *e);
+void model_regions_unmap(const struct model *m, struct model_region *regions);
+/* Angles of n positions, to [compute_rope_table_floats] of the device. */
+void model_rope_table(const struct model *m, int which, int64_t n, float *table);
 
 /* ------------------------------------------------------------------ passes */
 
-/* Works out the first row that each sees under the model's window. */
+/* Of a batch that was taken. */
 struct model_rows model_rows_of(const struct model *m, const struct model_batch *b);
-/* A token beyond the vocabulary is the caller's mistake. */
 void model_check_tokens(const struct model *m, const uint32_t *tokens, int64_t n);
 /* tokens [M] to the residual h0, or h0 as it stands where there is no embedding; then all layers;
  * leaves x_final, or h_out of the last layer. A layer's routing is reported to stats where that is

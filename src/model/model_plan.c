@@ -64,11 +64,11 @@ static void *carve_act(struct model_carver *c, enum model_region_id id, int64_t 
 }
 
 /* Each region is one mapping. */
-int model_regions_map(struct model_region *regions, struct error *e)
+int model_regions_map(const struct model *m, struct model_region *regions, struct error *e)
 {
     for (int i = 0; i < REGION_COUNT; i++) {
         struct model_region *r = &regions[i];
-        r->base = r->size ? mem_map(r->size) : NULL;
+        r->base = r->size ? compute_alloc(m->compute, r->size) : NULL;
         if (r->base || !r->size) continue;
         char text[32];
         error_set(e, "no memory for %s: %s", REGION_NAMES[i], format_bytes(text, (double)r->size));
@@ -77,10 +77,10 @@ int model_regions_map(struct model_region *regions, struct error *e)
     return 0;
 }
 
-void model_regions_unmap(struct model_region *regions)
+void model_regions_unmap(const struct model *m, struct model_region *regions)
 {
     for (int i = 0; i < REGION_COUNT; i++)
-        mem_unmap(regions[i].base, regions[i].size);
+        compute_release(m->compute, regions[i].base, regions[i].size);
 }
 
 /* ------------------------------------------------------------------ layout */
@@ -124,6 +124,7 @@ static void layout_held(struct model_carver *c, struct model_routing *r)
     int64_t Rh = held_rows(m, c->M);
     r->held_offset = r->offset;
     r->held_weight = r->row_weight;
+    r->held_rows = Rh;
     if (!model_is_divided(m)) return;
     r->held_offset = carve_i32(c, REGION_ACTIVATIONS, m->dims.Eh + 1);
     r->held_weight = carve_f32(c, REGION_ACTIVATIONS, Rh);
@@ -147,6 +148,7 @@ static void layout_routing(struct model_carver *c, struct model_routing *r)
     r->row_token = carve_i32(c, REGION_ACTIVATIONS, R);
     r->row_slot = carve_i32(c, REGION_ACTIVATIONS, R);
     r->row_weight = carve_f32(c, REGION_ACTIVATIONS, R);
+    r->rows = R;
     layout_held(c, r);
 }
 
@@ -205,9 +207,9 @@ void model_carve_slot(struct model_carver *c, struct model_slot *s)
     s->h0 = carve_f32(c, REGION_ACTIVATIONS, end_rows(m, M) * D);
     s->rstd0 = carve_f32(c, REGION_ACTIVATIONS, S);
     s->x_final = m->has_head ? carve_act(c, REGION_ACTIVATIONS, M * D) : NULL;
-    if (m->dims.E && m->training)
-        s->routed = model_carve(c, REGION_ACTIVATIONS,
-                                (size_t)(2 * L * m->dims.E + 1) * sizeof(*s->routed));
+    if (m->dims.E)
+        s->sums = model_carve(c, REGION_ACTIVATIONS,
+                              (size_t)(L * (2 * m->dims.E + 1)) * sizeof(*s->sums));
     layout_passing(c, &shared);
     if (!own_ffn) layout_ffn(c, &shared);
     if (!own) {
@@ -236,6 +238,7 @@ void model_carve_slot(struct model_carver *c, struct model_slot *s)
 /* A slot of its own, with what it lies in. */
 struct own_slot {
     struct model_slot slot;
+    const struct model *m;
     struct model_region regions[REGION_COUNT];
 };
 
@@ -265,7 +268,9 @@ int model_slot_new(model_t *m, model_slot_t **out, struct error *e)
     o->slot.layers = mem_calloc((size_t)m->dims.L, sizeof(*o->slot.layers));
     *out = &o->slot;
     layout_own(m, o);
-    int rc = model_regions_map(o->regions, e);
+    o->m = m;
+    o->slot.routed = mem_calloc((size_t)(2 * m->dims.L * m->dims.E + 1), sizeof(*o->slot.routed));
+    int rc = model_regions_map(m, o->regions, e);
     if (rc == 0) {
         layout_own(m, o);
         return 0;
@@ -279,9 +284,21 @@ void model_slot_free(model_slot_t *s)
 {
     struct own_slot *o = (struct own_slot *)(void *)s; /* its first member */
     if (!o) return;
-    model_regions_unmap(o->regions);
+    model_regions_unmap(o->m, o->regions);
+    mem_free(o->slot.routed);
     mem_free(o->slot.layers);
     mem_free(o);
+}
+
+/* Places for what the host gives, where the device's memory is its own. */
+static void layout_device(struct model_carver *c, struct model *m)
+{
+    struct model_device *d = &m->device;
+    d->inputs = model_carve(c, REGION_SCRATCH, (size_t)c->M * sizeof(*d->inputs));
+    d->targets = model_carve(c, REGION_SCRATCH, (size_t)c->M * sizeof(*d->targets));
+    d->doc_start = carve_i32(c, REGION_SCRATCH, c->M);
+    d->window_start = carve_i32(c, REGION_SCRATCH, c->M);
+    d->router_bias = carve_f32(c, REGION_SCRATCH, m->dims.L * m->dims.E);
 }
 
 static void layout_scratch(struct model_carver *c, struct model *m)
@@ -291,8 +308,7 @@ static void layout_scratch(struct model_carver *c, struct model *m)
     int64_t M = c->M, R = held_rows(m, M);
     for (int i = 0; i < model_rotations(&m->config); i++)
         m->rope[i] = carve_f32(c, REGION_SCRATCH, (int64_t)compute_rope_table_floats(m->T, d->h));
-    if (m->config.window_layers > 0) m->window_start = carve_i32(c, REGION_SCRATCH, M);
-    if (d->E) m->router_bias = carve_f32(c, REGION_SCRATCH, d->L * d->E);
+    if (!compute_is_host(m->compute)) layout_device(c, m);
     if (d->E && m->training) m->batch_bias = carve_f32(c, REGION_SCRATCH, d->L * d->E);
     if (!m->training) return;
     s->d_hidden = carve_act(c, REGION_SCRATCH, MAX(R * d->F, M * d->Fd));
@@ -568,6 +584,28 @@ static void layout(struct model *m)
 
 /* ------------------------------------------------------------------ a model */
 
+static void *host_zeros(struct model *m, int64_t n, size_t size)
+{
+    void *p = arena_alloc(&m->arena, (size_t)n * size);
+    memset(p, 0, (size_t)n * size);
+    return p;
+}
+
+static void make_host(struct model *m)
+{
+    const struct model_dims *d = &m->dims;
+    struct model_host *h = &m->host;
+    int64_t M = m->B * m->T;
+    h->nll = host_zeros(m, M, sizeof(*h->nll));
+    if (m->config.window_layers > 0) h->window_start = host_zeros(m, M, sizeof(*h->window_start));
+    if (!d->E) return;
+    h->router_bias = host_zeros(m, d->L * d->E, sizeof(*h->router_bias));
+    h->batch_bias = host_zeros(m, d->L * d->E, sizeof(*h->batch_bias));
+    h->share = host_zeros(m, d->E, sizeof(*h->share));
+    h->sums = host_zeros(m, d->L * (2 * d->E + 1), sizeof(*h->sums));
+    m->slot.routed = host_zeros(m, 2 * d->L * d->E + 1, sizeof(*m->slot.routed));
+}
+
 /* Sizes, tables and the measured regions: everything but memory. */
 static void sketch(struct model *m, const struct model_config *c, const struct model_options *o,
                    bool measures)
@@ -595,6 +633,7 @@ static void sketch(struct model *m, const struct model_config *c, const struct m
     m->row_bounds =
         arena_alloc(&m->arena, (size_t)(m->shard.tensor_size + 1) * sizeof(*m->row_bounds));
     m->slot.layers = arena_alloc(&m->arena, (size_t)m->dims.L * sizeof(*m->slot.layers));
+    make_host(m);
     size_t front = m->has_embedding, behind = 0;
     if (m->has_head)
         behind = m->config.tied_embeddings && m->has_embedding ? 1 : 2; /* norm, head */
@@ -706,12 +745,24 @@ size_t model_plan_decoder(const struct model_config *c, const struct model_optio
     return bytes;
 }
 
+void model_rope_table(const struct model *m, int which, int64_t n, float *table)
+{
+    struct compute_rotation r = model_rotation(m, which);
+    if (compute_is_host(m->compute)) {
+        compute_rope_table(n, &r, table);
+        return;
+    }
+    size_t bytes = compute_rope_table_floats(n, m->dims.h) * sizeof(float);
+    float *host = mem_alloc(bytes);
+    compute_rope_table(n, &r, host);
+    compute_upload(m->compute, table, host, bytes);
+    mem_free(host);
+}
+
 void model_rotate(struct model *m)
 {
-    for (int i = 0; i < model_rotations(&m->config); i++) {
-        struct compute_rotation r = model_rotation(m, i);
-        compute_rope_table(m->T, &r, m->rope[i]);
-    }
+    for (int i = 0; i < model_rotations(&m->config); i++)
+        model_rope_table(m, i, m->T, m->rope[i]);
 }
 
 int model_new(const struct model_config *c, const struct model_options *o, model_t **out,
@@ -721,7 +772,7 @@ int model_new(const struct model_config *c, const struct model_options *o, model
     TRY(check_options(c, o, e));
     struct model *m = mem_alloc(sizeof(*m));
     sketch(m, c, o, false);
-    int rc = model_regions_map(m->regions, e);
+    int rc = model_regions_map(m, m->regions, e);
     if (rc < 0) {
         model_free(m);
         return rc;
@@ -743,7 +794,7 @@ void model_free(model_t *m)
             if (m->layers[i].linears[id]) compute_linear_free(m->layers[i].linears[id]);
     if (m->table != m->head.linear) compute_linear_free(m->table);
     compute_linear_free(m->head.linear);
-    model_regions_unmap(m->regions);
+    model_regions_unmap(m, m->regions);
     arena_fini(&m->arena);
     mem_free(m);
 }
@@ -765,7 +816,7 @@ float *model_gradients(model_t *m)
 
 float *model_router_bias(model_t *m)
 {
-    return m->router_bias;
+    return m->host.router_bias;
 }
 
 void model_weights_changed_rows(model_t *m, size_t first, size_t n)
@@ -795,7 +846,7 @@ void model_put(model_t *m, size_t param, int64_t first, int64_t n, const float *
     CHECK(first >= 0 && n >= 0 && first + n <= rows);
     float *plain = m->training ? m->weights + p->offset : to->values;
     if (plain) {
-        memcpy(plain + first * width, w, (size_t)(n * width) * sizeof(*w));
+        compute_upload(m->compute, plain + first * width, w, (size_t)(n * width) * sizeof(*w));
         return;
     }
     int64_t out = p->n_dims > 1 ? p->shape[p->n_dims - 2] : 1; /* rows of a group */
@@ -850,7 +901,7 @@ void model_copy_weights(model_t *to, model_t *from)
         model_put(to, i, 0, (int64_t)p->count / p->shape[p->n_dims - 1], from->weights + p->offset);
     }
     if (to->dims.E)
-        memcpy(to->router_bias, from->router_bias,
+        memcpy(to->host.router_bias, from->host.router_bias,
                (size_t)(to->dims.L * to->dims.E) * sizeof(float));
     model_weights_changed(to);
 }

@@ -22,7 +22,7 @@ static void check_whole(const struct model *m)
 static void head_logits(struct model *m, const struct model_slot *s, int64_t first, int64_t n,
                         float *logits)
 {
-    int32_t rows[2] = {0, (int32_t)n};
+    struct compute_rows rows = {.n = n};
     compute_linear_forward(m->head.linear, rows, model_act_at(m, s->x_final, first * m->dims.D),
                            logits, COMPUTE_F32);
 }
@@ -90,7 +90,7 @@ static void head_train(struct model *m, const struct model_slot *s, const struct
     struct head_grad g = {(float)(scale / (double)M), m->head.d_logits};
     for (int64_t at = 0; at < M; at += m->head.rows) {
         int64_t n = head_nll(m, s, b, at, m->head.nll, g);
-        int32_t rows[2] = {0, (int32_t)n};
+        struct compute_rows rows = {.n = n};
         compute_linear_backward_weight(m->head.linear, rows, m->head.d_logits,
                                        model_act_at(m, s->x_final, at * d->D), !first || at > 0);
         compute_linear_backward_input(m->head.linear, rows, m->head.d_logits,
@@ -103,9 +103,11 @@ static void head_train(struct model *m, const struct model_slot *s, const struct
     }
 }
 
-/* In double and in order, so that the mean does not depend on how rows were cut into chunks. */
-static void add_nll(const float *nll, int64_t M, struct model_stats *s)
+/* Of the rows' losses in head.nll. In double and in order, so that the mean does not depend on how rows
+ * were cut into chunks. */
+static void add_nll(struct model *m, int64_t M, struct model_stats *s)
 {
+    const float *nll = model_to_host(m, m->host.nll, m->head.nll, (size_t)M * sizeof(*nll));
     double sum = 0;
     for (int64_t i = 0; i < M; i++)
         sum += (double)nll[i];
@@ -131,17 +133,18 @@ static void pass_forward(struct model *m, struct model_slot *slot, const struct 
     if (model_divides_rows(m)) rows = model_own_rows(&m->shard, rows).n;
     size_t residual = (size_t)(rows * m->dims.D) * sizeof(float);
     CHECK(!in == m->has_embedding && !out == m->has_head);
-    if (in) memcpy(slot->h0, in, residual);
+    if (in) compute_upload(m->compute, slot->h0, in, residual);
     model_forward(m, slot, b, s);
-    if (out) memcpy(out, slot->layers[m->dims.L - 1].h_out, residual);
+    if (out) compute_download(m->compute, out, slot->layers[m->dims.L - 1].h_out, residual);
 }
 
 void model_stage_forward(model_t *m, model_slot_t *slot, const struct model_batch *b,
                          const float *in, float *out, struct model_stats *s)
 {
+    const struct model_batch taken = model_take_batch(m, b);
     if (!slot) slot = &m->slot;
     double before = s ? s->aux : 0;
-    pass_forward(m, slot, b, in, out, s);
+    pass_forward(m, slot, &taken, in, out, s);
     if (s && m->hooks.sum_routing && m->dims.E)
         s->aux = before + model_sum_routing(m, slot, b->B * b->T); /* not of these rows alone */
 }
@@ -150,12 +153,13 @@ void model_stage_backward(model_t *m, model_slot_t *slot, const struct model_bat
                           const struct model_stage_grad *g, struct model_stats *s)
 {
     CHECK(m->training && !g->d_in == m->has_embedding && !g->d_out == m->has_head);
+    const struct model_batch taken = model_take_batch(m, b);
     if (!slot) slot = &m->slot;
     if (m->has_head) {
-        head_train(m, slot, b, g->scale, g->first);
-        add_nll(m->head.nll, b->B * b->T, s);
+        head_train(m, slot, &taken, g->scale, g->first);
+        add_nll(m, b->B * b->T, s);
     }
-    model_backward(m, slot, b, g);
+    model_backward(m, slot, &taken, g);
 }
 
 /* ------------------------------------------------------------------ the whole */
@@ -168,26 +172,30 @@ void model_train_step(model_t *m, const struct model_batch *b, double scale, boo
     model_stage_backward(m, NULL, b, &(struct model_stage_grad){scale, first}, s);
 }
 
-static void score(struct model *m, const struct model_batch *b, float *nll)
+/* b was taken; leaves head.nll. */
+static void score(struct model *m, const struct model_batch *b)
 {
     for (int64_t at = 0; at < b->B * b->T; at += m->head.rows)
-        head_nll(m, &m->slot, b, at, nll, (struct head_grad){0});
+        head_nll(m, &m->slot, b, at, m->head.nll, (struct head_grad){0});
 }
 
 void model_stage_evaluate(model_t *m, const struct model_batch *b, const float *in, float *out,
                           struct model_stats *s)
 {
-    pass_forward(m, &m->slot, b, in, out, s);
+    const struct model_batch taken = model_take_batch(m, b);
+    pass_forward(m, &m->slot, &taken, in, out, s);
     if (!m->has_head || !s) return;
-    score(m, b, m->head.nll);
-    add_nll(m->head.nll, b->B * b->T, s);
+    score(m, &taken);
+    add_nll(m, b->B * b->T, s);
 }
 
 void model_score(model_t *m, const struct model_batch *b, float *nll)
 {
     check_whole(m);
-    model_forward(m, &m->slot, b, NULL);
-    score(m, b, nll);
+    const struct model_batch taken = model_take_batch(m, b);
+    model_forward(m, &m->slot, &taken, NULL);
+    score(m, &taken);
+    compute_download(m->compute, nll, m->head.nll, (size_t)(b->B * b->T) * sizeof(*nll));
 }
 
 void model_evaluate(model_t *m, const struct model_batch *b, struct model_stats *s)
@@ -199,7 +207,8 @@ void model_evaluate(model_t *m, const struct model_batch *b, struct model_stats 
 void model_logits(model_t *m, const struct model_batch *b, float *logits)
 {
     check_whole(m);
-    model_forward(m, &m->slot, b, NULL);
+    const struct model_batch taken = model_take_batch(m, b);
+    model_forward(m, &m->slot, &taken, NULL);
     model_stage_logits(m, b, logits);
 }
 
@@ -221,11 +230,14 @@ void model_stage_logits(model_t *m, const struct model_batch *b, float *logits)
     CHECK(m->has_head);
     for (int64_t at = 0; at < M; at += m->head.rows) {
         int64_t n = MIN(m->head.rows, M - at);
+        float *to = compute_is_host(m->compute) ? logits + at * V : m->head.logits;
         if (model_divides_vocabulary(m))
-            divided_logits(m, at, n, logits + at * V);
+            divided_logits(m, at, n, to);
         else
-            head_logits(m, &m->slot, at, n, logits + at * V);
+            head_logits(m, &m->slot, at, n, to);
         compute_logits(m->compute, n, V, (float)m->config.output_multiplier,
-                       (float)m->config.final_softcap, logits + at * V);
+                       (float)m->config.final_softcap, to);
+        if (to == m->head.logits)
+            compute_download(m->compute, logits + at * V, to, (size_t)(n * V) * sizeof(*logits));
     }
 }

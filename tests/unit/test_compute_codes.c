@@ -154,7 +154,8 @@ static struct array forward(compute_t *c, const struct problem *p, enum compute_
 {
     struct layer y = layer_new(c, p);
     struct array out = array_random(y_dtype, (size_t)(p->offset[2] * 53), 23, 0, 1);
-    compute_linear_forward(y.l, p->offset, p->x.data, out.data, y_dtype);
+    compute_linear_forward(y.l, (struct compute_rows){p->offset, p->offset[2]}, p->x.data, out.data,
+                           y_dtype);
     layer_free(&y);
     return out;
 }
@@ -253,7 +254,8 @@ static void row_alone(void **state)
         for (int32_t r = 0; r < MOST_ROWS; r += 13) {
             struct array one = array_new(COMPUTE_F32, 53);
             const int32_t alone[3] = {0, r < p.offset[1], 1};
-            compute_linear_forward(y.l, alone, (float *)p.x.data + r * 256, one.data, COMPUTE_F32);
+            compute_linear_forward(y.l, (struct compute_rows){alone, 1},
+                                   (float *)p.x.data + r * 256, one.data, COMPUTE_F32);
             assert_memory_equal(one.data, (float *)all.data + r * 53, 53 * sizeof(float));
             array_free(&one);
         }

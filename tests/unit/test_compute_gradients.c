@@ -600,9 +600,15 @@ static void test_dispatch(void **state)
         for (int j = 0; j < K; j++)
             top[m * K + j] = choices[(rng_u64(1, 2, (uint64_t)m) + (uint64_t)j) % 6];
     }
-    struct compute_dispatch dispatch = {M,      E,     K,        COMPUTE_ROW_ALIGN, top,
-                                        offset, count, slot_row, row_token,         row_slot};
-    compute_dispatch(&dispatch);
+    float weight[M * K], *row_weight = mem_alloc((size_t)bound * sizeof(*row_weight));
+    for (int s = 0; s < M * K; s++)
+        weight[s] = (float)(s + 1);
+    struct compute_dispatch dispatch = {M,         E,        K,      COMPUTE_ROW_ALIGN,
+                                        top,       offset,   count,  slot_row,
+                                        row_token, row_slot, weight, row_weight};
+    compute_t *any;
+    assert_int_equal(compute_new(&(struct compute_options){COMPUTE_F32}, &any, NULL), 0);
+    compute_dispatch(any, &dispatch);
     assert_true(offset[E] <= bound);
     assert_int_equal(count[3], 0);
     int total = 0;
@@ -614,22 +620,33 @@ static void test_dispatch(void **state)
             if (r >= offset[e] + count[e]) {
                 assert_int_equal(row_token[r], -1);
                 assert_int_equal(row_slot[r], -1);
+                assert_true(row_weight[r] == 0);
                 continue;
             }
             assert_int_equal(top[row_slot[r]], e);
             assert_int_equal(row_token[r], row_slot[r] / K);
             assert_int_equal(slot_row[row_slot[r]], r);
+            assert_true(row_weight[r] == weight[row_slot[r]]);
             assert_true(row_slot[r] > last); /* slots keep their order */
             last = row_slot[r];
         }
     }
     assert_int_equal(total, M * K);
+    float d_weight[M * K], share[E];
+    struct compute_slots slots = {M, E, K, row_weight, slot_row, count, d_weight, share};
+    compute_slots(any, &slots);
+    assert_memory_equal(d_weight, weight, sizeof(weight)); /* there and back */
+    for (int e = 0; e < E; e++)
+        assert_true(share[e] == (float)(count[e] / (double)(M * K)));
+    compute_free(any);
+    mem_free(row_weight);
     FOR_CONTEXTS(c)
     {
         struct array x = array_random(COMPUTE_F32, M * D, 1, 0, 1);
         struct array rows = array_new(COMPUTE_F32, (size_t)(bound * D));
         struct array out = array_new(COMPUTE_F32, M * D);
-        compute_gather(c, offset[E], D, row_token, x.data, rows.data);
+        struct compute_gather gather = {bound, D, &offset[E], row_token, x.data, rows.data};
+        compute_gather(c, &gather);
         struct compute_combine combine = {M,      D,      K,    slot_row, rows.data,
                                           x.data, x.data, 0.5f, out.data};
         compute_combine(c, &combine);

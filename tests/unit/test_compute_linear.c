@@ -122,7 +122,8 @@ static void check_forward(compute_linear_t *l, const struct problem *p, enum com
                           const char *name)
 {
     struct array y = array_random(y_dtype, (size_t)(p->rows * p->out), 30, 0, 1);
-    compute_linear_forward(l, p->offset, p->x.data, y.data, y_dtype);
+    compute_linear_forward(l, (struct compute_rows){p->offset, p->rows}, p->x.data, y.data,
+                           y_dtype);
     for (int64_t r = 0; r < p->rows; r++) {
         const double *w = p->exact_w + group_of(p, r) * p->out * p->k->in;
         for (int64_t o = 0; o < p->out; o++) {
@@ -139,7 +140,8 @@ static void check_backward_input(compute_linear_t *l, const struct problem *p,
                                  enum compute_dtype dx_dtype, const char *name)
 {
     struct array dx = array_random(dx_dtype, (size_t)(p->rows * p->k->in), 31, 0, 1);
-    compute_linear_backward_input(l, p->offset, p->dy.data, dx.data, dx_dtype);
+    compute_linear_backward_input(l, (struct compute_rows){p->offset, p->rows}, p->dy.data, dx.data,
+                                  dx_dtype);
     for (int64_t r = 0; r < p->rows; r++) {
         const double *w = p->exact_w + group_of(p, r) * p->out * p->k->in;
         for (int64_t i = 0; i < p->k->in; i++) {
@@ -159,7 +161,8 @@ static void check_backward_weight(compute_linear_t *l, struct problem *p, bool a
     struct array before[COMPUTE_MAX_PARTS];
     for (int part = 0; part < k->parts; part++)
         before[part] = array_copy(&p->grad[part]);
-    compute_linear_backward_weight(l, p->offset, p->dy.data, p->x.data, accumulate);
+    compute_linear_backward_weight(l, (struct compute_rows){p->offset, p->rows}, p->dy.data,
+                                   p->x.data, accumulate);
     int64_t column = 0;
     for (int part = 0; part < k->parts; column += k->out[part++])
         for (int64_t at = 0; at < k->groups * k->out[part] * k->in; at++) {
@@ -242,9 +245,10 @@ static void sample_rows(compute_linear_t *l, const struct problem *p, bool forwa
     int64_t in = p->k->in, width = forward ? p->out : in, K = forward ? in : p->out;
     struct array y = array_new(t, (size_t)(p->rows * width));
     if (forward)
-        compute_linear_forward(l, p->offset, p->x.data, y.data, t);
+        compute_linear_forward(l, (struct compute_rows){p->offset, p->rows}, p->x.data, y.data, t);
     else
-        compute_linear_backward_input(l, p->offset, p->dy.data, y.data, t);
+        compute_linear_backward_input(l, (struct compute_rows){p->offset, p->rows}, p->dy.data,
+                                      y.data, t);
     for (uint64_t i = 0; i < SAMPLES; i++) {
         int64_t r = sample(1, i, p->rows), n = sample(2, i, width);
         const double *w = p->exact_w + group_of(p, r) * p->out * in;
@@ -262,7 +266,8 @@ static void sample_weight(compute_linear_t *l, struct problem *p, bool accumulat
 {
     const struct linear_case *k = p->k;
     struct array old = array_copy(&p->grad[0]);
-    compute_linear_backward_weight(l, p->offset, p->dy.data, p->x.data, accumulate);
+    compute_linear_backward_weight(l, (struct compute_rows){p->offset, p->rows}, p->dy.data,
+                                   p->x.data, accumulate);
     for (uint64_t i = 0; i < SAMPLES; i++) {
         int64_t g = sample(3, i, k->groups), o = sample(4, i, k->out[0]), n = sample(5, i, k->in);
         size_t at = (size_t)((g * k->out[0] + o) * k->in + n);

@@ -155,7 +155,7 @@ static void run_attention(struct bench *s)
 {
     compute_t *c = s->c;
     struct array *act = s->act;
-    const int32_t all[] = {0, M};
+    const struct compute_rows all = {.n = M};
     size_t size = compute_dtype_size(s->dtype);
     compute_linear_forward(s->qkv, all, act[0].data, act[1].data, s->dtype);
     note_array(s, "linear", &act[1]);
@@ -207,14 +207,17 @@ static void run_experts(struct bench *s)
     struct compute_dispatch dispatch = {
         M,         E,        TOP,         COMPUTE_ROW_ALIGN, s->top,
         s->offset, s->count, s->slot_row, s->row_token,      s->row_slot};
-    compute_dispatch(&dispatch);
-    compute_gather(c, s->offset[E], D, s->row_token, act[0].data, act[1].data);
+    compute_dispatch(c, &dispatch);
+    const struct compute_rows rows = {s->offset, s->offset[E]};
+    struct compute_gather gather = {rows.n,       D,           &s->offset[E],
+                                    s->row_token, act[0].data, act[1].data};
+    compute_gather(c, &gather);
     note_array(s, "gather", &act[1]);
-    compute_linear_forward(s->experts, s->offset, act[1].data, act[2].data, s->dtype);
+    compute_linear_forward(s->experts, rows, act[1].data, act[2].data, s->dtype);
     note_array(s, "experts", &act[2]);
-    compute_linear_backward_input(s->experts, s->offset, act[2].data, act[4].data, s->dtype);
+    compute_linear_backward_input(s->experts, rows, act[2].data, act[4].data, s->dtype);
     note_array(s, "experts dx", &act[4]);
-    compute_linear_backward_weight(s->experts, s->offset, act[2].data, act[1].data, false);
+    compute_linear_backward_weight(s->experts, rows, act[2].data, act[1].data, false);
     note_array(s, "experts dw", &s->grads);
     struct compute_combine combine = {M,           D,          TOP,  s->slot_row, act[4].data,
                                       act[0].data, fp[3].data, 0.5f, act[5].data};

@@ -30,6 +30,7 @@ struct rig_options {
     int threads;
     bool inference; /* not training */
     enum model_recompute recompute;
+    bool closed; /* memory as of a device that is not the host's */
 };
 
 static const enum compute_backend BACKENDS[] = {COMPUTE_REFERENCE, COMPUTE_AVX2, COMPUTE_AVX512};
@@ -60,6 +61,7 @@ SUPPORT void rig_open(struct rig *r, const struct model_config *c, int64_t B, in
     struct error e = {0};
     r->pool = o.threads > 1 ? pool_new(o.threads) : NULL;
     struct compute_options co = {.dtype = o.dtype, .backend = o.backend, .pool = r->pool};
+    co.closed = o.closed;
     if (compute_new(&co, &r->compute, &e) < 0) fail_with(&e);
     struct model_options mo = {
         .compute = r->compute, .B = B, .T = T, .training = !o.inference, .recompute = o.recompute};

@@ -20,10 +20,15 @@ struct compute_scratch {
     size_t size;
 };
 
-struct compute_dnnl; /* engine, streams and cached products (compute_dnnl.c) */
+struct compute_ops;
+struct compute_trap;
+struct compute_dnnl; /* engine, streams and cached products (compute_cpu_dnnl.c) */
 
 struct compute {
+    const struct compute_ops *ops; /* of the device */
+    struct compute_trap *trap;     /* NULL: memory is open to all */
     enum compute_dtype dtype;
+    /* The rest is a CPU's. */
     enum compute_backend backend; /* never COMPUTE_AUTO */
     struct pool *pool;
     int threads;

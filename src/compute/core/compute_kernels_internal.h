@@ -1,6 +1,6 @@
 /* compute_kernels_internal.h: the table of single-thread kernels that a backend fills.
  *
- * compute_ops_*.c cut an operation into tasks of whole rows and call these. A kernel takes the
+ * compute_cpu_*.c cut an operation into tasks of whole rows and call these. A kernel takes the
  * operation as its caller described it (compute.h) and does rows [first, first + rows) of it; it
  * knows no threads. A table exists per backend and number format of activations; act pointers are
  * float or bf16_t accordingly, and fills every entry but, on fast backends, matmul.
@@ -131,7 +131,7 @@ struct compute_kernels {
     void (*round)(int64_t blocks, const void *x, const struct compute_rounded *to);
     void (*band)(const struct compute_band *b);
     /* The whole product on one thread; A and B of the table's act format. The reference's plain
-     * loops; fast backends use oneDNN or AMX tiles (compute_linear.c) and leave this NULL. */
+     * loops; fast backends use oneDNN or AMX tiles (compute_cpu_linear.c) and leave this NULL. */
     void (*matmul)(const struct compute_matmul *m);
 };
 

@@ -1,6 +1,6 @@
-/* compute_linear_internal.h: a linear layer as its two implementations see it.
+/* compute_linear_internal.h: a linear layer as its implementations on a CPU see it.
  *
- * compute_linear.c checks arguments and cuts the rows of all groups into tiles; an implementation
+ * compute_cpu_linear.c checks arguments and cuts the rows of all groups into tiles; an implementation
  * (plain: the backend's own matmul; dnnl: oneDNN; panels: for inference; AMX: for both) keeps its
  * compute copy of the weights and does the products; codes: for weights in blocks. The list of tiles
  * depends on the row ranges alone. */
@@ -44,7 +44,7 @@ struct linear_ops {
 };
 
 struct compute_linear {
-    compute_t *c;
+    compute_t *c; /* of any device first */
     struct compute_linear_desc d;
     int64_t out;                              /* all parts together */
     int64_t out_start[COMPUTE_MAX_PARTS + 1]; /* column of Y where a part begins */
@@ -52,6 +52,7 @@ struct compute_linear {
     void *state;
     struct linear_tile *tiles; /* room for the most a call can need */
     int64_t max_tiles;
+    int32_t whole[2]; /* {0, n}: the range of a call without offsets */
 };
 
 static inline bool compute_linear_trains(const struct compute_linear_desc *d)

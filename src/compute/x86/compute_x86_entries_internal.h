@@ -1,6 +1,6 @@
 /* compute_x86_entries_internal.h: the rows of an x86 table, the same for every format and
  * instruction set; included inside the initialiser of compute_x86_{f32,bf16}_{avx2,avx512}.c, hence
- * no guard. Products of matrices are oneDNN's (compute_linear.c). */
+ * no guard. Products of matrices are oneDNN's (compute_cpu_linear.c). */
 /* clang-format off */
     .to_act = x86_to_act,
     .from_act = x86_from_act,

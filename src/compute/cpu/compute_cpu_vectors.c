@@ -1,10 +1,10 @@
-/* compute_ops_vectors.c: conversion, reductions and the optimisers' updates of flat arrays.
+/* compute_cpu_vectors.c: conversion, reductions and the optimisers' updates of flat arrays.
  *
  * Arrays are cut into chunks of VECTOR_CHUNK elements. A reduction writes one double per chunk and
  * adds them in order. */
 #include <math.h>
 
-#include "compute/compute_ops_internal.h"
+#include "compute/cpu/compute_cpu_internal.h"
 
 /* ------------------------------------------------------------------ conversion */
 
@@ -25,7 +25,7 @@ static void to_act_task(void *ctx, size_t task, int thread)
                          act_row_out(v->c, v->y, (int64_t)first, 1));
 }
 
-void compute_to_act(compute_t *c, const float *x, size_t n, void *y)
+void compute_cpu_to_act(compute_t *c, const float *x, size_t n, void *y)
 {
     struct convert v = {.c = c, .x = x, .y = y, .n = n};
     pool_run(c->pool, chunk_count(n), to_act_task, &v);
@@ -40,7 +40,7 @@ static void scale_task(void *ctx, size_t task, int thread)
                         act_row_out(v->c, v->y, first, 1));
 }
 
-void compute_scale(compute_t *c, int64_t n, float scale, const void *x, void *y)
+void compute_cpu_scale(compute_t *c, int64_t n, float scale, const void *x, void *y)
 {
     struct convert v = {.c = c, .x = x, .y = y, .n = (size_t)n, .scale = scale};
     pool_run(c->pool, chunk_count((size_t)n), scale_task, &v);
@@ -75,7 +75,7 @@ static void sum_squares_task(void *ctx, size_t task, int thread)
     r->partial[task] = r->c->kernels.sum_squares(chunk_length(r->n, task), x);
 }
 
-double compute_sum_squares(compute_t *c, const float *x, size_t n)
+double compute_cpu_sum_squares(compute_t *c, const float *x, size_t n)
 {
     return reduce(c, x, n, sum_squares_task);
 }
@@ -88,7 +88,7 @@ static void not_finite_task(void *ctx, size_t task, int thread)
     r->partial[task] = !r->c->kernels.all_finite(chunk_length(r->n, task), x);
 }
 
-bool compute_all_finite(compute_t *c, const float *x, size_t n)
+bool compute_cpu_all_finite(compute_t *c, const float *x, size_t n)
 {
     return reduce(c, x, n, not_finite_task) == 0;
 }
@@ -109,7 +109,7 @@ static void adamw_task(void *ctx, size_t task, int thread)
 }
 
 /* The powers are taken in double: beta2^step is near 1 for long. */
-void compute_adamw(compute_t *c, const struct compute_adamw *o)
+void compute_cpu_adamw(compute_t *c, const struct compute_adamw *o)
 {
     CHECK(o->step >= 1);
     struct adamw u = {.c = c, .o = o};
@@ -130,7 +130,7 @@ static void momentum_task(void *ctx, size_t task, int thread)
     u->c->kernels.momentum(u->o, task * VECTOR_CHUNK, chunk_length(u->o->n, task));
 }
 
-void compute_momentum(compute_t *c, const struct compute_momentum *o)
+void compute_cpu_momentum(compute_t *c, const struct compute_momentum *o)
 {
     pool_run(c->pool, chunk_count(o->n), momentum_task, &(struct momentum){c, o});
 }
@@ -151,7 +151,7 @@ static void axpby_task(void *ctx, size_t task, int thread)
     u->c->kernels.axpby(chunk_length(u->n, task), u->a, u->x + i, u->b, u->y + i);
 }
 
-void compute_axpby(compute_t *c, size_t n, float a, const float *x, float b, float *y)
+void compute_cpu_axpby(compute_t *c, size_t n, float a, const float *x, float b, float *y)
 {
     struct axpby u = {c, n, a, b, x, y};
     pool_run(c->pool, chunk_count(n), axpby_task, &u);

@@ -1,10 +1,10 @@
-/* compute_linear_panels.c: linear layers for inference: the weights once, as panels of
+/* compute_cpu_linear_panels.c: linear layers for inference: the weights once, as panels of
  * COMPUTE_PANEL columns of the product (struct compute_panel), which the backend's kernel multiplies.
  *
  * A task is a tile of rows times some panels. One row takes the time of reading the panels; many
  * rows find them in the second-level cache. A long sum is cut into chunks, between which the sums
  * stay in scratch as they are, so that the cut shows in no bit. */
-#include "compute/compute_ops_internal.h"
+#include "compute/cpu/compute_cpu_internal.h"
 #include "compute/core/compute_linear_internal.h"
 
 enum {

@@ -1,8 +1,8 @@
-/* compute_ops_loss.c: embedding, cross entropy and final logits over all threads.
+/* compute_cpu_loss.c: embedding, cross entropy and final logits over all threads.
  *
  * The embedding's gradient adds rows that may repeat; a task owns a band of columns and walks all
  * tokens in order, so no two tasks touch one number and the order of addition is fixed. */
-#include "compute/compute_ops_internal.h"
+#include "compute/cpu/compute_cpu_internal.h"
 
 enum { EMBED_COLUMNS = 64 }; /* 256 bytes of a row: whole cache lines, enough tasks */
 
@@ -23,7 +23,7 @@ static void embed_task(void *ctx, size_t task, int thread)
     r->c->kernels.embed(m->e, run_first(r, task), run_rows(r, task), m->in, m->out);
 }
 
-void compute_embed(compute_t *c, const struct compute_embed *e, const float *table, float *h)
+void compute_cpu_embed(compute_t *c, const struct compute_embed *e, const float *table, float *h)
 {
     struct embed m = {c, e, table, h};
     run_by_rows(c, embed_task, (struct row_run){.op = &m, .M = e->M}, e->D);
@@ -37,8 +37,8 @@ static void embed_backward_task(void *ctx, size_t task, int thread)
     m->c->kernels.embed_backward(m->e, d0, d1, m->in, m->out);
 }
 
-void compute_embed_backward(compute_t *c, const struct compute_embed *e, const float *dh,
-                            float *d_table)
+void compute_cpu_embed_backward(compute_t *c, const struct compute_embed *e, const float *dh,
+                                float *d_table)
 {
     struct embed m = {c, e, dh, d_table};
     pool_run(c->pool, (size_t)ceil_div(e->D, EMBED_COLUMNS), embed_backward_task, &m);
@@ -48,7 +48,7 @@ void compute_embed_backward(compute_t *c, const struct compute_embed *e, const f
 
 ROW_TASK(cross_entropy);
 
-void compute_cross_entropy(compute_t *c, const struct compute_loss *l)
+void compute_cpu_cross_entropy(compute_t *c, const struct compute_loss *l)
 {
     run_by_rows(c, cross_entropy_task, (struct row_run){.op = l, .M = l->M}, l->V);
 }
@@ -68,7 +68,7 @@ static void logits_task(void *ctx, size_t task, int thread)
                          l->z + run_first(r, task) * l->V);
 }
 
-void compute_logits(compute_t *c, int64_t M, int64_t V, float multiplier, float cap, float *z)
+void compute_cpu_logits(compute_t *c, int64_t M, int64_t V, float multiplier, float cap, float *z)
 {
     struct logits l = {V, multiplier, cap, z};
     run_by_rows(c, logits_task, (struct row_run){.op = &l, .M = M}, V);

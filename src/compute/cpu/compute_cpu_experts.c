@@ -1,10 +1,10 @@
-/* compute_ops_experts.c: router, dispatch by counting sort, gather and combine.
+/* compute_cpu_experts.c: router, dispatch by counting sort, gather and combine.
  *
  * A token's k choices are its slots token * k + j. Dispatch sorts slots by expert and keeps their
  * order inside an expert, so rows, sums and results are the same whatever ran where. For training
  * each expert's rows begin at a multiple of COMPUTE_ROW_ALIGN; the rows behind its count are padding, which
  * gather fills with zeros, so products over whole tiles add nothing. */
-#include "compute/compute_ops_internal.h"
+#include "compute/cpu/compute_cpu_internal.h"
 
 /* ------------------------------------------------------------------ router */
 
@@ -35,7 +35,7 @@ static void router_forward_task(void *ctx, size_t task, int thread)
     if (r->renormalise) renormalise(r, run_first(run, task), run_rows(run, task));
 }
 
-void compute_router_forward(compute_t *c, const struct compute_router *r)
+void compute_cpu_router_forward(compute_t *c, const struct compute_router *r)
 {
     router_check(r);
     run_by_rows(c, router_forward_task, (struct row_run){.op = r, .M = r->M}, r->D);
@@ -43,8 +43,8 @@ void compute_router_forward(compute_t *c, const struct compute_router *r)
 
 GRADIENT_TASK(router_backward, run_partial(r, 0, task));
 
-void compute_router_backward(compute_t *c, const struct compute_router *r,
-                             const struct compute_router_grad *d)
+void compute_cpu_router_backward(compute_t *c, const struct compute_router *r,
+                                 const struct compute_router_grad *d)
 {
     router_check(r);
     CHECK(!r->renormalise);
@@ -62,8 +62,9 @@ int64_t compute_dispatch_rows(int64_t M, int64_t E, int64_t k, int64_t align)
     return (M * k + used * (align - 1)) / align * align;
 }
 
-void compute_dispatch(const struct compute_dispatch *d)
+void compute_cpu_dispatch(compute_t *c, const struct compute_dispatch *d)
 {
+    (void)c;
     int32_t *offset = d->offset, *count = d->count;
     memset(count, 0, (size_t)d->E * sizeof *count);
     for (int64_t s = 0; s < d->M * d->k; s++)
@@ -80,22 +81,52 @@ void compute_dispatch(const struct compute_dispatch *d)
         d->row_token[row] = (int32_t)(s / d->k);
         d->row_slot[row] = (int32_t)s;
     }
+    for (int32_t i = 0; i < offset[d->E] && d->row_weight; i++)
+        d->row_weight[i] = d->row_slot[i] >= 0 ? d->weight[d->row_slot[i]] : 0;
+}
+
+/* Experts summed side by side: rows of probabilities are read whole. */
+enum { STATS_BLOCK = 16 };
+
+static void sum_probs(const struct compute_routed *r, int64_t first, double sum[STATS_BLOCK])
+{
+    int64_t n = MIN(STATS_BLOCK, r->E - first);
+    memset(sum, 0, STATS_BLOCK * sizeof(*sum));
+    for (int64_t i = 0; i < r->M; i++)
+        for (int64_t e = 0; e < n; e++)
+            sum[e] += (double)r->probs[i * r->E + first + e];
+}
+
+void compute_cpu_routed(compute_t *c, const struct compute_routed *r)
+{
+    double sum[STATS_BLOCK] = {0}, z = 0;
+    (void)c;
+    for (int64_t e = 0; e < r->E; e++) {
+        if (e % STATS_BLOCK == 0) sum_probs(r, e, sum);
+        r->out[e] = r->count[e];
+        r->out[r->E + e] = sum[e % STATS_BLOCK];
+    }
+    for (int64_t i = 0; i < r->M; i++)
+        z += (double)r->lse[i] * (double)r->lse[i];
+    r->out[2 * r->E] = z;
+}
+
+void compute_cpu_slots(compute_t *c, const struct compute_slots *s)
+{
+    (void)c;
+    for (int64_t i = 0; i < s->M * s->k; i++)
+        s->d_weight[i] = s->d_row[s->slot_row[i]];
+    for (int64_t e = 0; e < s->E && s->share; e++)
+        s->share[e] = (float)((double)s->count[e] / (double)(s->M * s->k));
 }
 
 /* ------------------------------------------------------------------ gather and combine */
-
-struct gather {
-    int64_t D;
-    const int32_t *row_token;
-    const void *x;
-    void *y;
-};
 
 static void gather_task(void *ctx, size_t task, int thread)
 {
     (void)thread;
     const struct row_run *run = ctx;
-    const struct gather *g = run->op;
+    const struct compute_gather *g = run->op;
     size_t bytes = (size_t)g->D * compute_dtype_size(run->c->dtype);
     int64_t first = run_first(run, task), rows = run_rows(run, task);
     for (int64_t r = first; r < first + rows; r++) {
@@ -107,16 +138,16 @@ static void gather_task(void *ctx, size_t task, int thread)
     }
 }
 
-void compute_gather(compute_t *c, int64_t rows, int64_t D, const int32_t *row_token, const void *x,
-                    void *y)
+void compute_cpu_gather(compute_t *c, const struct compute_gather *g)
 {
-    struct gather g = {D, row_token, x, y};
-    run_by_rows(c, gather_task, (struct row_run){.op = &g, .M = rows}, D);
+    struct row_run run = {.op = g, .M = g->used ? *g->used : g->rows};
+    CHECK(run.M <= g->rows);
+    run_by_rows(c, gather_task, run, g->D);
 }
 
 ROW_TASK(combine);
 
-void compute_combine(compute_t *c, const struct compute_combine *m)
+void compute_cpu_combine(compute_t *c, const struct compute_combine *m)
 {
     run_by_rows(c, combine_task, (struct row_run){.op = m, .M = m->M}, m->D * (m->k + 1));
 }

@@ -1,11 +1,11 @@
-/* compute_dnnl_internal.h: matrix products by oneDNN, each on one thread.
+/* compute_cpu_dnnl_internal.h: matrix products by oneDNN, each on one thread.
  *
  * A product is a primitive for one exact shape, found or made once by the thread that starts an
  * operation, then run by any thread of the pool on tiles of that shape. Since a tile is always
  * computed by one thread with one primitive, results do not depend on how many threads there are.
  */
-#ifndef COLOSSUS_COMPUTE_DNNL_INTERNAL_H
-#define COLOSSUS_COMPUTE_DNNL_INTERNAL_H
+#ifndef COLOSSUS_COMPUTE_CPU_DNNL_INTERNAL_H
+#define COLOSSUS_COMPUTE_CPU_DNNL_INTERNAL_H
 
 #include "compute/core/compute_linear_internal.h"
 
@@ -37,7 +37,7 @@ void compute_dnnl_pack(struct dnnl_product *p, int thread, const void *plain, vo
 void compute_dnnl_run(struct dnnl_product *p, int thread, const void *A, const void *B, void *C,
                       void *scratch);
 
-/* Linear layers by such products (compute_linear_dnnl.c). */
+/* Linear layers by such products (compute_cpu_linear_dnnl.c). */
 extern const struct linear_ops compute_linear_dnnl;
 
 #endif

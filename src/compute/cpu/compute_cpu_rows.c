@@ -1,10 +1,10 @@
-/* compute_ops_rows.c: norms, the seam, rotation and the gated unit over all threads.
+/* compute_cpu_rows.c: norms, the seam, rotation and the gated unit over all threads.
  *
  * Forward passes cut rows into tasks of about TASK_ELEMENTS. Backward passes that also sum over
  * rows (the gains' gradients) cut them into fixed chunks of REDUCE_ROWS, each with its own partial
  * sum in shared scratch; the partials are added in order afterwards, so the result does not depend
  * on which thread ran which chunk. */
-#include "compute/compute_ops_internal.h"
+#include "compute/cpu/compute_cpu_internal.h"
 
 /* ------------------------------------------------------------------ sums over rows */
 
@@ -50,15 +50,15 @@ void compute_sum_partials(compute_t *c, const float *partial, int64_t n_partials
 
 ROW_TASK(rmsnorm);
 
-void compute_rmsnorm(compute_t *c, const struct compute_norm *n)
+void compute_cpu_rmsnorm(compute_t *c, const struct compute_norm *n)
 {
     run_by_rows(c, rmsnorm_task, (struct row_run){.op = n, .M = n->M}, n->D);
 }
 
 GRADIENT_TASK(rmsnorm_backward, run_partial(r, 0, task));
 
-void compute_rmsnorm_backward(compute_t *c, const struct compute_norm *n,
-                              const struct compute_norm_grad *d)
+void compute_cpu_rmsnorm_backward(compute_t *c, const struct compute_norm *n,
+                                  const struct compute_norm_grad *d)
 {
     struct row_run r = {.op = n, .grad = d, .M = n->M, .size = n->D};
     int64_t chunks = compute_run_reduce(c, rmsnorm_backward_task, &r, 1);
@@ -69,7 +69,7 @@ void compute_rmsnorm_backward(compute_t *c, const struct compute_norm *n,
 
 ROW_TASK(seam_forward);
 
-void compute_seam_forward(compute_t *c, const struct compute_seam *s)
+void compute_cpu_seam_forward(compute_t *c, const struct compute_seam *s)
 {
     run_by_rows(c, seam_forward_task, (struct row_run){.op = s, .M = s->M}, s->D);
 }
@@ -77,8 +77,8 @@ void compute_seam_forward(compute_t *c, const struct compute_seam *s)
 GRADIENT_TASK(seam_backward, run_partial(r, 0, task), run_partial(r, 1, task));
 
 /* Both norms' gains sum over rows: two partial sums of D numbers per chunk. */
-void compute_seam_backward(compute_t *c, const struct compute_seam *s,
-                           const struct compute_seam_grad *d)
+void compute_cpu_seam_backward(compute_t *c, const struct compute_seam *s,
+                               const struct compute_seam_grad *d)
 {
     CHECK_MSG((!d->dy || s->g_post) && (!d->da || s->g_next), "a norm of a seam is not there");
     struct row_run r = {.op = s, .grad = d, .M = s->M, .size = s->D};
@@ -92,7 +92,7 @@ void compute_seam_backward(compute_t *c, const struct compute_seam *s,
 
 ROW_TASK(rope);
 
-void compute_rope(compute_t *c, const struct compute_rope *p)
+void compute_cpu_rope(compute_t *c, const struct compute_rope *p)
 {
     CHECK(p->h % 2 == 0 && !(p->pairs && p->backward));
     run_by_rows(c, rope_task, (struct row_run){.op = p, .M = p->M}, p->n_heads * p->h);
@@ -100,31 +100,33 @@ void compute_rope(compute_t *c, const struct compute_rope *p)
 
 ROW_TASK(head_norm);
 
-void compute_head_norm(compute_t *c, const struct compute_head_norm *n)
+void compute_cpu_head_norm(compute_t *c, const struct compute_head_norm *n)
 {
     run_by_rows(c, head_norm_task, (struct row_run){.op = n, .M = n->M}, n->n_heads * n->h);
 }
 
 ROW_TASK(bias);
 
-void compute_bias(compute_t *c, const struct compute_bias *b)
+void compute_cpu_bias(compute_t *c, const struct compute_bias *b)
 {
     run_by_rows(c, bias_task, (struct row_run){.op = b, .M = b->M}, b->n);
 }
 
 ROW_TASK(glu_forward);
 
-void compute_glu_forward(compute_t *c, const struct compute_glu *g)
+void compute_cpu_glu_forward(compute_t *c, const struct compute_glu *g)
 {
-    run_by_rows(c, glu_forward_task, (struct row_run){.op = g, .M = g->M}, 2 * g->F);
+    struct row_run r = {.op = g, .M = g->used ? *g->used : g->M};
+    CHECK(r.M <= g->M);
+    run_by_rows(c, glu_forward_task, r, 2 * g->F);
 }
 
 GRADIENT_TASK(glu_backward);
 
-void compute_glu_backward(compute_t *c, const struct compute_glu *g,
-                          const struct compute_glu_grad *d)
+void compute_cpu_glu_backward(compute_t *c, const struct compute_glu *g,
+                              const struct compute_glu_grad *d)
 {
-    struct row_run r = {.op = g, .grad = d, .M = g->M};
-    CHECK(g->activation == COMPUTE_GELU_TANH);
+    struct row_run r = {.op = g, .grad = d, .M = g->used ? *g->used : g->M};
+    CHECK(g->activation == COMPUTE_GELU_TANH && r.M <= g->M);
     run_by_rows(c, glu_backward_task, r, 2 * g->F);
 }

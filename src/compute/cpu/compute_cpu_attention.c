@@ -1,4 +1,4 @@
-/* compute_ops_attention.c: attention over all threads, and the rotation table.
+/* compute_cpu_attention.c: attention over all threads, and the rotation table.
  *
  * Forward: one task is a block of queries of one head of one sequence. Backward: one task is a key
  * head of a sequence with all query heads that share it, so that dk and dv are summed by one task
@@ -6,7 +6,7 @@
  * threads finish together. */
 #include <math.h>
 
-#include "compute/compute_ops_internal.h"
+#include "compute/cpu/compute_cpu_internal.h"
 
 enum { QUERY_BLOCK = 128 };
 
@@ -40,7 +40,7 @@ static void attention_forward_task(void *ctx, size_t task, int thread)
                                       run->scratch + (size_t)thread * run->stride);
 }
 
-void compute_attention_forward(compute_t *c, const struct compute_attention *a)
+void compute_cpu_attention_forward(compute_t *c, const struct compute_attention *a)
 {
     struct attention run = {.c = c, .a = a, .blocks = ceil_div(a->T, QUERY_BLOCK)};
     run_attention(&run, attention_forward_task, a->B * a->H * run.blocks);
@@ -54,8 +54,8 @@ static void attention_backward_task(void *ctx, size_t task, int thread)
                                        run->scratch + (size_t)thread * run->stride);
 }
 
-void compute_attention_backward(compute_t *c, const struct compute_attention *a,
-                                const struct compute_attention_grad *d)
+void compute_cpu_attention_backward(compute_t *c, const struct compute_attention *a,
+                                    const struct compute_attention_grad *d)
 {
     CHECK_MSG(a->lse, "the backward pass needs the lse of the forward pass");
     struct attention run = {.c = c, .a = a, .d = d};

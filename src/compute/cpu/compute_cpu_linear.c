@@ -1,4 +1,4 @@
-/* compute_linear.c: linear layers: arguments, tiles, and the plain implementation.
+/* compute_cpu_linear.c: linear layers: arguments, tiles, and the plain implementation.
  *
  * A call's rows are cut, group by group, into tiles of at most ops->tile_rows() rows. Which thread
  * does a tile is left to the pool; what a tile computes is not, so results do not depend on the
@@ -7,8 +7,8 @@
  * The plain implementation keeps one copy of the weights in the activations' format,
  * [groups, out, in] with the parts of a layer one below the other, and runs the backend's matmul
  * entry on it. It is the definition that the oneDNN implementation is tested against. */
-#include "compute/compute_dnnl_internal.h"
-#include "compute/compute_ops_internal.h"
+#include "compute/cpu/compute_cpu_dnnl_internal.h"
+#include "compute/cpu/compute_cpu_internal.h"
 #include "compute/x86/compute_x86_linear_internal.h"
 
 enum { PLAIN_ROWS = 32, PLAIN_OUT = 32 };
@@ -29,12 +29,12 @@ static const struct linear_ops *linear_ops_of(const compute_t *c,
 
 /* ------------------------------------------------------------------ making one */
 
-size_t compute_linear_bytes(const compute_t *c, const struct compute_linear_desc *d)
+size_t compute_cpu_linear_bytes(const compute_t *c, const struct compute_linear_desc *d)
 {
     return linear_ops_of(c, d)->bytes(c, d);
 }
 
-compute_linear_t *compute_linear_new(compute_t *c, const struct compute_linear_desc *d)
+compute_linear_t *compute_cpu_linear_new(compute_t *c, const struct compute_linear_desc *d)
 {
     CHECK(d->groups >= 1 && d->in >= 1 && d->parts >= 1 && d->parts <= COMPUTE_MAX_PARTS);
     CHECK(d->max_rows >= 1 && d->max_rows < INT32_MAX);
@@ -57,7 +57,7 @@ compute_linear_t *compute_linear_new(compute_t *c, const struct compute_linear_d
 }
 
 /* NULL is allowed. */
-void compute_linear_free(compute_linear_t *l)
+void compute_cpu_linear_free(compute_linear_t *l)
 {
     if (!l) return;
     l->ops->close(l->state);
@@ -65,13 +65,13 @@ void compute_linear_free(compute_linear_t *l)
     mem_free(l);
 }
 
-void compute_linear_update(compute_linear_t *l)
+void compute_cpu_linear_update(compute_linear_t *l)
 {
     CHECK(compute_linear_trains(&l->d));
     l->ops->update(l);
 }
 
-void compute_linear_put(compute_linear_t *l, const struct compute_linear_rows *r)
+void compute_cpu_linear_put(compute_linear_t *l, const struct compute_linear_rows *r)
 {
     const struct compute_linear_desc *d = &l->d;
     CHECK(!compute_linear_trains(d) && !d->codes[0].bits);
@@ -80,12 +80,12 @@ void compute_linear_put(compute_linear_t *l, const struct compute_linear_rows *r
     l->ops->put(l, r);
 }
 
-const struct compute_codes *compute_linear_form(const compute_linear_t *l, int part)
+const struct compute_codes *compute_cpu_linear_form(const compute_linear_t *l, int part)
 {
     return l->d.codes[part].bits ? &l->d.codes[part] : NULL;
 }
 
-void compute_linear_put_codes(compute_linear_t *l, const struct compute_linear_codes *r)
+void compute_cpu_linear_put_codes(compute_linear_t *l, const struct compute_linear_codes *r)
 {
     const struct compute_linear_desc *d = &l->d;
     CHECK(d->codes[0].bits && r->group < d->groups && r->part < d->parts);
@@ -107,7 +107,7 @@ static void linear_embed_task(void *ctx, size_t task, int thread)
     r->l->ops->embed(r->l, r->e, (int64_t)task, 1, r->h);
 }
 
-void compute_linear_embed(compute_linear_t *l, const struct compute_embed *e, float *h)
+void compute_cpu_linear_embed(compute_linear_t *l, const struct compute_embed *e, float *h)
 {
     CHECK(!compute_linear_trains(&l->d) && l->d.groups == 1 && l->d.parts == 1);
     struct embed_run r = {l, e, h};
@@ -117,10 +117,14 @@ void compute_linear_embed(compute_linear_t *l, const struct compute_embed *e, fl
 /* ------------------------------------------------------------------ calls */
 
 /* Checks the row ranges and cuts them for a product that sums over K. */
-static void linear_cut(compute_linear_t *l, struct linear_call *k, int64_t K)
+static void linear_cut(compute_linear_t *l, struct compute_rows rows, struct linear_call *k,
+                       int64_t K)
 {
     const struct compute_linear_desc *d = &l->d;
-    CHECK(k->offset[0] == 0);
+    CHECK(rows.offset || d->groups == 1);
+    l->whole[1] = (int32_t)rows.n;
+    k->offset = rows.offset ? rows.offset : l->whole;
+    CHECK(k->offset[0] == 0 && k->offset[d->groups] <= rows.n);
     CHECK_MSG(k->offset[d->groups] <= d->max_rows, "%d rows, made for %lld", k->offset[d->groups],
               (long long)d->max_rows);
     int64_t n = 0, tile_rows = l->ops->tile_rows(K);
@@ -141,29 +145,29 @@ static void linear_cut(compute_linear_t *l, struct linear_call *k, int64_t K)
     k->n_tiles = n;
 }
 
-void compute_linear_forward(compute_linear_t *l, const int32_t *offset, const void *X, void *Y,
-                            enum compute_dtype y_dtype)
+void compute_cpu_linear_forward(compute_linear_t *l, struct compute_rows rows, const void *X,
+                                void *Y, enum compute_dtype y_dtype)
 {
-    struct linear_call k = {.offset = offset, .x = X, .y = Y, .y_dtype = y_dtype};
-    linear_cut(l, &k, l->d.in);
+    struct linear_call k = {.x = X, .y = Y, .y_dtype = y_dtype};
+    linear_cut(l, rows, &k, l->d.in);
     l->ops->rows(l, &k, true);
 }
 
-void compute_linear_backward_input(compute_linear_t *l, const int32_t *offset, const void *dY,
-                                   void *dX, enum compute_dtype dx_dtype)
+void compute_cpu_linear_backward_input(compute_linear_t *l, struct compute_rows rows,
+                                       const void *dY, void *dX, enum compute_dtype dx_dtype)
 {
-    struct linear_call k = {.offset = offset, .x = dY, .y = dX, .y_dtype = dx_dtype};
+    struct linear_call k = {.x = dY, .y = dX, .y_dtype = dx_dtype};
     CHECK(compute_linear_trains(&l->d));
-    linear_cut(l, &k, l->out);
+    linear_cut(l, rows, &k, l->out);
     l->ops->rows(l, &k, false);
 }
 
-void compute_linear_backward_weight(compute_linear_t *l, const int32_t *offset, const void *dY,
-                                    const void *X, bool accumulate)
+void compute_cpu_linear_backward_weight(compute_linear_t *l, struct compute_rows rows,
+                                        const void *dY, const void *X, bool accumulate)
 {
-    struct linear_call k = {.offset = offset, .x = X, .dy = dY, .accumulate = accumulate};
+    struct linear_call k = {.x = X, .dy = dY, .accumulate = accumulate};
     CHECK(compute_linear_trains(&l->d));
-    linear_cut(l, &k, l->d.in);
+    linear_cut(l, rows, &k, l->d.in);
     l->ops->backward_weight(l, &k);
 }
 
@@ -223,8 +227,9 @@ static void plain_update(compute_linear_t *l)
     for (int64_t g = 0; g < d->groups; g++)
         for (int p = 0; p < d->parts; p++) {
             size_t n = (size_t)(d->out[p] * d->in);
-            compute_to_act(l->c, d->master[p] + (size_t)g * n, n,
-                           act_row_out(l->c, copy->weights, g * l->out + l->out_start[p], d->in));
+            compute_cpu_to_act(
+                l->c, d->master[p] + (size_t)g * n, n,
+                act_row_out(l->c, copy->weights, g * l->out + l->out_start[p], d->in));
         }
 }
 

@@ -1,4 +1,4 @@
-/* compute_dnnl.c: matrix products by oneDNN (version 2 C interface), each on one thread.
+/* compute_cpu_dnnl.c: matrix products by oneDNN (version 2 C interface), each on one thread.
  *
  * oneDNN's own threads would split a product by their number and so change the order of sums;
  * here the pool cuts work into tiles and every tile is one primitive run on one thread. (The pool
@@ -18,7 +18,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "compute/compute_dnnl_internal.h"
+#include "compute/cpu/compute_cpu_dnnl_internal.h"
 #include "compute/reference/compute_reference_internal.h"
 
 enum { MAX_ARGS = 4, MAX_PRODUCTS = 4096 };

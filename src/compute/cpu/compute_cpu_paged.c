@@ -1,9 +1,9 @@
-/* compute_ops_paged.c: attention over keys and values in pages (compute.h), over all threads.
+/* compute_cpu_paged.c: attention over keys and values in pages (compute.h), over all threads.
  *
  * A task is a run and some of the query heads that share a key head, so that a page is read once for
  * all of them. Where there are few runs and key heads, blocks of keys get tasks of their own, and what
  * comes of them is put together in order; with few keys, too, heads do. */
-#include "compute/compute_ops_internal.h"
+#include "compute/cpu/compute_cpu_internal.h"
 
 enum {
     ROWS = 96,       /* queries times heads of a task, at most where heads can be divided */
@@ -47,7 +47,7 @@ static void store_task(void *ctx, size_t task, int thread)
     }
 }
 
-void compute_paged_store(compute_t *c, const struct compute_paged *p)
+void compute_cpu_paged_store(compute_t *c, const struct compute_paged *p)
 {
     struct paged s = {.c = c, .p = p};
     pool_run(c->pool, (size_t)p->n_runs, store_task, &s);
@@ -126,7 +126,7 @@ static int64_t count_blocks(const struct paged *s)
     return n;
 }
 
-void compute_paged_attention(compute_t *c, const struct compute_paged *p)
+void compute_cpu_paged_attention(compute_t *c, const struct compute_paged *p)
 {
     CHECK_MSG(p->K > 0 && p->H % p->K == 0, "%lld heads, %lld key heads", (long long)p->H,
               (long long)p->K);

@@ -1,6 +1,6 @@
-/* compute_matmul.c: the general matrix product for optimisers, cut into tiles of C; and the
- * measurement of the machine's peak. */
-#include "compute/compute_dnnl_internal.h"
+/* compute_cpu_matmul.c: the general matrix product for optimisers, cut into tiles of C. */
+#include "compute/cpu/compute_cpu_dnnl_internal.h"
+#include "compute/cpu/compute_cpu_internal.h"
 #include "compute/reference/compute_reference_internal.h"
 #include "compute/x86/compute_x86_linear_internal.h"
 
@@ -58,7 +58,7 @@ static void matmul_prepare(struct matmul_run *r)
     r->scratch = compute_private_scratch(r->c, scratch, &r->stride);
 }
 
-void compute_matmul(compute_t *c, const struct compute_matmul *m)
+void compute_cpu_matmul(compute_t *c, const struct compute_matmul *m)
 {
     CHECK(m->M >= 1 && m->N >= 1 && m->K >= 1 && m->out == COMPUTE_F32);
 #if COMPUTE_X86_KERNELS
@@ -71,31 +71,4 @@ void compute_matmul(compute_t *c, const struct compute_matmul *m)
     r.columns = ceil_div(m->N, r.tile);
     if (c->dnnl) matmul_prepare(&r);
     pool_run(c->pool, (size_t)(ceil_div(m->M, r.tile) * r.columns), matmul_task, &r);
-}
-
-/* ------------------------------------------------------------------ peak */
-
-double compute_measure_peak(compute_t *c, double seconds)
-{
-    enum { SIDE = 2048 };
-    size_t size = compute_dtype_size(c->dtype), n = (size_t)SIDE * SIDE;
-    char *operands = mem_map(2 * n * size);
-    float *C = mem_map(n * sizeof(float));
-    if (!operands || !C) mem_exhausted(2 * n * size + n * sizeof(float));
-    struct compute_matmul m = {.transpose_b = true, .M = SIDE, .N = SIDE, .K = SIDE, .alpha = 1};
-    m.lda = m.ldb = m.ldc = SIDE;
-    m.in = c->dtype;
-    m.A = operands;
-    m.B = operands + n * size;
-    m.C = C;
-    double best_s = 0, end_s = time_now_s() + seconds;
-    for (int run = 0; run < 3 || time_now_s() < end_s; run++) {
-        double start_s = time_now_s();
-        compute_matmul(c, &m);
-        double took_s = time_now_s() - start_s;
-        if (run == 1 || (run > 1 && took_s < best_s)) best_s = took_s; /* run 0 warms up */
-    }
-    mem_unmap(operands, 2 * n * size);
-    mem_unmap(C, n * sizeof(float));
-    return 2.0 * SIDE * SIDE * SIDE / best_s;
 }

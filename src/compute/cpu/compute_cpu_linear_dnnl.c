@@ -1,4 +1,4 @@
-/* compute_linear_dnnl.c: linear layers by oneDNN.
+/* compute_cpu_linear_dnnl.c: linear layers by oneDNN.
  *
  * Forward and backward_input run one product per row tile: ROWS rows of X (or dY) times the whole
  * packed weight. Weights are kept twice, packed for either direction, since the packed form of W
@@ -8,7 +8,7 @@
  *
  * The weight's gradient: a task owns OUT rows of one part's gradient and adds TOKENS tokens at a
  * time, in order, so the fp32 sums stay in the cache between the pieces. */
-#include "compute/compute_dnnl_internal.h"
+#include "compute/cpu/compute_cpu_dnnl_internal.h"
 
 enum { ROWS = 256, OUT = 128, TOKENS = 256 };
 

@@ -1,4 +1,4 @@
-/* compute_ops_balance.c: selection biases that deal rows to experts evenly.
+/* compute_cpu_balance.c: selection biases that deal rows to experts evenly.
  *
  * A row goes to the k experts with the largest p + b, p the router's probability and b the expert's
  * bias. With the other biases as they are, expert e is chosen where p_e + b_e exceeds what it has to
@@ -11,7 +11,7 @@
  * hardly tell experts apart, as at the beginning, or strongly. A round moves all biases at once, each
  * as if the others stayed; all the way they would swing to and fro where experts share rows that are
  * sure of them. */
-#include "compute/compute_ops_internal.h"
+#include "compute/cpu/compute_cpu_internal.h"
 
 #include <math.h>
 
@@ -98,7 +98,7 @@ static void quantile_task(void *ctx, size_t e, int thread)
     b->next_bias[e] = -select_largest(margin, M, share - 1);
 }
 
-void compute_router_balance(compute_t *c, const struct compute_router *r, float *bias)
+void compute_cpu_router_balance(compute_t *c, const struct compute_router *r, float *bias)
 {
     struct balance_run b = {.c = c, .r = r, .bias = bias};
     int64_t M = r->M, E = r->E;
@@ -143,7 +143,7 @@ static void select_task(void *ctx, size_t task, int thread)
     }
 }
 
-void compute_router_select(compute_t *c, const struct compute_router *r)
+void compute_cpu_router_select(compute_t *c, const struct compute_router *r)
 {
     CHECK(r->bias && !r->renormalise);
     run_by_rows(c, select_task, (struct row_run){.op = r, .M = r->M}, r->E * r->k);

@@ -1,10 +1,10 @@
-/* compute_linear_codes.c: linear layers for inference whose weights are whole numbers in blocks
+/* compute_cpu_linear_codes.c: linear layers for inference whose weights are whole numbers in blocks
  * (struct compute_codes): as many bytes as the file of a quantised model has, and its numbers.
  *
  * X is rounded once for a call. A task is a tile of rows times some bands of rows of W, which lie in
  * memory as they are read. One row takes the time of reading the bands; of many rows, those of a tile
  * stay in the second-level cache. */
-#include "compute/compute_ops_internal.h"
+#include "compute/cpu/compute_cpu_internal.h"
 #include "compute/core/compute_codes_internal.h"
 #include "compute/core/compute_linear_internal.h"
 
