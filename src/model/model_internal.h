@@ -35,6 +35,8 @@ struct model_form model_form_of(const struct model_config *c, int64_t layer);
 int model_rotations(const struct model_config *c); /* how many tables */
 struct model;
 struct compute_rotation model_rotation(const struct model *m, int which);
+/* Angles of n positions, to [compute_rope_table_floats] of the device. */
+void model_rope_table(const struct model *m, int which, int64_t n, float *table);
 /* Fills the model's tables; again where its rotations were changed. */
 void model_rotate(struct model *m);
 /* Layers see `window` positions, but for the last of each `period`; where no layer has a window, none is
@@ -412,8 +414,6 @@ void model_carve_slot(struct model_carver *c, struct model_slot *s);
 /* Maps regions whose sizes are known; on failure the caller gives back what there is. */
 int model_regions_map(const struct model *m, struct model_region *regions, struct error *e);
 void model_regions_unmap(const struct model *m, struct model_region *regions);
-/* Angles of n positions, to [compute_rope_table_floats] of the device. */
-void model_rope_table(const struct model *m, int which, int64_t n, float *table);
 
 /* ------------------------------------------------------------------ passes */
 

@@ -745,26 +745,6 @@ size_t model_plan_decoder(const struct model_config *c, const struct model_optio
     return bytes;
 }
 
-void model_rope_table(const struct model *m, int which, int64_t n, float *table)
-{
-    struct compute_rotation r = model_rotation(m, which);
-    if (compute_is_host(m->compute)) {
-        compute_rope_table(n, &r, table);
-        return;
-    }
-    size_t bytes = compute_rope_table_floats(n, m->dims.h) * sizeof(float);
-    float *host = mem_alloc(bytes);
-    compute_rope_table(n, &r, host);
-    compute_upload(m->compute, table, host, bytes);
-    mem_free(host);
-}
-
-void model_rotate(struct model *m)
-{
-    for (int i = 0; i < model_rotations(&m->config); i++)
-        model_rope_table(m, i, m->T, m->rope[i]);
-}
-
 int model_new(const struct model_config *c, const struct model_options *o, model_t **out,
               struct error *e)
 {

@@ -169,7 +169,8 @@ int compute_cpu_new(const struct compute_options *o, compute_t **out, struct err
     if (b != COMPUTE_REFERENCE) {
         int rc = compute_dnnl_new(c, &c->dnnl, e);
         if (rc < 0) {
-            compute_free(c);
+            compute_cpu_close(c);
+            mem_free(c);
             return rc;
         }
     }
