@@ -173,7 +173,9 @@ static void check_dispatch(void)
                                         {300, 5, 2, 32},
                                         {200, 300, 3, 1},
                                         {130, 8, 8, 32}};
+    compute_t *c;
     check_format(0);
+    if (compute_new(&(struct compute_options){.backend = COMPUTE_REFERENCE}, &c, NULL) < 0) abort();
     for (size_t i = 0; i < ARRAY_LEN(shapes); i++) {
         int64_t M = shapes[i][0], E = shapes[i][1], k = shapes[i][2], align = shapes[i][3];
         int64_t most = compute_dispatch_rows(M, E, k, align), rows = most + 3;
@@ -200,7 +202,7 @@ static void check_dispatch(void)
         on.slot_row = device_new(FLOATS(M * k));
         on.row_token = device_new(FLOATS(rows));
         on.row_slot = device_new(FLOATS(rows));
-        compute_dispatch(&d);
+        compute_dispatch(c, &d);
         compute_cuda_dispatch(&cuda, &on, rows);
         want_bytes("offset", on.offset, d.offset, FLOATS(E + 1));
         want_bytes("count", on.count, d.count, FLOATS(E));
@@ -220,6 +222,7 @@ static void check_dispatch(void)
         want_f32("weights of rows", row_w_on, row_w, (size_t)rows, 0);
         want_f32("share", share_on, share, (size_t)E, 0);
     }
+    compute_free(c);
 }
 
 static void check_combine(void)
