@@ -129,7 +129,7 @@ struct cuda_router_grad_args {
     float *dx, *partial;
     float cap, aux_coef, z_coef;
 };
-/* Rounds of compute_ops_balance.c: thresholds of rows, then quantiles of experts, then the biases. */
+/* Rounds of compute_cpu_balance.c: thresholds of rows, then quantiles of experts, then the biases. */
 struct cuda_balance_args {
     int64_t M, E, k;
     const float *probs;

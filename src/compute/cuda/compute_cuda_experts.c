@@ -1,7 +1,7 @@
 /* compute_cuda_experts.c: launches of compute_cuda_experts.cu. */
 #include "compute/cuda/compute_cuda_internal.h"
 
-enum { BALANCE_ROUNDS = 4 };                    /* as in compute_ops_balance.c */
+enum { BALANCE_ROUNDS = 4 };                    /* as in compute_cpu_balance.c */
 #define MOST_PARTIAL_FLOATS ((int64_t)16 << 20) /* of sums over rows for the router's weights */
 
 /* A launch with shared memory of E numbers for a block. */
