@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 
 sys.dont_write_bytecode = True
@@ -207,6 +208,8 @@ def a_server_that_comes_back_is_asked_again(p):
     p.new()
     p.send("script:away")
     same(p.turns()[-1], "Here again.")
+    while p.script.away:  # to those who load a page it comes back later
+        time.sleep(0.05)
 
 
 def a_cut_answer_says_so(p):

@@ -62,10 +62,10 @@ while IFS= read -r table; do
     [[ $table != "data convert-tokenizer" && $table != "feed follow" ]] || continue
     text=$(examples "$table")
     # One round of measuring is enough here. A server serves until it is told to stop; of its other
-    # examples one names a file of its user's, and one asks a server that is running.
+    # examples two name files of their user's, and one asks a server that is running.
     quick=$(sed -e 's/colossus bench-machine/& --rounds 1/' \
         -e 's/colossus serve/timeout --preserve-status 5 & --port 0/' \
-        -e '/model\.gguf/d' -e '/^curl/d' \
+        -e '/model\.gguf/d' -e '/--feed posts/d' -e '/^curl/d' \
         -e 's/colossus bench-serve.*/& --rounds 1 --requests 3 --prompt 2 --answer 4/' \
         -e 's#http://127.0.0.1:808[01]/v1#"$url"#g' <<<"$text")
     # What measures servers gets one, for the time of its examples.
