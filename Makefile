@@ -102,6 +102,9 @@ $(B)/%.o: src/%.c | $(B)/found
 $(B)/http/http_files.o $(B)/site/page/site_html_asset.o $(B)/feed/show/feed_page.o: \
     $(wildcard web/*)
 
+# So are the kernels for GPUs.
+$(B)/compute/gpu/compute_gpu_driver.o: $(wildcard src/compute/cuda/ptx/*)
+
 # The commit goes into one object, which is compiled anew when it changes. An archive, or a folder
 # within somebody else's repository, has none.
 $(B)/commit: FORCE
@@ -137,9 +140,17 @@ $(B)/cuda/%.o: tests/cuda/%.c | $(B)/found
 	$(call say,cc,$<) $(CC) $(CPPFLAGS) -Itests/cuda/emu $(CFLAGS) -MMD -MP -c -o $@ $<
 $(B)/cuda/cuda_check: $(CUDA_SRCS:tests/cuda/%.c=$(B)/cuda/%.o) $(B)/libcompute.a $(B)/libbase.a
 	$(call say,link,$@) $(CC) $(LDFLAGS) -rdynamic -o $@ $(filter %.o,$^) $(call group,$(filter %.a,$^)) $(LDLIBS)
-unit-bins: $(UNIT_BINS) $(CUDA_CHECK)
+# The same emulator as a libcuda.so.1, which the program opens as it opens NVIDIA's.
+CUDA_FAKE  := $(if $(CUDA_CHECK),$(B)/cuda/fake/libcuda.so.1 $(B)/cuda/cuda_model)
+$(B)/cuda/fake/libcuda.so.1: $(wildcard tests/cuda/emu/*.[ch] tests/cuda/fake/*.c) | $(B)/found
+	@mkdir -p $(@D)
+	$(call say,link,$@) $(CC) $(CPPFLAGS) -Itests/cuda/emu $(filter-out -fsanitize=%,$(CFLAGS)) -fPIC -shared \
+	    -Wl,-soname,libcuda.so.1 -o $@ $(filter %.c,$^) -lm -ldl
+$(B)/cuda/cuda_model: $(B)/cuda/model/cuda_model.o $(call upto_libs,model)
+	$(call say,link,$@) $(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(call group,$(filter %.a,$^)) $(LDLIBS)
+unit-bins: $(UNIT_BINS) $(CUDA_CHECK) $(CUDA_FAKE)
 
-test-cuda: $(CUDA_CHECK)
+test-cuda: $(CUDA_CHECK) $(CUDA_FAKE)
 	@tools/deps test
 	@python3 tests/cuda/cuda_run.py --build $(B) $(CUDA_ARGS)
 

@@ -28,7 +28,14 @@ static inline size_t compute_dtype_size(enum compute_dtype t)
 
 /* Backends in the order they are tried by COMPUTE_AUTO (last first). REFERENCE is the readable C
  * of compute/reference/, kept for ever as the definition the others are tested against. */
-enum compute_backend { COMPUTE_AUTO, COMPUTE_REFERENCE, COMPUTE_AVX2, COMPUTE_AVX512 };
+/* CUDA is an NVIDIA GPU by its driver; AUTO does not take it: no GPU has run these kernels yet. */
+enum compute_backend {
+    COMPUTE_AUTO,
+    COMPUTE_REFERENCE,
+    COMPUTE_AVX2,
+    COMPUTE_AVX512,
+    COMPUTE_CUDA
+};
 
 struct compute_options {
     enum compute_dtype dtype;     /* of activations and of the weights' compute copies */
@@ -440,8 +447,12 @@ void compute_router_backward(compute_t *c, const struct compute_router *r,
  * (COMPUTE_ROW_ALIGN for training, 1 for inference); row_token is the token of a row, -1 for
  * padding, and row_slot its slot. offset [E + 1], count [E], slot_row [M * k], row_token and row_slot
  * [compute_dispatch_rows]. row_weight gives each row its slot's weight, padding 0. */
-int64_t compute_dispatch_rows(int64_t M, int64_t E, int64_t k,
-                              int64_t align); /* upper bound of offset[E] */
+/* Upper bound of offset[E]: every expert with rows wastes at most align - 1 of them. */
+static inline int64_t compute_dispatch_rows(int64_t M, int64_t E, int64_t k, int64_t align)
+{
+    int64_t used = E < M * k ? E : M * k;
+    return (M * k + used * (align - 1)) / align * align;
+}
 struct compute_dispatch {
     int64_t M, E, k, align;
     const int32_t *top; /* [M, k] */

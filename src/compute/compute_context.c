@@ -3,10 +3,15 @@
 #include "compute/core/compute_ops_internal.h"
 #include "compute/compute_trap_internal.h"
 #include "compute/cpu/compute_cpu_internal.h"
+#include "compute/gpu/compute_gpu_internal.h"
 
 int compute_new(const struct compute_options *o, compute_t **out, struct error *e)
 {
     CHECK(o->dtype == COMPUTE_F32 || o->dtype == COMPUTE_BF16);
+    if (o->backend == COMPUTE_CUDA) {
+        CHECK(!o->closed);
+        return compute_gpu_new(o, out, e);
+    }
     TRY(compute_cpu_new(o, out, e));
     if (o->closed) (*out)->trap = compute_trap_new();
     return 0;

@@ -43,7 +43,7 @@ static int check_shape(const struct param *p, const struct safetensors_entry *t,
 /* Sees that numbers are numbers: one NaN would reach every logit. */
 static int check_finite(model_t *m, const char *name, const float *x, size_t count, struct error *e)
 {
-    if (compute_all_finite(m->compute, x, count)) return 0;
+    if (model_all_finite(m, x, count)) return 0;
     error_set(e, "tensor '%s' holds NaN or infinite values", name);
     return error_hint(e, "the training that wrote it went wrong, or the file is damaged: use an "
                          "earlier checkpoint");

@@ -41,7 +41,7 @@ static int load_tensor(model_t *m, const struct param *p, const struct gguf_tens
     for (int64_t r = 0; r < t->rows; r += step) {
         struct convert c = {t, r, MAX(1, 16384 / width), MIN(step, t->rows - r), rows};
         pool_run(compute_pool(m->compute), (size_t)((c.n + c.step - 1) / c.step), convert_task, &c);
-        if (!compute_all_finite(m->compute, rows, (size_t)(c.n * width)))
+        if (!model_all_finite(m, rows, (size_t)(c.n * width)))
             return error_set(e, "tensor '%s' holds NaN or infinite values", t->name);
         model_put(m, (size_t)(p - m->params.rows), r, c.n, rows);
     }

@@ -8,6 +8,8 @@
 #ifndef COLOSSUS_MODEL_INTERNAL_H
 #define COLOSSUS_MODEL_INTERNAL_H
 
+#include <math.h>
+
 #include "model/model.h"
 
 /* Sizes of what this process holds. A model without experts has E = F = 0 and its layer in Fd; one
@@ -333,6 +335,14 @@ static inline const void *model_to_host(struct model *m, void *host, const void 
     if (compute_is_host(m->compute)) return device;
     compute_download(m->compute, host, device, bytes);
     return host;
+}
+/* Of numbers of the host's: by all threads where operations take them. */
+static inline bool model_all_finite(struct model *m, const float *x, size_t n)
+{
+    if (compute_is_host(m->compute)) return compute_all_finite(m->compute, x, n);
+    for (size_t i = 0; i < n; i++)
+        if (!isfinite(x[i])) return false;
+    return true;
 }
 /* For operations: a batch, with the first row that each sees under the model's window, and the
  * selection biases. A token beyond the vocabulary is the caller's mistake. */

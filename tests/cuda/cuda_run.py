@@ -8,6 +8,9 @@ where none is named:
 
   kernels    every kernel beside the reference kernels, under N schedules (3; --short: 2)
   bugs       mistakes planted in the PTX (cuda_bugs.py), each of which must be found
+  models     training steps and decoding of whole models by the program's own driver code, which
+             opens a libcuda.so.1 whose GPU is the emulator, beside the same on the CPU; and what is
+             said when something fails
   mutations  PTX, and single instructions, changed at random: the translator gives C that compiles,
              or an error with its line
   source     that the PTX is of the kernels' source, where nvcc is (tools/cuda-ptx)
@@ -16,6 +19,7 @@ Prints "ok NAME", "not ok NAME: WHY" and "skip NAME: WHAT IS MISSING". What was 
 the build's folder, by its hash."""
 import argparse
 import concurrent.futures
+import ctypes
 import glob
 import gzip
 import hashlib
@@ -105,6 +109,53 @@ def check_kernels(builder, files, schedules):
     if code != 0 and not failed:
         tell("kernels", f"exit code {code}")
     return modules
+
+
+def run_models(builder, modules, *arguments, **environment):
+    around = dict(os.environ, CUDA_FAKE_MODULES=":".join(modules), **environment)
+    around.setdefault("LD_LIBRARY_PATH", os.path.join(builder.folder, "fake"))
+    done = subprocess.run([os.path.join(builder.folder, "cuda_model"), *arguments], env=around,
+                          cwd=ROOT, capture_output=True, text=True, timeout=600)
+    return done.returncode, done.stdout + done.stderr
+
+
+def has_driver():
+    try:
+        return bool(ctypes.CDLL("libcuda.so.1"))
+    except OSError:
+        return False
+
+
+def check_models(builder, modules, short):
+    os.environ.pop("LD_LIBRARY_PATH", None)
+    for schedule in range(1 if short else 3):
+        for form in ("90",) if short else ("80", "90"):
+            code, said = run_models(builder, modules, *(["--quick"] if short else []),
+                                    CUDA_FAKE_SCHEDULE=str(schedule), CUDA_FAKE_FORM=form)
+            for line in said.splitlines():
+                name, _, why = line.removeprefix("not ").removeprefix("ok ").partition(": ")
+                if line.startswith(("ok ", "not ok ")):
+                    tell(f"{name}, sm_{form}, schedule {schedule}",
+                         why if line.startswith("not") else None)
+                else:
+                    print(line)
+            if code not in (0, 1):
+                tell("models", f"exit code {code}")
+    # What fails, from which call on, with which exit code, and what must be said.
+    for call, at, code, words, more in (
+            ("cuInit", 1, 2, "the driver does not start: CUDA_ERROR_NO_DEVICE", {}),
+            ("cuMemAlloc_v2", 3, 2, "no memory for", {}),
+            ("cuModuleLoadData", 1, 75, "compiling the kernels of compute_cuda_", {}),
+            ("cuLaunchKernel", 9, 75, "GPU 0 \\(emulated GPU 0\\): the launch of cuda_", {}),
+            ("cuMemcpyDtoH_v2", 1, 75, "cuMemcpyDtoH failed: CUDA_ERROR_INVALID_VALUE", {}),
+            ("nothing", 1, 2, "compute capability 7.5.*8.0 or later", {"CUDA_FAKE_FORM": "75"}),
+            ("nothing", 1, 2, "no driver of NVIDIA's here", {"LD_LIBRARY_PATH": "/nowhere"})):
+        if "LD_LIBRARY_PATH" in more and has_driver():
+            continue  # NVIDIA's is found
+        got, said = run_models(builder, modules, "--quick", CUDA_FAKE_FAIL=call,
+                               CUDA_FAKE_FAIL_AT=str(at), **more)
+        tell(f"a driver that fails: {words}",
+             None if got == code and re.search(words, said) else f"exit code {got}: {said[-300:]}")
 
 
 def plant(raw, bug):
@@ -266,7 +317,7 @@ def main():
     parser.add_argument("--schedules", type=int, default=3)
     parser.add_argument("parts", nargs="*")
     options = parser.parse_args()
-    parts = options.parts or ["kernels", "bugs", "mutations", "source"]
+    parts = options.parts or ["kernels", "models", "bugs", "mutations", "source"]
     builder, files = Builder(os.path.abspath(options.build)), read_ptx()
     if not os.path.exists(builder.check):
         sys.exit(f"{builder.check} is missing: make unit-bins")
@@ -274,8 +325,10 @@ def main():
         print(f"skip cuda: {builder.compiler} is missing")
         sys.exit(77)
     modules = []
-    if "kernels" in parts or "bugs" in parts:
+    if {"kernels", "models", "bugs"} & set(parts):
         modules = check_kernels(builder, files, 2 if options.short else options.schedules)
+    if "models" in parts:
+        check_models(builder, modules, options.short)
     if "bugs" in parts:
         check_bugs(builder, files, modules, [b for b in BUGS if b.short or not options.short])
     if "mutations" in parts:

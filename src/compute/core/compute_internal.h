@@ -27,6 +27,7 @@ struct compute_dnnl; /* engine, streams and cached products (compute_cpu_dnnl.c)
 struct compute {
     const struct compute_ops *ops; /* of the device */
     struct compute_trap *trap;     /* NULL: memory is open to all */
+    void *device;                  /* the device's own, where it is no CPU */
     enum compute_dtype dtype;
     /* The rest is a CPU's. */
     enum compute_backend backend; /* never COMPUTE_AUTO */

@@ -55,13 +55,6 @@ void compute_cpu_router_backward(compute_t *c, const struct compute_router *r,
 
 /* ------------------------------------------------------------------ dispatch */
 
-int64_t compute_dispatch_rows(int64_t M, int64_t E, int64_t k, int64_t align)
-{
-    /* Every expert with rows wastes at most align - 1 of them. */
-    int64_t used = MIN(E, M * k);
-    return (M * k + used * (align - 1)) / align * align;
-}
-
 void compute_cpu_dispatch(compute_t *c, const struct compute_dispatch *d)
 {
     (void)c;

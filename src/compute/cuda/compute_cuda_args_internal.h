@@ -164,6 +164,13 @@ struct cuda_pick_args {
     const float *x;
     float *out;
 };
+/* Block e: slots of expert e, and the sum of its probabilities; the last block: the sum of lse^2. */
+struct cuda_routed_args {
+    int64_t M, E;
+    const float *probs, *lse;
+    const int32_t *count;
+    double *out; /* [2E + 1] */
+};
 /* share[e] = count[e] / total */
 struct cuda_share_args {
     int64_t E;

@@ -182,3 +182,9 @@ void compute_cuda_share(struct compute_cuda *q, int64_t E, const int32_t *count,
     struct cuda_share_args a = {E, count, share, total};
     CUDA_LAUNCH(q, "cuda_share", compute_cuda_blocks(E), 1, a);
 }
+
+void compute_cuda_routed(struct compute_cuda *q, const struct compute_routed *r)
+{
+    struct cuda_routed_args a = {r->M, r->E, r->probs, r->lse, r->count, r->out};
+    CUDA_LAUNCH(q, "cuda_routed", r->E + 1, 1, a);
+}

@@ -245,7 +245,7 @@ DEVICE float from_ordered(uint32_t u)
     return __uint_as_float(u >> 31 ? u & 0x7fffffffu : ~u);
 }
 
-/* What row m's probability for expert e has to beat, taken from it (compute_ops_balance.c). */
+/* What row m's probability for expert e has to beat, taken from it (compute_cpu_balance.c). */
 DEVICE float margin(const struct cuda_balance_args &a, int64_t m, int64_t e)
 {
     float p = a.probs[m * a.E + e];
@@ -406,4 +406,26 @@ KERNEL(cuda_share, cuda_share_args)
 {
     EACH(e, a.E)
     a.share[e] = (float)((double)a.count[e] / a.total);
+}
+
+/* A block's sum in double: of each thread's numbers, then pairs of threads, always the same ones. */
+KERNEL(cuda_routed, cuda_routed_args)
+{
+    __shared__ double part[CUDA_BLOCK];
+    int64_t e = blockIdx.x;
+    double sum = 0;
+    LANES(i, a.M)
+    {
+        double x = e < a.E ? (double)a.probs[i * a.E + e] : (double)a.lse[i];
+        sum += e < a.E ? x : x * x;
+    }
+    part[threadIdx.x] = sum;
+    __syncthreads();
+    for (int n = CUDA_BLOCK / 2; n > 0; n /= 2) {
+        if (threadIdx.x < n) part[threadIdx.x] += part[threadIdx.x + n];
+        __syncthreads();
+    }
+    if (threadIdx.x != 0) return;
+    if (e < a.E) a.out[e] = (double)a.count[e];
+    a.out[a.E + e] = part[0];
 }

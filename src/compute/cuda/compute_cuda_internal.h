@@ -89,6 +89,7 @@ void compute_cuda_combine(struct compute_cuda *q, const struct compute_combine *
 /* out[i] = x[index[i]], 0 where the index is negative: weights of slots to rows, gradients back. */
 void compute_cuda_pick(struct compute_cuda *q, int64_t n, const int32_t *index, const float *x,
                        float *out);
+void compute_cuda_routed(struct compute_cuda *q, const struct compute_routed *r);
 /* share[e] = count[e] / total, divided in double. */
 void compute_cuda_share(struct compute_cuda *q, int64_t E, const int32_t *count, double total,
                         float *share);

@@ -225,6 +225,42 @@ static void check_dispatch(void)
     compute_free(c);
 }
 
+static void check_routed(void)
+{
+    static const int64_t shapes[][2] = {{1, 1}, {3, 5}, {300, 33}, {1000, 2}};
+    compute_t *c;
+    check_format(0);
+    if (compute_new(&(struct compute_options){.backend = COMPUTE_REFERENCE}, &c, NULL) < 0) abort();
+    for (size_t i = 0; i < ARRAY_LEN(shapes); i++) {
+        int64_t M = shapes[i][0], E = shapes[i][1], n = 2 * E + 1;
+        begin_case("sums of %lld rows, %lld experts", (long long)M, (long long)E);
+        struct compute_routed r = {.M = M, .E = E}, on;
+        double *out = host_zeros((size_t)n * sizeof(*out));
+        int32_t *count = host_zeros(FLOATS(E));
+        float *want = host_zeros(FLOATS(n)), *got = device_new(FLOATS(n));
+        for (int64_t e = 0; e < E; e++)
+            count[e] = (int32_t)random_below(1000);
+        r.probs = host_random((size_t)(M * E), 1);
+        r.lse = host_random((size_t)M, 1);
+        r.count = count;
+        r.out = out;
+        on = r;
+        on.probs = ON_DEVICE(r.probs, FLOATS(M * E));
+        on.lse = ON_DEVICE(r.lse, FLOATS(M));
+        on.count = ON_DEVICE(count, FLOATS(E));
+        on.out = device_new((size_t)n * sizeof(*out));
+        compute_routed(c, &r);
+        compute_cuda_routed(&cuda, &on);
+        for (int64_t k = 0; k < n; k++) { /* doubles as floats: their first 24 bits */
+            want[k] = (float)out[k];
+            float x = (float)on.out[k];
+            emu_upload(&got[k], &x, sizeof(x));
+        }
+        want_f32("sums", got, want, (size_t)n, 1e-7f);
+    }
+    compute_free(c);
+}
+
 static void check_combine(void)
 {
     FOR_FORMATS
@@ -272,5 +308,6 @@ const struct check expert_checks[] = {{"glu", check_glu},
                                       {"router_backward", check_router_backward},
                                       {"balance", check_balance},
                                       {"dispatch", check_dispatch},
+                                      {"routed", check_routed},
                                       {"combine", check_combine},
                                       {0}};
