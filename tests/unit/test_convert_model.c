@@ -638,7 +638,7 @@ static const char *with_floats(struct work *w, const char *from, const char *nam
     struct error e = {0};
     const char *dir = file_join(&w->arena, w->dir, "changed");
     const char *config = file_join(&w->arena, from, "config.json");
-    char *text;
+    char *text = NULL;
     size_t size;
     if (safetensors_open(file_join(&w->arena, from, "model.safetensors"), &st, &e) < 0 ||
         file_read(config, 1 << 20, &text, &size, &e) < 0 || file_make_dirs(dir, &e) < 0 ||
@@ -730,7 +730,7 @@ static void test_missing_shard(void **state)
     struct safetensors_set st;
     work_open(&w);
     for (size_t i = 0; i < ARRAY_LEN(files); i++) {
-        char *text;
+        char *text = NULL;
         size_t size;
         const char *from = file_join(&w.arena, "tests/golden/hf/sharded", files[i]);
         if (file_read(from, 1 << 22, &text, &size, &e) < 0 ||

@@ -5,6 +5,7 @@
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 #include <zlib.h>
 
 #include "compute/gpu/compute_gpu_driver_internal.h"
@@ -134,7 +135,7 @@ static void must(const struct gpu *g, int rc, const char *operation, const char 
     if (rc == 0) return;
     log_error("GPU %d (%s): %s%s%s failed: %s (%d)", g->number, g->name, operation,
               of ? " of " : "", of ? of : "", error_name(g, rc), rc);
-    exit(75);
+    _exit(75); /* nothing on a GPU that failed can be saved */
 }
 
 /* ------------------------------------------------------------------ opening */
@@ -273,7 +274,7 @@ static void *grow(struct gpu *g, struct block *b, size_t bytes)
     char text[32];
     log_error("GPU %d (%s) has no memory for %s of scratch", g->number, g->name,
               format_bytes(text, (double)bytes));
-    exit(75);
+    _exit(75); /* nothing on a GPU that failed can be saved */
 }
 
 void *gpu_scratch(void *device, size_t bytes)

@@ -32,12 +32,19 @@ static bool begun;
 
 /* ------------------------------------------------------------------ failing on purpose */
 
+/* A number of the environment. */
+static long number(const char *name, long otherwise)
+{
+    const char *text = getenv(name);
+    return text ? strtol(text, NULL, 10) : otherwise;
+}
+
 static bool fails(const char *function)
 {
     static int calls;
-    const char *name = getenv("CUDA_FAKE_FAIL"), *first = getenv("CUDA_FAKE_FAIL_AT");
+    const char *name = getenv("CUDA_FAKE_FAIL");
     if (!name || strcmp(name, function) != 0) return false;
-    return ++calls >= (first ? atoi(first) : 1);
+    return ++calls >= number("CUDA_FAKE_FAIL_AT", 1);
 }
 
 #define BEGIN(error)                         \
@@ -50,19 +57,21 @@ static bool fails(const char *function)
 
 static void open_modules(void)
 {
-    char *list = strdup(getenv("CUDA_FAKE_MODULES") ? getenv("CUDA_FAKE_MODULES") : ""), *save;
-    for (char *p = strtok_r(list, ":", &save); p && n_modules < MOST_MODULES;
-         p = strtok_r(NULL, ":", &save))
-        if ((modules[n_modules] = emu_open(p))) n_modules++;
-    free(list);
+    const char *at = getenv("CUDA_FAKE_MODULES");
+    while (at && *at && n_modules < MOST_MODULES) {
+        size_t n = strcspn(at, ":");
+        char *path = strndup(at, n);
+        if ((modules[n_modules] = emu_open(path))) n_modules++;
+        free(path);
+        at += n + (at[n] == ':');
+    }
 }
 
 static void choose_schedule(void)
 {
     static const struct emu_schedule schedules[] = {
         {EMU_FORWARD, 0, false}, {EMU_RANDOM, 1, false}, {EMU_BACKWARD, 0, true}};
-    const char *number = getenv("CUDA_FAKE_SCHEDULE");
-    emu_schedule = schedules[number ? (unsigned)atoi(number) % 3 : 0];
+    emu_schedule = schedules[(unsigned long)number("CUDA_FAKE_SCHEDULE", 0) % 3];
 }
 
 int cuInit(unsigned flags);
@@ -116,11 +125,10 @@ int cuDeviceGetName(char *name, int size, int device)
 int cuDeviceGetAttribute(int *value, int attribute, int device);
 int cuDeviceGetAttribute(int *value, int attribute, int device)
 {
-    const char *form = getenv("CUDA_FAKE_FORM");
-    int number = form ? atoi(form) : 90;
+    int form = (int)number("CUDA_FAKE_FORM", 90);
     (void)device;
     BEGIN(INVALID_VALUE);
-    *value = attribute == 75 ? number / 10 : attribute == 76 ? number % 10 : 0;
+    *value = attribute == 75 ? form / 10 : attribute == 76 ? form % 10 : 0;
     return attribute == 75 || attribute == 76 ? OK : INVALID_VALUE;
 }
 
