@@ -69,10 +69,11 @@ int error_errno(struct error *e, const char *what, const char *path);
     } while (0)
 void check_failed(const char *file, int line, const char *cond, const char *fmt, ...)
     __attribute__((noreturn)) PRINTF_LIKE(4, 5);
-/* What a caller cannot mend, a lack of memory or threads: prints message and hint, and ends the
- * program with exit code 1. */
-void exit_exhausted(const char *hint, const char *fmt, ...) __attribute__((noreturn))
-PRINTF_LIKE(2, 3);
+/* What a caller cannot mend, a lack of memory or threads, or a device that failed: prints message and
+ * hint, and ends the program with that exit code; of a lack it is 1. */
+void exit_now(int code, const char *hint, const char *fmt, ...) __attribute__((noreturn))
+PRINTF_LIKE(3, 4);
+#define exit_exhausted(hint, ...) exit_now(1, (hint), __VA_ARGS__)
 /* What a failed CHECK adds to its message ("rank 3, step 120"); copied. */
 void check_set_context(const char *fmt, ...) PRINTF_LIKE(1, 2);
 

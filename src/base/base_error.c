@@ -118,7 +118,7 @@ static void write_last_words(const char *text, size_t n)
     (void)ignored;
 }
 
-void exit_exhausted(const char *hint, const char *fmt, ...)
+void exit_now(int code, const char *hint, const char *fmt, ...)
 {
     static atomic_flag said = ATOMIC_FLAG_INIT;
     char text[1024];
@@ -133,7 +133,7 @@ void exit_exhausted(const char *hint, const char *fmt, ...)
         sleep(LAST_WORDS_S); /* another thread is about to say it, and ends the process */
     else
         write_last_words(text, n);
-    _exit(1);
+    _exit(code);
 }
 
 void check_failed(const char *file, int line, const char *cond, const char *fmt, ...)

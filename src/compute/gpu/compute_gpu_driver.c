@@ -5,7 +5,6 @@
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 #include <zlib.h>
 
 #include "compute/gpu/compute_gpu_driver_internal.h"
@@ -133,9 +132,10 @@ static int refuse(const struct gpu *g, int rc, const char *what, struct error *e
 static void must(const struct gpu *g, int rc, const char *operation, const char *of)
 {
     if (rc == 0) return;
-    log_error("GPU %d (%s): %s%s%s failed: %s (%d)", g->number, g->name, operation,
-              of ? " of " : "", of ? of : "", error_name(g, rc), rc);
-    _exit(75); /* nothing on a GPU that failed can be saved */
+    exit_now(75,
+             "the same command goes on from the last checkpoint; on another GPU if it is this one",
+             "GPU %d (%s): %s%s%s failed: %s (%d)", g->number, g->name, operation, of ? " of " : "",
+             of ? of : "", error_name(g, rc), rc);
 }
 
 /* ------------------------------------------------------------------ opening */
@@ -272,9 +272,8 @@ static void *grow(struct gpu *g, struct block *b, size_t bytes)
     *b = (struct block){gpu_alloc(g, bytes), bytes};
     if (b->memory) return b->memory;
     char text[32];
-    log_error("GPU %d (%s) has no memory for %s of scratch", g->number, g->name,
-              format_bytes(text, (double)bytes));
-    _exit(75); /* nothing on a GPU that failed can be saved */
+    exit_now(75, "a smaller microbatch needs less", "GPU %d (%s) has no memory for %s of scratch",
+             g->number, g->name, format_bytes(text, (double)bytes));
 }
 
 void *gpu_scratch(void *device, size_t bytes)
