@@ -1,7 +1,7 @@
 /* site_compare_page.c: two scenarios side by side as a page that stands alone: what of the site went on
  * over time, as bands from the 10th to the 90th percentile of all seeds with the median in them, and every
- * figure that differs. Both have the same luck. The page has no script and no style sheet: attributes of
- * SVG and two colours that are told apart in grey, too. */
+ * figure that differs. Both have the same luck. The page has the look and the policy of a site's page
+ * (site_html_asset.c) and no script; its two colours are told apart in grey, too. */
 #include "site/page/site_page_internal.h"
 #include "site/show/site_show_internal.h"
 
@@ -137,12 +137,12 @@ static double y_of(const struct frame *f, double v)
 
 static void put_axes(const struct frame *f, const char *unit, struct str *out)
 {
-    for (int i = 0; i <= 2; i++) {
-        double v = f->low + (f->high - f->low) * i / 2.0, y = y_of(f, v);
+    double step = plot_nice_step((f->high - f->low) / 3.0), day = plot_nice_step(f->days / 7.0);
+    for (double k = ceil(f->low / step - 1e-9); k * step <= f->high + 1e-9 * step; k += 1.0) {
+        double v = k == 0.0 ? 0.0 : k * step, y = y_of(f, v); /* not -0 */
         char text[32];
-        bool share = strcmp(unit, "share") == 0;
-        if (share)
-            snprintf(text, sizeof text, "%.1f %%", 100.0 * v);
+        if (strcmp(unit, "share") == 0)
+            snprintf(text, sizeof text, "%.4g %%", 100.0 * v);
         else
             format_si(text, v, unit);
         str_printf(out, "<line x1=\"%d\" x2=\"%d\" y1=\"%.1f\" y2=\"%.1f\" stroke=\"#8888\"/>",
@@ -152,12 +152,11 @@ static void put_axes(const struct frame *f, const char *unit, struct str *out)
                    "fill=\"currentColor\">%s</text>",
                    LEFT - 4, y + 4.0, text);
     }
-    for (int i = 0; i <= 6; i++)
+    for (double k = 0.0; k * day <= f->days * (1.0 + 1e-9); k += 1.0)
         str_printf(out,
                    "<text x=\"%.1f\" y=\"%d\" font-size=\"11\" text-anchor=\"middle\" "
-                   "fill=\"currentColor\">%.3g</text>",
-                   x_of(f, f->days * i / 6.0) - (i == 6 ? 12.0 : 0.0), HEIGHT - 6,
-                   f->days * i / 6.0);
+                   "fill=\"currentColor\">%.4g</text>",
+                   x_of(f, k * day), HEIGHT - 6, k * day);
 }
 
 static void put_band(const struct bands *b, size_t l, int which, const struct frame *f,
@@ -187,13 +186,14 @@ static void put_chart(const struct bands *b, size_t l, struct str *out)
         }
     if (!(f.high > f.low)) f.low -= 0.5 * fabs(f.low) + 1e-3, f.high += 0.5 * fabs(f.high) + 1e-3;
     str_printf(out,
-               "<h2>%s</h2>\n<svg viewBox=\"0 0 %d %d\" width=\"100%%\" role=\"img\" "
+               "<section class=\"wide\">\n<h2>%s</h2>\n<svg viewBox=\"0 0 %d %d\" width=\"100%%\" "
+               "role=\"img\" "
                "aria-label=\"%s over days, bands of %zu seeds\">",
                LINES[l].title, WIDTH, HEIGHT, LINES[l].title, b->seeds);
     put_axes(&f, LINES[l].unit, out);
     for (int i = 0; i < 2; i++)
         put_band(b, l, i, &f, out);
-    str_puts(out, "</svg>\n");
+    str_puts(out, "</svg>\n</section>\n");
 }
 
 /* ------------------------------------------------------------------ figures */
@@ -201,21 +201,21 @@ static void put_chart(const struct bands *b, size_t l, struct str *out)
 static void put_cell(const struct site_figure *f, const struct range *v, struct str *out)
 {
     char mid[32], low[32], high[32];
-    str_printf(out, "<td align=\"right\">%s<br><small>%s to %s</small></td>",
-               site_tell(mid, f, v->mid), site_tell(low, f, v->low), site_tell(high, f, v->high));
+    str_printf(out, "<td class=\"n\">%s<br><small>%s to %s</small></td>", site_tell(mid, f, v->mid),
+               site_tell(low, f, v->low), site_tell(high, f, v->high));
 }
 
 static void put_figures(const struct site_scenario *const s[2], const struct site_seeds x[2],
                         struct str *out)
 {
-    str_puts(out, "<h2>figures that differ</h2>\n<table border=\"1\" cellpadding=\"4\" "
-                  "cellspacing=\"0\">\n<tr><th>figure</th>");
+    str_puts(out, "<section class=\"wide\">\n<h2>figures that differ</h2>\n<div class=\"scroll\">"
+                  "<table>\n<tr><th>figure</th>");
     for (int i = 0; i < 2; i++) {
-        str_puts(out, "<th>");
+        str_puts(out, "<th class=\"n\">");
         svg_escape(out, s[i]->name);
         str_puts(out, "</th>");
     }
-    str_puts(out, "<th>difference</th><th>what it is</th></tr>\n");
+    str_puts(out, "<th class=\"n\">difference</th><th>what it is</th></tr>\n");
     for (size_t i = 0; i < site_n_figures; i++) {
         const struct site_figure *f = &site_figures[i];
         const struct range a = site_tell_range(s[0], &x[0], f), b = site_tell_range(s[1], &x[1], f);
@@ -225,11 +225,11 @@ static void put_figures(const struct site_scenario *const s[2], const struct sit
         str_printf(out, "<tr><td>%s</td>", f->name);
         put_cell(f, &a, out);
         put_cell(f, &b, out);
-        str_printf(out, "<td align=\"right\">%s</td><td>", site_tell(text, f, b.mid - a.mid));
+        str_printf(out, "<td class=\"n\">%s</td><td>", site_tell(text, f, b.mid - a.mid));
         svg_escape(out, f->help);
         str_puts(out, "</td></tr>\n");
     }
-    str_puts(out, "</table>\n");
+    str_puts(out, "</table></div>\n</section>\n");
 }
 
 int site_compare_html(const struct site_scenario *const s[2], const struct site_seeds x[2],
@@ -241,9 +241,11 @@ int site_compare_html(const struct site_scenario *const s[2], const struct site_
     if (rc >= 0) {
         str_puts(out, "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
                       "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
-                      "<meta name=\"color-scheme\" content=\"light dark\">\n"
-                      "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src "
-                      "'none'\">\n<title>Colossus: two sites</title>\n</head>\n<body>\n<h1>");
+                      "<meta http-equiv=\"Content-Security-Policy\" content=\"");
+        str_puts(out, site_html_policy);
+        str_puts(out, "\">\n<title>Colossus: two sites</title>\n<style>");
+        str_puts(out, site_html_css);
+        str_puts(out, "</style>\n</head>\n<body>\n<h1>");
         for (int i = 0; i < 2; i++) {
             str_printf(out,
                        "%s<svg width=\"34\" height=\"12\" aria-hidden=\"true\"><path fill=\"none\" "
@@ -255,12 +257,12 @@ int site_compare_html(const struct site_scenario *const s[2], const struct site_
             out,
             "</h1>\n<p>%.6g days, the same luck in both. Charts: the median of %zu seeds in a "
             "band from the 10th to the 90th percentile, over days. Figures: means of %zu "
-            "seeds, with the same band.</p>\n",
+            "seeds, with the same band.</p>\n<main>\n",
             b->days, b->seeds, MIN(x[0].n, x[1].n));
         for (size_t l = 0; l < N_LINES; l++)
             put_chart(b, l, out);
         put_figures(s, x, out);
-        str_puts(out, "</body>\n</html>\n");
+        str_puts(out, "</main>\n</body>\n</html>\n");
     }
     mem_free(b);
     return rc;

@@ -377,7 +377,7 @@ static void plot_of(const struct site_sweep *w, double xs[], double ys[4][SITE_S
     for (int i = 0; i < 4; i++)
         series[i] = (struct plot_series){
             .name = names[i], .x = xs, .y = ys[i], .count = n, .style = PLOT_LINE};
-    *out = (struct plot){.title = w->figure->help,
+    *out = (struct plot){.title = w->figure->name,
                          .x_label = site_knob_names[w->knob],
                          .y_label = w->figure->name,
                          .series = series,
