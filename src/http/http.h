@@ -63,6 +63,8 @@ void http_stream_end(http_request_t *r);
 #define HTTP_EVENTS "text/event-stream; charset=utf-8"
 #define HTTP_JSON   "application/json"
 void http_event(http_request_t *r, const char *name, const char *data, size_t size);
+/* The same of a value, which it takes. */
+void http_event_json(http_request_t *r, const char *name, json_t *value);
 void http_event_comment(http_request_t *r, const char *text);
 
 /* ------------------------------------------------------------------ pages (http_files.c) */

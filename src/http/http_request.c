@@ -245,6 +245,15 @@ void http_event(http_request_t *r, const char *name, const char *data, size_t si
     str_fini(&event);
 }
 
+void http_event_json(http_request_t *r, const char *name, json_t *value)
+{
+    char *text = json_dumps(value, JSON_COMPACT);
+    CHECK(text != NULL);
+    http_event(r, name, text, strlen(text));
+    mem_free(text);
+    json_decref(value);
+}
+
 void http_event_comment(http_request_t *r, const char *text)
 {
     struct str event = {0};

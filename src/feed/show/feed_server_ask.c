@@ -20,11 +20,7 @@ struct asking {
 
 static void send(struct asking *x, const char *event, json_t *j)
 {
-    char *text = json_dumps(j, JSON_COMPACT);
-    CHECK(text != NULL);
-    http_event(x->r, event, text, strlen(text));
-    mem_free(text);
-    json_decref(j);
+    http_event_json(x->r, event, j);
     x->wrote_s = time_now_s();
 }
 

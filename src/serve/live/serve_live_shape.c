@@ -125,11 +125,7 @@ static size_t used_of(const struct feed_reply *x)
 
 static void send(struct live_answer *a, const char *event, json_t *j)
 {
-    char *text = json_dumps(j, JSON_COMPACT);
-    CHECK(text != NULL);
-    http_event(a->http, event, text, strlen(text));
-    mem_free(text);
-    json_decref(j);
+    http_event_json(a->http, event, j);
     a->wrote_s = time_now_s();
 }
 
