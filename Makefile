@@ -146,8 +146,9 @@ $(B)/cuda/fake/libcuda.so.1: $(wildcard tests/cuda/emu/*.[ch] tests/cuda/fake/*.
 	@mkdir -p $(@D)
 	$(call say,link,$@) $(CC) $(CPPFLAGS) -Itests/cuda/emu $(filter-out -fsanitize=%,$(CFLAGS)) -fPIC -shared \
 	    -Wl,-soname,libcuda.so.1 -o $@ $(filter %.c,$^) -lm -ldl
+$(B)/cuda/model/%.o: CPPFLAGS += -Itests/unit
 $(B)/cuda/cuda_model: $(B)/cuda/model/cuda_model.o $(call upto_libs,model)
-	$(call say,link,$@) $(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(call group,$(filter %.a,$^)) $(LDLIBS)
+	$(call say,link,$@) $(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(call group,$(filter %.a,$^)) -lcmocka $(LDLIBS)
 unit-bins: $(UNIT_BINS) $(CUDA_CHECK) $(CUDA_FAKE)
 
 test-cuda: $(CUDA_CHECK) $(CUDA_FAKE)

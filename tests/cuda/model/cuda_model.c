@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "model/model.h"
+#include "test_model_support.h"
 
 enum { B = 2, T = 12, M = B * T, MOST = 64 };
 
@@ -37,82 +37,18 @@ static void must(int rc, const struct error *e)
     exit(2);
 }
 
-/* Relative L2 distance. */
-static double distance(const float *a, const float *b, size_t n)
-{
-    double off = 0, size = 0;
-    for (size_t i = 0; i < n; i++) {
-        off += ((double)a[i] - (double)b[i]) * ((double)a[i] - (double)b[i]);
-        size += (double)b[i] * (double)b[i];
-    }
-    return off == 0 ? 0 : sqrt(off / size);
-}
-
 /* ------------------------------------------------------------------ what runs */
 
-struct rig {
-    compute_t *compute;
-    model_t *model;
-};
-
-static struct rig rig_open(const struct model_config *c, enum compute_dtype dtype, bool gpu,
+static struct rig open_rig(const struct model_config *c, enum compute_dtype dtype, bool gpu,
                            struct model_options o)
 {
-    struct rig r;
+    struct rig r = {0};
     struct error e = {0};
     struct compute_options co = {.dtype = dtype, .backend = gpu ? COMPUTE_CUDA : COMPUTE_REFERENCE};
     must(compute_new(&co, &r.compute, &e), &e);
     o.compute = r.compute;
     must(model_new(c, &o, &r.model, &e), &e);
     return r;
-}
-
-static void rig_close(struct rig *r)
-{
-    model_free(r->model);
-    compute_free(r->compute);
-}
-
-static struct model_config small_config(void)
-{
-    struct model_config c;
-    model_config_defaults(&c);
-    c.vocab_size = 61;
-    c.n_layers = 2;
-    c.d_model = 32;
-    c.n_heads = 4;
-    c.n_kv_heads = 2;
-    c.head_dim = 8;
-    c.ffn_hidden = 24;
-    c.n_experts = 4;
-    c.n_experts_used = 2;
-    c.context_length = 64;
-    model_config_derive(&c);
-    c.output_multiplier = 1;
-    return c;
-}
-
-static void random_weights(model_t *m)
-{
-    const struct param_table *t = model_params(m);
-    for (size_t i = 0; i < t->n_rows; i++) {
-        const struct param *p = &t->rows[i];
-        float *w = mem_alloc(p->count * sizeof(*w));
-        model_init_values(m, i, 3, 0, p->count, w);
-        for (size_t j = 0; j < p->count; j++) {
-            if (p->kind == PARAM_NORM) w[j] = 1 + 0.1f * (float)rng_normal(3, 1000 + i, j);
-            if (p->kind == PARAM_ROUTER) w[j] = 0.5f * (float)rng_normal(3, 1000 + i, j);
-        }
-        model_put(m, i, 0, (int64_t)p->count / p->shape[p->n_dims - 1], w);
-        mem_free(w);
-    }
-    model_weights_changed(m);
-}
-
-static void random_tokens(uint32_t *out, size_t n, int64_t V)
-{
-    for (size_t i = 0; i < n; i++)
-        out[i] = (uint32_t)(rng_u64(5, 77, i) % (uint64_t)V);
 }
 
 /* ------------------------------------------------------------------ training */
@@ -129,10 +65,10 @@ static void train(const struct model_config *c, enum compute_dtype dtype, bool g
     uint32_t tokens[M + 1];
     int32_t doc_start[M];
     struct rig r =
-        rig_open(c, dtype, gpu, (struct model_options){.B = B, .T = T, .training = true});
+        open_rig(c, dtype, gpu, (struct model_options){.B = B, .T = T, .training = true});
     size_t n = model_params(r.model)->total;
-    random_weights(r.model);
-    random_tokens(tokens, M + 1, c->vocab_size);
+    random_weights(r.model, 3);
+    random_tokens(tokens, M + 1, c->vocab_size, 5);
     for (int i = 0; i < M; i++)
         doc_start[i] = i % T >= 7 ? 7 : 0;
     o->stats = (struct model_stats){.load = o->load, .prob = o->prob, .bias = o->bias};
@@ -163,8 +99,8 @@ static void compare_gradients(const struct model_config *c, const struct outcome
     model_params_build(c, &a, &t);
     for (size_t i = 0; i < t.n_rows; i++)
         want(t.rows[i].name,
-             distance(gpu->gradients + t.rows[i].offset, cpu->gradients + t.rows[i].offset,
-                      t.rows[i].count),
+             relative_l2(gpu->gradients + t.rows[i].offset, cpu->gradients + t.rows[i].offset,
+                         t.rows[i].count),
              bound);
     arena_fini(&a);
 }
@@ -181,7 +117,7 @@ static void check_training(const char *name, struct model_config config, enum co
     train(c, dtype, true, &o[0]);
     train(c, dtype, false, &o[1]);
     want("loss", fabs(o[0].stats.nll / o[1].stats.nll - 1), bound);
-    want("losses", distance(o[0].nll, o[1].nll, M), bound);
+    want("losses", relative_l2(o[0].nll, o[1].nll, M), bound);
     want("aux", fabs(o[0].stats.aux - o[1].stats.aux), 10 * bound);
     want("z", fabs(o[0].stats.z - o[1].stats.z), 10 * bound * (1 + o[1].stats.z));
     for (int i = 0; i < MOST && dtype == COMPUTE_F32; i++) {
@@ -206,10 +142,10 @@ static void decode(const char *dir, const struct model_config *c, enum compute_d
     model_decoder_t *d;
     uint32_t tokens[48];
     struct model_row rows[48];
-    struct rig r = rig_open(c, dtype, gpu, (struct model_options){.B = 1, .T = 4});
+    struct rig r = open_rig(c, dtype, gpu, (struct model_options){.B = 1, .T = 4});
     must(model_load_weights(r.model, dir, &e), &e);
     must(model_decoder_new(r.model, &d, &e), &e);
-    random_tokens(tokens, ARRAY_LEN(tokens), c->vocab_size);
+    random_tokens(tokens, ARRAY_LEN(tokens), c->vocab_size, 5);
     int32_t s = model_sequence_open(d);
     for (int i = 0; i < 40; i++)
         rows[i] = (struct model_row){s, tokens[i], i, i >= 38};
@@ -237,7 +173,7 @@ static void check_decoding(const char *form, enum compute_dtype dtype)
     snprintf(text, sizeof(text), "decoding %s %s", form, dtype == COMPUTE_F32 ? "fp32" : "bf16");
     decode(dir, &c, dtype, true, logits);
     decode(dir, &c, dtype, false, logits + n);
-    want("logits", distance(logits, logits + n, n), dtype == COMPUTE_F32 ? 2e-5 : 0.02);
+    want("logits", relative_l2(logits, logits + n, n), dtype == COMPUTE_F32 ? 2e-5 : 0.02);
     tell(text);
     mem_free(logits);
     arena_fini(&a);
@@ -249,14 +185,8 @@ int main(int argc, char **argv)
                                         "rope-yarn-size", "output-bias",   "silu",
                                         "renormalised",   "rope-pairs"};
     bool quick = argc > 1 && strcmp(argv[1], "--quick") == 0;
-    struct model_config configs[3] = {small_config(), small_config(), small_config()};
+    const struct model_config configs[] = {small_config(), small_grok2(), small_dense()};
     const char *const names[] = {"experts", "experts beside a dense branch", "dense"};
-    configs[1].dense_ffn_hidden = 40;
-    configs[1].router_softcap = 30;
-    configs[1].final_softcap = 50;
-    configs[1].attn_temperature_len = 4;
-    configs[1].tied_embeddings = false;
-    configs[2].n_experts = configs[2].n_experts_used = 1;
     for (int dtype = COMPUTE_F32; dtype <= COMPUTE_BF16; dtype++) {
         for (size_t i = 0; i < ARRAY_LEN(configs); i++)
             if (!quick || i == 1) check_training(names[i], configs[i], (enum compute_dtype)dtype);
