@@ -395,7 +395,7 @@ static int verify(const struct option_line *l, void *options, struct error *e)
     if (rc < 0) return rc;
     if (v.wrong) return error_set(e, "%llu faults", (unsigned long long)v.wrong);
     if (looked) return 0;
-    error_set(e, "%llu damaged files", (unsigned long long)v.damaged);
+    error_set(e, "files that are damaged: %llu", (unsigned long long)v.damaged);
     return error_hint(e, "'colossus feed verify %.200s --repair' puts them aside", l->rest[0]);
 }
 
