@@ -51,7 +51,10 @@ int compute_new(const struct compute_options *o, compute_t **out, struct error *
 void compute_free(compute_t *c);
 enum compute_dtype compute_act_dtype(const compute_t *c);
 const char *compute_backend_name(const compute_t *c); /* "avx512 + oneDNN (amx-bf16)" */
-/* Whether bf16 products run at full speed here (AVX512-BF16 or AMX); `precision: auto` asks. */
+/* Whether there are instructions for bf16 (AVX512-BF16 or AMX), with which single rows, whose time is
+ * that of reading the weights, take half as long as in fp32: answering asks. */
+bool compute_has_bf16(void);
+/* Whether large products of bf16 are faster than those of fp32: training asks. */
 bool compute_has_fast_bf16(void);
 struct pool *compute_pool(const compute_t *c);
 size_t compute_scratch_bytes(const compute_t *c); /* held by the context itself */

@@ -24,7 +24,7 @@ static bool has_codes(const struct gguf *g)
 static enum compute_dtype choose_dtype(int precision, const struct gguf *g)
 {
     if (precision == SERVE_PRECISION_AUTO)
-        return compute_has_fast_bf16() && !(g && has_codes(g)) ? COMPUTE_BF16 : COMPUTE_F32;
+        return compute_has_bf16() && !(g && has_codes(g)) ? COMPUTE_BF16 : COMPUTE_F32;
     return precision == SERVE_PRECISION_BF16 ? COMPUTE_BF16 : COMPUTE_F32;
 }
 

@@ -56,6 +56,10 @@ ENVIRONMENT = dict(os.environ, OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROO
                    HWLOC_HIDE_ERRORS="2")
 
 
+# Over a network so slow that no run is over before a test on a busy machine gets to its next line.
+SLOWLY = {"COLOSSUS_LINK": "1 GB/s, 20 ms"}
+
+
 class Failure(Exception):
     pass
 
@@ -87,9 +91,10 @@ def command(run_dir, *more):
             *more]
 
 
-def start(run_dir, *more):
+def start(run_dir, *more, **environment):
     return subprocess.Popen(command(run_dir, *more), stdout=subprocess.PIPE,
-                            stderr=subprocess.STDOUT, text=True, env=ENVIRONMENT)
+                            stderr=subprocess.STDOUT, text=True,
+                            env=dict(ENVIRONMENT, **environment))
 
 
 def ended(p, code):
@@ -128,7 +133,8 @@ def check_final(run_dir, reference):
     final = contents(run_dir)
     check(final.keys() == reference.keys(), f"{run_dir}: files {sorted(final)}")
     for name, data in reference.items():
-        check(final[name] == data, f"{run_dir}: {name} differs from the run left alone")
+        check(final[name] == data, f"{run_dir}: {name} differs from the run left alone"
+              + (f": {final[name]} instead of {data}" if name.endswith(".json") else ""))
     steps = [x["step"] for x in lines(run_dir + "/metrics.jsonl")]
     check(steps == list(range(1, STEPS + 1)), f"{run_dir}: metrics.jsonl has steps {steps}")
 
@@ -218,7 +224,7 @@ def test_one_turn(reference):
     the first one is named, whichever the launcher asks first."""
     for first in (3, 0):
         run_dir = f"turn-{first}"
-        p = start(run_dir)
+        p = start(run_dir, **SLOWLY)
         wait_for_step(p, run_dir, 5)
         ranks = ranks_of(run_dir)
         check(len(ranks) == RANKS, f"ranks {ranks}")
@@ -255,7 +261,7 @@ def test_busy_machine(reference):
 
 
 def test_signal(reference):
-    p = start("signal")
+    p = start("signal", **SLOWLY)
     wait_for_step(p, "signal", 5)
     p.send_signal(signal.SIGTERM)
     ended(p, AGAIN)
@@ -286,7 +292,7 @@ def test_second_signal(reference):
 
 
 def test_killed_launcher(reference):
-    p = start("killed")
+    p = start("killed", **SLOWLY)
     wait_for_step(p, "killed", 5)
     p.kill()
     p.communicate(timeout=LIMIT_S)

@@ -106,11 +106,22 @@ const struct compute_ops compute_cpu_ops = {
 
 /* ------------------------------------------------------------------ what the CPU has */
 
-bool compute_has_fast_bf16(void)
+bool compute_has_bf16(void)
 {
 #if COMPUTE_X86_KERNELS
     /* Every CPU with AMX-BF16 has AVX512-BF16 as well. */
     return compute_kernels_avx512(COMPUTE_F32) && __builtin_cpu_supports("avx512bf16");
+#else
+    return false;
+#endif
+}
+
+/* Without AMX, Intel's CPUs multiply bf16 at half the rate of fp32, AMD's at twice that rate:
+ * docs/decisions/compute.md. */
+bool compute_has_fast_bf16(void)
+{
+#if COMPUTE_X86_KERNELS
+    return compute_has_bf16() && (compute_x86_has_amx() || !__builtin_cpu_is("intel"));
 #else
     return false;
 #endif
