@@ -5,10 +5,12 @@ import * as api from "./chat_api.js";
 import { $, ask, bytes, download, h, newId, say } from "./chat_util.js";
 import * as store from "./chat_store.js";
 import { settingsForm } from "./chat_settings.js";
+import { takeAway, versions } from "./chat_sources.js";
 import { Turn } from "./chat_view.js";
 
 const MOST_FILE = 1 << 20; // bytes of a file that is attached
 const KEEP_MS = 2000; // between savings of an answer that is being written
+const LOOK_MS = 1000; // between questions whether the sources that are shown still hold
 
 let open = null; // the conversation that is shown
 let turns = new Map(); // of it: node id to Turn
@@ -141,6 +143,7 @@ async function openConversation(id) {
     }
   notice();
   draw();
+  lookAtSources();
   history.replaceState(null, "", "#" + id);
   if (document.body.classList.contains("side-open")) side(false);
 }
@@ -376,6 +379,23 @@ function askResult(call) {
     { label: "Give the result", read: () => area.value });
 }
 
+// ---------------------------------------------------------------- sources that end
+
+let looking = false;
+async function lookAtSources() {
+  const c = open, busy = () => running.get(c.id)?.node;
+  if (looking || document.hidden || !server.posts) return;
+  const all = versions(c, busy());
+  if (!all.length) return;
+  looking = true;
+  try {
+    const changed = takeAway(c, await api.gone(all), busy());
+    if (changed.length) await store.save(c);
+    if (open === c) for (const n of changed) turns.get(n.id)?.draw(false);
+    if (open === c && changed.some((n) => n.expired)) say("An answer has expired", false);
+  } catch { /* it is asked again */ } finally { looking = false; }
+}
+
 // ---------------------------------------------------------------- the field and what it measures
 
 function grow() {
@@ -608,4 +628,5 @@ const wanted = location.hash.slice(1);
 if (wanted && list.some((c) => c.id === wanted)) await openConversation(wanted);
 else newConversation();
 await connect();
+setInterval(lookAtSources, LOOK_MS);
 if (!stays) notice("This browser keeps nothing: conversations are gone with the page.");

@@ -51,6 +51,14 @@ export async function isThere() {
   try { return (await fetch("health", { cache: "no-store" })).ok; } catch { return false; }
 }
 
+// Of versions of sources those that do not hold any more; so many may be asked for at once.
+export async function gone(all) {
+  const out = [];
+  for (let i = 0; i < all.length; i += 1000)
+    out.push(...(await json("v1/sources", { sources: all.slice(i, i + 1000) })).gone);
+  return out;
+}
+
 // How many tokens the messages are.
 export async function count(body, signal) {
   return (await json("tokenize", body, signal)).count;

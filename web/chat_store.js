@@ -7,8 +7,8 @@
 //   { id, title, made, changed, system, settings: {...}, posts, leaf, nodes: { ID: node } }
 //     posts: whether answers come from posts
 //   node: { id, parent, role, content, at, thought, thought_s, calls: [{id, name, arguments}],
-//           call_id, files: [{name, size, text}], sources: [{title, url, text}], usage: {...},
-//           end, problem }
+//           call_id, files: [{name, size, text}], sources: [{title, url, text, version}], usage: {...},
+//           end, problem, expired }
 import { newId } from "./chat_util.js";
 
 let db = null; // null: there is no room in this browser, all is forgotten with the page

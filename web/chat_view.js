@@ -64,6 +64,7 @@ export class Turn {
       show(this.body, n.content);
     }
     this.body.classList.toggle("writing", writing);
+    this.body.classList.toggle("dim", Boolean(n.expired));
     this.element.setAttribute("aria-busy", writing);
     if (!writing) return this.drawRest();
     this.tools.replaceChildren(h("span", { class: "dim figures", text: speed(n) }));

@@ -331,6 +331,7 @@ struct feed_reply {
     const char *label;                   /* "single source, unverified", or NULL */
     const char *queries;                 /* what was searched for, a line each */
     int64_t asked_ms;
+    uint64_t store;              /* its identity */
     struct feed_source *sources; /* best first */
     size_t n_sources;
     struct feed_sentence *sentences; /* that the model wrote */
@@ -364,6 +365,13 @@ json_t *feed_reply_json(const struct feed_reply *x);
 json_t *feed_sources_json(const struct feed_reply *x); /* an array, from when they are known on */
 /* Where a service shows a post; false: that is not known. */
 bool feed_post_link(const struct feed_post *p, char *out, size_t size);
+
+/* What names source i, its store and what it says now: a word for feed_sources_gone. Empty where the post
+ * has no id that is text, or nobody has written to the store since stores have an identity. */
+void feed_source_version(const struct feed_reply *x, size_t i, struct str *out);
+/* Of an array of such words those whose post is gone, or says something else, as a new array; of posts of
+ * another store nothing is known, so they are not among them. ERROR_USAGE where one is no such word. */
+int feed_sources_gone(feed_store_t *s, const json_t *versions, json_t **out, struct error *e);
 
 /* Keeps an answer in the store's folder until a post that it cites is gone or changed; its number. */
 int feed_reply_keep(const char *dir, const struct feed_reply *x, int64_t *id, struct error *e);

@@ -18,6 +18,7 @@
     X(chat_api, "chat_api.js")           \
     X(chat_markdown, "chat_markdown.js") \
     X(chat_settings, "chat_settings.js") \
+    X(chat_sources, "chat_sources.js")   \
     X(chat_store, "chat_store.js")       \
     X(chat_util, "chat_util.js")         \
     X(chat_view, "chat_view.js")         \

@@ -173,6 +173,9 @@ struct serve_search {
     /* Takes the request over, which it answers from any thread; false: too many wait. *q lives as long
      * as the request. */
     bool (*take)(void *ctx, http_request_t *r, const struct serve_search_request *q);
+    /* Of an array of the `version`s of sources those that do not hold any more, as a new array: a few
+     * reads of the disk. ERROR_USAGE where one is none. */
+    int (*gone)(void *ctx, const json_t *versions, json_t **out, struct error *e);
 };
 
 struct serve_live_options {

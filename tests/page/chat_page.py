@@ -23,6 +23,8 @@ from page_browser import Browser  # noqa: E402
 POSTS = """{"id":"1","service":"x","created_ms":1783000000000,"author":"ada",\
 "text":"The red bridge closed on Monday after 3 <b>cracks</b> were found"}
 {"id":"2","service":"x","created_ms":1783000060000,"author":"ben","text":"A cake with cherries"}
+{"id":"3","service":"x","created_ms":1783000120000,"author":"cyd",\
+"text":"The ducks of the old pond sleep in the reeds"}
 """
 LAST = "[...document.querySelectorAll('.turn.assistant')].at(-1)"
 IDLE = "!document.querySelector('#send').hidden && document.querySelector('#stop').hidden"
@@ -196,6 +198,31 @@ def posts_are_searched(p):
     p.b.click("#search-posts")
     p.send("script:think")
     assert "search_parameters" not in p.script.asked[-1]
+
+
+def an_answer_ends_with_what_it_cites(p):
+    """Within a second or so, also where it is only kept; one that cites another post stays."""
+    p.fresh()
+    p.new()
+    p.b.click("#search-posts")
+    p.send("Which cake has cherries?")
+    assert "cherries" in p.turns()[-1], p.turns()
+    p.send("Where do the ducks of the old pond sleep?")
+    assert "reeds" in p.turns()[-1], p.turns()
+    p.ingest('{"delete":{"tweet":{"id":"3"}}}\n')
+    began = time.monotonic()
+    p.b.wait("the answer to expire", f"{LAST}.textContent.includes('has expired')")
+    print(f"   (expired after {time.monotonic() - began:.1f} s)")
+    assert "reeds" not in p.b.js("return document.querySelector('#log').textContent")
+    assert "cherries" in p.turns()[1], p.turns()
+    p.b.call("POST", "/refresh")
+    p.b.wait("the conversation", f"{LAST} && {LAST}.textContent.includes('has expired')")
+    assert "reeds" not in p.b.js("return document.querySelector('#log').textContent")
+    p.new()
+    p.ingest('{"delete":{"tweet":{"id":"2"}}}\n')
+    p.b.js("document.querySelector('#list button').click()")
+    p.b.wait("the other one to expire", "!document.querySelector('#log').textContent"
+             ".includes('with cherries')")
 
 
 def a_busy_server_is_asked_again(p):
@@ -488,7 +515,8 @@ def pictures(p, folder):
 
 TESTS = [a_chat_streams_and_stays, writing_again_makes_a_version, an_edit_makes_a_branch,
          settings_and_a_system_prompt_are_sent, thoughts_are_folded, tools_are_called_and_answered,
-         markdown_is_safe, sources_are_shown, posts_are_searched, a_busy_server_is_asked_again,
+         markdown_is_safe, sources_are_shown, posts_are_searched,
+         an_answer_ends_with_what_it_cites, a_busy_server_is_asked_again,
          a_server_that_comes_back_is_asked_again, a_cut_answer_says_so,
          a_long_prompt_says_what_to_do, stop_stops, an_answer_goes_on_beside_another_conversation,
          files_are_attached, conversations_leave_and_come_back, conversations_are_named_and_deleted,
@@ -542,8 +570,12 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         try:
             store = os.path.join(folder, "posts")
-            subprocess.run([o.colossus, "feed", "ingest", store, "-"], input=POSTS, text=True,
-                           check=True, capture_output=True)
+
+            def ingest(lines):
+                subprocess.run([o.colossus, "feed", "ingest", store, "-"], input=lines, text=True,
+                               check=True, capture_output=True)
+
+            ingest(POSTS)
             server, url = serve(o.colossus, o.model, "--feed", store)
             processes.append(server)
             locked, locked_url = serve(o.colossus, o.model, "--api-key", "secret")
@@ -552,6 +584,7 @@ def main():
             browser = Browser(driver, folder)
             page = Page(browser, page_script.Server(host, int(port)))
             page.real, page.folder = url, folder
+            page.ingest = ingest
             page.locked = locked_url
             browser.size(1440, 900)
             failed = run(page, o.shots, o.only)

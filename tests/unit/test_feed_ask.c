@@ -446,6 +446,72 @@ static void test_expiry(void **state)
     finish(&f);
 }
 
+/* How many of the versions do not hold. */
+static size_t gone(struct fixture *f, const char *dir, json_t *versions, const char *which)
+{
+    feed_store_t *s;
+    json_t *out;
+    assert_ok(feed_store_open(dir, &s, &f->e), f->e);
+    assert_ok(feed_sources_gone(s, versions, &out, &f->e), f->e);
+    size_t n = json_array_size(out);
+    if (which) assert_string_equal(json_string_value(json_array_get(out, 0)), which);
+    json_decref(out);
+    feed_store_close(s);
+    return n;
+}
+
+static void test_versions(void **state)
+{
+    (void)state;
+    struct fixture f, other;
+    struct str v = {0};
+    feed_store_t *s;
+    json_t *out, *versions = json_array();
+    begin(&f);
+    add_bridge(&f);
+    struct feed_reply r = ask(&f, "Why was the red bridge closed?", NULL);
+    assert_true(r.n_sources >= 2);
+    for (size_t i = 0; i < r.n_sources; i++) {
+        feed_source_version(&r, i, &v);
+        json_array_append_new(versions, json_string(v.data));
+    }
+    assert_int_equal(gone(&f, f.dir, versions, NULL), 0);
+    for (size_t i = 0; i < r.n_sources; i++) {
+        feed_source_version(&r, i, &v);
+        if (feed_is(r.sources[i].post.id, "1")) break;
+    }
+    delete (&f, 1);
+    assert_int_equal(gone(&f, f.dir, versions, v.data), 1);
+    add(&f, "ada", "The red bridge closed on Monday"); /* a store goes on: another segment, say */
+    assert_ok(feed_writer_flush(f.w, &f.e), f.e);
+    assert_int_equal(gone(&f, f.dir, versions, v.data), 1);
+    struct feed_change edit = {.kind = FEED_UPDATE, .post = {.service = FEED_X}};
+    edit.post.id = slice(&f, "2");
+    edit.post.text = slice(&f, "The city council says nothing");
+    edit.post.created_ms = 1783000001000LL;
+    edit.post.edited_ms = 1783000009000LL;
+    assert_ok(feed_writer_add(f.w, &edit, &f.e), f.e);
+    assert_ok(feed_writer_flush(f.w, &f.e), f.e);
+    assert_int_equal(gone(&f, f.dir, versions, NULL), 2);
+    begin(&other); /* of posts of another store nobody here knows anything */
+    add_bridge(&other);
+    assert_ok(feed_writer_flush(other.w, &other.e), other.e);
+    assert_int_equal(gone(&f, other.dir, versions, NULL), 0);
+    finish(&other);
+    static const char *const wrong[] = {"", "x", "0.0.0.x.1", NULL};
+    assert_ok(feed_store_open(f.dir, &s, &f.e), f.e);
+    for (size_t i = 0; wrong[i] || i == 3; i++) {
+        json_array_clear(versions);
+        json_array_append_new(versions, wrong[i] ? json_string(wrong[i]) : json_integer(1));
+        assert_int_equal(feed_sources_gone(s, versions, &out, &f.e), ERROR_USAGE);
+        assert_contains(f.e.text, "source 1 is not the 'version' of a source");
+    }
+    feed_store_close(s);
+    json_decref(versions);
+    str_fini(&v);
+    finish(&f);
+}
+
 static const struct feed_question_word *word_of(const struct feed_question *q, const char *text)
 {
     for (size_t i = 0; i < q->n; i++)
@@ -655,7 +721,7 @@ int main(void)
         cmocka_unit_test(test_nothing),  cmocka_unit_test(test_rumour),
         cmocka_unit_test(test_flood),    cmocka_unit_test(test_injected),
         cmocka_unit_test(test_expiry),   cmocka_unit_test(test_damaged),
-        cmocka_unit_test(test_chat),
+        cmocka_unit_test(test_chat),     cmocka_unit_test(test_versions),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -182,6 +182,43 @@ static void a_chat_cites(void **unused)
     end(&x);
 }
 
+static void sources_that_go(void **unused)
+{
+    struct fix x;
+    struct error e = {0};
+    feed_writer_t *w;
+    char body[512], other[512];
+    (void)unused;
+    begin(&x, true);
+    x.w.says = "The red bridge closed on Monday after 3 cracks were found [1].";
+    json_t *o = post_json(&x, CHAT, "{" ASKED ",\"search_parameters\":{}}", 200);
+    const json_t *sources = json_object_get(message_of(o), "sources");
+    const char *first = text_of(json_array_get(sources, 0), "version"),
+               *second = text_of(json_array_get(sources, 1), "version");
+    snprintf(body, sizeof(body), "{\"sources\":[\"%s\",\"%s\"]}", first, second);
+    json_t *answer = post_json(&x, "/v1/sources", body, 200);
+    assert_int_equal(json_array_size(json_object_get(answer, "gone")), 0);
+    json_decref(answer);
+    assert_ok(feed_writer_open(x.store, &(struct feed_write_options){0}, &w, &e), e);
+    char id[] = "1";
+    struct feed_change c = {.kind = FEED_DELETE, .post = {.service = FEED_X, .id = {id, 1}}};
+    assert_ok(feed_writer_add(w, &c, &e), e);
+    assert_ok(feed_writer_close(w, &e), e);
+    answer = post_json(&x, "/v1/sources", body, 200);
+    assert_int_equal(json_array_size(json_object_get(answer, "gone")), 1);
+    assert_string_equal(json_string_value(json_array_get(json_object_get(answer, "gone"), 0)),
+                        first);
+    json_decref(answer);
+    json_decref(o);
+    snprintf(other, sizeof(other), "{\"sources\":[\"%s\"]}", "no version");
+    assert_contains(post(&x, "/v1/sources", other, 400), "source 1 is not the 'version'");
+    assert_contains(post(&x, "/v1/sources", "{}", 400), "'sources' is an array");
+    end(&x);
+    begin(&x, false);
+    assert_contains(post(&x, "/v1/sources", body, 404), "--feed STORE");
+    end(&x);
+}
+
 static void a_model_that_fails(void **unused)
 {
     struct fix x;
@@ -376,9 +413,10 @@ static void refusals(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_chat_cites), cmocka_unit_test(a_model_that_fails),
-        cmocka_unit_test(a_stream),     cmocka_unit_test(a_response_cites),
-        cmocka_unit_test(filters),      cmocka_unit_test(refusals),
+        cmocka_unit_test(a_chat_cites),       cmocka_unit_test(sources_that_go),
+        cmocka_unit_test(a_model_that_fails), cmocka_unit_test(a_stream),
+        cmocka_unit_test(a_response_cites),   cmocka_unit_test(filters),
+        cmocka_unit_test(refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -241,6 +241,68 @@ int feed_replies(feed_store_t *s, int64_t limit, json_t **out, struct error *e)
     return rc;
 }
 
+/* ------------------------------------------------------------------ sources that somebody else keeps */
+
+/* "STORE.PLACE.HASH.SERVICE.ID", the first three in hexadecimal digits. */
+void feed_source_version(const struct feed_reply *x, size_t i, struct str *out)
+{
+    const struct feed_source *s = &x->sources[i];
+    out->len = 0;
+    str_reserve(out, 1);
+    out->data[0] = '\0';
+    if (!x->store || s->post.id.n == 0 || memchr(s->post.id.s, '\0', s->post.id.n)) return;
+    str_printf(out, "%016llx.%016llx.%016llx.%s.%.*s", (unsigned long long)x->store,
+               (unsigned long long)s->place, (unsigned long long)hash_of(&s->post),
+               feed_service_names[s->post.service], (int)s->post.id.n, s->post.id.s);
+}
+
+struct version {
+    struct feed_post post;
+    uint64_t number[3]; /* store, place, hash */
+};
+
+static bool read_version(const char *text, struct version *v)
+{
+    for (int i = 0; i < 3; i++, text += 17) {
+        if (strspn(text, "0123456789abcdef") != 16 || text[16] != '.') return false;
+        v->number[i] = strtoull(text, NULL, 16);
+    }
+    size_t n = strcspn(text, "."), service = 0;
+    const char *name;
+    while ((name = feed_service_names[service]) &&
+           (strlen(name) != n || memcmp(name, text, n) != 0))
+        service++;
+    if (!name || text[n] != '.' || !text[n + 1]) return false;
+    v->post = (struct feed_post){.service = (enum feed_service)service};
+    v->post.id = (struct feed_slice){(char *)(uintptr_t)(text + n + 1), strlen(text + n + 1)};
+    return true;
+}
+
+int feed_sources_gone(feed_store_t *s, const json_t *versions, json_t **out, struct error *e)
+{
+    json_t *gone = json_array();
+    int rc = feed_manifest_refresh(&s->m, e);
+    for (size_t i = 0; i < json_array_size(versions) && rc >= 0; i++) {
+        json_t *one = json_array_get(versions, i);
+        struct version v;
+        int64_t hash;
+        if (!json_is_string(one) || !read_version(json_string_value(one), &v)) {
+            error_set_code(e, ERROR_USAGE, "source %zu is not the 'version' of a source", i + 1);
+            rc = ERROR_USAGE;
+            break;
+        }
+        if (v.number[0] != s->m.identity) continue;
+        rc = feed_store_post_hash(s, (int64_t)v.number[1], &v.post, &hash, e);
+        if (rc == 0 || (rc > 0 && hash != (int64_t)v.number[2])) json_array_append(gone, one);
+    }
+    if (rc < 0) {
+        json_decref(gone);
+        return rc;
+    }
+    *out = gone;
+    return 0;
+}
+
 int feed_replies_sweep(const char *dir, uint64_t *expired, struct error *e)
 {
     struct answers x;

@@ -190,6 +190,7 @@ int feed_ask(feed_store_t *s, const char *question, const struct feed_ask_option
     double t0 = time_now_s();
     *x = (struct feed_reply){.question = arena_strdup(a, question), .model = o->model};
     x->asked_ms = feed_now_ms();
+    x->store = s->m.identity;
     x->reasons = arena_alloc(a, MAX_NOTE * sizeof(char *));
     TRY(feed_question_read(s, question, &q, a, e));
     TRY(gather_and_choose(s, &q, o, a, x, e));

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -73,6 +74,7 @@ static int read_settings(struct feed_manifest *m, struct error *e)
         if (feed_is(name, "keep_s")) m->keep_s = v;
         if (feed_is(name, "keep_bytes")) m->keep_bytes = v;
         if (feed_is(name, "segment_posts")) m->segment_posts = (uint64_t)v;
+        if (feed_is(name, "identity")) m->identity = (uint64_t)v;
         if (feed_is(name, "words")) words = (int)v;
     }
     TRY(feed_sql_end(m->db, m->path, q, step, e));
@@ -124,6 +126,16 @@ int feed_manifest_setting(struct feed_manifest *m, const char *name, double valu
     return rc;
 }
 
+static int draw_identity(struct feed_manifest *m, struct error *e)
+{
+    uint64_t random;
+    if (m->identity) return 0;
+    if (getrandom(&random, sizeof(random), 0) != (ssize_t)sizeof(random))
+        return error_errno(e, "draw", "a number for the store");
+    m->identity = random >> 11 | 1;
+    return feed_manifest_setting(m, "identity", (double)m->identity, e);
+}
+
 /* Segments whose list is gone are neither a new store nor none. */
 static int refuse_orphans(struct feed_manifest *m, struct error *e)
 {
@@ -161,6 +173,7 @@ static int open_manifest(struct feed_manifest *m, const char *dir, bool write, b
     if (rc >= 0 && write) rc = feed_sql_exec(m->db, m->path, schema, e);
     if (rc >= 0) rc = read_settings(m, e);
     if (rc >= 0 && write) rc = feed_manifest_setting(m, "words", FEED_WORDS_VERSION, e);
+    if (rc >= 0 && write) rc = draw_identity(m, e);
     if (rc >= 0) rc = feed_manifest_refresh(m, e);
     if (rc < 0) feed_manifest_close(m);
     return rc;

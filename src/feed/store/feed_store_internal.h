@@ -175,6 +175,7 @@ struct feed_manifest {
     size_t n, cap;
     double keep_s, keep_bytes;
     uint64_t segment_posts;
+    uint64_t identity; /* drawn when the store was first written to, 53 bits; 0: not yet */
 };
 int feed_manifest_open(struct feed_manifest *m, const char *dir, bool write, struct error *e);
 /* A new store.db, whatever else lies in the folder. */

@@ -83,6 +83,8 @@ int api_read_int(const json_t *o, const char *key, int64_t least, int64_t most, 
                  struct api_error *x);
 int api_read_real(const json_t *o, const char *key, double least, double most, double *out,
                   struct api_error *x);
+/* The body, or NULL and the request is answered. */
+json_t *api_read_body(http_request_t *r);
 /* Members that must be lists of something, or missing, or null. */
 int api_check_list(const json_t *o, const char *key, struct api_error *x);
 /* Names the body's members that are not among `known` (up to NULL) in a header of the answer. */
@@ -249,6 +251,6 @@ void api_new_id(struct serve_server *s, const char *prefix, char id[48]);
 
 http_handler api_chat_handler, api_completion_handler, api_tokenize_handler, api_detokenize_handler,
     api_template_handler, api_embeddings_handler, api_response_handler, api_message_handler,
-    api_count_handler;
+    api_count_handler, api_sources_handler;
 
 #endif

@@ -5,8 +5,7 @@
 
 /* ------------------------------------------------------------------ what all do */
 
-/* The body, or NULL and the request is answered. */
-static json_t *read_body(http_request_t *r)
+json_t *api_read_body(http_request_t *r)
 {
     json_t *o;
     struct error e = {0};
@@ -122,7 +121,7 @@ void api_chat_handler(void *ctx, http_request_t *r)
 {
     struct serve_server *s = ctx;
     struct api_error x = {0};
-    json_t *o = read_body(r);
+    json_t *o = api_read_body(r);
     if (!o) return;
     int taken = api_take_search(s, r, o, true, &x);
     struct api_call *c = taken == 0 ? api_read_chat(s, r, o, API_CHAT, &x) : NULL;
@@ -210,7 +209,7 @@ void api_completion_handler(void *ctx, http_request_t *r)
     struct api_error x = {0};
     struct api_params p;
     struct api_call *c = NULL;
-    json_t *o = read_body(r);
+    json_t *o = api_read_body(r);
     if (!o) return;
     const json_t *prompt = json_object_get(o, "prompt");
     bool many = json_is_array(prompt) && !is_ids(prompt);
@@ -263,7 +262,7 @@ void api_tokenize_handler(void *ctx, http_request_t *r)
     struct api_error x = {0};
     struct token_array ids = {0};
     bool start = false, special = false, pieces = false;
-    json_t *o = read_body(r);
+    json_t *o = api_read_body(r);
     if (!o) return;
     const json_t *text = json_object_get(o, "content");
     if (!text) text = json_object_get(o, "prompt");
@@ -321,7 +320,7 @@ void api_detokenize_handler(void *ctx, http_request_t *r)
     struct token_array ids = {0};
     struct str text = {0}, out = {0};
     struct error e = {0};
-    json_t *o = read_body(r);
+    json_t *o = api_read_body(r);
     if (!o) return;
     const json_t *tokens = json_object_get(o, "tokens");
     int rc = json_is_array(tokens) ? read_ids(s, tokens, &ids, &x)
@@ -353,7 +352,7 @@ void api_template_handler(void *ctx, http_request_t *r)
     struct api_error x = {0};
     struct jinja_text text = {0};
     struct str out = {0};
-    json_t *o = read_body(r);
+    json_t *o = api_read_body(r);
     if (!o) return;
     struct api_chat chat = {.messages = json_object_get(o, "messages"),
                             .tools = json_object_get(o, "tools"),

@@ -10,6 +10,7 @@
 #include <time.h>
 
 enum { MOST_HANDLES = 10, MOST_QUESTION = 1 << 16, MOST_SOURCES = 50, MOST_TOKENS = 4096 };
+enum { MOST_VERSIONS = 1000 }; /* of sources, in a request */
 
 struct reading {
     struct serve_search_request *q;
@@ -326,4 +327,30 @@ int api_take_search(struct serve_server *s, http_request_t *r, const json_t *o, 
     api_name_unknown(r, o, fields);
     if (s->o.search->take(s->o.search->ctx, r, q)) return 1;
     return api_wrong(x, 429, NULL, "too many searches wait: try again later");
+}
+
+/* {"sources": [version, ...]}: those of them whose posts are gone or say something else. */
+void api_sources_handler(void *ctx, http_request_t *r)
+{
+    static const char *const known[] = {"sources", NULL};
+    const struct serve_server *s = ctx;
+    struct api_error x = {0};
+    struct error e = {0};
+    json_t *gone = NULL, *o = api_read_body(r);
+    if (!o) return;
+    const json_t *versions = json_object_get(o, "sources");
+    int rc = 0;
+    if (!s->o.search)
+        rc = api_wrong(&x, 404, NULL, "this server has no posts: --feed STORE");
+    else if (!json_is_array(versions) || json_array_size(versions) > MOST_VERSIONS)
+        rc = api_wrong(&x, 400, "sources", "'sources' is an array of up to %d versions of sources",
+                       MOST_VERSIONS);
+    else if (s->o.search->gone(s->o.search->ctx, versions, &gone, &e) < 0)
+        rc = api_wrong(&x, e.code == ERROR_USAGE ? 400 : 500, "sources", "%s", e.text);
+    if (rc == 0) api_name_unknown(r, o, known);
+    json_decref(o);
+    if (rc == 0)
+        http_reply_json(r, 200, json_pack("{s:s,s:o}", "object", "list", "gone", gone));
+    else
+        api_reply_error(r, &x);
 }

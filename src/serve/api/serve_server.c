@@ -200,6 +200,7 @@ static const struct http_route routes[] = {
     {"POST", "/v1/responses", api_response_handler, false},
     {"POST", "/v1/messages", api_message_handler, false},
     {"POST", "/v1/messages/count_tokens", api_count_handler, false},
+    {"POST", "/v1/sources", api_sources_handler, false},
     {"POST", "/tokenize", api_tokenize_handler, false},
     {"POST", "/detokenize", api_detokenize_handler, false},
     {"POST", "/apply-template", api_template_handler, false},

@@ -26,6 +26,8 @@ struct job {
 struct serve_live {
     struct serve_live_options o;
     struct serve_search search;
+    pthread_mutex_t looking;
+    feed_store_t *looked_at; /* by gone(), under that lock */
     struct http_url url; /* of the server that writes */
     pthread_mutex_t guard;
     pthread_cond_t changed;
@@ -49,6 +51,19 @@ static bool take(void *ctx, http_request_t *r, const struct serve_search_request
     }
     pthread_mutex_unlock(&l->guard);
     return room;
+}
+
+static int gone(void *ctx, const json_t *versions, json_t **out, struct error *e)
+{
+    serve_live_t *l = ctx;
+    pthread_mutex_lock(&l->looking);
+    int rc = l->looked_at ? 0 : feed_store_open(l->o.store, &l->looked_at, e);
+    if (rc >= 0)
+        rc = feed_sources_gone(l->looked_at, versions, out, e);
+    else
+        l->looked_at = NULL;
+    pthread_mutex_unlock(&l->looking);
+    return rc;
 }
 
 /* ------------------------------------------------------------------ one answer */
@@ -170,8 +185,9 @@ int serve_live_new(const struct serve_live_options *o, serve_live_t **out, struc
     serve_live_t *l = mem_calloc(1, sizeof(*l));
     l->o = *o;
     if (l->o.timeout_s <= 0) l->o.timeout_s = 120;
-    l->search = (struct serve_search){l, take};
+    l->search = (struct serve_search){l, take, gone};
     pthread_mutex_init(&l->guard, NULL);
+    pthread_mutex_init(&l->looking, NULL);
     pthread_cond_init(&l->changed, NULL);
     *out = l;
     return 0;
@@ -205,6 +221,8 @@ void serve_live_free(serve_live_t *l)
 {
     if (!l) return;
     serve_live_end(l);
+    feed_store_close(l->looked_at);
+    pthread_mutex_destroy(&l->looking);
     pthread_mutex_destroy(&l->guard);
     pthread_cond_destroy(&l->changed);
     mem_free(l);

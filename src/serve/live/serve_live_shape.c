@@ -36,6 +36,7 @@ static const char *link_of(const struct feed_source *s, char link[1024])
 static json_t *sources_of(const struct feed_reply *x)
 {
     json_t *list = json_array();
+    struct str version = {0};
     char link[1024];
     for (size_t i = 0; i < x->n_sources; i++) {
         const struct feed_source *s = &x->sources[i];
@@ -46,8 +47,11 @@ static json_t *sources_of(const struct feed_reply *x)
         json_object_set_new(j, "cited", json_boolean(s->cited));
         json_object_set_new(j, "posts", json_integer((json_int_t)s->posts));
         json_object_set_new(j, "authors", json_integer((json_int_t)s->authors));
+        feed_source_version(x, i, &version);
+        if (version.len) json_object_set_new(j, "version", json_stringn(version.data, version.len));
         json_array_append_new(list, j);
     }
+    str_fini(&version);
     return list;
 }
 
