@@ -116,7 +116,7 @@ static void test_support(void **state)
     } cases[] = {
         {"Acme Corp raised its dividend by 1200 dollars.", NULL, false},
         {"Acme raised its dividend, CEO Ann Lee told reporters.", NULL, false},
-        {"On 2 July 2026 Acme Corp raised its dividend by 1200 dollars.", "a name", false},
+        {"On 2 July 2026 Acme Corp raised its dividend by 1200 dollars.", "not in a post", false},
         {"In 2026, Acme Corp raised its dividend by 1200 dollars.", NULL, false},
         {"Acme Corp raised its dividend by 1300 dollars.", "a number", false},
         {"Acme Corp raised its 2014 dividend, CEO Bob Lee told reporters.", "a name", false},
@@ -127,6 +127,8 @@ static void test_support(void **state)
         {"Did Acme Corp raise its dividend by 1200 dollars?", "it asks", false},
         {"The answer is: #Acme #Corp #dividend #dollars", "not in a post", false},
         {"Acme Corp, criticized for its secrecy, raised its dividend.", "not in a post", false},
+        {"Acme Corp was accused of its 2014 dividend by CEO Ann Lee.", "not in a post", false},
+        {"The post by newsdesk says Acme Corp raised its dividend.", NULL, false},
         {"Sure!", "not in a post", false},
         {"It is what it is.", "says nothing", false},
         {"The bank of Foo is closing, officials say today.", "denies", true},
