@@ -9,7 +9,7 @@
  *   words     three words that say something, or all that the post has, where tags, cashtags, @names
  *             and addresses do not count; all are in the post in some form, but those that only say
  *             that somebody says it, and they stand in the same order (a longest common subsequence of
- *             0.75): who beat whom
+ *             0.75): who beat whom. Fewer than five stand side by side in the post
  *   negation  both deny, or neither does; and it is no question
  *
  * This is about words. A sentence that uses a post's words in their order and bends what they mean
@@ -17,9 +17,11 @@
 #include "feed/ask/feed_ask_internal.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #define IN_ORDER  0.75
 #define LEAST     3
+#define FEW       5 /* below that, words that the post has far apart make a sentence of their own */
 #define MAX_WORDS 200
 #define MAX_KEPT  4
 
@@ -159,6 +161,18 @@ static void compare(const struct feed_stems *a, const struct feed_stems *b, size
     *in_order = row[m];
 }
 
+/* Whether those words of a that b has stand side by side in b. */
+static bool is_run(const struct feed_stems *a, const struct feed_stems *b)
+{
+    uint64_t run[MAX_WORDS];
+    size_t n = 0;
+    for (size_t i = 0; i < a->n; i++)
+        if (feed_stems_have(b, a->items[i])) run[n++] = a->items[i];
+    for (size_t i = 0; i + n <= b->n; i++)
+        if (memcmp(run, b->items + i, n * sizeof(*run)) == 0) return true;
+    return false;
+}
+
 /* about: words that need not be in the post */
 static const char *words_hold(const struct feed_stems *said, const struct feed_stems *post,
                               const struct feed_stems *about)
@@ -170,6 +184,7 @@ static const char *words_hold(const struct feed_stems *said, const struct feed_s
         others += !feed_stems_have(post, said->items[i]) && !feed_stems_have(about, said->items[i]);
     if (common < MIN((size_t)LEAST, post->n) || others > 0) return "its words are not in a post";
     if ((double)in_order < IN_ORDER * (double)common) return "its words are in another order";
+    if (common < FEW && !is_run(said, post)) return "its few words stand apart in the post";
     if (said->negated != post->negated)
         return "it denies what the post says, or the other way round";
     return NULL;
