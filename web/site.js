@@ -414,11 +414,14 @@ for (const [id, there] of [
          ["incidents", D.incidents.length], ["charge", D.has_battery], ["permit", D.permits.length],
          ["jobs", D.jobs.length], ["waterfall", D.jobs.length], ["lines", D.lines.length]])
   if (!there) $(id).closest("section").hidden = true;
-for (const [name, value, help] of D.figures) {
+for (const [name, value, help, before] of D.figures) {
   const tr = make("tr");
-  tr.append(make("td", name), make("td", value, "n"), make("td", help));
+  tr.append(make("td", name), make("td", value, "n"));
+  if (before !== undefined) tr.append(make("td", before === value ? "same" : before, "n"));
+  tr.append(make("td", help));
   $("figures").append(tr);
 }
+$("figures-head").hidden = !D.injected.length;
 const most = Math.max(...D.cost.map((c) => c[1]), 1);
 for (const [name, usd] of D.cost) {
   const tr = make("tr"), td = make("td"), bar = make("div", undefined, "bar"), e = make("span");
@@ -439,6 +442,72 @@ for (const [name, w] of D.lines) {
   tr.append(make("td", name), td, make("td", si(w, "W"), "n"));
   $("lines").append(tr);
 }
+// ---------------------------------------------------------------- what if
+// The server behind the page lives through the scenario once more, with these events besides; what it
+// shows then comes with a reload, at the same place.
+const KINDS = {
+  heat_wave: "lasts: 3 d, kelvin: 6",
+  turbine_trip: "units: 1, lasts: 8 h",
+  fuel_loss: "share: 50 %, lasts: 6 h",
+  curtailment: "watts: 100 MW, lasts: 3 h",
+  grid_limit: "watts: 100 MW, lasts: 6 h",
+  sag_train: "depth: 0.4, times: [14, 28, 45]",
+  chiller_fault: "share: 50 %, lasts: 6 h",
+  cdu_pump: "units: 576, lasts: 8 h",
+  leak: "l_per_min: 3",
+  maintenance: "units: 576, lasts: 12 h",
+  bad_firmware: "per_day: 0.1, factor: 3, lasts: 7 d",
+  false_alarms: "factor: 3, lasts: 7 d",
+  flap_storm: "per_day: 4, lasts: 1 d",
+  order_delayed: "lasts: 14 d",
+  emissions: "nox_ppm: 25"
+};
+async function inject(events) {
+  $("put").disabled = true;
+  $("inject-says").textContent = "running\u2026";
+  try {
+    const answer = await fetch("inject", {method: "POST", body: JSON.stringify({events})});
+    const said = await answer.json();
+    if (!answer.ok) throw new Error([said.error.message, said.error.hint].filter(Boolean).join(": "));
+    sessionStorage.setItem("view", JSON.stringify([from, to, at]));
+    location.reload();
+  } catch (e) {
+    $("inject-says").textContent = e.message;
+    $("put").disabled = false;
+  }
+}
+function whatIf() {
+  $("what-if").hidden = !D.live;
+  if (!D.live) return;
+  $("kind").append(...Object.keys(KINDS).map((k) => {
+    const o = make("option", k.replace("_", " "));
+    o.value = k;
+    return o;
+  }));
+  const fill = () => {
+    const day = Math.max(at ?? (from + to) / 2, 0).toFixed(3);
+    $("event").value = "{at: " + +day + " d, what: " + $("kind").value + ", " +
+        KINDS[$("kind").value] + "}";
+  };
+  $("kind").addEventListener("change", fill);
+  for (const c of charts) c.canvas.addEventListener("pointerup", fill);
+  $("inject").addEventListener("submit", (e) => {
+    e.preventDefault();
+    inject([...D.injected, $("event").value]);
+  });
+  $("injected").append(...D.injected.map((text, k) => {
+    const li = make("li", text + " "), b = make("button", "take out");
+    b.setAttribute("aria-label", "take out " + text);
+    b.addEventListener("click", () => inject(D.injected.filter((_, i) => i !== k)));
+    li.append(b);
+    return li;
+  }));
+  const view = JSON.parse(sessionStorage.getItem("view") ?? "null");
+  if (view) [from, to, at] = view;
+  sessionStorage.removeItem("view");
+  fill();
+}
+whatIf();
 // ---------------------------------------------------------------- played
 let playing = false, before = 0;
 function tick(now) {

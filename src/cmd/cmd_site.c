@@ -122,63 +122,46 @@ static int serve(const struct site_served *what, const struct site_options *o, s
     return 0;
 }
 
-/* A file of our own under a name that nobody can foretell; the caller removes it. */
-static int make_log(struct arena *a, const char **path, struct error *e)
-{
-    const char *folder = getenv("TMPDIR");
-    char *name = arena_printf(a, "%s/colossus-site-XXXXXX", folder && *folder ? folder : "/tmp");
-    int fd = mkstemp(name);
-    if (fd < 0) return error_errno(e, "create", name);
-    close(fd);
-    *path = name;
-    return 0;
-}
-
-/* The page needs the log, too: it is written to a file of ours and read again, since who asked for one
- * may have named a pipe. */
 static int run_page(const struct site_scenario *s, const struct site_options *o,
-                    const struct site_run_options *run, struct site_result *r, struct arena *a,
-                    struct error *e)
+                    const struct site_run_options *run, struct site_story *x, struct error *e)
 {
-    enum { REPORTS = 1440 };
-    double days = run->days > 0.0 ? run->days : s->days;
-    struct site_record record = {.every_s = fmax(days * 86400.0 / REPORTS, 1.0)};
-    struct site_log log;
+    const struct site_html_options plain = {0};
     struct str page = {0};
-    char *text = NULL;
-    size_t size = 0;
-    const char *path = NULL;
-    TRY(make_log(a, &path, e));
-    struct site_run_options with = *run;
-    with.record = &record;
-    with.events = path;
-    int rc = site_run(s, &with, r, e);
-    if (rc >= 0) rc = site_read_story(path, a, &log, e);
-    if (rc >= 0) rc = site_html(s, r, &record, &log, &page, e);
+    int rc = site_story_make(s, run, x, e);
+    if (rc >= 0 && o->html) rc = site_html(x, &plain, &page, e);
     if (rc >= 0 && o->html) rc = file_write(o->html, page.data, page.len, e);
-    if (rc >= 0 && (o->port >= 0 || o->events)) rc = file_read(path, 1 << 30, &text, &size, e);
-    if (rc >= 0 && o->events) rc = file_write(o->events, text, size, e);
-    remove(path);
+    str_fini(&page);
+    if (rc >= 0 && o->events) rc = file_write(o->events, x->log.data, x->log.len, e);
     if (rc >= 0 && o->port >= 0) {
-        const struct site_served what = {s, &record, page.data, text, page.len, size, o->speed};
+        const struct site_served what = {s, x, {.seed = run->seed, .days = run->days}, o->speed};
         rc = serve(&what, o, e);
     }
-    mem_free(text);
-    str_fini(&page);
-    site_record_free(&record);
     return rc;
 }
 
-static int run_once(const struct site_scenario *s, const struct site_options *o,
-                    struct site_run_options *run, struct arena *a, struct error *e)
+static void tell(const struct site_scenario *s, const struct site_options *o,
+                 const struct site_result *r)
 {
-    struct site_result *r = mem_alloc(sizeof(*r));
-    bool page = o->html || o->port >= 0;
-    int rc = page ? run_page(s, o, run, r, a, e) : site_run(s, run, r, e);
-    if (rc >= 0 && o->json)
+    if (o->json)
         cmd_site_print_json(site_to_json(s, r));
-    else if (rc >= 0)
+    else
         site_print(s, r, stdout);
+}
+
+static int run_once(const struct site_scenario *s, const struct site_options *o,
+                    const struct site_run_options *run, struct error *e)
+{
+    struct site_story story = {0};
+    struct site_result *r = NULL;
+    int rc;
+    if (o->html || o->port >= 0) {
+        rc = run_page(s, o, run, &story, e);
+    } else {
+        r = mem_alloc(sizeof(*r));
+        rc = site_run(s, run, r, e);
+    }
+    if (rc >= 0) tell(s, o, r ? r : story.result);
+    site_story_free(&story);
     mem_free(r);
     return rc;
 }
@@ -268,7 +251,7 @@ static int run_site(const struct option_line *l, void *options, struct error *e)
     run.events = o->events;
     run.save = o->save;
     run.resume = o->resume;
-    return o->seeds > 0 ? run_seeds(s, o, &run, l->arena, e) : run_once(s, o, &run, l->arena, e);
+    return o->seeds > 0 ? run_seeds(s, o, &run, l->arena, e) : run_once(s, o, &run, e);
 }
 
 static int run_compare(const struct option_line *l, void *options, struct error *e)

@@ -312,6 +312,10 @@ int site_parse_weather(const char *text, size_t size, const char *path, struct a
 
 /* From a name of presets/scenarios or a file; all in *a, and large: keep it there. */
 int site_load(const char *path, struct arena *a, struct site_scenario *out, struct error *e);
+/* A scenario in which more happens: a YAML list as in its file, "[{at: 12 d, what: curtailment}]". It
+ * shares what `from` points to; the rest is in *a. ERROR_CONFIG says what is wrong with the list. */
+int site_inject(const struct site_scenario *from, const char *events, struct arena *a,
+                struct site_scenario *out, struct error *e);
 /* From the root of a scenario's document. */
 int site_read_root(const struct yaml_reader *r, const struct yaml_node *root,
                    struct site_scenario *out);
@@ -492,6 +496,8 @@ struct site_log {
     size_t n;
 };
 /* ERROR_CONFIG names file and line. */
+int site_parse_story(const struct str *text, const char *path, struct arena *a,
+                     struct site_log *out, struct error *e); /* a NUL stands behind the text */
 int site_read_story(const char *path, struct arena *a, struct site_log *out, struct error *e);
 
 struct site_cost { /* of a line with all that followed from it */
@@ -598,10 +604,27 @@ json_t *site_fit_to_json(const struct site_fit *f);
 
 /* ------------------------------------------------------------------ pages that are looked at (page/) */
 
+/* A run with what its page needs (site_story.c). */
+struct site_story {
+    const struct site_scenario *s;
+    struct site_result *result;
+    struct site_record record;
+    struct str log; /* JSON lines */
+};
+/* Runs; files that *o names are written, too, but events, which log holds. */
+int site_story_make(const struct site_scenario *s, const struct site_run_options *o,
+                    struct site_story *out, struct error *e);
+void site_story_free(struct site_story *x); /* accepts one that could not be made */
+
 /* A page that stands alone, appended to *out: the run over time, where its hours went, what happened and
- * what it cost (site_html.c). record and log: of the same run. */
-int site_html(const struct site_scenario *s, const struct site_result *r,
-              const struct site_record *record, const struct site_log *log, struct str *out,
+ * what it cost (site_html.c). */
+struct site_html_options {
+    bool live;                   /* behind it is a server that takes more events */
+    const char *const *injected; /* [n_injected]: those that it took, as texts */
+    size_t n_injected;
+    const struct site_result *before; /* of the run without them, or NULL */
+};
+int site_html(const struct site_story *x, const struct site_html_options *o, struct str *out,
               struct error *e);
 
 /* Two scenarios side by side as a page that stands alone, appended to *out: bands of up to 24 seeds over
@@ -610,12 +633,13 @@ int site_compare_html(const struct site_scenario *const s[2], const struct site_
                       const struct site_run_options *o, struct str *out, struct error *e);
 
 /* The page at /, the log at /events.jsonl, and at /metrics what Prometheus would read of the site, were it
- * `speed` times as fast as the clock and begun with the server (site_server.c). What it shows outlives it. */
+ * `speed` times as fast as the clock and begun with the server (site_server.c). POST /inject with
+ * {"events": ["{at: 12 d, what: curtailment}", ...]} runs the scenario anew with these besides, and shows
+ * that run from then on; an empty list, the first one. */
 struct site_served {
     const struct site_scenario *s;
-    const struct site_record *record;
-    const char *page, *log;
-    size_t page_size, log_size;
+    const struct site_story *first; /* its run; outlives the server, as the scenario does */
+    struct site_run_options run;    /* of further ones */
     double speed;
 };
 typedef struct site_server site_server_t;

@@ -204,7 +204,7 @@ static void put_pair(struct json_writer *w, const char *name, double value)
 }
 
 static void put_figures(struct json_writer *w, const struct site_scenario *s,
-                        const struct site_result *r)
+                        const struct site_result *r, const struct site_result *before)
 {
     static const char *const lines[SITE_LINES] = {"first", "second", "third", "fourth", "fifth"};
     jsonw_open(w, "figures", '[');
@@ -216,6 +216,9 @@ static void put_figures(struct json_writer *w, const struct site_scenario *s,
         jsonw_string(w, NULL, site_figures[i].name);
         jsonw_string(w, NULL, site_tell(text, &site_figures[i], v));
         jsonw_string(w, NULL, site_figures[i].help);
+        if (before)
+            jsonw_string(w, NULL,
+                         site_tell(text, &site_figures[i], site_figures[i].value(s, before)));
         jsonw_close(w, ']');
     }
     jsonw_close(w, ']');
@@ -288,24 +291,36 @@ static void put_page(const struct site_scenario *s, const struct site_result *r,
     str_puts(page, "</script>\n</body>\n</html>\n");
 }
 
-int site_html(const struct site_scenario *s, const struct site_result *r,
-              const struct site_record *k, const struct site_log *log, struct str *out,
+/* What a page with a server behind it shows besides: the events that were put in. */
+static void put_injected(struct json_writer *w, const struct site_html_options *o)
+{
+    jsonw_bool(w, "live", o->live);
+    jsonw_open(w, "injected", '[');
+    for (size_t i = 0; i < o->n_injected; i++)
+        jsonw_string(w, NULL, o->injected[i]);
+    jsonw_close(w, ']');
+}
+
+int site_html(const struct site_story *x, const struct site_html_options *o, struct str *out,
               struct error *e)
 {
     struct str json = {0};
     struct json_writer w;
     struct arena a = {0};
+    struct site_log log;
     jsonw_begin(&w, &json);
     jsonw_open(&w, NULL, '{');
-    jsonw_real(&w, "days", r->days);
-    put_rest(&w, k);
-    put_power(&w, s, k);
-    put_jobs(&w, s, r, k);
-    put_permits(&w, s, k);
-    put_figures(&w, s, r);
-    int rc = put_incidents(&w, log, &a, e);
+    jsonw_real(&w, "days", x->result->days);
+    put_rest(&w, &x->record);
+    put_power(&w, x->s, &x->record);
+    put_jobs(&w, x->s, x->result, &x->record);
+    put_permits(&w, x->s, &x->record);
+    put_figures(&w, x->s, x->result, o->before);
+    put_injected(&w, o);
+    int rc = site_parse_story(&x->log, "the log", &a, &log, e);
+    if (rc >= 0) rc = put_incidents(&w, &log, &a, e);
     jsonw_close(&w, '}');
-    if (rc >= 0) put_page(s, r, &json, out);
+    if (rc >= 0) put_page(x->s, x->result, &json, out);
     str_fini(&json);
     arena_fini(&a);
     return rc;

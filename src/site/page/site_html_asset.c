@@ -6,8 +6,9 @@
 #include "site/page/site_page_internal.h"
 
 const char site_html_policy[] = "default-src 'none'; base-uri 'none'; form-action 'none'; "
-                                "style-src 'sha256-FqTHb81OJi1iLa6s4iEsaH83N6UqcuUQewS1zDSD/k0='; "
-                                "script-src 'sha256-50dGY2sSDPFWVofuX/8fFVCHUOVlCgXwooBH1ucodo0='";
+                                "connect-src 'self'; "
+                                "style-src 'sha256-RDJHcVCGpyAdwJX++Lr9z7HowBvKrwe95MFIHImSYA4='; "
+                                "script-src 'sha256-NZdOEQdpYJGRCy0idvDFzXbC16f+EzycpZXYWPljGz8='";
 
 /* A file, and a NUL behind it. */
 #define EMBED(id, name)                                                                          \

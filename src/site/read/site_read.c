@@ -691,3 +691,38 @@ int site_load(const char *path, struct arena *a, struct site_scenario *out, stru
     out->fingerprint = fingerprint_of(out);
     return 0;
 }
+
+/* ------------------------------------------------------------------ what else might happen */
+
+int site_inject(const struct site_scenario *from, const char *events, struct arena *a,
+                struct site_scenario *out, struct error *e)
+{
+    const struct yaml_reader r = {.path = "event", .arena = a, .e = e};
+    const struct option *row = section_find(&site_scenario_section, "events");
+    struct yaml_node *root;
+    TRY(yaml_parse(events, strlen(events), r.path, a, &root, e));
+    if (root->kind != YAML_KIND_LIST)
+        return yaml_wrong_row(&r, root, row, "a list of events is needed");
+    int last = 0; /* line of the file, after which these stand */
+    for (int i = 0; i < from->n_events; i++)
+        last = MAX(last, from->events[i].line);
+    *out = *from;
+    TRY(site_read_events(&r, row, root, out));
+    for (int i = 0; i < out->n_events; i++) {
+        const struct yaml_node *at = root->items[i];
+        TRY(check_pool(&r, at, out->events[i].pool, out, "an event"));
+        TRY(check_target(&r, at, out, &out->events[i]));
+        out->events[i].line = last + 1 + i;
+    }
+    size_t n = (size_t)from->n_events, more = (size_t)out->n_events;
+    if (n + more > SITE_MAX_EVENTS)
+        return yaml_wrong(&r, root, "more than %d events", SITE_MAX_EVENTS);
+    struct site_event *all = arena_alloc(a, (n + more + 1) * sizeof(*all));
+    if (n) memcpy(all, from->events, n * sizeof(*all));
+    memcpy(all + n, out->events, more * sizeof(*all));
+    out->events = all;
+    out->n_events = (int)(n + more);
+    qsort(all, n + more, sizeof(*all), by_time);
+    out->fingerprint = fingerprint_of(out);
+    return 0;
+}

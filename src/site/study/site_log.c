@@ -89,13 +89,13 @@ static int read_line(const json_t *o, const char *where, struct site_log *log, s
     return 0;
 }
 
-int site_read_story(const char *path, struct arena *a, struct site_log *out, struct error *e)
+int site_parse_story(const struct str *all, const char *path, struct arena *a, struct site_log *out,
+                     struct error *e)
 {
-    char *text;
-    size_t size, cap = 0, n_line = 0;
+    size_t cap = 0, n_line = 0;
     int rc = 0;
+    const char *text = all->data;
     *out = (struct site_log){.scenario = ""};
-    TRY(file_read(path, MAX_BYTES, &text, &size, e));
     for (const char *p = text; *p && rc >= 0;) {
         const char *end = strchr(p, '\n');
         size_t n = end ? (size_t)(end - p) : strlen(p);
@@ -116,11 +116,19 @@ int site_read_story(const char *path, struct arena *a, struct site_log *out, str
         }
         p += n + (end != NULL);
     }
-    if (rc >= 0 && text + strlen(text) != text + size)
+    if (rc >= 0 && strlen(text) != all->len)
         rc = error_set_code(e, ERROR_CONFIG, "%.200s:%zu: a byte 0 in it", path, n_line);
-    mem_free(text);
     if (rc < 0) return rc;
     if (out->n > 0) return 0;
     error_set_code(e, ERROR_CONFIG, "'%.200s' has no lines", path);
     return error_hint(e, "it is the log that colossus site SCENARIO --events FILE.jsonl writes");
+}
+
+int site_read_story(const char *path, struct arena *a, struct site_log *out, struct error *e)
+{
+    struct str all = {0};
+    TRY(file_read(path, MAX_BYTES, &all.data, &all.len, e));
+    int rc = site_parse_story(&all, path, a, out, e);
+    mem_free(all.data);
+    return rc;
 }
