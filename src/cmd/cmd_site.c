@@ -192,6 +192,10 @@ static int check_options(const struct option_line *l, const struct site_options 
         error_set_code(e, ERROR_USAGE, "--speed and --for are of --serve, which is not there");
         return error_hint(e, "for example --serve 8091 --for 60");
     }
+    if (o->resume && options_given(l, "seed")) {
+        error_set_code(e, ERROR_USAGE, "--resume goes on with the luck that it was begun with");
+        return error_hint(e, "leave --seed out, or begin anew with it");
+    }
     if (o->resume && o->days > 0.0) {
         error_set_code(e, ERROR_USAGE, "--resume goes on to the end that it was begun with");
         return error_hint(e, "leave --days out, or begin anew with it");
@@ -241,7 +245,13 @@ static int run_site(const struct option_line *l, void *options, struct error *e)
     TRY(time_of("pause-at", o->pause_at, &run.pause_s, e));
     TRY(cmd_site_load(l->rest[0], l->arena, &s, e));
     TRY(check_files(s, o, l->arena, e));
-    double days = o->days > 0.0 ? o->days : s->days;
+    double days = o->days > 0.0 ? o->days : s->days, most_rows = 1e7;
+    if (o->csv && run.csv_every_s > 0.0 && days * 86400.0 / run.csv_every_s > most_rows) {
+        error_set_code(e, ERROR_USAGE, "--csv-every '%.60s' would write more than %.0e reports",
+                       o->csv_every, most_rows);
+        return error_hint(e, "for example --csv-every '%.3g s'",
+                          ceil(days * 86400.0 / most_rows * 10.0));
+    }
     if (!o->resume && run.pause_s > days * 86400.0) {
         error_set_code(e, ERROR_USAGE, "--pause-at '%.60s' lies after the end, day %.6g",
                        o->pause_at, days);

@@ -295,7 +295,7 @@ extern const struct section site_scenario_section;
 /* Hours of a typical year or of any other (site_weather.c). */
 struct site_hour {
     float dry_c, wet_c;
-    uint8_t month; /* 1 to 12 */
+    uint8_t month; /* 1 to 12; 0: the simulated day's */
 };
 struct site_weather {
     const char *path;

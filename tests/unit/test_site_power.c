@@ -304,8 +304,12 @@ static void demand(void **state)
                  "events: [{at: 31 d, what: grid_limit, watts: 50 MW, lasts: 28 d}]\n";
     const struct site_scenario *s = test_scenario(text);
     const struct site_result *r = test_live(s, 1);
-    double month = 365.25 / 12.0;
-    assert_near(r->demand_usd, 10.0 * (r->grid_peak_w / 1e3 * 31.0 + 50e3 * 28.0) / month, 1e-9);
+    assert_near(r->demand_usd, 10.0 * (r->grid_peak_w / 1e3 + 50e3), 1e-9);
+    text = ONE GRID "days: 45.5\ngas: []\ngrid: {contract_w: 2 GW, usd_per_kw_month: 7}\n"
+                    "loads: [{name: l, watts: 100 MW}]\n";
+    s = test_scenario(text); /* half of February is half a month */
+    r = test_live(s, 1);
+    assert_near(r->demand_usd, 7.0 * r->grid_peak_w / 1e3 * (1.0 + 14.5 / 28.0), 1e-9);
 }
 
 /* Software that burns what accelerators wait for: a smaller wave, a slower job. */

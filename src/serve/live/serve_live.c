@@ -28,7 +28,7 @@ struct serve_live {
     struct serve_search search;
     pthread_mutex_t looking;
     feed_store_t *looked_at; /* by gone(), under that lock */
-    struct http_url url; /* of the server that writes */
+    struct http_url url;     /* of the server that writes */
     pthread_mutex_t guard;
     pthread_cond_t changed;
     struct job jobs[MAX_JOBS];

@@ -82,9 +82,11 @@ static int check_job(const struct yaml_reader *r, const struct yaml_node *map, v
 {
     struct site_job *j = item;
     const struct yaml_node *at = yaml_find(map, "low");
-    if (j->kind == SITE_JOB_TRAINING && j->low_s > j->step_s)
-        return yaml_wrong_row(r, at, section_find(&site_job_section, "low"),
-                              "'low' of job '%.60s' is longer than its step", j->name);
+    if (j->kind == SITE_JOB_TRAINING && j->low_s > j->step_s) {
+        yaml_wrong(r, at, "'low' of job '%.60s' is longer than its step of %.6g s", j->name,
+                   j->step_s);
+        return error_hint(r->e, "for example low: %.3g s", 0.25 * j->step_s);
+    }
     if (j->kind == SITE_JOB_GANGS && j->gangs < 1)
         return yaml_wrong(r, map, "job '%.60s' has no gangs", j->name);
     if (j->kind == SITE_JOB_REPLAY) {
@@ -124,9 +126,11 @@ static int check_gas(const struct yaml_reader *r, const struct yaml_node *map, v
     if (!yaml_get(map, "heat_rate"))
         for (int i = 0; i < SITE_CURVE; i++)
             g->load_share[i] = 1.0, g->heat_kj_per_kwh[i] = 10160.0;
-    if (g->on > g->units)
-        return yaml_wrong_row(r, yaml_find(map, "on"), section_find(&site_gas_section, "on"),
-                              "'on' of '%.60s' is more than its units", g->name);
+    if (g->on > g->units) {
+        yaml_wrong(r, yaml_find(map, "on"), "'on' of '%.60s' is more than its %lld units", g->name,
+                   (long long)g->units);
+        return error_hint(r->e, "for example on: %lld", (long long)g->units);
+    }
     return 0;
 }
 
@@ -391,6 +395,11 @@ static int check_failures(const struct yaml_reader *r, const struct yaml_node *m
     if (f->law == SITE_LAW_WEIBULL && f->accelerator_days <= 0.0 && f->scale_days <= 0.0)
         return yaml_wrong_row(r, at, section_find(&site_scenario_section, "failures.scale_days"),
                               "failures are weibull without scale_days or accelerator_days");
+    if (f->law == SITE_LAW_WEIBULL && f->accelerator_days > 0.0 && f->scale_days > 0.0) {
+        yaml_wrong(r, yaml_find(map, "failures.scale_days"),
+                   "failures are weibull by both scale_days and accelerator_days");
+        return error_hint(r->e, "leave one out: either says the other");
+    }
     if (f->law == SITE_LAW_TABLE && !*f->table)
         return yaml_wrong_row(r, at, section_find(&site_scenario_section, "failures.table"),
                               "failures are by a table, and none is named");
@@ -406,11 +415,12 @@ static int check_repair(const struct yaml_reader *r, const struct yaml_node *map
                               section_find(&site_scenario_section, "repair.readmit_fails"),
                               "nothing passes its tests, and each takes no time");
     int64_t there = machine_cluster_accelerators(&s->cluster);
-    if (s->cold_spares > there)
-        return yaml_wrong_row(r, yaml_find(map, "cold_spares"),
-                              section_find(&site_scenario_section, "cold_spares"),
-                              "%lld cold spares, the cluster has %lld accelerators",
-                              (long long)s->cold_spares, (long long)there);
+    if (s->cold_spares > there) {
+        yaml_wrong(r, yaml_find(map, "cold_spares"),
+                   "%lld cold spares, the cluster has %lld accelerators", (long long)s->cold_spares,
+                   (long long)there);
+        return error_hint(r->e, "for example cold_spares: %lld", (long long)MAX(there / 50, 1));
+    }
     return 0;
 }
 
@@ -447,7 +457,10 @@ static int check_target(const struct yaml_reader *r, const struct yaml_node *at,
         for (int i = 0; i < s->n_jobs; i++)
             names[n++] = s->jobs[i].name;
         break;
-    default: return 0;
+    default:
+        if (!*e->target || e->kind == SITE_EVENT_FAILURE) return 0;
+        yaml_wrong(r, at, "event %s takes no 'target'", site_event_kind_names[e->kind]);
+        return error_hint(r->e, "leave it out: it is about the whole site");
     }
     const bool of_gas = e->kind == SITE_EVENT_TURBINE_TRIP || e->kind == SITE_EVENT_FUEL_LOSS ||
                         e->kind == SITE_EVENT_EMISSIONS;
@@ -465,6 +478,45 @@ static int check_target(const struct yaml_reader *r, const struct yaml_node *at,
     if (near) return error_hint(r->e, "did you mean '%s'? for example target: %s", near, near);
     if (n) return error_hint(r->e, "for example target: %s", names[0]);
     return error_hint(r->e, "there is none; leave 'target' out");
+}
+
+/* The keys that only some kinds of events know. */
+static const struct {
+    const char *key;
+    int kinds[3]; /* up to -1 */
+} keys_of_events[] = {
+    {"kelvin", {SITE_EVENT_HEAT_WAVE, -1}},
+    {"depth", {SITE_EVENT_SAG_TRAIN, -1}},
+    {"sag", {SITE_EVENT_SAG_TRAIN, -1}},
+    {"times", {SITE_EVENT_SAG_TRAIN, -1}},
+    {"watts", {SITE_EVENT_CURTAILMENT, SITE_EVENT_GRID_LIMIT, -1}},
+    {"per_day", {SITE_EVENT_FLAP_STORM, SITE_EVENT_BAD_FIRMWARE, -1}},
+    {"factor", {SITE_EVENT_BAD_FIRMWARE, SITE_EVENT_FALSE_ALARMS, -1}},
+    {"nox_ppm", {SITE_EVENT_EMISSIONS, -1}},
+    {"l_per_min", {SITE_EVENT_LEAK, -1}},
+    {"hardware", {SITE_EVENT_FAILURE, -1}},
+};
+
+/* What an event says that its kind does not know, or does not say that it needs. */
+static int check_keys(const struct yaml_reader *r, const struct yaml_node *at,
+                      const struct site_event *e)
+{
+    const char *what = site_event_kind_names[e->kind];
+    if (at->kind != YAML_KIND_MAP) return 0; /* of a log */
+    for (size_t i = 0; i < ARRAY_LEN(keys_of_events); i++) {
+        const int *kinds = keys_of_events[i].kinds;
+        const struct yaml_node *value = yaml_get(at, keys_of_events[i].key);
+        bool known = false;
+        for (int k = 0; kinds[k] >= 0; k++)
+            known = known || kinds[k] == e->kind;
+        if (known || !value) continue;
+        yaml_wrong(r, value, "event %s does not know '%s'", what, keys_of_events[i].key);
+        return error_hint(r->e, "it belongs to %s", site_event_kind_names[kinds[0]]);
+    }
+    if (e->kind == SITE_EVENT_HEAT_WAVE && e->kelvin == 0.0)
+        return yaml_wrong_row(r, at, section_find(&site_event_section, "kelvin"),
+                              "event heat_wave does not say by how much it is warmer");
+    return 0;
 }
 
 /* A job that could never have what it wants is a mistake. */
@@ -500,10 +552,17 @@ static int check_cause_hall(const struct yaml_reader *r, const struct yaml_node 
 static int check_events(const struct yaml_reader *r, const struct yaml_node *map,
                         const struct site_scenario *s)
 {
+    const struct yaml_node *events = yaml_get(map, "events");
+    const bool of_log = events && events->kind == YAML_KIND_SCALAR && s->n_events > 0;
+    const struct yaml_reader log = {of_log ? site_file_beside(r, events->text) : "", r->arena, r->e,
+                                    r->depth};
     for (int i = 0; i < s->n_events; i++) {
-        const struct yaml_node *at = item_of(map, "events", i);
-        TRY(check_pool(r, at, s->events[i].pool, s, "an event"));
-        TRY(check_target(r, at, s, &s->events[i]));
+        const struct site_event *e = &s->events[i];
+        const struct yaml_node line = {.kind = YAML_KIND_SCALAR, .line = e->line, .column = 1};
+        const struct yaml_node *at = of_log ? &line : item_of(map, "events", i);
+        TRY(check_pool(of_log ? &log : r, at, e->pool, s, "an event"));
+        TRY(check_target(of_log ? &log : r, at, s, e));
+        TRY(check_keys(r, at, e));
     }
     for (int i = 0; i < s->n_jobs; i++) {
         const struct yaml_node *at = item_of(map, "jobs", i);
@@ -533,9 +592,18 @@ static int check_battery(const struct yaml_reader *r, const struct yaml_node *ma
 {
     const struct site_battery *b = &s->battery;
     const struct yaml_node *at = yaml_find(map, "battery.start");
-    if (b->floor > b->ceiling || b->start < b->floor || b->start > b->ceiling)
-        return yaml_wrong_row(r, at, section_find(&site_scenario_section, "battery.start"),
-                              "battery: floor <= start <= ceiling does not hold");
+    if (b->floor > b->ceiling || b->start < b->floor || b->start > b->ceiling) {
+        yaml_wrong(r, at, "battery: floor <= start <= ceiling does not hold");
+        return error_hint(r->e,
+                          "for example battery: {floor: %.6g %%, start: %.6g %%, ceiling: %.6g %%}",
+                          100.0 * fmin(b->floor, b->ceiling), 50.0 * (b->floor + b->ceiling),
+                          100.0 * fmax(b->floor, b->ceiling));
+    }
+    if (b->target > b->ceiling) {
+        yaml_wrong(r, yaml_find(map, "battery.target"),
+                   "battery.target %.6g %% is above its ceiling", 100.0 * b->target);
+        return error_hint(r->e, "for example battery.target: %.6g %%", 100.0 * b->ceiling);
+    }
     const struct machine_site *site = &s->site;
     bool power = figure_mid(&b->power_w, figure_mid(&site->battery_w, 0.0)) > 0.0;
     bool energy = figure_mid(&b->energy_wh, figure_mid(&site->battery_wh, 0.0)) > 0.0;
@@ -546,6 +614,22 @@ static int check_battery(const struct yaml_reader *r, const struct yaml_node *ma
                               "'battery.power_w' and 'battery.energy_wh' are given together, or "
                               "both 0");
     return 0;
+}
+
+/* The least that power is lowered to lies below what it is always held at. */
+static int check_caps(const struct yaml_reader *r, const struct yaml_node *map,
+                      struct site_scenario *s)
+{
+    struct site_controls *c = &s->controls;
+    const struct yaml_node *at = yaml_find(map, "controls.cap_min");
+    if (c->cap_min <= c->cap || c->cap_min >= 1.0) return 0;
+    if (at == map) { /* not given */
+        c->cap_min = c->cap;
+        return 0;
+    }
+    yaml_wrong(r, at, "controls.cap_min %.6g %% is above controls.cap %.6g %%", 100.0 * c->cap_min,
+               100.0 * c->cap);
+    return error_hint(r->e, "for example controls.cap_min: %.6g %%", 100.0 * c->cap);
 }
 
 static int by_time(const void *a, const void *b)
@@ -612,6 +696,7 @@ static int finish(const struct yaml_reader *r, const struct yaml_node *map, void
     TRY(check_repair(r, map, s));
     TRY(check_battery(r, map, s));
     TRY(check_coolers(r, map, s));
+    TRY(check_caps(r, map, s));
     TRY(check_events(r, map, s));
     if (s->n_events) qsort(s->events, (size_t)s->n_events, sizeof(*s->events), by_time);
     if (!*s->title) s->title = s->name;
@@ -647,9 +732,41 @@ static void add_trace(const struct site_trace *t, struct str *text)
                    (long long)t->rows[i].accelerators, t->rows[i].fails);
 }
 
+static void add_numbers(const double *x, int n, struct str *text)
+{
+    for (int i = 0; i < n; i++)
+        str_printf(text, "%.17g ", x[i]);
+    str_puts(text, "\n");
+}
+
+/* What rows read that are no single values. */
+static void add_lists(const struct site_scenario *s, struct str *text)
+{
+    for (int i = 0; i < s->n_jobs; i++)
+        add_numbers(s->jobs[i].by_hour, 24, text);
+    for (int i = 0; i < s->n_loads; i++)
+        add_numbers(s->loads[i].by_hour, 24, text);
+    for (int i = 0; i < s->n_gas; i++) {
+        add_numbers(s->gas[i].load_share, SITE_CURVE, text);
+        add_numbers(s->gas[i].heat_kj_per_kwh, SITE_CURVE, text);
+    }
+    for (int i = 0; i < s->n_events; i++)
+        add_numbers(s->events[i].times_s, s->events[i].n_times, text);
+    if (s->n_bins > 0) {
+        add_numbers(s->bin_from_d, s->n_bins + 1, text);
+        add_numbers(s->bin_hazard, s->n_bins, text);
+    }
+    for (int i = 0; i < 12 && s->site.has_climate; i++)
+        str_printf(text, "%.17g %.17g\n", s->site.months[i].dry_bulb_c,
+                   s->site.months[i].wet_bulb_c);
+    for (int64_t i = 0; i < s->site.n_sources; i++)
+        add_rows(&machine_source_section, &s->site.sources[i], text);
+}
+
 static uint64_t fingerprint_of(const struct site_scenario *s)
 {
     struct str text = {0};
+    add_lists(s, &text);
     add_rows(&site_scenario_section, s, &text);
     add_rows(&machine_cluster_section, &s->cluster, &text);
     add_rows(&machine_site_section, &s->site, &text);
@@ -712,6 +829,7 @@ int site_inject(const struct site_scenario *from, const char *events, struct are
         const struct yaml_node *at = root->items[i];
         TRY(check_pool(&r, at, out->events[i].pool, out, "an event"));
         TRY(check_target(&r, at, out, &out->events[i]));
+        TRY(check_keys(&r, at, &out->events[i]));
         out->events[i].line = last + 1 + i;
     }
     size_t n = (size_t)from->n_events, more = (size_t)out->n_events;

@@ -1,6 +1,5 @@
 /* site_read_trace.c: the jobs that somebody ran, from a CSV: submit_s, accelerators and duration_s, and
- * perhaps state, of which FAILED, NODE_FAIL, TIMEOUT and OUT_OF_MEMORY say that the job came to nothing.
- * In any order. */
+ * perhaps state, in Slurm's words, some of which say that the job came to nothing. In any order. */
 #include "site/read/site_read_internal.h"
 
 #include <stdlib.h>
@@ -23,10 +22,29 @@ static int cell(const struct csv *t, size_t row, int column, double most, double
     return error_hint(e, "for example 3600");
 }
 
+/* Slurm's JOB STATE CODES; what ends early by somebody's wish has not failed. */
+static int read_state(const struct csv *t, size_t row, int column, bool *fails, struct error *e)
+{
+    static const char *const good[] = {"COMPLETED", "PREEMPTED", "REQUEUED", "RUNNING",
+                                       "SUSPENDED", "PENDING",   "REVOKED",  ""},
+                             *const bad[] = {"FAILED",        "NODE_FAIL", "TIMEOUT",
+                                             "OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE"};
+    const char *state = column >= 0 ? csv_field(t, row, column) : "";
+    *fails = false;
+    if (strncasecmp(state, "CANCELLED", 9) == 0) return 0; /* "CANCELLED by 1000" */
+    for (size_t i = 0; i < ARRAY_LEN(good); i++)
+        if (strcasecmp(state, good[i]) == 0) return 0;
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        if (strcasecmp(state, bad[i]) == 0) *fails = true;
+    if (*fails) return 0;
+    error_set_code(e, ERROR_CONFIG, "%s:%d: '%.40s' is no state of a job", t->path, t->lines[row],
+                   state);
+    return error_hint(e, "Slurm's words are meant; for example COMPLETED or FAILED");
+}
+
 static int read_row(const struct csv *t, size_t row, const struct columns *c, int64_t most,
                     struct site_small *out, struct error *e)
 {
-    static const char *const BAD[] = {"FAILED", "NODE_FAIL", "TIMEOUT", "OUT_OF_MEMORY"};
     double n;
     TRY(cell(t, row, c->submit, 1e10, &out->submit_s, e));
     TRY(cell(t, row, c->seconds, 1e9, &out->seconds, e));
@@ -38,10 +56,7 @@ static int read_row(const struct csv *t, size_t row, const struct columns *c, in
         return error_hint(e, "leave it out, or give the trace more; for example accelerators: %.0f",
                           fmax(ceil(n), 1.0));
     }
-    const char *state = c->state >= 0 ? csv_field(t, row, c->state) : "";
-    for (size_t i = 0; i < ARRAY_LEN(BAD); i++)
-        out->fails = out->fails || strcasecmp(state, BAD[i]) == 0;
-    return 0;
+    return read_state(t, row, c->state, &out->fails, e);
 }
 
 static int by_submit(const void *a, const void *b)

@@ -289,8 +289,8 @@ static const struct option job_rows[] = {
     SHARE(J, "compute_share", compute_share, "75 %", "75 %", "of it that accelerators compute"),
     TIME(J, "low", low_s, "0", "1.5 s", "of it that all wait at once; 0: none swings"),
     TIME(J, "checkpoint", checkpoint_s, "0", "500 s",
-        "between two; 0: the exact optimum for the job's failures"),
-    TIME(J, "stall", stall_s, "1 s", "10 s", "that a step waits for one"),
+        "of training: between two; 0: the exact optimum for the job's failures"),
+    TIME(J, "stall", stall_s, "1 s", "10 s", "of training: that a step waits for one"),
     ROW_INT(J, "store_every", store_every, NULL, "1", 1, 1e6, "20",
         "of so many checkpoints one goes to storage, the others to memory: an outage of the whole "
         "site loses those"),

@@ -2,7 +2,7 @@
  *
  * A file has the column dry_bulb_c and either wet_bulb_c, or rh_pct (and perhaps pressure_mbar,
  * 1013.25 where it is not said) from which the wet bulb follows; a column month is optional: without
- * it the hours are those of a year that begins in January. Any number of hours: they repeat. */
+ * it the month is the simulated day's. Any number of hours: they repeat. */
 #include "site/read/site_read_internal.h"
 
 #include <string.h>
@@ -38,21 +38,17 @@ static int cell(const struct csv *t, size_t row, int column, struct bounds b, do
     return error_hint(e, "for example %.6g", b.low > 0.0 ? b.low : 10.0);
 }
 
-static uint8_t month_of_hour(size_t hour)
-{
-    size_t day = hour / 24 % 365;
-    uint8_t month = 1;
-    for (; month < 12 && day >= (size_t)machine_month_days[month - 1]; month++)
-        day -= (size_t)machine_month_days[month - 1];
-    return month;
-}
-
 static int read_hour(const struct csv *t, size_t row, const struct columns *c,
                      struct site_hour *out, struct error *e)
 {
-    double dry, wet, rh, pressure = 1013.25, month = month_of_hour(row);
+    double dry, wet, rh, pressure = 1013.25, month = 0.0;
     TRY(cell(t, row, c->dry, DEGREES, &dry, e));
     if (c->month >= 0) TRY(cell(t, row, c->month, MONTHS, &month, e));
+    if (month != floor(month)) {
+        error_set_code(e, ERROR_CONFIG, "%s:%d: 'month' %.6g is no whole number", t->path,
+                       t->lines[row], month);
+        return error_hint(e, "for example %.0f", floor(month));
+    }
     if (c->wet >= 0) {
         TRY(cell(t, row, c->wet, DEGREES, &wet, e));
         if (wet > dry) {
@@ -87,9 +83,11 @@ int site_parse_weather(const char *text, size_t size, const char *path, struct a
         return error_hint(e, "hours of weather have the columns dry_bulb_c and wet_bulb_c, or "
                              "dry_bulb_c, rh_pct and pressure_mbar");
     }
-    if (t.n_rows < 1 || t.n_rows > MAX_HOURS)
-        return error_set_code(e, ERROR_CONFIG, "%s:1: %zu hours; it takes 1 to %d", path, t.n_rows,
-                              MAX_HOURS);
+    if (t.n_rows < 1 || t.n_rows > MAX_HOURS) {
+        error_set_code(e, ERROR_CONFIG, "%s:1: %zu hours; it takes 1 to %d", path, t.n_rows,
+                       MAX_HOURS);
+        return error_hint(e, t.n_rows ? "leave some out" : "a line an hour, for example 21.5,17.0");
+    }
     struct site_hour *hours = arena_alloc(a, t.n_rows * sizeof(*hours));
     for (size_t i = 0; i < t.n_rows; i++)
         TRY(read_hour(&t, i, &c, &hours[i], e));

@@ -79,7 +79,10 @@ void site_cause_fails(struct site_sim *x, int c)
     }
     int slot = find_down(st, c, instance);
     queue_next(x, c);
-    if (slot < 0) return; /* thousands are down already: this one adds nothing */
+    if (slot < 0) {
+        site_fail(x, "more than %d of '%.60s' are down at once", SITE_MAX_DOWN, k->name);
+        return;
+    }
     struct site_down *d = &st->down[slot];
     if (d->cause < 0)
         *d = (struct site_down){.cause = c, .instance = instance, .since = SITE_NEVER};
@@ -108,4 +111,14 @@ void site_cause_ends(struct site_sim *x, int slot)
     st->cause_down[c]--;
     if (d->units == 0) d->cause = -1;
     queue_next(x, c);
+}
+
+void site_cause_finish(struct site_sim *x)
+{
+    for (int i = 0; i < SITE_MAX_DOWN; i++) {
+        struct site_down *d = &x->st->down[i];
+        if (d->cause < 0 || d->since == SITE_NEVER) continue;
+        x->st->r.both_down_s += site_seconds(x->st->now - d->since);
+        d->since = x->st->now;
+    }
 }

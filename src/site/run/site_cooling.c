@@ -54,7 +54,7 @@ static void read_weather(struct site_sim *x)
         const struct site_hour *h = &w->hours[(size_t)hour % w->n];
         st->dry_c = h->dry_c;
         st->wet_c = h->wet_c;
-        st->month = h->month;
+        st->month = h->month ? h->month : month_of(hour);
     } else {
         const struct machine_climate_month mild = {15.0, 11.0};
         st->month = month_of(hour);

@@ -2,8 +2,6 @@
  * rate; more flaps within the job's window than it tolerates interrupt it. */
 #include "site/run/site_run_internal.h"
 
-#include <string.h>
-
 #define WINDOW (300 * SITE_SECOND) /* in which flaps are counted for the page */
 
 static double uniform(struct site_sim *x, int i)
@@ -33,18 +31,19 @@ static void close_windows(struct site_sim *x, int i)
     }
 }
 
-void site_flap_storm(struct site_sim *x, const struct site_event *e, bool begins)
+void site_flap_storm(struct site_sim *x, int i, double per_s)
 {
-    for (int i = 0; i < x->s->n_jobs; i++) {
-        struct site_job_now *j = &x->st->jobs[i];
-        if (*e->target && strcmp(e->target, x->s->jobs[i].name) != 0) continue;
-        j->flap_generation++;
-        if (!begins) close_windows(x, i);
-        x->st->flaps_per_s[i] = begins ? e->per_day / 86400.0 : 0.0;
+    struct site_job_now *j = &x->st->jobs[i];
+    const bool began = x->st->flaps_per_s[i] <= 0.0;
+    if (per_s == x->st->flaps_per_s[i]) return;
+    j->flap_generation++;
+    if (!began) close_windows(x, i);
+    x->st->flaps_per_s[i] = per_s;
+    if (began || per_s <= 0.0) {
         j->flap_window = x->st->now;
         j->flaps_in_window = j->n_flaps = 0;
-        if (begins) queue_next(x, i);
     }
+    queue_next(x, i);
 }
 
 void site_flap(struct site_sim *x, int i)

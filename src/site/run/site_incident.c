@@ -41,7 +41,10 @@ static void keep_out(struct site_sim *x, int event, double units, bool lost)
 {
     struct site_state *st = x->st;
     const struct site_event *e = &x->s->events[event];
-    if (st->n_held == SITE_MAX_HELD) return;
+    if (st->n_held == SITE_MAX_HELD) {
+        site_fail(x, "more than %d events keep accelerators out at once", SITE_MAX_HELD);
+        return;
+    }
     double n = site_fleet_take(x, place_of(e), units, lost);
     if (e->lasts_s <= 0.0) {
         site_fleet_give(x, place_of(e), n); /* an instant: it only interrupts */
@@ -178,18 +181,101 @@ static bool meant(const struct site_event *e, const char *name)
     return !*e->target || strcmp(e->target, name) == 0;
 }
 
+/* Which of several events of a kind that go on at once decides, for what they are about (`name`; ""
+ * where they are about all): the one whose value is the least, or the most; or the last to begin. */
+enum decides { LEAST, MOST, LAST };
+struct force {
+    int kind;
+    size_t field; /* a double of struct site_event */
+    enum decides which;
+    double without; /* the value where none goes on */
+};
+#define FIELD(f) offsetof(struct site_event, f)
+
+static double in_force(const struct site_sim *x, const struct force *f, const char *name)
+{
+    double value = f->without;
+    bool any = false;
+    for (int i = 0; i < x->st->n_in_force; i++) {
+        const struct site_event *e = &x->s->events[x->st->in_force[i]];
+        if (e->kind != f->kind || (*name && !meant(e, name))) continue;
+        double v = *(const double *)((const char *)e + f->field);
+        bool better = f->which == LAST || (f->which == LEAST ? v < value : v > value);
+        if (!any || better) value = v;
+        any = true;
+    }
+    return value;
+}
+
+/* The event joins those that go on, or leaves them. */
+static void note_force(struct site_sim *x, int event, bool begins)
+{
+    struct site_state *st = x->st;
+    int n = 0;
+    if (begins && st->n_in_force == SITE_MAX_FORCE) {
+        site_fail(x, "more than %d events go on at once", SITE_MAX_FORCE);
+        return;
+    }
+    if (begins) {
+        st->in_force[st->n_in_force++] = event;
+        return;
+    }
+    for (int i = 0; i < st->n_in_force; i++)
+        if (st->in_force[i] != event) st->in_force[n++] = st->in_force[i];
+    st->n_in_force = n;
+}
+
 static void to_gas(struct site_sim *x, const struct site_event *e, bool begins)
 {
     for (int g = 0; g < x->s->n_gas; g++) {
-        if (!meant(e, x->s->gas[g].name)) continue;
-        if (e->kind == SITE_EVENT_EMISSIONS)
-            x->st->nox_ppm[g] = begins ? e->nox_ppm : x->s->gas[g].nox_ppm;
-        else if (e->kind == SITE_EVENT_FUEL_LOSS)
-            site_gas_fuel(x, g, e->share, !begins);
-        else if (begins)
+        const struct site_gas *k = &x->s->gas[g];
+        const struct force fuel = {SITE_EVENT_FUEL_LOSS, FIELD(share), MOST, 0.0},
+                           nox = {SITE_EVENT_EMISSIONS, FIELD(nox_ppm), LAST, k->nox_ppm};
+        if (!meant(e, k->name)) continue;
+        if (e->kind == SITE_EVENT_EMISSIONS) {
+            x->st->nox_ppm[g] = in_force(x, &nox, k->name);
+        } else if (e->kind == SITE_EVENT_FUEL_LOSS) {
+            double lost = in_force(x, &fuel, k->name);
+            if (!begins) site_gas_fuel(x, g, e->share, true);
+            if (lost > 0.0) site_gas_fuel(x, g, lost, false);
+        } else if (begins) {
             site_gas_trip(x, g, e->units, "scenario", e->lasts_s);
+        }
     }
     site_build_power(x);
+}
+
+/* Chillers that are lost in several faults: what each leaves of what the others leave. */
+static double chillers_left(const struct site_sim *x)
+{
+    double left = 1.0;
+    for (int i = 0; i < x->st->n_in_force; i++) {
+        const struct site_event *e = &x->s->events[x->st->in_force[i]];
+        if (e->kind == SITE_EVENT_CHILLER_FAULT) left *= 1.0 - e->share;
+    }
+    return left;
+}
+
+static void to_firmware(struct site_sim *x, bool begins)
+{
+    struct site_state *st = x->st;
+    const struct force factor = {SITE_EVENT_BAD_FIRMWARE, FIELD(factor), MOST, 1.0},
+                       share = {SITE_EVENT_BAD_FIRMWARE, FIELD(per_day), MOST, 0.0};
+    bool spreads = st->firmware_per_day > 0.0;
+    st->firmware_factor = in_force(x, &factor, "");
+    st->firmware_per_day = in_force(x, &share, "");
+    if (begins && !spreads) site_incident_firmware(x);
+    for (int p = 0; p < x->s->cluster.n_pools && st->firmware_per_day <= 0.0; p++)
+        st->pools[p].firmware_share = 0.0;
+}
+
+static void to_flaps(struct site_sim *x, const struct site_event *e)
+{
+    for (int i = 0; i < x->s->n_jobs; i++) {
+        const struct force f = {SITE_EVENT_FLAP_STORM, FIELD(per_day), MOST, 0.0};
+        if (meant(e, x->s->jobs[i].name))
+            site_flap_storm(x, i, in_force(x, &f, x->s->jobs[i].name) / 86400.0);
+    }
 }
 
 static void delay_orders(struct site_sim *x, const struct site_event *e)
@@ -201,6 +287,9 @@ static void delay_orders(struct site_sim *x, const struct site_event *e)
 
 static void change(struct site_sim *x, int event, bool begins)
 {
+    static const struct force curtailed = {SITE_EVENT_CURTAILMENT, FIELD(watts), LEAST, INFINITY},
+                              limit = {SITE_EVENT_GRID_LIMIT, FIELD(watts), LEAST, INFINITY},
+                              alarms = {SITE_EVENT_FALSE_ALARMS, FIELD(factor), MOST, 0.0};
     struct site_state *st = x->st;
     const struct site_event *e = &x->s->events[event];
     switch ((enum site_event_kind)e->kind) {
@@ -210,25 +299,18 @@ static void change(struct site_sim *x, int event, bool begins)
         site_cooling_throttle(x);
         break;
     case SITE_EVENT_CHILLER_FAULT:
-        st->chiller_share *= begins ? 1.0 - e->share : 1.0;
-        if (!begins) st->chiller_share = 1.0;
+        st->chiller_share = chillers_left(x);
         site_cooling_hour(x);
         site_cooling_throttle(x);
         break;
-    case SITE_EVENT_CURTAILMENT: st->curtail_w = begins ? e->watts : INFINITY; break;
-    case SITE_EVENT_GRID_LIMIT: st->grid_limit_w = begins ? e->watts : INFINITY; break;
+    case SITE_EVENT_CURTAILMENT: st->curtail_w = in_force(x, &curtailed, ""); break;
+    case SITE_EVENT_GRID_LIMIT: st->grid_limit_w = in_force(x, &limit, ""); break;
     case SITE_EVENT_TURBINE_TRIP:
     case SITE_EVENT_FUEL_LOSS:
     case SITE_EVENT_EMISSIONS: to_gas(x, e, begins); break;
-    case SITE_EVENT_FLAP_STORM: site_flap_storm(x, e, begins); break;
-    case SITE_EVENT_BAD_FIRMWARE:
-        st->firmware_factor = begins ? e->factor : 1.0;
-        st->firmware_per_day = begins ? e->per_day : 0.0;
-        if (begins) site_incident_firmware(x);
-        for (int p = 0; p < x->s->cluster.n_pools && !begins; p++)
-            st->pools[p].firmware_share = 0.0;
-        break;
-    case SITE_EVENT_FALSE_ALARMS: st->false_alarms = begins ? e->factor : 0.0; break;
+    case SITE_EVENT_FLAP_STORM: to_flaps(x, e); break;
+    case SITE_EVENT_BAD_FIRMWARE: to_firmware(x, begins); break;
+    case SITE_EVENT_FALSE_ALARMS: st->false_alarms = in_force(x, &alarms, ""); break;
     case SITE_EVENT_ORDER_DELAYED:
         if (begins) delay_orders(x, e);
         break;
@@ -246,6 +328,15 @@ static void change(struct site_sim *x, int event, bool begins)
     site_build_power(x);
 }
 
+/* Whether several of a kind may go on at once, so that the end of one must know of the others. */
+static bool is_of_force(int kind)
+{
+    return kind == SITE_EVENT_CHILLER_FAULT || kind == SITE_EVENT_CURTAILMENT ||
+           kind == SITE_EVENT_GRID_LIMIT || kind == SITE_EVENT_FUEL_LOSS ||
+           kind == SITE_EVENT_EMISSIONS || kind == SITE_EVENT_FLAP_STORM ||
+           kind == SITE_EVENT_BAD_FIRMWARE || kind == SITE_EVENT_FALSE_ALARMS;
+}
+
 void site_incident(struct site_sim *x, int event)
 {
     const struct site_event *e = &x->s->events[event];
@@ -261,6 +352,7 @@ void site_incident(struct site_sim *x, int event)
         fail_first(x, e, (double)e->units, e->hardware);
         return;
     }
+    if (is_of_force(e->kind)) note_force(x, event, true);
     change(x, event, true);
     bool lasts = e->lasts_s > 0.0 && e->kind != SITE_EVENT_ORDER_DELAYED &&
                  e->kind != SITE_EVENT_TURBINE_TRIP;
@@ -270,5 +362,6 @@ void site_incident(struct site_sim *x, int event)
 void site_incident_end(struct site_sim *x, int event)
 {
     log_begin(x, &x->s->events[event], false);
+    if (is_of_force(x->s->events[event].kind)) note_force(x, event, false);
     change(x, event, false);
 }

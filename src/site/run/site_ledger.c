@@ -1,8 +1,6 @@
 /* site_ledger.c: permits over rolling twelve months, and money. */
 #include "site/run/site_run_internal.h"
 
-#define DAYS_PER_MONTH (365.25 / 12.0)
-
 const char *const site_stack_names[] = {"nox", "co2", "co", NULL};
 
 static double limit_g(const struct site_sim *x, int k)
@@ -30,6 +28,25 @@ static void close_day(struct site_sim *x, int k)
     site_log_text(x, "permit_exceeded", "which", site_stack_names[k]);
 }
 
+/* The run ends within a day: that part of it counts, and as much of the oldest day has left. */
+static void close_part(struct site_sim *x)
+{
+    struct site_state *st = x->st;
+    struct site_result *r = &st->r;
+    double part = site_seconds(st->now) / 86400.0 - (double)st->days_over;
+    for (int k = 0; k < SITE_N_STACK && part > 0.0; k++) {
+        double before = x->s->permits.before_t[k] * 1e6, limit = limit_g(x, k);
+        double oldest = st->days_over < SITE_YEAR ? before / SITE_YEAR
+                                                  : st->stack_day[k][st->days_over % SITE_YEAR];
+        double sum = (st->days_over ? st->stack_sum[k] : before) + r->stack_g[k] -
+                     st->stack_mark[k] - part * oldest;
+        r->rolling_t[k] = fmax(r->rolling_t[k], sum / 1e6);
+        if (limit <= 0.0 || sum <= limit || r->over_day[k] >= 0.0) continue;
+        r->over_day[k] = (double)st->days_over + 1.0;
+        site_log_text(x, "permit_exceeded", "which", site_stack_names[k]);
+    }
+}
+
 void site_ledger_day(struct site_sim *x)
 {
     for (int k = 0; k < SITE_N_STACK; k++)
@@ -38,10 +55,12 @@ void site_ledger_day(struct site_sim *x)
     x->st->days_over++;
 }
 
-void site_ledger_month(struct site_sim *x)
+/* A whole month is charged whole, a part of one by its days. */
+void site_ledger_month(struct site_sim *x, int month)
 {
     struct site_state *st = x->st;
-    double months = site_seconds(st->now - st->month_since) / 86400.0 / DAYS_PER_MONTH;
+    double days = site_seconds(st->now - st->month_since) / 86400.0;
+    double months = fmin(days / machine_month_days[month - 1], 1.0);
     st->r.demand_usd += st->month_peak_w / 1e3 * x->s->grid.usd_per_kw_month * months;
     st->month_peak_w = 0.0;
     st->month_since = st->now;
@@ -95,11 +114,10 @@ void site_ledger_finish(struct site_sim *x)
 {
     struct site_state *st = x->st;
     struct site_result *r = &st->r;
-    for (int k = 0; k < SITE_N_STACK && st->days_over == 0; k++) /* less than a day */
-        r->rolling_t[k] = x->s->permits.before_t[k] + r->stack_g[k] / 1e6;
+    close_part(x);
     r->grid_co2_g = r->grid_j / 3.6e6 * co2_of_grid(x->s);
     r->grid_usd = r->grid_j / 3.6e6 * price_of_grid(x->s);
-    site_ledger_month(x);
+    site_ledger_month(x, st->month);
     gas_money(x);
     capital(x);
     r->repair_usd = r->hands_s / 3600.0 * x->s->money.usd_per_technician_hour +

@@ -99,7 +99,7 @@ static void hour(struct site_sim *x)
     st->hour++;
     if (st->hour % 24 == 0) site_ledger_day(x);
     site_cooling_hour(x);
-    if (st->month != month) site_ledger_month(x);
+    if (st->month != month) site_ledger_month(x, month);
     site_cooling_throttle(x);
     site_load_hour(x);
     site_push(x, st->now + SITE_HOUR, SITE_K_HOUR, 0, 0);
@@ -225,6 +225,7 @@ static void end(struct site_sim *x)
     struct site_state *st = x->st;
     site_repair_account(x);
     site_fleet_account(x);
+    site_cause_finish(x);
     for (int i = 0; i < x->s->n_jobs; i++) {
         site_job_account(x, i);
         st->r.jobs[i] = st->jobs[i].result;
@@ -277,6 +278,9 @@ static int live(struct site_sim *x, site_us stop, double most, struct error *e)
             st->n_events++;
             st->log_by = 0;
             handle(x, &next);
+            if (x->failed)
+                return error_context(e, "'%s', day %.6g", x->s->name,
+                                     site_seconds(st->now) / 86400.0);
         }
         while (st->schedule_again)
             site_schedule(x);
@@ -330,14 +334,18 @@ int site_run(const struct site_scenario *s, const struct site_run_options *o,
         if (x.csv && o->resume)
             while (x.csv_next < x.st->now)
                 x.csv_next += x.csv_every;
+        if (o->resume && o->pause_s > 0.0 && site_us_of(o->pause_s) < x.st->now)
+            rc = error_set_code(e, ERROR_USAGE, "'%s' was paused after %.6g s, behind that moment",
+                                o->resume, site_seconds(x.st->now));
         double most = o->most_events > 0.0 ? o->most_events : SITE_MOST_EVENTS;
-        rc = live(&x, o->pause_s > 0.0 ? site_us_of(o->pause_s) : x.st->end, most, e);
+        if (rc >= 0) rc = live(&x, o->pause_s > 0.0 ? site_us_of(o->pause_s) : x.st->end, most, e);
     }
     if (rc >= 0) {
         if (o->save)
             rc = site_save(&x, o->save, e);
         else
             site_segment(&x, x.st->end);
+        x.st->r.days = site_seconds(x.st->now) / 86400.0;
         end(&x);
         *out = x.st->r;
     }

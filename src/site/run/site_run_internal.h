@@ -116,7 +116,7 @@ struct site_flow { /* a source of power; watts are linear until the next event o
     bool follows; /* without a ramp of its own: takes what is left over */
 };
 
-enum { SITE_MAX_HELD = 256, SITE_MAX_DOWN = 4096, SITE_RING = 512, SITE_YEAR = 365 };
+enum { SITE_MAX_HELD = 4096, SITE_MAX_DOWN = 4096, SITE_MAX_FORCE = 256, SITE_RING = 512, SITE_YEAR = 365 };
 struct site_down { /* an instance of a cause of which units are down, or accelerators that are */
     int32_t cause, instance, units;
     double taken;  /* accelerators that stand still by it */
@@ -165,6 +165,7 @@ struct site_state {
     struct site_down down[SITE_MAX_DOWN];
     /* events of the file that last */
     double kelvin, false_alarms, firmware_factor, grid_limit_w, curtail_w, chiller_share;
+    int32_t in_force[SITE_MAX_FORCE], n_in_force; /* events that go on, in the order they began */
     double flaps_per_s[SITE_MAX_JOBS];
     double firmware_per_day;
     bool fuel_lost[SITE_MAX_GAS];
@@ -259,7 +260,10 @@ struct site_sim {
     site_us record_next;
     double low_w, high_w; /* of the load since the last report of the record */
     struct error *e;
+    bool failed; /* *e says why */
 };
+/* The run ends here, with an error, as what would come out would be wrong. */
+#define site_fail(x, ...) ((x)->failed = true, (void)error_set((x)->e, __VA_ARGS__))
 
 /* Accelerators of a pool: all of it, those of the blocks that stand in a hall or are called so, or those
  * of one cohort. */
@@ -347,6 +351,7 @@ void site_repair_account(struct site_sim *x);
 void site_cause_init(struct site_sim *x);
 void site_cause_fails(struct site_sim *x, int cause);
 void site_cause_ends(struct site_sim *x, int down);
+void site_cause_finish(struct site_sim *x); /* counts what still stands */
 
 /* ------------------------------------------------------------------ jobs (site_job.c) */
 
@@ -383,7 +388,7 @@ void site_batch_clock(struct site_sim *x, int job, double clock);
 /* (site_schedule.c) */
 void site_schedule(struct site_sim *x);
 /* (site_flap.c) */
-void site_flap_storm(struct site_sim *x, const struct site_event *e, bool begins);
+void site_flap_storm(struct site_sim *x, int job, double per_s); /* each link; 0: it is over */
 void site_flap(struct site_sim *x, int job);
 
 /* ------------------------------------------------------------------ power */
@@ -459,7 +464,7 @@ void site_cooling_follow(struct site_sim *x);
 void site_cooling_throttle(struct site_sim *x);
 /* Permits and money (site_ledger.c) */
 void site_ledger_day(struct site_sim *x);
-void site_ledger_month(struct site_sim *x); /* it is over */
+void site_ledger_month(struct site_sim *x, int month); /* it is over */
 void site_ledger_finish(struct site_sim *x);
 /* Events of the file (site_incident.c) */
 void site_incident_init(struct site_sim *x);

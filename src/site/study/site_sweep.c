@@ -128,9 +128,13 @@ static int more_units(struct site_scenario *s, const char *group, int64_t n, str
     while (g < s->n_gas && *group && strcmp(names[g], group) != 0)
         g++;
     if (g == s->n_gas) {
+        if (s->n_gas == 0) {
+            error_set_code(e, ERROR_USAGE, "the scenario has no gas units");
+            return error_hint(e, "sweep something else, for example --over battery_mw=0,10,20");
+        }
         error_set_code(e, ERROR_USAGE, "the scenario has no gas units '%.60s'", group);
         const char *near = name_nearest(group, names, (size_t)s->n_gas);
-        return error_hint(e, "for example --group '%s'", near ? near : s->n_gas ? names[0] : "");
+        return error_hint(e, "for example --group '%s'", near ? near : names[0]);
     }
     for (int i = 0; i < s->n_gas; i++)
         others += i == g ? 0 : s->gas[i].units;
