@@ -39,7 +39,7 @@ enum error_code {
 struct error {
     int code;
     char text[768];
-    char hint[384];
+    char hint[1024];
 };
 
 /* Fills *e (NULL is allowed: nothing is recorded) and returns the code. */

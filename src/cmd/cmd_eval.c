@@ -111,7 +111,7 @@ static int eval_files(struct serve_model *m, const struct eval_options *o, char 
 {
     static const char *const heads[] = {"file",          "task",       "examples",
                                         "bits/byte",     "perplexity", "accuracy",
-                                        "acc (by byte)", "chance",     "seconds"};
+                                        "acc (by char)", "chance",     "seconds"};
     struct table *t = table_new(heads, ARRAY_LEN(heads), "llrrrrrrr");
     struct serve_eval_options eo = {
         .stride = o->stride, .limit = o->limit, .show_progress = isatty(STDERR_FILENO)};

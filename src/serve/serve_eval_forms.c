@@ -63,13 +63,29 @@ static int read_index(const char *text, size_t n_choices)
     return i >= 0 && i < (int64_t)n_choices ? (int)i : NO_CHOICE;
 }
 
-/* Index of the right choice; NO_CHOICE; TWO_CHOICES where the answer is one's text and another's
- * index. Labels, where a line has them, go before texts. */
+/* Index of the label that is the number, or its text. */
+static int find_label(const json_t *labels, json_int_t number, const char *digits)
+{
+    for (size_t i = 0; i < json_array_size(labels); i++) {
+        const json_t *label = json_array_get(labels, i);
+        if (json_is_integer(label) && json_integer_value(label) == number) return (int)i;
+    }
+    return find_string(labels, digits);
+}
+
+/* Index of the right choice; NO_CHOICE; TWO_CHOICES where the answer is one's text or label and
+ * another's index. Labels, where a line has them, go before texts. */
 static int right_choice(const json_t *answer, const json_t *texts, const json_t *labels)
 {
     size_t n = json_array_size(texts);
+    char digits[32] = "";
     if (json_is_integer(answer)) {
         json_int_t i = json_integer_value(answer);
+        snprintf(digits, sizeof(digits), "%lld", (long long)i);
+        int labelled = labels ? find_label(labels, i, digits) : NO_CHOICE;
+        if (labelled >= 0 && i >= 0 && i < (json_int_t)n && i != labelled) return TWO_CHOICES;
+        if (labelled >= 0) return labelled < (int)n ? labelled : NO_CHOICE;
+        if (labels) return NO_CHOICE; /* beside labels a number is one of them, not a place */
         return i >= 0 && i < (json_int_t)n ? (int)i : NO_CHOICE;
     }
     const char *a = json_string_value(answer);
@@ -141,8 +157,10 @@ static const json_t *read_choices(const json_t *o, const json_t **labels)
 static int bad_answer(int gold, size_t n, const char *where, struct error *e)
 {
     if (gold == TWO_CHOICES) {
-        error_set(e, "%s: the answer is the text of one choice and the index of another", where);
-        return error_hint(e, "an index is written as a number, without quotes");
+        error_set(e, "%s: the answer is the text or label of one choice and the index of another",
+                  where);
+        return error_hint(e,
+                          "an index is a number without quotes, a label or a text stands in them");
     }
     error_set(e, "%s: the answer names none of the %zu choices", where, n);
     return error_hint(e, "\"answer\" is an index from 0, a label, a letter or a choice's text");

@@ -616,6 +616,9 @@ int train_folder_check(const char *dir, const struct train_config *now,
                        const struct train_options *o, struct str *differences, struct error *e);
 /* The name under which --restart keeps what is in dir, in *a; NULL where no run is there. */
 const char *train_folder_aside(const char *dir, struct arena *a);
+/* The way on after a row of skipped updates, as a hint of *e: `good` is the step of the last good
+ * checkpoint, or negative. */
+void train_advise(const struct train_run_file *f, const char *dir, int64_t good, struct error *e);
 /* The precision that an existing folder was begun with, or TRAIN_PRECISION_AUTO. */
 int train_folder_precision(const char *dir);
 /* Writes the effective run.yaml: f with the values settled by now. */

@@ -592,28 +592,6 @@ static int64_t last_good_step(struct run *r)
     return -1;
 }
 
-/* The way on after a row of skipped updates. */
-static void advise(struct run *r, int64_t good, struct error *e)
-{
-    const struct train_config *c = &r->file->config;
-    const char *run_dir = r->o->run_dir;
-    bool muon = c->optimizer == TRAIN_OPTIMIZER_MUON;
-    const char *command = arena_printf(&r->arena, "colossus train %s%s%s", r->file->path,
-                                       run_dir ? " --run-dir " : "", run_dir ? run_dir : "");
-    const char *lower = arena_printf(&r->arena, "--set optimizer.%s=%g", muon ? "muon_lr" : "lr",
-                                     0.3 * (muon ? c->muon_lr : c->lr));
-    static const char *const advice =
-        "a lower optimizer.lr, more schedule.warmup_tokens, or other data";
-    if (good > 0)
-        error_hint(e,
-                   "%s; the last good checkpoint is of step %" PRId64
-                   ", to go on from there: %s --go-back %" PRId64 " --allow-changes %s",
-                   advice, good, command, good, lower);
-    else
-        error_hint(e, "%s; no checkpoint is from before that, to begin anew: %s --restart %s",
-                   advice, command, lower);
-}
-
 /* The run ends without having done what it was for: says so in its folder, and in the hint from
  * where it could go on. */
 static int give_up(struct run *r, struct error *e)
@@ -623,7 +601,7 @@ static int give_up(struct run *r, struct error *e)
     finish_saving(r, &saving);
     if (e->code == ERROR_NO_REQUEUE) {
         good = last_good_step(r);
-        advise(r, good, e);
+        train_advise(r->file, r->dir, good, e);
     }
     struct json_writer *w = train_log_event_begin(&r->log, "run_failed", r->s.step);
     jsonw_string(w, "why", e->text);
@@ -672,7 +650,16 @@ static int preview(struct run *r, struct error *e)
     if (state < 0) return state;
     int64_t step = 0;
     int found = state == TRAIN_FOLDER_NEW ? 0 : ckpt_find_good(r->dir, &step, e);
-    if (found < 0 || o->json) return MIN(found, 0);
+    if (found < 0) return found;
+    if (o->go_back > 0) {
+        TRY(ckpt_check_step(r->dir, o->go_back, e));
+        if (!o->json)
+            fprintf(out,
+                    "would go back to step %" PRId64 " of '%s', and take later checkpoints away\n",
+                    o->go_back, r->dir);
+        return 0;
+    }
+    if (o->json) return 0;
     if (found)
         fprintf(out, "would continue '%s' from step %" PRId64 "\n", r->dir, step);
     else

@@ -261,12 +261,17 @@ static void test_choice_that_is_text_and_index(void **state)
     struct serve_eval_options o = {0};
     static const char *const doubtful[] = {
         "{\"question\": \"q\", \"choices\": [\"3\", \"2\", \"1\", \"0\"], \"label\": \"1\"}\n",
-        "{\"question\": \"q\", \"choices\": [\"B\", \"A\"], \"answer\": \"A\"}\n"};
+        "{\"question\": \"q\", \"choices\": [\"B\", \"A\"], \"answer\": \"A\"}\n",
+        ("{\"question\": \"q\", \"choices\": {\"text\": [\"b\", \"c\", \"d\"], \"label\": [\"1\", "
+         "\"2\", \"3\"]}, \"answerKey\": 1}\n"),
+        ("{\"question\": \"q\", \"choices\": {\"text\": [\"b\", \"c\", \"d\"], \"label\": [1, 2, "
+         "3]}, "
+         "\"answerKey\": 2}\n")};
     static const char *const clear[] = {
         "{\"question\": \"q\", \"choices\": [\"0\", \"1\"], \"label\": \"1\"}\n",
         "{\"question\": \"q\", \"choices\": [\"3\", \"7\"], \"answer\": \"7\"}\n",
-        ("{\"question\": \"q\", \"choices\": {\"text\": [\"0\", \"1\"], \"label\": [\"1\", \"0\"]},"
-         " \"answer\": \"0\"}\n")};
+        ("{\"question\": \"q\", \"choices\": {\"text\": [\"0\", \"1\"], \"label\": [\"0\", \"1\"]},"
+         " \"answer\": \"1\"}\n")};
     fixture_open(&fix, 1, 3, 64, &m);
     for (size_t i = 0; i < ARRAY_LEN(doubtful); i++) {
         assert_true(serve_eval(&m, "choice", write_file("d.jsonl", doubtful[i]), &o, &r, &e) < 0);

@@ -351,7 +351,10 @@ static void test_a_streak_keeps_the_last_good_checkpoint(void **state)
     unsetenv("COLOSSUS_LOG");
     assert_checkpoints(f, run_dir(f, "bad"), "10 4 2");
     assert_non_null(strstr(f->e.hint, "the last good checkpoint is of step 4, to go on from there: "
-                                      "colossus train run.yaml --go-back 4 --allow-changes"));
+                                      "colossus train run.yaml --run-dir "));
+    /* it names the run that failed, and what was given for it */
+    assert_non_null(strstr(f->e.hint, "/bad --set train.max_skips=6 --set checkpoint.every=2 "
+                                      "--go-back 4 --allow-changes --set optimizer."));
     json_t *events = train_util_lines(f, run_dir(f, "bad"), "events.jsonl");
     const json_t *last = json_array_get(events, json_array_size(events) - 1);
     assert_string_equal(json_string_value(json_object_get(last, "event")), "run_failed");

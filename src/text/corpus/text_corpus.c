@@ -155,6 +155,7 @@ static int open_files(struct corpus *c, const struct corpus_options *o, struct e
 {
     const char *field = o->field ? o->field : "text";
     TRY(corpus_json_path_parse(field, &c->arena, &c->field, e));
+    c->field.asked = strcmp(field, "text") != 0 || o->skip_missing;
     c->o.field = arena_strdup(&c->arena, field);
     TRY(corpus_files_find(o, &c->arena, &c->files, e));
     TRY(look_at_all(c, e));
@@ -283,7 +284,7 @@ static int file_start(struct corpus *c, struct error *e)
     c->format = c->file->format;
     if (c->file->pipe) TRY(look_at_pipe(c, e));
     c->no_nul = c->o.format == CORPUS_AUTO && c->format != CORPUS_JSONL && c->format != CORPUS_JSON;
-    return c->no_nul ? skip_mark(c, e) : 0;
+    return c->format != CORPUS_JSONL && c->format != CORPUS_JSON ? skip_mark(c, e) : 0;
 }
 
 static void file_end(struct corpus *c)
@@ -484,6 +485,30 @@ static int next_fortune(struct corpus *c, struct corpus_document *doc, struct er
     }
 }
 
+/* What is no UTF-8 is an error, or skipped and counted. 1: the document is whole; 0: it is left out. */
+static int check_text(struct corpus *c, struct corpus_document *doc, struct error *e)
+{
+    const size_t valid = utf8_valid_size(doc->text, doc->size);
+    if (doc->first) c->records++;
+    if (valid == doc->size) return 1;
+    const char *nl = memrchr(doc->text, '\n', valid);
+    struct error why = {0};
+    error_set(&why, "%s:%llu:%zu: the byte 0x%02x is no UTF-8", display_name(doc->path),
+              (unsigned long long)(doc->line + corpus_count_lines(doc->text, valid)),
+              nl ? valid - (size_t)(nl - doc->text) : valid + 1, (uint8_t)doc->text[valid]);
+    error_hint(&why,
+               "convert the file, for example iconv -f LATIN1 -t UTF-8 FILE >OUT; --skip-bad "
+               "skips such documents, --format %s takes the bytes as they are",
+               corpus_format_names[c->format]);
+    if (c->o.skip_bad && corpus_bad_add(c, CORPUS_BAD_UTF8, &why) >= 0) {
+        if (doc->first && doc->last) return 0;
+        doc->size = 0; /* of a document in several pieces this one goes */
+        return 1;
+    }
+    if (e) *e = why;
+    return ERROR_FAILED;
+}
+
 /* Said once, at the end, whoever reads. */
 static void log_skipped(const struct corpus *c)
 {
@@ -521,7 +546,10 @@ int corpus_next(struct corpus *c, struct corpus_document *doc, struct error *e)
         case CORPUS_FORTUNE: rc = next_fortune(c, doc, e); break;
         default: rc = next_text(c, doc, e); break;
         }
+        if (rc > 0 && c->no_nul)
+            rc = check_text(c, doc, e);
+        else if (rc == 0)
+            file_end(c);
         if (rc != 0) return rc;
-        file_end(c);
     }
 }

@@ -142,6 +142,7 @@ struct corpus_json_path {
     const char *names[CORPUS_JSON_MAX_LEVELS];
     size_t sizes[CORPUS_JSON_MAX_LEVELS];
     int n_levels;
+    bool asked;   /* the options name it: records are meant */
     bool literal; /* `text` as a whole, dots and all, is a key that is wanted, too */
 };
 /* "user.name" in parts; a dot behind a backslash is part of a name. */
@@ -213,7 +214,7 @@ struct corpus {
     bool in_document;          /* the piece handed out last was not the last of its document */
     bool any_document;         /* TEXT: handed something out; an empty file is one document */
     bool mid_line; /* FORTUNE: the last cut was not at a line end, so no line begins here */
-    bool no_nul;   /* a NUL byte shows that the file is no text */
+    bool no_nul;   /* a NUL byte shows that the file is no text, and what is no UTF-8 is an error */
     enum corpus_json_place place;
 
     char *buf; /* bytes [start, end) are read and not handed out yet */
@@ -242,6 +243,9 @@ uint64_t corpus_count_lines(const char *text, size_t size);
 
 /* (text_corpus_records.c) The next piece of JSONL or JSON: 1, 0 at the end of the file, negative. */
 int corpus_next_record(struct corpus *c, struct corpus_document *doc, struct error *e);
+/* Counts a bad record that may be skipped, the first of each kind aloud; negative, with *why telling of the
+ * limit, where it is one too many. */
+int corpus_bad_add(struct corpus *c, enum corpus_bad bad, struct error *why);
 /* At the end of the corpus: whether the share of bad records is within its limit. */
 int corpus_records_check(const struct corpus *c, struct error *e);
 

@@ -6,7 +6,8 @@
  * could begin a text too, the bytes behind it must be none. What has a NUL byte, or very many control
  * characters, is binary whatever it is.
  *
- * JSON has no magic number. Objects are told by the name, or by a first object that parses. */
+ * JSON has no magic number. Objects are told by the name, by a first object that parses, or by a second
+ * one behind it: a first record that is bad makes no text of the others. */
 #include "text/corpus/text_corpus_internal.h"
 
 #include <strings.h>
@@ -270,6 +271,7 @@ struct json_head {
     bool whole;     /* its end is there */
     bool lines;     /* no line end stands in it, and nothing else on its line */
     bool followed;  /* the file ends behind it, or the next line is an object too */
+    bool another;   /* behind it, or where its line ends, another object begins */
     bool valid;     /* it parses */
     bool has_field; /* and has the field as a string */
 };
@@ -295,19 +297,34 @@ static struct json_head look_for_json(const struct corpus_head *h,
     j.lines &= key == n || p[key] == '\n' || x.broken;
     key = skip_space(p, n, key);
     j.followed = key < n ? p[key] == '{' || p[key] == '[' : h->whole;
+    const char *nl = memchr(p + i, '\n', n - i);
+    size_t below = nl ? skip_space(p, n, (size_t)(nl - p)) : n;
+    j.another = (key < n && p[key] == '{') || (below < n && p[below] == '{');
     j.valid = corpus_json_find(p + i, size, field, &scratch, &r) != CORPUS_JSON_INVALID;
     j.has_field = j.valid && r.text;
     str_fini(&scratch);
     return j;
 }
 
-/* Files with a name that says nothing are JSON where there is no doubt: lines that begin with two
- * objects, an array of objects, or an object with the field; anything of objects from a pipe, which
- * has no name. */
-static bool is_surely_json(const struct corpus_head *h, const struct json_head *j)
+/* Files with a name that says nothing are JSON where there is no doubt: one object behind another, an
+ * array of objects, or an object with the field; any object from a pipe, which has no name, or where
+ * records were asked for. */
+static bool is_surely_json(const struct corpus_head *h, const struct json_head *j,
+                           const struct corpus_json_path *field)
 {
-    if (!j->valid) return false;
-    return j->has_field || j->array || (j->lines && j->followed) || strcmp(h->path, "-") == 0;
+    if (j->begins && (j->another || field->asked)) return true;
+    return j->valid &&
+           (j->has_field || j->array || (j->lines && j->followed) || strcmp(h->path, "-") == 0);
+}
+
+/* Whether each object has a line. A first one that does not end says nothing of it: the second does,
+ * or the name. */
+static bool has_lines(const struct corpus_head *h, const struct json_head *j)
+{
+    size_t n = corpus_source_plain_name(h->path);
+    if (j->array) return false;
+    if (!j->begins || j->lines || (!j->valid && j->another)) return true;
+    return !j->valid && !corpus_name_ends(h->path, n, ".json");
 }
 
 int corpus_format_find(const struct corpus_head *h, const struct corpus_json_path *field,
@@ -320,8 +337,8 @@ int corpus_format_find(const struct corpus_head *h, const struct corpus_json_pat
                   CORPUS_FIRST_BUFFER >> 10);
         return error_hint(e, "say what it is: --format jsonl, json or text");
     }
-    if (named || is_surely_json(h, &j))
-        *format = j.array || (j.begins && !j.lines) ? CORPUS_JSON : CORPUS_JSONL;
+    if (named || is_surely_json(h, &j, field))
+        *format = has_lines(h, &j) ? CORPUS_JSONL : CORPUS_JSON;
     else if (has_fortune_index(h->path) || under_fortunes(h->path))
         *format = CORPUS_FORTUNE;
     else

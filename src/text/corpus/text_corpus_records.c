@@ -130,27 +130,35 @@ static bool over_limit(const struct corpus *c)
            (double)c->bad > c->o.bad_share * (double)c->records;
 }
 
-/* Counts a bad record, the first of each kind aloud; an error where none may be skipped, or not one
- * more. */
+int corpus_bad_add(struct corpus *c, enum corpus_bad bad, struct error *why)
+{
+    c->skipped[bad]++;
+    c->bad++;
+    if (over_limit(c)) {
+        error_context(why, "%llu of %llu records are bad, more than --skip-bad allows",
+                      (unsigned long long)c->bad, (unsigned long long)c->records);
+        return error_hint(why, TOO_MANY_BAD);
+    }
+    if (c->skipped[bad] == 1 && !c->o.quiet)
+        log_warn("skipped: %s (others of this kind are only counted)", why->text);
+    return 0;
+}
+
+/* A bad record is an error where none may be skipped, or not one more. */
 static int skip_record(struct corpus *c, const struct record *r,
                        const struct corpus_json_result *found, struct error *e)
 {
     bool expected = found->bad == CORPUS_BAD_MISSING && c->o.skip_missing;
-    if (!expected && !c->o.skip_bad) return record_problem(c, r, found, e);
-    c->skipped[found->bad]++;
-    if (expected) return 0;
-    c->bad++;
-    if (over_limit(c)) {
-        record_problem(c, r, found, e);
-        error_context(e, "%llu of %llu records are bad, more than --skip-bad allows",
-                      (unsigned long long)c->bad, (unsigned long long)c->records);
-        return error_hint(e, TOO_MANY_BAD);
-    }
-    if (c->skipped[found->bad] > 1 || c->o.quiet) return 0;
     struct error why = {0};
+    if (!expected && !c->o.skip_bad) return record_problem(c, r, found, e);
+    if (expected) {
+        c->skipped[found->bad]++;
+        return 0;
+    }
     record_problem(c, r, found, &why);
-    log_warn("skipped: %s (others of this kind are only counted)", why.text);
-    return 0;
+    int rc = corpus_bad_add(c, found->bad, &why);
+    if (rc < 0 && e) *e = why;
+    return rc;
 }
 
 int corpus_records_check(const struct corpus *c, struct error *e)
@@ -312,6 +320,13 @@ static int peek(struct corpus *c, char *ch, struct error *e)
     }
 }
 
+static int unskippable(struct error *e)
+{
+    return error_hint(e,
+                      "where the next object begins cannot be told, so it cannot be skipped: mend "
+                      "the file");
+}
+
 /* Takes the value that begins at the buffer's start as a record: 1 handed out, 0 skipped. One that
  * is too long is passed over without being kept. */
 static int take_value(struct corpus *c, struct corpus_document *doc, struct error *e)
@@ -337,14 +352,19 @@ static int take_value(struct corpus *c, struct corpus_document *doc, struct erro
         too_long = true;
     }
     struct record r = {.text = c->buf + c->start, .size = size, .last = !x.done && !x.scalar};
+    if (r.last && !too_long && !x.broken && memmem(r.text, size, "\n{", 2)) {
+        /* it ends nowhere, and another one seems to begin in it */
+        struct corpus_json_result found;
+        corpus_json_find(r.text, r.size, NULL, &c->scratch, &found);
+        int rc = record_problem(c, &r, &found, e);
+        return c->o.skip_bad ? unskippable(e) : rc;
+    }
     if (x.broken) { /* the scanner says where and why */
         struct corpus_json_result found;
         corpus_json_find(r.text, r.size, NULL, &c->scratch, &found);
         if (too_long || !found.problem) return broken(c, "the object is not closed", e);
         int rc = record_problem(c, &r, &found, e);
-        return c->o.skip_bad ? error_hint(e, "where the next object begins cannot be told, so it "
-                                             "cannot be skipped: mend the file")
-                             : rc;
+        return c->o.skip_bad ? unskippable(e) : rc;
     }
     if (!too_long) {
         const char *nl = memrchr(r.text, '\n', size);

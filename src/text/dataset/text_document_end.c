@@ -195,10 +195,26 @@ static int both_ids(struct ending *n, struct error *e)
     return settle(n, settled, source);
 }
 
+/* What a file settled by a token must not be denied by an id: of models that were tuned to talk the one
+ * often ends a turn, the other a document. An id that is none of the tokenizer's says nothing here. */
+static int confirm_token(struct ending *n, struct error *e)
+{
+    struct error none = {0};
+    const uint32_t settled = n->t->eos;
+    const char *source = n->t->eos_source;
+    if (both_ids(n, &none) > 0 && n->t->eos != settled) {
+        error_set(e, "beside '%s' %s says that a text ends with %s, %s says %s", n->path, source,
+                  show(n, settled), n->t->eos_source, show(n, n->t->eos));
+        return error_hint(e, "say which with --eos TOKEN or ID");
+    }
+    return settle(n, settled, source);
+}
+
 static int by_files(struct ending *n, struct error *e)
 {
     int rc = by_token(n, "tokenizer_config.json", e);
     if (rc == 0) rc = by_token(n, "special_tokens_map.json", e);
+    if (rc > 0) return confirm_token(n, e);
     return rc == 0 ? both_ids(n, e) : rc;
 }
 

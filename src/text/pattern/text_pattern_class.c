@@ -210,7 +210,8 @@ static int parse_range(struct pattern_parse *p, struct unicode_set *s)
         /* Rust knows '-' behind a range only as the last character; Oniguruma takes it for itself,
          * and what follows for a character of its own. */
         if (p->end - p->at >= 2 && p->at[0] == '-' && p->at[1] != ']') {
-            if (p->dialect == PATTERN_TIKTOKEN) return pattern_refuse(p, at, "a range of a range");
+            if (p->dialect == PATTERN_TIKTOKEN || (p->end - p->at >= 3 && p->at[1] == '-'))
+                return pattern_refuse(p, at, "a range of a range");
             unicode_set_add(s, '-', '-');
             p->at++;
         }

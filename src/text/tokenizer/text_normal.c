@@ -141,11 +141,38 @@ static void apply(const struct normal_step *step, const char *text, size_t size,
     }
 }
 
+/* Whether a step takes the first character away, with nothing in its place. */
+static bool takes_first(const struct normal_step *step, const char *text, size_t size)
+{
+    uint32_t cp, to[3];
+    struct str out = {0};
+    const size_t n = size ? utf8_decode(text, size, &cp) : 0;
+    if (!n) return false;
+    switch (step->kind) {
+    case NORMAL_NFC:
+    case NORMAL_NFD:
+    case NORMAL_NFKC:
+    case NORMAL_NFKD:
+    case NORMAL_PREPEND: return false;
+    case NORMAL_STRIP: return step->left && text_spaces_at_start(text, size) > 0;
+    case NORMAL_REPLACE: return replacement_takes_first(&step->replacement, text, size);
+    case NORMAL_CHARSMAP: {
+        charsmap_apply_graphemes(&step->map, text, n, &out);
+        const bool gone = out.len == 0;
+        str_fini(&out);
+        return gone;
+    }
+    default: return map_character(step->kind, cp, to) == 0;
+    }
+}
+
 /* The last step writes to out, those before it to two strings in turn. */
-void normal_apply(const struct normal *n, struct str work[2], const char *text, size_t size,
+bool normal_apply(const struct normal *n, struct str work[2], const char *text, size_t size,
                   struct str *out)
 {
+    bool whole = true;
     for (size_t i = 0; i < n->count; i++) {
+        whole = whole && !takes_first(&n->steps[i], text, size);
         struct str *to = i + 1 == n->count ? out : &work[i % 2];
         if (to != out) str_clear(to);
         str_reserve(to, to->len + size + 1);
@@ -154,6 +181,7 @@ void normal_apply(const struct normal *n, struct str work[2], const char *text, 
         size = to->len;
     }
     if (!n->count) str_append(out, text, size);
+    return whole;
 }
 
 /* ------------------------------------------------------------------ reading */

@@ -48,6 +48,19 @@ void replacement_apply(const struct replacement *r, const char *text, size_t siz
     pattern_work_fini(&work);
 }
 
+bool replacement_takes_first(const struct replacement *r, const char *text, size_t size)
+{
+    struct pattern_work work = {0};
+    struct pattern_match m;
+    if (r->with.len || !size) return false;
+    if (!r->pattern) return size >= r->what.len && memcmp(text, r->what.data, r->what.len) == 0;
+    struct pattern_scan scan = {.text = text, .size = utf8_valid_size(text, size)};
+    bool taken =
+        scan.size && pattern_next(r->pattern, &work, &scan, &m) > 0 && m.first == 0 && m.last > 0;
+    pattern_work_fini(&work);
+    return taken;
+}
+
 /* Each place may be a match of no characters. */
 double replacement_growth(const struct replacement *r)
 {

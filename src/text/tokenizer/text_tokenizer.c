@@ -412,7 +412,9 @@ static void encode_section(struct encoding *c, const char *text, size_t size)
 {
     if (c->t->normalizer.count) {
         str_clear(&c->s->normal);
-        normal_apply(&c->t->normalizer, c->s->work, text, size, &c->s->normal);
+        /* for Metaspace, which looks where the text stood before it was normalised */
+        if (!normal_apply(&c->t->normalizer, c->s->work, text, size, &c->s->normal))
+            c->at_begin = false;
         text = c->s->normal.data;
         size = c->s->normal.len;
     }

@@ -191,8 +191,9 @@ struct normal {
 /* From a tokenizer.json, where it may be missing or null. */
 int normal_read(struct normal *n, const json_t *normalizer, struct error *e);
 void normal_fini(struct normal *n);
-/* Appends the normalised text. work: memory between steps. */
-void normal_apply(const struct normal *n, struct str work[2], const char *text, size_t size,
+/* Appends the normalised text. work: memory between steps. Returns whether what it begins with stood at
+ * the beginning of the text: false where the first character was taken away. */
+bool normal_apply(const struct normal *n, struct str work[2], const char *text, size_t size,
                   struct str *out);
 
 /* ------------------------------------------------------------------ Replace (text_replace.c) */
@@ -209,6 +210,8 @@ struct replacement {
 int replacement_read(struct replacement *r, const json_t *o, struct error *e);
 void replacement_fini(struct replacement *r);
 void replacement_apply(const struct replacement *r, const char *text, size_t size, struct str *out);
+/* Whether the text's first character is taken away, with nothing in its place. */
+bool replacement_takes_first(const struct replacement *r, const char *text, size_t size);
 /* How many times as long a text may become at most. */
 double replacement_growth(const struct replacement *r);
 

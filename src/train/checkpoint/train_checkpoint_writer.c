@@ -300,17 +300,32 @@ bool ckpt_writer_is_idle(ckpt_writer_t *w)
     return idle;
 }
 
+/* All steps, newest first; an error where the one is not there, or damaged. */
+static int find_step(const char *root, int64_t step, struct arena *a, int64_t **steps, size_t *n,
+                     struct error *e)
+{
+    const char *dir = ckpt_step_path(a, root, step);
+    TRY(ckpt_scan(root, a, steps, n, e));
+    if (file_exists(dir)) return ckpt_verify(dir, e);
+    error_set(e, "there is no checkpoint of step %" PRId64 " in '%s'", step, root);
+    return *n ? error_hint(e, "the newest is of step %" PRId64, (*steps)[0]) : e->code;
+}
+
+int ckpt_check_step(const char *run_dir, int64_t step, struct error *e)
+{
+    struct arena a = {0};
+    int64_t *steps;
+    size_t n;
+    int rc = find_step(ckpt_root_path(&a, run_dir), step, &a, &steps, &n, e);
+    arena_fini(&a);
+    return rc;
+}
+
 static int delete_newer(ckpt_writer_t *w, int64_t step, struct arena *a, struct error *e)
 {
     int64_t *steps;
     size_t n;
-    const char *dir = ckpt_step_path(a, w->root, step);
-    TRY(ckpt_scan(w->root, a, &steps, &n, e));
-    if (!file_exists(dir)) {
-        error_set(e, "there is no checkpoint of step %" PRId64 " in '%s'", step, w->root);
-        return n ? error_hint(e, "the newest is of step %" PRId64, steps[0]) : e->code;
-    }
-    TRY(ckpt_verify(dir, e));
+    TRY(find_step(w->root, step, a, &steps, &n, e));
     for (size_t i = 0; i < n && steps[i] > step; i++)
         TRY(delete_checkpoint(w, steps[i], a, e));
     return 0;

@@ -57,8 +57,9 @@ void train_status_print(const struct train_status *s, FILE *out)
     if (s->checkpoint_step < 0)
         fprintf(out, "none\n");
     else
-        fprintf(out, "of step %" PRId64 ", %s old\n", s->checkpoint_step,
-                format_duration(text, s->checkpoint_age_s));
+        fprintf(out, "of step %" PRId64 ", %s %s\n", s->checkpoint_step,
+                format_duration(text, s->checkpoint_age_s),
+                s->state == TRAIN_STATE_RUNNING ? "old" : "before the end");
     if (s->ranks > 0)
         fprintf(out, "%-11s%" PRId64 "; %zu lost, %" PRId64 " restarts that went on\n", "ranks",
                 s->ranks, s->n_incidents, s->restarts);
