@@ -116,7 +116,13 @@ struct site_flow { /* a source of power; watts are linear until the next event o
     bool follows; /* without a ramp of its own: takes what is left over */
 };
 
-enum { SITE_MAX_HELD = 4096, SITE_MAX_DOWN = 4096, SITE_MAX_FORCE = 256, SITE_RING = 512, SITE_YEAR = 365 };
+enum {
+    SITE_MAX_HELD = 4096,
+    SITE_MAX_DOWN = 4096,
+    SITE_MAX_FORCE = 256,
+    SITE_RING = 512,
+    SITE_YEAR = 365
+};
 struct site_down { /* an instance of a cause of which units are down, or accelerators that are */
     int32_t cause, instance, units;
     double taken;  /* accelerators that stand still by it */
