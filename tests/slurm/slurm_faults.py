@@ -16,6 +16,7 @@ Prints one "ok NAME" or "not ok NAME: WHY" a test.
 import glob
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -218,6 +219,10 @@ def main():
         up = subprocess.run([LOCAL, "up", CLUSTER, "3"], capture_output=True, text=True)
         if up.returncode != 0:
             print(up.stdout + up.stderr)
+            if any(shutil.which(x, path=os.environ["PATH"] + ":/usr/sbin")
+                   for x in ("slurmctld", "slurmctld-wlm")):
+                print("not ok slurm: the Slurm that is installed does not come up")
+                sys.exit(1)
             print("skip slurm: no Slurm could be started here: apt-get must be able to fetch "
                   "slurmctld, slurmd and slurm-client")
             sys.exit(77)

@@ -65,9 +65,23 @@ END
     echo "PartitionName=p Nodes=ALL Default=YES MaxTime=INFINITE State=UP"
 }
 
+# Whether nobody listens at any of the ports that a cluster of so many nodes takes.
+are_free() {
+    local i
+    for i in 0 1 $(seq 11 $((10 + $2))); do
+        (exec 3<>"/dev/tcp/127.0.0.1/$(($1 + i))") 2>/dev/null && return 1
+    done
+    return 0
+}
+
 up() {
     local nodes=$1 lib=/usr/lib/x86_64-linux-gnu
-    port=$((20000 + $$ % 20000))
+    # Below the ports that Linux gives to connections, so that none of these takes one.
+    port=$((10000 + (RANDOM * 32768 + RANDOM) % 20000))
+    for ((i = 0; i < 50; i++)); do
+        are_free $port "$nodes" && break
+        port=$((10000 + (port + 97) % 20000))
+    done
     mkdir -p "$D"/{etc,state,spool,log,tmpfs}
     unpack
     write_config "$root$lib/slurm-wlm" "$nodes" >"$D/etc/slurm.conf"
