@@ -1,13 +1,14 @@
 /* site_segment.c: energy between two events, exactly, and the proof that none was made or lost.
  *
- * All watts are linear in a segment, so their integrals are closed; the fuel of units on their way is
- * a quadratic, which Simpson's rule integrates exactly. The battery loses a part each way, and what
- * the wave of steps costs it. At every segment both balances are checked: of watts, and of joules
- * since the beginning.
+ * All watts are linear in a segment, so their integrals are closed; the fuel of units on their way
+ * is a quadratic between two points of their heat rate, which Simpson's rule integrates exactly.
+ * The battery loses a part each way, and what the wave of steps costs it. At every segment both
+ * balances are checked: of watts, and of joules since the beginning.
  *
- * Here is counted, too, how often the grid's draw changes faster than its contract allows, over any 60
- * seconds: not by samples, but by the difference of the draw and of itself a minute before, which is
- * linear between the bends of both. Of more than 512 bends within a minute the oldest are forgotten. */
+ * Here is counted, too, how often the grid's draw changes faster than its contract allows, over any
+ * 60 seconds: not by samples, but by the difference of the draw and of itself a minute before,
+ * which is linear between the bends of both. Of more than 512 bends within a minute the oldest are
+ * forgotten. */
 #include "site/run/site_run_internal.h"
 
 #define BALANCE 1e-9
@@ -110,20 +111,36 @@ static double fuel_w(const struct site_sim *x, int g, double w)
            3600.0;
 }
 
+/* Joules of fuel of a group in a segment. */
+static double fuel_j(const struct site_sim *x, int g, double w, double slope, double dt)
+{
+    if (slope == 0.0) return fuel_w(x, g, w) * dt;
+    double low = site_less(w, w + slope * dt), high = site_more(w, w + slope * dt), sum = 0.0;
+    double all = (double)x->st->n_on[g] * x->s->gas[g].unit_w, from = low;
+    double at = fuel_w(x, g, from);
+    if (high <= low) return at * dt;
+    for (int i = 0; i <= SITE_CURVE; i++) {
+        double to = i < SITE_CURVE ? site_less(x->s->gas[g].load_share[i] * all, high) : high;
+        if (to <= from) continue;
+        double there = fuel_w(x, g, to), middle = fuel_w(x, g, 0.5 * (from + to));
+        sum += (at + 4.0 * middle + there) * (to - from);
+        from = to;
+        at = there;
+    }
+    return sum / 6.0 * dt / (high - low);
+}
+
 static void gas(struct site_sim *x, int g, double dt)
 {
     struct site_state *st = x->st;
     const struct site_flow *f = &st->flows[g];
     struct site_gas_result *r = &st->r.gas[g];
-    double end = f->w + f->slope * dt;
-    double energy = linear(f->w, f->slope, dt), fuel = fuel_w(x, g, f->w) * dt;
-    if (f->slope != 0.0)
-        fuel = (fuel_w(x, g, f->w) + 4.0 * fuel_w(x, g, 0.5 * (f->w + end)) + fuel_w(x, g, end)) *
-               dt / 6.0;
+    r->out_s += st->n_out[g] * dt;
+    if (st->n_on[g] == 0 && f->w == 0.0) return;
+    double energy = linear(f->w, f->slope, dt), fuel = fuel_j(x, g, f->w, f->slope, dt);
     r->energy_j += energy;
     r->fuel_j += fuel;
     r->run_s += st->n_on[g] * dt;
-    r->out_s += st->n_out[g] * dt;
     st->r.gas_j += energy;
     double nox = machine_gas_nox_g_per_kwh(st->nox_ppm[g], 1.0) * fuel / 1e3;
     r->nox_g += nox;
