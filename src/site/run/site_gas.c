@@ -125,7 +125,9 @@ static void start(struct site_sim *x, int i)
 
 void site_gas_started(struct site_sim *x, int i)
 {
-    x->st->n_starting[x->st->units[i].group]--;
+    int g = x->st->units[i].group;
+    x->st->n_starting[g]--;
+    x->st->started_w[g] += x->s->gas[g].min_share * x->s->gas[g].unit_w;
     set_on(x, i);
 }
 
@@ -143,9 +145,10 @@ static void leave(struct site_sim *x, int i, enum site_unit_state state, bool at
     double share = f->w / (double)st->n_on[u->group];
     st->n_on[u->group]--;
     if (state == SITE_UNIT_OUT) st->n_out[u->group]++;
+    if (state == SITE_UNIT_OFF) u->rested = st->now + site_us_of(x->s->gas[u->group].min_down_s);
     if (at_once) {
         f->w -= share;
-        if (site_grid_limit(x) <= 0.0) site_island_step(x, share);
+        st->lost_w += share;
     }
     st->power_changed = true;
 }
@@ -168,9 +171,8 @@ static void start_some(struct site_sim *x, int g, int want)
     for (int i = st->first_unit[g]; i < st->first_unit[g + 1] && want > 0; i++) {
         struct site_unit *u = &st->units[i];
         if (u->state != SITE_UNIT_OFF || !can_run(x, u)) continue;
-        site_us rested = u->since + (u->starts ? site_us_of(x->s->gas[g].min_down_s) : 0);
-        if (rested > st->now) {
-            first = MIN(first, rested);
+        if (u->rested > st->now) {
+            first = MIN(first, u->rested);
             continue;
         }
         start(x, i);
@@ -179,11 +181,13 @@ static void start_some(struct site_sim *x, int g, int want)
     if (want > 0 && first < SITE_NEVER) wait_until(x, first);
 }
 
-static void stop_some(struct site_sim *x, int g, int want)
+/* Returns how many of so many have stopped. */
+static int stop_some(struct site_sim *x, int g, int many)
 {
     struct site_state *st = x->st;
     site_us first = SITE_NEVER;
-    for (int i = st->first_unit[g + 1] - 1; i >= st->first_unit[g] && want > 0; i--) {
+    int left = many, stopped = 0;
+    for (int i = st->first_unit[g + 1] - 1; i >= st->first_unit[g] && left > 0; i--) {
         struct site_unit *u = &st->units[i];
         if (u->state != SITE_UNIT_ON) continue;
         site_us allowed = u->since + site_us_of(x->s->gas[g].min_up_s);
@@ -194,46 +198,73 @@ static void stop_some(struct site_sim *x, int g, int want)
             first = MIN(first, allowed);
             continue;
         }
-        want--;
-        if (spare) leave(x, i, SITE_UNIT_OFF, false);
+        left--;
+        if (!spare) continue;
+        leave(x, i, SITE_UNIT_OFF, false);
+        stopped++;
     }
-    if (want > 0 && first < SITE_NEVER) wait_until(x, first);
+    if (left > 0 && first < SITE_NEVER) wait_until(x, first);
+    return stopped;
 }
 
-/* Units whose permit is used up go, whatever the load. */
-static void bar_units(struct site_sim *x, int g)
+/* Units that run and are not needed stop, each so long after it was last needed: what was needed
+ * last is needed again first. */
+static void stop_spare(struct site_sim *x, int g, int spare)
 {
     struct site_state *st = x->st;
-    if (!x->s->permits.stops) return;
-    for (int i = st->first_unit[g]; i < st->first_unit[g + 1]; i++)
-        if (st->units[i].state == SITE_UNIT_ON && !permitted(x, &st->units[i]))
-            leave(x, i, SITE_UNIT_OFF, true);
+    site_us *since = &st->spare_since[st->first_unit[g]], after;
+    int32_t *n = &st->n_spare[g], ripe = 0;
+    *n = MIN(*n, spare);
+    if (spare == 0) return;
+    while (*n < spare)
+        since[(*n)++] = st->now;
+    after = site_us_of(x->s->gas[g].stop_after_s);
+    while (ripe < *n && since[ripe] + after <= st->now)
+        ripe++;
+    if (ripe < *n) wait_until(x, since[ripe] + after);
+    int stopped = ripe > 0 ? stop_some(x, g, ripe) : 0;
+    *n -= stopped;
+    for (int i = 0; i < *n && stopped > 0; i++)
+        since[i] = since[i + stopped];
 }
 
-void site_gas_commit(struct site_sim *x, const double need[SITE_MAX_GAS])
+/* Units whose hours are used up go, whatever the load; returns how many will before another could
+ * start in their place. */
+static int units_ending(struct site_sim *x, int g)
+{
+    struct site_state *st = x->st;
+    const site_us hours = x->s->permits.hours * SITE_HOUR;
+    if (!x->s->permits.stops || hours <= 0) return 0;
+    const site_us start = MAX(site_us_of(x->s->gas[g].start_s), 1);
+    int ending = 0;
+    for (int i = st->first_unit[g]; i < st->first_unit[g + 1]; i++) {
+        const struct site_unit *u = &st->units[i];
+        if (u->state != SITE_UNIT_ON) continue;
+        site_us ends = u->counted + hours - u->run_year;
+        if (ends <= st->now) { /* what the others cannot take over is lost at once */
+            leave(x, i, SITE_UNIT_OFF, false);
+            double rest = st->flows[g].w - st->n_on[g] * site_gas_unit_w(x, g);
+            if (rest > 0.0) st->flows[g].w -= rest, st->lost_w += rest;
+        } else {
+            ending += ends <= st->now + start;
+            wait_until(x, ends <= st->now + start ? ends : ends - start);
+        }
+    }
+    return ending;
+}
+
+void site_gas_commit(struct site_sim *x, const int want[SITE_MAX_GAS])
 {
     struct site_state *st = x->st;
     for (int g = 0; g < x->s->n_gas; g++) {
-        double unit = site_gas_unit_w(x, g);
-        int want = unit > 0.0 ? (int)ceil(need[g] / unit - 1e-9) : 0;
-        bar_units(x, g);
-        int have = st->n_on[g] + st->n_starting[g];
+        int ending = units_ending(x, g), have = st->n_on[g] + st->n_starting[g] - ending;
         if (st->now == 0 && x->s->gas[g].on < 0) { /* as many as it takes, without a start */
-            for (int i = st->first_unit[g]; i < st->first_unit[g + 1] && have < want; i++)
+            for (int i = st->first_unit[g]; i < st->first_unit[g + 1] && have < want[g]; i++)
                 if (st->units[i].state == SITE_UNIT_OFF && can_run(x, &st->units[i]))
                     set_on(x, i), have++;
         }
-        if (have < want) start_some(x, g, want - have);
-        if (st->n_on[g] <= want || st->n_starting[g] > 0)
-            st->surplus_since[g] = SITE_NEVER;
-        else if (st->surplus_since[g] == SITE_NEVER)
-            st->surplus_since[g] = st->now;
-        if (st->surplus_since[g] == SITE_NEVER) continue;
-        site_us stops = st->surplus_since[g] + site_us_of(x->s->gas[g].stop_after_s);
-        if (stops > st->now)
-            wait_until(x, stops);
-        else
-            stop_some(x, g, st->n_on[g] - want);
+        if (have < want[g]) start_some(x, g, want[g] - have);
+        stop_spare(x, g, MAX(st->n_on[g] - ending - want[g], 0));
     }
     st->power_changed = false;
 }
@@ -245,7 +276,6 @@ void site_gas_init(struct site_sim *x)
     for (int g = 0; g < x->s->n_gas; g++) {
         st->first_unit[g] = st->n_units;
         st->nox_ppm[g] = x->s->gas[g].nox_ppm;
-        st->surplus_since[g] = SITE_NEVER;
         st->r.gas[g].over_starts_day = st->r.gas[g].over_hours_day = -1.0;
         for (int64_t i = 0; i < x->s->gas[g].units; i++) {
             struct site_unit *u = &st->units[st->n_units++];
@@ -286,7 +316,7 @@ void site_gas_repaired(struct site_sim *x, int i)
 {
     struct site_unit *u = &x->st->units[i];
     u->state = SITE_UNIT_OFF;
-    u->since = x->st->now;
+    u->since = u->rested = x->st->now; /* it has rested meanwhile */
     u->generation++;
     x->st->n_out[u->group]--;
     x->st->power_changed = true;
@@ -338,8 +368,8 @@ void site_gas_finish(struct site_sim *x)
     }
 }
 
-/* Load or a unit has gone at once, on an island: how fast the frequency moves, with what still turns,
- * and with the battery's help, which comes within a few milliseconds. */
+/* Load or units have gone at once, on an island: how fast the frequency moves, with what still
+ * turns, and with the battery's help, which comes within a few milliseconds. */
 void site_island_step(struct site_sim *x, double missing)
 {
     struct site_state *st = x->st;

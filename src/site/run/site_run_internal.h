@@ -103,7 +103,7 @@ enum site_unit_state { SITE_UNIT_OFF, SITE_UNIT_STARTING, SITE_UNIT_ON, SITE_UNI
 struct site_unit {
     int32_t state, group;
     uint32_t generation, starts;
-    site_us since, run;
+    site_us since, run, rested; /* rested: when it may start again */
     /* in the last 365 days: starts, time on; until when that time is counted */
     uint32_t starts_year;
     site_us run_year, counted;
@@ -112,8 +112,9 @@ struct site_unit {
 };
 
 struct site_flow { /* a source of power; watts are linear until the next event of kind POWER */
-    double w, slope, target, low, high, ramp;
-    bool follows; /* without a ramp of its own: takes what is left over */
+    double w, slope, target, target_slope, ramp;
+    double low, most, high; /* most: without its part of the spinning reserve */
+    bool follows;           /* without a ramp of its own: takes what is left over */
 };
 
 enum {
@@ -192,17 +193,23 @@ struct site_state {
     double battery_w, battery_slope, drain_w, unserved_w, unserved_slope, spilled_w, spilled_slope;
     double lag_w, lag_slope; /* by which accelerators' power is behind what their jobs ask for */
     double soc_j, soc_start_j, stored_j; /* the charge; what has come in since the start */
-    bool charging;
+    bool charging, giving_back;          /* below its target; above it */
     uint32_t power_generation, ladder_generation, restore_generation, heat_generation;
     bool ladder_waits, restore_waits, heat_waits, shed;
     int32_t n_paused;
+    double dark;           /* share of the load that is shed */
+    double restore_firm_w; /* what ran when no step could be taken back; INFINITY: it could */
     struct site_unit units[SITE_MAX_UNITS];
     int32_t n_units, first_unit[SITE_MAX_GAS + 1], n_on[SITE_MAX_GAS], n_starting[SITE_MAX_GAS],
         n_out[SITE_MAX_GAS];
     int32_t merit[SITE_MAX_GAS + 1];
     int32_t n_barred[SITE_MAX_GAS];
-    double gas_unit_w[SITE_MAX_GAS];     /* of one unit, in the air of this hour */
-    site_us surplus_since[SITE_MAX_GAS]; /* more run than are needed; SITE_NEVER: no */
+    double gas_unit_w[SITE_MAX_GAS]; /* of one unit, in the air of this hour */
+    double started_w[SITE_MAX_GAS];  /* minimum load of units that have just started */
+    double lost_w;                   /* what units gave that have tripped in this moment */
+    /* since when units run that are not needed, the longest first; a group's from first_unit on */
+    site_us spare_since[SITE_MAX_UNITS];
+    int32_t n_spare[SITE_MAX_GAS];
     site_us units_due; /* when a minimum of time next ends; SITE_NEVER: nobody waits */
     struct site_ramp_point ramp[SITE_RING];
     int32_t ramp_first, ramp_n;
@@ -429,7 +436,8 @@ static inline double site_battery_way(const struct site_sim *x)
 }
 /* (site_gas.c) */
 void site_gas_init(struct site_sim *x);
-void site_gas_commit(struct site_sim *x, const double need_w[SITE_MAX_GAS]);
+/* Starts and stops units, so that so many of each group run. */
+void site_gas_commit(struct site_sim *x, const int want[SITE_MAX_GAS]);
 /* Watts of one unit in the air of this hour. */
 double site_gas_unit_w(const struct site_sim *x, int group);
 void site_gas_hour(struct site_sim *x);                  /* the air has changed */
