@@ -210,6 +210,31 @@ static void battery_gives_back(void **state)
     }
 }
 
+/* A job that was paused for a unit's trip goes on when another runs in its place, not before. */
+static void paused_until_a_unit_runs(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *units;
+        double trip_h, resumed_h;
+    } CASES[] = {{"start: 2 h, on: 2", 6, 8},
+                 {"start: 1 h, on: 2", 5, 6},
+                 /* the third is stopped after an hour, and must rest until the seventh */
+                 {"start: 10 min, on: 3, min_down: 6 h", 2, 7.0 + 1.0 / 6.0}};
+    for (size_t i = 0; i < ARRAY_LEN(CASES); i++) {
+        const struct site_result *r =
+            live("cluster: 2048 x h100\nfailures: {law: none}\ndays: 1\ngrid: {contract_w: 0}\n"
+                 "gas: [{name: t, units: 3, unit_w: 10 MW, " ALL ", min_load: 0,\n"
+                 "  ramp_w_per_s: 0, %s}]\nloads: [{name: l, watts: 9 MW}]\n"
+                 "jobs: [{name: a, restart: 60 s}]\n"
+                 "events: [{at: %g h, what: turbine_trip, units: 1, lasts: 14 h}]\n",
+                 CASES[i].units, CASES[i].trip_h);
+        assert_int_equal(r->pauses, 1);
+        assert_near(r->jobs[0].part_s[SITE_PART_POWER],
+                    (CASES[i].resumed_h - CASES[i].trip_h) * HOUR - 10.0, 1e-5);
+    }
+}
+
 /* A unit that ran when the scenario began rests like any other. */
 static void first_rest(void **state)
 {
@@ -392,6 +417,24 @@ static void fuel_across_points(void **state)
     }
 }
 
+/* A site that is partly in the dark works so much less. */
+static void no_work_in_the_dark(void **state)
+{
+    (void)state;
+    static const double CONTRACT_MW[] = {3, 5.5};
+    for (size_t i = 0; i < ARRAY_LEN(CONTRACT_MW); i++) {
+        const struct site_result *r =
+            live("cluster: 8192 x h100\nfailures: {law: none}\ngas: []\ndays: 4\n"
+                 "grid: {contract_w: %g MW}\ncontrols: {pause: false, cap_min: 100 %%}\n"
+                 "jobs: [{name: j, restart: 0, stall: 0}]\n"
+                 "events: [{at: 2 d, what: grid_limit, watts: 1 MW, lasts: 1 d}]\n",
+                 CONTRACT_MW[i]);
+        double work = r->jobs[0].part_s[SITE_PART_PRODUCTIVE] / r->jobs[0].wall_s;
+        assert_near(work, 1.0 - r->unserved_j / r->load_j, 1e-3);
+        assert_true(r->unserved_j > 0.3 * r->load_j);
+    }
+}
+
 /* Paused at any moment and resumed, all of this is the same to the bit. */
 static void paused_and_resumed(void **state)
 {
@@ -454,6 +497,7 @@ int main(void)
         cmocka_unit_test(load_falls_through_the_limit),
         cmocka_unit_test(all_help_in_need),
         cmocka_unit_test(battery_gives_back),
+        cmocka_unit_test(paused_until_a_unit_runs),
         cmocka_unit_test(first_rest),
         cmocka_unit_test(repair_is_rest),
         cmocka_unit_test(trips_together),
@@ -462,6 +506,7 @@ int main(void)
         cmocka_unit_test(reserve_beside_the_grid),
         cmocka_unit_test(minimum_load_that_nobody_wants),
         cmocka_unit_test(fuel_across_points),
+        cmocka_unit_test(no_work_in_the_dark),
         cmocka_unit_test(paused_and_resumed),
     };
     return cmocka_run_group_tests(tests, start, stop);

@@ -1,10 +1,11 @@
 /* site_ladder.c: what is done about a deficit.
  *
- * A deficit is load that nothing serves, or that only a battery below its reserve does while sources
- * cannot. The battery comes first, then, each `delay` after the last: the accelerators' power is
- * capped, as little as it takes; jobs save and stop, lowest priority first; what is left is shed and
- * counted as unserved. After `restore` without a deficit the last step is taken back, if the sources
- * can then carry the load. Supplies and UPS are taken to ride through the delays. */
+ * A deficit is load that nothing serves, or that only a battery below its reserve does while
+ * sources cannot. The battery comes first, then, each `delay` after the last: the accelerators'
+ * power is capped, as little as it takes; jobs save and stop, lowest priority first; what is left
+ * is shed and counted as unserved, and what still runs works by so much less. After `restore`
+ * without a deficit the last step is taken back, if what runs by then can carry the load. Supplies
+ * and UPS are taken to ride through the delays. */
 #include "site/run/site_run_internal.h"
 
 #define CAP_MARGIN 5e-3 /* of what the sources give: so that a load that still rises is met once */
@@ -15,8 +16,8 @@ bool site_ladder_active(const struct site_sim *x)
     return x->st->cap < x->s->controls.cap || x->st->n_paused > 0 || x->st->shed;
 }
 
-/* Watts that the sources give once they have moved, without the battery. `could`: with those that
- * stand ready, too. */
+/* Watts that the sources give once they have moved, without the battery. `could`: with units that
+ * would have to start, too. */
 static double firm_w(const struct site_sim *x, bool could)
 {
     double sum = site_grid_limit(x);
@@ -69,10 +70,27 @@ static void log_whole(struct site_sim *x)
     site_log_end(x);
 }
 
+/* Where load is shed, all of it is by the same share, and accelerators work by so much less: their
+ * clock falls, as of each event. */
+static void slow_down(struct site_sim *x)
+{
+    struct site_state *st = x->st;
+    double dark = st->shed ? fmin(st->unserved_w / fmax(st->load_w, 1.0), 1.0) : 0.0;
+    bool changed = st->power_changed;
+    if (dark <= 0.0 && st->dark <= 0.0) return;
+    st->dark = dark;
+    site_load_table(x);
+    for (int p = 0; p < x->s->cluster.n_pools; p++)
+        st->clock[p] *= 1.0 - dark;
+    site_job_clocks(x);
+    st->power_changed = changed;
+}
+
 void site_ladder_look(struct site_sim *x)
 {
     struct site_state *st = x->st;
     bool deficit = in_deficit(x);
+    slow_down(x);
     if (!deficit && st->in_deficit && !site_ladder_active(x)) log_whole(x);
     if (!deficit && st->battery_w <= 0.0 && st->supply_events == 0) st->supply_by = 0;
     if (deficit && !st->ladder_waits && !st->shed) {
@@ -87,6 +105,11 @@ void site_ladder_look(struct site_sim *x)
     if (deficit && st->restore_waits) {
         st->restore_waits = false;
         st->restore_generation++;
+    }
+    if (deficit) st->restore_firm_w = INFINITY;
+    if (st->restore_waits && firm_w(x, false) > st->restore_firm_w * (1.0 + 1e-9)) {
+        st->restore_firm_w = INFINITY; /* more runs than when it was last too little */
+        site_push_in(x, 0.0, SITE_K_RESTORE, 0, ++st->restore_generation);
     }
     if (!deficit && site_ladder_active(x) && !st->restore_waits) {
         st->restore_waits = true;
@@ -169,9 +192,11 @@ void site_ladder_act(struct site_sim *x)
     log_step(x, "shed", st->unserved_w);
 }
 
+/* What runs carries it: a unit that still starts or must rest does not. Those that are needed for
+ * the whole are on their way. */
 static bool fits(const struct site_sim *x, double load)
 {
-    return load * (1.0 + MARGIN) <= firm_w(x, true);
+    return load * (1.0 + MARGIN) <= firm_w(x, true) && load <= firm_w(x, false);
 }
 
 static bool resume_job(struct site_sim *x)
@@ -198,6 +223,7 @@ void site_ladder_restore(struct site_sim *x)
 {
     struct site_state *st = x->st;
     st->restore_waits = false;
+    st->restore_firm_w = INFINITY;
     st->power_changed = true;
     st->log_by = st->deficit_by;
     if (st->shed) {
@@ -205,7 +231,7 @@ void site_ladder_restore(struct site_sim *x)
         return;
     }
     if (st->n_paused > 0) {
-        resume_job(x);
+        if (!resume_job(x)) st->restore_firm_w = firm_w(x, false);
         return;
     }
     const double whole = x->s->controls.cap;
@@ -219,7 +245,10 @@ void site_ladder_restore(struct site_sim *x)
             high = middle;
         if (high - low < 1e-3) high = low;
     }
-    if (high <= st->cap + 1e-3 && high < whole) return; /* later */
+    if (high <= st->cap + 1e-3 && high < whole) { /* later */
+        st->restore_firm_w = firm_w(x, false);
+        return;
+    }
     st->cap = high;
     site_load_table(x);
     log_step(x, "power_cap", high);
