@@ -173,6 +173,32 @@ static void load_falls_through_the_limit(void **state)
     }
 }
 
+/* A battery that is charged with all its power, and a load that rises faster than a unit can follow:
+ * what rounding leaves does not make events without end. */
+static void charged_with_all_power(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 40; i++) {
+        const struct site_result *r = live(
+            "%sdays: 0.25\ngrid: {contract_w: 0}\n"
+            "battery: {power_w: 5 MW, energy_wh: 200 MWh, start: 50 %%, target: 80 %%}\n"
+            "gas: [{name: t, units: 2, unit_w: 48 MW, " ALL ", min_load: 0, on: 2, min_up: 24 h,\n"
+            "  ramp_w_per_s: %.17g}]\nloads: [{name: l, watts: 1 MW, ramp: 300 s, %s}]\n",
+            OWN, 833.0 + 7.7 * i, HOURS(60.0 + 0.37 * i, 66.1 + 0.29 * i, 61.0));
+        assert_true(r->events < 100.0);
+        assert_true(r->battery_in_j > 5e6 * HOUR && r->unserved_j == 0.0);
+        /* with a part of its power */
+        double from = 130.7796 + 0.13 * i, to = 142.179 + 0.11 * i;
+        r = live("%sdays: 0.125\ngrid: {contract_w: 0}\n"
+                 "battery: {power_w: 30 MW, energy_wh: 30 MWh, start: 40 %%, target: 95 %%}\n"
+                 "gas: [{name: t, units: 4, unit_w: 48 MW, " ALL ", min_load: 0, on: 4,\n"
+                 "  min_up: 24 h, ramp_w_per_s: 0.05 MW/min}]\n"
+                 "loads: [{name: l, watts: 1 MW, ramp: 1800 s, %s}]\n",
+                 OWN, HOURS(from, to));
+        assert_true(r->events < 100.0 && r->unserved_j == 0.0);
+    }
+}
+
 /* All that run help while load is unserved, dear ones, too; then they make room for the cheap one. */
 static void all_help_in_need(void **state)
 {
@@ -495,6 +521,7 @@ int main(void)
         cmocka_unit_test(gas_follows_a_load),
         cmocka_unit_test(grid_follows_a_load),
         cmocka_unit_test(load_falls_through_the_limit),
+        cmocka_unit_test(charged_with_all_power),
         cmocka_unit_test(all_help_in_need),
         cmocka_unit_test(battery_gives_back),
         cmocka_unit_test(paused_until_a_unit_runs),

@@ -473,9 +473,9 @@ static void to_battery(struct site_sim *x, double rest, double slope)
     st->spilled_w = site_more(-take - rest, 0.0);
     st->battery_slope = st->unserved_slope = st->spilled_slope = 0.0;
     double edge = EDGE * power;
-    if (rest > give || (rest >= give - edge && slope > 0.0))
+    if (rest > give + edge || (rest >= give - edge && slope > 0.0))
         st->unserved_slope = slope;
-    else if (rest < -take || (rest <= -take + edge && slope < 0.0))
+    else if (rest < -take - edge || (rest <= -take + edge && slope < 0.0))
         st->spilled_slope = -slope;
     else
         st->battery_slope = slope;
@@ -525,7 +525,8 @@ static void queue_next(struct site_sim *x, double fill, double t)
     }
     if (st->battery_slope != 0.0) {
         t = site_less(t, until(st->battery_w, st->battery_slope, 0.0));
-        t = site_less(t, until(st->battery_w, st->battery_slope, -fill));
+        if (fabs(st->battery_w + fill) > no_gap(x))
+            t = site_less(t, until(st->battery_w, st->battery_slope, -fill));
         t = site_less(t, until(st->battery_w, st->battery_slope, power));
         t = site_less(t, until(st->battery_w, st->battery_slope, -power));
     }

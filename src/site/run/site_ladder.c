@@ -9,6 +9,7 @@
 #include "site/run/site_run_internal.h"
 
 #define CAP_MARGIN 5e-3 /* of what the sources give: so that a load that still rises is met once */
+#define CAP_STEP   1e-6 /* less is none */
 #define MARGIN     1e-3 /* of the load: that is left free when a step is taken back */
 
 bool site_ladder_active(const struct site_sim *x)
@@ -93,7 +94,8 @@ void site_ladder_look(struct site_sim *x)
     slow_down(x);
     if (!deficit && st->in_deficit && !site_ladder_active(x)) log_whole(x);
     if (!deficit && st->battery_w <= 0.0 && st->supply_events == 0) st->supply_by = 0;
-    if (deficit && !st->ladder_waits && !st->shed) {
+    if (st->only_moves && (!deficit || st->load_w > firm_w(x, false))) st->only_moves = false;
+    if (deficit && !st->ladder_waits && !st->shed && !st->only_moves) {
         log_deficit(x);
         st->ladder_waits = true;
         site_push_in(x, x->s->controls.delay_s, SITE_K_LADDER, 0, ++st->ladder_generation);
@@ -179,7 +181,9 @@ void site_ladder_act(struct site_sim *x)
     if (!in_deficit(x)) return;
     double wanted = site_load_at(x, x->s->controls.cap, true);
     st->r.deficit_w = fmax(st->r.deficit_w, wanted - firm_w(x, true));
-    if (cap < st->cap - 1e-9) {
+    st->only_moves = cap < st->cap && cap > st->cap - CAP_STEP; /* sources suffice, in time */
+    if (st->only_moves) return;
+    if (cap < st->cap) {
         st->cap = cap;
         st->r.caps++;
         site_load_table(x);

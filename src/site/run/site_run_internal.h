@@ -196,6 +196,7 @@ struct site_state {
     bool charging, giving_back;          /* below its target; above it */
     uint32_t power_generation, ladder_generation, restore_generation, heat_generation;
     bool ladder_waits, restore_waits, heat_waits, shed;
+    bool only_moves; /* a deficit for which no step is taken: sources are on their way */
     int32_t n_paused;
     double dark;           /* share of the load that is shed */
     double restore_firm_w; /* what ran when no step could be taken back; INFINITY: it could */
