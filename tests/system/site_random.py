@@ -60,10 +60,16 @@ def job(d, name, n):
 
 def event(d, n, watts, any_gas):
     what = d.choice([k for k in KINDS if any_gas or k not in ("turbine_trip", "fuel_loss", "emissions")])
-    return keys(at=f"{d.uniform(0, 8):.4g} d", what=what, depth=d.random(), units=d.randint(0, n),
-                lasts=f"{d.choice([0, d.between(.1, 60)]):.4g} h", kelvin=d.uniform(-20, 20),
-                watts=watts * d.choice([0, .1, .5]), per_day=d.between(.01, 5), nox_ppm=9,
-                factor=d.between(1, 5), share=d.share(), times="[3, 9]")
+    own = {"heat_wave": dict(kelvin=d.uniform(-20, 20)),
+           "sag_train": dict(depth=d.random(), times="[3, 9]"),
+           "curtailment": dict(watts=watts * d.choice([0, .1, .5])),
+           "grid_limit": dict(watts=watts * d.choice([0, .1, .5])),
+           "flap_storm": dict(per_day=d.between(.01, 5)),
+           "bad_firmware": dict(per_day=d.between(.01, 5), factor=d.between(1, 5)),
+           "false_alarms": dict(factor=d.between(1, 5)), "emissions": dict(nox_ppm=9)}
+    return keys(at=f"{d.uniform(0, 8):.4g} d", what=what, units=d.randint(0, n),
+                lasts=f"{d.choice([0, d.between(.1, 60)]):.4g} h", share=d.share(),
+                **own.get(what, {}))
 
 
 def scenario(seed):

@@ -136,7 +136,7 @@ static const struct option scenario_rows[] = {
         "there and back, its root each way; default: the site's, or 91 %"),
     SHARE(S, "battery.start", battery.start, "80 %", "50 %", "charge at the start"),
     SHARE(S, "battery.target", battery.target, "80 %", "80 %",
-        "charge that is kept up from what sources have left; 0: never charged"),
+        "charge that is kept up from what sources have left, and given back beyond it; 0: never charged"),
     SHARE(S, "battery.floor", battery.floor, "5 %", "10 %", "never less"),
     SHARE(S, "battery.ceiling", battery.ceiling, "95 %", "100 %", "never more"),
     SHARE(S, "battery.reserve", battery.reserve, "30 %", "30 %",
