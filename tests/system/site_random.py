@@ -75,6 +75,7 @@ def event(d, n, watts, any_gas):
 def scenario(seed):
     d = Draw(seed)
     n = int(d.between(8, 300000))
+    cap = d.uniform(.5, 1)
     watts, charge = n * 1500.0, sorted(d.random() for _ in range(3))
     groups = [gas_units(d, f"g{i}", watts) for i in range(d.randint(0, 4))]
     lines = [
@@ -91,12 +92,12 @@ def scenario(seed):
                           hands=f"{d.between(.1, 30):.3g} h"),
         "battery: " + keys(power_w=watts * d.between(.01, 1), energy_wh=watts * d.between(.01, 4),
                            efficiency=d.uniform(.5, 1), floor=charge[0], start=charge[1],
-                           ceiling=charge[2], target=d.share(), reserve=d.share(), smooths=d.flag()),
+                           ceiling=charge[2], target=charge[2] * d.random(), reserve=d.share(), smooths=d.flag()),
         "grid: " + keys(contract_w=watts * d.choice([0, .2, .6, 1, 2]), last=d.flag(),
                         ramp_w_per_s=d.choice([0, watts / 600]),
                         ramp_limit_w_per_s=d.choice([0, watts / 1000])),
-        "controls: " + keys(delay=d.choice([1, 5, 60]), cap_min=d.uniform(.4, 1), pause=d.flag(),
-                            restore=f"{d.between(.1, 30):.3g} min", cap=d.uniform(.5, 1),
+        "controls: " + keys(delay=d.choice([1, 5, 60]), cap_min=d.uniform(.4, cap), pause=d.flag(),
+                            restore=f"{d.between(.1, 30):.3g} min", cap=cap,
                             spinning_w=d.choice([0, watts * .05]), damper=d.choice([0, .7]),
                             smoothing_ramp_w_per_s=d.choice([0, 0, 50])),
         "cooling: " + keys(law=d.choice(["site", "loop", "coolers"]), weather="memphis-tmy3",
