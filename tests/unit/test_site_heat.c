@@ -19,11 +19,16 @@ static void months(void **state)
     const struct site_scenario *s = test_scenario(SPEC);
     const struct site_result *r = test_live(s, 1);
     for (int m = 0; m < 12; m++)
-        assert_near(r->pue_month_load_j[m] / r->pue_month_it_j[m], WANT[m], 1e-5);
-    assert_near(test_figure(s, r, "pue"), 1.150069131565, 1e-5);
+        assert_near(r->pue_month_load_j[m] / r->pue_month_it_j[m], WANT[m], 1e-6);
+    assert_near(test_figure(s, r, "pue"), 1.150069131564949, 1e-6);
     assert_int_equal(r->hours_hot[0], 680);
     assert_int_equal(r->hours_hot[1], 401);
     assert_int_equal(r->hours_hot[2], 56);
+    int chilled =
+        0; /* hours that are too warm for dry coolers alone, 8 K below the 32 C asked for */
+    for (size_t i = 0; i < s->weather->n; i++)
+        chilled += (double)s->weather->hours[i].dry_c + 8.0 > 32.0 + 1e-5;
+    assert_int_equal(chilled, 2403);
     assert_near(r->dry_high_c, 38.3, 1e-6);
     assert_true(fabs(r->wet_high_c - 26.85) < 0.1);
 }
@@ -73,6 +78,7 @@ static void coolers_and_chillers(void **state)
         assert_near(machine_dry_cooler_w(&c, 46.11, AIR[i]) / 1e6, MW[i], 1e-6);
     assert_near(machine_fan_share(11.11 / 21.11), 0.09007346009685312, 1e-9);
     assert_near(machine_coolant_rise_k(1000.0, 1.5, 992.3, 4179.0), 9.64594161354948, 1e-9);
+    assert_near(machine_coolant_rise_k(1000.0, 1.5, 1009.9, 3968.6), 9.980315972512155, 1e-9);
     /* at 10 C water within the 10th to 90th percentile of 49 catalogue units above 300 kW */
     static const double BAND[][5] = {{15, 4.02, 5.11, 1.20, 1.35},
                                      {35, 3.01, 3.26, 1.085, 1.12},

@@ -181,6 +181,8 @@ static void island(void **state)
 static void sags(void **state)
 {
     (void)state;
+    assert_near(machine_sag_missing_j(1400.0, 0.40, 1.1, 0.066), 51.744, 1e-12);
+    assert_near(machine_sag_missing_j(1400.0, 0.25, 1.1, 0.066), 66.99, 1e-12);
     for (int i = 0; i < 2; i++) {
         const struct site_scenario *s = test_scenario(
             arena_printf(&test_arena,
@@ -425,6 +427,15 @@ static void energy_bill(void **state)
     const struct site_result *r = test_live(s, 1);
     assert_near(r->other_j / 3.6e6 * 0.065, 140400000.0, 1e-9);
     assert_near(r->grid_usd, r->load_j / 3.6e6 * 0.065, 1e-12);
+    /* fuel of 8,812 kJ a kWh, and its carbon dioxide */
+    s = test_scenario(ONE
+                      "days: 2\ngrid: {contract_w: 0}\n"
+                      "gas: [{name: t, units: 3, unit_w: 40 MW, mttf: 0, derate_per_k: 0, on: 3,\n"
+                      "  heat_rate: 8812, usd_per_mmbtu: 3.5}]\n"
+                      "loads: [{name: l, watts: 90 MW}]\n");
+    r = test_live(s, 1);
+    assert_near(r->fuel_usd / (r->gas_j / 3.6e9), 32.40849303008293, 1e-9);
+    assert_near(r->stack_g[SITE_CO2] / (r->gas_j / 3.6e6), 491.3127543360572, 0.002);
 }
 
 /* Sources do not suffice: first a cap, then the job of lower priority, and what is shed is a line. */

@@ -53,6 +53,15 @@ static inline double test_one(const char *text, const char *name)
     return test_figure(s, test_live(s, 1), name);
 }
 
+/* Erlang's C: the share that waits for one of so many crews, at this load. */
+static inline double test_erlang_c(double load, int crews)
+{
+    double b = 1.0;
+    for (int k = 1; k <= crews; k++)
+        b = load * b / (k + load * b);
+    return b / (1.0 - load / crews * (1.0 - b));
+}
+
 #define assert_near(value, want, share)                                                           \
     do {                                                                                          \
         double value_ = (value), want_ = (want);                                                  \
