@@ -44,9 +44,12 @@ class Page:
         self.b.js("document.querySelector('#new').click()")
 
     def send(self, text, done=True):
+        count = "document.querySelectorAll('.turn.assistant').length"
+        before = self.b.js("return " + count)
         self.b.type("#draft", text + "\ue007")
-        if done:
-            self.b.wait("an answer", f"({IDLE}) && {LAST} && {LAST}.querySelector('.tools button')")
+        if done:  # not the answer that was there before
+            self.b.wait("an answer", f"{count} > {before} && ({IDLE}) && "
+                        f"{LAST}.querySelector('.tools button')")
 
     def button(self, name, last=True):
         """Clicks the button of that text or label in the last turn, or anywhere."""

@@ -498,6 +498,85 @@ static void paused_and_resumed(void **state)
     remove(path);
 }
 
+/* A deficit that only waits for a ramp takes no step, whatever the cap may still do; work is less by what
+ * is unserved meanwhile. */
+static void ramps_that_suffice(void **state)
+{
+    (void)state;
+    static const char *const controls[] = {"cap: 80 %",      "cap: 81 %",
+                                           "cap_min: 100 %", "cap: 85 %, cap_min: 85 %",
+                                           "cap_min: 80 %",  "cap_min: 100 %, pause: false"};
+    for (size_t i = 0; i < ARRAY_LEN(controls); i++) {
+        const struct site_scenario *s = test_scenario(arena_printf(
+            &test_arena,
+            "cluster: 8192 x h100\nfailures: {law: none}\ndays: 0.25\ngrid: {contract_w: 0}\n"
+            "controls: {%s}\ngas: [{name: t, units: 1, unit_w: 12 MW, mttf: 0, derate_per_k: 0,\n"
+            "  min_load: 0, on: 1, min_up: 24 h, ramp_w_per_s: 0.05 MW/min}]\n"
+            "jobs: [{name: j, start: 1 h, restart: 0, stall: 0}]\n",
+            controls[i]));
+        const struct site_result *r = test_live(s, 1);
+        const struct site_job_result *j = &r->jobs[0];
+        assert_true(r->caps == 0.0 && r->pauses == 0.0 && r->sheds == 0.0);
+        /* told anew at every fiftieth of the load, so up to a fiftieth more than what was unserved */
+        assert_near(j->part_s[SITE_PART_SLOWED], r->unserved_j / r->peak_w, 0.06);
+    }
+}
+
+/* Below its reserve a battery bridges no ramps, from that moment on, whatever else happens. */
+static void reserve_is_crossed(void **state)
+{
+    (void)state;
+    static const char *const more[] = {
+        "", "events: [{at: 76 min, what: emissions, target: g1, nox_ppm: 2.5, lasts: 1 h}]\n"};
+    for (size_t i = 0; i < ARRAY_LEN(more); i++)
+        assert_near(
+            test_one(
+                arena_printf(
+                    &test_arena,
+                    "cluster: 1 x h100\nfailures: {law: none}\ndays: 0.25\n"
+                    "controls: {pause: false, cap_min: 100 %%}\ngrid: {contract_w: 0}\ngas:\n"
+                    "  - {name: g0, units: 1, unit_w: 40 MW, mttf: 0, derate_per_k: 0,\n"
+                    "     min_load: 0, on: 1, min_up: 24 h, ramp_w_per_s: 2 MW/min}\n"
+                    "  - {name: g1, units: 1, unit_w: 40 MW, mttf: 0, derate_per_k: 0,\n"
+                    "     min_load: 0, on: 1, min_up: 24 h, ramp_w_per_s: 0.5 MW/min,\n"
+                    "     usd_per_mwh: 50}\n"
+                    "battery: {power_w: 60 MW, energy_wh: 60 MWh, start: 40 %%,\n"
+                    "  efficiency: 100 %%, reserve: 30 %%, target: 0}\n"
+                    "loads: [{name: l, watts: 1 MW, by_hour: [20, 60, 60, 60, 60, 60, 60, 60,\n"
+                    "  60, 60, 60, 60, 60, 60, 60, 60, 60, 60, 60, 60, 60, 60, 60, 60]}]\n%s",
+                    more[i]),
+                "battery_wh"),
+            10.583e6, 1e-3);
+}
+
+/* A load beyond what all can give moves no set-point before it is back: a few events, not thousands. */
+static void load_beyond_all(void **state)
+{
+    (void)state;
+    static const char *const ramps[][2] = {
+        {"0.01", "49.995"}, {"0.001", "49.9995"}, {"0.0001", "49.99995"}};
+    for (size_t i = 0; i < ARRAY_LEN(ramps); i++) {
+        const struct site_scenario *s = test_scenario(arena_printf(
+            &test_arena,
+            "cluster: 1 x h100\nfailures: {law: none}\ndays: 0.1\ngas: []\n"
+            "grid: {contract_w: 50 MW, ramp_w_per_s: %s MW/min}\ncontrols: {pause: false}\n"
+            "loads: [{name: l, watts: 100 MW, ramp: 60 s, by_hour: [1, 0.4, 0.4, 0.4, 0.4, 0.4,\n"
+            "  0.4, 0.4, 0.4, 0.4, 0.4, 0.4, 0.4, 0.4, 0.4, 0.4, 0.4, 0.4, 0.4, 0.4, 0.4, 0.4,\n"
+            "  0.4, 0.4]}]\n"
+            "events: [{at: 59 min, what: curtailment, watts: %s MW, lasts: 60 s}]\n",
+            ramps[i][0], ramps[i][1]));
+        assert_true(test_live(s, 1)->events < 100.0);
+    }
+    /* and the cap of a site short for days is found once */
+    const struct site_scenario *s = test_scenario(
+        "cluster: 8192 x h100\nfailures: {law: none}\ndays: 5\ngrid: {contract_w: 20 MW}\n"
+        "gas: [{name: t, units: 1, unit_w: 6 MW, mttf: 0, derate_per_k: 0, min_load: 0, on: 1,\n"
+        "  min_up: 300 h, usd_per_mwh: 200, ramp_w_per_s: 0.05 MW/min}]\n"
+        "jobs: [{name: j, restart: 0, stall: 0}]\n"
+        "events: [{at: 2 h, what: curtailment, watts: 3 MW, lasts: 96 h}]\n");
+    assert_true(test_live(s, 1)->caps <= 2.0);
+}
+
 static int start(void **state)
 {
     (void)state;
@@ -515,6 +594,9 @@ static int stop(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(ramps_that_suffice),
+        cmocka_unit_test(reserve_is_crossed),
+        cmocka_unit_test(load_beyond_all),
         cmocka_unit_test(grid_stays_while_gas_rises),
         cmocka_unit_test(grid_rests_while_gas_falls),
         cmocka_unit_test(start_to_minimum_load),

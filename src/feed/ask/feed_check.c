@@ -164,7 +164,7 @@ static void compare(const struct feed_stems *a, const struct feed_stems *b, size
 /* Whether those words of a that b has stand side by side in b. */
 static bool is_run(const struct feed_stems *a, const struct feed_stems *b)
 {
-    uint64_t run[MAX_WORDS];
+    uint64_t run[MAX_WORDS] = {0};
     size_t n = 0;
     for (size_t i = 0; i < a->n; i++)
         if (feed_stems_have(b, a->items[i])) run[n++] = a->items[i];

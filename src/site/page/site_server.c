@@ -225,8 +225,10 @@ static struct shown *read_injected(http_request_t *r, struct error *e)
     x->injected = arena_alloc(&x->a, (n + 1) * sizeof(*x->injected));
     for (size_t i = 0; i < n && good; i++) {
         const json_t *one = json_array_get(list, i);
-        good = json_is_string(one) && json_string_length(one) <= MOST_TEXT;
-        if (good) x->injected[x->n_injected++] = arena_strdup(&x->a, json_string_value(one));
+        const char *text = json_string_value(one);
+        good = text && json_string_length(one) <= MOST_TEXT &&
+               strlen(text) == json_string_length(one) && text[strspn(text, " \t\r\n")];
+        if (good) x->injected[x->n_injected++] = arena_strdup(&x->a, text);
     }
     json_decref(o);
     if (good) return x;

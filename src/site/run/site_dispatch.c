@@ -14,6 +14,7 @@
 #define BAND         0.02  /* of the battery: it is charged so far below its target, gives above */
 #define ROUNDING     1e-12 /* of the load: no watts at all */
 #define EDGE         1e-9  /* of the battery's power: on its bound */
+#define DARK_STEP    0.02  /* of the load: by so much less or more unserved, work is told anew */
 #define NONE         1e13  /* watts: as good as no limit */
 enum { GRID = SITE_MAX_GAS };
 
@@ -29,7 +30,7 @@ void site_battery_init(struct site_sim *x)
 }
 
 /* What a microsecond may carry: nearer to a bound than this is on it. */
-static double soc_tolerance(const struct site_sim *x)
+double site_soc_tolerance(const struct site_sim *x)
 {
     return site_more(1e-9 * site_battery_energy_j(x),
                      4e-6 * (site_battery_power(x) + x->st->drain_w));
@@ -89,7 +90,7 @@ void site_power_init(struct site_sim *x)
 static double set_charging(struct site_sim *x)
 {
     struct site_state *st = x->st;
-    double all = site_battery_energy_j(x), near = soc_tolerance(x),
+    double all = site_battery_energy_j(x), near = site_soc_tolerance(x),
            target = site_less(x->s->battery.target, x->s->battery.ceiling);
     bool any = all > 0.0 && target > 0.0;
     if (!any || st->soc_j >= target * all - near)
@@ -215,8 +216,9 @@ static inline struct site_flow *stage(const struct site_sim *x, int n, double *f
     return f;
 }
 
-/* Set-points for so much, of all sources or of those that follow. */
-static void set_points(struct site_sim *x, double want, bool all)
+/* Set-points for so much, of all sources or of those that follow. Returns what lies above all that
+ * they can give, or, below 0, below the least. */
+static double set_points(struct site_sim *x, double want, bool all)
 {
     struct site_state *st = x->st;
     double left = want;
@@ -232,7 +234,9 @@ static void set_points(struct site_sim *x, double want, bool all)
         if (!all && !f->follows) continue;
         f->target = site_less(from + left, to);
         left -= to - from;
+        if (left <= 0.0) return 0.0;
     }
+    return left;
 }
 
 /* Watts that are none: of rounding, and of what so many watts a second are in a microsecond. */
@@ -263,12 +267,14 @@ static struct site_flow *next_source(const struct site_sim *x, double slope, boo
     return NULL;
 }
 
-/* One set-point goes with a load that changes. Returns the seconds until it is at its bound. */
-static double move_set_point(struct site_sim *x, double slope)
+/* One set-point goes with a load that changes. Returns the seconds until it is at its bound. Where the
+ * load lies `beyond` what set-points reach, none moves before it is back. */
+static double move_set_point(struct site_sim *x, double slope, double beyond)
 {
     double bound;
     for (int i = 0; i <= x->s->n_gas; i++)
         x->st->flows[x->st->merit[i]].target_slope = 0.0;
+    if (beyond * slope < 0.0) return -beyond / slope;
     struct site_flow *f = slope != 0.0 ? next_source(x, slope, true, &bound) : NULL;
     if (!f) return INFINITY;
     f->target_slope = slope;
@@ -453,13 +459,13 @@ static double share_slope(struct site_sim *x, double gap, bool bridged)
 static double could_give(const struct site_sim *x)
 {
     double floor_j = x->s->battery.floor * site_battery_energy_j(x);
-    return x->st->soc_j > floor_j + soc_tolerance(x) ? site_battery_power(x) : 0.0;
+    return x->st->soc_j > floor_j + site_soc_tolerance(x) ? site_battery_power(x) : 0.0;
 }
 
 static double could_take(const struct site_sim *x)
 {
     double ceiling_j = x->s->battery.ceiling * site_battery_energy_j(x);
-    return x->st->soc_j < ceiling_j - soc_tolerance(x) ? site_battery_power(x) : 0.0;
+    return x->st->soc_j < ceiling_j - site_soc_tolerance(x) ? site_battery_power(x) : 0.0;
 }
 
 /* What is left over to the battery, and beyond it. */
@@ -498,7 +504,7 @@ static double until_charge(const struct site_sim *x, double level)
     if (st->battery_w == 0.0) gain = st->battery_slope > 0.0 ? -1.0 / way : -way;
     double a = 0.5 * gain * st->battery_slope, b = gain * st->battery_w - st->drain_w;
     double c = st->soc_j - level;
-    if (fabs(c) <= soc_tolerance(x)) return INFINITY;
+    if (fabs(c) <= site_soc_tolerance(x)) return INFINITY;
     if (a == 0.0) return until(c, b, 0.0);
     double root = b * b - 4.0 * a * c;
     if (root < 0.0) return INFINITY;
@@ -530,6 +536,8 @@ static void queue_next(struct site_sim *x, double fill, double t)
         t = site_less(t, until(st->battery_w, st->battery_slope, power));
         t = site_less(t, until(st->battery_w, st->battery_slope, -power));
     }
+    if (st->dark > 0.0 && st->unserved_slope != 0.0) /* accelerators work by as much less */
+        t = site_less(t, DARK_STEP * st->load_w / fabs(st->unserved_slope));
     t = site_less(t, until(st->lag_w, st->lag_slope, 0.0));
     t = site_less(t, until(st->unserved_w, st->unserved_slope, 0.0));
     t = site_less(t, until(st->spilled_w, st->spilled_slope, 0.0));
@@ -568,15 +576,16 @@ void site_dispatch(struct site_sim *x)
     site_gas_commit(x, want);
     island_step(x, 0.0); /* of those whose permit has ended */
     set_bounds(x);
-    set_points(x, st->load_w + fill, true);
+    double beyond = set_points(x, st->load_w + fill, true);
     if (st->now == 0) /* it begins settled */
         for (int i = 0; i <= x->s->n_gas; i++)
             st->flows[st->merit[i]].w = st->flows[st->merit[i]].target;
-    double bend_s = move_set_point(x, st->load_slope), given = settle(x);
+    double bend_s = move_set_point(x, st->load_slope, beyond), given = settle(x);
     double gap = close_gap(x, follow(x, given, fill) + fill), rest = gap - fill;
-    bool bridged = site_battery_power(x) > 0.0 &&
-                   st->soc_j > x->s->battery.reserve * site_battery_energy_j(x) &&
-                   rest <= could_give(x) && rest >= -could_take(x);
+    bool bridged =
+        site_battery_power(x) > 0.0 &&
+        st->soc_j > x->s->battery.reserve * site_battery_energy_j(x) + site_soc_tolerance(x) &&
+        rest <= could_give(x) && rest >= -could_take(x);
     to_battery(x, rest, share_slope(x, gap, bridged));
     site_ladder_look(x);
     if (!st->power_changed) queue_next(x, fill, bend_s);

@@ -9,7 +9,6 @@
 #include "site/run/site_run_internal.h"
 
 #define CAP_MARGIN 5e-3 /* of what the sources give: so that a load that still rises is met once */
-#define CAP_STEP   1e-6 /* less is none */
 #define MARGIN     1e-3 /* of the load: that is left free when a step is taken back */
 
 bool site_ladder_active(const struct site_sim *x)
@@ -33,7 +32,8 @@ static bool in_deficit(const struct site_sim *x)
     const struct site_state *st = x->st;
     double all = site_battery_energy_j(x), near = 1e-9 * fmax(st->load_w, 1.0);
     if (st->unserved_w > near || st->unserved_slope > 0.0) return true;
-    return st->battery_w > near && st->soc_j <= x->s->battery.reserve * all * (1.0 + 1e-8) &&
+    return st->battery_w > near &&
+           st->soc_j <= x->s->battery.reserve * all + site_soc_tolerance(x) &&
            st->load_w > firm_w(x, false) * (1.0 + 1e-9);
 }
 
@@ -71,12 +71,14 @@ static void log_whole(struct site_sim *x)
     site_log_end(x);
 }
 
-/* Where load is shed, all of it is by the same share, and accelerators work by so much less: their
- * clock falls, as of each event. */
+/* Where load is shed, or waits for sources that still move, all of it is unserved by the same share,
+ * and accelerators work by so much less: their clock falls, as of each event (site_dispatch.c queues
+ * some while it changes). */
 static void slow_down(struct site_sim *x)
 {
     struct site_state *st = x->st;
-    double dark = st->shed ? fmin(st->unserved_w / fmax(st->load_w, 1.0), 1.0) : 0.0;
+    double dark =
+        st->shed || st->only_moves ? fmin(st->unserved_w / fmax(st->load_w, 1.0), 1.0) : 0.0;
     bool changed = st->power_changed;
     if (dark <= 0.0 && st->dark <= 0.0) return;
     st->dark = dark;
@@ -91,10 +93,10 @@ void site_ladder_look(struct site_sim *x)
 {
     struct site_state *st = x->st;
     bool deficit = in_deficit(x);
-    slow_down(x);
     if (!deficit && st->in_deficit && !site_ladder_active(x)) log_whole(x);
     if (!deficit && st->battery_w <= 0.0 && st->supply_events == 0) st->supply_by = 0;
     if (st->only_moves && (!deficit || st->load_w > firm_w(x, false))) st->only_moves = false;
+    slow_down(x);
     if (deficit && !st->ladder_waits && !st->shed && !st->only_moves) {
         log_deficit(x);
         st->ladder_waits = true;
@@ -181,7 +183,8 @@ void site_ladder_act(struct site_sim *x)
     if (!in_deficit(x)) return;
     double wanted = site_load_at(x, x->s->controls.cap, true);
     st->r.deficit_w = fmax(st->r.deficit_w, wanted - firm_w(x, true));
-    st->only_moves = cap < st->cap && cap > st->cap - CAP_STEP; /* sources suffice, in time */
+    /* sources suffice, in time */
+    st->only_moves = st->load_w <= firm && site_load_at(x, st->cap, false) <= firm;
     if (st->only_moves) return;
     if (cap < st->cap) {
         st->cap = cap;

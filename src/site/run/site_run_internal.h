@@ -421,6 +421,7 @@ double site_load_drain(const struct site_sim *x); /* what the swing costs in the
 /* Shares the load among the sources, and queues when something next reaches its bound. */
 void site_dispatch(struct site_sim *x);
 double site_grid_limit(const struct site_sim *x);
+double site_soc_tolerance(const struct site_sim *x); /* of the charge, joules */
 /* The battery: watts in and out, joules, efficiency of one way. */
 void site_battery_init(struct site_sim *x);
 static inline double site_battery_power(const struct site_sim *x)
