@@ -69,7 +69,7 @@ else
     chmod 755 . .. && cp "$(readlink -f "$COLOSSUS")" program
     mkdir -p open && chmod 777 open && cp -r "$COLOSSUS_ROOT/presets" presets
     export COLOSSUS_PRESETS=$PWD/presets
-    wrong=0 refused=0
+    wrong=0 refused=0 said=
     for n in 1 2 3 4 5; do
         for command in "train run.yaml --run-dir open/r-$n --set train.threads=4" \
             "eval model corpus.txt --threads 4" "plan llama-3-405b"; do
@@ -77,6 +77,7 @@ else
             setpriv --reuid=54321 --clear-groups bash -c \
                 "ulimit -c 0; ulimit -u $n; exec ./program $command" >log 2>&1
             rc=$?
+            said+="ulimit -u $n: $command: exit code $rc: $(tail -1 log)"$'\n'
             [[ $rc -eq 1 ]] && grep -q 'cannot start' log && refused=1
             [[ $rc -eq 0 || $rc -eq 1 ]] && continue
             grep -q 'fork\|Permission denied' log && continue # the shell's own
@@ -84,6 +85,7 @@ else
             wrong=1
         done
     done
+    [[ $refused -eq 1 ]] || echo "no command met the limit on threads: $said"
     [[ $wrong -eq 0 && $refused -eq 1 ]]
     report "limits: too few threads" $?
 fi
