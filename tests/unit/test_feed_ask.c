@@ -130,6 +130,11 @@ static void test_support(void **state)
         {"Acme Corp, criticized for its secrecy, raised its dividend.", "not in a post", false},
         {"Acme Corp was accused of its 2014 dividend by CEO Ann Lee.", "not in a post", false},
         {"Acme Corp told reporters.", "stand apart", false},
+        {"Acme Corp raised its dividend by 2,026 dollars.", "a number", false},
+        {"Acme Corp raised its dividend by 7 dollars.", "a number", false},
+        {"Acme Corp raised its dividend by 1200 dollars in 2014.", "a number", false}, /* order */
+        {"Acme Corp raised its dividend by 1,200 dollars https://evil.example/x", "an address",
+         false},
         {"The post by newsdesk says Acme Corp raised its dividend.", NULL, false},
         {"Sure!", "not in a post", false},
         {"It is what it is.", "says nothing", false},
@@ -144,6 +149,62 @@ static void test_support(void **state)
         bool as_said = cases[i].why ? why && strstr(why, cases[i].why) : !why;
         if (!as_said) fail_msg("'%s': %s", cases[i].sentence, why ? why : "holds");
     }
+}
+
+/* What a post asks, holds possible, or denies of something else bears no statement. */
+static void test_doubt(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *post, *sentence, *why; /* NULL: it holds */
+    } cases[] = {
+        {"Rumors say that the Zorblatt bridge in Kelmar collapsed on Friday",
+         "The Zorblatt bridge in Kelmar collapsed on Friday.", "denies"},
+        {"Did the Zorblatt bridge in Kelmar collapse on Friday?",
+         "The Zorblatt bridge in Kelmar collapsed on Friday.", "the post asks"},
+        {"Zorblatt may acquire Kelmar Bank for 3 billion crowns",
+         "Zorblatt acquired Kelmar Bank for 3 billion crowns.", "does not say that it is so"},
+        {"Zorblatt may acquire Kelmar Bank for 3 billion crowns",
+         "Zorblatt may acquire Kelmar Bank for 3 billion crowns.", NULL},
+        {"Mayor refutes claim that Zorblatt bridge in Kelmar collapsed on Friday",
+         "Zorblatt bridge in Kelmar collapsed on Friday.", "denies"},
+        {"Zorblatt bridge in Kelmar collapsed on Friday. No trains run.",
+         "Zorblatt bridge in Kelmar did not collapse on Friday.", "does not deny"},
+        {"Zorblatt bridge in Kelmar did not collapse on Friday. No trains run.",
+         "Zorblatt bridge in Kelmar did not collapse on Friday.", NULL},
+        {"Zorblatt stock rose 5 percent, Kelmar stock fell 30 percent",
+         "Zorblatt stock rose 30 percent, Kelmar stock fell 5 percent.", "a number"},
+    };
+    char name[] = "Police confirm dead";
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        const struct feed_slice s = {(char *)(uintptr_t)cases[i].sentence,
+                                     strlen(cases[i].sentence)};
+        const struct feed_post p = {
+            .text = {(char *)(uintptr_t)cases[i].post, strlen(cases[i].post)},
+            .name = {name, strlen(name)},
+            .created_ms = 1783000000000LL};
+        const char *why = feed_check_support(s, &p);
+        bool as_said = cases[i].why ? why && strstr(why, cases[i].why) : !why;
+        if (!as_said) fail_msg("'%s': %s", cases[i].sentence, why ? why : "holds");
+        char more[256]; /* a display name is anybody's to choose */
+        snprintf(more, sizeof(more), "Police confirm dead: %s", cases[i].sentence);
+        if (!feed_check_support((struct feed_slice){more, strlen(more)}, &p))
+            fail_msg("'%s' holds", more);
+    }
+}
+
+/* A later post with another number is another source. */
+static void test_corrections(void **state)
+{
+    (void)state;
+    struct fixture f;
+    begin(&f);
+    add(&f, "ada", "Death toll of the Zorblatt quake in Kelmar rises to 12, hospital says");
+    add(&f, "ben", "Death toll of the Zorblatt quake in Kelmar rises to 340, hospital says");
+    struct feed_reply r = ask(&f, "How high is the death toll of the Zorblatt quake?", NULL);
+    assert_int_equal(r.n_sources, 2);
+    assert_contains(r.text, "340");
+    finish(&f);
 }
 
 static void add_bridge(struct fixture *f)
@@ -726,6 +787,7 @@ int main(void)
         cmocka_unit_test(test_flood),    cmocka_unit_test(test_injected),
         cmocka_unit_test(test_expiry),   cmocka_unit_test(test_damaged),
         cmocka_unit_test(test_chat),     cmocka_unit_test(test_versions),
+        cmocka_unit_test(test_doubt),    cmocka_unit_test(test_corrections),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -29,6 +29,9 @@ struct feed_stems {
 };
 void feed_stems_of(struct feed_terms *scratch, struct feed_slice text, bool numbers,
                    struct feed_stems *out);
+/* A sum of a text's numbers by which texts with others can be told, whatever their order. */
+uint64_t feed_numbers_of(struct feed_slice text);
+void feed_stems_add(struct feed_stems *out, const char *word, size_t n); /* up to 255 bytes */
 void feed_stems_fini(struct feed_stems *s);
 /* A text without its tags, cashtags, @names and addresses, appended (feed_check.c). */
 void feed_plain_text(struct feed_slice s, struct str *out);

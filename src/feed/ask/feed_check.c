@@ -3,14 +3,18 @@
  * A sentence is held against each source, the ones that it cites first; the first that bears it is
  * cited, and where none does the sentence is dropped with the reason that the best one gives:
  *
- *   numbers   each number of the sentence stands in the post (1,200 is 1200), or is of its day
+ *   numbers   those of the sentence stand in the post in that order (1,200 is 1200); its year may stand
+ *             anywhere
  *   names     each word with a capital inside the sentence, each @name, #tag and $CASHTAG stands in
  *             the post, or is its author's
  *   words     three words that say something, or all that the post has, where tags, cashtags, @names
  *             and addresses do not count; all are in the post in some form, but those that only say
  *             that somebody says it, and they stand in the same order (a longest common subsequence of
  *             0.75): who beat whom. Fewer than five stand side by side in the post
- *   negation  both deny, or neither does; and it is no question
+ *   negation  both deny, or neither does, and what the sentence denies is what the post denies
+ *   certainty neither the sentence nor the post asks, and what the post holds possible, alleged or
+ *             rumoured is not said without such a word
+ *   addresses each stands in the post
  *
  * This is about words. A sentence that uses a post's words in their order and bends what they mean
  * passes; one that says the same in other words is dropped. */
@@ -18,6 +22,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 #define IN_ORDER  0.75
 #define LEAST     3
@@ -52,24 +57,49 @@ static bool next_number(struct feed_slice s, size_t *at, double *out)
     return true;
 }
 
-static bool has_number(struct feed_slice s, double wanted)
+uint64_t feed_numbers_of(struct feed_slice text)
 {
+    uint64_t sum = 0;
     double v;
-    for (size_t at = 0; next_number(s, &at, &v);)
-        if (v == wanted) return true;
-    return false;
+    for (size_t at = 0; text.n && next_number(text, &at, &v);)
+        sum += XXH3_64bits(&v, sizeof(v));
+    return sum;
 }
 
 static bool numbers_hold(struct feed_slice sentence, const struct feed_post *p)
 {
     char when[32];
-    double v;
+    double v, w;
+    size_t of_post = 0;
     feed_time_text(p->created_ms, when);
-    when[10] = '\0';
-    for (char *c = when; *c; c++)
-        if (*c == '-') *c = ' ';
-    for (size_t at = 0; next_number(sentence, &at, &v);)
-        if (!has_number(p->text, v) && !has_number((struct feed_slice){when, 10}, v)) return false;
+    when[4] = '\0';
+    const double year = memmem(sentence.s, sentence.n, when, 4) ? strtod(when, NULL) : NAN;
+    for (size_t at = 0; next_number(sentence, &at, &v);) {
+        size_t next = of_post;
+        bool found = false;
+        while (!found && next_number(p->text, &next, &w))
+            found = v == w;
+        if (found)
+            of_post = next;
+        else if (v != year)
+            return false;
+    }
+    return true;
+}
+
+/* Each address of the sentence stands in the post as it is. */
+static bool addresses_hold(struct feed_slice sentence, struct feed_slice post)
+{
+    for (size_t i = 0, k; i < sentence.n; i = k + 1) {
+        const char *word = sentence.s + i;
+        for (k = i; k < sentence.n && sentence.s[k] != ' ';)
+            k++;
+        size_t n = k - i;
+        while (n && strchr(".,;:!?)\"'", word[n - 1]))
+            n--;
+        const bool address = memmem(word, n, "://", 3) || (n > 4 && memcmp(word, "www.", 4) == 0);
+        if (address && !memmem(post.s, post.n, word, n)) return false;
+    }
     return true;
 }
 
@@ -135,11 +165,67 @@ static bool names_hold(struct feed_slice sentence, const struct feed_terms *own)
 
 /* ------------------------------------------------------------------ words */
 
-/* Words about a post, which it need not have; a post's author's names are such words, too. One word
+/* Words about a post, which it need not have; the name of its author's account is such a word, too. One word
  * more than the post has may turn it around: "has been accused of". */
 static const char about_posts[] =
     "account article author claim comment info information message note "
     "reader report source statement talk text told topic writer";
+
+/* Words by which a text does not say that something is so. */
+static bool is_hedge(struct feed_slice word)
+{
+    static const char *const hedges[] = {
+        "alleged",  "allegedly", "apparently", "can",         "could",    "expected", "expects",
+        "if",       "likely",    "may",        "maybe",       "might",    "perhaps",  "plans",
+        "possible", "possibly",  "predicts",   "reportedly",  "rumored",  "rumors",   "rumoured",
+        "rumours",  "should",    "supposedly", "unconfirmed", "unlikely", "will",     "would"};
+    for (size_t i = 0; i < ARRAY_LEN(hedges); i++)
+        if (feed_is(word, hedges[i])) return true;
+    return false;
+}
+
+/* Whether there is such a word; and the stems of what follows each negation, the next word that says
+ * something, into *denied. */
+static bool look_for_doubt(struct feed_terms *scratch, struct feed_slice text,
+                           struct feed_stems *denied)
+{
+    bool hedged = false, pending = false;
+    char stem[256];
+    feed_terms_clear(scratch);
+    feed_terms_of_text(scratch, text.s, text.n);
+    denied->n = 0;
+    for (size_t i = 0; i < scratch->n; i++) {
+        const struct feed_term *t = &scratch->items[i];
+        const char *s = feed_term_text(scratch, t);
+        if ((t->kind != FEED_WORD && t->kind != FEED_LAST) || t->n >= sizeof(stem)) continue;
+        const struct feed_slice word = {(char *)(uintptr_t)s, t->n};
+        hedged = hedged || is_hedge(word);
+        if (feed_is_negation(s, t->n)) {
+            pending = true;
+        } else if (pending && !feed_is_stop_word(s, t->n)) {
+            feed_stems_add(denied, s, t->n);
+            pending = false;
+        }
+    }
+    return hedged;
+}
+
+/* Whether the post is as certain as the sentence, and denies what that denies. */
+static const char *doubt_holds(struct feed_terms *scratch, struct feed_slice sentence,
+                               struct feed_slice post)
+{
+    struct feed_stems said = {0}, there = {0};
+    const char *why = NULL;
+    const bool hedged = look_for_doubt(scratch, sentence, &said);
+    const bool doubts = look_for_doubt(scratch, post, &there);
+    if (memchr(post.s, '?', post.n)) why = "the post asks";
+    if (!why && doubts && !hedged) why = "the post does not say that it is so";
+    for (size_t i = 0; i < said.n && !why; i++)
+        if (!feed_stems_have(&there, said.items[i])) why = "it denies what the post does not deny";
+    feed_stems_fini(&said);
+    feed_stems_fini(&there);
+    return why;
+}
 
 /* Of a's words, how many are in b, and how many of those in the same order. */
 static void compare(const struct feed_stems *a, const struct feed_stems *b, size_t *common,
@@ -215,17 +301,17 @@ const char *feed_check_support(struct feed_slice sentence, const struct feed_pos
         feed_stems_of(&scratch, (struct feed_slice){plain.data, plain.len}, false, &said);
     str_fini(&plain);
     feed_stems_of(&scratch, p->text, false, &post);
-    str_printf(&names, "%s %.*s %.*s", about_posts, (int)p->author.n,
-               p->author.n ? p->author.s : "", (int)p->name.n, p->name.n ? p->name.s : "");
+    str_printf(&names, "%s %.*s", about_posts, (int)p->author.n, p->author.n ? p->author.s : "");
     feed_stems_of(&scratch, (struct feed_slice){names.data, names.len}, false, &about);
     str_fini(&names);
     why = words_hold(&said, &post, &about);
     feed_stems_fini(&about);
+    if (!why) why = doubt_holds(&scratch, sentence, p->text);
+    if (!why && !addresses_hold(sentence, p->text)) why = "an address of it is not in the post";
     if (!why && !numbers_hold(sentence, p)) why = "a number of it is not in the post";
     if (!why) {
         feed_terms_of_text(&own, p->text.s, p->text.n);
         if (p->author.n) feed_terms_of_text(&own, p->author.s, p->author.n);
-        if (p->name.n) feed_terms_of_text(&own, p->name.s, p->name.n);
         if (!names_hold(sentence, &own)) why = "a name of it is not in the post";
     }
     feed_terms_fini(&own);

@@ -2,7 +2,7 @@
  * others bear out before those that a few repeat.
  *
  * Posts of nearly one text, and reposts, are one group (feed_minhash.c), and so are groups that have
- * seven tenths of their words in common (tags, cashtags, @names and addresses do not count); the earliest post speaks for it, of those that cover nearly
+ * seven tenths of their words in common, and the same numbers (tags, cashtags, @names and addresses do not count); the earliest post speaks for it, of those that cover nearly
  * as much of the question (0.95) as any of them. A group's worth is its best relevance, times
  *
  *   1 + 0.2 x agree     for up to five other groups of other authors, of which none wrote in this one,
@@ -29,6 +29,7 @@ struct group {
     uint64_t author;        /* of the first */
     struct feed_keys who;   /* authors */
     struct feed_stems said; /* by the first */
+    uint64_t numbers;       /* of the first: a sum that their order does not change */
     bool repeated;
 };
 
@@ -121,10 +122,19 @@ static bool same_said(struct group *a, struct group *b, const struct feed_stems 
     return both >= 2 && 3 * both >= MIN(own, other);
 }
 
-/* Whether two texts have nearly the same words, and both deny or neither does. */
-static bool same_words(const struct group *a, const struct group *b)
+/* Whether two texts have the same numbers, in whatever order; or an author in common, who only varies
+ * them. */
+static bool same_numbers(struct group *a, struct group *b)
+{
+    return a->numbers == b->numbers || feed_keys_at(&a->who, b->author, false) ||
+           feed_keys_at(&b->who, a->author, false);
+}
+
+/* Whether two texts have nearly the same words, the same numbers, and both deny or neither does. */
+static bool same_words(struct group *a, struct group *b)
 {
     size_t both = 0;
+    if (!same_numbers(a, b)) return false;
     for (size_t i = 0; i < a->said.n; i++)
         both += feed_stems_have(&b->said, a->said.items[i]);
     both = MIN(both, b->said.n);
@@ -159,6 +169,7 @@ static size_t fold_words(struct group *g, size_t n)
         feed_plain_text(g[i].first->post.text, &plain);
         const struct feed_slice text = {plain.data, plain.len};
         feed_stems_of(&scratch, plain.len ? text : (struct feed_slice){0}, false, &g[i].said);
+        g[i].numbers = feed_numbers_of((struct feed_slice){plain.data, plain.len});
         while (k < left && !same_words(&g[k], &g[i]))
             k++;
         if (k == left) {

@@ -46,10 +46,12 @@ static const char *const stop_words[] = {
 };
 
 static const char *const negations[] = {
-    "arent",  "cannot",   "cant",   "couldnt", "debunked", "denied",  "denies", "deny",    "didnt",
-    "doesnt", "dont",     "fake",   "false",   "hadnt",    "hasnt",   "havent", "hoax",    "isnt",
-    "never",  "no",       "nobody", "none",    "not",      "nothing", "refute", "refuted", "rumor",
-    "rumour", "shouldnt", "untrue", "wasnt",   "werent",   "without", "wont",   "wouldnt",
+    "aint",    "arent",    "cannot", "cant",     "couldnt", "debunk",  "debunked", "debunks",
+    "denied",  "denies",   "deny",   "denying",  "didnt",   "doesnt",  "dont",     "fake",
+    "false",   "hadnt",    "hasnt",  "havent",   "hoax",    "isnt",    "lie",      "lies",
+    "never",   "no",       "nobody", "none",     "not",     "nothing", "refute",   "refuted",
+    "refutes", "refuting", "reject", "rejected", "rejects", "rumor",   "rumors",   "rumour",
+    "rumours", "shouldnt", "untrue", "wasnt",    "werent",  "without", "wont",     "wouldnt",
 };
 
 static int compare(const void *key, const void *item)
@@ -119,10 +121,21 @@ static bool is_number(const char *s, size_t n)
     return true;
 }
 
+void feed_stems_add(struct feed_stems *out, const char *word, size_t n)
+{
+    char stem[256];
+    CHECK(n < sizeof(stem));
+    if (out->n == out->cap) {
+        out->cap = out->cap ? 2 * out->cap : 64;
+        out->items = mem_realloc(out->items, out->cap * sizeof(*out->items));
+    }
+    out->items[out->n++] = XXH3_64bits(stem, feed_stem(word, n, stem));
+}
+
 void feed_stems_of(struct feed_terms *scratch, struct feed_slice text, bool numbers,
                    struct feed_stems *out)
 {
-    char stem[256];
+    enum { LONGEST = 256 };
     out->n = 0;
     out->negated = false;
     feed_terms_clear(scratch);
@@ -131,14 +144,10 @@ void feed_stems_of(struct feed_terms *scratch, struct feed_slice text, bool numb
         const struct feed_term *t = &scratch->items[i];
         const char *s = feed_term_text(scratch, t);
         if (t->kind != FEED_WORD && t->kind != FEED_LAST) continue;
-        if (t->n >= sizeof(stem)) continue;
+        if (t->n >= LONGEST) continue;
         if (feed_is_negation(s, t->n)) out->negated = true;
         if (feed_is_stop_word(s, t->n) || (!numbers && is_number(s, t->n))) continue;
-        if (out->n == out->cap) {
-            out->cap = out->cap ? 2 * out->cap : 64;
-            out->items = mem_realloc(out->items, out->cap * sizeof(*out->items));
-        }
-        out->items[out->n++] = XXH3_64bits(stem, feed_stem(s, t->n, stem));
+        feed_stems_add(out, s, t->n);
     }
 }
 
