@@ -207,6 +207,46 @@ static void test_corrections(void **state)
     finish(&f);
 }
 
+/* Copies that three authors vary fall into many groups; they stand below those who deny it all the same,
+ * are labelled, and bear nobody out. */
+static void test_varied_copies(void **state)
+{
+    (void)state;
+    static const char *const words[] = {"omg",      "wow",  "sad",   "breaking",
+                                        "terrible", "news", "alert", "please",
+                                        "share",    "now",  "today", "urgent"};
+    static const char *const denials[] = {
+        "Kelmar hospital: reports of a Zorblatt bridge collapse are not true",
+        "Officials deny any collapse at Zorblatt bridge",
+        "I am standing on Zorblatt bridge, it did not collapse",
+        "Police: no collapse of the Zorblatt bridge happened",
+        "Fact check: Zorblatt bridge collapse claim is false"};
+    struct fixture f;
+    begin(&f);
+    uint64_t draw = 0;
+    for (int i = 0; i < 300; i++) {
+        const char *w[4];
+        for (int k = 0; k < 4; k++)
+            w[k] = words[(size_t)(rng_uniform(4, 1, draw++) * (double)ARRAY_LEN(words))];
+        add(&f, arena_printf(&f.a, "r%d", i % 3),
+            arena_printf(&f.a,
+                         "Zorblatt bridge collapse, hundreds dead and many more injured, rescuers "
+                         "search the river %s %s %s %s #%d",
+                         w[0], w[1], w[2], w[3], i));
+    }
+    for (size_t i = 0; i < ARRAY_LEN(denials); i++)
+        add(&f, arena_printf(&f.a, "d%zu", i), denials[i]);
+    struct feed_reply r = ask(&f, "Did the Zorblatt bridge collapse?", NULL);
+    assert_true(r.n_sources > ARRAY_LEN(denials));
+    for (size_t i = 0; i < r.n_sources; i++) {
+        bool rumour = r.sources[i].post.author.s[0] == 'r';
+        assert_int_equal(rumour, i >= ARRAY_LEN(denials));
+        assert_int_equal(r.sources[i].label != NULL, rumour);
+        assert_int_equal(r.sources[i].agree, 0);
+    }
+    finish(&f);
+}
+
 static void add_bridge(struct fixture *f)
 {
     add(f, "ada", "The red bridge over the river closed on Monday after 3 cracks were found");
@@ -780,14 +820,15 @@ static void test_chat(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_stems),    cmocka_unit_test(test_support),
-        cmocka_unit_test(test_answer),   cmocka_unit_test(test_quotes),
-        cmocka_unit_test(test_question), cmocka_unit_test(test_found),
-        cmocka_unit_test(test_nothing),  cmocka_unit_test(test_rumour),
-        cmocka_unit_test(test_flood),    cmocka_unit_test(test_injected),
-        cmocka_unit_test(test_expiry),   cmocka_unit_test(test_damaged),
-        cmocka_unit_test(test_chat),     cmocka_unit_test(test_versions),
-        cmocka_unit_test(test_doubt),    cmocka_unit_test(test_corrections),
+        cmocka_unit_test(test_stems),         cmocka_unit_test(test_support),
+        cmocka_unit_test(test_answer),        cmocka_unit_test(test_quotes),
+        cmocka_unit_test(test_question),      cmocka_unit_test(test_found),
+        cmocka_unit_test(test_nothing),       cmocka_unit_test(test_rumour),
+        cmocka_unit_test(test_flood),         cmocka_unit_test(test_injected),
+        cmocka_unit_test(test_expiry),        cmocka_unit_test(test_damaged),
+        cmocka_unit_test(test_chat),          cmocka_unit_test(test_versions),
+        cmocka_unit_test(test_varied_copies), cmocka_unit_test(test_doubt),
+        cmocka_unit_test(test_corrections),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,8 +8,9 @@
  *   1 + 0.2 x agree     for up to five other groups of other authors, of which none wrote in this one,
  *                       that say the same: a third of the words that are not the question's in common,
  *                       two at least, and both negated or none
- *   0.3                 where ten posts and more are of a fifth as many authors or fewer: a few who
- *                       repeat themselves are no crowd
+ *   0.3                 where ten posts and more are of a fifth as many authors or fewer, those of other
+ *                       groups of its authors with half of its words among them: a few who repeat
+ *                       themselves are no crowd, and bear nobody out
  *
  * So how often a text was posted never counts for it. Of one author at most two groups are sources.
  * The earliest group that is nearly as relevant as the best (0.8) is one of them. */
@@ -20,7 +21,7 @@
 #define MOST_GROUPS 64 /* that are compared with each other */
 #define NEARLY      0.95
 #define AGREE       5
-#define REPEATED    10 /* posts of a group, from which on its authors are counted against it */
+#define REPEATED    10 /* posts, from which on their authors are counted against them */
 
 struct group {
     const struct feed_candidate *first; /* the earliest */
@@ -30,6 +31,7 @@ struct group {
     struct feed_keys who;   /* authors */
     struct feed_stems said; /* by the first */
     uint64_t numbers;       /* of the first: a sum that their order does not change */
+    size_t copies, copiers; /* posts that repeat it, and their authors */
     bool repeated;
 };
 
@@ -185,18 +187,56 @@ static size_t fold_words(struct group *g, size_t n)
     return left;
 }
 
+static bool shares_author(struct group *a, struct group *b)
+{
+    for (size_t i = 0; i < a->who.cap; i++)
+        if (a->who.items[i].used && feed_keys_at(&b->who, a->who.items[i].key, false)) return true;
+    return false;
+}
+
+/* Whether half of the words of the shorter text are in the other. */
+static bool is_alike(const struct group *a, const struct group *b)
+{
+    size_t both = 0;
+    for (size_t i = 0; i < a->said.n; i++)
+        both += feed_stems_have(&b->said, a->said.items[i]);
+    return both > 0 && 2 * both >= MIN(a->said.n, b->said.n);
+}
+
+/* Posts that repeat what g[i] says: of its own group, and of its authors' other groups that are much
+ * alike, since copies that are varied fall into several. */
+static void count_copies(struct group *g, size_t n, size_t i)
+{
+    struct feed_keys who = {0};
+    g[i].copies = g[i].copiers = 0;
+    for (size_t k = 0; k < n; k++) {
+        if (k != i && (!shares_author(&g[i], &g[k]) || !is_alike(&g[i], &g[k]))) continue;
+        g[i].copies += g[k].posts;
+        for (size_t w = 0; w < g[k].who.cap; w++) {
+            if (!g[k].who.items[w].used) continue;
+            int64_t *seen = feed_keys_at(&who, g[k].who.items[w].key, true);
+            g[i].copiers += *seen == 0;
+            *seen = 1;
+        }
+    }
+    feed_keys_fini(&who);
+    g[i].repeated = g[i].copies >= REPEATED && 5 * g[i].copiers <= g[i].copies;
+}
+
+/* Who repeats bears nobody out. */
 static void weigh(struct group *g, size_t n, const struct feed_stems *question)
 {
+    for (size_t i = 0; i < n; i++)
+        count_copies(g, n, i);
     for (size_t i = 0; i < n; i++) {
         struct feed_keys voices = {0}; /* each author bears out once */
         for (size_t k = 0; k < n && g[i].agree < AGREE; k++) {
-            if (k == i || !same_said(&g[i], &g[k], question)) continue;
+            if (k == i || g[k].repeated || !same_said(&g[i], &g[k], question)) continue;
             int64_t *seen = feed_keys_at(&voices, g[k].author, true);
             g[i].agree += *seen == 0;
             *seen = 1;
         }
         feed_keys_fini(&voices);
-        g[i].repeated = g[i].posts >= REPEATED && 5 * g[i].authors <= g[i].posts;
         g[i].worth = g[i].relevance * (1 + 0.2 * (double)g[i].agree) * (g[i].repeated ? 0.3 : 1);
     }
 }
@@ -221,8 +261,8 @@ static struct feed_source source_of(const struct group *g, struct arena *a)
                             .covered = g->covered,
                             .relevance = g->worth};
     if (g->repeated)
-        s.label = arena_printf(a, "%zu posts repeat this, of %zu %s", g->posts, g->authors,
-                               g->authors == 1 ? "author" : "authors");
+        s.label = arena_printf(a, "%zu posts repeat this, of %zu %s", g->copies, g->copiers,
+                               g->copiers == 1 ? "author" : "authors");
     return s;
 }
 
