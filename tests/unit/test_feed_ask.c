@@ -603,9 +603,9 @@ static void test_versions(void **state)
     assert_ok(feed_writer_flush(other.w, &other.e), other.e);
     assert_int_equal(gone(&f, other.dir, versions, NULL), 0);
     finish(&other);
-    static const char *const wrong[] = {"", "x", "0.0.0.x.1", NULL};
+    static const char *const wrong[] = {"", "x", "0.0.0.x.1", NULL}; /* NULL: no text at all */
     assert_ok(feed_store_open(f.dir, &s, &f.e), f.e);
-    for (size_t i = 0; wrong[i] || i == 3; i++) {
+    for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
         json_array_clear(versions);
         json_array_append_new(versions, wrong[i] ? json_string(wrong[i]) : json_integer(1));
         assert_int_equal(feed_sources_gone(s, versions, &out, &f.e), ERROR_USAGE);
