@@ -165,6 +165,8 @@ void str_reserve(struct str *s, size_t cap);
 void str_append(struct str *s, const void *data, size_t n);
 void str_append_char(struct str *s, char c);
 void str_puts(struct str *s, const char *text);
+/* A word of a command as sh reads it back: in single quotes where it must be. */
+void str_put_word(struct str *s, const char *word);
 void str_printf(struct str *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 /* ------------------------------------------------------------------ control groups (base_cgroup.c) */

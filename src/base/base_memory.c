@@ -370,6 +370,24 @@ void str_puts(struct str *s, const char *text)
     str_append(s, text, strlen(text));
 }
 
+void str_put_word(struct str *s, const char *word)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                                "_-./=:,+@%";
+    if (*word && !word[strspn(word, plain)]) {
+        str_puts(s, word);
+        return;
+    }
+    str_append_char(s, '\'');
+    for (; *word; word++) {
+        if (*word == '\'')
+            str_puts(s, "'\\''");
+        else
+            str_append_char(s, *word);
+    }
+    str_append_char(s, '\'');
+}
+
 void str_printf(struct str *s, const char *fmt, ...)
 {
     va_list args, again;

@@ -30,7 +30,8 @@ static const struct option site_rows[] = {
              "write a page that stands alone: the run over time, what happened, what it cost"),
     CMD_INT(
         "serve", 0, port, "PORT", "-1", -1, 65535,
-        "show that page at 127.0.0.1, with the log and what Prometheus reads; 0: any port, which "
+        "show that page at 127.0.0.1, where events can be put in, with the log and what Prometheus "
+        "reads; 0: any port, which "
         "is printed; -1: no"),
     CMD_REAL("speed", 0, speed, NULL, "100000", 1, 1e9,
              "of --serve: how much faster than the clock /metrics goes"),

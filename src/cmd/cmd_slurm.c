@@ -150,23 +150,10 @@ const struct option_table cmd_submit_table = {
     rows,
     ARRAY_LEN(rows)};
 
-/* In single quotes, as sh reads it back. */
-static void quote(struct str *out, const char *text)
-{
-    str_append_char(out, '\'');
-    for (; *text; text++) {
-        if (*text == '\'')
-            str_puts(out, "'\\''");
-        else
-            str_append_char(out, *text);
-    }
-    str_append_char(out, '\'');
-}
-
 static void put_option(struct str *out, const char *option, const char *value)
 {
     str_printf(out, " \\\n    --%s ", option);
-    quote(out, value);
+    str_put_word(out, value);
 }
 
 static int write_command(const struct submit_options *o, const char *run_file, struct str *out,
@@ -177,9 +164,9 @@ static int write_command(const struct submit_options *o, const char *run_file, s
     if (n < 0) return error_errno(e, "find", "this program");
     program[n] = '\0';
     str_puts(out, "exec ");
-    quote(out, program);
+    str_put_word(out, program);
     str_puts(out, " launch ");
-    quote(out, run_file);
+    str_put_word(out, run_file);
     str_printf(out, " --requeue --spares %lld --ranks-per-node %lld", (long long)o->spares,
                (long long)o->per_node);
     if (o->run_dir) put_option(out, "run-dir", o->run_dir);
@@ -242,7 +229,7 @@ static int write_script(const struct submit_options *o, const char *run_file, co
     for (size_t i = 0; i < o->sbatch.count; i++)
         str_printf(out, "#SBATCH %s\n", o->sbatch.items[i]);
     str_puts(out, "cd ");
-    quote(out, here);
+    str_put_word(out, here);
     str_puts(out, " || exit 1\n");
     return write_command(o, run_file, out, e);
 }

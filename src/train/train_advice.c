@@ -4,42 +4,26 @@
 #include <inttypes.h>
 #include <string.h>
 
-/* A word of a command as a shell reads it. */
-static const char *shell_word(struct arena *a, const char *word)
-{
-    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-                                "_-./=:,+@%";
-    struct str out = {0};
-    if (*word && word[strspn(word, plain)] == '\0') return word;
-    str_append_char(&out, '\'');
-    for (const char *c = word; *c; c++)
-        if (*c == '\'')
-            str_puts(&out, "'\\''");
-        else
-            str_append_char(&out, *c);
-    str_append_char(&out, '\'');
-    const char *text = arena_strdup(a, out.data);
-    str_fini(&out);
-    return text;
-}
-
 /* The command that goes on with this very run, with what was given by --set but `except`: the folder
  * is named, as a name given by --set may have led here. */
 static const char *command_of(struct arena *a, const struct train_run_file *f, const char *dir,
                               const char *except)
 {
     struct str line = {0}, value = {0};
-    str_printf(&line, "colossus train %s --run-dir %s", shell_word(a, f->path), shell_word(a, dir));
+    str_puts(&line, "colossus train ");
+    str_put_word(&line, f->path);
+    str_puts(&line, " --run-dir ");
+    str_put_word(&line, dir);
     for (size_t i = 0; i < train_run_n_rows; i++) {
         const struct option *row = &train_run_rows[i];
         if (f->origins[i] != ORIGIN_FLAG || row->type == OPTION_CUSTOM) continue;
         if (strcmp(row->name, "name") == 0 || strcmp(row->name, "dir") == 0) continue;
         if (strcmp(row->name, except) == 0) continue;
         str_clear(&value);
+        str_printf(&value, "%s=", row->name);
         options_get(row, &f->config, &value);
-        str_printf(
-            &line, " --set %s",
-            shell_word(a, arena_printf(a, "%s=%s", row->name, value.data ? value.data : "")));
+        str_puts(&line, " --set ");
+        str_put_word(&line, value.data);
     }
     const char *text = arena_strdup(a, line.data);
     str_fini(&line);

@@ -165,8 +165,8 @@ static bool names_hold(struct feed_slice sentence, const struct feed_terms *own)
 
 /* ------------------------------------------------------------------ words */
 
-/* Words about a post, which it need not have; the name of its author's account is such a word, too. One word
- * more than the post has may turn it around: "has been accused of". */
+/* Words about a post, which it need not have; the name of its author's account is such a word, too.
+ * Any other word more than the post has may turn it around: "has been accused of". */
 static const char about_posts[] =
     "account article author claim comment info information message note "
     "reader report source statement talk text told topic writer";

@@ -2,8 +2,9 @@
  * others bear out before those that a few repeat.
  *
  * Posts of nearly one text, and reposts, are one group (feed_minhash.c), and so are groups that have
- * seven tenths of their words in common, and the same numbers (tags, cashtags, @names and addresses do not count); the earliest post speaks for it, of those that cover nearly
- * as much of the question (0.95) as any of them. A group's worth is its best relevance, times
+ * seven tenths of their words in common, and the same numbers or an author (tags, cashtags, @names and
+ * addresses do not count); the earliest post speaks for it, of those that cover nearly as much of the
+ * question (0.95) as any of them. A group's worth is its best relevance, times
  *
  *   1 + 0.2 x agree     for up to five other groups of other authors, of which none wrote in this one,
  *                       that say the same: a third of the words that are not the question's in common,

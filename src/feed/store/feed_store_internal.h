@@ -39,9 +39,9 @@
 
 static inline int64_t feed_seq_of_ms(int64_t ms)
 {
-    const int64_t most = INT64_MAX >> FEED_SEQ_BITS,
-                  since = ms / 2 < FEED_EPOCH_MS / 2 - most / 2 ? -most : ms - FEED_EPOCH_MS;
-    return (int64_t)((uint64_t)MAX(MIN(since, most), -most) << FEED_SEQ_BITS);
+    const int64_t most = INT64_MAX >> FEED_SEQ_BITS; /* of milliseconds: 69 years each way */
+    ms = MIN(MAX(ms, FEED_EPOCH_MS - most), FEED_EPOCH_MS + most);
+    return (int64_t)((uint64_t)(ms - FEED_EPOCH_MS) << FEED_SEQ_BITS);
 }
 static inline int64_t feed_ms_of_seq(int64_t seq)
 {

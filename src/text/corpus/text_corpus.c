@@ -276,14 +276,15 @@ static int file_start(struct corpus *c, struct error *e)
     c->file = &c->files.items[c->next_file++];
     TRY(corpus_source_open(c->file->path, &c->source, e));
     c->start = c->end = 0;
-    c->eof = c->in_document = c->any_document = c->mid_line = c->no_nul = false;
+    c->eof = c->in_document = c->any_document = c->mid_line = c->is_checked = false;
     c->line = 1;
     c->column = 0;
     c->place = PLACE_TOP;
     c->json_text = NULL;
     c->format = c->file->format;
     if (c->file->pipe) TRY(look_at_pipe(c, e));
-    c->no_nul = c->o.format == CORPUS_AUTO && c->format != CORPUS_JSONL && c->format != CORPUS_JSON;
+    c->is_checked =
+        c->o.format == CORPUS_AUTO && c->format != CORPUS_JSONL && c->format != CORPUS_JSON;
     return c->format != CORPUS_JSONL && c->format != CORPUS_JSON ? skip_mark(c, e) : 0;
 }
 
@@ -330,7 +331,7 @@ int corpus_buffer_more(struct corpus *c, size_t most, struct error *e)
     }
     int64_t n = corpus_source_read(c->source, c->buf + c->end, c->cap - c->end, e);
     if (n < 0) return (int)n;
-    const char *nul = c->no_nul ? memchr(c->buf + c->end, '\0', (size_t)n) : NULL;
+    const char *nul = c->is_checked ? memchr(c->buf + c->end, '\0', (size_t)n) : NULL;
     c->eof = n == 0;
     c->end += (size_t)n;
     return nul ? refuse_nul(c, nul, e) : 0;
@@ -546,7 +547,7 @@ int corpus_next(struct corpus *c, struct corpus_document *doc, struct error *e)
         case CORPUS_FORTUNE: rc = next_fortune(c, doc, e); break;
         default: rc = next_text(c, doc, e); break;
         }
-        if (rc > 0 && c->no_nul)
+        if (rc > 0 && c->is_checked)
             rc = check_text(c, doc, e);
         else if (rc == 0)
             file_end(c);

@@ -213,8 +213,8 @@ struct corpus {
     size_t column;             /* JSON: bytes of that line before buf[start] */
     bool in_document;          /* the piece handed out last was not the last of its document */
     bool any_document;         /* TEXT: handed something out; an empty file is one document */
-    bool mid_line; /* FORTUNE: the last cut was not at a line end, so no line begins here */
-    bool no_nul;   /* a NUL byte shows that the file is no text, and what is no UTF-8 is an error */
+    bool mid_line;   /* FORTUNE: the last cut was not at a line end, so no line begins here */
+    bool is_checked; /* text found by itself: a NUL byte, or what is no UTF-8, is an error */
     enum corpus_json_place place;
 
     char *buf; /* bytes [start, end) are read and not handed out yet */

@@ -86,9 +86,9 @@ void ckpt_writer_abandon(ckpt_writer_t *w);
 void ckpt_writer_guard(ckpt_writer_t *w, int64_t step);
 /* Deletes every checkpoint that is newer than that step, be there another or not. */
 int ckpt_writer_discard(ckpt_writer_t *w, int64_t step, struct error *e);
-/* Deletes every checkpoint that is newer than the one of that step, which must verify. */
 /* Whether a run has a whole checkpoint of that step. */
 int ckpt_check_step(const char *run_dir, int64_t step, struct error *e);
+/* Deletes every checkpoint that is newer than the one of that step, which must verify. */
 int ckpt_writer_go_back(ckpt_writer_t *w, int64_t step, struct error *e);
 /* Waits for the write under way; an error nobody asked for is logged. NULL is allowed. */
 void ckpt_writer_close(ckpt_writer_t *w);
