@@ -333,6 +333,30 @@ static void checkpoints_in_windows(void **state)
     assert_true(least < 0.9 * mean);
 }
 
+/* What units give off grows between events too: with a steady load each report adds the same. */
+static void reported_nox(void **state)
+{
+    (void)state;
+    struct error e = {0};
+    struct csv t;
+    const struct site_scenario *s =
+        test_scenario("cluster: 1024 x h100\ndays: 1\nfailures: {law: none}\n"
+                      "battery: {power_w: 0, energy_wh: 0}\ngrid: {contract_w: 0}\n"
+                      "gas: [{name: g, units: 1, unit_w: 10 MW, mttf: 0, on: 1}]\n"
+                      "loads: [{name: l, watts: 5 MW}]\n");
+    struct site_result *r = arena_alloc(&test_arena, sizeof(*r));
+    const struct site_run_options o = {.seed = 1, .csv = folder, .csv_every_s = 600.0};
+    run_with(s, &o, r);
+    assert_ok(csv_load(in_folder("site.csv"), &test_arena, &t, &e), e);
+    double nox, all = r->stack_g[SITE_NOX] / 1e6;
+    assert_true(all > 0.0);
+    for (int i = 0; i < 144; i++) {
+        const char *unit, *text = csv_field(&t, (size_t)i, csv_column(&t, "nox_t"));
+        assert_true(unit_parse(text, UNIT_NONE, &nox, &unit) == UNIT_OK);
+        assert_near(nox / all, i / 144.0, 1e-3);
+    }
+}
+
 static const struct site_scenario *with_trace(const char *csv, int n, const char *more, double days)
 {
     struct error e = {0};
@@ -514,6 +538,7 @@ int main(void)
         cmocka_unit_test(queue_of_jobs),
         cmocka_unit_test(trace_that_is_hit),
         cmocka_unit_test(checkpoints_in_windows),
+        cmocka_unit_test(reported_nox),
         cmocka_unit_test(closed_forms_of_plans),
     };
     return cmocka_run_group_tests(tests, start, stop);

@@ -410,6 +410,9 @@ void site_flap(struct site_sim *x, int job);
 void site_power_init(struct site_sim *x);
 /* The energies of the segment until t: exact integrals of what is linear (site_segment.c). */
 void site_segment(struct site_sim *x, site_us t);
+/* Grams of each pollutant that the site's units have given off dt seconds after the last event, where
+ * nothing else happens until then. */
+void site_stack_soon(const struct site_sim *x, double dt, double grams[SITE_N_STACK]);
 /* Watts of all load at a cap, with or without what the ladder has taken (site_load.c). */
 double site_load_at(const struct site_sim *x, double cap, bool whole);
 void site_load_table(struct site_sim *x); /* watts by pool and phase, at the cap in force */

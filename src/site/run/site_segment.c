@@ -9,6 +9,8 @@
  * 60 seconds: not by samples, but by the difference of the draw and of itself a minute before,
  * which is linear between the bends of both. Of more than 512 bends within a minute the oldest are
  * forgotten. */
+#include <string.h>
+
 #include "site/run/site_run_internal.h"
 
 #define BALANCE 1e-9
@@ -130,6 +132,26 @@ static double fuel_j(const struct site_sim *x, int g, double w, double slope, do
     return sum / 6.0 * dt / (high - low);
 }
 
+/* Grams of each pollutant for a kWh of a group's fuel. */
+static void stack_per_kwh(const struct site_sim *x, int g, double grams[SITE_N_STACK])
+{
+    grams[SITE_NOX] = machine_gas_nox_g_per_kwh(x->st->nox_ppm[g], 1.0);
+    grams[SITE_CO2] = machine_gas_co2_g_per_kwh(1.0);
+    grams[SITE_CO] = machine_gas_co_g_per_kwh(x->s->gas[g].co_ppm, 1.0);
+}
+
+void site_stack_soon(const struct site_sim *x, double dt, double grams[SITE_N_STACK])
+{
+    memcpy(grams, x->st->r.stack_g, SITE_N_STACK * sizeof *grams);
+    for (int g = 0; g < x->s->n_gas; g++) {
+        const struct site_flow *f = &x->st->flows[g];
+        double each[SITE_N_STACK], fuel = fuel_j(x, g, f->w, f->slope, dt);
+        stack_per_kwh(x, g, each);
+        for (int k = 0; k < SITE_N_STACK; k++)
+            grams[k] += each[k] * fuel / 1e3;
+    }
+}
+
 static void gas(struct site_sim *x, int g, double dt)
 {
     struct site_state *st = x->st;
@@ -138,15 +160,15 @@ static void gas(struct site_sim *x, int g, double dt)
     r->out_s += st->n_out[g] * dt;
     if (st->n_on[g] == 0 && f->w == 0.0) return;
     double energy = linear(f->w, f->slope, dt), fuel = fuel_j(x, g, f->w, f->slope, dt);
+    double each[SITE_N_STACK];
+    stack_per_kwh(x, g, each);
     r->energy_j += energy;
     r->fuel_j += fuel;
     r->run_s += st->n_on[g] * dt;
     st->r.gas_j += energy;
-    double nox = machine_gas_nox_g_per_kwh(st->nox_ppm[g], 1.0) * fuel / 1e3;
-    r->nox_g += nox;
-    st->r.stack_g[SITE_NOX] += nox;
-    st->r.stack_g[SITE_CO] += machine_gas_co_g_per_kwh(x->s->gas[g].co_ppm, 1.0) * fuel / 1e3;
-    st->r.stack_g[SITE_CO2] += machine_gas_co2_g_per_kwh(1.0) * fuel / 1e3;
+    r->nox_g += each[SITE_NOX] * fuel / 1e3;
+    for (int k = 0; k < SITE_N_STACK; k++)
+        st->r.stack_g[k] += each[k] * fuel / 1e3;
 }
 
 static void battery(struct site_sim *x, double dt)

@@ -1,7 +1,7 @@
 /* site_trace.c: site.csv: the site at every report; swing.csv: 60 s windows at 10 ms that begin with
  * what the scenario says happens, with the wave of the steps and the checkpoints of jobs, each by
- * itself, and means over a second, which hide most of it. A row is read off the state without changing it: what is linear is extended from the
- * last event. */
+ * itself, and means over a second, which hide most of it. A row is read off the state without
+ * changing it: what is linear, and what its fuel gives off, is extended from the last event. */
 #include "site/run/site_run_internal.h"
 
 static int open_one(const char *path, FILE **out, struct error *e)
@@ -52,7 +52,7 @@ void site_csv_row(struct site_sim *x, site_us at)
     double unserved = st->unserved_w + st->unserved_slope * dt;
     double bus = (st->battery_w + 0.5 * st->battery_slope * dt) * dt;
     double charge = st->soc_j - (bus > 0.0 ? bus / way : bus * way) - st->drain_w * dt;
-    double standing = 0.0, in_service = 0.0;
+    double standing = 0.0, in_service = 0.0, grams[SITE_N_STACK];
     for (int b = 0; b < x->s->n_blocks; b++)
         standing += st->standing[b];
     for (int p = 0; p < x->s->cluster.n_pools; p++)
@@ -78,7 +78,8 @@ void site_csv_row(struct site_sim *x, site_us at)
     put(out, standing);
     put(out, in_service);
     put(out, st->in_repair);
-    put(out, st->r.stack_g[SITE_NOX] / 1e6);
+    site_stack_soon(x, dt, grams);
+    put(out, grams[SITE_NOX] / 1e6);
     for (int i = 0; i < x->s->n_jobs; i++) {
         put(out, st->jobs[i].held);
         put(out, st->jobs[i].state == SITE_STATE_RUNNING);
@@ -98,9 +99,11 @@ void site_record_free(struct site_record *r)
 static void record_permits(const struct site_sim *x, site_us at, struct site_report *r)
 {
     const struct site_state *st = x->st;
+    double grams[SITE_N_STACK];
+    site_stack_soon(x, site_seconds(at - st->now), grams);
     for (int k = 0; k < SITE_N_STACK; k++) {
         double before = st->days_over == 0 ? x->s->permits.before_t[k] * 1e6 : st->stack_sum[k];
-        r->stack_t[k] = (before + st->r.stack_g[k] - st->stack_mark[k]) / 1e6;
+        r->stack_t[k] = (before + grams[k] - st->stack_mark[k]) / 1e6;
     }
     for (int i = 0; i < st->n_units; i++) {
         const struct site_unit *u = &st->units[i];

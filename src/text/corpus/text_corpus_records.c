@@ -375,6 +375,7 @@ static int take_value(struct corpus *c, struct corpus_document *doc, struct erro
         if (rc != 0) return rc;
         c->start -= size;
     }
+    if (r.last) c->place = PLACE_TOP; /* the file ends in it: its array is not cut off as well */
     pass(c, size);
     return 0;
 }
