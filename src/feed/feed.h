@@ -323,13 +323,15 @@ struct feed_source {
 struct feed_sentence {
     const char *text;
     size_t source;       /* of the sources, from 0 */
+    size_t voices;       /* independent authors who say it */
     const char *dropped; /* why it is not in the answer; NULL: it is */
 };
 struct feed_reply {
-    const char *question, *model, *text; /* text: with [n] behind each sentence */
+    const char *question, *model, *text; /* text: with [n] behind each sentence, and
+                                          * "(single source)" where only others are borne out */
     const char *wrote;                   /* all that the model wrote, or NULL */
-    const char *label;                   /* "single source, unverified", or NULL */
-    const char *queries;                 /* what was searched for, a line each */
+    const char *label;   /* "single source, unverified": nothing of it is borne out */
+    const char *queries; /* what was searched for, a line each */
     int64_t asked_ms;
     uint64_t store;              /* its identity */
     struct feed_source *sources; /* best first */

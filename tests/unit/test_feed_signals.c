@@ -169,6 +169,33 @@ static void test_edge(void **state)
     assert_true(!few.edge && few.tested == 0 && isnan(few.strategies[0].net_bp.low));
 }
 
+/* Posts on every other day, and prices that turn daily: yesterday is the day of trading before, not
+ * the last one that had posts. A feature that never changes ranks with nothing. */
+static void test_gaps(void **state)
+{
+    (void)state;
+    enum { N = 800 };
+    struct feed_day *days = mem_calloc(N, sizeof(*days));
+    struct feed_signal_result r = {0};
+    const struct feed_signal_options o = {.n_symbols = 1, .draws = 400, .seed = 9};
+    for (size_t i = 0; i < N; i++) {
+        days[i].posts = i % 2;
+        for (size_t f = 0; f < FEED_N_SIGNALS; f++)
+            days[i].x[f] = f == FEED_SIGNAL_CAMPAIGN ? 0 : rng_normal(1, i, f);
+        days[i].target = (i % 2 ? 0.01 : -0.01) * (1 + rng_uniform(1, i, 50));
+    }
+    feed_walk(days, N, &o, &r);
+    assert_int_equal(r.tested, N / 2 - 120);
+    assert_true(r.strategies[3].hit_rate.mean == 0 && r.strategies[4].hit_rate.mean == 1);
+    double p;
+    size_t used;
+    for (size_t n = 700; n < N; n++) {
+        assert_true(feed_rank_correlation(days, n, FEED_SIGNAL_CAMPAIGN, &p, &used) == 0);
+        assert_true(p == 1 && used == n / 2);
+    }
+    mem_free(days);
+}
+
 static void test_holm(void **state)
 {
     (void)state;
@@ -358,9 +385,10 @@ static void test_campaigns(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_new_york), cmocka_unit_test(test_polarity),
-        cmocka_unit_test(test_guard),    cmocka_unit_test(test_edge),
-        cmocka_unit_test(test_holm),     cmocka_unit_test(test_campaigns),
+        cmocka_unit_test(test_new_york),  cmocka_unit_test(test_polarity),
+        cmocka_unit_test(test_guard),     cmocka_unit_test(test_edge),
+        cmocka_unit_test(test_gaps),      cmocka_unit_test(test_holm),
+        cmocka_unit_test(test_campaigns),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -577,6 +577,34 @@ static void load_beyond_all(void **state)
     assert_true(test_live(s, 1)->caps <= 2.0);
 }
 
+/* Units with a ramp stop like those without: each is unloaded first, the last one to nothing. */
+static void units_unload(void **state)
+{
+    (void)state;
+    static const char *const ramps[] = {"0", "5 MW/min", "1000 MW/min"};
+    for (size_t i = 0; i < ARRAY_LEN(ramps); i++) {
+        /* the grid suffices and costs less: it runs for as long as it must */
+        const struct site_result *r =
+            live("%sdays: 10\ngrid: {contract_w: 50 MW, usd_per_kwh: 0.03}\n"
+                 "gas: [{name: t, units: 1, unit_w: 5 MW, " ALL ", on: 1, min_load: 50 %%,\n"
+                 "  min_up: 1 h, ramp_w_per_s: %s, usd_per_mwh: 100}]\n"
+                 "battery: {power_w: 0, energy_wh: 0}\nloads: [{name: l, watts: 9 MW}]\n",
+                 OWN, ramps[i]);
+        double unload_s = i == 0 ? 0.0 : i == 1 ? 30.0 : 0.15;
+        assert_near(r->gas[0].run_s, HOUR + unload_s, 1e-6);
+        assert_near(mwh(r->gas_j), 2.5 * (1.0 + 0.5 * unload_s / HOUR), 1e-6);
+        /* on an island one of two stops at night, whose minimum load would be spilled */
+        r = live("%sdays: 10\ngrid: {contract_w: 0}\n"
+                 "gas: [{name: t, units: 2, unit_w: 10 MW, " ALL ", on: 2, min_load: 60 %%,\n"
+                 "  start: 10 min, stop_after: 0, min_up: 0, min_down: 0, ramp_w_per_s: %s}]\n"
+                 "battery: {power_w: 0, energy_wh: 0}\nloads: [{name: l, watts: 17 MW, %s}]\n",
+                 OWN, ramps[i],
+                 HOURS(.5, .5, .5, .5, .5, .5, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, .5));
+        assert_true(r->gas[0].starts == 10.0);
+        assert_true(mwh(r->spilled_j) < 2.0);
+    }
+}
+
 static int start(void **state)
 {
     (void)state;
@@ -595,6 +623,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ramps_that_suffice),
+        cmocka_unit_test(units_unload),
         cmocka_unit_test(reserve_is_crossed),
         cmocka_unit_test(load_beyond_all),
         cmocka_unit_test(grid_stays_while_gas_rises),

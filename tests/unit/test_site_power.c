@@ -31,6 +31,30 @@ static void wave_through_the_battery(void **state)
     assert_true(test_live(s, 1)->battery_loss_j == 0.0);
 }
 
+/* What the wave costs ends at the floor, whether the battery comes there by it or by a deficit, and
+ * whatever is queued next. */
+static void wave_ends_at_the_floor(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *battery, *grid, *swing;
+        double floor;
+    } CASES[] = {
+        {"power_w: 3 MW, energy_wh: 50 kWh, floor: 0 %", "6 MW", "2.5 MW", 0.0},
+        {"power_w: 3 MW, energy_wh: 50 kWh, floor: 0 %, target: 0 %", "16 MW", "2.5 MW", 0.0},
+        {"power_w: 5 MW, energy_wh: 5 MWh", "6 MW", "2 MW", 0.05},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(CASES); i++) {
+        struct site_scenario *s = test_scenario(
+            arena_printf(&test_arena,
+                         ONE "days: 3\ngas: []\ngrid: {contract_w: %s}\nbattery: {%s}\n"
+                             "loads: [{name: l, watts: 10 MW, swing_w: %s, period: 5 s}]\n",
+                         CASES[i].grid, CASES[i].battery, CASES[i].swing));
+        double low = test_figure(s, test_live(s, 1), "charge_low");
+        assert_true(low >= CASES[i].floor - 1e-9 && low <= CASES[i].floor + 1e-3);
+    }
+}
+
 /* The same charge at any interval of reports is test_site_run's; here: each way, with a ramp. */
 static void battery_bridges_a_ramp(void **state)
 {
@@ -487,6 +511,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(wave_through_the_battery),
+        cmocka_unit_test(wave_ends_at_the_floor),
         cmocka_unit_test(battery_bridges_a_ramp),
         cmocka_unit_test(ramps_of_the_contract),
         cmocka_unit_test(other_ramps),

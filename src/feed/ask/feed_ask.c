@@ -7,8 +7,9 @@
  *            holds, the best posts are quoted, which is said
  *   check    each sentence rests on a post or is dropped (feed_check.c)
  *
- * Without a source nothing is answered and no model is asked. Sources are independent where different
- * authors were the first to say what is cited; under two the answer is "single source, unverified".
+ * Without a source nothing is answered and no model is asked. Each statement, a sentence or a quoted
+ * post, has as many independent sources as authors say it; one with fewer than two is "single source",
+ * and where that is all there is the answer is "single source, unverified".
  * A time for each of these, in milliseconds, comes with the answer. */
 #include "feed/ask/feed_ask_internal.h"
 
@@ -16,6 +17,7 @@
 #define QUOTES   3
 #define NEARLY   0.8 /* a quoted post has so much of what the best one has of the question */
 #define MAX_NOTE 8
+#define SINGLE   "single source, unverified"
 
 static void note(struct feed_reply *x, const char *text)
 {
@@ -78,26 +80,37 @@ static int gather_and_choose(feed_store_t *s, const struct feed_question *q,
 
 /* ------------------------------------------------------------------ the answer */
 
+/* What is said of a statement that so many authors make. */
+static const char *alone(const struct feed_reply *x, size_t voices)
+{
+    return voices < 2 && !x->label ? " (single source)" : "";
+}
+
 static void quote(struct feed_reply *x, struct arena *a)
 {
     struct str text = {0};
     double best = 0;
+    bool borne_out = false;
     x->quoted = true;
     for (size_t i = 0; i < x->n_sources; i++)
         best = MAX(best, x->sources[i].covered);
     for (size_t i = 0; i < x->n_sources && x->n_quotes < QUOTES; i++) {
-        if (x->sources[i].covered < NEARLY * best) continue;
-        x->n_quotes++;
+        x->sources[i].cited = x->sources[i].covered >= NEARLY * best;
+        x->n_quotes += x->sources[i].cited;
+        borne_out |= x->sources[i].cited && x->sources[i].agree > 0;
+    }
+    if (!borne_out) x->label = SINGLE;
+    for (size_t i = 0; i < x->n_sources; i++) {
+        if (!x->sources[i].cited) continue;
         const struct feed_post *p = &x->sources[i].post;
         char when[32];
         feed_time_text(p->created_ms, when);
         const struct feed_slice who = p->author.n ? p->author : p->author_id;
-        x->sources[i].cited = true;
         str_printf(&text, "%s%s", text.len ? "\n" : "", p->author.n ? "@" : "");
         feed_prompt_text(who, 60, &text);
         str_printf(&text, ", %.10s: \"", when);
         feed_prompt_text(p->text, 2000, &text);
-        str_printf(&text, "\" [%zu]", i + 1);
+        str_printf(&text, "\" [%zu]%s", i + 1, alone(x, 1 + x->sources[i].agree));
     }
     x->text = arena_strdup(a, text.len ? text.data : "");
     str_fini(&text);
@@ -106,10 +119,15 @@ static void quote(struct feed_reply *x, struct arena *a)
 static void join_sentences(struct feed_reply *x, struct arena *a)
 {
     struct str text = {0};
+    size_t most = 0;
+    for (size_t i = 0; i < x->n_sentences; i++)
+        if (!x->sentences[i].dropped) most = MAX(most, x->sentences[i].voices);
+    if (most < 2) x->label = SINGLE;
     for (size_t i = 0; i < x->n_sentences; i++) {
         const struct feed_sentence *s = &x->sentences[i];
         if (s->dropped) continue;
-        str_printf(&text, "%s%s [%zu]", text.len ? " " : "", s->text, s->source + 1);
+        str_printf(&text, "%s%s [%zu]%s", text.len ? " " : "", s->text, s->source + 1,
+                   alone(x, s->voices));
     }
     x->text = arena_strdup(a, text.data);
     str_fini(&text);
@@ -123,8 +141,7 @@ static void count_independent(struct feed_reply *x)
     for (size_t i = 0; i < x->n_sources; i++) {
         const struct feed_post *p = &x->sources[i].post;
         if (!x->sources[i].cited) continue;
-        int64_t *at = feed_keys_at(
-            &seen, feed_key(p->service, "u", p->author_id.n ? p->author_id : p->author), true);
+        int64_t *at = feed_keys_at(&seen, feed_author_key(p), true);
         x->independent += *at == 0;
         *at = 1;
     }
@@ -180,7 +197,6 @@ static void answer(struct feed_reply *x, const struct feed_ask_options *o, struc
         quote(x, a);
     x->answered = true;
     count_independent(x);
-    if (x->independent < 2) x->label = "single source, unverified";
 }
 
 int feed_ask(feed_store_t *s, const char *question, const struct feed_ask_options *o,
@@ -259,7 +275,8 @@ json_t *feed_reply_json(const struct feed_reply *x)
         if (s->dropped)
             json_object_set_new(j, "dropped", json_string(s->dropped));
         else
-            json_object_set_new(j, "source", json_integer((json_int_t)s->source + 1));
+            json_object_update_new(j, json_pack("{s:I,s:I}", "source", (json_int_t)s->source + 1,
+                                                "independent_sources", (json_int_t)s->voices));
         json_array_append_new(sentences, j);
     }
     for (size_t i = 0; i < x->n_reasons; i++)

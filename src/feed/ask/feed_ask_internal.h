@@ -20,17 +20,19 @@ bool feed_is_negation(const char *s, size_t n);
  * bytes in `out`, of n + 1 bytes at least; returns how many. */
 size_t feed_stem(const char *s, size_t n, char *out);
 
-/* Stems of a text's words in their order, without stop words, and without numbers unless these are
- * wanted. */
+/* Stems of a text's words in their order, without stop words, and without numbers and symbols unless
+ * these are wanted. */
 struct feed_stems {
     uint64_t *items;
     size_t n, cap;
     bool negated;
 };
-void feed_stems_of(struct feed_terms *scratch, struct feed_slice text, bool numbers,
+void feed_stems_of(struct feed_terms *scratch, struct feed_slice text, bool all,
                    struct feed_stems *out);
 /* A sum of a text's numbers by which texts with others can be told, whatever their order. */
 uint64_t feed_numbers_of(struct feed_slice text);
+/* Whether both texts have numbers, and none in common. */
+bool feed_numbers_clash(struct feed_slice a, struct feed_slice b);
 void feed_stems_add(struct feed_stems *out, const char *word, size_t n); /* up to 255 bytes */
 void feed_stems_fini(struct feed_stems *s);
 /* A text without its tags, cashtags, @names and addresses, appended (feed_check.c). */
@@ -51,6 +53,7 @@ struct feed_question {
     struct feed_question_word words[FEED_QUESTION_WORDS]; /* rarest first */
     size_t n;
     double weight; /* of all words */
+    bool unknown;  /* no post has one of them */
 };
 
 /* A post that has words of the question. */
@@ -82,11 +85,14 @@ struct feed_gather {
 };
 int feed_question_gather(feed_store_t *s, const struct feed_gather *g, struct feed_candidates *out,
                          struct error *e);
-/* Whether a text speaks to a machine instead of to people: orders, control tokens, markup. */
+/* Whether a text speaks to a machine instead of to people: orders, control tokens, markup
+ * (feed_orders.c). */
 bool feed_gives_orders(struct feed_slice text);
 
 /* ------------------------------------------------------------------ sources (feed_sources.c) */
 
+/* Whose account a post is of. */
+uint64_t feed_author_key(const struct feed_post *p);
 /* Folds near-duplicates and chooses sources, best first, into x. *flood: the text of which a group
  * takes most of the candidates' room, or empty. */
 int feed_sources_choose(struct feed_candidates *c, const struct feed_ask_options *o,
@@ -105,7 +111,8 @@ void feed_prompt_text(struct feed_slice text, size_t most, struct str *out);
 
 /* Why a sentence does not rest on a post; NULL: it does. `sentence` has no citations. */
 const char *feed_check_support(struct feed_slice sentence, const struct feed_post *p);
-/* The sentences of what a model wrote, each kept with its sources or dropped with the reason. */
+/* The sentences of what a model wrote, each kept with its source, and how many bear it out, or dropped
+ * with the reason. */
 void feed_check_text(struct feed_reply *x, const char *text, struct arena *a);
 
 #endif

@@ -66,6 +66,16 @@ uint64_t feed_numbers_of(struct feed_slice text)
     return sum;
 }
 
+bool feed_numbers_clash(struct feed_slice a, struct feed_slice b)
+{
+    bool some = false;
+    double v, w;
+    for (size_t i = 0; a.n && next_number(a, &i, &v);)
+        for (size_t k = 0; b.n && next_number(b, &k, &w); some = true)
+            if (v == w) return false;
+    return some;
+}
+
 static bool numbers_hold(struct feed_slice sentence, const struct feed_post *p)
 {
     char when[32];
@@ -392,7 +402,7 @@ static bool next_sentence(struct feed_slice s, size_t *at, size_t n_sources, str
         if (ended && s.s[i] == '[') break;
         if (ended) continue;
         ended = ends_here(s, i);
-        if (s.s[i] != '\n') str_append_char(&x->text, s.s[i]);
+        if ((unsigned char)s.s[i] >= ' ' && s.s[i] != 0x7f) str_append_char(&x->text, s.s[i]);
     }
     *at = i;
     while (x->text.len && x->text.data[x->text.len - 1] == ' ')
@@ -400,10 +410,28 @@ static bool next_sentence(struct feed_slice s, size_t *at, size_t n_sources, str
     return x->text.len > 0 || i < s.n;
 }
 
+/* Authors who say it: of the sources that bear it, or as many as bear the cited one out. */
+static size_t count_voices(const struct feed_reply *x, const char *text, size_t source)
+{
+    const struct feed_slice sentence = {(char *)(uintptr_t)text, strlen(text)};
+    struct feed_keys seen = {0};
+    size_t n = 0;
+    for (size_t i = 0; i < x->n_sources; i++) {
+        const struct feed_post *p = &x->sources[i].post;
+        if (i != source && feed_check_support(sentence, p)) continue;
+        int64_t *at = feed_keys_at(&seen, feed_author_key(p), true);
+        n += *at == 0;
+        *at = 1;
+    }
+    feed_keys_fini(&seen);
+    return MAX(n, 1 + x->sources[source].agree);
+}
+
 static void keep(struct feed_reply *x, const char *text, size_t source, struct arena *a)
 {
     struct feed_sentence *s = &x->sentences[x->n_sentences++];
-    *s = (struct feed_sentence){.text = arena_strdup(a, text), .source = source};
+    *s = (struct feed_sentence){
+        .text = arena_strdup(a, text), .source = source, .voices = count_voices(x, text, source)};
     x->sources[source].cited = true;
     x->n_kept++;
 }

@@ -6,11 +6,12 @@
  *
  *   covered    the share of the question's weight that the post's words have; below COVERED a post
  *              is no candidate, unless it has MANY of its words, all its names and numbers, and
- *              COVERED_BY_MANY of the weight: of a long question some words say how it is asked. One
- *              word of several is enough only where it is a name or a number; these weigh twice as
- *              much as others. "12,000" is one word; who trades is a trader, for 0.6 of the weight.
- *              A word that no post has weighs most, so that a question about something that nobody
- *              mentions finds nothing
+ *              COVERED_BY_MANY of the weight: of a long question some words say how it is asked. Names
+ *              and numbers weigh twice as much as others. One word of several is enough only where it
+ *              is the only name or number and has PLAIN of the weight without that. "12,000" is one
+ *              word; who trades is a trader, for 0.6 of the weight. A word that no post has weighs
+ *              most, and where there is one PLAIN of the weight without the names' doubling is needed,
+ *              so that a question about something that nobody mentions finds nothing
  *   relevance  covered x (1 + recency) / 2 x min(engagement, 4)^(1/4): how new and how liked a post is
  *              orders what says the same, and does not outweigh what it says */
 #include "feed/ask/feed_ask_internal.h"
@@ -19,6 +20,7 @@
 #include <xxhash.h>
 
 #define COVERED         0.55
+#define PLAIN           0.5
 #define COVERED_BY_MANY 0.4
 #define MANY            3
 #define NAME            2.0
@@ -50,16 +52,22 @@ static bool is_number(struct feed_slice s)
     return s.n > 0;
 }
 
-/* The stem of "fight" for "fighter" and "fighters"; 0: nobody is called so. */
-static uint64_t deed_of(struct feed_slice word)
+/* The stem of "fight" for "fighter" and "fighters" in `out`; 0: nobody is called so. */
+static size_t deed_stem(struct feed_slice word, char out[256])
 {
     size_t n = word.n - (word.n > 0 && word.s[word.n - 1] == 's');
     if (n < 6 || word.s[n - 1] != 'r' || word.s[n - 2] != 'e') return 0;
     char deed[256];
-    n -= 2;
-    memcpy(deed, word.s, n);
-    memcpy(deed + n, "ed", 2); /* cut off again, with what it doubles */
-    return stem_of((struct feed_slice){deed, n + 2});
+    memcpy(deed, word.s, n - 2);
+    memcpy(deed + n - 2, "ed", 2); /* cut off again, with what it doubles */
+    return feed_stem(deed, n, out);
+}
+
+static uint64_t deed_of(struct feed_slice word)
+{
+    char stem[256];
+    size_t n = deed_stem(word, stem);
+    return n ? XXH3_64bits(stem, n) : 0;
 }
 
 /* A word of the question, and what stands behind it where both are one number. */
@@ -96,33 +104,49 @@ static bool is_name(const char *text, struct feed_slice folded)
     return false;
 }
 
-/* "(\"sell\" OR \"sells\" OR ...)": a word in the forms that have its stem. */
+/* " OR \"sells\" OR \"selling\" ...": forms that have this stem, without `but`. */
+static void put_forms_of(const char *stem, size_t k, const char *but, struct str *out)
+{
+    static const char *const plain[] = {"", "s", "e", "es", "ed", "ing", "ly", "eing"},
+                             *const of_e[] = {"ed", "ing"}, *const of_y[] = {"y", "ying"};
+    const bool e = stem[k - 1] == 'e', y = stem[k - 1] == 'i';
+    const struct {
+        size_t cut; /* bytes of the stem's end that are left out */
+        bool twice; /* its last letter is doubled: "planned" */
+        const char *const *endings;
+        size_t n;
+    } ways[] = {{0, false, plain, e ? 2 : ARRAY_LEN(plain)},
+                {1, false, of_e, e ? ARRAY_LEN(of_e) : 0},
+                {1, false, of_y, y ? ARRAY_LEN(of_y) : 0},
+                {0, true, of_e, e || y ? 0 : ARRAY_LEN(of_e)}};
+    for (size_t w = 0; w < ARRAY_LEN(ways); w++)
+        for (size_t i = 0; i < ways[w].n; i++) {
+            char form[256], again[256];
+            int size = snprintf(form, sizeof(form), "%.*s%.*s%s", (int)(k - ways[w].cut), stem,
+                                ways[w].twice, &stem[k - 1], ways[w].endings[i]);
+            size_t same = feed_stem(form, (size_t)size, again);
+            if (same != k || memcmp(again, stem, k) != 0 || strcmp(form, but) == 0) continue;
+            str_printf(out, " OR \"%s\"", form);
+        }
+}
+
+/* "(\"sell\" OR \"sells\" OR ...)": a word in the forms that have its stem, and those of its deed. */
 static void put_forms(const struct feed_question_word *w, struct str *out)
 {
-    static const char *const endings[] = {"", "s", "e", "es", "ed", "ing", "ly"};
-    char stem[256], again[256];
+    char stem[256];
     if (w->second) {
         str_printf(out, "\"%s\"", w->text);
         return;
     }
     size_t n = strlen(w->text), k = feed_stem(w->text, n, stem);
     str_printf(out, "(\"%s\"", w->text);
-    bool letters = k >= 3;
+    bool letters = k >= 3 && k < 200;
     for (size_t i = 0; i < n; i++)
         letters &= w->text[i] >= 'a' && w->text[i] <= 'z';
-    for (size_t i = 0; i < ARRAY_LEN(endings) && letters && k < 200; i++) {
-        char form[256];
-        int size = snprintf(form, sizeof(form), "%.*s%s", (int)k, stem, endings[i]);
-        size_t same = feed_stem(form, (size_t)size, again);
-        if (strcmp(form, w->text) == 0 || same != k || memcmp(again, stem, k) != 0) continue;
-        str_printf(out, " OR \"%s\"", form);
-    }
-    if (letters && stem[k - 1] == 'y') str_printf(out, " OR \"%.*sies\"", (int)k - 1, stem);
-    if (w->deed && letters) { /* trader: trade, trades, traded, trading */
-        size_t m = n - 2 - (w->text[n - 1] == 's');
-        m -= m > 3 && w->text[m - 1] == w->text[m - 2] && !strchr("ls", w->text[m - 1]);
-        for (size_t i = 0; i < ARRAY_LEN(endings) - 1; i++)
-            str_printf(out, " OR \"%.*s%s\"", (int)m, w->text, endings[i]);
+    if (letters) put_forms_of(stem, k, w->text, out);
+    if (letters && w->deed) { /* trader: trade, trades, traded, trading */
+        k = deed_stem((struct feed_slice){w->text, n}, stem);
+        put_forms_of(stem, k, w->text, out);
     }
     str_append_char(out, ')');
 }
@@ -154,7 +178,9 @@ static int weigh(feed_store_t *s, struct feed_question *q, struct error *e)
     }
     feed_query_free(query);
     q->weight = 0;
+    q->unknown = false;
     for (size_t i = 0; i < q->n; i++) {
+        q->unknown |= q->words[i].posts + q->words[i].deeds == 0;
         double n = (double)MIN(q->words[i].posts, posts);
         q->words[i].weight =
             log(1 + ((double)posts + 1) / (n + 0.5)) * (q->words[i].name ? NAME : 1);
@@ -243,19 +269,26 @@ static bool has_number(struct feed_slice t, const char *number)
 static double covered_by(const struct feed_question *q, const struct feed_stems *stems,
                          struct feed_slice text)
 {
-    double sum = 0;
+    double sum = 0, plain = 0, all = 0;
     size_t words = 0, names = 0, missing = 0;
     for (size_t i = 0; i < q->n; i++) {
         const struct feed_question_word *w = &q->words[i];
         bool there = w->second ? has_number(text, w->text) : feed_stems_have(stems, w->stem);
         bool deed = !there && w->deed && feed_stems_have(stems, w->deed);
-        sum += there ? w->weight : deed ? DEED * w->weight : 0;
+        const double share = there  ? 1
+                             : deed ? DEED
+                                    : 0,
+                     own = w->name ? w->weight / NAME : w->weight;
+        sum += share * w->weight;
+        plain += share * own;
+        all += own;
         words += there || deed;
         names += there && w->name;
         missing += !there && w->name;
     }
     double covered = q->weight > 0 ? sum / q->weight : 0;
-    if (words < 2 && q->n > 1 && !names) return 0;
+    if (words < 2 && q->n > 1 && (!names || missing || plain < PLAIN * all)) return 0;
+    if (q->unknown && plain < PLAIN * all) return 0;
     if (covered >= COVERED) return covered;
     return words >= MANY && !missing && covered >= COVERED_BY_MANY ? covered : 0;
 }
@@ -345,140 +378,4 @@ int feed_question_gather(feed_store_t *s, const struct feed_gather *g, struct fe
     }
     str_fini(&query);
     return rc;
-}
-
-/* ------------------------------------------------------------------ orders */
-
-/* Words in a row that speak to a machine; folded, blanks around each. */
-static const char *const orders[] = {
-    " ignore previous ",
-    " ignore all previous ",
-    " ignore the previous ",
-    " ignore all prior ",
-    " ignore prior ",
-    " ignore the above ",
-    " ignore everything above ",
-    " ignore all instructions ",
-    " ignore your instructions ",
-    " ignore these instructions ",
-    " ignore any instructions ",
-    " ignore the instructions ",
-    " ignore the other posts ",
-    " ignore other posts ",
-    " disregard previous ",
-    " disregard all ",
-    " disregard the above ",
-    " disregard your ",
-    " disregard prior ",
-    " forget previous ",
-    " forget all previous ",
-    " forget your instructions ",
-    " forget everything above ",
-    " forget the above ",
-    " override your ",
-    " override previous ",
-    " system prompt ",
-    " your instructions ",
-    " new instructions ",
-    " developer mode ",
-    " you are now ",
-    " pretend you are ",
-    " pretend to be ",
-    " act as a ",
-    " act as an ",
-    " as an ai ",
-    " if you are an ai ",
-    " if you are a language model ",
-    " attention ai ",
-    " dear ai ",
-    " note to ai ",
-    " ai assistant ",
-    " ai assistants ",
-    " ai models must ",
-    " you must answer ",
-    " you must say ",
-    " you must reply ",
-    " you must respond ",
-    " you must cite ",
-    " respond only ",
-    " respond with ",
-    " reply only ",
-    " reply with exactly ",
-    " answer only with ",
-    " answer with exactly ",
-    " say exactly ",
-    " output only ",
-    " output exactly ",
-    " output the following ",
-    " print the following ",
-    " repeat the following ",
-    " do not mention this ",
-    " do not cite ",
-    " do not tell the user ",
-    " cite this post ",
-    " cite this as ",
-    " cite only this ",
-    " the only source ",
-    " end of posts ",
-    " end of sources ",
-    " begin system ",
-    " im_start ",
-    " im_end ",
-    " endoftext ",
-    " eot_id ",
-    " start_header_id ",
-};
-
-/* Bytes that stand in no text for people, whatever their case. */
-static const char *const marks[] = {
-    "<|",           "|>",       "[inst]",     "[/inst]",  "<<sys",          "</s>",
-    "<s>",          "### inst", "### system", "### resp", "```sys",         "\nsystem:",
-    "\nassistant:", "<post",    "</post",     "<script",  "</script",       "<iframe",
-    "<img",         "<svg",     "onerror=",   "onload=",  "javascript:",    "data:text",
-    "<system",      "</system", "<source",    "<cite",    "<start_of_turn", "<end_of_turn",
-};
-
-/* A word for a machine and an order, in one text. */
-static const char *const machines[] = {
-    " ai ",   " bot ",    " chatbot ", " llm ",       " llms ",           " gpt ",
-    " grok ", " claude ", " gemini ",  " assistant ", " language model ",
-};
-static const char *const imperatives[] = {
-    " say ",    " reply ", " answer ",  " respond ", " write ",
-    " output ", " tell ",  " must ",    " print ",   " repeat ",
-    " ignore ", " obey ",  " include ", " cite ",    " summarizing ",
-};
-
-static bool has_any(const char *words, const char *const *of, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        if (strstr(words, of[i])) return true;
-    return false;
-}
-
-bool feed_gives_orders(struct feed_slice text)
-{
-    struct feed_terms t = {0};
-    struct str words = {0};
-    bool found = false;
-    char *low = mem_alloc(text.n + 1); /* the text behind the end of a line */
-    low[0] = '\n';
-    for (size_t i = 0; i < text.n; i++)
-        low[i + 1] = text.s[i] >= 'A' && text.s[i] <= 'Z' ? (char)(text.s[i] | 0x20) : text.s[i];
-    for (size_t i = 0; i < ARRAY_LEN(marks) && !found; i++)
-        found = memmem(low, text.n + 1, marks[i], strlen(marks[i])) != NULL;
-    mem_free(low);
-    feed_terms_of_text(&t, text.s, text.n);
-    str_append_char(&words, ' ');
-    for (size_t i = 0; i < t.n; i++) {
-        if (t.items[i].kind != FEED_WORD) continue;
-        str_append(&words, feed_term_text(&t, &t.items[i]), t.items[i].n);
-        str_append_char(&words, ' ');
-    }
-    found = found || has_any(words.data, orders, ARRAY_LEN(orders)) ||
-            (has_any(words.data, machines, ARRAY_LEN(machines)) &&
-             has_any(words.data, imperatives, ARRAY_LEN(imperatives)));
-    feed_terms_fini(&t);
-    str_fini(&words);
-    return found;
 }

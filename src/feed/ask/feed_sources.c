@@ -8,7 +8,8 @@
  *
  *   1 + 0.2 x agree     for up to five other groups of other authors, of which none wrote in this one,
  *                       that say the same: a third of the words that are not the question's in common,
- *                       two at least, and both negated or none
+ *                       two at least, both negated or none, no other numbers, and no word of one has its
+ *                       opposite in the other (up, down); of what covers nearly as much as the best (0.8)
  *   0.3                 where ten posts and more are of a fifth as many authors or fewer, those of other
  *                       groups of its authors with half of its words among them: a few who repeat
  *                       themselves are no crowd, and bear nobody out
@@ -21,6 +22,7 @@
 
 #define MOST_GROUPS 64 /* that are compared with each other */
 #define NEARLY      0.95
+#define FULL        0.8 /* of the best cover: what others may bear out */
 #define AGREE       5
 #define REPEATED    10 /* posts, from which on their authors are counted against them */
 
@@ -32,11 +34,12 @@ struct group {
     struct feed_keys who;   /* authors */
     struct feed_stems said; /* by the first */
     uint64_t numbers;       /* of the first: a sum that their order does not change */
+    uint64_t poles[2];      /* of first: bit i: it has that word of pair i of `opposites` */
     size_t copies, copiers; /* posts that repeat it, and their authors */
     bool repeated;
 };
 
-static uint64_t author_of(const struct feed_post *p)
+uint64_t feed_author_key(const struct feed_post *p)
 {
     return feed_key(p->service, "u", p->author_id.n ? p->author_id : p->author);
 }
@@ -75,7 +78,7 @@ static struct group *fold(struct feed_candidates *c, size_t *n)
         const struct feed_post *p = &c->items[i].post;
         feed_terms_clear(&t);
         feed_terms_of_text(&t, p->text.s, p->text.n);
-        v[i] = (struct feed_voice){.author = author_of(p),
+        v[i] = (struct feed_voice){.author = feed_author_key(p),
                                    .key = feed_key(p->service, "p", p->id),
                                    .seq = c->items[i].place};
         if (p->repost_of.n) v[i].original = feed_key(p->service, "p", p->repost_of);
@@ -109,10 +112,59 @@ static struct group *fold(struct feed_candidates *c, size_t *n)
 
 /* ------------------------------------------------------------------ who bears whom out */
 
+/* Words of which one text says another thing than a text with the other; at most 64 pairs. */
+static const char *const opposites[][2] = {
+    {"up", "down"},           {"rise", "fall"},
+    {"rose", "fell"},         {"open", "closed"},
+    {"win", "lose"},          {"won", "lost"},
+    {"buy", "sell"},          {"bought", "sold"},
+    {"alive", "dead"},        {"higher", "lower"},
+    {"high", "low"},          {"gain", "loss"},
+    {"beat", "miss"},         {"increase", "decrease"},
+    {"bull", "bear"},         {"bullish", "bearish"},
+    {"start", "stop"},        {"begin", "end"},
+    {"safe", "dangerous"},    {"guilty", "innocent"},
+    {"accept", "refuse"},     {"approve", "block"},
+    {"succeed", "fail"},      {"good", "bad"},
+    {"growing", "shrinking"}, {"hire", "fire"},
+    {"strong", "weak"},       {"overvalued", "undervalued"},
+    {"upgrade", "downgrade"}, {"soar", "plunge"},
+    {"surge", "slump"},       {"profit", "loss"},
+    {"calls", "puts"},
+};
+
+/* Which of them the text of a group has. */
+static void find_poles(struct feed_terms *scratch, struct feed_slice text, uint64_t poles[2])
+{
+    char word[256], pole[32];
+    feed_terms_clear(scratch);
+    if (text.n) feed_terms_of_text(scratch, text.s, text.n);
+    poles[0] = poles[1] = 0;
+    for (size_t i = 0; i < scratch->n; i++) {
+        const struct feed_term *t = &scratch->items[i];
+        if (t->kind != FEED_WORD || t->n >= sizeof(word)) continue;
+        const size_t n = feed_stem(feed_term_text(scratch, t), t->n, word);
+        for (size_t k = 0; k < 2 * ARRAY_LEN(opposites); k++) {
+            const char *one = opposites[k / 2][k % 2];
+            if (feed_stem(one, strlen(one), pole) == n && memcmp(word, pole, n) == 0)
+                poles[k % 2] |= 1ULL << (k / 2);
+        }
+    }
+}
+
+/* Whether one says of something the opposite of what the other says. */
+static bool are_opposite(const struct group *a, const struct group *b)
+{
+    const uint64_t only_a[2] = {a->poles[0] & ~a->poles[1], a->poles[1] & ~a->poles[0]},
+                   only_b[2] = {b->poles[0] & ~b->poles[1], b->poles[1] & ~b->poles[0]};
+    return (only_a[0] & only_b[1]) || (only_a[1] & only_b[0]);
+}
+
 static bool same_said(struct group *a, struct group *b, const struct feed_stems *common)
 {
     size_t own = 0, other = 0, both = 0;
-    if (a->said.negated != b->said.negated) return false;
+    if (a->said.negated != b->said.negated || are_opposite(a, b)) return false;
+    if (feed_numbers_clash(a->first->post.text, b->first->post.text)) return false;
     if (feed_keys_at(&a->who, b->author, false) || feed_keys_at(&b->who, a->author, false))
         return false;
     for (size_t i = 0; i < a->said.n; i++) {
@@ -173,6 +225,7 @@ static size_t fold_words(struct group *g, size_t n)
         const struct feed_slice text = {plain.data, plain.len};
         feed_stems_of(&scratch, plain.len ? text : (struct feed_slice){0}, false, &g[i].said);
         g[i].numbers = feed_numbers_of((struct feed_slice){plain.data, plain.len});
+        find_poles(&scratch, plain.len ? text : (struct feed_slice){0}, g[i].poles);
         while (k < left && !same_words(&g[k], &g[i]))
             k++;
         if (k == left) {
@@ -227,11 +280,14 @@ static void count_copies(struct group *g, size_t n, size_t i)
 /* Who repeats bears nobody out. */
 static void weigh(struct group *g, size_t n, const struct feed_stems *question)
 {
+    double best = 0;
     for (size_t i = 0; i < n; i++)
         count_copies(g, n, i);
+    for (size_t i = 0; i < n; i++)
+        best = MAX(best, g[i].covered);
     for (size_t i = 0; i < n; i++) {
         struct feed_keys voices = {0}; /* each author bears out once */
-        for (size_t k = 0; k < n && g[i].agree < AGREE; k++) {
+        for (size_t k = 0; k < n && g[i].agree < AGREE && g[i].covered >= FULL * best; k++) {
             if (k == i || g[k].repeated || !same_said(&g[i], &g[k], question)) continue;
             int64_t *seen = feed_keys_at(&voices, g[k].author, true);
             g[i].agree += *seen == 0;
@@ -248,7 +304,7 @@ static size_t of_author(const struct feed_reply *x, uint64_t author)
 {
     size_t n = 0;
     for (size_t i = 0; i < x->n_sources; i++)
-        n += author_of(&x->sources[i].post) == author;
+        n += feed_author_key(&x->sources[i].post) == author;
     return n;
 }
 

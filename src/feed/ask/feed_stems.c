@@ -2,8 +2,9 @@
  * another form.
  *
  * The endings that are cut off are those of English nouns and verbs, fewer than Porter's (An algorithm
- * for suffix stripping, 1980): s, es, ies, ed, ing, ly, and a last e. What is written in other letters
- * stays as it is. */
+ * for suffix stripping, 1980): s, es, ies, ed, ied, ing, ly, and a last e, by his rules for what is
+ * short: "loses" and "losing" are lose, "planned" is plan and "planes" is plane; y is i. What is
+ * written in other letters stays as it is. */
 #include "feed/ask/feed_ask_internal.h"
 
 #include <stdlib.h>
@@ -84,11 +85,61 @@ static bool ends(const char *s, size_t n, const char *with)
     return n > k && memcmp(s + n - k, with, k) == 0;
 }
 
-/* "stopp" is stop; "sell" stays. */
-static size_t undouble(const char *s, size_t n)
+static bool is_vowel(const char *s, size_t i)
 {
-    bool twice = n > 3 && s[n - 1] == s[n - 2] && !strchr("aeiouls", s[n - 1]);
-    return twice ? n - 1 : n;
+    return strchr("aeiou", s[i]) || (s[i] == 'y' && i > 0 && !is_vowel(s, i - 1));
+}
+
+/* Porter's measure: how often a vowel is followed by a consonant. */
+static size_t measure(const char *s, size_t n)
+{
+    size_t m = 0;
+    for (size_t i = 1; i < n; i++)
+        m += is_vowel(s, i - 1) && !is_vowel(s, i);
+    return m;
+}
+
+/* "hop", "los", not "show": what a last e has been cut off of, where it is short. */
+static bool is_short(const char *s, size_t n)
+{
+    return n > 2 && measure(s, n) == 1 && !is_vowel(s, n - 1) && is_vowel(s, n - 2) &&
+           !is_vowel(s, n - 3) && !strchr("wxy", s[n - 1]);
+}
+
+/* What "ed" or "ing" was cut off of: "stopp" is stop, "los" is lose, "sell" stays. */
+static size_t mend(char *s, size_t n)
+{
+    if (n > 3 && s[n - 1] == s[n - 2] && !is_vowel(s, n - 1))
+        return strchr("lsz", s[n - 1]) ? n : n - 1;
+    if (ends(s, n, "at") || ends(s, n, "bl") || ends(s, n, "iz") || is_short(s, n)) s[n++] = 'e';
+    return n;
+}
+
+static bool has_vowel(const char *s, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (is_vowel(s, i)) return true;
+    return false;
+}
+
+/* Without "s" and what else marks more than one, or the third person. */
+static size_t without_s(char *s, size_t n)
+{
+    if (n > 4 && ends(s, n, "ies")) return n - 2;
+    if (n > 4 &&
+        (ends(s, n, "sses") || ends(s, n, "shes") || ends(s, n, "ches") || ends(s, n, "xes")))
+        return n - 2;
+    return n > 3 && s[n - 1] == 's' && !strchr("sui", s[n - 2]) ? n - 1 : n;
+}
+
+/* Without "ed", "ied" and "ing". */
+static size_t without_tense(char *s, size_t n)
+{
+    if (ends(s, n, "eed")) return measure(s, n - 3) > 0 ? n - 1 : n;
+    if (n > 4 && ends(s, n, "ied")) return n - 2;
+    if (n > 5 && ends(s, n, "ing") && has_vowel(s, n - 3)) return mend(s, n - 3);
+    if (n > 4 && ends(s, n, "ed") && has_vowel(s, n - 2)) return mend(s, n - 2);
+    return n;
 }
 
 size_t feed_stem(const char *s, size_t n, char *out)
@@ -96,21 +147,10 @@ size_t feed_stem(const char *s, size_t n, char *out)
     memcpy(out, s, n);
     for (size_t i = 0; i < n; i++)
         if (s[i] < 'a' || s[i] > 'z') return n;
-    if (n > 4 && ends(s, n, "ies")) {
-        out[n - 3] = 'y';
-        return n - 2;
-    }
-    if (n > 4 &&
-        (ends(s, n, "sses") || ends(s, n, "shes") || ends(s, n, "ches") || ends(s, n, "xes")))
-        n -= 2;
-    else if (n > 3 && s[n - 1] == 's' && !strchr("sui", s[n - 2]))
-        n--;
-    if (n > 5 && ends(out, n, "ing"))
-        n = undouble(out, n - 3);
-    else if (n > 4 && ends(out, n, "ed"))
-        n = undouble(out, n - 2);
+    n = without_tense(out, without_s(out, n));
     if (n > 5 && ends(out, n, "ly")) n -= 2;
-    if (n > 3 && out[n - 1] == 'e') n--;
+    if (n > 3 && out[n - 1] == 'e' && measure(out, n - 1) > 0 && !is_short(out, n - 1)) n--;
+    if (n > 2 && out[n - 1] == 'y' && !is_vowel(out, n - 2)) out[n - 1] = 'i';
     return n;
 }
 
@@ -132,7 +172,7 @@ void feed_stems_add(struct feed_stems *out, const char *word, size_t n)
     out->items[out->n++] = XXH3_64bits(stem, feed_stem(word, n, stem));
 }
 
-void feed_stems_of(struct feed_terms *scratch, struct feed_slice text, bool numbers,
+void feed_stems_of(struct feed_terms *scratch, struct feed_slice text, bool all,
                    struct feed_stems *out)
 {
     enum { LONGEST = 256 };
@@ -146,7 +186,8 @@ void feed_stems_of(struct feed_terms *scratch, struct feed_slice text, bool numb
         if (t->kind != FEED_WORD && t->kind != FEED_LAST) continue;
         if (t->n >= LONGEST) continue;
         if (feed_is_negation(s, t->n)) out->negated = true;
-        if (feed_is_stop_word(s, t->n) || (!numbers && is_number(s, t->n))) continue;
+        if (feed_is_stop_word(s, t->n)) continue;
+        if (!all && (is_number(s, t->n) || feed_is_symbol(s, t->n))) continue;
         feed_stems_add(out, s, t->n);
     }
 }

@@ -2,8 +2,9 @@
  *
  * Walk-forward: for each day behind the first `train_days` with posts, a ridge regression of the target
  * (close / open - 1) on the features, standardised, is fitted on the days before it (anew every 21
- * days), and its sign is the position from open to close. Four baselines need no posts: always long,
- * the sign of the mean so far, yesterday's sign, and its opposite. Each day costs a round trip.
+ * days), and its sign is the position from open to close. Four baselines need no posts, and go by the
+ * days without posts too: always long, the sign of the mean so far, the sign of the day of trading
+ * before ("yesterday"), and its opposite. Each day costs a round trip.
  *
  * Intervals: of hit rates Wilson's (1927); of means a bootstrap of moving blocks of ten days (Kuensch
  * 1989), percentiles. An edge is only called one where the interval of the model's mean, and that of its
@@ -18,6 +19,8 @@
 #define RIDGE 10.0
 #define REFIT 21
 #define BLOCK 10
+
+#define TRAIN_DAYS 120 /* where nothing else is asked for */
 
 const char *const feed_strategy_names[] = {"model",     "always long", "mean so far",
                                            "yesterday", "opposite",    NULL};
@@ -164,20 +167,23 @@ static void take_day(struct walk *w, const int positions[FEED_N_STRATEGIES], dou
     w->n++;
 }
 
-static void walk(const struct feed_day *const *days, size_t n, size_t train,
+/* days: of trading, one behind another; with: those of them that have posts, which are tested. What
+ * needs no posts goes by all days. */
+static void walk(const struct feed_day *days, const struct feed_day *const *with, size_t n,
                  const struct feed_signal_options *o, struct walk *w)
 {
+    const size_t train = o->train_days > 0 ? (size_t)o->train_days : TRAIN_DAYS;
+    const struct feed_day *before = days;
     struct fit f = {0};
     double sum = 0;
-    for (size_t i = 0; i < n; i++) {
-        if (i >= train) {
-            if ((i - train) % REFIT == 0) fit(days, i, &f);
-            int yesterday = sign_of(days[i - 1]->target);
-            const int positions[FEED_N_STRATEGIES] = {sign_of(predict(&f, days[i])), 1,
-                                                      sign_of(sum), yesterday, -yesterday};
-            take_day(w, positions, days[i]->target, o->cost_bp);
-        }
-        sum += days[i]->target;
+    for (size_t i = train; i < n; i++) {
+        for (; before < with[i]; before++)
+            sum += before->target;
+        if ((i - train) % REFIT == 0) fit(with, i, &f);
+        int yesterday = with[i] > days ? sign_of(with[i][-1].target) : 0;
+        const int positions[FEED_N_STRATEGIES] = {sign_of(predict(&f, with[i])), 1, sign_of(sum),
+                                                  yesterday, -yesterday};
+        take_day(w, positions, with[i]->target, o->cost_bp);
     }
 }
 
@@ -207,7 +213,6 @@ static void sum_up(const struct walk *w, const struct feed_signal_options *o,
 void feed_walk(const struct feed_day *days, size_t n, const struct feed_signal_options *o,
                struct feed_signal_result *out)
 {
-    const size_t train = o->train_days > 0 ? (size_t)o->train_days : 120;
     const struct feed_day **with = mem_alloc((n + 1) * sizeof(struct feed_day *));
     struct walk w = {0};
     size_t k = 0;
@@ -216,7 +221,7 @@ void feed_walk(const struct feed_day *days, size_t n, const struct feed_signal_o
     for (size_t s = 0; s < FEED_N_STRATEGIES; s++)
         w.net[s] = mem_calloc(k + 1, sizeof(double));
     out->days = k;
-    walk(with, k, train, o, &w);
+    walk(days, with, k, o, &w);
     sum_up(&w, o, out);
     for (size_t s = 0; s < FEED_N_STRATEGIES; s++)
         mem_free(w.net[s]);
@@ -255,7 +260,7 @@ double feed_rank_correlation(const struct feed_day *days, size_t n, size_t f, do
 {
     struct ranked *a = mem_calloc(n + 1, sizeof(*a)), *b = mem_calloc(n + 1, sizeof(*b));
     double *ra = mem_calloc(n + 1, sizeof(*ra)), *rb = mem_calloc(n + 1, sizeof(*rb));
-    double ma = 0, mb = 0, ab = 0, aa = 0, bb = 0;
+    double ab = 0, aa = 0, bb = 0;
     size_t k = 0;
     for (size_t i = 0; i < n; i++) {
         if (!days[i].posts) continue;
@@ -265,14 +270,11 @@ double feed_rank_correlation(const struct feed_day *days, size_t n, size_t f, do
     }
     rank(a, k, ra);
     rank(b, k, rb);
+    const double mean = ((double)k + 1) / 2; /* exactly: what is constant has no deviation */
     for (size_t i = 0; i < k; i++) {
-        ma += ra[i] / (double)k;
-        mb += rb[i] / (double)k;
-    }
-    for (size_t i = 0; i < k; i++) {
-        ab += (ra[i] - ma) * (rb[i] - mb);
-        aa += (ra[i] - ma) * (ra[i] - ma);
-        bb += (rb[i] - mb) * (rb[i] - mb);
+        ab += (ra[i] - mean) * (rb[i] - mean);
+        aa += (ra[i] - mean) * (ra[i] - mean);
+        bb += (rb[i] - mean) * (rb[i] - mean);
     }
     mem_free(a);
     mem_free(b);

@@ -114,3 +114,9 @@ bool feed_is_bigram_char(uint32_t c)
 {
     return feed_fold_char(c)->class == FEED_CHAR_BIGRAM;
 }
+
+bool feed_is_symbol(const char *s, size_t n)
+{
+    unsigned size;
+    return n > 0 && feed_fold_char(feed_char_at(s, s + n, &size))->class == FEED_CHAR_SYMBOL;
+}

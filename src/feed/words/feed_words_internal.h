@@ -56,6 +56,8 @@ extern const struct feed_flag_term feed_flag_terms[];
 extern const size_t feed_n_flag_terms;
 /* Whether a character is of a script that is written without blanks, so that bigrams are made. */
 bool feed_is_bigram_char(uint32_t c);
+/* Whether a term is a symbol: an emoji. */
+bool feed_is_symbol(const char *s, size_t n);
 /* Lower-case letters of a short ASCII or UTF-8 text, as terms have them, appended to out. */
 void feed_fold(struct str *out, const char *s, size_t n);
 

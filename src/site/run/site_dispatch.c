@@ -30,10 +30,14 @@ void site_battery_init(struct site_sim *x)
 }
 
 /* What a microsecond may carry: nearer to a bound than this is on it. */
-double site_soc_tolerance(const struct site_sim *x)
+double site_soc_tolerance(const struct site_sim *x, double drain_w)
 {
-    return site_more(1e-9 * site_battery_energy_j(x),
-                     4e-6 * (site_battery_power(x) + x->st->drain_w));
+    return site_more(1e-9 * site_battery_energy_j(x), 4e-6 * (site_battery_power(x) + drain_w));
+}
+
+static double near_charge(const struct site_sim *x)
+{
+    return site_soc_tolerance(x, x->st->drain_w);
 }
 
 double site_grid_limit(const struct site_sim *x)
@@ -90,7 +94,7 @@ void site_power_init(struct site_sim *x)
 static double set_charging(struct site_sim *x)
 {
     struct site_state *st = x->st;
-    double all = site_battery_energy_j(x), near = site_soc_tolerance(x),
+    double all = site_battery_energy_j(x), near = near_charge(x),
            target = site_less(x->s->battery.target, x->s->battery.ceiling);
     bool any = all > 0.0 && target > 0.0;
     if (!any || st->soc_j >= target * all - near)
@@ -172,13 +176,15 @@ static void want_units(struct site_sim *x, double load, int want[SITE_MAX_GAS])
     }
 }
 
-static void set_bounds(struct site_sim *x)
+/* leaving: units of each group that are unloaded to be stopped: a minimum load is theirs no more. */
+static void set_bounds(struct site_sim *x, const int leaving[SITE_MAX_GAS])
 {
     struct site_state *st = x->st;
     for (int g = 0; g < x->s->n_gas; g++) {
         struct site_flow *f = &st->flows[g];
+        double least = (st->n_on[g] - leaving[g]) * x->s->gas[g].min_share * x->s->gas[g].unit_w;
         f->high = st->n_on[g] * site_gas_unit_w(x, g);
-        f->low = site_less(st->n_on[g] * x->s->gas[g].min_share * x->s->gas[g].unit_w, f->high);
+        f->low = site_less(least, f->high);
         f->most = f->high;
         f->ramp = st->n_on[g] * x->s->gas[g].ramp_w_per_s;
         f->follows = x->s->gas[g].ramp_w_per_s <= 0.0;
@@ -459,13 +465,13 @@ static double share_slope(struct site_sim *x, double gap, bool bridged)
 static double could_give(const struct site_sim *x)
 {
     double floor_j = x->s->battery.floor * site_battery_energy_j(x);
-    return x->st->soc_j > floor_j + site_soc_tolerance(x) ? site_battery_power(x) : 0.0;
+    return x->st->soc_j > floor_j + near_charge(x) ? site_battery_power(x) : 0.0;
 }
 
 static double could_take(const struct site_sim *x)
 {
     double ceiling_j = x->s->battery.ceiling * site_battery_energy_j(x);
-    return x->st->soc_j < ceiling_j - site_soc_tolerance(x) ? site_battery_power(x) : 0.0;
+    return x->st->soc_j < ceiling_j - near_charge(x) ? site_battery_power(x) : 0.0;
 }
 
 /* What is left over to the battery, and beyond it. */
@@ -504,7 +510,7 @@ static double until_charge(const struct site_sim *x, double level)
     if (st->battery_w == 0.0) gain = st->battery_slope > 0.0 ? -1.0 / way : -way;
     double a = 0.5 * gain * st->battery_slope, b = gain * st->battery_w - st->drain_w;
     double c = st->soc_j - level;
-    if (fabs(c) <= site_soc_tolerance(x)) return INFINITY;
+    if (fabs(c) <= near_charge(x)) return INFINITY;
     if (a == 0.0) return until(c, b, 0.0);
     double root = b * b - 4.0 * a * c;
     if (root < 0.0) return INFINITY;
@@ -565,7 +571,7 @@ void site_dispatch(struct site_sim *x)
 {
     struct site_state *st = x->st;
     double was = st->load_w;
-    int want[SITE_MAX_GAS] = {0};
+    int want[SITE_MAX_GAS] = {0}, leaving[SITE_MAX_GAS] = {0};
     st->power_changed = false;
     site_load_now(x);
     island_step(x, st->now > 0 ? st->load_w - was : 0.0);
@@ -573,19 +579,18 @@ void site_dispatch(struct site_sim *x)
     double ahead = site_load_ahead(x), whole = ahead;
     if (site_ladder_active(x)) whole = site_more(whole, site_load_at(x, x->s->controls.cap, true));
     want_units(x, whole + site_less(site_more(fill, 0.0), CHARGE_NEED * whole), want);
-    site_gas_commit(x, want);
+    site_gas_commit(x, want, leaving);
     island_step(x, 0.0); /* of those whose permit has ended */
-    set_bounds(x);
+    set_bounds(x, leaving);
     double beyond = set_points(x, st->load_w + fill, true);
     if (st->now == 0) /* it begins settled */
         for (int i = 0; i <= x->s->n_gas; i++)
             st->flows[st->merit[i]].w = st->flows[st->merit[i]].target;
     double bend_s = move_set_point(x, st->load_slope, beyond), given = settle(x);
     double gap = close_gap(x, follow(x, given, fill) + fill), rest = gap - fill;
-    bool bridged =
-        site_battery_power(x) > 0.0 &&
-        st->soc_j > x->s->battery.reserve * site_battery_energy_j(x) + site_soc_tolerance(x) &&
-        rest <= could_give(x) && rest >= -could_take(x);
+    bool bridged = site_battery_power(x) > 0.0 &&
+                   st->soc_j > x->s->battery.reserve * site_battery_energy_j(x) + near_charge(x) &&
+                   rest <= could_give(x) && rest >= -could_take(x);
     to_battery(x, rest, share_slope(x, gap, bridged));
     site_ladder_look(x);
     if (!st->power_changed) queue_next(x, fill, bend_s);

@@ -181,8 +181,9 @@ static void start_some(struct site_sim *x, int g, int want)
     if (want > 0 && first < SITE_NEVER) wait_until(x, first);
 }
 
-/* Returns how many of so many have stopped. */
-static int stop_some(struct site_sim *x, int g, int many)
+/* Returns how many of so many have stopped. One whose load the others of its group cannot take over is
+ * unloaded first, down to nothing where it is the last, and counted in *leaving. */
+static int stop_some(struct site_sim *x, int g, int many, int *leaving)
 {
     struct site_state *st = x->st;
     site_us first = SITE_NEVER;
@@ -191,15 +192,19 @@ static int stop_some(struct site_sim *x, int g, int many)
         struct site_unit *u = &st->units[i];
         if (u->state != SITE_UNIT_ON) continue;
         site_us allowed = u->since + site_us_of(x->s->gas[g].min_up_s);
-        /* the others must be able to give what the group gives now, or follow at once */
-        bool spare = x->s->gas[g].ramp_w_per_s <= 0.0 ||
-                     st->flows[g].w <= (st->n_on[g] - 1) * site_gas_unit_w(x, g) * (1.0 + 1e-9);
+        /* the others must be able to give what the group gives now, or what follows at once does */
+        double unit = site_gas_unit_w(x, g), ramp = x->s->gas[g].ramp_w_per_s;
+        double near = 1e-9 * unit + 2e-6 * ramp * st->n_on[g]; /* what a microsecond may leave */
+        bool spare = ramp <= 0.0 || st->flows[g].w <= (st->n_on[g] - 1) * unit + near;
         if (allowed > st->now) {
             first = MIN(first, allowed);
             continue;
         }
         left--;
-        if (!spare) continue;
+        if (!spare) {
+            ++*leaving;
+            continue;
+        }
         leave(x, i, SITE_UNIT_OFF, false);
         stopped++;
     }
@@ -209,7 +214,7 @@ static int stop_some(struct site_sim *x, int g, int many)
 
 /* Units that run and are not needed stop, each so long after it was last needed: what was needed
  * last is needed again first. */
-static void stop_spare(struct site_sim *x, int g, int spare)
+static void stop_spare(struct site_sim *x, int g, int spare, int *leaving)
 {
     struct site_state *st = x->st;
     site_us *since = &st->spare_since[st->first_unit[g]], after;
@@ -222,7 +227,7 @@ static void stop_spare(struct site_sim *x, int g, int spare)
     while (ripe < *n && since[ripe] + after <= st->now)
         ripe++;
     if (ripe < *n) wait_until(x, since[ripe] + after);
-    int stopped = ripe > 0 ? stop_some(x, g, ripe) : 0;
+    int stopped = ripe > 0 ? stop_some(x, g, ripe, leaving) : 0;
     *n -= stopped;
     for (int i = 0; i < *n && stopped > 0; i++)
         since[i] = since[i + stopped];
@@ -253,7 +258,7 @@ static int units_ending(struct site_sim *x, int g)
     return ending;
 }
 
-void site_gas_commit(struct site_sim *x, const int want[SITE_MAX_GAS])
+void site_gas_commit(struct site_sim *x, const int want[SITE_MAX_GAS], int leaving[SITE_MAX_GAS])
 {
     struct site_state *st = x->st;
     for (int g = 0; g < x->s->n_gas; g++) {
@@ -264,7 +269,7 @@ void site_gas_commit(struct site_sim *x, const int want[SITE_MAX_GAS])
                     set_on(x, i), have++;
         }
         if (have < want[g]) start_some(x, g, want[g] - have);
-        stop_spare(x, g, MAX(st->n_on[g] - ending - want[g], 0));
+        stop_spare(x, g, MAX(st->n_on[g] - ending - want[g], 0), &leaving[g]);
     }
     st->power_changed = false;
 }

@@ -33,7 +33,7 @@ static bool in_deficit(const struct site_sim *x)
     double all = site_battery_energy_j(x), near = 1e-9 * fmax(st->load_w, 1.0);
     if (st->unserved_w > near || st->unserved_slope > 0.0) return true;
     return st->battery_w > near &&
-           st->soc_j <= x->s->battery.reserve * all + site_soc_tolerance(x) &&
+           st->soc_j <= x->s->battery.reserve * all + site_soc_tolerance(x, st->drain_w) &&
            st->load_w > firm_w(x, false) * (1.0 + 1e-9);
 }
 

@@ -300,6 +300,6 @@ double site_load_drain(const struct site_sim *x)
             st->r.swing_line_w[k] = site_wave_line(w, k + 1);
     }
     if (!x->s->battery.smooths || power <= 0.0) return 0.0;
-    double floor_j = x->s->battery.floor * energy;
-    return st->soc_j > floor_j * (1.0 + 1e-9) ? sqrt(squares) * (1.0 / way - way) : 0.0;
+    double drain = sqrt(squares) * (1.0 / way - way), floor_j = x->s->battery.floor * energy;
+    return st->soc_j > floor_j + site_soc_tolerance(x, drain) ? drain : 0.0;
 }

@@ -424,7 +424,8 @@ double site_load_drain(const struct site_sim *x); /* what the swing costs in the
 /* Shares the load among the sources, and queues when something next reaches its bound. */
 void site_dispatch(struct site_sim *x);
 double site_grid_limit(const struct site_sim *x);
-double site_soc_tolerance(const struct site_sim *x); /* of the charge, joules */
+/* Joules: nearer to a level than this the charge is on it, while the wave of steps costs so many watts. */
+double site_soc_tolerance(const struct site_sim *x, double drain_w);
 /* The battery: watts in and out, joules, efficiency of one way. */
 void site_battery_init(struct site_sim *x);
 static inline double site_battery_power(const struct site_sim *x)
@@ -442,7 +443,7 @@ static inline double site_battery_way(const struct site_sim *x)
 /* (site_gas.c) */
 void site_gas_init(struct site_sim *x);
 /* Starts and stops units, so that so many of each group run. */
-void site_gas_commit(struct site_sim *x, const int want[SITE_MAX_GAS]);
+void site_gas_commit(struct site_sim *x, const int want[SITE_MAX_GAS], int leaving[SITE_MAX_GAS]);
 /* Watts of one unit in the air of this hour. */
 double site_gas_unit_w(const struct site_sim *x, int group);
 void site_gas_hour(struct site_sim *x);                  /* the air has changed */

@@ -281,7 +281,7 @@ char *site_tell(char buf[32], const struct site_figure *f, double v)
         snprintf(buf, 32, "N/A");
     } else if (strcmp(f->unit, "share") == 0) {
         snprintf(buf, 32, v != 0.0 && fabs(v) < 1e-3 ? "%.2e" : "%.2f %%",
-                 v < 1e-3 ? v : 100.0 * v);
+                 fabs(v) < 1e-3 ? v : 100.0 * v);
     } else if (strcmp(f->unit, "W") == 0 || strcmp(f->unit, "Wh") == 0) {
         format_si(buf, v, f->unit);
     } else if (strcmp(f->unit, "USD") == 0) {
