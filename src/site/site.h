@@ -248,6 +248,7 @@ struct site_event {
     int64_t pool;
     int64_t units;      /* turbines; accelerators of firmware, pumps, maintenance, failures */
     const char *target; /* group of gas units, block, hall, job */
+    const char *job;    /* of a log's failure: whose accelerator it was; "": drawn */
     double watts;       /* curtailment: what is left; 0: nothing */
     double per_day;     /* flaps of a link; share of firmware a day */
     double factor;      /* failures of bad firmware; false alarms for each failure */
@@ -255,7 +256,8 @@ struct site_event {
     double nox_ppm;
     double l_per_min; /* of a leak */
     bool hardware;
-    int line; /* of the file */
+    bool drawn; /* of a log: it was the luck of the run that was logged */
+    int line;   /* of the file */
 };
 
 struct site_scenario {
@@ -357,6 +359,7 @@ struct site_gas_result {
     double energy_j, fuel_j, starts, run_s, out_s, out_possible_s, nox_g, trips;
     double unit_starts_most;                /* of one unit, in all of the time */
     double over_starts_day, over_hours_day; /* the first beyond the permit; negative: never */
+    double permit_ends;                     /* times that a unit had used up its permit */
 };
 enum { SITE_LINES = 5 }; /* of the widest wave's spectrum */
 struct site_result {

@@ -52,6 +52,59 @@ static void same_bits(void **state)
     assert_true(a->failures != b->failures);
 }
 
+static void assert_same_file(const char *a, const char *b)
+{
+    struct error e = {0};
+    char *x, *y;
+    size_t n, m;
+    assert_ok(file_read(a, 1 << 26, &x, &n, &e), e);
+    assert_ok(file_read(b, 1 << 26, &y, &m, &e), e);
+    if (n != m || memcmp(x, y, n) != 0) fail_msg("%s and %s differ", a, b);
+    mem_free(x);
+    mem_free(y);
+}
+
+/* A run that is paused goes on in the files that it has begun, also when it is resumed twice: they are
+ * those of a run without a pause. A paused run tells of the time until the pause. */
+static void goes_on_in_files(void **state)
+{
+    (void)state;
+    static const char *const NAMES[] = {"site.csv", "swing.csv", "log.jsonl"};
+    const struct site_scenario *s = busy(13.0);
+    struct site_result *r = arena_alloc(&test_arena, sizeof(*r));
+    const char *whole = in_folder("whole"), *parts = in_folder("parts");
+    struct error e = {0};
+    assert_ok(file_make_dirs(whole, &e), e);
+    assert_ok(file_make_dirs(parts, &e), e);
+    const struct site_run_options all = {
+        .seed = 5, .csv = whole, .events = file_join(&test_arena, whole, "log.jsonl")};
+    run_with(s, &all, r);
+    static const double AT[] = {9000.0, 12.0 * 86400.0, 12.0 * 86400.0 + 20.125};
+    for (size_t i = 0; i < ARRAY_LEN(AT); i++) {
+        struct site_run_options o = {.seed = 5,
+                                     .csv = parts,
+                                     .events = file_join(&test_arena, parts, "log.jsonl"),
+                                     .pause_s = AT[i],
+                                     .save = in_folder("paused.site")};
+        run_with(s, &o, r);
+        assert_near(r->days, AT[i] / 86400.0, 1e-12);
+        o.resume = o.save;
+        o.save = NULL;
+        o.pause_s = 0.0;
+        for (int again = 0; again < 2; again++) {
+            run_with(s, &o, r);
+            for (size_t k = 0; k < ARRAY_LEN(NAMES); k++)
+                assert_same_file(file_join(&test_arena, whole, NAMES[k]),
+                                 file_join(&test_arena, parts, NAMES[k]));
+        }
+    }
+    const char *csv = file_join(&test_arena, parts, "site.csv");
+    const struct site_run_options then = {.csv = parts, .resume = in_folder("paused.site")};
+    assert_ok(file_write(csv, "day,mine\n", 9, &e), e);
+    assert_true(site_run(s, &then, r, &e) < 0);
+    assert_contains(e.text, "of another run");
+}
+
 static void paused_and_resumed(void **state)
 {
     (void)state;
@@ -525,6 +578,7 @@ int main(void)
         cmocka_unit_test(checkpoint_storm),
         cmocka_unit_test(same_bits),
         cmocka_unit_test(paused_and_resumed),
+        cmocka_unit_test(goes_on_in_files),
         cmocka_unit_test(presets),
         cmocka_unit_test(building),
         cmocka_unit_test(order_delayed),

@@ -2,6 +2,8 @@
  * which rates a list of incidents tells. */
 #include "test_site_util.h"
 
+#include <stdlib.h>
+
 static char *folder;
 
 static const char *in_folder(const char *name)
@@ -78,6 +80,115 @@ static void why_power(void **state)
     assert_int_equal(site_explain(&log, "curtailmint", &test_arena, &at, &e), ERROR_USAGE);
     assert_contains(e.hint, "curtailment");
     assert_int_equal(site_explain(&log, "999999", &test_arena, &at, &e), ERROR_USAGE);
+}
+
+/* What is not over when the run ends costs until then: a job that stands, a deficit that goes on, and a
+ * permit that has made it. */
+static void why_to_the_end(void **state)
+{
+    (void)state;
+    struct site_log log;
+    const struct site_scenario *s =
+        test_scenario("cluster: 1024 x h100\nfailures: {law: none}\ndays: 10\ngas: []\n"
+                      "grid: {contract_w: 2 MW}\nbattery: {power_w: 0, energy_wh: 0}\n"
+                      "jobs: [{name: j, accelerators: 1024, step: 5 s, restart: 0, stall: 0}]\n"
+                      "events: [{at: 5 d, what: curtailment, lasts: 10 d, watts: 0.1 MW}]\n");
+    const struct site_result *r = run_logged(s, &log);
+    struct site_explained x = explained(&log, "curtailment");
+    assert_near(x.cost.unserved_wh, r->unserved_j / 3600.0, 1e-9);
+    assert_near(x.cost.accelerator_h, 1024.0 * r->jobs[0].part_s[SITE_PART_POWER] / 3600.0, 1e-9);
+    assert_true(r->jobs[0].part_s[SITE_PART_POWER] > 4.9 * 86400.0);
+    x = explained(&log, NULL);
+    assert_int_equal(x.n_ranked, 1);
+    s = test_scenario("cluster: 1 x h100\nfailures: {law: none}\ndays: 20\ngrid: {contract_w: 0}\n"
+                      "battery: {power_w: 0, energy_wh: 0}\ncontrols: {pause: false}\n"
+                      "gas: [{name: g, units: 2, unit_w: 10 MW, mttf: 0, derate_per_k: 0 %,\n"
+                      "  ramp_w_per_s: 0, start: 10 min, min_down: 0}]\n"
+                      "loads: [{name: l, watts: 9 MW}]\npermits: {hours: 100, stops: true}\n");
+    r = run_logged(s, &log);
+    assert_near(r->gas[0].permit_ends, 2.0, 1e-12);
+    assert_near(r->gas[0].run_s, 200.0 * 3600.0, 1e-9);
+    x = explained(&log, "deficit");
+    assert_string_equal(log.lines[x.because[x.n_because - 1]].event, "permit_ends");
+    x = explained(&log, "permit_ends");
+    assert_near(x.cost.unserved_wh, r->unserved_j / 3600.0, 1e-9);
+}
+
+static const struct site_scenario *story(const char *law, const char *mttf, const char *events)
+{
+    return test_scenario(arena_printf(
+        &test_arena,
+        "cluster: 4096 x h100\ndays: 60\n"
+        "jobs: [{name: a, accelerators: 2048, step: 5 s}, {name: b, accelerators: 1024, step: 5 "
+        "s}]\n"
+        "grid: {contract_w: 2 MW}\nbattery: {power_w: 1 MW, energy_wh: 1 MWh}\n"
+        "failures: {law: %s}\ngas: [{name: g, units: 5, unit_w: 1 MW, mttf: %s, on: 5}]\n"
+        "events: %s\n",
+        law, mttf, events));
+}
+
+/* The log of a run as a scenario is that run again: events of the scenario with all that they say,
+ * failures of the same jobs, outages as long as they were, and none of it twice. */
+static void lived_again(void **state)
+{
+    (void)state;
+    struct site_log logs[2];
+    const struct site_scenario *s =
+        story("machine", "100 h",
+              "[{at: 3 d, what: heat_wave, kelvin: 8, lasts: 2 d},\n"
+              "  {at: 10 d, what: failure, units: 8}, {at: 12 d, what: curtailment, watts: 1 MW, "
+              "lasts: 6 h},\n"
+              "  {at: 20 d, what: turbine_trip, units: 2, lasts: 5 h},\n"
+              "  {at: 30 d, what: leak, units: 64, share: 25 %, l_per_min: 10}]");
+    const struct site_result *r = run_logged(s, &logs[0]);
+    const char *kept = in_folder("kept.jsonl");
+    assert_int_equal(rename(in_folder("log.jsonl"), kept), 0);
+    assert_true(r->failures > 50.0 && r->gas[0].trips > 10.0);
+    for (int own = 0; own < 2; own++) { /* draws its own luck, or takes that of the log */
+        s = own ? story("machine", "100 h", kept) : story("none", "0", kept);
+        const struct site_result *t = run_logged(s, &logs[1]);
+        assert_near(t->failures, r->failures, 1e-12);
+        assert_near(t->hardware, r->hardware, 1e-12);
+        assert_near(t->gas[0].trips, r->gas[0].trips, 1e-12);
+        assert_near(t->gas[0].out_s, r->gas[0].out_s, 1e-6);
+        assert_near(t->leaked_l, r->leaked_l, 1e-12);
+        assert_near(t->dry_high_c, r->dry_high_c, 1e-12);
+        if (own) assert_near(site_goodput(s, t), site_goodput(s, r), 1e-9);
+        size_t n[2][2] = {{0}}; /* whose accelerators failed */
+        for (int k = 0; k < 2; k++)
+            for (size_t i = 0; i < logs[k].n; i++)
+                if (strcmp(logs[k].lines[i].event, "failure") == 0)
+                    n[k][logs[k].lines[i].job[0] == 'b']++;
+        /* but for those of a job that repairs of other lengths have left without any */
+        assert_true(labs((long)n[0][1] - (long)n[1][1]) <= 2 && n[0][1] > 20);
+    }
+}
+
+/* A line that is no event, a member that no event has, and a log without lines are mistakes. */
+static void wrong_logs(void **state)
+{
+    (void)state;
+    static const char *const LINES[][3] = {
+        {"{\"event\":\"failur\",\"at_s\":5}\n", "wrong.jsonl:1: there is no event 'failur'",
+         "'failure'"},
+        {"{\"event\":\"failure\",\"at_s\":5,\"unitz\":3}\n", "has no 'unitz'", "'units'"},
+        {"\n", "has no lines", "FILE.jsonl"},
+        {"{\"event\":\"curtailment\",\"at_s\":5,\"id\":2,\"phase\":\"begins\"}\n",
+         "how long that lasts", "run its scenario again"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(LINES); i++) {
+        struct error e = {0};
+        struct yaml_node *root;
+        const char *path = in_folder("wrong.jsonl");
+        const char *text = arena_printf(&test_arena, "cluster: 64 x h100\nevents: %s\n", path);
+        const struct yaml_reader r = {"test.yaml", &test_arena, &e, 0};
+        struct site_scenario *s = arena_alloc(&test_arena, sizeof(*s));
+        assert_ok(file_write(path, LINES[i][0], strlen(LINES[i][0]), &e), e);
+        assert_ok(yaml_parse(text, strlen(text), r.path, &test_arena, &root, &e), e);
+        assert_int_equal(site_read_root(&r, root, s), ERROR_CONFIG);
+        assert_contains(e.text, LINES[i][1]);
+        assert_contains(e.hint, LINES[i][2]);
+    }
 }
 
 /* Failures: what all of them cost is what the job lost to detection, restart, waiting and rollback. */
@@ -447,12 +558,14 @@ static int stop(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(why_power),         cmocka_unit_test(why_failures),
-        cmocka_unit_test(broken_logs),       cmocka_unit_test(student),
-        cmocka_unit_test(sweep_as_all),      cmocka_unit_test(wrong_sweeps),
-        cmocka_unit_test(fit_constant),      cmocka_unit_test(fit_lemons),
-        cmocka_unit_test(fit_infancy),       cmocka_unit_test(fit_wear),
-        cmocka_unit_test(fit_is_a_scenario), cmocka_unit_test(wrong_incidents),
+        cmocka_unit_test(why_to_the_end),  cmocka_unit_test(lived_again),
+        cmocka_unit_test(wrong_logs),      cmocka_unit_test(why_power),
+        cmocka_unit_test(why_failures),    cmocka_unit_test(broken_logs),
+        cmocka_unit_test(student),         cmocka_unit_test(sweep_as_all),
+        cmocka_unit_test(wrong_sweeps),    cmocka_unit_test(fit_constant),
+        cmocka_unit_test(fit_lemons),      cmocka_unit_test(fit_infancy),
+        cmocka_unit_test(fit_wear),        cmocka_unit_test(fit_is_a_scenario),
+        cmocka_unit_test(wrong_incidents),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }

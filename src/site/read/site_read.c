@@ -498,6 +498,31 @@ static const struct {
 };
 
 /* What an event says that its kind does not know, or does not say that it needs. */
+double site_grid_contract_w(const struct site_scenario *s)
+{
+    const double unlimited = 1e13; /* as good as that */
+    const struct figure *contract = &s->grid.contract_w;
+    double own = unlimited;
+    for (int64_t i = 0; i < s->site.n_sources; i++) {
+        const struct machine_power_source *p = &s->site.sources[i];
+        own = p->grid ? figure_mid(&p->capacity_w, unlimited) : i == 0 ? 0.0 : own;
+        if (p->grid) break;
+    }
+    return contract->grade ? contract->mid : own;
+}
+
+/* What only a site with a grid can live through. */
+static int check_grid(const struct yaml_reader *r, const struct yaml_node *at,
+                      const struct site_scenario *s, const struct site_event *e)
+{
+    bool of_grid = e->kind == SITE_EVENT_SAG_TRAIN || e->kind == SITE_EVENT_CURTAILMENT ||
+                   e->kind == SITE_EVENT_GRID_LIMIT;
+    if (!of_grid || site_grid_contract_w(s) > 0.0) return 0;
+    yaml_wrong(r, at, "event %s is about the grid, and the site has none",
+               site_event_kind_names[e->kind]);
+    return error_hint(r->e, "for example grid: {contract_w: 150 MW}");
+}
+
 static int check_keys(const struct yaml_reader *r, const struct yaml_node *at,
                       const struct site_event *e)
 {
@@ -562,6 +587,7 @@ static int check_events(const struct yaml_reader *r, const struct yaml_node *map
         const struct yaml_node *at = of_log ? &line : item_of(map, "events", i);
         TRY(check_pool(of_log ? &log : r, at, e->pool, s, "an event"));
         TRY(check_target(of_log ? &log : r, at, s, e));
+        TRY(check_grid(of_log ? &log : r, at, s, e));
         TRY(check_keys(r, at, e));
     }
     for (int i = 0; i < s->n_jobs; i++) {
@@ -698,6 +724,7 @@ static int finish(const struct yaml_reader *r, const struct yaml_node *map, void
     TRY(check_coolers(r, map, s));
     TRY(check_caps(r, map, s));
     TRY(check_events(r, map, s));
+    site_log_settle(r, s);
     if (s->n_events) qsort(s->events, (size_t)s->n_events, sizeof(*s->events), by_time);
     if (!*s->title) s->title = s->name;
     s->path = r->path;

@@ -1,12 +1,24 @@
 /* site_read_log.c: the log of a run as a scenario: the lines of an events.jsonl whose event is one
  * that a scenario knows (failures, turbine trips and the like) happen again at their times. Others
- * are what the twin itself concludes, and are passed over. */
+ * are what the twin itself concludes, or follow from a line that happens again, and are passed over.
+ *
+ * What was the luck of the run that was logged (failures, forced outages) does not happen beside the
+ * luck of this one: where this scenario draws its own, the log's is left out, which is said. */
 #include "site/read/site_read_internal.h"
 
 #include <string.h>
 
 enum { MAX_BYTES = 1 << 28 };
 #define EXAMPLE "for example {\"event\": \"failure\", \"at_s\": 3600, \"pool\": 1, \"units\": 8}"
+
+/* What the twin logs of its own (site_run.c and others of its folder). */
+static const char *const conclusions[] = {
+    "site",         "block_stands",    "common_cause",  "deficit",
+    "deficit_over", "deficit_open",    "power_cap",     "shed",
+    "flow_lost",    "leak_closed",     "gang_restarts", "interruption",
+    "job_done",     "job_down",        "job_paused",    "job_resumed",
+    "job_runs",     "permit_exceeded", "permit_ends",   "throttled",
+    "turbine_back", "ups_lockout"};
 
 /* Number of an event's name, or -1. */
 static int kind_of(const char *name)
@@ -34,6 +46,21 @@ static const struct {
     NUMBER("l_per_min", l_per_min, 0.0, 1e5),
 #undef NUMBER
 };
+
+void site_event_log(const struct site_event *e, struct json_writer *w)
+{
+    for (size_t i = 1; i < ARRAY_LEN(numbers); i++) {
+        double v = *(const double *)(const void *)((const char *)e + numbers[i].at);
+        if (v != 0.0 || i == 1) jsonw_real(w, numbers[i].key, v);
+    }
+    jsonw_int(w, "pool", e->pool);
+    if (e->units) jsonw_int(w, "units", e->units);
+    if (e->n_times) jsonw_open(w, "times", '[');
+    for (int i = 0; i < e->n_times; i++)
+        jsonw_real(w, NULL, e->times_s[i]);
+    if (e->n_times) jsonw_close(w, ']');
+    jsonw_bool(w, "hardware", e->hardware);
+}
 
 static int read_number(const struct yaml_reader *r, const json_t *v, const char *key,
                        const double bounds[2], double *out)
@@ -100,21 +127,121 @@ static int read_event(const struct yaml_reader *r, const json_t *o, struct site_
     return 0;
 }
 
+/* Lines that happen again, by their numbers, which rise. */
+struct kept {
+    int64_t *ids;
+    size_t n, cap;
+};
+
+static int64_t id_of(const json_t *o, const char *key)
+{
+    const json_t *v = json_object_get(o, key);
+    return json_is_integer(v) ? json_integer_value(v) : 0;
+}
+
+static void keep(struct kept *k, int64_t id, struct arena *a)
+{
+    if (id <= 0 || (k->n && id <= k->ids[k->n - 1])) return;
+    if (k->n == k->cap) {
+        k->cap = k->cap ? 2 * k->cap : 64;
+        int64_t *more = arena_alloc(a, k->cap * sizeof(*more));
+        if (k->n) memcpy(more, k->ids, k->n * sizeof(*more));
+        k->ids = more;
+    }
+    k->ids[k->n++] = id;
+}
+
+static bool is_kept(const struct kept *k, int64_t id)
+{
+    size_t low = 0, high = k->n;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (k->ids[middle] < id)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < k->n && k->ids[low] == id;
+}
+
+static int unknown_event(const struct yaml_reader *r, const char *name, const char *where)
+{
+    const char *names[64];
+    size_t n = 0;
+    for (size_t i = 0; i < ARRAY_LEN(conclusions); i++) {
+        if (strcmp(conclusions[i], name) == 0) return 0;
+        names[n++] = conclusions[i];
+    }
+    for (int i = 0; site_event_kind_names[i] && n < ARRAY_LEN(names); i++)
+        names[n++] = site_event_kind_names[i];
+    const char *near = name_nearest(name, names, n);
+    error_set_code(r->e, ERROR_CONFIG, "%s: there is no event '%.60s'", where, name);
+    if (near) return error_hint(r->e, "did you mean '%s'?", near);
+    return error_hint(r->e, EXAMPLE);
+}
+
+/* A line that no run has written has no other members than those of an event. */
+static int check_members(const struct yaml_reader *r, const json_t *o, const char *where)
+{
+    static const char *const others[] = {"time",  "event",    "phase",  "pool", "units",
+                                         "times", "hardware", "target", "job",  "why"};
+    const char *names[ARRAY_LEN(others) + ARRAY_LEN(numbers)], *key;
+    json_t *value;
+    size_t n = 0;
+    for (size_t i = 0; i < ARRAY_LEN(others); i++)
+        names[n++] = others[i];
+    for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
+        names[n++] = numbers[i].key;
+    json_object_foreach((json_t *)(uintptr_t)o, key, value)
+    {
+        bool known = false;
+        for (size_t i = 0; i < n && !known; i++)
+            known = strcmp(names[i], key) == 0;
+        if (known) continue;
+        const char *near = name_nearest(key, names, n);
+        error_set_code(r->e, ERROR_CONFIG, "%s: an event has no '%.60s'", where, key);
+        if (near) return error_hint(r->e, "did you mean '%s'?", near);
+        return error_hint(r->e, EXAMPLE);
+    }
+    return 0;
+}
+
+/* A line of an event that a scenario knows: 1: it happens again; 0: it is passed over. */
+static int is_again(const struct yaml_reader *r, const json_t *o, const char *where,
+                    struct kept *kept)
+{
+    const char *phase = json_string_value(json_object_get(o, "phase"));
+    if (id_of(o, "id") <= 0) TRY(check_members(r, o, where));
+    if (phase && strcmp(phase, "begins") != 0) return 0;
+    if (phase && id_of(o, "id") > 0 && !json_object_get(o, "lasts_s")) {
+        error_set_code(r->e, ERROR_CONFIG, "%s: it does not say how long that lasts", where);
+        return error_hint(r->e, "an earlier version wrote this log: run its scenario again");
+    }
+    if (is_kept(kept, id_of(o, "by"))) return 0;
+    if (phase) keep(kept, id_of(o, "id"), r->arena);
+    return 1;
+}
+
 static int read_line(const struct yaml_reader *r, const json_t *o, const char *where, int line,
-                     struct site_scenario *s)
+                     struct kept *kept, struct site_scenario *s)
 {
     const char *name;
     TRY(json_get_string(o, "event", &name, where, r->e));
     int kind = kind_of(name);
-    bool ends = kind >= 0 && json_object_get(o, "phase");
-    if (kind < 0 || ends)
-        return 0; /* with a phase: of the scenario that was run, not of its luck */
+    if (kind < 0) return unknown_event(r, name, where);
+    int again = is_again(r, o, where, kept);
+    if (again <= 0) return again;
     struct site_event *e = &s->events[s->n_events];
+    const char *why = json_string_value(json_object_get(o, "why")),
+               *job = json_string_value(json_object_get(o, "job"));
     memset(e, 0, sizeof(*e));
     section_defaults(&site_event_section, e);
     e->kind = kind;
     e->line = line;
     e->lasts_s = 0.0;
+    e->job = job ? arena_strdup(r->arena, job) : "";
+    e->drawn = id_of(o, "id") > 0 &&
+               ((kind == SITE_EVENT_FAILURE && !why) || (why && strcmp(why, FORCED) == 0));
     if (read_event(r, o, e) < 0) return error_context(r->e, "%s", where);
     if (kind == SITE_EVENT_HEAT_WAVE && e->kelvin == 0.0) {
         error_set_code(r->e, ERROR_CONFIG, "%s: a heat_wave without 'kelvin'", where);
@@ -124,10 +251,44 @@ static int read_line(const struct yaml_reader *r, const json_t *o, const char *w
     return 0;
 }
 
+/* Whether this scenario draws such events itself. */
+static bool draws_own(const struct site_scenario *s, const struct site_event *e)
+{
+    if (e->kind == SITE_EVENT_FAILURE) return s->failures.law != SITE_LAW_NONE;
+    for (int g = 0; g < s->n_gas; g++)
+        if (strcmp(s->gas[g].name, e->target) == 0) return s->gas[g].mttf_s > 0.0;
+    return false;
+}
+
+void site_log_settle(const struct yaml_reader *r, struct site_scenario *s)
+{
+    size_t failures = 0, outages = 0;
+    int n = 0;
+    for (int i = 0; i < s->n_events; i++) {
+        const struct site_event *e = &s->events[i];
+        if (!e->drawn || !draws_own(s, e)) {
+            s->events[n++] = *e;
+            continue;
+        }
+        failures += e->kind == SITE_EVENT_FAILURE;
+        outages += e->kind != SITE_EVENT_FAILURE;
+    }
+    s->n_events = n;
+    if (failures)
+        log_warn("%s: %zu failures of the log are left out, as this scenario draws its own; with "
+                 "failures: {law: none} those of the log happen",
+                 r->path, failures);
+    if (outages)
+        log_warn("%s: %zu forced outages of the log are left out, as the units draw their own; "
+                 "with mttf: 0 those of the log happen",
+                 r->path, outages);
+}
+
 static int read_lines(const struct yaml_reader *r, const char *path, const char *text,
                       struct site_scenario *s)
 {
     int line = 0, cap = 0;
+    struct kept kept = {0};
     for (const char *p = text; *p;) {
         const char *end = strchr(p, '\n');
         size_t n = end ? (size_t)(end - p) : strlen(p);
@@ -145,7 +306,7 @@ static int read_lines(const struct yaml_reader *r, const char *path, const char 
             }
             int rc = json_parse(p, n, where, &o, r->e);
             if (rc >= 0) {
-                rc = read_line(r, o, where, line, s);
+                rc = read_line(r, o, where, line, &kept, s);
                 json_decref(o);
             }
             if (rc < 0) {
@@ -174,6 +335,9 @@ int site_read_log(const struct yaml_reader *r, const struct yaml_node *at, const
     TRY(file_read(path, MAX_BYTES, &text, &size, r->e));
     s->n_events = 0;
     int rc = read_lines(r, path, text, s);
+    const bool empty = text[strspn(text, "\r\n\t ")] == '\0';
     mem_free(text);
-    return rc;
+    if (rc < 0 || !empty) return rc;
+    yaml_wrong(r, at, "the log '%.200s' has no lines", path);
+    return error_hint(r->e, "events: [] has no events; the log is what --events FILE.jsonl wrote");
 }

@@ -121,7 +121,7 @@ static const struct option scenario_rows[] = {
     ROW_FIGURE(S, "grid.co2_g_per_kwh", grid.co2_g_per_kwh, UNIT_G_PER_KWH, "", "283 g/kWh",
         "default: the site's"),
     PLAIN(S, "grid.usd_per_kw_month", grid.usd_per_kw_month, "0", 0, 1000, "12",
-        "for the highest draw of each month; of one that is not whole, its share of 30.4 days"),
+        "for the highest draw of each month; of one that is not whole, its share of that month's days"),
     NUMBER(S, "grid.ramp_w_per_s", grid.ramp_w_per_s, UNIT_W_PER_S, "0", 0, 1e12, "10 MW/min",
         "that is asked of it, a battery bridges the rest; 0: any"),
     NUMBER(S, "grid.ramp_limit_w_per_s", grid.ramp_limit_w_per_s, UNIT_W_PER_S, "0", 0, 1e12,

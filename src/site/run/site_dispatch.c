@@ -7,6 +7,7 @@
  * battery; what even that cannot give is unserved, and what it cannot take is spilled. No source
  * makes room for another while watts are missing, nor gives more while they are left over. All of
  * it is linear until the first of them reaches a bound, and that moment is solved for and queued. */
+#include "site/read/site_read_internal.h"
 #include "site/run/site_run_internal.h"
 
 #define CHARGE_HOURS 5.0   /* a battery is filled over so long */
@@ -15,7 +16,6 @@
 #define ROUNDING     1e-12 /* of the load: no watts at all */
 #define EDGE         1e-9  /* of the battery's power: on its bound */
 #define DARK_STEP    0.02  /* of the load: by so much less or more unserved, work is told anew */
-#define NONE         1e13  /* watts: as good as no limit */
 enum { GRID = SITE_MAX_GAS };
 
 /* ------------------------------------------------------------------ the battery */
@@ -42,14 +42,7 @@ static double near_charge(const struct site_sim *x)
 
 double site_grid_limit(const struct site_sim *x)
 {
-    double own = NONE;
-    for (int64_t i = 0; i < x->s->site.n_sources; i++) {
-        const struct machine_power_source *p = &x->s->site.sources[i];
-        own = p->grid ? figure_mid(&p->capacity_w, NONE) : i == 0 ? 0.0 : own;
-        if (p->grid) break;
-    }
-    const struct figure *f = &x->s->grid.contract_w;
-    double limit = f->grade ? f->mid : own; /* 0 is an island */
+    double limit = site_grid_contract_w(x->s);
     return site_less(site_less(limit, x->st->grid_limit_w), x->st->curtail_w);
 }
 

@@ -267,6 +267,7 @@ static void log_failure(struct site_sim *x, int pool, double n, int job, bool ha
     jsonw_int(w, "pool", pool + 1);
     jsonw_int(w, "units", (int64_t)n);
     jsonw_bool(w, "hardware", hardware);
+    if (x->by_scenario) jsonw_string(w, "why", "scenario");
     if (job >= 0) jsonw_string(w, "job", x->s->jobs[job].name);
     site_log_end(x);
 }
@@ -284,13 +285,16 @@ static double rack_with(const struct site_sim *x, int job, int pool, double n)
     return rack > 0.0 ? fmin(ceil(n / rack - 1e-9) * rack, x->st->jobs[job].alloc[pool]) : n;
 }
 
-static void fail(struct site_sim *x, int cohort, double n, int kind, double who)
+/* whose: the job, or SITE_OF_NONE; where it has none there, `who` draws it. */
+static void fail(struct site_sim *x, int cohort, double n, int kind, int whose, double who)
 {
     const bool hardware = kind & OF_HARDWARE;
     struct site_state *st = x->st;
     struct site_cohort *c = &st->cohorts[cohort];
     const int pool = c->pool;
-    int job = pick_job(x, pool, x->s->failures.idle_factor, who);
+    const bool known = whose >= 0 ? st->jobs[whose].alloc[pool] > 0.0
+                                  : whose == SITE_OF_NONE && site_free(st, pool) >= n;
+    int job = known ? MAX(whose, -1) : pick_job(x, pool, x->s->failures.idle_factor, who);
     site_fleet_account(x);
     n = fmin(n, job >= 0 ? st->jobs[job].alloc[pool] : site_free(st, pool));
     if (n <= 0.0) return;
@@ -314,10 +318,10 @@ static void fail(struct site_sim *x, int cohort, double n, int kind, double who)
     if (job >= 0) site_job_interrupt(x, job, hardware ? all : 0.0, SITE_STOP_FAILURE);
 }
 
-void site_fleet_failure(struct site_sim *x, int cohort, double n, bool hardware)
+void site_fleet_failure(struct site_sim *x, int cohort, double n, bool hardware, int job)
 {
     uint64_t entity = (uint64_t)SITE_OF_EVENT << 56;
-    fail(x, cohort, n, hardware ? OF_HARDWARE : 0,
+    fail(x, cohort, n, hardware ? OF_HARDWARE : 0, job,
          rng_uniform(x->st->seed, entity, x->st->takes++));
 }
 
@@ -372,7 +376,7 @@ void site_fleet_candidate(struct site_sim *x, int i)
             st->r.first_failures++;
             c->never = fmax(c->never - unit, 0.0);
         }
-        fail(x, i, unit, (hardware ? OF_HARDWARE : 0) | (lemon && !found ? OF_A_LEMON : 0),
+        fail(x, i, unit, (hardware ? OF_HARDWARE : 0) | (lemon && !found ? OF_A_LEMON : 0), -1,
              u[DRAW_WHO]);
         if (f->false_alarms > 0.0 || st->false_alarms > 0.0) false_alarms(x, i, u[DRAW_ALARM]);
     }
@@ -403,7 +407,7 @@ bool site_fleet_life(struct site_sim *x, int ticket, const double u[SITE_LIFE_DR
     uint64_t entity = (uint64_t)SITE_OF_COHORT << 56 | 1ull << 40 | (uint64_t)t.cohort;
     double who = rng_uniform(st->seed, entity, st->cohorts[t.cohort].lives++);
     if (t.lemon) st->r.from_lemons++;
-    fail(x, t.cohort, t.accelerators, (hardware ? OF_HARDWARE : 0) | (t.lemon ? OF_A_LEMON : 0),
+    fail(x, t.cohort, t.accelerators, (hardware ? OF_HARDWARE : 0) | (t.lemon ? OF_A_LEMON : 0), -1,
          who);
     return !hardware;
 }

@@ -4,6 +4,7 @@
  * Each unit has a state of its own; what its group gives is shared evenly by those that run. Units
  * are started and stopped in their order, so that the last ones cycle. A running unit fails at a
  * constant rate; one at rest does not. A unit that trips takes its share away at once. */
+#include "site/read/site_read_internal.h"
 #include "site/run/site_run_internal.h"
 
 #include <string.h>
@@ -101,6 +102,18 @@ static void set_on(struct site_sim *x, int i)
                  u->generation);
 }
 
+/* A unit has used up what its permit gives it, and stands still from here on or after this start. */
+static void permit_ends(struct site_sim *x, int g, const char *which)
+{
+    x->st->r.gas[g].permit_ends++;
+    struct json_writer *w = site_log(x, "permit_ends");
+    if (!w) return;
+    jsonw_string(w, "which", which);
+    jsonw_string(w, "target", x->s->gas[g].name);
+    site_log_end(x);
+    x->st->supply_by = x->st->log_id;
+}
+
 static void start(struct site_sim *x, int i)
 {
     struct site_state *st = x->st;
@@ -117,6 +130,9 @@ static void start(struct site_sim *x, int i)
         r->over_starts_day = (double)(st->now / SITE_DAY) + 1.0;
         site_log_text(x, "permit_exceeded", "which", "starts");
     }
+    if (x->s->permits.stops && x->s->permits.starts > 0 &&
+        u->starts_year == (uint64_t)x->s->permits.starts)
+        permit_ends(x, u->group, "starts");
     u->state = SITE_UNIT_STARTING;
     u->since = st->now;
     st->n_starting[u->group]++;
@@ -248,6 +264,7 @@ static int units_ending(struct site_sim *x, int g)
         site_us ends = u->counted + hours - u->run_year;
         if (ends <= st->now) { /* what the others cannot take over is lost at once */
             leave(x, i, SITE_UNIT_OFF, false);
+            permit_ends(x, g, "hours");
             double rest = st->flows[g].w - st->n_on[g] * site_gas_unit_w(x, g);
             if (rest > 0.0) st->flows[g].w -= rest, st->lost_w += rest;
         } else {
@@ -293,13 +310,15 @@ void site_gas_init(struct site_sim *x)
 
 /* ------------------------------------------------------------------ outages */
 
-static void log_unit(struct site_sim *x, const char *event, int group, const char *why)
+static void log_unit(struct site_sim *x, const char *event, int group, const char *why,
+                     double lasts_s)
 {
     struct json_writer *w = site_log(x, event);
     if (!w) return;
     jsonw_string(w, "target", x->s->gas[group].name);
     jsonw_int(w, "units", 1);
     if (why) jsonw_string(w, "why", why);
+    if (why) jsonw_real(w, "lasts_s", lasts_s);
     site_log_end(x);
     if (why) x->st->supply_by = x->st->log_id;
 }
@@ -312,9 +331,9 @@ void site_gas_failed(struct site_sim *x, int i)
     double draw = -log(rng_uniform(st->seed, entity, u->draws++) + 0x1p-54);
     st->r.gas[u->group].trips++;
     leave(x, i, SITE_UNIT_OUT, true);
-    log_unit(x, "turbine_trip", u->group, "forced outage");
-    site_push_in(x, draw * x->s->gas[u->group].mttr_s, SITE_K_UNIT_REPAIRED, (uint32_t)i,
-                 u->generation);
+    double back = draw * x->s->gas[u->group].mttr_s;
+    log_unit(x, "turbine_trip", u->group, FORCED, back);
+    site_push_in(x, back, SITE_K_UNIT_REPAIRED, (uint32_t)i, u->generation);
 }
 
 void site_gas_repaired(struct site_sim *x, int i)
@@ -325,7 +344,7 @@ void site_gas_repaired(struct site_sim *x, int i)
     u->generation++;
     x->st->n_out[u->group]--;
     x->st->power_changed = true;
-    log_unit(x, "turbine_back", u->group, NULL);
+    log_unit(x, "turbine_back", u->group, NULL, 0.0);
 }
 
 void site_gas_trip(struct site_sim *x, int g, int64_t units, const char *why, double lasts_s)
@@ -337,8 +356,8 @@ void site_gas_trip(struct site_sim *x, int g, int64_t units, const char *why, do
         units--;
         st->r.gas[g].trips++;
         leave(x, i, SITE_UNIT_OUT, true);
-        log_unit(x, "turbine_trip", g, why);
         double back = lasts_s > 0.0 ? lasts_s : x->s->gas[g].mttr_s;
+        log_unit(x, "turbine_trip", g, why, back);
         site_push_in(x, back, SITE_K_UNIT_REPAIRED, (uint32_t)i, u->generation);
     }
 }

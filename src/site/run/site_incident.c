@@ -1,4 +1,5 @@
 /* site_incident.c: what a scenario says happens, when it begins and when it is over. */
+#include "site/read/site_read_internal.h"
 #include "site/run/site_run_internal.h"
 
 #include <string.h>
@@ -26,6 +27,7 @@ static void log_begin(struct site_sim *x, const struct site_event *e, bool begin
     if (!w) return;
     jsonw_string(w, "phase", begins ? "begins" : "ends");
     if (*e->target) jsonw_string(w, "target", e->target);
+    if (begins) site_event_log(e, w);
     site_log_end(x);
     if (begins && supply) x->st->supply_by = x->st->log_id;
 }
@@ -86,6 +88,14 @@ static void log_flow_lost(struct site_sim *x, int event)
     }
 }
 
+/* The job that a log's failure is of, and none where it says none; -1: that is drawn. */
+static int job_of(const struct site_sim *x, const struct site_event *e)
+{
+    for (int i = 0; i < x->s->n_jobs && e->job; i++)
+        if (strcmp(x->s->jobs[i].name, e->job) == 0) return i;
+    return e->drawn && !*e->job ? SITE_OF_NONE : -1;
+}
+
 static void fail_first(struct site_sim *x, const struct site_event *e, double units, bool hardware)
 {
     for (int c = 0; c < x->st->n_cohorts; c++) {
@@ -94,7 +104,7 @@ static void fail_first(struct site_sim *x, const struct site_event *e, double un
                      strcmp(b->name, e->target) == 0 || e->kind == SITE_EVENT_FAILURE;
         if (x->st->cohorts[c].pool != e->pool - 1 || x->st->cohorts[c].count <= 0.0 || !there)
             continue;
-        site_fleet_failure(x, c, units, hardware);
+        site_fleet_failure(x, c, units, hardware, job_of(x, e));
         return;
     }
 }
@@ -239,7 +249,7 @@ static void to_gas(struct site_sim *x, const struct site_event *e, bool begins)
             if (!begins) site_gas_fuel(x, g, e->share, true);
             if (lost > 0.0) site_gas_fuel(x, g, lost, false);
         } else if (begins) {
-            site_gas_trip(x, g, e->units, "scenario", e->lasts_s);
+            site_gas_trip(x, g, e->units, e->drawn ? FORCED : "scenario", e->lasts_s);
         }
     }
     site_build_power(x);
@@ -349,7 +359,9 @@ void site_incident(struct site_sim *x, int event)
         return;
     }
     if (e->kind == SITE_EVENT_FAILURE) {
+        x->by_scenario = !e->drawn;
         fail_first(x, e, (double)e->units, e->hardware);
+        x->by_scenario = false;
         return;
     }
     if (is_of_force(e->kind)) note_force(x, event, true);

@@ -190,15 +190,13 @@ void site_job_stopped(struct site_sim *x, int i)
     j->stopped_lost_s = j->stopped_away_s = 0.0;
 }
 
-/* It runs again: how long it did not, for how many accelerators, and what it has to do again. */
-static void log_run(struct site_sim *x, int i)
+/* How long it has not run, for how many accelerators, and what it has to do again. */
+static void log_stopped(struct site_sim *x, int i, const char *event)
 {
-    struct site_job_now *j = &x->st->jobs[i];
-    if (!j->stopped) return;
-    j->stopped = false;
+    const struct site_job_now *j = &x->st->jobs[i];
     uint64_t by = x->st->log_by;
     x->st->log_by = j->stopped_by;
-    struct json_writer *w = site_log(x, "job_runs");
+    struct json_writer *w = site_log(x, event);
     x->st->log_by = by;
     if (!w) return;
     jsonw_string(w, "job", x->s->jobs[i].name);
@@ -207,6 +205,19 @@ static void log_run(struct site_sim *x, int i)
     jsonw_real(w, "again_s", j->stopped_lost_s);
     jsonw_real(w, "away_accelerator_s", j->stopped_away_s);
     site_log_end(x);
+}
+
+/* It runs again. */
+static void log_run(struct site_sim *x, int i)
+{
+    if (!x->st->jobs[i].stopped) return;
+    x->st->jobs[i].stopped = false;
+    log_stopped(x, i, "job_runs");
+}
+
+void site_job_log_end(struct site_sim *x, int i)
+{
+    if (x->st->jobs[i].stopped) log_stopped(x, i, "job_down");
 }
 
 /* ------------------------------------------------------------------ states */

@@ -56,19 +56,23 @@ static void log_deficit(struct site_sim *x)
     st->deficit_by = st->log_id;
 }
 
-/* All of it is over: nothing is lowered, paused or shed any more. */
-static void log_whole(struct site_sim *x)
+/* How long a deficit has gone on, and what nobody has served of it. */
+static void log_whole(struct site_sim *x, const char *event)
 {
     struct site_state *st = x->st;
     uint64_t by = st->log_by;
-    st->in_deficit = false;
     st->log_by = st->deficit_by;
-    struct json_writer *w = site_log(x, "deficit_over");
+    struct json_writer *w = site_log(x, event);
     st->log_by = by;
     if (!w) return;
     jsonw_real(w, "after_s", site_seconds(st->now - st->deficit_since));
     jsonw_real(w, "unserved_wh", (st->r.unserved_j - st->deficit_unserved_j) / 3600.0);
     site_log_end(x);
+}
+
+void site_ladder_log_end(struct site_sim *x)
+{
+    if (x->st->in_deficit) log_whole(x, "deficit_open");
 }
 
 /* Where load is shed, or waits for sources that still move, all of it is unserved by the same share,
@@ -93,7 +97,10 @@ void site_ladder_look(struct site_sim *x)
 {
     struct site_state *st = x->st;
     bool deficit = in_deficit(x);
-    if (!deficit && st->in_deficit && !site_ladder_active(x)) log_whole(x);
+    if (!deficit && st->in_deficit && !site_ladder_active(x)) { /* nothing is lowered any more */
+        st->in_deficit = false;
+        log_whole(x, "deficit_over");
+    }
     if (!deficit && st->battery_w <= 0.0 && st->supply_events == 0) st->supply_by = 0;
     if (st->only_moves && (!deficit || st->load_w > firm_w(x, false))) st->only_moves = false;
     slow_down(x);
@@ -181,11 +188,11 @@ void site_ladder_act(struct site_sim *x)
     st->power_changed = true;
     st->log_by = st->deficit_by;
     if (!in_deficit(x)) return;
-    double wanted = site_load_at(x, x->s->controls.cap, true);
-    st->r.deficit_w = fmax(st->r.deficit_w, wanted - firm_w(x, true));
     /* sources suffice, in time */
     st->only_moves = st->load_w <= firm && site_load_at(x, st->cap, false) <= firm;
     if (st->only_moves) return;
+    double wanted = site_load_at(x, x->s->controls.cap, true);
+    st->r.deficit_w = fmax(st->r.deficit_w, fmax(wanted, st->load_w) - firm);
     if (cap < st->cap) {
         st->cap = cap;
         st->r.caps++;

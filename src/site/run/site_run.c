@@ -220,9 +220,13 @@ static void begin(struct site_sim *x, uint64_t seed, double days)
     site_dispatch(x);
 }
 
-static void end(struct site_sim *x)
+static void end(struct site_sim *x, bool paused)
 {
     struct site_state *st = x->st;
+    st->log_by = 0;
+    for (int i = 0; i < x->s->n_jobs && !paused; i++)
+        site_job_log_end(x, i);
+    if (!paused) site_ladder_log_end(x);
     site_repair_account(x);
     site_fleet_account(x);
     site_cause_finish(x);
@@ -297,9 +301,7 @@ static int open_files(struct site_sim *x, const struct site_run_options *o, stru
     x->csv_every = o->csv_every_s > 0.0 ? site_us_of(o->csv_every_s) : SITE_HOUR;
     x->csv_next = 0;
     if (o->csv) TRY(site_csv_open(x, o->csv, e));
-    if (!o->events) return 0;
-    x->events = fopen(o->events, o->resume ? "a" : "w");
-    return x->events ? 0 : error_errno(e, "write", o->events);
+    return o->events ? site_events_open(x, o->events, e) : 0;
 }
 
 /* A write that failed before the last one leaves its reason as long as nothing else fails. */
@@ -322,7 +324,8 @@ static int close_files(struct site_sim *x, const struct site_run_options *o, int
 int site_run(const struct site_scenario *s, const struct site_run_options *o,
              struct site_result *out, struct error *e)
 {
-    struct site_sim x = {.s = s, .e = e, .record = o->record, .low_w = INFINITY};
+    struct site_sim x = {
+        .s = s, .e = e, .record = o->record, .low_w = INFINITY, .resumed = o->resume != NULL};
     x.st = mem_calloc(1, sizeof(*x.st));
     site_battery_init(&x);
     double days = o->days > 0.0 ? o->days : s->days;
@@ -331,9 +334,7 @@ int site_run(const struct site_scenario *s, const struct site_run_options *o,
     if (rc >= 0) rc = open_files(&x, o, e);
     if (rc >= 0) {
         if (!o->resume) begin(&x, o->seed, days);
-        if (x.csv && o->resume)
-            while (x.csv_next < x.st->now)
-                x.csv_next += x.csv_every;
+        if (x.csv && o->resume) site_csv_resume(&x);
         if (o->resume && o->pause_s > 0.0 && site_us_of(o->pause_s) < x.st->now)
             rc = error_set_code(e, ERROR_USAGE, "'%s' was paused after %.6g s, behind that moment",
                                 o->resume, site_seconds(x.st->now));
@@ -341,12 +342,11 @@ int site_run(const struct site_scenario *s, const struct site_run_options *o,
         if (rc >= 0) rc = live(&x, o->pause_s > 0.0 ? site_us_of(o->pause_s) : x.st->end, most, e);
     }
     if (rc >= 0) {
-        if (o->save)
-            rc = site_save(&x, o->save, e);
-        else
-            site_segment(&x, x.st->end);
+        const bool paused = o->pause_s > 0.0 && site_us_of(o->pause_s) < x.st->end;
+        if (o->save) rc = site_save(&x, o->save, e);
+        site_segment(&x, paused ? site_us_of(o->pause_s) : x.st->end);
         x.st->r.days = site_seconds(x.st->now) / 86400.0;
-        end(&x);
+        end(&x, paused);
         *out = x.st->r;
     }
     rc = close_files(&x, o, rc, e);

@@ -172,6 +172,10 @@ struct site_state {
     struct site_down down[SITE_MAX_DOWN];
     /* events of the file that last */
     double kelvin, false_alarms, firmware_factor, grid_limit_w, curtail_w, chiller_share;
+    /* of swing.csv: windows that have begun, the last one's rows */
+    site_us swing_from, swing_next, swing_until;
+    double mean[100], die, die_w;
+    int32_t mean_n, windows;
     int32_t in_force[SITE_MAX_FORCE], n_in_force; /* events that go on, in the order they began */
     double flaps_per_s[SITE_MAX_JOBS];
     double firmware_per_day;
@@ -263,10 +267,7 @@ struct site_sim {
     size_t n_small;
     double battery_w, battery_j, battery_way; /* of the scenario, as site_battery_* say */
     FILE *events, *csv, *swing;
-    site_us swing_from, swing_next, swing_until;
-    double mean[100]; /* the last rows of a window */
-    double die, die_w;
-    int mean_n, windows;
+    bool resumed; /* what it writes goes on where it was paused */
     struct json_writer writer;
     struct str line;
     site_us csv_every, csv_next;
@@ -274,7 +275,8 @@ struct site_sim {
     site_us record_next;
     double low_w, high_w; /* of the load since the last report of the record */
     struct error *e;
-    bool failed; /* *e says why */
+    bool failed;      /* *e says why */
+    bool by_scenario; /* what fails now does as the scenario says */
 };
 /* The run ends here, with an error, as what would come out would be wrong. */
 #define site_fail(x, ...) ((x)->failed = true, (void)error_set((x)->e, __VA_ARGS__))
@@ -322,7 +324,10 @@ void site_fleet_candidate(struct site_sim *x, int cohort);
 enum { SITE_LIFE_DRAWS = 2 };
 bool site_fleet_live_on(struct site_sim *x, int ticket, double u);
 bool site_fleet_life(struct site_sim *x, int ticket, const double u[SITE_LIFE_DRAWS]);
-void site_fleet_failure(struct site_sim *x, int cohort, double accelerators, bool hardware);
+/* job: whose accelerators they were, or SITE_OF_NONE; -1: that is drawn. */
+enum { SITE_OF_NONE = -2 };
+void site_fleet_failure(struct site_sim *x, int cohort, double accelerators, bool hardware,
+                        int job);
 void site_fleet_grow(struct site_sim *x, int cohort, double accelerators);
 /* Failures a second of one accelerator of a pool, at its cohorts' age and heat. */
 double site_fleet_rate(const struct site_sim *x, int pool);
@@ -389,6 +394,7 @@ void site_job_start_time(struct site_sim *x, int job);
 void site_job_log_stop(struct site_sim *x, int job, enum site_stop how);
 /* From the line that was just written on it does not run. */
 void site_job_stopped(struct site_sim *x, int job);
+void site_job_log_end(struct site_sim *x, int job); /* the run ends: what it costs that it stands */
 /* (site_batch.c) Jobs of a trace: memory for them, before a scenario begins or is restored; the first
  * is awaited; those that fit begin; some or all stop; one is handed in, ends or may begin again; all go
  * on at another clock. */
@@ -459,6 +465,7 @@ void site_island_step(struct site_sim *x, double missing_w);
 /* (site_ladder.c) */
 bool site_ladder_active(const struct site_sim *x);
 void site_ladder_look(struct site_sim *x);
+void site_ladder_log_end(struct site_sim *x); /* the run ends in a deficit */
 void site_ladder_act(struct site_sim *x);
 void site_ladder_restore(struct site_sim *x);
 
@@ -497,6 +504,9 @@ int site_save(const struct site_sim *x, const char *path, struct error *e);
 int site_restore(struct site_sim *x, const char *path, struct error *e);
 /* (site_trace.c) */
 int site_csv_open(struct site_sim *x, const char *dir, struct error *e);
+/* Of a run that is resumed: from when on rows are written. */
+void site_csv_resume(struct site_sim *x);
+int site_events_open(struct site_sim *x, const char *path, struct error *e);
 void site_csv_row(struct site_sim *x, site_us at);
 void site_record_row(struct site_sim *x, site_us at);
 void site_swing_begin(struct site_sim *x); /* a window opens now */

@@ -4,35 +4,118 @@
  * changing it: what is linear, and what its fuel gives off, is extended from the last event. */
 #include "site/run/site_run_internal.h"
 
-static int open_one(const char *path, FILE **out, struct error *e)
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { MAX_WINDOWS = 8, MEAN_OF = 100 }; /* rows that a mean is of */
+#define WINDOW (60 * SITE_SECOND)
+#define STEP   (SITE_SECOND / 100)
+
+/* Whether a row was written before the run was paused. */
+static bool is_old_report(const struct site_sim *x, const char *line)
 {
-    *out = fopen(path, "w");
-    return *out ? 0 : error_errno(e, "write", path);
+    return strtod(line, NULL) * 86400.0 <= site_seconds(x->st->now) + 1e-6;
+}
+
+static bool is_old_swing(const struct site_sim *x, const char *line)
+{
+    const struct site_state *st = x->st;
+    char *rest;
+    long window = strtol(line, &rest, 10);
+    if (window != st->windows || *rest != ',') return window < st->windows;
+    return strtod(rest + 1, NULL) < site_seconds(st->swing_next - st->swing_from) - 1e-6;
+}
+
+static bool is_old_event(const struct site_sim *x, const char *line)
+{
+    const char *id = strstr(line, "\"id\":");
+    return id && strtoull(id + 5, NULL, 10) <= x->st->log_id;
+}
+
+/* The bytes of a file that a run had written before it was paused: its head and the lines behind it that
+ * `old` knows. */
+static int find_end(const struct site_sim *x, const char *path, const char *head,
+                    bool (*old)(const struct site_sim *x, const char *line), size_t *out,
+                    struct error *e)
+{
+    enum { MOST = 1 << 30 };
+    char *text;
+    size_t size, n = strlen(head);
+    TRY(file_read(path, MOST, &text, &size, e));
+    if (size > 0 && (size < n || memcmp(text, head, n) != 0)) {
+        mem_free(text);
+        error_set(e, "'%s' is of another run", path);
+        return error_hint(e, "a resumed run goes on in the files that it wrote before the pause; "
+                             "name others");
+    }
+    size_t at = MIN(n, size);
+    for (char *end; at < size && (end = memchr(text + at, '\n', size - at));) {
+        *end = '\0';
+        if (!old(x, text + at)) break;
+        at = (size_t)(end - text) + 1;
+    }
+    mem_free(text);
+    *out = at;
+    return 0;
+}
+
+/* Opens a file anew, or, of a run that is resumed, behind what it has written there before the pause. */
+static int open_one(const struct site_sim *x, const char *path, const char *head,
+                    bool (*old)(const struct site_sim *x, const char *line), FILE **out,
+                    struct error *e)
+{
+    size_t end = 0;
+    const bool there = x->resumed && file_exists(path);
+    if (there) TRY(find_end(x, path, head, old, &end, e));
+    if (there && truncate(path, (off_t)end) != 0) return error_errno(e, "write", path);
+    *out = fopen(path, there ? "a" : "w");
+    if (!*out) return error_errno(e, "write", path);
+    if (end == 0) fputs(head, *out);
+    return 0;
+}
+
+int site_events_open(struct site_sim *x, const char *path, struct error *e)
+{
+    return open_one(x, path, "", is_old_event, &x->events, e);
+}
+
+static void put_heads(const struct site_sim *x, struct str *out)
+{
+    str_puts(out, "day,load_w,it_w,served_w,grid_w");
+    for (int g = 0; g < x->s->n_gas; g++)
+        str_printf(out, ",gas_%d_w,gas_%d_units", g + 1, g + 1);
+    str_puts(out, ",battery_w,charge,unserved_w,spilled_w,cap,air_c,wet_bulb_c,coolant_c,pue,"
+                  "standing,in_service,in_repair,nox_t");
+    for (int i = 0; i < x->s->n_jobs; i++)
+        str_printf(out, ",job_%d_accelerators,job_%d_running", i + 1, i + 1);
+    str_append_char(out, '\n');
 }
 
 int site_csv_open(struct site_sim *x, const char *dir, struct error *e)
 {
+    static const char swing[] =
+        "window,seconds,load_w,load_mean_of_1_s_w,grid_w,battery_w,unserved_w,die_c\n";
+    struct str heads = {0};
     struct arena a;
     arena_init(&a);
+    put_heads(x, &heads);
     int rc = file_make_dirs(dir, e);
-    if (rc >= 0) rc = open_one(file_join(&a, dir, "site.csv"), &x->csv, e);
-    if (rc >= 0) rc = open_one(file_join(&a, dir, "swing.csv"), &x->swing, e);
     if (rc >= 0)
-        fputs("window,seconds,load_w,load_mean_of_1_s_w,grid_w,battery_w,unserved_w,die_c\n",
-              x->swing);
-    if (rc >= 0) {
-        fputs("day,load_w,it_w,served_w,grid_w", x->csv);
-        for (int g = 0; g < x->s->n_gas; g++)
-            fprintf(x->csv, ",gas_%d_w,gas_%d_units", g + 1, g + 1);
-        fputs(",battery_w,charge,unserved_w,spilled_w,cap,air_c,wet_bulb_c,coolant_c,pue,standing,"
-              "in_service,in_repair,nox_t",
-              x->csv);
-        for (int i = 0; i < x->s->n_jobs; i++)
-            fprintf(x->csv, ",job_%d_accelerators,job_%d_running", i + 1, i + 1);
-        fputc('\n', x->csv);
-    }
+        rc = open_one(x, file_join(&a, dir, "site.csv"), heads.data, is_old_report, &x->csv, e);
+    if (rc >= 0)
+        rc = open_one(x, file_join(&a, dir, "swing.csv"), swing, is_old_swing, &x->swing, e);
+    str_fini(&heads);
     arena_fini(&a);
     return rc;
+}
+
+void site_csv_resume(struct site_sim *x)
+{
+    while (x->csv_next <= x->st->now) /* that row came before what happened then */
+        x->csv_next += x->csv_every;
+    while (x->st->swing_next <= x->st->now && x->st->swing_next < x->st->swing_until)
+        x->st->swing_next += STEP; /* it was paused without a file for them */
 }
 
 static void put(FILE *out, double value)
@@ -191,10 +274,6 @@ void site_record_row(struct site_sim *x, site_us at)
 
 /* ------------------------------------------------------------------ windows */
 
-enum { MAX_WINDOWS = 8, MEAN_OF = 100 }; /* rows that a mean is of */
-#define WINDOW (60 * SITE_SECOND)
-#define STEP   (SITE_SECOND / 100)
-
 /* Watts of an accelerator of the first pool: of the first job that has any, or idle. */
 static double accelerator_w(const struct site_sim *x)
 {
@@ -210,12 +289,12 @@ static double accelerator_w(const struct site_sim *x)
 
 void site_swing_begin(struct site_sim *x)
 {
-    if (!x->swing || x->windows == MAX_WINDOWS || x->st->now < x->swing_until) return;
-    x->windows++;
-    x->swing_from = x->swing_next = x->st->now;
-    x->swing_until = x->st->now + WINDOW;
-    x->mean_n = 0;
-    x->die_w = accelerator_w(x);
+    if (x->st->now < x->st->swing_until || x->st->windows == MAX_WINDOWS) return;
+    x->st->windows++;
+    x->st->swing_from = x->st->swing_next = x->st->now;
+    x->st->swing_until = x->st->now + WINDOW;
+    x->st->mean_n = 0;
+    x->st->die_w = accelerator_w(x);
 }
 
 /* The die's exact step from row to row, at the watts of the interval's end; settled when the window
@@ -224,11 +303,12 @@ static double die_now(struct site_sim *x, bool first)
 {
     const struct site_cooling *c = &x->s->cooling;
     double settled =
-        x->st->coolant_c + c->resistance_k_per_w * (first ? x->die_w : accelerator_w(x));
+        x->st->coolant_c + c->resistance_k_per_w * (first ? x->st->die_w : accelerator_w(x));
     double tau = c->resistance_k_per_w * c->heat_j_per_k;
-    x->die =
-        first || tau <= 0.0 ? settled : machine_die_step(x->die, settled, tau, site_seconds(STEP));
-    return x->die;
+    x->st->die = first || tau <= 0.0
+                     ? settled
+                     : machine_die_step(x->st->die, settled, tau, site_seconds(STEP));
+    return x->st->die;
 }
 
 static void swing_row(struct site_sim *x, site_us at)
@@ -239,26 +319,26 @@ static void swing_row(struct site_sim *x, site_us at)
     double mean_b = st->battery_w + st->battery_slope * dt;
     double b = fmin(fmax(mean_b + wave, -most), most), taken = most > 0.0 ? b - mean_b : 0.0;
     double load = st->load_w + st->load_slope * dt + wave;
-    x->mean[x->mean_n++ % MEAN_OF] = load;
-    int have = MIN(x->mean_n, MEAN_OF);
+    x->st->mean[x->st->mean_n++ % MEAN_OF] = load;
+    int have = MIN(x->st->mean_n, MEAN_OF);
     for (int i = 0; i < have; i++)
-        sum += x->mean[i];
-    fprintf(x->swing, "%d", x->windows);
-    put(x->swing, site_seconds(at - x->swing_from));
+        sum += x->st->mean[i];
+    fprintf(x->swing, "%d", x->st->windows);
+    put(x->swing, site_seconds(at - x->st->swing_from));
     put(x->swing, load);
     put(x->swing, sum / have);
     double grid = st->flows[SITE_MAX_GAS].w + st->flows[SITE_MAX_GAS].slope * dt;
     put(x->swing, grid + wave - taken);
     put(x->swing, mean_b + taken);
     put(x->swing, st->unserved_w + st->unserved_slope * dt);
-    put(x->swing, die_now(x, at == x->swing_from));
+    put(x->swing, die_now(x, at == x->st->swing_from));
     fputc('\n', x->swing);
 }
 
 void site_swing_rows(struct site_sim *x, site_us until)
 {
-    while (x->swing && x->swing_next <= until && x->swing_next < x->swing_until) {
-        swing_row(x, x->swing_next);
-        x->swing_next += STEP;
+    while (x->swing && x->st->swing_next <= until && x->st->swing_next < x->st->swing_until) {
+        swing_row(x, x->st->swing_next);
+        x->st->swing_next += STEP;
     }
 }

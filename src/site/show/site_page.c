@@ -126,8 +126,8 @@ static void remedies(const struct site_scenario *s, const struct site_result *r,
     const double days = r->days;
     if (r->deficit_w > 0.0)
         fprintf(out,
-                "Power: %s more from sources that stand ready would have spared %.0f caps and %.0f "
-                "pauses of jobs.\n",
+                "Power: %s more, from sources that run when it is missing, would have spared what "
+                "was done (power lowered: %.0f; jobs paused: %.0f).\n",
                 format_si(text, r->deficit_w, "W"), r->caps, r->pauses);
     if (r->sag_trips > 0.0)
         fprintf(
@@ -141,6 +141,13 @@ static void remedies(const struct site_scenario *s, const struct site_result *r,
             "Repair: %.0f %% of the repairs by hand waited, %.1f h in the mean, for %lld crews.\n",
             100.0 * r->waits / r->by_hand, r->wait_s / r->by_hand / 3600.0,
             (long long)s->repair.crews);
+    for (int g = 0; g < s->n_gas; g++)
+        if (r->gas[g].permit_ends > 0.0)
+            fprintf(out,
+                    "Permits: %.0f times a unit of '%s' had used up its hours or starts and stood "
+                    "still; a permit for more of them, more units to share them, or other sources "
+                    "would have kept that power.\n",
+                    r->gas[g].permit_ends, s->gas[g].name);
     for (int g = 0; g < s->n_gas; g++)
         if (r->gas[g].over_starts_day >= 0.0)
             fprintf(out,
@@ -205,6 +212,7 @@ void site_print(const struct site_scenario *s, const struct site_result *r, FILE
                                         "gas_trips",
                                         "gas_starts_over_permit_day",
                                         "gas_hours_over_permit_day",
+                                        "gas_permit_ends",
                                         "island_hz_per_s",
                                         "island_hz_per_s_with_battery",
                                         "ramp_violations",

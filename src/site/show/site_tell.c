@@ -33,12 +33,14 @@ static double interruptions(const struct site_result *r)
     return n;
 }
 
+/* what: starts, seconds run, seconds out, trips, ends of permits */
 static double gas_sum(const struct site_scenario *s, const struct site_result *r, int what)
 {
     double sum = 0.0;
     for (int g = 0; g < s->n_gas; g++) {
         const struct site_gas_result *x = &r->gas[g];
-        sum += what == 0 ? x->starts : what == 1 ? x->run_s : what == 2 ? x->out_s : x->trips;
+        const double of[] = {x->starts, x->run_s, x->out_s, x->trips, x->permit_ends};
+        sum += of[what];
     }
     return sum;
 }
@@ -124,6 +126,7 @@ TELL(starts_unit, starts_most(s, r))
 TELL(starts_day, over_starts(s, r))
 TELL(gas_hours, gas_sum(s, r, 1) / 3600.0)
 TELL(trips, gas_sum(s, r, 3))
+TELL(permit_ends, gas_sum(s, r, 4))
 TELL(outage, share_of(gas_sum(s, r, 2), gas_sum(s, r, 1) + gas_sum(s, r, 2)))
 TELL(island_hz, r->frequency_hz_per_s)
 TELL(island_s, r->frequency_hz_per_s > 0.0 ? 1.8 / r->frequency_hz_per_s : NAN)
@@ -221,6 +224,7 @@ const struct site_figure site_figures[] = {
     {"gas_starts_over_permit_day", "d", "first day on which a unit had too many", starts_day},
     {"gas_hours", "h", "of all units", gas_hours},
     {"gas_hours_over_permit_day", "d", "first day on which a unit had too many", hours_day},
+    {"gas_permit_ends", "", "times that a unit had used up its permit and stood still", permit_ends},
     {"gas_trips", "", "forced outages and trips", trips},
     {"gas_outage_share", "share", "of the time that units ran or were to be repaired", outage},
     {"island_hz_per_s", "Hz/s", "fastest change of an island's frequency", island_hz},

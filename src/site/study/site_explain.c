@@ -219,7 +219,9 @@ static void put_cost(const struct site_cost *c, FILE *out)
         fprintf(out, "  %s that were asked for and not served\n",
                 format_si(wh, c->unserved_wh, "Wh"));
     if (c->missing_w > 0.0)
-        fprintf(out, "  %s more from sources that stand ready would have prevented the deficit\n",
+        fprintf(out,
+                "  %s more, from sources that run when it is missing, would have prevented the "
+                "deficit\n",
                 format_si(w, c->missing_w, "W"));
 }
 
@@ -244,7 +246,7 @@ static void print_ranked(const struct site_log *log, const struct site_explained
     if (x->n_ranked == 0)
         fputs("Nothing stopped a job, and all power was served.\n", out);
     else
-        fprintf(out, "\nOne of them: colossus site explain LOG.jsonl %lld\n",
+        fprintf(out, "\nWhy the first of them happened: colossus site explain LOG.jsonl %lld\n",
                 (long long)log->lines[x->ranked[0]].id);
 }
 

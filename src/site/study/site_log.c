@@ -79,7 +79,8 @@ static int read_line(const json_t *o, const char *where, struct site_log *log, s
     l->after_s = real_of(o, "after_s");
     l->lost_s = (real_of(o, "after_s") + real_of(o, "again_s")) * real_of(o, "accelerators") +
                 real_of(o, "away_accelerator_s");
-    bool back = strcmp(event, "job_runs") == 0 && l->by > 0; /* a first start is no loss */
+    bool back = (strcmp(event, "job_runs") == 0 || strcmp(event, "job_down") == 0) &&
+                l->by > 0; /* a first start is no loss */
     if (!back && strcmp(event, "gang_restarts") != 0) l->lost_s = 0.0;
     l->unserved_wh = real_of(o, "unserved_wh");
     l->missing_w = real_of(o, "missing_w");
