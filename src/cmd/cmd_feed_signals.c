@@ -108,8 +108,11 @@ static void print_result(const struct feed_signal_result *r)
     for (size_t f = 0; f < FEED_N_SIGNALS; f++)
         printf("  %-13s rank correlation %7.3f, p %.3f, corrected for all %.3f\n",
                feed_signal_names[f], r->rho[f], r->p[f], r->p_holm[f]);
-    printf("  %s\n\n", r->edge ? "an edge, beyond both intervals, corrected for the symbols"
-                               : "no edge at 95 %");
+    printf("  %s\n\n",
+           r->edge ? "an edge, beyond both intervals, corrected for the symbols"
+           : r->tested
+               ? "no edge at 95 %"
+               : "not tested: too few days with posts (--train DAYS come before the first)");
 }
 
 static int print_signals(const struct option_line *l, const struct signal_options *o,

@@ -397,6 +397,8 @@ static void refusals(void **unused)
                  "{" INPUT ",\"tools\":[{\"type\":\"x_search\",\"allowed_x_handles\":[\"a\"],"
                  "\"excluded_x_handles\":[\"b\"]}]}",
                  "do not go together");
+    expect_error(&x, RESPONSE, "{" INPUT ",\"search_parameters\":{\"mode\":\"on\"}}",
+                 "here a search is a tool");
     assert_int_equal(x.w.asked, 0);
     json_t *o = post_json(&x, CHAT,
                           "{" ASKED ",\"search_parameters\":{\"mode\":\"off\"},"

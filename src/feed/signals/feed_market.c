@@ -1,6 +1,8 @@
 /* feed_market.c: days of trading, and when each begins in New York. */
 #include "feed/signals/feed_signals_internal.h"
 
+#include <strings.h>
+
 /* Days since 1970 (Hinnant, chrono-compatible low-level date algorithms), and the weekday, 0: Sunday. */
 static int64_t days_from(int64_t y, int64_t m, int64_t d)
 {
@@ -50,7 +52,21 @@ static int read_price(const struct csv *t, size_t row, const char *column, doubl
 {
     const char *text = csv_field(t, row, csv_column(t, column)), *unit;
     if (unit_parse(text, UNIT_NONE, out, &unit) == UNIT_OK && *out > 0) return 0;
-    return error_set(e, "'%s' is no price: '%.40s'", column, text);
+    error_set(e, "'%s' is no price: '%.40s'", column, text);
+    return error_hint(e,
+                      "a number above 0; a day without prices is left out where they are empty or "
+                      "null");
+}
+
+/* Whether a table says that it has no price of that day. */
+static bool is_missing(const struct csv *t, size_t row)
+{
+    static const char *const words[] = {"", "null", "NaN", "N/A", "-"};
+    const char *open = csv_field(t, row, csv_column(t, "Open")),
+               *close = csv_field(t, row, csv_column(t, "Close"));
+    for (size_t i = 0; i < ARRAY_LEN(words); i++)
+        if (strcasecmp(open, words[i]) == 0 || strcasecmp(close, words[i]) == 0) return true;
+    return false;
 }
 
 int feed_market_read(const char *dir, const char *symbol, struct arena *a, struct feed_day **days,
@@ -65,21 +81,31 @@ int feed_market_read(const char *dir, const char *symbol, struct arena *a, struc
         error_set(e, "'%s' has no column '%s'", path, columns[i]);
         return error_hint(e, "prices of a symbol are a table with Date, Open and Close");
     }
-    if (t.n_rows == 0) return error_set(e, "'%s' has no day of trading", path);
     *days = arena_alloc(a, (t.n_rows + 1) * sizeof(**days));
-    *n = t.n_rows;
+    *n = 0;
     for (size_t i = 0; i < t.n_rows; i++) {
-        struct feed_day *day = &(*days)[i];
+        struct feed_day *day = &(*days)[*n];
         const char *date = csv_field(&t, i, csv_column(&t, "Date"));
         snprintf(day->date, sizeof(day->date), "%.10s", date);
-        if (strlen(date) != 10 || !feed_new_york_open(day->date, &day->cut_ms))
-            return error_set(e, "%s:%zu: '%.40s' is no day such as 2026-07-02", path, i + 2, date);
-        if (i && day->cut_ms <= day[-1].cut_ms)
-            return error_set(e, "%s:%zu: days are not in their order", path, i + 2);
+        if (strlen(date) != 10 || !feed_new_york_open(day->date, &day->cut_ms)) {
+            error_set(e, "%s:%d: '%.40s' is no day", path, t.lines[i], date);
+            return error_hint(e, "days are written as 2026-07-02");
+        }
+        if (*n && day->cut_ms <= day[-1].cut_ms) {
+            error_set(e, "%s:%d: days are not in their order", path, t.lines[i]);
+            return error_hint(e, "the earliest comes first, each once");
+        }
+        if (is_missing(&t, i)) continue;
         int rc = read_price(&t, i, "Open", &day->open, e);
         if (rc >= 0) rc = read_price(&t, i, "Close", &day->close, e);
-        if (rc < 0) return error_context(e, "%s:%zu", path, i + 2);
+        if (rc < 0) return error_context(e, "%s:%d", path, t.lines[i]);
         day->target = day->close / day->open - 1;
+        ++*n;
     }
-    return 0;
+    if (*n < t.n_rows)
+        log_warn("%s: %zu of %zu days have no price and are left out", path, t.n_rows - *n,
+                 t.n_rows);
+    if (*n) return 0;
+    error_set(e, "'%s' has no day with prices", path);
+    return error_hint(e, "prices of a symbol are a table with Date, Open and Close, a day a row");
 }

@@ -263,8 +263,12 @@ static int read_search(struct reading *r, const json_t *o, bool *wanted)
     const json_t *tools = json_object_get(o, "tools"), *search = NULL, *own;
     size_t n = json_is_array(tools) ? json_array_size(tools) : 0, others = 0;
     bool off = false;
-    own = r->q->chat ? json_object_get(o, "search_parameters") : NULL;
+    own = json_object_get(o, "search_parameters");
     if (json_is_null(own)) own = NULL;
+    if (own && !r->q->chat)
+        return api_wrong(r->x, 400, "search_parameters",
+                         "that is of /v1/chat/completions; here a search is a tool: "
+                         "\"tools\": [{\"type\": \"x_search\"}]");
     for (size_t i = 0; i < n; i++) {
         const json_t *t = json_array_get(tools, i);
         bool is_search = is_type(t, "live_search") || (!r->q->chat && is_type(t, "x_search"));
