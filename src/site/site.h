@@ -256,8 +256,8 @@ struct site_event {
     double nox_ppm;
     double l_per_min; /* of a leak */
     bool hardware;
-    bool drawn; /* of a log: it was the luck of the run that was logged */
-    int line;   /* of the file */
+    bool logged, drawn; /* of the log of a run; and it was that run's luck */
+    int line;           /* of the file */
 };
 
 struct site_scenario {
@@ -280,6 +280,10 @@ struct site_scenario {
     struct site_load loads[SITE_MAX_LOADS];
     struct site_cause causes[SITE_MAX_CAUSES];
     struct site_event *events; /* in order of time */
+    /* of events that are a log: failures that happen again, for an accelerator and second of each pool,
+     * by which jobs choose how often they save; instances of causes that stood still in it */
+    double log_failures_per_s[MACHINE_MAX_POOLS];
+    int64_t log_causes;
     int n_blocks, n_jobs, n_gas, n_loads, n_causes, n_events;
     bool gas_given;      /* also as an empty list */
     double commission_w; /* watts that an accelerator is given before it is switched on; 0: any */

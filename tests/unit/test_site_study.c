@@ -164,6 +164,61 @@ static void lived_again(void **state)
     }
 }
 
+/* A job without an interval of its own saves as often in a run's log as it did in the run; a leak that
+ * is lived again is where it was. */
+static void lived_again_as_safely(void **state)
+{
+    (void)state;
+    static const char *const TEXT =
+        "days: 3\ncluster: 1024 x h100\nsite: us-average\njobs: [{name: a, accelerators: 512}]\n"
+        "failures: {law: %s, accelerator_days: 60}\ncooling: {law: loop, leak_detect: 1 h}\n"
+        "events: %s\n";
+    struct site_log log, again;
+    const struct site_scenario *s = test_scenario(arena_printf(
+        &test_arena, TEXT, "exponential", "[{at: 10 h, what: leak, units: 72, share: 50 %}]"));
+    const struct site_result *r = run_logged(s, &log);
+    const char *kept = in_folder("kept.jsonl");
+    assert_int_equal(rename(in_folder("log.jsonl"), kept), 0);
+    s = test_scenario(arena_printf(&test_arena, TEXT, "none", kept));
+    const struct site_result *t = run_logged(s, &again);
+    assert_near(t->failures, r->failures, 1e-12);
+    assert_near(t->jobs[0].checkpoint_s, r->jobs[0].checkpoint_s, 0.1);
+    assert_near(site_goodput(s, t), site_goodput(s, r), 0.01);
+    double at[2] = {0.0, 0.0};
+    for (size_t i = 0; i < log.n; i++)
+        if (strcmp(log.lines[i].event, "leak") == 0) at[0] = log.lines[i].at_s;
+    for (size_t i = 0; i < again.n; i++)
+        if (strcmp(again.lines[i].event, "leak") == 0) at[1] = again.lines[i].at_s;
+    assert_true(at[0] == 39600.0 && at[1] == at[0]);
+}
+
+/* What would have spared the steps against a deficit is the most that was missing in it, also where
+ * that came after them: so much more, and none is taken. */
+static const struct site_result *on_an_island(double more_w)
+{
+    return test_live(
+        test_scenario(arena_printf(
+            &test_arena,
+            "days: 2\ncluster: 8 x h100\nfailures: {law: none}\ngrid: {contract_w: %.0f}\n"
+            "battery: {power_w: 0, energy_wh: 0}\n"
+            "loads: [{name: L, watts: 100 MW, ramp: 30 min, by_hour: [.3, .3, .3, .3, .3, .3, .5,\n"
+            "  .5, .5, .9, .9, .9, 1, 1, 1, 1, .9, .8, .7, .6, .5, .4, .3, .3]}]\n"
+            "gas: [{name: G, units: 5, unit_w: 30 MW, mttf: 0, derate_per_k: 0}]\n",
+            more_w)),
+        1);
+}
+
+static void what_would_have_spared(void **state)
+{
+    (void)state;
+    /* the third unit comes ten minutes after the load has begun to rise by 40 MW in thirty */
+    const struct site_result *r = on_an_island(0.0);
+    assert_true(r->caps > 0.0 && r->unserved_j > 0.0);
+    assert_near(r->deficit_w, 40e6 / 3.0 - 10e6, 2e-3);
+    r = on_an_island(1.001 * r->deficit_w);
+    assert_true(r->caps == 0.0 && r->sheds == 0.0 && r->unserved_j == 0.0);
+}
+
 /* A line that is no event, a member that no event has, and a log without lines are mistakes. */
 static void wrong_logs(void **state)
 {
@@ -173,6 +228,8 @@ static void wrong_logs(void **state)
          "'failure'"},
         {"{\"event\":\"failure\",\"at_s\":5,\"unitz\":3}\n", "has no 'unitz'", "'units'"},
         {"\n", "has no lines", "FILE.jsonl"},
+        {"{\"event\":\"failure\",\"at_s\":5,\"job\":\"zzz\"}\n", "there is no job 'zzz'", "drawn"},
+        {"{\"event\":\"failure\",\"at_s\":5,\"units\":65}\n", "65 accelerators fail", "units: 8"},
         {"{\"event\":\"curtailment\",\"at_s\":5,\"id\":2,\"phase\":\"begins\"}\n",
          "how long that lasts", "run its scenario again"},
     };
@@ -558,13 +615,22 @@ static int stop(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(why_to_the_end),  cmocka_unit_test(lived_again),
-        cmocka_unit_test(wrong_logs),      cmocka_unit_test(why_power),
-        cmocka_unit_test(why_failures),    cmocka_unit_test(broken_logs),
-        cmocka_unit_test(student),         cmocka_unit_test(sweep_as_all),
-        cmocka_unit_test(wrong_sweeps),    cmocka_unit_test(fit_constant),
-        cmocka_unit_test(fit_lemons),      cmocka_unit_test(fit_infancy),
-        cmocka_unit_test(fit_wear),        cmocka_unit_test(fit_is_a_scenario),
+        cmocka_unit_test(why_to_the_end),
+        cmocka_unit_test(lived_again),
+        cmocka_unit_test(lived_again_as_safely),
+        cmocka_unit_test(what_would_have_spared),
+        cmocka_unit_test(wrong_logs),
+        cmocka_unit_test(why_power),
+        cmocka_unit_test(why_failures),
+        cmocka_unit_test(broken_logs),
+        cmocka_unit_test(student),
+        cmocka_unit_test(sweep_as_all),
+        cmocka_unit_test(wrong_sweeps),
+        cmocka_unit_test(fit_constant),
+        cmocka_unit_test(fit_lemons),
+        cmocka_unit_test(fit_infancy),
+        cmocka_unit_test(fit_wear),
+        cmocka_unit_test(fit_is_a_scenario),
         cmocka_unit_test(wrong_incidents),
     };
     return cmocka_run_group_tests(tests, start, stop);

@@ -511,6 +511,30 @@ double site_grid_contract_w(const struct site_scenario *s)
     return contract->grade ? contract->mid : own;
 }
 
+/* A failure is of accelerators that there are, and of a job of the scenario where a file names one. */
+static int check_failure(const struct yaml_reader *r, const struct yaml_node *at,
+                         const struct site_scenario *s, const struct site_event *e)
+{
+    if (e->kind != SITE_EVENT_FAILURE) return 0;
+    const int64_t there = s->cluster.pools[e->pool - 1].count;
+    if (e->units > there) {
+        yaml_wrong(r, at, "%lld accelerators fail, the pool has %lld", (long long)e->units,
+                   (long long)there);
+        return error_hint(r->e, "for example units: 8");
+    }
+    bool known = !e->job || !*e->job || e->logged;
+    const char *names[SITE_MAX_JOBS];
+    for (int i = 0; i < s->n_jobs; i++) {
+        names[i] = s->jobs[i].name;
+        known = known || strcmp(e->job, names[i]) == 0;
+    }
+    if (known) return 0;
+    const char *near = name_nearest(e->job, names, (size_t)s->n_jobs);
+    yaml_wrong(r, at, "there is no job '%.60s'", e->job);
+    if (near) return error_hint(r->e, "did you mean '%s'?", near);
+    return error_hint(r->e, "without a job it is drawn whose accelerators fail");
+}
+
 /* What only a site with a grid can live through. */
 static int check_grid(const struct yaml_reader *r, const struct yaml_node *at,
                       const struct site_scenario *s, const struct site_event *e)
@@ -588,6 +612,7 @@ static int check_events(const struct yaml_reader *r, const struct yaml_node *map
         TRY(check_pool(of_log ? &log : r, at, e->pool, s, "an event"));
         TRY(check_target(of_log ? &log : r, at, s, e));
         TRY(check_grid(of_log ? &log : r, at, s, e));
+        TRY(check_failure(of_log ? &log : r, at, s, e));
         TRY(check_keys(r, at, e));
     }
     for (int i = 0; i < s->n_jobs; i++) {

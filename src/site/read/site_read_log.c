@@ -228,6 +228,7 @@ static int read_line(const struct yaml_reader *r, const json_t *o, const char *w
     const char *name;
     TRY(json_get_string(o, "event", &name, where, r->e));
     int kind = kind_of(name);
+    s->log_causes += strcmp(name, "common_cause") == 0;
     if (kind < 0) return unknown_event(r, name, where);
     int again = is_again(r, o, where, kept);
     if (again <= 0) return again;
@@ -240,8 +241,9 @@ static int read_line(const struct yaml_reader *r, const json_t *o, const char *w
     e->line = line;
     e->lasts_s = 0.0;
     e->job = job ? arena_strdup(r->arena, job) : "";
-    e->drawn = id_of(o, "id") > 0 &&
-               ((kind == SITE_EVENT_FAILURE && !why) || (why && strcmp(why, FORCED) == 0));
+    e->logged = id_of(o, "id") > 0;
+    e->drawn =
+        e->logged && ((kind == SITE_EVENT_FAILURE && !why) || (why && strcmp(why, FORCED) == 0));
     if (read_event(r, o, e) < 0) return error_context(r->e, "%s", where);
     if (kind == SITE_EVENT_HEAT_WAVE && e->kelvin == 0.0) {
         error_set_code(r->e, ERROR_CONFIG, "%s: a heat_wave without 'kelvin'", where);
@@ -260,18 +262,34 @@ static bool draws_own(const struct site_scenario *s, const struct site_event *e)
     return false;
 }
 
+/* What a log's events mean here. A leak is logged when its valves close. */
+static void settle_event(struct site_scenario *s, struct site_event *e)
+{
+    if (e->logged && e->kind == SITE_EVENT_LEAK)
+        e->at_s = fmax(e->at_s - s->cooling.leak_detect_s, 0.0);
+    e->logged = false; /* done */
+    const int p = (int)e->pool - 1;
+    double all = (double)s->cluster.pools[p].count * s->days * 86400.0;
+    if (e->drawn && e->kind == SITE_EVENT_FAILURE && all > 0.0)
+        s->log_failures_per_s[p] += 1.0 / all;
+}
+
 void site_log_settle(const struct yaml_reader *r, struct site_scenario *s)
 {
-    size_t failures = 0, outages = 0;
+    size_t failures = 0, outages = 0, kept = 0;
     int n = 0;
+    memset(s->log_failures_per_s, 0, sizeof(s->log_failures_per_s));
     for (int i = 0; i < s->n_events; i++) {
-        const struct site_event *e = &s->events[i];
+        struct site_event *e = &s->events[i];
+        const bool failure = e->kind == SITE_EVENT_FAILURE;
         if (!e->drawn || !draws_own(s, e)) {
+            settle_event(s, e);
+            kept += e->drawn && failure;
             s->events[n++] = *e;
             continue;
         }
-        failures += e->kind == SITE_EVENT_FAILURE;
-        outages += e->kind != SITE_EVENT_FAILURE;
+        failures += failure;
+        outages += !failure;
     }
     s->n_events = n;
     if (failures)
@@ -282,6 +300,13 @@ void site_log_settle(const struct yaml_reader *r, struct site_scenario *s)
         log_warn("%s: %zu forced outages of the log are left out, as the units draw their own; "
                  "with mttf: 0 those of the log happen",
                  r->path, outages);
+    if (s->log_causes && s->n_causes == 0)
+        log_warn("%s: %lld common causes of the log are left out: only a scenario's causes draw "
+                 "such",
+                 r->path, (long long)s->log_causes);
+    if (kept && s->failures.false_alarms > 0.0)
+        log_warn("%s: false alarms come beside failures that are drawn, so there are none here",
+                 r->path);
 }
 
 static int read_lines(const struct yaml_reader *r, const char *path, const char *text,
@@ -334,6 +359,7 @@ int site_read_log(const struct yaml_reader *r, const struct yaml_node *at, const
     }
     TRY(file_read(path, MAX_BYTES, &text, &size, r->e));
     s->n_events = 0;
+    s->log_causes = 0;
     int rc = read_lines(r, path, text, s);
     const bool empty = text[strspn(text, "\r\n\t ")] == '\0';
     mem_free(text);

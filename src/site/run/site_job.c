@@ -257,7 +257,8 @@ static double rate_of(const struct site_sim *x, const struct site_job_now *j)
 {
     double rate = 0.0;
     for (int p = 0; p < x->s->cluster.n_pools; p++)
-        if (j->alloc[p] > 0.0) rate += j->alloc[p] * site_fleet_rate(x, p);
+        if (j->alloc[p] > 0.0)
+            rate += j->alloc[p] * (site_fleet_rate(x, p) + x->s->log_failures_per_s[p]);
     for (int c = 0; c < x->s->n_causes; c++) {
         const struct site_cause *k = &x->s->causes[c];
         int p = (int)k->pool - 1;

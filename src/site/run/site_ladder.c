@@ -41,8 +41,11 @@ static bool in_deficit(const struct site_sim *x)
 static void log_deficit(struct site_sim *x)
 {
     struct site_state *st = x->st;
-    if (!st->in_deficit) {
+    const bool begins = !st->in_deficit;
+    if (begins) {
         st->in_deficit = true;
+        st->deficit_acted = false;
+        st->deficit_most_w = 0.0;
         st->deficit_since = st->now;
         st->deficit_unserved_j = st->r.unserved_j;
     }
@@ -54,6 +57,17 @@ static void log_deficit(struct site_sim *x)
     jsonw_real(w, "unserved_w", st->unserved_w);
     site_log_end(x);
     st->deficit_by = st->log_id;
+    if (begins) st->deficit_first = st->log_id;
+}
+
+/* The most that has been missing since this deficit began, with all that was lowered or paused. */
+static void note_missing(struct site_sim *x)
+{
+    struct site_state *st = x->st;
+    double whole = site_ladder_active(x) ? site_load_at(x, x->s->controls.cap, true) : 0.0;
+    st->deficit_lowered_w = fmax(whole - st->load_w, 0.0);
+    st->deficit_most_w =
+        fmax(st->deficit_most_w, st->load_w + st->deficit_lowered_w - firm_w(x, false));
 }
 
 /* How long a deficit has gone on, and what nobody has served of it. */
@@ -61,7 +75,7 @@ static void log_whole(struct site_sim *x, const char *event)
 {
     struct site_state *st = x->st;
     uint64_t by = st->log_by;
-    st->log_by = st->deficit_by;
+    st->log_by = st->deficit_first;
     struct json_writer *w = site_log(x, event);
     st->log_by = by;
     if (!w) return;
@@ -97,6 +111,9 @@ void site_ladder_look(struct site_sim *x)
 {
     struct site_state *st = x->st;
     bool deficit = in_deficit(x);
+    if (deficit && st->in_deficit) note_missing(x);
+    if (st->in_deficit && st->deficit_acted)
+        st->r.deficit_w = fmax(st->r.deficit_w, st->deficit_most_w);
     if (!deficit && st->in_deficit && !site_ladder_active(x)) { /* nothing is lowered any more */
         st->in_deficit = false;
         log_whole(x, "deficit_over");
@@ -191,8 +208,8 @@ void site_ladder_act(struct site_sim *x)
     /* sources suffice, in time */
     st->only_moves = st->load_w <= firm && site_load_at(x, st->cap, false) <= firm;
     if (st->only_moves) return;
-    double wanted = site_load_at(x, x->s->controls.cap, true);
-    st->r.deficit_w = fmax(st->r.deficit_w, fmax(wanted, st->load_w) - firm);
+    st->deficit_acted = true;
+    note_missing(x);
     if (cap < st->cap) {
         st->cap = cap;
         st->r.caps++;

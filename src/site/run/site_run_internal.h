@@ -139,11 +139,11 @@ struct site_state {
     uint64_t seed, n_events;
     /* of the log: the last line's number; the line that is the cause of the next, 0: none; the last that
      * made power short; of the episode of deficit that goes on */
-    uint64_t log_id, log_by, supply_by, deficit_by;
-    int32_t supply_events; /* of the scenario, that make power short and last */
-    bool in_deficit;
+    uint64_t log_id, log_by, supply_by, deficit_by, deficit_first;
+    int32_t supply_events;          /* of the scenario, that make power short and last */
+    bool in_deficit, deficit_acted; /* something was done about it */
     site_us deficit_since;
-    double deficit_unserved_j;
+    double deficit_unserved_j, deficit_most_w, deficit_lowered_w;
     struct site_cohort cohorts[SITE_MAX_COHORTS];
     int32_t n_cohorts;
     struct site_pool pools[MACHINE_MAX_POOLS];

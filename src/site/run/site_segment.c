@@ -247,6 +247,8 @@ void site_segment(struct site_sim *x, site_us t)
     st->battery_w += st->battery_slope * dt;
     st->unserved_w += st->unserved_slope * dt;
     st->spilled_w += st->spilled_slope * dt;
+    if (st->in_deficit)
+        st->deficit_most_w = site_more(st->deficit_most_w, st->unserved_w + st->deficit_lowered_w);
     st->load_w += st->load_slope * dt;
     st->lag_w += st->lag_slope * dt;
     st->fixed_w += st->fixed_slope * dt;

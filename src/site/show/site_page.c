@@ -284,7 +284,9 @@ void site_print_compare(const struct site_scenario *const s[2], const struct sit
         table_row(t, f->name, site_tell(left, f, a), site_tell(right, f, b),
                   isfinite(a) && isfinite(b) ? site_tell(difference, f, b - a) : NULL);
     }
-    fprintf(out, "Means of %zu seeds, the same luck in both; what is equal is left out\n\n",
+    fprintf(out,
+            "Means of %zu seeds, the same luck in both; figures of little weight that are equal "
+            "are left out\n\n",
             MIN(x[0].n, x[1].n));
     table_print(t, out);
     table_free(t);

@@ -136,6 +136,22 @@ static void chain_down(const struct site_log *log, struct site_explained *x, str
     }
 }
 
+/* What left most power unserved is among those that cost most, if as the last. */
+static void keep_darkest(const struct site_log *log, const struct site_cost *c,
+                         struct site_explained *out)
+{
+    size_t most = log->n;
+    for (size_t i = 0; i < log->n; i++)
+        if (!log->lines[i].by && c[i].unserved_wh > 0.0 &&
+            (most == log->n || c[i].unserved_wh > c[most].unserved_wh))
+            most = i;
+    for (size_t i = 0; i < out->n_ranked; i++)
+        if (out->ranked[i] == most) return;
+    if (most == log->n || out->n_ranked < RANKED) return;
+    out->ranked[RANKED - 1] = most;
+    out->ranked_cost[RANKED - 1] = c[most];
+}
+
 int site_explain(const struct site_log *log, const char *event, struct arena *a,
                  struct site_explained *out, struct error *e)
 {
@@ -162,6 +178,7 @@ int site_explain(const struct site_log *log, const char *event, struct arena *a,
         out->ranked[at] = i;
         out->ranked_cost[at] = c[i];
     }
+    keep_darkest(log, c, out);
     return 0;
 }
 
@@ -203,11 +220,27 @@ static void put_line(const struct site_log_line *l, double from_s, FILE *out)
     str_fini(&what);
 }
 
-static void put_cost(const struct site_cost *c, FILE *out)
+/* The deficit that went on when a line was written; n: none did. */
+static size_t open_deficit(const struct site_log *log, size_t line)
+{
+    size_t open = log->n;
+    for (size_t i = 0; i < line; i++) {
+        if (strcmp(log->lines[i].event, "deficit") == 0 && open == log->n) open = i;
+        if (strcmp(log->lines[i].event, "deficit_over") == 0) open = log->n;
+    }
+    return open;
+}
+
+static void put_cost(const struct site_log *log, size_t line, const struct site_cost *c, FILE *out)
 {
     char hours[32], usd[32], wh[32], w[32];
+    const size_t open = open_deficit(log, line);
     fprintf(out, "\nWhat it cost\n");
+    if (open < log->n)
+        fprintf(out, "  power was short already: what it added to that is in the cost of [%lld]\n",
+                (long long)log->lines[open].id);
     if (c->accelerator_h <= 0.0 && c->unserved_wh <= 0.0) {
+        if (open < log->n) return;
         fprintf(out, "  no job stood still for it, and all power was served\n");
         return;
     }
@@ -271,7 +304,7 @@ void site_print_explained(const struct site_log *log, const struct site_explaine
     for (size_t i = 0; i < x->n_then && i < SHOWN; i++)
         put_line(&log->lines[x->then[i]], l->at_s, out);
     if (x->n_then > SHOWN) fprintf(out, "  and %zu more\n", x->n_then - SHOWN);
-    put_cost(&x->cost, out);
+    put_cost(log, x->line, &x->cost, out);
 }
 
 static json_t *line_to_json(const struct site_log_line *l)
