@@ -16,9 +16,15 @@
 bool feed_is_stop_word(const char *s, size_t n);
 /* "not", "dont", "denied", "false" ...: a text with one of them says another thing than one without. */
 bool feed_is_negation(const char *s, size_t n);
+/* "may", "allegedly" ...: a text does not say that something is so (feed_check.c). */
+bool feed_is_hedge(struct feed_slice word);
 /* Endings of English words are cut off: "prices", "priced" and "pricing" have one stem. The stem's
  * bytes in `out`, of n + 1 bytes at least; returns how many. */
 size_t feed_stem(const char *s, size_t n, char *out);
+/* What a word is an irregular form of: "lost" of "lose"; NULL: it is none. */
+const char *feed_base_of(const char *s, size_t n);
+/* The next irregular form of a word from *at, which is 0 at first; NULL: there is none left. */
+const char *feed_irregular_form(const char *base, size_t n, size_t *at);
 
 /* Stems of a text's words in their order, without stop words, and without numbers and symbols unless
  * these are wanted. */

@@ -182,7 +182,7 @@ static const char about_posts[] =
     "reader report source statement talk text told topic writer";
 
 /* Words by which a text does not say that something is so. */
-static bool is_hedge(struct feed_slice word)
+bool feed_is_hedge(struct feed_slice word)
 {
     static const char *const hedges[] = {
         "alleged",  "allegedly", "apparently", "can",         "could",    "expected", "expects",
@@ -209,7 +209,7 @@ static bool look_for_doubt(struct feed_terms *scratch, struct feed_slice text,
         const char *s = feed_term_text(scratch, t);
         if ((t->kind != FEED_WORD && t->kind != FEED_LAST) || t->n >= sizeof(stem)) continue;
         const struct feed_slice word = {(char *)(uintptr_t)s, t->n};
-        hedged = hedged || is_hedge(word);
+        hedged = hedged || feed_is_hedge(word);
         if (feed_is_negation(s, t->n)) {
             pending = true;
         } else if (pending && !feed_is_stop_word(s, t->n)) {
@@ -410,7 +410,7 @@ static bool next_sentence(struct feed_slice s, size_t *at, size_t n_sources, str
     return x->text.len > 0 || i < s.n;
 }
 
-/* Authors who say it: of the sources that bear it, or as many as bear the cited one out. */
+/* Authors who say it: of the sources that bear it. Those who repeat themselves bear nobody out. */
 static size_t count_voices(const struct feed_reply *x, const char *text, size_t source)
 {
     const struct feed_slice sentence = {(char *)(uintptr_t)text, strlen(text)};
@@ -418,13 +418,13 @@ static size_t count_voices(const struct feed_reply *x, const char *text, size_t 
     size_t n = 0;
     for (size_t i = 0; i < x->n_sources; i++) {
         const struct feed_post *p = &x->sources[i].post;
-        if (i != source && feed_check_support(sentence, p)) continue;
+        if (i != source && (x->sources[i].label || feed_check_support(sentence, p))) continue;
         int64_t *at = feed_keys_at(&seen, feed_author_key(p), true);
         n += *at == 0;
         *at = 1;
     }
     feed_keys_fini(&seen);
-    return MAX(n, 1 + x->sources[source].agree);
+    return n;
 }
 
 static void keep(struct feed_reply *x, const char *text, size_t source, struct arena *a)

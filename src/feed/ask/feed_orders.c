@@ -1,7 +1,8 @@
 /* feed_orders.c: does a text speak to a machine instead of to people?
  *
  *   marks       control tokens and markup, which stand in no text for people
- *   phrases     words in a row by which machines are steered: "ignore previous instructions"
+ *   phrases     words in a row by which machines are steered: "ignore previous instructions"; also in
+ *               letters that look like these, and a few of them in other languages
  *   clauses     where a machine is named anywhere: one that begins with a verb of speaking ("say", "and
  *               now print", "Grok reply"), that says what a machine or "you" must say, or that speaks to
  *               whoever is reading this; behind a clause that only calls a machine ("AI, write ...")
@@ -74,6 +75,15 @@ static const char *const phrases[] = {
     " do not mention this ",
     " do not cite ",
     " do not tell the user ",
+    " repeat after me ",
+    " new task ",
+    " do not mention other ",
+    " the other posts are ",
+    " disregard what you ",
+    " forget what you ",
+    " must be answered with ",
+    " should be answered with ",
+    " role system ",
     " cite this post ",
     " cite this as ",
     " cite only this ",
@@ -86,6 +96,46 @@ static const char *const phrases[] = {
     " endoftext ",
     " eot_id ",
     " start_header_id ",
+};
+
+/* The same in other languages, as bytes, in small letters where they are ASCII. */
+static const char *const abroad[] = {
+    "ignoriere alle",
+    "ignoriert alle",
+    "ignoriere die vorherigen",
+    "vergiss alle",
+    "ignora todas las",
+    "ignora las instrucciones",
+    "olvida todas las",
+    "ignore todas as",
+    "ignora tutte le",
+    "ignore toutes les",
+    "ignorez toutes les",
+    "ignorez les instructions",
+    "oublie toutes les",
+    "negeer alle",
+    "zignoruj wszystkie",
+    "игнорируй все",
+    "игнорируйте все",
+    "Игнорируй все",
+    "Игнорируйте все",
+    "забудь все предыдущие",
+    "önceki tüm talimat",
+    "tüm önceki talimat",
+    "Önceki tüm talimat",
+    "忽略之前",
+    "忽略以上",
+    "忽略所有",
+    "忽略先前",
+    "忽略前面",
+    "无视之前",
+    "以前の指示",
+    "これまでの指示",
+    "上記の指示",
+    "指示を無視",
+    "이전 지시",
+    "이전의 모든 지시",
+    "모든 지시를 무시",
 };
 
 /* Bytes that stand in no text for people, whatever their case. */
@@ -151,16 +201,18 @@ static void read_clause(struct feed_terms *t, struct feed_slice text, struct cla
             c->words[c->n++] = (struct feed_slice){t->text.data + t->items[i].at, t->items[i].n};
 }
 
-/* "ai must say", "you should only print"; "AI will tell" only says what it does. */
+/* "you should print", "ai must only say"; "AI must say when it errs" is said about it. */
 static bool says_what_must_be_said(const struct clause *c)
 {
-    bool named = false;
+    bool named = false, spoken_to = false;
     for (size_t i = 0; i + 1 < c->n; i++) {
         size_t verb = i + 1;
-        named |= IS_AMONG(c->words[i], machines) || feed_is(c->words[i], "you");
-        if (!named || !IS_AMONG(c->words[i], modals)) continue;
+        named |= IS_AMONG(c->words[i], machines);
+        spoken_to |= feed_is(c->words[i], "you");
+        if (!(named || spoken_to) || !IS_AMONG(c->words[i], modals)) continue;
         while (verb + 1 < c->n && IS_AMONG(c->words[verb], fillers))
             verb++;
+        if (!spoken_to && verb == i + 1) continue;
         if (IS_AMONG(c->words[verb], speaking) && !feed_is(c->words[verb], "tell") &&
             !feed_is(c->words[verb], "respond"))
             return true;
@@ -224,6 +276,11 @@ static bool has_order(struct feed_slice text)
     return found;
 }
 
+static bool is_letter(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
 static bool has_mark(struct feed_slice text)
 {
     bool found = false;
@@ -233,8 +290,38 @@ static bool has_mark(struct feed_slice text)
         low[i + 1] = text.s[i] >= 'A' && text.s[i] <= 'Z' ? (char)(text.s[i] | 0x20) : text.s[i];
     for (size_t i = 0; i < ARRAY_LEN(marks) && !found; i++)
         found = memmem(low, text.n + 1, marks[i], strlen(marks[i])) != NULL;
+    for (size_t i = 0; i < ARRAY_LEN(abroad) && !found; i++)
+        found = memmem(low, text.n + 1, abroad[i], strlen(abroad[i])) != NULL;
     mem_free(low);
     return found;
+}
+
+/* Letters that look like Latin ones, and digits within a word, as what they look like. */
+static void put_as_it_looks(struct feed_slice text, struct str *out)
+{
+    static const struct {
+        const char *is, *looks;
+    } alike[] = {{"а", "a"}, {"е", "e"}, {"о", "o"}, {"р", "p"}, {"с", "c"}, {"у", "y"}, {"х", "x"},
+                 {"і", "i"}, {"ѕ", "s"}, {"ј", "j"}, {"А", "A"}, {"Е", "E"}, {"О", "O"}, {"Р", "P"},
+                 {"С", "C"}, {"І", "I"}, {"Т", "T"}, {"М", "M"}, {"Н", "H"}, {"В", "B"}, {"К", "K"},
+                 {"ο", "o"}, {"α", "a"}, {"ι", "i"}, {"ν", "v"}};
+    static const char digits[] = "0o1i3e4a5s7t";
+    for (size_t i = 0; i < text.n;) {
+        size_t k = 0;
+        while (k < ARRAY_LEN(alike) && (text.n - i < 2 || memcmp(text.s + i, alike[k].is, 2) != 0))
+            k++;
+        if (k < ARRAY_LEN(alike)) {
+            str_puts(out, alike[k].looks);
+            i += 2;
+            continue;
+        }
+        const char *digit = text.s[i] ? strchr(digits, text.s[i]) : NULL;
+        const bool in_word =
+            (i > 0 && is_letter(text.s[i - 1])) || (i + 1 < text.n && is_letter(text.s[i + 1]));
+        const bool is_digit = digit && (digit - digits) % 2 == 0;
+        str_append_char(out, is_digit && in_word ? digit[1] : text.s[i]);
+        i++;
+    }
 }
 
 static bool has_phrase(struct feed_slice text)
@@ -256,5 +343,13 @@ static bool has_phrase(struct feed_slice text)
 
 bool feed_gives_orders(struct feed_slice text)
 {
-    return text.n && (has_mark(text) || has_phrase(text) || has_order(text));
+    struct str looks = {0};
+    if (text.n == 0) return false;
+    bool found = has_mark(text) || has_phrase(text) || has_order(text);
+    if (!found) {
+        put_as_it_looks(text, &looks);
+        found = has_phrase((struct feed_slice){looks.data, looks.len});
+        str_fini(&looks);
+    }
+    return found;
 }

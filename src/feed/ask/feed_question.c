@@ -138,8 +138,12 @@ static void put_forms(const struct feed_question_word *w, struct str *out)
         str_printf(out, "\"%s\"", w->text);
         return;
     }
-    size_t n = strlen(w->text), k = feed_stem(w->text, n, stem);
+    size_t n = strlen(w->text), k = feed_stem(w->text, n, stem), at = 0;
+    const char *base = feed_base_of(w->text, n), *form;
+    if (!base) base = w->text;
     str_printf(out, "(\"%s\"", w->text);
+    while ((form = feed_irregular_form(base, strlen(base), &at)))
+        if (strcmp(form, w->text) != 0) str_printf(out, " OR \"%s\"", form);
     bool letters = k >= 3 && k < 200;
     for (size_t i = 0; i < n; i++)
         letters &= w->text[i] >= 'a' && w->text[i] <= 'z';

@@ -1,7 +1,9 @@
 /* feed_sources.c: candidates become sources: each text once, by who said it first, and the texts that
  * others bear out before those that a few repeat.
  *
- * Posts of nearly one text, and reposts, are one group (feed_minhash.c), and so are groups that have
+ * Posts of nearly one text, and reposts, are one group (feed_minhash.c), unless a word turns one of them
+ * around (won and lost, all and few, nearly, a denial), one asks, or the words stand in another order
+ * (who sued whom); and so are groups that have
  * seven tenths of their words in common, and the same numbers or an author (tags, cashtags, @names and
  * addresses do not count); the earliest post speaks for it, of those that cover nearly as much of the
  * question (0.95) as any of them. A group's worth is its best relevance, times
@@ -19,6 +21,7 @@
 #include "feed/ask/feed_ask_internal.h"
 
 #include <stdlib.h>
+#include <xxhash.h>
 
 #define MOST_GROUPS 64 /* that are compared with each other */
 #define NEARLY      0.95
@@ -26,7 +29,17 @@
 #define AGREE       5
 #define REPEATED    10 /* posts, from which on their authors are counted against them */
 
+/* What a text says beside its words in any order: two texts with other ones are not one. */
+struct turn {
+    uint64_t words; /* a sum over those that turn a sentence around */
+    uint64_t all;   /* the same over all words */
+    uint64_t order; /* and over all words in their places */
+    bool asks;
+};
+
 struct group {
+    struct turn turn;                   /* of the first */
+    size_t next;                        /* another of the same near-duplicates, from 1; 0: none */
     const struct feed_candidate *first; /* the earliest */
     double relevance, covered, worth;
     size_t posts, authors, agree;
@@ -60,6 +73,93 @@ static int by_worth(const void *a, const void *b)
 
 /* ------------------------------------------------------------------ folding */
 
+/* Words of which one text says another thing than a text with the other; at most 64 pairs. */
+static const char *const opposites[][2] = {
+    {"up", "down"},           {"rise", "fall"},
+    {"rose", "fell"},         {"open", "closed"},
+    {"win", "lose"},          {"won", "lost"},
+    {"buy", "sell"},          {"bought", "sold"},
+    {"alive", "dead"},        {"higher", "lower"},
+    {"high", "low"},          {"gain", "loss"},
+    {"beat", "miss"},         {"increase", "decrease"},
+    {"bull", "bear"},         {"bullish", "bearish"},
+    {"start", "stop"},        {"begin", "end"},
+    {"safe", "dangerous"},    {"guilty", "innocent"},
+    {"accept", "refuse"},     {"approve", "block"},
+    {"succeed", "fail"},      {"good", "bad"},
+    {"growing", "shrinking"}, {"hire", "fire"},
+    {"strong", "weak"},       {"overvalued", "undervalued"},
+    {"upgrade", "downgrade"}, {"soar", "plunge"},
+    {"surge", "slump"},       {"profit", "loss"},
+    {"calls", "puts"},        {"rise", "plunge"},
+    {"reach", "miss"},        {"safe", "unsafe"},
+    {"likely", "unlikely"},   {"always", "never"},
+    {"all", "few"},
+};
+
+/* Words by which nearly the same words say something else, beside negations, doubt and opposites. */
+static const char *const turning[] = {
+    "all",      "almost",   "any",    "anything", "believe", "billion", "every",   "fail",
+    "failed",   "fails",    "few",    "half",     "hope",    "hoping",  "kidding", "many",
+    "million",  "most",     "nearly", "refuse",   "refused", "refuses", "satire",  "some",
+    "thousand", "trillion", "unless", "wish",     "wrong"};
+
+/* Their stems, and those of the opposites, sorted. */
+struct turning_stems {
+    uint64_t stems[ARRAY_LEN(turning) + 2 * ARRAY_LEN(opposites)];
+};
+
+static int by_number(const void *a, const void *b)
+{
+    const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+static uint64_t stem_hash(const char *s, size_t n)
+{
+    char stem[256];
+    return XXH3_64bits(stem, feed_stem(s, n, stem));
+}
+
+static void find_turning(struct turning_stems *t)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < ARRAY_LEN(turning); i++)
+        t->stems[n++] = stem_hash(turning[i], strlen(turning[i]));
+    for (size_t i = 0; i < 2 * ARRAY_LEN(opposites); i++)
+        t->stems[n++] = stem_hash(opposites[i / 2][i % 2], strlen(opposites[i / 2][i % 2]));
+    qsort(t->stems, n, sizeof(t->stems[0]), by_number);
+}
+
+/* Copies differ in tags, names, addresses and numbers, which do not count here. */
+static struct turn turn_of(struct feed_terms *scratch, struct str *plain,
+                           const struct turning_stems *turns, struct feed_slice text)
+{
+    struct turn t = {.asks = text.n && memchr(text.s, '?', text.n)};
+    size_t place = 0;
+    str_clear(plain);
+    feed_plain_text(text, plain);
+    feed_terms_clear(scratch);
+    if (plain->len) feed_terms_of_text(scratch, plain->data, plain->len);
+    for (size_t i = 0; i < scratch->n; i++) {
+        const struct feed_term *x = &scratch->items[i];
+        const struct feed_slice word = {scratch->text.data + x->at, x->n};
+        if (x->kind != FEED_WORD || x->n >= 256) continue;
+        const uint64_t hash = stem_hash(word.s, word.n);
+        if (bsearch(&hash, turns->stems, ARRAY_LEN(turns->stems), sizeof(hash), by_number) ||
+            feed_is_negation(word.s, word.n) || feed_is_hedge(word))
+            t.words += hash;
+        t.all += hash;
+        t.order += hash * (2 * (uint64_t)place++ + 3);
+    }
+    return t;
+}
+
+static bool is_turned(const struct turn *a, const struct turn *b)
+{
+    return a->words != b->words || a->asks != b->asks || (a->all == b->all && a->order != b->order);
+}
+
 static void lead(struct group *g, const struct feed_candidate *x, uint64_t author)
 {
     g->first = x;
@@ -85,16 +185,25 @@ static struct group *fold(struct feed_candidates *c, size_t *n)
         feed_signature_of(&t, &v[i].signature);
         *feed_keys_at(&at, v[i].key, true) = (int64_t)i + 1;
     }
-    size_t groups = feed_fold_voices(v, c->n, &authors);
-    struct group *all = mem_calloc(groups + 1, sizeof(*all));
+    feed_fold_voices(v, c->n, &authors);
+    struct group *all = mem_calloc(c->n + 1, sizeof(*all));
+    struct str plain = {0};
+    struct turning_stems turns;
+    find_turning(&turns);
     for (size_t i = 0; i < c->n; i++) { /* the earliest first */
         const struct feed_candidate *x = &c->items[*feed_keys_at(&at, v[i].key, false) - 1];
         int64_t *which = feed_keys_at(&group_at, v[i].group + 1, true);
-        if (*which == 0) {
-            *which = (int64_t)++ * n;
-            all[*n - 1] = (struct group){.first = x, .author = v[i].author};
+        const struct turn turn = turn_of(&t, &plain, &turns, x->post.text);
+        size_t k = (size_t)*which;
+        while (k && is_turned(&all[k - 1].turn, &turn))
+            k = all[k - 1].next;
+        if (k == 0) {
+            k = ++*n;
+            all[k - 1] = (struct group){
+                .first = x, .author = v[i].author, .turn = turn, .next = (size_t)*which};
+            *which = (int64_t)k;
         }
-        struct group *g = &all[*which - 1];
+        struct group *g = &all[k - 1];
         if (g->first->covered < NEARLY * x->covered) lead(g, x, v[i].author);
         int64_t *seen = feed_keys_at(&g->who, v[i].author, true);
         g->authors += *seen == 0;
@@ -104,6 +213,7 @@ static struct group *fold(struct feed_candidates *c, size_t *n)
         g->covered = MAX(g->covered, x->covered);
     }
     feed_terms_fini(&t);
+    str_fini(&plain);
     feed_keys_fini(&at);
     feed_keys_fini(&group_at);
     mem_free(v);
@@ -111,27 +221,6 @@ static struct group *fold(struct feed_candidates *c, size_t *n)
 }
 
 /* ------------------------------------------------------------------ who bears whom out */
-
-/* Words of which one text says another thing than a text with the other; at most 64 pairs. */
-static const char *const opposites[][2] = {
-    {"up", "down"},           {"rise", "fall"},
-    {"rose", "fell"},         {"open", "closed"},
-    {"win", "lose"},          {"won", "lost"},
-    {"buy", "sell"},          {"bought", "sold"},
-    {"alive", "dead"},        {"higher", "lower"},
-    {"high", "low"},          {"gain", "loss"},
-    {"beat", "miss"},         {"increase", "decrease"},
-    {"bull", "bear"},         {"bullish", "bearish"},
-    {"start", "stop"},        {"begin", "end"},
-    {"safe", "dangerous"},    {"guilty", "innocent"},
-    {"accept", "refuse"},     {"approve", "block"},
-    {"succeed", "fail"},      {"good", "bad"},
-    {"growing", "shrinking"}, {"hire", "fire"},
-    {"strong", "weak"},       {"overvalued", "undervalued"},
-    {"upgrade", "downgrade"}, {"soar", "plunge"},
-    {"surge", "slump"},       {"profit", "loss"},
-    {"calls", "puts"},
-};
 
 /* Which of them the text of a group has. */
 static void find_poles(struct feed_terms *scratch, struct feed_slice text, uint64_t poles[2])
@@ -160,10 +249,22 @@ static bool are_opposite(const struct group *a, const struct group *b)
     return (only_a[0] & only_b[1]) || (only_a[1] & only_b[0]);
 }
 
+/* Whether seven tenths of all words of both are in both. */
+static bool have_same_words(const struct group *a, const struct group *b)
+{
+    size_t both = 0;
+    for (size_t i = 0; i < a->said.n; i++)
+        both += feed_stems_have(&b->said, a->said.items[i]);
+    both = MIN(both, b->said.n);
+    return 10 * both >= 7 * (a->said.n + b->said.n - both);
+}
+
 static bool same_said(struct group *a, struct group *b, const struct feed_stems *common)
 {
     size_t own = 0, other = 0, both = 0;
     if (a->said.negated != b->said.negated || are_opposite(a, b)) return false;
+    if (a->turn.asks || b->turn.asks) return false; /* who asks says nothing */
+    if (is_turned(&a->turn, &b->turn) && have_same_words(a, b)) return false;
     if (feed_numbers_clash(a->first->post.text, b->first->post.text)) return false;
     if (feed_keys_at(&a->who, b->author, false) || feed_keys_at(&b->who, a->author, false))
         return false;
@@ -188,12 +289,7 @@ static bool same_numbers(struct group *a, struct group *b)
 /* Whether two texts have nearly the same words, the same numbers, and both deny or neither does. */
 static bool same_words(struct group *a, struct group *b)
 {
-    size_t both = 0;
-    if (!same_numbers(a, b)) return false;
-    for (size_t i = 0; i < a->said.n; i++)
-        both += feed_stems_have(&b->said, a->said.items[i]);
-    both = MIN(both, b->said.n);
-    return 10 * both >= 7 * (a->said.n + b->said.n - both) && a->said.negated == b->said.negated;
+    return same_numbers(a, b) && have_same_words(a, b) && !is_turned(&a->turn, &b->turn);
 }
 
 static void merge(struct group *into, struct group *from)

@@ -3,8 +3,8 @@
  *
  * The endings that are cut off are those of English nouns and verbs, fewer than Porter's (An algorithm
  * for suffix stripping, 1980): s, es, ies, ed, ied, ing, ly, and a last e, by his rules for what is
- * short: "loses" and "losing" are lose, "planned" is plan and "planes" is plane; y is i. What is
- * written in other letters stays as it is. */
+ * short: "loses" and "losing" are lose, "planned" is plan and "planes" is plane; y is i. Irregular forms
+ * of common words are in a table. What is written in other letters stays as it is. */
 #include "feed/ask/feed_ask_internal.h"
 
 #include <stdlib.h>
@@ -122,6 +122,59 @@ static bool has_vowel(const char *s, size_t n)
     return false;
 }
 
+/* Irregular forms of common words, sorted, and what they are forms of, which is a byte longer
+ * at most. */
+static const char *const irregular[][2] = {
+    {"ate", "eat"},      {"beaten", "beat"},    {"became", "become"}, {"began", "begin"},
+    {"begun", "begin"},  {"bitten", "bite"},    {"bought", "buy"},    {"broke", "break"},
+    {"broken", "break"}, {"brought", "bring"},  {"built", "build"},   {"burnt", "burn"},
+    {"caught", "catch"}, {"children", "child"}, {"chose", "choose"},  {"chosen", "choose"},
+    {"died", "die"},     {"drank", "drink"},    {"drawn", "draw"},    {"drew", "draw"},
+    {"driven", "drive"}, {"drove", "drive"},    {"eaten", "eat"},     {"fallen", "fall"},
+    {"feet", "foot"},    {"fell", "fall"},      {"felt", "feel"},     {"flew", "fly"},
+    {"flown", "fly"},    {"forgot", "forget"},  {"fought", "fight"},  {"found", "find"},
+    {"froze", "freeze"}, {"frozen", "freeze"},  {"gave", "give"},     {"gone", "go"},
+    {"grew", "grow"},    {"grown", "grow"},     {"held", "hold"},     {"hidden", "hide"},
+    {"kept", "keep"},    {"knew", "know"},      {"known", "know"},    {"laid", "lay"},
+    {"led", "lead"},     {"left", "leave"},     {"lent", "lend"},     {"lost", "lose"},
+    {"meant", "mean"},   {"men", "man"},        {"met", "meet"},      {"mice", "mouse"},
+    {"paid", "pay"},     {"ran", "run"},        {"risen", "rise"},    {"rode", "ride"},
+    {"rose", "rise"},    {"sang", "sing"},      {"sank", "sink"},     {"sent", "send"},
+    {"shot", "shoot"},   {"shown", "show"},     {"slept", "sleep"},   {"sold", "sell"},
+    {"spent", "spend"},  {"spoke", "speak"},    {"spoken", "speak"},  {"stole", "steal"},
+    {"stolen", "steal"}, {"stood", "stand"},    {"struck", "strike"}, {"stuck", "stick"},
+    {"sunk", "sink"},    {"swam", "swim"},      {"swept", "sweep"},   {"swum", "swim"},
+    {"taken", "take"},   {"taught", "teach"},   {"teeth", "tooth"},   {"thought", "think"},
+    {"threw", "throw"},  {"thrown", "throw"},   {"took", "take"},     {"went", "go"},
+    {"woke", "wake"},    {"women", "woman"},    {"won", "win"},       {"wore", "wear"},
+    {"worn", "wear"},
+};
+
+const char *feed_base_of(const char *s, size_t n)
+{
+    size_t low = 0, high = ARRAY_LEN(irregular);
+    while (low < high) {
+        const size_t middle = (low + high) / 2;
+        const char *form = irregular[middle][0];
+        int c = strncmp(s, form, n);
+        if (c == 0 && form[n] == '\0') return irregular[middle][1];
+        if (c == 0 || c < 0)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return NULL;
+}
+
+const char *feed_irregular_form(const char *base, size_t n, size_t *at)
+{
+    for (; *at < ARRAY_LEN(irregular); ++*at) {
+        const char *of = irregular[*at][1];
+        if (strncmp(of, base, n) == 0 && of[n] == '\0') return irregular[(*at)++][0];
+    }
+    return NULL;
+}
+
 /* Without "s" and what else marks more than one, or the third person. */
 static size_t without_s(char *s, size_t n)
 {
@@ -129,6 +182,7 @@ static size_t without_s(char *s, size_t n)
     if (n > 4 &&
         (ends(s, n, "sses") || ends(s, n, "shes") || ends(s, n, "ches") || ends(s, n, "xes")))
         return n - 2;
+    if (n == 4 && memcmp(s, "news", 4) == 0) return n;
     return n > 3 && s[n - 1] == 's' && !strchr("sui", s[n - 2]) ? n - 1 : n;
 }
 
@@ -144,6 +198,8 @@ static size_t without_tense(char *s, size_t n)
 
 size_t feed_stem(const char *s, size_t n, char *out)
 {
+    const char *base = feed_base_of(s, n);
+    if (base) s = base, n = strlen(base);
     memcpy(out, s, n);
     for (size_t i = 0; i < n; i++)
         if (s[i] < 'a' || s[i] > 'z') return n;
