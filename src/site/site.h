@@ -297,6 +297,8 @@ struct site_scenario {
 };
 
 extern const struct section site_scenario_section;
+/* Watts that the grid may give: by the contract, or of the site's first source of it; 0: there is none. */
+double site_grid_contract_w(const struct site_scenario *s);
 
 /* Hours of a typical year or of any other (site_weather.c). */
 struct site_hour {

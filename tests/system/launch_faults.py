@@ -312,7 +312,9 @@ def test_killed_launcher(reference):
 
 
 def test_memory(reference):
-    before = set(glob.glob(f"/dev/shm/colossus-{os.geteuid()}/*/*/*"))
+    # Of this node: runs on Slurm's nodes, which another test has named, may go on beside this one.
+    ours = f"/dev/shm/colossus-{os.geteuid()}/*/{os.uname().nodename.split('.')[0]}*/*"
+    before = set(glob.glob(ours))
     launch("memory", "--set", "checkpoint.every=0", "--set", "checkpoint.copy_every=1", "--inject",
            "kill:rank=1@step=10,flip:rank=2@step=16")
     check_final("memory", reference)
@@ -321,7 +323,7 @@ def test_memory(reference):
     back = [x["from_step"] for x in lost]
     check(len(back) == 2 and back[0] in (8, 9) and back[1] == 15, f"went on from {lost}")
     check([x.get("from") for x in events("memory", "resumed")] == ["memory", "memory"], "resumed")
-    left = set(glob.glob(f"/dev/shm/colossus-{os.geteuid()}/*/*/*")) - before
+    left = set(glob.glob(ours)) - before
     check(not left, f"left in memory: {sorted(left)}")
 
 
@@ -338,7 +340,8 @@ def nodes(run_dir, first, second, *settings):
 
 
 def test_memory_of_a_peer(reference):
-    before = set(glob.glob(f"/dev/shm/colossus-{os.geteuid()}/*"))
+    folders = f"/dev/shm/colossus-{os.geteuid()}/*/a"
+    before = set(glob.glob(folders))
     p = nodes("peer", "a", "b", "--set", "log.valid_every=1")
     wait_for_step(p, "peer", 7)
     for pid in leftovers("peer"):
@@ -350,9 +353,9 @@ def test_memory_of_a_peer(reference):
     check_gone("peer")
     done = lines("peer/metrics.jsonl")[-1]["step"]
     check(done < STEPS, "the run ended before it was killed")
-    ours = set(glob.glob(f"/dev/shm/colossus-{os.geteuid()}/*")) - before
+    ours = set(glob.glob(folders)) - before
     check(len(ours) == 1, f"folders {ours}")
-    shutil.rmtree(os.path.join(ours.pop(), "a"))  # node a is gone, and what was in its memory
+    shutil.rmtree(ours.pop())  # node a is gone, and what was in its memory
     ended(nodes("peer", "c", "b"), 0)
     resumed = events("peer", "resumed")
     check(len(resumed) == 1 and resumed[0].get("from") == "memory", f"resumed: {resumed}")

@@ -31,6 +31,18 @@ static void wave_through_the_battery(void **state)
     assert_true(test_live(s, 1)->battery_loss_j == 0.0);
 }
 
+/* An island has no grid whose voltage could sag. */
+static void no_sags_on_an_island(void **state)
+{
+    (void)state;
+    const struct site_result *r = test_live(
+        test_scenario("cluster: 64 x h100\nfailures: {law: none}\ndays: 2\ngrid: {contract_w: 0}\n"
+                      "gas: [{name: g, units: 1, unit_w: 1 MW, mttf: 0, on: 1}]\n"
+                      "events: [{at: 9 h, what: sag_train, depth: 0.25, times: [14, 28]}]\n"),
+        1);
+    assert_true(r->sags == 0.0 && r->sag_trips == 0.0);
+}
+
 /* What the wave costs ends at the floor, whether the battery comes there by it or by a deficit, and
  * whatever is queued next. */
 static void wave_ends_at_the_floor(void **state)
@@ -511,6 +523,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(wave_through_the_battery),
+        cmocka_unit_test(no_sags_on_an_island),
         cmocka_unit_test(wave_ends_at_the_floor),
         cmocka_unit_test(battery_bridges_a_ramp),
         cmocka_unit_test(ramps_of_the_contract),

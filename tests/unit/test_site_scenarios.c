@@ -91,8 +91,6 @@ static const struct {
     {C "events: [{at: 3 d, what: sag_train, times: [3, 2]}]\n", "2:", "do not fall", "14"},
     {C "events: [{at: 3 d, what: maintenance, pool: 4}]\n", "2:", "of pool 4", "pool: 1"},
     {C "events: log.jsonl\n", "2:", "there is no log", "FILE.jsonl"},
-    {C "grid: {contract_w: 0}\nevents: [{at: 3 d, what: sag_train}]\n", "3:", "the site has none",
-     "contract_w"},
     {C "like: colossus-2-1mm\n", "2:", "there is no scenario", "colossus-2-1m"},
     {C "money: {capital: maybe}\n", "2:", "true or false", ""},
     {C "events: [{at: 3 d, what: heat_wave}]\n", "2:", "by how much", "kelvin: 6"},

@@ -535,18 +535,6 @@ static int check_failure(const struct yaml_reader *r, const struct yaml_node *at
     return error_hint(r->e, "without a job it is drawn whose accelerators fail");
 }
 
-/* What only a site with a grid can live through. */
-static int check_grid(const struct yaml_reader *r, const struct yaml_node *at,
-                      const struct site_scenario *s, const struct site_event *e)
-{
-    bool of_grid = e->kind == SITE_EVENT_SAG_TRAIN || e->kind == SITE_EVENT_CURTAILMENT ||
-                   e->kind == SITE_EVENT_GRID_LIMIT;
-    if (!of_grid || site_grid_contract_w(s) > 0.0) return 0;
-    yaml_wrong(r, at, "event %s is about the grid, and the site has none",
-               site_event_kind_names[e->kind]);
-    return error_hint(r->e, "for example grid: {contract_w: 150 MW}");
-}
-
 static int check_keys(const struct yaml_reader *r, const struct yaml_node *at,
                       const struct site_event *e)
 {
@@ -611,7 +599,6 @@ static int check_events(const struct yaml_reader *r, const struct yaml_node *map
         const struct yaml_node *at = of_log ? &line : item_of(map, "events", i);
         TRY(check_pool(of_log ? &log : r, at, e->pool, s, "an event"));
         TRY(check_target(of_log ? &log : r, at, s, e));
-        TRY(check_grid(of_log ? &log : r, at, s, e));
         TRY(check_failure(of_log ? &log : r, at, s, e));
         TRY(check_keys(r, at, e));
     }

@@ -27,8 +27,6 @@ void site_event_log(const struct site_event *e, struct json_writer *w);
 #define FORCED "forced outage" /* why a unit trips by its own luck, in a log */
 /* Leaves out of a log's events what the scenario draws by its own luck, and says so. */
 void site_log_settle(const struct yaml_reader *r, struct site_scenario *s);
-/* Watts that the grid may give: by the contract, or of the site's first source of it; 0: there is none. */
-double site_grid_contract_w(const struct site_scenario *s);
 /* What a file beside the one being read is called. */
 const char *site_file_beside(const struct yaml_reader *r, const char *name);
 

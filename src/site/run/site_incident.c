@@ -144,6 +144,7 @@ void site_incident_sag(struct site_sim *x, int event, int which)
     const struct site_event *e = &x->s->events[event];
     const struct site_supplies *u = &x->s->supplies;
     (void)which;
+    if (site_grid_contract_w(x->s) <= 0.0) return; /* of a grid that is not there */
     st->r.sags++;
     double missing = machine_sag_missing_j(u->watts, e->depth, u->current_limit, e->sag_s);
     if (missing <= u->stored_j) {

@@ -174,6 +174,11 @@ static void warnings(const struct site_scenario *s, const struct site_result *r,
     if (late > 0)
         fprintf(out, "\nNote: %d of the scenario's %d events lie after its last day.\n", late,
                 s->n_events);
+    int sags = 0;
+    for (int i = 0; i < s->n_events && site_grid_contract_w(s) <= 0.0; i++)
+        sags += s->events[i].kind == SITE_EVENT_SAG_TRAIN;
+    if (sags > 0)
+        fprintf(out, "\nNote: sags (sag_train: %d) reach only a site with a grid.\n", sags);
     static const char *const WHAT[SITE_N_STACK] = {"nitrogen oxides", "carbon dioxide",
                                                    "carbon monoxide"};
     for (int k = 0; k < SITE_N_STACK; k++)
