@@ -165,6 +165,38 @@ static void test_support(void **state)
 }
 
 /* What a post asks, holds possible, or denies of something else bears no statement. */
+/* A post that hopes, nearly says, jokes or makes it depend on something does not say it. */
+static void test_not_so(void **state)
+{
+    (void)state;
+    static const char *const POSTS[] = {
+        "I dreamed that mayor Gurlitz resigned after the tax affair",
+        "I hope mayor Gurlitz resigned after the tax affair",
+        "Mayor Gurlitz almost resigned after the tax affair",
+        "Mayor Gurlitz resigned after the tax affair. Just kidding!",
+        "Unless the court helps, mayor Gurlitz resigned after the tax affair",
+        "Everyone who says mayor Gurlitz resigned after the tax affair is wrong",
+        "My prediction: mayor Gurlitz resigned after the tax affair"};
+    char said[] = "Mayor Gurlitz resigned after the tax affair.";
+    for (size_t i = 0; i < ARRAY_LEN(POSTS); i++) {
+        struct feed_post p = {.text = {(char *)(uintptr_t)POSTS[i], strlen(POSTS[i])}};
+        if (!feed_check_support((struct feed_slice){said, strlen(said)}, &p))
+            fail_msg("kept: %s", POSTS[i]);
+    }
+    char plain[] = "Mayor Gurlitz resigned after the tax affair, the town says";
+    struct feed_post p = {.text = {plain, strlen(plain)}};
+    assert_null(feed_check_support((struct feed_slice){said, strlen(said)}, &p));
+    /* a condition is not met by another doubt */
+    char rain[] = "If it rains, Rastig insurance will pay all farmers 300 crowns",
+         pays[] = "Rastig insurance will pay all farmers 300 crowns.",
+         loss[] = "Prices of corn changed by -5 percent in May",
+         gain[] = "Prices of corn changed by 5 percent in May.";
+    p.text = (struct feed_slice){rain, strlen(rain)};
+    assert_non_null(feed_check_support((struct feed_slice){pays, strlen(pays)}, &p));
+    p.text = (struct feed_slice){loss, strlen(loss)};
+    assert_non_null(feed_check_support((struct feed_slice){gain, strlen(gain)}, &p));
+}
+
 static void test_doubt(void **state)
 {
     (void)state;
@@ -956,7 +988,7 @@ int main(void)
         cmocka_unit_test(test_expiry),        cmocka_unit_test(test_damaged),
         cmocka_unit_test(test_chat),          cmocka_unit_test(test_versions),
         cmocka_unit_test(test_varied_copies), cmocka_unit_test(test_doubt),
-        cmocka_unit_test(test_corrections),
+        cmocka_unit_test(test_not_so),        cmocka_unit_test(test_corrections),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

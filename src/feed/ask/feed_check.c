@@ -12,8 +12,8 @@
  *             that somebody says it, and they stand in the same order (a longest common subsequence of
  *             0.75): who beat whom. Fewer than five stand side by side in the post
  *   negation  both deny, or neither does, and what the sentence denies is what the post denies
- *   certainty neither the sentence nor the post asks, and what the post holds possible, alleged or
- *             rumoured is not said without such a word
+ *   certainty neither the sentence nor the post asks, and what the post holds possible, alleged, to
+ *             come, conditional, hoped for, nearly so, refused or a joke is not said without such a word
  *   addresses each stands in the post
  *
  * This is about words. A sentence that uses a post's words in their order and bends what they mean
@@ -37,7 +37,7 @@ static bool is_digit(char c)
     return c >= '0' && c <= '9';
 }
 
-/* The next number from *at on, "1,200.50" as 1200.5; false: none is left. */
+/* The next number from *at on, "1,200.50" as 1200.5, "-5" below 0; false: none is left. */
 static bool next_number(struct feed_slice s, size_t *at, double *out)
 {
     char text[64];
@@ -45,6 +45,8 @@ static bool next_number(struct feed_slice s, size_t *at, double *out)
     while (i < s.n && !is_digit(s.s[i]))
         i++;
     if (i == s.n) return false;
+    bool minus = i > 0 && s.s[i - 1] == '-' && (i == 1 || strchr(" (", s.s[i - 2]));
+    if (minus) text[n++] = '-';
     for (; i < s.n; i++) {
         bool mark = s.s[i] == ',' || s.s[i] == '.';
         bool inside = mark && i + 1 < s.n && is_digit(s.s[i + 1]);
@@ -181,25 +183,45 @@ static const char about_posts[] =
     "account article author claim comment info information message note "
     "reader report source statement talk text told topic writer";
 
-/* Words by which a text does not say that something is so. */
-bool feed_is_hedge(struct feed_slice word)
+/* Words by which a text does not say that something is so, in classes: whoever says it has a word of
+ * each class that the post has. */
+static const struct {
+    const char *word;
+    unsigned class;
+} hedges[] = {
+    {"can", 1},       {"could", 1},      {"likely", 1},      {"may", 1},      {"maybe", 1},
+    {"might", 1},     {"perhaps", 1},    {"possible", 1},    {"possibly", 1}, {"should", 1},
+    {"alleged", 2},   {"allegedly", 2},  {"apparently", 2},  {"claim", 2},    {"claimed", 2},
+    {"claims", 2},    {"reportedly", 2}, {"rumored", 2},     {"rumors", 2},   {"rumoured", 2},
+    {"rumours", 2},   {"supposedly", 2}, {"unconfirmed", 2}, {"expected", 4}, {"expects", 4},
+    {"plans", 4},     {"prediction", 4}, {"predicts", 4},    {"will", 4},     {"would", 4},
+    {"if", 8},        {"unless", 8},     {"dream", 16},      {"dreamed", 16}, {"dreamt", 16},
+    {"hope", 16},     {"hopes", 16},     {"hoping", 16},     {"imagine", 16}, {"wish", 16},
+    {"almost", 32},   {"nearly", 32},    {"fail", 64},       {"failed", 64},  {"fails", 64},
+    {"refuse", 64},   {"refused", 64},   {"refuses", 64},    {"unable", 64},  {"unlikely", 64},
+    {"joke", 128},    {"joking", 128},   {"kidding", 128},   {"satire", 128}, {"wrong", 128},
+    {"between", 256},
+};
+
+static unsigned hedge_of(struct feed_slice word)
 {
-    static const char *const hedges[] = {
-        "alleged",  "allegedly", "apparently", "can",         "could",    "expected", "expects",
-        "if",       "likely",    "may",        "maybe",       "might",    "perhaps",  "plans",
-        "possible", "possibly",  "predicts",   "reportedly",  "rumored",  "rumors",   "rumoured",
-        "rumours",  "should",    "supposedly", "unconfirmed", "unlikely", "will",     "would"};
     for (size_t i = 0; i < ARRAY_LEN(hedges); i++)
-        if (feed_is(word, hedges[i])) return true;
-    return false;
+        if (feed_is(word, hedges[i].word)) return hedges[i].class;
+    return 0;
 }
 
-/* Whether there is such a word; and the stems of what follows each negation, the next word that says
- * something, into *denied. */
-static bool look_for_doubt(struct feed_terms *scratch, struct feed_slice text,
-                           struct feed_stems *denied)
+bool feed_is_hedge(struct feed_slice word)
 {
-    bool hedged = false, pending = false;
+    return hedge_of(word) != 0;
+}
+
+/* The classes of such words; and the stems of what follows each negation, the next word that says
+ * something, into *denied. */
+static unsigned look_for_doubt(struct feed_terms *scratch, struct feed_slice text,
+                               struct feed_stems *denied)
+{
+    bool pending = false;
+    unsigned hedged = 0;
     char stem[256];
     feed_terms_clear(scratch);
     feed_terms_of_text(scratch, text.s, text.n);
@@ -209,7 +231,7 @@ static bool look_for_doubt(struct feed_terms *scratch, struct feed_slice text,
         const char *s = feed_term_text(scratch, t);
         if ((t->kind != FEED_WORD && t->kind != FEED_LAST) || t->n >= sizeof(stem)) continue;
         const struct feed_slice word = {(char *)(uintptr_t)s, t->n};
-        hedged = hedged || feed_is_hedge(word);
+        hedged |= hedge_of(word);
         if (feed_is_negation(s, t->n)) {
             pending = true;
         } else if (pending && !feed_is_stop_word(s, t->n)) {
@@ -226,10 +248,10 @@ static const char *doubt_holds(struct feed_terms *scratch, struct feed_slice sen
 {
     struct feed_stems said = {0}, there = {0};
     const char *why = NULL;
-    const bool hedged = look_for_doubt(scratch, sentence, &said);
-    const bool doubts = look_for_doubt(scratch, post, &there);
+    const unsigned hedged = look_for_doubt(scratch, sentence, &said);
+    const unsigned doubts = look_for_doubt(scratch, post, &there);
     if (memchr(post.s, '?', post.n)) why = "the post asks";
-    if (!why && doubts && !hedged) why = "the post does not say that it is so";
+    if (!why && (doubts & ~hedged)) why = "the post does not say that it is so";
     for (size_t i = 0; i < said.n && !why; i++)
         if (!feed_stems_have(&there, said.items[i])) why = "it denies what the post does not deny";
     feed_stems_fini(&said);
