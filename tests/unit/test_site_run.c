@@ -103,6 +103,21 @@ static void goes_on_in_files(void **state)
     assert_ok(file_write(csv, "day,mine\n", 9, &e), e);
     assert_true(site_run(s, &then, r, &e) < 0);
     assert_contains(e.text, "of another run");
+    /* what is no log of this run is left as it is */
+    static const char *const FOREIGN[] = {
+        "my notes\n", "{\"event\":\"site\",\"at_s\":0,\"id\":1,\"seed\":6}\n", "no end of line"};
+    for (size_t i = 0; i < ARRAY_LEN(FOREIGN); i++) {
+        const char *notes = in_folder("notes.txt");
+        const struct site_run_options log = {.events = notes, .resume = in_folder("paused.site")};
+        char *text;
+        size_t size;
+        assert_ok(file_write(notes, FOREIGN[i], strlen(FOREIGN[i]), &e), e);
+        assert_true(site_run(s, &log, r, &e) < 0);
+        assert_contains(e.text, "of another run");
+        assert_ok(file_read(notes, 1000, &text, &size, &e), e);
+        assert_string_equal(text, FOREIGN[i]);
+        mem_free(text);
+    }
 }
 
 static void paused_and_resumed(void **state)

@@ -98,15 +98,13 @@ static const char *const opposites[][2] = {
 };
 
 /* Words by which nearly the same words say something else, beside negations, doubt and opposites. */
-static const char *const turning[] = {
-    "all",      "almost",   "any",    "anything", "believe", "billion", "every",   "fail",
-    "failed",   "fails",    "few",    "half",     "hope",    "hoping",  "kidding", "many",
-    "million",  "most",     "nearly", "refuse",   "refused", "refuses", "satire",  "some",
-    "thousand", "trillion", "unless", "wish",     "wrong"};
+static const char *const turning[] = {"all",   "any",  "anything", "believe", "billion",
+                                      "every", "few",  "half",     "many",    "million",
+                                      "most",  "some", "thousand", "trillion"};
 
-/* Their stems, and those of the opposites, sorted. */
+/* Hashes of stems: of the opposites, and of all these words, sorted. */
 struct turning_stems {
-    uint64_t stems[ARRAY_LEN(turning) + 2 * ARRAY_LEN(opposites)];
+    uint64_t poles[ARRAY_LEN(opposites)][2], all[ARRAY_LEN(turning) + 2 * ARRAY_LEN(opposites)];
 };
 
 static int by_number(const void *a, const void *b)
@@ -125,10 +123,11 @@ static void find_turning(struct turning_stems *t)
 {
     size_t n = 0;
     for (size_t i = 0; i < ARRAY_LEN(turning); i++)
-        t->stems[n++] = stem_hash(turning[i], strlen(turning[i]));
-    for (size_t i = 0; i < 2 * ARRAY_LEN(opposites); i++)
-        t->stems[n++] = stem_hash(opposites[i / 2][i % 2], strlen(opposites[i / 2][i % 2]));
-    qsort(t->stems, n, sizeof(t->stems[0]), by_number);
+        t->all[n++] = stem_hash(turning[i], strlen(turning[i]));
+    for (size_t i = 0; i < ARRAY_LEN(opposites); i++)
+        for (size_t k = 0; k < 2; k++)
+            t->all[n++] = t->poles[i][k] = stem_hash(opposites[i][k], strlen(opposites[i][k]));
+    qsort(t->all, n, sizeof(t->all[0]), by_number);
 }
 
 /* Copies differ in tags, names, addresses and numbers, which do not count here. */
@@ -146,7 +145,7 @@ static struct turn turn_of(struct feed_terms *scratch, struct str *plain,
         const struct feed_slice word = {scratch->text.data + x->at, x->n};
         if (x->kind != FEED_WORD || x->n >= 256) continue;
         const uint64_t hash = stem_hash(word.s, word.n);
-        if (bsearch(&hash, turns->stems, ARRAY_LEN(turns->stems), sizeof(hash), by_number) ||
+        if (bsearch(&hash, turns->all, ARRAY_LEN(turns->all), sizeof(hash), by_number) ||
             feed_is_negation(word.s, word.n) || feed_is_hedge(word))
             t.words += hash;
         t.all += hash;
@@ -167,7 +166,7 @@ static void lead(struct group *g, const struct feed_candidate *x, uint64_t autho
 }
 
 /* Groups of near-duplicates; *n of them (mem_free). */
-static struct group *fold(struct feed_candidates *c, size_t *n)
+static struct group *fold(struct feed_candidates *c, const struct turning_stems *turns, size_t *n)
 {
     struct feed_voice *v = mem_calloc(c->n + 1, sizeof(*v));
     struct feed_terms t = {0};
@@ -188,12 +187,10 @@ static struct group *fold(struct feed_candidates *c, size_t *n)
     feed_fold_voices(v, c->n, &authors);
     struct group *all = mem_calloc(c->n + 1, sizeof(*all));
     struct str plain = {0};
-    struct turning_stems turns;
-    find_turning(&turns);
     for (size_t i = 0; i < c->n; i++) { /* the earliest first */
         const struct feed_candidate *x = &c->items[*feed_keys_at(&at, v[i].key, false) - 1];
         int64_t *which = feed_keys_at(&group_at, v[i].group + 1, true);
-        const struct turn turn = turn_of(&t, &plain, &turns, x->post.text);
+        const struct turn turn = turn_of(&t, &plain, turns, x->post.text);
         size_t k = (size_t)*which;
         while (k && is_turned(&all[k - 1].turn, &turn))
             k = all[k - 1].next;
@@ -222,22 +219,19 @@ static struct group *fold(struct feed_candidates *c, size_t *n)
 
 /* ------------------------------------------------------------------ who bears whom out */
 
-/* Which of them the text of a group has. */
-static void find_poles(struct feed_terms *scratch, struct feed_slice text, uint64_t poles[2])
+/* Which of the opposites the text of a group has. */
+static void find_poles(struct feed_terms *scratch, const struct turning_stems *turns,
+                       struct feed_slice text, uint64_t poles[2])
 {
-    char word[256], pole[32];
     feed_terms_clear(scratch);
     if (text.n) feed_terms_of_text(scratch, text.s, text.n);
     poles[0] = poles[1] = 0;
     for (size_t i = 0; i < scratch->n; i++) {
         const struct feed_term *t = &scratch->items[i];
-        if (t->kind != FEED_WORD || t->n >= sizeof(word)) continue;
-        const size_t n = feed_stem(feed_term_text(scratch, t), t->n, word);
-        for (size_t k = 0; k < 2 * ARRAY_LEN(opposites); k++) {
-            const char *one = opposites[k / 2][k % 2];
-            if (feed_stem(one, strlen(one), pole) == n && memcmp(word, pole, n) == 0)
-                poles[k % 2] |= 1ULL << (k / 2);
-        }
+        if (t->kind != FEED_WORD || t->n >= 256) continue;
+        const uint64_t hash = stem_hash(feed_term_text(scratch, t), t->n);
+        for (size_t k = 0; k < 2 * ARRAY_LEN(opposites); k++)
+            if (turns->poles[k / 2][k % 2] == hash) poles[k % 2] |= 1ULL << (k / 2);
     }
 }
 
@@ -309,7 +303,7 @@ static void merge(struct group *into, struct group *from)
 }
 
 /* What the folding of near-duplicates has left apart; how many groups are left of n. */
-static size_t fold_words(struct group *g, size_t n)
+static size_t fold_words(struct group *g, size_t n, const struct turning_stems *turns)
 {
     struct feed_terms scratch = {0};
     struct str plain = {0};
@@ -321,7 +315,7 @@ static size_t fold_words(struct group *g, size_t n)
         const struct feed_slice text = {plain.data, plain.len};
         feed_stems_of(&scratch, plain.len ? text : (struct feed_slice){0}, false, &g[i].said);
         g[i].numbers = feed_numbers_of((struct feed_slice){plain.data, plain.len});
-        find_poles(&scratch, plain.len ? text : (struct feed_slice){0}, g[i].poles);
+        find_poles(&scratch, turns, plain.len ? text : (struct feed_slice){0}, g[i].poles);
         while (k < left && !same_words(&g[k], &g[i]))
             k++;
         if (k == left) {
@@ -450,12 +444,14 @@ int feed_sources_choose(struct feed_candidates *c, const struct feed_ask_options
     *flood = (struct feed_slice){0};
     if (c->n == 0) return 0;
     feed_stems_of(&scratch, asked, true, &question);
-    struct group *g = fold(c, &n);
+    struct turning_stems turns;
+    find_turning(&turns);
+    struct group *g = fold(c, &turns, &n);
     x->groups = n;
     for (size_t i = 0; i < n; i++)
         if (2 * g[i].posts > c->n && g[i].posts > 200) *flood = g[i].first->post.text;
     qsort(g, n, sizeof(*g), by_relevance);
-    size_t compared = fold_words(g, MIN(n, (size_t)MOST_GROUPS));
+    size_t compared = fold_words(g, MIN(n, (size_t)MOST_GROUPS), &turns);
     weigh(g, compared, &question);
     qsort(g, compared, sizeof(*g), by_worth);
     take(g, compared, most, a, x);

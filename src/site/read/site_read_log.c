@@ -245,6 +245,8 @@ static int read_line(const struct yaml_reader *r, const json_t *o, const char *w
     e->drawn =
         e->logged && ((kind == SITE_EVENT_FAILURE && !why) || (why && strcmp(why, FORCED) == 0));
     if (read_event(r, o, e) < 0) return error_context(r->e, "%s", where);
+    /* a leak is logged when it is noticed */
+    e->at_s = fmax(e->at_s - json_number_value(json_object_get(o, "noticed_s")), 0.0);
     if (kind == SITE_EVENT_HEAT_WAVE && e->kelvin == 0.0) {
         error_set_code(r->e, ERROR_CONFIG, "%s: a heat_wave without 'kelvin'", where);
         return error_hint(r->e, "for example \"kelvin\": 6");
@@ -262,18 +264,6 @@ static bool draws_own(const struct site_scenario *s, const struct site_event *e)
     return false;
 }
 
-/* What a log's events mean here. A leak is logged when its valves close. */
-static void settle_event(struct site_scenario *s, struct site_event *e)
-{
-    if (e->logged && e->kind == SITE_EVENT_LEAK)
-        e->at_s = fmax(e->at_s - s->cooling.leak_detect_s, 0.0);
-    e->logged = false; /* done */
-    const int p = (int)e->pool - 1;
-    double all = (double)s->cluster.pools[p].count * s->days * 86400.0;
-    if (e->drawn && e->kind == SITE_EVENT_FAILURE && all > 0.0)
-        s->log_failures_per_s[p] += 1.0 / all;
-}
-
 void site_log_settle(const struct yaml_reader *r, struct site_scenario *s)
 {
     size_t failures = 0, outages = 0, kept = 0;
@@ -283,8 +273,12 @@ void site_log_settle(const struct yaml_reader *r, struct site_scenario *s)
         struct site_event *e = &s->events[i];
         const bool failure = e->kind == SITE_EVENT_FAILURE;
         if (!e->drawn || !draws_own(s, e)) {
-            settle_event(s, e);
-            kept += e->drawn && failure;
+            const int p = (int)e->pool - 1;
+            double all = (double)s->cluster.pools[p].count * s->days * 86400.0;
+            if (e->drawn && failure) {
+                kept++;
+                s->log_failures_per_s[p] += all > 0.0 ? 1.0 / all : 0.0;
+            }
             s->events[n++] = *e;
             continue;
         }

@@ -28,6 +28,8 @@ static void log_begin(struct site_sim *x, const struct site_event *e, bool begin
     jsonw_string(w, "phase", begins ? "begins" : "ends");
     if (*e->target) jsonw_string(w, "target", e->target);
     if (begins) site_event_log(e, w);
+    if (begins && e->kind == SITE_EVENT_LEAK)
+        jsonw_real(w, "noticed_s", x->s->cooling.leak_detect_s);
     site_log_end(x);
     if (begins && supply) x->st->supply_by = x->st->log_id;
 }

@@ -12,62 +12,73 @@ enum { MAX_WINDOWS = 8, MEAN_OF = 100 }; /* rows that a mean is of */
 #define WINDOW (60 * SITE_SECOND)
 #define STEP   (SITE_SECOND / 100)
 
-/* Whether a row was written before the run was paused. */
-static bool is_old_report(const struct site_sim *x, const char *line)
+/* Whether a line was written before the run was paused, or by another run. */
+enum age { AGE_OLD, AGE_NEW, AGE_FOREIGN };
+
+static enum age old_if(bool old)
 {
-    return strtod(line, NULL) * 86400.0 <= site_seconds(x->st->now) + 1e-6;
+    return old ? AGE_OLD : AGE_NEW;
 }
 
-static bool is_old_swing(const struct site_sim *x, const char *line)
+static enum age age_of_report(const struct site_sim *x, const char *line)
+{
+    return old_if(strtod(line, NULL) * 86400.0 <= site_seconds(x->st->now) + 1e-6);
+}
+
+static enum age age_of_swing(const struct site_sim *x, const char *line)
 {
     const struct site_state *st = x->st;
     char *rest;
     long window = strtol(line, &rest, 10);
-    if (window != st->windows || *rest != ',') return window < st->windows;
-    return strtod(rest + 1, NULL) < site_seconds(st->swing_next - st->swing_from) - 1e-6;
+    if (window != st->windows || *rest != ',') return old_if(window < st->windows);
+    return old_if(strtod(rest + 1, NULL) < site_seconds(st->swing_next - st->swing_from) - 1e-6);
 }
 
-static bool is_old_event(const struct site_sim *x, const char *line)
+/* The first line of a log says whose luck it is. */
+static enum age age_of_event(const struct site_sim *x, const char *line)
 {
-    const char *id = strstr(line, "\"id\":");
-    return id && strtoull(id + 5, NULL, 10) <= x->st->log_id;
+    const char *id = strstr(line, "\"id\":"), *seed = strstr(line, "\"seed\":");
+    bool first = strstr(line, "\"event\":\"site\"") != NULL;
+    if (!id || !strstr(line, "\"at_s\":")) return AGE_FOREIGN;
+    if (first && (!seed || strtoull(seed + 7, NULL, 10) != x->st->seed)) return AGE_FOREIGN;
+    return old_if(strtoull(id + 5, NULL, 10) <= x->st->log_id);
 }
 
-/* The bytes of a file that a run had written before it was paused: its head and the lines behind it that
- * `old` knows. */
+/* The bytes of a file that a run had written before it was paused: its head and the old lines. */
 static int find_end(const struct site_sim *x, const char *path, const char *head,
-                    bool (*old)(const struct site_sim *x, const char *line), size_t *out,
+                    enum age (*age)(const struct site_sim *x, const char *line), size_t *out,
                     struct error *e)
 {
     enum { MOST = 1 << 30 };
     char *text;
     size_t size, n = strlen(head);
     TRY(file_read(path, MOST, &text, &size, e));
-    if (size > 0 && (size < n || memcmp(text, head, n) != 0)) {
-        mem_free(text);
-        error_set(e, "'%s' is of another run", path);
-        return error_hint(e, "a resumed run goes on in the files that it wrote before the pause; "
-                             "name others");
-    }
+    bool foreign = size > 0 && (size < n || memcmp(text, head, n) != 0);
     size_t at = MIN(n, size);
-    for (char *end; at < size && (end = memchr(text + at, '\n', size - at));) {
-        *end = '\0';
-        if (!old(x, text + at)) break;
+    while (at < size && !foreign) {
+        char *end = memchr(text + at, '\n', size - at);
+        if (end) *end = '\0';
+        enum age is = age(x, text + at);                 /* file_read ends it with a 0 */
+        foreign = is == AGE_FOREIGN && (end || at == n); /* the last line may be cut off */
+        if (is != AGE_OLD || !end) break;
         at = (size_t)(end - text) + 1;
     }
     mem_free(text);
     *out = at;
-    return 0;
+    if (!foreign) return 0;
+    error_set(e, "'%s' is of another run", path);
+    return error_hint(e, "a resumed run goes on in the files that it wrote before the pause; name "
+                         "others");
 }
 
 /* Opens a file anew, or, of a run that is resumed, behind what it has written there before the pause. */
 static int open_one(const struct site_sim *x, const char *path, const char *head,
-                    bool (*old)(const struct site_sim *x, const char *line), FILE **out,
+                    enum age (*age)(const struct site_sim *x, const char *line), FILE **out,
                     struct error *e)
 {
     size_t end = 0;
     const bool there = x->resumed && file_exists(path);
-    if (there) TRY(find_end(x, path, head, old, &end, e));
+    if (there) TRY(find_end(x, path, head, age, &end, e));
     if (there && truncate(path, (off_t)end) != 0) return error_errno(e, "write", path);
     *out = fopen(path, there ? "a" : "w");
     if (!*out) return error_errno(e, "write", path);
@@ -77,7 +88,7 @@ static int open_one(const struct site_sim *x, const char *path, const char *head
 
 int site_events_open(struct site_sim *x, const char *path, struct error *e)
 {
-    return open_one(x, path, "", is_old_event, &x->events, e);
+    return open_one(x, path, "", age_of_event, &x->events, e);
 }
 
 static void put_heads(const struct site_sim *x, struct str *out)
@@ -102,9 +113,9 @@ int site_csv_open(struct site_sim *x, const char *dir, struct error *e)
     put_heads(x, &heads);
     int rc = file_make_dirs(dir, e);
     if (rc >= 0)
-        rc = open_one(x, file_join(&a, dir, "site.csv"), heads.data, is_old_report, &x->csv, e);
+        rc = open_one(x, file_join(&a, dir, "site.csv"), heads.data, age_of_report, &x->csv, e);
     if (rc >= 0)
-        rc = open_one(x, file_join(&a, dir, "swing.csv"), swing, is_old_swing, &x->swing, e);
+        rc = open_one(x, file_join(&a, dir, "swing.csv"), swing, age_of_swing, &x->swing, e);
     str_fini(&heads);
     arena_fini(&a);
     return rc;
