@@ -31,6 +31,12 @@ int site_save(const struct site_sim *x, const char *path, struct error *e)
     return rc;
 }
 
+static int unusable(struct error *e, const char *path, const char *why)
+{
+    error_set(e, "'%s' %s", path, why);
+    return error_hint(e, "run the scenario again until that moment: --pause-at T --save FILE");
+}
+
 static int take(struct site_sim *x, const char *data, size_t size, const char *path,
                 struct error *e)
 {
@@ -46,8 +52,8 @@ static int take(struct site_sim *x, const char *data, size_t size, const char *p
         head[2] < MAX_BYTES / items && head[3] < MAX_BYTES / tickets && head[4] < MAX_BYTES / jobs;
     if (head[1] != sizeof(*x->st) || !small ||
         size != HEAD + head[1] + head[2] * items + head[3] * tickets + head[4] * jobs + 8)
-        return error_set(e, "'%s' is of another version of this program, or cut off", path);
-    if (hash != hash_xxh3(data, size - 8)) return error_set(e, "'%s' is damaged", path);
+        return unusable(e, path, "is of another version of this program, or cut off");
+    if (hash != hash_xxh3(data, size - 8)) return unusable(e, path, "is damaged");
     if (head[0] != x->s->fingerprint) {
         error_set(e, "'%s' is of another scenario than '%s'", path, x->s->name);
         return error_hint(e, "resume with the file that it was paused with, unchanged");
