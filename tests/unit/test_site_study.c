@@ -164,6 +164,21 @@ static void lived_again(void **state)
     }
 }
 
+/* Later sags of a train are that train's, too. */
+static void why_sags(void **state)
+{
+    (void)state;
+    struct site_log log;
+    struct error e = {0};
+    struct site_scenario *s = arena_alloc(&test_arena, sizeof(*s));
+    assert_ok(site_load("sag-train", &test_arena, s, &e), e);
+    s->days = 6.0;
+    run_logged(s, &log);
+    struct site_explained x = explained(&log, "sag_train");
+    assert_true(times_in(&log, &x, "interruption") > 0);
+    assert_true(x.cost.accelerator_h > 1000.0);
+}
+
 /* A job without an interval of its own saves as often in a run's log as it did in the run; a leak that
  * is lived again is where it was. */
 static void lived_again_as_safely(void **state)
@@ -617,6 +632,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(why_to_the_end),
         cmocka_unit_test(lived_again),
+        cmocka_unit_test(why_sags),
         cmocka_unit_test(lived_again_as_safely),
         cmocka_unit_test(what_would_have_spared),
         cmocka_unit_test(wrong_logs),

@@ -145,7 +145,10 @@ void site_incident_sag(struct site_sim *x, int event, int which)
     struct site_state *st = x->st;
     const struct site_event *e = &x->s->events[event];
     const struct site_supplies *u = &x->s->supplies;
-    (void)which;
+    if (which == 0)
+        st->sag_by = st->log_id; /* the line that was just written */
+    else
+        st->log_by = st->sag_by;
     if (site_grid_contract_w(x->s) <= 0.0) return; /* of a grid that is not there */
     st->r.sags++;
     double missing = machine_sag_missing_j(u->watts, e->depth, u->current_limit, e->sag_s);

@@ -138,8 +138,9 @@ struct site_state {
     site_us now, end;
     uint64_t seed, n_events;
     /* of the log: the last line's number; the line that is the cause of the next, 0: none; the last that
-     * made power short; of the episode of deficit that goes on */
-    uint64_t log_id, log_by, supply_by, deficit_by, deficit_first;
+     * made power short; of the episode of deficit that goes on, its last and its first; of the last train
+     * of sags */
+    uint64_t log_id, log_by, supply_by, deficit_by, deficit_first, sag_by;
     int32_t supply_events;          /* of the scenario, that make power short and last */
     bool in_deficit, deficit_acted; /* something was done about it */
     site_us deficit_since;
