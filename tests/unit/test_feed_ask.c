@@ -35,14 +35,19 @@ static struct feed_slice slice(struct fixture *f, const char *s)
     return (struct feed_slice){arena_strdup(&f->a, s), strlen(s)};
 }
 
-static void add(struct fixture *f, const char *author, const char *text)
+static void add_at(struct fixture *f, int64_t ms, const char *author, const char *text)
 {
     struct feed_change c = {.kind = FEED_POST, .post = {.service = FEED_X}};
-    c.post.created_ms = 1783000000000LL + 1000 * f->id;
+    c.post.created_ms = ms;
     c.post.id = slice(f, arena_printf(&f->a, "%d", ++f->id));
     c.post.text = slice(f, text);
     c.post.author = c.post.author_id = slice(f, author);
     assert_ok(feed_writer_add(f->w, &c, &f->e), f->e);
+}
+
+static void add(struct fixture *f, const char *author, const char *text)
+{
+    add_at(f, 1783000000000LL + 1000 * f->id, author, text);
 }
 
 static void delete (struct fixture *f, int id)
@@ -116,7 +121,7 @@ static void test_stems(void **state)
 static void test_support(void **state)
 {
     (void)state;
-    char text[] = "Acme Corp raised its 2014 dividend by 1,200 dollars, CEO Ann Lee told reporters",
+    char text[] = "Acme Corp raised its 2014 dividend by 1,200 dollars, CEO Ann Lee met reporters",
          denial[] = "The bank of Foo is not closing, officials denied the rumour today";
     char author[] = "newsdesk";
     const struct feed_post p = {.text = {text, strlen(text)},
@@ -128,21 +133,22 @@ static void test_support(void **state)
         bool denial;
     } cases[] = {
         {"Acme Corp raised its dividend by 1200 dollars.", NULL, false},
-        {"Acme raised its dividend, CEO Ann Lee told reporters.", NULL, false},
+        {"Acme raised its dividend, CEO Ann Lee met reporters.", NULL, false},
         {"On 2 July 2026 Acme Corp raised its dividend by 1200 dollars.", "not in a post", false},
         {"In 2026, Acme Corp raised its dividend by 1200 dollars.", NULL, false},
         {"Acme Corp raised its dividend by 1300 dollars.", "a number", false},
-        {"Acme Corp raised its 2014 dividend, CEO Bob Lee told reporters.", "not in a post", false},
-        {"Acme Corp raised its dividend, CEO Ann Lee told $TSLA.", "a name", false},
+        {"Acme Corp raised its 2014 dividend, CEO Bob Lee met reporters.", "not in a post", false},
+        {"Acme Corp raised its dividend, CEO Ann Lee met $TSLA.", "a name", false},
         {"Acme Corp did not raise its dividend by 1200 dollars.", "denies", false},
         {"Acme Corp shares fell sharply after the chief executive resigned.", "not in a post",
          false},
-        {"Reporters told CEO Ann Lee its dividend raised Acme Corp.", "another order", false},
+        {"Reporters met CEO Ann Lee its dividend raised Acme Corp.", "another order", false},
         {"Did Acme Corp raise its dividend by 1200 dollars?", "it asks", false},
         {"The answer is: #Acme #Corp #dividend #dollars", "not in a post", false},
         {"Acme Corp, criticized for its secrecy, raised its dividend.", "not in a post", false},
         {"Acme Corp was accused of its 2014 dividend by CEO Ann Lee.", "not in a post", false},
-        {"Acme Corp told reporters.", "stand apart", false},
+        {"Acme Corp met reporters.", "stand apart", false},
+        {"CEO Ann Lee met reporters.", "leaves out", false},
         {"Acme Corp raised its dividend by 2,026 dollars.", "a number", false},
         {"Acme Corp raised its dividend by 7 dollars.", "a number", false},
         {"Acme Corp raised its dividend by 1200 dollars in 2014.", "a number", false}, /* order */
@@ -153,7 +159,8 @@ static void test_support(void **state)
         {"It is what it is.", "says nothing", false},
         {"The bank of Foo is closing, officials say today.", "denies", true},
         {"Officials denied that the bank of Foo is closing.", "another order", true},
-        {"The bank of Foo is not closing, officials say.", NULL, true},
+        {"The bank of Foo is not closing, officials denied the rumour.", NULL, true},
+        {"The bank of Foo is not closing.", "leaves out", true},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         const struct feed_slice s = {(char *)(uintptr_t)cases[i].sentence,
@@ -183,7 +190,7 @@ static void test_not_so(void **state)
         if (!feed_check_support((struct feed_slice){said, strlen(said)}, &p))
             fail_msg("kept: %s", POSTS[i]);
     }
-    char plain[] = "Mayor Gurlitz resigned after the tax affair, the town says";
+    char plain[] = "Mayor Gurlitz resigned after the tax affair. The town waits";
     struct feed_post p = {.text = {plain, strlen(plain)}};
     assert_null(feed_check_support((struct feed_slice){said, strlen(said)}, &p));
     /* a condition is not met by another doubt */
@@ -195,6 +202,65 @@ static void test_not_so(void **state)
     assert_non_null(feed_check_support((struct feed_slice){pays, strlen(pays)}, &p));
     p.text = (struct feed_slice){loss, strlen(loss)};
     assert_non_null(feed_check_support((struct feed_slice){gain, strlen(gain)}, &p));
+}
+
+/* A sentence has no fewer words than its post where these change what it says. */
+static void test_left_out(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *post, *sentence;
+        bool holds;
+    } cases[] = {
+        {"The deputy of mayor Gurlitz resigned after the tax affair",
+         "Mayor Gurlitz resigned after the tax affair.", false},
+        {"According to his enemies, mayor Gurlitz resigned after the tax affair",
+         "Mayor Gurlitz resigned after the tax affair.", false},
+        {"Mayor Gurlitz resigned after the tax affair, according to his enemies",
+         "Mayor Gurlitz resigned after the tax affair.", false},
+        {"Mayor Gurlitz resigned after the tax affair, according to his enemies",
+         "Mayor Gurlitz resigned after the tax affair, according to his enemies.", true},
+        {"The talks in Kelmar about the bridge were anything but successful",
+         "The talks in Kelmar about the bridge were successful.", false},
+        {"I read in a novel that mayor Gurlitz resigned after the tax affair",
+         "Mayor Gurlitz resigned after the tax affair.", false},
+        {"My sister plays mayor Gurlitz, who resigned after the tax affair",
+         "Mayor Gurlitz resigned after the tax affair.", false},
+        {"Mayor Gurlitz resigned as head of the chess club after the tax affair",
+         "Mayor Gurlitz resigned after the tax affair.", false},
+        {"Sources: mayor Gurlitz resigned after the tax affair",
+         "Mayor Gurlitz resigned after the tax affair.", false},
+        {"BREAKING: mayor Gurlitz has just resigned after the tax affair! #kelmar",
+         "Mayor Gurlitz resigned after the tax affair.", true},
+        {"Good morning. Today mayor Gurlitz resigned after the tax affair. Trams run again.",
+         "Mayor Gurlitz resigned after the tax affair.", true},
+        {"Zorblatt beats estimates by 5 cents, shares jump 3 percent after hours",
+         "Zorblatt beats estimates by 5 cents.", true},
+        {"Zorblatt beats estimates by 5 cents, shares jump 3 percent after hours",
+         "Zorblatt shares jump 3 percent after hours.", false},
+        {"Zorblatt beat Kelmar in the final and Rastig lost on Friday",
+         "Zorblatt beat Kelmar in the final.", true},
+        {"Zorblatt beat Kelmar in the final and Rastig lost on Friday", "Zorblatt lost on Friday.",
+         false},
+        {"Zorblatt beat Kelmar in the final on Friday", "Zorblatt beat Kelmar in the final.", true},
+        {"Zorblatt has beaten Kelmar in the final", "Zorblatt was beaten by Kelmar in the final.",
+         false},
+        {"Zorblatt beat Kelmar in the final. It rained.",
+         "Zorblatt beat Kelmar in the final and it rained.", true},
+        {"Zorblatt beat Kelmar. They met in the final, and Rastig won the cup.",
+         "Zorblatt won the cup.", false},
+        {"Everybody but mayor Gurlitz got a pay rise of 300 crowns in Kelmar",
+         "Mayor Gurlitz got a pay rise of 300 crowns in Kelmar.", false},
+        {"Only 3 of 10 people of Kelmar like the new bridge",
+         "People of Kelmar like the new bridge.", false},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        const char *s = cases[i].sentence, *t = cases[i].post;
+        const struct feed_post p = {.text = {(char *)(uintptr_t)t, strlen(t)}};
+        const char *why =
+            feed_check_support((struct feed_slice){(char *)(uintptr_t)s, strlen(s)}, &p);
+        if (!why != cases[i].holds) fail_msg("'%s' of '%s': %s", s, t, why ? why : "holds");
+    }
 }
 
 static void test_doubt(void **state)
@@ -296,7 +362,7 @@ static void add_bridge(struct fixture *f)
 {
     add(f, "ada", "The red bridge over the river closed on Monday after 3 cracks were found");
     add(f, "ben",
-        "Engineers found cracks in the red bridge, the city council says repairs take 40 days");
+        "Engineers found cracks in the red bridge. The city council says repairs take 40 days");
     add(f, "cyd", "Nothing about that here, but the weather is fine");
 }
 
@@ -308,7 +374,8 @@ static void test_answer(void **state)
     add_bridge(&f);
     struct feed_reply r =
         ask(&f, "Why was the red bridge closed?",
-            "The red bridge closed on Monday after 3 cracks were found [1]. Repairs take 50 days "
+            "The red bridge over the river closed on Monday after 3 cracks were found [1]. "
+            "Repairs take 50 days "
             "[2]. The city council says repairs take 40 days [1]! The mayor resigned over the red "
             "bridge [7]. I hope this helps you.");
     assert_int_equal(r.n_sources, 2);
@@ -318,8 +385,8 @@ static void test_answer(void **state)
     const size_t ada = r.sources[0].post.author.s[0] == 'a' ? 1 : 2;
     assert_string_equal(
         r.text, arena_printf(&f.a,
-                             "The red bridge closed on Monday after 3 cracks were found. [%zu] The "
-                             "city council says repairs take 40 days! [%zu]",
+                             "The red bridge over the river closed on Monday after 3 cracks were "
+                             "found. [%zu] The city council says repairs take 40 days! [%zu]",
                              ada, 3 - ada)); /* cited anew: the second post says so */
     assert_int_equal(r.independent, 2);
     assert_int_equal(r.n_sentences, 5);
@@ -494,11 +561,11 @@ static void test_injected(void **state)
             add(&f, arena_printf(&f.a, "mallory%zu", i), text.data);
             str_fini(&text);
         }
-    struct feed_reply r =
-        ask(&f, "Why was the red bridge closed?",
-            "PWNED. The red bridge is PWNED, see https://evil.example [99]. The red bridge closed "
-            "because PWNED [1].\n<script>alert('PWNED')</script>\nThe red bridge closed on Monday "
-            "after 3 cracks were found [1].");
+    struct feed_reply r = ask(
+        &f, "Why was the red bridge closed?",
+        "PWNED. The red bridge is PWNED, see https://evil.example [99]. The red bridge closed "
+        "because PWNED [1].\n<script>alert('PWNED')</script>\nThe red bridge over the river closed "
+        "on Monday after 3 cracks were found [1].");
     assert_int_equal(r.orders, 100);
     assert_int_equal(r.n_kept, 1);
     assert_null(strstr(r.text, "PWNED"));
@@ -624,7 +691,7 @@ static void test_borne_out(void **state)
     }
     begin(&f);
     add(&f, "ada", "Acme opens its plant in Foo in May, the mayor confirmed on Tuesday");
-    add(&f, "ben", "The mayor confirmed that Acme opens its plant in Foo in May, good news");
+    add(&f, "ben", "Good news. Acme opens its plant in Foo in May, and trams go there");
     add(&f, "cyd", "Acme pays the city 40 million dollars for the plant in Foo");
     struct feed_reply r =
         ask(&f, "What about the Acme plant in Foo?",
@@ -784,6 +851,88 @@ static const struct feed_question_word *word_of(const struct feed_question *q, c
 }
 
 /* Which words of a question are looked for: names and numbers weigh twice, "12,000" is one word. */
+/* The date of a question is the posts', and not a word that they have. */
+static void test_dates(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        int at, n, year, month, day; /* n terms from `at` on */
+        bool since, until;
+    } reads[] = {
+        {"in April 2014", 1, 2, 2014, 4, 0, false, false},
+        {"April 5th, 2014", 0, 3, 2014, 4, 5, false, false},
+        {"on the 5th of April 2014", 2, 4, 2014, 4, 5, false, false},
+        {"5 April", 0, 2, 0, 4, 5, false, false},
+        {"since 2014", 1, 1, 2014, 0, 0, true, false},
+        {"before May 2014", 1, 2, 2014, 5, 0, false, true},
+        {"on 2014-04-05", 1, 3, 2014, 4, 5, false, false},
+        {"in May", 1, 1, 0, 5, 0, false, false},
+        {"may Acme", 0, 0, 0, 0, 0, false, false},
+        {"they march on", 1, 0, 0, 0, 0, false, false},
+        {"Madden 2015", 1, 0, 0, 0, 0, false, false},
+        {"40 days", 0, 0, 0, 0, 0, false, false},
+        {"in 1200", 1, 0, 0, 0, 0, false, false},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(reads); i++) {
+        struct feed_terms t = {0};
+        struct feed_when d;
+        feed_terms_of_text(&t, reads[i].text, strlen(reads[i].text));
+        const int n = (int)feed_when_read(&t, (size_t)reads[i].at, &d);
+        if (n != reads[i].n ||
+            (n && (d.year != reads[i].year || d.month != reads[i].month || d.day != reads[i].day ||
+                   d.since != reads[i].since || d.until != reads[i].until)))
+            fail_msg("%s: %d words, %d-%d-%d", reads[i].text, n, d.year, d.month, d.day);
+        feed_terms_fini(&t);
+    }
+    struct fixture f;
+    begin(&f);
+    add_at(&f, 1396600000000LL, "ada", "Zed buys the drone maker Titan Skies"); /* 2014-04-04 */
+    add_at(&f, 1420200000000LL, "ben", "Zed buys the drone maker Ascent");      /* 2015-01-02 */
+    add_at(&f, 1435700000000LL, "cyd",
+           "Back in April 2014, Zed bought a drone maker for 60 million");
+    static const struct {
+        const char *question;
+        size_t n;
+        const char *first; /* of which every source is */
+    } asks[] = {
+        {"Which drone maker did Zed buy in April 2014?", 2, NULL},
+        {"Which drone maker did Zed buy on 4 April 2014?", 1, "ada"},
+        {"Which drone maker did Zed buy in 2015?", 2, NULL},
+        {"Which drone maker did Zed buy before 2015?", 1, "ada"},
+        {"Which drone maker did Zed buy since May 2015?", 1, "cyd"},
+        {"Which drone maker did Zed buy in 1936?", 0, NULL},
+        {"Which drone maker did Zed buy on 31 February 2014?", 0, NULL},
+        {"Which drone maker did Zed buy in December 2014?", 0, NULL},
+        {"Which drone maker did Zed buy?", 3, NULL},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(asks); i++) {
+        struct feed_reply r = ask(&f, asks[i].question, NULL);
+        if (r.n_sources != asks[i].n) fail_msg("%s: %zu sources", asks[i].question, r.n_sources);
+        for (size_t k = 0; k < r.n_sources && asks[i].first; k++)
+            assert_memory_equal(r.sources[k].post.author.s, asks[i].first, 3);
+    }
+    finish(&f);
+}
+
+/* A rare word more than a post has does not keep it from being looked at, however many posts have its
+ * common words. */
+static void test_rare_word(void **state)
+{
+    (void)state;
+    struct fixture f;
+    begin(&f);
+    add(&f, "ada", "Zed loses its bid to remove the antitrust monitor");
+    add(&f, "ben", "I got rid of my old chair");
+    for (int i = 0; i < 7000; i++)
+        add(&f, "cyd", arena_printf(&f.a, "Zed number %d", i));
+    struct feed_reply r =
+        ask(&f, "Did Zed lose its bid to get rid of the antitrust monitor?", NULL);
+    assert_int_equal(r.n_sources, 1);
+    assert_memory_equal(r.sources[0].post.author.s, "ada", 3);
+    finish(&f);
+}
+
 static void test_question(void **state)
 {
     (void)state;
@@ -979,16 +1128,18 @@ static void test_chat(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_stems),         cmocka_unit_test(test_support),
-        cmocka_unit_test(test_answer),        cmocka_unit_test(test_quotes),
-        cmocka_unit_test(test_question),      cmocka_unit_test(test_found),
-        cmocka_unit_test(test_nothing),       cmocka_unit_test(test_rumour),
-        cmocka_unit_test(test_flood),         cmocka_unit_test(test_injected),
-        cmocka_unit_test(test_orders),        cmocka_unit_test(test_borne_out),
-        cmocka_unit_test(test_expiry),        cmocka_unit_test(test_damaged),
-        cmocka_unit_test(test_chat),          cmocka_unit_test(test_versions),
-        cmocka_unit_test(test_varied_copies), cmocka_unit_test(test_doubt),
-        cmocka_unit_test(test_not_so),        cmocka_unit_test(test_corrections),
+        cmocka_unit_test(test_stems),       cmocka_unit_test(test_support),
+        cmocka_unit_test(test_left_out),    cmocka_unit_test(test_dates),
+        cmocka_unit_test(test_rare_word),   cmocka_unit_test(test_answer),
+        cmocka_unit_test(test_quotes),      cmocka_unit_test(test_question),
+        cmocka_unit_test(test_found),       cmocka_unit_test(test_nothing),
+        cmocka_unit_test(test_rumour),      cmocka_unit_test(test_flood),
+        cmocka_unit_test(test_injected),    cmocka_unit_test(test_orders),
+        cmocka_unit_test(test_borne_out),   cmocka_unit_test(test_expiry),
+        cmocka_unit_test(test_damaged),     cmocka_unit_test(test_chat),
+        cmocka_unit_test(test_versions),    cmocka_unit_test(test_varied_copies),
+        cmocka_unit_test(test_doubt),       cmocka_unit_test(test_not_so),
+        cmocka_unit_test(test_corrections),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -40,6 +40,7 @@ uint64_t feed_numbers_of(struct feed_slice text);
 /* Whether both texts have numbers, and none in common. */
 bool feed_numbers_clash(struct feed_slice a, struct feed_slice b);
 void feed_stems_add(struct feed_stems *out, const char *word, size_t n); /* up to 255 bytes */
+void feed_stems_push(struct feed_stems *out, uint64_t stem);
 void feed_stems_fini(struct feed_stems *s);
 /* A text without its tags, cashtags, @names and addresses, appended (feed_check.c). */
 void feed_plain_text(struct feed_slice s, struct str *out);
@@ -55,7 +56,17 @@ struct feed_question_word {
     int64_t posts, deeds; /* how many posts have it, in any form; and the deed */
     double weight;        /* log of all posts over those; of a name twice that */
 };
+/* A date: year, month and day, each 0 where it is not said (feed_when.c). */
+struct feed_when {
+    int year, month, day;
+    bool since, until; /* from it on; before it */
+    uint64_t stems[4]; /* of its words */
+    size_t n_stems;
+};
+#define FEED_QUESTION_DATES 4
 struct feed_question {
+    struct feed_when dates[FEED_QUESTION_DATES]; /* posts must be of each, or name it */
+    size_t n_dates;
     struct feed_question_word words[FEED_QUESTION_WORDS]; /* rarest first */
     size_t n;
     double weight; /* of all words */
@@ -91,6 +102,13 @@ struct feed_gather {
 };
 int feed_question_gather(feed_store_t *s, const struct feed_gather *g, struct feed_candidates *out,
                          struct error *e);
+/* How many terms of a question, from the i-th on, are a date; 0: none are. */
+size_t feed_when_read(const struct feed_terms *t, size_t i, struct feed_when *d);
+/* Whether a post is of the date, or names it; stems: of its text, all. */
+bool feed_when_holds(const struct feed_when *d, const struct feed_post *p,
+                     const struct feed_stems *stems);
+/* The months that it lies in, for a query, appended; nothing where it has no year. */
+void feed_when_query(const struct feed_when *d, struct str *out);
 /* Whether a text speaks to a machine instead of to people: orders, control tokens, markup
  * (feed_orders.c). */
 bool feed_gives_orders(struct feed_slice text);
@@ -117,6 +135,13 @@ void feed_prompt_text(struct feed_slice text, size_t most, struct str *out);
 
 /* Why a sentence does not rest on a post; NULL: it does. `sentence` has no citations. */
 const char *feed_check_support(struct feed_slice sentence, const struct feed_post *p);
+/* Whether a sentence ends behind the mark at i: what follows begins another one. */
+bool feed_sentence_ends(struct feed_slice s, size_t i);
+/* Why a sentence says less than its post in a way that changes it; NULL: it does not. Both without
+ * tags and addresses; said, of_post: stems of the words that say something, of_post's with tags
+ * (feed_clause.c). */
+const char *feed_clause_holds(struct feed_slice sentence, const struct feed_stems *said,
+                              struct feed_slice post, const struct feed_stems *of_post);
 /* The sentences of what a model wrote, each kept with its source, and how many bear it out, or dropped
  * with the reason. */
 void feed_check_text(struct feed_reply *x, const char *text, struct arena *a);

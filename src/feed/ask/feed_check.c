@@ -11,6 +11,7 @@
  *             and addresses do not count; all are in the post in some form, but those that only say
  *             that somebody says it, and they stand in the same order (a longest common subsequence of
  *             0.75): who beat whom. Fewer than five stand side by side in the post
+ *   clause    nothing of the post is left out on which they depend (feed_clause.c)
  *   negation  both deny, or neither does, and what the sentence denies is what the post denies
  *   certainty neither the sentence nor the post asks, and what the post holds possible, alleged, to
  *             come, conditional, hoped for, nearly so, refused or a joke is not said without such a word
@@ -325,19 +326,18 @@ const char *feed_check_support(struct feed_slice sentence, const struct feed_pos
 {
     struct feed_terms own = {0}, scratch = {0};
     struct feed_stems said = {0}, post = {0}, about = {0};
-    struct str plain = {0}, names = {0};
+    struct str plain = {0}, plain_post = {0}, names = {0};
     const char *why;
     if (sentence.n && sentence.s[sentence.n - 1] == '?') return "it asks";
     feed_plain_text(sentence, &plain);
-    if (plain.len)
-        feed_stems_of(&scratch, (struct feed_slice){plain.data, plain.len}, false, &said);
-    str_fini(&plain);
+    feed_plain_text(p->text, &plain_post);
+    const struct feed_slice text = {plain.data, plain.len},
+                            of_post = {plain_post.data, plain_post.len};
+    if (text.n) feed_stems_of(&scratch, text, false, &said);
     feed_stems_of(&scratch, p->text, false, &post);
     str_printf(&names, "%s %.*s", about_posts, (int)p->author.n, p->author.n ? p->author.s : "");
     feed_stems_of(&scratch, (struct feed_slice){names.data, names.len}, false, &about);
-    str_fini(&names);
     why = words_hold(&said, &post, &about);
-    feed_stems_fini(&about);
     if (!why) why = doubt_holds(&scratch, sentence, p->text);
     if (!why && !addresses_hold(sentence, p->text)) why = "an address of it is not in the post";
     if (!why && !numbers_hold(sentence, p)) why = "a number of it is not in the post";
@@ -346,10 +346,15 @@ const char *feed_check_support(struct feed_slice sentence, const struct feed_pos
         if (p->author.n) feed_terms_of_text(&own, p->author.s, p->author.n);
         if (!names_hold(sentence, &own)) why = "a name of it is not in the post";
     }
+    if (!why) why = feed_clause_holds(text, &said, of_post, &post);
+    str_fini(&plain);
+    str_fini(&plain_post);
+    str_fini(&names);
     feed_terms_fini(&own);
     feed_terms_fini(&scratch);
     feed_stems_fini(&said);
     feed_stems_fini(&post);
+    feed_stems_fini(&about);
     return why;
 }
 
@@ -385,8 +390,7 @@ static size_t read_citation(struct feed_slice s, size_t n_sources, struct senten
     return numbers && i < s.n && s.s[i] == ']' ? i + 1 : 0;
 }
 
-/* Whether a sentence ends behind the mark at i: what follows begins another one. */
-static bool ends_here(struct feed_slice s, size_t i)
+bool feed_sentence_ends(struct feed_slice s, size_t i)
 {
     if (s.s[i] == '\n') return true;
     if (!strchr(".!?", s.s[i])) return false;
@@ -423,7 +427,7 @@ static bool next_sentence(struct feed_slice s, size_t *at, size_t n_sources, str
         }
         if (ended && s.s[i] == '[') break;
         if (ended) continue;
-        ended = ends_here(s, i);
+        ended = feed_sentence_ends(s, i);
         if ((unsigned char)s.s[i] >= ' ' && s.s[i] != 0x7f) str_append_char(&x->text, s.s[i]);
     }
     *at = i;

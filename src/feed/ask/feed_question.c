@@ -2,7 +2,8 @@
  *
  * No model rewrites the question: its words are taken that say something, each in its usual forms
  * ("fall" also as falls, falling), and weighed by how few posts have them. First posts are looked for
- * that have all of them, then all but the commonest, and so on, at last any; until there are enough.
+ * that have all of them, then all but the commonest, and so on, then any of the rare ones, at last any;
+ * until there are enough.
  *
  *   covered    the share of the question's weight that the post's words have; below COVERED a post
  *              is no candidate, unless it has MANY of its words, all its names and numbers, and
@@ -11,7 +12,8 @@
  *              is the only name or number and has PLAIN of the weight without that. "12,000" is one
  *              word; who trades is a trader, for 0.6 of the weight. A word that no post has weighs
  *              most, and where there is one PLAIN of the weight without the names' doubling is needed,
- *              so that a question about something that nobody mentions finds nothing
+ *              so that a question about something that nobody mentions finds nothing. A date is no
+ *              word: posts must be of it, or name it (feed_when.c)
  *   relevance  covered x (1 + recency) / 2 x min(engagement, 4)^(1/4): how new and how liked a post is
  *              orders what says the same, and does not outweigh what it says */
 #include "feed/ask/feed_ask_internal.h"
@@ -228,6 +230,13 @@ int feed_question_read(feed_store_t *s, const char *text, struct feed_question *
         return error_set_code(e, ERROR_USAGE, "the question is not UTF-8");
     feed_terms_of_text(&t, text, strlen(text));
     for (size_t i = 0; i < t.n; i++) {
+        const size_t dated =
+            q->n_dates < FEED_QUESTION_DATES ? feed_when_read(&t, i, &q->dates[q->n_dates]) : 0;
+        if (dated) {
+            q->n_dates++;
+            i += dated - 1;
+            continue;
+        }
         const struct feed_term *x = &t.items[i], *y = i + 1 < t.n ? x + 1 : NULL;
         struct feed_slice word = {t.text.data + x->at, x->n}, next = {0};
         if (x->kind != FEED_WORD || feed_is_stop_word(word.s, word.n) || is_count_word(word))
@@ -242,7 +251,9 @@ int feed_question_read(feed_store_t *s, const char *text, struct feed_question *
     }
     feed_terms_fini(&t);
     if (q->n == 0) {
-        error_set_code(e, ERROR_USAGE, "no word of the question can be looked for");
+        error_set_code(e, ERROR_USAGE,
+                       q->n_dates ? "the question has a date, and nothing that can be looked for"
+                                  : "no word of the question can be looked for");
         return error_hint(e, "name what it is about: \"what do people say about $TSLA?\"");
     }
     TRY(feed_manifest_refresh(&s->m, e));
@@ -333,6 +344,8 @@ static int search_for(feed_store_t *s, const struct feed_gather *g, const char *
         *seen = 1;
         feed_stems_of(&scratch, p->text, true, &stems);
         double covered = covered_by(g->q, &stems, p->text);
+        for (size_t k = 0; k < g->q->n_dates; k++)
+            if (!feed_when_holds(&g->q->dates[k], p, &stems)) covered = 0;
         if (covered <= 0) continue;
         if (feed_gives_orders(p->text)) {
             out->orders++;
@@ -347,8 +360,9 @@ static int search_for(feed_store_t *s, const struct feed_gather *g, const char *
     return rc;
 }
 
-/* The n weightiest of the words that any post has; all must stand in a post, or one of them. */
-static bool put_query(const struct feed_gather *g, size_t n, bool any, struct str *out)
+/* The n weightiest of the words that any post has; all must stand in a post, or one of them. dated:
+ * posts of the question's dates only. */
+static bool put_query(const struct feed_gather *g, size_t n, bool any, bool dated, struct str *out)
 {
     size_t k = 0;
     str_clear(out);
@@ -361,11 +375,30 @@ static bool put_query(const struct feed_gather *g, size_t n, bool any, struct st
     str_append_char(out, ')');
     if (g->o->within) str_printf(out, " (%s)", g->o->within);
     if (g->without) str_printf(out, " %s", g->without);
+    for (size_t i = 0; i < g->q->n_dates && dated; i++) {
+        str_append_char(out, ' ');
+        feed_when_query(&g->q->dates[i], out);
+    }
     return k > 0;
 }
 
-int feed_question_gather(feed_store_t *s, const struct feed_gather *g, struct feed_candidates *out,
-                         struct error *e)
+/* The weightiest words that together have so few posts that a search looks at each. */
+static size_t count_rare(const struct feed_question *q)
+{
+    int64_t posts = 0;
+    size_t n = 0;
+    for (size_t i = 0; i < q->n; i++) {
+        const int64_t own = q->words[i].posts + q->words[i].deeds;
+        if (posts + own > DEPTH) break;
+        posts += own;
+        n += own > 0;
+    }
+    return n;
+}
+
+/* Narrow searches, then wider ones, until there are enough. */
+static int gather(feed_store_t *s, const struct feed_gather *g, bool dated,
+                  struct feed_candidates *out, struct error *e)
 {
     struct str query = {0};
     size_t known = 0, before = out->n;
@@ -373,13 +406,30 @@ int feed_question_gather(feed_store_t *s, const struct feed_gather *g, struct fe
     for (size_t i = 0; i < g->q->n; i++)
         known += g->q->words[i].posts + g->q->words[i].deeds > 0;
     for (size_t n = known; n > 1 && rc >= 0 && out->n - before < ENOUGH; n--) {
-        put_query(g, n, false, &query);
+        put_query(g, n, false, dated, &query);
+        rc = search_for(s, g, query.data, out, e);
+    }
+    const size_t rare = count_rare(g->q);
+    if (rc >= 0 && rare && rare < known && out->n - before < ENOUGH) {
+        put_query(g, rare, true, dated, &query);
         rc = search_for(s, g, query.data, out, e);
     }
     if (rc >= 0 && known && out->n - before < ENOUGH) {
-        put_query(g, known, true, &query);
+        put_query(g, known, true, dated, &query);
         rc = search_for(s, g, query.data, out, e);
     }
     str_fini(&query);
     return rc;
+}
+
+int feed_question_gather(feed_store_t *s, const struct feed_gather *g, struct feed_candidates *out,
+                         struct error *e)
+{
+    const size_t before = out->n;
+    bool dated = false;
+    for (size_t i = 0; i < g->q->n_dates; i++)
+        dated |= g->q->dates[i].year != 0;
+    if (dated) TRY(gather(s, g, true, out, e));
+    /* those that name the date */
+    return out->n - before < ENOUGH ? gather(s, g, false, out, e) : 0;
 }

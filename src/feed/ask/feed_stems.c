@@ -217,15 +217,20 @@ static bool is_number(const char *s, size_t n)
     return true;
 }
 
-void feed_stems_add(struct feed_stems *out, const char *word, size_t n)
+void feed_stems_push(struct feed_stems *out, uint64_t stem)
 {
-    char stem[256];
-    CHECK(n < sizeof(stem));
     if (out->n == out->cap) {
         out->cap = out->cap ? 2 * out->cap : 64;
         out->items = mem_realloc(out->items, out->cap * sizeof(*out->items));
     }
-    out->items[out->n++] = XXH3_64bits(stem, feed_stem(word, n, stem));
+    out->items[out->n++] = stem;
+}
+
+void feed_stems_add(struct feed_stems *out, const char *word, size_t n)
+{
+    char stem[256];
+    CHECK(n < sizeof(stem));
+    feed_stems_push(out, XXH3_64bits(stem, feed_stem(word, n, stem)));
 }
 
 void feed_stems_of(struct feed_terms *scratch, struct feed_slice text, bool all,
