@@ -75,7 +75,10 @@ int feed_market_read(const char *dir, const char *symbol, struct arena *a, struc
     static const char *const columns[] = {"Date", "Open", "Close"};
     struct csv t;
     const char *path = file_join(a, dir, arena_printf(a, "%s.csv", symbol));
-    TRY(csv_load(path, a, &t, e));
+    const int loaded = csv_load(path, a, &t, e);
+    if (loaded < 0 && e && !e->hint[0])
+        error_hint(e, "prices of a symbol are read from SYMBOL.csv in the folder of --prices");
+    TRY(loaded);
     for (size_t i = 0; i < ARRAY_LEN(columns); i++) {
         if (csv_column(&t, columns[i]) >= 0) continue;
         error_set(e, "'%s' has no column '%s'", path, columns[i]);
