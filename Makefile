@@ -99,8 +99,8 @@ $(B)/%.o: src/%.c | $(B)/found
 	$(call say,cc,$<) $(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 # Pages are assembled in as they are.
-$(B)/http/http_files.o $(B)/site/page/site_html_asset.o $(B)/feed/show/feed_page.o: \
-    $(wildcard web/*)
+$(B)/http/http_files.o $(B)/http/http_page.o $(B)/site/page/site_html_asset.o \
+    $(B)/feed/show/feed_page.o $(B)/train/page/train_page.o: $(wildcard web/*)
 
 # So are the kernels for GPUs.
 $(B)/compute/gpu/compute_gpu_driver.o: $(wildcard src/compute/cuda/ptx/*)

@@ -52,6 +52,13 @@ batch: {seq_len: 256, micro_batch: 8, global_batch: 16}""",
     "experts-4": """model: {n_layers: 4, d_model: 256, n_heads: 4, n_kv_heads: 2, head_dim: 64,
         ffn_hidden: 512, n_experts: 8, n_experts_used: 2}
 batch: {seq_len: 256, micro_batch: 8, global_batch: 64}""",
+    # Of `overlap`: more layers, as models that need a network have.
+    "dense-16": """model: {n_layers: 16, d_model: 256, n_heads: 4, n_kv_heads: 4, head_dim: 64,
+        ffn_hidden: 704, n_experts: 1, n_experts_used: 1}
+batch: {seq_len: 512, micro_batch: 4, global_batch: 8}""",
+    "experts-16": """model: {n_layers: 16, d_model: 192, n_heads: 3, n_kv_heads: 3, head_dim: 64,
+        ffn_hidden: 256, n_experts: 8, n_experts_used: 2}
+batch: {seq_len: 256, micro_batch: 8, global_batch: 16}""",
 }
 SPEED_COMMON = """data: {path: data}
 optimizer: {kind: adamw, lr: 0.001}

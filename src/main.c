@@ -18,7 +18,7 @@ static const struct cmd_entry commands[] = {
     {"submit", cmd_submit, "runs", "the same as a job of Slurm, with spare nodes"},
     {"status", cmd_status, "runs", "how far a run is, and where its time went"},
     {"why", cmd_why, "runs", "which rank of a run was lost, where, and what was done"},
-    {"top", cmd_top, "runs", "a run as it goes, on a terminal"},
+    {"top", cmd_top, "runs", "a run as it goes, on a terminal or as a page"},
     {"plot", cmd_plot, "runs", "draw a run's loss and speed, here and as SVG"},
     {"check-golden", cmd_check_golden, "runs", "compare the model with reference numbers"},
     {"doctor", cmd_doctor, "runs", "say what is wrong with a site's MPI or Slurm"},

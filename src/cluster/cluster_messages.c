@@ -3,8 +3,9 @@
  *
  * A rank that waits asks the transport again and again, because MPI makes progress only inside its
  * calls. For the first microseconds it does nothing else; then it offers its CPU to others, and
- * after some milliseconds it sleeps between questions. Where a machine has more ranks than CPUs it
- * offers its CPU from the start: whoever it waits for may need just that one. */
+ * after some milliseconds it sleeps between questions; beside a thread that computes it sleeps at once.
+ * Where a machine has more ranks than CPUs it offers its CPU from the start: whoever it waits for may
+ * need just that one. */
 #include "cluster/cluster_internal.h"
 
 #include <inttypes.h>
@@ -12,9 +13,10 @@
 #include <string.h>
 #include <time.h>
 
-#define SPIN_S  20e-6
-#define YIELD_S 5e-3
-#define NAP_NS  50000
+#define SPIN_S      20e-6
+#define YIELD_S     5e-3
+#define NAP_NS      50000
+#define LONG_NAP_NS 500000
 
 /* ------------------------------------------------------------------ errors that stick */
 
@@ -130,10 +132,14 @@ static int too_late(group_t *g, const struct cluster_message *m, int n, const ch
     return stick(c, &e);
 }
 
-static void pause_for(const cluster_t *c, double waited_s)
+/* While the other thread computes it wants this CPU: a wait in the back of more than a moment sleeps,
+ * longer the longer it has taken, so that it costs that thread about a hundredth. */
+static void pause_for(const cluster_t *c, enum cluster_lane lane, double waited_s)
 {
-    if (waited_s > YIELD_S) {
-        struct timespec nap = {.tv_nsec = NAP_NS};
+    const bool back = lane == LANE_BACK && !atomic_load_explicit(&c->stands, memory_order_relaxed);
+    if (waited_s > (back ? SPIN_S : YIELD_S)) {
+        const double longer_ns = back ? fmin(1e9 * waited_s / 8, LONG_NAP_NS) : 0;
+        struct timespec nap = {.tv_nsec = (long)fmax(NAP_NS, longer_ns)};
         nanosleep(&nap, NULL);
     } else if (c->patient || waited_s > SPIN_S) {
         sched_yield();
@@ -185,7 +191,7 @@ int cluster_messages_wait(group_t *g, enum cluster_lane lane, struct cluster_mes
         if (c->timeout_s > 0 && waited_s > c->timeout_s) return too_late(g, m, n, what);
         noted = waited_s > YIELD_S;
         if (noted) note_wait(g, lane, m, &(struct cluster_wait){what, g->name, 0, start_s});
-        pause_for(c, waited_s);
+        pause_for(c, lane, waited_s);
     }
     if (noted) note_wait(g, lane, m, &(struct cluster_wait){0});
     cluster_add_seconds(&c->wait_s, waited_s);

@@ -1,9 +1,10 @@
-/* cmd_top.c: `colossus top RUN`: a run as it goes, on a terminal.
+/* cmd_top.c: `colossus top RUN`: a run as it goes, on a terminal or as a page.
  *
  * A screen is written over the one before, line by line, and the rest of each line wiped, so nothing
  * flickers; nothing is written where nothing has changed. The terminal is put back as it was, whatever
  * ends the command. */
 #include "cmd/cmd.h"
+#include "http/http.h"
 #include "train/train.h"
 
 #include <poll.h>
@@ -15,8 +16,9 @@
 
 struct top_options {
     bool once, json;
-    double every_s;
-    int64_t width, height;
+    double every_s, seconds;
+    int64_t width, height, port;
+    const char *html;
 };
 
 #define AT(field) offsetof(struct top_options, field)
@@ -26,19 +28,25 @@ static const struct option rows[] = {
     CMD_REAL("every", 0, every_s, "s", "1", 0.1, 3600, "between two looks"),
     CMD_INT("width", 0, width, "columns", "0", 0, 1000, "0: the terminal's, or 80"),
     CMD_INT("height", 0, height, "lines", "0", 0, 1000, "0: the terminal's, or 24"),
+    CMD_TEXT("html", 0, html, "FILE.html", NULL, "write the run as a page that stands alone"),
+    CMD_INT("serve", 0, port, "PORT", "-1", -1, 65535,
+            "show that page at 127.0.0.1, as the run goes; 0: any port, which is printed; -1: no"),
+    CMD_REAL("for", 0, seconds, "s", "0", 0, 1e9, "of --serve: end after so long; 0: on ctrl-c"),
 };
 #undef AT
 
 const struct option_table cmd_top_table = {
     "top",
     "RUN [options]",
-    "a run as it goes, on a terminal",
+    "a run as it goes, on a terminal or as a page",
     "RUN is a run folder, of a run that is at work or of one that has ended. Shows the loss, "
     "speed,\n"
     "goodput, each rank's own part of a step, the experts' load and the last events, on 80 x 24\n"
     "characters or more, without colour. q or ^C ends it.\n\n"
     "  colossus top runs/fortunes --once\n"
-    "  colossus top runs/fortunes --once --json",
+    "  colossus top runs/fortunes --once --json\n"
+    "  colossus top runs/fortunes --html run.html\n"
+    "  colossus top runs/fortunes --serve 8092 --for 2",
     rows,
     ARRAY_LEN(rows)};
 
@@ -111,6 +119,73 @@ static void show(const struct str *screen)
     str_fini(&out);
 }
 
+/* ------------------------------------------------------------------ the page */
+
+static void reply(http_request_t *r, int rc, const char *type, const struct str *text,
+                  const struct error *e)
+{
+    if (rc < 0)
+        http_reply_json(r, 500, json_pack("{s:s}", "error", e->text));
+    else
+        http_reply(r, 200, type, text->data, text->len);
+}
+
+static void on_page(void *ctx, http_request_t *r)
+{
+    struct str page = {0}, policy = {0};
+    struct error e = {0};
+    int rc = train_page(ctx, true, &page, &e);
+    http_page_policy(train_page_hash, &policy);
+    http_add_header(r, "Content-Security-Policy", policy.data);
+    reply(r, rc, "text/html; charset=utf-8", &page, &e);
+    str_fini(&policy);
+    str_fini(&page);
+}
+
+static void on_json(void *ctx, http_request_t *r)
+{
+    struct str json = {0};
+    struct error e = {0};
+    int rc = train_page_json(ctx, &json, &e);
+    reply(r, rc, HTTP_JSON, &json, &e);
+    str_fini(&json);
+}
+
+static int serve(const char *run, const struct top_options *o, struct error *e)
+{
+    static const struct http_route routes[] = {{"GET", "/", on_page, true},
+                                               {"GET", "/run.json", on_json, true}};
+    const struct http_options h = {.host = "127.0.0.1",
+                                   .port = (int)o->port,
+                                   .routes = routes,
+                                   .n_routes = ARRAY_LEN(routes),
+                                   .ctx = (void *)(uintptr_t)run};
+    struct str page = {0};
+    http_server_t *server;
+    int rc = train_page(run, true, &page, e); /* what is no run is an error before anybody asks */
+    str_fini(&page);
+    TRY(rc);
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGINT, on_stop);
+    signal(SIGTERM, on_stop);
+    TRY(http_server_new(&h, &server, e));
+    fprintf(stderr, "%s on http://127.0.0.1:%d/\n", run, http_server_port(server));
+    const double until = o->seconds > 0 ? time_now_s() + o->seconds : INFINITY;
+    while (!stopped && time_now_s() < until)
+        poll(NULL, 0, 100);
+    http_server_free(server);
+    return 0;
+}
+
+static int write_page(const char *run, const char *path, struct error *e)
+{
+    struct str page = {0};
+    int rc = train_page(run, false, &page, e);
+    if (rc >= 0) rc = file_write(path, page.data, page.len, e);
+    str_fini(&page);
+    return rc;
+}
+
 /* Until q, ^C, or an error. */
 static int watch(const char *run, const struct top_options *o, struct error *e)
 {
@@ -132,26 +207,10 @@ static int watch(const char *run, const struct top_options *o, struct error *e)
     return rc;
 }
 
-static int top(const struct option_line *l, void *options, struct error *e)
+/* Screens on this terminal, which is put back as it was. */
+static int on_terminal(const char *run, const struct top_options *o, struct error *e)
 {
-    const struct top_options *o = options;
     struct termios was, now;
-    struct str screen = {0};
-    if (l->n_rest != 1) {
-        error_set_code(e, ERROR_USAGE, "one run folder is needed, %d given", l->n_rest);
-        return error_hint(e, "see 'colossus top --help'");
-    }
-    if (o->json && !o->once) {
-        error_set_code(e, ERROR_USAGE, "--json is for --once");
-        return error_hint(e, "colossus top RUN --once --json");
-    }
-    if (o->json) return print_json(l->rest[0], e);
-    if (o->once) {
-        int rc = draw(l->rest[0], o, &screen, e);
-        if (rc >= 0) fputs(screen.data, stdout);
-        str_fini(&screen);
-        return rc;
-    }
     if (!isatty(STDOUT_FILENO) || tcgetattr(STDIN_FILENO, &was) < 0) {
         error_set_code(e, ERROR_USAGE, "this is no terminal");
         return error_hint(e, "--once prints one screen");
@@ -163,11 +222,50 @@ static int top(const struct option_line *l, void *options, struct error *e)
     now.c_lflag &= ~(tcflag_t)(ICANON | ECHO);
     tcsetattr(STDIN_FILENO, TCSANOW, &now);
     fputs("\033[?1049h\033[?25l", stdout); /* a screen of its own, without a cursor */
-    int rc = watch(l->rest[0], o, e);
+    int rc = watch(run, o, e);
     fputs("\033[?25h\033[?1049l", stdout);
     fflush(stdout);
     tcsetattr(STDIN_FILENO, TCSANOW, &was);
     return rc;
+}
+
+static int check(const struct option_line *l, const struct top_options *o, struct error *e)
+{
+    if (l->n_rest != 1) {
+        error_set_code(e, ERROR_USAGE, "one run folder is needed, %d given", l->n_rest);
+        return error_hint(e, "see 'colossus top --help'");
+    }
+    if (o->json && !o->once) {
+        error_set_code(e, ERROR_USAGE, "--json is for --once");
+        return error_hint(e, "colossus top RUN --once --json");
+    }
+    if (options_given(l, "for") && o->port < 0) {
+        error_set_code(e, ERROR_USAGE, "--for is of --serve, which is not there");
+        return error_hint(e, "for example --serve 8092 --for 60");
+    }
+    if (o->once && (o->html || o->port >= 0)) {
+        error_set_code(e, ERROR_USAGE, "--once prints a screen, --html and --serve make a page");
+        return error_hint(e, "choose one of them");
+    }
+    return 0;
+}
+
+static int top(const struct option_line *l, void *options, struct error *e)
+{
+    const struct top_options *o = options;
+    struct str screen = {0};
+    TRY(check(l, o, e));
+    const char *run = l->rest[0];
+    if (o->json) return print_json(run, e);
+    if (o->once) {
+        int rc = draw(run, o, &screen, e);
+        if (rc >= 0) fputs(screen.data, stdout);
+        str_fini(&screen);
+        return rc;
+    }
+    if (o->html) TRY(write_page(run, o->html, e));
+    if (o->port >= 0) return serve(run, o, e);
+    return o->html ? 0 : on_terminal(run, o, e);
 }
 
 int cmd_top(int argc, char **argv)

@@ -73,6 +73,15 @@ void http_event_comment(http_request_t *r, const char *text);
  * policy that lets a page load and ask nothing else; false, and no answer, where there is none. */
 bool http_reply_file(http_request_t *r, const char *name);
 
+/* Pages that stand alone, with the look that they share and, where they have a script, its charts
+ * (http_page.c). The policy that lets only these run, for a page's script of that hash ("'sha256-...'";
+ * NULL: it has none), appended: for a header, too. */
+void http_page_policy(const char *script_hash, struct str *out);
+/* Up to the beginning of the body; the title is text. */
+void http_page_begin(const char *title, const char *script_hash, struct str *out);
+/* The data, the charts, the page's own script, and the end; both NULL: the end only. */
+void http_page_end(const struct str *json, const char *script, struct str *out);
+
 /* ------------------------------------------------------------------ the server (http_server.c) */
 
 typedef void http_handler(void *ctx, http_request_t *r);

@@ -206,6 +206,7 @@ struct train_status {
     size_t n_incidents;
     const char *end_text;         /* what the last line of all says of why it ended; or NULL */
     double total_s, productive_s; /* from the first line on, and of the steps that count */
+    double last_s; /* since 1970, up to which total_s counts: now, of a run at work */
     double lost_s[TRAIN_LOST_CAUSES];
     const char *const *events; /* [n_events] the last lines for people: "12:03:04 rank 1 ..." */
     size_t n_events;
@@ -230,6 +231,14 @@ void train_top_draw(const struct train_status *s, int width, int height, struct 
 /* Every loss, and why the run ended. */
 void train_why_print(const struct train_status *s, FILE *out);
 void train_why_json(const struct train_status *s, struct json_writer *w);
+
+/* ------------------------------------------------------------------ pages (page/train_page.c) */
+
+/* A run folder as a page that stands alone; live: a server is behind it, of which the page asks
+ * run.json every second or so. */
+int train_page(const char *dir, bool live, struct str *out, struct error *e);
+int train_page_json(const char *dir, struct str *out, struct error *e); /* what it is asked for */
+extern const char train_page_hash[]; /* of its script, for http_page_policy */
 
 /* ------------------------------------------------------------------ plots (train_plot.c) */
 

@@ -10,7 +10,7 @@ import urllib.request
 
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # of the protocol
 KEYS = {"enter": "\ue007", "tab": "\ue004", "escape": "\ue00c", "shift": "\ue008",
-        "control": "\ue009", "down": "\ue015", "space": " "}
+        "control": "\ue009", "right": "\ue014", "down": "\ue015", "space": " "}
 
 
 class Browser:
@@ -115,3 +115,17 @@ class Browser:
         """What the browser's console says of errors since the last call."""
         entries = self.call("POST", "/se/log", {"type": "browser"})
         return [e["message"] for e in entries if e["level"] == "SEVERE"]
+
+
+def check(tests, label, page):
+    """Runs each test on the page and prints a line of it; how many failed."""
+    failed = 0
+    for test in tests:
+        name = test.__name__.replace("_", " ")
+        try:
+            test(page)
+            print(f"ok {label}: {name}", flush=True)
+        except Exception as e:  # the next one may still hold
+            failed += 1
+            print(f"not ok {label}: {name}: {str(e)[:400]}", flush=True)
+    return failed

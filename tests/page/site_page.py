@@ -15,7 +15,7 @@ import sys
 import tempfile
 
 sys.dont_write_bytecode = True
-from page_browser import Browser  # noqa: E402
+from page_browser import Browser, check  # noqa: E402
 
 
 class Page:
@@ -133,14 +133,7 @@ def main():
             browser = Browser(shutil.which("chromedriver"), folder)
             browser.size(1440, 900)
             p = Page(browser, port)
-            for test in TESTS:
-                name = test.__name__.replace("_", " ")
-                try:
-                    test(p)
-                    print("ok site page:", name, flush=True)
-                except Exception as e:  # the next one may still hold
-                    failed += 1
-                    print(f"not ok site page: {name}: {str(e)[:400]}", flush=True)
+            failed = check(TESTS, "site page", p)
             if o.shots:
                 os.makedirs(o.shots, exist_ok=True)
                 p.post({"events": ["{at: 1 d, what: curtailment, watts: 0, lasts: 5 h}"]})

@@ -239,13 +239,8 @@ int site_compare_html(const struct site_scenario *const s[2], const struct site_
     b->seeds = MIN(MIN(x[0].n, x[1].n), (size_t)MOST_SEEDS);
     int rc = bands_of(s, o, b, e);
     if (rc >= 0) {
-        str_puts(out, "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
-                      "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
-                      "<meta http-equiv=\"Content-Security-Policy\" content=\"");
-        str_puts(out, site_html_policy);
-        str_puts(out, "\">\n<title>Colossus: two sites</title>\n<style>");
-        str_puts(out, site_html_css);
-        str_puts(out, "</style>\n</head>\n<body>\n<h1>");
+        http_page_begin("two sites", NULL, out);
+        str_puts(out, "<h1>");
         for (int i = 0; i < 2; i++) {
             str_printf(out,
                        "%s<svg width=\"34\" height=\"12\" aria-hidden=\"true\"><path fill=\"none\" "
@@ -262,7 +257,8 @@ int site_compare_html(const struct site_scenario *const s[2], const struct site_
         for (size_t l = 0; l < N_LINES; l++)
             put_chart(b, l, out);
         put_figures(s, x, out);
-        str_puts(out, "</main>\n</body>\n</html>\n");
+        str_puts(out, "</main>\n");
+        http_page_end(NULL, NULL, out);
     }
     mem_free(b);
     return rc;

@@ -1,7 +1,7 @@
 /* site_html.c: a run as a page that stands alone: the reports of its record, where the hours of its jobs
  * went, what cost most, and every figure, as JSON within the page, which its script draws.
  *
- * Numbers of series keep five digits. '<' never stands in the JSON, so that no text can end it. */
+ * Numbers of series keep five digits. */
 #include "site/page/site_page_internal.h"
 
 #include <string.h>
@@ -185,7 +185,7 @@ static int put_incidents(struct json_writer *w, const struct site_log *log, stru
             name_of(t, &then);
         }
         jsonw_open(w, NULL, '{');
-        jsonw_real(w, "day", l->at_s / 86400.0);
+        jsonw_real(w, "at", l->at_s / 86400.0);
         jsonw_string(w, "what", what.data);
         jsonw_string(w, "then", then.data ? then.data : "");
         jsonw_real(w, "accelerator_h", x.ranked_cost[i].accelerator_h);
@@ -253,45 +253,22 @@ static void put_rest(struct json_writer *w, const struct site_record *k)
     put_series(w, "busy", k, AT(busy), 1.0);
 }
 
-/* The JSON in a page: a '<' in it could end it. */
-static void put_data(const struct str *json, struct str *page)
-{
-    str_puts(page, "<script type=\"application/json\" id=\"data\">");
-    for (size_t i = 0; i < json->len; i++) {
-        if (json->data[i] == '<')
-            str_puts(page, "\\u003c");
-        else
-            str_append_char(page, json->data[i]);
-    }
-    str_puts(page, "</script>\n");
-}
-
 static void put_page(const struct site_scenario *s, const struct site_result *r,
                      const struct str *json, struct str *page)
 {
     char days[32], n[32];
-    str_puts(page, "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
-                   "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
-                   "<meta http-equiv=\"Content-Security-Policy\" content=\"");
-    str_puts(page, site_html_policy);
-    str_puts(page, "\">\n<title>Colossus: ");
-    svg_escape(page, s->title);
-    str_puts(page, "</title>\n<style>");
-    str_puts(page, site_html_css);
-    str_puts(page, "</style>\n</head>\n<body>\n<h1>");
+    http_page_begin(s->title, site_html_hash, page);
+    str_puts(page, "<h1>");
     svg_escape(page, s->title);
     str_puts(page, "</h1>\n<p>");
     str_printf(page,
-               "%s accelerators, %s, seed %llu. Drag over a chart or press + and - to look closer; "
-               "arrow keys move the cursor.",
+               "%s accelerators, %s, seed %llu. Drag over a chart or press + and - to look closer, "
+               "with shift to move along; arrow keys move the cursor.",
                format_count(n, (double)machine_cluster_accelerators(&s->cluster)),
                format_duration(days, r->days * 86400.0), (unsigned long long)r->seed);
     str_puts(page, "</p>\n");
     str_puts(page, site_html_body);
-    put_data(json, page);
-    str_puts(page, "<script>");
-    str_puts(page, site_html_js);
-    str_puts(page, "</script>\n</body>\n</html>\n");
+    http_page_end(json, site_html_js, page);
 }
 
 /* What a page with a server behind it shows besides: the events that were put in. */
@@ -313,7 +290,7 @@ int site_html(const struct site_story *x, const struct site_html_options *o, str
     struct site_log log;
     jsonw_begin(&w, &json);
     jsonw_open(&w, NULL, '{');
-    jsonw_real(&w, "days", x->result->days);
+    jsonw_real(&w, "end", x->result->days);
     put_rest(&w, &x->record);
     put_power(&w, x->s, &x->record);
     put_jobs(&w, x->s, x->result, &x->record);

@@ -2,9 +2,10 @@
 #ifndef COLOSSUS_SITE_PAGE_INTERNAL_H
 #define COLOSSUS_SITE_PAGE_INTERNAL_H
 
+#include "http/http.h"
 #include "site/site.h"
 
-extern const char site_html_policy[];
-extern const char *const site_html_css, *const site_html_body, *const site_html_js;
+extern const char site_html_hash[]; /* of the script, for http_page_policy */
+extern const char *const site_html_body, *const site_html_js;
 
 #endif

@@ -4,7 +4,6 @@
  *
  * Events may be put in: the scenario is then run anew with them, in a thread of its own, while others look
  * at the run that was there; the new one takes its place when it is whole. */
-#include "http/http.h"
 #include "site/page/site_page_internal.h"
 
 #include <pthread.h>
@@ -122,7 +121,10 @@ void site_metrics(const struct site_scenario *s, const struct site_record *recor
 static void on_page(void *ctx, http_request_t *r)
 {
     struct site_server *s = ctx;
-    http_add_header(r, "Content-Security-Policy", site_html_policy);
+    struct str policy = {0};
+    http_page_policy(site_html_hash, &policy);
+    http_add_header(r, "Content-Security-Policy", policy.data);
+    str_fini(&policy);
     pthread_mutex_lock(&s->guard);
     http_reply(r, 200, "text/html; charset=utf-8", s->now->page.data, s->now->page.len);
     pthread_mutex_unlock(&s->guard);

@@ -5,7 +5,7 @@
  * launcher has seen say themselves what they cost, in the event `recovered`; the start of each
  * launcher lasts from its first line to the first of its rank 0; between the last line of one and the
  * first of the next nobody was at work. What is left is `other`. */
-#include "train/train.h"
+#include "train/show/train_show_internal.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
@@ -32,34 +32,11 @@ static const struct {
 
 enum { SHOWN_EVENTS = 12, INCIDENTS_MAX = 1 << 16 };
 
-/* Seconds since 1970 of "2026-11-22T03:04:05.678Z"; NAN: it is none. */
-static double seconds_of(const char *text)
-{
-    struct tm t = {0};
-    char *end;
-    const char *rest = text ? strptime(text, "%Y-%m-%dT%H:%M:%S", &t) : NULL;
-    if (!rest) return NAN;
-    double fraction = *rest == '.' ? strtod(rest, &end) : 0;
-    return (double)timegm(&t) + fraction;
-}
-
 static double now_seconds(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_REALTIME, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static double real_of(const json_t *o, const char *key)
-{
-    const json_t *v = json_object_get(o, key);
-    return json_is_number(v) ? json_number_value(v) : NAN;
-}
-
-static int64_t int_of(const json_t *o, const char *key)
-{
-    const json_t *v = json_object_get(o, key);
-    return json_is_integer(v) ? json_integer_value(v) : -1;
 }
 
 static const char *text_of(const json_t *o, const char *key, struct arena *a)
@@ -83,23 +60,6 @@ struct reading {
     const char **lines; /* ring of SHOWN_EVENTS */
     size_t n_lines;
 };
-
-typedef void line_fn(struct reading *r, const json_t *o);
-
-/* Whole lines only; one that is no JSON is left out. */
-static void read_lines(const char *path, struct reading *r, line_fn *take)
-{
-    struct file_map map;
-    if (file_map_open(&map, path, NULL) < 0) return;
-    const char *at = (const char *)map.data, *end = at + map.size, *stop;
-    for (; (stop = memchr(at, '\n', (size_t)(end - at))); at = stop + 1) {
-        json_t *o = NULL;
-        if (json_parse(at, (size_t)(stop - at), path, &o, NULL) < 0) continue;
-        take(r, o);
-        json_decref(o);
-    }
-    file_map_close(&map);
-}
 
 /* Room for one element more of an array that grows by doubling. */
 static double *make_room(const double *array, size_t n)
@@ -128,28 +88,29 @@ static void take_busy(struct reading *r, const json_t *list)
     s->n_rank_busy = n;
 }
 
-static void take_step(struct reading *r, const json_t *o)
+static void take_step(void *ctx, const json_t *o)
 {
+    struct reading *r = ctx;
     struct train_status *s = r->s;
-    double t = seconds_of(json_string_value(json_object_get(o, "time")));
-    double step_s = real_of(o, "step_s"), valid_s = real_of(o, "valid_s");
-    s->step = int_of(o, "step");
-    s->tokens = int_of(o, "tokens");
-    s->loss = real_of(o, "loss");
-    s->tokens_per_s = real_of(o, "tokens_per_s");
-    s->mfu = real_of(o, "mfu");
-    s->load_max_mean = real_of(o, "load_max_mean");
-    s->load_entropy = real_of(o, "load_entropy");
-    s->grad_norm = real_of(o, "grad_norm");
-    s->lr = real_of(o, isnan(real_of(o, "muon_lr")) ? "lr" : "muon_lr");
-    double wait_s = real_of(o, "wait_s");
+    double t = train_line_seconds(json_string_value(json_object_get(o, "time")));
+    double step_s = train_line_real(o, "step_s"), valid_s = train_line_real(o, "valid_s");
+    s->step = train_line_int(o, "step");
+    s->tokens = train_line_int(o, "tokens");
+    s->loss = train_line_real(o, "loss");
+    s->tokens_per_s = train_line_real(o, "tokens_per_s");
+    s->mfu = train_line_real(o, "mfu");
+    s->load_max_mean = train_line_real(o, "load_max_mean");
+    s->load_entropy = train_line_real(o, "load_entropy");
+    s->grad_norm = train_line_real(o, "grad_norm");
+    s->lr = train_line_real(o, isnan(train_line_real(o, "muon_lr")) ? "lr" : "muon_lr");
+    double wait_s = train_line_real(o, "wait_s");
     s->wait_share = step_s > 0 && !isnan(wait_s) ? fmin(wait_s / step_s, 1) : NAN;
     take_busy(r, json_object_get(o, "rank_busy_s"));
     take_loss(s);
     s->step_s = step_s;
-    if (!isnan(real_of(o, "valid_bits_per_byte")))
-        s->valid_bits_per_byte = real_of(o, "valid_bits_per_byte");
-    if (!isnan(real_of(o, "valid_nll"))) s->valid_nats = real_of(o, "valid_nll");
+    if (!isnan(train_line_real(o, "valid_bits_per_byte")))
+        s->valid_bits_per_byte = train_line_real(o, "valid_bits_per_byte");
+    if (!isnan(train_line_real(o, "valid_nll"))) s->valid_nats = train_line_real(o, "valid_nll");
     s->skipped += json_object_get(o, "skipped") != NULL;
     if (!isnan(step_s)) s->productive_s += step_s;
     if (!isnan(valid_s)) s->lost_s[TRAIN_LOST_VALIDATION] += valid_s;
@@ -194,10 +155,10 @@ static void take_incident(struct reading *r, const json_t *o)
                                 .operation = text_of(o, "operation", r->a),
                                 .text = text_of(o, "text", r->a),
                                 .action = text_of(o, "action", r->a),
-                                .rank = int_of(o, "rank"),
-                                .attempt = int_of(o, "attempt"),
-                                .step = int_of(o, "steps_done"),
-                                .detect_s = real_of(o, "detect_s"),
+                                .rank = train_line_int(o, "rank"),
+                                .attempt = train_line_int(o, "attempt"),
+                                .step = train_line_int(o, "steps_done"),
+                                .detect_s = train_line_real(o, "detect_s"),
                                 .restart_s = NAN,
                                 .rollback_s = NAN};
 }
@@ -206,7 +167,8 @@ static void take_recovery(struct reading *r, const json_t *o)
 {
     struct train_status *s = r->s;
     const char *cause = json_string_value(json_object_get(o, "cause"));
-    double parts[] = {real_of(o, "detect_s"), real_of(o, "restart_s"), real_of(o, "rollback_s")};
+    double parts[] = {train_line_real(o, "detect_s"), train_line_real(o, "restart_s"),
+                      train_line_real(o, "rollback_s")};
     if (s->n_incidents > 0) {
         struct train_incident *i = &s->incidents[s->n_incidents - 1];
         i->detect_s = parts[0];
@@ -229,7 +191,7 @@ static void show_event(struct reading *r, const json_t *o, const char *event)
     for (size_t i = 0; i < ARRAY_LEN(quiet); i++)
         if (strcmp(event, quiet[i]) == 0) return;
     if (!time || strlen(time) < 19) return;
-    int64_t step = int_of(o, "step");
+    int64_t step = train_line_int(o, "step");
     const char *at = step >= 0 ? arena_printf(r->a, "step %" PRId64 " ", step) : "";
     const char *said = text && *text ? text : why && *why ? why : NULL;
     const char *line = arena_printf(r->a, "%.8s %s%s%s%s", time + 11, at, event, said ? ": " : "",
@@ -244,11 +206,12 @@ static void begin_launch(struct reading *r, double t)
     r->launched = t;
 }
 
-static void take_event(struct reading *r, const json_t *o)
+static void take_event(void *ctx, const json_t *o)
 {
+    struct reading *r = ctx;
     struct train_status *s = r->s;
     const char *event = json_string_value(json_object_get(o, "event"));
-    double t = seconds_of(json_string_value(json_object_get(o, "time")));
+    double t = train_line_seconds(json_string_value(json_object_get(o, "time")));
     if (!event || isnan(t)) return;
     bool begins = strcmp(event, "run_started") == 0 || strcmp(event, "resumed") == 0;
     if (strcmp(event, "launch_started") == 0) begin_launch(r, t);
@@ -257,17 +220,18 @@ static void take_event(struct reading *r, const json_t *o)
     if (begins && r->launched > 0) s->lost_s[TRAIN_LOST_START] += t - r->launched;
     if (begins) {
         r->launched = 0;
-        s->total_steps = int_of(o, "total_steps");
-        s->ranks = int_of(o, "ranks");
+        s->total_steps = train_line_int(o, "total_steps");
+        s->ranks = train_line_int(o, "ranks");
     }
     if (strcmp(event, "rank_lost") == 0) take_incident(r, o);
     if (strcmp(event, "recovered") == 0) take_recovery(r, o);
     if (strcmp(event, "checkpoint_saved") == 0) {
-        s->checkpoint_step = int_of(o, "step");
+        s->checkpoint_step = train_line_int(o, "step");
         r->checkpoint = t;
     }
-    if (strcmp(event, "corruption_found") == 0 && s->checkpoint_step > int_of(o, "good_step"))
-        s->checkpoint_step = int_of(o, "good_step");
+    if (strcmp(event, "corruption_found") == 0 &&
+        s->checkpoint_step > train_line_int(o, "good_step"))
+        s->checkpoint_step = train_line_int(o, "good_step");
     const char *text = json_string_value(json_object_get(o, "text"));
     const char *why = json_string_value(json_object_get(o, "why"));
     if (begins || strcmp(event, "launch_started") == 0 || strcmp(event, "run_finished") == 0)
@@ -275,15 +239,15 @@ static void take_event(struct reading *r, const json_t *o)
     if (strcmp(event, "launch_ended") == 0 || strcmp(event, "run_failed") == 0) {
         const char *said = text && *text ? text : why && *why ? why : NULL;
         if (said) s->end_text = arena_plain(r->a, said);
-        if (!s->end_text && int_of(o, "code") > 0)
+        if (!s->end_text && train_line_int(o, "code") > 0)
             s->end_text = arena_printf(
                 r->a, "the ranks ended with exit code %" PRId64 "; why stands in their output",
-                int_of(o, "code"));
+                train_line_int(o, "code"));
     }
     /* The launcher tells of a recovery when it is sure, which may be behind the run's end. */
     bool settles = strcmp(event, "recovered") != 0;
     if (strcmp(event, "launch_ended") == 0)
-        settles = int_of(o, "code") > 0 && int_of(o, "code") != 75;
+        settles = train_line_int(o, "code") > 0 && train_line_int(o, "code") != 75;
     if (settles) snprintf(r->last_event, sizeof(r->last_event), "%s", event);
     show_event(r, o, event);
 }
@@ -322,6 +286,7 @@ static void settle_times(struct reading *r)
     double end = s->state == TRAIN_STATE_RUNNING ? fmax(now_seconds(), r->last) : r->last;
     double known = s->productive_s;
     s->total_s = r->first > 0 ? end - r->first : 0;
+    s->last_s = end;
     if (s->checkpoint_step >= 0) s->checkpoint_age_s = fmax(end - r->checkpoint, 0);
     for (int i = 0; i < TRAIN_LOST_OTHER; i++)
         known += s->lost_s[i];
@@ -356,10 +321,10 @@ int train_status_read(const char *dir, struct arena *a, struct train_status *s, 
         error_set(e, "'%s' is not the folder of a run: it has no events.jsonl", dir);
         return error_hint(e, "name a run folder, as colossus train and launch make: runs/NAME");
     }
-    read_lines(file_join(a, dir, "metrics.jsonl"), &r, take_step);
+    train_lines_read(file_join(a, dir, "metrics.jsonl"), &r, take_step);
     double last_step = r.last;
     r.last = 0;
-    read_lines(events, &r, take_event);
+    train_lines_read(events, &r, take_event);
     r.last = fmax(r.last, last_step);
     s->state = find_state(&r, dir);
     if (last_step > 0 && s->state == TRAIN_STATE_RUNNING)
