@@ -469,6 +469,9 @@ static void collect(struct parse *x, struct feed_node *n, bool negated)
         collect(x, n->children[i], negated != (n->kind == FEED_NODE_NOT));
     if (n->kind != FEED_NODE_ATOM) return;
     if (n->atom != FEED_ATOM_RANGE && !n->scored) q->facts = true;
+    if (n->atom == FEED_ATOM_RANGE &&
+        (n->number == FEED_NUMBER_ID || n->number == FEED_NUMBER_SAMPLE))
+        q->ids = true;
     if (n->scored && !negated) q->scored[q->n_scored++] = n;
 }
 

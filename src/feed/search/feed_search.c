@@ -9,9 +9,9 @@
 
 #include <xxhash.h>
 
-/* The index names a superset: of "to be", every post with both words. Of it five times the depth is
+/* The index names a superset: of "to be", every post with both words. Of it twice the depth is
  * looked at, which bounds the time of a search. */
-#define LOOKS 5
+#define LOOKS 2
 
 #define PAGE_BYTES 96
 
@@ -32,7 +32,7 @@ struct run {
     struct feed_store *s;
     struct feed_query *q;
     const struct feed_search_options *o;
-    enum feed_segment_query which; /* FEED_Q_SEARCH or FEED_Q_SCAN */
+    enum feed_segment_query which; /* FEED_Q_SEARCH, FEED_Q_TEXTS or FEED_Q_SCAN */
     struct stream *streams;
     size_t n_streams;
     int64_t low, high; /* seq, both included */
@@ -177,7 +177,10 @@ static int collect(struct run *r, uint64_t limit, bool *cut, struct error *e)
         r->last_seq = x->newest;
         struct candidate c = {.seq = x->newest, .segment = x->segment};
         struct feed_post p;
-        feed_row_post(x->q, 0, &p);
+        if (r->which == FEED_Q_TEXTS)
+            feed_row_text(x->q, &p);
+        else
+            feed_row_post(x->q, 0, &p);
         if (feed_query_matches(r->q, &p)) {
             if (r->n_found == limit) {
                 *cut = true;
@@ -234,7 +237,7 @@ static int answer(struct run *r, struct arena *a, struct feed_answer *out, struc
     char page[PAGE_BYTES];
     TRY(begin(r, a, e));
     TRY(feed_rank_prepare(r->s, r->q, &r->rank.posts, e));
-    r->look = r->which == FEED_Q_SEARCH ? (uint64_t)depth * LOOKS : UINT64_MAX;
+    r->look = r->which == FEED_Q_SCAN ? UINT64_MAX : (uint64_t)depth * LOOKS;
     TRY(collect(r, (uint64_t)(r->o->newest ? limit : depth), &out->cut, e));
     out->matches = r->n_found;
     if (!r->o->newest && r->n_found) qsort(r->found, r->n_found, sizeof(*r->found), by_score);
@@ -271,7 +274,7 @@ static int search(feed_store_t *s, feed_query_t *q, struct run *r, struct arena 
 int feed_search(feed_store_t *s, feed_query_t *q, const struct feed_search_options *o,
                 struct arena *a, struct feed_answer *out, struct error *e)
 {
-    struct run r = {.o = o, .which = FEED_Q_SEARCH};
+    struct run r = {.o = o, .which = q->facts || q->ids ? FEED_Q_SEARCH : FEED_Q_TEXTS};
     return search(s, q, &r, a, out, e);
 }
 

@@ -48,6 +48,7 @@ struct feed_query {
     struct feed_node **scored;
     size_t n_scored;
     bool facts;                 /* it asks for more than the text says: who, what, where to */
+    bool ids;                   /* it asks for ids */
     char *match;                /* what the index is asked; everything that matches is in it */
     int64_t since_ms, until_ms; /* bounds that hold for every match; until is excluded */
     int64_t *frequencies;       /* [n_scored] */

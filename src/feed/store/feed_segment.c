@@ -43,6 +43,9 @@ static const char *const sql[FEED_Q_N] = {
     [FEED_Q_SEARCH] = "SELECT " FEED_POST_COLUMNS " FROM terms CROSS JOIN posts"
                       " ON posts.seq = terms.rowid WHERE terms MATCH ?1"
                       " AND terms.rowid >= ?2 AND +terms.rowid <= ?3 ORDER BY terms.rowid DESC",
+    [FEED_Q_TEXTS] = "SELECT " FEED_TEXT_COLUMNS " FROM terms CROSS JOIN posts"
+                     " ON posts.seq = terms.rowid WHERE terms MATCH ?1"
+                     " AND terms.rowid >= ?2 AND +terms.rowid <= ?3 ORDER BY terms.rowid DESC",
     [FEED_Q_COUNT] = "SELECT count(*) FROM (SELECT rowid FROM terms WHERE terms MATCH ?1 LIMIT ?2)",
     [FEED_Q_BETWEEN] = "SELECT count(*) FROM (SELECT rowid FROM terms WHERE terms MATCH ?1"
                        " AND rowid BETWEEN ?2 AND ?3 LIMIT ?4)",
@@ -175,6 +178,19 @@ void feed_row_post(sqlite3_stmt *q, int at, struct feed_post *p)
     };
     if (p->service >= FEED_N_SERVICES) p->service = FEED_OTHER;
     read_refs(feed_sql_slice(q, at + 16), p);
+}
+
+void feed_row_text(sqlite3_stmt *q, struct feed_post *p)
+{
+    *p = (struct feed_post){
+        .created_ms = feed_ms_of_seq(sqlite3_column_int64(q, 0)),
+        .text = feed_sql_slice(q, 1),
+        .likes = sqlite3_column_int64(q, 2),
+        .reposts = sqlite3_column_int64(q, 3),
+        .replies = sqlite3_column_int64(q, 4),
+        .quotes = sqlite3_column_int64(q, 5),
+        .followers = sqlite3_column_int64(q, 6),
+    };
 }
 
 /* The references in one column, in the order of read_refs; empty where there are none. */

@@ -112,6 +112,7 @@ enum feed_segment_query {
     FEED_Q_MARK,
     FEED_Q_PENDING,
     FEED_Q_SEARCH,  /* rows of FEED_POST_COLUMNS that match ?1 in ?2 .. ?3, newest first */
+    FEED_Q_TEXTS,   /* the same, of FEED_TEXT_COLUMNS */
     FEED_Q_COUNT,   /* how many posts match ?1, up to ?2 */
     FEED_Q_BETWEEN, /* how many match ?1 in ?2 .. ?3, up to ?4 */
     FEED_Q_DF,      /* of the term ?1, once sealed */
@@ -139,6 +140,9 @@ struct feed_segment {
     "followers,edited,refs"
 /* The post of a row whose columns from `at` on are those; lives until the next step. */
 void feed_row_post(sqlite3_stmt *q, int at, struct feed_post *p);
+/* What a post is ranked by, where a query asks for nothing that its text does not say: half the time. */
+#define FEED_TEXT_COLUMNS "seq,text,likes,reposts,replies,quotes,followers"
+void feed_row_text(sqlite3_stmt *q, struct feed_post *p);
 
 int feed_segment_open(struct feed_segment *s, bool write, struct error *e);
 int feed_segment_create(struct feed_segment *s, struct error *e);
