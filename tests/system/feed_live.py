@@ -499,7 +499,7 @@ def test_ask(folder):
         f.write("open\n")
     ingest(store, [json.dumps({"id": str(i), "service": "x", "created_ms": T0 + i, "author": f"a{i}",
                                "text": text}) + "\n" for i, text in enumerate(
-        ["The red bridge closed on Monday", "City council: repairs of the red bridge take 40 days"])])
+        ["The red bridge closed on Monday", "Update: repairs of the red bridge take 40 days"])])
     p = subprocess.Popen([PROGRAM, "feed", "serve", store, "--port", "0", "--for", "60", "--model",
                           url + "/v1", "--model-key-file", key], stdout=subprocess.PIPE, text=True)
     base = p.stdout.readline().split(" on ")[1].strip().rstrip("/")
