@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -19,9 +20,11 @@ from page_browser import Browser, check  # noqa: E402
 
 
 class Page:
-    def __init__(self, browser, port):
+    def __init__(self, browser, port, o):
         self.b = browser
         self.port = port
+        self.colossus = o.colossus
+        self.scenario = o.scenario
         self.url = f"http://127.0.0.1:{port}/"
 
     def fresh(self):
@@ -109,12 +112,48 @@ def another_site_may_not(p):
     same(c.getresponse().status, 403)
 
 
+def data_of(page):
+    text = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.S).group(1)
+    return {k: v for k, v in json.loads(text).items() if k not in ("live", "injected")}
+
+
+def a_page_after_the_fact_is_the_same(p):
+    same(p.post({"events": []}), (200, {"ok": True}))
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run([p.colossus, "site", p.scenario, "--html", f"{folder}/after.html"], check=True,
+                       stdout=subprocess.DEVNULL)
+        with open(f"{folder}/after.html", encoding="utf-8") as f:
+            after = f.read()
+    same(data_of(after) == data_of(p.get("/")), True)
+
+
+def clients_that_are_slow_or_dead_hold_nobody_up(p):
+    held = []
+    try:
+        for k in range(100):
+            s = socket.create_connection(("127.0.0.1", p.port), timeout=60)
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            s.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n" + (b"" if k % 2 else b"\r\n"))
+            held.append(s)  # half a request, or an answer that nobody reads
+        for k in range(0, 100, 20):
+            held[k].close()
+        page = p.get("/")
+        for _ in range(20):
+            same(p.get("/") == page, True)
+            assert "colossus_site_load_watts" in p.get("/metrics")
+        p.fresh()
+    finally:
+        for s in held:
+            s.close()
+
+
 def nothing_is_complained_of(p):
     same([m for m in p.b.complaints() if "400" not in m and "favicon" not in m], [])
 
 
 TESTS = [every_event_that_is_offered_is_understood, an_event_changes_the_run, what_is_wrong_is_said,
-         another_site_may_not, nothing_is_complained_of]
+         another_site_may_not, a_page_after_the_fact_is_the_same,
+         clients_that_are_slow_or_dead_hold_nobody_up, nothing_is_complained_of]
 
 
 def main():
@@ -132,7 +171,7 @@ def main():
         try:
             browser = Browser(shutil.which("chromedriver"), folder)
             browser.size(1440, 900)
-            p = Page(browser, port)
+            p = Page(browser, port, o)
             failed = check(TESTS, "site page", p)
             if o.shots:
                 os.makedirs(o.shots, exist_ok=True)
