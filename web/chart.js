@@ -308,6 +308,11 @@ function draw() {
     legend(c, items, i);
   }
 }
+function fitting(g, text, width) {  // as much of it as there is room for
+  if (g.measureText(text).width <= width) return text;
+  while (text && g.measureText(text + "\u2026").width > width) text = text.slice(0, -1);
+  return text + "\u2026";
+}
 function rows(c, f) {  // a heat map: a row each, darker where more
   const {g, x, w, top, bottom} = f, list = c.rows(), h = (bottom - top) / Math.max(list.length, 1);
   axes(f, 0, 1, () => "");
@@ -328,10 +333,7 @@ function rows(c, f) {  // a heat map: a row each, darker where more
   g.textAlign = "right";
   g.textBaseline = "middle";
   list.forEach((r, k) => {
-    if (h > 9)
-      g.fillText(
-          r.name.length > 9 ? r.name.slice(0, 8) + "\u2026" : r.name, LEFT - 4,
-          top + (k + 0.5) * h);
+    if (h > 9) g.fillText(fitting(g, r.name, LEFT - 6), LEFT - 4, top + (k + 0.5) * h);
   });
   marks(f);
 }

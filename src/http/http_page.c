@@ -9,8 +9,8 @@
 
 #include <string.h>
 
-#define STYLE  "'sha256-psaEmonrE1pYKTdhExt2qn+0EAFkppLBkmCOCPPVsGg='"
-#define CHARTS "'sha256-jputNuFSVseTzTOoOOPFg3etYy/ivo+LT5JHnfJutp8='"
+#define STYLE  "'sha256-48YLgoBoUlGBEHYbj0vZf/UI72rSuoLyB9bUXm1DbGE='"
+#define CHARTS "'sha256-VO2Jj6a4Brf4ZVAZLkyPzTe8wX4+jtKqk5JJeFJwMGk='"
 
 /* A file, and a NUL behind it. */
 #define EMBED(id, name)                                                                          \

@@ -160,7 +160,7 @@ static void name_of(const struct site_log_line *l, struct str *out)
     const char *words = words_of(l->event);
     str_puts(out, words ? words : l->event);
     if (*l->target) str_printf(out, ": %s", l->target);
-    if (*l->job) str_printf(out, ": %s", l->job);
+    if (*l->job && strcmp(l->job, l->target) != 0) str_printf(out, ": %s", l->job);
     if (*l->why) str_printf(out, " (%s)", l->why);
 }
 
