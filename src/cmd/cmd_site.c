@@ -27,7 +27,8 @@ static const struct option site_rows[] = {
     CMD_TEXT("events", 0, events, "FILE.jsonl", NULL,
              "write what happened, a line an event; a scenario can name it as its events"),
     CMD_TEXT("html", 0, html, "FILE.html", NULL,
-             "write a page that stands alone: the run over time, what happened, what it cost"),
+             "write a page that stands alone: the run over time, what happened, what it cost; with "
+             "--seeds bands of all of them"),
     CMD_INT(
         "serve", 0, port, "PORT", "-1", -1, 65535,
         "show that page at 127.0.0.1, where events can be put in, with the log and what Prometheus "
@@ -167,11 +168,23 @@ static int run_once(const struct site_scenario *s, const struct site_options *o,
     return rc;
 }
 
+/* The page of one scenario or two, over many seeds. */
+static int write_bands(const struct site_scenario *const *s, const struct site_seeds *x, int n,
+                       const struct site_run_options *run, const char *path, struct error *e)
+{
+    struct str page = {0};
+    int rc = site_bands_html(s, x, n, run, &page, e);
+    if (rc >= 0) rc = file_write(path, page.data, page.len, e);
+    str_fini(&page);
+    return rc;
+}
+
 static int run_seeds(const struct site_scenario *s, const struct site_options *o,
                      const struct site_run_options *run, struct arena *a, struct error *e)
 {
     struct site_seeds x;
     TRY(site_run_seeds(s, run, (size_t)o->seeds, a, &x, e));
+    if (o->html) TRY(write_bands(&s, &x, 1, run, o->html, e));
     if (o->json)
         cmd_site_print_json(site_seeds_to_json(s, &x));
     else
@@ -205,8 +218,8 @@ static int check_options(const struct option_line *l, const struct site_options 
         error_set_code(e, ERROR_USAGE, "--html and --serve are of a whole run");
         return error_hint(e, "leave --pause-at, --save and --resume out");
     }
-    if (o->seeds > 0 && (o->save || o->resume || o->csv || o->events || o->html || o->port >= 0)) {
-        error_set_code(e, ERROR_USAGE, "--seeds writes no files and does not pause");
+    if (o->seeds > 0 && (o->save || o->resume || o->csv || o->events || o->port >= 0)) {
+        error_set_code(e, ERROR_USAGE, "--seeds writes no files but --html, and does not pause");
         return error_hint(e, "name one seed instead: --seed 1");
     }
     return 0;
@@ -287,13 +300,7 @@ static int run_compare(const struct option_line *l, void *options, struct error 
     for (int i = 0; i < 2; i++) {
         TRY(site_run_seeds(s[i], &run, (size_t)o->seeds, l->arena, &x[i], e));
     }
-    if (o->html) {
-        struct str page = {0};
-        int rc = site_compare_html(s, x, &run, &page, e);
-        if (rc >= 0) rc = file_write(o->html, page.data, page.len, e);
-        str_fini(&page);
-        TRY(rc);
-    }
+    if (o->html) TRY(write_bands(s, x, 2, &run, o->html, e));
     if (o->json)
         cmd_site_print_json(site_compare_to_json(s, x));
     else

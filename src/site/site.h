@@ -636,10 +636,10 @@ struct site_html_options {
 int site_html(const struct site_story *x, const struct site_html_options *o, struct str *out,
               struct error *e);
 
-/* Two scenarios side by side as a page that stands alone, appended to *out: bands of up to 24 seeds over
- * time, which are lived through once more, and the figures of x (site_compare_page.c). */
-int site_compare_html(const struct site_scenario *const s[2], const struct site_seeds x[2],
-                      const struct site_run_options *o, struct str *out, struct error *e);
+/* One scenario, or two side by side, over many seeds: bands of the first of x's seeds over time, which are
+ * lived through once more, and the figures of x (site_bands_page.c). n: 1 or 2 scenarios. */
+int site_bands_html(const struct site_scenario *const *s, const struct site_seeds *x, int n,
+                    const struct site_run_options *o, struct str *out, struct error *e);
 
 /* The page at /, the log at /events.jsonl, and at /metrics what Prometheus would read of the site, were it
  * `speed` times as fast as the clock and begun with the server (site_server.c). POST /inject with

@@ -1,7 +1,7 @@
-/* site_compare_page.c: two scenarios side by side as a page that stands alone: what of the site went on
- * over time, as bands from the 10th to the 90th percentile of all seeds with the median in them, and every
- * figure that differs. Both have the same luck. The page has the look and the policy of a site's page
- * (site_html_asset.c) and no script; its two colours are told apart in grey, too. */
+/* site_bands_page.c: a scenario over many seeds, or two side by side, as a page that stands alone: what of
+ * the site went on over time, as bands from the 10th to the 90th percentile of all seeds with the median in
+ * them, and every figure, of two those that differ. Both have the same luck. The page has the look of
+ * pages that stand alone (http_page.c) and no script; its two colours are told apart in grey, too. */
 #include "site/page/site_page_internal.h"
 #include "site/show/site_show_internal.h"
 
@@ -56,6 +56,7 @@ enum { N_LINES = 4 };
 /* [line][scenario][point]: of all seeds. */
 struct bands {
     double at[POINTS], low[N_LINES][2][POINTS], mid[N_LINES][2][POINTS], high[N_LINES][2][POINTS];
+    int n; /* scenarios */
     size_t seeds;
     double days;
 };
@@ -101,12 +102,12 @@ static void take_bands(const struct site_scenario *s, int which, const struct si
         }
 }
 
-static int bands_of(const struct site_scenario *const s[2], const struct site_run_options *o,
+static int bands_of(const struct site_scenario *const *s, const struct site_run_options *o,
                     struct bands *b, struct error *e)
 {
     int rc = 0;
-    b->days = o->days > 0.0 ? o->days : fmin(s[0]->days, s[1]->days);
-    for (int i = 0; i < 2 && rc >= 0; i++) {
+    b->days = o->days > 0.0 ? o->days : fmin(s[0]->days, s[b->n - 1]->days);
+    for (int i = 0; i < b->n && rc >= 0; i++) {
         struct site_record each[MOST_SEEDS] = {{0}};
         rc = live(s[i], o, b, each, e);
         if (rc >= 0) take_bands(s[i], i, each, b);
@@ -179,7 +180,7 @@ static void put_band(const struct bands *b, size_t l, int which, const struct fr
 static void put_chart(const struct bands *b, size_t l, struct str *out)
 {
     struct frame f = {INFINITY, -INFINITY, b->days};
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < b->n; i++)
         for (size_t p = 0; p < POINTS; p++) {
             f.low = fmin(f.low, b->low[l][i][p]);
             f.high = fmax(f.high, b->high[l][i][p]);
@@ -191,7 +192,7 @@ static void put_chart(const struct bands *b, size_t l, struct str *out)
                "aria-label=\"%s over days, bands of %zu seeds\">",
                LINES[l].title, WIDTH, HEIGHT, LINES[l].title, b->seeds);
     put_axes(&f, LINES[l].unit, out);
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < b->n; i++)
         put_band(b, l, i, &f, out);
     str_puts(out, "</svg>\n</section>\n");
 }
@@ -205,58 +206,79 @@ static void put_cell(const struct site_figure *f, const struct range *v, struct 
                site_tell(low, f, v->low), site_tell(high, f, v->high));
 }
 
-static void put_figures(const struct site_scenario *const s[2], const struct site_seeds x[2],
+static bool is_shown(const struct site_figure *f, const struct range v[2], int n)
+{
+    for (int i = 0; i < n; i++)
+        if (!isfinite(v[i].mid)) return false;
+    if (strstr(f->name, "error")) return false;
+    return n == 1 || fabs(v[0].mid - v[1].mid) > 1e-9 * fmax(fabs(v[0].mid), fabs(v[1].mid));
+}
+
+static void put_figures(const struct site_scenario *const *s, const struct site_seeds *x, int n,
                         struct str *out)
 {
-    str_puts(out, "<section class=\"wide\">\n<h2>figures that differ</h2>\n<div class=\"scroll\">"
-                  "<table>\n<tr><th>figure</th>");
-    for (int i = 0; i < 2; i++) {
+    str_printf(out,
+               "<section class=\"wide\">\n<h2>%s</h2>\n<div class=\"scroll\"><table>\n"
+               "<tr><th>figure</th>",
+               n > 1 ? "figures that differ" : "figures");
+    for (int i = 0; i < n; i++) {
         str_puts(out, "<th class=\"n\">");
         svg_escape(out, s[i]->name);
         str_puts(out, "</th>");
     }
-    str_puts(out, "<th class=\"n\">difference</th><th>what it is</th></tr>\n");
-    for (size_t i = 0; i < site_n_figures; i++) {
-        const struct site_figure *f = &site_figures[i];
-        const struct range a = site_tell_range(s[0], &x[0], f), b = site_tell_range(s[1], &x[1], f);
+    str_printf(out, "%s<th>what it is</th></tr>\n", n > 1 ? "<th class=\"n\">difference</th>" : "");
+    for (size_t k = 0; k < site_n_figures; k++) {
+        const struct site_figure *f = &site_figures[k];
+        struct range v[2] = {{0}, {0}};
         char text[32];
-        bool same = fabs(a.mid - b.mid) <= 1e-9 * fmax(fabs(a.mid), fabs(b.mid));
-        if (!isfinite(a.mid) || !isfinite(b.mid) || same || strstr(f->name, "error")) continue;
+        for (int i = 0; i < n; i++)
+            v[i] = site_tell_range(s[i], &x[i], f);
+        if (!is_shown(f, v, n)) continue;
         str_printf(out, "<tr><td>%s</td>", f->name);
-        put_cell(f, &a, out);
-        put_cell(f, &b, out);
-        str_printf(out, "<td class=\"n\">%s</td><td>", site_tell(text, f, b.mid - a.mid));
+        for (int i = 0; i < n; i++)
+            put_cell(f, &v[i], out);
+        if (n > 1)
+            str_printf(out, "<td class=\"n\">%s</td>", site_tell(text, f, v[1].mid - v[0].mid));
+        str_puts(out, "<td>");
         svg_escape(out, f->help);
         str_puts(out, "</td></tr>\n");
     }
     str_puts(out, "</table></div>\n</section>\n");
 }
 
-int site_compare_html(const struct site_scenario *const s[2], const struct site_seeds x[2],
-                      const struct site_run_options *o, struct str *out, struct error *e)
+static void put_titles(const struct site_scenario *const *s, int n, struct str *out)
 {
-    struct bands *b = mem_calloc(1, sizeof(*b));
-    b->seeds = MIN(MIN(x[0].n, x[1].n), (size_t)MOST_SEEDS);
-    int rc = bands_of(s, o, b, e);
-    if (rc >= 0) {
-        http_page_begin("two sites", NULL, out);
-        str_puts(out, "<h1>");
-        for (int i = 0; i < 2; i++) {
+    str_puts(out, "<h1>");
+    for (int i = 0; i < n; i++) {
+        if (n > 1)
             str_printf(out,
                        "%s<svg width=\"34\" height=\"12\" aria-hidden=\"true\"><path fill=\"none\" "
                        "stroke=\"%s\" stroke-width=\"3\"%s d=\"M0 6L30 6\"/></svg>",
                        i ? "<br>" : "", COLOURS[i], i ? " stroke-dasharray=\"6 3\"" : "");
-            svg_escape(out, s[i]->title);
-        }
+        svg_escape(out, s[i]->title);
+    }
+    str_puts(out, "</h1>\n");
+}
+
+int site_bands_html(const struct site_scenario *const *s, const struct site_seeds *x, int n,
+                    const struct site_run_options *o, struct str *out, struct error *e)
+{
+    struct bands *b = mem_calloc(1, sizeof(*b));
+    const size_t seeds = MIN(x[0].n, x[n - 1].n);
+    b->n = n;
+    b->seeds = MIN(seeds, (size_t)MOST_SEEDS);
+    int rc = bands_of(s, o, b, e);
+    if (rc >= 0) {
+        http_page_begin(n > 1 ? "two sites" : s[0]->title, NULL, out);
+        put_titles(s, n, out);
         str_printf(
             out,
-            "</h1>\n<p>%.6g days, the same luck in both. Charts: the median of %zu seeds in a "
-            "band from the 10th to the 90th percentile, over days. Figures: means of %zu "
-            "seeds, with the same band.</p>\n<main>\n",
-            b->days, b->seeds, MIN(x[0].n, x[1].n));
+            "<p>%.6g days%s. Charts: the median of %zu seeds in a band from the 10th to the 90th "
+            "percentile, over days. Figures: means of %zu seeds, with the same band.</p>\n<main>\n",
+            b->days, n > 1 ? ", the same luck in both" : "", b->seeds, seeds);
         for (size_t l = 0; l < N_LINES; l++)
             put_chart(b, l, out);
-        put_figures(s, x, out);
+        put_figures(s, x, n, out);
         str_puts(out, "</main>\n");
         http_page_end(NULL, NULL, out);
     }
