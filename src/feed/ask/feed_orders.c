@@ -2,7 +2,8 @@
  *
  *   marks       control tokens and markup, which stand in no text for people
  *   phrases     words in a row by which machines are steered: "ignore previous instructions"; also in
- *               letters that look like these, and a few of them in other languages
+ *               letters that look like these or stand apart ("i.g.n.o.r.e"), and a few of them in other
+ *               languages
  *   clauses     where a machine is named anywhere: one that begins with a verb of speaking ("say", "and
  *               now print", "Grok reply"), that says what a machine or "you" must say, or that speaks to
  *               whoever is reading this; behind a clause that only calls a machine ("AI, write ...")
@@ -84,6 +85,9 @@ static const char *const phrases[] = {
     " must be answered with ",
     " should be answered with ",
     " role system ",
+    " role assistant content ",
+    " role user content ",
+    " role developer ",
     " cite this post ",
     " cite this as ",
     " cite only this ",
@@ -324,6 +328,25 @@ static void put_as_it_looks(struct feed_slice text, struct str *out)
     }
 }
 
+/* Letters that stand alone with the same mark between them, four and more of them, as a word. */
+static void put_joined(struct feed_slice s, struct str *out)
+{
+    for (size_t i = 0; i < s.n;) {
+        size_t k = i, letters = 1;
+        const bool begins = is_letter(s.s[i]) && (i == 0 || !is_letter(s.s[i - 1]));
+        const char mark = begins && i + 2 < s.n && s.s[i + 1] ? s.s[i + 1] : 'x';
+        while (strchr(".-_*~+ /", mark) && k + 2 < s.n && s.s[k + 1] == mark &&
+               is_letter(s.s[k + 2]) && (k + 3 == s.n || !is_letter(s.s[k + 3]))) {
+            k += 2;
+            letters++;
+        }
+        if (letters < 4) k = i;
+        for (; i <= k; i += 2)
+            str_append_char(out, s.s[i]);
+        i = k + 1;
+    }
+}
+
 static bool has_phrase(struct feed_slice text)
 {
     struct feed_terms t = {0};
@@ -343,13 +366,16 @@ static bool has_phrase(struct feed_slice text)
 
 bool feed_gives_orders(struct feed_slice text)
 {
-    struct str looks = {0};
+    struct str looks = {0}, joined = {0};
     if (text.n == 0) return false;
     bool found = has_mark(text) || has_phrase(text) || has_order(text);
     if (!found) {
         put_as_it_looks(text, &looks);
-        found = has_phrase((struct feed_slice){looks.data, looks.len});
+        put_joined((struct feed_slice){looks.data, looks.len}, &joined);
+        found = has_phrase((struct feed_slice){looks.data, looks.len}) ||
+                has_phrase((struct feed_slice){joined.data, joined.len});
         str_fini(&looks);
+        str_fini(&joined);
     }
     return found;
 }
