@@ -863,32 +863,51 @@ static void test_dates(void **state)
     (void)state;
     static const struct {
         const char *text;
-        int at, n, year, month, day; /* n terms from `at` on */
-        bool since, until;
+        int at, n, from, to, month, day; /* n terms from `at` on */
     } reads[] = {
-        {"in April 2014", 1, 2, 2014, 4, 0, false, false},
-        {"April 5th, 2014", 0, 3, 2014, 4, 5, false, false},
-        {"on the 5th of April 2014", 2, 4, 2014, 4, 5, false, false},
-        {"5 April", 0, 2, 0, 4, 5, false, false},
-        {"since 2014", 1, 1, 2014, 0, 0, true, false},
-        {"before May 2014", 1, 2, 2014, 5, 0, false, true},
-        {"on 2014-04-05", 1, 3, 2014, 4, 5, false, false},
-        {"in May", 1, 1, 0, 5, 0, false, false},
-        {"may Acme", 0, 0, 0, 0, 0, false, false},
-        {"they march on", 1, 0, 0, 0, 0, false, false},
-        {"Madden 2015", 1, 0, 0, 0, 0, false, false},
-        {"40 days", 0, 0, 0, 0, 0, false, false},
-        {"in 1200", 1, 0, 0, 0, 0, false, false},
+        {"in April 2014", 1, 2, 20140401, 20140501, 4, 0},
+        {"in April of 2014", 1, 3, 20140401, 20140501, 4, 0},
+        {"April 5th, 2014", 0, 3, 20140405, 20140406, 4, 5},
+        {"on the 5th of April 2014", 2, 4, 20140405, 20140406, 4, 5},
+        {"on Saturday, 5 April 2014", 1, 4, 20140405, 20140406, 4, 5},
+        {"5 April", 0, 2, 0, 0, 4, 5},
+        {"since 2014", 1, 1, 20140101, 0, 0, 0},
+        {"after 2014", 1, 1, 20150101, 0, 0, 0},
+        {"after 22 January 2014", 1, 3, 20140123, 0, 1, 22},
+        {"before May 2014", 1, 2, 0, 20140501, 5, 0},
+        {"by May 2014", 1, 2, 0, 20140601, 5, 0},
+        {"up to May 2014", 2, 2, 0, 20140601, 5, 0},
+        {"on 2014-04-05", 1, 3, 20140405, 20140406, 4, 5},
+        {"in 2015-05", 1, 2, 20150501, 20150601, 5, 0},
+        {"in 05/2015", 1, 2, 20150501, 20150601, 5, 0},
+        {"on 20.02.2014", 1, 3, 20140220, 20140221, 2, 20},
+        {"on 9/30/2014", 1, 3, 20140930, 20140931, 9, 30},
+        {"in the year 2015", 3, 1, 20150101, 20160101, 0, 0},
+        {"late in 2015", 0, 3, 20150901, 20160101, 0, 0},
+        {"in mid-2015", 1, 2, 20150501, 20150901, 0, 0},
+        {"in the first half of 2015", 2, 4, 20150101, 20150701, 0, 0},
+        {"in Q3 2014", 1, 2, 20140701, 20141001, 0, 0},
+        {"in the summer of 2014", 2, 3, 20140601, 20140901, 0, 0},
+        {"in the 2010s", 2, 1, 20100101, 20200101, 0, 0},
+        {"in December 2014", 1, 2, 20141201, 20150101, 12, 0},
+        {"in May", 1, 1, 0, 0, 5, 0},
+        {"may Acme", 0, 0, 0, 0, 0, 0},
+        {"they march on", 1, 0, 0, 0, 0, 0},
+        {"Madden 2015", 1, 0, 0, 0, 0, 0},
+        {"40 days", 0, 0, 0, 0, 0, 0},
+        {"on Friday", 1, 0, 0, 0, 0, 0},
+        {"the second post", 1, 0, 0, 0, 0, 0},
+        {"in 1200", 1, 0, 0, 0, 0, 0},
     };
     for (size_t i = 0; i < ARRAY_LEN(reads); i++) {
         struct feed_terms t = {0};
         struct feed_when d;
         feed_terms_of_text(&t, reads[i].text, strlen(reads[i].text));
         const int n = (int)feed_when_read(&t, (size_t)reads[i].at, &d);
-        if (n != reads[i].n ||
-            (n && (d.year != reads[i].year || d.month != reads[i].month || d.day != reads[i].day ||
-                   d.since != reads[i].since || d.until != reads[i].until)))
-            fail_msg("%s: %d words, %d-%d-%d", reads[i].text, n, d.year, d.month, d.day);
+        if (n != reads[i].n || (n && (d.from != reads[i].from || d.to != reads[i].to ||
+                                      d.month != reads[i].month || d.day != reads[i].day)))
+            fail_msg("%s: %d words, %d to %d, %d-%d", reads[i].text, n, d.from, d.to, d.month,
+                     d.day);
         feed_terms_fini(&t);
     }
     struct fixture f;
@@ -907,6 +926,13 @@ static void test_dates(void **state)
         {"Which drone maker did Zed buy in 2015?", 2, NULL},
         {"Which drone maker did Zed buy before 2015?", 1, "ada"},
         {"Which drone maker did Zed buy since May 2015?", 1, "cyd"},
+        {"Which drone maker did Zed buy after January 2015?", 1, "cyd"},
+        {"Which drone maker did Zed buy between March and May 2014?", 1, "ada"},
+        {"Which drone maker did Zed buy from January 2015 to June 2015?", 2, NULL},
+        {"Which drone maker did Zed buy in January or June 2015?", 2, NULL},
+        {"Which drone maker did Zed buy on Friday, 4/4/2014?", 1, "ada"},
+        {"Which drone maker did Zed buy in the second quarter of 2015?", 1, "cyd"},
+        {"Which drone maker did Zed buy, but not in 2015?", 1, "ada"},
         {"Which drone maker did Zed buy in 1936?", 0, NULL},
         {"Which drone maker did Zed buy on 31 February 2014?", 0, NULL},
         {"Which drone maker did Zed buy in December 2014?", 0, NULL},

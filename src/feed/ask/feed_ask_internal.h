@@ -56,16 +56,20 @@ struct feed_question_word {
     int64_t posts, deeds; /* how many posts have it, in any form; and the deed */
     double weight;        /* log of all posts over those; of a name twice that */
 };
-/* A date: year, month and day, each 0 where it is not said (feed_when.c). */
+/* A date of a question (feed_when.c): posts from `from` on and before `to`, each as year x 10000 + month x
+ * 100 + day, 0 where it is open; of a date without a year both are 0, and month and day, or 0, count. */
 struct feed_when {
-    int year, month, day;
-    bool since, until; /* from it on; before it */
-    uint64_t stems[4]; /* of its words */
+    int from, to, month, day;
+    int other;          /* another day that will do; 0: none */
+    bool opens, closes; /* from then on; up to then */
+    bool not ;          /* what is not then */
+    bool joined;        /* another date has taken it in */
+    uint64_t stems[4];  /* of its words */
     size_t n_stems;
 };
 #define FEED_QUESTION_DATES 4
 struct feed_question {
-    struct feed_when dates[FEED_QUESTION_DATES]; /* posts must be of each, or name it */
+    struct feed_when dates[FEED_QUESTION_DATES]; /* posts must be of one of them, or name it */
     size_t n_dates;
     struct feed_question_word words[FEED_QUESTION_WORDS]; /* rarest first */
     size_t n;
@@ -104,9 +108,12 @@ int feed_question_gather(feed_store_t *s, const struct feed_gather *g, struct fe
                          struct error *e);
 /* How many terms of a question, from the i-th on, are a date; 0: none are. */
 size_t feed_when_read(const struct feed_terms *t, size_t i, struct feed_when *d);
-/* Whether a post is of the date, or names it; stems: of its text, all. */
-bool feed_when_holds(const struct feed_when *d, const struct feed_post *p,
-                     const struct feed_stems *stems);
+/* Two dates, one after the other, which begin at these terms: "from A to B" becomes one. */
+void feed_when_join(const struct feed_terms *t, size_t first, size_t second, struct feed_when *a,
+                    struct feed_when *b);
+/* Whether a post is of the date; and whether it names it: stems of its text, all. */
+bool feed_when_is_of(const struct feed_when *d, const struct feed_post *p);
+bool feed_when_is_named(const struct feed_when *d, const struct feed_stems *stems);
 /* The months that it lies in, for a query, appended; nothing where it has no year. */
 void feed_when_query(const struct feed_when *d, struct str *out);
 /* Whether a text speaks to a machine instead of to people: orders, control tokens, markup

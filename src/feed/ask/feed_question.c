@@ -13,7 +13,7 @@
  *              word; who trades is a trader, for 0.6 of the weight. A word that no post has weighs
  *              most, and where there is one PLAIN of the weight without the names' doubling is needed,
  *              so that a question about something that nobody mentions finds nothing. A date is no
- *              word: posts must be of it, or name it (feed_when.c)
+ *              word: posts must be of it, or name it, for 0.6 of that (feed_when.c)
  *   relevance  covered x (1 + recency) / 2 x min(engagement, 4)^(1/4): how new and how liked a post is
  *              orders what says the same, and does not outweigh what it says */
 #include "feed/ask/feed_ask_internal.h"
@@ -27,6 +27,7 @@
 #define MANY            3
 #define NAME            2.0
 #define DEED            0.6
+#define NAMES_DATE      0.6
 #define ENOUGH          60   /* candidates, then no wider search is made */
 #define HITS            2000 /* of a search */
 #define DEPTH           6000 /* newest matches that are ranked in it */
@@ -225,6 +226,7 @@ int feed_question_read(feed_store_t *s, const char *text, struct feed_question *
                        struct error *e)
 {
     struct feed_terms t = {0};
+    size_t date = 0; /* where the last one begins */
     *q = (struct feed_question){0};
     if (!feed_utf8_valid(text, strlen(text)))
         return error_set_code(e, ERROR_USAGE, "the question is not UTF-8");
@@ -233,7 +235,9 @@ int feed_question_read(feed_store_t *s, const char *text, struct feed_question *
         const size_t dated =
             q->n_dates < FEED_QUESTION_DATES ? feed_when_read(&t, i, &q->dates[q->n_dates]) : 0;
         if (dated) {
-            q->n_dates++;
+            struct feed_when *d = &q->dates[q->n_dates++];
+            if (q->n_dates > 1) feed_when_join(&t, date, i, d - 1, d);
+            date = i;
             i += dated - 1;
             continue;
         }
@@ -308,6 +312,19 @@ static double covered_by(const struct feed_question *q, const struct feed_stems 
     return words >= MANY && !missing && covered >= COVERED_BY_MANY ? covered : 0;
 }
 
+/* 1 for a post of one of the question's dates, NAMES_DATE for one that only names it. */
+static double of_dates(const struct feed_question *q, const struct feed_post *p,
+                       const struct feed_stems *stems)
+{
+    double best = q->n_dates ? 0 : 1;
+    for (size_t i = 0; i < q->n_dates; i++) {
+        if (q->dates[i].joined) continue;
+        if (feed_when_is_of(&q->dates[i], p)) return 1;
+        if (feed_when_is_named(&q->dates[i], stems)) best = NAMES_DATE;
+    }
+    return best;
+}
+
 static void keep_hit(struct feed_candidates *c, const struct feed_hit *h, double covered,
                      const struct feed_ask_options *o)
 {
@@ -344,8 +361,7 @@ static int search_for(feed_store_t *s, const struct feed_gather *g, const char *
         *seen = 1;
         feed_stems_of(&scratch, p->text, true, &stems);
         double covered = covered_by(g->q, &stems, p->text);
-        for (size_t k = 0; k < g->q->n_dates; k++)
-            if (!feed_when_holds(&g->q->dates[k], p, &stems)) covered = 0;
+        covered *= of_dates(g->q, p, &stems);
         if (covered <= 0) continue;
         if (feed_gives_orders(p->text)) {
             out->orders++;
@@ -360,9 +376,10 @@ static int search_for(feed_store_t *s, const struct feed_gather *g, const char *
     return rc;
 }
 
-/* The n weightiest of the words that any post has; all must stand in a post, or one of them. dated:
- * posts of the question's dates only. */
-static bool put_query(const struct feed_gather *g, size_t n, bool any, bool dated, struct str *out)
+/* The n weightiest of the words that any post has; all must stand in a post, or one of them. date: posts
+ * of that one only, or NULL. */
+static bool put_query(const struct feed_gather *g, size_t n, bool any, const struct feed_when *date,
+                      struct str *out)
 {
     size_t k = 0;
     str_clear(out);
@@ -375,10 +392,7 @@ static bool put_query(const struct feed_gather *g, size_t n, bool any, bool date
     str_append_char(out, ')');
     if (g->o->within) str_printf(out, " (%s)", g->o->within);
     if (g->without) str_printf(out, " %s", g->without);
-    for (size_t i = 0; i < g->q->n_dates && dated; i++) {
-        str_append_char(out, ' ');
-        feed_when_query(&g->q->dates[i], out);
-    }
+    if (date) feed_when_query(date, out);
     return k > 0;
 }
 
@@ -397,7 +411,7 @@ static size_t count_rare(const struct feed_question *q)
 }
 
 /* Narrow searches, then wider ones, until there are enough. */
-static int gather(feed_store_t *s, const struct feed_gather *g, bool dated,
+static int gather(feed_store_t *s, const struct feed_gather *g, const struct feed_when *date,
                   struct feed_candidates *out, struct error *e)
 {
     struct str query = {0};
@@ -406,16 +420,16 @@ static int gather(feed_store_t *s, const struct feed_gather *g, bool dated,
     for (size_t i = 0; i < g->q->n; i++)
         known += g->q->words[i].posts + g->q->words[i].deeds > 0;
     for (size_t n = known; n > 1 && rc >= 0 && out->n - before < ENOUGH; n--) {
-        put_query(g, n, false, dated, &query);
+        put_query(g, n, false, date, &query);
         rc = search_for(s, g, query.data, out, e);
     }
     const size_t rare = count_rare(g->q);
     if (rc >= 0 && rare && rare < known && out->n - before < ENOUGH) {
-        put_query(g, rare, true, dated, &query);
+        put_query(g, rare, true, date, &query);
         rc = search_for(s, g, query.data, out, e);
     }
     if (rc >= 0 && known && out->n - before < ENOUGH) {
-        put_query(g, known, true, dated, &query);
+        put_query(g, known, true, date, &query);
         rc = search_for(s, g, query.data, out, e);
     }
     str_fini(&query);
@@ -426,10 +440,10 @@ int feed_question_gather(feed_store_t *s, const struct feed_gather *g, struct fe
                          struct error *e)
 {
     const size_t before = out->n;
-    bool dated = false;
-    for (size_t i = 0; i < g->q->n_dates; i++)
-        dated |= g->q->dates[i].year != 0;
-    if (dated) TRY(gather(s, g, true, out, e));
+    for (size_t i = 0; i < g->q->n_dates; i++) {
+        const struct feed_when *d = &g->q->dates[i];
+        if (!d->joined && (d->from || d->to)) TRY(gather(s, g, d, out, e));
+    }
     /* those that name the date */
-    return out->n - before < ENOUGH ? gather(s, g, false, out, e) : 0;
+    return out->n - before < ENOUGH ? gather(s, g, NULL, out, e) : 0;
 }
