@@ -1,6 +1,6 @@
 // chart.js: charts over time, and what moves through them, on pages that stand alone (http_page.c). The
 // page's own script comes behind it: it says how many seconds a unit of time has (UNIT_S), what a moment
-// is called (moment, tickText, wholeText), which charts there are (chart), and begins (begin).
+// is called (moment, tickText, wholeText), where ticks stand (timeTicks), which charts there are (chart), and begins (begin).
 //
 // The JSON beside it has t, the times of its reports, end, the last of all times, and incidents, each
 // with its time as `at`. A value that is null is not known, and nothing is drawn for it.
@@ -162,7 +162,7 @@ function axes(f, low, high, say) {
   }
   g.textAlign = "center";
   g.textBaseline = "top";
-  for (const v of ticks(from, to, Math.max(2, Math.floor(w / 110))))
+  for (const v of timeTicks(from, to, Math.max(2, Math.floor(w / 110))))
     g.fillText(tickText(v), Math.min(x(v), w - 26), bottom + 5);
   return y;
 }
@@ -186,20 +186,22 @@ function columns(f, low, high) {  // pixels with the reports behind them
 function clip(f) {
   f.g.save();
   f.g.beginPath();
-  f.g.rect(LEFT, 0, f.w - LEFT, f.h);
+  f.g.rect(LEFT, 0, f.w - LEFT, f.bottom + 2);
   f.g.clip();
 }
 function line(f, y, low, high, stroke, width) {
   const {g} = f;
   clip(f);
-  g.strokeStyle = stroke;
+  g.strokeStyle = g.fillStyle = stroke;
   g.lineWidth = width || 1.5;
   g.beginPath();
-  for (const c of columns(f, low, high)) {
+  const all = columns(f, low, high);
+  for (const c of all) {
     g.lineTo(c.x, y(c.low));
     if (c.high !== c.low) g.lineTo(c.x, y(c.high));
   }
   g.stroke();
+  if (all.length === 1) g.fillRect(all[0].x - 2, y(all[0].high) - 2, 4, 4);  // no line has one end
   g.restore();
 }
 function area(f, y, lower, upper, fill) {
@@ -259,7 +261,7 @@ function drawLater() {
 let drawn = 0;  // how often, for who measures it
 function draw() {
   drawn++;
-  const i = at === null ? null : index(at);
+  const i = at === null || at < T[0] ? null : index(at);
   $("at").textContent = at === null ? wholeText() : moment(at);
   for (const c of charts) {
     c.stale = !isSeen(c.canvas);

@@ -12,6 +12,15 @@ const moment = (h) => {
 const tickText = (h) =>
     h >= 48 || END > 96 ? +(h / 24).toFixed(2) + " d" : END > 2 ? +h.toFixed(2) + " h" :
     END > 1 / 30 ? +(h * 60).toFixed(2) + " min" : +(h * 3600).toFixed(2) + " s";
+const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200];
+const timeTicks = (low, high, n) => {  // at whole seconds, minutes, hours, days
+  const raw = (high - low) / n * 3600, s = STEPS.find((k) => k >= raw * 0.999);
+  if (!s || raw < 0.5) return ticks(low / 24, high / 24, n).map((d) => d * 24);
+  const out = [];
+  for (let v = Math.ceil(low * 3600 / s - 1e-9) * s; v <= high * 3600 + 1e-6; v += s)
+    out.push(v / 3600);
+  return out;
+};
 const wholeText = () => "0 to " + moment(END);
 const seconds = (v) => v === null || v === undefined ? "N/A" :
     v >= 5400 ? (v / 3600).toFixed(1) + " h" : v >= 90 ? (v / 60).toFixed(1) + " min" :
@@ -150,13 +159,13 @@ async function renew() {
   let wait = 1000;
   try {
     const answer = await fetch("run.json");
-    if (!answer.ok) throw new Error("status " + answer.status);
+    if (!answer.ok) throw new Error((await answer.json()).error ?? "status " + answer.status);
     take(await answer.json());
     tables();
     draw();
     wait = Math.max(wait, 10 * (performance.now() - began));  // a long run takes long to read
   } catch (e) {
-    $("lead").textContent = "nobody answers any more (" + e.message + "); what is shown is the last";
+    $("lead").textContent = "no newer figures (" + e.message + "); what is shown is the last";
     wait = 5000;
   }
   setTimeout(renew, wait);

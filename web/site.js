@@ -7,6 +7,7 @@ const moment = (day) => {
   return "day " + (Math.floor(day) + 1) + ", " + two(s / 3600) + ":" + two(s % 3600 / 60);
 };
 const tickText = (v) => "day " + +(v + 1).toFixed(3);
+const timeTicks = (low, high, n) => ticks(low, high, n);
 const wholeText = () => "day 1 to " + Math.ceil(END);
 const watts = (v) => si(v, "W"), plain = (v) => si(v, "").trim();
 chart("power", {

@@ -177,9 +177,15 @@ static int serve(const char *run, const struct top_options *o, struct error *e)
     return 0;
 }
 
-static int write_page(const char *run, const char *path, struct error *e)
+/* What is written must not be what the run has written. */
+static int write_page(const char *run, const char *path, struct arena *a, struct error *e)
 {
     struct str page = {0};
+    const char *in[] = {file_join(a, run, "events.jsonl"), file_join(a, run, "metrics.jsonl"),
+                        file_join(a, run, "run.yaml")};
+    const struct cmd_output out = {"html", path};
+    const struct cmd_outputs all = {&out, in, 1, ARRAY_LEN(in)};
+    TRY(cmd_check_outputs(&all, e));
     int rc = train_page(run, false, &page, e);
     if (rc >= 0) rc = file_write(path, page.data, page.len, e);
     str_fini(&page);
@@ -263,7 +269,7 @@ static int top(const struct option_line *l, void *options, struct error *e)
         str_fini(&screen);
         return rc;
     }
-    if (o->html) TRY(write_page(run, o->html, e));
+    if (o->html) TRY(write_page(run, o->html, l->arena, e));
     if (o->port >= 0) return serve(run, o, e);
     return o->html ? 0 : on_terminal(run, o, e);
 }

@@ -9,8 +9,8 @@
 
 #include <string.h>
 
-#define STYLE  "'sha256-48YLgoBoUlGBEHYbj0vZf/UI72rSuoLyB9bUXm1DbGE='"
-#define CHARTS "'sha256-VO2Jj6a4Brf4ZVAZLkyPzTe8wX4+jtKqk5JJeFJwMGk='"
+#define STYLE  "'sha256-b6W4YiVQCX3SMbw2SKEFnv5oaC1DALkeKkp9iCt0Hjc='"
+#define CHARTS "'sha256-VcZwC8kWBixXhYs1v8sSwB8D7tCC9RVy925oWvUAZcA='"
 
 /* A file, and a NUL behind it. */
 #define EMBED(id, name)                                                                          \

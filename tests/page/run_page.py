@@ -143,13 +143,24 @@ def charts_are_drawn(p):
         assert colours > 2 and label, (name, colours, label)
 
 
+def long_words_do_not_widen_it(p):
+    with open(f"{p.run}/events.jsonl", "a", encoding="utf-8") as out:
+        out.write(json.dumps({"time": clock(STEPS + 400), "event": "run_failed", "step": 1,
+                              "text": "/a" * 2000}) + "\n")
+    p.b.size(390, 900)
+    p.b.wait("the event", "document.querySelector('#events').textContent.includes('/a/a/a')")
+    assert p.b.js("return document.documentElement.scrollWidth") <= 390
+    p.b.size(1440, 900)
+
+
 def nothing_is_complained_of(p):
     bad = [m for m in p.b.complaints() if "favicon" not in m]
     assert bad == [], bad
 
 
 TESTS = [no_spike_vanishes, where_the_time_went, who_was_lost, charts_are_drawn, keys_move_it,
-         it_grows_while_it_is_looked_at, nothing_is_complained_of]
+         it_grows_while_it_is_looked_at, long_words_do_not_widen_it,
+         nothing_is_complained_of]
 
 
 def main():

@@ -121,7 +121,7 @@ static void test_stems(void **state)
 static void test_support(void **state)
 {
     (void)state;
-    char text[] = "Acme Corp raised its 2014 dividend by 1,200 dollars, CEO Ann Lee met reporters",
+    char text[] = "Acme Corp raised its dividend by 1,200 dollars. CEO Ann Lee met reporters",
          denial[] = "The bank of Foo is not closing, officials denied the rumour today";
     char author[] = "newsdesk";
     const struct feed_post p = {.text = {text, strlen(text)},
@@ -133,7 +133,7 @@ static void test_support(void **state)
         bool denial;
     } cases[] = {
         {"Acme Corp raised its dividend by 1200 dollars.", NULL, false},
-        {"Acme raised its dividend, CEO Ann Lee met reporters.", NULL, false},
+        {"Acme raised its dividend, CEO Ann Lee met reporters.", "leaves out", false},
         {"On 2 July 2026 Acme Corp raised its dividend by 1200 dollars.", "not in a post", false},
         {"In 2026, Acme Corp raised its dividend by 1200 dollars.", NULL, false},
         {"Acme Corp raised its dividend by 1300 dollars.", "a number", false},
@@ -148,7 +148,7 @@ static void test_support(void **state)
         {"Acme Corp, criticized for its secrecy, raised its dividend.", "not in a post", false},
         {"Acme Corp was accused of its 2014 dividend by CEO Ann Lee.", "not in a post", false},
         {"Acme Corp met reporters.", "stand apart", false},
-        {"CEO Ann Lee met reporters.", "leaves out", false},
+        {"CEO Ann Lee met reporters.", NULL, false},
         {"Acme Corp raised its dividend by 2,026 dollars.", "a number", false},
         {"Acme Corp raised its dividend by 7 dollars.", "a number", false},
         {"Acme Corp raised its dividend by 1200 dollars in 2014.", "a number", false}, /* order */
@@ -235,22 +235,56 @@ static void test_left_out(void **state)
         {"Good morning. Today mayor Gurlitz resigned after the tax affair. Trams run again.",
          "Mayor Gurlitz resigned after the tax affair.", true},
         {"Zorblatt beats estimates by 5 cents, shares jump 3 percent after hours",
-         "Zorblatt beats estimates by 5 cents.", true},
+         "Zorblatt beats estimates by 5 cents.", false},
         {"Zorblatt beats estimates by 5 cents, shares jump 3 percent after hours",
          "Zorblatt shares jump 3 percent after hours.", false},
         {"Zorblatt beat Kelmar in the final and Rastig lost on Friday",
-         "Zorblatt beat Kelmar in the final.", true},
+         "Zorblatt beat Kelmar in the final.", false},
         {"Zorblatt beat Kelmar in the final and Rastig lost on Friday", "Zorblatt lost on Friday.",
          false},
         {"Zorblatt beat Kelmar in the final on Friday", "Zorblatt beat Kelmar in the final.", true},
         {"Zorblatt has beaten Kelmar in the final", "Zorblatt was beaten by Kelmar in the final.",
          false},
         {"Zorblatt beat Kelmar in the final. It rained.",
-         "Zorblatt beat Kelmar in the final and it rained.", true},
+         "Zorblatt beat Kelmar in the final and it rained.", false},
         {"Zorblatt beat Kelmar. They met in the final, and Rastig won the cup.",
          "Zorblatt won the cup.", false},
         {"Everybody but mayor Gurlitz got a pay rise of 300 crowns in Kelmar",
          "Mayor Gurlitz got a pay rise of 300 crowns in Kelmar.", false},
+        {"BREAKING NEWS: Harbour Bank buys Olden Rail for 3 billion crowns",
+         "Harbour Bank buys Olden Rail for 3 billion crowns.", true},
+        {"RT @moss: Just in: Harbour Bank buys Olden Rail for 3 billion crowns",
+         "Harbour Bank buys Olden Rail for 3 billion crowns.", true},
+        {"Harbour Bank buys Olden Rail for 3 billion crowns, pending approval",
+         "Harbour Bank buys Olden Rail for 3 billion crowns.", false},
+        {"Harbour Bank buys Olden Rail for 3 billion crowns - Carl Moss",
+         "Harbour Bank buys Olden Rail for 3 billion crowns.", false},
+        {"Harbour Bank buys Olden Rail for 3 billion crowns. So says Carl Moss.",
+         "Harbour Bank buys Olden Rail for 3 billion crowns.", false},
+        {"Nope. Harbour Bank buys Olden Rail for 3 billion crowns",
+         "Harbour Bank buys Olden Rail for 3 billion crowns.", false},
+        {"Harbour Bank buys Olden Rail for 3 billion crowns. April fools!",
+         "Harbour Bank buys Olden Rail for 3 billion crowns.", false},
+        {"Harbour Bank buys Olden Rail for 3 billion crowns /s",
+         "Harbour Bank buys Olden Rail for 3 billion crowns.", false},
+        {"Harbour Bank buys Olden Rail for 3 billion crowns #fakenews",
+         "Harbour Bank buys Olden Rail for 3 billion crowns.", false},
+        {"Harbour Bank buys Olden Rail for 3 billion crowns. Shares rose.",
+         "Harbour Bank buys Olden Rail for 3 billion crowns.", true},
+        {"Olden Rail cut 1 of 20 jobs in the repair works",
+         "Olden Rail cut 20 jobs in the repair works.", false},
+        {"Olden Rail raised the fare from 3 to 5 crowns", "Olden Rail raised the fare to 3 crowns.",
+         false},
+        {"Olden Rail lost 20-90 trains in the storm", "Olden Rail lost 90 trains in the storm.",
+         false},
+        {"In 1987 the Brenner tunnel collapsed in a storm",
+         "The Brenner tunnel collapsed in a storm.", false},
+        {"Lena Fitz met Carl Moss. He resigned after the storm",
+         "Lena Fitz met Carl Moss and resigned after the storm.", false},
+        {"The \"safe\" Brenner tunnel in Olden opened on Monday",
+         "The safe Brenner tunnel in Olden opened on Monday.", false},
+        {"Lena Fitz sues Olden Rail over the storm", "Lena Fitz sued Olden Rail over the storm.",
+         true},
         {"Only 3 of 10 people of Kelmar like the new bridge",
          "People of Kelmar like the new bridge.", false},
     };
@@ -696,8 +730,8 @@ static void test_borne_out(void **state)
         finish(&f);
     }
     begin(&f);
-    add(&f, "ada", "Acme opens its plant in Foo in May, the mayor confirmed on Tuesday");
-    add(&f, "ben", "Good news. Acme opens its plant in Foo in May, and trams go there");
+    add(&f, "ada", "Acme opens its plant in Foo in May. The mayor is happy about it");
+    add(&f, "ben", "Good morning! Acme opens its plant in Foo in May. Trams go there");
     add(&f, "cyd", "Acme pays the city 40 million dollars for the plant in Foo");
     struct feed_reply r =
         ask(&f, "What about the Acme plant in Foo?",

@@ -86,7 +86,9 @@ static bool numbers_hold(struct feed_slice sentence, const struct feed_post *p)
     size_t of_post = 0;
     feed_time_text(p->created_ms, when);
     when[4] = '\0';
-    const double year = memmem(sentence.s, sentence.n, when, 4) ? strtod(when, NULL) : NAN;
+    double year = memmem(sentence.s, sentence.n, when, 4) ? strtod(when, NULL) : NAN;
+    for (size_t at = 0; p->text.n && next_number(p->text, &at, &w);)
+        if (w >= 1900 && w < 2100 && w == floor(w)) year = NAN; /* it tells of another one */
     for (size_t at = 0; next_number(sentence, &at, &v);) {
         size_t next = of_post;
         bool found = false;
@@ -190,17 +192,22 @@ static const struct {
     const char *word;
     unsigned class;
 } hedges[] = {
-    {"can", 1},       {"could", 1},      {"likely", 1},      {"may", 1},      {"maybe", 1},
-    {"might", 1},     {"perhaps", 1},    {"possible", 1},    {"possibly", 1}, {"should", 1},
-    {"alleged", 2},   {"allegedly", 2},  {"apparently", 2},  {"claim", 2},    {"claimed", 2},
-    {"claims", 2},    {"reportedly", 2}, {"rumored", 2},     {"rumors", 2},   {"rumoured", 2},
-    {"rumours", 2},   {"supposedly", 2}, {"unconfirmed", 2}, {"expected", 4}, {"expects", 4},
-    {"plans", 4},     {"prediction", 4}, {"predicts", 4},    {"will", 4},     {"would", 4},
-    {"if", 8},        {"unless", 8},     {"dream", 16},      {"dreamed", 16}, {"dreamt", 16},
-    {"hope", 16},     {"hopes", 16},     {"hoping", 16},     {"imagine", 16}, {"wish", 16},
-    {"almost", 32},   {"nearly", 32},    {"fail", 64},       {"failed", 64},  {"fails", 64},
-    {"refuse", 64},   {"refused", 64},   {"refuses", 64},    {"unable", 64},  {"unlikely", 64},
-    {"joke", 128},    {"joking", 128},   {"kidding", 128},   {"satire", 128}, {"wrong", 128},
+    {"can", 1},          {"could", 1},      {"likely", 1},      {"may", 1},
+    {"maybe", 1},        {"might", 1},      {"perhaps", 1},     {"possible", 1},
+    {"possibly", 1},     {"should", 1},     {"alleged", 2},     {"allegedly", 2},
+    {"apparently", 2},   {"claim", 2},      {"claimed", 2},     {"claims", 2},
+    {"reportedly", 2},   {"rumored", 2},    {"rumors", 2},      {"rumoured", 2},
+    {"rumours", 2},      {"supposedly", 2}, {"unconfirmed", 2}, {"expected", 4},
+    {"expects", 4},      {"plans", 4},      {"prediction", 4},  {"predicts", 4},
+    {"will", 4},         {"would", 4},      {"if", 8},          {"unless", 8},
+    {"dream", 16},       {"dreamed", 16},   {"dreamt", 16},     {"hope", 16},
+    {"hopes", 16},       {"hoping", 16},    {"imagine", 16},    {"wish", 16},
+    {"almost", 32},      {"nearly", 32},    {"fail", 64},       {"failed", 64},
+    {"fails", 64},       {"refuse", 64},    {"refused", 64},    {"refuses", 64},
+    {"unable", 64},      {"unlikely", 64},  {"joke", 128},      {"joking", 128},
+    {"kidding", 128},    {"satire", 128},   {"wrong", 128},     {"parody", 128},
+    {"sarcasm", 128},    {"fools", 128},    {"fiction", 128},   {"retracted", 128},
+    {"correction", 128}, {"fakenews", 128}, {"tbt", 512},       {"onthisday", 512},
     {"between", 256},
 };
 
@@ -230,9 +237,13 @@ static unsigned look_for_doubt(struct feed_terms *scratch, struct feed_slice tex
     for (size_t i = 0; i < scratch->n; i++) {
         const struct feed_term *t = &scratch->items[i];
         const char *s = feed_term_text(scratch, t);
-        if ((t->kind != FEED_WORD && t->kind != FEED_LAST) || t->n >= sizeof(stem)) continue;
-        const struct feed_slice word = {(char *)(uintptr_t)s, t->n};
+        const bool tag = t->kind == FEED_TAG;
+        if ((t->kind != FEED_WORD && t->kind != FEED_LAST && !tag) || t->n >= sizeof(stem))
+            continue;
+        const size_t mark = tag && *s == '#';
+        const struct feed_slice word = {(char *)(uintptr_t)s + mark, t->n - mark};
         hedged |= hedge_of(word);
+        if (tag) continue;
         if (feed_is_negation(s, t->n)) {
             pending = true;
         } else if (pending && !feed_is_stop_word(s, t->n)) {
@@ -241,6 +252,21 @@ static unsigned look_for_doubt(struct feed_terms *scratch, struct feed_slice tex
         }
     }
     return hedged;
+}
+
+/* "/s" at its end, and faces that people put beside what they do not mean. */
+static bool is_meant_otherwise(struct feed_slice post)
+{
+    static const char *const marks[] = {" /s ", "\xf0\x9f\x99\x84", "\xf0\x9f\xa4\xa1",
+                                        "\xe2\x9d\x8c"};
+    struct str text = {0};
+    bool found = false;
+    str_append(&text, post.s, post.n);
+    str_append_char(&text, ' ');
+    for (size_t i = 0; i < ARRAY_LEN(marks) && !found; i++)
+        found = strstr(text.data, marks[i]) != NULL;
+    str_fini(&text);
+    return found;
 }
 
 /* Whether the post is as certain as the sentence, and denies what that denies. */
@@ -252,6 +278,7 @@ static const char *doubt_holds(struct feed_terms *scratch, struct feed_slice sen
     const unsigned hedged = look_for_doubt(scratch, sentence, &said);
     const unsigned doubts = look_for_doubt(scratch, post, &there);
     if (memchr(post.s, '?', post.n)) why = "the post asks";
+    if (!why && is_meant_otherwise(post)) why = "the post does not mean it";
     if (!why && (doubts & ~hedged)) why = "the post does not say that it is so";
     for (size_t i = 0; i < said.n && !why; i++)
         if (!feed_stems_have(&there, said.items[i])) why = "it denies what the post does not deny";

@@ -143,11 +143,11 @@ static const char *const irregular[][2] = {
     {"shot", "shoot"},   {"shown", "show"},     {"slept", "sleep"},   {"sold", "sell"},
     {"spent", "spend"},  {"spoke", "speak"},    {"spoken", "speak"},  {"stole", "steal"},
     {"stolen", "steal"}, {"stood", "stand"},    {"struck", "strike"}, {"stuck", "stick"},
-    {"sunk", "sink"},    {"swam", "swim"},      {"swept", "sweep"},   {"swum", "swim"},
-    {"taken", "take"},   {"taught", "teach"},   {"teeth", "tooth"},   {"thought", "think"},
-    {"threw", "throw"},  {"thrown", "throw"},   {"took", "take"},     {"went", "go"},
-    {"woke", "wake"},    {"women", "woman"},    {"won", "win"},       {"wore", "wear"},
-    {"worn", "wear"},
+    {"sued", "sue"},     {"suing", "sue"},      {"sunk", "sink"},     {"swam", "swim"},
+    {"swept", "sweep"},  {"swum", "swim"},      {"taken", "take"},    {"taught", "teach"},
+    {"teeth", "tooth"},  {"thought", "think"},  {"threw", "throw"},   {"thrown", "throw"},
+    {"took", "take"},    {"went", "go"},        {"woke", "wake"},     {"women", "woman"},
+    {"won", "win"},      {"wore", "wear"},      {"worn", "wear"},
 };
 
 const char *feed_base_of(const char *s, size_t n)

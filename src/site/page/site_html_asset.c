@@ -2,7 +2,7 @@
  * web/site.js, assembled in as they are. */
 #include "site/page/site_page_internal.h"
 
-const char site_html_hash[] = "'sha256-NUhS/Du/Zg6JLHNw3ZyFNPZJq4eYuuqQiJWGyxW7XMY='";
+const char site_html_hash[] = "'sha256-NHJeyLdgEAfSdJ8abzAPRrM8P+KIiPsmZg70ESdwdzw='";
 
 /* A file, and a NUL behind it. */
 #define EMBED(id, name)                                                                          \

@@ -14,7 +14,7 @@
 #define MOST       4096
 #define MOST_RANKS 64 /* rows; of more ranks, neighbours share one, which shows the slowest */
 
-const char train_page_hash[] = "'sha256-iseB9fcvPsWWpeFXdSAgIiJckspAgUdd7l8EqPJk0pA='";
+const char train_page_hash[] = "'sha256-WL99zl+yMoycH1oTatgY5jhtkF1gSgzGSLaThgOZJ7E='";
 
 /* A file, and a NUL behind it. */
 #define EMBED(id, name)                                                                          \
@@ -195,15 +195,19 @@ static void put_ranks(struct json_writer *w, const struct curves *c, int64_t ran
     jsonw_close(w, ']');
 }
 
-/* Shares of all time: of steps that count, and of each cause. */
+/* Shares of all time: of steps that count, and of each cause. Where clocks went wrong they add up to more
+ * than the time, and are of their sum. */
 static void put_shares(struct json_writer *w, const struct train_status *s)
 {
+    double all = s->productive_s;
+    for (int i = 0; i < TRAIN_LOST_CAUSES; i++)
+        all += s->lost_s[i];
+    all = fmax(all, s->total_s);
     jsonw_open(w, "shares", '[');
     for (int i = -1; i < TRAIN_LOST_CAUSES; i++) {
         jsonw_open(w, NULL, '[');
         jsonw_string(w, NULL, i < 0 ? "steps that count" : train_cause_names[i]);
-        jsonw_real(w, NULL,
-                   s->total_s > 0 ? (i < 0 ? s->productive_s : s->lost_s[i]) / s->total_s : 0);
+        jsonw_real(w, NULL, all > 0 ? (i < 0 ? s->productive_s : s->lost_s[i]) / all : 0);
         jsonw_close(w, ']');
     }
     jsonw_close(w, ']');

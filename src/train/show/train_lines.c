@@ -4,11 +4,14 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 void train_lines_read(const char *path, void *ctx, void (*take)(void *ctx, const json_t *o))
 {
     struct file_map map;
+    struct stat st;
+    if (stat(path, &st) < 0 || !S_ISREG(st.st_mode)) return; /* whoever opens a pipe waits */
     if (file_map_open(&map, path, NULL) < 0) return;
     const char *at = (const char *)map.data, *end = at + map.size, *stop;
     for (; (stop = memchr(at, '\n', (size_t)(end - at))); at = stop + 1) {
