@@ -129,7 +129,7 @@ def speed(o):
     layouts = o.layouts.split(",") if o.layouts else ["dp2", "tp2", "pp2", "ep2"]
     for i in range(o.rounds):
         for shape, text in SPEED.items():
-            if o.shapes and shape not in o.shapes.split(","):
+            if not is_wanted(o, shape):
                 continue
             with open(f"{shape}.yaml", "w", encoding="utf-8") as f:
                 f.write(text + "\n" + SPEED_COMMON % (o.steps, o.precision))
@@ -151,12 +151,17 @@ def speed(o):
         print(f"| {key} | {statistics.median(values):.2f} | {statistics.median(off[key]):.2f} |")
 
 
+def is_wanted(o, shape):
+    """Without --shapes all but those of many layers."""
+    return shape in o.shapes.split(",") if o.shapes else not shape.endswith("-16")
+
+
 def overlap(o):
     ratios = {}
     layouts = o.layouts.split(",") if o.layouts else ["dp2"]
     for i in range(o.rounds):
         for shape, text in SPEED.items():
-            if o.shapes and shape not in o.shapes.split(","):
+            if not is_wanted(o, shape):
                 continue
             with open(f"{shape}.yaml", "w", encoding="utf-8") as f:
                 f.write(text + "\n" + SPEED_COMMON % (o.steps, o.precision))
