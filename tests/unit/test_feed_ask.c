@@ -295,6 +295,17 @@ static void test_left_out(void **state)
             feed_check_support((struct feed_slice){(char *)(uintptr_t)s, strlen(s)}, &p);
         if (!why != cases[i].holds) fail_msg("'%s' of '%s': %s", s, t, why ? why : "holds");
     }
+    /* of a long post, too, a sentence is not made of what stands far apart */
+    struct str post = {0};
+    for (int i = 0; i < 60; i++)
+        str_printf(&post, "%sWord%d follows word%d.", i ? " " : "", i, i + 1);
+    str_puts(&post, " Lena Fitz met Carl Moss in Olden.");
+    const struct feed_post p = {.text = {post.data, post.len}};
+    char whole[] = "Lena Fitz met Carl Moss in Olden.",
+         mixed[] = "Word3 follows word4, Lena Fitz met Carl Moss in Olden.";
+    assert_null(feed_check_support((struct feed_slice){whole, strlen(whole)}, &p));
+    assert_non_null(feed_check_support((struct feed_slice){mixed, strlen(mixed)}, &p));
+    str_fini(&post);
 }
 
 static void test_doubt(void **state)

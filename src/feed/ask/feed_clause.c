@@ -208,68 +208,87 @@ static bool keeps_roles(const struct words *sentence, const struct feed_stems *s
     return true;
 }
 
-struct state {
+static const char LESS[] = "it leaves out words of the post that change what it says";
+
+struct held {
     struct feed_terms terms[2]; /* of the sentence; of what of the post is looked at */
     struct words sentence, unit;
-    struct feed_stems said, wanted;
-    bool bound; /* by the sentence of the post before */
+    struct feed_stems said, wanted; /* of the sentence: all words; those that the post must have */
+    bool bound;                     /* by the sentence of the post before */
 };
 
 /* Why this sentence of the post does not bear the checked one; NULL: it does. */
-static const char *bears(struct state *x, struct feed_slice sentence, struct feed_slice unit,
-                         const struct feed_stems *of_post)
+static const char *why_not(struct held *x, struct feed_slice sentence, struct feed_slice unit,
+                           const struct feed_stems *of_post)
 {
-    static const char less[] = "it leaves out words of the post that change what it says";
     read_words(&x->terms[1], without_beginning(&x->terms[1], &x->unit, unit), &x->unit);
     if (x->unit.full || !has_all(&x->unit, &x->wanted) || !is_whole(&x->unit, &x->said))
-        return less;
-    if (x->bound) return less;
-    if (has_quotes(unit) && !has_quotes(sentence)) return less;
+        return LESS;
+    if (x->bound) return LESS;
+    if (has_quotes(unit) && !has_quotes(sentence)) return LESS;
     if (!keeps_roles(&x->sentence, of_post, &x->unit)) return "it turns around who does it";
     return NULL;
 }
 
 /* Whether what follows or goes before says something of it; an empty one does not. */
-static bool is_bound(struct state *x, struct feed_slice unit)
+static bool is_bound(struct held *x, struct feed_slice unit)
 {
     read_words(&x->terms[1], unit, &x->unit);
     return binds(&x->unit);
 }
 
+/* The next sentence of a text from *at on; false: none is left. */
+static bool next_unit(struct feed_slice text, size_t *at, struct feed_slice *unit)
+{
+    size_t i = *at;
+    if (i >= text.n) return false;
+    while (i < text.n && !feed_sentence_ends(text, i))
+        i++;
+    *unit = (struct feed_slice){text.s + *at, i - *at};
+    *at = i + 1;
+    return true;
+}
+
+/* Words that the post has: what the sentence says about posts is not among them, nor are tags, which are
+ * words of a post, but of none of its sentences. */
+static void find_wanted(struct held *x, const struct feed_stems *said, struct feed_slice post)
+{
+    struct feed_stems all = {0};
+    struct feed_slice unit;
+    for (size_t at = 0; next_unit(post, &at, &unit);) {
+        read_words(&x->terms[1], unit, &x->unit);
+        for (size_t i = 0; i < x->unit.n; i++)
+            feed_stems_add(&all, x->unit.items[i].text.s, x->unit.items[i].text.n);
+    }
+    for (size_t k = 0; k < said->n; k++)
+        if (feed_stems_have(&all, said->items[k])) feed_stems_push(&x->wanted, said->items[k]);
+    feed_stems_fini(&all);
+}
+
 const char *feed_clause_holds(struct feed_slice sentence, const struct feed_stems *said,
                               struct feed_slice post, const struct feed_stems *of_post)
 {
-    struct state *x = mem_calloc(1, sizeof(*x));
-    const char *why = "it leaves out words of the post that change what it says", *found = NULL;
-    bool open = false; /* one bears it, unless the next takes it back */
+    struct held *x = mem_calloc(1, sizeof(*x));
+    struct feed_slice unit;
+    const char *why = LESS;
+    bool good = false; /* one bears it, unless the next takes it back */
     read_words(&x->terms[0], sentence, &x->sentence);
     for (size_t i = 0; i < x->sentence.n; i++)
         feed_stems_add(&x->said, x->sentence.items[i].text.s, x->sentence.items[i].text.n);
-    read_words(&x->terms[1], post, &x->unit);
-    for (size_t k = 0; k < said->n;
-         k++) /* tags are words of a post, but of none of its sentences */
-        for (size_t i = 0; i < x->unit.n; i++)
-            if (stem_of(x->unit.items[i].text.s, x->unit.items[i].text.n) == said->items[k]) {
-                feed_stems_push(&x->wanted, said->items[k]);
-                break;
-            }
-    for (size_t begin = 0, i = 0; i <= post.n; i++) {
-        if (i < post.n && !feed_sentence_ends(post, i)) continue;
-        const struct feed_slice unit = {post.s + begin, i - begin};
-        begin = i + 1;
-        if (open && is_bound(x, unit) && x->unit.n) open = false;
-        if (open && x->unit.n) break;
-        const char *reason = unit.n ? bears(x, sentence, unit, of_post) : why;
-        open = open || !reason;
-        if (reason && reason != why && !found) found = reason;
-        if (unit.n) x->bound = is_bound(x, unit);
+    find_wanted(x, said, post);
+    for (size_t at = 0; !x->sentence.full && next_unit(post, &at, &unit);) {
+        const bool bound = is_bound(x, unit);
+        if (x->unit.n == 0) continue;
+        if (good && !bound) break;
+        const char *reason = why_not(x, sentence, unit, of_post);
+        good = !reason;
+        if (reason && reason != LESS) why = reason;
+        x->bound = bound;
     }
-    if (open) why = NULL;
-    if (why && found) why = found;
     for (int i = 0; i < 2; i++)
         feed_terms_fini(&x->terms[i]);
     feed_stems_fini(&x->said);
     feed_stems_fini(&x->wanted);
     mem_free(x);
-    return why;
+    return good ? NULL : why;
 }
