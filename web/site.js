@@ -84,6 +84,13 @@ chart("pue", {
   low: 1,
   series: () => [{name: "PUE", color: tint(5), of: (i) => D.pue[i], say: (v) => v.toFixed(3)}]
 });
+const WATER = D.wue.some((v) => v > 0);
+if (WATER)
+  chart("wue", {
+    say: (v) => v.toFixed(2),
+    series: () =>
+        [{name: "litres a kWh", color: tint(0), of: (i) => D.wue[i], say: (v) => v.toFixed(3)}]
+  });
 if (D.permits.length)
   chart("permit", {
     say: share,
@@ -131,6 +138,7 @@ for (const e of D.incidents) {
 }
 for (const [id, there] of [
          ["incidents", D.incidents.length], ["charge", D.has_battery], ["permit", D.permits.length],
+         ["wue", WATER],
          ["jobs", D.jobs.length], ["waterfall", D.jobs.length], ["lines", D.lines.length]])
   if (!there) $(id).closest("section").hidden = true;
 for (const [name, value, help, before] of D.figures) {

@@ -18,7 +18,12 @@
 
 #include <jansson.h>
 
-#define ARRAY_LEN(a)      (sizeof(a) / sizeof((a)[0]))
+#define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
+/* A file as a text of the program, assembled in as it is, with a NUL behind it; the path is from the folder
+ * that the program is built in. */
+#define EMBED_FILE(id, path)                                                                 \
+    __asm__(".pushsection .rodata\n" #id ":\n.incbin \"" path "\"\n.byte 0\n.popsection\n"); \
+    extern const char id[]
 #define MIN(a, b)         ((a) < (b) ? (a) : (b))
 #define MAX(a, b)         ((a) > (b) ? (a) : (b))
 #define PRINTF_LIKE(f, a) __attribute__((format(printf, f, a)))

@@ -12,12 +12,8 @@
 #define STYLE  "'sha256-b6W4YiVQCX3SMbw2SKEFnv5oaC1DALkeKkp9iCt0Hjc='"
 #define CHARTS "'sha256-VcZwC8kWBixXhYs1v8sSwB8D7tCC9RVy925oWvUAZcA='"
 
-/* A file, and a NUL behind it. */
-#define EMBED(id, name)                                                                          \
-    __asm__(".pushsection .rodata\n" #id ":\n.incbin \"web/" name "\"\n.byte 0\n.popsection\n"); \
-    extern const char id[]
-EMBED(http_page_css, "page.css");
-EMBED(http_page_charts, "chart.js");
+EMBED_FILE(http_page_css, "web/page.css");
+EMBED_FILE(http_page_charts, "web/chart.js");
 
 void http_page_policy(const char *script_hash, struct str *out)
 {

@@ -423,7 +423,8 @@ struct site_sim; /* a scenario being lived through */
 struct site_report {
     double at_s, load_w, low_w, high_w, grid_w, gas_w[SITE_MAX_GAS], battery_w, charge_j,
         unserved_w;
-    double air_c, wet_c, coolant_c, pue, standing, installed, out, busy;
+    double air_c, wet_c, coolant_c, pue, wue; /* wue: litres a kWh of the IT load */
+    double standing, installed, out, busy;
     double at_work[SITE_MAX_JOBS];     /* share of a job that works, by its clock */
     double block_out[SITE_MAX_BLOCKS]; /* share of a block that is out of service */
     double accelerator_w[MACHINE_MAX_POOLS],

@@ -247,6 +247,7 @@ static void put_rest(struct json_writer *w, const struct site_record *k)
     put_series(w, "wet", k, AT(wet_c), 1.0);
     put_series(w, "coolant", k, AT(coolant_c), 1.0);
     put_series(w, "pue", k, AT(pue), 1.0);
+    put_series(w, "wue", k, AT(wue), 1.0);
     put_series(w, "standing", k, AT(standing), 1.0);
     put_series(w, "installed", k, AT(installed), 1.0);
     put_series(w, "out", k, AT(out), 1.0);

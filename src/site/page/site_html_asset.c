@@ -2,14 +2,10 @@
  * web/site.js, assembled in as they are. */
 #include "site/page/site_page_internal.h"
 
-const char site_html_hash[] = "'sha256-NHJeyLdgEAfSdJ8abzAPRrM8P+KIiPsmZg70ESdwdzw='";
+const char site_html_hash[] = "'sha256-lZzB4gQ2k1MunLBFhf45oecLFwmZkijqBpcC760fwn8='";
 
-/* A file, and a NUL behind it. */
-#define EMBED(id, name)                                                                          \
-    __asm__(".pushsection .rodata\n" #id ":\n.incbin \"web/" name "\"\n.byte 0\n.popsection\n"); \
-    extern const char id[]
-EMBED(site_html_file, "site.html");
-EMBED(site_js_file, "site.js");
+EMBED_FILE(site_html_file, "web/site.html");
+EMBED_FILE(site_js_file, "web/site.js");
 
 const char *const site_html_body = site_html_file;
 const char *const site_html_js = site_js_file;

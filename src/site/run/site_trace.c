@@ -271,7 +271,8 @@ void site_record_row(struct site_sim *x, site_us at)
                               .air_c = st->dry_c,
                               .wet_c = st->wet_c,
                               .coolant_c = st->coolant_c,
-                              .pue = 1.0 + st->overhead};
+                              .pue = 1.0 + st->overhead,
+                              .wue = st->l_per_kwh};
     const struct site_flow *grid = &st->flows[SITE_MAX_GAS];
     r->grid_w = grid->w + grid->slope * dt;
     for (int g = 0; g < x->s->n_gas; g++)

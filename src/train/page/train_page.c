@@ -16,12 +16,8 @@
 
 const char train_page_hash[] = "'sha256-WL99zl+yMoycH1oTatgY5jhtkF1gSgzGSLaThgOZJ7E='";
 
-/* A file, and a NUL behind it. */
-#define EMBED(id, name)                                                                          \
-    __asm__(".pushsection .rodata\n" #id ":\n.incbin \"web/" name "\"\n.byte 0\n.popsection\n"); \
-    extern const char id[]
-EMBED(train_page_body, "run.html");
-EMBED(train_page_script, "run.js");
+EMBED_FILE(train_page_body, "web/run.html");
+EMBED_FILE(train_page_script, "web/run.js");
 
 /* What is told of a step, and how its line names it. */
 static const struct {
