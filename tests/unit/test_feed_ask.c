@@ -261,6 +261,8 @@ static void test_left_out(void **state)
          "Harbour Bank buys Olden Rail for 3 billion crowns.", false},
         {"Harbour Bank buys Olden Rail for 3 billion crowns. So says Carl Moss.",
          "Harbour Bank buys Olden Rail for 3 billion crowns.", false},
+        {"Harbour Bank buys Olden Rail for 3 billion crowns (via @TheOnion)",
+         "Harbour Bank buys Olden Rail for 3 billion crowns.", false},
         {"Nope. Harbour Bank buys Olden Rail for 3 billion crowns",
          "Harbour Bank buys Olden Rail for 3 billion crowns.", false},
         {"Harbour Bank buys Olden Rail for 3 billion crowns. April fools!",

@@ -28,7 +28,7 @@ static const char may_lack[] =
     "has have had having s re ve it he she they we there who which today yesterday tonight "
     "tomorrow "
     "now just also very really so too already again still currently officially finally recently "
-    "rt via oh wow omg corp inc ltd plc llc ag corporation company please ";
+    "rt oh wow omg corp inc ltd plc llc ag corporation company please ";
 
 /* A sentence of these, up to a colon, says that news follow. */
 static const char beginnings[] = " breaking news just in update updated alert rt developing "
