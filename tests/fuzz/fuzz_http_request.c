@@ -3,6 +3,7 @@
 #include "../unit/http_client.h"
 #include "http/http.h"
 
+#include <errno.h>
 #include <netinet/tcp.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -101,7 +102,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     shutdown(fd, SHUT_WR);
     for (;;) {
         struct pollfd p = {.fd = fd, .events = POLLIN};
-        CHECK_MSG(poll(&p, 1, 20000) > 0, "neither an answer nor an end");
+        int rc;
+        do { /* libFuzzer's alarm comes every eleven seconds */
+            rc = poll(&p, 1, 20000);
+        } while (rc < 0 && errno == EINTR);
+        CHECK_MSG(rc > 0, "neither an answer nor an end");
         if (recv(fd, answer, sizeof(answer), 0) <= 0) break;
     }
     close(fd);
