@@ -69,6 +69,17 @@ static http_server_t *start(void)
 }
 
 /* A connection from one of many addresses of loopback, so that ports do not run out. */
+/* For 20 s; libFuzzer's alarm comes every eleven. */
+static int wait_for(int fd, short events)
+{
+    struct pollfd p = {.fd = fd, .events = events};
+    int rc;
+    do {
+        rc = poll(&p, 1, 20000);
+    } while (rc < 0 && errno == EINTR);
+    return rc;
+}
+
 static int dial(int port)
 {
     static uint32_t number;
@@ -83,7 +94,10 @@ static int dial(int port)
     setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     CHECK(bind(fd, (const struct sockaddr *)&from, sizeof(from)) == 0);
-    CHECK(connect(fd, (const struct sockaddr *)&to, sizeof(to)) == 0);
+    if (connect(fd, (const struct sockaddr *)&to, sizeof(to)) < 0) {
+        CHECK(errno == EINTR); /* it goes on */
+        CHECK(wait_for(fd, POLLOUT) > 0);
+    }
     return fd;
 }
 
@@ -101,12 +115,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     shutdown(fd, SHUT_WR);
     for (;;) {
-        struct pollfd p = {.fd = fd, .events = POLLIN};
-        int rc;
-        do { /* libFuzzer's alarm comes every eleven seconds */
-            rc = poll(&p, 1, 20000);
-        } while (rc < 0 && errno == EINTR);
-        CHECK_MSG(rc > 0, "neither an answer nor an end");
+        CHECK_MSG(wait_for(fd, POLLIN) > 0, "neither an answer nor an end");
         if (recv(fd, answer, sizeof(answer), 0) <= 0) break;
     }
     close(fd);
