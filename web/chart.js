@@ -128,6 +128,22 @@ function zoom(f) {
   const middle = at ?? (from + to) / 2, half = (to - from) * f / 2;
   view(middle - half, middle + half);
 }
+// A click on a line of a table, or a key there, shows a moment on the charts.
+function leadTo(tr, time, id) {
+  tr.tabIndex = 0;
+  const go = () => {
+    at = time;
+    view(time - END / 60, time + END / 30);
+    $(id).focus();
+  };
+  tr.addEventListener("click", go);
+  tr.addEventListener("keydown", (k) => {
+    if (k.key === "Enter" || k.key === " ") {
+      k.preventDefault();
+      go();
+    }
+  });
+}
 function frame(c) {
   const r = c.canvas.getBoundingClientRect(), d = window.devicePixelRatio || 1;
   c.canvas.width = Math.round(r.width * d);

@@ -107,23 +107,11 @@ function shares() {
 function incidents() {
   $("incidents").replaceChildren(...D.incidents.map((e) => {
     const tr = make("tr"), text = e.what + (e.in ? ", in " + e.in : "");
-    tr.tabIndex = 0;
     tr.append(
         make("td", moment(e.at)), make("td", e.step === undefined ? "N/A" : String(e.step)),
         make("td", text + (e.then ? " \u2192 " + e.then : "")),
         make("td", seconds(e.lost_s), "n"));
-    const go = () => {
-      at = e.at;
-      view(e.at - END / 60, e.at + END / 30);
-      $("loss").focus();
-    };
-    tr.addEventListener("click", go);
-    tr.addEventListener("keydown", (k) => {
-      if (k.key === "Enter" || k.key === " ") {
-        k.preventDefault();
-        go();
-      }
-    });
+    leadTo(tr, e.at, "loss");
     return tr;
   }));
 }

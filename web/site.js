@@ -118,22 +118,10 @@ for (const j of D.jobs) {
 }
 for (const e of D.incidents) {
   const tr = make("tr");
-  tr.tabIndex = 0;
   tr.append(
       make("td", moment(e.at)), make("td", e.what + (e.then ? " \u2192 " + e.then : "")),
       make("td", si(e.accelerator_h, "").trim(), "n"), make("td", si(e.unserved_wh, "Wh"), "n"));
-  const go = () => {
-    at = e.at;
-    view(e.at - END / 60, e.at + END / 30);
-    $("power").focus();
-  };
-  tr.addEventListener("click", go);
-  tr.addEventListener("keydown", (k) => {
-    if (k.key === "Enter" || k.key === " ") {
-      k.preventDefault();
-      go();
-    }
-  });
+  leadTo(tr, e.at, "power");
   $("incidents").append(tr);
 }
 for (const [id, there] of [

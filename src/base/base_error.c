@@ -78,6 +78,7 @@ int error_errno(struct error *e, const char *what, const char *path)
     error_set(e, "cannot %s '%s': %s", what, path, reason);
     if (number == ENOSPC || number == EDQUOT)
         error_hint(e, "free some space on that disk, then run the command again");
+    if (number == EFBIG) error_hint(e, "raise the limit on the size of files: ulimit -f unlimited");
     errno = number;
     return ERROR_FAILED;
 }

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #define STYLE  "'sha256-b6W4YiVQCX3SMbw2SKEFnv5oaC1DALkeKkp9iCt0Hjc='"
-#define CHARTS "'sha256-VcZwC8kWBixXhYs1v8sSwB8D7tCC9RVy925oWvUAZcA='"
+#define CHARTS "'sha256-KyJlPhNkXGEcM0h4LIkojw3H9O4abCYWUNwkvaigxEc='"
 
 EMBED_FILE(http_page_css, "web/page.css");
 EMBED_FILE(http_page_charts, "web/chart.js");

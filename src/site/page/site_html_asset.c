@@ -2,7 +2,7 @@
  * web/site.js, assembled in as they are. */
 #include "site/page/site_page_internal.h"
 
-const char site_html_hash[] = "'sha256-lZzB4gQ2k1MunLBFhf45oecLFwmZkijqBpcC760fwn8='";
+const char site_html_hash[] = "'sha256-qWG9t3GHgC3ip4W6DVbBkRrSTIJDILPfk5sQQxtd7tw='";
 
 EMBED_FILE(site_html_file, "web/site.html");
 EMBED_FILE(site_js_file, "web/site.js");
