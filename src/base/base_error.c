@@ -70,15 +70,27 @@ static void errno_text(int number, char *text, size_t size)
     if (word) text[0] = (char)(text[0] - 'A' + 'a');
 }
 
+static const struct {
+    int number;
+    const char *text;
+} cures[] = {{ENOSPC, "free some space on that disk, then run the command again"},
+             {EDQUOT, "free some space on that disk, then run the command again"},
+             {EFBIG, "raise the limit on the size of files: ulimit -f unlimited"},
+             {EMFILE, "raise the limit on open files: ulimit -n 4096"},
+             {EISDIR, "name a file"},
+             {ENOTDIR, "a part of that path is a file, not a folder; check it"},
+             {ENOENT, "check the name, and that its folder is there"},
+             {EROFS, "name a place that can be written to"},
+             {EACCES, "ask for the right to it, or name another"}};
+
 int error_errno(struct error *e, const char *what, const char *path)
 {
     int number = errno;
     char reason[160];
     errno_text(number, reason, sizeof(reason));
     error_set(e, "cannot %s '%s': %s", what, path, reason);
-    if (number == ENOSPC || number == EDQUOT)
-        error_hint(e, "free some space on that disk, then run the command again");
-    if (number == EFBIG) error_hint(e, "raise the limit on the size of files: ulimit -f unlimited");
+    for (size_t i = 0; i < ARRAY_LEN(cures); i++)
+        if (number == cures[i].number) error_hint(e, "%s", cures[i].text);
     errno = number;
     return ERROR_FAILED;
 }

@@ -93,7 +93,10 @@ static int read_to_end(int fd, const char *path, size_t max_size, char **data, s
 {
     struct stat st = {0};
     if (fstat(fd, &st) < 0) return error_errno(e, "read", path);
-    if (S_ISDIR(st.st_mode)) return error_set(e, "cannot read '%s': it is a folder", path);
+    if (S_ISDIR(st.st_mode)) {
+        error_set(e, "cannot read '%s': it is a folder", path);
+        return error_hint(e, "name a file");
+    }
     if (S_ISREG(st.st_mode) && (uint64_t)st.st_size > max_size)
         return file_too_large(path, (size_t)st.st_size, max_size, e);
     size_t cap = MIN((size_t)MAX(st.st_size, 4096), max_size) + 1, used = 0;
@@ -324,7 +327,10 @@ int file_write(const char *path, const void *data, size_t size, struct error *e)
     /* Behind a symbolic link the file it names is replaced, not the link. */
     if (lstat(path, &st) == 0 && S_ISLNK(st.st_mode) && realpath(path, real)) path = real;
     if (stat(path, &st) == 0) {
-        if (S_ISDIR(st.st_mode)) return error_set(e, "cannot write '%s': it is a folder", path);
+        if (S_ISDIR(st.st_mode)) {
+            error_set(e, "cannot write '%s': it is a folder", path);
+            return error_hint(e, "name a file");
+        }
         if (!S_ISREG(st.st_mode)) return write_special(path, data, size, e);
         mode = st.st_mode & 07777;
     }

@@ -113,6 +113,11 @@ int cmd_check_outputs(const struct cmd_outputs *o, struct error *e)
 {
     for (size_t i = 0; i < o->n; i++) {
         if (!o->out[i].path || !is_kept(o->out[i].path)) continue;
+        if (strcmp(o->out[i].path, "-") == 0) {
+            error_set_code(e, ERROR_USAGE, "--%s does not take - for standard output",
+                           o->out[i].option);
+            return error_hint(e, "name a file; /dev/stdout is one, too");
+        }
         for (size_t k = 0; k < o->n_in; k++) {
             if (!o->in[k] || !file_is_same(o->out[i].path, o->in[k])) continue;
             error_set_code(e, ERROR_USAGE, "--%s would overwrite '%.200s', which is read",

@@ -25,7 +25,8 @@ struct top_options {
 static const struct option rows[] = {
     CMD_FLAG("once", 0, once, "one screen, and no more"),
     CMD_FLAG("json", 'j', json, "with --once: what is on it, as one JSON object"),
-    CMD_REAL("every", 0, every_s, "s", "1", 0.1, 3600, "between two looks"),
+    CMD_REAL("every", 0, every_s, "s", "1", 0.1, 3600,
+             "between two looks; longer where a run takes long to read"),
     CMD_INT("width", 0, width, "columns", "0", 0, 1000, "0: the terminal's, or 80"),
     CMD_INT("height", 0, height, "lines", "0", 0, 1000, "0: the terminal's, or 24"),
     CMD_TEXT("html", 0, html, "FILE.html", NULL, "write the run as a page that stands alone"),
@@ -130,11 +131,33 @@ static void reply(http_request_t *r, int rc, const char *type, const struct str 
         http_reply(r, 200, type, text->data, text->len);
 }
 
+/* What of a run was read last, for all who ask. Reading a long run takes seconds of a CPU that trains:
+ * a tenth of the time at most is spent on it. */
+struct shown {
+    const char *run;
+    struct str json;
+    double read_s, took_s; /* when that was done, of time_now_s; and how long it took */
+};
+#define REST 9 /* times as long as the reading took */
+
+static int look(struct shown *s, struct error *e)
+{
+    const double now_s = time_now_s();
+    if (s->json.len > 0 && now_s < s->read_s + REST * s->took_s) return 0;
+    str_clear(&s->json);
+    TRY(train_page_json(s->run, true, &s->json, e));
+    s->read_s = time_now_s();
+    s->took_s = s->read_s - now_s;
+    return 0;
+}
+
 static void on_page(void *ctx, http_request_t *r)
 {
+    struct shown *shown = ctx;
     struct str page = {0}, policy = {0};
     struct error e = {0};
-    int rc = train_page(ctx, true, &page, &e);
+    int rc = look(shown, &e);
+    if (rc >= 0) train_page(shown->run, &shown->json, &page);
     http_page_policy(train_page_hash, &policy);
     http_add_header(r, "Content-Security-Policy", policy.data);
     reply(r, rc, "text/html; charset=utf-8", &page, &e);
@@ -144,50 +167,54 @@ static void on_page(void *ctx, http_request_t *r)
 
 static void on_json(void *ctx, http_request_t *r)
 {
-    struct str json = {0};
+    struct shown *shown = ctx;
     struct error e = {0};
-    int rc = train_page_json(ctx, &json, &e);
-    reply(r, rc, HTTP_JSON, &json, &e);
-    str_fini(&json);
+    int rc = look(shown, &e);
+    reply(r, rc, HTTP_JSON, &shown->json, &e);
 }
 
 static int serve(const char *run, const struct top_options *o, struct error *e)
 {
     static const struct http_route routes[] = {{"GET", "/", on_page, true},
                                                {"GET", "/run.json", on_json, true}};
+    struct shown shown = {.run = run};
     const struct http_options h = {.host = "127.0.0.1",
                                    .port = (int)o->port,
                                    .routes = routes,
                                    .n_routes = ARRAY_LEN(routes),
-                                   .ctx = (void *)(uintptr_t)run};
-    struct str page = {0};
+                                   .ctx = &shown};
     http_server_t *server;
-    int rc = train_page(run, true, &page, e); /* what is no run is an error before anybody asks */
-    str_fini(&page);
-    TRY(rc);
+    TRY(look(&shown, e)); /* what is no run is an error before anybody asks */
     signal(SIGPIPE, SIG_IGN);
     signal(SIGINT, on_stop);
     signal(SIGTERM, on_stop);
-    TRY(http_server_new(&h, &server, e));
-    fprintf(stderr, "%s on http://127.0.0.1:%d/\n", run, http_server_port(server));
-    const double until = o->seconds > 0 ? time_now_s() + o->seconds : INFINITY;
-    while (!stopped && time_now_s() < until)
-        poll(NULL, 0, 100);
-    http_server_free(server);
-    return 0;
+    int rc = http_server_new(&h, &server, e);
+    if (rc >= 0) {
+        fprintf(stderr, "%s on http://127.0.0.1:%d/\n", run, http_server_port(server));
+        const double until = o->seconds > 0 ? time_now_s() + o->seconds : INFINITY;
+        while (!stopped && time_now_s() < until)
+            poll(NULL, 0, 100);
+        http_server_free(server);
+    }
+    str_fini(&shown.json);
+    return rc;
 }
 
 /* What is written must not be what the run has written. */
 static int write_page(const char *run, const char *path, struct arena *a, struct error *e)
 {
-    struct str page = {0};
+    struct str json = {0}, page = {0};
     const char *in[] = {file_join(a, run, "events.jsonl"), file_join(a, run, "metrics.jsonl"),
                         file_join(a, run, "run.yaml")};
     const struct cmd_output out = {"html", path};
     const struct cmd_outputs all = {&out, in, 1, ARRAY_LEN(in)};
     TRY(cmd_check_outputs(&all, e));
-    int rc = train_page(run, false, &page, e);
-    if (rc >= 0) rc = file_write(path, page.data, page.len, e);
+    int rc = train_page_json(run, false, &json, e);
+    if (rc >= 0) {
+        train_page(run, &json, &page);
+        rc = file_write(path, page.data, page.len, e);
+    }
+    str_fini(&json);
     str_fini(&page);
     return rc;
 }
@@ -200,11 +227,13 @@ static int watch(const char *run, const struct top_options *o, struct error *e)
     while (!stopped && rc >= 0) {
         struct pollfd key = {.fd = STDIN_FILENO, .events = POLLIN};
         char pressed = 0;
+        const double began_s = time_now_s();
         rc = draw(run, o, &screen, e);
+        const double wait_s = fmax(o->every_s, REST * (time_now_s() - began_s));
         if (rc >= 0 && (!before.data || strcmp(screen.data, before.data) != 0)) show(&screen);
         str_clear(&before);
         str_puts(&before, screen.data ? screen.data : "");
-        bool has_key = poll(&key, 1, (int)(1e3 * o->every_s)) > 0;
+        bool has_key = poll(&key, 1, (int)fmin(1e3 * wait_s, 3.6e6)) > 0;
         if (has_key && read(STDIN_FILENO, &pressed, 1) <= 0) break;
         if (pressed == 'q') break;
     }

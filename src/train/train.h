@@ -234,10 +234,11 @@ void train_why_json(const struct train_status *s, struct json_writer *w);
 
 /* ------------------------------------------------------------------ pages (page/train_page.c) */
 
-/* A run folder as a page that stands alone; live: a server is behind it, of which the page asks
- * run.json every second or so. */
-int train_page(const char *dir, bool live, struct str *out, struct error *e);
-int train_page_json(const char *dir, struct str *out, struct error *e); /* what it is asked for */
+/* A run folder as JSON, appended to *out; live: a server is behind its page, which asks for newer JSON
+ * (run.json) every second or so. */
+int train_page_json(const char *dir, bool live, struct str *out, struct error *e);
+/* The page of that JSON, which stands alone. */
+void train_page(const char *dir, const struct str *json, struct str *out);
 extern const char train_page_hash[]; /* of its script, for http_page_policy */
 
 /* ------------------------------------------------------------------ plots (train_plot.c) */

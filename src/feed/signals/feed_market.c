@@ -76,7 +76,7 @@ int feed_market_read(const char *dir, const char *symbol, struct arena *a, struc
     struct csv t;
     const char *path = file_join(a, dir, arena_printf(a, "%s.csv", symbol));
     const int loaded = csv_load(path, a, &t, e);
-    if (loaded < 0 && e && !e->hint[0])
+    if (loaded < 0 && e && (!e->hint[0] || !file_exists(path)))
         error_hint(e, "prices of a symbol are read from SYMBOL.csv in the folder of --prices");
     TRY(loaded);
     for (size_t i = 0; i < ARRAY_LEN(columns); i++) {

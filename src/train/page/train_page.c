@@ -274,28 +274,20 @@ static int read_run(const char *dir, bool live, struct arena *a, struct str *jso
     return 0;
 }
 
-int train_page_json(const char *dir, struct str *out, struct error *e)
+int train_page_json(const char *dir, bool live, struct str *out, struct error *e)
 {
     struct arena a = {0};
-    int rc = read_run(dir, true, &a, out, e);
+    int rc = read_run(dir, live, &a, out, e);
     arena_fini(&a);
     return rc;
 }
 
-int train_page(const char *dir, bool live, struct str *out, struct error *e)
+void train_page(const char *dir, const struct str *json, struct str *out)
 {
-    struct arena a = {0};
-    struct str json = {0};
-    int rc = read_run(dir, live, &a, &json, e);
-    if (rc >= 0) {
-        http_page_begin(dir, train_page_hash, out);
-        str_puts(out, "<h1>");
-        svg_escape(out, dir);
-        str_puts(out, "</h1>\n");
-        str_puts(out, train_page_body);
-        http_page_end(&json, train_page_script, out);
-    }
-    str_fini(&json);
-    arena_fini(&a);
-    return rc;
+    http_page_begin(dir, train_page_hash, out);
+    str_puts(out, "<h1>");
+    svg_escape(out, dir);
+    str_puts(out, "</h1>\n");
+    str_puts(out, train_page_body);
+    http_page_end(json, train_page_script, out);
 }
