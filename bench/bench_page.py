@@ -43,7 +43,7 @@ COUNT = """return (async () => {
 
 
 def count(b, seconds, moves, memory):
-    """Scripts have a limit of half a minute, so it is counted in pieces; memory gets a value every 20."""
+    """In pieces, as long as a script may take; memory gets a value every 20."""
     parts = []
     while seconds > 0:
         parts.append(b.js(COUNT, min(seconds, 15), moves))
@@ -74,6 +74,7 @@ def main():
         try:
             url = re.search(r"http://\S+", server.stderr.readline()).group(0)
             browser = Browser(shutil.which("chromedriver"), folder)
+            browser.wait_longer(300)
             browser.devtools("Performance.enable")
             browser.size(1440, 5000)
             browser.open(url)

@@ -3,6 +3,7 @@ nothing but the two programs and Python's own library."""
 import base64
 import json
 import os
+import signal
 import subprocess
 import time
 import urllib.error
@@ -18,7 +19,8 @@ class Browser:
 
     def __init__(self, driver, folder):
         self.process = subprocess.Popen([driver, "--port=0"], stdout=subprocess.PIPE,
-                                        stderr=subprocess.DEVNULL, text=True)
+                                        stderr=subprocess.DEVNULL, text=True,
+                                        start_new_session=True)
         self.downloads = os.path.join(folder, "downloads")
         os.makedirs(self.downloads, exist_ok=True)
         self.base = None
@@ -38,6 +40,7 @@ class Browser:
         wanted = {"browserName": "chrome", "goog:chromeOptions": options,
                   "goog:loggingPrefs": {"browser": "ALL"}}
         self.session = None
+        self.patience_s = 90  # for one answer
         made = self.call("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})
         self.session = made["sessionId"]
 
@@ -47,7 +50,7 @@ class Browser:
         request = urllib.request.Request(url, data, {"Content-Type": "application/json"},
                                          method=method)
         try:
-            with urllib.request.urlopen(request, timeout=90) as answer:
+            with urllib.request.urlopen(request, timeout=self.patience_s) as answer:
                 return json.load(answer)["value"]
         except urllib.error.HTTPError as e:
             raise AssertionError(json.load(e)["value"]["message"].split("\n")[0]) from e
@@ -58,7 +61,10 @@ class Browser:
                 self.call("DELETE", "")
         except (AssertionError, OSError):
             pass
-        self.process.terminate()
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)  # and a browser that did not answer
+        except ProcessLookupError:
+            pass
         self.process.wait(30)
 
     def open(self, url):
@@ -67,6 +73,11 @@ class Browser:
     def js(self, script, *arguments):
         """The value of a script's `return`; promises are awaited."""
         return self.call("POST", "/execute/sync", {"script": script, "args": list(arguments)})
+
+    def wait_longer(self, seconds):
+        """A script may take so long, on a machine with other work."""
+        self.patience_s = seconds + 60
+        self.call("POST", "/timeouts", {"script": 1000 * seconds})
 
     def devtools(self, command, **parameters):
         return self.call("POST", "/goog/cdp/execute", {"cmd": command, "params": parameters})

@@ -244,18 +244,26 @@ static int read_members(const json_t *root, const char *path, struct arena *a,
     return 0;
 }
 
-int ckpt_manifest_read(const char *path, struct arena *a, struct ckpt_manifest *m, struct error *e)
+int ckpt_manifest_parse(const char *text, size_t size, const char *path, struct arena *a,
+                        struct ckpt_manifest *m, struct error *e)
 {
     *m = (struct ckpt_manifest){0};
-    char *text;
-    size_t size;
     json_t *root = NULL;
-    TRY(file_read(path, CKPT_MAX_MANIFEST, &text, &size, e));
     int rc = check_own_hash(text, size, path, e);
     if (rc == 0) rc = json_parse(text, size, path, &root, e);
     if (rc == 0) rc = read_members(root, path, a, m, e);
     if (rc < 0) ckpt_manifest_free(m);
     json_decref(root);
+    return rc;
+}
+
+int ckpt_manifest_read(const char *path, struct arena *a, struct ckpt_manifest *m, struct error *e)
+{
+    *m = (struct ckpt_manifest){0};
+    char *text;
+    size_t size;
+    TRY(file_read(path, CKPT_MAX_MANIFEST, &text, &size, e));
+    int rc = ckpt_manifest_parse(text, size, path, a, m, e);
     mem_free(text);
     return rc;
 }

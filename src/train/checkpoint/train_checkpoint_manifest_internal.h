@@ -38,7 +38,10 @@ int ckpt_scan(const char *root, struct arena *a, int64_t **steps, size_t *count,
 
 /* Appends the whole text of a manifest: all but m->state, which is given as text. */
 void ckpt_manifest_print(const struct ckpt_manifest *m, const char *state_text, struct str *out);
-/* Reads and checks a manifest's own hash, form and limits; strings in *a, m->state is owned. */
+/* Reads and checks a manifest's own hash, form and limits; strings in *a, m->state is owned. Errors name
+ * the path. */
+int ckpt_manifest_parse(const char *text, size_t size, const char *path, struct arena *a,
+                        struct ckpt_manifest *m, struct error *e);
 int ckpt_manifest_read(const char *path, struct arena *a, struct ckpt_manifest *m, struct error *e);
 void ckpt_manifest_free(struct ckpt_manifest *m);
 /* The size of every file that the manifest names; and before the hash of each. */
