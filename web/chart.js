@@ -1,6 +1,7 @@
 // chart.js: charts over time, and what moves through them, on pages that stand alone (http_page.c). The
 // page's own script comes behind it: it says how many seconds a unit of time has (UNIT_S), what a moment
-// is called (moment, tickText, wholeText), where ticks stand (timeTicks), which charts there are (chart), and begins (begin).
+// is called (moment, tickText, wholeText), where ticks stand (timeTicks), which charts there are (chart), and
+// begins (begin).
 //
 // The JSON beside it has t, the times of its reports, end, the last of all times, and incidents, each
 // with its time as `at`. A value that is null is not known, and nothing is drawn for it.
@@ -8,6 +9,8 @@
 const $ = (id) => document.getElementById(id);
 let D, T, N, END;
 let from = 0, to = 0, at = null;  // what is shown, and where the cursor is
+let cursorMoved = () => {};       // what the page does then
+let cursorWas = null;
 const charts = [];
 
 // Takes data in; what is looked at stays, and who looks at all still does.
@@ -33,6 +36,23 @@ const make = (tag, text, kind) => {
 const color = (name) =>
     getComputedStyle(document.documentElement).getPropertyValue("--" + name).trim();
 const tint = (i) => color("c" + i % 8);
+// Where time went, [name, share] each, as one bar and what its colours are, the first of them the good one.
+const PART_COLORS = ["c2", "c7", "c4", "c0", "c1", "c3", "c6", "c5", "bad", "dim", "line", "ink"];
+function partsBar(parts) {
+  const td = make("td"), bar = make("div", undefined, "bar"), key = make("div", undefined, "key");
+  parts.forEach(([name, v], k) => {
+    if (v <= 0) return;
+    const e = make("span"), dot = make("i"), say = make("span");
+    e.style.width = 100 * v + "%";
+    e.style.background = dot.style.background = `var(--${PART_COLORS[k % PART_COLORS.length]})`;
+    e.title = name + " " + share(v);
+    bar.append(e);
+    say.append(dot, name + " " + share(v));
+    if (v >= 5e-4) key.append(say);
+  });
+  td.append(bar, key);
+  return td;
+}
 const si = (v, unit) => {
   if (v === null || !isFinite(v)) return "N/A";
   const steps = [[1e12, "T"], [1e9, "G"], [1e6, "M"], [1e3, "k"]];
@@ -90,6 +110,10 @@ function chart(id, spec) {
     const end = time(e);
     if (first !== null && Math.abs(end - first) > (to - from) / 50)
       view(Math.min(first, end), Math.max(first, end));
+    else if (!pan) {  // a click, or a tap, which no move comes before
+      at = end;
+      draw();
+    }
     first = pan = null;
   });
   canvas.addEventListener("dblclick", () => view(0, END));
@@ -169,12 +193,15 @@ function axes(f, low, high, say) {
   g.lineWidth = 1;
   g.textAlign = "right";
   g.textBaseline = "middle";
-  for (const v of ticks(low, high, 4)) {
+  const all = ticks(low, high, 4);
+  let texts = all.map(say);
+  if (texts[0] && new Set(texts).size < all.length) texts = all.map((v) => String(+v.toPrecision(6)));
+  for (const [k, v] of all.entries()) {
     g.beginPath();
     g.moveTo(LEFT, y(v));
     g.lineTo(w - 4, y(v));
     g.stroke();
-    g.fillText(say(v), LEFT - 5, y(v));
+    g.fillText(texts[k], LEFT - 5, y(v));
   }
   g.textAlign = "center";
   g.textBaseline = "top";
@@ -196,6 +223,19 @@ function columns(f, low, high) {  // pixels with the reports behind them
     } else
       out.push({x: p, low: low(i), high: high(i), i});
     px = p;
+  }
+  return out;
+}
+function meansOf(f, of) {  // the same, of each pixel the mean over time
+  const out = [], a = Math.max(index(from) - 1, 0), b = Math.min(index(to) + 1, N - 1);
+  for (let i = a; i <= b; i++) {
+    const p = Math.round(f.x(T[i])), w = Math.max(T[i] - (T[i - 1] ?? T[i]), 1e-9), v = of(i);
+    if (v === null) continue;
+    let c = out[out.length - 1];
+    if (!c || c.x !== p) out.push(c = {x: p, sum: 0, w: 0});
+    c.sum += w * v;
+    c.w += w;
+    c.low = c.high = c.sum / c.w;
   }
   return out;
 }
@@ -277,6 +317,10 @@ function drawLater() {
 let drawn = 0;  // how often, for who measures it
 function draw() {
   drawn++;
+  if (at !== cursorWas) {
+    cursorWas = at;
+    cursorMoved();
+  }
   const i = at === null || at < T[0] ? null : index(at);
   $("at").textContent = at === null ? wholeText() : moment(at);
   for (const c of charts) {
@@ -337,7 +381,7 @@ function rows(c, f) {  // a heat map: a row each, darker where more
   clip(f);
   list.forEach((r, k) => {
     let last = null;
-    for (const p of columns(f, (i) => r.of(i), (i) => r.of(i))) {
+    for (const p of c.mean ? meansOf(f, r.of) : columns(f, r.of, r.high || r.of)) {
       const left = last === null ? LEFT : last;
       g.fillStyle = r.color;
       g.globalAlpha = Math.min(Math.max(c.lowest ? p.low : p.high, 0), 1);
@@ -382,15 +426,16 @@ $("all").addEventListener("click", () => {
   at = null;
   view(0, END);
 });
-addEventListener("resize", draw);
-addEventListener("scroll", drawLater, {passive: true});
-addEventListener("beforeprint", () => {
+function drawAll() {
   printing = true;
   draw();
   printing = false;
-});
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => location.reload());
+}
 function begin() {
-  draw();
+  addEventListener("resize", draw);
+  addEventListener("scroll", drawLater, {passive: true});
+  addEventListener("beforeprint", drawAll);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
+  drawAll();  // what is below the window, too: whoever takes a picture of the whole page sees it
   document.documentElement.dataset.ready = "yes";
 }

@@ -71,7 +71,7 @@ chart("norm", {say: plain, series: () => [curve("norm", "norm", plain, 3)]});
 
 // ---------------------------------------------------------------- tables
 const STATUS = [
-  ["state", "state", String], ["steps", "step", String], ["of", "total_steps", String],
+  ["state", "state", String], ["steps", "step", String], ["steps in all", "total_steps", String],
   ["tokens", "tokens", plain], ["loss", "loss", nats],
   ["validation, bits per byte", "valid_bits_per_byte", nats],
   ["tokens a second", "tokens_per_s", plain], ["time of the last step", "step_s", seconds],
@@ -90,18 +90,8 @@ function lead() {
       (s.goodput !== undefined ? ", goodput " + share(s.goodput) : "") + (s.end ? ": " + s.end : "");
 }
 function shares() {
-  const tr = make("tr"), td = make("td"), bar = make("div", undefined, "bar"), say = [];
-  D.shares.forEach(([name, v], k) => {
-    if (v <= 0) return;
-    const e = make("span");
-    e.style.width = 100 * v + "%";
-    e.style.background = k === 0 ? color("c2") : tint(k + 2);
-    e.title = name + " " + share(v);
-    bar.append(e);
-    if (v >= 5e-4) say.push(name + " " + share(v));
-  });
-  td.append(bar, make("small", say.join(", ")));
-  tr.append(td);
+  const tr = make("tr");
+  tr.append(partsBar(D.shares));
   $("shares").replaceChildren(tr);
 }
 function incidents() {
@@ -147,7 +137,7 @@ async function renew() {
   let wait = 1000;
   try {
     const answer = await fetch("run.json");
-    if (!answer.ok) throw new Error((await answer.json()).error ?? "status " + answer.status);
+    if (!answer.ok) throw new Error((await answer.json()).error?.message ?? "status " + answer.status);
     take(await answer.json());
     tables();
     draw();

@@ -32,13 +32,26 @@ chart("power", {
          say: watts,
          band: true
        },
-       {name: "not served", color: color("bad"), of: (i) => D.unserved[i], say: watts, width: 2}]
+       {
+         name: "not served, at most",
+         color: color("bad"),
+         of: (i) => D.unserved_high[i],
+         say: watts,
+         width: 2
+       }]
 });
 if (D.has_battery)
   chart("charge", {
     say: share,
-    series:
-        () => [{name: "charge of the battery", color: tint(0), of: (i) => D.charge[i], say: share}]
+    series: () => [{
+      name: "charge of the battery",
+      color: tint(0),
+      of: (i) => D.charge[i],
+      least: (i) => D.charge_low[i],
+      high: (i) => D.charge_high[i],
+      say: share,
+      band: true
+    }]
   });
 chart("nodes", {
   say: plain,
@@ -56,7 +69,7 @@ chart("nodes", {
 if (D.jobs.length)
   chart("jobs", {
     say: share,
-    lowest: true,
+    mean: true,
     rows: () => D.jobs.map((j, k) => ({name: j.name, color: tint(k), of: (i) => j.share[i]})),
     series: () => [],
     scale: () =>
@@ -64,9 +77,12 @@ if (D.jobs.length)
   });
 chart("halls", {
   say: share,
-  rows: () => D.halls.map(
-      (b) =>
-          ({name: b.name, color: color("bad"), of: (i) => Math.min(Math.sqrt(b.out[i]) * 2, 1)})),
+  rows: () => D.halls.map((b) => ({
+                            name: b.name,
+                            color: color("bad"),
+                            of: (i) => Math.min(Math.sqrt(b.out[i]) * 2, 1),
+                            high: (i) => Math.min(Math.sqrt(b.out_high[i]) * 2, 1)
+                          })),
   series: () => [],
   scale: () =>
       D.halls.map((b) => ({name: b.name, color: color("bad"), of: (i) => b.out[i], say: share}))
@@ -79,17 +95,21 @@ chart("heat", {
        {name: "wet bulb", color: tint(0), of: (i) => D.wet[i], say: (v) => v + " C"},
        {name: "coolant", color: tint(2), of: (i) => D.coolant[i], say: (v) => v + " C"}]
 });
+// Of a site that draws nothing, before it stands, there is none.
+const drawnOf = (list, i) => D.load_high[i] > 0 ? list[i] : null;
+const fixed = (v) => v === null ? "N/A" : v.toFixed(3);
 chart("pue", {
   say: (v) => v.toFixed(2),
   low: 1,
-  series: () => [{name: "PUE", color: tint(5), of: (i) => D.pue[i], say: (v) => v.toFixed(3)}]
+  series: () =>
+      [{name: "PUE", color: tint(5), of: (i) => drawnOf(D.pue, i), say: (v) => fixed(v)}]
 });
 const WATER = D.wue.some((v) => v > 0);
 if (WATER)
   chart("wue", {
     say: (v) => v.toFixed(2),
     series: () =>
-        [{name: "litres a kWh", color: tint(0), of: (i) => D.wue[i], say: (v) => v.toFixed(3)}]
+        [{name: "litres a kWh", color: tint(0), of: (i) => drawnOf(D.wue, i), say: (v) => fixed(v)}]
   });
 if (D.permits.length)
   chart("permit", {
@@ -100,20 +120,11 @@ if (D.permits.length)
   });
 
 // ---------------------------------------------------------------- tables
-const CAUSES = D.parts;
 for (const j of D.jobs) {
-  const tr = make("tr"), bar = make("div", undefined, "bar"), td = make("td"), say = [];
-  j.parts.forEach((v, k) => {
-    if (v <= 0) return;
-    const e = make("span");
-    e.style.width = 100 * v + "%";
-    e.style.background = k === 0 ? color("c2") : tint(k + 2);
-    e.title = CAUSES[k] + " " + share(v);
-    bar.append(e);
-    if (v >= 5e-4) say.push(CAUSES[k] + " " + share(v));
-  });
-  td.append(bar, make("small", say.join(", ")));
-  tr.append(make("td", j.name), td, make("td", String(j.interruptions), "n"));
+  const tr = make("tr");
+  tr.append(
+      make("td", j.name), partsBar(j.parts.map((v, k) => [D.parts[k], v])),
+      make("td", String(j.interruptions), "n"));
   $("waterfall").append(tr);
 }
 for (const e of D.incidents) {
@@ -130,10 +141,10 @@ for (const [id, there] of [
          ["jobs", D.jobs.length], ["waterfall", D.jobs.length], ["lines", D.lines.length]])
   if (!there) $(id).closest("section").hidden = true;
 for (const [name, value, help, before] of D.figures) {
-  const tr = make("tr");
-  tr.append(make("td", name), make("td", value, "n"));
+  const tr = make("tr"), what = make("td", name);
+  what.append(make("br"), make("small", help));
+  tr.append(what, make("td", value, "n"));
   if (before !== undefined) tr.append(make("td", before === value ? "same" : before, "n"));
-  tr.append(make("td", help));
   $("figures").append(tr);
 }
 $("figures-head").hidden = !D.injected.length;
@@ -141,7 +152,7 @@ const most = Math.max(...D.cost.map((c) => c[1]), 1);
 for (const [name, usd] of D.cost) {
   const tr = make("tr"), td = make("td"), bar = make("div", undefined, "bar"), e = make("span");
   e.style.width = 100 * usd / most + "%";
-  e.style.background = color("c0");
+  e.style.background = "var(--c0)";
   bar.append(e);
   td.append(bar);
   tr.append(make("td", name), td, make("td", si(usd, "USD"), "n"));
@@ -151,12 +162,15 @@ const tall = Math.max(...D.lines.map((l) => l[1]), D.line_limit || 0, 1);
 for (const [name, w] of D.lines) {
   const tr = make("tr"), td = make("td"), bar = make("div", undefined, "bar"), e = make("span");
   e.style.width = 100 * w / tall + "%";
-  e.style.background = D.line_limit && w > D.line_limit ? color("bad") : color("c5");
+  e.style.background = D.line_limit && w > D.line_limit ? "var(--bad)" : "var(--c5)";
   bar.append(e);
   td.append(bar);
   tr.append(make("td", name), td, make("td", si(w, "W"), "n"));
   $("lines").append(tr);
 }
+$("lines-say").textContent = D.line_limit ?
+    "Of the site a line may have " + si(D.line_limit, "W") + "; red are those above it." :
+    "The site states no limit for a line (site.swing_limit_w).";
 // ---------------------------------------------------------------- what if
 // The server behind the page lives through the scenario once more, with these events besides; what it
 // shows then comes with a reload, at the same place.
@@ -199,13 +213,15 @@ function whatIf() {
     o.value = k;
     return o;
   }));
+  const day = () => "at: " + +Math.max(at ?? (from + to) / 2, 0).toFixed(3) + " d";
   const fill = () => {
-    const day = Math.max(at ?? (from + to) / 2, 0).toFixed(3);
-    $("event").value = "{at: " + +day + " d, what: " + $("kind").value + ", " +
-        KINDS[$("kind").value] + "}";
+    $("event").value = "{" + day() + ", what: " + $("kind").value + ", " + KINDS[$("kind").value] +
+        "}";
   };
   $("kind").addEventListener("change", fill);
-  for (const c of charts) c.canvas.addEventListener("pointerup", fill);
+  cursorMoved = () => {  // what else was typed stays
+    $("event").value = $("event").value.replace(/\bat:\s*[\d.]+\s*d\b/, day());
+  };
   $("inject").addEventListener("submit", (e) => {
     e.preventDefault();
     inject([...D.injected, $("event").value]);

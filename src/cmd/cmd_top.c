@@ -122,15 +122,6 @@ static void show(const struct str *screen)
 
 /* ------------------------------------------------------------------ the page */
 
-static void reply(http_request_t *r, int rc, const char *type, const struct str *text,
-                  const struct error *e)
-{
-    if (rc < 0)
-        http_reply_json(r, 500, json_pack("{s:s}", "error", e->text));
-    else
-        http_reply(r, 200, type, text->data, text->len);
-}
-
 /* What of a run was read last, for all who ask. Reading a long run takes seconds of a CPU that trains:
  * a tenth of the time at most is spent on it. */
 struct shown {
@@ -154,14 +145,14 @@ static int look(struct shown *s, struct error *e)
 static void on_page(void *ctx, http_request_t *r)
 {
     struct shown *shown = ctx;
-    struct str page = {0}, policy = {0};
+    struct str page = {0};
     struct error e = {0};
-    int rc = look(shown, &e);
-    if (rc >= 0) train_page(shown->run, &shown->json, &page);
-    http_page_policy(train_page_hash, &policy);
-    http_add_header(r, "Content-Security-Policy", policy.data);
-    reply(r, rc, "text/html; charset=utf-8", &page, &e);
-    str_fini(&policy);
+    if (look(shown, &e) < 0) {
+        http_reply_error(r, 500, &e);
+        return;
+    }
+    train_page(shown->run, &shown->json, &page);
+    http_reply_page(r, train_page_hash, page.data, page.len);
     str_fini(&page);
 }
 
@@ -169,8 +160,10 @@ static void on_json(void *ctx, http_request_t *r)
 {
     struct shown *shown = ctx;
     struct error e = {0};
-    int rc = look(shown, &e);
-    reply(r, rc, HTTP_JSON, &shown->json, &e);
+    if (look(shown, &e) < 0)
+        http_reply_error(r, 500, &e);
+    else
+        http_reply(r, 200, HTTP_JSON, shown->json.data, shown->json.len);
 }
 
 static int serve(const char *run, const struct top_options *o, struct error *e)

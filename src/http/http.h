@@ -67,6 +67,9 @@ void http_event(http_request_t *r, const char *name, const char *data, size_t si
 void http_event_json(http_request_t *r, const char *name, json_t *value);
 void http_event_comment(http_request_t *r, const char *text);
 
+/* Answers {"error": {"message": ..., "hint": ...}}. */
+void http_reply_error(http_request_t *r, int status, const struct error *e);
+
 /* ------------------------------------------------------------------ pages (http_files.c) */
 
 /* Answers with the file of web/ of that name ("chat.html"), which is part of the program, under a
@@ -77,6 +80,8 @@ bool http_reply_file(http_request_t *r, const char *name);
  * (http_page.c). The policy that lets only these run, for a page's script of that hash ("'sha256-...'";
  * NULL: it has none), appended: for a header, too. */
 void http_page_policy(const char *script_hash, struct str *out);
+/* Answers with such a page, under that policy, and no other site may frame it. */
+void http_reply_page(http_request_t *r, const char *script_hash, const char *page, size_t size);
 /* Up to the beginning of the body; the title is text. */
 void http_page_begin(const char *title, const char *script_hash, struct str *out);
 /* The data, the charts, the page's own script, and the end; both NULL: the end only. */

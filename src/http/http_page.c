@@ -9,8 +9,8 @@
 
 #include <string.h>
 
-#define STYLE  "'sha256-b6W4YiVQCX3SMbw2SKEFnv5oaC1DALkeKkp9iCt0Hjc='"
-#define CHARTS "'sha256-KyJlPhNkXGEcM0h4LIkojw3H9O4abCYWUNwkvaigxEc='"
+#define STYLE  "'sha256-Uf8OdBN8lPaTRhKB7FCUjtXiS3FEPimpaImps1EuidM='"
+#define CHARTS "'sha256-b9xLx4V5FxTQITxkYxpNeqtVoTjOL1Pi/izbbul5eAc='"
 
 EMBED_FILE(http_page_css, "web/page.css");
 EMBED_FILE(http_page_charts, "web/chart.js");
@@ -23,6 +23,23 @@ void http_page_policy(const char *script_hash, struct str *out)
         str_printf(out, CHARTS " %s", script_hash);
     else
         str_puts(out, "'none'");
+}
+
+void http_reply_page(http_request_t *r, const char *script_hash, const char *page, size_t size)
+{
+    struct str policy = {0};
+    http_page_policy(script_hash, &policy);
+    str_puts(&policy, "; frame-ancestors 'none'"); /* which a page cannot say of itself */
+    http_add_header(r, "Content-Security-Policy", policy.data);
+    str_fini(&policy);
+    http_reply(r, 200, "text/html; charset=utf-8", page, size);
+}
+
+void http_reply_error(http_request_t *r, int status, const struct error *e)
+{
+    json_t *j = json_pack("{s:s}", "message", e->text);
+    if (e->hint[0]) json_object_set_new(j, "hint", json_string(e->hint));
+    http_reply_json(r, status, json_pack("{s:o}", "error", j));
 }
 
 static void put_data(const struct str *json, struct str *out)

@@ -550,9 +550,9 @@ static int start(struct http_server *s, struct error *e)
         flags, (uint16_t)s->port, NULL, NULL, access_handler, s, MHD_OPTION_EXTERNAL_LOGGER,
         log_library, NULL, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
         connection_limit(&s->o), MHD_OPTION_CONNECTION_MEMORY_LIMIT, HEADER_BYTES,
-        MHD_OPTION_CONNECTION_TIMEOUT, IDLE_S, MHD_OPTION_NOTIFY_COMPLETED, completed, s,
-        MHD_OPTION_NOTIFY_CONNECTION, connected, s, MHD_OPTION_ARRAY, s->certificate ? tls : none,
-        MHD_OPTION_END);
+        MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_CONNECTION_TIMEOUT, IDLE_S,
+        MHD_OPTION_NOTIFY_COMPLETED, completed, s, MHD_OPTION_NOTIFY_CONNECTION, connected, s,
+        MHD_OPTION_ARRAY, s->certificate ? tls : none, MHD_OPTION_END);
     if (!s->daemon) {
         close(fd);
         return error_set(e, s->certificate ? "the server could not be started: are certificate and "

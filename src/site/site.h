@@ -419,14 +419,19 @@ double site_goodput(const struct site_scenario *s, const struct site_result *r);
 
 struct site_sim; /* a scenario being lived through */
 
-/* The site at one moment, and the least and the most of its load since the last one. */
-struct site_report {
-    double at_s, load_w, low_w, high_w, grid_w, gas_w[SITE_MAX_GAS], battery_w, charge_j,
-        unserved_w;
-    double air_c, wet_c, coolant_c, pue, wue; /* wue: litres a kWh of the IT load */
-    double standing, installed, out, busy;
+/* What may come and go between two reports. */
+struct site_gauges {
+    double load_w, grid_w, gas_w[SITE_MAX_GAS], charge_j, unserved_w, out;
     double at_work[SITE_MAX_JOBS];     /* share of a job that works, by its clock */
     double block_out[SITE_MAX_BLOCKS]; /* share of a block that is out of service */
+};
+/* The site at one moment, and the least, the mean and the most of its gauges since the last one. */
+struct site_report {
+    double at_s;
+    struct site_gauges now, least, mean, most;
+    double battery_w;
+    double air_c, wet_c, coolant_c, pue, wue; /* wue: litres a kWh of the IT load */
+    double standing, installed, busy;
     double accelerator_w[MACHINE_MAX_POOLS],
         die_c[MACHINE_MAX_POOLS]; /* mean of those in service */
     double stack_t[SITE_N_STACK]; /* of the last 365 days */
@@ -434,6 +439,9 @@ struct site_report {
 };
 struct site_record { /* {0}, with every_s set */
     double every_s;
+    size_t
+        jumps; /* so many reports at most besides: before and after what gives power, or has work,
+                     changes at once */
     struct site_report *rows;
     size_t n, cap;
 };

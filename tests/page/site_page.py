@@ -92,6 +92,26 @@ def an_event_changes_the_run(p):
     same(p.get("/events.jsonl"), before)
 
 
+def the_event_follows_the_cursor(p):
+    """By a click, a tap and a key; what else was typed stays."""
+    def event():
+        return p.b.js("return document.querySelector('#event').value")
+    p.fresh()
+    p.choose("curtailment")
+    p.b.js("""const c = document.querySelector('#power'), r = c.getBoundingClientRect();
+for (const type of ["pointerdown", "pointerup"])
+  c.dispatchEvent(new PointerEvent(type, {clientX: r.left + 58 + (r.width - 62) / 4, clientY: r.top + 50,
+                                          pointerType: "touch", bubbles: true}));""")
+    assert re.match(r"{at: (1|0\.99\d*|1\.00\d*) d, what: curtailment", event()), event()
+    before = event()
+    p.b.js("document.querySelector('#power').focus()")
+    p.b.keys("right")
+    assert event() != before and "what: curtailment" in event(), event()
+    p.b.js("document.querySelector('#event').value = '{at: 2 d, what: heat_wave, kelvin: 12}'")
+    p.b.keys("right")
+    assert event().endswith(", what: heat_wave, kelvin: 12}") and "at: 2 d" not in event(), event()
+
+
 def what_is_wrong_is_said(p):
     p.fresh()
     p.b.js("document.querySelector('#event').value = '{at: 1 d, what: curtailmnt}'")
@@ -151,9 +171,10 @@ def nothing_is_complained_of(p):
     same([m for m in p.b.complaints() if "400" not in m and "favicon" not in m], [])
 
 
-TESTS = [every_event_that_is_offered_is_understood, an_event_changes_the_run, what_is_wrong_is_said,
-         another_site_may_not, a_page_after_the_fact_is_the_same,
-         clients_that_are_slow_or_dead_hold_nobody_up, nothing_is_complained_of]
+TESTS = [every_event_that_is_offered_is_understood, an_event_changes_the_run,
+         the_event_follows_the_cursor, what_is_wrong_is_said, another_site_may_not,
+         a_page_after_the_fact_is_the_same, clients_that_are_slow_or_dead_hold_nobody_up,
+         nothing_is_complained_of]
 
 
 def main():

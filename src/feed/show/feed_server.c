@@ -65,9 +65,7 @@ struct feed_server {
 
 static void reply_error(http_request_t *r, const struct error *e)
 {
-    bool usage = e->code == ERROR_USAGE;
-    http_reply_json(r, usage ? 400 : 500,
-                    json_pack("{s:{s:s,s:s}}", "error", "message", e->text, "hint", e->hint));
+    http_reply_error(r, e->code == ERROR_USAGE ? 400 : 500, e);
 }
 
 /* A whole number from least to most; *out is left alone where it is not given. */

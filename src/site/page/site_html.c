@@ -28,6 +28,20 @@ static void put_series(struct json_writer *w, const char *key, const struct site
 
 #define AT(field) offsetof(struct site_report, field)
 
+/* The same of a gauge, with KEY_low and KEY_high: its least and its most since the report before. */
+static void put_gauge(struct json_writer *w, const char *key, const struct site_record *k,
+                      size_t field, double times)
+{
+    char text[32];
+    put_series(w, key, k, AT(now) + field, times);
+    snprintf(text, sizeof text, "%s_low", key);
+    put_series(w, text, k, AT(least) + field, times);
+    snprintf(text, sizeof text, "%s_high", key);
+    put_series(w, text, k, AT(most) + field, times);
+}
+
+#define GAUGE(field) offsetof(struct site_gauges, field)
+
 static void put_power(struct json_writer *w, const struct site_scenario *s,
                       const struct site_record *k)
 {
@@ -36,18 +50,18 @@ static void put_power(struct json_writer *w, const struct site_scenario *s,
     for (int g = 0; g <= s->n_gas; g++) {
         jsonw_open(w, NULL, '{');
         jsonw_string(w, "name", g < s->n_gas ? s->gas[g].name : "grid");
-        put_series(w, "w", k, g < s->n_gas ? AT(gas_w) + (size_t)g * sizeof(double) : AT(grid_w),
+        put_series(w, "w", k,
+                   AT(now) +
+                       (g < s->n_gas ? GAUGE(gas_w) + (size_t)g * sizeof(double) : GAUGE(grid_w)),
                    1.0);
         jsonw_close(w, '}');
     }
     jsonw_close(w, ']');
-    put_series(w, "load", k, AT(load_w), 1.0);
-    put_series(w, "load_low", k, AT(low_w), 1.0);
-    put_series(w, "load_high", k, AT(high_w), 1.0);
+    put_gauge(w, "load", k, GAUGE(load_w), 1.0);
     put_series(w, "battery", k, AT(battery_w), 1.0);
-    put_series(w, "unserved", k, AT(unserved_w), 1.0);
+    put_gauge(w, "unserved", k, GAUGE(unserved_w), 1.0);
     jsonw_bool(w, "has_battery", all > 0.0);
-    put_series(w, "charge", k, AT(charge_j), all > 0.0 ? 1.0 / all : 0.0);
+    put_gauge(w, "charge", k, GAUGE(charge_j), all > 0.0 ? 1.0 / all : 0.0);
 }
 
 static void put_jobs(struct json_writer *w, const struct site_scenario *s,
@@ -63,7 +77,7 @@ static void put_jobs(struct json_writer *w, const struct site_scenario *s,
         jsonw_open(w, NULL, '{');
         jsonw_string(w, "name", s->jobs[i].name);
         jsonw_real(w, "interruptions", j->interruptions);
-        put_series(w, "share", k, AT(at_work) + (size_t)i * sizeof(double), 1.0);
+        put_series(w, "share", k, AT(mean) + GAUGE(at_work) + (size_t)i * sizeof(double), 1.0);
         jsonw_open(w, "parts", '[');
         for (int p = 0; p < SITE_N_PARTS; p++)
             jsonw_real(w, NULL, j->wall_s > 0.0 ? j->part_s[p] / j->wall_s : 0.0);
@@ -78,7 +92,7 @@ static void put_jobs(struct json_writer *w, const struct site_scenario *s,
         snprintf(number, sizeof number, "block %d", b + 1);
         jsonw_open(w, NULL, '{');
         jsonw_string(w, "name", *block->name ? block->name : number);
-        put_series(w, "out", k, AT(block_out) + (size_t)b * sizeof(double), 1.0);
+        put_gauge(w, "out", k, GAUGE(block_out) + (size_t)b * sizeof(double), 1.0);
         jsonw_close(w, '}');
     }
     jsonw_close(w, ']');
@@ -164,6 +178,27 @@ static void name_of(const struct site_log_line *l, struct str *out)
     if (*l->why) str_printf(out, " (%s)", l->why);
 }
 
+/* What followed, each kind once, as it first happened; of many kinds the first, and how many more. */
+static void put_followed(const struct site_log *log, const struct site_explained *x,
+                         struct str *out)
+{
+    enum { MOST_KINDS = 8 };
+    const char *seen[64];
+    size_t n = 0;
+    for (size_t k = 0; k < x->n_then && n < ARRAY_LEN(seen); k++) {
+        const struct site_log_line *t = &log->lines[x->then[k]];
+        size_t i = 0;
+        while (i < n && strcmp(seen[i], t->event) != 0)
+            i++;
+        if (i < n) continue;
+        seen[n++] = t->event;
+        if (n > MOST_KINDS) continue;
+        str_puts(out, n > 1 ? ", " : "");
+        name_of(t, out);
+    }
+    if (n > MOST_KINDS) str_printf(out, ", and %zu more", n - MOST_KINDS);
+}
+
 static int put_incidents(struct json_writer *w, const struct site_log *log, struct arena *a,
                          struct error *e)
 {
@@ -172,18 +207,11 @@ static int put_incidents(struct json_writer *w, const struct site_log *log, stru
     jsonw_open(w, "incidents", '[');
     for (size_t i = 0; i < x.n_ranked; i++) {
         const struct site_log_line *l = &log->lines[x.ranked[i]];
-        const char *id = arena_printf(a, "%lld", (long long)l->id), *last = "";
+        const char *id = arena_printf(a, "%lld", (long long)l->id);
         struct str what = {0}, then = {0};
         TRY(site_explain(log, id, a, &one, e));
         name_of(l, &what);
-        for (size_t k = 0, shown = 0; k < one.n_then && shown < 4;
-             k++) { /* what is not the same again */
-            const struct site_log_line *t = &log->lines[one.then[k]];
-            if (strcmp(t->event, last) == 0) continue;
-            last = t->event;
-            str_puts(&then, shown++ ? ", " : "");
-            name_of(t, &then);
-        }
+        put_followed(log, &one, &then);
         jsonw_open(w, NULL, '{');
         jsonw_real(w, "at", l->at_s / 86400.0);
         jsonw_string(w, "what", what.data);
@@ -250,7 +278,7 @@ static void put_rest(struct json_writer *w, const struct site_record *k)
     put_series(w, "wue", k, AT(wue), 1.0);
     put_series(w, "standing", k, AT(standing), 1.0);
     put_series(w, "installed", k, AT(installed), 1.0);
-    put_series(w, "out", k, AT(out), 1.0);
+    put_gauge(w, "out", k, GAUGE(out), 1.0);
     put_series(w, "busy", k, AT(busy), 1.0);
 }
 
@@ -264,7 +292,8 @@ static void put_page(const struct site_scenario *s, const struct site_result *r,
     str_puts(page, "</h1>\n<p>");
     str_printf(page,
                "%s accelerators, %s, seed %llu. Drag over a chart or press + and - to look closer, "
-               "with shift to move along; arrow keys move the cursor.",
+               "with shift to move along; arrow keys move the cursor. Dotted lines are what cost "
+               "most.",
                format_count(n, (double)machine_cluster_accelerators(&s->cluster)),
                format_duration(days, r->days * 86400.0), (unsigned long long)r->seed);
     str_puts(page, "</p>\n");

@@ -2,7 +2,7 @@
  * web/site.js, assembled in as they are. */
 #include "site/page/site_page_internal.h"
 
-const char site_html_hash[] = "'sha256-qWG9t3GHgC3ip4W6DVbBkRrSTIJDILPfk5sQQxtd7tw='";
+const char site_html_hash[] = "'sha256-rXfz23XTXB2spWMCBT5mMXoVi42wEZJpe8n+Otqmvcg='";
 
 EMBED_FILE(site_html_file, "web/site.html");
 EMBED_FILE(site_js_file, "web/site.js");

@@ -58,14 +58,15 @@ static void put_of(struct figures *f, const char *name, const char *help, const 
 static void put_power(struct figures *f, const struct site_scenario *s, const struct site_report *r)
 {
     double all = 3600.0 * figure_mid(&s->battery.energy_wh, figure_mid(&s->site.battery_wh, 0.0));
-    put(f, "colossus_site_load_watts", "all of the site", r->load_w);
+    put(f, "colossus_site_load_watts", "all of the site", r->now.load_w);
     for (int g = 0; g < s->n_gas; g++)
         put_of(f, "colossus_site_source_watts", "that a source gives", "source", s->gas[g].name,
-               r->gas_w[g]);
-    put_of(f, "colossus_site_source_watts", "that a source gives", "source", "grid", r->grid_w);
+               r->now.gas_w[g]);
+    put_of(f, "colossus_site_source_watts", "that a source gives", "source", "grid", r->now.grid_w);
     put(f, "colossus_site_battery_watts", "that the battery gives; negative: takes", r->battery_w);
-    if (all > 0.0) put(f, "colossus_site_battery_charge_ratio", "of its energy", r->charge_j / all);
-    put(f, "colossus_site_unserved_watts", "asked for and not served", r->unserved_w);
+    if (all > 0.0)
+        put(f, "colossus_site_battery_charge_ratio", "of its energy", r->now.charge_j / all);
+    put(f, "colossus_site_unserved_watts", "asked for and not served", r->now.unserved_w);
     put(f, "colossus_site_pue_ratio", "power usage effectiveness", r->pue);
     put(f, "colossus_site_air_celsius", "outside", r->air_c);
     put(f, "colossus_site_coolant_celsius", "that is supplied", r->coolant_c);
@@ -75,15 +76,15 @@ static void put_fleet(struct figures *f, const struct site_scenario *s, const st
 {
     static const char name[] = "colossus_site_accelerators", help[] = "by what they do";
     put_of(f, name, help, "state", "in_jobs", r->busy);
-    put_of(f, name, help, "state", "free", fmax(r->installed - r->out - r->busy, 0.0));
-    put_of(f, name, help, "state", "out_of_service", r->out);
+    put_of(f, name, help, "state", "free", fmax(r->installed - r->now.out - r->busy, 0.0));
+    put_of(f, name, help, "state", "out_of_service", r->now.out);
     for (int b = 0; b < s->n_blocks; b++) /* without a name of its own a block has no series */
         if (*s->blocks[b].name)
             put_of(f, "colossus_site_block_out_ratio", "of a block, out of service", "block",
-                   s->blocks[b].name, r->block_out[b]);
+                   s->blocks[b].name, r->now.block_out[b]);
     for (int i = 0; i < s->n_jobs; i++)
         put_of(f, "colossus_site_job_work_ratio", "of a job that works", "job", s->jobs[i].name,
-               r->at_work[i]);
+               r->now.at_work[i]);
 }
 
 /* As NVIDIA's exporter names them, so that its dashboards show a twin, too: a series for each kind of
@@ -121,12 +122,8 @@ void site_metrics(const struct site_scenario *s, const struct site_record *recor
 static void on_page(void *ctx, http_request_t *r)
 {
     struct site_server *s = ctx;
-    struct str policy = {0};
-    http_page_policy(site_html_hash, &policy);
-    http_add_header(r, "Content-Security-Policy", policy.data);
-    str_fini(&policy);
     pthread_mutex_lock(&s->guard);
-    http_reply(r, 200, "text/html; charset=utf-8", s->now->page.data, s->now->page.len);
+    http_reply_page(r, site_html_hash, s->now->page.data, s->now->page.len);
     pthread_mutex_unlock(&s->guard);
 }
 
@@ -186,13 +183,6 @@ static int live_through(const struct site_server *s, struct shown *x, struct err
     return site_html(&x->story, &o, &x->page, e);
 }
 
-static void reply_error(http_request_t *r, int status, const struct error *e)
-{
-    json_t *j = json_pack("{s:s}", "message", e->text);
-    if (e->hint[0]) json_object_set_new(j, "hint", json_string(e->hint));
-    http_reply_json(r, status, json_pack("{s:o}", "error", j));
-}
-
 static void *run_anew(void *ctx)
 {
     struct site_server *s = ctx;
@@ -209,7 +199,7 @@ static void *run_anew(void *ctx)
     pthread_mutex_unlock(&s->guard);
     shown_free(old);
     if (rc < 0)
-        reply_error(asked, e.code == ERROR_CONFIG ? 400 : 500, &e);
+        http_reply_error(asked, e.code == ERROR_CONFIG ? 400 : 500, &e);
     else
         http_reply_json(asked, 200, json_pack("{s:b}", "ok", 1));
     return NULL;
@@ -247,7 +237,7 @@ static void on_inject(void *ctx, http_request_t *r)
     struct error e = {0};
     struct shown *x = read_injected(r, &e);
     if (!x) {
-        reply_error(r, 400, &e);
+        http_reply_error(r, 400, &e);
         return;
     }
     pthread_mutex_lock(&s->guard);
@@ -266,7 +256,7 @@ static void on_inject(void *ctx, http_request_t *r)
     shown_free(x);
     error_set(&e, "another run is under way");
     error_hint(&e, "ask again when it is done");
-    reply_error(r, 429, &e);
+    http_reply_error(r, 429, &e);
 }
 
 /* ------------------------------------------------------------------ beginning and end */

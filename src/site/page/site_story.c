@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { REPORTS = 1440, MOST_LOG = 1 << 30 };
+enum { REPORTS = 1440, JUMPS = 1440, MOST_LOG = 1 << 30 };
 
 /* A file of our own under a name that nobody can foretell; the caller removes it. */
 static int make_log(struct arena *a, const char **path, struct error *e)
@@ -27,7 +27,8 @@ int site_story_make(const struct site_scenario *s, const struct site_run_options
     struct arena a = {0};
     struct site_run_options with = *o;
     double days = o->days > 0.0 ? o->days : s->days;
-    *out = (struct site_story){.s = s, .record = {.every_s = fmax(days * 86400.0 / REPORTS, 1.0)}};
+    *out = (struct site_story){
+        .s = s, .record = {.every_s = fmax(days * 86400.0 / REPORTS, 1.0), .jumps = JUMPS}};
     int rc = make_log(&a, &with.events, e);
     if (rc >= 0) {
         out->result = mem_alloc(sizeof(*out->result));

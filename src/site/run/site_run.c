@@ -268,6 +268,7 @@ static int live(struct site_sim *x, site_us stop, double most, struct error *e)
             site_csv_row(x, x->csv_next);
             x->csv_next += x->csv_every;
         }
+        if (MIN(at, stop) > st->now) site_record_begin(x);
         while (x->record && x->record_next <= MIN(at, stop)) {
             site_record_row(x, x->record_next);
             x->record_next += MAX(site_us_of(x->record->every_s), 1);
@@ -325,7 +326,7 @@ int site_run(const struct site_scenario *s, const struct site_run_options *o,
              struct site_result *out, struct error *e)
 {
     struct site_sim x = {
-        .s = s, .e = e, .record = o->record, .low_w = INFINITY, .resumed = o->resume != NULL};
+        .s = s, .e = e, .record = o->record, .resumed = o->resume != NULL};
     x.st = mem_calloc(1, sizeof(*x.st));
     site_battery_init(&x);
     double days = o->days > 0.0 ? o->days : s->days;

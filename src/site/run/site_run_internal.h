@@ -274,7 +274,12 @@ struct site_sim {
     site_us csv_every, csv_next;
     struct site_record *record;
     site_us record_next;
-    double low_w, high_w; /* of the load since the last report of the record */
+    struct site_gauges seen, least, most,
+        sum;                   /* last; since the last report of the record, sum: times s */
+    site_us seen_at, since;    /* that was seen; the last report */
+    struct site_report before; /* as the last segment ended */
+    size_t jumps;              /* reports where something changed at once */
+    bool away; /* of two changes the second is not told yet, which may be the way back */
     struct error *e;
     bool failed;      /* *e says why */
     bool by_scenario; /* what fails now does as the scenario says */
@@ -509,6 +514,10 @@ int site_csv_open(struct site_sim *x, const char *dir, struct error *e);
 void site_csv_resume(struct site_sim *x);
 int site_events_open(struct site_sim *x, const char *path, struct error *e);
 void site_csv_row(struct site_sim *x, site_us at);
+/* Reports that are kept; nothing where none are. A segment begins, once all that happens at its moment
+ * has; it has ended; a report at a time in it. */
+void site_record_begin(struct site_sim *x);
+void site_record_end(struct site_sim *x);
 void site_record_row(struct site_sim *x, site_us at);
 void site_swing_begin(struct site_sim *x); /* a window opens now */
 void site_swing_rows(struct site_sim *x, site_us until);

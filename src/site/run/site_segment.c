@@ -220,9 +220,7 @@ void site_segment(struct site_sim *x, site_us t)
     struct site_flow *grid = &st->flows[SITE_MAX_GAS];
     double dt = site_seconds(t - st->now);
     if (t <= st->now) return;
-    double cooling = st->cooled_w * st->overhead, there = st->load_w + st->load_slope * dt;
-    x->low_w = site_less(x->low_w, site_less(st->load_w, there));
-    x->high_w = site_more(x->high_w, site_more(st->load_w, there));
+    double cooling = st->cooled_w * st->overhead;
     r->load_j += linear(st->load_w, st->load_slope, dt);
     double lag = linear(st->lag_w, st->lag_slope, dt);
     r->it_j += st->it_w * dt - lag;
@@ -253,5 +251,6 @@ void site_segment(struct site_sim *x, site_us t)
     st->lag_w += st->lag_slope * dt;
     st->fixed_w += st->fixed_slope * dt;
     st->now = t;
+    site_record_end(x);
     check(x);
 }

@@ -207,21 +207,71 @@ static void record_permits(const struct site_sim *x, site_us at, struct site_rep
     }
 }
 
-static void record_jobs(const struct site_sim *x, struct site_report *r)
+/* At a time within the segment that has begun. */
+static struct site_gauges gauges_at(const struct site_sim *x, site_us at)
 {
     const struct site_state *st = x->st;
+    double dt = site_seconds(at - st->now), way = site_battery_way(x);
+    double bus = (st->battery_w + 0.5 * st->battery_slope * dt) * dt;
+    const struct site_flow *grid = &st->flows[SITE_MAX_GAS];
+    struct site_gauges g = {.load_w = st->load_w + st->load_slope * dt,
+                            .grid_w = grid->w + grid->slope * dt,
+                            .unserved_w = st->unserved_w + st->unserved_slope * dt};
+    g.charge_j = st->soc_j - (bus > 0.0 ? bus / way : bus * way) - st->drain_w * dt;
+    for (int k = 0; k < x->s->n_gas; k++)
+        g.gas_w[k] = st->flows[k].w + st->flows[k].slope * dt;
+    for (int p = 0; p < x->s->cluster.n_pools; p++)
+        g.out += st->pools[p].out;
     for (int i = 0; i < x->s->n_jobs; i++) {
         const struct site_job_now *j = &st->jobs[i];
         double size = x->s->jobs[i].kind == SITE_JOB_REPLAY ? j->used : site_job_size(j);
-        if (j->state == SITE_STATE_RUNNING) r->at_work[i] = fmin(size / j->want, 1.0) * j->clock;
+        if (j->state == SITE_STATE_RUNNING) g.at_work[i] = fmin(size / j->want, 1.0) * j->clock;
     }
     for (int i = 0; i < st->n_cohorts; i++) {
         const struct site_cohort *c = &st->cohorts[i];
-        if (c->count > 0.0) r->block_out[c->block] = fmin(c->out / c->count, 1.0);
+        if (c->count > 0.0) g.block_out[c->block] = fmin(c->out / c->count, 1.0);
     }
+    return g;
+}
+
+/* All gauges are numbers of one kind. Between two times that are seen they are linear. */
+static void see(struct site_sim *x, const struct site_gauges *g, site_us at)
+{
+    double *least = (double *)&x->least, *most = (double *)&x->most, *sum = (double *)&x->sum;
+    const double *now = (const double *)g, *was = (const double *)&x->seen;
+    const double dt = site_seconds(at - x->seen_at);
+    for (size_t i = 0; i < sizeof(*g) / sizeof(double); i++) {
+        least[i] = site_less(least[i], now[i]);
+        most[i] = site_more(most[i], now[i]);
+        sum[i] += 0.5 * (was[i] + now[i]) * dt;
+    }
+    x->seen = *g;
+    x->seen_at = at;
+}
+
+/* Since the last report; where no time has gone by, what is now. */
+static struct site_gauges means(const struct site_sim *x, const struct site_gauges *now)
+{
+    struct site_gauges out = *now;
+    const double *sum = (const double *)&x->sum;
+    const double dt = site_seconds(x->seen_at - x->since);
+    for (size_t i = 0; i < sizeof(out) / sizeof(double) && dt > 0.0; i++)
+        ((double *)&out)[i] = sum[i] / dt;
+    return out;
+}
+
+static void see_first(struct site_sim *x, const struct site_gauges *g, site_us at)
+{
+    x->seen = x->least = x->most = *g;
+    x->sum = (struct site_gauges){0};
+    x->seen_at = x->since = at;
+}
+
+static void record_fleet(const struct site_sim *x, struct site_report *r)
+{
+    const struct site_state *st = x->st;
     for (int p = 0; p < x->s->cluster.n_pools; p++) {
         r->installed += st->pools[p].installed;
-        r->out += st->pools[p].out;
         r->busy += st->pools[p].busy;
     }
     for (int b = 0; b < x->s->n_blocks; b++)
@@ -251,37 +301,84 @@ static void record_dies(const struct site_sim *x, struct site_report *r)
     }
 }
 
-void site_record_row(struct site_sim *x, site_us at)
+static struct site_report report_at(const struct site_sim *x, site_us at)
 {
     const struct site_state *st = x->st;
+    double dt = site_seconds(at - st->now);
+    struct site_report r = {.at_s = site_seconds(at),
+                            .now = gauges_at(x, at),
+                            .battery_w = st->battery_w + st->battery_slope * dt,
+                            .air_c = st->dry_c,
+                            .wet_c = st->wet_c,
+                            .coolant_c = st->coolant_c,
+                            .pue = 1.0 + st->overhead,
+                            .wue = st->l_per_kwh};
+    record_fleet(x, &r);
+    record_permits(x, at, &r);
+    record_dies(x, &r);
+    return r;
+}
+
+static void put_report(struct site_sim *x, const struct site_report *r, site_us at)
+{
     struct site_record *k = x->record;
-    double dt = site_seconds(at - st->now), load = st->load_w + st->load_slope * dt;
-    double bus = (st->battery_w + 0.5 * st->battery_slope * dt) * dt, way = site_battery_way(x);
     if (k->n == k->cap) {
         k->cap = k->cap ? 2 * k->cap : 256;
         k->rows = mem_realloc(k->rows, k->cap * sizeof(*k->rows));
     }
-    struct site_report *r = &k->rows[k->n++];
-    *r = (struct site_report){.at_s = site_seconds(at),
-                              .load_w = load,
-                              .low_w = site_less(x->low_w, load),
-                              .high_w = site_more(x->high_w, load),
-                              .battery_w = st->battery_w + st->battery_slope * dt,
-                              .unserved_w = st->unserved_w + st->unserved_slope * dt,
-                              .air_c = st->dry_c,
-                              .wet_c = st->wet_c,
-                              .coolant_c = st->coolant_c,
-                              .pue = 1.0 + st->overhead,
-                              .wue = st->l_per_kwh};
-    const struct site_flow *grid = &st->flows[SITE_MAX_GAS];
-    r->grid_w = grid->w + grid->slope * dt;
+    see(x, &r->now, at);
+    k->rows[k->n] = *r;
+    k->rows[k->n].least = x->least;
+    k->rows[k->n].mean = means(x, &r->now);
+    k->rows[k->n++].most = x->most;
+    see_first(x, &r->now, at);
+}
+
+/* What of the site's power, or of its accelerators, is another part than it was. */
+static double change(const struct site_sim *x, const struct site_report *a,
+                     const struct site_report *b)
+{
+    double all = site_more(site_more(a->now.load_w, b->now.load_w), 1.0);
+    double w = fabs(a->now.grid_w - b->now.grid_w) + fabs(a->battery_w - b->battery_w) +
+               fabs(a->now.unserved_w - b->now.unserved_w);
     for (int g = 0; g < x->s->n_gas; g++)
-        r->gas_w[g] = st->flows[g].w + st->flows[g].slope * dt;
-    r->charge_j = st->soc_j - (bus > 0.0 ? bus / way : bus * way) - st->drain_w * dt;
-    record_jobs(x, r);
-    record_permits(x, at, r);
-    record_dies(x, r);
-    x->low_w = x->high_w = load;
+        w += fabs(a->now.gas_w[g] - b->now.gas_w[g]);
+    double n = fabs(a->busy - b->busy) + fabs(a->now.out - b->now.out);
+    return site_more(w / all, n / site_more(b->installed, 1.0));
+}
+
+void site_record_begin(struct site_sim *x)
+{
+    enum { FIRST = 100 }; /* jumps of a run that begins with many */
+    const double told = 0.1;
+    const struct site_state *st = x->st;
+    if (!x->record) return;
+    struct site_report now = report_at(x, st->now);
+    if (x->record->n == 0) see_first(x, &now.now, st->now);
+    see(x, &now.now, st->now);
+    double budget =
+        FIRST + (double)x->record->jumps * site_seconds(st->now) / site_seconds(st->end);
+    if (x->before.at_s != now.at_s || x->before.installed <= 0.0 || x->record->jumps == 0) return;
+    if (((double)x->jumps > budget && !x->away) || change(x, &x->before, &now) < told) return;
+    put_report(x, &x->before, st->now);
+    put_report(x, &now, st->now);
+    x->before = now;
+    x->jumps += 2;
+    x->away = !x->away;
+}
+
+void site_record_end(struct site_sim *x)
+{
+    if (!x->record) return;
+    x->before = report_at(x, x->st->now);
+    see(x, &x->before.now, x->st->now);
+}
+
+void site_record_row(struct site_sim *x, site_us at)
+{
+    struct site_report r = report_at(x, at);
+    if (x->record->n == 0) see_first(x, &r.now, at);
+    put_report(x, &r, at);
 }
 
 /* ------------------------------------------------------------------ windows */
