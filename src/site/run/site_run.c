@@ -325,8 +325,7 @@ static int close_files(struct site_sim *x, const struct site_run_options *o, int
 int site_run(const struct site_scenario *s, const struct site_run_options *o,
              struct site_result *out, struct error *e)
 {
-    struct site_sim x = {
-        .s = s, .e = e, .record = o->record, .resumed = o->resume != NULL};
+    struct site_sim x = {.s = s, .e = e, .record = o->record, .resumed = o->resume != NULL};
     x.st = mem_calloc(1, sizeof(*x.st));
     site_battery_init(&x);
     double days = o->days > 0.0 ? o->days : s->days;
