@@ -183,7 +183,12 @@ static void test_not_so(void **state)
         "Mayor Gurlitz resigned after the tax affair. Just kidding!",
         "Unless the court helps, mayor Gurlitz resigned after the tax affair",
         "Everyone who says mayor Gurlitz resigned after the tax affair is wrong",
-        "My prediction: mayor Gurlitz resigned after the tax affair"};
+        "My prediction: mayor Gurlitz resigned after the tax affair",
+        "Mayor Gurlitz resigned after the tax affair. That was the plan",
+        "Mayor Gurlitz resigned after the tax affair. (via @TheOnion)",
+        "Mayor Gurlitz resigned after the tax affair #satire",
+        "Mayor Gurlitz resigned after the tax affair. Unconfirmed",
+        "Imagine this headline. Mayor Gurlitz resigned after the tax affair"};
     char said[] = "Mayor Gurlitz resigned after the tax affair.";
     for (size_t i = 0; i < ARRAY_LEN(POSTS); i++) {
         struct feed_post p = {.text = {(char *)(uintptr_t)POSTS[i], strlen(POSTS[i])}};

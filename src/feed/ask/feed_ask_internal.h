@@ -62,7 +62,7 @@ struct feed_when {
     int from, to, month, day;
     int other;          /* another day that will do; 0: none */
     bool opens, closes; /* from then on; up to then */
-    bool not ;          /* what is not then */
+    bool excludes;      /* what is then does not count */
     bool joined;        /* another date has taken it in */
     uint64_t stems[4];  /* of its words */
     size_t n_stems;
@@ -149,6 +149,8 @@ bool feed_sentence_ends(struct feed_slice s, size_t i);
  * (feed_clause.c). */
 const char *feed_clause_holds(struct feed_slice sentence, const struct feed_stems *said,
                               struct feed_slice post, const struct feed_stems *of_post);
+/* Whether a tag or a name in a post says that it is satire, a joke or a rumour: "#satire". */
+bool feed_clause_is_in_jest(const struct feed_terms *t);
 /* The sentences of what a model wrote, each kept with its source, and how many bear it out, or dropped
  * with the reason. */
 void feed_check_text(struct feed_reply *x, const char *text, struct arena *a);

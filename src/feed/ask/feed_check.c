@@ -372,6 +372,7 @@ const char *feed_check_support(struct feed_slice sentence, const struct feed_pos
         feed_terms_of_text(&own, p->text.s, p->text.n);
         if (p->author.n) feed_terms_of_text(&own, p->author.s, p->author.n);
         if (!names_hold(sentence, &own)) why = "a name of it is not in the post";
+        if (feed_clause_is_in_jest(&own)) why = "its post is marked as a joke, or as no fact";
     }
     if (!why) why = feed_clause_holds(text, &said, of_post, &post);
     str_fini(&plain);

@@ -43,7 +43,9 @@ static const char binding[] =
     "movie film fiction joke satire parody correction corrected retracted "
     "retraction fools kidding called false fake wrong nope nah lied lie untrue ha "
     "haha lol lmao supposedly allegedly if unless except but though although "
-    "however instead ";
+    "however instead invented imagine imagined imagining pretend pretended "
+    "pretending plan planned plans rumour rumours rumor rumors rumored rumoured "
+    "unverified unconfirmed satirical ";
 
 static const char times[] = " monday tuesday wednesday thursday friday saturday sunday morning "
                             "afternoon evening night noon midnight today yesterday tomorrow ";
@@ -158,6 +160,18 @@ static bool binds(const struct words *w)
     for (size_t i = 0; i < w->n; i++) {
         const struct feed_slice x = w->items[i].text;
         if (is_in(binding, x.s, x.n)) return true;
+    }
+    return false;
+}
+
+bool feed_clause_is_in_jest(const struct feed_terms *t)
+{
+    static const char names[] = " satire satirical parody joke fiction novel fake theonion onion "
+                                "babylonbee thebabylonbee rumor rumour ";
+    for (size_t i = 0; i < t->n; i++) {
+        const struct feed_term *x = &t->items[i];
+        const bool mark = x->kind == FEED_TAG || x->kind == FEED_AT;
+        if (mark && x->n > 1 && is_in(names, feed_term_text(t, x) + 1, x->n - 1)) return true;
     }
     return false;
 }

@@ -247,7 +247,7 @@ static void bound(const struct feed_terms *t, size_t i, struct feed_when *d)
         d->from = 0;
     d->opens = d->from != 0 && d->to == 0;
     d->closes = d->to != 0 && d->from == 0;
-    d->not = feed_is(w, "not") || feed_is(u, "not");
+    d->excludes = feed_is(w, "not") || feed_is(u, "not");
 }
 
 size_t feed_when_read(const struct feed_terms *t, size_t i, struct feed_when *d)
@@ -318,19 +318,19 @@ bool feed_when_is_of(const struct feed_when *d, const struct feed_post *p)
 {
     const bool on = is_on(d, day_of_ms(p->created_ms)) ||
                     (!d->opens && !d->closes && is_on(d, day_of_ms(p->created_ms - LATER_MS)));
-    return on != d->not ;
+    return on != d->excludes;
 }
 
 bool feed_when_is_named(const struct feed_when *d, const struct feed_stems *stems)
 {
     for (size_t i = 0; i < d->n_stems; i++)
         if (!feed_stems_have(stems, d->stems[i])) return false;
-    return d->n_stems > 0 && !d->not &&!d->opens && !d->closes;
+    return d->n_stems > 0 && !d->excludes && !d->opens && !d->closes;
 }
 
 void feed_when_query(const struct feed_when *d, struct str *out)
 {
-    if (d->not || d->other || (!d->from && !d->to)) return;
+    if (d->excludes || d->other || (!d->from && !d->to)) return;
     if (d->from) str_printf(out, " since:%04d-%02d-01", d->from / 10000, d->from / 100 % 100);
     if (!d->to) return;
     const int month = d->to / 100 % 100; /* the month behind the last: a day is within one */
