@@ -190,6 +190,7 @@ struct train_incident { /* a rank that was lost. Strings live in the arena. */
     const char *time, *why, *node, *operation, *text, *action;
     int64_t rank, attempt, step;            /* -1: not known */
     double detect_s, restart_s, rollback_s; /* NAN: it did not go on, or not yet */
+    double lost_s; /* all of it that brought no step, as far as that is known; NAN: not */
 };
 struct train_status {
     enum train_state state;

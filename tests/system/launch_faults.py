@@ -91,6 +91,17 @@ def command(run_dir, *more):
             *more]
 
 
+def status(run_dir):
+    """What the program says of a run, whose times must add up."""
+    p = subprocess.run([COLOSSUS, "status", run_dir, "--json"], capture_output=True, text=True,
+                       timeout=LIMIT_S)
+    check(p.returncode == 0, p.stderr)
+    s = json.loads(p.stdout)
+    whole = s["productive_s"] + sum(s["lost_s"].values())
+    check(abs(whole - s["total_s"]) < 0.02 * s["total_s"] + 0.1, f"times do not add up: {p.stdout}")
+    return s
+
+
 def start(run_dir, *more, **environment):
     return subprocess.Popen(command(run_dir, *more), stdout=subprocess.PIPE,
                             stderr=subprocess.STDOUT, text=True,
@@ -301,14 +312,19 @@ def test_killed_launcher(reference):
     stopped = events("killed", "stopping")
     check(stopped and stopped[0]["why"] == "the launcher", f"the ranks: {stopped}")
     check(len(events("killed", "launch_started")) == 2, "launchers")
-    p = subprocess.run([COLOSSUS, "status", "killed", "--json"], capture_output=True, text=True,
-                       timeout=LIMIT_S)
-    check(p.returncode == 0, p.stderr)
-    s = json.loads(p.stdout)
-    check(s["state"] == "finished" and s["step"] == STEPS and s["launches"] == 2, p.stdout)
-    check(0 < s["goodput"] < 1 and s["lost_s"]["start"] > 0, p.stdout)
-    whole = s["productive_s"] + sum(s["lost_s"].values())
-    check(abs(whole - s["total_s"]) < 0.02 * s["total_s"] + 0.1, f"times do not add up: {p.stdout}")
+    s = status("killed")
+    check(s["state"] == "finished" and s["step"] == STEPS and s["launches"] == 2, f"{s}")
+    check(0 < s["goodput"] < 1 and s["lost_s"]["start"] > 0, f"{s}")
+
+
+def test_times_add_up(reference):
+    """Losses that go back to the same state: no second is lost twice."""
+    launch("thrice", "--set", "checkpoint.every=0", "--inject",
+           "kill:rank=1@step=10,kill:rank=2@step=14,kill:rank=0@step=18")
+    check_final("thrice", reference)
+    check([x["from_step"] for x in events("thrice", "recovered")] == [0] * 3, "went on from")
+    s = status("thrice")
+    check(s["lost_s"]["death"] > 0, f"{s}")
 
 
 def test_memory(reference):
@@ -432,6 +448,7 @@ def few(reference):
     good &= run_test("SIGTERM", lambda: test_signal(reference))
     good &= run_test("a second signal", lambda: test_second_signal(reference))
     good &= run_test("a killed launcher", lambda: test_killed_launcher(reference))
+    good &= run_test("times add up", lambda: test_times_add_up(reference))
     good &= run_test("copies in memory", lambda: test_memory(reference))
     good &= run_test("copies in a peer's memory", lambda: test_memory_of_a_peer(reference))
     good &= run_test("no progress", lambda: test_no_progress(reference))

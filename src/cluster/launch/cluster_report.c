@@ -7,7 +7,8 @@
  *   attempt_started    attempt, ranks, nodes
  *   fault_injected     rank, what                   because --inject said so
  *   rank_lost          rank, node, why, operation, waited_by, detect_s, text, action
- *   recovered          attempt, cause, from_step, detect_s, restart_s, rollback_s
+ *   recovered          attempt, cause, from_step, detect_s, restart_s, first_step_s,
+ *                      rollback_s
  *   launch_stopping    why                          the ranks were told to save and to end
  *   launch_ended       code, restarts, text */
 #include "cluster/launch/cluster_supervise_internal.h"

@@ -67,23 +67,24 @@ static void forget_fault(struct supervisor *s, int rank, const struct launch_not
     launch_event_end(s);
 }
 
-/* The first step of an attempt: what the loss of the one before has cost, by cause. */
+/* The first step of an attempt: what the loss of the one before has cost, by cause. That step itself is
+ * in the time of the restart, and where it counts, it is no loss. */
 static void report_recovery(struct supervisor *s, double now_s)
 {
     if (s->lost.why == LAUNCH_WELL) return;
-    double back_s = s->step_s[s->resumed % LAUNCH_STEP_TIMES];
-    double rollback_s = back_s > 0 && back_s < s->progress_s ? s->progress_s - back_s : 0;
     struct json_writer *w = launch_event_begin(s, "recovered");
     jsonw_int(w, "attempt", s->attempt);
     jsonw_string(w, "cause", launch_why_text(s->lost.why));
     jsonw_int(w, "from_step", s->resumed);
     jsonw_real(w, "detect_s", round(1e3 * (s->lost_s - s->progress_s)) / 1e3);
     jsonw_real(w, "restart_s", round(1e3 * (now_s - s->lost_s)) / 1e3);
-    jsonw_real(w, "rollback_s", round(1e3 * rollback_s) / 1e3);
+    jsonw_real(w, "first_step_s", round(1e3 * (now_s - s->account.done_s)) / 1e3);
+    jsonw_real(w, "rollback_s", round(1e3 * s->account.again_s) / 1e3);
     launch_event_end(s);
     log_info("going on: step %" PRId64 " is done, %.1f s after the loss was found", s->last_step,
              now_s - s->lost_s);
     s->lost = (struct launch_verdict){.why = LAUNCH_WELL, .rank = -1};
+    s->account.again_s = 0;
 }
 
 /* Ranks end a step together, so whoever tells of one first is believed. */
@@ -91,7 +92,8 @@ static void take_step(struct supervisor *s, int64_t step, double now_s)
 {
     if (s->resumed < 0) {
         s->resumed = step;
-        if (s->step_s[step % LAUNCH_STEP_TIMES] == 0) s->step_s[step % LAUNCH_STEP_TIMES] = now_s;
+        launch_account_resume(&s->account, step, now_s);
+        if (s->attempt == 1) s->progress_s = now_s; /* the time before is that of the start */
         return;
     }
     if (step <= s->resumed || step <= s->last_step) return;
@@ -103,7 +105,7 @@ static void take_step(struct supervisor *s, int64_t step, double now_s)
     s->stepped = true;
     s->doubted = s->o->n_nodes;
     s->progress_s = now_s;
-    s->step_s[step % LAUNCH_STEP_TIMES] = now_s;
+    launch_account_step(&s->account, step, now_s);
     if (step > s->best_step) {
         s->best_step = step;
         s->fruitless = 0;

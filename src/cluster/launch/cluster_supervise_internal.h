@@ -6,6 +6,17 @@
 
 enum { LAUNCH_STEP_TIMES = 1 << 12, LAUNCH_OLD_MAX = 64 };
 
+/* The clock of work (cluster_account.c). */
+struct launch_account {
+    bool begun;                     /* a step is known that an attempt went on from */
+    int64_t first, kept;            /* the earliest step known, and from which on at_s is */
+    int64_t step;                   /* of the state that there is now */
+    double work_s;                  /* that its steps took, behind `first` */
+    double done_s;                  /* when `step` was done, or gone on from */
+    double again_s;                 /* work that was lost and has not been told of */
+    double at_s[LAUNCH_STEP_TIMES]; /* work_s as step i % LAUNCH_STEP_TIMES was done last */
+};
+
 struct launch_link { /* a connection */
     int fd;
     int rank; /* -1: it has not said who it is */
@@ -50,17 +61,24 @@ struct supervisor {
     size_t n_old;
     int fruitless; /* restarts in a row without progress */
     int restarts;
-    bool fruitful;                    /* some step was done */
-    int64_t last_step, best_step;     /* of any attempt */
-    double progress_s;                /* when a step last ended */
-    double step_s[LAUNCH_STEP_TIMES]; /* when step i % LAUNCH_STEP_TIMES ended, in any attempt */
-    struct launch_verdict lost;       /* what the last attempt ended with */
+    bool fruitful;                /* some step was done */
+    int64_t last_step, best_step; /* of any attempt */
+    double progress_s;            /* when a step last ended, or the first attempt went on */
+    struct launch_account account;
+    struct launch_verdict lost; /* what the last attempt ended with */
     double lost_s, attempt_s, loop_s;
     int slow_kept; /* a straggler that is there again is lived with; -1: none */
     struct str line;
     struct json_writer json;
     int events_fd;
 };
+
+/* ------------------------------------------------------------------ cluster_account.c */
+
+/* An attempt goes on from the state of that step. */
+void launch_account_resume(struct launch_account *a, int64_t step, double now_s);
+/* It has done that step, a later one than any that it has told of. */
+void launch_account_step(struct launch_account *a, int64_t step, double now_s);
 
 /* ------------------------------------------------------------------ cluster_attempt.c */
 

@@ -3,7 +3,7 @@
  * The time of a run, from its first line on, is divided among the steps that count and what brought no
  * step. A step that was done again counts once: metrics.jsonl has one line for it. Losses that a
  * launcher has seen say themselves what they cost, in the event `recovered`; the start of each
- * launcher lasts from its first line to the first of its rank 0; between the last line of one and the
+ * launcher lasts from its first line to the first of its rank 0, where no rank is lost before; between the last line of one and the
  * first of the next nobody was at work. What is left is `other`. */
 #include "train/show/train_show_internal.h"
 
@@ -159,6 +159,7 @@ static void take_incident(struct reading *r, const json_t *o)
                                 .attempt = train_line_int(o, "attempt"),
                                 .step = train_line_int(o, "steps_done"),
                                 .detect_s = train_line_real(o, "detect_s"),
+                                .lost_s = train_line_real(o, "detect_s"),
                                 .restart_s = NAN,
                                 .rollback_s = NAN};
 }
@@ -168,17 +169,21 @@ static void take_recovery(struct reading *r, const json_t *o)
     struct train_status *s = r->s;
     const char *cause = json_string_value(json_object_get(o, "cause"));
     double parts[] = {train_line_real(o, "detect_s"), train_line_real(o, "restart_s"),
-                      train_line_real(o, "rollback_s")};
+                      train_line_real(o, "rollback_s"),
+                      -train_line_real(o, "first_step_s")}; /* in restart_s, and no loss */
+    double lost_s = 0;
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++)
+        lost_s += isnan(parts[i]) ? 0 : parts[i];
     if (s->n_incidents > 0) {
         struct train_incident *i = &s->incidents[s->n_incidents - 1];
         i->detect_s = parts[0];
         i->restart_s = parts[1];
         i->rollback_s = parts[2];
+        i->lost_s = lost_s;
     }
     s->restarts++;
     for (size_t i = 0; cause && i < ARRAY_LEN(causes); i++)
-        for (size_t k = 0; strcmp(causes[i].why, cause) == 0 && k < ARRAY_LEN(parts); k++)
-            if (!isnan(parts[k])) s->lost_s[causes[i].cause] += parts[k];
+        if (strcmp(causes[i].why, cause) == 0) s->lost_s[causes[i].cause] += lost_s;
 }
 
 /* A line for people, where there is something to tell. */
@@ -223,7 +228,10 @@ static void take_event(void *ctx, const json_t *o)
         s->total_steps = train_line_int(o, "total_steps");
         s->ranks = train_line_int(o, "ranks");
     }
-    if (strcmp(event, "rank_lost") == 0) take_incident(r, o);
+    if (strcmp(event, "rank_lost") == 0) {
+        take_incident(r, o);
+        r->launched = 0; /* a start that failed is what the loss has cost */
+    }
     if (strcmp(event, "recovered") == 0) take_recovery(r, o);
     if (strcmp(event, "checkpoint_saved") == 0) {
         s->checkpoint_step = train_line_int(o, "step");
