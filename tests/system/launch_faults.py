@@ -302,6 +302,17 @@ def test_second_signal(reference):
         check_final(run_dir, reference)
 
 
+def test_signals_at_the_end(reference):
+    """A signal that comes as the launcher ends, when nothing is left to stop, changes no exit code."""
+    p = start("late", **SLOWLY)
+    wait_for_step(p, "late", 5)
+    while p.poll() is None:
+        p.send_signal(signal.SIGTERM)
+        time.sleep(0.001)
+    ended(p, AGAIN)
+    check_gone("late")
+
+
 def test_killed_launcher(reference):
     p = start("killed", **SLOWLY)
     wait_for_step(p, "killed", 5)
@@ -447,6 +458,7 @@ def few(reference):
     good &= run_test("a busy machine", lambda: test_busy_machine(reference))
     good &= run_test("SIGTERM", lambda: test_signal(reference))
     good &= run_test("a second signal", lambda: test_second_signal(reference))
+    good &= run_test("signals at the end", lambda: test_signals_at_the_end(reference))
     good &= run_test("a killed launcher", lambda: test_killed_launcher(reference))
     good &= run_test("times add up", lambda: test_times_add_up(reference))
     good &= run_test("copies in memory", lambda: test_memory(reference))

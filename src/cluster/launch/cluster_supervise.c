@@ -519,18 +519,31 @@ static void report_end(struct supervisor *s, int rc, const struct error *e)
     launch_event_end(s);
 }
 
+static const int stop_signals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1};
+
 static int open_supervisor(struct supervisor *s, sigset_t *before, struct error *e)
 {
     sigset_t mine;
     sigemptyset(&mine);
-    static const int numbers[] = {SIGCHLD, SIGTERM, SIGINT, SIGHUP, SIGUSR1};
-    for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
-        sigaddset(&mine, numbers[i]);
-    sigprocmask(SIG_BLOCK, &mine, before);
+    sigaddset(&mine, SIGCHLD);
+    for (size_t i = 0; i < ARRAY_LEN(stop_signals); i++)
+        sigaddset(&mine, stop_signals[i]);
     s->signal_fd = signalfd(-1, &mine, SFD_NONBLOCK | SFD_CLOEXEC);
     if (s->signal_fd < 0) return error_errno(e, "watch for", "signals");
+    sigprocmask(SIG_BLOCK, &mine, before);
     TRY(launch_listen(s, e));
     return launch_report_open(s, e);
+}
+
+/* How the run has ended is known, and the exit code is to tell it: a signal that came since the last
+ * one was read, or comes now, has nothing left to stop. */
+static void close_signals(struct supervisor *s, const sigset_t *before)
+{
+    if (s->signal_fd < 0) return;
+    for (size_t i = 0; i < ARRAY_LEN(stop_signals); i++)
+        signal(stop_signals[i], SIG_IGN);
+    close(s->signal_fd);
+    sigprocmask(SIG_SETMASK, before, NULL);
 }
 
 int cluster_supervise(const struct cluster_supervisor *o, struct error *e)
@@ -560,9 +573,8 @@ int cluster_supervise(const struct cluster_supervisor *o, struct error *e)
         poll(NULL, 0, 10);
     }
     if (s->listen_fd >= 0) close(s->listen_fd);
-    if (s->signal_fd >= 0) close(s->signal_fd);
     if (s->events_fd >= 0) close(s->events_fd);
-    sigprocmask(SIG_SETMASK, &before, NULL);
+    close_signals(s, &before);
     str_fini(&s->line);
     mem_free(s->excluded);
     mem_free(s);
