@@ -217,6 +217,7 @@ struct cluster_attempt {      /* one start of all ranks */
     const char *const *nodes; /* [n_nodes] to run on; none: this machine */
     size_t n_nodes;
 };
+enum { CLUSTER_RANKS_MAX = 1 << 16 };
 struct cluster_supervisor {
     int ranks;
     const char *host;   /* this machine's address for the ranks; NULL: 127.0.0.1 */

@@ -146,7 +146,7 @@ const struct option_table cmd_submit_table = {
     "it keeps its nodes when one fails (--no-kill), goes on on a spare one, and is queued again "
     "by\n"
     "Slurm when its first node fails, or by itself when its time is over.\n\n"
-    "  colossus submit fortunes --nodes 3 --spares 1 --time 4:00:00 --dry-run",
+    "  colossus submit fortunes --nodes 2 --spares 1 --time 4:00:00 --dry-run",
     rows,
     ARRAY_LEN(rows)};
 
@@ -272,7 +272,8 @@ static int submit(const struct option_line *l, void *options, struct error *e)
         .path = l->rest[0], .overrides = o->set.items, .n_overrides = o->set.count};
     TRY(train_config_load(&from, &f, e));
     const char *run_dir = train_run_dir(&f, o->run_dir, l->arena);
-    int rc = write_script(o, l->rest[0], run_dir, &script, e);
+    int rc = cmd_check_layout(&f.config, (o->nodes - o->spares) * o->per_node, e);
+    if (rc >= 0) rc = write_script(o, l->rest[0], run_dir, &script, e);
     if (rc >= 0 && o->dry_run) fputs(script.data, stdout);
     if (rc >= 0 && !o->dry_run) rc = hand_over(run_dir, &script, l->arena, e);
     str_fini(&script);

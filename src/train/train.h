@@ -111,6 +111,8 @@ struct train_run_text {
 int train_config_load(const struct train_run_text *from, struct train_run_file *out,
                       struct error *e);
 void train_config_free(struct train_run_file *f);
+/* The run's last step, where `step` of them with that many tokens are done. */
+int64_t train_config_total_steps(const struct train_config *c, int64_t step, int64_t tokens);
 /* The configuration as YAML that train_config_load reads back, each value with its origin. */
 void train_config_print(const struct train_run_file *f, struct str *out);
 
@@ -258,9 +260,13 @@ struct train_golden_options {
     enum compute_backend backend;
     int threads;
     bool json;
-    const char *layout; /* "tp=2,zero=1"; NULL or "": dp of all ranks */
+    const char *layout; /* "tp=2,zero=1"; NULL: dp of all ranks */
     cluster_t *cluster; /* the ranks; NULL: this process alone */
 };
+enum { TRAIN_GOLDEN_RANKS_MAX = 4096 };
+/* Whether so many ranks, laid out so (NULL: dp of all), can compare with a golden folder; starts
+ * none. */
+int train_golden_check_layout(const char *dir, const char *layout, int ranks, struct error *e);
 /* What a rank of a layout takes of memory and sends in a step, without starting any. */
 struct train_layout_cost {
     double bytes, sent_bytes;

@@ -383,7 +383,8 @@ static void test_faults_are_read(void **state)
     launch_faults_print(f, n, &text);
     assert_string_equal(text.data, list);
     str_fini(&text);
-    static const char *const bad[][2] = {{"explode:rank=1@step=5", "its kind is not known"},
+    static const char *const bad[][2] = {{"", "it is empty"},
+                                         {"explode:rank=1@step=5", "its kind is not known"},
                                          {"kill", "behind its kind"},
                                          {"kill:rank=@step=5", "'rank='"},
                                          {"kill:rank=1@step=0", "'@step='"},
