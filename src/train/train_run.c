@@ -45,6 +45,7 @@ struct run {
     const char *aside;      /* where --restart has put the folder of an earlier run; or NULL */
     int64_t resumed_step;   /* -1: begun afresh */
     int64_t saved_step;     /* submitted last; -1: none in this process */
+    struct error unsaved;   /* why that could not even begin; code 0: it has */
     int stop;               /* the signal that ends the run, on whichever rank it came; 0: none */
     double began_s, step_s; /* step_s: smoothed, for the time left */
     double last_loss, last_bpb;
@@ -223,7 +224,9 @@ static int tell_saved(struct run *r, int rc, const struct error *e)
 static int finish_saving(struct run *r, struct error *e)
 {
     int rc = tell_saved(r, train_save_finish(&r->save, e), e);
-    return rc < 0 ? rc : 0;
+    if (rc >= 0 && r->unsaved.code == 0) return 0;
+    if (rc >= 0) *e = r->unsaved;
+    return e->code;
 }
 
 static void save(struct run *r)
@@ -234,7 +237,10 @@ static void save(struct run *r)
     r->saved_step = r->s.step;
     train_log_sync(&r->log); /* the metrics up to this step are on disk before the checkpoint */
     if (r->s.c.check_every > 0) ckpt_writer_guard(r->save.writer, r->s.check.good);
-    tell_saved(r, train_save_begin(&r->save, r->s.step, train_state_to_json(&r->s), &e), &e);
+    e = (struct error){0};
+    int rc = train_save_begin(&r->save, r->s.step, train_state_to_json(&r->s), &e);
+    r->unsaved = rc < 0 ? e : (struct error){0};
+    tell_saved(r, rc, &e);
 }
 
 /* A copy in memory, for a start after a loss. */
@@ -561,7 +567,11 @@ static int finish(struct run *r, struct error *e)
     if (stopped) train_log_event(&r->log, "stopping", s->step, "why", signal_name(r->stop));
     /* A signal can arrive when the last step has been recorded but not saved. */
     if (s->step > 0 && r->saved_step != s->step && !is_on_disk(r)) save(r);
-    TRY(finish_saving(r, e));
+    if (finish_saving(r, e) < 0) {
+        if (error_is_full(e))
+            e->code = ERROR_NO_REQUEUE; /* it is as full for whoever tries again */
+        return e->code;
+    }
     train_copy_remove(&r->copy); /* the disk has all of it */
     if (stopped && s->step == 0) return heed_signal(r, e);
     if (stopped) {
@@ -599,7 +609,7 @@ static int give_up(struct run *r, struct error *e)
     struct error saving = {0};
     int64_t good = -1;
     finish_saving(r, &saving);
-    if (e->code == ERROR_NO_REQUEUE) {
+    if (r->s.skips_in_row > 0 && e->code == ERROR_NO_REQUEUE) {
         good = last_good_step(r);
         train_advise(r->file, r->dir, good, e);
     }

@@ -17,6 +17,7 @@ import json
 import os
 import random
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -338,6 +339,20 @@ def test_times_add_up(reference):
     check(s["lost_s"]["death"] > 0, f"{s}")
 
 
+def test_full_disk(reference):
+    """No restart makes room for the last checkpoint: the run ends at once, and says why."""
+    for rank in (0, 2):  # the one that leads, and one that does not
+        run_dir = f"full-{rank}"
+        p = start(run_dir, "--set", "checkpoint.every=0", **SLOWLY)
+        wait_for_step(p, run_dir, 5)
+        resource.prlimit(ranks_of(run_dir)[rank], resource.RLIMIT_FSIZE, (20000, 20000))
+        out = ended(p, GIVEN_UP)
+        check("file too large" in out and "hint: raise the limit" in out, out[-1500:])
+        check(not events(run_dir, "rank_lost"), "it was tried again")
+        check(events(run_dir, "launch_ended")[-1]["code"] == GIVEN_UP, "launch_ended")
+        check("file too large" in events(run_dir, "run_failed")[-1]["why"], "run_failed")
+
+
 def test_memory(reference):
     # Of this node: runs on Slurm's nodes, which another test has named, may go on beside this one.
     ours = f"/dev/shm/colossus-{os.geteuid()}/*/{os.uname().nodename.split('.')[0]}*/*"
@@ -461,6 +476,7 @@ def few(reference):
     good &= run_test("signals at the end", lambda: test_signals_at_the_end(reference))
     good &= run_test("a killed launcher", lambda: test_killed_launcher(reference))
     good &= run_test("times add up", lambda: test_times_add_up(reference))
+    good &= run_test("a full disk", lambda: test_full_disk(reference))
     good &= run_test("copies in memory", lambda: test_memory(reference))
     good &= run_test("copies in a peer's memory", lambda: test_memory_of_a_peer(reference))
     good &= run_test("no progress", lambda: test_no_progress(reference))

@@ -302,6 +302,33 @@ static void test_stragglers_and_what_is_learned(void **state)
     assert_true(h.longest_s == 4);
 }
 
+/* What comes behind a step belongs to it, and what comes before one to the next. */
+static void test_the_step_of_a_loss(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *word, *text;
+    } cases[] = {{"forward", "rank 2 has died in 'forward' of step 31"},
+                 {"sum+of+gradients", "rank 2 has died in 'sum of gradients' of step 31"},
+                 {"validation", "rank 2 has died in 'validation' of step 30"},
+                 {"end", "rank 2 has died in 'end' of step 30"}};
+    struct launch_rank ranks[RANKS];
+    struct supervisor *s = mem_calloc(1, sizeof(*s));
+    const struct launch_verdict v = {.why = LAUNCH_DEATH, .rank = 2};
+    s->ranks = ranks;
+    s->n = RANKS;
+    well(ranks, 1000);
+    ranks[2].step = 30;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct str text = {0};
+        snprintf(ranks[2].word, sizeof(ranks[2].word), "%s", cases[i].word);
+        launch_verdict_text(s, &v, &text);
+        assert_string_equal(text.data, cases[i].text);
+        str_fini(&text);
+    }
+    mem_free(s);
+}
+
 /* ------------------------------------------------------------------ what a loss costs */
 
 static void do_steps(struct launch_account *a, int64_t first, int64_t last, double *now_s)
@@ -509,6 +536,7 @@ int main(void)
         cmocka_unit_test(test_who_hangs_is_at_the_end_of_waiting),
         cmocka_unit_test(test_who_never_came_is_named),
         cmocka_unit_test(test_stragglers_and_what_is_learned),
+        cmocka_unit_test(test_the_step_of_a_loss),
         cmocka_unit_test(test_work_is_lost_once),
         cmocka_unit_test(test_work_that_is_long_past),
         cmocka_unit_test(test_faults_are_read),

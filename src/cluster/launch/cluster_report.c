@@ -78,6 +78,15 @@ static const char *verb(enum launch_why why)
     return verbs[why];
 }
 
+/* What is done behind a step belongs to it. */
+static int64_t step_of(const struct launch_rank *r)
+{
+    static const char *const behind[] = {"validation", "checkpoint", "copy", "end"};
+    for (size_t i = 0; i < ARRAY_LEN(behind); i++)
+        if (strcmp(r->word, behind[i]) == 0) return MAX(r->step, 0);
+    return r->step + 1;
+}
+
 void launch_verdict_text(const struct supervisor *s, const struct launch_verdict *v,
                          struct str *out)
 {
@@ -91,7 +100,7 @@ void launch_verdict_text(const struct supervisor *s, const struct launch_verdict
     if (r->word[0]) {
         str_puts(out, " in '");
         put_word(out, r->word);
-        str_printf(out, "' of step %" PRId64, r->step + 1);
+        str_printf(out, "' of step %" PRId64, step_of(r));
     }
     if (v->why == LAUNCH_FROZEN) str_printf(out, ": silent for %.1f s", v->after_s);
     if (v->why == LAUNCH_HANG || v->why == LAUNCH_START)
