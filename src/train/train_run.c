@@ -63,45 +63,6 @@ struct run {
     uint64_t allocation_mark;
 };
 
-static volatile sig_atomic_t stop_signal;
-
-static void on_signal(int number)
-{
-    stop_signal = number;
-}
-
-/* Instead of a signal: whoever watches this rank wants it to end, or is gone. */
-#define BY_LAUNCHER 1000
-
-static const char *signal_name(int number)
-{
-    if (number == BY_LAUNCHER) return "the launcher";
-    return number == SIGINT ? "SIGINT" : number == SIGHUP ? "SIGHUP" : "SIGTERM";
-}
-
-struct handlers {
-    struct sigaction term, hangup, interrupt;
-};
-
-static void install_handlers(struct handlers *old)
-{
-    struct sigaction a = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
-    sigemptyset(&a.sa_mask);
-    stop_signal = 0;
-    sigaction(SIGTERM, &a, &old->term);
-    sigaction(SIGHUP, NULL, &old->hangup);
-    if (old->hangup.sa_handler != SIG_IGN) sigaction(SIGHUP, &a, NULL); /* nohup's wish stands */
-    a.sa_flags |= (int)SA_RESETHAND;
-    sigaction(SIGINT, &a, &old->interrupt);
-}
-
-static void restore_handlers(const struct handlers *old)
-{
-    sigaction(SIGTERM, &old->term, NULL);
-    sigaction(SIGHUP, &old->hangup, NULL);
-    sigaction(SIGINT, &old->interrupt, NULL);
-}
-
 static bool leads(const struct run *r)
 {
     return train_ranks_lead(&r->s.ranks);
@@ -110,8 +71,8 @@ static bool leads(const struct run *r)
 /* What this rank alone knows of why the run should end; 0: nothing. */
 static int stop_wish(const struct run *r)
 {
-    int number = stop_signal;
-    if (number == 0 && cluster_watch_stops(r->o->watch)) number = BY_LAUNCHER;
+    int number = train_signal;
+    if (number == 0 && cluster_watch_stops(r->o->watch)) number = TRAIN_SIGNAL_LAUNCHER;
     return number;
 }
 
@@ -128,7 +89,8 @@ static int heed_signal(const struct run *r, struct error *e)
 {
     int number = stop_wish(r);
     if (!number) return 0;
-    error_set_code(e, ERROR_AGAIN, "stopped by %s before the first step", signal_name(number));
+    error_set_code(e, ERROR_AGAIN, "stopped by %s before the first step",
+                   train_signal_name(number));
     return error_hint(e, "the same command begins, or goes on, where the run was");
 }
 
@@ -283,7 +245,7 @@ static int validate(struct run *r, struct train_record *rec, struct error *e)
     if (stats.load) memset(stats.load, 0, n_loads * sizeof(*stats.load));
     static const volatile sig_atomic_t never = 0; /* of many ranks none may leave early */
     bool alone = s->ranks.size == 1;
-    int rc = train_data_validate(&s->data, &s->passes, alone ? &stop_signal : &never, &stats, e);
+    int rc = train_data_validate(&s->data, &s->passes, alone ? &train_signal : &never, &stats, e);
     rc = train_ranks_settle(&s->ranks, rc, e);
     if (rc <= 0) return rc;
     TRY(train_ranks_sum_stats(&s->ranks, &stats, n_loads, e));
@@ -455,14 +417,35 @@ static int undo(struct run *r, struct error *e)
 
 #define STARVED_SHARE 0.25 /* of its own time without a CPU: its time does not say how fast it is */
 
+static struct cluster_traffic traffic_of(const struct run *r)
+{
+    if (r->s.ranks.size > 1) return cluster_traffic(r->o->cluster);
+    return (struct cluster_traffic){0};
+}
+
+static struct thread_time time_of_threads(const struct run *r, const struct cluster_traffic *t)
+{
+    struct thread_time now = thread_time(), others = pool_time(r->s.pool);
+    now.cpu_s = (now.cpu_s + others.cpu_s - t->blocked_cpu_s) / pool_threads(r->s.pool);
+    now.starved_s += others.starved_s + t->starved_s;
+    return now;
+}
+
+/* From here on time is the first step's: what ranks waited for each other until they were all there is
+ * not. */
+static void start_clocks(struct run *r)
+{
+    struct cluster_traffic t = traffic_of(r);
+    r->threads = time_of_threads(r, &t);
+    r->blocked_s = t.blocked_s;
+    r->told_s = time_now_s();
+}
+
 /* What a straggler is told by, of the step's own_s seconds. On a machine with other load that is what
  * it had of a CPU, by which a slow one is slow, too, and a healthy one is not. */
 static double work_of_step(struct run *r, const struct cluster_traffic *t)
 {
-    struct thread_time now = thread_time(), others = pool_time(r->s.pool);
-    int n = pool_threads(r->s.pool);
-    now.cpu_s = (now.cpu_s + others.cpu_s - t->blocked_cpu_s) / n;
-    now.starved_s += others.starved_s + t->starved_s;
+    struct thread_time now = time_of_threads(r, t);
     double cpu_s = now.cpu_s - r->threads.cpu_s;
     bool starved = now.starved_s - r->threads.starved_s > STARVED_SHARE * r->own_s;
     r->threads = now;
@@ -473,8 +456,8 @@ static double work_of_step(struct run *r, const struct cluster_traffic *t)
 static void tell_step(struct run *r, struct train_record *rec)
 {
     bool many = r->s.ranks.size > 1;
-    struct cluster_traffic t = many ? cluster_traffic(r->o->cluster) : (struct cluster_traffic){0};
-    double now_s = time_now_s(), whole_s = r->told_s > 0 ? now_s - r->told_s : rec->step_s;
+    struct cluster_traffic t = traffic_of(r);
+    double now_s = time_now_s(), whole_s = now_s - r->told_s;
     rec->wait_s = many ? fmin(t.blocked_s - r->blocked_s, whole_s) : NAN;
     r->own_s = many ? whole_s - rec->wait_s : whole_s;
     cluster_watch_step(r->o->watch, r->s.step, work_of_step(r, &t));
@@ -486,6 +469,7 @@ static int loop(struct run *r, struct error *e)
 {
     struct train_session *s = &r->s;
     r->allocation_mark = mem_alloc_count();
+    start_clocks(r);
     while (s->step < s->total_steps && !is_stopping(r)) {
         struct train_record rec = {0};
         check_set_context("step %" PRId64, s->step + 1);
@@ -564,7 +548,7 @@ static int finish(struct run *r, struct error *e)
     if (s->step >= s->total_steps && !is_stopping(r) && lacks_validation(r))
         TRY(make_up_validation(r, e));
     bool stopped = s->step < s->total_steps || lacks_validation(r);
-    if (stopped) train_log_event(&r->log, "stopping", s->step, "why", signal_name(r->stop));
+    if (stopped) train_log_event(&r->log, "stopping", s->step, "why", train_signal_name(r->stop));
     /* A signal can arrive when the last step has been recorded but not saved. */
     if (s->step > 0 && r->saved_step != s->step && !is_on_disk(r)) save(r);
     if (finish_saving(r, e) < 0) {
@@ -576,7 +560,7 @@ static int finish(struct run *r, struct error *e)
     if (stopped && s->step == 0) return heed_signal(r, e);
     if (stopped) {
         error_set_code(e, ERROR_AGAIN, "stopped by %s after step %" PRId64 ", state saved in '%s'",
-                       signal_name(r->stop), s->step, r->dir);
+                       train_signal_name(r->stop), s->step, r->dir);
         return error_hint(e, "the same command continues the run");
     }
     struct json_writer *w = train_log_event_begin(&r->log, "run_finished", s->step);
@@ -674,6 +658,7 @@ static int preview(struct run *r, struct error *e)
         fprintf(out, "would continue '%s' from step %" PRId64 "\n", r->dir, step);
     else
         fprintf(out, "would begin in '%s'\n", r->dir);
+    if (!found && r->s.c.copy_every == 0) train_folder_warn(r->dir);
     return 0;
 }
 
@@ -744,6 +729,7 @@ static int open_state(struct run *r, struct error *e)
 {
     if (!leads(r)) return 0;
     if (!r->from_memory) TRY(restore(r, -1, e));
+    if (r->resumed_step < 0) train_folder_warn(r->dir);
     r->complete = recall(r);
     return r->complete ? 0 : heed_signal(r, e);
 }
@@ -887,11 +873,12 @@ int train_run(struct train_run_file *f, const struct train_options *o, struct er
     r.dir = train_run_dir(f, o->run_dir, &r.arena);
     r.out = o->json ? stderr : o->out ? o->out : stdout;
     train_log_init(&r.log);
-    struct handlers old;
+    struct train_handlers old;
     bool preview_only = o->plan_only || o->dry_run;
-    if (!preview_only) install_handlers(&old); /* from here on a signal ends a run in good order */
+    if (!preview_only)
+        train_signals_install(&old); /* from here on a signal ends a run in good order */
     int rc = run_all(&r, e);
     close_run(&r);
-    if (!preview_only) restore_handlers(&old);
+    if (!preview_only) train_signals_restore(&old);
     return rc;
 }
