@@ -190,6 +190,7 @@ enum train_cause { /* of time that brought no step */
 extern const char *const train_cause_names[];
 struct train_incident { /* a rank that was lost. Strings live in the arena. */
     const char *time, *why, *node, *operation, *text, *action;
+    enum train_cause cause;
     int64_t rank, attempt, step;            /* -1: not known */
     double detect_s, restart_s, rollback_s; /* NAN: it did not go on, or not yet */
     double lost_s; /* all of it that brought no step, as far as that is known; NAN: not */

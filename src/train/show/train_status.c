@@ -138,6 +138,13 @@ static double last_step_before(const struct reading *r, double t)
 
 /* ------------------------------------------------------------------ events */
 
+static enum train_cause cause_of(const char *why)
+{
+    for (size_t i = 0; why && i < ARRAY_LEN(causes); i++)
+        if (strcmp(causes[i].why, why) == 0) return causes[i].cause;
+    return TRAIN_LOST_OTHER;
+}
+
 static void take_incident(struct reading *r, const json_t *o)
 {
     struct train_status *s = r->s;
@@ -151,6 +158,7 @@ static void take_incident(struct reading *r, const json_t *o)
     s->incidents[s->n_incidents++] =
         (struct train_incident){.time = text_of(o, "time", r->a),
                                 .why = text_of(o, "why", r->a),
+                                .cause = cause_of(json_string_value(json_object_get(o, "why"))),
                                 .node = text_of(o, "node", r->a),
                                 .operation = text_of(o, "operation", r->a),
                                 .text = text_of(o, "text", r->a),
@@ -167,7 +175,7 @@ static void take_incident(struct reading *r, const json_t *o)
 static void take_recovery(struct reading *r, const json_t *o)
 {
     struct train_status *s = r->s;
-    const char *cause = json_string_value(json_object_get(o, "cause"));
+    enum train_cause cause = cause_of(json_string_value(json_object_get(o, "cause")));
     double parts[] = {train_line_real(o, "detect_s"), train_line_real(o, "restart_s"),
                       train_line_real(o, "rollback_s"),
                       -train_line_real(o, "first_step_s")}; /* in restart_s, and no loss */
@@ -182,8 +190,7 @@ static void take_recovery(struct reading *r, const json_t *o)
         i->lost_s = lost_s;
     }
     s->restarts++;
-    for (size_t i = 0; cause && i < ARRAY_LEN(causes); i++)
-        if (strcmp(causes[i].why, cause) == 0) s->lost_s[causes[i].cause] += lost_s;
+    if (cause != TRAIN_LOST_OTHER) s->lost_s[cause] += lost_s; /* which is what is left */
 }
 
 /* A line for people, where there is something to tell. */
