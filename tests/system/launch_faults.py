@@ -282,6 +282,8 @@ def test_signal(reference):
     check_gone("signal")
     launch("signal")
     check_final("signal", reference)
+    busy = lines("signal/metrics.jsonl")[0]["rank_busy_s"]
+    check(min(busy) > 0, f"nobody did anything in step 1: {busy}")
 
 
 def test_second_signal(reference):
@@ -312,6 +314,21 @@ def test_signals_at_the_end(reference):
         time.sleep(0.001)
     ended(p, AGAIN)
     check_gone("late")
+
+
+def test_killed_mpirun(reference):
+    """The ranks' own launcher is killed: the run goes on, and nothing of theirs stays in memory."""
+    run_dir = "mpirun"
+    p = start(run_dir, **SLOWLY)
+    wait_for_step(p, run_dir, 5)
+    with open(f"/proc/{ranks_of(run_dir)[0]}/environ", "rb") as f:
+        shared = re.search(rb"OMPI_MCA_btl_vader_backing_directory=([^\0]*)", f.read())[1]
+    child = subprocess.run(["pgrep", "-P", str(p.pid)], capture_output=True, text=True)
+    end_process(int(child.stdout.split()[0]))
+    ended(p, 0)
+    check_final(run_dir, reference)
+    check(len(events(run_dir, "rank_lost")) == 1, f"lost {events(run_dir, 'rank_lost')}")
+    check(not os.path.exists(shared), f"left in memory: {shared}")
 
 
 def test_killed_launcher(reference):
@@ -357,9 +374,10 @@ def test_memory(reference):
     # Of this node: runs on Slurm's nodes, which another test has named, may go on beside this one.
     ours = f"/dev/shm/colossus-{os.geteuid()}/*/{os.uname().nodename.split('.')[0]}*/*"
     before = set(glob.glob(ours))
-    launch("memory", "--set", "checkpoint.every=0", "--set", "checkpoint.copy_every=1", "--inject",
+    out = launch("memory", "--set", "checkpoint.every=0", "--set", "checkpoint.copy_every=1", "--inject",
            "kill:rank=1@step=10,flip:rank=2@step=16")
     check_final("memory", reference)
+    check("begins again" not in out, out)
     lost = events("memory", "recovered")
     # Rank 1 may die in step 10 while another still writes its copy of step 9.
     back = [x["from_step"] for x in lost]
@@ -437,7 +455,8 @@ def test_metrics(reference):
     ended(p, 0)
     check(len(seen) > 1, f"steps seen: {seen}; {text}")
     for name in ("colossus_goodput_ratio", 'colossus_lost_seconds_total{cause="death"}',
-                 'colossus_ranks_lost_total{cause="death"} 1', 'colossus_loss_nats{split="train"}',
+                 'colossus_ranks_lost_total{cause="death"} 1',
+                 'colossus_ranks_lost_total{cause="straggler"} 0', 'colossus_loss_nats{split="train"}',
                  'colossus_ckpt_step{tier="disk"}', "colossus_restarts_total 1"):
         check(name in text, f"no {name}: {text}")
     if not shutil.which("promtool"):
@@ -474,6 +493,7 @@ def few(reference):
     good &= run_test("SIGTERM", lambda: test_signal(reference))
     good &= run_test("a second signal", lambda: test_second_signal(reference))
     good &= run_test("signals at the end", lambda: test_signals_at_the_end(reference))
+    good &= run_test("a killed mpirun", lambda: test_killed_mpirun(reference))
     good &= run_test("a killed launcher", lambda: test_killed_launcher(reference))
     good &= run_test("times add up", lambda: test_times_add_up(reference))
     good &= run_test("a full disk", lambda: test_full_disk(reference))

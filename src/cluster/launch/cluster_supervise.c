@@ -382,6 +382,7 @@ static void reset_attempt(struct supervisor *s, int ranks, const char *const *no
 
 static void end_attempt(struct supervisor *s)
 {
+    launch_remove_shared(s);
     mem_free(s->ranks);
     mem_free(s->links);
     s->ranks = NULL;
@@ -448,6 +449,14 @@ static int give_up(struct supervisor *s, struct error *e)
     error_set_code(e, ERROR_NO_REQUEUE, "%d restarts without progress; the last: %s",
                    s->o->restarts, text.data);
     str_fini(&text);
+    bool came = false;
+    for (int i = 0; i < s->n; i++)
+        came = came || s->ranks[i].here;
+    if (!came && s->o->host)
+        return error_hint(e,
+                          "no rank has reached this launcher at '%s'; --address says where they "
+                          "can",
+                          s->o->host);
     return error_hint(e, "what the ranks said is above; colossus why RUN shows every loss");
 }
 

@@ -43,6 +43,7 @@ struct supervisor {
     pid_t child; /* the group of processes; 0: it has ended */
     int child_status;
     double child_s;  /* when it ended */
+    char shared[32]; /* folder of the files that Open MPI's ranks share in memory; "": none */
     bool stopping;   /* the ranks were told to save and to end */
     int stop_signal; /* that came here; 0: none */
     double signal_s; /* when it first did */
@@ -90,6 +91,8 @@ int launch_start(struct supervisor *s, const char *const *nodes, size_t n_nodes,
 void launch_leave(struct supervisor *s);
 /* Collects children that have ended, and kills those left behind that have not after a while. */
 void launch_reap(struct supervisor *s);
+/* Files of the attempt in memory that its processes have left. */
+void launch_remove_shared(struct supervisor *s);
 void launch_accept(struct supervisor *s);
 void launch_drop(struct supervisor *s, size_t link);
 void launch_tell(struct supervisor *s, enum launch_note_kind kind);
