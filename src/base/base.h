@@ -43,6 +43,7 @@ enum error_code {
  * full stop, what failed first; `hint` is what to do about it, or empty. */
 struct error {
     int code;
+    int number; /* the errno that error_errno was told of; 0: of no such error */
     char text[768];
     char hint[1024];
 };
@@ -56,6 +57,8 @@ int error_context(struct error *e, const char *fmt, ...) PRINTF_LIKE(2, 3);
 int error_hint(struct error *e, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* "cannot <what> 'path': <strerror(errno)>"; returns ERROR_FAILED. */
 int error_errno(struct error *e, const char *what, const char *path);
+/* Whether something could not be written because a disk, or what may be used of it, is full. */
+bool error_is_full(const struct error *e);
 
 #define TRY(expr)                        \
     do {                                 \

@@ -29,6 +29,7 @@ int error_set_code(struct error *e, enum error_code code, const char *fmt, ...)
     vsnprintf(e->text, sizeof(e->text), fmt, args);
     va_end(args);
     e->code = code;
+    e->number = 0;
     e->hint[0] = '\0';
     return code;
 }
@@ -89,10 +90,16 @@ int error_errno(struct error *e, const char *what, const char *path)
     char reason[160];
     errno_text(number, reason, sizeof(reason));
     error_set(e, "cannot %s '%s': %s", what, path, reason);
+    if (e) e->number = number;
     for (size_t i = 0; i < ARRAY_LEN(cures); i++)
         if (number == cures[i].number) error_hint(e, "%s", cures[i].text);
     errno = number;
     return ERROR_FAILED;
+}
+
+bool error_is_full(const struct error *e)
+{
+    return e->number == ENOSPC || e->number == EDQUOT || e->number == EFBIG;
 }
 
 void check_set_context(const char *fmt, ...)

@@ -217,6 +217,7 @@ struct cluster_attempt {      /* one start of all ranks */
     const char *const *nodes; /* [n_nodes] to run on; none: this machine */
     size_t n_nodes;
 };
+enum { CLUSTER_RANKS_MAX = 1 << 16 };
 struct cluster_supervisor {
     int ranks;
     const char *host;   /* this machine's address for the ranks; NULL: 127.0.0.1 */
@@ -241,7 +242,8 @@ struct cluster_supervisor {
     void *ctx;
 };
 /* Until the run has ended: 0; or ERROR_AGAIN where it was told to stop and the state is saved,
- * ERROR_NO_REQUEUE after restarts without progress, or whatever error the ranks ended with. */
+ * ERROR_NO_REQUEUE after restarts without progress, or whatever error the ranks ended with. SIGTERM,
+ * SIGINT, SIGHUP and SIGUSR1 are ignored from then on. */
 int cluster_supervise(const struct cluster_supervisor *s, struct error *e);
 
 /* An allocation of Slurm that this process is in (launch/cluster_slurm.c). */

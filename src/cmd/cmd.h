@@ -85,6 +85,9 @@ void cmd_metrics_close(struct cmd_metrics *m); /* accepts NULL */
 struct train_run_file; /* train/train.h */
 struct cluster;
 int cmd_choose_layout(struct train_run_file *f, struct cluster *cluster, struct error *e);
+/* Whether the model, the batch and the data of a run allow so many ranks, before any is started. */
+struct train_config;
+int cmd_check_layout(const struct train_config *c, int64_t ranks, struct error *e);
 
 /* A JSON object that becomes one line of standard output: begin, members by jsonw_* on the result,
  * end, which prints the line where `print` and frees it. */

@@ -22,7 +22,7 @@ static const struct option rows[] = {
                "mantissa"),
     CMD_CHOICE("backend", 0, backend, "auto", cmd_backends, "kernels to use"),
     CMD_INT("threads", 0, threads, NULL, "0", 0, 1024, "how many to use; 0: one per processor"),
-    CMD_INT("ranks", 'n', ranks, NULL, "0", 0, 4096,
+    CMD_INT("ranks", 'n', ranks, NULL, "0", 0, TRAIN_GOLDEN_RANKS_MAX,
             "how many ranks compute together, started with the launcher of an MPI; 0: as many as "
             "the layout has"),
     CMD_TEXT("layout", 'l', layout, "KEY=N,...", NULL,
@@ -50,15 +50,23 @@ const struct option_table cmd_check_golden_table = {
 /* The ranks that are asked for, or 1; an error where the two options contradict each other. */
 static int count_ranks(const struct check_golden_options *o, struct error *e)
 {
-    if (!o->layout || !*o->layout) return (int)MAX(o->ranks, 1);
+    if (!o->layout) return (int)MAX(o->ranks, 1);
     return train_layout_ranks(o->layout, (int)o->ranks, e);
 }
 
-/* The same command once more, as the ranks of a job. */
+static const char *find_folder(const struct option_line *l, int i)
+{
+    const char *preset = preset_find_file(l->arena, "golden", l->rest[i]);
+    return preset && !file_exists(l->rest[i]) ? preset : l->rest[i];
+}
+
+/* The same command once more, as the ranks of a job, where all folders can be compared by them. */
 static int start_ranks(const struct option_line *l, const struct check_golden_options *o, int ranks,
                        struct error *e)
 {
     size_t n = 0;
+    for (int i = 0; i < l->n_rest; i++)
+        TRY(train_golden_check_layout(find_folder(l, i), o->layout, ranks, e));
     const char **arguments = arena_alloc(l->arena, ((size_t)l->n_rest + 16) * sizeof(*arguments));
     arguments[n++] = "check-golden";
     arguments[n++] = "--precision";
@@ -68,7 +76,7 @@ static int start_ranks(const struct option_line *l, const struct check_golden_op
     arguments[n++] = "--threads";
     arguments[n++] = arena_printf(l->arena, "%lld", (long long)o->threads);
     arguments[n++] = "--layout";
-    arguments[n++] = o->layout && *o->layout ? o->layout : arena_printf(l->arena, "dp=%d", ranks);
+    arguments[n++] = o->layout ? o->layout : arena_printf(l->arena, "dp=%d", ranks);
     if (o->json) arguments[n++] = "--json";
     arguments[n++] = "--";
     for (int i = 0; i < l->n_rest; i++)
@@ -89,9 +97,7 @@ static int check_folders(const struct option_line *l, const struct check_golden_
     int rc = 0;
     for (int i = 0; i < l->n_rest; i++) {
         struct error failure = {0};
-        const char *preset = preset_find_file(l->arena, "golden", l->rest[i]);
-        const char *dir = preset && !file_exists(l->rest[i]) ? preset : l->rest[i];
-        int failed = train_check_golden(dir, &g, stdout, &failure);
+        int failed = train_check_golden(find_folder(l, i), &g, stdout, &failure);
         if (failed >= 0) continue;
         /* Behind the folder's own table; all ranks have the same to say. */
         if (cluster_rank(c) == 0 || cluster_is_lost(c)) cmd_fail(l->table->command, &failure);

@@ -38,6 +38,17 @@ static void show_launch(const struct cluster_launch *l)
 
 /* ------------------------------------------------------------------ alone */
 
+static const char *const programs[] = {"mpirun", "mpirun.openmpi", "mpirun.mpich", "srun"};
+
+/* What starts ranks. */
+static bool has_program(struct arena *a)
+{
+    bool has = false;
+    for (size_t i = 0; i < ARRAY_LEN(programs); i++)
+        has = has || cmd_find_program(programs[i], a);
+    return has;
+}
+
 static void print_alone(const struct cluster_launch *l)
 {
     struct arena a = {0};
@@ -55,13 +66,14 @@ static void print_alone(const struct cluster_launch *l)
             printf("'%s' loads\n", list[i].path);
         any = any || (list[i].path && !list[i].why[0]);
     }
-    static const char *const programs[] = {"mpirun", "mpirun.openmpi", "mpirun.mpich", "srun"};
+    if (!any)
+        printf("%-10s this program runs on one process only until one of them is built\n", "");
     for (size_t i = 0; i < ARRAY_LEN(programs); i++) {
         const char *file = cmd_find_program(programs[i], &a);
         printf("%-14s %s\n", programs[i], file ? file : "not found");
     }
-    printf("\n%s\n", any ? "now try    mpirun -n 2 colossus doctor mpi"
-                         : "this program runs on one process only until one of them is built");
+    any = any && has_program(&a);
+    if (any) printf("\nnow try    mpirun -n 2 colossus doctor mpi\n");
     if (any && geteuid() == 0)
         printf("           Open MPI's mpirun refuses root without --allow-run-as-root\n");
     arena_fini(&a);
@@ -83,6 +95,20 @@ static void print_alone_json(const struct cluster_launch *l)
                                       : list[i].path);
     cmd_json_end(&j, true);
     arena_fini(&a);
+}
+
+static int examine_alone(const struct cluster_launch *l, bool json, struct error *e)
+{
+    struct arena a = {0};
+    bool has = has_program(&a);
+    arena_fini(&a);
+    if (json)
+        print_alone_json(l);
+    else
+        print_alone(l);
+    if (has) return 0;
+    error_set(e, "no launcher was found on PATH: nothing here starts more ranks than one");
+    return error_hint(e, "apt-get install openmpi-bin, or mpich");
 }
 
 /* ------------------------------------------------------------------ ranks */
@@ -165,13 +191,7 @@ static int doctor_mpi(const struct option_line *l, void *options, struct error *
         return error_hint(e, "mpirun -n 4 colossus doctor mpi");
     }
     cluster_find_launch(&launch);
-    if (!launch.mpi && launch.size == 1) {
-        if (o->json)
-            print_alone_json(&launch);
-        else
-            print_alone(&launch);
-        return 0;
-    }
+    if (!launch.mpi && launch.size == 1) return examine_alone(&launch, o->json, e);
     TRY(cluster_open(&(struct cluster_options){.timeout_s = o->timeout_s}, &c, e));
     int rc = examine(c, &launch, o->json, e);
     if (rc < 0) { /* the others wait for this rank, or know already */

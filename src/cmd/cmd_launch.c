@@ -27,7 +27,7 @@ struct launch_options {
 
 #define AT(field) offsetof(struct launch_options, field)
 static const struct option rows[] = {
-    CMD_INT("ranks", 'n', ranks, NULL, "0", 0, 65536,
+    CMD_INT("ranks", 'n', ranks, NULL, "0", 0, CLUSTER_RANKS_MAX,
             "how many to start; 0: as many as the section cluster of the run file is of, or, in an "
             "allocation of Slurm, as its nodes hold"),
     CMD_INT("spares", 0, spares, "NODES", "0", 0, 65535,
@@ -76,7 +76,7 @@ const struct option_table cmd_launch_table = {
     "a lost rank is left out: a spare one takes its place, or the run goes on with fewer ranks.\n"
     "SIGTERM or ^C: the state is saved, exit code 75, and the same command goes on.\n"
     "What happened: `colossus why RUN`, `colossus status RUN`.\n\n"
-    "  colossus launch fortunes --ranks 2 --dry-run",
+    "  colossus launch fortunes --ranks 2 --set batch.micro_batch=8 --dry-run",
     rows,
     ARRAY_LEN(rows)};
 
@@ -115,8 +115,8 @@ static int make_line(void *ctx, const struct cluster_attempt *at, struct arena *
 static bool can_have(void *ctx, int ranks)
 {
     const struct launch *l = ctx;
-    struct train_layout_cost cost;
-    return train_layout_cost(&l->file->config, ranks, &cost, NULL) >= 0;
+    struct error e = {0};
+    return cmd_check_layout(&l->file->config, ranks, &e) >= 0;
 }
 
 /* Those left behind are killed, or stand still on a node of their own and are told to leave as soon as
@@ -162,7 +162,7 @@ static int lock_run(const char *run_dir, struct arena *a, int *fd, struct error 
 }
 
 /* Of an allocation: its nodes without the spare ones, each with as many. */
-static int count_in_allocation(const struct launch *l, struct error *e)
+static int64_t count_in_allocation(const struct launch *l, struct error *e)
 {
     const struct launch_options *o = l->o;
     int64_t per_node = o->per_node > 0 ? o->per_node : l->in.tasks_per_node;
@@ -172,24 +172,27 @@ static int count_in_allocation(const struct launch *l, struct error *e)
         return error_hint(e, "--spares %zu, or more nodes", l->in.n_nodes - 1);
     }
     int64_t nodes = (int64_t)l->in.n_nodes - o->spares;
-    if (o->ranks == 0) return (int)(nodes * per_node);
-    if (o->ranks % nodes == 0) return (int)o->ranks;
+    if (o->ranks == 0) return nodes * per_node;
+    if (o->ranks % nodes == 0) return o->ranks;
     error_set_code(e, ERROR_USAGE, "--ranks %lld is no multiple of the %lld nodes that are used",
                    (long long)o->ranks, (long long)nodes);
     return error_hint(e, "--ranks %lld", (long long)(nodes * per_node));
 }
 
-static int count_ranks(const struct launch *l, const struct train_config *c, struct error *e)
+static int64_t count_ranks(const struct launch *l, const struct train_config *c, struct error *e)
 {
     const struct launch_options *o = l->o;
     if (l->in.job) return count_in_allocation(l, e);
-    if (o->spares > 0) {
-        error_set_code(e, ERROR_USAGE, "--spares is for an allocation of Slurm");
-        return error_hint(e,
-                          "colossus submit asks for one; on one machine ranks start again there");
+    const char *of_slurm = o->spares > 0     ? "--spares"
+                           : o->per_node > 0 ? "--ranks-per-node"
+                           : o->mpi          ? "--mpi"
+                                             : NULL;
+    if (of_slurm) {
+        error_set_code(e, ERROR_USAGE, "%s is for an allocation of Slurm", of_slurm);
+        return error_hint(e, "colossus submit asks for one; here --ranks says how many to start");
     }
-    if (o->ranks > 0) return (int)o->ranks;
-    if (c->dp > 0) return (int)(c->dp * c->tp * c->pp);
+    if (o->ranks > 0) return o->ranks;
+    if (c->dp > 0) return c->dp * c->tp * c->pp;
     error_set_code(e, ERROR_USAGE, "how many ranks is not said");
     return error_hint(e, "--ranks 4, or cluster.dp in the run file");
 }
@@ -202,9 +205,13 @@ static int dry_run(struct launch *l, int ranks, struct error *e)
                                        .n_nodes = l->in.n_nodes - (size_t)l->o->spares};
     const char **argv;
     TRY(make_line(l, &at, l->line->arena, &argv, e));
-    for (size_t i = 0; argv[i]; i++)
-        printf("%s%s", i ? " " : "", argv[i]);
-    printf("\nrun folder: %s\n", l->run_dir);
+    struct str words = {0};
+    for (size_t i = 0; argv[i]; i++) {
+        if (i > 0) str_append_char(&words, ' ');
+        str_put_word(&words, argv[i]);
+    }
+    printf("%s\nrun folder: %s\n", words.data, l->run_dir);
+    str_fini(&words);
     return 0;
 }
 
@@ -242,21 +249,36 @@ static double straggler_of(const struct launch *l, int ranks)
     return share ? 0 : 3;
 }
 
-static int start(struct launch *l, int ranks, struct error *e)
+/* *faults: as many as the supervisor takes. */
+static int read_faults(const struct launch *l, int ranks, struct cluster_fault *faults, size_t *n,
+                       struct error *e)
 {
-    const struct launch_options *o = l->o;
-    struct cluster_fault faults[CLUSTER_FAULTS_MAX];
-    size_t n_faults = 0;
-    int lock;
-    if (o->inject) TRY(cluster_faults_parse(o->inject, faults, &n_faults, e));
-    for (size_t i = 0; i < n_faults; i++) {
+    const struct train_config *c = &l->file->config;
+    int64_t steps = train_config_total_steps(c, 0, 0);
+    *n = 0;
+    if (l->o->inject) TRY(cluster_faults_parse(l->o->inject, faults, n, e));
+    for (size_t i = 0; i < *n; i++) {
         if (faults[i].rank >= ranks)
             return error_set_code(e, ERROR_USAGE, "--inject: there is no rank %d of %d",
                                   faults[i].rank, ranks);
-        if (faults[i].kind == CLUSTER_FAULT_FLIP && l->file->config.check_every == 0)
+        if (faults[i].step > steps)
+            log_warn("--inject: step %lld never comes, the run has %lld", (long long)faults[i].step,
+                     (long long)steps);
+        if (faults[i].kind == CLUSTER_FAULT_FLIP && c->check_every == 0)
             log_warn("--inject flip: nobody looks for it, and the weights will be wrong: "
                      "cluster.check_every is 0");
     }
+    return 0;
+}
+
+static int start(struct launch *l, int64_t wanted, struct error *e)
+{
+    const struct launch_options *o = l->o;
+    struct cluster_fault faults[CLUSTER_FAULTS_MAX];
+    size_t n_faults;
+    int ranks = (int)MIN(wanted, CLUSTER_RANKS_MAX), lock;
+    TRY(read_faults(l, ranks, faults, &n_faults, e));
+    TRY(cmd_check_layout(&l->file->config, wanted, e));
     if (o->dry_run) return dry_run(l, ranks, e);
     TRY(lock_run(l->run_dir, l->line->arena, &lock, e));
     const struct cluster_supervisor s = {.ranks = ranks,
@@ -303,8 +325,8 @@ static int launch(const struct option_line *l, void *options, struct error *e)
     whole.run_dir = train_run_dir(&f, o->run_dir, l->arena);
     signal(SIGPIPE, SIG_IGN);
     int rc = cluster_find_allocation(&whole.in, l->arena, e);
-    if (rc >= 0) rc = count_ranks(&whole, &f.config, e);
-    if (rc >= 0) rc = start(&whole, rc, e);
+    int64_t ranks = rc < 0 ? rc : count_ranks(&whole, &f.config, e);
+    rc = ranks < 0 ? (int)ranks : start(&whole, ranks, e);
     train_config_free(&f);
     return rc;
 }

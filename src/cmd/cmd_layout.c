@@ -2,7 +2,8 @@
  * planner expects to be fastest on this machine, among those that fit its memory.
  *
  * The trainer says what a rank of a layout takes and sends, the planner how long its step is; this is
- * the only place that knows both. Rank 0 chooses, and the others are told. */
+ * the only place that knows both. Rank 0 chooses, and the others are told. Who starts ranks asks first
+ * whether they can be laid out at all. */
 #include "cmd/cmd.h"
 #include "plan/plan.h"
 #include "train/train.h"
@@ -18,7 +19,9 @@ struct choice {
 struct search {
     const struct train_config *config;
     int ranks, local; /* of the job, and on this machine */
+    bool any;         /* one that is allowed is enough */
     int considered, fitting;
+    struct error why;   /* of the first that is not allowed, which is dp alone where that is not */
     struct choice best; /* where any fits */
 };
 
@@ -30,51 +33,60 @@ static int refuse_keys(const struct train_config *c, struct error *e)
     return error_hint(e, "leave them out, or cluster.layout");
 }
 
-/* 1: it is possible; 0: it is not; negative: nothing can be said of any. */
-static int consider(const struct train_config *base, int ranks, const struct choice *l,
-                    struct choice *out, struct error *e)
+/* 1: the model and the batch allow it; 0: they do not, and *why says so; negative: nothing can be said
+ * of any layout. *c: the configuration with it. */
+static int allows(const struct train_config *base, int ranks, const struct choice *l,
+                  struct train_config *c, struct train_layout_cost *cost, struct error *why)
 {
-    struct train_config c = *base;
-    struct train_layout_cost cost;
-    struct error why = {0};
-    c.dp = l->dp;
-    c.tp = l->tp;
-    c.pp = l->pp;
-    c.ep = l->ep;
-    if (train_layout_cost(&c, ranks, &cost, &why) < 0) {
-        if (why.code == ERROR_CONFIG) return 0;
-        *e = why;
-        return e->code;
-    }
-    c.model.vocab_size = cost.vocab_size;
-    bool bf16 = c.precision == TRAIN_PRECISION_BF16 ||
-                (c.precision == TRAIN_PRECISION_AUTO && compute_has_fast_bf16());
-    const struct plan_train_job job = {.model = &c.model,
-                                       .seq_len = c.seq_len,
-                                       .micro_batch = c.micro_batch,
-                                       .global_batch = c.global_batch,
+    *c = *base;
+    c->dp = l->dp;
+    c->tp = l->tp;
+    c->pp = l->pp;
+    c->ep = l->ep;
+    *why = (struct error){0};
+    if (train_layout_cost(c, ranks, cost, why) >= 0) return 1;
+    return why->code == ERROR_CONFIG ? 0 : why->code;
+}
+
+/* Of an allowed one. */
+static int predict(const struct train_config *c, const struct train_layout_cost *cost,
+                   struct choice *l, struct error *e)
+{
+    struct model_config m = c->model;
+    m.vocab_size = cost->vocab_size;
+    bool bf16 = c->precision == TRAIN_PRECISION_BF16 ||
+                (c->precision == TRAIN_PRECISION_AUTO && compute_has_fast_bf16());
+    const struct plan_train_job job = {.model = &m,
+                                       .seq_len = c->seq_len,
+                                       .micro_batch = c->micro_batch,
+                                       .global_batch = c->global_batch,
                                        .muon_steps =
-                                           c.optimizer == TRAIN_OPTIMIZER_MUON ? c.muon_steps : 0,
-                                       .recompute = c.recompute,
+                                           c->optimizer == TRAIN_OPTIMIZER_MUON ? c->muon_steps : 0,
+                                       .recompute = c->recompute,
                                        .bf16 = bf16,
                                        .dp = l->dp,
                                        .tp = l->tp,
                                        .pp = l->pp,
                                        .ep = l->ep,
-                                       .parts = c.zero > 0,
-                                       .sent_bytes = cost.sent_bytes};
-    *out = *l;
-    out->bytes = cost.bytes;
-    TRY(plan_train_step(&job, &out->seconds, e));
-    return 1;
+                                       .parts = c->zero > 0,
+                                       .sent_bytes = cost->sent_bytes};
+    l->bytes = cost->bytes;
+    return plan_train_step(&job, &l->seconds, e);
 }
 
 static int take_best(struct search *s, const struct choice *l, struct error *e)
 {
-    struct choice one;
-    int rc = consider(s->config, s->ranks, l, &one, e);
+    struct choice one = *l;
+    struct train_config c;
+    struct train_layout_cost cost;
+    struct error why;
+    int rc = allows(s->config, s->ranks, l, &c, &cost, &why);
+    if (rc < 0) *e = why;
+    if (rc == 0 && !s->why.text[0]) s->why = why;
     if (rc <= 0) return rc;
     s->considered++;
+    if (s->any) return 0;
+    TRY(predict(&c, &cost, &one, e));
     if (one.bytes * s->local > mem_limit_bytes()) return 0;
     s->fitting++;
     if (s->fitting == 1 || one.seconds < s->best.seconds) s->best = one;
@@ -87,17 +99,17 @@ static int search(struct search *s, struct error *e)
         for (int64_t pp = 1; tp * pp <= s->ranks; pp++) {
             if (s->ranks % (tp * pp) != 0) continue;
             int64_t dp = s->ranks / (tp * pp);
-            for (int64_t ep = 1; ep <= dp; ep++) {
+            for (int64_t ep = 1; ep <= dp && !(s->any && s->considered > 0); ep++) {
                 const struct choice l = {.dp = dp, .tp = tp, .pp = pp, .ep = ep};
                 if (dp % ep == 0) TRY(take_best(s, &l, e));
             }
         }
     }
-    if (s->fitting > 0) return 0;
+    if (s->fitting > 0 || (s->any && s->considered > 0)) return 0;
     if (s->considered == 0) {
-        error_set_code(e, ERROR_CONFIG, "the model and the batch allow no layout of %d ranks",
-                       s->ranks);
-        return error_hint(e, "batch.global_batch must be a multiple of batch.micro_batch times dp");
+        error_set_code(e, ERROR_CONFIG, "no layout of %d ranks is possible; with cluster.dp %d: %s",
+                       s->ranks, s->ranks, s->why.text);
+        return error_hint(e, "%s", s->why.hint);
     }
     error_set(e,
               "of %d layouts of %d ranks that the model and the batch allow none fits this machine",
@@ -147,4 +159,18 @@ int cmd_choose_layout(struct train_run_file *f, cluster_t *cluster, struct error
                 format_duration(step, best->seconds), s.fitting, s.considered);
     }
     return 0;
+}
+
+int cmd_check_layout(const struct train_config *c, int64_t ranks, struct error *e)
+{
+    struct train_layout_cost cost;
+    if (ranks > CLUSTER_RANKS_MAX) {
+        error_set_code(e, ERROR_CONFIG, "%lld ranks are more than the %d that can be started",
+                       (long long)ranks, CLUSTER_RANKS_MAX);
+        return error_hint(e, "for example cluster.dp: 4");
+    }
+    if (c->layout == TRAIN_LAYOUT_GIVEN) return train_layout_cost(c, (int)ranks, &cost, e);
+    struct search s = {.config = c, .ranks = (int)ranks, .any = true};
+    TRY(refuse_keys(c, e));
+    return search(&s, e);
 }

@@ -66,8 +66,6 @@ static void put_training(struct figures *f, const struct train_status *s)
 
 static void put_recovery(struct figures *f, const struct train_status *s)
 {
-    static const char *const whys[] = {"death",   "frozen", "hang",    "slow",
-                                       "corrupt", "failed", "no start"};
     put(f, HTTP_GAUGE, "colossus_goodput_ratio", "time of steps that count over all time",
         train_status_goodput(s));
     for (int i = 0; i < TRAIN_LOST_CAUSES; i++) {
@@ -76,13 +74,13 @@ static void put_recovery(struct figures *f, const struct train_status *s)
             s->lost_s[i]);
         label(f, n, "cause", train_cause_names[i]);
     }
-    for (size_t i = 0; i < ARRAY_LEN(whys); i++) {
+    for (int i = 0; i < TRAIN_LOST_START; i++) { /* the causes before it are of ranks */
         double lost = 0;
         for (size_t k = 0; k < s->n_incidents; k++)
-            lost += s->incidents[k].why && strcmp(s->incidents[k].why, whys[i]) == 0;
+            lost += s->incidents[k].cause == (enum train_cause)i;
         size_t n = f->n;
         put(f, HTTP_COUNTER, "colossus_ranks_lost_total", "ranks that were lost", lost);
-        label(f, n, "cause", whys[i]);
+        label(f, n, "cause", train_cause_names[i]);
     }
     put(f, HTTP_COUNTER, "colossus_restarts_total", "restarts that went on", (double)s->restarts);
     size_t n = f->n;

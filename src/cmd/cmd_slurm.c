@@ -146,7 +146,7 @@ const struct option_table cmd_submit_table = {
     "it keeps its nodes when one fails (--no-kill), goes on on a spare one, and is queued again "
     "by\n"
     "Slurm when its first node fails, or by itself when its time is over.\n\n"
-    "  colossus submit fortunes --nodes 3 --spares 1 --time 4:00:00 --dry-run",
+    "  colossus submit fortunes --nodes 2 --spares 1 --time 4:00:00 --dry-run",
     rows,
     ARRAY_LEN(rows)};
 
@@ -192,6 +192,38 @@ static void put_directive(struct str *out, const char *key, const char *before, 
 
 #define ENDS_A_LINE "%s holds an end of a line, which a line #SBATCH cannot"
 
+/* "minutes", "minutes:seconds", "hours:minutes:seconds", "days-hours", "days-hours:minutes" or
+ * "days-hours:minutes:seconds", as sbatch reads it. */
+static bool is_time(const char *text)
+{
+    bool days = false;
+    for (int fields = 1; fields <= 3; text++) {
+        size_t digits = strspn(text, "0123456789");
+        text += digits;
+        if (digits == 0 || digits > 9) return false;
+        if (!*text) return true;
+        if (*text == '-' && (days || fields > 1)) return false;
+        if (*text != '-' && *text != ':') return false;
+        fields += *text == ':';
+        days = days || *text == '-';
+    }
+    return false;
+}
+
+static int check_values(const struct submit_options *o, struct error *e)
+{
+    if (o->time && !is_time(o->time)) {
+        error_set_code(e, ERROR_USAGE, "--time '%s' is no time limit", o->time);
+        return error_hint(e, "for example 90 (minutes), 4:00:00 or 1-12 (a day and 12 hours)");
+    }
+    for (size_t i = 0; i < o->sbatch.count; i++) {
+        if (strncmp(o->sbatch.items[i], "--", 2) == 0) continue;
+        error_set_code(e, ERROR_USAGE, "--sbatch '%s' is no option of sbatch", o->sbatch.items[i]);
+        return error_hint(e, "for example --sbatch=--gres=gpu:8");
+    }
+    return 0;
+}
+
 /* A directive ends with its line: a value with more lines would be commands of the script. */
 static int check_lines(const struct submit_options *o, const char *run_dir, struct error *e)
 {
@@ -212,6 +244,7 @@ static int write_script(const struct submit_options *o, const char *run_file, co
 {
     char here[PATH_MAX];
     TRY(check_lines(o, run_dir, e));
+    TRY(check_values(o, e));
     if (!getcwd(here, sizeof(here))) return error_errno(e, "find", "the current folder");
     str_puts(out, "#!/bin/sh\n");
     put_directive(out, "job-name", "colossus-", file_base_name(run_dir), "");
@@ -272,7 +305,8 @@ static int submit(const struct option_line *l, void *options, struct error *e)
         .path = l->rest[0], .overrides = o->set.items, .n_overrides = o->set.count};
     TRY(train_config_load(&from, &f, e));
     const char *run_dir = train_run_dir(&f, o->run_dir, l->arena);
-    int rc = write_script(o, l->rest[0], run_dir, &script, e);
+    int rc = cmd_check_layout(&f.config, (o->nodes - o->spares) * o->per_node, e);
+    if (rc >= 0) rc = write_script(o, l->rest[0], run_dir, &script, e);
     if (rc >= 0 && o->dry_run) fputs(script.data, stdout);
     if (rc >= 0 && !o->dry_run) rc = hand_over(run_dir, &script, l->arena, e);
     str_fini(&script);

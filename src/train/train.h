@@ -111,6 +111,8 @@ struct train_run_text {
 int train_config_load(const struct train_run_text *from, struct train_run_file *out,
                       struct error *e);
 void train_config_free(struct train_run_file *f);
+/* The run's last step, where `step` of them with that many tokens are done. */
+int64_t train_config_total_steps(const struct train_config *c, int64_t step, int64_t tokens);
 /* The configuration as YAML that train_config_load reads back, each value with its origin. */
 void train_config_print(const struct train_run_file *f, struct str *out);
 
@@ -188,8 +190,10 @@ enum train_cause { /* of time that brought no step */
 extern const char *const train_cause_names[];
 struct train_incident { /* a rank that was lost. Strings live in the arena. */
     const char *time, *why, *node, *operation, *text, *action;
+    enum train_cause cause;
     int64_t rank, attempt, step;            /* -1: not known */
     double detect_s, restart_s, rollback_s; /* NAN: it did not go on, or not yet */
+    double lost_s; /* all of it that brought no step, as far as that is known; NAN: not */
 };
 struct train_status {
     enum train_state state;
@@ -257,9 +261,13 @@ struct train_golden_options {
     enum compute_backend backend;
     int threads;
     bool json;
-    const char *layout; /* "tp=2,zero=1"; NULL or "": dp of all ranks */
+    const char *layout; /* "tp=2,zero=1"; NULL: dp of all ranks */
     cluster_t *cluster; /* the ranks; NULL: this process alone */
 };
+enum { TRAIN_GOLDEN_RANKS_MAX = 4096 };
+/* Whether so many ranks, laid out so (NULL: dp of all), can compare with a golden folder; starts
+ * none. */
+int train_golden_check_layout(const char *dir, const char *layout, int ranks, struct error *e);
 /* What a rank of a layout takes of memory and sends in a step, without starting any. */
 struct train_layout_cost {
     double bytes, sent_bytes;

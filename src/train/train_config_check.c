@@ -20,6 +20,12 @@ int64_t train_config_steps(const struct train_config *c, int64_t tokens)
     return (tokens + per_step - 1) / per_step;
 }
 
+int64_t train_config_total_steps(const struct train_config *c, int64_t step, int64_t tokens)
+{
+    int64_t total = step + train_config_steps(c, MAX(c->tokens - tokens, 0));
+    return c->max_steps > 0 ? MIN(total, c->max_steps) : total;
+}
+
 /* ------------------------------------------------------------------ derived values */
 
 static uint8_t *origin_at(struct train_run_file *f, const char *key)

@@ -111,13 +111,18 @@ static int check_checkpoints(const char *dir, struct error *e)
                             "put the checkpoints back (is a disk not mounted?); --restart begins "
                             "anew and keeps what is there as '%s'",
                             aside);
-        } else {
-            log_warn("'%s' was stopped before its first checkpoint: it begins again at step 1",
-                     dir);
         }
     }
     arena_fini(&a);
     return rc < 0 ? rc : 0;
+}
+
+void train_folder_warn(const char *dir)
+{
+    struct arena a = {0};
+    if (file_size(file_join(&a, dir, "metrics.jsonl"), NULL) > 0)
+        log_warn("'%s' was stopped before its first checkpoint: it begins again at step 1", dir);
+    arena_fini(&a);
 }
 
 const char *train_folder_aside(const char *dir, struct arena *a)

@@ -256,11 +256,20 @@ int train_check_golden(const char *dir, const struct train_golden_options *o, FI
                        struct error *e)
 {
     struct golden g;
-    TRY(golden_open(&g, dir, o, e));
+    TRY(golden_open(&g, dir, o, 0, e));
     int rc = check(&g, o, out, e);
     int changed = file_map_check(&g.expected.map, dir, e);
     if (changed >= 0) changed = file_map_check(&g.batch.map, dir, e);
     golden_close(&g);
     if (changed < 0) return changed;
     return rc;
+}
+
+int train_golden_check_layout(const char *dir, const char *layout, int ranks, struct error *e)
+{
+    struct golden g;
+    const struct train_golden_options o = {.threads = 1, .layout = layout};
+    TRY(golden_open(&g, dir, &o, ranks, e));
+    golden_close(&g);
+    return 0;
 }

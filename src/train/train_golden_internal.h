@@ -41,7 +41,8 @@ struct golden_errors {
     int greedy_same, greedy_total;
 };
 
-int golden_open(struct golden *g, const char *dir, const struct train_golden_options *o,
+/* ranks: laid out without any of them being there; 0: the cluster's. */
+int golden_open(struct golden *g, const char *dir, const struct train_golden_options *o, int ranks,
                 struct error *e);
 void golden_close(struct golden *g);
 /* Computes everything and compares. disturb > 0: the weights are multiplied by 1 + disturb * x

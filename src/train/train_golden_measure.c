@@ -562,10 +562,11 @@ static int open_all(struct golden *g, const char *layout, struct error *e)
     return read_tokens(g, e);
 }
 
-int golden_open(struct golden *g, const char *dir, const struct train_golden_options *o,
+int golden_open(struct golden *g, const char *dir, const struct train_golden_options *o, int ranks,
                 struct error *e)
 {
     *g = (struct golden){.dir = dir, .ranks = train_ranks_of(o->cluster)};
+    if (ranks > 0) g->ranks.size = ranks;
     g->pool = pool_new(o->threads > 0 ? o->threads : train_ranks_threads(&g->ranks));
     int rc = open_all(g, o->layout, e);
     if (rc < 0) golden_close(g);

@@ -621,8 +621,23 @@ const char *train_folder_aside(const char *dir, struct arena *a);
 void train_advise(const struct train_run_file *f, const char *dir, int64_t good, struct error *e);
 /* The precision that an existing folder was begun with, or TRAIN_PRECISION_AUTO. */
 int train_folder_precision(const char *dir);
+/* Says that a run which has done steps begins again: it goes on from no state at all. */
+void train_folder_warn(const char *dir);
 /* Writes the effective run.yaml: f with the values settled by now. */
 int train_folder_write(const char *dir, const struct train_run_file *f,
                        const struct train_config *settled, struct error *e);
+
+/* ------------------------------------------------------------------ train_signals.c */
+
+/* That came since train_signals_install, and asks the run to end; 0: none. */
+extern volatile sig_atomic_t train_signal;
+/* Instead of a signal: whoever watches this rank wants it to end, or is gone. */
+#define TRAIN_SIGNAL_LAUNCHER 1000
+const char *train_signal_name(int number);
+struct train_handlers {
+    struct sigaction term, hangup, interrupt;
+};
+void train_signals_install(struct train_handlers *old);
+void train_signals_restore(const struct train_handlers *old);
 
 #endif

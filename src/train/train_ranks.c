@@ -151,7 +151,7 @@ static void make_turned(struct train_ranks *r)
 static int64_t nearest_tensor(const struct train_config *c)
 {
     const struct model_config *m = &c->model;
-    int64_t n = MIN(c->tp, MAX(m->n_heads, 2)) - 1, size;
+    int64_t n = MIN(c->tp - 1, m->n_heads), size;
     while (n > 1 && (model_undivided(m, n, &size) ||
                      (m->vocab_size > 0 && !model_can_divide(m, n)))) /* 0: the dataset's */
         n--;
@@ -186,8 +186,8 @@ static int64_t nearest_divisor(int64_t wish, int64_t a, int64_t b)
     return n;
 }
 
-/* What the model and the batch allow. */
-static int check_layout(const struct train_ranks *r, const struct train_config *c, struct error *e)
+/* What the model and the batch allow, whatever the number of ranks. */
+static int check_model(const struct train_ranks *r, const struct train_config *c, struct error *e)
 {
     const struct model_config *m = &c->model;
     TRY(check_tensor(c, e));
@@ -209,25 +209,32 @@ static int check_layout(const struct train_ranks *r, const struct train_config *
                        (long long)c->ep);
         return error_hint(e, "leave cluster.ep out");
     }
-    if (c->ep > 1 && (m->n_experts % c->ep != 0 || r->dp % c->ep != 0)) {
-        error_set_code(
-            e, ERROR_CONFIG,
-            "cluster.ep %lld must divide the model's %lld experts and the %d ranks of dp",
-            (long long)c->ep, (long long)m->n_experts, r->dp);
+    if (c->ep > 1 && m->n_experts % c->ep != 0) {
+        int64_t group = c->tp * c->pp, dp = c->dp;
+        if (dp == 0) dp = r->size % group == 0 ? r->size / group : m->n_experts;
+        error_set_code(e, ERROR_CONFIG, "cluster.ep %lld does not divide the model's %lld experts",
+                       (long long)c->ep, (long long)m->n_experts);
         return error_hint(e, "the nearest that does: cluster.ep: %lld",
-                          (long long)nearest_divisor(c->ep, m->n_experts, r->dp));
+                          (long long)nearest_divisor(c->ep, m->n_experts, dp));
     }
     return 0;
 }
 
-static int check_batch(const struct train_ranks *r, const struct train_config *c, struct error *e)
+/* Of dp ranks. */
+static int check_rows(const struct train_config *c, int64_t dp, struct error *e)
 {
-    int64_t rows = c->micro_batch * r->dp;
+    int64_t rows = c->micro_batch * dp;
+    if (c->ep > 1 && dp % c->ep != 0) {
+        error_set_code(e, ERROR_CONFIG, "cluster.ep %lld does not divide the %lld ranks of dp",
+                       (long long)c->ep, (long long)dp);
+        return error_hint(e, "the nearest that does: cluster.ep: %lld",
+                          (long long)nearest_divisor(c->ep, c->model.n_experts, dp));
+    }
     if (c->global_batch % rows == 0) return 0;
     error_set_code(e, ERROR_CONFIG,
-                   "batch.global_batch %lld is not a multiple of batch.micro_batch %lld times %d "
+                   "batch.global_batch %lld is not a multiple of batch.micro_batch %lld times %lld "
                    "ranks",
-                   (long long)c->global_batch, (long long)c->micro_batch, r->dp);
+                   (long long)c->global_batch, (long long)c->micro_batch, (long long)dp);
     return error_hint(e, "for example batch.global_batch: %lld",
                       (long long)((c->global_batch / rows + 1) * rows));
 }
@@ -242,13 +249,23 @@ static int check_number(const struct train_ranks *r, const struct train_config *
                    "cluster.dp %lld x tp %lld x pp %lld is of %lld ranks, and %d %s started",
                    (long long)dp, (long long)c->tp, (long long)c->pp, (long long)(dp * group),
                    r->size, r->size == 1 ? "was" : "were");
-    return error_hint(e, "mpirun -n %lld colossus train ..., or a layout of %d",
-                      (long long)(dp * group), r->size);
+    return error_hint(e, "colossus launch --ranks %lld, or mpirun -n %lld; or a layout of %d",
+                      (long long)(dp * group), (long long)(dp * group), r->size);
+}
+
+/* What holds for any number of ranks comes first, so that the cure for a wrong number is none that is
+ * refused next. */
+static int check_layout(const struct train_ranks *r, const struct train_config *c, struct error *e)
+{
+    TRY(check_model(r, c, e));
+    if (c->dp > 0) TRY(check_rows(c, c->dp, e));
+    TRY(check_number(r, c, e));
+    return c->dp > 0 ? 0 : check_rows(c, r->size / (c->tp * c->pp), e);
 }
 
 int train_ranks_arrange(struct train_ranks *r, struct train_config *c, struct error *e)
 {
-    TRY(check_number(r, c, e));
+    TRY(check_layout(r, c, e));
     r->tp = (int)c->tp;
     r->pp = (int)c->pp;
     r->ep = (int)c->ep;
@@ -256,8 +273,6 @@ int train_ranks_arrange(struct train_ranks *r, struct train_config *c, struct er
     r->tensor = r->rank % r->tp;
     r->data = r->rank / r->tp % r->dp;
     r->stage = r->rank / r->tp / r->dp;
-    TRY(check_layout(r, c, e));
-    TRY(check_batch(r, c, e));
     TRY(train_check_config(c, r->dp, e));
     c->dp = r->dp;
     if (r->cluster) make_groups(r);
@@ -357,23 +372,38 @@ int train_ranks_threads(const struct train_ranks *r)
     return MAX(1, cpus / r->local_size);
 }
 
+/* One "key=value" of a layout, which has `seen` keys before it. */
+static int read_part(const char *part, const struct option **seen, size_t n_seen,
+                     struct train_config *c, struct error *e)
+{
+    struct arena a = {0};
+    size_t length = strcspn(part, "=");
+    const char *name = arena_printf(&a, "cluster.%.*s", (int)length, part);
+    const struct option *row = options_find(train_run_rows, train_run_n_rows, name);
+    int rc = 0;
+    for (size_t i = 0; i < n_seen; i++)
+        if (row && seen[i] == row)
+            rc = error_set_code(e, ERROR_CONFIG, "a layout says '%s' twice", name);
+    if (!row || part[length] != '=') {
+        rc = error_set_code(e, ERROR_CONFIG, "'%s' is no part of a layout", part);
+        rc = error_hint(e, "dp=2,tp=2,zero=1");
+    }
+    if (rc >= 0) rc = options_set(row, part + length + 1, c, &a, "layout", e);
+    seen[n_seen] = row;
+    arena_fini(&a);
+    return rc;
+}
+
 int train_ranks_read_layout(const char *layout, struct train_config *c, struct error *e)
 {
     struct arena a = {0};
+    const struct option **seen = arena_alloc(&a, (strlen(layout) + 1) * sizeof(*seen));
     int rc = 0;
-    for (const char *at = layout; rc >= 0 && *at; at += *at == ',') {
-        size_t n = strcspn(at, ",");
-        char *key = arena_strndup(&a, at, n), *value = strchr(key, '=');
-        if (value) *value++ = '\0';
-        const char *name = arena_printf(&a, "cluster.%s", key);
-        const struct option *row = options_find(train_run_rows, train_run_n_rows, name);
-        if (!row || !value) {
-            rc = error_set_code(e, ERROR_CONFIG, "'%.*s' is no part of a layout", (int)n, at);
-            rc = error_hint(e, "dp=2,tp=2,zero=1");
-        } else {
-            rc = options_set(row, value, c, &a, "layout", e);
-        }
-        at += n;
+    size_t n = 0;
+    for (const char *at = layout; rc >= 0 && at; n++) {
+        size_t length = strcspn(at, ",");
+        rc = read_part(arena_strndup(&a, at, length), seen, n, c, e);
+        at = at[length] ? at + length + 1 : NULL;
     }
     arena_fini(&a);
     return rc;
@@ -384,7 +414,11 @@ int train_layout_ranks(const char *layout, int wanted, struct error *e)
     struct train_config c;
     options_defaults(train_run_rows, train_run_n_rows, &c);
     TRY(train_ranks_read_layout(layout, &c, e));
-    int ranks = (int)(layout_of(&c).dp * c.tp * c.pp);
+    int64_t product = layout_of(&c).dp * c.tp * c.pp;
+    if (product > TRAIN_GOLDEN_RANKS_MAX)
+        return error_set_code(e, ERROR_USAGE, "the layout '%s' is of %lld ranks, more than %d",
+                              layout, (long long)product, TRAIN_GOLDEN_RANKS_MAX);
+    int ranks = (int)product;
     if (wanted == 0 || wanted == ranks) return ranks;
     if (c.dp == 0 && wanted % ranks == 0) return wanted;
     error_set_code(e, ERROR_USAGE, "the layout '%s' is of %d rank%s%s, and %d are wanted", layout,

@@ -45,6 +45,7 @@ struct run {
     const char *aside;      /* where --restart has put the folder of an earlier run; or NULL */
     int64_t resumed_step;   /* -1: begun afresh */
     int64_t saved_step;     /* submitted last; -1: none in this process */
+    struct error unsaved;   /* why that could not even begin; code 0: it has */
     int stop;               /* the signal that ends the run, on whichever rank it came; 0: none */
     double began_s, step_s; /* step_s: smoothed, for the time left */
     double last_loss, last_bpb;
@@ -62,45 +63,6 @@ struct run {
     uint64_t allocation_mark;
 };
 
-static volatile sig_atomic_t stop_signal;
-
-static void on_signal(int number)
-{
-    stop_signal = number;
-}
-
-/* Instead of a signal: whoever watches this rank wants it to end, or is gone. */
-#define BY_LAUNCHER 1000
-
-static const char *signal_name(int number)
-{
-    if (number == BY_LAUNCHER) return "the launcher";
-    return number == SIGINT ? "SIGINT" : number == SIGHUP ? "SIGHUP" : "SIGTERM";
-}
-
-struct handlers {
-    struct sigaction term, hangup, interrupt;
-};
-
-static void install_handlers(struct handlers *old)
-{
-    struct sigaction a = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
-    sigemptyset(&a.sa_mask);
-    stop_signal = 0;
-    sigaction(SIGTERM, &a, &old->term);
-    sigaction(SIGHUP, NULL, &old->hangup);
-    if (old->hangup.sa_handler != SIG_IGN) sigaction(SIGHUP, &a, NULL); /* nohup's wish stands */
-    a.sa_flags |= (int)SA_RESETHAND;
-    sigaction(SIGINT, &a, &old->interrupt);
-}
-
-static void restore_handlers(const struct handlers *old)
-{
-    sigaction(SIGTERM, &old->term, NULL);
-    sigaction(SIGHUP, &old->hangup, NULL);
-    sigaction(SIGINT, &old->interrupt, NULL);
-}
-
 static bool leads(const struct run *r)
 {
     return train_ranks_lead(&r->s.ranks);
@@ -109,8 +71,8 @@ static bool leads(const struct run *r)
 /* What this rank alone knows of why the run should end; 0: nothing. */
 static int stop_wish(const struct run *r)
 {
-    int number = stop_signal;
-    if (number == 0 && cluster_watch_stops(r->o->watch)) number = BY_LAUNCHER;
+    int number = train_signal;
+    if (number == 0 && cluster_watch_stops(r->o->watch)) number = TRAIN_SIGNAL_LAUNCHER;
     return number;
 }
 
@@ -127,7 +89,8 @@ static int heed_signal(const struct run *r, struct error *e)
 {
     int number = stop_wish(r);
     if (!number) return 0;
-    error_set_code(e, ERROR_AGAIN, "stopped by %s before the first step", signal_name(number));
+    error_set_code(e, ERROR_AGAIN, "stopped by %s before the first step",
+                   train_signal_name(number));
     return error_hint(e, "the same command begins, or goes on, where the run was");
 }
 
@@ -223,7 +186,9 @@ static int tell_saved(struct run *r, int rc, const struct error *e)
 static int finish_saving(struct run *r, struct error *e)
 {
     int rc = tell_saved(r, train_save_finish(&r->save, e), e);
-    return rc < 0 ? rc : 0;
+    if (rc >= 0 && r->unsaved.code == 0) return 0;
+    if (rc >= 0) *e = r->unsaved;
+    return e->code;
 }
 
 static void save(struct run *r)
@@ -234,7 +199,10 @@ static void save(struct run *r)
     r->saved_step = r->s.step;
     train_log_sync(&r->log); /* the metrics up to this step are on disk before the checkpoint */
     if (r->s.c.check_every > 0) ckpt_writer_guard(r->save.writer, r->s.check.good);
-    tell_saved(r, train_save_begin(&r->save, r->s.step, train_state_to_json(&r->s), &e), &e);
+    e = (struct error){0};
+    int rc = train_save_begin(&r->save, r->s.step, train_state_to_json(&r->s), &e);
+    r->unsaved = rc < 0 ? e : (struct error){0};
+    tell_saved(r, rc, &e);
 }
 
 /* A copy in memory, for a start after a loss. */
@@ -277,7 +245,7 @@ static int validate(struct run *r, struct train_record *rec, struct error *e)
     if (stats.load) memset(stats.load, 0, n_loads * sizeof(*stats.load));
     static const volatile sig_atomic_t never = 0; /* of many ranks none may leave early */
     bool alone = s->ranks.size == 1;
-    int rc = train_data_validate(&s->data, &s->passes, alone ? &stop_signal : &never, &stats, e);
+    int rc = train_data_validate(&s->data, &s->passes, alone ? &train_signal : &never, &stats, e);
     rc = train_ranks_settle(&s->ranks, rc, e);
     if (rc <= 0) return rc;
     TRY(train_ranks_sum_stats(&s->ranks, &stats, n_loads, e));
@@ -449,14 +417,35 @@ static int undo(struct run *r, struct error *e)
 
 #define STARVED_SHARE 0.25 /* of its own time without a CPU: its time does not say how fast it is */
 
+static struct cluster_traffic traffic_of(const struct run *r)
+{
+    if (r->s.ranks.size > 1) return cluster_traffic(r->o->cluster);
+    return (struct cluster_traffic){0};
+}
+
+static struct thread_time time_of_threads(const struct run *r, const struct cluster_traffic *t)
+{
+    struct thread_time now = thread_time(), others = pool_time(r->s.pool);
+    now.cpu_s = (now.cpu_s + others.cpu_s - t->blocked_cpu_s) / pool_threads(r->s.pool);
+    now.starved_s += others.starved_s + t->starved_s;
+    return now;
+}
+
+/* From here on time is the first step's: what ranks waited for each other until they were all there is
+ * not. */
+static void start_clocks(struct run *r)
+{
+    struct cluster_traffic t = traffic_of(r);
+    r->threads = time_of_threads(r, &t);
+    r->blocked_s = t.blocked_s;
+    r->told_s = time_now_s();
+}
+
 /* What a straggler is told by, of the step's own_s seconds. On a machine with other load that is what
  * it had of a CPU, by which a slow one is slow, too, and a healthy one is not. */
 static double work_of_step(struct run *r, const struct cluster_traffic *t)
 {
-    struct thread_time now = thread_time(), others = pool_time(r->s.pool);
-    int n = pool_threads(r->s.pool);
-    now.cpu_s = (now.cpu_s + others.cpu_s - t->blocked_cpu_s) / n;
-    now.starved_s += others.starved_s + t->starved_s;
+    struct thread_time now = time_of_threads(r, t);
     double cpu_s = now.cpu_s - r->threads.cpu_s;
     bool starved = now.starved_s - r->threads.starved_s > STARVED_SHARE * r->own_s;
     r->threads = now;
@@ -467,8 +456,8 @@ static double work_of_step(struct run *r, const struct cluster_traffic *t)
 static void tell_step(struct run *r, struct train_record *rec)
 {
     bool many = r->s.ranks.size > 1;
-    struct cluster_traffic t = many ? cluster_traffic(r->o->cluster) : (struct cluster_traffic){0};
-    double now_s = time_now_s(), whole_s = r->told_s > 0 ? now_s - r->told_s : rec->step_s;
+    struct cluster_traffic t = traffic_of(r);
+    double now_s = time_now_s(), whole_s = now_s - r->told_s;
     rec->wait_s = many ? fmin(t.blocked_s - r->blocked_s, whole_s) : NAN;
     r->own_s = many ? whole_s - rec->wait_s : whole_s;
     cluster_watch_step(r->o->watch, r->s.step, work_of_step(r, &t));
@@ -480,6 +469,7 @@ static int loop(struct run *r, struct error *e)
 {
     struct train_session *s = &r->s;
     r->allocation_mark = mem_alloc_count();
+    start_clocks(r);
     while (s->step < s->total_steps && !is_stopping(r)) {
         struct train_record rec = {0};
         check_set_context("step %" PRId64, s->step + 1);
@@ -558,15 +548,19 @@ static int finish(struct run *r, struct error *e)
     if (s->step >= s->total_steps && !is_stopping(r) && lacks_validation(r))
         TRY(make_up_validation(r, e));
     bool stopped = s->step < s->total_steps || lacks_validation(r);
-    if (stopped) train_log_event(&r->log, "stopping", s->step, "why", signal_name(r->stop));
+    if (stopped) train_log_event(&r->log, "stopping", s->step, "why", train_signal_name(r->stop));
     /* A signal can arrive when the last step has been recorded but not saved. */
     if (s->step > 0 && r->saved_step != s->step && !is_on_disk(r)) save(r);
-    TRY(finish_saving(r, e));
+    if (finish_saving(r, e) < 0) {
+        if (error_is_full(e))
+            e->code = ERROR_NO_REQUEUE; /* it is as full for whoever tries again */
+        return e->code;
+    }
     train_copy_remove(&r->copy); /* the disk has all of it */
     if (stopped && s->step == 0) return heed_signal(r, e);
     if (stopped) {
         error_set_code(e, ERROR_AGAIN, "stopped by %s after step %" PRId64 ", state saved in '%s'",
-                       signal_name(r->stop), s->step, r->dir);
+                       train_signal_name(r->stop), s->step, r->dir);
         return error_hint(e, "the same command continues the run");
     }
     struct json_writer *w = train_log_event_begin(&r->log, "run_finished", s->step);
@@ -599,7 +593,7 @@ static int give_up(struct run *r, struct error *e)
     struct error saving = {0};
     int64_t good = -1;
     finish_saving(r, &saving);
-    if (e->code == ERROR_NO_REQUEUE) {
+    if (r->s.skips_in_row > 0 && e->code == ERROR_NO_REQUEUE) {
         good = last_good_step(r);
         train_advise(r->file, r->dir, good, e);
     }
@@ -664,6 +658,7 @@ static int preview(struct run *r, struct error *e)
         fprintf(out, "would continue '%s' from step %" PRId64 "\n", r->dir, step);
     else
         fprintf(out, "would begin in '%s'\n", r->dir);
+    if (!found && r->s.c.copy_every == 0) train_folder_warn(r->dir);
     return 0;
 }
 
@@ -734,6 +729,7 @@ static int open_state(struct run *r, struct error *e)
 {
     if (!leads(r)) return 0;
     if (!r->from_memory) TRY(restore(r, -1, e));
+    if (r->resumed_step < 0) train_folder_warn(r->dir);
     r->complete = recall(r);
     return r->complete ? 0 : heed_signal(r, e);
 }
@@ -877,11 +873,12 @@ int train_run(struct train_run_file *f, const struct train_options *o, struct er
     r.dir = train_run_dir(f, o->run_dir, &r.arena);
     r.out = o->json ? stderr : o->out ? o->out : stdout;
     train_log_init(&r.log);
-    struct handlers old;
+    struct train_handlers old;
     bool preview_only = o->plan_only || o->dry_run;
-    if (!preview_only) install_handlers(&old); /* from here on a signal ends a run in good order */
+    if (!preview_only)
+        train_signals_install(&old); /* from here on a signal ends a run in good order */
     int rc = run_all(&r, e);
     close_run(&r);
-    if (!preview_only) restore_handlers(&old);
+    if (!preview_only) train_signals_restore(&old);
     return rc;
 }

@@ -4,11 +4,13 @@
  * over its part, and a step waits for the copies only. Whether all parts are on disk the ranks find
  * out where they agree once a step anyway: then rank 0 gets the names, sizes and hashes of the
  * parts, and its thread commits the checkpoint. Where a part could not be written nothing is
- * committed; the rank that failed says why, and the run goes on to the next checkpoint.
+ * committed; the rank that failed says why, and the run goes on to the next checkpoint. That its disk is
+ * full rank 0 is told, too, since no restart mends that.
  *
  * Every function but train_save_is_busy is called by all ranks at the same place. */
 #include "train/train_internal.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -66,19 +68,22 @@ static int commit(struct train_save *s, struct error *e)
 {
     struct error own = {0};
     bool leads = train_ranks_lead(s->ranks);
-    int64_t failed = ckpt_writer_wait(s->writer, &own) < 0;
+    bool failed = ckpt_writer_wait(s->writer, &own) < 0;
     size_t n;
     s->phase = TRAIN_SAVE_IDLE;
     if (failed && !leads) log_warn("%s", own.text);
-    int64_t any = failed;
+    int64_t any = !failed ? 0 : error_is_full(&own) ? own.number : 1;
     TRY(group_agree(s->ranks->world, &any, 1, e));
     if (any && leads) {
         ckpt_writer_abandon(s->writer);
-        if (!failed)
-            error_set(&own,
-                      "cannot save the checkpoint of step %" PRId64 ": a rank could not "
-                      "write its part",
-                      s->step);
+        if (!failed) {
+            errno = (int)any;
+            if (any > 1)
+                error_errno(&own, "write", "the part of a rank");
+            else
+                error_set(&own, "a rank could not write its part");
+            error_context(&own, "cannot save the checkpoint of step %" PRId64, s->step);
+        }
         *e = own;
         return e->code;
     }

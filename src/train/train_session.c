@@ -30,8 +30,7 @@ static int open_compute(struct train_session *s, struct error *e)
 
 void train_session_settle_steps(struct train_session *s)
 {
-    s->total_steps = s->step + train_config_steps(&s->c, MAX(s->c.tokens - s->tokens, 0));
-    if (s->c.max_steps > 0) s->total_steps = MIN(s->total_steps, s->c.max_steps);
+    s->total_steps = train_config_total_steps(&s->c, s->step, s->tokens);
 }
 
 /* Steps that are done may have had other sizes, so what is done is counted and only what is left is

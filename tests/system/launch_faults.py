@@ -17,6 +17,7 @@ import json
 import os
 import random
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -89,6 +90,17 @@ def write_input():
 def command(run_dir, *more):
     return [COLOSSUS, "launch", "run.yaml", "--ranks", str(RANKS), "--run-dir", run_dir, *FAST,
             *more]
+
+
+def status(run_dir):
+    """What the program says of a run, whose times must add up."""
+    p = subprocess.run([COLOSSUS, "status", run_dir, "--json"], capture_output=True, text=True,
+                       timeout=LIMIT_S)
+    check(p.returncode == 0, p.stderr)
+    s = json.loads(p.stdout)
+    whole = s["productive_s"] + sum(s["lost_s"].values())
+    check(abs(whole - s["total_s"]) < 0.02 * s["total_s"] + 0.1, f"times do not add up: {p.stdout}")
+    return s
 
 
 def start(run_dir, *more, **environment):
@@ -270,6 +282,8 @@ def test_signal(reference):
     check_gone("signal")
     launch("signal")
     check_final("signal", reference)
+    busy = lines("signal/metrics.jsonl")[0]["rank_busy_s"]
+    check(min(busy) > 0, f"nobody did anything in step 1: {busy}")
 
 
 def test_second_signal(reference):
@@ -291,6 +305,32 @@ def test_second_signal(reference):
         check_final(run_dir, reference)
 
 
+def test_signals_at_the_end(reference):
+    """A signal that comes as the launcher ends, when nothing is left to stop, changes no exit code."""
+    p = start("late", **SLOWLY)
+    wait_for_step(p, "late", 5)
+    while p.poll() is None:
+        p.send_signal(signal.SIGTERM)
+        time.sleep(0.001)
+    ended(p, AGAIN)
+    check_gone("late")
+
+
+def test_killed_mpirun(reference):
+    """The ranks' own launcher is killed: the run goes on, and nothing of theirs stays in memory."""
+    run_dir = "mpirun"
+    p = start(run_dir, **SLOWLY)
+    wait_for_step(p, run_dir, 5)
+    with open(f"/proc/{ranks_of(run_dir)[0]}/environ", "rb") as f:
+        shared = re.search(rb"OMPI_MCA_btl_vader_backing_directory=([^\0]*)", f.read())[1]
+    child = subprocess.run(["pgrep", "-P", str(p.pid)], capture_output=True, text=True)
+    end_process(int(child.stdout.split()[0]))
+    ended(p, 0)
+    check_final(run_dir, reference)
+    check(len(events(run_dir, "rank_lost")) == 1, f"lost {events(run_dir, 'rank_lost')}")
+    check(not os.path.exists(shared), f"left in memory: {shared}")
+
+
 def test_killed_launcher(reference):
     p = start("killed", **SLOWLY)
     wait_for_step(p, "killed", 5)
@@ -301,23 +341,43 @@ def test_killed_launcher(reference):
     stopped = events("killed", "stopping")
     check(stopped and stopped[0]["why"] == "the launcher", f"the ranks: {stopped}")
     check(len(events("killed", "launch_started")) == 2, "launchers")
-    p = subprocess.run([COLOSSUS, "status", "killed", "--json"], capture_output=True, text=True,
-                       timeout=LIMIT_S)
-    check(p.returncode == 0, p.stderr)
-    s = json.loads(p.stdout)
-    check(s["state"] == "finished" and s["step"] == STEPS and s["launches"] == 2, p.stdout)
-    check(0 < s["goodput"] < 1 and s["lost_s"]["start"] > 0, p.stdout)
-    whole = s["productive_s"] + sum(s["lost_s"].values())
-    check(abs(whole - s["total_s"]) < 0.02 * s["total_s"] + 0.1, f"times do not add up: {p.stdout}")
+    s = status("killed")
+    check(s["state"] == "finished" and s["step"] == STEPS and s["launches"] == 2, f"{s}")
+    check(0 < s["goodput"] < 1 and s["lost_s"]["start"] > 0, f"{s}")
+
+
+def test_times_add_up(reference):
+    """Losses that go back to the same state: no second is lost twice."""
+    launch("thrice", "--set", "checkpoint.every=0", "--inject",
+           "kill:rank=1@step=10,kill:rank=2@step=14,kill:rank=0@step=18")
+    check_final("thrice", reference)
+    check([x["from_step"] for x in events("thrice", "recovered")] == [0] * 3, "went on from")
+    s = status("thrice")
+    check(s["lost_s"]["death"] > 0, f"{s}")
+
+
+def test_full_disk(reference):
+    """No restart makes room for the last checkpoint: the run ends at once, and says why."""
+    for rank in (0, 2):  # the one that leads, and one that does not
+        run_dir = f"full-{rank}"
+        p = start(run_dir, "--set", "checkpoint.every=0", **SLOWLY)
+        wait_for_step(p, run_dir, 5)
+        resource.prlimit(ranks_of(run_dir)[rank], resource.RLIMIT_FSIZE, (20000, 20000))
+        out = ended(p, GIVEN_UP)
+        check("file too large" in out and "hint: raise the limit" in out, out[-1500:])
+        check(not events(run_dir, "rank_lost"), "it was tried again")
+        check(events(run_dir, "launch_ended")[-1]["code"] == GIVEN_UP, "launch_ended")
+        check("file too large" in events(run_dir, "run_failed")[-1]["why"], "run_failed")
 
 
 def test_memory(reference):
     # Of this node: runs on Slurm's nodes, which another test has named, may go on beside this one.
     ours = f"/dev/shm/colossus-{os.geteuid()}/*/{os.uname().nodename.split('.')[0]}*/*"
     before = set(glob.glob(ours))
-    launch("memory", "--set", "checkpoint.every=0", "--set", "checkpoint.copy_every=1", "--inject",
+    out = launch("memory", "--set", "checkpoint.every=0", "--set", "checkpoint.copy_every=1", "--inject",
            "kill:rank=1@step=10,flip:rank=2@step=16")
     check_final("memory", reference)
+    check("begins again" not in out, out)
     lost = events("memory", "recovered")
     # Rank 1 may die in step 10 while another still writes its copy of step 9.
     back = [x["from_step"] for x in lost]
@@ -395,7 +455,8 @@ def test_metrics(reference):
     ended(p, 0)
     check(len(seen) > 1, f"steps seen: {seen}; {text}")
     for name in ("colossus_goodput_ratio", 'colossus_lost_seconds_total{cause="death"}',
-                 'colossus_ranks_lost_total{cause="death"} 1', 'colossus_loss_nats{split="train"}',
+                 'colossus_ranks_lost_total{cause="death"} 1',
+                 'colossus_ranks_lost_total{cause="straggler"} 0', 'colossus_loss_nats{split="train"}',
                  'colossus_ckpt_step{tier="disk"}', "colossus_restarts_total 1"):
         check(name in text, f"no {name}: {text}")
     if not shutil.which("promtool"):
@@ -431,7 +492,11 @@ def few(reference):
     good &= run_test("a busy machine", lambda: test_busy_machine(reference))
     good &= run_test("SIGTERM", lambda: test_signal(reference))
     good &= run_test("a second signal", lambda: test_second_signal(reference))
+    good &= run_test("signals at the end", lambda: test_signals_at_the_end(reference))
+    good &= run_test("a killed mpirun", lambda: test_killed_mpirun(reference))
     good &= run_test("a killed launcher", lambda: test_killed_launcher(reference))
+    good &= run_test("times add up", lambda: test_times_add_up(reference))
+    good &= run_test("a full disk", lambda: test_full_disk(reference))
     good &= run_test("copies in memory", lambda: test_memory(reference))
     good &= run_test("copies in a peer's memory", lambda: test_memory_of_a_peer(reference))
     good &= run_test("no progress", lambda: test_no_progress(reference))

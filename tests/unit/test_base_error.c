@@ -78,6 +78,10 @@ static void test_errno(void **state)
     errno = ENOSPC;
     error_errno(&e, "write", "x");
     assert_contains(e.hint, "free some space");
+    error_context(&e, "while saving");
+    assert_true(error_is_full(&e));
+    error_set(&e, "something else");
+    assert_false(error_is_full(&e));
 }
 
 static int try_returns(int rc)

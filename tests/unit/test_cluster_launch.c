@@ -302,6 +302,98 @@ static void test_stragglers_and_what_is_learned(void **state)
     assert_true(h.longest_s == 4);
 }
 
+/* What comes behind a step belongs to it, and what comes before one to the next. */
+static void test_the_step_of_a_loss(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *word, *text;
+    } cases[] = {{"forward", "rank 2 has died in 'forward' of step 31"},
+                 {"sum+of+gradients", "rank 2 has died in 'sum of gradients' of step 31"},
+                 {"validation", "rank 2 has died in 'validation' of step 30"},
+                 {"end", "rank 2 has died in 'end' of step 30"}};
+    struct launch_rank ranks[RANKS];
+    struct supervisor *s = mem_calloc(1, sizeof(*s));
+    const struct launch_verdict v = {.why = LAUNCH_DEATH, .rank = 2};
+    s->ranks = ranks;
+    s->n = RANKS;
+    well(ranks, 1000);
+    ranks[2].step = 30;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct str text = {0};
+        snprintf(ranks[2].word, sizeof(ranks[2].word), "%s", cases[i].word);
+        launch_verdict_text(s, &v, &text);
+        assert_string_equal(text.data, cases[i].text);
+        str_fini(&text);
+    }
+    mem_free(s);
+}
+
+/* ------------------------------------------------------------------ what a loss costs */
+
+static void do_steps(struct launch_account *a, int64_t first, int64_t last, double *now_s)
+{
+    for (int64_t step = first; step <= last; step++)
+        launch_account_step(a, step, *now_s += 1);
+}
+
+/* Every second of a run is of a step that counts, of one that is done again, or of a stop: also where
+ * two losses go back to the same state. */
+static void test_work_is_lost_once(void **state)
+{
+    (void)state;
+    struct launch_account *a = mem_calloc(1, sizeof(*a));
+    double now_s = 100;
+    launch_account_resume(a, 0, now_s);
+    do_steps(a, 1, 9, &now_s);
+    now_s += 50; /* until it is found, and ranks are there again */
+    launch_account_resume(a, 0, now_s);
+    assert_within(a->again_s, 9, 1e-12);
+    a->again_s = 0;
+    do_steps(a, 1, 13, &now_s);
+    launch_account_resume(a, 0, now_s += 50);
+    assert_within(a->again_s, 13, 1e-12);
+    a->again_s = 0;
+    do_steps(a, 1, 17, &now_s);
+    launch_account_resume(a, 12, now_s += 50);
+    do_steps(a, 13, 14, &now_s);
+    launch_account_resume(a, 12, now_s += 50); /* both are lost when the next step is done */
+    assert_within(a->again_s, 5 + 2, 1e-12);
+    a->again_s = 0;
+    launch_account_step(a, 16, now_s += 2); /* four that were told of at once */
+    launch_account_step(a, 20, now_s += 8);
+    launch_account_resume(a, 15, now_s += 50);
+    assert_within(a->again_s, 0.5 + 8, 1e-12);
+    launch_account_resume(a, 16,
+                          now_s += 1); /* a copy of a step that the launcher has not heard of */
+    a->again_s = 0;
+    do_steps(a, 17, 17, &now_s);
+    launch_account_resume(a, 15, now_s += 50);
+    assert_within(a->again_s, 1, 1e-12);
+    mem_free(a);
+}
+
+/* More steps than readings are kept, and a state from before the launcher. */
+static void test_work_that_is_long_past(void **state)
+{
+    (void)state;
+    struct launch_account *a = mem_calloc(1, sizeof(*a));
+    double now_s = 0;
+    launch_account_resume(a, 1000, now_s);
+    do_steps(a, 1001, 1000 + 3 * LAUNCH_STEP_TIMES, &now_s);
+    launch_account_resume(a, 1100, now_s);
+    assert_within(a->again_s, 3 * LAUNCH_STEP_TIMES - 100, 1e-6);
+    assert_within(a->work_s, 100, 1e-6);
+    a->again_s = 0;
+    launch_account_resume(a, 500, now_s);
+    assert_within(a->again_s, 100, 1e-6);
+    a->again_s = 0;
+    do_steps(a, 501, 510, &now_s);
+    launch_account_resume(a, 505, now_s);
+    assert_within(a->again_s, 5, 1e-6);
+    mem_free(a);
+}
+
 /* ------------------------------------------------------------------ faults */
 
 static void test_faults_are_read(void **state)
@@ -318,7 +410,8 @@ static void test_faults_are_read(void **state)
     launch_faults_print(f, n, &text);
     assert_string_equal(text.data, list);
     str_fini(&text);
-    static const char *const bad[][2] = {{"explode:rank=1@step=5", "its kind is not known"},
+    static const char *const bad[][2] = {{"", "it is empty"},
+                                         {"explode:rank=1@step=5", "its kind is not known"},
                                          {"kill", "behind its kind"},
                                          {"kill:rank=@step=5", "'rank='"},
                                          {"kill:rank=1@step=0", "'@step='"},
@@ -443,6 +536,9 @@ int main(void)
         cmocka_unit_test(test_who_hangs_is_at_the_end_of_waiting),
         cmocka_unit_test(test_who_never_came_is_named),
         cmocka_unit_test(test_stragglers_and_what_is_learned),
+        cmocka_unit_test(test_the_step_of_a_loss),
+        cmocka_unit_test(test_work_is_lost_once),
+        cmocka_unit_test(test_work_that_is_long_past),
         cmocka_unit_test(test_faults_are_read),
         cmocka_unit_test(test_lists_of_nodes_unfold),
         cmocka_unit_test(test_a_rank_says_whom_it_waits_for),

@@ -505,7 +505,14 @@ static void test_layouts_that_cannot_work(void **state)
     (void)state;
     struct error e = {0};
     assert_int_equal(train_layout_ranks("dp=4,zero=1", 0, &e), 4);
-    assert_int_equal(train_layout_ranks("", 0, &e), 1);
+    assert_int_equal(train_layout_ranks("dp=4096", 0, &e), 4096);
+    assert_true(train_layout_ranks("dp=5000", 0, &e) < 0);
+    assert_non_null(strstr(e.text, "is of 5000 ranks, more than 4096"));
+    assert_true(train_layout_ranks("dp=1048576,tp=1024,pp=1024", 0, &e) < 0);
+    assert_true(train_layout_ranks("", 0, &e) < 0);
+    assert_true(train_layout_ranks("dp=4,", 0, &e) < 0);
+    assert_true(train_layout_ranks("tp=2,tp=2", 0, &e) < 0);
+    assert_non_null(strstr(e.text, "'cluster.tp' twice"));
     assert_int_equal(train_layout_ranks("dp=4,tp=2,pp=2", 0, &e), 16);
     assert_int_equal(train_layout_ranks("ep=2", 0, &e), 2);
     assert_int_equal(train_layout_ranks("tp=2", 8, &e), 8);

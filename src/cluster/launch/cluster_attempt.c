@@ -109,20 +109,39 @@ static void become(const char **argv, char **environment)
     kill(getpid(), SIGKILL);
 }
 
-/* This process's environment with two variables more, in *a. */
+/* Open MPI's ranks of one machine share files in memory, which stay for good where their launcher is
+ * killed. In a folder of the attempt they can be removed whatever became of the processes: these keep
+ * what they have mapped. Ranks of other nodes would not find it there. */
+#define SHARED_VARIABLE "OMPI_MCA_btl_vader_backing_directory"
+
+static void make_shared(struct supervisor *s)
+{
+    snprintf(s->shared, sizeof(s->shared), "/dev/shm/colossus-mpi-XXXXXX");
+    if (s->o->host || getenv(SHARED_VARIABLE) || !mkdtemp(s->shared)) s->shared[0] = '\0';
+}
+
+void launch_remove_shared(struct supervisor *s)
+{
+    struct error e;
+    if (s->shared[0] && file_remove_tree(s->shared, &e) < 0) log_warn("%s", e.text);
+    s->shared[0] = '\0';
+}
+
+/* This process's environment with up to three variables more, in *a. */
 static char **make_environment(const struct supervisor *s, struct arena *a)
 {
     struct str faults = {0};
     size_t n = 0, at = 0;
     while (environ[n])
         n++;
-    char **out = arena_alloc(a, (n + 3) * sizeof(*out));
+    char **out = arena_alloc(a, (n + 4) * sizeof(*out));
     for (size_t i = 0; i < n; i++)
         if (strncmp(environ[i], "COLOSSUS_LAUNCHER=", 18) != 0 &&
             strncmp(environ[i], "COLOSSUS_INJECT=", 16) != 0)
             out[at++] = environ[i];
     out[at++] = arena_printf(a, LAUNCH_VARIABLE "=%s %d %s %d",
                              s->o->host ? s->o->host : "127.0.0.1", s->port, s->key, s->attempt);
+    if (s->shared[0]) out[at++] = arena_printf(a, SHARED_VARIABLE "=%s", s->shared);
     launch_faults_print(s->faults, s->n_faults, &faults);
     if (faults.len > 0) out[at++] = arena_printf(a, LAUNCH_FAULTS_VARIABLE "=%s", faults.data);
     str_fini(&faults);
@@ -136,6 +155,7 @@ int launch_start(struct supervisor *s, const char *const *nodes, size_t n_nodes,
     const char **argv;
     int rc = s->o->command(s->o->ctx, &at, &a, &argv, e);
     if (rc >= 0) {
+        make_shared(s);
         char **environment = make_environment(s, &a);
         fflush(NULL);
         s->child = fork();
@@ -143,6 +163,7 @@ int launch_start(struct supervisor *s, const char *const *nodes, size_t n_nodes,
         if (s->child < 0) {
             s->child = 0;
             rc = error_errno(e, "start", argv[0]);
+            launch_remove_shared(s);
         }
     }
     arena_fini(&a);

@@ -40,7 +40,7 @@ static int read_one(const char *at, size_t n, struct cluster_fault *f, struct er
         kind++;
     if (!kinds[kind]) return wrong(at, n, "its kind is not known", e);
     if (at[word] != ':') return wrong(at, n, "behind its kind stands no ':'", e);
-    const char *rest = read_field(at + word + 1, "rank=", LAUNCH_RANKS_MAX - 1, &rank);
+    const char *rest = read_field(at + word + 1, "rank=", CLUSTER_RANKS_MAX - 1, &rank);
     if (!rest) return wrong(at, n, "'rank=' and a number are missing", e);
     rest = read_field(rest, "@step=", (int64_t)1 << 50, &step);
     if (!rest || step < 1) return wrong(at, n, "'@step=' and a number from 1 on are missing", e);
@@ -52,6 +52,7 @@ static int read_one(const char *at, size_t n, struct cluster_fault *f, struct er
 int cluster_faults_parse(const char *list, struct cluster_fault *out, size_t *n, struct error *e)
 {
     *n = 0;
+    if (!*list) return wrong(list, 0, "it is empty", e);
     for (const char *at = list; *at;) {
         size_t length = strcspn(at, ",");
         if (*n == CLUSTER_FAULTS_MAX)

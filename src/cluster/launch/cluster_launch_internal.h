@@ -20,7 +20,7 @@
 /* ------------------------------------------------------------------ cluster_note.c */
 
 #define LAUNCH_LINE_MAX 192 /* bytes of a line, its end included */
-enum { LAUNCH_WORD_MAX = 32, LAUNCH_RANKS_MAX = 1 << 16 };
+enum { LAUNCH_WORD_MAX = 32 };
 
 enum launch_note_kind {
     NOTE_HELLO,   /* the first line of a rank */

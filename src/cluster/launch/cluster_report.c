@@ -7,7 +7,8 @@
  *   attempt_started    attempt, ranks, nodes
  *   fault_injected     rank, what                   because --inject said so
  *   rank_lost          rank, node, why, operation, waited_by, detect_s, text, action
- *   recovered          attempt, cause, from_step, detect_s, restart_s, rollback_s
+ *   recovered          attempt, cause, from_step, detect_s, restart_s, first_step_s,
+ *                      rollback_s
  *   launch_stopping    why                          the ranks were told to save and to end
  *   launch_ended       code, restarts, text */
 #include "cluster/launch/cluster_supervise_internal.h"
@@ -77,6 +78,15 @@ static const char *verb(enum launch_why why)
     return verbs[why];
 }
 
+/* What is done behind a step belongs to it. */
+static int64_t step_of(const struct launch_rank *r)
+{
+    static const char *const behind[] = {"validation", "checkpoint", "copy", "end"};
+    for (size_t i = 0; i < ARRAY_LEN(behind); i++)
+        if (strcmp(r->word, behind[i]) == 0) return MAX(r->step, 0);
+    return r->step + 1;
+}
+
 void launch_verdict_text(const struct supervisor *s, const struct launch_verdict *v,
                          struct str *out)
 {
@@ -90,7 +100,7 @@ void launch_verdict_text(const struct supervisor *s, const struct launch_verdict
     if (r->word[0]) {
         str_puts(out, " in '");
         put_word(out, r->word);
-        str_printf(out, "' of step %" PRId64, r->step + 1);
+        str_printf(out, "' of step %" PRId64, step_of(r));
     }
     if (v->why == LAUNCH_FROZEN) str_printf(out, ": silent for %.1f s", v->after_s);
     if (v->why == LAUNCH_HANG || v->why == LAUNCH_START)

@@ -67,23 +67,24 @@ static void forget_fault(struct supervisor *s, int rank, const struct launch_not
     launch_event_end(s);
 }
 
-/* The first step of an attempt: what the loss of the one before has cost, by cause. */
+/* The first step of an attempt: what the loss of the one before has cost, by cause. That step itself is
+ * in the time of the restart, and where it counts, it is no loss. */
 static void report_recovery(struct supervisor *s, double now_s)
 {
     if (s->lost.why == LAUNCH_WELL) return;
-    double back_s = s->step_s[s->resumed % LAUNCH_STEP_TIMES];
-    double rollback_s = back_s > 0 && back_s < s->progress_s ? s->progress_s - back_s : 0;
     struct json_writer *w = launch_event_begin(s, "recovered");
     jsonw_int(w, "attempt", s->attempt);
     jsonw_string(w, "cause", launch_why_text(s->lost.why));
     jsonw_int(w, "from_step", s->resumed);
     jsonw_real(w, "detect_s", round(1e3 * (s->lost_s - s->progress_s)) / 1e3);
     jsonw_real(w, "restart_s", round(1e3 * (now_s - s->lost_s)) / 1e3);
-    jsonw_real(w, "rollback_s", round(1e3 * rollback_s) / 1e3);
+    jsonw_real(w, "first_step_s", round(1e3 * (now_s - s->account.done_s)) / 1e3);
+    jsonw_real(w, "rollback_s", round(1e3 * s->account.again_s) / 1e3);
     launch_event_end(s);
     log_info("going on: step %" PRId64 " is done, %.1f s after the loss was found", s->last_step,
              now_s - s->lost_s);
     s->lost = (struct launch_verdict){.why = LAUNCH_WELL, .rank = -1};
+    s->account.again_s = 0;
 }
 
 /* Ranks end a step together, so whoever tells of one first is believed. */
@@ -91,7 +92,8 @@ static void take_step(struct supervisor *s, int64_t step, double now_s)
 {
     if (s->resumed < 0) {
         s->resumed = step;
-        if (s->step_s[step % LAUNCH_STEP_TIMES] == 0) s->step_s[step % LAUNCH_STEP_TIMES] = now_s;
+        launch_account_resume(&s->account, step, now_s);
+        if (s->attempt == 1) s->progress_s = now_s; /* the time before is that of the start */
         return;
     }
     if (step <= s->resumed || step <= s->last_step) return;
@@ -103,7 +105,7 @@ static void take_step(struct supervisor *s, int64_t step, double now_s)
     s->stepped = true;
     s->doubted = s->o->n_nodes;
     s->progress_s = now_s;
-    s->step_s[step % LAUNCH_STEP_TIMES] = now_s;
+    launch_account_step(&s->account, step, now_s);
     if (step > s->best_step) {
         s->best_step = step;
         s->fruitless = 0;
@@ -380,6 +382,7 @@ static void reset_attempt(struct supervisor *s, int ranks, const char *const *no
 
 static void end_attempt(struct supervisor *s)
 {
+    launch_remove_shared(s);
     mem_free(s->ranks);
     mem_free(s->links);
     s->ranks = NULL;
@@ -446,6 +449,14 @@ static int give_up(struct supervisor *s, struct error *e)
     error_set_code(e, ERROR_NO_REQUEUE, "%d restarts without progress; the last: %s",
                    s->o->restarts, text.data);
     str_fini(&text);
+    bool came = false;
+    for (int i = 0; i < s->n; i++)
+        came = came || s->ranks[i].here;
+    if (!came && s->o->host)
+        return error_hint(e,
+                          "no rank has reached this launcher at '%s'; --address says where they "
+                          "can",
+                          s->o->host);
     return error_hint(e, "what the ranks said is above; colossus why RUN shows every loss");
 }
 
@@ -517,18 +528,31 @@ static void report_end(struct supervisor *s, int rc, const struct error *e)
     launch_event_end(s);
 }
 
+static const int stop_signals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1};
+
 static int open_supervisor(struct supervisor *s, sigset_t *before, struct error *e)
 {
     sigset_t mine;
     sigemptyset(&mine);
-    static const int numbers[] = {SIGCHLD, SIGTERM, SIGINT, SIGHUP, SIGUSR1};
-    for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
-        sigaddset(&mine, numbers[i]);
-    sigprocmask(SIG_BLOCK, &mine, before);
+    sigaddset(&mine, SIGCHLD);
+    for (size_t i = 0; i < ARRAY_LEN(stop_signals); i++)
+        sigaddset(&mine, stop_signals[i]);
     s->signal_fd = signalfd(-1, &mine, SFD_NONBLOCK | SFD_CLOEXEC);
     if (s->signal_fd < 0) return error_errno(e, "watch for", "signals");
+    sigprocmask(SIG_BLOCK, &mine, before);
     TRY(launch_listen(s, e));
     return launch_report_open(s, e);
+}
+
+/* How the run has ended is known, and the exit code is to tell it: a signal that came since the last
+ * one was read, or comes now, has nothing left to stop. */
+static void close_signals(struct supervisor *s, const sigset_t *before)
+{
+    if (s->signal_fd < 0) return;
+    for (size_t i = 0; i < ARRAY_LEN(stop_signals); i++)
+        signal(stop_signals[i], SIG_IGN);
+    close(s->signal_fd);
+    sigprocmask(SIG_SETMASK, before, NULL);
 }
 
 int cluster_supervise(const struct cluster_supervisor *o, struct error *e)
@@ -558,9 +582,8 @@ int cluster_supervise(const struct cluster_supervisor *o, struct error *e)
         poll(NULL, 0, 10);
     }
     if (s->listen_fd >= 0) close(s->listen_fd);
-    if (s->signal_fd >= 0) close(s->signal_fd);
     if (s->events_fd >= 0) close(s->events_fd);
-    sigprocmask(SIG_SETMASK, &before, NULL);
+    close_signals(s, &before);
     str_fini(&s->line);
     mem_free(s->excluded);
     mem_free(s);

@@ -6,6 +6,17 @@
 
 enum { LAUNCH_STEP_TIMES = 1 << 12, LAUNCH_OLD_MAX = 64 };
 
+/* The clock of work (cluster_account.c). */
+struct launch_account {
+    bool begun;                     /* a step is known that an attempt went on from */
+    int64_t first, kept;            /* the earliest step known, and from which on at_s is */
+    int64_t step;                   /* of the state that there is now */
+    double work_s;                  /* that its steps took, behind `first` */
+    double done_s;                  /* when `step` was done, or gone on from */
+    double again_s;                 /* work that was lost and has not been told of */
+    double at_s[LAUNCH_STEP_TIMES]; /* work_s as step i % LAUNCH_STEP_TIMES was done last */
+};
+
 struct launch_link { /* a connection */
     int fd;
     int rank; /* -1: it has not said who it is */
@@ -32,6 +43,7 @@ struct supervisor {
     pid_t child; /* the group of processes; 0: it has ended */
     int child_status;
     double child_s;  /* when it ended */
+    char shared[32]; /* folder of the files that Open MPI's ranks share in memory; "": none */
     bool stopping;   /* the ranks were told to save and to end */
     int stop_signal; /* that came here; 0: none */
     double signal_s; /* when it first did */
@@ -50,17 +62,24 @@ struct supervisor {
     size_t n_old;
     int fruitless; /* restarts in a row without progress */
     int restarts;
-    bool fruitful;                    /* some step was done */
-    int64_t last_step, best_step;     /* of any attempt */
-    double progress_s;                /* when a step last ended */
-    double step_s[LAUNCH_STEP_TIMES]; /* when step i % LAUNCH_STEP_TIMES ended, in any attempt */
-    struct launch_verdict lost;       /* what the last attempt ended with */
+    bool fruitful;                /* some step was done */
+    int64_t last_step, best_step; /* of any attempt */
+    double progress_s;            /* when a step last ended, or the first attempt went on */
+    struct launch_account account;
+    struct launch_verdict lost; /* what the last attempt ended with */
     double lost_s, attempt_s, loop_s;
     int slow_kept; /* a straggler that is there again is lived with; -1: none */
     struct str line;
     struct json_writer json;
     int events_fd;
 };
+
+/* ------------------------------------------------------------------ cluster_account.c */
+
+/* An attempt goes on from the state of that step. */
+void launch_account_resume(struct launch_account *a, int64_t step, double now_s);
+/* It has done that step, a later one than any that it has told of. */
+void launch_account_step(struct launch_account *a, int64_t step, double now_s);
 
 /* ------------------------------------------------------------------ cluster_attempt.c */
 
@@ -72,6 +91,8 @@ int launch_start(struct supervisor *s, const char *const *nodes, size_t n_nodes,
 void launch_leave(struct supervisor *s);
 /* Collects children that have ended, and kills those left behind that have not after a while. */
 void launch_reap(struct supervisor *s);
+/* Files of the attempt in memory that its processes have left. */
+void launch_remove_shared(struct supervisor *s);
 void launch_accept(struct supervisor *s);
 void launch_drop(struct supervisor *s, size_t link);
 void launch_tell(struct supervisor *s, enum launch_note_kind kind);

@@ -175,8 +175,8 @@ static int connect_to(const struct address *at, int *fd, struct error *e)
     if (*fd < 0) {
         error_set(e, "cannot reach the launcher at '%s', port %s: %s", at->host, at->port,
                   strerror(errno));
-        return error_hint(e, LAUNCH_VARIABLE " is set by colossus launch; without it a rank is "
-                                             "watched by nobody");
+        return error_hint(e, "colossus launch --address HOST says where ranks reach it; it hands "
+                             "that on in " LAUNCH_VARIABLE);
     }
     int yes = 1;
     setsockopt(*fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));

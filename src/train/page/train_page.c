@@ -215,10 +215,6 @@ static void put_incidents(struct json_writer *w, const struct train_status *s, d
     for (size_t i = 0; i < s->n_incidents; i++) {
         const struct train_incident *x = &s->incidents[i];
         struct str what = {0};
-        const double parts[] = {x->detect_s, x->restart_s, x->rollback_s};
-        double lost = 0;
-        for (size_t k = 0; k < ARRAY_LEN(parts); k++)
-            lost += isnan(parts[k]) ? 0 : parts[k];
         if (x->text)
             str_puts(&what, x->text);
         else
@@ -230,7 +226,7 @@ static void put_incidents(struct json_writer *w, const struct train_status *s, d
         if (x->operation) jsonw_string(w, "in", x->operation);
         if (x->action) jsonw_string(w, "then", x->action);
         if (x->step >= 0) jsonw_int(w, "step", x->step);
-        if (lost > 0) jsonw_real(w, "lost_s", lost);
+        if (x->lost_s > 0) jsonw_real(w, "lost_s", x->lost_s);
         jsonw_close(w, '}');
         str_fini(&what);
     }

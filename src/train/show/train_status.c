@@ -3,7 +3,7 @@
  * The time of a run, from its first line on, is divided among the steps that count and what brought no
  * step. A step that was done again counts once: metrics.jsonl has one line for it. Losses that a
  * launcher has seen say themselves what they cost, in the event `recovered`; the start of each
- * launcher lasts from its first line to the first of its rank 0; between the last line of one and the
+ * launcher lasts from its first line to the first of its rank 0, where no rank is lost before; between the last line of one and the
  * first of the next nobody was at work. What is left is `other`. */
 #include "train/show/train_show_internal.h"
 
@@ -138,6 +138,13 @@ static double last_step_before(const struct reading *r, double t)
 
 /* ------------------------------------------------------------------ events */
 
+static enum train_cause cause_of(const char *why)
+{
+    for (size_t i = 0; why && i < ARRAY_LEN(causes); i++)
+        if (strcmp(causes[i].why, why) == 0) return causes[i].cause;
+    return TRAIN_LOST_OTHER;
+}
+
 static void take_incident(struct reading *r, const json_t *o)
 {
     struct train_status *s = r->s;
@@ -151,6 +158,7 @@ static void take_incident(struct reading *r, const json_t *o)
     s->incidents[s->n_incidents++] =
         (struct train_incident){.time = text_of(o, "time", r->a),
                                 .why = text_of(o, "why", r->a),
+                                .cause = cause_of(json_string_value(json_object_get(o, "why"))),
                                 .node = text_of(o, "node", r->a),
                                 .operation = text_of(o, "operation", r->a),
                                 .text = text_of(o, "text", r->a),
@@ -159,6 +167,7 @@ static void take_incident(struct reading *r, const json_t *o)
                                 .attempt = train_line_int(o, "attempt"),
                                 .step = train_line_int(o, "steps_done"),
                                 .detect_s = train_line_real(o, "detect_s"),
+                                .lost_s = train_line_real(o, "detect_s"),
                                 .restart_s = NAN,
                                 .rollback_s = NAN};
 }
@@ -166,19 +175,22 @@ static void take_incident(struct reading *r, const json_t *o)
 static void take_recovery(struct reading *r, const json_t *o)
 {
     struct train_status *s = r->s;
-    const char *cause = json_string_value(json_object_get(o, "cause"));
+    enum train_cause cause = cause_of(json_string_value(json_object_get(o, "cause")));
     double parts[] = {train_line_real(o, "detect_s"), train_line_real(o, "restart_s"),
-                      train_line_real(o, "rollback_s")};
+                      train_line_real(o, "rollback_s"),
+                      -train_line_real(o, "first_step_s")}; /* in restart_s, and no loss */
+    double lost_s = 0;
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++)
+        lost_s += isnan(parts[i]) ? 0 : parts[i];
     if (s->n_incidents > 0) {
         struct train_incident *i = &s->incidents[s->n_incidents - 1];
         i->detect_s = parts[0];
         i->restart_s = parts[1];
         i->rollback_s = parts[2];
+        i->lost_s = lost_s;
     }
     s->restarts++;
-    for (size_t i = 0; cause && i < ARRAY_LEN(causes); i++)
-        for (size_t k = 0; strcmp(causes[i].why, cause) == 0 && k < ARRAY_LEN(parts); k++)
-            if (!isnan(parts[k])) s->lost_s[causes[i].cause] += parts[k];
+    if (cause != TRAIN_LOST_OTHER) s->lost_s[cause] += lost_s; /* which is what is left */
 }
 
 /* A line for people, where there is something to tell. */
@@ -223,7 +235,10 @@ static void take_event(void *ctx, const json_t *o)
         s->total_steps = train_line_int(o, "total_steps");
         s->ranks = train_line_int(o, "ranks");
     }
-    if (strcmp(event, "rank_lost") == 0) take_incident(r, o);
+    if (strcmp(event, "rank_lost") == 0) {
+        take_incident(r, o);
+        r->launched = 0; /* a start that failed is what the loss has cost */
+    }
     if (strcmp(event, "recovered") == 0) take_recovery(r, o);
     if (strcmp(event, "checkpoint_saved") == 0) {
         s->checkpoint_step = train_line_int(o, "step");
