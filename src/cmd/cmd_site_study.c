@@ -158,7 +158,8 @@ const struct option_table cmd_site_fit_table = {
     "INCIDENTS.csv has the columns unit, at_h (hours since the watch began; or at_d), and perhaps "
     "cause\n"
     "and repair_h (empty: nothing had to be repaired). Each value comes with its interval of 90 "
-    "%.\n\n"
+    "%;\n"
+    "a law by age is asked of ten incidents and more, lemons of fifty.\n\n"
     "  printf 'unit,at_h,repair_h\\nn7,31,9\\nn3,210,\\nn7,900,4\\n' >incidents.csv\n"
     "  colossus site fit incidents.csv --units 2048 --days 90 >failures.yaml",
     fit_rows,
@@ -171,6 +172,11 @@ static int run_fit(const struct option_line *l, void *options, struct error *e)
     if (l->n_rest != 1 || o->units < 1.0 || o->days <= 0.0) {
         error_set_code(e, ERROR_USAGE, "one list of incidents, --units and --days are needed");
         return error_hint(e, "colossus site fit incidents.csv --units 2048 --days 90");
+    }
+    if (o->units != floor(o->units)) {
+        error_set_code(e, ERROR_USAGE, "--units is a whole number, not %.12g", o->units);
+        return error_hint(e, "units of the fleet that was watched, for example --units %.0f",
+                          ceil(o->units));
     }
     struct site_fit *f = arena_alloc(l->arena, sizeof(*f));
     TRY(site_fit(l->rest[0], &w, l->arena, f, e));

@@ -30,6 +30,9 @@ enum {
 
 /* ------------------------------------------------------------------ scenarios */
 
+#define SITE_LEMON_FACTOR_MOST 1000.0
+#define SITE_DAYS_BETWEEN_MOST 1e9 /* accelerator-days, and days of a scale */
+
 enum site_law {
     SITE_LAW_NONE,
     SITE_LAW_MACHINE,
@@ -589,7 +592,8 @@ struct site_fit {
     size_t n, n_repairs;  /* incidents; of these with a time of repair */
     double exposure_days; /* of accelerators */
     struct site_estimate accelerator_days, hardware_share;
-    bool ages; /* the rate changes with age: shape is not 1 */
+    bool asks_age, asks_lemons; /* there are incidents enough to ask whether: */
+    bool ages;                  /* the rate changes with age: shape is not 1 */
     struct site_estimate shape, scale_days;
     bool has_lemons;
     struct site_estimate lemons, lemon_factor;

@@ -582,6 +582,78 @@ static void fit_is_a_scenario(void **state)
     str_fini(&csv);
 }
 
+static struct site_fit fitted(const char *csv, double units, double days)
+{
+    struct error e = {0};
+    struct site_fit f;
+    const struct str text = {arena_strdup(&test_arena, csv), strlen(csv), 0};
+    const struct site_fit_options o = {units, days, 0.0, 8};
+    assert_ok(site_fit_text(&text, "short.csv", &o, &test_arena, &f, &e), e);
+    return f;
+}
+
+/* What is printed of a list is read as a scenario; its text. */
+static const char *accepted(const struct site_fit *f)
+{
+    struct error e = {0};
+    char *text;
+    size_t size;
+    const char *path = in_folder("short.yaml");
+    FILE *out = fopen(path, "w");
+    assert_non_null(out);
+    fputs("cluster: 16384 x h100\n", out);
+    site_print_fit(f, out);
+    fclose(out);
+    struct site_scenario *s = arena_alloc(&test_arena, sizeof(*s));
+    assert_ok(site_load(path, &test_arena, s, &e), e);
+    assert_ok(file_read(path, 1 << 20, &text, &size, &e), e);
+    const char *kept = arena_strdup(&test_arena, text);
+    mem_free(text);
+    return kept;
+}
+
+static void holds_itself(const struct site_estimate *v)
+{
+    assert_true(!isfinite(v->value) || !(v->value < v->low || v->value > v->high));
+}
+
+/* Short lists: what is printed is accepted by `site`, is said to be too short for age and lemons, and no
+ * value lies outside its own interval. */
+static void fit_of_short_lists(void **state)
+{
+    (void)state;
+    static const int lengths[] = {1, 2, 3, 5, 10, 49, 50, 60};
+    for (size_t k = 0; k < ARRAY_LEN(lengths); k++) {
+        for (int same = 0; same < 3; same++) { /* each its own unit; all one; all soon after 0 */
+            struct str csv = {0};
+            str_puts(&csv, "unit,at_h,repair_h\n");
+            for (int i = 0; i < lengths[k]; i++)
+                str_printf(&csv, "n%d,%.9g,%s\n", same == 1 ? 7 : i,
+                           same == 2 ? 1e-6 * (i + 1) : 31.0 + 35.0 * i, i % 2 ? "" : "9");
+            print_message("%d incidents, case %d\n", lengths[k], same);
+            const struct site_fit f = fitted(csv.data, 2048.0, 90.0);
+            const struct site_estimate *all[] = {
+                &f.accelerator_days, &f.shape,          &f.scale_days, &f.lemons,
+                &f.lemon_factor,     &f.hardware_share, &f.repair_h};
+            for (size_t i = 0; i < ARRAY_LEN(all); i++)
+                holds_itself(all[i]);
+            const char *text = accepted(&f);
+            assert_int_equal(strstr(text, "to ask for a law by age") != NULL, lengths[k] < 10);
+            assert_int_equal(strstr(text, "to ask for lemons") != NULL, lengths[k] < 50);
+            if (lengths[k] < 50) assert_contains(text, "  lemons: 0 ");
+            if (same == 1 && lengths[k] >= 50) /* all that happens is one unit's */
+                assert_true(f.has_lemons && f.lemon_factor.high <= 1000.0);
+            str_fini(&csv);
+        }
+    }
+    /* the example of site fit --help */
+    const struct site_fit f =
+        fitted("unit,at_h,repair_h\nn7,31,9\nn3,210,\nn7,900,4\n", 2048.0, 90.0);
+    const char *text = accepted(&f);
+    assert_null(strstr(text, "not told from"));
+    assert_null(strstr(text, "lemon_factor"));
+}
+
 static void wrong_incidents(void **state)
 {
     (void)state;
@@ -591,7 +663,9 @@ static void wrong_incidents(void **state)
         {"", "x.csv"},
         {"unit\na\n", "no column at_h"},
         {"at_h\n3\n", "no column unit"},
-        {"unit,at_h\na,3\n", "1 incidents"},
+        {"unit,at_h\n", "no incident in it"},
+        {"unit,at_h,at_d\na,3,3\n", "both at_h and at_d"},
+        {"unit,at_h\na,2026-01-04\n", "'at_h' must be a number"},
         {"unit,at_h\na,3\nb,-1\n", "x.csv:3"},
         {"unit,at_h\na,3\nb,nan\n", "x.csv:3"},
         {"unit,at_h\na,3\nb,2401\n", "x.csv:3"},
@@ -647,6 +721,7 @@ int main(void)
         cmocka_unit_test(fit_infancy),
         cmocka_unit_test(fit_wear),
         cmocka_unit_test(fit_is_a_scenario),
+        cmocka_unit_test(fit_of_short_lists),
         cmocka_unit_test(wrong_incidents),
     };
     return cmocka_run_group_tests(tests, start, stop);
