@@ -84,10 +84,13 @@ static const struct option sweep_rows[] = {
 const struct option_table cmd_site_sweep_table = {
     "site sweep",
     "SCENARIO.yaml --over INPUT=A,B,... --until FIGURE>=X [options]",
-    "the cheapest of several values of an input with which a site reaches a goal",
-    "FIGURE is any that colossus site SCENARIO --json tells. Halving takes it that more of the "
-    "input\n"
-    "never makes it worse; --all does not.\n\n"
+    "the least of several values of an input with which a site reaches a goal",
+    "FIGURE is any that colossus site SCENARIO --json tells, X a number that may carry a unit. "
+    "Values "
+    "are\n"
+    "taken from the least on, of checkpoint_s from the longest on; the costs of each stand beside "
+    "it.\n"
+    "Halving takes it that more of the input never makes it worse; --all does not.\n\n"
     "  colossus site sweep flap-storm --days 5 --over crews=1,2,4,8 --until 'goodput>=88 %'\n"
     "  colossus site sweep curtailment --over battery_mw=150,300,600 --until 'unserved_wh<=0'",
     sweep_rows,

@@ -530,7 +530,7 @@ int site_explain(const struct site_log *log, const char *event, struct arena *a,
 void site_print_explained(const struct site_log *log, const struct site_explained *x, FILE *out);
 json_t *site_explained_to_json(const struct site_log *log, const struct site_explained *x);
 
-/* One input at several values, and the cheapest that reaches a goal (site_sweep.c). */
+/* One input at several values, and the first of them that reaches a goal (site_sweep.c). */
 enum site_knob {
     SITE_KNOB_SPARES,     /* accelerators more, cold, in the first pool */
     SITE_KNOB_BATTERY,    /* megawatts, of as many hours as the scenario's */
@@ -563,8 +563,9 @@ struct site_sweep {
     bool at_least, all;
     double goal, confidence, days;
     uint64_t seed;
-    size_t most, n, best; /* n: values; best: the cheapest that holds, n where none does */
-    struct site_sweep_point points[SITE_SWEEP_MAX]; /* the cheapest first */
+    size_t most, n, best; /* n: values; best: the first that holds, n where none does */
+    struct site_sweep_point
+        points[SITE_SWEEP_MAX]; /* the least first; of the time between checkpoints the longest */
 };
 /* ERROR_USAGE for what is asked, else the run's errors. */
 int site_sweep(const struct site_scenario *s, const struct site_sweep_options *o, struct arena *a,

@@ -405,7 +405,11 @@ static void wrong_sweeps(void **state)
         {"crews=1", "goodput", "FIGURE>=X"},
         {"crews=1", "godput>=0.9", "FIGURE>=X"},
         {"crews=1", "goodput>0.9", "FIGURE>=X"},
-        {"crews=1", "goodput>=high", "FIGURE>=X"},
+        {"crews=1", "goodput>=high", "no bound"},
+        {"crews=1", "goodput>=90", "share from 0 to 100 %"},
+        {"crews=1", "unserved_wh<=1 kW", "no bound"},
+        {"crews=1", "failures<=1 kWh", "no bound"},
+        {"crews=1,2,1", "goodput>=0.9", "1 twice"},
         {"turbines=3", "goodput>=0.5", "no gas units"},
         {"checkpoint_s=0", "goodput>=0.5", "from 1"},
         {"spares=1,2", "island_limit_s>=1", "not known"},
@@ -420,6 +424,43 @@ static void wrong_sweeps(void **state)
         print_message("%s %s\n", CASES[i].over, CASES[i].until);
         assert_true(site_sweep(s, &o, &test_arena, w, &e) < 0);
         assert_contains(e.text, CASES[i].says);
+    }
+}
+
+/* A bound may carry a unit of its figure's kind; a bare one is in the figure's own. Of checkpoints the
+ * longest that holds is named, which says nothing of its price. */
+static void sweep_bounds(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *until;
+        double goal;
+    } CASES[] = {{"goodput>=20 %", 0.2},         {"goodput>=0.2", 0.2},
+                 {"unserved_wh<=2 kWh", 2000.0}, {"unserved_wh<=2", 2.0},
+                 {"repair_wait_h<=90 min", 1.5}, {"repair_wait_h<=90", 90.0},
+                 {"ramp_steep_min<=1 h", 60.0},  {"total_usd<=3 MUSD", 3e6},
+                 {"throttled_h<=1 d", 24.0},     {"peak_w<=1 MW", 1e6}};
+    const struct site_scenario *s = test_scenario(
+        "cluster: 64 x h100\ndays: 1\ngas: []\njobs: [{name: j, accelerators: 56}]\n");
+    for (size_t i = 0; i < ARRAY_LEN(CASES); i++) {
+        struct error e = {0};
+        struct site_sweep *w = arena_alloc(&test_arena, sizeof(*w));
+        const struct site_sweep_options o = {.over = "checkpoint_s=30,600",
+                                             .until = CASES[i].until,
+                                             .confidence = 0.9,
+                                             .seeds = 2,
+                                             .all = true};
+        print_message("%s\n", CASES[i].until);
+        assert_ok(site_sweep(s, &o, &test_arena, w, &e), e);
+        assert_near(w->goal, CASES[i].goal, 1e-12);
+        if (i > 0) continue;
+        char text[4096] = {0};
+        FILE *out = fmemopen(text, sizeof text - 1, "w");
+        assert_non_null(out);
+        site_print_sweep(w, out);
+        fclose(out);
+        assert_contains(text, "checkpoint_s = 600 is the longest of these that holds.");
+        assert_null(strstr(text, "cheapest"));
     }
 }
 
@@ -716,6 +757,7 @@ int main(void)
         cmocka_unit_test(student),
         cmocka_unit_test(sweep_as_all),
         cmocka_unit_test(wrong_sweeps),
+        cmocka_unit_test(sweep_bounds),
         cmocka_unit_test(fit_constant),
         cmocka_unit_test(fit_lemons),
         cmocka_unit_test(fit_infancy),

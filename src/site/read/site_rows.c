@@ -63,7 +63,8 @@ static const struct option scenario_rows[] = {
         "how the rate depends on age: machine is the planner's (rate of the accelerator, youth, "
         "lemons), exponential a constant, weibull and table by age, none: nothing fails"),
     PLAIN(S, "failures.accelerator_days", failures.accelerator_days, "0", 0,
-        SITE_DAYS_BETWEEN_MOST, "2111", "mean days between failures of one accelerator; needed for exponential; for weibull it may "
+        SITE_DAYS_BETWEEN_MOST, "2111",
+        "mean days between failures of one accelerator; needed for exponential; for weibull it may "
         "stand in place of scale_days"),
     PLAIN(S, "failures.shape", failures.shape, "1", 0.05, 50, "2.64",
         "of weibull (Titan's first GPUs: 2.64)"),
