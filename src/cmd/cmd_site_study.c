@@ -21,9 +21,10 @@ const struct option_table cmd_site_explain_table = {
     "why something happened at a site, what followed, and what it cost",
     "LOG.jsonl is what colossus site SCENARIO --events LOG.jsonl wrote. EVENT is the number of a "
     "line,\n"
-    "a time ('12 d': the nearest line), or the name of an event (the dearest of it); without it, "
-    "what\n"
-    "cost most.\n\n"
+    "a time (the nearest line: '12 d' since the beginning, or 'day 13', 'day 13, 12:00:00'), or "
+    "the "
+    "name\n"
+    "of an event (the dearest of it); without it, what cost most.\n\n"
     "  colossus site curtailment --events log.jsonl && colossus site explain log.jsonl\n"
     "  colossus site explain log.jsonl curtailment",
     explain_rows,

@@ -515,16 +515,19 @@ int site_read_story(const char *path, struct arena *a, struct site_log *out, str
 
 struct site_cost { /* of a line with all that followed from it */
     double accelerator_h, usd, unserved_wh, missing_w;
-    int64_t interruptions;
+    int64_t interruptions, pauses; /* of jobs; for want of power */
 };
 struct site_explained { /* indices of lines */
     size_t line, *because, n_because, *then, n_then;
+    const char *asked; /* the time that was asked for, or NULL */
+    double off_s;      /* how long after it the line is; below 0: before it */
     struct site_cost cost;
     size_t *ranked, n_ranked; /* without an event: those that cost most */
     struct site_cost *ranked_cost;
 };
-/* event: the number of a line, a time ("12 d": the nearest), or a name (the dearest of it); NULL: which
- * cost most. ERROR_USAGE where the log has no such event. */
+/* event: the number of a line, a time (the nearest line: "12 d" since the beginning, or as answers print it,
+ * "day 13, 12:00:00" or "day 13"), or a name (the dearest of it); NULL: which cost most. ERROR_USAGE where
+ * the log has no such event. */
 int site_explain(const struct site_log *log, const char *event, struct arena *a,
                  struct site_explained *out, struct error *e);
 void site_print_explained(const struct site_log *log, const struct site_explained *x, FILE *out);

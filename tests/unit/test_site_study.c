@@ -65,6 +65,7 @@ static void why_power(void **state)
     assert_near(x.cost.accelerator_h, hours[0] + hours[1], 1e-9);
     assert_near(x.cost.usd, 2.0 * hours[0] + 3.0 * hours[1], 1e-9);
     assert_true(times_in(&log, &x, "interruption") == 0);
+    assert_int_equal(x.cost.pauses, 2);
     /* upwards, from the end of the chain */
     x = explained(&log, "job_paused");
     assert_string_equal(log.lines[x.because[x.n_because - 1]].event, "curtailment");
@@ -301,18 +302,22 @@ static void why_failures(void **state)
 static void broken_logs(void **state)
 {
     (void)state;
+#define HEAD "{\"event\": \"site\", \"at_s\": 0, \"id\": 1}\n"
     static const struct {
-        const char *text, *says;
+        const char *text, *says, *hints;
     } CASES[] = {
-        {"", "has no lines"},
-        {"{\"event\": \"x\"}\n", "log.jsonl:1"},
-        {"{\"event\": \"x\", \"at_s\": 1, \"id\": 1}\n{\"event\": \"x\", \"at_s\": 1, \"id\": 1}\n",
-         "log.jsonl:2"},
-        {"{\"event\": \"x\", \"at_s\": 1, \"id\": 1, \"by\": 1}\n", "'by'"},
-        {"{\"event\": \"x\", \"at_s\": -1, \"id\": 1}\n", "'at_s'"},
-        {"{\"event\": \"x\", \"at_s\": 1, \"id\": 1}\n{\"event\": \"x\", \"at", "log.jsonl:2"},
-        {"{\"event\": 3, \"at_s\": 1, \"id\": 1}\n", "'event'"},
-        {"[1]\n", "log.jsonl:1"},
+        {"", "has no lines", "--events"},
+        {"{\"event\": \"x\"}\n", "log.jsonl:1", "--events"},
+        {HEAD "{\"event\": \"x\", \"at_s\": 1, \"id\": 1}\n", "log.jsonl:2", "rise"},
+        {"{\"event\": \"x\", \"at_s\": 1, \"id\": 1}\n", "not how a log begins", "first line"},
+        {"{\"event\": \"x\", \"at_s\": 1, \"id\": 1, \"by\": 1}\n", "'by'", "rise"},
+        {"{\"event\": \"x\", \"at_s\": -1, \"id\": 1}\n", "'at_s'", "rise"},
+        {HEAD "{\"event\": \"x\", \"at", "log.jsonl:2", "cut off"},
+        {HEAD "{\"event\": \"x\", \"event\": \"y\"}\n", "duplicate", "line 2 is none of a log"},
+        {"\177ELF\001\n", "log.jsonl:1", "line 1 is none of a log"},
+        {HEAD "\033[31m\n", "log.jsonl:2", "line 2 is none of a log"},
+        {"{\"event\": 3, \"at_s\": 1, \"id\": 1}\n", "'event'", "--events"},
+        {"[1]\n", "log.jsonl:1", "--events"},
     };
     for (size_t i = 0; i < ARRAY_LEN(CASES); i++) {
         struct error e = {0};
@@ -322,6 +327,93 @@ static void broken_logs(void **state)
         print_message("%s", CASES[i].text);
         assert_true(site_read_story(path, &test_arena, &log, &e) < 0);
         assert_contains(e.text, CASES[i].says);
+        assert_contains(e.hint, CASES[i].hints);
+        assert_int_equal(text_steers(e.text, strlen(e.text)), 0);
+    }
+#undef HEAD
+}
+
+static struct site_log parsed(const char *text)
+{
+    struct error e = {0};
+    struct site_log log;
+    const struct str all = {arena_strdup(&test_arena, text), strlen(text), 0};
+    assert_ok(site_parse_story(&all, "log.jsonl", &test_arena, &log, &e), e);
+    return log;
+}
+
+static const char *told(const struct site_log *log, const struct site_explained *x)
+{
+    enum { SIZE = 1 << 14 };
+    char *text = arena_alloc(&test_arena, SIZE);
+    FILE *out = fmemopen(text, SIZE - 1, "w");
+    assert_non_null(out);
+    site_print_explained(log, x, out);
+    fclose(out);
+    return text;
+}
+
+/* Times are taken as they are printed and as durations since the beginning; what is not exact says by how
+ * much, and what is no moment of the log is refused. */
+static void asked_by_time(void **state)
+{
+    (void)state;
+    const struct site_log log =
+        parsed("{\"event\":\"site\",\"at_s\":0,\"id\":1,\"scenario\":\"s\",\"days\":70}\n"
+               "{\"event\":\"a\",\"at_s\":5140800,\"id\":2}\n"   /* 59.5 d */
+               "{\"event\":\"b\",\"at_s\":5140860.5,\"id\":3}\n" /* and a minute */
+               "{\"event\":\"c\",\"at_s\":5180000,\"id\":4}\n");
+    static const struct {
+        const char *asked;
+        int64_t id;
+        double off_s;
+    } CASES[] = {{"day 60, 12:00:00", 2, 0.0}, {"day 60, 12:01:00", 3, 0.0},
+                 {"59.5 d", 2, 0.0},           {"day 60, 12:01", 3, 0.0},
+                 {"day 60", 2, 0.0},           {"60 d", 4, -4000.0},
+                 {"day 61", 4, -4000.0},       {"day 1", 1, 0.0},
+                 {"day 70", 4, -781600.0},     {"70 d", 4, -868000.0}};
+    for (size_t i = 0; i < ARRAY_LEN(CASES); i++) {
+        print_message("%s\n", CASES[i].asked);
+        struct site_explained x = explained(&log, CASES[i].asked);
+        assert_int_equal(log.lines[x.line].id, CASES[i].id);
+        assert_true(fabs(x.off_s - CASES[i].off_s) < 1e-3);
+        assert_int_equal(strstr(told(&log, &x), "the nearest line") != NULL, CASES[i].off_s < 0.0);
+        json_decref(site_explained_to_json(&log, &x));
+    }
+    static const char *const WRONG[][2] = {
+        {"70.1 d", "after the end"},    {"day 72", "after the end"},       {"1.5", "no unit"},
+        {"-1 d", "before the log"},     {"day 60, 12", "no moment"},       {"day 0", "no moment"},
+        {"day 60, 24:00", "no moment"}, {"day 60, 12:00:0x", "no moment"}, {"day60", "no moment"}};
+    for (size_t i = 0; i < ARRAY_LEN(WRONG); i++) {
+        struct error e = {0};
+        struct site_explained x;
+        print_message("%s\n", WRONG[i][0]);
+        assert_int_equal(site_explain(&log, WRONG[i][0], &test_arena, &x, &e), ERROR_USAGE);
+        assert_contains(e.text, WRONG[i][1]);
+        assert_true(e.hint[0] != '\0');
+    }
+}
+
+/* What stands in a log does not steer a terminal, and a pause is no interruption. */
+static void told_plainly(void **state)
+{
+    (void)state;
+    const struct site_log log =
+        parsed("{\"event\":\"site\",\"at_s\":0,\"id\":1,\"scenario\":\"s\\u001b[31m\\n\","
+               "\"jobs\":[{\"name\":\"j\\u001b\",\"usd_per_hour\":2}]}\n"
+               "{\"event\":\"cur\\u001b\",\"at_s\":5,\"id\":2,\"target\":\"\\u009b2J\\n\"}\n"
+               "{\"event\":\"job_paused\",\"at_s\":5,\"id\":3,\"by\":2,\"job\":\"j\\u001b\"}\n"
+               "{\"event\":\"job_runs\",\"at_s\":3605,\"id\":4,\"by\":3,\"job\":\"j\\u001b\","
+               "\"after_s\":3600,\"accelerators\":8}\n");
+    for (int i = 0; i < 2; i++) {
+        struct site_explained x = explained(&log, i ? "2" : NULL);
+        const char *text = told(&log, &x);
+        for (const char *p = text; *p; p++)
+            assert_true(*p == '\n' || text_steers(p, strlen(p)) == 0);
+        assert_null(strstr(text, "\n'"));
+        if (i)
+            assert_contains(text,
+                            "8 accelerator-hours of jobs in 1 pause for want of power, worth 16");
     }
 }
 
@@ -754,6 +846,8 @@ int main(void)
         cmocka_unit_test(why_power),
         cmocka_unit_test(why_failures),
         cmocka_unit_test(broken_logs),
+        cmocka_unit_test(asked_by_time),
+        cmocka_unit_test(told_plainly),
         cmocka_unit_test(student),
         cmocka_unit_test(sweep_as_all),
         cmocka_unit_test(wrong_sweeps),
