@@ -493,7 +493,9 @@ struct site_log_line {
     int64_t id, by; /* its number, and that of the line it follows from; 0: of none */
     const char *event, *job, *target, *phase, *why;
     double after_s, lost_s; /* of a job that runs again; accelerator-seconds */
-    double unserved_wh, missing_w, value;
+    double unserved_wh, missing_w;
+    double value; /* units, where the line says so many; else what a step has made it */
+    double watts; /* that are left, or given; NAN: it says none */
 };
 struct site_log_job {
     const char *name;

@@ -37,6 +37,17 @@ static int times_in(const struct site_log *log, const struct site_explained *x, 
     return n;
 }
 
+static const char *told(const struct site_log *log, const struct site_explained *x)
+{
+    enum { SIZE = 1 << 14 };
+    char *text = arena_alloc(&test_arena, SIZE);
+    FILE *out = fmemopen(text, SIZE - 1, "w");
+    assert_non_null(out);
+    site_print_explained(log, x, out);
+    fclose(out);
+    return text;
+}
+
 /* A curtailment: the deficit, the steps against it and their end follow from it, and cost what the run
  * says. */
 static void why_power(void **state)
@@ -113,6 +124,59 @@ static void why_to_the_end(void **state)
     assert_string_equal(log.lines[x.because[x.n_because - 1]].event, "permit_ends");
     x = explained(&log, "permit_ends");
     assert_near(x.cost.unserved_wh, r->unserved_j / 3600.0, 1e-9);
+}
+
+static int times_of(const char *text, const char *what)
+{
+    int n = 0;
+    for (const char *p = text; (p = strstr(p, what)); p++)
+        n++;
+    return n;
+}
+
+/* A curtailment that units and battery take over follows through in the log: its line says its watts and
+ * nothing that belongs to other kinds, units are sent for, the battery gives until they run. */
+static void why_no_job_stopped(void **state)
+{
+    (void)state;
+    const struct site_scenario *s = test_scenario(
+        "cluster: 8192 x h100\nfailures: {law: none}\ndays: 2\n"
+        "grid: {contract_w: 20 MW, usd_per_kwh: 0.01}\n"
+        "battery: {power_w: 20 MW, energy_wh: 20 MWh}\n"
+        "gas: [{name: g, units: 3, unit_w: 5 MW, mttf: 0, derate_per_k: 0 %, start: 10 min}]\n"
+        "jobs: [{name: j, accelerators: 8000, restart: 0, stall: 0}]\n"
+        "events: [{at: 10 h, what: curtailment, lasts: 3 h, watts: 1 MW},\n"
+        "  {at: 30 h, what: false_alarms, lasts: 1 h, factor: 0}]\n");
+    struct site_log log;
+    const struct site_result *r = run_logged(s, &log);
+    assert_true(r->pauses == 0.0 && r->unserved_j == 0.0 && r->gas[0].starts == 2.0);
+    struct site_explained x = explained(&log, "curtailment");
+    assert_int_equal(times_in(&log, &x, "units_start"), 1);
+    assert_int_equal(times_in(&log, &x, "battery_gives"), 1);
+    assert_int_equal(times_in(&log, &x, "battery_rests"), 1);
+    for (size_t i = 0; i < x.n_then; i++) {
+        const struct site_log_line *l = &log.lines[x.then[i]];
+        if (strcmp(l->event, "units_start") == 0) assert_near(l->value, 2.0, 1e-12);
+        if (strcmp(l->event, "battery_rests") == 0) assert_near(l->after_s, 600.0, 1e-6);
+    }
+    const char *text = told(&log, &x);
+    assert_contains(text, "curtailment, begins, 1.00 MW left");
+    assert_contains(text, "units_start of g, 2 units");
+    struct error e = {0};
+    char *lines;
+    size_t size;
+    assert_ok(file_read(in_folder("log.jsonl"), 1 << 24, &lines, &size, &e), e);
+    const char *line = strstr(lines, "\"event\":\"curtailment\"");
+    assert_non_null(line);
+    line = arena_strndup(&test_arena, line, strcspn(line, "\n"));
+    assert_contains(line, "\"watts\":1000000");
+    static const char *const others[] = {"sag_s", "l_per_min", "factor", "pool",
+                                         "share", "units",     "kelvin", "hardware"};
+    for (size_t i = 0; i < ARRAY_LEN(others); i++)
+        assert_null(strstr(line, others[i]));
+    /* what a kind says is said also where it is 0, which is not the default of it */
+    assert_int_equal(times_of(lines, "\"factor\":0"), 1);
+    mem_free(lines);
 }
 
 static const struct site_scenario *story(const char *law, const char *mttf, const char *events)
@@ -340,17 +404,6 @@ static struct site_log parsed(const char *text)
     const struct str all = {arena_strdup(&test_arena, text), strlen(text), 0};
     assert_ok(site_parse_story(&all, "log.jsonl", &test_arena, &log, &e), e);
     return log;
-}
-
-static const char *told(const struct site_log *log, const struct site_explained *x)
-{
-    enum { SIZE = 1 << 14 };
-    char *text = arena_alloc(&test_arena, SIZE);
-    FILE *out = fmemopen(text, SIZE - 1, "w");
-    assert_non_null(out);
-    site_print_explained(log, x, out);
-    fclose(out);
-    return text;
 }
 
 /* Times are taken as they are printed and as durations since the beginning; what is not exact says by how
@@ -844,6 +897,7 @@ int main(void)
         cmocka_unit_test(what_would_have_spared),
         cmocka_unit_test(wrong_logs),
         cmocka_unit_test(why_power),
+        cmocka_unit_test(why_no_job_stopped),
         cmocka_unit_test(why_failures),
         cmocka_unit_test(broken_logs),
         cmocka_unit_test(asked_by_time),

@@ -480,24 +480,6 @@ static int check_target(const struct yaml_reader *r, const struct yaml_node *at,
     return error_hint(r->e, "there is none; leave 'target' out");
 }
 
-/* The keys that only some kinds of events know. */
-static const struct {
-    const char *key;
-    int kinds[3]; /* up to -1 */
-} keys_of_events[] = {
-    {"kelvin", {SITE_EVENT_HEAT_WAVE, -1}},
-    {"depth", {SITE_EVENT_SAG_TRAIN, -1}},
-    {"sag", {SITE_EVENT_SAG_TRAIN, -1}},
-    {"times", {SITE_EVENT_SAG_TRAIN, -1}},
-    {"watts", {SITE_EVENT_CURTAILMENT, SITE_EVENT_GRID_LIMIT, -1}},
-    {"per_day", {SITE_EVENT_FLAP_STORM, SITE_EVENT_BAD_FIRMWARE, -1}},
-    {"factor", {SITE_EVENT_BAD_FIRMWARE, SITE_EVENT_FALSE_ALARMS, -1}},
-    {"nox_ppm", {SITE_EVENT_EMISSIONS, -1}},
-    {"l_per_min", {SITE_EVENT_LEAK, -1}},
-    {"hardware", {SITE_EVENT_FAILURE, -1}},
-};
-
-/* What an event says that its kind does not know, or does not say that it needs. */
 double site_grid_contract_w(const struct site_scenario *s)
 {
     const double unlimited = 1e13; /* as good as that */
@@ -535,20 +517,18 @@ static int check_failure(const struct yaml_reader *r, const struct yaml_node *at
     return error_hint(r->e, "without a job it is drawn whose accelerators fail");
 }
 
+/* What an event says that its kind does not know, or does not say that it needs. */
 static int check_keys(const struct yaml_reader *r, const struct yaml_node *at,
                       const struct site_event *e)
 {
     const char *what = site_event_kind_names[e->kind];
     if (at->kind != YAML_KIND_MAP) return 0; /* of a log */
-    for (size_t i = 0; i < ARRAY_LEN(keys_of_events); i++) {
-        const int *kinds = keys_of_events[i].kinds;
-        const struct yaml_node *value = yaml_get(at, keys_of_events[i].key);
-        bool known = false;
-        for (int k = 0; kinds[k] >= 0; k++)
-            known = known || kinds[k] == e->kind;
-        if (known || !value) continue;
-        yaml_wrong(r, value, "event %s does not know '%s'", what, keys_of_events[i].key);
-        return error_hint(r->e, "it belongs to %s", site_event_kind_names[kinds[0]]);
+    for (size_t i = 0; i < at->count; i++) {
+        const char *key = at->keys[i]->text;
+        const unsigned kinds = site_event_kinds(key);
+        if (kinds & (1u << e->kind)) continue;
+        yaml_wrong(r, at->items[i], "event %s does not know '%s'", what, key);
+        return error_hint(r->e, "it belongs to %s", site_event_kind_names[__builtin_ctz(kinds)]);
     }
     if (e->kind == SITE_EVENT_HEAT_WAVE && e->kelvin == 0.0)
         return yaml_wrong_row(r, at, section_find(&site_event_section, "kelvin"),

@@ -50,6 +50,15 @@ struct json_writer *site_log(struct site_sim *x, const char *event)
     return &x->writer;
 }
 
+struct json_writer *site_log_supply(struct site_sim *x, const char *event)
+{
+    uint64_t by = x->st->log_by;
+    if (!by) x->st->log_by = x->st->supply_by;
+    struct json_writer *w = site_log(x, event);
+    x->st->log_by = by;
+    return w;
+}
+
 void site_log_end(struct site_sim *x)
 {
     jsonw_close(&x->writer, '}');

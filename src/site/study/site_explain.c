@@ -264,6 +264,13 @@ static void put_what(const struct site_log_line *l, struct str *out)
         char text[32];
         str_printf(out, ", %s missing", format_si(text, l->missing_w, "W"));
     }
+    if (strncmp(l->event, "units_", 6) == 0)
+        str_printf(out, ", %.0f unit%s", l->value, l->value == 1.0 ? "" : "s");
+    if (isfinite(l->watts)) {
+        char text[32];
+        str_printf(out, strcmp(l->event, "battery_gives") == 0 ? ", %s" : ", %s left",
+                   format_si(text, l->watts, "W"));
+    }
     if (strcmp(l->event, "power_cap") == 0) str_printf(out, " at %.0f %%", 100.0 * l->value);
     if (l->after_s > 0.0) {
         char text[32];
@@ -389,8 +396,10 @@ void site_print_explained(const struct site_log *log, const struct site_explaine
 
 static json_t *line_to_json(const struct site_log_line *l)
 {
-    return json_pack("{s:I,s:f,s:s,s:s,s:s}", "id", (json_int_t)l->id, "at_s", l->at_s, "event",
-                     l->event, "target", l->target, "why", l->why);
+    json_t *o = json_pack("{s:I,s:f,s:s,s:s,s:s}", "id", (json_int_t)l->id, "at_s", l->at_s,
+                          "event", l->event, "target", l->target, "why", l->why);
+    if (isfinite(l->watts)) json_object_set_new(o, "watts", json_real(l->watts));
+    return o;
 }
 
 static json_t *cost_to_json(const struct site_cost *c)

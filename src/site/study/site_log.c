@@ -90,7 +90,8 @@ static int read_line(const json_t *o, const char *where, struct site_log *log, s
     if (!back && strcmp(event, "gang_restarts") != 0) l->lost_s = 0.0;
     l->unserved_wh = real_of(o, "unserved_wh");
     l->missing_w = real_of(o, "missing_w");
-    l->value = real_of(o, strcmp(event, "failure") == 0 ? "units" : "value");
+    l->value = real_of(o, json_object_get(o, "units") ? "units" : "value");
+    l->watts = json_object_get(o, "watts") ? real_of(o, "watts") : NAN;
     if (log->n == 0) read_head(o, log, a);
     log->n++;
     return 0;
