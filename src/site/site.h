@@ -102,7 +102,7 @@ struct site_trace {
 struct site_job {
     const char *name;
     int kind;             /* enum site_job_kind */
-    int64_t accelerators; /* 0: all that are left */
+    int64_t accelerators; /* 0: site_job_wants() says */
     int64_t pool;         /* from 1; 0: of any */
     int64_t priority;     /* higher first */
     bool preemptible;
@@ -300,6 +300,11 @@ struct site_scenario {
 };
 
 extern const struct section site_scenario_section;
+/* Accelerators that a job wants. Training that states no size, and goes on only whole, leaves a share as
+ * spares, in units that fail as one, where one is no more than the second share of all. */
+#define SITE_SPARES      0.03
+#define SITE_SPARES_MOST 0.125
+double site_job_wants(const struct site_scenario *s, int job);
 /* Watts that the grid may give: by the contract, or of the site's first source of it; 0: there is none. */
 double site_grid_contract_w(const struct site_scenario *s);
 

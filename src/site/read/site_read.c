@@ -566,12 +566,31 @@ static int check_cause_hall(const struct yaml_reader *r, const struct yaml_node 
                       c->hall);
 }
 
+/* Events that the file itself names, and that its days do not reach, do not happen. */
+static void warn_late(const struct yaml_reader *r, const struct site_scenario *s)
+{
+    const struct site_event *first = NULL;
+    int late = 0;
+    for (int i = 0; i < s->n_events; i++) {
+        if (s->events[i].at_s <= s->days * 86400.0) continue;
+        late++;
+        if (!first || s->events[i].at_s < first->at_s) first = &s->events[i];
+    }
+    if (first)
+        log_warn("%s: %d of %d events would begin after the end, %.6g d, and do not happen: "
+                 "first %s at %.6g d",
+                 r->path, late, s->n_events, s->days, site_event_kind_names[first->kind],
+                 first->at_s / 86400.0);
+}
+
 static int check_events(const struct yaml_reader *r, const struct yaml_node *map,
                         const struct site_scenario *s)
 {
     const struct yaml_node *events = yaml_get(map, "events");
-    const bool of_log = events && events->kind == YAML_KIND_SCALAR && s->n_events > 0;
-    const struct yaml_reader log = {of_log ? site_file_beside(r, events->text) : "", r->arena, r->e,
+    const bool named = events != NULL;
+    const char *name = named && events->kind == YAML_KIND_SCALAR ? events->text : NULL;
+    const bool of_log = name && s->n_events > 0;
+    const struct yaml_reader log = {of_log ? site_file_beside(r, name) : "", r->arena, r->e,
                                     r->depth};
     for (int i = 0; i < s->n_events; i++) {
         const struct site_event *e = &s->events[i];
@@ -582,6 +601,7 @@ static int check_events(const struct yaml_reader *r, const struct yaml_node *map
         TRY(check_failure(of_log ? &log : r, at, s, e));
         TRY(check_keys(r, at, e));
     }
+    if (named) warn_late(r, s);
     for (int i = 0; i < s->n_jobs; i++) {
         const struct yaml_node *at = item_of(map, "jobs", i);
         TRY(check_pool(r, at, s->jobs[i].pool, s, "a job"));

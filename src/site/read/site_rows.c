@@ -280,7 +280,9 @@ static const struct option job_rows[] = {
         "of kind replay: a CSV with submit_s, accelerators, duration_s and perhaps state (FAILED ...); "
         "first come, first served, with backfill; checkpoint 0: a failure takes a job to its beginning"),
     ROW_INT(J, "accelerators", accelerators, NULL, "0", 0, 1e8, "16384",
-        "that it wants, all gangs together; 0: all of the cluster"),
+        "that it wants, all gangs together; 0: all of the cluster or pool, less 3 % of spares, in whole "
+        "nodes (or blocks), of training that goes on only whole, where a node is no more than an "
+        "eighth"),
     ROW_INT(J, "pool", pool, NULL, "0", 0, 8, "1", "of the cluster, from 1; 0: any"),
     ROW_INT(J, "priority", priority, NULL, "0", -1000, 1000, "10", "higher ones first"),
     ROW_BOOL(J, "preemptible", preemptible, "false",

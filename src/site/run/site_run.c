@@ -398,9 +398,7 @@ double site_goodput(const struct site_scenario *s, const struct site_result *r)
 {
     double productive = 0.0, all = 0.0;
     for (int i = 0; i < s->n_jobs; i++) {
-        double size = s->jobs[i].accelerators > 0
-                          ? (double)s->jobs[i].accelerators
-                          : (double)machine_cluster_accelerators(&s->cluster);
+        const double size = site_job_wants(s, i);
         productive += size * r->jobs[i].part_s[SITE_PART_PRODUCTIVE];
         all += size * (r->jobs[i].wall_s - r->jobs[i].part_s[SITE_PART_BUILDING]);
     }

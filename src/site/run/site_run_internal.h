@@ -394,6 +394,8 @@ void site_job_clocks(struct site_sim *x);
 /* So many more accelerators are its own now: replicas of an elastic job restart first. */
 void site_job_gain(struct site_sim *x, int job, double accelerators);
 void site_job_release(struct site_sim *x, int job);
+/* Accelerators that one failure takes: a node, or as many as the scenario says. */
+double site_fleet_unit(const struct site_scenario *s, int pool);
 /* Of n accelerators those that make whole racks, where the job has racks. */
 double site_job_racks(const struct site_job *k, double n);
 void site_job_start_time(struct site_sim *x, int job);

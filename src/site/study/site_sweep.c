@@ -170,14 +170,11 @@ static int read_goal(const char *text, struct site_sweep *out, struct error *e)
 
 /* ------------------------------------------------------------------ one value */
 
-/* Jobs that want all there is keep to what that was. */
+/* Jobs that state no size keep to what that was. */
 static void pin_jobs(struct site_scenario *s, const struct site_scenario *from)
 {
     for (int i = 0; i < s->n_jobs; i++) {
-        struct site_job *j = &s->jobs[i];
-        int64_t all = j->pool ? from->cluster.pools[j->pool - 1].count
-                              : machine_cluster_accelerators(&from->cluster);
-        if (j->accelerators == 0) j->accelerators = j->block > 0 ? all / j->block * j->block : all;
+        s->jobs[i].accelerators = (int64_t)site_job_wants(from, i);
     }
 }
 
