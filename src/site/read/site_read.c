@@ -588,8 +588,8 @@ static int check_events(const struct yaml_reader *r, const struct yaml_node *map
 {
     const struct yaml_node *events = yaml_get(map, "events");
     const bool named = events != NULL;
-    const char *name = named && events->kind == YAML_KIND_SCALAR ? events->text : NULL;
-    const bool of_log = name && s->n_events > 0;
+    const char *name = named && events->kind == YAML_KIND_SCALAR ? events->text : "";
+    const bool of_log = *name && s->n_events > 0;
     const struct yaml_reader log = {of_log ? site_file_beside(r, name) : "", r->arena, r->e,
                                     r->depth};
     for (int i = 0; i < s->n_events; i++) {
