@@ -248,6 +248,8 @@ static bool reader_is_gone(void)
     return poll(&p, 1, 0) == 1 && (p.revents & (POLLERR | POLLHUP)) != 0;
 }
 
+static bool output_was_closed; /* by the caller, before this program began */
+
 /* Output that could not be written turns success into failure. */
 static int finish(int exit_code)
 {
@@ -256,6 +258,10 @@ static int finish(int exit_code)
         if (reader_is_gone()) return exit_code;
         struct error e = {0};
         error_errno(&e, "write", "standard output");
+        if (output_was_closed) {
+            error_set(&e, "standard output is closed: what was printed is lost");
+            error_hint(&e, "leave '>&-' out, or give it to a file or to /dev/null");
+        }
         int failed = cmd_fail("", &e);
         return exit_code ? exit_code : failed;
     }
@@ -263,13 +269,17 @@ static int finish(int exit_code)
 }
 
 /* A standard descriptor that the caller closed would be given to the next file that is opened, and
- * what is printed would land in that file. open() takes the lowest number that is free. */
+ * what is printed would land in that file. open() takes the lowest number that is free. Standard
+ * output stays unwritable, so that finish() notices what is lost; of standard error nobody could be
+ * told. */
 static void open_standard_descriptors(void)
 {
-    int fd = open("/dev/null", O_RDWR);
-    while (fd >= STDIN_FILENO && fd <= STDERR_FILENO)
-        fd = open("/dev/null", O_RDWR);
-    if (fd > STDERR_FILENO) close(fd);
+    static const int modes[] = {O_RDONLY, O_RDONLY, O_WRONLY};
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) >= 0) continue;
+        if (open("/dev/null", modes[fd]) < 0) return;
+        output_was_closed = output_was_closed || fd == STDOUT_FILENO;
+    }
 }
 
 /* A checkpoint of many ranks is many files, and the usual limit of 1024 is for programs that cannot

@@ -53,7 +53,7 @@ const struct option_table cmd_site_table = {
     "it, what fails, and what happens when.\n\n"
     "  colossus site colossus-2-1m\n"
     "  colossus site colossus-2-1m --seeds 64\n"
-    "  colossus site colossus-1-100k --days 10 --csv out --events out/events.jsonl\n"
+    "  colossus site curtailment --days 10 --csv out --events out/events.jsonl\n"
     "  colossus site heat-wave-and-trip --html page.html\n"
     "  colossus site colossus-2-1m --days 30 --serve 8091 --for 2\n"
     "  colossus site compare colossus-1-100k colossus-1-200k",

@@ -21,9 +21,10 @@ const struct option_table cmd_site_explain_table = {
     "why something happened at a site, what followed, and what it cost",
     "LOG.jsonl is what colossus site SCENARIO --events LOG.jsonl wrote. EVENT is the number of a "
     "line,\n"
-    "a time ('12 d': the nearest line), or the name of an event (the dearest of it); without it, "
-    "what\n"
-    "cost most.\n\n"
+    "a time (the nearest line: '12 d' since the beginning, or 'day 13', 'day 13, 12:00:00'), or "
+    "the "
+    "name\n"
+    "of an event (the dearest of it); without it, what cost most.\n\n"
     "  colossus site curtailment --events log.jsonl && colossus site explain log.jsonl\n"
     "  colossus site explain log.jsonl curtailment",
     explain_rows,
@@ -84,10 +85,13 @@ static const struct option sweep_rows[] = {
 const struct option_table cmd_site_sweep_table = {
     "site sweep",
     "SCENARIO.yaml --over INPUT=A,B,... --until FIGURE>=X [options]",
-    "the cheapest of several values of an input with which a site reaches a goal",
-    "FIGURE is any that colossus site SCENARIO --json tells. Halving takes it that more of the "
-    "input\n"
-    "never makes it worse; --all does not.\n\n"
+    "the least of several values of an input with which a site reaches a goal",
+    "FIGURE is any that colossus site SCENARIO --json tells, X a number that may carry a unit. "
+    "Values "
+    "are\n"
+    "taken from the least on, of checkpoint_s from the longest on; the costs of each stand beside "
+    "it.\n"
+    "Halving takes it that more of the input never makes it worse; --all does not.\n\n"
     "  colossus site sweep flap-storm --days 5 --over crews=1,2,4,8 --until 'goodput>=88 %'\n"
     "  colossus site sweep curtailment --over battery_mw=150,300,600 --until 'unserved_wh<=0'",
     sweep_rows,
@@ -158,7 +162,8 @@ const struct option_table cmd_site_fit_table = {
     "INCIDENTS.csv has the columns unit, at_h (hours since the watch began; or at_d), and perhaps "
     "cause\n"
     "and repair_h (empty: nothing had to be repaired). Each value comes with its interval of 90 "
-    "%.\n\n"
+    "%;\n"
+    "a law by age is asked of ten incidents and more, lemons of fifty.\n\n"
     "  printf 'unit,at_h,repair_h\\nn7,31,9\\nn3,210,\\nn7,900,4\\n' >incidents.csv\n"
     "  colossus site fit incidents.csv --units 2048 --days 90 >failures.yaml",
     fit_rows,
@@ -171,6 +176,11 @@ static int run_fit(const struct option_line *l, void *options, struct error *e)
     if (l->n_rest != 1 || o->units < 1.0 || o->days <= 0.0) {
         error_set_code(e, ERROR_USAGE, "one list of incidents, --units and --days are needed");
         return error_hint(e, "colossus site fit incidents.csv --units 2048 --days 90");
+    }
+    if (o->units != floor(o->units)) {
+        error_set_code(e, ERROR_USAGE, "--units is a whole number, not %.12g", o->units);
+        return error_hint(e, "units of the fleet that was watched, for example --units %.0f",
+                          ceil(o->units));
     }
     struct site_fit *f = arena_alloc(l->arena, sizeof(*f));
     TRY(site_fit(l->rest[0], &w, l->arena, f, e));

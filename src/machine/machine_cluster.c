@@ -210,19 +210,25 @@ static int read_shorthand(const struct yaml_reader *r, const struct yaml_node *n
     return finish_cluster(r, node, out);
 }
 
+/* "16k x h100": the count as a number of another form. */
+static bool split_prefixed(const char *text, double *count, const char **name)
+{
+    const char *times = strstr(text, " x ");
+    char prefix[32];
+    if (!times || !isdigit((unsigned char)*text) || !isalpha((unsigned char)times[3])) return false;
+    if (times - text >= (ptrdiff_t)sizeof(prefix)) return false;
+    snprintf(prefix, sizeof(prefix), "%.*s", (int)(times - text), text);
+    *name = times + 3;
+    return parse_number(prefix, count) >= 0;
+}
+
 /* "1024 h200", "1024*h200", "h200 x 1024", "1024": nearly the shorthand. NULL: nothing like it. */
 static const char *near_shorthand(struct arena *a, const char *text)
 {
     size_t digits = strspn(text, "0123456789,_"), n = strlen(text), tail = n;
-    const char *times = strstr(text, " x ");
-    char prefix[32];
+    const char *of;
     double count;
-    if (times && digits > 0 && isalpha((unsigned char)times[3]) &&
-        times - text < (ptrdiff_t)sizeof(prefix)) { /* "16k x h100" */
-        snprintf(prefix, sizeof(prefix), "%.*s", (int)(times - text), text);
-        if (parse_number(prefix, &count) >= 0 && count >= 1 && count <= 1e8)
-            return arena_printf(a, "%.0f x %s", count, times + 3);
-    }
+    if (split_prefixed(text, &count, &of)) return arena_printf(a, "%.0f x %s", count, of);
     if (digits > 0) {
         const char *name = text + digits;
         name += strspn(name, " \t");
@@ -252,10 +258,13 @@ int machine_read_cluster(const struct yaml_reader *r, const struct yaml_node *no
                          struct machine_cluster *out)
 {
     int64_t count;
+    double written;
     const char *name;
     if (node->kind != YAML_KIND_SCALAR) return preset_read(r, &cluster_kind, node, out, NULL);
     if (split_shorthand(node->text, &count, &name))
         return read_shorthand(r, node, count, name, out);
+    if (split_prefixed(node->text, &written, &name) && !(written >= 1 && written <= 1e8))
+        return read_shorthand(r, node, 0, name, out);
     const char *near = near_shorthand(r->arena, node->text);
     if (near && !strchr(node->text, '/') && !strstr(node->text, ".y") &&
         !preset_exists(r, "clusters", node->text))

@@ -30,6 +30,9 @@ enum {
 
 /* ------------------------------------------------------------------ scenarios */
 
+#define SITE_LEMON_FACTOR_MOST 1000.0
+#define SITE_DAYS_BETWEEN_MOST 1e9 /* accelerator-days, and days of a scale */
+
 enum site_law {
     SITE_LAW_NONE,
     SITE_LAW_MACHINE,
@@ -99,7 +102,7 @@ struct site_trace {
 struct site_job {
     const char *name;
     int kind;             /* enum site_job_kind */
-    int64_t accelerators; /* 0: all that are left */
+    int64_t accelerators; /* 0: site_job_wants() says */
     int64_t pool;         /* from 1; 0: of any */
     int64_t priority;     /* higher first */
     bool preemptible;
@@ -297,6 +300,11 @@ struct site_scenario {
 };
 
 extern const struct section site_scenario_section;
+/* Accelerators that a job wants. Training that states no size, and goes on only whole, leaves a share as
+ * spares, in units that fail as one, where one is no more than the second share of all. */
+#define SITE_SPARES      0.03
+#define SITE_SPARES_MOST 0.125
+double site_job_wants(const struct site_scenario *s, int job);
 /* Watts that the grid may give: by the contract, or of the site's first source of it; 0: there is none. */
 double site_grid_contract_w(const struct site_scenario *s);
 
@@ -498,7 +506,9 @@ struct site_log_line {
     int64_t id, by; /* its number, and that of the line it follows from; 0: of none */
     const char *event, *job, *target, *phase, *why;
     double after_s, lost_s; /* of a job that runs again; accelerator-seconds */
-    double unserved_wh, missing_w, value;
+    double unserved_wh, missing_w;
+    double value; /* units, where the line says so many; else what a step has made it */
+    double watts; /* that are left, or given; NAN: it says none */
 };
 struct site_log_job {
     const char *name;
@@ -520,22 +530,25 @@ int site_read_story(const char *path, struct arena *a, struct site_log *out, str
 
 struct site_cost { /* of a line with all that followed from it */
     double accelerator_h, usd, unserved_wh, missing_w;
-    int64_t interruptions;
+    int64_t interruptions, pauses; /* of jobs; for want of power */
 };
 struct site_explained { /* indices of lines */
     size_t line, *because, n_because, *then, n_then;
+    const char *asked; /* the time that was asked for, or NULL */
+    double off_s;      /* how long after it the line is; below 0: before it */
     struct site_cost cost;
     size_t *ranked, n_ranked; /* without an event: those that cost most */
     struct site_cost *ranked_cost;
 };
-/* event: the number of a line, a time ("12 d": the nearest), or a name (the dearest of it); NULL: which
- * cost most. ERROR_USAGE where the log has no such event. */
+/* event: the number of a line, a time (the nearest line: "12 d" since the beginning, or as answers print it,
+ * "day 13, 12:00:00" or "day 13"), or a name (the dearest of it); NULL: which cost most. ERROR_USAGE where
+ * the log has no such event. */
 int site_explain(const struct site_log *log, const char *event, struct arena *a,
                  struct site_explained *out, struct error *e);
 void site_print_explained(const struct site_log *log, const struct site_explained *x, FILE *out);
 json_t *site_explained_to_json(const struct site_log *log, const struct site_explained *x);
 
-/* One input at several values, and the cheapest that reaches a goal (site_sweep.c). */
+/* One input at several values, and the first of them that reaches a goal (site_sweep.c). */
 enum site_knob {
     SITE_KNOB_SPARES,     /* accelerators more, cold, in the first pool */
     SITE_KNOB_BATTERY,    /* megawatts, of as many hours as the scenario's */
@@ -568,8 +581,9 @@ struct site_sweep {
     bool at_least, all;
     double goal, confidence, days;
     uint64_t seed;
-    size_t most, n, best; /* n: values; best: the cheapest that holds, n where none does */
-    struct site_sweep_point points[SITE_SWEEP_MAX]; /* the cheapest first */
+    size_t most, n, best; /* n: values; best: the first that holds, n where none does */
+    struct site_sweep_point
+        points[SITE_SWEEP_MAX]; /* the least first; of the time between checkpoints the longest */
 };
 /* ERROR_USAGE for what is asked, else the run's errors. */
 int site_sweep(const struct site_scenario *s, const struct site_sweep_options *o, struct arena *a,
@@ -597,7 +611,8 @@ struct site_fit {
     size_t n, n_repairs;  /* incidents; of these with a time of repair */
     double exposure_days; /* of accelerators */
     struct site_estimate accelerator_days, hardware_share;
-    bool ages; /* the rate changes with age: shape is not 1 */
+    bool asks_age, asks_lemons; /* there are incidents enough to ask whether: */
+    bool ages;                  /* the rate changes with age: shape is not 1 */
     struct site_estimate shape, scale_days;
     bool has_lemons;
     struct site_estimate lemons, lemon_factor;

@@ -67,9 +67,12 @@ def event(d, n, watts, any_gas):
            "flap_storm": dict(per_day=d.between(.01, 5)),
            "bad_firmware": dict(per_day=d.between(.01, 5), factor=d.between(1, 5)),
            "false_alarms": dict(factor=d.between(1, 5)), "emissions": dict(nox_ppm=9)}
-    return keys(at=f"{d.uniform(0, 8):.4g} d", what=what, units=d.randint(0, n),
-                lasts=f"{d.choice([0, d.between(.1, 60)]):.4g} h", share=d.share(),
-                **own.get(what, {}))
+    if what in ("turbine_trip", "cdu_pump", "leak", "maintenance", "failure"):
+        own[what] = dict(units=d.randint(0, n))
+    if what in ("fuel_loss", "chiller_fault", "leak"):
+        own[what] = dict(own.get(what, {}), share=d.share())
+    return keys(at=f"{d.uniform(0, 8):.4g} d", what=what,
+                lasts=f"{d.choice([0, d.between(.1, 60)]):.4g} h", **own.get(what, {}))
 
 
 def scenario(seed):

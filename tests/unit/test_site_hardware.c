@@ -248,9 +248,10 @@ static const char *job_of(int64_t n, double mtbf_s, double save_s, const char *m
                         "cluster: %lld x h100\ndays: %s\n"
                         "failures: {law: exponential, accelerator_days: %.12g, unit: 1,\n"
                         "  hardware_share: 0}\n"
-                        "jobs: [{name: j, stall: %g s, detect: 0, load: 0, restart: %s}]\n",
+                        "jobs: [{name: j, accelerators: %lld, stall: %g s, detect: 0, load: 0,\n"
+                        "  restart: %s}]\n",
                         (long long)n, mtbf_s > 1000.0 ? "2500" : "6000",
-                        (double)n * mtbf_s / 86400.0, save_s, more);
+                        (double)n * mtbf_s / 86400.0, (long long)n, save_s, more);
 }
 
 /* Daly's exact expected time, at its optimum and beside it. */
@@ -296,7 +297,7 @@ static void published_rates(void **state)
      * the fleet's age, which was not fitted to it */
     const struct site_scenario *llama =
         test_scenario("cluster: llama-3-16k\ndays: 54\ngas: []\nfailures: {hardware_share: 0}\n"
-                      "jobs: [{name: llama, step: 6.7 s, restart: 300 s}]\n");
+                      "jobs: [{name: llama, accelerators: 16384, step: 6.7 s, restart: 300 s}]\n");
     double hours = 0.0, stops = 0.0;
     for (uint64_t seed = 1; seed <= 16; seed++) {
         const struct site_result *r = test_live(llama, seed);
@@ -305,14 +306,16 @@ static void published_rates(void **state)
     }
     assert_near(hours, 3.1, 0.05);
     assert_near(stops, 419.0, 0.05);
-    const char *law = "cluster: 16384 x h100\ndays: 400\njobs: [{name: j, restart: 0}]\n"
+    const char *law = "cluster: 16384 x h100\ndays: 400\n"
+                      "jobs: [{name: j, accelerators: 16384, restart: 0}]\n"
                       "failures: {law: exponential, accelerator_days: %s, hardware_share: 0}\n";
     /* 6.50 failures of 1,000 node-days of 8, and 23.7 of them */
     const char *rsc = arena_printf(&test_arena, "%.*s1230.77, hardware_share: 0}\n",
                                    (int)(strstr(law, "%s") - law), law);
     assert_near(test_one(rsc, "hours_between_interruptions"), 1.80, 0.02);
     assert_near(
-        test_one("cluster: 1024 x h100\ndays: 4000\njobs: [{name: j, restart: 0}]\n"
+        test_one("cluster: 1024 x h100\ndays: 4000\n"
+                 "jobs: [{name: j, accelerators: 1024, restart: 0}]\n"
                  "failures: {law: exponential, accelerator_days: 337.5, hardware_share: 0}\n",
                  "hours_between_interruptions"),
         7.9, 0.03);

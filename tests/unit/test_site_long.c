@@ -54,7 +54,8 @@ static void a_million_at_once(void **state)
         MILLION "days: 60000\n"
                 "failures: {law: exponential, accelerator_days: 2083.3333333333335, unit: 1,\n"
                 "  hardware_share: 0}\n"
-                "jobs: [{name: j, stall: 5 s, detect: 0, load: 0, restart: 900 s}]\n");
+                "jobs: [{name: j, accelerators: 1000000, stall: 5 s, detect: 0, load: 0, restart: "
+                "900 s}]\n");
     const struct site_result *r = test_live(s, 1);
     assert_near(r->jobs[0].checkpoint_s, 39.16063230391848, 1e-6);
     assert_near(r->jobs[0].part_s[SITE_PART_PRODUCTIVE] / r->jobs[0].wall_s, 0.005272045527338373,

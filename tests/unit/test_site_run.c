@@ -225,7 +225,8 @@ static void flaps(void **state)
     (void)state;
     const struct site_scenario *s =
         test_scenario("cluster: 1024 x h100\nfailures: {law: none}\ndays: 60\n"
-                      "jobs: [{name: j, restart: 0, flaps_tolerated: 2, flap_window: 5 min}]\n"
+                      "jobs: [{name: j, accelerators: 1024, restart: 0, flaps_tolerated: 2, "
+                      "flap_window: 5 min}]\n"
                       "events: [{at: 1 d, what: flap_storm, lasts: 58 d, per_day: 4}]\n");
     const struct site_result *r = test_live(s, 1);
     double mean = 4.0 * 1024.0 / 288.0, few = exp(-mean) * (1.0 + mean + mean * mean / 2.0);
@@ -355,7 +356,7 @@ static void seeds_needed(void **state)
         test_scenario("cluster: 1024 x h100\ndays: 20\ngas: []\n"
                       "failures: {law: exponential, accelerator_days: 5120}\n"
                       "repair: {triage: 10 h, escalates: 0}\n"
-                      "jobs: [{name: j, restart: 1 h}]\n");
+                      "jobs: [{name: j, accelerators: 1024, restart: 1 h}]\n");
     const struct site_run_options o = {.seed = 1};
     struct site_seeds x;
     struct error e = {0};
@@ -523,7 +524,8 @@ static void closed_forms_of_plans(void **state)
     const struct site_scenario *s = test_scenario(
         "cluster: 16384 x h100\nsite: colossus-1\ngas: []\ngrid: {contract_w: 1 GW}\ndays: 365\n"
         "failures: {law: none}\n"
-        "jobs: [{name: j, restart: 0, stall: 0, checkpoint: 3600 s, compute_share: 70 %}]\n");
+        "jobs: [{name: j, accelerators: 16384, restart: 0, stall: 0, checkpoint: 3600 s,\n"
+        "  compute_share: 70 %}]\n");
     const struct site_result *r = test_live(s, 1);
     const int64_t used[MACHINE_MAX_POOLS] = {16384};
     struct machine_draw d;
@@ -550,7 +552,8 @@ static void checkpoint_storm(void **state)
     assert_near(1e6 * 1200.0 * (0.95 - 0.25) * 14.0 / 3.6e9, 3.2666666666666666, 1e-12);
     const char *text =
         "cluster: 1024 x h100\nfailures: {law: none}\ndays: 10\ngas: []\n"
-        "jobs: [{name: j, checkpoint: 1 h, stall: %s, restart: 0, compute_share: 1}]\n";
+        "jobs: [{name: j, accelerators: 1024, checkpoint: 1 h, stall: %s, restart: 0,\n"
+        "  compute_share: 1}]\n";
     const struct site_scenario *s[2];
     const struct site_result *r[2];
     const char *a = strstr(text, "%s");
@@ -569,6 +572,39 @@ static void checkpoint_storm(void **state)
     print_message("a checkpoint of 14 s draws %.4g MWh less of a million of these\n",
                   (r[0]->it_j - r[1]->it_j) / 3.6e9 / r[1]->jobs[0].checkpoints * 1e6 / 1024.0);
     assert_near(r[0]->it_j - r[1]->it_j, less, 1e-6);
+}
+
+/* A job of which only a name is stated has spares, in whole nodes, and lives through failures; one that
+ * goes on with less, needs none, or stands on a node or two takes all. */
+static void sizes_by_default(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        double wants;
+    } CASES[] = {{"cluster: 16384 x h100\njobs: [{name: j}]\n", 16384.0 - 62.0 * 8.0},
+                 {"cluster: 16384 x h100\njobs: [{name: j, accelerators: 16384}]\n", 16384.0},
+                 {"cluster: 64 x h100\njobs: [{name: j}]\n", 56.0},
+                 {"cluster: 16 x h100\njobs: [{name: j}]\n", 16.0},
+                 {"cluster: 1 x h100\njobs: [{name: j}]\n", 1.0},
+                 {"cluster: 1024 x h100\njobs: [{name: j, elastic_min: 50 %}]\n", 1024.0},
+                 {"cluster: 1024 x h100\njobs: [{name: j, kind: serving}]\n", 1024.0},
+                 {"cluster: 7200 x gb200\njobs: [{name: j, block: 72}]\n", 7200.0 - 3.0 * 72.0}};
+    for (size_t i = 0; i < ARRAY_LEN(CASES); i++) {
+        const struct site_scenario *s = test_scenario(CASES[i].text);
+        print_message("%s", CASES[i].text);
+        assert_near(site_job_wants(s, 0), CASES[i].wants, 1e-12);
+    }
+    /* the smallest scenario of docs/site.md, ninety days of it */
+    const struct site_scenario *s = test_scenario(CASES[0].text);
+    const struct site_result *r = test_live(s, 1);
+    assert_true(site_goodput(s, r) > 0.9);
+    char text[8192] = {0};
+    FILE *out = fmemopen(text, sizeof text - 1, "w");
+    assert_non_null(out);
+    site_print(s, r, out);
+    fclose(out);
+    assert_non_null(strstr(text, "j states no size: it wants 15888 accelerators and leaves 496"));
 }
 
 static int start(void **state)
@@ -609,6 +645,7 @@ int main(void)
         cmocka_unit_test(checkpoints_in_windows),
         cmocka_unit_test(reported_nox),
         cmocka_unit_test(closed_forms_of_plans),
+        cmocka_unit_test(sizes_by_default),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }

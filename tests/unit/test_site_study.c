@@ -37,6 +37,17 @@ static int times_in(const struct site_log *log, const struct site_explained *x, 
     return n;
 }
 
+static const char *told(const struct site_log *log, const struct site_explained *x)
+{
+    enum { SIZE = 1 << 14 };
+    char *text = arena_alloc(&test_arena, SIZE);
+    FILE *out = fmemopen(text, SIZE - 1, "w");
+    assert_non_null(out);
+    site_print_explained(log, x, out);
+    fclose(out);
+    return text;
+}
+
 /* A curtailment: the deficit, the steps against it and their end follow from it, and cost what the run
  * says. */
 static void why_power(void **state)
@@ -65,6 +76,7 @@ static void why_power(void **state)
     assert_near(x.cost.accelerator_h, hours[0] + hours[1], 1e-9);
     assert_near(x.cost.usd, 2.0 * hours[0] + 3.0 * hours[1], 1e-9);
     assert_true(times_in(&log, &x, "interruption") == 0);
+    assert_int_equal(x.cost.pauses, 2);
     /* upwards, from the end of the chain */
     x = explained(&log, "job_paused");
     assert_string_equal(log.lines[x.because[x.n_because - 1]].event, "curtailment");
@@ -112,6 +124,59 @@ static void why_to_the_end(void **state)
     assert_string_equal(log.lines[x.because[x.n_because - 1]].event, "permit_ends");
     x = explained(&log, "permit_ends");
     assert_near(x.cost.unserved_wh, r->unserved_j / 3600.0, 1e-9);
+}
+
+static int times_of(const char *text, const char *what)
+{
+    int n = 0;
+    for (const char *p = text; (p = strstr(p, what)); p++)
+        n++;
+    return n;
+}
+
+/* A curtailment that units and battery take over follows through in the log: its line says its watts and
+ * nothing that belongs to other kinds, units are sent for, the battery gives until they run. */
+static void why_no_job_stopped(void **state)
+{
+    (void)state;
+    const struct site_scenario *s = test_scenario(
+        "cluster: 8192 x h100\nfailures: {law: none}\ndays: 2\n"
+        "grid: {contract_w: 20 MW, usd_per_kwh: 0.01}\n"
+        "battery: {power_w: 20 MW, energy_wh: 20 MWh}\n"
+        "gas: [{name: g, units: 3, unit_w: 5 MW, mttf: 0, derate_per_k: 0 %, start: 10 min}]\n"
+        "jobs: [{name: j, accelerators: 8000, restart: 0, stall: 0}]\n"
+        "events: [{at: 10 h, what: curtailment, lasts: 3 h, watts: 1 MW},\n"
+        "  {at: 30 h, what: false_alarms, lasts: 1 h, factor: 0}]\n");
+    struct site_log log;
+    const struct site_result *r = run_logged(s, &log);
+    assert_true(r->pauses == 0.0 && r->unserved_j == 0.0 && r->gas[0].starts == 2.0);
+    struct site_explained x = explained(&log, "curtailment");
+    assert_int_equal(times_in(&log, &x, "units_start"), 1);
+    assert_int_equal(times_in(&log, &x, "battery_gives"), 1);
+    assert_int_equal(times_in(&log, &x, "battery_rests"), 1);
+    for (size_t i = 0; i < x.n_then; i++) {
+        const struct site_log_line *l = &log.lines[x.then[i]];
+        if (strcmp(l->event, "units_start") == 0) assert_near(l->value, 2.0, 1e-12);
+        if (strcmp(l->event, "battery_rests") == 0) assert_near(l->after_s, 600.0, 1e-6);
+    }
+    const char *text = told(&log, &x);
+    assert_contains(text, "curtailment, begins, 1.00 MW left");
+    assert_contains(text, "units_start of g, 2 units");
+    struct error e = {0};
+    char *lines;
+    size_t size;
+    assert_ok(file_read(in_folder("log.jsonl"), 1 << 24, &lines, &size, &e), e);
+    const char *line = strstr(lines, "\"event\":\"curtailment\"");
+    assert_non_null(line);
+    line = arena_strndup(&test_arena, line, strcspn(line, "\n"));
+    assert_contains(line, "\"watts\":1000000");
+    static const char *const others[] = {"sag_s", "l_per_min", "factor", "pool",
+                                         "share", "units",     "kelvin", "hardware"};
+    for (size_t i = 0; i < ARRAY_LEN(others); i++)
+        assert_null(strstr(line, others[i]));
+    /* what a kind says is said also where it is 0, which is not the default of it */
+    assert_int_equal(times_of(lines, "\"factor\":0"), 1);
+    mem_free(lines);
 }
 
 static const struct site_scenario *story(const char *law, const char *mttf, const char *events)
@@ -301,18 +366,22 @@ static void why_failures(void **state)
 static void broken_logs(void **state)
 {
     (void)state;
+#define HEAD "{\"event\": \"site\", \"at_s\": 0, \"id\": 1}\n"
     static const struct {
-        const char *text, *says;
+        const char *text, *says, *hints;
     } CASES[] = {
-        {"", "has no lines"},
-        {"{\"event\": \"x\"}\n", "log.jsonl:1"},
-        {"{\"event\": \"x\", \"at_s\": 1, \"id\": 1}\n{\"event\": \"x\", \"at_s\": 1, \"id\": 1}\n",
-         "log.jsonl:2"},
-        {"{\"event\": \"x\", \"at_s\": 1, \"id\": 1, \"by\": 1}\n", "'by'"},
-        {"{\"event\": \"x\", \"at_s\": -1, \"id\": 1}\n", "'at_s'"},
-        {"{\"event\": \"x\", \"at_s\": 1, \"id\": 1}\n{\"event\": \"x\", \"at", "log.jsonl:2"},
-        {"{\"event\": 3, \"at_s\": 1, \"id\": 1}\n", "'event'"},
-        {"[1]\n", "log.jsonl:1"},
+        {"", "has no lines", "--events"},
+        {"{\"event\": \"x\"}\n", "log.jsonl:1", "--events"},
+        {HEAD "{\"event\": \"x\", \"at_s\": 1, \"id\": 1}\n", "log.jsonl:2", "rise"},
+        {"{\"event\": \"x\", \"at_s\": 1, \"id\": 1}\n", "not how a log begins", "first line"},
+        {"{\"event\": \"x\", \"at_s\": 1, \"id\": 1, \"by\": 1}\n", "'by'", "rise"},
+        {"{\"event\": \"x\", \"at_s\": -1, \"id\": 1}\n", "'at_s'", "rise"},
+        {HEAD "{\"event\": \"x\", \"at", "log.jsonl:2", "cut off"},
+        {HEAD "{\"event\": \"x\", \"event\": \"y\"}\n", "duplicate", "line 2 is none of a log"},
+        {"\177ELF\001\n", "log.jsonl:1", "line 1 is none of a log"},
+        {HEAD "\033[31m\n", "log.jsonl:2", "line 2 is none of a log"},
+        {"{\"event\": 3, \"at_s\": 1, \"id\": 1}\n", "'event'", "--events"},
+        {"[1]\n", "log.jsonl:1", "--events"},
     };
     for (size_t i = 0; i < ARRAY_LEN(CASES); i++) {
         struct error e = {0};
@@ -322,6 +391,82 @@ static void broken_logs(void **state)
         print_message("%s", CASES[i].text);
         assert_true(site_read_story(path, &test_arena, &log, &e) < 0);
         assert_contains(e.text, CASES[i].says);
+        assert_contains(e.hint, CASES[i].hints);
+        assert_int_equal(text_steers(e.text, strlen(e.text)), 0);
+    }
+#undef HEAD
+}
+
+static struct site_log parsed(const char *text)
+{
+    struct error e = {0};
+    struct site_log log;
+    const struct str all = {arena_strdup(&test_arena, text), strlen(text), 0};
+    assert_ok(site_parse_story(&all, "log.jsonl", &test_arena, &log, &e), e);
+    return log;
+}
+
+/* Times are taken as they are printed and as durations since the beginning; what is not exact says by how
+ * much, and what is no moment of the log is refused. */
+static void asked_by_time(void **state)
+{
+    (void)state;
+    const struct site_log log =
+        parsed("{\"event\":\"site\",\"at_s\":0,\"id\":1,\"scenario\":\"s\",\"days\":70}\n"
+               "{\"event\":\"a\",\"at_s\":5140800,\"id\":2}\n"   /* 59.5 d */
+               "{\"event\":\"b\",\"at_s\":5140860.5,\"id\":3}\n" /* and a minute */
+               "{\"event\":\"c\",\"at_s\":5180000,\"id\":4}\n");
+    static const struct {
+        const char *asked;
+        int64_t id;
+        double off_s;
+    } CASES[] = {{"day 60, 12:00:00", 2, 0.0}, {"day 60, 12:01:00", 3, 0.0},
+                 {"59.5 d", 2, 0.0},           {"day 60, 12:01", 3, 0.0},
+                 {"day 60", 2, 0.0},           {"60 d", 4, -4000.0},
+                 {"day 61", 4, -4000.0},       {"day 1", 1, 0.0},
+                 {"day 70", 4, -781600.0},     {"70 d", 4, -868000.0}};
+    for (size_t i = 0; i < ARRAY_LEN(CASES); i++) {
+        print_message("%s\n", CASES[i].asked);
+        struct site_explained x = explained(&log, CASES[i].asked);
+        assert_int_equal(log.lines[x.line].id, CASES[i].id);
+        assert_true(fabs(x.off_s - CASES[i].off_s) < 1e-3);
+        assert_int_equal(strstr(told(&log, &x), "the nearest line") != NULL, CASES[i].off_s < 0.0);
+        json_decref(site_explained_to_json(&log, &x));
+    }
+    static const char *const WRONG[][2] = {
+        {"70.1 d", "after the end"},    {"day 72", "after the end"},       {"1.5", "no unit"},
+        {"-1 d", "before the log"},     {"day 60, 12", "no moment"},       {"day 0", "no moment"},
+        {"day 60, 24:00", "no moment"}, {"day 60, 12:00:0x", "no moment"}, {"day60", "no moment"}};
+    for (size_t i = 0; i < ARRAY_LEN(WRONG); i++) {
+        struct error e = {0};
+        struct site_explained x;
+        print_message("%s\n", WRONG[i][0]);
+        assert_int_equal(site_explain(&log, WRONG[i][0], &test_arena, &x, &e), ERROR_USAGE);
+        assert_contains(e.text, WRONG[i][1]);
+        assert_true(e.hint[0] != '\0');
+    }
+}
+
+/* What stands in a log does not steer a terminal, and a pause is no interruption. */
+static void told_plainly(void **state)
+{
+    (void)state;
+    const struct site_log log =
+        parsed("{\"event\":\"site\",\"at_s\":0,\"id\":1,\"scenario\":\"s\\u001b[31m\\n\","
+               "\"jobs\":[{\"name\":\"j\\u001b\",\"usd_per_hour\":2}]}\n"
+               "{\"event\":\"cur\\u001b\",\"at_s\":5,\"id\":2,\"target\":\"\\u009b2J\\n\"}\n"
+               "{\"event\":\"job_paused\",\"at_s\":5,\"id\":3,\"by\":2,\"job\":\"j\\u001b\"}\n"
+               "{\"event\":\"job_runs\",\"at_s\":3605,\"id\":4,\"by\":3,\"job\":\"j\\u001b\","
+               "\"after_s\":3600,\"accelerators\":8}\n");
+    for (int i = 0; i < 2; i++) {
+        struct site_explained x = explained(&log, i ? "2" : NULL);
+        const char *text = told(&log, &x);
+        for (const char *p = text; *p; p++)
+            assert_true(*p == '\n' || text_steers(p, strlen(p)) == 0);
+        assert_null(strstr(text, "\n'"));
+        if (i)
+            assert_contains(text,
+                            "8 accelerator-hours of jobs in 1 pause for want of power, worth 16");
     }
 }
 
@@ -405,7 +550,11 @@ static void wrong_sweeps(void **state)
         {"crews=1", "goodput", "FIGURE>=X"},
         {"crews=1", "godput>=0.9", "FIGURE>=X"},
         {"crews=1", "goodput>0.9", "FIGURE>=X"},
-        {"crews=1", "goodput>=high", "FIGURE>=X"},
+        {"crews=1", "goodput>=high", "no bound"},
+        {"crews=1", "goodput>=90", "share from 0 to 100 %"},
+        {"crews=1", "unserved_wh<=1 kW", "no bound"},
+        {"crews=1", "failures<=1 kWh", "no bound"},
+        {"crews=1,2,1", "goodput>=0.9", "1 twice"},
         {"turbines=3", "goodput>=0.5", "no gas units"},
         {"checkpoint_s=0", "goodput>=0.5", "from 1"},
         {"spares=1,2", "island_limit_s>=1", "not known"},
@@ -420,6 +569,43 @@ static void wrong_sweeps(void **state)
         print_message("%s %s\n", CASES[i].over, CASES[i].until);
         assert_true(site_sweep(s, &o, &test_arena, w, &e) < 0);
         assert_contains(e.text, CASES[i].says);
+    }
+}
+
+/* A bound may carry a unit of its figure's kind; a bare one is in the figure's own. Of checkpoints the
+ * longest that holds is named, which says nothing of its price. */
+static void sweep_bounds(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *until;
+        double goal;
+    } CASES[] = {{"goodput>=20 %", 0.2},         {"goodput>=0.2", 0.2},
+                 {"unserved_wh<=2 kWh", 2000.0}, {"unserved_wh<=2", 2.0},
+                 {"repair_wait_h<=90 min", 1.5}, {"repair_wait_h<=90", 90.0},
+                 {"ramp_steep_min<=1 h", 60.0},  {"total_usd<=3 MUSD", 3e6},
+                 {"throttled_h<=1 d", 24.0},     {"peak_w<=1 MW", 1e6}};
+    const struct site_scenario *s = test_scenario(
+        "cluster: 64 x h100\ndays: 1\ngas: []\njobs: [{name: j, accelerators: 56}]\n");
+    for (size_t i = 0; i < ARRAY_LEN(CASES); i++) {
+        struct error e = {0};
+        struct site_sweep *w = arena_alloc(&test_arena, sizeof(*w));
+        const struct site_sweep_options o = {.over = "checkpoint_s=30,600",
+                                             .until = CASES[i].until,
+                                             .confidence = 0.9,
+                                             .seeds = 2,
+                                             .all = true};
+        print_message("%s\n", CASES[i].until);
+        assert_ok(site_sweep(s, &o, &test_arena, w, &e), e);
+        assert_near(w->goal, CASES[i].goal, 1e-12);
+        if (i > 0) continue;
+        char text[4096] = {0};
+        FILE *out = fmemopen(text, sizeof text - 1, "w");
+        assert_non_null(out);
+        site_print_sweep(w, out);
+        fclose(out);
+        assert_contains(text, "checkpoint_s = 600 is the longest of these that holds.");
+        assert_null(strstr(text, "cheapest"));
     }
 }
 
@@ -582,6 +768,78 @@ static void fit_is_a_scenario(void **state)
     str_fini(&csv);
 }
 
+static struct site_fit fitted(const char *csv, double units, double days)
+{
+    struct error e = {0};
+    struct site_fit f;
+    const struct str text = {arena_strdup(&test_arena, csv), strlen(csv), 0};
+    const struct site_fit_options o = {units, days, 0.0, 8};
+    assert_ok(site_fit_text(&text, "short.csv", &o, &test_arena, &f, &e), e);
+    return f;
+}
+
+/* What is printed of a list is read as a scenario; its text. */
+static const char *accepted(const struct site_fit *f)
+{
+    struct error e = {0};
+    char *text;
+    size_t size;
+    const char *path = in_folder("short.yaml");
+    FILE *out = fopen(path, "w");
+    assert_non_null(out);
+    fputs("cluster: 16384 x h100\n", out);
+    site_print_fit(f, out);
+    fclose(out);
+    struct site_scenario *s = arena_alloc(&test_arena, sizeof(*s));
+    assert_ok(site_load(path, &test_arena, s, &e), e);
+    assert_ok(file_read(path, 1 << 20, &text, &size, &e), e);
+    const char *kept = arena_strdup(&test_arena, text);
+    mem_free(text);
+    return kept;
+}
+
+static void holds_itself(const struct site_estimate *v)
+{
+    assert_true(!isfinite(v->value) || !(v->value < v->low || v->value > v->high));
+}
+
+/* Short lists: what is printed is accepted by `site`, is said to be too short for age and lemons, and no
+ * value lies outside its own interval. */
+static void fit_of_short_lists(void **state)
+{
+    (void)state;
+    static const int lengths[] = {1, 2, 3, 5, 10, 49, 50, 60};
+    for (size_t k = 0; k < ARRAY_LEN(lengths); k++) {
+        for (int same = 0; same < 3; same++) { /* each its own unit; all one; all soon after 0 */
+            struct str csv = {0};
+            str_puts(&csv, "unit,at_h,repair_h\n");
+            for (int i = 0; i < lengths[k]; i++)
+                str_printf(&csv, "n%d,%.9g,%s\n", same == 1 ? 7 : i,
+                           same == 2 ? 1e-6 * (i + 1) : 31.0 + 35.0 * i, i % 2 ? "" : "9");
+            print_message("%d incidents, case %d\n", lengths[k], same);
+            const struct site_fit f = fitted(csv.data, 2048.0, 90.0);
+            const struct site_estimate *all[] = {
+                &f.accelerator_days, &f.shape,          &f.scale_days, &f.lemons,
+                &f.lemon_factor,     &f.hardware_share, &f.repair_h};
+            for (size_t i = 0; i < ARRAY_LEN(all); i++)
+                holds_itself(all[i]);
+            const char *text = accepted(&f);
+            assert_int_equal(strstr(text, "to ask for a law by age") != NULL, lengths[k] < 10);
+            assert_int_equal(strstr(text, "to ask for lemons") != NULL, lengths[k] < 50);
+            if (lengths[k] < 50) assert_contains(text, "  lemons: 0 ");
+            if (same == 1 && lengths[k] >= 50) /* all that happens is one unit's */
+                assert_true(f.has_lemons && f.lemon_factor.high <= 1000.0);
+            str_fini(&csv);
+        }
+    }
+    /* the example of site fit --help */
+    const struct site_fit f =
+        fitted("unit,at_h,repair_h\nn7,31,9\nn3,210,\nn7,900,4\n", 2048.0, 90.0);
+    const char *text = accepted(&f);
+    assert_null(strstr(text, "not told from"));
+    assert_null(strstr(text, "lemon_factor"));
+}
+
 static void wrong_incidents(void **state)
 {
     (void)state;
@@ -591,7 +849,9 @@ static void wrong_incidents(void **state)
         {"", "x.csv"},
         {"unit\na\n", "no column at_h"},
         {"at_h\n3\n", "no column unit"},
-        {"unit,at_h\na,3\n", "1 incidents"},
+        {"unit,at_h\n", "no incident in it"},
+        {"unit,at_h,at_d\na,3,3\n", "both at_h and at_d"},
+        {"unit,at_h\na,2026-01-04\n", "'at_h' must be a number"},
         {"unit,at_h\na,3\nb,-1\n", "x.csv:3"},
         {"unit,at_h\na,3\nb,nan\n", "x.csv:3"},
         {"unit,at_h\na,3\nb,2401\n", "x.csv:3"},
@@ -637,16 +897,21 @@ int main(void)
         cmocka_unit_test(what_would_have_spared),
         cmocka_unit_test(wrong_logs),
         cmocka_unit_test(why_power),
+        cmocka_unit_test(why_no_job_stopped),
         cmocka_unit_test(why_failures),
         cmocka_unit_test(broken_logs),
+        cmocka_unit_test(asked_by_time),
+        cmocka_unit_test(told_plainly),
         cmocka_unit_test(student),
         cmocka_unit_test(sweep_as_all),
         cmocka_unit_test(wrong_sweeps),
+        cmocka_unit_test(sweep_bounds),
         cmocka_unit_test(fit_constant),
         cmocka_unit_test(fit_lemons),
         cmocka_unit_test(fit_infancy),
         cmocka_unit_test(fit_wear),
         cmocka_unit_test(fit_is_a_scenario),
+        cmocka_unit_test(fit_of_short_lists),
         cmocka_unit_test(wrong_incidents),
     };
     return cmocka_run_group_tests(tests, start, stop);

@@ -480,24 +480,6 @@ static int check_target(const struct yaml_reader *r, const struct yaml_node *at,
     return error_hint(r->e, "there is none; leave 'target' out");
 }
 
-/* The keys that only some kinds of events know. */
-static const struct {
-    const char *key;
-    int kinds[3]; /* up to -1 */
-} keys_of_events[] = {
-    {"kelvin", {SITE_EVENT_HEAT_WAVE, -1}},
-    {"depth", {SITE_EVENT_SAG_TRAIN, -1}},
-    {"sag", {SITE_EVENT_SAG_TRAIN, -1}},
-    {"times", {SITE_EVENT_SAG_TRAIN, -1}},
-    {"watts", {SITE_EVENT_CURTAILMENT, SITE_EVENT_GRID_LIMIT, -1}},
-    {"per_day", {SITE_EVENT_FLAP_STORM, SITE_EVENT_BAD_FIRMWARE, -1}},
-    {"factor", {SITE_EVENT_BAD_FIRMWARE, SITE_EVENT_FALSE_ALARMS, -1}},
-    {"nox_ppm", {SITE_EVENT_EMISSIONS, -1}},
-    {"l_per_min", {SITE_EVENT_LEAK, -1}},
-    {"hardware", {SITE_EVENT_FAILURE, -1}},
-};
-
-/* What an event says that its kind does not know, or does not say that it needs. */
 double site_grid_contract_w(const struct site_scenario *s)
 {
     const double unlimited = 1e13; /* as good as that */
@@ -535,20 +517,18 @@ static int check_failure(const struct yaml_reader *r, const struct yaml_node *at
     return error_hint(r->e, "without a job it is drawn whose accelerators fail");
 }
 
+/* What an event says that its kind does not know, or does not say that it needs. */
 static int check_keys(const struct yaml_reader *r, const struct yaml_node *at,
                       const struct site_event *e)
 {
     const char *what = site_event_kind_names[e->kind];
     if (at->kind != YAML_KIND_MAP) return 0; /* of a log */
-    for (size_t i = 0; i < ARRAY_LEN(keys_of_events); i++) {
-        const int *kinds = keys_of_events[i].kinds;
-        const struct yaml_node *value = yaml_get(at, keys_of_events[i].key);
-        bool known = false;
-        for (int k = 0; kinds[k] >= 0; k++)
-            known = known || kinds[k] == e->kind;
-        if (known || !value) continue;
-        yaml_wrong(r, value, "event %s does not know '%s'", what, keys_of_events[i].key);
-        return error_hint(r->e, "it belongs to %s", site_event_kind_names[kinds[0]]);
+    for (size_t i = 0; i < at->count; i++) {
+        const char *key = at->keys[i]->text;
+        const unsigned kinds = site_event_kinds(key);
+        if (kinds & (1u << e->kind)) continue;
+        yaml_wrong(r, at->items[i], "event %s does not know '%s'", what, key);
+        return error_hint(r->e, "it belongs to %s", site_event_kind_names[__builtin_ctz(kinds)]);
     }
     if (e->kind == SITE_EVENT_HEAT_WAVE && e->kelvin == 0.0)
         return yaml_wrong_row(r, at, section_find(&site_event_section, "kelvin"),
@@ -586,12 +566,31 @@ static int check_cause_hall(const struct yaml_reader *r, const struct yaml_node 
                       c->hall);
 }
 
+/* Events that the file itself names, and that its days do not reach, do not happen. */
+static void warn_late(const struct yaml_reader *r, const struct site_scenario *s)
+{
+    const struct site_event *first = NULL;
+    int late = 0;
+    for (int i = 0; i < s->n_events; i++) {
+        if (s->events[i].at_s <= s->days * 86400.0) continue;
+        late++;
+        if (!first || s->events[i].at_s < first->at_s) first = &s->events[i];
+    }
+    if (first)
+        log_warn("%s: %d of %d events would begin after the end, %.6g d, and do not happen: "
+                 "first %s at %.6g d",
+                 r->path, late, s->n_events, s->days, site_event_kind_names[first->kind],
+                 first->at_s / 86400.0);
+}
+
 static int check_events(const struct yaml_reader *r, const struct yaml_node *map,
                         const struct site_scenario *s)
 {
     const struct yaml_node *events = yaml_get(map, "events");
-    const bool of_log = events && events->kind == YAML_KIND_SCALAR && s->n_events > 0;
-    const struct yaml_reader log = {of_log ? site_file_beside(r, events->text) : "", r->arena, r->e,
+    const bool named = events != NULL;
+    const char *name = named && events->kind == YAML_KIND_SCALAR ? events->text : "";
+    const bool of_log = *name && s->n_events > 0;
+    const struct yaml_reader log = {of_log ? site_file_beside(r, name) : "", r->arena, r->e,
                                     r->depth};
     for (int i = 0; i < s->n_events; i++) {
         const struct site_event *e = &s->events[i];
@@ -602,6 +601,7 @@ static int check_events(const struct yaml_reader *r, const struct yaml_node *map
         TRY(check_failure(of_log ? &log : r, at, s, e));
         TRY(check_keys(r, at, e));
     }
+    if (named) warn_late(r, s);
     for (int i = 0; i < s->n_jobs; i++) {
         const struct yaml_node *at = item_of(map, "jobs", i);
         TRY(check_pool(r, at, s->jobs[i].pool, s, "a job"));

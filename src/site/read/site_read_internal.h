@@ -22,6 +22,8 @@ int site_read_trace(const struct yaml_reader *r, const struct yaml_node *at, str
 /* Events of a run's log, FILE.jsonl (site_read_log.c). */
 int site_read_log(const struct yaml_reader *r, const struct yaml_node *at, const char *name,
                   struct site_scenario *s);
+/* Of which kinds of events a key is, as bits by enum site_event_kind; all: of any. */
+unsigned site_event_kinds(const char *key);
 /* The members of an event but its time and its target, as a log has them. */
 void site_event_log(const struct site_event *e, struct json_writer *w);
 #define FORCED "forced outage" /* why a unit trips by its own luck, in a log */

@@ -13,12 +13,13 @@ enum { MAX_BYTES = 1 << 28 };
 
 /* What the twin logs of its own (site_run.c and others of its folder). */
 static const char *const conclusions[] = {
-    "site",         "block_stands",    "common_cause",  "deficit",
-    "deficit_over", "deficit_open",    "power_cap",     "shed",
-    "flow_lost",    "leak_closed",     "gang_restarts", "interruption",
-    "job_done",     "job_down",        "job_paused",    "job_resumed",
-    "job_runs",     "permit_exceeded", "permit_ends",   "throttled",
-    "turbine_back", "ups_lockout"};
+    "site",          "block_stands",    "common_cause",  "deficit",
+    "battery_gives", "battery_rests",   "units_start",   "units_stop",
+    "deficit_over",  "deficit_open",    "power_cap",     "shed",
+    "flow_lost",     "leak_closed",     "gang_restarts", "interruption",
+    "job_done",      "job_down",        "job_paused",    "job_resumed",
+    "job_runs",      "permit_exceeded", "permit_ends",   "throttled",
+    "turbine_back",  "ups_lockout"};
 
 /* Number of an event's name, or -1. */
 static int kind_of(const char *name)
@@ -26,6 +27,36 @@ static int kind_of(const char *name)
     for (int i = 0; site_event_kind_names[i]; i++)
         if (strcmp(site_event_kind_names[i], name) == 0) return i;
     return -1;
+}
+
+/* The keys that only some kinds of events know, by their names in a scenario and in a log. */
+#define OF(kind) (1u << SITE_EVENT_##kind)
+static const struct {
+    const char *key;
+    unsigned kinds;
+} keys_of_events[] = {
+    {"kelvin", OF(HEAT_WAVE)},
+    {"depth", OF(SAG_TRAIN)},
+    {"sag", OF(SAG_TRAIN)},
+    {"sag_s", OF(SAG_TRAIN)},
+    {"times", OF(SAG_TRAIN)},
+    {"watts", OF(CURTAILMENT) | OF(GRID_LIMIT)},
+    {"per_day", OF(FLAP_STORM) | OF(BAD_FIRMWARE)},
+    {"factor", OF(BAD_FIRMWARE) | OF(FALSE_ALARMS)},
+    {"share", OF(FUEL_LOSS) | OF(CHILLER_FAULT) | OF(LEAK)},
+    {"nox_ppm", OF(EMISSIONS)},
+    {"l_per_min", OF(LEAK)},
+    {"hardware", OF(FAILURE)},
+    {"pool", OF(CDU_PUMP) | OF(LEAK) | OF(MAINTENANCE) | OF(FAILURE)},
+    {"units", OF(TURBINE_TRIP) | OF(CDU_PUMP) | OF(LEAK) | OF(MAINTENANCE) | OF(FAILURE)},
+};
+#undef OF
+
+unsigned site_event_kinds(const char *key)
+{
+    for (size_t i = 0; i < ARRAY_LEN(keys_of_events); i++)
+        if (strcmp(keys_of_events[i].key, key) == 0) return keys_of_events[i].kinds;
+    return ~0u;
 }
 
 /* The members of a line that are numbers, as the rows of an event have them; seconds, watts, shares. */
@@ -47,19 +78,24 @@ static const struct {
 #undef NUMBER
 };
 
+static bool knows(const struct site_event *e, const char *key)
+{
+    return (site_event_kinds(key) & (1u << e->kind)) != 0;
+}
+
+/* Also what is 0, which need not be the default. */
 void site_event_log(const struct site_event *e, struct json_writer *w)
 {
     for (size_t i = 1; i < ARRAY_LEN(numbers); i++) {
         double v = *(const double *)(const void *)((const char *)e + numbers[i].at);
-        if (v != 0.0 || i == 1) jsonw_real(w, numbers[i].key, v);
+        if (knows(e, numbers[i].key)) jsonw_real(w, numbers[i].key, v);
     }
-    jsonw_int(w, "pool", e->pool);
-    if (e->units) jsonw_int(w, "units", e->units);
+    if (knows(e, "pool")) jsonw_int(w, "pool", e->pool);
+    if (knows(e, "units")) jsonw_int(w, "units", e->units);
     if (e->n_times) jsonw_open(w, "times", '[');
     for (int i = 0; i < e->n_times; i++)
         jsonw_real(w, NULL, e->times_s[i]);
     if (e->n_times) jsonw_close(w, ']');
-    jsonw_bool(w, "hardware", e->hardware);
 }
 
 static int read_number(const struct yaml_reader *r, const json_t *v, const char *key,

@@ -62,12 +62,14 @@ static const struct option scenario_rows[] = {
     ROW_ENUM(S, "failures.law", failures.law, "machine", site_law_names, "weibull",
         "how the rate depends on age: machine is the planner's (rate of the accelerator, youth, "
         "lemons), exponential a constant, weibull and table by age, none: nothing fails"),
-    PLAIN(S, "failures.accelerator_days", failures.accelerator_days, "0", 0, 1e9, "2111",
+    PLAIN(S, "failures.accelerator_days", failures.accelerator_days, "0", 0,
+        SITE_DAYS_BETWEEN_MOST, "2111",
         "mean days between failures of one accelerator; needed for exponential; for weibull it may "
         "stand in place of scale_days"),
     PLAIN(S, "failures.shape", failures.shape, "1", 0.05, 50, "2.64",
         "of weibull (Titan's first GPUs: 2.64)"),
-    PLAIN(S, "failures.scale_days", failures.scale_days, "0", 0, 1e9, "2596", "of weibull"),
+    PLAIN(S, "failures.scale_days", failures.scale_days, "0", 0, SITE_DAYS_BETWEEN_MOST, "2596",
+        "of weibull"),
     ROW_STRING(S, "failures.table", failures.table, "", "titan.csv",
         "CSV with age_from_d and hazard_per_day, or with removed_failed and gpu_days"),
     ROW_STRING(S, "failures.batch", failures.batch, "", "new", "rows of the table, by its column "
@@ -76,7 +78,7 @@ static const struct option scenario_rows[] = {
         "of what stands at the start; default: the cluster's, or 0 for weibull and table"),
     ROW_FIGURE_IN(S, "failures.lemons", failures.lemons, UNIT_SHARE, "", 0, 1, "15 %",
         "nodes that fail more often; default: the cluster's, or 5 % of machine's law, else none"),
-    PLAIN(S, "failures.lemon_factor", failures.lemon_factor, "5", 1, 1000, "5",
+    PLAIN(S, "failures.lemon_factor", failures.lemon_factor, "5", 1, SITE_LEMON_FACTOR_MOST, "5",
         "times as often as the others (arXiv:2603.07041)"),
     SHARE(S, "failures.lemons_found", failures.lemons_found, "0", "30 %",
         "of failures of lemons, after which the node is replaced by a good one"),
@@ -278,7 +280,9 @@ static const struct option job_rows[] = {
         "of kind replay: a CSV with submit_s, accelerators, duration_s and perhaps state (FAILED ...); "
         "first come, first served, with backfill; checkpoint 0: a failure takes a job to its beginning"),
     ROW_INT(J, "accelerators", accelerators, NULL, "0", 0, 1e8, "16384",
-        "that it wants, all gangs together; 0: all of the cluster"),
+        "that it wants, all gangs together; 0: all of the cluster or pool, less 3 % of spares, in whole "
+        "nodes (or blocks), of training that goes on only whole, where a node is no more than an "
+        "eighth"),
     ROW_INT(J, "pool", pool, NULL, "0", 0, 8, "1", "of the cluster, from 1; 0: any"),
     ROW_INT(J, "priority", priority, NULL, "0", -1000, 1000, "10", "higher ones first"),
     ROW_BOOL(J, "preemptible", preemptible, "false",

@@ -241,8 +241,7 @@ double site_fleet_rate(const struct site_sim *x, int pool)
 
 /* ------------------------------------------------------------------ failures */
 
-/* Accelerators that one failure takes: a node, or as many as the scenario says. */
-static double unit_of(const struct site_scenario *s, int pool)
+double site_fleet_unit(const struct site_scenario *s, int pool)
 {
     int64_t node = s->cluster.pools[pool].accelerator->node_size;
     return (double)(s->failures.unit > 0 ? s->failures.unit : MAX(node, 1));
@@ -334,7 +333,7 @@ static void false_alarms(struct site_sim *x, int cohort, double u)
     struct site_cohort *c = &st->cohorts[cohort];
     for (int i = 0; i < n; i++) {
         const struct site_place here = {.pool = c->pool, .hall = "", .one = true, .cohort = cohort};
-        double unit = unit_of(x->s, c->pool), got = site_fleet_take(x, here, unit, false);
+        double unit = site_fleet_unit(x->s, c->pool), got = site_fleet_take(x, here, unit, false);
         if (got <= 0.0) return;
         st->r.false_alarms++;
         const struct site_broken what = {got, 0.0, false, true};
@@ -369,7 +368,7 @@ void site_fleet_candidate(struct site_sim *x, int i)
         const bool lemon = u[DRAW_LEMON] * mix < f->lemon_factor * c->lemons;
         const bool hardware = u[DRAW_KIND] < f->hardware_share;
         const bool found = lemon && u[DRAW_FOUND] < f->lemons_found;
-        double unit = unit_of(x->s, c->pool);
+        double unit = site_fleet_unit(x->s, c->pool);
         if (lemon) st->r.from_lemons++;
         if (found || (lemon && hardware && f->as_new)) c->lemons = fmax(c->lemons - unit, 0.0);
         if (f->as_new && hardware) {

@@ -171,6 +171,17 @@ static void leave(struct site_sim *x, int i, enum site_unit_state state, bool at
 
 /* ------------------------------------------------------------------ commitment */
 
+/* So many units of a group are sent for, or to rest. */
+static void log_units(struct site_sim *x, const char *event, int g, int units)
+{
+    struct json_writer *w = units > 0 ? site_log_supply(x, event) : NULL;
+    if (!w) return;
+    jsonw_string(w, "target", x->s->gas[g].name);
+    jsonw_int(w, "units", units);
+    jsonw_int(w, "running", x->st->n_on[g]);
+    site_log_end(x);
+}
+
 static void wait_until(struct site_sim *x, site_us at)
 {
     struct site_state *st = x->st;
@@ -184,6 +195,7 @@ static void start_some(struct site_sim *x, int g, int want)
 {
     struct site_state *st = x->st;
     site_us first = SITE_NEVER;
+    const int all = want;
     for (int i = st->first_unit[g]; i < st->first_unit[g + 1] && want > 0; i++) {
         struct site_unit *u = &st->units[i];
         if (u->state != SITE_UNIT_OFF || !can_run(x, u)) continue;
@@ -194,6 +206,7 @@ static void start_some(struct site_sim *x, int g, int want)
         start(x, i);
         want--;
     }
+    log_units(x, "units_start", g, all - want);
     if (want > 0 && first < SITE_NEVER) wait_until(x, first);
 }
 
@@ -224,6 +237,7 @@ static int stop_some(struct site_sim *x, int g, int many, int *leaving)
         leave(x, i, SITE_UNIT_OFF, false);
         stopped++;
     }
+    log_units(x, "units_stop", g, stopped);
     if (left > 0 && first < SITE_NEVER) wait_until(x, first);
     return stopped;
 }

@@ -505,18 +505,28 @@ void site_job_clocks(struct site_sim *x)
     }
 }
 
+double site_job_wants(const struct site_scenario *s, int job)
+{
+    const struct site_job *k = &s->jobs[job];
+    double all = 0.0, unit = (double)k->block;
+    if (k->accelerators > 0) return (double)k->accelerators;
+    for (int b = 0; b < s->n_blocks && !k->pool; b++)
+        all += (double)s->blocks[b].accelerators;
+    if (k->pool) all = (double)s->cluster.pools[k->pool - 1].count;
+    for (int p = 0; p < s->cluster.n_pools; p++)
+        if (!k->pool || p == k->pool - 1) unit = fmax(unit, site_fleet_unit(s, p));
+    const bool whole = k->kind == SITE_JOB_TRAINING && k->elastic_min >= 1.0;
+    if (whole && unit <= SITE_SPARES_MOST * all) all -= unit * ceil(SITE_SPARES * all / unit);
+    return fmax(site_job_racks(k, all), 1.0);
+}
+
 void site_job_init(struct site_sim *x)
 {
     struct site_state *st = x->st;
-    double all = 0.0;
-    for (int b = 0; b < x->s->n_blocks; b++)
-        all += (double)x->s->blocks[b].accelerators;
     for (int i = 0; i < x->s->n_jobs; i++) {
         const struct site_job *k = &x->s->jobs[i];
         struct site_job_now *j = &st->jobs[i];
-        double in_pool = k->pool ? (double)x->s->cluster.pools[k->pool - 1].count : all;
-        in_pool = fmax(site_job_racks(k, in_pool), 1.0);
-        *j = (struct site_job_now){.want = k->accelerators ? (double)k->accelerators : in_pool,
+        *j = (struct site_job_now){.want = site_job_wants(x->s, i),
                                    .clock = 1.0,
                                    .tau = SITE_HOUR,
                                    .state = SITE_STATE_BUILDING};

@@ -70,6 +70,30 @@ static void note_missing(struct site_sim *x)
         fmax(st->deficit_most_w, st->load_w + st->deficit_lowered_w - firm_w(x, false));
 }
 
+/* The battery begins to give what the sources that run cannot, or no longer does. */
+static void log_battery(struct site_sim *x)
+{
+    struct site_state *st = x->st;
+    const double all = site_battery_energy_j(x);
+    const bool gives = st->battery_w > 1e-9 * fmax(st->load_w, 1.0) &&
+                       st->load_w > firm_w(x, false) * (1.0 + 1e-9);
+    if (gives == st->battery_gives) return;
+    st->battery_gives = gives;
+    const uint64_t by = st->log_by;
+    if (!gives) st->log_by = st->battery_by;
+    struct json_writer *w = site_log_supply(x, gives ? "battery_gives" : "battery_rests");
+    st->log_by = by;
+    if (w) {
+        if (gives) jsonw_real(w, "watts", st->battery_w);
+        if (!gives) jsonw_real(w, "after_s", site_seconds(st->now - st->battery_since));
+        jsonw_real(w, "charge", all > 0.0 ? st->soc_j / all : 0.0);
+        site_log_end(x);
+    }
+    if (!gives) return;
+    st->battery_by = st->log_id;
+    st->battery_since = st->now;
+}
+
 /* How long a deficit has gone on, and what nobody has served of it. */
 static void log_whole(struct site_sim *x, const char *event)
 {
@@ -111,6 +135,7 @@ void site_ladder_look(struct site_sim *x)
 {
     struct site_state *st = x->st;
     bool deficit = in_deficit(x);
+    log_battery(x);
     if (deficit && st->in_deficit) note_missing(x);
     if (st->in_deficit && st->deficit_acted)
         st->r.deficit_w = fmax(st->r.deficit_w, st->deficit_most_w);

@@ -50,6 +50,15 @@ struct json_writer *site_log(struct site_sim *x, const char *event)
     return &x->writer;
 }
 
+struct json_writer *site_log_supply(struct site_sim *x, const char *event)
+{
+    uint64_t by = x->st->log_by;
+    if (!by) x->st->log_by = x->st->supply_by;
+    struct json_writer *w = site_log(x, event);
+    x->st->log_by = by;
+    return w;
+}
+
 void site_log_end(struct site_sim *x)
 {
     jsonw_close(&x->writer, '}');
@@ -389,9 +398,7 @@ double site_goodput(const struct site_scenario *s, const struct site_result *r)
 {
     double productive = 0.0, all = 0.0;
     for (int i = 0; i < s->n_jobs; i++) {
-        double size = s->jobs[i].accelerators > 0
-                          ? (double)s->jobs[i].accelerators
-                          : (double)machine_cluster_accelerators(&s->cluster);
+        const double size = site_job_wants(s, i);
         productive += size * r->jobs[i].part_s[SITE_PART_PRODUCTIVE];
         all += size * (r->jobs[i].wall_s - r->jobs[i].part_s[SITE_PART_BUILDING]);
     }

@@ -139,8 +139,10 @@ struct site_state {
     uint64_t seed, n_events;
     /* of the log: the last line's number; the line that is the cause of the next, 0: none; the last that
      * made power short; of the episode of deficit that goes on, its last and its first; of the last train
-     * of sags */
-    uint64_t log_id, log_by, supply_by, deficit_by, deficit_first, sag_by;
+     * of sags; since when the battery gives */
+    uint64_t log_id, log_by, supply_by, deficit_by, deficit_first, sag_by, battery_by;
+    bool battery_gives; /* what the sources that run cannot */
+    site_us battery_since;
     int32_t supply_events;          /* of the scenario, that make power short and last */
     bool in_deficit, deficit_acted; /* something was done about it */
     site_us deficit_since;
@@ -319,6 +321,9 @@ void site_push_in(struct site_sim *x, double seconds, enum site_kind kind, uint3
 struct json_writer *site_log(struct site_sim *x, const char *event);
 void site_log_end(struct site_sim *x);
 void site_log_text(struct site_sim *x, const char *event, const char *key, const char *text);
+/* The same of what is done about power, which follows from the event that is handled, or else from what
+ * made power short; the event's own line is still to come, or was before. */
+struct json_writer *site_log_supply(struct site_sim *x, const char *event);
 
 /* ------------------------------------------------------------------ hardware (site_fleet.c) */
 
@@ -394,6 +399,8 @@ void site_job_clocks(struct site_sim *x);
 /* So many more accelerators are its own now: replicas of an elastic job restart first. */
 void site_job_gain(struct site_sim *x, int job, double accelerators);
 void site_job_release(struct site_sim *x, int job);
+/* Accelerators that one failure takes: a node, or as many as the scenario says. */
+double site_fleet_unit(const struct site_scenario *s, int pool);
 /* Of n accelerators those that make whole racks, where the job has racks. */
 double site_job_racks(const struct site_job *k, double n);
 void site_job_start_time(struct site_sim *x, int job);

@@ -15,13 +15,15 @@ static json_t *figures(const struct site_scenario *s, const struct site_result *
     return o;
 }
 
-static json_t *job(const struct site_job *k, const struct site_job_result *r)
+static json_t *job(const struct site_scenario *s, int i, const struct site_job_result *r)
 {
+    const struct site_job *k = &s->jobs[i];
     json_t *o = json_object(), *parts = json_object();
     json_object_set_new(o, "name", json_string(k->name));
+    json_object_set_new(o, "accelerators", json_real(site_job_wants(s, i)));
     json_object_set_new(o, "wall_s", json_real(r->wall_s));
-    for (int i = 0; i < SITE_N_PARTS; i++)
-        json_object_set_new(parts, site_part_names[i], json_real(r->part_s[i]));
+    for (int p = 0; p < SITE_N_PARTS; p++)
+        json_object_set_new(parts, site_part_names[p], json_real(r->part_s[p]));
     json_object_set_new(o, "seconds", parts);
     double all = r->wall_s - r->part_s[SITE_PART_BUILDING];
     json_object_set_new(o, "goodput",
@@ -86,7 +88,7 @@ json_t *site_to_json(const struct site_scenario *s, const struct site_result *r)
     json_object_set_new(o, "seed", json_integer((json_int_t)r->seed));
     json_object_set_new(o, "figures", figures(s, r));
     for (int i = 0; i < s->n_jobs; i++)
-        json_array_append_new(jobs, job(&s->jobs[i], &r->jobs[i]));
+        json_array_append_new(jobs, job(s, i, &r->jobs[i]));
     json_object_set_new(o, "jobs", jobs);
     for (int g = 0; g < s->n_gas; g++)
         json_array_append_new(units, gas(&s->gas[g], &r->gas[g]));

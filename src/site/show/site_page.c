@@ -36,6 +36,14 @@ static void jobs(const struct site_scenario *s, const struct site_result *r, FIL
     fputs("\nJobs\n", out);
     table_print(t, out);
     table_free(t);
+    for (int i = 0; i < s->n_jobs; i++) {
+        const struct site_job *k = &s->jobs[i];
+        const double all = k->pool ? (double)s->cluster.pools[k->pool - 1].count
+                                   : (double)machine_cluster_accelerators(&s->cluster);
+        if (k->accelerators > 0 || site_job_wants(s, i) >= all) continue;
+        fprintf(out, "%s states no size: it wants %.0f accelerators and leaves %.0f as spares\n",
+                k->name, site_job_wants(s, i), all - site_job_wants(s, i));
+    }
 }
 
 /* A line of blocks for each job: where its time went. */

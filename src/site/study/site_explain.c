@@ -17,6 +17,7 @@ static void add_cost(struct site_cost *c, const struct site_log *log, const stru
     c->accelerator_h += l->lost_s / 3600.0;
     c->unserved_wh += l->unserved_wh;
     c->interruptions += strcmp(l->event, "interruption") == 0;
+    c->pauses += strcmp(l->event, "job_paused") == 0;
     c->missing_w = fmax(c->missing_w, l->missing_w);
     for (int i = 0; i < log->n_jobs && l->lost_s > 0.0; i++)
         if (strcmp(log->jobs[i].name, l->job) == 0)
@@ -35,6 +36,7 @@ static struct site_cost *costs_of(const struct site_log *log, struct arena *a)
         c[by].usd += c[i].usd;
         c[by].unserved_wh += c[i].unserved_wh;
         c[by].interruptions += c[i].interruptions;
+        c[by].pauses += c[i].pauses;
         c[by].missing_w = fmax(c[by].missing_w, c[i].missing_w);
     }
     return c;
@@ -48,15 +50,62 @@ static bool dearer(const struct site_cost *a, const struct site_cost *b)
 
 /* ------------------------------------------------------------------ which one */
 
-/* The line nearest to a time; of those as near the one that cost most. */
-static size_t near_time(const struct site_log *log, const struct site_cost *c, double at)
+/* A number of so many digits at most; NULL: none stands there. */
+static const char *take_number(const char *p, size_t most, double least, double high, double *out)
 {
-    size_t best = 0;
-    for (size_t i = 1; i < log->n; i++) {
-        double was = fabs(log->lines[best].at_s - at), is = fabs(log->lines[i].at_s - at);
-        if (is < was || (is == was && dearer(&c[i], &c[best]))) best = i;
+    size_t n = strspn(p, "0123456789");
+    if (n == 0 || n > most) return NULL;
+    for (*out = 0.0; n > 0; n--)
+        *out = 10.0 * *out + (*p++ - '0');
+    return *out >= least && *out <= high ? p : NULL;
+}
+
+/* "day 60, 12:00:00", as answers print moments, or less of it: all that it may mean, from the first second
+ * to the last. Days count from 1. */
+static bool read_moment(const char *text, double range[2])
+{
+    double v[4] = {0.0};
+    static const double parts[] = {DAY, 3600.0, 60.0, 1.0};
+    static const char *const between[] = {"day ", ", ", ":", ":"};
+    static const double highest[] = {1e6, 23.0, 59.0, 59.0};
+    range[0] = 0.0;
+    for (int i = 0; i < 4; i++) {
+        size_t n = strlen(between[i]);
+        if (strncmp(text, between[i], n) != 0) return false;
+        text = take_number(text + n, i ? 2 : 7, i ? 0.0 : 1.0, highest[i], &v[i]);
+        if (!text) return false;
+        range[0] += parts[i] * (v[i] - (i ? 0.0 : 1.0));
+        range[1] = range[0] + parts[i] - 1e-6;
+        if (!*text && i != 1) return true; /* an hour alone is no moment */
     }
-    return best;
+    return false;
+}
+
+/* How long after a time a line is; below 0: before it. */
+static double off_of(const struct site_log_line *l, const double range[2])
+{
+    return l->at_s < range[0] ? l->at_s - range[0] : fmax(l->at_s - range[1], 0.0);
+}
+
+/* The line nearest to a time; of those as near the one that cost most. */
+static int near_time(const struct site_log *log, const struct site_cost *c, const double range[2],
+                     struct site_explained *x, struct error *e)
+{
+    const double end = fmax(log->days * DAY, log->lines[log->n - 1].at_s);
+    if (!(range[0] >= 0.0 && range[0] <= end)) {
+        error_set_code(e, ERROR_USAGE, "'%.60s' lies %s", x->asked,
+                       range[0] < 0.0 ? "before the log begins" : "after the end of the log");
+        return error_hint(e, "the log ends at %.6g d, in day %.0f", end / DAY,
+                          fmax(ceil(end / DAY), 1.0));
+    }
+    x->line = 0;
+    for (size_t i = 1; i < log->n; i++) {
+        double was = fabs(off_of(&log->lines[x->line], range));
+        double is = fabs(off_of(&log->lines[i], range));
+        if (is < was || (is == was && dearer(&c[i], &c[x->line]))) x->line = i;
+    }
+    x->off_s = off_of(&log->lines[x->line], range);
+    return 0;
 }
 
 static int of_name(const struct site_log *log, const struct site_cost *c, const char *name,
@@ -79,7 +128,7 @@ static int of_name(const struct site_log *log, const struct site_cost *c, const 
         rc = error_set_code(e, ERROR_USAGE, "the log has no event '%.60s'", name);
         error_hint(e,
                    near ? "did you mean '%s'? a number of a line or a time will do, too"
-                        : "for example %s, or a number of a line, or a time: '12 d'",
+                        : "for example %s, or a number of a line, or a time: '12 d', 'day 13'",
                    near ? near : names[0]);
     }
     mem_free(names);
@@ -88,23 +137,35 @@ static int of_name(const struct site_log *log, const struct site_cost *c, const 
 }
 
 static int choose(const struct site_log *log, const struct site_cost *c, const char *event,
-                  size_t *out, struct error *e)
+                  struct site_explained *x, struct error *e)
 {
     int64_t id;
-    double at;
+    double range[2];
     const char *unit;
     if (parse_int(event, &id) >= 0) {
-        *out = site_log_find(log, id);
-        if (*out < log->n) return 0;
+        x->line = site_log_find(log, id);
+        if (x->line < log->n) return 0;
         error_set_code(e, ERROR_USAGE, "the log has no line with the number %lld", (long long)id);
         return error_hint(e, "they go from %lld to %lld", (long long)log->lines[0].id,
                           (long long)log->lines[log->n - 1].id);
     }
-    if (unit_parse(event, UNIT_SECONDS, &at, &unit) == UNIT_OK) {
-        *out = near_time(log, c, at);
-        return 0;
+    x->asked = event;
+    if (read_moment(event, range)) return near_time(log, c, range, x, e);
+    if (unit_parse(event, UNIT_SECONDS, &range[0], &unit) == UNIT_OK) {
+        range[1] = range[0];
+        if (*unit) return near_time(log, c, range, x, e);
+        error_set_code(e, ERROR_USAGE, "'%.60s' is no number of a line, and as a time has no unit",
+                       event);
+        return error_hint(e, "for example '%.40s d' or '%.40s h' since the beginning", event,
+                          event);
     }
-    return of_name(log, c, event, out, e);
+    if (strncmp(event, "day", 3) == 0) {
+        error_set_code(e, ERROR_USAGE, "'%.60s' is no moment of a log", event);
+        return error_hint(e, "for example 'day 60', or 'day 60, 12:00:00'; or '59.5 d' since the "
+                             "beginning");
+    }
+    x->asked = NULL;
+    return of_name(log, c, event, &x->line, e);
 }
 
 /* ------------------------------------------------------------------ the answer */
@@ -158,7 +219,7 @@ int site_explain(const struct site_log *log, const char *event, struct arena *a,
     const struct site_cost *c = costs_of(log, a);
     *out = (struct site_explained){0};
     if (event) {
-        TRY(choose(log, c, event, &out->line, e));
+        TRY(choose(log, c, event, out, e));
         out->cost = c[out->line];
         chain_up(log, out, a);
         chain_down(log, out, a);
@@ -203,6 +264,13 @@ static void put_what(const struct site_log_line *l, struct str *out)
         char text[32];
         str_printf(out, ", %s missing", format_si(text, l->missing_w, "W"));
     }
+    if (strncmp(l->event, "units_", 6) == 0)
+        str_printf(out, ", %.0f unit%s", l->value, l->value == 1.0 ? "" : "s");
+    if (isfinite(l->watts)) {
+        char text[32];
+        str_printf(out, strcmp(l->event, "battery_gives") == 0 ? ", %s" : ", %s left",
+                   format_si(text, l->watts, "W"));
+    }
     if (strcmp(l->event, "power_cap") == 0) str_printf(out, " at %.0f %%", 100.0 * l->value);
     if (l->after_s > 0.0) {
         char text[32];
@@ -231,9 +299,24 @@ static size_t open_deficit(const struct site_log *log, size_t line)
     return open;
 }
 
+/* " in 3 interruptions and 2 pauses"; "" where neither was. */
+static const char *stops_of(const struct site_cost *c, char buf[80])
+{
+    const long long i = c->interruptions, p = c->pauses;
+    char pauses[40] = "";
+    *buf = '\0';
+    if (p) snprintf(pauses, sizeof pauses, "%lld pause%s for want of power", p, p == 1 ? "" : "s");
+    if (i)
+        snprintf(buf, 80, " in %lld interruption%s%s%s", i, i == 1 ? "" : "s", p ? " and " : "",
+                 pauses);
+    else if (p)
+        snprintf(buf, 80, " in %s", pauses);
+    return buf;
+}
+
 static void put_cost(const struct site_log *log, size_t line, const struct site_cost *c, FILE *out)
 {
-    char hours[32], usd[32], wh[32], w[32];
+    char hours[32], usd[32], wh[32], w[32], stops[80];
     const size_t open = open_deficit(log, line);
     fprintf(out, "\nWhat it cost\n");
     if (open < log->n)
@@ -245,8 +328,8 @@ static void put_cost(const struct site_log *log, size_t line, const struct site_
         return;
     }
     if (c->accelerator_h > 0.0)
-        fprintf(out, "  %s accelerator-hours of jobs in %lld interruptions, worth %s\n",
-                format_count(hours, c->accelerator_h), (long long)c->interruptions,
+        fprintf(out, "  %s accelerator-hours of jobs%s, worth %s\n",
+                format_count(hours, c->accelerator_h), stops_of(c, stops),
                 format_si(usd, c->usd, "USD"));
     if (c->unserved_wh > 0.0)
         fprintf(out, "  %s that were asked for and not served\n",
@@ -291,11 +374,15 @@ void site_print_explained(const struct site_log *log, const struct site_explaine
     }
     const struct site_log_line *l = &log->lines[x->line];
     struct str what = {0};
-    char when[48];
+    char when[48], off[32];
     put_what(l, &what);
-    fprintf(out, "%s  [%lld]\n%s of '%s', seed %lld\n\nBecause of\n", what.data, (long long)l->id,
+    fprintf(out, "%s  [%lld]\n%s of '%s', seed %lld\n", what.data, (long long)l->id,
             moment(when, l->at_s), log->scenario, (long long)log->seed);
     str_fini(&what);
+    if (x->asked && fabs(x->off_s) > 1e-3)
+        fprintf(out, "the nearest line to '%s': %s %s it\n", x->asked,
+                format_duration(off, fabs(x->off_s)), x->off_s < 0.0 ? "before" : "after");
+    fputs("\nBecause of\n", out);
     if (x->n_because == 0) fputs("  nothing before it: it happened by itself\n", out);
     for (size_t i = 0; i < x->n_because; i++)
         put_line(&log->lines[x->because[i]], l->at_s, out);
@@ -309,15 +396,18 @@ void site_print_explained(const struct site_log *log, const struct site_explaine
 
 static json_t *line_to_json(const struct site_log_line *l)
 {
-    return json_pack("{s:I,s:f,s:s,s:s,s:s}", "id", (json_int_t)l->id, "at_s", l->at_s, "event",
-                     l->event, "target", l->target, "why", l->why);
+    json_t *o = json_pack("{s:I,s:f,s:s,s:s,s:s}", "id", (json_int_t)l->id, "at_s", l->at_s,
+                          "event", l->event, "target", l->target, "why", l->why);
+    if (isfinite(l->watts)) json_object_set_new(o, "watts", json_real(l->watts));
+    return o;
 }
 
 static json_t *cost_to_json(const struct site_cost *c)
 {
-    return json_pack("{s:f,s:f,s:f,s:I,s:f}", "accelerator_hours", c->accelerator_h, "usd", c->usd,
-                     "unserved_wh", c->unserved_wh, "interruptions", (json_int_t)c->interruptions,
-                     "missing_w", c->missing_w);
+    return json_pack("{s:f,s:f,s:f,s:I,s:I,s:f}", "accelerator_hours", c->accelerator_h, "usd",
+                     c->usd, "unserved_wh", c->unserved_wh, "interruptions",
+                     (json_int_t)c->interruptions, "pauses", (json_int_t)c->pauses, "missing_w",
+                     c->missing_w);
 }
 
 json_t *site_explained_to_json(const struct site_log *log, const struct site_explained *x)
@@ -339,6 +429,7 @@ json_t *site_explained_to_json(const struct site_log *log, const struct site_exp
         return o;
     }
     json_object_set_new(o, "event", line_to_json(&log->lines[x->line]));
+    if (x->asked) json_object_set_new(o, "after_asked_s", json_real(x->off_s));
     json_object_set_new(o, "then", then);
     json_object_set_new(o, "cost", cost_to_json(&x->cost));
     return o;

@@ -4,8 +4,9 @@
  * of minimal repair, as the twin lives it (Crow, 1974): a unit of age t has had (t / scale)^shape
  * failures; shape and scale are those of the greatest likelihood, their intervals where its profile is
  * down by 1.353, half of chi-square's 90 % point. Lemons: counts of units as a mixture of two Poisson
- * distributions, the same way; they are stated only where one distribution is beaten by 3 in the
- * logarithm, and then rates are as much less certain as counts spread. Shares: Clopper and Pearson's
+ * distributions, the same way, within the bounds that a scenario has; they are stated only where one
+ * distribution is beaten by 3 in the logarithm, and then rates are as much less certain as counts spread.
+ * Neither is asked of a list too short to tell. Shares: Clopper and Pearson's
  * exact interval (Biometrika 26, 1934). Repair: of exponential
  * times the exact interval of their mean, of times that vary little Student's. */
 #include "site/study/site_study_internal.h"
@@ -13,9 +14,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DROP  1.3527717   /* of a profile, at the ends of a 90 % interval */
-#define PROOF 3.0         /* by which two kinds of units must beat one */
-enum { AGES_FROM = 10 };  /* incidents, before a law by age is stated */
+#define DROP  1.3527717  /* of a profile, at the ends of a 90 % interval */
+#define PROOF 3.0        /* by which two kinds of units must beat one */
+enum { AGES_FROM = 10 }; /* incidents, before a law by age is stated */
+/* The same of lemons. Of lists with a twentieth that fail 20 times as often, 70 % tell it from 50
+ * incidents on, and of their intervals nine in ten hold it; of 30 incidents a third do, and of 20 a sixth,
+ * whose factors come out too high. */
+enum { LEMONS_FROM = 50 };
 enum { MAX_COUNT = 512 }; /* incidents of one unit that are told apart */
 
 /* ------------------------------------------------------------------ distributions */
@@ -233,8 +238,9 @@ static void fit_ages(struct site_fit *f, const double *at_d)
         g.log_sum += log(fmax(f->o.age_days + at_d[i], 1e-6));
     double shape = top_of(over_shape, &g, log(0.05), log(20.0));
     f->shape = interval_of(over_shape, &g, shape, 3.0);
-    f->ages = f->n >= AGES_FROM && (f->shape.low > 1.0 || f->shape.high < 1.0);
+    f->asks_age = f->n >= AGES_FROM;
     f->scale_days = interval_of(over_scale, &g, scale_at(&g, shape), 20.0);
+    f->ages = f->asks_age && (f->shape.low > 1.0 || f->shape.high < 1.0);
 }
 
 /* ------------------------------------------------------------------ lemons */
@@ -244,9 +250,26 @@ struct counts {
     int most;
 };
 
+/* Bounds of the logarithms that are searched: of share / (1 - share), and of factor - 1. */
+static const double share_ends[2] = {-12.0, 3.0};
+static double factor_end(int which)
+{
+    return which ? log(SITE_LEMON_FACTOR_MOST - 1.0) : -5.0;
+}
+
+static double factor_of(double log_more)
+{
+    return fmin(1.0 + exp(log_more), SITE_LEMON_FACTOR_MOST);
+}
+
 struct mixture { /* incidents of a good unit and of a lemon; share of lemons */
     double good, bad, share;
 };
+
+static double of_logit(double p)
+{
+    return 1.0 / (1.0 + exp(-p));
+}
 
 static double log_poisson(double mean, int n)
 {
@@ -287,14 +310,16 @@ static double best_mixture(const struct counts *c, double share, double factor, 
             of_lemons += c->units[n] * lemon[n] * n;
             units += c->units[n] * lemon[n];
         }
-        if (factor > 0.0) {
-            m->good = c->sum / (c->n - units + factor * units);
-            m->bad = factor * m->good;
-        } else {
-            m->good = fmax(c->sum - of_lemons, 1e-9) / fmax(c->n - units, 1e-9);
-            m->bad = fmax(of_lemons / fmax(units, 1e-9), m->good);
+        double times = factor;
+        if (times <= 0.0) { /* as the two means say, within the bounds */
+            double good = fmax(c->sum - of_lemons, 1e-9) / fmax(c->n - units, 1e-9);
+            times = fmin(fmax(of_lemons / fmax(units, 1e-9) / good, factor_of(factor_end(0))),
+                         SITE_LEMON_FACTOR_MOST);
         }
-        if (share <= 0.0) m->share = fmin(fmax(units / c->n, 1e-6), 1.0 - 1e-6);
+        m->good = c->sum / (c->n - units + times * units);
+        m->bad = times * m->good;
+        if (share <= 0.0)
+            m->share = fmin(fmax(units / c->n, of_logit(share_ends[0])), of_logit(share_ends[1]));
     }
     return l;
 }
@@ -302,18 +327,13 @@ static double best_mixture(const struct counts *c, double share, double factor, 
 static double over_share(const void *ctx, double logit)
 {
     struct mixture m;
-    return best_mixture(ctx, 1.0 / (1.0 + exp(-logit)), 0.0, &m);
+    return best_mixture(ctx, of_logit(logit), 0.0, &m);
 }
 
 static double over_factor(const void *ctx, double log_more)
 {
     struct mixture m;
-    return best_mixture(ctx, 0.0, 1.0 + exp(log_more), &m);
-}
-
-static double of_logit(double p)
-{
-    return 1.0 / (1.0 + exp(-p));
+    return best_mixture(ctx, 0.0, factor_of(log_more), &m);
 }
 
 static void fit_lemons(struct site_fit *f, const struct counts *c)
@@ -324,17 +344,30 @@ static void fit_lemons(struct site_fit *f, const struct counts *c)
         one += c->units[n] * log_poisson(mean, n);
         squares += c->units[n] * (n - mean) * (n - mean);
     }
-    f->has_lemons = best_mixture(c, 0.0, 0.0, &m) > one + PROOF && m.bad > m.good * 1.05;
+    f->asks_lemons = f->n >= LEMONS_FROM;
+    if (!f->asks_lemons) return;
+    /* a top of the profile, so that estimate and interval are of one curve */
+    double g = top_of(over_factor, c, factor_end(0), factor_end(1));
+    double two = best_mixture(c, 0.0, factor_of(g), &m);
+    f->has_lemons = two > one + PROOF && factor_of(g) > 1.05;
     if (!f->has_lemons) return;
-    double p = log(m.share / (1.0 - m.share)), g = log(m.bad / m.good - 1.0);
+    double p = log(m.share / (1.0 - m.share));
     f->spread = fmax(squares / c->n / mean, 1.0);
-    f->lemons = (struct site_estimate){m.share, of_logit(down_at(over_share, c, p, -12.0)),
-                                       of_logit(down_at(over_share, c, p, 3.0))};
+    f->lemons =
+        (struct site_estimate){of_logit(p), of_logit(down_at(over_share, c, p, share_ends[0])),
+                               of_logit(down_at(over_share, c, p, share_ends[1]))};
     f->lemon_factor =
-        (struct site_estimate){m.bad / m.good, 1.0 + exp(down_at(over_factor, c, g, -5.0)),
-                               1.0 + exp(down_at(over_factor, c, g, 6.0))};
+        (struct site_estimate){factor_of(g), factor_of(down_at(over_factor, c, g, factor_end(0))),
+                               factor_of(down_at(over_factor, c, g, factor_end(1)))};
     widen(&f->accelerator_days, f->spread);
     widen(&f->scale_days, f->spread);
+}
+
+/* The scale of units that are no lemons, as a share of the fleet's. */
+static double good_scale(const struct site_fit *f)
+{
+    double more = f->has_lemons ? 1.0 + (f->lemon_factor.value - 1.0) * f->lemons.value : 1.0;
+    return pow(more, 1.0 / f->shape.value);
 }
 
 /* ------------------------------------------------------------------ the file */
@@ -354,7 +387,9 @@ static int cell(const struct incidents *x, size_t row, int column, double most, 
     if (unit_parse(text, UNIT_NONE, out, &unit) == UNIT_OK && *out >= 0.0 && *out <= most) return 0;
     error_set_code(e, ERROR_CONFIG, "%s:%d: '%s' must be a number from 0 to %.6g, not '%.40s'",
                    x->t.path, x->t.lines[row], x->t.heads[column], most, text);
-    return error_hint(e, "for example %.6g", floor(0.5 * most));
+    if (column != x->at) return error_hint(e, "for example 4.5; empty: nothing had to be repaired");
+    return error_hint(e, "%s since the watch began, for example %.6g; it lasted --days",
+                      x->to_days < 1.0 ? "hours" : "days", floor(0.5 * most));
 }
 
 static int find_columns(struct incidents *x, struct error *e)
@@ -365,6 +400,10 @@ static int find_columns(struct incidents *x, struct error *e)
     if (x->at < 0) x->at = csv_column(&x->t, "at_d");
     x->cause = csv_column(&x->t, "cause");
     x->repair = csv_column(&x->t, "repair_h");
+    if (x->to_days < 1.0 && csv_column(&x->t, "at_d") >= 0) {
+        error_set_code(e, ERROR_CONFIG, "%s:1: it has both at_h and at_d", x->t.path);
+        return error_hint(e, "leave one of them out: both say when, in hours or in days");
+    }
     if (x->unit >= 0 && x->at >= 0) return 0;
     error_set_code(e, ERROR_CONFIG, "%s:1: no column %s", x->t.path, x->unit < 0 ? "unit" : "at_h");
     return error_hint(e, "its head is: unit,at_h,cause,repair_h");
@@ -485,7 +524,8 @@ static void fit_repair(const struct incidents *x, struct site_fit *f)
            spread = n > 1.0 ? sqrt(fmax(squares - n * mean * mean, 0.0) / (n - 1)) : 0;
     f->repair_h.value = mean;
     f->repair_spread = spread / mean;
-    if (f->repair_spread >= 0.5) { /* as exponential ones */
+    if (f->n_repairs == 1) f->repair_spread = 1.0;
+    if (f->repair_spread >= 0.5) { /* as exponential ones, where one time tells no spread, too */
         f->repair_h.low = sum / gamma_inverse(n, 0.95);
         f->repair_h.high = sum / gamma_inverse(n, 0.05);
         return;
@@ -493,7 +533,7 @@ static void fit_repair(const struct incidents *x, struct site_fit *f)
     double t = 0.0, step = 4.0; /* Student's 95 % point, by halving */
     for (int i = 0; i < 60 && n > 1.0; i++, step *= 0.5)
         if (site_student(t + step, n - 1.0) < 0.95) t += step;
-    f->repair_h.low = mean - t * spread / sqrt(n);
+    f->repair_h.low = fmax(mean - t * spread / sqrt(n), 0.0);
     f->repair_h.high = mean + t * spread / sqrt(n);
 }
 
@@ -507,9 +547,9 @@ int site_fit_text(const struct str *text, const char *path, const struct site_fi
     TRY(read_rows(&x, o, a, e));
     TRY(count_units(&x, o, &c, e));
     f->n = x.t.n_rows;
-    if (f->n < 2) {
-        error_set_code(e, ERROR_CONFIG, "%s: %zu incidents are none to fit", path, f->n);
-        return error_hint(e, "watch for longer: ten incidents tell a rate to a third");
+    if (f->n == 0) {
+        error_set_code(e, ERROR_CONFIG, "%s: there is no incident in it", path);
+        return error_hint(e, "a line an incident under the head; ten tell a rate to a half");
     }
     fit_repair(&x, f);
     double out_days = 0.0; /* what is being repaired cannot fail */
@@ -520,8 +560,16 @@ int site_fit_text(const struct str *text, const char *path, const struct site_fi
     f->accelerator_days = mean_time(f->exposure_days, f->n);
     f->hardware_share =
         x.repair >= 0 ? share_of(f->n_repairs, f->n) : (struct site_estimate){NAN, NAN, NAN};
+    if (f->accelerator_days.value > SITE_DAYS_BETWEEN_MOST) {
+        error_set_code(e, ERROR_CONFIG,
+                       "%s: %.3g accelerator-days between two incidents are more than a scenario "
+                       "takes, %.0e",
+                       path, f->accelerator_days.value, SITE_DAYS_BETWEEN_MOST);
+        return error_hint(e, "are --units, --unit and --days those of this list?");
+    }
     fit_ages(f, x.at_d);
     fit_lemons(f, &c);
+    f->ages = f->ages && f->scale_days.value * good_scale(f) <= SITE_DAYS_BETWEEN_MOST;
     count_causes(&x, f, a);
     return 0;
 }
@@ -552,21 +600,24 @@ void site_print_fit(const struct site_fit *f, FILE *out)
 {
     fprintf(
         out,
-        "# Fitted by `colossus site fit`: %zu incidents of %.0f units of %lld in %.6g days, from "
+        "# Fitted by `colossus site fit`: %zu incident%s of %.0f units of %lld in %.6g days, from "
         "an age of\n# %.6g days on. Behind each value its interval of 90 %%.\n",
-        f->n, f->o.units, (long long)f->o.unit, f->o.days, f->o.age_days);
+        f->n, f->n == 1 ? "" : "s", f->o.units, (long long)f->o.unit, f->o.days, f->o.age_days);
     fprintf(out, "failures:\n");
-    double more = f->has_lemons ? 1.0 + (f->lemon_factor.value - 1.0) * f->lemons.value : 1.0;
     if (f->ages) { /* of units that are no lemons */
         fprintf(out, "  law: weibull\n");
         put(out, "shape", &f->shape, 1.0);
-        put(out, "scale_days", &f->scale_days, pow(more, 1.0 / f->shape.value));
+        put(out, "scale_days", &f->scale_days, good_scale(f));
         fprintf(out, "  age_days: %.6g\n", f->o.age_days);
     } else {
-        fprintf(out,
-                "  law: exponential               # a shape of %.3g to %.3g by age is not told "
-                "from 1\n",
-                f->shape.low, f->shape.high);
+        char why[80] = "too few incidents to ask for a law by age";
+        if (f->asks_age && (f->shape.low > 1.0 || f->shape.high < 1.0))
+            snprintf(why, sizeof why, "a law by age would need a scale of %.2g days, too many",
+                     f->scale_days.value * good_scale(f));
+        else if (f->asks_age)
+            snprintf(why, sizeof why, "a shape of %.3g to %.3g by age is not told from 1",
+                     f->shape.low, f->shape.high);
+        fprintf(out, "  %-28s # %s\n", "law: exponential", why);
         put(out, "accelerator_days", &f->accelerator_days, 1.0);
     }
     fprintf(out, "  unit: %lld\n", (long long)f->o.unit);
@@ -575,7 +626,9 @@ void site_print_fit(const struct site_fit *f, FILE *out)
         put(out, "lemons", &f->lemons, 1.0);
         put(out, "lemon_factor", &f->lemon_factor, 1.0);
     } else {
-        fprintf(out, "  lemons: 0                      # units do not differ by more than luck\n");
+        fprintf(out, "  %-28s # %s\n", "lemons: 0",
+                f->asks_lemons ? "units do not differ by more than luck"
+                               : "too few incidents to ask for lemons");
     }
     if (isfinite(f->repair_h.value)) {
         fprintf(out, "repair:                          # all of it in one time: nobody waits for "
@@ -612,6 +665,8 @@ json_t *site_fit_to_json(const struct site_fit *f)
 {
     json_t *o = json_pack("{s:I,s:I,s:b,s:b}", "incidents", (json_int_t)f->n, "repairs",
                           (json_int_t)f->n_repairs, "ages", f->ages, "has_lemons", f->has_lemons);
+    json_object_set_new(o, "asks_age", json_boolean(f->asks_age));
+    json_object_set_new(o, "asks_lemons", json_boolean(f->asks_lemons));
     json_t *causes = json_object();
     json_object_set_new(o, "accelerator_days", estimate(&f->accelerator_days));
     json_object_set_new(o, "hardware_share", estimate(&f->hardware_share));

@@ -1,6 +1,6 @@
 /* site_log.c: the log of a run, read back: what happened when, and which line followed from which.
  *
- * Only what the studies need is kept of a line; its text stays in the file's. Lines are in the order
+ * Only what the studies need is kept of a line, as text that a terminal may be given. Lines are in the order
  * of their numbers, and a line follows only from one before it: so there are no circles. */
 #include "site/study/site_study_internal.h"
 
@@ -17,7 +17,7 @@ static double real_of(const json_t *o, const char *key)
 static const char *text_of(struct arena *a, const json_t *o, const char *key)
 {
     const char *v = json_string_value(json_object_get(o, key));
-    return v ? arena_strdup(a, v) : "";
+    return v ? arena_plain(a, v) : "";
 }
 
 size_t site_log_find(const struct site_log *log, int64_t id)
@@ -68,9 +68,15 @@ static int read_line(const json_t *o, const char *where, struct site_log *log, s
         error_set_code(e, ERROR_CONFIG, "%s: 'id', 'by' or 'at_s' is none of a log's", where);
         return error_hint(e, "numbers of lines rise, and a line follows from one before it");
     }
+    if (log->n == 0 && strcmp(event, "site") != 0) {
+        error_set_code(e, ERROR_CONFIG, "%s: this is not how a log begins", where);
+        return error_hint(e, "its first line, whose event is 'site', says what it is of: take the "
+                             "whole file that colossus site SCENARIO --events FILE.jsonl writes; a "
+                             "run that is resumed goes on in that file");
+    }
     l->id = id;
     l->by = (int64_t)by;
-    l->event = arena_strdup(a, event);
+    l->event = arena_plain(a, event);
     l->job = text_of(a, o, "job");
     l->target = text_of(a, o, *l->job ? "job" : "target");
     if (!*l->target) l->target = text_of(a, o, "cause");
@@ -84,10 +90,24 @@ static int read_line(const json_t *o, const char *where, struct site_log *log, s
     if (!back && strcmp(event, "gang_restarts") != 0) l->lost_s = 0.0;
     l->unserved_wh = real_of(o, "unserved_wh");
     l->missing_w = real_of(o, "missing_w");
-    l->value = real_of(o, strcmp(event, "failure") == 0 ? "units" : "value");
-    if (strcmp(event, "site") == 0 && log->n == 0) read_head(o, log, a);
+    l->value = real_of(o, json_object_get(o, "units") ? "units" : "value");
+    l->watts = json_object_get(o, "watts") ? real_of(o, "watts") : NAN;
+    if (log->n == 0) read_head(o, log, a);
     log->n++;
     return 0;
+}
+
+/* What a parser says of a line may quote it. */
+static void no_line(size_t line, bool cut, struct arena *a, struct error *e)
+{
+    error_set_code(e, ERROR_CONFIG, "%s", arena_plain(a, e->text));
+    if (cut)
+        error_hint(e, "was the log cut off? its last line may be left out");
+    else
+        error_hint(e,
+                   "line %zu is none of a log, which colossus site SCENARIO --events FILE.jsonl "
+                   "writes",
+                   line);
 }
 
 int site_parse_story(const struct str *all, const char *path, struct arena *a, struct site_log *out,
@@ -110,7 +130,7 @@ int site_parse_story(const struct str *all, const char *path, struct arena *a, s
             out->lines = more;
         }
         rc = n > 0 ? json_parse(p, n, where, &o, e) : 1;
-        if (rc < 0) error_hint(e, "was the log cut off? its last line may be left out");
+        if (rc < 0) no_line(n_line, end == NULL && n_line > 1, a, e);
         if (rc == 0) {
             rc = read_line(o, where, out, a, e);
             json_decref(o);

@@ -1,7 +1,8 @@
-/* site_sweep.c: one input of a scenario at several values, and the cheapest that reaches a goal.
+/* site_sweep.c: one input of a scenario at several values, and the first of them that reaches a goal.
  *
- * Values stand in the order of what they cost: fewest spares, watts, units and crews first; of the time
- * between checkpoints the longest, which writes least. A value is lived through by sixteen seeds, and by
+ * Values stand in the order in which one takes them: fewest spares, watts, units and crews first; of the
+ * time between checkpoints the longest, which writes least. That is no order of prices: what a site costs
+ * with each stands beside it. A value is lived through by sixteen seeds, and by
  * sixteen more, until Student's t says with the asked confidence that the mean reaches the goal or that
  * it does not. Where more of the input never makes it worse, halving finds the first value that reaches
  * it; of checkpoints, which can be too many, each is tried until one does; `all` tries every one. Luck is
@@ -18,13 +19,48 @@ const char *const site_knob_names[] = {"spares",       "battery_mw", "turbines",
 
 /* ------------------------------------------------------------------ what is asked */
 
+static const struct {
+    bool whole, down; /* values are whole numbers; the largest stands first */
+    double least;     /* of crews 0 are any number, of checkpoints the best: neither is the least */
+    const char *first;
+} knobs[] = {
+    [SITE_KNOB_SPARES] = {true, false, 0.0, "the least"},
+    [SITE_KNOB_BATTERY] = {false, false, 0.0, "the least"},
+    [SITE_KNOB_TURBINES] = {true, false, 1.0, "the least"},
+    [SITE_KNOB_CHECKPOINT] = {false, true, 1.0, "the longest"},
+    [SITE_KNOB_CREWS] = {true, false, 1.0, "the least"},
+};
+
+static int by_value(const void *a, const void *b)
+{
+    double x = ((const struct site_sweep_point *)a)->value;
+    double y = ((const struct site_sweep_point *)b)->value;
+    return (x > y) - (x < y);
+}
+
+static int by_value_down(const void *a, const void *b)
+{
+    return by_value(b, a);
+}
+
+/* In the order in which they are taken, each once. */
+static int sort_values(struct site_sweep *out, struct error *e)
+{
+    qsort(out->points, out->n, sizeof(out->points[0]),
+          knobs[out->knob].down ? by_value_down : by_value);
+    for (size_t i = 1; i < out->n; i++) {
+        if (out->points[i].value != out->points[i - 1].value) continue;
+        error_set_code(e, ERROR_USAGE, "--over %s has %.10g twice", site_knob_names[out->knob],
+                       out->points[i].value);
+        return error_hint(e, "name each value once");
+    }
+    return 0;
+}
+
 static int read_values(const char *text, struct site_sweep *out, struct error *e)
 {
-    const bool whole = out->knob == SITE_KNOB_SPARES || out->knob == SITE_KNOB_TURBINES ||
-                       out->knob == SITE_KNOB_CREWS;
-    /* of crews 0 are any number, of checkpoints the best: neither is the least */
-    const double least =
-        out->knob == SITE_KNOB_SPARES || out->knob == SITE_KNOB_BATTERY ? 0.0 : 1.0;
+    const bool whole = knobs[out->knob].whole;
+    const double least = knobs[out->knob].least;
     for (const char *p = text; out->n < SITE_SWEEP_MAX;) {
         size_t n = strcspn(p, ",");
         char one[40];
@@ -40,7 +76,7 @@ static int read_values(const char *text, struct site_sweep *out, struct error *e
                               whole ? "4,8,16,32" : "50,100,200");
         }
         out->points[out->n++].value = value;
-        if (!p[n]) return 0;
+        if (!p[n]) return sort_values(out, e);
         p += n + 1;
     }
     error_set_code(e, ERROR_USAGE, "--over has more than %d values", SITE_SWEEP_MAX);
@@ -63,10 +99,57 @@ static int read_over(const char *text, struct site_sweep *out, struct error *e)
     return read_values(equals + 1, out, e);
 }
 
+/* What the unit of a figure measures, and what one of it is in the first unit of its kind. */
+static enum unit_kind kind_of(const char *unit, double *one)
+{
+    static const struct {
+        const char *unit;
+        enum unit_kind kind;
+        double one;
+    } KINDS[] = {
+        {"share", UNIT_SHARE, 1.0}, {"W", UNIT_W, 1.0},          {"Wh", UNIT_WH, 1.0},
+        {"s", UNIT_SECONDS, 1.0},   {"min", UNIT_SECONDS, 60.0}, {"h", UNIT_SECONDS, 3600.0},
+        {"d", UNIT_DAYS, 1.0},      {"USD", UNIT_USD, 1.0},      {"Hz", UNIT_HZ, 1.0},
+        {"C", UNIT_CELSIUS, 1.0},
+    };
+    *one = 1.0;
+    for (size_t i = 0; i < ARRAY_LEN(KINDS); i++) {
+        if (strcmp(KINDS[i].unit, unit) != 0) continue;
+        *one = KINDS[i].one;
+        return KINDS[i].kind;
+    }
+    return UNIT_NONE;
+}
+
+/* "90 %", "1 kWh"; a number without a unit is in the figure's own. */
+static int read_bound(const char *text, struct site_sweep *out, struct error *e)
+{
+    const struct site_figure *f = out->figure;
+    const char *sign = out->at_least ? ">=" : "<=", *unit;
+    double one;
+    const enum unit_kind kind = kind_of(f->unit, &one);
+    if (unit_parse(text, kind, &out->goal, &unit) != UNIT_OK) {
+        char units[80];
+        error_set_code(e, ERROR_USAGE, "--until: '%.40s' is no bound of '%s'", text, f->name);
+        if (kind == UNIT_NONE)
+            return error_hint(e, "a number without a unit%s%s, for example --until '%s%s10'",
+                              *f->unit ? ", in " : "", f->unit, f->name, sign);
+        return error_hint(e, "a number, which may carry %s; without one it is in %s",
+                          unit_list(kind, units, sizeof units), kind == UNIT_SHARE ? "1" : f->unit);
+    }
+    if (*unit) out->goal /= one;
+    if (kind != UNIT_SHARE || (out->goal >= 0.0 && out->goal <= 1.0)) return 0;
+    error_set_code(e, ERROR_USAGE, "--until: '%s' is a share from 0 to 100 %%, not %.6g %%",
+                   f->name, 100.0 * out->goal);
+    if (!*unit && out->goal > 1.0 && out->goal <= 100.0)
+        return error_hint(e, "did you mean '%s%s%.6g %%'?", f->name, sign, out->goal);
+    return error_hint(e, "for example --until '%s%s90 %%'", f->name, sign);
+}
+
 /* "goodput>=90 %", "unserved_wh<=0" */
 static int read_goal(const char *text, struct site_sweep *out, struct error *e)
 {
-    const char *sign = strpbrk(text, "<>"), *names[SITE_SWEEP_NAMES], *unit;
+    const char *sign = strpbrk(text, "<>"), *names[SITE_SWEEP_NAMES];
     size_t n = 0, length = sign ? (size_t)(sign - text) : 0;
     while (length > 0 && text[length - 1] == ' ')
         length--;
@@ -77,11 +160,8 @@ static int read_goal(const char *text, struct site_sweep *out, struct error *e)
         if (strcmp(site_figures[i].name, name) == 0) out->figure = &site_figures[i];
     }
     out->at_least = sign && *sign == '>';
-    bool share = out->figure && strcmp(out->figure->unit, "share") == 0;
-    if (out->figure && sign[1] == '=' &&
-        unit_parse(sign + 2 + strspn(sign + 2, " "), share ? UNIT_SHARE : UNIT_NONE, &out->goal,
-                   &unit) == UNIT_OK)
-        return 0;
+    if (sign && out->figure && sign[1] == '=')
+        return read_bound(sign + 2 + strspn(sign + 2, " "), out, e);
     error_set_code(e, ERROR_USAGE, "--until takes FIGURE>=X or FIGURE<=X, not '%.60s'", text);
     const char *near = sign && !out->figure ? name_nearest(name, names, n) : NULL;
     if (near) return error_hint(e, "did you mean '%s'? for example --until '%s>=0.9'", near, near);
@@ -90,14 +170,11 @@ static int read_goal(const char *text, struct site_sweep *out, struct error *e)
 
 /* ------------------------------------------------------------------ one value */
 
-/* Jobs that want all there is keep to what that was. */
+/* Jobs that state no size keep to what that was. */
 static void pin_jobs(struct site_scenario *s, const struct site_scenario *from)
 {
     for (int i = 0; i < s->n_jobs; i++) {
-        struct site_job *j = &s->jobs[i];
-        int64_t all = j->pool ? from->cluster.pools[j->pool - 1].count
-                              : machine_cluster_accelerators(&from->cluster);
-        if (j->accelerators == 0) j->accelerators = j->block > 0 ? all / j->block * j->block : all;
+        s->jobs[i].accelerators = (int64_t)site_job_wants(from, i);
     }
 }
 
@@ -243,18 +320,6 @@ static int try_value(const struct site_scenario *from, struct site_sweep *w,
 
 /* ------------------------------------------------------------------ the search */
 
-static int by_value(const void *a, const void *b)
-{
-    double x = ((const struct site_sweep_point *)a)->value;
-    double y = ((const struct site_sweep_point *)b)->value;
-    return (x > y) - (x < y);
-}
-
-static int by_value_down(const void *a, const void *b)
-{
-    return by_value(b, a);
-}
-
 static bool holds(const struct site_sweep *w, const struct site_sweep_point *p)
 {
     return p->tried && p->sure >= w->confidence;
@@ -273,7 +338,7 @@ static int search(const struct site_scenario *s, struct site_sweep *w, struct ar
         }
         return 0;
     }
-    TRY(try_value(s, w, &w->points[w->n - 1], a, e)); /* the dearest: is there any? */
+    TRY(try_value(s, w, &w->points[w->n - 1], a, e)); /* the most: is there any? */
     if (holds(w, &w->points[w->n - 1])) high = w->n - 1;
     while (high < w->n && low < high) {
         size_t middle = low + (high - low) / 2;
@@ -298,8 +363,6 @@ int site_sweep(const struct site_scenario *s, const struct site_sweep_options *o
                                .all = o->all};
     TRY(read_over(o->over, out, e));
     TRY(read_goal(o->until, out, e));
-    qsort(out->points, out->n, sizeof(out->points[0]),
-          out->knob == SITE_KNOB_CHECKPOINT ? by_value_down : by_value);
     return search(s, out, a, e);
 }
 
@@ -310,6 +373,8 @@ void site_print_sweep(const struct site_sweep *w, FILE *out)
     const char *const heads[] = {
         site_knob_names[w->knob], w->figure->name, "+-", "seeds", "sure", "costs", "lost", ""};
     struct table *t = table_new(heads, ARRAY_LEN(heads), "rrrrrrrl");
+    char first[40];
+    snprintf(first, sizeof first, "%s that holds", knobs[w->knob].first);
     for (size_t i = 0; i < w->n; i++) {
         const struct site_sweep_point *p = &w->points[i];
         char value[32], mean[32], half[32], seeds[32], sure[32], usd[32], lost[32];
@@ -323,7 +388,7 @@ void site_print_sweep(const struct site_sweep *w, FILE *out)
         table_row(t, value, site_tell(mean, w->figure, p->mean),
                   site_tell(half, w->figure, 1.96 * p->deviation / sqrt((double)p->seeds)), seeds,
                   sure, format_si(usd, p->usd, "USD"), format_si(lost, p->lost_usd, "USD"),
-                  i == w->best                    ? "the cheapest that holds"
+                  i == w->best                    ? first
                   : holds(w, p)                   ? "holds"
                   : p->sure > 1.0 - w->confidence ? "not sure"
                                                   : "does not");
@@ -334,8 +399,8 @@ void site_print_sweep(const struct site_sweep *w, FILE *out)
     table_print(t, out);
     table_free(t);
     if (w->best < w->n)
-        fprintf(out, "\n%s = %.10g is the cheapest of these that holds.\n",
-                site_knob_names[w->knob], w->points[w->best].value);
+        fprintf(out, "\n%s = %.10g is %s of these that holds.\n", site_knob_names[w->knob],
+                w->points[w->best].value, knobs[w->knob].first);
     else
         fprintf(out, "\nNone of these holds.\n");
 }
@@ -356,7 +421,7 @@ json_t *site_sweep_to_json(const struct site_sweep *w)
                                         "total_usd", p->usd, "lost_training_usd", p->lost_usd));
     }
     json_object_set_new(o, "tried", list);
-    json_object_set_new(o, "cheapest",
+    json_object_set_new(o, "first_that_holds",
                         w->best < w->n ? json_real(w->points[w->best].value) : json_null());
     return o;
 }
@@ -367,8 +432,7 @@ static void plot_of(const struct site_sweep *w, double xs[], double ys[4][SITE_S
 {
     size_t n = 0;
     for (size_t k = 0; k < w->n; k++) {
-        const struct site_sweep_point *p =
-            &w->points[w->knob == SITE_KNOB_CHECKPOINT ? w->n - 1 - k : k];
+        const struct site_sweep_point *p = &w->points[knobs[w->knob].down ? w->n - 1 - k : k];
         if (!p->tried) continue;
         double half = 1.96 * p->deviation / sqrt((double)p->seeds);
         xs[n] = p->value;
