@@ -162,6 +162,10 @@ static const char *words_of(const char *event)
                {"permit_ends", "a unit has used up its permit"},
                {"permit_exceeded", "a permit is exceeded"},
                {"throttled", "the clock comes down"},
+               {"units_start", "gas units are sent for"},
+               {"units_stop", "gas units stop"},
+               {"battery_gives", "the battery gives"},
+               {"battery_rests", "the battery rests"},
                {"ups_lockout", "the UPS lock themselves out"}};
     for (size_t i = 0; i < ARRAY_LEN(all); i++)
         if (strcmp(all[i].event, event) == 0) return all[i].words;

@@ -180,7 +180,7 @@ TELL(events, r->events)
 
 /* clang-format off */
 const struct site_figure site_figures[] = {
-    {"goodput", "share", "of their time that jobs make progress, weighed by size", site_goodput},
+    {"goodput", "share", "of their time, but for building, that jobs make progress, weighed by size", site_goodput},
     {"accelerator_days", "", "days of accelerators that stood", accelerator_days},
     {"running_days", "", "of these with power and cooling", running_days},
     {"failures", "", "of accelerators, software's with them", failures},
