@@ -14,12 +14,14 @@
  * file:
  *
  *     0     8   "colossus"; written last, after zeros
- *     8     8   version, 1
+ *     8     8   version, 2
  *     16    8   XXH3 of everything from byte 24 on
  *     24    8   step
  *     32    8   hash of what is in it: names, places and sizes of the arrays
- *     40    8   bytes of the text
- *     48        the text: the state of a manifest (train_state.c); zeros up to byte 16384
+ *     40    8   number of the run, drawn when its folder was made: of another one that was in a folder of
+ *               the same name nothing is taken
+ *     48    8   bytes of the text
+ *     56        the text: the state of a manifest (train_state.c); zeros up to byte 16384
  *     16384     the arrays, each at a multiple of 64 bytes */
 #include "train/train_internal.h"
 
@@ -35,11 +37,11 @@
 #define ALIGN      ((size_t)64)
 #define COPIES_MAX 512 /* ranks that a table of all copies is made of */
 #define MAGIC      "colossus"
-#define VERSION    1
+#define VERSION    2
 
 struct head {
     char magic[8];
-    uint64_t version, hash, step, layout, text_bytes;
+    uint64_t version, hash, step, layout, run, text_bytes;
     char text[];
 };
 #define HASHED 24 /* from this byte on */
@@ -81,11 +83,13 @@ static struct head *head_of(uint8_t *file)
     return (struct head *)(void *)file;
 }
 
-/* The step of a file that says to be whole, and is one of this layout; -1: it is not. */
-static int64_t said_step(uint8_t *file, uint64_t layout)
+/* The step of a file that says to be whole, and is one of this run and this layout (0: of any); -1: it
+ * is not. */
+static int64_t said_step(const struct train_copy *c, uint8_t *file, uint64_t layout)
 {
     const struct head *h = head_of(file);
     if (!file || memcmp(h->magic, MAGIC, sizeof(h->magic)) != 0 || h->version != VERSION) return -1;
+    if (h->run != c->run) return -1;
     if (layout && h->layout != layout) return -1;
     if (h->step > (uint64_t)INT64_MAX || h->text_bytes >= HEAD_BYTES - sizeof(*h)) return -1;
     return (int64_t)h->step;
@@ -239,7 +243,8 @@ int train_copy_open(struct train_copy *c, const char *run_dir, const struct trai
 {
     const struct ckpt_layout *reads = what->reads;
     struct error own = {0};
-    *c = (struct train_copy){.ranks = ranks, .reads = *reads, .slots = what->slots};
+    *c = (struct train_copy){
+        .ranks = ranks, .reads = *reads, .slots = what->slots, .run = what->run};
     CHECK(c->slots >= 2 && c->slots <= TRAIN_COPIES);
     if (ranks->size > COPIES_MAX) return 0;
     c->bytes = HEAD_BYTES + array_bytes(reads);
@@ -281,7 +286,7 @@ static int choose_slot(const struct train_copy *c, uint8_t *const *files, int64_
     int64_t steps[TRAIN_COPIES];
     int newest = 0, kept = -1, oldest = -1;
     for (int i = 0; i < c->slots; i++) {
-        steps[i] = said_step(files[i], 0);
+        steps[i] = said_step(c, files[i], 0);
         if (steps[i] < 0) return i;
         if (steps[i] > steps[newest]) newest = i;
         if (steps[i] <= good && (kept < 0 || steps[i] > steps[kept])) kept = i;
@@ -310,6 +315,7 @@ static int write_own(struct train_copy *c, int slot, int64_t step, const json_t 
     h->text_bytes = n;
     h->step = (uint64_t)step;
     h->layout = c->layout;
+    h->run = c->run;
     h->version = VERSION;
     copy_arrays(&c->reads, c->own[slot], true);
     h->hash = hash_xxh3(c->own[slot] + HASHED, c->bytes - HASHED);
@@ -361,10 +367,10 @@ static void look(struct train_copy *c, int64_t *steps)
         steps[i] = -1;
     for (int slot = 0; slot < c->slots; slot++) {
         uint8_t *mine = c->own[slot], *guest = c->guest[slot];
-        int64_t step = said_step(mine, c->layout);
+        int64_t step = said_step(c, mine, c->layout);
         if (step >= 0 && is_whole(mine, c->bytes))
             steps[TRAIN_COPIES * c->ranks->rank + slot] = step;
-        step = said_step(guest, 0);
+        step = said_step(c, guest, 0);
         if (step >= 0 && is_whole(guest, c->from_bytes))
             steps[TRAIN_COPIES * c->from + slot] = step;
     }
@@ -408,7 +414,7 @@ static int holder_of(const int64_t *all, int n, int rank, int64_t step)
 static int find_slot(const struct train_copy *c, uint8_t *const *files, int64_t step)
 {
     int slot = 0;
-    while (slot + 1 < c->slots && said_step(files[slot], 0) != step)
+    while (slot + 1 < c->slots && said_step(c, files[slot], 0) != step)
         slot++;
     return slot;
 }
@@ -446,7 +452,7 @@ static int take(struct train_copy *c, int64_t step, json_t **state, struct error
 {
     int slot = find_slot(c, c->own, step);
     struct head *h = head_of(c->own[slot]);
-    if (said_step(c->own[slot], c->layout) != step || !is_whole(c->own[slot], c->bytes))
+    if (said_step(c, c->own[slot], c->layout) != step || !is_whole(c->own[slot], c->bytes))
         return error_set(e, "the copy of step %" PRId64 " is not whole", step);
     TRY(json_parse(h->text, h->text_bytes, "the copy's state", state, e));
     copy_arrays(&c->reads, c->own[slot], false);
@@ -483,8 +489,8 @@ int64_t train_copy_restore(struct train_copy *c, int64_t at_least, json_t **stat
 void train_copy_discard(struct train_copy *c, int64_t step)
 {
     for (int slot = 0; slot < c->slots; slot++) {
-        if (said_step(c->own[slot], 0) > step) memset(c->own[slot], 0, sizeof(struct head));
-        if (said_step(c->guest[slot], 0) > step) memset(c->guest[slot], 0, sizeof(struct head));
+        if (said_step(c, c->own[slot], 0) > step) memset(c->own[slot], 0, sizeof(struct head));
+        if (said_step(c, c->guest[slot], 0) > step) memset(c->guest[slot], 0, sizeof(struct head));
     }
 }
 

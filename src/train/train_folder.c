@@ -11,6 +11,7 @@
 
 #include <fnmatch.h>
 #include <string.h>
+#include <sys/random.h>
 
 static int load_folder_config(const char *dir, struct train_run_file *f, struct error *e)
 {
@@ -123,6 +124,39 @@ void train_folder_warn(const char *dir)
     if (file_size(file_join(&a, dir, "metrics.jsonl"), NULL) > 0)
         log_warn("'%s' was stopped before its first checkpoint: it begins again at step 1", dir);
     arena_fini(&a);
+}
+
+static int draw_number(const char *path, uint64_t *number, struct error *e)
+{
+    char text[18];
+    if (getrandom(number, sizeof(*number), 0) != (ssize_t)sizeof(*number))
+        return error_errno(e, "draw", "a number for the run");
+    hash_to_hex(*number, text);
+    text[16] = '\n';
+    return file_write(path, text, 17, e);
+}
+
+static int read_number(const char *path, uint64_t *number, struct error *e)
+{
+    char *text;
+    size_t n;
+    TRY(file_read(path, 64, &text, &n, e));
+    bool good = n == 17 && text[16] == '\n';
+    if (good) text[16] = '\0';
+    good = good && hash_from_hex(text, number) >= 0;
+    mem_free(text);
+    if (good) return 0;
+    error_set(e, "'%s' is not the number of a run", path);
+    return error_hint(e, "delete it; copies in memory that the run has left are then not used");
+}
+
+int train_folder_number(const char *dir, uint64_t *number, struct error *e)
+{
+    struct arena a = {0};
+    const char *path = file_join(&a, dir, "checkpoints/number");
+    int rc = file_exists(path) ? read_number(path, number, e) : draw_number(path, number, e);
+    arena_fini(&a);
+    return rc;
 }
 
 const char *train_folder_aside(const char *dir, struct arena *a)

@@ -525,6 +525,7 @@ enum { TRAIN_COPIES = 3 }; /* of each rank, at most */
 struct train_copied {
     const struct ckpt_layout *reads; /* the live arrays of what this rank would read */
     int slots;                       /* 2; or 3, where one is kept that was checked */
+    uint64_t run;                    /* the run's number (train_folder_number) */
 };
 struct train_copy {
     struct arena arena;
@@ -537,6 +538,7 @@ struct train_copy {
     int to, from;             /* ranks of other nodes that keep ours, and whose we keep */
     uint64_t node, *nodes,
         layout;            /* hashes of names: of this node, of all ranks'; of what is copied */
+    uint64_t run;          /* the run's number */
     const uint64_t *sizes; /* [ranks] bytes of each one's file */
     size_t bytes, from_bytes, *places;
     uint8_t *own[TRAIN_COPIES], *guest[TRAIN_COPIES]; /* mapped files */
@@ -621,6 +623,9 @@ const char *train_folder_aside(const char *dir, struct arena *a);
 void train_advise(const struct train_run_file *f, const char *dir, int64_t good, struct error *e);
 /* The precision that an existing folder was begun with, or TRAIN_PRECISION_AUTO. */
 int train_folder_precision(const char *dir);
+/* The number of the run in a folder, drawn where it has none yet and kept there: of two runs that were in
+ * folders of one name each has its own. */
+int train_folder_number(const char *dir, uint64_t *number, struct error *e);
 /* Says that a run which has done steps begins again: it goes on from no state at all. */
 void train_folder_warn(const char *dir);
 /* Writes the effective run.yaml: f with the values settled by now. */

@@ -198,6 +198,8 @@ def test_time_limit(reference):
     run("scancel", "--signal=USR1", "--batch", job)
     wait_for("limit", lambda: events("limit", "stopping"))
     wait_for_end("limit")
+    lost = events("limit", "rank_lost")
+    check(not lost, f"nothing was struck, and lost is {lost}")
     lf.check_final("limit", reference)
     check(len(events("limit", "launch_started")) == 2, "it was not queued again")
     return None

@@ -387,6 +387,21 @@ def test_memory(reference):
     check(not left, f"left in memory: {sorted(left)}")
 
 
+def test_memory_of_another_run(reference):
+    """What a run has left in memory is nothing to one that begins in a folder of its name."""
+    settings = ["--set", "checkpoint.every=0", "--set", "checkpoint.copy_every=2"]
+    p = start("other", *settings, **SLOWLY)
+    wait_for_step(p, "other", 7)
+    for pid in [p.pid, *map(int, leftovers("other"))]:
+        end_process(pid)
+    p.communicate(timeout=LIMIT_S)
+    check_gone("other")
+    shutil.rmtree("other")
+    launch("other", *settings)
+    check(not events("other", "resumed"), f"it went on from {events('other', 'resumed')}")
+    check_final("other", reference)
+
+
 def nodes(run_dir, first, second, *settings):
     """Four ranks of two nodes that are this machine by two names."""
     train = ["train", "run.yaml", "--run-dir", run_dir, "--set", "checkpoint.every=0", "--set",
@@ -499,6 +514,7 @@ def few(reference):
     good &= run_test("a full disk", lambda: test_full_disk(reference))
     good &= run_test("copies in memory", lambda: test_memory(reference))
     good &= run_test("copies in a peer's memory", lambda: test_memory_of_a_peer(reference))
+    good &= run_test("copies of another run in memory", lambda: test_memory_of_another_run(reference))
     good &= run_test("no progress", lambda: test_no_progress(reference))
     good &= run_test("metrics", lambda: test_metrics(reference))
     good &= run_test("a layout that cannot be", lambda: test_refused(reference))
