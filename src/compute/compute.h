@@ -220,6 +220,11 @@ struct compute_matmul {
     void *C;
 };
 void compute_matmul(compute_t *c, const struct compute_matmul *m);
+/* The same where the product is symmetric, M = N and beta = 0: some of it is computed and the rest mirrored
+ * (compute_symmetric.c). */
+void compute_matmul_symmetric(compute_t *c, const struct compute_matmul *m);
+/* FLOPs of one of Muon's iterations for a matrix [out, in], with symmetric products. */
+double compute_newton_flops(double out, double in);
 
 /* ------------------------------------------------------------------ norms and residual
  * rms(x; g) = g * x / sqrt(mean(x^2) + eps) per row (Zhang & Sennrich 2019), in fp32. */

@@ -213,7 +213,7 @@ static void newton_task(void *ctx, size_t task, int thread)
     m.A = m.B = x;
     m.C = a;
     if (low) compute_to_act(c, y, n, x);
-    compute_matmul(c, &m);
+    compute_matmul_symmetric(c, &m);
     void *s = low ? (void *)(x + n * sizeof(float)) : (void *)a;
     if (low) compute_to_act(c, a, square, s);
     compute_axpby(c, square, 1, a, 0, a + square);
@@ -223,7 +223,7 @@ static void newton_task(void *ctx, size_t task, int thread)
     m.alpha = 1e-3f;
     m.A = m.B = s;
     m.C = a + 2 * square;
-    compute_matmul(c, &m);
+    compute_matmul_symmetric(c, &m);
     if (low) compute_to_act(c, a + 2 * square, square, s);
     m.N = m.ldb = m.ldc = NEWTON_K;
     m.alpha = 1;
@@ -276,7 +276,7 @@ static void run_op(struct bench *b, int op, struct layer *layers)
 /* How many units one run of an operation is: see compute.h. */
 static double op_units(const struct bench *b, int op)
 {
-    double elements = (double)ROWS * D, r = NEWTON_R, k = NEWTON_K;
+    double elements = (double)ROWS * D;
     switch (op) {
     case COMPUTE_OP_ROUTER: return elements * EXPERTS;
     case COMPUTE_OP_COMBINE: return elements * TOP;
@@ -285,7 +285,7 @@ static double op_units(const struct bench *b, int op)
     case COMPUTE_OP_SQUARES: return PARAMS;
     case COMPUTE_OP_REFRESH: return 8.0 * 512 * 2048;
     case COMPUTE_OP_NEWTON:
-        return (double)NEWTON_TASKS * b->threads * (4 * r * r * k + 2 * r * r * r);
+        return (double)NEWTON_TASKS * b->threads * compute_newton_flops(NEWTON_R, NEWTON_K);
     case COMPUTE_OP_ATTENTION_F_256:
     case COMPUTE_OP_ATTENTION_B_256: return elements * 256;
     case COMPUTE_OP_ATTENTION_F_1024:

@@ -220,6 +220,10 @@ static void test_muon_orthogonalizes(void **state)
     check_orthogonal(COMPUTE_F32, 16, 48);
     check_orthogonal(COMPUTE_BF16, 48, 80);
     check_orthogonal(COMPUTE_BF16, 80, 48);
+    /* squares of several panels, the last of them narrower */
+    check_orthogonal(COMPUTE_F32, 200, 520);
+    check_orthogonal(COMPUTE_F32, 520, 200);
+    check_orthogonal(COMPUTE_BF16, 200, 520);
 }
 
 /* One iteration in double: what the polynomial must give to a matrix of known singular values. */

@@ -272,11 +272,10 @@ static void add_ffn(const struct local_sum *s, const struct model_config *c, dou
                   2 * op[COMPUTE_OP_GATHER] * rows * D + 2 * op[COMPUTE_OP_COMBINE] * rows * D);
 }
 
-/* One of Muon's matrices: five iterations of two long products and a square one. */
+/* One of Muon's matrices. */
 static double newton_s(const struct compute_machine *m, double out, double in, double iterations)
 {
-    double r = fmin(out, in), k = fmax(out, in);
-    return iterations * m->op_s[COMPUTE_OP_NEWTON] * (4 * r * r * k + 2 * r * r * r);
+    return iterations * m->op_s[COMPUTE_OP_NEWTON] * compute_newton_flops(out, in);
 }
 
 /* Muon adds its iterations for every matrix; the rest of its update costs what AdamW's does. Copies for
