@@ -76,7 +76,7 @@ const struct option_table cmd_launch_table = {
     "a lost rank is left out: a spare one takes its place, or the run goes on with fewer ranks.\n"
     "SIGTERM or ^C: the state is saved, exit code 75, and the same command goes on.\n"
     "What happened: `colossus why RUN`, `colossus status RUN`.\n\n"
-    "  colossus launch fortunes --ranks 2 --set batch.micro_batch=4 --dry-run",
+    "  colossus launch fortunes --ranks 2 --set batch.global_batch=32 --dry-run",
     rows,
     ARRAY_LEN(rows)};
 
