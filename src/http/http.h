@@ -43,6 +43,8 @@ void http_add_header(http_request_t *r, const char *name, const char *value);
 void http_reply(http_request_t *r, int status, const char *type, const void *data, size_t size);
 /* The same of a JSON value, which is freed. */
 void http_reply_json(http_request_t *r, int status, json_t *value);
+/* Answers {"error": {"message": ..., "hint": ...}}. */
+void http_reply_error(http_request_t *r, int status, const struct error *e);
 
 /* The request is answered later, by any thread: by http_reply, or by http_stream_begin, writes and
  * http_stream_end. It must be answered whatever happens; what is written for a client that has left
@@ -66,9 +68,6 @@ void http_event(http_request_t *r, const char *name, const char *data, size_t si
 /* The same of a value, which it takes. */
 void http_event_json(http_request_t *r, const char *name, json_t *value);
 void http_event_comment(http_request_t *r, const char *text);
-
-/* Answers {"error": {"message": ..., "hint": ...}}. */
-void http_reply_error(http_request_t *r, int status, const struct error *e);
 
 /* ------------------------------------------------------------------ pages (http_files.c) */
 

@@ -35,13 +35,6 @@ void http_reply_page(http_request_t *r, const char *script_hash, const char *pag
     http_reply(r, 200, "text/html; charset=utf-8", page, size);
 }
 
-void http_reply_error(http_request_t *r, int status, const struct error *e)
-{
-    json_t *j = json_pack("{s:s}", "message", e->text);
-    if (e->hint[0]) json_object_set_new(j, "hint", json_string(e->hint));
-    http_reply_json(r, status, json_pack("{s:o}", "error", j));
-}
-
 static void put_data(const struct str *json, struct str *out)
 {
     str_puts(out, "<script type=\"application/json\" id=\"data\">");

@@ -198,6 +198,13 @@ void http_reply_json(http_request_t *r, int status, json_t *value)
     mem_free(text);
 }
 
+void http_reply_error(http_request_t *r, int status, const struct error *e)
+{
+    json_t *j = json_pack("{s:s}", "message", e->text);
+    if (e->hint[0]) json_object_set_new(j, "hint", json_string(e->hint));
+    http_reply_json(r, status, json_pack("{s:o}", "error", j));
+}
+
 void http_stream_begin(http_request_t *r, int status, const char *type)
 {
     pthread_mutex_lock(&r->lock);

@@ -415,9 +415,11 @@ int train_layout_ranks(const char *layout, int wanted, struct error *e)
     options_defaults(train_run_rows, train_run_n_rows, &c);
     TRY(train_ranks_read_layout(layout, &c, e));
     int64_t product = layout_of(&c).dp * c.tp * c.pp;
-    if (product > TRAIN_GOLDEN_RANKS_MAX)
-        return error_set_code(e, ERROR_USAGE, "the layout '%s' is of %lld ranks, more than %d",
-                              layout, (long long)product, TRAIN_GOLDEN_RANKS_MAX);
+    if (product > TRAIN_GOLDEN_RANKS_MAX) {
+        error_set_code(e, ERROR_USAGE, "the layout '%s' is of %lld ranks, more than %d", layout,
+                       (long long)product, TRAIN_GOLDEN_RANKS_MAX);
+        return error_hint(e, "for example dp=2,tp=2, which is of four ranks");
+    }
     int ranks = (int)product;
     if (wanted == 0 || wanted == ranks) return ranks;
     if (c.dp == 0 && wanted % ranks == 0) return wanted;

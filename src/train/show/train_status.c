@@ -3,8 +3,8 @@
  * The time of a run, from its first line on, is divided among the steps that count and what brought no
  * step. A step that was done again counts once: metrics.jsonl has one line for it. Losses that a
  * launcher has seen say themselves what they cost, in the event `recovered`; the start of each
- * launcher lasts from its first line to the first of its rank 0, where no rank is lost before; between the last line of one and the
- * first of the next nobody was at work. What is left is `other`. */
+ * launcher lasts from its first line to the first of its rank 0, where no rank is lost before; between
+ * the last line of one and the first of the next nobody was at work. What is left is `other`. */
 #include "train/show/train_show_internal.h"
 
 #include <fcntl.h>
