@@ -278,6 +278,15 @@ struct thread_time pool_time(const struct pool *p); /* p NULL: of none */
 double thread_cpu_s(void);                          /* of the caller's alone, quickly */
 int pool_available_cpus(void);                      /* by affinity and control groups, at least 1 */
 
+/* ------------------------------------------------------------------ signals (base_signal.c)
+ * As sigaction does it, with the signals of no mask, on the stack for signals of the thread that it finds.
+ * old: NULL, or what was there before. */
+struct sigaction;
+void signal_catch(int number, void (*handler)(int), int flags, struct sigaction *old);
+/* Gives this thread a stack for signals, once. Whoever calls code that uses the stack register for
+ * something else calls this first; see base_signal.c. */
+void signal_stack(void);
+
 double time_now_s(void);          /* monotonic */
 void time_iso8601(char text[32]); /* UTC wall clock, "2026-11-22T03:04:05.678Z" */
 

@@ -192,7 +192,7 @@ static void on_bus_error(int number, siginfo_t *info, void *context)
 /* At each map, as a library may have set its own handler since. */
 static void catch_bus_errors(void)
 {
-    struct sigaction a = {.sa_sigaction = on_bus_error, .sa_flags = SA_SIGINFO};
+    struct sigaction a = {.sa_sigaction = on_bus_error, .sa_flags = SA_SIGINFO | SA_ONSTACK};
     sigemptyset(&a.sa_mask);
     sigaction(SIGBUS, &a, NULL);
 }

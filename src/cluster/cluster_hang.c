@@ -95,11 +95,9 @@ static void write_threads(struct str *out)
     DIR *tasks = opendir("/proc/self/task");
     pid_t self = (pid_t)syscall(SYS_gettid);
     struct dirent *entry;
-    struct sigaction a = {.sa_handler = answer, .sa_flags = SA_RESTART}, old;
     if (!tasks) return;
     pthread_mutex_lock(&asked.lock);
-    sigemptyset(&a.sa_mask);
-    sigaction(ask_signal(), &a, &old);
+    signal_catch(ask_signal(), answer, SA_RESTART, NULL);
     sem_init(&asked.answered, 0, 0);
     backtrace(asked.frames, 1); /* what it needs is loaded before a handler calls it */
     while ((entry = readdir(tasks))) {

@@ -93,10 +93,9 @@ static void on_signal(int number)
 
 static void catch_signals(void)
 {
-    struct sigaction a = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND | SA_RESTART};
-    sigaction(SIGINT, &a, NULL);
-    sigaction(SIGTERM, &a, NULL);
-    sigaction(SIGHUP, &a, NULL);
+    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+    for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
+        signal_catch(numbers[i], on_signal, (int)SA_RESETHAND | SA_RESTART, NULL);
 }
 
 static int convert(const struct option_line *l, void *options, struct error *e)

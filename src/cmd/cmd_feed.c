@@ -14,10 +14,8 @@ static void on_signal(int number)
 
 void feed_catch_signals(void)
 {
-    struct sigaction a = {.sa_handler = on_signal};
-    sigemptyset(&a.sa_mask);
-    sigaction(SIGINT, &a, NULL);
-    sigaction(SIGTERM, &a, NULL);
+    signal_catch(SIGINT, on_signal, 0, NULL);
+    signal_catch(SIGTERM, on_signal, 0, NULL);
     signal(SIGPIPE, SIG_IGN);
 }
 

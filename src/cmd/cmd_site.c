@@ -113,8 +113,8 @@ static int serve(const struct site_served *what, const struct site_options *o, s
 {
     site_server_t *server;
     signal(SIGPIPE, SIG_IGN);
-    signal(SIGINT, on_signal);
-    signal(SIGTERM, on_signal);
+    signal_catch(SIGINT, on_signal, SA_RESTART, NULL);
+    signal_catch(SIGTERM, on_signal, SA_RESTART, NULL);
     TRY(site_server_new(what, "127.0.0.1", (int)o->port, &server, e));
     fprintf(stderr, "%s on http://127.0.0.1:%d/\n", what->s->name, site_server_port(server));
     double until = o->seconds > 0.0 ? time_now_s() + o->seconds : INFINITY;

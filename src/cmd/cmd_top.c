@@ -179,8 +179,8 @@ static int serve(const char *run, const struct top_options *o, struct error *e)
     http_server_t *server;
     TRY(look(&shown, e)); /* what is no run is an error before anybody asks */
     signal(SIGPIPE, SIG_IGN);
-    signal(SIGINT, on_stop);
-    signal(SIGTERM, on_stop);
+    signal_catch(SIGINT, on_stop, SA_RESTART, NULL);
+    signal_catch(SIGTERM, on_stop, SA_RESTART, NULL);
     int rc = http_server_new(&h, &server, e);
     if (rc >= 0) {
         fprintf(stderr, "%s on http://127.0.0.1:%d/\n", run, http_server_port(server));
@@ -243,9 +243,8 @@ static int on_terminal(const char *run, const struct top_options *o, struct erro
         error_set_code(e, ERROR_USAGE, "this is no terminal");
         return error_hint(e, "--once prints one screen");
     }
-    struct sigaction a = {.sa_handler = on_stop};
-    sigaction(SIGINT, &a, NULL);
-    sigaction(SIGTERM, &a, NULL);
+    signal_catch(SIGINT, on_stop, 0, NULL);
+    signal_catch(SIGTERM, on_stop, 0, NULL);
     now = was;
     now.c_lflag &= ~(tcflag_t)(ICANON | ECHO);
     tcsetattr(STDIN_FILENO, TCSANOW, &now);

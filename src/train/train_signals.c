@@ -17,14 +17,12 @@ const char *train_signal_name(int number)
 
 void train_signals_install(struct train_handlers *old)
 {
-    struct sigaction a = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
-    sigemptyset(&a.sa_mask);
     train_signal = 0;
-    sigaction(SIGTERM, &a, &old->term);
+    signal_catch(SIGTERM, on_signal, SA_RESTART, &old->term);
     sigaction(SIGHUP, NULL, &old->hangup);
-    if (old->hangup.sa_handler != SIG_IGN) sigaction(SIGHUP, &a, NULL); /* nohup's wish stands */
-    a.sa_flags |= (int)SA_RESETHAND;
-    sigaction(SIGINT, &a, &old->interrupt);
+    if (old->hangup.sa_handler != SIG_IGN) /* nohup's wish stands */
+        signal_catch(SIGHUP, on_signal, SA_RESTART, NULL);
+    signal_catch(SIGINT, on_signal, SA_RESTART | (int)SA_RESETHAND, &old->interrupt);
 }
 
 void train_signals_restore(const struct train_handlers *old)

@@ -3,7 +3,10 @@
  * that make several tasks of each, and hashes every output on the way. */
 #include "test_compute_arrays.h"
 
+#include <signal.h>
 #include <stdio.h>
+#include <sys/time.h>
+#include <unistd.h>
 
 enum { B = 2, T = 150, M = B * T, D = 96, H = 4, K = 2, W = 24, F = 160, E = 5, TOP = 2, V = 333 };
 enum { ROWS = M * TOP + E * COMPUTE_ROW_ALIGN }; /* of the experts' input, at most */
@@ -312,8 +315,63 @@ static void test_bf16(void **state)
     check_threads(COMPUTE_BF16);
 }
 
+/* Signals come while the processor multiplies, a thousand a second. They are answered on a stack of their
+ * own, and change no product; see base_signal.c. */
+enum { SIDE = 1536, REPEATS = 8 };
+static volatile sig_atomic_t caught, on_another_stack;
+
+static void on_alarm(int number)
+{
+    stack_t s;
+    (void)number;
+    if (gettid() != getpid()) return; /* another thread may not have multiplied yet */
+    caught++;
+    if (sigaltstack(NULL, &s) == 0 && s.ss_flags & SS_ONSTACK) on_another_stack++;
+}
+
+static uint64_t hash_of_product(compute_t *c, const struct array *a, struct array *out)
+{
+    struct compute_matmul m = {.transpose_b = true, .M = SIDE, .N = SIDE, .K = SIDE, .alpha = 1};
+    m.lda = m.ldb = m.ldc = SIDE;
+    m.in = compute_act_dtype(c);
+    m.A = a[0].data;
+    m.B = a[1].data;
+    m.C = out->data;
+    compute_matmul(c, &m);
+    return hash_xxh3(out->data, out->n * sizeof(float));
+}
+
+static void test_signals(void **state)
+{
+    (void)state;
+    struct pool *pool = pool_new(2);
+    struct compute_options o = {COMPUTE_F32, COMPUTE_AUTO, pool};
+    const struct itimerval often = {{0, 1000}, {0, 1000}}, never = {{0, 0}, {0, 0}};
+    struct array a[2], out = array_new(COMPUTE_F32, (size_t)SIDE * SIDE);
+    struct sigaction before;
+    compute_t *c;
+    assert_int_equal(compute_new(&o, &c, NULL), 0);
+    for (uint64_t i = 0; i < 2; i++)
+        a[i] = array_random(COMPUTE_F32, (size_t)SIDE * SIDE, 600 + i, 0, 1);
+    uint64_t undisturbed = hash_of_product(c, a, &out);
+    signal_catch(SIGALRM, on_alarm, SA_RESTART, &before);
+    setitimer(ITIMER_REAL, &often, NULL);
+    for (int i = 0; i < REPEATS; i++)
+        assert_true(hash_of_product(c, a, &out) == undisturbed);
+    setitimer(ITIMER_REAL, &never, NULL);
+    sigaction(SIGALRM, &before, NULL);
+    assert_true(caught > 0);
+    assert_int_equal(on_another_stack, caught);
+    array_free(&a[0]);
+    array_free(&a[1]);
+    array_free(&out);
+    compute_free(c);
+    pool_free(pool);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_f32), cmocka_unit_test(test_bf16)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_f32), cmocka_unit_test(test_bf16),
+                                       cmocka_unit_test(test_signals)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

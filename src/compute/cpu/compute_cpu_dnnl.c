@@ -404,6 +404,7 @@ void compute_dnnl_run(struct dnnl_product *p, int thread, const void *A, const v
     struct binding *b = &p->bindings[thread];
     if (!b->ran && mem_is_short()) mem_exhausted(0);
     b->ran = true;
+    signal_stack();
     A = stage_in(p, &p->a, A, scratch);
     if (!p->key.b_packed) B = stage_in(p, &p->b, B, scratch);
     char *c = C;
