@@ -533,6 +533,14 @@ static unsigned connection_limit(const struct http_options *o)
     return (unsigned)(files.rlim_cur > wanted + 64 ? wanted : MAX(files.rlim_cur / 2, 1));
 }
 
+/* A text with a character 0, at which C would take it for ended, stays as it was sent. */
+static size_t unescape(void *ctx, struct MHD_Connection *c, char *text)
+{
+    (void)ctx;
+    (void)c;
+    return strstr(text, "%00") ? strlen(text) : MHD_http_unescape(text);
+}
+
 static int start(struct http_server *s, struct error *e)
 {
     TRY(read_certificates(s, e));
@@ -550,9 +558,10 @@ static int start(struct http_server *s, struct error *e)
         flags, (uint16_t)s->port, NULL, NULL, access_handler, s, MHD_OPTION_EXTERNAL_LOGGER,
         log_library, NULL, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
         connection_limit(&s->o), MHD_OPTION_CONNECTION_MEMORY_LIMIT, HEADER_BYTES,
-        MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_CONNECTION_TIMEOUT, IDLE_S,
-        MHD_OPTION_NOTIFY_COMPLETED, completed, s, MHD_OPTION_NOTIFY_CONNECTION, connected, s,
-        MHD_OPTION_ARRAY, s->certificate ? tls : none, MHD_OPTION_END);
+        MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL,
+        MHD_OPTION_CONNECTION_TIMEOUT, IDLE_S, MHD_OPTION_NOTIFY_COMPLETED, completed, s,
+        MHD_OPTION_NOTIFY_CONNECTION, connected, s, MHD_OPTION_ARRAY, s->certificate ? tls : none,
+        MHD_OPTION_END);
     if (!s->daemon) {
         close(fd);
         return error_set(e, s->certificate ? "the server could not be started: are certificate and "

@@ -108,6 +108,7 @@ static void routes_and_errors(void **unused)
     expect(server, "GET / HTTP/1.1\r\n" END "\r\n", "200", "hello");
     expect(server, "HEAD / HTTP/1.1\r\n" END "\r\n", "200", "Content-Length: 5");
     expect(server, "GET /nowhere HTTP/1.1\r\n" END "\r\n", "404", "{\"error\":");
+    expect(server, "GET /%00 HTTP/1.1\r\n" END "\r\n", "404", "{\"error\":"); /* and not "/" */
     expect(server, "GET /echo HTTP/1.1\r\n" END "\r\n", "405", "{\"error\":");
     expect(server, "GET / HTTP/1.1\r\nConnection: close\r\n\r\n", "400", ""); /* of no host */
     expect(server, "POST /echo HTTP/1.1\r\nContent-Length: 3\r\n" END "\r\nabc", "200",
