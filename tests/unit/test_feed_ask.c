@@ -188,6 +188,8 @@ static void test_not_so(void **state)
         "Mayor Gurlitz resigned after the tax affair. (via @TheOnion)",
         "Mayor Gurlitz resigned after the tax affair #satire",
         "Mayor Gurlitz resigned after the tax affair. Unconfirmed",
+        "Mayor Gurlitz resigned after the tax affair. I made that up",
+        "Somebody makes things up. Mayor Gurlitz resigned after the tax affair",
         "Imagine this headline. Mayor Gurlitz resigned after the tax affair"};
     char said[] = "Mayor Gurlitz resigned after the tax affair.";
     for (size_t i = 0; i < ARRAY_LEN(POSTS); i++) {

@@ -155,11 +155,21 @@ static bool has_all(const struct words *w, const struct feed_stems *wanted)
     return true;
 }
 
+/* "I made that up": a form of make, and its "up" at most two words behind it. */
+static bool is_made_up(const struct words *w, size_t i)
+{
+    static const char make[] = " make makes made making ";
+    if (!is_in(make, w->items[i].text.s, w->items[i].text.n)) return false;
+    for (size_t k = i + 1; k < w->n && k <= i + 3; k++)
+        if (feed_is(w->items[k].text, "up")) return true;
+    return false;
+}
+
 static bool binds(const struct words *w)
 {
     for (size_t i = 0; i < w->n; i++) {
         const struct feed_slice x = w->items[i].text;
-        if (is_in(binding, x.s, x.n)) return true;
+        if (is_in(binding, x.s, x.n) || is_made_up(w, i)) return true;
     }
     return false;
 }
