@@ -181,14 +181,13 @@ static int not_found(const struct yaml_reader *r, const struct section *s, const
     size_t n = preset_list(r, s->folder, names, ARRAY_LEN(names));
     const char *near = name_nearest(lower_case(r->arena, name), names, n);
     no_file(r, s, at, arena_printf(r->arena, "there is no %s '%.120s'", s->what, name));
-    if (near && !at) return error_hint(r->e, "did you mean '%s'?", near);
-    if (near) return error_hint(r->e, "did you mean '%s'? for example %s: %s", near, s->what, near);
+    if (near) return error_hint(r->e, "did you mean '%s'?", near);
     char list[200] = "";
     for (size_t i = 0; i < n && strlen(list) + strlen(names[i]) + 3 < sizeof(list); i++)
         snprintf(list + strlen(list), sizeof(list) - strlen(list), "%s%s", i ? ", " : "", names[i]);
     if (n && !at)
         return error_hint(r->e, "name a file, or one of presets/%s/: %s", s->folder, list);
-    if (n) return error_hint(r->e, "for example %s: %s; known: %s", s->what, names[0], list);
+    if (n) return error_hint(r->e, "for example %s; known: %s", names[0], list);
     return error_hint(r->e, "no presets/%s/ was found; set COLOSSUS_PRESETS to the folder presets",
                       s->folder);
 }
