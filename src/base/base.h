@@ -278,6 +278,13 @@ struct thread_time pool_time(const struct pool *p); /* p NULL: of none */
 double thread_cpu_s(void);                          /* of the caller's alone, quickly */
 int pool_available_cpus(void);                      /* by affinity and control groups, at least 1 */
 
+/* ------------------------------------------------------------------ output (base_output.c)
+ * Lines on the way of what must not stand still because nobody reads them, for standard output or standard
+ * error (fd 1 or 2). Two seconds are waited; what comes from then on until somebody reads is left out and
+ * counted. False: it cannot be written at all, see errno. */
+bool output_write(int fd, const char *data, size_t n);
+FILE *output_stream(int fd); /* the same, by lines; for fclose */
+
 /* ------------------------------------------------------------------ signals (base_signal.c)
  * As sigaction does it, with the signals of no mask, on the stack for signals of the thread that it finds.
  * old: NULL, or what was there before. */

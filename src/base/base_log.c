@@ -41,8 +41,7 @@ static void emit(const char *text, size_t n)
     if (bar_on_screen) used = (size_t)snprintf(line, sizeof(line), "\r\033[K");
     n = MIN(n, sizeof(line) - used);
     memcpy(line + used, text, n);
-    ssize_t ignored = write(STDERR_FILENO, line, used + n);
-    (void)ignored; /* nowhere to complain to */
+    (void)output_write(STDERR_FILENO, line, used + n); /* nowhere to complain to */
     bar_on_screen = false;
 }
 

@@ -97,8 +97,11 @@ int cmd_exit_code(int error_code)
 int cmd_fail(const char *command, const struct error *e)
 {
     fflush(stdout); /* what was printed before it went wrong stands before the message */
-    fprintf(stderr, "colossus%s%s: %s\n", command[0] ? " " : "", command, e->text);
-    if (e->hint[0]) fprintf(stderr, "hint: %s\n", e->hint);
+    struct str text = {0};
+    str_printf(&text, "colossus%s%s: %s\n", command[0] ? " " : "", command, e->text);
+    if (e->hint[0]) str_printf(&text, "hint: %s\n", e->hint);
+    (void)output_write(STDERR_FILENO, text.data, text.len); /* nowhere else to say it */
+    str_fini(&text);
     return cmd_exit_code(e->code);
 }
 

@@ -99,7 +99,10 @@ static int train(const struct option_line *l, void *options, struct error *e)
     }
     /* Who reads the lines may go; the run stays. Not put back, as the last lines are still to be
      * flushed when the run has ended. */
-    if (!o->plan && !o->dry_run) signal(SIGPIPE, SIG_IGN);
+    if (!o->plan && !o->dry_run) {
+        signal(SIGPIPE, SIG_IGN);
+        train_signals_expect();
+    }
     const struct train_run_text from = {
         .path = l->rest[0], .overrides = o->set.items, .n_overrides = o->set.count};
     cluster_t *c = NULL;

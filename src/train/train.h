@@ -157,6 +157,9 @@ struct train_options {
 };
 /* Trains to the end (returns 0), or until SIGTERM, SIGHUP or SIGINT (ERROR_AGAIN, state saved). */
 int train_run(struct train_run_file *f, const struct train_options *o, struct error *e);
+/* From here on SIGTERM, SIGHUP and SIGINT end the run that train_run is about to be, in good order;
+ * until it is, a second one kills. For what takes long before it: the start of many ranks. */
+void train_signals_expect(void);
 /* The folder of a run: run_dir, or NULL for the run file's own. In *a. */
 const char *train_run_dir(const struct train_run_file *f, const char *run_dir, struct arena *a);
 /* An error while a process writes checkpoints there. */

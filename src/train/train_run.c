@@ -20,6 +20,7 @@
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { SHOWN_RANKS = 64 }; /* of more, metrics.jsonl does not tell each one's time */
 
@@ -876,13 +877,14 @@ int train_run(struct train_run_file *f, const struct train_options *o, struct er
                     .last_bpb = NAN,
                     .valid_step = -1};
     r.dir = train_run_dir(f, o->run_dir, &r.arena);
-    r.out = o->json ? stderr : o->out ? o->out : stdout;
+    r.out = o->out && !o->json ? o->out : output_stream(o->json ? STDERR_FILENO : STDOUT_FILENO);
     train_log_init(&r.log);
     struct train_handlers old;
     bool preview_only = o->plan_only || o->dry_run;
     if (!preview_only)
         train_signals_install(&old); /* from here on a signal ends a run in good order */
     int rc = run_all(&r, e);
+    if (r.out != o->out) fclose(r.out);
     close_run(&r);
     if (!preview_only) train_signals_restore(&old);
     return rc;

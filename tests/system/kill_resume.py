@@ -6,6 +6,7 @@ window, configuration, and the manifest with the data cursor) being those of a r
 
     threads            1, 2 and 3 threads; a wider model too, in fp32 and in bf16
     stop               SIGTERM, SIGHUP and SIGINT save the step in progress and exit 75; the run goes on
+    nobody reads       behind a pipe that is full from the beginning the run goes on, and SIGTERM saves
     finished           the command of a finished run does nothing
     kills              kill -9 at 30 random moments, half of them while a checkpoint is written
     flipped bits       one bit in 30 random places of the newest checkpoint: refused by name, the
@@ -17,6 +18,7 @@ window, configuration, and the manifest with the data cursor) being those of a r
 Moments and places come from a fixed seed; moments still fall differently every time, because
 processes do. Only the standard library is used. Prints one "ok NAME" or "not ok NAME: WHY" a test.
 """
+import fcntl
 import glob
 import json
 import os
@@ -214,6 +216,21 @@ def test_stop(reference, state):
         check(len(events(run_dir, "resumed")) == 2, f"{number.name}: not resumed twice")
 
 
+def test_nobody_reads(reference, state):
+    """A terminal behind ^S, or a program that does not read: what is printed waits, the run does not."""
+    there, here = os.pipe()
+    fcntl.fcntl(here, fcntl.F_SETPIPE_SZ, 4096)
+    os.write(here, b"x" * 4096)
+    p = subprocess.Popen(command("unread", "log.every=1"), stdout=here, stderr=here)
+    wait_for_step(p, "unread", 20)
+    p.send_signal(signal.SIGTERM)
+    check(p.wait(LIMIT_S) == AGAIN, f"exit {p.returncode}")
+    os.close(there)
+    os.close(here)
+    train("unread")
+    check_final("unread", reference)
+
+
 def state_of(run_dir):
     """Everything in a run folder, but for the log of events and what is drawn again."""
     found = {}
@@ -365,10 +382,9 @@ def test_nothing_left(reference, state):
 
 
 def main():
-    tests = [("threads", test_threads), ("stop", test_stop), ("finished", test_finished),
-             ("kills", test_kills), ("flipped bits", test_flipped_bits),
-             ("full disk", test_full_disk),
-             ("nothing left", test_nothing_left)]
+    tests = [("threads", test_threads), ("stop", test_stop), ("nobody reads", test_nobody_reads),
+             ("finished", test_finished), ("kills", test_kills), ("flipped bits", test_flipped_bits),
+             ("full disk", test_full_disk), ("nothing left", test_nothing_left)]
     if len(sys.argv) > 1:
         tests = [t for t in tests if t[0] in sys.argv[1:]]
     home, failed = os.getcwd(), False

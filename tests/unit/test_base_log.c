@@ -1,6 +1,7 @@
 /* test_base_log.c: lines of many threads stay whole, levels hold, progress says how far it is. */
 #include "test_cmocka.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <sys/wait.h>
 
@@ -193,11 +194,51 @@ static void test_progress_on_a_terminal(void **state)
     mem_free(text);
 }
 
+/* Whoever reads stops reading: nobody waits for long, and what was left out is counted. */
+static void test_a_reader_that_stops(void **state)
+{
+    (void)state;
+    int ends[2], again[2];
+    char text[4096 + 1], go = 0;
+    memset(text, 'x', 4096);
+    assert_int_equal(pipe(ends) | pipe(again), 0);
+    assert_int_equal(fcntl(ends[1], F_SETPIPE_SZ, 4096), 4096);
+    assert_int_equal(write(ends[1], text, 4096), 4096);
+    pid_t pid = fork();
+    if (pid == 0) {
+        dup2(ends[1], STDERR_FILENO);
+        for (int i = 0; i < 100; i++)
+            log_info("nobody reads number %d", i);
+        if (read(again[0], &go, 1) != 1) _exit(1);
+        log_info("somebody reads");
+        _exit(0);
+    }
+    close(ends[1]);
+    sleep(3); /* longer than it has patience */
+    assert_int_equal(read(ends[0], text, 4096), 4096);
+    assert_int_equal(write(again[1], &go, 1), 1);
+    struct str s = {0};
+    ssize_t n;
+    while ((n = read(ends[0], text, sizeof(text))) > 0)
+        str_append(&s, text, (size_t)n);
+    int status;
+    waitpid(pid, &status, 0);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    assert_int_equal(count_lines(s.data), 2);
+    assert_contains(s.data, "(100 lines were left out, as nobody read them)\n");
+    assert_contains(s.data, " somebody reads\n");
+    str_fini(&s);
+    close(ends[0]);
+    close(again[0]);
+    close(again[1]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_levels),
         cmocka_unit_test(test_one_line_each),
+        cmocka_unit_test(test_a_reader_that_stops),
         cmocka_unit_test(test_threads_do_not_mix),
         cmocka_unit_test(test_progress_in_a_log),
         cmocka_unit_test(test_progress_on_a_terminal),
