@@ -111,6 +111,13 @@ static int load(cluster_t *c, const struct cluster_launch *l, struct error *e)
     } else if (c->transport->version != CLUSTER_TRANSPORT_VERSION) {
         rc = error_set(e, "'%s' is of another version of the program", path);
         error_hint(e, "build both again");
+    } else if (l->size > 1 && c->transport->size != l->size) {
+        rc = error_set(e,
+                       "this process is one of %d that %s started, and the MPI of '%s' knows of %d",
+                       l->size, l->launcher, path, c->transport->size);
+        error_hint(
+            e, "start it by that MPI's own mpirun, or name the other MPI: COLOSSUS_MPI=mpich or "
+               "openmpi; colossus doctor mpi shows both");
     }
     arena_fini(&a);
     return rc < 0 ? rc : cluster_link_from_environment(&c->transport, e);

@@ -45,7 +45,7 @@ const struct option_table cmd_train_table = {
     "The run folder gets run.yaml (the effective configuration and where each value came from),\n"
     "metrics.jsonl, events.jsonl, checkpoints/ and, at the end, loss.svg and throughput.svg.\n"
     "The same command continues a run that was stopped. SIGTERM, SIGHUP or ^C: the step in\n"
-    "progress is finished and saved, exit code 75.\n\n"
+    "progress is finished and saved, exit code 75; a second ^C ends it at once, unsaved.\n\n"
     "  colossus train fortunes --plan\n"
     "  colossus train fortunes --set train.tokens=70k\n"
     "  colossus train fortunes --set optimizer.lr=0.001 --set name=slower --dry-run",

@@ -533,12 +533,13 @@ static unsigned connection_limit(const struct http_options *o)
     return (unsigned)(files.rlim_cur > wanted + 64 ? wanted : MAX(files.rlim_cur / 2, 1));
 }
 
-/* A text with a character 0, at which C would take it for ended, stays as it was sent. */
+/* A path with a character 0, at which C would take it for ended, stays as it was sent. Parameters have a
+ * size, and whoever reads them says what is wrong. */
 static size_t unescape(void *ctx, struct MHD_Connection *c, char *text)
 {
     (void)ctx;
     (void)c;
-    return strstr(text, "%00") ? strlen(text) : MHD_http_unescape(text);
+    return text[0] == '/' && strstr(text, "%00") ? strlen(text) : MHD_http_unescape(text);
 }
 
 static int start(struct http_server *s, struct error *e)

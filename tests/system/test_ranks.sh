@@ -187,6 +187,18 @@ else
     ok "a slower network"
 fi
 
+# Who started this process, and the MPI that it was given, have to be one.
+for told in 'OMPI_COMM_WORLD_SIZE=2 OMPI_COMM_WORLD_RANK=0' 'PMI_RANK=0 PMI_SIZE=2'; do
+    [[ $told == OMPI* && -e $(dirname "$COLOSSUS")/colossus-openmpi.so ]] ||
+        [[ $told == PMI* && -e $(dirname "$COLOSSUS")/colossus-mpich.so ]] || continue
+    if out=$(env $told "$COLOSSUS" train run.yaml --run-dir alone-of-two 2>&1) ||
+        [[ $out != *"is one of 2 that"*" knows of 1"*"COLOSSUS_MPI="* ]]; then
+        bad "one of two by $told" "$out"
+    else
+        ok "one of two by ${told%% *}"
+    fi
+done
+
 # A rank that is frozen: the others name it, and say what they were at.
 ranks $first 2 train run.yaml --run-dir frozen --set train.tokens=100M --set cluster.timeout=3 >log &
 for ((i = 0; i < 600; i++)); do
