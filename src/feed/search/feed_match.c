@@ -69,6 +69,15 @@ static int64_t number_of(const struct feed_post *p, enum feed_number what)
     return 0;
 }
 
+bool feed_numbers_hold(const struct feed_node *n, const struct feed_post *p)
+{
+    for (size_t i = 0; i < n->n; i++)
+        if (!feed_numbers_hold(n->children[i], p)) return false;
+    if (n->kind != FEED_NODE_ATOM || n->atom != FEED_ATOM_RANGE) return true;
+    int64_t v = number_of(p, n->number);
+    return v >= n->low && v <= n->high;
+}
+
 bool feed_node_holds(const struct feed_query *q, const struct feed_node *n,
                      const struct feed_post *p)
 {

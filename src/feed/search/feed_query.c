@@ -61,7 +61,7 @@ static void add_element(struct parse *x, struct feed_node *n, const char *s, siz
         arena_alloc(&x->q->arena, (n->n_elements + 1) * sizeof(struct feed_element));
     if (n->n_elements) memcpy(all, n->elements, n->n_elements * sizeof(*all));
     all[n->n_elements++] = (struct feed_element){arena_strndup(&x->q->arena, s, size),
-                                                 XXH3_64bits(s, size), size, last};
+                                                 XXH3_64bits(s, size), size, last, 0};
     n->elements = all;
 }
 
@@ -493,10 +493,12 @@ static int settle(struct parse *x)
     struct str match = {0};
     q->scored = arena_alloc(&q->arena, MAX_ATOMS * sizeof(struct feed_node *));
     q->frequencies = arena_alloc(&q->arena, MAX_ATOMS * sizeof(int64_t));
+    q->weights = arena_alloc(&q->arena, MAX_ATOMS * sizeof(double));
     q->since_ms = INT64_MIN;
     q->until_ms = INT64_MAX;
     collect(x, q->root, false);
     bound(q, q->root);
+    feed_look_prepare(q);
     bool some = feed_node_match(q->root, &match);
     if (some) q->match = arena_strdup(&q->arena, match.data);
     str_fini(&match);

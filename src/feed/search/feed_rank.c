@@ -7,13 +7,15 @@
  *   recency    1/2 to the power of age over half-life
  *   engagement (1 + ln(1 + likes + replies + 2 reposts + 2 quotes) / 4) x (1 + ln(1 + followers) / 20)
  *
- * How many posts have a term: of a sealed segment what was counted when it was sealed, where that is
- * a thousand and more, else what the index says; of one that is not, at most 5,000 are counted. A
- * phrase counts as the rarest of its words. Frequencies are kept for ten seconds. */
+ * How many posts have a term: of a sealed segment what was counted when it was sealed, where that was
+ * enough to be kept (feed_store_internal.h), else what the index says, for as long as the segment is
+ * open; of one that is not sealed, at most 5,000 are counted. A phrase counts as the rarest of its
+ * words. Sums over the store are kept for ten seconds. */
 #include "feed/search/feed_search_internal.h"
 
 #define KEEP_S     10.0
 #define OPEN_LIMIT 5000
+#define MOST_KEPT  10000 /* terms whose counts are kept of a segment: under a megabyte */
 
 static int segment_posts(struct feed_segment *s, int64_t *posts, struct error *e)
 {
@@ -44,9 +46,17 @@ static int segment_frequency(struct feed_segment *s, const struct feed_element *
                              int64_t *n, struct error *e)
 {
     sqlite3_stmt *q;
-    int64_t here = 0;
+    int64_t here = 0, *kept = NULL;
     char match[1024];
     bool sealed = s->state == FEED_SEGMENT_SEALED;
+    if (sealed) {
+        if (s->frequencies.n >= MOST_KEPT) feed_keys_clear(&s->frequencies);
+        kept = feed_keys_at(&s->frequencies, x->hash ^ (uint64_t)begin, true);
+    }
+    if (kept && *kept) {
+        *n += *kept - 1;
+        return 0;
+    }
     if (sealed && !begin) {
         TRY(feed_segment_query(s, FEED_Q_DF, &q, e));
         sqlite3_bind_text(q, 1, x->text, (int)x->size, SQLITE_STATIC);
@@ -59,6 +69,7 @@ static int segment_frequency(struct feed_segment *s, const struct feed_element *
         sqlite3_bind_int(q, 2, sealed && !begin ? FEED_DF_MIN : OPEN_LIMIT);
         TRY(step_int(s, q, &here, e));
     }
+    if (kept) *kept = here + 1;
     *n += here;
     return 0;
 }
@@ -97,32 +108,40 @@ int feed_rank_prepare(struct feed_store *s, struct feed_query *q, int64_t *posts
         const struct feed_node *n = q->scored[i];
         q->frequencies[i] = INT64_MAX;
         for (size_t k = 0; k < n->n_elements; k++) {
-            int64_t f;
-            TRY(frequency(s, &n->elements[k], n->atom == FEED_ATOM_BEGIN, &f, e));
-            q->frequencies[i] = MIN(q->frequencies[i], f);
+            struct feed_element *x = &n->elements[k];
+            TRY(frequency(s, x, n->atom == FEED_ATOM_BEGIN, &x->frequency, e));
+            q->frequencies[i] = MIN(q->frequencies[i], x->frequency);
         }
+        double df = (double)q->frequencies[i], all = MAX((double)*posts, df);
+        q->weights[i] = log(1 + (all - df + 0.5) / (df + 0.5));
     }
     return 0;
 }
 
 void feed_rank_score(const struct feed_query *q, const struct feed_rank *r,
-                     const struct feed_post *p, struct feed_hit *parts)
+                     const struct feed_post *p, struct feed_worth *w)
 {
     const double k1 = 1.2, b = 0.3, mean = 24;
     double sum = 0, norm = k1 * (1 - b + b * (double)q->terms.pos / mean);
     for (size_t i = 0; i < q->n_scored; i++) {
         double tf = (double)feed_atom_count(&q->terms, q->scored[i]);
-        double df = (double)q->frequencies[i], n = MAX((double)r->posts, df);
-        sum += log(1 + (n - df + 0.5) / (df + 0.5)) * tf * (k1 + 1) / (tf + norm);
+        sum += q->weights[i] * tf * (k1 + 1) / (tf + norm);
     }
     double age_s = (double)(r->now_ms - p->created_ms) / 1000;
     double acts = (double)(p->likes + p->replies + 2 * (p->reposts + p->quotes));
-    parts->bm25 = q->n_scored ? sum : 1;
-    parts->half_lives = MAX(age_s, 0) / r->half_life_s;
-    parts->recency = exp2(-parts->half_lives);
-    parts->engagement =
-        (1 + log1p(MAX(acts, 0)) / 4) * (1 + log1p((double)MAX(p->followers, 0)) / 20);
+    w->bm25 = q->n_scored ? sum : 1;
+    w->half_lives = MAX(age_s, 0) / r->half_life_s;
+    w->engagement = (1 + log1p(MAX(acts, 0)) / 4) * (1 + log1p((double)MAX(p->followers, 0)) / 20);
     /* what is ordered by is the logarithm, which does not vanish with age */
-    parts->order = log(parts->bm25 * parts->engagement) - M_LN2 * parts->half_lives;
-    parts->score = parts->bm25 * parts->recency * parts->engagement;
+    w->order = log(w->bm25 * w->engagement) - M_LN2 * w->half_lives;
+}
+
+void feed_rank_tell(const struct feed_worth *w, struct feed_hit *h)
+{
+    h->order = w->order;
+    h->bm25 = w->bm25;
+    h->engagement = w->engagement;
+    h->half_lives = w->half_lives;
+    h->recency = exp2(-w->half_lives);
+    h->score = w->bm25 * h->recency * w->engagement;
 }

@@ -2,9 +2,10 @@
  *
  * Each segment gives its matches from the newest on; segments overlap in time where posts came late,
  * so their streams are merged by seq, and one is not asked before the merge has come down to its
- * newest post. The newest `depth` matches are ranked and the best shown; a page names the span of
- * time and the moment of the first answer, so that the next one is cut from the same list although
- * posts keep coming. By time alone (`newest`) a page is where the one before it ended. */
+ * newest post, nor at all where it has no post of the span of time. The newest `depth` matches are
+ * ranked and the best shown; a page names the span of time and the moment of the first answer, so that
+ * the next one is cut from the same list although posts keep coming. By time alone (`newest`) a page
+ * is where the one before it ended. */
 #include "feed/search/feed_search_internal.h"
 
 #include <xxhash.h>
@@ -23,7 +24,7 @@ struct stream {
 };
 
 struct candidate {
-    struct feed_hit parts;
+    struct feed_worth worth;
     int64_t seq;
     struct feed_segment *segment;
 };
@@ -33,6 +34,8 @@ struct run {
     struct feed_query *q;
     const struct feed_search_options *o;
     enum feed_segment_query which; /* FEED_Q_SEARCH, FEED_Q_TEXTS or FEED_Q_SCAN */
+    const char *match;             /* what the index is asked */
+    bool thin;                     /* it is asked for less than all words (feed_look.c) */
     struct stream *streams;
     size_t n_streams;
     int64_t low, high; /* seq, both included */
@@ -96,24 +99,30 @@ static int begin(struct run *r, struct arena *a, struct error *e)
     r->low = MAX(r->low, feed_manifest_oldest(&r->s->m));
     r->streams = arena_alloc(a, (r->s->m.n + 1) * sizeof(*r->streams));
     int64_t newest = INT64_MIN;
+    bool any = false;
     for (size_t i = 0; i < r->s->m.n; i++) {
-        struct stream *x = &r->streams[r->n_streams];
-        sqlite3_stmt *last;
-        *x = (struct stream){.segment = &r->s->m.segments[i]};
-        TRY(feed_segment_open(x->segment, false, e));
-        TRY(feed_segment_query(x->segment, FEED_Q_LAST, &last, e));
-        bool some = sqlite3_step(last) == SQLITE_ROW && sqlite3_column_type(last, 0) != SQLITE_NULL;
-        x->newest = some ? sqlite3_column_int64(last, 0) : 0;
-        sqlite3_reset(last);
-        if (!some) continue;
-        newest = MAX(newest, x->newest);
-        r->n_streams++;
+        struct feed_segment *segment = &r->s->m.segments[i];
+        bool some;
+        TRY(feed_segment_open(segment, false, e));
+        TRY(feed_segment_span(segment, &some, e));
+        if (some) newest = MAX(newest, segment->last);
+        if (some) r->streams[r->n_streams++] = (struct stream){.segment = segment};
+        any |= some;
     }
     r->high = MIN(r->high, newest);
     r->rank.now_ms = r->o->now_ms ? r->o->now_ms : feed_now_ms();
-    if (!r->o->now_ms && r->n_streams) r->rank.now_ms = MIN(r->rank.now_ms, feed_ms_of_seq(newest));
+    if (!r->o->now_ms && any) r->rank.now_ms = MIN(r->rank.now_ms, feed_ms_of_seq(newest));
     r->rank.half_life_s = r->o->half_life_s > 0 ? r->o->half_life_s : 6 * 3600.0;
-    return read_page(r, e);
+    TRY(read_page(r, e));
+    size_t n = 0; /* those whose span of time is touched */
+    for (size_t i = 0; i < r->n_streams; i++) {
+        struct stream x = r->streams[i];
+        if (x.segment->first > r->high || x.segment->last < r->low) continue;
+        x.newest = MIN(x.segment->last, r->high);
+        r->streams[n++] = x;
+    }
+    r->n_streams = n;
+    return 0;
 }
 
 /* The stream's next row. */
@@ -121,7 +130,7 @@ static int advance(struct run *r, struct stream *x, struct error *e)
 {
     if (!x->asked) {
         TRY(feed_segment_query(x->segment, r->which, &x->q, e));
-        sqlite3_bind_text(x->q, 1, r->q->match, -1, SQLITE_STATIC);
+        sqlite3_bind_text(x->q, 1, r->match, -1, SQLITE_STATIC);
         sqlite3_bind_int64(x->q, 2, r->low);
         sqlite3_bind_int64(x->q, 3, r->high);
         x->asked = true;
@@ -162,31 +171,40 @@ static void keep(struct run *r, const struct candidate *c)
     r->found[r->n_found++] = *c;
 }
 
+/* The post that is up in a stream, and what it is to the query. */
+static enum feed_look look(struct run *r, struct stream *x, struct feed_post *p)
+{
+    if (r->which == FEED_Q_TEXTS)
+        feed_row_text(x->q, p);
+    else
+        feed_row_post(x->q, 0, p);
+    if (r->which != FEED_Q_SCAN) return feed_look(r->q, p, r->thin);
+    return feed_query_matches(r->q, p) ? FEED_LOOK_MATCH : FEED_LOOK_OTHER;
+}
+
 /* The newest matches, up to `limit`; *cut: there is another one. */
 static int collect(struct run *r, uint64_t limit, bool *cut, struct error *e)
 {
     struct stream *x;
+    uint64_t looked = 0;
     *cut = false;
-    for (uint64_t looked = 0;; looked++) {
+    for (;;) {
+        struct feed_post p;
         TRY(newest_stream(r, &x, e));
         if (!x) return 0;
-        if (looked == r->look) {
+        enum feed_look what = look(r, x, &p);
+        if (what != FEED_LOOK_UNNAMED && looked++ == r->look) {
             *cut = r->looked_out = true;
             return 0;
         }
-        r->last_seq = x->newest;
-        struct candidate c = {.seq = x->newest, .segment = x->segment};
-        struct feed_post p;
-        if (r->which == FEED_Q_TEXTS)
-            feed_row_text(x->q, &p);
-        else
-            feed_row_post(x->q, 0, &p);
-        if (feed_query_matches(r->q, &p)) {
+        if (what != FEED_LOOK_UNNAMED) r->last_seq = x->newest;
+        if (what == FEED_LOOK_MATCH) {
+            struct candidate c = {.seq = x->newest, .segment = x->segment};
             if (r->n_found == limit) {
                 *cut = true;
                 return 0;
             }
-            feed_rank_score(r->q, &r->rank, &p, &c.parts);
+            feed_rank_score(r->q, &r->rank, &p, &c.worth);
             keep(r, &c);
         }
         TRY(advance(r, x, e));
@@ -196,8 +214,29 @@ static int collect(struct run *r, uint64_t limit, bool *cut, struct error *e)
 static int by_score(const void *a, const void *b)
 {
     const struct candidate *x = a, *y = b;
-    if (x->parts.order != y->parts.order) return x->parts.order < y->parts.order ? 1 : -1;
-    return x->seq < y->seq ? 1 : x->seq > y->seq ? -1 : 0;
+    if (x->worth.order != y->worth.order) return x->worth.order < y->worth.order ? 1 : -1;
+    if (x->seq != y->seq) return x->seq < y->seq ? 1 : -1;
+    return x->segment->n < y->segment->n ? 1 : x->segment->n > y->segment->n ? -1 : 0;
+}
+
+/* The best k of n come first, in their order. */
+static void sort_best(struct candidate *all, size_t n, size_t k)
+{
+    if (n == 0 || k == 0) return;
+    if (k > n / 8) {
+        qsort(all, n, sizeof(*all), by_score);
+        return;
+    }
+    qsort(all, k, sizeof(*all), by_score);
+    for (size_t i = k; i < n; i++) { /* few are better than the k-th */
+        if (by_score(&all[i], &all[k - 1]) >= 0) continue;
+        struct candidate c = all[i];
+        size_t at = k - 1;
+        all[i] = all[k - 1];
+        for (; at > 0 && by_score(&c, &all[at - 1]) < 0; at--)
+            all[at] = all[at - 1];
+        all[at] = c;
+    }
 }
 
 void feed_post_copy(struct feed_post *p, struct arena *a)
@@ -221,7 +260,7 @@ static int fetch(struct run *r, size_t first, size_t n, struct arena *a, struct 
         sqlite3_bind_int64(q, 1, c->seq);
         if (sqlite3_step(q) == SQLITE_ROW) {
             struct feed_hit *h = &out->hits[out->n_hits++];
-            *h = c->parts;
+            feed_rank_tell(&c->worth, h);
             h->place = c->seq;
             feed_row_post(q, 0, &h->post);
             feed_post_copy(&h->post, a);
@@ -237,11 +276,18 @@ static int answer(struct run *r, struct arena *a, struct feed_answer *out, struc
     char page[PAGE_BYTES];
     TRY(begin(r, a, e));
     TRY(feed_rank_prepare(r->s, r->q, &r->rank.posts, e));
-    r->look = r->which == FEED_Q_SCAN ? UINT64_MAX : (uint64_t)depth * LOOKS;
+    r->look = UINT64_MAX;
+    r->match = r->q->match;
+    if (r->which != FEED_Q_SCAN) {
+        const char *thin = feed_look_match(r->q, r->rank.posts, a);
+        r->look = (uint64_t)depth * LOOKS;
+        r->thin = thin != NULL;
+        if (thin) r->match = thin;
+    }
     TRY(collect(r, (uint64_t)(r->o->newest ? limit : depth), &out->cut, e));
     out->matches = r->n_found;
-    if (!r->o->newest && r->n_found) qsort(r->found, r->n_found, sizeof(*r->found), by_score);
     size_t first = MIN((size_t)r->offset, r->n_found), n = MIN((size_t)limit, r->n_found - first);
+    if (!r->o->newest) sort_best(r->found, r->n_found, first + n);
     int64_t end = r->looked_out || n == 0 ? r->last_seq : r->found[n - 1].seq;
     if (r->o->newest ? out->cut : first + n < r->n_found) {
         const int64_t by_time[] = {end - 1, 0, 0},
@@ -249,7 +295,7 @@ static int answer(struct run *r, struct arena *a, struct feed_answer *out, struc
         write_page(r, r->o->newest ? by_time : ranked, page);
         out->next = arena_strdup(a, page);
     }
-    str_printf(&out->plan, "index: %s\n", r->q->match);
+    str_printf(&out->plan, "index: %s\n", r->match);
     for (size_t i = 0; i < r->q->n_scored; i++)
         str_printf(&out->plan, "%s: in %lld of %lld posts\n", r->q->scored[i]->elements[0].text,
                    (long long)r->q->frequencies[i], (long long)r->rank.posts);
@@ -274,7 +320,8 @@ static int search(feed_store_t *s, feed_query_t *q, struct run *r, struct arena 
 int feed_search(feed_store_t *s, feed_query_t *q, const struct feed_search_options *o,
                 struct arena *a, struct feed_answer *out, struct error *e)
 {
-    struct run r = {.o = o, .which = q->facts || q->ids ? FEED_Q_SEARCH : FEED_Q_TEXTS};
+    bool texts = !q->ids && (q->sure || !q->facts);
+    struct run r = {.o = o, .which = texts ? FEED_Q_TEXTS : FEED_Q_SEARCH};
     return search(s, q, &r, a, out, e);
 }
 

@@ -9,6 +9,11 @@
  * batch that is sent again gives the same store. */
 #include "feed/store/feed_store_internal.h"
 
+/* Filters and tables of keys are larger than a cache: a key is looked at so many posts ahead. */
+#define AHEAD 8
+/* A segment has fewer than 64 pieces of so many posts: more, and FTS5 merges them at once. */
+#define LARGE_BATCH 20000
+
 struct feed_segment *feed_applier_open_segment(struct feed_applier *x)
 {
     for (size_t i = x->m.n; i-- > 0;)
@@ -382,20 +387,29 @@ static int put_marks(struct feed_segment *open, const struct feed_batch *b, stru
     return 0;
 }
 
+/* A post at its place, beside each other so that sorting reads nothing else. */
+struct placed {
+    int64_t seq;
+    struct feed_entry *entry;
+};
+
 static int compare_seq(const void *a, const void *b)
 {
-    const struct feed_entry *x = *(const struct feed_entry *const *)a,
-                            *y = *(const struct feed_entry *const *)b;
+    const struct placed *x = a, *y = b;
     return x->seq < y->seq ? -1 : x->seq > y->seq;
 }
 
 /* Posts [0, n) into the open segment, within a transaction that the caller has begun. */
-static int put_posts(struct feed_segment *open, struct feed_entry **posts, size_t n,
+static int put_posts(struct feed_segment *open, const struct placed *posts, size_t n,
                      struct error *e)
 {
     int64_t last = INT64_MIN;
     for (size_t i = 0; i < n; i++) {
-        struct feed_entry *p = posts[i];
+        struct feed_entry *p = posts[i].entry;
+        if (i + AHEAD < n) {
+            feed_keys_prefetch(&open->places, posts[i + AHEAD].entry->key);
+            feed_filter_prefetch(&open->filter, posts[i + AHEAD].entry->key);
+        }
         if (p->seq <= last) p->seq = last + 1;
         TRY(feed_segment_insert(open, &p->change.post, p->key, p->terms, &p->seq, e));
         feed_filter_add(&open->filter, p->key);
@@ -422,8 +436,22 @@ static int make_room(struct feed_applier *x, struct feed_segment **open, struct 
     return 0;
 }
 
-static int commit(struct feed_applier *x, struct feed_batch *b, struct feed_entry **posts, size_t n,
-                  struct error *e)
+/* Large batches leave the merging of the index to the seal, which does it anyway; while small ones
+ * come, their many pieces are merged as they come, or searches would slow down. */
+static int settle_merging(struct feed_segment *open, size_t n, struct error *e)
+{
+    bool late = n >= LARGE_BATCH;
+    const char *sql = late ? "INSERT INTO terms(terms, rank) VALUES('automerge', 0)"
+                           : "INSERT INTO terms(terms, rank) VALUES('automerge', 8)";
+    if (open->merging_known && open->merges_late == late) return 0;
+    TRY(feed_sql_exec(open->db, open->path, sql, e));
+    open->merging_known = true;
+    open->merges_late = late;
+    return 0;
+}
+
+static int commit(struct feed_applier *x, struct feed_batch *b, const struct placed *posts,
+                  size_t n, struct error *e)
 {
     struct feed_segment *open;
     size_t done = 0;
@@ -432,12 +460,14 @@ static int commit(struct feed_applier *x, struct feed_batch *b, struct feed_entr
         size_t take = MIN(n - done, (size_t)(x->m.segment_posts - open->posts));
         bool last = done + take == n, others = false;
         TRY(feed_segment_run(open, FEED_Q_BEGIN, e));
-        int rc = put_posts(open, posts + done, take, e);
+        int rc = settle_merging(open, take, e);
+        if (rc >= 0) rc = put_posts(open, posts + done, take, e);
         if (rc >= 0 && last) rc = put_pending(x, open, &others, e);
         if (rc >= 0 && last) rc = put_marks(open, b, e);
         if (rc >= 0) rc = feed_segment_run(open, FEED_Q_COMMIT, e);
         if (rc < 0) {
             feed_segment_run(open, FEED_Q_ROLLBACK, NULL);
+            open->merging_known = false;
             return rc;
         }
         x->counts.commits++;
@@ -449,26 +479,35 @@ static int commit(struct feed_applier *x, struct feed_batch *b, struct feed_entr
     return 0;
 }
 
+static void prefetch(const struct feed_applier *x, uint64_t key)
+{
+    feed_keys_prefetch(&x->in_batch, key);
+    for (size_t i = 0; i < x->m.n; i++)
+        feed_filter_prefetch(&x->m.segments[i].filter, key);
+}
+
 int feed_apply(struct feed_applier *x, struct feed_batch *b, struct error *e)
 {
     int rc = 0;
     size_t n = 0;
     feed_keys_clear(&x->in_batch);
     x->n_pending = x->n_raises = 0;
-    for (size_t i = 0; i < b->n && rc >= 0; i++)
+    for (size_t i = 0; i < b->n && rc >= 0; i++) {
+        if (i + AHEAD < b->n) prefetch(x, b->entries[i + AHEAD].key);
         rc = take_change(x, b, i, e);
+    }
     if (x->burying) {
         if (rc >= 0) rc = feed_sql_exec(x->m.db, x->m.path, "COMMIT", e);
         x->burying = false;
     }
     if (rc < 0) return rc;
-    struct feed_entry **posts = mem_alloc((b->n + 1) * sizeof(struct feed_entry *));
+    struct placed *posts = mem_alloc((b->n + 1) * sizeof(*posts));
     for (size_t i = 0; i < b->n; i++) {
         struct feed_entry *entry = &b->entries[i];
         bool post = entry->change.kind == FEED_POST || entry->change.kind == FEED_UPDATE;
-        if (post && !entry->drop) posts[n++] = entry;
+        if (post && !entry->drop) posts[n++] = (struct placed){entry->seq, entry};
     }
-    qsort(posts, n, sizeof(struct feed_entry *), compare_seq);
+    qsort(posts, n, sizeof(*posts), compare_seq);
     if (n || x->n_pending || b->n_marks) rc = commit(x, b, posts, n, e);
     mem_free(posts);
     return rc < 0 ? rc : raise_metrics(x, e);

@@ -44,6 +44,11 @@ bool feed_filter_has(const struct feed_filter *f, uint64_t key)
     return all & 1;
 }
 
+void feed_filter_prefetch(const struct feed_filter *f, uint64_t key)
+{
+    if (f->blocks) __builtin_prefetch(block_of(f, key));
+}
+
 void feed_keys_fini(struct feed_keys *k)
 {
     mem_free(k->items);
@@ -67,12 +72,21 @@ static void grow(struct feed_keys *k)
     mem_free(old.items);
 }
 
+static size_t slot_of(const struct feed_keys *k, uint64_t key)
+{
+    return (size_t)(key * 0x9e3779b97f4a7c15ULL >> 20) & (k->cap - 1);
+}
+
+void feed_keys_prefetch(const struct feed_keys *k, uint64_t key)
+{
+    if (k->cap) __builtin_prefetch(&k->items[slot_of(k, key)]);
+}
+
 int64_t *feed_keys_at(struct feed_keys *k, uint64_t key, bool add)
 {
     if (add && 2 * k->n >= k->cap) grow(k);
     if (k->cap == 0) return NULL;
-    for (size_t i = (size_t)(key * 0x9e3779b97f4a7c15ULL >> 20) & (k->cap - 1);;
-         i = (i + 1) & (k->cap - 1)) {
+    for (size_t i = slot_of(k, key);; i = (i + 1) & (k->cap - 1)) {
         struct feed_map_item *x = &k->items[i];
         if (x->used && x->key == key) return &x->value;
         if (x->used) continue;

@@ -1,7 +1,8 @@
 /* feed_segment.c: one segment: its tables, posts in and out, and how it is sealed. */
 #include "feed/store/feed_store_internal.h"
 
-#define REFS_SEP '\x1f'
+#define REFS_SEP    '\x1f'
+#define KEEP_SPAN_S 10.0
 
 static const char *const schema =
     "PRAGMA page_size=4096; PRAGMA journal_mode=WAL;"
@@ -50,7 +51,7 @@ static const char *const sql[FEED_Q_N] = {
     [FEED_Q_BETWEEN] = "SELECT count(*) FROM (SELECT rowid FROM terms WHERE terms MATCH ?1"
                        " AND rowid BETWEEN ?2 AND ?3 LIMIT ?4)",
     [FEED_Q_DF] = "SELECT n FROM df WHERE term=?1",
-    [FEED_Q_LAST] = "SELECT max(seq) FROM posts",
+    [FEED_Q_SPAN] = "SELECT (SELECT min(seq) FROM posts), (SELECT max(seq) FROM posts)",
     [FEED_Q_SCAN] = "SELECT " FEED_POST_COLUMNS " FROM posts WHERE seq BETWEEN ?2 AND ?3"
                     " AND ?1 IS NOT NULL ORDER BY seq DESC",
 };
@@ -80,6 +81,7 @@ void feed_segment_close(struct feed_segment *s)
     s->db = NULL;
     feed_filter_fini(&s->filter);
     feed_keys_fini(&s->places);
+    feed_keys_fini(&s->frequencies);
     s->placed = false;
 }
 
@@ -99,6 +101,26 @@ int feed_segment_run(struct feed_segment *s, enum feed_segment_query which, stru
     if (rc != SQLITE_DONE) feed_sql_error(s->db, s->path, e);
     sqlite3_reset(q);
     return rc == SQLITE_DONE ? 0 : ERROR_FAILED;
+}
+
+int feed_segment_span(struct feed_segment *s, bool *some, struct error *e)
+{
+    sqlite3_stmt *q;
+    double now = time_now_s();
+    bool known = s->state == FEED_SEGMENT_SEALED && s->span_s > 0 && now - s->span_s < KEEP_SPAN_S;
+    if (!known) {
+        TRY(feed_segment_query(s, FEED_Q_SPAN, &q, e));
+        int rc = sqlite3_step(q);
+        s->some = rc == SQLITE_ROW && sqlite3_column_type(q, 1) != SQLITE_NULL;
+        s->first = s->some ? sqlite3_column_int64(q, 0) : 0;
+        s->last = s->some ? sqlite3_column_int64(q, 1) : 0;
+        s->span_s = s->state == FEED_SEGMENT_SEALED ? now : 0;
+        if (rc != SQLITE_ROW && rc != SQLITE_DONE) feed_sql_error(s->db, s->path, e);
+        sqlite3_reset(q);
+        if (rc != SQLITE_ROW && rc != SQLITE_DONE) return ERROR_FAILED;
+    }
+    *some = s->some;
+    return 0;
 }
 
 /* Whether one of the rows that q gives is the post. *some: there are any. */
@@ -381,23 +403,26 @@ static int write_filter(sqlite3 *db, const char *path, struct error *e)
     return rc;
 }
 
+int feed_segment_count(sqlite3 *db, const char *path, struct error *e)
+{
+    char text[512];
+    snprintf(text, sizeof(text),
+             "CREATE VIRTUAL TABLE IF NOT EXISTS temp.vocabulary USING fts5vocab(main, terms, row);"
+             "BEGIN IMMEDIATE; DELETE FROM df;"
+             "INSERT INTO df SELECT term, doc FROM vocabulary WHERE doc >= %d"
+             " OR (doc >= %d AND instr(term, ':') = 0);" /* facts have a colon */
+             "INSERT INTO df SELECT '', count(*) FROM posts;",
+             FEED_DF_MIN, FEED_DF_TEXT);
+    return feed_sql_exec(db, path, text, e);
+}
+
 int feed_segment_seal(const char *path, struct error *e)
 {
-    char text[256];
     sqlite3 *db;
     TRY(feed_sql_open(path, true, &db, e));
-    snprintf(text, sizeof(text),
-             "INSERT INTO df SELECT term, doc FROM vocabulary WHERE doc >= %d;"
-             "INSERT INTO df SELECT '', count(*) FROM posts;",
-             FEED_DF_MIN);
     int rc = feed_sql_exec(db, path, "CREATE INDEX IF NOT EXISTS posts_key ON posts(key)", e);
     if (rc >= 0) rc = feed_sql_exec(db, path, "INSERT INTO terms(terms) VALUES('optimize')", e);
-    if (rc >= 0)
-        rc = feed_sql_exec(db, path,
-                           "CREATE VIRTUAL TABLE temp.vocabulary USING fts5vocab(main, terms, row);"
-                           "BEGIN IMMEDIATE; DELETE FROM df;",
-                           e);
-    if (rc >= 0) rc = feed_sql_exec(db, path, text, e);
+    if (rc >= 0) rc = feed_segment_count(db, path, e);
     if (rc >= 0) rc = write_filter(db, path, e);
     if (rc >= 0) rc = feed_sql_exec(db, path, "COMMIT; PRAGMA wal_checkpoint(TRUNCATE);", e);
     sqlite3_close(db);

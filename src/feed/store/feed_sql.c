@@ -2,6 +2,8 @@
  * blanks, and nothing else, what feed/words made. */
 #include "feed/store/feed_store_internal.h"
 
+#include <pthread.h>
+
 const char *feed_sql_cure(const char *path)
 {
     const char *name = file_base_name(path);
@@ -78,8 +80,16 @@ static int add_tokenizer(sqlite3 *db, const char *path, struct error *e)
     return 0;
 }
 
+/* SQLite counts every allocation under a lock unless it is told not to, before its first use. */
+static void configure(void)
+{
+    sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+}
+
 int feed_sql_open(const char *path, bool write, sqlite3 **db, struct error *e)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, configure);
     int flags = write ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE : SQLITE_OPEN_READONLY;
     if (sqlite3_open_v2(path, db, flags | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK) {
         if (*db)

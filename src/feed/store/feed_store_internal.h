@@ -18,8 +18,8 @@
  *   pending posts of other segments that must go: written in the transaction that made it so, and
  *           done after it, by whoever opens the store next if need be
  *   meta    marks of streams ("cursor:..."), the filter of keys, "touched"
- *   df      terms that are in a thousand posts and more, and how many posts there are (under the
- *           empty term), once the segment is sealed
+ *   df      terms that are in a thousand posts and more, those of texts from eight on, and how many
+ *           posts there are (under the empty term), once the segment is sealed
  *
  * A segment is open (it takes posts), full, then sealed: its keys indexed, its index of terms merged
  * to one piece, its filter and df written. Only the writer changes anything; a commit of the open segment is what is
@@ -36,6 +36,7 @@
 #define FEED_SEQ_BITS 22
 #define FEED_EPOCH_MS 946684800000LL /* 2000-01-01 */
 #define FEED_DF_MIN   1000
+#define FEED_DF_TEXT  8 /* of words, tags and names: what a search asks for */
 
 static inline int64_t feed_seq_of_ms(int64_t ms)
 {
@@ -77,6 +78,8 @@ void feed_filter_init(struct feed_filter *f, uint64_t keys);
 void feed_filter_fini(struct feed_filter *f);
 void feed_filter_add(struct feed_filter *f, uint64_t key);
 bool feed_filter_has(const struct feed_filter *f, uint64_t key);
+/* Has what a later call will read brought into the cache. */
+void feed_filter_prefetch(const struct feed_filter *f, uint64_t key);
 
 /* A set of keys, each with a number. {0} is empty. */
 struct feed_map_item {
@@ -92,6 +95,7 @@ void feed_keys_fini(struct feed_keys *k);
 void feed_keys_clear(struct feed_keys *k); /* keeps the memory */
 /* Its value's place; added with 0 where it was not there and `add`, else NULL. */
 int64_t *feed_keys_at(struct feed_keys *k, uint64_t key, bool add);
+void feed_keys_prefetch(const struct feed_keys *k, uint64_t key);
 
 /* ------------------------------------------------------------------ segments (feed_segment.c) */
 
@@ -116,7 +120,7 @@ enum feed_segment_query {
     FEED_Q_COUNT,   /* how many posts match ?1, up to ?2 */
     FEED_Q_BETWEEN, /* how many match ?1 in ?2 .. ?3, up to ?4 */
     FEED_Q_DF,      /* of the term ?1, once sealed */
-    FEED_Q_LAST,    /* the newest post's seq */
+    FEED_Q_SPAN,    /* the oldest and the newest post's seq, or NULL */
     FEED_Q_SCAN,    /* as FEED_Q_SEARCH, of all posts */
     FEED_Q_N
 };
@@ -127,12 +131,17 @@ struct feed_segment {
     char *path;
     sqlite3 *db; /* NULL: not opened yet */
     sqlite3_stmt *q[FEED_Q_N];
-    struct feed_filter filter; /* of the writer */
-    bool placed;               /* the writer's, until it is sealed: `places` has every post */
-    struct feed_keys places;   /* by key: the seq where it is, or was */
-    uint64_t posts;            /* of an open one, for the writer */
-    int64_t counted;           /* of a reader: posts, as of counted_s */
+    struct feed_filter filter;       /* of the writer */
+    bool placed;                     /* the writer's, until it is sealed: `places` has every post */
+    struct feed_keys places;         /* by key: the seq where it is, or was */
+    uint64_t posts;                  /* of an open one, for the writer */
+    bool merging_known, merges_late; /* the same: what its index was told (feed_apply.c) */
+    int64_t counted;                 /* of a reader: posts, as of counted_s */
     double counted_s;
+    int64_t first, last; /* of a reader: feed_segment_span */
+    double span_s;
+    bool some;
+    struct feed_keys frequencies; /* of a reader, once sealed: posts that have a term, plus 1 */
 };
 
 #define FEED_POST_COLUMNS                                                                    \
@@ -151,6 +160,9 @@ int feed_segment_query(struct feed_segment *s, enum feed_segment_query which, sq
                        struct error *e);
 /* Runs a query that gives no rows, and resets it. */
 int feed_segment_run(struct feed_segment *s, enum feed_segment_query which, struct error *e);
+/* Fills in s->first and s->last, a seq that is at or before every post's and one at or behind; of a
+ * sealed segment, which posts only leave, as of a few seconds ago. *some: there are posts. */
+int feed_segment_span(struct feed_segment *s, bool *some, struct error *e);
 /* Whether a post is here, by key and id; *at where, but for the segment. 1, 0 or negative. */
 struct feed_place {
     size_t segment; /* in the list of segments */
@@ -167,6 +179,8 @@ int feed_segment_insert(struct feed_segment *s, const struct feed_post *p, uint6
 int feed_segment_read_keys(struct feed_segment *s, uint64_t room, struct error *e);
 /* Indexes the keys, merges the index of terms, writes filter and df. On a connection of its own. */
 int feed_segment_seal(const char *path, struct error *e);
+/* Begins a transaction, and counts in it which posts have which terms (df). */
+int feed_segment_count(sqlite3 *db, const char *path, struct error *e);
 /* Sequences of the posts of a term, newest first, into *out (mem_free). */
 int feed_segment_term(struct feed_segment *s, const char *term, int64_t **out, size_t *n,
                       struct error *e);

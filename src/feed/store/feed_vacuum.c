@@ -2,7 +2,8 @@
  *
  * A deletion takes a post's row and writes that its terms no longer count; the bytes stay in free
  * pages, in older parts of the index and in the log. Here the index of each touched segment is
- * merged to one piece, the file is written anew without its free pages, and the log is emptied. */
+ * merged to one piece, its terms are counted anew where it is sealed, the file is written anew without
+ * its free pages, and the log is emptied. */
 #include "feed/store/feed_store_internal.h"
 
 #include <unistd.h>
@@ -10,6 +11,14 @@
 static int vacuum_segment(struct feed_segment *s, struct error *e)
 {
     TRY(feed_sql_exec(s->db, s->path, "INSERT INTO terms(terms) VALUES('optimize')", e));
+    if (s->state == FEED_SEGMENT_SEALED) { /* words that only what is gone had */
+        int rc = feed_segment_count(s->db, s->path, e);
+        if (rc >= 0) rc = feed_segment_run(s, FEED_Q_COMMIT, e);
+        if (rc < 0) {
+            feed_segment_run(s, FEED_Q_ROLLBACK, NULL);
+            return rc;
+        }
+    }
     TRY(feed_sql_exec(s->db, s->path,
                       "DELETE FROM meta WHERE name='touched'; VACUUM;"
                       "PRAGMA wal_checkpoint(TRUNCATE);",
