@@ -111,7 +111,7 @@ int train_log_open(struct train_log *l, const char *run_dir, int64_t step, FILE 
     train_log_init(l);
     l->out = out;
     int rc = open_lines(&l->metrics, file_join(a, run_dir, "metrics.jsonl"), step, e);
-    if (rc >= 0 && l->metrics.step < step)
+    if (rc >= 0 && step > 0 && l->metrics.step < step)
         log_warn("'%s' ends with step %lld, and the run goes on behind step %lld: what was between "
                  "is in "
                  "no line, as where the folder is an older copy of itself",
