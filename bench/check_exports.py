@@ -194,7 +194,8 @@ def beside_quantise(command, model, work):
     convert(model, f"{work}/f32.gguf", "--type", "f32")
     plain = gguf_tensors(f"{work}/f32.gguf")
     for kind in ("q8_0", "q4_0", "q4_k", "q6_k"):
-        convert(model, f"{work}/ours.gguf", "--type", kind, "--pure")
+        pure = ["--pure"] if kind in ("q4_0", "q4_k") else []  # the others are pure without it
+        convert(model, f"{work}/ours.gguf", "--type", kind, *pure)
         theirs = {"q4_k": "q4_k_s"}.get(kind, kind)
         run(*command, "--pure", f"{work}/f32.gguf", f"{work}/theirs.gguf", theirs)
         a, b = gguf_tensors(f"{work}/ours.gguf"), gguf_tensors(f"{work}/theirs.gguf")
