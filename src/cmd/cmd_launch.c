@@ -279,6 +279,8 @@ static int start(struct launch *l, int64_t wanted, struct error *e)
     int ranks = (int)MIN(wanted, CLUSTER_RANKS_MAX), lock;
     TRY(read_faults(l, ranks, faults, &n_faults, e));
     TRY(cmd_check_layout(&l->file->config, wanted, e));
+    int local = l->in.job ? ranks / (int)(l->in.n_nodes - (size_t)o->spares) : ranks;
+    TRY(cmd_check_choice(&l->file->config, ranks, local, e));
     if (o->dry_run) return dry_run(l, ranks, e);
     TRY(lock_run(l->run_dir, l->line->arena, &lock, e));
     const struct cluster_supervisor s = {.ranks = ranks,
