@@ -222,6 +222,7 @@ struct cluster_supervisor {
     int ranks;
     const char *host;   /* this machine's address for the ranks; NULL: 127.0.0.1 */
     const char *events; /* path of the run's events.jsonl */
+    bool is_over; /* the run has nothing left to do: nothing is written unless it does a step */
     const struct cluster_fault *faults;
     size_t n_faults;
     double silence_s;  /* a rank that sends nothing for so long is frozen */

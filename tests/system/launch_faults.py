@@ -486,6 +486,31 @@ def test_refused(reference):
     check("tp 3" in out, out)
 
 
+def test_over(reference):
+    """A run that is over is told of and left as it is, also where it cannot be continued so."""
+    run_dir = "over"
+    launch(run_dir)
+
+    def known():
+        said = [subprocess.run([COLOSSUS, *c, run_dir], capture_output=True, text=True).stdout
+                for c in (["status"], ["why"], ["top", "--once"])]
+        with open(run_dir + "/events.jsonl") as e, open(run_dir + "/metrics.jsonl") as m:
+            return [*said, e.read(), m.read()]
+
+    before = known()
+    check("finished" in before[0] and "finished" in before[1], f"{before[:2]}")
+    for _ in range(2):
+        out = launch(run_dir)
+        check("nothing left to do" in out, out)
+        check(known() == before, f"another account than {before[:3]}: {known()[:3]}")
+    out = launch(run_dir, "--set", "model.n_heads=4", code=3)
+    check("another configuration" in out, out)
+    check(known() == before, f"another account after an error: {known()[:3]}")
+    launch(run_dir, "--set", f"train.tokens={(STEPS + 2) * 8 * 32}", "--allow-changes")
+    check(status(run_dir)["step"] == STEPS + 2, "it did not go on")
+    check(len(events(run_dir, "launch_started")) == 2, "launchers")
+
+
 def run_test(name, test):
     began = time.monotonic()
     try:
@@ -517,6 +542,7 @@ def few(reference):
     good &= run_test("copies of another run in memory", lambda: test_memory_of_another_run(reference))
     good &= run_test("no progress", lambda: test_no_progress(reference))
     good &= run_test("metrics", lambda: test_metrics(reference))
+    good &= run_test("a run that is over", lambda: test_over(reference))
     good &= run_test("a layout that cannot be", lambda: test_refused(reference))
     return good
 

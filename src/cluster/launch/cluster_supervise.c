@@ -97,6 +97,7 @@ static void take_step(struct supervisor *s, int64_t step, double now_s)
         return;
     }
     if (step <= s->resumed || step <= s->last_step) return;
+    launch_release_events(s);
     s->last_step = step;
     if (!s->stepped) {
         s->history.started_s = fmax(s->history.started_s, now_s - s->attempt_s);
@@ -566,6 +567,7 @@ int cluster_supervise(const struct cluster_supervisor *o, struct error *e)
                                        .start_s = o->start_s,
                                        .slow_times = o->slow_times};
     s->slow_kept = s->lost.rank = -1;
+    s->holds = o->is_over;
     s->doubted = o->n_nodes;
     s->progress_s = time_now_s();
     s->excluded = mem_calloc(o->n_nodes + 1, sizeof(*s->excluded));
@@ -585,6 +587,7 @@ int cluster_supervise(const struct cluster_supervisor *o, struct error *e)
     if (s->events_fd >= 0) close(s->events_fd);
     close_signals(s, &before);
     str_fini(&s->line);
+    str_fini(&s->held);
     mem_free(s->excluded);
     mem_free(s);
     return rc;
