@@ -243,7 +243,8 @@ struct cluster_supervisor {
     void *ctx;
 };
 /* Until the run has ended: 0; or ERROR_AGAIN where it was told to stop and the state is saved,
- * ERROR_NO_REQUEUE after restarts without progress, or whatever error the ranks ended with. SIGTERM,
+ * ERROR_NO_REQUEUE after restarts without progress, or whatever error the ranks ended with; ERROR_FAILED
+ * where all of them did so before the first one knew where the run goes on. SIGTERM,
  * SIGINT, SIGHUP and SIGUSR1 are ignored from then on. */
 int cluster_supervise(const struct cluster_supervisor *s, struct error *e);
 

@@ -511,6 +511,24 @@ def test_over(reference):
     check(len(events(run_dir, "launch_started")) == 2, "launchers")
 
 
+def test_not_mended(reference):
+    """An error that every start would bring again ends the run at once, and says with what it is mended."""
+    run_dir = "bare"
+    launch(run_dir, "--set", "train.max_steps=8")
+    for folder in glob.glob(run_dir + "/checkpoints/step-*"):
+        shutil.rmtree(folder)
+    out = launch(run_dir, code=1)
+    check(out.count("has metrics but no checkpoint") == 1, out)
+    mend = re.search(r"^hint: .* once, and then launch again: (.*)$", out, re.M)
+    check(mend, f"no hint: {out}")
+    check(not events(run_dir, "rank_lost"), "it was tried again")
+    check(events(run_dir, "launch_ended")[-1]["code"] == 1, "launch_ended")
+    p = subprocess.run(["sh", "-c", mend[1] + " --restart"], capture_output=True, text=True,
+                       timeout=LIMIT_S, env=ENVIRONMENT)
+    check(p.returncode == 0, f"the hint does not mend it: {p.stdout}{p.stderr}")
+    check_final(run_dir, reference)
+
+
 def run_test(name, test):
     began = time.monotonic()
     try:
@@ -543,6 +561,7 @@ def few(reference):
     good &= run_test("no progress", lambda: test_no_progress(reference))
     good &= run_test("metrics", lambda: test_metrics(reference))
     good &= run_test("a run that is over", lambda: test_over(reference))
+    good &= run_test("what no restart mends", lambda: test_not_mended(reference))
     good &= run_test("a layout that cannot be", lambda: test_refused(reference))
     return good
 
