@@ -222,6 +222,7 @@ struct cluster_supervisor {
     int ranks;
     const char *host;   /* this machine's address for the ranks; NULL: 127.0.0.1 */
     const char *events; /* path of the run's events.jsonl */
+    bool is_over; /* the run has nothing left to do: nothing is written unless it does a step */
     const struct cluster_fault *faults;
     size_t n_faults;
     double silence_s;  /* a rank that sends nothing for so long is frozen */
@@ -242,7 +243,8 @@ struct cluster_supervisor {
     void *ctx;
 };
 /* Until the run has ended: 0; or ERROR_AGAIN where it was told to stop and the state is saved,
- * ERROR_NO_REQUEUE after restarts without progress, or whatever error the ranks ended with. SIGTERM,
+ * ERROR_NO_REQUEUE after restarts without progress, or whatever error the ranks ended with; ERROR_FAILED
+ * where all of them did so before the first one knew where the run goes on. SIGTERM,
  * SIGINT, SIGHUP and SIGUSR1 are ignored from then on. */
 int cluster_supervise(const struct cluster_supervisor *s, struct error *e);
 

@@ -88,6 +88,9 @@ int cmd_choose_layout(struct train_run_file *f, struct cluster *cluster, struct 
 /* Whether the model, the batch and the data of a run allow so many ranks, before any is started. */
 struct train_config;
 int cmd_check_layout(const struct train_config *c, int64_t ranks, struct error *e);
+/* Whether rank 0 of so many, `local` of them on this machine, would find a layout where it is to choose
+ * one: what it would say is the error. */
+int cmd_check_choice(const struct train_config *c, int ranks, int local, struct error *e);
 
 /* A JSON object that becomes one line of standard output: begin, members by jsonw_* on the result,
  * end, which prints the line where `print` and frees it. */

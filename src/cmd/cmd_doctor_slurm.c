@@ -42,20 +42,33 @@ static void find(struct findings *f, const char *name, const char *text)
     f->rows[f->n++].text = text;
 }
 
-/* What a command says, without its last line end; NULL where it failed. */
-static const char *ask(struct arena *a, const char *program, const char *argument)
+/* What a command says, without its last line end. Not `well`: it failed, or says that it did, which some
+ * versions of Slurm's commands do with exit code 0. */
+struct answer {
+    const char *text; /* "" where the command is not there or says nothing */
+    bool well;
+};
+
+static struct answer ask(struct arena *a, const char *program, const char *first,
+                         const char *second)
 {
-    const char *argv[] = {cmd_find_program(program, a), argument, NULL};
-    const char *extra[] = {argv[0], argument, "config", NULL};
+    const char *argv[] = {cmd_find_program(program, a), first, second, NULL};
     struct str said = {0};
     struct error e;
-    bool config = strcmp(argument, "show") == 0;
-    int rc = argv[0] ? cmd_capture(config ? extra : argv, &said, &e) : -1;
+    int rc = argv[0] ? cmd_capture(argv, &said, &e) : -1;
     while (said.len > 0 && said.data[said.len - 1] == '\n')
         said.data[--said.len] = '\0';
-    const char *text = rc == 0 ? arena_strdup(a, said.data ? said.data : "") : NULL;
+    struct answer out = {arena_strdup(a, said.data ? said.data : ""), rc == 0};
+    if (strstr(out.text, "fatal: ")) out.well = false;
     str_fini(&said);
-    return text;
+    return out;
+}
+
+/* Its last line, where what ended a command stands. */
+static const char *last_line(const char *text)
+{
+    const char *end = strrchr(text, '\n');
+    return end ? end + 1 : text;
 }
 
 static void find_commands(struct findings *f, struct arena *a)
@@ -69,39 +82,72 @@ static void find_commands(struct findings *f, struct arena *a)
     }
 }
 
-static void find_mpis(struct findings *f, struct arena *a)
-{
-    struct cluster_mpi list[8];
-    size_t n = cluster_list_mpis(list, ARRAY_LEN(list), a);
-    const char *known = ask(a, "srun", "--mpi=list");
-    bool shared = false;
-    for (size_t i = 0; i < n; i++) {
-        const char *plugin = strcmp(list[i].name, "openmpi") == 0 ? "pmix" : "pmi2";
-        bool loads = list[i].path && !list[i].why[0];
-        bool has = known && strstr(known, plugin);
-        shared = shared || (loads && has);
-        find(f, list[i].name,
-             arena_printf(a, "%s; srun has %s--mpi=%s", loads ? "loads" : "does not load",
-                          has ? "" : "no ", plugin));
-    }
-    if (!shared && !f->missing)
-        f->missing = "srun and this program share no MPI: colossus doctor mpi tells what was built";
-}
-
 /* The settings of slurm.conf that matter here, with what they mean. */
 static void find_settings(struct findings *f, struct arena *a)
 {
     static const char *const names[] = {"SlurmdTimeout", "KillWait", "JobRequeue", "TmpFS",
                                         "HealthCheckProgram"};
-    const char *config = ask(a, "scontrol", "show");
-    if (!config) return;
+    struct answer config = ask(a, "scontrol", "show", "config");
+    if (!config.well) {
+        find(f, "settings", "not told");
+        if (!f->missing)
+            f->missing =
+                arena_printf(a, "scontrol does not tell the settings: %s", last_line(config.text));
+        return;
+    }
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-        const char *at = strstr(config, arena_printf(a, "\n%s ", names[i]));
+        const char *at = strstr(config.text, arena_printf(a, "\n%s ", names[i]));
         if (!at) continue;
         at = strchr(at, '=');
         size_t n = at ? strcspn(at, "\n") : 0;
         if (n > 2) find(f, names[i], arena_strndup(a, at + 2, n - 2));
     }
+}
+
+/* Whether it answers, and where it does not, what to do about that. */
+static void find_controller(struct findings *f, struct arena *a)
+{
+    struct answer version = ask(a, "scontrol", "--version", NULL);
+    struct answer ping = ask(a, "scontrol", "ping", NULL);
+    bool answers = ping.well && strstr(ping.text, "UP");
+    if (version.well) find(f, "version", version.text);
+    if (answers) {
+        find(f, "controller", ping.text);
+        find_settings(f, a);
+        return;
+    }
+    find(f, "controller", arena_printf(a, "does not answer: %s", last_line(ping.text)));
+    if (f->missing) return;
+    if (strstr(ping.text, "configuration source") || strstr(ping.text, "slurm.conf"))
+        f->missing = "Slurm has no configuration here: put the cluster's slurm.conf into "
+                     "/etc/slurm, or name it in SLURM_CONF";
+    else
+        f->missing = "the controller does not answer: is slurmctld running, and does slurm.conf "
+                     "name its host?";
+}
+
+static void find_mpis(struct findings *f, struct arena *a)
+{
+    struct cluster_mpi list[8];
+    size_t n = cluster_list_mpis(list, ARRAY_LEN(list), a);
+    struct answer known = ask(a, "srun", "--mpi=list", NULL);
+    bool shared = false;
+    for (size_t i = 0; i < n; i++) {
+        const char *plugin = strcmp(list[i].name, "openmpi") == 0 ? "pmix" : "pmi2";
+        bool loads = list[i].path && !list[i].why[0];
+        bool has = known.well && strstr(known.text, plugin);
+        shared = shared || (loads && has);
+        find(f, list[i].name,
+             arena_printf(a, "%s; srun %s--mpi=%s", loads ? "loads" : "does not load",
+                          !known.well ? "does not say whether it has "
+                          : has       ? "has "
+                                      : "has no ",
+                          plugin));
+    }
+    if (!known.well && !f->missing)
+        f->missing = arena_printf(a, "srun does not work: %s", last_line(known.text));
+    if (!shared && !f->missing)
+        f->missing = "srun and this program share no MPI: colossus doctor mpi tells what was built";
 }
 
 static int find_allocation(struct findings *f, struct arena *a, struct error *e)
@@ -141,14 +187,8 @@ static int doctor_slurm(const struct option_line *l, void *options, struct error
     struct findings f = {.n = 0};
     if (l->n_rest > 0) return error_set_code(e, ERROR_USAGE, "'%s' is not wanted", l->rest[0]);
     find_commands(&f, l->arena);
-    const char *version = ask(l->arena, "scontrol", "--version");
-    const char *ping = ask(l->arena, "scontrol", "ping");
-    if (version) find(&f, "version", version);
-    if (version) find(&f, "controller", ping ? ping : "does not answer");
-    if (version && !ping && !f.missing)
-        f.missing = "the controller does not answer: is it running?";
-    if (version) find_mpis(&f, l->arena);
-    if (ping) find_settings(&f, l->arena);
+    if (cmd_find_program("scontrol", l->arena)) find_controller(&f, l->arena);
+    find_mpis(&f, l->arena);
     TRY(find_allocation(&f, l->arena, e));
     show(&f, o->json);
     if (!f.missing) return 0;

@@ -271,6 +271,18 @@ static int read_faults(const struct launch *l, int ranks, struct cluster_fault *
     return 0;
 }
 
+/* Of a run that has nothing left to do the ranks only tell the figures. Before this process locks it: a
+ * run that is locked is at work. */
+static bool is_over(const struct launch *l)
+{
+    struct train_status s;
+    if (train_status_read(l->run_dir, l->line->arena, &s, NULL) < 0) return false;
+    int64_t steps = train_config_total_steps(&l->file->config, s.step, s.tokens);
+    bool over = s.state == TRAIN_STATE_FINISHED && s.step >= steps;
+    train_status_free(&s);
+    return over;
+}
+
 static int start(struct launch *l, int64_t wanted, struct error *e)
 {
     const struct launch_options *o = l->o;
@@ -279,7 +291,10 @@ static int start(struct launch *l, int64_t wanted, struct error *e)
     int ranks = (int)MIN(wanted, CLUSTER_RANKS_MAX), lock;
     TRY(read_faults(l, ranks, faults, &n_faults, e));
     TRY(cmd_check_layout(&l->file->config, wanted, e));
+    int local = l->in.job ? ranks / (int)(l->in.n_nodes - (size_t)o->spares) : ranks;
+    TRY(cmd_check_choice(&l->file->config, ranks, local, e));
     if (o->dry_run) return dry_run(l, ranks, e);
+    bool over = is_over(l);
     TRY(lock_run(l->run_dir, l->line->arena, &lock, e));
     const struct cluster_supervisor s = {.ranks = ranks,
                                          .host = own_address(l),
@@ -288,6 +303,7 @@ static int start(struct launch *l, int64_t wanted, struct error *e)
                                          .n_spares = (size_t)o->spares,
                                          .events =
                                              file_join(l->line->arena, l->run_dir, "events.jsonl"),
+                                         .is_over = over,
                                          .faults = faults,
                                          .n_faults = n_faults,
                                          .silence_s = o->silence_s,

@@ -86,7 +86,7 @@ static int take_best(struct search *s, const struct choice *l, struct error *e)
     if (rc <= 0) return rc;
     s->considered++;
     if (s->any) return 0;
-    TRY(predict(&c, &cost, &one, e));
+    if (predict(&c, &cost, &one, e) < 0) return e->code = ERROR_CONFIG; /* not measured */
     if (one.bytes * s->local > mem_limit_bytes()) return 0;
     s->fitting++;
     if (s->fitting == 1 || one.seconds < s->best.seconds) s->best = one;
@@ -171,6 +171,14 @@ int cmd_check_layout(const struct train_config *c, int64_t ranks, struct error *
     }
     if (c->layout == TRAIN_LAYOUT_GIVEN) return train_layout_cost(c, (int)ranks, &cost, e);
     struct search s = {.config = c, .ranks = (int)ranks, .any = true};
+    TRY(refuse_keys(c, e));
+    return search(&s, e);
+}
+
+int cmd_check_choice(const struct train_config *c, int ranks, int local, struct error *e)
+{
+    struct search s = {.config = c, .ranks = ranks, .local = local};
+    if (c->layout == TRAIN_LAYOUT_GIVEN) return 0;
     TRY(refuse_keys(c, e));
     return search(&s, e);
 }

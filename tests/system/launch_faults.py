@@ -486,6 +486,49 @@ def test_refused(reference):
     check("tp 3" in out, out)
 
 
+def test_over(reference):
+    """A run that is over is told of and left as it is, also where it cannot be continued so."""
+    run_dir = "over"
+    launch(run_dir)
+
+    def known():
+        said = [subprocess.run([COLOSSUS, *c, run_dir], capture_output=True, text=True).stdout
+                for c in (["status"], ["why"], ["top", "--once"])]
+        with open(run_dir + "/events.jsonl") as e, open(run_dir + "/metrics.jsonl") as m:
+            return [*said, e.read(), m.read()]
+
+    before = known()
+    check("finished" in before[0] and "finished" in before[1], f"{before[:2]}")
+    for _ in range(2):
+        out = launch(run_dir)
+        check("nothing left to do" in out, out)
+        check(known() == before, f"another account than {before[:3]}: {known()[:3]}")
+    out = launch(run_dir, "--set", "model.n_heads=4", code=3)
+    check("another configuration" in out, out)
+    check(known() == before, f"another account after an error: {known()[:3]}")
+    launch(run_dir, "--set", f"train.tokens={(STEPS + 2) * 8 * 32}", "--allow-changes")
+    check(status(run_dir)["step"] == STEPS + 2, "it did not go on")
+    check(len(events(run_dir, "launch_started")) == 2, "launchers")
+
+
+def test_not_mended(reference):
+    """An error that every start would bring again ends the run at once, and says with what it is mended."""
+    run_dir = "bare"
+    launch(run_dir, "--set", "train.max_steps=8")
+    for folder in glob.glob(run_dir + "/checkpoints/step-*"):
+        shutil.rmtree(folder)
+    out = launch(run_dir, code=1)
+    check(out.count("has metrics but no checkpoint") == 1, out)
+    mend = re.search(r"^hint: .* once, and then launch again: (.*)$", out, re.M)
+    check(mend, f"no hint: {out}")
+    check(not events(run_dir, "rank_lost"), "it was tried again")
+    check(events(run_dir, "launch_ended")[-1]["code"] == 1, "launch_ended")
+    p = subprocess.run(["sh", "-c", mend[1] + " --restart"], capture_output=True, text=True,
+                       timeout=LIMIT_S, env=ENVIRONMENT)
+    check(p.returncode == 0, f"the hint does not mend it: {p.stdout}{p.stderr}")
+    check_final(run_dir, reference)
+
+
 def run_test(name, test):
     began = time.monotonic()
     try:
@@ -517,6 +560,8 @@ def few(reference):
     good &= run_test("copies of another run in memory", lambda: test_memory_of_another_run(reference))
     good &= run_test("no progress", lambda: test_no_progress(reference))
     good &= run_test("metrics", lambda: test_metrics(reference))
+    good &= run_test("a run that is over", lambda: test_over(reference))
+    good &= run_test("what no restart mends", lambda: test_not_mended(reference))
     good &= run_test("a layout that cannot be", lambda: test_refused(reference))
     return good
 

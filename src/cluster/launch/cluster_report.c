@@ -1,5 +1,6 @@
 /* cluster_report.c: what the launcher says: lines of the run's events.jsonl, and lines for people.
  *
+ * A run that is over is not told of: what is appended to it would be all that is known of its end.
  * Rank 0 writes to the same file. Both append whole lines by one write each, so neither can cut into
  * the other's; every line of the launcher has "by": "launch", by which readers tell them apart:
  *
@@ -18,6 +19,8 @@
 #include <inttypes.h>
 #include <string.h>
 #include <unistd.h>
+
+#define HELD_MAX ((size_t)1 << 20) /* bytes: so much is told that it is to be read */
 
 int launch_report_open(struct supervisor *s, struct error *e)
 {
@@ -40,13 +43,32 @@ struct json_writer *launch_event_begin(struct supervisor *s, const char *event)
     return w;
 }
 
-void launch_event_end(struct supervisor *s)
+static void write_lines(const struct supervisor *s, const struct str *lines)
 {
     struct error e;
+    if (lines->len > 0 &&
+        file_write_fd(s->events_fd, lines->data, lines->len, s->o->events, &e) < 0)
+        log_warn("%s", e.text);
+}
+
+void launch_release_events(struct supervisor *s)
+{
+    if (!s->holds) return;
+    s->holds = false;
+    write_lines(s, &s->held);
+    str_clear(&s->held);
+}
+
+void launch_event_end(struct supervisor *s)
+{
     jsonw_close(&s->json, '}');
     str_append_char(&s->line, '\n');
-    if (file_write_fd(s->events_fd, s->line.data, s->line.len, s->o->events, &e) < 0)
-        log_warn("%s", e.text);
+    if (!s->holds) {
+        write_lines(s, &s->line);
+        return;
+    }
+    str_append(&s->held, s->line.data, s->line.len);
+    if (s->held.len > HELD_MAX) launch_release_events(s);
 }
 
 /* ------------------------------------------------------------------ a rank that is lost */

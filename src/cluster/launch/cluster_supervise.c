@@ -97,6 +97,7 @@ static void take_step(struct supervisor *s, int64_t step, double now_s)
         return;
     }
     if (step <= s->resumed || step <= s->last_step) return;
+    launch_release_events(s);
     s->last_step = step;
     if (!s->stepped) {
         s->history.started_s = fmax(s->history.started_s, now_s - s->attempt_s);
@@ -267,6 +268,15 @@ static enum ending lose(struct supervisor *s, struct launch_verdict v)
     return ENDING_LOST;
 }
 
+/* An error that all ranks have agreed on before any of them knew where the run goes on, and none of an
+ * earlier attempt got further: what they found will be found again. Ranks that lose one of them, or
+ * their machine's memory, do not all say farewell. */
+static bool comes_again(const struct supervisor *s)
+{
+    int code;
+    return all_left(s, &code) && code == -ERROR_FAILED && s->resumed < 0 && !s->fruitful;
+}
+
 /* All ranks have said how they end. */
 static enum ending ending_of(struct supervisor *s, int code)
 {
@@ -277,7 +287,8 @@ static enum ending ending_of(struct supervisor *s, int code)
     if (code == -ERROR_AGAIN) return ENDING_STOPPED;
     while (s->ranks[rank].code != code)
         rank++;
-    if (code == -ERROR_NO_REQUEUE || code == -ERROR_CONFIG || code == -ERROR_USAGE) {
+    if (code == -ERROR_NO_REQUEUE || code == -ERROR_CONFIG || code == -ERROR_USAGE ||
+        comes_again(s)) {
         s->lost = (struct launch_verdict){LAUNCH_FAILED, rank, 0};
         return ENDING_REFUSED;
     }
@@ -460,10 +471,29 @@ static int give_up(struct supervisor *s, struct error *e)
     return error_hint(e, "what the ranks said is above; colossus why RUN shows every loss");
 }
 
-/* An error of the ranks that no restart mends; they have said it. */
+/* An error of the ranks that no restart mends; they have said it. It may name options of the command
+ * that they are, which the launcher does not have. */
 static int refuse(const struct supervisor *s, struct error *e)
 {
+    struct arena a = {0};
+    struct str line = {0};
+    const char **argv, **nodes = arena_alloc(&a, (s->o->n_nodes + 1) * sizeof(*nodes));
+    const struct cluster_attempt at = {s->attempt, s->n, nodes, choose_nodes(s, nodes)};
     *e = (struct error){.code = -s->ranks[s->lost.rank].code};
+    if (e->code == ERROR_FAILED) {
+        error_set(e, "the ranks ended before their first step, for a reason that no restart mends");
+        if (s->o->command(s->o->ctx, &at, &a, &argv, NULL) >= 0)
+            for (size_t i = 0; argv[i]; i++) {
+                if (i > 0) str_append_char(&line, ' ');
+                str_put_word(&line, argv[i]);
+            }
+        error_hint(e,
+                   "what they said is above; where it names an option, as --restart, give that to "
+                   "them once, and then launch again: %s",
+                   line.len > 0 ? line.data : "colossus train");
+    }
+    str_fini(&line);
+    arena_fini(&a);
     return e->code;
 }
 
@@ -566,6 +596,7 @@ int cluster_supervise(const struct cluster_supervisor *o, struct error *e)
                                        .start_s = o->start_s,
                                        .slow_times = o->slow_times};
     s->slow_kept = s->lost.rank = -1;
+    s->holds = o->is_over;
     s->doubted = o->n_nodes;
     s->progress_s = time_now_s();
     s->excluded = mem_calloc(o->n_nodes + 1, sizeof(*s->excluded));
@@ -585,6 +616,7 @@ int cluster_supervise(const struct cluster_supervisor *o, struct error *e)
     if (s->events_fd >= 0) close(s->events_fd);
     close_signals(s, &before);
     str_fini(&s->line);
+    str_fini(&s->held);
     mem_free(s->excluded);
     mem_free(s);
     return rc;

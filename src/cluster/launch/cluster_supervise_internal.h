@@ -72,6 +72,8 @@ struct supervisor {
     struct str line;
     struct json_writer json;
     int events_fd;
+    bool holds; /* lines of a run that is over are kept back until it does a step, if it does */
+    struct str held; /* these lines */
 };
 
 /* ------------------------------------------------------------------ cluster_account.c */
@@ -106,6 +108,8 @@ double launch_came_s(int fd, bool end);
 int launch_report_open(struct supervisor *s, struct error *e);
 struct json_writer *launch_event_begin(struct supervisor *s, const char *event);
 void launch_event_end(struct supervisor *s);
+/* Writes the lines that were kept back, and from here on every line at once. */
+void launch_release_events(struct supervisor *s);
 void launch_report_lost(struct supervisor *s, const struct launch_verdict *v, const char *action);
 /* "rank 1 on node2 hangs in 'forward' of step 6: 4.1 s without progress, ranks 0, 2 wait for it" */
 void launch_verdict_text(const struct supervisor *s, const struct launch_verdict *v,
