@@ -547,7 +547,7 @@ static const struct {
     {MODEL "cluster: {like: colossus-1-100k, fleet_age_days: 90 W}\n" BATCH, "my.yaml:2:50",
      "'fleet_age_days' must be a number in days or years", "90 days"},
     {MODEL CLUSTER "site: {like: nowhere}\n" BATCH, "my.yaml:3:14", "no site 'nowhere'",
-     "for example site"},
+     "for example abilene"},
     {MODEL CLUSTER "site: {sources: [{capacity_w: 1 MW}]}\n" BATCH, "my.yaml:3:18", "'name'",
      "name: grid"},
     {MODEL CLUSTER "site: {sources: {name: grid}}\n" BATCH, "my.yaml:3:17", "'sources'",
