@@ -165,6 +165,28 @@ static void errors(void **unused)
     end(&s);
 }
 
+/* What no context could hold is refused before it is encoded, everywhere by its bytes. */
+static void texts_beyond_any_context(void **unused)
+{
+    static const char *const asked[][2] = {
+        {CHAT, "{\"messages\":[{\"role\":\"user\",\"content\":\""},
+        {"/v1/completions", "{\"prompt\":\""},
+        {"/v1/embeddings", "{\"input\":\""}};
+    struct server s;
+    (void)unused;
+    begin(&s, (struct serve_server_options){0});
+    for (size_t i = 0; i < ARRAY_LEN(asked); i++) {
+        struct str body = {0};
+        str_puts(&body, asked[i][1]);
+        for (int k = 0; k < 2000; k++)
+            str_puts(&body, "0123456789");
+        str_puts(&body, i == 0 ? "\"}]}" : "\"}");
+        expect_error(&s, asked[i][0], body.data, 400, "bytes, and the context of this model is 64");
+        str_fini(&body);
+    }
+    end(&s);
+}
+
 /* Fields that nobody reads are named; what may not stand in a header is spelled out. */
 static void unknown_fields_are_named(void **unused)
 {
@@ -764,6 +786,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_it_tells),
         cmocka_unit_test(errors),
+        cmocka_unit_test(texts_beyond_any_context),
         cmocka_unit_test(no_answer_from_what_is_no_number),
         cmocka_unit_test(chats),
         cmocka_unit_test(streams),

@@ -153,6 +153,7 @@ static int read_input(struct embed_input *p, const json_t *v, struct api_error *
 {
     struct serve_server *s = p->call->s;
     if (json_is_string(v)) {
+        if (api_check_size(s, json_string_length(v), "input", x) < 0) return -1;
         api_encode_text(s, json_string_value(v), json_string_length(v), false, true, &p->ids);
     } else {
         for (size_t i = 0; i < json_array_size(v); i++) {

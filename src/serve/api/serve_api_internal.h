@@ -30,7 +30,8 @@ struct serve_server {
     struct api_special *specials;
     size_t n_specials;
     bool special_first[256];
-    uint32_t *stop; /* ids that end a turn or a text */
+    size_t longest_piece; /* bytes: no token stands for more */
+    uint32_t *stop;       /* ids that end a turn or a text */
     size_t n_stop;
     struct arena arena;
     FILE *log;
@@ -104,6 +105,10 @@ struct api_chat {
 int api_render(struct serve_server *s, const struct api_chat *chat, struct arena *a,
                struct jinja_text *out, struct api_error *x);
 /* Ids of a text of which marked bytes are a user's: these never become control tokens. */
+/* Refuses a text of more bytes than as many tokens as fit the context can stand for. It would be refused
+ * anyway, but only after it was encoded, for which everybody else would have to wait. */
+int api_check_size(const struct serve_server *s, size_t bytes, const char *name,
+                   struct api_error *x);
 void api_encode(struct serve_server *s, const struct jinja_text *t, struct token_array *out);
 /* Of a plain text; special: control tokens written in it become their ids; start: what the model
  * wants in front of a text goes there. */

@@ -36,8 +36,11 @@ static void find_specials(struct serve_server *s)
     uint32_t n = tokenizer_vocab_size(t), count = 0;
     struct str text = {0};
     size_t size;
-    for (uint32_t id = 0; id < n; id++)
-        count += tokenizer_piece(t, id, &size) && size == 0;
+    for (uint32_t id = 0; id < n; id++) {
+        if (!tokenizer_piece(t, id, &size)) continue;
+        count += size == 0;
+        s->longest_piece = MAX(s->longest_piece, size);
+    }
     s->specials = arena_alloc(&s->arena, ((size_t)count + 1) * sizeof(*s->specials));
     s->stop = arena_alloc(&s->arena, ((size_t)count + 1) * sizeof(*s->stop));
     uint32_t eos = tokenizer_eos(t);
@@ -47,6 +50,7 @@ static void find_specials(struct serve_server *s)
         str_clear(&text);
         if (tokenizer_decode(t, &id, 1, TOKENIZER_PARSE_SPECIAL, &text, &e) < 0) continue;
         if (id == eos || ends_turn(text.data ? text.data : "", text.len)) s->stop[s->n_stop++] = id;
+        s->longest_piece = MAX(s->longest_piece, text.len);
         if (text.len == 0 || size) continue;
         struct api_special *x = &s->specials[s->n_specials++];
         *x = (struct api_special){arena_strndup(&s->arena, text.data, text.len), text.len, id};
@@ -77,6 +81,19 @@ static const struct api_special *special_at(const struct serve_server *s,
         best = x;
     }
     return best;
+}
+
+int api_check_size(const struct serve_server *s, size_t bytes, const char *name,
+                   struct api_error *x)
+{
+    if (bytes / s->longest_piece <= (size_t)s->context) return 0;
+    api_wrong(
+        x, 400, name,
+        "a text of %zu bytes, and the context of this model is %lld tokens, none of more than %zu "
+        "bytes",
+        bytes, (long long)s->context, s->longest_piece);
+    x->code = "context_length_exceeded";
+    return -1;
 }
 
 void api_encode(struct serve_server *s, const struct jinja_text *t, struct token_array *out)

@@ -76,6 +76,7 @@ static int chat_prompt(struct serve_server *s, struct arena *a, const json_t *o,
     if (api_read_bool(o, "add_generation_prompt", &chat.add_prompt, x) < 0) return -1;
     if (api_read_bool(o, "continue_final_message", &chat.go_on, x) < 0) return -1;
     if (api_render(s, &chat, a, &text, x) < 0) return -1;
+    if (api_check_size(s, text.size, "messages", x) < 0) return -1;
     api_encode(s, &text, out->ids);
     while (text.size && strchr(" \n", text.text[text.size - 1]))
         text.size--;
@@ -163,6 +164,7 @@ static int read_prompt(struct api_prompt *p, const json_t *v, bool echo, struct 
 {
     struct serve_server *s = p->call->s;
     if (json_is_string(v)) {
+        if (api_check_size(s, json_string_length(v), "prompt", x) < 0) return -1;
         api_encode_text(s, json_string_value(v), json_string_length(v), false, true, &p->ids);
         p->text = arena_strndup(p->call->arena, json_string_value(v), json_string_length(v));
         p->text_size = json_string_length(v);
