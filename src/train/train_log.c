@@ -113,8 +113,7 @@ int train_log_open(struct train_log *l, const char *run_dir, int64_t step, FILE 
     int rc = open_lines(&l->metrics, file_join(a, run_dir, "metrics.jsonl"), step, e);
     if (rc >= 0 && step > 0 && l->metrics.step < step)
         log_warn("'%s' ends with step %lld, and the run goes on behind step %lld: what was between "
-                 "is in "
-                 "no line, as where the folder is an older copy of itself",
+                 "is in no line, as where the folder is an older copy of itself",
                  l->metrics.path, (long long)MAX(l->metrics.step, 0), (long long)step);
     if (rc >= 0) rc = open_lines(&l->events, file_join(a, run_dir, "events.jsonl"), -1, e);
     l->events.shared = true;
